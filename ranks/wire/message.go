@@ -1,0 +1,281 @@
+// Package wire holds the messages between the server and its Python processes: their types, framing and signing.
+//
+// The messages are Jupyter messages (https://jupyter-client.readthedocs.io/en/stable/messaging.html); the few types that
+// Jupyter lacks, and how they are used, are described in docs/protocol.md. The package knows no sockets.
+package wire
+
+import "encoding/json"
+
+// ProtocolVersion is the version of the node's start-up line and of the message types that Jupyter does not have.
+const ProtocolVersion = 1
+
+// JupyterVersion is the version of Jupyter's messaging specification in every header.
+const JupyterVersion = "5.4"
+
+// Message types.
+const (
+	TypeHello      = "hello"
+	TypeHelloReply = "hello_reply"
+
+	TypePreloadRequest  = "preload_request"
+	TypePreloadReply    = "preload_reply"
+	TypeSpawnRequest    = "spawn_request"
+	TypeSpawnReply      = "spawn_reply"
+	TypeSignalRequest   = "signal_request"
+	TypeSignalReply     = "signal_reply"
+	TypeExited          = "exited"
+	TypeShutdownRequest = "shutdown_request"
+	TypeShutdownReply   = "shutdown_reply"
+
+	TypeExecuteRequest    = "execute_request"
+	TypeExecuteReply      = "execute_reply"
+	TypeStream            = "stream"
+	TypeStreamAck         = "stream_ack"
+	TypeDisplayData       = "display_data"
+	TypeUpdateDisplayData = "update_display_data"
+	TypeClearOutput       = "clear_output"
+	TypeExecuteResult     = "execute_result"
+	TypeError             = "error"
+	TypeInterruptRequest  = "interrupt_request"
+	TypeInterruptReply    = "interrupt_reply"
+	TypeStatusRequest     = "status_request"
+	TypeStatus            = "status"
+	TypeStackRequest      = "stack_request"
+	TypeStackReply        = "stack_reply"
+)
+
+// Header is a Jupyter message header.
+type Header struct {
+	MsgID    string `json:"msg_id"`
+	Session  string `json:"session"`
+	Username string `json:"username"`
+	Date     string `json:"date"` // RFC 3339
+	MsgType  string `json:"msg_type"`
+	Version  string `json:"version"`
+}
+
+// Message is one verified message. Content is decoded by the receiver, who knows the type.
+type Message struct {
+	Header   Header
+	ParentID string // msg_id of the parent header, "" if none
+	Content  json.RawMessage
+	Buffers  [][]byte
+}
+
+// Status is the part that every reply has.
+type Status struct {
+	Status    string   `json:"status"` // "ok", "error" or, for execute_reply, "aborted"
+	EName     string   `json:"ename,omitempty"`
+	EValue    string   `json:"evalue,omitempty"`
+	Traceback []string `json:"traceback,omitempty"`
+}
+
+// StartLine is the object on the first line of a node's standard input.
+type StartLine struct {
+	Protocol   int      `json:"protocol"`
+	RuntimeDir string   `json:"runtime_dir"`
+	Name       string   `json:"name"`
+	Key        string   `json:"key"` // hex
+	Script     string   `json:"script"`
+	ExtraPath  []string `json:"extra_path"`
+	LogLevel   string   `json:"log_level"`
+}
+
+// ReadyLine is the one line that a node writes to descriptor 3.
+type ReadyLine struct {
+	Ready     bool     `json:"ready"`
+	PID       int      `json:"pid"`
+	StartTime uint64   `json:"start_time"`
+	Error     string   `json:"error,omitempty"`
+	Missing   []string `json:"missing,omitempty"` // import names
+}
+
+// Hello opens every conversation.
+type Hello struct {
+	Protocol int `json:"protocol"`
+}
+
+// NodeHelloReply is a node's answer to Hello.
+type NodeHelloReply struct {
+	Status
+	Protocol  int               `json:"protocol"`
+	PID       int               `json:"pid"`
+	StartTime uint64            `json:"start_time"`
+	Python    string            `json:"python"`   // "3.11.2"
+	Packages  map[string]string `json:"packages"` // distribution name → version; absent if not installed
+}
+
+// ProcessHelloReply is a rank's or local namespace's answer to Hello, sent when its app has joined.
+type ProcessHelloReply struct {
+	Status
+	PID     int     `json:"pid"`
+	Rank    *int    `json:"rank"` // nil: the local namespace
+	App     string  `json:"app"`
+	Backend string  `json:"backend"` // "gloo", "nccl" or ""
+	Device  string  `json:"device"`  // "cpu", "cuda:0"
+	Seconds float64 `json:"seconds"`
+}
+
+// PreloadRequest asks a node to import modules before it forks.
+type PreloadRequest struct {
+	Modules []string `json:"modules"`
+}
+
+// PreloadReply says what came of it.
+type PreloadReply struct {
+	Status
+	Seconds  float64         `json:"seconds"`
+	Failed   []PreloadFailed `json:"failed"`
+	ForkSafe bool            `json:"fork_safe"`
+	Reason   string          `json:"reason"` // why a fork is not safe
+}
+
+// PreloadFailed is one module that could not be imported.
+type PreloadFailed struct {
+	Module string `json:"module"`
+	Error  string `json:"error"`
+}
+
+// SpawnRequest asks a node for processes; all of them or none come to life.
+type SpawnRequest struct {
+	Method    string         `json:"method"` // "auto", "fork" or "spawn"
+	Processes []SpawnProcess `json:"processes"`
+}
+
+// SpawnProcess describes one process to start.
+type SpawnProcess struct {
+	Name  string            `json:"name"`
+	Rank  *int              `json:"rank"`
+	Key   string            `json:"key"`
+	Env   map[string]string `json:"env"`
+	Unset []string          `json:"unset,omitempty"`
+	App   string            `json:"app"`
+}
+
+// SpawnReply names what was started.
+type SpawnReply struct {
+	Status
+	Method     string           `json:"method"`
+	Reason     string           `json:"reason"`
+	MasterPort int              `json:"master_port"`
+	Processes  []SpawnedProcess `json:"processes"`
+}
+
+// SpawnedProcess identifies a started process for ever: a pid alone may be reused.
+type SpawnedProcess struct {
+	Name      string `json:"name"`
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+}
+
+// SignalRequest asks a node to signal one of its children.
+type SignalRequest struct {
+	Name   string `json:"name"`
+	Signal string `json:"signal"` // "SIGINT", "SIGTERM" or "SIGKILL"
+}
+
+// SignalReply tells whether the child still lived.
+type SignalReply struct {
+	Status
+	Sent bool `json:"sent"`
+}
+
+// Exited tells that a node's child has ended; Buffers[0] of its message holds the bytes of Tail.
+type Exited struct {
+	Name      string `json:"name"`
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+	Code      *int   `json:"code"`
+	Signal    string `json:"signal"` // "SIGKILL"; "" if it exited by itself
+	Asked     bool   `json:"asked"`  // the node had sent a signal
+	OOM       bool   `json:"oom"`    // the kernel counted an out-of-memory kill
+	Tail      []Tail `json:"tail"`
+}
+
+// Tail is a stretch of output that the dead process had not got acknowledged.
+type Tail struct {
+	Name string `json:"name"`
+	Seq  uint64 `json:"seq"` // as in Stream
+	Size int    `json:"size"`
+}
+
+// ExecuteRequest runs code that starts on Line (1-based) of Path.
+type ExecuteRequest struct {
+	Code         string `json:"code"`
+	Silent       bool   `json:"silent"`
+	StoreHistory bool   `json:"store_history"`
+	Path         string `json:"path"`
+	Line         int    `json:"line"`
+}
+
+// ExecuteReply ends an execution.
+type ExecuteReply struct {
+	Status
+	ExecutionCount int `json:"execution_count"`
+}
+
+// Stream heads a piece of output; the bytes are Buffers[0] of its message.
+type Stream struct {
+	Name string `json:"name"` // "stdout" or "stderr"
+	Seq  uint64 `json:"seq"`  // bytes printed so far, these included
+}
+
+// StreamAck tells a process that its output up to Seq is safe.
+type StreamAck struct {
+	Seq uint64 `json:"seq"`
+}
+
+// Display is the content of display_data, update_display_data and execute_result. Values of Data are JSON: text is a
+// string, binary data a base64 string, application/json any value.
+type Display struct {
+	Data           map[string]json.RawMessage `json:"data"`
+	Metadata       map[string]json.RawMessage `json:"metadata"`
+	Transient      map[string]json.RawMessage `json:"transient,omitempty"`
+	ExecutionCount int                        `json:"execution_count,omitempty"` // execute_result only
+}
+
+// ClearOutput is Jupyter's clear_output.
+type ClearOutput struct {
+	Wait bool `json:"wait"`
+}
+
+// Error is an exception that ended an execution.
+type Error struct {
+	EName     string   `json:"ename"`
+	EValue    string   `json:"evalue"`
+	Traceback []string `json:"traceback"` // lines with ANSI colours
+	Frames    []Frame  `json:"frames"`    // outermost first
+}
+
+// Frame is one stack frame.
+type Frame struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Name string `json:"name"`
+}
+
+// InterruptRequest interrupts the execution of request Parent, or any if it is empty.
+type InterruptRequest struct {
+	Parent string `json:"parent"`
+}
+
+// ProcessStatus is the content of status.
+type ProcessStatus struct {
+	Status
+	ExecutionState string `json:"execution_state"` // "starting", "busy" or "idle"
+	MsgID          string `json:"msg_id"`          // the running request
+}
+
+// StackReply holds the stacks of every thread of a process.
+type StackReply struct {
+	Status
+	Threads []Thread `json:"threads"`
+}
+
+// Thread is one thread's stack as text.
+type Thread struct {
+	ID    uint64 `json:"id"`
+	Name  string `json:"name"`
+	Main  bool   `json:"main"`
+	Stack string `json:"stack"`
+}
