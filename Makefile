@@ -1,0 +1,48 @@
+# Everything here sets itself up: a fresh machine needs Go, Python 3 and make.
+# Paths may hold spaces, so nothing below lists files by make's own functions.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV_STAMP := .venv/.ready
+RACE = $(shell scripts/have-race.sh)
+
+.PHONY: help setup build demo test test-go test-python lint fuzz bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV_STAMP) ## make .venv: Python with torch and what the agent needs
+
+$(VENV_STAMP): ranks/agent/requirements-dev.txt scripts/setup-python.sh
+	@scripts/setup-python.sh
+
+build: ## make bin/dipls
+	@mkdir -p bin
+	go build -o bin/dipls ./cmd/dipls
+
+demo: setup build ## train a DDP model on 4 CPU ranks
+	bin/dipls run examples/train_ddp.py --python .venv/bin/python -n 4
+
+test: setup build test-python test-go ## every test
+
+test-python: setup
+	cd ranks/agent && ../../.venv/bin/python -m pytest -q
+
+test-go: setup
+	DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test $(RACE) ./...
+
+lint: setup ## linters and format checks
+	@out=$$(gofmt -l cells cmd dipexec ranks bench 2>/dev/null || true); if [[ -n $$out ]]; then echo "gofmt -w $$out"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench && ../../.venv/bin/ruff format --check . ../../examples ../../bench
+
+fuzz: ## fuzz the cell parser for a minute
+	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
+
+bench: setup build ## compare with ipyparallel in one run
+	.venv/bin/python bench/first_figures.py
+
+clean: ## remove what was built, keep .venv
+	rm -rf bin dist
