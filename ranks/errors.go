@@ -1,0 +1,90 @@
+package ranks
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ExitError says how a process ended.
+type ExitError struct {
+	Name   string // "rank 2", "local", "node"
+	Rank   *int   // nil: not a rank
+	PID    int
+	Code   *int       // exit code; nil if it was killed, or if nobody knows
+	Signal string     // "SIGKILL"; "" if it exited by itself
+	OOM    bool       // the kernel counted an out-of-memory kill
+	Asked  bool       // we had told it to go
+	Node   *ExitError // the end of its node, if that took it along
+	Detail string     // what else is known: the last lines that a node printed
+}
+
+// signalMeaning is what a person should read into a signal.
+var signalMeaning = map[string]string{
+	"SIGSEGV": "segmentation fault",
+	"SIGBUS":  "bus error: a memory-mapped file or shared memory ran out?",
+	"SIGABRT": "abort: an assertion in native code?",
+	"SIGFPE":  "arithmetic error in native code",
+	"SIGILL":  "illegal instruction: a library built for another CPU?",
+}
+
+func (e *ExitError) Error() string {
+	var b strings.Builder
+	switch {
+	case e.Node != nil:
+		fmt.Fprintf(&b, "%s ended with its node: %s", e.Name, e.Node.Error())
+		return b.String()
+	case e.Signal != "":
+		fmt.Fprintf(&b, "%s was killed by %s", e.Name, e.Signal)
+		switch {
+		case e.OOM:
+			b.WriteString(" (out of memory)")
+		case e.Signal == "SIGKILL" && !e.Asked:
+			b.WriteString(" (out of memory?)")
+		case signalMeaning[e.Signal] != "":
+			fmt.Fprintf(&b, " (%s)", signalMeaning[e.Signal])
+		}
+	case e.Code != nil:
+		fmt.Fprintf(&b, "%s exited with code %d", e.Name, *e.Code)
+		if !e.Asked && e.Name != nodeName {
+			b.WriteString(" (os._exit?)")
+		}
+	default:
+		fmt.Fprintf(&b, "lost the connection to %s (pid %d)", e.Name, e.PID)
+	}
+	if e.Detail != "" {
+		fmt.Fprintf(&b, ": %s", e.Detail)
+	}
+	return b.String()
+}
+
+// Unwrap gives the end of the node if that is what ended the process.
+func (e *ExitError) Unwrap() error {
+	if e.Node == nil {
+		return nil
+	}
+	return e.Node
+}
+
+// ReplyError is an error that a process answered with.
+type ReplyError struct {
+	Name      string // who answered: "rank 2", "node"
+	Request   string // what it was asked: "hello", "spawn_request"
+	EName     string
+	EValue    string
+	Traceback []string
+}
+
+func (e *ReplyError) Error() string {
+	return fmt.Sprintf("%s: %s failed: %s: %s", e.Name, e.Request, e.EName, e.EValue)
+}
+
+// MissingPackagesError says which of the packages that the agent needs an interpreter does not have.
+type MissingPackagesError struct {
+	Python  string   // path of the interpreter
+	Missing []string // distribution names, as pip takes them
+}
+
+func (e *MissingPackagesError) Error() string {
+	return fmt.Sprintf("%s lacks %s: install with '%s -m pip install %s', or let dipls install into a directory of its own with --yes",
+		e.Python, strings.Join(e.Missing, ", "), e.Python, strings.Join(e.Missing, " "))
+}
