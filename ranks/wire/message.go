@@ -56,10 +56,11 @@ type Header struct {
 
 // Message is one verified message. Content is decoded by the receiver, who knows the type.
 type Message struct {
-	Header   Header
-	ParentID string // msg_id of the parent header, "" if none
-	Content  json.RawMessage
-	Buffers  [][]byte
+	Header    Header
+	RawHeader []byte // the header as it came: what an answer has as its parent header
+	ParentID  string // msg_id of the parent header, "" if none
+	Content   json.RawMessage
+	Buffers   [][]byte
 }
 
 // Status is the part that every reply has.
