@@ -1,0 +1,227 @@
+package dipexec
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// Kind names an event; it is the value of "event" in its JSON.
+type Kind string
+
+// The closed set of events.
+const (
+	KindRunStarted  Kind = "run_started"
+	KindStream      Kind = "stream"
+	KindDisplay     Kind = "display"
+	KindResult      Kind = "result"
+	KindError       Kind = "error"
+	KindRankState   Kind = "rank_state"
+	KindPoolState   Kind = "pool_state"
+	KindRunFinished Kind = "run_finished"
+	KindLog         Kind = "log"
+)
+
+// Status is how a run, or the part of it that one process ran, ended.
+type Status string
+
+// The statuses.
+const (
+	StatusOK          Status = "ok"
+	StatusError       Status = "error"       // an exception, or a request that cannot be run
+	StatusInterrupted Status = "interrupted" // cancelled, or out of time
+	StatusDied        Status = "died"        // a process died, or the pool could not be started
+)
+
+// Level is how much a log event matters.
+type Level string
+
+// The levels.
+const (
+	LevelInfo    Level = "info"
+	LevelWarning Level = "warning"
+	LevelError   Level = "error"
+)
+
+// Event is one of *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished]
+// and *[Log]. An event is never changed once it is published: subscribers share it.
+type Event interface {
+	// Head tells what the event is and whom it is about.
+	Head() *Header
+}
+
+// Header is what every event has. An event is about a rank, about the local namespace, or (neither) about the run or the
+// session as a whole.
+type Header struct {
+	Kind  Kind   `json:"event"`
+	Run   string `json:"run,omitempty"`   // id of the run
+	Cell  *int   `json:"cell,omitempty"`  // index of the run's cell, as "dipls cells" prints it
+	Rank  *int   `json:"rank,omitempty"`  // the rank
+	Local bool   `json:"local,omitempty"` // true: the local namespace
+}
+
+// Head makes the struct that embeds a Header an Event.
+func (h *Header) Head() *Header { return h }
+
+// Who names the process for people: "rank 3", "local", or "" for an event of no process.
+func (h *Header) Who() string {
+	switch {
+	case h.Local:
+		return "local"
+	case h.Rank != nil:
+		return "rank " + strconv.Itoa(*h.Rank)
+	default:
+		return ""
+	}
+}
+
+// RunStarted tells that a run's turn has come. The processes that it runs on are told by their RankState events.
+type RunStarted struct {
+	Header
+	Path    string `json:"path,omitempty"`    // file of the cell
+	Line    int    `json:"line,omitempty"`    // 1-based line of Path on which the code starts
+	Title   string `json:"title,omitempty"`   // title of the cell
+	Target  string `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
+	See     string `json:"see"`               // "all" or a rank list: whose output a view shows
+	Journal string `json:"journal,omitempty"` // directory of the run's journal
+}
+
+// Stream is output. A character that the process wrote in two pieces is in the later one; bytes that are no UTF-8 are
+// U+FFFD (the journal has them as they were).
+type Stream struct {
+	Header
+	Name string `json:"name"` // "stdout" or "stderr"
+	Text string `json:"text"`
+}
+
+// Display is rich output, a later version of one, or (Clear) the wish to remove what the process has shown so far.
+type Display struct {
+	Header
+	Data      map[string]json.RawMessage `json:"data,omitempty"`       // MIME type → JSON: text or base64 as a string, application/json any value
+	Metadata  map[string]json.RawMessage `json:"metadata,omitempty"`   // as Jupyter has it
+	Files     map[string]string          `json:"files,omitempty"`      // MIME type → file of the journal that holds it
+	DisplayID string                     `json:"display_id,omitempty"` // names a display that is updated later
+	Update    bool                       `json:"update,omitempty"`     // true: replaces the display of that display_id
+	Clear     bool                       `json:"clear,omitempty"`      // true: remove the output of this process; there is no data
+	Wait      bool                       `json:"wait,omitempty"`       // with clear: not before the next output
+}
+
+// Result is the value of a cell's last expression.
+type Result struct {
+	Header
+	ExecutionCount int                        `json:"execution_count"`
+	Data           map[string]json.RawMessage `json:"data"`
+	Metadata       map[string]json.RawMessage `json:"metadata,omitempty"`
+	Files          map[string]string          `json:"files,omitempty"`
+}
+
+// Failure is an exception that ended the code of one process.
+type Failure struct {
+	Header
+	EName     string   `json:"ename"`
+	EValue    string   `json:"evalue"`
+	Traceback []string `json:"traceback"`        // lines, with ANSI colours
+	Path      string   `json:"path,omitempty"`   // file of the cell
+	Line      int      `json:"line,omitempty"`   // 1-based line of the innermost frame inside Path; absent if there is none
+	Frames    []Frame  `json:"frames,omitempty"` // outermost first
+}
+
+// Frame is one stack frame of a Failure.
+type Frame struct {
+	File string `json:"file"`
+	Line int    `json:"line"` // 1-based
+	Name string `json:"name"` // of the function
+}
+
+// RankState tells of a process, a rank or the local namespace, that begins its part of a run ("busy"), has ended it
+// ("ready"), has been asked to give it up ("interrupting"), or has died ("dead", also between runs).
+type RankState struct {
+	Header
+	State   string  `json:"state"`
+	Status  Status  `json:"status,omitempty"`  // with ready, and with dead in a run: how its part ended
+	Seconds float64 `json:"seconds,omitempty"` // how long its part took
+	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL (out of memory?)"
+}
+
+// PoolState tells of the pool as a whole: "starting", "ready", "dead" or "stopped".
+type PoolState struct {
+	Header
+	State  string `json:"state"`
+	Size   int    `json:"size,omitempty"`   // number of ranks
+	Reason string `json:"reason,omitempty"` // with dead: why
+}
+
+// RunFinished is the last event of a run, and comes exactly once for every run id that was given out; only output that
+// threads print later may follow. A run that was cancelled in the queue has no other event.
+type RunFinished struct {
+	Header
+	Status  Status  `json:"status"`
+	Seconds float64 `json:"seconds"`          // from its start; 0 if it never started
+	Reason  string  `json:"reason,omitempty"` // a sentence, where the status alone would leave the user guessing
+}
+
+// Log is a sentence for the user.
+type Log struct {
+	Header
+	Level Level  `json:"level"`
+	Text  string `json:"text"`
+	Path  string `json:"path,omitempty"` // the file or directory that the sentence points to
+}
+
+// NewLog returns a log event that belongs to no run.
+func NewLog(level Level, text string) *Log {
+	return &Log{Header: Header{Kind: KindLog}, Level: level, Text: text}
+}
+
+// newEvent returns an empty event of a kind.
+func newEvent(k Kind) (Event, error) {
+	var e Event
+	switch k {
+	case KindRunStarted:
+		e = new(RunStarted)
+	case KindStream:
+		e = new(Stream)
+	case KindDisplay:
+		e = new(Display)
+	case KindResult:
+		e = new(Result)
+	case KindError:
+		e = new(Failure)
+	case KindRankState:
+		e = new(RankState)
+	case KindPoolState:
+		e = new(PoolState)
+	case KindRunFinished:
+		e = new(RunFinished)
+	case KindLog:
+		e = new(Log)
+	default:
+		return nil, fmt.Errorf("no event is called %q", k)
+	}
+	return e, nil
+}
+
+// WriteJSON writes the event as one line of JSON.
+func WriteJSON(w io.Writer, e Event) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(e)
+}
+
+// ParseJSON is the inverse of WriteJSON. It ignores fields that it does not know.
+func ParseJSON(line []byte) (Event, error) {
+	var h Header
+	if err := json.Unmarshal(line, &h); err != nil {
+		return nil, fmt.Errorf("event: %w", err)
+	}
+	e, err := newEvent(h.Kind)
+	if err != nil {
+		return nil, fmt.Errorf("event: %w", err)
+	}
+	if err := json.Unmarshal(bytes.TrimSpace(line), e); err != nil {
+		return nil, fmt.Errorf("event %s: %w", h.Kind, err)
+	}
+	return e, nil
+}
