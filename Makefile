@@ -41,7 +41,7 @@ lint: setup ## linters and format checks
 fuzz: ## fuzz the cell parser for a minute
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
 
-bench: setup build ## compare with ipyparallel in one run
+bench: setup 
 	.venv/bin/python bench/first_figures.py
 
 clean: ## remove what was built, keep .venv
