@@ -41,7 +41,10 @@ lint: setup ## linters and format checks
 fuzz: ## fuzz the cell parser for a minute
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
 
-bench: setup 
+bench: setup ## compare with ipyparallel in one run
+	@mkdir -p bin
+	go build -o bin/figures ./bench/figures
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt
 	.venv/bin/python bench/first_figures.py
 
 clean: ## remove what was built, keep .venv
