@@ -1,0 +1,160 @@
+package cells
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// snapshot is everything that a File tells.
+type snapshot struct {
+	Text     string
+	Lines    int
+	Cells    []cellSnapshot
+	Problems []Problem
+}
+
+type cellSnapshot struct {
+	View        View
+	Range, Body Range
+	Directive   string
+	Metadata    []Metadatum
+	Magics      []Magic
+	Rewritten   string
+	RewriteLine int
+}
+
+func snap(f *File) snapshot {
+	s := snapshot{Text: f.Text(), Lines: f.Lines(), Problems: f.Problems()}
+	for c := range f.Cells() {
+		d := c.Directive()
+		text, line := c.Rewrite()
+		s.Cells = append(s.Cells, cellSnapshot{
+			View: c.View(), Range: c.Range(), Body: c.BodyRange(), Metadata: c.Metadata(), Magics: c.Magics(),
+			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q", d.Target, d.See, d.Quiet, d.AppCommand),
+			Rewritten: text, RewriteLine: line,
+		})
+	}
+	return s
+}
+
+// checkFile checks what holds of every file.
+func checkFile(t *testing.T, f *File, text string) {
+	t.Helper()
+	if got := f.Text(); got != text {
+		t.Fatalf("nodes give back %q, want %q", got, text)
+	}
+	end, lines, index := 0, 1, 0
+	for c := range f.Cells() {
+		index++
+		r, body := c.Range(), c.BodyRange()
+		if index == 1 {
+			end = r.Start // the gap
+			lines = c.Line()
+			if got := f.Position(end, UTF8); got.Line+1 != lines {
+				t.Fatalf("first cell's line is %d, its position %v", lines, got)
+			}
+		}
+		if c.Index() != index || r.Start != end || r.Len() <= 0 || c.Line() != lines {
+			t.Fatalf("cell %d is at line %d, %v, numbered %d; want line %d, offset %d", index, c.Line(), r, c.Index(), lines, end)
+		}
+		if body.Start < r.Start || body.End != r.End || text[body.Start:body.End] != c.Body() {
+			t.Fatalf("body %v of %v", body, r)
+		}
+		end, lines = r.End, c.EndLine()+1
+		source, line := c.Rewrite()
+		want := strings.Count(newlines.Replace(c.Body()), "\n")
+		if got := strings.Count(source, "\n"); got != want || line < c.Line() || line > c.EndLine()+1 {
+			t.Fatalf("rewritten body has %d newlines from line %d on, want %d: %q", got, line, want, source)
+		}
+		for _, m := range c.Magics() {
+			if m.Range.Start < r.Start || m.Range.End > r.End || !strings.HasSuffix(text[m.Range.Start:m.Range.End], m.Args) {
+				t.Fatalf("magic %+v outside of %v", m, r)
+			}
+		}
+		for _, m := range c.Metadata() {
+			if m.Range.Start < r.Start || m.Range.End > body.Start {
+				t.Fatalf("metadata %+v outside of %v", m, r)
+			}
+		}
+		if again, ok := f.Cell(index); !ok || again != c {
+			t.Fatalf("Cell(%d) is another one", index)
+		}
+		for _, at := range []int{r.Start, r.End - 1} {
+			if again, ok := f.CellAt(at); !ok || again != c {
+				t.Fatalf("CellAt(%d) is not cell %d", at, index)
+			}
+		}
+	}
+	if index != f.Len() || index > 0 && end != len(text) {
+		t.Fatalf("%d cells up to %d; want %d up to %d", index, end, f.Len(), len(text))
+	}
+	for _, p := range f.Problems() {
+		if p.Range.Start < 0 || p.Range.Start > p.Range.End || p.Range.End > len(text) || p.Code == "" || p.Message == "" ||
+			strings.ContainsAny(p.Message, "\r\n") || p.Severity == 0 {
+			t.Fatalf("problem %+v", p)
+		}
+	}
+}
+
+func checkEdit(t *testing.T, text string, start, end int, insert string) {
+	t.Helper()
+	edited := text[:start] + insert + text[end:]
+	got, want := Parse(text).Edit(start, end, insert), Parse(edited)
+	checkFile(t, got, edited)
+	if diff := cmp.Diff(snap(want), snap(got)); diff != "" {
+		t.Fatalf("edit [%d,%d) %q of %q: parse is -, edit is +\n%s", start, end, insert, text, diff)
+	}
+}
+
+// pieces are what random files and edits are made of: everything that the scanner or the grammar treats specially.
+var pieces = []string{
+	"# %%\n", "# %%", "#%% title\n", "  # %%% deep\n", "# In[3]:\n", "# <codecell>\n", "# %% [markdown]\n",
+	"# %% x target=\"ranks:0-3\"\n", "# %%dip everywhere --see all\n", "# %%px\n", "%%dip\n", "%%bash\n", "#dip_locally\n",
+	"# %dipush x\n", "%dipull y\n", "%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",
+	"x = 1\n", "def f():\n", "(", ")", "[", "]", "{", "}", ":", "'", "\"", "'''", "\"\"\"", "f'", "f\"\"\"", "rb'''", "\\", "\\\n",
+	"\n", "\r", "\r\n", "\t", "\f", " ", "\x00", "\xff", "é", "😀", "\ufeff", "#", "%", "\\N{", "a", "{{", "}}",
+}
+
+func randomText(r *rand.Rand, n int) string {
+	var b strings.Builder
+	for range r.IntN(n + 1) {
+		b.WriteString(pieces[r.IntN(len(pieces))])
+	}
+	return b.String()
+}
+
+// A chain of edits, each applied to the result of the last, equals a parse of the text so far at every step.
+func TestEditsEqualParse(t *testing.T) {
+	steps := 400
+	if testing.Short() {
+		steps = 40
+	}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		var text string
+		if seed%3 > 0 {
+			text = randomText(r, 1500)
+		}
+		f := Parse(text)
+		for range steps {
+			start := r.IntN(len(text) + 1)
+			end := min(len(text), start+max(0, r.IntN(30)-15))
+			insert := randomText(r, 3)
+			before := snap(f)
+			g := f.Edit(start, end, insert)
+			edited := text[:start] + insert + text[end:]
+			checkFile(t, g, edited)
+			if diff := cmp.Diff(snap(Parse(edited)), snap(g)); diff != "" {
+				t.Fatalf("seed %d: edit [%d,%d) %q of %q: parse is -, edit is +\n%s", seed, start, end, insert, text, diff)
+			}
+			if r.IntN(20) == 0 && !cmp.Equal(before, snap(f)) {
+				t.Fatalf("seed %d: the edit changed the file it was applied to", seed)
+			}
+			f, text = g, edited
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package cells
+
+import "fmt"
+
+// A Range is a half-open range of byte offsets in the file.
+type Range struct{ Start, End int }
+
+// Len is the number of bytes in the range.
+func (r Range) Len() int { return r.End - r.Start }
+
+func (r Range) shift(by int) Range { return Range{r.Start + by, r.End + by} }
+
+// A Severity says how bad a Problem is.
+type Severity int
+
+const (
+	Warning Severity = iota + 1 // the cell runs, perhaps not as meant
+	Error                       // what was asked for cannot be done
+)
+
+func (s Severity) String() string {
+	switch s {
+	case Warning:
+		return "warning"
+	case Error:
+		return "error"
+	}
+	return fmt.Sprintf("severity %d", int(s))
+}
+
+// A Code names a kind of problem. Codes are stable: editors and scripts may match on them.
+type Code string
+
+const (
+	UnknownFlag        Code = "unknown-flag"
+	MissingValue       Code = "missing-value"       // a flag without its value
+	UnknownTarget      Code = "unknown-target"      // neither remote, local, everywhere nor ranks:LIST
+	BadRanks           Code = "bad-ranks"           // a rank list that cannot be
+	BadMetadata        Code = "bad-metadata"        // JSON or key=value in a marker that does not parse
+	Conflict           Code = "conflict"            // said twice, differently
+	Duplicate          Code = "duplicate-magic"     // a second directive magic in one cell
+	Misplaced          Code = "misplaced-magic"     // a directive below the body's first line
+	DirectiveIgnored   Code = "directive-ignored"   // a directive on a cell that is not code
+	UnclosedBracket    Code = "unclosed-bracket"    // never closed; the next marker in column 0 splits all the same
+	UnterminatedString Code = "unterminated-string" // a triple-quoted string that never ends; likewise
+	InvalidUTF8        Code = "invalid-utf8"        // Python would refuse the file
+)
+
+// A Problem is something in a file that a person should look at. Parsing always succeeds; problems are all it has to say.
+type Problem struct {
+	Range    Range
+	Severity Severity
+	Code     Code
+	Message  string // one line, lower case, no full stop
+	Hint     string // what to do about it; may be empty
+}
+
+// nearest returns the candidate that name is most likely a misspelling of, "" if it is like none of them.
+func nearest(name string, candidates []string) string {
+	best, bestDistance := "", 1+min(2, len(name)/2)
+	for _, c := range candidates {
+		if len(name) > len(c)+2 {
+			continue // keeps a flag of a million letters cheap
+		}
+		if d := editDistance(name, c); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+func didYouMean(name string, candidates []string) string {
+	if c := nearest(name, candidates); c != "" {
+		return "did you mean " + c + "?"
+	}
+	return ""
+}
+
+// editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.
+func editDistance(a, b string) int {
+	before, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, prev, row = prev, row, before
+	}
+	return prev[len(b)]
+}
