@@ -15,6 +15,7 @@ type ExitError struct {
 	OOM    bool       // the kernel counted an out-of-memory kill
 	Asked  bool       // we had told it to go
 	Node   *ExitError // the end of its node, if that took it along
+	Lost   error      // why the connection broke, if that is all that is known
 	Detail string     // what else is known: the last lines that a node printed
 }
 
@@ -48,8 +49,10 @@ func (e *ExitError) Error() string {
 		if !e.Asked && e.Name != nodeName {
 			b.WriteString(" (os._exit?)")
 		}
+	case e.Lost != nil:
+		fmt.Fprintf(&b, "lost the connection to %s (pid %d): %v", e.Name, e.PID, e.Lost)
 	default:
-		fmt.Fprintf(&b, "lost the connection to %s (pid %d)", e.Name, e.PID)
+		fmt.Fprintf(&b, "%s did not start", e.Name)
 	}
 	if e.Detail != "" {
 		fmt.Fprintf(&b, ": %s", e.Detail)
@@ -57,12 +60,12 @@ func (e *ExitError) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the end of the node if that is what ended the process.
+// Unwrap gives what ended the process or the connection, if something else did.
 func (e *ExitError) Unwrap() error {
-	if e.Node == nil {
-		return nil
+	if e.Node != nil {
+		return e.Node
 	}
-	return e.Node
+	return e.Lost
 }
 
 // ReplyError is an error that a process answered with.

@@ -1,18 +1,173 @@
 package ranks
 
-import "context"
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// gpuTimeout bounds nvidia-smi, which takes seconds where the driver is not kept loaded.
+const gpuTimeout = 20 * time.Second
 
 // GPU is one visible GPU.
 type GPU struct {
-	Index    int    // the number that torch would use: its position among the visible ones
-	ID       string // what CUDA_VISIBLE_DEVICES takes: the UUID
-	Name     string // "NVIDIA H100 80GB HBM3"
+	Index    int    // the number that torch uses: the position among the visible ones
+	ID       string // what CUDA_VISIBLE_DEVICES takes: a UUID
+	Name     string // "NVIDIA H100 80GB HBM3"; "" for a part of a GPU (MIG)
 	MemTotal int    // MiB; 0 if unknown
 	MemUsed  int    // MiB
 }
 
-// ListGPUs lists the visible GPUs.
-func ListGPUs(ctx context.Context) ([]GPU, error) { return nil, errTODO }
+// ListGPUs lists the GPUs that processes started here would see, in the order of their numbers: what nvidia-smi finds (in
+// PCI order), less what CUDA_VISIBLE_DEVICES hides. A machine without nvidia-smi has none. No CUDA library is loaded.
+func ListGPUs(ctx context.Context) ([]GPU, error) {
+	all, err := queryGPUs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mask, masked := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	if !masked {
+		return all, nil
+	}
+	return visibleGPUs(all, mask)
+}
 
-// SelectGPUs picks GPUs by the user's list, "all" or "3,1", in the order given.
-func SelectGPUs(all []GPU, list string) ([]GPU, error) { return nil, errTODO }
+// queryGPUs runs nvidia-smi.
+func queryGPUs(ctx context.Context) ([]GPU, error) {
+	path, err := exec.LookPath("nvidia-smi")
+	if err != nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--query-gpu=index,uuid,name,memory.total,memory.used", "--format=csv,noheader,nounits")
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("nvidia-smi: no answer: %w (does it work by hand?)", ctx.Err())
+	}
+	text := strings.TrimSpace(string(out))
+	if strings.Contains(text, "No devices were found") {
+		return nil, nil // some versions exit with 0, some with 6
+	}
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			text = strings.TrimSpace(text + "\n" + string(exit.Stderr))
+		}
+		return nil, fmt.Errorf("nvidia-smi failed (%w), so no GPU can be used: %s", err, strings.Join(strings.Fields(text), " "))
+	}
+	return parseGPUs(out)
+}
+
+// parseGPUs reads what queryGPUs asked for.
+func parseGPUs(out []byte) ([]GPU, error) {
+	r := csv.NewReader(bytes.NewReader(out))
+	r.FieldsPerRecord = 5
+	r.TrimLeadingSpace = true
+	records, err := r.ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("output of nvidia-smi: %w", err)
+	}
+	gpus := make([]GPU, 0, len(records))
+	for i, rec := range records {
+		index, err := strconv.Atoi(rec[0])
+		if err != nil || index != i {
+			return nil, fmt.Errorf("output of nvidia-smi: GPU number %q in line %d", rec[0], i+1)
+		}
+		gpus = append(gpus, GPU{Index: index, ID: rec[1], Name: rec[2], MemTotal: mebibytes(rec[3]), MemUsed: mebibytes(rec[4])})
+	}
+	return gpus, nil
+}
+
+// mebibytes reads a size, which is "[N/A]" where memory is shared with the CPU.
+func mebibytes(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// visibleGPUs applies CUDA_VISIBLE_DEVICES: numbers, UUIDs or beginnings of UUIDs, or MIG ids, which nvidia-smi does not list and which
+// are kept as they are. Like CUDA it stops at the first entry that names no device.
+func visibleGPUs(all []GPU, mask string) ([]GPU, error) {
+	var visible []GPU
+	for entry := range strings.SplitSeq(mask, ",") {
+		entry = strings.TrimSpace(entry)
+		g, ok := GPU{}, false
+		switch {
+		case strings.HasPrefix(entry, "MIG-"):
+			g, ok = GPU{ID: entry}, true
+		case strings.HasPrefix(entry, "GPU-"):
+			matches := func(g GPU) bool { return strings.HasPrefix(g.ID, entry) }
+			if i := slices.IndexFunc(all, matches); i >= 0 {
+				if slices.ContainsFunc(all[i+1:], matches) {
+					return nil, fmt.Errorf("CUDA_VISIBLE_DEVICES=%s: %s fits more than one GPU", mask, entry)
+				}
+				g, ok = all[i], true
+			}
+		default:
+			if n, err := strconv.Atoi(entry); err == nil && n >= 0 && n < len(all) {
+				g, ok = all[n], true
+			}
+		}
+		if !ok {
+			break
+		}
+		if slices.ContainsFunc(visible, func(v GPU) bool { return v.ID == g.ID }) {
+			return nil, fmt.Errorf("CUDA_VISIBLE_DEVICES=%s names %s twice: CUDA would show no GPU at all", mask, g.ID)
+		}
+		g.Index = len(visible)
+		visible = append(visible, g)
+	}
+	return visible, nil
+}
+
+// SelectGPUs picks from the visible GPUs by a user's list, "all" or numbers as torch counts them: "3,1". The
+// order is kept: the first one is rank 0's.
+func SelectGPUs(visible []GPU, list string) ([]GPU, error) {
+	if list == "all" {
+		if len(visible) == 0 {
+			return nil, errors.New("there is no GPU: leave -g out, or ask for CPU ranks with -n")
+		}
+		return slices.Clone(visible), nil
+	}
+	var picked []GPU
+	for entry := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+		n, err := strconv.Atoi(entry)
+		if err != nil {
+			return nil, fmt.Errorf("GPU %q: want a number, as in -g 3,1, or all", entry)
+		}
+		if n < 0 || n >= len(visible) {
+			return nil, fmt.Errorf("there is no GPU %d: %s", n, countGPUs(len(visible)))
+		}
+		if slices.ContainsFunc(picked, func(g GPU) bool { return g.Index == n }) {
+			return nil, fmt.Errorf("GPU %d is named twice: each rank needs one of its own", n)
+		}
+		picked = append(picked, visible[n])
+	}
+	if len(picked) == 0 {
+		return nil, fmt.Errorf("GPU list %q is empty: want numbers, as in -g 3,1, or all", list)
+	}
+	return picked, nil
+}
+
+func countGPUs(n int) string {
+	switch n {
+	case 0:
+		return "no GPU is visible"
+	case 1:
+		return "the only visible one is GPU 0"
+	default:
+		return fmt.Sprintf("the visible ones are 0 to %d", n-1)
+	}
+}

@@ -2,24 +2,52 @@ package ranks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+
+	"dipls/ranks/wire"
 )
 
+// nodeName is the node's name for people and on the wire.
 const nodeName = "node"
 
-var errTODO = errors.New("ranks: not yet")
+// ErrClosed is what a node answers after Close.
+var ErrClosed = errors.New("the node is closed")
 
 // StartMethod is how the processes of a pool come to life.
 type StartMethod uint8
 
+// The start methods.
 const (
 	StartAuto  StartMethod = iota // fork from the nursery if that is safe, else spawn
 	StartFork                     // fork, or fail
 	StartSpawn                    // a fresh interpreter each
 )
+
+var startNames = [...]string{StartAuto: "auto", StartFork: "fork", StartSpawn: "spawn"}
+
+// ParseStartMethod is the inverse of String.
+func ParseStartMethod(s string) (StartMethod, error) {
+	if i := slices.Index(startNames[:], s); i >= 0 {
+		return StartMethod(i), nil
+	}
+	return 0, fmt.Errorf("unknown start method %q: want auto, fork or spawn", s)
+}
+
+func (m StartMethod) String() string {
+	if int(m) < len(startNames) {
+		return startNames[m]
+	}
+	return fmt.Sprintf("StartMethod(%d)", uint8(m))
+}
 
 // Options say how to run a node.
 type Options struct {
@@ -31,13 +59,13 @@ type Options struct {
 	ExtraPath []string          // directories for the end of sys.path: our private packages
 	Env       []string          // environment of the node, as os.Environ gives it; nil is the server's
 	Log       *zap.Logger       // nil: none
-	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time
+	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close
 	Ladder    Ladder            // how Close ends what still lives; the zero value is DefaultLadder
-	Timeout   time.Duration     // for the node's own start; 0 is 60 s
+	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
 	Command   []string          // command line instead of PYTHON AGENT_DIR: tests run a fake agent
 }
 
-// Info describes the interpreter of a node.
+// Info describes an interpreter.
 type Info struct {
 	Python   string            // path
 	Version  string            // "3.11.2"
@@ -45,33 +73,425 @@ type Info struct {
 }
 
 // Node is one running node process.
-type Node struct{}
+//
+// It ends when its process does, whoever ended that: the goroutine supervise then tells every process's owner, ends
+// what outlived the node, removes the runtime directory and closes done. Close only brings this about and waits.
+type Node struct {
+	opts   Options
+	log    *zap.Logger
+	dir    *runtimeDir
+	proc   *nodeProcess
+	link   *link
+	info   Info
+	events *notifier
 
-// StartNode starts a node.
-func StartNode(ctx context.Context, o Options) (*Node, error) { return nil, errTODO }
+	ctx    context.Context // ends with the node or when Close begins: whoever is starting something gives up
+	cancel context.CancelCauseFunc
 
-// Local returns the local namespace, which the first call starts.
-func (n *Node) Local(ctx context.Context) (*Process, error) { return nil, errTODO }
+	exited chan struct{} // the process has ended; exit is set
+	exit   *ExitError
+	done   chan struct{} // nothing is left
 
-// RestartLocal replaces the local namespace by a fresh one.
-func (n *Node) RestartLocal(ctx context.Context) error { return errTODO }
+	preload semaphore // guards preloaded
+	loaded  *wire.PreloadReply
 
-// StartPool starts a pool; either all ranks are ready when it returns, or nothing is left of them.
-func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) { return nil, errTODO }
+	localSem semaphore // held while the local namespace starts
+
+	mu         sync.Mutex
+	closing    bool                // no process is registered any more
+	procs      map[string]*Process // those that live or may come to life, by name on the wire
+	generation int                 // of the last pool
+	local      *Process            // nil until first asked for
+}
+
+// semaphore is a lock that can be waited for with a context.
+type semaphore chan struct{}
+
+func (s semaphore) acquire(ctx context.Context) error {
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s semaphore) release() { <-s }
+
+// StartNode starts a node. ctx bounds the start only. An interpreter without the agent's packages gives a
+// *MissingPackagesError.
+func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 60 * time.Second
+	}
+	if o.Ladder == (Ladder{}) {
+		o.Ladder = DefaultLadder
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("it took longer than %v", o.Timeout))
+	defer cancel()
+
+	dir, err := newRuntimeDir(ctx, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	key := wire.NewKey()
+	proc, err := launchNode(ctx, &o, dir, key)
+	if err != nil {
+		dir.remove()
+		return nil, err
+	}
+	n := &Node{
+		opts:     o,
+		log:      o.Log,
+		dir:      dir,
+		proc:     proc,
+		events:   newNotifier(o.OnState),
+		exited:   make(chan struct{}),
+		done:     make(chan struct{}),
+		preload:  make(semaphore, 1),
+		localSem: make(semaphore, 1),
+		procs:    make(map[string]*Process),
+	}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	c, err := dialConn(ctx, dir.socket(nodeName))
+	if err != nil {
+		proc.cmd.Process.Kill()
+		proc.cmd.Wait()
+		proc.release()
+		dir.remove()
+		n.events.close()
+		n.cancel(err)
+		return nil, fmt.Errorf("connect to the node: %w", err)
+	}
+	n.link = newLink(c, nodeName, key, n.log)
+	n.link.start(n.message, n.linkEnded)
+	go n.wait()
+	go n.supervise()
+
+	var hello wire.NodeHelloReply
+	err = n.link.call(ctx, wire.TypeHello, wire.Hello{Protocol: wire.ProtocolVersion}, &hello)
+	if err == nil && hello.Protocol != wire.ProtocolVersion {
+		err = fmt.Errorf("node speaks protocol %d, not %d", hello.Protocol, wire.ProtocolVersion)
+	}
+	if err != nil {
+		proc.cmd.Process.Kill()
+		<-n.done
+		if errors.Is(err, errLinkEnded) {
+			err = n.exit
+		}
+		return nil, fmt.Errorf("start the node: %w", err)
+	}
+	n.info = Info{Python: o.Python, Version: hello.Python, Packages: hello.Packages}
+	return n, nil
+}
 
 // Info describes the interpreter.
-func (n *Node) Info() Info { return Info{} }
+func (n *Node) Info() Info {
+	i := n.info
+	i.Packages = maps.Clone(i.Packages)
+	return i
+}
 
-// Close ends the node with everything it runs and removes its runtime directory.
-func (n *Node) Close(ctx context.Context) error { return errTODO }
+// PID is the node's process id.
+func (n *Node) PID() int { return n.proc.cmd.Process.Pid }
 
-// Done is closed when the node has ended.
-func (n *Node) Done() <-chan struct{} { return nil }
+// Done is closed when the node has ended and nothing is left of it.
+func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err says how the node ended; nil while it lives, and after Close.
-func (n *Node) Err() error { return nil }
+// Err says how the node ended: an *ExitError; nil while it lives and if Close ended it.
+func (n *Node) Err() error {
+	select {
+	case <-n.done:
+		if n.exit.Asked {
+			return nil
+		}
+		return n.exit
+	default:
+		return nil
+	}
+}
 
-// ParseStartMethod is the inverse of String.
-func ParseStartMethod(s string) (StartMethod, error) { return 0, errTODO }
+// Local returns the local namespace, which the first call starts. It may have died since: see [Node.RestartLocal].
+func (n *Node) Local(ctx context.Context) (*Process, error) {
+	if err := n.localSem.acquire(ctx); err != nil {
+		return nil, fmt.Errorf("start the local namespace: %w", err)
+	}
+	defer n.localSem.release()
+	return n.localLocked(ctx)
+}
 
-func (m StartMethod) String() string { return "auto" }
+// RestartLocal replaces the local namespace by a fresh one.
+func (n *Node) RestartLocal(ctx context.Context) error {
+	if err := n.localSem.acquire(ctx); err != nil {
+		return fmt.Errorf("restart the local namespace: %w", err)
+	}
+	defer n.localSem.release()
+	n.mu.Lock()
+	old := n.local
+	n.mu.Unlock()
+	if old != nil {
+		if err := n.end(ctx, []*Process{old}, n.opts.Ladder); err != nil {
+			return fmt.Errorf("restart the local namespace: %w", err)
+		}
+		n.mu.Lock()
+		n.local = nil
+		n.mu.Unlock()
+	}
+	_, err := n.localLocked(ctx)
+	return err
+}
+
+// localLocked is Local with localSem held.
+func (n *Node) localLocked(ctx context.Context) (*Process, error) {
+	n.mu.Lock()
+	p := n.local
+	n.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	ctx, cancel := n.startContext(ctx, n.opts.Timeout)
+	defer cancel()
+	p = newProcess(n, nil, -1, "local")
+	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, Unset: slices.Concat(launcherEnv, torchrunEnv), App: "none"}
+	_, err := n.spawn(ctx, []*Process{p}, []wire.SpawnProcess{spec})
+	if err == nil {
+		if err = p.connect(ctx); err != nil {
+			n.discard([]*Process{p})
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start the local namespace: %w", err)
+	}
+	n.mu.Lock()
+	n.local = p
+	n.mu.Unlock()
+	return p, nil
+}
+
+// startContext bounds the start of something by the caller's context, a timeout and the life of the node.
+func (n *Node) startContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %v", timeout))
+	ctx, cancelCause := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(n.ctx, func() { cancelCause(context.Cause(n.ctx)) })
+	return ctx, func() { stop(); cancelCause(nil); cancel() }
+}
+
+// spawn has the node start processes: all of them or none. They are known to the node, and so sure to be ended, from before the
+// request is sent.
+func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnProcess) (*wire.SpawnReply, error) {
+	if err := n.register(procs); err != nil {
+		return nil, err
+	}
+	reply := new(wire.SpawnReply)
+	err := n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
+	if err == nil && len(reply.Processes) != len(procs) {
+		err = fmt.Errorf("node: started %d processes instead of %d", len(reply.Processes), len(procs))
+	}
+	if err != nil {
+		n.discard(procs)
+		if errors.Is(err, errLinkEnded) {
+			<-n.exited
+			err = n.exit
+		}
+		return nil, err
+	}
+	byName := make(map[string]wire.SpawnedProcess, len(procs))
+	for _, s := range reply.Processes {
+		byName[s.Name] = s
+	}
+	for _, p := range procs {
+		p.mu.Lock()
+		p.pid, p.start = byName[p.sock].PID, byName[p.sock].StartTime
+		p.mu.Unlock()
+	}
+	return reply, nil
+}
+
+// register makes processes known to the node.
+func (n *Node) register(procs []*Process) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return context.Cause(n.ctx)
+	}
+	for _, p := range procs {
+		n.procs[p.sock] = p
+	}
+	return nil
+}
+
+func (n *Node) unregister(p *Process) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.procs[p.sock] == p {
+		delete(n.procs, p.sock)
+	}
+}
+
+// signal has the node signal a process; nobody waits for the answer.
+func (n *Node) signal(p *Process, signal string) {
+	n.link.post(wire.TypeSignalRequest, signalRequest(p, signal))
+}
+
+func signalRequest(p *Process, signal string) []byte {
+	content, err := json.Marshal(wire.SignalRequest{Name: p.sock, Signal: signal})
+	if err != nil {
+		panic(err) // two strings: cannot fail
+	}
+	return content
+}
+
+// message is called on the reader goroutine of the node's socket. It must not wait for any process: what it hears may be what
+// others wait for.
+func (n *Node) message(m *wire.Message) {
+	switch m.Header.MsgType {
+	case wire.TypeExited:
+		n.processExited(m)
+	case wire.TypeSignalReply, wire.TypeShutdownReply, wire.TypeSpawnReply, wire.TypePreloadReply, wire.TypeHelloReply:
+		// Nobody waits for the answer any more, or ever did.
+	default:
+		n.log.Warn("unexpected message from the node", zap.String("type", m.Header.MsgType))
+	}
+}
+
+func (n *Node) processExited(m *wire.Message) {
+	var ev wire.Exited
+	if err := json.Unmarshal(m.Content, &ev); err != nil {
+		n.log.Warn("content of exited", zap.Error(err))
+		return
+	}
+	n.mu.Lock()
+	p := n.procs[ev.Name]
+	n.mu.Unlock()
+	if p == nil {
+		n.log.Debug("an unknown process has ended", zap.String("name", ev.Name), zap.Int("pid", ev.PID))
+		return
+	}
+	if pid := p.PID(); pid != 0 && pid != ev.PID {
+		n.log.Warn("exited with another pid", zap.String("name", ev.Name), zap.Int("pid", ev.PID), zap.Int("want", pid))
+		return
+	}
+	e := &ending{
+		err: &ExitError{
+			Name: p.name, Rank: p.rankPtr(), PID: ev.PID,
+			Code: ev.Code, Signal: ev.Signal, OOM: ev.OOM, Asked: ev.Asked,
+		},
+		tail: ev.Tail,
+	}
+	if len(m.Buffers) > 0 {
+		e.data = m.Buffers[0]
+	}
+	p.tell(e)
+}
+
+// linkEnded is called on the reader goroutine of the node's socket. A node without its socket is of no use.
+func (n *Node) linkEnded(cause error) {
+	select {
+	case <-n.exited:
+	case <-time.After(wordGrace):
+		n.log.Error("node lives but its connection has ended; killing it", zap.Error(cause))
+		n.proc.cmd.Process.Kill()
+	}
+}
+
+// wait reaps the node's process and says how it ended.
+func (n *Node) wait() {
+	n.proc.cmd.Wait()
+	n.proc.release()
+	exit := exitOf(n.proc.cmd.ProcessState)
+	n.mu.Lock()
+	if exit.Asked = n.closing; !exit.Asked {
+		exit.Detail = n.proc.output.tail()
+		n.shut(exit)
+	}
+	n.mu.Unlock()
+	n.log.Debug("node ended", zap.Bool("asked", exit.Asked), zap.Error(exit))
+	n.exit = exit
+	close(n.exited)
+}
+
+// shut keeps anything new from starting. n.mu is held.
+func (n *Node) shut(why error) {
+	n.closing = true
+	n.cancel(why)
+}
+
+// supervise waits for the node's end and sees to it that nothing outlives it.
+func (n *Node) supervise() {
+	<-n.exited
+	n.link.drain() // the last "exited" messages
+	<-n.link.done
+	n.mu.Lock()
+	procs := slices.Collect(maps.Values(n.procs))
+	n.mu.Unlock()
+	killSurvivors(procs, n.log)
+	for _, p := range procs {
+		p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Node: n.exit}})
+	}
+	if err := n.dir.remove(); err != nil {
+		n.log.Warn("cannot remove the runtime directory", zap.Error(err))
+	}
+	for _, p := range procs {
+		<-p.done
+		if l := p.link; l != nil {
+			<-l.done
+		}
+	}
+	n.events.close()
+	close(n.done)
+}
+
+// Close ends the node with everything it runs and removes its runtime directory. When ctx ends, what still lives is
+// killed at once. The error says what could not be ended. Every call waits until nothing is left, or for ctx and a
+// moment more.
+func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	n.shut(ErrClosed)
+	procs := slices.Collect(maps.Values(n.procs))
+	n.mu.Unlock()
+
+	err := n.end(ctx, procs, n.opts.Ladder)
+	n.endNode(ctx)
+
+	timer := time.NewTimer(n.opts.Ladder.Kill)
+	defer timer.Stop()
+	select {
+	case <-n.done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case <-n.done:
+		return err
+	case <-timer.C:
+		return errors.Join(err, fmt.Errorf("node (pid %d) ended, but a handler of its processes did not return", n.PID()))
+	}
+}
+
+// endNode ends the node's process: it is asked, then terminated, then killed.
+func (n *Node) endNode(ctx context.Context) {
+	l := n.opts.Ladder
+	n.link.post(wire.TypeShutdownRequest, []byte("{}"))
+	steps := []struct {
+		wait time.Duration
+		act  func()
+	}{
+		{l.Ask, func() {}},
+		{l.Interrupt, func() { n.proc.lifeline.Close() }}, // as if the server were gone
+		{l.Terminate, func() { n.proc.cmd.Process.Signal(syscall.SIGTERM) }},
+	}
+	for _, s := range steps {
+		if s.wait == 0 || ctx.Err() != nil {
+			continue
+		}
+		s.act()
+		if waitAll(ctx, s.wait, n.exited) {
+			return
+		}
+	}
+	n.proc.cmd.Process.Kill()
+	<-n.exited
+}

@@ -2,7 +2,20 @@ package ranks
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"dipls/ranks/wire"
 )
 
 // PoolSpec says what pool to start.
@@ -13,43 +26,295 @@ type PoolSpec struct {
 	Timeout time.Duration // for the whole start; 0 is 120 s
 }
 
-// Ladder says how long each step of a shutdown may take; a step of zero length is skipped.
-type Ladder struct {
-	Ask       time.Duration // shutdown_request: leave the app, run atexit, exit
-	Interrupt time.Duration // SIGINT
-	Terminate time.Duration // SIGTERM
-	Kill      time.Duration // SIGKILL
+// Pool is the ranks that live and die together. They are processes of one generation: a successor has processes and sockets
+// of its own.
+type Pool struct {
+	node    *Node
+	ranks   []*Process
+	notices []string
+	backend string
+	done    chan struct{} // every rank has ended and its handlers have been told
+
+	mu     sync.Mutex
+	state  State
+	counts [len(stateNames)]int // ranks by state
+	left   int                  // ranks whose handlers have not all been told
+	err    error                // why the pool is dead: the first death
 }
 
-// DefaultLadder is patient enough for a process group to be left in order.
-var DefaultLadder = Ladder{Ask: 5 * time.Second, Interrupt: 2 * time.Second, Terminate: 2 * time.Second, Kill: 5 * time.Second}
+// StartPool starts a pool; either all ranks are ready when it returns, or nothing is left of them.
+func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
+	if spec.Ranks < 1 {
+		return nil, fmt.Errorf("start a pool of %d ranks: at least one is needed", spec.Ranks)
+	}
+	if len(spec.GPUs) > 0 && len(spec.GPUs) != spec.Ranks {
+		return nil, fmt.Errorf("start a pool of %d ranks on %d GPUs: each rank needs one", spec.Ranks, len(spec.GPUs))
+	}
+	timeout := spec.Timeout
+	if timeout == 0 {
+		timeout = 120 * time.Second
+	}
+	ctx, cancel := n.startContext(ctx, timeout)
+	defer cancel()
+	pool, err := n.startPool(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("start %d ranks: %w", spec.Ranks, err)
+	}
+	return pool, nil
+}
 
-// KillNow is the ladder of somebody who has lost patience.
-var KillNow = Ladder{Kill: 5 * time.Second}
+func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
+	var preloaded *wire.PreloadReply
+	if n.opts.Start != StartSpawn {
+		var err error
+		if preloaded, err = n.preloadOnce(ctx); err != nil {
+			return nil, err
+		}
+	}
 
-// Pool is the ranks that live and die together.
-type Pool struct{}
+	n.mu.Lock()
+	n.generation++
+	generation := n.generation
+	n.mu.Unlock()
+	p := &Pool{node: n, done: make(chan struct{}), left: spec.Ranks}
+	p.counts[Starting] = spec.Ranks
+	specs := make([]wire.SpawnProcess, spec.Ranks)
+	for rank := range spec.Ranks {
+		proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
+		p.ranks = append(p.ranks, proc)
+		specs[rank] = wire.SpawnProcess{
+			Name:  proc.sock,
+			Rank:  proc.rankPtr(),
+			Key:   proc.keyHex(),
+			Env:   rankEnv(n.opts.Env, spec, rank),
+			Unset: launcherEnv,
+			App:   spec.App,
+		}
+	}
+	reply, err := n.spawn(ctx, p.ranks, specs)
+	if err != nil {
+		return nil, err
+	}
+
+	// All at once: no rank's app joins before every other one does.
+	g, gctx := errgroup.WithContext(ctx)
+	for _, proc := range p.ranks {
+		g.Go(func() error { return proc.connect(gctx) })
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%s not ready: %w", p.starting(), context.Cause(ctx))
+		}
+		n.discard(p.ranks)
+		return nil, err
+	}
+	p.backend = p.ranks[0].hello.Backend
+	p.notices = p.describe(n.opts.Start, spec, preloaded, reply)
+	return p, nil
+}
+
+// preloadOnce has the nursery import what ranks will need.
+func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
+	if err := n.preload.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer n.preload.release()
+	if n.loaded != nil {
+		return n.loaded, nil
+	}
+	reply := new(wire.PreloadReply)
+	modules := append([]string{"torch"}, n.opts.Preload...)
+	if n.info.Packages["torch"] == "" {
+		modules = modules[1:]
+	}
+	err := n.link.call(ctx, wire.TypePreloadRequest, wire.PreloadRequest{Modules: modules}, reply)
+	if errors.Is(err, errLinkEnded) {
+		<-n.exited
+		return nil, n.exit
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.loaded = reply
+	return reply, nil
+}
+
+// starting names the ranks that are not ready yet.
+func (p *Pool) starting() string {
+	var late []string
+	for _, proc := range p.ranks {
+		if proc.State() == Starting {
+			late = append(late, strconv.Itoa(proc.rank))
+		}
+	}
+	switch n := len(late); {
+	case n == len(p.ranks):
+		return "all of them are"
+	case n == 1:
+		return "rank " + late[0] + " is"
+	case n > 16:
+		return fmt.Sprintf("%d of them are", n)
+	default:
+		return "ranks " + strings.Join(late, ", ") + " are"
+	}
+}
+
+// describe says what the pool's user should know about it.
+func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.PreloadReply, reply *wire.SpawnReply) []string {
+	var notices []string
+	if len(spec.GPUs) == 0 {
+		text := fmt.Sprintf("no GPU: %d CPU ranks", spec.Ranks)
+		if spec.Ranks == 1 {
+			text = "no GPU: 1 CPU rank"
+		}
+		if p.backend != "" {
+			text += " over " + p.backend
+		}
+		notices = append(notices, text)
+	}
+	if preloaded != nil {
+		for _, f := range preloaded.Failed {
+			notices = append(notices, fmt.Sprintf("could not preload %s: %s", f.Module, f.Error))
+		}
+	}
+	if method == StartAuto && reply.Method == "spawn" {
+		notices = append(notices, "spawned, not forked: "+reply.Reason)
+	}
+	return notices
+}
 
 // Ranks returns the ranks in order.
-func (p *Pool) Ranks() []*Process { return nil }
+func (p *Pool) Ranks() []*Process { return slices.Clone(p.ranks) }
 
 // Size is the world size.
-func (p *Pool) Size() int { return 0 }
+func (p *Pool) Size() int { return len(p.ranks) }
 
-// State is the pool's state.
-func (p *Pool) State() State { return Dead }
+// State is the pool's state, which follows from its ranks': it is ready when all of them are, busy or interrupting
+// when any of them is, dead as soon as one has died, and stopped when all have stopped. The ranks of a dead pool may live
+// on until Shutdown, and can still be interrupted and asked for their stacks.
+func (p *Pool) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
 
 // Backend is torch's backend, "gloo" or "nccl"; "" if no process group was joined.
-func (p *Pool) Backend() string { return "" }
+func (p *Pool) Backend() string { return p.backend }
 
 // Notices are sentences about the pool that its user should see.
-func (p *Pool) Notices() []string { return nil }
-
-// Shutdown ends all ranks.
-func (p *Pool) Shutdown(ctx context.Context, l Ladder) error { return errTODO }
+func (p *Pool) Notices() []string { return slices.Clone(p.notices) }
 
 // Done is closed when every rank has ended.
-func (p *Pool) Done() <-chan struct{} { return nil }
+func (p *Pool) Done() <-chan struct{} { return p.done }
 
-// Err says why the pool is dead; nil otherwise.
-func (p *Pool) Err() error { return nil }
+// Err says why the pool is dead, the first death of a rank; nil otherwise.
+func (p *Pool) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// rankChanged follows a rank's transition; the rank's lock is held.
+func (p *Pool) rankChanged(proc *Process, from, to State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts[from]--
+	p.counts[to]++
+	if to == Dead && p.err == nil {
+		p.err = proc.err
+	}
+	next := p.derive()
+	if next == p.state {
+		return
+	}
+	if !legal(p.state, next) {
+		p.node.log.Error("illegal transition of the pool", zap.Stringer("from", p.state), zap.Stringer("to", next))
+		return
+	}
+	change := StateChange{Pool: p, From: p.state, To: next}
+	if next == Dead {
+		change.Err = p.err
+	}
+	p.state = next
+	p.node.events.post(change)
+}
+
+// derive computes the state from the ranks'. p.mu is held.
+func (p *Pool) derive() State {
+	switch c := &p.counts; {
+	case p.state.Final():
+		return p.state
+	case c[Dead] > 0:
+		return Dead
+	case c[Stopped] == len(p.ranks):
+		return Stopped
+	case c[Stopped] > 0:
+		return p.state // on its way
+	case c[Starting] > 0:
+		return Starting
+	case c[Interrupting] > 0:
+		return Interrupting
+	case c[Busy] > 0:
+		return Busy
+	default:
+		return Ready
+	}
+}
+
+// rankDone counts the ranks whose handlers have been told.
+func (p *Pool) rankDone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left--; p.left == 0 {
+		close(p.done)
+	}
+}
+
+// launcherEnv is what a torchrun around dipls may have set for a process of its own and a rank does not get anew; it would make
+// torch.distributed look for that torchrun's store.
+var launcherEnv = []string{
+	"TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS",
+	"TORCHELASTIC_ERROR_FILE",
+}
+
+// torchrunEnv is what a rank gets and the local namespace must not have.
+var torchrunEnv = []string{
+	"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
+	"ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT",
+}
+
+// rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
+// node fills in.
+func rankEnv(inherited []string, spec PoolSpec, rank int) map[string]string {
+	size := strconv.Itoa(spec.Ranks)
+	env := map[string]string{
+		"RANK":             strconv.Itoa(rank),
+		"LOCAL_RANK":       strconv.Itoa(rank),
+		"WORLD_SIZE":       size,
+		"LOCAL_WORLD_SIZE": size,
+		"GROUP_RANK":       "0",
+		"GROUP_WORLD_SIZE": "1",
+		"ROLE_RANK":        strconv.Itoa(rank),
+		"ROLE_WORLD_SIZE":  size,
+		"ROLE_NAME":        "default",
+	}
+	if inherited == nil {
+		inherited = os.Environ()
+	}
+	set := func(name string) bool {
+		return slices.ContainsFunc(inherited, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+	}
+	if !set("OMP_NUM_THREADS") {
+		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
+	}
+	// Every rank sees the pool's GPUs in rank order, so that cuda:LOCAL_RANK is its own; CPU ranks see none.
+	ids := make([]string, len(spec.GPUs))
+	for i, g := range spec.GPUs {
+		ids[i] = g.ID
+	}
+	env["CUDA_VISIBLE_DEVICES"] = strings.Join(ids, ",")
+	return env
+}
+
+// keyHex is the process's signing key as it travels to the node.
+func (p *Process) keyHex() string { return hex.EncodeToString(p.key) }

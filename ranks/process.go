@@ -2,8 +2,30 @@ package ranks
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
 
 	"dipls/ranks/wire"
+)
+
+const (
+	// ackEvery bounds the output that is handled but not acknowledged. The process keeps 1 MiB of it, so a
+	// process that prints fast has an acknowledgement on its way long before it must wait for one.
+	ackEvery = 256 << 10
+
+	// wordGrace is how long a broken connection waits for the node's word on what became of the process.
+	wordGrace = 2 * time.Second
+
+	// maxEarly bounds what a process may print before somebody listens.
+	maxEarly = 64 << 10
 )
 
 // Handler receives what belongs to one execution.
@@ -13,36 +35,124 @@ type Handler interface {
 	// an answer of the same process.
 	Message(m *wire.Message)
 	// Done ends the execution; it is called exactly once, last. reply is nil if the process died (err is an *ExitError)
-	// or was dead when it was asked. It may be called before Execute has returned.
+	// or was dead when it was asked; it is called before Execute returns then, and may be at any time.
 	Done(reply *wire.ExecuteReply, err error)
 }
 
 // Process is one Python process that runs code: a rank or the local namespace.
-type Process struct{}
+//
+// Its socket's reader goroutine is the one that calls handlers, and the one that ends it: the end of the connection makes the
+// reader wait for the node's word about the process, hand on what the process had left to say, and tell
+// every handler.
+type Process struct {
+	node *Node
+	pool *Pool // nil: the local namespace
+	name string
+	sock string // its name on the wire and in the runtime directory
+	rank int    // -1: the local namespace
+	key  []byte
+	log  *zap.Logger
+
+	told chan struct{} // the node has said how the process ended; ending is set
+	done chan struct{} // every handler has been told
+
+	// The reader's: bytes of output handled and acknowledged.
+	seen, acked uint64
+
+	mu       sync.Mutex
+	pid      int
+	start    uint64
+	hello    wire.ProcessHelloReply
+	link     *link // nil until connected
+	state    State
+	stopping bool         // its end is our wish
+	pending  []*execution // in the order of their requests; the process runs them in that order
+	ending   *ending      // the node's word
+	err      *ExitError   // set with a final state
+
+	// background is called with bgMu held, which keeps its calls in order.
+	bgMu       sync.Mutex
+	background func(*wire.Message)
+	early      []*wire.Message // what came before there was a background
+	earlySize  int
+}
+
+// execution is one request whose reply has not come.
+type execution struct {
+	id      string
+	handler Handler
+}
+
+// ending is what the node tells of a process's end.
+type ending struct {
+	err  *ExitError
+	tail []wire.Tail
+	data []byte // of tail
+}
+
+func newProcess(n *Node, pool *Pool, rank int, sock string) *Process {
+	name := "local"
+	if rank >= 0 {
+		name = "rank " + strconv.Itoa(rank)
+	}
+	return &Process{
+		node: n,
+		pool: pool,
+		name: name,
+		sock: sock,
+		rank: rank,
+		key:  wire.NewKey(),
+		log:  n.log.With(zap.String("process", name)),
+		told: make(chan struct{}),
+		done: make(chan struct{}),
+	}
+}
 
 // PreparedRequest is an execute_request that is encoded once for many processes.
-type PreparedRequest struct{}
+type PreparedRequest struct{ content []byte }
 
 // Prepare encodes an execute_request.
-func Prepare(req wire.ExecuteRequest) *PreparedRequest { return nil }
+func Prepare(req wire.ExecuteRequest) *PreparedRequest {
+	content, err := json.Marshal(req)
+	if err != nil {
+		panic(err) // strings, booleans and a number: cannot fail
+	}
+	return &PreparedRequest{content}
+}
 
 // Name is the process's name for people: "rank 3" or "local".
-func (p *Process) Name() string { return "" }
+func (p *Process) Name() string { return p.name }
 
 // Rank is the rank; ok is false for the local namespace.
-func (p *Process) Rank() (n int, ok bool) { return 0, false }
+func (p *Process) Rank() (n int, ok bool) { return max(p.rank, 0), p.rank >= 0 }
 
 // PID is the process id.
-func (p *Process) PID() int { return 0 }
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pid
+}
 
 // StartTime is the start time that together with the pid names the process for ever; 0 where unknown.
-func (p *Process) StartTime() uint64 { return 0 }
+func (p *Process) StartTime() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.start
+}
 
 // State is where the process stands.
-func (p *Process) State() State { return Dead }
+func (p *Process) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
 
-// Device is "cpu" or "cuda:0", as the app chose; "" if none was.
-func (p *Process) Device() string { return "" }
+// Device is "cpu" or "cuda:0", as the app chose; "" if none did.
+func (p *Process) Device() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hello.Device
+}
 
 // Execute queues one execution and returns its id at once.
 func (p *Process) Execute(req wire.ExecuteRequest, h Handler) (id string) {
@@ -50,22 +160,425 @@ func (p *Process) Execute(req wire.ExecuteRequest, h Handler) (id string) {
 }
 
 // ExecutePrepared is Execute for a request that goes to many processes.
-func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) { return "" }
+func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
+	p.mu.Lock()
+	if !p.state.Final() && p.link != nil {
+		// The link may have ended already. Then finish is about to come and tells the handler with the others.
+		id, _ = p.link.post(wire.TypeExecuteRequest, req.content)
+		p.pending = append(p.pending, &execution{id, h})
+		if p.state == Ready {
+			p.setState(Busy)
+		}
+		p.mu.Unlock()
+		return id
+	}
+	err := p.endError()
+	p.mu.Unlock()
+	h.Done(nil, err)
+	return ""
+}
 
-// SetBackground names the function that receives what is printed between executions.
-func (p *Process) SetBackground(f func(*wire.Message)) {}
+// SetBackground names the function that receives what is printed between executions; it is called like [Handler.Message].
+// The first one also gets what was printed before, in this very call.
+func (p *Process) SetBackground(f func(*wire.Message)) {
+	p.bgMu.Lock()
+	defer p.bgMu.Unlock()
+	p.background = f
+	if f == nil {
+		return
+	}
+	early := p.early
+	p.early = nil
+	for _, m := range early {
+		f(m)
+	}
+}
 
-// Interrupt interrupts the execution id, or whatever runs if id is empty.
-func (p *Process) Interrupt(ctx context.Context, id string) error { return errTODO }
+// Interrupt interrupts the execution id, or whatever runs if id is empty; one that still waits is aborted. It returns when the
+// process has understood, which may be long before the execution ends.
+func (p *Process) Interrupt(ctx context.Context, id string) error {
+	p.mu.Lock()
+	if p.state == Busy && (id == "" || p.find(id) != nil) {
+		p.setState(Interrupting)
+	}
+	p.mu.Unlock()
+	return p.call(ctx, wire.TypeInterruptRequest, wire.InterruptRequest{Parent: id}, nil)
+}
 
 // Stack returns the stacks of all threads, also while busy.
-func (p *Process) Stack(ctx context.Context) (*wire.StackReply, error) { return nil, errTODO }
+func (p *Process) Stack(ctx context.Context) (*wire.StackReply, error) {
+	reply := new(wire.StackReply)
+	if err := p.call(ctx, wire.TypeStackRequest, struct{}{}, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
 
 // Status asks the process what it is doing, also while busy.
-func (p *Process) Status(ctx context.Context) (*wire.ProcessStatus, error) { return nil, errTODO }
+func (p *Process) Status(ctx context.Context) (*wire.ProcessStatus, error) {
+	reply := new(wire.ProcessStatus)
+	if err := p.call(ctx, wire.TypeStatusRequest, struct{}{}, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
 
 // Done is closed when the process has ended and every handler has been told.
-func (p *Process) Done() <-chan struct{} { return nil }
+func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Err says how the process ended: an *ExitError; nil while it lives.
-func (p *Process) Err() error { return nil }
+func (p *Process) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.state.Final() {
+		return nil
+	}
+	return p.endError()
+}
+
+// endError keeps a nil *ExitError from becoming an error. p.mu is held.
+func (p *Process) endError() error {
+	if p.err == nil {
+		return fmt.Errorf("%s is %v", p.name, p.state)
+	}
+	return p.err
+}
+
+// call makes a request that is answered at once. If the process ends meanwhile, its end is the error.
+func (p *Process) call(ctx context.Context, msgType string, request, reply any) error {
+	p.mu.Lock()
+	l := p.link
+	p.mu.Unlock()
+	if l == nil {
+		return fmt.Errorf("%s is not connected", p.name)
+	}
+	err := l.call(ctx, msgType, request, reply)
+	if errors.Is(err, errLinkEnded) {
+		select {
+		case <-p.done:
+			return p.Err()
+		case <-ctx.Done():
+		}
+	}
+	return err
+}
+
+// connect dials the process's socket and says hello; it returns when the app has joined.
+func (p *Process) connect(ctx context.Context) error {
+	c, err := dialConn(ctx, p.node.dir.socket(p.sock))
+	if err != nil {
+		return p.explain(ctx, fmt.Errorf("connect to %s: %w", p.name, err))
+	}
+	l := newLink(c, p.name, p.key, p.log)
+	p.mu.Lock()
+	if p.ending != nil {
+		p.mu.Unlock()
+		c.close()
+		<-p.done
+		return p.Err()
+	}
+	p.link = l
+	l.start(p.message, p.linkEnded)
+	p.mu.Unlock()
+
+	var hello wire.ProcessHelloReply
+	if err := p.call(ctx, wire.TypeHello, wire.Hello{Protocol: wire.ProtocolVersion}, &hello); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hello = hello
+	if p.state == Starting {
+		p.setState(Ready)
+	}
+	return nil
+}
+
+// explain replaces a failure to connect by its cause if that is the process's death.
+func (p *Process) explain(ctx context.Context, err error) error {
+	select {
+	case <-p.done:
+		return p.Err()
+	case <-ctx.Done():
+		return err
+	case <-time.After(wordGrace):
+		return err
+	}
+}
+
+// message is called on the reader goroutine.
+func (p *Process) message(m *wire.Message) {
+	switch m.Header.MsgType {
+	case wire.TypeStream:
+		p.stream(m)
+	case wire.TypeExecuteReply:
+		p.executed(m)
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeHelloReply, wire.TypeShutdownReply:
+		// Nobody waits for the answer any more, or ever did.
+	default:
+		p.deliver(m)
+	}
+}
+
+// stream hands on what is new of a piece of output.
+func (p *Process) stream(m *wire.Message) {
+	s, err := wire.ParseStream(m.Content)
+	if err != nil || len(m.Buffers) != 1 {
+		p.log.Warn("dropped a stream message", zap.Int("buffers", len(m.Buffers)), zap.Error(err))
+		return
+	}
+	data := m.Buffers[0]
+	size := uint64(len(data))
+	if s.Seq < size {
+		p.log.Warn("dropped a stream message that counts fewer bytes than it has", zap.Uint64("seq", s.Seq), zap.Uint64("size", size))
+		return
+	}
+	if s.Seq <= p.seen {
+		return
+	}
+	switch begin := s.Seq - size; {
+	case begin < p.seen:
+		m.Buffers[0] = data[p.seen-begin:]
+	case begin > p.seen:
+		p.log.Warn("output is missing", zap.Uint64("from", p.seen), zap.Uint64("to", begin))
+	}
+	p.seen = s.Seq
+	p.deliver(m)
+	if p.seen-p.acked >= ackEvery {
+		p.acknowledge()
+	}
+}
+
+// acknowledge tells the process that its output has been handled.
+func (p *Process) acknowledge() {
+	if p.acked == p.seen || p.link == nil {
+		return
+	}
+	p.acked = p.seen
+	content := append(make([]byte, 0, 32), `{"seq":`...)
+	content = append(strconv.AppendUint(content, p.seen, 10), '}')
+	p.link.post(wire.TypeStreamAck, content)
+}
+
+// deliver hands a message to the execution that it belongs to, or to the background.
+func (p *Process) deliver(m *wire.Message) {
+	p.mu.Lock()
+	e := p.find(m.ParentID)
+	p.mu.Unlock()
+	if e != nil {
+		e.handler.Message(m)
+		return
+	}
+	p.bgMu.Lock()
+	defer p.bgMu.Unlock()
+	if p.background != nil {
+		p.background(m)
+		return
+	}
+	for _, b := range m.Buffers {
+		p.earlySize += len(b)
+	}
+	if p.earlySize += len(m.Content); p.earlySize <= maxEarly {
+		p.early = append(p.early, m)
+	}
+}
+
+// find gives the execution with an id, nil if it has ended. p.mu is held.
+func (p *Process) find(id string) *execution {
+	for _, e := range p.pending { // rarely more than two
+		if e.id == id {
+			return e
+		}
+	}
+	return nil
+}
+
+// executed ends an execution.
+func (p *Process) executed(m *wire.Message) {
+	reply := new(wire.ExecuteReply)
+	err := json.Unmarshal(m.Content, reply)
+	if err != nil {
+		reply, err = nil, fmt.Errorf("%s: content of %s: %w", p.name, m.Header.MsgType, err)
+	}
+	p.acknowledge()
+
+	p.mu.Lock()
+	e := p.find(m.ParentID)
+	if e != nil {
+		p.pending = slices.DeleteFunc(p.pending, func(x *execution) bool { return x == e })
+		switch {
+		case len(p.pending) == 0 && (p.state == Busy || p.state == Interrupting):
+			p.setState(Ready)
+		case p.state == Interrupting:
+			p.setState(Busy)
+		}
+	}
+	p.mu.Unlock()
+	if e == nil {
+		p.log.Warn("a reply to a request that nobody made", zap.String("parent", m.ParentID))
+		return
+	}
+	e.handler.Done(reply, err)
+}
+
+// tell gives the process the node's word on its end. Only the first word counts.
+func (p *Process) tell(e *ending) {
+	p.mu.Lock()
+	if p.ending != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.ending = e
+	if p.pid == 0 {
+		p.pid = e.err.PID
+	}
+	close(p.told)
+	l := p.link
+	p.mu.Unlock()
+	if l == nil {
+		p.finish(e) // no reader will
+		return
+	}
+	l.drain()
+}
+
+// linkEnded is called on the reader goroutine when the connection has ended, before or after the node's word.
+func (p *Process) linkEnded(cause error) {
+	var lost error
+	if !ended(cause) {
+		lost = cause // it speaks nonsense, so it may well live
+		p.node.signal(p, "SIGKILL")
+	}
+	word := func() *ending {
+		timer := time.NewTimer(wordGrace)
+		defer timer.Stop()
+		select {
+		case <-p.told:
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.ending
+		case <-timer.C:
+			return nil
+		}
+	}
+	e := word()
+	if e == nil && lost == nil {
+		lost = cause // no socket and no word: it lives, but cannot be reached
+		p.node.signal(p, "SIGKILL")
+		e = word()
+	}
+	if e == nil {
+		e = new(ending)
+		killProcess(p.PID(), p.StartTime())
+	}
+	if lost != nil {
+		e = &ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Lost: lost}, tail: e.tail, data: e.data}
+	}
+	p.finish(e)
+}
+
+// finish ends the process for all who have to do with it: the one call is the reader's, or tell's if there is no reader.
+func (p *Process) finish(e *ending) {
+	p.deliverTail(e)
+
+	p.mu.Lock()
+	pending := p.pending
+	p.pending = nil
+	final := Dead
+	if p.stopping {
+		final = Stopped
+		e.err.Asked = true
+	}
+	if p.state == Starting && e.err.Detail == "" {
+		e.err.Detail = p.earlyText()
+	}
+	p.err = e.err
+	p.setState(final)
+	p.mu.Unlock()
+
+	p.log.Debug("ended", zap.Stringer("state", final), zap.Error(e.err))
+	for _, x := range pending {
+		x.handler.Done(nil, e.err)
+	}
+	p.node.unregister(p)
+	close(p.done)
+	if p.pool != nil {
+		p.pool.rankDone()
+	}
+}
+
+// deliverTail hands on what the process had printed and nobody had read.
+func (p *Process) deliverTail(e *ending) {
+	p.mu.Lock()
+	var parent string
+	if len(p.pending) > 0 {
+		parent = p.pending[0].id
+	}
+	p.mu.Unlock()
+	data := e.data
+	for _, t := range e.tail {
+		if t.Size < 0 || t.Size > len(data) {
+			p.log.Warn("tail of the output is short", zap.Int("size", t.Size), zap.Int("have", len(data)))
+			return
+		}
+		content, _ := json.Marshal(wire.Stream{Name: t.Name, Seq: t.Seq})
+		p.stream(&wire.Message{
+			Header:   wire.Header{MsgType: wire.TypeStream},
+			ParentID: parent,
+			Content:  content,
+			Buffers:  [][]byte{data[:t.Size:t.Size]},
+		})
+		data = data[t.Size:]
+	}
+}
+
+// earlyText is the end of what was printed before anybody listened.
+func (p *Process) earlyText() string {
+	p.bgMu.Lock()
+	defer p.bgMu.Unlock()
+	var b strings.Builder
+	for _, m := range p.early {
+		if m.Header.MsgType == wire.TypeStream {
+			b.Write(m.Buffers[0])
+		}
+	}
+	text := b.String()
+	if n := len(text) - outputTail; n > 0 {
+		text = text[n:]
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD"))
+}
+
+func (p *Process) rankPtr() *int {
+	if p.rank < 0 {
+		return nil
+	}
+	rank := p.rank
+	return &rank
+}
+
+// stop notes that the process's end is our wish from now on, and reports whether there is a process left to end.
+func (p *Process) stop() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopping = true
+	return !p.state.Final()
+}
+
+// setState makes a transition and tells of it. p.mu is held.
+func (p *Process) setState(to State) {
+	from := p.state
+	if !legal(from, to) {
+		p.log.Error("illegal transition", zap.Stringer("from", from), zap.Stringer("to", to), zap.Stack("stack"))
+		return
+	}
+	p.state = to
+	change := StateChange{Process: p, Pool: p.pool, From: from, To: to}
+	if to == Dead {
+		change.Err = p.err
+	}
+	p.node.events.post(change)
+	if p.pool != nil {
+		p.pool.rankChanged(p, from, to)
+	}
+}

@@ -1,26 +1,303 @@
 package ranks
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 )
+
+const (
+	probeTimeout  = 30 * time.Second
+	minPythonText = "3.9"
+	minIPython    = 8 // major version
+)
+
+// required lists the distributions that the agent imports, by import name.
+var required = map[string]string{"IPython": "ipython", "zmq": "pyzmq", "cloudpickle": "cloudpickle"}
+
+// distributions turns import names into names that pip takes.
+func distributions(imports []string) []string {
+	names := make([]string, len(imports))
+	for i, name := range imports {
+		names[i] = name
+		if dist := required[name]; dist != "" {
+			names[i] = dist
+		}
+	}
+	return names
+}
 
 // Interpreter is a Python interpreter and why it was chosen.
 type Interpreter struct {
-	Path string
-	Why  string // "VIRTUAL_ENV", "--python", …
+	Path string // absolute; not resolved, because a virtual environment is known by its path
+	Why  string // "--python", "VIRTUAL_ENV", "/home/u/project/.venv", …
 }
 
-// FindPython finds the interpreter to use.
-func FindPython(flag, dir string) (Interpreter, error) { return Interpreter{}, errTODO }
+// FindPython finds the interpreter to use. The first of these that is set, or exists, decides:
+//
+//  1. flag, the user's --python: a path, or a name on PATH
+//  2. DIPLS_PYTHON, likewise
+//  3. the active virtual environment, VIRTUAL_ENV
+//  4. the active conda environment, CONDA_PREFIX
+//  5. .venv in dir or the nearest directory above it that has one
+//  6. python3 on PATH, then python
+//
+// Something that is set but leads to no interpreter is an error; the search does not go on behind the user's back.
+func FindPython(flag, dir string) (Interpreter, error) {
+	for _, c := range []struct{ value, why string }{{flag, "--python"}, {os.Getenv("DIPLS_PYTHON"), "DIPLS_PYTHON"}} {
+		if c.value == "" {
+			continue
+		}
+		path, err := exec.LookPath(c.value)
+		if err != nil {
+			return Interpreter{}, fmt.Errorf("%s: %w", c.why, err)
+		}
+		return absInterpreter(path, c.why)
+	}
+	for _, name := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		env := os.Getenv(name)
+		if env == "" {
+			continue
+		}
+		path, ok := pythonIn(env)
+		if !ok {
+			return Interpreter{}, fmt.Errorf("%s=%s has no bin/python: deactivate it, or name an interpreter with --python", name, env)
+		}
+		return absInterpreter(path, name)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Interpreter{}, err
+	}
+	for {
+		venv := filepath.Join(dir, ".venv")
+		if path, ok := pythonIn(venv); ok {
+			return Interpreter{path, venv}, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			break
+		}
+		dir = up
+	}
+	for _, name := range []string{"python3", "python"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return absInterpreter(path, name+" on PATH")
+		}
+	}
+	return Interpreter{}, errors.New("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with --python or DIPLS_PYTHON")
+}
 
-// Probe asks an interpreter for its version and packages.
-func Probe(ctx context.Context, python string) (Info, error) { return Info{}, errTODO }
+func absInterpreter(path, why string) (Interpreter, error) {
+	abs, err := filepath.Abs(path)
+	return Interpreter{abs, why}, err
+}
 
-// PrivatePackages is the directory of our own for packages that an interpreter lacks.
-func PrivatePackages(python string) (string, error) { return "", errTODO }
+// pythonIn gives the interpreter of an environment.
+func pythonIn(env string) (string, bool) {
+	for _, name := range []string{"python", "python3"} {
+		path := filepath.Join(env, "bin", name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, true
+		}
+	}
+	return "", false
+}
 
-// InstallMissing installs packages into PrivatePackages(python).
+// probeScript asks for versions without importing anything big. It runs on any Python 3, so that an old one can be named.
+const probeScript = `
+import sys, json
+out = {"version": list(sys.version_info[:3]), "packages": {}}
+try:
+    from importlib import metadata
+    for extra in sys.argv[1:]:
+        sys.path.append(extra)
+    for name in ("ipython", "pyzmq", "cloudpickle", "torch", "numpy", "matplotlib", "matplotlib-inline"):
+        try:
+            out["packages"][name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            pass
+except ImportError:
+    pass
+print(json.dumps(out))
+`
+
+// Probe asks an interpreter for its version and the packages that matter here; extraPath is searched last. An interpreter that is
+// too old is an error; packages that are missing or too old are not, see [Info.Missing].
+func Probe(ctx context.Context, python string, extraPath ...string) (Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, append([]string{"-c", probeScript}, extraPath...)...)
+	cmd.WaitDelay = time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return Info{}, fmt.Errorf("%s does not answer: %w", python, ctx.Err())
+	}
+	if err != nil {
+		return Info{}, fmt.Errorf("%s does not work as a Python interpreter: %w: %s", python, err, lastLine(stderr.String()))
+	}
+	var answer struct {
+		Version  [3]int
+		Packages map[string]string
+	}
+	// A sitecustomize may print, too; the answer is the last line.
+	if err := json.Unmarshal([]byte(lastLine(string(out))), &answer); err != nil {
+		return Info{}, fmt.Errorf("%s does not work as a Python interpreter: it answered %.100q", python, out)
+	}
+	v := answer.Version
+	info := Info{Python: python, Version: fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]), Packages: answer.Packages}
+	if v[0] != 3 || v[1] < 9 {
+		return info, fmt.Errorf("%s is Python %s, but %s or later is needed: name another interpreter with --python", python, info.Version, minPythonText)
+	}
+	return info, nil
+}
+
+// Missing lists the distributions that the agent needs and the interpreter lacks, or has in too old a version.
+func (i Info) Missing() []string {
+	var missing []string
+	for _, dist := range required {
+		version := i.Packages[dist]
+		if version == "" || dist == "ipython" && major(version) < minIPython {
+			missing = append(missing, dist)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// major is the first number of a version.
+func major(version string) int {
+	first, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(first)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// PrivatePackages is the directory of our own for what an interpreter lacks; it need not exist. Each interpreter has one, because packages
+// may hold compiled code: it is named after the path, which tells environments apart, and the binary's identity behind it,
+// which changes when Python is upgraded in place.
+func PrivatePackages(python string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("directory for private packages: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(python)
+	if err != nil {
+		return "", fmt.Errorf("directory for private packages: %w", err)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return "", fmt.Errorf("directory for private packages: %w", err)
+	}
+	id := fmt.Sprintf("%s\n%s\n%d %d %s", python, real, info.Size(), info.ModTime().UnixNano(), runtime.GOARCH)
+	sum := sha256.Sum256([]byte(id))
+	return filepath.Join(cache, "dipls", "packages", hex.EncodeToString(sum[:8])), nil
+}
+
+// InstallMissing installs distributions with the interpreter's own pip into [PrivatePackages], which then holds these
+// and what it held before. It either succeeds or changes nothing; the user's environment is never touched. What pip says goes to
+// progress.
 func InstallMissing(ctx context.Context, python string, missing []string, progress io.Writer) error {
-	return errTODO
+	dir, err := PrivatePackages(python)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	unlock, err := lockFile(ctx, dir+".lock")
+	if err != nil {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	defer unlock()
+	if info, err := Probe(ctx, python, dir); err == nil && !slices.ContainsFunc(missing, func(d string) bool { return info.Packages[d] == "" }) && len(info.Missing()) == 0 {
+		return nil // whoever held the lock has done it
+	}
+
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
+	if err != nil {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	fresh := filepath.Join(tmp, "fresh")
+	if err := os.CopyFS(fresh, os.DirFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	if err := os.MkdirAll(fresh, 0o700); err != nil {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	if err := runPip(ctx, python, fresh, missing, progress); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return fmt.Errorf("install packages: %w", err)
+	}
+	return nil
+}
+
+// runPip installs into a directory.
+func runPip(ctx context.Context, python, target string, missing []string, progress io.Writer) error {
+	args := []string{"-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--upgrade", "--target", target}
+	for _, dist := range missing {
+		if dist == "ipython" {
+			dist = fmt.Sprintf("ipython>=%d", minIPython)
+		}
+		args = append(args, dist)
+	}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, python, args...)
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Stdout = io.MultiWriter(progress, &said)
+	cmd.Stderr = cmd.Stdout
+	err := cmd.Run()
+	text := said.String()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("install %s: %w", strings.Join(missing, ", "), ctx.Err())
+	case strings.Contains(text, "No module named pip"):
+		return fmt.Errorf("%s has no pip: run '%s -m ensurepip', or install %s another way", python, python, strings.Join(missing, ", "))
+	case offline(text):
+		return fmt.Errorf("install %s: the package index cannot be reached: check the network, or set PIP_INDEX_URL to a mirror", strings.Join(missing, ", "))
+	default:
+		return fmt.Errorf("install %s: %w: %s", strings.Join(missing, ", "), err, lastLine(text))
+	}
+}
+
+// offline reports whether pip said that it could not reach the index.
+func offline(text string) bool {
+	for _, sign := range []string{"NewConnectionError", "Name or service not known", "Temporary failure in name resolution", "Network is unreachable", "ConnectTimeoutError", "nodename nor servname", "ProxyError"} {
+		if strings.Contains(text, sign) {
+			return true
+		}
+	}
+	return false
 }

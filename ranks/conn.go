@@ -1,0 +1,229 @@
+package ranks
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zeromq/zmq4"
+	"github.com/go-zeromq/zmq4/security/null"
+
+	"dipls/ranks/wire"
+)
+
+const (
+	greetingSize     = 64 // of ZMTP 3.x
+	maxReadyCommand  = 4 << 10
+	handshakeTimeout = 10 * time.Second
+
+	// drainPause is how long a connection may be quiet after its process has ended until everything counts as read.
+	// What the process wrote lies in the socket's buffer by then; only a descendant that inherited the socket keeps it open.
+	drainPause = 50 * time.Millisecond
+)
+
+// ZMTP frame flags (https://rfc.zeromq.org/spec/23/).
+const (
+	flagMore    = 1 << 0
+	flagLong    = 1 << 1
+	flagCommand = 1 << 2
+)
+
+// A frameError is a peer's breach of ZMTP or of our limits; the connection cannot go on.
+type frameError struct{ msg string }
+
+func (e *frameError) Error() string { return e.msg }
+
+// conn is a ZMTP connection to one process. One goroutine may send while another one receives.
+type conn struct {
+	zmtp *zmq4.Conn
+	raw  *frameConn
+}
+
+// dialConn connects to the ROUTER at a socket path and shakes hands.
+func dialConn(ctx context.Context, path string) (_ *conn, err error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("socket path %s has %d bytes, the system allows %d: set XDG_RUNTIME_DIR or TMPDIR to a shorter directory",
+			path, len(path), maxSocketPath)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, fmt.Errorf("no ZMTP handshake within %v", handshakeTimeout))
+	defer cancel()
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	raw := newFrameConn(nc)
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	zc, err := handshake(raw)
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return &conn{zmtp: zc, raw: raw}, nil
+}
+
+// handshake turns a panic of zmq4 into an error: its parser of the peer's metadata indexes without looking.
+func handshake(raw *frameConn) (zc *zmq4.Conn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if rt, ok := p.(runtime.Error); ok {
+				zc, err = nil, fmt.Errorf("ZMTP handshake: bad metadata: %w", rt)
+				return
+			}
+			panic(p)
+		}
+	}()
+	return zmq4.Open(raw, null.Security(), zmq4.Dealer, nil, false, nil)
+}
+
+// send writes one message; flush must follow before the caller waits for anything.
+func (c *conn) send(frames [][]byte) error { return c.zmtp.SendMsg(zmq4.Msg{Frames: frames}) }
+
+func (c *conn) flush() error { return c.raw.w.Flush() }
+
+// recv reads one message.
+func (c *conn) recv() ([][]byte, error) {
+	m, err := c.zmtp.RecvMsg()
+	if err != nil {
+		return nil, err
+	}
+	return m.Frames, nil
+}
+
+// drain lets recv read what has arrived and then fail, whoever else still holds the peer's end of the socket.
+func (c *conn) drain() {
+	c.raw.draining.Store(true)
+	c.raw.Conn.SetReadDeadline(time.Now().Add(drainPause))
+}
+
+func (c *conn) close() error { return c.raw.Close() }
+
+// ended reports whether err is what a connection gives when its process has ended.
+func ended(err error) bool {
+	var fe *frameError
+	return !errors.As(err, &fe)
+}
+
+// frameConn is the net.Conn under a zmq4.Conn. Writes are gathered until Flush: zmq4 writes the head and the body of each
+// frame apart. Reads are buffered, because zmq4 reads two bytes at a time, and checked: zmq4 believes any length in a frame's
+// head and allocates it, or panics if it cannot; and it would answer a PING from the reading goroutine, in between
+// another goroutine's frames. So a frame that is too long and any command after the handshake's end the connection here.
+type frameConn struct {
+	net.Conn
+	w        *bufio.Writer
+	draining atomic.Bool
+
+	// The reader's. What zmq4 has yet to take of the greeting, of the current frame's head, and of its body:
+	r                    *bufio.Reader
+	greeting, head, body int
+
+	ready  bool // the handshake's READY command has come
+	frames int  // of the current message
+	size   int  // of the current message
+	more   bool // the current message goes on after this frame
+}
+
+func newFrameConn(nc net.Conn) *frameConn {
+	c := &frameConn{Conn: nc, w: bufio.NewWriterSize(nc, 4<<10), greeting: greetingSize}
+	c.r = bufio.NewReaderSize(patientReader{c}, 8<<10)
+	return c
+}
+
+// patientReader reads from the socket; once the process is known to have ended, it gives up after a quiet moment.
+type patientReader struct{ c *frameConn }
+
+func (p patientReader) Read(b []byte) (int, error) {
+	if p.c.draining.Load() {
+		p.c.Conn.SetReadDeadline(time.Now().Add(drainPause))
+	}
+	n, err := p.c.Conn.Read(b)
+	var timeout net.Error
+	if p.c.draining.Load() && errors.As(err, &timeout) && timeout.Timeout() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (c *frameConn) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err == nil && !c.ready {
+		err = c.w.Flush() // the handshake is a dialogue
+	}
+	return n, err
+}
+
+func (c *frameConn) Read(p []byte) (int, error) {
+	if c.greeting > 0 {
+		n, err := c.r.Read(p[:min(len(p), c.greeting)])
+		c.greeting -= n
+		return n, err
+	}
+	if c.head == 0 && c.body == 0 {
+		if err := c.nextFrame(); err != nil {
+			return 0, err
+		}
+	}
+	left := &c.body
+	if c.head > 0 {
+		left = &c.head
+	}
+	n, err := c.r.Read(p[:min(len(p), *left)])
+	*left -= n
+	return n, err
+}
+
+// nextFrame looks at the head of the next frame before zmq4 sees it.
+func (c *frameConn) nextFrame() error {
+	b, err := c.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	flags, length := b[0], uint64(b[1])
+	head := 2
+	if flags&flagLong != 0 {
+		head = 9
+		if b, err = c.r.Peek(head); err != nil {
+			return err
+		}
+		length = binary.BigEndian.Uint64(b[1:])
+	}
+	switch {
+	case flags&^(flagMore|flagLong|flagCommand) != 0:
+		return &frameError{fmt.Sprintf("not ZMTP: frame flags %#02x", flags)}
+	case flags&flagCommand != 0:
+		if c.ready {
+			return &frameError{"a ZMTP command after the handshake"}
+		}
+		if length > maxReadyCommand {
+			return &frameError{fmt.Sprintf("a ZMTP command of %d bytes", length)}
+		}
+		c.ready = true
+	case !c.ready:
+		return &frameError{"a ZMTP message before the handshake"}
+	default:
+		if !c.more {
+			c.frames, c.size = 0, 0
+		}
+		c.frames++
+		if length > wire.MaxMessage || c.size+int(length) > wire.MaxMessage {
+			return &frameError{fmt.Sprintf("a frame of %d bytes makes the message longer than %d bytes", length, wire.MaxMessage)}
+		}
+		if c.frames > wire.MaxFrames {
+			return &frameError{fmt.Sprintf("a message of more than %d frames", wire.MaxFrames)}
+		}
+		c.size += int(length)
+		c.more = flags&flagMore != 0
+	}
+	c.head, c.body = head, int(length)
+	return nil
+}

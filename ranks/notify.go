@@ -1,0 +1,68 @@
+package ranks
+
+import "sync"
+
+// notifier calls one function with every state change, in the order in which they were made, on a goroutine of its own: those
+// who make a change hold locks and must not wait for those who hear of it.
+type notifier struct {
+	wake chan struct{} // cap 1: the queue has something, or closed is set
+	done chan struct{} // the goroutine has ended
+
+	mu     sync.Mutex
+	queue  []StateChange
+	closed bool
+}
+
+// newNotifier starts the goroutine, which close ends. With a nil function nothing is kept and nothing runs.
+func newNotifier(f func(StateChange)) *notifier {
+	n := &notifier{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if f == nil {
+		n.closed = true
+		close(n.done)
+		return n
+	}
+	go n.run(f)
+	return n
+}
+
+func (n *notifier) post(c StateChange) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	n.queue = append(n.queue, c)
+	n.signal()
+}
+
+func (n *notifier) signal() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (n *notifier) run(f func(StateChange)) {
+	defer close(n.done)
+	for range n.wake {
+		n.mu.Lock()
+		queue, closed := n.queue, n.closed
+		n.queue = nil
+		n.mu.Unlock()
+		for _, c := range queue {
+			f(c)
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+// close waits until everything has been told.
+func (n *notifier) close() {
+	n.mu.Lock()
+	n.closed = true
+	n.signal()
+	n.mu.Unlock()
+	<-n.done
+}

@@ -1,0 +1,103 @@
+package ranks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocketPath is the size of sun_path less its terminating zero.
+const maxSocketPath = 107
+
+// AdoptOrphans makes this process the one that inherits its descendants when their parents die (a "child subreaper"), so
+// that what a killed node leaves can be ended and reaped. It concerns the whole process, so only main decides on it.
+func AdoptOrphans() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a child subreaper: %w", err)
+	}
+	return nil
+}
+
+// procStat is what /proc/PID/stat tells of a process.
+type procStat struct {
+	state     byte // 'R', 'S', 'Z', …
+	ppid      int
+	pgrp      int
+	startTime uint64 // clock ticks since boot
+}
+
+func statProcess(pid int) (procStat, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return procStat{}, err
+	}
+	// The command's name may hold anything; what follows its last parenthesis does not.
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	if len(fields) < 20 {
+		return procStat{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
+	}
+	st := procStat{state: fields[0][0]}
+	for _, f := range []struct {
+		dst *int
+		n   int
+	}{{&st.ppid, 1}, {&st.pgrp, 2}} {
+		if *f.dst, err = strconv.Atoi(string(fields[f.n])); err != nil {
+			return procStat{}, err
+		}
+	}
+	st.startTime, err = strconv.ParseUint(string(fields[19]), 10, 64)
+	return st, err
+}
+
+// killProcess sends SIGKILL to a process if it is still the one that started then; gone is true if it no longer runs.
+func killProcess(pid int, startTime uint64) (gone bool, err error) {
+	if pid <= 1 || startTime == 0 {
+		return true, nil // never known
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	// The descriptor names one process for good; checked after it was opened, it names the right one.
+	st, err := statProcess(pid)
+	if err != nil || st.startTime != startTime || st.state == 'Z' || st.state == 'X' {
+		return true, nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return false, err
+	}
+	return false, nil
+}
+
+// reapOrphans ends and reaps the children that this process has adopted from the given process groups.
+func reapOrphans(groups map[int]bool) {
+	self := os.Getpid()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// Our own children that are in one of these groups can only be adopted ones: nodes have groups of their own.
+		if st, err := statProcess(pid); err != nil || st.ppid != self || !groups[st.pgrp] {
+			continue
+		}
+		unix.Kill(pid, unix.SIGKILL) // our unreaped child: the number cannot have passed to another
+		for {
+			if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package ranks
+
+// maxSocketPath is the size of sun_path less its terminating zero, on the BSDs and macOS.
+const maxSocketPath = 103
+
+// AdoptOrphans does nothing here: only Linux lets a process adopt its descendants. Ranks watch their parent themselves.
+func AdoptOrphans() error { return nil }
+
+// killProcess cannot tell a process from a later one with its number here, so it leaves it to the node.
+func killProcess(pid int, startTime uint64) (gone bool, err error) { return true, nil }
+
+func reapOrphans(groups map[int]bool) {}

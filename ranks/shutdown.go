@@ -1,0 +1,195 @@
+package ranks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/ranks/wire"
+)
+
+// discardTimeout bounds the clearing away of processes whose start has failed.
+const discardTimeout = 10 * time.Second
+
+// Ladder says how long each step of a shutdown may take; a step of zero length is skipped. The last one is always taken.
+type Ladder struct {
+	Ask       time.Duration // shutdown_request: leave the app, run atexit, exit
+	Interrupt time.Duration // SIGINT
+	Terminate time.Duration // SIGTERM
+	Kill      time.Duration // SIGKILL
+}
+
+// DefaultLadder is patient enough for a process group to be left in order.
+var DefaultLadder = Ladder{Ask: 5 * time.Second, Interrupt: 2 * time.Second, Terminate: 2 * time.Second, Kill: 5 * time.Second}
+
+// KillNow is the ladder of somebody who has lost patience.
+var KillNow = Ladder{Kill: 5 * time.Second}
+
+// Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes
+// that could not be ended.
+func (p *Pool) Shutdown(ctx context.Context, l Ladder) error {
+	return p.node.end(ctx, p.ranks, l)
+}
+
+// end takes processes down the ladder.
+func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
+	for _, p := range procs {
+		p.stop()
+	}
+	steps := []struct {
+		wait time.Duration
+		act  func(*Process)
+	}{
+		{l.Ask, (*Process).ask},
+		{l.Interrupt, func(p *Process) { n.signal(p, "SIGINT") }},
+		{l.Terminate, func(p *Process) { n.signal(p, "SIGTERM") }},
+	}
+	for _, s := range steps {
+		if s.wait == 0 || ctx.Err() != nil {
+			continue
+		}
+		for _, p := range procs {
+			if !p.State().Final() {
+				s.act(p)
+			}
+		}
+		if waitAll(ctx, s.wait, dones(procs)...) {
+			return nil
+		}
+	}
+
+	// From here on the caller's patience does not matter: nothing may be left.
+	ctx = context.WithoutCancel(ctx)
+	last := max(l.Kill, 100*time.Millisecond)
+	for _, p := range procs {
+		if !p.State().Final() {
+			n.signal(p, "SIGKILL")
+		}
+	}
+	if waitAll(ctx, last/2, dones(procs)...) {
+		return nil
+	}
+	n.log.Warn("the node does not obey; killing its processes directly")
+	for _, p := range procs {
+		if !p.State().Final() {
+			killProcess(p.PID(), p.StartTime())
+		}
+	}
+	if waitAll(ctx, last/2, dones(procs)...) {
+		return nil
+	}
+	var errs []error
+	for _, p := range procs {
+		select {
+		case <-p.done:
+			continue
+		default:
+		}
+		if p.State().Final() {
+			errs = append(errs, fmt.Errorf("%s (pid %d) has ended, but a handler did not return", p.name, p.PID()))
+		} else {
+			errs = append(errs, fmt.Errorf("%s (pid %d) does not die", p.name, p.PID()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ask asks a process to leave. A busy one would serve the request after what it runs, so that is interrupted.
+func (p *Process) ask() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link == nil {
+		return
+	}
+	if len(p.pending) > 0 {
+		p.link.post(wire.TypeInterruptRequest, []byte(`{"parent":""}`))
+		if p.state == Busy {
+			p.setState(Interrupting)
+		}
+	}
+	p.link.post(wire.TypeShutdownRequest, []byte(`{"restart":false}`))
+}
+
+// discard ends processes whose start has failed, and returns when nothing is left of them. The node serves requests in
+// order, so its answer to the signal tells of a process that has come to life in the meantime, too.
+func (n *Node) discard(procs []*Process) {
+	ctx, cancel := context.WithTimeout(context.Background(), discardTimeout)
+	defer cancel()
+	answers := make([]<-chan *wire.Message, len(procs))
+	for i, p := range procs {
+		p.stop()
+		_, answers[i] = n.link.begin(wire.TypeSignalRequest, signalRequest(p, "SIGKILL"))
+	}
+	for i, p := range procs {
+		var reply wire.SignalReply
+		select {
+		case m, ok := <-answers[i]:
+			if !ok || n.link.decodeReply(wire.TypeSignalRequest, m, &reply) != nil || !reply.Sent {
+				// Never started, or ended: the node has told us so before it answered. Or the node itself has ended.
+				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
+			}
+		case <-ctx.Done():
+		}
+	}
+	if waitAll(ctx, discardTimeout, dones(procs)...) {
+		return
+	}
+	n.log.Error("the node does not answer; killing it", zap.Int("pid", n.PID()))
+	n.proc.cmd.Process.Kill()
+}
+
+// killSurvivors ends what has outlived the node: processes that it could not take along, and what they had started.
+func killSurvivors(procs []*Process, log *zap.Logger) {
+	groups := make(map[int]bool)
+	deadline := time.Now().Add(wordGrace)
+	for _, p := range procs {
+		pid, start := p.PID(), p.StartTime()
+		if pid > 1 {
+			groups[pid] = true // every process leads a group of its own
+		}
+		for {
+			gone, err := killProcess(pid, start)
+			if gone {
+				break
+			}
+			if err != nil || time.Now().After(deadline) {
+				log.Warn("cannot end a process", zap.String("process", p.name), zap.Int("pid", pid), zap.Error(err))
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	reapOrphans(groups)
+}
+
+func dones(procs []*Process) []<-chan struct{} {
+	chs := make([]<-chan struct{}, len(procs))
+	for i, p := range procs {
+		chs[i] = p.done
+	}
+	return chs
+}
+
+// waitAll waits until all channels are closed, and reports whether they are: a timeout or the context may end it.
+func waitAll(ctx context.Context, timeout time.Duration, chs ...<-chan struct{}) bool {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for _, ch := range chs {
+		select {
+		case <-ch:
+			continue
+		default:
+		}
+		select {
+		case <-ch:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
