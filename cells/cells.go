@@ -250,10 +250,7 @@ func (f *File) Problems() []Problem {
 			if at.index == c.first+len(c.nodes) {
 				break
 			}
-			for _, p := range at.problems {
-				p.Range = p.Range.shift(at.off)
-				all = append(all, p)
-			}
+			all = append(all, f.cell(at).Problems()...)
 		}
 	}
 	return all
@@ -306,6 +303,15 @@ func (c Cell) Directive() Directive { return c.n.directive }
 // Magics are the project's magics in the cell, in order. Other magics are not listed.
 func (c Cell) Magics() []Magic {
 	all := slices.Clone(c.n.magics)
+	for i := range all {
+		all[i].Range = all[i].Range.shift(c.off)
+	}
+	return all
+}
+
+// Problems are the cell's own, in order. One of severity Error in a directive means that the cell would not run as it says.
+func (c Cell) Problems() []Problem {
+	all := slices.Clone(c.n.problems)
 	for i := range all {
 		all[i].Range = all[i].Range.shift(c.off)
 	}

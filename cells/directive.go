@@ -265,6 +265,9 @@ func (d *directiveReader) flag(magic string, flags []flag, w argument, rest []ar
 			hint = "known are " + strings.Join(names, " ")
 		}
 		d.report(Problem{w.at, Error, UnknownFlag, fmt.Sprintf("%%%%%s has no flag %s", magic, name), hint})
+		for len(rest) > 0 && isValue(rest[0].text) {
+			rest = rest[1:] // most likely the flag's own
+		}
 		return rest
 	}
 	arg := argument{value, w.at}

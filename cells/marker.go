@@ -169,7 +169,7 @@ func readObject(s string, at Range) []Metadatum {
 // plainValue is a JSON string's content, or the text of any other JSON value.
 func plainValue(raw json.RawMessage) string {
 	var s string
-	if json.Unmarshal(raw, &s) == nil && raw[0] == '"' {
+	if raw[0] == '"' && json.Unmarshal(raw, &s) == nil {
 		return s
 	}
 	return string(raw)
@@ -223,8 +223,16 @@ func readPair(s string, i, base int) (m Metadatum, end int, ok bool) {
 	if i == len(s) || isBlank(s[i]) || s[i] == '=' {
 		return m, 0, false // a comparison in a title, not metadata
 	}
-	switch s[i] {
-	case '"', '[', '{':
+	switch c := s[i]; c {
+	case '"', '\'':
+		if end = stringEnd(s, i); end < 0 {
+			return m, 0, false
+		}
+		m.Value = s[i+1 : end-1]
+		if c == '"' && strings.Contains(m.Value, `\`) {
+			m.Value = plainValue([]byte(s[i:end]))
+		}
+	case '[', '{':
 		d := json.NewDecoder(strings.NewReader(s[i:]))
 		var raw json.RawMessage
 		if d.Decode(&raw) != nil {
@@ -232,13 +240,6 @@ func readPair(s string, i, base int) (m Metadatum, end int, ok bool) {
 		}
 		end = i + int(d.InputOffset())
 		m.Value = plainValue(raw)
-	case '\'':
-		n := strings.IndexByte(s[i+1:], '\'')
-		if n < 0 {
-			return m, 0, false
-		}
-		end = i + 1 + n + 1
-		m.Value = s[i+1 : end-1]
 	default:
 		for end = i; end < len(s) && !isBlank(s[end]); {
 			end++
@@ -250,4 +251,17 @@ func readPair(s string, i, base int) (m Metadatum, end int, ok bool) {
 	}
 	m.Range = Range{base + i, base + end}
 	return m, end, true
+}
+
+// stringEnd is the offset after the string that begins with the quote at s[i], -1 if it does not end.
+func stringEnd(s string, i int) int {
+	for j := i + 1; j < len(s); j++ {
+		switch s[j] {
+		case s[i]:
+			return j + 1
+		case '\\':
+			j++
+		}
+	}
+	return -1
 }
