@@ -1,0 +1,16 @@
+"""The Python side of dipls: a node process and the ranks that it starts.
+
+Data path, top to bottom:
+
+    boot      reads the start-up line (node) or the child specification (spawned rank)
+    node      one poll loop: requests of the server, deaths of children
+    children  starts a process by fork or spawn, watches and buries it
+    rank      main thread of a started process: takes requests, runs user code
+    io_thread the thread that owns a process's socket
+    output    what user code prints, on its way to the server
+    shell     IPython, told to publish over our socket
+
+docs/protocol.md in the project's repository is the contract with the server.
+
+Importing this package imports nothing outside the standard library; `boot` decides what may be imported after that.
+"""

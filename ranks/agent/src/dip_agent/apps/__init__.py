@@ -1,0 +1,44 @@
+"""Hooks around a process's life: `torch` joins and leaves the process group, `none` does nothing.
+
+An app has a `name`, `initialize()`, which returns what the answer to hello says about it (`backend`, `device`), and
+`finalize()`. Both run in the main thread and may raise; the server is told.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, Protocol
+
+
+class App(Protocol):
+    """What a process knows about its app."""
+
+    name: str
+
+    def initialize(self) -> dict[str, Any]: ...
+
+    def finalize(self) -> None: ...
+
+
+class NoApp:
+    """Plain Python."""
+
+    name = "none"
+
+    def initialize(self) -> dict[str, Any]:
+        return {}
+
+    def finalize(self) -> None:
+        pass
+
+
+def make(name: str, rank: int | None, listener: int) -> App:
+    """Return the app `name` ("" for torch where that is installed). The local namespace has none.
+
+    `listener` is the listening socket of the process group's store for rank 0, otherwise -1.
+    """
+    if rank is None or name == "none" or (name == "" and importlib.util.find_spec("torch") is None):
+        return NoApp()
+    from .torch import TorchApp
+
+    return TorchApp(listener)

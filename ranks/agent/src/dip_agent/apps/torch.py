@@ -1,0 +1,92 @@
+"""The app of PyTorch: every rank joins one process group and has its device set."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import socket
+import sys
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+class TorchApp:
+    """Joins with nccl if every rank of this host has a GPU of its own, otherwise with gloo.
+
+    CUDA_VISIBLE_DEVICES holds the GPUs of all ranks of this host, and LOCAL_RANK counts through them; ranks that are more
+    than the GPUs share them in turn.
+    """
+
+    name = "torch"
+
+    def __init__(self, listener: int):
+        """`listener` is a bound socket for the store, in rank 0; -1 elsewhere."""
+        self._listener = listener
+
+    def initialize(self) -> dict[str, Any]:
+        """Set the device, join the process group; return `backend` and `device`."""
+        rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local_rank, local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
+        device, backend = "cpu", "gloo"
+        gpus = torch.cuda.device_count()
+        if gpus:
+            device = f"cuda:{local_rank % gpus}"
+            torch.cuda.set_device(device)
+            if gpus >= local_size and dist.is_nccl_available():
+                backend = "nccl"
+        if not dist.is_available():
+            return {"backend": "", "device": device}
+        # The store is not kept here: it and its port go with the group, so that a script may leave and join anew.
+        dist.init_process_group(backend, store=self._store(rank, world_size), rank=rank, world_size=world_size)
+        _accept_second_join()
+        return {"backend": backend, "device": device}
+
+    def finalize(self) -> None:
+        """Leave the process group."""
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def _store(self, rank: int, world_size: int) -> dist.Store:
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        options: dict[str, Any] = {"world_size": world_size, "is_master": rank == 0}
+        if self._listener >= 0:
+            with socket.socket(fileno=self._listener) as bound:
+                if "master_listen_fd" in (inspect.getdoc(dist.TCPStore.__init__) or ""):
+                    # Given a socket that listens on the loopback interface, torch opens none on all interfaces.
+                    bound.listen(2048)
+                    options["master_listen_fd"] = bound.detach()
+        try:
+            return dist.TCPStore(host, port, **options)
+        except RuntimeError as err:
+            if "libuv" not in str(err):
+                raise
+        os.environ["USE_LIBUV"] = "0"  # built without it, as Debian's is; what joins later reads this
+        return dist.TCPStore(host, port, use_libuv=False, **options)
+
+
+def _accept_second_join() -> None:
+    """Let a script that was written for torchrun call `init_process_group` although the rank has joined already."""
+    join = dist.init_process_group
+
+    @functools.wraps(join)
+    def init_process_group(*args: Any, **options: Any) -> Any:
+        if not dist.is_initialized():
+            return join(*args, **options)
+        wanted = str(args[0] if args else options.get("backend") or "").lower()
+        joined = dist.get_backend()
+        # torch ≥ 2 also takes "cpu:gloo,cuda:nccl".
+        names = {part.rpartition(":")[2] for part in wanted.split(",")} - {"", "none", "undefined"}
+        if names and joined not in names:
+            raise RuntimeError(
+                f"init_process_group({wanted!r}): this rank has joined a {joined} group already. "
+                f"Use that one, or call dist.destroy_process_group() first."
+            )
+        print(f"dipls: init_process_group: this rank has joined a {joined} group already", file=sys.stderr)
+        return None
+
+    for module in (dist, dist.distributed_c10d):
+        module.init_process_group = init_process_group

@@ -1,0 +1,83 @@
+"""From `python AGENT_DIR` to a node, or to a process that a node spawned. Imports the standard library only at first."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from typing import Any
+
+_NEEDED = ("IPython", "zmq", "cloudpickle")
+_READY_FD, _LOCK_FD = 3, 4
+
+
+def main(argv: list[str]) -> int:
+    """Be a node (no arguments) or a spawned process (`child`). Returns the exit status."""
+    agent_dir = sys.path.pop(0)  # the user's code must not find our modules before its own
+    if argv[1:] == ["child"]:
+        return _child()
+    return _node(os.path.abspath(agent_dir))
+
+
+def _node(agent_dir: str) -> int:
+    for fd in (_READY_FD, _LOCK_FD):
+        os.set_inheritable(fd, False)
+    start: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())
+    _extend_path(start["extra_path"])
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        return _not_ready(error=f"{sys.executable} lacks {', '.join(missing)}", missing=missing)
+    try:
+        from . import system
+        from .node import Node
+        from .rank import configure_logging
+
+        # A number of its own: in a forked process 2 is what the user prints.
+        log_fd = os.dup(2)
+        configure_logging(log_fd, start["log_level"], start["name"])
+        _play_script(start["script"])
+        from .shell import Shell
+
+        node = Node(start, agent_dir, log_fd, Shell.make)
+    except Exception as err:
+        return _not_ready(error=f"{type(err).__name__}: {err}")
+    pid = os.getpid()
+    _say({"ready": True, "pid": pid, "start_time": system.start_time(pid)})
+    node.run()
+    return 0
+
+
+def _child() -> int:
+    from .rank import Spec
+
+    with open(0, encoding="utf-8", closefd=False) as file:
+        spec = Spec.from_json(file.read())
+    _extend_path(spec.extra_path)
+    from . import children, rank
+    from .shell import Shell
+
+    rank.configure_logging(spec.log, spec.log_level, spec.name)
+    children.become(spec)
+    _play_script(spec.script)
+    code = rank.main(spec, Shell.make())
+    os._exit(code)
+
+
+def _extend_path(extra: list[str]) -> None:
+    sys.path.extend(path for path in extra if path not in sys.path)
+
+
+def _play_script(script: str) -> None:
+    """Have imports look where they would under `python SCRIPT`. Comes after our own imports."""
+    sys.path.insert(0, os.path.dirname(os.path.abspath(script)) if script else os.getcwd())
+
+
+def _not_ready(**facts: Any) -> int:
+    _say({"ready": False, **facts})
+    return 1
+
+
+def _say(line: dict[str, Any]) -> None:
+    os.write(_READY_FD, json.dumps(line).encode() + b"\n")
+    os.close(_READY_FD)

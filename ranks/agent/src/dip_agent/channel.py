@@ -1,0 +1,66 @@
+"""The ROUTER socket of a process and the one peer that it talks to."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import zmq
+
+from .wire import MAX_MESSAGE, NO_PARENT, BadMessage, Message, Session
+
+log = logging.getLogger(__name__)
+
+FLUSH_MS = 1000  # how long closing waits for the peer to take the last messages
+
+
+class Channel:
+    """A bound ROUTER socket. Not thread-safe: the thread that makes it owns it.
+
+    Replies go to the peer whose message verified last. A socket without limits on what it queues never blocks and never
+    drops; `output` is what bounds how much a process can have in flight.
+    """
+
+    def __init__(self, path: str, key: bytes):
+        """Bind `ipc://PATH`. Raises zmq.ZMQError, which names the path, if it cannot."""
+        self._session = Session(key)
+        self._peer: bytes | None = None
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.SNDHWM, 0)
+        self.socket.setsockopt(zmq.RCVHWM, 0)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        self.socket.setsockopt(zmq.LINGER, FLUSH_MS)
+        mask = os.umask(0o077)
+        try:
+            self.socket.bind(f"ipc://{path}")
+        finally:
+            os.umask(mask)
+
+    def receive(self) -> Message | None:
+        """Return the next good message that is there, or None. Bad ones are logged and dropped."""
+        while True:
+            try:
+                identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            try:
+                message = self._session.unpack(frames)
+            except BadMessage as err:
+                log.warning("dropped a message: %s", err)
+                continue
+            self._peer = identity
+            return message
+
+    def send(self, msg_type: str, content: bytes, parent: bytes = NO_PARENT, buffers: Sequence[bytes] = ()) -> None:
+        """Queue a message for the peer. Before a peer has spoken there is nobody to send to, and it is dropped."""
+        if self._peer is None:
+            log.warning("dropped %s: nobody has said hello yet", msg_type)
+            return
+        self.socket.send_multipart([self._peer, *self._session.pack(msg_type, content, parent, buffers)])
+
+    def close(self) -> None:
+        """Close the socket (which removes its file), waiting up to FLUSH_MS for the last messages to leave."""
+        self.socket.close()
+        self._context.term()

@@ -1,0 +1,242 @@
+"""The processes of a node: how they start, and what is left to do when they end."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from . import ring, system
+from .rank import Spec
+from .rank import main as rank_main
+from .ring import STDERR, STDOUT, Chunk, Ring
+
+log = logging.getLogger(__name__)
+
+MARK = "DIPLS_PROCESS"  # in the environment of a process and its offspring: the process's name
+
+_PIPE_SIZE = 1 << 20  # asked for where the system has that (Linux); a flood then wakes the I/O thread less often
+_F_SETPIPE_SZ = 1031
+_READ = 1 << 20
+
+
+@dataclass
+class Child:
+    """A started process, as its node knows it. The descriptors are the node's ends."""
+
+    name: str
+    pid: int
+    start_time: int
+    ring: int
+    stdout: int
+    stderr: int
+    lifeline: int
+    report: int
+    asked: str = ""  # the last signal that we sent
+
+    def report_line(self) -> dict[str, Any] | None:
+        """Return what the process reported about its socket, None if it ended without a word."""
+        try:
+            line = os.read(self.report, 65536)
+            return json.loads(line) if line else None
+        except (OSError, ValueError):
+            return None
+
+    def signal(self, name: str) -> None:
+        """Send a signal by name: SIGINT to the process, any other to its process group."""
+        self.asked = name
+        number = signal.Signals[name]
+        if number == signal.SIGINT:
+            os.kill(self.pid, number)
+        else:
+            os.killpg(self.pid, number)
+
+    def kill_group(self) -> None:
+        """Kill what is left of the process group. The pid must not have been reaped."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+            pass
+
+    def tail(self) -> list[Chunk]:
+        """Return the output that the server never acknowledged. The process must be dead."""
+        memory = Ring(self.ring)
+        chunks, seq = memory.tail()
+        memory.close()
+        for tag, fd in ((STDOUT, self.stdout), (STDERR, self.stderr)):
+            while data := _read_ready(fd):
+                seq += len(data)
+                chunks.append(Chunk(tag, seq, data))
+        return chunks
+
+    def close(self) -> None:
+        """Close the node's descriptors."""
+        for fd in (self.ring, self.stdout, self.stderr, self.lifeline, self.report):
+            os.close(fd)
+
+
+class Starter:
+    """Starts processes for a node, by fork or spawn."""
+
+    def __init__(self, agent_dir: str, runtime_dir: str, log_fd: int):
+        self._agent_dir = agent_dir
+        self._runtime_dir = runtime_dir
+        self._log_fd = log_fd
+
+    def start(
+        self, method: str, spec: dict[str, Any], env: dict[str, str], unset: list[str], shell: Any, keep: set[int]
+    ) -> Child:
+        """Start one process and return it; it reports by itself when its socket is bound.
+
+        `spec` holds the fields of Spec that are not descriptors of ours, `env` and `unset` change the node's environment,
+        `shell` is what a fork runs, and `keep` the further descriptors that it keeps. Raises OSError.
+        """
+        memory = ring.create(f"dipls:{spec['name']}", self._runtime_dir)
+        out_read, out_write = _pipe()
+        err_read, err_write = _pipe()
+        lifeline_read, lifeline_write = os.pipe()
+        report_read, report_write = os.pipe()
+        theirs = [out_write, err_write, lifeline_read, report_write]
+        full = Spec(
+            path=os.path.join(self._runtime_dir, spec["name"]),
+            node=os.getpid(),
+            ring=memory,
+            stdout=(out_read, out_write),
+            stderr=(err_read, err_write),
+            lifeline=lifeline_read,
+            report=report_write,
+            log=self._log_fd,
+            **spec,
+        )
+        env = {**env, MARK: full.name}
+        try:
+            pid = _fork(full, env, unset, shell, keep) if method == "fork" else self._spawn(full, env, unset)
+        except OSError:
+            for fd in (memory, out_read, err_read, lifeline_write, report_read):
+                os.close(fd)
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        return Child(full.name, pid, system.start_time(pid), memory, out_read, err_read, lifeline_write, report_read)
+
+    def _spawn(self, spec: Spec, env: dict[str, str], unset: list[str]) -> int:
+        environment = {**os.environ, **env}
+        for name in unset:
+            environment.pop(name, None)
+        read, write = os.pipe()
+        try:
+            # Far below what a pipe holds, so that this cannot block.
+            os.write(write, spec.to_json().encode())
+            for fd in spec.fds():
+                os.set_inheritable(fd, True)
+            return os.posix_spawn(
+                sys.executable,
+                [sys.executable, self._agent_dir, "child"],
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, read, 0),
+                    (os.POSIX_SPAWN_DUP2, spec.stdout[1], 1),
+                    (os.POSIX_SPAWN_DUP2, spec.stderr[1], 2),
+                ],
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=[signal.SIGCHLD, signal.SIGINT, signal.SIGTERM],
+            )
+        finally:
+            for fd in spec.fds():
+                os.set_inheritable(fd, False)
+            os.close(read)
+            os.close(write)
+
+
+def become(spec: Spec) -> None:
+    """Turn a spawned process, or a fork in its own group, into what rank.main expects."""
+    system.die_with_parent(spec.node)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def offspring(name: str, known: set[int]) -> list[int]:
+    """Return the pids of adopted orphans that descend from the process `name` (of any, if that is empty).
+
+    A program that one started has the mark in its environment, a plain fork of it still maps its ring. Linux only.
+    """
+    found = []
+    for pid in system.child_pids():
+        if pid not in known and (not name or _descends(pid, name)):
+            found.append(pid)
+    return found
+
+
+def _descends(pid: int, name: str) -> bool:
+    wanted = {"environ": f"{MARK}={name}\0".encode(), "maps": f"dipls:{name} ".encode()}
+    for file, mark in wanted.items():
+        try:
+            with open(f"/proc/{pid}/{file}", "rb") as text:
+                if mark in text.read():
+                    return True
+        except OSError:
+            pass
+    return False
+
+
+def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, keep: set[int]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Python 3.12 counts ZeroMQ's own threads. They hold no lock of Python's, and the child never uses that context.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        try:
+            os.setpgid(pid, pid)  # both sides do it, so that it is done whoever runs first
+        except OSError:
+            pass
+        return pid
+    try:
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(spec.stdout[1], 1)
+        os.dup2(spec.stderr[1], 2)
+        # The node's connections and the others' pipes must not live on here: their end of file means a death.
+        system.close_fds_except(keep | set(spec.fds()))
+        os.environ.update(env)
+        for name in unset:
+            os.environ.pop(name, None)
+        become(spec)
+        code = rank_main(spec, shell)
+    except BaseException:
+        log.critical("%s failed", spec.name, exc_info=True)
+        code = 1
+    finally:
+        os._exit(code)
+
+
+def _pipe() -> tuple[int, int]:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    if system.LINUX:
+        import fcntl
+
+        try:
+            fcntl.fcntl(write, _F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:
+            pass
+    return read, write
+
+
+def _read_ready(fd: int) -> bytes:
+    try:
+        return os.read(fd, _READ)
+    except BlockingIOError:
+        return b""

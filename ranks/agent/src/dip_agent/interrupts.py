@@ -1,0 +1,97 @@
+"""SIGINT becomes KeyboardInterrupt for the request that it is meant for, and for no other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+STARTING = "starting"  # the pseudo request that runs while the app joins
+
+
+class Interrupts:
+    """Which request runs, which ones shall be interrupted, and the handler that decides when the signal is there.
+
+    `request` is the I/O thread's; everything else belongs to the main thread, where Python also runs the handler. So
+    between "that request runs" and "raise" nothing can come: a late signal finds another request and is ignored.
+    """
+
+    def __init__(self) -> None:
+        self.running: str | None = None
+        self._lock = threading.Lock()  # guards _queued and _wanted
+        self._queued: set[str] = set()
+        self._wanted: set[str] = set()  # requests that shall be interrupted, queued ones included
+        self._own = 0  # signals that `request` sent and the handler has not seen
+        self._main = threading.get_ident()
+        self._held = 0
+        self._pending = False
+
+    def install(self) -> None:
+        """Make ours the handler of SIGINT; user code may have replaced it."""
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def queued(self, request: str) -> None:
+        """Note that a request waits for the main thread."""
+        with self._lock:
+            self._queued.add(request)
+
+    def request(self, parent: str) -> None:
+        """Interrupt the request `parent`, or whichever runs if that is empty.
+
+        The signal goes to the whole process group, as Ctrl-C in a terminal does: `!sleep 60` ends too.
+        """
+        with self._lock:
+            running = self.running
+            if running is not None and parent in ("", running):
+                self._wanted.add(running)
+            elif parent in self._queued:
+                self._wanted.add(parent)
+                return
+            else:
+                return
+        self._own += 1
+        os.killpg(0, signal.SIGINT)
+
+    def begin(self, request: str) -> bool:
+        """Note that a request starts. False: it was interrupted while it waited and must not start."""
+        with self._lock:
+            self._queued.discard(request)
+            if request in self._wanted:
+                self._wanted.discard(request)
+                return False
+        self.running = request
+        return True
+
+    def end(self) -> None:
+        """Note that no request runs. From the first line on no KeyboardInterrupt is raised."""
+        request, self.running = self.running, None
+        self._pending = False
+        if request is not None:
+            with self._lock:
+                self._wanted.discard(request)
+
+    def hold(self) -> None:
+        """Put KeyboardInterrupt off until `release`. Calls nest; on other threads they do nothing."""
+        if threading.get_ident() == self._main:
+            self._held += 1
+
+    def release(self) -> None:
+        """Raise the KeyboardInterrupt that came in between, if any."""
+        if threading.get_ident() == self._main:
+            self._held -= 1
+            if self._pending and not self._held:
+                self._pending = False
+                raise KeyboardInterrupt
+
+    def _on_signal(self, signum: int, frame: object) -> None:
+        if self.running is None:
+            self._own = max(0, self._own - 1)
+            return
+        if self._own:
+            self._own -= 1
+            if self.running not in self._wanted:
+                return  # meant for a request that has ended meanwhile
+        if self._held:
+            self._pending = True
+        else:
+            raise KeyboardInterrupt

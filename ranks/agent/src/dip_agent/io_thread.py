@@ -1,0 +1,189 @@
+"""The thread that owns a process's socket.
+
+It answers interrupt, status and stack requests while the main thread is busy, hands the others to the main thread, and
+sends what the main thread posts and what the process prints, in the order in which that was made. It is also the
+portable lifeline: if the node's end of a pipe closes, the process ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import zmq
+
+from . import stacks
+from .channel import Channel
+from .interrupts import STARTING, Interrupts
+from .output import Output
+from .ring import NAMES
+from .wire import NO_PARENT, Message, encode
+
+log = logging.getLogger(__name__)
+
+COALESCE = 0.010  # seconds for which output is collected after the first bytes have left
+
+
+class _Post(NamedTuple):
+    """Something to send once all output before `position` has been sent."""
+
+    position: int
+    type: str  # "" if only the parent of the following output changes
+    content: bytes
+    parent: bytes
+    buffers: Sequence[bytes]
+
+
+class IOThread(threading.Thread):
+    """Owns the channel. `requests` is where the main thread takes its work from."""
+
+    def __init__(self, path: str, key: bytes, output: Output, interrupts: Interrupts, lifeline: int):
+        super().__init__(name="dipls I/O", daemon=True)
+        self.requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._path = path
+        self._key = key
+        self._output = output
+        self._interrupts = interrupts
+        self._lifeline = lifeline
+        self._posts: deque[_Post] = deque()
+        self._bound = threading.Event()
+        self._failure: Exception | None = None
+        self._stopping = False
+        self._next_send = 0.0  # output waits for this moment (time.monotonic)
+        self._parent = NO_PARENT  # header of the request under which output goes
+
+    # The main thread.
+
+    def bind(self) -> None:
+        """Start the thread and wait until its socket is bound. Raises what kept it from that."""
+        self.start()
+        self._bound.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def post(self, msg_type: str, content: Any, parent: bytes, buffers: Sequence[bytes] = ()) -> None:
+        """Send a message after everything printed so far. Raises TypeError or ValueError if `content` is not JSON."""
+        self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers))
+        self._output.wake()
+
+    def set_parent(self, parent: bytes) -> None:
+        """Have what is printed from now on go under the request with the header `parent`."""
+        self._posts.append(_Post(self._output.mark(), "", b"", parent, ()))
+
+    def stop(self) -> None:
+        """Send what was posted and printed, close the socket and wait for the thread's end."""
+        self._stopping = True
+        self._output.wake()
+        self.join()
+
+    # The thread itself.
+
+    def run(self) -> None:
+        try:
+            channel = Channel(self._path, self._key)
+        except Exception as err:
+            self._failure = err
+            return
+        finally:
+            self._bound.set()
+        self._output.attach_reader()
+        try:
+            self._loop(channel)
+        except BaseException:
+            # Without this thread nobody can talk to the process any more; better dead than deaf.
+            log.critical("the I/O thread failed", exc_info=True)
+            os._exit(1)
+        channel.close()
+
+    def _loop(self, channel: Channel) -> None:
+        poller = zmq.Poller()
+        for fd in (channel.socket, self._output.wake_fd, self._lifeline):
+            poller.register(fd, zmq.POLLIN)
+        watched: list[int] = []
+        while True:
+            if watched != (wanted := self._output.pipe_fds):
+                for fd in watched:
+                    poller.unregister(fd)
+                for fd in wanted:
+                    poller.register(fd, zmq.POLLIN)
+                watched = wanted
+            events = dict(poller.poll(self._patience()))
+            self._output.awake()
+            if self._output.wake_fd in events:
+                self._output.clear_wake()
+            if self._lifeline in events:
+                os._exit(1)  # the node is gone, and with it everyone who could hear us
+            if any(fd in events for fd in watched):
+                self._output.drain()
+            while (message := channel.receive()) is not None:
+                self._dispatch(channel, message)
+            self._send_posts(channel)
+            now = time.monotonic()
+            if self._output.pending and (now >= self._next_send or self._stopping):
+                self._send_output(channel)
+                self._next_send = now + COALESCE
+            if self._stopping and not self._posts and not self._output.pending:
+                return
+
+    def _patience(self) -> int | None:
+        """Return how many milliseconds to wait for events, None for ever."""
+        if self._posts_due() or self._stopping:
+            return 0
+        if self._output.fall_asleep():
+            return None
+        return max(0, round((self._next_send - time.monotonic()) * 1000))
+
+    def _posts_due(self) -> bool:
+        # A change of parent alone waits for the output that it is about.
+        return any(post.type for post in self._posts)
+
+    def _send_posts(self, channel: Channel) -> None:
+        while self._posts:
+            post = self._posts.popleft()
+            self._send_output(channel, post.position)
+            if post.type:
+                channel.send(post.type, post.content, post.parent, post.buffers)
+            else:
+                self._parent = post.parent
+
+    def _send_output(self, channel: Channel, until: int | None = None) -> None:
+        for chunk in self._output.chunks(until):
+            content = encode({"name": NAMES[chunk.tag], "seq": chunk.seq})
+            channel.send("stream", content, self._parent, [chunk.data])
+
+    def _dispatch(self, channel: Channel, message: Message) -> None:
+        content = message.content
+        if message.type in ("hello", "execute_request", "shutdown_request"):
+            self._interrupts.queued(message.id)
+            self.requests.put(message)
+        elif message.type == "interrupt_request":
+            self._interrupts.request(str(content.get("parent", "")))
+            self._reply(channel, message, "interrupt_reply", {})
+        elif message.type == "status_request":
+            self._reply(channel, message, "status", self._state())
+        elif message.type == "stack_request":
+            self._reply(channel, message, "stack_reply", {"threads": stacks.threads()})
+        elif message.type == "stream_ack":
+            seq = content.get("seq")
+            if isinstance(seq, int):
+                self._output.ack(seq)
+        else:
+            log.warning("unknown message type %r", message.type)
+            if message.type.endswith("_request"):
+                error = {"status": "error", "ename": "NotImplementedError", "evalue": f"unknown {message.type}"}
+                self._reply(channel, message, message.type[: -len("request")] + "reply", {"traceback": [], **error})
+
+    def _reply(self, channel: Channel, request: Message, msg_type: str, content: dict[str, Any]) -> None:
+        channel.send(msg_type, encode({"status": "ok", **content}), request.header)
+
+    def _state(self) -> dict[str, Any]:
+        running = self._interrupts.running
+        if running == STARTING:
+            return {"execution_state": "starting", "msg_id": ""}
+        return {"execution_state": "idle" if running is None else "busy", "msg_id": running or ""}

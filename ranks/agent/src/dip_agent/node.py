@@ -1,0 +1,386 @@
+"""The node: one thread, one poll loop, the parent of this host's processes. It never runs user code.
+
+It ends, and everything that it started ends with it, when the server closes its standard input, asks it to, or when it is
+told by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import zmq
+
+from . import children, system
+from .channel import Channel
+from .children import Child, Starter
+from .nursery import Nursery
+from .rank import failure
+from .ring import NAMES
+from .wire import PROTOCOL_VERSION, Message, encode
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("ipython", "pyzmq", "cloudpickle", "torch", "numpy", "matplotlib")
+_INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
+
+
+@dataclass
+class _Spawn:
+    """A spawn_request whose processes have not all bound their sockets."""
+
+    request: Message
+    reply: dict[str, Any]
+    children: list[Child]
+    waiting: set[str] = field(default_factory=set)
+
+
+class Node:
+    """See the module. `start` is the start-up object of docs/protocol.md."""
+
+    def __init__(self, start: dict[str, Any], agent_dir: str, log_fd: int, make_shell: Callable[[], Any]):
+        """Bind the socket. `make_shell` makes the Shell that forks run; it is called once, before the first fork."""
+        self._start = start
+        self._make_shell = make_shell
+        self._shell: Any = None
+        self._runtime_dir = start["runtime_dir"]
+        self._log_fd = log_fd
+        self._nursery = Nursery()
+        self._starter = Starter(agent_dir, self._runtime_dir, log_fd)
+        self._children: dict[str, Child] = {}
+        self._spawn: _Spawn | None = None
+        self._done = False
+        self._oom_kills = system.oom_kills()
+        system.adopt_orphans()
+        self._deaths, wakeup = os.pipe()
+        os.set_blocking(self._deaths, False)
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._channel = Channel(os.path.join(self._runtime_dir, start["name"]), bytes.fromhex(start["key"]))
+
+    def run(self) -> None:
+        """Serve until the end, then leave nothing behind."""
+        poller = zmq.Poller()
+        for fd in (self._channel.socket, 0, self._deaths):
+            poller.register(fd, zmq.POLLIN)
+        watched: set[int] = set()
+        shutdown = None
+        try:
+            while not self._done:
+                wanted = {child.report for child in self._unbound()}
+                for fd in watched - wanted:
+                    poller.unregister(fd)
+                for fd in wanted - watched:
+                    poller.register(fd, zmq.POLLIN)
+                watched = wanted
+                events = dict(poller.poll())
+                if self._deaths in events:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._deaths, 65536)
+                    self._bury()
+                if 0 in events and not os.read(0, 65536):
+                    log.info("the server is gone")
+                    break
+                for child in self._unbound():
+                    if child.report in events:
+                        self._on_report(child)
+                while not self._done and (message := self._channel.receive()) is not None:
+                    if message.type == "shutdown_request":
+                        shutdown = message
+                        self._done = True
+                    else:
+                        self._dispatch(message)
+        finally:
+            self._end(shutdown)
+
+    def _on_term(self, signum: int, frame: object) -> None:
+        self._done = True  # the wake-up descriptor ends the poll
+
+    # Requests.
+
+    def _dispatch(self, message: Message) -> None:
+        handlers = {
+            "hello": ("hello_reply", self._hello),
+            "preload_request": ("preload_reply", self._preload),
+            "signal_request": ("signal_reply", self._signal),
+        }
+        if message.type == "spawn_request":
+            self._start_processes(message)
+            return
+        if message.type not in handlers:
+            log.warning("unknown message type %r", message.type)
+            return
+        reply_type, handler = handlers[message.type]
+        try:
+            reply = {"status": "ok", **handler(message.content)}
+        except Exception as err:
+            log.exception("%s failed", message.type)
+            reply = failure(err)
+        self._reply(message, reply_type, reply)
+
+    def _reply(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
+        self._channel.send(msg_type, encode(content), request.header)
+
+    def _hello(self, content: dict[str, Any]) -> dict[str, Any]:
+        versions = {name: _version(name) for name in _PACKAGES}
+        return {
+            "protocol": PROTOCOL_VERSION,
+            "pid": os.getpid(),
+            "start_time": system.start_time(os.getpid()),
+            "python": platform.python_version(),
+            "packages": {name: version for name, version in versions.items() if version},
+        }
+
+    def _preload(self, content: dict[str, Any]) -> dict[str, Any]:
+        # OpenMP reads this when it is loaded, which is now and not in the rank.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        return self._nursery.preload([str(name) for name in content.get("modules", [])])
+
+    def _signal(self, content: dict[str, Any]) -> dict[str, Any]:
+        child = self._children.get(content["name"])
+        if child is None:
+            return {"sent": False}
+        if content["signal"] not in ("SIGINT", "SIGTERM", "SIGKILL"):
+            raise ValueError(f"signal {content['signal']!r} is not sent")
+        child.signal(content["signal"])
+        return {"sent": True}
+
+    # Starting processes.
+
+    def _start_processes(self, request: Message) -> None:
+        started: list[Child] = []
+        try:
+            if self._spawn is not None:
+                raise RuntimeError("another spawn_request has not been answered yet")
+            reply = self._start_all(request.content, started)
+        except Exception as err:
+            log.exception("spawn_request failed")
+            self._abandon(started)
+            self._reply(request, "spawn_reply", failure(err))
+            return
+        self._spawn = _Spawn(request, reply, started, {child.name for child in started})
+        if not started:
+            self._reply(request, "spawn_reply", reply)
+            self._spawn = None
+
+    def _start_all(self, content: dict[str, Any], started: list[Child]) -> dict[str, Any]:
+        """Start every process, appending each to `started`; return the content of the reply."""
+        wanted = content["processes"]
+        for process in wanted:
+            if process["name"] in self._children:
+                raise ValueError(f"there is a process {process['name']} already")
+        method, reason = content.get("method", "auto"), ""
+        obstacle = self._nursery.obstacle()
+        if method == "auto":
+            method, reason = ("spawn", obstacle) if obstacle else ("fork", "")
+        elif method == "fork" and obstacle:
+            raise RuntimeError(f"these processes cannot be forked: {obstacle}")
+        if method == "fork" and self._shell is None:
+            self._shell = self._make_shell()
+        if method == "fork":
+            # What is here now stays for good; the collector would only write to the pages that forks share.
+            gc.collect()
+            gc.freeze()
+        ranks = [process for process in wanted if process["rank"] is not None]
+        with contextlib.ExitStack() as stack:
+            store, jax = (stack.enter_context(_reserve_port()) for _ in range(2))
+            port = store.getsockname()[1]
+            for process in wanted:
+                spec = {
+                    "name": process["name"],
+                    "key": process["key"],
+                    "rank": process["rank"],
+                    "app": process.get("app", ""),
+                    "script": self._start.get("script", ""),
+                    "listener": store.fileno() if process["rank"] == 0 else -1,
+                    "extra_path": self._start.get("extra_path", []),
+                    "log_level": self._start.get("log_level", "info"),
+                }
+                env = {**_defaults(process), **process.get("env", {})}
+                if process["rank"] is not None:
+                    env = {**_rendezvous(process, len(ranks), port, jax.getsockname()[1]), **env}
+                child = self._starter.start(method, spec, env, process.get("unset", []), self._shell, self._nursery.fds)
+                started.append(child)
+                self._children[child.name] = child
+        return {
+            "status": "ok",
+            "method": method,
+            "reason": reason,
+            "master_port": port if ranks else 0,
+            "processes": [{"name": c.name, "pid": c.pid, "start_time": c.start_time} for c in started],
+        }
+
+    def _unbound(self) -> list[Child]:
+        if self._spawn is None:
+            return []
+        return [child for child in self._spawn.children if child.name in self._spawn.waiting]
+
+    def _on_report(self, child: Child) -> None:
+        spawn = self._spawn
+        if spawn is None:
+            return  # a sibling has failed meanwhile
+        report = child.report_line() or {"bound": False, "ename": "RuntimeError", "evalue": "it ended at once"}
+        if not report["bound"]:
+            self._spawn = None
+            self._abandon(spawn.children)
+            evalue = f"{child.name} could not start: {report['evalue']}"
+            error = {"status": "error", "ename": report["ename"], "evalue": evalue, "traceback": []}
+            self._reply(spawn.request, "spawn_reply", error)
+            return
+        spawn.waiting.discard(child.name)
+        if not spawn.waiting:
+            self._spawn = None
+            self._reply(spawn.request, "spawn_reply", spawn.reply)
+
+    def _abandon(self, started: list[Child]) -> None:
+        """Leave nothing running of a spawn_request that failed; its processes are not reported as `exited`."""
+        for child in started:
+            self._children.pop(child.name, None)
+            child.kill_group()
+            self._log_tail(child)
+            os.waitpid(child.pid, 0)
+            self._clean_up(child)
+
+    def _log_tail(self, child: Child) -> None:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        for chunk in child.tail():
+            log.error("%s had printed: %s", child.name, chunk.data.decode("utf-8", "replace").rstrip())
+
+    # Deaths.
+
+    def _bury(self) -> None:
+        """Report every child that has ended, and reap it and adopted orphans."""
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if info is None:
+                return
+            child = next((child for child in self._children.values() if child.pid == info.si_pid), None)
+            if child is None:
+                os.waitpid(info.si_pid, 0)  # an adopted orphan
+                continue
+            # The group's id is the pid, which is ours until we reap: nobody else can be hit.
+            child.kill_group()
+            os.waitpid(child.pid, 0)
+            self._kill_offspring(child.name)
+            if self._spawn is not None and child.name in self._spawn.waiting:
+                self._on_report(child)
+                if child.name not in self._children:
+                    continue
+            del self._children[child.name]
+            self._report_exit(child, info)
+            self._clean_up(child)
+
+    def _report_exit(self, child: Child, info: Any) -> None:
+        signalled = info.si_code != os.CLD_EXITED
+        oom_kills = system.oom_kills()
+        killed = signalled and info.si_status == signal.SIGKILL
+        chunks = child.tail()
+        content = {
+            "name": child.name,
+            "pid": child.pid,
+            "start_time": child.start_time,
+            "code": None if signalled else info.si_status,
+            "signal": system.signal_name(info.si_status) if signalled else None,
+            "asked": bool(child.asked),
+            "oom": killed and not child.asked and oom_kills != self._oom_kills,
+            "tail": [{"name": NAMES[chunk.tag], "seq": chunk.seq, "size": len(chunk.data)} for chunk in chunks],
+        }
+        self._oom_kills = oom_kills
+        self._channel.send("exited", encode(content), buffers=[b"".join(chunk.data for chunk in chunks)])
+
+    def _kill_offspring(self, name: str) -> None:
+        """Kill what daemonised itself out of a dead process's group. Killing may orphan more, so look again."""
+        while pids := children.offspring(name, {child.pid for child in self._children.values()}):
+            for pid in pids:
+                # An orphan is our child: its pid is its own until we reap it.
+                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    def _clean_up(self, child: Child) -> None:
+        child.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._runtime_dir, child.name))
+
+    def _end(self, shutdown: Message | None) -> None:
+        """Kill everything, say goodbye if asked to end, and remove the sockets or, without a server, the directory."""
+        for child in self._children.values():
+            child.kill_group()
+        for child in self._children.values():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child.pid, 0)
+            self._clean_up(child)
+        self._children.clear()
+        self._kill_offspring("")
+        if shutdown is not None:
+            self._reply(shutdown, "shutdown_reply", {"status": "ok"})
+        self._channel.close()
+        if shutdown is None:
+            shutil.rmtree(self._runtime_dir, ignore_errors=True)
+
+
+def _defaults(process: dict[str, Any]) -> dict[str, str]:
+    """Return the variables that a process gets unless the user has set them."""
+    values = {"MPLBACKEND": _INLINE_BACKEND} if importlib.util.find_spec("matplotlib_inline") else {}
+    if process["rank"] is not None:
+        loopback = "lo" if system.LINUX else "lo0"
+        values.update(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME=loopback)
+    return {name: value for name, value in values.items() if name not in os.environ}
+
+
+def _rendezvous(process: dict[str, Any], world_size: int, port: int, jax_port: int) -> dict[str, str]:
+    """Return the variables by which ranks find each other."""
+    return {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{jax_port}",
+        "JAX_PROCESS_ID": str(process["rank"]),
+        "JAX_NUM_PROCESSES": str(world_size),
+    }
+
+
+def _reserve_port() -> socket.socket:
+    """Return a socket bound to a free port of the loopback interface.
+
+    It does not listen: a rank that connects too early must be refused, and try again, rather than wait in a queue that
+    nobody empties. SO_REUSEADDR lets rank 0 bind the port anew.
+    """
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
+def _version(distribution: str) -> str:
+    """Return the version of an installed distribution without importing it, "" if it is not there."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    # A system's package may come without metadata, as Debian's torch does.
+    spec = importlib.util.find_spec(distribution) if distribution.isidentifier() else None
+    if spec is None or spec.origin is None:
+        return ""
+    try:
+        with open(os.path.join(os.path.dirname(spec.origin), "version.py"), encoding="utf-8") as file:
+            match = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", file.read(), re.MULTILINE)
+    except OSError:
+        match = None
+    return match[1] if match else "unknown"

@@ -1,0 +1,71 @@
+"""What a node imports once for all the processes that it forks, and whether forking is safe after that."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from . import system
+
+# What the first training step imports: seconds per rank if it is left to them.
+_TORCH = ("torch", "torch.distributed", "torch.nn.parallel", "torch.optim", "torch._dynamo")
+
+
+class Nursery:
+    """Imports modules into this process. `fds` are descriptors that the modules opened, which forks must keep."""
+
+    def __init__(self) -> None:
+        self.fds: set[int] = set()
+
+    def preload(self, modules: list[str]) -> dict[str, Any]:
+        """Import `modules`; return the content of a preload_reply."""
+        began = time.monotonic()
+        before = system.open_fds()
+        failed = []
+        for module in modules:
+            for name in _parts(module):
+                try:
+                    importlib.import_module(name)
+                except BaseException as err:  # a module may even exit
+                    failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
+                    break
+        self.fds |= system.open_fds() - before
+        reason = self.obstacle()
+        return {
+            "seconds": time.monotonic() - began,
+            "failed": failed,
+            "fork_safe": not reason,
+            "reason": reason,
+        }
+
+    def obstacle(self) -> str:
+        """Return why processes must not be forked from this one, "" if they may."""
+        if not system.LINUX:
+            return f"fork is not safe on {sys.platform}"
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        if others:
+            return f"a preloaded module started the thread {', '.join(others)}"
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            return "a preloaded module initialized CUDA"
+        for fd in system.open_fds():
+            try:
+                target = os.readlink(f"/proc/self/fd/{fd}")
+            except OSError:
+                continue
+            if target.startswith("/dev/nvidia"):
+                return f"a preloaded module opened {target}"
+        return ""
+
+
+def _parts(module: str) -> list[str]:
+    if module != "torch":
+        return [module]
+    if importlib.util.find_spec("torch") is None:
+        return ["torch"]
+    return [name for name in _TORCH if importlib.util.find_spec(name) is not None]

@@ -1,0 +1,211 @@
+"""A started process, a rank or the local namespace: its main thread takes requests and runs user code."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from . import apps, output, system
+from .interrupts import STARTING, Interrupts
+from .io_thread import IOThread
+from .output import Output
+from .ring import STDERR, STDOUT, Ring
+from .shell import Shell
+from .wire import Message
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Spec:
+    """What a process must know about itself. All descriptors are open in the process, at these numbers."""
+
+    name: str
+    path: str  # of the socket
+    key: str  # hex
+    rank: int | None  # None: the local namespace
+    app: str  # "torch", "none" or "" for whichever fits
+    script: str
+    node: int  # pid
+    ring: int
+    stdout: tuple[int, int]  # read and write end
+    stderr: tuple[int, int]
+    lifeline: int  # end of file: the node is gone
+    report: int  # one line of JSON goes here once the socket is bound, or could not be
+    log: int
+    listener: int = -1  # the listening socket of the process group's store, for rank 0
+    extra_path: list[str] = field(default_factory=list)
+    log_level: str = "info"
+
+    def fds(self) -> list[int]:
+        """Return the descriptors, all of which must survive the start."""
+        found = [self.ring, *self.stdout, *self.stderr, self.lifeline, self.report, self.log, self.listener]
+        return [fd for fd in found if fd >= 0]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        return cls(**json.loads(text))
+
+
+def main(spec: Spec, shell: Shell) -> int:
+    """Be the process that `spec` describes until its shutdown; return its exit status.
+
+    The caller has set up process group, descriptors 0 to 2 and environment, and exits without unwinding.
+    """
+    for fd in spec.fds():
+        os.set_inheritable(fd, False)
+    interrupts = Interrupts()
+    printed = Output(
+        Ring(spec.ring),
+        {STDOUT: spec.stdout[0], STDERR: spec.stderr[0]},
+        {STDOUT: spec.stdout[1], STDERR: spec.stderr[1]},
+        interrupts,
+    )
+    os.close(spec.ring)
+    interrupts.install()
+    # A private duplicate of descriptor 2: the stack of a segfault arrives even if a cell has closed that.
+    faulthandler.enable(file=spec.stderr[1])
+    io_thread = IOThread(spec.path, bytes.fromhex(spec.key), printed, interrupts, spec.lifeline)
+    try:
+        io_thread.bind()
+        report = {"bound": True}
+    except Exception as err:
+        report = {"bound": False, "ename": type(err).__name__, "evalue": f"{err} ({spec.path})"}
+    os.write(spec.report, json.dumps(report).encode() + b"\n")
+    os.close(spec.report)
+    if not report["bound"]:
+        return 1
+    output.install(printed)
+    return _Process(spec, shell, interrupts, printed, io_thread).serve()
+
+
+class _Process:
+    """The main thread's loop."""
+
+    def __init__(self, spec: Spec, shell: Shell, interrupts: Interrupts, printed: Output, io_thread: IOThread):
+        self._spec = spec
+        self._shell = shell
+        self._interrupts = interrupts
+        self._output = printed
+        self._io = io_thread
+        self._pid = os.getpid()
+        self._app = apps.make(spec.app, spec.rank, spec.listener)
+        self._started: dict[str, Any] = {}  # content of the answer to hello
+
+    def serve(self) -> int:
+        self._shell.attach(self._publish, self._spec.script)
+        self._start()
+        while True:
+            try:
+                message = self._io.requests.get()
+            except BaseException:  # a signal handler of the user's raised
+                traceback.print_exc()
+                continue
+            if message.type == "shutdown_request":
+                self._stop(message)
+                return 0
+            if message.type == "hello":
+                self._io.post("hello_reply", self._started, message.header)
+            else:
+                self._execute(message)
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        facts: dict[str, Any] = {}
+        try:
+            try:
+                self._interrupts.begin(STARTING)
+                facts = self._app.initialize()
+                status: dict[str, Any] = {"status": "ok"}
+            finally:
+                self._interrupts.end()
+        except BaseException as err:
+            self._leave_if_forked()
+            status = failure(err)
+        self._started = {
+            "pid": self._pid,
+            "rank": self._spec.rank,
+            "app": self._app.name,
+            "backend": "",
+            "device": "cpu",
+            **facts,
+            "seconds": time.monotonic() - began,
+            **status,
+        }
+
+    def _execute(self, message: Message) -> None:
+        self._io.set_parent(message.header)
+        self._header = message.header
+        if not self._interrupts.begin(message.id):
+            reply: dict[str, Any] = {"status": "aborted", "execution_count": self._shell.execution_count}
+        else:
+            try:
+                try:
+                    self._interrupts.install()
+                    reply = self._shell.execute(message.content)
+                    self._leave_if_forked(reply["status"] != "ok")
+                    self._output.settle()
+                finally:
+                    self._interrupts.end()
+            except BaseException as err:  # an interrupt that came too late for the shell
+                self._interrupts.end()
+                self._leave_if_forked(True)
+                reply = {"execution_count": self._shell.execution_count, **failure(err)}
+        self._io.post("execute_reply", reply, message.header)
+
+    def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
+        self._io.post(msg_type, content, self._header)
+
+    def _stop(self, message: Message) -> None:
+        try:
+            self._app.finalize()
+            reply: dict[str, Any] = {"status": "ok"}
+        except BaseException as err:
+            reply = failure(err)
+        self._run_exit_handlers()
+        self._output.settle()
+        self._io.post("shutdown_reply", {"restart": bool(message.content.get("restart")), **reply}, message.header)
+        self._io.stop()
+
+    def _run_exit_handlers(self) -> None:
+        # The process leaves by os._exit, since what it inherited by the fork is not its own to finalise.
+        try:
+            atexit._run_exitfuncs()
+        except BaseException:
+            traceback.print_exc()
+
+    def _leave_if_forked(self, failed: bool = True) -> None:
+        """End a process that user code forked and that came back out of the cell: the socket is its parent's."""
+        if os.getpid() != self._pid:
+            os._exit(1 if failed else 0)
+
+
+def failure(err: BaseException) -> dict[str, Any]:
+    """Return the content of a reply that reports `err`."""
+    return {
+        "status": "error",
+        "ename": type(err).__name__,
+        "evalue": str(err),
+        "traceback": traceback.format_exception(type(err), err, err.__traceback__),
+    }
+
+
+def configure_logging(fd: int, level: str, name: str) -> None:
+    """Send the agent's log to `fd`, never to what the user's code prints."""
+    logger = logging.getLogger("dip_agent")
+    handler = logging.StreamHandler(os.fdopen(os.dup(fd), "w", buffering=1, encoding="utf-8", errors="replace"))
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {name}[%(process)d] %(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(level.upper() if level.upper() in logging.getLevelNamesMapping() else "INFO")

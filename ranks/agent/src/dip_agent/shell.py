@@ -1,0 +1,261 @@
+"""IPython, publishing over our socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import builtins
+import contextlib
+import getpass
+import math
+import sys
+import warnings
+from collections.abc import Coroutine, Iterator
+from typing import Any, Callable, Optional
+
+from IPython.core.autocall import ExitAutocall
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Any as AnyTrait
+from traitlets import Instance, Type, default
+from traitlets.config import Config
+
+from . import magics, tracebacks
+from .source import Compiler, keep_lines
+
+Publish = Callable[[str, "dict[str, Any]"], None]
+
+
+class NoKeyboardError(RuntimeError):
+    """`input()` or the like was called where nobody can type."""
+
+    def __init__(self, what: str):
+        super().__init__(
+            f"{what} cannot work here: no keyboard is connected to this process. Put the value into the file, into an "
+            "environment variable or on the command line."
+        )
+
+
+class _ResultHook(DisplayHook):
+    """Publishes the value of a cell's last expression as `execute_result`."""
+
+    def write_output_prompt(self) -> None:
+        """Write nothing: the prompt is made where the result is shown."""
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: Optional[dict[str, Any]] = None) -> None:
+        content = _display(format_dict, md_dict)
+        self.shell.publish("execute_result", {**content, "execution_count": self.prompt_count})
+
+    def log_output(self, format_dict: dict[str, Any]) -> None:
+        """Keep the text of `_oh`'s representations, but no pictures: they would stay in memory for good."""
+        if self.shell.history_manager is not None:
+            self.shell.history_manager.output_hist_reprs[self.prompt_count] = format_dict.get("text/plain", "")
+
+    def finish_displayhook(self) -> None:
+        self._is_active = False
+
+
+class _Publisher(DisplayPublisher):
+    """Publishes what `display` is given."""
+
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: Optional[dict[str, Any]] = None,
+        source: Any = None,
+        *,
+        transient: Optional[dict[str, Any]] = None,
+        update: bool = False,
+        **options: Any,
+    ) -> None:
+        self._validate_data(data, metadata)
+        content = {**_display(data, metadata), "transient": _json_safe(transient or {})}
+        self.shell.publish("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.shell.publish("clear_output", {"wait": bool(wait)})
+
+
+class _Exit(ExitAutocall):
+    """`exit` and `quit`, which end the cell like `sys.exit`."""
+
+    def __call__(self, code: Any = None) -> None:
+        raise SystemExit(code)
+
+
+class Shell(InteractiveShell):
+    """One namespace. It can be made before a fork; `attach` makes it a process's own."""
+
+    compiler_class = Type(Compiler)
+    displayhook_class = Type(_ResultHook)
+    display_pub_class = Type(_Publisher)
+    exiter = Instance(ExitAutocall)
+    publish = AnyTrait()
+
+    @default("exiter")
+    def _make_exiter(self) -> _Exit:
+        return _Exit(self)
+
+    @classmethod
+    def make(cls) -> Shell:
+        """Return the process's shell, without threads and without a history on disk."""
+        config = Config()
+        config.HistoryManager.enabled = False
+        shell = cls.instance(config=config)
+        keep_lines(shell.input_transformer_manager)
+        magics.register(shell)
+        shell.loop_runner = shell.run_coroutine
+        shell._loop: asyncio.AbstractEventLoop | None = None
+        shell._cancelled = False
+        return shell
+
+    def attach(self, publish: Publish, script: str) -> None:
+        """Publish by `publish(type, content)`, and play the script at `script`, if there is one."""
+        self.publish = publish
+        self.user_ns["__file__"] = script
+        if not script:
+            del self.user_ns["__file__"]
+        sys.argv = [script]
+        builtins.input = self.raw_input_original = _no_keyboard("input()")
+        getpass.getpass = _no_keyboard("getpass()")
+        sys.breakpointhook = _no_keyboard("breakpoint()")
+        # IPython's advice for terminals, given at every SystemExit.
+        warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
+
+    def execute(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run the cell of an execute_request; return the content of the reply. Never raises an Exception."""
+        code = str(request.get("code", "")).replace("\r\n", "\n").replace("\r", "\n")
+        path = str(request.get("path") or "")
+        silent = bool(request.get("silent"))
+        store = bool(request.get("store_history", True)) and not silent
+        self._cancelled = False
+        self._shown: BaseException | None = None
+        with contextlib.ExitStack() as stack:
+            if path:
+                stack.enter_context(self.compile.at(path, max(1, int(request.get("line") or 1)), code))
+            result = self.run_cell(code, store_history=store, silent=silent)
+        count = result.execution_count or self.execution_count
+        err = result.error_before_exec or result.error_in_exec
+        if err is None:
+            return {"status": "ok", "execution_count": count}
+        err = self._translate(err)
+        if self._shown is not err:
+            self._show(err, err.__traceback__)
+        return {
+            "status": "error",
+            "execution_count": count,
+            "ename": type(err).__name__,
+            "evalue": tracebacks.text(err),
+            "traceback": [],  # the error message has it
+        }
+
+    # IPython's hooks.
+
+    def init_virtualenv(self) -> None:
+        """Leave sys.path alone: which interpreter runs was decided, and $VIRTUAL_ENV may name another."""
+
+    @contextlib.contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:
+        """Keep no copy of the output in the history, as IPython 9 does: it would fill the memory."""
+        yield
+
+    def transform_cell(self, raw_cell: str) -> str:
+        cell = super().transform_cell(raw_cell)
+        self.compile.transformed(raw_cell, cell)
+        return cell
+
+    def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> Any:
+        with self.compile.at_magic(line, 1, 0):
+            return super().run_line_magic(magic_name, line, _stack_depth=_stack_depth + 1)
+
+    def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
+        with self.compile.at_magic(cell, 1, 1):
+            return super().run_cell_magic(magic_name, line, cell)
+
+    def showtraceback(
+        self,
+        exc_tuple: Any = None,
+        filename: Optional[str] = None,
+        tb_offset: Optional[int] = None,
+        exception_only: bool = False,
+        running_compiled_code: bool = False,
+    ) -> None:
+        """Publish an exception as the cell's error; what user code itself asked to be shown is text on stderr."""
+        try:
+            _, err, tb = self._get_exc_info(exc_tuple)
+        except ValueError:
+            print("No traceback available to show.", file=sys.stderr)
+            return
+        if self._called_by_user_code():
+            content = tracebacks.describe(self, err, tb)
+            print("\n".join(content["traceback"]), file=sys.stderr)
+        else:
+            self._show(self._translate(err), tb)
+
+    def showsyntaxerror(self, filename: Optional[str] = None, running_compiled_code: bool = False) -> None:
+        self.showtraceback()
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a cell that awaits at top level on the shell's own event loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        task = self._loop.create_task(coroutine)
+        try:
+            return self._loop.run_until_complete(task)
+        except BaseException:
+            if task.done():
+                raise
+            # An interrupt struck the loop itself. The cell must end too, or it would go on in the next one's loop.
+            self._cancelled = True
+            task.cancel()
+            return self._loop.run_until_complete(task)
+
+    # Ours.
+
+    def _show(self, err: BaseException, tb: Any) -> None:
+        self._shown = err
+        self.publish("error", tracebacks.describe(self, err, tb))
+
+    def _translate(self, err: BaseException) -> BaseException:
+        """Return KeyboardInterrupt for the cancellation that an interrupt turned into."""
+        if self._cancelled and isinstance(err, asyncio.CancelledError):
+            if not isinstance(self._shown, KeyboardInterrupt):
+                return KeyboardInterrupt().with_traceback(err.__traceback__)
+            return self._shown
+        return err
+
+    def _called_by_user_code(self) -> bool:
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_globals is self.user_ns:
+                return True
+            frame = frame.f_back
+        return False
+
+
+def _no_keyboard(what: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NoKeyboardError(what)
+
+    return refuse
+
+
+def _display(data: dict[str, Any], metadata: Optional[dict[str, Any]]) -> dict[str, Any]:
+    return {"data": _json_safe(data), "metadata": _json_safe(metadata or {})}
+
+
+def _json_safe(value: Any) -> Any:
+    """Return `value` as JSON can hold it: bytes in base64, what is not a number as null, anything strange as text."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    return str(value)

@@ -1,0 +1,132 @@
+"""Cells compiled under the real path and the real lines of their file.
+
+Tracebacks, warnings, profilers and `inspect` then all point into the user's file. `linecache` holds what was executed, line
+by line, so that they show the text that ran even if the file on disk is another by now.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import linecache
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.inputtransformer2 import TransformerManager
+
+# Names under which IPython's magics compile the code that they were given.
+_MAGIC_NAMES = frozenset({"<timed exec>", "<timed eval>", "<magic-timeit>"})
+
+_BLANK = re.compile(r"(?:[^\S\n]*\n)*")
+
+
+@dataclass
+class _Place:
+    """Where a piece of source comes from."""
+
+    path: str
+    line: int  # of the first line of `text`, from 1
+    text: str  # as the user wrote it
+    magic: bool  # the argument or body of a magic
+    cell: str | None = None  # as IPython transformed it, without the leading blank lines
+
+
+class Compiler(CachingCompiler):
+    """IPython's compiler, told where the code that comes next is from.
+
+    A place holds for its own text only: whatever else is compiled meanwhile keeps IPython's names.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place: _Place | None = None
+        self._paths: set[str] = set()
+
+    @contextlib.contextmanager
+    def at(self, path: str, line: int, text: str) -> Iterator[None]:
+        """Compile `text`, if it is compiled, as line `line` and following of `path`."""
+        self._paths.add(path)
+        with self._at(_Place(path, line, text, magic=False)):
+            yield
+
+    @contextlib.contextmanager
+    def at_magic(self, text: str, depth: int, down: int) -> Iterator[None]:
+        """Compile the argument or body of a magic as the source `down` lines below the caller at stack depth `depth`."""
+        frame = sys._getframe(depth + 2)  # two of them are contextlib's and our own
+        path, line = frame.f_code.co_filename, frame.f_lineno + down
+        del frame
+        if path not in self._paths:
+            yield
+            return
+        with self._at(_Place(path, line, text, magic=True)):
+            yield
+
+    @contextlib.contextmanager
+    def _at(self, place: _Place) -> Iterator[None]:
+        outer, self._place = self._place, place
+        try:
+            yield
+        finally:
+            self._place = outer
+
+    def transformed(self, raw: str, cell: str) -> None:
+        """Note that IPython has made `cell` of `raw`. It has dropped leading blank lines and, see `keep_lines`, no other."""
+        place = self._place
+        if place is not None and raw == place.text:
+            place.cell = cell
+
+    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
+        """Return the file name for a cell and have linecache know its lines."""
+        place = self._place
+        if place is None or raw_code != place.text:
+            return super().cache(transformed_code, number, raw_code)
+        if not place.magic:  # a magic's source is part of a cell that is there already
+            _remember(place.path, place.line, place.text)
+        return place.path
+
+    def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> ast.AST:
+        place = self._place
+        if place is None or source != place.cell:
+            return super().ast_parse(source, filename, symbol)
+        # Leading newlines put nodes and syntax errors alike where they belong, at the speed of C.
+        first = place.line + _BLANK.match(place.text).group().count("\n")
+        return super().ast_parse("\n" * (first - 1) + source, place.path, symbol)
+
+    def __call__(self, source: Any, filename: str, symbol: str, **options: Any) -> Any:
+        if filename in _MAGIC_NAMES and self._place is not None and self._place.magic:
+            filename = self._place.path
+        return super().__call__(source, filename, symbol, **options)
+
+
+def keep_lines(manager: TransformerManager) -> None:
+    """Make IPython's transformations keep the number of lines.
+
+    Several of them join the lines of a continued command (`!ls \\` and what follows) into one; blank lines make up for it.
+    """
+    manager.token_transformers = [_padded(cls) for cls in manager.token_transformers]
+
+
+def _padded(cls: type) -> type:
+    class Padded(cls):
+        def transform(self, lines: list[str]) -> list[str]:
+            made = super().transform(lines)
+            below = self.start_line + 1
+            return made[:below] + ["\n"] * (len(lines) - len(made)) + made[below:]
+
+    Padded.__name__ = Padded.__qualname__ = cls.__name__
+    return Padded
+
+
+def _remember(path: str, line: int, text: str) -> None:
+    """Write the lines of an executed cell over what linecache has for them."""
+    entry = linecache.cache.get(path)
+    # An entry without a modification time is ours: linecache never drops it for what is on the disk.
+    lines = entry[2] if entry is not None and len(entry) == 4 and entry[1] is None else []
+    new = [part + "\n" for part in text.split("\n")]
+    lines.extend(["\n"] * (line - 1 + len(new) - len(lines)))
+    lines[line - 1 : line - 1 + len(new)] = new
+    linecache.cache[path] = (sum(map(len, lines)), None, lines, path)

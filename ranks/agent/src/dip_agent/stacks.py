@@ -1,0 +1,39 @@
+"""Stacks of the threads of this process, as text."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from types import FrameType
+from typing import Any
+
+_AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_ASIDE = (os.sep + "IPython" + os.sep, os.sep + "threading.py")
+
+
+def threads() -> list[dict[str, Any]]:
+    """Return `{"id", "name", "main", "stack"}` of every thread but the calling one, the main thread first."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    main = threading.main_thread().ident
+    frames = sys._current_frames()
+    frames.pop(threading.get_ident(), None)
+    found = [
+        {"id": ident, "name": names.get(ident, ""), "main": ident == main, "stack": _text(frame)}
+        for ident, frame in frames.items()
+    ]
+    return sorted(found, key=lambda thread: not thread["main"])
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a file is the agent's or IPython's, which a user does not want to see in a stack."""
+    return filename.startswith(_AGENT) or _ASIDE[0] in filename
+
+
+def _text(frame: FrameType) -> str:
+    stack = traceback.extract_stack(frame)
+    # The outermost frames are how the agent came to call the user's code. If there is nothing else, it waits.
+    while stack and (is_ours(stack[0].filename) or stack[0].filename.startswith("<frozen")):
+        del stack[0]
+    return "".join(stack.format()) if stack else "waiting for a cell\n"

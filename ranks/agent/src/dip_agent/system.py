@@ -1,0 +1,114 @@
+"""What the operating system knows about processes and descriptors, on Linux and elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterable
+
+LINUX = sys.platform == "linux"
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def start_time(pid: int) -> int:
+    """Return the start time of a process in clock ticks since boot, 0 where that is unknown.
+
+    A pid may be reused; the pair of pid and start time is not.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except OSError:
+        return 0
+    # Field 2, the command, is in parentheses and may itself hold spaces and parentheses.
+    return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent`, which must be its parent, ends. Linux only.
+
+    Elsewhere the lifeline that the I/O thread watches does the same, a little later.
+    """
+    if LINUX:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parents end, so that they can be found and ended. Linux only."""
+    if LINUX:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def child_pids() -> list[int]:
+    """Return the pids of this process's children, adopted ones included; an empty list where that is unknown."""
+    pids: list[int] = []
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children", "rb") as file:
+                pids.extend(map(int, file.read().split()))
+    except OSError:
+        pass
+    return pids
+
+
+def open_fds() -> set[int]:
+    """Return the open descriptors of this process."""
+    listing = "/proc/self/fd" if LINUX else "/dev/fd"
+    fds = {int(name) for name in os.listdir(listing)}
+    return {fd for fd in fds if _is_open(fd)}  # the listing's own descriptor is closed by now
+
+
+def close_fds_except(keep: Iterable[int]) -> None:
+    """Close every descriptor above 2 that is not in `keep`."""
+    low = 3
+    for fd in sorted(set(keep)):
+        if fd >= low:
+            os.closerange(low, fd)
+            low = fd + 1
+    os.closerange(low, max(open_fds(), default=low) + 1)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGKILL` for 9; the number as text for one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def oom_kills() -> int | None:
+    """Return how many processes the kernel has killed for want of memory, None where that is unknown.
+
+    The count of this process's own control group is taken if there is one, since the machine's counts strangers too.
+    """
+    try:
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            group = next((line[3:].strip() for line in file if line.startswith("0::")), "")
+    except (OSError, UnicodeError):
+        group = ""
+    for path, key in ((f"/sys/fs/cgroup{group}/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
+        try:
+            with open(path, encoding="ascii") as file:
+                for line in file:
+                    name, _, count = line.partition(" ")
+                    if name == key:
+                        return int(count)
+        except (OSError, ValueError):
+            continue
+    return None

@@ -1,0 +1,86 @@
+"""Exceptions as content of `error` messages. Nothing here raises, whatever the exception does."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import IPython
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+_OURS = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, IPython.__file__))
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a file is the agent's or IPython's: the machinery around the user's code."""
+    return filename.startswith(_OURS)
+
+
+def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> dict[str, Any]:
+    """Return the content of the `error` message for `err`."""
+    tb = _users_part(tb)
+    frames = [
+        {"file": frame.f_code.co_filename, "line": line, "name": frame.f_code.co_name}
+        for frame, line in traceback.walk_tb(tb)
+    ]
+    if isinstance(err, SyntaxError) and err.filename and err.lineno:
+        frames.append({"file": err.filename, "line": err.lineno, "name": "<module>"})
+    return {"ename": type(err).__name__, "evalue": text(err), "traceback": _render(shell, err, tb), "frames": frames}
+
+
+def text(err: BaseException) -> str:
+    """Return `str(err)`, or what can be said where that raises."""
+    try:
+        return str(err)
+    except Exception as broken:
+        return f"<{type(err).__name__} whose __str__ raised {type(broken).__name__}>"
+
+
+def _users_part(tb: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without frames of the machinery, wherever they stand; all of it if there are no others."""
+    kept = None
+    for part in reversed(list(_parts(tb))):
+        if not is_ours(part.tb_frame.f_code.co_filename):
+            kept = TracebackType(kept, part.tb_frame, part.tb_lasti, part.tb_lineno)
+    return kept
+
+
+def _parts(tb: TracebackType | None) -> Iterator[TracebackType]:
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next
+
+
+def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> list[str]:
+    if isinstance(err, UsageError):
+        return [f"UsageError: {text(err)}"]
+    if isinstance(err, SystemExit):
+        return [f"SystemExit: {text(err)}", "This ended the cell. The process lives on: it ends with its pool."]
+    try:
+        if isinstance(err, SyntaxError):
+            return shell.SyntaxTB.structured_traceback(type(err), err, traceback.extract_tb(tb))
+        if hasattr(err, "_render_traceback_"):
+            return list(err._render_traceback_())
+        if tb is not None and not _has_group(err):
+            return shell.InteractiveTB.structured_traceback(type(err), err, tb, tb_offset=0)
+    except Exception:
+        pass  # broken source, a broken __repr__ …: the standard library's way is plainer and sturdier
+    try:
+        return "".join(traceback.format_exception(type(err), err, tb)).splitlines()
+    except Exception:
+        return [f"{type(err).__name__}: {text(err)}"]
+
+
+def _has_group(err: BaseException | None) -> bool:
+    """Whether an exception group (Python 3.11) is in the chain: IPython's formatter leaves its members out."""
+    seen: set[int] = set()
+    while err is not None and id(err) not in seen:
+        if hasattr(err, "exceptions") and hasattr(err, "split"):
+            return True
+        seen.add(id(err))
+        err = err.__cause__ or err.__context__
+    return False
