@@ -1,0 +1,112 @@
+// Package fakerank is a node and its ranks without Python, for tests: canned, quick, and able to misbehave in every way that
+// a Python process might.
+//
+// A test binary plays the node itself: TestMain calls [Main] first, and the tests start nodes with [Command] as the command line.
+// Ranks are goroutines of the node, so a thousand of them cost little, or processes, where a real pid matters.
+//
+// The code of an execute_request is a list of commands, one a line:
+//
+//	print TEXT            print a line; also stderr TEXT
+//	write TEXT            print without an end of line
+//	result TEXT           an execute_result of type text/plain
+//	display MIME DATA     a display_data
+//	error NAME MESSAGE    raise: an error message, and the end of this execution
+//	pid, rank, env NAME   print the process id, the rank, a variable of the environment
+//	wait                  until interrupted, which raises KeyboardInterrupt
+//	stuck                 for ever: interrupts are acknowledged and change nothing
+//	mute                  answer nothing any more, to nobody
+//	stubborn              ignore shutdown_request, SIGINT and SIGTERM from here on
+//	flood BYTES           print that much in pieces of 64 KiB
+//	big BYTES             print that much in one message
+//	later TEXT            print a line after the reply
+//	tail TEXT             print a line that stays unsent: only the tail of an exit brings it
+//	exit CODE             end with an exit code
+//	signal NAME           end by a signal
+//	vanish                close the connection, but live
+//	half                  send half a message, then end with exit code 1
+//	garbage               write bytes that are not ZMTP
+//	long                  announce a frame of 2^40 bytes
+//	command               send a ZMTP command
+//	badsig TEXT           a stream message with a wrong signature
+//	session TEXT          a stream message of another session
+//	replay TEXT           a stream message, twice
+//	malformed             a message that is not a Jupyter message
+//	again TEXT            a stream message that repeats the bytes of the one before and adds TEXT
+package fakerank
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// Config says how a node behaves; the zero value behaves well.
+type Config struct {
+	Processes bool `json:",omitempty"` // ranks are processes, not goroutines
+
+	// At the start.
+	Missing    []string `json:",omitempty"` // import names of packages that are not there
+	StartError string   `json:",omitempty"` // not ready, for this reason
+	StartExit  int      `json:",omitempty"` // exit with this code instead of being ready
+	StartHang  bool     `json:",omitempty"` // never say anything
+	BadHello   bool     `json:",omitempty"` // speak garbage on the node's socket
+
+	// As a nursery.
+	ForkUnsafe    string   `json:",omitempty"` // why a fork is not safe
+	PreloadFailed []string `json:",omitempty"` // modules that cannot be imported
+	SpawnError    string   `json:",omitempty"` // answer spawn_request with this error
+
+	// Of its ranks, by rank; -1 is the local namespace.
+	JoinError map[int]string `json:",omitempty"` // hello fails with this message
+	JoinExit  map[int]int    `json:",omitempty"` // hello ends the process with this code
+	JoinHang  []int          `json:",omitempty"` // hello is never answered
+	JoinPrint string         `json:",omitempty"` // printed by every process as it joins
+	Stubborn  []int          `json:",omitempty"` // ignore shutdown_request, SIGINT and SIGTERM
+
+	// At the end.
+	Deaf bool `json:",omitempty"` // ignore shutdown_request, signal_request, SIGTERM and the end of the lifeline
+}
+
+// The first argument that makes a test binary a node or a rank.
+const (
+	nodeArg = "fakerank-node"
+	rankArg = "fakerank-rank"
+)
+
+// Command is the command line of a node that behaves like that.
+func Command(c Config) []string {
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	config, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	return []string{exe, nodeArg, string(config)}
+}
+
+// Main plays a node or a rank if this process was started as one, and does not return then. TestMain calls it before anything else.
+func Main() {
+	if len(os.Args) < 2 {
+		return
+	}
+	var err error
+	switch os.Args[1] {
+	case nodeArg:
+		err = runNode(os.Args[2])
+	case rankArg:
+		err = runRankProcess()
+	default:
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fakerank:", err)
+		exit(1)
+	}
+	exit(0)
+}
+
+// exit ends the process without the second that the race detector waits in os.Exit.
+func exit(code int) { syscall.Exit(code) }

@@ -1,0 +1,472 @@
+package fakerank
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"dipls/ranks/wire"
+)
+
+// maxUnacknowledged is the output that a process keeps before it stops in write.
+const maxUnacknowledged = 1 << 20
+
+// rank is one rank or local namespace.
+type rank struct {
+	config Config
+	spec   wire.SpawnProcess
+	pid    int
+	number int // -1: local namespace
+	l      net.Listener
+	exit   func(code int, sig syscall.Signal, asked bool)
+
+	peer     *peer
+	requests chan *wire.Message // for the main goroutine
+	dead     chan struct{}      // closed by die
+
+	mu        sync.Mutex
+	cond      *sync.Cond // acknowledged, interrupted, or dead
+	isDead    bool
+	muted     bool
+	stubborn  bool
+	running   string          // msg_id
+	interrupt bool            // the running execution is to be interrupted
+	aborted   map[string]bool // queued executions that are not to run
+	queued    []string
+	seq       uint64 // bytes printed
+	acked     uint64
+	kept      []piece // not acknowledged
+	last      []byte  // printed last
+	count     int
+}
+
+type piece struct {
+	name string
+	seq  uint64
+	data []byte
+}
+
+func newRank(c Config, dir string, spec wire.SpawnProcess, pid int) (*rank, error) {
+	l, err := net.Listen("unix", filepath.Join(dir, spec.Name))
+	if err != nil {
+		return nil, err
+	}
+	r := &rank{
+		config: c, spec: spec, pid: pid, number: -1, l: l,
+		requests: make(chan *wire.Message, 1024),
+		dead:     make(chan struct{}),
+		aborted:  make(map[string]bool),
+	}
+	r.cond = sync.NewCond(&r.mu)
+	if spec.Rank != nil {
+		r.number = *spec.Rank
+	}
+	r.stubborn = slices.Contains(c.Stubborn, r.number)
+	return r, nil
+}
+
+// run serves the connection: this goroutine answers what is answered at once, another one plays the main thread.
+func (r *rank) run() {
+	key, err := wire.ParseKey(r.spec.Key)
+	if err != nil {
+		panic(err)
+	}
+	p, err := accept(r.l, key)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	r.peer = p
+	r.mu.Unlock()
+	go r.main()
+	for {
+		m, err := r.peer.receive()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		muted := r.muted
+		r.mu.Unlock()
+		if !muted {
+			r.receive(m)
+		}
+	}
+}
+
+func (r *rank) receive(m *wire.Message) {
+	ok := wire.Status{Status: "ok"}
+	switch m.Header.MsgType {
+	case wire.TypeStreamAck:
+		var ack wire.StreamAck
+		json.Unmarshal(m.Content, &ack)
+		r.acknowledge(ack.Seq)
+	case wire.TypeInterruptRequest:
+		var req wire.InterruptRequest
+		json.Unmarshal(m.Content, &req)
+		r.interruptExecution(req.Parent)
+		r.peer.send(wire.TypeInterruptReply, m.RawHeader, ok)
+	case wire.TypeStatusRequest:
+		r.mu.Lock()
+		st := wire.ProcessStatus{Status: ok, ExecutionState: "idle", MsgID: r.running}
+		r.mu.Unlock()
+		if st.MsgID != "" {
+			st.ExecutionState = "busy"
+		}
+		r.peer.send(wire.TypeStatus, m.RawHeader, st)
+	case wire.TypeStackRequest:
+		r.peer.send(wire.TypeStackReply, m.RawHeader, wire.StackReply{Status: ok, Threads: []wire.Thread{
+			{ID: 1, Name: "MainThread", Main: true, Stack: "  File \"<fake>\", line 1"},
+		}})
+	case wire.TypeExecuteRequest:
+		r.mu.Lock()
+		r.queued = append(r.queued, m.Header.MsgID)
+		r.mu.Unlock()
+		r.requests <- m
+	default:
+		r.requests <- m
+	}
+}
+
+// main serves requests in order.
+func (r *rank) main() {
+	for {
+		select {
+		case m := <-r.requests:
+			r.serve(m)
+		case <-r.dead:
+			return
+		}
+	}
+}
+
+func (r *rank) serve(m *wire.Message) {
+	ok := wire.Status{Status: "ok"}
+	switch m.Header.MsgType {
+	case wire.TypeHello:
+		c := r.config
+		if c.JoinPrint != "" {
+			r.print(m, "stderr", []byte(c.JoinPrint+"\n"))
+		}
+		code, exit := c.JoinExit[r.number]
+		message, fail := c.JoinError[r.number]
+		switch {
+		case exit:
+			r.die(code, 0, false)
+		case fail:
+			r.peer.send(wire.TypeHelloReply, m.RawHeader, wire.Status{Status: "error", EName: "RuntimeError", EValue: message})
+		case slices.Contains(c.JoinHang, r.number):
+		default:
+			r.peer.send(wire.TypeHelloReply, m.RawHeader, wire.ProcessHelloReply{
+				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.spec.App, Backend: "gloo", Device: "cpu",
+			})
+		}
+	case wire.TypeShutdownRequest:
+		r.mu.Lock()
+		stubborn := r.stubborn
+		r.mu.Unlock()
+		if !stubborn {
+			r.peer.send(wire.TypeShutdownReply, m.RawHeader, ok)
+			r.die(0, 0, false)
+		}
+	case wire.TypeExecuteRequest:
+		r.execute(m)
+	}
+}
+
+// die ends the rank; nothing happens after the first call.
+func (r *rank) die(code int, sig syscall.Signal, asked bool) {
+	r.mu.Lock()
+	if r.isDead {
+		r.mu.Unlock()
+		return
+	}
+	r.isDead = true
+	close(r.dead)
+	r.cond.Broadcast()
+	p := r.peer
+	r.mu.Unlock()
+	r.l.Close()
+	if p != nil {
+		p.nc.Close()
+	}
+	r.exit(code, sig, asked)
+}
+
+// signal is what the signal does to a Python process.
+func (r *rank) signal(s syscall.Signal) {
+	r.mu.Lock()
+	stubborn := r.stubborn
+	r.mu.Unlock()
+	switch {
+	case s == syscall.SIGKILL:
+		r.die(0, s, true)
+	case stubborn:
+	case s == syscall.SIGINT:
+		r.interruptExecution("")
+	default:
+		r.die(0, s, true)
+	}
+}
+
+func (r *rank) interruptExecution(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.running != "" && (id == "" || id == r.running):
+		r.interrupt = true
+		r.cond.Broadcast()
+	case slices.Contains(r.queued, id):
+		r.aborted[id] = true
+	}
+}
+
+func (r *rank) acknowledge(seq uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked = max(r.acked, seq)
+	r.kept = slices.DeleteFunc(r.kept, func(p piece) bool { return p.seq <= r.acked })
+	r.cond.Broadcast()
+}
+
+// unacknowledged is the tail of the output.
+func (r *rank) unacknowledged() (tail []wire.Tail, data []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.kept {
+		tail = append(tail, wire.Tail{Name: p.name, Seq: p.seq, Size: len(p.data)})
+		data = append(data, p.data...)
+	}
+	return tail, data
+}
+
+// keep counts output and waits for room. It returns false if the execution is to end.
+func (r *rank) keep(name string, data []byte) (seq uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.seq-r.acked+uint64(len(data)) > maxUnacknowledged && r.seq > r.acked && !r.isDead && !r.interrupt {
+		r.cond.Wait()
+	}
+	if r.isDead || r.interrupt {
+		return 0, false
+	}
+	r.seq += uint64(len(data))
+	r.kept = append(r.kept, piece{name, r.seq, data})
+	r.last = data
+	return r.seq, true
+}
+
+// print prints and sends.
+func (r *rank) print(m *wire.Message, name string, data []byte) bool {
+	seq, ok := r.keep(name, data)
+	if ok {
+		r.peer.send(wire.TypeStream, m.RawHeader, wire.Stream{Name: name, Seq: seq}, data)
+	}
+	return ok
+}
+
+// wait waits for an interrupt; if deaf, for the end only.
+func (r *rank) wait(deaf bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.isDead && (deaf || !r.interrupt) {
+		r.cond.Wait()
+	}
+}
+
+// pyError is an exception.
+type pyError struct{ name, message string }
+
+// execute runs one request.
+func (r *rank) execute(m *wire.Message) {
+	id := m.Header.MsgID
+	r.mu.Lock()
+	r.queued = slices.DeleteFunc(r.queued, func(q string) bool { return q == id })
+	if r.aborted[id] {
+		delete(r.aborted, id)
+		r.mu.Unlock()
+		r.peer.send(wire.TypeExecuteReply, m.RawHeader, wire.ExecuteReply{Status: wire.Status{Status: "aborted"}})
+		return
+	}
+	r.running, r.interrupt = id, false
+	r.count++
+	count := r.count
+	r.mu.Unlock()
+
+	var req wire.ExecuteRequest
+	var failed *pyError
+	var later []string
+	if err := json.Unmarshal(m.Content, &req); err != nil {
+		failed = &pyError{"ValueError", err.Error()}
+	}
+	for line := range strings.Lines(req.Code) {
+		verb, arg, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if verb == "later" {
+			later = append(later, arg)
+			continue
+		}
+		if failed = r.step(m, verb, arg, count); failed != nil {
+			break
+		}
+		r.mu.Lock()
+		interrupted, dead := r.interrupt, r.isDead
+		r.mu.Unlock()
+		if dead {
+			return
+		}
+		if interrupted {
+			failed = &pyError{"KeyboardInterrupt", ""}
+			break
+		}
+	}
+
+	r.mu.Lock()
+	r.running, r.interrupt = "", false
+	muted, dead := r.muted, r.isDead
+	r.mu.Unlock()
+	if muted || dead {
+		return
+	}
+	reply := wire.ExecuteReply{Status: wire.Status{Status: "ok"}, ExecutionCount: count}
+	if failed != nil {
+		reply.Status = wire.Status{Status: "error", EName: failed.name, EValue: failed.message}
+		r.peer.send(wire.TypeError, m.RawHeader, wire.Error{
+			EName: failed.name, EValue: failed.message, Traceback: []string{failed.name + ": " + failed.message},
+			Frames: []wire.Frame{{File: req.Path, Line: req.Line, Name: "<module>"}},
+		})
+	}
+	r.peer.send(wire.TypeExecuteReply, m.RawHeader, reply)
+	for _, text := range later {
+		r.print(m, "stdout", []byte(text+"\n"))
+	}
+}
+
+// step runs one command.
+func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
+	p := r.peer
+	text := func(s string) map[string]json.RawMessage {
+		data, _ := json.Marshal(s)
+		return map[string]json.RawMessage{"text/plain": data}
+	}
+	stream := func(name string) any { return wire.Stream{Name: name, Seq: r.seq} }
+	size := func() int {
+		n, err := strconv.Atoi(arg)
+		if err != nil {
+			panic(err)
+		}
+		return n
+	}
+	switch verb {
+	case "", "#":
+	case "print":
+		r.print(m, "stdout", []byte(arg+"\n"))
+	case "stderr":
+		r.print(m, "stderr", []byte(arg+"\n"))
+	case "write":
+		r.print(m, "stdout", []byte(arg))
+	case "result":
+		p.send(wire.TypeExecuteResult, m.RawHeader, wire.Display{Data: text(arg), ExecutionCount: count})
+	case "display":
+		mime, data, _ := strings.Cut(arg, " ")
+		value, _ := json.Marshal(data)
+		p.send(wire.TypeDisplayData, m.RawHeader, wire.Display{Data: map[string]json.RawMessage{mime: value}})
+	case "error":
+		name, message, _ := strings.Cut(arg, " ")
+		return &pyError{name, message}
+	case "pid":
+		r.print(m, "stdout", fmt.Appendln(nil, r.pid))
+	case "rank":
+		r.print(m, "stdout", fmt.Appendln(nil, r.number))
+	case "env":
+		value, ok := r.spec.Env[arg]
+		if !ok {
+			value = os.Getenv(arg)
+		}
+		r.print(m, "stdout", fmt.Appendln(nil, value))
+	case "wait":
+		r.wait(false)
+	case "stuck":
+		r.wait(true)
+	case "mute":
+		r.mu.Lock()
+		r.muted = true
+		r.mu.Unlock()
+	case "stubborn":
+		r.mu.Lock()
+		r.stubborn = true
+		r.mu.Unlock()
+	case "flood":
+		for left := size(); left > 0; left -= 64 << 10 {
+			if !r.print(m, "stdout", bytes.Repeat([]byte("x"), min(left, 64<<10))) {
+				break
+			}
+		}
+	case "big":
+		r.print(m, "stdout", bytes.Repeat([]byte("x"), size()))
+	case "tail":
+		r.keep("stdout", []byte(arg+"\n"))
+	case "exit":
+		r.die(size(), 0, false)
+	case "signal":
+		r.die(0, signals[arg], false)
+	case "vanish":
+		p.nc.Close()
+	case "half":
+		p.mu.Lock()
+		frames := p.encode(wire.TypeStream, m.RawHeader, stream("stdout"), []byte(arg))
+		p.writeFrames(frames[:4])
+		p.w.Write([]byte{3, 0, 0})
+		p.w.Flush()
+		p.mu.Unlock()
+		r.die(1, 0, false)
+	case "garbage":
+		p.raw([]byte("\xf8this is not ZMTP"))
+	case "long":
+		p.raw([]byte{2, 0, 0, 1, 0, 0, 0, 0, 0})
+	case "command":
+		p.raw([]byte("\x04\x07\x04PING\x00\x00"))
+	case "badsig":
+		p.mu.Lock()
+		frames := p.encode(wire.TypeStream, m.RawHeader, stream("stdout"), []byte(arg))
+		frames[1] = bytes.Repeat([]byte("0"), len(frames[1]))
+		p.writeFrames(frames)
+		p.w.Flush()
+		p.mu.Unlock()
+	case "session":
+		key, _ := wire.ParseKey(r.spec.Key)
+		content, _ := json.Marshal(stream("stdout"))
+		p.mu.Lock()
+		p.writeFrames(wire.NewEncoder(key).Encode(1<<40, wire.TypeStream, m.RawHeader, content, []byte(arg)))
+		p.w.Flush()
+		p.mu.Unlock()
+	case "replay":
+		seq, _ := r.keep("stdout", []byte(arg+"\n"))
+		p.mu.Lock()
+		frames := p.encode(wire.TypeStream, m.RawHeader, wire.Stream{Name: "stdout", Seq: seq}, []byte(arg+"\n"))
+		p.writeFrames(frames)
+		p.writeFrames(frames)
+		p.w.Flush()
+		p.mu.Unlock()
+	case "malformed":
+		p.mu.Lock()
+		p.writeFrames([][]byte{[]byte("hello"), []byte("world")})
+		p.w.Flush()
+		p.mu.Unlock()
+	case "again":
+		r.mu.Lock()
+		old := r.last
+		r.mu.Unlock()
+		seq, _ := r.keep("stdout", []byte(arg+"\n"))
+		p.send(wire.TypeStream, m.RawHeader, wire.Stream{Name: "stdout", Seq: seq}, slices.Concat(old, []byte(arg+"\n")))
+	default:
+		return &pyError{"NameError", "name '" + verb + "' is not defined"}
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package ranks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"dipls/ranks/fakerank"
+	"dipls/ranks/wire"
+)
+
+func TestMain(m *testing.M) {
+	fakerank.Main()
+	serverMain()
+	// What a test leaves in the runtime directory must be its own.
+	dir, err := os.MkdirTemp("", "dr")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_RUNTIME_DIR", dir)
+	os.Setenv("XDG_CACHE_HOME", dir+"/cache")
+	before := children()
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "leak:", err)
+			code = 1
+		}
+		if after := children(); len(after) > len(before) {
+			fmt.Fprintln(os.Stderr, "children left:", after)
+			code = 1
+		}
+		if left := sessions(); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "runtime directories left:", left)
+			code = 1
+		}
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// children are the processes that have this one as their parent.
+func children() []string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+	return strings.Fields(string(data))
+}
+
+// sessions are the sessions' directories that exist.
+func sessions() []string {
+	entries, _ := os.ReadDir(os.Getenv("XDG_RUNTIME_DIR") + "/dipls")
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// testTimeout is for what should take no time at all.
+const testTimeout = 30 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// quick is a ladder for processes that are known to refuse.
+var quick = Ladder{Ask: 50 * time.Millisecond, Interrupt: 50 * time.Millisecond, Terminate: 50 * time.Millisecond, Kill: 10 * time.Second}
+
+func testLog(t testing.TB) *zap.Logger {
+	if testing.Verbose() {
+		return zaptest.NewLogger(t, zaptest.WrapOptions(zap.AddStacktrace(zap.PanicLevel)))
+	}
+	return zap.NewNop()
+}
+
+// startFake starts a fake node that is gone when the test ends.
+func startFake(t testing.TB, c fakerank.Config, change ...func(*Options)) *Node {
+	t.Helper()
+	o := Options{Command: fakerank.Command(c), Log: testLog(t)}
+	for _, f := range change {
+		f(&o)
+	}
+	n, err := StartNode(testContext(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeNode(t, n) })
+	return n
+}
+
+func closeNode(t testing.TB, n *Node) {
+	t.Helper()
+	if err := n.Close(testContext(t)); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if _, err := os.Lstat(n.dir.path); err == nil {
+		t.Errorf("Close left %s", n.dir.path)
+	}
+}
+
+func startPool(t testing.TB, n *Node, ranks int) *Pool {
+	t.Helper()
+	p, err := n.StartPool(testContext(t), PoolSpec{Ranks: ranks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// run is a Handler that records.
+type run struct {
+	done chan struct{}
+
+	mu       sync.Mutex
+	messages []*wire.Message
+	text     strings.Builder // stdout and stderr
+	reply    *wire.ExecuteReply
+	err      error
+	ended    int
+}
+
+func newRun() *run { return &run{done: make(chan struct{})} }
+
+func (r *run) Message(m *wire.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended > 0 {
+		panic("message after Done")
+	}
+	if m.Header.MsgType == wire.TypeStream {
+		r.text.Write(m.Buffers[0])
+		return
+	}
+	r.messages = append(r.messages, m)
+}
+
+func (r *run) Done(reply *wire.ExecuteReply, err error) {
+	r.mu.Lock()
+	r.reply, r.err = reply, err
+	r.ended++
+	r.mu.Unlock()
+	close(r.done) // panics if it is called twice
+}
+
+// output is what was printed so far.
+func (r *run) output() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}
+
+// wait waits for the end.
+func (r *run) wait(t testing.TB) *run {
+	t.Helper()
+	waitFor(t, "the end of an execution", r.done)
+	return r
+}
+
+func waitFor(t testing.TB, what string, ch <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(testTimeout):
+		t.Fatalf("no sign of %s", what)
+	}
+}
+
+// start executes code.
+func start(p *Process, code string) *run {
+	r := newRun()
+	p.Execute(wire.ExecuteRequest{Code: code, Path: "/fake.py", Line: 1}, r)
+	return r
+}
+
+// execute executes code and waits for its end.
+func execute(t testing.TB, p *Process, code string) *run {
+	t.Helper()
+	return start(p, code).wait(t)
+}
+
+// await waits for a condition that something outside brings about.
+func await(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(testTimeout)
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
