@@ -85,6 +85,7 @@ type RunStarted struct {
 	Title   string `json:"title,omitempty"`   // title of the cell
 	Target  string `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
 	See     string `json:"see"`               // "all" or a rank list: whose output a view shows
+	Quiet   bool   `json:"quiet,omitempty"`   // true: a view shows errors only
 	Journal string `json:"journal,omitempty"` // directory of the run's journal
 }
 

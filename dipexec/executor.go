@@ -1,28 +1,34 @@
 package dipexec
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"dipls/cells"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
-// Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
+// Process is a process that runs code, as the executor needs it; *[ranks.Process] is one. The calls of its handlers and of
+// its background function do not overlap.
 type Process interface {
-	Name() string           // "rank 3" or "local"
 	Rank() (n int, ok bool) // ok is false for the local namespace
-	PID() int               //
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
 	Interrupt(ctx context.Context, id string) error
 	SetBackground(f func(*wire.Message))
-	Done() <-chan struct{}
 }
 
-// Pool gives the executor the processes to run on. The executor asks when a run first needs them, and again for every
-// run: the answer may be to start them, which may take long, or new ones after the old ones died. An error ends the run as
-// [StatusDied] with the error as its reason, so it should be a sentence that says what to do next.
+// Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
+// them, which may take long, or new ones after the old ones died. An error ends the run as [StatusDied] and is its reason, so
+// it should be a sentence that says what to do next.
 type Pool interface {
 	Local(ctx context.Context) (Process, error)
 	Ranks(ctx context.Context) ([]Process, error) // all ranks, in order
@@ -40,15 +46,15 @@ type Options struct {
 
 // Request is one cell to run: an immutable snapshot of it, and where it goes.
 type Request struct {
-	Path      string        // file of the cell; "" if it has none
-	Cell      int           // index of the cell
-	Title     string        // title of the cell
-	Code      string        // rewritten for execution; line numbers as in the file
-	Line      int           // 1-based line of Path on which Code starts
-	Target    Target        // the command's own; zero if it has none
-	Directive Target        // the cell's
-	See       See           // whose output a view shows
-	Timeout   time.Duration // for the code to run, from when it starts to; 0: none
+	Path      string          // file of the cell; "" if it has none
+	Cell      int             // index of the cell
+	Title     string          // title of the cell
+	Code      string          // rewritten for execution; line numbers as in the file
+	Line      int             // 1-based line of Path on which Code starts
+	Directive cells.Directive // what the cell says
+	Target    cells.Target    // what the command says; zero: nothing
+	See       cells.RankList  // what the command says; zero: nothing
+	Timeout   time.Duration   // for the code to run, from when it starts to; 0: none
 }
 
 // Report is how a run ended.
@@ -58,7 +64,7 @@ type Report struct {
 	Reason  string        // as in [RunFinished]
 	Elapsed time.Duration // 0 if it never started
 	Journal string        // directory of its journal; "" if none
-	Parts   []PartReport  // the local namespace first, then the ranks in order; those that were started
+	Parts   []PartReport  // of the processes that were asked to run it: the local namespace first, then the ranks in order
 }
 
 // PartReport is how one process did.
@@ -76,37 +82,281 @@ var (
 	ErrNoRun  = errors.New("dipexec: no such run")
 )
 
+// keptReports is how many runs' reports are kept after their end.
+const keptReports = 1024
+
+// namespace is what runs queue for.
+type namespace int
+
+const (
+	localNamespace namespace = iota
+	poolNamespace
+	namespaces // how many there are
+)
+
 // Executor runs requests.
-type Executor struct{}
+type Executor struct {
+	o       Options
+	session string             // the ids of its runs begin with it
+	ctx     context.Context    // ends when Close gives up the runs that still go on
+	giveUp  context.CancelFunc //
+	work    sync.WaitGroup     // runs and the interrupts that they send
+
+	subs          atomic.Pointer[[]*Subscription] // replaced under mu, never changed
+	journalFailed atomic.Bool                     // the user has been told, and no run was journaled since
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	count   int                       // runs so far
+	runs    map[string]*run           // that have not ended
+	reports map[string]Report         // of those that have, the last keptReports
+	order   []string                  // the keys of reports, oldest first
+	last    [namespaces]chan struct{} // closed when the run that queued last has left the namespace; nil: none has
+	procs   map[int]*process          // by rank; -1: the local namespace
+	autodip cells.Target
+}
 
 // New returns an executor; Close ends it.
-func New(o Options) *Executor { panic("todo") }
+func New(o Options) *Executor {
+	o.InterruptGrace = cmp.Or(o.InterruptGrace, 5*time.Second)
+	o.DeathGrace = cmp.Or(o.DeathGrace, 3*time.Second)
+	o.QueueBytes = cmp.Or(o.QueueBytes, 4<<20)
+	o.StallAfter = cmp.Or(o.StallAfter, time.Second)
+	var random [3]byte
+	_, _ = rand.Read(random[:]) // never fails
+	e := &Executor{
+		o: o, session: hex.EncodeToString(random[:]),
+		runs: map[string]*run{}, reports: map[string]Report{}, procs: map[int]*process{},
+	}
+	e.ctx, e.giveUp = context.WithCancel(context.Background())
+	e.subs.Store(new([]*Subscription))
+	return e
+}
 
-// Start queues a request and returns the run's id at once.
-func (e *Executor) Start(r Request) (run string, err error) { panic("todo") }
+// Start queues a request and returns the run's id at once. A run waits for the earlier runs on its namespaces, the local
+// one, the ranks or both; a subset of the ranks counts as all of them.
+func (e *Executor) Start(req Request) (id string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return "", ErrClosed
+	}
+	e.count++
+	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, Resolve(req.Target, req.Directive.Target, e.autodip))
+	e.runs[r.id] = r
+	if r.target.Where != cells.Remote {
+		r.phases = append(r.phases, e.queue(localNamespace))
+	}
+	if r.target.Where != cells.Local {
+		r.phases = append(r.phases, e.queue(poolNamespace))
+	}
+	e.work.Go(r.drive)
+	return r.id, nil
+}
 
-// Cancel takes a run out of the queue, or interrupts it where it runs. Its end is told by RunFinished.
-func (e *Executor) Cancel(run string) error { panic("todo") }
+// queue takes the next place in a namespace's queue. The caller holds mu.
+func (e *Executor) queue(ns namespace) phase {
+	p := phase{ns: ns, turn: e.last[ns], left: make(chan struct{})}
+	if p.turn == nil {
+		p.turn = closedChan
+	}
+	e.last[ns] = p.left
+	return p
+}
+
+var closedChan = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Cancel takes a run out of the queue, or interrupts it where it runs. It does not wait; RunFinished tells of the end. To
+// cancel a run again is to interrupt it again.
+func (e *Executor) Cancel(id string) error {
+	e.mu.Lock()
+	r := e.runs[id]
+	e.mu.Unlock()
+	if r == nil {
+		return ErrNoRun
+	}
+	r.cancel()
+	return nil
+}
 
 // CancelAll cancels every run that has not ended.
-func (e *Executor) CancelAll() { panic("todo") }
+func (e *Executor) CancelAll() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.runs {
+		r.cancel()
+	}
+}
 
-// Wait waits for a run to end.
-func (e *Executor) Wait(ctx context.Context, run string) (Report, error) { panic("todo") }
+// Wait waits for a run to end. The reports of runs that ended long ago are forgotten.
+func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
+	e.mu.Lock()
+	r := e.runs[id]
+	report, ended := e.reports[id]
+	e.mu.Unlock()
+	switch {
+	case ended:
+		return report, nil
+	case r == nil:
+		return Report{}, ErrNoRun
+	}
+	select {
+	case <-r.finished:
+		return r.report, nil
+	case <-ctx.Done():
+		return Report{}, ctx.Err()
+	}
+}
 
-// SetAutodip says where cells go that say nothing themselves; the zero Target turns autodip off.
-func (e *Executor) SetAutodip(t Target) { panic("todo") }
+// SetAutodip says where cells go that say nothing themselves, from the next Start on; the zero target turns autodip off.
+func (e *Executor) SetAutodip(t cells.Target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.autodip = t
+}
 
 // Subscribe returns a subscription to all events from now on.
-func (e *Executor) Subscribe() *Subscription { panic("todo") }
+func (e *Executor) Subscribe() *Subscription {
+	s := newSubscription(e.o.QueueBytes, e.o.StallAfter, e.unsubscribe)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed && e.ctx.Err() != nil {
+		s.end()
+		return s
+	}
+	subs := append(slices.Clone(*e.subs.Load()), s)
+	e.subs.Store(&subs)
+	return s
+}
 
-// Publish tells the subscribers of something that is not the executor's own doing.
-func (e *Executor) Publish(ev Event) { panic("todo") }
+func (e *Executor) unsubscribe(s *Subscription) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	subs := slices.DeleteFunc(slices.Clone(*e.subs.Load()), func(t *Subscription) bool { return t == s })
+	e.subs.Store(&subs)
+}
 
-// StateChanged tells the executor of a change of state, for [ranks.Options.OnState]: it publishes what the subscribers
-// should know of it.
-func (e *Executor) StateChanged(c ranks.StateChange) { panic("todo") }
+// Publish tells the subscribers of something that is not the executor's own doing. It never waits.
+func (e *Executor) Publish(ev Event) { e.publish(ev, 0, "") }
 
-// Close cancels all runs and waits for them; when ctx ends it gives up those that still run, as [StatusDied]. Then every
-// subscription ends once it is drained.
-func (e *Executor) Close(ctx context.Context) error { panic("todo") }
+func (e *Executor) publish(ev Event, size int, journal string) {
+	for _, s := range *e.subs.Load() {
+		s.offer(ev, size, journal)
+	}
+}
+
+// StateChanged tells the executor of a change of state, for [ranks.Options.OnState]. It publishes what the subscribers
+// should know of it and the runs do not tell: how the pool does, and the death of a process that ran nothing.
+func (e *Executor) StateChanged(c ranks.StateChange) {
+	if c.Process == nil {
+		ps := &PoolState{Header: Header{Kind: KindPoolState}, State: c.To.String(), Size: c.Pool.Size()}
+		switch {
+		case c.To == ranks.Starting, c.To == ranks.Stopped, c.From == ranks.Starting && c.To == ranks.Ready:
+		case c.To == ranks.Dead:
+			if c.Err != nil {
+				ps.Reason = c.Err.Error()
+			}
+		default:
+			return
+		}
+		e.Publish(ps)
+		return
+	}
+	if c.To == ranks.Dead && c.Err != nil {
+		e.processDied(c.Process, c.Err)
+	}
+}
+
+// processDied publishes the death of a process, unless it is a run's to tell.
+func (e *Executor) processDied(p Process, err error) {
+	rank := rankOfProcess(p)
+	e.mu.Lock()
+	known := e.procs[rank]
+	e.mu.Unlock()
+	if known != nil && known.p == p && !known.tellDeath() {
+		return
+	}
+	e.Publish(&RankState{Header: headerOf(KindRankState, "", nil, rank), State: stateDead, Reason: err.Error()})
+}
+
+// process returns what the executor knows of a process. A process that takes another's place makes that one forgotten.
+func (e *Executor) process(p Process) *process {
+	rank := rankOfProcess(p)
+	e.mu.Lock()
+	known := e.procs[rank]
+	if known != nil && known.p == p {
+		e.mu.Unlock()
+		return known
+	}
+	fresh := &process{e: e, p: p, rank: rank}
+	e.procs[rank] = fresh
+	e.mu.Unlock()
+	if known != nil {
+		known.adopt(nil)
+	}
+	p.SetBackground(fresh.background)
+	return fresh
+}
+
+// ended records the end of a run.
+func (e *Executor) ended(r *run) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.runs, r.id)
+	e.reports[r.id] = r.report
+	e.order = append(e.order, r.id)
+	if len(e.order) > keptReports {
+		delete(e.reports, e.order[0])
+		e.order = e.order[1:]
+	}
+}
+
+// Close cancels all runs and waits for them; when ctx ends it gives up those that still go on. Then every subscription ends
+// once it has been read. The processes are not the executor's: whoever made them ends them, best after Close.
+func (e *Executor) Close(ctx context.Context) {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.CancelAll()
+	stop := context.AfterFunc(ctx, e.giveUp)
+	e.work.Wait()
+	stop()
+	e.giveUp()
+	e.mu.Lock()
+	procs := e.procs
+	e.procs = map[int]*process{}
+	subs := *e.subs.Swap(new([]*Subscription))
+	e.mu.Unlock()
+	for _, p := range procs {
+		p.adopt(nil)
+	}
+	for _, s := range subs {
+		s.end()
+	}
+}
+
+// headerOf makes the header of an event of a process. Cell may be nil.
+func headerOf(k Kind, run string, cell *int, rank int) Header {
+	h := Header{Kind: k, Run: run, Cell: cell}
+	if rank < 0 {
+		h.Local = true
+	} else {
+		h.Rank = &rank
+	}
+	return h
+}
+
+// rankOf is the rank of an event of a process; -1 is the local namespace.
+func rankOf(h *Header) int {
+	if h.Rank == nil {
+		return -1
+	}
+	return *h.Rank
+}
+
+func rankOfProcess(p Process) int {
+	if n, ok := p.Rank(); ok {
+		return n
+	}
+	return -1
+}

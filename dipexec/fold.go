@@ -1,6 +1,17 @@
 package dipexec
 
-import "time"
+import (
+	"cmp"
+	"container/heap"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"dipls/cells"
+)
 
 // FoldOptions configure a Folder.
 type FoldOptions struct {
@@ -14,22 +25,30 @@ type ItemKind uint8
 const (
 	ItemLine    ItemKind = iota // a line of output
 	ItemResult                  // Out[RANK:COUNT]: …
-	ItemDisplay                 // rich output, as text or as the file that holds it
-	ItemFailure                 // a traceback, or the one line that says that a rank failed as others did
+	ItemDisplay                 // rich output, as text and as the files that hold it
+	ItemFailure                 // a traceback, or one line that says that more ranks failed in the same way
 	ItemNotice                  // a sentence of ours: a log event, a death, why a run ended as it did
 )
 
-// Item is something to show: one or more lines.
+// Item is something to show.
 type Item struct {
 	Kind   ItemKind
 	Run    string
-	Cell   int
+	Cell   *int   // nil: no cell's
 	Local  bool   // of the local namespace
 	Ranks  []int  // of these ranks, ascending; nil with Local, and for a notice of no rank
-	Stream string // "stdout" or "stderr" of a line
-	Prefix string // "[0-3] ", or "" where the output of one process alone is shown
-	Text   string // without the prefix and the final newline; colours are reset at each line's end
-	Event  Event  // what it was made of, the lowest rank's; nil for lines
+	Stream string // "stdout" or "stderr", of a line
+	Prefix string // what its lines begin with: "[0-3] ", or "" where it is clear whose it is
+	Text   string // one or more lines, without prefixes and the last line feed
+	Event  Event  // what it was made of, the lowest rank's; nil for a line
+}
+
+// String gives the text with the prefix before every line.
+func (it Item) String() string {
+	if it.Prefix == "" {
+		return it.Text
+	}
+	return it.Prefix + strings.ReplaceAll(it.Text, "\n", "\n"+it.Prefix)
 }
 
 // LiveLine is a line that is not finished: a progress bar, a prompt.
@@ -39,20 +58,658 @@ type LiveLine struct {
 	Text   string
 }
 
-// Folder turns events into what a person reads.
-type Folder struct{}
+// Limits of what a Folder holds.
+const (
+	foldBytes   = 64 << 20 // of waiting lines in a run, about
+	maxWaiting  = 1 << 20  // of a rank's waiting lines, at most
+	minWaiting  = 64 << 10 // of a rank's waiting lines, at least
+	entryBytes  = 64       // what a waiting line takes beside its text
+	lookahead   = 32       // how far down a rank's queue a line is worth waiting for
+	scan        = 64       // how many ranks are asked for it
+	keptRuns    = 32       // finished runs whose late output is still shown as their own
+	maxDisplays = 64       // updated displays that a process may have at a time
+)
+
+// Folder turns the events of runs into what a person reads: the same line from several ranks once, as "[0-3] epoch 1", lines that
+// differ one by one, only the ranks that the run wants seen, a failure once for all the ranks that had it. The order of
+// what one rank said is always kept.
+//
+// A rank's lines wait in a queue until the other ranks that still run have said the same, or until the window is over;
+// where only one rank is seen, and for the local namespace, nothing waits. Lines that cannot fold because the ranks
+// are a few lines apart are put out in the order that lets most of the others fold.
+//
+// A Folder has no clock: it is told the time, which must not go backwards. It is not safe for concurrent use.
+type Folder struct {
+	window    time.Duration
+	runs      []*foldRun             // in the order in which they came
+	unsettled map[*foldProc]struct{} // whose screens have lines that time will make final
+	out       []Item
+}
 
 // NewFolder returns a folder.
-func NewFolder(o FoldOptions) *Folder { panic("todo") }
+func NewFolder(o FoldOptions) *Folder {
+	return &Folder{window: cmp.Or(o.Window, 100*time.Millisecond), unsettled: map[*foldProc]struct{}{}}
+}
+
+// foldRun is what a Folder knows of a run.
+type foldRun struct {
+	f       *Folder
+	id      string
+	cell    *int
+	see     cells.RankList
+	quiet   bool
+	over    bool
+	procs   map[int]*foldProc // by rank; -1: the local namespace
+	ranks   int               // how many of procs are ranks
+	seen    int               // how many of those are seen
+	taking  int               // how many ranks take part: they run, or something of theirs waits
+	showing int               // how many of those are seen
+	fewer   bool              // taking or showing has become less: more may be complete
+	classes map[classKey]*class
+	heads   headHeap        // the ranks that have something waiting
+	full    []*class        // may be complete
+	shown   map[string]int  // failures that were shown, and the lowest rank that had them first
+	deaths  map[string]bool // reasons of deaths
+}
+
+// foldProc is what a Folder knows of a process in a run.
+type foldProc struct {
+	r       *foldRun
+	rank    int // -1: the local namespace
+	seen    bool
+	busy    bool
+	taking  bool // counted in r.taking
+	screens [len(streamNames)]screen
+	written time.Time // when the screens were last written to
+
+	queue []entry // what waits
+	first uint64  // number of queue[0], counted from the beginning
+	bytes int     // that the queue takes
+	index int     // in r.heads; -1: the queue is empty
+
+	displays map[string]*Display // updates of displays that have not been shown, by display_id
+}
+
+// entry is something that waits.
+type entry struct {
+	c    *class
+	at   time.Time
+	ev   Event // nil for a line
+	text string
+}
+
+// class is all entries of a run that fold into one.
+type class struct {
+	key   classKey
+	n     int         // entries
+	heads []*foldProc // whose first entry it is
+	deep  []deepEntry // entries that were not first when they came; some may be by now, or be gone
+}
+
+type classKey struct {
+	kind   ItemKind
+	stream int
+	text   string
+}
+
+type deepEntry struct {
+	p      *foldProc
+	number uint64
+}
 
 // Add takes an event and returns what is ready to be shown.
-func (f *Folder) Add(e Event, now time.Time) []Item { panic("todo") }
+func (f *Folder) Add(e Event, now time.Time) []Item {
+	f.settle(now)
+	h := e.Head()
+	switch e := e.(type) {
+	case *RunStarted:
+		r := f.run(h)
+		r.see, _ = cells.ParseRankList(e.See)
+		r.quiet = e.Quiet
+	case *RankState:
+		f.rankState(e, now)
+	case *Stream:
+		if p := f.proc(h); p.shows() {
+			i := streamIndex(e.Name)
+			p.written = now
+			p.screens[i].write(e.Text, func(line string) { p.line(i, line, now) })
+			if p.unsettled() {
+				f.unsettled[p] = struct{}{}
+			}
+		}
+	case *Display:
+		f.display(e, now)
+	case *Result:
+		if p := f.proc(h); p.shows() {
+			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: richText(e.Data, e.Files)})
+		}
+	case *Failure:
+		p := f.proc(h)
+		p.finishScreens(now)
+		p.add(classKey{ItemFailure, 0, signature(e)}, entry{at: now, ev: e, text: failureText(e)})
+	case *RunFinished:
+		f.runFinished(e)
+	case *Log:
+		f.notice(e, e.Text)
+	case *PoolState:
+		if e.Reason != "" {
+			f.notice(e, e.Reason)
+		}
+	}
+	return f.take(now)
+}
 
 // Flush returns what has become due.
-func (f *Folder) Flush(now time.Time) []Item { panic("todo") }
+func (f *Folder) Flush(now time.Time) []Item {
+	f.settle(now)
+	return f.take(now)
+}
 
-// Deadline is when Flush is next needed; ok is false if nothing waits.
-func (f *Folder) Deadline() (t time.Time, ok bool) { panic("todo") }
+// Deadline is when Flush is needed next; ok is false if nothing waits.
+func (f *Folder) Deadline() (t time.Time, ok bool) {
+	for _, r := range f.runs {
+		if len(r.heads) > 0 {
+			t, ok = earlier(t, ok, r.heads[0].queue[0].at.Add(f.window))
+		}
+	}
+	for p := range f.unsettled {
+		t, ok = earlier(t, ok, p.written.Add(f.window))
+	}
+	return t, ok
+}
 
-// Live returns the unfinished lines, as they stand.
-func (f *Folder) Live() []LiveLine { panic("todo") }
+func earlier(t time.Time, ok bool, u time.Time) (time.Time, bool) {
+	if !ok || u.Before(t) {
+		t = u
+	}
+	return t, true
+}
+
+// Live returns the unfinished lines as they stand.
+func (f *Folder) Live() []LiveLine {
+	var live []LiveLine
+	for _, r := range f.runs {
+		live = append(live, r.live()...)
+	}
+	return live
+}
+
+func (r *foldRun) live() []LiveLine {
+	var lines []LiveLine
+	where := map[string]int{}
+	var who [][]int
+	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
+		p := r.procs[rank]
+		var parts []string
+		for i := range p.screens {
+			for j := range p.screens[i].rows {
+				if row := &p.screens[i].rows[j]; strings.TrimSpace(row.text) != "" {
+					parts = append(parts, row.line())
+				}
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
+			parts = append(parts, richText(p.displays[id].Data, p.displays[id].Files))
+		}
+		for _, text := range parts {
+			if i, ok := where[text]; ok && rank >= 0 && who[i][0] >= 0 {
+				who[i] = append(who[i], rank)
+				continue
+			}
+			where[text] = len(lines)
+			lines = append(lines, LiveLine{Run: r.id, Text: text})
+			who = append(who, []int{rank})
+		}
+	}
+	for i := range lines {
+		if who[i][0] >= 0 {
+			lines[i].Prefix = r.prefix(slices.Compact(who[i]), false)
+		}
+	}
+	return lines
+}
+
+// settle makes final what was not redrawn for the length of the window.
+func (f *Folder) settle(now time.Time) {
+	var due []*foldProc
+	for p := range f.unsettled {
+		if now.Sub(p.written) >= f.window || !p.unsettled() {
+			due = append(due, p)
+		}
+	}
+	slices.SortFunc(due, func(a, b *foldProc) int { return cmp.Or(a.written.Compare(b.written), a.rank-b.rank) })
+	for _, p := range due {
+		delete(f.unsettled, p)
+		for i := range p.screens {
+			p.screens[i].settle(func(line string) { p.line(i, line, p.written) })
+		}
+	}
+}
+
+// take returns what is ready at the time.
+func (f *Folder) take(now time.Time) []Item {
+	for _, r := range f.runs {
+		r.emitFull()
+		for len(r.heads) > 0 && now.Sub(r.heads[0].queue[0].at) >= f.window {
+			r.emit(r.choose(r.heads[0]))
+			r.emitFull()
+		}
+	}
+	out := f.out
+	f.out = nil
+	return out
+}
+
+// run returns the run that an event belongs to.
+func (f *Folder) run(h *Header) *foldRun {
+	for _, r := range slices.Backward(f.runs) {
+		if r.id == h.Run {
+			return r
+		}
+	}
+	r := &foldRun{
+		f: f, id: h.Run, cell: h.Cell, see: cells.AllRanks, procs: map[int]*foldProc{},
+		classes: map[classKey]*class{}, shown: map[string]int{}, deaths: map[string]bool{},
+	}
+	f.runs = append(f.runs, r)
+	return r
+}
+
+// proc returns the process that an event is of.
+func (f *Folder) proc(h *Header) *foldProc {
+	r := f.run(h)
+	rank := rankOf(h)
+	p := r.procs[rank]
+	if p == nil {
+		p = &foldProc{r: r, rank: rank, seen: rank < 0 || r.see.Contains(rank), index: -1}
+		r.procs[rank] = p
+		if rank >= 0 {
+			r.ranks++
+			if p.seen {
+				r.seen++
+			}
+		}
+	}
+	return p
+}
+
+func (f *Folder) rankState(e *RankState, now time.Time) {
+	switch p := f.proc(&e.Header); e.State {
+	case stateBusy:
+		p.busy = true
+		p.recount()
+	case stateReady, stateDead:
+		p.finishScreens(now)
+		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
+			p.addDisplay(p.displays[id], now)
+		}
+		p.displays = nil
+		p.busy = false
+		p.recount()
+		if e.State == stateDead {
+			p.drain(0)
+			p.r.deaths[e.Reason] = true
+			f.notice(e, e.Reason)
+		}
+	}
+}
+
+func (f *Folder) display(e *Display, now time.Time) {
+	p := f.proc(&e.Header)
+	switch {
+	case !p.shows():
+	case e.Clear:
+		p.displays = nil
+	case e.Update && (p.displays[e.DisplayID] != nil || len(p.displays) < maxDisplays):
+		if p.displays == nil {
+			p.displays = map[string]*Display{}
+		}
+		p.displays[e.DisplayID] = e // only the last one is shown
+	default:
+		p.addDisplay(e, now)
+	}
+}
+
+func (f *Folder) runFinished(e *RunFinished) {
+	r := f.run(&e.Header)
+	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
+		p := r.procs[rank]
+		p.finishScreens(p.written)
+		p.busy = false
+		p.recount()
+	}
+	for len(r.heads) > 0 {
+		r.heads[0].drain(0)
+	}
+	if e.Reason != "" && !r.deaths[e.Reason] {
+		f.notice(e, e.Reason)
+	}
+	r.over = true
+	over := 0
+	for _, r := range f.runs {
+		if r.over {
+			over++
+		}
+	}
+	if over > keptRuns {
+		i := slices.IndexFunc(f.runs, func(r *foldRun) bool { return r.over })
+		maps.DeleteFunc(f.unsettled, func(p *foldProc, _ struct{}) bool { return p.r == f.runs[i] })
+		f.runs = slices.Delete(f.runs, i, i+1)
+	}
+}
+
+// notice shows a sentence at once.
+func (f *Folder) notice(e Event, text string) {
+	h := e.Head()
+	it := Item{Kind: ItemNotice, Run: h.Run, Cell: h.Cell, Local: h.Local, Text: text, Event: e}
+	if h.Rank != nil {
+		it.Ranks = []int{*h.Rank}
+	}
+	f.out = append(f.out, it)
+}
+
+// shows reports whether the process's output, but for failures, is shown.
+func (p *foldProc) shows() bool { return p.seen && !p.r.quiet }
+
+func (p *foldProc) unsettled() bool {
+	return p.screens[0].unsettled() || p.screens[1].unsettled()
+}
+
+// finishScreens makes every line of the process final.
+func (p *foldProc) finishScreens(now time.Time) {
+	for i := range p.screens {
+		p.screens[i].finish(func(line string) { p.line(i, line, now) })
+	}
+}
+
+func (p *foldProc) line(stream int, line string, now time.Time) {
+	p.add(classKey{ItemLine, stream, line}, entry{at: now, text: line})
+}
+
+func (p *foldProc) addDisplay(e *Display, now time.Time) {
+	text := richText(e.Data, e.Files)
+	p.add(classKey{ItemDisplay, 0, text}, entry{at: now, ev: e, text: text})
+}
+
+// alone reports whether nothing can fold with what the process says.
+func (p *foldProc) alone(k ItemKind) bool {
+	switch {
+	case p.rank < 0 || p.r.over:
+		return true
+	case k == ItemFailure:
+		return p.r.ranks == 1
+	default:
+		return p.r.seen == 1 && len(p.queue) == 0
+	}
+}
+
+// add puts something into the process's queue, or shows it if it need not wait.
+func (p *foldProc) add(key classKey, e entry) {
+	r := p.r
+	if p.alone(key.kind) {
+		r.show(key, []*foldProc{p}, []entry{e})
+		return
+	}
+	c := r.classes[key]
+	if c == nil {
+		c = &class{key: key}
+		r.classes[key] = c
+	}
+	e.c = c
+	c.n++
+	p.queue = append(p.queue, e)
+	p.bytes += len(e.text) + entryBytes
+	if len(p.queue) == 1 {
+		p.recount()
+		r.arrive(p)
+	} else {
+		c.deepen(deepEntry{p, p.first + uint64(len(p.queue)) - 1})
+	}
+	if limit := min(max(foldBytes/max(r.ranks, 1), minWaiting), maxWaiting); p.bytes > limit {
+		p.drain(limit)
+	}
+}
+
+// drain shows what waits in the process's queue until that takes no more than so many bytes.
+func (p *foldProc) drain(bytes int) {
+	for p.r.emitFull(); p.bytes > bytes; p.r.emitFull() {
+		p.r.emit(p.r.choose(p))
+	}
+}
+
+// recount counts the process again, after busy or the queue has changed.
+func (p *foldProc) recount() {
+	taking := p.busy || len(p.queue) > 0
+	if p.rank < 0 || taking == p.taking {
+		return
+	}
+	p.taking = taking
+	d := 1
+	if !taking {
+		d = -1
+		p.r.fewer = true
+	}
+	p.r.taking += d
+	if p.seen {
+		p.r.showing += d
+	}
+}
+
+// arrive tells of a new first entry in p's queue. P is not in the heap.
+func (r *foldRun) arrive(p *foldProc) {
+	c := p.queue[0].c
+	c.heads = append(c.heads, p)
+	heap.Push(&r.heads, p)
+	if r.complete(c) {
+		r.full = append(r.full, c)
+	}
+}
+
+// complete reports whether every rank that takes part has come to the class.
+func (r *foldRun) complete(c *class) bool {
+	want := r.showing
+	if c.key.kind == ItemFailure {
+		want = r.taking
+	}
+	return len(c.heads) >= max(want, 1)
+}
+
+// emitFull shows what is complete.
+func (r *foldRun) emitFull() {
+	for r.fewer || len(r.full) > 0 {
+		if r.fewer {
+			r.fewer = false
+			for _, p := range r.heads {
+				if c := p.queue[0].c; r.complete(c) {
+					r.full = append(r.full, c)
+				}
+			}
+			continue
+		}
+		c := r.full[0]
+		r.full = r.full[1:]
+		if r.complete(c) {
+			r.emit(c)
+		}
+	}
+}
+
+// choose picks the class to show next so that p's queue gets shorter in the end: p's first entry, unless the same thing is a little
+// further down in the queue of a rank that has something else to say first; then that, by the same rule.
+func (r *foldRun) choose(p *foldProc) *class {
+	c := p.queue[0].c
+	for tried := []*class{c}; ; tried = append(tried, c) {
+		q := c.behind()
+		if q == nil {
+			return c
+		}
+		next := q.queue[0].c
+		if slices.Contains(tried, next) { // each of them waits for the next
+			return c
+		}
+		c = next
+	}
+}
+
+// deepen adds an entry that is not the first of its queue.
+func (c *class) deepen(d deepEntry) {
+	if len(c.deep) > 2*c.n+scan {
+		c.deep = slices.DeleteFunc(c.deep, deepEntry.past)
+	}
+	c.deep = append(c.deep, d)
+}
+
+// past reports whether the entry is the first one now, or was shown.
+func (d deepEntry) past() bool { return d.number <= d.p.first }
+
+// behind finds a rank that comes to the class soon, but has something else first.
+func (c *class) behind() *foldProc {
+	for len(c.deep) > 0 && c.deep[0].past() {
+		c.deep = c.deep[1:]
+	}
+	for _, d := range c.deep[:min(len(c.deep), scan)] {
+		if !d.past() && d.number-d.p.first <= lookahead && d.p.queue[0].c != c {
+			return d.p
+		}
+	}
+	return nil
+}
+
+// emit shows the first entries of all ranks that have the class there.
+func (r *foldRun) emit(c *class) {
+	procs := c.heads
+	c.heads = nil
+	slices.SortFunc(procs, func(a, b *foldProc) int { return a.rank - b.rank })
+	entries := make([]entry, len(procs))
+	for _, p := range procs {
+		heap.Remove(&r.heads, p.index)
+	}
+	for i, p := range procs {
+		entries[i] = p.queue[0]
+		p.queue[0] = entry{}
+		p.queue = p.queue[1:]
+		p.first++
+		p.bytes -= len(entries[i].text) + entryBytes
+	}
+	if c.n -= len(procs); c.n == 0 {
+		delete(r.classes, c.key)
+	}
+	r.show(c.key, procs, entries)
+	for _, p := range procs {
+		if len(p.queue) == 0 {
+			p.queue = nil
+			p.recount()
+		} else {
+			r.arrive(p)
+		}
+	}
+}
+
+// show puts out entries that folded into one, of ranks in ascending order or of the local namespace.
+func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
+	it := Item{Kind: key.kind, Run: r.id, Cell: r.cell, Text: entries[0].text, Event: entries[0].ev}
+	if key.kind == ItemLine {
+		it.Stream = streamNames[key.stream]
+	}
+	if procs[0].rank < 0 {
+		it.Local = true
+	} else {
+		for _, p := range procs {
+			it.Ranks = append(it.Ranks, p.rank)
+		}
+		it.Prefix = r.prefix(it.Ranks, key.kind == ItemFailure)
+	}
+	switch key.kind {
+	case ItemResult: // each rank's value is its own
+		for i, e := range entries {
+			it.Event, it.Prefix = e.ev, ""
+			count := e.ev.(*Result).ExecutionCount
+			if it.Local {
+				it.Text = fmt.Sprintf("Out[%d]: %s", count, e.text)
+			} else {
+				it.Ranks = []int{procs[i].rank}
+				it.Text = fmt.Sprintf("Out[%d:%d]: %s", procs[i].rank, count, e.text)
+			}
+			r.f.out = append(r.f.out, it)
+		}
+		return
+	case ItemFailure:
+		if first, ok := r.shown[key.text]; ok && !it.Local {
+			f := it.Event.(*Failure)
+			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", f.EName, firstLine(f.EValue), first)
+		} else {
+			r.shown[key.text] = procs[0].rank
+		}
+	}
+	r.f.out = append(r.f.out, it)
+}
+
+// prefix is what lines of these ranks begin with.
+func (r *foldRun) prefix(ranks []int, failure bool) string {
+	if r.id != "" && (r.ranks == 1 || !failure && r.seen == 1) {
+		return ""
+	}
+	return "[" + formatRanks(ranks) + "] "
+}
+
+// signature is the same for failures that are the same.
+func signature(f *Failure) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\x00%s", f.EName, f.EValue)
+	for _, fr := range f.Frames {
+		fmt.Fprintf(&b, "\x00%s\x00%d\x00%s", fr.File, fr.Line, fr.Name)
+	}
+	return b.String()
+}
+
+func failureText(f *Failure) string {
+	if len(f.Traceback) == 0 {
+		return f.EName + ": " + f.EValue
+	}
+	return strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n")
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// richText is rich output for a reader of text: its text, and the files that hold the rest.
+func richText(data map[string]json.RawMessage, files map[string]string) string {
+	var text string
+	if json.Unmarshal(data["text/plain"], &text) != nil {
+		text = "<" + strings.Join(slices.Sorted(maps.Keys(data)), ", ") + ">"
+	}
+	for _, mime := range slices.Sorted(maps.Keys(files)) {
+		if mime != "text/html" { // says the same as the text
+			text += " [" + files[mime] + "]"
+		}
+	}
+	return text
+}
+
+// headHeap orders ranks by when their first entry came.
+type headHeap []*foldProc
+
+func (h headHeap) Len() int { return len(h) }
+func (h headHeap) Less(i, j int) bool {
+	a, b := h[i].queue[0].at, h[j].queue[0].at
+	return a.Before(b) || a.Equal(b) && h[i].rank < h[j].rank
+}
+func (h headHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *headHeap) Push(x any) {
+	p := x.(*foldProc)
+	p.index = len(*h)
+	*h = append(*h, p)
+}
+func (h *headHeap) Pop() any {
+	old := *h
+	p := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	p.index = -1
+	return p
+}

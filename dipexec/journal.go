@@ -1,6 +1,40 @@
 package dipexec
 
-import "time"
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// The files of a run's journal. Beside them are NAME.out, the bytes that a process printed (rank-3.out, local.out), and
+// NAME-N.EXT, its rich output.
+const (
+	recordName = "run.json"
+	indexName  = "events.jsonl" // locked (flock) while a process writes the journal
+	rawSuffix  = ".out"
+)
+
+const (
+	runDirTime   = "2006-01-02T15-04-05" // then "-" and the run's id
+	maxOpenFiles = 512                   // NAME.out files kept open by one Journal; further ones are opened for each write
+	indexFlush   = time.Second           // the index is at most this much behind the NAME.out files, while there is output
+)
 
 // JournalOptions configure a Journal.
 type JournalOptions struct {
@@ -9,18 +43,510 @@ type JournalOptions struct {
 	MaxBytes int64         // the oldest runs beyond this total are removed; 0 is 4 GiB
 }
 
-// Journal is the directory that holds the journals of runs.
-type Journal struct{}
+// Journal keeps what runs printed: a directory with one directory a run. The oldest runs are removed when there are too
+// many; a run that is being written, by whatever process, is never touched.
+type Journal struct {
+	dir      string
+	dirErr   error // why there is none
+	maxAge   time.Duration
+	maxBytes int64
 
-// OpenJournal opens the journal. It does not fail: what cannot be written is told once, by a Log event of the executor
-// that uses it.
-func OpenJournal(o JournalOptions) *Journal { panic("todo") }
+	open atomic.Int32 // NAME.out files that are open
+
+	mu       sync.Mutex
+	written  int64 // bytes written since the last rotation began
+	rotating bool  // at most one rotation at a time
+	closed   bool  // no rotation begins any more
+	rotation sync.WaitGroup
+}
+
+// OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
+// cannot write to it.
+func OpenJournal(o JournalOptions) *Journal {
+	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30)}
+	if j.dir == "" {
+		j.dir, j.dirErr = DefaultJournalDir()
+	}
+	j.startRotation()
+	return j
+}
+
+// DefaultJournalDir is where journals are kept: dipls/runs in $XDG_STATE_HOME, by default in ~/.local/state, on macOS in
+// ~/Library/Application Support.
+func DefaultJournalDir() (string, error) {
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		base = filepath.Join(home, ".local", "state")
+		if runtime.GOOS == "darwin" {
+			base = filepath.Join(home, "Library", "Application Support")
+		}
+	}
+	return filepath.Join(base, "dipls", "runs"), nil
+}
 
 // Dir is the directory.
-func (j *Journal) Dir() string { panic("todo") }
+func (j *Journal) Dir() string { return j.dir }
 
-// Close waits for the rotation to end.
-func (j *Journal) Close() error { panic("todo") }
+// Close waits for the removal of old runs to end. The executor that uses the journal has to be closed before.
+func (j *Journal) Close() {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.rotation.Wait()
+}
 
-// DefaultJournalDir is where journals are kept: $XDG_STATE_HOME/dipls/runs, by default ~/.local/state/dipls/runs.
-func DefaultJournalDir() (string, error) { panic("todo") }
+// wrote counts bytes, and begins a rotation when they may have made the total too large.
+func (j *Journal) wrote(n int64) {
+	j.mu.Lock()
+	j.written += n
+	due := j.written > j.maxBytes/16
+	j.mu.Unlock()
+	if due {
+		j.startRotation()
+	}
+}
+
+func (j *Journal) startRotation() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || j.rotating || j.dirErr != nil {
+		return
+	}
+	j.rotating, j.written = true, 0
+	j.rotation.Go(func() {
+		j.rotate(time.Now())
+		j.mu.Lock()
+		j.rotating = false
+		j.mu.Unlock()
+	})
+}
+
+// rotate removes runs that are too old, and then the oldest ones until the rest fits. What cannot be removed is left for
+// the next time: nobody is waiting for it.
+func (j *Journal) rotate(now time.Time) {
+	type oldRun struct {
+		dir   string
+		ended time.Time
+		size  int64
+	}
+	entries, err := os.ReadDir(j.dir)
+	if err != nil {
+		return
+	}
+	var runs []oldRun
+	var total int64
+	for _, e := range entries {
+		if !e.IsDir() || !isRunDir(e.Name()) {
+			continue
+		}
+		r := oldRun{dir: filepath.Join(j.dir, e.Name())}
+		files, err := os.ReadDir(r.dir)
+		if err != nil {
+			continue
+		}
+		for _, f := range files {
+			if info, err := f.Info(); err == nil {
+				r.size += info.Size()
+				if info.ModTime().After(r.ended) {
+					r.ended = info.ModTime()
+				}
+			}
+		}
+		total += r.size
+		runs = append(runs, r)
+	}
+	slices.SortFunc(runs, func(a, b oldRun) int { return a.ended.Compare(b.ended) })
+	for _, r := range runs {
+		if now.Sub(r.ended) <= j.maxAge && total <= j.maxBytes {
+			return
+		}
+		if removeRun(r.dir, now.Sub(r.ended)) {
+			total -= r.size
+		}
+	}
+}
+
+func isRunDir(name string) bool {
+	if len(name) < len(runDirTime)+2 || name[len(runDirTime)] != '-' {
+		return false
+	}
+	_, err := time.Parse(runDirTime, name[:len(runDirTime)])
+	return err == nil
+}
+
+// removeRun removes a run's directory, unless somebody writes it or did a moment ago: one that is just being made has no
+// lock yet.
+func removeRun(dir string, age time.Duration) bool {
+	if age < time.Minute {
+		return false
+	}
+	index, err := os.OpenFile(filepath.Join(dir, indexName), os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		defer index.Close()
+		if syscall.Flock(int(index.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+			return false
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return false
+	}
+	return os.RemoveAll(dir) == nil
+}
+
+// RunRecord is what run.json says of a run.
+type RunRecord struct {
+	Run      string       `json:"run"`
+	Cell     int          `json:"cell"`
+	Path     string       `json:"path,omitempty"`
+	Line     int          `json:"line,omitempty"`
+	Title    string       `json:"title,omitempty"`
+	Target   string       `json:"target"`
+	See      string       `json:"see"`
+	Code     string       `json:"code"`
+	Server   int          `json:"server"` // pid of the process that ran it
+	Started  time.Time    `json:"started"`
+	Finished time.Time    `json:"finished,omitzero"` // absent: it runs, or the server died
+	Status   Status       `json:"status,omitempty"`
+	Reason   string       `json:"reason,omitempty"`
+	Parts    []PartRecord `json:"parts,omitempty"`
+}
+
+// PartRecord is how one process did.
+type PartRecord struct {
+	Rank           *int    `json:"rank,omitempty"`
+	Local          bool    `json:"local,omitempty"`
+	Status         Status  `json:"status"`
+	Seconds        float64 `json:"seconds"`
+	ExecutionCount int     `json:"execution_count,omitempty"`
+}
+
+// runJournal is the journal of one run while it is written. What processes print is written at once, unbuffered, and so
+// survives the server; the index of it and all other events are buffered for a short while.
+//
+// Parts hold references: output may come after the run has ended. When the last one is given up, the files are closed and
+// the lock ends.
+type runJournal struct {
+	j      *Journal
+	dir    string
+	refs   atomic.Int32
+	off    atomic.Bool // nothing is written any more: an error, or closed
+	onFail func(error) // told of the first error
+	size   atomic.Int64
+
+	mu      sync.Mutex // guards what follows
+	record  RunRecord
+	lock    *os.File // the index
+	index   *bufio.Writer
+	scratch bytes.Buffer
+	flushed time.Time
+	pending rangeRecord // the stretch of output that the next index line will tell of, if no more is added to it
+	ended   bool        // the run: what is written now is late output, and flushed at once
+}
+
+// rangeRecord tells where in a NAME.out file a stretch of a stream is.
+type rangeRecord struct {
+	file   *rawFile
+	stream string
+	at     time.Duration
+	offset int64
+	size   int64
+}
+
+// begin makes the journal of a run. The caller holds its first reference.
+func (j *Journal) begin(rec RunRecord, onFail func(error)) (*runJournal, error) {
+	if j.dirErr != nil {
+		return nil, j.dirErr
+	}
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return nil, err
+	}
+	rj := &runJournal{j: j, record: rec, onFail: onFail, flushed: rec.Started}
+	rj.dir = filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run)
+	if err := os.Mkdir(rj.dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	rj.lock, err = os.OpenFile(filepath.Join(rj.dir, indexName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// A file system without locks is no reason to keep no journal: without the lock, removeRun gets the same error.
+	_ = syscall.Flock(int(rj.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	rj.index = bufio.NewWriterSize(rj.lock, 16<<10)
+	if err := rj.writeRecord(); err != nil {
+		_ = rj.lock.Close()
+		return nil, err
+	}
+	rj.refs.Store(1)
+	return rj, nil
+}
+
+func (rj *runJournal) retain() { rj.refs.Add(1) }
+
+func (rj *runJournal) release() {
+	if rj.refs.Add(-1) > 0 {
+		return
+	}
+	rj.mu.Lock()
+	defer rj.mu.Unlock()
+	rj.flush()
+	rj.off.Store(true)
+	_ = rj.lock.Close()
+	rj.j.wrote(rj.size.Load())
+}
+
+// fail turns the journal off.
+func (rj *runJournal) fail(err error) {
+	if !rj.off.Swap(true) {
+		rj.onFail(err)
+	}
+}
+
+// writeRecord replaces run.json. The caller holds mu, or is begin.
+func (rj *runJournal) writeRecord() error {
+	b, err := json.MarshalIndent(rj.record, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(rj.dir, recordName)
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// finish writes down how the run ended.
+func (rj *runJournal) finish(r Report, at time.Time) {
+	rj.mu.Lock()
+	defer rj.mu.Unlock()
+	rj.ended = true
+	rj.record.Finished, rj.record.Status, rj.record.Reason = at, r.Status, r.Reason
+	for _, p := range r.Parts {
+		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: seconds(p.Elapsed), ExecutionCount: p.ExecutionCount}
+		if !pr.Local {
+			pr.Rank = &p.Rank
+		}
+		rj.record.Parts = append(rj.record.Parts, pr)
+	}
+	if rj.off.Load() {
+		return
+	}
+	rj.flush()
+	if err := rj.writeRecord(); err != nil {
+		rj.fail(err)
+	}
+}
+
+// output keeps bytes that a process printed.
+func (rj *runJournal) output(f *rawFile, stream string, b []byte) {
+	if rj.off.Load() {
+		return
+	}
+	offset := f.size
+	if err := f.write(b); err != nil {
+		rj.fail(err)
+		return
+	}
+	rj.size.Add(int64(len(b)))
+	rj.mu.Lock()
+	defer rj.mu.Unlock()
+	if p := &rj.pending; p.file == f && p.stream == stream {
+		p.size += int64(len(b))
+	} else {
+		rj.writePending()
+		rj.pending = rangeRecord{f, stream, time.Since(rj.record.Started), offset, int64(len(b))}
+	}
+	rj.flushIfDue()
+}
+
+// event keeps an event that is not output.
+func (rj *runJournal) event(e Event) {
+	if rj.off.Load() {
+		return
+	}
+	rj.mu.Lock()
+	defer rj.mu.Unlock()
+	rj.writePending()
+	rj.scratch.Reset()
+	if err := WriteJSON(&rj.scratch, e); err != nil {
+		// Only raw JSON from a process can fail to encode, and that was parsed when it came.
+		panic(fmt.Sprintf("dipexec: event %s: %v", e.Head().Kind, err))
+	}
+	rj.writeTime(time.Since(rj.record.Started))
+	_, _ = rj.index.Write(rj.scratch.Bytes()[1:]) // without the brace; flush tells of an error
+	rj.flushIfDue()
+}
+
+func (rj *runJournal) writeTime(at time.Duration) {
+	b := append(rj.index.AvailableBuffer(), `{"time":`...)
+	b = strconv.AppendFloat(b, at.Seconds(), 'f', 6, 64)
+	_, _ = rj.index.Write(append(b, ','))
+}
+
+// writePending moves the pending stretch of output to the index. The caller holds mu.
+func (rj *runJournal) writePending() {
+	p := rj.pending
+	if p.file == nil {
+		return
+	}
+	rj.pending = rangeRecord{}
+	rj.writeTime(p.at)
+	b := append(rj.index.AvailableBuffer(), `"event":"stream",`...)
+	if p.file.rank < 0 {
+		b = append(b, `"local":true`...)
+	} else {
+		b = strconv.AppendInt(append(b, `"rank":`...), int64(p.file.rank), 10)
+	}
+	b = append(append(append(b, `,"name":"`...), p.stream...), `","offset":`...)
+	b = strconv.AppendInt(b, p.offset, 10)
+	b = strconv.AppendInt(append(b, `,"size":`...), p.size, 10)
+	_, _ = rj.index.Write(append(b, "}\n"...))
+}
+
+// flushIfDue flushes the index now and then. The caller holds mu.
+func (rj *runJournal) flushIfDue() {
+	if now := time.Now(); rj.ended || now.Sub(rj.flushed) >= indexFlush {
+		rj.flushed = now
+		rj.flush()
+	}
+}
+
+// flush writes the index out. The caller holds mu.
+func (rj *runJournal) flush() {
+	if rj.off.Load() {
+		return
+	}
+	rj.writePending()
+	if err := rj.index.Flush(); err != nil {
+		rj.fail(err)
+	}
+}
+
+// rawFile is a NAME.out file: the bytes that one process printed. It belongs to a part, whose lock guards it.
+type rawFile struct {
+	rj     *runJournal
+	rank   int // -1: the local namespace
+	f      *os.File
+	size   int64
+	riches int // rich output saved so far
+}
+
+func (f *rawFile) base() string {
+	if f.rank < 0 {
+		return "local"
+	}
+	return "rank-" + strconv.Itoa(f.rank)
+}
+
+// write appends to the file, which is opened when there is something to write.
+func (f *rawFile) write(b []byte) error {
+	if f.f == nil {
+		file, err := os.OpenFile(filepath.Join(f.rj.dir, f.base()+rawSuffix), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return err
+		}
+		f.f = file
+		if f.rj.j.open.Add(1) > maxOpenFiles {
+			defer f.close()
+		}
+	}
+	n, err := f.f.Write(b)
+	f.size += int64(n)
+	return err
+}
+
+func (f *rawFile) close() {
+	if f.f != nil {
+		_ = f.f.Close() // every write has been checked
+		f.f = nil
+		f.rj.j.open.Add(-1)
+	}
+}
+
+// richFiles are the MIME types that are kept in files of their own.
+var richFiles = map[string]struct {
+	ext    string
+	base64 bool
+}{
+	"image/png":       {".png", true},
+	"image/jpeg":      {".jpg", true},
+	"image/gif":       {".gif", true},
+	"image/webp":      {".webp", true},
+	"application/pdf": {".pdf", true},
+	"image/svg+xml":   {".svg", false},
+	"text/html":       {".html", false},
+}
+
+// rich saves rich output in files. It returns their paths by MIME type, and what of data they do not hold.
+func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files map[string]string, rest map[string]json.RawMessage) {
+	if rj.off.Load() {
+		return nil, data
+	}
+	f.riches++
+	for _, mime := range slices.Sorted(maps.Keys(data)) {
+		kind, ok := richFiles[mime]
+		if !ok {
+			continue
+		}
+		var s string
+		if json.Unmarshal(data[mime], &s) != nil {
+			continue
+		}
+		content, lossless := []byte(s), true
+		if kind.base64 {
+			var err error
+			if content, err = base64.StdEncoding.DecodeString(s); err != nil {
+				continue
+			}
+			lossless = base64.StdEncoding.EncodeToString(content) == s // no line feeds
+		}
+		path := filepath.Join(rj.dir, fmt.Sprintf("%s-%d%s", f.base(), f.riches, kind.ext))
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			rj.fail(err)
+			return files, data
+		}
+		rj.size.Add(int64(len(content)))
+		if files == nil {
+			files, rest = map[string]string{}, maps.Clone(data)
+		}
+		files[mime] = path
+		if lossless {
+			delete(rest, mime)
+		}
+	}
+	if files == nil {
+		rest = data
+	}
+	return files, rest
+}
+
+// relative is files as the index has them: without the directory, which may be moved.
+func relative(files map[string]string) map[string]string {
+	if files == nil {
+		return nil
+	}
+	names := make(map[string]string, len(files))
+	for mime, path := range files {
+		names[mime] = filepath.Base(path)
+	}
+	return names
+}
+
+func seconds(d time.Duration) float64 {
+	// Microseconds are as fine as anybody reads, and print short.
+	return float64(d.Microseconds()) / 1e6
+}
+
+// describeJournalError is the sentence for a journal that cannot be written.
+func describeJournalError(err error) string {
+	next := "mend that, or set XDG_STATE_HOME to another directory"
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		next = "free some space, or set XDG_STATE_HOME to a directory on another disk"
+	}
+	return fmt.Sprintf("what the cells print is shown but not kept, because the journal cannot be written: %s; %s",
+		strings.TrimPrefix(err.Error(), "open "), next)
+}

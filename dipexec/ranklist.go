@@ -25,3 +25,11 @@ func formatRanks(ranks []int) string {
 	}
 	return b.String()
 }
+
+// nameRanks writes ascending ranks for a sentence: "rank 2", "ranks 0,2-4".
+func nameRanks(ranks []int) string {
+	if len(ranks) == 1 {
+		return "rank " + formatRanks(ranks)
+	}
+	return "ranks " + formatRanks(ranks)
+}

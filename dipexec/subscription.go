@@ -1,12 +1,245 @@
 package dipexec
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
 
-// Subscription is one reader's view of the events.
-type Subscription struct{}
+// batchBytes bounds what one Next returns, so that a reader who is merely slow shows progress often enough.
+const batchBytes = 32 << 10
 
-// Next waits for events and returns some of them, in order, at least one. It returns io.EOF when the executor was closed and everything has been read, and ctx's error when that ends.
-func (s *Subscription) Next(ctx context.Context) ([]Event, error) { panic("todo") }
+// Subscription is one reader's view of the events. The events of one process come in order, and those of a run between
+// its RunStarted and its RunFinished; the order between different processes may differ from subscriber to subscriber.
+//
+// The queue is bounded. While it is full, the processes whose output has no room wait (their output is not acknowledged, so
+// they stop in write in the end). A reader that takes nothing for a while is no longer waited for: output is then
+// left out of its queue, and a Log event that says how much and where to find it stands in its place. Events that are not
+// output are never left out.
+type Subscription struct {
+	limit int
+	stall time.Duration
+	leave func(*Subscription) // takes the subscription off the executor's list
 
-// Close ends the subscription.
-func (s *Subscription) Close() { panic("todo") }
+	ready chan struct{} // capacity 1: there may be something to read
+
+	mu      sync.Mutex
+	queue   []queued
+	bytes   int                 // the sum of the queue's sizes; below limit + one event
+	taken   time.Time           // when the reader last took something, or the queue began to fill
+	stalled bool                // output is left out until the queue is half empty
+	room    chan struct{}       // closed when the queue gets half empty; nil while nobody waits
+	elided  map[string]*elision // by run: what was left out after the last event of the queue
+	ended   bool                // nothing comes any more
+}
+
+// queued is an event in a queue. Size is 0 for an event that is not output.
+type queued struct {
+	ev   Event
+	size int
+}
+
+// elision is what was left out of one run's output.
+type elision struct {
+	head    Header
+	journal string
+	bytes   int64
+	local   bool
+	ranks   map[int]bool
+}
+
+func newSubscription(limit int, stall time.Duration, leave func(*Subscription)) *Subscription {
+	return &Subscription{limit: limit, stall: stall, leave: leave, ready: make(chan struct{}, 1)}
+}
+
+// Next waits for events and returns some of them, at least one, in order. It returns [io.EOF] when the executor or the
+// subscription was closed and everything has been read, and ctx's error when that ends. Only one goroutine may call it.
+func (s *Subscription) Next(ctx context.Context) ([]Event, error) {
+	for {
+		if evs := s.take(); len(evs) > 0 {
+			return evs, nil
+		}
+		select {
+		case _, open := <-s.ready:
+			if !open {
+				if evs := s.take(); len(evs) > 0 {
+					return evs, nil
+				}
+				return nil, io.EOF
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (s *Subscription) take() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.tellElided()
+	}
+	var evs []Event
+	n, size := 0, 0
+	for n < len(s.queue) && (n == 0 || size+s.queue[n].size <= batchBytes) {
+		evs = append(evs, s.queue[n].ev)
+		size += s.queue[n].size
+		s.queue[n] = queued{}
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	s.queue = s.queue[n:]
+	s.bytes -= size
+	s.taken = time.Now()
+	if s.bytes <= s.limit/2 {
+		s.stalled = false
+		if s.room != nil {
+			close(s.room)
+			s.room = nil
+		}
+	}
+	return evs
+}
+
+// Close ends the subscription. Whoever waits for room in it waits no longer.
+func (s *Subscription) Close() {
+	s.leave(s)
+	s.mu.Lock()
+	s.queue, s.bytes, s.elided = nil, 0, nil
+	s.mu.Unlock()
+	s.end()
+}
+
+// end says that nothing comes any more; what is queued can still be read.
+func (s *Subscription) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	close(s.ready)
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// offer queues an event. Output (size > 0) waits for room; journal is where it can be found otherwise.
+func (s *Subscription) offer(ev Event, size int, journal string) {
+	for {
+		wait, room := s.tryOffer(ev, size, journal)
+		if wait == 0 {
+			return
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-room:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// tryOffer queues an event or leaves it out. Else the caller has to try again, after the duration or once room is closed.
+func (s *Subscription) tryOffer(ev Event, size int, journal string) (wait time.Duration, room <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return 0, nil
+	}
+	if size > 0 && s.bytes >= s.limit && !s.stalled {
+		if wait = time.Until(s.taken.Add(s.stall)); wait > 0 {
+			if s.room == nil {
+				s.room = make(chan struct{})
+			}
+			return wait, s.room
+		}
+		s.stalled = true
+	}
+	if size > 0 && s.stalled {
+		s.elide(ev, size, journal)
+		return 0, nil
+	}
+	s.tellElided()
+	s.push(queued{ev, size})
+	return 0, nil
+}
+
+// push appends to the queue. The caller holds mu.
+func (s *Subscription) push(q queued) {
+	if len(s.queue) == 0 {
+		s.taken = time.Now()
+	}
+	s.queue = append(s.queue, q)
+	s.bytes += q.size
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+// elide leaves an event out. The caller holds mu.
+func (s *Subscription) elide(ev Event, size int, journal string) {
+	h := ev.Head()
+	el := s.elided[h.Run]
+	if el == nil {
+		el = &elision{head: Header{Kind: KindLog, Run: h.Run, Cell: h.Cell}, journal: journal, ranks: map[int]bool{}}
+		if s.elided == nil {
+			s.elided = map[string]*elision{}
+		}
+		s.elided[h.Run] = el
+	}
+	el.bytes += int64(size)
+	if h.Rank != nil {
+		el.ranks[*h.Rank] = true
+	} else {
+		el.local = true
+	}
+}
+
+// tellElided queues the Log events that stand for what was left out. The caller holds mu.
+func (s *Subscription) tellElided() {
+	for _, run := range slices.SortedFunc(maps.Keys(s.elided), cmp.Compare[string]) {
+		s.push(queued{s.elided[run].log(), 0})
+	}
+	clear(s.elided)
+}
+
+func (el *elision) log() *Log {
+	var who string
+	switch ranks := slices.Sorted(maps.Keys(el.ranks)); {
+	case el.local && len(ranks) > 0:
+		who = "the local namespace and " + nameRanks(ranks)
+	case el.local:
+		who = "the local namespace"
+	default:
+		who = nameRanks(ranks)
+	}
+	text := fmt.Sprintf("%s of output of %s left out here: it came faster than it was read", formatBytes(el.bytes), who)
+	if el.journal != "" {
+		text += "; all of it is in " + el.journal
+	}
+	return &Log{Header: el.head, Level: LevelWarning, Text: text, Path: el.journal}
+}
+
+// formatBytes writes a size for people: "12.4 MB".
+func formatBytes(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 1e6:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1e9:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	default:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	}
+}

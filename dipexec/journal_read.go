@@ -1,0 +1,248 @@
+package dipexec
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxText bounds the text of one Stream event.
+const maxText = 32 << 10
+
+// RunReader gives back the events of a run from its journal, as they were published: the same events in the same order, but
+// for pieces of one stream that came with nothing between them, which may be cut differently.
+type RunReader struct {
+	Record RunRecord
+
+	dir    string
+	index  *os.File
+	lines  *bufio.Reader
+	procs  map[int]*readProc // by rank; -1 is the local namespace
+	at     time.Duration     // of the last index line
+	output indexStream       // what is left to read of the last stretch of output
+	queue  []Event           // to be returned next
+	ended  bool              // the index has been read
+}
+
+// readProc is what has been read of one process.
+type readProc struct {
+	rank   int
+	raw    *os.File
+	seen   int64 // how much of raw the index has told of
+	text   [2]textDecoder
+	header Header // for its Stream events
+}
+
+// indexStream is the index line of a stretch of output.
+type indexStream struct {
+	Rank   int    `json:"rank"`
+	Local  bool   `json:"local"`
+	Name   string `json:"name"`
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+}
+
+// ReadRun opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
+// where the journal does.
+func ReadRun(dir string) (*RunReader, error) {
+	r := &RunReader{dir: dir, procs: map[int]*readProc{}}
+	b, err := os.ReadFile(filepath.Join(dir, recordName))
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &r.Record); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, recordName), err)
+	}
+	if r.index, err = os.Open(filepath.Join(dir, indexName)); err != nil {
+		return nil, err
+	}
+	r.lines = bufio.NewReader(r.index)
+	return r, nil
+}
+
+// Close closes the files.
+func (r *RunReader) Close() {
+	_ = r.index.Close()
+	for _, p := range r.procs {
+		if p.raw != nil {
+			_ = p.raw.Close()
+		}
+	}
+}
+
+// Next returns the next event and when it was published, counted from the run's start. It returns [io.EOF] at the end.
+func (r *RunReader) Next() (Event, time.Duration, error) {
+	for len(r.queue) == 0 {
+		var err error
+		switch {
+		case r.output.Size > 0:
+			err = r.readOutput()
+		case !r.ended:
+			err = r.readLine()
+		default:
+			return nil, 0, io.EOF
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("journal %s: %w", r.dir, err)
+		}
+	}
+	e := r.queue[0]
+	r.queue = r.queue[1:]
+	return e, r.at, nil
+}
+
+// readLine reads a line of the index.
+func (r *RunReader) readLine() error {
+	line, err := r.lines.ReadBytes('\n')
+	if errors.Is(err, io.EOF) { // a line without an end was being written when the server died
+		return r.readRest()
+	}
+	if err != nil {
+		return err
+	}
+	var head struct {
+		Time float64 `json:"time"`
+		Kind Kind    `json:"event"`
+	}
+	if err := json.Unmarshal(line, &head); err != nil {
+		return err
+	}
+	r.at = time.Duration(head.Time * float64(time.Second))
+	if head.Kind == KindStream {
+		return json.Unmarshal(line, &r.output)
+	}
+	e, err := ParseJSON(line)
+	if err != nil {
+		return err
+	}
+	switch e := e.(type) {
+	case *Display:
+		e.Data, err = r.restore(e.Data, e.Files)
+	case *Result:
+		e.Data, err = r.restore(e.Data, e.Files)
+	case *RankState:
+		if e.State == stateReady || e.State == stateDead {
+			r.flush(r.proc(rankOf(&e.Header)))
+		}
+	}
+	r.queue = append(r.queue, e)
+	return err
+}
+
+// readOutput reads a piece of the current stretch of output.
+func (r *RunReader) readOutput() error {
+	p := r.proc(-1)
+	if !r.output.Local {
+		p = r.proc(r.output.Rank)
+	}
+	if p.raw == nil {
+		f, err := os.Open(filepath.Join(r.dir, (&rawFile{rank: p.rank}).base()+rawSuffix))
+		if err != nil {
+			return err
+		}
+		p.raw = f
+	}
+	b := make([]byte, min(r.output.Size, maxText))
+	if _, err := p.raw.ReadAt(b, r.output.Offset); err != nil {
+		return err
+	}
+	r.output.Offset += int64(len(b))
+	r.output.Size -= int64(len(b))
+	p.seen = max(p.seen, r.output.Offset)
+	r.push(p, r.output.Name, p.text[streamIndex(r.output.Name)].decode(b))
+	return nil
+}
+
+// readRest reads, stretch by stretch, what the index does not tell of because the server died; from which of the two streams it
+// came is not known. Then it ends the events.
+func (r *RunReader) readRest() error {
+	files, err := os.ReadDir(r.dir) // sorted
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		name, ok := strings.CutSuffix(f.Name(), rawSuffix)
+		if !ok {
+			continue
+		}
+		rank := -1
+		if n, ok := strings.CutPrefix(name, "rank-"); ok {
+			if rank, err = strconv.Atoi(n); err != nil {
+				continue
+			}
+		}
+		info, err := f.Info()
+		if err != nil {
+			return err
+		}
+		if p := r.proc(rank); info.Size() > p.seen {
+			r.output = indexStream{Rank: rank, Local: rank < 0, Name: streamNames[0], Offset: p.seen, Size: info.Size() - p.seen}
+			return nil
+		}
+	}
+	r.ended = true
+	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
+		r.flush(r.procs[rank])
+	}
+	return nil
+}
+
+func (r *RunReader) proc(rank int) *readProc {
+	p := r.procs[rank]
+	if p == nil {
+		p = &readProc{rank: rank, header: headerOf(KindStream, r.Record.Run, &r.Record.Cell, rank)}
+		r.procs[rank] = p
+	}
+	return p
+}
+
+// flush gives out what a process's decoders hold back.
+func (r *RunReader) flush(p *readProc) {
+	for i := range p.text {
+		r.push(p, streamNames[i], p.text[i].flush())
+	}
+}
+
+func (r *RunReader) push(p *readProc, name, text string) {
+	if text != "" {
+		r.queue = append(r.queue, &Stream{Header: p.header, Name: name, Text: text})
+	}
+}
+
+// restore puts the contents of files back into data, and makes their paths whole.
+func (r *RunReader) restore(data map[string]json.RawMessage, files map[string]string) (map[string]json.RawMessage, error) {
+	for mime, name := range files {
+		path := filepath.Join(r.dir, filepath.Base(name))
+		files[mime] = path
+		if _, ok := data[mime]; ok {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return data, err
+		}
+		s := string(content)
+		if richFiles[mime].base64 {
+			s = base64.StdEncoding.EncodeToString(content)
+		}
+		value, err := json.Marshal(s)
+		if err != nil {
+			return data, err
+		}
+		if data == nil {
+			data = map[string]json.RawMessage{}
+		}
+		data[mime] = value
+	}
+	return data, nil
+}

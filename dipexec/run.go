@@ -1,0 +1,652 @@
+package dipexec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// The states of RankState and PoolState; ranks has more, which no event tells of.
+var (
+	stateReady        = ranks.Ready.String()
+	stateBusy         = ranks.Busy.String()
+	stateInterrupting = ranks.Interrupting.String()
+	stateDead         = ranks.Dead.String()
+)
+
+// streamNames are the values of "name" in a stream event; the index is that of part.text.
+var streamNames = [...]string{"stdout", "stderr"}
+
+func streamIndex(name string) int {
+	if name == streamNames[1] {
+		return 1
+	}
+	return 0
+}
+
+// phase is a run's stay in one namespace. Turn is closed when the run before it has left; the run closes left, never before
+// its turn has come.
+type phase struct {
+	ns   namespace
+	turn <-chan struct{}
+	left chan struct{}
+}
+
+// run is one run. Its own goroutine, drive, takes it from the queue to its end; the fields without another owner belong to
+// that.
+type run struct {
+	e      *Executor
+	id     string
+	req    Request
+	target cells.Target
+	phases []phase
+
+	asked  chan struct{}   // capacity 1: somebody has asked to cancel
+	ctx    context.Context // ends when somebody has asked to cancel, or the executor gives up
+	stop   context.CancelFunc
+	change chan struct{} // capacity 1: the last part has ended, or one has died
+
+	started time.Time
+	timeout <-chan time.Time
+	journal *runJournal // nil: none
+	parts   []*part     // of all phases so far
+
+	finished chan struct{} // closed at the end
+	report   Report        // after that
+
+	mu    sync.Mutex // guards what follows, and the outcome of every part
+	left  int        // parts that have not ended
+	death error      // of the first process that died
+	why   string     // why the run is being interrupted; "": it is not
+}
+
+// The reasons for an interrupt that the user did not ask for begin so.
+const (
+	whyAsked   = "asked to"
+	whyTimeout = "timed out after "
+	whyDeath   = "its pool broke"
+)
+
+func newRun(e *Executor, id string, req Request, target cells.Target) *run {
+	r := &run{
+		e: e, id: id, req: req, target: target,
+		asked: make(chan struct{}, 1), change: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	r.ctx, r.stop = context.WithCancel(e.ctx)
+	return r
+}
+
+func (r *run) cancel() {
+	r.stop()
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+}
+
+func (r *run) head(k Kind) Header { return Header{Kind: k, Run: r.id, Cell: &r.req.Cell} }
+
+// emit publishes and journals an event of the run that is not output.
+func (r *run) emit(ev Event) {
+	if r.journal != nil {
+		r.journal.event(ev)
+	}
+	r.e.publish(ev, 0, "")
+}
+
+// log publishes a sentence about the run.
+func (r *run) log(l Level, format string, args ...any) {
+	r.emit(&Log{Header: r.head(KindLog), Level: l, Text: fmt.Sprintf(format, args...)})
+}
+
+// drive is the life of the run.
+func (r *run) drive() {
+	status, reason := StatusOK, ""
+	for i, ph := range r.phases {
+		select {
+		case <-ph.turn:
+		case <-r.ctx.Done():
+		}
+		if r.ctx.Err() != nil {
+			status = StatusInterrupted
+			break
+		}
+		if i == 0 {
+			r.start()
+		}
+		status, reason = r.runOn(ph.ns)
+		if status != StatusOK || i == len(r.phases)-1 {
+			break
+		}
+		close(ph.left)
+		r.phases[i].left = nil
+	}
+	r.finish(status, reason) // before the next run may begin
+	for _, ph := range r.phases {
+		if ph.left != nil {
+			<-ph.turn
+			close(ph.left)
+		}
+	}
+}
+
+// start tells that the run's turn has come.
+func (r *run) start() {
+	r.started = time.Now()
+	see := resolveSee(r.req.See, r.req.Directive.See, r.target)
+	ev := &RunStarted{
+		Header: r.head(KindRunStarted), Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
+		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet,
+	}
+	if j := r.e.o.Journal; j != nil {
+		rj, err := j.begin(RunRecord{
+			Run: r.id, Cell: r.req.Cell, Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
+			Target: ev.Target, See: see, Code: r.req.Code, Started: r.started,
+		}, r.journalFailed)
+		if err != nil {
+			r.journalFailed(err)
+		} else {
+			r.journal, ev.Journal = rj, rj.dir
+		}
+	}
+	r.emit(ev)
+}
+
+// journalFailed tells the user that the journal cannot be written, unless that is still so since the last time.
+func (r *run) journalFailed(err error) {
+	if r.e.journalFailed.Swap(true) {
+		return
+	}
+	dir := r.e.o.Journal.Dir()
+	r.e.publish(&Log{Header: r.head(KindLog), Level: LevelWarning, Text: describeJournalError(err), Path: dir}, 0, "")
+}
+
+// runOn runs the code on the processes of one namespace.
+func (r *run) runOn(ns namespace) (Status, string) {
+	procs, err := r.processes(ns)
+	switch {
+	case r.ctx.Err() != nil:
+		return StatusInterrupted, ""
+	case err != nil:
+		return StatusDied, err.Error()
+	}
+	if ns == poolNamespace {
+		if procs, err = pick(r.target, procs); err != nil {
+			return StatusError, err.Error()
+		}
+	}
+	if r.timeout == nil && r.req.Timeout > 0 {
+		r.timeout = time.After(r.req.Timeout) // for both phases together
+	}
+	parts := r.dispatch(procs)
+	abandoned := r.await(parts)
+	return r.outcome(parts, abandoned)
+}
+
+func (r *run) processes(ns namespace) ([]Process, error) {
+	if ns == localNamespace {
+		p, err := r.e.o.Pool.Local(r.ctx)
+		return []Process{p}, err
+	}
+	procs, err := r.e.o.Pool.Ranks(r.ctx)
+	if err == nil && len(procs) == 0 {
+		err = errors.New("the pool has no ranks")
+	}
+	return procs, err
+}
+
+// dispatch sends the code to processes.
+func (r *run) dispatch(procs []Process) []*part {
+	parts := make([]part, len(procs))
+	r.mu.Lock()
+	r.left = len(procs)
+	r.mu.Unlock()
+	now := time.Now()
+	for i, p := range procs {
+		parts[i] = part{r: r, proc: r.e.process(p), started: now}
+		pt := &parts[i]
+		pt.head = headerOf("", r.id, &r.req.Cell, pt.proc.rank)
+		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
+		pt.proc.running.Add(1)
+		if r.journal != nil {
+			r.journal.retain()
+		}
+		r.parts = append(r.parts, pt)
+		r.emit(&RankState{Header: pt.header(KindRankState), State: stateBusy})
+	}
+	req := ranks.Prepare(wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line})
+	for i, p := range procs {
+		parts[i].id = p.ExecutePrepared(req, &parts[i])
+	}
+	return r.parts[len(r.parts)-len(procs):]
+}
+
+// await waits until all parts have ended, and interrupts them where that is called for. It returns those that it has
+// given up.
+func (r *run) await(parts []*part) []*part {
+	var (
+		deathGrace, answer <-chan time.Time // nil: not waited for
+		mayGiveUp          bool             // the answer to the interrupt is not waited for for ever
+	)
+	interrupt := func(why string) {
+		r.mu.Lock()
+		r.why = why
+		r.mu.Unlock()
+		r.interrupt(parts)
+		answer = time.After(r.e.o.InterruptGrace)
+	}
+	for {
+		r.mu.Lock()
+		left, death := r.left, r.death
+		r.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		if death != nil && deathGrace == nil {
+			deathGrace = time.After(r.e.o.DeathGrace)
+		}
+		select {
+		case <-r.change:
+		case <-r.asked:
+			interrupt(whyAsked)
+		case <-r.timeout:
+			mayGiveUp = true
+			interrupt(whyTimeout + r.req.Timeout.String())
+		case <-deathGrace:
+			mayGiveUp = true
+			r.log(LevelWarning, "%s: interrupting %s, which may wait for it", death, nameParts(r.unfinished(parts)))
+			interrupt(whyDeath)
+			deathGrace = make(chan time.Time) // once
+		case <-answer:
+			answer = nil
+			deaf := r.unfinished(parts)
+			if len(deaf) == 0 {
+				continue
+			}
+			r.log(LevelWarning, "%s: no answer to the interrupt after %s; native code may not let it through: wait, interrupt again, or %s",
+				nameParts(deaf), r.e.o.InterruptGrace, restartWhat(deaf))
+			if mayGiveUp {
+				return deaf
+			}
+		case <-r.e.ctx.Done():
+			return r.unfinished(parts)
+		}
+	}
+}
+
+func restartWhat(parts []*part) string {
+	if parts[0].proc.rank < 0 {
+		return "restart the local namespace"
+	}
+	return "restart the pool"
+}
+
+// interrupt asks those processes that still run the code to give it up.
+func (r *run) interrupt(parts []*part) {
+	for _, pt := range r.unfinished(parts) {
+		r.emit(&RankState{Header: pt.header(KindRankState), State: stateInterrupting})
+		r.e.work.Go(func() {
+			ctx, stop := context.WithTimeout(r.e.ctx, r.e.o.InterruptGrace)
+			defer stop()
+			// An error means that the process is dead or does not answer. Both are told elsewhere: Done, await.
+			_ = pt.proc.p.Interrupt(ctx, pt.id)
+		})
+	}
+}
+
+func (r *run) unfinished(parts []*part) []*part {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p.ended })
+}
+
+func nameParts(parts []*part) string {
+	if parts[0].proc.rank < 0 {
+		return "the local namespace"
+	}
+	list := make([]int, len(parts))
+	for i, p := range parts {
+		list[i] = p.proc.rank
+	}
+	return nameRanks(list)
+}
+
+// outcome is how the parts of one phase ended, taken together.
+func (r *run) outcome(parts, abandoned []*part) (Status, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range abandoned {
+		if !p.ended {
+			p.ended, p.status, p.elapsed = true, StatusInterrupted, time.Since(p.started)
+		}
+	}
+	status := StatusOK
+	for _, p := range parts {
+		if p.status != StatusOK && status != StatusInterrupted {
+			status = p.status
+		}
+	}
+	switch {
+	case r.death != nil:
+		return StatusDied, r.death.Error()
+	case status == StatusOK:
+		return status, "" // also if the interrupt came too late
+	case r.why != "" && r.why != whyAsked:
+		return StatusInterrupted, r.why
+	}
+	return status, ""
+}
+
+// finish ends the run.
+func (r *run) finish(status Status, reason string) {
+	r.stop()
+	now := time.Now()
+	r.report = Report{Run: r.id, Status: status, Reason: reason}
+	if !r.started.IsZero() {
+		r.report.Elapsed = now.Sub(r.started)
+	}
+	r.mu.Lock()
+	for _, p := range r.parts {
+		r.report.Parts = append(r.report.Parts, PartReport{
+			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, Failure: p.failure,
+		})
+	}
+	r.mu.Unlock()
+	r.emit(&RunFinished{Header: r.head(KindRunFinished), Status: status, Seconds: seconds(r.report.Elapsed), Reason: reason})
+	if r.journal != nil {
+		r.report.Journal = r.journal.dir
+		r.journal.finish(r.report, now)
+		if !r.journal.off.Load() {
+			r.e.journalFailed.Store(false)
+		}
+		r.journal.release()
+	}
+	r.e.ended(r)
+	close(r.finished)
+}
+
+// process is what the executor remembers of a Process.
+type process struct {
+	e    *Executor
+	p    Process
+	rank int // -1: the local namespace
+
+	running atomic.Int32 // parts that were sent to it and have not ended
+	told    atomic.Bool  // of its death
+
+	mu   sync.Mutex // guards what follows, and the output of the part last; held while a subscriber is waited for
+	last *part      // whose output comes now: the last part that it began
+	gone bool       // another process has taken its place, or the executor is closed
+}
+
+// tellDeath reports whether the caller is to publish the death of the process: the parts that it runs do that themselves,
+// and once is enough.
+func (p *process) tellDeath() bool {
+	return p.running.Load() == 0 && !p.told.Swap(true)
+}
+
+// adopt makes pt the part whose output comes now. Nil forgets the process.
+func (p *process) adopt(pt *part) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.adoptLocked(pt)
+}
+
+func (p *process) adoptLocked(pt *part) {
+	if old := p.last; old != nil && old != pt {
+		old.flushText()
+		old.closeJournal()
+	}
+	p.last = pt
+	p.gone = pt == nil
+}
+
+// background takes what is printed between executions. It goes to the last run.
+func (p *process) background(m *wire.Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pt := p.last
+	if pt == nil {
+		if p.gone {
+			return
+		}
+		pt = &part{proc: p, head: headerOf("", "", nil, p.rank)} // it has run nothing yet
+		p.last = pt
+	}
+	pt.message(m)
+}
+
+// part is what one process does of a run. It is the handler of the execution.
+type part struct {
+	r       *run // nil: what a process prints before its first run
+	proc    *process
+	head    Header // of its events, without the kind
+	id      string // of the execution; the run's goroutine's
+	started time.Time
+
+	// Guarded by proc.mu.
+	text [len(streamNames)]textDecoder
+	raw  rawFile // raw.rj is nil without a journal, and once closed
+
+	// Guarded by r.mu.
+	ended   bool
+	status  Status
+	elapsed time.Duration
+	count   int
+	failure *Failure
+}
+
+func (pt *part) header(k Kind) Header {
+	h := pt.head
+	h.Kind = k
+	return h
+}
+
+// Message implements [ranks.Handler].
+func (pt *part) Message(m *wire.Message) {
+	pt.proc.mu.Lock()
+	defer pt.proc.mu.Unlock()
+	if !pt.proc.gone {
+		pt.proc.adoptLocked(pt)
+	}
+	pt.message(m)
+}
+
+// message takes one message. The caller holds proc.mu.
+func (pt *part) message(m *wire.Message) {
+	var err error
+	switch m.Header.MsgType {
+	case wire.TypeStream:
+		var s wire.Stream
+		if err = json.Unmarshal(m.Content, &s); err == nil && len(m.Buffers) > 0 {
+			pt.stream(s.Name, m.Buffers[0])
+		}
+	case wire.TypeDisplayData, wire.TypeUpdateDisplayData:
+		var d wire.Display
+		if err = json.Unmarshal(m.Content, &d); err == nil {
+			ev := &Display{Header: pt.header(KindDisplay), Data: d.Data, Metadata: d.Metadata, Update: m.Header.MsgType == wire.TypeUpdateDisplayData}
+			_ = json.Unmarshal(d.Transient["display_id"], &ev.DisplayID) // optional
+			pt.rich(ev, &ev.Data, &ev.Files, len(m.Content))
+		}
+	case wire.TypeClearOutput:
+		var c wire.ClearOutput
+		if err = json.Unmarshal(m.Content, &c); err == nil {
+			pt.output(&Display{Header: pt.header(KindDisplay), Clear: true, Wait: c.Wait}, len(m.Content))
+		}
+	case wire.TypeExecuteResult:
+		var d wire.Display
+		if err = json.Unmarshal(m.Content, &d); err == nil {
+			ev := &Result{Header: pt.header(KindResult), ExecutionCount: d.ExecutionCount, Data: d.Data, Metadata: d.Metadata}
+			pt.rich(ev, &ev.Data, &ev.Files, len(m.Content))
+		}
+	case wire.TypeError:
+		var f wire.Error
+		if err = json.Unmarshal(m.Content, &f); err == nil {
+			pt.exception(f)
+		}
+	}
+	if err != nil {
+		pt.emit(&Log{Header: pt.header(KindLog), Level: LevelError,
+			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.head.Who(), m.Header.MsgType, err)})
+	}
+}
+
+// stream takes bytes that the process printed.
+func (pt *part) stream(name string, b []byte) {
+	i := streamIndex(name)
+	if pt.raw.rj != nil {
+		pt.raw.rj.output(&pt.raw, streamNames[i], b)
+	}
+	pt.publishText(i, pt.text[i].decode(b))
+}
+
+func (pt *part) publishText(i int, text string) {
+	var piece string
+	for text != "" {
+		piece, text = splitText(text, maxText)
+		ev := &Stream{Header: pt.header(KindStream), Name: streamNames[i], Text: piece}
+		pt.proc.e.publish(ev, len(piece), pt.journalDir())
+	}
+}
+
+// flushText publishes the beginnings of characters that will not be completed.
+func (pt *part) flushText() {
+	for i := range pt.text {
+		pt.publishText(i, pt.text[i].flush())
+	}
+}
+
+// rich takes rich output, of whose event data and files are.
+func (pt *part) rich(ev Event, data *map[string]json.RawMessage, files *map[string]string, size int) {
+	if pt.raw.rj == nil {
+		pt.output(ev, size)
+		return
+	}
+	whole := *data
+	saved, rest := pt.raw.rj.rich(&pt.raw, whole)
+	*data, *files = rest, relative(saved)
+	pt.raw.rj.event(ev)
+	*data, *files = whole, saved
+	pt.proc.e.publish(ev, size, pt.journalDir())
+}
+
+// output journals and publishes an event that a subscriber who does not read may lose.
+func (pt *part) output(ev Event, size int) {
+	if pt.raw.rj != nil {
+		pt.raw.rj.event(ev)
+	}
+	pt.proc.e.publish(ev, size, pt.journalDir())
+}
+
+// emit journals and publishes an event that no subscriber may lose.
+func (pt *part) emit(ev Event) { pt.output(ev, 0) }
+
+func (pt *part) journalDir() string {
+	if pt.raw.rj == nil {
+		return ""
+	}
+	return pt.raw.rj.dir
+}
+
+// exception takes the exception that ended the code.
+func (pt *part) exception(f wire.Error) {
+	ev := &Failure{Header: pt.header(KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
+	for _, fr := range f.Frames {
+		ev.Frames = append(ev.Frames, Frame(fr))
+	}
+	if pt.r != nil {
+		ev.Path = pt.r.req.Path
+		for _, fr := range slices.Backward(f.Frames) {
+			if fr.File == ev.Path && ev.Path != "" {
+				ev.Line = fr.Line
+				break
+			}
+		}
+		pt.r.mu.Lock()
+		pt.failure = ev
+		pt.r.mu.Unlock()
+	}
+	pt.emit(ev)
+}
+
+// Done implements [ranks.Handler].
+func (pt *part) Done(reply *wire.ExecuteReply, err error) {
+	elapsed := time.Since(pt.started)
+	ev := &RankState{Header: pt.header(KindRankState), State: stateReady, Seconds: seconds(elapsed)}
+	count := 0
+	if err != nil {
+		ev.State, ev.Status, ev.Reason = stateDead, StatusDied, err.Error()
+		pt.proc.told.Store(true)
+	} else {
+		count = reply.ExecutionCount
+		ev.Status = pt.r.partStatus(reply)
+	}
+	pt.proc.running.Add(-1)
+
+	pt.proc.mu.Lock()
+	if !pt.proc.gone {
+		pt.proc.adoptLocked(pt)
+	}
+	pt.flushText()
+	pt.emit(ev)
+	if err != nil || pt.proc.gone {
+		pt.closeJournal() // nothing comes any more
+	}
+	pt.proc.mu.Unlock()
+
+	pt.r.ended(pt, ev.Status, elapsed, count, err)
+}
+
+// closeJournal gives up the part's files. The caller holds proc.mu.
+func (pt *part) closeJournal() {
+	if pt.raw.rj == nil {
+		return
+	}
+	pt.raw.close()
+	pt.raw.rj.release()
+	pt.raw.rj = nil
+}
+
+// partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of
+// the KeyboardInterrupt.
+func (r *run) partStatus(reply *wire.ExecuteReply) Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case reply.Status.Status == "ok":
+		return StatusOK
+	case reply.Status.Status == "aborted", r.why != "":
+		return StatusInterrupted
+	default:
+		return StatusError
+	}
+}
+
+// ended records the end of a part.
+func (r *run) ended(pt *part, status Status, elapsed time.Duration, count int, death error) {
+	r.mu.Lock()
+	if !pt.ended { // else it was given up
+		pt.ended, pt.status, pt.elapsed, pt.count = true, status, elapsed, count
+		r.left--
+	}
+	if r.death == nil {
+		r.death = death
+	}
+	tell := r.left == 0 || death != nil
+	r.mu.Unlock()
+	if tell {
+		select {
+		case r.change <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package dipexec
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxLine   = 64 << 10 // a longer line is broken
+	maxRows   = 16       // rows that a screen keeps open
+	maxColour = 128      // bytes of colour codes that are carried from line to line
+	maxEscape = 4 << 10  // a longer control sequence is none
+)
+
+// screen turns the text of one stream into lines, as a terminal would show them as far as progress bars need that: a
+// carriage return lets the text after it replace the line, and "cursor up" goes back to a line above (tqdm's nested bars,
+// rich). Every line is complete in itself: it begins with the colours that are on, and turns them off at its end. Other
+// control sequences are dropped, other control characters made visible.
+type screen struct {
+	rows    []row  // not final, the lowest one last
+	at      int    // the cursor's row; len(rows): below all of them
+	home    bool   // the cursor is at the beginning of a row: the next text replaces what is there
+	colours string // colour codes that are on
+	escape  string // the beginning of a control sequence whose end has not come
+}
+
+type row struct {
+	text   string // without the colours that were on at its beginning
+	before string // those
+	colour bool   // colours are on at its end
+	drawn  bool   // text was put there after a carriage return: a progress bar, probably
+}
+
+func (r *row) line() string {
+	if r.colour {
+		return r.before + r.text + "\x1b[0m"
+	}
+	return r.before + r.text
+}
+
+// write takes text, and calls emit for every line that nothing can change any more. The rest become final by settle or
+// finish.
+func (s *screen) write(text string, emit func(line string)) {
+	if s.escape != "" {
+		text, s.escape = s.escape+text, ""
+	}
+	for text != "" {
+		i := 0
+		for i < len(text) && !special[text[i]] {
+			i++
+		}
+		if i > 0 {
+			if i < len(text) && text[i] == '\n' && len(s.rows) == 0 && s.colours == "" && !s.home && i <= maxLine {
+				emit(visible(text[:i])) // a whole plain line, as most are
+				text = text[i+1:]
+				continue
+			}
+			s.put(visible(text[:i]), emit)
+			text = text[i:]
+			continue
+		}
+		n := 1
+		switch text[0] {
+		case '\n':
+			s.lineFeed(emit)
+		case '\r':
+			s.home = true
+		case '\x1b':
+			if n = s.control(text); n == 0 {
+				s.escape = text
+				return
+			}
+		}
+		text = text[n:]
+	}
+}
+
+// special marks the bytes that are more than text; a backspace is dropped: what it takes back is drawn over.
+var special = [256]bool{'\n': true, '\r': true, '\x1b': true, '\b': true}
+
+// put writes text at the cursor.
+func (s *screen) put(text string, emit func(string)) {
+	if s.at == len(s.rows) {
+		s.rows = append(s.rows, row{})
+		if len(s.rows) > maxRows {
+			s.emitRows(1, emit)
+		}
+	}
+	r := &s.rows[s.at]
+	if s.home {
+		*r, s.home = row{drawn: true}, false
+	}
+	if r.text == "" {
+		r.before = s.colours
+	}
+	r.colour = s.colours != ""
+	r.text += text
+	for len(r.text) > maxLine {
+		// Emitting every row down to this one loses nothing but the chance to redraw those above.
+		rest := ""
+		r.text, rest = splitText(r.text, maxLine)
+		next := row{text: rest, before: s.colours, colour: r.colour}
+		s.emitRows(s.at+1, emit)
+		s.rows = append([]row{next}, s.rows...)
+		s.at = 0
+		r = &s.rows[0]
+	}
+}
+
+// lineFeed moves the cursor down. A line that was plainly printed at the bottom is final, and so are those above it.
+func (s *screen) lineFeed(emit func(string)) {
+	s.home = false
+	if s.at == len(s.rows) {
+		s.rows = append(s.rows, row{before: s.colours, colour: s.colours != ""})
+	}
+	s.at++
+	if s.at == len(s.rows) && !s.rows[s.at-1].drawn || s.at > maxRows {
+		s.emitRows(s.at, emit)
+	}
+}
+
+// settle makes the lines above the cursor final: nothing went back to them for a while.
+func (s *screen) settle(emit func(string)) { s.emitRows(s.at, emit) }
+
+// unsettled reports whether settle would emit something.
+func (s *screen) unsettled() bool { return s.at > 0 }
+
+// finish makes all lines final: nothing comes any more.
+func (s *screen) finish(emit func(string)) {
+	s.emitRows(len(s.rows), emit)
+	*s = screen{}
+}
+
+// emitRows emits the upper n rows.
+func (s *screen) emitRows(n int, emit func(string)) {
+	for i := range s.rows[:n] {
+		if r := &s.rows[i]; !r.drawn || strings.TrimSpace(r.text) != "" { // a bar that cleared itself leaves nothing
+			emit(r.line())
+		}
+	}
+	s.rows = append(s.rows[:0], s.rows[n:]...)
+	s.at = max(0, s.at-n)
+}
+
+// control obeys the control sequence that text begins with, and returns its length; 0 if its end is missing.
+func (s *screen) control(text string) int {
+	if len(text) == 1 {
+		return 0
+	}
+	switch text[1] {
+	case '[':
+		for i := 2; i < len(text); i++ {
+			switch c := text[i]; {
+			case c >= 0x40 && c <= 0x7e:
+				s.csi(c, text[2:i], text[:i+1])
+				return i + 1
+			case c < 0x20 || c > 0x7e:
+				return i // not a control sequence after all
+			}
+		}
+	case ']': // up to BEL or ESC \: a title or a link
+		if i := strings.IndexAny(text, "\a\n"); i >= 0 {
+			return i + 1
+		}
+		if i := strings.Index(text, "\x1b\\"); i >= 0 {
+			return i + 2
+		}
+	default:
+		return 2
+	}
+	if len(text) > maxEscape {
+		return len(text)
+	}
+	return 0
+}
+
+// csi obeys ESC [ params final.
+func (s *screen) csi(final byte, params, all string) {
+	n, err := strconv.Atoi(params)
+	if err != nil {
+		n = 1
+	}
+	switch final {
+	case 'm':
+		s.colour(params, all)
+	case 'A', 'F': // up
+		s.at = max(0, s.at-n)
+		s.home = s.home || final == 'F'
+	case 'B', 'E': // down
+		s.at = min(len(s.rows), s.at+n)
+		s.home = s.home || final == 'E'
+	case 'G': // to a column
+		s.home = s.home || n == 1
+	case 'K': // erase to the right, or all
+		if s.at < len(s.rows) && (s.home || params == "2") {
+			s.rows[s.at].text, s.rows[s.at].before, s.rows[s.at].colour = "", "", false
+		}
+	}
+}
+
+// colour takes a colour code. It stays in the text, but at the beginning of a row: that begins with what is on anyway.
+func (s *screen) colour(params, all string) {
+	switch {
+	case params == "" || params == "0" || len(s.colours)+len(all) > maxColour:
+		s.colours = ""
+	case strings.HasPrefix(params, "0;"):
+		s.colours = all
+	default:
+		s.colours += all
+	}
+	if s.at < len(s.rows) && !s.home && s.rows[s.at].text != "" {
+		s.rows[s.at].text += all
+		s.rows[s.at].colour = s.colours != ""
+	}
+}
+
+// visible replaces the control characters of text, but tabs, so that they do a terminal no harm.
+func visible(text string) string {
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c < ' ' && c != '\t' || c == 0x7f || c == 0xc2 {
+			return strings.Map(visibleRune, text)
+		}
+	}
+	return text
+}
+
+func visibleRune(r rune) rune {
+	switch {
+	case r < ' ' && r != '\t':
+		return '\u2400' + r // the picture of the character
+	case r == 0x7f:
+		return '\u2421'
+	case r >= 0x80 && r < 0xa0:
+		return utf8.RuneError
+	}
+	return r
+}
