@@ -136,8 +136,8 @@ func splitArgs(s string, base int) (args []argument, openQuote bool) {
 	return args, openQuote
 }
 
-// A flag is an option of a directive magic.
-type flag struct {
+// An option is a flag of a directive magic.
+type option struct {
 	names []string
 	takes takes
 	set   func(*directiveReader, argument)
@@ -153,13 +153,13 @@ const (
 
 // Flags of ipyparallel's %%px that have no meaning here are accepted and do nothing.
 var (
-	dipFlags = []flag{
+	dipFlags = []option{
 		{[]string{"-S", "--see"}, ranks, (*directiveReader).see},
 		{[]string{"-q", "--quiet"}, nothing, (*directiveReader).quiet},
 		{[]string{"-a", "--appcmd"}, oneWord, (*directiveReader).appCommand},
 		{[]string{"-r", "--ranks"}, ranks, (*directiveReader).narrow},
 	}
-	pxFlags = []flag{
+	pxFlags = []option{
 		{[]string{"-t", "--targets"}, ranks, (*directiveReader).narrow},
 		{[]string{"--local"}, nothing, (*directiveReader).local},
 		{[]string{"-a", "--noblock"}, nothing, nil},
@@ -245,7 +245,7 @@ func (d *directiveReader) magic(name, args string, base int, at Range) {
 }
 
 // flag handles w, and returns what of rest it did not use.
-func (d *directiveReader) flag(magic string, flags []flag, w argument, rest []argument) []argument {
+func (d *directiveReader) flag(magic string, flags []option, w argument, rest []argument) []argument {
 	name, value, attached := strings.Cut(w.text, "=")
 	f, ok := findFlag(flags, name)
 	if !ok && len(w.text) > 2 && w.text[1] != '-' { // -r0-3
@@ -293,13 +293,13 @@ func (d *directiveReader) flag(magic string, flags []flag, w argument, rest []ar
 	return rest
 }
 
-func findFlag(flags []flag, name string) (flag, bool) {
+func findFlag(flags []option, name string) (option, bool) {
 	for _, f := range flags {
 		if slices.Contains(f.names, name) {
 			return f, true
 		}
 	}
-	return flag{}, false
+	return option{}, false
 }
 
 // isValue tells a flag's value, "-1" included, from the next flag and from a target.

@@ -61,7 +61,7 @@ const (
 	// How far a look-ahead goes before it gives an unclosed thing up: in column-0 markers for a bracket, in lines for a
 	// replacement field of a single-quoted string. Both keep the work linear in the size of the file.
 	maxMarkersInBracket = 16
-	maxLinesInField     = 100
+	maxLinesInField     = 50
 )
 
 // A class says what a byte can begin in code.
