@@ -157,6 +157,11 @@ func (d *Decoder) Decode(frames [][]byte) (*Message, error) {
 	if m.ParentID, err = parseParentID(parent); err != nil {
 		return nil, fmt.Errorf("%w: parent header of %s: %v", ErrMalformed, describe(header), err)
 	}
+	// The signature covers the frames joined together. That each but the last is complete JSON is what keeps bytes from
+	// being moved from one to the next.
+	if !bytes.Equal(metadata, emptyObject) && !json.Valid(metadata) {
+		return nil, fmt.Errorf("%w: metadata of %s is not JSON", ErrMalformed, describe(header))
+	}
 	n, err := sequence(m.Header)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
