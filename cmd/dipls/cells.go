@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"dipls/cells"
+)
+
+func newCells() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "cells FILE",
+		Short: "show the cells of a file as the parser sees them",
+		Long: `Show the cells of FILE as the parser sees them, and what is wrong with them.
+
+The number in the first column is what "dipls run --cells" takes. A cell without a target runs in the local namespace.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := readCells(args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeCellsJSON(cmd.OutOrStdout(), file)
+			} else {
+				err = writeCellsTable(cmd.OutOrStdout(), file)
+			}
+			for _, problem := range file.Problems() {
+				fmt.Fprintln(cmd.ErrOrStderr(), describeProblem(args[0], file, problem))
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array (docs/protocol.md)")
+	return cmd
+}
+
+// readCells reads and parses a file.
+func readCells(path string) (*cells.File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("cannot read the file: %w", err)
+	}
+	return cells.Parse(string(text)), nil
+}
+
+func writeCellsJSON(w io.Writer, file *cells.File) error {
+	views := []cells.View{} // an empty file is [], not null
+	for cell := range file.Cells() {
+		views = append(views, cell.View())
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(views)
+}
+
+func writeCellsTable(w io.Writer, file *cells.File) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CELL\tLINES\tTYPE\tTARGET\tSEE\tTITLE")
+	for cell := range file.Cells() {
+		view := cell.View()
+		title := view.Title
+		if title == "" {
+			title = firstLine(view.Source)
+		}
+		fmt.Fprintf(table, "%d\t%d-%d\t%s\t%s\t%s\t%s%s\n", view.Index, view.Line, view.EndLine, view.Type,
+			dash(view.Target), dash(view.See), strings.Repeat("  ", view.Depth), title)
+	}
+	return table.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// firstLine is what stands for a cell without a title: its first line that says something, in brackets.
+func firstLine(source string) string {
+	for line := range strings.Lines(source) {
+		if line = strings.TrimSpace(line); line != "" {
+			if runes := []rune(line); len(runes) > 50 {
+				line = string(runes[:49]) + "…"
+			}
+			return "(" + line + ")"
+		}
+	}
+	return "(empty)"
+}
+
+// describeProblem writes a problem the way compilers do, so that editors and terminals can follow it.
+func describeProblem(path string, file *cells.File, problem cells.Problem) string {
+	at := file.Position(problem.Range.Start, cells.UTF32)
+	text := fmt.Sprintf("%s:%d:%d: %s: %s", path, at.Line+1, at.Column+1, problem.Severity, problem.Message)
+	if problem.Hint != "" {
+		text += " (" + problem.Hint + ")"
+	}
+	return text
+}

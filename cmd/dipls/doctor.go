@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"dipls/cells"
+	"dipls/dipexec"
+	"dipls/ranks"
+)
+
+const doctorHelp = `Check what dipls needs on this machine, and try it out: the interpreter and its packages, GPUs, directories,
+sockets, limits, and a pool of two ranks that runs one cell each.
+
+Every line says what was found; a line that is not "ok" says how to mend it. The exit code is 0 if cells can run,
+1 if they cannot.`
+
+func newDoctor() *cobra.Command {
+	var python string
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "check interpreter, GPUs, sockets and limits, and say how to mend what does not work",
+		Long:  doctorHelp,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d := &doctor{w: cmd.OutOrStdout(), colour: isTerminal(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == ""}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Minute)
+			defer cancel()
+			d.examine(ctx, python)
+			if d.failed {
+				return &exitError{exitCellFailed, nil}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&python, "python", "", "interpreter (default: as for dipls run)")
+	return cmd
+}
+
+// doctor writes one line per finding.
+type doctor struct {
+	w      io.Writer
+	colour bool
+	failed bool
+}
+
+// ok, warn and fail report a finding; remedy is what to do about it.
+func (d *doctor) ok(what, found string) { d.line(32, "ok", what, found, "") }
+
+func (d *doctor) warn(what, found, remedy string) { d.line(33, "warn", what, found, remedy) }
+
+func (d *doctor) fail(what string, found error, remedy string) {
+	d.failed = true
+	d.line(31, "FAIL", what, found.Error(), remedy)
+}
+
+func (d *doctor) line(colour int, verdict, what, found, remedy string) {
+	verdict = fmt.Sprintf("%-4s", verdict)
+	if d.colour {
+		verdict = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, verdict)
+	}
+	fmt.Fprintf(d.w, "%s  %-12s %s\n", verdict, what, indentLines(found, 19))
+	if remedy != "" {
+		fmt.Fprintf(d.w, "%18s → %s\n", "", remedy)
+	}
+}
+
+func indentLines(s string, by int) string {
+	return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+strings.Repeat(" ", by))
+}
+
+func (d *doctor) examine(ctx context.Context, pythonFlag string) {
+	d.ok("dipls", version+revision())
+	python, usable := d.python(ctx, pythonFlag)
+	d.gpus(ctx)
+	d.journal()
+	d.limits()
+	if usable {
+		d.tryOut(ctx, python)
+	} else {
+		d.warn("try-out", "skipped: it needs the interpreter", "")
+	}
+}
+
+// python examines the interpreter and its packages; usable tells whether ranks can start on it.
+func (d *doctor) python(ctx context.Context, flag string) (path string, usable bool) {
+	python, err := ranks.FindPython(flag, ".")
+	if err != nil {
+		d.fail("python", err, "install Python 3.9 or newer, or name one with --python or DIPLS_PYTHON")
+		return "", false
+	}
+	private, err := ranks.PrivatePackages(python.Path)
+	if err != nil {
+		d.warn("packages", err.Error(), "only what the interpreter has itself can be used")
+	}
+	info, err := ranks.Probe(ctx, python.Path, private)
+	if err != nil {
+		d.fail("python", err, "name another one with --python or DIPLS_PYTHON")
+		return "", false
+	}
+	d.ok("python", fmt.Sprintf("%s %s (from %s)", info.Version, python.Path, python.Why))
+	if missing := info.Missing(); len(missing) > 0 {
+		d.fail("packages", fmt.Errorf("missing: %s", strings.Join(missing, ", ")),
+			fmt.Sprintf("%s -m pip install %s; or run 'dipls run --yes', which installs them into a directory of its own", python.Path, strings.Join(missing, " ")))
+		return "", false
+	}
+	var have []string
+	for _, name := range []string{"ipython", "pyzmq", "cloudpickle", "numpy", "matplotlib"} {
+		if v := info.Packages[name]; v != "" {
+			have = append(have, name+" "+v)
+		}
+	}
+	d.ok("packages", strings.Join(have, ", "))
+	if v := info.Packages["torch"]; v != "" {
+		d.ok("torch", v)
+	} else {
+		d.warn("torch", "not installed: ranks are plain Python, without a process group",
+			"install torch into this interpreter's environment if you want DDP")
+	}
+	return python.Path, true
+}
+
+func (d *doctor) gpus(ctx context.Context) {
+	gpus, err := ranks.ListGPUs(ctx)
+	switch {
+	case err != nil:
+		d.warn("gpus", err.Error(), "see what nvidia-smi itself says")
+	case len(gpus) == 0:
+		found := "none: pools are CPU ranks over gloo"
+		if visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES"); set {
+			found += fmt.Sprintf(" (CUDA_VISIBLE_DEVICES=%q)", visible)
+		}
+		d.ok("gpus", found)
+	default:
+		var lines []string
+		for _, gpu := range gpus {
+			lines = append(lines, fmt.Sprintf("%d: %s, %d of %d MiB used", gpu.Index, gpu.Name, gpu.MemUsed, gpu.MemTotal))
+		}
+		d.ok("gpus", strings.Join(lines, "\n"))
+	}
+}
+
+func (d *doctor) journal() {
+	dir, err := dipexec.DefaultJournalDir()
+	if err == nil {
+		err = writable(dir)
+	}
+	if err != nil {
+		d.warn("journal", err.Error(), "make the directory writable, or set XDG_STATE_HOME; without it output is shown but not kept")
+		return
+	}
+	d.ok("journal", dir)
+}
+
+// writable makes the directory if need be, and a file in it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".doctor-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// descriptorsPerRank is what the node holds for one rank: its pipes, ring and lifeline; dipls holds a socket.
+const descriptorsPerRank = 8
+
+func (d *doctor) limits() {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil {
+		found := fmt.Sprintf("%d open files: enough for about %d ranks", files.Cur, max(0, int64(min(files.Cur, 1<<30))-100)/descriptorsPerRank)
+		if files.Cur < 1024 {
+			d.warn("open files", found, "raise it in this shell: ulimit -n 4096")
+		} else {
+			d.ok("open files", found)
+		}
+	}
+	var shm unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &shm); err == nil {
+		free := int64(shm.Bavail) * int64(shm.Bsize) >> 20
+		found := fmt.Sprintf("%d MiB free in /dev/shm", free)
+		if free < 1024 {
+			d.warn("shared mem", found, "DataLoader workers need it; in a container start it with a larger --shm-size")
+		} else {
+			d.ok("shared mem", found)
+		}
+	}
+}
+
+// tryOut starts a pool of two ranks and runs a cell on it.
+func (d *doctor) tryOut(ctx context.Context, python string) {
+	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
+	begin := time.Now()
+	private, err := ranks.PrivatePackages(python)
+	if err != nil {
+		d.fail("node", err, "")
+		return
+	}
+	node, err := ranks.StartNode(ctx, ranks.Options{Python: python, ExtraPath: []string{private}})
+	if err != nil {
+		d.fail("node", err, remedy)
+		return
+	}
+	defer func() {
+		if err := node.Close(ctx); err != nil {
+			d.fail("shutdown", err, remedy)
+		}
+	}()
+	pool, err := node.StartPool(ctx, ranks.PoolSpec{Ranks: 2})
+	if err != nil {
+		d.fail("pool", err, remedy)
+		return
+	}
+	session := &session{}
+	session.pool.start = func() (*ranks.Pool, error) { return pool, nil }
+	executor := dipexec.New(dipexec.Options{Pool: session})
+	defer executor.Close(ctx)
+	run, err := executor.Start(dipexec.Request{Code: "import os; assert os.environ['WORLD_SIZE'] == '2'", Target: cells.Target{Where: cells.Remote}})
+	if err != nil {
+		d.fail("cell", err, remedy)
+		return
+	}
+	report, err := executor.Wait(ctx, run)
+	switch {
+	case err != nil:
+		d.fail("cell", err, remedy)
+	case report.Status != dipexec.StatusOK:
+		d.fail("cell", fmt.Errorf("%s %s", report.Status, report.Reason), remedy)
+	default:
+		backend := "no process group"
+		if pool.Backend() != "" {
+			backend = "joined over " + pool.Backend()
+		}
+		found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, seconds(time.Since(begin)))
+		if notices := pool.Notices(); len(notices) > 0 {
+			found += "\n" + strings.Join(notices, "\n")
+		}
+		d.ok("pool", found)
+	}
+}

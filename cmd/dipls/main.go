@@ -1,0 +1,94 @@
+// Command dipls runs the "# %%" cells of an ordinary .py file on a pool of ranks.
+//
+// This package is flags, logging and wiring; what a cell is stands in package cells, how runs go in package dipexec,
+// and where Python processes come from in package ranks.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Exit codes, as documented in README.md and in `dipls run --help`.
+const (
+	exitOK          = 0
+	exitCellFailed  = 1
+	exitUsage       = 2
+	exitPool        = 3
+	exitInterrupted = 130
+)
+
+// exitError ends the program with a code. A nil err has been told to the user already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without the process: it answers the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	exit := &exitError{exitUsage, err} // what cobra itself refuses is usage
+	errors.As(err, &exit)
+	if exit.err != nil {
+		fmt.Fprintf(stderr, "dipls: %v\n", exit.err)
+		if exit.code == exitUsage {
+			fmt.Fprintln(stderr, "Try 'dipls --help', or 'dipls COMMAND --help'.")
+		}
+	}
+	return exit.code
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dipls",
+		Short: "run the # %% cells of a .py file on a pool of ranks",
+		Long: `dipls runs the "# %%" cells of an ordinary .py file on a pool of ranks (PyTorch DDP and friends),
+in a local namespace, or everywhere.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newRun(), newCells(), newDoctor(), newVersion())
+	return root
+}
+
+// newLogger logs to w in zap's console form from level up.
+func newLogger(level string, w io.Writer) (*zap.Logger, error) {
+	parsed, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, usagef("--log-level %q: one of debug, info, warn, error", level)
+	}
+	config := zap.NewDevelopmentEncoderConfig()
+	config.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(config), zapcore.Lock(zapcore.AddSync(w)), parsed)), nil
+}

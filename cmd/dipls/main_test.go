@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"dipls": main,
+	})
+}
+
+// patience is how long a condition may take to come true before a test gives up; no test depends on its value.
+const patience = 2 * time.Minute
+
+// TestScripts runs the binary in sessions that read as a person would type them. Each script has its own home and
+// runtime directory, and fails if it leaves a process or a socket behind.
+//
+// Commands besides testscript's own:
+//
+//	exits CODE COMMAND…    run a command that must exit with CODE
+//	await FILE…            wait until the files exist and are not empty
+//	awaitout NAME TEXT     wait until the output file NAME contains TEXT
+//	signal SIGNAL FILE     send a signal to the process whose pid is in FILE
+//	gone FILE…             wait until the processes whose pids are in the files have ended
+//	count N TEXT           the last command's output and errors together contain TEXT exactly N times
+func TestScripts(t *testing.T) {
+	python := testPython(t)
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			// Socket paths are short by law (108 bytes), and a test's working directory is not.
+			runtime, err := os.MkdirTemp("", "d")
+			if err != nil {
+				return err
+			}
+			mark := filepath.Base(runtime)
+			env.Setenv("XDG_RUNTIME_DIR", runtime)
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "home", ".cache"))
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "home", ".local", "state"))
+			env.Setenv("DIPLS_PYTHON", python)
+			env.Setenv("DIPLS_TEST_MARK", mark)
+			env.Setenv("EXAMPLES", examples)
+			env.Setenv("TERM", "dumb")
+			if err := os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o700); err != nil {
+				return err
+			}
+			env.Defer(func() {
+				checkNothingLeft(env.T(), mark, runtime)
+				os.RemoveAll(runtime)
+			})
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":    cmdExits,
+			"await":    cmdAwait,
+			"awaitout": cmdAwaitOut,
+			"signal":   cmdSignal,
+			"gone":     cmdGone,
+			"count":    cmdCount,
+		},
+		Condition: func(cond string) (bool, error) {
+			module, ok := strings.CutPrefix(cond, "python:")
+			if !ok {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return exec.Command(python, "-c", "import "+module).Run() == nil, nil
+		},
+	})
+}
+
+// testPython is the interpreter that `make setup` made, or the one in DIPLS_TEST_PYTHON.
+func testPython(t *testing.T) string {
+	t.Helper()
+	python := os.Getenv("DIPLS_TEST_PYTHON")
+	if python == "" {
+		python, _ = filepath.Abs("../../.venv/bin/python")
+	}
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("no Python for tests: run make setup, or set DIPLS_TEST_PYTHON")
+	}
+	return python
+}
+
+// checkNothingLeft fails the test if a process that carries the mark in its environment still lives, or if the runtime
+// directory is not empty.
+func checkNothingLeft(t testscript.T, mark, runtime string) {
+	if left := awaitNothing(func() []string { return marked(mark) }); len(left) > 0 {
+		for _, process := range left {
+			pid, _, _ := strings.Cut(process, " ")
+			if n, err := strconv.Atoi(pid); err == nil {
+				_ = syscall.Kill(n, syscall.SIGKILL)
+			}
+		}
+		t.Fatal("processes left behind:\n" + strings.Join(left, "\n"))
+	}
+	left := awaitNothing(func() []string {
+		sessions, _ := filepath.Glob(filepath.Join(runtime, "dipls", "*"))
+		return sessions
+	})
+	if len(left) > 0 {
+		t.Fatal("runtime directories left behind:\n" + strings.Join(left, "\n"))
+	}
+}
+
+// awaitNothing waits until look finds nothing, and answers what it found last.
+func awaitNothing(look func() []string) []string {
+	var found []string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if found = look(); len(found) == 0 {
+			return nil
+		}
+	}
+	return found
+}
+
+// marked lists the living processes whose environment has DIPLS_TEST_MARK=mark, as "PID command line".
+func marked(mark string) []string {
+	var found []string
+	entries, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, entry := range entries {
+		environ, err := os.ReadFile(entry)
+		if err != nil || !bytes.Contains(environ, []byte("DIPLS_TEST_MARK="+mark)) {
+			continue
+		}
+		dir := filepath.Dir(entry)
+		if stat, _ := os.ReadFile(filepath.Join(dir, "stat")); bytes.Contains(stat, []byte(") Z ")) {
+			continue
+		}
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		found = append(found, filepath.Base(dir)+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+	}
+	return found
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func await(ts *testscript.TestScript, what string, condition func() bool) {
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("gave up waiting for %s", what)
+		}
+	}
+}
+
+func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		await(ts, name, func() bool {
+			info, err := os.Stat(ts.MkAbs(name))
+			return err == nil && info.Size() > 0
+		})
+	}
+}
+
+func cmdAwaitOut(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: awaitout FILE TEXT")
+	}
+	await(ts, fmt.Sprintf("%q in %s", args[1], args[0]), func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && strings.Contains(string(text), args[1])
+	})
+}
+
+func pidIn(ts *testscript.TestScript, name string) int {
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(name)))
+	ts.Check(err)
+	return pid
+}
+
+func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: signal SIGNAL FILE")
+	}
+	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	signal, ok := signals[args[0]]
+	if !ok {
+		ts.Fatalf("unknown signal %s", args[0])
+	}
+	ts.Check(syscall.Kill(pidIn(ts, args[1]), signal))
+}
+
+func cmdGone(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		pid := pidIn(ts, name)
+		await(ts, fmt.Sprintf("the end of process %d (%s)", pid, name), func() bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return err != nil || bytes.Contains(stat, []byte(") Z "))
+		})
+	}
+}
+
+func cmdCount(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: count N TEXT")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	both := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+	if got := strings.Count(both, args[1]); got != want {
+		ts.Fatalf("%q occurs %d times, want %d", args[1], got, want)
+	}
+}

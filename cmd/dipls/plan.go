@@ -1,0 +1,166 @@
+package main
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// plan is what a run will do, decided before anything is started.
+type plan struct {
+	path       string // of the file, absolute
+	requests   []dipexec.Request
+	needsRanks bool
+	needsLocal bool
+	warnings   []string
+}
+
+// plan reads the file and checks everything that can be checked without Python. Its errors are usage errors.
+func (f *runFlags) plan(file string) (*plan, error) {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	parsed, err := readCells(file)
+	if err != nil {
+		return nil, err
+	}
+	var target cells.Target
+	if f.target != "" {
+		if target, err = cells.ParseTarget(f.target); err != nil {
+			return nil, usagef("--target: %w", err)
+		}
+	}
+	var see cells.RankList
+	if f.see != "" {
+		if see, err = cells.ParseRankList(f.see); err != nil {
+			return nil, usagef("--see: %w", err)
+		}
+	}
+	selected, err := selectCells(parsed, f.cells)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{path: path}
+	if err := p.checkProblems(file, parsed, selected); err != nil {
+		return nil, err
+	}
+	for _, cell := range selected {
+		if cell.Type() != cells.CodeCell {
+			continue
+		}
+		request := dipexec.Request{
+			Path: path, Cell: cell.Index(), Title: cell.Title(),
+			Directive: cell.Directive(), Target: target, See: see, Timeout: f.timeout,
+		}
+		request.Code, request.Line = cell.Rewrite()
+		if strings.TrimSpace(request.Code) == "" {
+			continue
+		}
+		switch resolved := dipexec.Resolve(target, request.Directive.Target, cells.Target{}); resolved.Where {
+		case cells.Local:
+			p.needsLocal = true
+		case cells.Remote:
+			p.needsRanks = true
+		case cells.Everywhere:
+			p.needsLocal, p.needsRanks = true, true
+		}
+		p.requests = append(p.requests, request)
+	}
+	return p, nil
+}
+
+// checkProblems refuses to run a selected cell whose directive is wrong: guessing where it should run could cost hours.
+// What Python itself will complain about, or what does no harm, is a warning.
+func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.Cell) error {
+	var errors []string
+	for _, problem := range parsed.Problems() {
+		text := describeProblem(file, parsed, problem)
+		cell, inCell := parsed.CellAt(problem.Range.Start)
+		concerned := inCell && containsCell(selected, cell)
+		switch {
+		case concerned && problem.Severity == cells.Error:
+			errors = append(errors, text)
+		case concerned:
+			p.warnings = append(p.warnings, text)
+		}
+	}
+	if len(errors) > 0 {
+		return usagef("nothing was run: the file asks for what cannot be\n%s", strings.Join(errors, "\n"))
+	}
+	return nil
+}
+
+func containsCell(selected []cells.Cell, cell cells.Cell) bool {
+	for _, one := range selected {
+		if one.Index() == cell.Index() {
+			return true
+		}
+	}
+	return false
+}
+
+// selectCells picks the cells that --cells names, in file order; all of them if it names none.
+func selectCells(file *cells.File, wanted []string) ([]cells.Cell, error) {
+	chosen := map[int]bool{}
+	for _, want := range wanted {
+		indices, err := matchCells(file, want)
+		if err != nil {
+			return nil, err
+		}
+		for _, index := range indices {
+			chosen[index] = true
+		}
+	}
+	var selected []cells.Cell
+	for cell := range file.Cells() {
+		if len(wanted) == 0 || chosen[cell.Index()] {
+			selected = append(selected, cell)
+		}
+	}
+	return selected, nil
+}
+
+// matchCells answers the indices of the cells that one value of --cells names: a list of numbers, or a title. A title may
+// be cut short as long as it fits one cell only.
+func matchCells(file *cells.File, want string) ([]int, error) {
+	if list, err := cells.ParseRankList(want); err == nil {
+		if list.All() {
+			return list.Of(file.Len() + 1), nil
+		}
+		for index := range list.Written() {
+			if index < 1 || index > file.Len() {
+				return nil, usagef("--cells %s: there is no cell %d; the file has %s, see: dipls cells", want, index, plural(file.Len(), "cell"))
+			}
+		}
+		return list.Of(file.Len() + 1), nil
+	}
+	var exact, prefix []int
+	var titles []string
+	for cell := range file.Cells() {
+		title := cell.Title()
+		if title != "" {
+			titles = append(titles, strconv.Quote(title))
+		}
+		switch {
+		case strings.EqualFold(title, want):
+			exact = append(exact, cell.Index())
+		case len(title) >= len(want) && strings.EqualFold(title[:len(want)], want):
+			prefix = append(prefix, cell.Index())
+		}
+	}
+	switch {
+	case len(exact) > 0:
+		return exact, nil
+	case len(prefix) == 1:
+		return prefix, nil
+	case len(prefix) > 1:
+		return nil, usagef("--cells %q: %d titles begin so; write one out, or its number", want, len(prefix))
+	case len(titles) == 0:
+		return nil, usagef("--cells %q: no cell has a title; use numbers, see: dipls cells", want)
+	}
+	return nil, usagef("--cells %q: no such title; there are %s", want, strings.Join(titles, ", "))
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"dipls/ranks"
+)
+
+// nodeOptions say how to start the node that serves a file, with an interpreter that has what the agent needs.
+func (r *runner) nodeOptions() (ranks.Options, error) {
+	start, err := ranks.ParseStartMethod(r.flags.start)
+	if err != nil {
+		return ranks.Options{}, usagef("--start: %w", err)
+	}
+	python, err := ranks.FindPython(r.flags.python, filepath.Dir(r.plan.path))
+	if err != nil {
+		return ranks.Options{}, &exitError{exitPool, err}
+	}
+	r.log.Info("interpreter", zap.String("path", python.Path), zap.String("from", python.Why))
+	private, err := ranks.PrivatePackages(python.Path)
+	if err != nil {
+		return ranks.Options{}, &exitError{exitPool, err}
+	}
+	return ranks.Options{
+		Python: python.Path, Script: r.plan.path, Preload: r.flags.preload, Start: start,
+		ExtraPath: []string{private}, Log: r.log,
+	}, nil
+}
+
+// offerInstall asks whether missing packages may be installed into dipls' own directory, and installs them. Its error says
+// what is missing and what to do.
+func offerInstall(ctx context.Context, missing *ranks.MissingPackagesError, yes bool, in *os.File, errOut io.Writer) error {
+	private, err := ranks.PrivatePackages(missing.Python)
+	if err != nil {
+		return err
+	}
+	if !yes {
+		if !isTerminal(in) || !isTerminal(errOut) {
+			return missing
+		}
+		fmt.Fprintf(errOut, "%s lacks %s.\nInstall into %s, leaving your environment as it is? [y/N] ",
+			missing.Python, strings.Join(missing.Missing, ", "), private)
+		answer, err := readLine(ctx, in)
+		if err != nil {
+			return err
+		}
+		if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+			return missing
+		}
+	}
+	fmt.Fprintf(errOut, "dipls: installing %s into %s\n", strings.Join(missing.Missing, ", "), private)
+	return ranks.InstallMissing(ctx, missing.Python, missing.Missing, errOut)
+}
+
+// readLine reads a line from the terminal, or gives up with ctx.
+func readLine(ctx context.Context, in io.Reader) (string, error) {
+	lines := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n') // end of file is an empty answer
+		lines <- line
+	}()
+	select {
+	case line := <-lines:
+		return line, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}

@@ -1,0 +1,390 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"dipls/dipexec"
+	"dipls/ranks"
+)
+
+// defaultCPURanks is the size of a pool on a machine without GPUs when nobody says how many ranks: the smallest number
+// that shows whether code works on more than one.
+const defaultCPURanks = 2
+
+// closePatience bounds the orderly end of a session: longer than the shutdown ladder, which says itself what it waits for.
+const closePatience = 30 * time.Second
+
+const runHelp = `Run the cells of FILE in order: on the ranks of a pool, in the local namespace, or on both, as each cell says.
+
+A cell begins at a "# %%" comment. Where it runs, first match wins: --target; the cell's own directive
+("# %%dip everywhere --see all" under the marker, target="ranks:0-3" in the marker line, "#dip_locally");
+the local namespace.
+
+The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv or conda environment,
+.venv beside FILE or above it, python3.
+
+Without -n and -g, the pool has a rank for every GPU; on a machine without GPUs it has 2 CPU ranks over gloo.
+
+Ctrl-C interrupts the running cell, a second one ends the pool, a third one ends dipls at once.
+
+Everything that the ranks print is kept in a journal, whose place is told at the end of a run that failed, and by
+--log-level info.
+
+Exit codes:
+    0  every cell ran
+    1  a cell failed, or ran longer than --timeout
+    2  usage: a flag, the file, or a cell's directive is wrong; nothing ran
+    3  the pool or the local namespace could not be started, or died
+  130  interrupted`
+
+// runFlags are the flags of dipls run.
+type runFlags struct {
+	ranks        int
+	gpus         string
+	target       string
+	see          string
+	cells        []string
+	python       string
+	app          string
+	preload      []string
+	start        string
+	keepGoing    bool
+	timeout      time.Duration
+	startTimeout time.Duration
+	json         bool
+	quiet        bool
+	yes          bool
+	logLevel     string
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "run the cells of a file",
+		Long:  runHelp,
+		Example: `  dipls run train.py -n 4 --see all
+  dipls run train.py -g 3,1 --cells 1,3-5
+  dipls run train.py -n 2 --target remote --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, args[0])
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVarP(&f.ranks, "ranks", "n", 0, "number of ranks")
+	flags.StringVarP(&f.gpus, "gpus", "g", "", `GPUs, one rank each, in this order: "all" or a list such as 3,1 or 0-3, numbered as torch does`)
+	flags.StringVar(&f.target, "target", "", "where every cell runs, whatever it says itself: remote, local, everywhere or ranks:LIST")
+	flags.StringVar(&f.see, "see", "", `whose output is shown: "all" or a list such as 0,2-4 (default: what the cell says, else rank 0)`)
+	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
+	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
+	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group) or none (default: torch if it is installed)")
+	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
+	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
+	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed")
+	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
+	flags.DurationVar(&f.startTimeout, "start-timeout", 2*time.Minute, "how long the pool may take to start")
+	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/protocol.md)")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
+	flags.StringVar(&f.logLevel, "log-level", "warn", "what dipls logs on stderr: debug, info, warn or error")
+	return cmd
+}
+
+// run is the whole life of one dipls run. Whatever it starts has ended when it returns.
+func (f *runFlags) run(cmd *cobra.Command, file string) error {
+	out, errOut := cmd.OutOrStdout(), cmd.ErrOrStderr()
+	log, err := newLogger(f.logLevel, errOut)
+	if err != nil {
+		return err
+	}
+	p, err := f.plan(file)
+	if err != nil {
+		return err
+	}
+	for _, warning := range p.warnings {
+		fmt.Fprintln(errOut, warning)
+	}
+	if len(p.requests) == 0 {
+		fmt.Fprintf(errOut, "dipls: %s has no code cell to run\n", file)
+		return nil
+	}
+
+	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	r := &runner{flags: f, plan: p, log: log, out: out, errOut: errOut, cancel: cancel}
+	finished, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watchSignals(signals, finished)
+	}()
+	err = r.run(ctx)
+	close(finished)
+	<-watched
+	return err
+}
+
+// poolSpec says what pool the flags ask for. It looks for GPUs only if a cell runs on ranks.
+func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, error) {
+	spec := ranks.PoolSpec{Ranks: f.ranks, App: f.app, Timeout: f.startTimeout}
+	if f.ranks < 0 {
+		return spec, usagef("-n %d: a pool has at least one rank", f.ranks)
+	}
+	if !needed {
+		return spec, nil
+	}
+	gpus, err := ranks.ListGPUs(ctx)
+	if err != nil {
+		return spec, &exitError{exitPool, err}
+	}
+	switch {
+	case f.gpus != "" && !(f.gpus == "all" && len(gpus) == 0):
+		if spec.GPUs, err = ranks.SelectGPUs(gpus, f.gpus); err != nil {
+			return spec, usagef("-g: %w", err)
+		}
+		if f.ranks > 0 && f.ranks != len(spec.GPUs) {
+			return spec, usagef("-n %d and -g %s contradict each other: -g asks for %s", f.ranks, f.gpus, plural(len(spec.GPUs), "rank"))
+		}
+	case f.ranks > 0:
+		spec.GPUs = gpus[:min(f.ranks, len(gpus))]
+	default:
+		spec.GPUs = gpus
+	}
+	if spec.Ranks == 0 {
+		spec.Ranks = len(spec.GPUs)
+	}
+	if spec.Ranks == 0 {
+		spec.Ranks = defaultCPURanks
+	}
+	return spec, nil
+}
+
+// runner is one dipls run in progress.
+type runner struct {
+	flags       *runFlags
+	plan        *plan
+	log         *zap.Logger
+	out, errOut io.Writer
+	cancel      context.CancelFunc // ends the session's context: its user has lost patience
+
+	mu          sync.Mutex
+	executor    *dipexec.Executor // nil before it exists
+	running     bool              // a cell has been started
+	interrupted bool              // the user has asked for an end
+}
+
+// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into the end of the pool, the
+// third into the end of this process (the node sees that and cleans up). Other signals are not for the cell: they end the
+// pool at once.
+func (r *runner) watchSignals(signals <-chan os.Signal, finished <-chan struct{}) {
+	for count := 1; ; count++ {
+		select {
+		case <-finished:
+			return
+		case got := <-signals:
+			switch {
+			case count == 1 && got == os.Interrupt && r.interrupt():
+				r.tell("interrupting; Ctrl-C again ends the pool")
+			case count <= 2:
+				r.interrupt()
+				r.tell("ending the pool; Ctrl-C again leaves at once")
+				r.cancel()
+			default:
+				os.Exit(exitInterrupted)
+			}
+		}
+	}
+}
+
+// interrupt interrupts the running cell and lets no other one start; ok is false if no cell has been started.
+func (r *runner) interrupt() (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.interrupted = true
+	if r.running {
+		r.executor.CancelAll()
+	}
+	return r.running
+}
+
+// tell says something to the user, in its place among the events once there are any.
+func (r *runner) tell(text string) {
+	r.mu.Lock()
+	executor := r.executor
+	r.mu.Unlock()
+	if executor != nil {
+		executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+		return
+	}
+	fmt.Fprintf(r.errOut, "dipls: %s\n", text)
+}
+
+// run starts the session, runs the cells, and ends the session whatever came of them.
+func (r *runner) run(ctx context.Context) error {
+	spec, err := r.flags.poolSpec(ctx, r.plan.needsRanks)
+	if err != nil {
+		return err
+	}
+	options, err := r.nodeOptions()
+	if err != nil {
+		return err
+	}
+
+	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
+	defer journal.Close()
+	session := &session{}
+	executor := dipexec.New(dipexec.Options{Pool: session, Journal: journal})
+	options.OnState = executor.StateChanged
+	session.plan(ctx, sessionPlan{node: options, pool: spec, notice: r.tell, install: r.install})
+	r.mu.Lock()
+	r.executor = executor
+	r.mu.Unlock()
+
+	viewed := make(chan error, 1)
+	subscription := executor.Subscribe()
+	go func() {
+		viewErr := r.view(subscription)
+		if viewErr != nil {
+			// Nobody reads what the cells print: end as if the user had asked for it.
+			r.interrupt()
+			r.cancel()
+		}
+		viewed <- viewErr
+	}()
+
+	outcome := r.cells(ctx, session)
+	closeErr := r.close(ctx, session)
+	viewErr := <-viewed
+	switch {
+	case viewErr != nil && !errors.Is(viewErr, syscall.EPIPE):
+		return &exitError{exitInterrupted, fmt.Errorf("cannot write the output: %w", viewErr)}
+	case closeErr != nil && outcome == nil:
+		return &exitError{exitPool, closeErr}
+	case closeErr != nil:
+		r.log.Warn("the session did not end in order", zap.Error(closeErr))
+	}
+	return outcome
+}
+
+// cells starts the node and runs one cell after the other.
+func (r *runner) cells(ctx context.Context, session *session) error {
+	if err := session.begin(ctx, r.plan.needsRanks, r.plan.needsLocal); err != nil {
+		if r.wasInterrupted() {
+			return &exitError{exitInterrupted, nil}
+		}
+		return &exitError{exitPool, err}
+	}
+	code := exitOK
+	for _, request := range r.plan.requests {
+		report, err := r.cell(ctx, request)
+		switch {
+		case r.wasInterrupted():
+			return &exitError{exitInterrupted, nil}
+		case err != nil:
+			return &exitError{exitPool, err}
+		case report.Status == dipexec.StatusDied:
+			code = exitPool
+		case report.Status != dipexec.StatusOK:
+			code = max(code, exitCellFailed)
+		}
+		if code != exitOK && !r.flags.keepGoing {
+			break
+		}
+	}
+	if code != exitOK {
+		return &exitError{code, nil}
+	}
+	return nil
+}
+
+// cell runs one cell, unless the user has asked for an end.
+func (r *runner) cell(ctx context.Context, request dipexec.Request) (dipexec.Report, error) {
+	r.mu.Lock()
+	if r.interrupted {
+		r.mu.Unlock()
+		return dipexec.Report{}, nil
+	}
+	id, err := r.executor.Start(request)
+	r.running = true
+	r.mu.Unlock()
+	if err != nil {
+		return dipexec.Report{}, err
+	}
+	return r.executor.Wait(ctx, id)
+}
+
+func (r *runner) wasInterrupted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.interrupted
+}
+
+// close ends the executor and the session: in order, or at once if ctx is done.
+func (r *runner) close(ctx context.Context, session *session) error {
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+	defer cancel()
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	// The processes first when there is no patience left: an executor waits for its runs.
+	if ctx.Err() != nil {
+		defer r.executor.Close(patience)
+		return session.close(patience)
+	}
+	r.executor.Close(patience)
+	return session.close(patience)
+}
+
+// install gets the packages that the interpreter lacks, with the user's consent.
+func (r *runner) install(ctx context.Context, missing *ranks.MissingPackagesError) error {
+	return offerInstall(ctx, missing, r.flags.yes, os.Stdin, r.errOut)
+}
+
+// view shows the events until the executor is closed. Its error is that of a write: the reader has gone.
+func (r *runner) view(subscription *dipexec.Subscription) error {
+	defer subscription.Close()
+	if r.flags.json {
+		return showJSON(r.out, subscription)
+	}
+	return newTerminal(r.out, r.errOut, r.flags.quiet).show(subscription)
+}
+
+// showJSON prints events, one JSON object a line.
+func showJSON(w io.Writer, subscription *dipexec.Subscription) error {
+	buffered := bufio.NewWriterSize(w, 64<<10)
+	for {
+		events, err := subscription.Next(context.Background())
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, event := range events {
+			if err := dipexec.WriteJSON(buffered, event); err != nil {
+				return err
+			}
+		}
+		if err := buffered.Flush(); err != nil {
+			return err
+		}
+	}
+}

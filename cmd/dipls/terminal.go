@@ -1,0 +1,392 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"golang.org/x/term"
+
+	"dipls/dipexec"
+)
+
+// maxLiveLines bounds the progress bars shown at once; the rest are counted.
+const maxLiveLines = 8
+
+// redrawEvery is how often the status line's clock and spinner move.
+const redrawEvery = 100 * time.Millisecond
+
+// terminal shows events to a person: what the ranks print, folded, on out; what dipls itself has to say on err. Where err
+// is a terminal, its last lines are live: unfinished lines of the ranks (progress bars) and a status line.
+//
+// All fields belong to the goroutine that runs show.
+type terminal struct {
+	out, err   io.Writer
+	outColour  bool
+	errColour  bool
+	live       bool       // err is a terminal: keep a live region at its end
+	width      func() int // of the terminal, in columns
+	quiet      bool       // no headings, no outcomes
+	folder     *dipexec.Folder
+	cell       *runStatus
+	pool       string // what the pool is doing while no cell runs, "" if nothing worth telling
+	drawn      int    // lines of the live region on the screen
+	spin       int
+	writeError error // the first failure to write: the reader has gone
+}
+
+// runStatus is what the status line tells of the run in progress.
+type runStatus struct {
+	id      string
+	cell    int
+	title   string
+	target  string
+	started time.Time
+	busy    map[int]bool // ranks that still run it; -1 is the local namespace
+	ranks   int          // ranks that have taken part
+	failed  int
+}
+
+func newTerminal(out, err io.Writer, quiet bool) *terminal {
+	t := &terminal{out: out, err: err, quiet: quiet, folder: dipexec.NewFolder(dipexec.FoldOptions{})}
+	noColour := os.Getenv("NO_COLOR") != ""
+	t.outColour = isTerminal(out) && !noColour
+	t.errColour = isTerminal(err) && !noColour
+	t.live = isTerminal(err) && os.Getenv("TERM") != "dumb"
+	t.width = func() int {
+		if f, ok := err.(*os.File); ok {
+			if width, _, sizeErr := term.GetSize(int(f.Fd())); sizeErr == nil && width > 0 {
+				return width
+			}
+		}
+		return 80
+	}
+	return t
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// show reads the subscription to its end. It answers the error of a write that failed: whoever read our output is gone.
+func (t *terminal) show(sub *dipexec.Subscription) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	batches := make(chan []dipexec.Event)
+	go func() {
+		defer close(batches)
+		for {
+			events, err := sub.Next(ctx)
+			if err != nil {
+				return
+			}
+			select {
+			case batches <- events:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for t.writeError == nil {
+		timer.Reset(t.nextWake(time.Now()))
+		select {
+		case events, ok := <-batches:
+			if !ok {
+				t.print(t.folder.Flush(time.Now().Add(time.Hour)))
+				t.erase()
+				return t.writeError
+			}
+			t.take(events)
+		case <-timer.C:
+			t.print(t.folder.Flush(time.Now()))
+		}
+		t.draw()
+	}
+	cancel()
+	for range batches {
+	}
+	return t.writeError
+}
+
+// nextWake is how long show may sleep without an event.
+func (t *terminal) nextWake(now time.Time) time.Duration {
+	wake := time.Hour
+	if t.live && (t.cell != nil || t.pool != "") {
+		wake = redrawEvery
+	}
+	if deadline, ok := t.folder.Deadline(); ok {
+		wake = min(wake, max(0, deadline.Sub(now)))
+	}
+	return wake
+}
+
+// take shows what a batch of events brings.
+func (t *terminal) take(events []dipexec.Event) {
+	now := time.Now()
+	for _, event := range events {
+		switch e := event.(type) {
+		case *dipexec.RunStarted:
+			t.started(e, now)
+		case *dipexec.RankState:
+			t.rankState(e)
+		case *dipexec.PoolState:
+			t.poolState(e)
+		case *dipexec.Failure:
+			if t.cell != nil {
+				t.cell.failed++
+			}
+		}
+		t.print(t.folder.Add(event, now))
+		if e, ok := event.(*dipexec.RunFinished); ok {
+			t.finished(e)
+		}
+	}
+}
+
+func (t *terminal) started(e *dipexec.RunStarted, now time.Time) {
+	t.cell = &runStatus{id: e.Run, title: e.Title, target: e.Target, started: now, busy: map[int]bool{}}
+	if e.Cell != nil {
+		t.cell.cell = *e.Cell
+	}
+	if !t.quiet {
+		t.say(t.dim("── " + t.cell.label() + " · " + where(e.Target)))
+	}
+}
+
+// where says in words what a target is.
+func where(target string) string {
+	switch {
+	case target == "remote":
+		return "all ranks"
+	case strings.HasPrefix(target, "ranks:"):
+		return "ranks " + strings.TrimPrefix(target, "ranks:")
+	}
+	return target
+}
+
+func (r *runStatus) label() string {
+	label := fmt.Sprintf("cell %d", r.cell)
+	if r.title != "" {
+		label += " " + r.title
+	}
+	return label
+}
+
+func (t *terminal) rankState(e *dipexec.RankState) {
+	if t.cell == nil || e.Run != t.cell.id {
+		return
+	}
+	who := -1
+	if e.Rank != nil {
+		who = *e.Rank
+	}
+	switch e.State {
+	case "busy":
+		t.cell.busy[who] = true
+		if who >= 0 {
+			t.cell.ranks++
+		}
+	case "ready", "dead", "stopped":
+		delete(t.cell.busy, who)
+	}
+}
+
+func (t *terminal) poolState(e *dipexec.PoolState) {
+	t.pool = ""
+	if e.State == "starting" {
+		t.pool = fmt.Sprintf("starting %s", plural(e.Size, "rank"))
+	}
+}
+
+func (t *terminal) finished(e *dipexec.RunFinished) {
+	run := t.cell
+	if run == nil || run.id != e.Run {
+		return
+	}
+	t.cell = nil
+	if t.quiet && e.Status == dipexec.StatusOK {
+		return
+	}
+	took := seconds(time.Duration(e.Seconds * float64(time.Second)))
+	switch {
+	case e.Status == dipexec.StatusOK && run.ranks > 0:
+		t.say(t.colour(32, "✓") + t.dim(fmt.Sprintf(" %s · %s", plural(run.ranks, "rank"), took)))
+	case e.Status == dipexec.StatusOK:
+		t.say(t.colour(32, "✓") + t.dim(" "+took))
+	default:
+		// The reason, if there is one, has been shown as a notice by the folder.
+		t.say(t.colour(31, "✗") + fmt.Sprintf(" %s: %s after %s", run.label(), statusWord(e.Status, run), took))
+	}
+}
+
+func statusWord(status dipexec.Status, run *runStatus) string {
+	switch status {
+	case dipexec.StatusError:
+		if run.ranks > 1 {
+			return fmt.Sprintf("failed on %d of %d ranks", run.failed, run.ranks)
+		}
+		return "failed"
+	case dipexec.StatusDied:
+		return "ended by a death"
+	}
+	return string(status)
+}
+
+// print shows folded items.
+func (t *terminal) print(items []dipexec.Item) {
+	for _, item := range items {
+		w, colour := t.out, t.outColour
+		if item.Kind == dipexec.ItemFailure || item.Kind == dipexec.ItemNotice || item.Stream == "stderr" {
+			w, colour = t.err, t.errColour
+		}
+		text := item.Text
+		// What a program prints is its own; colours that Python's traceback brings are for terminals only.
+		if !colour && item.Kind != dipexec.ItemLine {
+			text = ansi.Strip(text)
+		}
+		t.write(w, indent(item.Prefix, text)+"\n")
+	}
+}
+
+// indent puts the prefix before the first line of text, and blanks of the same width before the others.
+func indent(prefix, text string) string {
+	if prefix == "" || !strings.Contains(text, "\n") {
+		return prefix + text
+	}
+	return prefix + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", ansi.StringWidth(prefix)))
+}
+
+// say writes a line of dipls' own.
+func (t *terminal) say(line string) { t.write(t.err, line+"\n") }
+
+// write takes the live region away first, so that it always stands below everything else.
+func (t *terminal) write(w io.Writer, s string) {
+	if t.writeError != nil {
+		return
+	}
+	t.erase()
+	if _, err := io.WriteString(w, s); err != nil && !errors.Is(err, os.ErrClosed) {
+		t.writeError = err
+	}
+}
+
+// erase removes the live region from the screen.
+func (t *terminal) erase() {
+	if t.drawn == 0 {
+		return
+	}
+	fmt.Fprintf(t.err, "\x1b[%dA\r\x1b[J", t.drawn)
+	t.drawn = 0
+}
+
+// draw puts the live region on the screen: unfinished lines, then the status line. One write, so that it does not flicker.
+func (t *terminal) draw() {
+	if !t.live {
+		return
+	}
+	lines := t.liveLines()
+	if len(lines) == 0 && t.drawn == 0 {
+		return
+	}
+	var frame bytes.Buffer
+	if t.drawn > 0 {
+		fmt.Fprintf(&frame, "\x1b[%dA\r\x1b[J", t.drawn)
+	}
+	width := t.width()
+	for _, line := range lines {
+		// One column stays free: a full line would wrap on some terminals, and the cursor would come back too low.
+		frame.WriteString(ansi.Truncate(line, width-1, "…"))
+		frame.WriteString("\x1b[0m\n")
+	}
+	t.drawn = len(lines)
+	if _, err := t.err.Write(frame.Bytes()); err != nil {
+		t.writeError = err
+	}
+}
+
+func (t *terminal) liveLines() []string {
+	var lines []string
+	unfinished := t.folder.Live()
+	for i, line := range unfinished {
+		if i == maxLiveLines {
+			lines = append(lines, t.dim(fmt.Sprintf("… %d more unfinished lines", len(unfinished)-i)))
+			break
+		}
+		lines = append(lines, line.Prefix+line.Text)
+	}
+	if status := t.statusLine(time.Now()); status != "" {
+		lines = append(lines, status)
+	}
+	return lines
+}
+
+func (t *terminal) statusLine(now time.Time) string {
+	t.spin++
+	spinner := string([]rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")[t.spin%10])
+	switch {
+	case t.cell != nil:
+		busy := t.cell.stillBusy()
+		if t.pool != "" {
+			busy = t.pool
+		}
+		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, t.cell.label(), busy, seconds(now.Sub(t.cell.started))))
+	case t.pool != "":
+		return t.dim(spinner + " " + t.pool)
+	}
+	return ""
+}
+
+// stillBusy names the ranks that a run waits for.
+func (r *runStatus) stillBusy() string {
+	if r.busy[-1] {
+		return "local"
+	}
+	if len(r.busy) == 0 {
+		return where(r.target)
+	}
+	var ranks []int
+	for rank := range r.busy {
+		ranks = append(ranks, rank)
+	}
+	return fmt.Sprintf("%s of %d running", dipexec.FormatRanks(ranks), r.ranks)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// seconds writes a duration as a person would: 0.03 s, 1.2 s, 12 s, 3 min 05 s.
+func seconds(d time.Duration) string {
+	switch s := d.Seconds(); {
+	case s < 0.1:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case s < 10:
+		return fmt.Sprintf("%.1f s", s)
+	case s < 60:
+		return fmt.Sprintf("%.0f s", s)
+	default:
+		return fmt.Sprintf("%d min %02d s", int(s)/60, int(s)%60)
+	}
+}
+
+func (t *terminal) dim(s string) string { return t.colour(2, s) }
+
+func (t *terminal) colour(code int, s string) string {
+	if !t.errColour {
+		return s
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, s)
+}
