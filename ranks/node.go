@@ -96,6 +96,7 @@ type Node struct {
 	loaded  *wire.PreloadReply
 
 	localSem semaphore // held while the local namespace starts
+	spawnSem semaphore // held while a spawn_request is unanswered: the node takes one at a time
 
 	mu         sync.Mutex
 	closing    bool                // no process is registered any more
@@ -153,6 +154,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		done:     make(chan struct{}),
 		preload:  make(semaphore, 1),
 		localSem: make(semaphore, 1),
+		spawnSem: make(semaphore, 1),
 		procs:    make(map[string]*Process),
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
@@ -179,10 +181,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		proc.cmd.Process.Kill()
 		<-n.done
-		if errors.Is(err, errLinkEnded) {
-			err = n.exit
-		}
-		return nil, fmt.Errorf("start the node: %w", err)
+		return nil, fmt.Errorf("start the node: %w", n.explain(err))
 	}
 	n.info = Info{Python: o.Python, Version: hello.Python, Packages: hello.Packages}
 	return n, nil
@@ -286,17 +285,19 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 		return nil, err
 	}
 	reply := new(wire.SpawnReply)
-	err := n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
+	err := n.spawnSem.acquire(ctx)
+	if err != nil {
+		n.discard(procs)
+		return nil, err
+	}
+	defer n.spawnSem.release()
+	err = n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
 	if err == nil && len(reply.Processes) != len(procs) {
 		err = fmt.Errorf("node: started %d processes instead of %d", len(reply.Processes), len(procs))
 	}
 	if err != nil {
 		n.discard(procs)
-		if errors.Is(err, errLinkEnded) {
-			<-n.exited
-			err = n.exit
-		}
-		return nil, err
+		return nil, n.explain(err)
 	}
 	byName := make(map[string]wire.SpawnedProcess, len(procs))
 	for _, s := range reply.Processes {
@@ -308,6 +309,18 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 		p.mu.Unlock()
 	}
 	return reply, nil
+}
+
+// explain replaces the end of the conversation by the end of the node.
+func (n *Node) explain(err error) error {
+	if !errors.Is(err, errLinkEnded) {
+		return err
+	}
+	<-n.exited
+	if n.exit.Asked {
+		return ErrClosed
+	}
+	return n.exit
 }
 
 // register makes processes known to the node.
@@ -445,8 +458,8 @@ func (n *Node) supervise() {
 }
 
 // Close ends the node with everything it runs and removes its runtime directory. When ctx ends, what still lives is
-// killed at once. The error says what could not be ended. Every call waits until nothing is left, or for ctx and a
-// moment more.
+// killed at once. Every call waits until nothing is left; only a handler that does not return can make it give up,
+// with an error.
 func (n *Node) Close(ctx context.Context) error {
 	n.mu.Lock()
 	n.shut(ErrClosed)
@@ -455,20 +468,10 @@ func (n *Node) Close(ctx context.Context) error {
 
 	err := n.end(ctx, procs, n.opts.Ladder)
 	n.endNode(ctx)
-
-	timer := time.NewTimer(n.opts.Ladder.Kill)
-	defer timer.Stop()
-	select {
-	case <-n.done:
-		return err
-	case <-ctx.Done():
+	if waitAll(context.WithoutCancel(ctx), n.opts.Ladder.last(), n.done) {
+		return nil // whatever would not end, ended with the node
 	}
-	select {
-	case <-n.done:
-		return err
-	case <-timer.C:
-		return errors.Join(err, fmt.Errorf("node (pid %d) ended, but a handler of its processes did not return", n.PID()))
-	}
+	return errors.Join(err, fmt.Errorf("node (pid %d) has ended, but a handler of its processes does not return", n.PID()))
 }
 
 // endNode ends the node's process: it is asked, then terminated, then killed.

@@ -3,7 +3,6 @@ package ranks
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -127,13 +126,8 @@ func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
 	if n.info.Packages["torch"] == "" {
 		modules = modules[1:]
 	}
-	err := n.link.call(ctx, wire.TypePreloadRequest, wire.PreloadRequest{Modules: modules}, reply)
-	if errors.Is(err, errLinkEnded) {
-		<-n.exited
-		return nil, n.exit
-	}
-	if err != nil {
-		return nil, err
+	if err := n.link.call(ctx, wire.TypePreloadRequest, wire.PreloadRequest{Modules: modules}, reply); err != nil {
+		return nil, n.explain(err)
 	}
 	n.loaded = reply
 	return reply, nil

@@ -1,25 +1,195 @@
 package ranks
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"dipls/ranks/fakerank"
+	"dipls/ranks/wire"
 )
-
-func serverMain() {}
 
 func TestPool(t *testing.T) {
 	n := startFake(t, fakerank.Config{})
 	p := startPool(t, n, 3)
 	for i, r := range p.Ranks() {
-		got := execute(t, r, "rank\nprint hello\nresult 42")
-		if want := fmt.Sprintf("%d\nhello\n", i); got.output() != want {
-			t.Errorf("rank %d printed %q, want %q", i, got.output(), want)
+		if got, want := execute(t, r, "rank").output(), fmt.Sprintln(i); got != want {
+			t.Errorf("rank %d printed %q, want %q", i, got, want)
 		}
-		if got.reply == nil || got.reply.Status.Status != "ok" {
-			t.Errorf("rank %d: reply %+v, error %v", i, got.reply, got.err)
+		if rank, ok := r.Rank(); rank != i || !ok || r.Name() != fmt.Sprint("rank ", i) || r.Device() != "cpu" {
+			t.Errorf("rank %d is %d, %v, %q, %q", i, rank, ok, r.Name(), r.Device())
 		}
 	}
-	t.Log(p.Notices(), n.Info())
+	if p.Size() != 3 || p.Backend() != "gloo" || p.State() != Ready || p.Err() != nil {
+		t.Errorf("size %d, backend %q, %v, %v", p.Size(), p.Backend(), p.State(), p.Err())
+	}
+	if diff := strings.Join(p.Notices(), "\n"); diff != "no GPU: 3 CPU ranks over gloo" {
+		t.Errorf("notices %q", p.Notices())
+	}
+	if err := p.Shutdown(testContext(t), DefaultLadder); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, "the end of the pool", p.Done())
+	if p.State() != Stopped || p.Err() != nil {
+		t.Errorf("after Shutdown: %v, %v", p.State(), p.Err())
+	}
+
+	next := startPool(t, n, 2)
+	if got := execute(t, next.Ranks()[1], "rank").output(); got != "1\n" {
+		t.Errorf("the next pool's rank 1 printed %q", got)
+	}
+}
+
+func TestPoolEnvironment(t *testing.T) {
+	t.Setenv("OMP_NUM_THREADS", "3")
+	gpus := []GPU{{Index: 3, ID: "GPU-three"}, {Index: 1, ID: "GPU-one"}}
+	n := startFake(t, fakerank.Config{})
+	p, err := n.StartPool(testContext(t), PoolSpec{Ranks: 2, GPUs: gpus})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+		"CUDA_VISIBLE_DEVICES": "GPU-three,GPU-one", "OMP_NUM_THREADS": "3",
+	} {
+		if got := execute(t, p.Ranks()[1], "env "+name).output(); got != want+"\n" {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if len(p.Notices()) != 0 {
+		t.Errorf("notices %q", p.Notices())
+	}
+	if env := rankEnv([]string{"A=b"}, PoolSpec{Ranks: 1}, 0); env["OMP_NUM_THREADS"] != "1" || env["CUDA_VISIBLE_DEVICES"] != "" {
+		t.Errorf("environment of a CPU rank: %v", env)
+	}
+}
+
+func TestPoolNotices(t *testing.T) {
+	n := startFake(t, fakerank.Config{ForkUnsafe: "pandas started a thread", PreloadFailed: []string{"nosuch"}})
+	got := startPool(t, n, 1).Notices()
+	want := []string{
+		"no GPU: 1 CPU rank over gloo",
+		"could not preload nosuch: ModuleNotFoundError: No module named 'nosuch'",
+		"spawned, not forked: pandas started a thread",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("notices %q, want %q", got, want)
+	}
+}
+
+// A pool that cannot start leaves nothing, and the next one can.
+func TestPoolStartFails(t *testing.T) {
+	for _, processes := range []bool{false, true} {
+		for _, test := range []struct {
+			name   string
+			config fakerank.Config
+			want   string
+		}{
+			{"join error", fakerank.Config{JoinError: map[int]string{1: "no route to rank 0"}}, "start 3 ranks: rank 1: hello failed: RuntimeError: no route to rank 0"},
+			{"join exit", fakerank.Config{JoinExit: map[int]int{2: 7}, JoinPrint: "oh"}, "start 3 ranks: rank 2 exited with code 7 (os._exit?)"},
+			{"join hangs", fakerank.Config{JoinHang: []int{0, 2}}, "start 3 ranks: ranks 0, 2 are not ready: it took longer than "},
+			{"spawn error", fakerank.Config{SpawnError: "too many processes"}, "start 3 ranks: node: spawn_request failed: OSError: too many processes"},
+		} {
+			t.Run(fmt.Sprintf("%s/%v", test.name, processes), func(t *testing.T) {
+				test.config.Processes = processes
+				n := startFake(t, test.config)
+				timeout := testTimeout
+				if test.config.JoinHang != nil {
+					timeout = 2 * time.Second
+				}
+				p, err := n.StartPool(testContext(t), PoolSpec{Ranks: 3, Timeout: timeout})
+				if err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Fatalf("pool %v, error %v, want %s", p, err, test.want)
+				}
+				n.mu.Lock()
+				left := len(n.procs)
+				n.mu.Unlock()
+				if left > 0 {
+					t.Errorf("%d processes left", left)
+				}
+				if test.config.SpawnError == "" {
+					if _, err := n.Local(testContext(t)); err != nil {
+						t.Errorf("the node is of no use any more: %v", err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestPoolStartCancelled(t *testing.T) {
+	n := startFake(t, fakerank.Config{JoinHang: []int{0}, Processes: true})
+	ctx, cancel := context.WithCancel(testContext(t))
+	go func() {
+		// As soon as the ranks have come to life.
+		for {
+			n.mu.Lock()
+			p := n.procs["r0-1"]
+			n.mu.Unlock()
+			if p != nil && p.PID() != 0 {
+				cancel()
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if _, err := n.StartPool(ctx, PoolSpec{Ranks: 2}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStartPoolAndClose(t *testing.T) {
+	for i := range 10 {
+		n := startFake(t, fakerank.Config{})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				p, err := n.StartPool(testContext(t), PoolSpec{Ranks: 4})
+				if err == nil {
+					waitFor(t, "the pool's end", p.Done())
+				}
+			})
+		}
+		wg.Go(func() {
+			p, err := n.Local(testContext(t))
+			if err == nil {
+				waitFor(t, "the local namespace's end", p.Done())
+			}
+		})
+		time.Sleep(time.Duration(i) * 3 * time.Millisecond) // any moment will do
+		closeNode(t, n)
+		wg.Wait()
+		if _, err := n.StartPool(testContext(t), PoolSpec{Ranks: 1}); !errors.Is(err, ErrClosed) {
+			t.Errorf("StartPool after Close: %v", err)
+		}
+	}
+}
+
+func TestManyRanks(t *testing.T) {
+	size := 1024
+	if testing.Short() {
+		size = 64
+	}
+	n := startFake(t, fakerank.Config{})
+	begin := time.Now()
+	p := startPool(t, n, size)
+	t.Logf("%d ranks in %v", size, time.Since(begin))
+	req := Prepare(wire.ExecuteRequest{Code: "rank"})
+	runs := make([]*run, size)
+	begin = time.Now()
+	for i, r := range p.Ranks() {
+		runs[i] = newRun()
+		r.ExecutePrepared(req, runs[i])
+	}
+	for i, x := range runs {
+		if got := x.wait(t).output(); got != fmt.Sprintln(i) {
+			t.Fatalf("rank %d printed %q", i, got)
+		}
+	}
+	t.Logf("dispatch in %v", time.Since(begin))
 }

@@ -2,6 +2,8 @@
 
 package ranks
 
+import "errors"
+
 // maxSocketPath is the size of sun_path less its terminating zero, on the BSDs and macOS.
 const maxSocketPath = 103
 
@@ -9,6 +11,8 @@ const maxSocketPath = 103
 func AdoptOrphans() error { return nil }
 
 // killProcess cannot tell a process from a later one with its number here, so it leaves it to the node.
-func killProcess(pid int, startTime uint64) (gone bool, err error) { return true, nil }
+func killProcess(pid int, startTime uint64) (gone bool, err error) {
+	return pid <= 1 || startTime == 0, errors.ErrUnsupported
+}
 
 func reapOrphans(groups map[int]bool) {}

@@ -469,7 +469,7 @@ func (p *Process) linkEnded(cause error) {
 	}
 	if e == nil {
 		e = new(ending)
-		killProcess(p.PID(), p.StartTime())
+		p.destroy(time.Now().Add(wordGrace))
 	}
 	if lost != nil {
 		e = &ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Lost: lost}, tail: e.tail, data: e.data}

@@ -22,6 +22,9 @@ type Ladder struct {
 	Kill      time.Duration // SIGKILL
 }
 
+// last is the time for the last step, which is always taken.
+func (l Ladder) last() time.Duration { return max(l.Kill, time.Second) }
+
 // DefaultLadder is patient enough for a process group to be left in order.
 var DefaultLadder = Ladder{Ask: 5 * time.Second, Interrupt: 2 * time.Second, Terminate: 2 * time.Second, Kill: 5 * time.Second}
 
@@ -63,7 +66,7 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 
 	// From here on the caller's patience does not matter: nothing may be left.
 	ctx = context.WithoutCancel(ctx)
-	last := max(l.Kill, 100*time.Millisecond)
+	last := l.last()
 	for _, p := range procs {
 		if !p.State().Final() {
 			n.signal(p, "SIGKILL")
@@ -72,10 +75,11 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 	if waitAll(ctx, last/2, dones(procs)...) {
 		return nil
 	}
-	n.log.Warn("the node does not obey; killing its processes directly")
+	n.log.Warn("the node does not end its processes; killing them directly")
+	deadline := time.Now().Add(last / 2)
 	for _, p := range procs {
-		if !p.State().Final() {
-			killProcess(p.PID(), p.StartTime())
+		if !p.State().Final() && p.destroy(deadline) {
+			p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Signal: "SIGKILL"}})
 		}
 	}
 	if waitAll(ctx, last/2, dones(procs)...) {
@@ -146,23 +150,26 @@ func killSurvivors(procs []*Process, log *zap.Logger) {
 	groups := make(map[int]bool)
 	deadline := time.Now().Add(wordGrace)
 	for _, p := range procs {
-		pid, start := p.PID(), p.StartTime()
-		if pid > 1 {
+		if pid := p.PID(); pid > 1 {
 			groups[pid] = true // every process leads a group of its own
 		}
-		for {
-			gone, err := killProcess(pid, start)
-			if gone {
-				break
-			}
-			if err != nil || time.Now().After(deadline) {
-				log.Warn("cannot end a process", zap.String("process", p.name), zap.Int("pid", pid), zap.Error(err))
-				break
-			}
-			time.Sleep(time.Millisecond)
+		if !p.destroy(deadline) {
+			log.Warn("cannot end a process", zap.String("process", p.name), zap.Int("pid", p.PID()))
 		}
 	}
 	reapOrphans(groups)
+}
+
+// destroy kills a process without its node's help and reports whether it is gone.
+func (p *Process) destroy(deadline time.Time) bool {
+	pid, start := p.PID(), p.StartTime()
+	for {
+		gone, err := killProcess(pid, start)
+		if gone || err != nil || time.Now().After(deadline) {
+			return gone
+		}
+		time.Sleep(time.Millisecond) // no event tells of the end of a process that is not our child
+	}
 }
 
 func dones(procs []*Process) []<-chan struct{} {

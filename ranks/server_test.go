@@ -1,0 +1,3 @@
+package ranks
+
+func serverMain() {}
