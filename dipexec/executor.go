@@ -17,8 +17,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Process is a process that runs code, as the executor needs it; *[ranks.Process] is one. The calls of its handlers and of
-// its background function do not overlap.
+// Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
 type Process interface {
 	Rank() (n int, ok bool) // ok is false for the local namespace
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
@@ -279,23 +278,23 @@ func (e *Executor) processDied(p Process, err error) {
 	e.Publish(&RankState{Header: headerOf(KindRankState, "", nil, rank), State: stateDead, Reason: err.Error()})
 }
 
-// process returns what the executor knows of a process. A process that takes another's place makes that one forgotten.
-func (e *Executor) process(p Process) *process {
+// process returns what the executor knows of a process, and whether it has just met it. A process that takes another's
+// place makes that one forgotten.
+func (e *Executor) process(p Process) (known *process, fresh bool) {
 	rank := rankOfProcess(p)
 	e.mu.Lock()
-	known := e.procs[rank]
-	if known != nil && known.p == p {
+	old := e.procs[rank]
+	if old != nil && old.p == p {
 		e.mu.Unlock()
-		return known
+		return old, false
 	}
-	fresh := &process{e: e, p: p, rank: rank}
-	e.procs[rank] = fresh
+	known = &process{e: e, p: p, rank: rank}
+	e.procs[rank] = known
 	e.mu.Unlock()
-	if known != nil {
-		known.adopt(nil)
+	if old != nil {
+		old.adopt(nil)
 	}
-	p.SetBackground(fresh.background)
-	return fresh
+	return known, true
 }
 
 // ended records the end of a run.

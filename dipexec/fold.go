@@ -507,6 +507,9 @@ func (r *foldRun) arrive(p *foldProc) {
 
 // complete reports whether every rank that takes part has come to the class.
 func (r *foldRun) complete(c *class) bool {
+	if r.id == "" {
+		return false // who else will say it is not known
+	}
 	want := r.showing
 	if c.key.kind == ItemFailure {
 		want = r.taking
@@ -543,11 +546,10 @@ func (r *foldRun) choose(p *foldProc) *class {
 		if q == nil {
 			return c
 		}
-		next := q.queue[0].c
-		if slices.Contains(tried, next) { // each of them waits for the next
-			return c
+		c = q.queue[0].c
+		if slices.Contains(tried, c) { // each of them waits for the next
+			return tried[0]
 		}
-		c = next
 	}
 }
 
@@ -562,17 +564,18 @@ func (c *class) deepen(d deepEntry) {
 // past reports whether the entry is the first one now, or was shown.
 func (d deepEntry) past() bool { return d.number <= d.p.first }
 
-// behind finds a rank that comes to the class soon, but has something else first.
+// behind finds the lowest rank that comes to the class soon, but has something else first.
 func (c *class) behind() *foldProc {
 	for len(c.deep) > 0 && c.deep[0].past() {
 		c.deep = c.deep[1:]
 	}
+	var found *foldProc
 	for _, d := range c.deep[:min(len(c.deep), scan)] {
-		if !d.past() && d.number-d.p.first <= lookahead && d.p.queue[0].c != c {
-			return d.p
+		if !d.past() && d.number-d.p.first <= lookahead && d.p.queue[0].c != c && (found == nil || d.p.rank < found.rank) {
+			found = d.p
 		}
 	}
-	return nil
+	return found
 }
 
 // emit shows the first entries of all ranks that have the class there.
@@ -649,7 +652,7 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	if r.id != "" && (r.ranks == 1 || !failure && r.seen == 1) {
 		return ""
 	}
-	return "[" + formatRanks(ranks) + "] "
+	return "[" + FormatRanks(ranks) + "] "
 }
 
 // signature is the same for failures that are the same.

@@ -1,12 +1,16 @@
 package dipexec
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// formatRanks writes ascending ranks as a rank list: "0,2-4".
-func formatRanks(ranks []int) string {
+// FormatRanks writes ranks as a rank list: "0,2-4".
+func FormatRanks(ranks []int) string {
+	if !slices.IsSorted(ranks) {
+		ranks = slices.Sorted(slices.Values(ranks))
+	}
 	var b strings.Builder
 	for i := 0; i < len(ranks); {
 		j := i
@@ -26,10 +30,10 @@ func formatRanks(ranks []int) string {
 	return b.String()
 }
 
-// nameRanks writes ascending ranks for a sentence: "rank 2", "ranks 0,2-4".
+// nameRanks writes ranks for a sentence: "rank 2", "ranks 0,2-4".
 func nameRanks(ranks []int) string {
 	if len(ranks) == 1 {
-		return "rank " + formatRanks(ranks)
+		return "rank " + FormatRanks(ranks)
 	}
-	return "ranks " + formatRanks(ranks)
+	return "ranks " + FormatRanks(ranks)
 }

@@ -211,9 +211,14 @@ func (r *run) dispatch(procs []Process) []*part {
 	r.left = len(procs)
 	r.mu.Unlock()
 	now := time.Now()
+	var fresh []*part
 	for i, p := range procs {
-		parts[i] = part{r: r, proc: r.e.process(p), started: now}
 		pt := &parts[i]
+		proc, met := r.e.process(p)
+		if met {
+			fresh = append(fresh, pt)
+		}
+		*pt = part{r: r, proc: proc, started: now}
 		pt.head = headerOf("", r.id, &r.req.Cell, pt.proc.rank)
 		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
 		pt.proc.running.Add(1)
@@ -222,6 +227,10 @@ func (r *run) dispatch(procs []Process) []*part {
 		}
 		r.parts = append(r.parts, pt)
 		r.emit(&RankState{Header: pt.header(KindRankState), State: stateBusy})
+	}
+	for _, pt := range fresh { // what it printed before its first run counts as that run's
+		pt.proc.adopt(pt)
+		pt.proc.p.SetBackground(pt.proc.background)
 	}
 	req := ranks.Prepare(wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line})
 	for i, p := range procs {
@@ -414,20 +423,14 @@ func (p *process) adoptLocked(pt *part) {
 func (p *process) background(m *wire.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pt := p.last
-	if pt == nil {
-		if p.gone {
-			return
-		}
-		pt = &part{proc: p, head: headerOf("", "", nil, p.rank)} // it has run nothing yet
-		p.last = pt
+	if p.last != nil {
+		p.last.message(m)
 	}
-	pt.message(m)
 }
 
 // part is what one process does of a run. It is the handler of the execution.
 type part struct {
-	r       *run // nil: what a process prints before its first run
+	r       *run
 	proc    *process
 	head    Header // of its events, without the kind
 	id      string // of the execution; the run's goroutine's
@@ -467,7 +470,7 @@ func (pt *part) message(m *wire.Message) {
 	switch m.Header.MsgType {
 	case wire.TypeStream:
 		var s wire.Stream
-		if err = json.Unmarshal(m.Content, &s); err == nil && len(m.Buffers) > 0 {
+		if s, err = wire.ParseStream(m.Content); err == nil && len(m.Buffers) > 0 {
 			pt.stream(s.Name, m.Buffers[0])
 		}
 	case wire.TypeDisplayData, wire.TypeUpdateDisplayData:
@@ -563,18 +566,16 @@ func (pt *part) exception(f wire.Error) {
 	for _, fr := range f.Frames {
 		ev.Frames = append(ev.Frames, Frame(fr))
 	}
-	if pt.r != nil {
-		ev.Path = pt.r.req.Path
-		for _, fr := range slices.Backward(f.Frames) {
-			if fr.File == ev.Path && ev.Path != "" {
-				ev.Line = fr.Line
-				break
-			}
+	ev.Path = pt.r.req.Path
+	for _, fr := range slices.Backward(f.Frames) {
+		if fr.File == ev.Path && ev.Path != "" {
+			ev.Line = fr.Line
+			break
 		}
-		pt.r.mu.Lock()
-		pt.failure = ev
-		pt.r.mu.Unlock()
 	}
+	pt.r.mu.Lock()
+	pt.failure = ev
+	pt.r.mu.Unlock()
 	pt.emit(ev)
 }
 
@@ -583,10 +584,14 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	elapsed := time.Since(pt.started)
 	ev := &RankState{Header: pt.header(KindRankState), State: stateReady, Seconds: seconds(elapsed)}
 	count := 0
-	if err != nil {
+	var death *ranks.ExitError
+	switch {
+	case errors.As(err, &death):
 		ev.State, ev.Status, ev.Reason = stateDead, StatusDied, err.Error()
 		pt.proc.told.Store(true)
-	} else {
+	case err != nil: // the reply made no sense
+		ev.Status = StatusError
+	default:
 		count = reply.ExecutionCount
 		ev.Status = pt.r.partStatus(reply)
 	}
@@ -597,13 +602,16 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		pt.proc.adoptLocked(pt)
 	}
 	pt.flushText()
+	if err != nil && death == nil {
+		pt.emit(&Log{Header: pt.header(KindLog), Level: LevelError, Text: err.Error()})
+	}
 	pt.emit(ev)
-	if err != nil || pt.proc.gone {
+	if death != nil || pt.proc.gone {
 		pt.closeJournal() // nothing comes any more
 	}
 	pt.proc.mu.Unlock()
 
-	pt.r.ended(pt, ev.Status, elapsed, count, err)
+	pt.r.ended(pt, ev.Status, elapsed, count, death)
 }
 
 // closeJournal gives up the part's files. The caller holds proc.mu.
@@ -632,13 +640,13 @@ func (r *run) partStatus(reply *wire.ExecuteReply) Status {
 }
 
 // ended records the end of a part.
-func (r *run) ended(pt *part, status Status, elapsed time.Duration, count int, death error) {
+func (r *run) ended(pt *part, status Status, elapsed time.Duration, count int, death *ranks.ExitError) {
 	r.mu.Lock()
 	if !pt.ended { // else it was given up
 		pt.ended, pt.status, pt.elapsed, pt.count = true, status, elapsed, count
 		r.left--
 	}
-	if r.death == nil {
+	if death != nil && r.death == nil {
 		r.death = death
 	}
 	tell := r.left == 0 || death != nil

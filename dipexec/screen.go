@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -20,10 +21,19 @@ const (
 type screen struct {
 	rows    []row  // not final, the lowest one last
 	at      int    // the cursor's row; len(rows): below all of them
-	home    bool   // the cursor is at the beginning of a row: the next text replaces what is there
+	home    home   // the cursor is at the beginning of the row, and the next text replaces what is there
 	colours string // colour codes that are on
 	escape  string // the beginning of a control sequence whose end has not come
 }
+
+// home is how the cursor came to the beginning of a row.
+type home uint8
+
+const (
+	away     home = iota // it is not there
+	fed                  // by a line feed
+	returned             // by a carriage return or the like
+)
 
 type row struct {
 	text   string // without the colours that were on at its beginning
@@ -51,7 +61,7 @@ func (s *screen) write(text string, emit func(line string)) {
 			i++
 		}
 		if i > 0 {
-			if i < len(text) && text[i] == '\n' && len(s.rows) == 0 && s.colours == "" && !s.home && i <= maxLine {
+			if i < len(text) && text[i] == '\n' && len(s.rows) == 0 && s.colours == "" && s.home == away && i <= maxLine {
 				emit(visible(text[:i])) // a whole plain line, as most are
 				text = text[i+1:]
 				continue
@@ -65,7 +75,7 @@ func (s *screen) write(text string, emit func(line string)) {
 		case '\n':
 			s.lineFeed(emit)
 		case '\r':
-			s.home = true
+			s.home = returned
 		case '\x1b':
 			if n = s.control(text); n == 0 {
 				s.escape = text
@@ -88,8 +98,8 @@ func (s *screen) put(text string, emit func(string)) {
 		}
 	}
 	r := &s.rows[s.at]
-	if s.home {
-		*r, s.home = row{drawn: true}, false
+	if s.home != away {
+		*r, s.home = row{drawn: s.home == returned}, away
 	}
 	if r.text == "" {
 		r.before = s.colours
@@ -110,13 +120,15 @@ func (s *screen) put(text string, emit func(string)) {
 
 // lineFeed moves the cursor down. A line that was plainly printed at the bottom is final, and so are those above it.
 func (s *screen) lineFeed(emit func(string)) {
-	s.home = false
+	s.home = away
 	if s.at == len(s.rows) {
 		s.rows = append(s.rows, row{before: s.colours, colour: s.colours != ""})
 	}
 	s.at++
 	if s.at == len(s.rows) && !s.rows[s.at-1].drawn || s.at > maxRows {
 		s.emitRows(s.at, emit)
+	} else if s.at < len(s.rows) {
+		s.home = fed
 	}
 }
 
@@ -143,34 +155,49 @@ func (s *screen) emitRows(n int, emit func(string)) {
 	s.at = max(0, s.at-n)
 }
 
-// control obeys the control sequence that text begins with, and returns its length; 0 if its end is missing.
+// control obeys the control sequence that text begins with, and returns its length; 0 if its end has not come. An escape
+// character that begins none is dropped alone.
 func (s *screen) control(text string) int {
 	if len(text) == 1 {
 		return 0
 	}
-	switch text[1] {
-	case '[':
-		for i := 2; i < len(text); i++ {
+	limit := min(len(text), maxEscape)
+	switch c := text[1]; {
+	case c == '[': // up to a byte from @ to ~
+		for i := 2; i < limit; i++ {
 			switch c := text[i]; {
-			case c >= 0x40 && c <= 0x7e:
+			case c >= '@' && c <= '~':
 				s.csi(c, text[2:i], text[:i+1])
 				return i + 1
-			case c < 0x20 || c > 0x7e:
-				return i // not a control sequence after all
+			case c < ' ' || c > '~':
+				return 1
 			}
 		}
-	case ']': // up to BEL or ESC \: a title or a link
-		if i := strings.IndexAny(text, "\a\n"); i >= 0 {
-			return i + 1
+	case c == ']': // up to BEL or ESC \: a title or a link
+		for i := 2; i < limit; i++ {
+			switch {
+			case text[i] == '\a':
+				return i + 1
+			case text[i] == '\n':
+				return 1
+			case text[i] == '\\' && text[i-1] == '\x1b':
+				return i + 1
+			}
 		}
-		if i := strings.Index(text, "\x1b\\"); i >= 0 {
-			return i + 2
+	case c >= ' ' && c <= '~': // ESC ( B and the like
+		for i := 1; i < limit; i++ {
+			switch c := text[i]; {
+			case c >= '0' && c <= '~':
+				return i + 1
+			case c < ' ' || c > '~':
+				return 1
+			}
 		}
 	default:
-		return 2
+		return 1
 	}
-	if len(text) > maxEscape {
-		return len(text)
+	if limit == maxEscape {
+		return 1
 	}
 	return 0
 }
@@ -185,15 +212,25 @@ func (s *screen) csi(final byte, params, all string) {
 	case 'm':
 		s.colour(params, all)
 	case 'A', 'F': // up
+		if s.at < n && len(s.rows) > 0 && len(s.rows) < maxRows {
+			// The row is final already. What is put there must not replace one that is not.
+			s.rows = slices.Insert(s.rows, 0, row{drawn: true})
+		}
 		s.at = max(0, s.at-n)
-		s.home = s.home || final == 'F'
+		if final == 'F' {
+			s.home = returned
+		}
 	case 'B', 'E': // down
 		s.at = min(len(s.rows), s.at+n)
-		s.home = s.home || final == 'E'
+		if final == 'E' {
+			s.home = returned
+		}
 	case 'G': // to a column
-		s.home = s.home || n == 1
+		if n == 1 {
+			s.home = returned
+		}
 	case 'K': // erase to the right, or all
-		if s.at < len(s.rows) && (s.home || params == "2") {
+		if s.at < len(s.rows) && (s.home != away || params == "2") {
 			s.rows[s.at].text, s.rows[s.at].before, s.rows[s.at].colour = "", "", false
 		}
 	}
@@ -209,7 +246,7 @@ func (s *screen) colour(params, all string) {
 	default:
 		s.colours += all
 	}
-	if s.at < len(s.rows) && !s.home && s.rows[s.at].text != "" {
+	if s.at < len(s.rows) && s.home == away && s.rows[s.at].text != "" {
 		s.rows[s.at].text += all
 		s.rows[s.at].colour = s.colours != ""
 	}

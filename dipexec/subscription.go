@@ -170,6 +170,10 @@ func (s *Subscription) tryOffer(ev Event, size int, journal string) (wait time.D
 	}
 	s.tellElided()
 	s.push(queued{ev, size})
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
 	return 0, nil
 }
 
@@ -180,10 +184,6 @@ func (s *Subscription) push(q queued) {
 	}
 	s.queue = append(s.queue, q)
 	s.bytes += q.size
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
 }
 
 // elide leaves an event out. The caller holds mu.

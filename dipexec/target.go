@@ -51,7 +51,11 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 		if len(pool) == 1 {
 			has = "only rank 0"
 		}
-		return nil, fmt.Errorf("there is no %s: the pool has %s", nameRanks(missing), has)
+		be := "is"
+		if len(missing) > 1 {
+			be = "are"
+		}
+		return nil, fmt.Errorf("there %s no %s: the pool has %s", be, nameRanks(missing), has)
 	}
 	ranks := t.Ranks.Of(len(pool))
 	procs := make([]Process, len(ranks))

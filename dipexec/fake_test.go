@@ -1,0 +1,331 @@
+package dipexec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// fakeProcess is a Process whose every answer a test gives by hand.
+type fakeProcess struct {
+	rank       int // -1: the local namespace
+	executions chan *fakeExecution
+
+	mu         sync.Mutex
+	count      int
+	dead       *ranks.ExitError
+	background func(*wire.Message)
+	interrupts []string
+	interrupt  func(id string) // nil: ignored
+}
+
+type fakeExecution struct {
+	p  *fakeProcess
+	id string
+	h  ranks.Handler
+}
+
+func newFakeProcess(rank int) *fakeProcess {
+	return &fakeProcess{rank: rank, executions: make(chan *fakeExecution, 64)}
+}
+
+func (p *fakeProcess) Rank() (int, bool) { return max(p.rank, 0), p.rank >= 0 }
+
+func (p *fakeProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler) string {
+	p.mu.Lock()
+	dead := p.dead
+	p.count++
+	id := fmt.Sprintf("%d-%d", p.rank, p.count)
+	p.mu.Unlock()
+	if dead != nil {
+		h.Done(nil, dead)
+		return ""
+	}
+	p.executions <- &fakeExecution{p, id, h}
+	return id
+}
+
+func (p *fakeProcess) SetBackground(f func(*wire.Message)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.background = f
+}
+
+func (p *fakeProcess) Interrupt(_ context.Context, id string) error {
+	p.mu.Lock()
+	p.interrupts = append(p.interrupts, id)
+	f := p.interrupt
+	p.mu.Unlock()
+	if f != nil {
+		f(id)
+	}
+	return nil
+}
+
+// next waits for an execution.
+func (p *fakeProcess) next() *fakeExecution { return <-p.executions }
+
+// later prints after the last execution has ended.
+func (p *fakeProcess) later(text string) {
+	p.mu.Lock()
+	f := p.background
+	p.mu.Unlock()
+	f(streamMessage("stdout", []byte(text)))
+}
+
+func message(msgType string, content any, buffers ...[]byte) *wire.Message {
+	b, err := json.Marshal(content)
+	if err != nil {
+		panic(err)
+	}
+	return &wire.Message{Header: wire.Header{MsgType: msgType}, Content: b, Buffers: buffers}
+}
+
+func streamMessage(name string, b []byte) *wire.Message {
+	return message(wire.TypeStream, wire.Stream{Name: name}, b)
+}
+
+func (x *fakeExecution) print(text string)  { x.h.Message(streamMessage("stdout", []byte(text))) }
+func (x *fakeExecution) stderr(text string) { x.h.Message(streamMessage("stderr", []byte(text))) }
+
+func (x *fakeExecution) result(count int, text string) {
+	x.h.Message(message(wire.TypeExecuteResult, wire.Display{Data: plain(text), ExecutionCount: count}))
+}
+
+func (x *fakeExecution) display(d wire.Display) { x.h.Message(message(wire.TypeDisplayData, d)) }
+
+func plain(text string) map[string]json.RawMessage {
+	b, _ := json.Marshal(text)
+	return map[string]json.RawMessage{"text/plain": b}
+}
+
+func (x *fakeExecution) ok() {
+	x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "ok"}, ExecutionCount: 7}, nil)
+}
+
+func (x *fakeExecution) fail(ename, evalue string, frames ...wire.Frame) {
+	x.h.Message(message(wire.TypeError, wire.Error{EName: ename, EValue: evalue, Traceback: []string{ename + ": " + evalue}, Frames: frames}))
+	x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "error", EName: ename, EValue: evalue}}, nil)
+}
+
+func (x *fakeExecution) die() {
+	rank := x.p.rank
+	err := &ranks.ExitError{Name: fmt.Sprintf("rank %d", rank), Rank: &rank, Signal: "SIGKILL"}
+	x.p.mu.Lock()
+	x.p.dead = err
+	x.p.mu.Unlock()
+	x.h.Done(nil, err)
+}
+
+// fakePool is a Pool of fake processes.
+type fakePool struct {
+	local *fakeProcess
+	ranks []*fakeProcess
+	err   error
+	gate  chan struct{} // Ranks waits for it, unless nil
+}
+
+func newFakePool(size int) *fakePool {
+	p := &fakePool{local: newFakeProcess(-1)}
+	for i := range size {
+		p.ranks = append(p.ranks, newFakeProcess(i))
+	}
+	return p
+}
+
+func (p *fakePool) Local(context.Context) (Process, error) { return p.local, nil }
+
+func (p *fakePool) Ranks(ctx context.Context) ([]Process, error) {
+	if p.gate != nil {
+		select {
+		case <-p.gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	var procs []Process
+	for _, r := range p.ranks {
+		procs = append(procs, r)
+	}
+	return procs, nil
+}
+
+// recorder reads a subscription and keeps what it got.
+type recorder struct {
+	sub  *Subscription
+	done chan struct{}
+
+	mu      sync.Mutex
+	events  []Event
+	arrived chan struct{} // closed and replaced at every arrival
+}
+
+func record(sub *Subscription) *recorder {
+	r := &recorder{sub: sub, done: make(chan struct{}), arrived: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		for {
+			evs, err := sub.Next(context.Background())
+			if err != nil {
+				return
+			}
+			r.mu.Lock()
+			r.events = append(r.events, evs...)
+			close(r.arrived)
+			r.arrived = make(chan struct{})
+			r.mu.Unlock()
+		}
+	}()
+	return r
+}
+
+// await waits until an event is there for which f answers true.
+func (r *recorder) await(t *testing.T, what string, f func(Event) bool) {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		r.mu.Lock()
+		found := slices.ContainsFunc(r.events, f)
+		arrived := r.arrived
+		r.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-arrived:
+		case <-timeout:
+			t.Fatalf("no %s among\n%s", what, strings.Join(r.lines(), "\n"))
+		}
+	}
+}
+
+func (r *recorder) all() []Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}
+
+// lines describes the events, one a line.
+func (r *recorder) lines() []string { return describe(r.all()) }
+
+func describe(events []Event) []string {
+	var lines []string
+	for _, e := range events {
+		h := e.Head()
+		s := string(h.Kind)
+		if who := h.Who(); who != "" {
+			s += " " + who
+		}
+		switch e := e.(type) {
+		case *RunStarted:
+			s += " " + e.Target + " see " + e.See
+		case *Stream:
+			s += fmt.Sprintf(" %s %q", e.Name, e.Text)
+		case *Display:
+			s += " " + richText(e.Data, nil)
+		case *Result:
+			s += fmt.Sprintf(" %d %s", e.ExecutionCount, richText(e.Data, nil))
+		case *Failure:
+			s += fmt.Sprintf(" %s: %s line %d", e.EName, e.EValue, e.Line)
+		case *RankState:
+			s += " " + e.State
+			if e.Status != "" {
+				s += " " + string(e.Status)
+			}
+			if e.Reason != "" {
+				s += ": " + e.Reason
+			}
+		case *PoolState:
+			s += " " + e.State
+		case *RunFinished:
+			s += " " + string(e.Status)
+			if e.Reason != "" {
+				s += ": " + e.Reason
+			}
+		case *Log:
+			s += " " + string(e.Level) + ": " + e.Text
+		}
+		lines = append(lines, s)
+	}
+	return lines
+}
+
+func isKind(k Kind) func(Event) bool { return func(e Event) bool { return e.Head().Kind == k } }
+
+// start starts an executor that the test's end closes.
+func start(t *testing.T, o Options) (*Executor, *recorder) {
+	t.Helper()
+	e := New(o)
+	rec := record(e.Subscribe())
+	t.Cleanup(func() {
+		e.Close(context.Background())
+		<-rec.done
+	})
+	return e, rec
+}
+
+func mustStart(t *testing.T, e *Executor, req Request) string {
+	t.Helper()
+	id, err := e.Start(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func mustWait(t *testing.T, e *Executor, id string) Report {
+	t.Helper()
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	r, err := e.Wait(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func target(t *testing.T, s string) cells.Target {
+	t.Helper()
+	tg, err := cells.ParseTarget(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tg
+}
+
+func sameLines(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// drain reads what a subscription has.
+func drain(t *testing.T, sub *Subscription) []Event {
+	t.Helper()
+	var events []Event
+	for {
+		evs, err := sub.Next(context.Background())
+		if errors.Is(err, io.EOF) {
+			return events
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, evs...)
+	}
+}

@@ -1,0 +1,463 @@
+package dipexec
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// folding feeds a Folder with one run's events.
+type folding struct {
+	f     *Folder
+	now   time.Time
+	items []Item
+}
+
+// newFolding begins a run on ranks 0 to size-1; size 0 is the local namespace.
+func newFolding(size int, see string) *folding {
+	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
+	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1", Cell: new(1)}, Target: "remote", See: see})
+	for i := range max(size, 1) {
+		f.state(i-1+min(size, 1), stateBusy, "")
+	}
+	return f
+}
+
+func (f *folding) add(e Event) { f.items = append(f.items, f.f.Add(e, f.now)...) }
+
+func (f *folding) state(rank int, state, reason string) {
+	f.add(&RankState{Header: headerOf(KindRankState, "r1", new(1), rank), State: state, Reason: reason})
+}
+
+func (f *folding) print(rank int, s string) { f.add(text(rank, s)) }
+
+func (f *folding) stderr(rank int, s string) {
+	e := text(rank, s)
+	e.Name = "stderr"
+	f.add(e)
+}
+
+func (f *folding) fail(rank int, evalue string) {
+	f.add(&Failure{Header: headerOf(KindError, "r1", new(1), rank), EName: "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue}})
+}
+
+func (f *folding) result(rank int, s string) {
+	f.add(&Result{Header: headerOf(KindResult, "r1", new(1), rank), ExecutionCount: 10, Data: plain(s)})
+}
+
+// sleep lets time pass, with a Flush at every deadline.
+func (f *folding) sleep(d time.Duration) {
+	end := f.now.Add(d)
+	for {
+		t, ok := f.f.Deadline()
+		if !ok || t.After(end) {
+			f.now = end
+			return
+		}
+		f.now = t
+		f.items = append(f.items, f.f.Flush(f.now)...)
+	}
+}
+
+func (f *folding) finish(status Status, reason string) {
+	f.add(&RunFinished{Header: Header{Kind: KindRunFinished, Run: "r1", Cell: new(1)}, Status: status, Reason: reason})
+}
+
+// shown returns what was shown since the last call.
+func (f *folding) shown() []string {
+	var lines []string
+	for _, it := range f.items {
+		lines = append(lines, it.String())
+	}
+	f.items = nil
+	return lines
+}
+
+func (f *folding) live() []string {
+	var lines []string
+	for _, l := range f.f.Live() {
+		lines = append(lines, l.Prefix+l.Text)
+	}
+	return lines
+}
+
+func TestFoldSameLines(t *testing.T) {
+	f := newFolding(4, "all")
+	for rank := range 4 {
+		f.print(rank, "epoch 1\n")
+		if rank < 3 {
+			sameLines(t, f.shown())
+		}
+	}
+	sameLines(t, f.shown(), "[0-3] epoch 1")
+
+	f.print(0, "epoch 2\n")
+	f.print(1, "epoch 2\nwarning\nepoch 3\n")
+	f.print(3, "epoch 2\nepoch 3\n")
+	f.sleep(99 * time.Millisecond)
+	sameLines(t, f.shown())
+	f.sleep(time.Millisecond)
+	sameLines(t, f.shown(), "[0-1,3] epoch 2", "[1] warning", "[1,3] epoch 3")
+	f.print(2, "epoch 2\nepoch 3\n")
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "[2] epoch 2", "[2] epoch 3")
+}
+
+func TestFoldDoesNotWaitForRanksThatAreDone(t *testing.T) {
+	f := newFolding(3, "all")
+	f.state(2, stateReady, "")
+	f.print(0, "a\n")
+	f.print(1, "a\n")
+	sameLines(t, f.shown(), "[0-1] a")
+	f.print(0, "b\n")
+	f.state(1, stateReady, "")
+	sameLines(t, f.shown(), "[0] b")
+}
+
+func TestFoldKeepsTheOrderOfARank(t *testing.T) {
+	f := newFolding(2, "all")
+	f.print(0, "x\ny\n")
+	f.print(1, "y\nx\n")
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "[0] x", "[0-1] y", "[1] x")
+
+	f.print(0, "a\n")
+	f.stderr(0, "b\n")
+	f.stderr(1, "a\n")
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "[0] a", "[0] b", "[1] a")
+}
+
+func TestFoldOneRankSeen(t *testing.T) {
+	f := newFolding(4, "2")
+	for rank := range 4 {
+		f.print(rank, fmt.Sprintf("I am %d\n", rank))
+		f.result(rank, "x")
+		f.fail(rank, fmt.Sprint(rank/2))
+	}
+	f.finish(StatusError, "")
+	sameLines(t, f.shown(), "I am 2", "Out[2:10]: x",
+		"[0-1] Traceback\n[0-1] ValueError: 0",
+		"[2-3] Traceback\n[2-3] ValueError: 1")
+}
+
+func TestFoldLocal(t *testing.T) {
+	f := newFolding(0, "0")
+	f.print(-1, "first\nsecond, not ")
+	sameLines(t, f.shown(), "first")
+	sameLines(t, f.live(), "second, not ")
+	f.print(-1, "yet\n")
+	f.result(-1, "42")
+	f.fail(-1, "local")
+	sameLines(t, f.shown(), "second, not yet", "Out[10]: 42", "Traceback\nValueError: local")
+}
+
+func TestFoldResults(t *testing.T) {
+	f := newFolding(3, "all")
+	for _, rank := range []int{2, 0, 1} {
+		f.print(rank, fmt.Sprintf("pid %d\n", 100+rank))
+		f.result(rank, fmt.Sprintf("value %d", rank))
+	}
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "[0] pid 100", "[1] pid 101", "[2] pid 102",
+		"Out[0:10]: value 0", "Out[1:10]: value 1", "Out[2:10]: value 2")
+}
+
+func TestFoldFailures(t *testing.T) {
+	f := newFolding(4, "0")
+	f.fail(1, "bad")
+	f.fail(3, "bad")
+	f.fail(0, "worse")
+	f.sleep(100 * time.Millisecond) // rank 2 is still at it
+	sameLines(t, f.shown(), "[0] Traceback\n[0] ValueError: worse", "[1,3] Traceback\n[1,3] ValueError: bad")
+	f.fail(2, "bad")
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "[2] ValueError: bad (as on rank 1)")
+}
+
+func TestFoldQuiet(t *testing.T) {
+	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
+	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
+	f.state(0, stateBusy, "")
+	f.print(0, "noise\n")
+	f.result(0, "noise")
+	f.fail(0, "heard")
+	f.finish(StatusError, "")
+	sameLines(t, f.shown(), "Traceback\nValueError: heard")
+}
+
+func TestFoldDeath(t *testing.T) {
+	f := newFolding(3, "all")
+	f.print(1, "last words\nwithout end")
+	f.state(1, stateDead, "rank 1 was killed by SIGKILL (out of memory?)")
+	f.finish(StatusDied, "rank 1 was killed by SIGKILL (out of memory?)")
+	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL (out of memory?)")
+}
+
+func TestFoldReasonAndLateOutput(t *testing.T) {
+	f := newFolding(2, "0")
+	f.print(0, "on time\n")
+	f.finish(StatusInterrupted, "timed out after 30s")
+	f.print(0, "late\n")
+	f.print(1, "late but unseen\n")
+	f.add(NewLog(LevelInfo, "a sentence"))
+	sameLines(t, f.shown(), "on time", "timed out after 30s", "late", "a sentence")
+	for i := range 2 * keptRuns { // memory is bounded
+		h := Header{Run: fmt.Sprint(i)}
+		f.add(&RunStarted{Header: h, See: "0"})
+		f.add(&RunFinished{Header: h, Status: StatusOK})
+	}
+	if n := len(f.f.runs); n > keptRuns+1 {
+		t.Errorf("%d runs are kept", n)
+	}
+}
+
+// tqdm 4's own bytes.
+const (
+	tqdmBar   = "\r  0%|    | 0/3 [00:00<?, ?it/s]\r 33%|3| 1/3 [00:00<00:00]\r 67%|#3| 2/3 [00:00<00:00]\r100%|##| 3/3 [00:00<00:00]\n"
+	tqdmInner = "\n\ri:   0%| | 0/2\x1b[A\n\ri:  50%|5| 1/2\x1b[A\n\ri: 100%|#| 2/2\x1b[A\n\r              \x1b[A"
+)
+
+func TestFoldProgressBars(t *testing.T) {
+	f := newFolding(2, "all")
+	for i := range len(tqdmBar) - 1 {
+		f.stderr(0, tqdmBar[i:i+1])
+		f.sleep(time.Second)
+	}
+	f.stderr(1, "\r 33%|3| 1/3 [00:00<00:00]")
+	sameLines(t, f.shown())
+	sameLines(t, f.live(), "[0] 100%|##| 3/3 [00:00<00:00]", "[1]  33%|3| 1/3 [00:00<00:00]")
+	f.stderr(1, "\r100%|##| 3/3 [00:00<00:00]")
+	sameLines(t, f.live(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
+	f.stderr(0, "\n")
+	f.stderr(1, "\n")
+	f.sleep(100 * time.Millisecond)
+	sameLines(t, f.shown(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
+	sameLines(t, f.live())
+}
+
+func TestFoldNestedProgressBars(t *testing.T) {
+	f := newFolding(1, "0")
+	f.stderr(0, "\ro:   0%| | 0/2"+tqdmInner+"\ro:  50%|5| 1/2")
+	f.sleep(time.Second)
+	f.stderr(0, "\n\ri:   0%| | 0/2")
+	sameLines(t, f.live(), "o:  50%|5| 1/2", "i:   0%| | 0/2")
+	f.stderr(0, "\x1b[A")
+	f.sleep(time.Second)
+	f.stderr(0, tqdmInner)
+	sameLines(t, f.shown())
+	f.stderr(0, "\ro: 100%|#| 2/2\nafter\n")
+	f.finish(StatusOK, "")
+	sameLines(t, f.shown(), "o: 100%|#| 2/2", "after")
+}
+
+func TestScreen(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"a\nb\n", "a|b"},
+		{"a\r\nb\r\n", "a|b"},
+		{"\n\nx", "||x"},
+		{"abc\rx\n", "x"},
+		{"abc\r\x1b[Kx\n", "x"},
+		{"abc\x1b[2K\rx\n", "x"},
+		{"abc\x1b[1Gx\n", "x"},
+		{"bar\r    \r\n", ""},
+		{"\x1b[31mred\nstill\x1b[0m not\n", "\x1b[31mred\x1b[0m|\x1b[31mstill\x1b[0m not"},
+		{"\x1b[1mbold\n\x1b[0m", "\x1b[1mbold\x1b[0m"},
+		{"\x1b[31m\x1b[0mplain\n", "plain"},
+		{"\x1b]0;title\atext\x1b[?25l\n", "text"},
+		{"\x1b[2J\x1b[Hclear\n", "clear"},
+		{"nul\x00 esc\x1bc del\x7f \u0085\n", "nul␀ esc del␡ �"},
+		{"back\b\b\b\b\rforth\n", "forth"},
+		{"1\n\r2\x1b[A\r1b\n\n", "1|1b|2"}, // what was printed plainly is final
+	} {
+		var got []string
+		var s screen
+		emit := func(line string) { got = append(got, line) }
+		s.write(c.in, emit)
+		s.finish(emit)
+		if j := strings.Join(got, "|"); j != c.want {
+			t.Errorf("%q: got %q, want %q", c.in, j, c.want)
+		}
+	}
+}
+
+// Where the text is cut must not matter, what is held must be bounded, and plain text must come out as it is.
+func FuzzScreen(f *testing.F) {
+	for _, s := range []string{tqdmBar, tqdmInner, "a\nb\x1b[31mc\n", "\x1b]0;x\a\x1b[3A\r\x1b[2K", strings.Repeat("\r\n\x1b[A", 50)} {
+		f.Add(s, uint64(0x5555))
+	}
+	f.Fuzz(func(t *testing.T, in string, cuts uint64) {
+		in = strings.ToValidUTF8(in, "?")
+		var whole, pieces []string
+		var s1, s2 screen
+		emit := func(line string) { whole = append(whole, line) }
+		s1.write(in, emit)
+		s1.finish(emit)
+		emit = func(line string) { pieces = append(pieces, line) }
+		begin := 0
+		for i := range in { // at characters only
+			if cuts>>(i%64)&1 == 1 {
+				s2.write(in[begin:i], emit)
+				begin = i
+			}
+			if len(s2.rows) > maxRows+1 || len(s2.colours) > maxColour {
+				t.Fatalf("%d rows, %d bytes of colours", len(s2.rows), len(s2.colours))
+			}
+		}
+		s2.write(in[begin:], emit)
+		s2.finish(emit)
+		if !slices.Equal(whole, pieces) {
+			t.Errorf("whole %q, in pieces %q", whole, pieces)
+		}
+		if visible(in) == strings.ReplaceAll(visible(in), "\u2400", "") && !strings.ContainsFunc(in, func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }) && in != "" && len(in) < maxLine {
+			if len(whole) != 1 || whole[0] != in {
+				t.Errorf("plain %q came out as %q", in, whole)
+			}
+		}
+	})
+}
+
+// Whatever the streams and their timing: a rank's lines come out in its order, none is lost, none comes twice.
+func TestFoldLosesNothing(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		size := 2 + rng.IntN(6)
+		f := newFolding(size, "all")
+		said := make([][]string, size)
+		left := make([]string, size) // what a rank has yet to print
+		words := 1 + rng.IntN(30)
+		for rank := range size {
+			for range rng.IntN(60) {
+				line := fmt.Sprintf("line %d", rng.IntN(words))
+				if rng.IntN(8) == 0 {
+					line = ""
+				}
+				said[rank] = append(said[rank], line)
+				left[rank] += line + "\n"
+			}
+		}
+		for slices.ContainsFunc(left, func(s string) bool { return s != "" }) {
+			rank := rng.IntN(size)
+			n := min(len(left[rank]), rng.IntN(40))
+			f.print(rank, left[rank][:n])
+			left[rank] = left[rank][n:]
+			if rng.IntN(4) == 0 {
+				f.sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
+			}
+			if left[rank] == "" && rng.IntN(2) == 0 {
+				f.state(rank, stateReady, "")
+			}
+		}
+		f.finish(StatusOK, "")
+		got := make([][]string, size)
+		for _, it := range f.items {
+			for _, rank := range it.Ranks {
+				got[rank] = append(got[rank], it.Text)
+			}
+		}
+		for rank := range size {
+			if !slices.Equal(got[rank], said[rank]) {
+				t.Fatalf("seed %d, rank %d: got %q, want %q", seed, rank, got[rank], said[rank])
+			}
+		}
+		if _, ok := f.f.Deadline(); ok || len(f.f.Live()) > 0 {
+			t.Fatalf("seed %d: something is left", seed)
+		}
+	}
+}
+
+// Identical streams, however they are cut and delayed within the window, fold to one.
+func TestFoldIdenticalStreams(t *testing.T) {
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		size := 2 + rng.IntN(6)
+		f := newFolding(size, "all")
+		var want []string
+		stream := ""
+		for range 200 {
+			line := fmt.Sprintf("line %d", rng.IntN(20))
+			want = append(want, fmt.Sprintf("[0-%d] %s", size-1, line))
+			stream += line + "\n"
+		}
+		at := make([]int, size)
+		for begin := 0; begin < len(stream); begin += 100 { // every rank prints the next 100 bytes within the window
+			end := min(begin+100, len(stream))
+			for _, rank := range rng.Perm(size) {
+				f.print(rank, stream[at[rank]:end])
+				at[rank] = end
+				f.now = f.now.Add(time.Millisecond)
+			}
+		}
+		f.finish(StatusOK, "")
+		if got := f.shown(); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: got\n%s", seed, strings.Join(got, "\n"))
+		}
+	}
+}
+
+func TestFoldMemoryIsBounded(t *testing.T) {
+	f := newFolding(2, "all")
+	line := strings.Repeat("x", 1000) + "\n"
+	for range 5000 { // rank 1 says nothing, and no time passes
+		f.print(0, line)
+	}
+	p := f.f.runs[0].procs[0]
+	if p.bytes > maxWaiting || len(f.items) < 3000 {
+		t.Errorf("%d bytes wait, %d lines were shown", p.bytes, len(f.items))
+	}
+	f.print(1, strings.Repeat("y", 10*maxLine))
+	if n := len(p.r.procs[1].screens[0].rows[0].text); n > maxLine {
+		t.Errorf("a line of %d bytes is kept", n)
+	}
+	for i := range 100000 {
+		f.stderr(1, "\n")
+		f.stderr(0, "\n")
+		if i%100 == 0 {
+			f.shown()
+		}
+	}
+	for _, c := range p.r.classes {
+		if len(c.deep) > 4*c.n+2*scan {
+			t.Errorf("%d entries are remembered of a class of %d", len(c.deep), c.n)
+		}
+	}
+}
+
+func BenchmarkFold(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		size  int
+		equal bool
+	}{{"8-same", 8, true}, {"8-different", 8, false}, {"1024-same", 1024, true}, {"1024-different", 1024, false}} {
+		b.Run(c.name, func(b *testing.B) {
+			f := newFolding(c.size, "all")
+			events := make([]*Stream, c.size)
+			n := 0
+			for rank := range c.size {
+				var s strings.Builder
+				for i := range 10 {
+					if c.equal {
+						fmt.Fprintf(&s, "step %d: a line of the usual length, with a loss of 0.12345\n", i)
+					} else {
+						fmt.Fprintf(&s, "rank %d, step %d: a line of the usual length, with a loss of 0.12345\n", rank, i)
+					}
+				}
+				events[rank] = text(rank, s.String())
+				n += len(events[rank].Text)
+			}
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, e := range events {
+					f.add(e)
+				}
+				f.sleep(time.Second)
+				f.items = f.items[:0]
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(c.size*10), "ns/line")
+		})
+	}
+}
