@@ -17,9 +17,9 @@ import sys
 import time
 
 for done in range(0, 101, 5):
-    sys.stderr.write(f"\rrank {rank}: {done:3d} %")
+    print(f"\rrank {rank}: {done:3d} %", end="", file=sys.stderr, flush=True)
     time.sleep(0.02)
-sys.stderr.write("\n")
+print(file=sys.stderr)
 
 # %% A failing rank
 # %%dip --see all

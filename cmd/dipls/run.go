@@ -123,6 +123,9 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		return nil
 	}
 
+	if err := ranks.AdoptOrphans(); err != nil {
+		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
+	}
 	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 8)

@@ -3,10 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 
 // maxLiveLines bounds the progress bars shown at once; the rest are counted.
 const maxLiveLines = 8
+
+// flushAt is how many bytes are collected at most before they are written.
+const flushAt = 64 << 10
 
 // redrawEvery is how often the status line's clock and spinner move.
 const redrawEvery = 100 * time.Millisecond
@@ -36,8 +40,10 @@ type terminal struct {
 	folder     *dipexec.Folder
 	cell       *runStatus
 	pool       string // what the pool is doing while no cell runs, "" if nothing worth telling
-	drawn      int    // lines of the live region on the screen
-	spin       int
+	pending    bytes.Buffer
+	pendingTo  io.Writer
+	drawn      int       // lines of the live region on the screen
+	drawnAt    time.Time // when they were drawn
 	writeError error // the first failure to write: the reader has gone
 }
 
@@ -50,7 +56,8 @@ type runStatus struct {
 	started time.Time
 	busy    map[int]bool // ranks that still run it; -1 is the local namespace
 	ranks   int          // ranks that have taken part
-	failed  int
+	journal string
+	failed  []*dipexec.Failure
 }
 
 func newTerminal(out, err io.Writer, quiet bool) *terminal {
@@ -103,6 +110,7 @@ func (t *terminal) show(sub *dipexec.Subscription) error {
 		case events, ok := <-batches:
 			if !ok {
 				t.print(t.folder.Flush(time.Now().Add(time.Hour)))
+				t.flush()
 				t.erase()
 				return t.writeError
 			}
@@ -110,7 +118,8 @@ func (t *terminal) show(sub *dipexec.Subscription) error {
 		case <-timer.C:
 			t.print(t.folder.Flush(time.Now()))
 		}
-		t.draw()
+		t.flush()
+		t.draw(time.Now())
 	}
 	cancel()
 	for range batches {
@@ -142,8 +151,8 @@ func (t *terminal) take(events []dipexec.Event) {
 		case *dipexec.PoolState:
 			t.poolState(e)
 		case *dipexec.Failure:
-			if t.cell != nil {
-				t.cell.failed++
+			if t.cell != nil && e.Run == t.cell.id {
+				t.cell.failed = append(t.cell.failed, e)
 			}
 		}
 		t.print(t.folder.Add(event, now))
@@ -154,7 +163,7 @@ func (t *terminal) take(events []dipexec.Event) {
 }
 
 func (t *terminal) started(e *dipexec.RunStarted, now time.Time) {
-	t.cell = &runStatus{id: e.Run, title: e.Title, target: e.Target, started: now, busy: map[int]bool{}}
+	t.cell = &runStatus{id: e.Run, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[int]bool{}}
 	if e.Cell != nil {
 		t.cell.cell = *e.Cell
 	}
@@ -224,22 +233,60 @@ func (t *terminal) finished(e *dipexec.RunFinished) {
 	case e.Status == dipexec.StatusOK:
 		t.say(t.colour(32, "✓") + t.dim(" "+took))
 	default:
-		// The reason, if there is one, has been shown as a notice by the folder.
-		t.say(t.colour(31, "✗") + fmt.Sprintf(" %s: %s after %s", run.label(), statusWord(e.Status, run), took))
+		// The traceback or the reason has been shown by now; this line sums it up where the eye rests at the end.
+		t.say(t.colour(31, "✗") + fmt.Sprintf(" %s: %s after %s", run.label(), run.outcome(e.Status), took))
+		if run.journal != "" {
+			t.say(t.dim("  journal: " + run.journal))
+		}
 	}
 }
 
-func statusWord(status dipexec.Status, run *runStatus) string {
-	switch status {
-	case dipexec.StatusError:
-		if run.ranks > 1 {
-			return fmt.Sprintf("failed on %d of %d ranks", run.failed, run.ranks)
-		}
-		return "failed"
-	case dipexec.StatusDied:
-		return "ended by a death"
+// maxFailures bounds how many distinct failures the line that sums a run up names.
+const maxFailures = 3
+
+// outcome says in a few words how a run ended that did not go well: "NameError on ranks 0-2 (train.py:12)".
+func (r *runStatus) outcome(status dipexec.Status) string {
+	if len(r.failed) == 0 || status != dipexec.StatusError {
+		return map[dipexec.Status]string{
+			dipexec.StatusError: "could not run", dipexec.StatusDied: "ended by a death", dipexec.StatusInterrupted: "interrupted",
+		}[status]
 	}
-	return string(status)
+	var order []string
+	ranksOf := map[string][]int{}
+	for _, failure := range r.failed {
+		what := failure.EName + "%s"
+		if failure.Line > 0 {
+			what += fmt.Sprintf(" (%s:%d)", filepath.Base(failure.Path), failure.Line)
+		}
+		if _, known := ranksOf[what]; !known {
+			order = append(order, what)
+			ranksOf[what] = nil
+		}
+		if failure.Rank != nil {
+			ranksOf[what] = append(ranksOf[what], *failure.Rank)
+		}
+	}
+	var words []string
+	for i, what := range order {
+		if i == maxFailures {
+			words = append(words, fmt.Sprintf("%d more kinds of failure", len(order)-i))
+			break
+		}
+		words = append(words, strings.Replace(what, "%s", onRanks(ranksOf[what]), 1))
+	}
+	return strings.Join(words, "; ")
+}
+
+// onRanks is " on rank 1", " on ranks 0-2", or "" for the local namespace.
+func onRanks(numbers []int) string {
+	switch len(numbers) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf(" on rank %d", numbers[0])
+	}
+	slices.Sort(numbers)
+	return " on ranks " + dipexec.FormatRanks(numbers)
 }
 
 // print shows folded items.
@@ -254,30 +301,37 @@ func (t *terminal) print(items []dipexec.Item) {
 		if !colour && item.Kind != dipexec.ItemLine {
 			text = ansi.Strip(text)
 		}
-		t.write(w, indent(item.Prefix, text)+"\n")
+		item.Text = text
+		t.write(w, item.String()+"\n")
 	}
-}
-
-// indent puts the prefix before the first line of text, and blanks of the same width before the others.
-func indent(prefix, text string) string {
-	if prefix == "" || !strings.Contains(text, "\n") {
-		return prefix + text
-	}
-	return prefix + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", ansi.StringWidth(prefix)))
 }
 
 // say writes a line of dipls' own.
 func (t *terminal) say(line string) { t.write(t.err, line+"\n") }
 
-// write takes the live region away first, so that it always stands below everything else.
-func (t *terminal) write(w io.Writer, s string) {
-	if t.writeError != nil {
+// write collects what is to be written, and writes it when the destination changes or there is enough of it: out and err
+// may be the same terminal, where the order counts.
+func (t *terminal) write(w io.Writer, text string) {
+	if t.pendingTo != w {
+		t.flush()
+		t.pendingTo = w
+	}
+	t.pending.WriteString(text)
+	if t.pending.Len() >= flushAt {
+		t.flush()
+	}
+}
+
+// flush writes what has been collected. It takes the live region away first, which always stands below everything else.
+func (t *terminal) flush() {
+	if t.pending.Len() == 0 {
 		return
 	}
 	t.erase()
-	if _, err := io.WriteString(w, s); err != nil && !errors.Is(err, os.ErrClosed) {
-		t.writeError = err
+	if t.writeError == nil {
+		_, t.writeError = t.pendingTo.Write(t.pending.Bytes())
 	}
+	t.pending.Reset()
 }
 
 // erase removes the live region from the screen.
@@ -289,12 +343,13 @@ func (t *terminal) erase() {
 	t.drawn = 0
 }
 
-// draw puts the live region on the screen: unfinished lines, then the status line. One write, so that it does not flicker.
-func (t *terminal) draw() {
-	if !t.live {
+// draw puts the live region on the screen: unfinished lines, then the status line. One write, so that it does not flicker,
+// and no sooner than the eye can follow, unless what was printed has taken the region away.
+func (t *terminal) draw(now time.Time) {
+	if !t.live || t.drawn > 0 && now.Sub(t.drawnAt) < redrawEvery {
 		return
 	}
-	lines := t.liveLines()
+	lines := t.liveLines(now)
 	if len(lines) == 0 && t.drawn == 0 {
 		return
 	}
@@ -308,13 +363,13 @@ func (t *terminal) draw() {
 		frame.WriteString(ansi.Truncate(line, width-1, "…"))
 		frame.WriteString("\x1b[0m\n")
 	}
-	t.drawn = len(lines)
+	t.drawn, t.drawnAt = len(lines), now
 	if _, err := t.err.Write(frame.Bytes()); err != nil {
 		t.writeError = err
 	}
 }
 
-func (t *terminal) liveLines() []string {
+func (t *terminal) liveLines(now time.Time) []string {
 	var lines []string
 	unfinished := t.folder.Live()
 	for i, line := range unfinished {
@@ -324,15 +379,14 @@ func (t *terminal) liveLines() []string {
 		}
 		lines = append(lines, line.Prefix+line.Text)
 	}
-	if status := t.statusLine(time.Now()); status != "" {
+	if status := t.statusLine(now); status != "" {
 		lines = append(lines, status)
 	}
 	return lines
 }
 
 func (t *terminal) statusLine(now time.Time) string {
-	t.spin++
-	spinner := string([]rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")[t.spin%10])
+	spinner := string([]rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")[now.UnixMilli()/redrawEvery.Milliseconds()%10])
 	switch {
 	case t.cell != nil:
 		busy := t.cell.stillBusy()
@@ -358,6 +412,7 @@ func (r *runStatus) stillBusy() string {
 	for rank := range r.busy {
 		ranks = append(ranks, rank)
 	}
+	slices.Sort(ranks)
 	return fmt.Sprintf("%s of %d running", dipexec.FormatRanks(ranks), r.ranks)
 }
 
