@@ -44,7 +44,7 @@ type terminal struct {
 	pendingTo  io.Writer
 	drawn      int       // lines of the live region on the screen
 	drawnAt    time.Time // when they were drawn
-	writeError error // the first failure to write: the reader has gone
+	writeError error     // the first failure to write: the reader has gone
 }
 
 // runStatus is what the status line tells of the run in progress.
