@@ -3,6 +3,9 @@ package cells
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -105,8 +108,8 @@ func checkEdit(t *testing.T, text string, start, end int, insert string) {
 	edited := text[:start] + insert + text[end:]
 	got, want := Parse(text).Edit(start, end, insert), Parse(edited)
 	checkFile(t, got, edited)
-	if diff := cmp.Diff(snap(want), snap(got)); diff != "" {
-		t.Fatalf("edit [%d,%d) %q of %q: parse is -, edit is +\n%s", start, end, insert, text, diff)
+	if want, got := snap(want), snap(got); !reflect.DeepEqual(want, got) {
+		t.Fatalf("edit [%d,%d) %q of %q: parse is -, edit is +\n%s", start, end, insert, text, cmp.Diff(want, got))
 	}
 }
 
@@ -129,32 +132,63 @@ func randomText(r *rand.Rand, n int) string {
 
 // A chain of edits, each applied to the result of the last, equals a parse of the text so far at every step.
 func TestEditsEqualParse(t *testing.T) {
-	steps := 400
-	if testing.Short() {
-		steps = 40
+	train, err := os.ReadFile(filepath.Join("..", "testdata", "cells", "train.py"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for seed := range uint64(60) {
-		r := rand.New(rand.NewPCG(seed, 7))
-		var text string
-		if seed%3 > 0 {
-			text = randomText(r, 1500)
-		}
-		f := Parse(text)
-		for range steps {
-			start := r.IntN(len(text) + 1)
-			end := min(len(text), start+max(0, r.IntN(30)-15))
-			insert := randomText(r, 3)
-			before := snap(f)
-			g := f.Edit(start, end, insert)
-			edited := text[:start] + insert + text[end:]
-			checkFile(t, g, edited)
-			if diff := cmp.Diff(snap(Parse(edited)), snap(g)); diff != "" {
-				t.Fatalf("seed %d: edit [%d,%d) %q of %q: parse is -, edit is +\n%s", seed, start, end, insert, text, diff)
+	steps := 60
+	if testing.Short() {
+		steps = 10
+	}
+	for name, first := range map[string]func(*rand.Rand) string{
+		"nothing":  func(*rand.Rand) string { return "" },
+		"rubbish":  func(r *rand.Rand) string { return randomText(r, 500) },
+		"a file":   func(*rand.Rand) string { return string(train) },
+		"many":     func(*rand.Rand) string { return strings.Repeat("# %% a\nf(x)\n# %%dip\ng('''\n''')\n", 150) },
+		"unclosed": func(*rand.Rand) string { return strings.Repeat("# %% a\nf(x\n\n", 40) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(4) {
+				r := rand.New(rand.NewPCG(seed, 7))
+				text := first(r)
+				f := Parse(text)
+				for range steps {
+					start := r.IntN(len(text) + 1)
+					end := min(len(text), start+max(0, r.IntN(30)-15))
+					insert := randomText(r, 3)
+					before := f.Problems()
+					g := f.Edit(start, end, insert)
+					edited := text[:start] + insert + text[end:]
+					checkFile(t, g, edited)
+					if want, got := snap(Parse(edited)), snap(g); !reflect.DeepEqual(want, got) {
+						t.Fatalf("seed %d: edit [%d,%d) %q of %q: parse is -, edit is +\n%s", seed, start, end, insert, text, cmp.Diff(want, got))
+					}
+					if f.Text() != text || !reflect.DeepEqual(before, f.Problems()) {
+						t.Fatalf("seed %d: the edit changed the file it was applied to", seed)
+					}
+					f, text = g, edited
+				}
 			}
-			if r.IntN(20) == 0 && !cmp.Equal(before, snap(f)) {
-				t.Fatalf("seed %d: the edit changed the file it was applied to", seed)
-			}
-			f, text = g, edited
+		})
+	}
+}
+
+// An edit makes new nodes around it only.
+func TestEditSharesNodes(t *testing.T) {
+	f := Parse(bigFile())
+	at := f.Size() / 2
+	g := f.Edit(at, at, "x")
+	old := map[*node]bool{}
+	for n := range f.all(0) {
+		old[n.node] = true
+	}
+	fresh := 0
+	for n := range g.all(0) {
+		if !old[n.node] {
+			fresh++
 		}
+	}
+	if fresh == 0 || fresh > 2 {
+		t.Errorf("%d new nodes of %d", fresh, g.nodes)
 	}
 }

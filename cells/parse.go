@@ -226,7 +226,9 @@ func (p *parser) escaped(at int) {
 	end := lineEnd(p.src, at)
 	cell := strings.HasPrefix(p.src[at:], "%%")
 	for !cell && end < len(p.src) && p.src[end-1] == '\\' {
-		end = lineEnd(p.src, skipNewline(p.src, end))
+		next := skipNewline(p.src, end)
+		p.starved = p.starved || next == len(p.src) && !p.eof
+		end = lineEnd(p.src, next)
 	}
 	text := p.src[at:end]
 	m, ok := readMagic(text)
