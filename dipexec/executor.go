@@ -324,11 +324,13 @@ func (e *Executor) Close(ctx context.Context) {
 	e.mu.Lock()
 	procs := e.procs
 	e.procs = map[int]*process{}
-	subs := *e.subs.Swap(new([]*Subscription))
 	e.mu.Unlock()
 	for _, p := range procs {
 		p.adopt(nil)
 	}
+	e.mu.Lock()
+	subs := *e.subs.Swap(new([]*Subscription))
+	e.mu.Unlock()
 	for _, s := range subs {
 		s.end()
 	}

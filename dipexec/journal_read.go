@@ -2,6 +2,7 @@ package dipexec
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -219,6 +220,15 @@ func (r *RunReader) push(p *readProc, name, text string) {
 	}
 }
 
+// jsonString is s as JSON, with HTML as it is.
+func jsonString(s string) json.RawMessage {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string can be encoded
+	return bytes.TrimSpace(b.Bytes())
+}
+
 // restore puts the contents of files back into data, and makes their paths whole.
 func (r *RunReader) restore(data map[string]json.RawMessage, files map[string]string) (map[string]json.RawMessage, error) {
 	for mime, name := range files {
@@ -235,14 +245,10 @@ func (r *RunReader) restore(data map[string]json.RawMessage, files map[string]st
 		if richFiles[mime].base64 {
 			s = base64.StdEncoding.EncodeToString(content)
 		}
-		value, err := json.Marshal(s)
-		if err != nil {
-			return data, err
-		}
 		if data == nil {
 			data = map[string]json.RawMessage{}
 		}
-		data[mime] = value
+		data[mime] = jsonString(s)
 	}
 	return data, nil
 }

@@ -1,0 +1,504 @@
+package dipexec
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks/wire"
+)
+
+func openJournal(t *testing.T, o JournalOptions) *Journal {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = filepath.Join(t.TempDir(), "runs")
+	}
+	j := OpenJournal(o)
+	t.Cleanup(j.Close)
+	return j
+}
+
+// readRun reads a journal to its end.
+func readRun(t *testing.T, dir string) (RunRecord, []Event) {
+	t.Helper()
+	r, err := ReadRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var events []Event
+	for {
+		e, _, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return r.Record, events
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
+}
+
+// merged writes events as JSON, pieces of one stream that follow one another as one.
+func merged(t *testing.T, events []Event) []string {
+	t.Helper()
+	var lines []string
+	var open *Stream
+	flush := func() {
+		if open != nil {
+			lines = append(lines, asJSON(t, open))
+			open = nil
+		}
+	}
+	for _, e := range events {
+		s, ok := e.(*Stream)
+		if ok && open != nil && open.Name == s.Name && open.Who() == s.Who() {
+			open.Text += s.Text
+			continue
+		}
+		flush()
+		if ok {
+			c := *s
+			open = &c
+			continue
+		}
+		lines = append(lines, asJSON(t, e))
+	}
+	flush()
+	return lines
+}
+
+func asJSON(t *testing.T, e Event) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteJSON(&b, e); err != nil {
+		t.Fatal(err)
+	}
+	var v any // strings may be escaped in more than one way
+	if err := json.Unmarshal(b.Bytes(), &v); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func TestJournalGivesBackTheEvents(t *testing.T) {
+	pool := newFakePool(3)
+	j := openJournal(t, JournalOptions{})
+	e, rec := start(t, Options{Pool: pool, Journal: j})
+	id := mustStart(t, e, Request{Path: "/t.py", Cell: 2, Line: 5, Title: "<b>", Code: "x = 1", Target: cells.Target{Where: cells.Remote}})
+	x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next(), pool.ranks[2].next()}
+	png := []byte("\x89PNG\x00\xff")
+	raw := make([]bytes.Buffer, 3)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		rank := rng.IntN(2) // rank 2 prints nothing
+		b := make([]byte, rng.IntN(100))
+		for i := range b {
+			b[i] = "abcdé😀\xff\n"[rng.IntN(12)]
+		}
+		switch rng.IntN(10) {
+		case 0:
+			x[rank].display(wire.Display{Data: map[string]json.RawMessage{
+				"image/png":  json.RawMessage(`"` + base64.StdEncoding.EncodeToString(png) + `"`),
+				"text/html":  json.RawMessage(`"<b>é</b>"`),
+				"text/plain": json.RawMessage(`"plain"`),
+			}, Metadata: map[string]json.RawMessage{"image/png": json.RawMessage(`{"width":3}`)}, Transient: map[string]json.RawMessage{"display_id": json.RawMessage(`"d1"`)}})
+		case 1:
+			x[rank].h.Message(message(wire.TypeClearOutput, wire.ClearOutput{Wait: true}))
+		case 2, 3:
+			x[rank].stderr(string(b))
+			raw[rank].Write(b)
+		default:
+			x[rank].print(string(b))
+			raw[rank].Write(b)
+		}
+	}
+	x[0].print("cut \xe2\x82")
+	raw[0].WriteString("cut \xe2\x82")
+	x[0].result(7, "42")
+	x[1].fail("NameError", "foobar", wire.Frame{File: "/t.py", Line: 6})
+	x[0].ok()
+	x[2].ok()
+	report := mustWait(t, e, id)
+	pool.ranks[1].later("late\xc3")
+	raw[1].WriteString("late\xc3")
+	e.Close(t.Context())
+	<-rec.done
+
+	record, events := readRun(t, report.Journal)
+	if record.Run != id || record.Code != "x = 1" || record.Status != StatusError || record.Finished.IsZero() || len(record.Parts) != 3 || *record.Parts[1].Rank != 1 {
+		t.Errorf("record %+v", record)
+	}
+	got, want := merged(t, events), merged(t, rec.all())
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			sameLines(t, got[i:min(i+1, len(got))], want[i:min(i+1, len(want))]...)
+			t.Fatalf("event %d of %d differs", i, len(want))
+		}
+	}
+	for rank := range 2 {
+		b, err := os.ReadFile(filepath.Join(report.Journal, fmt.Sprintf("rank-%d.out", rank)))
+		if err != nil || !bytes.Equal(b, raw[rank].Bytes()) {
+			t.Errorf("rank %d: %v, %d bytes of %d", rank, err, len(b), raw[rank].Len())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(report.Journal, "rank-2.out")); err == nil {
+		t.Error("a file was made for a rank that printed nothing")
+	}
+	files := 0
+	for _, ev := range events {
+		if d, ok := ev.(*Display); ok && !d.Clear {
+			b, err := os.ReadFile(d.Files["image/png"])
+			if err != nil || !bytes.Equal(b, png) {
+				t.Errorf("%s: %q, %v", d.Files["image/png"], b, err)
+			}
+			files++
+		}
+	}
+	if files == 0 {
+		t.Error("no display was journaled")
+	}
+	checkModes(t, j.Dir())
+}
+
+// checkModes checks that nobody else can read what the cells printed.
+func checkModes(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if want := map[bool]os.FileMode{true: 0o700, false: 0o600}[d.IsDir()]; info.Mode().Perm() != want {
+			t.Errorf("%s has mode %o", path, info.Mode().Perm())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that is killed leaves raw output that no index line tells of, and perhaps half a line.
+func TestJournalOfAServerThatDied(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	rj, err := j.begin(RunRecord{Run: "r1", Cell: 1, Target: "remote", Started: time.Now()}, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &rawFile{rj: rj, rank: 0}
+	rj.output(f, "stdout", []byte("indexed\n"))
+	rj.event(&Log{Header: Header{Kind: KindLog, Run: "r1"}, Level: LevelInfo, Text: "hello"})
+	rj.mu.Lock()
+	rj.flush()
+	rj.mu.Unlock()
+	rj.output(f, "stderr", []byte("not indexed\n"))
+	if _, err := rj.lock.WriteString(`{"time":0.5,"eve`); err != nil {
+		t.Fatal(err)
+	}
+	rj.off.Store(true) // killed
+	f.close()
+	rj.release()
+
+	record, events := readRun(t, rj.dir)
+	if record.Status != "" || !record.Finished.IsZero() {
+		t.Errorf("record %+v", record)
+	}
+	sameLines(t, describe(events),
+		`stream rank 0 stdout "indexed\n"`, "log info: hello", `stream rank 0 stdout "not indexed\n"`)
+}
+
+func TestJournalRotation(t *testing.T) {
+	j := openJournal(t, JournalOptions{MaxAge: 24 * time.Hour, MaxBytes: 10_000})
+	now := time.Now().Add(time.Hour)
+	dirs := map[string]string{}
+	for _, old := range []struct {
+		name string
+		age  time.Duration
+		size int
+	}{
+		{"too old", 25 * time.Hour, 10},
+		{"beyond the total", 20 * time.Hour, 9000},
+		{"live", 30 * time.Hour, 10},
+		{"kept", 10 * time.Hour, 3000},
+		{"newest", time.Hour, 3000},
+	} {
+		rj, err := j.begin(RunRecord{Run: strings.ReplaceAll(old.name, " ", "-"), Started: now.Add(-old.age - time.Hour)}, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs[old.name] = rj.dir
+		f := &rawFile{rj: rj, rank: -1}
+		rj.output(f, "stdout", make([]byte, old.size))
+		f.close()
+		if old.name == "live" {
+			defer rj.release()
+		} else {
+			rj.release()
+		}
+		files, err := os.ReadDir(rj.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if err := os.Chtimes(filepath.Join(rj.dir, f.Name()), now, now.Add(-old.age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	foreign := filepath.Join(j.Dir(), "somebody's notes")
+	if err := os.Mkdir(foreign, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j.Close() // whatever rotation the writing started
+	j.rotate(now)
+	for name, want := range map[string]bool{"too old": false, "beyond the total": false, "live": true, "kept": true, "newest": true} {
+		if _, err := os.Stat(dirs[name]); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJournalRotatesWhileItGrows(t *testing.T) {
+	j := openJournal(t, JournalOptions{MaxBytes: 16_000})
+	j.rotation.Wait() // the one at the start
+	old := filepath.Join(j.Dir(), "2020-01-02T03-04-05-old-1")
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(old, recordName)
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	past := time.Now().Add(-100 * 24 * time.Hour)
+	if err := os.Chtimes(name, past, past); err != nil {
+		t.Fatal(err)
+	}
+	j.wrote(999)
+	j.rotation.Wait()
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("removed too early: %v", err)
+	}
+	j.wrote(2)
+	j.rotation.Wait()
+	if _, err := os.Stat(old); err == nil {
+		t.Error("not removed")
+	}
+}
+
+func TestDefaultJournalDir(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", "/state")
+	if dir, err := DefaultJournalDir(); dir != "/state/dipls/runs" || err != nil {
+		t.Errorf("got %s, %v", dir, err)
+	}
+	t.Setenv("XDG_STATE_HOME", "relative")
+	t.Setenv("HOME", "/home/u")
+	want := "/home/u/.local/state/dipls/runs"
+	if runtime.GOOS == "darwin" {
+		want = "/home/u/Library/Application Support/dipls/runs"
+	}
+	if dir, err := DefaultJournalDir(); dir != want || err != nil {
+		t.Errorf("got %s, %v", dir, err)
+	}
+}
+
+// A journal that cannot be written is told of once, and nothing else suffers.
+func TestJournalThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pool := newFakePool(1)
+	e, rec := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{Dir: filepath.Join(file, "runs")})})
+	for range 3 {
+		id := mustStart(t, e, Request{})
+		x := pool.local.next()
+		x.print("shown\n")
+		x.ok()
+		if r := mustWait(t, e, id); r.Status != StatusOK || r.Journal != "" {
+			t.Errorf("report %+v", r)
+		}
+	}
+	e.Close(t.Context())
+	<-rec.done
+	checkOneComplaint(t, rec, 3)
+}
+
+// /dev/full stands for a disk that is.
+func TestJournalOnAFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	pool := newFakePool(1)
+	e, rec := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	for range 2 {
+		id := mustStart(t, e, Request{})
+		x := pool.local.next()
+		var dir string
+		rec.await(t, "run_started", func(ev Event) bool {
+			s, ok := ev.(*RunStarted)
+			if ok && s.Run == id {
+				dir = s.Journal
+			}
+			return dir != ""
+		})
+		if err := os.Symlink("/dev/full", filepath.Join(dir, "local.out")); err != nil {
+			t.Fatal(err)
+		}
+		x.print("shown\n")
+		x.ok()
+		mustWait(t, e, id)
+	}
+	e.Close(t.Context())
+	<-rec.done
+	checkOneComplaint(t, rec, 2)
+}
+
+func checkOneComplaint(t *testing.T, rec *recorder, streams int) {
+	t.Helper()
+	var logs, shown int
+	for _, ev := range rec.all() {
+		switch ev := ev.(type) {
+		case *Log:
+			logs++
+			if !strings.Contains(ev.Text, "XDG_STATE_HOME") || ev.Path == "" {
+				t.Errorf("log %q, path %q", ev.Text, ev.Path)
+			}
+		case *Stream:
+			shown++
+		}
+	}
+	if logs != 1 || shown != streams {
+		t.Errorf("%d logs, %d streams:\n%s", logs, shown, strings.Join(rec.lines(), "\n"))
+	}
+}
+
+func TestJournalErrorSentences(t *testing.T) {
+	full := describeJournalError(&os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC})
+	if !strings.Contains(full, "free some space") {
+		t.Error(full)
+	}
+}
+
+// 1,100 ranks print, and only so many files are open at a time.
+func TestJournalBoundsOpenFiles(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	rj, err := j.begin(RunRecord{Run: "r1", Started: time.Now()}, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := make([]rawFile, maxOpenFiles+100)
+	for pass := range 2 {
+		for i := range files {
+			files[i].rj, files[i].rank = rj, i
+			rj.output(&files[i], "stdout", fmt.Appendf(nil, "pass %d\n", pass))
+		}
+	}
+	if n := j.open.Load(); n != maxOpenFiles {
+		t.Errorf("%d files are open", n)
+	}
+	for i := range files {
+		files[i].close()
+	}
+	if n := j.open.Load(); n != 0 {
+		t.Errorf("%d files are open", n)
+	}
+	rj.release()
+	b, err := os.ReadFile(filepath.Join(rj.dir, fmt.Sprintf("rank-%d.out", len(files)-1)))
+	if err != nil || string(b) != "pass 0\npass 1\n" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+func TestLateOutputIsJournaled(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	id := mustStart(t, e, Request{})
+	pool.local.next().ok()
+	r := mustWait(t, e, id)
+	pool.local.later("late\n")
+	_, events := readRun(t, r.Journal) // it need not be closed for that
+	lines := describe(events)
+	if !slices.Contains(lines, `stream local stdout "late\n"`) {
+		t.Errorf("got %s", strings.Join(lines, "\n"))
+	}
+	if removeRun(r.Journal, time.Hour) {
+		t.Error("the journal was not locked")
+	}
+	next := mustStart(t, e, Request{})
+	pool.local.next().ok()
+	mustWait(t, e, next)
+	if !removeRun(r.Journal, time.Hour) {
+		t.Error("the journal is still locked")
+	}
+}
+
+// BenchmarkOutput is 8 ranks that print as fast as they can: journaled, decoded, delivered.
+func BenchmarkOutput(b *testing.B) {
+	for _, size := range []int{100, 4 << 10, 64 << 10} {
+		b.Run(fmt.Sprintf("%d-bytes", size), func(b *testing.B) {
+			pool := newFakePool(8)
+			j := OpenJournal(JournalOptions{Dir: b.TempDir()})
+			defer j.Close()
+			e := New(Options{Pool: pool, Journal: j})
+			sub := e.Subscribe()
+			read := make(chan struct{})
+			go func() {
+				defer close(read)
+				for {
+					if _, err := sub.Next(context.Background()); err != nil {
+						return
+					}
+				}
+			}()
+			if _, err := e.Start(Request{Target: cells.Target{Where: cells.Remote}}); err != nil {
+				b.Fatal(err)
+			}
+			line := strings.Repeat("a line of the usual length, with a loss of 0.12345\n", size/50+1)[:size]
+			m := streamMessage("stdout", []byte(line))
+			b.SetBytes(int64(8 * size))
+			b.ReportAllocs()
+			b.ResetTimer()
+			done := make(chan struct{})
+			for _, p := range pool.ranks {
+				go func() {
+					defer func() { done <- struct{}{} }()
+					x := p.next()
+					for range b.N {
+						x.h.Message(m)
+					}
+					x.ok()
+				}()
+			}
+			for range pool.ranks {
+				<-done
+			}
+			e.Close(context.Background())
+			<-read
+		})
+	}
+}
