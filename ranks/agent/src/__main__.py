@@ -3,8 +3,8 @@
 import sys
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 9):
-        sys.exit("dipls needs Python 3.9 or newer, and this is %d.%d (%s)" % (*sys.version_info[:2], sys.executable))
+    if sys.version_info < (3, 9):  # noqa: UP036  this line is for older ones, which must still be able to parse it
+        sys.exit("dipls needs Python 3.9 or newer, and this is %d.%d (%s)" % (sys.version_info[:2] + (sys.executable,)))  # noqa
 
     from dip_agent import boot
 

@@ -99,14 +99,14 @@ class Process(Peer):
     def start(self, code: str, path: str = "", line: int = 1, **options: Any) -> str:
         return self.send("execute_request", {"code": code, "path": path, "line": line, **options})
 
-    def finish(self, request: str) -> "Result":
+    def finish(self, request: str) -> Result:
         before = len(self.output)
         content = self.reply(request, "execute_reply")
         mine = [m for m in self.inbox if parent(m) == request]
         self.inbox = [m for m in self.inbox if parent(m) != request]
         return Result(content, mine, self.output[before:])
 
-    def run(self, code: str, path: str = "", line: int = 1, **options: Any) -> "Result":
+    def run(self, code: str, path: str = "", line: int = 1, **options: Any) -> Result:
         return self.finish(self.start(code, path, line, **options))
 
     def wait_output(self, text: str) -> None:
@@ -192,14 +192,22 @@ class Node(Peer):
         wanted = []
         for rank in range(ranks) if ranks else [None]:
             name = f"l-{self.generation}" if rank is None else f"r{rank}-{self.generation}"
-            variables = dict(env or {})
+            variables: dict[str, str] = {}
             if rank is not None:
                 for variable in ("RANK", "LOCAL_RANK"):
                     variables[variable] = str(rank)
                 for variable in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
                     variables[variable] = str(ranks)
                 variables["GROUP_RANK"] = "0"
-            wanted.append({"name": name, "rank": rank, "key": secrets.token_hex(32), "env": variables, "app": app})
+            wanted.append(
+                {
+                    "name": name,
+                    "rank": rank,
+                    "key": secrets.token_hex(32),
+                    "env": {**variables, **(env or {})},
+                    "app": app,
+                }
+            )
         self.spawned = self.ask("spawn_request", {"method": method, "processes": wanted})
         if self.spawned["status"] != "ok":
             return []

@@ -1,4 +1,7 @@
-"""From `python AGENT_DIR` to a node, or to a process that a node spawned. Imports the standard library only at first."""
+"""From `python AGENT_DIR` to a node, or to a process that a node spawned.
+
+Imports the standard library only, until it has found that the other packages are there.
+"""
 
 from __future__ import annotations
 

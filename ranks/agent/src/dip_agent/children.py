@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -94,8 +93,8 @@ class Starter:
     ) -> Child:
         """Start one process and return it; it reports by itself when its socket is bound.
 
-        `spec` holds the fields of Spec that are not descriptors of ours, `env` and `unset` change the node's environment,
-        `shell` is what a fork runs, and `keep` the further descriptors that it keeps. Raises OSError.
+        `spec` holds the fields of Spec that are not made here, `env` and `unset` change the node's environment, `shell`
+        is what a fork runs, and `keep` the further descriptors that it keeps. Raises OSError.
         """
         memory = ring.create(f"dipls:{spec['name']}", self._runtime_dir)
         out_read, out_write = _pipe()

@@ -20,7 +20,7 @@ import zmq
 
 from . import stacks
 from .channel import Channel
-from .interrupts import STARTING, Interrupts
+from .interrupts import Interrupts
 from .output import Output
 from .ring import NAMES
 from .wire import NO_PARENT, Message, encode
@@ -28,6 +28,7 @@ from .wire import NO_PARENT, Message, encode
 log = logging.getLogger(__name__)
 
 COALESCE = 0.010  # seconds for which output is collected after the first bytes have left
+LINE = 0.002  # seconds that an unfinished line is waited for: `print` writes a text and its newline one by one
 
 
 class _Post(NamedTuple):
@@ -46,6 +47,7 @@ class IOThread(threading.Thread):
     def __init__(self, path: str, key: bytes, output: Output, interrupts: Interrupts, lifeline: int):
         super().__init__(name="dipls I/O", daemon=True)
         self.requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.started = False  # the main thread sets this when the app has joined or failed
         self._path = path
         self._key = key
         self._output = output
@@ -56,6 +58,7 @@ class IOThread(threading.Thread):
         self._failure: Exception | None = None
         self._stopping = False
         self._next_send = 0.0  # output waits for this moment (time.monotonic)
+        self._line_awaited = False
         self._parent = NO_PARENT  # header of the request under which output goes
 
     # The main thread.
@@ -124,10 +127,7 @@ class IOThread(threading.Thread):
             while (message := channel.receive()) is not None:
                 self._dispatch(channel, message)
             self._send_posts(channel)
-            now = time.monotonic()
-            if self._output.pending and (now >= self._next_send or self._stopping):
-                self._send_output(channel)
-                self._next_send = now + COALESCE
+            self._send_when_due(channel)
             if self._stopping and not self._posts and not self._output.pending:
                 return
 
@@ -151,6 +151,18 @@ class IOThread(threading.Thread):
                 channel.send(post.type, post.content, post.parent, post.buffers)
             else:
                 self._parent = post.parent
+
+    def _send_when_due(self, channel: Channel) -> None:
+        now = time.monotonic()
+        if not self._output.pending or (now < self._next_send and not self._stopping):
+            return
+        if not self._output.ends_line and not self._line_awaited:
+            self._line_awaited = True
+            self._next_send = now + LINE
+            return
+        self._line_awaited = False
+        self._send_output(channel)
+        self._next_send = now + COALESCE
 
     def _send_output(self, channel: Channel, until: int | None = None) -> None:
         for chunk in self._output.chunks(until):
@@ -183,7 +195,7 @@ class IOThread(threading.Thread):
         channel.send(msg_type, encode({"status": "ok", **content}), request.header)
 
     def _state(self) -> dict[str, Any]:
-        running = self._interrupts.running
-        if running == STARTING:
+        if not self.started:
             return {"execution_state": "starting", "msg_id": ""}
+        running = self._interrupts.running
         return {"execution_state": "idle" if running is None else "busy", "msg_id": running or ""}

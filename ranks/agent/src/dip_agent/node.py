@@ -1,7 +1,7 @@
 """The node: one thread, one poll loop, the parent of this host's processes. It never runs user code.
 
-It ends, and everything that it started ends with it, when the server closes its standard input, asks it to, or when it is
-told by SIGTERM.
+It ends, and everything that it started ends with it, when the server closes its standard input, asks it to, or when it
+is told by SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from . import children, system
 from .channel import Channel
 from .children import Child, Starter
 from .nursery import Nursery
-from .rank import failure
 from .ring import NAMES
-from .wire import PROTOCOL_VERSION, Message, encode
+from .wire import PROTOCOL_VERSION, Message, encode, failure
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +198,9 @@ class Node:
         with contextlib.ExitStack() as stack:
             store, jax = (stack.enter_context(_reserve_port()) for _ in range(2))
             port = store.getsockname()[1]
+            gate = os.pipe()
+            for fd in gate:
+                stack.callback(os.close, fd)
             for process in wanted:
                 spec = {
                     "name": process["name"],
@@ -207,6 +209,7 @@ class Node:
                     "app": process.get("app", ""),
                     "script": self._start.get("script", ""),
                     "listener": store.fileno() if process["rank"] == 0 else -1,
+                    "gate": -1 if process["rank"] is None else gate[process["rank"] == 0],
                     "extra_path": self._start.get("extra_path", []),
                     "log_level": self._start.get("log_level", "info"),
                 }

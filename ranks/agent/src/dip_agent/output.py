@@ -83,7 +83,8 @@ class Output:
         """Bring everything that was printed so far, also by C code and by subprocesses that ended, into the ring."""
         libc.fflush(None)
         self._reopen()
-        target = self._drained + sum(map(_readable, self._tags))
+        with self._lock:
+            target = self._drained + sum(map(_readable, self._tags))
         while self._drained < target:
             self.write(STDOUT, b"")
             if self._drained < target:
@@ -118,6 +119,11 @@ class Output:
     def pending(self) -> bool:
         """Whether `chunks` has something."""
         return self._ring.pending
+
+    @property
+    def ends_line(self) -> bool:
+        """Whether what is pending ends with a line. Only while something is pending."""
+        return self._ring.ends_line
 
     def attach_reader(self) -> None:
         """Name the calling thread as the reader."""

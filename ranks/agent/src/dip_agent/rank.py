@@ -13,7 +13,7 @@ import traceback
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import apps, output, system
+from . import apps, output, wire
 from .interrupts import STARTING, Interrupts
 from .io_thread import IOThread
 from .output import Output
@@ -41,13 +41,14 @@ class Spec:
     lifeline: int  # end of file: the node is gone
     report: int  # one line of JSON goes here once the socket is bound, or could not be
     log: int
-    listener: int = -1  # the listening socket of the process group's store, for rank 0
+    listener: int = -1  # for rank 0: the bound socket of the process group's store
+    gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
     extra_path: list[str] = field(default_factory=list)
     log_level: str = "info"
 
     def fds(self) -> list[int]:
         """Return the descriptors, all of which must survive the start."""
-        found = [self.ring, *self.stdout, *self.stderr, self.lifeline, self.report, self.log, self.listener]
+        found = [self.ring, *self.stdout, *self.stderr, self.lifeline, self.report, self.log, self.listener, self.gate]
         return [fd for fd in found if fd >= 0]
 
     def to_json(self) -> str:
@@ -100,7 +101,7 @@ class _Process:
         self._output = printed
         self._io = io_thread
         self._pid = os.getpid()
-        self._app = apps.make(spec.app, spec.rank, spec.listener)
+        self._app = apps.make(spec.app, spec.rank, spec.listener, spec.gate)
         self._started: dict[str, Any] = {}  # content of the answer to hello
 
     def serve(self) -> int:
@@ -132,7 +133,7 @@ class _Process:
                 self._interrupts.end()
         except BaseException as err:
             self._leave_if_forked()
-            status = failure(err)
+            status = wire.failure(err)
         self._started = {
             "pid": self._pid,
             "rank": self._spec.rank,
@@ -143,6 +144,7 @@ class _Process:
             "seconds": time.monotonic() - began,
             **status,
         }
+        self._io.started = True
 
     def _execute(self, message: Message) -> None:
         self._io.set_parent(message.header)
@@ -158,13 +160,18 @@ class _Process:
                     self._output.settle()
                 finally:
                     self._interrupts.end()
-            except BaseException as err:  # an interrupt that came too late for the shell
+            except BaseException as err:  # an interrupt that struck IPython itself, or while output was on its way
                 self._interrupts.end()
-                self._leave_if_forked(True)
-                reply = {"execution_count": self._shell.execution_count, **failure(err)}
+                self._leave_if_forked()
+                reply = self._shell.report(err)
         self._io.post("execute_reply", reply, message.header)
 
     def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
+        if os.getpid() != self._pid:
+            # A process that user code forked prints, as any subprocess does.
+            shown = content.get("traceback") or [content.get("data", {}).get("text/plain", "")]
+            print("\n".join(shown), file=sys.stderr if msg_type == "error" else sys.stdout)
+            return
         self._io.post(msg_type, content, self._header)
 
     def _stop(self, message: Message) -> None:
@@ -172,7 +179,7 @@ class _Process:
             self._app.finalize()
             reply: dict[str, Any] = {"status": "ok"}
         except BaseException as err:
-            reply = failure(err)
+            reply = wire.failure(err)
         self._run_exit_handlers()
         self._output.settle()
         self._io.post("shutdown_reply", {"restart": bool(message.content.get("restart")), **reply}, message.header)
@@ -191,16 +198,6 @@ class _Process:
             os._exit(1 if failed else 0)
 
 
-def failure(err: BaseException) -> dict[str, Any]:
-    """Return the content of a reply that reports `err`."""
-    return {
-        "status": "error",
-        "ename": type(err).__name__,
-        "evalue": str(err),
-        "traceback": traceback.format_exception(type(err), err, err.__traceback__),
-    }
-
-
 def configure_logging(fd: int, level: str, name: str) -> None:
     """Send the agent's log to `fd`, never to what the user's code prints."""
     logger = logging.getLogger("dip_agent")
@@ -208,4 +205,5 @@ def configure_logging(fd: int, level: str, name: str) -> None:
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {name}[%(process)d] %(message)s"))
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(level.upper() if level.upper() in logging.getLevelNamesMapping() else "INFO")
+    number = logging.getLevelName(level.upper())
+    logger.setLevel(number if isinstance(number, int) else logging.INFO)

@@ -8,9 +8,9 @@ SIGKILL loses nothing that was printed. Layout, in the machine's own byte order:
     16  seq       uint64  bytes printed so far (payload only)
     64  data      SIZE bytes, positions modulo SIZE
 
-A record is {tag uint8, 3 bytes of padding, size uint32, seq uint64 = bytes printed before it} and its payload. Positions
-only ever rise. A writer stores payload, then header, then `written`, so that whatever `written` covers is whole at every
-instant at which the process may die.
+A record is {tag uint8, 3 bytes of padding, size uint32, seq uint64 = bytes printed before it} and its payload.
+Positions only ever rise. A writer stores payload, then header, then `written`, so that whatever `written` covers is
+whole at every instant at which the process may die.
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ class Ring:
     def room(self) -> int:
         """How many bytes of payload a new record can hold at least."""
         return max(0, SIZE - (self._marks[_WRITTEN] - self._marks[_ACKED]) - _RECORD.size)
+
+    @property
+    def ends_line(self) -> bool:
+        """Whether the last byte ends a line (or returns to its begin, as progress bars do)."""
+        return self._get(self._marks[_WRITTEN] - 1, 1) in b"\r\n"
 
     def append(self, tag: int, data: memoryview) -> int:
         """Append as much of `data` as there is room for and return how much that was."""

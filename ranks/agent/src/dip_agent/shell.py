@@ -8,21 +8,25 @@ import builtins
 import contextlib
 import getpass
 import math
+import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Coroutine, Iterator
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from IPython.core.autocall import ExitAutocall
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
-from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
 from . import magics, tracebacks
 from .source import Compiler, keep_lines
+from .wire import text
 
 Publish = Callable[[str, "dict[str, Any]"], None]
 
@@ -43,7 +47,7 @@ class _ResultHook(DisplayHook):
     def write_output_prompt(self) -> None:
         """Write nothing: the prompt is made where the result is shown."""
 
-    def write_format_data(self, format_dict: dict[str, Any], md_dict: Optional[dict[str, Any]] = None) -> None:
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
         content = _display(format_dict, md_dict)
         self.shell.publish("execute_result", {**content, "execution_count": self.prompt_count})
 
@@ -62,10 +66,10 @@ class _Publisher(DisplayPublisher):
     def publish(
         self,
         data: dict[str, Any],
-        metadata: Optional[dict[str, Any]] = None,
+        metadata: dict[str, Any] | None = None,
         source: Any = None,
         *,
-        transient: Optional[dict[str, Any]] = None,
+        transient: dict[str, Any] | None = None,
         update: bool = False,
         **options: Any,
     ) -> None:
@@ -107,15 +111,17 @@ class Shell(InteractiveShell):
         magics.register(shell)
         shell.loop_runner = shell.run_coroutine
         shell._loop: asyncio.AbstractEventLoop | None = None
-        shell._cancelled = False
+        shell._cancelled = False  # the running cell's coroutine was cancelled by an interrupt
+        shell._shown: BaseException | None = None  # the exception published last
+        shell._count = 1  # the execution count of the running cell
+        shell._body_error: BaseException | None = None  # what ended the body of a cell magic
         return shell
 
     def attach(self, publish: Publish, script: str) -> None:
         """Publish by `publish(type, content)`, and play the script at `script`, if there is one."""
         self.publish = publish
-        self.user_ns["__file__"] = script
-        if not script:
-            del self.user_ns["__file__"]
+        if script:
+            self.user_ns["__file__"] = script
         sys.argv = [script]
         builtins.input = self.raw_input_original = _no_keyboard("input()")
         getpass.getpass = _no_keyboard("getpass()")
@@ -124,29 +130,36 @@ class Shell(InteractiveShell):
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Run the cell of an execute_request; return the content of the reply. Never raises an Exception."""
+        """Run the cell of an execute_request; return the content of the reply.
+
+        Raises what strikes IPython itself and not the cell, such as an interrupt; `report` is for that.
+        """
         code = str(request.get("code", "")).replace("\r\n", "\n").replace("\r", "\n")
         path = str(request.get("path") or "")
         silent = bool(request.get("silent"))
         store = bool(request.get("store_history", True)) and not silent
         self._cancelled = False
-        self._shown: BaseException | None = None
+        self._shown = None
+        self._count = self.execution_count
         with contextlib.ExitStack() as stack:
             if path:
+                self.user_ns["__file__"] = path
                 stack.enter_context(self.compile.at(path, max(1, int(request.get("line") or 1)), code))
             result = self.run_cell(code, store_history=store, silent=silent)
-        count = result.execution_count or self.execution_count
         err = result.error_before_exec or result.error_in_exec
-        if err is None:
-            return {"status": "ok", "execution_count": count}
-        err = self._translate(err)
+        if err is not None:
+            return self.report(self._translate(err))
+        return {"status": "ok", "execution_count": self._count}
+
+    def report(self, err: BaseException) -> dict[str, Any]:
+        """Publish what ended the cell unless that is done; return the content of the reply."""
         if self._shown is not err:
             self._show(err, err.__traceback__)
         return {
             "status": "error",
-            "execution_count": count,
+            "execution_count": self._count,
             "ename": type(err).__name__,
-            "evalue": tracebacks.text(err),
+            "evalue": text(err),
             "traceback": [],  # the error message has it
         }
 
@@ -160,6 +173,15 @@ class Shell(InteractiveShell):
         """Keep no copy of the output in the history, as IPython 9 does: it would fill the memory."""
         yield
 
+    def _format_exception_for_storage(self, exception: BaseException, *_: Any, **__: Any) -> dict[str, Any]:
+        """Keep no formatted copy of errors in the history, as IPython 9 does: formatting is dear and may raise."""
+        return {"ename": type(exception).__name__, "evalue": text(exception), "traceback": []}
+
+    def system(self, cmd: str) -> None:
+        """Run `!cmd` on our own descriptors: IPython would give it a terminal, in which it can wait for a keyboard."""
+        code = subprocess.call(self.var_expand(cmd, depth=1), shell=True, executable=os.environ.get("SHELL"))
+        self.user_ns["_exit_code"] = -(code - 128) if code > 128 else code
+
     def transform_cell(self, raw_cell: str) -> str:
         cell = super().transform_cell(raw_cell)
         self.compile.transformed(raw_cell, cell)
@@ -171,13 +193,28 @@ class Shell(InteractiveShell):
 
     def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
         with self.compile.at_magic(cell, 1, 1):
-            return super().run_cell_magic(magic_name, line, cell)
+            self._body_error = None
+            value = super().run_cell_magic(magic_name, line, cell)
+            if self._body_error is not None:
+                raise self._body_error  # `%%capture` would hide that its body failed
+            return value
+
+    def run_cell(self, raw_cell: str, *args: Any, **options: Any) -> ExecutionResult:
+        result = super().run_cell(raw_cell, *args, **options)
+        if self.compile.is_body(raw_cell):
+            self._body_error = result.error_before_exec or result.error_in_exec
+        return result
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        """Accept `%matplotlib inline`; there is no screen for anything else."""
+        if gui not in (None, "inline"):
+            raise UsageError(f"no screen is connected to this process: {gui!r} cannot work, `inline` does.")
 
     def showtraceback(
         self,
         exc_tuple: Any = None,
-        filename: Optional[str] = None,
-        tb_offset: Optional[int] = None,
+        filename: str | None = None,
+        tb_offset: int | None = None,
         exception_only: bool = False,
         running_compiled_code: bool = False,
     ) -> None:
@@ -193,7 +230,7 @@ class Shell(InteractiveShell):
         else:
             self._show(self._translate(err), tb)
 
-    def showsyntaxerror(self, filename: Optional[str] = None, running_compiled_code: bool = False) -> None:
+    def showsyntaxerror(self, filename: str | None = None, running_compiled_code: bool = False) -> None:
         self.showtraceback()
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -242,7 +279,7 @@ def _no_keyboard(what: str) -> Callable[..., Any]:
     return refuse
 
 
-def _display(data: dict[str, Any], metadata: Optional[dict[str, Any]]) -> dict[str, Any]:
+def _display(data: dict[str, Any], metadata: dict[str, Any] | None) -> dict[str, Any]:
     return {"data": _json_safe(data), "metadata": _json_safe(metadata or {})}
 
 

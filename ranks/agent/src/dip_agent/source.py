@@ -1,7 +1,7 @@
 """Cells compiled under the real path and the real lines of their file.
 
-Tracebacks, warnings, profilers and `inspect` then all point into the user's file. `linecache` holds what was executed, line
-by line, so that they show the text that ran even if the file on disk is another by now.
+Tracebacks, warnings, profilers and `inspect` then all point into the user's file. `linecache` holds what was executed,
+line by line, so that they show the text that ran even if the file on disk is another by now.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Compiler(CachingCompiler):
 
     @contextlib.contextmanager
     def at_magic(self, text: str, depth: int, down: int) -> Iterator[None]:
-        """Compile the argument or body of a magic as the source `down` lines below the caller at stack depth `depth`."""
+        """Compile the argument or body of a magic as source `down` lines below the caller at stack depth `depth`."""
         frame = sys._getframe(depth + 2)  # two of them are contextlib's and our own
         path, line = frame.f_code.co_filename, frame.f_lineno + down
         del frame
@@ -73,8 +73,12 @@ class Compiler(CachingCompiler):
         finally:
             self._place = outer
 
+    def is_body(self, text: str) -> bool:
+        """Whether `text` is the body of the magic that runs."""
+        return self._place is not None and self._place.magic and self._place.text == text
+
     def transformed(self, raw: str, cell: str) -> None:
-        """Note that IPython has made `cell` of `raw`. It has dropped leading blank lines and, see `keep_lines`, no other."""
+        """Note that IPython has made `cell` of `raw`, without its leading blank lines but (`keep_lines`) all others."""
         place = self._place
         if place is not None and raw == place.text:
             place.cell = cell
@@ -105,7 +109,7 @@ class Compiler(CachingCompiler):
 def keep_lines(manager: TransformerManager) -> None:
     """Make IPython's transformations keep the number of lines.
 
-    Several of them join the lines of a continued command (`!ls \\` and what follows) into one; blank lines make up for it.
+    Several of them join the lines of a continued command (`!ls \\` and what follows); blank lines make up for it.
     """
     manager.token_transformers = [_padded(cls) for cls in manager.token_transformers]
 

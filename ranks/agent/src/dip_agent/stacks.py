@@ -9,8 +9,11 @@ import traceback
 from types import FrameType
 from typing import Any
 
-_AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_ASIDE = (os.sep + "IPython" + os.sep, os.sep + "threading.py")
+import IPython
+
+_MACHINERY = tuple(
+    os.path.dirname(os.path.abspath(path)) + os.sep for path in (os.path.dirname(__file__), IPython.__file__)
+)
 
 
 def threads() -> list[dict[str, Any]]:
@@ -27,8 +30,8 @@ def threads() -> list[dict[str, Any]]:
 
 
 def is_ours(filename: str) -> bool:
-    """Whether a file is the agent's or IPython's, which a user does not want to see in a stack."""
-    return filename.startswith(_AGENT) or _ASIDE[0] in filename
+    """Whether a file is the agent's or IPython's: the machinery around the user's code."""
+    return filename.startswith(_MACHINERY)
 
 
 def _text(frame: FrameType) -> str:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-import IPython
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-_OURS = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (__file__, IPython.__file__))
-
-
-def is_ours(filename: str) -> bool:
-    """Whether a file is the agent's or IPython's: the machinery around the user's code."""
-    return filename.startswith(_OURS)
+from .stacks import is_ours
+from .wire import text
 
 
 def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> dict[str, Any]:
@@ -30,14 +24,6 @@ def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | No
     if isinstance(err, SyntaxError) and err.filename and err.lineno:
         frames.append({"file": err.filename, "line": err.lineno, "name": "<module>"})
     return {"ename": type(err).__name__, "evalue": text(err), "traceback": _render(shell, err, tb), "frames": frames}
-
-
-def text(err: BaseException) -> str:
-    """Return `str(err)`, or what can be said where that raises."""
-    try:
-        return str(err)
-    except Exception as broken:
-        return f"<{type(err).__name__} whose __str__ raised {type(broken).__name__}>"
 
 
 def _users_part(tb: TracebackType | None) -> TracebackType | None:

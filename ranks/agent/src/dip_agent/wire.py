@@ -11,9 +11,10 @@ import hmac
 import json
 import re
 import secrets
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from collections.abc import Sequence
 from typing import Any
 
 PROTOCOL_VERSION = 1
@@ -60,7 +61,7 @@ class Session:
     ) -> list[bytes]:
         """Return the frames of a new message. `content` is JSON, see `encode`.
 
-        Messages must be sent in the order in which they are packed, since the receiver takes a falling number for a replay.
+        Messages must be sent in the order in which they are packed: the receiver takes a falling number for a replay.
         """
         self._sent += 1
         header = encode(
@@ -117,3 +118,21 @@ class Session:
 def encode(value: Any) -> bytes:
     """Return `value` as JSON. Raises TypeError or ValueError for what JSON cannot hold (NaN among them)."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def failure(err: BaseException) -> dict[str, Any]:
+    """Return the content of a reply that reports `err`."""
+    return {
+        "status": "error",
+        "ename": type(err).__name__,
+        "evalue": text(err),
+        "traceback": traceback.format_exception(type(err), err, err.__traceback__),
+    }
+
+
+def text(err: BaseException) -> str:
+    """Return `str(err)`, or what can be said where that raises."""
+    try:
+        return str(err)
+    except Exception as broken:
+        return f"<{type(err).__name__} whose __str__ raised {type(broken).__name__}>"

@@ -32,13 +32,14 @@ class NoApp:
         pass
 
 
-def make(name: str, rank: int | None, listener: int) -> App:
+def make(name: str, rank: int | None, listener: int, gate: int) -> App:
     """Return the app `name` ("" for torch where that is installed). The local namespace has none.
 
-    `listener` is the listening socket of the process group's store for rank 0, otherwise -1.
+    `listener` is the bound socket of the process group's store in rank 0, otherwise -1. `gate` is a pipe that tells
+    when the store listens: rank 0 has the end to close, the others the end to read.
     """
     if rank is None or name == "none" or (name == "" and importlib.util.find_spec("torch") is None):
         return NoApp()
     from .torch import TorchApp
 
-    return TorchApp(listener)
+    return TorchApp(listener, gate)

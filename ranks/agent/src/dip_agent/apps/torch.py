@@ -16,15 +16,16 @@ import torch.distributed as dist
 class TorchApp:
     """Joins with nccl if every rank of this host has a GPU of its own, otherwise with gloo.
 
-    CUDA_VISIBLE_DEVICES holds the GPUs of all ranks of this host, and LOCAL_RANK counts through them; ranks that are more
-    than the GPUs share them in turn.
+    CUDA_VISIBLE_DEVICES holds the GPUs of all ranks of this host, and LOCAL_RANK counts through them; ranks that
+    outnumber the GPUs share them in turn.
     """
 
     name = "torch"
 
-    def __init__(self, listener: int):
-        """`listener` is a bound socket for the store, in rank 0; -1 elsewhere."""
+    def __init__(self, listener: int, gate: int):
+        """See `apps.make`."""
         self._listener = listener
+        self._gate = gate
 
     def initialize(self) -> dict[str, Any]:
         """Set the device, join the process group; return `backend` and `device`."""
@@ -52,7 +53,17 @@ class TorchApp:
 
     def _store(self, rank: int, world_size: int) -> dist.Store:
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        options: dict[str, Any] = {"world_size": world_size, "is_master": rank == 0}
+        options: dict[str, Any] = {"world_size": world_size, "is_master": rank == 0, "wait_for_workers": False}
+        if rank != 0 and self._gate >= 0:
+            # A client that comes too early is refused and sleeps for a second before it tries again.
+            os.read(self._gate, 1)
+        try:
+            return self._open_store(host, port, options)
+        finally:
+            if self._gate >= 0:
+                os.close(self._gate)
+
+    def _open_store(self, host: str, port: int, options: dict[str, Any]) -> dist.Store:
         if self._listener >= 0:
             with socket.socket(fileno=self._listener) as bound:
                 if "master_listen_fd" in (inspect.getdoc(dist.TCPStore.__init__) or ""):

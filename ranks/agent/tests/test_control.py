@@ -1,0 +1,205 @@
+"""Interrupt, status, stack and shutdown; messages that must be dropped."""
+
+import os
+import secrets
+import signal
+
+import pytest
+from harness import Peer, Process, alive, wait_until
+
+PATH = "/project/train.py"
+
+
+def busy(process: Process, request: str) -> None:
+    """Wait until a request runs."""
+    wait_until(lambda: process.ask("status_request", reply="status")["msg_id"] == request, "a busy process")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "import time; time.sleep(1000)",
+        "import asyncio; await asyncio.sleep(1000)",
+        "import asyncio\nasync def f():\n    await asyncio.sleep(1000)\nawait asyncio.gather(f(), f())",
+        "async def f():\n    while True: pass\nawait f()",
+        "import asyncio; asyncio.run(asyncio.sleep(1000))",
+        "import os; os.system('sleep 1000'); import time; time.sleep(1000)",
+        "!sleep 1000",
+        "import subprocess; subprocess.run(['sleep', '1000'])",
+        "import threading; threading.Event().wait()",
+        "import queue; queue.Queue().get()",
+        "while True:\n    try: time.sleep(1000)\n    except Exception: pass\n    except NameError: pass\n    import time",
+    ],
+)
+def test_interrupt(local, code):
+    request = local.start(code, PATH, 5)
+    busy(local, request)
+    assert local.ask("interrupt_request", {"parent": request})["status"] == "ok"
+    while True:
+        # os.system ignores SIGINT while its child takes it, as it does in a terminal; hence more than once.
+        if any(m.type == "execute_reply" for m in local.inbox):
+            break
+        if not local.poll(0.5):
+            local.ask("interrupt_request", {"parent": request})
+    result = local.finish(request)
+    assert (result.status, result.content["ename"], result.error["ename"]) == (
+        "error",
+        "KeyboardInterrupt",
+        "KeyboardInterrupt",
+    )
+    assert local.ask("status_request", reply="status")["execution_state"] == "idle"
+    after = local.run("print('on')")
+    assert (after.status, after.text()) == ("ok", "on\n")
+
+
+def test_interrupted_await_cleans_up_and_does_not_go_on(local):
+    code = """
+import asyncio
+try:
+    await asyncio.sleep(1000)
+finally:
+    print("cleaned")
+print("never")
+"""
+    request = local.start(code)
+    busy(local, request)
+    local.send("interrupt_request", {"parent": ""})
+    result = local.finish(request)
+    assert (result.content["ename"], result.text()) == ("KeyboardInterrupt", "cleaned\n")
+    assert local.run("await asyncio.sleep(0.01); print('new')").text() == "new\n"
+
+
+def test_interrupt_is_for_its_own_request_only(local):
+    local.send("interrupt_request", {"parent": ""})
+    local.run("x = 1")
+    local.send("interrupt_request", {"parent": "nobody_1"})
+    assert local.run("sum(range(100000)); print('whole')").text() == "whole\n"
+    # A stale one, for a request that has just ended.
+    for _ in range(30):
+        request = local.start("y = 2")
+        local.send("interrupt_request", {"parent": request})
+        following = local.start("for _ in range(2000): pass\nprint('whole')")
+        assert local.finish(request).status in ("ok", "error", "aborted")
+        assert local.finish(following).status == "ok"
+
+
+def test_queued_request_is_aborted(local):
+    running = local.start("import time; time.sleep(1000)")
+    queued = local.start("print('never')")
+    last = local.start("print('last')")
+    busy(local, running)
+    local.ask("interrupt_request", {"parent": queued})
+    local.ask("interrupt_request", {"parent": running})
+    assert local.finish(running).content["ename"] == "KeyboardInterrupt"
+    aborted = local.finish(queued)
+    assert (aborted.status, aborted.messages) == ("aborted", [])
+    assert local.finish(last).text() == "last\n"
+
+
+def test_signal_from_outside_when_idle_and_when_busy(local):
+    os.kill(local.pid, signal.SIGINT)
+    assert local.run("1").status == "ok"
+    request = local.start("while True: pass")
+    busy(local, request)
+    os.kill(local.pid, signal.SIGINT)
+    assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+
+
+def test_users_own_handlers(local):
+    local.run(
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGUSR1, lambda *_: 1 / 0)"
+    )
+    os.kill(local.pid, signal.SIGUSR1)  # raises in the loop that waits for requests
+    local.wait_output("ZeroDivisionError")
+    request = local.start("while True: pass")
+    busy(local, request)
+    local.send("interrupt_request", {"parent": request})
+    assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+
+
+def test_stack_while_busy_and_idle(local):
+    code = "import time\ndef deep():\n    time.sleep(1000)\ndeep()"
+    request = local.start(code, PATH, 40)
+    wait_until(lambda: "deep" in local.ask("stack_request")["threads"][0]["stack"], "the cell")
+    threads = local.ask("stack_request")["threads"]
+    (main,) = [thread for thread in threads if thread["main"]]
+    assert f'File "{PATH}", line 43, in <module>\n    deep()' in main["stack"]
+    assert f'File "{PATH}", line 42, in deep\n    time.sleep(1000)' in main["stack"]
+    assert "IPython" not in main["stack"]
+    local.send("interrupt_request", {"parent": request})
+    local.finish(request)
+    assert local.ask("stack_request")["threads"][0]["stack"] == "waiting for a cell\n"
+
+
+def test_unknown_request_is_answered(local):
+    assert local.ask("nonsense_request")["status"] == "error"
+
+
+def test_shutdown(node, spawn):
+    (process,) = spawn(node)
+    process.run("import atexit; atexit.register(print, 'goodbye')")
+    assert process.ask("shutdown_request", {"restart": False})["status"] == "ok"
+    assert process.text() == "goodbye\n"
+    news = node.bury(process)
+    assert (news["code"], news["signal"], news["asked"]) == (0, None, False)
+    assert not (node.runtime_dir / process.name).exists()
+
+
+def test_shutdown_waits_for_its_turn(node, spawn):
+    (process,) = spawn(node)
+    request = process.start("import time; time.sleep(0.2); print('done')")
+    assert process.ask("shutdown_request", {})["status"] == "ok"
+    assert process.finish(request).status == "ok"
+    assert process.text() == "done\n"
+    node.bury(process)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b""],
+        [b"<IDS|MSG>"],
+        [b"\0" * 5_000_000],
+        [b"<IDS|MSG>", b"0" * 64, b"{}", b"{}", b"{}", b"{}"],
+        [b"x"] * 1000,
+        [b"<IDS|MSG>", b"\xff", b"\xff", b"\xff", b"\xff", b"\xff"],
+    ],
+)
+def test_garbage_is_dropped(node, local, frames):
+    for peer in (node, local):
+        peer.socket.send_multipart(frames)
+    assert local.run("1").status == "ok"
+    assert node.ask("hello")["status"] == "ok"
+    assert "dropped a message" in node.log()
+
+
+def test_strangers_are_not_heard(node, local):
+    """Neither a wrong key, nor the right one in another session, nor a replay gets an answer or an effect."""
+    path = f"{node.runtime_dir}/{local.name}"
+    stranger = Peer(path, secrets.token_bytes(32))
+    stranger.send("execute_request", {"code": "hacked = 1"})
+    right_key = Peer(path, b"")
+    right_key.session._mac = local.session._mac
+    right_key.send("execute_request", {"code": "hacked = 1"})
+    frames = local.session.pack("execute_request", b'{"code": "n = globals().get(\'n\', 0) + 1"}')
+    for _ in range(3):
+        local.socket.send_multipart(frames)
+    assert local.run("print(n, 'hacked' in globals())").text() == "1 False\n"
+    assert not stranger.poll(0.1)
+    assert not right_key.poll(0.1)
+    stranger.close()
+    right_key.close()
+
+
+def test_status_before_the_app_has_joined(torch_node, spawn):
+    """A rank whose peers never come answers, shows its stack and can be interrupted."""
+    (rank,) = spawn(torch_node, 1, app="torch", env={"WORLD_SIZE": "2"}, hello=False)
+    assert rank.ask("status_request", reply="status")["execution_state"] == "starting"
+    hello = rank.send("hello", {"protocol": 1})
+    wait_until(lambda: "init_process_group" in rank.ask("stack_request")["threads"][0]["stack"], "the joining")
+    torch_node.ask("signal_request", {"name": rank.name, "signal": "SIGTERM"})
+    news = torch_node.exited(rank.name).content
+    assert (news["signal"], news["asked"]) == ("SIGTERM", True)
+    assert not alive(rank.pid)
+    assert hello
