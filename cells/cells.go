@@ -67,7 +67,7 @@ type node struct {
 	reach     int     // end of the text that decided where the node ends; beyond len(text) if a look-ahead was needed
 }
 
-// An origin is what made a node begin where it does.
+// An origin is what made a node begin where it does. From byMarker on, parsing can start at the node.
 type origin int
 
 const (

@@ -300,7 +300,7 @@ func (s *scanner) closeString() {
 
 // close handles a closing bracket; true if it ended a replacement field, so that text goes on. A bracket that does not match is
 // forgiven: it closes the nearest one that it matches, or nothing.
-func (s *scanner) close(c byte) (field bool) {
+func (s *scanner) close(c byte) (fieldEnded bool) {
 	var want kind
 	switch c {
 	case ')':
@@ -313,7 +313,7 @@ func (s *scanner) close(c byte) (field bool) {
 	n := len(s.stack)
 	for i := n - 1; i >= max(0, n-maxDepth); i-- {
 		k := s.stack[i].kind
-		isField := k == 'f'
+		isField := k == field
 		if k == want || isField && c == '}' {
 			s.cut(i)
 			return isField
