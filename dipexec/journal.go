@@ -143,7 +143,11 @@ func (j *Journal) rotate(now time.Time) {
 		if !e.IsDir() || !isRunDir(e.Name()) {
 			continue
 		}
-		r := oldRun{dir: filepath.Join(j.dir, e.Name())}
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		r := oldRun{dir: filepath.Join(j.dir, e.Name()), ended: info.ModTime()}
 		files, err := os.ReadDir(r.dir)
 		if err != nil {
 			continue

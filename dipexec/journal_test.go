@@ -261,8 +261,12 @@ func TestJournalRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		names := []string{""} // the directory itself
 		for _, f := range files {
-			if err := os.Chtimes(filepath.Join(rj.dir, f.Name()), now, now.Add(-old.age)); err != nil {
+			names = append(names, f.Name())
+		}
+		for _, name := range names {
+			if err := os.Chtimes(filepath.Join(rj.dir, name), now, now.Add(-old.age)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -295,8 +299,10 @@ func TestJournalRotatesWhileItGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	past := time.Now().Add(-100 * 24 * time.Hour)
-	if err := os.Chtimes(name, past, past); err != nil {
-		t.Fatal(err)
+	for _, p := range []string{name, old} {
+		if err := os.Chtimes(p, past, past); err != nil {
+			t.Fatal(err)
+		}
 	}
 	j.wrote(999)
 	j.rotation.Wait()
