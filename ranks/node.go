@@ -85,6 +85,8 @@ type Node struct {
 	info   Info
 	events *notifier
 
+	wordGrace time.Duration // the constant; shorter in tests
+
 	ctx    context.Context // ends with the node or when Close begins: whoever is starting something gives up
 	cancel context.CancelCauseFunc
 
@@ -145,11 +147,14 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{
-		opts:     o,
-		log:      o.Log,
-		dir:      dir,
-		proc:     proc,
-		events:   newNotifier(o.OnState),
+		opts:   o,
+		log:    o.Log,
+		dir:    dir,
+		proc:   proc,
+		events: newNotifier(o.OnState),
+
+		wordGrace: wordGrace,
+
 		exited:   make(chan struct{}),
 		done:     make(chan struct{}),
 		preload:  make(semaphore, 1),
@@ -404,7 +409,7 @@ func (n *Node) processExited(m *wire.Message) {
 func (n *Node) linkEnded(cause error) {
 	select {
 	case <-n.exited:
-	case <-time.After(wordGrace):
+	case <-time.After(n.wordGrace):
 		n.log.Error("node lives but its connection has ended; killing it", zap.Error(cause))
 		n.proc.cmd.Process.Kill()
 	}

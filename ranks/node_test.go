@@ -13,12 +13,6 @@ import (
 	"dipls/ranks/fakerank"
 )
 
-// running reports whether a process is there and no zombie.
-func running(pid int, startTime uint64) bool {
-	st, err := statProcess(pid)
-	return err == nil && st.startTime == startTime && st.state != 'Z'
-}
-
 func TestNodeStartFails(t *testing.T) {
 	for _, test := range []struct {
 		name   string

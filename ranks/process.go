@@ -21,8 +21,9 @@ const (
 	// process that prints fast has an acknowledgement on its way long before it must wait for one.
 	ackEvery = 256 << 10
 
-	// wordGrace is how long a broken connection waits for the node's word on what became of the process.
-	wordGrace = 2 * time.Second
+	// wordGrace is how long a broken connection waits for the node's word on what became of the process. An interpreter
+	// that has closed its socket may still have a lot to tear down, and a loaded machine makes that slow.
+	wordGrace = 5 * time.Second
 
 	// maxEarly bounds what a process may print before somebody listens.
 	maxEarly = 64 << 10
@@ -301,7 +302,7 @@ func (p *Process) explain(ctx context.Context, err error) error {
 		return p.Err()
 	case <-ctx.Done():
 		return err
-	case <-time.After(wordGrace):
+	case <-time.After(p.node.wordGrace):
 		return err
 	}
 }
@@ -449,23 +450,16 @@ func (p *Process) linkEnded(cause error) {
 		lost = cause // it speaks nonsense, so it may well live
 		p.node.signal(p, "SIGKILL")
 	}
-	word := func() *ending {
-		timer := time.NewTimer(wordGrace)
-		defer timer.Stop()
-		select {
-		case <-p.told:
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return p.ending
-		case <-timer.C:
-			return nil
-		}
+	e := p.word(p.node.wordGrace)
+	for e == nil && p.isStopping() {
+		e = p.word(p.node.wordGrace) // the shutdown ladder sees to it that it ends, and that we hear of it
 	}
-	e := word()
 	if e == nil && lost == nil {
 		lost = cause // no socket and no word: it lives, but cannot be reached
 		p.node.signal(p, "SIGKILL")
-		e = word()
+	}
+	if e == nil {
+		e = p.word(p.node.wordGrace)
 	}
 	if e == nil {
 		e = new(ending)
@@ -475,6 +469,26 @@ func (p *Process) linkEnded(cause error) {
 		e = &ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Lost: lost}, tail: e.tail, data: e.data}
 	}
 	p.finish(e)
+}
+
+// word waits for what the node has to say of the process's end; nil if it says nothing in time.
+func (p *Process) word(timeout time.Duration) *ending {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-p.told:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.ending
+	case <-timer.C:
+		return nil
+	}
+}
+
+func (p *Process) isStopping() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopping
 }
 
 // finish ends the process for all who have to do with it: the one call is the reader's, or tell's if there is no reader.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"dipls/ranks/fakerank"
 	"dipls/ranks/wire"
@@ -211,6 +212,7 @@ func TestDeath(t *testing.T) {
 // A process that lives but cannot be reached is killed: nothing of it may be left.
 func TestVanish(t *testing.T) {
 	n := startFake(t, fakerank.Config{Processes: true})
+	n.wordGrace = 100 * time.Millisecond
 	r := startPool(t, n, 1).Ranks()[0]
 	x := execute(t, r, "vanish")
 	if x.err == nil || !strings.HasPrefix(x.err.Error(), "lost the connection to rank 0 (pid ") {

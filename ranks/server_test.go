@@ -1,3 +1,188 @@
 package ranks
 
-func serverMain() {}
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"dipls/ranks/fakerank"
+	"dipls/ranks/wire"
+)
+
+// serverArg makes the test binary a server of its own, which a test can kill.
+const serverArg = "test-server"
+
+// serverSpec is what such a server does; serverReport is what it prints when it has.
+type serverSpec struct {
+	Python string // the real agent; "" is a fake one
+	Adopt  bool   // call AdoptOrphans
+	Code   string // run on every rank
+}
+
+type serverReport struct {
+	Dir       string
+	Node      int
+	Processes map[string]serverProcess
+}
+
+type serverProcess struct {
+	PID   int
+	Start uint64
+}
+
+// serverMain plays a server if this process was started as one.
+func serverMain() {
+	if len(os.Args) < 3 || os.Args[1] != serverArg {
+		return
+	}
+	var spec serverSpec
+	if err := json.Unmarshal([]byte(os.Args[2]), &spec); err != nil {
+		panic(err)
+	}
+	if err := serve(spec); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serve(spec serverSpec) error {
+	if spec.Adopt {
+		if err := AdoptOrphans(); err != nil {
+			return err
+		}
+	}
+	ctx := context.Background()
+	o := Options{Python: spec.Python}
+	if spec.Python == "" {
+		o.Command = fakerank.Command(fakerank.Config{Processes: true})
+	}
+	n, err := StartNode(ctx, o)
+	if err != nil {
+		return err
+	}
+	local, err := n.Local(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := n.StartPool(ctx, PoolSpec{Ranks: 2})
+	if err != nil {
+		return err
+	}
+	report := serverReport{Dir: n.dir.path, Node: n.PID(), Processes: map[string]serverProcess{}}
+	for _, proc := range append(p.Ranks(), local) {
+		report.Processes[proc.Name()] = serverProcess{proc.PID(), proc.StartTime()}
+		if spec.Code != "" {
+			r := newRun()
+			proc.Execute(wire.ExecuteRequest{Code: spec.Code}, r)
+			for r.output() == "" {
+				r.mu.Lock()
+				err := r.err
+				r.mu.Unlock()
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
+		return err
+	}
+	<-n.Done() // the test ends the node, or us
+	fmt.Println(strings.Join(children(), " "))
+	return nil
+}
+
+// startServer starts a server and waits for its report.
+func startServer(t *testing.T, spec serverSpec) (*exec.Cmd, *bufio.Reader, serverReport) {
+	t.Helper()
+	arg, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], serverArg, string(arg))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	r := bufio.NewReader(out)
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report serverReport
+	if err := json.Unmarshal(line, &report); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, r, report
+}
+
+// awaitNothing waits until nothing is left of a session.
+func awaitNothing(t *testing.T, report serverReport) {
+	t.Helper()
+	for name, p := range report.Processes {
+		await(t, fmt.Sprintf("%s (pid %d) to be gone", name, p.PID), func() bool { return !running(p.PID, p.Start) })
+	}
+	await(t, "the node to be gone", func() bool { return syscall.Kill(report.Node, 0) != nil })
+	await(t, "the runtime directory to be gone", func() bool {
+		_, err := os.Lstat(report.Dir)
+		return os.IsNotExist(err)
+	})
+}
+
+func testServerKilled(t *testing.T, spec serverSpec) {
+	cmd, _, report := startServer(t, spec)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	awaitNothing(t, report)
+}
+
+func TestServerKilled(t *testing.T) { testServerKilled(t, serverSpec{}) }
+
+func TestServerKilledWhileBusy(t *testing.T) {
+	testServerKilled(t, serverSpec{Code: "print on\nstubborn\nstuck"})
+}
+
+// A server that adopts orphans reaps what a killed node leaves.
+func TestAdoptOrphans(t *testing.T) {
+	_, out, report := startServer(t, serverSpec{Adopt: true, Code: "print on\nstubborn\nstuck"})
+	if err := syscall.Kill(report.Node, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	left, err := out.ReadString('\n')
+	if err != nil || strings.TrimSpace(left) != "" {
+		t.Errorf("children left: %q, %v", left, err)
+	}
+	awaitNothing(t, report)
+}
+
+// When server and node are killed at once, the ranks go with them, and the next server clears the directory away.
+func TestServerAndNodeKilled(t *testing.T) {
+	cmd, _, report := startServer(t, serverSpec{})
+	syscall.Kill(report.Node, syscall.SIGSTOP) // it cannot clean up
+	cmd.Process.Kill()
+	cmd.Wait()
+	syscall.Kill(report.Node, syscall.SIGKILL)
+	await(t, "the node to be gone", func() bool { return syscall.Kill(report.Node, 0) != nil })
+	if _, err := os.Lstat(report.Dir); err != nil {
+		t.Fatalf("nothing to clear away: %v", err)
+	}
+	startFake(t, fakerank.Config{})
+	awaitNothing(t, report)
+}

@@ -100,7 +100,7 @@ func (n *node) quit(code int) {
 	for _, c := range n.ranks {
 		if p, ok := c.(*rankProcess); ok {
 			p.signal(syscall.SIGKILL)
-			p.cmd.Wait()
+			<-p.ended
 		}
 	}
 	os.RemoveAll(n.start.RuntimeDir)
@@ -248,6 +248,7 @@ func (n *node) startGoroutine(spec wire.SpawnProcess) (wire.SpawnedProcess, erro
 type rankProcess struct {
 	cmd   *exec.Cmd
 	asked chan struct{} // closed by the first signal that we send
+	ended chan struct{} // it has been reaped
 	once  sync.Once
 }
 
@@ -291,7 +292,7 @@ func (n *node) startProcess(spec wire.SpawnProcess) (none wire.SpawnedProcess, e
 	if err := cmd.Start(); err != nil {
 		return none, err
 	}
-	p := &rankProcess{cmd: cmd, asked: make(chan struct{})}
+	p := &rankProcess{cmd: cmd, asked: make(chan struct{}), ended: make(chan struct{})}
 	n.mu.Lock()
 	n.ranks[spec.Name] = p
 	n.mu.Unlock()
@@ -304,6 +305,7 @@ func (n *node) startProcess(spec wire.SpawnProcess) (none wire.SpawnedProcess, e
 	}
 	go func() {
 		cmd.Wait()
+		close(p.ended)
 		ev := wire.Exited{Name: spec.Name, PID: spawned.PID, StartTime: spawned.StartTime}
 		select {
 		case <-p.asked:

@@ -1,0 +1,38 @@
+package ranks
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// running reports whether a process is there and no zombie.
+func running(pid int, startTime uint64) bool {
+	st, err := statProcess(pid)
+	return err == nil && st.startTime == startTime && st.state != 'Z'
+}
+
+func TestKillProcess(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	pid := cmd.Process.Pid
+	st, err := statProcess(pid)
+	if err != nil || st.ppid != os.Getpid() {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if gone, err := killProcess(pid, st.startTime+1); !gone || err != nil || !running(pid, st.startTime) {
+		t.Errorf("another process with that number: gone %v, %v, running %v", gone, err, running(pid, st.startTime))
+	}
+	if gone, err := killProcess(pid, st.startTime); gone || err != nil {
+		t.Errorf("gone %v, %v", gone, err)
+	}
+	await(t, "its end", func() bool { gone, _ := killProcess(pid, st.startTime); return gone })
+	cmd.Wait()
+	if gone, err := killProcess(pid, st.startTime); !gone || err != nil {
+		t.Errorf("after its end: gone %v, %v", gone, err)
+	}
+}
