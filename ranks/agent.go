@@ -142,9 +142,13 @@ func (a *agentSource) replace(parent, dir string) error {
 			return err
 		}
 	}
+	src := filepath.Join(tmp, "src")
+	if err := os.Rename(src, dir); err == nil || a.verify(dir) == nil {
+		return nil // we, or somebody who was quicker
+	}
 	// What is in the way goes into our temporary directory, and with it.
 	if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(filepath.Join(tmp, "src"), dir)
+	return os.Rename(src, dir)
 }

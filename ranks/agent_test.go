@@ -1,0 +1,106 @@
+package ranks
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+)
+
+func testAgent(t *testing.T) *agentSource {
+	t.Helper()
+	a, err := readAgent(fstest.MapFS{
+		"__main__.py":                            {Data: []byte("main")},
+		"dip_agent/__init__.py":                  {Data: nil},
+		"dip_agent/node.py":                      {Data: []byte("node")},
+		"dip_agent/__pycache__/node.cpython.pyc": {Data: []byte("bytecode")},
+		"dip_agent.egg-info/PKG-INFO":            {Data: []byte("metadata")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestUnpack(t *testing.T) {
+	a := testAgent(t)
+	if len(a.files) != 3 {
+		t.Errorf("files %v", a.files)
+	}
+	parent := filepath.Join(t.TempDir(), "agent")
+	dir, err := a.unpack(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filepath.Base(dir) != a.hash {
+		t.Errorf("unpacked into %s", dir)
+	}
+	check := func(what string) {
+		t.Helper()
+		if again, err := a.unpack(parent); again != dir || err != nil {
+			t.Errorf("%s: %s, %v", what, again, err)
+		}
+		if err := a.verify(dir); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	check("untouched")
+	node := filepath.Join(dir, "dip_agent", "node.py")
+	os.WriteFile(node, []byte("evil"), 0o600)
+	check("changed file")
+	os.Remove(node)
+	check("missing file")
+	os.Chmod(dir, 0o777)
+	check("open to others")
+	os.RemoveAll(dir)
+	os.WriteFile(dir, nil, 0o600)
+	check("a file in its place")
+	os.MkdirAll(filepath.Join(dir, "dip_agent", "__pycache__"), 0o700)
+	check("Python's bytecode beside it")
+	if entries, _ := os.ReadDir(parent); len(entries) != 1 {
+		t.Errorf("left beside it: %v", entries)
+	}
+}
+
+func TestUnpackConcurrently(t *testing.T) {
+	a := testAgent(t)
+	for range 20 {
+		parent := t.TempDir()
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := a.unpack(parent); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if err := a.verify(filepath.Join(parent, a.hash)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUnpackAgent(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	dir, err := unpackAgent(t.TempDir())
+	if err != nil || !strings.HasPrefix(dir, cache) {
+		t.Fatalf("%s, %v", dir, err)
+	}
+	for _, name := range []string{"__main__.py", "dip_agent/__init__.py"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	// A cache that cannot be written is no obstacle.
+	file := filepath.Join(cache, "file")
+	os.WriteFile(file, nil, 0o600)
+	t.Setenv("XDG_CACHE_HOME", file)
+	runtime := t.TempDir()
+	if dir, err = unpackAgent(runtime); err != nil || !strings.HasPrefix(dir, runtime) {
+		t.Errorf("%s, %v", dir, err)
+	}
+}

@@ -1,0 +1,226 @@
+package ranks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// script makes an executable shell script.
+func script(t *testing.T, path, body string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFindPython(t *testing.T) {
+	root := t.TempDir()
+	mk := func(path string) string { return script(t, filepath.Join(root, path), "") }
+	named := mk("named/python3.12")
+	fromEnv := mk("env/python")
+	venv := mk("venv/bin/python")
+	conda := mk("conda/bin/python3")
+	onPath := mk("path/python3")
+	beside := mk("a/.venv/bin/python")
+	deep := filepath.Join(root, "a", "b", "c")
+	elsewhere := filepath.Join(root, "elsewhere")
+	for _, dir := range []string{deep, elsewhere, filepath.Join(root, "empty")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		name, flag, dir                string
+		diplsPython, venv, conda, path string
+		want, why, err                 string
+	}{
+		{"flag", named, deep, fromEnv, "venv", "conda", "path", named, "--python", ""},
+		{"flag by name", "python3", deep, fromEnv, "venv", "conda", "path", onPath, "--python", ""},
+		{"DIPLS_PYTHON", "", deep, fromEnv, "venv", "conda", "path", fromEnv, "DIPLS_PYTHON", ""},
+		{"virtualenv", "", deep, "", "venv", "conda", "path", venv, "VIRTUAL_ENV", ""},
+		{"conda", "", deep, "", "", "conda", "path", conda, "CONDA_PREFIX", ""},
+		{".venv above", "", deep, "", "", "", "path", beside, filepath.Join(root, "a", ".venv"), ""},
+		{"PATH", "", elsewhere, "", "", "", "path", onPath, "python3 on PATH", ""},
+		{"none", "", elsewhere, "", "", "", "empty", "", "", "no Python found: install Python 3"},
+		{"bad flag", filepath.Join(root, "nothing"), deep, fromEnv, "", "", "path", "", "", "--python: "},
+		{"bad DIPLS_PYTHON", "", deep, "nosuch", "", "", "path", "", "", "DIPLS_PYTHON: "},
+		{"bad virtualenv", "", deep, "", "empty", "", "path", "", "", "has no bin/python: deactivate it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in := func(s string) string {
+				if s == "" {
+					return ""
+				}
+				return filepath.Join(root, s)
+			}
+			t.Setenv("DIPLS_PYTHON", test.diplsPython)
+			t.Setenv("VIRTUAL_ENV", in(test.venv))
+			t.Setenv("CONDA_PREFIX", in(test.conda))
+			t.Setenv("PATH", in(test.path))
+			got, err := FindPython(test.flag, test.dir)
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("%v, error %v, want %s", got, err, test.err)
+				}
+				return
+			}
+			if err != nil || got != (Interpreter{test.want, test.why}) {
+				t.Errorf("%v, %v; want %s, %s", got, err, test.want, test.why)
+			}
+		})
+	}
+}
+
+func TestProbe(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct{ name, body, err string }{
+		{"old", `echo '{"version": [3, 8, 2], "packages": {}}'`, "is Python 3.8.2, but 3.9 or later is needed"},
+		{"python 2", `echo '{"version": [2, 7, 18], "packages": {}}'`, "is Python 2.7.18, but 3.9 or later"},
+		{"no python", `echo hello`, "does not work as a Python interpreter: it answered"},
+		{"broken", "echo 'dyld: no such library' >&2; exit 127", "exit status 127: dyld: no such library"},
+	} {
+		python := script(t, filepath.Join(dir, test.name), test.body)
+		if info, err := Probe(testContext(t), python); err == nil || !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%s: %v, error %v, want %s", test.name, info, err, test.err)
+		}
+	}
+	talkative := script(t, filepath.Join(dir, "talkative"), `echo welcome; echo '{"version": [3, 12, 1], "packages": {"ipython": "7.34.0", "pyzmq": "26.0"}}'`)
+	info, err := Probe(testContext(t), talkative)
+	if err != nil || info.Version != "3.12.1" || info.Python != talkative {
+		t.Errorf("%v, %v", info, err)
+	}
+	if got, want := info.Missing(), []string{"cloudpickle", "ipython"}; !slices.Equal(got, want) {
+		t.Errorf("missing %v, want %v: IPython 7 is too old", got, want)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Probe(ctx, script(t, filepath.Join(dir, "hangs"), "exec sleep 1000")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("hangs: %v", err)
+	}
+}
+
+func TestProbePython(t *testing.T) {
+	python := testPython(t)
+	begin := time.Now()
+	info, err := Probe(testContext(t), python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v in %v", info, time.Since(begin))
+	if missing := info.Missing(); len(missing) > 0 {
+		t.Errorf("missing %v", missing)
+	}
+}
+
+// fakePip is an interpreter whose packages are the files in the directory it is told to search, and whose pip makes such files.
+const fakePip = `
+case "$1 $2" in
+"-m pip")
+	while [ "$1" != "--target" ]; do shift; done
+	target=$2; shift 2
+	echo "Collecting $*"
+	case "$PIP_MODE" in
+	nopip) echo "$0: No module named pip" >&2; exit 1;;
+	offline) echo "WARNING: Retrying: NewConnectionError('...: Failed to establish a new connection')" >&2; exit 1;;
+	bad) echo "ERROR: No matching distribution found for $1" >&2; touch "$target/half"; exit 1;;
+	hang) exec sleep 1000;;
+	esac
+	for p; do echo "$p" >> "$target/list"; done
+	echo . >> "$target/../../pips" ;;
+*)
+	if [ -f "$3/list" ]; then
+		echo '{"version": [3, 12, 1], "packages": {"ipython": "9.0", "pyzmq": "26.0", "cloudpickle": "3.0"}}'
+	else
+		echo '{"version": [3, 12, 1], "packages": {"ipython": "9.0", "cloudpickle": "3.0"}}'
+	fi ;;
+esac
+`
+
+func TestInstallMissing(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	python := script(t, filepath.Join(t.TempDir(), "python"), fakePip)
+	dir, err := PrivatePackages(python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := []string{"pyzmq"}
+
+	for mode, want := range map[string]string{
+		"nopip":   "has no pip: run '" + python + " -m ensurepip'",
+		"offline": "the package index cannot be reached",
+		"bad":     "install pyzmq: exit status 1: ERROR: No matching distribution found for pyzmq",
+	} {
+		t.Setenv("PIP_MODE", mode)
+		if err := InstallMissing(testContext(t), python, missing, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", mode, err, want)
+		}
+	}
+	t.Setenv("PIP_MODE", "hang")
+	ctx, cancel := context.WithCancel(testContext(t))
+	progress := writerFunc(func([]byte) { cancel() }) // as soon as pip says something
+	if err := InstallMissing(ctx, python, missing, progress); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if entries, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "*", "*")); len(entries) > 0 {
+		t.Errorf("failures left %v", entries)
+	}
+
+	t.Setenv("PIP_MODE", "")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := InstallMissing(testContext(t), python, missing, new(bytes.Buffer)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if data, err := os.ReadFile(filepath.Join(dir, "list")); string(data) != "pyzmq\n" {
+		t.Errorf("installed %q, %v", data, err)
+	}
+	if data, _ := os.ReadFile(filepath.Join(filepath.Dir(dir), "pips")); string(data) != ".\n" {
+		t.Errorf("pip ran %q times", data)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".new-*")); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+func TestPrivatePackages(t *testing.T) {
+	dir := t.TempDir()
+	python := script(t, filepath.Join(dir, "python3"), "")
+	link := filepath.Join(dir, "venv")
+	if err := os.Symlink(python, link); err != nil {
+		t.Fatal(err)
+	}
+	a, err := PrivatePackages(python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := PrivatePackages(link)
+	if a == b {
+		t.Error("two environments share a directory")
+	}
+	if again, _ := PrivatePackages(python); again != a {
+		t.Error("the directory changes")
+	}
+	if _, err := PrivatePackages(filepath.Join(dir, "nothing")); err == nil {
+		t.Error("a directory for nothing")
+	}
+}

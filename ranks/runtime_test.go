@@ -1,0 +1,157 @@
+package ranks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+func TestRuntimeDir(t *testing.T) {
+	base := shortTempDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", base)
+	d, err := newRuntimeDir(testContext(t), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filepath.Dir(d.path) != filepath.Join(base, "dipls") || !sessionName.MatchString(filepath.Base(d.path)) {
+		t.Errorf("path %s", d.path)
+	}
+	if err := checkPrivate(d.path); err != nil {
+		t.Error(err)
+	}
+	// What is alive is not swept, what is dead is, and what is not ours stays.
+	dead := filepath.Join(base, "dipls", "0000dead")
+	halfMade := filepath.Join(base, "dipls", "0000beef")
+	foreign := filepath.Join(base, "dipls", "notes")
+	for _, dir := range []string{dead, halfMade, foreign} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dead, "lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := newRuntimeDir(testContext(t), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{d.path: true, other.path: true, foreign: true, dead: false, halfMade: false} {
+		if _, err := os.Lstat(dir); (err == nil) != want {
+			t.Errorf("%s: there %v, want %v", dir, err == nil, want)
+		}
+	}
+	for _, dir := range []*runtimeDir{d, other} {
+		if err := dir.remove(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// shortTempDir is a directory whose path leaves room for sockets.
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "dr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func TestRuntimeDirConcurrently(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", shortTempDir(t))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				d, err := newRuntimeDir(testContext(t), zap.NewNop())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := os.Lstat(filepath.Join(d.path, "lock")); err != nil {
+					t.Errorf("swept away while alive: %v", err)
+				}
+				d.remove()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestRuntimeRoot(t *testing.T) {
+	open := func(dir string) { os.Chmod(dir, 0o755) }
+	for _, test := range []struct {
+		name    string
+		prepare func(xdg, tmp string) (newXDG, newTmp string)
+		want    string // "xdg", "tmp", or an error's text
+	}{
+		{"normal", func(x, t string) (string, string) { return x, t }, "xdg"},
+		{"no XDG_RUNTIME_DIR", func(x, t string) (string, string) { return "", t }, "tmp"},
+		{"XDG_RUNTIME_DIR missing", func(x, t string) (string, string) { return x + "/nothing", t }, "tmp"},
+		{"XDG_RUNTIME_DIR relative", func(x, t string) (string, string) { return "run", t }, "tmp"},
+		{"XDG_RUNTIME_DIR open", func(x, t string) (string, string) { open(x); return x, t }, "tmp"},
+		{"XDG_RUNTIME_DIR long", func(x, t string) (string, string) {
+			long := filepath.Join(x, strings.Repeat("x", 90))
+			os.Mkdir(long, 0o700)
+			return long, t
+		}, "tmp"},
+		{"link", func(x, tmp string) (string, string) {
+			os.Symlink(x, filepath.Join(tmp, filepath.Base(userRoot(tmp))))
+			return "", tmp
+		}, "is not a directory"},
+		{"open", func(x, tmp string) (string, string) {
+			os.Mkdir(userRoot(tmp), 0o700)
+			open(userRoot(tmp))
+			return "", tmp
+		}, "is open to others (mode 0755): chmod 700"},
+		{"long", func(x, tmp string) (string, string) {
+			long := filepath.Join(tmp, strings.Repeat("x", 90))
+			os.Mkdir(long, 0o700)
+			return "", long
+		}, "set XDG_RUNTIME_DIR or TMPDIR to a short directory"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			xdg, tmp := test.prepare(shortTempDir(t), shortTempDir(t))
+			t.Setenv("XDG_RUNTIME_DIR", xdg)
+			t.Setenv("TMPDIR", tmp)
+			got, err := runtimeRoot(zap.NewNop())
+			switch {
+			case test.want == "xdg" && got != filepath.Join(xdg, "dipls"),
+				test.want == "tmp" && got != userRoot(tmp):
+				t.Errorf("%s, %v", got, err)
+			case test.want != "xdg" && test.want != "tmp" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("%s, error %v, want %s", got, err, test.want)
+			}
+		})
+	}
+}
+
+// userRoot is where the sessions are without XDG_RUNTIME_DIR.
+func userRoot(tmp string) string { return filepath.Join(tmp, fmt.Sprint("dipls-", os.Geteuid())) }
+
+func TestLockFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := lockFile(testContext(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := lockFile(ctx, path); err == nil || !strings.Contains(err.Error(), "which another dipls holds") {
+		t.Errorf("a second lock: %v", err)
+	}
+	unlock()
+	unlock, err = lockFile(testContext(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
