@@ -1,2 +1,32 @@
-// Package dipexec runs code on the local namespace and on the ranks, and tells what comes of it.
+// Package dipexec runs code on the local namespace and on the ranks, and tells what comes of it. It knows processes by the
+// [Process] and [Pool] interfaces, and everybody else knows runs by their [Event]s, of which the terminal, the language
+// server and the journal are three views. docs/protocol.md describes the events.
+//
+// # Runs
+//
+// A [Request] is a snapshot: nothing that happens to the file later reaches the run. [Executor.Start] answers with an id;
+// all else is told by events, and [Executor.Wait] gives a [Report] at the end.
+//
+// There are two namespaces, the local one and the ranks, and each is a queue: first come, first served, one run at a time. A
+// run on some of the ranks queues for all of them, since its code may well wait for the others in a collective. Runs on the two
+// namespaces may overlap. A run that goes everywhere takes a place in both queues at once, runs locally, leaves that
+// queue, and then runs on the ranks. If it fails locally, the ranks do not run it: whatever is wrong would only be said once
+// more by each of them, and the namespaces would differ after it.
+//
+// Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it; what
+// the processes tell comes on their reader goroutines and is handled there, so that nothing is ever queued in between: a message
+// is journaled and offered to the subscribers before the process that sent it is told that its output has arrived.
+//
+// A run that is cancelled is interrupted; if its code ends in an exception then, whichever, it was interrupted. Code that
+// does not react is told of and waited for, because only the user can know whether it is worth killing. It is given up
+// in three cases only: the run's time is over, another rank has died, or the executor is closed.
+//
+// When a rank dies, its process group is broken, and ranks that wait for it may wait for ever. The others get a moment to
+// fail by themselves, which tells the user more, and are interrupted then.
+//
+// # Output
+//
+// The bytes that a process prints are kept as they are in the [Journal]; events have them as text. A [Subscription] holds a
+// bounded amount: its reader is waited for as long as it reads, and then left behind. A [Folder] makes of the events what a
+// person wants to see of many ranks that say nearly the same.
 package dipexec

@@ -82,7 +82,7 @@ var (
 )
 
 // keptReports is how many runs' reports are kept after their end.
-const keptReports = 1024
+const keptReports = 100
 
 // namespace is what runs queue for.
 type namespace int

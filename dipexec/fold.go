@@ -83,12 +83,13 @@ type Folder struct {
 	window    time.Duration
 	runs      []*foldRun             // in the order in which they came
 	unsettled map[*foldProc]struct{} // whose screens have lines that time will make final
+	ends      map[string]bool        // reasons that were shown since a run or pool began
 	out       []Item
 }
 
 // NewFolder returns a folder.
 func NewFolder(o FoldOptions) *Folder {
-	return &Folder{window: cmp.Or(o.Window, 100*time.Millisecond), unsettled: map[*foldProc]struct{}{}}
+	return &Folder{window: cmp.Or(o.Window, 100*time.Millisecond), unsettled: map[*foldProc]struct{}{}, ends: map[string]bool{}}
 }
 
 // foldRun is what a Folder knows of a run.
@@ -106,10 +107,9 @@ type foldRun struct {
 	showing int               // how many of those are seen
 	fewer   bool              // taking or showing has become less: more may be complete
 	classes map[classKey]*class
-	heads   headHeap        // the ranks that have something waiting
-	full    []*class        // may be complete
-	shown   map[string]int  // failures that were shown, and the lowest rank that had them first
-	deaths  map[string]bool // reasons of deaths
+	heads   headHeap       // the ranks that have something waiting
+	full    []*class       // may be complete
+	shown   map[string]int // failures that were shown, and the lowest rank that had them first
 }
 
 // foldProc is what a Folder knows of a process in a run.
@@ -163,6 +163,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	h := e.Head()
 	switch e := e.(type) {
 	case *RunStarted:
+		clear(f.ends)
 		r := f.run(h)
 		r.see, _ = cells.ParseRankList(e.See)
 		r.quiet = e.Quiet
@@ -171,6 +172,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *Stream:
 		if p := f.proc(h); p.shows() {
 			i := streamIndex(e.Name)
+			p.settle(1-i, now) // a bar that was finished before does not come after
 			p.written = now
 			p.screens[i].write(e.Text, func(line string) { p.line(i, line, now) })
 			if p.unsettled() {
@@ -181,6 +183,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 		f.display(e, now)
 	case *Result:
 		if p := f.proc(h); p.shows() {
+			p.finishScreens(now)
 			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: richText(e.Data, e.Files)})
 		}
 	case *Failure:
@@ -192,9 +195,10 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *Log:
 		f.notice(e, e.Text)
 	case *PoolState:
-		if e.Reason != "" {
-			f.notice(e, e.Reason)
+		if e.State != stateDead {
+			clear(f.ends)
 		}
+		f.end(e, e.Reason)
 	}
 	return f.take(now)
 }
@@ -281,7 +285,7 @@ func (f *Folder) settle(now time.Time) {
 	for _, p := range due {
 		delete(f.unsettled, p)
 		for i := range p.screens {
-			p.screens[i].settle(func(line string) { p.line(i, line, p.written) })
+			p.settle(i, p.written)
 		}
 	}
 }
@@ -309,7 +313,7 @@ func (f *Folder) run(h *Header) *foldRun {
 	}
 	r := &foldRun{
 		f: f, id: h.Run, cell: h.Cell, see: cells.AllRanks, procs: map[int]*foldProc{},
-		classes: map[classKey]*class{}, shown: map[string]int{}, deaths: map[string]bool{},
+		classes: map[classKey]*class{}, shown: map[string]int{},
 	}
 	f.runs = append(f.runs, r)
 	return r
@@ -348,8 +352,7 @@ func (f *Folder) rankState(e *RankState, now time.Time) {
 		p.recount()
 		if e.State == stateDead {
 			p.drain(0)
-			p.r.deaths[e.Reason] = true
-			f.notice(e, e.Reason)
+			f.end(e, e.Reason)
 		}
 	}
 }
@@ -366,6 +369,9 @@ func (f *Folder) display(e *Display, now time.Time) {
 		}
 		p.displays[e.DisplayID] = e // only the last one is shown
 	default:
+		for i := range p.screens {
+			p.settle(i, now)
+		}
 		p.addDisplay(e, now)
 	}
 }
@@ -381,9 +387,7 @@ func (f *Folder) runFinished(e *RunFinished) {
 	for len(r.heads) > 0 {
 		r.heads[0].drain(0)
 	}
-	if e.Reason != "" && !r.deaths[e.Reason] {
-		f.notice(e, e.Reason)
-	}
+	f.end(e, e.Reason)
 	r.over = true
 	over := 0
 	for _, r := range f.runs {
@@ -395,6 +399,14 @@ func (f *Folder) runFinished(e *RunFinished) {
 		i := slices.IndexFunc(f.runs, func(r *foldRun) bool { return r.over })
 		maps.DeleteFunc(f.unsettled, func(p *foldProc, _ struct{}) bool { return p.r == f.runs[i] })
 		f.runs = slices.Delete(f.runs, i, i+1)
+	}
+}
+
+// end shows why something ended; once, though a death ends a process, a run and a pool.
+func (f *Folder) end(e Event, reason string) {
+	if reason != "" && !f.ends[reason] {
+		f.ends[reason] = true
+		f.notice(e, reason)
 	}
 }
 
@@ -413,6 +425,13 @@ func (p *foldProc) shows() bool { return p.seen && !p.r.quiet }
 
 func (p *foldProc) unsettled() bool {
 	return p.screens[0].unsettled() || p.screens[1].unsettled()
+}
+
+// settle makes the lines of a stream final that the cursor has left.
+func (p *foldProc) settle(stream int, now time.Time) {
+	if p.screens[stream].unsettled() {
+		p.screens[stream].settle(func(line string) { p.line(stream, line, now) })
+	}
 }
 
 // finishScreens makes every line of the process final.

@@ -193,6 +193,7 @@ func TestFoldDeath(t *testing.T) {
 	f := newFolding(3, "all")
 	f.print(1, "last words\nwithout end")
 	f.state(1, stateDead, "rank 1 was killed by SIGKILL (out of memory?)")
+	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"})
 	f.finish(StatusDied, "rank 1 was killed by SIGKILL (out of memory?)")
 	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL (out of memory?)")
 }
@@ -237,6 +238,16 @@ func TestFoldProgressBars(t *testing.T) {
 	f.sleep(100 * time.Millisecond)
 	sameLines(t, f.shown(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
 	sameLines(t, f.live())
+}
+
+// A finished bar on one stream comes before what was printed on the other after it.
+func TestFoldKeepsBarsInTheirPlace(t *testing.T) {
+	f := newFolding(0, "0")
+	f.print(-1, "before\n")
+	f.stderr(-1, tqdmBar)
+	f.print(-1, "after\nno end")
+	f.result(-1, "42")
+	sameLines(t, f.shown(), "before", "100%|##| 3/3 [00:00<00:00]", "after", "no end", "Out[10]: 42")
 }
 
 func TestFoldNestedProgressBars(t *testing.T) {

@@ -66,13 +66,13 @@ type run struct {
 	mu    sync.Mutex // guards what follows, and the outcome of every part
 	left  int        // parts that have not ended
 	death error      // of the first process that died
-	why   string     // why the run is being interrupted; "": it is not
+	why   string     // why the run was interrupted first; "": it was not
 }
 
-// The reasons for an interrupt that the user did not ask for begin so.
+// Why a run is interrupted.
 const (
 	whyAsked   = "asked to"
-	whyTimeout = "timed out after "
+	whyTimeout = "timed out after " // and how long
 	whyDeath   = "its pool broke"
 )
 
@@ -248,7 +248,9 @@ func (r *run) await(parts []*part) []*part {
 	)
 	interrupt := func(why string) {
 		r.mu.Lock()
-		r.why = why
+		if r.why == "" {
+			r.why = why
+		}
 		r.mu.Unlock()
 		r.interrupt(parts)
 		answer = time.After(r.e.o.InterruptGrace)

@@ -207,6 +207,9 @@ func (s *Subscription) elide(ev Event, size int, journal string) {
 
 // tellElided queues the Log events that stand for what was left out. The caller holds mu.
 func (s *Subscription) tellElided() {
+	if len(s.elided) == 0 {
+		return
+	}
 	for _, run := range slices.SortedFunc(maps.Keys(s.elided), cmp.Compare[string]) {
 		s.push(queued{s.elided[run].log(), 0})
 	}
