@@ -1,2 +1,38 @@
-// Package ranks runs Python processes: a node, its local namespace and its pool of ranks.
+// Package ranks runs Python processes: a node, the local namespace and the pool of ranks under it. It starts them, talks to them
+// in the messages of [dipls/ranks/wire] and sees to it that nothing of them is left, whatever way they or the server end.
+// docs/protocol.md describes the messages and the start of a node; this comment holds the decisions on the server's side.
+//
+// # Who owns what
+//
+// A [Node] is one child process of the server, started in a process group of its own with a pipe as its standard input, the
+// lifeline. Its ranks and its local namespace are its children, so it is the node that signals and reaps them; the server
+// does that itself only if the node fails to, and then by pid and start time, never by name.
+// A [Process] is one of these; a [Pool] is a generation of ranks.
+//
+// Each process has one socket, owned by a link with two goroutines. The writer numbers, signs and writes what others queue, so
+// nobody who sends waits for a peer. The reader verifies what comes and calls the handlers, so output is acknowledged
+// when it has been handled, and a slow handler slows its own process down and no other. Beyond the links a node has
+// three goroutines: one reaps its process, one reads what it prints, and one, supervise, waits for the node's end and for everything else,
+// and closes Done last.
+//
+// # How a death is told
+//
+// A process is dead when the node says so (exited) and its socket has been read to the end. The node's word has the exit code or
+// signal, and the output that was printed and not acknowledged. If the socket ends first, the
+// reader waits for the word; if the word comes first, the reader reads what has arrived, and does not wait for an end of file,
+// because a descendant of the dead process may hold the socket open. A process that lives but cannot be
+// reached is killed. Then, in this order, its state changes, its handlers are told, and its Done is closed.
+// The node's own death is the death of everything under it.
+//
+// # Why zmq4 is used below its sockets
+//
+// zmq4.NewDealer brings a queue, a reaper goroutine and reconnecting, none of which is of use on a socket with one peer, and
+// which were seen to leak goroutines and to deadlock. zmq4.Open does the ZMTP handshake over a net.Conn of ours and leaves
+// the goroutines to us. That net.Conn makes up for what zmq4 v0.17.0 does not check: see frameConn.
+//
+// # What may be left behind
+//
+// Nothing. A node ends when its lifeline does, kills its children and removes the runtime directory, so the server may be killed at any
+// moment. Ranks die with their node (PR_SET_PDEATHSIG); what they had forked is killed by the server if it adopts orphans
+// ([AdoptOrphans]). If server and node are killed at once, the next server removes the directory, whose lock nobody holds any more.
 package ranks

@@ -3,6 +3,7 @@ package ranks
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -126,7 +127,11 @@ func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
 	if n.info.Packages["torch"] == "" {
 		modules = modules[1:]
 	}
-	if err := n.link.call(ctx, wire.TypePreloadRequest, wire.PreloadRequest{Modules: modules}, reply); err != nil {
+	err := n.link.call(ctx, wire.TypePreloadRequest, wire.PreloadRequest{Modules: modules}, reply)
+	if refusal := new(ReplyError); errors.As(err, &refusal) {
+		// Preloading saves time, no more. A module that the ranks cannot do without fails there, too.
+		reply.Failed = []wire.PreloadFailed{{Module: strings.Join(modules, ", "), Error: refusal.EName + ": " + refusal.EValue}}
+	} else if err != nil {
 		return nil, n.explain(err)
 	}
 	n.loaded = reply

@@ -170,6 +170,7 @@ func TestDeath(t *testing.T) {
 		{"killed", "signal SIGKILL", "rank 0 was killed by SIGKILL (out of memory?)", ""},
 		{"segfault", "print a\nsignal SIGSEGV", "rank 0 was killed by SIGSEGV (segmentation fault)", "a\n"},
 		{"tail", "print sent\ntail unsent\nexit 1", "rank 0 exited with code 1 (os._exit?)", "sent\nunsent\n"},
+		{"inherited socket", "print a\nlinger 4", "rank 0 exited with code 4 (os._exit?)", "a\n"},
 		{"half a message", "print a\nhalf", "rank 0 exited with code 1 (os._exit?)", "a\n"},
 		{"not ZMTP", "print a\ngarbage\nstuck", "lost the connection to rank 0 (pid 8388608): ", "a\n"},
 		{"endless frame", "long\nstuck", "a frame of 1099511627776 bytes makes the message longer than 1073741824 bytes", ""},

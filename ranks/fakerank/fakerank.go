@@ -23,6 +23,7 @@
 //	exit CODE             end with an exit code
 //	signal NAME           end by a signal
 //	vanish                close the connection, but live
+//	linger CODE           end with an exit code, but leave the connection open, as a descendant that inherited it would
 //	half                  send half a message, then end with exit code 1
 //	garbage               write bytes that are not ZMTP
 //	long                  announce a frame of 2^40 bytes

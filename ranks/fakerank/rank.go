@@ -416,6 +416,12 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.die(size(), 0, false)
 	case "signal":
 		r.die(0, signals[arg], false)
+	case "linger":
+		r.mu.Lock()
+		r.isDead = true
+		close(r.dead)
+		r.mu.Unlock()
+		r.exit(size(), 0, false)
 	case "vanish":
 		p.nc.Close()
 	case "half":

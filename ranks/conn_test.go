@@ -1,0 +1,176 @@
+package ranks
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	goodGreeting = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	goodReady = "\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
+)
+
+// fakePeer accepts connections that get these bytes, whatever they send, and then stay open.
+func fakePeer(t testing.TB, bytes string) (path string) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Skip(err) // the temporary directory's path is too long for a socket
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(nc, bytes)
+			io.Copy(io.Discard, nc)
+			nc.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return path
+}
+
+func TestDial(t *testing.T) {
+	if len(goodGreeting) != greetingSize {
+		t.Fatalf("greeting of %d bytes", len(goodGreeting))
+	}
+	for _, test := range []struct{ name, bytes, want string }{
+		{"good", goodGreeting + goodReady, ""},
+		{"silent", "", "it took too long"},
+		{"half a greeting", goodGreeting[:20], "it took too long"},
+		{"no READY", goodGreeting, "it took too long"},
+		{"not ZMTP", strings.Repeat("HTTP/1.1 400 Bad Request\r\n", 10), "invalid ZMTP signature header"},
+		{"ZMTP 2", goodGreeting[:10] + "\x01" + goodGreeting[11:], "invalid ZMTP version"},
+		{"CURVE", strings.Replace(goodGreeting, "NULL\x00", "CURVE", 1), "unsupported security mechanism"},
+		{"a message for READY", goodGreeting + "\x00\x01x", "a ZMTP message before the handshake"},
+		{"long READY", goodGreeting + "\x06\x00\x00\x00\x01\x00\x00\x00\x00", "a ZMTP command of 4294967296 bytes"},
+		{"reserved flags", goodGreeting + "\xf4\x00", "not ZMTP: frame flags 0xf4"},
+		{"empty command", goodGreeting + "\x04\x00", "unexpected EOF"},
+		{"bad metadata", goodGreeting + "\x04\x0a\x05READY\x03abc", "bad metadata"},
+		{"a PUB socket", goodGreeting + "\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB", "not compatible"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeoutCause(context.Background(), 200*time.Millisecond, errors.New("it took too long"))
+			defer cancel()
+			c, err := dialConn(ctx, fakePeer(t, test.bytes))
+			if test.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.close()
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("connection %v, error %v, want %s", c, err, test.want)
+			}
+		})
+	}
+	if _, err := dialConn(testContext(t), "/tmp/"+strings.Repeat("x", maxSocketPath)); err == nil || !strings.Contains(err.Error(), "the system allows") {
+		t.Errorf("a long path: %v", err)
+	}
+}
+
+func TestRecv(t *testing.T) {
+	for _, test := range []struct {
+		name, bytes string
+		frames      []string
+		want        string // of the error after that
+	}{
+		{"one frame", "\x00\x01a", []string{"a"}, ""},
+		{"frames", "\x01\x01a\x01\x00\x02\x00\x00\x00\x00\x00\x00\x00\x02bc", []string{"a", "", "bc"}, ""},
+		{"long frame", "\x02\x00\x00\x00\x00\x40\x00\x00\x01", nil, "a frame of 1073741825 bytes makes the message longer"},
+		{"negative length", "\x02\xff\xff\xff\xff\xff\xff\xff\xff", nil, "a frame of 18446744073709551615 bytes"},
+		{"sum of frames", "\x01\x01a\x02\x00\x00\x00\x00\x40\x00\x00\x00", nil, "makes the message longer"},
+		{"many frames", strings.Repeat("\x01\x00", 1025), nil, "a message of more than 1024 frames"},
+		{"PING", "\x04\x07\x04PING\x00\x00", nil, "a ZMTP command after the handshake"},
+		{"command among frames", "\x01\x01a\x04\x01x", nil, "a ZMTP command after the handshake"},
+		{"flags", "\x08\x00", nil, "not ZMTP: frame flags 0x08"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := dialConn(testContext(t), fakePeer(t, goodGreeting+goodReady+test.bytes))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			c.drain()
+			frames, err := c.recv()
+			var got []string
+			for _, f := range frames {
+				got = append(got, string(f))
+			}
+			if diff := cmp.Diff(test.frames, got); diff != "" {
+				t.Error(diff)
+			}
+			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || ended(err)) {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			if test.want == "" && err != nil {
+				t.Error(err)
+			}
+			if _, err := c.recv(); err == nil {
+				t.Error("a second message")
+			}
+		})
+	}
+}
+
+// A frame's length must not be believed before its bytes are there, and no bytes may make zmq4 panic.
+func FuzzRecv(f *testing.F) {
+	f.Add([]byte("\x01\x01a\x00\x01b"))
+	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00\x01x\x04\x01y"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			go io.Copy(io.Discard, theirs)
+			io.WriteString(theirs, goodGreeting+goodReady)
+			theirs.Write(data)
+			theirs.Close()
+		}()
+		raw := newFrameConn(ours)
+		zc, err := handshake(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{zmtp: zc, raw: raw}
+		for {
+			frames, err := c.recv()
+			if err != nil {
+				break
+			}
+			size := 0
+			for _, frame := range frames {
+				size += len(frame)
+			}
+			if size > len(data) {
+				t.Errorf("%d bytes out of %d", size, len(data))
+			}
+		}
+		c.close()
+		<-done
+		runtime.Gosched()
+	})
+}
