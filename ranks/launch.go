@@ -35,6 +35,11 @@ type nodeProcess struct {
 
 // launchNode starts a node's process on this machine and waits until its socket is bound.
 func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_ *nodeProcess, err error) {
+	if o.Dir != "" {
+		if _, err := os.Stat(o.Dir); err != nil {
+			return nil, fmt.Errorf("start the node: working directory: %w", err) // fork/exec would blame the interpreter
+		}
+	}
 	argv := o.Command
 	if argv == nil {
 		agent, err := unpackAgent(dir.path)
@@ -71,7 +76,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 		Key:        hex.EncodeToString(key),
 		Script:     o.Script,
 		ExtraPath:  append([]string{}, o.ExtraPath...), // [] rather than null
-		LogLevel:   o.Log.Level().String(),
+		LogLevel:   logLevel(o.Log),
 	})
 	if err != nil {
 		return nil, err
@@ -171,6 +176,14 @@ func (p *nodeProcess) release() {
 		p.ready.Close()
 	}
 	p.output.close()
+}
+
+// logLevel is the lowest level that a logger writes, as the agent takes it.
+func logLevel(log *zap.Logger) string {
+	if level := log.Level(); level <= zap.ErrorLevel {
+		return level.String()
+	}
+	return zap.ErrorLevel.String()
 }
 
 // exitOf describes the end of a child of ours.

@@ -171,10 +171,7 @@ func TestStartPoolAndClose(t *testing.T) {
 }
 
 func TestManyRanks(t *testing.T) {
-	size := 1024
-	if testing.Short() {
-		size = 64
-	}
+	const size = 256 // the benchmark has 1024
 	n := startFake(t, fakerank.Config{})
 	begin := time.Now()
 	p := startPool(t, n, size)
