@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/ranks"
 )
@@ -78,7 +79,7 @@ func measure(python string, size, passes, lines int) (result figures, err error)
 	defer executor.Close(ctx)
 	run := func(code string) (time.Duration, error) {
 		begin := time.Now()
-		id, err := executor.Start(dipexec.Request{Code: code, Target: dipexec.Target{Scope: dipexec.Remote}})
+		id, err := executor.Start(dipexec.Request{Code: code, Target: cells.Target{Where: cells.Remote}})
 		if err != nil {
 			return 0, err
 		}
