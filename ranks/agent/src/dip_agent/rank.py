@@ -101,8 +101,10 @@ class _Process:
         self._output = printed
         self._io = io_thread
         self._pid = os.getpid()
-        self._app = apps.make(spec.app, spec.rank, spec.listener, spec.gate)
+        self._app: apps.App = apps.NoApp()
         self._started: dict[str, Any] = {}  # content of the answer to hello
+        self._header = wire.NO_PARENT  # of the request that runs, or ran last
+        self._answered = True  # whether the request that was taken last has its reply
 
     def serve(self) -> int:
         self._shell.attach(self._publish, self._spec.script)
@@ -110,16 +112,23 @@ class _Process:
         while True:
             try:
                 message = self._io.requests.get()
-            except BaseException:  # a signal handler of the user's raised
+                self._answered = False
+                if message.type == "shutdown_request":
+                    self._stop(message)
+                    return 0
+                if message.type == "hello":
+                    self._reply(message, "hello_reply", self._started)
+                else:
+                    self._execute(message)
+            except BaseException as err:
+                # Between cells only a signal handler of the user's raises. Nobody must wait for its victim in vain.
                 traceback.print_exc()
-                continue
-            if message.type == "shutdown_request":
-                self._stop(message)
-                return 0
-            if message.type == "hello":
-                self._io.post("hello_reply", self._started, message.header)
-            else:
-                self._execute(message)
+                if not self._answered:
+                    self._reply(message, message.type.partition("_")[0] + "_reply", wire.failure(err))
+
+    def _reply(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
+        self._io.post(msg_type, content, request.header)
+        self._answered = True
 
     def _start(self) -> None:
         began = time.monotonic()
@@ -127,6 +136,7 @@ class _Process:
         try:
             try:
                 self._interrupts.begin(STARTING)
+                self._app = apps.make(self._spec.app, self._spec.rank, self._spec.listener, self._spec.gate)
                 facts = self._app.initialize()
                 status: dict[str, Any] = {"status": "ok"}
             finally:
@@ -164,7 +174,7 @@ class _Process:
                 self._interrupts.end()
                 self._leave_if_forked()
                 reply = self._shell.report(err)
-        self._io.post("execute_reply", reply, message.header)
+        self._reply(message, "execute_reply", reply)
 
     def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
         if os.getpid() != self._pid:
@@ -182,7 +192,7 @@ class _Process:
             reply = wire.failure(err)
         self._run_exit_handlers()
         self._output.settle()
-        self._io.post("shutdown_reply", {"restart": bool(message.content.get("restart")), **reply}, message.header)
+        self._reply(message, "shutdown_reply", {"restart": bool(message.content.get("restart")), **reply})
         self._io.stop()
 
     def _run_exit_handlers(self) -> None:

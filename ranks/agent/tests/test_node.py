@@ -1,0 +1,283 @@
+"""The node: starting, spawning, deaths, and leaving nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import AGENT_DIR, alive, wait_until
+
+ENV = "import os; print({k: os.environ.get(k) for k in %r})"
+
+
+def environment(process, *names: str) -> dict[str, str | None]:
+    import ast
+
+    return ast.literal_eval(process.run(ENV % (names,)).text())
+
+
+def fds(pid: int) -> dict[int, str]:
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            pass
+    return found
+
+
+def test_hello(node):
+    facts = node.facts
+    assert facts["pid"] == node.popen.pid == node.ready["pid"]
+    assert facts["start_time"] == node.ready["start_time"] > 0
+    assert facts["python"].startswith("3.")
+    assert {"ipython", "pyzmq", "cloudpickle"} <= set(facts["packages"])
+    assert all(facts["packages"].values())
+
+
+def test_permissions(node, local):
+    assert (node.runtime_dir.stat().st_mode & 0o777) == 0o700
+    for name in ("node", local.name):
+        assert (node.runtime_dir / name).stat().st_mode & 0o077 == 0
+
+
+def test_nothing_listens_on_tcp(node, local):
+    for pid in (node.popen.pid, local.pid):
+        lines = Path(f"/proc/{pid}/net/tcp").read_text() + Path(f"/proc/{pid}/net/tcp6").read_text()
+        listening = {line.split()[9] for line in lines.splitlines() if line.split()[3] == "0A"}
+        assert not [target for target in fds(pid).values() if target[8:-1] in listening]
+
+
+def test_missing_packages(tmp_path):
+    """An interpreter without the packages gets an answer and not a traceback."""
+    code = f"import sys; sys.path[:] = [p for p in sys.path if 'packages' not in p]; sys.path.insert(0, {str(AGENT_DIR)!r})"
+    read, write = os.pipe()
+    lock = os.open(os.devnull, os.O_RDONLY)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"{code}\nfrom dip_agent import boot; sys.exit(boot.main(['agent']))"],
+        input=b'{"extra_path": []}\n',
+        preexec_fn=lambda: (os.dup2(write, 3), os.dup2(lock, 4)),
+        close_fds=False,
+        capture_output=True,
+        timeout=60,
+    )
+    os.close(write)
+    os.close(lock)
+    with open(read) as ready:
+        line = json.loads(ready.read())
+    assert done.returncode == 1, done.stderr
+    assert line["ready"] is False
+    assert {"IPython", "cloudpickle"} <= set(line["missing"]) <= {"IPython", "zmq", "cloudpickle"}
+    assert "IPython" in line["error"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_environment_of_ranks(node, spawn, method):
+    ranks = spawn(node, 2, app="none", method=method, env={"EXTRA": "ä b=c"})
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES", "EXTRA")
+    assert node.spawned["method"] == method
+    for rank, process in enumerate(ranks):
+        found = environment(process, *names)
+        port = str(node.spawned["master_port"])
+        assert list(found.values()) == [str(rank), "2", "127.0.0.1", port, str(rank), "2", "ä b=c"]
+        assert process.hello["rank"] == rank
+        assert process.hello["pid"] == process.pid
+        assert environment(process, "GLOO_SOCKET_IFNAME", "MPLBACKEND") == {
+            "GLOO_SOCKET_IFNAME": "lo",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        address = environment(process, "JAX_COORDINATOR_ADDRESS")["JAX_COORDINATOR_ADDRESS"]
+        assert address.startswith("127.0.0.1:")
+        assert address != f"127.0.0.1:{port}"
+    assert len({process.pid for process in ranks} | {node.popen.pid}) == 3
+
+
+def test_users_environment_wins(make_node):
+    node = make_node(env={"OMP_NUM_THREADS": "3", "MPLBACKEND": "agg", "GLOO_SOCKET_IFNAME": "lo", "GONE": "1"})
+    node.ask("preload_request", {"modules": ["json"]})
+    (rank,) = node.spawn(1)
+    assert environment(rank, "OMP_NUM_THREADS", "MPLBACKEND") == {"OMP_NUM_THREADS": "3", "MPLBACKEND": "agg"}
+
+
+def test_threads_of_ranks_and_of_the_local_namespace(make_node):
+    node = make_node()
+    node.ask("preload_request", {"modules": ["json"]})
+    (local,), (rank,) = node.spawn(), node.spawn(1)
+    assert environment(rank, "OMP_NUM_THREADS") == {"OMP_NUM_THREADS": "1"}
+    assert environment(local, "OMP_NUM_THREADS") == {"OMP_NUM_THREADS": None}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_are_apart(node, spawn, method):
+    """Own group, own descriptors: the end of one is the end of file for its peers and nobody else's business."""
+    first, second = spawn(node, 2, method=method)
+    for process in (first, second):
+        assert os.getpgid(process.pid) == process.pid
+        inherited = {fd: target for fd, target in fds(process.pid).items() if "lock" in target}
+        assert not inherited
+    pipes = [{target for target in fds(p.pid).values() if target.startswith("pipe")} for p in (first, second)]
+    shared = pipes[0] & pipes[1]
+    assert len(shared) <= 1, f"log and nothing else: {shared}"
+    assert first.run("import os; os.readlink('/proc/self/fd/0')").all("execute_result")[0]["data"] == {
+        "text/plain": "'/dev/null'"
+    }
+    # A program that user code starts gets the three standard descriptors.
+    assert first.run("import os; os.system('ls /proc/self/fd');").text().split() == ["0", "1", "2", "3"]
+
+
+def test_failed_start_leaves_nothing(node):
+    (node.runtime_dir / "r1-9").mkdir()  # where a socket should go
+    node.generation = 8
+    assert node.spawn(3) == []
+    assert node.spawned["status"] == "error"
+    assert "r1-9 could not start" in node.spawned["evalue"]
+    (node.runtime_dir / "r1-9").rmdir()
+    assert node.ask("signal_request", {"name": "r0-9", "signal": "SIGKILL"})["sent"] is False
+    assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["lock", "node"]
+
+
+def test_bad_requests(node):
+    assert node.ask("spawn_request", {})["status"] == "error"
+    assert node.ask("spawn_request", {"method": "fork", "processes": []})["status"] == "ok"
+    assert node.ask("signal_request", {"name": "nobody", "signal": "SIGTERM"}) == {"status": "ok", "sent": False}
+    assert node.ask("nonsense_request")["status"] == "error"
+
+
+def test_preload(make_node, tmp_path):
+    (tmp_path / "fine.py").write_text("import os\nfd = os.open(__file__, os.O_RDONLY)\nprint('noise')\n")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit(3)")
+    node = make_node()
+    reply = node.ask("preload_request", {"modules": ["fine", "broken", "leaves", "nowhere"]})
+    assert [failed["module"] for failed in reply["failed"]] == ["broken", "leaves", "nowhere"]
+    assert "ZeroDivisionError" in reply["failed"][0]["error"]
+    assert (reply["fork_safe"], reply["reason"]) == (True, "")
+    (process,) = node.spawn()
+    # A descriptor that a module opened is its own, and stays.
+    assert (
+        process.run("import os, sys; print('fine' in sys.modules, os.fstat(sys.modules['fine'].fd).st_size > 0)").text()
+        == "True True\n"
+    )
+
+
+def test_fork_is_refused_after_a_thread(make_node, tmp_path):
+    (tmp_path / "threaded.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, name='T', daemon=True).start()"
+    )
+    node = make_node()
+    reply = node.ask("preload_request", {"modules": ["threaded"]})
+    assert (reply["fork_safe"], reply["reason"]) == (False, "a preloaded module started the thread T")
+    (process,) = node.spawn()
+    assert (node.spawned["method"], node.spawned["reason"]) == ("spawn", reply["reason"])
+    assert process.run("1").status == "ok"
+    assert node.spawn(method="fork") == []
+    assert "cannot be forked" in node.spawned["evalue"]
+
+
+def test_signals(node, spawn):
+    (process,) = spawn(node)
+    request = process.start("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass")
+    wait_until(lambda: process.ask("status_request", reply="status")["execution_state"] == "busy", "a busy process")
+    assert node.ask("signal_request", {"name": process.name, "signal": "SIGINT"})["sent"]
+    assert process.finish(request).content["ename"] == "KeyboardInterrupt"
+    assert node.ask("signal_request", {"name": process.name, "signal": "SIGTERM"})["sent"]
+    assert process.run("1").status == "ok"
+    assert node.ask("signal_request", {"name": process.name, "signal": "SIGKILL"})["sent"]
+    news = node.exited(process.name).content
+    assert (news["signal"], news["code"], news["asked"], news["oom"]) == ("SIGKILL", None, True, False)
+    assert (news["pid"], news["start_time"]) == (process.pid, node.spawned["processes"][0]["start_time"])
+    assert not node.ask("signal_request", {"name": process.name, "signal": "SIGKILL"})["sent"]
+
+
+CHILDREN = """
+import os, subprocess, sys, time
+same = subprocess.Popen(["sleep", "1000"])
+apart = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(write, b"%d" % os.getpid())
+        time.sleep(1000)
+    os._exit(0)
+print(same.pid, apart.pid, int(os.read(read, 20)))
+"""
+
+
+def descendants(process) -> list[int]:
+    pids = [int(pid) for pid in process.run(CHILDREN).text().split()]
+    assert all(map(alive, pids))
+    return pids
+
+
+def test_descendants_die_with_their_process(node, spawn):
+    process, other = spawn(node, 2)
+    pids = descendants(process)
+    others = descendants(other)
+    os.kill(process.pid, signal.SIGKILL)
+    assert node.exited(process.name).content["asked"] is False
+    wait_until(lambda: not any(map(alive, pids)), "the end of the descendants")
+    assert all(map(alive, others))
+
+
+def test_descendants_die_after_a_shutdown_too(node, spawn):
+    (process,) = spawn(node)
+    pids = descendants(process)
+    process.ask("shutdown_request")
+    node.exited(process.name)
+    wait_until(lambda: not any(map(alive, pids)), "the end of the descendants")
+
+
+def test_the_server_goes(make_node):
+    node = make_node()
+    (process,) = node.spawn()
+    pids = descendants(process)
+    process.start("while True: pass")
+    node.popen.stdin.close()
+    assert node.popen.wait(60) == 0
+    assert not any(map(alive, [process.pid, *pids]))
+    assert not node.runtime_dir.exists()
+
+
+def test_the_server_asks_it_to_go(make_node):
+    node = make_node()
+    (process,) = node.spawn()
+    pids = descendants(process)
+    assert node.ask("shutdown_request") == {"status": "ok"}
+    assert node.popen.wait(60) == 0
+    assert not any(map(alive, [process.pid, *pids]))
+    assert [path.name for path in node.runtime_dir.iterdir()] == ["lock"]
+    (node.runtime_dir / "lock").unlink()
+    node.runtime_dir.rmdir()
+
+
+def test_sigterm_ends_a_node(make_node):
+    node = make_node()
+    (process,) = node.spawn()
+    node.popen.terminate()
+    assert node.popen.wait(60) == 0
+    assert not alive(process.pid)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_die_with_their_node(make_node, method):
+    node = make_node()
+    ranks = node.spawn(2, method=method)
+    ranks[0].start("while True: pass")
+    node.popen.kill()
+    node.popen.wait(60)
+    wait_until(lambda: not any(alive(rank.pid) for rank in ranks), "the end of the ranks")
+    for path in node.runtime_dir.iterdir():
+        path.unlink()
+    node.runtime_dir.rmdir()
+
+
+def test_lifeline_alone(node, spawn):
+    """Where the kernel does not tell a child of its parent's death, the end of a pipe does."""
+    (process,) = spawn(node)
+    process.run("import ctypes; ctypes.CDLL(None).prctl(1, 0)")
+    lifelines = [fd for fd, target in fds(node.popen.pid).items() if target in fds(process.pid).values()]
+    assert lifelines
