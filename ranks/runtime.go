@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -73,6 +74,21 @@ func (d *runtimeDir) remove() error {
 	err := os.RemoveAll(d.path)
 	d.lock.Close()
 	return err
+}
+
+// CheckSockets makes a session's directory as [StartNode] does, binds a socket in it, and removes both. It returns where
+// sessions' directories lie.
+func CheckSockets(ctx context.Context) (root string, err error) {
+	dir, err := newRuntimeDir(ctx, zap.NewNop())
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, dir.remove()) }()
+	listener, err := net.Listen("unix", dir.socket("check"))
+	if err != nil {
+		return "", fmt.Errorf("bind a socket: %w", err)
+	}
+	return filepath.Dir(dir.path), listener.Close()
 }
 
 // runtimeRoot finds or makes the directory that holds the sessions' directories: dipls in $XDG_RUNTIME_DIR if that is

@@ -21,7 +21,7 @@ func newCells() *cobra.Command {
 		Long: `Show the cells of FILE as the parser sees them, and what is wrong with them.
 
 The number in the first column is what "dipls run --cells" takes. A cell without a target runs in the local namespace.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := readCells(args[0])
 			if err != nil {

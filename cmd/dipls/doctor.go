@@ -81,6 +81,7 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	d.ok("dipls", version+revision())
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)
+	d.sockets(ctx)
 	d.journal()
 	d.limits()
 	if usable {
@@ -146,6 +147,15 @@ func (d *doctor) gpus(ctx context.Context) {
 		}
 		d.ok("gpus", strings.Join(lines, "\n"))
 	}
+}
+
+func (d *doctor) sockets(ctx context.Context) {
+	dir, err := ranks.CheckSockets(ctx)
+	if err != nil {
+		d.fail("sockets", err, "set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own, mode 700")
+		return
+	}
+	d.ok("sockets", "private, in "+dir)
 }
 
 func (d *doctor) journal() {

@@ -74,12 +74,33 @@ func newRoot() *cobra.Command {
 in a local namespace, or everywhere.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newCells(), newDoctor(), newVersion())
 	return root
+}
+
+// knownCommand refuses what is no subcommand, and names the likely one.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if likely := cmd.SuggestionsFor(args[0]); len(likely) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", likely[0])
+	}
+	return usagef("unknown command %q%s", args[0], hint)
+}
+
+// oneFile refuses all but one argument.
+func oneFile(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("%s takes one FILE, not %d", cmd.CommandPath(), len(args))
+	}
+	return nil
 }
 
 // newLogger logs to w in zap's console form from level up.

@@ -112,7 +112,7 @@ func checkNothingLeft(t testscript.T, mark, runtime string) {
 		t.Fatal("processes left behind:\n" + strings.Join(left, "\n"))
 	}
 	left := awaitNothing(func() []string {
-		sessions, _ := filepath.Glob(filepath.Join(runtime, "dipls", "*"))
+		sessions, _ := filepath.Glob(filepath.Join(runtime, "dipls", "????????"))
 		return sessions
 	})
 	if len(left) > 0 {

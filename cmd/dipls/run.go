@@ -78,7 +78,7 @@ func newRun() *cobra.Command {
 		Example: `  dipls run train.py -n 4 --see all
   dipls run train.py -g 3,1 --cells 1,3-5
   dipls run train.py -n 2 --target remote --json`,
-		Args: cobra.ExactArgs(1),
+		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, args[0])
 		},
