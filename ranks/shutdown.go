@@ -12,7 +12,7 @@ import (
 )
 
 // discardTimeout bounds the clearing away of processes whose start has failed.
-const discardTimeout = 10 * time.Second
+const discardTimeout = 30 * time.Second
 
 // Ladder says how long each step of a shutdown may take; a step of zero length is skipped. The last one is always taken.
 type Ladder struct {
