@@ -292,6 +292,9 @@ func onRanks(numbers []int) string {
 // print shows folded items.
 func (t *terminal) print(items []dipexec.Item) {
 	for _, item := range items {
+		if log, ok := item.Event.(*dipexec.Log); ok && t.quiet && log.Level == dipexec.LevelInfo {
+			continue
+		}
 		w, colour := t.out, t.outColour
 		if item.Kind == dipexec.ItemFailure || item.Kind == dipexec.ItemNotice || item.Stream == "stderr" {
 			w, colour = t.err, t.errColour
