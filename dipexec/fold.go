@@ -295,7 +295,7 @@ func (f *Folder) take(now time.Time) []Item {
 	for _, r := range f.runs {
 		r.emitFull()
 		for len(r.heads) > 0 && now.Sub(r.heads[0].queue[0].at) >= f.window {
-			r.emit(r.choose(r.heads[0]))
+			r.emit(r.choose(r.next()))
 			r.emitFull()
 		}
 	}
@@ -385,7 +385,7 @@ func (f *Folder) runFinished(e *RunFinished) {
 		p.recount()
 	}
 	for len(r.heads) > 0 {
-		r.heads[0].drain(0)
+		r.next().drain(0)
 	}
 	f.end(e, e.Reason)
 	r.over = true
@@ -494,6 +494,19 @@ func (p *foldProc) drain(bytes int) {
 	for p.r.emitFull(); p.bytes > bytes; p.r.emitFull() {
 		p.r.emit(p.r.choose(p))
 	}
+}
+
+// next is the rank whose turn it is to have something shown that does not fold: the lowest of those whose first entries came
+// at about the same time. A person looks for rank 0 before rank 1, whichever was a millisecond faster.
+func (r *foldRun) next() *foldProc {
+	lowest := r.heads[0]
+	together := lowest.queue[0].at.Add(r.f.window / 2)
+	for _, p := range r.heads {
+		if p.rank < lowest.rank && !p.queue[0].at.After(together) {
+			lowest = p
+		}
+	}
+	return lowest
 }
 
 // recount counts the process again, after busy or the queue has changed.

@@ -106,6 +106,22 @@ func TestFoldSameLines(t *testing.T) {
 	sameLines(t, f.shown(), "[2] epoch 2", "[2] epoch 3")
 }
 
+func TestFoldShowsRanksInOrder(t *testing.T) {
+	f := newFolding(3, "all")
+	for _, rank := range []int{2, 0, 1} { // a few milliseconds apart, as ranks are
+		f.print(rank, fmt.Sprintf("pid %d\nlr %d\n", 100+rank, rank))
+		f.sleep(10 * time.Millisecond)
+	}
+	f.sleep(100 * time.Millisecond)
+	sameLines(t, f.shown(), "[0] pid 100", "[0] lr 0", "[1] pid 101", "[1] lr 1", "[2] pid 102", "[2] lr 2")
+
+	for _, rank := range []int{1, 2, 0} {
+		f.print(rank, fmt.Sprintf("end %d\n", rank))
+	}
+	f.finish(StatusOK, "")
+	sameLines(t, f.shown(), "[0] end 0", "[1] end 1", "[2] end 2")
+}
+
 func TestFoldDoesNotWaitForRanksThatAreDone(t *testing.T) {
 	f := newFolding(3, "all")
 	f.state(2, stateReady, "")
