@@ -29,7 +29,7 @@ def busy(process: Process, request: str) -> None:
         "import subprocess; subprocess.run(['sleep', '1000'])",
         "import threading; threading.Event().wait()",
         "import queue; queue.Queue().get()",
-        "while True:\n    try: time.sleep(1000)\n    except Exception: pass\n    except NameError: pass\n    import time",
+        "import time\nwhile True:\n    try: time.sleep(1000)\n    except Exception: pass",
     ],
 )
 def test_interrupt(local, code):

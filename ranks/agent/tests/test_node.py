@@ -53,7 +53,7 @@ def test_nothing_listens_on_tcp(node, local):
 
 def test_missing_packages(tmp_path):
     """An interpreter without the packages gets an answer and not a traceback."""
-    code = f"import sys; sys.path[:] = [p for p in sys.path if 'packages' not in p]; sys.path.insert(0, {str(AGENT_DIR)!r})"
+    code = f"import sys; sys.path[:] = [{str(AGENT_DIR)!r}] + [p for p in sys.path if 'packages' not in p]"
     read, write = os.pipe()
     lock = os.open(os.devnull, os.O_RDONLY)
     done = subprocess.run(
@@ -179,7 +179,8 @@ def test_fork_is_refused_after_a_thread(make_node, tmp_path):
 
 def test_signals(node, spawn):
     (process,) = spawn(node)
-    request = process.start("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass")
+    process.run("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    request = process.start("while True: pass")
     wait_until(lambda: process.ask("status_request", reply="status")["execution_state"] == "busy", "a busy process")
     assert node.ask("signal_request", {"name": process.name, "signal": "SIGINT"})["sent"]
     assert process.finish(request).content["ename"] == "KeyboardInterrupt"
@@ -250,8 +251,7 @@ def test_the_server_asks_it_to_go(make_node):
     assert node.popen.wait(60) == 0
     assert not any(map(alive, [process.pid, *pids]))
     assert [path.name for path in node.runtime_dir.iterdir()] == ["lock"]
-    (node.runtime_dir / "lock").unlink()
-    node.runtime_dir.rmdir()
+    remove(node)
 
 
 def test_sigterm_ends_a_node(make_node):
@@ -270,14 +270,22 @@ def test_processes_die_with_their_node(make_node, method):
     node.popen.kill()
     node.popen.wait(60)
     wait_until(lambda: not any(alive(rank.pid) for rank in ranks), "the end of the ranks")
+    remove(node)
+
+
+def test_lifeline_alone(make_node):
+    """Where the kernel does not tell a child of its parent's death, the end of a pipe does."""
+    node = make_node()
+    (process,) = node.spawn()
+    process.run("import ctypes; ctypes.CDLL(None).prctl(1, 0)")
+    process.start("while True: pass")
+    node.popen.kill()
+    wait_until(lambda: not alive(process.pid), "the end of the process")
+    remove(node)
+
+
+def remove(node) -> None:
+    """Remove what a killed node leaves, as the server does."""
     for path in node.runtime_dir.iterdir():
         path.unlink()
     node.runtime_dir.rmdir()
-
-
-def test_lifeline_alone(node, spawn):
-    """Where the kernel does not tell a child of its parent's death, the end of a pipe does."""
-    (process,) = spawn(node)
-    process.run("import ctypes; ctypes.CDLL(None).prctl(1, 0)")
-    lifelines = [fd for fd, target in fds(node.popen.pid).items() if target in fds(process.pid).values()]
-    assert lifelines

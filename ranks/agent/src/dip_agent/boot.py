@@ -52,10 +52,12 @@ def _node(agent_dir: str) -> int:
 
 
 def _child() -> int:
-    from .rank import Spec
+    from . import system
+    from .spec import Spec
 
     with open(0, encoding="utf-8", closefd=False) as file:
         spec = Spec.from_json(file.read())
+    system.close_fds_except(spec.fds())  # what a node inherited from elsewhere is nothing to us
     _extend_path(spec.extra_path)
     from . import children, rank
     from .shell import Shell

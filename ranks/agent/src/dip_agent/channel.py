@@ -24,6 +24,7 @@ class Channel:
 
     def __init__(self, path: str, key: bytes):
         """Bind `ipc://PATH`. Raises zmq.ZMQError, which names the path, if it cannot."""
+        self._path = path
         self._session = Session(key)
         self._peer: bytes | None = None
         self._context = zmq.Context()
@@ -61,6 +62,10 @@ class Channel:
         self.socket.send_multipart([self._peer, *self._session.pack(msg_type, content, parent, buffers)])
 
     def close(self) -> None:
-        """Close the socket (which removes its file), waiting up to FLUSH_MS for the last messages to leave."""
+        """Close the socket and remove its file, waiting up to FLUSH_MS for the last messages to leave."""
         self.socket.close()
         self._context.term()
+        try:
+            os.unlink(self._path)  # libzmq does so only in some versions
+        except FileNotFoundError:
+            pass

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import ring, system
-from .rank import Spec
 from .rank import main as rank_main
 from .ring import STDERR, STDOUT, Chunk, Ring
+from .spec import Spec
 
 log = logging.getLogger(__name__)
 

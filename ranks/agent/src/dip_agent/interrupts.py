@@ -65,7 +65,7 @@ class Interrupts:
     def end(self) -> None:
         """Note that no request runs. From the first line on no KeyboardInterrupt is raised."""
         request, self.running = self.running, None
-        self._pending = False
+        self._held, self._pending = 0, False
         if request is not None:
             with self._lock:
                 self._wanted.discard(request)

@@ -23,7 +23,7 @@ from .channel import Channel
 from .interrupts import Interrupts
 from .output import Output
 from .ring import NAMES
-from .wire import NO_PARENT, Message, encode
+from .wire import NO_PARENT, Message, encode, unknown
 
 log = logging.getLogger(__name__)
 
@@ -188,8 +188,7 @@ class IOThread(threading.Thread):
         else:
             log.warning("unknown message type %r", message.type)
             if message.type.endswith("_request"):
-                error = {"status": "error", "ename": "NotImplementedError", "evalue": f"unknown {message.type}"}
-                self._reply(channel, message, message.type[: -len("request")] + "reply", {"traceback": [], **error})
+                channel.send(*unknown(message), message.header)
 
     def _reply(self, channel: Channel, request: Message, msg_type: str, content: dict[str, Any]) -> None:
         channel.send(msg_type, encode({"status": "ok", **content}), request.header)

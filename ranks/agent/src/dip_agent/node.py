@@ -27,7 +27,7 @@ from .channel import Channel
 from .children import Child, Starter
 from .nursery import Nursery
 from .ring import NAMES
-from .wire import PROTOCOL_VERSION, Message, encode, failure
+from .wire import PROTOCOL_VERSION, Message, encode, failure, unknown
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Node:
         self._children: dict[str, Child] = {}
         self._spawn: _Spawn | None = None
         self._done = False
+        self._ranks_only: list[str] = []  # variables that we have set for the sake of ranks
         self._oom_kills = system.oom_kills()
         system.adopt_orphans()
         self._deaths, wakeup = os.pipe()
@@ -122,6 +123,8 @@ class Node:
             return
         if message.type not in handlers:
             log.warning("unknown message type %r", message.type)
+            if message.type.endswith("_request"):
+                self._channel.send(*unknown(message), message.header)
             return
         reply_type, handler = handlers[message.type]
         try:
@@ -146,7 +149,9 @@ class Node:
 
     def _preload(self, content: dict[str, Any]) -> dict[str, Any]:
         # OpenMP reads this when it is loaded, which is now and not in the rank.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if "OMP_NUM_THREADS" not in os.environ:
+            os.environ["OMP_NUM_THREADS"] = "1"
+            self._ranks_only.append("OMP_NUM_THREADS")
         return self._nursery.preload([str(name) for name in content.get("modules", [])])
 
     def _signal(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +221,8 @@ class Node:
                 env = {**_defaults(process), **process.get("env", {})}
                 if process["rank"] is not None:
                     env = {**_rendezvous(process, len(ranks), port, jax.getsockname()[1]), **env}
-                child = self._starter.start(method, spec, env, process.get("unset", []), self._shell, self._nursery.fds)
+                unset = process.get("unset", []) + (self._ranks_only if process["rank"] is None else [])
+                child = self._starter.start(method, spec, env, unset, self._shell, self._nursery.fds)
                 started.append(child)
                 self._children[child.name] = child
         return {
@@ -278,14 +284,14 @@ class Node:
             if child is None:
                 os.waitpid(info.si_pid, 0)  # an adopted orphan
                 continue
+            if self._spawn is not None and child.name in self._spawn.waiting:
+                self._on_report(child)
+                if child.name not in self._children:
+                    continue  # it never came to life, and went with its siblings
             # The group's id is the pid, which is ours until we reap: nobody else can be hit.
             child.kill_group()
             os.waitpid(child.pid, 0)
             self._kill_offspring(child.name)
-            if self._spawn is not None and child.name in self._spawn.waiting:
-                self._on_report(child)
-                if child.name not in self._children:
-                    continue
             del self._children[child.name]
             self._report_exit(child, info)
             self._clean_up(child)
@@ -319,7 +325,7 @@ class Node:
 
     def _clean_up(self, child: Child) -> None:
         child.close()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._runtime_dir, child.name))
 
     def _end(self, shutdown: Message | None) -> None:

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import apps, output, wire
@@ -19,44 +18,10 @@ from .io_thread import IOThread
 from .output import Output
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
+from .spec import Spec
 from .wire import Message
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Spec:
-    """What a process must know about itself. All descriptors are open in the process, at these numbers."""
-
-    name: str
-    path: str  # of the socket
-    key: str  # hex
-    rank: int | None  # None: the local namespace
-    app: str  # "torch", "none" or "" for whichever fits
-    script: str
-    node: int  # pid
-    ring: int
-    stdout: tuple[int, int]  # read and write end
-    stderr: tuple[int, int]
-    lifeline: int  # end of file: the node is gone
-    report: int  # one line of JSON goes here once the socket is bound, or could not be
-    log: int
-    listener: int = -1  # for rank 0: the bound socket of the process group's store
-    gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
-    extra_path: list[str] = field(default_factory=list)
-    log_level: str = "info"
-
-    def fds(self) -> list[int]:
-        """Return the descriptors, all of which must survive the start."""
-        found = [self.ring, *self.stdout, *self.stderr, self.lifeline, self.report, self.log, self.listener, self.gate]
-        return [fd for fd in found if fd >= 0]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Spec:
-        return cls(**json.loads(text))
 
 
 def main(spec: Spec, shell: Shell) -> int:
@@ -159,13 +124,16 @@ class _Process:
     def _execute(self, message: Message) -> None:
         self._io.set_parent(message.header)
         self._header = message.header
+        # IPython swallows an interrupt that strikes some of its own code: none is let through before the user's runs.
+        self._interrupts.hold()
         if not self._interrupts.begin(message.id):
+            self._interrupts.end()
             reply: dict[str, Any] = {"status": "aborted", "execution_count": self._shell.execution_count}
         else:
             try:
                 try:
                     self._interrupts.install()
-                    reply = self._shell.execute(message.content)
+                    reply = self._shell.execute(message.content, self._interrupts.release)
                     self._leave_if_forked(reply["status"] != "ok")
                     self._output.settle()
                 finally:

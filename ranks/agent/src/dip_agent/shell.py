@@ -114,6 +114,7 @@ class Shell(InteractiveShell):
         shell._cancelled = False  # the running cell's coroutine was cancelled by an interrupt
         shell._shown: BaseException | None = None  # the exception published last
         shell._count = 1  # the execution count of the running cell
+        shell._about_to_run: Callable[[], None] | None = None
         shell._body_error: BaseException | None = None  # what ended the body of a cell magic
         return shell
 
@@ -129,9 +130,10 @@ class Shell(InteractiveShell):
         # IPython's advice for terminals, given at every SystemExit.
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
 
-    def execute(self, request: dict[str, Any]) -> dict[str, Any]:
+    def execute(self, request: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
         """Run the cell of an execute_request; return the content of the reply.
 
+        `about_to_run` is called once, just before the first line of the user's runs; what it raises ends the cell.
         Raises what strikes IPython itself and not the cell, such as an interrupt; `report` is for that.
         """
         code = str(request.get("code", "")).replace("\r\n", "\n").replace("\r", "\n")
@@ -141,11 +143,13 @@ class Shell(InteractiveShell):
         self._cancelled = False
         self._shown = None
         self._count = self.execution_count
+        self._about_to_run = about_to_run
         with contextlib.ExitStack() as stack:
             if path:
                 self.user_ns["__file__"] = path
                 stack.enter_context(self.compile.at(path, max(1, int(request.get("line") or 1)), code))
             result = self.run_cell(code, store_history=store, silent=silent)
+        self._started()
         err = result.error_before_exec or result.error_in_exec
         if err is not None:
             return self.report(self._translate(err))
@@ -181,6 +185,10 @@ class Shell(InteractiveShell):
         """Run `!cmd` on our own descriptors: IPython would give it a terminal, in which it can wait for a keyboard."""
         code = subprocess.call(self.var_expand(cmd, depth=1), shell=True, executable=os.environ.get("SHELL"))
         self.user_ns["_exit_code"] = -(code - 128) if code > 128 else code
+
+    async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> bool:
+        self._started()
+        return await super().run_code(code_obj, result, async_=async_)
 
     def transform_cell(self, raw_cell: str) -> str:
         cell = super().transform_cell(raw_cell)
@@ -250,6 +258,11 @@ class Shell(InteractiveShell):
             return self._loop.run_until_complete(task)
 
     # Ours.
+
+    def _started(self) -> None:
+        about_to_run, self._about_to_run = self._about_to_run, None
+        if about_to_run is not None:
+            about_to_run()
 
     def _show(self, err: BaseException, tb: Any) -> None:
         self._shown = err

@@ -120,6 +120,17 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
+def unknown(message: Message) -> tuple[str, bytes]:
+    """Return type and content of the answer to a request of a type that nobody knows here."""
+    content = {
+        "status": "error",
+        "ename": "NotImplementedError",
+        "evalue": f"unknown message type {message.type}",
+        "traceback": [],
+    }
+    return message.type.rpartition("_")[0] + "_reply", encode(content)
+
+
 def failure(err: BaseException) -> dict[str, Any]:
     """Return the content of a reply that reports `err`."""
     return {

@@ -1,0 +1,41 @@
+"""What a node tells a process that it starts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass
+class Spec:
+    """What a process must know about itself. All descriptors are open in the process, at these numbers."""
+
+    name: str
+    path: str  # of the socket
+    key: str  # hex
+    rank: int | None  # None: the local namespace
+    app: str  # "torch", "none" or "" for whichever fits
+    script: str
+    node: int  # pid
+    ring: int
+    stdout: tuple[int, int]  # read and write end
+    stderr: tuple[int, int]
+    lifeline: int  # end of file: the node is gone
+    report: int  # one line of JSON goes here once the socket is bound, or could not be
+    log: int
+    listener: int = -1  # for rank 0: the bound socket of the process group's store
+    gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
+    extra_path: list[str] = field(default_factory=list)
+    log_level: str = "info"
+
+    def fds(self) -> list[int]:
+        """Return the descriptors, all of which must survive the start."""
+        found = [self.ring, *self.stdout, *self.stderr, self.lifeline, self.report, self.log, self.listener, self.gate]
+        return [fd for fd in found if fd >= 0]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        return cls(**json.loads(text))
