@@ -165,6 +165,18 @@ def test_code_that_user_code_runs_keeps_its_own_place(local):
     assert result.text("stdout") == "still here\n"
 
 
+def test_magics_that_show_or_hide_errors(local, tmp_path):
+    local.run("1 / 0", PATH, 8)
+    shown = local.run("%tb\nprint('after')")
+    assert (shown.status, shown.text("stdout")) == ("ok", "after\n")
+    assert "ZeroDivisionError" in shown.text("stderr")
+    script = tmp_path / "script.py"
+    script.write_text("x = 1\n{}['key']\n")
+    result = local.run(f"%run {script}\nprint('never')", PATH, 8)
+    assert (result.content["ename"], result.text("stdout")) == ("KeyError", "")
+    assert frames(result.error)[-1] == (str(script), 2, "<module>")
+
+
 def test_chained_exceptions_and_causes(local):
     code = "try:\n    1 / 0\nexcept ZeroDivisionError as err:\n    raise ValueError('outer') from err"
     error = local.run(code, PATH, 40).error

@@ -54,6 +54,7 @@ class Output:
         self._room = threading.Event()
         self._reader = 0
         self._forked = False
+        self._unsent = {STDOUT: bytearray(), STDERR: bytearray()}
         os.register_at_fork(after_in_child=self._after_fork)
 
     # Any thread.
@@ -61,7 +62,9 @@ class Output:
     def write(self, tag: int, data: bytes | memoryview) -> None:
         """Append `data` to what is printed on `tag`; waits while the server is behind by the size of the ring."""
         if self._forked:
-            _write_all(tag, data)
+            self._unsent[tag] += data
+            if self._unsent[tag].endswith((b"\n", b"\r")):
+                self.flush()
             return
         view = memoryview(data).cast("B")
         while True:
@@ -78,6 +81,13 @@ class Output:
             if not view or threading.get_ident() == self._reader:
                 return  # the reader must never wait for itself
             self._room.wait()
+
+    def flush(self) -> None:
+        """Write out the unfinished lines of a forked process; elsewhere there are none."""
+        for tag, unsent in self._unsent.items():
+            view, self._unsent[tag] = memoryview(unsent), bytearray()
+            while view:
+                view = view[os.write(tag, view) :]
 
     def settle(self) -> None:
         """Bring everything that was printed so far, also by C code and by subprocesses that ended, into the ring."""
@@ -213,7 +223,8 @@ class Output:
                 os.dup2(fd, tag)
 
     def _after_fork(self) -> None:
-        # The child has no I/O thread, and the ring is its parent's: it prints to the pipes like any subprocess.
+        # The child has no I/O thread, and the ring is its parent's: it prints to the pipes like any subprocess, by
+        # lines, so that those of several do not mix.
         self._forked = True
 
 
@@ -237,6 +248,9 @@ class TextStream(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self._output.write(self._tag, text.encode("utf-8", "backslashreplace"))
         return len(text)
+
+    def flush(self) -> None:
+        self._output.flush()
 
     def writable(self) -> bool:
         return True
@@ -269,6 +283,9 @@ class ByteStream(io.BufferedIOBase):
         self._output.write(self._tag, view if view.c_contiguous else view.tobytes())
         return view.nbytes
 
+    def flush(self) -> None:
+        self._output.flush()
+
     def writable(self) -> bool:
         return True
 
@@ -292,9 +309,3 @@ def _readable(fd: int) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(fd, termios.FIONREAD, count)
     return count[0]
-
-
-def _write_all(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[os.write(fd, view) :]

@@ -173,6 +173,7 @@ class _Process:
     def _leave_if_forked(self, failed: bool = True) -> None:
         """End a process that user code forked and that came back out of the cell: the socket is its parent's."""
         if os.getpid() != self._pid:
+            self._output.flush()
             os._exit(1 if failed else 0)
 
 

@@ -101,6 +101,16 @@ class Shell(InteractiveShell):
     def _make_exiter(self) -> _Exit:
         return _Exit(self)
 
+    def __init__(self, **options: Any):
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cancelled = False  # the running cell's coroutine was cancelled by an interrupt
+        self._shown: BaseException | None = None  # the exception published last
+        self._count = 1  # the execution count of the running cell
+        self._about_to_run: Callable[[], None] | None = None
+        self._body_error: BaseException | None = None  # what ended the code that a magic runs
+        self._shows = False  # the magic that runs only shows an exception
+        super().__init__(**options)  # runs magics, so what they need is here already
+
     @classmethod
     def make(cls) -> Shell:
         """Return the process's shell, without threads and without a history on disk."""
@@ -110,12 +120,6 @@ class Shell(InteractiveShell):
         keep_lines(shell.input_transformer_manager)
         magics.register(shell)
         shell.loop_runner = shell.run_coroutine
-        shell._loop: asyncio.AbstractEventLoop | None = None
-        shell._cancelled = False  # the running cell's coroutine was cancelled by an interrupt
-        shell._shown: BaseException | None = None  # the exception published last
-        shell._count = 1  # the execution count of the running cell
-        shell._about_to_run: Callable[[], None] | None = None
-        shell._body_error: BaseException | None = None  # what ended the body of a cell magic
         return shell
 
     def attach(self, publish: Publish, script: str) -> None:
@@ -196,16 +200,12 @@ class Shell(InteractiveShell):
         return cell
 
     def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> Any:
-        with self.compile.at_magic(line, 1, 0):
+        with self.compile.at_magic(line, 1, 0), self._failing_with_body(magic_name):
             return super().run_line_magic(magic_name, line, _stack_depth=_stack_depth + 1)
 
     def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
-        with self.compile.at_magic(cell, 1, 1):
-            self._body_error = None
-            value = super().run_cell_magic(magic_name, line, cell)
-            if self._body_error is not None:
-                raise self._body_error  # `%%capture` would hide that its body failed
-            return value
+        with self.compile.at_magic(cell, 1, 1), self._failing_with_body(magic_name):
+            return super().run_cell_magic(magic_name, line, cell)
 
     def run_cell(self, raw_cell: str, *args: Any, **options: Any) -> ExecutionResult:
         result = super().run_cell(raw_cell, *args, **options)
@@ -226,17 +226,20 @@ class Shell(InteractiveShell):
         exception_only: bool = False,
         running_compiled_code: bool = False,
     ) -> None:
-        """Publish an exception as the cell's error; what user code itself asked to be shown is text on stderr."""
+        """Publish an exception as the cell's error; what user code or `%tb` asked to be shown is text on stderr."""
         try:
             _, err, tb = self._get_exc_info(exc_tuple)
         except ValueError:
             print("No traceback available to show.", file=sys.stderr)
             return
-        if self._called_by_user_code():
+        caller = self._caller()
+        if caller == "cell":
+            self._show(self._translate(err), tb)
+        elif caller == "magic" and not self._shows:
+            self._body_error = err
+        else:
             content = tracebacks.describe(self, err, tb)
             print("\n".join(content["traceback"]), file=sys.stderr)
-        else:
-            self._show(self._translate(err), tb)
 
     def showsyntaxerror(self, filename: str | None = None, running_compiled_code: bool = False) -> None:
         self.showtraceback()
@@ -276,13 +279,31 @@ class Shell(InteractiveShell):
             return self._shown
         return err
 
-    def _called_by_user_code(self) -> bool:
-        frame = sys._getframe(1)
+    @contextlib.contextmanager
+    def _failing_with_body(self, magic_name: str) -> Iterator[None]:
+        """Fail if the code that a magic runs does: `%%capture`, `%run` and older `%time` would hide it and go on."""
+        outer = self._body_error, self._shows
+        self._body_error, self._shows = None, magic_name == "tb"
+        try:
+            yield
+            if self._body_error is not None:
+                raise self._body_error
+        finally:
+            self._body_error, self._shows = outer
+
+    def _caller(self) -> str:
+        """Return on whose behalf IPython shows an exception: "user" code's, a "magic"'s or the "cell"'s."""
+        frame = sys._getframe(2)
         while frame is not None:
             if frame.f_globals is self.user_ns:
-                return True
+                return "user"
+            if frame.f_code in _MAGICS:
+                return "magic"
             frame = frame.f_back
-        return False
+        return "cell"
+
+
+_MAGICS = frozenset({Shell.run_line_magic.__code__, Shell.run_cell_magic.__code__})
 
 
 def _no_keyboard(what: str) -> Callable[..., Any]:
