@@ -159,9 +159,8 @@ class Node(Peer):
                 stderr=log,
                 cwd=runtime_dir.parent,
                 env={**os.environ, **(env or {})},
-                process_group=0,
                 close_fds=False,
-                preexec_fn=lambda: [os.dup2(source, target) for source, target in zip(sources, (3, 4))],
+                preexec_fn=lambda: (os.setpgid(0, 0), os.dup2(sources[0], 3), os.dup2(sources[1], 4)),
             )
         for fd in (ready_write, lock, *sources):
             os.close(fd)

@@ -1,5 +1,7 @@
 """Interrupt, status, stack and shutdown; messages that must be dropped."""
 
+from __future__ import annotations
+
 import os
 import secrets
 import signal
@@ -187,6 +189,7 @@ def test_strangers_are_not_heard(node, local):
     for _ in range(3):
         local.socket.send_multipart(frames)
     assert local.run("print(n, 'hacked' in globals())").text() == "1 False\n"
+    assert "wrong signature" in node.log()
     assert not stranger.poll(0.1)
     assert not right_key.poll(0.1)
     stranger.close()

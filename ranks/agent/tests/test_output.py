@@ -1,5 +1,7 @@
 """Everything that a process prints arrives, in order and with bounded memory."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

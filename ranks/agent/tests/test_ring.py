@@ -1,5 +1,7 @@
 """The shared memory that outlives its process."""
 
+from __future__ import annotations
+
 import os
 
 import pytest

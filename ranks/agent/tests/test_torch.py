@@ -1,5 +1,7 @@
 """The app `torch`: real process groups over gloo on the CPU."""
 
+from __future__ import annotations
+
 import pytest
 
 pytest.importorskip("torch.distributed")

@@ -1,5 +1,7 @@
 """Framing, signatures and replays."""
 
+from __future__ import annotations
+
 import json
 
 import pytest

@@ -194,7 +194,8 @@ class Node:
         elif method == "fork" and obstacle:
             raise RuntimeError(f"these processes cannot be forked: {obstacle}")
         if method == "fork" and self._shell is None:
-            self._shell = self._make_shell()
+            with self._nursery.keeping_fds():
+                self._shell = self._make_shell()
         if method == "fork":
             # What is here now stays for good; the collector would only write to the pages that forks share.
             gc.collect()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from . import system
@@ -17,24 +19,36 @@ _TORCH = ("torch", "torch.distributed", "torch.nn.parallel", "torch.optim", "tor
 
 
 class Nursery:
-    """Imports modules into this process. `fds` are descriptors that the modules opened, which forks must keep."""
+    """Prepares this process for being forked.
+
+    A fork closes every descriptor that it inherits, but for `fds`: those were opened by what was prepared here, whose
+    objects still live in the fork and would otherwise close some day what has their number by then.
+    """
 
     def __init__(self) -> None:
         self.fds: set[int] = set()
 
+    @contextlib.contextmanager
+    def keeping_fds(self) -> Iterator[None]:
+        """Add the descriptors that are opened meanwhile to `fds`."""
+        before = system.open_fds()
+        try:
+            yield
+        finally:
+            self.fds |= system.open_fds() - before
+
     def preload(self, modules: list[str]) -> dict[str, Any]:
         """Import `modules`; return the content of a preload_reply."""
         began = time.monotonic()
-        before = system.open_fds()
         failed = []
-        for module in modules:
-            for name in _parts(module):
-                try:
-                    importlib.import_module(name)
-                except BaseException as err:  # a module may even exit
-                    failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
-                    break
-        self.fds |= system.open_fds() - before
+        with self.keeping_fds():
+            for module in modules:
+                for name in _parts(module):
+                    try:
+                        importlib.import_module(name)
+                    except BaseException as err:  # a module may even exit
+                        failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
+                        break
         reason = self.obstacle()
         return {
             "seconds": time.monotonic() - began,

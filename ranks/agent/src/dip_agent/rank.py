@@ -180,7 +180,7 @@ class _Process:
 def configure_logging(fd: int, level: str, name: str) -> None:
     """Send the agent's log to `fd`, never to what the user's code prints."""
     logger = logging.getLogger("dip_agent")
-    handler = logging.StreamHandler(os.fdopen(os.dup(fd), "w", buffering=1, encoding="utf-8", errors="replace"))
+    handler = logging.StreamHandler(os.fdopen(fd, "w", buffering=1, encoding="utf-8", errors="replace"))
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {name}[%(process)d] %(message)s"))
     logger.handlers = [handler]
     logger.propagate = False

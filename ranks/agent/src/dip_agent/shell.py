@@ -133,6 +133,8 @@ class Shell(InteractiveShell):
         sys.breakpointhook = _no_keyboard("breakpoint()")
         # IPython's advice for terminals, given at every SystemExit.
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
+        # Python 3.12 warns at every fork because of our own I/O thread, of which a fork keeps nothing.
+        warnings.filterwarnings("ignore", message=".* multi-threaded, use of fork", category=DeprecationWarning)
 
     def execute(self, request: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
         """Run the cell of an execute_request; return the content of the reply.

@@ -23,7 +23,7 @@ def threads() -> list[dict[str, Any]]:
     frames = sys._current_frames()
     frames.pop(threading.get_ident(), None)
     found = [
-        {"id": ident, "name": names.get(ident, ""), "main": ident == main, "stack": _text(frame)}
+        {"id": ident, "name": names.get(ident, ""), "main": ident == main, "stack": _text(frame, ident == main)}
         for ident, frame in frames.items()
     ]
     return sorted(found, key=lambda thread: not thread["main"])
@@ -34,9 +34,12 @@ def is_ours(filename: str) -> bool:
     return filename.startswith(_MACHINERY)
 
 
-def _text(frame: FrameType) -> str:
+def _text(frame: FrameType, main: bool) -> str:
     stack = traceback.extract_stack(frame)
-    # The outermost frames are how the agent came to call the user's code. If there is nothing else, it waits.
-    while stack and (is_ours(stack[0].filename) or stack[0].filename.startswith("<frozen")):
+    if main:
+        while stack and not is_ours(stack[0].filename):
+            del stack[0]
+    # What is left of the outermost frames is how the agent came to call the code. If there is nothing else, it waits.
+    while stack and is_ours(stack[0].filename):
         del stack[0]
     return "".join(stack.format()) if stack else "waiting for a cell\n"
