@@ -311,7 +311,8 @@ def test_history_keeps_nothing_big(local):
 
 def test_fresh_namespace(local):
     names = value(local.run("sorted(n for n in dir() if not n.startswith('_'))"))
-    assert ast.literal_eval(names) == ["In", "Out", "exit", "get_ipython", "open", "quit"]
+    opens = ["open"] if "'open'" in names else []  # IPython's own, since 8.1
+    assert ast.literal_eval(names) == ["In", "Out", "exit", "get_ipython", *opens, "quit"]
 
 
 def test_compiler_flags_last(local):

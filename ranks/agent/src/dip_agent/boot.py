@@ -11,6 +11,8 @@ import os
 import sys
 from typing import Any
 
+from . import system
+
 _NEEDED = ("IPython", "zmq", "cloudpickle")
 _READY_FD, _LOCK_FD = 3, 4
 
@@ -26,13 +28,13 @@ def main(argv: list[str]) -> int:
 def _node(agent_dir: str) -> int:
     for fd in (_READY_FD, _LOCK_FD):
         os.set_inheritable(fd, False)
+    inherited = system.open_fds()
     start: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())
     _extend_path(start["extra_path"])
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         return _not_ready(error=f"{sys.executable} lacks {', '.join(missing)}", missing=missing)
     try:
-        from . import system
         from .node import Node
         from .rank import configure_logging
 
@@ -42,7 +44,7 @@ def _node(agent_dir: str) -> int:
         _play_script(start["script"])
         from .shell import Shell
 
-        node = Node(start, agent_dir, log_fd, Shell.make)
+        node = Node(start, agent_dir, log_fd, Shell.make, system.open_fds() - inherited)
     except Exception as err:
         return _not_ready(error=f"{type(err).__name__}: {err}")
     pid = os.getpid()
@@ -52,7 +54,6 @@ def _node(agent_dir: str) -> int:
 
 
 def _child() -> int:
-    from . import system
     from .spec import Spec
 
     with open(0, encoding="utf-8", closefd=False) as file:

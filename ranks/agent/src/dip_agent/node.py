@@ -48,14 +48,25 @@ class _Spawn:
 class Node:
     """See the module. `start` is the start-up object of docs/protocol.md."""
 
-    def __init__(self, start: dict[str, Any], agent_dir: str, log_fd: int, make_shell: Callable[[], Any]):
-        """Bind the socket. `make_shell` makes the Shell that forks run; it is called once, before the first fork."""
+    def __init__(
+        self,
+        start: dict[str, Any],
+        agent_dir: str,
+        log_fd: int,
+        make_shell: Callable[[], Any],
+        imported_fds: set[int],
+    ):
+        """Bind the socket.
+
+        `make_shell` makes the Shell that forks run; it is called once, before the first fork. `imported_fds` are the
+        descriptors that imported modules have opened so far.
+        """
         self._start = start
         self._make_shell = make_shell
         self._shell: Any = None
         self._runtime_dir = start["runtime_dir"]
         self._log_fd = log_fd
-        self._nursery = Nursery()
+        self._nursery = Nursery(imported_fds)
         self._starter = Starter(agent_dir, self._runtime_dir, log_fd)
         self._children: dict[str, Child] = {}
         self._spawn: _Spawn | None = None

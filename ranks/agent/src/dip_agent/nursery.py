@@ -25,8 +25,8 @@ class Nursery:
     objects still live in the fork and would otherwise close some day what has their number by then.
     """
 
-    def __init__(self) -> None:
-        self.fds: set[int] = set()
+    def __init__(self, fds: set[int]):
+        self.fds = fds
 
     @contextlib.contextmanager
     def keeping_fds(self) -> Iterator[None]:
