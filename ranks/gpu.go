@@ -29,11 +29,14 @@ type GPU struct {
 // ListGPUs lists the GPUs that processes started here would see, in the order of their numbers: what nvidia-smi finds (in
 // PCI order), less what CUDA_VISIBLE_DEVICES hides. A machine without nvidia-smi has none. No CUDA library is loaded.
 func ListGPUs(ctx context.Context) ([]GPU, error) {
+	mask, masked := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	if first, _, _ := strings.Cut(mask, ","); masked && slices.Contains([]string{"", "-1"}, strings.TrimSpace(first)) {
+		return nil, nil // whatever nvidia-smi would say, or fail to
+	}
 	all, err := queryGPUs(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; set CUDA_VISIBLE_DEVICES= for CPU ranks", err)
 	}
-	mask, masked := os.LookupEnv("CUDA_VISIBLE_DEVICES")
 	if !masked {
 		return all, nil
 	}
@@ -132,31 +135,17 @@ func visibleGPUs(all []GPU, mask string) ([]GPU, error) {
 	return visible, nil
 }
 
-// SelectGPUs picks from the visible GPUs by a user's list, "all" or numbers as torch counts them: "3,1". The
-// order is kept: the first one is rank 0's.
-func SelectGPUs(visible []GPU, list string) ([]GPU, error) {
-	if list == "all" {
-		if len(visible) == 0 {
-			return nil, errors.New("there is no GPU: leave -g out, or ask for CPU ranks with -n")
-		}
-		return slices.Clone(visible), nil
-	}
+// SelectGPUs picks from the visible GPUs by their numbers, as torch counts them. The order is kept: the first one is rank 0's.
+func SelectGPUs(visible []GPU, numbers []int) ([]GPU, error) {
 	var picked []GPU
-	for entry := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' }) {
-		n, err := strconv.Atoi(entry)
-		if err != nil {
-			return nil, fmt.Errorf("GPU %q: want a number, as in -g 3,1, or all", entry)
-		}
+	for i, n := range numbers {
 		if n < 0 || n >= len(visible) {
 			return nil, fmt.Errorf("there is no GPU %d: %s", n, countGPUs(len(visible)))
 		}
-		if slices.ContainsFunc(picked, func(g GPU) bool { return g.Index == n }) {
-			return nil, fmt.Errorf("GPU %d is named twice: each rank needs one of its own", n)
+		if slices.Contains(numbers[:i], n) {
+			return nil, fmt.Errorf("GPU %d is named twice, but each rank needs one of its own: %s", n, countGPUs(len(visible)))
 		}
 		picked = append(picked, visible[n])
-	}
-	if len(picked) == 0 {
-		return nil, fmt.Errorf("GPU list %q is empty: want numbers, as in -g 3,1, or all", list)
 	}
 	return picked, nil
 }

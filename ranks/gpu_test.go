@@ -42,7 +42,7 @@ func TestListGPUs(t *testing.T) {
 		{"none", "No devices were found\n", "", 0, "-", nil, ""},
 		{"none, exit code", "No devices were found\n", "", 6, "-", nil, ""},
 		{"mismatch", "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 550.54\n", "", 18, "-", nil,
-			"nvidia-smi failed (exit status 18), so no GPU can be used: Failed to initialize NVML: Driver/library version mismatch NVML library version: 550.54"},
+			"nvidia-smi failed (exit status 18), so no GPU can be used: Failed to initialize NVML: Driver/library version mismatch NVML library version: 550.54; set CUDA_VISIBLE_DEVICES= for CPU ranks"},
 		{"no driver", "", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", 9, "-", nil, "couldn't communicate"},
 		{"shared memory", "0, GPU-1, NVIDIA GB10, [N/A], [N/A]\n", "", 0, "-", []GPU{{0, "GPU-1", "NVIDIA GB10", 0, 0}}, ""},
 		{"rubbish", "what?\n", "", 0, "-", nil, "output of nvidia-smi"},
@@ -52,6 +52,8 @@ func TestListGPUs(t *testing.T) {
 		{"mask one", twoGPUs, "", 0, " 1 ", []GPU{at(a6000, 0)}, ""},
 		{"mask none", twoGPUs, "", 0, "", nil, ""},
 		{"mask -1", twoGPUs, "", 0, "-1", nil, ""},
+		{"mask none, broken", "", "no driver\n", 9, "", nil, ""},
+		{"mask -1, broken", "", "no driver\n", 9, "-1,0", nil, ""},
 		{"mask ends", twoGPUs, "", 0, "1,9,0", []GPU{at(a6000, 0)}, ""},
 		{"mask UUID", twoGPUs, "", 0, a6000.ID, []GPU{at(a6000, 0)}, ""},
 		{"mask prefix", twoGPUs, "", 0, "GPU-6a7,GPU-6a9", []GPU{at(a6000, 0), at(h100, 1)}, ""},
@@ -87,30 +89,27 @@ func TestListGPUs(t *testing.T) {
 
 func TestSelectGPUs(t *testing.T) {
 	visible := []GPU{{Index: 0, ID: "a"}, {Index: 1, ID: "b"}, {Index: 2, ID: "c"}}
-	for _, test := range []struct{ list, want, err string }{
-		{"all", "abc", ""},
-		{"0", "a", ""},
-		{"2,0", "ca", ""},
-		{"2 0,1", "cab", ""},
-		{"3", "", "there is no GPU 3: the visible ones are 0 to 2"},
-		{"-1", "", "there is no GPU -1"},
-		{"1,1", "", "GPU 1 is named twice"},
-		{"x", "", `GPU "x": want a number`},
-		{"", "", "is empty"},
+	for _, test := range []struct {
+		numbers   []int
+		want, err string
+	}{
+		{nil, "", ""},
+		{[]int{0}, "a", ""},
+		{[]int{2, 0, 1}, "cab", ""},
+		{[]int{0, 3}, "", "there is no GPU 3: the visible ones are 0 to 2"},
+		{[]int{-1}, "", "there is no GPU -1"},
+		{[]int{1, 1}, "", "GPU 1 is named twice, but each rank needs one of its own: the visible ones are 0 to 2"},
 	} {
-		got, err := SelectGPUs(visible, test.list)
+		got, err := SelectGPUs(visible, test.numbers)
 		var ids string
 		for _, g := range got {
 			ids += g.ID
 		}
 		if ids != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
-			t.Errorf("%q: %q, %v; want %q, %q", test.list, ids, err, test.want, test.err)
+			t.Errorf("%v: %q, %v; want %q, %q", test.numbers, ids, err, test.want, test.err)
 		}
 	}
-	if _, err := SelectGPUs(nil, "all"); err == nil {
-		t.Error("all of nothing")
-	}
-	if _, err := SelectGPUs(nil, "0"); err == nil || !strings.Contains(err.Error(), "no GPU is visible") {
+	if _, err := SelectGPUs(nil, []int{0}); err == nil || !strings.Contains(err.Error(), "no GPU is visible") {
 		t.Errorf("one of nothing: %v", err)
 	}
 }

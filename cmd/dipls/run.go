@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/ranks"
 )
@@ -161,8 +163,15 @@ func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, e
 	}
 	switch {
 	case f.gpus != "" && !(f.gpus == "all" && len(gpus) == 0):
-		if spec.GPUs, err = ranks.SelectGPUs(gpus, f.gpus); err != nil {
+		list, err := cells.ParseRankList(f.gpus)
+		if err != nil {
 			return spec, usagef("-g: %w", err)
+		}
+		spec.GPUs = gpus
+		if !list.All() {
+			if spec.GPUs, err = ranks.SelectGPUs(gpus, slices.Collect(list.Written())); err != nil {
+				return spec, usagef("-g: %w", err)
+			}
 		}
 		if f.ranks > 0 && f.ranks != len(spec.GPUs) {
 			return spec, usagef("-n %d and -g %s contradict each other: -g asks for %s", f.ranks, f.gpus, plural(len(spec.GPUs), "rank"))
