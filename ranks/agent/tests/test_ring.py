@@ -1,7 +1,5 @@
 """The shared memory that outlives its process."""
 
-from __future__ import annotations
-
 import os
 
 import pytest
@@ -92,7 +90,15 @@ def test_tail_is_what_was_not_acknowledged(fd, memory):
     assert tail(fd) == ([Chunk(STDERR, 8, b"sent"), Chunk(STDOUT, 14, b"unsent")], 14)
 
 
-def test_tail_after_a_death_between_header_and_position(fd, memory):
+def test_tail_after_a_death_in_an_open_record(fd, memory):
+    for data in (b"first", b" and", b" second"):
+        put(memory, STDOUT, data)
+    assert tail(fd) == ([Chunk(STDOUT, 16, b"first and second")], 16)
+    memory.close_record()
+    assert tail(fd) == ([Chunk(STDOUT, 16, b"first and second")], 16)
+
+
+def test_tail_after_a_death_before_the_position_is_stored(fd, memory):
     put(memory, STDOUT, b"whole")
-    memory._put(0, ring._RECORD.pack(STDOUT, 500, 0))
+    memory._put(memory.written, ring._RECORD.pack(STDERR, ring._OPEN, 5) + b"half")
     assert tail(fd) == ([Chunk(STDOUT, 5, b"whole")], 5)

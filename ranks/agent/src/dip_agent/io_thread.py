@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import threading
 import time
 from collections import deque
@@ -88,6 +89,8 @@ class IOThread(threading.Thread):
     # The thread itself.
 
     def run(self) -> None:
+        # A signal must go to the main thread, to wake it from whatever it waits for.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             channel = Channel(self._path, self._key)
         except Exception as err:
@@ -137,6 +140,8 @@ class IOThread(threading.Thread):
             return 0
         if self._output.fall_asleep():
             return None
+        if self._output.urgent:
+            return 0
         return max(0, round((self._next_send - time.monotonic()) * 1000))
 
     def _posts_due(self) -> bool:
@@ -154,7 +159,7 @@ class IOThread(threading.Thread):
 
     def _send_when_due(self, channel: Channel) -> None:
         now = time.monotonic()
-        if not self._output.pending or (now < self._next_send and not self._stopping):
+        if not self._output.pending or (now < self._next_send and not self._output.urgent and not self._stopping):
             return
         if not self._output.ends_line and not self._line_awaited:
             self._line_awaited = True

@@ -3,6 +3,9 @@
 Two ways lead into the ring: Python's own streams append to it directly, without a system call; whatever writes to the
 descriptors 1 and 2 (C libraries, subprocesses) goes through pipes, which the I/O thread empties into it. To keep the
 order of `print(); os.system(); print()`, a Python-level write empties the pipes first.
+
+One `print` is several writes. Those that do not end a line only wait in a deque, which costs next to nothing; the end
+of the line takes them into the ring together, or the I/O thread does when it next sends.
 """
 
 from __future__ import annotations
@@ -15,14 +18,22 @@ import select
 import sys
 import termios
 import threading
+from collections import deque
 from collections.abc import Iterator
+from time import monotonic
 
 from .interrupts import Interrupts
-from .ring import NAMES, STDERR, STDOUT, Chunk, Ring
+from .ring import NAMES, SIZE, STDERR, STDOUT, Chunk, Ring
 from .system import libc
 
 MESSAGE = 256 << 10  # bytes of payload in one stream message, about
 _READ = 64 << 10
+_LOW = SIZE // 2  # bytes of room below which output is sent at once
+_MAX_PIECES = 256  # of an unfinished line, before they are taken into the ring all the same
+_MAX_PIECE = 4096  # characters of one of them
+# Seconds after a write in which nothing else can have been printed: looking into the pipes costs a system call, and a
+# loop that prints need not pay it for each line.
+_BACK_TO_BACK = 2e-6
 
 
 class Output:
@@ -41,73 +52,65 @@ class Output:
         self._poll = select.poll()
         for fd in self._tags:
             self._poll.register(fd, select.POLLIN)
-        # Reentrant, since a signal handler or a finaliser may print while this very thread prints: `_writing` says so,
-        # and `_late` keeps what it printed until the write that it interrupted is done.
+        # Reentrant, since a signal handler or a finaliser may print while this very thread moves output: `_moving` says
+        # so, and leaves what it printed to the move that it interrupted.
         self._lock = threading.RLock()
-        self._writing = False
-        self._late: list[tuple[int, bytes]] = []
+        self._moving = False
+        self.pieces: dict[int, deque[str]] = {STDOUT: deque(), STDERR: deque()}  # appended to without the lock
+        self._backlog: deque[tuple[int, memoryview]] = deque()  # what found no room in the ring, in order
+        self._moved_at = 0.0  # when output was last moved (monotonic)
         self._drained = 0  # bytes ever read from the pipes
-        self._asleep = False  # the I/O thread must be woken to see new output
+        self.asleep = False  # the I/O thread must be woken to see new output
+        self._roused = False  # it has been woken because room runs low
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._room = threading.Event()
         self._reader = 0
         self._forked = False
-        self._unsent = {STDOUT: bytearray(), STDERR: bytearray()}
         os.register_at_fork(after_in_child=self._after_fork)
 
     # Any thread.
 
-    def write(self, tag: int, data: bytes | memoryview) -> None:
-        """Append `data` to what is printed on `tag`; waits while the server is behind by the size of the ring."""
-        if self._forked:
-            self._unsent[tag] += data
-            if self._unsent[tag].endswith((b"\n", b"\r")):
-                self.flush()
-            return
-        view = memoryview(data).cast("B")
-        while True:
-            self._interrupts.hold()
-            try:
-                with self._lock:
-                    if self._writing:
-                        self._late.append((tag, bytes(view)))
-                        return
-                    done = self._append(tag, view)
-            finally:
-                self._interrupts.release()
-            view = view[done:]
-            if not view or threading.get_ident() == self._reader:
-                return  # the reader must never wait for itself
-            self._room.wait()
+    def order(self) -> None:
+        """Take in what was printed by other ways before the piece of text that comes next."""
+        if monotonic() - self._moved_at > _BACK_TO_BACK or self.pieces[STDOUT] or self.pieces[STDERR]:
+            self._move(drain=True)
 
     def flush(self) -> None:
-        """Write out the unfinished lines of a forked process; elsewhere there are none."""
-        for tag, unsent in self._unsent.items():
-            view, self._unsent[tag] = memoryview(unsent), bytearray()
-            while view:
-                view = view[os.write(tag, view) :]
+        """Take the text printed so far into the ring; waits while the server is behind by the size of the ring."""
+        while not self._move() and threading.get_ident() != self._reader:
+            self._room.wait()
+
+    def write(self, tag: int, data: bytes | memoryview) -> None:
+        """Print bytes; waits as `flush` does."""
+        self._move(drain=True)
+        with self._lock:
+            self._backlog.append((tag, memoryview(bytes(data))))
+        self.flush()
 
     def settle(self) -> None:
         """Bring everything that was printed so far, also by C code and by subprocesses that ended, into the ring."""
         libc.fflush(None)
         self._reopen()
-        with self._lock:
-            target = self._drained + sum(map(_readable, self._tags))
+        self.flush()
+        target = self._drained + sum(map(_readable, self._tags))
         while self._drained < target:
-            self.write(STDOUT, b"")
+            self._move(drain=True)
             if self._drained < target:
                 self._room.wait()
 
     def mark(self) -> int:
         """Return the position behind all that was printed so far."""
+        self.flush()
+        self._move(drain=True)
         with self._lock:
             self._ring.close_record()
             return self._ring.written
 
     def wake(self) -> None:
         """Have the I/O thread look at its work."""
+        self.asleep = False
         try:
             os.write(self._wake_write, b"\0")
         except BlockingIOError:
@@ -128,12 +131,17 @@ class Output:
     @property
     def pending(self) -> bool:
         """Whether `chunks` has something."""
-        return self._ring.pending
+        return self._ring.pending or any(self.pieces.values())
 
     @property
     def ends_line(self) -> bool:
         """Whether what is pending ends with a line. Only while something is pending."""
-        return self._ring.ends_line
+        return not any(self.pieces.values()) and self._ring.ends_line
+
+    @property
+    def urgent(self) -> bool:
+        """Whether writers wait, or soon will: more output is not worth collecting first."""
+        return self._ring.room < _LOW
 
     def attach_reader(self) -> None:
         """Name the calling thread as the reader."""
@@ -149,20 +157,24 @@ class Output:
 
     def fall_asleep(self) -> bool:
         """Ask to be woken by the next write. False: there is something already."""
-        with self._lock:
-            self._asleep = not self._ring.pending
-            return self._asleep
+        # First the flag, then the look: a writer does it the other way round, so one of the two sees the other.
+        self.asleep = True
+        if self.pending:
+            self.asleep = False
+        return self.asleep
 
     def awake(self) -> None:
-        """Spare writers the wake-up until the next `fall_asleep`."""
-        self._asleep = False
+        """Spare writers the wake-up until the next `fall_asleep`, or until room runs low."""
+        self.asleep = self._roused = False
 
     def drain(self) -> None:
         """Move what the pipes hold into the ring."""
-        self.write(STDOUT, b"")
+        self._move(drain=True)
 
     def chunks(self, until: int | None = None) -> Iterator[Chunk]:
         """Take what was printed, up to the mark `until` if given."""
+        if until is None:
+            self._move()
         while True:
             with self._lock:
                 chunk = self._ring.take(MESSAGE, self._ring.written if until is None else until)
@@ -178,26 +190,52 @@ class Output:
 
     # Under the lock.
 
-    def _append(self, tag: int, view: memoryview) -> int:
-        self._writing = True
+    def _move(self, drain: bool = False) -> bool:
+        """Move text, then what the pipes hold if `drain`, into the ring, and say whether all the text found room."""
+        if self._forked:
+            self._print_directly()
+            return True
+        self._interrupts.hold()
         try:
-            self._drain()
-            done = self._ring.append(tag, view)
-            while self._late:
-                late_tag, late = self._late[0]
-                taken = self._ring.append(late_tag, memoryview(late))
-                if taken < len(late):
-                    self._late[0] = (late_tag, late[taken:])
-                    break
-                del self._late[0]
+            with self._lock:
+                if self._moving:
+                    return True  # the move that this one interrupted goes on with it
+                self._moving = True
+                try:
+                    done = self._move_text()
+                    if drain and done:
+                        self._drain()
+                finally:
+                    self._moving = False
+                    self._moved_at = monotonic()
+                room = self._ring.room
+                if not done or not room:
+                    self._room.clear()
+                if self._ring.pending and (self.asleep or (room < _LOW and not self._roused)):
+                    self._roused = True
+                    self.wake()
+                return done
         finally:
-            self._writing = False
-        if done < len(view) or not self._ring.room:
-            self._room.clear()
-        if self._asleep and self._ring.pending:
-            self._asleep = False
-            self.wake()
-        return done
+            self._interrupts.release()
+
+    def _move_text(self) -> bool:
+        while True:
+            while self._backlog:
+                tag, view = self._backlog[0]
+                taken = self._ring.append(tag, view)
+                if taken < len(view):
+                    self._backlog[0] = (tag, view[taken:])
+                    return False
+                self._backlog.popleft()
+            for tag, pieces in self.pieces.items():
+                if pieces:
+                    data = _encode(pieces)
+                    taken = self._ring.append(tag, data)
+                    if taken < len(data):
+                        self._backlog.append((tag, memoryview(data)[taken:]))
+                    break
+            else:
+                return True
 
     def _drain(self) -> None:
         for fd, _ in self._poll.poll(0):
@@ -210,7 +248,7 @@ class Output:
                 except BlockingIOError:
                     break
                 self._drained += len(data)
-                self._ring.append(self._tags[fd], memoryview(data))
+                self._ring.append(self._tags[fd], data)
                 if len(data) < room:
                     break
 
@@ -222,14 +260,29 @@ class Output:
             except OSError:
                 os.dup2(fd, tag)
 
+    # A forked process.
+
     def _after_fork(self) -> None:
         # The child has no I/O thread, and the ring is its parent's: it prints to the pipes like any subprocess, by
-        # lines, so that those of several do not mix.
+        # lines, so that those of several do not mix. What its parent had not finished is its parent's to print.
         self._forked = True
+        self.asleep = False
+        self._backlog.clear()
+        for pieces in self.pieces.values():
+            pieces.clear()
+
+    def _print_directly(self) -> None:
+        for tag, pieces in self.pieces.items():
+            if pieces:
+                self._backlog.append((tag, memoryview(_encode(pieces))))
+        while self._backlog:
+            tag, view = self._backlog.popleft()
+            while view:
+                view = view[os.write(tag, view) :]
 
 
 class TextStream(io.TextIOBase):
-    """`sys.stdout` or `sys.stderr`: unbuffered, and able to print any string."""
+    """`sys.stdout` or `sys.stderr`: able to print any string."""
 
     encoding = "utf-8"
     errors = "backslashreplace"  # lone surrogates must not raise
@@ -240,13 +293,21 @@ class TextStream(io.TextIOBase):
     def __init__(self, output: Output, tag: int):
         self._output = output
         self._tag = tag
+        self._pieces = output.pieces[tag]
         self.name = f"<{NAMES[tag]}>"
         self.buffer = ByteStream(output, tag)
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._output.write(self._tag, text.encode("utf-8", "backslashreplace"))
+        output, pieces = self._output, self._pieces
+        if not pieces:
+            output.order()
+        pieces.append(text)
+        if "\n" in text or len(pieces) > _MAX_PIECES or len(text) > _MAX_PIECE:
+            output.flush()
+        elif output.asleep:
+            output.wake()
         return len(text)
 
     def flush(self) -> None:
@@ -280,7 +341,7 @@ class ByteStream(io.BufferedIOBase):
 
     def write(self, data: bytes) -> int:
         view = memoryview(data)
-        self._output.write(self._tag, view if view.c_contiguous else view.tobytes())
+        self._output.write(self._tag, view)
         return view.nbytes
 
     def flush(self) -> None:
@@ -303,6 +364,12 @@ def install(output: Output) -> None:
     """Make our streams Python's standard ones."""
     sys.stdout = sys.__stdout__ = TextStream(output, STDOUT)
     sys.stderr = sys.__stderr__ = TextStream(output, STDERR)
+
+
+def _encode(pieces: deque[str]) -> bytes:
+    """Take all pieces of text; other threads may append more meanwhile."""
+    text = "".join([pieces.popleft() for _ in range(len(pieces))])
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _readable(fd: int) -> int:

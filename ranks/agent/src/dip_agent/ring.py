@@ -5,7 +5,7 @@ SIGKILL loses nothing that was printed. Layout, in the machine's own byte order:
 
     0   written   uint64  position behind the last record
     8   acked     uint64  position behind the last record that the server has
-    16  seq       uint64  bytes printed so far (payload only)
+    16  seq       uint64  bytes printed so far (payload only), those of an open record not counted
     64  data      SIZE bytes, positions modulo SIZE
 
 A record is {tag uint8, 3 bytes of padding, size uint32, seq uint64 = bytes printed before it} and its payload.
@@ -28,6 +28,7 @@ NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 
 _DATA = 64
 _RECORD = struct.Struct("=BxxxIQ")
+_OPEN = (1 << 32) - 1
 _MAX_PAYLOAD = 64 << 10  # of one record, so that messages of several records can be cut between them
 
 _WRITTEN, _ACKED, _SEQ = range(3)
@@ -62,9 +63,11 @@ class Ring:
         self._data = memoryview(self._map)[_DATA:]
         self._taken = 0  # position behind the last record that `take` returned
         self._sent: deque[tuple[int, int]] = deque()  # (seq, position) behind each taken chunk, until acknowledged
-        self._open_at = -1  # position of the last record if it may still grow, else -1
-        self._open_tag = 0
-        self._open_size = 0
+        # The writer's own: where it stands, and the open record.
+        self._end = self._marks[_WRITTEN]
+        self._open_tag = 0  # 0: no record is open
+        self._open_at = 0  # position of its header
+        self._open_room = 0  # bytes that it can take at least
 
     @property
     def written(self) -> int:
@@ -86,47 +89,59 @@ class Ring:
         """Whether the last byte ends a line (or returns to its begin, as progress bars do)."""
         return self._get(self._marks[_WRITTEN] - 1, 1) in b"\r\n"
 
-    def append(self, tag: int, data: memoryview) -> int:
+    def append(self, tag: int, data: bytes | memoryview) -> int:
         """Append as much of `data` as there is room for and return how much that was."""
-        done = 0
-        while done < len(data):
-            taken = self._append_once(tag, data[done : done + _MAX_PAYLOAD])
+        size, offset = len(data), self._end % SIZE
+        if tag == self._open_tag and size <= self._open_room and offset + size <= SIZE:  # as nearly always
+            self._data[offset : offset + size] = data
+            self._open_room -= size
+            self._end += size
+            self._marks[_WRITTEN] = self._end
+            return size
+        view, done = memoryview(data), 0
+        while done < size:
+            taken = self._append_to_record(tag, view[done:])
             if taken == 0:
                 break
             done += taken
         return done
 
-    def _append_once(self, tag: int, data: memoryview) -> int:
-        written, seq = self._marks[_WRITTEN], self._marks[_SEQ]
-        grows = self._open_at >= 0 and self._open_tag == tag and self._open_size < _MAX_PAYLOAD
-        if grows:
-            at, old = self._open_at, self._open_size
-            size = min(len(data), SIZE - (written - self._marks[_ACKED]), _MAX_PAYLOAD - old)
+    def _append_to_record(self, tag: int, data: memoryview) -> int:
+        if tag != self._open_tag or self._end - self._open_at - _RECORD.size >= _MAX_PAYLOAD:
+            self.close_record()
+            if not self.room:
+                return 0
+            self._put(self._end, _RECORD.pack(tag, _OPEN, self._marks[_SEQ]))
+            self._open_tag, self._open_at = tag, self._end
+            start = self._end + _RECORD.size
         else:
-            at, old = written, 0
-            size = min(len(data), self.room)
+            start = self._end
+        free = SIZE - (start - self._marks[_ACKED])
+        size = min(len(data), free, self._open_at + _RECORD.size + _MAX_PAYLOAD - start)
         if size <= 0:
             return 0
-        payload = at + _RECORD.size
-        self._put(payload + old, data[:size])
-        self._put(at, _RECORD.pack(tag, old + size, seq - old))
-        self._open_at, self._open_tag, self._open_size = at, tag, old + size
-        self._marks[_WRITTEN] = payload + old + size
-        self._marks[_SEQ] = seq + size
+        self._put(start, data[:size])
+        self._end = start + size
+        self._open_room = min(free, self._open_at + _RECORD.size + _MAX_PAYLOAD - start) - size
+        self._marks[_WRITTEN] = self._end
         return size
 
     def close_record(self) -> None:
         """Have the next append begin a new record: nothing that follows is joined to what is there."""
-        self._open_at = -1
+        if self._open_tag:
+            seq, size = self._marks[_SEQ], self._end - self._open_at - _RECORD.size
+            self._put(self._open_at, _RECORD.pack(self._open_tag, size, seq))
+            self._marks[_SEQ] = seq + size
+            self._open_tag = 0
 
     def take(self, limit: int, until: int) -> Chunk | None:
         """Return the next stretch of one stream, of about `limit` bytes, from records that begin before `until`."""
         tag, seq, size, parts = 0, 0, 0, []
+        self.close_record()  # it must not grow once the reader stands behind it
         while self._taken < until:
             next_tag, next_size, before = self._record(self._taken)
             if parts and (next_tag != tag or size + next_size > limit):
                 break
-            self._open_at = -1  # the reader stands behind it now, so it must not grow
             payload = self._taken + _RECORD.size
             parts.append(self._get(payload, next_size))
             tag, seq, size = next_tag, before + next_size, size + next_size
@@ -148,8 +163,7 @@ class Ring:
         while at < end:
             tag, size, before = self._record(at)
             payload = at + _RECORD.size
-            # A death between the stores of header and `written` leaves a header that promises too much.
-            size = min(size, end - payload)
+            size = min(size, end - payload)  # the last one may be open
             chunks.append(Chunk(tag, before + size, self._get(payload, size)))
             at, seq = payload + size, before + size
         return chunks, seq
