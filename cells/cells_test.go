@@ -284,6 +284,10 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s: %+v\nwant %v %+v", marked, p, r, want)
 		}
 	}
+	// Python would run this one; cells are UTF-8 all the same.
+	if all := Parse("# coding: latin-1\nx = '\xff'").Problems(); len(all) != 1 || strings.Contains(all[0].Message, "Python") {
+		t.Errorf("latin-1: %+v", all)
+	}
 	if all := Parse("x = '\xff'").Problems(); len(all) != 1 || all[0].Code != InvalidUTF8 || all[0].Range != (Range{5, 6}) {
 		t.Errorf("not UTF-8: %+v", all)
 	}

@@ -330,8 +330,8 @@ func (p *parser) emit(n *node, start, end int) {
 		n.problems[i].Range = n.problems[i].Range.shift(-start)
 	}
 	if i := invalidUTF8(n.text); i >= 0 {
-		n.problems = append(n.problems, Problem{Range{i, i + 1}, Error, InvalidUTF8, "not UTF-8, Python refuses it",
-			"save the file as UTF-8"})
+		n.problems = append(n.problems, Problem{Range{i, i + 1}, Error, InvalidUTF8, "not UTF-8, which cells have to be",
+			"save the file as UTF-8, without a coding line that says otherwise"})
 	}
 	slices.SortStableFunc(n.problems, func(a, b Problem) int { return cmp.Compare(a.Range.Start, b.Range.Start) })
 	p.nodes = append(p.nodes, n)

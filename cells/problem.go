@@ -43,7 +43,7 @@ const (
 	DirectiveIgnored   Code = "directive-ignored"   // a directive on a cell that is not code
 	UnclosedBracket    Code = "unclosed-bracket"    // never closed; the next marker in column 0 splits all the same
 	UnterminatedString Code = "unterminated-string" // a triple-quoted string that never ends; likewise
-	InvalidUTF8        Code = "invalid-utf8"        // Python would refuse the file
+	InvalidUTF8        Code = "invalid-utf8"        // cells are UTF-8, whatever a coding line says
 )
 
 // A Problem is something in a file that a person should look at. Parsing always succeeds; problems are all it has to say.
