@@ -68,6 +68,19 @@ func ParseRankList(s string) (RankList, error) {
 	return l, nil
 }
 
+// RankListOf is the list of these ranks, in this order.
+func RankListOf(ranks ...int) RankList {
+	var l RankList
+	for _, r := range ranks {
+		if n := len(l.spans); n > 0 && l.spans[n-1].last+1 == r {
+			l.spans[n-1].last = r
+		} else {
+			l.spans = append(l.spans, span{r, r})
+		}
+	}
+	return l
+}
+
 func parseSpan(item string) (span, error) {
 	fail := func(reason, hint string) (span, error) {
 		return span{}, &RankError{Item: item, Reason: reason, Hint: hint}

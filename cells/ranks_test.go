@@ -46,6 +46,15 @@ func TestParseRankList(t *testing.T) {
 	}
 }
 
+func TestRankListOf(t *testing.T) {
+	for want, ranks := range map[string][]int{"": nil, "7": {7}, "0,2-4": {4, 2, 3, 0, 3}} {
+		l := RankListOf(ranks...)
+		if l.String() != want || !slices.Equal(slices.Collect(l.Written()), ranks) || l.IsZero() != (ranks == nil) {
+			t.Errorf("%v is %q, written: %v", ranks, l, slices.Collect(l.Written()))
+		}
+	}
+}
+
 func TestParseRankListErrors(t *testing.T) {
 	for s, want := range map[string]string{
 		"":                     "empty list; write all, or numbers like 0,2-4",

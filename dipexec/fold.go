@@ -684,7 +684,7 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	if r.id != "" && (r.ranks == 1 || !failure && r.seen == 1) {
 		return ""
 	}
-	return "[" + FormatRanks(ranks) + "] "
+	return "[" + cells.RankListOf(ranks...).String() + "] "
 }
 
 // signature is the same for failures that are the same.

@@ -64,3 +64,12 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 	}
 	return procs, nil
 }
+
+// nameRanks writes ranks for a sentence: "rank 2", "ranks 0,2-4".
+func nameRanks(ranks []int) string {
+	list := cells.RankListOf(ranks...).String()
+	if len(ranks) == 1 {
+		return "rank " + list
+	}
+	return "ranks " + list
+}

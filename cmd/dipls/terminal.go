@@ -14,6 +14,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 
+	"dipls/cells"
 	"dipls/dipexec"
 )
 
@@ -286,7 +287,7 @@ func onRanks(numbers []int) string {
 		return fmt.Sprintf(" on rank %d", numbers[0])
 	}
 	slices.Sort(numbers)
-	return " on ranks " + dipexec.FormatRanks(numbers)
+	return " on ranks " + cells.RankListOf(numbers...).String()
 }
 
 // print shows folded items.
@@ -416,7 +417,7 @@ func (r *runStatus) stillBusy() string {
 		ranks = append(ranks, rank)
 	}
 	slices.Sort(ranks)
-	return fmt.Sprintf("%s of %d running", dipexec.FormatRanks(ranks), r.ranks)
+	return fmt.Sprintf("%s of %d running", cells.RankListOf(ranks...), r.ranks)
 }
 
 func plural(n int, noun string) string {
