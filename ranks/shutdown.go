@@ -28,9 +28,6 @@ func (l Ladder) last() time.Duration { return max(l.Kill, time.Second) }
 // DefaultLadder is patient enough for a process group to be left in order.
 var DefaultLadder = Ladder{Ask: 5 * time.Second, Interrupt: 2 * time.Second, Terminate: 2 * time.Second, Kill: 5 * time.Second}
 
-// KillNow is the ladder of somebody who has lost patience.
-var KillNow = Ladder{Kill: 5 * time.Second}
-
 // Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes
 // that could not be ended.
 func (p *Pool) Shutdown(ctx context.Context, l Ladder) error {

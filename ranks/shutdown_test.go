@@ -53,7 +53,7 @@ func TestShutdownLadder(t *testing.T) {
 func TestShutdownNow(t *testing.T) {
 	n := startFake(t, fakerank.Config{Stubborn: []int{0}})
 	p := startPool(t, n, 1)
-	if err := p.Shutdown(testContext(t), KillNow); err != nil {
+	if err := p.Shutdown(testContext(t), Ladder{Kill: 10 * time.Second}); err != nil {
 		t.Error(err)
 	}
 	if p.State() != Stopped {

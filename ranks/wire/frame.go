@@ -63,13 +63,8 @@ func ParseKey(s string) ([]byte, error) {
 	return key, nil
 }
 
-// Sign returns the signature of a message: lower-case hex of HMAC-SHA256 over header, parent header, metadata and content.
-func Sign(key []byte, header, parent, metadata, content []byte) string {
-	var sum [signatureSize]byte
-	sign(hmac.New(sha256.New, key), &sum, header, parent, metadata, content)
-	return string(sum[:])
-}
-
+// sign writes the signature of a message's signed frames: lower-case hex of HMAC-SHA256 over header, parent header, metadata
+// and content.
 func sign(mac hash.Hash, dst *[signatureSize]byte, frames ...[]byte) {
 	mac.Reset()
 	for _, f := range frames {
