@@ -137,11 +137,12 @@ type Frame struct {
 }
 
 // RankState tells of a process, a rank or the local namespace, that begins its part of a run ("busy"), has ended it
-// ("ready"), has been asked to give it up ("interrupting"), or has died ("dead", also between runs).
+// ("ready"), has been asked to give it up ("interrupting"), has died ("dead", also between runs), or was ended by us
+// in a run ("stopped").
 type RankState struct {
 	Header
 	State   string  `json:"state"`
-	Status  Status  `json:"status,omitempty"`  // with ready, and with dead in a run: how its part ended
+	Status  Status  `json:"status,omitempty"`  // with ready and stopped, and with dead in a run: how its part ended
 	Seconds float64 `json:"seconds,omitempty"` // how long its part took
 	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL (out of memory?)"
 }

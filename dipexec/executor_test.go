@@ -240,7 +240,7 @@ func TestUnansweredInterrupt(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		lines := rec.lines()
-		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "log warning: ranks 0,2: no answer to the interrupt after 5s") {
+		if last := lines[len(lines)-1]; last != "log warning: ranks 0,2 have not answered the interrupt for 5s; native code or a collective may not let it through" {
 			t.Errorf("got %s", last)
 		}
 		_ = e.Cancel(id) // again
@@ -277,6 +277,39 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
+// Code that goes on after the interrupt, or to its end, has run out of time all the same.
+func TestTimeoutOfCodeThatEndsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{Target: target(t, "everywhere"), Timeout: 30 * time.Second})
+		x := pool.local.next()
+		pool.local.interrupt = func(string) { x.ok() }
+		if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Reason != "timed out after 30s" || len(r.Parts) != 1 {
+			t.Errorf("report %+v", r)
+		}
+		synctest.Wait()
+		if len(pool.ranks[0].executions) > 0 {
+			t.Error("the ranks ran the code after its time was over")
+		}
+	})
+}
+
+// Ranks that were told to end have not died.
+func TestAskedEnd(t *testing.T) {
+	pool := newFakePool(2)
+	e, rec := start(t, Options{Pool: pool})
+	id := mustStart(t, e, Request{Target: target(t, "remote")})
+	x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+	x[0].end(true)
+	x[1].ok()
+	if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Reason != "" || r.Parts[0].Status != StatusInterrupted {
+		t.Errorf("report %+v", r)
+	}
+	rec.await(t, "end", isKind(KindRunFinished))
+	sameLines(t, rec.lines()[3:], "rank_state rank 0 stopped interrupted", "rank_state rank 1 ready ok", "run_finished interrupted")
+}
+
 func TestDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(3)
@@ -302,7 +335,7 @@ func TestDeath(t *testing.T) {
 			"rank_state rank 2 interrupting",
 			"error rank 0 KeyboardInterrupt:  line 0",
 			"rank_state rank 0 ready interrupted",
-			"log warning: rank 2: no answer to the interrupt after 5s; native code may not let it through: wait, interrupt again, or restart the pool",
+			"log warning: rank 2 has not answered the interrupt for 5s; native code or a collective may not let it through",
 			"run_finished died: rank 1 was killed by SIGKILL (out of memory?)")
 		x[2].ok()
 		// The dead rank is told of again in the run that asks for it, and that run ends.

@@ -119,9 +119,12 @@ func (x *fakeExecution) fail(ename, evalue string, frames ...wire.Frame) {
 	x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "error", EName: ename, EValue: evalue}}, nil)
 }
 
-func (x *fakeExecution) die() {
+func (x *fakeExecution) die() { x.end(false) }
+
+// end ends the process; asked: because the server wanted it so.
+func (x *fakeExecution) end(asked bool) {
 	rank := x.p.rank
-	err := &ranks.ExitError{Name: fmt.Sprintf("rank %d", rank), Rank: &rank, Signal: "SIGKILL"}
+	err := &ranks.ExitError{Name: fmt.Sprintf("rank %d", rank), Rank: &rank, Signal: "SIGKILL", Asked: asked}
 	x.p.mu.Lock()
 	x.p.dead = err
 	x.p.mu.Unlock()

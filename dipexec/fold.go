@@ -195,7 +195,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *Log:
 		f.notice(e, e.Text)
 	case *PoolState:
-		if e.State != stateDead {
+		if e.State == stateStarting {
 			clear(f.ends)
 		}
 		f.end(e, e.Reason)
@@ -342,7 +342,7 @@ func (f *Folder) rankState(e *RankState, now time.Time) {
 	case stateBusy:
 		p.busy = true
 		p.recount()
-	case stateReady, stateDead:
+	case stateReady, stateDead, stateStopped:
 		p.finishScreens(now)
 		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
 			p.addDisplay(p.displays[id], now)
@@ -350,7 +350,7 @@ func (f *Folder) rankState(e *RankState, now time.Time) {
 		p.displays = nil
 		p.busy = false
 		p.recount()
-		if e.State == stateDead {
+		if e.State != stateReady {
 			p.drain(0)
 			f.end(e, e.Reason)
 		}

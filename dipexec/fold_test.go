@@ -210,8 +210,12 @@ func TestFoldDeath(t *testing.T) {
 	f.print(1, "last words\nwithout end")
 	f.state(1, stateDead, "rank 1 was killed by SIGKILL (out of memory?)")
 	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"})
+	f.add(&PoolState{State: stateStopped})
 	f.finish(StatusDied, "rank 1 was killed by SIGKILL (out of memory?)")
 	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL (out of memory?)")
+	f.add(&PoolState{State: stateStarting})
+	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"}) // the next pool's
+	sameLines(t, f.shown(), "rank 1 was killed by SIGKILL (out of memory?)")
 }
 
 func TestFoldReasonAndLateOutput(t *testing.T) {

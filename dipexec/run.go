@@ -21,6 +21,8 @@ var (
 	stateBusy         = ranks.Busy.String()
 	stateInterrupting = ranks.Interrupting.String()
 	stateDead         = ranks.Dead.String()
+	stateStarting     = ranks.Starting.String()
+	stateStopped      = ranks.Stopped.String()
 )
 
 // streamNames are the values of "name" in a stream event; the index is that of part.text.
@@ -283,8 +285,12 @@ func (r *run) await(parts []*part) []*part {
 			if len(deaf) == 0 {
 				continue
 			}
-			r.log(LevelWarning, "%s: no answer to the interrupt after %s; native code may not let it through: wait, interrupt again, or %s",
-				nameParts(deaf), r.e.o.InterruptGrace, restartWhat(deaf))
+			have := "has"
+			if len(deaf) > 1 {
+				have = "have"
+			}
+			r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code or a collective may not let it through",
+				nameParts(deaf), have, r.e.o.InterruptGrace)
 			if mayGiveUp {
 				return deaf
 			}
@@ -292,13 +298,6 @@ func (r *run) await(parts []*part) []*part {
 			return r.unfinished(parts)
 		}
 	}
-}
-
-func restartWhat(parts []*part) string {
-	if parts[0].proc.rank < 0 {
-		return "restart the local namespace"
-	}
-	return "restart the pool"
 }
 
 // interrupt asks those processes that still run the code to give it up.
@@ -349,12 +348,10 @@ func (r *run) outcome(parts, abandoned []*part) (Status, string) {
 	switch {
 	case r.death != nil:
 		return StatusDied, r.death.Error()
-	case status == StatusOK:
-		return status, "" // also if the interrupt came too late
-	case r.why != "" && r.why != whyAsked:
+	case r.why != "" && r.why != whyAsked: // out of time, whatever the code made of the interrupt
 		return StatusInterrupted, r.why
 	}
-	return status, ""
+	return status, "" // ok also if the code was cancelled too late, or went on to its end
 }
 
 // finish ends the run.
@@ -587,8 +584,11 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	ev := &RankState{Header: pt.header(KindRankState), State: stateReady, Seconds: seconds(elapsed)}
 	count := 0
 	var death *ranks.ExitError
+	ended := errors.As(err, &death)
 	switch {
-	case errors.As(err, &death):
+	case ended && death.Asked: // we have ended it ourselves, which is no death
+		ev.State, ev.Status, death = stateStopped, StatusInterrupted, nil
+	case ended:
 		ev.State, ev.Status, ev.Reason = stateDead, StatusDied, err.Error()
 		pt.proc.told.Store(true)
 	case err != nil: // the reply made no sense
@@ -604,11 +604,11 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		pt.proc.adoptLocked(pt)
 	}
 	pt.flushText()
-	if err != nil && death == nil {
+	if err != nil && !ended {
 		pt.emit(&Log{Header: pt.header(KindLog), Level: LevelError, Text: err.Error()})
 	}
 	pt.emit(ev)
-	if death != nil || pt.proc.gone {
+	if ended || pt.proc.gone {
 		pt.closeJournal() // nothing comes any more
 	}
 	pt.proc.mu.Unlock()
