@@ -4,8 +4,8 @@
 //
 // # Who owns what
 //
-// A [Node] is one child process of the server, started in a process group of its own with a pipe as its standard input, the
-// lifeline. Its ranks and its local namespace are its children, so it is the node that signals and reaps them; the server
+// A [Node] is one child process of the server, started in a session of its own, so without a terminal, with a pipe as its
+// standard input, the lifeline. Its ranks and its local namespace are its children, so it is the node that signals and reaps them; the server
 // does that itself only if the node fails to, and then by pid and start time, never by name.
 // A [Process] is one of these; a [Pool] is a generation of ranks.
 //

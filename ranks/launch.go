@@ -158,8 +158,10 @@ func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, e
 	cmd.Stdin = stdinR
 	cmd.Stdout = outW
 	cmd.Stderr = outW
-	cmd.ExtraFiles = []*os.File{readyW, dir.lock}         // 3, 4
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the server alone
+	cmd.ExtraFiles = []*os.File{readyW, dir.lock} // 3, 4
+	// A session of its own, without a terminal: the user's Ctrl-C is for the server alone, and code that asks at /dev/tty
+	// (ssh, sudo) fails instead of being stopped as a background job of that terminal.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"dipls/ranks/fakerank"
 )
 
@@ -130,6 +132,16 @@ func TestNodeStopped(t *testing.T) {
 	for _, r := range p.Ranks() {
 		if running(r.PID(), r.StartTime()) {
 			t.Errorf("%s (pid %d) is left", r.Name(), r.PID())
+		}
+	}
+}
+
+// What runs under a node has no terminal that could stop it: /dev/tty is that of the session.
+func TestNodeHasItsOwnSession(t *testing.T) {
+	n := startFake(t, fakerank.Config{Processes: true})
+	for _, pid := range []int{n.PID(), startPool(t, n, 1).Ranks()[0].PID()} {
+		if sid, err := unix.Getsid(pid); sid != n.PID() || err != nil {
+			t.Errorf("process %d is in session %d (%v), not in that of the node, %d", pid, sid, err, n.PID())
 		}
 	}
 }

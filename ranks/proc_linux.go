@@ -89,7 +89,7 @@ func reapOrphans(groups map[int]bool) {
 		if err != nil {
 			continue
 		}
-		// Our own children that are in one of these groups can only be adopted ones: nodes have groups of their own.
+		// Our own children that are in one of these groups can only be adopted ones: nodes have sessions of their own.
 		if st, err := statProcess(pid); err != nil || st.ppid != self || !groups[st.pgrp] {
 			continue
 		}
