@@ -12,8 +12,9 @@ STARTING = "starting"  # the pseudo request that runs while the app joins
 class Interrupts:
     """Which request runs, which ones shall be interrupted, and the handler that decides when the signal is there.
 
-    `request` is the I/O thread's; everything else belongs to the main thread, where Python also runs the handler. So
-    between "that request runs" and "raise" nothing can come: a late signal finds another request and is ignored.
+    `queued`, `request` and `nudge` are the I/O thread's; everything else belongs to the main thread, where Python also
+    runs the handler. So between "that request runs" and "raise" nothing can come: a late signal finds another request
+    and is ignored.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,8 @@ class Interrupts:
         self._lock = threading.Lock()  # guards _queued and _wanted
         self._queued: set[str] = set()
         self._wanted: set[str] = set()  # requests that shall be interrupted, queued ones included
-        self._own = 0  # signals that `request` sent and the handler has not seen
+        self._own = 0  # signals that `request` and `nudge` sent and the handler has not seen
+        self._seen = True  # the handler has run since `request` sent a signal
         self._main = threading.get_ident()
         self._held = 0
         self._pending = False
@@ -50,7 +52,20 @@ class Interrupts:
             else:
                 return
         self._own += 1
+        self._seen = False
         os.killpg(0, signal.SIGINT)
+
+    def nudge(self) -> bool:
+        """Signal the main thread again unless its handler has run; return whether it had to be done.
+
+        A signal that comes just before a system call that waits does not end the wait, and Python looks at it only
+        after that.
+        """
+        if self._seen:
+            return False
+        self._own += 1
+        signal.pthread_kill(self._main, signal.SIGINT)
+        return True
 
     def begin(self, request: str) -> bool:
         """Note that a request starts. False: it was interrupted while it waited and must not start."""
@@ -59,7 +74,7 @@ class Interrupts:
             if request in self._wanted:
                 self._wanted.discard(request)
                 return False
-        self.running = request
+            self.running = request
         return True
 
     def end(self) -> None:
@@ -84,6 +99,7 @@ class Interrupts:
                 raise KeyboardInterrupt
 
     def _on_signal(self, signum: int, frame: object) -> None:
+        self._seen = True
         if self.running is None:
             self._own = max(0, self._own - 1)
             return

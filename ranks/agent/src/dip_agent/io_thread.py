@@ -7,7 +7,9 @@ portable lifeline: if the node's end of a pipe closes, the process ends.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import os
 import queue
 import signal
@@ -29,6 +31,7 @@ from .wire import NO_PARENT, Message, encode, unknown
 log = logging.getLogger(__name__)
 
 COALESCE = 0.010  # seconds for which output is collected after the first bytes have left
+NUDGES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between looks at whether the main thread has seen an interrupt
 LINE = 0.002  # seconds that an unfinished line is waited for: `print` writes a text and its newline one by one
 
 
@@ -60,6 +63,7 @@ class IOThread(threading.Thread):
         self._stopping = False
         self._next_send = 0.0  # output waits for this moment (time.monotonic)
         self._line_awaited = False
+        self._nudges: deque[float] = deque()  # moments at which to look, after an interrupt
         self._parent = NO_PARENT  # header of the request under which output goes
 
     # The main thread.
@@ -129,20 +133,28 @@ class IOThread(threading.Thread):
                 self._output.drain()
             while (message := channel.receive()) is not None:
                 self._dispatch(channel, message)
+            self._nudge()
             self._send_posts(channel)
             self._send_when_due(channel)
             if self._stopping and not self._posts and not self._output.pending:
                 return
 
+    def _nudge(self) -> None:
+        if self._nudges and time.monotonic() >= self._nudges[0]:
+            self._nudges.popleft()
+            if not self._interrupts.nudge():
+                self._nudges.clear()
+
     def _patience(self) -> int | None:
         """Return how many milliseconds to wait for events, None for ever."""
         if self._posts_due() or self._stopping:
             return 0
-        if self._output.fall_asleep():
-            return None
-        if self._output.urgent:
-            return 0
-        return max(0, round((self._next_send - time.monotonic()) * 1000))
+        due = list(itertools.islice(self._nudges, 1))
+        if not self._output.fall_asleep():
+            if self._output.urgent:
+                return 0
+            due.append(self._next_send)
+        return max(0, math.ceil((min(due) - time.monotonic()) * 1000)) if due else None
 
     def _posts_due(self) -> bool:
         # A change of parent alone waits for the output that it is about.
@@ -181,6 +193,7 @@ class IOThread(threading.Thread):
             self.requests.put(message)
         elif message.type == "interrupt_request":
             self._interrupts.request(str(content.get("parent", "")))
+            self._nudges = deque(time.monotonic() + delay for delay in itertools.accumulate(NUDGES))
             self._reply(channel, message, "interrupt_reply", {})
         elif message.type == "status_request":
             self._reply(channel, message, "status", self._state())

@@ -94,7 +94,8 @@ class Output:
         libc.fflush(None)
         self._reopen()
         self.flush()
-        target = self._drained + sum(map(_readable, self._tags))
+        with self._lock:  # or what the I/O thread reads in between is in neither of the two
+            target = self._drained + sum(map(_readable, self._tags))
         while self._drained < target:
             self._move(drain=True)
             if self._drained < target:

@@ -270,8 +270,8 @@ class Shell(InteractiveShell):
             about_to_run()
 
     def _show(self, err: BaseException, tb: Any) -> None:
-        self._shown = err
         self.publish("error", tracebacks.describe(self, err, tb))
+        self._shown = err  # not before: a second interrupt may strike while the first is described
 
     def _translate(self, err: BaseException) -> BaseException:
         """Return KeyboardInterrupt for the cancellation that an interrupt turned into."""
