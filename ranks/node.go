@@ -59,7 +59,7 @@ type Options struct {
 	ExtraPath []string          // directories for the end of sys.path: our private packages
 	Env       []string          // environment of the node, as os.Environ gives it; nil is the server's
 	Log       *zap.Logger       // nil: none
-	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close
+	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close or StartPool
 	Ladder    Ladder            // how Close ends what still lives; the zero value is DefaultLadder
 	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
 	Command   []string          // command line instead of PYTHON AGENT_DIR: tests run a fake agent
@@ -287,6 +287,7 @@ func (n *Node) startContext(ctx context.Context, timeout time.Duration) (context
 // request is sent.
 func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnProcess) (*wire.SpawnReply, error) {
 	if err := n.register(procs); err != nil {
+		forgo(procs)
 		return nil, err
 	}
 	reply := new(wire.SpawnReply)

@@ -9,8 +9,14 @@ type notifier struct {
 	done chan struct{} // the goroutine has ended
 
 	mu     sync.Mutex
-	queue  []StateChange
+	queue  []notice
 	closed bool
+}
+
+// notice is a change to tell of, or a channel to close when all before it has been told.
+type notice struct {
+	change StateChange
+	told   chan struct{}
 }
 
 // newNotifier starts the goroutine, which close ends. With a nil function nothing is kept and nothing runs.
@@ -25,14 +31,25 @@ func newNotifier(f func(StateChange)) *notifier {
 	return n
 }
 
-func (n *notifier) post(c StateChange) {
+func (n *notifier) post(c StateChange) { n.enqueue(notice{change: c}) }
+
+// flush waits until everything that has been posted has been told.
+func (n *notifier) flush() {
+	told := make(chan struct{})
+	if n.enqueue(notice{told: told}) {
+		<-told
+	}
+}
+
+func (n *notifier) enqueue(x notice) (ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return
+		return false
 	}
-	n.queue = append(n.queue, c)
+	n.queue = append(n.queue, x)
 	n.signal()
+	return true
 }
 
 func (n *notifier) signal() {
@@ -49,8 +66,12 @@ func (n *notifier) run(f func(StateChange)) {
 		queue, closed := n.queue, n.closed
 		n.queue = nil
 		n.mu.Unlock()
-		for _, c := range queue {
-			f(c)
+		for _, x := range queue {
+			if x.told != nil {
+				close(x.told)
+			} else {
+				f(x.change)
+			}
 		}
 		if closed {
 			return

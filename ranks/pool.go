@@ -21,7 +21,7 @@ import (
 // PoolSpec says what pool to start.
 type PoolSpec struct {
 	Ranks   int           // how many
-	GPUs    []GPU         // one per rank, in rank order; empty: CPU ranks
+	GPUs    []GPU         // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
 	App     string        // "torch", "none"; "" lets the agent choose
 	Timeout time.Duration // for the whole start; 0 is 120 s
 }
@@ -42,13 +42,14 @@ type Pool struct {
 	err    error                // why the pool is dead: the first death
 }
 
-// StartPool starts a pool; either all ranks are ready when it returns, or nothing is left of them.
+// StartPool starts a pool; either all ranks are ready when it returns, and OnState has been told so, or nothing is left of
+// them.
 func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	if spec.Ranks < 1 {
 		return nil, fmt.Errorf("start a pool of %d ranks: at least one is needed", spec.Ranks)
 	}
-	if len(spec.GPUs) > 0 && len(spec.GPUs) != spec.Ranks {
-		return nil, fmt.Errorf("start a pool of %d ranks on %d GPUs: each rank needs one", spec.Ranks, len(spec.GPUs))
+	if len(spec.GPUs) > spec.Ranks {
+		return nil, fmt.Errorf("start a pool of %d ranks on %d GPUs: there must be a rank for each", spec.Ranks, len(spec.GPUs))
 	}
 	timeout := spec.Timeout
 	if timeout == 0 {
@@ -64,14 +65,6 @@ func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 }
 
 func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
-	var preloaded *wire.PreloadReply
-	if n.opts.Start != StartSpawn {
-		var err error
-		if preloaded, err = n.preloadOnce(ctx); err != nil {
-			return nil, err
-		}
-	}
-
 	n.mu.Lock()
 	n.generation++
 	generation := n.generation
@@ -91,6 +84,16 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 			App:   spec.App,
 		}
 	}
+	n.events.post(StateChange{Pool: p, From: Starting, To: Starting})
+
+	var preloaded *wire.PreloadReply
+	if n.opts.Start != StartSpawn {
+		var err error
+		if preloaded, err = n.preloadOnce(ctx); err != nil {
+			forgo(p.ranks)
+			return nil, err
+		}
+	}
 	reply, err := n.spawn(ctx, p.ranks, specs)
 	if err != nil {
 		return nil, err
@@ -108,6 +111,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 		n.discard(p.ranks)
 		return nil, err
 	}
+	n.events.flush() // what runs on the pool is told of after the pool
 	p.backend = p.ranks[0].hello.Backend
 	p.notices = p.describe(n.opts.Start, spec, preloaded, reply)
 	return p, nil
@@ -168,6 +172,15 @@ func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.Prelo
 		}
 		if p.backend != "" {
 			text += " over " + p.backend
+		}
+		notices = append(notices, text)
+	} else if len(spec.GPUs) < spec.Ranks {
+		text := fmt.Sprintf("%d ranks share %d GPUs", spec.Ranks, len(spec.GPUs))
+		if len(spec.GPUs) == 1 {
+			text = fmt.Sprintf("%d ranks share one GPU", spec.Ranks)
+		}
+		if p.backend != "" {
+			text += ", over " + p.backend
 		}
 		notices = append(notices, text)
 	}

@@ -45,6 +45,37 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// A pool's start is told of when it begins, and its outcome before StartPool returns.
+func TestPoolStates(t *testing.T) {
+	changes := make(chan string, 100)
+	n := startFake(t, fakerank.Config{}, func(o *Options) {
+		o.OnState = func(c StateChange) {
+			if c.Process == nil {
+				changes <- fmt.Sprintf("%v of %d", c.To, c.Pool.Size())
+			}
+		}
+	})
+	told := func(want ...string) {
+		t.Helper()
+		var got []string
+		for len(changes) > 0 {
+			got = append(got, <-changes)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if _, err := n.StartPool(ctx, PoolSpec{Ranks: 2}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	n.events.flush()
+	told("starting of 2", "stopped of 2")
+	startPool(t, n, 3)
+	told("starting of 3", "ready of 3")
+}
+
 func TestPoolEnvironment(t *testing.T) {
 	t.Setenv("OMP_NUM_THREADS", "3")
 	gpus := []GPU{{Index: 3, ID: "GPU-three"}, {Index: 1, ID: "GPU-one"}}

@@ -150,7 +150,7 @@ func TestStates(t *testing.T) {
 	want := map[string]string{
 		"rank 0": "starting ready busy interrupting ready stopped",
 		"rank 1": "starting ready busy dead",
-		"pool":   "starting ready busy interrupting ready busy dead",
+		"pool":   "starting starting ready busy interrupting ready busy dead",
 	}
 	for who, states := range want {
 		if got := strings.Join(seen[who], " "); got != states {

@@ -114,6 +114,14 @@ func (p *Process) ask() {
 	p.link.post(wire.TypeShutdownRequest, []byte(`{"restart":false}`))
 }
 
+// forgo ends processes that the node has not been asked for.
+func forgo(procs []*Process) {
+	for _, p := range procs {
+		p.stop()
+		p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr()}})
+	}
+}
+
 // discard ends processes whose start has failed, and returns when nothing is left of them. The node serves requests in
 // order, so its answer to the signal tells of a process that has come to life in the meantime, too.
 func (n *Node) discard(procs []*Process) {

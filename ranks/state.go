@@ -58,7 +58,7 @@ func legal(from, to State) bool {
 	return false
 }
 
-// StateChange tells of one transition.
+// StateChange tells of one transition. The first of a pool leads from Starting to Starting: its start has begun.
 type StateChange struct {
 	Process *Process // nil: the change is the pool's
 	Pool    *Pool    // the pool, or the one that Process belongs to; nil for the local namespace
