@@ -38,7 +38,7 @@ The number in the first column is what "dipls run --cells" takes. A cell without
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array (docs/protocol.md)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array (docs/protocol.md, Cells)")
 	return cmd
 }
 
@@ -72,7 +72,7 @@ func writeCellsTable(w io.Writer, file *cells.File) error {
 			title = firstLine(view.Source)
 		}
 		fmt.Fprintf(table, "%d\t%d-%d\t%s\t%s\t%s\t%s%s\n", view.Index, view.Line, view.EndLine, view.Type,
-			dash(view.Target), dash(view.See), strings.Repeat("  ", view.Depth), title)
+			dash(view.Target), dash(view.See), strings.Repeat("  ", view.Depth), printable(title))
 	}
 	return table.Flush()
 }

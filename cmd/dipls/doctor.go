@@ -29,16 +29,16 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "check interpreter, GPUs, sockets and limits, and say how to mend what does not work",
 		Long:  doctorHelp,
-		Args:  cobra.NoArgs,
+		Args:  nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{w: cmd.OutOrStdout(), colour: isTerminal(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == ""}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Minute)
 			defer cancel()
 			d.examine(ctx, python)
-			if d.failed {
-				return &exitError{exitCellFailed, nil}
+			if d.err == nil && d.failed {
+				return &exitError{exitFailed, nil}
 			}
-			return nil
+			return d.err
 		},
 	}
 	cmd.Flags().StringVar(&python, "python", "", "interpreter (default: as for dipls run)")
@@ -50,6 +50,7 @@ type doctor struct {
 	w      io.Writer
 	colour bool
 	failed bool
+	err    error // of writing
 }
 
 // ok, warn and fail report a finding; remedy is what to do about it.
@@ -67,9 +68,12 @@ func (d *doctor) line(colour int, verdict, what, found, remedy string) {
 	if d.colour {
 		verdict = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, verdict)
 	}
-	fmt.Fprintf(d.w, "%s  %-12s %s\n", verdict, what, indentLines(found, 19))
+	text := fmt.Sprintf("%s  %-12s %s\n", verdict, what, indentLines(found, 19))
 	if remedy != "" {
-		fmt.Fprintf(d.w, "%18s → %s\n", "", remedy)
+		text += fmt.Sprintf("%18s → %s\n", "", remedy)
+	}
+	if _, err := io.WriteString(d.w, text); d.err == nil {
+		d.err = err
 	}
 }
 
@@ -98,11 +102,7 @@ func (d *doctor) python(ctx context.Context, flag string) (path string, usable b
 		d.fail("python", err, "install Python 3.9 or newer, or name one with --python or DIPLS_PYTHON")
 		return "", false
 	}
-	private, err := ranks.PrivatePackages(python.Path)
-	if err != nil {
-		d.warn("packages", err.Error(), "only what the interpreter has itself can be used")
-	}
-	info, err := ranks.Probe(ctx, python.Path, private)
+	info, err := ranks.Probe(ctx, python.Path, extraPath(python.Path)...)
 	if err != nil {
 		d.fail("python", err, "name another one with --python or DIPLS_PYTHON")
 		return "", false
@@ -211,12 +211,7 @@ func (d *doctor) limits() {
 func (d *doctor) tryOut(ctx context.Context, python string) {
 	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
 	begin := time.Now()
-	private, err := ranks.PrivatePackages(python)
-	if err != nil {
-		d.fail("node", err, "")
-		return
-	}
-	node, err := ranks.StartNode(ctx, ranks.Options{Python: python, ExtraPath: []string{private}})
+	node, err := ranks.StartNode(ctx, ranks.Options{Python: python, ExtraPath: extraPath(python)})
 	if err != nil {
 		d.fail("node", err, remedy)
 		return

@@ -18,7 +18,7 @@ import (
 // Exit codes, as documented in README.md and in `dipls run --help`.
 const (
 	exitOK          = 0
-	exitCellFailed  = 1
+	exitFailed      = 1 // a cell failed, or dipls itself had to give up
 	exitUsage       = 2
 	exitPool        = 3
 	exitInterrupted = 130
@@ -55,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	exit := &exitError{exitUsage, err} // what cobra itself refuses is usage
+	exit := &exitError{exitFailed, err}
 	errors.As(err, &exit)
 	if exit.err != nil {
 		fmt.Fprintf(stderr, "dipls: %v\n", exit.err)
@@ -77,6 +77,7 @@ in a local namespace, or everywhere.`,
 		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newCells(), newDoctor(), newVersion())
@@ -99,6 +100,14 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 func oneFile(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usagef("%s takes one FILE, not %d", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// nothing refuses arguments.
+func nothing(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no arguments", cmd.CommandPath())
 	}
 	return nil
 }

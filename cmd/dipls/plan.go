@@ -2,12 +2,16 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"dipls/cells"
 	"dipls/dipexec"
 )
+
+// apps are the values of --app.
+var apps = []string{"torch", "none"}
 
 // plan is what a run will do, decided before anything is started.
 type plan struct {
@@ -27,6 +31,12 @@ func (f *runFlags) plan(file string) (*plan, error) {
 	parsed, err := readCells(file)
 	if err != nil {
 		return nil, err
+	}
+	if f.app != "" && !slices.Contains(apps, f.app) {
+		return nil, usagef("--app %q: one of %s", f.app, strings.Join(apps, ", "))
+	}
+	if f.timeout < 0 {
+		return nil, usagef("--timeout %s: a cell cannot take less than no time", f.timeout)
 	}
 	var target cells.Target
 	if f.target != "" {
@@ -71,6 +81,24 @@ func (f *runFlags) plan(file string) (*plan, error) {
 		p.requests = append(p.requests, request)
 	}
 	return p, nil
+}
+
+// checkRanks refuses what no pool of so many ranks can do, before its first cell has had any effect.
+func (p *plan) checkRanks(size int) error {
+	for _, request := range p.requests {
+		resolved := dipexec.Resolve(request.Target, request.Directive.Target, cells.Target{})
+		if resolved.Where == cells.Local {
+			continue
+		}
+		see := request.See
+		if see.IsZero() {
+			see = request.Directive.See
+		}
+		if highest := max(resolved.Ranks.Max(), see.Max()); highest >= size {
+			return usagef("nothing was run: cell %d names rank %d, and the pool has %s (see -n)", request.Cell, highest, plural(size, "rank"))
+		}
+	}
+	return nil
 }
 
 // checkProblems refuses to run a selected cell whose directive is wrong: guessing where it should run could cost hours.
@@ -124,10 +152,15 @@ func selectCells(file *cells.File, wanted []string) ([]cells.Cell, error) {
 	return selected, nil
 }
 
-// matchCells answers the indices of the cells that one value of --cells names: a list of numbers, or a title. A title may
-// be cut short as long as it fits one cell only.
+// matchCells answers the indices of the cells that one value of --cells names: a list of numbers, or a title.
 func matchCells(file *cells.File, want string) ([]int, error) {
-	if list, err := cells.ParseRankList(want); err == nil {
+	list, err := cells.ParseRankList(want)
+	switch {
+	case strings.TrimSpace(want) == "":
+		return nil, usagef("--cells: name cells by number (1,3-5) or by title")
+	case err != nil && strings.Trim(want, "0123456789,- ") == "":
+		return nil, usagef("--cells: %w", err)
+	case err == nil:
 		if list.All() {
 			return list.Of(file.Len() + 1), nil
 		}
@@ -138,6 +171,11 @@ func matchCells(file *cells.File, want string) ([]int, error) {
 		}
 		return list.Of(file.Len() + 1), nil
 	}
+	return matchTitle(file, want)
+}
+
+// matchTitle answers the indices of the cells with a title, which may be cut short as long as it fits one cell only.
+func matchTitle(file *cells.File, want string) ([]int, error) {
 	var exact, prefix []int
 	var titles []string
 	for cell := range file.Cells() {

@@ -25,14 +25,20 @@ func (r *runner) nodeOptions() (ranks.Options, error) {
 		return ranks.Options{}, &exitError{exitPool, err}
 	}
 	r.log.Info("interpreter", zap.String("path", python.Path), zap.String("from", python.Why))
-	private, err := ranks.PrivatePackages(python.Path)
-	if err != nil {
-		return ranks.Options{}, &exitError{exitPool, err}
-	}
 	return ranks.Options{
 		Python: python.Path, Script: r.plan.path, Preload: r.flags.preload, Start: start,
-		ExtraPath: []string{private}, Log: r.log,
+		ExtraPath: extraPath(python.Path), Log: r.log,
 	}, nil
+}
+
+// extraPath is where packages of our own for the interpreter lie. Without a home directory there are none, which is no
+// reason not to run.
+func extraPath(python string) []string {
+	private, err := ranks.PrivatePackages(python)
+	if err != nil {
+		return nil
+	}
+	return []string{private}
 }
 
 // offerInstall asks whether missing packages may be installed into dipls' own directory, and installs them. Its error says

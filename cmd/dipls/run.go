@@ -25,6 +25,9 @@ import (
 // that shows whether code works on more than one.
 const defaultCPURanks = 2
 
+// viewPatience is how long the last output may take to be shown once the user wants to leave.
+const viewPatience = time.Second
+
 // closePatience bounds the orderly end of a session: longer than the shutdown ladder, which says itself what it waits for.
 const closePatience = 30 * time.Second
 
@@ -82,6 +85,9 @@ func newRun() *cobra.Command {
   dipls run train.py -n 2 --target remote --json`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("ranks") && f.ranks < 1 {
+				return usagef("-n %d: a pool has at least one rank", f.ranks)
+			}
 			return f.run(cmd, args[0])
 		},
 	}
@@ -108,7 +114,7 @@ func newRun() *cobra.Command {
 
 // run is the whole life of one dipls run. Whatever it starts has ended when it returns.
 func (f *runFlags) run(cmd *cobra.Command, file string) error {
-	out, errOut := cmd.OutOrStdout(), cmd.ErrOrStderr()
+	out, errOut := cmd.OutOrStdout(), newScreen(cmd.ErrOrStderr())
 	log, err := newLogger(f.logLevel, errOut)
 	if err != nil {
 		return err
@@ -131,7 +137,11 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // by nohup, or a shell's background job: its user wants it so
+			signal.Notify(signals, s)
+		}
+	}
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -151,9 +161,6 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 // poolSpec says what pool the flags ask for. It looks for GPUs only if a cell runs on ranks.
 func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, error) {
 	spec := ranks.PoolSpec{Ranks: f.ranks, App: f.app, Timeout: f.startTimeout}
-	if f.ranks < 0 {
-		return spec, usagef("-n %d: a pool has at least one rank", f.ranks)
-	}
 	if !needed {
 		return spec, nil
 	}
@@ -173,8 +180,8 @@ func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, e
 				return spec, usagef("-g: %w", err)
 			}
 		}
-		if f.ranks > 0 && f.ranks != len(spec.GPUs) {
-			return spec, usagef("-n %d and -g %s contradict each other: -g asks for %s", f.ranks, f.gpus, plural(len(spec.GPUs), "rank"))
+		if f.ranks > 0 && f.ranks < len(spec.GPUs) {
+			return spec, usagef("-n %d and -g %s contradict each other: -g names %s", f.ranks, f.gpus, plural(len(spec.GPUs), "GPU"))
 		}
 	case f.ranks > 0:
 		spec.GPUs = gpus[:min(f.ranks, len(gpus))]
@@ -192,11 +199,12 @@ func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, e
 
 // runner is one dipls run in progress.
 type runner struct {
-	flags       *runFlags
-	plan        *plan
-	log         *zap.Logger
-	out, errOut io.Writer
-	cancel      context.CancelFunc // ends the session's context: its user has lost patience
+	flags  *runFlags
+	plan   *plan
+	log    *zap.Logger
+	out    io.Writer
+	errOut *screen
+	cancel context.CancelFunc // ends the session's context: its user has lost patience
 
 	mu          sync.Mutex
 	executor    *dipexec.Executor // nil before it exists
@@ -204,24 +212,27 @@ type runner struct {
 	interrupted bool              // the user has asked for an end
 }
 
-// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into the end of the pool, the
-// third into the end of this process (the node sees that and cleans up). Other signals are not for the cell: they end the
-// pool at once.
+// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the next into the end of the pool, the last
+// into the end of this process (the node sees that and cleans up). Where no cell runs, or another signal comes, the
+// first step is left out: it is not for the cell.
 func (r *runner) watchSignals(signals <-chan os.Signal, finished <-chan struct{}) {
-	for count := 1; ; count++ {
+	interrupted, ended := false, false
+	for {
 		select {
 		case <-finished:
 			return
 		case got := <-signals:
+			running := r.interrupt()
 			switch {
-			case count == 1 && got == os.Interrupt && r.interrupt():
-				r.tell("interrupting; Ctrl-C again ends the pool")
-			case count <= 2:
-				r.interrupt()
-				r.tell("ending the pool; Ctrl-C again leaves at once")
-				r.cancel()
-			default:
+			case ended:
 				os.Exit(exitInterrupted)
+			case running && !interrupted && got == os.Interrupt:
+				interrupted = true
+				r.tell("interrupting; Ctrl-C again ends the pool")
+			default:
+				ended = true
+				r.tell("ending everything; Ctrl-C again leaves at once")
+				r.cancel()
 			}
 		}
 	}
@@ -250,11 +261,25 @@ func (r *runner) tell(text string) {
 	fmt.Fprintf(r.errOut, "dipls: %s\n", text)
 }
 
-// run starts the session, runs the cells, and ends the session whatever came of them.
+// run is the whole of it; what fails after an interrupt failed because of that.
 func (r *runner) run(ctx context.Context) error {
+	err := r.perform(ctx)
+	if err != nil && r.wasInterrupted() {
+		return &exitError{exitInterrupted, nil}
+	}
+	return err
+}
+
+// perform starts the session, runs the cells, and ends the session whatever came of them.
+func (r *runner) perform(ctx context.Context) error {
 	spec, err := r.flags.poolSpec(ctx, r.plan.needsRanks)
 	if err != nil {
 		return err
+	}
+	if r.plan.needsRanks {
+		if err := r.plan.checkRanks(spec.Ranks); err != nil {
+			return err
+		}
 	}
 	options, err := r.nodeOptions()
 	if err != nil {
@@ -276,19 +301,19 @@ func (r *runner) run(ctx context.Context) error {
 	go func() {
 		viewErr := r.view(subscription)
 		if viewErr != nil {
-			// Nobody reads what the cells print: end as if the user had asked for it.
-			r.interrupt()
-			r.cancel()
+			r.cancel() // nobody reads what the cells print
 		}
 		viewed <- viewErr
 	}()
 
 	outcome := r.cells(ctx, session)
 	closeErr := r.close(ctx, session)
-	viewErr := <-viewed
+	viewErr := r.awaitView(ctx, viewed)
 	switch {
-	case viewErr != nil && !errors.Is(viewErr, syscall.EPIPE):
-		return &exitError{exitInterrupted, fmt.Errorf("cannot write the output: %w", viewErr)}
+	case errors.Is(viewErr, syscall.EPIPE):
+		return &exitError{exitInterrupted, nil} // by its reader; nobody would read why
+	case viewErr != nil:
+		return fmt.Errorf("cannot write the output: %w", viewErr)
 	case closeErr != nil && outcome == nil:
 		return &exitError{exitPool, closeErr}
 	case closeErr != nil:
@@ -300,9 +325,6 @@ func (r *runner) run(ctx context.Context) error {
 // cells starts the node and runs one cell after the other.
 func (r *runner) cells(ctx context.Context, session *session) error {
 	if err := session.begin(ctx, r.plan.needsRanks, r.plan.needsLocal); err != nil {
-		if r.wasInterrupted() {
-			return &exitError{exitInterrupted, nil}
-		}
 		return &exitError{exitPool, err}
 	}
 	code := exitOK
@@ -316,7 +338,7 @@ func (r *runner) cells(ctx context.Context, session *session) error {
 		case report.Status == dipexec.StatusDied:
 			code = exitPool
 		case report.Status != dipexec.StatusOK:
-			code = max(code, exitCellFailed)
+			code = max(code, exitFailed)
 		}
 		if code != exitOK && !r.flags.keepGoing {
 			break
@@ -363,6 +385,22 @@ func (r *runner) close(ctx context.Context, session *session) error {
 	}
 	r.executor.Close(patience)
 	return session.close(patience)
+}
+
+// awaitView waits until everything has been shown. A user who wants to leave does not wait for a reader who has stopped
+// reading.
+func (r *runner) awaitView(ctx context.Context, viewed <-chan error) error {
+	select {
+	case err := <-viewed:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-viewed:
+		return err
+	case <-time.After(viewPatience):
+		return nil
+	}
 }
 
 // install gets the packages that the interpreter lacks, with the user's consent.

@@ -3,16 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"golang.org/x/term"
 
 	"dipls/cells"
 	"dipls/dipexec"
@@ -32,19 +33,17 @@ const redrawEvery = 100 * time.Millisecond
 //
 // All fields belong to the goroutine that runs show.
 type terminal struct {
-	out, err   io.Writer
+	out        io.Writer
+	err        *screen
 	outColour  bool
 	errColour  bool
-	live       bool       // err is a terminal: keep a live region at its end
-	width      func() int // of the terminal, in columns
-	quiet      bool       // no headings, no outcomes
+	quiet      bool // no headings, no outcomes
 	folder     *dipexec.Folder
 	cell       *runStatus
 	pool       string // what the pool is doing while no cell runs, "" if nothing worth telling
 	pending    bytes.Buffer
 	pendingTo  io.Writer
-	drawn      int       // lines of the live region on the screen
-	drawnAt    time.Time // when they were drawn
+	drawnAt    time.Time // when the live region was drawn
 	writeError error     // the first failure to write: the reader has gone
 }
 
@@ -57,30 +56,18 @@ type runStatus struct {
 	started time.Time
 	busy    map[int]bool // ranks that still run it; -1 is the local namespace
 	ranks   int          // ranks that have taken part
+	begun   bool         // a process has begun it
 	journal string
 	failed  []*dipexec.Failure
 }
 
-func newTerminal(out, err io.Writer, quiet bool) *terminal {
-	t := &terminal{out: out, err: err, quiet: quiet, folder: dipexec.NewFolder(dipexec.FoldOptions{})}
-	noColour := os.Getenv("NO_COLOR") != ""
-	t.outColour = isTerminal(out) && !noColour
-	t.errColour = isTerminal(err) && !noColour
-	t.live = isTerminal(err) && os.Getenv("TERM") != "dumb"
-	t.width = func() int {
-		if f, ok := err.(*os.File); ok {
-			if width, _, sizeErr := term.GetSize(int(f.Fd())); sizeErr == nil && width > 0 {
-				return width
-			}
-		}
-		return 80
+func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
+	colour := os.Getenv("NO_COLOR") == ""
+	return &terminal{
+		out: out, err: err, quiet: quiet,
+		outColour: colour && isTerminal(out), errColour: colour && isTerminal(err.w),
+		folder: dipexec.NewFolder(dipexec.FoldOptions{}),
 	}
-	return t
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // show reads the subscription to its end. It answers the error of a write that failed: whoever read our output is gone.
@@ -112,8 +99,7 @@ func (t *terminal) show(sub *dipexec.Subscription) error {
 			if !ok {
 				t.print(t.folder.Flush(time.Now().Add(time.Hour)))
 				t.flush()
-				t.erase()
-				return t.writeError
+				return errors.Join(t.writeError, t.err.region(nil))
 			}
 			t.take(events)
 		case <-timer.C:
@@ -131,7 +117,7 @@ func (t *terminal) show(sub *dipexec.Subscription) error {
 // nextWake is how long show may sleep without an event.
 func (t *terminal) nextWake(now time.Time) time.Duration {
 	wake := time.Hour
-	if t.live && (t.cell != nil || t.pool != "") {
+	if t.err.live && (t.cell != nil || t.pool != "") {
 		wake = redrawEvery
 	}
 	if deadline, ok := t.folder.Deadline(); ok {
@@ -175,19 +161,27 @@ func (t *terminal) started(e *dipexec.RunStarted, now time.Time) {
 
 // where says in words what a target is.
 func where(target string) string {
+	name, list, subset := strings.Cut(target, ":")
 	switch {
-	case target == "remote":
+	case name == "remote":
 		return "all ranks"
-	case strings.HasPrefix(target, "ranks:"):
-		return "ranks " + strings.TrimPrefix(target, "ranks:")
+	case !subset:
+		return name
 	}
-	return target
+	noun := "ranks "
+	if _, err := strconv.Atoi(list); err == nil {
+		noun = "rank "
+	}
+	if name == "everywhere" {
+		return "local and " + noun + list
+	}
+	return noun + list
 }
 
 func (r *runStatus) label() string {
 	label := fmt.Sprintf("cell %d", r.cell)
 	if r.title != "" {
-		label += " " + r.title
+		label += " " + printable(r.title)
 	}
 	return label
 }
@@ -202,6 +196,7 @@ func (t *terminal) rankState(e *dipexec.RankState) {
 	}
 	switch e.State {
 	case "busy":
+		t.cell.begun = true
 		t.cell.busy[who] = true
 		if who >= 0 {
 			t.cell.ranks++
@@ -247,6 +242,9 @@ const maxFailures = 3
 
 // outcome says in a few words how a run ended that did not go well: "NameError on ranks 0-2 (train.py:12)".
 func (r *runStatus) outcome(status dipexec.Status) string {
+	if !r.begun && status != dipexec.StatusInterrupted {
+		return "could not start"
+	}
 	if len(r.failed) == 0 || status != dipexec.StatusError {
 		return map[dipexec.Status]string{
 			dipexec.StatusError: "could not run", dipexec.StatusDied: "ended by a death", dipexec.StatusInterrupted: "interrupted",
@@ -298,7 +296,7 @@ func (t *terminal) print(items []dipexec.Item) {
 		}
 		w, colour := t.out, t.outColour
 		if item.Kind == dipexec.ItemFailure || item.Kind == dipexec.ItemNotice || item.Stream == "stderr" {
-			w, colour = t.err, t.errColour
+			w, colour = t.err.w, t.errColour
 		}
 		text := item.Text
 		// What a program prints is its own; colours that Python's traceback brings are for terminals only.
@@ -311,7 +309,7 @@ func (t *terminal) print(items []dipexec.Item) {
 }
 
 // say writes a line of dipls' own.
-func (t *terminal) say(line string) { t.write(t.err, line+"\n") }
+func (t *terminal) say(line string) { t.write(t.err.w, line+"\n") }
 
 // write collects what is to be written, and writes it when the destination changes or there is enough of it: out and err
 // may be the same terminal, where the order counts.
@@ -326,49 +324,34 @@ func (t *terminal) write(w io.Writer, text string) {
 	}
 }
 
-// flush writes what has been collected. It takes the live region away first, which always stands below everything else.
+// flush writes what has been collected.
 func (t *terminal) flush() {
 	if t.pending.Len() == 0 {
 		return
 	}
-	t.erase()
 	if t.writeError == nil {
-		_, t.writeError = t.pendingTo.Write(t.pending.Bytes())
+		_, t.writeError = t.err.writeTo(t.pendingTo, t.pending.Bytes())
 	}
 	t.pending.Reset()
 }
 
-// erase removes the live region from the screen.
-func (t *terminal) erase() {
-	if t.drawn == 0 {
-		return
-	}
-	fmt.Fprintf(t.err, "\x1b[%dA\r\x1b[J", t.drawn)
-	t.drawn = 0
-}
-
-// draw puts the live region on the screen: unfinished lines, then the status line. One write, so that it does not flicker,
-// and no sooner than the eye can follow, unless what was printed has taken the region away.
+// draw puts the live region on the screen: unfinished lines, then the status line. It does so no sooner than the eye can
+// follow, unless what was printed has taken the region away.
 func (t *terminal) draw(now time.Time) {
-	if !t.live || t.drawn > 0 && now.Sub(t.drawnAt) < redrawEvery {
+	if !t.err.live || t.err.standing() && now.Sub(t.drawnAt) < redrawEvery {
 		return
 	}
 	lines := t.liveLines(now)
-	if len(lines) == 0 && t.drawn == 0 {
+	if len(lines) == 0 && !t.err.standing() {
 		return
 	}
-	var frame bytes.Buffer
-	if t.drawn > 0 {
-		fmt.Fprintf(&frame, "\x1b[%dA\r\x1b[J", t.drawn)
-	}
-	width := t.width()
-	for _, line := range lines {
+	width := t.err.width()
+	for i, line := range lines {
 		// One column stays free: a full line would wrap on some terminals, and the cursor would come back too low.
-		frame.WriteString(ansi.Truncate(line, width-1, "…"))
-		frame.WriteString("\x1b[0m\n")
+		lines[i] = ansi.Truncate(line, width-1, "…")
 	}
-	t.drawn, t.drawnAt = len(lines), now
-	if _, err := t.err.Write(frame.Bytes()); err != nil {
+	t.drawnAt = now
+	if err := t.err.region(lines); err != nil {
 		t.writeError = err
 	}
 }

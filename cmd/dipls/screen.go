@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// screen is standard error, where it is a terminal with a live region at its end: progress bars and the status line. What
+// is written goes above the region, which is taken away first and drawn again by whoever owns it.
+type screen struct {
+	w    io.Writer
+	live bool // there may be a region
+
+	mu    sync.Mutex
+	drawn int // lines of the region that stand on the terminal
+}
+
+func newScreen(w io.Writer) *screen {
+	return &screen{w: w, live: isTerminal(w) && os.Getenv("TERM") != "dumb"}
+}
+
+// Write writes above the region.
+func (s *screen) Write(p []byte) (int, error) { return s.writeTo(s.w, p) }
+
+// writeTo writes to another writer that may be the same terminal.
+func (s *screen) writeTo(w io.Writer, p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	return w.Write(p)
+}
+
+// region replaces the live region, in one write so that it does not flicker. Each line must fit the terminal's width.
+func (s *screen) region(lines []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var frame strings.Builder
+	frame.WriteString(eraseLines(s.drawn))
+	for _, line := range lines {
+		frame.WriteString(line)
+		frame.WriteString("\x1b[0m\n")
+	}
+	s.drawn = len(lines)
+	if frame.Len() == 0 {
+		return nil
+	}
+	_, err := io.WriteString(s.w, frame.String())
+	return err
+}
+
+// erase takes the region away. The caller holds mu.
+func (s *screen) erase() {
+	if s.drawn > 0 {
+		io.WriteString(s.w, eraseLines(s.drawn))
+		s.drawn = 0
+	}
+}
+
+// standing reports whether the region is on the terminal.
+func (s *screen) standing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drawn > 0
+}
+
+func eraseLines(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\x1b[%dA\r\x1b[J", n)
+}
+
+// width is the terminal's, in columns.
+func (s *screen) width() int {
+	if f, ok := s.w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return 80
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// printable keeps a file's text from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
