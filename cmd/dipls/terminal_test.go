@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"dipls/dipexec"
+)
+
+// newTestTerminal is a terminal whose out and err are one screen, 80 columns wide, that is kept as text.
+func newTestTerminal(quiet bool) (*terminal, *bytes.Buffer) {
+	var text bytes.Buffer
+	return newTerminal(&text, &screen{w: &text, live: true}, quiet), &text
+}
+
+func header(kind dipexec.Kind, rank int) dipexec.Header {
+	h := dipexec.Header{Kind: kind, Run: "r1", Cell: new(3)}
+	if rank >= 0 {
+		h.Rank = &rank
+	}
+	return h
+}
+
+// begin is how a run on so many ranks begins.
+func begin(size int) []dipexec.Event {
+	events := []dipexec.Event{
+		&dipexec.RunStarted{Header: header(dipexec.KindRunStarted, -1), Title: "Train\x1b]0;x\a", Target: "remote", See: "all", Journal: "/j/r1"},
+	}
+	for rank := range size {
+		events = append(events, &dipexec.RankState{Header: header(dipexec.KindRankState, rank), State: "busy"})
+	}
+	return events
+}
+
+func printed(rank int, text string) dipexec.Event {
+	return &dipexec.Stream{Header: header(dipexec.KindStream, rank), Name: "stdout", Text: text}
+}
+
+func TestTerminalStatusLine(t *testing.T) {
+	term, text := newTestTerminal(false)
+	now := time.Now()
+	term.take(begin(4))
+	term.take([]dipexec.Event{
+		&dipexec.RankState{Header: header(dipexec.KindRankState, 1), State: "ready", Status: dipexec.StatusOK},
+		printed(0, "\r 50%"),
+	})
+	term.flush()
+	term.draw(now)
+	screen := text.String()
+	if !strings.Contains(screen, "── cell 3 Train\ufffd]0;x\ufffd · all ranks\n") {
+		t.Errorf("no heading, or one that steers the terminal:\n%q", screen)
+	}
+	if !strings.Contains(screen, "[0]  50%\x1b[0m\n") {
+		t.Errorf("the unfinished line is not shown:\n%q", screen)
+	}
+	if !strings.Contains(screen, "0,2-3 of 4 running · ") {
+		t.Errorf("no status line:\n%q", screen)
+	}
+
+	// What is written stands above the live region: two lines are taken away first.
+	text.Reset()
+	if _, err := term.err.Write([]byte("a log line\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := text.String(), "\x1b[2A\r\x1b[Ja log line\n"; got != want {
+		t.Errorf("wrote %q, want %q", got, want)
+	}
+
+	// The region comes back at once, but is not redrawn sooner than the eye follows.
+	text.Reset()
+	term.draw(now)
+	if !strings.Contains(text.String(), "of 4 running") {
+		t.Errorf("the status line did not come back: %q", text.String())
+	}
+	text.Reset()
+	term.draw(now.Add(redrawEvery / 2))
+	if text.Len() > 0 {
+		t.Errorf("redrawn too soon: %q", text.String())
+	}
+}
+
+func TestTerminalSumsFailuresUp(t *testing.T) {
+	term, text := newTestTerminal(false)
+	term.take(begin(3))
+	for rank := range 3 {
+		failure := &dipexec.Failure{Header: header(dipexec.KindError, rank), EName: "NameError", EValue: "x", Path: "/p/train.py", Line: 12}
+		if rank == 2 {
+			failure.EName, failure.Line = "KeyError", 14
+		}
+		term.take([]dipexec.Event{failure})
+	}
+	term.take([]dipexec.Event{&dipexec.RunFinished{Header: header(dipexec.KindRunFinished, -1), Status: dipexec.StatusError, Seconds: 1.25}})
+	term.flush()
+	want := "NameError on ranks 0-1 (train.py:12); KeyError on rank 2 (train.py:14) after 1.2 s\n  journal: /j/r1\n"
+	if !strings.HasSuffix(text.String(), want) {
+		t.Errorf("ends with\n%q\nwant\n%q", text.String(), want)
+	}
+}
+
+func TestTerminalQuiet(t *testing.T) {
+	term, text := newTestTerminal(true)
+	term.take(begin(1))
+	term.take([]dipexec.Event{
+		dipexec.NewLog(dipexec.LevelInfo, "no GPU"),
+		dipexec.NewLog(dipexec.LevelWarning, "look out"),
+		printed(0, "out\n"),
+		&dipexec.RankState{Header: header(dipexec.KindRankState, 0), State: "ready", Status: dipexec.StatusOK},
+		&dipexec.RunFinished{Header: header(dipexec.KindRunFinished, -1), Status: dipexec.StatusOK, Seconds: 1},
+	})
+	term.flush()
+	if got, want := text.String(), "look out\nout\n"; got != want {
+		t.Errorf("shown:\n%q\nwant\n%q", got, want)
+	}
+}
+
+func TestWhere(t *testing.T) {
+	for target, want := range map[string]string{
+		"remote": "all ranks", "local": "local", "everywhere": "everywhere",
+		"ranks:0-3": "ranks 0-3", "ranks:7": "rank 7", "everywhere:1,2": "local and ranks 1,2",
+	} {
+		if got := where(target); got != want {
+			t.Errorf("where(%q) is %q, want %q", target, got, want)
+		}
+	}
+}
+
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		2 * time.Millisecond: "2 ms", 1234 * time.Millisecond: "1.2 s", 12 * time.Second: "12 s", 185 * time.Second: "3 min 05 s",
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("seconds(%v) is %q, want %q", d, got, want)
+		}
+	}
+}
