@@ -16,6 +16,9 @@ import (
 	"dipls/ranks/wire"
 )
 
+// idleGrace is for a node that runs nothing to heed SIGTERM.
+const idleGrace = 300 * time.Millisecond
+
 // nodeName is the node's name for people and on the wire.
 const nodeName = "node"
 
@@ -472,8 +475,18 @@ func (n *Node) Close(ctx context.Context) error {
 	procs := slices.Collect(maps.Values(n.procs))
 	n.mu.Unlock()
 
-	err := n.end(ctx, procs, n.opts.Ladder)
-	n.endNode(ctx)
+	l := n.opts.Ladder
+	var err error
+	if slices.ContainsFunc(procs, func(p *Process) bool { return p.PID() != 0 }) {
+		err = n.end(ctx, procs, l)
+	} else {
+		// Nothing has come to life that could be ended in order, and a node that imports hears nothing but a signal.
+		for _, p := range procs {
+			p.stop()
+		}
+		l.Ask, l.Interrupt, l.Terminate = 0, 0, min(l.Terminate, idleGrace)
+	}
+	n.endNode(ctx, l)
 	if waitAll(context.WithoutCancel(ctx), n.opts.Ladder.last(), n.done) {
 		return nil // whatever would not end, ended with the node
 	}
@@ -481,8 +494,7 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 // endNode ends the node's process: it is asked, then terminated, then killed.
-func (n *Node) endNode(ctx context.Context) {
-	l := n.opts.Ladder
+func (n *Node) endNode(ctx context.Context, l Ladder) {
 	n.link.post(wire.TypeShutdownRequest, []byte("{}"))
 	steps := []struct {
 		wait time.Duration

@@ -136,6 +136,31 @@ func TestNodeStopped(t *testing.T) {
 	}
 }
 
+// A node that runs nothing yet, but is deaf because it imports, is not waited for, however patient the ladder.
+func TestCloseWhilePreloading(t *testing.T) {
+	n := startFake(t, fakerank.Config{}, func(o *Options) {
+		o.Ladder = Ladder{Ask: time.Hour, Interrupt: time.Hour, Terminate: time.Hour, Kill: testTimeout}
+	})
+	if err := syscall.Kill(n.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan error)
+	go func() { _, err := n.StartPool(context.Background(), PoolSpec{Ranks: 2}); errs <- err }()
+	go func() { _, err := n.Local(context.Background()); errs <- err }()
+	await(t, "the local namespace to be asked for", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.procs["local"] != nil
+	})
+	go n.Close(context.Background())
+	waitFor(t, "the end", n.Done())
+	for range 2 {
+		if err := <-errs; !errors.Is(err, ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
 // What runs under a node has no terminal that could stop it: /dev/tty is that of the session.
 func TestNodeHasItsOwnSession(t *testing.T) {
 	n := startFake(t, fakerank.Config{Processes: true})
