@@ -282,7 +282,31 @@ class Output:
                 view = view[os.write(tag, view) :]
 
 
-class TextStream(io.TextIOBase):
+class _Stream:
+    """What both kinds of streams have in common."""
+
+    def __init__(self, output: Output, tag: int):
+        self._output = output
+        self._tag = tag
+        self.name = f"<{NAMES[tag]}>"
+
+    def flush(self) -> None:
+        self._output.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._tag
+
+    def isatty(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Stay open: `sys.stdout.close()` must not silence the cells that follow."""
+
+
+class TextStream(_Stream, io.TextIOBase):
     """`sys.stdout` or `sys.stderr`: able to print any string."""
 
     encoding = "utf-8"
@@ -292,10 +316,8 @@ class TextStream(io.TextIOBase):
     mode = "w"
 
     def __init__(self, output: Output, tag: int):
-        self._output = output
-        self._tag = tag
+        super().__init__(output, tag)
         self._pieces = output.pieces[tag]
-        self.name = f"<{NAMES[tag]}>"
         self.buffer = ByteStream(output, tag)
 
     def write(self, text: str) -> int:
@@ -311,54 +333,19 @@ class TextStream(io.TextIOBase):
             output.wake()
         return len(text)
 
-    def flush(self) -> None:
-        self._output.flush()
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._tag
-
-    def isatty(self) -> bool:
-        return False
-
     def reconfigure(self, **options: object) -> None:
         """Accept what TextIOWrapper's method does; there is nothing to set."""
 
-    def close(self) -> None:
-        """Stay open: `sys.stdout.close()` must not silence the cells that follow."""
 
-
-class ByteStream(io.BufferedIOBase):
+class ByteStream(_Stream, io.BufferedIOBase):
     """The `buffer` of a TextStream."""
 
     mode = "wb"
-
-    def __init__(self, output: Output, tag: int):
-        self._output = output
-        self._tag = tag
-        self.name = f"<{NAMES[tag]}>"
 
     def write(self, data: bytes) -> int:
         view = memoryview(data)
         self._output.write(self._tag, view)
         return view.nbytes
-
-    def flush(self) -> None:
-        self._output.flush()
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._tag
-
-    def isatty(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Stay open, as TextStream does."""
 
 
 def install(output: Output) -> None:
