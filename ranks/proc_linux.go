@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,9 @@ func AdoptOrphans() error {
 	}
 	return nil
 }
+
+// dieWithUs has a child killed when the thread that starts it ends.
+func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // procStat is what /proc/PID/stat tells of a process.
 type procStat struct {

@@ -2,13 +2,19 @@
 
 package ranks
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // maxSocketPath is the size of sun_path less its terminating zero, on the BSDs and macOS.
 const maxSocketPath = 103
 
 // AdoptOrphans does nothing here: only Linux lets a process adopt its descendants. Ranks watch their parent themselves.
 func AdoptOrphans() error { return nil }
+
+// dieWithUs does nothing here: only Linux ends a child with its parent.
+func dieWithUs(attr *syscall.SysProcAttr) {}
 
 // killProcess cannot tell a process from a later one with its number here, so it leaves it to the node.
 func killProcess(pid int, startTime uint64) (gone bool, err error) {

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func distributions(imports []string) []string {
 // Interpreter is a Python interpreter and why it was chosen.
 type Interpreter struct {
 	Path string // absolute; not resolved, because a virtual environment is known by its path
-	Why  string // "--python", "VIRTUAL_ENV", "/home/u/project/.venv", …
+	Why  string // "--python", "VIRTUAL_ENV", "/home/u/project/.venv", …; and what was passed over before, if anything
 }
 
 // FindPython finds the interpreter to use. The first of these that is set, or exists, decides:
@@ -53,7 +54,8 @@ type Interpreter struct {
 //  2. DIPLS_PYTHON, likewise
 //  3. the active virtual environment, VIRTUAL_ENV
 //  4. the active conda environment, CONDA_PREFIX
-//  5. .venv in dir or the nearest directory above it that has one
+//  5. .venv in dir or the nearest directory above it that has one, unless it belongs to neither the user nor root: whoever
+//     may write to /tmp must not choose what runs below it
 //  6. python3 on PATH, then python
 //
 // Something that is set but leads to no interpreter is an error; the search does not go on behind the user's back.
@@ -83,10 +85,14 @@ func FindPython(flag, dir string) (Interpreter, error) {
 	if err != nil {
 		return Interpreter{}, err
 	}
+	var passed string
 	for {
 		venv := filepath.Join(dir, ".venv")
 		if path, ok := pythonIn(venv); ok {
-			return Interpreter{path, venv}, nil
+			if trusted(venv) && trusted(path) {
+				return Interpreter{path, venv + passed}, nil
+			}
+			passed += fmt.Sprintf("; passed over %s, which belongs to somebody else: name it with --python to use it", path)
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
@@ -96,10 +102,20 @@ func FindPython(flag, dir string) (Interpreter, error) {
 	}
 	for _, name := range []string{"python3", "python"} {
 		if path, err := exec.LookPath(name); err == nil {
-			return absInterpreter(path, name+" on PATH")
+			return absInterpreter(path, name+" on PATH"+passed)
 		}
 	}
-	return Interpreter{}, errors.New("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with --python or DIPLS_PYTHON")
+	return Interpreter{}, errors.New("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with --python or DIPLS_PYTHON" + passed)
+}
+
+// trusted reports whether the user or root has made a file, directory or link.
+func trusted(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
 func absInterpreter(path, why string) (Interpreter, error) {
@@ -118,9 +134,13 @@ func pythonIn(env string) (string, bool) {
 	return "", false
 }
 
-// probeScript asks for versions without importing anything big. It runs on any Python 3, so that an old one can be named.
+// probeScript asks for versions without importing anything big, and nothing from the working directory. It runs on any
+// Python 3, so that an old one can be named.
 const probeScript = `
-import sys, json
+import sys
+if sys.path[0] == "":
+    del sys.path[0]
+import json
 out = {"version": list(sys.version_info[:3]), "packages": {}}
 try:
     from importlib import metadata
@@ -237,8 +257,8 @@ func InstallMissing(ctx context.Context, python string, missing []string, progre
 		return nil // whoever held the lock has done it
 	}
 
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
-	if err != nil {
+	tmp := dir + ".new" // ours while we hold the lock
+	if err := os.RemoveAll(tmp); err != nil {
 		return fmt.Errorf("install packages: %w", err)
 	}
 	defer os.RemoveAll(tmp)
@@ -276,6 +296,11 @@ func runPip(ctx context.Context, python, target string, missing []string, progre
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdout = io.MultiWriter(progress, &said)
 	cmd.Stderr = cmd.Stdout
+	cmd.Dir = filepath.Dir(target) // -m imports from the working directory first
+	cmd.SysProcAttr = new(syscall.SysProcAttr)
+	dieWithUs(cmd.SysProcAttr)
+	runtime.LockOSThread() // whose end the kernel takes for ours
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	text := said.String()
 	switch {

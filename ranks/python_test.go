@@ -6,9 +6,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -83,6 +86,32 @@ func TestFindPython(t *testing.T) {
 	}
 }
 
+// A .venv that somebody else has put above the user's files is not used, and that is told.
+func TestFindPythonOfSomebodyElse(t *testing.T) {
+	root := t.TempDir()
+	python := script(t, filepath.Join(root, ".venv", "bin", "python"), "")
+	onPath := script(t, filepath.Join(root, "path", "python3"), "")
+	for _, name := range []string{"DIPLS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("PATH", filepath.Dir(onPath))
+	for _, theirs := range []string{filepath.Dir(filepath.Dir(python)), python} {
+		if err := os.Lchown(theirs, 65534, -1); err != nil {
+			t.Skip("only root can give a file away")
+		}
+		got, err := FindPython("", root)
+		if err != nil || got.Path != onPath || !strings.HasPrefix(got.Why, "python3 on PATH; passed over "+python) {
+			t.Errorf("%s: %v, %v", theirs, got, err)
+		}
+		if err := os.Lchown(theirs, os.Geteuid(), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := FindPython("", root); err != nil || got.Path != python {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestProbe(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct{ name, body, err string }{
@@ -124,18 +153,42 @@ func TestProbePython(t *testing.T) {
 	}
 }
 
+// The working directory may be anybody's, so nothing is imported from it, except by the user's own wish.
+func TestProbeImportsNothingFromHere(t *testing.T) {
+	python := testPython(t)
+	dir := t.TempDir()
+	dist := filepath.Join(dir, "lib", "ipython-99.0.dist-info")
+	if err := os.MkdirAll(dist, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{
+		filepath.Join(dir, "json.py"):   "raise SystemExit('json.py of the working directory')\n",
+		filepath.Join(dist, "METADATA"): "Metadata-Version: 2.1\nName: ipython\nVersion: 99.0\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	t.Setenv("PYTHONPATH", "lib")
+	if info, err := Probe(testContext(t), python); err != nil || info.Packages["ipython"] != "99.0" {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
 // fakePip is an interpreter whose packages are the files in the directory it is told to search, and whose pip makes such files.
 const fakePip = `
 case "$1 $2" in
 "-m pip")
 	while [ "$1" != "--target" ]; do shift; done
 	target=$2; shift 2
+	case $PWD in */packages/*) ;; *) echo "pip would import from $PWD"; exit 1 ;; esac
 	echo "Collecting $*"
 	case "$PIP_MODE" in
 	nopip) echo "$0: No module named pip" >&2; exit 1;;
 	offline) echo "WARNING: Retrying: NewConnectionError('...: Failed to establish a new connection')" >&2; exit 1;;
 	bad) echo "ERROR: No matching distribution found for $1" >&2; touch "$target/half"; exit 1;;
-	hang) exec sleep 1000;;
+	hang) echo $$; exec sleep 1000;;
 	esac
 	for p; do echo "$p" >> "$target/list"; done
 	echo . >> "$target/../../pips" ;;
@@ -193,7 +246,45 @@ func TestInstallMissing(t *testing.T) {
 	if data, _ := os.ReadFile(filepath.Join(filepath.Dir(dir), "pips")); string(data) != ".\n" {
 		t.Errorf("pip ran %q times", data)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".new-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(dir + ".new"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// A server that is killed takes pip along, and what was left half done is no obstacle.
+func TestInstallMissingKilled(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	python := script(t, filepath.Join(t.TempDir(), "python"), fakePip)
+	dir, err := PrivatePackages(python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PIP_MODE", "hang")
+	cmd, out := runServer(t, serverSpec{Install: python})
+	out.ReadString('\n') // Collecting …
+	line, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pip, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "linux" {
+		syscall.Kill(pip, syscall.SIGKILL)
+	}
+	await(t, "the end of pip", func() bool { return gone(pip) })
+	if _, err := os.Stat(dir + ".new"); err != nil {
+		t.Errorf("nothing was left half done: %v", err)
+	}
+	t.Setenv("PIP_MODE", "")
+	if err := InstallMissing(testContext(t), python, []string{"pyzmq"}, new(bytes.Buffer)); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(dir + ".new"); len(left) > 0 {
 		t.Errorf("left %v", left)
 	}
 }

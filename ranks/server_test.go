@@ -23,6 +23,8 @@ type serverSpec struct {
 	Python string // the real agent; "" is a fake one
 	Adopt  bool   // call AdoptOrphans
 	Code   string // run on every rank
+
+	Install string // an interpreter to install packages for; then it does nothing else
 }
 
 type serverReport struct {
@@ -59,6 +61,9 @@ func serve(spec serverSpec) error {
 		}
 	}
 	ctx := context.Background()
+	if spec.Install != "" {
+		return InstallMissing(ctx, spec.Install, []string{"pyzmq"}, os.Stdout)
+	}
 	o := Options{Python: spec.Python}
 	if spec.Python == "" {
 		o.Command = fakerank.Command(fakerank.Config{Processes: true})
@@ -99,8 +104,8 @@ func serve(spec serverSpec) error {
 	return nil
 }
 
-// startServer starts a server and waits for its report.
-func startServer(t *testing.T, spec serverSpec) (*exec.Cmd, *bufio.Reader, serverReport) {
+// runServer starts a server.
+func runServer(t *testing.T, spec serverSpec) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	arg, err := json.Marshal(spec)
 	if err != nil {
@@ -119,7 +124,13 @@ func startServer(t *testing.T, spec serverSpec) (*exec.Cmd, *bufio.Reader, serve
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	r := bufio.NewReader(out)
+	return cmd, bufio.NewReader(out)
+}
+
+// startServer starts a server and waits for its report.
+func startServer(t *testing.T, spec serverSpec) (*exec.Cmd, *bufio.Reader, serverReport) {
+	t.Helper()
+	cmd, r := runServer(t, spec)
 	line, err := r.ReadBytes('\n')
 	if err != nil {
 		t.Fatal(err)
