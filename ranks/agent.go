@@ -2,6 +2,7 @@ package ranks
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // agentFiles is the Python agent. The pattern says all: because without it embed leaves out names that begin with "_", such as
@@ -20,6 +22,9 @@ import (
 //
 //go:embed all:agent/src
 var agentFiles embed.FS
+
+// keepAgents is how long an unpacked agent is kept that no server has used.
+const keepAgents = 30 * 24 * time.Hour
 
 // agentSource is the embedded agent as an ordinary set of files.
 type agentSource struct {
@@ -67,7 +72,7 @@ func readAgent(src fs.FS) (*agentSource, error) {
 // unpackAgent makes sure that the agent lies on disk and returns its directory: in the user's cache under the
 // hash of its content, so that versions do not meet and Python may keep its bytecode there, or, if the cache cannot be
 // written, in the session's runtime directory.
-func unpackAgent(runtime string) (string, error) {
+func unpackAgent(ctx context.Context, runtime string) (string, error) {
 	a, err := embeddedAgent()
 	if err != nil {
 		return "", err
@@ -75,37 +80,37 @@ func unpackAgent(runtime string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err == nil {
 		var dir string
-		if dir, err = a.unpack(filepath.Join(cache, "dipls", "agent")); err == nil {
+		if dir, err = a.unpack(ctx, filepath.Join(cache, "dipls", "agent")); err == nil {
 			return dir, nil
 		}
 	}
-	dir, err2 := a.unpack(filepath.Join(runtime, "agent"))
+	dir, err2 := a.unpack(ctx, filepath.Join(runtime, "agent"))
 	if err2 != nil {
 		return "", fmt.Errorf("unpack the agent: %w", errors.Join(err, err2))
 	}
 	return dir, nil
 }
 
-// unpack makes sure that parent/HASH holds the agent and returns its path. Servers that do so at the same time do not
-// disturb each other: a directory appears whole, and a damaged one is moved away whole.
-func (a *agentSource) unpack(parent string) (string, error) {
+// unpack makes sure that parent/HASH holds the agent and returns its path. Servers that do so at the same time wait for each
+// other: under the lock, nobody sees a directory that is half made or half removed.
+func (a *agentSource) unpack(ctx context.Context, parent string) (string, error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", err
 	}
+	unlock, err := lockFile(ctx, filepath.Join(parent, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	dir := filepath.Join(parent, a.hash)
-	var err error
-	for range 5 { // another server may be repairing, too
-		if err = a.verify(dir); err == nil {
-			return dir, nil
-		}
-		if err = a.replace(parent, dir); err == nil {
-			return dir, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
+	if a.verify(dir) != nil {
+		if err := a.replace(dir); err != nil {
 			return "", err
 		}
+		removeUnused(parent, time.Now().Add(-keepAgents))
 	}
-	return "", err
+	now := time.Now()
+	return dir, os.Chtimes(dir, now, now) // it is in use: see removeUnused
 }
 
 // verify compares a directory with the agent.
@@ -125,16 +130,15 @@ func (a *agentSource) verify(dir string) error {
 	return nil
 }
 
-// replace puts the agent in the place of dir, which is missing or damaged. The error wraps fs.ErrExist if somebody else was
-// quicker.
-func (a *agentSource) replace(parent, dir string) error {
-	tmp, err := os.MkdirTemp(parent, ".new-")
-	if err != nil {
+// replace puts the agent in the place of dir, which is missing or damaged.
+func (a *agentSource) replace(dir string) error {
+	tmp := dir + ".new"
+	if err := os.RemoveAll(tmp); err != nil { // a server that was killed has left it
 		return err
 	}
 	defer os.RemoveAll(tmp)
 	for name, data := range a.files {
-		file := filepath.Join(tmp, "src", filepath.FromSlash(name))
+		file := filepath.Join(tmp, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return err
 		}
@@ -142,13 +146,22 @@ func (a *agentSource) replace(parent, dir string) error {
 			return err
 		}
 	}
-	src := filepath.Join(tmp, "src")
-	if err := os.Rename(src, dir); err == nil || a.verify(dir) == nil {
-		return nil // we, or somebody who was quicker
-	}
-	// What is in the way goes into our temporary directory, and with it.
-	if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	return os.Rename(src, dir)
+	return os.Rename(tmp, dir)
+}
+
+// removeUnused removes what has not been used since then: the agents of other versions, and what servers left that were
+// killed as they unpacked one.
+func removeUnused(parent string, since time.Time) {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.IsDir() && info.ModTime().Before(since) {
+			_ = os.RemoveAll(filepath.Join(parent, e.Name())) // else the next one does
+		}
+	}
 }

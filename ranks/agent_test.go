@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 func testAgent(t *testing.T) *agentSource {
@@ -30,7 +31,7 @@ func TestUnpack(t *testing.T) {
 		t.Errorf("files %v", a.files)
 	}
 	parent := filepath.Join(t.TempDir(), "agent")
-	dir, err := a.unpack(parent)
+	dir, err := a.unpack(testContext(t), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func TestUnpack(t *testing.T) {
 	}
 	check := func(what string) {
 		t.Helper()
-		if again, err := a.unpack(parent); again != dir || err != nil {
+		if again, err := a.unpack(testContext(t), parent); again != dir || err != nil {
 			t.Errorf("%s: %s, %v", what, again, err)
 		}
 		if err := a.verify(dir); err != nil {
@@ -59,8 +60,48 @@ func TestUnpack(t *testing.T) {
 	check("a file in its place")
 	os.MkdirAll(filepath.Join(dir, "dip_agent", "__pycache__"), 0o700)
 	check("Python's bytecode beside it")
-	if entries, _ := os.ReadDir(parent); len(entries) != 1 {
+	if entries, _ := os.ReadDir(parent); len(entries) != 2 { // and the lock
 		t.Errorf("left beside it: %v", entries)
+	}
+}
+
+// What has not been used for a long time goes when a new version comes; to start a node with it is to use it.
+func TestUnpackRemovesUnused(t *testing.T) {
+	parent := t.TempDir()
+	age := func(dir string, by time.Duration) {
+		t.Helper()
+		then := time.Now().Add(-by)
+		if err := os.Chtimes(dir, then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unpack := func(text string) string {
+		t.Helper()
+		a, err := readAgent(fstest.MapFS{"__main__.py": {Data: []byte(text)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := a.unpack(testContext(t), parent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	unused, recent, used := unpack("unused"), unpack("recent"), unpack("used")
+	half := filepath.Join(parent, "0123.new")
+	if err := os.Mkdir(half, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	age(recent, keepAgents-time.Hour)
+	for _, dir := range []string{unused, used, half} {
+		age(dir, keepAgents+time.Hour)
+	}
+	unpack("used")
+	unpack("new")
+	for dir, want := range map[string]bool{unused: false, half: false, recent: true, used: true} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 }
 
@@ -71,7 +112,7 @@ func TestUnpackConcurrently(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
-				if _, err := a.unpack(parent); err != nil {
+				if _, err := a.unpack(testContext(t), parent); err != nil {
 					t.Error(err)
 				}
 			})
@@ -86,7 +127,7 @@ func TestUnpackConcurrently(t *testing.T) {
 func TestUnpackAgent(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	dir, err := unpackAgent(t.TempDir())
+	dir, err := unpackAgent(testContext(t), t.TempDir())
 	if err != nil || !strings.HasPrefix(dir, cache) {
 		t.Fatalf("%s, %v", dir, err)
 	}
@@ -100,7 +141,7 @@ func TestUnpackAgent(t *testing.T) {
 	os.WriteFile(file, nil, 0o600)
 	t.Setenv("XDG_CACHE_HOME", file)
 	runtime := t.TempDir()
-	if dir, err = unpackAgent(runtime); err != nil || !strings.HasPrefix(dir, runtime) {
+	if dir, err = unpackAgent(testContext(t), runtime); err != nil || !strings.HasPrefix(dir, runtime) {
 		t.Errorf("%s, %v", dir, err)
 	}
 }

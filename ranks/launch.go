@@ -42,7 +42,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 	}
 	argv := o.Command
 	if argv == nil {
-		agent, err := unpackAgent(dir.path)
+		agent, err := unpackAgent(ctx, dir.path)
 		if err != nil {
 			return nil, err
 		}
