@@ -284,7 +284,9 @@ func TestTimeoutOfCodeThatEndsWell(t *testing.T) {
 		e, _ := start(t, Options{Pool: pool})
 		id := mustStart(t, e, Request{Target: target(t, "everywhere"), Timeout: 30 * time.Second})
 		x := pool.local.next()
+		pool.local.mu.Lock()
 		pool.local.interrupt = func(string) { x.ok() }
+		pool.local.mu.Unlock()
 		if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Reason != "timed out after 30s" || len(r.Parts) != 1 {
 			t.Errorf("report %+v", r)
 		}

@@ -41,6 +41,7 @@ type JournalOptions struct {
 	Dir      string        // "": DefaultJournalDir
 	MaxAge   time.Duration // runs that ended longer ago are removed; 0 is 14 days
 	MaxBytes int64         // the oldest runs beyond this total are removed; 0 is 4 GiB
+	MaxRuns  int           // the oldest runs beyond this number are removed; 0 is 1,000
 }
 
 // Journal keeps what runs printed: a directory with one directory a run. The oldest runs are removed when there are too
@@ -50,11 +51,13 @@ type Journal struct {
 	dirErr   error // why there is none
 	maxAge   time.Duration
 	maxBytes int64
+	maxRuns  int
 
 	open atomic.Int32 // NAME.out files that are open
 
 	mu       sync.Mutex
 	written  int64 // bytes written since the last rotation began
+	runs     int   // and runs
 	rotating bool  // at most one rotation at a time
 	closed   bool  // no rotation begins any more
 	rotation sync.WaitGroup
@@ -63,7 +66,7 @@ type Journal struct {
 // OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
 // cannot write to it.
 func OpenJournal(o JournalOptions) *Journal {
-	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30)}
+	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000)}
 	if j.dir == "" {
 		j.dir, j.dirErr = DefaultJournalDir()
 	}
@@ -99,11 +102,12 @@ func (j *Journal) Close() {
 	j.rotation.Wait()
 }
 
-// wrote counts bytes, and begins a rotation when they may have made the total too large.
+// wrote counts a run and its bytes, and begins a rotation when they may have made too many.
 func (j *Journal) wrote(n int64) {
 	j.mu.Lock()
 	j.written += n
-	due := j.written > j.maxBytes/16
+	j.runs++
+	due := j.written > j.maxBytes/16 || j.runs > j.maxRuns/16
 	j.mu.Unlock()
 	if due {
 		j.startRotation()
@@ -116,7 +120,7 @@ func (j *Journal) startRotation() {
 	if j.closed || j.rotating || j.dirErr != nil {
 		return
 	}
-	j.rotating, j.written = true, 0
+	j.rotating, j.written, j.runs = true, 0, 0
 	j.rotation.Go(func() {
 		j.rotate(time.Now())
 		j.mu.Lock()
@@ -164,12 +168,14 @@ func (j *Journal) rotate(now time.Time) {
 		runs = append(runs, r)
 	}
 	slices.SortFunc(runs, func(a, b oldRun) int { return a.ended.Compare(b.ended) })
+	left := len(runs)
 	for _, r := range runs {
-		if now.Sub(r.ended) <= j.maxAge && total <= j.maxBytes {
+		if now.Sub(r.ended) <= j.maxAge && total <= j.maxBytes && left <= j.maxRuns {
 			return
 		}
 		if removeRun(r.dir, now.Sub(r.ended)) {
 			total -= r.size
+			left--
 		}
 	}
 }
@@ -261,7 +267,7 @@ type rangeRecord struct {
 }
 
 // begin makes the journal of a run. The caller holds its first reference.
-func (j *Journal) begin(rec RunRecord, onFail func(error)) (*runJournal, error) {
+func (j *Journal) begin(rec RunRecord, onFail func(error)) (_ *runJournal, err error) {
 	if j.dirErr != nil {
 		return nil, j.dirErr
 	}
@@ -273,7 +279,11 @@ func (j *Journal) begin(rec RunRecord, onFail func(error)) (*runJournal, error) 
 	if err := os.Mkdir(rj.dir, 0o700); err != nil {
 		return nil, err
 	}
-	var err error
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(rj.dir)
+		}
+	}()
 	rj.lock, err = os.OpenFile(filepath.Join(rj.dir, indexName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err

@@ -282,8 +282,27 @@ func TestJournalRotation(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	j.maxRuns = 2
+	j.rotate(now)
+	for name, want := range map[string]bool{"live": true, "kept": false, "newest": true} {
+		if _, err := os.Stat(dirs[name]); (err == nil) != want {
+			t.Errorf("of two runs, %s: %v", name, err)
+		}
+	}
 	if _, err := os.Stat(foreign); err != nil {
 		t.Error(err)
+	}
+}
+
+// A journal that cannot be begun leaves no directory.
+func TestJournalBeginFails(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	unwritable := time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) // JSON has no such year: run.json fails, as on a full disk
+	if rj, err := j.begin(RunRecord{Run: "r1", Started: unwritable}, func(err error) { t.Error(err) }); err == nil {
+		t.Errorf("begun: %+v", rj)
+	}
+	if entries, err := os.ReadDir(j.Dir()); len(entries) > 0 || err != nil {
+		t.Errorf("left %v, %v", entries, err)
 	}
 }
 
@@ -313,6 +332,13 @@ func TestJournalRotatesWhileItGrows(t *testing.T) {
 	j.rotation.Wait()
 	if _, err := os.Stat(old); err == nil {
 		t.Error("not removed")
+	}
+	j.maxRuns = 16
+	j.wrote(0)
+	j.wrote(0) // the second run: more than a sixteenth
+	j.rotation.Wait()
+	if j.written != 0 || j.runs != 0 {
+		t.Errorf("%d bytes and %d runs since the last rotation", j.written, j.runs)
 	}
 }
 
