@@ -30,7 +30,7 @@ var replyTypes = map[string]string{
 //
 // Two goroutines belong to it. The writer numbers, signs and writes what is queued, so that nobody who sends ever waits for a
 // peer. The reader verifies what comes and hands it on; it alone waits for those it hands to. Both end when the connection
-// does, which close and drain bring about; done is closed after that.
+// does, which drain brings about; done is closed after that, and when the handler that runs has returned.
 type link struct {
 	name string // for people
 	log  *zap.Logger
@@ -84,9 +84,6 @@ func (l *link) start(onMessage func(*wire.Message), onEnd func(error)) {
 	wg.Go(l.write)
 	go func() { wg.Wait(); close(l.done) }()
 }
-
-// close ends the link; done is closed soon after, or when the handler that runs has returned.
-func (l *link) close() { l.conn.close() }
 
 // drain ends the link when everything that has arrived is read. The process must have ended.
 func (l *link) drain() { l.conn.drain() }
