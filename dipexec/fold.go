@@ -716,7 +716,8 @@ func richText(data map[string]json.RawMessage, files map[string]string) string {
 		text = "<" + strings.Join(slices.Sorted(maps.Keys(data)), ", ") + ">"
 	}
 	for _, mime := range slices.Sorted(maps.Keys(files)) {
-		if mime != "text/html" { // says the same as the text
+		// HTML says the same as the text (a table does), unless that is only a placeholder such as "<… HTML object>".
+		if mime != "text/html" || strings.HasPrefix(text, "<") {
 			text += " [" + files[mime] + "]"
 		}
 	}

@@ -307,6 +307,10 @@ func (r *runner) perform(ctx context.Context) error {
 	}()
 
 	outcome := r.cells(ctx, session)
+	executor.Publish(&dipexec.Log{
+		Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo,
+		Text: "everything that was printed is kept in " + journal.Dir(), Path: journal.Dir(),
+	})
 	closeErr := r.close(ctx, session)
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
