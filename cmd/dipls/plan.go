@@ -66,6 +66,9 @@ func (f *runFlags) plan(file string) (*plan, error) {
 			Path: path, Cell: cell.Index(), Title: cell.Title(),
 			Directive: cell.Directive(), Target: target, See: see, Timeout: f.timeout,
 		}
+		if command := request.Directive.AppCommand; command != "" {
+			return nil, usagef("nothing was run: cell %d asks for the app command %q (-a), which this version does not have yet", cell.Index(), command)
+		}
 		request.Code, request.Line = cell.Rewrite()
 		if strings.TrimSpace(request.Code) == "" {
 			continue
