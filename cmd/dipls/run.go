@@ -307,10 +307,12 @@ func (r *runner) perform(ctx context.Context) error {
 	}()
 
 	outcome := r.cells(ctx, session)
-	executor.Publish(&dipexec.Log{
-		Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo,
-		Text: "everything that was printed is kept in " + journal.Dir(), Path: journal.Dir(),
-	})
+	if r.journaled {
+		executor.Publish(&dipexec.Log{
+			Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo,
+			Text: "everything that was printed is kept in " + journal.Dir(), Path: journal.Dir(),
+		})
+	}
 	closeErr := r.close(ctx, session)
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
@@ -334,6 +336,7 @@ func (r *runner) cells(ctx context.Context, session *session) error {
 	code := exitOK
 	for _, request := range r.plan.requests {
 		report, err := r.cell(ctx, request)
+		r.journaled = r.journaled || report.Journal != ""
 		switch {
 		case r.wasInterrupted():
 			return &exitError{exitInterrupted, nil}
@@ -370,6 +373,7 @@ func (r *runner) cell(ctx context.Context, request dipexec.Request) (dipexec.Rep
 	return r.executor.Wait(ctx, id)
 }
 
+// wasInterrupted tells whether the user has asked for an end.
 func (r *runner) wasInterrupted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
