@@ -199,12 +199,13 @@ func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, e
 
 // runner is one dipls run in progress.
 type runner struct {
-	flags  *runFlags
-	plan   *plan
-	log    *zap.Logger
-	out    io.Writer
-	errOut *screen
-	cancel context.CancelFunc // ends the session's context: its user has lost patience
+	flags     *runFlags
+	plan      *plan
+	log       *zap.Logger
+	out       io.Writer
+	errOut    *screen
+	cancel    context.CancelFunc // ends the session's context: its user has lost patience
+	journaled bool               // a run has a journal; belongs to the goroutine that runs the cells
 
 	mu          sync.Mutex
 	executor    *dipexec.Executor // nil before it exists
