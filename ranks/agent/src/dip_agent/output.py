@@ -75,16 +75,19 @@ class Output:
     def order(self) -> None:
         """Take in what was printed by other ways before the piece of text that comes next."""
         if monotonic() - self._moved_at > _BACK_TO_BACK or self.pieces[STDOUT] or self.pieces[STDERR]:
-            self._move(drain=True)
+            self.flush(drain=True)
 
-    def flush(self) -> None:
-        """Take the text printed so far into the ring; waits while the server is behind by the size of the ring."""
-        while not self._move() and threading.get_ident() != self._reader:
+    def flush(self, drain: bool = False) -> None:
+        """Take the text printed so far, then what the pipes hold if `drain`, into the ring.
+
+        Waits while the text finds no room, which is while the server is behind by the size of the ring.
+        """
+        while not self._move(drain) and threading.get_ident() != self._reader:
             self._room.wait()
 
     def write(self, tag: int, data: bytes | memoryview) -> None:
         """Print bytes; waits as `flush` does."""
-        self._move(drain=True)
+        self.flush(drain=True)
         with self._lock:
             self._backlog.append((tag, memoryview(bytes(data))))
         self.flush()
@@ -103,8 +106,7 @@ class Output:
 
     def mark(self) -> int:
         """Return the position behind all that was printed so far."""
-        self.flush()
-        self._move(drain=True)
+        self.flush(drain=True)
         with self._lock:
             self._ring.close_record()
             return self._ring.written
