@@ -33,6 +33,15 @@ type Pool interface {
 	Ranks(ctx context.Context) ([]Process, error) // all ranks, in order
 }
 
+// ProcessesOf gives a pool's ranks as [Pool.Ranks] has to.
+func ProcessesOf(pool *ranks.Pool) []Process {
+	processes := make([]Process, 0, pool.Size())
+	for _, p := range pool.Ranks() {
+		processes = append(processes, p)
+	}
+	return processes
+}
+
 // Options configure an Executor.
 type Options struct {
 	Pool           Pool

@@ -23,11 +23,7 @@ type nodePool struct {
 func (p *nodePool) Local(ctx context.Context) (Process, error) { return p.node.Local(ctx) }
 
 func (p *nodePool) Ranks(context.Context) ([]Process, error) {
-	var procs []Process
-	for _, r := range p.pool.Ranks() {
-		procs = append(procs, r)
-	}
-	return procs, nil
+	return ProcessesOf(p.pool), nil
 }
 
 // startNode starts a node with a pool, and an executor on them.

@@ -51,11 +51,7 @@ type machine struct {
 func (m *machine) Local(ctx context.Context) (dipexec.Process, error) { return m.node.Local(ctx) }
 
 func (m *machine) Ranks(context.Context) ([]dipexec.Process, error) {
-	var processes []dipexec.Process
-	for _, process := range m.pool.Ranks() {
-		processes = append(processes, process)
-	}
-	return processes, nil
+	return dipexec.ProcessesOf(m.pool), nil
 }
 
 func measure(python string, size, passes, lines int) (result figures, err error) {

@@ -107,11 +107,15 @@ func (p *plan) checkRanks(size int) error {
 // checkProblems refuses to run a selected cell whose directive is wrong: guessing where it should run could cost hours.
 // What Python itself will complain about, or what does no harm, is a warning.
 func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.Cell) error {
+	chosen := map[int]bool{}
+	for _, cell := range selected {
+		chosen[cell.Index()] = true
+	}
 	var errors []string
 	for _, problem := range parsed.Problems() {
 		text := describeProblem(file, parsed, problem)
 		cell, inCell := parsed.CellAt(problem.Range.Start)
-		concerned := inCell && containsCell(selected, cell)
+		concerned := inCell && chosen[cell.Index()]
 		switch {
 		case concerned && problem.Severity == cells.Error:
 			errors = append(errors, text)
@@ -123,15 +127,6 @@ func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.C
 		return usagef("nothing was run: the file asks for what cannot be\n%s", strings.Join(errors, "\n"))
 	}
 	return nil
-}
-
-func containsCell(selected []cells.Cell, cell cells.Cell) bool {
-	for _, one := range selected {
-		if one.Index() == cell.Index() {
-			return true
-		}
-	}
-	return false
 }
 
 // selectCells picks the cells that --cells names, in file order; all of them if it names none.

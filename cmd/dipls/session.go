@@ -105,11 +105,7 @@ func (s *session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 	if err := pool.Err(); err != nil {
 		return nil, fmt.Errorf("the pool is dead and its variables are lost; run the file again (%w)", err)
 	}
-	var processes []dipexec.Process
-	for _, process := range pool.Ranks() {
-		processes = append(processes, process)
-	}
-	return processes, nil
+	return dipexec.ProcessesOf(pool), nil
 }
 
 // lazy starts a thing for the first who asks and gives the outcome to all.
