@@ -42,6 +42,18 @@ const (
 	TypeStatus            = "status"
 	TypeStackRequest      = "stack_request"
 	TypeStackReply        = "stack_reply"
+
+	TypePushRequest    = "push_request"
+	TypePushReply      = "push_reply"
+	TypePushCommit     = "push_commit"
+	TypePullRequest    = "pull_request"
+	TypePullReply      = "pull_reply"
+	TypePullRelease    = "pull_release"
+	TypeAppRequest     = "app_request"
+	TypeAppReply       = "app_reply"
+	TypeCommandRequest = "command_request"
+	TypeCommandReply   = "command_reply"
+	TypeCommandEnd     = "command_end"
 )
 
 // Header is a Jupyter message header.
@@ -115,6 +127,8 @@ type ProcessHelloReply struct {
 	Backend string  `json:"backend"` // "gloo", "nccl" or ""
 	Device  string  `json:"device"`  // "cpu", "cuda:0"
 	Seconds float64 `json:"seconds"`
+
+	Notices []string `json:"notices"` // sentences for the user
 }
 
 // PreloadRequest asks a node to import modules before it forks.
@@ -151,6 +165,9 @@ type SpawnProcess struct {
 	Env   map[string]string `json:"env"`
 	Unset []string          `json:"unset,omitempty"`
 	App   string            `json:"app"`
+
+	Verbose bool `json:"verbose"`  // of the app
+	FreeGPU bool `json:"free_gpu"` // free torch's cached memory after cells that changed it
 }
 
 // SpawnReply names what was started.
@@ -207,6 +224,7 @@ type ExecuteRequest struct {
 	StoreHistory bool   `json:"store_history"`
 	Path         string `json:"path"`
 	Line         int    `json:"line"`
+	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
 }
 
 // ExecuteReply ends an execution.
@@ -279,4 +297,193 @@ type Thread struct {
 	Name  string `json:"name"`
 	Main  bool   `json:"main"`
 	Stack string `json:"stack"`
+}
+
+// Payload says where pickled variables lie in memory. Only Python reads what is in it.
+type Payload = json.RawMessage
+
+// PushRequest asks a rank to unpickle variables; they wait for PushCommit.
+type PushRequest struct {
+	Names   []string `json:"names"`
+	Payload Payload  `json:"payload"`
+}
+
+// PushReply answers it.
+type PushReply struct {
+	Status
+	Name string `json:"name"` // the variable that failed; "" if none in particular
+}
+
+// PushCommit binds the variables that wait, or forgets them.
+type PushCommit struct {
+	Commit bool `json:"commit"`
+}
+
+// PullRequest asks a rank to pickle variables.
+type PullRequest struct {
+	Names []string `json:"names"`
+}
+
+// PullReply answers it. The payload is there until PullRelease.
+type PullReply struct {
+	Status
+	Name    string  `json:"name"` // the variable that failed; "" if none in particular
+	Payload Payload `json:"payload"`
+}
+
+// PullRelease frees the payload that the request Parent was answered with.
+type PullRelease struct {
+	Parent string `json:"parent"`
+}
+
+// AppRequest changes a rank's app; what is nil stays as it is.
+type AppRequest struct {
+	App     *string `json:"app"`
+	Verbose *bool   `json:"verbose"`
+}
+
+// AppReply answers it.
+type AppReply struct {
+	Status
+	App     string   `json:"app"`
+	Notices []string `json:"notices"`
+}
+
+// Command is the part that every command_request has, and all of a command_end.
+type Command struct {
+	ID      int    `json:"id"` // the process's own number for it
+	Command string `json:"command"`
+}
+
+// CommandStatus is the part that every command_reply has.
+type CommandStatus struct {
+	ID int `json:"id"`
+	Status
+}
+
+// The commands, and their replies.
+type (
+	// PushCommand is "push".
+	PushCommand struct {
+		Names   []string `json:"names"`
+		Ranks   string   `json:"ranks"` // "all" or a list
+		Payload Payload  `json:"payload"`
+	}
+	PushCommandReply struct {
+		CommandStatus
+		Ranks []int `json:"ranks"`
+	}
+
+	// PullCommand is "pull". Its payloads are there until command_end.
+	PullCommand struct {
+		Names []string `json:"names"`
+		Ranks string   `json:"ranks"`
+	}
+	PullCommandReply struct {
+		CommandStatus
+		Payloads []RankPayload `json:"payloads"`
+	}
+	RankPayload struct {
+		Rank    int     `json:"rank"`
+		Payload Payload `json:"payload"`
+	}
+
+	// MakeCommand is "make": make, restart or end the pool, or change what can be changed while it lives.
+	MakeCommand struct {
+		GPUs    *string `json:"gpus"`  // nil: not said; "all" or a list
+		Ranks   int     `json:"ranks"` // 0: not said
+		App     string  `json:"app"`   // "": not said
+		Restart bool    `json:"restart"`
+		Kill    bool    `json:"kill"`
+		Timeout float64 `json:"timeout"` // seconds; 0: not said
+		Verbose *bool   `json:"verbose"` // nil: not said
+	}
+	MakeCommandReply struct {
+		CommandStatus
+		Text string `json:"text"`
+	}
+
+	// InfoCommandReply answers "info", which has no arguments.
+	InfoCommandReply struct {
+		CommandStatus
+		Pool PoolInfo `json:"pool"`
+	}
+
+	// RunCommand is "run": code for the ranks.
+	RunCommand struct {
+		Code       string `json:"code"`
+		Path       string `json:"path"`
+		Line       int    `json:"line"`
+		Ranks      string `json:"ranks"`
+		See        string `json:"see"`
+		Quiet      bool   `json:"quiet"`
+		AppCommand string `json:"app_command"`
+		Wait       bool   `json:"wait"` // for the end of the run, with the reply
+	}
+	// ResultCommand is "result".
+	ResultCommand struct {
+		Run string `json:"run"`
+	}
+	// RunCommandReply answers "run" and "result".
+	RunCommandReply struct {
+		CommandStatus
+		Run       string    `json:"run"`
+		RunStatus string    `json:"run_status"`
+		Reason    string    `json:"reason,omitempty"`
+		Parts     []RunPart `json:"parts"`
+	}
+	RunPart struct {
+		Rank   int    `json:"rank"`
+		Status string `json:"status"`
+		EName  string `json:"ename,omitempty"`
+		EValue string `json:"evalue,omitempty"`
+		Output string `json:"output,omitempty"` // of "result": the last that was printed
+		Result string `json:"result,omitempty"` // of "result": text/plain of the value
+	}
+
+	// AutodipCommand is "autodip".
+	AutodipCommand struct {
+		On    *bool  `json:"on"` // nil only asks
+		Flags string `json:"flags"`
+	}
+	AutodipCommandReply struct {
+		CommandStatus
+		Autodip string `json:"autodip"` // "%%dip --see all"; "" is off
+	}
+
+	// InterruptCommandReply answers "interrupt", which has no arguments.
+	InterruptCommandReply struct {
+		CommandStatus
+		Interrupted int `json:"interrupted"`
+	}
+)
+
+// PoolInfo describes the pool and the local namespace.
+type PoolInfo struct {
+	State   string     `json:"state"` // "none" before there is one
+	Reason  string     `json:"reason"`
+	Size    int        `json:"size"`
+	Backend string     `json:"backend"`
+	App     string     `json:"app"`
+	Method  string     `json:"method"` // "fork" or "spawn"
+	Verbose bool       `json:"verbose"`
+	Autodip string     `json:"autodip"`
+	Ranks   []RankInfo `json:"ranks"`
+	Local   *LocalInfo `json:"local"`
+}
+
+// RankInfo describes a rank.
+type RankInfo struct {
+	Rank      int    `json:"rank"`
+	PID       int    `json:"pid"`
+	Device    string `json:"device"`
+	State     string `json:"state"`
+	HostBytes *int64 `json:"host_bytes"` // proportional share of memory; nil: unknown
+	GPUBytes  *int64 `json:"gpu_bytes"`  // nil: unknown
+}
+
+// LocalInfo describes the local namespace.
+type LocalInfo struct {
+	PID       int    `json:"pid"`
+	HostBytes *int64 `json:"host_bytes"`
 }

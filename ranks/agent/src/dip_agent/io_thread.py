@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import zmq
 
@@ -33,6 +33,12 @@ log = logging.getLogger(__name__)
 COALESCE = 0.010  # seconds for which output is collected after the first bytes have left
 NUDGES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between looks at whether the main thread has seen an interrupt
 LINE = 0.002  # seconds that an unfinished line is waited for: `print` writes a text and its newline one by one
+
+
+# What the main thread serves, first in, first out.
+_FOR_MAIN = frozenset(
+    {"hello", "execute_request", "push_request", "push_commit", "pull_request", "app_request", "shutdown_request"}
+)
 
 
 class _Post(NamedTuple):
@@ -65,8 +71,13 @@ class IOThread(threading.Thread):
         self._line_awaited = False
         self._nudges: deque[float] = deque()  # moments at which to look, after an interrupt
         self._parent = NO_PARENT  # header of the request under which output goes
+        self._at_once: dict[str, Callable[[dict[str, Any]], None]] = {}
 
     # The main thread.
+
+    def serve_at_once(self, msg_type: str, handler: Callable[[dict[str, Any]], None]) -> None:
+        """Have this thread hand the content of messages of a type, which have no answer, to `handler`."""
+        self._at_once[msg_type] = handler
 
     def bind(self) -> None:
         """Start the thread and wait until its socket is bound. Raises what kept it from that."""
@@ -188,7 +199,7 @@ class IOThread(threading.Thread):
 
     def _dispatch(self, channel: Channel, message: Message) -> None:
         content = message.content
-        if message.type in ("hello", "execute_request", "shutdown_request"):
+        if message.type in _FOR_MAIN:
             self._interrupts.queued(message.id)
             self.requests.put(message)
         elif message.type == "interrupt_request":
@@ -203,6 +214,8 @@ class IOThread(threading.Thread):
             seq = content.get("seq")
             if isinstance(seq, int):
                 self._output.ack(seq)
+        elif message.type in self._at_once:
+            self._at_once[message.type](content)
         else:
             log.warning("unknown message type %r", message.type)
             if message.type.endswith("_request"):

@@ -10,15 +10,17 @@ import os
 import sys
 import time
 import traceback
-from typing import Any
+from typing import Any, Callable
 
 from . import apps, output, wire
+from .commands import Commands
 from .interrupts import STARTING, Interrupts
 from .io_thread import IOThread
 from .output import Output
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
 from .spec import Spec
+from .transfer import Transfers
 from .wire import Message
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,10 @@ class _Process:
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
+        self._transfers = Transfers(shell.user_ns)
+        self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header))
+        io_thread.serve_at_once("pull_release", self._transfers.release)
+        io_thread.serve_at_once("command_reply", self._commands.answer)
 
     def serve(self) -> int:
         self._shell.attach(self._publish, self._spec.script)
@@ -81,15 +87,40 @@ class _Process:
                 if message.type == "shutdown_request":
                     self._stop(message)
                     return 0
-                if message.type == "hello":
-                    self._reply(message, "hello_reply", self._started)
-                else:
-                    self._execute(message)
+                self._serve(message)
             except BaseException as err:
                 # Between cells only a signal handler of the user's raises. Nobody must wait for its victim in vain.
                 traceback.print_exc()
                 if not self._answered:
                     self._reply(message, message.type.partition("_")[0] + "_reply", wire.failure(err))
+
+    def _serve(self, message: Message) -> None:
+        if message.type == "hello":
+            self._reply(message, "hello_reply", self._started)
+        elif message.type == "execute_request":
+            self._execute(message)
+        elif message.type == "push_commit":
+            self._transfers.end_push(bool(message.content.get("commit")))
+            self._answered = True
+        elif message.type == "push_request":
+            self._answer(message, self._transfers.push)
+        elif message.type == "pull_request":
+            self._answer(message, self._transfers.pull)
+
+    def _answer(self, message: Message, handler: Callable[[Message], dict[str, Any]]) -> None:
+        """Have `handler` make the reply of a request other than a cell. An interrupt ends it as it ends a cell."""
+        try:
+            try:
+                if not self._interrupts.begin(message.id):
+                    raise KeyboardInterrupt
+                self._interrupts.install()
+                reply = {"status": "ok", **handler(message)}
+            finally:
+                self._interrupts.end()
+        except BaseException as err:
+            self._leave_if_forked()
+            reply = wire.failure(err)
+        self._reply(message, message.type.replace("_request", "_reply"), reply)
 
     def _reply(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
         self._io.post(msg_type, content, request.header)
