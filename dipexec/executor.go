@@ -23,6 +23,10 @@ type Process interface {
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
 	Interrupt(ctx context.Context, id string) error
 	SetBackground(f func(*wire.Message))
+	Push(ctx context.Context, req *ranks.PreparedPush) error
+	EndPush(commit bool)
+	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
+	Answer(reply any) error
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
@@ -31,6 +35,15 @@ type Process interface {
 type Pool interface {
 	Local(ctx context.Context) (Process, error)
 	Ranks(ctx context.Context) ([]Process, error) // all ranks, in order
+}
+
+// Manager makes and ends the processes that a [Pool] gives, when a magic of the local namespace asks for it.
+type Manager interface {
+	// Make makes, restarts or ends the ranks, or changes what can be changed while they live; text says what was done, for
+	// the user. The executor calls it when no run is on the ranks.
+	Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error)
+	// Info describes the processes, without starting any. Autodip is the executor's to fill in.
+	Info(ctx context.Context) wire.PoolInfo
 }
 
 // ProcessesOf gives a pool's ranks as [Pool.Ranks] has to.
@@ -45,6 +58,7 @@ func ProcessesOf(pool *ranks.Pool) []Process {
 // Options configure an Executor.
 type Options struct {
 	Pool           Pool
+	Manager        Manager       // nil: magics that ask for one are refused
 	Journal        *Journal      // nil: no journal is kept
 	InterruptGrace time.Duration // how long an interrupt may go unanswered before the user is told; 0 is 5 s
 	DeathGrace     time.Duration // how long the other ranks may go on once one has died, before they are interrupted; 0 is 3 s

@@ -56,6 +56,13 @@ func (p *fakeProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler)
 	return id
 }
 
+func (p *fakeProcess) Push(context.Context, *ranks.PreparedPush) error { return nil }
+func (p *fakeProcess) EndPush(bool)                                    {}
+func (p *fakeProcess) Pull(context.Context, []string) (wire.Payload, func(), error) {
+	return nil, func() {}, nil
+}
+func (p *fakeProcess) Answer(any) error { return nil }
+
 func (p *fakeProcess) SetBackground(f func(*wire.Message)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

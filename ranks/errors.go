@@ -75,6 +75,7 @@ type ReplyError struct {
 	EName     string
 	EValue    string
 	Traceback []string
+	Variable  string // the variable that a push or pull failed at; "" if none in particular
 }
 
 func (e *ReplyError) Error() string {

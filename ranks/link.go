@@ -24,6 +24,9 @@ var replyTypes = map[string]string{
 	wire.TypeInterruptRequest: wire.TypeInterruptReply,
 	wire.TypeStatusRequest:    wire.TypeStatus,
 	wire.TypeStackRequest:     wire.TypeStackReply,
+	wire.TypePushRequest:      wire.TypePushReply,
+	wire.TypePullRequest:      wire.TypePullReply,
+	wire.TypeAppRequest:       wire.TypeAppReply,
 }
 
 // link is the conversation with one process: the owner of its socket.
@@ -149,12 +152,17 @@ func (l *link) call(ctx context.Context, msgType string, request, reply any) err
 }
 
 func (l *link) decodeReply(msgType string, m *wire.Message, reply any) error {
-	var status wire.Status
+	var status struct {
+		wire.Status
+		Name string `json:"name"`
+	}
 	if err := json.Unmarshal(m.Content, &status); err != nil {
 		return fmt.Errorf("%s: content of %s: %w", l.name, m.Header.MsgType, err)
 	}
-	if status.Status == "error" {
-		return &ReplyError{Name: l.name, Request: msgType, EName: status.EName, EValue: status.EValue, Traceback: status.Traceback}
+	if status.Status.Status == "error" {
+		return &ReplyError{
+			Name: l.name, Request: msgType, EName: status.EName, EValue: status.EValue, Traceback: status.Traceback, Variable: status.Name,
+		}
 	}
 	if reply == nil {
 		return nil

@@ -314,7 +314,8 @@ func (p *Process) message(m *wire.Message) {
 		p.stream(m)
 	case wire.TypeExecuteReply:
 		p.executed(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeHelloReply, wire.TypeShutdownReply:
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeHelloReply, wire.TypeShutdownReply,
+		wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)

@@ -290,7 +290,7 @@ func (r *runner) perform(ctx context.Context) error {
 	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
 	defer journal.Close()
 	session := &session{}
-	executor := dipexec.New(dipexec.Options{Pool: session, Journal: journal})
+	executor := dipexec.New(dipexec.Options{Pool: session, Manager: session, Journal: journal})
 	options.OnState = executor.StateChanged
 	session.plan(ctx, sessionPlan{node: options, pool: spec, notice: r.tell, install: r.install})
 	r.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/ranks"
+	"dipls/ranks/wire"
 )
 
 // session is the Python side of one command: a node, its local namespace and its pool, each started when it is first
@@ -107,6 +108,14 @@ func (s *session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 	}
 	return dipexec.ProcessesOf(pool), nil
 }
+
+// Make does what %makedip asks for.
+func (s *session) Make(context.Context, wire.MakeCommand) (string, error) {
+	return "", errors.New("not available yet")
+}
+
+// Info describes the processes.
+func (s *session) Info(context.Context) wire.PoolInfo { return wire.PoolInfo{State: "none"} }
 
 // lazy starts a thing for the first who asks and gives the outcome to all.
 type lazy[T any] struct {
