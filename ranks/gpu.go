@@ -71,6 +71,39 @@ func queryGPUs(ctx context.Context) ([]GPU, error) {
 	return parseGPUs(out)
 }
 
+// GPUMemory says how many bytes of GPU memory each process holds that computes on a GPU, by pid. Processes whose use the driver
+// does not tell are left out, and so is everything where nvidia-smi sees other pids than we do (in a container).
+func GPUMemory(ctx context.Context) (map[int]int64, error) {
+	path, err := exec.LookPath("nvidia-smi")
+	if err != nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask nvidia-smi for the memory of processes: %w", err)
+	}
+	return parseGPUMemory(out), nil
+}
+
+// parseGPUMemory reads what GPUMemory asked for: a line for each process and GPU. Lines that are not of that form, such as
+// that no process was found, say nothing.
+func parseGPUMemory(out []byte) map[int]int64 {
+	byPID := make(map[int]int64)
+	for line := range strings.Lines(string(out)) {
+		pid, used, _ := strings.Cut(line, ",")
+		n, err := strconv.Atoi(strings.TrimSpace(pid))
+		mib, unknown := strconv.ParseInt(strings.TrimSpace(used), 10, 64)
+		if err == nil && unknown == nil {
+			byPID[n] += mib << 20
+		}
+	}
+	return byPID
+}
+
 // parseGPUs reads what queryGPUs asked for.
 func parseGPUs(out []byte) ([]GPU, error) {
 	r := csv.NewReader(bytes.NewReader(out))

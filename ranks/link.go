@@ -159,7 +159,7 @@ func (l *link) decodeReply(msgType string, m *wire.Message, reply any) error {
 	if err := json.Unmarshal(m.Content, &status); err != nil {
 		return fmt.Errorf("%s: content of %s: %w", l.name, m.Header.MsgType, err)
 	}
-	if status.Status.Status == "error" {
+	if s := status.Status.Status; s == "error" || s == "aborted" {
 		return &ReplyError{
 			Name: l.name, Request: msgType, EName: status.EName, EValue: status.EValue, Traceback: status.Traceback, Variable: status.Name,
 		}

@@ -88,7 +88,8 @@ type Node struct {
 	info   Info
 	events *notifier
 
-	wordGrace time.Duration // the constant; shorter in tests
+	wordGrace         time.Duration // the constants; shorter in tests
+	interruptPatience time.Duration
 
 	ctx    context.Context // ends with the node or when Close begins: whoever is starting something gives up
 	cancel context.CancelCauseFunc
@@ -156,7 +157,8 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		proc:   proc,
 		events: newNotifier(o.OnState),
 
-		wordGrace: wordGrace,
+		wordGrace:         wordGrace,
+		interruptPatience: interruptPatience,
 
 		exited:   make(chan struct{}),
 		done:     make(chan struct{}),

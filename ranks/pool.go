@@ -22,8 +22,12 @@ import (
 type PoolSpec struct {
 	Ranks   int           // how many
 	GPUs    []GPU         // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
-	App     string        // "torch", "none"; "" lets the agent choose
+	App     string        // "torch", "none", … or a module of the user's (docs/protocol.md, "Apps"); "" lets the agent choose
+	Verbose bool          // the app tells what it does
 	Timeout time.Duration // for the whole start; 0 is 120 s
+
+	// KeepGPUMemory leaves torch's cache alone; otherwise ranks on GPUs free it after a cell that changed how much is allocated.
+	KeepGPUMemory bool
 }
 
 // Pool is the ranks that live and die together. They are processes of one generation: a successor has processes and sockets
@@ -33,6 +37,7 @@ type Pool struct {
 	ranks   []*Process
 	notices []string
 	backend string
+	method  StartMethod
 	done    chan struct{} // every rank has ended and its handlers have been told
 
 	mu     sync.Mutex
@@ -82,6 +87,9 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 			Env:   rankEnv(n.opts.Env, spec, rank),
 			Unset: launcherEnv,
 			App:   spec.App,
+
+			Verbose: spec.Verbose,
+			FreeGPU: !spec.KeepGPUMemory,
 		}
 	}
 	n.events.post(StateChange{Pool: p, From: Starting, To: Starting})
@@ -113,6 +121,10 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	}
 	n.events.flush() // what runs on the pool is told of after the pool
 	p.backend = p.ranks[0].hello.Backend
+	p.method = StartFork
+	if reply.Method == StartSpawn.String() {
+		p.method = StartSpawn
+	}
 	p.notices = p.describe(n.opts.Start, spec, preloaded, reply)
 	return p, nil
 }
@@ -144,21 +156,19 @@ func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
 
 // starting names the ranks that are not ready yet.
 func (p *Pool) starting() string {
-	var late []string
+	var late []int
 	for _, proc := range p.ranks {
 		if proc.State() == Starting {
-			late = append(late, strconv.Itoa(proc.rank))
+			late = append(late, proc.rank)
 		}
 	}
-	switch n := len(late); {
-	case n == len(p.ranks):
+	switch len(late) {
+	case len(p.ranks):
 		return "all of them are"
-	case n == 1:
-		return "rank " + late[0] + " is"
-	case n > 16:
-		return fmt.Sprintf("%d of them are", n)
+	case 1:
+		return nameRanks(late) + " is"
 	default:
-		return "ranks " + strings.Join(late, ", ") + " are"
+		return nameRanks(late) + " are"
 	}
 }
 
@@ -192,7 +202,69 @@ func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.Prelo
 	if method == StartAuto && reply.Method == "spawn" {
 		notices = append(notices, "spawned, not forked: "+reply.Reason)
 	}
-	return notices
+	said := make([][]string, len(p.ranks))
+	for rank, proc := range p.ranks {
+		said[rank] = proc.hello.Notices
+	}
+	return append(notices, mergeNotices(said)...)
+}
+
+// mergeNotices gathers what each rank has to say. What all ranks say is said once; the rest, with the ranks that say it.
+func mergeNotices(byRank [][]string) []string {
+	var texts []string
+	saidBy := make(map[string][]int)
+	for rank, notices := range byRank {
+		for _, text := range notices {
+			switch by := saidBy[text]; {
+			case by == nil:
+				texts = append(texts, text)
+				fallthrough
+			case by[len(by)-1] != rank:
+				saidBy[text] = append(by, rank)
+			}
+		}
+	}
+	for i, text := range texts {
+		if by := saidBy[text]; len(by) < len(byRank) {
+			texts[i] = nameRanks(by) + ": " + text
+		}
+	}
+	return texts
+}
+
+// nameRanks is "rank 3", "ranks 0, 2", or how many they are if they are too many to name.
+func nameRanks(ranks []int) string {
+	switch {
+	case len(ranks) == 1:
+		return "rank " + strconv.Itoa(ranks[0])
+	case len(ranks) > 16:
+		return fmt.Sprintf("%d ranks", len(ranks))
+	}
+	names := make([]string, len(ranks))
+	for i, rank := range ranks {
+		names[i] = strconv.Itoa(rank)
+	}
+	return "ranks " + strings.Join(names, ", ")
+}
+
+// SetApp gives all ranks at once another app, or changes the one that they have. Notices are sentences for the user. An error tells of
+// the first rank that failed; others may have changed.
+func (p *Pool) SetApp(ctx context.Context, req wire.AppRequest) (notices []string, err error) {
+	said := make([][]string, len(p.ranks))
+	g, ctx := errgroup.WithContext(ctx)
+	for rank, proc := range p.ranks {
+		g.Go(func() error {
+			reply, err := proc.SetApp(ctx, req)
+			if err == nil {
+				said[rank] = reply.Notices
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return mergeNotices(said), nil
 }
 
 // Ranks returns the ranks in order.
@@ -212,6 +284,12 @@ func (p *Pool) State() State {
 
 // Backend is torch's backend, "gloo" or "nccl"; "" if no process group was joined.
 func (p *Pool) Backend() string { return p.backend }
+
+// Method is how the ranks came to life: StartFork or StartSpawn.
+func (p *Pool) Method() StartMethod { return p.method }
+
+// App is what frames the pool's life, as its ranks have it: "torch", "none" or a module of the user's.
+func (p *Pool) App() string { return p.ranks[0].App() }
 
 // Notices are sentences about the pool that its user should see.
 func (p *Pool) Notices() []string { return slices.Clone(p.notices) }

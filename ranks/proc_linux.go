@@ -57,6 +57,33 @@ func statProcess(pid int) (procStat, error) {
 	return st, err
 }
 
+// hostMemory is a process's proportional share of memory in bytes, which counts a page that N processes share as 1/N, or, from
+// an old kernel, its resident set.
+func hostMemory(pid int) (int64, bool) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	if data, err := os.ReadFile(dir + "/smaps_rollup"); err == nil {
+		for line := range bytes.Lines(data) {
+			if value, ok := bytes.CutPrefix(line, []byte("Pss:")); ok {
+				kib, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(value), []byte("kB")))), 10, 64)
+				return kib << 10, err == nil
+			}
+		}
+	}
+	data, err := os.ReadFile(dir + "/statm")
+	fields := bytes.Fields(data)
+	if err != nil || len(fields) < 2 {
+		return 0, false
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	return pages * int64(os.Getpagesize()), err == nil
+}
+
+// sameProcess reports whether the process that has a pid is still the one that started then.
+func sameProcess(pid int, startTime uint64) bool {
+	st, err := statProcess(pid)
+	return err == nil && st.startTime == startTime
+}
+
 // killProcess sends SIGKILL to a process if it is still the one that started then; gone is true if it no longer runs.
 func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	if pid <= 1 || startTime == 0 {

@@ -68,6 +68,7 @@ type Process struct {
 	state    State
 	stopping bool         // its end is our wish
 	pending  []*execution // in the order of their requests; the process runs them in that order
+	serving  int          // other requests for the main thread that are not answered: see request
 	ending   *ending      // the node's word
 	err      *ExitError   // set with a final state
 
@@ -141,6 +142,17 @@ func (p *Process) StartTime() uint64 {
 	return p.start
 }
 
+// HostMemory is how many bytes of the host's memory the process takes: its proportional share, which counts memory that N processes
+// share as 1/N. ok is false where that is unknown, and once the process has ended.
+func (p *Process) HostMemory() (bytes int64, ok bool) {
+	pid, start := p.PID(), p.StartTime()
+	if pid <= 1 || start == 0 {
+		return 0, false
+	}
+	bytes, ok = hostMemory(pid)
+	return bytes, ok && bytes > 0 && sameProcess(pid, start)
+}
+
 // State is where the process stands.
 func (p *Process) State() State {
 	p.mu.Lock()
@@ -155,6 +167,13 @@ func (p *Process) Device() string {
 	return p.hello.Device
 }
 
+// App is what frames the process's life, "torch" or "none" for one; "" before it has joined.
+func (p *Process) App() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hello.App
+}
+
 // Execute queues one execution and returns its id at once.
 func (p *Process) Execute(req wire.ExecuteRequest, h Handler) (id string) {
 	return p.ExecutePrepared(Prepare(req), h)
@@ -167,9 +186,7 @@ func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 		// The link may have ended already. Then finish is about to come and tells the handler with the others.
 		id, _ = p.link.post(wire.TypeExecuteRequest, req.content)
 		p.pending = append(p.pending, &execution{id, h})
-		if p.state == Ready {
-			p.setState(Busy)
-		}
+		p.busy()
 		p.mu.Unlock()
 		return id
 	}
@@ -199,11 +216,18 @@ func (p *Process) SetBackground(f func(*wire.Message)) {
 // process has understood, which may be long before the execution ends.
 func (p *Process) Interrupt(ctx context.Context, id string) error {
 	p.mu.Lock()
-	if p.state == Busy && (id == "" || p.find(id) != nil) {
-		p.setState(Interrupting)
+	if id == "" || p.find(id) != nil {
+		p.interrupting()
 	}
 	p.mu.Unlock()
 	return p.call(ctx, wire.TypeInterruptRequest, wire.InterruptRequest{Parent: id}, nil)
+}
+
+// interrupting notes that an interrupt is on its way. p.mu is held.
+func (p *Process) interrupting() {
+	if p.state == Busy {
+		p.setState(Interrupting)
+	}
 }
 
 // Stack returns the stacks of all threads, also while busy.
@@ -255,13 +279,19 @@ func (p *Process) call(ctx context.Context, msgType string, request, reply any) 
 	}
 	err := l.call(ctx, msgType, request, reply)
 	if errors.Is(err, errLinkEnded) {
-		select {
-		case <-p.done:
-			return p.Err()
-		case <-ctx.Done():
-		}
+		return p.end(ctx, err)
 	}
 	return err
+}
+
+// end is how the process ended, once its handlers have been told; otherwise if ctx ends before.
+func (p *Process) end(ctx context.Context, otherwise error) error {
+	select {
+	case <-p.done:
+		return p.Err()
+	case <-ctx.Done():
+		return otherwise
+	}
 }
 
 // connect dials the process's socket and says hello; it returns when the app has joined.
@@ -314,8 +344,9 @@ func (p *Process) message(m *wire.Message) {
 		p.stream(m)
 	case wire.TypeExecuteReply:
 		p.executed(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeHelloReply, wire.TypeShutdownReply,
-		wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
+	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
+		p.answeredLate(m)
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeHelloReply, wire.TypeShutdownReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)
@@ -408,12 +439,7 @@ func (p *Process) executed(m *wire.Message) {
 	e := p.find(m.ParentID)
 	if e != nil {
 		p.pending = slices.DeleteFunc(p.pending, func(x *execution) bool { return x == e })
-		switch {
-		case len(p.pending) == 0 && (p.state == Busy || p.state == Interrupting):
-			p.setState(Ready)
-		case p.state == Interrupting:
-			p.setState(Busy)
-		}
+		p.served()
 	}
 	p.mu.Unlock()
 	if e == nil {
@@ -422,6 +448,26 @@ func (p *Process) executed(m *wire.Message) {
 	}
 	e.handler.Done(reply, err)
 }
+
+// busy notes that the main thread has something to do. p.mu is held.
+func (p *Process) busy() {
+	if p.state == Ready {
+		p.setState(Busy)
+	}
+}
+
+// served notes that the main thread has done one of the things that it had to do. p.mu is held.
+func (p *Process) served() {
+	switch {
+	case p.idle() && (p.state == Busy || p.state == Interrupting):
+		p.setState(Ready)
+	case p.state == Interrupting:
+		p.setState(Busy)
+	}
+}
+
+// idle reports whether the main thread has nothing to do. p.mu is held.
+func (p *Process) idle() bool { return len(p.pending) == 0 && p.serving == 0 }
 
 // tell gives the process the node's word on its end. Only the first word counts.
 func (p *Process) tell(e *ending) {

@@ -105,11 +105,9 @@ func (p *Process) ask() {
 	if p.link == nil {
 		return
 	}
-	if len(p.pending) > 0 {
+	if !p.idle() {
 		p.link.post(wire.TypeInterruptRequest, []byte(`{"parent":""}`))
-		if p.state == Busy {
-			p.setState(Interrupting)
-		}
+		p.interrupting()
 	}
 	p.link.post(wire.TypeShutdownRequest, []byte(`{"restart":false}`))
 }

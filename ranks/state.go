@@ -9,7 +9,7 @@ type State uint8
 const (
 	Starting     State = iota // being started; its app is joining
 	Ready                     // idle
-	Busy                      // has executions that run or wait
+	Busy                      // has executions, or variables or an app to see to
 	Interrupting              // busy, and asked to give up what it runs
 	Dead                      // ended by itself, by a signal that was not ours, or out of reach
 	Stopped                   // ended because it was told to

@@ -25,10 +25,14 @@ func PreparePush(req wire.PushRequest) (*PreparedPush, error) {
 	return &PreparedPush{content}, nil
 }
 
-// Push has the process unpickle variables, which then wait for EndPush. An error of the process is a *[ReplyError], and then
-// nothing waits. When ctx ends, the process is interrupted.
+// Push has the process unpickle variables, which then wait for EndPush. After an error nothing waits; that of the process itself is
+// a *[ReplyError]. When ctx ends, the process is interrupted; it may be too late for that, and the error is nil.
+// Only one push may be under way.
 func (p *Process) Push(ctx context.Context, req *PreparedPush) error {
 	_, err := p.request(ctx, wire.TypePushRequest, req.content, nil)
+	if err != nil && !refused(err) {
+		p.EndPush(false) // the process may get there yet, and then comes to this
+	}
 	return err
 }
 
@@ -39,8 +43,9 @@ func (p *Process) EndPush(commit bool) {
 	p.post(wire.TypePushCommit, content)
 }
 
-// Pull has the process pickle variables. The payload is there until release is called. An error of the process is a
-// *[ReplyError]. When ctx ends, the process is interrupted.
+// Pull has the process pickle variables. The payload is there until release is called, which must be; after an error there is
+// none. An error of the process itself is a *[ReplyError]. When ctx ends, the process is interrupted; it may be too
+// late for that, and the error is nil.
 func (p *Process) Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) {
 	content, err := json.Marshal(wire.PullRequest{Names: names})
 	if err != nil {
@@ -48,18 +53,23 @@ func (p *Process) Pull(ctx context.Context, names []string) (payload wire.Payloa
 	}
 	var reply wire.PullReply
 	id, err := p.request(ctx, wire.TypePullRequest, content, &reply)
-	release = func() {
-		content, _ := json.Marshal(wire.PullRelease{Parent: id})
-		p.post(wire.TypePullRelease, content)
-	}
 	if err != nil {
-		release() // an answer may be on its way that nobody waits for any more
+		if id != "" && !refused(err) {
+			p.releasePull(id) // an answer that says nothing may stand for a payload all the same
+		}
 		return nil, nil, err
 	}
-	return reply.Payload, release, nil
+	return reply.Payload, func() { p.releasePull(id) }, nil
 }
 
-// SetApp gives the process another app, or changes the one that it has.
+// releasePull has the process free what it answered a pull_request with.
+func (p *Process) releasePull(id string) {
+	content, _ := json.Marshal(wire.PullRelease{Parent: id})
+	p.post(wire.TypePullRelease, content)
+}
+
+// SetApp gives the process another app, or changes the one that it has. An error of the process itself is a *[ReplyError]. When ctx
+// ends, the process is interrupted.
 func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppReply, error) {
 	content, err := json.Marshal(req)
 	if err != nil {
@@ -69,6 +79,9 @@ func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppRep
 	if _, err := p.request(ctx, wire.TypeAppRequest, content, reply); err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hello.App = reply.App
 	return reply, nil
 }
 
@@ -91,38 +104,89 @@ func (p *Process) post(msgType string, content []byte) {
 	}
 }
 
-// request makes a request that the process's main thread serves, after what it was asked before. When ctx ends, it
-// is interrupted; the answer to that is waited for, so that both sides know what came of it.
+// refused reports whether an error is a process's answer.
+func refused(err error) bool {
+	var reply *ReplyError
+	return errors.As(err, &reply)
+}
+
+// request makes a request that the process's main thread serves, after what it was asked before; until then the process is
+// busy. When ctx ends, it is interrupted; the answer to that is waited for, so that both sides know what came of it.
+// id is empty if the request was not made.
 func (p *Process) request(ctx context.Context, msgType string, content []byte, reply any) (id string, err error) {
-	p.mu.Lock()
-	l := p.link
-	p.mu.Unlock()
-	if l == nil {
-		return "", fmt.Errorf("%s is not connected", p.name)
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
 	}
-	id, answer := l.begin(msgType, content)
-	var patience <-chan time.Time
-	done := ctx.Done()
-	for {
+	l, id, answer, err := p.beginServing(msgType, content)
+	if err != nil {
+		return "", err
+	}
+	var m *wire.Message
+	ok := true
+	select {
+	case m, ok = <-answer:
+	case <-ctx.Done():
+		p.interruptServing(id)
 		select {
-		case m, ok := <-answer:
-			if !ok {
-				<-p.done
-				return id, p.Err()
-			}
-			err := l.decodeReply(msgType, m, reply)
-			if err != nil && ctx.Err() != nil {
-				err = errors.Join(context.Cause(ctx), err)
-			}
-			return id, err
-		case <-done:
-			done = nil
-			interrupt, _ := json.Marshal(wire.InterruptRequest{Parent: id})
-			p.post(wire.TypeInterruptRequest, interrupt)
-			patience = time.After(interruptPatience)
-		case <-patience:
+		case m, ok = <-answer:
+		case <-time.After(p.node.interruptPatience):
 			l.forget(id)
-			return id, fmt.Errorf("%s does not answer: %w", p.name, context.Cause(ctx))
+			select {
+			case m, ok = <-answer: // just in time
+			default:
+				// It stays busy: see answeredLate.
+				return id, fmt.Errorf("%s does not answer: %w", p.name, context.Cause(ctx))
+			}
 		}
 	}
+	p.endServing()
+	if !ok {
+		return id, p.end(ctx, fmt.Errorf("%s: %s: %w", p.name, msgType, errLinkEnded))
+	}
+	err = l.decodeReply(msgType, m, reply)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return id, err
+}
+
+// beginServing sends a request and counts it.
+func (p *Process) beginServing(msgType string, content []byte) (l *link, id string, answer <-chan *wire.Message, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.Final() {
+		return nil, "", nil, p.endError()
+	}
+	if p.link == nil {
+		return nil, "", nil, fmt.Errorf("%s is not connected", p.name)
+	}
+	id, answer = p.link.begin(msgType, content)
+	p.serving++
+	p.busy()
+	return p.link, id, answer, nil
+}
+
+func (p *Process) endServing() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.serving > 0 {
+		p.serving--
+		p.served()
+	}
+}
+
+// answeredLate sees to the answer of a request that was given up.
+func (p *Process) answeredLate(m *wire.Message) {
+	p.endServing()
+	if m.Header.MsgType == wire.TypePullReply {
+		p.releasePull(m.ParentID)
+	}
+}
+
+func (p *Process) interruptServing(id string) {
+	p.mu.Lock()
+	p.interrupting()
+	p.mu.Unlock()
+	content, _ := json.Marshal(wire.InterruptRequest{Parent: id})
+	p.post(wire.TypeInterruptRequest, content)
 }

@@ -33,6 +33,21 @@
 //	replay TEXT           a stream message, twice
 //	malformed             a message that is not a Jupyter message
 //	again TEXT            a stream message that repeats the bytes of the one before and adds TEXT
+//	vars                  print the names of the variables that were pushed
+//	held                  print how many payloads have not been released, and how many variables wait for push_commit
+//	ask JSON              send a command_request, print the command_reply to it, and send command_end; if interrupted, send command_end
+//	                      and go on waiting
+//
+// A push_request, pull_request or app_request succeeds unless a variable, or the app, is called
+//
+//	missing   NameError
+//	slow      wait until interrupted, which raises KeyboardInterrupt
+//	late      wait until interrupted, and succeed all the same
+//	stuck     never answer; interrupts are acknowledged and change nothing
+//	tardy     answer the second interrupt, as if nothing had happened
+//	fatal     end with exit code 9
+//	rubbish   an answer that is not what it should be
+//	loud      an app that has a notice to give
 package fakerank
 
 import (
@@ -64,6 +79,8 @@ type Config struct {
 	JoinHang  []int          `json:",omitempty"` // hello is never answered
 	JoinPrint string         `json:",omitempty"` // printed by every process as it joins
 	Stubborn  []int          `json:",omitempty"` // ignore shutdown_request, SIGINT and SIGTERM
+
+	Notices map[int][]string `json:",omitempty"` // of hello_reply
 
 	// At the end.
 	Deaf bool `json:",omitempty"` // ignore shutdown_request, signal_request, SIGTERM and the end of the lifeline

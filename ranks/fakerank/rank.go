@@ -38,7 +38,8 @@ type rank struct {
 	muted     bool
 	stubborn  bool
 	running   string          // msg_id
-	interrupt bool            // the running execution is to be interrupted
+	interrupt bool            // the running request is to be interrupted
+	struck    int             // how often it was
 	aborted   map[string]bool // queued executions that are not to run
 	queued    []string
 	seq       uint64 // bytes printed
@@ -46,6 +47,12 @@ type rank struct {
 	kept      []piece // not acknowledged
 	last      []byte  // printed last
 	count     int
+
+	app      string
+	vars     []string                // pushed
+	waiting  []string                // for push_commit
+	held     map[string]bool         // pull_requests whose payload has not been released
+	commands map[int]json.RawMessage // replies to what was asked
 }
 
 type piece struct {
@@ -64,6 +71,12 @@ func newRank(c Config, dir string, spec wire.SpawnProcess, pid int) (*rank, erro
 		requests: make(chan *wire.Message, 1024),
 		dead:     make(chan struct{}),
 		aborted:  make(map[string]bool),
+		app:      spec.App,
+		held:     make(map[string]bool),
+		commands: make(map[int]json.RawMessage),
+	}
+	if r.app == "" {
+		r.app = "torch"
 	}
 	r.cond = sync.NewCond(&r.mu)
 	if spec.Rank != nil {
@@ -125,7 +138,15 @@ func (r *rank) receive(m *wire.Message) {
 		r.peer.send(wire.TypeStackReply, m.RawHeader, wire.StackReply{Status: ok, Threads: []wire.Thread{
 			{ID: 1, Name: "MainThread", Main: true, Stack: "  File \"<fake>\", line 1"},
 		}})
-	case wire.TypeExecuteRequest:
+	case wire.TypeCommandReply:
+		r.commandReply(m)
+	case wire.TypePullRelease:
+		var release wire.PullRelease
+		json.Unmarshal(m.Content, &release)
+		r.mu.Lock()
+		delete(r.held, release.Parent)
+		r.mu.Unlock()
+	case wire.TypeExecuteRequest, wire.TypePushRequest, wire.TypePullRequest, wire.TypeAppRequest:
 		r.mu.Lock()
 		r.queued = append(r.queued, m.Header.MsgID)
 		r.mu.Unlock()
@@ -165,7 +186,7 @@ func (r *rank) serve(m *wire.Message) {
 		case slices.Contains(c.JoinHang, r.number):
 		default:
 			r.peer.send(wire.TypeHelloReply, m.RawHeader, wire.ProcessHelloReply{
-				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.spec.App, Backend: "gloo", Device: "cpu",
+				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.app, Backend: "gloo", Device: "cpu", Notices: c.Notices[r.number],
 			})
 		}
 	case wire.TypeShutdownRequest:
@@ -178,6 +199,14 @@ func (r *rank) serve(m *wire.Message) {
 		}
 	case wire.TypeExecuteRequest:
 		r.execute(m)
+	case wire.TypePushRequest:
+		r.push(m)
+	case wire.TypePushCommit:
+		r.endPush(m)
+	case wire.TypePullRequest:
+		r.pull(m)
+	case wire.TypeAppRequest:
+		r.setApp(m)
 	}
 }
 
@@ -222,6 +251,7 @@ func (r *rank) interruptExecution(id string) {
 	switch {
 	case r.running != "" && (id == "" || id == r.running):
 		r.interrupt = true
+		r.struck++
 		r.cond.Broadcast()
 	case slices.Contains(r.queued, id):
 		r.aborted[id] = true
@@ -274,11 +304,37 @@ func (r *rank) print(m *wire.Message, name string, data []byte) bool {
 
 // wait waits for an interrupt; if deaf, for the end only.
 func (r *rank) wait(deaf bool) {
+	r.waitUntil(func() bool { return !deaf && r.interrupt })
+}
+
+// waitUntil waits for a condition, which is asked with r.mu held whenever r.cond says so, or for the end.
+func (r *rank) waitUntil(cond func() bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for !r.isDead && (deaf || !r.interrupt) {
+	for !r.isDead && !cond() {
 		r.cond.Wait()
 	}
+}
+
+// begin begins to serve a request; it returns false if it was aborted in the queue.
+func (r *rank) begin(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queued = slices.DeleteFunc(r.queued, func(q string) bool { return q == id })
+	if r.aborted[id] {
+		delete(r.aborted, id)
+		return false
+	}
+	r.running, r.interrupt, r.struck = id, false, 0
+	return true
+}
+
+// end ends it; it returns false if no answer is to be sent.
+func (r *rank) end() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running, r.interrupt = "", false
+	return !r.muted && !r.isDead
 }
 
 // pyError is an exception.
@@ -286,16 +342,11 @@ type pyError struct{ name, message string }
 
 // execute runs one request.
 func (r *rank) execute(m *wire.Message) {
-	id := m.Header.MsgID
-	r.mu.Lock()
-	r.queued = slices.DeleteFunc(r.queued, func(q string) bool { return q == id })
-	if r.aborted[id] {
-		delete(r.aborted, id)
-		r.mu.Unlock()
+	if !r.begin(m.Header.MsgID) {
 		r.peer.send(wire.TypeExecuteReply, m.RawHeader, wire.ExecuteReply{Status: wire.Status{Status: "aborted"}})
 		return
 	}
-	r.running, r.interrupt = id, false
+	r.mu.Lock()
 	r.count++
 	count := r.count
 	r.mu.Unlock()
@@ -327,11 +378,7 @@ func (r *rank) execute(m *wire.Message) {
 		}
 	}
 
-	r.mu.Lock()
-	r.running, r.interrupt = "", false
-	muted, dead := r.muted, r.isDead
-	r.mu.Unlock()
-	if muted || dead {
+	if !r.end() {
 		return
 	}
 	reply := wire.ExecuteReply{Status: wire.Status{Status: "ok"}, ExecutionCount: count}
@@ -471,6 +518,18 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.mu.Unlock()
 		seq, _ := r.keep("stdout", []byte(arg+"\n"))
 		p.send(wire.TypeStream, m.RawHeader, wire.Stream{Name: "stdout", Seq: seq}, slices.Concat(old, []byte(arg+"\n")))
+	case "vars":
+		r.mu.Lock()
+		names := strings.Join(r.vars, " ")
+		r.mu.Unlock()
+		r.print(m, "stdout", []byte(names+"\n"))
+	case "held":
+		r.mu.Lock()
+		held, waiting := len(r.held), len(r.waiting)
+		r.mu.Unlock()
+		r.print(m, "stdout", fmt.Appendln(nil, held, waiting))
+	case "ask":
+		return r.ask(m, arg)
 	default:
 		return &pyError{"NameError", "name '" + verb + "' is not defined"}
 	}

@@ -1,0 +1,161 @@
+package fakerank
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+
+	"dipls/ranks/wire"
+)
+
+// errSilent keeps a request from being answered: the rank has ended.
+var errSilent = errors.New("no answer")
+
+// misbehave does what one of the names asks for. It returns the error to answer with, if any.
+func (r *rank) misbehave(names ...string) error {
+	for _, name := range names {
+		switch name {
+		case "missing":
+			return errors.New("name 'missing' is not defined")
+		case "slow":
+			r.wait(false)
+			return errors.New("interrupted")
+		case "late":
+			r.wait(false)
+		case "tardy":
+			r.waitUntil(func() bool { return r.struck > 1 })
+		case "stuck":
+			r.wait(true)
+		case "fatal":
+			r.die(9, syscall.Signal(0), false)
+			return errSilent
+		}
+	}
+	return nil
+}
+
+// answer serves a request other than a cell: do makes the content of its answer.
+func (r *rank) answer(m *wire.Message, replyType string, names []string, do func() any) {
+	aborted := !r.begin(m.Header.MsgID)
+	err := errors.New("interrupted")
+	if !aborted {
+		err = r.misbehave(names...)
+	}
+	if !r.end() {
+		return
+	}
+	switch {
+	case err == nil && slices.Contains(names, "rubbish"):
+		do()
+		r.peer.send(replyType, m.RawHeader, []int{1, 2, 3})
+	case err == nil:
+		r.peer.send(replyType, m.RawHeader, do())
+	default:
+		failed := wire.Status{Status: "error", EName: "KeyboardInterrupt"}
+		if err.Error() != "interrupted" {
+			failed.EName, failed.EValue = "NameError", err.Error()
+		}
+		r.peer.send(replyType, m.RawHeader, wire.PushReply{Status: failed, Name: names[0]})
+	}
+}
+
+// push has the variables wait.
+func (r *rank) push(m *wire.Message) {
+	var req wire.PushRequest
+	json.Unmarshal(m.Content, &req)
+	r.answer(m, wire.TypePushReply, req.Names, func() any {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.waiting = req.Names
+		return wire.PushReply{Status: wire.Status{Status: "ok"}}
+	})
+}
+
+func (r *rank) endPush(m *wire.Message) {
+	var req wire.PushCommit
+	json.Unmarshal(m.Content, &req)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if req.Commit {
+		r.vars = append(r.vars, r.waiting...)
+	}
+	r.waiting = nil
+}
+
+// pull answers with a payload that says which rank made it.
+func (r *rank) pull(m *wire.Message) {
+	var req wire.PullRequest
+	json.Unmarshal(m.Content, &req)
+	r.answer(m, wire.TypePullReply, req.Names, func() any {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held[m.Header.MsgID] = true
+		payload, _ := json.Marshal(map[string]any{"rank": r.number, "names": req.Names})
+		return wire.PullReply{Status: wire.Status{Status: "ok"}, Payload: payload}
+	})
+}
+
+func (r *rank) setApp(m *wire.Message) {
+	var req wire.AppRequest
+	json.Unmarshal(m.Content, &req)
+	r.mu.Lock()
+	app := r.app
+	r.mu.Unlock()
+	if req.App != nil {
+		app = *req.App
+	}
+	r.answer(m, wire.TypeAppReply, []string{app}, func() any {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.app = app
+		reply := wire.AppReply{Status: wire.Status{Status: "ok"}, App: app}
+		if app == "loud" {
+			reply.Notices = []string{"app loud is loud"}
+		}
+		return reply
+	})
+}
+
+// ask sends a command_request, whose content the code gives, and prints its reply.
+func (r *rank) ask(m *wire.Message, content string) *pyError {
+	var c wire.Command
+	if err := json.Unmarshal([]byte(content), &c); err != nil {
+		return &pyError{"ValueError", err.Error()}
+	}
+	end := func() { r.peer.send(wire.TypeCommandEnd, m.RawHeader, map[string]int{"id": c.ID}) }
+	r.peer.send(wire.TypeCommandRequest, m.RawHeader, json.RawMessage(content))
+	replied := func() bool { return r.commands[c.ID] != nil }
+	r.waitUntil(func() bool { return r.interrupt || replied() })
+	r.mu.Lock()
+	interrupted, dead := !replied(), r.isDead
+	r.mu.Unlock()
+	if dead {
+		return nil
+	}
+	if interrupted {
+		end()
+		r.waitUntil(replied)
+	}
+	r.mu.Lock()
+	reply := r.commands[c.ID]
+	delete(r.commands, c.ID)
+	r.interrupt = false
+	r.mu.Unlock()
+	r.print(m, "stdout", fmt.Appendf(nil, "%s\n", reply))
+	if interrupted {
+		return &pyError{"KeyboardInterrupt", ""}
+	}
+	end()
+	return nil
+}
+
+func (r *rank) commandReply(m *wire.Message) {
+	var c wire.CommandStatus
+	json.Unmarshal(m.Content, &c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.commands[c.ID] = m.Content
+	r.cond.Broadcast()
+}
