@@ -48,6 +48,8 @@ type File struct {
 	lines  int // that begin in a node
 	nodes  int
 	gap    int // 1 if the first node is not a cell
+
+	autodip *Directive // what the text leaves autodip at; nil: off
 }
 
 // A node is a cell, or the gap before the first one. Its offsets count from its own start. It does not change once made.
@@ -62,6 +64,8 @@ type node struct {
 	metadata  []Metadatum
 	directive Directive
 	magics    []Magic
+	switches  []switching // of autodip, by its magics
+	alone     bool        // autodip leaves it alone
 	problems  []Problem
 	cuts      []Range // of the text, what IPython must not see
 	reach     int     // end of the text that decided where the node ends; beyond len(text) if a look-ahead was needed
@@ -83,19 +87,22 @@ type chunk struct {
 	size  int // in bytes
 	lines int
 	flaws int // problems
+	turns int // switches of autodip
 	reach int // the furthest that a node's reach goes, from the chunk's start
 }
 
 // placed is a chunk and what comes before it.
 type placed struct {
 	*chunk
-	off, line, first int // bytes, lines and nodes before
+	off, line, first int        // bytes, lines and nodes before
+	autodip          *Directive // before; nil: off
 }
 
 // located is a node and its place.
 type located struct {
 	*node
-	off, line, index int // bytes, lines and nodes before
+	off, line, index int        // bytes, lines and nodes before
+	autodip          *Directive // before; nil: off
 }
 
 // chunkSize balances what an edit copies: the chunk around it, and the list of chunks.
@@ -108,6 +115,7 @@ func newChunk(nodes []*node) *chunk {
 		c.size += len(n.text)
 		c.lines += len(n.starts)
 		c.flaws += len(n.problems)
+		c.turns += len(n.switches)
 	}
 	return c
 }
@@ -128,17 +136,22 @@ func (f *File) addChunk(c *chunk) {
 	if f.nodes == 0 && c.nodes[0].origin == gap {
 		f.gap = 1
 	}
-	f.chunks = append(f.chunks, placed{c, f.size, f.lines, f.nodes})
+	f.chunks = append(f.chunks, placed{c, f.size, f.lines, f.nodes, f.autodip})
 	f.size += c.size
 	f.lines += c.lines
 	f.nodes += len(c.nodes)
+	if c.turns > 0 {
+		for _, n := range c.nodes {
+			f.autodip = n.autodipAfter(f.autodip)
+		}
+	}
 }
 
 // all yields the nodes from chunk number i on.
 func (f *File) all(i int) iter.Seq[located] {
 	return func(yield func(located) bool) {
 		for _, c := range f.chunks[i:] {
-			at := located{off: c.off, line: c.line, index: c.first}
+			at := located{off: c.off, line: c.line, index: c.first, autodip: c.autodip}
 			for _, at.node = range c.nodes {
 				if !yield(at) {
 					return
@@ -146,6 +159,7 @@ func (f *File) all(i int) iter.Seq[located] {
 				at.off += len(at.text)
 				at.line += len(at.starts)
 				at.index++
+				at.autodip = at.autodipAfter(at.autodip)
 			}
 		}
 	}
@@ -237,7 +251,9 @@ func (f *File) CellAt(offset int) (Cell, bool) {
 	return f.cell(at), true
 }
 
-func (f *File) cell(at located) Cell { return Cell{at.index + 1 - f.gap, at.off, at.line, at.node} }
+func (f *File) cell(at located) Cell {
+	return Cell{at.index + 1 - f.gap, at.off, at.line, at.autodip, at.node}
+}
 
 // Problems returns all problems, in the order of the cells.
 func (f *File) Problems() []Problem {
@@ -258,10 +274,11 @@ func (f *File) Problems() []Problem {
 
 // A Cell is one cell of a File.
 type Cell struct {
-	index int
-	off   int
-	line  int // lines before it
-	n     *node
+	index   int
+	off     int
+	line    int        // lines before it
+	autodip *Directive // when its turn comes; nil: off
+	n       *node
 }
 
 // Index is the cell's number in the file, from 1.

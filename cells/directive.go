@@ -1,7 +1,6 @@
 package cells
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,67 +105,65 @@ type Directive struct {
 	See        RankList // whose output to show; zero: the cell does not say
 	Quiet      bool     // -q: show no output but errors
 	AppCommand string   // -a: a command for the pool's app; "" for none
+	NoBlock    bool     // --noblock of %%px: nothing waits for the run
 }
 
-// An argument is one word of a magic's arguments, quotes taken off.
-type argument struct {
-	text string
-	at   Range
+// ParseDirective parses the arguments of %%dip, such as "everywhere --see all". The target is remote if text does not say
+// another one. The problems' ranges count from the start of text; after one of severity Error the directive is not what was
+// asked for.
+func ParseDirective(text string) (Directive, []Problem) {
+	var problems []Problem
+	d := argumentReader{report: func(p Problem) { problems = append(problems, p) }}
+	d.directive("dip", text, 0, Range{0, len(text)})
+	return d.Directive, problems
 }
 
-// splitArgs splits s, which stands at offset base, at blanks outside of quotes. A '#' that begins a word begins a comment.
-func splitArgs(s string, base int) (args []argument, openQuote bool) {
-	for i := skipBlank(s, 0); i < len(s) && s[i] != '#'; i = skipBlank(s, i) {
-		var b strings.Builder
-		var quote byte
-		start := i
-		for ; i < len(s) && (quote != 0 || !isBlank(s[i])); i++ {
-			switch c := s[i]; {
-			case quote == 0 && (c == '"' || c == '\''):
-				quote = c
-			case c == quote:
-				quote = 0
-			default:
-				b.WriteByte(c)
-			}
-		}
-		args = append(args, argument{b.String(), Range{base + start, base + i}})
-		openQuote = quote != 0
+// String is the directive as a magic, such as "%%dip everywhere --see all"; "" for the zero Directive. What follows %%dip is for
+// ParseDirective. A directive with NoBlock is written as %%px, which shows the output of every rank, whatever See is.
+func (d Directive) String() string {
+	ranks := d.Target.Ranks.String()
+	switch {
+	case d.NoBlock && d.Target.Where == Everywhere:
+		return "%%px --noblock --local" + flagText("--targets", ranks)
+	case d.NoBlock:
+		return "%%px --noblock" + flagText("--targets", ranks)
+	case d.Target.Where == None && d.See.IsZero() && !d.Quiet && d.AppCommand == "":
+		return ""
 	}
-	return args, openQuote
+	s := "%%dip"
+	if d.Target.Where == Local || d.Target.Where == Everywhere {
+		s += " " + d.Target.Where.String()
+	}
+	s += flagText("--ranks", ranks) + flagText("--see", d.See.String())
+	if d.Quiet {
+		s += " --quiet"
+	}
+	return s + flagText("--appcmd", d.AppCommand)
 }
 
-// An option is a flag of a directive magic.
-type option struct {
-	names []string
-	takes takes
-	set   func(*directiveReader, argument)
+// flagText is a flag with its value as it follows other arguments; "" if there is no value.
+func flagText(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	return " " + name + " " + quoteArg(value)
 }
-
-type takes int
-
-const (
-	nothing takes = iota
-	oneWord
-	ranks // one word, and the words after it that look like ranks
-)
 
 // Flags of ipyparallel's %%px that have no meaning here are accepted and do nothing.
 var (
 	dipFlags = []option{
-		{[]string{"-S", "--see"}, ranks, (*directiveReader).see},
-		{[]string{"-q", "--quiet"}, nothing, (*directiveReader).quiet},
-		{[]string{"-a", "--appcmd"}, oneWord, (*directiveReader).appCommand},
-		{[]string{"-r", "--ranks"}, ranks, (*directiveReader).narrow},
+		{[]string{"-S", "--see"}, rankWords, (*argumentReader).see},
+		{[]string{"-q", "--quiet"}, nothing, (*argumentReader).quiet},
+		{[]string{"-a", "--appcmd"}, oneWord, (*argumentReader).appCommand},
+		{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
 	}
-	pxFlags = []option{
-		{[]string{"-t", "--targets"}, ranks, (*directiveReader).narrow},
-		{[]string{"--local"}, nothing, (*directiveReader).local},
-		{[]string{"-a", "--noblock"}, nothing, nil},
-		{[]string{"-b", "--block"}, nothing, nil},
-		{[]string{"-e", "-r"}, nothing, nil},
-		{[]string{"--group-outputs"}, oneWord, nil},
-		{[]string{"-o", "--out"}, oneWord, nil},
+	pxFlags = slices.Concat([]option{
+		{[]string{"--local"}, nothing, (*argumentReader).local},
+		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).narrow},
+		{[]string{"-a", "--noblock"}, nothing, (*argumentReader).noBlock},
+		{[]string{"-b", "--block"}, nothing, (*argumentReader).block},
+	}, pxViewFlags, pxOutputFlags)
+	pxViewFlags = []option{
 		{[]string{"--verbose"}, nothing, nil},
 		{[]string{"--no-verbose"}, nothing, nil},
 		{[]string{"--stream"}, nothing, nil},
@@ -174,22 +171,18 @@ var (
 		{[]string{"--progress-after"}, oneWord, nil},
 		{[]string{"--signal-on-interrupt"}, oneWord, nil},
 	}
+	pxOutputFlags = []option{
+		{[]string{"-e", "-r"}, nothing, nil},
+		{[]string{"--group-outputs"}, oneWord, nil},
+		{[]string{"-o", "--out"}, oneWord, nil},
+	}
 )
 
-// A directiveReader gathers a cell's directive from all its spellings. What is said first holds.
-type directiveReader struct {
-	Directive
-	report func(Problem)
-
-	where  Where    // of the magic being read
-	ranks  RankList // of the magic being read
-	listed Range    // where those ranks stand
-}
-
 // metadatum takes target= or see= from a header.
-func (d *directiveReader) metadatum(m Metadatum) {
+func (d *argumentReader) metadatum(m Metadatum) {
+	d.severity = Error
 	if m.Key == "see" {
-		d.see(argument{strings.Trim(m.Value, "[]"), m.Range})
+		d.see(argument{text: strings.Trim(m.Value, "[]"), at: m.Range})
 		return
 	}
 	t, err := ParseTarget(m.Value)
@@ -200,32 +193,27 @@ func (d *directiveReader) metadatum(m Metadatum) {
 	d.setTarget(t, m.Range)
 }
 
-// magic takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic.
-func (d *directiveReader) magic(name, args string, base int, at Range) {
-	d.where, d.ranks = None, RankList{}
+// directive takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic.
+func (d *argumentReader) directive(name, args string, base int, at Range) {
 	flags := dipFlags
 	if name == "px" {
 		flags = pxFlags
 	}
-	words, openQuote := splitArgs(args, base)
-	if openQuote {
-		d.report(Problem{words[len(words)-1].at, Error, MissingValue, "the quote is never closed", ""})
+	d.begin("%%"+name, Error)
+	d.read(args, base, flags, (*argumentReader).target)
+	d.finish(at)
+	if name == "px" && d.See.IsZero() {
+		d.See = AllRanks // ipyparallel shows every engine's output
 	}
-	for len(words) > 0 {
-		w := words[0]
-		words = words[1:]
-		if len(w.text) < 2 || w.text[0] != '-' {
-			d.positional(w)
-			continue
-		}
-		words = d.flag(name, flags, w, words)
-	}
+}
 
+// finish puts target and ranks of a magic together, when all of its arguments have been read.
+func (d *argumentReader) finish(at Range) {
 	t := Target{Where: d.where}
 	if !d.ranks.IsZero() {
 		switch t.Where {
 		case Local:
-			d.report(Problem{d.listed, Error, Conflict, "a cell that runs locally has no ranks", "write everywhere, or leave the ranks out"})
+			d.fault(d.listed, Conflict, "a cell that runs locally has no ranks", "write everywhere, or leave the ranks out")
 		case None:
 			t.Where = Remote
 			fallthrough
@@ -239,82 +227,10 @@ func (d *directiveReader) magic(name, args string, base int, at Range) {
 	if t.Where != None {
 		d.setTarget(t, at)
 	}
-	if name == "px" && d.See.IsZero() {
-		d.See = AllRanks // ipyparallel shows every engine's output
-	}
 }
 
-// flag handles w, and returns what of rest it did not use.
-func (d *directiveReader) flag(magic string, flags []option, w argument, rest []argument) []argument {
-	name, value, attached := strings.Cut(w.text, "=")
-	f, ok := findFlag(flags, name)
-	if !ok && len(w.text) > 2 && w.text[1] != '-' { // -r0-3
-		if f, ok = findFlag(flags, w.text[:2]); ok && f.takes != nothing {
-			name, value, attached = w.text[:2], w.text[2:], true
-		} else {
-			ok = false
-		}
-	}
-	if !ok {
-		var names []string
-		for _, f := range flags {
-			names = append(names, f.names...)
-		}
-		hint := didYouMean(name, names)
-		if hint == "" {
-			hint = "known are " + strings.Join(names, " ")
-		}
-		d.report(Problem{w.at, Error, UnknownFlag, fmt.Sprintf("%%%%%s has no flag %s", magic, name), hint})
-		for len(rest) > 0 && isValue(rest[0].text) {
-			rest = rest[1:] // most likely the flag's own
-		}
-		return rest
-	}
-	arg := argument{value, w.at}
-	switch {
-	case f.takes == nothing && attached:
-		d.report(Problem{w.at, Error, UnknownFlag, fmt.Sprintf("%s takes no value", name), ""})
-		return rest
-	case f.takes == nothing || attached:
-	case len(rest) == 0 || !isValue(rest[0].text):
-		d.report(Problem{w.at, Error, MissingValue, fmt.Sprintf("%s needs a value", name), ""})
-		return rest
-	default:
-		arg, rest = rest[0], rest[1:]
-		for f.takes == ranks && len(rest) > 0 && looksLikeRanks(rest[0].text) {
-			arg.text += " " + rest[0].text
-			arg.at.End = rest[0].at.End
-			rest = rest[1:]
-		}
-	}
-	if f.set != nil {
-		f.set(d, arg)
-	}
-	return rest
-}
-
-func findFlag(flags []option, name string) (option, bool) {
-	for _, f := range flags {
-		if slices.Contains(f.names, name) {
-			return f, true
-		}
-	}
-	return option{}, false
-}
-
-// isValue tells a flag's value, "-1" included, from the next flag and from a target.
-func isValue(s string) bool {
-	if _, err := ParseTarget(s); err == nil {
-		return false
-	}
-	return s == "" || s[0] != '-' || looksLikeRanks(s[1:])
-}
-
-func looksLikeRanks(s string) bool {
-	return s == "all" || s == "," || s != "" && classes[s[0]] == digit
-}
-
-func (d *directiveReader) positional(w argument) {
+// target takes a word that is no flag.
+func (d *argumentReader) target(w argument) {
 	t, err := ParseTarget(w.text)
 	if err != nil {
 		d.fail(err, w.at)
@@ -326,21 +242,23 @@ func (d *directiveReader) positional(w argument) {
 	}
 	d.where = t.Where
 	if !t.Ranks.IsZero() {
-		d.narrow(argument{t.Ranks.String(), w.at})
+		d.narrow(argument{text: t.Ranks.String(), at: w.at})
 	}
 }
 
-func (d *directiveReader) narrow(w argument) {
+func (d *argumentReader) narrow(w argument) {
 	if l, ok := d.list(w); ok {
 		d.ranks, d.listed = l, w.at
 	}
 }
 
-func (d *directiveReader) local(argument)        { d.where = Everywhere }
-func (d *directiveReader) quiet(argument)        { d.Quiet = true }
-func (d *directiveReader) appCommand(w argument) { d.AppCommand = w.text }
+func (d *argumentReader) local(argument)        { d.where = Everywhere }
+func (d *argumentReader) quiet(argument)        { d.Quiet = true }
+func (d *argumentReader) appCommand(w argument) { d.AppCommand = w.text }
+func (d *argumentReader) noBlock(argument)      { d.NoBlock = true }
+func (d *argumentReader) block(argument)        { d.NoBlock = false }
 
-func (d *directiveReader) see(w argument) {
+func (d *argumentReader) see(w argument) {
 	l, ok := d.list(w)
 	switch {
 	case !ok:
@@ -351,7 +269,7 @@ func (d *directiveReader) see(w argument) {
 	}
 }
 
-func (d *directiveReader) setTarget(t Target, at Range) {
+func (d *argumentReader) setTarget(t Target, at Range) {
 	switch {
 	case d.Target.Where == None:
 		d.Target = t
@@ -360,27 +278,7 @@ func (d *directiveReader) setTarget(t Target, at Range) {
 	}
 }
 
-func (d *directiveReader) list(w argument) (RankList, bool) {
-	l, err := ParseRankList(w.text)
-	if err != nil {
-		d.fail(err, w.at)
-		return RankList{}, false
-	}
-	return l, true
-}
-
-func (d *directiveReader) fail(err error, at Range) {
-	p := Problem{Range: at, Severity: Error}
-	if rank, ok := errors.AsType[*RankError](err); ok {
-		p.Code, p.Message, p.Hint = BadRanks, (&RankError{Item: rank.Item, Reason: rank.Reason}).Error(), rank.Hint
-	}
-	if target, ok := errors.AsType[*TargetError](err); ok {
-		p.Code, p.Message, p.Hint = UnknownTarget, fmt.Sprintf("unknown target %q", target.Name), target.Hint
-	}
-	d.report(p)
-}
-
-func (d *directiveReader) conflict(at Range, what, first, second string) {
+func (d *argumentReader) conflict(at Range, what, first, second string) {
 	d.report(Problem{at, Warning, Conflict,
 		fmt.Sprintf("the cell's %s is %s already, %s is ignored", what, first, second), "say it once"})
 }

@@ -24,6 +24,8 @@ type cellSnapshot struct {
 	View        View
 	Range, Body Range
 	Directive   string
+	Autodip     string
+	Alone       bool
 	Metadata    []Metadatum
 	Magics      []Magic
 	Rewritten   string
@@ -35,9 +37,11 @@ func snap(f *File) snapshot {
 	for c := range f.Cells() {
 		d := c.Directive()
 		text, line := c.Rewrite()
+		autodip, _ := c.Autodip()
 		s.Cells = append(s.Cells, cellSnapshot{
 			View: c.View(), Range: c.Range(), Body: c.BodyRange(), Metadata: c.Metadata(), Magics: c.Magics(),
-			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q", d.Target, d.See, d.Quiet, d.AppCommand),
+			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q noblock=%v", d.Target, d.See, d.Quiet, d.AppCommand, d.NoBlock),
+			Autodip:   autodip.String(), Alone: c.LeavesAutodip(),
 			Rewritten: text, RewriteLine: line,
 		})
 	}
@@ -117,7 +121,7 @@ func checkEdit(t *testing.T, text string, start, end int, insert string) {
 var pieces = []string{
 	"# %%\n", "# %%", "#%% title\n", "  # %%% deep\n", "# In[3]:\n", "# <codecell>\n", "# %% [markdown]\n",
 	"# %% x target=\"ranks:0-3\"\n", "# %%dip everywhere --see all\n", "# %%px\n", "%%dip\n", "%%bash\n", "#dip_locally\n",
-	"# %dipush x\n", "%dipull y\n", "%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",
+	"# %dipush x\n", "%dipull y\n", "%autodip on --see all\n", "# %autodip off\n", "%autopx\n", "%makedip -n0 -a '\n", "%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",
 	"x = 1\n", "def f():\n", "(", ")", "[", "]", "{", "}", ":", "'", "\"", "'''", "\"\"\"", "f'", "f\"\"\"", "rb'''", "\\", "\\\n",
 	"\n", "\r", "\r\n", "\t", "\f", " ", "\x00", "\xff", "é", "😀", "\ufeff", "#", "%", "\\N{", "a", "{{", "}}",
 }

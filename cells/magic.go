@@ -8,7 +8,7 @@ type Magic struct {
 	Args      string // the text after the name, trimmed; a continued line keeps its backslash and newline
 	Cell      bool   // %%name, not %name
 	Commented bool   // "# %name" or "#!%name"
-	Help      bool   // %name? asks for help
+	Help      bool   // %name? or %name?? asks for help
 	Range     Range  // from the percent sign to the end of Args
 }
 
@@ -68,9 +68,11 @@ func readMagic(text string) (Magic, bool) {
 	if known[m.Name]&want == 0 {
 		return m, false
 	}
-	if !m.Cell && strings.HasPrefix(text[i:], "?") {
-		m.Help = true
-		i++
+	for range len("??") {
+		if strings.HasPrefix(text[i:], "?") {
+			m.Help = true
+			i++
+		}
 	}
 	args := text[i:]
 	if args != "" && !isBlank(args[0]) {

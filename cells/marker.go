@@ -58,7 +58,7 @@ func readMarker(comment string) (marker, bool) {
 		return marker{rest: i + len("<codecell>")}, true
 	}
 	if i < len(comment) && (comment[i] == '%' || comment[i] == '!') {
-		if m, ok := readMagic(comment); ok && m.Cell {
+		if m, ok := readMagic(comment); ok && m.Cell && !m.Help {
 			return marker{magic: true, rest: m.Range.Start}, true
 		}
 	}

@@ -16,8 +16,9 @@ type parser struct {
 	node    *node // being made; its offsets count from the start of src until it is finished
 	start   int   // where it begins in src
 	stage   stage
-	foreign bool // its body is not Python
-	reader  directiveReader
+	foreign bool           // its body is not Python
+	reader  argumentReader // of its directive
+	lines   argumentReader // of its line magics
 }
 
 // A stage is how far into a cell the parser is.
@@ -46,7 +47,7 @@ func Parse(src string) *File {
 // parse parses a stretch of a file; first and last tell whether it begins and ends where the file does.
 func parse(src string, first, last bool) part {
 	p := &parser{scanner: scanner{src: src, eof: last}}
-	p.reader.report = p.report
+	p.reader.report, p.lines.report = p.report, p.report
 	if first {
 		p.head()
 	}
@@ -213,8 +214,10 @@ func (p *parser) comment(at, end int) {
 		p.directive(Magic{Name: dipLocally, Cell: true, Commented: true, Range: Range{0, len(text)}}, at, end)
 		return
 	}
+	first := p.stage != inBody
 	p.stage = inBody
 	if m, ok := readMagic(text); ok && p.node.typ == CodeCell {
+		p.node.alone = p.node.alone || first
 		p.magic(m, at)
 		p.node.cuts = append(p.node.cuts, Range{at, at + m.Range.Start})
 	}
@@ -231,18 +234,20 @@ func (p *parser) escaped(at int) {
 		end = lineEnd(p.src, next)
 	}
 	text := p.src[at:end]
-	m, ok := readMagic(text)
-	switch {
-	case ok && cell:
-		p.directive(m, at, end)
-	case ok && p.node.typ == CodeCell:
-		p.magic(m, at)
-		p.stage = inBody
-	default:
-		p.foreign = p.stage != inBody && isForeign(text)
-		p.stage = inBody
-	}
 	p.pos = skipNewline(p.src, end)
+	m, ok := readMagic(text)
+	if ok && cell && !m.Help {
+		p.directive(m, at, end)
+		return
+	}
+	first := p.stage != inBody
+	p.stage = inBody
+	p.node.alone = p.node.alone || first && text[0] == '%'
+	if ok && p.node.typ == CodeCell {
+		p.magic(m, at)
+		return
+	}
+	p.foreign = first && isForeign(text)
 }
 
 // directive handles a directive magic on the line at to end.
@@ -262,9 +267,10 @@ func (p *parser) directive(m Magic, at, end int) {
 	case p.stage == directed:
 		p.report(Problem{whole, Warning, Duplicate, "the cell has a directive magic already, this one is ignored", "delete one"})
 	case m.Name == dipLocally:
+		p.node.alone = true
 		p.reader.setTarget(Target{Where: Local}, whole)
 	default:
-		p.reader.magic(m.Name, m.Args, whole.End-len(m.Args), whole)
+		p.reader.directive(m.Name, m.Args, whole.End-len(m.Args), whole)
 	}
 	p.magic(m, at)
 	p.node.cuts = append(p.node.cuts, Range{at, end})
@@ -275,7 +281,14 @@ func (p *parser) ignored(at Range) {
 	p.report(Problem{at, Warning, DirectiveIgnored, "a " + p.node.typ.String() + " cell does not run, its directive is ignored", ""})
 }
 
+// magic notes a magic whose Range counts from offset at.
 func (p *parser) magic(m Magic, at int) {
+	if !m.Cell && !m.Help {
+		indented := at > p.mark && classes[p.src[at-1]] != newline
+		if s, ok := p.lines.switches(m, at); ok && !indented {
+			p.node.switches = append(p.node.switches, s)
+		}
+	}
 	m.Range = m.Range.shift(at)
 	p.node.magics = append(p.node.magics, m)
 }

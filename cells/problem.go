@@ -36,6 +36,8 @@ const (
 	MissingValue       Code = "missing-value"       // a flag without its value
 	UnknownTarget      Code = "unknown-target"      // neither remote, local, everywhere nor ranks:LIST
 	BadRanks           Code = "bad-ranks"           // a rank list that cannot be
+	BadName            Code = "bad-name"            // not the name of a variable
+	BadValue           Code = "bad-value"           // an argument that the magic cannot take
 	BadMetadata        Code = "bad-metadata"        // JSON or key=value in a marker that does not parse
 	Conflict           Code = "conflict"            // said twice, differently
 	Duplicate          Code = "duplicate-magic"     // a second directive magic in one cell

@@ -1,0 +1,78 @@
+package cells
+
+// A power is what a magic does to autodip.
+type power int
+
+const (
+	unsaid power = iota
+	on
+	off
+	toggled
+)
+
+// A switching is a line magic that turns autodip on or off.
+type switching struct {
+	power     power
+	directive Directive // of the cells that autodip runs, once on
+}
+
+// autopx is how %autopx has cells run.
+var autopx = Directive{Target: Target{Where: Remote}, See: AllRanks}
+
+// switches reads a line magic at offset at, and reports what is wrong with it; ok tells whether it switches autodip.
+func (d *argumentReader) switches(m Magic, at int) (s switching, ok bool) {
+	if !d.line(m, at) {
+		return s, false
+	}
+	switch {
+	case m.Name == "autopx":
+		return switching{toggled, autopx}, true
+	case m.Name == "autodip" && d.power != unsaid:
+		d.finish(m.Range.shift(at))
+		return switching{d.power, d.Directive}, !d.flawed
+	case m.Name == "autodip" && len(d.buffer) > 0:
+		d.fault(m.Range.shift(at), MissingValue, "%autodip has flags, but neither on nor off", "write %autodip on "+m.Args)
+	}
+	return s, false
+}
+
+// autodipAfter is the directive of autodip after the node has run, given the one before it; nil means that autodip is off.
+func (n *node) autodipAfter(d *Directive) *Directive {
+	if len(n.switches) == 0 || !n.runsLocally(d) {
+		return d
+	}
+	for i := range n.switches {
+		s := &n.switches[i]
+		if s.power == on || s.power == toggled && d == nil {
+			d = &s.directive
+		} else {
+			d = nil
+		}
+	}
+	return d
+}
+
+// runsLocally reports whether the local namespace has part in the cell's run under autodip's directive d. Elsewhere nothing
+// switches autodip.
+func (n *node) runsLocally(d *Directive) bool {
+	where := n.directive.Target.Where
+	if where == None && d != nil && !n.alone {
+		where = d.Target.Where
+	}
+	return where != Remote
+}
+
+// LeavesAutodip reports whether autodip leaves the cell alone, which then runs locally unless it says otherwise itself: the first
+// line of its body that is not blank is a line or cell magic (IPython's too), one of the project's own magics in a comment, or
+// #dip_locally.
+func (c Cell) LeavesAutodip() bool { return c.n.alone }
+
+// Autodip returns the directive by which autodip runs the cell, and whether it does, as far as the text tells: the cells above
+// have run in order, and their lines %autodip and %autopx, which are not indented, have switched it. A cell that does not run,
+// has a target of its own or is left alone by autodip is not run by it.
+func (c Cell) Autodip() (Directive, bool) {
+	if c.autodip == nil || c.n.typ != CodeCell || c.n.directive.Target.Where != None || c.n.alone {
+		return Directive{}, false
+	}
+	return *c.autodip, true
+}

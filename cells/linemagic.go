@@ -1,0 +1,140 @@
+package cells
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A lineMagic says which arguments a line magic takes. Python has the last word at run time: whatever is wrong here is a
+// warning.
+type lineMagic struct {
+	flags []option
+	word  func(*argumentReader, argument) // takes what is no flag; nil if nothing else is taken
+	needs string                          // what must be there besides flags; "" if nothing
+	code  bool                            // the arguments are Python
+}
+
+var lineMagics = map[string]lineMagic{
+	"makedip": {flags: withHelp(
+		option{[]string{"-g", "--gpus"}, rankWords, (*argumentReader).checkRanks},
+		option{[]string{"-n", "--ranks"}, oneWord, (*argumentReader).checkCount},
+		option{[]string{"-a", "--app"}, oneWord, nil},
+		option{[]string{"-r", "--restart"}, nothing, nil},
+		option{[]string{"-k", "--kill"}, nothing, nil},
+		option{[]string{"-i", "--info"}, nothing, nil},
+		option{[]string{"-v", "--verbose"}, truth, (*argumentReader).checkTruth},
+		option{[]string{"-t", "--timeout"}, oneWord, (*argumentReader).checkSeconds},
+	)},
+	"dipush": {flags: withHelp(option{[]string{"-r", "--ranks"}, oneWord, (*argumentReader).checkRanks}),
+		word: (*argumentReader).names, needs: "names of variables"},
+	"dipull": {flags: withHelp(option{[]string{"-r", "--ranks"}, oneWord, (*argumentReader).checkRanks}),
+		word: (*argumentReader).names, needs: "names of variables"},
+	"autodip": {flags: withHelp(
+		option{[]string{"-S", "--see"}, rankWords, (*argumentReader).see},
+		option{[]string{"-q", "--quiet"}, nothing, (*argumentReader).quiet},
+		option{[]string{"-a", "--args"}, arguments, (*argumentReader).appCommand},
+		option{[]string{"--appcmd"}, oneWord, (*argumentReader).appCommand},
+		option{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
+	), word: (*argumentReader).powerOrTarget},
+	"dipper":   {flags: withHelp(), word: (*argumentReader).names, needs: "a name"},
+	"px":       {needs: "code to run", code: true},
+	"autopx":   {flags: withHelp()},
+	"pxresult": {flags: withHelp(pxOutputFlags...)},
+	"pxconfig": {flags: withHelp(slices.Concat([]option{
+		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).checkRanks},
+		{[]string{"-a", "--noblock"}, nothing, nil},
+		{[]string{"-b", "--block"}, nothing, nil},
+		{[]string{"--set"}, oneWord, nil},
+	}, pxViewFlags)...), word: (*argumentReader).names},
+}
+
+func withHelp(flags ...option) []option {
+	return append(flags[:len(flags):len(flags)], option{[]string{"-h", "--help"}, nothing, (*argumentReader).help})
+}
+
+// line reads and checks a line magic, which stands at offset at. What it says about a run is then in the Directive, if complete
+// is true.
+func (d *argumentReader) line(m Magic, at int) (complete bool) {
+	magic := lineMagics[m.Name]
+	whole := m.Range.shift(at)
+	d.Directive = Directive{}
+	d.begin("%"+m.Name, Warning)
+	switch {
+	case magic.code:
+		d.taken = m.Args != ""
+	case strings.ContainsAny(m.Args, "{$"):
+		return false // IPython puts values there when the magic runs
+	case magic.word == nil:
+		d.read(m.Args, whole.End-len(m.Args), magic.flags, (*argumentReader).unexpected)
+	default:
+		d.read(m.Args, whole.End-len(m.Args), magic.flags, magic.word)
+	}
+	if d.helps {
+		return false
+	}
+	if magic.needs != "" && !d.taken {
+		d.fault(whole, MissingValue, d.magic+" needs "+magic.needs, "")
+	}
+	return !d.flawed
+}
+
+func (d *argumentReader) help(argument) { d.helps = true }
+
+func (d *argumentReader) checkRanks(w argument) { d.list(w) }
+
+func (d *argumentReader) checkCount(w argument) {
+	if n, err := strconv.Atoi(w.text); err != nil || n < 1 {
+		d.fault(w.at, BadValue, fmt.Sprintf("%q is not a number of ranks", w.text), "write a whole number from 1 on")
+	}
+}
+
+func (d *argumentReader) checkSeconds(w argument) {
+	if s, err := strconv.ParseFloat(w.text, 64); err != nil || !(s > 0) || math.IsInf(s, 0) {
+		d.fault(w.at, BadValue, fmt.Sprintf("%q is not a number of seconds", w.text), "write a number above 0")
+	}
+}
+
+func (d *argumentReader) checkTruth(w argument) {
+	if w.text != "" && !isTruth(w.text) {
+		d.fault(w.at, BadValue, fmt.Sprintf("%q is neither True nor False", w.text), "")
+	}
+}
+
+func (d *argumentReader) unexpected(w argument) {
+	d.fault(w.at, BadValue, fmt.Sprintf("%s does not take %q", d.magic, w.text), "")
+}
+
+// names takes names of variables, between commas or blanks.
+func (d *argumentReader) names(w argument) {
+	for name := range strings.SplitSeq(w.text, ",") {
+		if name != "" && !isName(name) {
+			d.fault(w.at, BadName, fmt.Sprintf("%q is not the name of a variable", name), "")
+		}
+	}
+	d.taken = true
+}
+
+func isName(s string) bool {
+	return s != "" && classes[s[0]] == letter && nameLen(s) == len(s)
+}
+
+// powerOrTarget takes what %autodip has besides flags.
+func (d *argumentReader) powerOrTarget(w argument) {
+	p := unsaid
+	switch {
+	case strings.EqualFold(w.text, "on"):
+		p = on
+	case strings.EqualFold(w.text, "off"):
+		p = off
+	default:
+		d.target(w)
+		return
+	}
+	if d.power != unsaid && d.power != p {
+		d.fault(w.at, Conflict, "autodip cannot be both on and off", "say it once")
+	}
+	d.power = p
+}
