@@ -223,20 +223,14 @@ func (p *parser) comment(at, end int) {
 	}
 }
 
-// escaped handles a line outside of everything that is IPython's and not Python's. A backslash continues it, except in a cell
-// magic.
+// escaped handles a line outside of everything that is IPython's and not Python's.
 func (p *parser) escaped(at int) {
-	end := lineEnd(p.src, at)
-	cell := strings.HasPrefix(p.src[at:], "%%")
-	for !cell && end < len(p.src) && p.src[end-1] == '\\' {
-		next := skipNewline(p.src, end)
-		p.starved = p.starved || next == len(p.src) && !p.eof
-		end = lineEnd(p.src, next)
-	}
+	end := escapedEnd(p.src, at)
+	p.starved = p.starved || end == len(p.src) && !p.eof
 	text := p.src[at:end]
 	p.pos = skipNewline(p.src, end)
 	m, ok := readMagic(text)
-	if ok && cell && !m.Help {
+	if ok && m.Cell && !m.Help {
 		p.directive(m, at, end)
 		return
 	}
@@ -248,6 +242,15 @@ func (p *parser) escaped(at int) {
 		return
 	}
 	p.foreign = first && isForeign(text)
+}
+
+// escapedEnd is where IPython's line at offset at ends. A backslash continues it, except in a cell magic.
+func escapedEnd(src string, at int) int {
+	end := lineEnd(src, at)
+	for !strings.HasPrefix(src[at:], "%%") && end < len(src) && src[end-1] == '\\' {
+		end = lineEnd(src, skipNewline(src, end))
+	}
+	return end
 }
 
 // directive handles a directive magic on the line at to end.
