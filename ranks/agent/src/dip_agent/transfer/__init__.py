@@ -1,10 +1,81 @@
-"""Variables on their way from one process's namespace to another's, in memory that both map."""
+"""Variables on their way from one process's namespace to another's, in memory that both map.
+
+`pack` puts variables where other processes can map them, `unpack` takes them from there; `Transfers` does both for a
+rank. pickles.py says what is pickled how, arrays.py what arrays and tensors become, memory.py where the bytes lie, and
+explain.py why something cannot be sent. The format is in docs/protocol.md, "Payload".
+"""
 
 from __future__ import annotations
 
+import pickle
+import threading
+from collections.abc import Sequence
 from typing import Any
 
+from .. import wire
 from ..wire import Message
+from . import memory, pickles
+from .explain import TransferError
+from .memory import NoRoomError, Piece, Shared
+from .pickles import Loaded as Incoming
+
+__all__ = ["Incoming", "Outgoing", "TransferError", "Transfers", "pack", "unpack"]
+
+
+class Outgoing:
+    """Variables that other processes can map until `close`."""
+
+    def __init__(self, shared: Shared, payload: dict[str, Any]):
+        self.payload = payload  # as in docs/protocol.md, "Payload"
+        self.notice = shared.notice  # a sentence for the user, or empty
+        self._shared = shared
+
+    def close(self) -> None:
+        """Let go of the memory. Those who have unpacked the variables keep them."""
+        self._shared.close()
+
+    def __enter__(self) -> Outgoing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def pack(variables: dict[str, Any], namespace: dict[str, Any]) -> Outgoing:
+    """Pickle variables of `namespace` into memory that other processes can map.
+
+    Raises TransferError if one of them cannot be pickled or if there is no room. Any exception leaves nothing behind.
+    """
+    pickled = pickles.dump(variables, namespace)
+    buffers = [buffer.raw() for buffer in pickled.buffers]
+    try:
+        shared = memory.share([Piece.of(*pickled.chunks), *map(Piece.of, buffers)])
+    except (NoRoomError, OSError) as err:
+        raise TransferError("", f"{', '.join(variables)} cannot be sent: {wire.text(err)}") from err
+    payload = {
+        "files": shared.files,
+        "pickle": shared.places[0],
+        "buffers": [[*place, buffer.readonly] for place, buffer in zip(shared.places[1:], buffers)],
+        "bytes": sum(size for _, _, size in shared.places),
+    }
+    return Outgoing(shared, payload)
+
+
+def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, Any]) -> Incoming:
+    """Map and unpickle variables that `pack` has put somewhere; `commit` of what is returned binds them.
+
+    Raises TransferError. Any exception leaves `namespace` as it was.
+    """
+    try:
+        files = memory.open_shared(payload["files"])
+    except (OSError, ValueError) as err:
+        raise TransferError(
+            "",
+            f"{', '.join(names)} cannot be received: {wire.text(err)}. Is the process that sent them gone? Try again.",
+        ) from err
+    places = [payload["pickle"], *payload["buffers"]]
+    data, *buffers = [files[file][offset : offset + size] for file, offset, size, *_ in places]
+    return pickles.load(data, [pickle.PickleBuffer(buffer) for buffer in buffers], names, namespace)
 
 
 class Transfers:
@@ -12,17 +83,53 @@ class Transfers:
 
     def __init__(self, namespace: dict[str, Any]):
         self._namespace = namespace
+        self._staged: Incoming | None = None
+        self._lock = threading.Lock()  # guards what follows, which the I/O thread changes, too
+        self._pulled: dict[str, Outgoing] = {}
+        self._pulling = ""  # the pull_request that is being served, unless it was released meanwhile
 
     def push(self, request: Message) -> dict[str, Any]:
         """Unpickle the variables of a push_request; they wait for `end_push`. Return what the reply says."""
-        raise NotImplementedError
+        self.end_push(False)
+        try:
+            self._staged = unpack(request.content["names"], request.content["payload"], self._namespace)
+        except TransferError as err:
+            return {**wire.failure(err), "name": err.name}
+        return {}
 
     def end_push(self, commit: bool) -> None:
         """Bind the variables that wait, or forget them."""
+        staged, self._staged = self._staged, None
+        if staged is not None and commit:
+            staged.commit()
+        elif staged is not None:
+            staged.abort()
 
     def pull(self, request: Message) -> dict[str, Any]:
         """Pickle the variables of a pull_request. Return what the reply says."""
-        raise NotImplementedError
+        names = request.content["names"]
+        for name in names:
+            if name not in self._namespace:
+                undefined = NameError(f"name {name!r} is not defined")
+                return {**wire.failure(undefined), "name": name}
+        with self._lock:
+            self._pulling = request.id
+        try:
+            outgoing = pack({name: self._namespace[name] for name in names}, self._namespace)
+        except TransferError as err:
+            return {**wire.failure(err), "name": err.name}
+        with self._lock:
+            if self._pulling:
+                self._pulled[request.id] = outgoing
+                self._pulling = ""
+        return {"payload": outgoing.payload}
 
     def release(self, content: dict[str, Any]) -> None:
         """Free what the pull_request `content["parent"]` was answered with. Called on the I/O thread."""
+        parent = content.get("parent")
+        with self._lock:
+            outgoing = self._pulled.pop(parent, None)
+            if parent == self._pulling:
+                self._pulling = ""
+        if outgoing is not None:
+            outgoing.close()

@@ -1,0 +1,119 @@
+"""NumPy's arrays and torch's storages, pickled so that their bytes travel out of band.
+
+Both pickle by themselves, too, but copy into the pickle what is not contiguous, every date, and every tensor. Neither
+package is imported here before there is an object of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Any, Callable
+
+
+class Reducers:
+    """The reducers of one pickle; see `pickle.Pickler.reducer_override`."""
+
+    def __init__(self) -> None:
+        self._by_type: dict[type, Callable[[Reducers, Any], Any]] = {}
+        self._storages: dict[int, Any] = {}  # the one object by which each storage is pickled; keeps its bytes alive
+        if (ndarray := getattr(sys.modules.get("numpy"), "ndarray", None)) is not None:
+            self._by_type[ndarray] = Reducers._reduce_array
+        torch = sys.modules.get("torch")
+        storage = getattr(torch, "storage", None)
+        if hasattr(torch, "frombuffer") and hasattr(storage, "TypedStorage") and hasattr(storage, "UntypedStorage"):
+            self._by_type[storage.TypedStorage] = Reducers._reduce_typed
+            self._by_type[storage.UntypedStorage] = Reducers._reduce_untyped
+
+    def reduce(self, value: Any) -> Any:
+        """Return what `__reduce_ex__` would, or NotImplemented."""
+        reducer = self._by_type.get(type(value))
+        return NotImplemented if reducer is None else reducer(self, value)
+
+    def _reduce_array(self, array: Any) -> Any:
+        if array.dtype.hasobject or not array.dtype.itemsize:
+            return NotImplemented
+        if not (array.flags.c_contiguous or array.flags.f_contiguous):
+            writable = array.flags.writeable
+            array = array.copy(order="C")
+            array.flags.writeable = writable
+        order = "C" if array.flags.c_contiguous else "F"
+        # As plain bytes: not every type of item, a date for one, can be exported as what it is.
+        buffer = pickle.PickleBuffer(array.reshape(-1, order=order).view("u1"))
+        return rebuild_array, (buffer, array.dtype, array.shape, order)
+
+    def _reduce_typed(self, storage: Any) -> Any:
+        untyped = _untyped(storage)
+        if untyped is None or not _has_bytes(untyped):
+            return NotImplemented
+        return rebuild_typed, (self._canonical(untyped), storage.dtype)
+
+    def _reduce_untyped(self, storage: Any) -> Any:
+        if not _has_bytes(storage):
+            return NotImplemented
+        first = self._canonical(storage)
+        if first is not storage:
+            return _itself, (first,)
+        kind = storage.device.type
+        return rebuild_storage, (pickle.PickleBuffer(_storage_bytes(storage)), kind)
+
+    def _canonical(self, storage: Any) -> Any:
+        # Each tensor makes objects of its own for the storage that it shares with others.
+        return self._storages.setdefault(storage._cdata, storage)
+
+
+def rebuild_array(buffer: Any, dtype: Any, shape: Sequence[int], order: str) -> Any:
+    """Return the array of that type and shape over the bytes of `buffer`."""
+    import numpy
+
+    return numpy.ndarray(shape, dtype, buffer, order=order)
+
+
+def rebuild_storage(buffer: Any, kind: str) -> Any:
+    """Return a storage over the bytes of `buffer`, or one on the current GPU with a copy of them."""
+    import torch
+
+    view = memoryview(buffer)
+    if not view.nbytes:
+        storage = torch.UntypedStorage(0)
+    else:
+        tensor = torch.frombuffer(view, dtype=torch.uint8)
+        storage = tensor.untyped_storage() if hasattr(tensor, "untyped_storage") else _untyped(tensor.storage())
+    return storage.cuda() if kind == "cuda" and torch.cuda.is_available() else storage
+
+
+def rebuild_typed(storage: Any, dtype: Any) -> Any:
+    """Return `storage` as a tensor's pickle wants it."""
+    from torch.storage import TypedStorage
+
+    try:
+        return TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
+    except TypeError:  # before torch 2
+        return TypedStorage(wrap_storage=storage, dtype=dtype)
+
+
+def _untyped(storage: Any) -> Any:
+    for name in ("_untyped_storage", "_storage"):  # torch 2, torch 1
+        if hasattr(storage, name):
+            return getattr(storage, name)
+    return None
+
+
+def _has_bytes(storage: Any) -> bool:
+    return storage.device.type in ("cpu", "cuda")
+
+
+def _storage_bytes(storage: Any) -> Any:
+    """Return the storage's memory, or a copy of what a GPU holds."""
+    if not storage.nbytes():
+        return bytearray()
+    host = storage if storage.device.type == "cpu" else storage.cpu()
+    found = (ctypes.c_ubyte * host.nbytes()).from_address(host.data_ptr())
+    found.storage = host
+    return found
+
+
+def _itself(value: Any) -> Any:
+    return value

@@ -1,0 +1,317 @@
+"""Bytes that other processes of this host can map, and the mapping of theirs.
+
+A file here is anonymous memory (a sealed memfd) or, where memory is short or the system has none, a file on disk that
+only its owner can read. See docs/protocol.md, "Payload".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import pickle
+import re
+import secrets
+import stat
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
+
+SEPARATE = 1 << 20  # bytes from which on a piece gets a file of its own, and its memory is free as soon as it is unused
+MOST_SEPARATE = 64  # pieces of one payload with a file of their own
+ALIGNMENT = 64  # bytes; what vector instructions and torch's own allocator go by
+STRIDE = 64 << 20  # bytes written in one call: between calls an interrupt gets through
+MARGIN = 0.1  # part of the free memory or disk that is left to others
+
+_SEALS = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_IN_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_munmap = _libc.munmap
+_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+
+_directory = ""  # where files lie that others can only reach by a name
+
+
+class NoRoomError(Exception):
+    """Neither memory nor disk has room."""
+
+
+class Piece(NamedTuple):
+    """Bytes that stay together, in as many chunks as they happen to be."""
+
+    chunks: Sequence[Any]  # bytes-like, of one dimension and one byte an item
+    size: int
+
+    @classmethod
+    def of(cls, *chunks: Any) -> Piece:
+        return cls(chunks, sum(len(chunk) for chunk in chunks))
+
+
+class Shared:
+    """Pieces that other processes can map until `close`.
+
+    `files` and `places` ([file, offset, size], one a piece) are as in docs/protocol.md; `notice` is a sentence for the
+    user or empty.
+    """
+
+    def __init__(self) -> None:
+        self.files: list[dict[str, Any]] = []
+        self.places: list[list[int]] = []
+        self.notice = ""
+        self._fds: list[int] = []
+        self._paths: list[str] = []
+
+    def close(self) -> None:
+        """Let go of the files. Those who have mapped them keep their bytes."""
+        release(self._fds, os.close)
+        while self._paths:
+            try:
+                os.unlink(self._paths[-1])
+            except FileNotFoundError:
+                pass
+            self._paths.pop()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def add(self, pieces: Sequence[tuple[Piece, int]], on_disk: str) -> None:
+        """Write one file, of pieces at their offsets: in the directory `on_disk`, or in memory if that is ""."""
+        path = self._create(on_disk)
+        fd = self._fds[-1]
+        for piece, offset in pieces:
+            for chunk in piece.chunks:
+                offset = _write(fd, chunk, offset)
+        if not on_disk and not self._paths:
+            _seal(fd)
+        status = os.fstat(fd)
+        self.files.append({"path": path, "inode": status.st_ino, "size": status.st_size})
+
+    def _create(self, on_disk: str) -> str:
+        """Open a new file, the last of `_fds`, and return the path by which others reach it."""
+        if not os.path.isdir("/proc/self/fd"):
+            return self._create_named(on_disk or _directory or disk_directory())
+        if on_disk:
+            self._create_named(on_disk)
+            os.unlink(self._paths[-1])
+            self._paths.pop()
+        elif hasattr(os, "memfd_create"):
+            acquire(self._fds, os.memfd_create, "dipls", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        else:
+            return self._create_named(_directory or disk_directory())
+        return f"/proc/{os.getpid()}/fd/{self._fds[-1]}"
+
+    def _create_named(self, directory: str) -> str:
+        path = os.path.join(directory, f"dipls-{secrets.token_hex(8)}")
+        self._paths.append(path)  # first the note: an interrupt may come any time
+        acquire(self._fds, os.open, path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        return path
+
+
+class _Mapping:
+    """A file's bytes, a private copy of every page that is written to. Unmapped with the last view of them."""
+
+    def __init__(self, fd: int, size: int):
+        self._size = size
+        self._address: list[int] = []
+        acquire(self._address, _mmap, None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
+        if self._address[0] == _MAP_FAILED:
+            self._address.clear()
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def view(self) -> memoryview:
+        """Return the bytes, writable. The view keeps the mapping alive."""
+        array = (ctypes.c_ubyte * self._size).from_address(self._address[0])
+        array.mapping = self
+        return pickle.PickleBuffer(array).raw()
+
+    def __del__(self, munmap: Callable[[int, int], int] = _munmap) -> None:
+        if self._address:
+            munmap(self._address.pop(), self._size)
+
+
+def use_directory(path: str) -> None:
+    """Have files that can only be reached by a name lie in `path`, a directory that is nobody else's."""
+    global _directory
+    _directory = path
+
+
+def acquire(owned: list[Any], call: Callable[..., Any], *arguments: Any) -> None:
+    """Append `call(*arguments)` to `owned`.
+
+    No step of the interpreter lies in between, at which an interrupt could lose what `call` returns.
+    """
+    owned.extend(map(call, *([argument] for argument in arguments)))
+
+
+def release(owned: list[Any], call: Callable[[Any], Any]) -> None:
+    """Empty `owned`, giving each item to `call`, in the same way."""
+    deque(map(call, map(owned.pop, [-1] * len(owned))), maxlen=0)
+
+
+def share(pieces: Sequence[Piece]) -> Shared:
+    """Write pieces where other processes can map them. Raises NoRoomError, or OSError where the system refuses."""
+    shared = Shared()
+    total = sum(piece.size for piece in pieces)
+    on_disk, shared.notice = _where(total)
+    groups = _layout([piece.size for piece in pieces])
+    shared.places = [[0, 0, piece.size] for piece in pieces]
+    try:
+        for number, group in enumerate(groups):
+            for index, offset in group:
+                shared.places[index][:2] = number, offset
+            shared.add([(pieces[index], offset) for index, offset in group], on_disk)
+    except BaseException:
+        shared.close()
+        raise
+    return shared
+
+
+def open_shared(files: Sequence[dict[str, Any]]) -> list[memoryview]:
+    """Map the files of a payload, copy-on-write. Raises OSError, or ValueError for a file that is not what was sent."""
+    return [_map(file) for file in files]
+
+
+def _map(file: dict[str, Any]) -> memoryview:
+    fds: list[int] = []
+    try:
+        acquire(fds, os.open, file["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(fds[0])
+        found = (stat.S_ISREG(status.st_mode), status.st_uid, status.st_ino, status.st_size)
+        if found != (True, os.geteuid(), file["inode"], file["size"]):
+            raise ValueError(f"{file['path']} is not the file that was sent")
+        return _Mapping(fds[0], file["size"]).view() if file["size"] else memoryview(bytearray())
+    finally:
+        release(fds, os.close)
+
+
+def _layout(sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Return, for each file, which pieces lie in it at which offsets."""
+    large = sorted((i for i, size in enumerate(sizes) if size >= SEPARATE), key=lambda i: -sizes[i])[:MOST_SEPARATE]
+    together = []
+    end = 0
+    for index in sorted(set(range(len(sizes))) - set(large)):
+        offset = -(-end // ALIGNMENT) * ALIGNMENT
+        together.append((index, offset))
+        end = offset + sizes[index]
+    return [group for group in [together, *([(index, 0)] for index in large)] if group]
+
+
+def _write(fd: int, chunk: Any, offset: int) -> int:
+    """Write `chunk` at `offset`; return where it ends."""
+    view = memoryview(chunk)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(fd, view[done : done + STRIDE], offset + done)
+    return offset + done
+
+
+def _seal(fd: int) -> None:
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        seals = 0
+        for name in _SEALS:
+            seals |= getattr(fcntl, name)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+
+
+def _where(total: int) -> tuple[str, str]:
+    """Return the directory on disk for `total` bytes, "" for memory, and what the user should know about it."""
+    free = free_memory()
+    if free is None or total <= free * (1 - MARGIN):
+        return "", ""
+    short = f"{human(total)} do not fit into free memory ({human(free)})"
+    directory = disk_directory()
+    room = free_disk(directory)
+    if total > room * (1 - MARGIN):
+        raise NoRoomError(
+            f"{short}, nor on the disk of {directory} ({human(room)} free): free some, or send less at a time"
+        )
+    return directory, f"{short}: going through a file in {directory}"
+
+
+def free_memory() -> int | None:
+    """Return how many bytes machine and control group have to give without pushing others out. None: unknown."""
+    found = [free for free in (_available(), *_group_room()) if free is not None]
+    return max(0, min(found)) if found else None
+
+
+def free_disk(directory: str) -> int:
+    """Return how many bytes the file system of `directory` has for us."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
+def disk_directory() -> str:
+    """Return a directory for large temporary files that is not itself in memory."""
+    temporary = tempfile.gettempdir()
+    if _file_system(temporary) not in _IN_MEMORY:
+        return temporary
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.makedirs(cache, mode=0o700, exist_ok=True)
+    return cache
+
+
+def human(size: int) -> str:
+    """Return a number of bytes as people write it."""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _file_system(path: str) -> str:
+    """Return the type of the file system that holds `path`, "" if unknown."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in _read("/proc/self/mountinfo").splitlines():
+        mount, _, kind = line.partition(" - ")
+        if mount.split(" ")[2] == wanted:
+            return kind.split(" ")[0]
+    return ""
+
+
+def _available() -> int | None:
+    found = re.search(r"^MemAvailable: +(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _group_room() -> list[int]:
+    """Return what the control groups of this process, of either version, still allow, from the inside out."""
+    rooms = []
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            root, limit, usage, reclaimable = "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit, usage = "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            reclaimable = "total_inactive_file"
+        else:
+            continue
+        # In a container the path may be the host's; the limit then stands at the root.
+        while True:
+            directory = root + group.rstrip("/")
+            allowed, used = _read(f"{directory}/{limit}").strip(), _read(f"{directory}/{usage}").strip()
+            if allowed.isdigit() and used.isdigit():
+                cache = re.search(rf"^{reclaimable} (\d+)", _read(f"{directory}/memory.stat"), re.MULTILINE)
+                rooms.append(int(allowed) - int(used) + (int(cache[1]) if cache else 0))
+            if group in ("", "/"):
+                break
+            group = os.path.dirname(group)
+    return rooms
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,281 @@
+"""What of a variable is pickled how.
+
+One pickle holds the values of all variables, so that what they share stays shared. Functions and classes of the
+namespace go by value (cloudpickle); on the other side the namespace there takes the place of the one here, as if their
+`def` had been run there.
+"""
+
+from __future__ import annotations
+
+import pickle
+import types
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cloudpickle
+from IPython import get_ipython
+
+from ..wire import text
+from .arrays import Reducers
+from .explain import Place, TransferError, locate, reason
+
+PROTOCOL = 5
+
+_ABSENT = object()
+
+
+class Pickled(NamedTuple):
+    """A pickle, in the chunks in which it was written, and its buffers."""
+
+    chunks: list[Any]
+    buffers: list[pickle.PickleBuffer]
+
+
+class _Variable:
+    """A value on its way into the pickle: when the pickler comes to it, it notes which one that is."""
+
+    def __init__(self, index: int, value: Any):
+        self.index = index
+        self.value = value
+
+
+class _Mark:
+    """Comes right before a value, and has the receiver note which one it is at."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+class _Cell:
+    """A closure's cell, without what is in it: that comes once the function is there, which it may refer to."""
+
+
+class _Namespace:
+    """Stands for the namespace of whoever unpickles."""
+
+
+_NAMESPACE = _Namespace()
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Pickles values of `namespace`. Functions take along the globals that they use, but not the `withheld` ones."""
+
+    def __init__(self, pickled: Pickled, namespace: dict[str, Any], withheld: dict[str, str]):
+        file = types.SimpleNamespace(write=pickled.chunks.append)  # which copies no long `bytes` object
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=pickled.buffers.append)
+        self.index = 0  # of the value that is being pickled
+        self.last: Any = None  # the object that was come to last: if it fails, the culprit
+        self._namespace = namespace
+        self._withheld = withheld
+        self._known = _shell_names(namespace)
+        self._arrays = Reducers()
+        self._cells: dict[int, _Cell] = {}
+
+    def reducer_override(self, value: Any) -> Any:
+        """See `pickle.Pickler.reducer_override`."""
+        kind = type(value)
+        if kind is _Variable:
+            self.index = value.index
+            return _value, (_Mark(value.index), value.value)
+        if kind is _Mark:
+            return _reached, (value.index,)
+        if kind is _Cell:
+            return types.CellType, ()
+        if kind is _Namespace:
+            return _receiver, ()
+        self.last = value
+        if (reduced := self._arrays.reduce(value)) is not NotImplemented:
+            return reduced
+        reduced = super().reducer_override(value)
+        if kind is types.FunctionType and value.__globals__ is self._namespace:
+            return self._in_namespace(value, reduced)
+        if isinstance(value, type):
+            return _undoable(reduced)
+        return reduced
+
+    def _in_namespace(self, function: types.FunctionType, reduced: Any) -> Any:
+        """Rewrite cloudpickle's idea of a function so that its globals are the receiver's namespace."""
+        try:
+            _, (code, _, name, defaults, _), (attributes, slots), _, _, _ = reduced
+            used = slots["__globals__"]
+        except (TypeError, ValueError, KeyError):
+            return reduced  # it goes by its name, or in a way of some other cloudpickle
+        slots = {key: slot for key, slot in slots.items() if key not in ("__globals__", "__closure__")}
+        lent = {key: used[key] for key in used if key not in self._withheld and not self._is_shells(key)}
+        missing = {key: self._withheld[key] for key in used if key in self._withheld}
+        cells = function.__closure__
+        closure = None if cells is None else tuple(self._cells.setdefault(id(cell), _Cell()) for cell in cells)
+        state = attributes, slots, _contents(cells or ()), lent, missing
+        return types.FunctionType, (code, _NAMESPACE, name, defaults, closure), state, None, None, _finish_function
+
+    def _is_shells(self, name: str) -> bool:
+        return self._known.get(name, _ABSENT) is self._namespace.get(name)
+
+
+class _Loading:
+    """A pickle that is being read: how far that is, and what it has done to the namespace and to classes."""
+
+    def __init__(self, namespace: dict[str, Any]):
+        self.namespace = namespace
+        self.index = 0
+        self._lent: list[tuple[str, Any]] = []
+        self._classes: list[tuple[type, dict[str, Any]]] = []
+
+    def lend(self, names: dict[str, Any]) -> None:
+        """Give the namespace what functions use and it lacks; what it has stays."""
+        for name, value in names.items():
+            if name not in self.namespace:
+                self._lent.append((name, value))
+                self.namespace[name] = value
+
+    def about_to_change(self, cls: type) -> None:
+        """Remember a class as it is: a pickle brings the classes that it has brought before up to date."""
+        self._classes.append((cls, dict(vars(cls))))
+
+    def undo(self) -> None:
+        """Leave namespace and classes as they were."""
+        while self._lent:
+            name, value = self._lent.pop()
+            if self.namespace.get(name, _ABSENT) is value:
+                del self.namespace[name]
+        while self._classes:
+            cls, before = self._classes.pop()
+            now = dict(vars(cls))
+            for name in now.keys() - before.keys():
+                type.__delattr__(cls, name)
+            for name, value in before.items():
+                if now.get(name, _ABSENT) is not value:
+                    type.__setattr__(cls, name, value)
+
+
+class Loaded:
+    """Values that are there and not bound yet."""
+
+    def __init__(self, names: Sequence[str], values: Sequence[Any], loading: _Loading):
+        self.values = dict(zip(names, values))
+        self._loading: _Loading | None = loading
+
+    def commit(self) -> None:
+        """Bind all names."""
+        if self._loading is not None:
+            try:
+                self._loading.namespace.update(self.values)
+            finally:  # even if an interrupt comes: the update itself is one step
+                self._loading = None
+
+    def abort(self) -> None:
+        """Forget the values and undo what came with them."""
+        if self._loading is not None:
+            self._loading.undo()
+            self._loading = None
+            self.values = {}
+
+    def __del__(self) -> None:
+        self.abort()
+
+
+_loading: _Loading  # the pickle that the main thread reads
+
+
+def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
+    """Pickle the values of variables. Raises TransferError, with the name of the one at fault.
+
+    A global that a function uses and that cannot be pickled is no failure: the receiver may have one of its own.
+    """
+    names = list(variables)
+    withheld: dict[str, str] = {}
+    while True:
+        pickled = Pickled([], [])
+        pickler = _Pickler(pickled, namespace, withheld)
+        try:
+            pickler.dump([_Variable(index, value) for index, value in enumerate(variables.values())])
+            return pickled
+        except Exception as err:
+            name = names[pickler.index]
+            place = locate(pickler.last, name, variables[name], namespace) or Place(name)
+            problem = f"{place} cannot be pickled: {reason(err, text)}"
+            if place.through in withheld or not place.through:
+                raise TransferError(name, problem) from err
+            withheld[place.through] = problem
+
+
+def load(data: Any, buffers: Sequence[Any], names: Sequence[str], namespace: dict[str, Any]) -> Loaded:
+    """Unpickle the values of variables. Raises TransferError (with the name of the one at fault), leaving nothing."""
+    global _loading
+    _loading = loading = _Loading(namespace)
+    try:
+        values = pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/protocol.md
+        if len(values) != len(names):
+            raise ValueError(f"{len(values)} values came for {len(names)} names")
+        return Loaded(names, values, loading)
+    except TransferError as err:
+        loading.undo()
+        raise TransferError(names[loading.index], f"{names[loading.index]} cannot be used here: {err}") from None
+    except Exception as err:
+        loading.undo()
+        name = names[min(loading.index, len(names) - 1)]
+        raise TransferError(name, f"{name} cannot be unpickled: {type(err).__name__}: {text(err)}") from err
+    except BaseException:
+        loading.undo()
+        raise
+    finally:
+        _loading = _Loading({})
+
+
+# What the receiver calls, in the order of the pickle.
+
+
+def _reached(index: int) -> None:
+    _loading.index = index
+
+
+def _value(_: None, value: Any) -> Any:
+    return value
+
+
+def _receiver() -> dict[str, Any]:
+    return _loading.namespace
+
+
+def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
+    attributes, slots, contents, lent, missing = state
+    function.__dict__.update(attributes)
+    for index, value in contents.items():
+        function.__closure__[index].cell_contents = value
+    for name, value in slots.items():
+        if name != "_cloudpickle_submodules":  # there to be imported
+            setattr(function, name, value)
+    for name, problem in missing.items():
+        if name not in function.__globals__:
+            raise TransferError("", f"it uses the global {name!r}, which is not defined here, and {problem}")
+    _loading.lend(lent)
+
+
+def _finish_class(cls: type, state: tuple[Any, Any]) -> None:
+    finish, original = state
+    _loading.about_to_change(cls)
+    finish(cls, original)
+
+
+def _undoable(reduced: Any) -> Any:
+    """Rewrite cloudpickle's idea of a class so that its effect on a class that the receiver knows can be taken back."""
+    if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
+        return reduced
+    make, arguments, state, items, pairs, finish = reduced
+    return make, arguments, (finish, state), items, pairs, _finish_class
+
+
+def _contents(cells: Sequence[types.CellType]) -> dict[int, Any]:
+    found = {}
+    for index, cell in enumerate(cells):
+        try:
+            found[index] = cell.cell_contents
+        except ValueError:
+            pass  # not assigned yet
+    return found
+
+
+def _shell_names(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return the names that IPython gives every namespace, such as `get_ipython`: the receiver has its own."""
+    shell = get_ipython()
+    return shell.user_ns_hidden if shell is not None and shell.user_ns is namespace else {}
