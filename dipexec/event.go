@@ -86,6 +86,8 @@ type RunStarted struct {
 	Target  string `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
 	See     string `json:"see"`               // "all" or a rank list: whose output a view shows
 	Quiet   bool   `json:"quiet,omitempty"`   // true: a view shows errors only
+	Autodip bool   `json:"autodip,omitempty"` // true: autodip has said where the run goes
+	Parent  string `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
 	Journal string `json:"journal,omitempty"` // directory of the run's journal
 }
 
@@ -147,18 +149,21 @@ type RankState struct {
 	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL (out of memory?)"
 }
 
-// PoolState tells of the pool as a whole: "starting", "ready", "dead" or "stopped".
+// PoolState tells of the pool as a whole, "none" (there has been none yet), "starting", "ready", "dead" or "stopped", and of
+// autodip. It comes when either changes.
 type PoolState struct {
 	Header
-	State  string `json:"state"`
-	Size   int    `json:"size,omitempty"`   // number of ranks
-	Reason string `json:"reason,omitempty"` // with dead: why
+	State   string `json:"state"`
+	Size    int    `json:"size,omitempty"`    // number of ranks
+	Reason  string `json:"reason,omitempty"`  // with dead: why
+	Autodip string `json:"autodip,omitempty"` // the directive under which cells run that say nothing, such as "%%dip --see all"
 }
 
 // RunFinished is the last event of a run, and comes exactly once for every run id that was given out; only output that
 // threads print later may follow. A run that was cancelled in the queue has no other event.
 type RunFinished struct {
 	Header
+	Parent  string  `json:"parent,omitempty"` // as in RunStarted
 	Status  Status  `json:"status"`
 	Seconds float64 `json:"seconds"`          // from its start; 0 if it never started
 	Reason  string  `json:"reason,omitempty"` // a sentence, where the status alone would leave the user guessing

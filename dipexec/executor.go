@@ -27,6 +27,7 @@ type Process interface {
 	EndPush(commit bool)
 	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
 	Answer(reply any) error
+	Done() <-chan struct{} // closed when it has ended
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
@@ -74,6 +75,7 @@ type Request struct {
 	Code      string          // rewritten for execution; line numbers as in the file
 	Line      int             // 1-based line of Path on which Code starts
 	Directive cells.Directive // what the cell says
+	NoAutodip bool            // a cell that says nothing is local, also under autodip
 	Target    cells.Target    // what the command says; zero: nothing
 	See       cells.RankList  // what the command says; zero: nothing
 	Timeout   time.Duration   // for the code to run, from when it starts to; 0: none
@@ -124,18 +126,24 @@ type Executor struct {
 	giveUp  context.CancelFunc //
 	work    sync.WaitGroup     // runs and the interrupts that they send
 
+	queues [namespaces]queue // where runs and commands wait for their turn
+
 	subs          atomic.Pointer[[]*Subscription] // replaced under mu, never changed
 	journalFailed atomic.Bool                     // the user has been told, and no run was journaled since
 
-	mu      sync.Mutex // guards what follows
-	closed  bool
-	count   int                       // runs so far
-	runs    map[string]*run           // that have not ended
-	reports map[string]Report         // of those that have, the last keptReports
-	order   []string                  // the keys of reports, oldest first
-	last    [namespaces]chan struct{} // closed when the run that queued last has left the namespace; nil: none has
-	procs   map[int]*process          // by rank; -1: the local namespace
-	autodip cells.Target
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	count    int                     // runs so far
+	places   uint64                  // numbers given to runs and commands for their places
+	runs     map[string]*run         // that have not ended
+	reports  map[string]Report       // of those that have, the last keptReports
+	order    []string                // the keys of reports, oldest first
+	procs    map[int]*process        // by rank; -1: the local namespace
+	commands map[commandKey]*command // that have not ended
+
+	poolMu  sync.Mutex      // guards what follows; held while that is published
+	pool    PoolState       // as it was published last
+	autodip cells.Directive // zero: off
 }
 
 // New returns an executor; Close ends it.
@@ -149,6 +157,8 @@ func New(o Options) *Executor {
 	e := &Executor{
 		o: o, session: hex.EncodeToString(random[:]),
 		runs: map[string]*run{}, reports: map[string]Report{}, procs: map[int]*process{},
+		commands: map[commandKey]*command{},
+		pool:     PoolState{Header: Header{Kind: KindPoolState}, State: stateNone},
 	}
 	e.ctx, e.giveUp = context.WithCancel(context.Background())
 	e.subs.Store(new([]*Subscription))
@@ -156,37 +166,32 @@ func New(o Options) *Executor {
 }
 
 // Start queues a request and returns the run's id at once. A run waits for the earlier runs on its namespaces, the local
-// one, the ranks or both; a subset of the ranks counts as all of them.
+// one, the ranks or both; a subset of the ranks counts as all of them. Where a run goes that says nothing itself is known when
+// its turn in the local namespace comes, since the cells before it may turn autodip on; until then it keeps its place on the ranks, too.
 func (e *Executor) Start(req Request) (id string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
-		return "", ErrClosed
+	r, err := e.start(req, e.nextPlace(nil), nil)
+	if err != nil {
+		return "", err
 	}
-	e.count++
-	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, Resolve(req.Target, req.Directive.Target, e.autodip))
-	e.runs[r.id] = r
-	if r.target.Where != cells.Remote {
-		r.phases = append(r.phases, e.queue(localNamespace))
-	}
-	if r.target.Where != cells.Local {
-		r.phases = append(r.phases, e.queue(poolNamespace))
-	}
-	e.work.Go(r.drive)
 	return r.id, nil
 }
 
-// queue takes the next place in a namespace's queue. The caller holds mu.
-func (e *Executor) queue(ns namespace) phase {
-	p := phase{ns: ns, turn: e.last[ns], left: make(chan struct{})}
-	if p.turn == nil {
-		p.turn = closedChan
+// start queues a request at a place, as a nested run if origin is not nil. The caller holds mu.
+func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
+	if e.closed {
+		return nil, ErrClosed
 	}
-	e.last[ns] = p.left
-	return p
+	e.count++
+	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, at, origin)
+	e.runs[r.id] = r
+	for _, ns := range r.namespaces() {
+		r.tickets[ns] = e.queues[ns].enter(at, r)
+	}
+	e.work.Go(r.drive)
+	return r, nil
 }
-
-var closedChan = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Cancel takes a run out of the queue, or interrupts it where it runs. It does not wait; RunFinished tells of the end. To
 // cancel a run again is to interrupt it again.
@@ -206,7 +211,9 @@ func (e *Executor) CancelAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range e.runs {
-		r.cancel()
+		if w := r.waiter(); w == nil || w.over() { // else it is cancelled with that one
+			r.cancel()
+		}
 	}
 }
 
@@ -228,13 +235,6 @@ func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
 	case <-ctx.Done():
 		return Report{}, ctx.Err()
 	}
-}
-
-// SetAutodip says where cells go that say nothing themselves, from the next Start on; the zero target turns autodip off.
-func (e *Executor) SetAutodip(t cells.Target) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.autodip = t
 }
 
 // Subscribe returns a subscription to all events from now on.
@@ -271,17 +271,17 @@ func (e *Executor) publish(ev Event, size int, journal string) {
 // should know of it and the runs do not tell: how the pool does, and the death of a process that ran nothing.
 func (e *Executor) StateChanged(c ranks.StateChange) {
 	if c.Process == nil {
-		ps := &PoolState{Header: Header{Kind: KindPoolState}, State: c.To.String(), Size: c.Pool.Size()}
+		reason := ""
 		switch {
 		case c.To == ranks.Starting, c.To == ranks.Stopped, c.From == ranks.Starting && c.To == ranks.Ready:
 		case c.To == ranks.Dead:
 			if c.Err != nil {
-				ps.Reason = c.Err.Error()
+				reason = c.Err.Error()
 			}
 		default:
 			return
 		}
-		e.Publish(ps)
+		e.poolChanged(c.To.String(), c.Pool.Size(), reason)
 		return
 	}
 	if c.To == ranks.Dead && c.Err != nil {
@@ -320,6 +320,35 @@ func (e *Executor) process(p Process) (known *process, fresh bool) {
 	return known, true
 }
 
+// forgetEnded forgets the ranks that have ended; a pool that takes the place of theirs may have fewer.
+func (e *Executor) forgetEnded() {
+	var ended []*process
+	e.mu.Lock()
+	for rank, p := range e.procs {
+		select {
+		case <-p.p.Done():
+			if rank >= 0 {
+				ended = append(ended, p)
+				delete(e.procs, rank)
+			}
+		default:
+		}
+	}
+	e.mu.Unlock()
+	for _, p := range ended {
+		p.adopt(nil)
+	}
+}
+
+// ranks gives all ranks of the pool.
+func (e *Executor) ranks(ctx context.Context) ([]Process, error) {
+	procs, err := e.o.Pool.Ranks(ctx)
+	if err == nil && len(procs) == 0 {
+		err = errors.New("the pool has no ranks")
+	}
+	return procs, err
+}
+
 // ended records the end of a run.
 func (e *Executor) ended(r *run) {
 	e.mu.Lock()
@@ -333,13 +362,14 @@ func (e *Executor) ended(r *run) {
 	}
 }
 
-// Close cancels all runs and waits for them; when ctx ends it gives up those that still go on. Then every subscription ends
+// Close cancels all runs and commands and waits for them; when ctx ends it gives up those that still go on. Then every subscription ends
 // once it has been read. The processes are not the executor's: whoever made them ends them, best after Close.
 func (e *Executor) Close(ctx context.Context) {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	e.CancelAll()
+	e.endCommands(func(*command) bool { return true })
 	stop := context.AfterFunc(ctx, e.giveUp)
 	e.work.Wait()
 	stop()

@@ -98,11 +98,15 @@ func TestTargets(t *testing.T) {
 func TestAutodip(t *testing.T) {
 	pool := newFakePool(1)
 	e, _ := start(t, Options{Pool: pool})
-	e.SetAutodip(target(t, "remote"))
+	if err := e.SetAutodip(true, ""); err != nil {
+		t.Fatal(err)
+	}
 	id := mustStart(t, e, Request{})
 	pool.ranks[0].next().ok()
 	mustWait(t, e, id)
-	e.SetAutodip(cells.Target{})
+	if err := e.SetAutodip(false, ""); err != nil {
+		t.Fatal(err)
+	}
 	id = mustStart(t, e, Request{})
 	pool.local.next().ok()
 	mustWait(t, e, id)
@@ -543,6 +547,7 @@ func (p *benchProcess) SetBackground(func(*wire.Message))               {}
 func (p *benchProcess) Push(context.Context, *ranks.PreparedPush) error { return nil }
 func (p *benchProcess) EndPush(bool)                                    {}
 func (p *benchProcess) Answer(any) error                                { return nil }
+func (p *benchProcess) Done() <-chan struct{}                           { return nil }
 func (p *benchProcess) Pull(context.Context, []string) (wire.Payload, func(), error) {
 	return nil, func() {}, nil
 }

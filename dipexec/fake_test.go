@@ -21,6 +21,8 @@ import (
 type fakeProcess struct {
 	rank       int // -1: the local namespace
 	executions chan *fakeExecution
+	ended      chan struct{} // closed when it has died
+	answers    chan string   // replies to its commands
 
 	mu         sync.Mutex
 	count      int
@@ -28,6 +30,8 @@ type fakeProcess struct {
 	background func(*wire.Message)
 	interrupts []string
 	interrupt  func(id string) // nil: ignored
+	said       []string        // pushes, pulls, and what became of them
+	push, pull func(context.Context) error
 }
 
 type fakeExecution struct {
@@ -37,7 +41,7 @@ type fakeExecution struct {
 }
 
 func newFakeProcess(rank int) *fakeProcess {
-	return &fakeProcess{rank: rank, executions: make(chan *fakeExecution, 64)}
+	return &fakeProcess{rank: rank, executions: make(chan *fakeExecution, 64), ended: make(chan struct{}), answers: make(chan string, 64)}
 }
 
 func (p *fakeProcess) Rank() (int, bool) { return max(p.rank, 0), p.rank >= 0 }
@@ -56,12 +60,61 @@ func (p *fakeProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler)
 	return id
 }
 
-func (p *fakeProcess) Push(context.Context, *ranks.PreparedPush) error { return nil }
-func (p *fakeProcess) EndPush(bool)                                    {}
-func (p *fakeProcess) Pull(context.Context, []string) (wire.Payload, func(), error) {
-	return nil, func() {}, nil
+func (p *fakeProcess) Push(ctx context.Context, _ *ranks.PreparedPush) error {
+	p.mu.Lock()
+	p.said = append(p.said, "push")
+	f := p.push
+	p.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(ctx)
 }
-func (p *fakeProcess) Answer(any) error { return nil }
+
+func (p *fakeProcess) EndPush(commit bool) {
+	word := "forget"
+	if commit {
+		word = "commit"
+	}
+	p.say(word)
+}
+
+func (p *fakeProcess) Pull(ctx context.Context, names []string) (wire.Payload, func(), error) {
+	p.mu.Lock()
+	p.said = append(p.said, "pull "+strings.Join(names, " "))
+	f := p.pull
+	p.mu.Unlock()
+	if f != nil {
+		if err := f(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	return wire.Payload(fmt.Sprintf(`{"of":%d}`, p.rank)), func() { p.say("release") }, nil
+}
+
+// Answer keeps the reply as the process gets it.
+func (p *fakeProcess) Answer(reply any) error {
+	b, err := json.Marshal(reply)
+	if err == nil {
+		p.answers <- string(b)
+	}
+	return err
+}
+
+func (p *fakeProcess) say(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, word)
+}
+
+// told returns what the process was asked for and told, a word each.
+func (p *fakeProcess) told() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.said, ", ")
+}
+
+func (p *fakeProcess) Done() <-chan struct{} { return p.ended }
 
 func (p *fakeProcess) SetBackground(f func(*wire.Message)) {
 	p.mu.Lock()
@@ -89,6 +142,37 @@ func (p *fakeProcess) later(text string) {
 	f := p.background
 	p.mu.Unlock()
 	f(streamMessage("stdout", []byte(text)))
+}
+
+// command gives a command while the execution goes on.
+func (x *fakeExecution) command(content string) {
+	x.h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeCommandRequest}, Content: []byte(content)})
+}
+
+// endCommand tells that nothing more is needed of a command.
+func (x *fakeExecution) endCommand(id int) {
+	x.h.Message(message(wire.TypeCommandEnd, wire.Command{ID: id}))
+}
+
+// command gives a command when nothing is executed.
+func (p *fakeProcess) command(content string) {
+	p.mu.Lock()
+	f := p.background
+	p.mu.Unlock()
+	f(&wire.Message{Header: wire.Header{MsgType: wire.TypeCommandRequest}, Content: []byte(content)})
+}
+
+// answered waits for the next reply and compares it.
+func (p *fakeProcess) answered(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-p.answers:
+		if got != want {
+			t.Errorf("got the reply\n\t%s\nwant\n\t%s", got, want)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("no reply; want %s", want)
+	}
 }
 
 func message(msgType string, content any, buffers ...[]byte) *wire.Message {
@@ -134,6 +218,7 @@ func (x *fakeExecution) end(asked bool) {
 	err := &ranks.ExitError{Name: fmt.Sprintf("rank %d", rank), Rank: &rank, Signal: "SIGKILL", Asked: asked}
 	x.p.mu.Lock()
 	x.p.dead = err
+	close(x.p.ended)
 	x.p.mu.Unlock()
 	x.h.Done(nil, err)
 }

@@ -210,6 +210,7 @@ func removeRun(dir string, age time.Duration) bool {
 // RunRecord is what run.json says of a run.
 type RunRecord struct {
 	Run      string       `json:"run"`
+	Parent   string       `json:"parent,omitempty"` // run whose cell has asked for it
 	Cell     int          `json:"cell"`
 	Path     string       `json:"path,omitempty"`
 	Line     int          `json:"line,omitempty"`

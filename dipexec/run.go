@@ -1,10 +1,12 @@
 package dipexec
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +25,7 @@ var (
 	stateDead         = ranks.Dead.String()
 	stateStarting     = ranks.Starting.String()
 	stateStopped      = ranks.Stopped.String()
+	stateNone         = "none" // of a pool that there has never been
 )
 
 // streamNames are the values of "name" in a stream event; the index is that of part.text.
@@ -35,22 +38,25 @@ func streamIndex(name string) int {
 	return 0
 }
 
-// phase is a run's stay in one namespace. Turn is closed when the run before it has left; the run closes left, never before
-// its turn has come.
-type phase struct {
-	ns   namespace
-	turn <-chan struct{}
-	left chan struct{}
+// origin says where a nested run comes from, one that the local namespace has asked for.
+type origin struct {
+	run  *run // the run whose cell has asked, or that was the last when a thread did; nil: there was none
+	cell bool // a cell that still runs has asked
+	wait bool // the command waits for its end
 }
 
 // run is one run. Its own goroutine, drive, takes it from the queue to its end; the fields without another owner belong to
 // that.
 type run struct {
-	e      *Executor
-	id     string
-	req    Request
-	target cells.Target
-	phases []phase
+	e       *Executor
+	id      string
+	req     Request
+	at      place
+	origin  *origin // nil: it is no nested run
+	target  cells.Target
+	open    bool // autodip will say what the target is
+	autodip bool // autodip has said what the target is
+	tickets [namespaces]*ticket
 
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
 	ctx    context.Context // ends when somebody has asked to cancel, or the executor gives up
@@ -69,6 +75,8 @@ type run struct {
 	left  int        // parts that have not ended
 	death error      // of the first process that died
 	why   string     // why the run was interrupted first; "": it was not
+
+	awaited map[*run]struct{} // nested runs that the cell waits for
 }
 
 // Why a run is interrupted.
@@ -78,20 +86,67 @@ const (
 	whyDeath   = "its pool broke"
 )
 
-func newRun(e *Executor, id string, req Request, target cells.Target) *run {
+func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	r := &run{
-		e: e, id: id, req: req, target: target,
-		asked: make(chan struct{}, 1), change: make(chan struct{}, 1), finished: make(chan struct{}),
+		e: e, id: id, req: req, at: at, origin: from,
+		target: Resolve(req.Target, req.Directive.Target, cells.Target{}),
+		open:   req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
+		asked:  make(chan struct{}, 1), change: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
 	r.ctx, r.stop = context.WithCancel(e.ctx)
 	return r
 }
 
+// namespaces are those that the run may go to, in order.
+func (r *run) namespaces() []namespace {
+	switch {
+	case r.open, r.target.Where == cells.Everywhere:
+		return []namespace{localNamespace, poolNamespace}
+	case r.target.Where == cells.Local:
+		return []namespace{localNamespace}
+	default:
+		return []namespace{poolNamespace}
+	}
+}
+
+// cancel implements holder. What the cell has begun on the ranks and waits for is cancelled with it.
 func (r *run) cancel() {
 	r.stop()
 	select {
 	case r.asked <- struct{}{}:
 	default:
+	}
+	r.mu.Lock()
+	awaited := slices.Collect(maps.Keys(r.awaited))
+	r.mu.Unlock()
+	for _, n := range awaited {
+		n.cancel()
+	}
+}
+
+// waiter is the run whose cell waits for this one; nil: none does.
+func (r *run) waiter() *run {
+	if r.origin == nil || !r.origin.cell || !r.origin.wait {
+		return nil
+	}
+	return r.origin.run
+}
+
+// parent is the id of the run whose cell has asked for this one; "": none has.
+func (r *run) parent() string {
+	if r.origin == nil || r.origin.run == nil {
+		return ""
+	}
+	return r.origin.run.id
+}
+
+// over tells whether the run has ended.
+func (r *run) over() bool {
+	select {
+	case <-r.finished:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -112,32 +167,65 @@ func (r *run) log(l Level, format string, args ...any) {
 
 // drive is the life of the run.
 func (r *run) drive() {
-	status, reason := StatusOK, ""
-	for i, ph := range r.phases {
-		select {
-		case <-ph.turn:
-		case <-r.ctx.Done():
+	status, reason := r.perform()
+	r.finish(status, reason) // before the next run may begin
+	for ns := range namespaces {
+		r.leave(ns)
+	}
+}
+
+// perform runs the code in one namespace after the other, whenever its turn has come.
+func (r *run) perform() (status Status, reason string) {
+	if r.open {
+		if err := r.tickets[localNamespace].take(r.ctx); err != nil {
+			return StatusInterrupted, ""
 		}
-		if r.ctx.Err() != nil {
-			status = StatusInterrupted
-			break
+		r.decide()
+	}
+	phases := r.namespaces()
+	for i, ns := range phases {
+		if err := r.tickets[ns].take(r.ctx); err != nil {
+			return StatusInterrupted, ""
 		}
 		if i == 0 {
 			r.start()
 		}
-		status, reason = r.runOn(ph.ns)
-		if status != StatusOK || i == len(r.phases)-1 {
+		status, reason = r.runOn(ns)
+		if status != StatusOK || i == len(phases)-1 {
 			break
 		}
-		close(ph.left)
-		r.phases[i].left = nil
+		r.leave(ns)
 	}
-	r.finish(status, reason) // before the next run may begin
-	for _, ph := range r.phases {
-		if ph.left != nil {
-			<-ph.turn
-			close(ph.left)
+	return status, reason
+}
+
+// decide makes of a run that says nothing what autodip makes of it now, and leaves the queue that it does not need.
+func (r *run) decide() {
+	auto := r.e.autodipDirective()
+	if auto.Target.Where != cells.None {
+		d := &r.req.Directive
+		r.autodip = true
+		r.target, d.Target = auto.Target, auto.Target
+		if d.See.IsZero() {
+			d.See = auto.See
 		}
+		d.Quiet = d.Quiet || auto.Quiet
+		d.AppCommand = cmp.Or(d.AppCommand, auto.AppCommand)
+	}
+	r.open = false
+	switch r.target.Where {
+	case cells.Local:
+		r.leave(poolNamespace)
+	case cells.Remote:
+		r.leave(localNamespace)
+	}
+}
+
+// leave gives up the run's place in a namespace, if it has one.
+func (r *run) leave(ns namespace) {
+	if r.tickets[ns] != nil {
+		r.tickets[ns].leave()
+		r.tickets[ns] = nil
 	}
 }
 
@@ -147,11 +235,11 @@ func (r *run) start() {
 	see := resolveSee(r.req.See, r.req.Directive.See, r.target)
 	ev := &RunStarted{
 		Header: r.head(KindRunStarted), Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
-		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet,
+		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
 	}
 	if j := r.e.o.Journal; j != nil {
 		rj, err := j.begin(RunRecord{
-			Run: r.id, Cell: r.req.Cell, Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
+			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
 			Target: ev.Target, See: see, Code: r.req.Code, Started: r.started,
 		}, r.journalFailed)
 		if err != nil {
@@ -182,15 +270,23 @@ func (r *run) runOn(ns namespace) (Status, string) {
 		return StatusDied, err.Error()
 	}
 	if ns == poolNamespace {
+		size := len(procs)
 		if procs, err = pick(r.target, procs); err != nil {
 			return StatusError, err.Error()
+		}
+		if len(procs) < size {
+			r.warnOfCollectives(rankNumbers(procs), size)
 		}
 	}
 	if r.timeout == nil && r.req.Timeout > 0 {
 		r.timeout = time.After(r.req.Timeout) // for both phases together
 	}
-	parts := r.dispatch(procs)
+	parts := r.dispatch(ns, procs)
 	abandoned := r.await(parts)
+	if len(abandoned) > 0 {
+		// Nobody waits for the answers any more.
+		r.e.endCommands(func(c *command) bool { return c.giver == r })
+	}
 	return r.outcome(parts, abandoned)
 }
 
@@ -199,15 +295,11 @@ func (r *run) processes(ns namespace) ([]Process, error) {
 		p, err := r.e.o.Pool.Local(r.ctx)
 		return []Process{p}, err
 	}
-	procs, err := r.e.o.Pool.Ranks(r.ctx)
-	if err == nil && len(procs) == 0 {
-		err = errors.New("the pool has no ranks")
-	}
-	return procs, err
+	return r.e.ranks(r.ctx)
 }
 
-// dispatch sends the code to processes.
-func (r *run) dispatch(procs []Process) []*part {
+// dispatch sends the code to processes of a namespace.
+func (r *run) dispatch(ns namespace, procs []Process) []*part {
 	parts := make([]part, len(procs))
 	r.mu.Lock()
 	r.left = len(procs)
@@ -234,7 +326,11 @@ func (r *run) dispatch(procs []Process) []*part {
 		pt.proc.adopt(pt)
 		pt.proc.p.SetBackground(pt.proc.background)
 	}
-	req := ranks.Prepare(wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line})
+	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line}
+	if ns == poolNamespace {
+		code.AppCommand = r.req.Directive.AppCommand
+	}
+	req := ranks.Prepare(code)
 	for i, p := range procs {
 		parts[i].id = p.ExecutePrepared(req, &parts[i])
 	}
@@ -369,7 +465,9 @@ func (r *run) finish(status Status, reason string) {
 		})
 	}
 	r.mu.Unlock()
-	r.emit(&RunFinished{Header: r.head(KindRunFinished), Status: status, Seconds: seconds(r.report.Elapsed), Reason: reason})
+	r.emit(&RunFinished{
+		Header: r.head(KindRunFinished), Parent: r.parent(), Status: status, Seconds: seconds(r.report.Elapsed), Reason: reason,
+	})
 	if r.journal != nil {
 		r.report.Journal = r.journal.dir
 		r.journal.finish(r.report, now)
@@ -377,6 +475,11 @@ func (r *run) finish(status Status, reason string) {
 			r.e.journalFailed.Store(false)
 		}
 		r.journal.release()
+	}
+	if w := r.waiter(); w != nil {
+		w.mu.Lock()
+		delete(w.awaited, r)
+		w.mu.Unlock()
 	}
 	r.e.ended(r)
 	close(r.finished)
@@ -418,11 +521,15 @@ func (p *process) adoptLocked(pt *part) {
 	p.gone = pt == nil
 }
 
-// background takes what is printed between executions. It goes to the last run.
+// background takes what a process says between executions. What it prints goes to the last run.
 func (p *process) background(m *wire.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.last != nil {
+	switch {
+	case p.last == nil:
+	case isCommand(m):
+		p.e.command(p, p.last.r, false, m)
+	default:
 		p.last.message(m)
 	}
 }
@@ -459,6 +566,10 @@ func (pt *part) Message(m *wire.Message) {
 	defer pt.proc.mu.Unlock()
 	if !pt.proc.gone {
 		pt.proc.adoptLocked(pt)
+	}
+	if isCommand(m) {
+		pt.proc.e.command(pt.proc, pt.r, true, m)
+		return
 	}
 	pt.message(m)
 }

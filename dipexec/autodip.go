@@ -1,0 +1,76 @@
+package dipexec
+
+import (
+	"errors"
+
+	"dipls/cells"
+	"dipls/ranks/wire"
+)
+
+// Autodip is the directive under which cells run that say nothing themselves, such as "%%dip --see all"; "" if it is off.
+func (e *Executor) Autodip() string {
+	e.poolMu.Lock()
+	defer e.poolMu.Unlock()
+	return e.pool.Autodip
+}
+
+// SetAutodip turns autodip off, or on with the arguments of a %%dip, such as "--see all". It counts for the runs whose turn in
+// the local namespace comes later. Arguments that make no sense are an error, and change nothing.
+func (e *Executor) SetAutodip(on bool, args string) error {
+	var directive cells.Directive
+	if on {
+		var problems []cells.Problem
+		directive, problems = cells.ParseDirective(args)
+		for _, p := range problems {
+			if p.Severity == cells.Error {
+				return autodipError(p)
+			}
+		}
+	}
+	e.poolMu.Lock()
+	defer e.poolMu.Unlock()
+	e.autodip = directive
+	if text := directive.String(); text != e.pool.Autodip {
+		e.pool.Autodip = text
+		e.publishPool()
+	}
+	return nil
+}
+
+func autodipError(p cells.Problem) error {
+	if p.Hint == "" {
+		return errors.New(p.Message)
+	}
+	return errors.New(p.Message + "; " + p.Hint)
+}
+
+// autodipDirective is the directive of autodip; zero if that is off.
+func (e *Executor) autodipDirective() cells.Directive {
+	e.poolMu.Lock()
+	defer e.poolMu.Unlock()
+	return e.autodip
+}
+
+// poolChanged publishes how the pool does now.
+func (e *Executor) poolChanged(state string, size int, reason string) {
+	e.poolMu.Lock()
+	defer e.poolMu.Unlock()
+	e.pool.State, e.pool.Size, e.pool.Reason = state, size, reason
+	e.publishPool()
+}
+
+// publishPool publishes the state of the pool and of autodip. The caller holds poolMu, which keeps such events in order.
+func (e *Executor) publishPool() {
+	ev := e.pool
+	e.Publish(&ev)
+}
+
+// autodip turns autodip on or off, or only tells of it.
+func (c *command) autodip(cmd wire.AutodipCommand) (any, error) {
+	if cmd.On != nil {
+		if err := c.e.SetAutodip(*cmd.On, cmd.Flags); err != nil {
+			return nil, &commandError{"UsageError", err.Error()}
+		}
+	}
+	return wire.AutodipCommandReply{CommandStatus: c.ok(), Autodip: c.e.Autodip()}, nil
+}

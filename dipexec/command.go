@@ -1,0 +1,260 @@
+package dipexec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"dipls/ranks/wire"
+)
+
+// command is something that the local namespace has asked for. Its own goroutine serves it and is the only one to answer
+// it, exactly once; it goes on after that while the command holds something.
+//
+// A command ends when the process says so, when the process ends, when the executor is closed, and when the run that gave it
+// is given up. It does not end with its run: the main thread of the local namespace waits for the answer to what its
+// cell has asked for, or says that it does not want it any more, before the cell ends. What is left then was asked for by
+// another thread, which still waits.
+type command struct {
+	e    *Executor
+	proc *process // that has asked
+	id   int      // its number for it
+	at   place    // where it stands in the queues
+
+	// giver is the run whose cell has given it; nil: a thread has, while no cell ran.
+	giver *run
+	// last is giver, or the run that the process began last; nil: none.
+	last *run
+
+	ctx     context.Context // ends when the command does
+	stop    context.CancelFunc
+	turn    *ticket // on the ranks; nil: it needs none
+	release func()  // lets go of what it holds; nil: nothing
+}
+
+// cancel implements holder.
+func (c *command) cancel() { c.stop() }
+
+// commandError is an error as the local namespace is told of it: an exception's class and text.
+type commandError struct{ ename, evalue string }
+
+func (e *commandError) Error() string { return e.ename + ": " + e.evalue }
+
+func valueError(err error) error { return &commandError{"ValueError", err.Error()} }
+
+// commandHandler serves one kind of command. What it returns is the reply, one of wire's, or an error.
+type commandHandler struct {
+	turn  bool // it takes its turn on the ranks
+	serve func(c *command, content json.RawMessage) (reply any, err error)
+}
+
+// handlerOf gives the handler of a command.
+func handlerOf(name string) (h commandHandler, known bool) {
+	switch name {
+	case "push":
+		h = commandHandler{true, decoded((*command).push)}
+	case "pull":
+		h = commandHandler{true, decoded((*command).pull)}
+	case "make":
+		h = commandHandler{true, decoded((*command).makePool)}
+	case "info":
+		h = commandHandler{false, decoded((*command).info)}
+	case "run":
+		h = commandHandler{false, decoded((*command).run)} // what it runs takes a turn
+	case "result":
+		h = commandHandler{false, decoded((*command).result)}
+	case "autodip":
+		h = commandHandler{false, decoded((*command).autodip)}
+	case "interrupt":
+		h = commandHandler{false, decoded((*command).interrupt)}
+	}
+	return h, h.serve != nil
+}
+
+// decoded makes of a method that takes a decoded command one that takes it as it came.
+func decoded[T any](serve func(*command, T) (any, error)) func(*command, json.RawMessage) (any, error) {
+	return func(c *command, content json.RawMessage) (any, error) {
+		var cmd T
+		if err := json.Unmarshal(content, &cmd); err != nil {
+			return nil, valueError(err)
+		}
+		return serve(c, cmd)
+	}
+}
+
+// isCommand tells whether a message is about a command.
+func isCommand(m *wire.Message) bool {
+	return m.Header.MsgType == wire.TypeCommandRequest || m.Header.MsgType == wire.TypeCommandEnd
+}
+
+// commandKey is what a command is known by.
+type commandKey struct {
+	proc *process
+	id   int
+}
+
+// command takes a message about a command. It waits for nothing: it is called on the reader goroutine of the process. Last
+// is the run that the process began last, running tells whether its cell still runs.
+func (e *Executor) command(p *process, last *run, running bool, m *wire.Message) {
+	var head wire.Command
+	if err := json.Unmarshal(m.Content, &head); err != nil {
+		l := &Log{Header: headerOf(KindLog, "", nil, p.rank), Level: LevelError}
+		l.Text = fmt.Sprintf("%s sent a %s message that cannot be read: %v", l.Who(), m.Header.MsgType, err)
+		e.Publish(l)
+		return
+	}
+	if m.Header.MsgType == wire.TypeCommandEnd {
+		e.mu.Lock()
+		c := e.commands[commandKey{p, head.ID}]
+		e.mu.Unlock()
+		if c != nil { // else it has ended already
+			c.cancel()
+		}
+		return
+	}
+	c := &command{e: e, proc: p, id: head.ID, last: last}
+	if running {
+		c.giver = last
+	}
+	if err := e.begin(c, head.Command, m.Content); err != nil {
+		c.answer(nil, err)
+	}
+}
+
+// begin gives a command its place and starts to serve it.
+func (e *Executor) begin(c *command, name string, content json.RawMessage) error {
+	h, known := handlerOf(name)
+	key := commandKey{c.proc, c.id}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return errEnding
+	case c.proc.rank >= 0:
+		return valueError(errors.New("only the local namespace may give commands"))
+	case !known:
+		return valueError(fmt.Errorf("there is no command %q", name))
+	case e.commands[key] != nil:
+		return valueError(fmt.Errorf("command %d goes on already", c.id))
+	}
+	c.at = e.nextPlace(c.giver)
+	c.ctx, c.stop = context.WithCancel(e.ctx)
+	if h.turn {
+		c.turn = e.queues[poolNamespace].enter(c.at, c)
+	}
+	e.commands[key] = c
+	e.work.Go(func() { c.live(h, content) })
+	return nil
+}
+
+var errEnding = &commandError{"RuntimeError", "the session is ending"}
+
+// nextPlace is the next free place: of something that giver's cell asks for, or after everything else if giver is nil or has
+// ended. The caller holds mu.
+func (e *Executor) nextPlace(giver *run) place {
+	e.places++
+	if giver == nil || giver.over() {
+		return place{e.places, itself}
+	}
+	return place{giver.at.run, e.places}
+}
+
+// live is the life of the command.
+func (c *command) live(h commandHandler, content json.RawMessage) {
+	defer c.e.commandEnded(c)
+	c.e.work.Go(func() {
+		select {
+		case <-c.proc.p.Done():
+			c.cancel()
+		case <-c.ctx.Done():
+		}
+	})
+	c.answer(c.serve(h, content))
+	if c.release != nil {
+		<-c.ctx.Done()
+		c.release()
+	}
+}
+
+func (e *Executor) commandEnded(c *command) {
+	c.cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.commands, commandKey{c.proc, c.id})
+}
+
+// serve does what was asked for, when its turn has come.
+func (c *command) serve(h commandHandler, content json.RawMessage) (any, error) {
+	if c.turn != nil {
+		defer c.turn.leave()
+		if err := c.turn.take(c.ctx); err != nil {
+			return nil, err
+		}
+	}
+	return h.serve(c, content)
+}
+
+// answer sends the reply, or the error.
+func (c *command) answer(reply any, err error) {
+	if err != nil {
+		reply = wire.CommandStatus{ID: c.id, Status: c.failed(err)}
+	}
+	if err := c.proc.p.Answer(reply); err != nil {
+		// The reply holds something that is no JSON: what a process sent, or Manager made.
+		_ = c.proc.p.Answer(wire.CommandStatus{ID: c.id, Status: c.failed(err)})
+	}
+}
+
+// failed is what the reply says of an error. Whatever fails after a command has ended fails because of that.
+func (c *command) failed(err error) wire.Status {
+	if c.ctx != nil && c.ctx.Err() != nil {
+		return wire.Status{Status: "aborted", EName: "KeyboardInterrupt", EValue: "interrupted"}
+	}
+	s := wire.Status{Status: "error", EName: "RuntimeError", EValue: err.Error()}
+	if ce, ok := errors.AsType[*commandError](err); ok {
+		s.EName, s.EValue = ce.ename, ce.evalue
+	}
+	return s
+}
+
+// ok is the beginning of a reply that tells of no error.
+func (c *command) ok() wire.CommandStatus {
+	return wire.CommandStatus{ID: c.id, Status: wire.Status{Status: "ok"}}
+}
+
+// endCommands ends the commands for which f answers true.
+func (e *Executor) endCommands(f func(*command) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.commands {
+		if f(c) {
+			c.cancel()
+		}
+	}
+}
+
+// makePool makes, restarts or ends the ranks.
+func (c *command) makePool(cmd wire.MakeCommand) (any, error) {
+	if c.e.o.Manager == nil {
+		return nil, errNoManager
+	}
+	defer c.e.forgetEnded()
+	text, err := c.e.o.Manager.Make(c.ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return wire.MakeCommandReply{CommandStatus: c.ok(), Text: text}, nil
+}
+
+// info describes the processes.
+func (c *command) info(struct{}) (any, error) {
+	if c.e.o.Manager == nil {
+		return nil, errNoManager
+	}
+	info := c.e.o.Manager.Info(c.ctx)
+	info.Autodip = c.e.Autodip()
+	return wire.InfoCommandReply{CommandStatus: c.ok(), Pool: info}, nil
+}
+
+var errNoManager = &commandError{"RuntimeError", "the pool of this session is not made from code"}

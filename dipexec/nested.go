@@ -1,0 +1,184 @@
+package dipexec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"dipls/cells"
+	"dipls/ranks/wire"
+)
+
+// maxResultOutput bounds the text that the command result tells of one rank.
+const maxResultOutput = 1 << 20
+
+// run runs code on the ranks, as a run with an id and events of its own.
+func (c *command) run(cmd wire.RunCommand) (any, error) {
+	target, err := ranksTarget(cmd.Ranks)
+	if err != nil {
+		return nil, err
+	}
+	req := Request{
+		Path: cmd.Path, Code: cmd.Code, Line: cmd.Line, Target: target,
+		Directive: cells.Directive{Quiet: cmd.Quiet, AppCommand: cmd.AppCommand},
+	}
+	if cmd.See != "" {
+		if req.See, err = cells.ParseRankList(cmd.See); err != nil {
+			return nil, valueError(err)
+		}
+	}
+	if c.last != nil {
+		req.Cell = c.last.req.Cell
+	}
+	r, err := c.startNested(req, cmd.Wait)
+	if err != nil {
+		return nil, errEnding
+	}
+	if !cmd.Wait {
+		return wire.RunCommandReply{CommandStatus: c.ok(), Run: r.id, Parts: []wire.RunPart{}}, nil
+	}
+	select {
+	case <-r.finished:
+		return c.runReply(r.report), nil
+	case <-c.ctx.Done():
+	}
+	if r.ctx.Err() == nil { // else it has been cancelled with the run that waits for it
+		r.cancel()
+	}
+	<-r.finished
+	return nil, c.ctx.Err()
+}
+
+// startNested starts a run where the command stands.
+func (c *command) startNested(req Request, wait bool) (*run, error) {
+	from := &origin{run: c.last, cell: c.giver != nil, wait: wait}
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	r, err := c.e.start(req, c.at, from)
+	if w := r.waiter(); err == nil && w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.awaited == nil {
+			w.awaited = map[*run]struct{}{}
+		}
+		w.awaited[r] = struct{}{}
+	}
+	return r, err
+}
+
+func (c *command) runReply(r Report) wire.RunCommandReply {
+	reply := wire.RunCommandReply{CommandStatus: c.ok(), Run: r.Run, RunStatus: string(r.Status), Reason: r.Reason, Parts: []wire.RunPart{}}
+	for _, p := range r.Parts {
+		part := wire.RunPart{Rank: p.Rank, Status: string(p.Status)}
+		if p.Failure != nil {
+			part.EName, part.EValue = p.Failure.EName, p.Failure.EValue
+		}
+		reply.Parts = append(reply.Parts, part)
+	}
+	return reply
+}
+
+// result waits for a run and tells what came of it.
+func (c *command) result(cmd wire.ResultCommand) (any, error) {
+	c.e.mu.Lock()
+	r := c.e.runs[cmd.Run]
+	c.e.mu.Unlock()
+	if r != nil && c.giver != nil && r.at.compare(c.giver.at) >= 0 {
+		return nil, valueError(fmt.Errorf("run %s does not end before this cell does", cmd.Run))
+	}
+	report, err := c.e.Wait(c.ctx, cmd.Run)
+	switch {
+	case errors.Is(err, ErrNoRun):
+		return nil, valueError(fmt.Errorf("there is no run %q any more: only the last %d are remembered", cmd.Run, keptReports))
+	case err != nil:
+		return nil, err
+	}
+	reply := c.runReply(report)
+	if report.Journal != "" {
+		err = readResults(report.Journal, reply.Parts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what run %s printed cannot be read: %w", cmd.Run, err)
+	}
+	return reply, nil
+}
+
+// readResults reads what the parts of a run printed, and the values that they ended with, from its journal.
+func readResults(dir string, parts []wire.RunPart) error {
+	reader, err := ReadRun(dir)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	output := map[int]*tailText{}
+	result := map[int]string{}
+	for _, p := range parts {
+		output[p.Rank] = new(tailText)
+	}
+	for {
+		ev, _, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		switch ev := ev.(type) {
+		case *Stream:
+			if t := output[rankOf(&ev.Header)]; t != nil {
+				t.add(ev.Text)
+			}
+		case *Result:
+			result[rankOf(&ev.Header)] = richText(ev.Data, nil)
+		}
+	}
+	for i := range parts {
+		parts[i].Output, parts[i].Result = output[parts[i].Rank].String(), result[parts[i].Rank]
+	}
+	return nil
+}
+
+// tailText keeps the end of a text, maxResultOutput bytes of it.
+type tailText struct{ text strings.Builder }
+
+func (t *tailText) add(s string) {
+	t.text.WriteString(s)
+	if t.text.Len() > 2*maxResultOutput {
+		tail := t.String()
+		t.text.Reset()
+		t.text.WriteString(tail)
+	}
+}
+
+func (t *tailText) String() string {
+	s := t.text.String()
+	for i := max(len(s)-maxResultOutput, 0); i < len(s); i++ {
+		if utf8.RuneStart(s[i]) {
+			return s[i:]
+		}
+	}
+	return ""
+}
+
+// interrupt interrupts what has its turn on the ranks, and the runs that the asking cell has started and does not wait for.
+func (c *command) interrupt(struct{}) (any, error) {
+	e := c.e
+	var ask []holder
+	if h := e.queues[poolNamespace].current(); h != nil && h != holder(c.giver) {
+		ask = append(ask, h)
+	}
+	e.mu.Lock()
+	for _, r := range e.runs {
+		if o := r.origin; c.giver != nil && o != nil && o.run == c.giver && !o.wait && !slices.Contains(ask, holder(r)) {
+			ask = append(ask, r)
+		}
+	}
+	e.mu.Unlock()
+	for _, h := range ask {
+		h.cancel()
+	}
+	return wire.InterruptCommandReply{CommandStatus: c.ok(), Interrupted: len(ask)}, nil
+}

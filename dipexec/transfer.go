@@ -1,0 +1,175 @@
+package dipexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"dipls/cells"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// push gives ranks the variables of a payload, all of them or none: the ranks unpickle them, and bind them once every rank has.
+func (c *command) push(cmd wire.PushCommand) (any, error) {
+	procs, err := c.ranks(cmd.Names, cmd.Ranks)
+	if err != nil {
+		return nil, err
+	}
+	req, err := ranks.PreparePush(wire.PushRequest{Names: cmd.Names, Payload: cmd.Payload})
+	if err != nil {
+		return nil, valueError(err)
+	}
+	errs := onAll(procs, func(_ int, p Process) error { return p.Push(c.ctx, req) })
+	failed := errors.Join(errs...) != nil || c.ctx.Err() != nil
+	for i, p := range procs {
+		if errs[i] == nil {
+			p.EndPush(!failed)
+		}
+	}
+	if failed {
+		return nil, transferError(procs, errs, "nothing was pushed")
+	}
+	return wire.PushCommandReply{CommandStatus: c.ok(), Ranks: rankNumbers(procs)}, nil
+}
+
+// pull has ranks pickle variables. The command holds the payloads.
+func (c *command) pull(cmd wire.PullCommand) (any, error) {
+	procs, err := c.ranks(cmd.Names, cmd.Ranks)
+	if err != nil {
+		return nil, err
+	}
+	reply := wire.PullCommandReply{CommandStatus: c.ok(), Payloads: make([]wire.RankPayload, len(procs))}
+	releases := make([]func(), len(procs))
+	errs := onAll(procs, func(i int, p Process) (err error) {
+		reply.Payloads[i].Rank = rankOfProcess(p)
+		reply.Payloads[i].Payload, releases[i], err = p.Pull(c.ctx, cmd.Names)
+		return err
+	})
+	release := func() {
+		for i, err := range errs {
+			if err == nil {
+				releases[i]()
+			}
+		}
+	}
+	if errors.Join(errs...) != nil || c.ctx.Err() != nil {
+		release()
+		return nil, transferError(procs, errs, "nothing was pulled")
+	}
+	c.release = release
+	return reply, nil
+}
+
+// ranks are the processes that variables go to or come from.
+func (c *command) ranks(names []string, list string) ([]Process, error) {
+	if len(names) == 0 {
+		return nil, valueError(errors.New("no variables are named"))
+	}
+	target, err := ranksTarget(list)
+	if err != nil {
+		return nil, err
+	}
+	procs, err := c.e.ranks(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	procs, err = pick(target, procs)
+	if err != nil {
+		return nil, valueError(err)
+	}
+	return procs, nil
+}
+
+// ranksTarget is the target that "all", a list of ranks, or nothing at all means in a command.
+func ranksTarget(list string) (cells.Target, error) {
+	t := cells.Target{Where: cells.Remote}
+	if list == "" {
+		return t, nil
+	}
+	ranks, err := cells.ParseRankList(list)
+	if err != nil {
+		return t, valueError(err)
+	}
+	if !ranks.All() {
+		t.Ranks = ranks
+	}
+	return t, nil
+}
+
+// onAll calls f for all processes at once, and waits.
+func onAll(procs []Process, f func(i int, p Process) error) []error {
+	errs := make([]error, len(procs))
+	var calls sync.WaitGroup
+	for i, p := range procs {
+		calls.Go(func() { errs[i] = f(i, p) })
+	}
+	calls.Wait()
+	return errs
+}
+
+func rankNumbers(procs []Process) []int {
+	list := make([]int, len(procs))
+	for i, p := range procs {
+		list[i] = rankOfProcess(p)
+	}
+	return list
+}
+
+// transferFailure is why a push or pull failed, and the ranks where it did.
+type transferFailure struct {
+	ename, text string
+	whole       bool // the text says which rank it is
+	ranks       []int
+}
+
+// transferError makes one error of those of the ranks, and says what came of it. Ranks that failed in the same way are told of
+// together.
+func transferError(procs []Process, errs []error, outcome string) error {
+	var failures []*transferFailure
+	known := map[[2]string]*transferFailure{}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		f := failureOf(err)
+		key := [2]string{f.ename, f.text}
+		if known[key] == nil {
+			known[key] = f
+			failures = append(failures, f)
+		}
+		known[key].ranks = append(known[key].ranks, rankOfProcess(procs[i]))
+	}
+	if len(failures) == 0 {
+		return context.Canceled // the command ended before it was done
+	}
+	var texts []string
+	for _, f := range failures {
+		texts = append(texts, f.String())
+	}
+	return &commandError{failures[0].ename, strings.Join(append(texts, outcome), "; ")}
+}
+
+func failureOf(err error) *transferFailure {
+	if reply, ok := errors.AsType[*ranks.ReplyError](err); ok {
+		f := &transferFailure{ename: reply.EName, text: reply.EValue}
+		if v := reply.Variable; v != "" && !strings.Contains(f.text, v) {
+			f.text = v + ": " + f.text
+		}
+		return f
+	}
+	return &transferFailure{ename: "RuntimeError", text: err.Error(), whole: true}
+}
+
+func (f *transferFailure) String() string {
+	switch {
+	case f.whole:
+		return f.text
+	case f.ename == "NameError":
+		return f.text + " on " + nameRanks(f.ranks)
+	default:
+		return fmt.Sprintf("%s (%s)", f.text, nameRanks(f.ranks))
+	}
+}
