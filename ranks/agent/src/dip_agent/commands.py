@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import queue
+from collections.abc import Iterator
 from typing import Any, Callable
+
+from .interrupts import Interrupts
 
 
 class CommandError(RuntimeError):
@@ -14,45 +19,100 @@ class CommandError(RuntimeError):
         super().__init__(evalue)
         self.ename = ename
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: the sentence alone, since the stack that led to it is not the user's."""
+        return [f"{self.ename or type(self).__name__}: {self}"]
+
+
+class _Question:
+    """A command whose reply is waited for."""
+
+    def __init__(self) -> None:
+        self.reply: dict[str, Any] | None = None
+        # In C, and so never left half locked by an interrupt, unlike what `threading` has to wait with.
+        self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait(self) -> dict[str, Any]:
+        while self.reply is None:
+            self.bell.get()
+        return self.reply
+
 
 class Commands:
     """Asks, from any thread, and waits for the answers that the I/O thread brings."""
 
-    def __init__(self, post: Callable[[str, dict[str, Any]], None]):
+    def __init__(self, post: Callable[[str, dict[str, Any]], None], interrupts: Interrupts):
         """`post(type, content)` sends a message."""
         self._post = post
+        self._interrupts = interrupts
+        self._pid = os.getpid()
         self._ids = itertools.count(1)
-        self._waiting: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
+        self._waiting: dict[int, _Question] = {}
 
     def ask(self, command: str, **content: Any) -> dict[str, Any]:
-        """Ask and wait; return the content of the reply, which has the command's `id`. Raises CommandError.
+        """Ask and wait; return the content of the reply. Raises CommandError, or KeyboardInterrupt if it was aborted.
 
         An exception that strikes meanwhile, such as an interrupt, has the server give up, and is raised when it has; a
         second one does not wait for that.
         """
+        return self._ask(next(self._ids), command, content)
+
+    @contextlib.contextmanager
+    def holding(self, command: str, **content: Any) -> Iterator[dict[str, Any]]:
+        """`ask`, and at the end of the block let go of what the server holds for the command."""
         number = next(self._ids)
-        answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._waiting[number] = answers
         try:
-            self._post("command_request", {"id": number, "command": command, **content})
+            yield self._ask(number, command, content)
+        finally:
+            self._end(number)
+
+    def answer(self, content: dict[str, Any]) -> None:
+        """Take a reply; called on the I/O thread."""
+        question = self._waiting.get(content.get("id", 0))
+        if question is not None:
+            question.reply = content
+            question.bell.put(None)
+
+    def _ask(self, number: int, command: str, content: dict[str, Any]) -> dict[str, Any]:
+        if os.getpid() != self._pid:
+            raise CommandError("ForkedProcessError", _FORKED)
+        question = self._waiting[number] = _Question()
+        posted = False
+        try:
             try:
-                reply = answers.get()
+                # Whether the server will answer must be known for sure: an interrupt waits until the request is out.
+                self._interrupts.hold()
+                try:
+                    self._post("command_request", {"id": number, "command": command, **content})
+                    posted = True
+                finally:
+                    self._interrupts.release()
+                reply = question.wait()
             except BaseException:
-                self.end(number)
-                answers.get()
+                if posted:
+                    self._end(number)
+                    question.wait()
                 raise
         finally:
             del self._waiting[number]
+        if reply["status"] == "aborted":
+            raise KeyboardInterrupt(reply.get("evalue", ""))  # the server's doing: its interrupt is still on its way
         if reply["status"] != "ok":
             raise CommandError(reply.get("ename", ""), reply.get("evalue", ""))
         return reply
 
-    def end(self, number: int) -> None:
-        """Tell the server that nothing more is needed of a command: it may let go of what it holds for that."""
-        self._post("command_end", {"id": number})
+    def _end(self, number: int) -> None:
+        """Tell the server that nothing more is needed of a command."""
+        if os.getpid() != self._pid:
+            return  # a child that was forked meanwhile leaves what its parent has
+        self._interrupts.hold()
+        try:
+            self._post("command_end", {"id": number})
+        finally:
+            self._interrupts.release()
 
-    def answer(self, content: dict[str, Any]) -> None:
-        """Take a reply; called on the I/O thread."""
-        answers = self._waiting.get(content.get("id", 0))
-        if answers is not None:
-            answers.put(content)
+
+_FORKED = (
+    "this process was forked from the local namespace, and only that one is connected to the ranks. Have the forked "
+    "process return its result, and go on in the cell."
+)

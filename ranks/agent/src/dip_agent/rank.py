@@ -73,12 +73,12 @@ class _Process:
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
         self._transfers = Transfers(shell.user_ns)
-        self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header))
+        self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
 
     def serve(self) -> int:
-        self._shell.attach(self._publish, self._spec.script)
+        self._shell.attach(self._publish, self._spec.script, self._commands if self._spec.rank is None else None)
         self._start()
         while True:
             try:

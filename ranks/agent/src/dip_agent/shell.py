@@ -25,6 +25,7 @@ from traitlets import Instance, Type, default
 from traitlets.config import Config
 
 from . import magics, tracebacks
+from .commands import Commands
 from .source import Compiler, keep_lines
 from .wire import text
 
@@ -96,6 +97,7 @@ class Shell(InteractiveShell):
     display_pub_class = Type(_Publisher)
     exiter = Instance(ExitAutocall)
     publish = AnyTrait()
+    magics_client = AnyTrait()
 
     @default("exiter")
     def _make_exiter(self) -> _Exit:
@@ -118,13 +120,17 @@ class Shell(InteractiveShell):
         config.HistoryManager.enabled = False
         shell = cls.instance(config=config)
         keep_lines(shell.input_transformer_manager)
-        magics.register(shell)
+        shell.magics_client = magics.register(shell)
         shell.loop_runner = shell.run_coroutine
         return shell
 
-    def attach(self, publish: Publish, script: str) -> None:
-        """Publish by `publish(type, content)`, and play the script at `script`, if there is one."""
+    def attach(self, publish: Publish, script: str, commands: Commands | None = None) -> None:
+        """Publish by `publish(type, content)`, and play the script at `script`, if there is one.
+
+        `commands` is what magics ask the server by; a rank has none.
+        """
         self.publish = publish
+        self.magics_client.commands = commands
         if script:
             self.user_ns["__file__"] = script
         sys.argv = [script]

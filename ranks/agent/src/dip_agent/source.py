@@ -11,6 +11,7 @@ import contextlib
 import linecache
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,13 +39,17 @@ class _Place:
 class Compiler(CachingCompiler):
     """IPython's compiler, told where the code that comes next is from.
 
-    A place holds for its own text only: whatever else is compiled meanwhile keeps IPython's names.
+    A place holds for its own text and thread only: whatever else is compiled meanwhile keeps IPython's names.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._place: _Place | None = None
+        self._here = threading.local()
         self._paths: set[str] = set()
+
+    @property
+    def _place(self) -> _Place | None:
+        return getattr(self._here, "place", None)
 
     @contextlib.contextmanager
     def at(self, path: str, line: int, text: str) -> Iterator[None]:
@@ -59,19 +64,21 @@ class Compiler(CachingCompiler):
         frame = sys._getframe(depth + 2)  # two of them are contextlib's and our own
         path, line = frame.f_code.co_filename, frame.f_lineno + down
         del frame
-        if path not in self._paths:
-            yield
-            return
-        with self._at(_Place(path, line, text, magic=True)):
+        with self._at(_Place(path, line, text, magic=True) if path in self._paths else None):
             yield
 
     @contextlib.contextmanager
-    def _at(self, place: _Place) -> Iterator[None]:
-        outer, self._place = self._place, place
+    def _at(self, place: _Place | None) -> Iterator[None]:
+        outer, self._here.place = self._place, place
         try:
             yield
         finally:
-            self._place = outer
+            self._here.place = outer
+
+    def where(self) -> tuple[str, int]:
+        """Return path and line of the argument or body of the magic that runs; an empty path if it is not in a file."""
+        place = self._place
+        return (place.path, place.line) if place is not None and place.magic else ("", 1)
 
     def is_body(self, text: str) -> bool:
         """Whether `text` is the body of the magic that runs."""

@@ -1,0 +1,73 @@
+"""Magics that IPython does not have, or that mean something else here.
+
+The shell, and with it every magic, is made before the fork: `register` returns the `Client` that gets its `commands`
+after it. On a rank it gets none, and the magics say where they work.
+
+    arguments  what a magic's line may hold, its help, errors that say what was meant
+    magic      a magic as a table's entry
+    client     what magics do: asking the server, moving variables, running bodies
+    dip        Ddip's magics
+    px         ipyparallel's magics
+    dipper     the handle for code that is no magic
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from . import dip, dipper, px
+from .client import Client, RankError
+
+__all__ = ["Client", "RankError", "register"]
+
+_MAGICS = (*dip.MAGICS, *px.MAGICS, *dipper.MAGICS)
+_HELP = {magic.parser.spelling: magic.parser.help for magic in _MAGICS}
+_BUILT_IN = frozenset({"Ddip", "ddip", "Ddipp", "ddipp", "ipyparallel"})
+
+
+def register(shell: InteractiveShell) -> Client:
+    """Register them with a shell."""
+    client = Client(shell)
+    for magic in _MAGICS:
+        magic.register(shell, client)
+    _wrap(shell, "load_ext", _load_ext)
+    for name in ("pinfo", "pinfo2"):
+        _wrap(shell, name, _help)
+    shell.set_hook("show_in_pager", _show_in_pager)
+    return client
+
+
+def _wrap(shell: InteractiveShell, name: str, wrapper: Callable[..., bool]) -> None:
+    """Have `wrapper(shell, line)` serve a line magic of IPython's, as far as it returns True."""
+    original = shell.find_line_magic(name)
+
+    def magic(line: str = "") -> Any:
+        return None if wrapper(shell, line) else original(line)
+
+    magic.__doc__ = original.__doc__
+    shell.register_magic_function(magic, "line", name)
+
+
+def _load_ext(shell: InteractiveShell, line: str) -> bool:
+    name = line.strip()
+    if name in _BUILT_IN:
+        print(f"{name}: nothing needs loading, dipls has its magics built in.")
+    return name in _BUILT_IN
+
+
+def _help(shell: InteractiveShell, line: str) -> bool:
+    """Print the help of a magic of ours; `%px?` and `px?` are the line magic, `%%px?` is the cell magic."""
+    name = line.strip().strip("?")
+    if not name.startswith("%") and name not in shell.user_ns:
+        name = f"%{name}" if f"%{name}" in _HELP else f"%%{name}"
+    if name in _HELP:
+        print(_HELP[name])
+    return name in _HELP
+
+
+def _show_in_pager(shell: InteractiveShell, data: Any, start: int = 0, screen_lines: int = 0) -> None:
+    """IPython's hook: print what it would page, since nobody turns pages here."""
+    text = data.get("text/plain", "") if isinstance(data, dict) else data
+    print("\n".join(text.splitlines()[start:]))

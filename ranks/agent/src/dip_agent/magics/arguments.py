@@ -1,0 +1,243 @@
+"""Arguments of magics: what a magic takes, its help, and errors that say what was meant."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections import deque
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Callable, NamedTuple
+
+from IPython.core.error import UsageError
+
+_WIDTH = 100  # columns of a help text
+_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_RANKS = re.compile(r"all|\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
+
+
+class Word(NamedTuple):
+    """A word of a magic's line."""
+
+    raw: str  # as written
+    text: str  # quotes taken off
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of a magic.
+
+    `read` makes the value of the text after the flag and raises ValueError, which says what is expected, if it cannot.
+    """
+
+    names: tuple[str, ...]  # the long one last; the value is found under its name
+    help: str
+    value: str = ""  # what the help calls its value; "" if it takes none
+    read: Callable[[str], Any] = str
+    default: Any = None
+    ranks: bool = False  # the words after the first that look like ranks are its, too
+    otherwise: Any = None  # the value if none is written; None: one must be written
+    const: Any = True  # the value of a flag that takes none
+    dest: str = ""  # where the value is found, if not under the flag's name
+
+    @property
+    def key(self) -> str:
+        """Where the value is found."""
+        return self.dest or self.names[-1].lstrip("-").replace("-", "_")
+
+    @property
+    def usage(self) -> str:
+        value = f" [{self.value}]" if self.otherwise is not None else f" {self.value}"
+        return f"[{self.names[0]}{value if self.value else ''}]"
+
+    @property
+    def spelling(self) -> str:
+        value = f" [{self.value}]" if self.otherwise is not None else f" {self.value}"
+        return ", ".join(self.names) + (value if self.value else "")
+
+
+_HELP = Flag(("-h", "--help"), "show this help")
+
+
+@dataclass(frozen=True)
+class Parser:
+    """What a magic takes, and what its help says."""
+
+    spelling: str  # "%dipush"
+    purpose: str  # one sentence
+    flags: tuple[Flag, ...] = ()
+    words: str = ""  # what the usage calls words that are not flags; "" if there are none
+    words_help: str = ""
+    raw: bool = False  # the line is not parsed here
+    notes: str = ""
+    examples: tuple[str, ...] = ()
+    hidden: tuple[Flag, ...] = field(default=())  # accepted without effect
+
+    @property
+    def usage(self) -> str:
+        """The line that shows what can be written."""
+        return " ".join(filter(None, [self.spelling, *(flag.usage for flag in self.flags), self.words]))
+
+    @property
+    def help(self) -> str:
+        """The text of `%NAME?`."""
+        rows = [(self.words, self.words_help)] if self.words_help else []
+        rows += [(flag.spelling, flag.help) for flag in (*self.flags, _HELP)]
+        parts = [
+            f"{self.spelling}: {self.purpose}",
+            f"usage: {self.usage}",
+            _table(rows),
+            textwrap.fill(self.notes, _WIDTH),
+            "\n".join(
+                ["example:" if len(self.examples) == 1 else "examples:", *(f"  {line}" for line in self.examples)]
+            ),
+        ]
+        return "\n\n".join(filter(None, parts))
+
+    def fail(self, message: str) -> UsageError:
+        """Return the error for a line that cannot be."""
+        return UsageError(f"{message}\nusage: {self.usage}\n{self.spelling}? tells more.")
+
+    def misuse(self, message: str) -> UsageError:
+        """Print the help, and return the error for a line that lacks the essential."""
+        print(self.help)
+        return UsageError(message)
+
+    def split(self, line: str) -> list[Word]:
+        """Split at blanks outside of quotes. A '#' that begins a word begins a comment. Raises UsageError."""
+        words, at = [], 0
+        line = line.replace("\\\n", " ")
+        while (rest := line[at:].lstrip()) and not rest.startswith("#"):
+            at = len(line) - len(rest)
+            match = _WORD.match(line, at)
+            if match is None or line[match.end() : match.end() + 1] in ("'", '"'):
+                raise self.fail(f"{self.spelling}: the quote in {rest!r} is never closed.")
+            at = match.end()
+            words.append(Word(match[0], _QUOTED.sub(lambda quoted: quoted[1] or quoted[2] or "", match[0])))
+        return words
+
+    def parse(self, line: str) -> SimpleNamespace | None:
+        """Return the flags' values by name, and as `words` the other words; None if help is asked for.
+
+        Raises UsageError.
+        """
+        found = SimpleNamespace(words=[], **{flag.key: flag.default for flag in self.flags})
+        words = deque(self.split(line))
+        while words:
+            word = words.popleft()
+            if len(word.raw) > 1 and word.raw[0] == "-":
+                flag, value = self._flag(word)
+                if flag is _HELP:
+                    return None
+                value = self._value(flag, value, words)
+                if flag in self.flags:
+                    setattr(found, flag.key, value)
+            elif self.words:
+                found.words.append(word.text)
+            else:
+                raise self.fail(f"{self.spelling} takes flags only, not {word.raw}.")
+        return found
+
+    def _flag(self, word: Word) -> tuple[Flag, str | None]:
+        """Return the flag that a word is, and its value if that is in the same word: `--ranks=0` or `-r0`."""
+        flags = {name: flag for flag in (*self.flags, *self.hidden, _HELP) for name in flag.names}
+        name, equals, value = word.text.partition("=")
+        if name in flags:
+            return flags[name], value if equals else None
+        short = flags.get(word.text[:2])
+        if short is not None and short.value and word.text[1] != "-":
+            return short, word.text[2:]
+        raise self.fail(f"{self.spelling} has no flag {name}{_hint(name, list(flags))}")
+
+    def _value(self, flag: Flag, text: str | None, rest: deque[Word]) -> Any:
+        if not flag.value:
+            if text is not None:
+                raise self.fail(f"{self.spelling}: {flag.names[-1]} takes no value.")
+            return flag.const
+        if text is None:
+            text = self._next(flag, rest)
+        if text is None:
+            return flag.otherwise
+        try:
+            return flag.read(text)
+        except ValueError as err:
+            raise self.fail(f"{self.spelling}: {flag.names[-1]} {text}: {err}.") from None
+
+    def _next(self, flag: Flag, rest: deque[Word]) -> str | None:
+        """Take the value of a flag from the words after it; None if it is left out and may be."""
+        if flag.otherwise is not None:
+            return rest.popleft().text if rest and _is_truth(rest[0].text) else None
+        if not rest or (rest[0].raw[0] == "-" and not rest[0].raw[1:2].isdigit()):
+            raise self.fail(f"{self.spelling}: {flag.names[-1]} needs a value, {flag.value}.")
+        text = rest.popleft().text
+        while flag.ranks and rest and (rest[0].text[0:1].isdigit() or rest[0].text == "," or text.endswith(",")):
+            text += "," + rest.popleft().text
+        return text
+
+
+def ranks(text: str) -> str:
+    """Return a list of ranks (or GPUs), "all" or such as "0,2-3", without blanks. Raises ValueError."""
+    joined = ",".join(part for part in re.split(r"[\s,]+", text.strip().lower()) if part)
+    if not _RANKS.fullmatch(joined):
+        raise ValueError("write all, or numbers such as 0,2-3")
+    return joined
+
+
+def count(text: str) -> int:
+    """Return a whole number above 0. Raises ValueError."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("a whole number above 0 is needed")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above 0. Raises ValueError."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError("a number of seconds above 0 is needed")
+    return number
+
+
+def truth(text: str) -> bool:
+    """Return a truth value. Raises ValueError."""
+    if not _is_truth(text):
+        raise ValueError("write True or False")
+    return text.lower() in _TRUE
+
+
+def names(words: list[str], parser: Parser) -> list[str]:
+    """Return names of variables, written between blanks or commas, each once. Raises UsageError."""
+    found = [unicodedata.normalize("NFKC", name) for word in words for name in word.split(",") if name]
+    for name in found:
+        if not name.isidentifier():
+            raise parser.fail(f"{parser.spelling}: {name!r} is not the name of a variable.")
+    return list(dict.fromkeys(found))
+
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+
+
+def _is_truth(text: str) -> bool:
+    return text.lower() in _TRUE | _FALSE
+
+
+def _hint(name: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else f"; it has {' '.join(known)}."
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    width = max(len(left) for left, _ in rows)
+    margin = " " * (width + 4)
+    return "\n".join(
+        textwrap.fill(right, _WIDTH, initial_indent=f"  {left:{width}}  ", subsequent_indent=margin)
+        for left, right in rows
+    )

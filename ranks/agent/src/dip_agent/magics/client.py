@@ -1,0 +1,224 @@
+"""What magics do, apart from reading their lines: asking the server, moving variables, running bodies here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+from ..commands import CommandError, Commands
+from ..transfer import TransferError, pack, unpack
+
+ALL = "all"
+
+
+class RankError(RuntimeError):
+    """Code failed on ranks, whose tracebacks have been shown.
+
+    `run` is the run's id, `status` its end ("error", "interrupted" or "died"), and `parts` holds, for every rank,
+    `{"rank", "status", "ename", "evalue"}`.
+    """
+
+    def __init__(self, reply: Mapping[str, Any]):
+        self.run = reply["run"]
+        self.status = reply["run_status"]
+        self.parts = list(reply.get("parts") or [])
+        super().__init__(_failure(self.parts, reply.get("reason") or self.status))
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: one line, since the ranks' own tracebacks are there already."""
+        return [f"RankError: {self}"]
+
+
+class Info(dict):
+    """The pool as the server describes it: docs/protocol.md, "Commands". Prints as a table."""
+
+    def __repr__(self) -> str:
+        ranks = self.get("ranks") or []
+        if not ranks:
+            reason = f" ({self['reason']})" if self.get("reason") else ""
+            text = f"no pool{reason}; make one with %makedip -n 4 or -g all"
+            return f"{text}\nautodip: {self['autodip']}" if self.get("autodip") else text
+        rows = [("rank", "pid", "device", "state", "host memory", "GPU memory")]
+        rows += [
+            (
+                str(rank["rank"]),
+                str(rank["pid"]),
+                rank["device"],
+                rank["state"],
+                _size(rank.get("host_bytes")),
+                _size(rank.get("gpu_bytes")),
+            )
+            for rank in ranks
+        ]
+        if local := self.get("local"):
+            rows.append(("local", str(local["pid"]), "", "", _size(local.get("host_bytes")), ""))
+        return "\n".join([self._headline(), *_columns(rows)])
+
+    def _headline(self) -> str:
+        size = self["size"]
+        facts = [
+            f"{size} rank{'s' * (size != 1)}",
+            self["state"] + (f" ({self['reason']})" if self.get("reason") else ""),
+            f"app {self.get('app') or 'none'}",
+            f"backend {self.get('backend') or 'none'}",
+            f"started by {self['method']}" if self.get("method") else "",
+            f"verbose {'on' if self.get('verbose') else 'off'}",
+            f"autodip {self.get('autodip') or 'off'}",
+        ]
+        return "pool: " + ", ".join(filter(None, facts))
+
+
+@dataclass
+class PxConfig:
+    """Where %px runs: the targets, whether it waits, and whether it tells of both."""
+
+    targets: str = ALL
+    block: bool = True
+    verbose: bool = False
+
+
+class Client:
+    """The local namespace's side. Made with the shell, before the fork that gives it its `commands`."""
+
+    def __init__(self, shell: InteractiveShell):
+        self.shell = shell
+        self.commands: Commands | None = None  # a rank has none
+        self.px = PxConfig()
+        self.last_run = ""  # id of the run on the ranks that was asked for last
+        self._unpacking = threading.Lock()  # one pickle is read at a time
+
+    def require(self, spelling: str) -> None:
+        """Raise UsageError where `spelling` cannot work."""
+        if self.commands is None:
+            raise UsageError(
+                f"{spelling} works in the local namespace, not on a rank: put it into a cell without %%dip, or with "
+                "%%dip local while autodip is on."
+            )
+
+    def push(self, variables: dict[str, Any], ranks: str = ALL) -> None:
+        """Bind variables on ranks, all or none of them. Raises CommandError."""
+        try:
+            outgoing = pack(variables, self.shell.user_ns)
+        except TransferError as err:
+            raise CommandError("TransferError", f"{err}; nothing was pushed") from err
+        with outgoing:
+            self.commands.ask("push", names=list(variables), ranks=ranks, payload=outgoing.payload)
+        if outgoing.notice:
+            print(outgoing.notice)
+
+    def pull(self, names: list[str], ranks: str, bind: bool) -> dict[str, Any]:
+        """Return variables of ranks by name: the value if `ranks` is one number, else a list by rank.
+
+        With `bind` they become variables of the local namespace. Raises CommandError, and then nothing has changed.
+        """
+        with self.commands.holding("pull", names=names, ranks=ranks) as reply, self._unpacking:
+            return self._take(names, reply["payloads"], ranks.isdecimal(), bind)
+
+    def _take(self, names: list[str], payloads: list[dict[str, Any]], single: bool, bind: bool) -> dict[str, Any]:
+        incoming = []
+        try:
+            for part in payloads:
+                rank = part["rank"]
+                incoming.append(unpack(names, part["payload"], self.shell.user_ns))
+            by_rank = [one.values for one in incoming]
+            values = by_rank[0] if single else {name: [found[name] for found in by_rank] for name in names}
+            for one in incoming:
+                one.values = {}  # bound below, all at once; what functions brought along stays in any case
+                one.commit()
+            if bind:
+                self.shell.user_ns.update(values)
+            return values
+        except BaseException as err:
+            for one in reversed(incoming):
+                one.abort()
+            if isinstance(err, TransferError):
+                raise CommandError("TransferError", f"rank {rank}: {err}; nothing was pulled") from err
+            raise
+
+    def run(self, code: str, *, wait: bool = True, place: tuple[str, int] = ("", 1), **how: Any) -> str:
+        """Run code on ranks, and with `wait` wait for its end; return the run's id.
+
+        `place` is path and line of the code; `how` may hold the command's `ranks`, `see`, `quiet` and `app_command`.
+        Raises CommandError, or RankError if the code fails.
+        """
+        path, line = place
+        options = {"ranks": ALL, "see": "", "quiet": False, "app_command": "", **how}
+        reply = self.commands.ask("run", code=code, path=path, line=line, wait=wait, **options)
+        self.last_run = reply["run"]
+        if wait:
+            check(reply)
+        return self.last_run
+
+    def run_here(self, code: str) -> None:
+        """Run the body of the magic that runs in the local namespace. Raises what it raises."""
+        self.shell.run_cell(code, store_history=False).raise_error()
+
+    def result(self, run: str) -> dict[str, Any]:
+        """Wait for the end of a run; return the reply, which has "parts"."""
+        return self.commands.ask("result", run=run)
+
+    def info(self) -> Info:
+        """Return a description of the pool."""
+        return Info(self.commands.ask("info")["pool"])
+
+    def autodip(self, on: bool | None = None, flags: str = "") -> str:
+        """Switch autodip, or with None only ask; return the %%dip by which cells run, "" if it is off."""
+        return self.commands.ask("autodip", on=on, flags=flags)["autodip"]
+
+
+def autodip_state(directive: str) -> str:
+    """Return the sentence about what `Client.autodip` has returned."""
+    return f"Autodip: on, cells run as {directive}" if directive else "Autodip: off"
+
+
+def check(reply: Mapping[str, Any]) -> None:
+    """Raise RankError if a run has failed."""
+    if reply["run_status"] != "ok":
+        raise RankError(reply)
+
+
+def spans(ranks: Iterable[int]) -> str:
+    """Return ascending ranks as "0-2,4"."""
+    runs: list[list[int]] = []
+    for rank in ranks:
+        if runs and runs[-1][1] == rank - 1:
+            runs[-1][1] = rank
+        else:
+            runs.append([rank, rank])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def describe_failure(part: Mapping[str, Any], reason: str = "") -> str:
+    """Return one line about a part of a run that failed."""
+    if not part.get("ename"):
+        return reason or part["status"]
+    text = str(part.get("evalue", "")).partition("\n")[0]
+    return f"{part['ename']}: {text}" if text else part["ename"]
+
+
+def _failure(parts: list[dict[str, Any]], reason: str) -> str:
+    groups: dict[str, list[int]] = {}
+    for part in parts:
+        if part["status"] != "ok":
+            why = reason if part["status"] == "died" else ""
+            groups.setdefault(describe_failure(part, why), []).append(part["rank"])
+    if not groups:
+        return reason
+    return "; ".join(f"{text} — rank{'s' * (len(on) > 1)} {spans(sorted(on))}" for text, on in groups.items())
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "?"
+    mebibytes = count / (1 << 20)
+    return f"{mebibytes:.0f} MiB" if mebibytes < 10_000 else f"{mebibytes / 1024:.1f} GiB"
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -1,0 +1,150 @@
+"""ipyparallel's magics."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from .arguments import Flag, Parser, ranks
+from .client import ALL, Client, autodip_state, describe_failure, spans
+from .magic import Magic
+
+_TARGETS = Flag(("-t", "--targets"), "on these ranks, all or numbers such as 0,2-3", "RANKS", ranks, ranks=True)
+_BLOCK = Flag(("-b", "--block"), "wait for the end, as without it", dest="block")
+_NOBLOCK = Flag(("-a", "--noblock"), "do not wait; %pxresult does", dest="block", const=False)
+_VERBOSE = Flag(("--verbose",), "tell on which ranks %px runs", dest="verbose")
+_NO_VERBOSE = Flag(("--no-verbose",), "do not", dest="verbose", const=False)
+
+# What ipyparallel has to arrange its output; here the output has an order already.
+_OUTPUT = (
+    Flag(("-e",), ""),
+    Flag(("-r",), ""),
+    Flag(("--group-outputs",), "", "GROUP"),
+    Flag(("-o", "--out"), "", "NAME"),
+)
+_STREAM = (
+    Flag(("--stream",), ""),
+    Flag(("--no-stream",), ""),
+    Flag(("--progress-after",), "", "SECONDS"),
+    Flag(("--signal-on-interrupt",), "", "SIGNAL"),
+)
+
+_PX = Parser(
+    "%px",
+    "run a line of code on the ranks and show what all of them print.",
+    words="CODE",
+    words_help="Python, or a magic such as %pwd",
+    raw=True,
+    notes="On which ranks, and whether it waits for the end, %pxconfig sets.",
+    examples=("%px import torch", "%px torch.cuda.memory_allocated()"),
+)
+
+
+def _px(client: Client, line: str, _: Any) -> None:
+    if not line.strip():
+        raise _PX.misuse("%px: which code?")
+    _execute(client, line, None, None)
+
+
+_CELL_PX = Parser(
+    "%%px",
+    "run a cell on the ranks and show what all of them print.",
+    (
+        _TARGETS,
+        Flag(("--local",), "run it in the local namespace, too, and there first", default=False),
+        _BLOCK,
+        _NOBLOCK,
+        _VERBOSE,
+        _NO_VERBOSE,
+    ),
+    notes="ipyparallel's flags about the arrangement of output are accepted and have no effect.",
+    examples=("%%px", "%%px --targets 0-1 --local"),
+    hidden=(*_OUTPUT, *_STREAM),
+)
+
+
+def _cell_px(client: Client, given: SimpleNamespace, body: str) -> None:
+    if given.local:
+        client.run_here(body)
+    _execute(client, body, given.targets, given.block, given.verbose)
+
+
+def _execute(client: Client, code: str, targets: str | None, block: bool | None, verbose: bool | None = None) -> None:
+    config = client.px
+    targets = targets or config.targets
+    wait = config.block if block is None else block
+    if config.verbose if verbose is None else verbose:
+        print(f"{'Running' if wait else 'Started'} on ranks: {targets}")
+    client.run(code, place=client.shell.compile.where(), ranks=targets, see=ALL, wait=wait)
+
+
+_PXCONFIG = Parser(
+    "%pxconfig",
+    "set where %px and %%px run if they do not say it themselves.",
+    (_TARGETS, _BLOCK, _NOBLOCK, _VERBOSE, _NO_VERBOSE),
+    notes="Without flags it tells what is set.",
+    examples=("%pxconfig --targets 0-1", "%pxconfig --noblock"),
+    hidden=(*_STREAM, Flag(("--set",), "", "NAME")),
+)
+
+
+def _pxconfig(client: Client, given: SimpleNamespace, _: Any) -> None:
+    config = client.px
+    said = {key: value for key, value in vars(given).items() if key != "words" and value is not None}
+    vars(config).update(said)
+    if not said:
+        waits = "--block" if config.block else "--noblock"
+        print(f"%pxconfig --targets {config.targets} {waits} {'--verbose' if config.verbose else '--no-verbose'}")
+
+
+_PXRESULT = Parser(
+    "%pxresult",
+    "show what the last %px, %%px or dipper.run printed and returned, waiting for its end.",
+    examples=("%pxresult",),
+    hidden=_OUTPUT,
+)
+
+
+def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
+    if not client.last_run:
+        raise _PXRESULT.fail("%pxresult: nothing was run by %px, %%px or dipper.run yet.")
+    reply = client.result(client.last_run)
+    lines = [line for part in reply["parts"] for line in _shown(part, reply.get("reason", ""))]
+    if not lines:
+        on = spans(part["rank"] for part in reply["parts"])
+        lines = [f"Nothing was printed or returned on ranks {on}: {reply['run_status']}."]
+    print("\n".join(lines))
+
+
+def _shown(part: dict[str, Any], reason: str) -> list[str]:
+    rank = part["rank"]
+    lines = []
+    if output := part.get("output", "").rstrip("\n"):
+        lines.append(f"[stdout:{rank}]{chr(10) if chr(10) in output else ' '}{output}")
+    if part.get("result"):
+        lines.append(f"Out[{rank}]: {part['result']}")
+    if part["status"] != "ok":
+        lines.append(f"[error:{rank}] {describe_failure(part, reason)}")
+    return lines
+
+
+_AUTOPX = Parser(
+    "%autopx",
+    "switch autodip on, with the output of all ranks, or off if it is on.",
+    notes="%autodip tells more about it.",
+    examples=("%autopx",),
+)
+
+
+def _autopx(client: Client, given: SimpleNamespace, _: Any) -> None:
+    is_on = bool(client.autodip())
+    print(autodip_state(client.autodip(not is_on, "" if is_on else "--see all")))
+
+
+MAGICS = (
+    Magic(_PX, _px),
+    Magic(_CELL_PX, _cell_px),
+    Magic(_PXCONFIG, _pxconfig),
+    Magic(_PXRESULT, _pxresult),
+    Magic(_AUTOPX, _autopx),
+)
