@@ -207,6 +207,17 @@ func (d *doctor) limits() {
 	}
 }
 
+// ranksOnly is a dipexec.Pool without a local namespace.
+type ranksOnly struct{ pool *ranks.Pool }
+
+func (p ranksOnly) Local(context.Context) (dipexec.Process, error) {
+	return nil, errors.New("no local namespace is needed here")
+}
+
+func (p ranksOnly) Ranks(context.Context) ([]dipexec.Process, error) {
+	return dipexec.ProcessesOf(p.pool), nil
+}
+
 // tryOut starts a pool of two ranks and runs a cell on it.
 func (d *doctor) tryOut(ctx context.Context, python string) {
 	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
@@ -226,9 +237,7 @@ func (d *doctor) tryOut(ctx context.Context, python string) {
 		d.fail("pool", err, remedy)
 		return
 	}
-	session := &session{}
-	session.pool.start = func() (*ranks.Pool, error) { return pool, nil }
-	executor := dipexec.New(dipexec.Options{Pool: session})
+	executor := dipexec.New(dipexec.Options{Pool: ranksOnly{pool}})
 	defer executor.Close(ctx)
 	run, err := executor.Start(dipexec.Request{Code: "import os; assert os.environ['WORLD_SIZE'] == '2'", Target: cells.Target{Where: cells.Remote}})
 	if err != nil {

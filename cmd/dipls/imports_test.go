@@ -15,7 +15,8 @@ var mayImport = map[string][]string{
 	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/fakerank"}, // the latter in tests
 	"dipls/ranks/fakerank": {"dipls/ranks/wire"},
 	"dipls/dipexec":        {"dipls/cells", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/cmd/dipls":      {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
+	"dipls/session":        {"dipls/cells", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/cmd/dipls":      {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session"},
 	"dipls/bench/figures":  {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
 }
 

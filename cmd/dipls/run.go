@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -16,14 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/ranks"
+	"dipls/session"
 )
-
-// defaultCPURanks is the size of a pool on a machine without GPUs when nobody says how many ranks: the smallest number
-// that shows whether code works on more than one.
-const defaultCPURanks = 2
 
 // viewPatience is how long the last output may take to be shown once the user wants to leave.
 const viewPatience = time.Second
@@ -158,43 +153,26 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	return err
 }
 
-// poolSpec says what pool the flags ask for. It looks for GPUs only if a cell runs on ranks.
-func (f *runFlags) poolSpec(ctx context.Context, needed bool) (ranks.PoolSpec, error) {
-	spec := ranks.PoolSpec{Ranks: f.ranks, App: f.app, Timeout: f.startTimeout}
-	if !needed {
-		return spec, nil
+// choice is the pool that the flags ask for.
+func (f *runFlags) choice() session.Choice {
+	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout}
+}
+
+// checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for
+// GPUs only if a cell runs on ranks.
+func (r *runner) checkPool(ctx context.Context, s *session.Session) error {
+	if !r.plan.needsRanks {
+		return nil
 	}
-	gpus, err := ranks.ListGPUs(ctx)
-	if err != nil {
-		return spec, &exitError{exitPool, err}
-	}
+	spec, err := s.PoolSpec(ctx)
+	var wrong *session.ChoiceError
 	switch {
-	case f.gpus != "" && !(f.gpus == "all" && len(gpus) == 0):
-		list, err := cells.ParseRankList(f.gpus)
-		if err != nil {
-			return spec, usagef("-g: %w", err)
-		}
-		spec.GPUs = gpus
-		if !list.All() {
-			if spec.GPUs, err = ranks.SelectGPUs(gpus, slices.Collect(list.Written())); err != nil {
-				return spec, usagef("-g: %w", err)
-			}
-		}
-		if f.ranks > 0 && f.ranks < len(spec.GPUs) {
-			return spec, usagef("-n %d and -g %s contradict each other: -g names %s", f.ranks, f.gpus, plural(len(spec.GPUs), "GPU"))
-		}
-	case f.ranks > 0:
-		spec.GPUs = gpus[:min(f.ranks, len(gpus))]
-	default:
-		spec.GPUs = gpus
+	case errors.As(err, &wrong):
+		return usagef("%w", wrong)
+	case err != nil:
+		return &exitError{exitPool, err}
 	}
-	if spec.Ranks == 0 {
-		spec.Ranks = len(spec.GPUs)
-	}
-	if spec.Ranks == 0 {
-		spec.Ranks = defaultCPURanks
-	}
-	return spec, nil
+	return r.plan.checkRanks(spec.Ranks)
 }
 
 // runner is one dipls run in progress.
@@ -273,26 +251,20 @@ func (r *runner) run(ctx context.Context) error {
 
 // perform starts the session, runs the cells, and ends the session whatever came of them.
 func (r *runner) perform(ctx context.Context) error {
-	spec, err := r.flags.poolSpec(ctx, r.plan.needsRanks)
+	options, err := r.nodeOptions()
 	if err != nil {
 		return err
 	}
-	if r.plan.needsRanks {
-		if err := r.plan.checkRanks(spec.Ranks); err != nil {
-			return err
-		}
-	}
-	options, err := r.nodeOptions()
-	if err != nil {
+	var executor *dipexec.Executor
+	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
+	s := session.New(session.Options{Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install})
+	if err := r.checkPool(ctx, s); err != nil {
 		return err
 	}
 
 	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
 	defer journal.Close()
-	session := &session{}
-	executor := dipexec.New(dipexec.Options{Pool: session, Manager: session, Journal: journal})
-	options.OnState = executor.StateChanged
-	session.plan(ctx, sessionPlan{node: options, pool: spec, notice: r.tell, install: r.install})
+	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: journal})
 	r.mu.Lock()
 	r.executor = executor
 	r.mu.Unlock()
@@ -307,14 +279,14 @@ func (r *runner) perform(ctx context.Context) error {
 		viewed <- viewErr
 	}()
 
-	outcome := r.cells(ctx, session)
+	outcome := r.cells(ctx, s)
 	if r.journaled {
 		executor.Publish(&dipexec.Log{
 			Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo,
 			Text: "everything that was printed is kept in " + journal.Dir(), Path: journal.Dir(),
 		})
 	}
-	closeErr := r.close(ctx, session)
+	closeErr := r.close(ctx, s)
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
 	case errors.Is(viewErr, syscall.EPIPE):
@@ -330,8 +302,8 @@ func (r *runner) perform(ctx context.Context) error {
 }
 
 // cells starts the node and runs one cell after the other.
-func (r *runner) cells(ctx context.Context, session *session) error {
-	if err := session.begin(ctx, r.plan.needsRanks, r.plan.needsLocal); err != nil {
+func (r *runner) cells(ctx context.Context, s *session.Session) error {
+	if err := s.Begin(ctx, r.plan.needsRanks, r.plan.needsLocal); err != nil {
 		return &exitError{exitPool, err}
 	}
 	code := exitOK
@@ -382,7 +354,7 @@ func (r *runner) wasInterrupted() bool {
 }
 
 // close ends the executor and the session: in order, or at once if ctx is done.
-func (r *runner) close(ctx context.Context, session *session) error {
+func (r *runner) close(ctx context.Context, s *session.Session) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
 	stop := context.AfterFunc(ctx, cancel)
@@ -390,10 +362,10 @@ func (r *runner) close(ctx context.Context, session *session) error {
 	// The processes first when there is no patience left: an executor waits for its runs.
 	if ctx.Err() != nil {
 		defer r.executor.Close(patience)
-		return session.close(patience)
+		return s.Close(patience)
 	}
 	r.executor.Close(patience)
-	return session.close(patience)
+	return s.Close(patience)
 }
 
 // awaitView waits until everything has been shown. A user who wants to leave does not wait for a reader who has stopped

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks"
+)
+
+// defaultCPURanks is the size of a pool on a machine without GPUs when nobody says how many ranks: the smallest number
+// that shows whether code works on more than one.
+const defaultCPURanks = 2
+
+// Choice is the pool that a user asks for, in the words of the command line, of %makedip and of an editor's settings. The zero
+// value says nothing: a rank for every GPU, or CPU ranks.
+type Choice struct {
+	GPUs    string        // "all" or a list such as "3,1", numbered as torch does; "": not said
+	Ranks   int           // 0: not said
+	App     string        // "": torch if it is installed
+	Verbose bool          // the app tells what it does
+	Timeout time.Duration // for the pool to start; 0: ranks' own
+
+	KeepGPUMemory bool // as in [ranks.PoolSpec]
+}
+
+// ChoiceError says that a choice cannot be: it is wrong in itself, or this machine does not have what it names.
+type ChoiceError struct{ text string }
+
+func (e *ChoiceError) Error() string { return e.text }
+
+func choiceErrorf(format string, args ...any) error {
+	return &ChoiceError{fmt.Sprintf(format, args...)}
+}
+
+// Spec translates a choice into a pool for this machine, whose GPUs it looks for. An error that is no *[ChoiceError] tells that they
+// could not be looked for.
+func (c Choice) Spec(ctx context.Context) (ranks.PoolSpec, error) {
+	return c.spec(ctx, defaultCPURanks)
+}
+
+// spec is Spec with the number of CPU ranks where the choice does not say any.
+func (c Choice) spec(ctx context.Context, cpuRanks int) (ranks.PoolSpec, error) {
+	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory}
+	if c.Ranks < 0 {
+		return spec, choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
+	}
+	var list cells.RankList
+	if c.GPUs != "" {
+		var err error
+		if list, err = cells.ParseRankList(c.GPUs); err != nil {
+			return spec, choiceErrorf("-g: %v", err)
+		}
+	}
+	visible, err := ranks.ListGPUs(ctx)
+	if err != nil {
+		return spec, err
+	}
+	if spec.GPUs, err = pick(visible, list); err != nil {
+		return spec, err
+	}
+	switch {
+	case spec.Ranks == 0:
+		spec.Ranks = len(spec.GPUs)
+	case len(spec.GPUs) <= spec.Ranks:
+	case list.IsZero():
+		spec.GPUs = spec.GPUs[:spec.Ranks]
+	default:
+		return spec, choiceErrorf("-n %d and -g %s contradict each other: -g names %s", c.Ranks, c.GPUs, count(len(spec.GPUs), "GPU"))
+	}
+	if spec.Ranks == 0 {
+		spec.Ranks = cpuRanks
+	}
+	return spec, nil
+}
+
+// pick gives the GPUs of a list; all of them if it is "all" or says nothing.
+func pick(visible []ranks.GPU, list cells.RankList) ([]ranks.GPU, error) {
+	if list.IsZero() || list.All() {
+		return visible, nil
+	}
+	if len(visible) == 0 {
+		return nil, choiceErrorf("-g %s: no GPU is visible; -n N makes N ranks on the CPU", list)
+	}
+	picked, err := ranks.SelectGPUs(visible, slices.Collect(list.Written()))
+	if err != nil {
+		return nil, choiceErrorf("-g: %v", err)
+	}
+	return picked, nil
+}
+
+// sameRanks reports whether two pools have as many ranks on the same GPUs, in the same order.
+func sameRanks(a, b ranks.PoolSpec) bool {
+	return a.Ranks == b.Ranks && slices.EqualFunc(a.GPUs, b.GPUs, func(g, h ranks.GPU) bool { return g.ID == h.ID })
+}
+
+// count is "1 rank" or "3 ranks".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

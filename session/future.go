@@ -1,0 +1,54 @@
+package session
+
+import "context"
+
+// future is something that is being started, has been, or could not be.
+type future[T any] struct {
+	cancel context.CancelCauseFunc // ends the start, not what was started
+	done   chan struct{}           // value and err are set
+	value  T
+	err    error
+}
+
+// begin starts something that all who need it will share; the context that start gets ends with the session. s.mu is held.
+func begin[T any](s *Session, start func(context.Context) (T, error)) *future[T] {
+	if s.closed {
+		return failed[T](ErrClosed)
+	}
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	f := &future[T]{cancel: cancel, done: make(chan struct{})}
+	s.starts.Go(func() {
+		defer cancel(nil)
+		defer close(f.done)
+		f.value, f.err = start(ctx)
+	})
+	return f
+}
+
+// failed is what could not be started.
+func failed[T any](err error) *future[T] {
+	f := &future[T]{cancel: func(error) {}, done: make(chan struct{}), err: err}
+	close(f.done)
+	return f
+}
+
+// wait waits for the outcome. Whoever gives up leaves it going for the others.
+func (f *future[T]) wait(ctx context.Context) (T, error) {
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+		var zero T
+		return zero, context.Cause(ctx)
+	}
+}
+
+// known reports whether there is an outcome.
+func (f *future[T]) known() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}

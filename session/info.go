@@ -1,0 +1,80 @@
+package session
+
+import (
+	"context"
+	"sync"
+
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// stateNone is the state of a pool that is not there.
+const stateNone = "none"
+
+// parallelReads is how many processes' memory is read at a time: the kernel walks a process's pages for it.
+const parallelReads = 8
+
+// Info describes the pool and the local namespace as they are, and starts nothing. When ctx ends, the memory on GPUs is left out.
+func (s *Session) Info(ctx context.Context) wire.PoolInfo {
+	s.mu.Lock()
+	p, local := s.current, s.local
+	var spec ranks.PoolSpec
+	if p != nil {
+		spec = p.spec
+	}
+	s.mu.Unlock()
+	info := wire.PoolInfo{State: stateNone, Ranks: []wire.RankInfo{}}
+	switch {
+	case p == nil:
+	case !p.known():
+		info.State, info.Size, info.Verbose = ranks.Starting.String(), spec.Ranks, spec.Verbose
+	case p.err != nil:
+		info.Reason = p.err.Error()
+	default:
+		describePool(ctx, &info, p.value, spec)
+	}
+	if local != nil && local.known() && local.err == nil && !local.value.State().Final() {
+		info.Local = &wire.LocalInfo{PID: local.value.PID(), HostBytes: hostBytes(local.value)}
+	}
+	return info
+}
+
+// describePool describes a pool that has come to life.
+func describePool(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
+	info.State, info.Size, info.Verbose = p.State().String(), p.Size(), spec.Verbose
+	info.Backend, info.App, info.Method = p.Backend(), p.App(), p.Method().String()
+	if err := p.Err(); err != nil {
+		info.Reason = err.Error()
+	}
+	var work sync.WaitGroup
+	var byPID map[int]int64
+	if len(spec.GPUs) > 0 {
+		work.Go(func() { byPID, _ = ranks.GPUMemory(ctx) }) // what nvidia-smi does not tell is unknown
+	}
+	processes := p.Ranks()
+	info.Ranks = make([]wire.RankInfo, len(processes))
+	slots := make(chan struct{}, parallelReads)
+	for rank, process := range processes {
+		info.Ranks[rank] = wire.RankInfo{Rank: rank, PID: process.PID(), Device: process.Device(), State: process.State().String()}
+		slots <- struct{}{}
+		work.Go(func() {
+			info.Ranks[rank].HostBytes = hostBytes(process)
+			<-slots
+		})
+	}
+	work.Wait()
+	for rank, process := range processes {
+		if used, ok := byPID[process.PID()]; ok && !process.State().Final() {
+			info.Ranks[rank].GPUBytes = &used
+		}
+	}
+}
+
+// hostBytes is a process's host memory; nil if unknown.
+func hostBytes(p *ranks.Process) *int64 {
+	n, ok := p.HostMemory()
+	if !ok {
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,271 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// maxTimeout is the longest start that -t may allow, in seconds: thirty years.
+const maxTimeout = 1e9
+
+var (
+	errEnded    = errors.New("the pool has ended; make one with %makedip")
+	errKilled   = errors.New("the pool was ended by %makedip -k; make one with %makedip")
+	errReplaced = errors.New("%makedip has put another pool in its place")
+)
+
+// noPoolError tells whoever needs ranks why there are none.
+type noPoolError struct{ err error }
+
+func (e *noPoolError) Error() string {
+	return fmt.Sprintf("there is no pool, for the last one could not be started (%v); make one with %%makedip", e.err)
+}
+
+func (e *noPoolError) Unwrap() error { return e.err }
+
+// Make does what %makedip asks for; docs/protocol.md describes the command. text says what was done. A choice that cannot be is a
+// *[ChoiceError]. When ctx ends, a start is given up and leaves nothing running, and a shutdown becomes a short one.
+//
+// Make ends what runs on the ranks if it has to end these, so an executor calls it in its turn.
+func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error) {
+	if err := checkMake(cmd); err != nil {
+		return "", err
+	}
+	if err := s.beginMaking(ctx); err != nil {
+		return "", err
+	}
+	defer s.endMaking()
+	if cmd.Kill {
+		return s.kill(ctx)
+	}
+
+	s.mu.Lock()
+	old := s.current
+	s.mu.Unlock()
+	living := false
+	if old != nil && !cmd.Restart {
+		if living, err = s.alive(ctx, old); err != nil {
+			return "", err
+		}
+	}
+	spec, err := s.wanted(ctx, cmd)
+	if err != nil {
+		return "", err
+	}
+	if !living {
+		return s.replace(ctx, old, spec)
+	}
+	s.mu.Lock()
+	claimed, same := old.claimed, sameRanks(old.spec, spec)
+	s.mu.Unlock()
+	switch {
+	case same:
+		return s.adjust(ctx, old, cmd)
+	case claimed:
+		return "", choiceErrorf("there is a pool of %s; its variables would be lost: add -r to replace it", count(old.value.Size(), "rank"))
+	default:
+		return s.replace(ctx, old, spec)
+	}
+}
+
+// checkMake refuses what contradicts itself.
+func checkMake(cmd wire.MakeCommand) error {
+	switch {
+	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil):
+		return choiceErrorf("-k ends the pool and goes with no other flag; -r ends it and makes a new one")
+	case cmd.Ranks < 0:
+		return choiceErrorf("-n %d: a pool has at least one rank", cmd.Ranks)
+	case cmd.GPUs != nil && strings.TrimSpace(*cmd.GPUs) == "":
+		return choiceErrorf("-g: say all, or the GPUs' numbers, such as 0 1")
+	case !(cmd.Timeout >= 0 && cmd.Timeout <= maxTimeout): // NaN is neither
+		return choiceErrorf("-t %g: want seconds, more than 0", cmd.Timeout)
+	}
+	return nil
+}
+
+// alive waits until a pool has started, and reports whether it lives.
+func (s *Session) alive(ctx context.Context, p *pool) (bool, error) {
+	started, err := p.wait(ctx)
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	return err == nil && !started.State().Final(), nil
+}
+
+// wanted is the pool that a command asks for: what it says, and for the rest what the last pool was, or the session's choice.
+func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.PoolSpec, err error) {
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	switch {
+	case cmd.GPUs != nil || cmd.Ranks > 0:
+		spec, err = s.chosen(ctx, cmd)
+	case last != nil:
+		spec = *last
+	default:
+		spec, err = s.PoolSpec(ctx)
+	}
+	if err != nil {
+		return spec, err
+	}
+	if last != nil {
+		spec.App, spec.Verbose = last.App, last.Verbose
+	}
+	if cmd.App != "" {
+		spec.App = cmd.App
+	}
+	if cmd.Verbose != nil {
+		spec.Verbose = *cmd.Verbose
+	}
+	spec.Timeout = s.o.Pool.Timeout
+	if cmd.Timeout > 0 {
+		spec.Timeout = time.Duration(cmd.Timeout * float64(time.Second))
+	}
+	return spec, nil
+}
+
+// chosen is the session's choice with the ranks and GPUs that a command says.
+func (s *Session) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolSpec, error) {
+	choice, cpuRanks := s.o.Pool, s.o.Pool.Ranks
+	if cpuRanks == 0 {
+		cpuRanks = defaultCPURanks
+	}
+	choice.GPUs, choice.Ranks = "", cmd.Ranks
+	if cmd.GPUs != nil {
+		choice.GPUs = *cmd.GPUs
+	}
+	return choice.spec(ctx, cpuRanks)
+}
+
+// replace ends a pool, if there is one, and starts another. Whoever asks for ranks meanwhile waits for the new ones.
+func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (text string, err error) {
+	begun := time.Now()
+	ended := false // the old one, by us
+	p := &pool{spec: spec, claimed: true}
+	s.mu.Lock()
+	s.forgetDeadNode()
+	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
+		var err error
+		if ended, err = s.end(ctx, old); err != nil {
+			return nil, &noPoolError{err}
+		}
+		started, err := s.startPool(ctx, p, spec)
+		if err != nil {
+			return nil, &noPoolError{err}
+		}
+		return started, nil
+	})
+	s.current = p
+	s.mu.Unlock()
+
+	started, err := awaitOrCancel(ctx, p.future)
+	var none *noPoolError
+	switch {
+	case errors.As(err, &none) && ended:
+		return "", fmt.Errorf("the old pool has ended, and the new one could not be started: %w", none.err)
+	case errors.As(err, &none):
+		return "", none.err
+	case err != nil:
+		return "", err
+	}
+	return fmt.Sprintf("%s, ready in %.1f s", describe(started, spec), time.Since(begun).Seconds()), nil
+}
+
+// end ends a pool, or its start, whatever its ranks do; ended is true if it lived. Nil is no pool.
+func (s *Session) end(ctx context.Context, p *pool) (ended bool, err error) {
+	if p == nil {
+		return false, nil
+	}
+	p.cancel(errReplaced)
+	<-p.done
+	if p.value == nil {
+		return false, nil
+	}
+	ended = !p.value.State().Final()
+	if err := p.value.Shutdown(ctx, s.o.Node.Ladder); err != nil {
+		return ended, fmt.Errorf("end the old pool: %w", err)
+	}
+	return ended, nil
+}
+
+// kill ends the pool for good: no other one is started until somebody asks for it.
+func (s *Session) kill(ctx context.Context) (text string, err error) {
+	s.mu.Lock()
+	old := s.current
+	s.current = &pool{future: failed[*ranks.Pool](errKilled)}
+	s.mu.Unlock()
+	ended, err := s.end(ctx, old)
+	switch {
+	case err != nil:
+		return "", err
+	case ended:
+		return fmt.Sprintf("the pool of %s has ended", count(old.value.Size(), "rank")), nil
+	case old != nil && old.value != nil:
+		return "the pool had ended already", nil
+	default:
+		return "there is no pool to end", nil
+	}
+}
+
+// adjust changes what can be changed of a living pool: its app, and how much that says.
+func (s *Session) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (text string, err error) {
+	s.mu.Lock()
+	spec, claimed := p.spec, p.claimed
+	p.claimed = true
+	s.mu.Unlock()
+	var req wire.AppRequest
+	if cmd.App != "" && cmd.App != p.value.App() {
+		req.App, spec.App = &cmd.App, cmd.App
+	}
+	if cmd.Verbose != nil && *cmd.Verbose != spec.Verbose {
+		req.Verbose, spec.Verbose = cmd.Verbose, *cmd.Verbose
+	}
+	size := count(p.value.Size(), "rank")
+	if req != (wire.AppRequest{}) {
+		notices, err := p.value.SetApp(ctx, req)
+		if err != nil {
+			return "", fmt.Errorf("the ranks may not agree on the app now; %%makedip -r restarts the pool of %s (%w)", size, err)
+		}
+		s.tell(notices)
+		s.mu.Lock()
+		p.spec, s.last = spec, &spec
+		s.mu.Unlock()
+	}
+	switch {
+	case !claimed:
+		return describe(p.value, spec), nil
+	case req == (wire.AppRequest{}):
+		return fmt.Sprintf("there is a pool of %s already; -r restarts it", size), nil
+	default:
+		return fmt.Sprintf("pool of %s: app %s, %s", size, p.value.App(), verbosity(spec)), nil
+	}
+}
+
+func verbosity(spec ranks.PoolSpec) string {
+	if spec.Verbose {
+		return "verbose"
+	}
+	return "not verbose"
+}
+
+// describe is "pool of 3 ranks on the CPU over gloo, app torch".
+func describe(p *ranks.Pool, spec ranks.PoolSpec) string {
+	where := "the CPU"
+	if len(spec.GPUs) > 0 {
+		where = count(len(spec.GPUs), "GPU")
+	}
+	text := fmt.Sprintf("pool of %s on %s", count(p.Size(), "rank"), where)
+	if backend := p.Backend(); backend != "" {
+		text += " over " + backend
+	}
+	if app := p.App(); app != "" {
+		text += ", app " + app
+	}
+	return text
+}

@@ -1,0 +1,296 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"dipls/dipexec"
+	"dipls/ranks"
+)
+
+// ErrClosed is what a session answers after Close.
+var ErrClosed = errors.New("the session is closed")
+
+// Options say how to start what a session needs.
+type Options struct {
+	Node ranks.Options // of its node
+	Pool Choice        // the pool where nobody says otherwise
+
+	// Notice is told what the pool and its ranks have to say, a sentence each. Nil: nobody is.
+	Notice func(text string)
+	// Install gets what the interpreter lacks, or says why not. Nil: what lacks is an error.
+	Install func(context.Context, *ranks.MissingPackagesError) error
+}
+
+// Session is a node, its local namespace and its pool, each started when it is first needed. Its methods may be called at the
+// same time.
+type Session struct {
+	o      Options
+	ctx    context.Context // ends when Close begins: whatever is being started is given up
+	cancel context.CancelCauseFunc
+	starts sync.WaitGroup // futures that are not known yet
+	making chan struct{}  // cap 1: filled by whoever replaces processes, so that one does at a time
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	choice  *ranks.PoolSpec // what o.Pool means on this machine; nil until asked for
+	last    *ranks.PoolSpec // of the last pool that came to life, with the changes since; nil: none did
+	node    *future[*ranks.Node]
+	local   *future[*ranks.Process]
+	current *pool
+}
+
+// pool is a pool from the decision to start it on.
+type pool struct {
+	*future[*ranks.Pool]
+
+	// Under the session's lock:
+	spec    ranks.PoolSpec // zero until it is known
+	claimed bool           // somebody has asked for this very pool, or has its ranks
+}
+
+var (
+	_ dipexec.Pool    = (*Session)(nil)
+	_ dipexec.Manager = (*Session)(nil)
+)
+
+// New returns a session, of which nothing is started yet. Close ends it.
+func New(o Options) *Session {
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.Node.Ladder == (ranks.Ladder{}) {
+		o.Node.Ladder = ranks.DefaultLadder
+	}
+	s := &Session{o: o, making: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s
+}
+
+// PoolSpec is the pool that the options ask for, on this machine; the errors are those of [Choice.Spec].
+func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
+	s.mu.Lock()
+	known := s.choice
+	s.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	spec, err := s.o.Pool.Spec(ctx)
+	if err != nil {
+		return spec, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.choice = &spec
+	return spec, nil
+}
+
+// Begin starts the node, and has the pool and the local namespace start while the first cells may already run.
+func (s *Session) Begin(ctx context.Context, withRanks, withLocal bool) error {
+	if _, err := s.startedNode(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The pool first: the node then has torch when it forks the local namespace, which need not import it again.
+	if withRanks {
+		s.needPool()
+	}
+	if withLocal {
+		s.needLocal()
+	}
+	return nil
+}
+
+// Close ends whatever was started, in order; when ctx ends, at once. Every call waits until nothing is left.
+func (s *Session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	node := s.node
+	s.mu.Unlock()
+	s.cancel(ErrClosed)
+	defer s.starts.Wait()
+	if node == nil {
+		return nil
+	}
+	<-node.done
+	if node.value == nil {
+		return nil // what could not be started has cleaned up after itself
+	}
+	return node.value.Close(ctx)
+}
+
+// Local returns the local namespace. One that died is not replaced: see RestartLocal.
+func (s *Session) Local(ctx context.Context) (dipexec.Process, error) {
+	s.mu.Lock()
+	f := s.needLocal()
+	s.mu.Unlock()
+	local, err := f.wait(ctx)
+	if err != nil {
+		return nil, err // not local: a nil *Process in an interface is not nil
+	}
+	return local, nil
+}
+
+// RestartLocal replaces the local namespace by a fresh one, whatever it does. When ctx ends, the start is given up and there is
+// none until the next RestartLocal.
+func (s *Session) RestartLocal(ctx context.Context) error {
+	if err := s.beginMaking(ctx); err != nil {
+		return err
+	}
+	defer s.endMaking()
+	s.mu.Lock()
+	s.forgetDeadNode()
+	f := begin(s, func(ctx context.Context) (*ranks.Process, error) {
+		node, err := s.startedNode(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := node.RestartLocal(ctx); err != nil {
+			return nil, err
+		}
+		return node.Local(ctx)
+	})
+	s.local = f
+	s.mu.Unlock()
+	_, err := awaitOrCancel(ctx, f)
+	return err
+}
+
+// Ranks returns the ranks. A pool that died is not replaced: what its ranks held in memory is gone, and the cells that
+// made it would have to run again. Neither is one that was ended or could not be made.
+func (s *Session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
+	s.mu.Lock()
+	p := s.needPool()
+	p.claimed = true
+	s.mu.Unlock()
+	living, err := p.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := living.Err(); err != nil {
+		return nil, fmt.Errorf("the pool is dead and its variables are lost; %%makedip -r restarts it, then run the cells again (%w)", err)
+	}
+	if living.State().Final() {
+		return nil, errEnded
+	}
+	return dipexec.ProcessesOf(living), nil
+}
+
+// needLocal gives the local namespace, which the first call begins. s.mu is held.
+func (s *Session) needLocal() *future[*ranks.Process] {
+	if s.local == nil {
+		s.local = begin(s, func(ctx context.Context) (*ranks.Process, error) {
+			node, err := s.startedNode(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return node.Local(ctx)
+		})
+	}
+	return s.local
+}
+
+// needPool gives the pool, which the first call begins. s.mu is held.
+func (s *Session) needPool() *pool {
+	if s.current == nil {
+		p := new(pool)
+		p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
+			spec, err := s.PoolSpec(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return s.startPool(ctx, p, spec)
+		})
+		s.current = p
+	}
+	return s.current
+}
+
+// startPool starts a pool and tells what it has to say.
+func (s *Session) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (*ranks.Pool, error) {
+	s.mu.Lock()
+	p.spec = spec
+	s.mu.Unlock()
+	node, err := s.startedNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	started, err := node.StartPool(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	s.tell(started.Notices())
+	s.mu.Lock()
+	s.last = &spec
+	s.mu.Unlock()
+	return started, nil
+}
+
+// tell tells notices.
+func (s *Session) tell(notices []string) {
+	for _, text := range notices {
+		s.o.Notice(text)
+	}
+}
+
+// startedNode gives the node, which the first call starts.
+func (s *Session) startedNode(ctx context.Context) (*ranks.Node, error) {
+	s.mu.Lock()
+	if s.node == nil {
+		s.node = begin(s, s.startNode)
+	}
+	f := s.node
+	s.mu.Unlock()
+	return f.wait(ctx)
+}
+
+// startNode starts a node, and gets what the interpreter lacks if that may be had.
+func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
+	node, err := ranks.StartNode(ctx, s.o.Node)
+	var missing *ranks.MissingPackagesError
+	if !errors.As(err, &missing) || s.o.Install == nil {
+		return node, err
+	}
+	if err := s.o.Install(ctx, missing); err != nil {
+		return nil, err
+	}
+	return ranks.StartNode(ctx, s.o.Node)
+}
+
+// forgetDeadNode lets the next start have a node of its own if the present one has ended or could not be started. s.mu is held.
+func (s *Session) forgetDeadNode() {
+	if s.node == nil || !s.node.known() {
+		return
+	}
+	if s.node.value != nil {
+		select {
+		case <-s.node.value.Done():
+		default:
+			return
+		}
+	}
+	s.node = nil
+}
+
+// beginMaking waits until nobody else replaces processes.
+func (s *Session) beginMaking(ctx context.Context) error {
+	select {
+	case s.making <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Session) endMaking() { <-s.making }
+
+// awaitOrCancel waits for the outcome of a start that ends with ctx.
+func awaitOrCancel[T any](ctx context.Context, f *future[T]) (T, error) {
+	stop := context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })
+	defer stop()
+	<-f.done
+	return f.value, f.err
+}
