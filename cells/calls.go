@@ -9,8 +9,9 @@ type Call struct {
 }
 
 // Calls returns the calls in a cell's source, as Rewrite gives it: names, dotted or not, that an opening parenthesis follows,
-// outside of strings and comments, but also in the replacement fields of f-strings. Definitions are no calls. IPython's lines
-// are left out, and so is the body of a cell magic for another language. Broken source is read as well as it can be.
+// outside of strings and comments, but also in the replacement fields of f-strings. Definitions are no calls, class
+// patterns of a match statement are taken as calls. IPython's lines are left out, and so is the body of a cell magic for
+// another language. Broken source is read as well as it can be.
 func Calls(source string) []Call {
 	var calls []Call
 	code := codeOf(source)
@@ -24,15 +25,13 @@ func Calls(source string) []Call {
 			i += nameLen(code[i:])
 			word := code[start:i]
 			switch {
-			case !dot:
+			case defines || keywords[word]:
 				parts = parts[:0]
+			case !dot:
+				parts, at.Start = append(parts[:0], word), start
 			case len(parts) == 0:
-				parts = append(parts, "")
-			}
-			if dot || !defines && !keywords[word] {
-				if len(parts) == 0 || parts[0] == "" && len(parts) == 1 {
-					at.Start = start
-				}
+				parts, at.Start = append(parts, "", word), start
+			default:
 				parts = append(parts, word)
 			}
 			at.End = i
@@ -61,8 +60,8 @@ func Calls(source string) []Call {
 // keywords are the words that an opening parenthesis can follow without a call.
 var keywords = func() map[string]bool {
 	words := map[string]bool{}
-	for _, w := range strings.Fields("and as assert async await case class def del elif else except for from global if import in " +
-		"is lambda match nonlocal not or raise return while with yield") {
+	for _, w := range strings.Fields("and as assert async await class def del elif else except for from global if import in " +
+		"is lambda nonlocal not or raise return while with yield") {
 		words[w] = true
 	}
 	return words
@@ -89,6 +88,7 @@ func codeOf(source string) string {
 			fill(at, s.pos, ' ')
 		}
 		first = first && at == lineEnd(source, at)
+		s.continued = false
 		for ended := false; !ended && s.pos < len(source); {
 			start := s.pos
 			if s.inText() {

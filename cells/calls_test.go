@@ -44,6 +44,8 @@ func TestCalls(t *testing.T) {
 		"x1y(0xf, 1.5, 1e5)":                   {"x1y"},
 		"größe.é(1)":                           {"größe.é"},
 		"f[int](x)":                            nil,
+		"x = \\\nf()\ng\n(y)":                  {"f"},
+		"match.group()":                        {"match.group"},
 		"x = barrier; (y)":                     nil,
 		"%time barrier()\n!ls (\n?f(\ng()":     {"g"},
 		"%dipush a \\\n b()\ng()":              {"g"},
