@@ -20,7 +20,8 @@ func newCells() *cobra.Command {
 		Short: "show the cells of a file as the parser sees them",
 		Long: `Show the cells of FILE as the parser sees them, and what is wrong with them.
 
-The number in the first column is what "dipls run --cells" takes. A cell without a target runs in the local namespace.`,
+The number in the first column is what "dipls run --cells" takes. A cell without a target runs in the local namespace.
+"(autodip)" marks a cell that says nothing itself and runs where an "%autodip on" above it says, when the cells run in order.`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := readCells(args[0])
@@ -71,8 +72,12 @@ func writeCellsTable(w io.Writer, file *cells.File) error {
 		if title == "" {
 			title = firstLine(view.Source)
 		}
+		target, see := view.Target, view.See
+		if autodip, ok := cell.Autodip(); ok {
+			target, see = autodip.Target.String()+" (autodip)", autodip.See.String()
+		}
 		fmt.Fprintf(table, "%d\t%d-%d\t%s\t%s\t%s\t%s%s\n", view.Index, view.Line, view.EndLine, view.Type,
-			dash(view.Target), dash(view.See), strings.Repeat("  ", view.Depth), printable(title))
+			dash(target), dash(see), strings.Repeat("  ", view.Depth), printable(title))
 	}
 	return table.Flush()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -10,16 +9,21 @@ import (
 	"dipls/dipexec"
 )
 
-// apps are the values of --app.
-var apps = []string{"torch", "none"}
-
 // plan is what a run will do, decided before anything is started.
 type plan struct {
 	path       string // of the file, absolute
-	requests   []dipexec.Request
-	needsRanks bool
+	cells      []plannedCell
+	needsRanks bool // as far as the text tells: magics may ask for the pool as well
 	needsLocal bool
+	makesPool  bool // a cell says itself what pool it wants (%makedip)
 	warnings   []string
+}
+
+// plannedCell is a cell that will be run.
+type plannedCell struct {
+	request dipexec.Request
+	target  cells.Target // where it will run, as far as the text tells
+	noWait  bool         // the next cell need not wait for it
 }
 
 // plan reads the file and checks everything that can be checked without Python. Its errors are usage errors.
@@ -31,9 +35,6 @@ func (f *runFlags) plan(file string) (*plan, error) {
 	parsed, err := readCells(file)
 	if err != nil {
 		return nil, err
-	}
-	if f.app != "" && !slices.Contains(apps, f.app) {
-		return nil, usagef("--app %q: one of %s", f.app, strings.Join(apps, ", "))
 	}
 	if f.timeout < 0 {
 		return nil, usagef("--timeout %s: a cell cannot take less than no time", f.timeout)
@@ -62,42 +63,52 @@ func (f *runFlags) plan(file string) (*plan, error) {
 		if cell.Type() != cells.CodeCell {
 			continue
 		}
-		request := dipexec.Request{
-			Path: path, Cell: cell.Index(), Title: cell.Title(),
-			Directive: cell.Directive(), Target: target, See: see, Timeout: f.timeout,
-		}
-		if command := request.Directive.AppCommand; command != "" {
-			return nil, usagef("nothing was run: cell %d asks for the app command %q (-a), which this version does not have yet", cell.Index(), command)
-		}
-		request.Code, request.Line = cell.Rewrite()
-		if strings.TrimSpace(request.Code) == "" {
-			continue
-		}
-		switch resolved := dipexec.Resolve(target, request.Directive.Target, cells.Target{}); resolved.Where {
-		case cells.Local:
-			p.needsLocal = true
-		case cells.Remote:
-			p.needsRanks = true
-		case cells.Everywhere:
-			p.needsLocal, p.needsRanks = true, true
-		}
-		p.requests = append(p.requests, request)
+		p.add(cell, dipexec.Request{
+			Path: path, Cell: cell.Index(), Title: cell.Title(), Directive: cell.Directive(),
+			NoAutodip: cell.LeavesAutodip(), Target: target, See: see, Timeout: f.timeout,
+		})
 	}
 	return p, nil
 }
 
+// add plans to run a cell, unless there is nothing in it to run.
+func (p *plan) add(cell cells.Cell, request dipexec.Request) {
+	request.Code, request.Line = cell.Rewrite()
+	if strings.TrimSpace(request.Code) == "" {
+		return
+	}
+	autodip, _ := cell.Autodip()
+	planned := plannedCell{
+		request: request,
+		target:  dipexec.Resolve(request.Target, request.Directive.Target, autodip.Target),
+		noWait:  request.Directive.NoBlock,
+	}
+	switch planned.target.Where {
+	case cells.Local:
+		p.needsLocal = true
+	case cells.Remote:
+		p.needsRanks = true
+	case cells.Everywhere:
+		p.needsLocal, p.needsRanks = true, true
+	}
+	for _, magic := range cell.Magics() {
+		p.makesPool = p.makesPool || magic.Name == "makedip" && !magic.Help
+	}
+	p.cells = append(p.cells, planned)
+}
+
 // checkRanks refuses what no pool of so many ranks can do, before its first cell has had any effect.
 func (p *plan) checkRanks(size int) error {
-	for _, request := range p.requests {
-		resolved := dipexec.Resolve(request.Target, request.Directive.Target, cells.Target{})
-		if resolved.Where == cells.Local {
+	for _, planned := range p.cells {
+		request := planned.request
+		if planned.target.Where == cells.Local {
 			continue
 		}
 		see := request.See
 		if see.IsZero() {
 			see = request.Directive.See
 		}
-		if highest := max(resolved.Ranks.Max(), see.Max()); highest >= size {
+		if highest := max(planned.target.Ranks.Max(), see.Max()); highest >= size {
 			return usagef("nothing was run: cell %d names rank %d, and the pool has %s (see -n)", request.Cell, highest, plural(size, "rank"))
 		}
 	}

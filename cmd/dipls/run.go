@@ -30,7 +30,7 @@ const runHelp = `Run the cells of FILE in order: on the ranks of a pool, in the 
 
 A cell begins at a "# %%" comment. Where it runs, first match wins: --target; the cell's own directive
 ("# %%dip everywhere --see all" under the marker, target="ranks:0-3" in the marker line, "#dip_locally");
-the local namespace.
+autodip, if an earlier cell has turned it on; the local namespace.
 
 The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv or conda environment,
 .venv beside FILE or above it, python3.
@@ -38,6 +38,9 @@ The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv o
 Without -n and -g, the pool has a rank for every GPU; on a machine without GPUs it has 2 CPU ranks over gloo.
 
 Ctrl-C interrupts the running cell, a second one ends the pool, a third one ends dipls at once.
+
+Cells of the local namespace may use magics, bare or commented: %makedip makes a pool, %dipush and %dipull move variables between
+the local namespace and the ranks, %autodip on runs the following cells on the ranks. "%dipush?" as a line of a cell helps.
 
 Everything that the ranks print is kept in a journal, whose place is told at the end of a run that failed, and by
 --log-level info.
@@ -51,22 +54,23 @@ Exit codes:
 
 // runFlags are the flags of dipls run.
 type runFlags struct {
-	ranks        int
-	gpus         string
-	target       string
-	see          string
-	cells        []string
-	python       string
-	app          string
-	preload      []string
-	start        string
-	keepGoing    bool
-	timeout      time.Duration
-	startTimeout time.Duration
-	json         bool
-	quiet        bool
-	yes          bool
-	logLevel     string
+	ranks         int
+	gpus          string
+	target        string
+	see           string
+	cells         []string
+	python        string
+	app           string
+	keepGPUMemory bool
+	preload       []string
+	start         string
+	keepGoing     bool
+	timeout       time.Duration
+	startTimeout  time.Duration
+	json          bool
+	quiet         bool
+	yes           bool
+	logLevel      string
 }
 
 func newRun() *cobra.Command {
@@ -94,7 +98,8 @@ func newRun() *cobra.Command {
 	flags.StringVar(&f.see, "see", "", `whose output is shown: "all" or a list such as 0,2-4 (default: what the cell says, else rank 0)`)
 	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
-	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group) or none (default: torch if it is installed)")
+	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group), none, fastai, accelerate, or a module or file of yours (default: torch if it is installed)")
+	flags.BoolVar(&f.keepGPUMemory, "keep-gpu-memory", false, "leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it")
 	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
 	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
 	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed")
@@ -121,7 +126,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	for _, warning := range p.warnings {
 		fmt.Fprintln(errOut, warning)
 	}
-	if len(p.requests) == 0 {
+	if len(p.cells) == 0 {
 		fmt.Fprintf(errOut, "dipls: %s has no code cell to run\n", file)
 		return nil
 	}
@@ -155,13 +160,13 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 
 // choice is the pool that the flags ask for.
 func (f *runFlags) choice() session.Choice {
-	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout}
+	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout, KeepGPUMemory: f.keepGPUMemory}
 }
 
 // checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for
-// GPUs only if a cell runs on ranks.
+// GPUs only if a cell runs on ranks, and leaves a pool that a cell makes to that cell.
 func (r *runner) checkPool(ctx context.Context, s *session.Session) error {
-	if !r.plan.needsRanks {
+	if !r.plan.needsRanks || r.plan.makesPool {
 		return nil
 	}
 	spec, err := s.PoolSpec(ctx)
@@ -303,47 +308,65 @@ func (r *runner) perform(ctx context.Context) error {
 
 // cells starts the node and runs one cell after the other.
 func (r *runner) cells(ctx context.Context, s *session.Session) error {
-	if err := s.Begin(ctx, r.plan.needsRanks, r.plan.needsLocal); err != nil {
+	if err := s.Begin(ctx, r.plan.needsRanks && !r.plan.makesPool, r.plan.needsLocal); err != nil {
 		return &exitError{exitPool, err}
 	}
-	code := exitOK
-	for _, request := range r.plan.requests {
-		report, err := r.cell(ctx, request)
-		r.journaled = r.journaled || report.Journal != ""
-		switch {
-		case r.wasInterrupted():
-			return &exitError{exitInterrupted, nil}
-		case err != nil:
-			return &exitError{exitPool, err}
-		case report.Status == dipexec.StatusDied:
-			code = exitPool
-		case report.Status != dipexec.StatusOK:
-			code = max(code, exitFailed)
+	tally := exitOK
+	var behind []string // runs that the next cells did not wait for
+	for _, planned := range r.plan.cells {
+		id, err := r.start(planned.request)
+		if err == nil && planned.noWait {
+			behind = append(behind, id)
+			continue
 		}
-		if code != exitOK && !r.flags.keepGoing {
+		if err == nil {
+			err = r.await(ctx, id, &tally)
+		}
+		if err != nil {
+			return err
+		}
+		if tally != exitOK && !r.flags.keepGoing {
 			break
 		}
 	}
-	if code != exitOK {
-		return &exitError{code, nil}
+	for _, id := range behind {
+		if err := r.await(ctx, id, &tally); err != nil {
+			return err
+		}
+	}
+	if tally != exitOK {
+		return &exitError{tally, nil}
 	}
 	return nil
 }
 
-// cell runs one cell, unless the user has asked for an end.
-func (r *runner) cell(ctx context.Context, request dipexec.Request) (dipexec.Report, error) {
+// start starts to run a cell, unless the user has asked for an end.
+func (r *runner) start(request dipexec.Request) (id string, err error) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.interrupted {
-		r.mu.Unlock()
-		return dipexec.Report{}, nil
+		return "", &exitError{exitInterrupted, nil}
 	}
-	id, err := r.executor.Start(request)
+	id, err = r.executor.Start(request)
 	r.running = true
-	r.mu.Unlock()
-	if err != nil {
-		return dipexec.Report{}, err
+	return id, err
+}
+
+// await waits for a run and adds its outcome to the tally, which is an exit code. Its error ends the file's run.
+func (r *runner) await(ctx context.Context, id string, tally *int) error {
+	report, err := r.executor.Wait(ctx, id)
+	r.journaled = r.journaled || report.Journal != ""
+	switch {
+	case r.wasInterrupted():
+		return &exitError{exitInterrupted, nil}
+	case err != nil:
+		return &exitError{exitPool, err}
+	case report.Status == dipexec.StatusDied:
+		*tally = exitPool
+	case report.Status != dipexec.StatusOK:
+		*tally = max(*tally, exitFailed)
 	}
-	return r.executor.Wait(ctx, id)
+	return nil
 }
 
 // wasInterrupted tells whether the user has asked for an end.

@@ -39,17 +39,18 @@ type terminal struct {
 	errColour  bool
 	quiet      bool // no headings, no outcomes
 	folder     *dipexec.Folder
-	cell       *runStatus
-	pool       string // what the pool is doing while no cell runs, "" if nothing worth telling
+	runs       []*runStatus // in progress, in the order in which they started
+	pool       string       // what the pool is doing while no cell runs, "" if nothing worth telling
 	pending    bytes.Buffer
 	pendingTo  io.Writer
 	drawnAt    time.Time // when the live region was drawn
 	writeError error     // the first failure to write: the reader has gone
 }
 
-// runStatus is what the status line tells of the run in progress.
+// runStatus is what the status line tells of a run in progress.
 type runStatus struct {
 	id      string
+	parent  string // the run whose cell asked for this one; "" if none did
 	cell    int
 	title   string
 	target  string
@@ -117,7 +118,7 @@ func (t *terminal) show(sub *dipexec.Subscription) error {
 // nextWake is how long show may sleep without an event.
 func (t *terminal) nextWake(now time.Time) time.Duration {
 	wake := time.Hour
-	if t.err.live && (t.cell != nil || t.pool != "") {
+	if t.err.live && (len(t.runs) > 0 || t.pool != "") {
 		wake = redrawEvery
 	}
 	if deadline, ok := t.folder.Deadline(); ok {
@@ -138,8 +139,8 @@ func (t *terminal) take(events []dipexec.Event) {
 		case *dipexec.PoolState:
 			t.poolState(e)
 		case *dipexec.Failure:
-			if t.cell != nil && e.Run == t.cell.id {
-				t.cell.failed = append(t.cell.failed, e)
+			if run := t.run(e.Run); run != nil {
+				run.failed = append(run.failed, e)
 			}
 		}
 		t.print(t.folder.Add(event, now))
@@ -150,13 +151,30 @@ func (t *terminal) take(events []dipexec.Event) {
 }
 
 func (t *terminal) started(e *dipexec.RunStarted, now time.Time) {
-	t.cell = &runStatus{id: e.Run, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[int]bool{}}
+	run := &runStatus{
+		id: e.Run, parent: e.Parent, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[int]bool{},
+	}
 	if e.Cell != nil {
-		t.cell.cell = *e.Cell
+		run.cell = *e.Cell
 	}
-	if !t.quiet {
-		t.say(t.dim("── " + t.cell.label() + " · " + where(e.Target)))
+	t.runs = append(t.runs, run)
+	if !t.quiet && run.parent == "" {
+		heading := "── " + run.label() + " · " + where(e.Target)
+		if e.Autodip {
+			heading += " (autodip)"
+		}
+		t.say(t.dim(heading))
 	}
+}
+
+// run is the run in progress with an id, or nil.
+func (t *terminal) run(id string) *runStatus {
+	for _, run := range t.runs {
+		if run.id == id {
+			return run
+		}
+	}
+	return nil
 }
 
 // where says in words what a target is.
@@ -187,7 +205,8 @@ func (r *runStatus) label() string {
 }
 
 func (t *terminal) rankState(e *dipexec.RankState) {
-	if t.cell == nil || e.Run != t.cell.id {
+	run := t.run(e.Run)
+	if run == nil {
 		return
 	}
 	who := -1
@@ -196,13 +215,13 @@ func (t *terminal) rankState(e *dipexec.RankState) {
 	}
 	switch e.State {
 	case "busy":
-		t.cell.begun = true
-		t.cell.busy[who] = true
+		run.begun = true
+		run.busy[who] = true
 		if who >= 0 {
-			t.cell.ranks++
+			run.ranks++
 		}
 	case "ready", "dead", "stopped":
-		delete(t.cell.busy, who)
+		delete(run.busy, who)
 	}
 }
 
@@ -214,11 +233,14 @@ func (t *terminal) poolState(e *dipexec.PoolState) {
 }
 
 func (t *terminal) finished(e *dipexec.RunFinished) {
-	run := t.cell
-	if run == nil || run.id != e.Run {
+	run := t.run(e.Run)
+	if run == nil {
 		return
 	}
-	t.cell = nil
+	t.runs = slices.DeleteFunc(t.runs, func(r *runStatus) bool { return r == run })
+	if run.parent != "" {
+		return // what it printed and how it failed has been shown, and the cell that asked goes on or tells
+	}
 	if t.quiet && e.Status == dipexec.StatusOK {
 		return
 	}
@@ -375,12 +397,13 @@ func (t *terminal) liveLines(now time.Time) []string {
 func (t *terminal) statusLine(now time.Time) string {
 	spinner := string([]rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")[now.UnixMilli()/redrawEvery.Milliseconds()%10])
 	switch {
-	case t.cell != nil:
-		busy := t.cell.stillBusy()
+	case len(t.runs) > 0:
+		run := t.runs[len(t.runs)-1]
+		busy := run.stillBusy()
 		if t.pool != "" {
 			busy = t.pool
 		}
-		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, t.cell.label(), busy, seconds(now.Sub(t.cell.started))))
+		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.label(), busy, seconds(now.Sub(run.started))))
 	case t.pool != "":
 		return t.dim(spinner + " " + t.pool)
 	}
