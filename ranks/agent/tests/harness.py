@@ -184,9 +184,15 @@ class Node(Peer):
             self.facts = self.ask("hello", {"protocol": 1})
 
     def spawn(
-        self, ranks: int = 0, app: str = "none", method: str = "auto", env: dict | None = None, hello: bool = True
+        self,
+        ranks: int = 0,
+        app: str = "none",
+        method: str = "auto",
+        env: dict | None = None,
+        hello: bool = True,
+        **options: Any,
     ) -> list[Process]:
-        """Start a pool of `ranks` ranks, or with 0 the local namespace."""
+        """Start a pool of `ranks` ranks, or with 0 the local namespace; `options` are more fields of each process."""
         self.generation += 1
         wanted = []
         for rank in range(ranks) if ranks else [None]:
@@ -205,6 +211,7 @@ class Node(Peer):
                     "key": secrets.token_hex(32),
                     "env": {**variables, **(env or {})},
                     "app": app,
+                    **options,
                 }
             )
         self.spawned = self.ask("spawn_request", {"method": method, "processes": wanted})

@@ -224,6 +224,8 @@ class Node:
                     "key": process["key"],
                     "rank": process["rank"],
                     "app": process.get("app", ""),
+                    "verbose": process.get("verbose", False),
+                    "free_gpu": process.get("free_gpu", True),
                     "script": self._start.get("script", ""),
                     "listener": store.fileno() if process["rank"] == 0 else -1,
                     "gate": -1 if process["rank"] is None else gate[process["rank"] == 0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import json
 import logging
@@ -10,10 +11,12 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any, Callable
 
 from . import apps, output, wire
 from .commands import Commands
+from .gpu import GPUCache
 from .interrupts import STARTING, Interrupts
 from .io_thread import IOThread
 from .output import Output
@@ -68,7 +71,8 @@ class _Process:
         self._output = printed
         self._io = io_thread
         self._pid = os.getpid()
-        self._app: apps.App = apps.NoApp()
+        self._app = apps.Host(spec, shell.user_ns)
+        self._gpu: GPUCache | None = None  # what is to be freed after cells
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
@@ -106,6 +110,8 @@ class _Process:
             self._answer(message, self._transfers.push)
         elif message.type == "pull_request":
             self._answer(message, self._transfers.pull)
+        elif message.type == "app_request":
+            self._answer(message, self._change_app)
 
     def _answer(self, message: Message, handler: Callable[[Message], dict[str, Any]]) -> None:
         """Have `handler` make the reply of a request other than a cell. An interrupt ends it as it ends a cell."""
@@ -132,8 +138,7 @@ class _Process:
         try:
             try:
                 self._interrupts.begin(STARTING)
-                self._app = apps.make(self._spec.app, self._spec.rank, self._spec.listener, self._spec.gate)
-                facts = self._app.initialize()
+                facts = self._app.start()
                 status: dict[str, Any] = {"status": "ok"}
             finally:
                 self._interrupts.end()
@@ -148,9 +153,16 @@ class _Process:
             "device": "cpu",
             **facts,
             "seconds": time.monotonic() - began,
+            "notices": self._app.notices,
             **status,
         }
+        if self._spec.free_gpu:
+            self._gpu = GPUCache.of(self._started["device"])
         self._io.started = True
+
+    def _change_app(self, message: Message) -> dict[str, Any]:
+        notices = self._app.change(message.content.get("app"), message.content.get("verbose"))
+        return {"app": self._app.name, "notices": notices}
 
     def _execute(self, message: Message) -> None:
         self._io.set_parent(message.header)
@@ -164,7 +176,8 @@ class _Process:
             try:
                 try:
                     self._interrupts.install()
-                    reply = self._shell.execute(message.content, self._interrupts.release)
+                    around = self._within_command(str(message.content.get("app_command") or ""))
+                    reply = self._shell.execute(message.content, self._interrupts.release, around)
                     self._leave_if_forked(reply["status"] != "ok")
                     self._output.settle()
                 finally:
@@ -173,7 +186,20 @@ class _Process:
                 self._interrupts.end()
                 self._leave_if_forked()
                 reply = self._shell.report(err)
+        if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
+            self._gpu.free_if_changed()
         self._reply(message, "execute_reply", reply)
+
+    @contextlib.contextmanager
+    def _within_command(self, command: str) -> Iterator[None]:
+        """Run a command of the app, if there is one, and stay in the context manager that it returns."""
+        if not command:
+            yield
+            return
+        self._interrupts.release()  # IPython is not at work yet
+        with self._app.command(command):
+            self._interrupts.hold()
+            yield
 
     def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
         if os.getpid() != self._pid:
@@ -185,7 +211,7 @@ class _Process:
 
     def _stop(self, message: Message) -> None:
         try:
-            self._app.finalize()
+            self._app.stop()
             reply: dict[str, Any] = {"status": "ok"}
         except BaseException as err:
             reply = wire.failure(err)

@@ -142,11 +142,14 @@ class Shell(InteractiveShell):
         # Python 3.12 warns at every fork because of our own I/O thread, of which a fork keeps nothing.
         warnings.filterwarnings("ignore", message=".* multi-threaded, use of fork", category=DeprecationWarning)
 
-    def execute(self, request: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
-        """Run the cell of an execute_request; return the content of the reply.
+    def execute(
+        self, request: dict[str, Any], about_to_run: Callable[[], None], around: contextlib.AbstractContextManager[Any]
+    ) -> dict[str, Any]:
+        """Run the cell of an execute_request inside the context manager `around`; return the content of the reply.
 
         `about_to_run` is called once, just before the first line of the user's runs; what it raises ends the cell.
-        Raises what strikes IPython itself and not the cell, such as an interrupt; `report` is for that.
+        Raises what strikes IPython itself and not the cell, such as an interrupt, and what `around` raises; `report` is
+        for that.
         """
         code = str(request.get("code", "")).replace("\r\n", "\n").replace("\r", "\n")
         path = str(request.get("path") or "")
@@ -160,9 +163,12 @@ class Shell(InteractiveShell):
             if path:
                 self.user_ns["__file__"] = path
                 stack.enter_context(self.compile.at(path, max(1, int(request.get("line") or 1)), code))
+            stack.enter_context(around)
             result = self.run_cell(code, store_history=store, silent=silent)
+            if (err := result.error_before_exec or result.error_in_exec) is not None:
+                # IPython shows it and raises nothing, but `around` shall know.
+                stack.pop_all().__exit__(type(err), err, err.__traceback__)
         self._started()
-        err = result.error_before_exec or result.error_in_exec
         if err is not None:
             return self.report(self._translate(err))
         return {"status": "ok", "execution_count": self._count}

@@ -14,7 +14,7 @@ class Spec:
     path: str  # of the socket
     key: str  # hex
     rank: int | None  # None: the local namespace
-    app: str  # "torch", "none" or "" for whichever fits
+    app: str  # as in docs/protocol.md, "Apps"
     script: str
     node: int  # pid
     ring: int
@@ -24,6 +24,8 @@ class Spec:
     report: int  # one line of JSON goes here once the socket is bound, or could not be
     log: int
     listener: int = -1  # for rank 0: the bound socket of the process group's store
+    verbose: bool = False  # of the app
+    free_gpu: bool = True  # free torch's cached memory after cells
     gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
     extra_path: list[str] = field(default_factory=list)
     log_level: str = "info"

@@ -1,62 +1,159 @@
-"""Hooks around a process's life: `torch` joins and leaves the process group, `none` does nothing.
+"""Hooks around a pool's life.
 
-An app has a `name`, `initialize()`, which returns what the answer to hello says about it (`backend`, `device`), and
-`finalize()`. Both run in the main thread and may raise; the server is told.
+An app is a module that may define `imports`, `set_verbose`, `initializer`, `finalizer` and `commands`; see
+docs/protocol.md, "Apps". Before any of them a rank joins torch's process group; `torch` is that alone, `none` is plain Python.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import socket
 import sys
-from typing import Any, Protocol
+import traceback
+from typing import TYPE_CHECKING, Any
 
+from ..spec import Spec
+from .hooks import AppError, Hooks
 
-class App(Protocol):
-    """What a process knows about its app."""
-
-    name: str
-
-    def initialize(self) -> dict[str, Any]: ...
-
-    def finalize(self) -> None: ...
-
-
-class NoApp:
-    """Plain Python."""
-
-    name = "none"
-
-    def initialize(self) -> dict[str, Any]:
-        return {}
-
-    def finalize(self) -> None:
-        pass
-
-
-class LocalApp(NoApp):
-    """The local namespace: plain Python that may use every core."""
-
-    def initialize(self) -> dict[str, Any]:
-        torch = sys.modules.get("torch")
-        if torch is not None and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(os.cpu_count() or 1)  # the nursery imported it as ranks need it, with one thread
-        return {}
-
-
-def make(name: str, rank: int | None, listener: int, gate: int) -> App:
-    """Return the app `name` ("" for torch where that is installed). The local namespace has none.
-
-    `listener` is the bound socket of the process group's store in rank 0, otherwise -1. `gate` is a pipe that tells
-    when the store listens: rank 0 has the end to close, the others the end to read.
-    """
-    if rank is None:
-        return LocalApp()
-    if name == "none" or (name == "" and importlib.util.find_spec("torch") is None):
-        for fd in (listener, gate):
-            if fd >= 0:
-                os.close(fd)
-        return NoApp()
+if TYPE_CHECKING:
     from .torch import TorchApp
 
-    return TorchApp(listener, gate)
+
+class Host:
+    """A process and its app. Everything here runs in the main thread.
+
+    `name` is the app that runs: less than what was asked for if that could not be had. `notices` are the sentences that
+    tell the user so.
+    """
+
+    def __init__(self, spec: Spec, namespace: dict[str, Any]):
+        """`namespace` is where the app's imports go. Nothing runs before `start`."""
+        self.name = "none"
+        self.notices: list[str] = []
+        self._spec = spec
+        self._namespace = namespace
+        self._verbose = spec.verbose
+        self._group: TorchApp | None = None
+        self._hooks: Hooks | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Join the process group and start the app; return `backend` and `device` where there are such.
+
+        Raises what keeps the rank from joining. What is wrong with the app itself is a notice.
+        """
+        facts: dict[str, Any] = {}
+        if self._spec.rank is None:
+            _use_every_core()
+        elif self._spec.app == "none" or importlib.util.find_spec("torch") is None:
+            for fd in (self._spec.listener, self._spec.gate):
+                if fd >= 0:
+                    os.close(fd)
+        else:
+            facts = self._join(self._spec.listener, self._spec.gate)
+        self._enter(self._spec.app)
+        return facts
+
+    def change(self, name: str | None, verbose: bool | None) -> list[str]:
+        """Let another app take the old one's place, or be more or less verbose; None leaves that as it is.
+
+        A rank that has joined the process group stays there. Returns the notices. Raises what keeps the rank from
+        joining, or an interrupt; the rank is then without an app, and sound.
+        """
+        if self._spec.rank is None:
+            raise RuntimeError("the local namespace has no app: apps are for the ranks")
+        self.notices = []
+        if verbose is not None:
+            self._verbose = verbose
+        if name is None:
+            if verbose is not None and self._hooks is not None:
+                with self._as_notice(f"app {self.name}: ", ""):
+                    self._hooks.set_verbose(verbose)
+            return self.notices
+        with self._as_notice(f"app {self.name}: ", ""):
+            self._leave_hooks()
+        if name == "none":
+            self.name = (
+                "none"  # the group stays: a store that is left open, by a model say, keeps its port from a next one
+            )
+        elif self._group is not None:
+            self.name = "torch"
+        elif importlib.util.find_spec("torch") is not None:
+            self._join(_listen_again(), -1)
+        self._enter(name)
+        return self.notices
+
+    def command(self, text: str) -> contextlib.AbstractContextManager[Any]:
+        """Run the app's command `NAME ARGUMENT…`; return the context manager in which the cell runs.
+
+        Raises UsageError for a command that there is not, and whatever the command raises.
+        """
+        if self._hooks is None:
+            return Hooks.without_commands(self.name)
+        return self._hooks.command(text)
+
+    def stop(self) -> None:
+        """End the app and leave the process group. Raises AppError for what the app's finalizer raises."""
+        name = self.name
+        try:
+            self._leave_hooks()
+        except AppError as err:
+            raise AppError(f"app {name}: {err}") from err.__cause__
+        finally:
+            self._leave_group()
+
+    def _join(self, listener: int, gate: int) -> dict[str, Any]:
+        from .torch import TorchApp
+
+        group = TorchApp(listener, gate)
+        facts = group.initialize()
+        self._group, self.name = group, "torch"
+        return facts
+
+    def _leave_group(self) -> None:
+        group, self._group, self.name = self._group, None, "none"
+        if group is not None:
+            group.finalize()
+
+    def _enter(self, name: str) -> None:
+        """Start the hooks of the app `name`, if it has any."""
+        if self._spec.rank is None or name in ("", self.name):
+            return
+        with self._as_notice(f"app {name}: ", f"; the pool runs as {self.name}"):
+            hooks = Hooks.of(name, self._spec.script, self._namespace)
+            hooks.enter(self._verbose)
+            self._hooks, self.name = hooks, hooks.name
+
+    def _leave_hooks(self) -> None:
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            self.name = "torch" if self._group is not None else "none"
+            hooks.leave()
+
+    @contextlib.contextmanager
+    def _as_notice(self, before: str, after: str) -> Any:
+        """Make a notice of an AppError; a verbose app shows the traceback of its cause, too."""
+        try:
+            yield
+        except AppError as err:
+            self.notices.append(f"{before}{err}{after}")
+            if self._verbose and err.__cause__ is not None:
+                traceback.print_exception(type(err.__cause__), err.__cause__, err.__cause__.__traceback__)
+
+
+def _use_every_core() -> None:
+    """Undo in the local namespace that the nursery imported torch as ranks need it, with one thread."""
+    torch = sys.modules.get("torch")
+    if torch is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(os.cpu_count() or 1)
+
+
+def _listen_again() -> int:
+    """Return a socket for the store of a process group that is joined late; -1 in ranks that do not hold the store."""
+    if os.environ["RANK"] != "0":
+        return -1
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])))
+        return bound.detach()

@@ -1,4 +1,4 @@
-"""The app of PyTorch: every rank joins one process group and has its device set."""
+"""Torch's process group: every rank joins it and has its device set."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ class TorchApp:
     outnumber the GPUs share them in turn.
     """
 
-    name = "torch"
+    _second_join_accepted = False
 
     def __init__(self, listener: int, gate: int):
-        """See `apps.make`."""
+        """`listener` is the bound socket of the process group's store in rank 0, otherwise -1.
+
+        `gate` is a pipe that tells when the store listens: rank 0 has the end to close, the others the end to read. -1:
+        there is none.
+        """
         self._listener = listener
         self._gate = gate
 
@@ -43,7 +47,9 @@ class TorchApp:
             return {"backend": "", "device": device}
         # The store is not kept here: it and its port go with the group, so that a script may leave and join anew.
         dist.init_process_group(backend, store=self._store(rank, world_size), rank=rank, world_size=world_size)
-        _accept_second_join()
+        if not TorchApp._second_join_accepted:
+            _accept_second_join()
+            TorchApp._second_join_accepted = True
         return {"backend": backend, "device": device}
 
     def finalize(self) -> None:

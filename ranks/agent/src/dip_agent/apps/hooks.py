@@ -1,0 +1,211 @@
+"""A module's hooks: where the module comes from, how its hooks are called, and what is said when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import linecache
+import os
+import sys
+import traceback
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+
+from ..stacks import is_ours
+from ..wire import text
+
+NAMES = ("torch", "none", "fastai", "fastai_v1", "fastai_v2", "accelerate")  # those that come with dipls
+
+_BUILT_IN = frozenset({"fastai_v1", "fastai_v2", "accelerate"})
+_HOOKS = ("imports", "set_verbose", "initializer", "finalizer", "commands")
+
+
+class AppError(Exception):
+    """What is wrong with an app: words that follow "app NAME: ". Its cause is what the app raised, if it did."""
+
+
+class Hooks:
+    """The hooks of one app. Those that its module does not define do nothing."""
+
+    def __init__(self, name: str, module: ModuleType, namespace: dict[str, Any]):
+        """`namespace` is where the imports go. Raises AppError if there is no hook in the module, or a strange one."""
+        self.name = name
+        self._file = getattr(module, "__file__", None) or ""
+        self._namespace = namespace
+        found = {hook: getattr(module, hook) for hook in _HOOKS if hasattr(module, hook)}
+        if not found:
+            raise AppError(f"{self._file or name} defines none of {', '.join(_HOOKS)}")
+        self._imports = found.get("imports", [])
+        if not isinstance(self._imports, (list, tuple)) or not all(isinstance(one, str) for one in self._imports):
+            raise AppError(f"imports must be a list of import statements, not {self._imports!r}")
+        self._commands = found.get("commands", {})
+        if not isinstance(self._commands, dict) or not all(map(callable, self._commands.values())):
+            raise AppError(f"commands must be a dictionary of functions, not {self._commands!r}")
+        self._functions = {hook: found[hook] for hook in ("set_verbose", "initializer", "finalizer") if hook in found}
+        for hook, function in self._functions.items():
+            if not callable(function):
+                raise AppError(f"{hook} must be a function, not {function!r}")
+
+    @classmethod
+    def of(cls, name: str, script: str, namespace: dict[str, Any]) -> Hooks:
+        """Return the hooks of the app `name`, an app of ours, an import path or a file. Raises AppError.
+
+        A relative file is looked for in the working directory, then beside `script`.
+        """
+        if name == "torch":
+            raise AppError(_not_installed("torch"))
+        if name == "fastai":
+            name = "fastai_v1" if _fastai_version().startswith("1.") else "fastai_v2"
+        try:
+            return cls(name, _module(name, script), namespace)
+        except AppError:
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:  # a module may even exit
+            if isinstance(err, ModuleNotFoundError) and _names(name, err.name or ""):
+                raise AppError(_unknown(name)) from None
+            _fail(name, "the module", err)
+
+    def enter(self, verbose: bool) -> None:
+        """Run the imports and the initializer. Raises AppError for what those raise; an interrupt passes."""
+        for statement in self._imports:
+            try:
+                exec(compile(statement, f"<imports of {self.name}>", "exec", dont_inherit=True), self._namespace)
+            except Exception as err:
+                _fail(self.name, f"the import {statement!r}", err, self._file)
+        self.set_verbose(verbose)
+        said = self._call("initializer")
+        if verbose and said:
+            print(said)
+
+    def set_verbose(self, verbose: bool) -> None:
+        """Tell the app whether to be verbose. Raises AppError."""
+        self._call("set_verbose", verbose)
+
+    def leave(self) -> None:
+        """Run the finalizer. Raises AppError."""
+        self._call("finalizer")
+
+    def command(self, line: str) -> contextlib.AbstractContextManager[Any]:
+        """See Host.command."""
+        if not self._commands:
+            return self.without_commands(self.name)
+        name, _, argument = line.strip().partition(" ")
+        if name not in self._commands:
+            known = ", ".join(map(str, self._commands)) + _hint(name, self._commands)
+            raise UsageError(f"the app {self.name} has no command {name!r}; it has: {known}")
+        made = self._commands[name](argument.strip())
+        is_context = hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
+        return made if is_context else contextlib.nullcontext()
+
+    @staticmethod
+    def without_commands(name: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(f"the app {name} has no commands: leave out -a, or make the pool with an app that has some")
+
+    def _call(self, hook: str, *args: Any) -> Any:
+        function = self._functions.get(hook)
+        if function is None:
+            return None
+        try:
+            return function(*args)
+        except (Exception, SystemExit) as err:
+            _fail(self.name, hook, err, self._file)
+
+
+class _FreshLoader(SourceFileLoader):
+    """Reads the file each time: a cached compilation may be as old as the second in which the file was saved."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def _module(name: str, script: str) -> ModuleType:
+    """Import the module of an app; raises AppError and whatever the import does."""
+    if name in _BUILT_IN:
+        return importlib.import_module(f"{__package__}.{name}")
+    if not name.endswith(".py"):
+        if name.startswith("."):
+            raise AppError(_unknown(name))
+        return importlib.import_module(name)
+    path = _find_file(name, script)
+    linecache.checkcache(path)
+    # A name of its own: the file's may be that of a package, which it must not hide.
+    module_name = f"dip_app_{os.path.basename(path)[:-3]}"
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=_FreshLoader(module_name, path))
+    assert isinstance(spec, ModuleSpec)
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # what dataclasses and pickle look for
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def _names(app: str, module: str) -> bool:
+    """Whether `module` is what the import path `app` leads to or through."""
+    return app not in _BUILT_IN and not app.endswith(".py") and f"{app}.".startswith(f"{module}.")
+
+
+def _find_file(name: str, script: str) -> str:
+    path = os.path.expanduser(name)
+    folders = [os.getcwd()]
+    if script:
+        folders.append(os.path.dirname(os.path.abspath(script)))
+    for folder in folders:
+        if os.path.isfile(found := os.path.join(folder, path)):
+            return found
+    if os.path.isabs(path):
+        raise AppError("there is no such file")
+    raise AppError(f"there is no such file in {' or '.join(dict.fromkeys(folders))}")
+
+
+def _fastai_version() -> str:
+    try:
+        return importlib.metadata.version("fastai")
+    except importlib.metadata.PackageNotFoundError:
+        if importlib.util.find_spec("fastai") is None:
+            raise AppError(_not_installed("fastai")) from None
+        return importlib.import_module("fastai").__version__
+
+
+def _not_installed(package: str) -> str:
+    python = sys.executable
+    return f"the package {package} is not installed in {python} (install it with: {python} -m pip install {package})"
+
+
+def _unknown(name: str) -> str:
+    return f"there is no app or module of that name{_hint(name, NAMES)}"
+
+
+def _hint(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, [one for one in known if isinstance(one, str)], 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _fail(app: str, what: str, err: BaseException, file: str = "") -> NoReturn:
+    """Raise an AppError that says that `what` of an app raised `err`, and where."""
+    if app in _BUILT_IN and isinstance(err, ModuleNotFoundError) and err.name:
+        raise AppError(_not_installed(err.name.partition(".")[0])) from err
+    raise AppError(f"{what} raised {type(err).__name__}: {text(err)}{_place(err, file)}") from err
+
+
+def _place(err: BaseException, file: str) -> str:
+    """Return file and line of the innermost frame that is the app's or, failing that, nobody's of ours."""
+    frames = traceback.extract_tb(err.__traceback__)
+    places = [(frame.filename, frame.lineno) for frame in frames if not is_ours(frame.filename)]
+    if isinstance(err, SyntaxError) and err.filename:
+        places.append((err.filename, err.lineno))
+    places = [place for place in places if place[0] == file] or places
+    places = [place for place in places if not place[0].startswith("<")]
+    return f" ({places[-1][0]}, line {places[-1][1]})" if places else ""

@@ -1,0 +1,39 @@
+"""torch's cache of GPU memory, which other processes cannot use: freed after cells."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class GPUCache:
+    """The cache of one device, as this process holds it."""
+
+    @classmethod
+    def of(cls, device: str) -> GPUCache | None:
+        """Return the cache of a device as torch names it, None for the CPU."""
+        return cls(sys.modules["torch"].cuda, device) if device.startswith("cuda") else None
+
+    def __init__(self, cuda: Any, device: str):
+        """`cuda` is `torch.cuda`."""
+        self._cuda = cuda
+        self._device = device
+        self._allocated = 0  # bytes, when it was freed last
+
+    def free_if_changed(self) -> None:
+        """Free the cache if another amount is allocated than after the last time. Raises nothing.
+
+        It may wait for what runs on the GPU, such as a collective that an interrupt left behind, so it does not belong
+        after an interrupt: the next time makes up for that.
+        """
+        try:
+            if self._cuda.memory_allocated(self._device) != self._allocated:
+                gc.collect()
+                self._cuda.empty_cache()
+                self._allocated = self._cuda.memory_allocated(self._device)
+        except Exception:  # such as a device that an illegal access has made unusable
+            log.warning("the cache of %s could not be freed", self._device, exc_info=True)
