@@ -198,6 +198,7 @@ func (s *Session) end(ctx context.Context, p *pool) (ended bool, err error) {
 func (s *Session) kill(ctx context.Context) (text string, err error) {
 	s.mu.Lock()
 	old := s.current
+	starting := old != nil && !old.known()
 	s.current = &pool{future: failed[*ranks.Pool](errKilled)}
 	s.mu.Unlock()
 	ended, err := s.end(ctx, old)
@@ -208,6 +209,8 @@ func (s *Session) kill(ctx context.Context) (text string, err error) {
 		return fmt.Sprintf("the pool of %s has ended", count(old.value.Size(), "rank")), nil
 	case old != nil && old.value != nil:
 		return "the pool had ended already", nil
+	case starting:
+		return "the start of the pool was given up", nil
 	default:
 		return "there is no pool to end", nil
 	}

@@ -1,0 +1,248 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"dipls/dipexec"
+	"dipls/ranks"
+	"dipls/ranks/fakerank"
+	"dipls/ranks/wire"
+)
+
+func TestMain(m *testing.M) {
+	fakerank.Main()
+	dir, err := os.MkdirTemp("", "ds")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_RUNTIME_DIR", dir)
+	os.Setenv("XDG_CACHE_HOME", dir+"/cache")
+	os.Setenv("CUDA_VISIBLE_DEVICES", "") // what this machine has is no part of the tests
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "leak:", err)
+			code = 1
+		}
+		if left := children(); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "children left:", left)
+			code = 1
+		}
+		if left := sockets("*"); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "sockets left:", left)
+			code = 1
+		}
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// children are the processes that have this one as their parent.
+func children() []string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+	return strings.Fields(string(data))
+}
+
+// sockets are the sockets of all sessions whose names fit a pattern.
+func sockets(pattern string) []string {
+	paths, _ := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "dipls", "*", pattern))
+	return paths
+}
+
+// testTimeout is for what should take no time at all.
+const testTimeout = 30 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// quick is a ladder for processes that are known to refuse.
+var quick = ranks.Ladder{Ask: 50 * time.Millisecond, Interrupt: 50 * time.Millisecond, Terminate: 50 * time.Millisecond, Kill: 10 * time.Second}
+
+// fixture is a session, with what it has told.
+type fixture struct {
+	*Session
+	t testing.TB
+
+	mu      sync.Mutex
+	notices []string
+}
+
+// newSession makes a session on a fake node that is gone when the test ends.
+func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *fixture {
+	t.Helper()
+	f := &fixture{t: t}
+	o := Options{
+		Node: ranks.Options{Command: fakerank.Command(c)},
+		Notice: func(text string) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.notices = append(f.notices, text)
+		},
+	}
+	for _, apply := range change {
+		apply(&o)
+	}
+	f.Session = New(o)
+	t.Cleanup(func() {
+		if err := f.Close(testContext(t)); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return f
+}
+
+// choose makes a session's choice.
+func choose(c Choice) func(*Options) { return func(o *Options) { o.Pool = c } }
+
+// told is what the session has told since the last call.
+func (f *fixture) told() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	text := strings.Join(f.notices, "; ")
+	f.notices = nil
+	return text
+}
+
+// making makes, and fails the test if that does.
+func (f *fixture) making(cmd wire.MakeCommand) string {
+	f.t.Helper()
+	text, err := f.Make(testContext(f.t), cmd)
+	if err != nil {
+		f.t.Fatalf("make %+v: %v", cmd, err)
+	}
+	return text
+}
+
+// ranks are the ranks, which there must be.
+func (f *fixture) ranks() []*ranks.Process {
+	f.t.Helper()
+	processes, err := f.Ranks(testContext(f.t))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return theirs(processes)
+}
+
+func theirs(processes []dipexec.Process) []*ranks.Process {
+	var own []*ranks.Process
+	for _, p := range processes {
+		own = append(own, p.(*ranks.Process))
+	}
+	return own
+}
+
+// pids are the ranks' process ids.
+func (f *fixture) pids() []int {
+	f.t.Helper()
+	var pids []int
+	for _, p := range f.ranks() {
+		pids = append(pids, p.PID())
+	}
+	return pids
+}
+
+// run is a ranks.Handler that keeps what is printed.
+type run struct {
+	done chan struct{}
+
+	mu   sync.Mutex
+	text strings.Builder
+	err  error
+}
+
+func (r *run) Message(m *wire.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.Header.MsgType == wire.TypeStream {
+		r.text.Write(m.Buffers[0])
+	}
+}
+
+func (r *run) Done(_ *wire.ExecuteReply, err error) {
+	r.mu.Lock()
+	r.err = err
+	r.mu.Unlock()
+	close(r.done)
+}
+
+// start executes code.
+func start(p *ranks.Process, code string) *run {
+	r := &run{done: make(chan struct{})}
+	p.Execute(wire.ExecuteRequest{Code: code, Path: "/fake.py", Line: 1}, r)
+	return r
+}
+
+// printed executes code, waits for its end and gives what it printed.
+func printed(t testing.TB, p *ranks.Process, code string) string {
+	t.Helper()
+	r := start(p, code)
+	waitFor(t, "the end of an execution", r.done)
+	return r.text.String()
+}
+
+func waitFor(t testing.TB, what string, ch <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(testTimeout):
+		t.Fatalf("no sign of %s", what)
+	}
+}
+
+// await waits for a condition that something outside brings about.
+func await(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(testTimeout)
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// wantError fails a test whose error does not contain that.
+func wantError(t testing.TB, err error, part string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), part) {
+		t.Errorf("error %v, want %q", err, part)
+	}
+}
+
+// fakeGPUs puts an nvidia-smi on PATH that knows so many GPUs, gpu0 and so on. The file whose path it returns is what it says of
+// processes.
+func fakeGPUs(t *testing.T, n int) (processes string) {
+	t.Helper()
+	dir := t.TempDir()
+	processes = filepath.Join(dir, "processes")
+	var gpus strings.Builder
+	for i := range n {
+		fmt.Fprintf(&gpus, "%d, gpu%d, Fake, 1000, 10\n", i, i)
+	}
+	script := "#!/bin/sh\ncase \"$1\" in\n*compute-apps*) exec /bin/cat '" + processes + "' ;;\nesac\n/bin/cat <<'END'\n" + gpus.String() + "END\n"
+	for name, text := range map[string]string{"nvidia-smi": script, "processes": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	t.Setenv("CUDA_VISIBLE_DEVICES", "") // so that it comes back
+	os.Unsetenv("CUDA_VISIBLE_DEVICES")
+	return processes
+}
+
+func gpus(list string) *string { return &list }
+
+func yes(b bool) *bool { return &b }

@@ -1,0 +1,401 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"dipls/ranks"
+	"dipls/ranks/fakerank"
+	"dipls/ranks/wire"
+)
+
+// step is one command, what came of it, and the pool that there is then.
+type step struct {
+	cmd    wire.MakeCommand
+	text   string // a regular expression, or
+	err    string
+	ranks  int // 0: none
+	env    string
+	notice string
+}
+
+// Sessions that read as a person would type them.
+func TestMake(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		gpus    int
+		choice  Choice
+		notices map[int][]string
+		steps   []step
+	}{
+		{"first", 0, Choice{}, nil, []step{
+			{wire.MakeCommand{Ranks: 3}, `^pool of 3 ranks on the CPU over gloo, app torch, ready in \d+\.\d s$`, "", 3, "", "no GPU: 3 CPU ranks over gloo"},
+			{wire.MakeCommand{Ranks: 3}, `^there is a pool of 3 ranks already; -r restarts it$`, "", 3, "", ""},
+			{wire.MakeCommand{}, `^there is a pool of 3 ranks already; -r restarts it$`, "", 3, "", ""},
+			{wire.MakeCommand{Ranks: 2}, "", "there is a pool of 3 ranks; its variables would be lost: add -r to replace it", 3, "", ""},
+			{wire.MakeCommand{Ranks: 2, Restart: true}, `^pool of 2 ranks`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+			{wire.MakeCommand{Restart: true}, `^pool of 2 ranks`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+		}},
+		{"all without a GPU", 0, Choice{}, nil, []step{
+			{wire.MakeCommand{GPUs: gpus("all")}, `^pool of 2 ranks on the CPU`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+		}},
+		{"all without a GPU, as many as chosen", 0, Choice{Ranks: 4}, nil, []step{
+			{wire.MakeCommand{GPUs: gpus("all"), Restart: true}, `^pool of 4 ranks on the CPU`, "", 4, "", "no GPU: 4 CPU ranks over gloo"},
+		}},
+		{"a GPU that is not there", 0, Choice{}, nil, []step{
+			{wire.MakeCommand{GPUs: gpus("0")}, "", "-g 0: no GPU is visible; -n N makes N ranks on the CPU", 2, "", "no GPU: 2 CPU ranks over gloo"},
+		}},
+		{"GPUs", 4, Choice{}, nil, []step{
+			{wire.MakeCommand{GPUs: gpus("3,1")}, `^pool of 2 ranks on 2 GPUs over gloo`, "", 2, "gpu3,gpu1", ""},
+			{wire.MakeCommand{GPUs: gpus("1,3")}, "", "its variables would be lost", 2, "gpu3,gpu1", ""},
+			{wire.MakeCommand{GPUs: gpus("1 3"), Restart: true}, `^pool of 2 ranks on 2 GPUs`, "", 2, "gpu1,gpu3", ""},
+			{wire.MakeCommand{Restart: true}, `^pool of 2 ranks on 2 GPUs`, "", 2, "gpu1,gpu3", ""},
+			{wire.MakeCommand{GPUs: gpus("9"), Restart: true}, "", "there is no GPU 9", 2, "gpu1,gpu3", ""},
+			{wire.MakeCommand{GPUs: gpus("all"), Restart: true}, `^pool of 4 ranks on 4 GPUs`, "", 4, "gpu0,gpu1,gpu2,gpu3", ""},
+			{wire.MakeCommand{Ranks: 1, Restart: true}, `^pool of 1 rank on 1 GPU over`, "", 1, "gpu0", ""},
+		}},
+		{"end", 0, Choice{}, nil, []step{
+			{wire.MakeCommand{Kill: true}, `^there is no pool to end$`, "", 0, "", ""},
+			{wire.MakeCommand{Ranks: 3}, `^pool of 3`, "", 3, "", "no GPU: 3 CPU ranks over gloo"},
+			{wire.MakeCommand{Kill: true}, `^the pool of 3 ranks has ended$`, "", 0, "", ""},
+			{wire.MakeCommand{Kill: true}, `^there is no pool to end$`, "", 0, "", ""},
+			{wire.MakeCommand{}, `^pool of 3`, "", 3, "", "no GPU: 3 CPU ranks over gloo"},
+		}},
+		{"app", 0, Choice{App: "none"}, nil, []step{
+			{wire.MakeCommand{}, `app none, ready`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+			{wire.MakeCommand{App: "none"}, `^there is a pool of 2 ranks already`, "", 2, "", ""},
+			{wire.MakeCommand{App: "loud", Verbose: yes(true)}, `^pool of 2 ranks: app loud, verbose$`, "", 2, "", "app loud is loud"},
+			{wire.MakeCommand{Ranks: 2, Verbose: yes(true)}, `^there is a pool of 2 ranks already`, "", 2, "", ""},
+			{wire.MakeCommand{App: "missing"}, "", "the ranks may not agree on the app now; %makedip -r restarts the pool of 2 ranks (rank ", 2, "", ""},
+			{wire.MakeCommand{Restart: true}, `app loud, ready`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+			{wire.MakeCommand{Verbose: yes(false)}, `^pool of 2 ranks: app loud, not verbose$`, "", 2, "", "app loud is loud"},
+			{wire.MakeCommand{Restart: true, Ranks: 1, App: "täst.py"}, `app täst.py, ready`, "", 1, "", "no GPU: 1 CPU rank over gloo"},
+		}},
+		{"notices", 0, Choice{}, map[int][]string{0: {"old", "new"}, 1: {"old"}, 2: {"old", "new"}}, []step{
+			{wire.MakeCommand{Ranks: 3}, `.`, "", 3, "", "no GPU: 3 CPU ranks over gloo; old; ranks 0, 2: new"},
+			{wire.MakeCommand{Ranks: 4, Restart: true}, `.`, "", 4, "", "no GPU: 4 CPU ranks over gloo; ranks 0, 1, 2: old; ranks 0, 2: new"},
+		}},
+		{"nonsense", 0, Choice{}, nil, []step{
+			{wire.MakeCommand{Ranks: 2}, `.`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+			{wire.MakeCommand{Ranks: -1}, "", "-n -1: a pool has at least one rank", 2, "", ""},
+			{wire.MakeCommand{GPUs: gpus(" ")}, "", "-g: say all", 2, "", ""},
+			{wire.MakeCommand{GPUs: gpus("zero"), Restart: true}, "", "-g: ", 2, "", ""},
+			{wire.MakeCommand{Timeout: -1, Restart: true}, "", "-t -1: want seconds", 2, "", ""},
+			{wire.MakeCommand{Timeout: math.NaN(), Restart: true}, "", "-t NaN: want seconds", 2, "", ""},
+			{wire.MakeCommand{Timeout: 1e300, Restart: true}, "", "-t 1e+300: want seconds", 2, "", ""},
+			{wire.MakeCommand{Kill: true, Restart: true}, "", "-k ends the pool and goes with no other flag", 2, "", ""},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fakeGPUs(t, test.gpus)
+			f := newSession(t, fakerank.Config{Notices: test.notices}, choose(test.choice))
+			for i, s := range test.steps {
+				f.step(i, s)
+			}
+		})
+	}
+}
+
+func (f *fixture) step(i int, s step) {
+	t := f.t
+	t.Helper()
+	text, err := f.Make(testContext(t), s.cmd)
+	if s.err != "" {
+		wantError(t, err, s.err)
+	} else if err != nil || !regexp.MustCompile(s.text).MatchString(text) {
+		t.Errorf("step %d: %q, %v, want %s", i, text, err, s.text)
+	}
+	if s.ranks == 0 {
+		_, err := f.Ranks(testContext(t))
+		if !errors.Is(err, errKilled) {
+			t.Errorf("step %d: %v", i, err)
+		}
+	} else {
+		processes := f.ranks()
+		if len(processes) != s.ranks {
+			t.Errorf("step %d: %d ranks, want %d", i, len(processes), s.ranks)
+		}
+		if got := strings.TrimSpace(printed(t, processes[0], "env CUDA_VISIBLE_DEVICES")); got != s.env {
+			t.Errorf("step %d: GPUs %s, want %s", i, got, s.env)
+		}
+	}
+	if got := f.told(); got != s.notice {
+		t.Errorf("step %d: told %q, want %q", i, got, s.notice)
+	}
+}
+
+// A restart ends the old ranks, whatever they run, and gives new ones.
+func TestRestartWhileBusy(t *testing.T) {
+	f := newSession(t, fakerank.Config{Processes: true}, func(o *Options) { o.Node.Ladder = quick })
+	old := f.ranks()
+	x := start(old[1], "stubborn\nstuck")
+	before := f.pids()
+	f.making(wire.MakeCommand{Restart: true})
+	waitFor(t, "the end of what ran", x.done)
+	for _, p := range old {
+		if p.State() != ranks.Stopped {
+			t.Errorf("%s is %v", p.Name(), p.State())
+		}
+	}
+	for _, pid := range f.pids() {
+		if slices.Contains(before, pid) {
+			t.Errorf("pid %d is as before", pid)
+		}
+	}
+}
+
+// A pool that was started ahead, from the defaults, has nothing to lose until it is used.
+func TestMakeReplacesWhatNobodyUsed(t *testing.T) {
+	f := newSession(t, fakerank.Config{})
+	if err := f.Begin(testContext(t), true, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.making(wire.MakeCommand{Ranks: 2}); got != "pool of 2 ranks on the CPU over gloo, app torch" {
+		t.Errorf("made %q", got)
+	}
+	if _, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 3}); err == nil {
+		t.Error("a pool that was asked for was replaced")
+	}
+
+	f = newSession(t, fakerank.Config{})
+	if err := f.Begin(testContext(t), true, false); err != nil {
+		t.Fatal(err)
+	}
+	f.making(wire.MakeCommand{Ranks: 3})
+	if got := len(f.ranks()); got != 3 {
+		t.Errorf("%d ranks", got)
+	}
+
+	f = newSession(t, fakerank.Config{})
+	f.ranks()
+	if _, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 3}); err == nil {
+		t.Error("a pool that was used was replaced")
+	}
+}
+
+// A pool that died is not replaced until somebody says so.
+func TestMakeAfterDeath(t *testing.T) {
+	for _, cmd := range []wire.MakeCommand{{}, {Ranks: 3}, {Restart: true}, {Ranks: 3, Restart: true}} {
+		f := newSession(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
+		before := f.ranks()
+		waitFor(t, "the end of rank 1", start(before[1], "signal SIGKILL").done)
+		for range 2 {
+			_, err := f.Ranks(testContext(t))
+			wantError(t, err, "the pool is dead and its variables are lost; %makedip -r restarts it, then run the cells again (rank 1 was killed by SIGKILL")
+		}
+		if info := f.Info(testContext(t)); info.State != "dead" || info.Reason != "rank 1 was killed by SIGKILL (out of memory?)" {
+			t.Errorf("info %+v", info)
+		}
+		f.making(cmd)
+		if got := f.ranks(); len(got) != 3 || got[0] == before[0] {
+			t.Errorf("%d ranks", len(got))
+		}
+		if before[0].State() != ranks.Stopped {
+			t.Errorf("a rank of the dead pool is %v", before[0].State())
+		}
+	}
+}
+
+func TestKillAfterDeath(t *testing.T) {
+	f := newSession(t, fakerank.Config{})
+	waitFor(t, "the end of rank 1", start(f.ranks()[1], "exit 3").done)
+	if got := f.making(wire.MakeCommand{Kill: true}); got != "the pool had ended already" {
+		t.Error(got)
+	}
+	_, err := f.Ranks(testContext(t))
+	wantError(t, err, "the pool was ended by %makedip -k; make one with %makedip")
+}
+
+// The end of a pool that is being started is the end of its start.
+func TestKillWhileStarting(t *testing.T) {
+	f := newSession(t, fakerank.Config{JoinHang: []int{0}})
+	if err := f.Begin(testContext(t), true, false); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the start of the ranks", func() bool { return len(sockets("r0-*")) > 0 })
+	if got := f.making(wire.MakeCommand{Kill: true}); got != "the start of the pool was given up" {
+		t.Error(got)
+	}
+	if left := sockets("r*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// A start that fails leaves nothing, and no default takes its place.
+func TestMakeFails(t *testing.T) {
+	f := newSession(t, fakerank.Config{JoinExit: map[int]int{2: 7}})
+	_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 3})
+	wantError(t, err, "start 3 ranks: rank 2 exited with code 7")
+	for range 2 {
+		_, err = f.Ranks(testContext(t))
+		wantError(t, err, "there is no pool, for the last one could not be started (start 3 ranks: rank 2 exited with code 7")
+		wantError(t, err, "; make one with %makedip")
+	}
+	if info := f.Info(testContext(t)); info.State != "none" || !strings.Contains(info.Reason, "rank 2 exited") {
+		t.Errorf("info %+v", info)
+	}
+
+	f.making(wire.MakeCommand{Ranks: 2})
+	_, err = f.Make(testContext(t), wire.MakeCommand{Ranks: 3, Restart: true})
+	wantError(t, err, "the old pool has ended, and the new one could not be started: start 3 ranks: rank 2 exited with code 7")
+	if left := sockets("r*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	f.making(wire.MakeCommand{Restart: true}) // as the last one that lived
+	if got := len(f.ranks()); got != 2 {
+		t.Errorf("%d ranks", got)
+	}
+}
+
+func TestMakeTimeout(t *testing.T) {
+	f := newSession(t, fakerank.Config{JoinHang: []int{1}})
+	_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2, Timeout: 0.05})
+	wantError(t, err, "rank 1 is not ready: it took longer than 50ms")
+}
+
+// An interrupt aborts the start, and nothing is left of it.
+func TestMakeInterrupted(t *testing.T) {
+	f := newSession(t, fakerank.Config{JoinHang: []int{2}, Processes: true})
+	f.making(wire.MakeCommand{Ranks: 2})
+	ctx, cancel := context.WithCancelCause(testContext(t))
+	made := make(chan error, 1)
+	go func() {
+		_, err := f.Make(ctx, wire.MakeCommand{Ranks: 3, Restart: true})
+		made <- err
+	}()
+	await(t, "the start of the new ranks", func() bool { return len(sockets("r2-*")) > 0 })
+	if info := f.Info(testContext(t)); info.State != "starting" || info.Size != 3 {
+		t.Errorf("info %+v", info)
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := f.Ranks(testContext(t))
+		waiting <- err
+	}()
+	cancel(errors.New("interrupted"))
+	wantError(t, <-made, "interrupted")
+	wantError(t, <-waiting, "there is no pool")
+	if left := sockets("r*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	f.making(wire.MakeCommand{})
+}
+
+func TestMakeInterruptedBefore(t *testing.T) {
+	f := newSession(t, fakerank.Config{})
+	before := f.pids()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, cmd := range []wire.MakeCommand{{}, {Ranks: 2}, {Verbose: yes(true)}} {
+		if text, err := f.Make(ctx, cmd); !errors.Is(err, context.Canceled) {
+			t.Errorf("%+v: %q, %v", cmd, text, err)
+		}
+	}
+	if !slices.Equal(f.pids(), before) {
+		t.Error("the pool is another one")
+	}
+}
+
+// Close ends what Make starts, and Make then says so.
+func TestCloseDuringMake(t *testing.T) {
+	f := newSession(t, fakerank.Config{JoinHang: []int{1}})
+	made := make(chan error, 1)
+	go func() {
+		_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2})
+		made <- err
+	}()
+	await(t, "the start of the ranks", func() bool { return len(sockets("r1-*")) > 0 })
+	if err := f.Close(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	if err := <-made; err == nil {
+		t.Error("a pool was made")
+	}
+	if left := sockets("*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	_, err := f.Make(testContext(t), wire.MakeCommand{Restart: true})
+	if !errors.Is(err, ErrClosed) {
+		t.Errorf("make after Close: %v", err)
+	}
+}
+
+// A node that died takes everything along; a new pool gets a new node.
+func TestMakeAfterNodeDeath(t *testing.T) {
+	f := newSession(t, fakerank.Config{})
+	local, err := f.Local(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ranks()
+	node := f.node.value
+	if err := syscall.Kill(node.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of the node", node.Done())
+	_, err = f.Ranks(testContext(t))
+	wantError(t, err, "the pool is dead")
+	f.making(wire.MakeCommand{Restart: true})
+	f.ranks()
+
+	if dead, err := f.Local(testContext(t)); err != nil || dead != local {
+		t.Errorf("the local namespace was replaced: %v", err)
+	}
+	if err := f.RestartLocal(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := f.Local(testContext(t)); err != nil || fresh == local {
+		t.Errorf("the local namespace was not replaced: %v", err)
+	}
+}
+
+// Everybody may do everything at the same time.
+func TestConcurrent(t *testing.T) {
+	f := newSession(t, fakerank.Config{})
+	ctx := testContext(t)
+	var work sync.WaitGroup
+	for _, do := range []func(){
+		func() { f.Ranks(ctx) },
+		func() { f.Local(ctx) },
+		func() { f.Info(ctx) },
+		func() { f.Make(ctx, wire.MakeCommand{Restart: true}) },
+		func() { f.Make(ctx, wire.MakeCommand{Kill: true}) },
+		func() { f.Make(ctx, wire.MakeCommand{App: "loud"}) },
+		func() { f.RestartLocal(ctx) },
+		func() { f.Begin(ctx, true, true) },
+		func() {
+			short, cancel := context.WithTimeout(ctx, time.Millisecond)
+			defer cancel()
+			f.Make(short, wire.MakeCommand{Restart: true})
+		},
+	} {
+		work.Go(func() {
+			for range 10 {
+				do()
+			}
+		})
+	}
+	work.Wait()
+	f.making(wire.MakeCommand{Restart: true})
+	f.ranks()
+	for range 2 {
+		work.Go(func() {
+			if err := f.Close(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Go(func() { f.Make(ctx, wire.MakeCommand{Restart: true}) })
+	work.Wait()
+	if _, err := f.Ranks(ctx); err == nil {
+		t.Error("there are ranks after Close")
+	}
+}
