@@ -82,7 +82,7 @@ const (
 	oneWord         // or a text in quotes
 	rankWords       // one word, and the words after it that look like ranks
 	truth           // perhaps True or False
-	arguments       // a text in quotes, whose words are read in its place if they are arguments
+	arguments       // a text in quotes, whose words are read in its place; if there is a set, only a text that begins with a flag
 )
 
 // An argumentReader reads the arguments of magics. What they say about a run gathers in the Directive; what is said first holds.
@@ -172,27 +172,22 @@ func (d *argumentReader) flag(w argument) {
 		}
 	}
 	switch {
-	case f.takes == arguments && d.expand(arg):
+	case f.takes == arguments && (f.set == nil || strings.HasPrefix(arg.text, "-")):
+		d.expand(arg)
 	case f.set != nil:
 		f.set(d, arg)
 	}
 }
 
-// expand reads the words of w in its place, if they are arguments.
-func (d *argumentReader) expand(w argument) bool {
+// expand reads the words of w in its place.
+func (d *argumentReader) expand(w argument) {
 	words, _ := splitArgs(nil, w.text, 0)
-	if len(words) > 0 && !strings.HasPrefix(words[0].text, "-") {
-		if _, err := ParseTarget(words[0].text); err != nil {
-			return false
-		}
-	}
 	for i := range words {
 		words[i].at = w.at
 	}
 	rest := d.rest
 	d.words(words)
 	d.rest = rest
-	return true
 }
 
 func (d *argumentReader) unknownFlag(name string, at Range) {
@@ -239,7 +234,11 @@ func looksLikeRanks(s string) bool {
 }
 
 func isTruth(s string) bool {
-	return strings.EqualFold(s, "True") || strings.EqualFold(s, "False")
+	switch strings.ToLower(s) {
+	case "true", "yes", "on", "1", "false", "no", "off", "0":
+		return true
+	}
+	return false
 }
 
 // list reads a rank list, and reports one that cannot be.

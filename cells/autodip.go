@@ -27,6 +27,8 @@ func (d *argumentReader) switches(m Magic, at int) (s switching, ok bool) {
 	switch {
 	case m.Name == "autopx":
 		return switching{toggled, autopx}, true
+	case m.Name == "autodip" && d.power == off && len(d.buffer) > 1:
+		d.fault(m.Range.shift(at), Conflict, "%autodip off takes no flags", "")
 	case m.Name == "autodip" && d.power != unsaid:
 		d.finish(m.Range.shift(at))
 		return switching{d.power, d.Directive}, !d.flawed

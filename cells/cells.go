@@ -376,9 +376,10 @@ type View struct {
 	Type    string `json:"type"`     // code, markdown or raw
 	Depth   int    `json:"depth"`    // percent signs beyond two
 	Title   string `json:"title"`
-	Target  string `json:"target"` // remote, local, everywhere, ranks:LIST, everywhere:LIST; "" if the cell does not say
-	See     string `json:"see"`    // all or a list like 0,2-4; "" if the cell does not say
-	Source  string `json:"source"` // the body: everything below the marker's line
+	Target  string `json:"target"`            // remote, local, everywhere, ranks:LIST, everywhere:LIST; "" if the cell does not say
+	See     string `json:"see"`               // all or a list like 0,2-4; "" if the cell does not say
+	Autodip string `json:"autodip,omitempty"` // the directive by which autodip runs the cell, as far as the text tells; "" if it does not
+	Source  string `json:"source"`            // the body: everything below the marker's line
 }
 
 // View returns the cell's View.
@@ -395,6 +396,9 @@ func (c Cell) View() View {
 	}
 	if t := c.Directive().Target; t.Where != None {
 		v.Target = t.String()
+	}
+	if d, ok := c.Autodip(); ok {
+		v.Autodip = d.String()
 	}
 	return v
 }

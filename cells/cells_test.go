@@ -270,6 +270,32 @@ func TestProblems(t *testing.T) {
 		"# %%\nf→(←[1]\n":                       {UnclosedBracket, "( is never closed", "close it"},
 		"# %%\nx = →rb'''←\n# %%\n":             {UnterminatedString, "the string that begins with rb''' never ends", "close it"},
 		"# %%\nx = →f\"\"\"←{a\n":               {UnterminatedString, "the string that begins with f\"\"\" never ends", "close it"},
+		// Line magics.
+		"→%dipush←\n":                      {MissingValue, "%dipush needs names of variables", ""},
+		"# →%dipush←  \n":                  {MissingValue, "%dipush needs names of variables", ""},
+		"→%dipull -r 1←":                   {MissingValue, "%dipull needs names of variables", ""},
+		"%dipush a, →b.c← d":               {BadName, `"b.c" is not the name of a variable`, ""},
+		"%dipush x →--rank← 1":             {UnknownFlag, "%dipush has no flag --rank", "did you mean --ranks?"},
+		"%dipull a →-r←":                   {MissingValue, "-r needs a value", ""},
+		"%dipull -r →3-1← x":               {BadRanks, `"3-1" runs backwards`, "write 1-3"},
+		"%dipull \\\n  -r 0 \\\r\n  →1← x": {BadName, `"1" is not the name of a variable`, ""},
+		"%makedip -g 0 2 →--nodes← 3 -r":   {UnknownFlag, "%makedip has no flag --nodes", "known are -g --gpus -n --ranks -a --app -r --restart -k --kill -i --info -v --verbose -t --timeout -h --help"},
+		"%makedip -n →0←":                  {BadValue, `"0" is not a number of ranks`, "write a whole number from 1 on"},
+		"%makedip -t →soon←":               {BadValue, `"soon" is not a number of seconds`, "write a number above 0"},
+		"%makedip -v →maybe←":              {BadValue, `%makedip does not take "maybe"`, ""},
+		"%makedip →--verbose=maybe←":       {BadValue, `"maybe" is neither True nor False`, ""},
+		"%makedip -g →gpu0←":               {BadRanks, `"gpu0" is not a number or range`, "write all, or numbers like 0,2-4"},
+		"%autodip on →--sea← all":          {UnknownFlag, "%autodip has no flag --sea", "did you mean --see?"},
+		"%autodip on --args →'--sea all'←": {UnknownFlag, "%autodip has no flag --sea", "did you mean --see?"},
+		"%autodip →onn←":                   {UnknownTarget, `unknown target "onn"`, "write remote, local, everywhere, or ranks:LIST like ranks:0-3"},
+		"%autodip on →off←":                {Conflict, "%autodip is told on or off more than once", "say it once"},
+		"→%autodip --see all←":             {MissingValue, "%autodip has flags, but neither on nor off", "write %autodip on --see all"},
+		"→%autodip off -q←":                {Conflict, "%autodip off takes no flags", ""},
+		"%dipper →a-b←":                    {BadName, `"a-b" is not the name of a variable`, ""},
+		"→%px←":                            {MissingValue, "%px needs code to run", ""},
+		"%autopx →on←":                     {BadValue, `%autopx does not take "on"`, ""},
+		"%pxconfig →--target← 1":           {UnknownFlag, "%pxconfig has no flag --target", "did you mean --targets?"},
+		"%pxresult →-x←":                   {UnknownFlag, "%pxresult has no flag -x", "did you mean -e?"},
 	}
 	for marked, want := range tests {
 		before, rest, _ := strings.Cut(marked, "→")
@@ -282,6 +308,20 @@ func TestProblems(t *testing.T) {
 		p := all[0]
 		if r := (Range{len(before), len(before) + len(inside)}); p.Range != r || p.Code != want.code || p.Message != want.message || p.Hint != want.hint {
 			t.Errorf("%s: %+v\nwant %v %+v", marked, p, r, want)
+		}
+		if magic := strings.Contains(marked, "%") && !strings.Contains(marked, "%%"); magic && p.Severity != Warning {
+			t.Errorf("%s: an error, although Python has the last word", marked)
+		}
+	}
+	for _, fine := range []string{
+		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5", "%makedip -k", "%makedip -i -g 0,2",
+		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%dipush {names}", "%dipush $names -x",
+		"%dipush?", "%dipush -h", "%autodip", "%autodip on", "%autodip OFF", "%autodip on --see all -q", `%autodip on -a "--see all"`,
+		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%autopx", "%pxconfig -t 0 --noblock --set a",
+		"%pxresult --group-outputs=type -e", "%time --foo", "# %% [md]\n%dipush", "'''\n%dipush\n'''", "%%bash\n%dipush",
+	} {
+		if all := Parse(fine).Problems(); len(all) > 0 {
+			t.Errorf("%s: %+v", fine, all)
 		}
 	}
 	// Python would run this one; cells are UTF-8 all the same.
@@ -317,6 +357,7 @@ func TestRewrite(t *testing.T) {
 		"not UTF-8":          {"# %%\nx = '\xff'\n", "x = '\ufffd'\n", 2},
 		"markdown":           {"# %% [md]\n# %dipush x\n", "# %dipush x\n", 2},
 		"continued magic":    {"# %%\n%dipush a \\\n  b\n# %dipush c\n", "%dipush a \\\n  b\n%dipush c\n", 2},
+		"help":               {"# %%\n# %dipush?\n#!%px??\n# %%dip?\n%%dip??\n# %time?\n", "%dipush?\n%px??\n%%dip?\n%%dip??\n# %time?\n", 2},
 		"other language":     {"# %%dip\n%%bash\n# %dipush x\n", "%%bash\n# %dipush x\n", 2},
 	}
 	for name, tt := range tests {

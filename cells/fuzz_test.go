@@ -60,6 +60,25 @@ func FuzzEdit(f *testing.F) {
 	})
 }
 
+func FuzzCalls(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Add("f'{a . b (c.d())}' # e()\n(x # y\n.z\n())")
+	f.Fuzz(func(t *testing.T, source string) {
+		end := 0
+		for _, c := range Calls(source) {
+			if c.Range.Start < end || c.Range.End > len(source) || c.Range.Len() < len(strings.TrimPrefix(c.Name, ".")) {
+				t.Fatalf("%q: %+v after %d", source, c, end)
+			}
+			end = c.Range.End
+			if last := c.Name[strings.LastIndex(c.Name, ".")+1:]; last == "" || !strings.HasSuffix(source[:end], last) {
+				t.Fatalf("%q: %+v", source, c)
+			}
+		}
+	})
+}
+
 func FuzzPosition(f *testing.F) {
 	f.Add("a\u00e9😀\xff\r\nb\rc", 3, 0, 2)
 	f.Fuzz(func(t *testing.T, text string, offset, line, column int) {
@@ -89,10 +108,12 @@ func TestHostileText(t *testing.T) {
 		"(\n# %%\n", "'''\n# %%\n", "\\'''\n# %%\n", "f\"{\n", "(f\"{\n", "f'''{\n# %%\n", "f'''{\n# %%\n:{\n# %%\n", "{f'''\n# %%\n",
 		"(", ")", "(]", "f'{", "\"\"\"", "\\", "# %% a=[ b=\" ", "# %%dip --see 1 ", "\r", "# %%\n", "((\n", "[\n)\n", "# %%\n\n# %%dip\n",
 		"x = (\n# %%\n'''\n# %%\n'''\n", "f'''{f\"\"\"{\n# %%\n",
+		"a.", "a.b(", "%autopx\n# %%\n", "%autodip on -a '-q' ", "%dipush a \\\n",
 	} {
 		start := time.Now()
 		text := strings.Repeat(unit, 100_000/len(unit))
 		checkFile(t, Parse(text), text)
+		Calls(text)
 		t.Logf("%8.0f ms %q", float64(time.Since(start).Microseconds())/1000, unit)
 	}
 }

@@ -35,11 +35,12 @@ var lineMagics = map[string]lineMagic{
 	"autodip": {flags: withHelp(
 		option{[]string{"-S", "--see"}, rankWords, (*argumentReader).see},
 		option{[]string{"-q", "--quiet"}, nothing, (*argumentReader).quiet},
-		option{[]string{"-a", "--args"}, arguments, (*argumentReader).appCommand},
+		option{[]string{"--args"}, arguments, nil},
+		option{[]string{"-a"}, arguments, (*argumentReader).appCommand},
 		option{[]string{"--appcmd"}, oneWord, (*argumentReader).appCommand},
 		option{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
 	), word: (*argumentReader).powerOrTarget},
-	"dipper":   {flags: withHelp(), word: (*argumentReader).names, needs: "a name"},
+	"dipper":   {flags: withHelp(), word: (*argumentReader).names},
 	"px":       {needs: "code to run", code: true},
 	"autopx":   {flags: withHelp()},
 	"pxresult": {flags: withHelp(pxOutputFlags...)},
@@ -48,7 +49,7 @@ var lineMagics = map[string]lineMagic{
 		{[]string{"-a", "--noblock"}, nothing, nil},
 		{[]string{"-b", "--block"}, nothing, nil},
 		{[]string{"--set"}, oneWord, nil},
-	}, pxViewFlags)...), word: (*argumentReader).names},
+	}, pxViewFlags)...)},
 }
 
 func withHelp(flags ...option) []option {
@@ -123,18 +124,15 @@ func isName(s string) bool {
 
 // powerOrTarget takes what %autodip has besides flags.
 func (d *argumentReader) powerOrTarget(w argument) {
-	p := unsaid
+	p, ok := powers[strings.ToLower(w.text)]
 	switch {
-	case strings.EqualFold(w.text, "on"):
-		p = on
-	case strings.EqualFold(w.text, "off"):
-		p = off
-	default:
+	case !ok:
 		d.target(w)
-		return
+	case d.power != unsaid:
+		d.fault(w.at, Conflict, "%autodip is told on or off more than once", "say it once")
+	default:
+		d.power = p
 	}
-	if d.power != unsaid && d.power != p {
-		d.fault(w.at, Conflict, "autodip cannot be both on and off", "say it once")
-	}
-	d.power = p
 }
+
+var powers = map[string]power{"on": on, "off": off}
