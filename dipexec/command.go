@@ -118,7 +118,7 @@ func (e *Executor) command(p *process, last *run, running bool, m *wire.Message)
 		c.giver = last
 	}
 	if err := e.begin(c, head.Command, m.Content); err != nil {
-		c.answer(nil, err)
+		c.answer(c.failed(err))
 	}
 }
 
@@ -162,7 +162,6 @@ func (e *Executor) nextPlace(giver *run) place {
 
 // live is the life of the command.
 func (c *command) live(h commandHandler, content json.RawMessage) {
-	defer c.e.commandEnded(c)
 	c.e.work.Go(func() {
 		select {
 		case <-c.proc.p.Done():
@@ -170,18 +169,27 @@ func (c *command) live(h commandHandler, content json.RawMessage) {
 		case <-c.ctx.Done():
 		}
 	})
-	c.answer(c.serve(h, content))
-	if c.release != nil {
-		<-c.ctx.Done()
-		c.release()
+	reply, err := c.serve(h, content)
+	if err != nil {
+		reply = c.failed(err)
 	}
+	if c.release == nil {
+		c.end()
+		c.answer(reply)
+		return
+	}
+	c.answer(reply)
+	<-c.ctx.Done()
+	c.release()
+	c.end()
 }
 
-func (e *Executor) commandEnded(c *command) {
+// end forgets the command.
+func (c *command) end() {
 	c.cancel()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.commands, commandKey{c.proc, c.id})
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	delete(c.e.commands, commandKey{c.proc, c.id})
 }
 
 // serve does what was asked for, when its turn has come.
@@ -195,27 +203,21 @@ func (c *command) serve(h commandHandler, content json.RawMessage) (any, error) 
 	return h.serve(c, content)
 }
 
-// answer sends the reply, or the error.
-func (c *command) answer(reply any, err error) {
-	if err != nil {
-		reply = wire.CommandStatus{ID: c.id, Status: c.failed(err)}
-	}
-	if err := c.proc.p.Answer(reply); err != nil {
-		// The reply holds something that is no JSON: what a process sent, or Manager made.
-		_ = c.proc.p.Answer(wire.CommandStatus{ID: c.id, Status: c.failed(err)})
-	}
+// answer sends the reply.
+func (c *command) answer(reply any) {
+	_ = c.proc.p.Answer(reply) // of strings, numbers, and JSON that was parsed: can be encoded
 }
 
-// failed is what the reply says of an error. Whatever fails after a command has ended fails because of that.
-func (c *command) failed(err error) wire.Status {
-	if c.ctx != nil && c.ctx.Err() != nil {
-		return wire.Status{Status: "aborted", EName: "KeyboardInterrupt", EValue: "interrupted"}
-	}
+// failed is the reply that tells of an error. Whatever fails after a command has ended fails because of that.
+func (c *command) failed(err error) wire.CommandStatus {
 	s := wire.Status{Status: "error", EName: "RuntimeError", EValue: err.Error()}
 	if ce, ok := errors.AsType[*commandError](err); ok {
 		s.EName, s.EValue = ce.ename, ce.evalue
 	}
-	return s
+	if c.ctx != nil && c.ctx.Err() != nil {
+		s = wire.Status{Status: "aborted", EName: "KeyboardInterrupt", EValue: "interrupted"}
+	}
+	return wire.CommandStatus{ID: c.id, Status: s}
 }
 
 // ok is the beginning of a reply that tells of no error.

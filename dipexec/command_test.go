@@ -1,27 +1,605 @@
 package dipexec
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks"
+	"dipls/ranks/wire"
 )
 
-// startCell starts a run in the local namespace, and returns its execution there.
+// startCell starts a run whose cell runs in the local namespace, and returns its execution there.
 func startCell(t *testing.T, e *Executor, pool *fakePool, where string) (id string, x *fakeExecution) {
 	t.Helper()
-	id = mustStart(t, e, Request{Cell: 4, Path: "/t.py", Target: target(t, where)})
+	id = mustStart(t, e, Request{Cell: 4, Path: "/t.py", Code: "%dipush", Target: target(t, where)})
 	return id, pool.local.next()
+}
+
+// told compares what the ranks were told.
+func (p *fakePool) told(t *testing.T, want ...string) {
+	t.Helper()
+	for i, r := range p.ranks {
+		if got := r.told(); got != want[min(i, len(want)-1)] {
+			t.Errorf("rank %d was told: %s", i, got)
+		}
+	}
+}
+
+// refusal makes a push or pull fail as a rank's Python does.
+func refusal(ename, evalue, variable string) func(context.Context) error {
+	return func(context.Context) error {
+		return &ranks.ReplyError{Name: "rank 1", EName: ename, EValue: evalue, Variable: variable}
+	}
 }
 
 func TestPush(t *testing.T) {
 	pool := newFakePool(2)
 	e, _ := start(t, Options{Pool: pool})
 	id, x := startCell(t, e, pool, "local")
-	x.command(`{"id":3,"command":"push","names":["a","b"],"ranks":"all","payload":{"files":[]}}`)
+	x.command(`{"id":3,"command":"push","names":["a","größe"],"ranks":"all","payload":{"files":[]}}`)
 	pool.local.answered(t, `{"id":3,"status":"ok","ranks":[0,1]}`)
+	x.command(`{"id":4,"command":"push","names":["a"],"ranks":"1","payload":{}}`)
+	pool.local.answered(t, `{"id":4,"status":"ok","ranks":[1]}`)
 	x.ok()
 	mustWait(t, e, id)
-	for _, p := range pool.ranks {
-		if got := p.told(); got != "push, commit" {
-			t.Errorf("rank %d was told: %s", p.rank, got)
+	pool.told(t, "push, commit", "push, commit, push, commit")
+}
+
+func TestPushFails(t *testing.T) {
+	pool := newFakePool(4)
+	e, _ := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "local")
+	pool.ranks[1].push = refusal("ModuleNotFoundError", "No module named 'foo'", "model")
+	pool.ranks[2].push = refusal("ModuleNotFoundError", "No module named 'foo'", "model")
+	pool.ranks[3].push = func(context.Context) error { return &ranks.ExitError{Name: "rank 3", Signal: "SIGKILL"} }
+	x.command(`{"id":1,"command":"push","names":["a","model"],"ranks":"all"}`)
+	pool.local.answered(t, `{"id":1,"status":"error","ename":"ModuleNotFoundError","evalue":"model: No module named 'foo' (ranks 1-2); `+
+		`rank 3 was killed by SIGKILL (out of memory?); nothing was pushed"}`)
+	x.ok()
+	mustWait(t, e, id)
+	pool.told(t, "push, forget", "push")
+}
+
+func TestPull(t *testing.T) {
+	pool := newFakePool(3)
+	e, _ := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "local")
+	x.command(`{"id":1,"command":"pull","names":["a","b"],"ranks":"2,0"}`)
+	pool.local.answered(t, `{"id":1,"status":"ok","payloads":[{"rank":0,"payload":{"of":0}},{"rank":2,"payload":{"of":2}}]}`)
+	pool.told(t, "pull a b", "", "pull a b")
+
+	pool.ranks[1].pull = refusal("NameError", "name 'x' is not defined", "x")
+	x.command(`{"id":2,"command":"pull","names":["x"],"ranks":"all"}`) // the ranks are free again, though 1 is not over
+	pool.local.answered(t, `{"id":2,"status":"error","ename":"NameError","evalue":"name 'x' is not defined on rank 1; nothing was pulled"}`)
+	pool.told(t, "pull a b, pull x, release", "pull x", "pull a b, pull x, release")
+	x.endCommand(1)
+	x.endCommand(2) // long over
+	x.ok()
+	mustWait(t, e, id)
+	e.Close(t.Context())
+	pool.told(t, "pull a b, pull x, release, release", "pull x", "pull a b, pull x, release, release")
+}
+
+// What a command holds is let go when the process ends that has asked for it.
+func TestPayloadsOfTheDead(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "local")
+	x.command(`{"id":1,"command":"pull","names":["a"],"ranks":"0"}`)
+	pool.local.answered(t, `{"id":1,"status":"ok","payloads":[{"rank":0,"payload":{"of":0}}]}`)
+	x.die()
+	mustWait(t, e, id)
+	e.work.Wait()
+	pool.told(t, "pull a, release")
+}
+
+func TestInterruptedTransfers(t *testing.T) {
+	for _, c := range []struct{ command, one, other string }{
+		{"push", "push, forget", "push"},
+		{"pull", "pull a, release", "pull a"},
+	} {
+		pool := newFakePool(2)
+		e, _ := start(t, Options{Pool: pool})
+		id, x := startCell(t, e, pool, "local")
+		begun := make(chan struct{})
+		hang := func(ctx context.Context) error {
+			close(begun)
+			<-ctx.Done()
+			return errors.Join(ctx.Err(), &ranks.ReplyError{EName: "KeyboardInterrupt"})
+		}
+		pool.ranks[1].push, pool.ranks[1].pull = hang, hang
+		x.command(`{"id":1,"command":"` + c.command + `","names":["a"],"ranks":"all"}`)
+		<-begun
+		x.endCommand(1)
+		pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+		x.ok()
+		mustWait(t, e, id)
+		pool.told(t, c.one, c.other)
+	}
+}
+
+// A command that still waits for its turn is taken out of the queue.
+func TestInterruptedInTheQueue(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	before := mustStart(t, e, Request{Target: target(t, "remote")})
+	running := pool.ranks[0].next()
+	id, x := startCell(t, e, pool, "everywhere")
+	x.command(`{"id":1,"command":"push","names":["a"]}`)
+	x.endCommand(1)
+	pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+	x.ok()
+	running.ok()
+	mustWait(t, e, before)
+	pool.ranks[0].next().ok()
+	mustWait(t, e, id)
+	pool.told(t, "")
+}
+
+func TestCommandsThatMakeNoSense(t *testing.T) {
+	pool := newFakePool(2)
+	e, rec := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "everywhere")
+	for _, c := range []struct{ command, ename, evalue string }{
+		{`{"id":1,"command":"fly"}`, "ValueError", `there is no command "fly"`},
+		{`{"id":1}`, "ValueError", `there is no command ""`},
+		{`{"id":1,"command":"push","names":"a"}`, "ValueError", "json: cannot unmarshal string into Go struct field PushCommand.names of type []string"},
+		{`{"id":1,"command":"push"}`, "ValueError", "no variables are named"},
+		{`{"id":1,"command":"pull","names":["a"],"ranks":"x"}`, "ValueError", `"x" is not a number or range; write all, or numbers like 0,2-4`},
+		{`{"id":1,"command":"pull","names":["a"],"ranks":"1-3"}`, "ValueError", "there are no ranks 2-3: the pool has ranks 0-1"},
+		{`{"id":1,"command":"run","see":"nobody"}`, "ValueError", `"nobody" is not a number or range; write all, or numbers like 0,2-4`},
+		{`{"id":1,"command":"result","run":"nonsense"}`, "ValueError", `there is no run "nonsense" any more: only the last 100 are remembered`},
+		{`{"id":1,"command":"result","run":"` + id + `"}`, "ValueError", "run " + id + " does not end before this cell does"},
+		{`{"id":1,"command":"make"}`, "RuntimeError", "the pool of this session is not made from code"},
+		{`{"id":1,"command":"info"}`, "RuntimeError", "the pool of this session is not made from code"},
+		{`{"id":1,"command":"autodip","on":true,"flags":"--sea all"}`, "UsageError", "%%dip has no flag --sea; did you mean --see?"},
+	} {
+		x.command(c.command)
+		b, _ := json.Marshal(wire.CommandStatus{ID: 1, Status: wire.Status{Status: "error", EName: c.ename, EValue: c.evalue}})
+		pool.local.answered(t, string(b))
+	}
+	x.command(`[]`)
+	rec.await(t, "a log", func(ev Event) bool {
+		l, ok := ev.(*Log)
+		return ok && l.Local && strings.HasPrefix(l.Text, "local sent a command_request message that cannot be read: ")
+	})
+	pool.err = errors.New("no GPU; use -n 4 for CPU ranks")
+	x.command(`{"id":1,"command":"push","names":["a"]}`)
+	pool.local.answered(t, `{"id":1,"status":"error","ename":"RuntimeError","evalue":"no GPU; use -n 4 for CPU ranks"}`)
+	pool.err = nil
+	x.ok()
+	y := pool.ranks[0].next()
+	y.command(`{"id":1,"command":"info"}`)
+	pool.ranks[0].answered(t, `{"id":1,"status":"error","ename":"ValueError","evalue":"only the local namespace may give commands"}`)
+	y.ok()
+	pool.ranks[1].next().ok()
+	mustWait(t, e, id)
+	e.Close(t.Context())
+	x.command(`{"id":2,"command":"info"}`)
+	pool.local.answered(t, `{"id":2,"status":"error","ename":"RuntimeError","evalue":"the session is ending"}`)
+}
+
+// fakeManager is a Manager whose Make a test answers.
+type fakeManager struct {
+	made chan wire.MakeCommand
+	make func(ctx context.Context) (string, error)
+}
+
+func (m *fakeManager) Make(ctx context.Context, cmd wire.MakeCommand) (string, error) {
+	m.made <- cmd
+	return m.make(ctx)
+}
+
+func (m *fakeManager) Info(context.Context) wire.PoolInfo {
+	return wire.PoolInfo{State: "ready", Size: 2, Ranks: []wire.RankInfo{}}
+}
+
+// A cell makes the pool that its own second part then runs on.
+func TestMakeInTheMiddle(t *testing.T) {
+	pool := newFakePool(2)
+	m := &fakeManager{made: make(chan wire.MakeCommand, 1)}
+	e, rec := start(t, Options{Pool: pool, Manager: m})
+	before := mustStart(t, e, Request{Cell: 1, Target: target(t, "remote")})
+	old := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+	id, x := startCell(t, e, pool, "everywhere")
+	x.command(`{"id":1,"command":"make","ranks":1,"restart":true}`)
+	m.make = func(context.Context) (string, error) {
+		for _, r := range pool.ranks {
+			close(r.ended)
+		}
+		pool.ranks = newFakePool(1).ranks
+		return "pool of 1 rank", nil
+	}
+	if len(m.made) > 0 {
+		t.Error("the pool was made while a run was on it")
+	}
+	old[0].ok()
+	old[1].ok()
+	if cmd := <-m.made; cmd.Ranks != 1 || !cmd.Restart {
+		t.Errorf("got %+v", cmd)
+	}
+	pool.local.answered(t, `{"id":1,"status":"ok","text":"pool of 1 rank"}`)
+	mustWait(t, e, before)
+	x.ok()
+	y := pool.ranks[0].next()
+	y.print("new\n")
+	y.ok()
+	if r := mustWait(t, e, id); r.Status != StatusOK || len(r.Parts) != 2 {
+		t.Errorf("report %+v", r)
+	}
+	e.mu.Lock()
+	known := len(e.procs)
+	e.mu.Unlock()
+	if known != 2 {
+		t.Errorf("%d processes are remembered", known)
+	}
+	rec.await(t, "output", func(ev Event) bool { s, ok := ev.(*Stream); return ok && s.Text == "new\n" && s.Run == id })
+}
+
+func TestMakeFails(t *testing.T) {
+	pool := newFakePool(1)
+	m := &fakeManager{made: make(chan wire.MakeCommand, 1)}
+	e, _ := start(t, Options{Pool: pool, Manager: m})
+	id, x := startCell(t, e, pool, "local")
+	m.make = func(context.Context) (string, error) {
+		return "", errors.New("there is a pool of 3 ranks; add -r to replace it")
+	}
+	x.command(`{"id":1,"command":"make"}`)
+	pool.local.answered(t, `{"id":1,"status":"error","ename":"RuntimeError","evalue":"there is a pool of 3 ranks; add -r to replace it"}`)
+	<-m.made
+	m.make = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+	x.command(`{"id":2,"command":"make"}`)
+	<-m.made
+	x.endCommand(2)
+	pool.local.answered(t, `{"id":2,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+	x.ok()
+	mustWait(t, e, id)
+}
+
+func TestAutodipCommand(t *testing.T) {
+	pool := newFakePool(2)
+	m := &fakeManager{}
+	e, rec := start(t, Options{Pool: pool, Manager: m})
+	id := mustStart(t, e, Request{Cell: 1})
+	auto := mustStart(t, e, Request{Cell: 2, Directive: cells.Directive{Quiet: true}}) // started before autodip is on
+	alone := mustStart(t, e, Request{Cell: 3, NoAutodip: true})
+	x := pool.local.next()
+	x.command(`{"id":1,"command":"autodip","on":null,"flags":""}`)
+	pool.local.answered(t, `{"id":1,"status":"ok","autodip":""}`)
+	x.command(`{"id":2,"command":"autodip","on":true,"flags":"--see all -a 'profile x'"}`)
+	pool.local.answered(t, `{"id":2,"status":"ok","autodip":"%%dip --see all --appcmd \"profile x\""}`)
+	x.command(`{"id":3,"command":"autodip","on":true,"flags":"--see all -a 'profile x'"}`) // no change
+	pool.local.answered(t, `{"id":3,"status":"ok","autodip":"%%dip --see all --appcmd \"profile x\""}`)
+	text := e.Autodip()
+	x.command(`{"id":4,"command":"info"}`)
+	pool.local.answered(t, `{"id":4,"status":"ok","pool":{"state":"ready","reason":"","size":2,"backend":"","app":"","method":"","verbose":false,`+
+		`"autodip":"%%dip --see all --appcmd \"profile x\"","ranks":[],"local":null}}`)
+	x.ok()
+	mustWait(t, e, id)
+	pool.ranks[0].next().ok()
+	pool.ranks[1].next().ok()
+	mustWait(t, e, auto)
+	e.StateChanged(ranks.StateChange{Pool: new(ranks.Pool), From: ranks.Starting, To: ranks.Ready})
+	y := pool.local.next()
+	y.command(`{"id":5,"command":"autodip","on":false,"flags":""}`)
+	pool.local.answered(t, `{"id":5,"status":"ok","autodip":""}`)
+	y.ok()
+	mustWait(t, e, alone)
+	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == alone })
+	var states []PoolState
+	for _, ev := range rec.all() {
+		switch ev := ev.(type) {
+		case *PoolState:
+			states = append(states, *ev)
+		case *RunStarted:
+			if want := ev.Run == auto; ev.Autodip != want || want && (ev.See != "all" || !ev.Quiet || ev.Target != "remote") {
+				t.Errorf("started: %+v", ev)
+			}
 		}
 	}
+	head := Header{Kind: KindPoolState}
+	want := []PoolState{
+		{Header: head, State: "none", Autodip: text},
+		{Header: head, State: "ready", Autodip: text},
+		{Header: head, State: "ready"},
+	}
+	if text == "" || !slices.Equal(states, want) {
+		t.Errorf("%q: got %+v", text, states)
+	}
+}
+
+// A cell that autodip sends to the ranks leaves the local namespace to the next one while it waits for them.
+func TestAutodipLeavesTheLocalNamespace(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	if err := e.SetAutodip(true, ""); err != nil {
+		t.Fatal(err)
+	}
+	first := mustStart(t, e, Request{})
+	busy := pool.ranks[0].next()
+	second := mustStart(t, e, Request{})
+	local := mustStart(t, e, Request{Target: target(t, "local")})
+	pool.local.next().ok()
+	mustWait(t, e, local)
+	busy.ok()
+	mustWait(t, e, first)
+	pool.ranks[0].next().ok()
+	mustWait(t, e, second)
+	if err := e.SetAutodip(true, "--ranks x"); err == nil || e.Autodip() != "%%dip" {
+		t.Errorf("%v, autodip is %q", err, e.Autodip())
+	}
+}
+
+func TestNestedRun(t *testing.T) {
+	pool := newFakePool(2)
+	e, rec := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	id, x := startCell(t, e, pool, "everywhere")
+	x.command(`{"id":1,"command":"run","code":"f()","path":"/t.py","line":9,"ranks":"all","see":"all","wait":true}`)
+	y := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+	y[0].print("one\n")
+	y[0].result(1, "42")
+	y[0].ok()
+	y[1].fail("NameError", "f", wire.Frame{File: "/t.py", Line: 9})
+	nested := e.session + "-2"
+	pool.local.answered(t, `{"id":1,"status":"ok","run":"`+nested+`","run_status":"error","parts":[{"rank":0,"status":"ok"},`+
+		`{"rank":1,"status":"error","ename":"NameError","evalue":"f"}]}`)
+	x.command(`{"id":2,"command":"result","run":"` + nested + `"}`)
+	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+nested+`","run_status":"error","parts":[{"rank":0,"status":"ok","output":"one\n","result":"42"},`+
+		`{"rank":1,"status":"error","ename":"NameError","evalue":"f"}]}`)
+	x.ok()
+	pool.ranks[0].next().ok()
+	pool.ranks[1].next().ok()
+	mustWait(t, e, id)
+	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == id })
+	n := 0
+	for _, ev := range rec.all() {
+		h := ev.Head()
+		if h.Run == "" || h.Cell == nil || *h.Cell != 4 {
+			t.Errorf("header %+v", h)
+		}
+		var parent string
+		switch ev := ev.(type) {
+		case *RunStarted:
+			parent = ev.Parent
+		case *RunFinished:
+			parent = ev.Parent
+		default:
+			continue
+		}
+		if n++; (h.Run == nested) != (parent == id) {
+			t.Errorf("the parent of %s is %q", h.Run, parent)
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d runs started or finished", n)
+	}
+}
+
+// The output of a run that printed a lot is its end.
+func TestResultIsBounded(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{}), QueueBytes: 1 << 30})
+	id, x := startCell(t, e, pool, "local")
+	x.command(`{"id":1,"command":"run","wait":true}`)
+	y := pool.ranks[0].next()
+	for range 5 {
+		y.print(strings.Repeat("ä", maxResultOutput/4))
+	}
+	y.print("\nend")
+	y.ok()
+	<-pool.local.answers
+	x.command(`{"id":2,"command":"result","run":"` + e.session + `-2"}`)
+	var reply wire.RunCommandReply
+	if err := json.Unmarshal([]byte(<-pool.local.answers), &reply); err != nil {
+		t.Fatal(err)
+	}
+	if out := reply.Parts[0].Output; len(out) > maxResultOutput || len(out) < maxResultOutput-1 || !strings.HasSuffix(out, "ää\nend") || out[0] != "ä"[0] {
+		t.Errorf("%d bytes: %.10q…", len(out), out)
+	}
+	x.ok()
+	mustWait(t, e, id)
+}
+
+// To cancel a run is to cancel what its cell waits for, once each time.
+func TestCancelReachesNestedRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		id, x := startCell(t, e, pool, "local")
+		x.command(`{"id":1,"command":"run","wait":true}`)
+		y := pool.ranks[0].next()
+		pool.local.interrupt = func(string) { x.endCommand(1) }
+		for range 2 {
+			e.CancelAll()
+			synctest.Wait()
+		}
+		if a, b := len(pool.ranks[0].interrupts), len(pool.local.interrupts); a != 2 || b != 2 {
+			t.Errorf("%d and %d interrupts", a, b)
+		}
+		y.fail("KeyboardInterrupt", "")
+		pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+		x.fail("KeyboardInterrupt", "")
+		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+			t.Errorf("report %+v", r)
+		}
+	})
+}
+
+// A cell that does not react to the end of its time is given up, and what it has asked for with it.
+func TestCommandsOfAGivenUpRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{Timeout: time.Second})
+		deaf := pool.local.next()
+		deaf.command(`{"id":1,"command":"run","wait":true}`)
+		y := pool.ranks[0].next()
+		pool.ranks[0].interrupt = func(string) { y.fail("KeyboardInterrupt", "") }
+		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+			t.Errorf("report %+v", r)
+		}
+		pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+		deaf.ok()
+	})
+}
+
+func TestInterruptCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		before := mustStart(t, e, Request{Target: target(t, "remote")})
+		running := pool.ranks[0].next()
+		pool.ranks[0].interrupt = func(string) { running.fail("KeyboardInterrupt", "") }
+		id, x := startCell(t, e, pool, "everywhere")
+		x.command(`{"id":1,"command":"run","wait":false}`)
+		pool.local.answered(t, `{"id":1,"status":"ok","run":"`+e.session+`-3","run_status":"","parts":[]}`)
+		x.command(`{"id":2,"command":"interrupt"}`)
+		pool.local.answered(t, `{"id":2,"status":"ok","interrupted":2}`)
+		for _, r := range []string{before, e.session + "-3"} {
+			if r := mustWait(t, e, r); r.Status != StatusInterrupted {
+				t.Errorf("report %+v", r)
+			}
+		}
+		x.command(`{"id":3,"command":"interrupt"}`)
+		pool.local.answered(t, `{"id":3,"status":"ok","interrupted":0}`)
+		pool.ranks[0].interrupt = nil
+		x.ok()
+		pool.ranks[0].next().ok()
+		if r := mustWait(t, e, id); r.Status != StatusOK {
+			t.Errorf("report %+v", r)
+		}
+	})
+}
+
+// A run that is not waited for goes on after its cell, before what comes later.
+func TestNestedRunGoesOn(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "local")
+	later := mustStart(t, e, Request{Code: "later", Target: target(t, "remote")})
+	x.command(`{"id":1,"command":"run","code":"nested","wait":false}`)
+	pool.local.answered(t, `{"id":1,"status":"ok","run":"`+e.session+`-3","run_status":"","parts":[]}`)
+	x.ok()
+	mustWait(t, e, id)
+	for _, want := range []string{"nested", "later"} {
+		y := pool.ranks[0].next()
+		if got := y.h.(*part).r.req.Code; got != want {
+			t.Errorf("%s ran, want %s", got, want)
+		}
+		y.ok()
+	}
+	mustWait(t, e, later)
+}
+
+// A thread that asks while no cell runs comes after everything that was started.
+func TestThreadsAsk(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "local")
+	x.ok()
+	mustWait(t, e, id)
+	running := mustStart(t, e, Request{Target: target(t, "remote")})
+	queued := mustStart(t, e, Request{Target: target(t, "remote")})
+	pool.local.command(`{"id":1,"command":"push","names":["a"]}`)
+	pool.local.command(`{"id":2,"command":"run","code":"thread","wait":true}`)
+	for _, r := range []string{running, queued} {
+		y := pool.ranks[0].next()
+		pool.told(t, "")
+		y.ok()
+		mustWait(t, e, r)
+	}
+	pool.local.answered(t, `{"id":1,"status":"ok","ranks":[0]}`)
+	y := pool.ranks[0].next()
+	if r := y.h.(*part).r; r.parent() != id || r.req.Cell != 4 {
+		t.Errorf("parent %s, cell %d", r.parent(), r.req.Cell)
+	}
+	y.ok()
+	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+e.session+`-4","run_status":"ok","parts":[{"rank":0,"status":"ok"}]}`)
+}
+
+// What a local cell pushes is there for a cell that is started at once after it.
+func TestAskingCellsKeepTheirPlace(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	handle := mustStart(t, e, Request{Code: "%dipper größe", Target: target(t, "local")})
+	asking := mustStart(t, e, Request{Code: "größe.push('x')", Target: target(t, "local")})
+	remote := mustStart(t, e, Request{Target: target(t, "remote")})
+	pool.local.next().ok()
+	mustWait(t, e, handle)
+	x := pool.local.next()
+	x.command(`{"id":1,"command":"push","names":["x"]}`)
+	pool.local.answered(t, `{"id":1,"status":"ok","ranks":[0]}`)
+	x.ok()
+	mustWait(t, e, asking)
+	pool.ranks[0].next().ok()
+	mustWait(t, e, remote)
+	for code, want := range map[string]bool{"x = 1": false, "größer": false, "%px x": true, "größe": true, "pixels": false} {
+		e.mu.Lock()
+		if got := e.asks(code); got != want {
+			t.Errorf("%q asks: %v", code, got)
+		}
+		e.mu.Unlock()
+	}
+}
+
+func TestCloseEndsCommands(t *testing.T) {
+	pool := newFakePool(1)
+	e := New(Options{Pool: pool})
+	_, x := startCell(t, e, pool, "local")
+	pool.local.interrupt = func(string) { x.fail("KeyboardInterrupt", "") }
+	pool.ranks[0].push = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	x.command(`{"id":1,"command":"push","names":["a"]}`)
+	e.Close(t.Context())
+	pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+}
+
+func TestCollectives(t *testing.T) {
+	for code, want := range map[string]string{
+		"dist.all_reduce(x)":                                          "all_reduce",
+		"torch.distributed.barrier()\ndist.barrier()":                 "barrier",
+		"all_gather_into_tensor(a, b); dist.broadcast_object_list(c)": "all_gather_into_tensor, broadcast_object_list",
+		"import torch.distributed as td\ntd.reduce(x, 0)":             "reduce",
+		"td.reduce(x, 0)":                                             "",
+		"model = DDP(model)":                                          "DDP",
+		"nn.parallel.DistributedDataParallel(model)":                  "DistributedDataParallel",
+		"x.gather(0, i); functools.reduce(f, x); reduce(f, x)":        "",
+		"from torch.distributed import reduce\nreduce(x, 0)":          "reduce",
+		"# dist.barrier()\n'dist.barrier()'":                          "",
+		"dist.get_rank()":                                             "",
+	} {
+		if got := strings.Join(calledCollectives(code), ", "); got != want {
+			t.Errorf("%s\ncalls %q, want %q", code, got, want)
+		}
+	}
+}
+
+func TestCollectiveOnSomeRanks(t *testing.T) {
+	pool := newFakePool(4)
+	e, rec := start(t, Options{Pool: pool})
+	for _, where := range []string{"ranks:0-1", "remote"} {
+		id := mustStart(t, e, Request{Code: "dist.all_reduce(x)\ndist.barrier()", Target: target(t, where)})
+		for _, p := range pool.ranks[:2] {
+			p.next().ok()
+		}
+		if where == "remote" {
+			pool.ranks[2].next().ok()
+			pool.ranks[3].next().ok()
+		}
+		mustWait(t, e, id)
+	}
+	rec.await(t, "the end", func(ev Event) bool { s, ok := ev.(*RunStarted); return ok && s.Target == "remote" })
+	var logs []string
+	for _, l := range rec.lines() {
+		if strings.HasPrefix(l, "log") {
+			logs = append(logs, l)
+		}
+	}
+	sameLines(t, logs, "log warning: cell calls all_reduce and barrier, which wait for every rank, and runs on ranks 0-1 of 4 only")
 }

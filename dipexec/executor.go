@@ -134,6 +134,7 @@ type Executor struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	count    int                     // runs so far
+	handles  []string                // names of objects by which cells may ask for the ranks
 	places   uint64                  // numbers given to runs and commands for their places
 	runs     map[string]*run         // that have not ended
 	reports  map[string]Report       // of those that have, the last keptReports
@@ -167,7 +168,8 @@ func New(o Options) *Executor {
 
 // Start queues a request and returns the run's id at once. A run waits for the earlier runs on its namespaces, the local
 // one, the ranks or both; a subset of the ranks counts as all of them. Where a run goes that says nothing itself is known when
-// its turn in the local namespace comes, since the cells before it may turn autodip on; until then it keeps its place on the ranks, too.
+// its turn in the local namespace comes, since the cells before it may turn autodip on; until then it has a place on the ranks,
+// too. A cell that may ask for the ranks by a magic has one until it has ended.
 func (e *Executor) Start(req Request) (id string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -186,9 +188,8 @@ func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
 	e.count++
 	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, at, origin)
 	e.runs[r.id] = r
-	for _, ns := range r.namespaces() {
-		r.tickets[ns] = e.queues[ns].enter(at, r)
-	}
+	r.asks = e.asks(req.Code)
+	r.enter(&e.queues)
 	e.work.Go(r.drive)
 	return r, nil
 }

@@ -56,6 +56,7 @@ type run struct {
 	target  cells.Target
 	open    bool // autodip will say what the target is
 	autodip bool // autodip has said what the target is
+	asks    bool // its code may ask for the ranks by magics
 	tickets [namespaces]*ticket
 
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
@@ -97,12 +98,23 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	return r
 }
 
-// namespaces are those that the run may go to, in order.
+// enter takes the run's places: in the queues of the namespaces that it goes to or may go to, and in that of the ranks also if
+// its cell may ask for them, so that what is started later finds there what the cell has pushed.
+func (r *run) enter(queues *[namespaces]queue) {
+	for _, ns := range r.namespaces() {
+		r.tickets[ns] = queues[ns].enter(r.at, r)
+	}
+	if r.tickets[poolNamespace] == nil && (r.open || r.asks) {
+		r.tickets[poolNamespace] = queues[poolNamespace].enter(r.at, r)
+	}
+}
+
+// namespaces are those that the run goes to, in order.
 func (r *run) namespaces() []namespace {
-	switch {
-	case r.open, r.target.Where == cells.Everywhere:
+	switch r.target.Where {
+	case cells.Everywhere:
 		return []namespace{localNamespace, poolNamespace}
-	case r.target.Where == cells.Local:
+	case cells.Local:
 		return []namespace{localNamespace}
 	default:
 		return []namespace{poolNamespace}
@@ -213,11 +225,11 @@ func (r *run) decide() {
 		d.AppCommand = cmp.Or(d.AppCommand, auto.AppCommand)
 	}
 	r.open = false
-	switch r.target.Where {
-	case cells.Local:
-		r.leave(poolNamespace)
-	case cells.Remote:
+	switch {
+	case r.target.Where == cells.Remote:
 		r.leave(localNamespace)
+	case r.target.Where == cells.Local && !r.asks:
+		r.leave(poolNamespace)
 	}
 }
 
