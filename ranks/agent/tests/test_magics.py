@@ -1,0 +1,624 @@
+"""Magics of the local namespace: what they ask of the server, what they print, what they bind, and how they fail."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+import pytest
+from harness import Node, Process
+from server import PATH, Ranks, failing, run
+
+MAGICS = (
+    "%makedip",
+    "%dipush",
+    "%dipull",
+    "%autodip",
+    "%%dip",
+    "%px",
+    "%%px",
+    "%autopx",
+    "%pxconfig",
+    "%pxresult",
+    "%dipper",
+)
+
+OK = {"run": "r-1", "run_status": "ok", "parts": [{"rank": 0, "status": "ok"}, {"rank": 1, "status": "ok"}]}
+PIECES = {"run": "r-1", "run_status": "error"}
+POOL = {
+    "state": "ready",
+    "reason": "",
+    "size": 2,
+    "backend": "gloo",
+    "app": "torch",
+    "method": "fork",
+    "verbose": False,
+    "autodip": "%%dip --see all",
+    "ranks": [
+        {"rank": 0, "pid": 4711, "device": "cpu", "state": "ready", "host_bytes": 183500800, "gpu_bytes": None},
+        {"rank": 1, "pid": 4712, "device": "cuda:1", "state": "busy", "host_bytes": None, "gpu_bytes": 20 << 30},
+    ],
+    "local": {"pid": 4700, "host_bytes": 91750400},
+}
+NO_POOL = {"state": "none", "reason": "", "size": 0, "ranks": [], "autodip": ""}
+
+
+def uncoloured(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def plain(error: dict[str, Any]) -> str:
+    return uncoloured("\n".join(error["traceback"]))
+
+
+def value(result: Any) -> Any:
+    (content,) = result.all("execute_result")
+    return ast.literal_eval(content["data"]["text/plain"])
+
+
+def made(**said: Any) -> dict[str, Any]:
+    nothing = {"gpus": None, "ranks": 0, "app": "", "restart": False, "kill": False, "timeout": 0, "verbose": None}
+    return {"command": "make", **nothing, **said}
+
+
+def ran(**said: Any) -> dict[str, Any]:
+    usual = {"path": PATH, "line": 10, "ranks": "all", "see": "all", "quiet": False, "app_command": "", "wait": True}
+    return {"command": "run", **usual, **said}
+
+
+def parts(*ranks: dict[str, Any], **reply: Any) -> dict[str, Any]:
+    return {**PIECES, "parts": [{"rank": number, **part} for number, part in enumerate(ranks)], **reply}
+
+
+@pytest.fixture
+def ranks(node: Node, spawn: Any) -> list[Process]:
+    """Two real ranks."""
+    return spawn(node, 2)
+
+
+# Help.
+
+
+@pytest.mark.parametrize("spelling", MAGICS)
+def test_help(local, spelling):
+    text = local.run(f"{spelling}?").text("stdout")
+    assert text.startswith(f"{spelling}: ")
+    assert f"\nusage: {spelling}" in text
+    assert "-h, --help" in text
+    assert re.search(rf"\nexamples?:\n  .*{spelling.lstrip('%')}", text)
+    assert max(map(len, text.splitlines())) <= 100
+    body = "\nx = 1" if spelling.startswith("%%") else ""
+    for flag in ("-h", "--help"):
+        assert local.run(f"{spelling} {flag}{body}").text("stdout") == text
+    assert local.run(f"?{spelling}").text("stdout") == text
+    assert local.run(f"x = 1\n{spelling}??").text("stdout") == text
+
+
+def test_help_without_percent_signs_and_on_ranks(local, node, spawn):
+    assert local.run("dipush?").text().startswith("%dipush: ")
+    assert local.run("dip?").text().startswith("%%dip: ")
+    assert "Signature:" in uncoloured(local.run("def px(): 'Mine.'\npx?").text())
+    (rank,) = spawn(node, 1)
+    assert rank.run("%dipush?").text().startswith("%dipush: ")
+
+
+def test_help_on_other_things_is_displayed(make_node):
+    (local,) = make_node(env={"TERM": "xterm-256color", "PAGER": "false"}).spawn()
+    assert "number of items" in local.run("len?").text()
+    assert "def dumps(obj" in uncoloured(local.run("import json\njson.dumps??").text())
+    assert "Object `nosuch` not found." in local.run("nosuch?").text()
+
+
+# Lines that cannot be.
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("%dipush --rank 0 x", "%dipush has no flag --rank; did you mean --ranks?\nusage: %dipush [-r RANKS] NAMES…"),
+        ("%makedip --gpu all", "%makedip has no flag --gpu; did you mean --gpus?\nusage: %makedip [-g IDS]"),
+        ("%makedip -x", "%makedip has no flag -x"),
+        ("%makedip --colour red", "%makedip has no flag --colour; it has -g --gpus"),
+        ("%makedip all", "%makedip takes flags only, not all."),
+        ("%makedip -g", "--gpus needs a value, IDS."),
+        ("%makedip -g -n 2", "--gpus needs a value, IDS."),
+        ("%makedip -g some", "--gpus some: write all, or numbers such as 0,2-3."),
+        ("%makedip -n 0", "--ranks 0: a whole number above 0 is needed."),
+        ("%makedip -n two", "--ranks two: a whole number above 0 is needed."),
+        ("%makedip -t -1", "--timeout -1: a number of seconds above 0 is needed."),
+        ("%makedip -t nan", "--timeout nan: a number of seconds above 0 is needed."),
+        ("%makedip --verbose=maybe", "--verbose maybe: write True or False."),
+        ("%makedip --kill=yes", "--kill takes no value."),
+        ("%makedip -r -k", "write one of the two"),
+        ("%makedip -k -n 4", "to make another one write --restart"),
+        ("%makedip -a 'torch", 'the quote in "\'torch" is never closed.'),
+        ("%dipush x[0]", "'x[0]' is not the name of a variable."),
+        ("%dipush", "%dipush: which variables?"),
+        ("%dipush -r 0 # x", "%dipush: which variables?"),
+        ("%dipull", "%dipull: which variables?"),
+        ("%dipull -r one x", "--ranks one: write all, or numbers such as 0,2-3."),
+        ("%autodip maybe", "%autodip: write on or off first."),
+        ("%autodip --see all", "%autodip: write on or off first."),
+        ("%autodip on off", "%autodip: write on or off, not both."),
+        ("%autodip off --see all", "off takes no flags."),
+        ("%autodip on --args", "--args needs a value"),
+        ("%%dip nowhere\nx = 1", "'nowhere' is no target; write remote, local, everywhere, or ranks:0-3."),
+        ("%%dip local remote\nx = 1", "'local remote' is no target"),
+        ("%%dip ranks:one\nx = 1", "ranks:one: write all, or numbers such as 0,2-3."),
+        ("%%dip local:1\nx = 1", "local has no ranks; write ranks:1 or everywhere:1."),
+        ("%%dip --sea all\nx = 1", "%%dip has no flag --sea; did you mean --see?"),
+        ("%%dip", "the cell body is empty"),
+        ("%px", "%px: which code?"),
+        ("%%px --target 0\nx = 1", "%%px has no flag --target; did you mean --targets?"),
+        ("%pxconfig --no-block", "%pxconfig has no flag --no-block; did you mean --noblock?"),
+        ("%pxresult", "nothing was run by %px, %%px or dipper.run yet."),
+        ("%pxresult now", "%pxresult takes flags only, not now."),
+        ("%dipper a b", "one name is enough"),
+        ("%dipper a.b", "'a.b' is not the name of a variable."),
+    ],
+)
+def test_misuse(local, code, words):
+    result = run(local, code)
+    assert (result.content["ename"], result.asked) == ("UsageError", [])
+    assert words in result.error["evalue"]
+    assert plain(result.error) == f"UsageError: {result.error['evalue']}"
+
+
+def test_misuse_without_anything_shows_the_help(local):
+    for spelling in ("%dipush", "%dipull", "%px"):
+        assert f"usage: {spelling}" in local.run(spelling).text("stdout")
+
+
+@pytest.mark.parametrize("spelling", MAGICS)
+def test_ranks_say_where_magics_work(node, spawn, spelling):
+    (rank,) = spawn(node, 1)
+    result = rank.run(f"{spelling} x" + ("\nx = 1" if spelling.startswith("%%") else ""), PATH)
+    assert plain(result.error) == (
+        f"UsageError: {spelling} works in the local namespace, not on a rank: put it into a cell without %%dip, or "
+        "with %%dip local while autodip is on."
+    )
+
+
+# %makedip.
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("-g all", {"gpus": "all"}),
+        ("-g 0 2", {"gpus": "0,2"}),
+        ("-g 0,2", {"gpus": "0,2"}),
+        ("-g 0, 2", {"gpus": "0,2"}),
+        ("-g 0 , 2", {"gpus": "0,2"}),
+        ("-g0-3", {"gpus": "0-3"}),
+        ("--gpus=0,2 --restart", {"gpus": "0,2", "restart": True}),
+        ("--gpus '0 2'", {"gpus": "0,2"}),
+        ("-n 4", {"ranks": 4}),
+        ("-n4", {"ranks": 4}),
+        ("--ranks 3 --app torch", {"ranks": 3, "app": "torch"}),
+        ("-a 'my app.py'", {"app": "my app.py"}),
+        ("-a größe.py", {"app": "größe.py"}),
+        ("-r", {"restart": True}),
+        ("-k", {"kill": True}),
+        ("--kill -t 2.5", {"kill": True, "timeout": 2.5}),
+        ("-v", {"verbose": True}),
+        ("-v True", {"verbose": True}),
+        ("-v false -n 2", {"verbose": False, "ranks": 2}),
+        ("-g all -a fastai_v1 --verbose True", {"gpus": "all", "app": "fastai_v1", "verbose": True}),
+        ("-r -g all --verbose False  # again", {"gpus": "all", "restart": True, "verbose": False}),
+        ("-n 2 \\\n  -r", {"ranks": 2, "restart": True}),
+    ],
+)
+def test_makedip(local, line, said):
+    result = run(local, f"%makedip {line}", make={"text": "2 ranks on the CPU."})
+    assert (result.asked, result.text()) == ([made(**said)], "2 ranks on the CPU.\n")
+
+
+def test_makedip_info(local):
+    result = run(local, "%makedip -i", info={"pool": POOL})
+    assert result.asked == [{"command": "info"}]
+    assert result.text().splitlines() == [
+        "pool: 2 ranks, ready, app torch, backend gloo, started by fork, verbose off, autodip %%dip --see all",
+        " rank   pid  device  state  host memory  GPU memory",
+        "    0  4711     cpu  ready      175 MiB           ?",
+        "    1  4712  cuda:1   busy            ?    20.0 GiB",
+        "local  4700                      88 MiB",
+    ]
+    died = {**POOL, "state": "dead", "reason": "rank 1 was killed by SIGKILL"}
+    assert "2 ranks, dead (rank 1 was killed by SIGKILL)," in run(local, "%makedip", info={"pool": died}).text()
+
+
+def test_makedip_without_a_pool(local):
+    result = run(local, "%makedip -i", info={"pool": NO_POOL})
+    assert result.text() == "no pool; make one with %makedip -n 4 or -g all\n"
+    result = run(local, "%makedip", info={"pool": NO_POOL}, make={"text": "1 rank."})
+    assert (result.asked, result.text()) == ([{"command": "info"}, made()], "1 rank.\n")
+    result = run(local, "%makedip", info={"pool": POOL})
+    assert (result.asked, result.text().startswith("pool: 2 ranks")) == ([{"command": "info"}], True)
+    result = run(local, "%makedip -n 2 -i", info={"pool": POOL}, make={"text": "2 ranks."})
+    assert result.asked == [made(ranks=2), {"command": "info"}]
+    assert result.text().startswith("2 ranks.\npool: 2 ranks")
+
+
+def test_makedip_fails(local):
+    result = run(local, "%makedip -g 9", make=failing("GPUError", "there is no GPU 9; there are 0-1"))
+    assert plain(result.error) == "GPUError: there is no GPU 9; there are 0-1"
+    assert (result.error["frames"][-1]["line"], result.error["frames"][-1]["file"]) == (10, PATH)
+
+
+# %dipush and %dipull.
+
+
+def test_push(local, ranks):
+    server = Ranks(ranks)
+    local.run("a, b, größe = 1, [2], 'drei'\ndef double(x): return 2 * x", PATH)
+    result = run(local, "%dipush a, b größe,double a", push=server.push)
+    assert (result.status, result.text(), result.all("execute_result")) == ("ok", "", [])
+    (asked,) = result.asked
+    assert (asked["names"], asked["ranks"]) == (["a", "b", "größe", "double"], "all")
+    for rank in ranks:
+        assert value(rank.run("a, b, größe, double(4)")) == (1, [2], "drei", 8)
+
+
+@pytest.mark.parametrize(("flags", "on"), [("-r 0", "0"), ("-r 0,2-3", "0,2-3"), ("--ranks all", "all"), ("-r1", "1")])
+def test_push_to_some(local, flags, on):
+    local.run("x = 1")
+    assert run(local, f"%dipush {flags} x", push={"ranks": [0]}).asked[0]["ranks"] == on
+    assert run(local, f"%dipush x {flags}", push={"ranks": [0]}).asked[0]["ranks"] == on
+
+
+def test_push_what_is_not_there(local):
+    local.run("x = 1")
+    result = run(local, "\n%dipush x y z")
+    assert (result.asked, result.content["ename"]) == ([], "NameError")
+    assert result.content["evalue"] == "names 'y', 'z' are not defined in the local namespace; nothing was pushed"
+    assert "dip_agent" not in plain(result.error)
+    assert result.error["frames"] == [{"file": PATH, "line": 11, "name": "<module>"}]
+
+
+def test_push_what_cannot_be_pickled(local):
+    result = run(local, "import threading; good = 1; bad = {'k': threading.Lock()}\n%dipush good bad")
+    assert result.asked == []
+    assert re.fullmatch(r"TransferError: bad\['k'\] cannot be pickled: .*; nothing was pushed", plain(result.error))
+
+
+def test_push_that_a_rank_refuses(local, ranks):
+    local.run("class Odd:\n    def __reduce__(self): return exec, ('1 / 0',)\nodd, x = Odd(), 1")
+    memory = "import os; sorted(e.name for e in os.scandir('/proc/self/fd') if 'memfd' in os.readlink(e.path))"
+    before = value(local.run(memory))
+    result = run(local, "%dipush x odd", push=Ranks(ranks).push)
+    assert (result.status, result.content["ename"]) == ("error", "CommandError")
+    assert "nothing was pushed" in plain(result.error)
+    assert [rank.run("x").content["ename"] for rank in ranks] == ["NameError"] * 2
+    assert value(local.run(memory)) == before
+
+
+def test_pull(local, ranks):
+    server = Ranks(ranks)
+    for number, rank in enumerate(ranks):
+        rank.run(f"x, y = {number}, 'y{number}'\ndef f(): return helper()\ndef helper(): return x")
+    result = run(local, "%dipull x,y", pull=server.pull)
+    assert (result.status, result.text(), result.all("execute_result")) == ("ok", "", [])
+    assert result.asked == [{"command": "pull", "names": ["x", "y"], "ranks": "0"}]
+    assert len(result.all("command_end")) == 1
+    assert value(local.run("x, y")) == (0, "y0")
+    run(local, "%dipull -r 1 x y", pull=server.pull)
+    assert value(local.run("x, y")) == (1, "y1")
+    result = run(local, "%dipull -r all x y", pull=server.pull)
+    assert value(local.run("x, y")) == ([0, 1], ["y0", "y1"])
+    run(local, "%dipull -r 0,1 x", pull=server.pull)
+    assert value(local.run("x")) == [0, 1]
+    run(local, "%dipull x f", pull=server.pull)
+    assert value(local.run("f(), helper()")) == (0, 0)
+
+
+def test_pull_that_fails(local, ranks):
+    server = Ranks(ranks)
+    local.run("x = 'mine'")
+    ranks[0].run("x = 1")
+    result = run(local, "%dipull x y", pull=server.pull)
+    assert plain(result.error) == "TransferError: rank 0: name 'y' is not defined; nothing was pulled"
+    assert value(local.run("x")) == "mine"
+
+    # One that is there, but not for long enough, from the second of two ranks.
+    def gone(content):
+        reply = server.pull(content)
+        if reply.get("payloads"):
+            reply["payloads"][1]["payload"] = {
+                **reply["payloads"][1]["payload"],
+                "files": [{"path": "/proc/1/fd/99", "inode": 1, "size": 1}],
+            }
+        return reply
+
+    ranks[1].run("x = 2")
+    result = run(local, "%dipull -r all x", pull=gone)
+    assert re.match(r"TransferError: rank 1: .*; nothing was pulled", plain(result.error))
+    assert len(result.all("command_end")) == 1
+    assert value(local.run("x")) == "mine"
+
+
+# Where magics stand.
+
+
+def test_places(local):
+    code = """
+def f():
+    inner = 1
+    %dipush inner
+    get_ipython().run_line_magic("dipush", "inner outer")
+outer = 2
+f()
+for name in ("outer", "other"):
+    other = 3
+    %dipush {name}
+    %dipush $name
+if outer: x = %autodip
+print(x)
+"""
+    result = run(local, code, push={"ranks": []}, autodip={"autodip": ""})
+    assert (result.status, result.text()) == ("ok", "Autodip: off\nNone\n")
+    names = [asked["names"] for asked in result.asked if asked["command"] == "push"]
+    assert names == [["inner"], ["inner", "outer"], ["outer"], ["outer"], ["other"], ["other"]]
+
+
+# %%dip and %%px.
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", {}),
+        ("remote", {}),
+        ("--see all", {"see": "all"}),
+        ("-S 0 2 remote", {"see": "0,2"}),
+        ("-q", {"quiet": True}),
+        ("-a 'lr 0.1'", {"app_command": "lr 0.1"}),
+        ("-r 0-3", {"ranks": "0-3"}),
+        ("ranks:0,1 --quiet", {"ranks": "0,1", "quiet": True}),
+    ],
+)
+def test_dip_on_ranks(local, line, said):
+    result = run(local, f"\n\n%%dip {line}\nx = 1\nx", run=OK)
+    assert (result.status, result.messages[1:]) == ("ok", [])
+    assert result.asked == [ran(**{"code": "x = 1\nx\n", "line": 13, "see": "", **said})]
+
+
+def test_dip_here(local):
+    for word in ("local", "locally"):
+        result = run(local, f"%%dip {word}\nx = '{word}'\nx")
+        assert (result.asked, value(result), value(local.run("x"))) == ([], word, word)
+    result = run(local, "\n%%dip local\n\nx = 1\n1 / 0")
+    assert result.error["frames"][-1] == {"file": PATH, "line": 14, "name": "<module>"}
+    assert "dip_agent" not in plain(result.error)
+
+
+def test_dip_everywhere(local):
+    result = run(local, "%%dip everywhere --see all\nprint('here')", run=OK)
+    assert (result.text(), result.asked) == ("here\n", [ran(code="print('here')\n", line=11)])
+    result = run(local, "%%dip everywhere:1\nx = 5", run=OK)
+    assert (value(local.run("x")), result.asked[0]["ranks"]) == (5, "1")
+    result = run(local, "%%dip everywhere\n1 / 0", run=OK)
+    assert (result.content["ename"], result.asked) == ("ZeroDivisionError", [])
+
+
+def test_cell_magics_from_code_and_inside_each_other(local):
+    code = "for on in ('0', '1'):\n    get_ipython().run_cell_magic('dip', '-r {on}', 'print(1)')"
+    result = run(local, code, run=OK)
+    assert result.asked == [ran(code="print(1)", line=12, see="", ranks=on) for on in ("0", "1")]
+    result = run(local, "%%capture out\n%%dip\nx = 1", run=OK)
+    assert result.asked == [ran(code="x = 1\n", line=12, see="")]
+    result = run(local, "%%dip local\n%px x = 2", run=OK)
+    assert result.asked == [ran(code="x = 2", line=11)]
+    result = run(local, "%%dip\nx = 1", path="", run=OK)
+    assert result.asked == [ran(code="x = 1\n", path="", line=1, see="")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (
+            parts(*[{"status": "error", "ename": "NameError", "evalue": "name 'x' is not defined"}] * 3),
+            "NameError: name 'x' is not defined — ranks 0-2",
+        ),
+        (
+            parts({"status": "ok"}, {"status": "error", "ename": "ValueError", "evalue": "one\ntwo"}),
+            "ValueError: one — rank 1",
+        ),
+        (
+            parts(
+                {"status": "error", "ename": "E", "evalue": ""},
+                {"status": "interrupted"},
+                {"status": "error", "ename": "E", "evalue": ""},
+                run_status="error",
+            ),
+            "E — ranks 0,2; interrupted — rank 1",
+        ),
+        (
+            parts({"status": "ok"}, {"status": "died"}, run_status="died", reason="rank 1 was killed by SIGKILL"),
+            "rank 1 was killed by SIGKILL — rank 1",
+        ),
+        (parts(run_status="error", reason="the pool has no rank 7"), "the pool has no rank 7"),
+    ],
+)
+def test_failures_on_ranks(local, reply, text):
+    for code in ("%%dip\nx", "%px x", "%%px\nx", "d = %dipper\nd.run('x')"):
+        result = run(local, code, run=reply)
+        assert result.content["ename"] == "RankError"
+        assert plain(result.error) == f"RankError: {text}"
+        assert result.error["frames"][-1]["file"] == PATH
+
+
+def test_failures_on_ranks_can_be_caught(local):
+    code = """
+d = %dipper
+try:
+    %px x
+except d.RankError as err:
+    caught = err.run, err.status, err.parts[1]["ename"]
+caught
+"""
+    result = run(local, code, run=parts({"status": "ok"}, {"status": "error", "ename": "NameError", "evalue": "x"}))
+    assert value(result) == ("r-1", "error", "NameError")
+
+
+# ipyparallel's.
+
+
+def test_px(local):
+    result = run(local, "y = 'value'\nif y:\n    %px x = '{y}'", run=OK)
+    assert (result.asked, result.text()) == ([ran(code="x = 'value'", line=12)], "")
+    result = run(local, "%%px --targets 0-1 --group-outputs=engine --no-stream -e -o out\nx = 1", run=OK)
+    assert result.asked == [ran(code="x = 1\n", line=11, ranks="0-1")]
+    result = run(local, "%%px --local\nx = 'both'\nx", run=OK)
+    assert (value(result), len(result.asked)) == ("both", 1)
+
+
+def test_pxconfig(local):
+    assert local.run("%pxconfig").text() == "%pxconfig --targets all --block --no-verbose\n"
+    assert local.run("%pxconfig --targets 0 2 --verbose --noblock").text() == ""
+    assert local.run("%pxconfig").text() == "%pxconfig --targets 0,2 --noblock --verbose\n"
+    result = run(local, "%px x", run={"run": "r-2"})
+    assert (result.asked, result.text()) == ([ran(code="x", ranks="0,2", wait=False)], "Started on ranks: 0,2\n")
+    result = run(local, "%%px -t 1 -b --no-verbose\nx", run=OK)
+    assert (result.asked, result.text()) == ([ran(code="x\n", line=11, ranks="1")], "")
+    local.run("%pxconfig -b --no-verbose -t all --set view")
+    assert local.run("%pxconfig").text() == "%pxconfig --targets all --block --no-verbose\n"
+
+
+def test_pxresult(local):
+    run(local, "%%px --noblock\nx", run={"run": "r-7"})
+    reply = parts(
+        {"status": "ok", "output": "one\ntwo\n", "result": "42"},
+        {"status": "ok", "output": "one\n"},
+        {"status": "error", "ename": "ValueError", "evalue": "no", "result": "", "output": ""},
+        {"status": "died"},
+        run_status="died",
+        reason="rank 3 is gone",
+    )
+    result = run(local, "%pxresult", result=reply)
+    assert result.asked == [{"command": "result", "run": "r-7"}]
+    assert result.text().splitlines() == [
+        "[stdout:0]",
+        "one",
+        "two",
+        "Out[0]: 42",
+        "[stdout:1] one",
+        "[error:2] ValueError: no",
+        "[error:3] rank 3 is gone",
+    ]
+    result = run(local, "%pxresult", result=OK)
+    assert result.text() == "Nothing was printed or returned on ranks 0-1: ok.\n"
+
+
+def test_pxresult_after_a_failure(local):
+    run(local, "%px x", run=parts({"status": "error", "ename": "E", "evalue": ""}, run="r-9"))
+    assert run(local, "%pxresult", result=OK).asked[0]["run"] == "r-9"
+
+
+def test_autopx(local):
+    for before, on in (("", True), ("%%dip", False)):
+        after = "%%dip --see all" if on else ""
+        replies = iter([before, after])
+        result = run(local, "%autopx", autodip=lambda _, replies=replies: {"autodip": next(replies)})
+        flags = "--see all" if on else ""
+        assert [asked["on"] for asked in result.asked] == [None, on]
+        assert result.asked[1]["flags"] == flags
+        assert result.text() == ("Autodip: on, cells run as %%dip --see all\n" if on else "Autodip: off\n")
+
+
+# %autodip.
+
+
+@pytest.mark.parametrize(
+    ("line", "on", "flags"),
+    [
+        ("", None, ""),
+        ("on", True, ""),
+        ("ON", True, ""),
+        ("off", False, ""),
+        ("off # for now", False, ""),
+        ("on --see all", True, "--see all"),
+        ("--see all on", True, "--see all"),
+        ("on -S 0 2 everywhere -q", True, "-S 0 2 everywhere -q"),
+        ('on -a "--see all"', True, "--see all"),
+        ("on --args '--see all -q'", True, "--see all -q"),
+        ('on --args="--see all"', True, "--see all"),
+        ('on -a "lr 0.1" -q', True, '-a "lr 0.1" -q'),
+    ],
+)
+def test_autodip(local, line, on, flags):
+    result = run(local, f"%autodip {line}", autodip={"autodip": "%%dip --see all" if on else ""})
+    assert result.asked == [{"command": "autodip", "on": on, "flags": flags}]
+    assert result.text() == ("Autodip: on, cells run as %%dip --see all\n" if on else "Autodip: off\n")
+
+
+def test_autodip_shows_what_the_server_says_of_flags(local):
+    answer = failing("UsageError", "%%dip has no flag --sea; did you mean --see?")
+    result = run(local, "%autodip on --sea all", autodip=answer)
+    assert plain(result.error) == "UsageError: %autodip: %%dip has no flag --sea; did you mean --see?"
+
+
+# %dipper.
+
+
+def test_dipper_push_and_pull(local, ranks):
+    server = Ranks(ranks)
+    local.run("a = 1")
+    code = """
+%dipper d
+d.push('a', b=[2])
+d.push(c=3, ranks=[0, 1])
+d.pull('a'), d.pull('b', 'c', rank=1), d.pull('a', rank='all')
+"""
+    result = run(local, code, push=server.push, pull=server.pull)
+    assert value(result) == (1, ([2], 3), [1, 1])
+    assert [asked["ranks"] for asked in result.asked] == ["all", "0,1", "0", "1", "all"]
+    assert local.run("b").content["ename"] == "NameError"
+    assert value(ranks[1].run("a, b, c")) == (1, [2], 3)
+
+
+def test_dipper_runs(local):
+    local.run("%dipper d")
+    result = run(local, "d.run('print(1)'); d.run('x', ranks=[0, 2], see=0)", run=OK)
+    assert [(asked["code"], asked["ranks"], asked["see"], asked["path"]) for asked in result.asked] == [
+        ("print(1)", "all", "all", ""),
+        ("x", "0,2", "0", ""),
+    ]
+    assert result.all("execute_result") == []
+    result = run(local, "run = d.run('x', wait=False)\nrun.id, repr(run)", run={"run": "r-3"})
+    assert value(result) == ("r-3", "<run r-3 on the ranks; .wait() waits for its end>")
+    result = run(local, "run.wait()[0]['output']", result=parts({"status": "ok", "output": "o"}, run_status="ok"))
+    assert (value(result), result.asked) == ("o", [{"command": "result", "run": "r-3"}])
+    result = run(local, "run.wait()", result=parts({"status": "error", "ename": "E", "evalue": "e"}))
+    assert plain(result.error) == "RankError: E: e — rank 0"
+
+
+def test_dipper_tells(local):
+    result = run(local, "d = %dipper\nd.ranks, d.interrupt()", info={"pool": POOL}, interrupt={"interrupted": 1})
+    assert value(result) == ([0, 1], 1)
+    assert value(run(local, "d.ranks", info={"pool": NO_POOL})) == []
+    (content,) = run(local, "d.info()", info={"pool": POOL}).all("execute_result")
+    assert content["data"]["text/plain"].startswith("pool: 2 ranks, ready")
+    assert value(run(local, "d.info()['ranks'][1]['pid']", info={"pool": POOL})) == 4712
+    (content,) = local.run("%dipper").all("execute_result")
+    assert content["data"]["text/plain"].startswith("<dipper: .ranks")
+    assert "Push variables of the local namespace" in local.run("help(d)").text()
+
+
+@pytest.mark.parametrize(
+    ("code", "ename", "words"),
+    [
+        ("d.push('nosuch')", "NameError", "nothing was pushed"),
+        ("d.push()", "TypeError", "which variables?"),
+        ("d.push(d)", "TypeError", "names of variables are strings"),
+        ("d.pull()", "TypeError", "which variables?"),
+        ("d.pull('x', rank='first')", "ValueError", "'first' are no ranks; write all"),
+        ("d.pull('x', rank=-1)", "ValueError", "-1 are no ranks"),
+        ("d.run(d)", "TypeError", "code is a string, not Dipper"),
+    ],
+)
+def test_dipper_misused(local, code, ename, words):
+    result = run(local, f"%dipper d\n{code}")
+    assert (result.content["ename"], result.asked) == (ename, [])
+    assert words in result.content["evalue"]
