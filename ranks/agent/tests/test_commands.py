@@ -96,6 +96,107 @@ def test_server_gives_up(local):
 def test_errors_can_be_caught(local):
     code = "try:\n    %makedip\nexcept RuntimeError as err:\n    print(type(err).__name__, err.ename, err)"
     failure = {"status": "error", "ename": "PoolError", "evalue": "no"}
+    assert run(local, code, info=failure).text() == "CommandError PoolError no\n"
+
+
+def test_pull_lets_go_in_any_case(local):
+    nowhere = {
+        "files": [{"path": "/proc/1/fd/99", "inode": 1, "size": 1}],
+        "pickle": [0, 0, 1],
+        "buffers": [],
+        "bytes": 1,
+    }
+    result = run(local, "%dipull x", pull={"payloads": [{"rank": 0, "payload": nowhere}]})
+    assert len(result.all("command_end")) == 1
+    request = local.start("%dipull x")
+    asked = command(local)
+    local.ask("interrupt_request", {"parent": request})
+    ended(local, asked.content["id"])
+    answer(local, asked, payloads=[{"rank": 0, "payload": nowhere}])  # it was under way already
+    assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+
+
+def test_threads(local):
+    code = """
+import threading
+d = %dipper
+found = {}
+def ask(number): found[number] = d.run(f"{number}", wait=False).id
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+all(found[number] == f"run-{number}" for number in range(20))
+"""
+    request = local.start(code)
+    asked = [command(local) for _ in range(20)]
+    assert len({m.content["id"] for m in asked}) == 20
+    for message in reversed(asked):
+        answer(local, message, run=f"run-{message.content['code']}")
+    (content,) = local.finish(request).all("execute_result")
+    assert content["data"]["text/plain"] == "True"
+
+
+def test_thread_that_outlives_its_cell(local):
+    code = """
+import threading
+def ask():
+    get_ipython().run_line_magic("autodip", "on")
+    print("done")
+thread = threading.Thread(target=ask); thread.start()
+"""
+    request = local.start(code)
+    asked = command(local)
+    assert local.finish(request).status == "ok"
+    assert local.run("x = 5").status == "ok"
+    answer(local, asked, autodip="%%dip")
+    local.wait_output("done")
+    assert local.text() == "Autodip: on, cells run as %%dip\ndone\n"
+
+
+def test_line_numbers_in_threads(local):
+    code = """
+import threading
+barrier = threading.Barrier(2)
+def first():
+    barrier.wait()
+    get_ipython().run_line_magic("px", "first")
+def second():
+    barrier.wait()
+    get_ipython().run_cell_magic("dip", "", "second")
+threads = [threading.Thread(target=f) for f in (first, second)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+%px third
+"""
+    done = {"run": "r", "run_status": "ok", "parts": []}
+    result = run(local, code, line=100, run=done)
+    assert {asked["code"]: asked["line"] for asked in result.asked} == {"first": 105, "second": 109, "third": 112}
+
+
+def test_forked_process(local):
+    code = """
+import os
+if (child := os.fork()) == 0:
+    try:
+        %makedip -i
+    except RuntimeError as err:
+        print(err)
+    os._exit(0)
+os.waitpid(child, 0)[1]
+"""
+    result = run(local, code)
+    assert (result.status, result.asked) == ("ok", [])
+    assert "this process was forked from the local namespace" in result.text()
+
+
+def test_fork_while_a_command_waits(local):
+    code = """
+import os, threading
+thread = threading.Thread(target=lambda: get_ipython().run_line_magic("makedip", "-i")); thread.start()
+if (child := os.fork()) == 0: os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+"""
     request = local.start(code)
     asked = command(local)
     local.wait_output("7")
