@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Node, Process
+from harness import Node, Process, wait_until
 
 # What the magics do, minus the server: the test plays that.
 PACK = """
@@ -79,3 +81,369 @@ def test_variables_go_to_the_rank_and_come_back(pair: Pair) -> None:
     ok(pair.rank, "x += 1; a[0] = 7")
     assert pair.pull("x", "b", "a")["status"] == "ok"
     assert value(pair.local, "x, int(a[0]), a is b[0]") == (42, 7, True)
+
+
+DEFINITIONS = '''
+import collections, dataclasses, enum, functools, typing
+
+K = 10
+
+def helper(x): return x + K
+
+def calls(x): return helper(x) * 2
+
+def even(n): return n == 0 or odd(n - 1)
+
+def odd(n): return n != 0 and even(n - 1)
+
+def factorial(n): return 1 if n < 2 else n * factorial(n - 1)
+
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*args): return [function(*args)] * 2
+    return wrapper
+
+@twice
+def decorated(x: int, *, y: "int" = 2) -> int:
+    """Adds."""
+    return x + K
+
+def counter():
+    n = 0
+    def increment():
+        nonlocal n
+        n += 1
+        return n
+    def look(): return n
+    return increment, look
+
+increment, look = counter()
+
+def generate(n):
+    for i in range(n): yield i + K
+
+async def asynchronous(): return K
+
+größe = lambda x: x * K
+
+class Base:
+    def name(self): return "base"
+
+class Derived(Base):
+    count = 0
+    def __init__(self): super().__init__(); self.k = K
+    def name(self): return "derived " + super().name()
+    @property
+    def helped(self): return helper(1)
+    @staticmethod
+    def static(): return K
+    @classmethod
+    def make(cls): return cls()
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    rest: list = dataclasses.field(default_factory=list)
+
+class Colour(enum.Enum):
+    RED = 1
+    GREEN = 2
+
+class Pair(typing.NamedTuple):
+    a: int
+    b: str = "b"
+
+class Slotted:
+    __slots__ = ("a",)
+
+slotted = Slotted()
+slotted.a = slotted
+'''
+
+# (names, an expression, what it is worth)
+BEHAVIOUR = [
+    (["calls"], "calls(1)", 22),
+    (["even"], "even(10), odd(10)", (True, False)),
+    (["factorial"], "factorial(5)", 120),
+    (
+        ["decorated"],
+        "decorated(1), decorated.__doc__, decorated.__annotations__['x'] is int",
+        ([11, 11], "Adds.", True),
+    ),
+    (["increment", "look"], "increment(), increment(), look()", (1, 2, 2)),
+    (["generate"], "list(generate(2))", [10, 11]),
+    (["asynchronous"], "__import__('asyncio').run(asynchronous())", 10),
+    (["größe"], "größe(2)", 20),
+    (
+        ["Derived"],
+        "(lambda d: (d.name(), d.k, d.helped, d.static(), d.count))(Derived.make())",
+        ("derived base", 10, 11, 10, 0),
+    ),
+    (["Point"], "repr(Point(1, [2])), Point(1) == Point(1)", ("Point(x=1, rest=[2])", True)),
+    (["Colour"], "Colour(2) is Colour.GREEN, len(Colour)", (True, 2)),
+    (["Pair"], "tuple(Pair(1)), Pair(1).b", ((1, "b"), "b")),
+    (["slotted"], "slotted.a is slotted", True),
+]
+
+
+@pytest.mark.parametrize(("names", "expression", "worth"), BEHAVIOUR, ids=[item[0][0] for item in BEHAVIOUR])
+def test_functions_and_classes_do_the_same_there_and_back(
+    pair: Pair, names: list[str], expression: str, worth: Any
+) -> None:
+    ok(pair.local, DEFINITIONS)
+    assert pair.push(*names)["status"] == "ok"
+    ok(pair.local, f"del {', '.join(names)}")
+    assert pair.pull(*names)["status"] == "ok"
+    assert value(pair.rank, expression) == worth
+    assert value(pair.local, expression) == worth
+
+
+def test_a_function_sees_the_names_of_the_rank_and_overwrites_none(pair: Pair) -> None:
+    ok(pair.rank, "K = 1000\nimport builtins")
+    ok(pair.local, DEFINITIONS)
+    assert pair.push("calls")["status"] == "ok"
+    assert value(pair.rank, "K, calls(1), calls.__globals__ is globals()") == (1000, 2002, True)
+    ok(pair.rank, "def helper(x): return 5")
+    assert value(pair.rank, "calls(1), __builtins__ is builtins") == (10, True)
+
+
+def test_an_aborted_push_leaves_no_trace(pair: Pair) -> None:
+    ok(pair.local, DEFINITIONS + "\nthing = Derived()")
+    assert pair.push("thing", "Derived")["status"] == "ok"
+    before = value(pair.rank, "sorted(globals())")
+    ok(pair.local, "Derived.count = 1; Derived.extra = 2\ndef fresh(): return increment, thing.name(), generate")
+    assert pair.push("fresh", "thing", commit=False)["status"] == "ok"
+    assert value(pair.rank, "[n for n in globals() if n in ('fresh', 'increment', 'generate')]") == []
+    assert value(pair.rank, "Derived.count, hasattr(Derived, 'extra'), thing.name()") == (0, False, "derived base")
+    assert set(value(pair.rank, "sorted(globals())")) - set(before) <= {"_i", "_ii", "_iii", "_i1", "_i2", "_i3", "_"}
+    assert pair.push("fresh", "thing")["status"] == "ok"
+    assert value(pair.rank, "Derived.count, Derived.extra, fresh()[1]") == (1, 2, "derived base")
+
+
+def test_a_new_push_takes_the_place_of_one_that_waits(pair: Pair) -> None:
+    ok(pair.local, "x, y = 1, 2")
+    first = pair.pack("x")
+    assert pair.rank.ask("push_request", {"names": ["x"], "payload": first})["status"] == "ok"
+    pair.drop()
+    second = pair.pack("y")
+    assert pair.rank.ask("push_request", {"names": ["y"], "payload": second})["status"] == "ok"
+    pair.drop()
+    pair.rank.send("push_commit", {"commit": True})
+    assert value(pair.rank, "'x' in globals(), y") == (False, 2)
+
+
+def test_instances_know_their_class_again(pair: Pair) -> None:
+    ok(pair.local, DEFINITIONS + "\np, c = Point(1), Colour.RED\nlist_of = [p, p]; list_of.append(list_of)")
+    assert pair.push("Point", "Colour")["status"] == "ok"
+    assert pair.push("p", "c", "list_of")["status"] == "ok"
+    assert value(pair.rank, "isinstance(p, Point), c is Colour.RED") == (True, True)
+    assert value(pair.rank, "list_of[0] is list_of[1] is p, list_of[2] is list_of") == (True, True)
+    ok(pair.rank, "p.x = 2; q = Point(3)")
+    assert pair.pull("p", "q", "c")["status"] == "ok"
+    assert value(pair.local, "isinstance(q, Point), p.x, c is Colour.RED") == (True, 2, True)
+
+
+def test_a_pull_of_an_undefined_name(pair: Pair) -> None:
+    ok(pair.rank, "x = 1")
+    reply = pair.pull("x", "größe")
+    assert (reply["ename"], reply["evalue"], reply["name"]) == ("NameError", "name 'größe' is not defined", "größe")
+
+
+UNPICKLABLE = [
+    ("x = threading.Lock()", "x cannot be pickled: cannot pickle '_thread.lock' object"),
+    ("x = Thing(); x.hooks = [0, Thing()]; x.hooks[1].lock = threading.Lock()", "x.hooks[1].lock cannot"),
+    ("x = {'größe': {1: (threading.Lock(),)}}", "x['größe'][1][0] cannot"),
+    (
+        "x = {(1, 2): {Thing: [i for i in [1]], 'g': (i for i in [1])}}",
+        "x[(1, 2)]['g'] cannot be pickled: cannot pickle 'generator'",
+    ),
+    (
+        "def make():\n    lock = threading.Lock()\n    return lambda: lock\nx = make()",
+        "x's closure variable 'lock' cannot",
+    ),
+    ("class C:\n    lock = threading.Lock()\nx = C()", "x.__class__.lock cannot"),
+    ("x = functools.partial(print, threading.Lock())", "x.args[0] cannot"),
+    ("x = []\nfor _ in range(100000): x = [x]", "x cannot be pickled: it is nested too deeply"),
+    (
+        "class R:\n    def __reduce__(self): raise ValueError('not me')\nx = [R()]",
+        "x[0] cannot be pickled: ValueError: not me",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "says"), UNPICKLABLE)
+def test_an_unpicklable_part_is_pointed_at(pair: Pair, code: str, says: str) -> None:
+    ok(pair.rank, f"import threading, functools\nclass Thing: pass\ny = 1\n{code}")
+    reply = pair.pull("y", "x")
+    assert (reply["ename"], reply["name"]) == ("TransferError", "x")
+    assert says in reply["evalue"]
+    assert pair.pull("y")["status"] == "ok"
+
+
+def test_an_unpicklable_global_is_the_receivers_own(pair: Pair) -> None:
+    ok(pair.local, "import threading\nlock = threading.Lock()\ndef locked():\n    with lock: return 1")
+    reply = pair.push("locked")
+    assert reply["name"] == "locked"
+    assert "global 'lock' of locked cannot be pickled: cannot pickle '_thread.lock' object" in reply["evalue"]
+    assert "Define 'lock' here first" in reply["evalue"]
+    assert value(pair.rank, "'locked' in globals(), 'threading' in globals()") == (False, False)
+    ok(pair.rank, "import threading\nlock = threading.Lock()")
+    assert pair.push("locked")["status"] == "ok"
+    assert value(pair.rank, "locked()") == 1
+
+
+def test_what_ipython_gives_every_process_stays_there(pair: Pair) -> None:
+    ok(pair.local, "def shell(): return get_ipython(), In")
+    assert pair.push("shell")["status"] == "ok"
+    assert value(pair.rank, "shell()[0] is get_ipython(), shell()[1] is In") == (True, True)
+
+
+def test_a_variable_that_the_rank_cannot_unpickle_binds_none(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "only_here.py").write_text("class Thing: pass")
+    ok(
+        pair.local,
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport only_here\nx, y = 1, [only_here.Thing()]",
+    )
+    reply = pair.push("x", "y")
+    assert reply["name"] == "y"
+    assert "y cannot be unpickled: ModuleNotFoundError: No module named 'only_here'" in reply["evalue"]
+    assert value(pair.rank, "'x' in globals()") is False
+
+
+def test_memory_that_is_gone_is_an_error(pair: Pair) -> None:
+    ok(pair.local, "x = 1")
+    payload = pair.pack("x")
+    pair.drop()
+    reply = pair.rank.ask("push_request", {"names": ["x"], "payload": payload})
+    assert reply["ename"] == "TransferError"
+    assert "x cannot be received" in reply["evalue"]
+
+
+def descriptors(process: Process) -> list[str]:
+    """Return the shared files that a process has open."""
+    links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    return [link for link in links if "memfd:dipls variables" in link]
+
+
+def mappings(process: Process) -> int:
+    return Path(f"/proc/{process.pid}/maps").read_text().count("memfd:dipls variables")
+
+
+def test_a_release_frees_what_was_pulled(pair: Pair) -> None:
+    ok(pair.rank, "x = bytes(1 << 22)")
+    first = pair.rank.send("pull_request", {"names": ["x"]})
+    assert pair.rank.reply(first, "pull_reply")["status"] == "ok"
+    second = pair.rank.send("pull_request", {"names": ["x"]})
+    assert pair.rank.reply(second, "pull_reply")["status"] == "ok"
+    held = len(descriptors(pair.rank))
+    pair.rank.send("pull_release", {"parent": first})
+    wait_until(lambda: len(descriptors(pair.rank)) == held / 2)
+    pair.rank.send("pull_release", {"parent": second})
+    wait_until(lambda: not descriptors(pair.rank))
+
+
+BLOCK = """
+import threading
+class Block:
+    def __reduce__(self):
+        {sending}
+        return Unblock, ()
+def Unblock():
+    print("unpickling", flush=True)
+    threading.Event().wait()
+x, big, y = 1, bytearray(1 << 22), Block()
+"""
+
+
+def test_an_interrupted_pull_leaves_nothing_and_its_release_may_come_first(pair: Pair) -> None:
+    ok(pair.rank, BLOCK.format(sending="print('pickling'); threading.Event().wait()"))
+    request = pair.rank.send("pull_request", {"names": ["big", "y"]})
+    pair.rank.wait_output("pickling")
+    pair.rank.send("pull_release", {"parent": request})
+    pair.rank.send("interrupt_request", {"parent": request})
+    assert pair.rank.reply(request, "pull_reply")["ename"] == "KeyboardInterrupt"
+    assert descriptors(pair.rank) == []
+    assert pair.pull("x")["status"] == "ok"
+
+
+def test_a_pull_that_was_released_before_its_end_is_not_kept(pair: Pair, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    ok(pair.rank, BLOCK.format(sending=f"print('pickling'); open({str(gate)!r}).read()"))
+    request = pair.rank.send("pull_request", {"names": ["big", "y"]})
+    pair.rank.wait_output("pickling")
+    pair.rank.send("pull_release", {"parent": request})
+    pair.rank.ask("status_request", reply="status")  # so the release has been seen
+    gate.write_text("go on")
+    assert pair.rank.reply(request, "pull_reply")["status"] == "ok"
+    wait_until(lambda: descriptors(pair.rank) == [])
+
+
+def test_an_interrupted_push_leaves_nothing(pair: Pair) -> None:
+    ok(pair.local, BLOCK.format(sending="pass") + "def f(): return x\n")
+    payload = pair.pack("big", "f", "y")
+    request = pair.rank.send("push_request", {"names": ["big", "f", "y"], "payload": payload})
+    pair.rank.wait_output("unpickling")
+    assert mappings(pair.rank) > 0
+    pair.rank.send("interrupt_request", {"parent": request})
+    assert pair.rank.reply(request, "push_reply")["ename"] == "KeyboardInterrupt"
+    pair.drop()
+    wait_until(lambda: mappings(pair.rank) == 0)
+    assert value(pair.rank, "[n for n in ('x', 'big', 'f', 'y') if n in globals()]") == []
+
+
+def test_one_array_of_a_push_is_freed_alone(pair: Pair) -> None:
+    ok(pair.local, "import numpy\na, b = numpy.ones(1 << 17), numpy.ones(1 << 17)")
+    assert pair.push("a", "b")["status"] == "ok"
+    assert descriptors(pair.local) + descriptors(pair.rank) == []
+    both = mappings(pair.rank)
+    ok(pair.rank, "del a")
+    assert mappings(pair.rank) == both - 1
+    ok(pair.rank, "del b")
+    assert mappings(pair.rank) == 0
+
+
+def smaps(process: Process, what: str) -> dict[str, int]:
+    """Return the figures, in bytes, of the mappings whose name has `what` in it."""
+    figures: dict[str, int] = {}
+    wanted = False
+    for line in Path(f"/proc/{process.pid}/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            wanted = what in line
+        elif wanted and rest[-1] == "kB":
+            figures[name[:-1]] = figures.get(name[:-1], 0) + int(rest[0]) * 1024
+    return figures
+
+
+def test_an_array_is_not_copied(pair: Pair) -> None:
+    size = 64 << 20
+    ok(pair.local, f"import numpy\na = numpy.ones({size}, 'u1')\nb = numpy.full(({size} // 64, 64), 2, 'u1')[:, ::2]")
+    payload = pair.pack("a", "b")
+    assert payload["pickle"][2] < 4096
+    assert payload["bytes"] < size * 1.5 + 8192
+    assert pair.rank.ask("push_request", {"names": ["a", "b"], "payload": payload})["status"] == "ok"
+    pair.rank.send("push_commit", {"commit": True})
+    pair.drop()
+    assert value(pair.rank, "int(a.sum()), a.flags.writeable") == (size, True)
+    assert smaps(pair.rank, "memfd:dipls variables")["Anonymous"] == 0
+    ok(pair.rank, "a[:1 << 20] = 3")
+    assert 1 << 20 <= smaps(pair.rank, "memfd:dipls variables")["Anonymous"] < 4 << 20
+
+
+def test_eight_ranks_share_the_memory_of_one_push(node: Node, spawn: Callable[..., list[Process]]) -> None:
+    size = 256 << 20
+    (local,), ranks = spawn(node), spawn(node, 8)
+    pair = Pair(local, ranks[0])
+    ok(local, f"import numpy\na = numpy.ones({size}, 'u1')")
+    payload = pair.pack("a")
+    requests = [rank.send("push_request", {"names": ["a"], "payload": payload}) for rank in ranks]
+    for rank, request in zip(ranks, requests):
+        assert rank.reply(request, "push_reply")["status"] == "ok"
+        rank.send("push_commit", {"commit": True})
+    pair.drop()
+    for rank in ranks:
+        assert value(rank, "int(a.sum())") == size
+    shares = [smaps(rank, "memfd:dipls variables") for rank in ranks]
+    assert all(share["Rss"] >= size for share in shares)
+    assert abs(sum(share["Pss"] for share in shares) - size) < size * 0.05

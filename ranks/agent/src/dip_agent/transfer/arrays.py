@@ -26,6 +26,8 @@ class Reducers:
         if hasattr(torch, "frombuffer") and hasattr(storage, "TypedStorage") and hasattr(storage, "UntypedStorage"):
             self._by_type[storage.TypedStorage] = Reducers._reduce_typed
             self._by_type[storage.UntypedStorage] = Reducers._reduce_untyped
+            if not hasattr(torch._utils, "get_tensor_metadata"):
+                self._by_type[torch.Tensor] = Reducers._reduce_lazy
 
     def reduce(self, value: Any) -> Any:
         """Return what `__reduce_ex__` would, or NotImplemented."""
@@ -58,6 +60,14 @@ class Reducers:
             return _itself, (first,)
         kind = storage.device.type
         return rebuild_storage, (pickle.PickleBuffer(_storage_bytes(storage)), kind)
+
+    def _reduce_lazy(self, tensor: Any) -> Any:
+        # Before torch 2 a pickle forgets that a tensor is the conjugate or the negative of what is in its storage.
+        conjugated, negated = tensor.is_conj(), tensor.is_neg()
+        if not conjugated and not negated:
+            return NotImplemented
+        plain = tensor.detach().conj() if conjugated else tensor.detach()
+        return rebuild_lazy, (plain._neg_view() if negated else plain, conjugated, negated, tensor.requires_grad)
 
     def _canonical(self, storage: Any) -> Any:
         # Each tensor makes objects of its own for the storage that it shares with others.
@@ -92,6 +102,12 @@ def rebuild_typed(storage: Any, dtype: Any) -> Any:
         return TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True)
     except TypeError:  # before torch 2
         return TypedStorage(wrap_storage=storage, dtype=dtype)
+
+
+def rebuild_lazy(plain: Any, conjugated: bool, negated: bool, requires_grad: bool) -> Any:
+    """Return the conjugate or the negative of a tensor, over the same storage."""
+    tensor = plain._neg_view() if negated else plain
+    return (tensor.conj() if conjugated else tensor).requires_grad_(requires_grad)
 
 
 def _untyped(storage: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import types
 from collections import deque
@@ -125,6 +126,9 @@ def _instance_parts(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     elif isinstance(value, (set, frozenset)):
         for item in value:
             yield place.inside("{…}"), item
+    elif isinstance(value, functools.partial):
+        for name in ("func", "args", "keywords"):
+            yield place.inside(f".{name}"), getattr(value, name)
     yield from _attributes(place, value)
     yield place.inside(".__class__"), type(value)
     yield from _reduced(place, value)

@@ -102,7 +102,7 @@ class Shared:
             os.unlink(self._paths[-1])
             self._paths.pop()
         elif hasattr(os, "memfd_create"):
-            acquire(self._fds, os.memfd_create, "dipls", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            acquire(self._fds, os.memfd_create, "dipls variables", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         else:
             return self._create_named(_directory or disk_directory())
         return f"/proc/{os.getpid()}/fd/{self._fds[-1]}"

@@ -90,7 +90,7 @@ class _Pickler(cloudpickle.Pickler):
         if kind is types.FunctionType and value.__globals__ is self._namespace:
             return self._in_namespace(value, reduced)
         if isinstance(value, type):
-            return _undoable(reduced)
+            return _rewrite_class(value, reduced)
         return reduced
 
     def _in_namespace(self, function: types.FunctionType, reduced: Any) -> Any:
@@ -247,7 +247,7 @@ def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> No
             setattr(function, name, value)
     for name, problem in missing.items():
         if name not in function.__globals__:
-            raise TransferError("", f"it uses the global {name!r}, which is not defined here, and {problem}")
+            raise TransferError("", f"{problem}. Define {name!r} here first")
     _loading.lend(lent)
 
 
@@ -257,11 +257,15 @@ def _finish_class(cls: type, state: tuple[Any, Any]) -> None:
     finish(cls, original)
 
 
-def _undoable(reduced: Any) -> Any:
+def _rewrite_class(cls: type, reduced: Any) -> Any:
     """Rewrite cloudpickle's idea of a class so that its effect on a class that the receiver knows can be taken back."""
     if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
         return reduced
     make, arguments, state, items, pairs, finish = reduced
+    if "__slots__" in vars(cls) and make.__name__ == "_make_skeleton_class":
+        # cloudpickle 3.1 makes a class without them: what is pickled of its instances would not fit the original.
+        made_with = {**arguments[3], "__slots__": cls.__slots__}
+        arguments = (*arguments[:3], made_with, *arguments[4:])
     return make, arguments, (finish, state), items, pairs, _finish_class
 
 
