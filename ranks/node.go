@@ -137,7 +137,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.Ladder == (Ladder{}) {
 		o.Ladder = DefaultLadder
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("it took longer than %v", o.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, &StartTimeoutError{o.Timeout})
 	defer cancel()
 
 	dir, err := newRuntimeDir(ctx, o.Log)
@@ -282,7 +282,7 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 
 // startContext bounds the start of something by the caller's context, a timeout and the life of the node.
 func (n *Node) startContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %v", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &StartTimeoutError{timeout})
 	ctx, cancelCause := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(n.ctx, func() { cancelCause(context.Cause(n.ctx)) })
 	return ctx, func() { stop(); cancelCause(nil); cancel() }

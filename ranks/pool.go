@@ -36,7 +36,6 @@ type Pool struct {
 	node    *Node
 	ranks   []*Process
 	notices []string
-	backend string
 	method  StartMethod
 	done    chan struct{} // every rank has ended and its handlers have been told
 
@@ -46,6 +45,11 @@ type Pool struct {
 	left   int                  // ranks whose handlers have not all been told
 	err    error                // why the pool is dead: the first death
 }
+
+// StartTimeoutError says that a start took longer than it was allowed to.
+type StartTimeoutError struct{ After time.Duration }
+
+func (e *StartTimeoutError) Error() string { return fmt.Sprintf("it took longer than %v", e.After) }
 
 // StartPool starts a pool; either all ranks are ready when it returns, and OnState has been told so, or nothing is left of
 // them.
@@ -120,7 +124,6 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 		return nil, err
 	}
 	n.events.flush() // what runs on the pool is told of after the pool
-	p.backend = p.ranks[0].hello.Backend
 	p.method = StartFork
 	if reply.Method == StartSpawn.String() {
 		p.method = StartSpawn
@@ -175,13 +178,14 @@ func (p *Pool) starting() string {
 // describe says what the pool's user should know about it.
 func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.PreloadReply, reply *wire.SpawnReply) []string {
 	var notices []string
+	backend := p.Backend()
 	if len(spec.GPUs) == 0 {
 		text := fmt.Sprintf("no GPU: %d CPU ranks", spec.Ranks)
 		if spec.Ranks == 1 {
 			text = "no GPU: 1 CPU rank"
 		}
-		if p.backend != "" {
-			text += " over " + p.backend
+		if backend != "" {
+			text += " over " + backend
 		}
 		notices = append(notices, text)
 	} else if len(spec.GPUs) < spec.Ranks {
@@ -189,8 +193,8 @@ func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.Prelo
 		if len(spec.GPUs) == 1 {
 			text = fmt.Sprintf("%d ranks share one GPU", spec.Ranks)
 		}
-		if p.backend != "" {
-			text += ", over " + p.backend
+		if backend != "" {
+			text += ", over " + backend
 		}
 		notices = append(notices, text)
 	}
@@ -204,7 +208,7 @@ func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.Prelo
 	}
 	said := make([][]string, len(p.ranks))
 	for rank, proc := range p.ranks {
-		said[rank] = proc.hello.Notices
+		said[rank] = proc.said().Notices
 	}
 	return append(notices, mergeNotices(said)...)
 }
@@ -283,7 +287,7 @@ func (p *Pool) State() State {
 }
 
 // Backend is torch's backend, "gloo" or "nccl"; "" if no process group was joined.
-func (p *Pool) Backend() string { return p.backend }
+func (p *Pool) Backend() string { return p.ranks[0].said().Backend }
 
 // Method is how the ranks came to life: StartFork or StartSpawn.
 func (p *Pool) Method() StartMethod { return p.method }

@@ -161,17 +161,16 @@ func (p *Process) State() State {
 }
 
 // Device is "cpu" or "cuda:0", as the app chose; "" if none did.
-func (p *Process) Device() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.hello.Device
-}
+func (p *Process) Device() string { return p.said().Device }
 
 // App is what frames the process's life, "torch" or "none" for one; "" before it has joined.
-func (p *Process) App() string {
+func (p *Process) App() string { return p.said().App }
+
+// said is what the process has said of itself: at hello, and since.
+func (p *Process) said() wire.ProcessHelloReply {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.hello.App
+	return p.hello
 }
 
 // Execute queues one execution and returns its id at once.

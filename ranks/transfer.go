@@ -82,6 +82,9 @@ func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppRep
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hello.App = reply.App
+	if reply.Device != "" {
+		p.hello.Backend, p.hello.Device = reply.Backend, reply.Device
+	}
 	return reply, nil
 }
 

@@ -165,16 +165,26 @@ func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (
 	s.mu.Unlock()
 
 	started, err := awaitOrCancel(ctx, p.future)
-	var none *noPoolError
-	switch {
-	case errors.As(err, &none) && ended:
-		return "", fmt.Errorf("the old pool has ended, and the new one could not be started: %w", none.err)
-	case errors.As(err, &none):
-		return "", none.err
-	case err != nil:
-		return "", err
+	if err != nil {
+		return "", explainStart(err, ended)
 	}
 	return fmt.Sprintf("%s, ready in %.1f s", describe(started, spec), time.Since(begun).Seconds()), nil
+}
+
+// explainStart makes of what a start failed with what its user needs to know; ended is whether a living pool made way for it.
+func explainStart(err error, ended bool) error {
+	var none *noPoolError
+	if errors.As(err, &none) {
+		err = none.err
+	}
+	var late *ranks.StartTimeoutError
+	if errors.As(err, &late) {
+		err = fmt.Errorf("%w; -t SECONDS allows more", err)
+	}
+	if ended {
+		err = fmt.Errorf("the old pool has ended, and the new one could not be started: %w", err)
+	}
+	return err
 }
 
 // end ends a pool, or its start, whatever its ranks do; ended is true if it lived. Nil is no pool.

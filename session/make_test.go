@@ -258,7 +258,7 @@ func TestMakeFails(t *testing.T) {
 func TestMakeTimeout(t *testing.T) {
 	f := newSession(t, fakerank.Config{JoinHang: []int{1}})
 	_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2, Timeout: 0.05})
-	wantError(t, err, "rank 1 is not ready: it took longer than 50ms")
+	wantError(t, err, "rank 1 is not ready: it took longer than 50ms; -t SECONDS allows more")
 }
 
 // An interrupt aborts the start, and nothing is left of it.

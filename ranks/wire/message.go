@@ -346,6 +346,8 @@ type AppRequest struct {
 type AppReply struct {
 	Status
 	App     string   `json:"app"`
+	Backend string   `json:"backend,omitempty"` // as in ProcessHelloReply, if the rank has joined
+	Device  string   `json:"device,omitempty"`
 	Notices []string `json:"notices"`
 }
 

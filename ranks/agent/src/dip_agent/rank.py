@@ -134,11 +134,10 @@ class _Process:
 
     def _start(self) -> None:
         began = time.monotonic()
-        facts: dict[str, Any] = {}
         try:
             try:
                 self._interrupts.begin(STARTING)
-                facts = self._app.start()
+                self._app.start()
                 status: dict[str, Any] = {"status": "ok"}
             finally:
                 self._interrupts.end()
@@ -151,18 +150,22 @@ class _Process:
             "app": self._app.name,
             "backend": "",
             "device": "cpu",
-            **facts,
+            **self._app.facts,
             "seconds": time.monotonic() - began,
             "notices": self._app.notices,
             **status,
         }
-        if self._spec.free_gpu:
-            self._gpu = GPUCache.of(self._started["device"])
+        self._watch_gpu()
         self._io.started = True
+
+    def _watch_gpu(self) -> None:
+        if self._spec.free_gpu and self._gpu is None:
+            self._gpu = GPUCache.of(self._app.facts.get("device", "cpu"))
 
     def _change_app(self, message: Message) -> dict[str, Any]:
         notices = self._app.change(message.content.get("app"), message.content.get("verbose"))
-        return {"app": self._app.name, "notices": notices}
+        self._watch_gpu()
+        return {"app": self._app.name, "notices": notices, **self._app.facts}
 
     def _execute(self, message: Message) -> None:
         self._io.set_parent(message.header)

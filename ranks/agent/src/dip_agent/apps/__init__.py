@@ -1,7 +1,8 @@
 """Hooks around a pool's life.
 
 An app is a module that may define `imports`, `set_verbose`, `initializer`, `finalizer` and `commands`; see
-docs/protocol.md, "Apps". Before any of them a rank joins torch's process group; `torch` is that alone, `none` is plain Python.
+docs/protocol.md, "Apps". Before any of them a rank joins torch's process group. `torch` is that alone, `none` is plain
+Python.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from ..spec import Spec
-from .hooks import AppError, Hooks
+from .hooks import AppError, Hooks, no_commands
 
 if TYPE_CHECKING:
     from .torch import TorchApp
@@ -25,25 +26,25 @@ class Host:
     """A process and its app. Everything here runs in the main thread.
 
     `name` is the app that runs: less than what was asked for if that could not be had. `notices` are the sentences that
-    tell the user so.
+    tell the user so. `facts` are `backend` and `device` of the process group, once it was joined.
     """
 
     def __init__(self, spec: Spec, namespace: dict[str, Any]):
         """`namespace` is where the app's imports go. Nothing runs before `start`."""
         self.name = "none"
         self.notices: list[str] = []
+        self.facts: dict[str, Any] = {}
         self._spec = spec
         self._namespace = namespace
         self._verbose = spec.verbose
         self._group: TorchApp | None = None
         self._hooks: Hooks | None = None
 
-    def start(self) -> dict[str, Any]:
-        """Join the process group and start the app; return `backend` and `device` where there are such.
+    def start(self) -> None:
+        """Join the process group and start the app.
 
         Raises what keeps the rank from joining. What is wrong with the app itself is a notice.
         """
-        facts: dict[str, Any] = {}
         if self._spec.rank is None:
             _use_every_core()
         elif self._spec.app == "none" or importlib.util.find_spec("torch") is None:
@@ -51,9 +52,8 @@ class Host:
                 if fd >= 0:
                     os.close(fd)
         else:
-            facts = self._join(self._spec.listener, self._spec.gate)
+            self._join(self._spec.listener, self._spec.gate)
         self._enter(self._spec.app)
-        return facts
 
     def change(self, name: str | None, verbose: bool | None) -> list[str]:
         """Let another app take the old one's place, or be more or less verbose; None leaves that as it is.
@@ -74,9 +74,8 @@ class Host:
         with self._as_notice(f"app {self.name}: ", ""):
             self._leave_hooks()
         if name == "none":
-            self.name = (
-                "none"  # the group stays: a store that is left open, by a model say, keeps its port from a next one
-            )
+            # The group stays: whatever holds on to it, such as a model, keeps its port from a next one.
+            self.name = "none"
         elif self._group is not None:
             self.name = "torch"
         elif importlib.util.find_spec("torch") is not None:
@@ -90,7 +89,7 @@ class Host:
         Raises UsageError for a command that there is not, and whatever the command raises.
         """
         if self._hooks is None:
-            return Hooks.without_commands(self.name)
+            raise no_commands(self.name)
         return self._hooks.command(text)
 
     def stop(self) -> None:
@@ -103,13 +102,12 @@ class Host:
         finally:
             self._leave_group()
 
-    def _join(self, listener: int, gate: int) -> dict[str, Any]:
+    def _join(self, listener: int, gate: int) -> None:
         from .torch import TorchApp
 
         group = TorchApp(listener, gate)
-        facts = group.initialize()
+        self.facts = group.initialize()
         self._group, self.name = group, "torch"
-        return facts
 
     def _leave_group(self) -> None:
         group, self._group, self.name = self._group, None, "none"
