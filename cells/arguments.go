@@ -20,7 +20,9 @@ var lineBreaks = strings.NewReplacer("\\\r\n", "   ", "\\\n", "  ", "\\\r", "  "
 // splitArgs appends the words of s, which stands at offset base, to args: it splits at blanks and continued lines outside of
 // quotes. A '#' that begins a word begins a comment.
 func splitArgs(args []argument, s string, base int) (_ []argument, openQuote bool) {
-	s = lineBreaks.Replace(s)
+	if strings.ContainsAny(s, "\r\n") {
+		s = lineBreaks.Replace(s)
+	}
 	for i := skipBlank(s, 0); i < len(s) && s[i] != '#'; i = skipBlank(s, i) {
 		start := i
 		for i < len(s) && !isBlank(s[i]) && s[i] != '"' && s[i] != '\'' {
@@ -90,7 +92,8 @@ type argumentReader struct {
 	Directive
 	report func(Problem)
 
-	magic    string   // being read, with its percent signs
+	percent  string   // before the magic
+	magic    string   // being read
 	severity Severity // of what is wrong with it
 	where    Where    // that it names
 	ranks    RankList // that it names
@@ -107,8 +110,8 @@ type argumentReader struct {
 }
 
 // begin forgets the previous magic, but not the directive.
-func (d *argumentReader) begin(magic string, s Severity) {
-	*d = argumentReader{Directive: d.Directive, report: d.report, buffer: d.buffer, magic: magic, severity: s}
+func (d *argumentReader) begin(percent, magic string, s Severity) {
+	*d = argumentReader{Directive: d.Directive, report: d.report, buffer: d.buffer, percent: percent, magic: magic, severity: s}
 }
 
 // read reads args, which stand at offset base: flags, and other words, which it gives to word.
@@ -203,7 +206,7 @@ func (d *argumentReader) unknownFlag(name string, at Range) {
 	default:
 		hint = "known are " + strings.Join(names, " ")
 	}
-	d.fault(at, UnknownFlag, fmt.Sprintf("%s has no flag %s", d.magic, name), hint)
+	d.fault(at, UnknownFlag, fmt.Sprintf("%s%s has no flag %s", d.percent, d.magic, name), hint)
 	for len(d.rest) > 0 && isValue(d.rest[0]) {
 		d.rest = d.rest[1:] // most likely the flag's own
 	}

@@ -1,5 +1,7 @@
 package cells
 
+import "sort"
+
 // A power is what a magic does to autodip.
 type power int
 
@@ -73,8 +75,30 @@ func (c Cell) LeavesAutodip() bool { return c.n.alone }
 // have run in order, and their lines %autodip and %autopx, which are not indented, have switched it. A cell that does not run,
 // has a target of its own or is left alone by autodip is not run by it.
 func (c Cell) Autodip() (Directive, bool) {
-	if c.autodip == nil || c.n.typ != CodeCell || c.n.directive.Target.Where != None || c.n.alone {
+	if c.n.typ != CodeCell || c.n.directive.Target.Where != None || c.n.alone {
 		return Directive{}, false
 	}
-	return *c.autodip, true
+	d := c.f.autodipBefore(c.off)
+	if d == nil {
+		return Directive{}, false
+	}
+	return *d, true
+}
+
+// autodipBefore is the directive of autodip when the turn comes of the node at offset; nil: off.
+func (f *File) autodipBefore(offset int) *Directive {
+	c := f.chunks[sort.Search(len(f.chunks), func(i int) bool { return f.chunks[i].off > offset })-1]
+	d := c.autodip
+	if c.turns == 0 {
+		return d
+	}
+	off := c.off
+	for _, n := range c.nodes {
+		if off == offset {
+			break
+		}
+		d = n.autodipAfter(d)
+		off += len(n.text)
+	}
+	return d
 }

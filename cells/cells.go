@@ -101,8 +101,7 @@ type placed struct {
 // located is a node and its place.
 type located struct {
 	*node
-	off, line, index int        // bytes, lines and nodes before
-	autodip          *Directive // before; nil: off
+	off, line, index int // bytes, lines and nodes before
 }
 
 // chunkSize balances what an edit copies: the chunk around it, and the list of chunks.
@@ -151,7 +150,7 @@ func (f *File) addChunk(c *chunk) {
 func (f *File) all(i int) iter.Seq[located] {
 	return func(yield func(located) bool) {
 		for _, c := range f.chunks[i:] {
-			at := located{off: c.off, line: c.line, index: c.first, autodip: c.autodip}
+			at := located{off: c.off, line: c.line, index: c.first}
 			for _, at.node = range c.nodes {
 				if !yield(at) {
 					return
@@ -159,7 +158,6 @@ func (f *File) all(i int) iter.Seq[located] {
 				at.off += len(at.text)
 				at.line += len(at.starts)
 				at.index++
-				at.autodip = at.autodipAfter(at.autodip)
 			}
 		}
 	}
@@ -252,21 +250,23 @@ func (f *File) CellAt(offset int) (Cell, bool) {
 }
 
 func (f *File) cell(at located) Cell {
-	return Cell{at.index + 1 - f.gap, at.off, at.line, at.autodip, at.node}
+	return Cell{f, at.index + 1 - f.gap, at.off, at.line, at.node}
 }
 
 // Problems returns all problems, in the order of the cells.
 func (f *File) Problems() []Problem {
 	var all []Problem
-	for i, c := range f.chunks {
+	for _, c := range f.chunks {
 		if c.flaws == 0 {
 			continue
 		}
-		for at := range f.all(i) {
-			if at.index == c.first+len(c.nodes) {
-				break
+		off := c.off
+		for _, n := range c.nodes {
+			for _, p := range n.problems {
+				p.Range = p.Range.shift(off)
+				all = append(all, p)
 			}
-			all = append(all, f.cell(at).Problems()...)
+			off += len(n.text)
 		}
 	}
 	return all
@@ -274,11 +274,11 @@ func (f *File) Problems() []Problem {
 
 // A Cell is one cell of a File.
 type Cell struct {
-	index   int
-	off     int
-	line    int        // lines before it
-	autodip *Directive // when its turn comes; nil: off
-	n       *node
+	f     *File
+	index int
+	off   int
+	line  int // lines before it
+	n     *node
 }
 
 // Index is the cell's number in the file, from 1.

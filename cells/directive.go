@@ -199,7 +199,7 @@ func (d *argumentReader) directive(name, args string, base int, at Range) {
 	if name == "px" {
 		flags = pxFlags
 	}
-	d.begin("%%"+name, Error)
+	d.begin("%%", name, Error)
 	d.read(args, base, flags, (*argumentReader).target)
 	d.finish(at)
 	if name == "px" && d.See.IsZero() {

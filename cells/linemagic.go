@@ -62,7 +62,7 @@ func (d *argumentReader) line(m Magic, at int) (complete bool) {
 	magic := lineMagics[m.Name]
 	whole := m.Range.shift(at)
 	d.Directive = Directive{}
-	d.begin("%"+m.Name, Warning)
+	d.begin("%", m.Name, Warning)
 	switch {
 	case magic.code:
 		d.taken = m.Args != ""
@@ -77,7 +77,7 @@ func (d *argumentReader) line(m Magic, at int) (complete bool) {
 		return false
 	}
 	if magic.needs != "" && !d.taken {
-		d.fault(whole, MissingValue, d.magic+" needs "+magic.needs, "")
+		d.fault(whole, MissingValue, d.percent+d.magic+" needs "+magic.needs, "")
 	}
 	return !d.flawed
 }
@@ -105,17 +105,18 @@ func (d *argumentReader) checkTruth(w argument) {
 }
 
 func (d *argumentReader) unexpected(w argument) {
-	d.fault(w.at, BadValue, fmt.Sprintf("%s does not take %q", d.magic, w.text), "")
+	d.fault(w.at, BadValue, fmt.Sprintf("%s%s does not take %q", d.percent, d.magic, w.text), "")
 }
 
 // names takes names of variables, between commas or blanks.
 func (d *argumentReader) names(w argument) {
-	for name := range strings.SplitSeq(w.text, ",") {
-		if name != "" && !isName(name) {
+	d.taken = true
+	for rest := w.text; rest != ""; {
+		var name string
+		if name, rest, _ = strings.Cut(rest, ","); name != "" && !isName(name) {
 			d.fault(w.at, BadName, fmt.Sprintf("%q is not the name of a variable", name), "")
 		}
 	}
-	d.taken = true
 }
 
 func isName(s string) bool {
