@@ -14,7 +14,7 @@ import (
 	"dipls/ranks/fakerank"
 )
 
-// nodePool is a Pool of real processes: those of a node without Python.
+// nodePool is a Pool of real processes: those of a node.
 type nodePool struct {
 	node *ranks.Node
 	pool *ranks.Pool
@@ -26,24 +26,28 @@ func (p *nodePool) Ranks(context.Context) ([]Process, error) {
 	return ProcessesOf(p.pool), nil
 }
 
-// startNode starts a node with a pool, and an executor on them.
+// startNode starts a node without Python, with a pool, and an executor on them.
 func startNode(t *testing.T, size int, o Options) (*Executor, *recorder) {
+	t.Helper()
+	return startNodeOf(t, size, o, ranks.Options{Command: fakerank.Command(fakerank.Config{JoinPrint: "joining"})})
+}
+
+// startNodeOf starts a node, with a pool, and an executor on them.
+func startNodeOf(t *testing.T, size int, o Options, node ranks.Options) (*Executor, *recorder) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(stop)
 	var e *Executor
 	ready := make(chan struct{})
-	node, err := ranks.StartNode(ctx, ranks.Options{
-		Command: fakerank.Command(fakerank.Config{JoinPrint: "joining"}),
-		OnState: func(c ranks.StateChange) {
-			<-ready
-			e.StateChanged(c)
-		},
-	})
+	node.OnState = func(c ranks.StateChange) {
+		<-ready
+		e.StateChanged(c)
+	}
+	n, err := ranks.StartNode(ctx, node)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := &nodePool{node: node}
+	pool := &nodePool{node: n}
 	o.Pool = pool
 	e = New(o)
 	rec := record(e.Subscribe())
@@ -51,11 +55,11 @@ func startNode(t *testing.T, size int, o Options) (*Executor, *recorder) {
 	t.Cleanup(func() {
 		e.Close(ctx)
 		<-rec.done
-		if err := node.Close(ctx); err != nil {
+		if err := n.Close(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	if pool.pool, err = node.StartPool(ctx, ranks.PoolSpec{Ranks: size}); err != nil {
+	if pool.pool, err = n.StartPool(ctx, ranks.PoolSpec{Ranks: size, App: "none"}); err != nil {
 		t.Fatal(err)
 	}
 	return e, rec

@@ -1,0 +1,175 @@
+package dipexec
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dipls/ranks"
+)
+
+// startPython starts a node with the real agent, with a pool, and an executor on them.
+func startPython(t *testing.T, size int) (*Executor, *recorder) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts Python processes")
+	}
+	python := os.Getenv("DIPLS_TEST_PYTHON")
+	if python == "" {
+		python, _ = filepath.Abs("../.venv/bin/python")
+	}
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("no interpreter with the agent's packages: run make setup, or set DIPLS_TEST_PYTHON")
+	}
+	return startNodeOf(t, size, Options{Journal: openJournal(t, JournalOptions{})}, ranks.Options{Python: python, Dir: t.TempDir()})
+}
+
+// cell runs a cell.
+func cell(t *testing.T, e *Executor, where, code string) Report {
+	t.Helper()
+	return mustWait(t, e, mustStart(t, e, Request{Code: code, Target: target(t, where)}))
+}
+
+// printed is all that a run printed on stdout.
+func printed(t *testing.T, r Report) string {
+	t.Helper()
+	reader, err := ReadRun(r.Journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	var text strings.Builder
+	for {
+		ev, _, err := reader.Next()
+		if err != nil {
+			return text.String()
+		}
+		if s, ok := ev.(*Stream); ok && s.Name == "stdout" {
+			text.WriteString(s.Text)
+		}
+	}
+}
+
+// prints fails the test if a cell does not end well or prints something else.
+func prints(t *testing.T, e *Executor, where, code, want string) {
+	t.Helper()
+	r := cell(t, e, where, code)
+	if got := printed(t, r); r.Status != StatusOK || got != want {
+		t.Errorf("%s\nended %s and printed %q, want %q", code, r.Status, got, want)
+		for _, p := range r.Parts {
+			if p.Failure != nil {
+				t.Log(strings.Join(p.Failure.Traceback, "\n"))
+			}
+		}
+	}
+}
+
+// fails fails the test if a cell does not end with an exception on its first process, whose text has all the parts.
+func fails(t *testing.T, e *Executor, where, code string, parts ...string) {
+	t.Helper()
+	r := cell(t, e, where, code)
+	if r.Status != StatusError || r.Parts[0].Failure == nil {
+		t.Errorf("%s\nended %s %s", code, r.Status, r.Reason)
+		return
+	}
+	text := r.Parts[0].Failure.EName + ": " + r.Parts[0].Failure.EValue
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%s\nended with %q, which does not have %q", code, text, p)
+		}
+	}
+}
+
+func TestPythonTransfers(t *testing.T) {
+	e, _ := startPython(t, 3)
+	prints(t, e, "local", "a, größe = [1, 2], {'x': 3}\na.append(größe)\ndef f(): return größe['x']\n%dipush a größe f", "")
+	prints(t, e, "ranks:2", "print(a, a[2] is größe, f())", "[1, 2, {'x': 3}] True 3\n")
+	prints(t, e, "remote", "import os; rank = int(os.environ['RANK'])", "")
+	prints(t, e, "local", "%dipull -r all rank\nprint(rank)\n%dipull -r 1 rank\nprint(rank)", "[0, 1, 2]\n1\n")
+	prints(t, e, "ranks:0,2", "only = 1", "")
+	fails(t, e, "local", "%dipull -r all only", "name 'only' is not defined on rank 1; nothing was pulled")
+	fails(t, e, "local", "only", "NameError")
+	fails(t, e, "local", `
+class Odd:
+    def __getstate__(self): return {"x": 1}
+    def __setstate__(self, state):
+        import os
+        if os.environ["RANK"] != "0": raise ValueError("not here")
+odd, good = Odd(), 1
+%dipush good odd`, "odd", "not here (ranks 1-2); nothing was pushed")
+	prints(t, e, "ranks:0", "print('good' in globals(), 'odd' in globals())", "False False\n")
+}
+
+// A rank that dies of a variable is told of, and the others do not have it.
+func TestPythonDeathInPush(t *testing.T) {
+	e, rec := startPython(t, 2)
+	fails(t, e, "local", `
+class Fatal:
+    def __getstate__(self): return {"x": 1}
+    def __setstate__(self, state):
+        import os
+        if os.environ["RANK"] == "1": os._exit(3)
+fatal = Fatal()
+%dipush fatal`, "rank 1 exited with code 3 (os._exit?); nothing was pushed")
+	rec.await(t, "its death", func(ev Event) bool {
+		rs, ok := ev.(*RankState)
+		return ok && rs.Rank != nil && *rs.Rank == 1 && rs.State == stateDead
+	})
+	prints(t, e, "ranks:0", "print('fatal' in globals())", "False\n")
+}
+
+// An interrupt while a rank unpickles ends the push everywhere.
+func TestPythonInterruptInPush(t *testing.T) {
+	e, rec := startPython(t, 2)
+	prints(t, e, "remote", "", "") // so that somebody listens to the ranks
+	id := mustStart(t, e, Request{Target: target(t, "local"), Code: `
+class Slow:
+    def __getstate__(self): return {"x": 1}
+    def __setstate__(self, state):
+        import os, time
+        print("unpickling", flush=True)
+        if os.environ["RANK"] == "1": time.sleep(600)
+slow = Slow()
+%dipush slow`})
+	rec.await(t, "the beginning", func(ev Event) bool {
+		s, ok := ev.(*Stream)
+		return ok && s.Rank != nil && *s.Rank == 1 && strings.HasPrefix(s.Text, "unpickling")
+	})
+	if err := e.Cancel(id); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Parts[0].Failure.EName != "KeyboardInterrupt" {
+		t.Errorf("report %+v", r)
+	}
+	prints(t, e, "remote", "print('slow' in globals(), end=' ')", "False False ")
+}
+
+func TestPythonNestedRuns(t *testing.T) {
+	e, rec := startPython(t, 2)
+	r := cell(t, e, "everywhere", `
+import os
+if "RANK" not in os.environ:
+    get_ipython().run_line_magic("px", "import os; x = int(os.environ['RANK']); print('on', x); x")
+    get_ipython().run_line_magic("pxresult", "")`)
+	if got := printed(t, r); r.Status != StatusOK || !strings.Contains(got, "on 1\n") {
+		t.Errorf("report %+v, printed %q", r, got)
+	}
+	fails(t, e, "local", "%px 1/0", "RankError: ZeroDivisionError: division by zero", "ranks 0-1")
+
+	// Interrupted while it waits for the ranks, the cell has them interrupted, too.
+	id := mustStart(t, e, Request{Target: target(t, "local"), Code: "%px print('begun', flush=True); import time; time.sleep(600)"})
+	for rank := range 2 {
+		rec.await(t, "begun", func(ev Event) bool {
+			s, ok := ev.(*Stream)
+			return ok && s.Rank != nil && *s.Rank == rank && strings.Contains(s.Text, "begun")
+		})
+	}
+	if err := e.Cancel(id); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+		t.Errorf("report %+v", r)
+	}
+	prints(t, e, "ranks:0", "print('free')", "free\n")
+}
