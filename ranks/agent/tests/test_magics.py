@@ -221,7 +221,7 @@ def test_makedip_info(local):
     assert result.text().splitlines() == [
         "pool: 2 ranks, ready, app torch, backend gloo, started by fork, verbose off, autodip %%dip --see all",
         " rank   pid  device  state  host memory  GPU memory",
-        "    0  4711     cpu  ready      175 MiB           ?",
+        "    0  4711     cpu  ready      175 MiB",
         "    1  4712  cuda:1   busy            ?    20.0 GiB",
         "local  4700                      88 MiB",
     ]
@@ -232,6 +232,11 @@ def test_makedip_info(local):
 def test_makedip_without_a_pool(local):
     result = run(local, "%makedip -i", info={"pool": NO_POOL})
     assert result.text() == "no pool; make one with %makedip -n 4 or -g all\n"
+    gone = {**NO_POOL, "state": "stopped", "reason": "ended; make one with %makedip", "autodip": "%%dip"}
+    result = run(local, "%makedip -i", info={"pool": gone})
+    assert result.text() == "no pool: ended; make one with %makedip\nautodip: %%dip\n"
+    starting = {**NO_POOL, "state": "starting", "size": 4}
+    assert run(local, "%makedip -i", info={"pool": starting}).text().startswith("pool: 4 ranks, starting, ")
     result = run(local, "%makedip", info={"pool": NO_POOL}, make={"text": "1 rank."})
     assert (result.asked, result.text()) == ([{"command": "info"}, made()], "1 rank.\n")
     result = run(local, "%makedip", info={"pool": POOL})
@@ -405,7 +410,11 @@ def test_dip_everywhere(local):
 def test_cell_magics_from_code_and_inside_each_other(local):
     code = "for on in ('0', '1'):\n    get_ipython().run_cell_magic('dip', '-r {on}', 'print(1)')"
     result = run(local, code, run=OK)
-    assert result.asked == [ran(code="print(1)", line=12, see="", ranks=on) for on in ("0", "1")]
+    assert result.asked == [ran(code="print(1)", path="", line=1, see="", ranks=on) for on in ("0", "1")]
+    result = run(local, "get_ipython().run_cell_magic('dip', 'local', '1 / 0')")
+    assert re.search(r"In ?\[\d+\]", plain(result.error))
+    result = run(local, "    %%dip\n    x = 1\n\n    if x:\n        y = 2", run=OK)
+    assert result.asked == [ran(code="x = 1\n\nif x:\n    y = 2\n", line=11, see="")]
     result = run(local, "%%capture out\n%%dip\nx = 1", run=OK)
     assert result.asked == [ran(code="x = 1\n", line=12, see="")]
     result = run(local, "%%dip local\n%px x = 2", run=OK)

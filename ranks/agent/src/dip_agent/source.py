@@ -64,7 +64,8 @@ class Compiler(CachingCompiler):
         frame = sys._getframe(depth + 2)  # two of them are contextlib's and our own
         path, line = frame.f_code.co_filename, frame.f_lineno + down
         del frame
-        with self._at(_Place(path, line, text, magic=True) if path in self._paths else None):
+        here = path in self._paths and (not down or _stands_at(path, line, text))
+        with self._at(_Place(path, line, text, magic=True) if here else None):
             yield
 
     @contextlib.contextmanager
@@ -130,6 +131,16 @@ def _padded(cls: type) -> type:
 
     Padded.__name__ = Padded.__qualname__ = cls.__name__
     return Padded
+
+
+def _stands_at(path: str, line: int, text: str) -> bool:
+    """Whether the body of a magic is what the file has from `line` on, and not a string that code has made.
+
+    Of a body, IPython has taken off what is left of the code: indentation, prompts.
+    """
+    wanted = text.rstrip().splitlines()
+    there = linecache.getlines(path)[line - 1 : line - 1 + len(wanted)]
+    return len(there) == len(wanted) and all(have.rstrip().endswith(want.strip()) for have, want in zip(there, wanted))
 
 
 def _remember(path: str, line: int, text: str) -> None:

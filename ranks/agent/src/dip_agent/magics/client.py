@@ -39,10 +39,10 @@ class Info(dict):
 
     def __repr__(self) -> str:
         ranks = self.get("ranks") or []
+        if self["state"] == "starting":
+            return self._headline()
         if not ranks:
-            reason = f" ({self['reason']})" if self.get("reason") else ""
-            text = f"no pool{reason}; make one with %makedip -n 4 or -g all"
-            return f"{text}\nautodip: {self['autodip']}" if self.get("autodip") else text
+            return self._none()
         rows = [("rank", "pid", "device", "state", "host memory", "GPU memory")]
         rows += [
             (
@@ -51,13 +51,19 @@ class Info(dict):
                 rank["device"],
                 rank["state"],
                 _size(rank.get("host_bytes")),
-                _size(rank.get("gpu_bytes")),
+                "" if rank["device"] == "cpu" else _size(rank.get("gpu_bytes")),
             )
             for rank in ranks
         ]
         if local := self.get("local"):
             rows.append(("local", str(local["pid"]), "", "", _size(local.get("host_bytes")), ""))
         return "\n".join([self._headline(), *_columns(rows)])
+
+    def _none(self) -> str:
+        text = f"no pool: {self['reason']}" if self.get("reason") else "no pool"
+        if "%makedip" not in text:
+            text += "; make one with %makedip -n 4 or -g all"
+        return f"{text}\nautodip: {self['autodip']}" if self.get("autodip") else text
 
     def _headline(self) -> str:
         size = self["size"]
