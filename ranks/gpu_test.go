@@ -27,6 +27,36 @@ const twoGPUs = `0, GPU-6a9ab2dd-1234-5678-9abc-def012345678, NVIDIA H100 80GB H
 1, GPU-6a77c0de-1234-5678-9abc-def012345678, NVIDIA RTX A6000, 49140, 1221
 `
 
+func TestGPUMemory(t *testing.T) {
+	for _, test := range []struct {
+		name, stdout string
+		code         int
+		want         map[int]int64
+		err          string
+	}{
+		{"two GPUs", "17, 100\n18, 1\n17, 20\n", 0, map[int]int64{17: 120 << 20, 18: 1 << 20}, ""},
+		{"nobody computes", "", 0, map[int]int64{}, ""},
+		{"none found", "No running processes found\n", 0, map[int]int64{}, ""},
+		{"not told", "17, [N/A]\n18, 2\n", 0, map[int]int64{18: 2 << 20}, ""},
+		{"broken", "no driver\n", 9, nil, "ask nvidia-smi for the memory of processes: exit status 9"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fakeNvidiaSMI(t, test.stdout, "", test.code)
+			got, err := GPUMemory(testContext(t))
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if test.err != "" || err != nil {
+				wantError(t, err, test.err)
+			}
+		})
+	}
+	t.Setenv("PATH", t.TempDir())
+	if got, err := GPUMemory(testContext(t)); got != nil || err != nil {
+		t.Errorf("without nvidia-smi: %v, %v", got, err)
+	}
+}
+
 func TestListGPUs(t *testing.T) {
 	h100 := GPU{0, "GPU-6a9ab2dd-1234-5678-9abc-def012345678", "NVIDIA H100 80GB HBM3", 81559, 4}
 	a6000 := GPU{1, "GPU-6a77c0de-1234-5678-9abc-def012345678", "NVIDIA RTX A6000", 49140, 1221}

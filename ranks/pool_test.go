@@ -100,13 +100,58 @@ func TestPoolEnvironment(t *testing.T) {
 	}
 }
 
+func TestPoolSpec(t *testing.T) {
+	n := startFake(t, fakerank.Config{})
+	for _, test := range []struct {
+		spec PoolSpec
+		want string
+	}{
+		{PoolSpec{Ranks: 1}, `"" false true`},
+		{PoolSpec{Ranks: 1, App: "my app.py", Verbose: true, KeepGPUMemory: true}, `"my app.py" true false`},
+	} {
+		p, err := n.StartPool(testContext(t), test.spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantPrinted(t, p.Ranks()[0], "spec", test.want+"\n")
+	}
+}
+
+func TestMergeNotices(t *testing.T) {
+	many := make([][]string, 40)
+	for rank := range 20 {
+		many[rank] = []string{"a"}
+	}
+	for _, test := range []struct {
+		said [][]string
+		want []string
+	}{
+		{[][]string{nil, nil}, nil},
+		{[][]string{{"a"}}, []string{"a"}},
+		{[][]string{{"a", "b"}, {"b", "a"}}, []string{"a", "b"}},
+		{[][]string{{"a"}, {"b"}, {"a"}}, []string{"ranks 0, 2: a", "rank 1: b"}},
+		{[][]string{{"a", "a"}, {"a"}}, []string{"a"}},
+		{[][]string{{"a", "a"}, nil}, []string{"rank 0: a"}},
+		{many, []string{"20 ranks: a"}},
+	} {
+		if got := mergeNotices(test.said); !slices.Equal(got, test.want) {
+			t.Errorf("%q gives %q, want %q", test.said, got, test.want)
+		}
+	}
+}
+
 func TestPoolNotices(t *testing.T) {
-	n := startFake(t, fakerank.Config{ForkUnsafe: "pandas started a thread", PreloadFailed: []string{"nosuch"}})
-	got := startPool(t, n, 1).Notices()
+	n := startFake(t, fakerank.Config{ForkUnsafe: "pandas started a thread", PreloadFailed: []string{"nosuch"}, Notices: map[int][]string{0: {"hello"}}})
+	p := startPool(t, n, 1)
+	if p.Method() != StartSpawn {
+		t.Errorf("method %v", p.Method())
+	}
+	got := p.Notices()
 	want := []string{
 		"no GPU: 1 CPU rank over gloo",
 		"could not preload nosuch: ModuleNotFoundError: No module named 'nosuch'",
 		"spawned, not forked: pandas started a thread",
+		"hello",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("notices %q, want %q", got, want)

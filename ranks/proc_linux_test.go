@@ -12,6 +12,24 @@ func running(pid int, startTime uint64) bool {
 	return err == nil && st.startTime == startTime && st.state != 'Z'
 }
 
+func TestHostMemory(t *testing.T) {
+	st, err := statProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{pid: os.Getpid(), start: st.startTime}
+	if n, ok := p.HostMemory(); !ok || n < 1<<20 || n > 1<<40 {
+		t.Errorf("%d bytes, %v", n, ok)
+	}
+	p.start++
+	if n, ok := p.HostMemory(); ok {
+		t.Errorf("another process with that number has %d bytes", n)
+	}
+	if n, ok := new(Process).HostMemory(); ok {
+		t.Errorf("a process that never was has %d bytes", n)
+	}
+}
+
 func TestKillProcess(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {

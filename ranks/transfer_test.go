@@ -166,6 +166,29 @@ func TestTransferInterrupted(t *testing.T) {
 	}
 }
 
+// A request that waits behind a cell is taken out of the queue.
+func TestTransferAborted(t *testing.T) {
+	r := transferRank(t, fakerank.Config{})
+	r.node.interruptPatience = testTimeout
+	x := start(r, "print on\nwait")
+	await(t, "the execution to begin", func() bool { return x.output() != "" })
+	ctx, cancel := context.WithCancel(testContext(t))
+	failed := make(chan error, 1)
+	go func() { failed <- requests["push"](ctx, r, "a") }()
+	await(t, "the request to be made", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.serving > 0
+	})
+	cancel()
+	if err := r.Interrupt(testContext(t), ""); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, waitError(t, failed), "KeyboardInterrupt", "a")
+	x.wait(t)
+	wantPrinted(t, r, "vars\nheld", "\n0 0\n")
+}
+
 func TestTransferCancelledBefore(t *testing.T) {
 	r := transferRank(t, fakerank.Config{})
 	ctx, cancel := context.WithCancel(context.Background())

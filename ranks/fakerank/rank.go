@@ -437,6 +437,8 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 			value = os.Getenv(arg)
 		}
 		r.print(m, "stdout", fmt.Appendln(nil, value))
+	case "spec":
+		r.print(m, "stdout", fmt.Appendf(nil, "%q %v %v\n", r.spec.App, r.spec.Verbose, r.spec.FreeGPU))
 	case "wait":
 		r.wait(false)
 	case "stuck":

@@ -1,7 +1,7 @@
 """The app of Hugging Face's accelerate: its Accelerator takes part in the process group that the rank has joined.
 
-A rank's environment is torchrun's, from which Accelerator learns nearly all. It already keeps bars, prints and logs to the
-main process where it is asked to (`Accelerator.print`, `accelerate.utils.tqdm`).
+A rank's environment is torchrun's, from which Accelerator learns nearly all. `Accelerator.print` and
+`accelerate.utils.tqdm` keep what they show to rank 0 by themselves.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ class Hooks:
         """
         if name == "torch":
             raise AppError(_not_installed("torch"))
-        if name == "fastai":
-            name = "fastai_v1" if _fastai_version().startswith("1.") else "fastai_v2"
         try:
+            if name == "fastai":
+                name = _fastai()
             return cls(name, _module(name, script), namespace)
         except AppError:
             raise
@@ -96,7 +96,7 @@ class Hooks:
     def command(self, line: str) -> contextlib.AbstractContextManager[Any]:
         """See Host.command."""
         if not self._commands:
-            return self.without_commands(self.name)
+            raise no_commands(self.name)
         name, _, argument = line.strip().partition(" ")
         if name not in self._commands:
             known = ", ".join(map(str, self._commands)) + _hint(name, self._commands)
@@ -104,11 +104,6 @@ class Hooks:
         made = self._commands[name](argument.strip())
         is_context = hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
         return made if is_context else contextlib.nullcontext()
-
-    @staticmethod
-    def without_commands(name: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(f"the app {name} has no commands: leave out -a, or make the pool with an app that has some")
 
     def _call(self, hook: str, *args: Any) -> Any:
         function = self._functions.get(hook)
@@ -118,6 +113,11 @@ class Hooks:
             return function(*args)
         except (Exception, SystemExit) as err:
             _fail(self.name, hook, err, self._file)
+
+
+def no_commands(app: str) -> UsageError:
+    """Return the error of a command given to an app that has none."""
+    return UsageError(f"the app {app} has no commands: leave out -a, or make the pool with an app that has some")
 
 
 class _FreshLoader(SourceFileLoader):
@@ -170,13 +170,15 @@ def _find_file(name: str, script: str) -> str:
     raise AppError(f"there is no such file in {' or '.join(dict.fromkeys(folders))}")
 
 
-def _fastai_version() -> str:
+def _fastai() -> str:
+    """Return the name of the app for the fastai that is installed."""
     try:
-        return importlib.metadata.version("fastai")
+        version = importlib.metadata.version("fastai")
     except importlib.metadata.PackageNotFoundError:
         if importlib.util.find_spec("fastai") is None:
             raise AppError(_not_installed("fastai")) from None
-        return importlib.import_module("fastai").__version__
+        version = importlib.import_module("fastai").__version__
+    return "fastai_v1" if version.startswith("1.") else "fastai_v2"
 
 
 def _not_installed(package: str) -> str:
@@ -197,7 +199,8 @@ def _fail(app: str, what: str, err: BaseException, file: str = "") -> NoReturn:
     """Raise an AppError that says that `what` of an app raised `err`, and where."""
     if app in _BUILT_IN and isinstance(err, ModuleNotFoundError) and err.name:
         raise AppError(_not_installed(err.name.partition(".")[0])) from err
-    raise AppError(f"{what} raised {type(err).__name__}: {text(err)}{_place(err, file)}") from err
+    words = err.msg if isinstance(err, SyntaxError) else text(err)  # its text has the place, too
+    raise AppError(f"{what} raised {type(err).__name__}: {words}{_place(err, file)}") from err
 
 
 def _place(err: BaseException, file: str) -> str:

@@ -36,7 +36,8 @@ class Reducers:
 
     def _reduce_array(self, array: Any) -> Any:
         if array.dtype.hasobject or not array.dtype.itemsize:
-            return NotImplemented
+            # By NumPy itself, which forgets the flag.
+            return NotImplemented if array.flags.writeable else (rebuild_read_only, (array.copy(order="K"),))
         if not (array.flags.c_contiguous or array.flags.f_contiguous):
             writable = array.flags.writeable
             array = array.copy(order="C")
@@ -79,6 +80,12 @@ def rebuild_array(buffer: Any, dtype: Any, shape: Sequence[int], order: str) -> 
     import numpy
 
     return numpy.ndarray(shape, dtype, buffer, order=order)
+
+
+def rebuild_read_only(array: Any) -> Any:
+    """Return `array` as one that cannot be written to."""
+    array.flags.writeable = False
+    return array
 
 
 def rebuild_storage(buffer: Any, kind: str) -> Any:
