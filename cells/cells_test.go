@@ -374,13 +374,14 @@ func TestRewrite(t *testing.T) {
 }
 
 func TestMagics(t *testing.T) {
-	c, _ := Parse("# %% a\n# %%dip local\n  #!%dipush x  y \n%dipull? \n%dipush a \\\n b\n%time x\n# %autodip on # all\n").Cell(1)
+	c, _ := Parse("# %% a\n# %%dip local\n  #!%dipush x  y \n%dipull? \n%dipush a \\\n b\n%time x\n# %autodip on # all\n# %load_ext Ddip\n# %load_ext other\n").Cell(1)
 	want := []Magic{
 		{Name: "dip", Args: "local", Cell: true, Commented: true, Range: Range{9, 20}},
 		{Name: "dipush", Args: "x  y", Commented: true, Range: Range{25, 37}},
 		{Name: "dipull", Help: true, Range: Range{39, 47}},
 		{Name: "dipush", Args: "a \\\n b", Range: Range{49, 63}},
 		{Name: "autodip", Args: "on # all", Commented: true, Range: Range{74, 91}},
+		{Name: "load_ext", Args: "Ddip", Commented: true, Range: Range{94, 108}},
 	}
 	if diff := cmp.Diff(want, c.Magics()); diff != "" {
 		t.Errorf("want is -\n%s", diff)

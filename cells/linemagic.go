@@ -40,6 +40,7 @@ var lineMagics = map[string]lineMagic{
 		option{[]string{"--appcmd"}, oneWord, (*argumentReader).appCommand},
 		option{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
 	), word: (*argumentReader).powerOrTarget},
+	"load_ext": {word: (*argumentReader).names},
 	"dipper":   {flags: withHelp(), word: (*argumentReader).names},
 	"px":       {needs: "code to run", code: true},
 	"autopx":   {flags: withHelp()},

@@ -32,7 +32,11 @@ var known = map[string]scope{
 	"autopx":   lineScope,
 	"pxconfig": lineScope,
 	"pxresult": lineScope,
+	"load_ext": lineScope, // of one of extensions
 }
+
+// extensions are the predecessors of our magics that %load_ext may name; any other extension is IPython's business.
+var extensions = map[string]bool{"Ddip": true, "ddip": true, "Ddipp": true, "ddipp": true, "ipyparallel": true}
 
 // foreign holds IPython's cell magics whose body is not Python, so that quotes and brackets mean nothing there.
 var foreign = map[string]bool{
@@ -79,6 +83,9 @@ func readMagic(text string) (Magic, bool) {
 		return m, false
 	}
 	m.Args = strings.Trim(args, " \t\f\r\n")
+	if m.Name == "load_ext" && !extensions[m.Args] {
+		return m, false
+	}
 	m.Range.End = len(strings.TrimRight(text, " \t\f\r\n"))
 	return m, true
 }
