@@ -11,7 +11,8 @@
 // run on some of the ranks queues for all of them, since its code may well wait for the others in a collective. Runs on the two
 // namespaces may overlap. A run that goes everywhere takes a place in both queues at once, runs locally, leaves that
 // queue, and then runs on the ranks. If it fails locally, the ranks do not run it: whatever is wrong would only be said once
-// more by each of them, and the namespaces would differ after it.
+// more by each of them, and the namespaces would differ after it. A run that says nothing itself has places in both queues
+// until its turn in the local namespace comes; then autodip decides, as the cells before it have left it.
 //
 // Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it; what
 // the processes tell comes on their reader goroutines and is handled there, so that nothing is ever queued in between: a message
@@ -23,6 +24,13 @@
 //
 // When a rank dies, its process group is broken, and ranks that wait for it may wait for ever. The others get a moment to
 // fail by themselves, which tells the user more, and are interrupted then.
+//
+// # Commands
+//
+// While a cell runs in the local namespace, it may ask for what only the server can do: push and pull variables, make a pool,
+// run code on the ranks, switch autodip. Such a command comes as a message of that process and is served by a goroutine of its
+// own, since the reader must not wait. If it needs the ranks it queues for them, where its cell stands: the queue's comment
+// shows why no two can wait for each other. Code that a command runs is a run like any other, but for its parent.
 //
 // # Output
 //
