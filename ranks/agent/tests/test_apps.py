@@ -1,0 +1,315 @@
+"""Apps: a user's module around a pool's life, its commands, and what is said when something is wrong with it."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+
+import pytest
+from harness import wait_until
+
+pytest.importorskip("torch.distributed")
+
+_numbers = itertools.count()
+
+JOINED = {"status": "ok", "notices": [], "backend": "gloo", "device": "cpu"}  # in every app_reply
+
+GOOD = """
+import torch.distributed as dist
+imports = ["import math", "from os import path as p"]
+log = []
+def set_verbose(verbose): log.append(verbose)
+def initializer():
+    log.append(dist.is_initialized())
+    return "hello from the app"
+def finalizer(): print("joined at the end:", dist.is_initialized())
+"""
+
+
+@pytest.fixture
+def write(torch_node):
+    """A function that writes a file of the node's working directory and returns its name, never the same twice."""
+
+    def to_file(code):
+        path = torch_node.runtime_dir.parent / f"hooks_{next(_numbers)}.py"
+        path.write_text(textwrap.dedent(code), encoding="utf-8")
+        return path.name
+
+    return to_file
+
+
+@pytest.fixture
+def start(torch_node, spawn, write):
+    """A function that starts a rank with the app whose code it is given."""
+
+    def with_app(code, **options):
+        (rank,) = spawn(torch_node, 1, app=write(code), **options)
+        assert rank.hello["status"] == "ok", rank.hello
+        return rank
+
+    return with_app
+
+
+def change(rank, **content):
+    reply = rank.ask("app_request", {"app": None, "verbose": None, **content})
+    return {name: value for name, value in reply.items() if name not in ("backend", "device")}
+
+
+def test_hooks_in_their_order(torch_node, start):
+    rank = start(GOOD, verbose=True)
+    assert rank.hello["app"].startswith("hooks_")
+    assert rank.hello["notices"] == []
+    assert rank.hello["backend"] == "gloo"
+    rank.wait_output("hello from the app\n")
+    name = rank.hello["app"][:-3]
+    result = rank.run(f"import sys; print(math.pi > 3, p.sep, sys.modules['dip_app_{name}'].log)")
+    assert result.text() == "True / [True, True]\n"
+    assert rank.ask("shutdown_request")["status"] == "ok"
+    torch_node.bury(rank)
+    assert rank.text().endswith("joined at the end: True\n")
+
+
+def test_a_silent_app_says_nothing(start):
+    rank = start(GOOD)
+    assert rank.run("print('cell')").status == "ok"
+    assert rank.text() == "cell\n"
+
+
+def test_an_import_path(torch_node, spawn, write):
+    module = write(GOOD)[:-3]
+    (rank,) = spawn(torch_node, 1, app=module)
+    assert (rank.hello["app"], rank.hello["notices"]) == (module, [])
+
+
+def test_a_file_beside_the_script(make_node, tmp_path):
+    folder = tmp_path / "näher dran"
+    folder.mkdir()
+    (folder / "train.py").write_text("")
+    (folder / "hooks.py").write_text("def initializer(): return 'found'", encoding="utf-8")
+    node = make_node(script=str(folder / "train.py"))
+    (rank,) = node.spawn(1, app="hooks.py", verbose=True)
+    assert (rank.hello["app"], rank.hello["notices"]) == ("hooks.py", [])
+    rank.wait_output("found\n")
+    (rank,) = node.spawn(1, app="nowhere.py")
+    assert rank.hello["notices"] == [
+        f"app nowhere.py: there is no such file in {tmp_path} or {folder}; the pool runs as torch"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def initializer(): pass\n1 +", "the module raised SyntaxError: invalid syntax ({file}, line 2)"),
+        ("\nimport no_such", "the module raised ModuleNotFoundError: No module named 'no_such' ({file}, line 2)"),
+        ("raise SystemExit('later')", "the module raised SystemExit: later ({file}, line 1)"),
+        ("def initializer():\n  1/0", "initializer raised ZeroDivisionError: division by zero ({file}, line 2)"),
+        (
+            "import json\ndef initializer():\n  json.loads('x')",
+            "initializer raised JSONDecodeError: Expecting value: line 1 column 1 (char 0) ({file}, line 3)",
+        ),
+        ("def set_verbose(v):\n  raise OSError('ü')", "set_verbose raised OSError: ü ({file}, line 2)"),
+        (
+            "imports = ['import no_such']",
+            "the import 'import no_such' raised ModuleNotFoundError: No module named 'no_such'",
+        ),
+        ("imports = 'import os'", "imports must be a list of import statements, not 'import os'"),
+        ("initializer = 1", "initializer must be a function, not 1"),
+        ("commands = {'a': 1}", "commands must be a dictionary of functions, not {{'a': 1}}"),
+        (
+            "def initialise(): pass",
+            "{file} defines none of imports, set_verbose, initializer, finalizer, commands",
+        ),
+    ],
+)
+def test_an_app_that_fails_is_a_notice(torch_node, start, code, words):
+    rank = start(code)
+    (notice,) = rank.hello["notices"]
+    files = list(torch_node.runtime_dir.parent.glob("hooks_*.py"))
+    (app,) = [file for file in files if f"app {file.name}: " in notice]
+    assert notice == f"app {app.name}: {words.format(file=app)}; the pool runs as torch"
+    assert rank.hello["app"] == "torch"
+    assert rank.run("import torch.distributed as dist; print(dist.is_initialized())").text() == "True\n"
+    assert rank.ask("shutdown_request")["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fastia", "there is no app or module of that name; did you mean fastai?"),
+        ("acelerate", "there is no app or module of that name; did you mean accelerate?"),
+        ("no.such.module", "there is no app or module of that name"),
+        (".relative", "there is no app or module of that name"),
+        ("ein wörtchen", "there is no app or module of that name"),
+        ("/no/such.py", "there is no such file"),
+    ],
+)
+def test_an_app_that_is_not_there(torch_node, spawn, name, words):
+    (rank,) = spawn(torch_node, 1, app=name)
+    assert rank.hello["notices"] == [f"app {name}: {words}; the pool runs as torch"]
+    assert (rank.hello["status"], rank.hello["app"]) == ("ok", "torch")
+
+
+def test_an_app_whose_package_is_missing(make_node, tmp_path):
+    for package in ("fastai", "accelerate"):
+        # A package of that name may be installed here.
+        (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('gone', name={package!r})")
+    node = make_node(env={"PYTHONPATH": str(tmp_path)})
+    for app, package in (("fastai_v2", "fastai"), ("accelerate", "accelerate")):
+        (rank,) = node.spawn(1, app=app)
+        python = rank.run("import sys; print(sys.executable, end='')").text()
+        assert rank.hello["notices"] == [
+            f"app {app}: the package {package} is not installed in {python} "
+            f"(install it with: {python} -m pip install {package}); the pool runs as torch"
+        ]
+        assert (rank.hello["status"], rank.hello["app"]) == ("ok", "torch")
+
+
+def test_a_finalizer_that_fails_is_told(start):
+    rank = start("def finalizer():\n  raise ValueError('no')")
+    reply = rank.ask("shutdown_request")
+    assert reply["status"] == "error"
+    assert reply["evalue"].startswith(f"app {rank.hello['app']}: finalizer raised ValueError: no (")
+    assert reply["evalue"].endswith(f"{rank.hello['app']}, line 2)")
+
+
+COMMANDS = """
+import contextlib, time
+def greet(text): print("hello", repr(text))
+@contextlib.contextmanager
+def frame(text):
+    print("<")
+    try:
+        yield
+    except Exception as err:
+        print("saw", type(err).__name__)
+        raise
+    finally:
+        print(">")
+def swallow(text): return contextlib.suppress(Exception)
+def fail(text): raise LookupError(text)
+def wait(text):
+    print("waiting")
+    time.sleep(600)
+commands = {"greet": greet, "frame": frame, "swallow": swallow, "fail": fail, "wait": wait}
+"""
+
+
+def test_commands(start):
+    rank = start(COMMANDS)
+    assert rank.run("print(1)", app_command="greet  you  all ").text() == "hello 'you  all'\n1\n"
+    assert rank.run("print(1)", app_command="greet").text() == "hello ''\n1\n"
+    assert rank.run("print(1)", app_command="frame").text() == "<\n1\n>\n"
+    assert rank.run("2", app_command="frame").all("execute_result")[0]["data"] == {"text/plain": "2"}
+
+
+def test_a_context_manager_sees_the_cells_error(start):
+    rank = start(COMMANDS)
+    result = rank.run("1/0", app_command="frame", path="/p/train.py", line=7)
+    assert result.text() == "<\nsaw ZeroDivisionError\n>\n"
+    assert (result.status, result.error["ename"]) == ("error", "ZeroDivisionError")
+    assert result.error["frames"] == [{"file": "/p/train.py", "line": 7, "name": "<module>"}]
+    result = rank.run("1/0", app_command="swallow")
+    assert (result.status, result.error["ename"]) == ("error", "ZeroDivisionError")
+
+
+def test_a_command_that_fails_fails_the_cell(start):
+    rank = start(COMMANDS)
+    result = rank.run("print('ran')", app_command="fail x")
+    assert (result.status, result.error["ename"], result.error["evalue"]) == ("error", "LookupError", "x")
+    assert result.error["frames"][-1]["name"] == "fail"
+    assert result.text() == ""
+    assert rank.run("print('ran')").text() == "ran\n"
+
+
+def test_a_command_that_there_is_not(start, spawn, torch_node):
+    rank = start(COMMANDS)
+    result = rank.run("print('ran')", app_command="gret you")
+    app = rank.hello["app"]
+    assert result.error["traceback"] == [
+        f"UsageError: the app {app} has no command 'gret'; it has: greet, frame, swallow, fail, wait; "
+        "did you mean greet?"
+    ]
+    assert (result.status, result.text()) == ("error", "")
+    for rank in (start(GOOD), *spawn(torch_node, 1, app="torch"), *spawn(torch_node, 1, app="none")):
+        result = rank.run("print('ran')", app_command="greet")
+        app = rank.hello["app"]
+        assert result.error["evalue"].startswith(f"the app {app} has no commands: ")
+        assert (result.status, result.text()) == ("error", "")
+
+
+def test_a_command_can_be_interrupted(start):
+    rank = start(COMMANDS)
+    request = rank.start("print('ran')", app_command="wait")
+    rank.wait_output("waiting")
+    assert rank.ask("interrupt_request", {"parent": request})["status"] == "ok"
+    assert rank.finish(request).content["ename"] == "KeyboardInterrupt"
+    assert "ran" not in rank.text()
+    request = rank.start("import time\nprint('in the cell')\ntime.sleep(600)", app_command="frame")
+    rank.wait_output("in the cell")
+    rank.ask("interrupt_request", {"parent": request})
+    assert rank.finish(request).content["ename"] == "KeyboardInterrupt"
+    assert rank.text().endswith("in the cell\n>\n")
+
+
+def test_another_app_takes_the_place_of_the_first(start, write):
+    rank = start(GOOD)
+    other = write("def initializer(): return 'the other'\ndef set_verbose(v): print('verbose', v)")
+    assert change(rank, app=other, verbose=True) == {**JOINED, "app": other}
+    rank.wait_output("joined at the end: True\nverbose True\nthe other\n")
+    assert change(rank, verbose=False) == {**JOINED, "app": other}
+    rank.wait_output("verbose False\n")
+    assert change(rank, app="none") == {**JOINED, "app": "none"}
+    assert change(rank, app="") == {**JOINED, "app": "torch"}
+
+
+def test_a_changed_file_is_read_again(start, torch_node):
+    rank = start("def initializer(): return 'one'", verbose=True)
+    rank.wait_output("one\n")
+    file = torch_node.runtime_dir.parent / rank.hello["app"]
+    file.write_text(file.read_text().replace("one", "two"))  # in the same second, of the same size
+    assert change(rank, app=rank.hello["app"])["notices"] == []
+    rank.wait_output("two\n")
+
+
+def test_a_finalizer_that_fails_keeps_no_app(start):
+    rank = start("def finalizer():\n  raise ValueError('no')")
+    reply = change(rank, app="torch")
+    assert (reply["status"], reply["app"]) == ("ok", "torch")
+    (notice,) = reply["notices"]
+    assert notice.startswith(f"app {rank.hello['app']}: finalizer raised ValueError: no (")
+    assert change(rank, app="torch")["notices"] == []
+
+
+def test_an_app_for_ranks_that_had_none(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="none")
+    assert ranks[0].hello["backend"] == ""
+    requests = [rank.send("app_request", {"app": "torch"}) for rank in ranks]
+    for rank, request in zip(ranks, requests):
+        assert rank.reply(request, "app_reply") == {**JOINED, "app": "torch"}
+    code = "import torch, torch.distributed as dist; t = torch.ones(1); dist.all_reduce(t); print(t.item())"
+    requests = [rank.start(code) for rank in ranks]
+    assert [rank.finish(request).text() for rank, request in zip(ranks, requests)] == ["2.0\n"] * 2
+
+
+def test_a_change_can_be_interrupted(start, write):
+    rank = start(GOOD)
+    slow = write("import time\ndef initializer():\n  print('slow')\n  time.sleep(600)")
+    request = rank.send("app_request", {"app": slow})
+    rank.wait_output("slow")
+    rank.ask("interrupt_request", {"parent": request})
+    reply = rank.reply(request, "app_reply")
+    assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt")
+    assert change(rank, verbose=True)["app"] == "torch"
+    assert rank.run("1").status == "ok"
+
+
+def test_a_verbose_app_shows_tracebacks(start):
+    rank = start("def initializer():\n  1/0", verbose=True)
+    wait_until(lambda: rank.poll() or "ZeroDivisionError" in rank.text("stderr"), "the traceback")
+    assert "in initializer" in rank.text("stderr")
+
+
+def test_the_local_namespace_has_no_app(local):
+    reply = change(local, app="torch")
+    assert (reply["status"], reply["evalue"]) == ("error", "the local namespace has no app: apps are for the ranks")
+    assert "has no commands" in local.run("1", app_command="x").error["evalue"]
