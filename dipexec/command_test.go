@@ -478,6 +478,23 @@ func TestInterruptCommand(t *testing.T) {
 	})
 }
 
+// A thread interrupts what another one has begun.
+func TestInterruptedTransfer(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	id, x := startCell(t, e, pool, "local")
+	begun := make(chan struct{})
+	pool.ranks[0].push = func(ctx context.Context) error { close(begun); <-ctx.Done(); return ctx.Err() }
+	x.command(`{"id":1,"command":"push","names":["a"]}`)
+	<-begun
+	x.command(`{"id":2,"command":"interrupt"}`)
+	got := []string{<-pool.local.answers, <-pool.local.answers}
+	slices.Sort(got)
+	sameLines(t, got, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`, `{"id":2,"status":"ok","interrupted":1}`)
+	x.ok()
+	mustWait(t, e, id)
+}
+
 // A run that is not waited for goes on after its cell, before what comes later.
 func TestNestedRunGoesOn(t *testing.T) {
 	pool := newFakePool(1)

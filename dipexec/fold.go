@@ -83,6 +83,7 @@ type Folder struct {
 	window    time.Duration
 	runs      []*foldRun             // in the order in which they came
 	unsettled map[*foldProc]struct{} // whose screens have lines that time will make final
+	pool      string                 // its state
 	ends      map[string]bool        // reasons that were shown since a run or pool began
 	out       []Item
 }
@@ -195,6 +196,10 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *Log:
 		f.notice(e, e.Text)
 	case *PoolState:
+		if e.State == f.pool {
+			break // only autodip has changed
+		}
+		f.pool = e.State
 		if e.State == stateStarting {
 			clear(f.ends)
 		}

@@ -210,8 +210,10 @@ func TestFoldDeath(t *testing.T) {
 	f.print(1, "last words\nwithout end")
 	f.state(1, stateDead, "rank 1 was killed by SIGKILL (out of memory?)")
 	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"})
-	f.add(&PoolState{State: stateStopped})
 	f.finish(StatusDied, "rank 1 was killed by SIGKILL (out of memory?)")
+	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r2"}, Target: "local", See: "0"})
+	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)", Autodip: "%%dip"}) // the same pool's
+	f.add(&PoolState{State: stateStopped})
 	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL (out of memory?)")
 	f.add(&PoolState{State: stateStarting})
 	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"}) // the next pool's
