@@ -43,8 +43,8 @@ func (p place) compare(q place) int {
 // either never wanted it, or has left it, since the cell whose command began the chain has its turn there and comes later. And
 // along each queue places only get smaller.
 //
-// A place may be held long before its holder is ready to take its turn, and nobody with a larger place overtakes it
-// then. But it is not its turn until it takes it: the command of an everywhere cell, which comes after the cell has got its
+// A place may be held long before its holder is ready to take its turn, or by a cell that only may ask for one, and nobody
+// with a larger place overtakes it then. But it is not its turn until it takes it: the command of an everywhere cell, which comes after the cell has got its
 // place on the ranks, stands before it and goes first.
 type queue struct {
 	mu      sync.Mutex // guards what follows, and the tickets
