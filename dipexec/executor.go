@@ -139,6 +139,7 @@ type Executor struct {
 	runs     map[string]*run         // that have not ended
 	reports  map[string]Report       // of those that have, the last keptReports
 	order    []string                // the keys of reports, oldest first
+	onRanks  string                  // id of the run that came to the ranks last; "" if none did
 	procs    map[int]*process        // by rank; -1: the local namespace
 	commands map[commandKey]*command // that have not ended
 

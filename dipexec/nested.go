@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,9 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	r, err := c.e.start(req, c.at, from)
+	if err == nil {
+		c.e.onRanks = r.id
+	}
 	if w := r.waiter(); err == nil && w != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -84,8 +88,12 @@ func (c *command) runReply(r Report) wire.RunCommandReply {
 // result waits for a run and tells what came of it.
 func (c *command) result(cmd wire.ResultCommand) (any, error) {
 	c.e.mu.Lock()
+	cmd.Run = cmp.Or(cmd.Run, c.e.onRanks)
 	r := c.e.runs[cmd.Run]
 	c.e.mu.Unlock()
+	if cmd.Run == "" {
+		return nil, &commandError{"UsageError", "nothing has run on the ranks yet"}
+	}
 	if r != nil && c.giver != nil && r.at.compare(c.giver.at) >= 0 {
 		return nil, valueError(fmt.Errorf("run %s does not end before this cell does", cmd.Run))
 	}

@@ -274,6 +274,11 @@ func (r *run) journalFailed(err error) {
 
 // runOn runs the code on the processes of one namespace.
 func (r *run) runOn(ns namespace) (Status, string) {
+	if ns == poolNamespace && r.origin == nil { // else it was noted when it was given
+		r.e.mu.Lock()
+		r.e.onRanks = r.id
+		r.e.mu.Unlock()
+	}
 	procs, err := r.processes(ns)
 	switch {
 	case r.ctx.Err() != nil:

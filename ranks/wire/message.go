@@ -424,7 +424,7 @@ type (
 	}
 	// ResultCommand is "result".
 	ResultCommand struct {
-		Run string `json:"run"`
+		Run string `json:"run"` // "": the run that came to the ranks last
 	}
 	// RunCommandReply answers "run" and "result".
 	RunCommandReply struct {

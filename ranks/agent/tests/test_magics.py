@@ -152,7 +152,6 @@ def test_help_on_other_things_is_displayed(make_node):
         ("%px", "%px: which code?"),
         ("%%px --target 0\nx = 1", "%%px has no flag --target; did you mean --targets?"),
         ("%pxconfig --no-block", "%pxconfig has no flag --no-block; did you mean --noblock?"),
-        ("%pxresult", "nothing was run by %px, %%px or dipper.run yet."),
         ("%pxresult now", "%pxresult takes flags only, not now."),
         ("%dipper a b", "one name is enough"),
         ("%dipper a.b", "'a.b' is not the name of a variable."),
@@ -496,7 +495,6 @@ def test_pxconfig(local):
 
 
 def test_pxresult(local):
-    run(local, "%%px --noblock\nx", run={"run": "r-7"})
     reply = parts(
         {"status": "ok", "output": "one\ntwo\n", "result": "42"},
         {"status": "ok", "output": "one\n"},
@@ -506,7 +504,7 @@ def test_pxresult(local):
         reason="rank 3 is gone",
     )
     result = run(local, "%pxresult", result=reply)
-    assert result.asked == [{"command": "result", "run": "r-7"}]
+    assert result.asked == [{"command": "result", "run": ""}]
     assert result.text().splitlines() == [
         "[stdout:0]",
         "one",
@@ -520,9 +518,9 @@ def test_pxresult(local):
     assert result.text() == "Nothing was printed or returned on ranks 0-1: ok.\n"
 
 
-def test_pxresult_after_a_failure(local):
-    run(local, "%px x", run=parts({"status": "error", "ename": "E", "evalue": ""}, run="r-9"))
-    assert run(local, "%pxresult", result=OK).asked[0]["run"] == "r-9"
+def test_pxresult_without_a_run(local):
+    result = run(local, "%pxresult", result=failing("UsageError", "nothing has run on the ranks yet"))
+    assert plain(result.error) == "UsageError: %pxresult: nothing has run on the ranks yet"
 
 
 def test_autopx(local):

@@ -95,7 +95,6 @@ class Client:
         self.shell = shell
         self.commands: Commands | None = None  # a rank has none
         self.px = PxConfig()
-        self.last_run = ""  # id of the run on the ranks that was asked for last
         self._unpacking = threading.Lock()  # one pickle is read at a time
 
     def require(self, spelling: str) -> None:
@@ -155,17 +154,16 @@ class Client:
         path, line = place
         options = {"ranks": ALL, "see": "", "quiet": False, "app_command": "", **how}
         reply = self.commands.ask("run", code=code, path=path, line=line, wait=wait, **options)
-        self.last_run = reply["run"]
         if wait:
             check(reply)
-        return self.last_run
+        return reply["run"]
 
     def run_here(self, code: str) -> None:
         """Run the body of the magic that runs in the local namespace. Raises what it raises."""
         self.shell.run_cell(code, store_history=False).raise_error()
 
     def result(self, run: str) -> dict[str, Any]:
-        """Wait for the end of a run; return the reply, which has "parts"."""
+        """Wait for the end of a run, "" for the last one on the ranks; return the reply, which has "parts"."""
         return self.commands.ask("result", run=run)
 
     def info(self) -> Info:

@@ -99,16 +99,14 @@ def _pxconfig(client: Client, given: SimpleNamespace, _: Any) -> None:
 
 _PXRESULT = Parser(
     "%pxresult",
-    "show what the last %px, %%px or dipper.run printed and returned, waiting for its end.",
+    "show what the last code on the ranks printed and returned, waiting for its end.",
     examples=("%pxresult",),
     hidden=_OUTPUT,
 )
 
 
 def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
-    if not client.last_run:
-        raise _PXRESULT.fail("%pxresult: nothing was run by %px, %%px or dipper.run yet.")
-    reply = client.result(client.last_run)
+    reply = client.result("")
     lines = [line for part in reply["parts"] for line in _shown(part, reply.get("reason", ""))]
     if not lines:
         on = spans(part["rank"] for part in reply["parts"])
