@@ -14,7 +14,7 @@ help: ## show this list
 
 setup: $(VENV_STAMP) ## make .venv: Python with torch and what the agent needs
 
-$(VENV_STAMP): ranks/agent/requirements-dev.txt scripts/setup-python.sh
+$(VENV_STAMP): ranks/agent/requirements-dev.txt ranks/agent/requirements-apps.txt scripts/setup-python.sh
 	@scripts/setup-python.sh
 
 build: ## make bin/dipls

@@ -75,5 +75,13 @@ has_torch .venv/bin/python || fail "torch does not import in .venv; see: .venv/b
 numpy=$(.venv/bin/python -c 'import torch; print("numpy<2" if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 3) else "numpy")' 2>/dev/null)
 pip_install -r ranks/agent/requirements-dev.txt "$numpy" ||
 	fail "pip could not install the agent's packages; check the network, then run: make setup"
+
+# fastai and accelerate are for the tests of their apps only, which are skipped without them.
+if .venv/bin/python -c 'import sys, torch; sys.exit(sys.version_info >= (3, 12) or tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 2))'; then
+	pip_install --no-deps -r ranks/agent/requirements-apps.txt ||
+		say "fastai and accelerate could not be installed: the tests of their apps will be skipped"
+else
+	say "no fastai and accelerate are pinned for this Python and torch: the tests of their apps will be skipped"
+fi
 touch .venv/.ready
 say "ready: .venv/bin/python ($(.venv/bin/python -c 'import torch, IPython; print("torch", torch.__version__, "· IPython", IPython.__version__)' 2>/dev/null))"
