@@ -54,6 +54,17 @@ class Piece(NamedTuple):
         return cls(chunks, sum(len(chunk) for chunk in chunks))
 
 
+class _Descriptors(list):
+    """Open files, which are closed when this list is gone, at the latest."""
+
+    def close(self) -> None:
+        # No step of the interpreter lies between taking a number out and closing it, so none is closed twice.
+        deque(map(os.close, map(self.pop, [-1] * len(self))), maxlen=0)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Shared:
     """Pieces that other processes can map until `close`.
 
@@ -61,16 +72,18 @@ class Shared:
     user or empty.
     """
 
+    _paths: Any = ()  # of one whose making was interrupted
+
     def __init__(self) -> None:
         self.files: list[dict[str, Any]] = []
         self.places: list[list[int]] = []
         self.notice = ""
-        self._fds: list[int] = []
-        self._paths: list[str] = []
+        self._fds = _Descriptors()
+        self._paths = []
 
     def close(self) -> None:
         """Let go of the files. Those who have mapped them keep their bytes."""
-        release(self._fds, os.close)
+        self._fds.close()
         while self._paths:
             try:
                 os.unlink(self._paths[-1])
@@ -79,7 +92,8 @@ class Shared:
             self._paths.pop()
 
     def __del__(self) -> None:
-        self.close()
+        if self._paths:
+            self.close()
 
     def add(self, pieces: Sequence[tuple[Piece, int]], on_disk: str) -> None:
         """Write one file, of pieces at their offsets: in the directory `on_disk`, or in memory if that is ""."""
@@ -117,9 +131,11 @@ class Shared:
 class _Mapping:
     """A file's bytes, a private copy of every page that is written to. Unmapped with the last view of them."""
 
+    _address: Any = ()  # of one whose making was interrupted
+
     def __init__(self, fd: int, size: int):
         self._size = size
-        self._address: list[int] = []
+        self._address = []
         acquire(self._address, _mmap, None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
         if self._address[0] == _MAP_FAILED:
             self._address.clear()
@@ -151,11 +167,6 @@ def acquire(owned: list[Any], call: Callable[..., Any], *arguments: Any) -> None
     owned.extend(map(call, *([argument] for argument in arguments)))
 
 
-def release(owned: list[Any], call: Callable[[Any], Any]) -> None:
-    """Empty `owned`, giving each item to `call`, in the same way."""
-    deque(map(call, map(owned.pop, [-1] * len(owned))), maxlen=0)
-
-
 def share(pieces: Sequence[Piece]) -> Shared:
     """Write pieces where other processes can map them. Raises NoRoomError, or OSError where the system refuses."""
     shared = Shared()
@@ -180,7 +191,7 @@ def open_shared(files: Sequence[dict[str, Any]]) -> list[memoryview]:
 
 
 def _map(file: dict[str, Any]) -> memoryview:
-    fds: list[int] = []
+    fds = _Descriptors()
     try:
         acquire(fds, os.open, file["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         status = os.fstat(fds[0])
@@ -189,7 +200,7 @@ def _map(file: dict[str, Any]) -> memoryview:
             raise ValueError(f"{file['path']} is not the file that was sent")
         return _Mapping(fds[0], file["size"]).view() if file["size"] else memoryview(bytearray())
     finally:
-        release(fds, os.close)
+        fds.close()
 
 
 def _layout(sizes: Sequence[int]) -> list[list[tuple[int, int]]]:

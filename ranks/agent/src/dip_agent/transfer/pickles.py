@@ -113,13 +113,19 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _Loading:
-    """A pickle that is being read: how far that is, and what it has done to the namespace and to classes."""
+    """A pickle that is being read: how far that is, and what it has done to the namespace and to classes.
+
+    Unless `keep` was called, that is undone when this object is gone, at the latest.
+    """
+
+    _lent: Sequence[tuple[str, Any]] = ()  # of one whose making was interrupted
+    _classes: Sequence[tuple[type, dict[str, Any]]] = ()
 
     def __init__(self, namespace: dict[str, Any]):
         self.namespace = namespace
         self.index = 0
-        self._lent: list[tuple[str, Any]] = []
-        self._classes: list[tuple[type, dict[str, Any]]] = []
+        self._lent = []
+        self._classes = []
 
     def lend(self, names: dict[str, Any]) -> None:
         """Give the namespace what functions use and it lacks; what it has stays."""
@@ -132,20 +138,26 @@ class _Loading:
         """Remember a class as it is: a pickle brings the classes that it has brought before up to date."""
         self._classes.append((cls, dict(vars(cls))))
 
+    def keep(self) -> None:
+        """Leave namespace and classes as they are."""
+        self._lent = self._classes = ()
+
     def undo(self) -> None:
-        """Leave namespace and classes as they were."""
-        while self._lent:
-            name, value = self._lent.pop()
+        """Leave namespace and classes as they were. An interrupt in the middle is no harm: it can be called again."""
+        for name, value in self._lent:
             if self.namespace.get(name, _ABSENT) is value:
                 del self.namespace[name]
-        while self._classes:
-            cls, before = self._classes.pop()
+        for cls, before in reversed(self._classes):
             now = dict(vars(cls))
             for name in now.keys() - before.keys():
                 type.__delattr__(cls, name)
             for name, value in before.items():
                 if now.get(name, _ABSENT) is not value:
                     type.__setattr__(cls, name, value)
+        self.keep()
+
+    def __del__(self) -> None:
+        self.undo()
 
 
 class Loaded:
@@ -161,6 +173,7 @@ class Loaded:
             try:
                 self._loading.namespace.update(self.values)
             finally:  # even if an interrupt comes: the update itself is one step
+                self._loading.keep()
                 self._loading = None
 
     def abort(self) -> None:
@@ -170,11 +183,8 @@ class Loaded:
             self._loading = None
             self.values = {}
 
-    def __del__(self) -> None:
-        self.abort()
 
-
-_loading: _Loading  # the pickle that the main thread reads
+_loading: _Loading | None = None  # the pickle that the main thread reads
 
 
 def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
@@ -201,10 +211,9 @@ def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
 
 def load(data: Any, buffers: Sequence[Any], names: Sequence[str], namespace: dict[str, Any]) -> Loaded:
     """Unpickle the values of variables. Raises TransferError (with the name of the one at fault), leaving nothing."""
-    global _loading
-    _loading = loading = _Loading(namespace)
+    loading = _Loading(namespace)
     try:
-        values = pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/protocol.md
+        values = _loads(data, buffers, loading)
         if len(values) != len(names):
             raise ValueError(f"{len(values)} values came for {len(names)} names")
         return Loaded(names, values, loading)
@@ -218,8 +227,15 @@ def load(data: Any, buffers: Sequence[Any], names: Sequence[str], namespace: dic
     except BaseException:
         loading.undo()
         raise
+
+
+def _loads(data: Any, buffers: Sequence[Any], loading: _Loading) -> list[Any]:
+    global _loading
+    _loading = loading
+    try:
+        return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/protocol.md
     finally:
-        _loading = _Loading({})
+        _loading = None
 
 
 # What the receiver calls, in the order of the pickle.
