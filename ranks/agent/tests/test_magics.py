@@ -118,7 +118,10 @@ def test_help_on_other_things_is_displayed(make_node):
     [
         ("%dipush --rank 0 x", "%dipush has no flag --rank; did you mean --ranks?\nusage: %dipush [-r RANKS] NAMES…"),
         ("%makedip --gpu all", "%makedip has no flag --gpu; did you mean --gpus?\nusage: %makedip [-g IDS]"),
-        ("%makedip -x", "%makedip has no flag -x"),
+        ("%makedip --bogus 3", "%makedip has no flag --bogus; it has -g --gpus -n --ranks"),
+        ("%makedip --rnaks 3", "%makedip has no flag --rnaks; did you mean --ranks?"),
+        ("%makedip -", "%makedip takes flags only, not -."),
+        ("%makedip --", "%makedip has no flag --; did you mean"),
         ("%makedip --colour red", "%makedip has no flag --colour; it has -g --gpus"),
         ("%makedip all", "%makedip takes flags only, not all."),
         ("%makedip -g", "--gpus needs a value, IDS."),
@@ -225,7 +228,9 @@ def test_makedip_info(local):
         "local  4700                      88 MiB",
     ]
     died = {**POOL, "state": "dead", "reason": "rank 1 was killed by SIGKILL"}
-    assert "2 ranks, dead (rank 1 was killed by SIGKILL)," in run(local, "%makedip", info={"pool": died}).text()
+    text = run(local, "%makedip", info={"pool": died}).text()
+    assert "2 ranks, dead (rank 1 was killed by SIGKILL)," in text
+    assert text.endswith("\nrestart it with %makedip -r\n")
 
 
 def test_makedip_without_a_pool(local):
@@ -444,7 +449,7 @@ def test_cell_magics_from_code_and_inside_each_other(local):
         ),
         (
             parts({"status": "ok"}, {"status": "died"}, run_status="died", reason="rank 1 was killed by SIGKILL"),
-            "rank 1 was killed by SIGKILL — rank 1",
+            "rank 1 was killed by SIGKILL",
         ),
         (parts(run_status="error", reason="the pool has no rank 7"), "the pool has no rank 7"),
     ],

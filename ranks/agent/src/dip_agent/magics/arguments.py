@@ -228,10 +228,23 @@ def _is_truth(text: str) -> bool:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    import difflib
+    """Return which of the known flags may be meant, by the rule of the editors' diagnostics: both say the same."""
+    near = [(_edits(name, flag), flag) for flag in known if len(name) <= len(flag) + 2]
+    distance, flag = min(near, default=(len(name), ""))
+    return f"; did you mean {flag}?" if distance <= min(2, len(name) // 2) else f"; it has {' '.join(known)}."
 
-    near = difflib.get_close_matches(name, known, 1, 0.6)
-    return f"; did you mean {near[0]}?" if near else f"; it has {' '.join(known)}."
+
+def _edits(a: str, b: str) -> int:
+    """Count the insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`."""
+    rows = [list(range(len(b) + 1))]
+    for i, have in enumerate(a, 1):
+        row = [i]
+        for j, want in enumerate(b, 1):
+            row.append(min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (have != want)))
+            if i > 1 and j > 1 and (have, a[i - 2]) == (b[j - 2], want):
+                row[j] = min(row[j], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

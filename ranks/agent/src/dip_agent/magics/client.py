@@ -57,7 +57,10 @@ class Info(dict):
         ]
         if local := self.get("local"):
             rows.append(("local", str(local["pid"]), "", "", _size(local.get("host_bytes")), ""))
-        return "\n".join([self._headline(), *_columns(rows)])
+        lines = [self._headline(), *_columns(rows)]
+        if self["state"] == "dead":
+            lines.append("restart it with %makedip -r")
+        return "\n".join(lines)
 
     def _none(self) -> str:
         text = f"no pool: {self['reason']}" if self.get("reason") else "no pool"
@@ -209,10 +212,9 @@ def _failure(parts: list[dict[str, Any]], reason: str) -> str:
     groups: dict[str, list[int]] = {}
     for part in parts:
         if part["status"] != "ok":
-            why = reason if part["status"] == "died" else ""
-            groups.setdefault(describe_failure(part, why), []).append(part["rank"])
-    if not groups:
-        return reason
+            groups.setdefault(describe_failure(part), []).append(part["rank"])
+    if not groups or any(part["status"] == "died" for part in parts):
+        return reason  # which names the ranks that died; with them the others end in one way or another
     return "; ".join(f"{text} — rank{'s' * (len(on) > 1)} {spans(sorted(on))}" for text, on in groups.items())
 
 
