@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from harness import Process
-from server import PATH, answer, command, run
+from server import PATH, Ranks, answer, command, run
 
 PUSH = {"ranks": [0]}
 
@@ -134,6 +134,26 @@ all(found[number] == f"run-{number}" for number in range(20))
         answer(local, message, run=f"run-{message.content['code']}")
     (content,) = local.finish(request).all("execute_result")
     assert content["data"]["text/plain"] == "True"
+
+
+def test_threads_that_pull_and_push(node, spawn, local):
+    ranks = Ranks(spawn(node, 2))
+    code = """
+import threading
+d = %dipper
+d.push(base=1)
+found = {}
+def there_and_back(number):
+    d.push(**{f"f{number}": lambda x: x + number + base})
+    found[number] = [f(1) for f in d.pull(f"f{number}", rank="all")]
+base = 1
+threads = [threading.Thread(target=there_and_back, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+[found[number] for number in range(8)]
+"""
+    (content,) = run(local, code, push=ranks.push, pull=ranks.pull).all("execute_result")
+    assert content["data"]["text/plain"] == str([[number + 2] * 2 for number in range(8)])
 
 
 def test_thread_that_outlives_its_cell(local):
