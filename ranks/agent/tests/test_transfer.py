@@ -153,8 +153,11 @@ class Pair(typing.NamedTuple):
     a: int
     b: str = "b"
 
-class Slotted:
-    __slots__ = ("a",)
+class Bare:
+    __slots__ = ()
+
+class Slotted(Bare):
+    __slots__ = ("a", "__weakref__")
 
 slotted = Slotted()
 slotted.a = slotted
@@ -447,3 +450,13 @@ def test_eight_ranks_share_the_memory_of_one_push(node: Node, spawn: Callable[..
     shares = [smaps(rank, "memfd:dipls variables") for rank in ranks]
     assert all(share["Rss"] >= size for share in shares)
     assert abs(sum(share["Pss"] for share in shares) - size) < size * 0.05
+
+
+def test_a_shutdown_forgets_what_waits(node: Node, spawn: Callable[..., list[Process]]) -> None:
+    pair = Pair(*spawn(node), *spawn(node, 1))
+    ok(pair.local, "def f(): return helper\ndef helper(): pass")
+    ok(pair.rank, "import atexit; atexit.register(lambda: print('at exit', 'helper' in globals(), flush=True))")
+    assert pair.rank.ask("push_request", {"names": ["f"], "payload": pair.pack("f")})["status"] == "ok"
+    pair.drop()
+    assert pair.rank.ask("shutdown_request", {"restart": False})["status"] == "ok"
+    assert "at exit False" in pair.rank.text()

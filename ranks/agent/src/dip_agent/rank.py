@@ -76,7 +76,7 @@ class _Process:
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
-        self._transfers = Transfers(shell.user_ns)
+        self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
         self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
@@ -213,6 +213,7 @@ class _Process:
         self._io.post(msg_type, content, self._header)
 
     def _stop(self, message: Message) -> None:
+        self._transfers.end_push(False)
         try:
             self._app.stop()
             reply: dict[str, Any] = {"status": "ok"}

@@ -81,7 +81,9 @@ def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, A
 class Transfers:
     """A rank's side of push and pull."""
 
-    def __init__(self, namespace: dict[str, Any]):
+    def __init__(self, namespace: dict[str, Any], directory: str):
+        """`directory` is nobody else's: there lie files that can only be reached by a name."""
+        memory.use_directory(directory)
         self._namespace = namespace
         self._staged: Incoming | None = None
         self._lock = threading.Lock()  # guards what follows, which the I/O thread changes, too

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import types
+import typing
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -278,7 +279,8 @@ def _rewrite_class(cls: type, reduced: Any) -> Any:
     if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
         return reduced
     make, arguments, state, items, pairs, finish = reduced
-    if "__slots__" in vars(cls) and make.__name__ == "_make_skeleton_class":
+    named = typing.NamedTuple in vars(cls).get("__orig_bases__", ())  # which sees to that itself
+    if "__slots__" in vars(cls) and make.__name__ == "_make_skeleton_class" and not named:
         # cloudpickle 3.1 makes a class without them: what is pickled of its instances would not fit the original.
         made_with = {**arguments[3], "__slots__": cls.__slots__}
         arguments = (*arguments[:3], made_with, *arguments[4:])
