@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from harness import Node
 
 pytest.importorskip("torch.distributed")
 
@@ -46,13 +47,27 @@ def values(ranks, expression):
     return [json.loads(result.text("stdout").rpartition(">>>")[2]) for result in each(ranks, code)]
 
 
-@pytest.fixture
-def fastai(torch_node, spawn, tmp_path):
-    """Two ranks with a function that makes a learner."""
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory):
+    """A node that has imported what the ranks would each take seconds for."""
+    made = Node(tmp_path_factory.mktemp("apps") / "run")
+    reply = made.ask("preload_request", {"modules": ["torch", "fastai.distributed"]})
+    assert reply["fork_safe"], reply
+    yield made
+    made.close()
+
+
+def installed_fastai(major):
     package = pytest.importorskip("fastai")
-    if package.__version__.startswith("1."):
-        pytest.skip("fastai 1 is installed")
-    made = spawn(torch_node, 2, app="fastai", verbose=True)
+    if not package.__version__.startswith(f"{major}."):
+        pytest.skip(f"the fastai that is installed is {package.__version__}")
+
+
+@pytest.fixture
+def fastai(preloaded, spawn, tmp_path):
+    """Two ranks with a function that makes a learner."""
+    installed_fastai(2)
+    made = spawn(preloaded, 2, app="fastai", verbose=True)
     for rank in made:
         assert (rank.hello["status"], rank.hello["app"], rank.hello["notices"]) == ("ok", "fastai_v2", []), rank.hello
     each(made, f"FOLDER = {str(tmp_path)!r}\n{LEARNER}")
@@ -173,6 +188,52 @@ def test_another_app_takes_everything_back(fastai):
     for rank, request in zip(fastai, requests):
         assert rank.reply(request, "app_reply") == {**JOINED, "app": "torch"}
     assert values(fastai, state) == [[[False] * 3, "ConsoleProgressBar", False]] * 2
+
+
+LEARNER_1 = """
+import torch
+from fastai.basic_data import DataBunch
+from fastai.basic_train import Learner
+from fastai.callback import Callback
+from torch.utils.data import TensorDataset
+
+def learner():
+    torch.manual_seed(1)
+    x = torch.randn(70, 4)
+    y = x @ torch.ones(4, 1)
+    train, valid = TensorDataset(x[10:], y[10:]), TensorDataset(x[:10], y[:10])
+    data = DataBunch.create(train, valid, bs=8, num_workers=0, path=FOLDER)
+    return Learner(data, torch.nn.Linear(4, 1), loss_func=torch.nn.MSELoss())
+
+class Count(Callback):
+    seen = 0
+    def on_batch_begin(self, last_input, train, **_):
+        if train: Count.seen += len(last_input)
+
+def weights(learn):
+    return torch.cat([p.detach().flatten() for p in learn.model.parameters()]).tolist()
+"""
+
+
+def test_a_learner_of_fastai_1(preloaded, spawn, tmp_path):
+    installed_fastai(1)
+    made = spawn(preloaded, 2, app="fastai")
+    assert [rank.hello["app"] for rank in made] == ["fastai_v1"] * 2, made[0].hello
+    each(made, f"FOLDER = {str(tmp_path)!r}\n{LEARNER_1}")
+    shown = each(made, "learn = learner(); learn.fit(1, callbacks=[Count()])")
+    assert "train_loss" in shown[0].text()
+    assert shown[1].text() == ""
+    first, second = values(made, "(weights(learn), Count.seen, type(learn.model).__name__, len(learn.callbacks))")
+    assert first == second
+    assert first[1:] == [24, "Linear", 0]
+    (by_script, _) = values(made, "(own := learner().to_distributed(0), own.fit(1), weights(own))[2]")
+    assert by_script == first[0]
+    (alone, _) = values(made, "(single := learner(), Learner.fit.__wrapped__(single, 1), weights(single))[2]")
+    assert alone != first[0]
+    requests = [rank.send("app_request", {"app": "torch"}) for rank in made]
+    for rank, request in zip(made, requests):
+        assert rank.reply(request, "app_reply") == {**JOINED, "app": "torch"}
+    assert values(made, "hasattr(Learner.fit, '__wrapped__')") == [False] * 2
 
 
 ACCELERATED = """
