@@ -96,7 +96,7 @@ def test_server_gives_up(local):
 def test_errors_can_be_caught(local):
     code = "try:\n    %makedip\nexcept RuntimeError as err:\n    print(type(err).__name__, err.ename, err)"
     failure = {"status": "error", "ename": "PoolError", "evalue": "no"}
-    assert run(local, code, info=failure).text() == "CommandError PoolError no\n"
+    assert run(local, code, info=failure).text() == "PoolError PoolError no\n"
 
 
 def test_pull_lets_go_in_any_case(local):

@@ -297,7 +297,7 @@ def test_push_that_a_rank_refuses(local, ranks):
     memory = "import os; sorted(e.name for e in os.scandir('/proc/self/fd') if 'memfd' in os.readlink(e.path))"
     before = value(local.run(memory))
     result = run(local, "%dipush x odd", push=Ranks(ranks).push)
-    assert (result.status, result.content["ename"]) == ("error", "CommandError")
+    assert (result.status, result.content["ename"]) == ("error", "TransferError")
     assert "nothing was pushed" in plain(result.error)
     assert [rank.run("x").content["ename"] for rank in ranks] == ["NameError"] * 2
     assert value(local.run(memory)) == before

@@ -13,7 +13,14 @@ from .interrupts import Interrupts
 
 
 class CommandError(RuntimeError):
-    """The server could not do what it was asked; `ename` is the class of the error there."""
+    """The server could not do what it was asked; `ename` is the class of the error there.
+
+    Its own class has that name, too: it is what a view shows of an exception.
+    """
+
+    def __new__(cls, ename: str, evalue: str) -> CommandError:
+        named = type(ename, (CommandError,), {}) if cls is CommandError and ename.isidentifier() else cls
+        return super().__new__(named, ename, evalue)
 
     def __init__(self, ename: str, evalue: str):
         super().__init__(evalue)
@@ -21,7 +28,7 @@ class CommandError(RuntimeError):
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: the sentence alone, since the stack that led to it is not the user's."""
-        return [f"{self.ename or type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {self}"]
 
 
 class _Question:
