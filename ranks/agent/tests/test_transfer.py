@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -235,6 +236,12 @@ def test_a_new_push_takes_the_place_of_one_that_waits(pair: Pair) -> None:
     assert value(pair.rank, "'x' in globals(), y") == (False, 2)
 
 
+def test_a_name_given_twice_goes_once(pair: Pair) -> None:
+    ok(pair.rank, "x, y = [1], 2")
+    assert pair.pull("x", "y", "x")["status"] == "ok"
+    assert value(pair.local, "x, y") == ([1], 2)
+
+
 def test_instances_know_their_class_again(pair: Pair) -> None:
     ok(pair.local, DEFINITIONS + "\np, c = Point(1), Colour.RED\nlist_of = [p, p]; list_of.append(list_of)")
     assert pair.push("Point", "Colour")["status"] == "ok"
@@ -324,7 +331,10 @@ def test_memory_that_is_gone_is_an_error(pair: Pair) -> None:
 
 def descriptors(process: Process) -> list[str]:
     """Return the shared files that a process has open."""
-    links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    links = []
+    for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.append(os.readlink(fd))
     return [link for link in links if "memfd:dipls variables" in link]
 
 
