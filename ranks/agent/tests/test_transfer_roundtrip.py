@@ -82,12 +82,21 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple, deque)):
         return len(a) == len(b) and getattr(a, "maxlen", 0) == getattr(b, "maxlen", 0) and all(map(same, a, b))
     if isinstance(a, (set, frozenset)):
-        return sorted(map(repr, a)) == sorted(map(repr, b))  # a NaN is in no other set
+        return canonical(a) == canonical(b)
     if isinstance(a, types.FunctionType):
         return a(1) == b(1) and b.__globals__ is NAMESPACE
     if dataclasses.is_dataclass(a):
         return same(vars(a), vars(b))
     return a == b
+
+
+def canonical(value: Any) -> str:
+    """Return what sets, of which none holds another's NaN, can be compared by."""
+    if isinstance(value, (set, frozenset)):
+        return f"{{{sorted(map(canonical, value))}}}"
+    if isinstance(value, tuple):
+        return f"({list(map(canonical, value))})"
+    return f"{type(value)} {value!r}"
 
 
 def same_arrays(a: Any, b: Any) -> bool:

@@ -64,8 +64,10 @@ def pack(variables: dict[str, Any], namespace: dict[str, Any]) -> Outgoing:
 def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, Any]) -> Incoming:
     """Map and unpickle variables that `pack` has put somewhere; `commit` of what is returned binds them.
 
-    Functions among the values may need globals that came with them: these stay in `namespace` only after `commit`. Of the
-    names, one may be there twice. Not for two threads at once. Raises TransferError. Any exception leaves `namespace` as it was.
+    Functions among the values may need globals that came with them: these stay in `namespace` only after `commit`. A
+    name may be there twice. Not for two threads at once.
+
+    Raises TransferError. Any exception leaves `namespace` as it was.
     """
     names = list(dict.fromkeys(names))
     try:
