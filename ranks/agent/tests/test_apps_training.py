@@ -78,6 +78,14 @@ def test_fastai_says_so_if_verbose(fastai):
     fastai[0].wait_output(": learners train on 2 ranks\n")
 
 
+def test_the_app_of_another_fastai(torch_node, spawn):
+    installed_fastai(2)
+    (rank,) = spawn(torch_node, 1, app="fastai_v1")
+    (notice,) = rank.hello["notices"]
+    assert notice.startswith("app fastai_v1: fastai 2.")
+    assert notice.endswith(" is installed; its app is fastai_v2; the pool runs as torch")
+
+
 def test_a_learner_trains_on_all_ranks(fastai):
     shown = each(fastai, "learn = learner(); learn.fit(2)")
     (first, second) = values(fastai, "weights(learn)")

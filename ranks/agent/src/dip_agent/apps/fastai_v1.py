@@ -26,8 +26,6 @@ _patches = Patches()
 
 def initializer() -> str:
     """Change Learner as the module says."""
-    if not fastai.__version__.startswith("1."):
-        raise RuntimeError(f"fastai {fastai.__version__} is installed; its app is fastai_v2")
     try:
         bars.install(_patches, shown=rank_distrib() == 0)
         _patches.set(Learner, "fit", _on_all_ranks(Learner.fit))

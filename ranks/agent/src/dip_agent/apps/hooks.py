@@ -22,7 +22,8 @@ from ..wire import text
 
 NAMES = ("torch", "none", "fastai", "fastai_v1", "fastai_v2", "accelerate")  # those that come with dipls
 
-_BUILT_IN = frozenset({"fastai_v1", "fastai_v2", "accelerate"})
+_FASTAI = frozenset({"fastai", "fastai_v1", "fastai_v2"})
+_BUILT_IN = _FASTAI | {"accelerate"}
 _HOOKS = ("imports", "set_verbose", "initializer", "finalizer", "commands")
 
 
@@ -61,8 +62,8 @@ class Hooks:
         if name == "torch":
             raise AppError(_not_installed("torch"))
         try:
-            if name == "fastai":
-                name = _fastai()
+            if name in _FASTAI:
+                name = _fastai(name)
             return cls(name, _module(name, script), namespace)
         except AppError:
             raise
@@ -170,15 +171,18 @@ def _find_file(name: str, script: str) -> str:
     raise AppError(f"there is no such file in {' or '.join(dict.fromkeys(folders))}")
 
 
-def _fastai() -> str:
-    """Return the name of the app for the fastai that is installed."""
+def _fastai(wanted: str) -> str:
+    """Return the name of the app for the fastai that is installed. Raises AppError if another one is wanted."""
     try:
         version = importlib.metadata.version("fastai")
     except importlib.metadata.PackageNotFoundError:
         if importlib.util.find_spec("fastai") is None:
             raise AppError(_not_installed("fastai")) from None
         version = importlib.import_module("fastai").__version__
-    return "fastai_v1" if version.startswith("1.") else "fastai_v2"
+    name = "fastai_v1" if version.startswith("1.") else "fastai_v2"
+    if wanted not in ("fastai", name):
+        raise AppError(f"fastai {version} is installed; its app is {name}")
+    return name
 
 
 def _not_installed(package: str) -> str:
@@ -197,8 +201,8 @@ def _hint(name: str, known: Any) -> str:
 
 def _fail(app: str, what: str, err: BaseException, file: str = "") -> NoReturn:
     """Raise an AppError that says that `what` of an app raised `err`, and where."""
-    if app in _BUILT_IN and isinstance(err, ModuleNotFoundError) and err.name:
-        raise AppError(_not_installed(err.name.partition(".")[0])) from err
+    if app in _BUILT_IN and isinstance(err, ModuleNotFoundError) and err.name and "." not in err.name:
+        raise AppError(_not_installed(err.name)) from err
     words = err.msg if isinstance(err, SyntaxError) else text(err)  # its text has the place, too
     raise AppError(f"{what} raised {type(err).__name__}: {words}{_place(err, file)}") from err
 
