@@ -60,23 +60,18 @@ func (f *runFlags) plan(file string) (*plan, error) {
 		return nil, err
 	}
 	for _, cell := range selected {
-		if cell.Type() != cells.CodeCell {
+		request, ok := dipexec.RequestFor(path, cell)
+		if !ok {
 			continue
 		}
-		p.add(cell, dipexec.Request{
-			Path: path, Cell: cell.Index(), Title: cell.Title(), Directive: cell.Directive(),
-			NoAutodip: cell.LeavesAutodip(), Target: target, See: see, Timeout: f.timeout,
-		})
+		request.Target, request.See, request.Timeout = target, see, f.timeout
+		p.add(cell, request)
 	}
 	return p, nil
 }
 
-// add plans to run a cell, unless there is nothing in it to run.
+// add plans to run a cell.
 func (p *plan) add(cell cells.Cell, request dipexec.Request) {
-	request.Code, request.Line = cell.Rewrite()
-	if strings.TrimSpace(request.Code) == "" {
-		return
-	}
 	autodip, _ := cell.Autodip()
 	planned := plannedCell{
 		request: request,
