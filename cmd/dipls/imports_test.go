@@ -10,20 +10,23 @@ import (
 // mayImport is the package borders of docs/architecture.md: which project packages each one may import, in tests too.
 // Imports point down only.
 var mayImport = map[string][]string{
-	"dipls/cells":          {},
-	"dipls/ranks/wire":     {},
-	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/fakerank"}, // the latter in tests
-	"dipls/ranks/fakerank": {"dipls/ranks/wire"},
-	"dipls/dipexec":        {"dipls/cells", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/session":        {"dipls/cells", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/cmd/dipls":      {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session"},
-	"dipls/bench/figures":  {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
+	"dipls/cells":            {},
+	"dipls/ranks/wire":       {},
+	"dipls/ranks":            {"dipls/ranks/wire", "dipls/ranks/fakerank"}, // the latter in tests
+	"dipls/ranks/fakerank":   {"dipls/ranks/wire"},
+	"dipls/dipexec":          {"dipls/cells", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/session":          {"dipls/cells", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/lsp":              {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/internal/lsptest": {},
+	"dipls/cmd/dipls":        {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session", "dipls/lsp"},
+	"dipls/bench/figures":    {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
 }
 
 // onlyImporter names the one package that may import a library in its shipped code, because its rules of use are kept there.
 var onlyImporter = map[string]string{
 	"github.com/go-zeromq/zmq4": "dipls/ranks",
 	"github.com/spf13/cobra":    "dipls/cmd/dipls",
+	"go.lsp.dev/":               "dipls/lsp",
 }
 
 func TestPackageBorders(t *testing.T) {

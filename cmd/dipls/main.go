@@ -75,12 +75,17 @@ in a local namespace, or everywhere.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          knownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if servesPipe(os.Stdin) {
+				return serveLSP(cmd, "warn")
+			}
+			return cmd.Help()
+		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newCells(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newVersion())
 	return root
 }
 

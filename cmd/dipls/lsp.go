@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"dipls/dipexec"
+	"dipls/lsp"
+	"dipls/ranks"
+)
+
+const lspHelp = `Serve an editor on standard input and output, by the Language Server Protocol.
+
+Editors start this themselves; it is also what dipls does when it is started without a command and its input is a pipe. Commands and settings
+are described in docs/commands.md and docs/settings.md.
+
+When the editor leaves (exit, end of input, death of its process), everything that runs ends with it.
+
+Exit codes:
+    0  the editor has asked for the end
+    1  it left without, or a signal came`
+
+func newLSP() *cobra.Command {
+	var logLevel string
+	cmd := &cobra.Command{
+		Use:   "lsp",
+		Short: "serve an editor on standard input and output",
+		Long:  lspHelp,
+		Args:  nothing,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return serveLSP(cmd, logLevel) },
+	}
+	cmd.Flags().StringVar(&logLevel, "log-level", "warn", "what dipls logs on stderr: debug, info, warn or error")
+	cmd.Flags().Bool("stdio", true, "accepted: editors that know other ways say so")
+	return cmd
+}
+
+// serveLSP serves one editor. Whatever it starts has ended when it returns.
+func serveLSP(cmd *cobra.Command, logLevel string) error {
+	log, err := newLogger(logLevel, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if err := ranks.AdoptOrphans(); err != nil {
+		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
+	}
+	signal.Ignore(syscall.SIGPIPE) // an editor that went away must not kill dipls before it has ended the ranks
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+
+	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
+	defer journal.Close()
+	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal})
+	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Workspaces: workspaces, Log: log, Version: version + revision()})
+
+	stop() // a second signal ends the process at once; the node sees that and cleans up
+	patience, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	closed := workspaces.Close(patience)
+	switch {
+	case served == nil && closed == nil:
+		return nil
+	case served == nil:
+		return fmt.Errorf("the session did not end in order: %w", closed)
+	case errors.Is(served, lsp.ErrNoShutdown):
+		log.Info("the end", zap.Error(errors.Join(served, closed)))
+		return &exitError{exitFailed, nil}
+	}
+	return errors.Join(served, closed)
+}
+
+// stdio is standard input and output as one stream.
+type stdio struct {
+	io.ReadCloser
+	out *os.File
+}
+
+func (s stdio) Write(b []byte) (int, error) { return s.out.Write(b) }
+
+// Close closes both. A read of some kinds of input goes on all the same.
+func (s stdio) Close() error { return errors.Join(s.out.Close(), s.ReadCloser.Close()) }
+
+// servesPipe reports whether dipls was started as a language server without saying so: its input is a pipe or a socket, as
+// an editor makes it.
+func servesPipe(in *os.File) bool {
+	info, err := in.Stat()
+	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
+}

@@ -1,0 +1,341 @@
+package lsp
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// RunState is where a run is in its life.
+type RunState int
+
+// The states of a run, in the order in which it goes through them.
+const (
+	Queued RunState = iota
+	Running
+	Ended
+)
+
+// String is the state as a word.
+func (s RunState) String() string { return [...]string{"queued", "running", "ended"}[s] }
+
+// Run is what is known of one run. Features get copies.
+type Run struct {
+	ID       string
+	Parent   string  // id of the run whose cell has asked for this one; "": none
+	Doc      uri.URI // of the cell; "": the run is of no cell of a document
+	Cell     cellID  // zero: likewise
+	Partial  bool    // part of the cell ran, a selection
+	State    RunState
+	Target   string // as in RunStarted; "" before that
+	See      string
+	Journal  string // directory; "": none
+	Started  time.Time
+	Status   dipexec.Status // once it has ended
+	Seconds  float64        // once it has ended
+	Reason   string         // once it has ended: a sentence, or ""
+	Parts    []Part         // of the processes that have begun: the local namespace first, then the ranks in order
+	Failures []*dipexec.Failure
+
+	workspace *workspace
+	number    uint64   // in the order of their starts
+	text      cellText // of the cell
+	cellLine  int      // 1-based line on which the cell began
+	line, end int      // 1-based lines that the code took, both inclusive
+}
+
+// Part is how one process does in a run.
+type Part struct {
+	Rank    int            // -1: the local namespace
+	State   string         // as in RankState: busy, ready, interrupting, dead or stopped
+	Status  dipexec.Status // "" while it runs
+	Seconds float64        // once it has ended
+	Reason  string         // with dead
+}
+
+// Done is the number of parts that have ended.
+func (r *Run) Done() int {
+	n := 0
+	for _, p := range r.Parts {
+		if p.Status != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Stale reports whether a cell is no longer what ran.
+func (r *Run) Stale(c cells.Cell) bool { return !r.text.sameCode(textOf(c)) }
+
+// keptRuns is how many runs that have ended are remembered besides the last one of each cell.
+const keptRuns = 200
+
+// board is what is known of runs and pools: one place that events are entered on and that all features read. Documents are not on it;
+// what ties the two together is the cellID.
+type board struct {
+	docs    *documents
+	changed func(change) // told of every change, after it can be seen
+
+	mu    sync.Mutex // guards what follows
+	count uint64
+	runs  map[string]*Run
+	ended []string         // those of runs that have ended, oldest first
+	last  map[cellKey]*Run // the last run of each cell as a whole
+	pools map[*workspace]*dipexec.PoolState
+}
+
+type cellKey struct {
+	doc  uri.URI
+	cell cellID
+}
+
+func newBoard(docs *documents, changed func(change)) *board {
+	return &board{
+		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, pools: map[*workspace]*dipexec.PoolState{},
+	}
+}
+
+// start starts a request and enters its run. d and c are the cell that it is made of; d is nil if there is none. The run is on the
+// board before any of its events can be.
+func (b *board) start(w *workspace, req dipexec.Request, d *Snapshot, c cells.Cell, partial bool) (id string, err error) {
+	b.mu.Lock()
+	id, err = w.executor.Start(req)
+	if err != nil {
+		b.mu.Unlock()
+		return "", err
+	}
+	r := &Run{ID: id, Partial: partial, workspace: w}
+	if d != nil {
+		r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), textOf(c), c.Line()
+		r.line = req.Line
+		r.end = req.Line + countLines(req.Code) - 1
+	}
+	b.enter(r)
+	b.mu.Unlock()
+	b.changed(cellChange(r))
+	return id, nil
+}
+
+// enter puts a run on the board. mu is held.
+func (b *board) enter(r *Run) {
+	b.count++
+	r.number = b.count
+	b.runs[r.ID] = r
+	if r.Cell != 0 && !r.Partial && r.Parent == "" {
+		b.last[cellKey{r.Doc, r.Cell}] = r
+	}
+}
+
+// event enters an event.
+func (b *board) event(w *workspace, ev dipexec.Event) {
+	b.mu.Lock()
+	c := b.record(w, ev)
+	b.mu.Unlock()
+	if !c.empty() {
+		b.changed(c)
+	}
+}
+
+// record is event under the lock; it says what has changed.
+func (b *board) record(w *workspace, ev dipexec.Event) change {
+	if state, ok := ev.(*dipexec.PoolState); ok {
+		b.pools[w] = state
+		return change{pools: map[*workspace]bool{w: true}}
+	}
+	r := b.runs[ev.Head().Run]
+	if started, ok := ev.(*dipexec.RunStarted); ok && r == nil {
+		r = b.adopt(w, started)
+		b.enter(r)
+	}
+	if r == nil {
+		return change{}
+	}
+	switch ev := ev.(type) {
+	case *dipexec.RunStarted:
+		r.State, r.Target, r.See, r.Journal, r.Parent, r.Started = Running, ev.Target, ev.See, ev.Journal, ev.Parent, time.Now()
+	case *dipexec.RankState:
+		part := r.part(rankOf(ev))
+		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
+	case *dipexec.Failure:
+		r.Failures = append(r.Failures, ev)
+	case *dipexec.RunFinished:
+		r.State, r.Status, r.Seconds, r.Reason = Ended, ev.Status, ev.Seconds, ev.Reason
+		b.forget(r.ID)
+	default:
+		return change{} // output: those who show it take the event itself
+	}
+	return cellChange(r)
+}
+
+// adopt is a run that this client has not started: a cell has, or another client. A cell's runs are shown at that cell.
+func (b *board) adopt(w *workspace, ev *dipexec.RunStarted) *Run {
+	r := &Run{ID: ev.Run, Parent: ev.Parent, workspace: w}
+	if parent := b.runs[ev.Parent]; parent != nil {
+		r.Doc, r.Cell, r.text, r.cellLine = parent.Doc, parent.Cell, parent.text, parent.cellLine
+		r.line, r.end = parent.line, parent.end
+		return r
+	}
+	d := b.docs.view().byPath(ev.Path)
+	if d == nil || ev.Cell == nil {
+		return r
+	}
+	c, ok := d.File.Cell(*ev.Cell)
+	if !ok || ev.Line < c.Line() || ev.Line > c.EndLine() {
+		return r
+	}
+	r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), textOf(c), c.Line()
+	r.line, r.end = ev.Line, c.EndLine()
+	return r
+}
+
+// forget lets go of the oldest runs that have ended, now that one more has.
+func (b *board) forget(id string) {
+	b.ended = append(b.ended, id)
+	for len(b.ended) > keptRuns {
+		delete(b.runs, b.ended[0])
+		b.ended = b.ended[1:]
+	}
+}
+
+// part is a process's part, a new one if need be.
+func (r *Run) part(rank int) *Part {
+	i, found := slices.BinarySearchFunc(r.Parts, rank, func(p Part, rank int) int { return cmp.Compare(p.Rank, rank) })
+	if !found {
+		r.Parts = slices.Insert(r.Parts, i, Part{Rank: rank})
+	}
+	return &r.Parts[i]
+}
+
+// rankOf is -1 for the local namespace.
+func rankOf(ev dipexec.Event) int {
+	if h := ev.Head(); h.Rank != nil {
+		return *h.Rank
+	}
+	return -1
+}
+
+func (r *Run) clone() Run {
+	c := *r
+	c.Parts, c.Failures = slices.Clone(r.Parts), slices.Clone(r.Failures)
+	return c
+}
+
+// run is a run by its id, also one that ended not long ago.
+func (b *board) run(id string) (Run, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.runs[id]; r != nil {
+		return r.clone(), true
+	}
+	return Run{}, false
+}
+
+// lastRun is the last run of a cell as a whole, in whatever state.
+func (b *board) lastRun(doc uri.URI, cell cellID) (Run, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.last[cellKey{doc, cell}]; r != nil {
+		return r.clone(), true
+	}
+	return Run{}, false
+}
+
+// lastRuns are the last runs of all cells of a document that have had one.
+func (b *board) lastRuns(doc uri.URI) map[cellID]Run {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := map[cellID]Run{}
+	for key, r := range b.last {
+		if key.doc == doc {
+			found[key.cell] = r.clone()
+		}
+	}
+	return found
+}
+
+// active are the runs of a workspace that have not ended, in the order of their starts; nil means all workspaces.
+func (b *board) active(w *workspace) []Run {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []Run
+	for _, r := range b.runs {
+		if r.State != Ended && (w == nil || r.workspace == w) {
+			found = append(found, r.clone())
+		}
+	}
+	slices.SortFunc(found, func(r, s Run) int { return cmp.Compare(r.number, s.number) })
+	return found
+}
+
+// pool is the last that was told of a workspace's pool, in state "none" if nothing was.
+func (b *board) pool(w *workspace) dipexec.PoolState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.pools[w]; p != nil {
+		return *p
+	}
+	return dipexec.PoolState{State: "none"}
+}
+
+// place finds where a line that a run's traceback names is now. The line is 1-based, in the file as it was when the code ran that is there:
+// the run's own cell, or another one that ran before (a function that the cell calls). ok is false if that cell's code has been edited
+// since, or is gone.
+func (b *board) place(d *Snapshot, r Run, line int) (now int, cell cells.Cell, ok bool) {
+	from := r
+	if r.Doc != d.URI || line < r.line || line > r.end {
+		if from, ok = b.ranAt(d.URI, line, r.number); !ok {
+			return 0, cells.Cell{}, false
+		}
+	}
+	c, ok := d.Find(from.Cell)
+	if !ok || from.Stale(c) {
+		return 0, cells.Cell{}, false
+	}
+	return c.Line() + line - from.cellLine, c, true
+}
+
+// ranAt is the last run before number n that had a line of a document.
+func (b *board) ranAt(doc uri.URI, line int, n uint64) (found Run, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, runs := range []func(func(*Run) bool){maps.Values(b.last), maps.Values(b.runs)} {
+		for r := range runs {
+			if r.Doc == doc && r.number < n && r.line <= line && line <= r.end && r.number > found.number {
+				found, ok = *r, true
+			}
+		}
+	}
+	return found, ok
+}
+
+// clear forgets what has run in a document, but for what still runs.
+func (b *board) clear(doc uri.URI) {
+	c := &docChange{cells: map[cellID]bool{}}
+	b.mu.Lock()
+	for key, r := range b.last {
+		if key.doc == doc && r.State == Ended {
+			delete(b.last, key)
+			c.cells[key.cell] = true
+		}
+	}
+	b.mu.Unlock()
+	b.changed(change{docs: map[uri.URI]*docChange{doc: c}})
+}
+
+// countLines is the number of lines that code takes.
+func countLines(code string) int {
+	n := 1
+	for i := range len(code) - 1 {
+		if code[i] == '\n' {
+			n++
+		}
+	}
+	return n
+}

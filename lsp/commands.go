@@ -1,0 +1,126 @@
+package lsp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
+)
+
+// command is a row of the table of commands, of which capabilities, dispatch and documentation are made.
+type command struct {
+	name  string // without "dip."
+	doc   string // what it does; sentences in Markdown
+	reply string // what it answers, as an example
+	args  any    // a nil pointer to the struct of its arguments
+	waits bool   // it may take long; later messages are handled meanwhile. The others run in the order of the messages
+	run   func(s *server, ctx context.Context, raw json.RawMessage) (any, error)
+}
+
+// commandPrefix is what all commands' names begin with.
+const commandPrefix = settingsSection + "."
+
+// commands are all commands.
+var commands = []command{
+	define("runCell", "Runs a cell as it is now. It says itself where, unless `target` does.", `{"run": "3f9a2c-1"}`, (*server).runCell),
+	define("runAbove", "Runs the code cells above a cell, without it, one after the other; the first one that fails ends it.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAbove),
+	define("runBelow", "Runs a cell and those below it, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runBelow),
+	define("runAll", "Runs all cells of a document, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAll),
+	define("runSelection", "Runs the lines of a range, or within one line the text that is selected, where their cell would run.", `{"run": "3f9a2c-1"}`, (*server).runSelection),
+	define("makePool", "Makes a pool: `%makedip` in the local namespace. What is not said is as it was, or as the settings say.", `{"run": "3f9a2c-1"}`, (*server).makePool),
+	waiting(define("restartPool", "Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.", `{"text": "pool of 2 ranks on the CPU over gloo, app torch, ready in 0.4 s"}`, (*server).restartPool)),
+	waiting(define("killPool", "Interrupts what runs on the ranks and ends them.", `{"text": "the pool of 2 ranks has ended"}`, (*server).killPool)),
+	waiting(define("restartLocal", "Interrupts what runs in the local namespace and replaces it by a fresh one.", `{}`, (*server).restartLocal)),
+	define("interrupt", "Interrupts a run, or all runs of the workspace.", `{"interrupted": 1}`, (*server).interrupt),
+	define("push", "Copies variables from the local namespace to the ranks: `%dipush`.", `{"run": "3f9a2c-1"}`, (*server).push),
+	define("pull", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),
+	define("autodip", "Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.", `{"autodip": "%%dip --see all"}`, (*server).autodip),
+	waiting(define("status", "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.", `{"workspaces": [{"folder": "/home/u/project", "pool": {"state": "ready", "size": 2}, "runs": [{"run": "3f9a2c-1", "state": "running", "uri": "file:///home/u/project/train.py", "cell": 3, "target": "remote", "done": 1, "parts": 2}]}]}`, (*server).status)),
+	define("clear", "Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.", `{}`, (*server).clear),
+}
+
+// define makes a command of a function and the type of its arguments.
+func define[A any](name, doc, reply string, f func(*server, context.Context, *A) (any, error)) command {
+	return command{name: name, doc: doc, reply: reply, args: (*A)(nil),
+		run: func(s *server, ctx context.Context, raw json.RawMessage) (any, error) {
+			args := new(A)
+			if err := decodeArgs(raw, args); err != nil {
+				return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s%s: %v", commandPrefix, name, err)
+			}
+			return f(s, ctx, args)
+		}}
+}
+
+// waiting marks a command that may take long.
+func waiting(c command) command {
+	c.waits = true
+	return c
+}
+
+func commandNames() []string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, commandPrefix+c.name)
+	}
+	return names
+}
+
+func (s *server) commandMethods() map[string]method {
+	return map[string]method{protocol.MethodWorkspaceExecuteCommand: inOrder(s.executeCommand)}
+}
+
+// codeFailed is LSP's RequestFailed: the request was right, but it cannot be done.
+const codeFailed jsonrpc2.Code = -32803
+
+func (s *server) executeCommand(ctx context.Context, p *protocol.ExecuteCommandParams) (any, error) {
+	for _, c := range commands {
+		if commandPrefix+c.name != p.Command {
+			continue
+		}
+		raw, err := onlyArgument(p.Arguments)
+		if err != nil {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s: %v", p.Command, err)
+		}
+		if c.waits {
+			release(ctx)
+		}
+		reply, err := c.run(s, ctx, raw)
+		var coded *jsonrpc2.Error
+		if err != nil && !errors.As(err, &coded) && !errors.Is(err, context.Canceled) {
+			err = jsonrpc2.Errorf(codeFailed, "%s: %v", p.Command, err)
+		}
+		return reply, err
+	}
+	return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "there is no command %q; there are %s", p.Command, strings.Join(commandNames(), ", "))
+}
+
+// onlyArgument is a command's one argument, an object; it may be left out.
+func onlyArgument(arguments []protocol.LSPAny) (json.RawMessage, error) {
+	switch len(arguments) {
+	case 0:
+		return nil, nil
+	case 1:
+		return json.RawMessage(arguments[0]), nil
+	}
+	return nil, fmt.Errorf("want one object as argument, not %d arguments", len(arguments))
+}
+
+// decodeArgs decodes a command's argument, and says in words what does not fit.
+func decodeArgs(raw json.RawMessage, args any) error {
+	if isNothing(raw) {
+		return nil
+	}
+	err := json.Unmarshal(raw, args)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return fmt.Errorf("want an object as argument, not %s", wrong.Value)
+	case errors.As(err, &wrong):
+		return fmt.Errorf("%s: want %s, not %s", wrong.Field, typeName(wrong.Type), wrong.Value)
+	}
+	return err
+}

@@ -1,0 +1,365 @@
+package lsp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+	"dipls/dipexec"
+	"dipls/ranks/wire"
+)
+
+// whereArgs name a workspace.
+type whereArgs struct {
+	URI uri.URI `json:"uri,omitempty" doc:"a document of the workspace that is meant; without it, the one that was used last"`
+}
+
+type makePoolArgs struct {
+	GPUs    gpuList `json:"gpus,omitempty" doc:"all, or a list such as 0,2-3"`
+	Ranks   int     `json:"ranks,omitempty" doc:"number of ranks"`
+	App     string  `json:"app,omitempty" doc:"what frames the pool's life; see the setting dip.app"`
+	Restart bool    `json:"restart,omitempty" doc:"put it in the place of one that lives"`
+	Timeout float64 `json:"timeout,omitempty" doc:"seconds that it may take"`
+	whereArgs
+}
+
+type interruptArgs struct {
+	Run string `json:"run,omitempty" doc:"id of the run; without it, all runs"`
+	whereArgs
+}
+
+type pushArgs struct {
+	Names []string `json:"names" doc:"names of the variables"`
+	Ranks string   `json:"ranks,omitempty" doc:"all, or a list such as 0,2-3; without it all"`
+	whereArgs
+}
+
+type pullArgs struct {
+	Names []string `json:"names" doc:"names of the variables"`
+	Rank  *int     `json:"rank,omitempty" doc:"the rank; without it 0"`
+	whereArgs
+}
+
+type autodipArgs struct {
+	On    *bool  `json:"on,omitempty" doc:"whether it is to be on; without it nothing changes"`
+	Flags string `json:"flags,omitempty" doc:"arguments of a %%dip"`
+	whereArgs
+}
+
+type clearArgs struct {
+	URI uri.URI `json:"uri" doc:"the document"`
+}
+
+type noArgs struct{}
+
+// gpuList is a list of GPUs as text, also where JSON has a number or numbers.
+type gpuList string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (g *gpuList) UnmarshalJSON(raw []byte) error {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		*g = gpuList(text)
+		return nil
+	}
+	var one int
+	if json.Unmarshal(raw, &one) == nil {
+		*g = gpuList(fmt.Sprint(one))
+		return nil
+	}
+	var many []int
+	if json.Unmarshal(raw, &many) == nil {
+		*g = gpuList(strings.Trim(strings.Join(strings.Fields(fmt.Sprint(many)), ","), "[]"))
+		return nil
+	}
+	return fmt.Errorf(`gpus: want "all", or a list such as "0,2-3"`)
+}
+
+// workspace is the one that is meant.
+func (a whereArgs) workspace(s *server, ctx context.Context) (*workspace, error) {
+	if a.URI == "" {
+		return s.anyWorkspace()
+	}
+	d, err := snapshotOf(ctx, a.URI)
+	if err != nil {
+		return nil, err
+	}
+	return s.workspaceOf(d)
+}
+
+// runLine runs a line in the local namespace, as if it were a cell.
+func (s *server) runLine(ctx context.Context, where whereArgs, line string) (any, error) {
+	w, err := where.workspace(s, ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.board.start(w, dipexec.Request{
+		Title: line, Code: line, Line: 1, NoAutodip: true, Target: cells.Target{Where: cells.Local},
+	}, nil, cells.Cell{}, false)
+	if err != nil {
+		return nil, err
+	}
+	return runReply{Run: id}, nil
+}
+
+func (s *server) makePool(ctx context.Context, a *makePoolArgs) (any, error) {
+	line := "%makedip"
+	if a.GPUs != "" {
+		list, err := cells.ParseRankList(string(a.GPUs))
+		if err != nil {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "gpus: %v", err)
+		}
+		line += " -g " + written(list)
+	}
+	if a.Ranks < 0 {
+		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: a pool has at least one rank, not %d", a.Ranks)
+	}
+	if a.Ranks > 0 {
+		line += fmt.Sprintf(" -n %d", a.Ranks)
+	}
+	if a.App != "" {
+		app, err := quoted(a.App)
+		if err != nil {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "app: %v", err)
+		}
+		line += " -a " + app
+	}
+	if a.Restart {
+		line += " -r"
+	}
+	if a.Timeout != 0 {
+		line += fmt.Sprintf(" -t %g", a.Timeout)
+	}
+	return s.runLine(ctx, a.whereArgs, line)
+}
+
+// written is a list in the order in which it was written, for that order counts for GPUs.
+func written(list cells.RankList) string {
+	if list.All() {
+		return "all"
+	}
+	var numbers []string
+	for n := range list.Written() {
+		numbers = append(numbers, fmt.Sprint(n))
+	}
+	return strings.Join(numbers, ",")
+}
+
+// quoted is text as one word of a magic's arguments.
+func quoted(text string) (string, error) {
+	switch {
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return "", errors.New("no control characters, please")
+	case !strings.Contains(text, `"`):
+		return `"` + text + `"`, nil
+	case !strings.Contains(text, `'`):
+		return `'` + text + `'`, nil
+	}
+	return "", errors.New("both kinds of quotes cannot be in one word")
+}
+
+// textReply answers what was done, in a sentence.
+type textReply struct {
+	Text string `json:"text"`
+}
+
+func (s *server) restartPool(ctx context.Context, a *whereArgs) (any, error) {
+	return s.remake(ctx, a, wire.MakeCommand{Restart: true})
+}
+
+func (s *server) killPool(ctx context.Context, a *whereArgs) (any, error) {
+	return s.remake(ctx, a, wire.MakeCommand{Kill: true})
+}
+
+// remake ends the pool at once, and what runs on it. It does not take its turn after the runs, as the magic does: it is asked for when
+// these go wrong.
+func (s *server) remake(ctx context.Context, a *whereArgs, cmd wire.MakeCommand) (any, error) {
+	w, err := a.workspace(s, ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.cancelWhere(w, func(r Run) bool { return r.Target != "local" })
+	text, err := w.processes.Make(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+	return textReply{text}, nil
+}
+
+func (s *server) restartLocal(ctx context.Context, a *whereArgs) (any, error) {
+	w, err := a.workspace(s, ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.cancelWhere(w, func(r Run) bool {
+		return r.Target == "local" || strings.HasPrefix(r.Target, "everywhere") || r.State == Queued
+	})
+	session, err := w.processes.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return struct{}{}, session.RestartLocal(ctx)
+}
+
+// cancelWhere cancels the runs of a workspace that have not ended and fulfil a condition. It returns how many those are.
+func (s *server) cancelWhere(w *workspace, condition func(Run) bool) int {
+	n := 0
+	for _, r := range s.board.active(w) {
+		if condition(r) && w.executor.Cancel(r.ID) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// interruptReply answers how many runs were interrupted.
+type interruptReply struct {
+	Interrupted int `json:"interrupted"`
+}
+
+func (s *server) interrupt(ctx context.Context, a *interruptArgs) (any, error) {
+	if a.Run != "" {
+		r, known := s.board.run(a.Run)
+		switch {
+		case !known:
+			return nil, fmt.Errorf("there is no run %s", a.Run)
+		case r.workspace.executor.Cancel(a.Run) != nil:
+			return interruptReply{0}, nil // it has ended meanwhile
+		}
+		return interruptReply{1}, nil
+	}
+	w, err := a.workspace(s, ctx)
+	if err != nil {
+		return nil, err
+	}
+	return interruptReply{s.cancelWhere(w, func(Run) bool { return true })}, nil
+}
+
+func (s *server) push(ctx context.Context, a *pushArgs) (any, error) {
+	names, err := spelled(a.Names)
+	if err != nil {
+		return nil, err
+	}
+	flags := ""
+	if a.Ranks != "" {
+		list, err := cells.ParseRankList(a.Ranks)
+		if err != nil {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: %v", err)
+		}
+		flags = " -r " + list.String()
+	}
+	return s.runLine(ctx, a.whereArgs, "%dipush"+flags+names)
+}
+
+func (s *server) pull(ctx context.Context, a *pullArgs) (any, error) {
+	names, err := spelled(a.Names)
+	if err != nil {
+		return nil, err
+	}
+	flags := ""
+	if a.Rank != nil {
+		if *a.Rank < 0 {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "rank: there is no rank %d", *a.Rank)
+		}
+		flags = fmt.Sprintf(" -r %d", *a.Rank)
+	}
+	return s.runLine(ctx, a.whereArgs, "%dipull"+flags+names)
+}
+
+// spelled is names as the end of a line magic.
+func spelled(names []string) (string, error) {
+	if len(names) == 0 {
+		return "", jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: which variables?")
+	}
+	for _, name := range names {
+		for i, r := range name {
+			if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.In(r, unicode.Digit, unicode.Mn, unicode.Mc, unicode.Pc)) {
+				return "", jsonrpc2.Errorf(jsonrpc2.InvalidParams, "names: %q is no name of a variable", name)
+			}
+		}
+		if name == "" {
+			return "", jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: an empty name")
+		}
+	}
+	return " " + strings.Join(names, " "), nil
+}
+
+// autodipReply answers the directive under which cells run that do not say where; "" while autodip is off.
+type autodipReply struct {
+	Autodip string `json:"autodip"`
+}
+
+func (s *server) autodip(ctx context.Context, a *autodipArgs) (any, error) {
+	w, err := a.workspace(s, ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.On != nil {
+		if err := w.executor.SetAutodip(*a.On, a.Flags); err != nil {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "flags: %v", err)
+		}
+	}
+	return autodipReply{w.executor.Autodip()}, nil
+}
+
+// statusReply answers how the workspaces do.
+type statusReply struct {
+	Workspaces []workspaceStatus `json:"workspaces"`
+}
+
+type workspaceStatus struct {
+	Folder string        `json:"folder"`
+	Pool   wire.PoolInfo `json:"pool"`
+	Runs   []runStatus   `json:"runs"` // that have not ended
+}
+
+type runStatus struct {
+	Run    string  `json:"run"`
+	State  string  `json:"state"` // queued or running
+	URI    uri.URI `json:"uri,omitempty"`
+	Cell   int     `json:"cell,omitempty"` // its number now
+	Target string  `json:"target,omitempty"`
+	Done   int     `json:"done"`  // processes that have ended their part
+	Parts  int     `json:"parts"` // processes that have begun
+}
+
+// statusPatience is how long the state of GPUs is waited for.
+const statusPatience = 3 * time.Second
+
+func (s *server) status(ctx context.Context, _ *noArgs) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	reply := statusReply{Workspaces: []workspaceStatus{}}
+	for _, w := range s.workspaces() {
+		status := workspaceStatus{Folder: w.dir, Pool: w.processes.Info(ctx), Runs: []runStatus{}}
+		status.Pool.Autodip = w.executor.Autodip()
+		for _, r := range s.board.active(w) {
+			line := runStatus{Run: r.ID, State: r.State.String(), URI: r.Doc, Target: r.Target, Done: r.Done(), Parts: len(r.Parts)}
+			if d := s.docs.lastKnown(r.Doc); d != nil {
+				if c, ok := d.Find(r.Cell); ok {
+					line.Cell = c.Index()
+				}
+			}
+			status.Runs = append(status.Runs, line)
+		}
+		reply.Workspaces = append(reply.Workspaces, status)
+	}
+	return reply, nil
+}
+
+func (s *server) clear(_ context.Context, a *clearArgs) (any, error) {
+	if s.docs.lastKnown(a.URI) == nil {
+		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%q is not open", a.URI)
+	}
+	s.board.clear(a.URI)
+	return struct{}{}, nil
+}

@@ -1,0 +1,290 @@
+package lsp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+	"go.uber.org/zap"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// cellArgs name a cell, and say how it runs.
+type cellArgs struct {
+	URI      uri.URI            `json:"uri" doc:"the document"`
+	Cell     *int               `json:"cell,omitempty" doc:"number of the cell, from 1"`
+	Position *protocol.Position `json:"position,omitempty" doc:"a place in the cell, where there is no number"`
+	howArgs
+}
+
+// documentArgs name a document, and say how its cells run.
+type documentArgs struct {
+	URI uri.URI `json:"uri" doc:"the document"`
+	howArgs
+}
+
+// selectionArgs name lines.
+type selectionArgs struct {
+	URI   uri.URI         `json:"uri" doc:"the document"`
+	Range *protocol.Range `json:"range" doc:"what is selected; if it is empty, the line that it stands on"`
+	howArgs
+}
+
+// howArgs say how cells run.
+type howArgs struct {
+	Target string `json:"target,omitempty" doc:"where: remote, local, everywhere or ranks:LIST; without it, what the cell says"`
+	See    string `json:"see,omitempty" doc:"whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say"`
+}
+
+// runReply answers a command that runs something.
+type runReply struct {
+	Run   string `json:"run"`             // of the first cell
+	Cells int    `json:"cells,omitempty"` // how many cells will run, where it can be more than one
+}
+
+// how is howArgs understood.
+type how struct {
+	target cells.Target
+	see    cells.RankList
+}
+
+func (a howArgs) parse() (h how, err error) {
+	if a.Target != "" {
+		if h.target, err = cells.ParseTarget(a.Target); err != nil {
+			return h, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "target: %v", err)
+		}
+	}
+	if a.See != "" {
+		if h.see, err = cells.ParseRankList(a.See); err != nil {
+			return h, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "see: %v", err)
+		}
+	}
+	return h, nil
+}
+
+// cell finds the cell that the arguments name.
+func (a *cellArgs) cell(ctx context.Context) (*Snapshot, cells.Cell, error) {
+	d, err := snapshotOf(ctx, a.URI)
+	if err != nil {
+		return nil, cells.Cell{}, err
+	}
+	var c cells.Cell
+	var ok bool
+	switch {
+	case a.Cell != nil:
+		if c, ok = d.File.Cell(*a.Cell); !ok {
+			return nil, c, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "there is no cell %d: the document has %d", *a.Cell, d.File.Len())
+		}
+	case a.Position != nil:
+		if c, ok = d.CellAt(*a.Position); !ok {
+			return nil, c, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "there is no cell at line %d", int(a.Position.Line)+1)
+		}
+	default:
+		return nil, c, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "which cell? Give cell or position")
+	}
+	return d, c, nil
+}
+
+func (s *server) runCell(ctx context.Context, a *cellArgs) (any, error) {
+	d, c, err := a.cell(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := dipexec.RequestFor(d.Path, c); !ok {
+		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
+	}
+	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() == c.Index() })
+}
+
+func (s *server) runAbove(ctx context.Context, a *cellArgs) (any, error) {
+	d, c, err := a.cell(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() < c.Index() })
+}
+
+func (s *server) runBelow(ctx context.Context, a *cellArgs) (any, error) {
+	d, c, err := a.cell(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() >= c.Index() })
+}
+
+func (s *server) runAll(ctx context.Context, a *documentArgs) (any, error) {
+	d, err := snapshotOf(ctx, a.URI)
+	if err != nil {
+		return nil, err
+	}
+	return s.runCells(d, a.howArgs, func(cells.Cell) bool { return true })
+}
+
+// planned is a run that has been decided on.
+type planned struct {
+	request dipexec.Request
+	cell    cells.Cell
+	partial bool
+}
+
+// runCells runs the code cells of a document that are chosen.
+func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) (any, error) {
+	h, err := a.parse()
+	if err != nil {
+		return nil, err
+	}
+	var plan []planned
+	for c := range d.File.Cells() {
+		if !chosen(c) {
+			continue
+		}
+		request, ok := dipexec.RequestFor(d.Path, c)
+		if !ok {
+			continue
+		}
+		if err := d.runnable(c); err != nil {
+			return nil, err
+		}
+		plan = append(plan, planned{request, c, false})
+	}
+	return s.carryOut(d, h, plan)
+}
+
+// runnable refuses a cell whose directive is wrong: to guess where it should run could cost hours.
+func (d *Snapshot) runnable(c cells.Cell) error {
+	for _, p := range c.Problems() {
+		if p.Severity != cells.Error {
+			continue
+		}
+		text := fmt.Sprintf("nothing was run: line %d of cell %d: %s", d.Position(p.Range.Start).Line+1, c.Index(), p.Message)
+		if p.Hint != "" {
+			text += "; " + p.Hint
+		}
+		return errors.New(text)
+	}
+	return nil
+}
+
+// carryOut starts the first of the planned runs, and the others one after the other while all goes well.
+func (s *server) carryOut(d *Snapshot, h how, plan []planned) (any, error) {
+	if len(plan) == 0 {
+		return nil, errors.New("there is no code to run")
+	}
+	w, err := s.workspaceOf(d)
+	if err != nil {
+		return nil, err
+	}
+	settings := s.config.ofDocument(d)
+	for i := range plan {
+		r := &plan[i].request
+		r.Target, r.See = h.target, h.see
+		if r.See.IsZero() && r.Directive.See.IsZero() {
+			r.See = settings.see()
+		}
+	}
+	first, err := s.begin(w, d, plan[0])
+	if err != nil {
+		return nil, err
+	}
+	if len(plan) == 1 {
+		return runReply{Run: first}, nil
+	}
+	s.tasks.Go(func() { s.continueWith(w, d, first, plan) })
+	return runReply{Run: first, Cells: len(plan)}, nil
+}
+
+func (s *server) begin(w *workspace, d *Snapshot, p planned) (id string, err error) {
+	return s.board.start(w, p.request, d, p.cell, p.partial)
+}
+
+// continueWith starts each planned run but the first one when the one before it has ended well. One that is not to be waited for
+// (%%px --noblock) is not.
+func (s *server) continueWith(w *workspace, d *Snapshot, id string, plan []planned) {
+	for i, next := range plan[1:] {
+		if !plan[i].request.Directive.NoBlock {
+			report, err := w.executor.Wait(s.ctx, id)
+			if err != nil || report.Status != dipexec.StatusOK {
+				return
+			}
+		}
+		var err error
+		if id, err = s.begin(w, d, next); err != nil {
+			s.log.Warn("the cells below do not run", zap.Int("from", next.cell.Index()), zap.Error(err))
+			return
+		}
+	}
+}
+
+func (s *server) runSelection(ctx context.Context, a *selectionArgs) (any, error) {
+	d, err := snapshotOf(ctx, a.URI)
+	if err != nil {
+		return nil, err
+	}
+	if a.Range == nil {
+		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which lines? Give range")
+	}
+	h, err := a.parse()
+	if err != nil {
+		return nil, err
+	}
+	var plan []planned
+	for c := range d.File.Cells() {
+		if p, ok := d.selected(c, *a.Range); ok {
+			if err := d.runnable(c); err != nil {
+				return nil, err
+			}
+			plan = append(plan, p)
+		}
+	}
+	return s.carryOut(d, h, plan)
+}
+
+// selected is what a selection means of a cell: the lines that it touches. Of one line it is what is selected, unless that is nothing.
+func (d *Snapshot) selected(c cells.Cell, r protocol.Range) (planned, bool) {
+	request, ok := dipexec.RequestFor(d.Path, c)
+	if !ok {
+		return planned{}, false
+	}
+	start, end := d.Offset(r.Start), d.Offset(r.End)
+	first, last := d.Position(start), d.Position(end)
+	lines := strings.SplitAfter(request.Code, "\n")
+	from := max(int(first.Line)+1, request.Line)
+	to := min(int(last.Line)+1, request.Line+len(lines)-1)
+	if last.Line > first.Line && last.Character == 0 {
+		to = min(to, int(last.Line)) // the caret stands before the next line: that is not selected
+	}
+	if from > to {
+		return planned{}, false
+	}
+	code := strings.Join(lines[from-request.Line:to-request.Line+1], "")
+	if first.Line == last.Line && start < end && from == to {
+		line := d.LineRange(from)
+		if text := d.text(start, end); start > d.Offset(line.Start) || end < d.Offset(line.End) {
+			code = strings.TrimSpace(text)
+		}
+	}
+	if strings.TrimSpace(code) == "" {
+		return planned{}, false
+	}
+	request.Code, request.Line = code, from
+	return planned{request, c, true}, true
+}
+
+// text is the document's text between two offsets of one cell.
+func (d *Snapshot) text(start, end int) string {
+	c, ok := d.File.CellAt(start)
+	if !ok {
+		return ""
+	}
+	body := c.BodyRange()
+	if start < body.Start || end > body.End {
+		return ""
+	}
+	return c.Body()[start-body.Start : end-body.Start]
+}

@@ -1,0 +1,117 @@
+package lsp
+
+import (
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+)
+
+// cellID names a cell for as long as a person would say that it is the same one: it is kept when lines are inserted above, when its text is
+// edited, when it is moved, when the whole text is replaced by a formatter, and when the file is closed and reopened. Everything that is
+// known of a cell hangs on it. IDs are never used again. Zero names no cell.
+type cellID uint64
+
+// cellText is a cell's text. It is what tells whether a cell is still as it was when it ran: title, marker and all, but not its place.
+type cellText struct {
+	title, body, directive string
+	typ                    cells.CellType
+	depth                  int
+}
+
+func textOf(c cells.Cell) cellText {
+	return cellText{c.Title(), c.Body(), c.Directive().String(), c.Type(), c.Depth()}
+}
+
+// sameCode reports whether two cells run the same: a title may change.
+func (t cellText) sameCode(u cellText) bool {
+	return t.body == u.body && t.directive == u.directive && t.typ == u.typ
+}
+
+// header is what a cell is recognized by if its body has changed.
+type header struct {
+	title string
+	typ   cells.CellType
+	depth int
+}
+
+func (t cellText) header() header { return header{t.title, t.typ, t.depth} }
+
+// maxLost is how many cells of a document that have disappeared are remembered: they may have been cut to be pasted, or be brought back
+// by an undo.
+const maxLost = 256
+
+// identities gives cells their ids.
+type identities struct {
+	last cellID
+	lost map[uri.URI][]lostCell // oldest first
+}
+
+type lostCell struct {
+	id   cellID
+	text cellText
+}
+
+// carry gives the cells of a document's new version their ids: those of the cells of the old version that they come from, or fresh ones.
+// Where cells have changed, they are matched by their text, then by their header, then in the order in which they stand.
+func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) []cellID {
+	first, last := file.Shared(old.File)
+	ids := make([]cellID, file.Len())
+	copy(ids, old.ids[:first])
+	copy(ids[len(ids)-last:], old.ids[len(old.ids)-last:])
+
+	var gone []lostCell
+	for i := first; i < len(old.ids)-last; i++ {
+		c, _ := old.File.Cell(i + 1)
+		gone = append(gone, lostCell{old.ids[i], textOf(c)})
+	}
+	came := ids[first : len(ids)-last]
+	texts := make([]cellText, len(came))
+	for i := range came {
+		c, _ := file.Cell(first + i + 1)
+		texts[i] = textOf(c)
+	}
+	gone = match(came, texts, gone, func(t cellText) cellText { return t })
+	g.lost[u] = match(came, texts, g.lost[u], func(t cellText) cellText { return t })
+	gone = match(came, texts, gone, cellText.header)
+	gone = match(came, texts, gone, func(cellText) struct{} { return struct{}{} })
+	g.lose(u, gone)
+	for i := range came {
+		if came[i] == 0 {
+			g.last++
+			came[i] = g.last
+		}
+	}
+	return ids
+}
+
+// match gives the cells without an id those of cells with the same key, in order. It returns the cells that are left.
+func match[K comparable](ids []cellID, texts []cellText, from []lostCell, key func(cellText) K) (left []lostCell) {
+	if len(ids) == 0 || len(from) == 0 {
+		return from
+	}
+	waiting := make(map[K][]int, len(ids)) // indices of cells without an id
+	for i, t := range texts {
+		if ids[i] == 0 {
+			waiting[key(t)] = append(waiting[key(t)], i)
+		}
+	}
+	for _, c := range from {
+		k := key(c.text)
+		if w := waiting[k]; len(w) > 0 {
+			ids[w[0]] = c.id
+			waiting[k] = w[1:]
+			continue
+		}
+		left = append(left, c)
+	}
+	return left
+}
+
+// lose remembers cells that have disappeared.
+func (g *identities) lose(u uri.URI, gone []lostCell) {
+	if len(gone) == 0 {
+		return
+	}
+	lost := append(g.lost[u], gone...)
+	g.lost[u] = lost[max(0, len(lost)-maxLost):]
+}

@@ -1,0 +1,120 @@
+package lsp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"dipls/dipexec"
+	"dipls/internal/lsptest"
+	"dipls/lsp"
+)
+
+// testTimeout is for what should take no time at all.
+const testTimeout = time.Minute
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "dl") // socket paths are short by law
+	if err != nil {
+		panic(err)
+	}
+	for key, value := range map[string]string{
+		"XDG_RUNTIME_DIR": dir, "XDG_STATE_HOME": dir + "/state", "XDG_CACHE_HOME": dir + "/cache", "CUDA_VISIBLE_DEVICES": "",
+		"DIPLS_PYTHON": testPython(),
+	} {
+		os.Setenv(key, value)
+	}
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "leak:", err)
+			code = 1
+		}
+		if left, _ := filepath.Glob(dir + "/dipls/*/*"); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "left behind:", left)
+			code = 1
+		}
+		if data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid())); len(data) > 0 {
+			fmt.Fprintf(os.Stderr, "children left: %s\n", data)
+			code = 1
+		}
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// testPython is the interpreter that `make setup` made, or the one in DIPLS_TEST_PYTHON.
+func testPython() string {
+	if python := os.Getenv("DIPLS_TEST_PYTHON"); python != "" {
+		return python
+	}
+	python, _ := filepath.Abs("../.venv/bin/python")
+	return python
+}
+
+// needPython skips a test that runs cells where there is no Python for tests.
+func needPython(t testing.TB) {
+	t.Helper()
+	if _, err := os.Stat(testPython()); err != nil {
+		t.Skip("no Python for tests: run make setup, or set DIPLS_TEST_PYTHON")
+	}
+}
+
+// inProcess is a server in the process of the test, with workspaces of its own.
+func inProcess(t testing.TB) lsptest.Server {
+	return func(ctx context.Context, stream io.ReadWriteCloser) error {
+		log := zap.NewNop()
+		if testing.Verbose() {
+			log = zaptest.NewLogger(t)
+		}
+		journal := dipexec.OpenJournal(dipexec.JournalOptions{})
+		defer journal.Close()
+		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal})
+		served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
+		patience, cancel := context.WithTimeout(context.Background(), testTimeout)
+		defer cancel()
+		return errors.Join(served, ws.Close(patience))
+	}
+}
+
+// binary builds the program once.
+var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "dipls-under-test")
+	out, err := exec.Command("go", "build", "-o", path, "dipls/cmd/dipls").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// everyServer runs a test with a server in this process, and with the program.
+func everyServer(t *testing.T, test func(*testing.T, lsptest.Server)) {
+	t.Run("in process", func(t *testing.T) { test(t, inProcess(t)) })
+	t.Run("program", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("-short")
+		}
+		path, err := binary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, lsptest.Program(os.Environ(), path, "lsp"))
+	})
+}
+
+// unindent takes the tabs off the lines of a raw string.
+func unindent(text string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(text, "\n"), "\t", "")
+}

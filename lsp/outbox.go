@@ -1,0 +1,192 @@
+package lsp
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// roomBytes is how much may wait for the client before those who can wait themselves do: output, and the reading of requests.
+	roomBytes = 1 << 20
+	// fullBytes is how much may wait for the client before notifications are dropped.
+	fullBytes = 64 << 20
+	// writeBytes is about how much one write takes.
+	writeBytes = 64 << 10
+)
+
+// outbox is what waits to be written to the client. To put something in never blocks, so that no client holds up a rank, a run or the
+// reading of its own requests by not reading. One goroutine writes, several small messages at a time.
+type outbox struct {
+	w    io.Writer
+	wake chan struct{} // capacity 1: there is something to write, or the outbox is closed
+	done chan struct{} // closed when nothing more is written
+
+	mu     sync.Mutex
+	frames []frame
+	latest map[string]int // key → index in frames
+	bytes  int            // of frames
+	busy   bool           // frames have been taken out and are being written
+	closed bool
+	failed func(error)   // told of the first write that fails
+	moved  chan struct{} // closed when something has been written; nil while nobody waits for that
+}
+
+// frame is a message with its header. One with a key takes the place of a frame with that key that still waits.
+type frame struct {
+	key  string
+	data []byte
+}
+
+// newOutbox returns an outbox that writes to w until it is closed or a write fails.
+func newOutbox(w io.Writer, failed func(error)) *outbox {
+	o := &outbox{w: w, failed: failed, wake: make(chan struct{}, 1), done: make(chan struct{}), latest: map[string]int{}}
+	go o.write()
+	return o
+}
+
+// put queues a frame.
+func (o *outbox) put(key string, data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.bytes += len(data)
+	if i, waits := o.latest[key]; waits && key != "" {
+		o.bytes -= len(o.frames[i].data)
+		o.frames[i].data = data
+		return
+	}
+	if key != "" {
+		o.latest[key] = len(o.frames)
+	}
+	o.frames = append(o.frames, frame{key, data})
+	o.poke()
+}
+
+func (o *outbox) poke() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// full reports whether what can be left out should be.
+func (o *outbox) full() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes >= fullBytes
+}
+
+// awaitRoom waits until little waits for the client.
+func (o *outbox) awaitRoom(ctx context.Context) error {
+	return o.await(ctx, func() bool { return o.bytes < roomBytes })
+}
+
+// flush waits until everything has been written.
+func (o *outbox) flush(ctx context.Context) error {
+	return o.await(ctx, func() bool { return len(o.frames) == 0 && !o.busy })
+}
+
+// await waits for a condition, which is asked under the lock whenever something has been written. It ends with ctx and with the outbox.
+func (o *outbox) await(ctx context.Context, condition func() bool) error {
+	for {
+		o.mu.Lock()
+		if condition() {
+			o.mu.Unlock()
+			return nil
+		}
+		if o.moved == nil {
+			o.moved = make(chan struct{})
+		}
+		moved := o.moved
+		o.mu.Unlock()
+		select {
+		case <-moved:
+		case <-o.done:
+			return io.ErrClosedPipe
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// close lets go of what has not been written. Whoever closes the writer ends a write that goes on.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.frames, o.bytes = nil, 0
+	clear(o.latest)
+	o.poke()
+}
+
+func (o *outbox) write() {
+	defer close(o.done)
+	var buffer []byte
+	for range o.wake {
+		for {
+			frames, closed := o.take()
+			if closed {
+				return
+			}
+			if len(frames) == 0 {
+				break
+			}
+			if err := o.writeAll(frames, &buffer); err != nil {
+				o.close()
+				o.failed(err)
+				return
+			}
+			o.written()
+		}
+	}
+}
+
+// take takes frames out, about as many as one write takes.
+func (o *outbox) take() (frames []frame, closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, size := 0, 0
+	for n < len(o.frames) && (n == 0 || size+len(o.frames[n].data) <= writeBytes) {
+		size += len(o.frames[n].data)
+		delete(o.latest, o.frames[n].key)
+		n++
+	}
+	frames, o.frames = o.frames[:n:n], o.frames[n:]
+	for key := range o.latest {
+		o.latest[key] -= n
+	}
+	o.bytes -= size
+	o.busy = n > 0
+	return frames, o.closed
+}
+
+func (o *outbox) writeAll(frames []frame, buffer *[]byte) error {
+	if len(frames) == 1 {
+		_, err := o.w.Write(frames[0].data)
+		return err
+	}
+	*buffer = (*buffer)[:0]
+	for _, f := range frames {
+		*buffer = append(*buffer, f.data...)
+	}
+	_, err := o.w.Write(*buffer)
+	return err
+}
+
+// written tells those who wait for it that something has been written.
+func (o *outbox) written() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.busy = false
+	if o.moved != nil {
+		close(o.moved)
+		o.moved = nil
+	}
+}
+
+// lastWords is how long a client that does not read is waited for at the end.
+const lastWords = time.Second

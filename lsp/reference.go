@@ -1,0 +1,105 @@
+package lsp
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+//go:generate go test -run ^TestReference$ -update .
+
+// settingsReference is docs/settings.md.
+func settingsReference() string {
+	var b strings.Builder
+	b.WriteString(`<!-- Made from the table in lsp/settings.go by "go generate ./lsp". -->
+# Settings
+
+The language server takes settings in three ways; a later one wins:
+
+1. ` + "`initializationOptions`" + ` of the ` + "`initialize`" + ` request, without the prefix ` + "`dip.`" + `: ` + "`{\"ranks\": 4, \"diagnostics\": {\"output\": \"off\"}}`" + `
+2. ` + "`workspace/configuration`" + `, section ` + "`dip`" + `, asked for after ` + "`initialized`" + ` and after each ` + "`workspace/didChangeConfiguration`" + `, once for each workspace folder
+3. ` + "`workspace/didChangeConfiguration`" + ` with ` + "`{\"settings\": {\"dip\": {…}}}`" + `, from clients that cannot be asked
+
+A key with a dot may be nested. A value that does not fit is told to the user, and the setting stays as it was. Settings that say how Python is
+started count when it is started: ` + "`dip.restartPool`" + ` does not read them again, a new session of the editor does.
+
+| setting | type | default | |
+|---|---|---|---|
+`)
+	for _, row := range settingsTable {
+		doc := row.doc
+		if row.values != nil {
+			doc += " One of `" + strings.Join(row.values, "`, `") + "`."
+			if strings.HasPrefix(row.kind, "array") {
+				doc = row.doc + " Any of `" + strings.Join(row.values, "`, `") + "`."
+			}
+		}
+		fmt.Fprintf(&b, "| `%s.%s` | %s | `%s` | %s |\n", settingsSection, row.key, row.kind, row.initial, doc)
+	}
+	b.WriteString(`
+Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text.
+`)
+	return b.String()
+}
+
+// commandsReference is docs/commands.md.
+func commandsReference() string {
+	var b strings.Builder
+	b.WriteString(`<!-- Made from the table in lsp/commands.go by "go generate ./lsp". -->
+# Commands
+
+The language server's commands, for ` + "`workspace/executeCommand`" + `. Each takes one object as its only argument, which may be left out where
+nothing in it is needed, and ignores fields that it does not know. A command that runs something answers with the run's id at once; the rest
+comes as [events](protocol.md#events), and as diagnostics, lenses and hints. Runs begin in the order of the commands, with the text as it is
+when the command comes.
+`)
+	for _, c := range commands {
+		fmt.Fprintf(&b, "\n## %s%s\n\n%s\n", commandPrefix, c.name, c.doc)
+		if fields := fieldsOf(reflect.TypeOf(c.args).Elem()); len(fields) > 0 {
+			b.WriteString("\n| argument | type | |\n|---|---|---|\n")
+			for _, f := range fields {
+				name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
+				need := ""
+				if option == "" {
+					need = "; needed"
+				}
+				fmt.Fprintf(&b, "| `%s` | %s | %s%s |\n", name, typeName(f.Type), f.Tag.Get("doc"), need)
+			}
+		}
+		fmt.Fprintf(&b, "\nAnswers `%s`.\n", c.reply)
+	}
+	return b.String()
+}
+
+// fieldsOf are the fields of a struct of arguments, those of embedded structs included.
+func fieldsOf(t reflect.Type) []reflect.StructField {
+	var fields []reflect.StructField
+	for _, f := range reflect.VisibleFields(t) {
+		if !f.Anonymous && f.Tag.Get("json") != "" {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// typeName is what JSON calls a type, for people.
+func typeName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t.Name() == "Position" || t.Name() == "Range":
+		return "LSP's " + t.Name()
+	case t.Kind() == reflect.Slice:
+		return "array of " + typeName(t.Elem()) + "s"
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Uint32:
+		return "integer"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	case t.Kind() == reflect.Bool:
+		return "boolean"
+	case t.Kind() == reflect.String:
+		return "string"
+	}
+	return "object"
+}

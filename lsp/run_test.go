@@ -1,0 +1,47 @@
+package lsp_test
+
+import (
+	"testing"
+
+	"dipls/internal/lsptest"
+)
+
+var events = lsptest.Object{"events": true}
+
+// A cell runs where it says, and an event client hears of all of it.
+func TestRunCell(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 3}})
+		e.Open("train.py", unindent(`
+			# %% First
+			print("hällo")
+			# %%dip --see all
+			import os
+			print("rank", os.environ["RANK"])
+		`))
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 1})
+		e.Await("output", lsptest.Method("dip/event"), lsptest.Has("run", run), lsptest.Has("text", "hällo\n"))
+		e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "ok"))
+
+		run = e.Run("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "position": lsptest.Position{Line: 3}})
+		for rank := range 3 {
+			e.Await("a rank's output", lsptest.Has("run", run), lsptest.Has("rank", rank), lsptest.Contains("text", "rank"))
+		}
+		e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "ok"))
+	})
+}
+
+// A client that knows nothing but LSP reads folded lines, and is told of failures.
+func TestRunCellWithoutEvents(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Settings: lsptest.Object{"ranks": 2}})
+		e.Open("train.py", "# %%dip --see all\nprint('epoch 1')\n# %%\nfoobar\n")
+		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 1}, nil)
+		e.Await("a folded line", lsptest.Method("window/logMessage"), lsptest.Contains("message", "[0-1] epoch 1"))
+		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 2}, nil)
+		e.Await("the failure", lsptest.Method("window/showMessage"), lsptest.Has("type", 1),
+			lsptest.Has("message", "NameError: name 'foobar' is not defined (local, line 4)"))
+	})
+}

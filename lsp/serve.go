@@ -1,0 +1,428 @@
+package lsp
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"dipls/cells"
+)
+
+// Deps are what a connection needs and does not end itself.
+type Deps struct {
+	Workspaces *Workspaces   // where cells run
+	Log        *zap.Logger   // nil: none
+	Version    string        // of the program
+	ParentPoll time.Duration // how often to look whether the editor's process lives; 0 is 3 s
+}
+
+// Reasons for the end of a connection.
+var (
+	errExit       = errors.New("exit")
+	errParentGone = errors.New("the editor's process has ended")
+
+	// ErrNoShutdown is what Serve returns if the client left without asking for a shutdown first. LSP wants exit code 1 then.
+	ErrNoShutdown = errors.New("the client left without a shutdown request")
+)
+
+// Serve serves one client on a stream of bytes until it leaves (exit, end of file, death of its process) or ctx ends. It closes rwc and returns
+// when nothing of the connection is left but, where reads or writes of rwc cannot be interrupted, the goroutine in one. What runs in the workspaces
+// goes on: whoever made them ends them.
+func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := newServer(ctx, cancel, rwc, deps)
+	s.client.conn.Go(ctx, s.handle)
+	s.tasks.Go(s.deliverChanges)
+	select {
+	case <-ctx.Done():
+	case <-s.client.conn.Done():
+	}
+	return s.close()
+}
+
+// server is one connection.
+type server struct {
+	deps   Deps
+	log    *zap.Logger
+	ctx    context.Context // ends with the connection
+	cancel context.CancelCauseFunc
+	tasks  sync.WaitGroup // all goroutines of the connection but the library's
+
+	client   *client
+	docs     *documents
+	board    *board
+	feed     *feed
+	config   *configuration
+	features []feature
+	methods  map[string]method
+	calls    calls
+
+	mu     sync.Mutex // guards what follows
+	state  lifecycle
+	dirs   []string                // of the workspace folders
+	opened map[*workspace]struct{} // whose events come here
+	recent *workspace              // the last one that something was done in
+}
+
+func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadWriteCloser, deps Deps) *server {
+	if deps.Log == nil {
+		deps.Log = zap.NewNop()
+	}
+	stream := newStream(rwc)
+	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{}))
+	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]struct{}{}}
+	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
+	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
+	s.docs = newDocuments(s.log, s.feed.tell)
+	s.board = newBoard(s.docs, s.feed.tell)
+	s.config = newConfiguration(s)
+	for _, make := range features {
+		s.features = append(s.features, make(s))
+	}
+	s.methods = s.allMethods()
+	return s
+}
+
+// close ends the connection and waits for all that belongs to it.
+func (s *server) close() error {
+	cause := context.Cause(s.ctx)
+	if cause == nil {
+		cause = io.EOF
+	}
+	s.log.Info("the connection ends", zap.Error(cause))
+	words, stop := context.WithTimeout(context.Background(), lastWords)
+	defer stop()
+	_ = s.client.stream.out.flush(words) // a client that does not read gets no last words
+	s.cancel(cause)
+	s.client.stream.Close()
+	_ = s.client.conn.Close()
+	s.tasks.Wait()
+	s.client.work.Wait()
+	select {
+	case <-s.client.stream.out.done:
+	case <-words.Done(): // a write that cannot be interrupted, to somebody who does not read
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != shutDown && s.state != uninitialized {
+		return fmt.Errorf("%w (%w)", ErrNoShutdown, cause)
+	}
+	return nil
+}
+
+// deliverChanges hands changes to the features.
+func (s *server) deliverChanges() {
+	for {
+		select {
+		case <-s.feed.wake:
+		case <-s.ctx.Done():
+			return
+		}
+		c := s.feed.take()
+		for _, f := range s.features {
+			if f.changed != nil && !c.empty() {
+				s.contained("changed", func() { f.changed(c) })
+			}
+		}
+	}
+}
+
+// lifecycle is how far a connection is.
+type lifecycle int
+
+const (
+	uninitialized lifecycle = iota
+	initialized
+	shutDown
+)
+
+func (l lifecycle) String() string {
+	return [...]string{"not initialized", "initialized", "shut down"}[l]
+}
+
+// codeNotInitialized is LSP's ServerNotInitialized.
+const codeNotInitialized jsonrpc2.Code = -32002
+
+// admits reports why a method cannot be served now; nil if it can.
+func (s *server) admits(method string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case method == protocol.MethodExit:
+		return nil
+	case s.state == uninitialized && method != protocol.MethodInitialize:
+		return jsonrpc2.Errorf(codeNotInitialized, "%s before initialize", method)
+	case s.state == shutDown:
+		return jsonrpc2.Errorf(jsonrpc2.InvalidRequest, "%s after shutdown", method)
+	case s.state == initialized && method == protocol.MethodInitialize:
+		return jsonrpc2.Errorf(jsonrpc2.InvalidRequest, "initialize came twice")
+	}
+	return nil
+}
+
+// lifecycleMethods are those of a connection's own life.
+func (s *server) lifecycleMethods() map[string]method {
+	return map[string]method{
+		protocol.MethodInitialize:                         inOrder(s.initialize),
+		protocol.MethodInitialized:                        notification(s.initialized),
+		protocol.MethodShutdown:                           inOrder(s.shutdown),
+		protocol.MethodExit:                               notification(s.exit),
+		protocol.MethodCancelRequest:                      notification(s.calls.cancelRequest),
+		protocol.MethodSetTrace:                           notification(func(context.Context, *protocol.SetTraceParams) error { return nil }),
+		protocol.MethodWorkspaceDidChangeWorkspaceFolders: notification(s.didChangeFolders),
+	}
+}
+
+// options are the initializationOptions that are no settings.
+type options struct {
+	Events bool `json:"events"`
+}
+
+func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*protocol.InitializeResult, error) {
+	s.client.can = p.Capabilities
+	var o options
+	if err := json.Unmarshal([]byte(cmp.Or(string(p.InitializationOptions), "{}")), &o); err != nil {
+		s.log.Warn("initializationOptions.events: want true or false")
+	}
+	s.client.events = o.Events
+	encoding, kind := negotiate(p.Capabilities.General)
+	s.docs.encoding = encoding
+	s.config.initialize(json.RawMessage(p.InitializationOptions))
+	s.mu.Lock()
+	s.dirs = foldersOf(p)
+	s.state = initialized
+	s.mu.Unlock()
+	if p.ProcessID != nil && *p.ProcessID > 0 {
+		s.tasks.Go(func() { s.watchParent(int(*p.ProcessID)) })
+	}
+	caps := protocol.ServerCapabilities{
+		PositionEncoding:       kind,
+		TextDocumentSync:       &protocol.TextDocumentSyncOptions{OpenClose: ptr(true), Change: ptr(protocol.TextDocumentSyncKindIncremental)},
+		ExecuteCommandProvider: protocol.ExecuteCommandOptions{Commands: commandNames()},
+		Workspace: &protocol.WorkspaceOptions{WorkspaceFolders: &protocol.WorkspaceFoldersServerCapabilities{
+			Supported: ptr(true), ChangeNotifications: protocol.Boolean(true),
+		}},
+	}
+	for _, f := range s.features {
+		if f.capabilities != nil {
+			f.capabilities(&caps)
+		}
+	}
+	return &protocol.InitializeResult{
+		Capabilities: caps,
+		ServerInfo:   protocol.ServerInfo{Name: "dipls", Version: protocol.NewOptional(s.deps.Version)},
+	}, nil
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// negotiate picks the first position encoding that the client prefers and we know.
+func negotiate(general *protocol.GeneralClientCapabilities) (cells.Encoding, protocol.PositionEncodingKind) {
+	if general != nil {
+		for _, kind := range general.PositionEncodings {
+			switch kind {
+			case protocol.PositionEncodingKindUTF8:
+				return cells.UTF8, kind
+			case protocol.PositionEncodingKindUTF16:
+				return cells.UTF16, kind
+			case protocol.PositionEncodingKindUTF32:
+				return cells.UTF32, kind
+			}
+		}
+	}
+	return cells.UTF16, protocol.PositionEncodingKindUTF16
+}
+
+// foldersOf are the directories of the workspace folders.
+func foldersOf(p *protocol.InitializeParams) []string {
+	var dirs []string
+	folders, known := p.WorkspaceFolders.Get()
+	for _, f := range folders {
+		dirs = appendDir(dirs, f.URI)
+	}
+	root, hasPath := p.RootPath.Get()
+	switch {
+	case known:
+	case p.RootURI != nil:
+		dirs = appendDir(dirs, *p.RootURI)
+	case hasPath && root != "":
+		dirs = append(dirs, filepath.Clean(root))
+	}
+	return dirs
+}
+
+func appendDir(dirs []string, u uri.URI) []string {
+	if path := pathOf(u); path != "" {
+		return append(dirs, filepath.Clean(path))
+	}
+	return dirs
+}
+
+func (s *server) initialized(context.Context, *protocol.InitializedParams) error {
+	s.tasks.Go(s.config.fetch)
+	return nil
+}
+
+func (s *server) shutdown(context.Context, *struct{}) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = shutDown
+	return nil, nil
+}
+
+func (s *server) exit(context.Context, *struct{}) error {
+	s.cancel(errExit)
+	return nil
+}
+
+func (s *server) didChangeFolders(_ context.Context, p *protocol.DidChangeWorkspaceFoldersParams) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var gone []string
+	for _, f := range p.Event.Removed {
+		gone = appendDir(gone, f.URI)
+	}
+	var dirs []string
+	for _, dir := range s.dirs {
+		if !slices.Contains(gone, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, f := range p.Event.Added {
+		dirs = appendDir(dirs, f.URI)
+	}
+	s.dirs = dirs
+	return nil
+}
+
+// watchParent ends the connection with the process that is said to have started us.
+func (s *server) watchParent(pid int) {
+	ticker := time.NewTicker(cmp.Or(s.deps.ParentPoll, 3*time.Second))
+	defer ticker.Stop()
+	for !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		select {
+		case <-ticker.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+	s.cancel(errParentGone)
+}
+
+// folderOf is the directory whose workspace a file belongs to: the innermost workspace folder around it, else its own directory.
+func (s *server) folderOf(path string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir := ""
+	for _, d := range s.dirs {
+		if contains(d, path) && len(d) > len(dir) {
+			dir = d
+		}
+	}
+	switch {
+	case dir != "":
+		return dir
+	case path != "":
+		return filepath.Dir(path)
+	case len(s.dirs) > 0:
+		return s.dirs[0]
+	}
+	here, _ := os.Getwd() // "" is the same place
+	return here
+}
+
+// workspaceOf is the workspace that a document belongs to.
+func (s *server) workspaceOf(d *Snapshot) (*workspace, error) {
+	return s.open(s.folderOf(d.Path), d.Path)
+}
+
+// anyWorkspace is the workspace of a command that names no document: the one that something was done in last, else the first folder's.
+func (s *server) anyWorkspace() (*workspace, error) {
+	s.mu.Lock()
+	w := s.recent
+	s.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	for _, d := range s.docs.view() {
+		return s.workspaceOf(d)
+	}
+	return s.open(s.folderOf(""), "")
+}
+
+// open gives a workspace, whose events come here from then on.
+func (s *server) open(dir, script string) (*workspace, error) {
+	w, err := s.deps.Workspaces.open(dir, script, func(ctx context.Context) Settings { return s.config.await(ctx, dir) })
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent = w
+	if _, known := s.opened[w]; !known {
+		s.opened[w] = struct{}{}
+		s.follow(w)
+	}
+	return w, nil
+}
+
+// workspaces are those whose events come here, by folder.
+func (s *server) workspaces() []*workspace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.opened), func(v, w *workspace) int { return cmp.Compare(v.dir, w.dir) })
+}
+
+// follow enters a workspace's events on the board and hands them to the features. mu is held.
+func (s *server) follow(w *workspace) {
+	for _, f := range s.features {
+		if f.follow != nil {
+			f.follow(w)
+		}
+	}
+	sub := w.executor.Subscribe()
+	s.tasks.Go(func() {
+		defer sub.Close()
+		for {
+			events, err := sub.Next(s.ctx)
+			if err != nil {
+				return
+			}
+			for _, ev := range events {
+				s.board.event(w, ev)
+				for _, f := range s.features {
+					if f.event != nil {
+						s.contained("event", func() { f.event(w, ev) })
+					}
+				}
+			}
+		}
+	})
+}
+
+// contained runs something that must not take the connection down.
+func (s *server) contained(what string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("a fault of ours", zap.String("in", what), zap.Any("panic", r), zap.Stack("stack"))
+		}
+	}()
+	f()
+}

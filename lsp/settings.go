@@ -1,0 +1,184 @@
+package lsp
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Settings are what a user may choose, for one folder.
+type Settings struct {
+	Python            string
+	Ranks             int
+	GPUs              string
+	App               string
+	Preload           []string
+	Start             string
+	StartTimeout      time.Duration
+	KeepGPUMemory     bool
+	Prewarm           bool
+	See               string
+	CodeLens          []string
+	DiagnosticsOutput string
+}
+
+// settingsSection is what a client calls all settings together, and what their keys begin with.
+const settingsSection = "dip"
+
+// setting is one row of the table of settings.
+type setting struct {
+	key     string   // without "dip."
+	kind    string   // what a value is, for people
+	initial string   // the default, as JSON
+	doc     string   // what it does; sentences in Markdown
+	values  []string // the only ones, if not nil
+	set     func(*Settings, json.RawMessage) error
+}
+
+// settingsTable is all settings. The documentation is made of it.
+var settingsTable = []setting{
+	{"python", "string", `""`, "The interpreter: a path, or a name on `PATH`. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
+		into(func(s *Settings) *string { return &s.Python })},
+	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			var n int
+			if err := json.Unmarshal(raw, &n); err != nil || n < 0 {
+				return fmt.Errorf("want a number of ranks, or 0")
+			}
+			s.Ranks = n
+			return nil
+		}},
+	{"gpus", "string", `""`, "GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.", nil,
+		into(func(s *Settings) *string { return &s.GPUs })},
+	{"app", "string", `""`, "What frames a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. Without it `torch`, where that is installed.", nil,
+		into(func(s *Settings) *string { return &s.App })},
+	{"preload", "array of strings", `[]`, "Modules to import once, before the ranks are forked, besides torch.", nil,
+		into(func(s *Settings) *[]string { return &s.Preload })},
+	{"start", "string", `"auto"`, "How ranks start.", []string{"auto", "fork", "spawn"},
+		into(func(s *Settings) *string { return &s.Start })},
+	{"startTimeout", "number", `120`, "How long a pool may take to start, in seconds.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			var seconds float64
+			if err := json.Unmarshal(raw, &seconds); err != nil || seconds <= 0 || seconds > 1e6 {
+				return fmt.Errorf("want seconds, more than 0")
+			}
+			s.StartTimeout = time.Duration(seconds * float64(time.Second))
+			return nil
+		}},
+	{"keepGpuMemory", "boolean", `false`, "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.", nil,
+		into(func(s *Settings) *bool { return &s.KeepGPUMemory })},
+	{"prewarm", "boolean", `true`, "Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.", nil,
+		into(func(s *Settings) *bool { return &s.Prewarm })},
+	{"see", "string", `""`, "Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0.", nil,
+		into(func(s *Settings) *string { return &s.See })},
+	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`, "The lenses above each cell, in this order.",
+		[]string{"runRemote", "runEverywhere", "runLocal", "runAbove"},
+		into(func(s *Settings) *[]string { return &s.CodeLens })},
+	{"diagnostics.output", "string", `"last"`, "What cells print, as a diagnostic at their header: nothing, the last lines, or all.", []string{"off", "last", "full"},
+		into(func(s *Settings) *string { return &s.DiagnosticsOutput })},
+}
+
+// into sets a field from JSON of its type.
+func into[T any](field func(*Settings) *T) func(*Settings, json.RawMessage) error {
+	return func(s *Settings, raw json.RawMessage) error {
+		var value T
+		if err := json.Unmarshal(raw, &value); err != nil {
+			return fmt.Errorf("want %s", kindOf(value))
+		}
+		*field(s) = value
+		return nil
+	}
+}
+
+func kindOf(value any) string {
+	switch value.(type) {
+	case bool:
+		return "true or false"
+	case []string:
+		return "a list of strings"
+	default:
+		return "a string"
+	}
+}
+
+// defaultSettings are the settings of somebody who sets nothing.
+func defaultSettings() Settings {
+	var s Settings
+	for _, row := range settingsTable {
+		if err := row.set(&s, json.RawMessage(row.initial)); err != nil {
+			panic("lsp: default of setting " + row.key + ": " + err.Error()) // a mistake in the table
+		}
+	}
+	return s
+}
+
+// apply sets what a client's JSON object says and leaves the rest. A key may be spelled "diagnostics.output" or be nested; null says nothing.
+// What is wrong is left as it was and told, a sentence for each; keys that are not known are none of our business.
+func (s *Settings) apply(object json.RawMessage) (problems []string) {
+	if isNothing(object) {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil {
+		return []string{settingsSection + ": want an object of settings"}
+	}
+	for _, row := range settingsTable {
+		raw, ok := lookUp(fields, row.key)
+		if !ok || isNothing(raw) {
+			continue
+		}
+		if err := row.check(raw); err != nil {
+			problems = append(problems, fmt.Sprintf("%s.%s: %v, not %.80s; it stays as it was", settingsSection, row.key, err, raw))
+			continue
+		}
+		_ = row.set(s, raw) // check has tried it
+	}
+	return problems
+}
+
+// check reports what is wrong with a value.
+func (row setting) check(raw json.RawMessage) error {
+	var trial Settings
+	if err := row.set(&trial, raw); err != nil {
+		return err
+	}
+	if row.values == nil {
+		return nil
+	}
+	var list []string
+	if json.Unmarshal(raw, &list) != nil {
+		var one string
+		_ = json.Unmarshal(raw, &one) // it is one or the other, for set took it
+		list = []string{one}
+	}
+	for _, value := range list {
+		if !slices.Contains(row.values, value) {
+			return fmt.Errorf("want %s", strings.Join(row.values, ", "))
+		}
+	}
+	return nil
+}
+
+// lookUp finds a key with dots in it, nested or not.
+func lookUp(fields map[string]json.RawMessage, key string) (json.RawMessage, bool) {
+	if raw, ok := fields[key]; ok {
+		return raw, true
+	}
+	outer, inner, dotted := strings.Cut(key, ".")
+	if !dotted {
+		return nil, false
+	}
+	var nested map[string]json.RawMessage
+	if json.Unmarshal(fields[outer], &nested) != nil {
+		return nil, false
+	}
+	return lookUp(nested, inner)
+}
+
+func isNothing(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) == 0 || bytes.Equal(raw, []byte("null"))
+}

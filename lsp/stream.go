@@ -1,0 +1,216 @@
+package lsp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
+)
+
+// codec encodes and decodes what messages carry, with LSP's union types.
+type codec struct{}
+
+func (codec) Marshal(v any) ([]byte, error)      { return protocol.Marshal(v) }
+func (codec) Unmarshal(data []byte, v any) error { return protocol.Unmarshal(data, v) }
+
+// stream is the byte stream to one client as messages: LSP's base protocol. It implements [jsonrpc2.Stream].
+//
+// A message that cannot be read is answered with an error and skipped; after a header that makes no sense, the next one is looked
+// for. Messages are read by a goroutine of their own, so that Close ends a Read also where the bytes come from something whose
+// reads nothing can interrupt (a terminal, some pipes). Writes go through an outbox and never block.
+type stream struct {
+	rwc      io.ReadWriteCloser
+	out      *outbox
+	messages chan jsonrpc2.Message
+	end      error // why there are no more messages; set before the channel is closed
+
+	closing sync.Once
+	closed  chan struct{}
+	closeFn func() error
+}
+
+var _ jsonrpc2.Stream = (*stream)(nil)
+
+func newStream(rwc io.ReadWriteCloser) *stream {
+	s := &stream{rwc: rwc, messages: make(chan jsonrpc2.Message), closed: make(chan struct{})}
+	s.out = newOutbox(rwc, func(error) { s.Close() })
+	s.closeFn = sync.OnceValue(rwc.Close)
+	go s.read()
+	return s
+}
+
+// Read implements [jsonrpc2.Stream]. It waits while a client that does not read its answers asks for more.
+func (s *stream) Read(ctx context.Context) (jsonrpc2.Message, int64, error) {
+	if err := s.out.await(ctx, func() bool { return s.out.bytes < fullBytes }); err != nil {
+		return nil, 0, io.EOF
+	}
+	select {
+	case m, ok := <-s.messages:
+		if !ok {
+			return nil, 0, s.end
+		}
+		return m, 0, nil
+	case <-s.closed:
+		return nil, 0, io.EOF
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+}
+
+// Write implements [jsonrpc2.Stream].
+func (s *stream) Write(_ context.Context, m jsonrpc2.Message) (int64, error) {
+	f := framed(func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
+	s.out.put("", f)
+	return int64(len(f)), nil
+}
+
+// notify sends a notification; one with a key takes the place of an older one with that key that the client has not been sent.
+func (s *stream) notify(key, method string, params []byte) {
+	s.out.put(key, framed(func(b []byte) []byte { return jsonrpc2.AppendNotification(b, method, params) }))
+}
+
+// Close implements [jsonrpc2.Stream]. What has not been written is lost: see outbox.flush.
+func (s *stream) Close() error {
+	s.closing.Do(func() {
+		close(s.closed)
+		s.out.close()
+	})
+	return s.closeFn()
+}
+
+// framed is a message with its header.
+func framed(body func([]byte) []byte) []byte {
+	const reserve = 40 // more than any header takes
+	b := body(make([]byte, reserve, 512))
+	header := "Content-Length: " + strconv.Itoa(len(b)-reserve) + "\r\n\r\n"
+	b = b[reserve-len(header):]
+	copy(b, header)
+	return b
+}
+
+// read reads messages until the stream ends.
+func (s *stream) read() {
+	defer close(s.messages)
+	r := bufio.NewReaderSize(s.rwc, 64<<10)
+	for {
+		body, err := s.readBody(r)
+		if err != nil {
+			s.end = err
+			return
+		}
+		m, err := decode(body)
+		if err != nil {
+			s.refuse(err)
+			continue
+		}
+		select {
+		case s.messages <- m:
+		case <-s.closed:
+			s.end = io.EOF
+			return
+		}
+	}
+}
+
+// decode reads one message. The error is the answer.
+func decode(body []byte) (jsonrpc2.Message, error) {
+	if text := bytes.TrimLeft(body, " \t\r\n"); len(text) > 0 && text[0] == '[' {
+		return nil, jsonrpc2.NewError(jsonrpc2.InvalidRequest, "LSP has no batches: send one message at a time")
+	}
+	m, err := jsonrpc2.DecodeMessage(body)
+	if err != nil {
+		var coded *jsonrpc2.Error
+		if !errors.As(err, &coded) {
+			return nil, jsonrpc2.NewError(jsonrpc2.ParseError, err.Error())
+		}
+		return nil, coded
+	}
+	return m, nil
+}
+
+// refuse answers what cannot be read, and so has no id.
+func (s *stream) refuse(err error) {
+	s.out.put("", framed(func(b []byte) []byte { return jsonrpc2.AppendResponse(b, jsonrpc2.ID{}, nil, err) }))
+}
+
+const (
+	maxBody   = 256 << 20 // of a message; a longer one is skipped
+	maxHeader = 4 << 10   // of a header line
+)
+
+// readBody reads the next message's bytes, which are the caller's to keep.
+func (s *stream) readBody(r *bufio.Reader) ([]byte, error) {
+	for {
+		size, err := s.readHeader(r)
+		if err != nil {
+			return nil, err
+		}
+		if size > maxBody {
+			s.refuse(jsonrpc2.Errorf(jsonrpc2.InvalidRequest, "a message of %d bytes is too long: at most %d are read", size, maxBody))
+			if _, err := io.CopyN(io.Discard, r, size); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		body := make([]byte, size)
+		if _, err := io.ReadFull(r, body); err != nil {
+			return nil, err
+		}
+		return body, nil
+	}
+}
+
+// readHeader reads up to the beginning of the next body, of which it returns the length.
+func (s *stream) readHeader(r *bufio.Reader) (size int64, err error) {
+	size = -1
+	told := false
+	garbage := func(what []byte) {
+		if !told && len(bytes.TrimSpace(what)) > 0 {
+			told = true
+			s.refuse(jsonrpc2.NewError(jsonrpc2.ParseError, fmt.Sprintf("%.60q is no header of LSP's base protocol", what)))
+		}
+	}
+	for {
+		line, err := r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			garbage(line)
+			continue
+		case err != nil:
+			return 0, err
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 {
+			if size >= 0 {
+				return size, nil
+			}
+			continue // what stood above was no header: the next one is looked for
+		}
+		// The last header of a line counts: what is before it belongs to a body that was longer than its header said.
+		field := line
+		if i := bytes.LastIndex(bytes.ToLower(line), []byte("content-length:")); i > 0 {
+			garbage(line[:i])
+			field = line[i:]
+		}
+		name, value, found := bytes.Cut(field, []byte(":"))
+		switch {
+		case !found, len(line) > maxHeader:
+			garbage(line)
+		case bytes.EqualFold(bytes.TrimSpace(name), []byte("content-length")):
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
+			if err != nil || n < 0 {
+				garbage(line)
+				size = -1
+				continue
+			}
+			size = n
+		}
+	}
+}
