@@ -131,6 +131,8 @@ func (e *Executor) begin(c *command, name string, content json.RawMessage) error
 	switch {
 	case e.closed:
 		return errEnding
+	case c.giver != nil && c.giver.over(): // what has begun since waits for that process, and this would wait for it in turn
+		return &commandError{"RuntimeError", "the cell that asks was given up when its time was over"}
 	case c.proc.rank >= 0:
 		return valueError(errors.New("only the local namespace may give commands"))
 	case !known:
@@ -150,11 +152,11 @@ func (e *Executor) begin(c *command, name string, content json.RawMessage) error
 
 var errEnding = &commandError{"RuntimeError", "the session is ending"}
 
-// nextPlace is the next free place: of something that giver's cell asks for, or after everything else if giver is nil or has
-// ended. The caller holds mu.
+// nextPlace is the next free place: of something that giver's cell asks for, or after everything else if giver is nil. The
+// caller holds mu.
 func (e *Executor) nextPlace(giver *run) place {
 	e.places++
-	if giver == nil || giver.over() {
+	if giver == nil {
 		return place{e.places, itself}
 	}
 	return place{giver.at.run, e.places}

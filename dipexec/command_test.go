@@ -446,7 +446,14 @@ func TestCommandsOfAGivenUpRun(t *testing.T) {
 			t.Errorf("report %+v", r)
 		}
 		pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+
+		next := mustStart(t, e, Request{Code: "%dipush y", Target: target(t, "local")})
+		waiting := pool.local.next() // for the deaf cell to end, and ahead of it on the ranks
+		deaf.command(`{"id":2,"command":"push","names":["x"]}`)
+		pool.local.answered(t, `{"id":2,"status":"error","ename":"RuntimeError","evalue":"the cell that asks was given up when its time was over"}`)
 		deaf.ok()
+		waiting.ok()
+		mustWait(t, e, next)
 	})
 }
 
@@ -575,6 +582,15 @@ func TestCloseEndsCommands(t *testing.T) {
 	x.command(`{"id":1,"command":"push","names":["a"]}`)
 	e.Close(t.Context())
 	pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
+}
+
+// A command that is being served when the executor closes starts nothing any more.
+func TestNestedRunAfterClose(t *testing.T) {
+	e := New(Options{Pool: newFakePool(1)})
+	e.Close(t.Context())
+	if r, err := (&command{e: e}).startNested(Request{}, true); r != nil || !errors.Is(err, ErrClosed) {
+		t.Errorf("run %v, error %v", r, err)
+	}
 }
 
 func TestCollectives(t *testing.T) {

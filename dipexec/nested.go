@@ -59,10 +59,11 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	r, err := c.e.start(req, c.at, from)
-	if err == nil {
-		c.e.onRanks = r.id
+	if err != nil {
+		return nil, err
 	}
-	if w := r.waiter(); err == nil && w != nil {
+	c.e.onRanks = r.id
+	if w := r.waiter(); w != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.awaited == nil {
@@ -70,7 +71,7 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 		}
 		w.awaited[r] = struct{}{}
 	}
-	return r, err
+	return r, nil
 }
 
 func (c *command) runReply(r Report) wire.RunCommandReply {
