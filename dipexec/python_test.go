@@ -1,28 +1,17 @@
 package dipexec
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"dipls/internal/testpython"
 	"dipls/ranks"
 )
 
 // startPython starts a node with the real agent, with a pool, and an executor on them.
 func startPython(t *testing.T, size int) (*Executor, *recorder) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts Python processes")
-	}
-	python := os.Getenv("DIPLS_TEST_PYTHON")
-	if python == "" {
-		python, _ = filepath.Abs("../.venv/bin/python")
-	}
-	if _, err := os.Stat(python); err != nil {
-		t.Skip("no interpreter with the agent's packages: run make setup, or set DIPLS_TEST_PYTHON")
-	}
-	return startNodeOf(t, size, Options{Journal: openJournal(t, JournalOptions{})}, ranks.Options{Python: python, Dir: t.TempDir()})
+	return startNodeOf(t, size, Options{Journal: openJournal(t, JournalOptions{})}, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
 }
 
 // cell runs a cell.

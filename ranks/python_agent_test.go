@@ -12,28 +12,13 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/testpython"
 	"dipls/ranks/wire"
 )
 
-// testPython is the interpreter for tests with the real agent: DIPLS_TEST_PYTHON or the repository's own environment.
-func testPython(t testing.TB) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts Python processes")
-	}
-	python := os.Getenv("DIPLS_TEST_PYTHON")
-	if python == "" {
-		python, _ = filepath.Abs("../.venv/bin/python")
-	}
-	if _, err := os.Stat(python); err != nil {
-		t.Skip("no interpreter with the agent's packages: run make setup, or set DIPLS_TEST_PYTHON")
-	}
-	return python
-}
-
 func startPython(t testing.TB, change ...func(*Options)) *Node {
 	t.Helper()
-	o := Options{Python: testPython(t), Dir: t.TempDir(), Log: testLog(t)}
+	o := Options{Python: testpython.Need(t), Dir: t.TempDir(), Log: testLog(t)}
 	for _, f := range change {
 		f(&o)
 	}
@@ -250,13 +235,13 @@ func TestPythonFlood(t *testing.T) {
 }
 
 func TestPythonServerKilled(t *testing.T) {
-	testServerKilled(t, serverSpec{Python: testPython(t), Code: "print('on', flush=True)\nwhile True: pass"})
+	testServerKilled(t, serverSpec{Python: testpython.Need(t), Code: "print('on', flush=True)\nwhile True: pass"})
 }
 
 // What a rank has forked is an orphan when the node is killed and takes the rank along. Whoever adopts orphans ends it.
 func TestPythonAdoptOrphans(t *testing.T) {
 	_, out, report := startServer(t, serverSpec{
-		Python: testPython(t), Adopt: true,
+		Python: testpython.Need(t), Adopt: true,
 		Code: "import os, time\nif os.fork() == 0:\n    while True: time.sleep(1)\nprint('on', flush=True)\nwhile True: pass",
 	})
 	if err := syscall.Kill(report.Node, syscall.SIGKILL); err != nil {

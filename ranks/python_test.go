@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"dipls/internal/testpython"
 )
 
 // script makes an executable shell script.
@@ -141,7 +143,7 @@ func TestProbe(t *testing.T) {
 }
 
 func TestProbePython(t *testing.T) {
-	python := testPython(t)
+	python := testpython.Need(t)
 	begin := time.Now()
 	info, err := Probe(testContext(t), python)
 	if err != nil {
@@ -155,7 +157,7 @@ func TestProbePython(t *testing.T) {
 
 // The working directory may be anybody's, so nothing is imported from it, except by the user's own wish.
 func TestProbeImportsNothingFromHere(t *testing.T) {
-	python := testPython(t)
+	python := testpython.Need(t)
 	dir := t.TempDir()
 	dist := filepath.Join(dir, "lib", "ipython-99.0.dist-info")
 	if err := os.MkdirAll(dist, 0o700); err != nil {

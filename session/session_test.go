@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"dipls/internal/testpython"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/wire"
@@ -177,25 +177,9 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// testPython is the interpreter for tests with the real agent: DIPLS_TEST_PYTHON or the repository's own environment.
-func testPython(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts Python processes")
-	}
-	python := os.Getenv("DIPLS_TEST_PYTHON")
-	if python == "" {
-		python, _ = filepath.Abs("../.venv/bin/python")
-	}
-	if _, err := os.Stat(python); err != nil {
-		t.Skip("no interpreter with the agent's packages: run make setup, or set DIPLS_TEST_PYTHON")
-	}
-	return python
-}
-
 // A restart gives new processes, which rendezvous anew, and an empty namespace; the local one stays.
 func TestPythonRestart(t *testing.T) {
-	python := testPython(t)
+	python := testpython.Need(t)
 	f := newSession(t, fakerank.Config{}, func(o *Options) {
 		o.Node = ranks.Options{Python: python, Dir: t.TempDir()}
 	})

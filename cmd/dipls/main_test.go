@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"dipls/internal/testpython"
 )
 
 func TestMain(m *testing.M) {
@@ -37,7 +39,7 @@ const patience = 2 * time.Minute
 //	gone FILE…             wait until the processes whose pids are in the files have ended
 //	count N TEXT           the last command's output and errors together contain TEXT exactly N times
 func TestScripts(t *testing.T) {
-	python := testPython(t)
+	python := testpython.Need(t)
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
@@ -84,19 +86,6 @@ func TestScripts(t *testing.T) {
 			return exec.Command(python, "-c", "import "+module).Run() == nil, nil
 		},
 	})
-}
-
-// testPython is the interpreter that `make setup` made, or the one in DIPLS_TEST_PYTHON.
-func testPython(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("DIPLS_TEST_PYTHON")
-	if python == "" {
-		python, _ = filepath.Abs("../../.venv/bin/python")
-	}
-	if _, err := os.Stat(python); err != nil {
-		t.Skip("no Python for tests: run make setup, or set DIPLS_TEST_PYTHON")
-	}
-	return python
 }
 
 // checkNothingLeft fails the test if a process that carries the mark in its environment still lives, or if the runtime
