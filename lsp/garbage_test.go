@@ -1,0 +1,176 @@
+package lsp_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"dipls/internal/lsptest"
+)
+
+// alive fails the test if the server does not answer any more.
+func alive(t *testing.T, e *lsptest.Editor) {
+	t.Helper()
+	if err := e.TryCommand("dip.status", nil, nil); err != nil {
+		t.Fatalf("the server is not well: %v", err)
+	}
+}
+
+// Nothing that a client sends brings the server down as long as it can tell where messages begin.
+func TestGarbage(t *testing.T) {
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server})
+		for _, body := range []string{
+			`{`, `}`, `null`, `17`, `"text"`, `[]`, `[{"jsonrpc":"2.0","id":1,"method":"shutdown"}]`, `{}`, `{"jsonrpc":"2.0"}`,
+			`{"jsonrpc":"1.0","id":1,"method":"shutdown"}`, `{"jsonrpc":"2.0","id":{},"method":"shutdown"}`,
+			`{"jsonrpc":"2.0","id":1,"method":17}`, "\xff\xfe", strings.Repeat("[", 100000), ` `,
+		} {
+			e.Mark()
+			e.WriteRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body))
+			e.Await(fmt.Sprintf("a refusal of %.40q", body), func(m lsptest.Message) bool {
+				return m.Error != nil && string(m.ID) == "null" && (m.Error.Code == -32700 || m.Error.Code == -32600)
+			})
+		}
+		for _, header := range []string{
+			"Nonsense\r\n\r\n", "Content-Length: many\r\n\r\n", "Content-Length: -1\r\n\r\n", "Content-Length: 3\r\n\r\nabcdef\r\n",
+			"\x00\x01\x02\r\n\r\n", strings.Repeat("x", 200000) + "\r\n\r\n",
+		} {
+			e.Mark()
+			e.WriteRaw(header)
+			e.Await(fmt.Sprintf("a refusal of %.40q", header), func(m lsptest.Message) bool { return m.Error != nil })
+			alive(t, e)
+		}
+		for _, body := range []string{ // responses and notifications that mean nothing
+			`{"jsonrpc":"2.0","id":99,"result":null}`, `{"jsonrpc":"2.0","id":"x","error":{"code":1,"message":"m"}}`,
+			`{"jsonrpc":"2.0","method":"no/such"}`, `{"jsonrpc":"2.0","method":"$/no/such","params":[]}`,
+			`{"jsonrpc":"2.0","method":"textDocument/didOpen"}`, `{"jsonrpc":"2.0","method":"textDocument/didOpen","params":17}`,
+			`{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"file:///no.py","version":1},"contentChanges":[]}}`,
+			`{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"contentChanges":"x"}}`,
+			`{"jsonrpc":"2.0","method":"textDocument/didClose","params":{"textDocument":{"uri":"file:///no.py"}}}`,
+			`{"jsonrpc":"2.0","method":"workspace/didChangeConfiguration","params":{"settings":[1]}}`,
+			`{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":12345}}`, `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"x"}}`,
+			`{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":{}}}`, `{"jsonrpc":"2.0","method":"$/cancelRequest"}`,
+			`{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1e99}}`,
+			`{"jsonrpc":"2.0","method":"initialized","params":{}}`,
+		} {
+			e.WriteRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body))
+			alive(t, e)
+		}
+		e.Open("a.py", "# %%\nx\n")
+		uri := e.URI("a.py")
+		for _, test := range []struct {
+			method string
+			params any
+			code   int
+			want   string
+		}{
+			{"no/such", nil, -32601, `"no/such" is not supported`},
+			{"textDocument/rename", lsptest.Object{}, -32601, "not supported"},
+			{"initialize", e.InitializeParams(), -32600, "twice"},
+			{"workspace/executeCommand", nil, -32602, "there is no command"},
+			{"workspace/executeCommand", 17, -32602, "do not fit"},
+			{"workspace/executeCommand", lsptest.Object{"command": "dip.none"}, -32602, `there is no command "dip.none"; there are dip.runCell`},
+			{"workspace/executeCommand", command("dip.runCell"), -32602, "which document?"},
+			{"workspace/executeCommand", command("dip.runCell", 1), -32602, "want an object as argument, not number"},
+			{"workspace/executeCommand", command("dip.runCell", nil), -32602, "which document?"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{}, lsptest.Object{}), -32602, "want one object as argument, not 2"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": "file:///none.py", "cell": 1}), -32602, "none.py is not open"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri}), -32602, "which cell?"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri, "cell": "1"}), -32602, "dip.runCell: cell: want integer, not string"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri, "cell": 9}), -32602, "there is no cell 9: the document has 1"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri, "cell": -1}), -32602, "there is no cell -1"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri, "position": lsptest.Object{"line": -1}}), -32602, "dip.runCell"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri, "cell": 1, "target": "moon"}), -32602, "target"},
+			{"workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": uri, "cell": 1, "see": "moon"}), -32602, "see"},
+			{"workspace/executeCommand", command("dip.runSelection", lsptest.Object{"uri": uri}), -32602, "which lines?"},
+			{"workspace/executeCommand", command("dip.push", lsptest.Object{}), -32602, "which variables?"},
+			{"workspace/executeCommand", command("dip.push", lsptest.Object{"names": []string{"x; import os"}}), -32602, "no name of a variable"},
+			{"workspace/executeCommand", command("dip.pull", lsptest.Object{"names": []string{"x"}, "rank": -1}), -32602, "there is no rank -1"},
+			{"workspace/executeCommand", command("dip.makePool", lsptest.Object{"ranks": -1}), -32602, "at least one rank"},
+			{"workspace/executeCommand", command("dip.makePool", lsptest.Object{"gpus": "first"}), -32602, "gpus"},
+			{"workspace/executeCommand", command("dip.autodip", lsptest.Object{"on": true, "flags": "--moon"}), -32602, "flags"},
+			{"workspace/executeCommand", command("dip.interrupt", lsptest.Object{"run": "none"}), -32803, "there is no run none"},
+			{"workspace/executeCommand", command("dip.clear", lsptest.Object{}), -32602, "not open"},
+		} {
+			err := e.Call(test.method, test.params, nil)
+			var answer *lsptest.Error
+			if !errors.As(err, &answer) || answer.Code != test.code || !strings.Contains(answer.Message, test.want) {
+				t.Errorf("%s %v: %v, want %q (%d)", test.method, test.params, err, test.want, test.code)
+			}
+		}
+		alive(t, e)
+	})
+}
+
+func command(name string, arguments ...any) lsptest.Object {
+	return lsptest.Object{"command": name, "arguments": arguments}
+}
+
+// A fault of our own fails the one request.
+func TestPanics(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
+	var answer *lsptest.Error
+	if err := e.Call("test/panic", nil, nil); !errors.As(err, &answer) || answer.Code != -32603 {
+		t.Errorf("%v", err)
+	}
+	e.Notify("test/panics", nil)
+	e.Await("word of it", lsptest.Method("window/logMessage"), lsptest.Contains("message", "a fault of ours"))
+	alive(t, e)
+}
+
+// A request that waits is cancelled by $/cancelRequest, and others are answered meanwhile.
+func TestCancelRequest(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
+	sent := e.Send("test/wait", nil)
+	e.Await("the beginning", lsptest.Method("test/waiting"))
+	alive(t, e)
+	e.Notify("$/cancelRequest", lsptest.Object{"id": 1 << 20})
+	var id int
+	fmt.Sscan(sent.ID, &id)
+	e.Notify("$/cancelRequest", lsptest.Object{"id": id})
+	var answer *lsptest.Error
+	if err := e.Wait(sent, nil); !errors.As(err, &answer) || answer.Code != -32800 {
+		t.Errorf("%v", err)
+	}
+}
+
+// A document of 50 MB is taken like any other.
+func TestHugeDocument(t *testing.T) {
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server})
+		e.Open("huge.py", strings.Repeat("# %% a cell\nx = 'some text that makes it long, and then some more'\n", 50<<20/68))
+		e.Edit("huge.py", lsptest.Edit{Text: "# "})
+		var reply struct{ Run string }
+		err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("huge.py"), "cell": 1 << 30}, &reply)
+		if err == nil || !strings.Contains(err.Error(), "there is no cell") {
+			t.Error(err)
+		}
+		alive(t, e)
+	})
+}
+
+// A client that stops reading holds up nobody but itself, and of what only counts in its last version it gets that.
+func TestClientThatDoesNotRead(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
+	alive(t, e)
+	resume := e.StopReading()
+	e.Open("a.py", "")
+	sent := e.Send("test/flood", lsptest.Object{"Bytes": 80 << 20})
+	for i := range 200 { // the server goes on to read
+		e.SetText("a.py", fmt.Sprint(i))
+	}
+	text := e.Send("test/text", lsptest.Object{"uri": e.URI("a.py")})
+	resume()
+	if err := e.Wait(sent, nil); err != nil {
+		t.Error(err)
+	}
+	var got string
+	if err := e.Wait(text, &got); err != nil || got != "199" {
+		t.Errorf("%q, %v", got, err)
+	}
+	e.Await("the last version", lsptest.Method("test/latest"))
+	if n := len(e.Messages(lsptest.Method("test/latest"))); n != 1 {
+		t.Errorf("%d versions", n)
+	}
+}

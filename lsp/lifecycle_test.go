@@ -1,0 +1,131 @@
+package lsp_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"dipls/internal/lsptest"
+)
+
+// hold is a cell that goes on until somebody ends it.
+const hold = "# %%\nimport time\nprint('begun', flush=True)\nwhile True: time.sleep(0.05)\n"
+
+// holding starts an editor in which a cell runs.
+func holding(t *testing.T, o lsptest.Options) *lsptest.Editor {
+	t.Helper()
+	o.Init = events
+	e := lsptest.Start(t, o)
+	e.Open("hold.py", hold)
+	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("hold.py"), "cell": 1})
+	e.Await("the cell", lsptest.Method("dip/event"), lsptest.Contains("text", "begun"))
+	return e
+}
+
+// However the client leaves, nothing is left of what ran: TestMain looks.
+func TestEnd(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		t.Run("shutdown", func(t *testing.T) {
+			if err := holding(t, lsptest.Options{Server: server}).Shutdown(); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Run("exit without shutdown", func(t *testing.T) {
+			e := holding(t, lsptest.Options{Server: server})
+			e.Notify("exit", nil)
+			wantNoShutdown(t, e.AwaitEnd())
+		})
+		t.Run("end of file", func(t *testing.T) {
+			wantNoShutdown(t, holding(t, lsptest.Options{Server: server}).Leave())
+		})
+		t.Run("death of the editor", func(t *testing.T) {
+			parent := exec.Command("sleep", "600")
+			if err := parent.Start(); err != nil {
+				t.Fatal(err)
+			}
+			e := holding(t, lsptest.Options{Server: server, ProcessID: &parent.Process.Pid})
+			_ = parent.Process.Kill()
+			_ = parent.Wait()
+			wantNoShutdown(t, e.AwaitEnd())
+		})
+		t.Run("a client that does not read", func(t *testing.T) {
+			e := holding(t, lsptest.Options{Server: server})
+			e.StopReading()
+			e.Notify("exit", nil)
+			wantNoShutdown(t, e.AwaitEnd())
+		})
+	})
+}
+
+func wantNoShutdown(t *testing.T, err error) {
+	t.Helper()
+	var exit *exec.ExitError
+	if err == nil || errors.As(err, &exit) && exit.ExitCode() != 1 || exit == nil && !strings.Contains(err.Error(), "without a shutdown") {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+// What a client may ask depends on how far the connection is.
+func TestLifecycle(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Raw: true})
+	for _, step := range []struct {
+		method string
+		params any
+		code   int // 0: it works
+	}{
+		{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, -32002},
+		{"shutdown", nil, -32002},
+		{"no/such", nil, -32601},
+		{"initialize", e.InitializeParams(), 0},
+		{"initialize", e.InitializeParams(), -32600},
+		{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, 0},
+		{"shutdown", nil, 0},
+		{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, -32600},
+	} {
+		err := e.Call(step.method, step.params, nil)
+		var answer *lsptest.Error
+		switch {
+		case step.code == 0 && err != nil, step.code != 0 && (!errors.As(err, &answer) || answer.Code != step.code):
+			t.Errorf("%s: %v, want %d", step.method, err, step.code)
+		}
+	}
+	e.Notify("exit", nil)
+	if err := e.AwaitEnd(); err != nil {
+		t.Error(err)
+	}
+}
+
+// dipls without a command and with a pipe as its input is a language server.
+func TestWithoutCommand(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := lsptest.Start(t, lsptest.Options{Server: lsptest.Program(os.Environ(), path)})
+	alive(t, e)
+}
+
+// Documents of a workspace folder share a local namespace; one outside of all folders has that of its directory.
+func TestWorkspaces(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	e.Open("a.py", "# %%\nx = 41\n")
+	e.Open("sub/b.py", "# %%\nprint(x + 1)\n")
+	e.Open("../elsewhere/c.py", "# %%\nprint('x' in globals())\n")
+	for _, dir := range []string{"/sub", "/../elsewhere"} {
+		if err := os.MkdirAll(e.Folder+dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "42\n"}, {"../elsewhere/c.py", "False\n"}} {
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(step.name), "cell": 1})
+		if step.want != "" {
+			e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Has("text", step.want))
+		}
+		e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"), lsptest.Has("status", "ok"))
+	}
+}

@@ -1,0 +1,44 @@
+package lsp
+
+import (
+	"context"
+
+	"go.lsp.dev/protocol"
+)
+
+// The tests ask the server for the text that it has, and have it fail, by a feature of their own.
+func init() {
+	features = append(features, func(s *server) feature {
+		return feature{methods: map[string]method{
+			"test/text": call(func(ctx context.Context, p *protocol.TextDocumentIdentifier) (string, error) {
+				d, err := snapshotOf(ctx, p.URI)
+				if err != nil {
+					return "", err
+				}
+				return d.File.Text(), nil
+			}),
+			"test/ids": call(func(ctx context.Context, p *protocol.TextDocumentIdentifier) ([]cellID, error) {
+				d, err := snapshotOf(ctx, p.URI)
+				if err != nil {
+					return nil, err
+				}
+				return d.ids, nil
+			}),
+			"test/panic":  call(func(context.Context, *struct{}) (any, error) { panic("as asked") }),
+			"test/panics": notification(func(context.Context, *struct{}) error { panic("as asked") }),
+			"test/wait": call(func(ctx context.Context, _ *struct{}) (any, error) {
+				s.client.notify("test/waiting", struct{}{})
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}),
+			"test/flood": call(func(_ context.Context, p *struct{ Bytes int }) (any, error) {
+				for range p.Bytes / 1024 {
+					s.client.logMessage(protocol.MessageTypeLog, string(make([]byte, 1024)))
+				}
+				s.client.notifyLatest("k", "test/latest", 1)
+				s.client.notifyLatest("k", "test/latest", 2)
+				return nil, nil
+			}),
+		}}
+	})
+}

@@ -1,0 +1,65 @@
+package lsp
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSettings(t *testing.T) {
+	for _, test := range []struct {
+		json     string
+		check    func(Settings) bool
+		problems []string // what each contains
+	}{
+		{`null`, func(s Settings) bool { return s.Start == "auto" && s.StartTimeout == 2*time.Minute && s.Prewarm }, nil},
+		{`{}`, func(s Settings) bool { return slices.Equal(s.CodeLens, []string{"runRemote", "runEverywhere", "runLocal", "runAbove"}) }, nil},
+		{`{"ranks": 4, "gpus": "3,1", "preload": ["numpy"], "prewarm": false}`,
+			func(s Settings) bool { return s.Ranks == 4 && s.GPUs == "3,1" && s.Preload[0] == "numpy" && !s.Prewarm }, nil},
+		{`{"diagnostics": {"output": "off"}}`, func(s Settings) bool { return s.DiagnosticsOutput == "off" }, nil},
+		{`{"diagnostics.output": "full"}`, func(s Settings) bool { return s.DiagnosticsOutput == "full" }, nil},
+		{`{"diagnostics": 7, "unknown": {}, "ranks": null}`, func(s Settings) bool { return s.DiagnosticsOutput == "last" && s.Ranks == 0 }, nil},
+		{`{"ranks": "four", "app": "none"}`, func(s Settings) bool { return s.Ranks == 0 && s.App == "none" }, []string{`dip.ranks: want a number of ranks, or 0, not "four"`}},
+		{`{"ranks": -1}`, func(s Settings) bool { return s.Ranks == 0 }, []string{"dip.ranks"}},
+		{`{"ranks": 2.5}`, func(s Settings) bool { return s.Ranks == 0 }, []string{"dip.ranks"}},
+		{`{"python": ["a"]}`, func(s Settings) bool { return s.Python == "" }, []string{`dip.python: want a string, not ["a"]`}},
+		{`{"preload": "numpy"}`, func(s Settings) bool { return len(s.Preload) == 0 }, []string{"dip.preload: want a list of strings"}},
+		{`{"prewarm": 1}`, func(s Settings) bool { return s.Prewarm }, []string{"dip.prewarm: want true or false"}},
+		{`{"start": "clone", "codeLens": ["runLocal", "runAway"]}`, func(s Settings) bool { return s.Start == "auto" && len(s.CodeLens) == 4 },
+			[]string{"dip.start: want auto, fork, spawn", "dip.codeLens: want runRemote"}},
+		{`{"codeLens": []}`, func(s Settings) bool { return len(s.CodeLens) == 0 }, nil},
+		{`{"startTimeout": 0}`, func(s Settings) bool { return s.StartTimeout == 2*time.Minute }, []string{"dip.startTimeout"}},
+		{`[1]`, func(s Settings) bool { return s.Start == "auto" }, []string{"dip: want an object"}},
+	} {
+		s := defaultSettings()
+		problems := s.apply(json.RawMessage(test.json))
+		if !test.check(s) {
+			t.Errorf("%s gives %+v", test.json, s)
+		}
+		fits := func(a, b string) bool { return strings.Contains(a, b) }
+		if !slices.EqualFunc(problems, test.problems, fits) {
+			t.Errorf("%s: told %q, want %q", test.json, problems, test.problems)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the pages that are made from tables")
+
+// The pages of commands and settings are what the tables say.
+func TestReference(t *testing.T) {
+	for path, want := range map[string]string{"../docs/settings.md": settingsReference(), "../docs/commands.md": commandsReference()} {
+		if *update {
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != want {
+			t.Errorf("%s is not what the table says (%v): go generate ./lsp", path, err)
+		}
+	}
+}
