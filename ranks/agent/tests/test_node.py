@@ -145,6 +145,45 @@ def test_failed_start_leaves_nothing(node):
     assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["lock", "node"]
 
 
+@pytest.fixture
+def half_started(make_node, tmp_path):
+    """A node whose spawn_request hangs: rank 0 is there, rank 1 waits for ever in its interpreter's start."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nif os.environ.get('RANK') == '1': open({str(tmp_path / 'never')!r}).read()\n"
+    )
+    os.mkfifo(tmp_path / "never")
+    node = make_node()
+    processes = [
+        {
+            "name": f"r{rank}-0",
+            "rank": rank,
+            "key": "00" * 32,
+            "app": "none",
+            "env": {"PYTHONPATH": str(tmp_path), "RANK": str(rank), "WORLD_SIZE": "2"},
+        }
+        for rank in range(2)
+    ]
+    node.request = node.send("spawn_request", {"method": "spawn", "processes": processes})
+    wait_until(lambda: (node.runtime_dir / "r0-0").exists(), "rank 0's socket")
+    yield node
+    assert node.reply(node.request, "spawn_reply")["status"] == "error"
+    assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["lock", "node"]
+    (process,) = node.spawn(1)
+    assert process.run("print('on')").text() == "on\n"
+
+
+def test_start_that_is_given_up_leaves_nothing(half_started):
+    """As the server does after its patience, or at an interrupt: it kills what it has asked for."""
+    for name in ("r0-0", "r1-0"):
+        assert half_started.ask("signal_request", {"name": name, "signal": "SIGKILL"})["sent"] is False
+
+
+def test_deaths_before_a_start_is_complete(half_started):
+    half_started.send("signal_request", {"name": "r0-0", "signal": "SIGTERM"})
+    assert half_started.exited("r0-0").content["signal"] == "SIGTERM"
+    half_started.send("signal_request", {"name": "r1-0", "signal": "SIGTERM"})
+
+
 def test_bad_requests(node):
     assert node.ask("spawn_request", {})["status"] == "error"
     assert node.ask("spawn_request", {"method": "fork", "processes": []})["status"] == "ok"

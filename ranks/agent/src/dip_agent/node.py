@@ -171,6 +171,10 @@ class Node:
             return {"sent": False}
         if content["signal"] not in ("SIGINT", "SIGTERM", "SIGKILL"):
             raise ValueError(f"signal {content['signal']!r} is not sent")
+        if content["signal"] == "SIGKILL" and self._spawn is not None and child in self._spawn.children:
+            # The server has given the start up. Nothing more is heard of what never came to life.
+            self._fail_spawn("RuntimeError", f"{child.name} was killed while it started")
+            return {"sent": False}
         child.signal(content["signal"])
         return {"sent": True}
 
@@ -258,21 +262,24 @@ class Node:
             return  # a sibling has failed meanwhile
         report = child.report_line() or {"bound": False, "ename": "RuntimeError", "evalue": "it ended at once"}
         if not report["bound"]:
-            self._spawn = None
-            self._abandon(spawn.children)
-            evalue = f"{child.name} could not start: {report['evalue']}"
-            error = {"status": "error", "ename": report["ename"], "evalue": evalue, "traceback": []}
-            self._reply(spawn.request, "spawn_reply", error)
+            self._fail_spawn(report["ename"], f"{child.name} could not start: {report['evalue']}")
             return
         spawn.waiting.discard(child.name)
         if not spawn.waiting:
             self._spawn = None
             self._reply(spawn.request, "spawn_reply", spawn.reply)
 
+    def _fail_spawn(self, ename: str, evalue: str) -> None:
+        spawn, self._spawn = self._spawn, None
+        self._abandon(spawn.children)
+        error = {"status": "error", "ename": ename, "evalue": evalue, "traceback": []}
+        self._reply(spawn.request, "spawn_reply", error)
+
     def _abandon(self, started: list[Child]) -> None:
         """Leave nothing running of a spawn_request that failed; its processes are not reported as `exited`."""
         for child in started:
-            self._children.pop(child.name, None)
+            if self._children.pop(child.name, None) is None:
+                continue  # buried before its siblings were there: its pid may be anybody's by now
             child.kill_group()
             self._log_tail(child)
             os.waitpid(child.pid, 0)
