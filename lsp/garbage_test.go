@@ -174,3 +174,27 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		t.Errorf("%d versions", n)
 	}
 }
+
+// However often a refresh is wanted, one is asked for at a time, and one after the last wish.
+func TestRefresh(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
+	resume := e.StopReading()
+	sent := e.Send("test/refresh", nil)
+	resume()
+	if err := e.Wait(sent, nil); err != nil {
+		t.Fatal(err)
+	}
+	asked := func(all []lsptest.Message) (n int) {
+		for _, m := range all {
+			if m.Method == "workspace/codeLens/refresh" {
+				n++
+			}
+		}
+		return n
+	}
+	e.Until("two refreshes", func(all []lsptest.Message) bool { return asked(all) >= 2 })
+	alive(t, e)
+	if n := asked(e.Messages()); n > 10 {
+		t.Errorf("%d refreshes for 100 wishes", n)
+	}
+}

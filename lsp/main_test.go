@@ -19,6 +19,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/internal/lsptest"
+	"dipls/internal/testpython"
 	"dipls/lsp"
 )
 
@@ -30,9 +31,12 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	if cache, err := exec.Command("go", "env", "GOCACHE").Output(); err == nil { // which would move with the user's caches
+		os.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+	}
 	for key, value := range map[string]string{
 		"XDG_RUNTIME_DIR": dir, "XDG_STATE_HOME": dir + "/state", "XDG_CACHE_HOME": dir + "/cache", "CUDA_VISIBLE_DEVICES": "",
-		"DIPLS_PYTHON": testPython(),
+		"DIPLS_PYTHON": testpython.Path(),
 	} {
 		os.Setenv(key, value)
 	}
@@ -55,21 +59,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// testPython is the interpreter that `make setup` made, or the one in DIPLS_TEST_PYTHON.
-func testPython() string {
-	if python := os.Getenv("DIPLS_TEST_PYTHON"); python != "" {
-		return python
-	}
-	python, _ := filepath.Abs("../.venv/bin/python")
-	return python
-}
-
 // needPython skips a test that runs cells where there is no Python for tests.
 func needPython(t testing.TB) {
 	t.Helper()
-	if _, err := os.Stat(testPython()); err != nil {
-		t.Skip("no Python for tests: run make setup, or set DIPLS_TEST_PYTHON")
-	}
+	testpython.Need(t)
 }
 
 // inProcess is a server in the process of the test, with workspaces of its own.

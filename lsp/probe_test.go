@@ -31,6 +31,12 @@ func init() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}),
+			"test/refresh": call(func(context.Context, *struct{}) (any, error) {
+				for range 100 {
+					s.client.refresh(protocol.MethodWorkspaceCodeLensRefresh)
+				}
+				return nil, nil
+			}),
 			"test/flood": call(func(_ context.Context, p *struct{ Bytes int }) (any, error) {
 				for range p.Bytes / 1024 {
 					s.client.logMessage(protocol.MessageTypeLog, string(make([]byte, 1024)))

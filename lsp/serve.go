@@ -257,11 +257,12 @@ func foldersOf(p *protocol.InitializeParams) []string {
 	for _, f := range folders {
 		dirs = appendDir(dirs, f.URI)
 	}
-	root, hasPath := p.RootPath.Get()
+	rootURI := p.RootURI               //lint:ignore SA1019 older editors have nothing else
+	root, hasPath := p.RootPath.Get() //lint:ignore SA1019 likewise
 	switch {
 	case known:
-	case p.RootURI != nil:
-		dirs = appendDir(dirs, *p.RootURI)
+	case rootURI != nil:
+		dirs = appendDir(dirs, *rootURI)
 	case hasPath && root != "":
 		dirs = append(dirs, filepath.Clean(root))
 	}

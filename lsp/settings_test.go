@@ -17,7 +17,9 @@ func TestSettings(t *testing.T) {
 		problems []string // what each contains
 	}{
 		{`null`, func(s Settings) bool { return s.Start == "auto" && s.StartTimeout == 2*time.Minute && s.Prewarm }, nil},
-		{`{}`, func(s Settings) bool { return slices.Equal(s.CodeLens, []string{"runRemote", "runEverywhere", "runLocal", "runAbove"}) }, nil},
+		{`{}`, func(s Settings) bool {
+			return slices.Equal(s.CodeLens, []string{"runRemote", "runEverywhere", "runLocal", "runAbove"})
+		}, nil},
 		{`{"ranks": 4, "gpus": "3,1", "preload": ["numpy"], "prewarm": false}`,
 			func(s Settings) bool { return s.Ranks == 4 && s.GPUs == "3,1" && s.Preload[0] == "numpy" && !s.Prewarm }, nil},
 		{`{"diagnostics": {"output": "off"}}`, func(s Settings) bool { return s.DiagnosticsOutput == "off" }, nil},

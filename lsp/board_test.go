@@ -1,0 +1,241 @@
+package lsp
+
+import (
+	"testing"
+
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+	"go.uber.org/zap"
+
+	"dipls/dipexec"
+)
+
+const boardURI = uri.URI("file:///a.py")
+
+// boardFixture is a board with one document, on which runs are entered as if an executor had told of them.
+type boardFixture struct {
+	*board
+	t    *testing.T
+	docs *documents
+	w    *workspace
+	told change
+}
+
+func newBoardFixture(t *testing.T, text string) *boardFixture {
+	f := &boardFixture{t: t, w: &workspace{}}
+	tell := func(c change) { f.told.add(c) }
+	f.docs = newDocuments(zap.NewNop(), tell)
+	f.board = newBoard(f.docs, tell)
+	f.must(f.docs.didOpen(t.Context(), &protocol.DidOpenTextDocumentParams{
+		TextDocument: protocol.TextDocumentItem{URI: boardURI, Version: 1, Text: text},
+	}))
+	return f
+}
+
+func (f *boardFixture) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *boardFixture) doc() *Snapshot { return f.docs.view()[boardURI] }
+
+// edit replaces lines, counted from 0.
+func (f *boardFixture) edit(from, to uint32, text string) {
+	f.t.Helper()
+	f.must(f.docs.didChange(f.t.Context(), &protocol.DidChangeTextDocumentParams{
+		TextDocument: protocol.VersionedTextDocumentIdentifier{
+			TextDocumentIdentifier: protocol.TextDocumentIdentifier{URI: boardURI}, Version: f.doc().Version + 1,
+		},
+		ContentChanges: []protocol.TextDocumentContentChangeEvent{&protocol.TextDocumentContentChangePartial{
+			Range: protocol.Range{Start: protocol.Position{Line: from}, End: protocol.Position{Line: to}}, Text: text,
+		}},
+	}))
+}
+
+// ran enters a run of a cell, as the start of one does.
+func (f *boardFixture) ran(id string, index int) {
+	f.t.Helper()
+	d := f.doc()
+	c, ok := d.File.Cell(index)
+	req, code := dipexec.RequestFor(d.Path, c)
+	if !ok || !code {
+		f.t.Fatalf("there is no cell %d to run", index)
+	}
+	r := &Run{ID: id, Doc: d.URI, Cell: d.ID(c), text: textOf(c), cellLine: c.Line(), line: req.Line, end: c.EndLine(), workspace: f.w}
+	f.mu.Lock()
+	f.enter(r)
+	f.mu.Unlock()
+}
+
+func (f *boardFixture) events(events ...dipexec.Event) {
+	for _, ev := range events {
+		f.event(f.w, ev)
+	}
+}
+
+func head(k dipexec.Kind, run string, rank int) dipexec.Header {
+	return dipexec.Header{Kind: k, Run: run, Rank: &rank}
+}
+
+// A run goes through its states, with its parts.
+func TestBoardRun(t *testing.T) {
+	f := newBoardFixture(t, "x\n# %%\ny\n")
+	f.ran("r", 2)
+	cell := f.doc().ids[1]
+	if r, ok := f.lastRun(boardURI, cell); !ok || r.State != Queued {
+		t.Errorf("%+v", r)
+	}
+	f.told = change{}
+	f.events(
+		&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "r"}, Target: "remote", See: "0"},
+		&dipexec.RankState{Header: head(dipexec.KindRankState, "r", 1), State: "busy"},
+		&dipexec.RankState{Header: head(dipexec.KindRankState, "r", 0), State: "busy"},
+		&dipexec.RankState{Header: head(dipexec.KindRankState, "r", 1), State: "ready", Status: dipexec.StatusOK, Seconds: 1},
+	)
+	r, _ := f.lastRun(boardURI, cell)
+	if r.State != Running || len(r.Parts) != 2 || r.Parts[0].Rank != 0 || r.Done() != 1 {
+		t.Errorf("%+v", r)
+	}
+	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] || len(d.cells) != 1 || d.text {
+		t.Errorf("told %+v", f.told)
+	}
+	if all := f.lastRuns(boardURI); len(all) != 1 || all[cell].ID != "r" {
+		t.Errorf("%+v", all)
+	}
+	if active := f.active(f.w); len(active) != 1 || active[0].ID != "r" {
+		t.Errorf("%+v", active)
+	}
+	f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: "r"}, Status: dipexec.StatusError, Seconds: 2})
+	if r, _ := f.lastRun(boardURI, cell); r.State != Ended || r.Status != dipexec.StatusError || r.Seconds != 2 {
+		t.Errorf("%+v", r)
+	}
+	f.clear(boardURI)
+	if _, ok := f.lastRun(boardURI, cell); ok {
+		t.Error("it is still there")
+	}
+}
+
+// Lines of tracebacks are found where they are now, in the run's cell or in one that had run before.
+func TestBoardPlace(t *testing.T) {
+	f := newBoardFixture(t, "# %%\ndef f():\n    1/0\n# %%\nf()\n")
+	f.ran("define", 1)
+	f.edit(3, 3, "# %% between\n0\n")
+	f.ran("call", 3) // its line is 7, and what it calls is on line 3
+	f.edit(0, 0, "# %% above\n0\n")
+	call, _ := f.run("call")
+	want := func(line, now int) {
+		t.Helper()
+		got, _, ok := f.place(f.doc(), call, line)
+		if ok != (now > 0) || got != now {
+			t.Errorf("line %d is now %d (%v), want %d", line, got, ok, now)
+		}
+	}
+	want(7, 9)
+	want(3, 5)
+	want(5, 0) // that cell has not run
+	want(100, 0)
+	f.edit(8, 9, "f( )\n")
+	want(7, 0) // edited
+	want(3, 5)
+	f.edit(2, 3, "# %% a title\n")
+	want(3, 5) // a title is no code
+	f.edit(2, 5, "")
+	want(3, 0) // gone
+}
+
+// Whether a cell is stale hangs on its code and where it goes, not on its place.
+func TestBoardStale(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n")
+	f.ran("r", 1)
+	stale := func() bool {
+		r, _ := f.run("r")
+		c, ok := f.doc().Find(r.Cell)
+		if !ok {
+			t.Fatal("the cell is gone")
+		}
+		return r.Stale(c)
+	}
+	for _, step := range []struct {
+		from, to uint32
+		text     string
+		want     bool
+	}{
+		{0, 0, "# %%\n0\n", false},
+		{3, 4, "y\n", true},
+		{3, 4, "x\n", false},
+		{2, 3, "# %% target=\"remote\"\n", true},
+		{2, 3, "# %% A title\n", false},
+	} {
+		f.edit(step.from, step.to, step.text)
+		if got := stale(); got != step.want {
+			t.Errorf("after %+v: stale is %v", step, got)
+		}
+	}
+}
+
+// What a cell has others run is its own, and is not its last run. What another client runs is found by its place.
+func TestBoardAdopts(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n# %%\ny\n")
+	f.ran("r", 1)
+	two := 2
+	f.events(
+		&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "nested"}, Parent: "r", Target: "remote"},
+		&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "theirs", Cell: &two}, Path: "/a.py", Line: 4, Target: "local"},
+	)
+	ids := f.doc().ids
+	if r, _ := f.run("nested"); r.Cell != ids[0] || r.Parent != "r" {
+		t.Errorf("%+v", r)
+	}
+	if r, _ := f.lastRun(boardURI, ids[0]); r.ID != "r" {
+		t.Errorf("%+v", r)
+	}
+	if r, _ := f.lastRun(boardURI, ids[1]); r.ID != "theirs" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Runs that have ended are forgotten, but for the last one of a cell.
+func TestBoardForgets(t *testing.T) {
+	f := newBoardFixture(t, "x\n# %%\ny\n")
+	finish := func(id string) {
+		f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: id}, Status: dipexec.StatusOK})
+	}
+	f.ran("first", 1)
+	finish("first")
+	for i := range 3 * keptRuns {
+		id := string(rune('a'+i%26)) + string(rune('A'+i/26))
+		f.ran(id, 2)
+		finish(id)
+	}
+	if len(f.runs) > keptRuns || len(f.ended) > keptRuns {
+		t.Errorf("%d runs", len(f.runs))
+	}
+	if r, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok || r.ID != "first" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The board has the last state of each pool.
+func TestBoardPool(t *testing.T) {
+	f := newBoardFixture(t, "")
+	if p := f.pool(f.w); p.State != "none" {
+		t.Errorf("%+v", p)
+	}
+	f.events(&dipexec.PoolState{Header: dipexec.Header{Kind: dipexec.KindPoolState}, State: "ready", Size: 3})
+	if p := f.pool(f.w); p.State != "ready" || p.Size != 3 || !f.told.pools[f.w] {
+		t.Errorf("%+v, told %+v", p, f.told)
+	}
+}
+
+func TestChangesAdd(t *testing.T) {
+	var c change
+	c.add(change{docs: map[uri.URI]*docChange{boardURI: {opened: true, text: true}}})
+	c.add(change{docs: map[uri.URI]*docChange{boardURI: {cells: map[cellID]bool{3: true}}}, settings: true})
+	c.add(change{docs: map[uri.URI]*docChange{boardURI: {closed: true}}, pools: map[*workspace]bool{nil: true}})
+	d := c.docs[boardURI]
+	if d.opened || !d.closed || !d.text || !d.cells[3] || !c.settings || len(c.pools) != 1 || c.empty() {
+		t.Errorf("%+v %+v", c, d)
+	}
+}
