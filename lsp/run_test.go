@@ -1,7 +1,11 @@
 package lsp_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"dipls/internal/lsptest"
 )
@@ -43,5 +47,31 @@ func TestRunCellWithoutEvents(t *testing.T) {
 		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 2}, nil)
 		e.Await("the failure", lsptest.Method("window/showMessage"), lsptest.Has("type", 1),
 			lsptest.Has("message", "NameError: name 'foobar' is not defined (local, line 4)"))
+	})
+}
+
+// A rank that prints a lot gets to its end though the client reads nothing; what that misses is told, and is in the journal.
+func TestRunPrintsToNobody(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+		done := filepath.Join(e.Folder, "done")
+		e.Open("a.py", fmt.Sprintf("# %%%%\nfor i in range(3000): print('x' * 10000)\nopen(%q, 'w').close()\n", done))
+		resume := e.StopReading()
+		sent := e.Send("workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}))
+		for deadline := time.Now().Add(testTimeout); ; time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(done); err == nil {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatal("the cell does not get to its end")
+			}
+		}
+		resume()
+		var reply struct{ Run string }
+		if err := e.Wait(sent, &reply); err != nil {
+			t.Fatal(err)
+		}
+		e.Await("word of what is missing", lsptest.Has("event", "log"), lsptest.Contains("text", "left out here"))
+		finished(e, reply.Run, "ok")
 	})
 }

@@ -257,7 +257,7 @@ func foldersOf(p *protocol.InitializeParams) []string {
 	for _, f := range folders {
 		dirs = appendDir(dirs, f.URI)
 	}
-	rootURI := p.RootURI               //lint:ignore SA1019 older editors have nothing else
+	rootURI := p.RootURI              //lint:ignore SA1019 older editors have nothing else
 	root, hasPath := p.RootPath.Get() //lint:ignore SA1019 likewise
 	switch {
 	case known:
