@@ -52,6 +52,14 @@ def test_interrupt(local, code, name):
     assert run(local, "%autodip", autodip={"autodip": ""}).text() == "Autodip: off\n"
 
 
+@pytest.mark.parametrize("ename", ["NameError", "ValueError", "RuntimeError"])
+def test_errors_are_caught_by_their_names(local, ename):
+    code = f"try:\n    %dipull x\nexcept {ename} as err:\n    print(type(err).__name__, err)"
+    refused = {"status": "error", "ename": ename, "evalue": "no x"}
+    result = run(local, code, pull=refused)
+    assert result.text() == f"{ename} no x\n"
+
+
 def test_second_interrupt_waits_no_more(local):
     request = local.start("%makedip -n 2", PATH)
     asked = command(local)

@@ -581,11 +581,11 @@ def test_dipper_push_and_pull(local, ranks):
 %dipper d
 d.push('a', b=[2])
 d.push(c=3, ranks=[0, 1])
-d.pull('a'), d.pull('b', 'c', rank=1), d.pull('a', rank='all')
+d.pull('a'), d.pull('b', 'c', rank=1), d.pull('a', rank='all'), d.pull('a', 'a')
 """
     result = run(local, code, push=server.push, pull=server.pull)
-    assert value(result) == (1, ([2], 3), [1, 1])
-    assert [asked["ranks"] for asked in result.asked] == ["all", "0,1", "0", "1", "all"]
+    assert value(result) == (1, ([2], 3), [1, 1], (1, 1))
+    assert [asked["ranks"] for asked in result.asked] == ["all", "0,1", "0", "1", "all", "0"]
     assert local.run("b").content["ename"] == "NameError"
     assert value(ranks[1].run("a, b, c")) == (1, [2], 3)
 

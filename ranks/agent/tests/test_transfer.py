@@ -127,6 +127,15 @@ async def asynchronous(): return K
 
 größe = lambda x: x * K
 
+@functools.lru_cache(maxsize=None, typed=True)
+def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+class Caching:
+    @functools.lru_cache
+    def twice(self): return self.once * 2
+    @functools.cached_property
+    def once(self): return K
+
 class Base:
     def name(self): return "base"
 
@@ -178,6 +187,12 @@ BEHAVIOUR = [
     (["generate"], "list(generate(2))", [10, 11]),
     (["asynchronous"], "__import__('asyncio').run(asynchronous())", 10),
     (["größe"], "größe(2)", 20),
+    (
+        ["fibonacci"],
+        "fibonacci(30), fibonacci.cache_info().misses, fibonacci.cache_parameters()",
+        (832040, 31, {"maxsize": None, "typed": True}),
+    ),
+    (["Caching"], "Caching().twice()", 20),
     (
         ["Derived"],
         "(lambda d: (d.name(), d.k, d.helped, d.static(), d.count))(Derived.make())",

@@ -10,7 +10,7 @@ import pytest
 from conftest import end
 from harness import Node, Process
 
-from dip_agent.transfer import pack, unpack
+from dip_agent.transfer import TransferError, pack, unpack
 
 torch = pytest.importorskip("torch")
 
@@ -136,3 +136,19 @@ def test_a_gpu_tensor_goes_through_host_memory(rank: Process) -> None:
     assert got[0].is_cuda
     assert torch.equal(got[0], sent[0])
     assert torch.equal(got[1].weight, sent[1].weight)
+
+
+def test_a_wrapped_model_is_its_ranks_own(rank: Process) -> None:
+    """The hint stands where there is no process group, as in the local namespace."""
+    code = """
+import torch
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+wrapped = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+"""
+    assert rank.run(code).status == "ok"
+    request = rank.send("pull_request", {"names": ["wrapped"]})
+    reply = rank.reply(request, "pull_reply")
+    with pytest.raises(TransferError, match=r"has not been initialized.* can travel: its \.module$"):
+        unpack(["wrapped"], reply["payload"], {})
+    rank.send("pull_release", {"parent": request})
+    assert rank.run("torch.distributed.destroy_process_group()").status == "ok"

@@ -15,12 +15,13 @@ from .interrupts import Interrupts
 class CommandError(RuntimeError):
     """The server could not do what it was asked; `ename` is the class of the error there.
 
-    Its own class has that name, too: it is what a view shows of an exception.
+    Its own class has that name, too: it is what a view shows of an exception. `except NameError` catches a rank's.
     """
 
     def __new__(cls, ename: str, evalue: str) -> CommandError:
-        named = type(ename, (CommandError,), {}) if cls is CommandError and ename.isidentifier() else cls
-        return super().__new__(named, ename, evalue)
+        if cls is CommandError and ename.isidentifier():
+            cls = type(ename, (CommandError, *_CAUGHT_AS.get(ename, ())), {})
+        return super().__new__(cls, ename, evalue)
 
     def __init__(self, ename: str, evalue: str):
         super().__init__(evalue)
@@ -29,6 +30,10 @@ class CommandError(RuntimeError):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: the sentence alone, since the stack that led to it is not the user's."""
         return [f"{type(self).__name__}: {self}"]
+
+
+# What code may expect to catch, as it would catch its own.
+_CAUGHT_AS = {"NameError": (NameError,), "ValueError": (ValueError,)}
 
 
 class _Question:

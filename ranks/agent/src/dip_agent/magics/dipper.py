@@ -68,7 +68,7 @@ class Dipper:
         if not wanted:
             raise TypeError("pull: which variables?")
         values = self._client.pull(wanted, _listed(rank), bind=False)
-        found = tuple(values[name] for name in wanted)
+        found = tuple(values[name] for name in names)
         return found[0] if len(names) == 1 else found
 
     def run(self, code: str, ranks: Any = None, see: Any = ALL, wait: bool = True) -> Run | None:

@@ -7,6 +7,7 @@ namespace go by value (cloudpickle); on the other side the namespace there takes
 
 from __future__ import annotations
 
+import functools
 import pickle
 import types
 import typing
@@ -23,6 +24,7 @@ from .explain import Place, TransferError, locate, reason
 PROTOCOL = 5
 
 _ABSENT = object()
+_LRUCache = type(functools.lru_cache(len))
 
 
 class Pickled(NamedTuple):
@@ -87,6 +89,12 @@ class _Pickler(cloudpickle.Pickler):
         self.last = value
         if (reduced := self._arrays.reduce(value)) is not NotImplemented:
             return reduced
+        if kind is _LRUCache and (value.__module__ == "__main__" or "<locals>" in value.__qualname__):
+            # By itself it would go by its name, as which the receiver may have anything or nothing.
+            return _cached, (value.cache_parameters(), value.__wrapped__)
+        if kind is functools.cached_property:
+            state = {name: part for name, part in vars(value).items() if name != "lock"}  # before Python 3.12
+            return functools.cached_property, (value.func,), state
         reduced = super().reducer_override(value)
         if kind is types.FunctionType and value.__globals__ is self._namespace:
             return self._in_namespace(value, reduced)
@@ -224,10 +232,18 @@ def load(data: Any, buffers: Sequence[Any], names: Sequence[str], namespace: dic
     except Exception as err:
         loading.undo()
         name = names[min(loading.index, len(names) - 1)]
-        raise TransferError(name, f"{name} cannot be unpickled: {type(err).__name__}: {text(err)}") from err
+        problem = f"{name} cannot be unpickled: {type(err).__name__}: {text(err)}{_advice(err)}"
+        raise TransferError(name, problem) from err
     except BaseException:
         loading.undo()
         raise
+
+
+def _advice(err: Exception) -> str:
+    """Return what to do about what only ranks can have, such as DistributedDataParallel."""
+    if "process group has not been initialized" not in text(err):
+        return ""
+    return " What DistributedDataParallel has wrapped can travel: its .module"
 
 
 def _loads(data: Any, buffers: Sequence[Any], loading: _Loading) -> list[Any]:
@@ -252,6 +268,10 @@ def _value(_: None, value: Any) -> Any:
 
 def _receiver() -> dict[str, Any]:
     return _loading.namespace
+
+
+def _cached(parameters: dict[str, Any], function: Any) -> Any:
+    return functools.lru_cache(**parameters)(function)
 
 
 def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
