@@ -74,9 +74,13 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 	return r, nil
 }
 
+// runReply tells of the parts on the ranks: what the local namespace did, a cell there knows.
 func (c *command) runReply(r Report) wire.RunCommandReply {
 	reply := wire.RunCommandReply{CommandStatus: c.ok(), Run: r.Run, RunStatus: string(r.Status), Reason: r.Reason, Parts: []wire.RunPart{}}
 	for _, p := range r.Parts {
+		if p.Rank < 0 {
+			continue
+		}
 		part := wire.RunPart{Rank: p.Rank, Status: string(p.Status)}
 		if p.Failure != nil {
 			part.EName, part.EValue = p.Failure.EName, p.Failure.EValue

@@ -12,8 +12,11 @@ func TestResultOfTheLastRun(t *testing.T) {
 	x.ok()
 	mustWait(t, e, id)
 
-	cell := mustStart(t, e, Request{Target: target(t, "remote")})
-	y := pool.ranks[0].next()
+	cell := mustStart(t, e, Request{Target: target(t, "everywhere")})
+	y := pool.local.next()
+	y.print("here\n")
+	y.ok()
+	y = pool.ranks[0].next()
 	y.print("cell\n")
 	y.ok()
 	mustWait(t, e, cell)

@@ -521,6 +521,8 @@ def test_pxresult(local):
     ]
     result = run(local, "%pxresult", result=OK)
     assert result.text() == "Nothing was printed or returned on ranks 0-1: ok.\n"
+    result = run(local, "%pxresult", result=parts(run_status="died", reason="the pool has no rank 7"))
+    assert result.text() == "It came to no rank: the pool has no rank 7.\n"
 
 
 def test_pxresult_without_a_run(local):

@@ -108,7 +108,9 @@ _PXRESULT = Parser(
 def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
     reply = client.result("")
     lines = [line for part in reply["parts"] for line in _shown(part, reply.get("reason", ""))]
-    if not lines:
+    if not reply["parts"]:
+        lines = [f"It came to no rank: {reply.get('reason') or reply['run_status']}."]
+    elif not lines:
         on = spans(part["rank"] for part in reply["parts"])
         lines = [f"Nothing was printed or returned on ranks {on}: {reply['run_status']}."]
     print("\n".join(lines))
