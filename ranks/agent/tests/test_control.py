@@ -73,6 +73,26 @@ print("never")
     assert local.run("await asyncio.sleep(0.01); print('new')").text() == "new\n"
 
 
+def test_interrupt_in_a_destructor_is_not_lost(local, tmp_path):
+    """Python ignores what is raised there; the interrupt strikes after it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    code = f"""
+class Slow:
+    def __del__(self):
+        print("dying")
+        open({str(fifo)!r}).read()
+Slow()
+import time; time.sleep(30)
+"""
+    request = local.start(code)
+    local.wait_output("dying")
+    local.ask("interrupt_request", {"parent": request})
+    os.close(os.open(fifo, os.O_RDWR))  # would not wait for a destructor that has been left
+    assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+    assert local.run("print('on')").text() == "on\n"
+
+
 def test_interrupt_is_for_its_own_request_only(local):
     local.send("interrupt_request", {"parent": ""})
     local.run("x = 1")

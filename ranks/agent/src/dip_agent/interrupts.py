@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from types import FrameType
 
 STARTING = "starting"  # the pseudo request that runs while the app joins
 
@@ -98,7 +99,10 @@ class Interrupts:
                 self._pending = False
                 raise KeyboardInterrupt
 
-    def _on_signal(self, signum: int, frame: object) -> None:
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self.running is not None and _in_destructor(frame):
+            self._own = max(0, self._own - 1)  # as if not seen: `nudge` will signal again
+            return
         self._seen = True
         if self.running is None:
             self._own = max(0, self._own - 1)
@@ -111,3 +115,10 @@ class Interrupts:
             self._pending = True
         else:
             raise KeyboardInterrupt
+
+
+def _in_destructor(frame: FrameType | None) -> bool:
+    """Tell whether a frame belongs to a `__del__`, out of which Python lets no exception."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
