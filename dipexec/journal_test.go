@@ -420,6 +420,9 @@ func checkOneComplaint(t *testing.T, rec *recorder, streams int) {
 			if !strings.Contains(ev.Text, "XDG_STATE_HOME") || ev.Path == "" {
 				t.Errorf("log %q, path %q", ev.Text, ev.Path)
 			}
+			if ev.Run != "" {
+				t.Error("the log belongs to a run, and may be outside of its events")
+			}
 		case *Stream:
 			shown++
 		}

@@ -263,13 +263,14 @@ func (r *run) start() {
 	r.emit(ev)
 }
 
-// journalFailed tells the user that the journal cannot be written, unless that is still so since the last time.
+// journalFailed tells the user that the journal cannot be written, unless that is still so since the last time. The event belongs to
+// no run, for it may come before the run's first event or after its last.
 func (r *run) journalFailed(err error) {
 	if r.e.journalFailed.Swap(true) {
 		return
 	}
 	dir := r.e.o.Journal.Dir()
-	r.e.publish(&Log{Header: r.head(KindLog), Level: LevelWarning, Text: describeJournalError(err), Path: dir}, 0, "")
+	r.e.Publish(&Log{Header: Header{Kind: KindLog}, Level: LevelWarning, Text: describeJournalError(err), Path: dir})
 }
 
 // runOn runs the code on the processes of one namespace.
