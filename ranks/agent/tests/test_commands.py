@@ -240,3 +240,21 @@ def test_signal_from_outside(local):
     ended(local, asked.content["id"])
     answer(local, asked, status="aborted")
     assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+
+
+def test_a_command_at_the_exit_is_refused(node, spawn):
+    """The server waits for the process's end, and answers nothing any more."""
+    (process,) = spawn(node)
+    code = """
+import atexit
+%dipper d
+@atexit.register
+def goodbye():
+    try:
+        d.push(x=1)
+    except RuntimeError as err:
+        print(err)
+"""
+    assert process.run(code).status == "ok"
+    assert process.ask("shutdown_request")["status"] == "ok"
+    assert process.text() == "the session is ending, and the ranks cannot be reached any more\n"

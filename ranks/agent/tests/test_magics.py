@@ -322,6 +322,23 @@ def test_pull(local, ranks):
     assert value(local.run("f(), helper()")) == (0, 0)
 
 
+def test_pull_of_what_pulls(local, ranks):
+    code = """
+class Curious:
+    def __setstate__(self, state):
+        get_ipython().run_line_magic("dipull", "inner")
+        self.function = state
+def f(): return helper()
+def helper(): return inner
+"""
+    ranks[0].run(
+        f"{code}\nx, inner = Curious(), 5\nx.state = f\ndef reduce(self): return Curious, (), self.state\n"
+        "Curious.__reduce__ = reduce"
+    )
+    run(local, "%dipull x", pull=Ranks(ranks).pull)
+    assert value(local.run("x.function(), inner")) == (5, 5)
+
+
 def test_pull_that_fails(local, ranks):
     server = Ranks(ranks)
     local.run("x = 'mine'")

@@ -60,6 +60,11 @@ class Commands:
         self._pid = os.getpid()
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Question] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Refuse commands from now on: the server has asked the process to leave and answers no more."""
+        self._closed = True
 
     def ask(self, command: str, **content: Any) -> dict[str, Any]:
         """Ask and wait; return the content of the reply. Raises CommandError, or KeyboardInterrupt if it was aborted.
@@ -88,6 +93,8 @@ class Commands:
     def _ask(self, number: int, command: str, content: dict[str, Any]) -> dict[str, Any]:
         if os.getpid() != self._pid:
             raise CommandError("ForkedProcessError", _FORKED)
+        if self._closed:
+            raise CommandError("RuntimeError", "the session is ending, and the ranks cannot be reached any more")
         question = self._waiting[number] = _Question()
         posted = False
         try:

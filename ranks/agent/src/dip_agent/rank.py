@@ -214,6 +214,7 @@ class _Process:
 
     def _stop(self, message: Message) -> None:
         self._transfers.end_push(False)
+        self._commands.close()
         try:
             self._app.stop()
             reply: dict[str, Any] = {"status": "ok"}

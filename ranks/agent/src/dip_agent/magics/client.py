@@ -98,7 +98,7 @@ class Client:
         self.shell = shell
         self.commands: Commands | None = None  # a rank has none
         self.px = PxConfig()
-        self._unpacking = threading.Lock()  # one pickle is read at a time
+        self._unpacking = threading.RLock()  # one thread at a time reads pickles
 
     def require(self, spelling: str) -> None:
         """Raise UsageError where `spelling` cannot work."""

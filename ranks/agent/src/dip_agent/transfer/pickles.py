@@ -248,11 +248,11 @@ def _advice(err: Exception) -> str:
 
 def _loads(data: Any, buffers: Sequence[Any], loading: _Loading) -> list[Any]:
     global _loading
-    _loading = loading
+    outer, _loading = _loading, loading  # a value may pull others while it is made
     try:
         return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/protocol.md
     finally:
-        _loading = None
+        _loading = outer
 
 
 # What the receiver calls, in the order of the pickle.
