@@ -77,8 +77,8 @@ _DIPUSH = Parser(
     "NAMES…",
     "variables, separated by blanks or commas",
     notes="The ranks get copies, under the same names: all of them get all of the variables, or, if something fails, "
-    "none gets any. Functions and classes of the file can be pushed like any other value. What belongs together, such as "
-    "a model and its optimizer, goes in one push: in two, each would have parameters of its own.",
+    "none gets any. Functions and classes of the file can be pushed like any other value. What belongs together, such "
+    "as a model and its optimizer, goes in one push: in two, each would have parameters of its own.",
     examples=("%dipush foobar var_printer", "%dipush -r 0 table"),
 )
 
