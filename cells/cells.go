@@ -326,6 +326,21 @@ func (c Cell) Magics() []Magic {
 	return all
 }
 
+// LineMagics yields the project's line magics of the body, those of [Cell.Magics] that are no directive, with their numbers there.
+func (c Cell) LineMagics() iter.Seq2[int, Magic] {
+	return func(yield func(int, Magic) bool) {
+		for i, m := range c.n.magics {
+			if m.Cell {
+				continue
+			}
+			m.Range = m.Range.shift(c.off)
+			if !yield(i, m) {
+				return
+			}
+		}
+	}
+}
+
 // Problems are the cell's own, in order. One of severity Error in a directive means that the cell would not run as it says.
 func (c Cell) Problems() []Problem {
 	all := slices.Clone(c.n.problems)
@@ -335,8 +350,56 @@ func (c Cell) Problems() []Problem {
 	return all
 }
 
+// Fault is the cell's first problem of severity Error, and whether there is one.
+func (c Cell) Fault() (Problem, bool) {
+	for _, p := range c.n.problems {
+		if p.Severity == Error {
+			p.Range = p.Range.shift(c.off)
+			return p, true
+		}
+	}
+	return Problem{}, false
+}
+
 // Body is the text after the marker's line, byte for byte.
 func (c Cell) Body() string { return c.n.text[c.n.body:] }
+
+// HasHeader reports whether the cell begins with a marker; the text before the first one does not.
+func (c Cell) HasHeader() bool { return c.n.origin >= byMarker }
+
+// Runs reports whether there is anything to run: the cell is code, and not blank but for its directive.
+func (c Cell) Runs() bool {
+	if c.n.typ != CodeCell {
+		return false
+	}
+	for piece := range c.seen() {
+		if strings.TrimSpace(piece) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// seen yields the pieces of the body that IPython sees.
+func (c Cell) seen() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		n := c.n
+		i := n.body
+		if c.off == 0 && i == 0 && strings.HasPrefix(n.text, byteOrderMark) {
+			i = len(byteOrderMark)
+		}
+		for _, cut := range n.cuts {
+			if cut.Start < i {
+				continue // in the header
+			}
+			if !yield(n.text[i:cut.Start]) {
+				return
+			}
+			i = cut.End
+		}
+		yield(n.text[i:])
+	}
+}
 
 // Rewrite returns the body as IPython must see it, and the number of the file's line that it begins on, from 1. The directive's
 // line is blank and commented line magics are bare; no line is added or taken away. All lines end in \n, a byte order mark is
@@ -345,18 +408,9 @@ func (c Cell) Rewrite() (source string, line int) {
 	n := c.n
 	var b strings.Builder
 	b.Grow(len(n.text) - n.body)
-	i := n.body
-	if c.off == 0 && i == 0 && strings.HasPrefix(n.text, byteOrderMark) {
-		i = len(byteOrderMark)
+	for piece := range c.seen() {
+		newlines.WriteString(&b, piece) // piece by piece: a cut may bring a \r and a \n together
 	}
-	for _, cut := range n.cuts {
-		if cut.Start < i {
-			continue // in the header
-		}
-		newlines.WriteString(&b, n.text[i:cut.Start]) // before the cut, which may bring a \r and a \n together
-		i = cut.End
-	}
-	newlines.WriteString(&b, n.text[i:])
 	line = c.Line()
 	if n.body > 0 {
 		line++

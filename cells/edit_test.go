@@ -77,6 +77,9 @@ func checkFile(t *testing.T, f *File, text string) {
 		if got := strings.Count(source, "\n"); got != want || line < c.Line() || line > c.EndLine()+1 {
 			t.Fatalf("rewritten body has %d newlines from line %d on, want %d: %q", got, line, want, source)
 		}
+		if got, want := c.Runs(), c.Type() == CodeCell && strings.TrimSpace(source) != ""; got != want {
+			t.Fatalf("there is something to run: %v, want %v: %q", got, want, source)
+		}
 		for _, m := range c.Magics() {
 			if m.Range.Start < r.Start || m.Range.End > r.End || !strings.HasSuffix(text[m.Range.Start:m.Range.End], m.Args) {
 				t.Fatalf("magic %+v outside of %v", m, r)

@@ -1,21 +1,14 @@
 package dipexec
 
-import (
-	"strings"
-
-	"dipls/cells"
-)
+import "dipls/cells"
 
 // RequestFor is the request to run a cell of the file at path as the cell itself says; the caller adds what its user says. ok is false if
 // there is nothing to run: the cell is text, or blank but for a directive.
 func RequestFor(path string, cell cells.Cell) (req Request, ok bool) {
-	if cell.Type() != cells.CodeCell {
+	if !cell.Runs() {
 		return Request{}, false
 	}
 	code, line := cell.Rewrite()
-	if strings.TrimSpace(code) == "" {
-		return Request{}, false
-	}
 	return Request{
 		Path: path, Cell: cell.Index(), Title: cell.Title(), Code: code, Line: line,
 		Directive: cell.Directive(), NoAutodip: cell.LeavesAutodip(),

@@ -1,7 +1,9 @@
 package dipexec
 
 import (
+	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -82,4 +84,18 @@ func splitText(s string, max int) (piece, rest string) {
 		}
 	}
 	return s[:cut], s[cut:]
+}
+
+// FormatDuration writes a duration as a person would: 30 ms, 1.2 s, 12 s, 3 min 05 s.
+func FormatDuration(d time.Duration) string {
+	switch s := d.Seconds(); {
+	case s < 0.1:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case s < 10:
+		return fmt.Sprintf("%.1f s", s)
+	case s < 60:
+		return fmt.Sprintf("%.0f s", s)
+	default:
+		return fmt.Sprintf("%d min %02d s", int(s)/60, int(s)%60)
+	}
 }

@@ -255,7 +255,7 @@ func (d *doctor) tryOut(ctx context.Context, python string) {
 		if pool.Backend() != "" {
 			backend = "joined over " + pool.Backend()
 		}
-		found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, seconds(time.Since(begin)))
+		found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, dipexec.FormatDuration(time.Since(begin)))
 		if notices := pool.Notices(); len(notices) > 0 {
 			found += "\n" + strings.Join(notices, "\n")
 		}

@@ -244,7 +244,7 @@ func (t *terminal) finished(e *dipexec.RunFinished) {
 	if t.quiet && e.Status == dipexec.StatusOK {
 		return
 	}
-	took := seconds(time.Duration(e.Seconds * float64(time.Second)))
+	took := dipexec.FormatDuration(time.Duration(e.Seconds * float64(time.Second)))
 	switch {
 	case e.Status == dipexec.StatusOK && run.ranks > 0:
 		t.say(t.colour(32, "✓") + t.dim(fmt.Sprintf(" %s · %s", plural(run.ranks, "rank"), took)))
@@ -403,7 +403,7 @@ func (t *terminal) statusLine(now time.Time) string {
 		if t.pool != "" {
 			busy = t.pool
 		}
-		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.label(), busy, seconds(now.Sub(run.started))))
+		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.label(), busy, dipexec.FormatDuration(now.Sub(run.started))))
 	case t.pool != "":
 		return t.dim(spinner + " " + t.pool)
 	}
@@ -431,20 +431,6 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// seconds writes a duration as a person would: 0.03 s, 1.2 s, 12 s, 3 min 05 s.
-func seconds(d time.Duration) string {
-	switch s := d.Seconds(); {
-	case s < 0.1:
-		return fmt.Sprintf("%.0f ms", s*1000)
-	case s < 10:
-		return fmt.Sprintf("%.1f s", s)
-	case s < 60:
-		return fmt.Sprintf("%.0f s", s)
-	default:
-		return fmt.Sprintf("%d min %02d s", int(s)/60, int(s)%60)
-	}
 }
 
 func (t *terminal) dim(s string) string { return t.colour(2, s) }

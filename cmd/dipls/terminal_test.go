@@ -125,13 +125,3 @@ func TestWhere(t *testing.T) {
 		}
 	}
 }
-
-func TestSeconds(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		2 * time.Millisecond: "2 ms", 1234 * time.Millisecond: "1.2 s", 12 * time.Second: "12 s", 185 * time.Second: "3 min 05 s",
-	} {
-		if got := seconds(d); got != want {
-			t.Errorf("seconds(%v) is %q, want %q", d, got, want)
-		}
-	}
-}
