@@ -110,6 +110,13 @@ def test_help_on_other_things_is_displayed(make_node):
     assert "Object `nosuch` not found." in local.run("nosuch?").text()
 
 
+@pytest.mark.parametrize("name", ["Ddip", "ddipp", "ipyparallel"])
+def test_predecessors_need_no_loading(local, name):
+    for line in (f"%load_ext {name}", f"%reload_ext {name}  # as in the guide"):
+        assert local.run(line).text() == f"{name}: nothing needs loading, dipls has its magics built in.\n"
+    assert local.run("%load_ext nosuch").content["ename"] == "ModuleNotFoundError"
+
+
 # Lines that cannot be.
 
 

@@ -130,6 +130,8 @@ größe = lambda x: x * K
 @functools.lru_cache(maxsize=None, typed=True)
 def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
 
+added = functools.lru_cache(functools.partial(lambda a, b: a + b, 1))
+
 class Caching:
     @functools.lru_cache
     def twice(self): return self.once * 2
@@ -192,7 +194,7 @@ BEHAVIOUR = [
         "fibonacci(30), fibonacci.cache_info().misses, fibonacci.cache_parameters()",
         (832040, 31, {"maxsize": None, "typed": True}),
     ),
-    (["Caching"], "Caching().twice()", 20),
+    (["Caching", "added"], "Caching().twice(), added(2)", (20, 3)),
     (
         ["Derived"],
         "(lambda d: (d.name(), d.k, d.helped, d.static(), d.count))(Derived.make())",

@@ -32,7 +32,8 @@ def register(shell: InteractiveShell) -> Client:
     client = Client(shell)
     for magic in _MAGICS:
         magic.register(shell, client)
-    _wrap(shell, "load_ext", _load_ext)
+    for name in ("load_ext", "reload_ext"):
+        _wrap(shell, name, _load_ext)
     for name in ("pinfo", "pinfo2"):
         _wrap(shell, name, _help)
     shell.set_hook("show_in_pager", _show_in_pager)
@@ -51,7 +52,7 @@ def _wrap(shell: InteractiveShell, name: str, wrapper: Callable[..., bool]) -> N
 
 
 def _load_ext(shell: InteractiveShell, line: str) -> bool:
-    name = line.strip()
+    name = line.partition("#")[0].strip()
     if name in _BUILT_IN:
         print(f"{name}: nothing needs loading, dipls has its magics built in.")
     return name in _BUILT_IN

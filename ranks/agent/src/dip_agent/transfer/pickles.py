@@ -89,7 +89,9 @@ class _Pickler(cloudpickle.Pickler):
         self.last = value
         if (reduced := self._arrays.reduce(value)) is not NotImplemented:
             return reduced
-        if kind is _LRUCache and (value.__module__ == "__main__" or "<locals>" in value.__qualname__):
+        if kind is _LRUCache and (
+            value.__module__ == "__main__" or "<locals>" in getattr(value, "__qualname__", "<locals>")
+        ):
             # By itself it would go by its name, as which the receiver may have anything or nothing.
             return _cached, (value.cache_parameters(), value.__wrapped__)
         if kind is functools.cached_property:
