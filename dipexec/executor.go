@@ -27,6 +27,7 @@ type Process interface {
 	EndPush(commit bool)
 	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
 	Answer(reply any) error
+	Names(ctx context.Context, names []string) ([]string, error)
 	Done() <-chan struct{} // closed when it has ended
 }
 

@@ -542,12 +542,13 @@ func (p *benchPool) Ranks(context.Context) ([]Process, error) { return p.procs, 
 
 type benchProcess struct{ rank int }
 
-func (p *benchProcess) Rank() (int, bool)                               { return p.rank, true }
-func (p *benchProcess) SetBackground(func(*wire.Message))               {}
-func (p *benchProcess) Push(context.Context, *ranks.PreparedPush) error { return nil }
-func (p *benchProcess) EndPush(bool)                                    {}
-func (p *benchProcess) Answer(any) error                                { return nil }
-func (p *benchProcess) Done() <-chan struct{}                           { return nil }
+func (p *benchProcess) Rank() (int, bool)                                 { return p.rank, true }
+func (p *benchProcess) SetBackground(func(*wire.Message))                 {}
+func (p *benchProcess) Push(context.Context, *ranks.PreparedPush) error   { return nil }
+func (p *benchProcess) EndPush(bool)                                      {}
+func (p *benchProcess) Answer(any) error                                  { return nil }
+func (p *benchProcess) Names(context.Context, []string) ([]string, error) { return nil, nil }
+func (p *benchProcess) Done() <-chan struct{}                             { return nil }
 func (p *benchProcess) Pull(context.Context, []string) (wire.Payload, func(), error) {
 	return nil, func() {}, nil
 }

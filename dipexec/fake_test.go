@@ -32,6 +32,7 @@ type fakeProcess struct {
 	interrupt  func(id string) // nil: ignored
 	said       []string        // pushes, pulls, and what became of them
 	push, pull func(context.Context) error
+	names      []string // that its namespace binds
 }
 
 type fakeExecution struct {
@@ -99,6 +100,15 @@ func (p *fakeProcess) Answer(reply any) error {
 		p.answers <- string(b)
 	}
 	return err
+}
+
+func (p *fakeProcess) Names(_ context.Context, names []string) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead != nil {
+		return nil, p.dead
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(p.names, name) }), nil
 }
 
 func (p *fakeProcess) say(word string) {

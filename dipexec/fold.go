@@ -190,7 +190,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *Failure:
 		p := f.proc(h)
 		p.finishScreens(now)
-		p.add(classKey{ItemFailure, 0, signature(e)}, entry{at: now, ev: e, text: failureText(e)})
+		p.add(classKey{ItemFailure, 0, e.Signature()}, entry{at: now, ev: e, text: failureText(e)})
 	case *RunFinished:
 		f.runFinished(e)
 	case *Log:
@@ -692,8 +692,8 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	return "[" + cells.RankListOf(ranks...).String() + "] "
 }
 
-// signature is the same for failures that are the same.
-func signature(f *Failure) string {
+// Signature is the same for failures that are the same: exception, text and frames.
+func (f *Failure) Signature() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\x00%s", f.EName, f.EValue)
 	for _, fr := range f.Frames {

@@ -247,6 +247,15 @@ func (p *Process) Status(ctx context.Context) (*wire.ProcessStatus, error) {
 	return reply, nil
 }
 
+// Names asks which of some names the process's namespace binds, also while busy.
+func (p *Process) Names(ctx context.Context, names []string) ([]string, error) {
+	reply := new(wire.NamesReply)
+	if err := p.call(ctx, wire.TypeNamesRequest, wire.NamesRequest{Names: names}, reply); err != nil {
+		return nil, err
+	}
+	return reply.Names, nil
+}
+
 // Done is closed when the process has ended and every handler has been told.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -345,7 +354,7 @@ func (p *Process) message(m *wire.Message) {
 		p.executed(m)
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
 		p.answeredLate(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeHelloReply, wire.TypeShutdownReply:
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeHelloReply, wire.TypeShutdownReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)

@@ -42,6 +42,8 @@ const (
 	TypeStatus            = "status"
 	TypeStackRequest      = "stack_request"
 	TypeStackReply        = "stack_reply"
+	TypeNamesRequest      = "names_request"
+	TypeNamesReply        = "names_reply"
 
 	TypePushRequest    = "push_request"
 	TypePushReply      = "push_reply"
@@ -289,6 +291,17 @@ type ProcessStatus struct {
 type StackReply struct {
 	Status
 	Threads []Thread `json:"threads"`
+}
+
+// NamesRequest asks which of some names the namespace of a process binds.
+type NamesRequest struct {
+	Names []string `json:"names"`
+}
+
+// NamesReply answers it.
+type NamesReply struct {
+	Status
+	Names []string `json:"names"` // that are bound, in the order in which they were asked for
 }
 
 // Thread is one thread's stack as text.

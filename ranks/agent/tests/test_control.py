@@ -155,6 +155,17 @@ def test_stack_while_busy_and_idle(local):
     assert local.ask("stack_request")["threads"][0]["stack"] == "waiting for a cell\n"
 
 
+def test_names_while_busy_and_idle(local):
+    local.run("x = 1; größe = 2")
+    assert local.ask("names_request", {"names": ["größe", "y", "x", "print"]})["names"] == ["größe", "x"]
+    request = local.start("y = 3\nwhile True: pass")
+    busy(local, request)
+    wait_until(lambda: local.ask("names_request", {"names": ["y", None, []]})["names"] == ["y"], "the assignment")
+    assert local.ask("names_request", {"names": "xy"})["names"] == []
+    local.send("interrupt_request", {"parent": request})
+    local.finish(request)
+
+
 def test_unknown_request_is_answered(local):
     assert local.ask("nonsense_request")["status"] == "error"
 

@@ -72,12 +72,17 @@ class IOThread(threading.Thread):
         self._nudges: deque[float] = deque()  # moments at which to look, after an interrupt
         self._parent = NO_PARENT  # header of the request under which output goes
         self._at_once: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
     # The main thread.
 
     def serve_at_once(self, msg_type: str, handler: Callable[[dict[str, Any]], None]) -> None:
         """Have this thread hand the content of messages of a type, which have no answer, to `handler`."""
         self._at_once[msg_type] = handler
+
+    def answer_at_once(self, msg_type: str, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Have this thread answer requests of a type with what `handler`, which runs no user code, makes of them."""
+        self._answers[msg_type] = handler
 
     def bind(self) -> None:
         """Start the thread and wait until its socket is bound. Raises what kept it from that."""
@@ -214,6 +219,9 @@ class IOThread(threading.Thread):
             seq = content.get("seq")
             if isinstance(seq, int):
                 self._output.ack(seq)
+        elif message.type in self._answers:
+            reply = self._answers[message.type](content)
+            self._reply(channel, message, message.type.replace("_request", "_reply"), reply)
         elif message.type in self._at_once:
             self._at_once[message.type](content)
         else:

@@ -80,6 +80,7 @@ class _Process:
         self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
+        io_thread.answer_at_once("names_request", self._bound)
 
     def serve(self) -> int:
         self._shell.attach(self._publish, self._spec.script, self._commands if self._spec.rank is None else None)
@@ -97,6 +98,12 @@ class _Process:
                 traceback.print_exc()
                 if not self._answered:
                     self._reply(message, message.type.partition("_")[0] + "_reply", wire.failure(err))
+
+    def _bound(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Tell which of some names the namespace binds."""
+        names = content.get("names")
+        known = names if isinstance(names, list) else []
+        return {"names": [name for name in known if isinstance(name, str) and name in self._shell.user_ns]}
 
     def _serve(self, message: Message) -> None:
         if message.type == "hello":

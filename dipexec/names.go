@@ -1,0 +1,35 @@
+package dipexec
+
+import (
+	"context"
+	"sync"
+)
+
+// Bound asks the processes that have run something which of some names their namespaces bind, all at the same time and also while they are busy. It starts
+// none, and leaves out those that do not answer before ctx ends. The answers are by rank, -1 is the local namespace.
+func (e *Executor) Bound(ctx context.Context, names []string) map[int][]string {
+	e.mu.Lock()
+	procs := make([]*process, 0, len(e.procs))
+	for _, p := range e.procs {
+		procs = append(procs, p)
+	}
+	e.mu.Unlock()
+	var (
+		work  sync.WaitGroup
+		mu    sync.Mutex
+		bound = map[int][]string{}
+	)
+	for _, p := range procs {
+		work.Go(func() {
+			found, err := p.p.Names(ctx, names)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			bound[p.rank] = found
+		})
+	}
+	work.Wait()
+	return bound
+}
