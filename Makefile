@@ -36,7 +36,7 @@ lint: setup ## linters and format checks
 	@out=$$(gofmt -l cells cmd dipexec internal lsp ranks session bench 2>/dev/null || true); if [[ -n $$out ]]; then echo "gofmt -w $$out"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
-	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench && ../../.venv/bin/ruff format --check . ../../examples ../../bench
+	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench ../../internal && ../../.venv/bin/ruff format --check . ../../examples ../../bench ../../internal
 
 fuzz: ## fuzz the cell parser for a minute
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s

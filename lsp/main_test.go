@@ -40,7 +40,14 @@ func TestMain(m *testing.M) {
 	} {
 		os.Setenv(key, value)
 	}
+	if err := lsptest.Record(); err != nil {
+		panic(err)
+	}
 	code := m.Run()
+	if err := validateMessages(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "messages that LSP does not know:", err)
+		code = 1
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, "leak:", err)
@@ -57,6 +64,16 @@ func TestMain(m *testing.M) {
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// validateMessages has all that the servers of all tests have sent looked at by somebody else's implementation of LSP.
+func validateMessages() error {
+	python := testpython.Path()
+	if exec.Command(python, "-c", "import lsprotocol").Run() != nil {
+		fmt.Fprintln(os.Stderr, "the messages are not validated: lsprotocol is missing; run make setup")
+		return nil
+	}
+	return lsptest.Validate(python, "../internal/lsptest/validate.py", "dip/", "test/")
 }
 
 // needPython skips a test that runs cells where there is no Python for tests.

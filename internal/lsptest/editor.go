@@ -19,6 +19,7 @@
 package lsptest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,6 +64,8 @@ type Message struct {
 	Params json.RawMessage `json:"params,omitempty"`
 	Result json.RawMessage `json:"result,omitempty"`
 	Error  *Error          `json:"error,omitempty"`
+
+	body json.RawMessage // all of it
 }
 
 // Error is an answer that is an error.
@@ -131,8 +134,8 @@ type Editor struct {
 
 	mu       sync.Mutex // guards what follows
 	messages []Message
-	mark     int                     // where Await begins
-	calls    map[string]chan Message // by id
+	mark     int             // where Await begins
+	calls    map[string]Sent // by id
 	count    int
 	more     chan struct{} // closed when a message comes
 	paused   chan struct{} // not nil: nothing is read until it is closed
@@ -150,7 +153,7 @@ func Start(t testing.TB, o Options) *Editor {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Editor{
 		t: t, o: o, Folder: o.Folder, stream: mine, served: make(chan error, 1), read: make(chan struct{}), cancel: cancel,
-		docs: map[string]*document{}, calls: map[string]chan Message{}, more: make(chan struct{}),
+		docs: map[string]*document{}, calls: map[string]Sent{}, more: make(chan struct{}),
 	}
 	go func() {
 		e.served <- o.Server(ctx, theirs)
@@ -263,7 +266,7 @@ func (e *Editor) Send(method string, params any) Sent {
 	e.mu.Lock()
 	e.count++
 	sent := Sent{fmt.Sprint(e.count), method, make(chan Message, 1)}
-	e.calls[sent.ID] = sent.answer
+	e.calls[sent.ID] = sent
 	e.mu.Unlock()
 	e.write(Object{"jsonrpc": "2.0", "id": json.RawMessage(sent.ID), "method": method, "params": params})
 	return sent
@@ -464,8 +467,8 @@ func (e *Editor) readAll() {
 		e.mu.Lock()
 		if err != nil {
 			e.ended = true
-			for _, answer := range e.calls {
-				close(answer)
+			for _, sent := range e.calls {
+				close(sent.answer)
 			}
 			clear(e.calls)
 			close(e.more)
@@ -479,12 +482,13 @@ func (e *Editor) readAll() {
 		e.messages = append(e.messages, m)
 		close(e.more)
 		e.more = make(chan struct{})
-		answer := e.calls[string(m.ID)]
-		if m.Method == "" && answer != nil {
+		sent, awaited := e.calls[string(m.ID)]
+		if m.Method == "" && awaited {
 			delete(e.calls, string(m.ID))
-			answer <- m
+			sent.answer <- m
 		}
 		e.mu.Unlock()
+		recording.record(cmp.Or(m.Method, sent.Method), m)
 		if m.Method != "" && m.ID != nil {
 			e.answer(m)
 		}

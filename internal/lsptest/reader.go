@@ -58,5 +58,6 @@ func (r *reader) next() (Message, error) {
 	if m.Version != "2.0" {
 		return Message{}, fmt.Errorf("%.200s: no jsonrpc 2.0", body)
 	}
+	m.body = body
 	return m.Message, nil
 }
