@@ -432,6 +432,31 @@ func TestCancelReachesNestedRuns(t *testing.T) {
 	})
 }
 
+// Of a rank that is deaf to an interrupt the nested run tells, and not also the cell that waits for it.
+func TestDeafRankOfANestedRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, rec := start(t, Options{Pool: pool})
+		id, x := startCell(t, e, pool, "local")
+		x.command(`{"id":1,"command":"run","wait":true}`)
+		y := pool.ranks[0].next()
+		if err := e.Cancel(id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		var warnings []string
+		for _, ev := range rec.all() {
+			if l, ok := ev.(*Log); ok {
+				warnings = append(warnings, l.Text)
+			}
+		}
+		sameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code or a collective may not let it through")
+		y.fail("KeyboardInterrupt", "")
+		x.fail("KeyboardInterrupt", "")
+		mustWait(t, e, id)
+	})
+}
+
 // A cell that does not react to the end of its time is given up, and what it has asked for with it.
 func TestCommandsOfAGivenUpRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -399,12 +399,9 @@ func (r *run) await(parts []*part) []*part {
 			if len(deaf) == 0 {
 				continue
 			}
-			have := "has"
-			if len(deaf) > 1 {
-				have = "have"
+			if !r.awaits() { // else that run tells of the ranks that are deaf
+				r.warnOfDeaf(deaf)
 			}
-			r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code or a collective may not let it through",
-				nameParts(deaf), have, r.e.o.InterruptGrace)
 			if mayGiveUp {
 				return deaf
 			}
@@ -412,6 +409,23 @@ func (r *run) await(parts []*part) []*part {
 			return r.unfinished(parts)
 		}
 	}
+}
+
+// warnOfDeaf tells of processes that take no notice of an interrupt.
+func (r *run) warnOfDeaf(deaf []*part) {
+	have := "has"
+	if len(deaf) > 1 {
+		have = "have"
+	}
+	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code or a collective may not let it through",
+		nameParts(deaf), have, r.e.o.InterruptGrace)
+}
+
+// awaits tells whether the cell waits for a nested run.
+func (r *run) awaits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.awaited) > 0
 }
 
 // interrupt asks those processes that still run the code to give it up.
