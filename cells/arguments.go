@@ -102,6 +102,7 @@ type argumentReader struct {
 	taken    bool     // it has a word that it takes
 	helps    bool     // it only asks for help
 	flawed   bool     // something is wrong with it
+	expanded bool     // what is read stands in the quotes of one argument
 
 	flags  []option                        // that it has
 	word   func(*argumentReader, argument) // takes what is no flag
@@ -149,7 +150,7 @@ func (d *argumentReader) flag(w argument) {
 		}
 	}
 	if !ok {
-		d.unknownFlag(name, w.at)
+		d.unknownFlag(name, w)
 		return
 	}
 	arg := argument{value, w.at, w.quoted}
@@ -189,16 +190,20 @@ func (d *argumentReader) expand(w argument) {
 		words[i].at = w.at
 	}
 	rest := d.rest
+	d.expanded = true
 	d.words(words)
+	d.expanded = false
 	d.rest = rest
 }
 
-func (d *argumentReader) unknownFlag(name string, at Range) {
+// unknownFlag reports the flag w, of which name is the part before a value.
+func (d *argumentReader) unknownFlag(name string, w argument) {
 	var names []string
 	for _, f := range d.flags {
 		names = append(names, f.names...)
 	}
-	hint := didYouMean(name, names)
+	meant := nearest(name, names)
+	hint := didYouMean(meant)
 	switch {
 	case hint != "":
 	case len(names) == 0:
@@ -206,8 +211,12 @@ func (d *argumentReader) unknownFlag(name string, at Range) {
 	default:
 		hint = "known are " + strings.Join(names, " ")
 	}
-	d.fault(at, UnknownFlag, fmt.Sprintf("%s%s has no flag %s", d.percent, d.magic, name), hint)
-	for len(d.rest) > 0 && isValue(d.rest[0]) {
+	fix := ""
+	if meant != "" && !w.quoted && !d.expanded {
+		fix = meant + strings.TrimPrefix(w.text, name)
+	}
+	d.fixable(w.at, UnknownFlag, fmt.Sprintf("%s%s has no flag %s", d.percent, d.magic, name), hint, fix)
+	for name == w.text && len(d.rest) > 0 && isValue(d.rest[0]) {
 		d.rest = d.rest[1:] // most likely the flag's own
 	}
 }
@@ -260,12 +269,21 @@ func (d *argumentReader) fail(err error, at Range) {
 		d.fault(at, BadRanks, (&RankError{Item: rank.Item, Reason: rank.Reason}).Error(), rank.Hint)
 	}
 	if target, ok := errors.AsType[*TargetError](err); ok {
-		d.fault(at, UnknownTarget, fmt.Sprintf("unknown target %q", target.Name), target.Hint)
+		fix := ""
+		if at.Len() == len(target.Name) { // without quotes around
+			fix = target.Fix
+		}
+		d.fixable(at, UnknownTarget, fmt.Sprintf("unknown target %q", target.Name), target.Hint, fix)
 	}
 }
 
 // fault reports something because of which the magic does not do what it says.
 func (d *argumentReader) fault(at Range, code Code, message, hint string) {
+	d.fixable(at, code, message, hint, "")
+}
+
+// fixable is fault where it is known what should stand there instead.
+func (d *argumentReader) fixable(at Range, code Code, message, hint, fix string) {
 	d.flawed = true
-	d.report(Problem{at, d.severity, code, message, hint})
+	d.report(Problem{at, d.severity, code, message, hint, fix})
 }

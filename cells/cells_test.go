@@ -415,3 +415,36 @@ func TestHugeFile(t *testing.T) {
 		t.Errorf("after an edit %d cells, %d lines", g.Len(), g.Lines())
 	}
 }
+
+// What stands in a problem's range can be replaced by its fix, and then there is no problem.
+func TestFixes(t *testing.T) {
+	for marked, want := range map[string]string{
+		"# %%dip →--sea← all":                    "--see",
+		"# %%dip →--sea=all←":                    "--see=all",
+		"# %%dip →evrywhere← --see all":          "everywhere",
+		"# %dipush →--rank=1← x":                 "--ranks=1",
+		"# %%dip →--frobnicate←":                 "", // like no flag
+		"# %%dip →rnks:0←":                       "", // the list would be a guess
+		"# %% a target=→\"remot\"←":              "", // the quotes would go
+		"# %autodip on --args →\"--sea 0\"←\n":   "",
+		"# %%dip →'--sea'← all":                  "",
+		"# %%dip remote →local←":                 "", // one of the two
+	} {
+		before, rest, _ := strings.Cut(marked, "→")
+		inside, after, _ := strings.Cut(rest, "←")
+		all := Parse(before + inside + after).Problems()
+		if len(all) != 1 || all[0].Range != (Range{len(before), len(before) + len(inside)}) {
+			t.Errorf("%s: problems are %+v", marked, all)
+			continue
+		}
+		if all[0].Fix != want {
+			t.Errorf("%s: fix %q, want %q", marked, all[0].Fix, want)
+		}
+		if want == "" {
+			continue
+		}
+		if left := Parse(before + want + after).Problems(); len(left) > 0 {
+			t.Errorf("%s: fixed, problems are %+v", marked, left)
+		}
+	}
+}

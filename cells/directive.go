@@ -40,7 +40,11 @@ type Target struct {
 var targetNames = []string{"remote", "local", "locally", "everywhere", "ranks:"}
 
 // A TargetError says which target is unknown, and which one may have been meant.
-type TargetError struct{ Name, Hint string }
+type TargetError struct {
+	Name string
+	Hint string
+	Fix  string // the target that was most likely meant; empty if nobody knows
+}
 
 func (e *TargetError) Error() string {
 	return fmt.Sprintf("unknown target %q; %s", e.Name, e.Hint)
@@ -60,11 +64,14 @@ func ParseTarget(s string) (Target, error) {
 		t.Where = Everywhere
 	}
 	if t.Where == None || hasList != (name == "ranks") && !(hasList && t.Where == Everywhere) {
-		hint := didYouMean(name, targetNames)
-		if hint == "" || hasList || name == "ranks" {
-			hint = "write remote, local, everywhere, or ranks:LIST like ranks:0-3"
+		err := &TargetError{Name: s, Hint: "write remote, local, everywhere, or ranks:LIST like ranks:0-3"}
+		if meant := nearest(name, targetNames); meant != "" && !hasList && name != "ranks" {
+			err.Hint = didYouMean(meant)
+			if !strings.HasSuffix(meant, ":") {
+				err.Fix = meant
+			}
 		}
-		return Target{}, &TargetError{Name: s, Hint: hint}
+		return Target{}, err
 	}
 	if hasList {
 		ranks, err := ParseRankList(list)
@@ -280,5 +287,5 @@ func (d *argumentReader) setTarget(t Target, at Range) {
 
 func (d *argumentReader) conflict(at Range, what, first, second string) {
 	d.report(Problem{at, Warning, Conflict,
-		fmt.Sprintf("the cell's %s is %s already, %s is ignored", what, first, second), "say it once"})
+		fmt.Sprintf("the cell's %s is %s already, %s is ignored", what, first, second), "say it once", ""})
 }

@@ -163,9 +163,9 @@ func (p *parser) reportOpen() {
 	o := p.stack[p.enclosing()]
 	opener := p.src[o.opener.Start:o.opener.End]
 	if o.kind == text {
-		p.report(Problem{o.opener, Error, UnterminatedString, "the string that begins with " + opener + " never ends", "close it"})
+		p.report(Problem{o.opener, Error, UnterminatedString, "the string that begins with " + opener + " never ends", "close it", ""})
 	} else {
-		p.report(Problem{o.opener, Error, UnclosedBracket, opener + " is never closed", "close it"})
+		p.report(Problem{o.opener, Error, UnclosedBracket, opener + " is never closed", "close it", ""})
 	}
 }
 
@@ -193,7 +193,7 @@ func (p *parser) header(m marker, at, end int) {
 	p.node.typ, p.node.depth, p.node.title, p.node.metadata = h.typ, m.depth, h.title, h.metadata
 	if h.bad.Len() > 0 {
 		p.report(Problem{h.bad, Warning, BadMetadata, "the cell's metadata does not parse",
-			`write key="value" pairs or a JSON object`})
+			`write key="value" pairs or a JSON object`, ""})
 	}
 	for _, d := range h.metadata {
 		if d.Key != "target" && d.Key != "see" {
@@ -261,14 +261,14 @@ func (p *parser) directive(m Magic, at, end int) {
 		p.ignored(whole)
 		return
 	case p.stage == inBody && m.Name == dipLocally:
-		p.report(Problem{whole, Warning, Misplaced, "only the first line of a cell can say where it runs", "move it up"})
+		p.report(Problem{whole, Warning, Misplaced, "only the first line of a cell can say where it runs", "move it up", ""})
 		return
 	case p.stage == inBody:
 		p.report(Problem{whole, Error, Misplaced, "%%" + m.Name + " must be the first line of a cell",
-			"move it up, or begin a new cell with # %%" + m.Name})
+			"move it up, or begin a new cell with # %%" + m.Name, ""})
 		return
 	case p.stage == directed:
-		p.report(Problem{whole, Warning, Duplicate, "the cell has a directive magic already, this one is ignored", "delete one"})
+		p.report(Problem{whole, Warning, Duplicate, "the cell has a directive magic already, this one is ignored", "delete one", ""})
 	case m.Name == dipLocally:
 		p.node.alone = true
 		p.reader.setTarget(Target{Where: Local}, whole)
@@ -281,7 +281,7 @@ func (p *parser) directive(m Magic, at, end int) {
 }
 
 func (p *parser) ignored(at Range) {
-	p.report(Problem{at, Warning, DirectiveIgnored, "a " + p.node.typ.String() + " cell does not run, its directive is ignored", ""})
+	p.report(Problem{at, Warning, DirectiveIgnored, "a " + p.node.typ.String() + " cell does not run, its directive is ignored", "", ""})
 }
 
 // magic notes a magic whose Range counts from offset at.
@@ -347,7 +347,7 @@ func (p *parser) emit(n *node, start, end int) {
 	}
 	if i := invalidUTF8(n.text); i >= 0 {
 		n.problems = append(n.problems, Problem{Range{i, i + 1}, Error, InvalidUTF8, "not UTF-8, which cells have to be",
-			"save the file as UTF-8, without a coding line that says otherwise"})
+			"save the file as UTF-8, without a coding line that says otherwise", ""})
 	}
 	slices.SortStableFunc(n.problems, func(a, b Problem) int { return cmp.Compare(a.Range.Start, b.Range.Start) })
 	p.nodes = append(p.nodes, n)

@@ -55,6 +55,7 @@ type Problem struct {
 	Code     Code
 	Message  string // one line, lower case, no full stop
 	Hint     string // what to do about it; may be empty
+	Fix      string // what most likely should stand in Range instead; empty if nobody knows
 }
 
 // nearest returns the candidate that name is most likely a misspelling of, "" if it is like none of them.
@@ -71,11 +72,12 @@ func nearest(name string, candidates []string) string {
 	return best
 }
 
-func didYouMean(name string, candidates []string) string {
-	if c := nearest(name, candidates); c != "" {
-		return "did you mean " + c + "?"
+// didYouMean is the question whether the candidate is meant; "" if there is none.
+func didYouMean(candidate string) string {
+	if candidate == "" {
+		return ""
 	}
-	return ""
+	return "did you mean " + candidate + "?"
 }
 
 // editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.
