@@ -432,6 +432,28 @@ func TestCancelReachesNestedRuns(t *testing.T) {
 	})
 }
 
+// Ranks that do not react to the end of a cell's time are given up also in a run that the cell has asked for.
+func TestTimeoutReachesNestedRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{Code: "%px", Timeout: time.Second})
+		x := pool.local.next()
+		later := mustStart(t, e, Request{Target: target(t, "remote")})
+		x.command(`{"id":1,"command":"run","wait":true}`)
+		deaf := pool.ranks[0].next()
+		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+			t.Errorf("report %+v", r)
+		}
+		pool.ranks[0].next().ok()
+		if r := mustWait(t, e, later); r.Status != StatusOK {
+			t.Errorf("report %+v", r)
+		}
+		deaf.ok()
+		x.ok()
+	})
+}
+
 // Of a rank that is deaf to an interrupt the nested run tells, and not also the cell that waits for it.
 func TestDeafRankOfANestedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -34,6 +34,9 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 	if c.last != nil {
 		req.Cell = c.last.req.Cell
 	}
+	if c.giver != nil {
+		req.Timeout = c.giver.req.Timeout // or else ranks that are deaf would be waited for, though the cell is not
+	}
 	r, err := c.startNested(req, cmd.Wait)
 	if err != nil {
 		return nil, errEnding
