@@ -419,16 +419,16 @@ func TestHugeFile(t *testing.T) {
 // What stands in a problem's range can be replaced by its fix, and then there is no problem.
 func TestFixes(t *testing.T) {
 	for marked, want := range map[string]string{
-		"# %%dip →--sea← all":                    "--see",
-		"# %%dip →--sea=all←":                    "--see=all",
-		"# %%dip →evrywhere← --see all":          "everywhere",
-		"# %dipush →--rank=1← x":                 "--ranks=1",
-		"# %%dip →--frobnicate←":                 "", // like no flag
-		"# %%dip →rnks:0←":                       "", // the list would be a guess
-		"# %% a target=→\"remot\"←":              "", // the quotes would go
-		"# %autodip on --args →\"--sea 0\"←\n":   "",
-		"# %%dip →'--sea'← all":                  "",
-		"# %%dip remote →local←":                 "", // one of the two
+		"# %%dip →--sea← all":                  "--see",
+		"# %%dip →--sea=all←":                  "--see=all",
+		"# %%dip →evrywhere← --see all":        "everywhere",
+		"# %dipush →--rank=1← x":               "--ranks=1",
+		"# %%dip →--frobnicate←":               "", // like no flag
+		"# %%dip →rnks:0←":                     "", // the list would be a guess
+		"# %% a target=→\"remot\"←":            "", // the quotes would go
+		"# %autodip on --args →\"--sea 0\"←\n": "",
+		"# %%dip →'--sea'← all":                "",
+		"# %%dip remote →local←":               "", // one of the two
 	} {
 		before, rest, _ := strings.Cut(marked, "→")
 		inside, after, _ := strings.Cut(rest, "←")
