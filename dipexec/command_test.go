@@ -486,9 +486,8 @@ func TestCommandsOfAGivenUpRun(t *testing.T) {
 		e, _ := start(t, Options{Pool: pool})
 		id := mustStart(t, e, Request{Timeout: time.Second})
 		deaf := pool.local.next()
-		deaf.command(`{"id":1,"command":"run","wait":true}`)
-		y := pool.ranks[0].next()
-		pool.ranks[0].interrupt = func(string) { y.fail("KeyboardInterrupt", "") }
+		pool.ranks[0].push = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		deaf.command(`{"id":1,"command":"push","names":["x"]}`)
 		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
