@@ -26,6 +26,7 @@ type client struct {
 
 	mu         sync.Mutex         // guards what follows
 	refreshing map[string]refresh // by method
+	works      works              // that the client shows
 	work       sync.WaitGroup     // refreshes
 }
 
@@ -71,6 +72,25 @@ func (c *client) logMessage(t protocol.MessageType, text string) {
 // showMessage shows a message to the user.
 func (c *client) showMessage(t protocol.MessageType, text string) {
 	c.notify(protocol.MethodWindowShowMessage, &protocol.ShowMessageParams{Type: t, Message: text})
+}
+
+// ask shows a message and waits for the user to choose one of the actions; "" is none of them. Where the client cannot ask, it is a message.
+func (c *client) ask(ctx context.Context, t protocol.MessageType, text string, actions ...string) (chosen string) {
+	params := &protocol.ShowMessageRequestParams{Type: t, Message: text}
+	for _, title := range actions {
+		params.Actions = append(params.Actions, protocol.MessageActionItem{Title: title})
+	}
+	var item *protocol.MessageActionItem
+	if err := c.call(ctx, protocol.MethodWindowShowMessageRequest, params, &item); err != nil {
+		if ctx.Err() == nil {
+			c.showMessage(t, text)
+		}
+		return ""
+	}
+	if item == nil {
+		return ""
+	}
+	return item.Title
 }
 
 // refresh asks the client to ask for something anew, by one of the workspace/…/refresh requests; the caller has looked whether the client

@@ -22,6 +22,8 @@ type feature struct {
 	changed func(change)
 	// event is told every event of every workspace, those of one workspace in order, after the board has recorded it. It must not wait.
 	event func(*workspace, dipexec.Event)
+	// cleared is told that what is known of how a document's cells ran is to be forgotten, but for what still runs. It must not wait.
+	cleared func(uri.URI)
 	// follow is told of every workspace before anything runs in it for this client. It must not wait.
 	follow func(*workspace)
 }
@@ -29,6 +31,7 @@ type feature struct {
 // features makes the features of a connection. To add one is to add its constructor.
 var features = []func(*server) feature{
 	newOutput,
+	newProgress,
 }
 
 // change is what is not as it was since the last time. Features look at the documents and the board for how it is now.

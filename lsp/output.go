@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec"
@@ -19,10 +23,16 @@ const methodEvent = "dip/event"
 //
 // It has subscriptions of its own and reads them as fast as the client reads: what a slow client cannot take is left out by the
 // subscription, which says so and where all of it is, and never waits for the client for long.
-type output struct{ s *server }
+type output struct {
+	s      *server
+	asking chan struct{} // filled by questions that the user has not answered
+}
+
+// maxAsking is how many questions may wait for the user; further ones become messages.
+const maxAsking = 4
 
 func newOutput(s *server) feature {
-	o := &output{s}
+	o := &output{s, make(chan struct{}, maxAsking)}
 	return feature{follow: o.follow}
 }
 
@@ -34,7 +44,7 @@ func (o *output) follow(w *workspace) {
 		if o.s.client.events {
 			o.forward(sub)
 		} else {
-			o.fold(sub)
+			o.fold(w, sub)
 		}
 	})
 }
@@ -65,7 +75,8 @@ func (o *output) next(ctx context.Context, sub *dipexec.Subscription) ([]dipexec
 }
 
 // fold sends what a person wants to see.
-func (o *output) fold(sub *dipexec.Subscription) {
+func (o *output) fold(w *workspace, sub *dipexec.Subscription) {
+	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
 	folder := dipexec.NewFolder(dipexec.FoldOptions{})
 	for {
 		ctx, cancel := o.s.ctx, context.CancelFunc(func() {})
@@ -78,43 +89,135 @@ func (o *output) fold(sub *dipexec.Subscription) {
 		if err != nil && !expired {
 			return
 		}
+		var items []dipexec.Item
 		for _, ev := range events {
-			o.show(folder.Add(ev, time.Now()))
+			items = append(items, folder.Add(ev, time.Now())...)
 		}
-		o.show(folder.Flush(time.Now()))
+		v.show(append(items, folder.Flush(time.Now())...))
+		for _, ev := range events {
+			if _, ended := ev.(*dipexec.RunFinished); ended {
+				delete(v.told, ev.Head().Run)
+			}
+		}
 	}
 }
 
+// reading is what somebody reads of a workspace.
+type reading struct {
+	*output
+	w    *workspace
+	told map[string]map[string]bool // by run: what it has been told of already
+}
+
 // show sends items. Lines that come together go in one message.
-func (o *output) show(items []dipexec.Item) {
+func (v *reading) show(items []dipexec.Item) {
 	var lines []byte
 	flush := func() {
 		if len(lines) > 0 {
-			o.s.client.logMessage(protocol.MessageTypeLog, string(lines[:len(lines)-1]))
+			v.s.client.logMessage(protocol.MessageTypeLog, string(lines[:len(lines)-1]))
 			lines = lines[:0]
 		}
 	}
 	for _, item := range items {
+		text := ansi.Strip(item.String())
 		switch item.Kind {
 		case dipexec.ItemFailure:
 			flush()
-			o.s.client.logMessage(protocol.MessageTypeError, item.String())
-			if failure, ok := item.Event.(*dipexec.Failure); ok {
-				o.s.client.showMessage(protocol.MessageTypeError, describeFailure(failure, item))
-			}
+			v.s.client.logMessage(protocol.MessageTypeError, text)
+			v.failure(item)
 		case dipexec.ItemNotice:
 			flush()
 			t := typeOfNotice(item.Event)
-			o.s.client.logMessage(t, item.String())
+			v.s.client.logMessage(t, text)
 			if t == protocol.MessageTypeError {
-				o.s.client.showMessage(t, item.Text)
+				v.s.client.showMessage(t, item.Text)
 			}
 		default:
-			lines = append(lines, item.String()...)
-			lines = append(lines, '\n')
+			lines = append(append(lines, text...), '\n')
+			v.picture(item)
 		}
 	}
 	flush()
+}
+
+// first reports whether something has not been told of a run before.
+func (v *reading) first(run, what string) bool {
+	if v.told[run] == nil {
+		v.told[run] = map[string]bool{}
+	}
+	defer func() { v.told[run][what] = true }()
+	return !v.told[run][what]
+}
+
+// failure tells of a failure, once for all that are the same.
+func (v *reading) failure(item dipexec.Item) {
+	f, ok := item.Event.(*dipexec.Failure)
+	how := v.s.config.of(v.w.dir).Failures
+	if !ok || how == failuresOff || !v.first(item.Run, fmt.Sprintf("%s: %s at %s:%d", f.EName, f.EValue, f.Path, f.Line)) {
+		return
+	}
+	const show = "Show output"
+	v.tell(protocol.MessageTypeError, describeFailure(f, item), show, func(ctx context.Context) error {
+		_, err := v.s.showOutput(ctx, &showOutputArgs{Run: item.Run})
+		return err
+	})
+}
+
+// picture tells of the first output of a run that is no text, for there is nothing of it to read.
+func (v *reading) picture(item dipexec.Item) {
+	path := pictureOf(item.Event)
+	if path == "" || !v.first(item.Run, "picture") {
+		return
+	}
+	text := "the run shows a picture: " + path
+	if item.Cell != nil && *item.Cell > 0 {
+		text = fmt.Sprintf("cell %d shows a picture: %s", *item.Cell, path)
+	}
+	v.tell(protocol.MessageTypeInfo, text, "Open", func(ctx context.Context) error {
+		_, err := v.s.showFile(ctx, path)
+		return err
+	})
+}
+
+// tell shows a message, with an action where the user wants such.
+func (v *reading) tell(t protocol.MessageType, text, action string, act func(context.Context) error) {
+	if v.s.config.of(v.w.dir).Failures != failuresAsk {
+		v.s.client.showMessage(t, text)
+		return
+	}
+	select {
+	case v.asking <- struct{}{}:
+	default:
+		v.s.client.showMessage(t, text)
+		return
+	}
+	v.s.tasks.Go(func() {
+		chosen := v.s.client.ask(v.s.ctx, t, text, action)
+		<-v.asking
+		if chosen != action {
+			return
+		}
+		if err := act(v.s.ctx); err != nil && v.s.ctx.Err() == nil {
+			v.s.client.showMessage(protocol.MessageTypeError, err.Error())
+		}
+	})
+}
+
+// pictureOf is the journal's file of rich output that text says nothing of; "" if there is none.
+func pictureOf(ev dipexec.Event) string {
+	var files map[string]string
+	switch ev := ev.(type) {
+	case *dipexec.Display:
+		files = ev.Files
+	case *dipexec.Result:
+		files = ev.Files
+	}
+	for _, mime := range slices.Sorted(maps.Keys(files)) {
+		if strings.HasPrefix(mime, "image/") || mime == "application/pdf" {
+			return files[mime]
+		}
+	}
+	return ""
 }
 
 // typeOfNotice is how much a sentence of ours matters.

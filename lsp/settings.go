@@ -23,7 +23,15 @@ type Settings struct {
 	See               string
 	CodeLens          []string
 	DiagnosticsOutput string
+	Failures          string
 }
+
+// What the setting dip.failures may be.
+const (
+	failuresMessage = "message"
+	failuresAsk     = "ask"
+	failuresOff     = "off"
+)
 
 // settingsSection is what a client calls all settings together, and what their keys begin with.
 const settingsSection = "dip"
@@ -74,11 +82,13 @@ var settingsTable = []setting{
 		into(func(s *Settings) *bool { return &s.Prewarm })},
 	{"see", "string", `""`, "Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0.", nil,
 		into(func(s *Settings) *string { return &s.See })},
-	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`, "The lenses above each cell, in this order.",
+	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`, "The lenses above each cell that run something, in this order. Without any there are no lenses at all.",
 		[]string{"runRemote", "runEverywhere", "runLocal", "runAbove"},
 		into(func(s *Settings) *[]string { return &s.CodeLens })},
 	{"diagnostics.output", "string", `"last"`, "What cells print, as a diagnostic at their header: nothing, the last lines, or all.", []string{"off", "last", "full"},
 		into(func(s *Settings) *string { return &s.DiagnosticsOutput })},
+	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only.",
+		[]string{failuresMessage, failuresAsk, failuresOff}, into(func(s *Settings) *string { return &s.Failures })},
 }
 
 // into sets a field from JSON of its type.

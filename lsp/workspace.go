@@ -216,6 +216,13 @@ func (p *processes) Info(ctx context.Context) wire.PoolInfo {
 	return wire.PoolInfo{State: "none", Ranks: []wire.RankInfo{}}
 }
 
+// cancelStart gives up the start of the ranks.
+func (p *processes) cancelStart() {
+	if s := p.opened(); s != nil {
+		s.CancelStart()
+	}
+}
+
 // contains reports whether a path lies in a directory.
 func contains(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)

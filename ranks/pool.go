@@ -132,6 +132,16 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	return p, nil
 }
 
+// Preload has the nursery import ahead of time what ranks will need, where these are forked from it. What cannot be imported is told by the
+// pool.
+func (n *Node) Preload(ctx context.Context) error {
+	if n.opts.Start == StartSpawn {
+		return nil
+	}
+	_, err := n.preloadOnce(ctx)
+	return err
+}
+
 // preloadOnce has the nursery import what ranks will need.
 func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
 	if err := n.preload.acquire(ctx); err != nil {

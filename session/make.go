@@ -15,9 +15,10 @@ import (
 const maxTimeout = 1e9
 
 var (
-	errEnded    = errors.New("the pool has ended; make one with %makedip")
-	errKilled   = errors.New("the pool was ended by %makedip -k; make one with %makedip")
-	errReplaced = errors.New("%makedip has put another pool in its place")
+	errEnded     = errors.New("the pool has ended; make one with %makedip")
+	errKilled    = errors.New("the pool was ended by %makedip -k; make one with %makedip")
+	errCancelled = errors.New("the start of the pool was cancelled; make one with %makedip")
+	errReplaced  = errors.New("%makedip has put another pool in its place")
 )
 
 // noPoolError tells whoever needs ranks why there are none.
@@ -123,7 +124,7 @@ func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.
 	if cmd.Verbose != nil {
 		spec.Verbose = *cmd.Verbose
 	}
-	spec.Timeout = s.o.Pool.Timeout
+	spec.Timeout = s.chose().Timeout
 	if cmd.Timeout > 0 {
 		spec.Timeout = time.Duration(cmd.Timeout * float64(time.Second))
 	}
@@ -132,7 +133,8 @@ func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.
 
 // chosen is the session's choice with the ranks and GPUs that a command says.
 func (s *Session) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolSpec, error) {
-	choice, cpuRanks := s.o.Pool, s.o.Pool.Ranks
+	choice := s.chose()
+	cpuRanks := choice.Ranks
 	if cpuRanks == 0 {
 		cpuRanks = defaultCPURanks
 	}

@@ -27,7 +27,7 @@ type Options struct {
 // Session is a node, its local namespace and its pool, each started when it is first needed. Its methods may be called at the
 // same time.
 type Session struct {
-	o      Options
+	o      Options         // o.Pool under mu
 	ctx    context.Context // ends when Close begins: whatever is being started is given up
 	cancel context.CancelCauseFunc
 	starts sync.WaitGroup // futures that are not known yet
@@ -72,18 +72,20 @@ func New(o Options) *Session {
 // PoolSpec is the pool that the options ask for, on this machine; the errors are those of [Choice.Spec].
 func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 	s.mu.Lock()
-	known := s.choice
+	choice, known := s.o.Pool, s.choice
 	s.mu.Unlock()
 	if known != nil {
 		return *known, nil
 	}
-	spec, err := s.o.Pool.Spec(ctx)
+	spec, err := choice.Spec(ctx)
 	if err != nil {
 		return spec, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.choice = &spec
+	if s.o.Pool == choice {
+		s.choice = &spec
+	}
 	return spec, nil
 }
 
@@ -102,6 +104,48 @@ func (s *Session) Begin(ctx context.Context, withRanks, withLocal bool) error {
 		s.needLocal()
 	}
 	return nil
+}
+
+// Prepare starts the node and has it import what ranks need, so that a pool starts in no time later.
+func (s *Session) Prepare(ctx context.Context) error {
+	node, err := s.startedNode(ctx)
+	if err != nil {
+		return err
+	}
+	return node.Preload(ctx)
+}
+
+// Unusable says why the node could not be started, after which nothing of the session can be; nil if it was, or nobody has needed it.
+func (s *Session) Unusable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.node == nil || !s.node.known() {
+		return nil
+	}
+	return s.node.err
+}
+
+// Choose says anew which pool the next one is to be where nobody says otherwise. One that lives, or is being started, stays as it is.
+func (s *Session) Choose(c Choice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.Pool, s.choice, s.last = c, nil, nil
+}
+
+// chose is the choice that counts now.
+func (s *Session) chose() Choice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.o.Pool
+}
+
+// CancelStart gives up the start of a pool, if one is being started. Then there is none until somebody makes one.
+func (s *Session) CancelStart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.current; p != nil && !p.known() {
+		p.cancel(errCancelled)
+	}
 }
 
 // Close ends whatever was started, in order; when ctx ends, at once. Every call waits until nothing is left.

@@ -54,8 +54,12 @@ type Options struct {
 	Settings     Object   // answer to workspace/configuration, section "dip"; nil: the editor cannot be asked
 	Encodings    []string // position encodings; nil: the client names none
 	ProcessID    *int     // nil: this process
+	Answers      Answers  // instead of the answers that the editor gives by itself
 	Raw          bool     // do not initialize: the test does it itself
 }
+
+// Answers say what the editor answers to what the server asks, by method.
+type Answers map[string]func(Message) any
 
 // Message is one message, as it came.
 type Message struct {
@@ -498,17 +502,20 @@ func (e *Editor) readAll() {
 // answer answers what the server asks.
 func (e *Editor) answer(m Message) {
 	var result any
-	switch m.Method {
-	case "workspace/configuration":
+	own := e.o.Answers[m.Method]
+	switch {
+	case own != nil:
+		result = own(m)
+	case m.Method == "workspace/configuration":
 		items, _ := m.Get("items").([]any)
 		answers := make([]any, len(items))
 		for i := range answers {
 			answers[i] = e.o.Settings
 		}
 		result = answers
-	case "window/showDocument":
+	case m.Method == "window/showDocument":
 		result = Object{"success": true}
-	case "workspace/applyEdit":
+	case m.Method == "workspace/applyEdit":
 		result = Object{"applied": true}
 	}
 	body, _ := json.Marshal(Object{"jsonrpc": "2.0", "id": m.ID, "result": result})

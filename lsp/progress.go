@@ -1,0 +1,307 @@
+package lsp
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"go.lsp.dev/protocol"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+const (
+	// progressAfter is how long something goes on before it is shown: what is over sooner would only flicker.
+	progressAfter = 500 * time.Millisecond
+	// progressEvery is how often it is looked whether there is something new to show.
+	progressEvery = 250 * time.Millisecond
+	// maxBar is how much is shown of a progress bar, in columns.
+	maxBar = 100
+)
+
+// progress shows what goes on: a run, with its ranks, its time and the progress bar that they draw, and the start of a pool. To cancel it
+// is to interrupt the run, and to give up the start.
+type progress struct {
+	s *server
+
+	mu    sync.Mutex // guards what follows
+	runs  map[string]*activity
+	pools map[*workspace]*activity
+}
+
+func newProgress(s *server) feature {
+	p := &progress{s: s, runs: map[string]*activity{}, pools: map[*workspace]*activity{}}
+	return feature{
+		methods: map[string]method{protocol.MethodWindowWorkDoneProgressCancel: notification(s.client.cancelWork)},
+		event:   p.event,
+	}
+}
+
+// activity is something that goes on. The progress's lock guards the fields from outcome on.
+type activity struct {
+	run    string // its id; "" for a pool
+	title  string
+	begun  time.Time
+	cancel func()
+	done   chan struct{} // closed when it has ended
+
+	outcome string
+	see     cells.RankList
+	quiet   bool
+	ended   map[int]bool // by rank; -1 is the local namespace
+	bars    map[barKey]*bar
+}
+
+// event enters an event.
+func (p *progress) event(w *workspace, ev dipexec.Event) {
+	if !p.s.client.showsWork() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ev, ok := ev.(*dipexec.PoolState); ok {
+		p.poolState(w, ev)
+		return
+	}
+	if ev, ok := ev.(*dipexec.RunStarted); ok {
+		p.runStarted(w, ev)
+		return
+	}
+	id := ev.Head().Run
+	a := p.runs[id]
+	if a == nil {
+		return
+	}
+	switch ev := ev.(type) {
+	case *dipexec.RankState:
+		a.ended[rankOf(ev)] = ev.Status != ""
+		if ev.Status != "" {
+			maps.DeleteFunc(a.bars, func(k barKey, _ *bar) bool { return k.rank == rankOf(ev) })
+		}
+	case *dipexec.Stream:
+		a.stream(rankOf(ev), ev)
+	case *dipexec.RunFinished:
+		delete(p.runs, id)
+		if a.run == id {
+			a.finish(ending(ev))
+		}
+	}
+}
+
+// runStarted begins the activity of a run, or makes a run part of that of the one that has asked for it.
+func (p *progress) runStarted(w *workspace, ev *dipexec.RunStarted) {
+	if parent := p.runs[ev.Parent]; parent != nil {
+		p.runs[ev.Run] = parent
+		return
+	}
+	see, _ := cells.ParseRankList(ev.See) // it was made by the same package
+	a := p.begin(&activity{run: ev.Run, title: titleOf(ev), see: see, quiet: ev.Quiet, cancel: func() { _ = w.executor.Cancel(ev.Run) }})
+	p.runs[ev.Run] = a
+}
+
+func (p *progress) poolState(w *workspace, ev *dipexec.PoolState) {
+	a := p.pools[w]
+	switch {
+	case ev.State == "starting" && a == nil:
+		title := fmt.Sprintf("Starting %d ranks", ev.Size)
+		if ev.Size == 1 {
+			title = "Starting 1 rank"
+		}
+		p.pools[w] = p.begin(&activity{title: title, cancel: w.processes.cancelStart})
+	case ev.State != "starting" && a != nil:
+		delete(p.pools, w)
+		a.finish(cmp.Or(ev.Reason, ev.State))
+	}
+}
+
+// begin shows an activity until it ends.
+func (p *progress) begin(a *activity) *activity {
+	a.begun, a.done, a.ended, a.bars = time.Now(), make(chan struct{}), map[int]bool{}, map[barKey]*bar{}
+	p.s.tasks.Go(func() { p.show(a) })
+	return a
+}
+
+// finish ends an activity. The progress's lock is held.
+func (a *activity) finish(outcome string) {
+	a.outcome = outcome
+	close(a.done)
+}
+
+func (p *progress) show(a *activity) {
+	patience := time.NewTimer(progressAfter)
+	defer patience.Stop()
+	select {
+	case <-patience.C:
+	case <-a.done:
+		return
+	case <-p.s.ctx.Done():
+		return
+	}
+	shown := p.message(a)
+	work := p.s.client.beginWork(p.s.ctx, a.title, shown, a.cancel)
+	if work == nil {
+		return
+	}
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if text := p.message(a); text != shown {
+				shown = text
+				work.report(text)
+			}
+		case <-a.done:
+			work.end(a.outcome) // nobody sets it any more
+			return
+		case <-p.s.ctx.Done():
+			return
+		}
+	}
+}
+
+// message says how far an activity is: "3/4 ranks · 12 s · 45%|████▌     | 45/100".
+func (p *progress) message(a *activity) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var parts []string
+	ranks, ended := 0, 0
+	for rank, over := range a.ended {
+		if rank >= 0 {
+			ranks++
+			if over {
+				ended++
+			}
+		}
+	}
+	switch {
+	case ranks > 0:
+		parts = append(parts, fmt.Sprintf("%d/%d ranks", ended, ranks))
+	case a.run != "" && len(a.ended) == 0:
+		parts = append(parts, "waiting for Python")
+	}
+	parts = append(parts, lasted(time.Since(a.begun)))
+	if bar := a.bar(); bar != "" {
+		parts = append(parts, bar)
+	}
+	return strings.Join(parts, " · ")
+}
+
+// titleOf names a run: "Cell 3: Train (all ranks)".
+func titleOf(ev *dipexec.RunStarted) string {
+	title := ev.Title
+	if ev.Cell != nil && *ev.Cell > 0 {
+		title = fmt.Sprintf("Cell %d", *ev.Cell)
+		if ev.Title != "" {
+			title += ": " + ev.Title
+		}
+	}
+	switch where, list, _ := strings.Cut(ev.Target, ":"); {
+	case where == "local":
+		return title
+	case list != "":
+		return title + " (ranks " + list + ")"
+	case where == "everywhere":
+		return title + " (everywhere)"
+	}
+	return title + " (all ranks)"
+}
+
+// ending says how a run ended.
+func ending(ev *dipexec.RunFinished) string {
+	text := map[dipexec.Status]string{
+		dipexec.StatusOK: "done", dipexec.StatusError: "failed", dipexec.StatusInterrupted: "interrupted", dipexec.StatusDied: "died",
+	}[ev.Status] + " after " + lasted(time.Duration(ev.Seconds*float64(time.Second)))
+	if ev.Reason != "" {
+		text += ": " + ev.Reason
+	}
+	return text
+}
+
+// lasted is a duration in whole seconds: "7 s", "2 min 5 s", "3 h 20 min".
+func lasted(d time.Duration) string {
+	s := int(d.Seconds())
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	}
+	return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
+}
+
+// barKey names a stream of a process.
+type barKey struct {
+	rank   int // -1: the local namespace
+	stream string
+}
+
+// stream lets a process draw.
+func (a *activity) stream(rank int, ev *dipexec.Stream) {
+	if a.quiet || rank >= 0 && !a.see.Contains(rank) {
+		return
+	}
+	key := barKey{rank, ev.Name}
+	if a.bars[key] == nil {
+		a.bars[key] = new(bar)
+	}
+	a.bars[key].write(ev.Text)
+}
+
+// bar is the progress bar to show: that of the local namespace or the lowest rank that has one.
+func (a *activity) bar() string {
+	compare := func(j, k barKey) int { return cmp.Or(j.rank-k.rank, cmp.Compare(j.stream, k.stream)) }
+	for _, key := range slices.SortedFunc(maps.Keys(a.bars), compare) {
+		if text := a.bars[key].String(); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// bar is the line that a process draws over and over again by means of carriage returns, as tqdm does.
+type bar struct {
+	line  string
+	home  bool // the next text takes the place of the line
+	drawn bool // there was a carriage return in the line
+}
+
+// maxBarBytes bounds a line.
+const maxBarBytes = 2048
+
+// write takes output.
+func (b *bar) write(text string) {
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		*b = bar{}
+		text = text[i+1:]
+	}
+	for more := true; more; {
+		var piece string
+		piece, text, more = strings.Cut(text, "\r")
+		if piece != "" {
+			if b.home {
+				b.line, b.home = "", false
+			}
+			if len(b.line) < maxBarBytes {
+				b.line += piece
+			}
+		}
+		if more {
+			b.home, b.drawn = true, true
+		}
+	}
+}
+
+// String is the bar without colours, or "" if what was printed last is none.
+func (b *bar) String() string {
+	if !b.drawn {
+		return ""
+	}
+	return ansi.Truncate(strings.TrimSpace(ansi.Strip(b.line)), maxBar, "…")
+}

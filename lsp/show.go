@@ -1,0 +1,183 @@
+package lsp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+
+	"dipls/dipexec"
+)
+
+// maxRendered is how much output is made into text to be read; of more, the journal's own file is shown.
+const maxRendered = 64 << 20
+
+type showOutputArgs struct {
+	Run  string `json:"run" doc:"id of the run"`
+	Rank *int   `json:"rank,omitempty" doc:"the rank; without it all of them, and the local namespace, folded"`
+}
+
+// showReply answers which file holds what is shown.
+type showReply struct {
+	Path  string `json:"path"`
+	Shown bool   `json:"shown"` // the client has opened it
+}
+
+// showOutput opens what a run has printed, as text, in the editor.
+func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (any, error) {
+	if a.Run == "" {
+		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which run? Give run")
+	}
+	dir, err := s.journalOf(a.Run)
+	if err != nil {
+		return nil, err
+	}
+	path, err := renderOutput(ctx, dir, a.Rank)
+	if err != nil {
+		return nil, err
+	}
+	return s.showFile(ctx, path)
+}
+
+// runID is what ids of runs look like; one that a client names becomes part of a pattern of file names.
+var runID = regexp.MustCompile(`^[0-9a-f]+-[0-9]+$`)
+
+// journalOf is the directory of a run's journal, also of a run that has been forgotten.
+func (s *server) journalOf(id string) (string, error) {
+	r, known := s.board.run(id)
+	switch {
+	case r.Journal != "":
+		return r.Journal, nil
+	case known && r.State == Queued:
+		return "", fmt.Errorf("run %s has not begun", id)
+	case known:
+		return "", fmt.Errorf("nothing of run %s was kept: there is no journal", id)
+	}
+	if journal := s.deps.Workspaces.o.Journal; journal != nil && runID.MatchString(id) {
+		if found, _ := filepath.Glob(filepath.Join(escapeGlob(journal.Dir()), "*-"+id)); len(found) == 1 {
+			return found[0], nil
+		}
+	}
+	return "", fmt.Errorf("there is no run %s", id)
+}
+
+// showFile opens a file in the editor. A client that cannot do that says where it is.
+func (s *server) showFile(ctx context.Context, path string) (*showReply, error) {
+	w := s.client.can.Window
+	if w == nil || w.ShowDocument == nil || !w.ShowDocument.Support {
+		s.client.showMessage(protocol.MessageTypeInfo, "the output is in "+path)
+		return &showReply{Path: path}, nil
+	}
+	var result protocol.ShowDocumentResult
+	params := &protocol.ShowDocumentParams{URI: uri.File(path), TakeFocus: ptr(true)}
+	if err := s.client.call(ctx, protocol.MethodWindowShowDocument, params, &result); err != nil {
+		return nil, fmt.Errorf("the editor did not open %s: %w", path, err)
+	}
+	if !result.Success {
+		return nil, fmt.Errorf("the editor did not open %s", path)
+	}
+	return &showReply{path, true}, nil
+}
+
+// renderOutput writes what a run has printed as text, beside its journal, and returns the file. Rank nil is all of its processes. If
+// it is too much for that, the file is what a process printed, byte by byte.
+func renderOutput(ctx context.Context, dir string, rank *int) (path string, err error) {
+	name := "output"
+	if rank != nil {
+		name = fmt.Sprintf("rank-%d", *rank)
+	}
+	if raw, tooLong := rawOutput(dir, rank); tooLong {
+		return raw, nil
+	}
+	f, err := os.CreateTemp(dir, name+"-*.new")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(f.Name()) // gone if all goes well
+	b := bufio.NewWriter(f)
+	err = writeOutput(ctx, b, dir, rank)
+	if err = errors.Join(err, b.Flush(), f.Close()); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, name+".txt")
+	return path, os.Rename(f.Name(), path)
+}
+
+// rawOutput is the file with what a process printed, that of the one that printed most if no rank is named, and whether all together it is too
+// much to be made into text.
+func rawOutput(dir string, rank *int) (path string, tooLong bool) {
+	pattern := "*.out"
+	if rank != nil {
+		pattern = fmt.Sprintf("rank-%d.out", *rank)
+	}
+	files, _ := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+	var total, most int64
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			continue
+		}
+		total += info.Size()
+		if info.Size() > most {
+			path, most = file, info.Size()
+		}
+	}
+	return path, total > maxRendered
+}
+
+// escapeGlob is a path as a pattern that only it fits.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// writeOutput writes a run's folded output, without colours.
+func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error {
+	r, err := dipexec.ReadRun(dir)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	folder := dipexec.NewFolder(dipexec.FoldOptions{})
+	write := func(items []dipexec.Item) (err error) {
+		for _, item := range items {
+			if _, err = io.WriteString(w, ansi.Strip(item.String())+"\n"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var last time.Time
+	for ctx.Err() == nil {
+		ev, at, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return write(folder.Flush(last.Add(time.Hour))) // of a run that goes on
+		}
+		if err != nil {
+			return err
+		}
+		last = r.Record.Started.Add(at)
+		if h := ev.Head(); rank != nil && (h.Local || h.Rank != nil && *h.Rank != *rank) {
+			continue
+		}
+		if started, ok := ev.(*dipexec.RunStarted); ok {
+			all := *started
+			all.See, all.Quiet = "all", false
+			ev = &all
+		}
+		if err := write(folder.Add(ev, last)); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}

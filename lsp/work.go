@@ -1,0 +1,102 @@
+package lsp
+
+import (
+	"context"
+	"fmt"
+
+	"go.lsp.dev/protocol"
+	"go.uber.org/zap"
+)
+
+// work is something that goes on for a while and that the editor shows: work done progress with a token of ours. All methods may be called on
+// nil, which is work that the client does not show.
+type work struct {
+	client *client
+	token  protocol.String
+}
+
+// works are the client's, by token: how each is cancelled.
+type works struct {
+	count  int
+	cancel map[protocol.String]func()
+}
+
+// showsWork reports whether the client shows progress that we begin.
+func (c *client) showsWork() bool {
+	w := c.can.Window
+	return w != nil && w.WorkDoneProgress != nil && *w.WorkDoneProgress
+}
+
+// beginWork shows that something has begun; it waits for the client. Cancel is called when the user cancels it and must not wait; nil:
+// it cannot be cancelled. Nil is returned if the client does not show it; otherwise end must be called.
+func (c *client) beginWork(ctx context.Context, title, message string, cancel func()) *work {
+	if !c.showsWork() {
+		return nil
+	}
+	c.mu.Lock()
+	c.works.count++
+	w := &work{client: c, token: protocol.String(fmt.Sprintf("dip-%d", c.works.count))}
+	if cancel != nil {
+		if c.works.cancel == nil {
+			c.works.cancel = map[protocol.String]func(){}
+		}
+		c.works.cancel[w.token] = cancel
+	}
+	c.mu.Unlock()
+	if err := c.call(ctx, protocol.MethodWindowWorkDoneProgressCreate, &protocol.WorkDoneProgressCreateParams{Token: w.token}, nil); err != nil {
+		if ctx.Err() == nil {
+			c.log.Info("the editor shows no progress", zap.Error(err))
+		}
+		w.forget()
+		return nil
+	}
+	begin := &protocol.WorkDoneProgressBegin{Kind: "begin", Title: title, Cancellable: ptr(cancel != nil)}
+	if message != "" {
+		begin.Message = &message
+	}
+	w.send("begin", begin)
+	return w
+}
+
+// report shows how far it is.
+func (w *work) report(message string) {
+	if w != nil {
+		w.send("", &protocol.WorkDoneProgressReport{Kind: "report", Message: &message})
+	}
+}
+
+// end shows how it ended.
+func (w *work) end(message string) {
+	if w != nil {
+		w.forget()
+		w.send("", &protocol.WorkDoneProgressEnd{Kind: "end", Message: &message})
+	}
+}
+
+func (w *work) forget() {
+	w.client.mu.Lock()
+	defer w.client.mu.Unlock()
+	delete(w.client.works.cancel, w.token)
+}
+
+// send sends a value. A report that the client has not read makes way for the next one, and for the end.
+func (w *work) send(key string, value any) {
+	data, err := protocol.Marshal(value)
+	if err != nil {
+		w.client.log.Error("progress cannot be encoded", zap.Error(err))
+		return
+	}
+	w.client.notifyLatest(string(w.token)+" "+key, protocol.MethodProgress, &protocol.ProgressParams{Token: w.token, Value: protocol.LSPAny(data)})
+}
+
+// cancelWork is window/workDoneProgress/cancel. What it names may have ended already.
+func (c *client) cancelWork(_ context.Context, p *protocol.WorkDoneProgressCancelParams) error {
+	token, _ := p.Token.(protocol.String)
+	c.mu.Lock()
+	cancel := c.works.cancel[token]
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	return nil
+}
