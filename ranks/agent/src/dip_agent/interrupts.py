@@ -38,10 +38,11 @@ class Interrupts:
         with self._lock:
             self._queued.add(request)
 
-    def request(self, parent: str) -> None:
+    def request(self, parent: str, group: bool = True) -> None:
         """Interrupt the request `parent`, or whichever runs if that is empty.
 
-        The signal goes to the whole process group, as Ctrl-C in a terminal does: `!sleep 60` ends too.
+        The signal goes to the whole process group, as Ctrl-C in a terminal does: `!sleep 60` ends too. Without
+        `group` it spares what else there is, such as the workers of a data loader.
         """
         with self._lock:
             running = self.running
@@ -54,7 +55,10 @@ class Interrupts:
                 return
         self._own += 1
         self._seen = False
-        os.killpg(0, signal.SIGINT)
+        if group:
+            os.killpg(0, signal.SIGINT)
+        else:
+            signal.pthread_kill(self._main, signal.SIGINT)
 
     def nudge(self) -> bool:
         """Signal the main thread again unless its handler has run; return whether it had to be done.

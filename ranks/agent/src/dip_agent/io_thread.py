@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
 import zmq
@@ -39,6 +40,10 @@ LINE = 0.002  # seconds that an unfinished line is waited for: `print` writes a 
 _FOR_MAIN = frozenset(
     {"hello", "execute_request", "push_request", "push_commit", "pull_request", "app_request", "shutdown_request"}
 )
+# What the main thread serves while it has nothing else to do, and gives up as soon as it has.
+_FOR_IDLE = frozenset({"complete_request", "inspect_request", "variables_request"})
+LOOKUP_TIME = 0.3  # seconds that such a request may take if it does not say
+LOOKUP_AGAIN = 0.1  # seconds after which one that an interrupt has not ended is interrupted again
 
 
 class _Post(NamedTuple):
@@ -49,6 +54,13 @@ class _Post(NamedTuple):
     content: bytes
     parent: bytes
     buffers: Sequence[bytes]
+
+
+@dataclass
+class _Lookup:
+    """A request that the main thread serves only while it is idle."""
+
+    due: float  # when to interrupt it (time.monotonic)
 
 
 class IOThread(threading.Thread):
@@ -67,6 +79,8 @@ class IOThread(threading.Thread):
         self._bound = threading.Event()
         self._failure: Exception | None = None
         self._stopping = False
+        self._tasks: set[str] = set()  # requests that the main thread has, but for lookups
+        self._lookups: dict[str, _Lookup] = {}
         self._next_send = 0.0  # output waits for this moment (time.monotonic)
         self._line_awaited = False
         self._nudges: deque[float] = deque()  # moments at which to look, after an interrupt
@@ -95,6 +109,11 @@ class IOThread(threading.Thread):
         """Send a message after everything printed so far. Raises TypeError or ValueError if `content` is not JSON."""
         self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers))
         self._output.wake()
+
+    def done(self, request: str) -> None:
+        """Note that the main thread has no more to do for a request than to send what it has posted."""
+        self._tasks.discard(request)
+        self._lookups.pop(request, None)
 
     def set_parent(self, parent: bytes) -> None:
         """Have what is printed from now on go under the request with the header `parent`."""
@@ -150,6 +169,7 @@ class IOThread(threading.Thread):
             while (message := channel.receive()) is not None:
                 self._dispatch(channel, message)
             self._nudge()
+            self._end_lookups(time.monotonic())
             self._send_posts(channel)
             self._send_when_due(channel)
             if self._stopping and not self._posts and not self._output.pending:
@@ -161,11 +181,21 @@ class IOThread(threading.Thread):
             if not self._interrupts.nudge():
                 self._nudges.clear()
 
+    def _end_lookups(self, due: float) -> None:
+        """Interrupt the lookups that were to have ended by the moment `due`.
+
+        User code may swallow that, so it is done again until they have ended.
+        """
+        for request, lookup in list(self._lookups.items()):
+            if lookup.due <= due:
+                self._interrupts.request(request, group=False)
+                lookup.due = time.monotonic() + LOOKUP_AGAIN
+
     def _patience(self) -> int | None:
         """Return how many milliseconds to wait for events, None for ever."""
         if self._posts_due() or self._stopping:
             return 0
-        due = list(itertools.islice(self._nudges, 1))
+        due = [*itertools.islice(self._nudges, 1), *(lookup.due for lookup in list(self._lookups.values()))]
         if not self._output.fall_asleep():
             if self._output.urgent:
                 return 0
@@ -205,8 +235,12 @@ class IOThread(threading.Thread):
     def _dispatch(self, channel: Channel, message: Message) -> None:
         content = message.content
         if message.type in _FOR_MAIN:
+            self._tasks.add(message.id)
             self._interrupts.queued(message.id)
             self.requests.put(message)
+            self._end_lookups(math.inf)
+        elif message.type in _FOR_IDLE:
+            self._look_up(channel, message)
         elif message.type == "interrupt_request":
             self._interrupts.request(str(content.get("parent", "")))
             self._nudges = deque(time.monotonic() + delay for delay in itertools.accumulate(NUDGES))
@@ -228,6 +262,16 @@ class IOThread(threading.Thread):
             log.warning("unknown message type %r", message.type)
             if message.type.endswith("_request"):
                 channel.send(*unknown(message), message.header)
+
+    def _look_up(self, channel: Channel, message: Message) -> None:
+        if not self.started or self._tasks:
+            channel.send(message.type.replace("_request", "_reply"), encode({"status": "aborted"}), message.header)
+            return
+        timeout = message.content.get("timeout")
+        seconds = timeout if isinstance(timeout, (int, float)) else LOOKUP_TIME
+        self._lookups[message.id] = _Lookup(time.monotonic() + seconds)
+        self._interrupts.queued(message.id)
+        self.requests.put(message)
 
     def _reply(self, channel: Channel, request: Message, msg_type: str, content: dict[str, Any]) -> None:
         channel.send(msg_type, encode({"status": "ok", **content}), request.header)

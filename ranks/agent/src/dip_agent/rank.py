@@ -19,6 +19,7 @@ from .commands import Commands
 from .gpu import GPUCache
 from .interrupts import STARTING, Interrupts
 from .io_thread import IOThread
+from .lookup import Lookups
 from .output import Output
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
@@ -78,6 +79,12 @@ class _Process:
         self._answered = True  # whether the request that was taken last has its reply
         self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
         self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
+        lookups = Lookups(shell)
+        self._lookups = {
+            "complete_request": lookups.complete,
+            "inspect_request": lookups.inspect,
+            "variables_request": lookups.variables,
+        }
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
         io_thread.answer_at_once("names_request", self._bound)
@@ -113,12 +120,15 @@ class _Process:
         elif message.type == "push_commit":
             self._transfers.end_push(bool(message.content.get("commit")))
             self._answered = True
+            self._io.done(message.id)
         elif message.type == "push_request":
             self._answer(message, self._transfers.push)
         elif message.type == "pull_request":
             self._answer(message, self._transfers.pull)
         elif message.type == "app_request":
             self._answer(message, self._change_app)
+        elif message.type in self._lookups:
+            self._look_up(message)
 
     def _answer(self, message: Message, handler: Callable[[Message], dict[str, Any]]) -> None:
         """Have `handler` make the reply of a request other than a cell. An interrupt ends it as it ends a cell."""
@@ -135,7 +145,26 @@ class _Process:
             reply = wire.failure(err)
         self._reply(message, message.type.replace("_request", "_reply"), reply)
 
+    def _look_up(self, message: Message) -> None:
+        """Answer what an editor asks of the namespace, unless its time is over before, or there is work to do."""
+        try:
+            try:
+                if not self._interrupts.begin(message.id):
+                    raise KeyboardInterrupt
+                self._interrupts.install()
+                reply = {"status": "ok", **self._lookups[message.type](message.content)}
+            finally:
+                self._interrupts.end()
+        except KeyboardInterrupt:
+            self._leave_if_forked()
+            reply = {"status": "aborted"}
+        except BaseException as err:
+            self._leave_if_forked()
+            reply = wire.failure(err)
+        self._reply(message, message.type.replace("_request", "_reply"), reply)
+
     def _reply(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
+        self._io.done(request.id)  # first, so that who reads the reply finds the process idle
         self._io.post(msg_type, content, request.header)
         self._answered = True
 

@@ -1,0 +1,114 @@
+"""What a namespace holds, for editors: completion, hover and a list of variables.
+
+The messages are Jupyter's (`complete_request`, `inspect_request`), and one is our own (`variables_request`).
+IPython's completer is not used, since it does what must not happen to somebody who only types: it imports packages, it
+swallows the interrupt that bounds it and prints a traceback in its place, and it refuses to look into objects that have
+a `__getattr__`, which every `torch.nn.Module` has.
+
+All of this runs on the main thread, while no cell does. Code of the user's may run (`__repr__`, `__dir__`, properties),
+but as little as possible, and an interrupt ends it at any moment. Calls, imports and items of the user's own containers
+are never evaluated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from .completion import complete
+from .describe import describe, explain, unread
+from .evaluate import chain_at, evaluate
+
+MIME = "application/vnd.dipls.object+json"  # of what is known of an object, in the data of an inspect_reply
+MAX_VARIABLES = 1000
+
+
+class Lookups:
+    """Answers requests about one shell's namespace. KeyboardInterrupt may end every method."""
+
+    def __init__(self, shell: Any):
+        self._shell = shell
+
+    def complete(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return a complete_reply: what may stand at `cursor_pos` of `code`."""
+        code, cursor = _place(content)
+        with _no_warnings():
+            found = complete(self._shell, code[:cursor])
+        return {
+            "matches": [match.text for match in found.matches],
+            "cursor_start": found.start,
+            "cursor_end": cursor,
+            "metadata": {
+                "_jupyter_types_experimental": [
+                    {"start": found.start, "end": cursor, "text": match.text, "type": match.type, "signature": ""}
+                    for match in found.matches
+                ],
+                "incomplete": found.incomplete,
+            },
+        }
+
+    def inspect(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return an inspect_reply: what the dotted name is that stands at `cursor_pos` of `code`."""
+        chain = chain_at(*_place(content))
+        not_found = {"found": False, "data": {}, "metadata": {}}
+        if not chain:
+            return not_found
+        with _no_warnings():
+            try:
+                value = evaluate(chain, self._shell.user_ns)
+            except Exception:
+                return not_found
+            facts = {"name": chain, **explain(value)}
+        return {"found": True, "data": {"text/plain": facts["text"], MIME: facts}, "metadata": {}}
+
+    def variables(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return a variables_reply: the variables of the namespace, by name. Once time is over, values are left out."""
+        space = self._shell.user_ns
+        hidden = self._shell.user_ns_hidden
+        names = sorted(
+            name
+            for name, value in list(space.items())
+            if isinstance(name, str) and not name.startswith("_") and hidden.get(name, hidden) is not value
+        )
+        found: list[dict[str, Any]] = []
+        late = False
+        with _no_warnings():
+            for name in names[:MAX_VARIABLES]:
+                value = space[name]
+                try:
+                    facts = unread(value) if late else describe(value)
+                except KeyboardInterrupt:
+                    if late:
+                        raise
+                    late = True
+                    facts = unread(value)
+                found.append({"name": name, **facts})
+        return {"variables": found, "more": max(0, len(names) - MAX_VARIABLES)}
+
+
+def _place(content: dict[str, Any]) -> tuple[str, int]:
+    code = str(content.get("code") or "")
+    cursor = content.get("cursor_pos")
+    return code, min(max(cursor, 0), len(code)) if isinstance(cursor, int) else len(code)
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Drop what this thread is warned of: nobody has asked for what they are about.
+
+    Unlike `warnings.catch_warnings`, this leaves other threads theirs, and Python does not forget which it has shown.
+    """
+    show, me = warnings.showwarning, threading.get_ident()
+
+    def show_others(*args: Any, **options: Any) -> None:
+        if threading.get_ident() != me:
+            show(*args, **options)
+
+    warnings.showwarning = show_others
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
