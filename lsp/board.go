@@ -260,6 +260,19 @@ func (b *board) lastRuns(doc uri.URI) map[cellID]Run {
 	return found
 }
 
+// states are the states of the last runs of a document's cells that have had one.
+func (b *board) states(doc uri.URI) map[cellID]RunState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := map[cellID]RunState{}
+	for key, r := range b.last {
+		if key.doc == doc {
+			found[key.cell] = r.State
+		}
+	}
+	return found
+}
+
 // active are the runs of a workspace that have not ended, in the order of their starts; nil means all workspaces.
 func (b *board) active(w *workspace) []Run {
 	b.mu.Lock()
@@ -284,21 +297,43 @@ func (b *board) pool(w *workspace) dipexec.PoolState {
 	return dipexec.PoolState{State: "none"}
 }
 
-// place finds where a line that a run's traceback names is now. The line is 1-based, in the file as it was when the code ran that is there:
-// the run's own cell, or another one that ran before (a function that the cell calls). ok is false if that cell's code has been edited
-// since, or is gone.
-func (b *board) place(d *Snapshot, r Run, line int) (now int, cell cells.Cell, ok bool) {
+// anchor is a line of a cell, as it was when that ran.
+type anchor struct {
+	cellKey
+	text cellText // of the cell
+	line int      // 0: the cell's first line
+}
+
+// in is where the line is in a cell that has the anchor's identity, 1-based; ok is false if the cell's code is another one by now.
+func (a anchor) in(c cells.Cell) (line int, ok bool) {
+	return c.Line() + a.line, a.text.sameCode(textOf(c))
+}
+
+// anchor is what a line that a run's traceback names hangs on. The line is 1-based, in the file as it was when the code ran that is there: the
+// run's own cell, or another one that ran before (a function that the cell calls). ok is false if nothing ran there.
+func (b *board) anchor(doc uri.URI, r Run, line int) (a anchor, ok bool) {
 	from := r
-	if r.Doc != d.URI || line < r.line || line > r.end {
-		if from, ok = b.ranAt(d.URI, line, r.number); !ok {
-			return 0, cells.Cell{}, false
+	if r.Doc != doc || line < r.line || line > r.end {
+		if from, ok = b.ranAt(doc, line, r.number); !ok {
+			return anchor{}, false
 		}
 	}
-	c, ok := d.Find(from.Cell)
-	if !ok || from.Stale(c) {
+	return anchor{cellKey{doc, from.Cell}, from.text, line - from.cellLine}, true
+}
+
+// place finds where a line that a run's traceback names is now, 1-based. ok is false if nothing ran there, or if that cell's code has been
+// edited since, or is gone.
+func (b *board) place(d *Snapshot, r Run, line int) (now int, cell cells.Cell, ok bool) {
+	a, ok := b.anchor(d.URI, r, line)
+	if !ok {
 		return 0, cells.Cell{}, false
 	}
-	return c.Line() + line - from.cellLine, c, true
+	c, ok := d.Find(a.cell)
+	if !ok {
+		return 0, cells.Cell{}, false
+	}
+	now, ok = a.in(c)
+	return now, c, ok
 }
 
 // ranAt is the last run before number n that had a line of a document.

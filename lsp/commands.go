@@ -31,6 +31,7 @@ var commands = []command{
 	define("runBelow", "Runs a cell and those below it, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runBelow),
 	define("runAll", "Runs all cells of a document, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAll),
 	define("runSelection", "Runs the lines of a range, or within one line the text that is selected, where their cell would run.", `{"run": "3f9a2c-1"}`, (*server).runSelection),
+	define("runLine", "Runs the line magic that stands on a line, such as `# %dipush x`, in the local namespace.", `{"run": "3f9a2c-1"}`, (*server).runMagicLine),
 	define("makePool", "Makes a pool: `%makedip` in the local namespace. What is not said is as it was, or as the settings say.", `{"run": "3f9a2c-1"}`, (*server).makePool),
 	waiting(define("restartPool", "Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.", `{"text": "pool of 2 ranks on the CPU over gloo, app torch, ready in 0.4 s"}`, (*server).restartPool)),
 	waiting(define("killPool", "Interrupts what runs on the ranks and ends them.", `{"text": "the pool of 2 ranks has ended"}`, (*server).killPool)),

@@ -20,7 +20,15 @@ type cellArgs struct {
 	URI      uri.URI            `json:"uri" doc:"the document"`
 	Cell     *int               `json:"cell,omitempty" doc:"number of the cell, from 1"`
 	Position *protocol.Position `json:"position,omitempty" doc:"a place in the cell, where there is no number"`
+	ID       cellID             `json:"id,omitempty" doc:"the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number"`
 	howArgs
+}
+
+// lineArgs name a line.
+type lineArgs struct {
+	URI      uri.URI            `json:"uri" doc:"the document"`
+	Position *protocol.Position `json:"position" doc:"a place in the line"`
+	Text     string             `json:"text,omitempty" doc:"the magic as it was seen, from its percent sign on; nothing runs if the line says something else now"`
 }
 
 // documentArgs name a document, and say how its cells run.
@@ -77,6 +85,10 @@ func (a *cellArgs) cell(ctx context.Context) (*Snapshot, cells.Cell, error) {
 	var c cells.Cell
 	var ok bool
 	switch {
+	case a.ID != 0:
+		if c, ok = d.Find(a.ID); !ok {
+			return nil, c, errors.New("the cell is not there any more")
+		}
 	case a.Cell != nil:
 		if c, ok = d.File.Cell(*a.Cell); !ok {
 			return nil, c, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "there is no cell %d: the document has %d", *a.Cell, d.File.Len())
@@ -274,6 +286,45 @@ func (d *Snapshot) selected(c cells.Cell, r protocol.Range) (planned, bool) {
 	}
 	request.Code, request.Line = code, from
 	return planned{request, c, true}, true
+}
+
+// runMagicLine runs a line magic by itself: in the local namespace, which is where magics are.
+func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (any, error) {
+	d, err := snapshotOf(ctx, a.URI)
+	if err != nil {
+		return nil, err
+	}
+	if a.Position == nil {
+		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which line? Give position")
+	}
+	line := int(a.Position.Line) + 1
+	c, m, ok := d.lineMagic(line)
+	if !ok {
+		return nil, fmt.Errorf("there is no magic in line %d, such as %%dipush x", line)
+	}
+	code := d.text(m.Range.Start, m.Range.End)
+	if a.Text != "" && a.Text != code {
+		return nil, fmt.Errorf("nothing was run: line %d says %s now", line, code)
+	}
+	request := dipexec.Request{
+		Path: d.Path, Cell: c.Index(), Title: c.Title(), Line: int(d.Position(m.Range.Start).Line) + 1, NoAutodip: true,
+		Code: strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(code),
+	}
+	return s.carryOut(d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, c, true}})
+}
+
+// lineMagic is the line magic that stands on a line, or goes on there; line counts from 1.
+func (d *Snapshot) lineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
+	c, ok = d.File.CellAt(d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
+	if !ok || line > c.EndLine() {
+		return c, m, false
+	}
+	for _, m := range c.LineMagics() {
+		if first, last := d.Position(m.Range.Start), d.Position(m.Range.End); int(first.Line) < line && line <= int(last.Line)+1 {
+			return c, m, true
+		}
+	}
+	return c, m, false
 }
 
 // text is the document's text between two offsets of one cell.

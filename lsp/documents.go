@@ -207,11 +207,29 @@ func pathOf(u uri.URI) string {
 	return u.FsPath()
 }
 
+// byCell is the open document that has a cell.
+func (v view) byCell(id cellID) (d *Snapshot, c cells.Cell, ok bool) {
+	for _, d := range v {
+		if c, ok := d.Find(id); ok {
+			return d, c, true
+		}
+	}
+	return nil, c, false
+}
+
+// viewOf is the open documents as they were when a request came.
+func viewOf(ctx context.Context) view {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	if r == nil {
+		return nil
+	}
+	return r.documents
+}
+
 // snapshotOf is the document that a request is about, as it was when the request came. Its error is for the client.
 func snapshotOf(ctx context.Context, u uri.URI) (*Snapshot, error) {
-	r, _ := ctx.Value(requestKey{}).(*request)
-	if r != nil && r.documents[u] != nil {
-		return r.documents[u], nil
+	if d := viewOf(ctx)[u]; d != nil {
+		return d, nil
 	}
 	if u == "" {
 		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which document? There is no uri")

@@ -92,7 +92,7 @@ func typeName(t reflect.Type) string {
 		return "LSP's " + t.Name()
 	case t.Kind() == reflect.Slice:
 		return "array of " + typeName(t.Elem()) + "s"
-	case t.Kind() == reflect.Int || t.Kind() == reflect.Uint32:
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Uint32 || t.Kind() == reflect.Uint64:
 		return "integer"
 	case t.Kind() == reflect.Float64:
 		return "number"

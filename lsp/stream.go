@@ -14,10 +14,16 @@ import (
 	"go.lsp.dev/protocol"
 )
 
-// codec encodes and decodes what messages carry, with LSP's union types.
+// codec encodes and decodes what messages carry, with LSP's union types. An answer that is JSON already goes as it is.
 type codec struct{}
 
-func (codec) Marshal(v any) ([]byte, error)      { return protocol.Marshal(v) }
+func (codec) Marshal(v any) ([]byte, error) {
+	if raw, ok := v.(jsonrpc2.RawMessage); ok && raw != nil {
+		return raw, nil
+	}
+	return protocol.Marshal(v)
+}
+
 func (codec) Unmarshal(data []byte, v any) error { return protocol.Unmarshal(data, v) }
 
 // stream is the byte stream to one client as messages: LSP's base protocol. It implements [jsonrpc2.Stream].

@@ -1,0 +1,364 @@
+package lsp
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"sync"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+)
+
+// lenses are the code lenses: what can be run, how it went, and what is wrong.
+//
+// LSP has a client ask for all lenses of a document after each keystroke, and for the titles of those that can be seen. So the list of a large
+// document has nothing but places and what a lens is about, and is written as JSON without a value for each lens; the rest is
+// worked out when a lens is resolved.
+type lenses struct {
+	s     *server
+	shown *shownOutcomes
+
+	mu     sync.Mutex
+	chosen map[uri.URI][]string // the setting under which the client got an open document's lenses last
+}
+
+func newLenses(s *server) feature {
+	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}}
+	return feature{
+		methods: map[string]method{
+			protocol.MethodTextDocumentCodeLens: call(l.list),
+			protocol.MethodCodeLensResolve:      call(l.resolve),
+		},
+		capabilities: func(c *protocol.ServerCapabilities) {
+			c.CodeLensProvider = &protocol.CodeLensOptions{ResolveProvider: ptr(true)}
+		},
+		changed: l.changed,
+	}
+}
+
+// lensKind is what a lens is for.
+type lensKind int
+
+const (
+	lensRemote lensKind = iota
+	lensEverywhere
+	lensLocal
+	lensAbove
+	lensOutcome   // of the cell's last run
+	lensInterrupt // the cell's run
+	lensProblem   // that keeps the cell from running
+	lensLine      // a line magic
+)
+
+// lensKinds are the kinds that can be chosen, by their names in the setting dip.codeLens.
+var lensKinds = map[string]lensKind{
+	"runRemote": lensRemote, "runEverywhere": lensEverywhere, "runLocal": lensLocal, "runAbove": lensAbove,
+}
+
+// lens is a lens that has not been resolved.
+type lens struct {
+	line  int // from 0
+	cell  cellID
+	kind  lensKind
+	magic int // of a lensLine: which of the cell's magics
+}
+
+// list answers textDocument/codeLens.
+func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (jsonrpc2.RawMessage, error) {
+	d, err := snapshotOf(ctx, p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	names := l.s.config.ofDocument(d).CodeLens
+	l.mu.Lock()
+	l.chosen[d.URI] = names
+	l.mu.Unlock()
+	if !l.resolvable() {
+		return l.listResolved(d, names)
+	}
+	b := []byte{'['}
+	for lens := range l.of(d, names) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = lens.appendJSON(b)
+	}
+	return append(b, ']'), nil
+}
+
+// resolvable reports whether the client resolves lenses. Before LSP 3.18 clients could not say that they do not.
+func (l *lenses) resolvable() bool {
+	text := l.s.client.can.TextDocument
+	if text == nil || text.CodeLens == nil || text.CodeLens.ResolveSupport.Properties == nil {
+		return true
+	}
+	return slices.Contains(text.CodeLens.ResolveSupport.Properties, "command")
+}
+
+// listResolved is the list for clients that do not resolve lenses.
+func (l *lenses) listResolved(d *Snapshot, names []string) (jsonrpc2.RawMessage, error) {
+	list := []protocol.CodeLens{}
+	for lens := range l.of(d, names) {
+		c, _ := d.Find(lens.cell)
+		if command, ok := l.command(d, c, lens); ok {
+			list = append(list, protocol.CodeLens{Range: lens.at(), Command: command})
+		}
+	}
+	return protocol.Marshal(list)
+}
+
+func (n lens) at() protocol.Range {
+	place := protocol.Position{Line: uint32(n.line)}
+	return protocol.Range{Start: place, End: place}
+}
+
+// appendJSON appends a protocol.CodeLens without a command.
+func (n lens) appendJSON(b []byte) []byte {
+	b = append(b, `{"range":{"start":{"line":`...)
+	b = strconv.AppendInt(b, int64(n.line), 10)
+	b = append(b, `,"character":0},"end":{"line":`...)
+	b = strconv.AppendInt(b, int64(n.line), 10)
+	b = append(b, `,"character":0}},"data":[`...)
+	b = strconv.AppendUint(b, uint64(n.cell), 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, int64(n.kind), 10)
+	if n.kind == lensLine {
+		b = append(b, ',')
+		b = strconv.AppendInt(b, int64(n.magic), 10)
+	}
+	return append(b, `]}`...)
+}
+
+// of yields a document's lenses, those of a cell together.
+func (l *lenses) of(d *Snapshot, names []string) iter.Seq[lens] {
+	return func(yield func(lens) bool) {
+		var chosen []lensKind
+		for _, name := range names {
+			chosen = append(chosen, lensKinds[name])
+		}
+		if len(chosen) == 0 {
+			return
+		}
+		states := l.s.board.states(d.URI)
+		above := false // a cell above can run
+		for c := range d.File.Cells() {
+			if !ofCell(d, c, chosen, states, above, yield) {
+				return
+			}
+			above = above || c.Runs()
+		}
+	}
+}
+
+// ofCell yields the lenses of a cell; it returns false to stop.
+func ofCell(d *Snapshot, c cells.Cell, chosen []lensKind, states map[cellID]RunState, above bool, yield func(lens) bool) bool {
+	if c.Type() != cells.CodeCell {
+		return true
+	}
+	at := lens{line: c.Line() - 1, cell: d.ID(c)}
+	add := func(k lensKind) bool {
+		at.kind = k
+		return yield(at)
+	}
+	state, ran := states[at.cell]
+	if _, faulty := c.Fault(); faulty {
+		if !add(lensProblem) {
+			return false
+		}
+	} else if c.Runs() && (ran || !isModule(d.File, c)) {
+		for _, k := range chosen {
+			if (k != lensAbove || above) && !add(k) {
+				return false
+			}
+		}
+	}
+	if ran && !add(lensOutcome) || ran && state != Ended && !add(lensInterrupt) {
+		return false
+	}
+	for i, m := range c.LineMagics() {
+		if !runsAlone(m) {
+			continue
+		}
+		at.line, at.magic = int(d.Position(m.Range.Start).Line), i
+		if !add(lensLine) {
+			return false
+		}
+	}
+	return true
+}
+
+// isModule reports whether a cell is all of a file that has no cells as far as a person can see: an ordinary module.
+func isModule(f *cells.File, c cells.Cell) bool {
+	return f.Len() == 1 && !c.HasHeader() && len(c.Magics()) == 0
+}
+
+// runsAlone reports whether a line magic has a lens of its own: it does something at once that one may want to do again.
+func runsAlone(m cells.Magic) bool {
+	return !m.Help && (m.Name == "makedip" || m.Name == "dipush" || m.Name == "dipull")
+}
+
+// resolve answers codeLens/resolve. A lens that makes no sense any more is the client's to ask for anew, which it does when the text changes and
+// when it is told to refresh.
+func (l *lenses) resolve(ctx context.Context, p *protocol.CodeLens) (*protocol.CodeLens, error) {
+	n, err := parseLens(p.Data)
+	if err != nil {
+		return nil, err
+	}
+	d, c, ok := viewOf(ctx).byCell(n.cell)
+	if ok {
+		p.Command, ok = l.command(d, c, n)
+	}
+	if !ok {
+		return nil, jsonrpc2.NewError(codeContentModified, "the cell is not as it was")
+	}
+	return p, nil
+}
+
+// codeContentModified is LSP's ContentModified.
+const codeContentModified = jsonrpc2.Code(protocol.LSPErrorCodesContentModified)
+
+func parseLens(data protocol.LSPAny) (n lens, err error) {
+	var fields []uint64
+	if err := json.Unmarshal(data, &fields); err != nil || len(fields) < 2 || len(fields) > 3 {
+		return n, jsonrpc2.NewError(jsonrpc2.InvalidParams, "data: want it as it came with the lens")
+	}
+	n.cell, n.kind = cellID(fields[0]), lensKind(min(fields[1], uint64(lensLine)+1))
+	if len(fields) == 3 {
+		n.magic = int(min(fields[2], 1<<30))
+	}
+	return n, nil
+}
+
+// cellAction is the argument of commands for a cell.
+type cellAction struct {
+	URI    uri.URI `json:"uri"`
+	Cell   int     `json:"cell"`
+	ID     cellID  `json:"id"` // counts more than the number, which changes as text is typed above
+	Target string  `json:"target,omitempty"`
+}
+
+// command is what a lens says and does; ok is false if there is no such lens at the cell as it is now.
+func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Command, ok bool) {
+	args := cellAction{URI: d.URI, Cell: c.Index(), ID: n.cell}
+	ranks := c.Directive().Target.Ranks
+	switch n.kind {
+	case lensRemote:
+		args.Target = cells.Target{Where: cells.Remote, Ranks: ranks}.String()
+		return lensCommand("Run on "+cmp.Or(nameRanks(ranks), "all ranks"), "runCell", args), true
+	case lensEverywhere:
+		args.Target = cells.Target{Where: cells.Everywhere, Ranks: ranks}.String()
+		return lensCommand("Everywhere", "runCell", args), true
+	case lensLocal:
+		args.Target = cells.Local.String()
+		return lensCommand("Locally", "runCell", args), true
+	case lensAbove:
+		return lensCommand("Run above", "runAbove", args), true
+	case lensProblem:
+		p, faulty := c.Fault()
+		return lensCommand("⚠ "+brief(withHint(p)), "", nil), faulty
+	case lensLine:
+		return l.lineCommand(d, c, n.magic)
+	}
+	r, ran := l.s.board.lastRun(d.URI, n.cell)
+	switch {
+	case ran && n.kind == lensOutcome && r.Journal == "":
+		return lensCommand(r.outcomeAt(c), "", nil), true
+	case ran && n.kind == lensOutcome:
+		return lensCommand(r.outcomeAt(c), "showOutput", runAction{r.ID}), true
+	case ran && n.kind == lensInterrupt && r.State != Ended:
+		return lensCommand("Interrupt", "interrupt", runAction{r.ID}), true
+	}
+	return cmd, false
+}
+
+// runAction is the argument of commands for a run.
+type runAction struct {
+	Run string `json:"run"`
+}
+
+// lineCommand runs a line magic of a cell.
+func (l *lenses) lineCommand(d *Snapshot, c cells.Cell, number int) (cmd protocol.Command, ok bool) {
+	for i, m := range c.LineMagics() {
+		if i == number && runsAlone(m) {
+			return lensCommand("Run this line", "runLine", lineArgs{
+				URI: d.URI, Position: ptr(d.Position(m.Range.Start)), Text: d.text(m.Range.Start, m.Range.End),
+			}), true
+		}
+	}
+	return cmd, false
+}
+
+// lensCommand is a title and a command of ours; without a name it is text that does nothing.
+func lensCommand(title, name string, args any) protocol.Command {
+	cmd := protocol.Command{Title: title}
+	if name == "" {
+		return cmd
+	}
+	raw, err := json.Marshal(args)
+	if err != nil {
+		panic("lsp: arguments of " + name + ": " + err.Error()) // a mistake in the program
+	}
+	cmd.Command = commandPrefix + name
+	cmd.Arguments = []protocol.LSPAny{raw}
+	return cmd
+}
+
+// nameRanks is a list of ranks for people; "" if it is all of them.
+func nameRanks(l cells.RankList) string {
+	switch {
+	case l.IsZero() || l.All():
+		return ""
+	case len(l.Of(l.Max()+1)) == 1:
+		return "rank " + l.String()
+	}
+	return "ranks " + l.String()
+}
+
+// withHint is a problem and what to do about it.
+func withHint(p cells.Problem) string {
+	if p.Hint == "" {
+		return p.Message
+	}
+	return fmt.Sprintf("%s; %s", p.Message, p.Hint)
+}
+
+// changed asks the client to look again if there is something else to see.
+func (l *lenses) changed(c change) {
+	differ := l.shown.differ(c)
+	if l.choicesDiffer(c) {
+		differ = true
+	}
+	workspace := l.s.client.can.Workspace
+	if differ && workspace != nil && workspace.CodeLens != nil && workspace.CodeLens.RefreshSupport != nil && *workspace.CodeLens.RefreshSupport {
+		l.s.client.refresh(protocol.MethodWorkspaceCodeLensRefresh)
+	}
+}
+
+// choicesDiffer reports whether the setting is not what it was when the client asked last, for a document that is open.
+func (l *lenses) choicesDiffer(c change) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	open := l.s.docs.view()
+	for u := range c.docs {
+		if open[u] == nil {
+			delete(l.chosen, u)
+		}
+	}
+	if !c.settings {
+		return false
+	}
+	for u, before := range l.chosen {
+		if d := open[u]; d != nil && !slices.Equal(before, l.s.config.ofDocument(d).CodeLens) {
+			return true
+		}
+	}
+	return false
+}

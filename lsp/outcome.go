@@ -1,0 +1,217 @@
+package lsp
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// outcome is how a run goes or went, in a few words, for lenses and hints: "✓ 4/4 ranks · 1.2 s".
+func (r *Run) outcome() string {
+	switch {
+	case r.State == Queued:
+		return "… queued"
+	case r.State == Running:
+		return "… " + r.stage()
+	case r.Status == dipexec.StatusOK:
+		return "✓ " + joined(r.processes(), r.took())
+	case r.Status == dipexec.StatusInterrupted:
+		return "✗ " + joined("interrupted", r.took())
+	default:
+		return "✗ " + brief(r.fault())
+	}
+}
+
+// outcomeAt is outcome at a cell as it is now.
+func (r *Run) outcomeAt(c cells.Cell) string {
+	if r.Stale(c) {
+		return joined(r.outcome(), "stale")
+	}
+	return r.outcome()
+}
+
+// joined puts facts side by side; "" is none.
+func joined(facts ...string) string {
+	return strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), " · ")
+}
+
+func (r *Run) took() string {
+	return dipexec.FormatDuration(time.Duration(r.Seconds * float64(time.Second)))
+}
+
+// parts are the parts of the local namespace, nil if it has none, and of the ranks.
+func (r *Run) parts() (local *Part, ranks []Part) {
+	if len(r.Parts) > 0 && r.Parts[0].Rank < 0 {
+		return &r.Parts[0], r.Parts[1:]
+	}
+	return nil, r.Parts
+}
+
+// stage is how far a run is that goes on.
+func (r *Run) stage() string {
+	local, ranks := r.parts()
+	if slices.ContainsFunc(r.Parts, func(p Part) bool { return p.State == "interrupting" }) {
+		return "interrupting"
+	}
+	switch {
+	case len(ranks) > 0:
+		done := 0
+		for _, p := range ranks {
+			if p.Status != "" {
+				done++
+			}
+		}
+		return fmt.Sprintf("%d/%d done", done, len(ranks))
+	case local == nil:
+		return "starting"
+	case r.Target == "local":
+		return "running"
+	default:
+		return "running locally"
+	}
+}
+
+// processes says where a run went well; "" if that is the local namespace alone.
+func (r *Run) processes() string {
+	local, ranks := r.parts()
+	text := ""
+	switch len(ranks) {
+	case 0:
+		return ""
+	case 1:
+		text = fmt.Sprintf("rank %d", ranks[0].Rank)
+	default:
+		text = fmt.Sprintf("%d/%[1]d ranks", len(ranks))
+	}
+	if local != nil {
+		return "local and " + text
+	}
+	return text
+}
+
+// maxFaults is how many kinds of failures a few words can name.
+const maxFaults = 2
+
+// fault says in a few words why a run failed: "rank 2: NameError". Ranks that failed alike are named together.
+func (r *Run) fault() string {
+	if dead := r.dead(); dead != "" {
+		return dead + " died"
+	}
+	var names []string
+	who := map[string][]int{} // -1: the local namespace
+	for _, f := range r.Failures {
+		if _, known := who[f.EName]; !known {
+			names = append(names, f.EName)
+		}
+		who[f.EName] = append(who[f.EName], rankOf(f))
+	}
+	switch {
+	case len(names) == 0 && r.Reason != "":
+		return r.Reason
+	case len(names) == 0:
+		return "failed"
+	case r.Target == "local":
+		return names[0]
+	}
+	var faults []string
+	for _, name := range names[:min(len(names), maxFaults)] {
+		faults = append(faults, nameProcesses(who[name])+": "+name)
+	}
+	if len(names) > maxFaults {
+		faults = append(faults, "…")
+	}
+	return strings.Join(faults, ", ")
+}
+
+// dead names the processes that died in a run; "" if none did.
+func (r *Run) dead() string {
+	var dead []int
+	for _, p := range r.Parts {
+		if p.State == "dead" {
+			dead = append(dead, p.Rank)
+		}
+	}
+	return nameProcesses(dead)
+}
+
+// nameProcesses names processes for people: "rank 2", "ranks 0-3", "local and ranks 0-3"; -1 is the local namespace.
+func nameProcesses(ranks []int) string {
+	ranks = slices.Sorted(slices.Values(ranks))
+	local := len(ranks) > 0 && ranks[0] < 0
+	if local {
+		ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < 0 })
+	}
+	text := ""
+	switch len(ranks) {
+	case 0:
+	case 1:
+		text = fmt.Sprintf("rank %d", ranks[0])
+	default:
+		text = "ranks " + cells.RankListOf(ranks...).String()
+	}
+	switch {
+	case local && text != "":
+		return "local and " + text
+	case local:
+		return "local"
+	}
+	return text
+}
+
+// maxBrief is how long a text above a line may be, in characters.
+const maxBrief = 80
+
+// brief is a text cut to what fits in a line.
+func brief(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > maxBrief {
+		return string(runes[:maxBrief-1]) + "…"
+	}
+	return text
+}
+
+// shownOutcomes remembers the outcomes that a client has been able to see, so that it is asked to look again only if one is not as it was. Only one
+// goroutine uses it, that of the feed.
+type shownOutcomes struct {
+	s    *server
+	docs map[uri.URI]map[cellID]string // of open documents
+}
+
+func newShownOutcomes(s *server) *shownOutcomes {
+	return &shownOutcomes{s, map[uri.URI]map[cellID]string{}}
+}
+
+// differ reports whether, after a change, a client sees other outcomes in an open document if it looks again. A client looks by itself when
+// text changes.
+func (o *shownOutcomes) differ(c change) bool {
+	found := false
+	open := o.s.docs.view()
+	for u, d := range c.docs {
+		if open[u] == nil {
+			delete(o.docs, u)
+			continue
+		}
+		shown := o.docs[u]
+		if shown == nil || d.opened {
+			shown = map[cellID]string{}
+			o.docs[u] = shown
+		}
+		for id := range d.cells {
+			text := ""
+			if r, ok := o.s.board.lastRun(u, id); ok {
+				text = r.outcome()
+			}
+			if before, known := shown[id]; !known || before != text {
+				shown[id] = text
+				found = true
+			}
+		}
+	}
+	return found
+}
