@@ -27,6 +27,9 @@ var replyTypes = map[string]string{
 	wire.TypePushRequest:      wire.TypePushReply,
 	wire.TypePullRequest:      wire.TypePullReply,
 	wire.TypeAppRequest:       wire.TypeAppReply,
+	wire.TypeCompleteRequest:  wire.TypeCompleteReply,
+	wire.TypeInspectRequest:   wire.TypeInspectReply,
+	wire.TypeVariablesRequest: wire.TypeVariablesReply,
 }
 
 // link is the conversation with one process: the owner of its socket.

@@ -354,7 +354,8 @@ func (p *Process) message(m *wire.Message) {
 		p.executed(m)
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
 		p.answeredLate(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeHelloReply, wire.TypeShutdownReply:
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeHelloReply, wire.TypeShutdownReply,
+		wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)

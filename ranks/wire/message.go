@@ -44,6 +44,12 @@ const (
 	TypeStackReply        = "stack_reply"
 	TypeNamesRequest      = "names_request"
 	TypeNamesReply        = "names_reply"
+	TypeCompleteRequest   = "complete_request"
+	TypeCompleteReply     = "complete_reply"
+	TypeInspectRequest    = "inspect_request"
+	TypeInspectReply      = "inspect_reply"
+	TypeVariablesRequest  = "variables_request"
+	TypeVariablesReply    = "variables_reply"
 
 	TypePushRequest    = "push_request"
 	TypePushReply      = "push_reply"
@@ -302,6 +308,82 @@ type NamesRequest struct {
 type NamesReply struct {
 	Status
 	Names []string `json:"names"` // that are bound, in the order in which they were asked for
+}
+
+// CompleteRequest asks what may stand at a place in code. It is a lookup, as InspectRequest and VariablesRequest: served only by a
+// process that is idle, and given up when Timeout is over or there is something to run.
+type CompleteRequest struct {
+	Code      string  `json:"code"`
+	CursorPos int     `json:"cursor_pos"` // in code points
+	Timeout   float64 `json:"timeout"`    // seconds
+}
+
+// CompleteReply answers it.
+type CompleteReply struct {
+	Status
+	Matches     []string         `json:"matches"`
+	CursorStart int              `json:"cursor_start"` // what the matches take the place of, in code points
+	CursorEnd   int              `json:"cursor_end"`
+	Metadata    CompleteMetadata `json:"metadata"`
+}
+
+// CompleteMetadata is what Jupyter has no fields for.
+type CompleteMetadata struct {
+	Types      []MatchType `json:"_jupyter_types_experimental"` // of the matches, in their order
+	Incomplete bool        `json:"incomplete"`                  // there are more
+}
+
+// MatchType is what a match names: "instance", "function", "class", "module", "property", "param", "keyword" or "magic".
+type MatchType struct {
+	Text string `json:"text"`
+	Type string `json:"type"`
+}
+
+// InspectRequest asks what the name is that stands at a place in code.
+type InspectRequest struct {
+	Code      string  `json:"code"`
+	CursorPos int     `json:"cursor_pos"` // in code points
+	Timeout   float64 `json:"timeout"`    // seconds
+}
+
+// InspectReply answers it.
+type InspectReply struct {
+	Status
+	Found bool        `json:"found"`
+	Data  InspectData `json:"data"`
+}
+
+// InspectData is what is known of an object, by MIME type.
+type InspectData struct {
+	Text   string  `json:"text/plain"`
+	Object *Object `json:"application/vnd.dipls.object+json"`
+}
+
+// VariablesRequest asks for the variables of a namespace.
+type VariablesRequest struct {
+	Timeout float64 `json:"timeout"` // seconds
+}
+
+// VariablesReply answers it.
+type VariablesReply struct {
+	Status
+	Variables []Object `json:"variables"` // by name
+	More      int      `json:"more"`      // that have been left out
+}
+
+// Object is what is known of an object in a namespace.
+type Object struct {
+	Name      string `json:"name,omitempty"`
+	Type      string `json:"type"`
+	Kind      string `json:"kind"` // "instance", "function", "class", "module" or "property"
+	Text      string `json:"text"` // its value, cut short; "" where there is none
+	Shape     []int  `json:"shape,omitzero"`
+	DType     string `json:"dtype,omitempty"`
+	Device    string `json:"device,omitempty"`
+	Bytes     *int64 `json:"bytes,omitempty"`  // of an array or tensor
+	Length    *int   `json:"length,omitempty"` // of a built-in container
+	Signature string `json:"signature,omitempty"`
+	Doc       string `json:"doc,omitempty"`
 }
 
 // Thread is one thread's stack as text.
