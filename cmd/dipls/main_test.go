@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"dipls/cells"
 	"dipls/internal/testpython"
 )
 
@@ -37,6 +39,7 @@ const patience = 2 * time.Minute
 //	awaitout NAME TEXT     wait until the output file NAME contains TEXT
 //	signal SIGNAL FILE     send a signal to the process whose pid is in FILE
 //	gone FILE…             wait until the processes whose pids are in the files have ended
+//	said RANKS REGEXP      the last command showed lines that match, of exactly these ranks: how lines are folded depends on when they come
 //	count N TEXT           the last command's output and errors together contain TEXT exactly N times
 func TestScripts(t *testing.T) {
 	python := testpython.Need(t)
@@ -77,6 +80,7 @@ func TestScripts(t *testing.T) {
 			"signal":   cmdSignal,
 			"gone":     cmdGone,
 			"count":    cmdCount,
+			"said":     cmdSaid,
 		},
 		Condition: func(cond string) (bool, error) {
 			module, ok := strings.CutPrefix(cond, "python:")
@@ -211,6 +215,26 @@ func cmdGone(ts *testscript.TestScript, _ bool, args []string) {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			return err != nil || bytes.Contains(stat, []byte(") Z "))
 		})
+	}
+}
+
+// rankLine is a line of several ranks' output, folded or not.
+var rankLine = regexp.MustCompile(`(?m)^\[([0-9,-]+)\] (.*)$`)
+
+func cmdSaid(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: said RANKS REGEXP")
+	}
+	wanted, err := regexp.Compile(args[1])
+	ts.Check(err)
+	var said []string
+	for _, line := range rankLine.FindAllStringSubmatch(ts.ReadFile("stdout"), -1) {
+		if wanted.MatchString(line[2]) {
+			said = append(said, line[1])
+		}
+	}
+	if got, err := cells.ParseRankList(strings.Join(said, ",")); err != nil || got.String() != args[0] {
+		ts.Fatalf("%q was said by ranks %q, want %s", args[1], said, args[0])
 	}
 }
 
