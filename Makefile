@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV_STAMP := .venv/.ready
+NEOVIM_STAMP := .venv/.neovim
 RACE = $(shell scripts/have-race.sh)
 
 .PHONY: help setup build demo test test-go test-python lint fuzz bench clean
@@ -12,10 +13,13 @@ RACE = $(shell scripts/have-race.sh)
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV_STAMP) ## make .venv: Python with torch and what the agent needs
+setup: $(VENV_STAMP) $(NEOVIM_STAMP) ## make .venv: Python with torch and what the agent needs, and editors for the tests
 
 $(VENV_STAMP): ranks/agent/requirements-dev.txt ranks/agent/requirements-apps.txt scripts/setup-python.sh
 	@scripts/setup-python.sh
+
+$(NEOVIM_STAMP): $(VENV_STAMP) scripts/requirements-neovim.txt scripts/setup-neovim.sh
+	@scripts/setup-neovim.sh
 
 build: ## make bin/dipls
 	@mkdir -p bin

