@@ -36,6 +36,7 @@ var commands = []command{
 	waiting(define("restartPool", "Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.", `{"text": "pool of 2 ranks on the CPU over gloo, app torch, ready in 0.4 s"}`, (*server).restartPool)),
 	waiting(define("killPool", "Interrupts what runs on the ranks and ends them.", `{"text": "the pool of 2 ranks has ended"}`, (*server).killPool)),
 	waiting(define("restartLocal", "Interrupts what runs in the local namespace and replaces it by a fresh one.", `{}`, (*server).restartLocal)),
+	waiting(define("restart", "Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.", `{}`, (*server).restartAll)),
 	define("interrupt", "Interrupts a run, or all runs of the workspace.", `{"interrupted": 1}`, (*server).interrupt),
 	define("push", "Copies variables from the local namespace to the ranks: `%dipush`.", `{"run": "3f9a2c-1"}`, (*server).push),
 	define("pull", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),

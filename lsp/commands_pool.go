@@ -186,6 +186,11 @@ func (s *server) remake(ctx context.Context, a *whereArgs, cmd wire.MakeCommand)
 	if err != nil {
 		return nil, err
 	}
+	return s.remakeIn(ctx, w, cmd)
+}
+
+// remakeIn is remake in a workspace.
+func (s *server) remakeIn(ctx context.Context, w *workspace, cmd wire.MakeCommand) (any, error) {
 	s.cancelWhere(w, func(r Run) bool { return r.Target != "local" })
 	text, err := w.processes.Make(ctx, cmd)
 	if err != nil {

@@ -33,6 +33,8 @@ var features = []func(*server) feature{
 	newOutput,
 	newLenses,
 	newProgress,
+	newPrewarm,
+	newRestart,
 }
 
 // change is what is not as it was since the last time. Features look at the documents and the board for how it is now.

@@ -23,7 +23,9 @@ sys.stderr.write("\r not to be seen")
 
 // progress fits $/progress of a kind.
 func progress(kind string) lsptest.Condition {
-	return func(m lsptest.Message) bool { return lsptest.Method("$/progress")(m) && lsptest.Has("value.kind", kind)(m) }
+	return func(m lsptest.Message) bool {
+		return lsptest.Method("$/progress")(m) && lsptest.Has("value.kind", kind)(m)
+	}
 }
 
 // begun waits for progress with a title and returns its token.

@@ -21,7 +21,8 @@ The language server takes settings in three ways; a later one wins:
 3. ` + "`workspace/didChangeConfiguration`" + ` with ` + "`{\"settings\": {\"dip\": {…}}}`" + `, from clients that cannot be asked
 
 A key with a dot may be nested. A value that does not fit is told to the user, and the setting stays as it was. Settings that say how Python is
-started count when it is started: ` + "`dip.restartPool`" + ` does not read them again, a new session of the editor does.
+started (` + "`dip.python`, `dip.preload`, `dip.start`" + `) count when it is started: ` + "`dip.restart`" + ` does that anew. Those of a pool count for the next one:
+` + "`dip.restartPool`" + ` makes it. When one of them changes, the user is told so and may choose it there and then (` + "`window/showMessageRequest`" + `).
 
 | setting | type | default | |
 |---|---|---|---|
@@ -37,7 +38,9 @@ started count when it is started: ` + "`dip.restartPool`" + ` does not read them
 		fmt.Fprintf(&b, "| `%s.%s` | %s | `%s` | %s |\n", settingsSection, row.key, row.kind, row.initial, doc)
 	}
 	b.WriteString(`
-Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text.
+Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text, and ` + "`initializationOptions.trusted: false`" + ` says that what
+is in the folders may not be run, as editors do where their user has not said otherwise: then no process is ever started, Python included, and commands that need
+one answer with an error.
 `)
 	return b.String()
 }

@@ -73,6 +73,7 @@ type server struct {
 	features []feature
 	methods  map[string]method
 	calls    calls
+	trusted  bool // what is in the folders may be run; set by initialize
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
@@ -192,7 +193,8 @@ func (s *server) lifecycleMethods() map[string]method {
 
 // options are the initializationOptions that are no settings.
 type options struct {
-	Events bool `json:"events"`
+	Trusted json.RawMessage `json:"trusted"` // what is not said is true, and what is not understood is false
+	Events  bool            `json:"events"`
 }
 
 func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*protocol.InitializeResult, error) {
@@ -202,6 +204,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 		s.log.Warn("initializationOptions.events: want true or false")
 	}
 	s.client.events = o.Events
+	s.trusted = isNothing(o.Trusted) || string(o.Trusted) == "true"
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.encoding = encoding
 	s.config.initialize(json.RawMessage(p.InitializationOptions))
@@ -368,15 +371,35 @@ func (s *server) anyWorkspace() (*workspace, error) {
 	return s.open(s.folderOf(""), "")
 }
 
-// open gives a workspace, whose events come here from then on.
+// errUntrusted is why nothing runs.
+var errUntrusted = errors.New("nothing runs in a folder that is not trusted: trust it in the editor first")
+
+// open gives a workspace in which something is about to be done.
 func (s *server) open(dir, script string) (*workspace, error) {
-	w, err := s.deps.Workspaces.open(dir, script, func(ctx context.Context) Settings { return s.config.await(ctx, dir) })
+	w, err := s.join(dir, script)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recent = w
+	return w, nil
+}
+
+// join gives a workspace, whose events come here from then on.
+func (s *server) join(dir, script string) (*workspace, error) {
+	if !s.trusted {
+		return nil, errUntrusted
+	}
+	w, err := s.deps.Workspaces.open(dir, script, asks{
+		settings: func(ctx context.Context) Settings { return s.config.await(ctx, dir) },
+		install:  s.offerInstall,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, known := s.opened[w]; !known {
 		s.opened[w] = struct{}{}
 		s.follow(w)

@@ -46,9 +46,15 @@ type workspace struct {
 	processes *processes
 }
 
+// asks are the questions that the processes of a workspace have to whoever opened it, once they are needed.
+type asks struct {
+	settings func(context.Context) Settings
+	install  func(context.Context, *ranks.MissingPackagesError) error // gets what the interpreter lacks, or says why not
+}
+
 // open gives the workspace of a directory. What its processes need to know is settled by whoever opens it first: modules are looked for
-// next to script, which may be "", and in dir, where the processes work; settings are asked for when a process is first needed.
-func (ws *Workspaces) open(dir, script string, settings func(context.Context) Settings) (*workspace, error) {
+// next to script, which may be "", and in dir, where the processes work.
+func (ws *Workspaces) open(dir, script string, a asks) (*workspace, error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.closed {
@@ -57,7 +63,7 @@ func (ws *Workspaces) open(dir, script string, settings func(context.Context) Se
 	if w := ws.byDir[dir]; w != nil {
 		return w, nil
 	}
-	p := &processes{dir: dir, script: script, settings: settings, log: ws.o.Log}
+	p := &processes{dir: dir, script: script, asks: a, log: ws.o.Log}
 	w := &workspace{dir: dir, processes: p}
 	w.executor = dipexec.New(dipexec.Options{Pool: p, Manager: p, Journal: ws.o.Journal})
 	p.executor = w.executor
@@ -93,20 +99,22 @@ func (ws *Workspaces) Close(ctx context.Context) error {
 func (w *workspace) close(ctx context.Context) error {
 	w.processes.giveUp()
 	w.executor.Close(ctx)
-	return w.processes.close(ctx)
+	return w.processes.end(ctx)
 }
 
 // processes is the session of a workspace, made when it is first needed: only then are the settings known that say how.
 type processes struct {
 	dir      string
 	script   string
-	settings func(context.Context) Settings
+	asks     asks
 	log      *zap.Logger
 	executor *dipexec.Executor
 
-	mu      sync.Mutex // guards what follows
-	session *session.Session
-	closed  bool
+	mu       sync.Mutex // guards what follows
+	session  *session.Session
+	settings Settings       // that the session was made with
+	choice   session.Choice // of its next pool
+	closed   bool
 }
 
 var (
@@ -114,24 +122,37 @@ var (
 	_ dipexec.Manager = (*processes)(nil)
 )
 
-// open gives the session. An error is for the user: what there is to set right can be, and the next run tries again.
+// open gives the session, another one in the place of one that could not start. An error is for the user: what there is to set right can
+// be, and the next run tries again.
 func (p *processes) open(ctx context.Context) (*session.Session, error) {
-	if s := p.opened(); s != nil {
+	if s := p.opened(); s != nil && s.Unusable() == nil {
 		return s, nil
 	}
-	options, err := p.options(p.settings(ctx))
+	settings := p.asks.settings(ctx)
+	options, err := p.options(settings)
 	if err != nil {
 		return nil, err
 	}
+	s, old, err := p.renew(options, settings)
+	if old != nil {
+		err = errors.Join(err, old.Close(ctx)) // there is nothing to end, only to wait for those that want to hear of that
+	}
+	return s, err
+}
+
+// renew gives the session, a new one if there is none or the old one could not start.
+func (p *processes) renew(options session.Options, settings Settings) (current, old *session.Session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, session.ErrClosed
+	switch {
+	case p.closed:
+		return nil, nil, session.ErrClosed
+	case p.session != nil && p.session.Unusable() == nil:
+		return p.session, nil, nil
 	}
-	if p.session == nil {
-		p.session = session.New(options)
-	}
-	return p.session, nil
+	old = p.session
+	p.session, p.settings, p.choice = session.New(options), settings, options.Pool
+	return p.session, old, nil
 }
 
 // opened is the session if there is one.
@@ -160,11 +181,46 @@ func (p *processes) options(s Settings) (session.Options, error) {
 	}
 	return session.Options{
 		Node: options,
-		Pool: session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory},
+		Pool: s.pool(),
 		Notice: func(text string) {
 			p.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
 		},
+		Install: p.asks.install,
 	}, nil
+}
+
+// pool is what the settings say of a pool.
+func (s Settings) pool() session.Choice {
+	return session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory}
+}
+
+// used are the settings that Python was started with; ok is false if it was not.
+func (p *processes) used() (s Settings, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settings, p.session != nil
+}
+
+// choose makes the next pool as the settings say, if that is not what was chosen last.
+func (p *processes) choose(s Settings) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if choice := s.pool(); p.session != nil && choice != p.choice {
+		p.choice = choice
+		p.session.Choose(choice)
+	}
+}
+
+// end ends all processes. What needs one next starts new ones, with the settings of then.
+func (p *processes) end(ctx context.Context) error {
+	p.mu.Lock()
+	old := p.session
+	p.session = nil
+	p.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	return old.Close(ctx)
 }
 
 // giveUp lets no session begin any more.
@@ -172,13 +228,6 @@ func (p *processes) giveUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-}
-
-func (p *processes) close(ctx context.Context) error {
-	if s := p.opened(); s != nil {
-		return s.Close(ctx)
-	}
-	return nil
 }
 
 // Local implements [dipexec.Pool].

@@ -67,6 +67,9 @@ func Validate(python, validator string, prefixes ...string) error {
 	if err := errors.Join(r.failed, r.w.Flush(), r.file.Close()); err != nil {
 		return fmt.Errorf("recording the messages: %w", err)
 	}
+	if len(r.seen) == 0 {
+		return nil // tests without an editor
+	}
 	out, err := exec.Command(python, append([]string{validator, r.file.Name()}, prefixes...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)

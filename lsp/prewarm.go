@@ -1,0 +1,62 @@
+package lsp
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"dipls/cells"
+)
+
+// prewarm starts Python, and has it import what ranks need, when a file is opened whose cells run on ranks: the first of them then
+// starts in no time.
+type prewarm struct{ s *server }
+
+func newPrewarm(s *server) feature {
+	p := &prewarm{s}
+	return feature{changed: p.changed}
+}
+
+func (p *prewarm) changed(c change) {
+	if !p.s.trusted {
+		return
+	}
+	for u, doc := range c.docs {
+		if d := p.s.docs.view()[u]; d != nil && doc.opened && usesRanks(d.File) {
+			p.s.tasks.Go(func() { p.start(d) })
+		}
+	}
+}
+
+// usesRanks reports whether a file says anything about ranks.
+func usesRanks(f *cells.File) bool {
+	for c := range f.Cells() {
+		if where := c.Directive().Target.Where; where == cells.Remote || where == cells.Everywhere || len(c.Magics()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// start starts what a document's cells need. Whatever goes wrong will do so again when a cell runs, and is told then.
+func (p *prewarm) start(d *Snapshot) {
+	dir := p.s.folderOf(d.Path)
+	if !p.s.config.await(p.s.ctx, dir).Prewarm || p.s.ctx.Err() != nil {
+		return
+	}
+	if err := p.prepare(p.s.ctx, dir, d.Path); err != nil && p.s.ctx.Err() == nil {
+		p.s.log.Info("Python was not started ahead", zap.Error(err))
+	}
+}
+
+func (p *prewarm) prepare(ctx context.Context, dir, script string) error {
+	w, err := p.s.join(dir, script)
+	if err != nil {
+		return err
+	}
+	session, err := w.processes.open(ctx)
+	if err != nil {
+		return err
+	}
+	return session.Prepare(ctx)
+}
