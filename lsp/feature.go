@@ -32,6 +32,10 @@ type feature struct {
 var features = []func(*server) feature{
 	newOutput,
 	newLenses,
+	newHints,
+	newSymbols,
+	newFolding,
+	newSelection,
 	newProgress,
 	newPrewarm,
 	newRestart,

@@ -1,0 +1,46 @@
+package lsp
+
+import (
+	"context"
+
+	"go.lsp.dev/protocol"
+)
+
+// newFolding serves folding ranges: a section folds into its header.
+func newFolding(*server) feature {
+	return feature{
+		methods: map[string]method{protocol.MethodTextDocumentFoldingRange: call(foldingRanges)},
+		capabilities: func(c *protocol.ServerCapabilities) {
+			c.FoldingRangeProvider = protocol.Boolean(true)
+		},
+	}
+}
+
+// foldingRanges answers textDocument/foldingRange. Blank lines at the end of a section stay, so that folded ones stand apart as they did.
+func foldingRanges(ctx context.Context, p *protocol.FoldingRangeParams) ([]protocol.FoldingRange, error) {
+	d, err := snapshotOf(ctx, p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	ranges := []protocol.FoldingRange{}
+	sections := outline(d.File)
+	for _, n := range sections {
+		if !n.cell.HasHeader() {
+			continue
+		}
+		first, last := uint32(n.cell.Line()-1), d.lastLine(sections[n.last])
+		if last > first {
+			ranges = append(ranges, protocol.FoldingRange{StartLine: first, EndLine: last, Kind: protocol.FoldingRangeKindRegion})
+		}
+	}
+	return ranges, nil
+}
+
+// lastLine is the last line of a section's own cell that is not blank, from 0.
+func (d *Snapshot) lastLine(n section) uint32 {
+	end := contentEnd(n.cell)
+	if end == n.cell.BodyRange().Start {
+		return uint32(n.cell.Line() - 1)
+	}
+	return d.Position(end).Line
+}

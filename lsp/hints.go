@@ -1,0 +1,106 @@
+package lsp
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"go.lsp.dev/protocol"
+
+	"dipls/cells"
+)
+
+// hints are the inlay hints: after a cell's header, how its last run went, and whether the text is not what ran.
+type hints struct {
+	s     *server
+	shown *shownOutcomes
+}
+
+func newHints(s *server) feature {
+	h := &hints{s, newShownOutcomes(s)}
+	return feature{
+		methods: map[string]method{protocol.MethodTextDocumentInlayHint: call(h.list)},
+		capabilities: func(c *protocol.ServerCapabilities) {
+			c.InlayHintProvider = protocol.Boolean(true)
+		},
+		changed: h.changed,
+	}
+}
+
+// list answers textDocument/inlayHint. A client asks for what can be seen.
+func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protocol.InlayHint, error) {
+	d, err := snapshotOf(ctx, p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	list := []protocol.InlayHint{}
+	for c := range d.headersIn(p.Range) {
+		if r, ran := h.s.board.lastRun(d.URI, d.ID(c)); ran {
+			list = append(list, hint(d, c, &r))
+		}
+	}
+	return list, nil
+}
+
+// headersIn yields the cells whose first line is in a range.
+func (d *Snapshot) headersIn(r protocol.Range) iter.Seq[cells.Cell] {
+	return func(yield func(cells.Cell) bool) {
+		first := 1
+		if c, ok := d.CellAt(r.Start); ok {
+			first = c.Index()
+			if c.Line()-1 < int(r.Start.Line) {
+				first++
+			}
+		}
+		for i := first; i <= d.File.Len(); i++ {
+			c, _ := d.File.Cell(i)
+			if c.Line()-1 > int(r.End.Line) || !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+func hint(d *Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
+	n := protocol.InlayHint{
+		Position: d.LineRange(c.Line()).End, Label: protocol.String(r.outcomeAt(c)), PaddingLeft: ptr(true),
+	}
+	if text := r.explained(); text != "" {
+		n.Tooltip = protocol.String(text)
+	}
+	return n
+}
+
+// explained is what went wrong, a line for each failure that differs; "" if nothing did.
+func (r *Run) explained() string {
+	var lines []string
+	who := map[string][]int{}
+	for _, f := range r.Failures {
+		text := f.EName
+		if f.EValue != "" {
+			text += ": " + f.EValue
+		}
+		if _, known := who[text]; !known {
+			lines = append(lines, text)
+		}
+		who[text] = append(who[text], rankOf(f))
+	}
+	for i, text := range lines {
+		lines[i] = fmt.Sprintf("%s: %s", nameProcesses(who[text]), text)
+	}
+	if r.Reason != "" {
+		lines = slices.Insert(lines, 0, r.Reason)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// changed asks the client to look again if there is something else to see.
+func (h *hints) changed(c change) {
+	differ := h.shown.differ(c)
+	workspace := h.s.client.can.Workspace
+	if differ && workspace != nil && workspace.InlayHint != nil && workspace.InlayHint.RefreshSupport != nil && *workspace.InlayHint.RefreshSupport {
+		h.s.client.refresh(protocol.MethodWorkspaceInlayHintRefresh)
+	}
+}
