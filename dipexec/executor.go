@@ -28,6 +28,9 @@ type Process interface {
 	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
 	Answer(reply any) error
 	Names(ctx context.Context, names []string) ([]string, error)
+	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
+	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
+	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
 	Done() <-chan struct{} // closed when it has ended
 }
 
@@ -142,6 +145,7 @@ type Executor struct {
 	order    []string                // the keys of reports, oldest first
 	onRanks  string                  // id of the run that came to the ranks last; "" if none did
 	procs    map[int]*process        // by rank; -1: the local namespace
+	given    [namespaces][]Process   // what the pool gave last, never changed
 	commands map[commandKey]*command // that have not ended
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
@@ -348,6 +352,9 @@ func (e *Executor) ranks(ctx context.Context) ([]Process, error) {
 	procs, err := e.o.Pool.Ranks(ctx)
 	if err == nil && len(procs) == 0 {
 		err = errors.New("the pool has no ranks")
+	}
+	if err == nil {
+		e.remember(poolNamespace, procs)
 	}
 	return procs, err
 }

@@ -540,18 +540,14 @@ type benchPool struct{ procs []Process }
 func (p *benchPool) Local(context.Context) (Process, error)   { return nil, errors.New("none") }
 func (p *benchPool) Ranks(context.Context) ([]Process, error) { return p.procs, nil }
 
-type benchProcess struct{ rank int }
-
-func (p *benchProcess) Rank() (int, bool)                                 { return p.rank, true }
-func (p *benchProcess) SetBackground(func(*wire.Message))                 {}
-func (p *benchProcess) Push(context.Context, *ranks.PreparedPush) error   { return nil }
-func (p *benchProcess) EndPush(bool)                                      {}
-func (p *benchProcess) Answer(any) error                                  { return nil }
-func (p *benchProcess) Names(context.Context, []string) ([]string, error) { return nil, nil }
-func (p *benchProcess) Done() <-chan struct{}                             { return nil }
-func (p *benchProcess) Pull(context.Context, []string) (wire.Payload, func(), error) {
-	return nil, func() {}, nil
+type benchProcess struct {
+	Process // for what no run asks of it: nil
+	rank    int
 }
+
+func (p *benchProcess) Rank() (int, bool)                       { return p.rank, true }
+func (p *benchProcess) SetBackground(func(*wire.Message))       {}
+func (p *benchProcess) Done() <-chan struct{}                   { return nil }
 func (p *benchProcess) Interrupt(context.Context, string) error { return nil }
 func (p *benchProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler) string {
 	h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "ok"}}, nil)

@@ -32,7 +32,8 @@ type fakeProcess struct {
 	interrupt  func(id string) // nil: ignored
 	said       []string        // pushes, pulls, and what became of them
 	push, pull func(context.Context) error
-	names      []string // that its namespace binds
+	names      []string                    // that its namespace binds
+	look       func(context.Context) error // comes of a lookup; nil: an answer
 }
 
 type fakeExecution struct {
@@ -109,6 +110,30 @@ func (p *fakeProcess) Names(_ context.Context, names []string) ([]string, error)
 		return nil, p.dead
 	}
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(p.names, name) }), nil
+}
+
+func (p *fakeProcess) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {
+	reply := &wire.CompleteReply{Matches: []string{fmt.Sprintf("%s on %d", req.Code, p.rank)}}
+	return reply, p.lookedUp(ctx)
+}
+
+func (p *fakeProcess) Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error) {
+	reply := &wire.InspectReply{Found: true, Data: wire.InspectData{Text: fmt.Sprintf("%s on %d", req.Code, p.rank)}}
+	return reply, p.lookedUp(ctx)
+}
+
+func (p *fakeProcess) Variables(ctx context.Context, _ wire.VariablesRequest) (*wire.VariablesReply, error) {
+	return &wire.VariablesReply{Variables: []wire.Object{{Name: fmt.Sprintf("on %d", p.rank)}}}, p.lookedUp(ctx)
+}
+
+func (p *fakeProcess) lookedUp(ctx context.Context) error {
+	p.mu.Lock()
+	f := p.look
+	p.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(ctx)
 }
 
 func (p *fakeProcess) say(word string) {

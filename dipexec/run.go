@@ -311,7 +311,11 @@ func (r *run) runOn(ns namespace) (Status, string) {
 func (r *run) processes(ns namespace) ([]Process, error) {
 	if ns == localNamespace {
 		p, err := r.e.o.Pool.Local(r.ctx)
-		return []Process{p}, err
+		if err != nil {
+			return nil, err
+		}
+		r.e.remember(localNamespace, []Process{p})
+		return []Process{p}, nil
 	}
 	return r.e.ranks(r.ctx)
 }

@@ -1,0 +1,118 @@
+package dipexec
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// lookupPatience is how long a lookup may take. The processes get a little less, so that they have time to say what they have found.
+const (
+	lookupPatience = 300 * time.Millisecond
+	lookupTime     = 0.25 // seconds
+)
+
+// Answer is what one process answers to a lookup: a question about what its namespace holds, which only processes answer that live and have nothing
+// else to do.
+type Answer[T any] struct {
+	Rank  int // -1: the local namespace
+	Reply *T  // nil: it has none
+	Busy  bool
+}
+
+// ErrNobody is what Complete returns if no process can answer now.
+var ErrNobody = errors.New("dipexec: nobody to ask: the process is busy, or there is none")
+
+// TargetNow is where a request would go if its turn were now.
+func (e *Executor) TargetNow(req Request) cells.Target {
+	autodip := cells.Target{}
+	if !req.NoAutodip {
+		autodip = e.autodipDirective().Target
+	}
+	return Resolve(req.Target, req.Directive.Target, autodip)
+}
+
+// Complete asks what may stand at a place in code that runs on a target. One process answers, for they have much the same in them: the local namespace if the
+// code runs there, too, else the first of the ranks that is idle.
+func (e *Executor) Complete(ctx context.Context, target cells.Target, req wire.CompleteRequest) (*wire.CompleteReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+	defer cancel()
+	req.Timeout = lookupTime
+	for _, p := range e.living(target) {
+		reply, err := p.Complete(ctx, req)
+		if !errors.Is(err, ranks.ErrBusy) {
+			return reply, err
+		}
+	}
+	return nil, ErrNobody
+}
+
+// Inspect asks all processes of a target what a name is. The answers are in the order of the ranks, the local namespace first.
+func (e *Executor) Inspect(ctx context.Context, target cells.Target, req wire.InspectRequest) []Answer[wire.InspectReply] {
+	req.Timeout = lookupTime
+	return askAll(ctx, e.living(target), func(ctx context.Context, p Process) (*wire.InspectReply, error) { return p.Inspect(ctx, req) })
+}
+
+// Variables asks all processes of a target for their variables, likewise.
+func (e *Executor) Variables(ctx context.Context, target cells.Target) []Answer[wire.VariablesReply] {
+	req := wire.VariablesRequest{Timeout: lookupTime}
+	return askAll(ctx, e.living(target), func(ctx context.Context, p Process) (*wire.VariablesReply, error) { return p.Variables(ctx, req) })
+}
+
+// askAll asks processes at the same time.
+func askAll[T any](ctx context.Context, procs []Process, ask func(context.Context, Process) (*T, error)) []Answer[T] {
+	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+	defer cancel()
+	answers := make([]Answer[T], len(procs))
+	var work sync.WaitGroup
+	for i, p := range procs {
+		work.Go(func() {
+			answers[i].Rank = rankOfProcess(p)
+			reply, err := ask(ctx, p)
+			if err == nil {
+				answers[i].Reply = reply
+			}
+			answers[i].Busy = errors.Is(err, ranks.ErrBusy) || errors.Is(err, context.DeadlineExceeded)
+		})
+	}
+	work.Wait()
+	return answers
+}
+
+// living are the processes of a target that something has been asked of and that have not ended, the local namespace first. None is started for a lookup: a
+// fresh one would hold nothing.
+func (e *Executor) living(target cells.Target) []Process {
+	e.mu.Lock()
+	given := e.given
+	e.mu.Unlock()
+	var found []Process
+	if target.Where == cells.Local || target.Where == cells.Everywhere {
+		found = append(found, given[localNamespace]...)
+	}
+	if target.Where == cells.Remote || target.Where == cells.Everywhere {
+		if picked, err := pick(target, given[poolNamespace]); err == nil {
+			found = append(found, picked...)
+		}
+	}
+	living := found[:0]
+	for _, p := range found {
+		select {
+		case <-p.Done():
+		default:
+			living = append(living, p)
+		}
+	}
+	return living
+}
+
+// remember notes the processes that the pool has given.
+func (e *Executor) remember(ns namespace, procs []Process) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.given[ns] = procs
+}

@@ -1,0 +1,94 @@
+package dipexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// inspected is the answers to a lookup in words.
+func inspected(e *Executor, t *testing.T, where string) string {
+	t.Helper()
+	var words []string
+	for _, a := range e.Inspect(context.Background(), target(t, where), wire.InspectRequest{Code: "x"}) {
+		switch {
+		case a.Busy:
+			words = append(words, fmt.Sprintf("%d busy", a.Rank))
+		case a.Reply == nil:
+			words = append(words, fmt.Sprintf("%d nothing", a.Rank))
+		default:
+			words = append(words, a.Reply.Data.Text)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// Lookups go where the code runs, to processes that something has run on, and start none.
+func TestLookups(t *testing.T) {
+	pool := newFakePool(3)
+	e := New(Options{Pool: pool})
+	defer e.Close(context.Background())
+	if got := inspected(e, t, "everywhere"); got != "" {
+		t.Errorf("before anything has run: %s", got)
+	}
+	if _, err := e.Complete(context.Background(), target(t, "local"), wire.CompleteRequest{}); !errors.Is(err, ErrNobody) {
+		t.Error(err)
+	}
+	id := mustStart(t, e, Request{Target: target(t, "everywhere")})
+	pool.local.next().ok()
+	for _, p := range pool.ranks {
+		p.next().ok()
+	}
+	mustWait(t, e, id)
+
+	pool.ranks[1].look = func(context.Context) error { return fmt.Errorf("rank 1: %w", ranks.ErrBusy) }
+	pool.ranks[2].look = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // that is deaf
+	for where, want := range map[string]string{
+		"local": "x on -1", "remote": "x on 0, 1 busy, 2 busy", "ranks:0": "x on 0", "everywhere:1": "x on -1, 1 busy", "ranks:7": "",
+	} {
+		if got := inspected(e, t, where); got != want {
+			t.Errorf("%s: %s, want %s", where, got, want)
+		}
+	}
+	for where, want := range map[string]string{"everywhere": "y on -1", "ranks:0-1": "y on 0"} {
+		reply, err := e.Complete(context.Background(), target(t, where), wire.CompleteRequest{Code: "y"})
+		if err != nil || reply.Matches[0] != want {
+			t.Errorf("%s: %+v, %v", where, reply, err)
+		}
+	}
+	if _, err := e.Complete(context.Background(), target(t, "ranks:1"), wire.CompleteRequest{}); !errors.Is(err, ErrNobody) {
+		t.Error(err)
+	}
+	close(pool.ranks[0].ended)
+	if got := inspected(e, t, "ranks:0"); got != "" {
+		t.Errorf("of the dead: %s", got)
+	}
+	if v := e.Variables(context.Background(), target(t, "local")); len(v) != 1 || v[0].Reply.Variables[0].Name != "on -1" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// Where a cell goes now depends on autodip, if it says nothing itself.
+func TestTargetNow(t *testing.T) {
+	e := New(Options{Pool: newFakePool(1)})
+	defer e.Close(context.Background())
+	says := Request{Target: target(t, "everywhere")}
+	for _, want := range []string{"local", "remote"} {
+		for _, test := range []struct {
+			req  Request
+			want string
+		}{{Request{}, want}, {Request{NoAutodip: true}, "local"}, {says, "everywhere"}} {
+			if got := e.TargetNow(test.req); got.String() != test.want {
+				t.Errorf("%+v goes %s, want %s", test.req, got, test.want)
+			}
+		}
+		if err := e.SetAutodip(true, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
