@@ -39,6 +39,7 @@ var commands = []command{
 	waiting(define("restart", "Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.", `{}`, (*server).restartAll)),
 	define("interrupt", "Interrupts a run, or all runs of the workspace.", `{"interrupted": 1}`, (*server).interrupt),
 	define("push", "Copies variables from the local namespace to the ranks: `%dipush`.", `{"run": "3f9a2c-1"}`, (*server).push),
+	define("pushAndRun", "Copies variables to all ranks, and runs a cell once they are there.", `{"run": "3f9a2c-1", "cells": 1}`, (*server).pushAndRun),
 	define("pull", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),
 	define("autodip", "Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.", `{"autodip": "%%dip --see all"}`, (*server).autodip),
 	waiting(define("status", "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.", `{"workspaces": [{"folder": "/home/u/project", "pool": {"state": "ready", "size": 2}, "runs": [{"run": "3f9a2c-1", "state": "running", "uri": "file:///home/u/project/train.py", "cell": 3, "target": "remote", "done": 1, "parts": 2}]}]}`, (*server).status)),

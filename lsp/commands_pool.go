@@ -366,5 +366,10 @@ func (s *server) clear(_ context.Context, a *clearArgs) (any, error) {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%q is not open", a.URI)
 	}
 	s.board.clear(a.URI)
+	for _, f := range s.features {
+		if f.cleared != nil {
+			f.cleared(a.URI)
+		}
+	}
 	return struct{}{}, nil
 }

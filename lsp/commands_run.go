@@ -192,13 +192,8 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := s.config.ofDocument(d)
 	for i := range plan {
-		r := &plan[i].request
-		r.Target, r.See = h.target, h.see
-		if r.See.IsZero() && r.Directive.See.IsZero() {
-			r.See = settings.see()
-		}
+		s.aim(d, h, &plan[i])
 	}
 	first, err := s.begin(w, d, plan[0])
 	if err != nil {
@@ -209,6 +204,15 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (any, error) {
 	}
 	s.tasks.Go(func() { s.continueWith(w, d, first, plan) })
 	return runReply{Run: first, Cells: len(plan)}, nil
+}
+
+// aim makes a planned run go where the command says, and show what that or the settings say.
+func (s *server) aim(d *Snapshot, h how, p *planned) {
+	r := &p.request
+	r.Target, r.See = h.target, h.see
+	if r.See.IsZero() && r.Directive.See.IsZero() {
+		r.See = s.config.ofDocument(d).see()
+	}
 }
 
 func (s *server) begin(w *workspace, d *Snapshot, p planned) (id string, err error) {

@@ -1,0 +1,321 @@
+package lsp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// Kinds of code actions of our own. A client that asks for "dip" gets all of them.
+const (
+	actionRun       protocol.CodeActionKind = "dip.run"
+	actionInterrupt protocol.CodeActionKind = "dip.interrupt"
+	actionRestart   protocol.CodeActionKind = "dip.restart"
+)
+
+// namesPatience is how long processes are waited for that are asked for names: somebody looks at the light bulb.
+const namesPatience = 200 * time.Millisecond
+
+func (d *diagnostics) methods() map[string]method {
+	return map[string]method{protocol.MethodTextDocumentCodeAction: call(d.codeAction)}
+}
+
+func (d *diagnostics) capabilities(caps *protocol.ServerCapabilities) {
+	caps.CodeActionProvider = &protocol.CodeActionOptions{
+		CodeActionKinds: []protocol.CodeActionKind{protocol.CodeActionKindQuickFix, actionRun, actionInterrupt, actionRestart},
+	}
+}
+
+// action is a code action: either an edit or a command.
+type action struct {
+	title     string
+	kind      protocol.CodeActionKind
+	fixes     *protocol.Diagnostic // nil: nothing in particular
+	preferred bool
+	edit      *protocol.TextEdit
+	command   string // without "dip."
+	args      any
+}
+
+// codeAction offers quick fixes of the diagnostics in a range, and to run the cell there. To run is not offered to a client that asks by itself, as
+// the caret moves: it would show a light bulb on every line.
+func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionParams) ([]protocol.CommandOrCodeAction, error) {
+	doc, err := snapshotOf(ctx, p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	var actions []action
+	if wants(p.Context.Only, protocol.CodeActionKindQuickFix) {
+		actions = d.quickFixes(ctx, doc, p.Range)
+	}
+	if p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0 {
+		for _, a := range d.runActions(doc, p.Range.Start) {
+			if wants(p.Context.Only, a.kind) {
+				actions = append(actions, a)
+			}
+		}
+	}
+	answer := []protocol.CommandOrCodeAction{}
+	for _, a := range actions {
+		if encoded := d.encode(doc, a); encoded != nil {
+			answer = append(answer, encoded)
+		}
+	}
+	return answer, nil
+}
+
+// wants reports whether a client that asks for some kinds only wants one.
+func wants(only []protocol.CodeActionKind, kind protocol.CodeActionKind) bool {
+	return len(only) == 0 || slices.ContainsFunc(only, func(k protocol.CodeActionKind) bool {
+		return k == kind || k == "" || strings.HasPrefix(string(kind), string(k)+".")
+	})
+}
+
+// encode is an action as the client can take it; nil if it cannot.
+func (d *diagnostics) encode(doc *Snapshot, a action) protocol.CommandOrCodeAction {
+	var can protocol.CodeActionClientCapabilities
+	if t := d.s.client.can.TextDocument; t != nil && t.CodeAction != nil {
+		can = *t.CodeAction
+	}
+	var command protocol.Command
+	if a.command != "" {
+		args, err := json.Marshal(a.args)
+		if err != nil {
+			return nil // strings and numbers: cannot fail
+		}
+		command = protocol.Command{Title: a.title, Command: commandPrefix + a.command, Arguments: []protocol.LSPAny{protocol.LSPAny(args)}}
+	}
+	if can.CodeActionLiteralSupport.CodeActionKind.ValueSet == nil { // LSP before 3.8
+		if a.command == "" {
+			return nil
+		}
+		return &command
+	}
+	encoded := &protocol.CodeAction{Title: a.title, Kind: &a.kind, Command: command}
+	if a.fixes != nil {
+		encoded.Diagnostics = []protocol.Diagnostic{*a.fixes}
+	}
+	if a.preferred && can.IsPreferredSupport != nil && *can.IsPreferredSupport {
+		encoded.IsPreferred = &a.preferred
+	}
+	if a.edit != nil {
+		if encoded.Edit = d.edit(doc, *a.edit); encoded.Edit == nil {
+			return nil
+		}
+	}
+	return encoded
+}
+
+// edit is an edit of one version of a document; nil if the client could make it in another one.
+func (d *diagnostics) edit(doc *Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
+	var can protocol.WorkspaceEditClientCapabilities
+	if w := d.s.client.can.Workspace; w != nil && w.WorkspaceEdit != nil {
+		can = *w.WorkspaceEdit
+	}
+	switch {
+	case d.s.docs.view()[doc.URI] != doc:
+		return nil
+	case can.DocumentChanges != nil && *can.DocumentChanges:
+		change := &protocol.TextDocumentEdit{Edits: []protocol.TextDocumentEditElement{&edit}}
+		change.TextDocument.URI, change.TextDocument.Version = doc.URI, &doc.Version
+		return &protocol.WorkspaceEdit{DocumentChanges: []protocol.DocumentChange{change}}
+	}
+	return &protocol.WorkspaceEdit{Changes: map[uri.URI][]protocol.TextEdit{doc.URI: {edit}}}
+}
+
+// quickFixes are those of the diagnostics that a range touches.
+func (d *diagnostics) quickFixes(ctx context.Context, doc *Snapshot, r protocol.Range) []action {
+	var actions []action
+	found := d.foundIn(doc, r)
+	names := d.names(ctx, doc, found)
+	for _, f := range found {
+		switch {
+		case f.problem != nil && f.problem.Fix != "":
+			actions = append(actions, action{
+				title: fmt.Sprintf("Replace by '%s'", f.problem.Fix), kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, preferred: true,
+				edit: &protocol.TextEdit{Range: f.Range, NewText: f.problem.Fix},
+			})
+		case f.failure != nil && f.failure.name() != "":
+			actions = append(actions, nameFixes(doc, f, names)...)
+		}
+	}
+	return actions
+}
+
+// foundIn are the findings that a range touches.
+func (d *diagnostics) foundIn(doc *Snapshot, r protocol.Range) []finding {
+	first, ok := doc.CellAt(r.Start)
+	if !ok {
+		if first, ok = doc.File.Cell(1); !ok {
+			return nil
+		}
+	}
+	mode := d.s.config.ofDocument(doc).DiagnosticsOutput
+	var found []finding
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c, ok := first, true; ok && c.Line() <= int(r.End.Line)+1; c, ok = doc.File.Cell(c.Index() + 1) {
+		for _, f := range d.found(doc, c, mode) {
+			if !before(f.Range.End, r.Start) && !before(r.End, f.Range.Start) {
+				if f.failure != nil {
+					copied := *f.failure
+					copied.ranks = slices.Clone(copied.ranks)
+					f.failure = &copied
+				}
+				found = append(found, f)
+			}
+		}
+	}
+	return found
+}
+
+func before(p, q protocol.Position) bool {
+	return p.Line < q.Line || p.Line == q.Line && p.Character < q.Character
+}
+
+// names asks which processes bind the names that the findings miss: by rank, -1 is the local namespace. It starts no process.
+func (d *diagnostics) names(ctx context.Context, doc *Snapshot, found []finding) map[int][]string {
+	var missing []string
+	for _, f := range found {
+		if f.failure != nil && f.failure.name() != "" {
+			missing = append(missing, f.failure.name())
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	dir := d.s.folderOf(doc.Path)
+	for _, w := range d.s.workspaces() {
+		if w.dir == dir {
+			ctx, cancel := context.WithTimeout(ctx, namesPatience)
+			defer cancel()
+			return w.executor.Bound(ctx, missing)
+		}
+	}
+	return nil
+}
+
+// nameFixes bring a name that is not defined from where it is. bound is as in [diagnostics.names].
+func nameFixes(doc *Snapshot, f finding, bound map[int][]string) []action {
+	name := f.failure.name()
+	var actions []action
+	fix := func(title, command string, args any) {
+		actions = append(actions, action{
+			title: title, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, preferred: len(actions) == 0, command: command, args: args,
+		})
+	}
+	here := whereArgs{URI: doc.URI}
+	if f.failure.ranks[len(f.failure.ranks)-1] >= 0 && slices.Contains(bound[-1], name) {
+		fix(fmt.Sprintf("Push '%s' to all ranks", name), "push", pushArgs{Names: []string{name}, whereArgs: here})
+		if cell, ok := ownerCell(doc, f.failure); ok {
+			fix(fmt.Sprintf("Push '%s' to all ranks and rerun", name), "pushAndRun", pushAndRunArgs{
+				Names: []string{name}, cellArgs: cellArgs{URI: doc.URI, Cell: &cell, howArgs: howArgs{Target: f.failure.target}},
+			})
+		}
+	}
+	if f.failure.ranks[0] < 0 {
+		from := -1
+		for rank, names := range bound {
+			if rank >= 0 && slices.Contains(names, name) && (from < 0 || rank < from) {
+				from = rank
+			}
+		}
+		if from >= 0 {
+			fix(fmt.Sprintf("Pull '%s' from rank %d", name, from), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
+		}
+	}
+	return actions
+}
+
+// ownerCell is the number of the cell that has failed as a whole, if that is one of the document.
+func ownerCell(doc *Snapshot, f *failure) (int, bool) {
+	if f.owner.doc != doc.URI || f.partial {
+		return 0, false
+	}
+	c, ok := doc.Find(f.owner.cell)
+	if !ok {
+		return 0, false
+	}
+	return c.Index(), true
+}
+
+// runActions are what can be run and ended at a place in a document.
+func (d *diagnostics) runActions(doc *Snapshot, at protocol.Position) []action {
+	c, ok := doc.CellAt(at)
+	if !ok {
+		return nil
+	}
+	var actions []action
+	index := c.Index()
+	run := func(title, command, target string) {
+		actions = append(actions, action{
+			title: title, kind: actionRun, command: command,
+			args: cellArgs{URI: doc.URI, Cell: &index, howArgs: howArgs{Target: target}},
+		})
+	}
+	_, code := dipexec.RequestFor(doc.Path, c)
+	if code = code && doc.runnable(c) == nil; code {
+		run("Run cell", "runCell", "")
+		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))
+		run("Run cell everywhere", "runCell", "everywhere")
+		run("Run cell locally", "runCell", "local")
+	}
+	if index > 1 {
+		run("Run cells above", "runAbove", "")
+	}
+	if index < doc.File.Len() {
+		title := "Run cells below"
+		if code {
+			title = "Run cell and those below"
+		}
+		run(title, "runBelow", "")
+	}
+	here := whereArgs{URI: doc.URI}
+	if r, ok := d.s.board.lastRun(doc.URI, doc.ID(c)); ok && r.State != Ended {
+		actions = append(actions, action{
+			title: "Interrupt cell", kind: actionInterrupt, command: "interrupt", args: interruptArgs{Run: r.ID, whereArgs: here},
+		})
+	}
+	dir := d.s.folderOf(doc.Path)
+	for _, w := range d.s.workspaces() {
+		if w.dir != dir {
+			continue
+		}
+		if len(d.s.board.active(w)) > 0 {
+			actions = append(actions, action{title: "Interrupt all runs", kind: actionInterrupt, command: "interrupt", args: interruptArgs{whereArgs: here}})
+		}
+		if d.s.board.pool(w).State != "none" {
+			actions = append(actions, action{title: "Restart the ranks", kind: actionRestart, command: "restartPool", args: here})
+		}
+		actions = append(actions, action{title: "Restart the local namespace", kind: actionRestart, command: "restartLocal", args: here})
+	}
+	return actions
+}
+
+// ranksOf names the ranks that a cell is for, whether it says so or not.
+func ranksOf(t cells.Target) string {
+	if t.Ranks.IsZero() {
+		return "all ranks"
+	}
+	if len(slices.Collect(t.Ranks.Written())) == 1 {
+		return "rank " + t.Ranks.String()
+	}
+	return "ranks " + t.Ranks.String()
+}
+
+// remoteTarget is the target of a run on these ranks only.
+func remoteTarget(t cells.Target) string {
+	if t.Ranks.IsZero() {
+		return "remote"
+	}
+	return "ranks:" + t.Ranks.String()
+}

@@ -1,0 +1,52 @@
+package lsp
+
+import (
+	"context"
+	"fmt"
+
+	"dipls/dipexec"
+)
+
+type pushAndRunArgs struct {
+	Names []string `json:"names" doc:"names of the variables"`
+	cellArgs
+}
+
+// pushAndRun runs a cell, as it is now, when a push has ended well. The reply's run is the push.
+func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (any, error) {
+	names, err := spelled(a.Names)
+	if err != nil {
+		return nil, err
+	}
+	d, c, err := a.cell(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h, err := a.parse()
+	if err != nil {
+		return nil, err
+	}
+	request, ok := dipexec.RequestFor(d.Path, c)
+	if !ok {
+		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
+	}
+	if err := d.runnable(c); err != nil {
+		return nil, err
+	}
+	w, err := s.workspaceOf(d)
+	if err != nil {
+		return nil, err
+	}
+	cell := planned{request, c, false}
+	s.aim(d, h, &cell)
+	reply, err := s.runLine(ctx, whereArgs{URI: d.URI}, "%dipush"+names)
+	if err != nil {
+		return nil, err
+	}
+	push, ok := reply.(runReply)
+	if !ok {
+		return nil, fmt.Errorf("the push has no run")
+	}
+	s.tasks.Go(func() { s.continueWith(w, d, push.Run, []planned{{}, cell}) })
+	return runReply{Run: push.Run, Cells: 1}, nil
+}

@@ -1,0 +1,326 @@
+package lsp
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"go.lsp.dev/uri"
+
+	"dipls/dipexec"
+)
+
+const (
+	// lastLines is how many lines of output a diagnostic has under the setting "last".
+	lastLines = 5
+	// fullLines and fullBytes bound it under "full": editors are no pagers, and all of it is in the journal.
+	fullLines      = 1000
+	fullOutputSize = 64 << 10
+	// queuedOutput is how much output waits to be folded; what is older is left out.
+	queuedOutput = 4 << 20
+	// keptFollowed is how many runs are known after their end, for what they still print.
+	keptFollowed = 64
+)
+
+// Values of the setting dip.diagnostics.output.
+const (
+	outputOff  = "off"
+	outputLast = "last"
+)
+
+// printed is what a cell's run has printed, and the runs that this one has asked for.
+type printed struct {
+	cellKey
+	text    cellText // of the cell
+	run     string
+	lines   []string // final
+	size    int      // of lines
+	missing bool     // there were lines before these
+	live    []string // unfinished: progress bars
+}
+
+// outputOf is where a run's output goes; nil if to no cell. A whole or partial run of a cell begins anew. mu is held.
+func (d *diagnostics) outputOf(r Run) *printed {
+	if parent := d.runs[r.Parent]; parent != nil {
+		return parent.output
+	}
+	if r.Cell == 0 {
+		return nil
+	}
+	p := &printed{cellKey: cellKey{r.Doc, r.Cell}, text: r.text, run: r.ID}
+	if d.outputs[p.cellKey] != nil {
+		d.dirty.add(p.cellKey)
+	}
+	d.outputs[p.cellKey] = p
+	return p
+}
+
+// add adds a text of one or more lines.
+func (p *printed) add(text string) {
+	for line := range strings.Lines(ansi.Strip(text)) {
+		line = strings.TrimRight(line, "\r\n")
+		p.lines = append(p.lines, line)
+		p.size += len(line) + 1
+	}
+	for len(p.lines) > fullLines || p.size > fullOutputSize && len(p.lines) > 1 {
+		p.size -= len(p.lines[0]) + 1
+		p.lines = p.lines[1:]
+		p.missing = true
+	}
+	if len(p.lines) == 1 {
+		p.lines[0] = cutStart(p.lines[0])
+	}
+}
+
+// cutStart is the end of a line that is too long.
+func cutStart(line string) string {
+	if len(line) <= fullOutputSize {
+		return line
+	}
+	return "…" + strings.ToValidUTF8(line[len(line)-fullOutputSize:], "")
+}
+
+// show is what a diagnostic says of it under the setting; "" if there is none.
+func (p *printed) show(mode string) string {
+	if mode == outputOff || len(p.lines)+len(p.live) == 0 {
+		return ""
+	}
+	lines, missing := slices.Concat(p.lines, p.live), p.missing
+	if mode == outputLast && len(lines) > lastLines {
+		lines, missing = lines[len(lines)-lastLines:], true
+	}
+	if missing {
+		lines = append([]string{"…"}, lines...)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// eventQueue is events that wait to be entered. To put one in never waits.
+type eventQueue struct {
+	wake chan struct{} // capacity 1
+
+	mu     sync.Mutex // guards what follows
+	events []dipexec.Event
+	bytes  int // of output
+}
+
+func newEventQueue() eventQueue { return eventQueue{wake: make(chan struct{}, 1)} }
+
+func (q *eventQueue) put(ev dipexec.Event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.events = append(q.events, ev)
+	if s, ok := ev.(*dipexec.Stream); ok {
+		q.bytes += len(s.Text)
+	}
+	if q.bytes > queuedOutput {
+		q.shorten()
+	}
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// shorten leaves the older half of the output out: what counts is the end. mu is held.
+func (q *eventQueue) shorten() {
+	left := q.events[:0]
+	for _, ev := range q.events {
+		if s, ok := ev.(*dipexec.Stream); ok && q.bytes > queuedOutput/2 {
+			q.bytes -= len(s.Text)
+			continue
+		}
+		left = append(left, ev)
+	}
+	clear(q.events[len(left):])
+	q.events = left
+}
+
+func (q *eventQueue) take() []dipexec.Event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	events := q.events
+	q.events, q.bytes = nil, 0
+	return events
+}
+
+// event queues what diagnostics are made of.
+func (d *diagnostics) event(w *workspace, ev dipexec.Event) {
+	switch ev.(type) {
+	case *dipexec.Stream, *dipexec.Display, *dipexec.Result:
+		if d.s.config.of(w.dir).DiagnosticsOutput != outputOff {
+			d.events.put(ev)
+		}
+	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished:
+		d.events.put(ev)
+	}
+}
+
+// enterEvents enters queued events and publishes what they change, until the connection ends.
+func (d *diagnostics) enterEvents() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-d.events.wake:
+		case <-timer.C:
+		case <-d.s.ctx.Done():
+			return
+		}
+		d.s.contained("diagnostics", func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.enterAll(time.Now())
+			d.publishDue(time.Now())
+			timer.Reset(d.patience())
+		})
+	}
+}
+
+// enterAll enters the events that are queued. mu is held.
+func (d *diagnostics) enterAll(now time.Time) {
+	for _, ev := range d.events.take() {
+		d.enterEvent(ev, now)
+	}
+	d.print(d.folder.Flush(now))
+}
+
+// enterEvent enters one event. mu is held.
+func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
+	id := ev.Head().Run
+	if _, ok := ev.(*dipexec.RunStarted); ok {
+		if r, ok := d.s.board.run(id); ok {
+			d.begin(r)
+		}
+	}
+	r := d.runs[id]
+	if r == nil {
+		return
+	}
+	switch ev := ev.(type) {
+	case *dipexec.Failure:
+		if r.Cell != 0 {
+			d.fail(r.Run, ev)
+		}
+	case *dipexec.RankState:
+		if ev.State == "dead" && r.Cell != 0 {
+			d.died(r.Run, ev)
+		}
+	}
+	if r.output != nil {
+		d.print(d.folder.Add(ev, now))
+		if _, ok := ev.(*dipexec.Stream); ok {
+			d.touched(r.output) // lines that are not finished are shown as well
+		}
+	}
+	if ev, ok := ev.(*dipexec.RunFinished); ok {
+		if r.Cell != 0 {
+			d.finish(r.Run, ev)
+		}
+		d.end(r)
+	}
+}
+
+// end is the end of a run. mu is held.
+func (d *diagnostics) end(r *followed) {
+	r.ended = true
+	if r.output != nil {
+		d.dirty.add(r.output.cellKey)
+	}
+	d.ended = append(d.ended, r.ID)
+	for len(d.ended) > keptFollowed {
+		delete(d.runs, d.ended[0])
+		d.ended = d.ended[1:]
+	}
+}
+
+// print enters folded output. mu is held.
+func (d *diagnostics) print(items []dipexec.Item) {
+	for _, item := range items {
+		r := d.runs[item.Run]
+		if r == nil || r.output == nil || item.Kind == dipexec.ItemFailure || item.Kind == dipexec.ItemNotice {
+			continue
+		}
+		r.output.add(item.String())
+		d.touched(r.output)
+	}
+}
+
+// touched notes that output is not as it was, unless a later run has begun. mu is held.
+func (d *diagnostics) touched(p *printed) {
+	if d.outputs[p.cellKey] == p {
+		d.wordy.add(p.cellKey)
+	}
+}
+
+// publishDue publishes the documents whose time has come. mu is held.
+func (d *diagnostics) publishDue(now time.Time) {
+	if len(d.dirty) == 0 && len(d.wordy) == 0 || now.Sub(d.last) < d.gap() {
+		return
+	}
+	d.last = now
+	d.live()
+	for u, dirty := range d.wordy {
+		for id := range dirty {
+			d.dirty.add(cellKey{u, id})
+		}
+	}
+	for u, dirty := range d.dirty {
+		d.publish(u, dirty, false)
+	}
+	clear(d.dirty)
+	clear(d.wordy)
+}
+
+// gap is how long what there is to publish waits after the last time. mu is held.
+func (d *diagnostics) gap() time.Duration {
+	if len(d.dirty) > 0 {
+		return soon
+	}
+	return later
+}
+
+// patience is how long there is nothing to do without new events. mu is held.
+func (d *diagnostics) patience() time.Duration {
+	wait := time.Hour
+	if len(d.dirty) > 0 || len(d.wordy) > 0 {
+		wait = time.Until(d.last.Add(d.gap()))
+	}
+	if deadline, ok := d.folder.Deadline(); ok {
+		wait = min(wait, time.Until(deadline))
+	}
+	return max(wait, 0)
+}
+
+// live takes the unfinished lines of all runs as they are. mu is held.
+func (d *diagnostics) live() {
+	for _, r := range d.runs {
+		if r.output != nil {
+			r.output.live = nil
+		}
+	}
+	for _, line := range d.folder.Live() {
+		if r := d.runs[line.Run]; r != nil && r.output != nil {
+			r.output.live = append(r.output.live, ansi.Strip(line.Prefix+line.Text))
+		}
+	}
+}
+
+// cleared forgets what has been left in a document, but for what runs that go on have.
+func (d *diagnostics) cleared(u uri.URI) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.enterAll(time.Now())
+	over := func(run string) bool { r := d.runs[run]; return r == nil || r.ended }
+	d.drop(func(f *failure) bool { return (f.at.doc == u || f.owner.doc == u) && over(f.run) })
+	for key, p := range d.outputs {
+		if key.doc == u && over(p.run) {
+			delete(d.outputs, key)
+			d.dirty.add(key)
+		}
+	}
+	d.last = time.Time{}
+	d.publishDue(time.Now())
+}
