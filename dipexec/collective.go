@@ -71,7 +71,11 @@ func (r *run) warnOfCollectives(on []int, size int) {
 	if len(names) > 1 {
 		wait = "wait"
 	}
-	r.log(LevelWarning, "cell calls %s, which %s for every rank, and runs on %s of %d only", list(names), wait, nameRanks(on), size)
+	who := "the code"
+	if r.req.Cell > 0 {
+		who = fmt.Sprintf("cell %d", r.req.Cell)
+	}
+	r.log(LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, nameRanks(on), size)
 }
 
 // list writes names for a sentence: "a, b and c".

@@ -680,5 +680,5 @@ func TestCollectiveOnSomeRanks(t *testing.T) {
 			logs = append(logs, l)
 		}
 	}
-	sameLines(t, logs, "log warning: cell calls all_reduce and barrier, which wait for every rank, and runs on ranks 0-1 of 4 only")
+	sameLines(t, logs, "log warning: the code calls all_reduce and barrier, which wait for every rank, and runs on ranks 0-1 of 4 only")
 }

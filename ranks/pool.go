@@ -68,7 +68,11 @@ func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	defer cancel()
 	pool, err := n.startPool(ctx, spec)
 	if err != nil {
-		return nil, fmt.Errorf("start %d ranks: %w", spec.Ranks, err)
+		what := fmt.Sprintf("%d ranks", spec.Ranks)
+		if spec.Ranks == 1 {
+			what = "a rank"
+		}
+		return nil, fmt.Errorf("start %s: %w", what, err)
 	}
 	return pool, nil
 }
@@ -118,7 +122,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	}
 	if err := g.Wait(); err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("%s not ready: %w", p.starting(), context.Cause(ctx))
+			err = fmt.Errorf("%s: %w", p.starting(), context.Cause(ctx))
 		}
 		n.discard(p.ranks)
 		return nil, err
@@ -167,7 +171,7 @@ func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
 	return reply, nil
 }
 
-// starting names the ranks that are not ready yet.
+// starting tells which ranks are not ready yet.
 func (p *Pool) starting() string {
 	var late []int
 	for _, proc := range p.ranks {
@@ -177,11 +181,11 @@ func (p *Pool) starting() string {
 	}
 	switch len(late) {
 	case len(p.ranks):
-		return "all of them are"
+		return "no rank is ready"
 	case 1:
-		return nameRanks(late) + " is"
+		return nameRanks(late) + " is not ready"
 	default:
-		return nameRanks(late) + " are"
+		return nameRanks(late) + " are not ready"
 	}
 }
 

@@ -187,9 +187,11 @@ func (p *Process) answeredLate(m *wire.Message) {
 }
 
 func (p *Process) interruptServing(id string) {
-	p.mu.Lock()
-	p.interrupting()
-	p.mu.Unlock()
 	content, _ := json.Marshal(wire.InterruptRequest{Parent: id})
-	p.post(wire.TypeInterruptRequest, content)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interrupting()
+	if p.link != nil {
+		p.link.post(wire.TypeInterruptRequest, content)
+	}
 }

@@ -181,6 +181,7 @@ func TestTransferAborted(t *testing.T) {
 		return r.serving > 0
 	})
 	cancel()
+	await(t, "its interrupt to be sent", func() bool { return r.State() == Interrupting })
 	if err := r.Interrupt(testContext(t), ""); err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,7 @@ func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (
 	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 		var err error
-		if ended, err = s.end(ctx, old); err != nil {
+		if ended, err = s.end(ctx, old, errReplaced); err != nil {
 			return nil, &noPoolError{err}
 		}
 		started, err := s.startPool(ctx, p, spec)
@@ -180,8 +180,11 @@ func explainStart(err error, ended bool) error {
 		err = none.err
 	}
 	var late *ranks.StartTimeoutError
-	if errors.As(err, &late) {
+	switch {
+	case errors.As(err, &late):
 		err = fmt.Errorf("%w; -t SECONDS allows more", err)
+	case errors.Is(err, context.Canceled):
+		err = errors.New("the start was interrupted")
 	}
 	if ended {
 		err = fmt.Errorf("the old pool has ended, and the new one could not be started: %w", err)
@@ -189,12 +192,12 @@ func explainStart(err error, ended bool) error {
 	return err
 }
 
-// end ends a pool, or its start, whatever its ranks do; ended is true if it lived. Nil is no pool.
-func (s *Session) end(ctx context.Context, p *pool) (ended bool, err error) {
+// end ends a pool, or its start, whatever its ranks do; ended is true if it lived, and why is told to whom waits for the start. Nil is no pool.
+func (s *Session) end(ctx context.Context, p *pool, why error) (ended bool, err error) {
 	if p == nil {
 		return false, nil
 	}
-	p.cancel(errReplaced)
+	p.cancel(why)
 	<-p.done
 	if p.value == nil {
 		return false, nil
@@ -213,7 +216,7 @@ func (s *Session) kill(ctx context.Context) (text string, err error) {
 	starting := old != nil && !old.known()
 	s.current = &pool{future: failed[*ranks.Pool](errKilled)}
 	s.mu.Unlock()
-	ended, err := s.end(ctx, old)
+	ended, err := s.end(ctx, old, errKilled)
 	switch {
 	case err != nil:
 		return "", err
@@ -235,7 +238,7 @@ func (s *Session) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (te
 	p.claimed = true
 	s.mu.Unlock()
 	var req wire.AppRequest
-	if cmd.App != "" && cmd.App != p.value.App() {
+	if cmd.App != "" && cmd.App != p.value.App() && cmd.App != spec.App {
 		req.App, spec.App = &cmd.App, cmd.App
 	}
 	if cmd.Verbose != nil && *cmd.Verbose != spec.Verbose {
