@@ -1,0 +1,45 @@
+package cells
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestStuffAt(t *testing.T) {
+	const source = "x = 'a# b' # c 'd'\ny = f\"e {z} f\"\n%timeit g\n'''h\n# i'''\nj = [\n1, k]"
+	want := map[string]Stuff{
+		"x": InCode, "a": InString, "b": InString, "c": InComment, "d": InComment, "y": InCode, "e ": InString, "z": InCode, " f": InString,
+		"g": InComment, "h": InString, "i'": InString, "j": InCode, "k": InCode,
+	}
+	for text, stuff := range want {
+		i := strings.Index(source, text)
+		if text == " f" {
+			i = strings.LastIndex(source, " f") + 1
+		}
+		if got := StuffAt(source, i); got != stuff {
+			t.Errorf("%q: %d, want %d", text, got, stuff)
+		}
+	}
+	if StuffAt(source, -1) != InCode || StuffAt(source, len(source)) != InCode {
+		t.Error("outside is not code")
+	}
+}
+
+func TestFlagsOf(t *testing.T) {
+	for _, name := range MagicNames(false) {
+		if flags := FlagsOf(name, false); len(flags) == 0 && name != "px" {
+			t.Errorf("%%%s has no flags", name)
+		}
+	}
+	if got := MagicNames(true); !slices.Equal(got, []string{"dip", "px"}) {
+		t.Error(got)
+	}
+	if got := FlagsOf("dip", true)[0]; !slices.Equal(got.Names, []string{"-S", "--see"}) || got.Takes != "ranks" {
+		t.Errorf("%+v", got)
+	}
+	m, ok := ReadMagic("  # %dipush x ")
+	if !ok || m.Name != "dipush" || m.Args != "x" || m.Range != (Range{4, 13}) {
+		t.Errorf("%+v %v", m, ok)
+	}
+}
