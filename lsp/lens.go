@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
@@ -25,6 +26,7 @@ import (
 type lenses struct {
 	s     *server
 	shown *shownOutcomes
+	size  atomic.Int64 // of the last list's JSON: the next one is likely as long
 
 	mu     sync.Mutex
 	chosen map[uri.URI][]string // the setting under which the client got an open document's lenses last
@@ -84,13 +86,23 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (jsonrpc2
 	if !l.resolvable() {
 		return l.listResolved(d, names)
 	}
-	b := []byte{'['}
+	b := append(make([]byte, 0, l.size.Load()*17/16), '[')
+	var last lens
+	var begin, end int // of what the last one shares with others of its cell and line
 	for lens := range l.of(d, names) {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		b = lens.appendJSON(b)
+		from := len(b)
+		if lens.cell == last.cell && lens.line == last.line {
+			b = append(b, b[begin:end]...)
+		} else {
+			b = lens.appendPlace(b)
+		}
+		last, begin, end = lens, from, len(b)
+		b = lens.appendRest(b)
 	}
+	l.size.Store(int64(len(b)))
 	return append(b, ']'), nil
 }
 
@@ -120,14 +132,18 @@ func (n lens) at() protocol.Range {
 	return protocol.Range{Start: place, End: place}
 }
 
-// appendJSON appends a protocol.CodeLens without a command.
-func (n lens) appendJSON(b []byte) []byte {
+// appendPlace appends a protocol.CodeLens without a command, up to its cell.
+func (n lens) appendPlace(b []byte) []byte {
 	b = append(b, `{"range":{"start":{"line":`...)
 	b = strconv.AppendInt(b, int64(n.line), 10)
 	b = append(b, `,"character":0},"end":{"line":`...)
 	b = strconv.AppendInt(b, int64(n.line), 10)
 	b = append(b, `,"character":0}},"data":[`...)
-	b = strconv.AppendUint(b, uint64(n.cell), 10)
+	return strconv.AppendUint(b, uint64(n.cell), 10)
+}
+
+// appendRest appends what comes after that.
+func (n lens) appendRest(b []byte) []byte {
 	b = append(b, ',')
 	b = strconv.AppendInt(b, int64(n.kind), 10)
 	if n.kind == lensLine {
