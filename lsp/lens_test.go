@@ -2,7 +2,10 @@ package lsp_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,11 +34,37 @@ func lensesOf(t *testing.T, e *lsptest.Editor, name string) []codeLens {
 		if lens.Command != nil {
 			continue
 		}
-		if err := e.Call("codeLens/resolve", lens, &list[i]); err != nil {
+		err := e.Call("codeLens/resolve", lens, &list[i])
+		var refused *lsptest.Error
+		switch {
+		case errors.As(err, &refused) && refused.Code == contentModified: // a run has ended since
+		case err != nil:
 			t.Fatalf("%s: %v", lens.Data, err)
 		}
 	}
-	return list
+	return slices.DeleteFunc(list, func(lens codeLens) bool { return lens.Command == nil })
+}
+
+// contentModified is LSP's error code for an answer that would be about what is no more.
+const contentModified = -32801
+
+// awaitLenses waits until a line's lenses fit a pattern, as an editor does: it asks again whenever it is told to.
+func awaitLenses(t *testing.T, e *lsptest.Editor, line int, pattern string) []codeLens {
+	t.Helper()
+	for {
+		e.Mark()
+		list := lensesOf(t, e, "a.py")
+		if regexp.MustCompile("^" + pattern + "$").MatchString(titles(list, line)) {
+			return list
+		}
+		e.Await(fmt.Sprintf("a refresh: lenses %q do not fit %q", titles(list, line), pattern), lsptest.Method("workspace/codeLens/refresh"))
+	}
+}
+
+// click does what a lens says.
+func click(t *testing.T, e *lsptest.Editor, lens codeLens, result any) {
+	t.Helper()
+	e.Command(lens.Command.Command, lens.Command.Arguments[0], result)
 }
 
 // inDocument is the beginning of most requests' parameters.
@@ -122,5 +151,157 @@ func TestLenses(t *testing.T) {
 			b.WriteString("\n")
 		}
 		m.Golden(t, "lenses", b.String())
+	})
+}
+
+const runLenses = `Run on all ranks \| Everywhere \| Locally`
+
+// A cell's lenses tell how its run goes and went, and its hints the same.
+func TestLensesOfRuns(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
+		e.Open("a.py", unindent(`
+			# %% Rank 1 goes on
+			import os, time
+			while os.environ["RANK"] == "1" and not os.path.exists("end"): time.sleep(0.05)
+			# %% Only rank 2 fails
+			if os.environ["RANK"] == "2": foobar
+			# %% Local
+			x = 1
+		`))
+		list := awaitLenses(t, e, 0, runLenses)
+		click(t, e, titled(t, list[:1], "Run on all ranks"), nil)
+		list = awaitLenses(t, e, 0, runLenses+` \| … 2/3 done \| Interrupt`)
+		if got := hintsOf(t, e, 0, 9); got != "0.19 … 2/3 done" {
+			t.Errorf("hints %q", got)
+		}
+		click(t, e, titled(t, list, "Interrupt"), nil)
+		awaitLenses(t, e, 0, runLenses+` \| ✗ interrupted · .* s`)
+
+		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2, "target": "remote"}, nil)
+		list = awaitLenses(t, e, 3, runLenses+` \| Run above \| ✗ rank 2: NameError`)
+		if lens := titled(t, list, "✗ rank 2: NameError"); lens.Command.Command != "dip.showOutput" {
+			t.Errorf("%+v", lens.Command)
+		}
+		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3}, nil)
+		awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ \d+ ms`)
+		if got, want := hintsOf(t, e, 1, 9), `^3\.22 ✗ rank 2: NameError \(rank 2: NameError: name 'foobar' is not defined\)\n5\.10 ✓ \d+ ms$`; !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("hints %q", got)
+		}
+
+		// What has been edited since is stale, until it is as it was.
+		e.Replace("a.py", "x = 1", "x = 2")
+		awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ \d+ ms · stale`)
+		if got := hintsOf(t, e, 5, 5); !regexp.MustCompile(`^5\.10 ✓ \d+ ms · stale$`).MatchString(got) {
+			t.Errorf("hints %q", got)
+		}
+		e.Replace("a.py", "x = 2", "x = 1")
+		e.Replace("a.py", "# %% Local", "\n# %% Renamed")
+		awaitLenses(t, e, 6, runLenses+` \| Run above \| ✓ \d+ ms`)
+
+		e.Mark()
+		e.Command("dip.clear", lsptest.Object{"uri": e.URI("a.py")}, nil)
+		e.Await("a refresh of lenses", lsptest.Method("workspace/codeLens/refresh"))
+		e.Await("a refresh of hints", lsptest.Method("workspace/inlayHint/refresh"))
+		awaitLenses(t, e, 6, runLenses+` \| Run above`)
+		if got := hintsOf(t, e, 0, 9); got != "" {
+			t.Errorf("hints %q", got)
+		}
+	})
+}
+
+// hintsOf asks for the hints of lines, and writes each as place, label and (tooltip).
+func hintsOf(t *testing.T, e *lsptest.Editor, first, last int) string {
+	t.Helper()
+	params := inDocument(e, "a.py")
+	params["range"] = lsptest.Range{Start: lsptest.Position{Line: first}, End: lsptest.Position{Line: last, Character: 100}}
+	var list []struct {
+		Position       lsptest.Position
+		Label, Tooltip string
+	}
+	must(t, e.Call("textDocument/inlayHint", params, &list))
+	var lines []string
+	for _, h := range list {
+		line := place(h.Position) + " " + h.Label
+		if h.Tooltip != "" {
+			line += " (" + h.Tooltip + ")"
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A lens means its cell, wherever that is when it is clicked, and a line's lens means that text.
+func TestLensesOfMovedCells(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", "# %% First\nx = 'here'\n# %% Second\n# %dipush x\n# %% Third\nprint('seen', x)\n")
+	var unresolved []codeLens
+	must(t, e.Call("textDocument/codeLens", inDocument(e, "a.py"), &unresolved))
+	list := lensesOf(t, e, "a.py")
+	third := list[len(list)-4]
+	line := titled(t, list, "Run this line")
+
+	e.Edit("a.py", lsptest.Edit{Text: "# %%\n1/0\n"})
+	if err := e.TryCommand("dip.runLine", line.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "no magic in line 4") {
+		t.Error(err)
+	}
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
+	var reply struct{ Run string }
+	click(t, e, titled(t, lensesOf(t, e, "a.py"), "Run this line"), &reply)
+	finished(e, reply.Run, "ok")
+	click(t, e, third, &reply)
+	e.Await("what was pushed", lsptest.Has("run", reply.Run), lsptest.Contains("text", "seen here"))
+	finished(e, reply.Run, "ok")
+
+	e.Replace("a.py", "# %dipush x", "# %dipush y")
+	moved := lsptest.Object{"uri": e.URI("a.py"), "position": lsptest.Position{Line: 5}, "text": "%dipush x"}
+	if err := e.TryCommand("dip.runLine", moved, nil); err == nil || !strings.Contains(err.Error(), "line 6 says %dipush y now") {
+		t.Error(err)
+	}
+	e.SetText("a.py", "")
+	for i, lens := range unresolved {
+		var refused *lsptest.Error
+		if err := e.Call("codeLens/resolve", lens, nil); !errors.As(err, &refused) || refused.Code != contentModified {
+			t.Errorf("%s: %v", unresolved[i].Data, err)
+		}
+	}
+	if err := e.TryCommand("dip.runCell", third.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "not there any more") {
+		t.Error(err)
+	}
+}
+
+// The client is asked to look again when there is something else to see, and only then and if it can be.
+func TestRefreshOfLenses(t *testing.T) {
+	needPython(t)
+	refreshes := func(e *lsptest.Editor) int {
+		return len(e.Messages(lsptest.Method("workspace/codeLens/refresh"))) + len(e.Messages(lsptest.Method("workspace/inlayHint/refresh")))
+	}
+	t.Run("not supported", func(t *testing.T) {
+		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Capabilities: lsptest.Object{"workspace": lsptest.Object{
+			"codeLens": nil, "inlayHint": lsptest.Object{"refreshSupport": false},
+		}}})
+		e.Open("a.py", "# %%\nx = 1\n")
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		if n := refreshes(e); n > 0 {
+			t.Errorf("%d refreshes", n)
+		}
+	})
+	t.Run("output", func(t *testing.T) {
+		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+		e.Open("a.py", "# %%\nfor i in range(30): print(i, flush=True); __import__('time').sleep(0.02)\n")
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		if n := refreshes(e); n > 2*4 { // queued, starting, running, ended
+			t.Errorf("%d refreshes", n)
+		}
+	})
+	t.Run("settings", func(t *testing.T) {
+		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Settings: lsptest.Object{}})
+		e.Open("a.py", "# %%\nx = 1\n")
+		awaitLenses(t, e, 0, runLenses)
+		e.Settings(lsptest.Object{"codeLens": []string{"runLocal"}})
+		awaitLenses(t, e, 0, "Locally")
 	})
 }

@@ -1,0 +1,80 @@
+package lsp
+
+import (
+	"strings"
+	"testing"
+
+	"dipls/dipexec"
+)
+
+// rankParts are parts of ranks from 0 on that have the statuses; "" has not ended.
+func rankParts(statuses ...dipexec.Status) []Part {
+	var parts []Part
+	for rank, status := range statuses {
+		parts = append(parts, Part{Rank: rank, Status: status, State: "busy"})
+	}
+	return parts
+}
+
+func failureOf(rank int, name string) *dipexec.Failure {
+	f := &dipexec.Failure{EName: name, EValue: "why"}
+	if rank < 0 {
+		f.Local = true
+	} else {
+		f.Rank = &rank
+	}
+	return f
+}
+
+func TestOutcome(t *testing.T) {
+	const ok, wrong, died, interrupted = dipexec.StatusOK, dipexec.StatusError, dipexec.StatusDied, dipexec.StatusInterrupted
+	local := func(status dipexec.Status, ranks ...dipexec.Status) []Part {
+		return append([]Part{{Rank: -1, Status: status}}, rankParts(ranks...)...)
+	}
+	state := func(parts []Part, state string, ranks ...int) []Part {
+		for _, rank := range ranks {
+			parts[rank].State = state
+		}
+		return parts
+	}
+	for want, r := range map[string]Run{
+		"… queued":                     {},
+		"… starting":                   {State: Running, Target: "remote"},
+		"… running":                    {State: Running, Target: "local", Parts: local("")},
+		"… running locally":            {State: Running, Target: "everywhere", Parts: local("")},
+		"… 0/3 done":                   {State: Running, Target: "everywhere", Parts: local(ok, "", "", "")},
+		"… 3/4 done":                   {State: Running, Target: "remote", Parts: rankParts(ok, ok, "", wrong)},
+		"… interrupting":               {State: Running, Target: "remote", Parts: state(rankParts(ok, ""), "interrupting", 1)},
+		"✓ 1.2 s":                      {State: Ended, Status: ok, Seconds: 1.23, Target: "local", Parts: local(ok)},
+		"✓ 4/4 ranks · 30 ms":          {State: Ended, Status: ok, Seconds: 0.03, Target: "remote", Parts: rankParts(ok, ok, ok, ok)},
+		"✓ rank 0 · 2 min 05 s":        {State: Ended, Status: ok, Seconds: 125, Target: "ranks:0", Parts: rankParts(ok)},
+		"✓ local and 2/2 ranks · 12 s": {State: Ended, Status: ok, Seconds: 12, Target: "everywhere", Parts: local(ok, ok, ok)},
+		"✗ interrupted · 3.0 s": {State: Ended, Status: interrupted, Seconds: 3, Target: "remote", Parts: rankParts(ok, interrupted),
+			Failures: []*dipexec.Failure{failureOf(1, "KeyboardInterrupt")}},
+		"✗ NameError":         {State: Ended, Status: wrong, Target: "local", Parts: local(wrong), Failures: []*dipexec.Failure{failureOf(-1, "NameError")}},
+		"✗ local: NameError":  {State: Ended, Status: wrong, Target: "everywhere", Parts: local(wrong), Failures: []*dipexec.Failure{failureOf(-1, "NameError")}},
+		"✗ rank 2: NameError": {State: Ended, Status: wrong, Target: "remote", Parts: rankParts(ok, ok, wrong), Failures: []*dipexec.Failure{failureOf(2, "NameError")}},
+		"✗ ranks 0,2: KeyError, rank 1: OSError": {State: Ended, Status: wrong, Target: "remote", Parts: rankParts(wrong, wrong, wrong),
+			Failures: []*dipexec.Failure{failureOf(2, "KeyError"), failureOf(1, "OSError"), failureOf(0, "KeyError")}},
+		"✗ rank 0: A, rank 1: B, …": {State: Ended, Status: wrong, Target: "remote", Parts: rankParts(wrong, wrong, wrong),
+			Failures: []*dipexec.Failure{failureOf(0, "A"), failureOf(1, "B"), failureOf(2, "C")}},
+		"✗ local and ranks 0-1: A": {State: Ended, Status: wrong, Target: "everywhere", Parts: local(wrong, wrong, wrong),
+			Failures: []*dipexec.Failure{failureOf(-1, "A"), failureOf(0, "A"), failureOf(1, "A")}},
+		"✗ ranks 1-2 died":    {State: Ended, Status: died, Target: "remote", Parts: state(rankParts(died, died, died), "dead", 1, 2)},
+		"✗ local died":        {State: Ended, Status: died, Target: "local", Parts: state(local(died), "dead", 0)},
+		"✗ there is no GPU 7": {State: Ended, Status: died, Target: "remote", Reason: "there is\nno GPU 7"},
+		"✗ failed":            {State: Ended, Status: wrong},
+		"✗ " + strings.Repeat("ä", maxBrief-1) + "…": {State: Ended, Status: wrong, Reason: strings.Repeat("ä", 2*maxBrief)},
+	} {
+		if got := r.outcome(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestExplained(t *testing.T) {
+	r := Run{Reason: "it ended", Failures: []*dipexec.Failure{failureOf(2, "A"), failureOf(1, "B"), failureOf(0, "A")}}
+	if got, want := r.explained(), "it ended\nranks 0,2: A: why\nrank 1: B: why"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
