@@ -259,14 +259,14 @@ func (d *diagnostics) runActions(doc *Snapshot, at protocol.Position) []action {
 	run := func(title, command, target string) {
 		actions = append(actions, action{
 			title: title, kind: actionRun, command: command,
-			args: cellArgs{URI: doc.URI, Cell: &index, howArgs: howArgs{Target: target}},
+			args: cellArgs{URI: doc.URI, Cell: &index, ID: doc.ID(c), howArgs: howArgs{Target: target}},
 		})
 	}
 	_, code := dipexec.RequestFor(doc.Path, c)
 	if code = code && doc.runnable(c) == nil; code {
 		run("Run cell", "runCell", "")
 		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))
-		run("Run cell everywhere", "runCell", "everywhere")
+		run("Run cell everywhere", "runCell", everywhereTarget(c.Directive().Target))
 		run("Run cell locally", "runCell", "local")
 	}
 	if index > 1 {
@@ -318,4 +318,9 @@ func remoteTarget(t cells.Target) string {
 		return "remote"
 	}
 	return "ranks:" + t.Ranks.String()
+}
+
+// everywhereTarget is the target of a run in the local namespace and on these ranks.
+func everywhereTarget(t cells.Target) string {
+	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
 }

@@ -1,7 +1,6 @@
 package lsp
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -253,24 +252,16 @@ func parseLens(data protocol.LSPAny) (n lens, err error) {
 	return n, nil
 }
 
-// cellAction is the argument of commands for a cell.
-type cellAction struct {
-	URI    uri.URI `json:"uri"`
-	Cell   int     `json:"cell"`
-	ID     cellID  `json:"id"` // counts more than the number, which changes as text is typed above
-	Target string  `json:"target,omitempty"`
-}
-
 // command is what a lens says and does; ok is false if there is no such lens at the cell as it is now.
 func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Command, ok bool) {
-	args := cellAction{URI: d.URI, Cell: c.Index(), ID: n.cell}
-	ranks := c.Directive().Target.Ranks
+	args := cellArgs{URI: d.URI, Cell: ptr(c.Index()), ID: n.cell}
+	target := c.Directive().Target
 	switch n.kind {
 	case lensRemote:
-		args.Target = cells.Target{Where: cells.Remote, Ranks: ranks}.String()
-		return lensCommand("Run on "+cmp.Or(nameRanks(ranks), "all ranks"), "runCell", args), true
+		args.Target = remoteTarget(target)
+		return lensCommand("Run on "+ranksOf(target), "runCell", args), true
 	case lensEverywhere:
-		args.Target = cells.Target{Where: cells.Everywhere, Ranks: ranks}.String()
+		args.Target = everywhereTarget(target)
 		return lensCommand("Everywhere", "runCell", args), true
 	case lensLocal:
 		args.Target = cells.Local.String()
@@ -288,16 +279,11 @@ func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Comman
 	case ran && n.kind == lensOutcome && r.Journal == "":
 		return lensCommand(r.outcomeAt(c), "", nil), true
 	case ran && n.kind == lensOutcome:
-		return lensCommand(r.outcomeAt(c), "showOutput", runAction{r.ID}), true
+		return lensCommand(r.outcomeAt(c), "showOutput", showOutputArgs{Run: r.ID}), true
 	case ran && n.kind == lensInterrupt && r.State != Ended:
-		return lensCommand("Interrupt", "interrupt", runAction{r.ID}), true
+		return lensCommand("Interrupt", "interrupt", interruptArgs{Run: r.ID}), true
 	}
 	return cmd, false
-}
-
-// runAction is the argument of commands for a run.
-type runAction struct {
-	Run string `json:"run"`
 }
 
 // lineCommand runs a line magic of a cell.
@@ -325,17 +311,6 @@ func lensCommand(title, name string, args any) protocol.Command {
 	cmd.Command = commandPrefix + name
 	cmd.Arguments = []protocol.LSPAny{raw}
 	return cmd
-}
-
-// nameRanks is a list of ranks for people; "" if it is all of them.
-func nameRanks(l cells.RankList) string {
-	switch {
-	case l.IsZero() || l.All():
-		return ""
-	case len(l.Of(l.Max()+1)) == 1:
-		return "rank " + l.String()
-	}
-	return "ranks " + l.String()
 }
 
 // withHint is a problem and what to do about it.
