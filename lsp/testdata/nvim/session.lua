@@ -57,6 +57,10 @@ local function session()
   await('the server', function()
     return dipls() and vim.lsp.buf_is_attached(0, dipls().id)
   end)
+  await('lenses', function()
+    return shows(Lenses()[1], 'Run on all ranks') and shows(Lenses()[1], 'Locally')
+  end)
+  assert(not shows(Lenses()[7], 'Run'), 'a markdown cell has a lens to run it')
 
   -- Lines above, in characters of every length, before the run.
   vim.api.nvim_buf_set_lines(0, 0, 0, false, { '# é 日本 🚀𝕏' })
@@ -69,6 +73,44 @@ local function session()
       return shows(Output(), ('[%d] hällo 🚀 from rank %d'):format(rank, rank))
     end)
   end
+  await('the failure of two ranks', function()
+    return failure('NameError') and shows(failure('NameError').message, 'ranks 0,2')
+  end)
+  local d = failure('NameError')
+  assert(d.lnum == 6, 'the diagnostic is on line ' .. d.lnum + 1)
+  assert(d.source == 'dip' and shows(d.message, "name 'foobar' is not defined"), vim.inspect(d))
+  await('word of the failure in a lens', function()
+    return shows(Lenses()[2], 'NameError')
+  end)
+
+  -- The cell is mended: what was said of its failure goes; then a lens runs it, locally.
+  vim.api.nvim_buf_set_lines(0, 5, 7, false, {})
+  await('the failure to go', function()
+    return not failure('NameError')
+  end)
+  await('the lenses of the new text', function()
+    return shows(Lenses()[2], 'Locally')
+  end)
+  vim.api.nvim_win_set_cursor(0, { 2, 0 })
+  vim.ui.select = function(items, o, choose)
+    for _, item in ipairs(items) do
+      if shows(o.format_item(item), 'Locally') then
+        return choose(item)
+      end
+    end
+    error('there is no lens "Locally"')
+  end
+  vim.lsp.codelens.run()
+  await('the output of the local run', function()
+    return shows(Output(), 'hällo 🚀 from rank here')
+  end)
+  await('the output at the cell', function()
+    local d = vim.diagnostic.get(0, { lnum = 1 })[1]
+    return d and d.severity == vim.diagnostic.severity.INFO and shows(d.message, 'hällo 🚀 from rank here')
+  end)
+  await('word of success in a lens', function()
+    return shows(Lenses()[2], '✓')
+  end)
 end
 
 local ok, message = xpcall(session, debug.traceback)
