@@ -233,11 +233,11 @@ def test_an_aborted_push_leaves_no_trace(pair: Pair) -> None:
     assert pair.push("thing", "Derived")["status"] == "ok"
     before = value(pair.rank, "sorted(globals())")
     ok(pair.local, "Derived.count = 1; Derived.extra = 2\ndef fresh(): return increment, thing.name(), generate")
-    assert pair.push("fresh", "thing", commit=False)["status"] == "ok"
+    assert pair.push("fresh", "thing", "Derived", commit=False)["status"] == "ok"
     assert value(pair.rank, "[n for n in globals() if n in ('fresh', 'increment', 'generate')]") == []
     assert value(pair.rank, "Derived.count, hasattr(Derived, 'extra'), thing.name()") == (0, False, "derived base")
     assert set(value(pair.rank, "sorted(globals())")) - set(before) <= {"_i", "_ii", "_iii", "_i1", "_i2", "_i3", "_"}
-    assert pair.push("fresh", "thing")["status"] == "ok"
+    assert pair.push("fresh", "thing", "Derived")["status"] == "ok"
     assert value(pair.rank, "Derived.count, Derived.extra, fresh()[1]") == (1, 2, "derived base")
 
 
@@ -268,6 +268,176 @@ def test_instances_know_their_class_again(pair: Pair) -> None:
     ok(pair.rank, "p.x = 2; q = Point(3)")
     assert pair.pull("p", "q", "c")["status"] == "ok"
     assert value(pair.local, "isinstance(q, Point), p.x, c is Colour.RED") == (True, 2, True)
+
+
+EVERYWHERE = """
+import abc, dataclasses, enum, functools, typing
+
+def logged(times):
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(*args, **options): return [function(*args, **options)] * times
+        return wrapper
+    return decorate
+
+class Meta(type):
+    def __call__(cls, *args): return super().__call__(*args)
+
+class Shape(abc.ABC):
+    kinds = frozenset({"round", "edgy", "größe"})
+    @abc.abstractmethod
+    def area(self): ...
+    def is_known(self, kind="round"): return kind in {"round", "edgy", "größe"}
+
+class Named(metaclass=Meta):
+    def __init__(self, name): self.name = name
+    def told(self): return "named " + self.name
+
+class Square(Named):
+    made = 0
+    def __init__(self, name, side=2):
+        super(Square, self).__init__(name)
+        self.side = side
+        Square.made += 1
+    def told(self): return super().told() + ", a square"
+    @property
+    def area(self): return self.side ** 2
+    @classmethod
+    def unit(cls): return cls("unit", 1)
+    @logged(2)
+    def twice(self): return self.side
+    @functools.lru_cache(maxsize=None)
+    def cached(self): return lambda: self.side
+    @functools.cached_property
+    def once(self): return [x for x in range(self.side)]
+    class Inner:
+        def __init__(self): self.outer = Square
+
+class Disc(Shape):
+    def __init__(self): self.radius = 1
+    def area(self): return 3
+
+@dataclasses.dataclass(order=True)
+class Point:
+    x: int
+    y: float = 0.5
+    rest: list = dataclasses.field(default_factory=list)
+
+class Colour(enum.Enum):
+    RED = 1
+    GREEN = "grün"
+    def told(self): return self.name.lower()
+
+class Mode(enum.Flag):
+    READ = 1
+    WRITE = 2
+    BOTH = READ | WRITE
+
+class Pair(typing.NamedTuple):
+    a: int
+    b: str = "b"
+
+class Slotted:
+    __slots__ = ("a", "__weakref__")
+    def __init__(self): self.a = 1
+
+things = [Square("größe"), Square.Inner(), Disc(), Point(1), Colour.GREEN, Mode.BOTH, Pair(1), Slotted()]
+"""
+KINDS = "[Square, Square.Inner, Disc, Point, Colour, Mode, Pair, Slotted]"
+
+
+def test_instances_of_what_both_have_run_are_the_receivers(node: Node, spawn: Callable[..., list[Process]]) -> None:
+    # Spawned, since forks share the order of sets.
+    pair = Pair(*spawn(node), *spawn(node, 1, method="spawn"))
+    ok(pair.local, EVERYWHERE)
+    ok(pair.rank, "class Point: pass\n\n\n" + EVERYWHERE)
+    known = f"[type(thing) is kind for thing, kind in zip(things, {KINDS})]"
+    for move, here in ((pair.push, pair.rank), (pair.pull, pair.local)):
+        before = value(here, "Square.made")
+        assert move("things")["status"] == "ok"
+        assert value(here, known) == [True] * 8
+        assert value(here, "Square.made") == before
+        assert value(here, "things[0].told(), things[0].twice(), things[0].cached()(), things[0].once") == (
+            "named größe, a square",
+            [2, 2],
+            2,
+            [0, 1],
+        )
+        assert value(here, "things[1].outer is Square, things[4] is Colour.GREEN, things[3] == Point(1)") == (
+            True,
+            True,
+            True,
+        )
+        assert value(here, "isinstance(things[2], Shape), things[2].is_known()") == (True, True)
+
+
+def test_data_of_the_receivers_class_stays(pair: Pair) -> None:
+    code = "class Net:\n    seen = {0}\n    def name(self): return type(self).__name__\nnet = Net()"
+    ok(pair.local, code.format("[]"))
+    ok(pair.rank, code.format("['here']") + "\nold = Net(); Net.extra = 1")
+    assert pair.push("net")["status"] == "ok"
+    assert value(pair.rank, "isinstance(net, Net), type(old) is type(net), net.seen, net.extra, net.name()") == (
+        True,
+        True,
+        ["here"],
+        1,
+        "Net",
+    )
+    assert pair.push("net", commit=False)["status"] == "ok"
+    assert value(pair.rank, "net.seen, Net.extra") == (["here"], 1)
+
+
+NET = """
+class Base:
+    {base}
+class Net(Base):
+    {net}
+net = Net()
+"""
+SAME = {"base": "def run(self): return 'base'", "net": "def __init__(self, a=1): super().__init__()"}
+OTHERS = [
+    {"base": "def run(self): return 'other'"},
+    {"net": "def __init__(self, a=2): super().__init__()"},
+    {"net": "def __init__(self, a): super().__init__()\nNet = __import__('functools').partial(Net, 1)"},
+    {"net": "__init__ = lambda self, a=1: super(Net, self).__init__()"},
+    {"net": "__slots__ = ('b',)\n    def __init__(self, a=1): super().__init__()"},
+    {"net": SAME["net"] + "\n    @property\n    def more(self): pass"},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_instances_of_a_class_that_has_changed_bring_it(pair: Pair, other: dict[str, str]) -> None:
+    ok(pair.rank, NET.format(**SAME))
+    ok(pair.local, NET.format(**{**SAME, **other}))
+    assert pair.push("net")["status"] == "ok"
+    assert value(pair.rank, "isinstance(net, Net), isinstance(net, Base)") == (False, "base" not in other)
+    assert value(pair.rank, "net.run()") == value(pair.local, "net.run()")
+    ok(pair.local, NET.format(**SAME))
+    assert pair.push("net")["status"] == "ok"
+    assert value(pair.rank, "isinstance(net, Net), net.run()") == (True, "base")
+
+
+def test_an_enum_with_other_members_comes_along(pair: Pair) -> None:
+    code = "import enum\nclass Colour(enum.Enum):\n    RED = 1\n"
+    ok(pair.rank, code)
+    ok(pair.local, code + "    BLUE = 2\nblue = Colour.BLUE")
+    assert pair.push("blue")["status"] == "ok"
+    assert value(pair.rank, "blue.name, isinstance(blue, Colour)") == ("BLUE", False)
+
+
+def test_a_class_that_is_named_replaces_the_receivers(pair: Pair) -> None:
+    code = "class Net:\n    seen = {}\n    def name(self): return 'net'\nnet = Net()"
+    ok(pair.local, code.format(1))
+    ok(pair.rank, code.format(2) + "\nold = Net")
+    assert pair.push("net", "Net")["status"] == "ok"
+    assert value(pair.rank, "isinstance(net, Net), Net is old, Net.seen, old.seen") == (True, False, 1, 2)
+    ok(pair.local, "Net.seen = 3")
+    assert pair.push("Net")["status"] == "ok"
+    assert value(pair.rank, "isinstance(net, Net), net.seen") == (True, 3)
+    ok(pair.rank, code.format(4))
+    ok(pair.local, "net = Net()")
+    assert pair.push("net")["status"] == "ok"
+    assert value(pair.rank, "isinstance(net, Net), net.seen") == (True, 4)
 
 
 def test_a_pull_of_an_undefined_name(pair: Pair) -> None:

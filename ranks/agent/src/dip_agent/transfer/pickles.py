@@ -2,7 +2,7 @@
 
 One pickle holds the values of all variables, so that what they share stays shared. Functions and classes of the
 namespace go by value (cloudpickle); on the other side the namespace there takes the place of the one here, as if their
-`def` had been run there.
+`def` had been run there. A class that comes only because something needs it is the receiver's own, if that has it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import functools
 import pickle
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import cloudpickle
 from IPython import get_ipython
 
 from ..wire import text
+from . import classes
 from .arrays import Reducers
 from .explain import Place, TransferError, locate, reason
 
@@ -61,9 +62,12 @@ _NAMESPACE = _Namespace()
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Pickles values of `namespace`. Functions take along the globals that they use, but not the `withheld` ones."""
+    """Pickles values of `namespace`. Functions take along the globals that they use, but not the `withheld` ones.
 
-    def __init__(self, pickled: Pickled, namespace: dict[str, Any], withheld: dict[str, str]):
+    The `sent` values are those of the variables: a class among them replaces the receiver's.
+    """
+
+    def __init__(self, pickled: Pickled, namespace: dict[str, Any], withheld: dict[str, str], sent: Collection[Any]):
         file = types.SimpleNamespace(write=pickled.chunks.append)  # which copies no long `bytes` object
         super().__init__(file, protocol=PROTOCOL, buffer_callback=pickled.buffers.append)
         self.index = 0  # of the value that is being pickled
@@ -73,6 +77,8 @@ class _Pickler(cloudpickle.Pickler):
         self._known = _shell_names(namespace)
         self._arrays = Reducers()
         self._cells: dict[int, _Cell] = {}
+        self._sent = {id(value) for value in sent}
+        self._fingerprints = classes.Fingerprints()
 
     def reducer_override(self, value: Any) -> Any:
         """See `pickle.Pickler.reducer_override`."""
@@ -101,8 +107,19 @@ class _Pickler(cloudpickle.Pickler):
         if kind is types.FunctionType and value.__globals__ is self._namespace:
             return self._in_namespace(value, reduced)
         if isinstance(value, type):
-            return _rewrite_class(value, reduced)
+            return self._class(value, reduced)
         return reduced
+
+    def _class(self, cls: type, reduced: Any) -> Any:
+        """Rewrite cloudpickle's idea of a class: it may be the receiver's own, or else be taken back."""
+        if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
+            return reduced  # it goes by its name, or in a way of some other cloudpickle
+        make, arguments, state, items, pairs, finish = reduced
+        arguments = _with_slots(cls, make, arguments)
+        if id(cls) in self._sent or not classes.is_named(cls):
+            return make, arguments, (finish, state), items, pairs, _finish_class
+        wanted = cls.__qualname__, self._fingerprints.of(cls)
+        return _own_class, (*wanted, make, arguments), (finish, state), items, pairs, _finish_unless_own
 
     def _in_namespace(self, function: types.FunctionType, reduced: Any) -> Any:
         """Rewrite cloudpickle's idea of a function so that its globals are the receiver's namespace."""
@@ -137,6 +154,19 @@ class _Loading:
         self.index = 0
         self._lent = []
         self._classes = []
+        self._own: dict[int, type] = {}  # by id
+        self._fingerprints = classes.Fingerprints()
+
+    def own_class(self, qualname: str, fingerprint: str) -> type | None:
+        """Return the namespace's class of that name if it is the same code."""
+        found = classes.find(self.namespace, qualname)
+        if found is None or self._fingerprints.of(found) != fingerprint:
+            return None
+        return self._own.setdefault(id(found), found)
+
+    def is_own(self, cls: type) -> bool:
+        """Whether `own_class` has returned a class."""
+        return id(cls) in self._own
 
     def lend(self, names: dict[str, Any]) -> None:
         """Give the namespace what functions use and it lacks; what it has stays."""
@@ -207,7 +237,7 @@ def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
     withheld: dict[str, str] = {}
     while True:
         pickled = Pickled([], [])
-        pickler = _Pickler(pickled, namespace, withheld)
+        pickler = _Pickler(pickled, namespace, withheld, variables.values())
         try:
             pickler.dump([_Variable(index, value) for index, value in enumerate(variables.values())])
             return pickled
@@ -290,23 +320,31 @@ def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> No
     _loading.lend(lent)
 
 
+def _own_class(qualname: str, fingerprint: str, make: Any, arguments: tuple[Any, ...]) -> type:
+    own = _loading.own_class(qualname, fingerprint)
+    return make(*arguments) if own is None else own
+
+
+def _finish_unless_own(cls: type, state: tuple[Any, Any]) -> None:
+    if not _loading.is_own(cls):
+        _finish_class(cls, state)
+
+
 def _finish_class(cls: type, state: tuple[Any, Any]) -> None:
     finish, original = state
     _loading.about_to_change(cls)
     finish(cls, original)
 
 
-def _rewrite_class(cls: type, reduced: Any) -> Any:
-    """Rewrite cloudpickle's idea of a class so that its effect on a class that the receiver knows can be taken back."""
-    if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
-        return reduced
-    make, arguments, state, items, pairs, finish = reduced
+def _with_slots(cls: type, make: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments by which `make` makes a class that has the slots of `cls`.
+
+    cloudpickle 3.1 makes one without them: what is pickled of its instances would not fit the original.
+    """
     named = typing.NamedTuple in vars(cls).get("__orig_bases__", ())  # which sees to that itself
-    if "__slots__" in vars(cls) and make.__name__ == "_make_skeleton_class" and not named:
-        # cloudpickle 3.1 makes a class without them: what is pickled of its instances would not fit the original.
-        made_with = {**arguments[3], "__slots__": cls.__slots__}
-        arguments = (*arguments[:3], made_with, *arguments[4:])
-    return make, arguments, (finish, state), items, pairs, _finish_class
+    if "__slots__" not in vars(cls) or make.__name__ != "_make_skeleton_class" or named:
+        return arguments
+    return (*arguments[:3], {**arguments[3], "__slots__": cls.__slots__}, *arguments[4:])
 
 
 def _contents(cells: Sequence[types.CellType]) -> dict[int, Any]:
