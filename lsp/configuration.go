@@ -26,7 +26,7 @@ type configuration struct {
 	told   Settings   // the defaults and initializationOptions
 	base   Settings   // of every folder that nothing else is known of
 	byDir  map[string]Settings
-	fresh  chan struct{} // closed once the client's answer is in, or there will be none
+	fresh  chan struct{} // closed once the client's last answer is in, or there will be none
 	rounds int           // fetches that have begun: only the last one counts
 }
 
@@ -70,6 +70,11 @@ func (c *configuration) await(ctx context.Context, dir string) Settings {
 	case <-fresh:
 	case <-timer.C:
 		c.s.log.Warn("the editor has not told its settings; going on without them")
+		c.mu.Lock()
+		if fresh == c.fresh {
+			c.unlock() // nobody else has to wait as long
+		}
+		c.mu.Unlock()
 	case <-ctx.Done():
 	}
 	return c.of(dir)
@@ -81,12 +86,31 @@ func (c *configuration) pulls() bool {
 	return w != nil && w.Configuration != nil && *w.Configuration
 }
 
-// fetch asks the client for the settings of all folders, if it can be asked. It waits for the answer.
-func (c *configuration) fetch() {
+// unlock lets those go on who wait for the client's answer. mu is held.
+func (c *configuration) unlock() {
+	select {
+	case <-c.fresh:
+	default:
+		close(c.fresh)
+	}
+}
+
+// refetch asks the client for the settings of all folders, if it can be asked. Whoever needs them waits for the answer from now on.
+func (c *configuration) refetch() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.rounds++
 	round := c.rounds
-	c.mu.Unlock()
+	select {
+	case <-c.fresh:
+		c.fresh = make(chan struct{})
+	default:
+	}
+	c.s.tasks.Go(func() { c.fetch(round) })
+}
+
+// fetch is one asking. It waits for the answer.
+func (c *configuration) fetch(round int) {
 	if !c.pulls() {
 		c.settle(round, nil, nil)
 		return
@@ -127,11 +151,7 @@ func (c *configuration) settle(round int, dirs []string, answers []protocol.LSPA
 			}
 			c.byDir[dirs[i]] = settings
 		}
-		select {
-		case <-c.fresh:
-		default:
-			close(c.fresh)
-		}
+		c.unlock()
 	}
 	c.mu.Unlock()
 	c.s.feed.tell(change{settings: true})
@@ -140,7 +160,7 @@ func (c *configuration) settle(round int, dirs []string, answers []protocol.LSPA
 // didChange takes settings that the client tells, or asks for them if it does not.
 func (c *configuration) didChange(_ context.Context, p *protocol.DidChangeConfigurationParams) error {
 	if c.pulls() {
-		c.s.tasks.Go(c.fetch)
+		c.refetch()
 		return nil
 	}
 	var told map[string]json.RawMessage

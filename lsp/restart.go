@@ -51,7 +51,6 @@ func (r *restart) tell(w *workspace, before, now Settings) {
 	used, _ := w.processes.used()
 	python := both(differences(before, now, pythonSettings), differences(used, now, pythonSettings))
 	pool := differences(before, now, poolSettings)
-	w.processes.choose(now)
 	state := r.s.board.pool(w).State
 	switch {
 	case len(python) > 0:

@@ -280,7 +280,7 @@ func appendDir(dirs []string, u uri.URI) []string {
 }
 
 func (s *server) initialized(context.Context, *protocol.InitializedParams) error {
-	s.tasks.Go(s.config.fetch)
+	s.config.refetch()
 	return nil
 }
 

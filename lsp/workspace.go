@@ -201,14 +201,20 @@ func (p *processes) used() (s Settings, ok bool) {
 	return p.settings, p.session != nil
 }
 
-// choose makes the next pool as the settings say, if that is not what was chosen last.
-func (p *processes) choose(s Settings) {
+// choose gives the session, whose next pool will be as the settings say now.
+func (p *processes) choose(ctx context.Context) (*session.Session, error) {
+	s, err := p.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	choice := p.asks.settings(ctx).pool()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if choice := s.pool(); p.session != nil && choice != p.choice {
+	if s == p.session && choice != p.choice {
 		p.choice = choice
-		p.session.Choose(choice)
+		s.Choose(choice)
 	}
+	return s, nil
 }
 
 // end ends all processes. What needs one next starts new ones, with the settings of then.
@@ -241,7 +247,7 @@ func (p *processes) Local(ctx context.Context) (dipexec.Process, error) {
 
 // Ranks implements [dipexec.Pool].
 func (p *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
-	s, err := p.open(ctx)
+	s, err := p.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +256,7 @@ func (p *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 
 // Make implements [dipexec.Manager].
 func (p *processes) Make(ctx context.Context, cmd wire.MakeCommand) (string, error) {
-	s, err := p.open(ctx)
+	s, err := p.choose(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,186 @@
+package lsp_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dipls/internal/lsptest"
+	"dipls/internal/testpython"
+)
+
+// choose answers questions with their first action.
+var choose = lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any { return m.Get("actions.0") }}
+
+// Settings that have changed are told when they need a restart, which is a choice away.
+func TestChangedSettings(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Answers: choose, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", "# %%\nx = 1\n# %%dip\nimport os; print('of', os.environ['WORLD_SIZE'])\n# %%\nprint('x' in globals())\n")
+	prints := func(cell int, want string) {
+		t.Helper()
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell})
+		e.Await(want, lsptest.Has("run", run), lsptest.Has("text", want+"\n"))
+		finished(e, run, "ok")
+	}
+	question := func(text string) {
+		t.Helper()
+		e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", text))
+	}
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+
+	// There is no pool yet, so the next one is as the settings say.
+	e.Settings(lsptest.Object{"ranks": 1, "app": "none"})
+	prints(2, "of 1")
+	e.Settings(lsptest.Object{"ranks": 3, "app": "none"})
+	question("dip.ranks has changed: it counts for the next pool.")
+	e.Await("a new pool", lsptest.Has("event", "log"), lsptest.Contains("text", "pool of 3 ranks"))
+	prints(2, "of 3")
+	prints(3, "True")
+	if asked := e.Messages(lsptest.Method("window/showMessageRequest")); len(asked) != 1 {
+		t.Errorf("asked %v", asked)
+	}
+
+	e.Settings(lsptest.Object{"ranks": 3, "app": "none", "see": "all"}) // which needs no restart
+	e.Settings(lsptest.Object{"ranks": 2, "app": "none", "preload": []string{"json"}})
+	question("dip.preload, dip.ranks have changed: they count when Python is started anew. All variables are lost then.")
+	e.Await("the end of Python", lsptest.Has("event", "log"), lsptest.Contains("text", "Python has ended"))
+	prints(3, "False")
+	prints(2, "of 2")
+
+	e.Command("dip.restart", nil, nil)
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	if asked := e.Messages(lsptest.Method("window/showMessageRequest")); len(asked) != 2 {
+		t.Errorf("asked %v", asked)
+	}
+}
+
+// bare is an interpreter that lacks what the agent needs, until its pip links that from the interpreter of the tests.
+func bare(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command(testpython.Path(), "-m", "venv", "--without-pip", dir+"/env").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	site, err := exec.Command(testpython.Path(), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf(`#!/bin/sh
+if [ "$1 $2" = "-m pip" ]; then
+	while [ "$1" != --target ]; do shift; done
+	echo "Collecting ipython"
+	exec ln -s %s/* "$2"
+fi
+exec %s/env/bin/python "$@"
+`, strings.TrimSpace(string(site)), dir)
+	path := filepath.Join(dir, "python")
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// What an interpreter lacks is offered to be installed, each time that something needs it, until the user agrees.
+func TestMissingPackages(t *testing.T) {
+	needPython(t)
+	agree := make(chan bool, 2)
+	answers := lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any {
+		if <-agree {
+			return m.Get("actions.0")
+		}
+		return nil
+	}}
+	e := lsptest.Start(t, lsptest.Options{
+		Server: inProcess(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": bare(t)},
+	})
+	e.Open("a.py", "# %%\nprint('at last')\n")
+	agree <- false
+	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "/python lacks "), lsptest.Contains("message", ". Install into "))
+	e.Await("the refusal", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "died"),
+		lsptest.Contains("reason", "/python -m pip install "), lsptest.Contains("reason", "then run the cell again"))
+	e.Mark()
+	agree <- true
+	run = e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("the progress", progress("begin"), lsptest.Contains("value.title", "Installing "), lsptest.Contains("value.title", "cloudpickle"))
+	e.Await("its end", progress("end"), lsptest.Has("value.message", "installed"))
+	e.Await("output", lsptest.Has("run", run), lsptest.Has("text", "at last\n"))
+	finished(e, run, "ok")
+}
+
+// exists waits for a file.
+func exists(t *testing.T, path string) {
+	t.Helper()
+	for deadline := time.Now().Add(testTimeout); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("there is no %s", path)
+		}
+	}
+}
+
+// To open a file whose cells run on ranks has Python import what ranks need, unless that is switched off or no cell does.
+func TestPrewarm(t *testing.T) {
+	needPython(t)
+	for _, test := range []struct {
+		name, text string
+		prewarm    bool
+		want       bool
+	}{
+		{"directive", "# %%dip everywhere\nx = 1\n", true, true},
+		{"line magic", "# %%\n# %makedip -n 2\n", true, true},
+		{"switched off", "# %%dip everywhere\nx = 1\n", false, false},
+		{"none", "# %%\nx = 1\n", true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{
+				Server: inProcess(t), Init: events, Settings: lsptest.Object{"preload": []string{"marker"}, "prewarm": test.prewarm},
+			})
+			if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			e.Open("a.py", test.text)
+			if test.want {
+				exists(t, e.Folder+"/imported")
+				return
+			}
+			e.Open("b.py", "x = 1\n")
+			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("b.py"), "cell": 1}), "ok")
+			if _, err := os.Stat(e.Folder + "/imported"); err == nil {
+				t.Error("it was imported")
+			}
+		})
+	}
+}
+
+// Nothing of a folder that is not trusted is ever run, whatever is opened and asked for.
+func TestUntrusted(t *testing.T) {
+	for _, trusted := range []any{false, "yes"} {
+		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": trusted}, Settings: lsptest.Object{"python": "/no/python"}})
+		e.Open("a.py", "# %%dip everywhere\nx = 1\n")
+		cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+		for name, args := range map[string]lsptest.Object{
+			"runCell": cell, "runAll": cell, "runBelow": cell, "makePool": nil, "restartPool": nil, "restartLocal": nil, "restart": nil, "killPool": nil,
+			"push": lsptest.Object{"names": []string{"x"}}, "autodip": lsptest.Object{"on": true},
+			"runSelection": lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{End: lsptest.Position{Line: 2}}},
+		} {
+			if err := e.TryCommand("dip."+name, args, nil); err == nil || !strings.Contains(err.Error(), "not trusted") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		var status struct{ Workspaces []any }
+		e.Command("dip.status", nil, &status)
+		if len(status.Workspaces) > 0 {
+			t.Error(status)
+		}
+		if left, _ := filepath.Glob(os.Getenv("XDG_RUNTIME_DIR") + "/dipls/*/*"); len(left) > 0 {
+			t.Errorf("something runs: %v", left)
+		}
+	}
+}
