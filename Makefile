@@ -8,7 +8,7 @@ VENV_STAMP := .venv/.ready
 NEOVIM_STAMP := .venv/.neovim
 RACE = $(shell scripts/have-race.sh)
 
-.PHONY: help setup build demo test test-go test-python lint fuzz bench clean
+.PHONY: help setup build demo test test-go test-python lint fuzz bench bench-lsp clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ bench: setup ## compare with ipyparallel in one run
 	go build -o bin/figures ./bench/figures
 	.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt
 	.venv/bin/python bench/first_figures.py
+
+bench-lsp: ## a keystroke in a file of 120,000 lines
+	go test ./bench/keystroke -run '^$$' -bench . -benchtime 1000x
 
 clean: ## remove what was built, keep .venv
 	rm -rf bin dist
