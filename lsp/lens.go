@@ -165,19 +165,18 @@ func (l *lenses) of(d *Snapshot, names []string) iter.Seq[lens] {
 		states := l.s.board.states(d.URI)
 		above := false // a cell above can run
 		for c := range d.File.Cells() {
-			if !ofCell(d, c, chosen, states, above, yield) {
+			runs := c.Runs()
+			if c.Type() == cells.CodeCell && !ofCell(d, c, runs, above, chosen, states, yield) {
 				return
 			}
-			above = above || c.Runs()
+			above = above || runs
 		}
 	}
 }
 
-// ofCell yields the lenses of a cell; it returns false to stop.
-func ofCell(d *Snapshot, c cells.Cell, chosen []lensKind, states map[cellID]RunState, above bool, yield func(lens) bool) bool {
-	if c.Type() != cells.CodeCell {
-		return true
-	}
+// ofCell yields the lenses of a code cell, of which runs says whether there is anything to run, and above whether there is in a cell above.
+// It returns false to stop.
+func ofCell(d *Snapshot, c cells.Cell, runs, above bool, chosen []lensKind, states map[cellID]RunState, yield func(lens) bool) bool {
 	at := lens{line: c.Line() - 1, cell: d.ID(c)}
 	add := func(k lensKind) bool {
 		at.kind = k
@@ -188,7 +187,7 @@ func ofCell(d *Snapshot, c cells.Cell, chosen []lensKind, states map[cellID]RunS
 		if !add(lensProblem) {
 			return false
 		}
-	} else if c.Runs() && (ran || !isModule(d.File, c)) {
+	} else if runs && (ran || !isModule(d.File, c)) {
 		for _, k := range chosen {
 			if (k != lensAbove || above) && !add(k) {
 				return false
