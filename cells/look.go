@@ -2,6 +2,9 @@ package cells
 
 import "slices"
 
+// Text is the whole cell, byte for byte.
+func (c Cell) Text() string { return c.n.text }
+
 // A Stuff is what a byte of Python source belongs to.
 type Stuff int
 

@@ -43,6 +43,7 @@ var commands = []command{
 	define("pull", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),
 	define("autodip", "Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.", `{"autodip": "%%dip --see all"}`, (*server).autodip),
 	waiting(define("status", "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.", `{"workspaces": [{"folder": "/home/u/project", "pool": {"state": "ready", "size": 2}, "runs": [{"run": "3f9a2c-1", "state": "running", "uri": "file:///home/u/project/train.py", "cell": 3, "target": "remote", "done": 1, "parts": 2}]}]}`, (*server).status)),
+	waiting(define("variables", "Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.", `{"variables": [{"name": "x", "values": [{"local": true, "ranks": "0-1", "type": "int", "kind": "instance", "text": "3"}]}], "busy": "ranks 2-3"}`, (*server).variables)),
 	waiting(define("showOutput", "Opens what a run has printed, folded, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself.", `{"path": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1/output.txt", "shown": true}`, (*server).showOutput)),
 	define("clear", "Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.", `{}`, (*server).clear),
 }

@@ -37,6 +37,8 @@ var features = []func(*server) feature{
 	newSymbols,
 	newFolding,
 	newSelection,
+	newHover,
+	newCompletion,
 	newProgress,
 	newPrewarm,
 	newRestart,

@@ -1,0 +1,222 @@
+package lsp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+	"dipls/ranks/wire"
+)
+
+// completion offers what the namespaces hold where a cell runs, and on lines of directives and magics what these take. The latter needs no
+// process; none is started for the former, and one that is busy is not waited for.
+type completion struct{ s *server }
+
+func newCompletion(s *server) feature {
+	c := &completion{s}
+	return feature{
+		methods: map[string]method{
+			protocol.MethodTextDocumentCompletion: call(c.complete),
+			protocol.MethodCompletionItemResolve:  call(c.resolve),
+		},
+		capabilities: func(caps *protocol.ServerCapabilities) {
+			caps.CompletionProvider = &protocol.CompletionOptions{
+				TriggerCharacters: []string{".", "%", "-", "=", ":", "\"", "'"}, ResolveProvider: ptr(true),
+			}
+		},
+	}
+}
+
+// maxCompletionCode is how much of a cell before the cursor a process gets to see.
+const maxCompletionCode = 4000
+
+var (
+	// keyed is the end of a line in which a string is an item's key.
+	keyed = regexp.MustCompile(`[\pL\pN_\]]\[[ \t]*(?:'[^'\\]*|"[^"\\]*)$`)
+	// completable is the end of a line that a process may know how to go on with by itself, without the user's asking.
+	completable = regexp.MustCompile(`[\pL\pN_.]$|^[ \t]*%{1,2}$`)
+)
+
+func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams) (*protocol.CompletionList, error) {
+	d, err := snapshotOf(ctx, p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	offset := d.Offset(p.Position)
+	cell, ok := d.File.CellAt(offset)
+	if !ok {
+		return nil, nil
+	}
+	line, at := lineBefore(cell, offset)
+	invoked := p.Context.TriggerKind != protocol.CompletionTriggerKindTriggerCharacter
+	offered, sure := c.ofMagics(ctx, d, line, invoked)
+	if sure {
+		return listOf(d, cell, offset, offered), nil
+	}
+	body := cell.BodyRange()
+	if cell.Type() != cells.CodeCell || offset < body.Start {
+		return nil, nil
+	}
+	if !worthAsking(cell.Body(), offset-body.Start, line, invoked) {
+		return nil, nil
+	}
+	w, err := c.s.workspaceOf(d)
+	if err != nil {
+		return nil, err
+	}
+	code := codeBefore(cell.Body(), offset-body.Start, at-body.Start)
+	reply, err := w.executor.Complete(ctx, targetNow(w, cell), wire.CompleteRequest{Code: code, CursorPos: utf8.RuneCountInString(code)})
+	switch {
+	case err == nil:
+	case len(offered) > 0:
+		return listOf(d, cell, offset, offered), nil
+	default:
+		return nil, nil // nobody knows now
+	}
+	return c.listOfReply(d, cell, offset, code, reply), nil
+}
+
+// lineBefore is the text of a cell between the start of an offset's line and the offset; at is where that line starts in the document.
+func lineBefore(c cells.Cell, offset int) (line string, at int) {
+	r := c.Range()
+	text := c.Text()[:offset-r.Start]
+	i := strings.LastIndexAny(text, "\r\n") + 1
+	return text[i:], r.Start + i
+}
+
+// codeBefore is the code before an offset, from the start of a line on, and not too much of it. The offset's own line begins at lineStart.
+func codeBefore(body string, offset, lineStart int) string {
+	start := max(0, min(lineStart, offset-maxCompletionCode))
+	start = strings.LastIndexByte(body[:start], '\n') + 1
+	return body[start:offset]
+}
+
+// worthAsking reports whether a process should be asked what may stand at an offset of a cell's body.
+func worthAsking(body string, offset int, line string, invoked bool) bool {
+	if keyed.MatchString(line) {
+		return true
+	}
+	last := offset - 1
+	if line == "" {
+		return invoked
+	}
+	if strings.HasPrefix(strings.TrimLeft(line, " \t"), "%") {
+		return true // IPython's line, whose arguments are Python as often as not
+	}
+	return cells.StuffAt(body, last) == cells.InCode && (invoked || completable.MatchString(line))
+}
+
+// completionKinds are LSP's kinds of the types that the namespaces tell.
+var completionKinds = map[string]protocol.CompletionItemKind{
+	"instance": protocol.CompletionItemKindVariable, "function": protocol.CompletionItemKindFunction, "class": protocol.CompletionItemKindClass,
+	"module": protocol.CompletionItemKindModule, "property": protocol.CompletionItemKindProperty, "param": protocol.CompletionItemKindField,
+	"keyword": protocol.CompletionItemKindKeyword, "magic": protocol.CompletionItemKindFunction,
+}
+
+// itemData is what a completion item says of itself when it is resolved.
+type itemData struct {
+	URI  uri.URI `json:"uri"`
+	Cell cellID  `json:"cell"`
+	Code string  `json:"code"` // a name, dotted or not
+}
+
+// owner is the chain of names that a member is completed of.
+var owner = regexp.MustCompile(`(?:^|[^\pL\pN_.)\]'"])((?:[\pL_][\pL\pN_]*\.)+)$`)
+
+// listOfReply is what a process has found.
+func (c *completion) listOfReply(d *Snapshot, cell cells.Cell, offset int, code string, reply *wire.CompleteReply) *protocol.CompletionList {
+	start := runeOffset(code, reply.CursorStart)
+	edit := d.Range(cells.Range{Start: offset - (len(code) - start), End: offset})
+	line := code[strings.LastIndexByte(code[:start], '\n')+1 : start]
+	chain, member := "", strings.HasSuffix(line, ".")
+	if m := owner.FindStringSubmatch(line); m != nil {
+		chain = m[1]
+	}
+	list := &protocol.CompletionList{IsIncomplete: reply.Metadata.Incomplete, Items: make([]protocol.CompletionItem, 0, len(reply.Matches))}
+	for i, text := range reply.Matches {
+		item := protocol.CompletionItem{
+			Label: text, SortText: protocol.NewOptional(fmt.Sprintf("%04d", i)), TextEdit: &protocol.TextEdit{Range: edit, NewText: text},
+		}
+		if i < len(reply.Metadata.Types) {
+			kind := reply.Metadata.Types[i].Type
+			item.Kind = completionKinds[kind]
+			if kind == "magic" {
+				item.FilterText = protocol.NewOptional(text)
+			}
+			if resolvable := kind != "keyword" && kind != "param" && kind != "magic"; resolvable && (chain != "" || !member) && !keyed.MatchString(line) {
+				data, _ := json.Marshal(itemData{d.URI, d.ID(cell), chain + text}) // strings and a number: can be encoded
+				item.Data = protocol.LSPAny(data)
+			}
+		}
+		list.Items = append(list.Items, item)
+	}
+	return list
+}
+
+// runeOffset is the byte offset of a number of code points.
+func runeOffset(text string, n int) int {
+	for i := range text {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(text)
+}
+
+// resolve adds what the item is bound to.
+func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem) (*protocol.CompletionItem, error) {
+	var data itemData
+	if len(item.Data) == 0 || json.Unmarshal(item.Data, &data) != nil {
+		return item, nil
+	}
+	d := c.s.docs.lastKnown(data.URI)
+	if d == nil {
+		return item, nil
+	}
+	cell, ok := d.Find(data.Cell)
+	if !ok {
+		return item, nil
+	}
+	w, err := c.s.workspaceOf(d)
+	if err != nil {
+		return item, nil
+	}
+	request := wire.InspectRequest{Code: data.Code, CursorPos: utf8.RuneCountInString(data.Code)}
+	answers := w.executor.Inspect(ctx, firstOf(targetNow(w, cell)), request)
+	format := c.format()
+	if text := describeName(answers, format == protocol.MarkupKindMarkdown); text != "" {
+		item.Documentation = &protocol.MarkupContent{Kind: format, Value: text}
+	}
+	return item, nil
+}
+
+// firstOf is the part of a target that a completion comes from, as far as that can be told: the local namespace, or one rank.
+func firstOf(t cells.Target) cells.Target {
+	switch {
+	case t.Where == cells.Everywhere:
+		return cells.Target{Where: cells.Local}
+	case t.Where == cells.Remote && t.Ranks.IsZero():
+		return cells.Target{Where: cells.Remote, Ranks: cells.RankListOf(0)}
+	}
+	return t
+}
+
+// format is Markdown unless the client wants plain text.
+func (c *completion) format() protocol.MarkupKind {
+	t := c.s.client.can.TextDocument
+	if t != nil && t.Completion != nil && t.Completion.CompletionItem != nil {
+		if formats := t.Completion.CompletionItem.DocumentationFormat; len(formats) > 0 && !slices.Contains(formats, protocol.MarkupKindMarkdown) {
+			return protocol.MarkupKindPlainText
+		}
+	}
+	return protocol.MarkupKindMarkdown
+}

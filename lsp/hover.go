@@ -1,0 +1,326 @@
+package lsp
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.lsp.dev/protocol"
+
+	"dipls/cells"
+	"dipls/dipexec"
+	"dipls/ranks/wire"
+)
+
+// hover shows what a name is bound to where its cell runs: in the local namespace, or on the ranks, told once where they agree. It never
+// starts a process, and shows nothing of one that is busy.
+type hover struct{ s *server }
+
+func newHover(s *server) feature {
+	h := &hover{s}
+	return feature{
+		methods:      map[string]method{protocol.MethodTextDocumentHover: call(h.show)},
+		capabilities: func(c *protocol.ServerCapabilities) { c.HoverProvider = protocol.Boolean(true) },
+	}
+}
+
+func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Hover, error) {
+	d, err := snapshotOf(ctx, p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := d.CellAt(p.Position)
+	if !ok || c.Type() != cells.CodeCell {
+		return nil, nil
+	}
+	line, at, word := d.nameAt(c, d.Offset(p.Position))
+	if word.Len() == 0 {
+		return nil, nil
+	}
+	w, err := h.s.workspaceOf(d)
+	if err != nil {
+		return nil, err
+	}
+	answers := w.executor.Inspect(ctx, targetNow(w, c), wire.InspectRequest{Code: line, CursorPos: utf8.RuneCountInString(line[:at])})
+	format := h.format()
+	text := describeName(answers, format == protocol.MarkupKindMarkdown)
+	if text == "" {
+		return nil, nil
+	}
+	return &protocol.Hover{Contents: &protocol.MarkupContent{Kind: format, Value: text}, Range: ptr(d.Range(word))}, nil
+}
+
+// format is Markdown unless the client wants plain text.
+func (h *hover) format() protocol.MarkupKind {
+	if t := h.s.client.can.TextDocument; t != nil && t.Hover != nil && len(t.Hover.ContentFormat) > 0 &&
+		!slices.Contains(t.Hover.ContentFormat, protocol.MarkupKindMarkdown) {
+		return protocol.MarkupKindPlainText
+	}
+	return protocol.MarkupKindMarkdown
+}
+
+// targetNow is where a cell would run if its turn were now.
+func targetNow(w *workspace, c cells.Cell) cells.Target {
+	return w.executor.TargetNow(dipexec.Request{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()})
+}
+
+// nameAt is the name of a variable or attribute that a byte offset touches in a cell: its range in the document, and for the namespaces its line and where
+// on that line it ends. The range is empty if there is none: strings and comments have none, but those that are line magics.
+func (d *Snapshot) nameAt(c cells.Cell, offset int) (line string, at int, word cells.Range) {
+	body, base := c.Body(), c.BodyRange().Start
+	start, end := wordAround(body, offset-base)
+	if start == end || !isNameStart(body[start:]) {
+		return "", 0, cells.Range{}
+	}
+	word = cells.Range{Start: base + start, End: base + end}
+	if cells.StuffAt(body, start) != cells.InCode && !inArguments(c, word) {
+		return "", 0, cells.Range{}
+	}
+	from := strings.LastIndexAny(body[:start], "\r\n") + 1
+	to := len(body)
+	if i := strings.IndexAny(body[end:], "\r\n"); i >= 0 {
+		to = end + i
+	}
+	return body[from:to], end - from, word
+}
+
+// inArguments reports whether a range lies in the arguments of a line magic.
+func inArguments(c cells.Cell, r cells.Range) bool {
+	for _, m := range c.LineMagics() {
+		if r.Start >= m.Range.End-len(m.Args) && r.End <= m.Range.End {
+			return true
+		}
+	}
+	return false
+}
+
+// wordAround is the word of letters, digits and underscores that touches an offset of text.
+func wordAround(text string, offset int) (start, end int) {
+	if offset < 0 || offset > len(text) {
+		return 0, 0
+	}
+	start, end = offset, offset
+	for start > 0 {
+		r, size := utf8.DecodeLastRuneInString(text[:start])
+		if !isNameRune(r) {
+			break
+		}
+		start -= size
+	}
+	for end < len(text) {
+		r, size := utf8.DecodeRuneInString(text[end:])
+		if !isNameRune(r) {
+			break
+		}
+		end += size
+	}
+	return start, end
+}
+
+func isNameRune(r rune) bool {
+	return r == '_' || unicode.IsLetter(r) || unicode.In(r, unicode.Digit, unicode.Mn, unicode.Mc, unicode.Pc)
+}
+
+func isNameStart(text string) bool {
+	r, _ := utf8.DecodeRuneInString(text)
+	return r == '_' || unicode.IsLetter(r)
+}
+
+// variant is what some processes agree on.
+type variant struct {
+	local  bool
+	ranks  []int
+	object wire.Object
+}
+
+// who names the processes: "local", "ranks 0-2", "local, rank 0".
+func (v variant) who() string {
+	var names []string
+	if v.local {
+		names = append(names, "local")
+	}
+	switch len(v.ranks) {
+	case 0:
+	case 1:
+		names = append(names, fmt.Sprintf("rank %d", v.ranks[0]))
+	default:
+		names = append(names, "ranks "+cells.RankListOf(v.ranks...).String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// foldObjects puts together the processes whose objects have the same key, in the order of the first ones.
+func foldObjects(ranks []int, objects []wire.Object, key func(wire.Object) string) []variant {
+	var found []variant
+	index := map[string]int{}
+	for i, o := range objects {
+		k := key(o)
+		at, known := index[k]
+		if !known {
+			at = len(found)
+			index[k] = at
+			found = append(found, variant{object: o})
+		}
+		if ranks[i] < 0 {
+			found[at].local = true
+		} else {
+			found[at].ranks = append(found[at].ranks, ranks[i])
+		}
+	}
+	return found
+}
+
+// describeName is what processes say of a name, in Markdown or plain text; "" if none knows it.
+func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) string {
+	var ranks []int
+	var objects []wire.Object
+	var missing variant
+	for _, a := range answers {
+		switch {
+		case a.Reply == nil:
+		case a.Reply.Found && a.Reply.Data.Object != nil:
+			ranks, objects = append(ranks, a.Rank), append(objects, *a.Reply.Data.Object)
+		case a.Rank < 0:
+			missing.local = true
+		default:
+			missing.ranks = append(missing.ranks, a.Rank)
+		}
+	}
+	if len(objects) == 0 {
+		return ""
+	}
+	// Ranks that differ in their device or value only are told of in one line, with all of their devices and values.
+	outlines := foldObjects(ranks, objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
+	onlyLocal := len(answers) == 1 && answers[0].Rank < 0
+	var parts []string
+	for _, v := range outlines {
+		var in []int
+		var same []wire.Object
+		for i, rank := range ranks {
+			if rank < 0 && v.local || slices.Contains(v.ranks, rank) {
+				in, same = append(in, rank), append(same, objects[i])
+			}
+		}
+		parts = append(parts, describeVariant(v, in, same, !onlyLocal, markdown))
+	}
+	if missing.local || len(missing.ranks) > 0 {
+		parts = append(parts, "not defined: "+missing.who())
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// describeVariant is what processes say that agree on all but device and value.
+func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, markdown bool) string {
+	o := v.object
+	code := func(text string) string { return text }
+	bold := code
+	if markdown {
+		code = func(text string) string { return "`" + strings.ReplaceAll(text, "`", "'") + "`" }
+		bold = func(text string) string { return "**" + code(text) + "**" }
+	}
+	head := bold(o.Name + o.Signature)
+	facts := []string{code(o.Type)}
+	if o.Kind != "instance" {
+		facts = []string{o.Kind}
+	}
+	if o.Shape != nil {
+		facts = append(facts, "shape "+code(shapeText(o.Shape)))
+	}
+	if o.DType != "" {
+		facts = append(facts, code(o.DType))
+	}
+	if devices := devicesOf(objects); devices != "" {
+		facts = append(facts, code(devices))
+	}
+	switch {
+	case o.Bytes != nil:
+		facts = append(facts, bytesText(*o.Bytes))
+	case o.Length != nil && o.Shape == nil:
+		facts = append(facts, fmt.Sprintf("length %d", *o.Length))
+	}
+	head += " " + strings.Join(facts, " · ")
+	if tellWho {
+		head += " — " + v.who()
+	}
+	parts := []string{head}
+	values := foldObjects(ranks, objects, func(o wire.Object) string { return o.Text })
+	var lines []string
+	for _, value := range values {
+		text := value.object.Text
+		if text == "" || o.Kind == "class" || o.Kind == "module" {
+			continue
+		}
+		if len(values) > 1 {
+			text = value.who() + ": " + text
+		}
+		lines = append(lines, text)
+	}
+	if len(lines) > 0 {
+		parts = append(parts, codeBlock(strings.Join(lines, "\n"), markdown))
+	}
+	if o.Doc != "" {
+		parts = append(parts, codeBlock(o.Doc, markdown))
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// codeBlock is text that is shown as it is.
+func codeBlock(text string, markdown bool) string {
+	if !markdown {
+		return text
+	}
+	fence := "```"
+	for strings.Contains(text, fence) {
+		fence += "`"
+	}
+	return fence + "text\n" + text + "\n" + fence
+}
+
+// shapeText is a shape as Python writes it.
+func shapeText(shape []int) string {
+	text := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(shape), "[]")), ", ")
+	if len(shape) == 1 {
+		text += ","
+	}
+	return "(" + text + ")"
+}
+
+// devicesOf are the devices of objects: "cpu", "cuda:0-3".
+func devicesOf(objects []wire.Object) string {
+	var numbers []int
+	var names []string
+	for _, o := range objects {
+		var n int
+		if rest, ok := strings.CutPrefix(o.Device, "cuda:"); ok {
+			if _, err := fmt.Sscanf(rest, "%d", &n); err == nil {
+				numbers = append(numbers, n)
+				continue
+			}
+		}
+		if o.Device != "" && !slices.Contains(names, o.Device) {
+			names = append(names, o.Device)
+		}
+	}
+	if len(numbers) > 0 {
+		names = append(names, "cuda:"+cells.RankListOf(numbers...).String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string {
+	size, unit := float64(n), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if size < 1024 {
+			break
+		}
+		size, unit = size/1024, next
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, unit)
+}
