@@ -1,6 +1,7 @@
 package lsp_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -19,12 +20,22 @@ func textOf(e *lsptest.Editor, t *testing.T, name string) string {
 	return text
 }
 
+// symbolsOf is a document's symbols, as JSON.
+func symbolsOf(e *lsptest.Editor, t *testing.T, name string) string {
+	t.Helper()
+	var symbols json.RawMessage
+	if err := e.Call("textDocument/documentSymbol", lsptest.Object{"textDocument": lsptest.Object{"uri": e.URI(name)}}, &symbols); err != nil {
+		t.Fatal(err)
+	}
+	return string(symbols)
+}
+
 // After any number of edits, both sides have the same text, whatever positions are counted in.
 func TestRandomEdits(t *testing.T) {
 	pieces := []string{"", "x", "é", "日本", "🚀", "👩‍🔬", "\n", "# %% 🚀\n", "\n# %%dip\ny = '𝔘'\n", "\"\"\"", "(", ")", strings.Repeat("𝕏", 40)}
 	for _, encoding := range []string{"utf-8", "utf-16", "utf-32"} {
 		t.Run(encoding, func(t *testing.T) {
-			e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Encodings: []string{"utf-7", encoding, "utf-8"}})
+			e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Encodings: []string{"utf-7", encoding, "utf-8"}, Init: lsptest.Object{"prewarm": false}})
 			if got := e.Caps["positionEncoding"]; got != encoding {
 				t.Fatalf("the server chose %v", got)
 			}
@@ -38,7 +49,7 @@ func TestRandomEdits(t *testing.T) {
 				}
 				return i
 			}
-			for i := range 7000 {
+			for i := range 20_000 {
 				a, b := place(), place()
 				if a > b {
 					a, b = b, a
@@ -50,7 +61,7 @@ func TestRandomEdits(t *testing.T) {
 					Range: lsptest.Range{Start: e.Position("a.py", a), End: e.Position("a.py", b)},
 					Text:  pieces[random.IntN(len(pieces))],
 				})
-				if i%500 == 0 {
+				if i%1000 == 0 {
 					if got := textOf(e, t, "a.py"); got != e.Text("a.py") {
 						t.Fatalf("after %d edits the server has %q, the editor %q", i, got, e.Text("a.py"))
 					}
@@ -58,6 +69,12 @@ func TestRandomEdits(t *testing.T) {
 			}
 			if got := textOf(e, t, "a.py"); got != e.Text("a.py") {
 				t.Fatal("the texts differ")
+			}
+			got, text := symbolsOf(e, t, "a.py"), e.Text("a.py")
+			e.Close("a.py")
+			e.Open("a.py", text)
+			if want := symbolsOf(e, t, "a.py"); got != want {
+				t.Errorf("after the edits the symbols are %s, of the same text at once %s", got, want)
 			}
 		})
 	}
