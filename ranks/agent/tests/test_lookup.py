@@ -81,9 +81,17 @@ def test_completes_keys_arguments_imports_and_magics(local):
     assert "import os.path" in complete(local, "import os.pa")
     assert "%timeit" in complete(local, "%time")
     assert "%%timeit" in complete(local, "%%timei")
-    # What is not imported yet is not imported for this.
-    assert complete(local, "from xml.dom import ") == []
-    assert local.run("import sys; 'xml.dom' in sys.modules").all("execute_result")[0]["data"]["text/plain"] == "False"
+
+
+def test_imports_nothing(local, tmp_path):
+    (tmp_path / "unseen.py").write_text("print('imported')\nname = 1\n")
+    local.run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+    for code in ("from unseen import ", "import unse", "unseen."):
+        assert complete(local, code) == []
+    assert inspect(local, "unseen.name") == {}
+    assert local.text() == ""
+    local.run("import unseen")
+    assert complete(local, "from unseen import n") == ["from unseen import name"]
 
 
 def test_module_getattr_is_left_alone(local):
