@@ -228,6 +228,59 @@ def test_a_function_sees_the_names_of_the_rank_and_overwrites_none(pair: Pair) -
     assert value(pair.rank, "calls(1), __builtins__ is builtins") == (10, True)
 
 
+LENDING = """
+CONFIG = {{"lr": {number}}}
+class Table: number = {number}
+def helper(): return {number}
+def f(): return CONFIG["lr"], helper(), Table.number
+"""
+
+
+def test_what_a_function_has_brought_along_is_brought_up_to_date(pair: Pair) -> None:
+    ok(pair.local, LENDING.format(number=1))
+    assert pair.push("f")["status"] == "ok"
+    assert value(pair.rank, "f()") == (1, 1, 1)
+    ok(pair.local, LENDING.format(number=2))
+    assert pair.push("f", commit=False)["status"] == "ok"
+    assert value(pair.rank, "f()") == (1, 1, 1)
+    assert pair.push("f")["status"] == "ok"
+    assert value(pair.rank, "f()") == (2, 2, 2)
+    ok(pair.local, LENDING.format(number=5) + "table = Table()")
+    assert pair.push("table")["status"] == "ok"
+    assert value(pair.rank, "isinstance(table, Table), f()") == (True, (2, 2, 5))
+    ok(pair.rank, "def helper(): return 'mine'")
+    ok(pair.local, LENDING.format(number=3))
+    assert pair.push("f")["status"] == "ok"
+    assert value(pair.rank, "f()") == (3, "mine", 3)
+    assert pair.push("helper")["status"] == "ok"  # by its name: from now on the rank's own
+    ok(pair.local, LENDING.format(number=4))
+    assert pair.push("f")["status"] == "ok"
+    assert value(pair.rank, "f()") == (4, 3, 4)
+    ok(pair.rank, "del CONFIG")
+    assert pair.push("f")["status"] == "ok"
+    assert value(pair.rank, "f()") == (4, 3, 4)
+
+
+def test_what_the_rank_has_made_of_a_lent_object_stays(pair: Pair) -> None:
+    ok(pair.local, "model = {'trained': False}\ndef f(): return model")
+    assert pair.push("f")["status"] == "ok"
+    ok(pair.rank, "model['trained'] = True")
+    ok(pair.local, "def f(): return model, 'edited'")
+    assert pair.push("f")["status"] == "ok"
+    assert value(pair.rank, "f()") == ({"trained": True}, "edited")
+
+
+def test_a_lent_object_that_was_replaced_is_freed(pair: Pair) -> None:
+    ok(pair.local, "big = [bytes(1 << 22)]\ndef f(): return big")
+    assert pair.push("f")["status"] == "ok"
+    code = "import gc\nlists = [x for x in gc.get_objects() if type(x) is list and x and type(x[0]) is bytes]\n"
+    code += "print(sum(len(x[0]) >> 22 for x in lists)); del lists"
+    for process in (pair.local, pair.rank):
+        assert process.run(code, silent=True).text() == "1\n"
+        ok(process, "big = None")
+        assert process.run(code, silent=True).text() == "0\n"
+
+
 def test_an_aborted_push_leaves_no_trace(pair: Pair) -> None:
     ok(pair.local, DEFINITIONS + "\nthing = Derived()")
     assert pair.push("thing", "Derived")["status"] == "ok"

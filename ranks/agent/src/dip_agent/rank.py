@@ -225,6 +225,7 @@ class _Process:
                 self._interrupts.end()
                 self._leave_if_forked()
                 reply = self._shell.report(err)
+        self._transfers.prune()
         if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
             self._gpu.free_if_changed()
         self._reply(message, "execute_reply", reply)

@@ -130,6 +130,10 @@ class Transfers:
                 self._pulling = ""
         return {"payload": outgoing.payload}
 
+    def prune(self) -> None:
+        """Let go of what has come along with functions and has been replaced in the namespace since."""
+        pickles.prune(self._namespace)
+
     def release(self, content: dict[str, Any]) -> None:
         """Free what the pull_request `content["parent"]` was answered with. Called on the I/O thread."""
         parent = content.get("parent")

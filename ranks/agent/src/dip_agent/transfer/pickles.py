@@ -8,6 +8,8 @@ namespace go by value (cloudpickle); on the other side the namespace there takes
 from __future__ import annotations
 
 import functools
+import itertools
+import os
 import pickle
 import types
 import typing
@@ -20,6 +22,7 @@ from IPython import get_ipython
 from ..wire import text
 from . import classes
 from .arrays import Reducers
+from .bindings import Bindings
 from .explain import Place, TransferError, locate, reason
 
 PROTOCOL = 5
@@ -118,7 +121,9 @@ class _Pickler(cloudpickle.Pickler):
         arguments = _with_slots(cls, make, arguments)
         if id(cls) in self._sent or not classes.is_named(cls):
             return make, arguments, (finish, state), items, pairs, _finish_class
-        wanted = cls.__qualname__, self._fingerprints.of(cls)
+        name = cls.__qualname__
+        version = _version(name, cls) if self._namespace.get(name) is cls else ""
+        wanted = name, self._fingerprints.of(cls), version
         return _own_class, (*wanted, make, arguments), (finish, state), items, pairs, _finish_unless_own
 
     def _in_namespace(self, function: types.FunctionType, reduced: Any) -> Any:
@@ -129,7 +134,11 @@ class _Pickler(cloudpickle.Pickler):
         except (TypeError, ValueError, KeyError):
             return reduced  # it goes by its name, or in a way of some other cloudpickle
         slots = {key: slot for key, slot in slots.items() if key not in ("__globals__", "__closure__")}
-        lent = {key: used[key] for key in used if key not in self._withheld and not self._is_shells(key)}
+        lent = {
+            key: (used[key], _version(key, used[key]))
+            for key in used
+            if key not in self._withheld and not self._is_shells(key)
+        }
         missing = {key: self._withheld[key] for key in used if key in self._withheld}
         cells = function.__closure__
         closure = None if cells is None else tuple(self._cells.setdefault(id(cell), _Cell()) for cell in cells)
@@ -146,7 +155,7 @@ class _Loading:
     Unless `keep` was called, that is undone when this object is gone, at the latest.
     """
 
-    _lent: Sequence[tuple[str, Any]] = ()  # of one whose making was interrupted
+    _lent: Sequence[tuple[str, Any, str, Any]] = ()  # of one whose making was interrupted
     _classes: Sequence[tuple[type, dict[str, Any]]] = ()
 
     def __init__(self, namespace: dict[str, Any]):
@@ -164,15 +173,19 @@ class _Loading:
             return None
         return self._own.setdefault(id(found), found)
 
+    def is_outdated(self, name: str, version: str) -> bool:
+        """Whether what the namespace has under a name was lent, in another version."""
+        return version != "" and _lent.get(name, self.namespace.get(name)) not in ("", version)
+
     def is_own(self, cls: type) -> bool:
         """Whether `own_class` has returned a class."""
         return id(cls) in self._own
 
-    def lend(self, names: dict[str, Any]) -> None:
-        """Give the namespace what functions use and it lacks; what it has stays."""
-        for name, value in names.items():
-            if name not in self.namespace:
-                self._lent.append((name, value))
+    def lend(self, names: dict[str, tuple[Any, str]]) -> None:
+        """Give the namespace what functions use and it lacks, or has in another version that was lent before."""
+        for name, (value, version) in names.items():
+            if name not in self.namespace or self.is_outdated(name, version):
+                self._lent.append((name, value, version, self.namespace.get(name, _ABSENT)))
                 self.namespace[name] = value
 
     def about_to_change(self, cls: type) -> None:
@@ -181,13 +194,19 @@ class _Loading:
 
     def keep(self) -> None:
         """Leave namespace and classes as they are."""
-        self._lent = self._classes = ()
+        lent, self._lent, self._classes = self._lent, (), ()
+        for name, value, version, _ in lent:
+            _lent.note(name, value, version)
 
     def undo(self) -> None:
         """Leave namespace and classes as they were. An interrupt in the middle is no harm: it can be called again."""
-        for name, value in self._lent:
-            if self.namespace.get(name, _ABSENT) is value:
+        for name, value, _, before in self._lent:
+            if self.namespace.get(name, _ABSENT) is not value:
+                continue
+            if before is _ABSENT:
                 del self.namespace[name]
+            else:
+                self.namespace[name] = before
         for cls, before in reversed(self._classes):
             now = dict(vars(cls))
             for name in now.keys() - before.keys():
@@ -195,7 +214,7 @@ class _Loading:
             for name, value in before.items():
                 if now.get(name, _ABSENT) is not value:
                     type.__setattr__(cls, name, value)
-        self.keep()
+        self._lent = self._classes = ()
 
     def __del__(self) -> None:
         self.undo()
@@ -216,6 +235,8 @@ class Loaded:
             finally:  # even if an interrupt comes: the update itself is one step
                 self._loading.keep()
                 self._loading = None
+            for name in self.values:
+                _lent.forget(name)
 
     def abort(self) -> None:
         """Forget the values and undo what came with them."""
@@ -226,6 +247,18 @@ class Loaded:
 
 
 _loading: _Loading | None = None  # the pickle that the main thread reads
+
+# The globals that have come with functions and those that have gone, each with its version: another object under that
+# name is another version, but an object that was changed is not. Else a receiver would lose what it has made of it.
+_lent = Bindings()
+_sent = Bindings()
+_versions = itertools.count()
+
+
+def prune(namespace: dict[str, Any]) -> None:
+    """Let go of lent objects of the process's namespace whose names have been bound to something else."""
+    _lent.prune(namespace)
+    _sent.prune(namespace)
 
 
 def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
@@ -320,9 +353,15 @@ def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> No
     _loading.lend(lent)
 
 
-def _own_class(qualname: str, fingerprint: str, make: Any, arguments: tuple[Any, ...]) -> type:
-    own = _loading.own_class(qualname, fingerprint)
-    return make(*arguments) if own is None else own
+def _own_class(qualname: str, fingerprint: str, version: str, make: Any, arguments: tuple[Any, ...]) -> type:
+    outdated = _loading.is_outdated(qualname, version)
+    own = None if outdated else _loading.own_class(qualname, fingerprint)
+    if own is not None:
+        return own
+    made = make(*arguments)
+    if outdated:
+        _loading.lend({qualname: (made, version)})
+    return made
 
 
 def _finish_unless_own(cls: type, state: tuple[Any, Any]) -> None:
@@ -334,6 +373,14 @@ def _finish_class(cls: type, state: tuple[Any, Any]) -> None:
     finish, original = state
     _loading.about_to_change(cls)
     finish(cls, original)
+
+
+def _version(name: str, value: Any) -> str:
+    version = _sent.get(name, value)
+    if not version:
+        version = f"{os.getpid()}.{next(_versions)}"
+        _sent.note(name, value, version)
+    return version
 
 
 def _with_slots(cls: type, make: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,42 @@
+"""What is noted of names, as long as they are bound to the same object."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any, Callable
+
+
+class Bindings:
+    """A note, a text, on each of some names. Keeps alive only those objects that cannot be referred to weakly."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, tuple[Callable[[], Any], str]] = {}
+
+    def note(self, name: str, value: Any, text: str) -> None:
+        """Note a text on a name that is bound to `value`."""
+        self._notes[name] = _reference(value), text
+
+    def get(self, name: str, value: Any) -> str:
+        """Return what was noted on a name when it was bound to this very object; "" if nothing was."""
+        reference, text = self._notes.get(name, (None, ""))
+        if reference is None or reference() is not value:
+            return ""
+        return "" if value is None and isinstance(reference, weakref.ref) else text  # it was an object that is gone
+
+    def forget(self, name: str) -> None:
+        """Forget what was noted on a name."""
+        self._notes.pop(name, None)
+
+    def prune(self, namespace: Mapping[str, Any]) -> None:
+        """Forget what was noted on names that the namespace has bound to something else, or lacks."""
+        for name in list(self._notes):
+            if name not in namespace or not self.get(name, namespace[name]):
+                self.forget(name)
+
+
+def _reference(value: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
