@@ -73,7 +73,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 		return nil, err
 	}
 	code := codeBefore(cell.Body(), offset-body.Start, at-body.Start)
-	reply, err := w.executor.Complete(ctx, targetNow(w, cell), wire.CompleteRequest{Code: code, CursorPos: utf8.RuneCountInString(code)})
+	reply, err := w.executor.Complete(ctx, targetOfLine(w, cell, line), wire.CompleteRequest{Code: code, CursorPos: utf8.RuneCountInString(code)})
 	switch {
 	case err == nil:
 	case len(offered) > 0:

@@ -44,7 +44,7 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if err != nil {
 		return nil, err
 	}
-	answers := w.executor.Inspect(ctx, targetNow(w, c), wire.InspectRequest{Code: line, CursorPos: utf8.RuneCountInString(line[:at])})
+	answers := w.executor.Inspect(ctx, targetOfLine(w, c, line), wire.InspectRequest{Code: line, CursorPos: utf8.RuneCountInString(line[:at])})
 	format := h.format()
 	text := describeName(answers, format == protocol.MarkupKindMarkdown)
 	if text == "" {
@@ -65,6 +65,18 @@ func (h *hover) format() protocol.MarkupKind {
 // targetNow is where a cell would run if its turn were now.
 func targetNow(w *workspace, c cells.Cell) cells.Target {
 	return w.executor.TargetNow(dipexec.Request{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()})
+}
+
+// targetOfLine is where the names of a line of a cell are looked up: where the cell goes, unless it is a magic that speaks of another place.
+func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
+	m, _ := cells.ReadMagic(line)
+	switch {
+	case m.Name == "dipush":
+		return cells.Target{Where: cells.Local}
+	case m.Name == "dipull", m.Name == "px" && !m.Cell:
+		return cells.Target{Where: cells.Remote}
+	}
+	return targetNow(w, c)
 }
 
 // nameAt is the name of a variable or attribute that a byte offset touches in a cell: its range in the document, and for the namespaces its line and where

@@ -115,6 +115,7 @@ net.layers["f
 print(rank, same, some)
 sa
 # %dipush größe
+%px ran
 # %% [markdown]
 # größe
 `
@@ -155,6 +156,8 @@ func TestLookups(t *testing.T) {
 		equal(t, "keys", fmt.Sprint(completed(t, e, "a.py", "net.layers[\"f|")), `[net.layers["first]`)
 		equal(t, "in a string", fmt.Sprint(completed(t, e, "a.py", "\"net.lay|\n")), "[]")
 		equal(t, "on ranks", fmt.Sprint(completed(t, e, "a.py", "\nsa|\n#")), "[same]")
+		equal(t, "in a magic's arguments", hovered(t, e, "a.py", "dipush grö|ße"), list)
+		equal(t, "in a magic of the ranks", fmt.Sprint(completed(t, e, "a.py", "%px ran|\n")), "[%px range %px rank]")
 		equal(t, "in a text", fmt.Sprint(completed(t, e, "a.py", "markdown]\n# gr|öße")), "[]")
 
 		items := itemsAt(t, e, "a.py", "\nnet.lay|\nnet")
@@ -282,5 +285,33 @@ func TestCompleteMagics(t *testing.T) {
 			t.Errorf("%s: %s, want %s", test.line, got, test.want)
 		}
 		e.Close(name)
+	}
+}
+
+// A place that is no place has nothing to say, and no fault either.
+func TestLookupsAnywhere(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	const text = "x = '🚀'\r\n# %%\r\nx.\r\n\"\"\"x\r\n# %% \r\n# %%dip \r\nd[\"\r\nx"
+	e.Open("a.py", text)
+	e.Open("empty.py", "")
+	ran(e, "a.py", 1)
+	for _, name := range []string{"a.py", "empty.py"} {
+		for line := range 10 {
+			for _, character := range []int{0, 1, 2, 5, 8, 1 << 30} {
+				params := inDocument(e, name)
+				params["position"] = lsptest.Position{Line: line, Character: character}
+				for _, method := range []string{"textDocument/hover", "textDocument/completion"} {
+					if err := e.Call(method, params, nil); err != nil {
+						t.Errorf("%s of %s:%d:%d: %v", method, name, line, character, err)
+					}
+				}
+			}
+		}
+	}
+	for _, item := range []lsptest.Object{{"label": "x"}, {"label": "x", "data": 3}, {"label": "x", "data": lsptest.Object{"uri": "file:///gone.py"}}} {
+		if err := e.Call("completionItem/resolve", item, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
