@@ -6,7 +6,6 @@ import itertools
 import textwrap
 
 import pytest
-from harness import wait_until
 
 pytest.importorskip("torch.distributed")
 
@@ -57,9 +56,8 @@ def change(rank, **content):
 def test_hooks_in_their_order(torch_node, start):
     rank = start(GOOD, verbose=True)
     assert rank.hello["app"].startswith("hooks_")
-    assert rank.hello["notices"] == []
+    assert rank.hello["notices"] == [f"app {rank.hello['app']}: hello from the app"]
     assert rank.hello["backend"] == "gloo"
-    rank.wait_output("hello from the app\n")
     name = rank.hello["app"][:-3]
     result = rank.run(f"import sys; print(math.pi > 3, p.sep, sys.modules['dip_app_{name}'].log)")
     assert result.text() == "True / [True, True]\n"
@@ -87,8 +85,7 @@ def test_a_file_beside_the_script(make_node, tmp_path):
     (folder / "hooks.py").write_text("def initializer(): return 'found'", encoding="utf-8")
     node = make_node(script=str(folder / "train.py"))
     (rank,) = node.spawn(1, app="hooks.py", verbose=True)
-    assert (rank.hello["app"], rank.hello["notices"]) == ("hooks.py", [])
-    rank.wait_output("found\n")
+    assert (rank.hello["app"], rank.hello["notices"]) == ("hooks.py", ["app hooks.py: found"])
     (rank,) = node.spawn(1, app="nowhere.py")
     assert rank.hello["notices"] == [
         f"app nowhere.py: there is no such file in {tmp_path} or {folder}; the pool runs as torch"
@@ -186,10 +183,15 @@ def frame(text):
         print(">")
 def swallow(text): return contextlib.suppress(Exception)
 def fail(text): raise LookupError(text)
+@contextlib.contextmanager
+def between(text):
+    if text == "before": fail(text)
+    yield
+    fail(text)
 def wait(text):
     print("waiting")
     time.sleep(600)
-commands = {"greet": greet, "frame": frame, "swallow": swallow, "fail": fail, "wait": wait}
+commands = {"greet": greet, "frame": frame, "swallow": swallow, "fail": fail, "wait": wait, "between": between}
 """
 
 
@@ -215,8 +217,12 @@ def test_a_command_that_fails_fails_the_cell(start):
     rank = start(COMMANDS)
     result = rank.run("print('ran')", app_command="fail x")
     assert (result.status, result.error["ename"], result.error["evalue"]) == ("error", "LookupError", "x")
-    assert result.error["frames"][-1]["name"] == "fail"
+    assert [frame["name"] for frame in result.error["frames"]] == ["fail"]
     assert result.text() == ""
+    for when, output in (("before", ""), ("after", "ran\n")):
+        result = rank.run("print('ran')", app_command=f"between {when}")
+        assert (result.status, result.error["evalue"], result.text()) == ("error", when, output)
+        assert [frame["name"] for frame in result.error["frames"]] == ["between", "fail"]
     assert rank.run("print('ran')").text() == "ran\n"
 
 
@@ -225,7 +231,7 @@ def test_a_command_that_there_is_not(start, spawn, torch_node):
     result = rank.run("print('ran')", app_command="gret you")
     app = rank.hello["app"]
     assert result.error["traceback"] == [
-        f"UsageError: the app {app} has no command 'gret'; it has: greet, frame, swallow, fail, wait; "
+        f"UsageError: the app {app} has no command 'gret'; it has: greet, frame, swallow, fail, wait, between; "
         "did you mean greet?"
     ]
     assert (result.status, result.text()) == ("error", "")
@@ -253,8 +259,8 @@ def test_a_command_can_be_interrupted(start):
 def test_another_app_takes_the_place_of_the_first(start, write):
     rank = start(GOOD)
     other = write("def initializer(): return 'the other'\ndef set_verbose(v): print('verbose', v)")
-    assert change(rank, app=other, verbose=True) == {**JOINED, "app": other}
-    rank.wait_output("joined at the end: True\nverbose True\nthe other\n")
+    assert change(rank, app=other, verbose=True) == {**JOINED, "app": other, "notices": [f"app {other}: the other"]}
+    rank.wait_output("joined at the end: True\nverbose True\n")
     assert change(rank, verbose=False) == {**JOINED, "app": other}
     rank.wait_output("verbose False\n")
     assert change(rank, app="none") == {**JOINED, "app": "none"}
@@ -263,11 +269,10 @@ def test_another_app_takes_the_place_of_the_first(start, write):
 
 def test_a_changed_file_is_read_again(start, torch_node):
     rank = start("def initializer(): return 'one'", verbose=True)
-    rank.wait_output("one\n")
+    assert rank.hello["notices"] == [f"app {rank.hello['app']}: one"]
     file = torch_node.runtime_dir.parent / rank.hello["app"]
     file.write_text(file.read_text().replace("one", "two"))  # in the same second, of the same size
-    assert change(rank, app=rank.hello["app"])["notices"] == []
-    rank.wait_output("two\n")
+    assert change(rank, app=rank.hello["app"])["notices"] == [f"app {rank.hello['app']}: two"]
 
 
 def test_a_finalizer_that_fails_keeps_no_app(start):
@@ -303,9 +308,16 @@ def test_a_change_can_be_interrupted(start, write):
 
 
 def test_a_verbose_app_shows_tracebacks(start):
-    rank = start("def initializer():\n  1/0", verbose=True)
-    wait_until(lambda: rank.poll() or "ZeroDivisionError" in rank.text("stderr"), "the traceback")
-    assert "in initializer" in rank.text("stderr")
+    for code, name in (("def initializer():\n  1/0", "initializer"), ("\n1/0", "<module>")):
+        rank = start(code, verbose=True)
+        (notice,) = rank.hello["notices"]
+        first, *shown = notice.splitlines()
+        assert first.endswith("; the pool runs as torch")
+        assert shown[0] == "Traceback (most recent call last):"
+        assert [line for line in shown if line.startswith("  File")] == [shown[1]]
+        assert shown[1].endswith(f", line 2, in {name}")
+        assert shown[-1] == "ZeroDivisionError: division by zero"
+        assert rank.text() == ""
 
 
 def test_the_local_namespace_has_no_app(local):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
@@ -13,10 +15,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from .stacks import is_ours
 from .wire import text
 
+_HELPERS = (contextlib.contextmanager.__code__.co_filename, importlib.import_module.__code__.co_filename)
+
 
 def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> dict[str, Any]:
     """Return the content of the `error` message for `err`."""
-    tb = _users_part(tb)
+    tb = users_part(tb)
     frames = [
         {"file": frame.f_code.co_filename, "line": line, "name": frame.f_code.co_name}
         for frame, line in traceback.walk_tb(tb)
@@ -26,12 +30,18 @@ def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | No
     return {"ename": type(err).__name__, "evalue": text(err), "traceback": _render(shell, err, tb), "frames": frames}
 
 
-def _users_part(tb: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without frames of the machinery, wherever they stand; all of it if there are no others."""
+def users_part(tb: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without frames of the machinery, wherever they stand, and of what that calls for itself."""
+    users = []
+    ours = True
+    for part in _parts(tb):
+        filename = part.tb_frame.f_code.co_filename
+        ours = is_ours(filename) or (ours and (filename in _HELPERS or filename.startswith("<frozen importlib")))
+        if not ours:
+            users.append(part)
     kept = None
-    for part in reversed(list(_parts(tb))):
-        if not is_ours(part.tb_frame.f_code.co_filename):
-            kept = TracebackType(kept, part.tb_frame, part.tb_lasti, part.tb_lineno)
+    for part in reversed(users):
+        kept = TracebackType(kept, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return kept
 
 

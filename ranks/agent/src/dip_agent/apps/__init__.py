@@ -16,6 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from ..spec import Spec
+from ..tracebacks import users_part
 from .hooks import AppError, Hooks, no_commands
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Host:
     """A process and its app. Everything here runs in the main thread.
 
     `name` is the app that runs: less than what was asked for if that could not be had. `notices` are the sentences that
-    tell the user so. `facts` are `backend` and `device` of the process group, once it was joined.
+    tell the user so, and what a verbose app says at its start. `facts` are `backend` and `device` of the process group,
+    once it was joined.
     """
 
     def __init__(self, spec: Spec, namespace: dict[str, Any]):
@@ -120,8 +122,10 @@ class Host:
             return
         with self._as_notice(f"app {name}: ", f"; the pool runs as {self.name}"):
             hooks = Hooks.of(name, self._spec.script, self._namespace)
-            hooks.enter(self._verbose)
+            said = hooks.enter(self._verbose)
             self._hooks, self.name = hooks, hooks.name
+            if said:
+                self.notices.append(f"app {self.name}: {said}")
 
     def _leave_hooks(self) -> None:
         hooks, self._hooks = self._hooks, None
@@ -131,13 +135,15 @@ class Host:
 
     @contextlib.contextmanager
     def _as_notice(self, before: str, after: str) -> Any:
-        """Make a notice of an AppError; a verbose app shows the traceback of its cause, too."""
+        """Make a notice of an AppError; a verbose app's has the traceback of its cause, too."""
         try:
             yield
         except AppError as err:
-            self.notices.append(f"{before}{err}{after}")
-            if self._verbose and err.__cause__ is not None:
-                traceback.print_exception(type(err.__cause__), err.__cause__, err.__cause__.__traceback__)
+            notice = f"{before}{err}{after}"
+            if self._verbose and (cause := err.__cause__) is not None:
+                lines = traceback.format_exception(type(cause), cause, users_part(cause.__traceback__))
+                notice += "\n" + "".join(lines).rstrip()
+            self.notices.append(notice)
 
 
 def _use_every_core() -> None:

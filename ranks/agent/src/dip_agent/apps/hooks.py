@@ -74,8 +74,11 @@ class Hooks:
                 raise AppError(_unknown(name)) from None
             _fail(name, "the module", err)
 
-    def enter(self, verbose: bool) -> None:
-        """Run the imports and the initializer. Raises AppError for what those raise; an interrupt passes."""
+    def enter(self, verbose: bool) -> str:
+        """Run the imports and the initializer, and return what that says, if verbose.
+
+        Raises AppError for what those raise; an interrupt passes.
+        """
         for statement in self._imports:
             try:
                 exec(compile(statement, f"<imports of {self.name}>", "exec", dont_inherit=True), self._namespace)
@@ -83,8 +86,7 @@ class Hooks:
                 _fail(self.name, f"the import {statement!r}", err, self._file)
         self.set_verbose(verbose)
         said = self._call("initializer")
-        if verbose and said:
-            print(said)
+        return f"{said}" if verbose and said is not None else ""
 
     def set_verbose(self, verbose: bool) -> None:
         """Tell the app whether to be verbose. Raises AppError."""
