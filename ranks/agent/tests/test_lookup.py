@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from harness import Process, wait_until
 
+from dip_agent.lookup.describe import describe
+
 MIME = "application/vnd.dipls.object+json"
 
 
@@ -273,3 +275,22 @@ noisy = Noisy()
 def test_odd_content(local, content):
     for kind in ("complete", "inspect", "variables"):
         assert local.ask(f"{kind}_request", content)["status"] == "ok"
+
+
+def test_nothing_is_read_from_a_busy_gpu(monkeypatch):
+    """To read would wait for the GPU, and nothing can end that. Here is no GPU, so torch is told that one is busy."""
+    torch = pytest.importorskip("torch")
+
+    class Batch:
+        def __repr__(self):
+            raise AssertionError("read")
+
+    class Stream:
+        def query(self):
+            return False
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: Stream())
+    assert describe(Batch())["text"] == "<Batch>"
+    assert describe([Batch(), 1])["text"] == "[<Batch>, 1]"
+    assert describe(torch.ones(2))["text"] == "tensor([1., 1.])"
