@@ -35,6 +35,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -220,10 +221,14 @@ func (f *File) Text() string {
 func (f *File) Len() int { return f.nodes - f.gap }
 
 // Cells yields the cells in the order of the file.
-func (f *File) Cells() iter.Seq[Cell] {
+func (f *File) Cells() iter.Seq[Cell] { return f.CellsFrom(1) }
+
+// CellsFrom yields the cells from the one with a 1-based index on.
+func (f *File) CellsFrom(index int) iter.Seq[Cell] {
+	first := max(index, 1) - 1 + f.gap
 	return func(yield func(Cell) bool) {
-		for at := range f.all(0) {
-			if at.origin != gap && !yield(f.cell(at)) {
+		for at := range f.all(f.chunkOf(first)) {
+			if at.index >= first && !yield(f.cell(at)) {
 				return
 			}
 		}
@@ -373,7 +378,7 @@ func (c Cell) Runs() bool {
 		return false
 	}
 	for piece := range c.seen() {
-		if strings.TrimSpace(piece) != "" {
+		if strings.ContainsFunc(piece, func(r rune) bool { return !unicode.IsSpace(r) }) {
 			return true
 		}
 	}

@@ -68,6 +68,12 @@ func checkFile(t *testing.T, f *File, text string) {
 		if c.Index() != index || r.Start != end || r.Len() <= 0 || c.Line() != lines {
 			t.Fatalf("cell %d is at line %d, %v, numbered %d; want line %d, offset %d", index, c.Line(), r, c.Index(), lines, end)
 		}
+		for first := range f.CellsFrom(index) {
+			if first != c {
+				t.Fatalf("the cells from %d on begin with %d", index, first.Index())
+			}
+			break
+		}
 		if body.Start < r.Start || body.End != r.End || text[body.Start:body.End] != c.Body() {
 			t.Fatalf("body %v of %v", body, r)
 		}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
@@ -20,19 +18,19 @@ import (
 // lenses are the code lenses: what can be run, how it went, and what is wrong.
 //
 // LSP has a client ask for all lenses of a document after each keystroke, and for the titles of those that can be seen. So the list of a large
-// document has nothing but places and what a lens is about, and is written as JSON without a value for each lens; the rest is
+// document has nothing but places and what a lens is about, and is made from the one before (see [lensList]); the rest is
 // worked out when a lens is resolved.
 type lenses struct {
 	s     *server
 	shown *shownOutcomes
-	size  atomic.Int64 // of the last list's JSON: the next one is likely as long
 
-	mu     sync.Mutex
-	chosen map[uri.URI][]string // the setting under which the client got an open document's lenses last
+	mu     sync.Mutex           // guards what follows, about open documents
+	chosen map[uri.URI][]string // the setting under which the client got the lenses last
+	lists  map[uri.URI]*lensList
 }
 
 func newLenses(s *server) feature {
-	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}}
+	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}, lists: map[uri.URI]*lensList{}}
 	return feature{
 		methods: map[string]method{
 			protocol.MethodTextDocumentCodeLens: call(l.list),
@@ -78,31 +76,38 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (jsonrpc2
 	if err != nil {
 		return nil, err
 	}
+	kinds := l.kindsOf(d)
+	states := l.s.board.states(d.URI)
+	if !l.resolvable() {
+		return l.listResolved(d, kinds, states)
+	}
+	l.mu.Lock()
+	old := l.lists[d.URI]
+	l.mu.Unlock()
+	if old == nil {
+		old = emptyList
+	}
+	list := newLensList(d, kinds, states, old)
+	l.mu.Lock()
+	if l.s.docs.view()[d.URI] != nil { // otherwise it has been closed since, and forgotten
+		l.lists[d.URI] = list
+	}
+	l.mu.Unlock()
+	return list.json, nil
+}
+
+// kindsOf is the setting, which is remembered.
+func (l *lenses) kindsOf(d *Snapshot) (kinds []lensKind) {
 	names := l.s.config.ofDocument(d).CodeLens
 	l.mu.Lock()
-	l.chosen[d.URI] = names
+	if l.s.docs.view()[d.URI] != nil {
+		l.chosen[d.URI] = names
+	}
 	l.mu.Unlock()
-	if !l.resolvable() {
-		return l.listResolved(d, names)
+	for _, name := range names {
+		kinds = append(kinds, lensKinds[name])
 	}
-	b := append(make([]byte, 0, l.size.Load()*17/16), '[')
-	var last lens
-	var begin, end int // of what the last one shares with others of its cell and line
-	for lens := range l.of(d, names) {
-		if len(b) > 1 {
-			b = append(b, ',')
-		}
-		from := len(b)
-		if lens.cell == last.cell && lens.line == last.line {
-			b = append(b, b[begin:end]...)
-		} else {
-			b = lens.appendPlace(b)
-		}
-		last, begin, end = lens, from, len(b)
-		b = lens.appendRest(b)
-	}
-	l.size.Store(int64(len(b)))
-	return append(b, ']'), nil
+	return kinds
 }
 
 // resolvable reports whether the client resolves lenses. Before LSP 3.18 clients could not say that they do not.
@@ -115,13 +120,19 @@ func (l *lenses) resolvable() bool {
 }
 
 // listResolved is the list for clients that do not resolve lenses.
-func (l *lenses) listResolved(d *Snapshot, names []string) (jsonrpc2.RawMessage, error) {
+func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]RunState) (jsonrpc2.RawMessage, error) {
 	list := []protocol.CodeLens{}
-	for lens := range l.of(d, names) {
-		c, _ := d.Find(lens.cell)
-		if command, ok := l.command(d, c, lens); ok {
-			list = append(list, protocol.CodeLens{Range: lens.at(), Command: command})
+	above := false
+	for c := range d.File.Cells() {
+		runs := c.Runs()
+		if c.Type() == cells.CodeCell {
+			ofCell(d, c, runs, above, kinds, states, func(n lens) {
+				if command, ok := l.command(d, c, n); ok {
+					list = append(list, protocol.CodeLens{Range: n.at(), Command: command})
+				}
+			})
 		}
+		above = above || runs
 	}
 	return protocol.Marshal(list)
 }
@@ -131,18 +142,14 @@ func (n lens) at() protocol.Range {
 	return protocol.Range{Start: place, End: place}
 }
 
-// appendPlace appends a protocol.CodeLens without a command, up to its cell.
-func (n lens) appendPlace(b []byte) []byte {
+// appendJSON appends a protocol.CodeLens without a command.
+func (n lens) appendJSON(b []byte) []byte {
 	b = append(b, `{"range":{"start":{"line":`...)
 	b = strconv.AppendInt(b, int64(n.line), 10)
 	b = append(b, `,"character":0},"end":{"line":`...)
 	b = strconv.AppendInt(b, int64(n.line), 10)
 	b = append(b, `,"character":0}},"data":[`...)
-	return strconv.AppendUint(b, uint64(n.cell), 10)
-}
-
-// appendRest appends what comes after that.
-func (n lens) appendRest(b []byte) []byte {
+	b = strconv.AppendUint(b, uint64(n.cell), 10)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, int64(n.kind), 10)
 	if n.kind == lensLine {
@@ -152,61 +159,38 @@ func (n lens) appendRest(b []byte) []byte {
 	return append(b, `]}`...)
 }
 
-// of yields a document's lenses, those of a cell together.
-func (l *lenses) of(d *Snapshot, names []string) iter.Seq[lens] {
-	return func(yield func(lens) bool) {
-		var chosen []lensKind
-		for _, name := range names {
-			chosen = append(chosen, lensKinds[name])
-		}
-		if len(chosen) == 0 {
-			return
-		}
-		states := l.s.board.states(d.URI)
-		above := false // a cell above can run
-		for c := range d.File.Cells() {
-			runs := c.Runs()
-			if c.Type() == cells.CodeCell && !ofCell(d, c, runs, above, chosen, states, yield) {
-				return
-			}
-			above = above || runs
-		}
+// ofCell yields the lenses of a code cell; runs says whether there is anything to run in it, and above whether there is in a cell above.
+func ofCell(d *Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[cellID]RunState, yield func(lens)) {
+	if len(kinds) == 0 {
+		return
 	}
-}
-
-// ofCell yields the lenses of a code cell, of which runs says whether there is anything to run, and above whether there is in a cell above.
-// It returns false to stop.
-func ofCell(d *Snapshot, c cells.Cell, runs, above bool, chosen []lensKind, states map[cellID]RunState, yield func(lens) bool) bool {
 	at := lens{line: c.Line() - 1, cell: d.ID(c)}
-	add := func(k lensKind) bool {
+	add := func(k lensKind) {
 		at.kind = k
-		return yield(at)
+		yield(at)
 	}
 	state, ran := states[at.cell]
 	if _, faulty := c.Fault(); faulty {
-		if !add(lensProblem) {
-			return false
-		}
+		add(lensProblem)
 	} else if runs && (ran || !isModule(d.File, c)) {
-		for _, k := range chosen {
-			if (k != lensAbove || above) && !add(k) {
-				return false
+		for _, k := range kinds {
+			if k != lensAbove || above {
+				add(k)
 			}
 		}
 	}
-	if ran && !add(lensOutcome) || ran && state != Ended && !add(lensInterrupt) {
-		return false
+	if ran {
+		add(lensOutcome)
+	}
+	if ran && state != Ended {
+		add(lensInterrupt)
 	}
 	for i, m := range c.LineMagics() {
-		if !runsAlone(m) {
-			continue
-		}
-		at.line, at.magic = int(d.Position(m.Range.Start).Line), i
-		if !add(lensLine) {
-			return false
+		if runsAlone(m) {
+			at.line, at.magic = int(d.Position(m.Range.Start).Line), i
+			add(lensLine)
 		}
 	}
-	return true
 }
 
 // isModule reports whether a cell is all of a file that has no cells as far as a person can see: an ordinary module.
@@ -340,6 +324,7 @@ func (l *lenses) choicesDiffer(c change) bool {
 	for u := range c.docs {
 		if open[u] == nil {
 			delete(l.chosen, u)
+			delete(l.lists, u)
 		}
 	}
 	if !c.settings {

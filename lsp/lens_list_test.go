@@ -1,0 +1,78 @@
+package lsp
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"go.lsp.dev/protocol"
+)
+
+// However a document came to be, its lenses are those of the same document made from nothing.
+func TestLensListOfEdits(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	lines := []string{"# %%", "# %%", "# %% [markdown]", "# %%dip", "# %%dip --sea", "x = 1", "# %dipush x", "", "'''", "%makedip"}
+	some := func(n int) string {
+		var b strings.Builder
+		for range random.IntN(n) {
+			b.WriteString(lines[random.IntN(len(lines))] + "\n")
+		}
+		return b.String()
+	}
+	kinds := []lensKind{lensRemote, lensAbove}
+	f := newBoardFixture(t, some(40))
+	old := emptyList
+	states := map[cellID]RunState{}
+	for i := range 4000 {
+		lineCount := f.doc().File.Lines()
+		from := random.IntN(lineCount + 1)
+		switch random.IntN(12) {
+		case 0:
+			f.edit(uint32(from), uint32(from+random.IntN(30)), some(3))
+		case 1:
+			kinds = []lensKind{lensAbove, lensLocal, lensEverywhere}[:random.IntN(4)]
+		case 2:
+			states = map[cellID]RunState{}
+			for _, id := range f.doc().ids {
+				if random.IntN(5) == 0 {
+					states[id] = RunState(random.IntN(3))
+				}
+			}
+		case 3: // two places at once
+			f.editAll(protocol.Range{Start: protocol.Position{Line: uint32(lineCount)}, End: protocol.Position{Line: uint32(lineCount)}}, some(4),
+				protocol.Range{}, some(4))
+		case 4, 5, 6: // a line near the top, which may be the first that runs
+			from = random.IntN(min(4, lineCount))
+			f.edit(uint32(from), uint32(from+1), lines[random.IntN(len(lines))]+"\n")
+		default:
+			f.edit(uint32(from), uint32(from+random.IntN(3)), some(6))
+		}
+		d := f.doc()
+		list := newLensList(d, kinds, states, old)
+		fresh := newLensList(d, kinds, states, emptyList)
+		if string(list.json) != string(fresh.json) || fmt.Sprint(list.begins) != fmt.Sprint(fresh.begins) || list.runs != fresh.runs {
+			t.Fatalf("edit %d of %q: got\n%s %v %d\nwant\n%s %v %d", i, d.File.Text(), list.json, list.begins, list.runs, fresh.json, fresh.begins, fresh.runs)
+		}
+		if !json.Valid(list.json) {
+			t.Fatalf("%s", list.json)
+		}
+		if random.IntN(4) > 0 { // a client does not ask after every edit
+			old = list
+		}
+	}
+}
+
+// editAll makes two edits in one notification.
+func (f *boardFixture) editAll(first protocol.Range, text string, second protocol.Range, more string) {
+	f.t.Helper()
+	f.must(f.docs.didChange(f.t.Context(), &protocol.DidChangeTextDocumentParams{
+		TextDocument: protocol.VersionedTextDocumentIdentifier{
+			TextDocumentIdentifier: protocol.TextDocumentIdentifier{URI: boardURI}, Version: f.doc().Version + 1,
+		},
+		ContentChanges: []protocol.TextDocumentContentChangeEvent{
+			&protocol.TextDocumentContentChangePartial{Range: first, Text: text}, &protocol.TextDocumentContentChangePartial{Range: second, Text: more},
+		},
+	}))
+}
