@@ -24,6 +24,7 @@ var replyTypes = map[string]string{
 	wire.TypeInterruptRequest: wire.TypeInterruptReply,
 	wire.TypeStatusRequest:    wire.TypeStatus,
 	wire.TypeStackRequest:     wire.TypeStackReply,
+	wire.TypeNamesRequest:     wire.TypeNamesReply,
 	wire.TypePushRequest:      wire.TypePushReply,
 	wire.TypePullRequest:      wire.TypePullReply,
 	wire.TypeAppRequest:       wire.TypeAppReply,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -134,6 +135,25 @@ func TestPythonInterrupt(t *testing.T) {
 	if got := execute(t, local, "print(1+1)"); got.output() != "2\n" {
 		t.Errorf("printed %q, %v", got.output(), got.err)
 	}
+}
+
+// A process tells which names it binds, also while it is busy.
+func TestPythonNames(t *testing.T) {
+	n := startPython(t)
+	local, err := n.Local(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := start(local, "größe = 1\nprint('on', flush=True)\nwhile True: pass")
+	await(t, "the cell to run", func() bool { return x.output() != "" })
+	names, err := local.Names(testContext(t), []string{"x", "größe"})
+	if err != nil || !slices.Equal(names, []string{"größe"}) {
+		t.Errorf("%q, %v", names, err)
+	}
+	if err := local.Interrupt(testContext(t), ""); err != nil {
+		t.Error(err)
+	}
+	x.wait(t)
 }
 
 // Processes that refuse to die are killed, and what they have forked goes with them.
