@@ -1,8 +1,11 @@
 package lsp_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -107,6 +110,148 @@ func command(name string, arguments ...any) lsptest.Object {
 	return lsptest.Object{"command": name, "arguments": arguments}
 }
 
+// documentedArguments are the fields of each command's argument and their types, as docs/commands.md has them.
+func documentedArguments(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	data, err := os.ReadFile("../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("^\\| `(\\w+)` \\| ([^|]+) \\|")
+	all := map[string]map[string]string{}
+	name := ""
+	for line := range strings.Lines(string(data)) {
+		if title, ok := strings.CutPrefix(line, "## "); ok {
+			name = strings.TrimSpace(title)
+			all[name] = map[string]string{}
+		}
+		if fields := row.FindStringSubmatch(line); fields != nil {
+			all[name][fields[1]] = fields[2]
+		}
+	}
+	return all
+}
+
+// Every argument of every command is refused if it is of another type, and the refusal names it.
+func TestWrongArguments(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
+	e.Open("a.py", "# %%\nx\n")
+	documented := documentedArguments(t)
+	offered, _ := lsptest.Dig(e.Caps, "executeCommandProvider.commands").([]any)
+	if len(offered) == 0 || len(offered) != len(documented) {
+		t.Fatalf("the server offers %v, documented are %v", offered, documented)
+	}
+	refused := func(name string, want string, arguments ...any) {
+		t.Helper()
+		err := e.Call("workspace/executeCommand", command(name, arguments...), nil)
+		var answer *lsptest.Error
+		if !errors.As(err, &answer) || answer.Code != -32602 || !strings.Contains(answer.Message, want) {
+			t.Errorf("%s %v: %v, want %q", name, arguments, err, want)
+		}
+	}
+	for _, offer := range offered {
+		name := offer.(string)
+		for _, argument := range []any{17, "text", true, []any{}, []any{lsptest.Object{}}} {
+			refused(name, "want an object as argument", argument)
+		}
+		refused(name, "want one object as argument, not 2", lsptest.Object{}, lsptest.Object{})
+		for field, kind := range documented[name] {
+			for _, value := range []any{lsptest.Object{"x": []any{}}, []any{[]any{}}, true, "text", 1.5} {
+				// Which values of the right type make sense is another matter.
+				_, object := value.(lsptest.Object)
+				if object && strings.HasPrefix(kind, "LSP's ") ||
+					kind == map[string]string{"bool": "boolean", "string": "string", "float64": "number"}[fmt.Sprintf("%T", value)] {
+					continue
+				}
+				refused(name, field, lsptest.Object{field: value})
+			}
+		}
+	}
+	alive(t, e)
+}
+
+// requestsAt are all requests about a document, with a position wherever one is wanted.
+func requestsAt(uri any, position any) map[string]lsptest.Object {
+	document := lsptest.Object{"uri": uri}
+	place := lsptest.Object{"start": position, "end": position}
+	return map[string]lsptest.Object{
+		"textDocument/codeLens":       {"textDocument": document},
+		"textDocument/documentSymbol": {"textDocument": document},
+		"textDocument/foldingRange":   {"textDocument": document},
+		"textDocument/selectionRange": {"textDocument": document, "positions": []any{position, position}},
+		"textDocument/inlayHint":      {"textDocument": document, "range": place},
+		"textDocument/hover":          {"textDocument": document, "position": position},
+		"textDocument/completion":     {"textDocument": document, "position": position},
+		"textDocument/codeAction": {"textDocument": document, "range": place, "context": lsptest.Object{
+			"diagnostics": []any{lsptest.Object{"range": place, "message": "m", "data": position}},
+		}},
+		"codeLens/resolve":         {"range": place, "data": position},
+		"completionItem/resolve":   {"label": "l", "data": position},
+		"codeAction/resolve":       {"title": "t", "data": position},
+		"inlayHint/resolve":        {"position": position, "label": "l", "data": position},
+		"workspace/executeCommand": command("dip.runCell", lsptest.Object{"uri": uri, "position": position, "target": "moon"}),
+	}
+}
+
+// answered waits for the answer to a request, which may be an error, but none of ours.
+func answered(t *testing.T, e *lsptest.Editor, request lsptest.Sent, about ...any) {
+	t.Helper()
+	var answer *lsptest.Error
+	if err := e.Wait(request, nil); err != nil && (!errors.As(err, &answer) || answer.Code == -32603) {
+		t.Errorf("%s %v: %v", request.Method, about, err)
+	}
+}
+
+// Whatever place in whatever document a request is about, it is answered, and no answer is a fault of ours.
+func TestAbsurdRequests(t *testing.T) {
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: lsptest.Object{"prewarm": false}})
+		e.Open("empty.py", "")
+		e.Open("marker.py", "# %%dip")
+		e.Open("rockets.py", "# %% 🚀\r\n🚀𝔘 = '\u2028'\r# %%dip --see moon\n")
+		e.Open("broken.py", "# %% [markdown\n'''\n(\n# %%\n\x00")
+		e.Open("closed.py", "# %%\nx\n")
+		e.Close("closed.py")
+		for _, uri := range []any{
+			e.URI("empty.py"), e.URI("marker.py"), e.URI("rockets.py"), e.URI("broken.py"), e.URI("closed.py"),
+			"file:///none.py", "untitled:Untitled-1", "", "%zz", "file://", "\x00", nil, 17,
+		} {
+			for _, position := range []any{
+				lsptest.Position{}, lsptest.Position{Line: 1, Character: 1}, lsptest.Position{Line: 1<<31 - 1, Character: 1<<31 - 1},
+				lsptest.Position{Line: 1<<32 - 1, Character: 1<<32 - 1}, lsptest.Position{Line: 1 << 62}, lsptest.Position{Line: -1, Character: -1},
+				lsptest.Object{"line": 0.5, "character": "x"}, lsptest.Object{}, nil, 17, "text", []any{},
+			} {
+				var sent []lsptest.Sent
+				for method, params := range requestsAt(uri, position) {
+					sent = append(sent, e.Send(method, params))
+				}
+				for _, request := range sent {
+					answered(t, e, request, uri, position)
+				}
+			}
+		}
+		alive(t, e)
+	})
+}
+
+// Requests of every kind are cancelled as soon as they are sent. Each gets one answer: its own, or that it was cancelled.
+func TestCancelEverything(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"prewarm": false}})
+	e.Open("a.py", strings.Repeat("# %%\nx = 1\n", 500))
+	for range 20 {
+		var sent []lsptest.Sent
+		for method, params := range requestsAt(e.URI("a.py"), lsptest.Position{Line: 1}) {
+			request := e.Send(method, params)
+			e.Notify("$/cancelRequest", lsptest.Object{"id": json.RawMessage(request.ID)})
+			sent = append(sent, request)
+		}
+		for _, request := range sent {
+			answered(t, e, request)
+		}
+	}
+	alive(t, e)
+}
+
 // A fault of our own fails the one request.
 func TestPanics(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
@@ -140,6 +285,11 @@ func TestHugeDocument(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server})
 		e.Open("huge.py", strings.Repeat("# %% a cell\nx = 'some text that makes it long, and then some more'\n", 50<<20/68))
+		e.Open("wide.py", strings.Repeat("# %% a cell\n"+strings.Repeat("x = 'some text that makes it long, and then some more'\n", 200), 50<<20/11000))
+		e.Edit("wide.py", lsptest.Edit{Text: "# "})
+		for method, params := range requestsAt(e.URI("wide.py"), lsptest.Position{Line: 1}) {
+			answered(t, e, e.Send(method, params))
+		}
 		e.Edit("huge.py", lsptest.Edit{Text: "# "})
 		var reply struct{ Run string }
 		err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("huge.py"), "cell": 1 << 30}, &reply)

@@ -44,7 +44,9 @@ def fields(cls):
     for field in attrs.fields(cls):
         special = lsp.is_special_property(cls, field.name)
         required = field.default is attrs.NOTHING or (special and field.default is not None)
-        nullable = special or required or field.name == "id"  # JSON-RPC: of what could not be read
+        anything = typing.Any in typing.get_args(field.type)
+        unread = field.name == "id"  # JSON-RPC: what could not be read is answered without one
+        nullable = special or required or anything or unread
         found[camel(field.name)] = (field.type, field, required, nullable)
     return found
 
