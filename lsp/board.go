@@ -306,7 +306,10 @@ type anchor struct {
 
 // in is where the line is in a cell that has the anchor's identity, 1-based; ok is false if the cell's code is another one by now.
 func (a anchor) in(c cells.Cell) (line int, ok bool) {
-	return c.Line() + a.line, a.text.sameCode(textOf(c))
+	if !a.text.sameCode(textOf(c)) {
+		return 0, false
+	}
+	return c.Line() + a.line, true
 }
 
 // anchor is what a line that a run's traceback names hangs on. The line is 1-based, in the file as it was when the code ran that is there: the
