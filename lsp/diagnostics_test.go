@@ -67,16 +67,11 @@ func awaitDiagnostics(t *testing.T, e *lsptest.Editor, name string, want ...stri
 }
 
 // openMarked starts an editor with the documents of a case, whose files are on disk as well, and runs the cells that it names: "run: 1 2 b.py:1".
-func openMarked(t *testing.T, m *lsptest.Marked, server lsptest.Server) *lsptest.Editor {
+func openMarked(t *testing.T, m *lsptest.Marked, o lsptest.Options) *lsptest.Editor {
 	t.Helper()
-	o := lsptest.Options{Server: server, Init: events}
+	o.Init = events
 	if text := m.Value("settings"); text != "" {
 		if err := json.Unmarshal([]byte(text), &o.Settings); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text := m.Value("capabilities"); text != "" {
-		if err := json.Unmarshal([]byte(text), &o.Capabilities); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,7 +100,7 @@ func openMarked(t *testing.T, m *lsptest.Marked, server lsptest.Server) *lsptest
 func TestDiagnostics(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		lsptest.Files(t, "testdata/diagnostics/*.txtar", func(t *testing.T, m *lsptest.Marked) {
-			e := openMarked(t, m, server)
+			e := openMarked(t, m, lsptest.Options{Server: server})
 			for name := range m.Documents {
 				awaitDiagnostics(t, e, name, expected(m, name)...)
 			}
@@ -177,7 +172,6 @@ func TestDiagnosticsOfOldText(t *testing.T) {
 	finished(e, run, "error") // x is not defined yet
 	runCell(e, 1, "ok")
 	for _, edited := range []bool{false, true} {
-		e.Mark()
 		run = e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2})
 		e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "on its way"))
 		awaitDiagnostics(t, e, "a.py")
