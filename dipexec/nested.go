@@ -122,7 +122,7 @@ func (c *command) result(cmd wire.ResultCommand) (any, error) {
 	return reply, nil
 }
 
-// readResults reads what the parts of a run printed, and the values that they ended with, from its journal.
+// readResults reads what the parts of a run printed, whether a view showed that, and the values that they ended with, from its journal.
 func readResults(dir string, parts []wire.RunPart) error {
 	reader, err := ReadRun(dir)
 	if err != nil {
@@ -131,6 +131,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 	defer reader.Close()
 	output := map[int]*tailText{}
 	result := map[int]string{}
+	var shown cells.RankList
 	for _, p := range parts {
 		output[p.Rank] = new(tailText)
 	}
@@ -143,6 +144,10 @@ func readResults(dir string, parts []wire.RunPart) error {
 			return err
 		}
 		switch ev := ev.(type) {
+		case *RunStarted:
+			if !ev.Quiet {
+				shown, _ = cells.ParseRankList(ev.See)
+			}
 		case *Stream:
 			if t := output[rankOf(&ev.Header)]; t != nil {
 				t.add(ev.Text)
@@ -152,7 +157,8 @@ func readResults(dir string, parts []wire.RunPart) error {
 		}
 	}
 	for i := range parts {
-		parts[i].Output, parts[i].Result = output[parts[i].Rank].String(), result[parts[i].Rank]
+		rank := parts[i].Rank
+		parts[i].Output, parts[i].Result, parts[i].Shown = output[rank].String(), result[rank], shown.Contains(rank)
 	}
 	return nil
 }

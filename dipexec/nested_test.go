@@ -22,7 +22,7 @@ func TestResultOfTheLastRun(t *testing.T) {
 	mustWait(t, e, cell)
 	_, x = startCell(t, e, pool, "local")
 	x.command(`{"id":2,"command":"result","run":""}`)
-	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+cell+`","run_status":"ok","parts":[{"rank":0,"status":"ok","output":"cell\n"}]}`)
+	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+cell+`","run_status":"ok","parts":[{"rank":0,"status":"ok","output":"cell\n","shown":true}]}`)
 
 	x.command(`{"id":3,"command":"run","code":"f()"}`)
 	nested := e.session + "-4"
@@ -31,6 +31,6 @@ func TestResultOfTheLastRun(t *testing.T) {
 	y = pool.ranks[0].next()
 	y.print("nested\n")
 	y.ok()
-	pool.local.answered(t, `{"id":4,"status":"ok","run":"`+nested+`","run_status":"ok","parts":[{"rank":0,"status":"ok","output":"nested\n"}]}`)
+	pool.local.answered(t, `{"id":4,"status":"ok","run":"`+nested+`","run_status":"ok","parts":[{"rank":0,"status":"ok","output":"nested\n","shown":true}]}`)
 	x.ok()
 }

@@ -536,6 +536,7 @@ type (
 		EValue string `json:"evalue,omitempty"`
 		Output string `json:"output,omitempty"` // of "result": the last that was printed
 		Result string `json:"result,omitempty"` // of "result": text/plain of the value
+		Shown  bool   `json:"shown,omitempty"`  // of "result": whether a view shows the output as it comes
 	}
 
 	// AutodipCommand is "autodip".

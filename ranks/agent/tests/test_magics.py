@@ -163,6 +163,18 @@ def test_predecessors_need_no_loading(local, name):
         ("%%px --target 0\nx = 1", "%%px has no flag --target; did you mean --targets?"),
         ("%pxconfig --no-block", "%pxconfig has no flag --no-block; did you mean --noblock?"),
         ("%pxresult now", "%pxresult takes flags only, not now."),
+        ("%px --noblok x", "%px has no flag --noblok; did you mean --noblock?"),
+        ("%px --targets", "%px: --targets needs a value, RANKS."),
+        ("%px --targets one x", "%px: --targets one: write all, or numbers such as 0,2-3."),
+        ("%px --block=1 x", "%px: --block takes no value."),
+        ("%px --block", "%px: which code?"),
+        ("%dippush x", "Line magic function `%dippush` not found; did you mean %dipush?"),
+        ("%makdip", "Line magic function `%makdip` not found; did you mean %makedip?"),
+        ("%pwdd", "Line magic function `%pwdd` not found; did you mean %pwd?"),
+        ("%%dpi\nx = 1", "Cell magic `%%dpi` not found; did you mean %%dip?"),
+        ("%%dipush x\ny", "did you mean"),
+        ("%dip", "Line magic function `%dip` not found (But cell magic `%%dip` exists, did you mean"),
+        ("%nothingLikeIt", "Line magic function `%nothingLikeIt` not found."),
         ("%dipper a b", "one name is enough"),
         ("%dipper a.b", "'a.b' is not the name of a variable."),
     ],
@@ -230,7 +242,7 @@ def test_makedip_info(local):
     assert result.text().splitlines() == [
         "pool: 2 ranks, ready, app torch, backend gloo, started by fork, verbose off, autodip %%dip --see all",
         " rank   pid  device  state  host memory  GPU memory",
-        "    0  4711     cpu  ready      175 MiB",
+        "    0  4711     cpu  ready      175 MiB           -",
         "    1  4712  cuda:1   busy            ?    20.0 GiB",
         "local  4700                      88 MiB",
     ]
@@ -505,6 +517,17 @@ caught
 def test_px(local):
     result = run(local, "y = 'value'\nif y:\n    %px x = '{y}'", run=OK)
     assert (result.asked, result.text()) == ([ran(code="x = 'value'", line=12)], "")
+    for line, said in (
+        ("--noblock 40 + 2", {"code": "40 + 2", "wait": False}),
+        ("--targets 0 1 + 1", {"code": "1 + 1", "ranks": "0"}),
+        ("--targets=0,1 --block -x", {"code": "-x", "ranks": "0,1"}),
+        ("--targets '0 1' --stream --out o print('--noblock')", {"code": "print('--noblock')", "ranks": "0,1"}),
+        ("-x - -y", {"code": "-x - -y"}),
+        ("x --noblock 'open", {"code": "x --noblock 'open"}),
+    ):
+        assert run(local, f"%px {line}", run=OK).asked == [ran(**said)]
+    assert run(local, "%px --verbose x", run=OK).text() == "Running on ranks: all\n"
+    assert local.run("%px --targets 0 --help").text().startswith("%px: ")
     result = run(local, "%%px --targets 0-1 --group-outputs=engine --no-stream -e -o out\nx = 1", run=OK)
     assert result.asked == [ran(code="x = 1\n", line=11, ranks="0-1")]
     result = run(local, "%%px --local\nx = 'both'\nx", run=OK)
@@ -545,6 +568,14 @@ def test_pxresult(local):
     ]
     result = run(local, "%pxresult", result=OK)
     assert result.text() == "Nothing was printed or returned on ranks 0-1: ok.\n"
+    reply = parts(
+        {"status": "ok", "output": "seen", "result": "42", "shown": True},
+        {"status": "ok", "output": "unseen", "result": "43"},
+    )
+    result = run(local, "%pxresult", result=reply)
+    assert result.text().splitlines() == ["Out[0]: 42", "[stdout:1] unseen", "Out[1]: 43"]
+    result = run(local, "%pxresult", result=parts({"status": "ok", "output": "seen", "shown": True}, run_status="ok"))
+    assert result.text() == "Nothing more was printed, and nothing returned on ranks 0: ok.\n"
     result = run(local, "%pxresult", result=parts(run_status="died", reason="the pool has no rank 7"))
     assert result.text() == "It came to no rank: the pool has no rank 7.\n"
 

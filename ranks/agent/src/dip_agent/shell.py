@@ -214,11 +214,13 @@ class Shell(InteractiveShell):
         return cell
 
     def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> Any:
-        with self.compile.at_magic(line, 1, 0), self._failing_with_body(magic_name):
+        hinting = magics.hinting(self, f"%{magic_name}")
+        with self.compile.at_magic(line, 1, 0), self._failing_with_body(magic_name), hinting:
             return super().run_line_magic(magic_name, line, _stack_depth=_stack_depth + 1)
 
     def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
-        with self.compile.at_magic(cell, 1, 1), self._failing_with_body(magic_name):
+        hinting = magics.hinting(self, f"%%{magic_name}")
+        with self.compile.at_magic(cell, 1, 1), self._failing_with_body(magic_name), hinting:
             return super().run_cell_magic(magic_name, line, cell)
 
     def run_cell(self, raw_cell: str, *args: Any, **options: Any) -> ExecutionResult:

@@ -13,14 +13,18 @@ after it. On a rank it gets none, and the magics say where they work.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Callable
 
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from . import dip, dipper, px
+from .arguments import nearest
 from .client import Client, RankError
 
-__all__ = ["Client", "RankError", "register"]
+__all__ = ["Client", "RankError", "hinting", "register"]
 
 _MAGICS = (*dip.MAGICS, *px.MAGICS, *dipper.MAGICS)
 _HELP = {magic.parser.spelling: magic.parser.help for magic in _MAGICS}
@@ -38,6 +42,23 @@ def register(shell: InteractiveShell) -> Client:
         _wrap(shell, name, _help)
     shell.set_hook("show_in_pager", _show_in_pager)
     return client
+
+
+@contextlib.contextmanager
+def hinting(shell: InteractiveShell, spelling: str) -> Iterator[None]:
+    """Say in the error of a magic that there is not, `%NAME` or `%%NAME`, which one may be meant."""
+    try:
+        yield
+    except UsageError as err:
+        name = spelling.lstrip("%")
+        is_there = shell.find_cell_magic(name) if spelling.startswith("%%") else shell.find_line_magic(name)
+        if is_there is not None or "did you mean" in str(err):
+            raise
+        known = shell.magics_manager.lsmagic()
+        near = nearest(spelling, [*(f"%{one}" for one in known["line"]), *(f"%%{one}" for one in known["cell"])])
+        if not near:
+            raise
+        raise UsageError(f"{str(err).rstrip('.')}; did you mean {near}?") from None
 
 
 def _wrap(shell: InteractiveShell, name: str, wrapper: Callable[..., bool]) -> None:

@@ -6,6 +6,7 @@ import re
 import textwrap
 import unicodedata
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple
@@ -115,7 +116,7 @@ class Parser:
             if match is None or line[match.end() : match.end() + 1] in ("'", '"'):
                 raise self.fail(f"{self.spelling}: the quote in {rest!r} is never closed.")
             at = match.end()
-            words.append(Word(match[0], _QUOTED.sub(lambda quoted: quoted[1] or quoted[2] or "", match[0])))
+            words.append(_word(match[0]))
         return words
 
     def parse(self, line: str) -> SimpleNamespace | None:
@@ -123,7 +124,7 @@ class Parser:
 
         Raises UsageError.
         """
-        found = SimpleNamespace(words=[], **{flag.key: flag.default for flag in self.flags})
+        found = self._defaults()
         words = deque(self.split(line))
         while words:
             word = words.popleft()
@@ -131,14 +132,38 @@ class Parser:
                 flag, value = self._flag(word)
                 if flag is _HELP:
                     return None
-                value = self._value(flag, value, words)
-                if flag in self.flags:
-                    setattr(found, flag.key, value)
+                self._take(found, flag, value, words)
             elif self.words:
                 found.words.append(word.text)
             else:
                 raise self.fail(f"{self.spelling} takes flags only, not {word.raw}.")
         return found
+
+    def parse_front(self, line: str) -> tuple[SimpleNamespace, str] | None:
+        """Return the values of the flags that stand before code, and the code; None if help is asked for.
+
+        Only words that begin with "--" are flags: a single "-" may begin code, too. Raises UsageError.
+        """
+        found = self._defaults()
+        while (line := line.lstrip()).startswith("--"):
+            word, line = _first_word(line)
+            flag, value = self._flag(word)
+            if flag is _HELP:
+                return None
+            words = deque()
+            if flag.value and value is None and (rest := line.lstrip()):
+                word, line = _first_word(rest)
+                words.append(word)
+            self._take(found, flag, value, words)
+        return found, line
+
+    def _defaults(self) -> SimpleNamespace:
+        return SimpleNamespace(words=[], **{flag.key: flag.default for flag in self.flags})
+
+    def _take(self, found: SimpleNamespace, flag: Flag, value: str | None, words: deque[Word]) -> None:
+        value = self._value(flag, value, words)
+        if flag in self.flags:
+            setattr(found, flag.key, value)
 
     def _flag(self, word: Word) -> tuple[Flag, str | None]:
         """Return the flag that a word is, and its value if that is in the same word: `--ranks=0` or `-r0`."""
@@ -175,6 +200,17 @@ class Parser:
         while flag.ranks and rest and (rest[0].text[0:1].isdigit() or rest[0].text == "," or text.endswith(",")):
             text += "," + rest.popleft().text
         return text
+
+
+def _word(raw: str) -> Word:
+    return Word(raw, _QUOTED.sub(lambda quoted: quoted[1] or quoted[2] or "", raw))
+
+
+def _first_word(line: str) -> tuple[Word, str]:
+    """Return the word that a line begins with, and the rest."""
+    match = _WORD.match(line)
+    end = match.end() if match is not None else len(line)  # a quote that is never closed
+    return _word(line[:end]), line[end:]
 
 
 def ranks(text: str) -> str:
@@ -228,10 +264,16 @@ def _is_truth(text: str) -> bool:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """Return which of the known flags may be meant, by the rule of the editors' diagnostics: both say the same."""
-    near = [(_edits(name, flag), flag) for flag in known if len(name) <= len(flag) + 2]
-    distance, flag = min(near, default=(len(name), ""))
-    return f"; did you mean {flag}?" if distance <= min(2, len(name) // 2) else f"; it has {' '.join(known)}."
+    """Return which of the known flags may be meant, or all of them."""
+    near = nearest(name, known)
+    return f"; did you mean {near}?" if near else f"; it has {' '.join(known)}."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return which of the known words may be meant, by the rule of the editors' diagnostics; "" if none may."""
+    near = [(_edits(name, word), word) for word in known if abs(len(name) - len(word)) <= 2]
+    distance, word = min(near, default=(len(name), ""))
+    return word if distance <= min(2, len(name) // 2) else ""
 
 
 def _edits(a: str, b: str) -> int:

@@ -51,7 +51,7 @@ class Info(dict):
                 rank["device"],
                 rank["state"],
                 _size(rank.get("host_bytes")),
-                "" if rank["device"] == "cpu" else _size(rank.get("gpu_bytes")),
+                "-" if rank["device"] == "cpu" else _size(rank.get("gpu_bytes")),
             )
             for rank in ranks
         ]

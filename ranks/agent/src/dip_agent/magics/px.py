@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,18 +33,25 @@ _STREAM = (
 _PX = Parser(
     "%px",
     "run a line of code on the ranks and show what all of them print.",
+    tuple(replace(flag, names=flag.names[-1:]) for flag in (_TARGETS, _BLOCK, _NOBLOCK, _VERBOSE, _NO_VERBOSE)),
     words="CODE",
     words_help="Python, or a magic such as %pwd",
     raw=True,
-    notes="On which ranks, and whether it waits for the end, %pxconfig sets.",
-    examples=("%px import torch", "%px torch.cuda.memory_allocated()"),
+    notes="Flags stand before the code. What they do not say %pxconfig sets.",
+    examples=("%px import torch", "%px --targets 0 torch.cuda.memory_allocated()"),
+    hidden=(*_OUTPUT, *_STREAM),
 )
 
 
 def _px(client: Client, line: str, _: Any) -> None:
-    if not line.strip():
+    parsed = _PX.parse_front(line)
+    if parsed is None:
+        print(_PX.help)
+        return
+    given, code = parsed
+    if not code.strip():
         raise _PX.misuse("%px: which code?")
-    _execute(client, line, None, None)
+    _execute(client, code, given.targets, given.block, given.verbose)
 
 
 _CELL_PX = Parser(
@@ -99,7 +107,9 @@ def _pxconfig(client: Client, given: SimpleNamespace, _: Any) -> None:
 
 _PXRESULT = Parser(
     "%pxresult",
-    "show what the last code on the ranks printed and returned, waiting for its end.",
+    "wait for the end of the last code on the ranks, and show what it returned or how it failed.",
+    notes="What was printed is shown as it comes, and not again: of a cell with %%px that of all ranks. Of one with "
+    "%%dip, where others than rank 0 are silent, this shows what those have printed.",
     examples=("%pxresult",),
     hidden=_OUTPUT,
 )
@@ -112,14 +122,19 @@ def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
         lines = [f"It came to no rank: {reply.get('reason') or reply['run_status']}."]
     elif not lines:
         on = spans(part["rank"] for part in reply["parts"])
-        lines = [f"Nothing was printed or returned on ranks {on}: {reply['run_status']}."]
+        is_more = "more was printed, and nothing" if any(map(_was_shown, reply["parts"])) else "was printed or"
+        lines = [f"Nothing {is_more} returned on ranks {on}: {reply['run_status']}."]
     print("\n".join(lines))
+
+
+def _was_shown(part: dict[str, Any]) -> bool:
+    return bool(part.get("shown") and part.get("output"))
 
 
 def _shown(part: dict[str, Any], reason: str) -> list[str]:
     rank = part["rank"]
     lines = []
-    if output := part.get("output", "").rstrip("\n"):
+    if not part.get("shown") and (output := part.get("output", "").rstrip("\n")):
         lines.append(f"[stdout:{rank}]{chr(10) if chr(10) in output else ' '}{output}")
     if part.get("result"):
         lines.append(f"Out[{rank}]: {part['result']}")
