@@ -57,7 +57,8 @@ func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionPara
 	if wants(p.Context.Only, protocol.CodeActionKindQuickFix) {
 		actions = d.quickFixes(ctx, doc, p.Range)
 	}
-	if p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0 {
+	asked := p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0
+	if asked && d.s.trusted {
 		for _, a := range d.runActions(doc, p.Range.Start) {
 			if wants(p.Context.Only, a.kind) {
 				actions = append(actions, a)

@@ -207,6 +207,13 @@ func TestActionsOfClients(t *testing.T) {
 			}
 		}
 	})
+	t.Run("not trusted", func(t *testing.T) {
+		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"trusted": false}})
+		e.Open("a.py", text+"# %%\ny = 1\n")
+		if got := strings.Join(titlesOf(actions(t, e, "a.py", lsptest.Range{End: lsptest.Position{Line: 9}}, nil)), "; "); got != "Replace by '--see'" {
+			t.Error(got)
+		}
+	})
 	t.Run("kinds", func(t *testing.T) {
 		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
 		e.Open("a.py", "x = 1\n")

@@ -1,0 +1,56 @@
+package lsp
+
+import (
+	"strings"
+	"testing"
+
+	"dipls/dipexec"
+)
+
+// What a diagnostic says of output is bounded, and says so.
+func TestPrinted(t *testing.T) {
+	var p printed
+	if got := p.show("last"); got != "" {
+		t.Errorf("nothing: %q", got)
+	}
+	p.add("\x1b[1mone\x1b[0m\ntwo")
+	p.live = []string{"50%"}
+	for mode, want := range map[string]string{"off": "", "last": "one\ntwo\n50%", "full": "one\ntwo\n50%"} {
+		if got := p.show(mode); got != want {
+			t.Errorf("%s: %q, want %q", mode, got, want)
+		}
+	}
+	for range 2 * fullLines {
+		p.add("line")
+	}
+	if got, want := p.show("last"), "…\nline\nline\nline\nline\n50%"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := p.show("full"); !strings.HasPrefix(got, "…\nline\n") || strings.Count(got, "\n") != fullLines+1 {
+		t.Errorf("%d lines", strings.Count(got, "\n"))
+	}
+	p.add(strings.Repeat("é", fullOutputSize))
+	if got := p.show("full"); len(got) > fullOutputSize+20 || !strings.HasSuffix(got, "é\n50%") {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// Output that is not entered fast enough is left out, the older first, and nothing else is.
+func TestEventQueue(t *testing.T) {
+	q := newEventQueue()
+	text := strings.Repeat("x", 1<<10)
+	q.put(&dipexec.RunStarted{})
+	for i := range 10 * queuedOutput >> 10 {
+		q.put(&dipexec.Stream{Text: text, Name: string(rune('a' + i%2))})
+	}
+	q.put(&dipexec.RunFinished{})
+	events := q.take()
+	if size := len(events) << 10; size > queuedOutput+2<<10 || size < queuedOutput/4 {
+		t.Errorf("%d events", len(events))
+	}
+	_, first := events[0].(*dipexec.RunStarted)
+	_, last := events[len(events)-1].(*dipexec.RunFinished)
+	if !first || !last || len(q.take()) > 0 {
+		t.Errorf("from %T to %T", events[0], events[len(events)-1])
+	}
+}
