@@ -107,7 +107,7 @@ def _pxconfig(client: Client, given: SimpleNamespace, _: Any) -> None:
 
 _PXRESULT = Parser(
     "%pxresult",
-    "wait for the end of the last code on the ranks, and show what it returned or how it failed.",
+    "wait for the end of the last code on the ranks; show what it returned or how it failed.",
     notes="What was printed is shown as it comes, and not again: of a cell with %%px that of all ranks. Of one with "
     "%%dip, where others than rank 0 are silent, this shows what those have printed.",
     examples=("%pxresult",),
