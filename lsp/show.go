@@ -23,6 +23,9 @@ import (
 // maxRendered is how much output is made into text to be read; of more, the journal's own file is shown.
 const maxRendered = 64 << 20
 
+// renderWindow is how far apart ranks may print the same line for it to be shown once: more than on a live view, since nobody waits.
+const renderWindow = 10 * time.Second
+
 type showOutputArgs struct {
 	Run  string `json:"run" doc:"id of the run"`
 	Rank *int   `json:"rank,omitempty" doc:"the rank; without it all of them, and the local namespace, folded"`
@@ -38,6 +41,9 @@ type showReply struct {
 func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (any, error) {
 	if a.Run == "" {
 		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which run? Give run")
+	}
+	if a.Rank != nil && *a.Rank < 0 {
+		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "rank: there is no rank %d", *a.Rank)
 	}
 	dir, err := s.journalOf(a.Run)
 	if err != nil {
@@ -148,7 +154,7 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 		return err
 	}
 	defer r.Close()
-	folder := dipexec.NewFolder(dipexec.FoldOptions{})
+	folder := dipexec.NewFolder(dipexec.FoldOptions{Window: renderWindow})
 	write := func(items []dipexec.Item) (err error) {
 		for _, item := range items {
 			if _, err = io.WriteString(w, ansi.Strip(item.String())+"\n"); err != nil {
@@ -158,8 +164,12 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 		return nil
 	}
 	var last time.Time
+	known := rank == nil
 	for ctx.Err() == nil {
 		ev, at, err := r.Next()
+		if errors.Is(err, io.EOF) && !known {
+			return fmt.Errorf("rank %d has no part in the run", *rank)
+		}
 		if errors.Is(err, io.EOF) {
 			return write(folder.Flush(last.Add(time.Hour))) // of a run that goes on
 		}
@@ -167,8 +177,11 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 			return err
 		}
 		last = r.Record.Started.Add(at)
-		if h := ev.Head(); rank != nil && (h.Local || h.Rank != nil && *h.Rank != *rank) {
-			continue
+		if h := ev.Head(); rank != nil && (h.Local || h.Rank != nil) {
+			if h.Local || *h.Rank != *rank {
+				continue
+			}
+			known = true
 		}
 		if started, ok := ev.(*dipexec.RunStarted); ok {
 			all := *started

@@ -79,6 +79,8 @@ func TestShowOutput(t *testing.T) {
 		{"run": "*"}:              "there is no run *",
 		{}:                        "which run?",
 		{"run": run, "rank": "x"}: "rank: want integer",
+		{"run": run, "rank": -1}:  "there is no rank -1",
+		{"run": run, "rank": 2}:   "rank 2 has no part in the run",
 	} {
 		if err := e.TryCommand("dip.showOutput", *args, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %s", *args, err, want)
