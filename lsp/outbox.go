@@ -14,6 +14,8 @@ const (
 	fullBytes = 64 << 20
 	// writeBytes is about how much one write takes.
 	writeBytes = 64 << 10
+	// spareBytes is how large a buffer may be that is kept to be used again.
+	spareBytes = 16 << 20
 )
 
 // outbox is what waits to be written to the client. To put something in never blocks, so that no client holds up a rank, a run or the
@@ -27,6 +29,7 @@ type outbox struct {
 	frames []frame
 	latest map[string]int // key → index in frames
 	bytes  int            // of frames
+	spare  []byte         // of a large frame that has been written: a fresh one would cost more than to fill it
 	busy   bool           // frames have been taken out and are being written
 	closed bool
 	failed func(error)   // told of the first write that fails
@@ -64,6 +67,29 @@ func (o *outbox) put(key string, data []byte) {
 	}
 	o.frames = append(o.frames, frame{key, data})
 	o.poke()
+}
+
+// takeSpare takes the buffer of a large frame that has been written; nil if there is none.
+func (o *outbox) takeSpare() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	spare := o.spare
+	o.spare = nil
+	return spare
+}
+
+// keepSpare keeps a buffer for takeSpare.
+func (o *outbox) keepSpare(b []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.keep(b)
+}
+
+// keep is keepSpare under the lock.
+func (o *outbox) keep(b []byte) {
+	if n := cap(b); n > max(writeBytes, cap(o.spare)) && n <= spareBytes && !o.closed {
+		o.spare = b
+	}
 }
 
 func (o *outbox) poke() {
@@ -118,7 +144,7 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	o.frames, o.bytes = nil, 0
+	o.frames, o.bytes, o.spare = nil, 0, nil
 	clear(o.latest)
 	o.poke()
 }
@@ -140,7 +166,7 @@ func (o *outbox) write() {
 				o.failed(err)
 				return
 			}
-			o.written()
+			o.written(frames)
 		}
 	}
 }
@@ -177,11 +203,14 @@ func (o *outbox) writeAll(frames []frame, buffer *[]byte) error {
 	return err
 }
 
-// written tells those who wait for it that something has been written.
-func (o *outbox) written() {
+// written tells those who wait for it that frames have been written.
+func (o *outbox) written(frames []frame) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.busy = false
+	for _, f := range frames {
+		o.keep(f.data)
+	}
 	if o.moved != nil {
 		close(o.moved)
 		o.moved = nil

@@ -72,14 +72,19 @@ func (s *stream) Read(ctx context.Context) (jsonrpc2.Message, int64, error) {
 
 // Write implements [jsonrpc2.Stream].
 func (s *stream) Write(_ context.Context, m jsonrpc2.Message) (int64, error) {
-	f := framed(func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
+	spare := s.out.takeSpare()
+	f := framed(spare, func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
+	if len(f) < cap(spare)/2 {
+		f = bytes.Clone(f)
+		s.out.keepSpare(spare)
+	}
 	s.out.put("", f)
 	return int64(len(f)), nil
 }
 
 // notify sends a notification; one with a key takes the place of an older one with that key that the client has not been sent.
 func (s *stream) notify(key, method string, params []byte) {
-	s.out.put(key, framed(func(b []byte) []byte { return jsonrpc2.AppendNotification(b, method, params) }))
+	s.out.put(key, framed(nil, func(b []byte) []byte { return jsonrpc2.AppendNotification(b, method, params) }))
 }
 
 // Close implements [jsonrpc2.Stream]. What has not been written is lost: see outbox.flush.
@@ -91,10 +96,13 @@ func (s *stream) Close() error {
 	return s.closeFn()
 }
 
-// framed is a message with its header.
-func framed(body func([]byte) []byte) []byte {
+// framed is a message with its header; it is written to a spare buffer if there is one and it is large enough.
+func framed(spare []byte, body func([]byte) []byte) []byte {
 	const reserve = 40 // more than any header takes
-	b := body(make([]byte, reserve, 512))
+	if cap(spare) < reserve {
+		spare = make([]byte, 512)
+	}
+	b := body(spare[:reserve])
 	header := "Content-Length: " + strconv.Itoa(len(b)-reserve) + "\r\n\r\n"
 	b = b[reserve-len(header):]
 	copy(b, header)
@@ -143,7 +151,7 @@ func decode(body []byte) (jsonrpc2.Message, error) {
 
 // refuse answers what cannot be read, and so has no id.
 func (s *stream) refuse(err error) {
-	s.out.put("", framed(func(b []byte) []byte { return jsonrpc2.AppendResponse(b, jsonrpc2.ID{}, nil, err) }))
+	s.out.put("", framed(nil, func(b []byte) []byte { return jsonrpc2.AppendResponse(b, jsonrpc2.ID{}, nil, err) }))
 }
 
 const (
