@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	} {
 		os.Setenv(key, value)
 	}
-	if err := lsptest.Record(); err != nil {
+	if err := lsptest.Record(dir); err != nil {
 		panic(err)
 	}
 	code := m.Run()

@@ -25,9 +25,9 @@ type recorder struct {
 // recording is nil unless Record has been called, which is before any editor starts.
 var recording *recorder
 
-// Record has every message that any editor gets from its server from now on written to a file of its own, for [Validate].
-func Record() error {
-	f, err := os.CreateTemp("", "lsp-messages-*.jsonl")
+// Record has every message that any editor gets from its server from now on written to a file in a directory, for [Validate].
+func Record(dir string) error {
+	f, err := os.CreateTemp(dir, "lsp-messages-*.jsonl")
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 		{"dip/event", `{"method":"dip/event","params":17}`, "neither an object nor a list"},
 	}
 	for _, wrong := range []bool{false, true} { // apart, for to start Python takes long
-		if err := Record(); err != nil {
+		if err := Record(t.TempDir()); err != nil {
 			t.Fatal(err)
 		}
 		for _, test := range tests {
