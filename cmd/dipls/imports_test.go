@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/lsptest":    {},
 	"dipls/internal/testpython": {},
 	"dipls/cmd/dipls":           {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session", "dipls/lsp"},
+	"dipls/bench/keystroke":     {"dipls/dipexec", "dipls/lsp"},
 	"dipls/bench/figures":       {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
 }
 
