@@ -34,7 +34,7 @@ test-python: setup
 	cd ranks/agent && ../../.venv/bin/python -m pytest -q
 
 test-go: setup
-	DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test $(RACE) ./...
+	DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -timeout 30m $(RACE) ./...
 
 lint: setup ## linters and format checks
 	@out=$$(gofmt -l cells cmd dipexec internal lsp ranks session bench 2>/dev/null || true); if [[ -n $$out ]]; then echo "gofmt -w $$out"; exit 1; fi
