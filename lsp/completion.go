@@ -68,20 +68,24 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 	if !worthAsking(cell.Body(), offset-body.Start, line, invoked) {
 		return nil, nil
 	}
-	w, err := c.s.workspaceOf(d)
-	if err != nil {
-		return nil, err
+	w := c.s.existing(d)
+	if w == nil {
+		return listOrNothing(d, cell, offset, offered), nil
 	}
 	code := codeBefore(cell.Body(), offset-body.Start, at-body.Start)
 	reply, err := w.executor.Complete(ctx, targetOfLine(w, cell, line), wire.CompleteRequest{Code: code, CursorPos: utf8.RuneCountInString(code)})
-	switch {
-	case err == nil:
-	case len(offered) > 0:
-		return listOf(d, cell, offset, offered), nil
-	default:
-		return nil, nil // nobody knows now
+	if err != nil {
+		return listOrNothing(d, cell, offset, offered), nil // nobody knows now
 	}
 	return c.listOfReply(d, cell, offset, code, reply), nil
+}
+
+// listOrNothing is what is offered without a process, nil if that is nothing.
+func listOrNothing(d *Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
+	if len(offered) == 0 {
+		return nil
+	}
+	return listOf(d, cell, offset, offered)
 }
 
 // lineBefore is the text of a cell between the start of an offset's line and the offset; at is where that line starts in the document.
@@ -186,8 +190,8 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	if !ok {
 		return item, nil
 	}
-	w, err := c.s.workspaceOf(d)
-	if err != nil {
+	w := c.s.existing(d)
+	if w == nil {
 		return item, nil
 	}
 	request := wire.InspectRequest{Code: data.Code, CursorPos: utf8.RuneCountInString(data.Code)}

@@ -206,8 +206,8 @@ func (c *completion) valuesOf(magic string, f cells.Flag, d *Snapshot) []string 
 // rankLists are some lists of ranks: all, and if the pool's size is known the first one and all of them by number.
 func (c *completion) rankLists(d *Snapshot) []string {
 	lists := []string{"all"}
-	w, err := c.s.workspaceOf(d)
-	if err != nil {
+	w := c.s.existing(d)
+	if w == nil {
 		return lists
 	}
 	if size := c.s.board.pool(w).Size; size > 0 {
@@ -223,8 +223,8 @@ func (c *completion) rankLists(d *Snapshot) []string {
 
 // variableNames are the variables of the local namespace or of rank 0, if that is idle.
 func (c *completion) variableNames(ctx context.Context, d *Snapshot, onRank bool) []string {
-	w, err := c.s.workspaceOf(d)
-	if err != nil {
+	w := c.s.existing(d)
+	if w == nil {
 		return nil
 	}
 	target := cells.Target{Where: cells.Local}

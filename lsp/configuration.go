@@ -142,6 +142,9 @@ func (c *configuration) fetch(round int) {
 func (c *configuration) settle(round int, dirs []string, answers []protocol.LSPAny) {
 	c.mu.Lock()
 	if round == c.rounds {
+		if len(dirs) > 0 {
+			clear(c.byDir) // folders may be gone
+		}
 		for i, answer := range answers[:min(len(dirs), len(answers))] {
 			settings := c.told
 			c.tell(dirs[i], settings.apply(json.RawMessage(answer)))

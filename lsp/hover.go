@@ -40,9 +40,9 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if word.Len() == 0 {
 		return nil, nil
 	}
-	w, err := h.s.workspaceOf(d)
-	if err != nil {
-		return nil, err
+	w := h.s.existing(d)
+	if w == nil {
+		return nil, nil
 	}
 	answers := w.executor.Inspect(ctx, targetOfLine(w, c, line), wire.InspectRequest{Code: line, CursorPos: utf8.RuneCountInString(line[:at])})
 	format := h.format()

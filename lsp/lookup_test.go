@@ -2,6 +2,7 @@ package lsp_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -314,4 +315,23 @@ func TestLookupsAnywhere(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Modules are looked for beside the file that runs first, not beside one that somebody has only pointed at.
+func TestLookupSettlesNothing(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	if err := os.Mkdir(e.Folder+"/nets", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(e.Folder+"/nets/layers_of_ours.py", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e.Open("notes/seen.py", "x = 1\nx\n")
+	if got := hovered(t, e, "notes/seen.py", "|x = 1"); got != "" {
+		t.Error(got)
+	}
+	itemsAt(t, e, "notes/seen.py", "\nx|\n")
+	e.Open("nets/train.py", "import layers_of_ours\n")
+	ran(e, "nets/train.py", 1)
 }

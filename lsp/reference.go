@@ -17,7 +17,8 @@ func settingsReference() string {
 The language server takes settings in three ways; a later one wins:
 
 1. ` + "`initializationOptions`" + ` of the ` + "`initialize`" + ` request, without the prefix ` + "`dip.`" + `: ` + "`{\"ranks\": 4, \"diagnostics\": {\"output\": \"off\"}}`" + `
-2. ` + "`workspace/configuration`" + `, section ` + "`dip`" + `, asked for after ` + "`initialized`" + ` and after each ` + "`workspace/didChangeConfiguration`" + `, once for each workspace folder
+2. ` + "`workspace/configuration`" + `, section ` + "`dip`" + `, asked for after ` + "`initialized`" + ` and after each ` + "`workspace/didChangeConfiguration`" + ` and
+` + "`workspace/didChangeWorkspaceFolders`" + `, once for each workspace folder
 3. ` + "`workspace/didChangeConfiguration`" + ` with ` + "`{\"settings\": {\"dip\": {…}}}`" + `, from clients that cannot be asked
 
 A key with a dot may be nested. A value that does not fit is told to the user, and the setting stays as it was. Settings that say how Python is

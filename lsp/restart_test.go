@@ -174,6 +174,14 @@ func TestUntrusted(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		for _, method := range []string{"textDocument/hover", "textDocument/completion"} {
+			params := inDocument(e, "a.py")
+			params["position"] = lsptest.Position{Line: 1}
+			var answer any
+			if err := e.Call(method, params, &answer); err != nil || answer != nil {
+				t.Errorf("%s: %v, %v", method, answer, err)
+			}
+		}
 		var status struct{ Workspaces []any }
 		e.Command("dip.status", nil, &status)
 		if len(status.Workspaces) > 0 {

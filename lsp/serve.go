@@ -297,6 +297,12 @@ func (s *server) exit(context.Context, *struct{}) error {
 }
 
 func (s *server) didChangeFolders(_ context.Context, p *protocol.DidChangeWorkspaceFoldersParams) error {
+	s.changeFolders(p)
+	s.config.refetch() // each folder may have its own settings
+	return nil
+}
+
+func (s *server) changeFolders(p *protocol.DidChangeWorkspaceFoldersParams) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var gone []string
@@ -313,7 +319,6 @@ func (s *server) didChangeFolders(_ context.Context, p *protocol.DidChangeWorksp
 		dirs = appendDir(dirs, f.URI)
 	}
 	s.dirs = dirs
-	return nil
 }
 
 // watchParent ends the connection with the process that is said to have started us.
@@ -355,6 +360,20 @@ func (s *server) folderOf(path string) string {
 // workspaceOf is the workspace that a document belongs to.
 func (s *server) workspaceOf(d *Snapshot) (*workspace, error) {
 	return s.open(s.folderOf(d.Path), d.Path)
+}
+
+// existing is the workspace that a document belongs to, if there is one already, else nil. To look something up begins none: where the modules
+// of a workspace are is settled by what runs first, not by what somebody points at.
+func (s *server) existing(d *Snapshot) *workspace {
+	dir := s.folderOf(d.Path)
+	if !s.deps.Workspaces.has(dir) {
+		return nil
+	}
+	w, err := s.join(dir, d.Path)
+	if err != nil {
+		return nil // it is not trusted
+	}
+	return w
 }
 
 // anyWorkspace is the workspace of a command that names no document: the one that something was done in last, else the first folder's.

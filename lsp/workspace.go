@@ -71,6 +71,13 @@ func (ws *Workspaces) open(dir, script string, a asks) (*workspace, error) {
 	return w, nil
 }
 
+// has reports whether the workspace of a directory has been opened.
+func (ws *Workspaces) has(dir string) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.byDir[dir] != nil
+}
+
 // Close ends everything that runs in all workspaces, in order; when ctx ends, at once. Nothing is left when it returns.
 func (ws *Workspaces) Close(ctx context.Context) error {
 	ws.mu.Lock()
