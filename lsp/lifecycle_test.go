@@ -121,10 +121,10 @@ func TestWorkspaces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "42\n"}, {"../elsewhere/c.py", "False\n"}} {
+	for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "42"}, {"../elsewhere/c.py", "False"}} {
 		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(step.name), "cell": 1})
 		if step.want != "" {
-			e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Has("text", step.want))
+			e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Contains("text", step.want))
 		}
 		e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"), lsptest.Has("status", "ok"))
 	}

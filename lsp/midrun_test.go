@@ -29,14 +29,14 @@ func TestEditWhileCellRuns(t *testing.T) {
 		`, gate)))
 		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 2, "target": "remote"})
 		for rank := range 2 {
-			e.Await("the beginning", lsptest.Has("run", run), lsptest.Has("rank", rank), lsptest.Has("text", "begun\n"))
+			e.Await("the beginning", lsptest.Has("run", run), lsptest.Has("rank", rank), lsptest.Contains("text", "begun"))
 		}
 		e.Replace("train.py", "a = 1\n", "a = '𝔘𝔫𝔦'\n# %% new\nn = 1\nn = 2\n") // three lines, and a cell, above it
 		e.Replace("train.py", "b = 1\n", "b = (\n")
 		if err := os.WriteFile(gate, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		e.Await("the old text's output", lsptest.Has("run", run), lsptest.Has("text", "🚀 old\n"))
+		e.Await("the old text's output", lsptest.Has("run", run), lsptest.Contains("text", "🚀 old"))
 		finished(e, run, "error")
 		e.Await("its failure, three lines further down", lsptest.Method("textDocument/publishDiagnostics"), func(m lsptest.Message) bool {
 			list, _ := m.Get("diagnostics").([]any)
@@ -55,12 +55,12 @@ func TestEditWhileCellRuns(t *testing.T) {
 		}
 		e.Mark()
 		run = e.Run("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 3, "target": "remote"})
-		e.Await("the beginning", lsptest.Has("run", run), lsptest.Has("text", "begun\n"))
+		e.Await("the beginning", lsptest.Has("run", run), lsptest.Contains("text", "begun"))
 		e.Replace("train.py", "🚀 old", "🚀 new")
 		if err := os.WriteFile(gate, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		e.Await("the old text's output", lsptest.Has("run", run), lsptest.Has("text", "🚀 old\n"))
+		e.Await("the old text's output", lsptest.Has("run", run), lsptest.Contains("text", "🚀 old"))
 		finished(e, run, "error")
 		e.Mark()
 		e.Replace("train.py", "b = (\n", "b = ()\n")
