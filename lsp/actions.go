@@ -59,7 +59,7 @@ func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionPara
 	}
 	asked := p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0
 	if asked && d.s.trusted {
-		for _, a := range d.runActions(doc, p.Range.Start) {
+		for _, a := range append(narrowActions(doc, p.Range), d.runActions(doc, p.Range.Start)...) {
 			if wants(p.Context.Only, a.kind) {
 				actions = append(actions, a)
 			}
@@ -247,6 +247,35 @@ func ownerCell(doc *Snapshot, f *failure) (int, bool) {
 		return 0, false
 	}
 	return c.Index(), true
+}
+
+// narrowActions run less than a cell: what is selected, and the line magic at its start that has a lens, too.
+func narrowActions(doc *Snapshot, r protocol.Range) []action {
+	var actions []action
+	if r.Start != r.End && doc.selects(r) {
+		actions = append(actions, action{title: "Run selection", kind: actionRun, command: "runSelection", args: selectionArgs{URI: doc.URI, Range: &r}})
+	}
+	if _, m, ok := doc.lineMagic(int(r.Start.Line) + 1); ok && runsAlone(m) {
+		actions = append(actions, action{title: "Run this line", kind: actionRun, command: "runLine", args: lineArgs{
+			URI: doc.URI, Position: ptr(doc.Position(m.Range.Start)), Text: doc.text(m.Range.Start, m.Range.End),
+		}})
+	}
+	return actions
+}
+
+// selects reports whether there is something to run in a range, and nothing that keeps it from running.
+func (d *Snapshot) selects(r protocol.Range) bool {
+	found := false
+	c, ok := d.CellAt(r.Start)
+	for ; ok && c.Line() <= int(r.End.Line)+1; c, ok = d.File.Cell(c.Index() + 1) {
+		if _, selected := d.selected(c, r); selected {
+			if d.runnable(c) != nil {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
 }
 
 // runActions are what can be run and ended at a place in a document.

@@ -228,6 +228,35 @@ func TestActionsOfClients(t *testing.T) {
 	})
 }
 
+// What is selected runs by itself, and so does the line of a magic.
+func TestNarrowActions(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
+	e.Open("a.py", "x = 1\n# %dipush x\nprint('not this')\n# %%dip --sea\ny = 1\n")
+	for _, test := range []struct {
+		from, to lsptest.Position
+		want     string
+	}{
+		{lsptest.Position{}, lsptest.Position{Line: 1}, "Run selection"},
+		{lsptest.Position{Line: 1, Character: 4}, lsptest.Position{Line: 1, Character: 4}, "Run this line"},
+		{lsptest.Position{Line: 2}, lsptest.Position{Line: 2}, ""},
+		{lsptest.Position{Line: 2}, lsptest.Position{Line: 5}, ""},
+	} {
+		list := actions(t, e, "a.py", lsptest.Range{Start: test.from, End: test.to}, only("dip.run"))
+		list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") })
+		if got := strings.Join(titlesOf(list), "; "); got != test.want {
+			t.Errorf("%v: %q, want %q", test.from, got, test.want)
+		}
+		for _, a := range list {
+			run := perform(t, e, "a.py", a).Run
+			finished(e, run, "ok")
+			if printed := e.Messages(lsptest.Has("run", run), lsptest.Contains("text", "not this")); len(printed) > 0 {
+				t.Errorf("%s ran the whole cell", a.Title)
+			}
+		}
+	}
+}
+
 // What runs can be interrupted, and what lives restarted.
 func TestInterruptAction(t *testing.T) {
 	needPython(t)
@@ -242,7 +271,5 @@ func TestInterruptAction(t *testing.T) {
 	}
 	perform(t, e, "a.py", list[0])
 	finished(e, run, "interrupted")
-	if got := strings.Join(titlesOf(actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt"))), "; "); got != "" {
-		t.Error(got)
-	}
+	await(t, "nothing to interrupt", func() bool { return len(actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt"))) == 0 })
 }
