@@ -131,7 +131,7 @@ slow = Slow()
 	if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Parts[0].Failure.EName != "KeyboardInterrupt" {
 		t.Errorf("report %+v", r)
 	}
-	prints(t, e, "remote", "print('slow' in globals(), end=' ')", "False False ")
+	prints(t, e, "remote", "assert 'slow' not in globals()", "")
 }
 
 func TestPythonNestedRuns(t *testing.T) {

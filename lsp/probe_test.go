@@ -41,8 +41,8 @@ func init() {
 				for range p.Bytes / 1024 {
 					s.client.logMessage(protocol.MessageTypeLog, string(make([]byte, 1024)))
 				}
-				s.client.notifyLatest("k", "test/latest", 1)
-				s.client.notifyLatest("k", "test/latest", 2)
+				s.client.notifyLatest("k", "test/latest", map[string]int{"n": 1})
+				s.client.notifyLatest("k", "test/latest", map[string]int{"n": 2})
 				return nil, nil
 			}),
 		}}
