@@ -247,19 +247,6 @@ func (b *board) lastRun(doc uri.URI, cell cellID) (Run, bool) {
 	return Run{}, false
 }
 
-// lastRuns are the last runs of all cells of a document that have had one.
-func (b *board) lastRuns(doc uri.URI) map[cellID]Run {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	found := map[cellID]Run{}
-	for key, r := range b.last {
-		if key.doc == doc {
-			found[key.cell] = r.clone()
-		}
-	}
-	return found
-}
-
 // states are the states of the last runs of a document's cells that have had one.
 func (b *board) states(doc uri.URI) map[cellID]RunState {
 	b.mu.Lock()
@@ -322,21 +309,6 @@ func (b *board) anchor(doc uri.URI, r Run, line int) (a anchor, ok bool) {
 		}
 	}
 	return anchor{cellKey{doc, from.Cell}, from.text, line - from.cellLine}, true
-}
-
-// place finds where a line that a run's traceback names is now, 1-based. ok is false if nothing ran there, or if that cell's code has been
-// edited since, or is gone.
-func (b *board) place(d *Snapshot, r Run, line int) (now int, cell cells.Cell, ok bool) {
-	a, ok := b.anchor(d.URI, r, line)
-	if !ok {
-		return 0, cells.Cell{}, false
-	}
-	c, ok := d.Find(a.cell)
-	if !ok {
-		return 0, cells.Cell{}, false
-	}
-	now, ok = a.in(c)
-	return now, c, ok
 }
 
 // ranAt is the last run before number n that had a line of a document.

@@ -7,6 +7,7 @@ import (
 	"go.lsp.dev/uri"
 	"go.uber.org/zap"
 
+	"dipls/cells"
 	"dipls/dipexec"
 )
 
@@ -40,6 +41,21 @@ func (f *boardFixture) must(err error) {
 }
 
 func (f *boardFixture) doc() *Snapshot { return f.docs.view()[boardURI] }
+
+// place finds where a line that a run's traceback names is now, 1-based. ok is false if nothing ran there, or if that cell's code has been
+// edited since, or is gone.
+func (f *boardFixture) place(d *Snapshot, r Run, line int) (now int, cell cells.Cell, ok bool) {
+	a, ok := f.anchor(d.URI, r, line)
+	if !ok {
+		return 0, cells.Cell{}, false
+	}
+	c, ok := d.Find(a.cell)
+	if !ok {
+		return 0, cells.Cell{}, false
+	}
+	now, ok = a.in(c)
+	return now, c, ok
+}
 
 // edit replaces lines, counted from 0.
 func (f *boardFixture) edit(from, to uint32, text string) {
@@ -101,7 +117,7 @@ func TestBoardRun(t *testing.T) {
 	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] || len(d.cells) != 1 || d.text {
 		t.Errorf("told %+v", f.told)
 	}
-	if all := f.lastRuns(boardURI); len(all) != 1 || all[cell].ID != "r" {
+	if all := f.states(boardURI); len(all) != 1 || all[cell] != Running || r.ID != "r" {
 		t.Errorf("%+v", all)
 	}
 	if active := f.active(f.w); len(active) != 1 || active[0].ID != "r" {

@@ -23,7 +23,6 @@ type plan struct {
 type plannedCell struct {
 	request dipexec.Request
 	target  cells.Target // where it will run, as far as the text tells
-	noWait  bool         // the next cell need not wait for it
 }
 
 // plan reads the file and checks everything that can be checked without Python. Its errors are usage errors.
@@ -76,7 +75,6 @@ func (p *plan) add(cell cells.Cell, request dipexec.Request) {
 	planned := plannedCell{
 		request: request,
 		target:  dipexec.Resolve(request.Target, request.Directive.Target, autodip.Target),
-		noWait:  request.Directive.NoBlock,
 	}
 	switch planned.target.Where {
 	case cells.Local:

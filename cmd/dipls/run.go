@@ -315,7 +315,7 @@ func (r *runner) cells(ctx context.Context, s *session.Session) error {
 	var behind []string // runs that the next cells did not wait for
 	for _, planned := range r.plan.cells {
 		id, err := r.start(planned.request)
-		if err == nil && planned.noWait {
+		if err == nil && planned.request.Directive.NoBlock {
 			behind = append(behind, id)
 			continue
 		}
