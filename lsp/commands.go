@@ -13,12 +13,14 @@ import (
 
 // command is a row of the table of commands, of which capabilities, dispatch and documentation are made.
 type command struct {
-	name  string // without "dip."
-	doc   string // what it does; sentences in Markdown
-	reply string // what it answers, as an example
-	args  any    // a nil pointer to the struct of its arguments
-	waits bool   // it may take long; later messages are handled meanwhile. The others run in the order of the messages
-	run   func(s *server, ctx context.Context, raw json.RawMessage) (any, error)
+	name   string // without "dip."
+	title  string // for people to choose it by
+	doc    string // what it does; sentences in Markdown
+	reply  string // what it answers, as an example
+	args   any    // a nil pointer to the struct of its arguments
+	answer any    // likewise of what it answers
+	waits  bool   // it may take long; later messages are handled meanwhile. The others run in the order of the messages
+	run    func(s *server, ctx context.Context, raw json.RawMessage) (any, error)
 }
 
 // commandPrefix is what all commands' names begin with.
@@ -26,37 +28,41 @@ const commandPrefix = settingsSection + "."
 
 // commands are all commands.
 var commands = []command{
-	define("runCell", "Runs a cell as it is now. It says itself where, unless `target` does.", `{"run": "3f9a2c-1"}`, (*server).runCell),
-	define("runAbove", "Runs the code cells above a cell, without it, one after the other; the first one that fails ends it.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAbove),
-	define("runBelow", "Runs a cell and those below it, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runBelow),
-	define("runAll", "Runs all cells of a document, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAll),
-	define("runSelection", "Runs the lines of a range, or within one line the text that is selected, where their cell would run.", `{"run": "3f9a2c-1"}`, (*server).runSelection),
-	define("runLine", "Runs the line magic that stands on a line, such as `# %dipush x`, in the local namespace.", `{"run": "3f9a2c-1"}`, (*server).runMagicLine),
-	define("makePool", "Makes a pool: `%makedip` in the local namespace. What is not said is as it was, or as the settings say.", `{"run": "3f9a2c-1"}`, (*server).makePool),
-	waiting(define("restartPool", "Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.", `{"text": "pool of 2 ranks on the CPU over gloo, app torch, ready in 0.4 s"}`, (*server).restartPool)),
-	waiting(define("killPool", "Interrupts what runs on the ranks and ends them.", `{"text": "the pool of 2 ranks has ended"}`, (*server).killPool)),
-	waiting(define("restartLocal", "Interrupts what runs in the local namespace and replaces it by a fresh one.", `{}`, (*server).restartLocal)),
-	waiting(define("restart", "Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.", `{}`, (*server).restartAll)),
-	define("interrupt", "Interrupts a run, or all runs of the workspace.", `{"interrupted": 1}`, (*server).interrupt),
-	define("push", "Copies variables from the local namespace to the ranks: `%dipush`.", `{"run": "3f9a2c-1"}`, (*server).push),
-	define("pushAndRun", "Copies variables to all ranks, and runs a cell once they are there.", `{"run": "3f9a2c-1", "cells": 1}`, (*server).pushAndRun),
-	define("pull", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),
-	define("autodip", "Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.", `{"autodip": "%%dip --see all"}`, (*server).autodip),
-	waiting(define("status", "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.", `{"workspaces": [{"folder": "/home/u/project", "pool": {"state": "ready", "size": 2}, "runs": [{"run": "3f9a2c-1", "state": "running", "uri": "file:///home/u/project/train.py", "cell": 3, "target": "remote", "done": 1, "parts": 2}]}]}`, (*server).status)),
-	waiting(define("variables", "Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.", `{"variables": [{"name": "x", "values": [{"local": true, "ranks": "0-1", "type": "int", "kind": "instance", "text": "3"}]}], "busy": "ranks 2-3"}`, (*server).variables)),
-	waiting(define("showOutput", "Opens what a run has printed, folded, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself.", `{"path": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1/output.txt", "shown": true}`, (*server).showOutput)),
-	define("clear", "Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.", `{}`, (*server).clear),
+	define("runCell", "Run cell", "Runs a cell as it is now. It says itself where, unless `target` does.", `{"run": "3f9a2c-1"}`, (*server).runCell),
+	define("runAbove", "Run cells above", "Runs the code cells above a cell, without it, one after the other; the first one that fails ends it.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAbove),
+	define("runBelow", "Run cell and below", "Runs a cell and those below it, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runBelow),
+	define("runAll", "Run all cells", "Runs all cells of a document, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAll),
+	define("runSelection", "Run selection", "Runs the lines of a range, or within one line the text that is selected, where their cell would run.", `{"run": "3f9a2c-1"}`, (*server).runSelection),
+	define("runLine", "Run line magic", "Runs the line magic that stands on a line, such as `# %dipush x`, in the local namespace.", `{"run": "3f9a2c-1"}`, (*server).runMagicLine),
+	define("makePool", "Make pool", "Makes a pool: `%makedip` in the local namespace. What is not said is as it was, or as the settings say.", `{"run": "3f9a2c-1"}`, (*server).makePool),
+	waiting(define("restartPool", "Restart pool", "Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.", `{"text": "pool of 2 ranks on the CPU over gloo, app torch, ready in 0.4 s"}`, (*server).restartPool)),
+	waiting(define("killPool", "Kill pool", "Interrupts what runs on the ranks and ends them.", `{"text": "the pool of 2 ranks has ended"}`, (*server).killPool)),
+	waiting(define("restartLocal", "Restart local namespace", "Interrupts what runs in the local namespace and replaces it by a fresh one.", `{}`, (*server).restartLocal)),
+	waiting(define("restart", "Restart Python", "Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.", `{}`, (*server).restartAll)),
+	define("interrupt", "Interrupt", "Interrupts a run, or all runs of the workspace.", `{"interrupted": 1}`, (*server).interrupt),
+	define("push", "Push variables to the ranks", "Copies variables from the local namespace to the ranks: `%dipush`.", `{"run": "3f9a2c-1"}`, (*server).push),
+	define("pushAndRun", "Push variables and run cell", "Copies variables to all ranks, and runs a cell once they are there.", `{"run": "3f9a2c-1", "cells": 1}`, (*server).pushAndRun),
+	define("pull", "Pull variables from a rank", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),
+	define("autodip", "Switch autodip", "Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.", `{"autodip": "%%dip --see all"}`, (*server).autodip),
+	waiting(define("status", "Status", "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.", `{"workspaces": [{"folder": "/home/u/project", "pool": {"state": "ready", "size": 2}, "runs": [{"run": "3f9a2c-1", "state": "running", "uri": "file:///home/u/project/train.py", "cell": 3, "target": "remote", "done": 1, "parts": 2}]}]}`, (*server).status)),
+	waiting(define("variables", "Variables", "Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.", `{"variables": [{"name": "x", "values": [{"local": true, "ranks": "0-1", "type": "int", "kind": "instance", "text": "3"}]}], "busy": "ranks 2-3"}`, (*server).variables)),
+	waiting(define("showOutput", "Show output", "Opens what a run has printed, folded, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself.", `{"path": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1/output.txt", "shown": true}`, (*server).showOutput)),
+	define("clear", "Clear results", "Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.", `{}`, (*server).clear),
 }
 
-// define makes a command of a function and the type of its arguments.
-func define[A any](name, doc, reply string, f func(*server, context.Context, *A) (any, error)) command {
-	return command{name: name, doc: doc, reply: reply, args: (*A)(nil),
+// define makes a command of a function and the types of its arguments and its answer.
+func define[A, R any](name, title, doc, reply string, f func(*server, context.Context, *A) (*R, error)) command {
+	return command{name: name, title: title, doc: doc, reply: reply, args: (*A)(nil), answer: (*R)(nil),
 		run: func(s *server, ctx context.Context, raw json.RawMessage) (any, error) {
 			args := new(A)
 			if err := decodeArgs(raw, args); err != nil {
 				return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s%s: %v", commandPrefix, name, err)
 			}
-			return f(s, ctx, args)
+			answer, err := f(s, ctx, args)
+			if err != nil {
+				return nil, err
+			}
+			return answer, nil
 		}}
 }
 

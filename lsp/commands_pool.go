@@ -60,6 +60,9 @@ type clearArgs struct {
 
 type noArgs struct{}
 
+// noReply answers that it is done.
+type noReply struct{}
+
 // gpuList is a list of GPUs as text, also where JSON has a number or numbers.
 type gpuList string
 
@@ -96,7 +99,7 @@ func (a whereArgs) workspace(s *server, ctx context.Context) (*workspace, error)
 }
 
 // runLine runs a line in the local namespace, as if it were a cell.
-func (s *server) runLine(ctx context.Context, where whereArgs, line string) (any, error) {
+func (s *server) runLine(ctx context.Context, where whereArgs, line string) (*runReply, error) {
 	w, err := where.workspace(s, ctx)
 	if err != nil {
 		return nil, err
@@ -107,10 +110,10 @@ func (s *server) runLine(ctx context.Context, where whereArgs, line string) (any
 	if err != nil {
 		return nil, err
 	}
-	return runReply{Run: id}, nil
+	return &runReply{Run: id}, nil
 }
 
-func (s *server) makePool(ctx context.Context, a *makePoolArgs) (any, error) {
+func (s *server) makePool(ctx context.Context, a *makePoolArgs) (*runReply, error) {
 	line := "%makedip"
 	if a.GPUs != "" {
 		list, err := cells.ParseRankList(string(a.GPUs))
@@ -153,9 +156,12 @@ func written(list cells.RankList) string {
 	return strings.Join(numbers, ",")
 }
 
-// quoted is text as one word of a magic's arguments.
+// quoted is text as one word of a magic's arguments. What IPython would replace by values of the user's is refused: there is no
+// spelling of all of it that it leaves alone.
 func quoted(text string) (string, error) {
 	switch {
+	case strings.ContainsAny(text, "{}$"):
+		return "", errors.New("{, } and $ mean something else in a magic; the setting dip.app takes them")
 	case strings.ContainsFunc(text, unicode.IsControl):
 		return "", errors.New("no control characters, please")
 	case !strings.Contains(text, `"`):
@@ -171,17 +177,17 @@ type textReply struct {
 	Text string `json:"text"`
 }
 
-func (s *server) restartPool(ctx context.Context, a *whereArgs) (any, error) {
+func (s *server) restartPool(ctx context.Context, a *whereArgs) (*textReply, error) {
 	return s.remake(ctx, a, wire.MakeCommand{Restart: true})
 }
 
-func (s *server) killPool(ctx context.Context, a *whereArgs) (any, error) {
+func (s *server) killPool(ctx context.Context, a *whereArgs) (*textReply, error) {
 	return s.remake(ctx, a, wire.MakeCommand{Kill: true})
 }
 
 // remake ends the pool at once, and what runs on it. It does not take its turn after the runs, as the magic does: it is asked for when
 // these go wrong.
-func (s *server) remake(ctx context.Context, a *whereArgs, cmd wire.MakeCommand) (any, error) {
+func (s *server) remake(ctx context.Context, a *whereArgs, cmd wire.MakeCommand) (*textReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
@@ -190,17 +196,17 @@ func (s *server) remake(ctx context.Context, a *whereArgs, cmd wire.MakeCommand)
 }
 
 // remakeIn is remake in a workspace.
-func (s *server) remakeIn(ctx context.Context, w *workspace, cmd wire.MakeCommand) (any, error) {
+func (s *server) remakeIn(ctx context.Context, w *workspace, cmd wire.MakeCommand) (*textReply, error) {
 	s.cancelWhere(w, func(r Run) bool { return r.Target != "local" })
 	text, err := w.processes.Make(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
 	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
-	return textReply{text}, nil
+	return &textReply{text}, nil
 }
 
-func (s *server) restartLocal(ctx context.Context, a *whereArgs) (any, error) {
+func (s *server) restartLocal(ctx context.Context, a *whereArgs) (*noReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
@@ -212,7 +218,7 @@ func (s *server) restartLocal(ctx context.Context, a *whereArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, session.RestartLocal(ctx)
+	return &noReply{}, session.RestartLocal(ctx)
 }
 
 // cancelWhere cancels the runs of a workspace that have not ended and fulfil a condition. It returns how many those are.
@@ -231,25 +237,25 @@ type interruptReply struct {
 	Interrupted int `json:"interrupted"`
 }
 
-func (s *server) interrupt(ctx context.Context, a *interruptArgs) (any, error) {
+func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptReply, error) {
 	if a.Run != "" {
 		r, known := s.board.run(a.Run)
 		switch {
 		case !known:
 			return nil, fmt.Errorf("there is no run %s", a.Run)
 		case r.workspace.executor.Cancel(a.Run) != nil:
-			return interruptReply{0}, nil // it has ended meanwhile
+			return &interruptReply{0}, nil // it has ended meanwhile
 		}
-		return interruptReply{1}, nil
+		return &interruptReply{1}, nil
 	}
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	return interruptReply{s.cancelWhere(w, func(Run) bool { return true })}, nil
+	return &interruptReply{s.cancelWhere(w, func(Run) bool { return true })}, nil
 }
 
-func (s *server) push(ctx context.Context, a *pushArgs) (any, error) {
+func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {
 	names, err := spelled(a.Names)
 	if err != nil {
 		return nil, err
@@ -265,7 +271,7 @@ func (s *server) push(ctx context.Context, a *pushArgs) (any, error) {
 	return s.runLine(ctx, a.whereArgs, "%dipush"+flags+names)
 }
 
-func (s *server) pull(ctx context.Context, a *pullArgs) (any, error) {
+func (s *server) pull(ctx context.Context, a *pullArgs) (*runReply, error) {
 	names, err := spelled(a.Names)
 	if err != nil {
 		return nil, err
@@ -303,7 +309,7 @@ type autodipReply struct {
 	Autodip string `json:"autodip"`
 }
 
-func (s *server) autodip(ctx context.Context, a *autodipArgs) (any, error) {
+func (s *server) autodip(ctx context.Context, a *autodipArgs) (*autodipReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
@@ -313,7 +319,7 @@ func (s *server) autodip(ctx context.Context, a *autodipArgs) (any, error) {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "flags: %v", err)
 		}
 	}
-	return autodipReply{w.executor.Autodip()}, nil
+	return &autodipReply{w.executor.Autodip()}, nil
 }
 
 // statusReply answers how the workspaces do.
@@ -340,10 +346,10 @@ type runStatus struct {
 // statusPatience is how long the state of GPUs is waited for.
 const statusPatience = 3 * time.Second
 
-func (s *server) status(ctx context.Context, _ *noArgs) (any, error) {
+func (s *server) status(ctx context.Context, _ *noArgs) (*statusReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	reply := statusReply{Workspaces: []workspaceStatus{}}
+	reply := &statusReply{Workspaces: []workspaceStatus{}}
 	for _, w := range s.workspaces() {
 		status := workspaceStatus{Folder: w.dir, Pool: w.processes.Info(ctx), Runs: []runStatus{}}
 		status.Pool.Autodip = w.executor.Autodip()
@@ -361,7 +367,7 @@ func (s *server) status(ctx context.Context, _ *noArgs) (any, error) {
 	return reply, nil
 }
 
-func (s *server) clear(_ context.Context, a *clearArgs) (any, error) {
+func (s *server) clear(_ context.Context, a *clearArgs) (*noReply, error) {
 	if s.docs.lastKnown(a.URI) == nil {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%q is not open", a.URI)
 	}
@@ -371,5 +377,5 @@ func (s *server) clear(_ context.Context, a *clearArgs) (any, error) {
 			f.cleared(a.URI)
 		}
 	}
-	return struct{}{}, nil
+	return &noReply{}, nil
 }

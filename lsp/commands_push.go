@@ -13,7 +13,7 @@ type pushAndRunArgs struct {
 }
 
 // pushAndRun runs a cell, as it is now, when a push has ended well. The reply's run is the push.
-func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (any, error) {
+func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, error) {
 	names, err := spelled(a.Names)
 	if err != nil {
 		return nil, err
@@ -39,14 +39,10 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (any, error)
 	}
 	cell := planned{request, c, false}
 	s.aim(d, h, &cell)
-	reply, err := s.runLine(ctx, whereArgs{URI: d.URI}, "%dipush"+names)
+	push, err := s.runLine(ctx, whereArgs{URI: d.URI}, "%dipush"+names)
 	if err != nil {
 		return nil, err
 	}
-	push, ok := reply.(runReply)
-	if !ok {
-		return nil, fmt.Errorf("the push has no run")
-	}
 	s.tasks.Go(func() { s.continueWith(w, d, push.Run, []planned{{}, cell}) })
-	return runReply{Run: push.Run, Cells: 1}, nil
+	return &runReply{Run: push.Run, Cells: 1}, nil
 }

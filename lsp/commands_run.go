@@ -103,7 +103,7 @@ func (a *cellArgs) cell(ctx context.Context) (*Snapshot, cells.Cell, error) {
 	return d, c, nil
 }
 
-func (s *server) runCell(ctx context.Context, a *cellArgs) (any, error) {
+func (s *server) runCell(ctx context.Context, a *cellArgs) (*runReply, error) {
 	d, c, err := a.cell(ctx)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (s *server) runCell(ctx context.Context, a *cellArgs) (any, error) {
 	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() == c.Index() })
 }
 
-func (s *server) runAbove(ctx context.Context, a *cellArgs) (any, error) {
+func (s *server) runAbove(ctx context.Context, a *cellArgs) (*runReply, error) {
 	d, c, err := a.cell(ctx)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (s *server) runAbove(ctx context.Context, a *cellArgs) (any, error) {
 	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() < c.Index() })
 }
 
-func (s *server) runBelow(ctx context.Context, a *cellArgs) (any, error) {
+func (s *server) runBelow(ctx context.Context, a *cellArgs) (*runReply, error) {
 	d, c, err := a.cell(ctx)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (s *server) runBelow(ctx context.Context, a *cellArgs) (any, error) {
 	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() >= c.Index() })
 }
 
-func (s *server) runAll(ctx context.Context, a *documentArgs) (any, error) {
+func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error) {
 	d, err := snapshotOf(ctx, a.URI)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ type planned struct {
 }
 
 // runCells runs the code cells of a document that are chosen.
-func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) (any, error) {
+func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
 	h, err := a.parse()
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (d *Snapshot) runnable(c cells.Cell) error {
 }
 
 // carryOut starts the first of the planned runs, and the others one after the other while all goes well.
-func (s *server) carryOut(d *Snapshot, h how, plan []planned) (any, error) {
+func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error) {
 	if len(plan) == 0 {
 		return nil, errors.New("there is no code to run")
 	}
@@ -200,10 +200,10 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (any, error) {
 		return nil, err
 	}
 	if len(plan) == 1 {
-		return runReply{Run: first}, nil
+		return &runReply{Run: first}, nil
 	}
 	s.tasks.Go(func() { s.continueWith(w, d, first, plan) })
-	return runReply{Run: first, Cells: len(plan)}, nil
+	return &runReply{Run: first, Cells: len(plan)}, nil
 }
 
 // aim makes a planned run go where the command says, and show what that or the settings say.
@@ -237,7 +237,7 @@ func (s *server) continueWith(w *workspace, d *Snapshot, id string, plan []plann
 	}
 }
 
-func (s *server) runSelection(ctx context.Context, a *selectionArgs) (any, error) {
+func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply, error) {
 	d, err := snapshotOf(ctx, a.URI)
 	if err != nil {
 		return nil, err
@@ -293,7 +293,7 @@ func (d *Snapshot) selected(c cells.Cell, r protocol.Range) (planned, bool) {
 }
 
 // runMagicLine runs a line magic by itself: in the local namespace, which is where magics are.
-func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (any, error) {
+func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (*runReply, error) {
 	d, err := snapshotOf(ctx, a.URI)
 	if err != nil {
 		return nil, err

@@ -129,12 +129,12 @@ func both(a, b []string) (keys []string) {
 }
 
 // restartAll is the command dip.restart.
-func (s *server) restartAll(ctx context.Context, a *whereArgs) (any, error) {
+func (s *server) restartAll(ctx context.Context, a *whereArgs) (*noReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, s.restartPython(ctx, w)
+	return &noReply{}, s.restartPython(ctx, w)
 }
 
 // restartPython ends all processes of a workspace, and what runs in them. What needs some next starts them with the settings of then.

@@ -38,7 +38,7 @@ type showReply struct {
 }
 
 // showOutput opens what a run has printed, as text, in the editor.
-func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (any, error) {
+func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply, error) {
 	if a.Run == "" {
 		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which run? Give run")
 	}

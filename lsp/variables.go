@@ -36,7 +36,7 @@ type variableValue struct {
 	wire.Object
 }
 
-func (s *server) variables(ctx context.Context, a *variablesArgs) (any, error) {
+func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,8 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (any, error) {
 			target = cells.Target{Where: cells.Remote, Ranks: cells.RankListOf(*a.Rank)}
 		}
 	}
-	return foldVariables(w.executor.Variables(ctx, target)), nil
+	reply := foldVariables(w.executor.Variables(ctx, target))
+	return &reply, nil
 }
 
 // foldVariables puts the variables of processes together.
