@@ -1,0 +1,25 @@
+// Bundles the extension into dist/: one file for the extension host.
+import { context } from 'esbuild';
+
+const watch = process.argv.includes('--watch');
+
+const bundles = [
+  {
+    entryPoints: ['src/extension.ts'],
+    outfile: 'dist/extension.js',
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    external: ['vscode'],
+  },
+];
+
+for (const bundle of bundles) {
+  const built = await context({ bundle: true, minify: !watch, sourcemap: watch, logLevel: 'info', ...bundle });
+  if (watch) {
+    await built.watch();
+  } else {
+    await built.rebuild();
+    await built.dispose();
+  }
+}
