@@ -193,8 +193,8 @@ func (s *server) lifecycleMethods() map[string]method {
 
 // options are the initializationOptions that are no settings.
 type options struct {
-	Trusted json.RawMessage `json:"trusted"` // what is not said is true, and what is not understood is false
-	Events  bool            `json:"events"`
+	Trusted json.RawMessage `json:"trusted,omitempty" doc:"false: nothing of the folders may run"` // what is not said is true, and what is not understood is false
+	Events  bool            `json:"events,omitempty" doc:"true: the client takes events in place of text"`
 }
 
 func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*protocol.InitializeResult, error) {

@@ -51,9 +51,11 @@ func TestSettings(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the pages that are made from tables")
 
-// The pages of commands and settings are what the tables say.
+// What is made from the tables of commands and settings and from the types of messages is as they are.
 func TestReference(t *testing.T) {
-	for path, want := range map[string]string{"../docs/settings.md": settingsReference(), "../docs/commands.md": commandsReference()} {
+	for path, want := range map[string]string{
+		"../docs/settings.md": settingsReference(), "../docs/commands.md": commandsReference(), typescriptFile: typescriptReference(),
+	} {
 		if *update {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 				t.Fatal(err)

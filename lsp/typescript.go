@@ -1,0 +1,338 @@
+package lsp
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.lsp.dev/uri"
+
+	"dipls/dipexec"
+)
+
+// typescriptFile is where the extension for VS Code has typescriptReference.
+const typescriptFile = "../vscode-extension/src/generated/server.ts"
+
+// typescriptReference is what a client in TypeScript needs to know of this server, as a module: the types of what it sends and takes, made of the structs that
+// are encoded, and the tables of commands and settings.
+func typescriptReference() string {
+	t := &typescript{names: map[reflect.Type]string{}, known: map[string]reflect.Type{}}
+	t.body.WriteString("// Made from the server's types and tables by \"go generate ./lsp\".\n")
+	t.events()
+	t.commands()
+	t.settings()
+	t.methods()
+	return t.body.String()
+}
+
+// eventKinds are all kinds of events.
+var eventKinds = []dipexec.Kind{
+	dipexec.KindRunStarted, dipexec.KindStream, dipexec.KindDisplay, dipexec.KindResult, dipexec.KindError,
+	dipexec.KindRankState, dipexec.KindPoolState, dipexec.KindRunFinished, dipexec.KindLog,
+}
+
+// typescriptTypes are the types that are written otherwise than by their kind.
+var typescriptTypes = map[reflect.Type]string{
+	reflect.TypeFor[uri.URI]():         "string",
+	reflect.TypeFor[gpuList]():         "string | number | number[]",
+	reflect.TypeFor[json.RawMessage](): "unknown", // any JSON: a value of a MIME type
+	reflect.TypeFor[dipexec.Status]():  union("ok", "error", "interrupted", "died"),
+	reflect.TypeFor[dipexec.Level]():   union("info", "warning", "error"),
+}
+
+// typescriptFields are fields whose type says less than is true, as Type.Field in Go.
+var typescriptFields = map[string]string{
+	"Stream.Name":         union("stdout", "stderr"),
+	"RankState.State":     union("busy", "ready", "interrupting", "dead", "stopped"),
+	"PoolState.State":     union("none", "starting", "ready", "dead", "stopped"),
+	"runStatus.State":     union("queued", "running"),
+	"options.Trusted":     "boolean",
+	"Object.Kind":         union("instance", "function", "class", "module", "property"),
+	"Header.Kind":         "string", // of an event it is its own kind
+	"variableValue.Local": "true",
+}
+
+// typescript writes a module.
+type typescript struct {
+	body  strings.Builder
+	names map[reflect.Type]string // of the interfaces that have been written
+	known map[string]reflect.Type // the same, the other way round
+}
+
+// section writes something at the top level.
+func (t *typescript) section(format string, args ...any) {
+	t.body.WriteByte('\n')
+	fmt.Fprintf(&t.body, format, args...)
+}
+
+func (t *typescript) events() {
+	var names []string
+	for _, kind := range eventKinds {
+		ev, err := dipexec.ParseJSON(fmt.Appendf(nil, `{"event":%q}`, kind))
+		if err != nil {
+			panic("lsp: " + err.Error()) // a mistake in the table
+		}
+		of := reflect.TypeOf(ev).Elem()
+		name := of.Name() + "Event"
+		names = append(names, name)
+		t.interfaceOf(name, of, false, map[string]string{"event": quote(string(kind))})
+	}
+	t.section("/** What happens in runs and pools. */\n%s", declaration("export type DipEvent =", names, ";"))
+}
+
+func (t *typescript) commands() {
+	var arguments, answers strings.Builder
+	for _, c := range commands {
+		fmt.Fprintf(&arguments, "  %s: %s;\n", quote(commandPrefix+c.name), t.named(reflect.TypeOf(c.args).Elem(), true))
+		fmt.Fprintf(&answers, "  %s: %s;\n", quote(commandPrefix+c.name), t.named(reflect.TypeOf(c.answer).Elem(), false))
+	}
+	t.section("/** The argument of each command. */\nexport interface CommandArguments {\n%s}\n", &arguments)
+	t.section("/** What each command answers. */\nexport interface CommandAnswers {\n%s}\n", &answers)
+	t.section("export type CommandName = keyof CommandArguments;\n")
+	t.section("export interface CommandRow {\n  readonly name: CommandName;\n  readonly title: string;\n  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
+	t.section("/** All commands. */\nexport const commands: readonly CommandRow[] = [\n")
+	for _, c := range commands {
+		t.row([][2]string{{"name", quote(commandPrefix + c.name)}, {"title", quote(c.title)}, {"doc", quote(c.doc)}})
+	}
+	t.body.WriteString("];\n")
+}
+
+func (t *typescript) settings() {
+	t.section("/** Settings without their prefix. */\nexport interface Settings {\n")
+	for _, row := range settingsTable {
+		t.field(property(row.key), true, row.typescript(), row.doc)
+	}
+	t.body.WriteString("}\n")
+	t.section("export interface SettingRow {\n  readonly key: string;\n  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array';\n" +
+		"  /** What a value, or each in an array, can be. */\n  readonly enum?: readonly string[];\n" +
+		"  readonly default: string | number | boolean | readonly string[];\n  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
+	t.section("/** All settings. */\nexport const settings: readonly SettingRow[] = [\n")
+	for _, row := range settingsTable {
+		kind, _, _ := strings.Cut(row.kind, " ")
+		fields := [][2]string{{"key", quote(settingsSection + "." + row.key)}, {"type", quote(kind)}}
+		if row.values != nil {
+			fields = append(fields, [2]string{"enum", list(row.values)})
+		}
+		t.row(append(fields, [2]string{"default", row.initialTypescript()}, [2]string{"doc", quote(row.doc)}))
+	}
+	t.body.WriteString("];\n")
+}
+
+// typescript is the type of a setting.
+func (row setting) typescript() string {
+	one := "string"
+	if row.values != nil {
+		one = union(row.values...)
+	}
+	switch row.kind {
+	case "array of strings":
+		return arrayOf(one)
+	case "integer":
+		return "number"
+	case "string":
+		return one
+	}
+	return row.kind
+}
+
+// initialTypescript is the default of a setting.
+func (row setting) initialTypescript() string {
+	var text string
+	if json.Unmarshal([]byte(row.initial), &text) == nil {
+		return quote(text)
+	}
+	var texts []string
+	if json.Unmarshal([]byte(row.initial), &texts) == nil {
+		return list(texts)
+	}
+	return row.initial
+}
+
+// methods writes what LSP does not have.
+func (t *typescript) methods() {
+	t.interfaceOf("InitializationOptions extends Settings", reflect.TypeFor[options](), true, nil)
+	t.section("/** The parameters of the notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n}\n", quote(methodEvent))
+}
+
+// named is the name of a struct's interface, which is written first if it has not been.
+func (t *typescript) named(of reflect.Type, argument bool) string {
+	name, written := t.names[of]
+	if written {
+		return name
+	}
+	first, size := utf8.DecodeRuneInString(of.Name())
+	name = string(unicode.ToUpper(first)) + of.Name()[size:]
+	if t.known[name] != nil {
+		panic(fmt.Sprintf("lsp: %v and %v have one name in TypeScript", of, t.known[name]))
+	}
+	t.names[of], t.known[name] = name, of
+	if of.NumField() == 0 {
+		t.section("export type %s = Record<string, never>;\n", name)
+		return name
+	}
+	t.interfaceOf(name, of, argument, nil)
+	return name
+}
+
+// interfaceOf writes a struct, after what it consists of. What an argument points to is there if it is needed; elsewhere it may be null. Given are types of fields
+// that are known better.
+func (t *typescript) interfaceOf(name string, of reflect.Type, argument bool, given map[string]string) {
+	type field struct {
+		name, typ, doc string
+		optional       bool
+	}
+	var fields []field
+	for _, f := range jsonFields(of) {
+		key, option, _ := strings.Cut(f.Tag.Get("json"), ",")
+		typ := given[key]
+		if typ == "" {
+			typ = t.fieldType(of, f, argument)
+		}
+		fields = append(fields, field{property(key), typ, f.Tag.Get("doc"), option != ""})
+	}
+	t.section("export interface %s {\n", name)
+	for _, f := range fields {
+		t.field(f.name, f.optional, f.typ, f.doc)
+	}
+	t.body.WriteString("}\n")
+}
+
+// jsonFields are the fields of a struct that are encoded, those of embedded structs included, of which an outer one hides an inner one of the same name.
+func jsonFields(of reflect.Type) []reflect.StructField {
+	var fields []reflect.StructField
+	for _, f := range reflect.VisibleFields(of) {
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if key == "" || key == "-" {
+			continue
+		}
+		hidden := slices.IndexFunc(fields, func(g reflect.StructField) bool {
+			other, _, _ := strings.Cut(g.Tag.Get("json"), ",")
+			return other == key && len(g.Index) < len(f.Index)
+		})
+		if hidden < 0 {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// fieldType is the type of a field of a struct, or of one that is embedded in it.
+func (t *typescript) fieldType(of reflect.Type, f reflect.StructField, argument bool) string {
+	owner := of
+	for _, i := range f.Index[:len(f.Index)-1] {
+		owner = owner.Field(i).Type
+	}
+	if typ := typescriptFields[owner.Name()+"."+f.Name]; typ != "" {
+		return typ
+	}
+	typ := t.typeOf(f.Type, argument)
+	if _, option, _ := strings.Cut(f.Tag.Get("json"), ","); f.Type.Kind() == reflect.Pointer && option == "" && !argument {
+		return typ + " | null"
+	}
+	return typ
+}
+
+func (t *typescript) typeOf(of reflect.Type, argument bool) string {
+	if typ, ok := typescriptTypes[of]; ok {
+		return typ
+	}
+	switch of.Kind() {
+	case reflect.Pointer:
+		return t.typeOf(of.Elem(), argument)
+	case reflect.Struct:
+		return t.named(of, argument)
+	case reflect.Slice:
+		return arrayOf(t.typeOf(of.Elem(), argument))
+	case reflect.Map:
+		return fmt.Sprintf("Record<%s, %s>", t.typeOf(of.Key(), argument), t.typeOf(of.Elem(), argument))
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint32, reflect.Uint64, reflect.Float64:
+		return "number"
+	}
+	panic(fmt.Sprintf("lsp: there is no type in TypeScript for %v", of))
+}
+
+// field writes a field of an interface.
+func (t *typescript) field(name string, optional bool, typ, doc string) {
+	if doc != "" {
+		fmt.Fprintf(&t.body, "  /** %s%s */\n", strings.ToUpper(doc[:1]), strings.ReplaceAll(doc[1:], "*/", "*\\/"))
+	}
+	mark := ""
+	if optional {
+		mark = "?"
+	}
+	t.body.WriteString(indent(declaration(name+mark+":", strings.Split(typ, " | "), ";"), "  "))
+}
+
+// row writes an object of a table.
+func (t *typescript) row(fields [][2]string) {
+	t.body.WriteString("  {\n")
+	for _, f := range fields {
+		fmt.Fprintf(&t.body, "    %s: %s,\n", f[0], f[1])
+	}
+	t.body.WriteString("  },\n")
+}
+
+// lineWidth is how long a line may be before it is broken.
+const lineWidth = 120
+
+// declaration is a union behind what it is the type of, in one line if that is not too long.
+func declaration(head string, members []string, end string) string {
+	line := head + " " + strings.Join(members, " | ") + end + "\n"
+	if utf8.RuneCountInString(line)+1 <= lineWidth {
+		return line
+	}
+	return head + "\n  | " + strings.Join(members, "\n  | ") + end + "\n"
+}
+
+// indent indents lines.
+func indent(lines, by string) string {
+	return by + strings.TrimSuffix(strings.ReplaceAll(lines, "\n", "\n"+by), by)
+}
+
+// union is the type of any of some strings.
+func union(values ...string) string {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = quote(v)
+	}
+	return strings.Join(quoted, " | ")
+}
+
+func arrayOf(typ string) string {
+	if strings.Contains(typ, " | ") {
+		return "(" + typ + ")[]"
+	}
+	return typ + "[]"
+}
+
+// list is an array of strings.
+func list(values []string) string {
+	return "[" + strings.ReplaceAll(union(values...), " | ", ", ") + "]"
+}
+
+// property is the name of a property, quoted if need be.
+func property(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		return quote(name)
+	}
+	return name
+}
+
+// quote is a string in the quotes that need fewer escapes, by preference single ones.
+func quote(text string) string {
+	double := strconv.Quote(text)
+	if strings.Count(text, "'") > strings.Count(text, `"`) {
+		return double
+	}
+	inner := strings.ReplaceAll(double[1:len(double)-1], `\"`, `"`)
+	return "'" + strings.ReplaceAll(inner, "'", `\'`) + "'"
+}

@@ -1,0 +1,677 @@
+// Made from the server's types and tables by "go generate ./lsp".
+
+export interface RunStartedEvent {
+  event: 'run_started';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  path?: string;
+  line?: number;
+  title?: string;
+  target: string;
+  see: string;
+  quiet?: boolean;
+  autodip?: boolean;
+  parent?: string;
+  journal?: string;
+}
+
+export interface StreamEvent {
+  event: 'stream';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  name: 'stdout' | 'stderr';
+  text: string;
+}
+
+export interface DisplayEvent {
+  event: 'display';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  data?: Record<string, unknown>;
+  metadata?: Record<string, unknown>;
+  files?: Record<string, string>;
+  display_id?: string;
+  update?: boolean;
+  clear?: boolean;
+  wait?: boolean;
+}
+
+export interface ResultEvent {
+  event: 'result';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  execution_count: number;
+  data: Record<string, unknown>;
+  metadata?: Record<string, unknown>;
+  files?: Record<string, string>;
+}
+
+export interface Frame {
+  file: string;
+  line: number;
+  name: string;
+}
+
+export interface FailureEvent {
+  event: 'error';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  ename: string;
+  evalue: string;
+  traceback: string[];
+  path?: string;
+  line?: number;
+  frames?: Frame[];
+}
+
+export interface RankStateEvent {
+  event: 'rank_state';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  state: 'busy' | 'ready' | 'interrupting' | 'dead' | 'stopped';
+  status?: 'ok' | 'error' | 'interrupted' | 'died';
+  seconds?: number;
+  reason?: string;
+}
+
+export interface PoolStateEvent {
+  event: 'pool_state';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  state: 'none' | 'starting' | 'ready' | 'dead' | 'stopped';
+  size?: number;
+  reason?: string;
+  autodip?: string;
+}
+
+export interface RunFinishedEvent {
+  event: 'run_finished';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  parent?: string;
+  status: 'ok' | 'error' | 'interrupted' | 'died';
+  seconds: number;
+  reason?: string;
+}
+
+export interface LogEvent {
+  event: 'log';
+  run?: string;
+  cell?: number;
+  rank?: number;
+  local?: boolean;
+  level: 'info' | 'warning' | 'error';
+  text: string;
+  path?: string;
+}
+
+/** What happens in runs and pools. */
+export type DipEvent =
+  | RunStartedEvent
+  | StreamEvent
+  | DisplayEvent
+  | ResultEvent
+  | FailureEvent
+  | RankStateEvent
+  | PoolStateEvent
+  | RunFinishedEvent
+  | LogEvent;
+
+export interface Position {
+  line: number;
+  character: number;
+}
+
+export interface CellArgs {
+  /** The document */
+  uri: string;
+  /** Number of the cell, from 1 */
+  cell?: number;
+  /** A place in the cell, where there is no number */
+  position?: Position;
+  /** The cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
+  id?: number;
+  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  target?: string;
+  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  see?: string;
+}
+
+export interface RunReply {
+  run: string;
+  cells?: number;
+}
+
+export interface DocumentArgs {
+  /** The document */
+  uri: string;
+  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  target?: string;
+  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  see?: string;
+}
+
+export interface Range {
+  start: Position;
+  end: Position;
+}
+
+export interface SelectionArgs {
+  /** The document */
+  uri: string;
+  /** What is selected; if it is empty, the line that it stands on */
+  range: Range;
+  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  target?: string;
+  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  see?: string;
+}
+
+export interface LineArgs {
+  /** The document */
+  uri: string;
+  /** A place in the line */
+  position: Position;
+  /** The magic as it was seen, from its percent sign on; nothing runs if the line says something else now */
+  text?: string;
+}
+
+export interface MakePoolArgs {
+  /** All, or a list such as 0,2-3 */
+  gpus?: string | number | number[];
+  /** Number of ranks */
+  ranks?: number;
+  /** What frames the pool's life; see the setting dip.app */
+  app?: string;
+  /** Put it in the place of one that lives */
+  restart?: boolean;
+  /** Seconds that it may take */
+  timeout?: number;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface WhereArgs {
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface TextReply {
+  text: string;
+}
+
+export type NoReply = Record<string, never>;
+
+export interface InterruptArgs {
+  /** Id of the run; without it, all runs */
+  run?: string;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface InterruptReply {
+  interrupted: number;
+}
+
+export interface PushArgs {
+  /** Names of the variables */
+  names: string[];
+  /** All, or a list such as 0,2-3; without it all */
+  ranks?: string;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface PushAndRunArgs {
+  /** Names of the variables */
+  names: string[];
+  /** The document */
+  uri: string;
+  /** Number of the cell, from 1 */
+  cell?: number;
+  /** A place in the cell, where there is no number */
+  position?: Position;
+  /** The cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
+  id?: number;
+  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  target?: string;
+  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  see?: string;
+}
+
+export interface PullArgs {
+  /** Names of the variables */
+  names: string[];
+  /** The rank; without it 0 */
+  rank?: number;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface AutodipArgs {
+  /** Whether it is to be on; without it nothing changes */
+  on?: boolean;
+  /** Arguments of a %%dip */
+  flags?: string;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface AutodipReply {
+  autodip: string;
+}
+
+export type NoArgs = Record<string, never>;
+
+export interface RankInfo {
+  rank: number;
+  pid: number;
+  device: string;
+  state: string;
+  host_bytes: number | null;
+  gpu_bytes: number | null;
+}
+
+export interface LocalInfo {
+  pid: number;
+  host_bytes: number | null;
+}
+
+export interface PoolInfo {
+  state: string;
+  reason: string;
+  size: number;
+  backend: string;
+  app: string;
+  method: string;
+  verbose: boolean;
+  autodip: string;
+  ranks: RankInfo[];
+  local: LocalInfo | null;
+}
+
+export interface RunStatus {
+  run: string;
+  state: 'queued' | 'running';
+  uri?: string;
+  cell?: number;
+  target?: string;
+  done: number;
+  parts: number;
+}
+
+export interface WorkspaceStatus {
+  folder: string;
+  pool: PoolInfo;
+  runs: RunStatus[];
+}
+
+export interface StatusReply {
+  workspaces: WorkspaceStatus[];
+}
+
+export interface VariablesArgs {
+  /** Only those of this rank; -1 is the local namespace. Without it those of all processes */
+  rank?: number;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface VariableValue {
+  local?: true;
+  ranks?: string;
+  name?: string;
+  type: string;
+  kind: 'instance' | 'function' | 'class' | 'module' | 'property';
+  text: string;
+  shape?: number[];
+  dtype?: string;
+  device?: string;
+  bytes?: number;
+  length?: number;
+  signature?: string;
+  doc?: string;
+}
+
+export interface Variable {
+  name: string;
+  values: VariableValue[];
+}
+
+export interface VariablesReply {
+  variables: Variable[];
+  busy?: string;
+  more?: number;
+}
+
+export interface ShowOutputArgs {
+  /** Id of the run */
+  run: string;
+  /** The rank; without it all of them, and the local namespace, folded */
+  rank?: number;
+}
+
+export interface ShowReply {
+  path: string;
+  shown: boolean;
+}
+
+export interface ClearArgs {
+  /** The document */
+  uri: string;
+}
+
+/** The argument of each command. */
+export interface CommandArguments {
+  'dip.runCell': CellArgs;
+  'dip.runAbove': CellArgs;
+  'dip.runBelow': CellArgs;
+  'dip.runAll': DocumentArgs;
+  'dip.runSelection': SelectionArgs;
+  'dip.runLine': LineArgs;
+  'dip.makePool': MakePoolArgs;
+  'dip.restartPool': WhereArgs;
+  'dip.killPool': WhereArgs;
+  'dip.restartLocal': WhereArgs;
+  'dip.restart': WhereArgs;
+  'dip.interrupt': InterruptArgs;
+  'dip.push': PushArgs;
+  'dip.pushAndRun': PushAndRunArgs;
+  'dip.pull': PullArgs;
+  'dip.autodip': AutodipArgs;
+  'dip.status': NoArgs;
+  'dip.variables': VariablesArgs;
+  'dip.showOutput': ShowOutputArgs;
+  'dip.clear': ClearArgs;
+}
+
+/** What each command answers. */
+export interface CommandAnswers {
+  'dip.runCell': RunReply;
+  'dip.runAbove': RunReply;
+  'dip.runBelow': RunReply;
+  'dip.runAll': RunReply;
+  'dip.runSelection': RunReply;
+  'dip.runLine': RunReply;
+  'dip.makePool': RunReply;
+  'dip.restartPool': TextReply;
+  'dip.killPool': TextReply;
+  'dip.restartLocal': NoReply;
+  'dip.restart': NoReply;
+  'dip.interrupt': InterruptReply;
+  'dip.push': RunReply;
+  'dip.pushAndRun': RunReply;
+  'dip.pull': RunReply;
+  'dip.autodip': AutodipReply;
+  'dip.status': StatusReply;
+  'dip.variables': VariablesReply;
+  'dip.showOutput': ShowReply;
+  'dip.clear': NoReply;
+}
+
+export type CommandName = keyof CommandArguments;
+
+export interface CommandRow {
+  readonly name: CommandName;
+  readonly title: string;
+  /** What it does, in Markdown. */
+  readonly doc: string;
+}
+
+/** All commands. */
+export const commands: readonly CommandRow[] = [
+  {
+    name: 'dip.runCell',
+    title: 'Run cell',
+    doc: 'Runs a cell as it is now. It says itself where, unless `target` does.',
+  },
+  {
+    name: 'dip.runAbove',
+    title: 'Run cells above',
+    doc: 'Runs the code cells above a cell, without it, one after the other; the first one that fails ends it.',
+  },
+  {
+    name: 'dip.runBelow',
+    title: 'Run cell and below',
+    doc: 'Runs a cell and those below it, likewise.',
+  },
+  {
+    name: 'dip.runAll',
+    title: 'Run all cells',
+    doc: 'Runs all cells of a document, likewise.',
+  },
+  {
+    name: 'dip.runSelection',
+    title: 'Run selection',
+    doc: 'Runs the lines of a range, or within one line the text that is selected, where their cell would run.',
+  },
+  {
+    name: 'dip.runLine',
+    title: 'Run line magic',
+    doc: 'Runs the line magic that stands on a line, such as `# %dipush x`, in the local namespace.',
+  },
+  {
+    name: 'dip.makePool',
+    title: 'Make pool',
+    doc: 'Makes a pool: `%makedip` in the local namespace. What is not said is as it was, or as the settings say.',
+  },
+  {
+    name: 'dip.restartPool',
+    title: 'Restart pool',
+    doc: 'Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.',
+  },
+  {
+    name: 'dip.killPool',
+    title: 'Kill pool',
+    doc: 'Interrupts what runs on the ranks and ends them.',
+  },
+  {
+    name: 'dip.restartLocal',
+    title: 'Restart local namespace',
+    doc: 'Interrupts what runs in the local namespace and replaces it by a fresh one.',
+  },
+  {
+    name: 'dip.restart',
+    title: 'Restart Python',
+    doc: 'Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.',
+  },
+  {
+    name: 'dip.interrupt',
+    title: 'Interrupt',
+    doc: 'Interrupts a run, or all runs of the workspace.',
+  },
+  {
+    name: 'dip.push',
+    title: 'Push variables to the ranks',
+    doc: 'Copies variables from the local namespace to the ranks: `%dipush`.',
+  },
+  {
+    name: 'dip.pushAndRun',
+    title: 'Push variables and run cell',
+    doc: 'Copies variables to all ranks, and runs a cell once they are there.',
+  },
+  {
+    name: 'dip.pull',
+    title: 'Pull variables from a rank',
+    doc: 'Copies variables from a rank to the local namespace: `%dipull`.',
+  },
+  {
+    name: 'dip.autodip',
+    title: 'Switch autodip',
+    doc: 'Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.',
+  },
+  {
+    name: 'dip.status',
+    title: 'Status',
+    doc: "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.",
+  },
+  {
+    name: 'dip.variables',
+    title: 'Variables',
+    doc: 'Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.',
+  },
+  {
+    name: 'dip.showOutput',
+    title: 'Show output',
+    doc: 'Opens what a run has printed, folded, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself.',
+  },
+  {
+    name: 'dip.clear',
+    title: 'Clear results',
+    doc: 'Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.',
+  },
+];
+
+/** Settings without their prefix. */
+export interface Settings {
+  /** The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`. */
+  python?: string;
+  /** Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs. */
+  ranks?: number;
+  /** GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does. */
+  gpus?: string;
+  /** What frames a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. Without it `torch`, where that is installed. */
+  app?: string;
+  /** Modules to import once, before the ranks are forked, besides torch. */
+  preload?: string[];
+  /** How ranks start. */
+  start?: 'auto' | 'fork' | 'spawn';
+  /** How long a pool may take to start, in seconds. */
+  startTimeout?: number;
+  /** Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it. */
+  keepGpuMemory?: boolean;
+  /** Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs. */
+  prewarm?: boolean;
+  /** Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0. */
+  see?: string;
+  /** The lenses above each cell that run something, in this order. Without any there are no lenses at all. */
+  codeLens?: ('runRemote' | 'runEverywhere' | 'runLocal' | 'runAbove')[];
+  /** What cells print, as a diagnostic at their header: nothing, the last lines, or all. */
+  'diagnostics.output'?: 'off' | 'last' | 'full';
+  /** How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only. */
+  failures?: 'message' | 'ask' | 'off';
+}
+
+export interface SettingRow {
+  readonly key: string;
+  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array';
+  /** What a value, or each in an array, can be. */
+  readonly enum?: readonly string[];
+  readonly default: string | number | boolean | readonly string[];
+  /** What it does, in Markdown. */
+  readonly doc: string;
+}
+
+/** All settings. */
+export const settings: readonly SettingRow[] = [
+  {
+    key: 'dip.python',
+    type: 'string',
+    default: '',
+    doc: 'The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.',
+  },
+  {
+    key: 'dip.ranks',
+    type: 'integer',
+    default: 0,
+    doc: 'Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs.',
+  },
+  {
+    key: 'dip.gpus',
+    type: 'string',
+    default: '',
+    doc: 'GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.',
+  },
+  {
+    key: 'dip.app',
+    type: 'string',
+    default: '',
+    doc: "What frames a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. Without it `torch`, where that is installed.",
+  },
+  {
+    key: 'dip.preload',
+    type: 'array',
+    default: [],
+    doc: 'Modules to import once, before the ranks are forked, besides torch.',
+  },
+  {
+    key: 'dip.start',
+    type: 'string',
+    enum: ['auto', 'fork', 'spawn'],
+    default: 'auto',
+    doc: 'How ranks start.',
+  },
+  {
+    key: 'dip.startTimeout',
+    type: 'number',
+    default: 120,
+    doc: 'How long a pool may take to start, in seconds.',
+  },
+  {
+    key: 'dip.keepGpuMemory',
+    type: 'boolean',
+    default: false,
+    doc: "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.",
+  },
+  {
+    key: 'dip.prewarm',
+    type: 'boolean',
+    default: true,
+    doc: 'Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.',
+  },
+  {
+    key: 'dip.see',
+    type: 'string',
+    default: '',
+    doc: 'Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0.',
+  },
+  {
+    key: 'dip.codeLens',
+    type: 'array',
+    enum: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
+    default: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
+    doc: 'The lenses above each cell that run something, in this order. Without any there are no lenses at all.',
+  },
+  {
+    key: 'dip.diagnostics.output',
+    type: 'string',
+    enum: ['off', 'last', 'full'],
+    default: 'last',
+    doc: 'What cells print, as a diagnostic at their header: nothing, the last lines, or all.',
+  },
+  {
+    key: 'dip.failures',
+    type: 'string',
+    enum: ['message', 'ask', 'off'],
+    default: 'message',
+    doc: 'How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only.',
+  },
+];
+
+export interface InitializationOptions extends Settings {
+  /** False: nothing of the folders may run */
+  trusted?: boolean;
+  /** True: the client takes events in place of text */
+  events?: boolean;
+}
+
+/** The parameters of the notifications that LSP does not have. */
+export interface Notifications {
+  'dip/event': DipEvent;
+}
