@@ -65,7 +65,7 @@ func (d *Snapshot) headersIn(r protocol.Range) iter.Seq[cells.Cell] {
 
 func hint(d *Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 	n := protocol.InlayHint{
-		Position: d.LineRange(c.Line()).End, Label: protocol.String(r.outcomeAt(c)), PaddingLeft: ptr(true),
+		Position: d.LineRange(c.Line()).End, Label: protocol.String(r.hintAt(c)), PaddingLeft: ptr(true),
 	}
 	if text := r.explained(); text != "" {
 		n.Tooltip = protocol.String(text)

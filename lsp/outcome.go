@@ -12,20 +12,29 @@ import (
 	"dipls/dipexec"
 )
 
-// outcome is how a run goes or went, in a few words, for lenses and hints: "✓ 4/4 ranks · 1.2 s".
-func (r *Run) outcome() string {
+// verdict is how a run goes or went, as a mark and a few words.
+func (r *Run) verdict() (mark, text string) {
 	switch {
 	case r.State == Queued:
-		return "… queued"
+		return "…", "queued"
 	case r.State == Running:
-		return "… " + r.stage()
+		return "…", r.stage()
 	case r.Status == dipexec.StatusOK:
-		return "✓ " + joined(r.processes(), r.took())
+		return "✓", r.processes()
 	case r.Status == dipexec.StatusInterrupted:
-		return "✗ " + joined("interrupted", r.took())
+		return "✗", "interrupted"
 	default:
-		return "✗ " + brief(r.fault())
+		return "✗", brief(r.fault())
 	}
+}
+
+// outcome is the verdict for lenses: "✓ 4/4 ranks · 1.2 s". Of a run that failed, why counts, not after how long.
+func (r *Run) outcome() string {
+	mark, text := r.verdict()
+	if r.Status == dipexec.StatusOK || r.Status == dipexec.StatusInterrupted {
+		text = joined(text, r.took())
+	}
+	return mark + " " + text
 }
 
 // outcomeAt is outcome at a cell as it is now.
@@ -36,12 +45,26 @@ func (r *Run) outcomeAt(c cells.Cell) string {
 	return r.outcome()
 }
 
+// hintAt is all of it at a cell as it is now: verdict, duration, and whether the cell is no longer what ran.
+func (r *Run) hintAt(c cells.Cell) string {
+	mark, text := r.verdict()
+	text = joined(text, r.took())
+	if r.Stale(c) {
+		text = joined(text, "stale")
+	}
+	return mark + " " + text
+}
+
 // joined puts facts side by side; "" is none.
 func joined(facts ...string) string {
 	return strings.Join(slices.DeleteFunc(facts, func(s string) bool { return s == "" }), " · ")
 }
 
+// took is how long a run took that has ended; "" if it never began.
 func (r *Run) took() string {
+	if r.Seconds == 0 {
+		return ""
+	}
 	return dipexec.FormatDuration(time.Duration(r.Seconds * float64(time.Second)))
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"dipls/cells"
 	"dipls/dipexec"
 )
 
@@ -68,6 +69,28 @@ func TestOutcome(t *testing.T) {
 	} {
 		if got := r.outcome(); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A hint tells of every run that began how long it took, and whether the cell is still what ran.
+func TestHintAt(t *testing.T) {
+	c, _ := cells.Parse("# %%\nx\n").Cell(1)
+	other, _ := cells.Parse("# %%\ny\n").Cell(1)
+	text := textOf(c)
+	for want, r := range map[string]Run{
+		"… queued":                    {},
+		"✓ 1.2 s":                     {State: Ended, Status: dipexec.StatusOK, Seconds: 1.23, Target: "local"},
+		"✗ rank 2: NameError · 1.2 s": {State: Ended, Status: dipexec.StatusError, Seconds: 1.23, Target: "remote", Failures: []*dipexec.Failure{failureOf(2, "NameError")}},
+		"✗ interrupted":               {State: Ended, Status: dipexec.StatusInterrupted},
+		"✗ there is no GPU 7":         {State: Ended, Status: dipexec.StatusDied, Reason: "there is no GPU 7"},
+	} {
+		r.text = text
+		if got := r.hintAt(c); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if got := r.hintAt(other); got != want+" · stale" {
+			t.Errorf("%q, want %q", got, want+" · stale")
 		}
 	}
 }
