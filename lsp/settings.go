@@ -48,7 +48,7 @@ type setting struct {
 
 // settingsTable is all settings. The documentation is made of it.
 var settingsTable = []setting{
-	{"python", "string", `""`, "The interpreter: a path, or a name on `PATH`. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
+	{"python", "string", `""`, "The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
 	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs.", nil,
 		func(s *Settings, raw json.RawMessage) error {

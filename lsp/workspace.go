@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -175,7 +177,7 @@ func (p *processes) options(s Settings) (session.Options, error) {
 	if err != nil {
 		return session.Options{}, fmt.Errorf("%s.start: %w", settingsSection, err)
 	}
-	python, err := ranks.FindPython(s.Python, p.dir)
+	python, err := ranks.FindPython(settingsSection+".python", pythonIn(s.Python, p.dir), p.dir)
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -194,6 +196,20 @@ func (p *processes) options(s Settings) (session.Options, error) {
 		},
 		Install: p.asks.install,
 	}, nil
+}
+
+// pythonIn is what the setting dip.python names in a folder: a path is seen from there, and a name without a slash is looked up on PATH.
+func pythonIn(value, dir string) string {
+	value = strings.ReplaceAll(value, "${workspaceFolder}", dir)
+	if rest, ok := strings.CutPrefix(value, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			value = filepath.Join(home, rest)
+		}
+	}
+	if strings.Contains(value, "/") && !filepath.IsAbs(value) {
+		value = filepath.Join(dir, value)
+	}
+	return value
 }
 
 // pool is what the settings say of a pool.

@@ -45,12 +45,12 @@ func distributions(imports []string) []string {
 // Interpreter is a Python interpreter and why it was chosen.
 type Interpreter struct {
 	Path string // absolute; not resolved, because a virtual environment is known by its path
-	Why  string // "--python", "VIRTUAL_ENV", "/home/u/project/.venv", …; and what was passed over before, if anything
+	Why  string // "--python", "dip.python", "VIRTUAL_ENV", "/home/u/project/.venv", …; and what was passed over before, if anything
 }
 
 // FindPython finds the interpreter to use. The first of these that is set, or exists, decides:
 //
-//  1. flag, the user's --python: a path, or a name on PATH
+//  1. value, what the user has said by option, as --python: a path, or a name on PATH
 //  2. DIPLS_PYTHON, likewise
 //  3. the active virtual environment, VIRTUAL_ENV
 //  4. the active conda environment, CONDA_PREFIX
@@ -59,8 +59,8 @@ type Interpreter struct {
 //  6. python3 on PATH, then python
 //
 // Something that is set but leads to no interpreter is an error; the search does not go on behind the user's back.
-func FindPython(flag, dir string) (Interpreter, error) {
-	for _, c := range []struct{ value, why string }{{flag, "--python"}, {os.Getenv("DIPLS_PYTHON"), "DIPLS_PYTHON"}} {
+func FindPython(option, value, dir string) (Interpreter, error) {
+	for _, c := range []struct{ value, why string }{{value, option}, {os.Getenv("DIPLS_PYTHON"), "DIPLS_PYTHON"}} {
 		if c.value == "" {
 			continue
 		}
@@ -77,7 +77,7 @@ func FindPython(flag, dir string) (Interpreter, error) {
 		}
 		path, ok := pythonIn(env)
 		if !ok {
-			return Interpreter{}, fmt.Errorf("%s=%s has no bin/python: deactivate it, or name an interpreter with --python", name, env)
+			return Interpreter{}, fmt.Errorf("%s=%s has no bin/python: deactivate it, or name an interpreter with %s", name, env, option)
 		}
 		return absInterpreter(path, name)
 	}
@@ -92,7 +92,7 @@ func FindPython(flag, dir string) (Interpreter, error) {
 			if trusted(venv) && trusted(path) {
 				return Interpreter{path, venv + passed}, nil
 			}
-			passed += fmt.Sprintf("; passed over %s, which belongs to somebody else: name it with --python to use it", path)
+			passed += fmt.Sprintf("; passed over %s, which belongs to somebody else: name it with %s to use it", path, option)
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
@@ -105,7 +105,7 @@ func FindPython(flag, dir string) (Interpreter, error) {
 			return absInterpreter(path, name+" on PATH"+passed)
 		}
 	}
-	return Interpreter{}, errors.New("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with --python or DIPLS_PYTHON" + passed)
+	return Interpreter{}, errors.New("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with " + option + " or DIPLS_PYTHON" + passed)
 }
 
 // trusted reports whether the user or root has made a file, directory or link.
@@ -183,7 +183,7 @@ func Probe(ctx context.Context, python string, extraPath ...string) (Info, error
 	v := answer.Version
 	info := Info{Python: python, Version: fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]), Packages: answer.Packages}
 	if v[0] != 3 || v[1] < 9 {
-		return info, fmt.Errorf("%s is Python %s, but %s or later is needed: name another interpreter with --python", python, info.Version, minPythonText)
+		return info, fmt.Errorf("%s is Python %s, but %s or later is needed: name another interpreter with --python, or by the setting dip.python", python, info.Version, minPythonText)
 	}
 	return info, nil
 }

@@ -74,7 +74,7 @@ func TestFindPython(t *testing.T) {
 			t.Setenv("VIRTUAL_ENV", in(test.venv))
 			t.Setenv("CONDA_PREFIX", in(test.conda))
 			t.Setenv("PATH", in(test.path))
-			got, err := FindPython(test.flag, test.dir)
+			got, err := FindPython("--python", test.flag, test.dir)
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Errorf("%v, error %v, want %s", got, err, test.err)
@@ -101,7 +101,7 @@ func TestFindPythonOfSomebodyElse(t *testing.T) {
 		if err := os.Lchown(theirs, 65534, -1); err != nil {
 			t.Skip("only root can give a file away")
 		}
-		got, err := FindPython("", root)
+		got, err := FindPython("--python", "", root)
 		if err != nil || got.Path != onPath || !strings.HasPrefix(got.Why, "python3 on PATH; passed over "+python) {
 			t.Errorf("%s: %v, %v", theirs, got, err)
 		}
@@ -109,7 +109,7 @@ func TestFindPythonOfSomebodyElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, err := FindPython("", root); err != nil || got.Path != python {
+	if got, err := FindPython("--python", "", root); err != nil || got.Path != python {
 		t.Errorf("%v, %v", got, err)
 	}
 }

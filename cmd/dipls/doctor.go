@@ -97,7 +97,7 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 
 // python examines the interpreter and its packages; usable tells whether ranks can start on it.
 func (d *doctor) python(ctx context.Context, flag string) (path string, usable bool) {
-	python, err := ranks.FindPython(flag, ".")
+	python, err := ranks.FindPython("--python", flag, ".")
 	if err != nil {
 		d.fail("python", err, "install Python 3.9 or newer, or name one with --python or DIPLS_PYTHON")
 		return "", false

@@ -20,7 +20,7 @@ func (r *runner) nodeOptions() (ranks.Options, error) {
 	if err != nil {
 		return ranks.Options{}, usagef("--start: %w", err)
 	}
-	python, err := ranks.FindPython(r.flags.python, filepath.Dir(r.plan.path))
+	python, err := ranks.FindPython("--python", r.flags.python, filepath.Dir(r.plan.path))
 	if err != nil {
 		return ranks.Options{}, &exitError{exitPool, err}
 	}

@@ -1,0 +1,43 @@
+package lsp
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The setting dip.python is seen from the folder, whatever the server's own directory is.
+func TestPythonIn(t *testing.T) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{
+		"":                                     "",
+		"python3.12":                           "python3.12",
+		"/usr/bin/python3":                     "/usr/bin/python3",
+		".venv/bin/python":                     "/a b/.venv/bin/python",
+		"../env/bin/python":                    "/env/bin/python",
+		"~/env/bin/python":                     filepath.Join(home, "env/bin/python"),
+		"${workspaceFolder}/.venv/bin/python":  "/a b/.venv/bin/python",
+		"${workspaceFolder}/../env/bin/python": "/a b/../env/bin/python",
+	} {
+		if got := pythonIn(value, "/a b"); got != want {
+			t.Errorf("%q is %q, want %q", value, got, want)
+		}
+	}
+}
+
+// Words of a magic are left alone by IPython.
+func TestQuoted(t *testing.T) {
+	for text, want := range map[string]string{"torch": `"torch"`, "a b.py": `"a b.py"`, `say "hi"`: `'say "hi"'`, "a'b": `"a'b"`} {
+		if got, err := quoted(text); err != nil || got != want {
+			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"a\nb", `'"`, "{x}", "$x", "}"} {
+		if got, err := quoted(text); err == nil {
+			t.Errorf("%q is %q", text, got)
+		}
+	}
+}
