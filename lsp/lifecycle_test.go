@@ -61,6 +61,41 @@ func TestEnd(t *testing.T) {
 	})
 }
 
+// A process that was never to be seen, as that of an editor outside of the server's container, does not end anything by not being there.
+func TestEditorOutOfSight(t *testing.T) {
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), ProcessID: &gone.Process.Pid})
+	e.Await("word of it", lsptest.Method("window/logMessage"), lsptest.Contains("message", "not to be seen"))
+	alive(t, e)
+}
+
+// A command that names no document is for the workspace that was used last; before there is one, for that of the first document.
+func TestAnyWorkspace(t *testing.T) {
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), NoFolder: true})
+	names := []string{"e/a.py", "d/a.py", "a/a.py", "c/a.py", "b/a.py"}
+	for _, name := range names {
+		e.Open(name, "x = 1\n")
+	}
+	on := func(args lsptest.Object) bool {
+		var reply struct{ Autodip string }
+		e.Command("dip.autodip", args, &reply)
+		return reply.Autodip != ""
+	}
+	on(lsptest.Object{"on": true})
+	for _, name := range names {
+		if got := on(lsptest.Object{"uri": e.URI(name)}); got != (name == "a/a.py") {
+			t.Errorf("autodip of %s is on: %v", name, got)
+		}
+	}
+	on(lsptest.Object{"on": true, "uri": e.URI("d/a.py")})
+	if !on(nil) {
+		t.Error("that was not the workspace that was used last")
+	}
+}
+
 func wantNoShutdown(t *testing.T, err error) {
 	t.Helper()
 	var exit *exec.ExitError

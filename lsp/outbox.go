@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// roomBytes is how much may wait for the client before those who can wait themselves do: output, and the reading of requests.
+	// roomBytes is how much may wait for the client before output does, which can wait where it comes from.
 	roomBytes = 1 << 20
-	// fullBytes is how much may wait for the client before notifications are dropped.
+	// fullBytes is how much may wait for the client before notifications are dropped, and no more of its requests are read: these have answers,
+	// which cannot be dropped. It is so much more because a client that writes before it reads must not find the server waiting for it.
 	fullBytes = 64 << 20
 	// writeBytes is about how much one write takes.
 	writeBytes = 64 << 10

@@ -321,11 +321,16 @@ func (s *server) changeFolders(p *protocol.DidChangeWorkspaceFoldersParams) {
 	s.dirs = dirs
 }
 
-// watchParent ends the connection with the process that is said to have started us.
+// watchParent ends the connection with the process that is said to have started us. One that cannot be seen to begin with is none of this machine or
+// container, and says nothing by not being there.
 func (s *server) watchParent(pid int) {
+	if gone(pid) {
+		s.log.Warn("the editor's process is not to be seen from here: the connection ends with the stream only", zap.Int("pid", pid))
+		return
+	}
 	ticker := time.NewTicker(cmp.Or(s.deps.ParentPoll, 3*time.Second))
 	defer ticker.Stop()
-	for !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+	for !gone(pid) {
 		select {
 		case <-ticker.C:
 		case <-s.ctx.Done():
@@ -334,6 +339,9 @@ func (s *server) watchParent(pid int) {
 	}
 	s.cancel(errParentGone)
 }
+
+// gone reports whether there is no process of an id.
+func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // folderOf is the directory whose workspace a file belongs to: the innermost workspace folder around it, else its own directory.
 func (s *server) folderOf(path string) string {
@@ -376,16 +384,18 @@ func (s *server) existing(d *Snapshot) *workspace {
 	return w
 }
 
-// anyWorkspace is the workspace of a command that names no document: the one that something was done in last, else the first folder's.
+// anyWorkspace is the workspace of a command that names no document: the one that something was done in last, else the first folder's, else that of
+// the first document by name.
 func (s *server) anyWorkspace() (*workspace, error) {
 	s.mu.Lock()
-	w := s.recent
+	w, folders := s.recent, len(s.dirs)
 	s.mu.Unlock()
 	if w != nil {
 		return w, nil
 	}
-	for _, d := range s.docs.view() {
-		return s.workspaceOf(d)
+	open := s.docs.view()
+	if folders == 0 && len(open) > 0 {
+		return s.workspaceOf(open[slices.Min(slices.Collect(maps.Keys(open)))])
 	}
 	return s.open(s.folderOf(""), "")
 }
