@@ -146,7 +146,11 @@ func TestParseDirective(t *testing.T) {
 			t.Errorf("%q: problems %v", text, problems)
 		}
 	}
-	_, problems := ParseDirective("everywhere --sea all")
+	d, problems := ParseDirective("local --help")
+	if len(problems) != 1 || problems[0].Message != "help is nothing to run" || d.String() != "%%dip" {
+		t.Errorf("%s %+v", d, problems)
+	}
+	_, problems = ParseDirective("everywhere --sea all")
 	if len(problems) != 1 || problems[0].Range != (Range{11, 16}) || problems[0].Code != UnknownFlag || problems[0].Hint != "did you mean --see?" {
 		t.Errorf("%+v", problems)
 	}
@@ -171,7 +175,7 @@ func TestDirectiveString(t *testing.T) {
 }
 
 func FuzzDirective(f *testing.F) {
-	for _, s := range []string{"everywhere --see all", "-a 'x \"y\"' -q", "-r 0-3 -S 0 2", "-S -1 '", "# x", "--appcmd=-q"} {
+	for _, s := range []string{"everywhere --see all", "-a 'x \"y\"' -q", "-r 0-3 -S 0 2", "-S -1 '", "# x", "--appcmd=-q", "-h"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

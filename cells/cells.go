@@ -69,6 +69,7 @@ type node struct {
 	alone     bool        // autodip leaves it alone
 	problems  []Problem
 	cuts      []Range // of the text, what IPython must not see
+	help      Range   // a directive that only asks for help, which is then all that IPython sees; empty if there is none
 	reach     int     // end of the text that decided where the node ends; beyond len(text) if a look-ahead was needed
 }
 
@@ -389,6 +390,10 @@ func (c Cell) Runs() bool {
 func (c Cell) seen() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		n := c.n
+		if n.help.Len() > 0 {
+			_ = yield(n.text[n.help.Start:n.help.End]) && yield("\n\n") // IPython wants a cell magic to have a body
+			return
+		}
 		i := n.body
 		if c.off == 0 && i == 0 && strings.HasPrefix(n.text, byteOrderMark) {
 			i = len(byteOrderMark)
@@ -408,7 +413,7 @@ func (c Cell) seen() iter.Seq[string] {
 
 // Rewrite returns the body as IPython must see it, and the number of the file's line that it begins on, from 1. The directive's
 // line is blank and commented line magics are bare; no line is added or taken away. All lines end in \n, a byte order mark is
-// dropped, and what is not UTF-8 becomes U+FFFD.
+// dropped, and what is not UTF-8 becomes U+FFFD. Of a cell whose directive asks for help, that is all that is left.
 func (c Cell) Rewrite() (source string, line int) {
 	n := c.n
 	var b strings.Builder
@@ -417,7 +422,10 @@ func (c Cell) Rewrite() (source string, line int) {
 		newlines.WriteString(&b, piece) // piece by piece: a cut may bring a \r and a \n together
 	}
 	line = c.Line()
-	if n.body > 0 {
+	switch {
+	case n.help.Len() > 0:
+		line += strings.Count(newlines.Replace(n.text[:n.help.Start]), "\n")
+	case n.body > 0:
 		line++
 	}
 	return strings.ToValidUTF8(b.String(), string(utf8.RuneError)), line

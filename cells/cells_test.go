@@ -214,9 +214,11 @@ func TestDirective(t *testing.T) {
 		"%%px":                                               {"remote", "all"},
 		"# %%px --targets 0,2":                               {"ranks:0,2", "all"},
 		"# %%px --local -t 1 --noblock --group-outputs type": {"everywhere:1", "all"},
-		"%%dip?":       {"none", ""},
-		"%%dipx":       {"none", ""},
-		"%%dip\tlocal": {"local", ""},
+		"%%dip?":                         {"none", ""},
+		"# %% a target=remote\n%%dip -h": {"local", ""}, // whose help it is
+		"# %%px --local --help":          {"local", ""},
+		"%%dipx":                         {"none", ""},
+		"%%dip\tlocal":                   {"local", ""},
 	}
 	for text, want := range tests {
 		c, _ := Parse(text).Cell(1)
@@ -240,7 +242,7 @@ func TestProblems(t *testing.T) {
 	}{
 		"# %%dip →--sea← all":                   {UnknownFlag, "%%dip has no flag --sea", "did you mean --see?"},
 		"# %%dip →-x←":                          {UnknownFlag, "%%dip has no flag -x", "did you mean -S?"},
-		"# %%dip →--frobnicate← 3":              {UnknownFlag, "%%dip has no flag --frobnicate", "known are -S --see -q --quiet -a --appcmd -r --ranks"},
+		"# %%dip →--frobnicate← 3":              {UnknownFlag, "%%dip has no flag --frobnicate", "known are -S --see -q --quiet -a --appcmd -r --ranks -h --help"},
 		"# %%dip →-q=1←":                        {UnknownFlag, "-q takes no value", ""},
 		"# %%px →--target← 1":                   {UnknownFlag, "%%px has no flag --target", "did you mean --targets?"},
 		"# %%dip →--see←":                       {MissingValue, "--see needs a value", ""},
@@ -293,6 +295,10 @@ func TestProblems(t *testing.T) {
 		"→%autodip off -q←":                {Conflict, "%autodip off takes no flags", ""},
 		"%dipper →a-b←":                    {BadName, `"a-b" is not the name of a variable`, ""},
 		"→%px←":                            {MissingValue, "%px needs code to run", ""},
+		"→%px --targets 0,2←":              {MissingValue, "%px needs code to run", ""},
+		"%px →--target← 0 f()":             {UnknownFlag, "%px has no flag --target", "did you mean --targets?"},
+		"%px →--targets←":                  {MissingValue, "--targets needs a value", ""},
+		"%px --noblock --targets →x← f()":  {BadRanks, `"x" is not a number or range`, "write all, or numbers like 0,2-4"},
 		"%autopx →on←":                     {BadValue, `%autopx does not take "on"`, ""},
 		"%pxconfig →--target← 1":           {UnknownFlag, "%pxconfig has no flag --target", "did you mean --targets?"},
 		"%pxresult →-x←":                   {UnknownFlag, "%pxresult has no flag -x", "did you mean -e?"},
@@ -317,7 +323,8 @@ func TestProblems(t *testing.T) {
 		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5", "%makedip -k", "%makedip -i -g 0,2",
 		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%dipush {names}", "%dipush $names -x",
 		"%dipush?", "%dipush -h", "%autodip", "%autodip on", "%autodip OFF", "%autodip on --see all -q", `%autodip on -a "--see all"`,
-		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%autopx", "%pxconfig -t 0 --noblock --set a",
+		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)", "%px -x", "%px --help", "%px -h", "%px --block {code}", "%%dip -h", "%%px --help",
+		"%autopx", "%pxconfig -t 0 --noblock --set a",
 		"%pxresult --group-outputs=type -e", "%time --foo", "# %% [md]\n%dipush", "'''\n%dipush\n'''", "%%bash\n%dipush",
 	} {
 		if all := Parse(fine).Problems(); len(all) > 0 {
@@ -358,6 +365,9 @@ func TestRewrite(t *testing.T) {
 		"markdown":           {"# %% [md]\n# %dipush x\n", "# %dipush x\n", 2},
 		"continued magic":    {"# %%\n%dipush a \\\n  b\n# %dipush c\n", "%dipush a \\\n  b\n%dipush c\n", 2},
 		"help":               {"# %%\n# %dipush?\n#!%px??\n# %%dip?\n%%dip??\n# %time?\n", "%dipush?\n%px??\n%%dip?\n%%dip??\n# %time?\n", 2},
+		"help of a magic":    {"# %%\r\n\r\n%%dip  everywhere -h\r\nx\r\n", "%%dip  everywhere -h\n\n", 3},
+		"its own cell":       {"# %% a\nx\n# %%\n# %%dip --help\n", "x\n", 2},
+		"commented help":     {"# %%dip --help", "%%dip --help\n\n", 1},
 		"other language":     {"# %%dip\n%%bash\n# %dipush x\n", "%%bash\n# %dipush x\n", 2},
 	}
 	for name, tt := range tests {

@@ -121,7 +121,10 @@ type Directive struct {
 func ParseDirective(text string) (Directive, []Problem) {
 	var problems []Problem
 	d := argumentReader{report: func(p Problem) { problems = append(problems, p) }}
-	d.directive("dip", text, 0, Range{0, len(text)})
+	if d.directive("dip", text, 0, Range{0, len(text)}) {
+		d.fault(Range{0, len(text)}, UnknownFlag, "help is nothing to run", "leave --help out")
+		d.Target.Where = Remote
+	}
 	return d.Directive, problems
 }
 
@@ -158,18 +161,18 @@ func flagText(name, value string) string {
 
 // Flags of ipyparallel's %%px that have no meaning here are accepted and do nothing.
 var (
-	dipFlags = []option{
+	dipFlags = withHelp([]option{
 		{[]string{"-S", "--see"}, rankWords, (*argumentReader).see},
 		{[]string{"-q", "--quiet"}, nothing, (*argumentReader).quiet},
 		{[]string{"-a", "--appcmd"}, oneWord, (*argumentReader).appCommand},
 		{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
-	}
-	pxFlags = slices.Concat([]option{
+	}...)
+	pxFlags = withHelp(slices.Concat([]option{
 		{[]string{"--local"}, nothing, (*argumentReader).local},
 		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).narrow},
 		{[]string{"-a", "--noblock"}, nothing, (*argumentReader).noBlock},
 		{[]string{"-b", "--block"}, nothing, (*argumentReader).block},
-	}, pxViewFlags, pxOutputFlags)
+	}, pxViewFlags, pxOutputFlags)...)
 	pxViewFlags = []option{
 		{[]string{"--verbose"}, nothing, nil},
 		{[]string{"--no-verbose"}, nothing, nil},
@@ -200,18 +203,25 @@ func (d *argumentReader) metadatum(m Metadatum) {
 	d.setTarget(t, m.Range)
 }
 
-// directive takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic.
-func (d *argumentReader) directive(name, args string, base int, at Range) {
+// directive takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic. It reports whether they ask for help, and say
+// nothing else then.
+func (d *argumentReader) directive(name, args string, base int, at Range) (helps bool) {
+	before := d.Directive
 	flags := dipFlags
 	if name == "px" {
 		flags = pxFlags
 	}
 	d.begin("%%", name, Error)
 	d.read(args, base, flags, (*argumentReader).target)
+	if d.helps {
+		d.Directive = before
+		return true
+	}
 	d.finish(at)
 	if name == "px" && d.See.IsZero() {
 		d.See = AllRanks // ipyparallel shows every engine's output
 	}
+	return false
 }
 
 // finish puts target and ranks of a magic together, when all of its arguments have been read.

@@ -23,7 +23,7 @@ var seeds = []string{
 	"# %%\n'''\n# %%\n\\'''\n# %%\n\"\"\"\n# %%\n",
 	"# %%\nx = 1 + \\\n# %% continued\n2\n%dipush a \\\n# %% b\n",
 	"%%bash\necho \"don't (\n# %%\n%%dip --see 3-1 -r 0-99999999999 --sea x -q=1 -S\n",
-	"# %%px --targets 0,2 --local --foo\n%px 1\n# In[3]:\n# <codecell> x\n#!%dipush y\n",
+	"# %%px --targets 0,2 --local --foo\n%px --noblock 1\n# %%dip -h\n# In[3]:\n# <codecell> x\n#!%dipush y\n",
 	"f'''{:{\n# %%\n:{\n# %%\nf'''{\n# %%\n",
 	strings.Repeat("(\n# %%\n", 40),
 	strings.Repeat("\\'''\n# %%\n", 40),

@@ -14,7 +14,7 @@ type lineMagic struct {
 	flags []option
 	word  func(*argumentReader, argument) // takes what is no flag; nil if nothing else is taken
 	needs string                          // what must be there besides flags; "" if nothing
-	code  bool                            // the arguments are Python
+	code  bool                            // what follows the flags, which begin with two dashes, is Python
 }
 
 var lineMagics = map[string]lineMagic{
@@ -42,7 +42,15 @@ var lineMagics = map[string]lineMagic{
 	), word: (*argumentReader).powerOrTarget},
 	"load_ext": {word: (*argumentReader).names},
 	"dipper":   {flags: withHelp(), word: (*argumentReader).names},
-	"px":       {needs: "code to run", code: true},
+	"px": {flags: slices.Concat([]option{
+		{[]string{"--targets"}, oneWord, (*argumentReader).checkRanks},
+		{[]string{"--block"}, nothing, nil},
+		{[]string{"--noblock"}, nothing, nil},
+	}, pxViewFlags, []option{
+		{[]string{"--group-outputs"}, oneWord, nil},
+		{[]string{"--out"}, oneWord, nil},
+		{[]string{"--help"}, nothing, (*argumentReader).help},
+	}), needs: "code to run", code: true},
 	"autopx":   {flags: withHelp()},
 	"pxresult": {flags: withHelp(pxOutputFlags...)},
 	"pxconfig": {flags: withHelp(slices.Concat([]option{
@@ -65,8 +73,10 @@ func (d *argumentReader) line(m Magic, at int) (complete bool) {
 	d.Directive = Directive{}
 	d.begin("%", m.Name, Warning)
 	switch {
+	case magic.code && (m.Args == "-h" || strings.ContainsAny(m.Args, "{$")):
+		return false
 	case magic.code:
-		d.taken = m.Args != ""
+		d.front(m.Args, whole.End-len(m.Args), magic.flags)
 	case strings.ContainsAny(m.Args, "{$"):
 		return false // IPython puts values there when the magic runs
 	case magic.word == nil:
@@ -81,6 +91,20 @@ func (d *argumentReader) line(m Magic, at int) (complete bool) {
 		d.fault(whole, MissingValue, d.percent+d.magic+" needs "+magic.needs, "")
 	}
 	return !d.flawed
+}
+
+// front reads the flags that stand before code, which are the words that begin with two dashes: one may begin code, too.
+func (d *argumentReader) front(args string, base int, flags []option) {
+	d.buffer, _ = splitArgs(d.buffer[:0], args, base) // quotes are the code's business
+	d.flags, d.rest = flags, d.buffer
+	end := base
+	for len(d.rest) > 0 && strings.HasPrefix(d.rest[0].text, "--") {
+		w := d.rest[0]
+		d.rest = d.rest[1:]
+		d.flag(w)
+		end = d.buffer[len(d.buffer)-len(d.rest)-1].at.End
+	}
+	d.taken = d.flawed || strings.TrimSpace(args[end-base:]) != "" // what follows a flag that there is not may be its value or code
 }
 
 func (d *argumentReader) help(argument) { d.helps = true }

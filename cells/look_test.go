@@ -28,7 +28,7 @@ func TestStuffAt(t *testing.T) {
 
 func TestFlagsOf(t *testing.T) {
 	for _, name := range MagicNames(false) {
-		if flags := FlagsOf(name, false); len(flags) == 0 && name != "px" {
+		if flags := FlagsOf(name, false); len(flags) == 0 {
 			t.Errorf("%%%s has no flags", name)
 		}
 	}

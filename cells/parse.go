@@ -273,7 +273,9 @@ func (p *parser) directive(m Magic, at, end int) {
 		p.node.alone = true
 		p.reader.setTarget(Target{Where: Local}, whole)
 	default:
-		p.reader.directive(m.Name, m.Args, whole.End-len(m.Args), whole)
+		if p.reader.directive(m.Name, m.Args, whole.End-len(m.Args), whole) {
+			p.node.help = whole
+		}
 	}
 	p.magic(m, at)
 	p.node.cuts = append(p.node.cuts, Range{at, end})
@@ -321,6 +323,9 @@ func (p *parser) finish(end int) {
 		}
 	}
 	n.directive = p.reader.Directive
+	if n.help.Len() > 0 {
+		n.directive, n.switches = Directive{Target: Target{Where: Local}}, nil
+	}
 	p.emit(n, p.start, end)
 }
 
@@ -342,6 +347,7 @@ func (p *parser) emit(n *node, start, end int) {
 	for i := range n.cuts {
 		n.cuts[i] = n.cuts[i].shift(-start)
 	}
+	n.help = n.help.shift(-start)
 	for i := range n.problems {
 		n.problems[i].Range = n.problems[i].Range.shift(-start)
 	}

@@ -41,7 +41,7 @@ var magicDocs = map[string]string{
 	"%px":       "run a line on the ranks",
 	"%autopx":   "run the cells below on the ranks, or no more",
 	"%pxconfig": "which ranks %px means",
-	"%pxresult": "the output of what ran on the ranks last",
+	"%pxresult": "wait for what runs on the ranks; what it returned or how it failed",
 }
 
 // flagDocs say what the magics' flags do, by their first names; where magics mean different things by one, "%name -f" comes before "-f".
@@ -51,6 +51,13 @@ var flagDocs = map[string]string{
 	"-q": "show errors only",
 	"-r": "only these ranks",
 	"-t": "only these ranks",
+
+	"--targets":    "only these ranks",
+	"--block":      "wait for the end",
+	"--noblock":    "do not wait for the end; %pxresult does",
+	"--verbose":    "tell on which ranks %px runs",
+	"--no-verbose": "do not tell on which ranks %px runs",
+	"--help":       "what the magic does",
 
 	"%%dip -a":              "a command of the ranks' app, before the cell",
 	"%autodip -a":           "flags in quotes, or a command of the ranks' app",
@@ -66,16 +73,18 @@ var flagDocs = map[string]string{
 	"%makedip -t":           "seconds that the start may take",
 	"%dipull -r":            "from this rank; all makes a list",
 	"%%px --local":          "run it in the local namespace, too",
-	"%%px -a":               "do not wait for its end",
-	"%%px -b":               "wait for its end",
+	"%%px -a":               "do not wait for the end; %pxresult does",
+	"%%px -b":               "wait for the end",
+	"%%px --verbose":        "accepted, without effect",
+	"%%px --no-verbose":     "accepted, without effect",
+	"%pxconfig -t":          "the ranks of %px",
 	"%pxconfig -a":          "do not wait for the end",
 	"%pxconfig -b":          "wait for the end",
 	"%pxconfig --set":       "accepted, without effect",
 	"-e":                    "accepted, without effect",
 	"-o":                    "accepted, without effect",
 	"--group-outputs":       "accepted, without effect",
-	"--verbose":             "accepted, without effect",
-	"--no-verbose":          "accepted, without effect",
+	"--out":                 "accepted, without effect",
 	"--stream":              "accepted, without effect",
 	"--no-stream":           "accepted, without effect",
 	"--progress-after":      "accepted, without effect",
@@ -100,7 +109,8 @@ func (c *completion) ofMagics(ctx context.Context, d *Snapshot, line string, inv
 		return magicsFor(m[2], m[3]), m[1] != ""
 	}
 	if m, ok := cells.ReadMagic(line); ok && strings.ContainsAny(line[m.Range.Start:], " \t") {
-		return c.arguments(ctx, d, m, line), m.Name != "px" || m.Cell
+		offered = c.arguments(ctx, d, m, line)
+		return offered, m.Name != "px" || m.Cell || len(offered) > 0
 	}
 	if markerLine.MatchString(line) {
 		return c.headerWords(d, line), true
@@ -132,6 +142,9 @@ func (c *completion) arguments(ctx context.Context, d *Snapshot, m cells.Magic, 
 	add := func(text, doc string, kind protocol.CompletionItemKind) {
 		offered = append(offered, offer{text, doc, kind, typed})
 	}
+	if magic == "%px" && !amongFlags(flags, words) {
+		return nil
+	}
 	if len(words) > 0 {
 		if f, ok := flagNamed(flags, words[len(words)-1]); ok && f.Takes != "" && f.Takes != "truth" {
 			for _, v := range c.valuesOf(magic, f, d) {
@@ -141,7 +154,11 @@ func (c *completion) arguments(ctx context.Context, d *Snapshot, m cells.Magic, 
 		}
 	}
 	switch magic {
-	case "%%dip", "%%px", "%autodip":
+	case "%px":
+		if typed == "" {
+			return nil // code, most likely
+		}
+	case "%%dip", "%autodip":
 		if !slices.ContainsFunc(words, func(w string) bool { _, err := cells.ParseTarget(w); return err == nil }) {
 			for _, t := range targetOffers {
 				add(t.text, t.doc, protocol.CompletionItemKindEnumMember)
@@ -171,6 +188,21 @@ func (c *completion) arguments(ctx context.Context, d *Snapshot, m cells.Magic, 
 	return startingWith(offered, typed)
 }
 
+// amongFlags reports whether words are flags and their values only.
+func amongFlags(flags []cells.Flag, words []string) bool {
+	for i := 0; i < len(words); i++ {
+		name, _, attached := strings.Cut(words[i], "=")
+		f, ok := flagNamed(flags, name)
+		if !ok {
+			return false
+		}
+		if f.Takes != "" && !attached {
+			i++
+		}
+	}
+	return true
+}
+
 func count(b bool) int {
 	if b {
 		return 1
@@ -197,7 +229,7 @@ func (c *completion) valuesOf(magic string, f cells.Flag, d *Snapshot) []string 
 		return []string{"torch", "none", "fastai", "accelerate"}
 	case magic == "%makedip" && slices.Contains(f.Names, "--gpus"):
 		return []string{"all"}
-	case f.Takes == "ranks" || slices.Contains(f.Names, "--ranks") && magic != "%makedip":
+	case f.Takes == "ranks" || slices.Contains(f.Names, "--targets") || slices.Contains(f.Names, "--ranks") && magic != "%makedip":
 		return c.rankLists(d)
 	}
 	return nil
