@@ -1,0 +1,55 @@
+/** The settings as package.json declares them: the server's, of its own table, and the extension's. `npm run generate` writes them there. */
+import { type SettingRow, settings } from './src/generated/server';
+
+/** A row of `contributes.configuration.properties`. */
+export interface Property {
+  type: SettingRow['type'];
+  default: SettingRow['default'];
+  markdownDescription: string;
+  scope: 'machine' | 'machine-overridable' | 'resource' | 'window';
+  enum?: readonly string[];
+  enumDescriptions?: readonly string[];
+  items?: { type: 'string'; enum?: readonly string[] };
+  uniqueItems?: true;
+  minimum?: number;
+}
+
+/** The extension's own settings. */
+const own: Record<string, Property> = {
+  'dip.server.path': {
+    type: 'string',
+    default: '',
+    markdownDescription: 'The `dipls` binary to use in place of the one that the extension carries: an absolute path.',
+    scope: 'machine',
+  },
+};
+
+/** The server's settings that mean nothing here: failures are in the results, the problems and the output. */
+const meaningless = ['dip.failures'];
+
+/** The settings that name what is run. A workspace sets them only if it is trusted; `dip.server.path` it never sets. */
+export const executable = ['dip.python', 'dip.preload', 'dip.app', 'dip.server.path'];
+
+function property(row: SettingRow): Property {
+  const { type, default: initial, doc } = row;
+  return {
+    type,
+    ...(type === 'array'
+      ? {
+          items: { type: 'string' as const, ...(row.enum && { enum: row.enum }) },
+          ...(row.enum && { uniqueItems: true as const }),
+        }
+      : row.enum && { enum: row.enum }),
+    ...(type === 'integer' && { minimum: 0 }),
+    default: initial,
+    markdownDescription: doc,
+    // What names a path on this machine is not synchronized to others.
+    scope: row.key === 'dip.python' ? 'machine-overridable' : 'resource',
+  };
+}
+
+/** What package.json's `contributes.configuration` has to be. */
+export function configuration(): { title: string; properties: Record<string, Property> } {
+  const rows = settings.filter(({ key }) => !meaningless.includes(key)).map((row) => [row.key, property(row)] as const);
+  return { title: 'Dip', properties: { ...Object.fromEntries(rows), ...own } };
+}
