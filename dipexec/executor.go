@@ -244,7 +244,7 @@ func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
 	}
 }
 
-// Subscribe returns a subscription to all events from now on.
+// Subscribe returns a subscription to all events from now on. Each event comes to the subscriptions in the order in which these began.
 func (e *Executor) Subscribe() *Subscription {
 	s := newSubscription(e.o.QueueBytes, e.o.StallAfter, e.unsubscribe)
 	e.mu.Lock()

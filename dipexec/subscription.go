@@ -30,6 +30,7 @@ type Subscription struct {
 
 	mu      sync.Mutex
 	queue   []queued
+	queued  uint64              // events so far
 	bytes   int                 // the sum of the queue's sizes; below limit + one event
 	taken   time.Time           // when the reader last took something, or the queue began to fill
 	stalled bool                // output is left out until the queue is half empty
@@ -76,6 +77,14 @@ func (s *Subscription) Next(ctx context.Context) ([]Event, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// Queued is how many events the subscription has been given so far, read or not. An event comes to the subscriptions in the order in which these
+// began: whoever has one from a later subscription knows that it is among these.
+func (s *Subscription) Queued() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queued
 }
 
 func (s *Subscription) take() []Event {
@@ -183,6 +192,7 @@ func (s *Subscription) push(q queued) {
 		s.taken = time.Now()
 	}
 	s.queue = append(s.queue, q)
+	s.queued++
 	s.bytes += q.size
 }
 

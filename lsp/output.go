@@ -42,7 +42,7 @@ func (o *output) follow(w *workspace) {
 	o.s.tasks.Go(func() {
 		defer sub.Close()
 		if o.s.client.events {
-			o.forward(sub)
+			o.forward(w, sub)
 		} else {
 			o.fold(w, sub)
 		}
@@ -50,10 +50,10 @@ func (o *output) follow(w *workspace) {
 }
 
 // forward sends events as they are.
-func (o *output) forward(sub *dipexec.Subscription) {
+func (o *output) forward(w *workspace, sub *dipexec.Subscription) {
 	var b bytes.Buffer
 	for {
-		events, err := o.next(o.s.ctx, sub)
+		events, err := o.next(o.s.ctx, w, sub)
 		if err != nil {
 			return
 		}
@@ -66,12 +66,25 @@ func (o *output) forward(sub *dipexec.Subscription) {
 	}
 }
 
-// next waits for events, and before that for a client that is behind.
-func (o *output) next(ctx context.Context, sub *dipexec.Subscription) ([]dipexec.Event, error) {
+// next waits for events, and before that for a client that is behind. Events that the client may ask about are on the board when they are returned.
+func (o *output) next(ctx context.Context, w *workspace, sub *dipexec.Subscription) ([]dipexec.Event, error) {
 	if err := o.s.client.stream.out.awaitRoom(ctx); err != nil {
 		return nil, err
 	}
-	return sub.Next(ctx)
+	events, err := sub.Next(ctx)
+	if err == nil && slices.ContainsFunc(events, isState) {
+		_ = o.s.catchUp(o.s.ctx, w) // the events have been taken: they are shown whatever becomes of ctx
+	}
+	return events, err
+}
+
+// isState reports whether an event is one that the board keeps.
+func isState(ev dipexec.Event) bool {
+	switch ev.(type) {
+	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished, *dipexec.PoolState:
+		return true
+	}
+	return false
 }
 
 // fold sends what a person wants to see.
@@ -83,7 +96,7 @@ func (o *output) fold(w *workspace, sub *dipexec.Subscription) {
 		if deadline, ok := folder.Deadline(); ok {
 			ctx, cancel = context.WithDeadline(ctx, deadline)
 		}
-		events, err := o.next(ctx, sub)
+		events, err := o.next(ctx, v.w, sub)
 		expired := ctx.Err() != nil && o.s.ctx.Err() == nil
 		cancel()
 		if err != nil && !expired {

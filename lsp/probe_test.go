@@ -2,14 +2,21 @@ package lsp
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"go.lsp.dev/protocol"
+
+	"dipls/dipexec"
 )
+
+// SlowEvents is how long, in nanoseconds, each event takes to be entered: a busy machine.
+var SlowEvents atomic.Int64
 
 // The tests ask the server for the text that it has, and have it fail, by a feature of their own.
 func init() {
 	features = append(features, func(s *server) feature {
-		return feature{methods: map[string]method{
+		return feature{event: func(*workspace, dipexec.Event) { time.Sleep(time.Duration(SlowEvents.Load())) }, methods: map[string]method{
 			"test/text": call(func(ctx context.Context, p *protocol.TextDocumentIdentifier) (string, error) {
 				d, err := snapshotOf(ctx, p.URI)
 				if err != nil {

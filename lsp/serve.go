@@ -77,9 +77,9 @@ type server struct {
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
-	dirs   []string                // of the workspace folders
-	opened map[*workspace]struct{} // whose events come here
-	recent *workspace              // the last one that something was done in
+	dirs   []string                 // of the workspace folders
+	opened map[*workspace]*follower // whose events come here
+	recent *workspace               // the last one that something was done in
 }
 
 func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadWriteCloser, deps Deps) *server {
@@ -88,7 +88,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	}
 	stream := newStream(rwc)
 	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{}))
-	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]struct{}{}}
+	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}}
 	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
 	s.docs = newDocuments(s.log, s.feed.tell)
@@ -430,8 +430,7 @@ func (s *server) join(dir, script string) (*workspace, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.opened[w]; !known {
-		s.opened[w] = struct{}{}
-		s.follow(w)
+		s.opened[w] = s.follow(w)
 	}
 	return w, nil
 }
@@ -441,33 +440,6 @@ func (s *server) workspaces() []*workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.SortedFunc(maps.Keys(s.opened), func(v, w *workspace) int { return cmp.Compare(v.dir, w.dir) })
-}
-
-// follow enters a workspace's events on the board and hands them to the features. mu is held.
-func (s *server) follow(w *workspace) {
-	for _, f := range s.features {
-		if f.follow != nil {
-			f.follow(w)
-		}
-	}
-	sub := w.executor.Subscribe()
-	s.tasks.Go(func() {
-		defer sub.Close()
-		for {
-			events, err := sub.Next(s.ctx)
-			if err != nil {
-				return
-			}
-			for _, ev := range events {
-				s.board.event(w, ev)
-				for _, f := range s.features {
-					if f.event != nil {
-						s.contained("event", func() { f.event(w, ev) })
-					}
-				}
-			}
-		}
-	})
 }
 
 // contained runs something that must not take the connection down.

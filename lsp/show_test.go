@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"dipls/internal/lsptest"
+	"dipls/lsp"
 )
 
 // shown runs dip.showOutput and returns the text of the file that the editor is asked to show.
@@ -96,6 +98,25 @@ func TestShowOutput(t *testing.T) {
 	files, _ := filepath.Glob(os.Getenv("XDG_STATE_HOME") + "/dipls/runs/*-" + run + "/*.new")
 	if len(files) > 0 {
 		t.Errorf("left: %v", files)
+	}
+}
+
+// What an event tells an event client, the server knows when it is asked, however slow the entering of events is.
+func TestEventsAreKnown(t *testing.T) {
+	needPython(t)
+	lsp.SlowEvents.Store(int64(20 * time.Millisecond))
+	t.Cleanup(func() { lsp.SlowEvents.Store(0) })
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	e.Open("a.py", "# %%\nprint('hello')\n")
+	for range 3 {
+		e.Mark()
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		e.Await("the beginning", lsptest.Has("event", "run_started"), lsptest.Has("run", run))
+		e.Command("dip.showOutput", lsptest.Object{"run": run}, nil)
+		finished(e, run, "ok")
+		if got := titles(lensesOf(t, e, "a.py"), 0); !strings.Contains(got, "✓") {
+			t.Errorf("lenses after the end: %s", got)
+		}
 	}
 }
 

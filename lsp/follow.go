@@ -1,0 +1,84 @@
+package lsp
+
+import (
+	"context"
+	"sync"
+
+	"dipls/dipexec"
+)
+
+// follower enters a workspace's events on the board and hands them to the features. It waits for nobody, so that the board is always up to date;
+// those who wait for the client have subscriptions of their own, and are behind it: see catchUp.
+type follower struct {
+	sub *dipexec.Subscription
+
+	mu      sync.Mutex // guards what follows
+	entered uint64     // how many events
+	moved   chan struct{}
+}
+
+// follow makes a follower of a workspace. mu is held.
+func (s *server) follow(w *workspace) *follower {
+	f := &follower{sub: w.executor.Subscribe()} // before the features do, so that it hears of everything before them
+	for _, feature := range s.features {
+		if feature.follow != nil {
+			feature.follow(w)
+		}
+	}
+	s.tasks.Go(func() {
+		defer f.sub.Close()
+		for {
+			events, err := f.sub.Next(s.ctx)
+			if err != nil {
+				return
+			}
+			for _, ev := range events {
+				s.board.event(w, ev)
+				for _, feature := range s.features {
+					if feature.event != nil {
+						s.contained("event", func() { feature.event(w, ev) })
+					}
+				}
+			}
+			f.advance(len(events))
+		}
+	})
+	return f
+}
+
+// advance counts events that have been entered.
+func (f *follower) advance(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.entered += uint64(n)
+	if f.moved != nil {
+		close(f.moved)
+		f.moved = nil
+	}
+}
+
+// catchUp waits until the board has every event that any other subscription has given by now: a client that is sent one and asks what is known must
+// not hear of the time before.
+func (s *server) catchUp(ctx context.Context, w *workspace) error {
+	s.mu.Lock()
+	f := s.opened[w]
+	s.mu.Unlock()
+	told := f.sub.Queued()
+	for {
+		f.mu.Lock()
+		if f.entered >= told {
+			f.mu.Unlock()
+			return nil
+		}
+		if f.moved == nil {
+			f.moved = make(chan struct{})
+		}
+		moved := f.moved
+		f.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
