@@ -42,6 +42,7 @@ var features = []func(*server) feature{
 	newProgress,
 	newPrewarm,
 	newRestart,
+	newCells,
 }
 
 // change is what is not as it was since the last time. Features look at the documents and the board for how it is now.

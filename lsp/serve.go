@@ -195,15 +195,16 @@ func (s *server) lifecycleMethods() map[string]method {
 type options struct {
 	Trusted json.RawMessage `json:"trusted,omitempty" doc:"false: nothing of the folders may run"` // what is not said is true, and what is not understood is false
 	Events  bool            `json:"events,omitempty" doc:"true: the client takes events in place of text"`
+	Cells   bool            `json:"cells,omitempty" doc:"true: the client is told when to ask for cells anew"`
 }
 
 func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*protocol.InitializeResult, error) {
 	s.client.can = p.Capabilities
 	var o options
 	if err := json.Unmarshal([]byte(cmp.Or(string(p.InitializationOptions), "{}")), &o); err != nil {
-		s.log.Warn("initializationOptions.events: want true or false")
+		s.log.Warn("initializationOptions: events and cells want true or false")
 	}
-	s.client.events = o.Events
+	s.client.events, s.client.cells = o.Events, o.Cells
 	s.trusted = isNothing(o.Trusted) || string(o.Trusted) == "true"
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.encoding = encoding

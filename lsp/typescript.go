@@ -12,6 +12,7 @@ import (
 
 	"go.lsp.dev/uri"
 
+	"dipls/cells"
 	"dipls/dipexec"
 )
 
@@ -43,6 +44,7 @@ var typescriptTypes = map[reflect.Type]string{
 	reflect.TypeFor[json.RawMessage](): "unknown", // any JSON: a value of a MIME type
 	reflect.TypeFor[dipexec.Status]():  union("ok", "error", "interrupted", "died"),
 	reflect.TypeFor[dipexec.Level]():   union("info", "warning", "error"),
+	reflect.TypeFor[cellState]():       union(string(cellIdle), string(cellQueued), string(cellRunning), string(cellOK), string(cellFailed), string(cellInterrupted)),
 }
 
 // typescriptFields are fields whose type says less than is true, as Type.Field in Go.
@@ -55,6 +57,10 @@ var typescriptFields = map[string]string{
 	"Object.Kind":         union("instance", "function", "class", "module", "property"),
 	"Header.Kind":         "string", // of an event it is its own kind
 	"variableValue.Local": "true",
+	"cellInfo.Kind":       union(cells.CodeCell.String(), cells.MarkdownCell.String(), cells.RawCell.String()),
+	"PoolInfo.State":      union("none", "starting", "ready", "busy", "interrupting", "dead", "stopped"),
+	"RankInfo.State":      union("starting", "ready", "busy", "interrupting", "dead", "stopped"),
+	"PoolInfo.Method":     union("", "fork", "spawn"),
 }
 
 // typescript writes a module.
@@ -156,7 +162,11 @@ func (row setting) initialTypescript() string {
 // methods writes what LSP does not have.
 func (t *typescript) methods() {
 	t.interfaceOf("InitializationOptions extends Settings", reflect.TypeFor[options](), true, nil)
-	t.section("/** The parameters of the notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n}\n", quote(methodEvent))
+	params, answer := t.named(reflect.TypeFor[cellsParams](), true), t.named(reflect.TypeFor[cellsAnswer](), false)
+	t.section("/** The requests that LSP does not have. */\nexport interface Requests {\n  %s: { params: %s; answer: %s };\n}\n", quote(methodCells), params, answer)
+	changed := t.named(reflect.TypeFor[cellsChangedParams](), false)
+	t.section("/** The parameters of the server's notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n  %s: %s;\n}\n",
+		quote(methodEvent), quote(methodCellsChanged), changed)
 }
 
 // named is the name of a struct's interface, which is written first if it has not been.

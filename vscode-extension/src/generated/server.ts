@@ -283,7 +283,7 @@ export interface RankInfo {
   rank: number;
   pid: number;
   device: string;
-  state: string;
+  state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   host_bytes: number | null;
   gpu_bytes: number | null;
 }
@@ -294,12 +294,12 @@ export interface LocalInfo {
 }
 
 export interface PoolInfo {
-  state: string;
+  state: 'none' | 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   reason: string;
   size: number;
   backend: string;
   app: string;
-  method: string;
+  method: '' | 'fork' | 'spawn';
   verbose: boolean;
   autodip: string;
   ranks: RankInfo[];
@@ -669,9 +669,52 @@ export interface InitializationOptions extends Settings {
   trusted?: boolean;
   /** True: the client takes events in place of text */
   events?: boolean;
+  /** True: the client is told when to ask for cells anew */
+  cells?: boolean;
 }
 
-/** The parameters of the notifications that LSP does not have. */
+export interface TextDocumentIdentifier {
+  uri: string;
+}
+
+export interface CellsParams {
+  textDocument: TextDocumentIdentifier;
+  /** Only the cells that have something in it; without it all */
+  range?: Range;
+}
+
+export interface CellInfo {
+  id: number;
+  number: number;
+  kind: 'code' | 'markdown' | 'raw';
+  title: string;
+  depth: number;
+  range: Range;
+  header: Range;
+  body: Range;
+  target: string;
+  state: '' | 'queued' | 'running' | 'ok' | 'failed' | 'interrupted';
+  stale: boolean;
+  run: string;
+  summary: string;
+}
+
+export interface CellsAnswer {
+  version: number;
+  cells: CellInfo[];
+}
+
+/** The requests that LSP does not have. */
+export interface Requests {
+  'dip/cells': { params: CellsParams; answer: CellsAnswer };
+}
+
+export interface CellsChangedParams {
+  uri: string;
+}
+
+/** The parameters of the server's notifications that LSP does not have. */
 export interface Notifications {
   'dip/event': DipEvent;
+  'dip/cellsChanged': CellsChangedParams;
 }
