@@ -57,9 +57,14 @@ func statProcess(pid int) (procStat, error) {
 	return st, err
 }
 
-// hostMemory is a process's proportional share of memory in bytes, which counts a page that N processes share as 1/N, or, from
-// an old kernel, its resident set.
-func hostMemory(pid int) (int64, bool) {
+// hostMemory is the proportional share of memory, in bytes, of the process that has a pid and started then, which counts a page that N processes
+// share as 1/N, or, from an old kernel, its resident set.
+func hostMemory(pid int, startTime uint64) (bytes int64, ok bool) {
+	bytes, ok = memoryOf(pid)
+	return bytes, ok && sameProcess(pid, startTime)
+}
+
+func memoryOf(pid int) (int64, bool) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	if data, err := os.ReadFile(dir + "/smaps_rollup"); err == nil {
 		for line := range bytes.Lines(data) {

@@ -3,8 +3,13 @@
 package ranks
 
 import (
+	"context"
 	"errors"
+	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // maxSocketPath is the size of sun_path less its terminating zero, on the BSDs and macOS.
@@ -16,8 +21,20 @@ func AdoptOrphans() error { return nil }
 // dieWithUs does nothing here: only Linux ends a child with its parent.
 func dieWithUs(attr *syscall.SysProcAttr) {}
 
-// hostMemory is unknown here.
-func hostMemory(pid int) (int64, bool) { return 0, false }
+// psTimeout bounds ps.
+const psTimeout = 5 * time.Second
+
+// hostMemory is the resident set of the process that has a pid, in bytes: what several processes share is counted for each of them.
+func hostMemory(pid int, _ uint64) (int64, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), psTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return 0, false
+	}
+	kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	return kib << 10, err == nil
+}
 
 // sameProcess is unknown here.
 func sameProcess(pid int, startTime uint64) bool { return false }

@@ -143,14 +143,14 @@ func (p *Process) StartTime() uint64 {
 }
 
 // HostMemory is how many bytes of the host's memory the process takes: its proportional share, which counts memory that N processes
-// share as 1/N. ok is false where that is unknown, and once the process has ended.
+// share as 1/N, or, on other systems than Linux, what is resident. ok is false where that is unknown, and once the process has ended.
 func (p *Process) HostMemory() (bytes int64, ok bool) {
-	pid, start := p.PID(), p.StartTime()
-	if pid <= 1 || start == 0 {
+	pid := p.PID()
+	if pid <= 1 || p.State().Final() {
 		return 0, false
 	}
-	bytes, ok = hostMemory(pid)
-	return bytes, ok && bytes > 0 && sameProcess(pid, start)
+	bytes, ok = hostMemory(pid, p.StartTime())
+	return bytes, ok && bytes > 0
 }
 
 // State is where the process stands.
