@@ -45,6 +45,9 @@ type Run struct {
 	Failures []*dipexec.Failure
 
 	workspace *workspace
+	plan      *plan    // in which it waits; nil: it has been started
+	place     int      // in the plan
+	before    *Run     // the cell's last run before this one, while it waits in a plan
 	number    uint64   // in the order of their starts
 	text      cellText // of the cell
 	cellLine  int      // 1-based line on which the cell began
@@ -130,6 +133,47 @@ func (b *board) enter(r *Run) {
 	b.runs[r.ID] = r
 	if r.Cell != 0 && !r.Partial && r.Parent == "" {
 		b.last[cellKey{r.Doc, r.Cell}] = r
+	}
+}
+
+// queue enters runs that wait in a plan.
+func (b *board) queue(runs []*Run) {
+	var c change
+	b.mu.Lock()
+	for _, r := range runs {
+		if !r.Partial {
+			r.before = b.last[cellKey{r.Doc, r.Cell}]
+		}
+		b.enter(r)
+		c.add(cellChange(r))
+	}
+	b.mu.Unlock()
+	b.changed(c)
+}
+
+// dequeue takes runs off that have waited in a plan. Their cells are again as they were before, unless they have run since.
+func (b *board) dequeue(runs []*Run) {
+	var c change
+	b.mu.Lock()
+	for _, r := range runs {
+		delete(b.runs, r.ID)
+		key := cellKey{r.Doc, r.Cell}
+		if b.last[key] != r {
+			continue
+		}
+		before := r.before
+		for before != nil && before.plan != nil && b.runs[before.ID] == nil {
+			before = before.before // that one waits no longer, either
+		}
+		b.last[key] = before
+		if before == nil {
+			delete(b.last, key)
+		}
+		c.add(cellChange(r))
+	}
+	b.mu.Unlock()
+	if !c.empty() {
+		b.changed(c)
 	}
 }
 
@@ -330,9 +374,13 @@ func (b *board) clear(doc uri.URI) {
 	c := &docChange{cells: map[cellID]bool{}}
 	b.mu.Lock()
 	for key, r := range b.last {
-		if key.doc == doc && r.State == Ended {
+		switch {
+		case key.doc != doc:
+		case r.State == Ended:
 			delete(b.last, key)
 			c.cells[key.cell] = true
+		case r.before != nil && r.before.State == Ended:
+			r.before = nil
 		}
 	}
 	b.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -221,11 +222,12 @@ func (s *server) restartLocal(ctx context.Context, a *whereArgs) (*noReply, erro
 	return &noReply{}, session.RestartLocal(ctx)
 }
 
-// cancelWhere cancels the runs of a workspace that have not ended and fulfil a condition. It returns how many those are.
+// cancelWhere cancels the runs of a workspace that have not ended and fulfil a condition, the last one first, so that none begins because one before
+// it ends. It returns how many those are.
 func (s *server) cancelWhere(w *workspace, condition func(Run) bool) int {
 	n := 0
-	for _, r := range s.board.active(w) {
-		if condition(r) && w.executor.Cancel(r.ID) == nil {
+	for _, r := range slices.Backward(s.board.active(w)) {
+		if condition(r) && r.cancel() {
 			n++
 		}
 	}
@@ -243,7 +245,7 @@ func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptRep
 		switch {
 		case !known:
 			return nil, fmt.Errorf("there is no run %s", a.Run)
-		case r.workspace.executor.Cancel(a.Run) != nil:
+		case !r.cancel():
 			return &interruptReply{0}, nil // it has ended meanwhile
 		}
 		return &interruptReply{1}, nil

@@ -9,7 +9,6 @@ import (
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
-	"go.uber.org/zap"
 
 	"dipls/cells"
 	"dipls/dipexec"
@@ -138,13 +137,6 @@ func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error)
 	return s.runCells(d, a.howArgs, func(cells.Cell) bool { return true })
 }
 
-// planned is a run that has been decided on.
-type planned struct {
-	request dipexec.Request
-	cell    cells.Cell
-	partial bool
-}
-
 // runCells runs the code cells of a document that are chosen.
 func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
 	h, err := a.parse()
@@ -202,7 +194,7 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error)
 	if len(plan) == 1 {
 		return &runReply{Run: first}, nil
 	}
-	s.tasks.Go(func() { s.continueWith(w, d, first, plan) })
+	s.tasks.Go(s.newPlan(w, d, first, plan).carryOut)
 	return &runReply{Run: first, Cells: len(plan)}, nil
 }
 
@@ -217,24 +209,6 @@ func (s *server) aim(d *Snapshot, h how, p *planned) {
 
 func (s *server) begin(w *workspace, d *Snapshot, p planned) (id string, err error) {
 	return s.board.start(w, p.request, d, p.cell, p.partial)
-}
-
-// continueWith starts each planned run but the first one when the one before it has ended well. One that is not to be waited for
-// (%%px --noblock) is not.
-func (s *server) continueWith(w *workspace, d *Snapshot, id string, plan []planned) {
-	for i, next := range plan[1:] {
-		if !plan[i].request.Directive.NoBlock {
-			report, err := w.executor.Wait(s.ctx, id)
-			if err != nil || report.Status != dipexec.StatusOK {
-				return
-			}
-		}
-		var err error
-		if id, err = s.begin(w, d, next); err != nil {
-			s.log.Warn("the cells below do not run", zap.Int("from", next.cell.Index()), zap.Error(err))
-			return
-		}
-	}
 }
 
 func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply, error) {

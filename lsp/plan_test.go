@@ -1,0 +1,94 @@
+package lsp_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dipls/internal/lsptest"
+)
+
+// Cells that wait for others to end are queued, by lenses, hints and dip.status; they can be interrupted, and those after them with them.
+func TestCellsWait(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	gate := filepath.Join(e.Folder, "gate")
+	e.Open("a.py", fmt.Sprintf(
+		"# %%%%\nimport os, time\nwhile not os.path.exists(%q): time.sleep(0.01)\n# %%%% [markdown]\n# %%%%\nprint('two')\n# %%%%\nprint('three')\n# %%%%\nprint('four')\n", gate))
+	runCell(e, 4, "ok")
+	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
+	all := lsptest.Object{"uri": e.URI("a.py")}
+	e.Run("dip.runAll", all)
+	awaitLenses(t, e, 4, queued)
+	awaitLenses(t, e, 6, queued)
+	if got := hintsOf(t, e, 1, 9); got != "4.4 … queued\n6.4 … queued\n8.4 … queued" {
+		t.Errorf("hints: %s", got)
+	}
+	var status struct{ Workspaces []struct{ Runs []struct{ Run, State string } } }
+	e.Command("dip.status", nil, &status)
+	if runs := status.Workspaces[0].Runs; len(runs) != 4 || runs[3].State != "queued" {
+		t.Errorf("%+v", runs)
+	}
+
+	list := awaitLenses(t, e, 6, queued)
+	var reply struct{ Interrupted int }
+	for _, lens := range list {
+		if lens.Range.Start.Line == 6 && lens.Command.Title == "Interrupt" {
+			click(t, e, lens, &reply)
+		}
+	}
+	if reply.Interrupted != 1 {
+		t.Errorf("interrupted %d", reply.Interrupted)
+	}
+	awaitLenses(t, e, 6, runLenses+` \| Run above \| ✓ .*`) // as it was before
+	awaitLenses(t, e, 8, runLenses+` \| Run above`)
+	awaitLenses(t, e, 4, queued)
+	e.Mark()
+	if err := os.WriteFile(gate, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e.Await("the end of the second one", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 3), lsptest.Has("status", "ok"))
+	awaitLenses(t, e, 4, runLenses+` \| Run above \| ✓ .*`)
+	runCell(e, 5, "ok") // after all that could have begun before it
+	if others := e.Messages(lsptest.Has("cell", 4)); len(others) > 0 {
+		t.Errorf("it has run: %v", others)
+	}
+}
+
+// Cells that wait for one that fails are as they were before; to interrupt everything leaves nothing to begin.
+func TestCellsWaitInVain(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	gate := filepath.Join(e.Folder, "gate")
+	e.Open("a.py", fmt.Sprintf("# %%%%\nimport os, time\nwhile not os.path.exists(%q): time.sleep(0.01)\nnowhere\n# %%%%\n1\n# %%%%\n2\n", gate))
+	uri := e.URI("a.py")
+	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
+	for _, end := range []func(){
+		func() {
+			var reply struct{ Interrupted int }
+			e.Command("dip.interrupt", nil, &reply)
+			if reply.Interrupted != 3 {
+				t.Errorf("interrupted %d", reply.Interrupted)
+			}
+		},
+		func() {
+			if err := os.WriteFile(gate, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		e.Mark()
+		run := e.Run("dip.runBelow", lsptest.Object{"uri": uri, "cell": 1})
+		awaitLenses(t, e, 6, queued)
+		err := e.TryCommand("dip.showOutput", lsptest.Object{"run": run + "+1"}, nil)
+		if err == nil || !strings.Contains(err.Error(), "has not begun") {
+			t.Error(err)
+		}
+		end()
+		e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"))
+		awaitLenses(t, e, 4, runLenses+` \| Run above`)
+		awaitLenses(t, e, 6, runLenses+` \| Run above`)
+	}
+}
