@@ -3,13 +3,11 @@
 # one beside it in .venv/neovim. Without them those tests are skipped, so nothing here fails the setup.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-say() { printf 'setup: %s\n' "$1" >&2; }
+. scripts/lib.sh
 
 if ! command -v nvim >/dev/null 2>&1; then
-	if [[ -e /etc/debian_version && $(id -u) == 0 ]] && command -v apt-get >/dev/null 2>&1; then
-		say "installing neovim from Debian"
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends neovim >/dev/null ||
+	if debian_root; then
+		apt_install neovim ||
 			say "neovim could not be installed: its tests run only with a newer one, or are skipped"
 	else
 		say "there is no nvim: its tests run only with a newer one, or are skipped"

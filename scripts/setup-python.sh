@@ -5,9 +5,7 @@
 # on Debian as root from the package python3-torch (the index's Linux wheel drags in gigabytes of CUDA); else from pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-fail() { printf 'setup: %s\n' "$1" >&2; exit 1; }
-say() { printf 'setup: %s\n' "$1" >&2; }
+. scripts/lib.sh
 
 usable() { # an interpreter that is new enough
 	[[ -n $1 ]] && command -v "$1" >/dev/null 2>&1 && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null
@@ -24,12 +22,6 @@ base=
 for python in "${candidates[@]}"; do
 	if has_torch "$python"; then base=$python; break; fi
 done
-
-debian_root() { [[ -e /etc/debian_version && $(id -u) == 0 ]] && command -v apt-get >/dev/null 2>&1; }
-apt_install() {
-	say "installing $* from Debian"
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-}
 
 pip_torch=
 if [[ -z $base ]] && debian_root; then
