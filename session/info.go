@@ -15,7 +15,12 @@ const stateNone = "none"
 const parallelReads = 8
 
 // Info describes the pool and the local namespace as they are, and starts nothing. When ctx ends, the memory on GPUs is left out.
-func (s *Session) Info(ctx context.Context) wire.PoolInfo {
+func (s *Session) Info(ctx context.Context) wire.PoolInfo { return s.describe(ctx, true) }
+
+// Glance is Info without memory, which takes no time.
+func (s *Session) Glance() wire.PoolInfo { return s.describe(context.Background(), false) }
+
+func (s *Session) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	s.mu.Lock()
 	p, local := s.current, s.local
 	var spec ranks.PoolSpec
@@ -31,31 +36,43 @@ func (s *Session) Info(ctx context.Context) wire.PoolInfo {
 	case p.err != nil:
 		info.Reason = p.err.Error()
 	default:
-		describePool(ctx, &info, p.value, spec)
+		describePool(&info, p.value, spec)
+		if memory {
+			addMemory(ctx, &info, p.value, len(spec.GPUs) > 0)
+		}
 	}
 	if local != nil && local.known() && local.err == nil && !local.value.State().Final() {
-		info.Local = &wire.LocalInfo{PID: local.value.PID(), HostBytes: hostBytes(local.value)}
+		info.Local = &wire.LocalInfo{PID: local.value.PID(), State: local.value.State().String()}
+		if memory {
+			info.Local.HostBytes = hostBytes(local.value)
+		}
 	}
 	return info
 }
 
 // describePool describes a pool that has come to life.
-func describePool(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
+func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
 	info.State, info.Size, info.Verbose = p.State().String(), p.Size(), spec.Verbose
 	info.Backend, info.App, info.Method = p.Backend(), p.App(), p.Method().String()
 	if err := p.Err(); err != nil {
 		info.Reason = err.Error()
 	}
+	info.Ranks = make([]wire.RankInfo, p.Size())
+	for rank, process := range p.Ranks() {
+		info.Ranks[rank] = wire.RankInfo{Rank: rank, PID: process.PID(), Device: process.Device(), State: process.State().String()}
+	}
+}
+
+// addMemory adds what memory the ranks take.
+func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
 	var work sync.WaitGroup
 	var byPID map[int]int64
-	if len(spec.GPUs) > 0 {
+	if onGPUs {
 		work.Go(func() { byPID, _ = ranks.GPUMemory(ctx) }) // what nvidia-smi does not tell is unknown
 	}
 	processes := p.Ranks()
-	info.Ranks = make([]wire.RankInfo, len(processes))
 	slots := make(chan struct{}, parallelReads)
 	for rank, process := range processes {
-		info.Ranks[rank] = wire.RankInfo{Rank: rank, PID: process.PID(), Device: process.Device(), State: process.State().String()}
 		slots <- struct{}{}
 		work.Go(func() {
 			info.Ranks[rank].HostBytes = hostBytes(process)

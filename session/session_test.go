@@ -167,8 +167,15 @@ func TestInfo(t *testing.T) {
 	if used := info.Ranks[1].GPUBytes; used != nil {
 		t.Errorf("GPU memory of rank 1: %v", *used)
 	}
-	if info.Local == nil || info.Local.PID == 0 || info.Local.HostBytes == nil {
+	if info.Local == nil || info.Local.PID == 0 || info.Local.State != "ready" || info.Local.HostBytes == nil {
 		t.Errorf("local %+v", info.Local)
+	}
+	glance := f.Glance()
+	if glance.Local.HostBytes != nil || glance.Ranks[0].HostBytes != nil || glance.Ranks[0].GPUBytes != nil {
+		t.Errorf("memory at a glance: %+v", glance)
+	}
+	if r := glance.Ranks[1]; glance.Size != 2 || r.PID != pids[1] || r.State != "ready" || glance.Local.PID != info.Local.PID {
+		t.Errorf("at a glance: %+v", glance)
 	}
 
 	f.making(wire.MakeCommand{Kill: true})

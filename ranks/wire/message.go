@@ -583,5 +583,6 @@ type RankInfo struct {
 // LocalInfo describes the local namespace.
 type LocalInfo struct {
 	PID       int    `json:"pid"`
+	State     string `json:"state"`
 	HostBytes *int64 `json:"host_bytes"`
 }

@@ -1,0 +1,42 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"dipls/ranks/fakerank"
+)
+
+func TestStacks(t *testing.T) {
+	f := newSession(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
+	told := func(wanted func(int) bool) string {
+		var lines []string
+		for _, s := range f.Stacks(testContext(t), wanted) {
+			line := fmt.Sprintf("%d: %v", s.Rank, s.Err)
+			for _, thread := range s.Threads {
+				line += " " + thread.Name
+			}
+			lines = append(lines, line)
+		}
+		return strings.Join(lines, "; ")
+	}
+	all := func(int) bool { return true }
+	if got := told(all); got != "" {
+		t.Errorf("before anything was started: %s", got)
+	}
+	running := f.ranks()
+	if _, err := f.Local(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := told(all), "-1: <nil> MainThread; 0: <nil> MainThread; 1: <nil> MainThread; 2: <nil> MainThread"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := told(func(rank int) bool { return rank == 2 }), "2: <nil> MainThread"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	waitFor(t, "the end of rank 1", start(running[1], "signal SIGKILL").done)
+	if got, want := told(func(rank int) bool { return rank == 1 }), "1: rank 1 was killed by SIGKILL (out of memory?)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
