@@ -1,19 +1,26 @@
 /** Wiring: the server, and one line for each feature. */
 import * as vscode from 'vscode';
 import { registerCommands } from './commands';
+import { Interpreters } from './interpreter';
 import { Server } from './server';
+import { followChanges } from './trust';
 
 let server: Server | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Dip Server', { log: true });
-  const started = new Server(context, log, () => Promise.resolve(undefined));
+  const interpreters = new Interpreters(log);
+  const started = new Server(context, log, interpreters.of);
   server = started;
-  context.subscriptions.push(log, started, registerCommands(started));
-  // Not awaited: the editor need not wait for the server, commands do.
-  started.start().catch((error: unknown) => {
-    log.error(String(error));
-  });
+  context.subscriptions.push(
+    log,
+    started,
+    interpreters,
+    registerCommands(started),
+    followChanges(started, interpreters),
+  );
+  // Not awaited: the editor need not wait for the server, commands do. What goes wrong it tells the user itself.
+  started.start().catch(() => undefined);
 }
 
 export async function deactivate(): Promise<void> {

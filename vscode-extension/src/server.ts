@@ -1,11 +1,14 @@
 /** The language server: its process, its life, and typed requests, so that no other module knows how it is reached. */
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import * as vscode from 'vscode';
 import {
+  CloseAction,
   type ConfigurationParams,
   type DynamicFeature,
+  ErrorAction,
   LanguageClient,
   type LanguageClientOptions,
-  State,
+  RevealOutputChannelOn,
   type StaticFeature,
 } from 'vscode-languageclient/node';
 import type {
@@ -17,7 +20,8 @@ import type {
   DipEvent,
   InitializationOptions,
 } from './generated/server';
-import { serverPath } from './serverPath';
+import { Restarts } from './restarts';
+import { ending, serverPath, startServer } from './serverPath';
 
 /** The documents that the server is for. Untitled ones have no file, but cells. */
 export const documents: vscode.DocumentSelector & object = [
@@ -37,7 +41,8 @@ export type Interpreter = (folder: vscode.Uri | undefined) => Promise<string | u
 
 /**
  * Commands are registered by `registerCommands`, when the extension is activated, not by the client when the server has
- * begun: they are there from the first moment, and take what they are about from the editor.
+ * begun: they are there from the first moment, and take what they are about from the editor. What goes wrong is told
+ * by [[Server]], once, and not for every request.
  */
 class Client extends LanguageClient {
   override registerFeature(feature: StaticFeature | DynamicFeature<object>): void {
@@ -46,15 +51,24 @@ class Client extends LanguageClient {
     }
     super.registerFeature(feature);
   }
+
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
 }
+
+/** How long the processes of a server that was asked to end may take, in milliseconds, before another one is started beside it. */
+const patience = 15_000;
 
 /** One for the window. What it tells comes by its events, in the order in which the server says it. */
 export class Server implements vscode.Disposable {
   private readonly eventEmitter = new vscode.EventEmitter<DipEvent>();
   private readonly cellsEmitter = new vscode.EventEmitter<vscode.Uri>();
   private readonly stateEmitter = new vscode.EventEmitter<ServerState>();
-  private readonly client: Client;
-  private starting: Promise<void> | undefined;
+  private readonly restarts = new Restarts();
+  private running: Promise<Client> | undefined;
+  private process: ChildProcessWithoutNullStreams | undefined;
+  private current: ServerState = 'stopped';
 
   /** What runs do. */
   readonly onEvent = this.eventEmitter.event;
@@ -63,22 +77,127 @@ export class Server implements vscode.Disposable {
   readonly onState = this.stateEmitter.event;
 
   constructor(
-    context: vscode.ExtensionContext,
+    private readonly context: vscode.ExtensionContext,
     /** Where the server's own words go: what it logs, not what runs print. */
     readonly log: vscode.LogOutputChannel,
-    interpreter: Interpreter,
-  ) {
+    private readonly interpreter: Interpreter,
+  ) {}
+
+  get state(): ServerState {
+    return this.current;
+  }
+
+  /** Starts the server, if it has not been; an error says why it does not run. The user has been told then. */
+  async start(): Promise<void> {
+    await this.connected();
+  }
+
+  /** Ends the server, and with it all that it has started, and starts another. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  /** Ends the server and waits, within reason, for what it has started to end. */
+  async stop(): Promise<void> {
+    const { running, process } = this;
+    this.running = undefined;
+    this.process = undefined;
+    if (!running) {
+      return;
+    }
+    try {
+      const client = await running;
+      await client.dispose();
+    } catch (error) {
+      this.log.warn(String(error)); // it was about to end by itself
+    }
+    if (process && (await ending(process, patience)) === undefined) {
+      process.kill();
+    }
+    this.become('stopped');
+  }
+
+  /** Executes a command. An error is one that the server tells the user about: it says why and what to do. */
+  async execute<C extends keyof CommandArguments>(command: C, args: CommandArguments[C]): Promise<CommandAnswers[C]> {
+    const client = await this.connected();
+    return client.sendRequest<CommandAnswers[C]>('workspace/executeCommand', { command, arguments: [args] });
+  }
+
+  /** The cells of a document as the server has it, all of them or those that touch a range. */
+  async cells(document: vscode.TextDocument, range?: vscode.Range): Promise<CellsAnswer> {
+    const client = await this.connected();
+    const params: CellsParams = {
+      textDocument: { uri: client.code2ProtocolConverter.asUri(document.uri) },
+      ...(range && { range: client.code2ProtocolConverter.asRange(range) }),
+    };
+    return client.sendRequest<CellsAnswer>('dip/cells', params);
+  }
+
+  /** Tells the server that the user has come to trust the workspace. */
+  async trust(): Promise<void> {
+    const client = await this.connected();
+    await client.sendNotification('dip/trusted');
+  }
+
+  /** Has the server ask for its settings again, as when the interpreter that another extension knows has changed. */
+  async settingsChanged(): Promise<void> {
+    const client = await this.connected();
+    await client.sendNotification('workspace/didChangeConfiguration', { settings: null });
+  }
+
+  dispose(): void {
+    this.eventEmitter.dispose();
+    this.cellsEmitter.dispose();
+    this.stateEmitter.dispose();
+  }
+
+  private connected(): Promise<Client> {
+    this.running ??= this.launch();
+    return this.running;
+  }
+
+  private async launch(): Promise<Client> {
+    const client = this.newClient();
+    this.become('starting');
+    try {
+      await client.start();
+    } catch (error) {
+      const process = this.process;
+      const end = process && (await ending(process, 1000));
+      const why = end === undefined ? sentence(error) : `it has ended at once (${end})`;
+      process?.kill();
+      this.become('stopped');
+      this.tell('error', `The Dip server does not start: ${why}.`, true);
+      throw new Error(`the Dip server does not run: ${why}; see its log, then use the command 'Dip: Restart Server'`, {
+        cause: error,
+      });
+    }
+    this.become('running');
+    return client;
+  }
+
+  private newClient(): Client {
     const options: LanguageClientOptions = {
       documentSelector: [
         { language: 'python', scheme: 'file' },
         { language: 'python', scheme: 'untitled' },
       ],
-      outputChannel: log,
+      outputChannel: this.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
       initializationOptions: (): InitializationOptions => ({
         events: true,
         cells: true,
         trusted: vscode.workspace.isTrusted,
       }),
+      initializationFailedHandler: () => false,
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        closed: () => {
+          void this.closed(client);
+          return { action: CloseAction.DoNotRestart, handled: true };
+        },
+      },
       middleware: {
         workspace: {
           configuration: async (params: ConfigurationParams, token, next) => {
@@ -88,80 +207,88 @@ export class Server implements vscode.Disposable {
             }
             return Promise.all(
               params.items.map((item, i) =>
-                withInterpreter(answer[i], item.scopeUri === undefined ? undefined : vscode.Uri.parse(item.scopeUri), interpreter),
+                withInterpreter(
+                  answer[i],
+                  item.scopeUri === undefined ? undefined : vscode.Uri.parse(item.scopeUri),
+                  this.interpreter,
+                ),
               ),
             );
           },
         },
       },
     };
-    this.client = new Client('dip', 'Dip', { command: serverPath(context), args: ['lsp'] }, options);
-    this.client.onNotification('dip/event', (event: DipEvent) => {
+    const client = new Client(
+      'dip',
+      'Dip',
+      async () => (this.process = await startServer(serverPath(this.context))),
+      options,
+    );
+    client.onNotification('dip/event', (event: DipEvent) => {
       this.eventEmitter.fire(event);
     });
-    this.client.onNotification('dip/cellsChanged', (changed: CellsChangedParams) => {
+    client.onNotification('dip/cellsChanged', (changed: CellsChangedParams) => {
       this.cellsEmitter.fire(vscode.Uri.parse(changed.uri));
     });
-    this.client.onDidChangeState(({ newState }) => {
-      this.stateEmitter.fire(newState === State.Running ? 'running' : newState === State.Starting ? 'starting' : 'stopped');
-    });
+    return client;
   }
 
-  /** Starts the server, once; an error says what to do. */
-  start(): Promise<void> {
-    this.starting ??= this.client.start();
-    return this.starting;
-  }
-
-  /** Ends the server, and with it all that it has started, and starts another. */
-  async restart(): Promise<void> {
-    this.starting = this.client.restart();
-    await this.starting;
-  }
-
-  /** Executes a command. An error is one that the server tells the user about: it says why and what to do. */
-  async execute<C extends keyof CommandArguments>(command: C, args: CommandArguments[C]): Promise<CommandAnswers[C]> {
-    await this.start();
-    return this.client.sendRequest<CommandAnswers[C]>('workspace/executeCommand', { command, arguments: [args] });
-  }
-
-  /** The cells of a document as the server has it, all of them or those that touch a range. */
-  async cells(document: vscode.TextDocument, range?: vscode.Range): Promise<CellsAnswer> {
-    await this.start();
-    const params: CellsParams = {
-      textDocument: { uri: this.client.code2ProtocolConverter.asUri(document.uri) },
-      ...(range && { range: this.client.code2ProtocolConverter.asRange(range) }),
-    };
-    return this.client.sendRequest<CellsAnswer>('dip/cells', params);
-  }
-
-  /** Tells the server that the user has come to trust the workspace. */
-  async trust(): Promise<void> {
-    await this.start();
-    await this.client.sendNotification('dip/trusted');
-  }
-
-  /** Has the server ask for its settings again, as when the interpreter that another extension knows has changed. */
-  async settingsChanged(): Promise<void> {
-    await this.start();
-    await this.client.sendNotification('workspace/didChangeConfiguration', { settings: null });
-  }
-
-  async stop(): Promise<void> {
-    if (this.starting) {
-      await this.client.stop();
+  /** A connection has ended. If nobody wanted that, the server is started anew, and the user hears of it. */
+  private async closed(client: Client): Promise<void> {
+    const { running, process } = this;
+    if (this.current !== 'running' || (await running) !== client) {
+      return; // it was asked to end, or has not begun: whoever waits for that tells
+    }
+    this.running = undefined;
+    this.become('stopped');
+    const end = (process && (await ending(process, 1000))) ?? 'the connection was closed';
+    const again = this.restarts.allows(Date.now());
+    this.tell(
+      again ? 'warning' : 'error',
+      `The Dip server has ended by itself (${end}), and with it Python and all variables. ${again ? 'It was started anew.' : 'It keeps ending.'}`,
+      !again,
+    );
+    if (again) {
+      await this.start().catch(() => undefined); // the user has been told
     }
   }
 
-  dispose(): void {
-    this.eventEmitter.dispose();
-    this.cellsEmitter.dispose();
-    this.stateEmitter.dispose();
+  /** Tells the user something, with the ways on. */
+  private tell(how: 'warning' | 'error', text: string, restart: boolean): void {
+    this.log.error(text);
+    const show = 'Show Log';
+    const start = 'Restart Server';
+    const ways = restart ? [start, show] : [show];
+    const asked =
+      how === 'error' ? vscode.window.showErrorMessage(text, ...ways) : vscode.window.showWarningMessage(text, ...ways);
+    void asked.then((chosen) => {
+      if (chosen === show) {
+        this.log.show();
+      } else if (chosen === start) {
+        this.restart().catch(() => undefined); // the user has been told
+      }
+    });
+  }
+
+  private become(state: ServerState): void {
+    if (state !== this.current) {
+      this.current = state;
+      this.stateEmitter.fire(state);
+    }
   }
 }
 
+/** What an error says, without the stop at its end. */
+function sentence(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+}
+
 /** The settings of a folder, with the interpreter that another extension knows where they name none. */
-async function withInterpreter(settings: unknown, folder: vscode.Uri | undefined, interpreter: Interpreter): Promise<unknown> {
+async function withInterpreter(
+  settings: unknown,
+  folder: vscode.Uri | undefined,
+  interpreter: Interpreter,
+): Promise<unknown> {
   if (typeof settings !== 'object' || settings === null || ('python' in settings && settings.python !== '')) {
     return settings;
   }

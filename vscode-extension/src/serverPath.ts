@@ -1,9 +1,55 @@
-/** Where the server's binary is. */
+/** Where the server's binary is, and how a process of it is started. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 
 /** The setting `dip.server.path`, else the binary that the extension carries. */
 export function serverPath(context: vscode.ExtensionContext): string {
-  const configured = vscode.workspace.getConfiguration('dip').get<string>('server.path');
-  return configured ? configured : path.join(context.extensionPath, 'server', process.platform === 'win32' ? 'dipls.exe' : 'dipls');
+  const configured = vscode.workspace.getConfiguration('dip').get<string>('server.path', '');
+  if (configured !== '') {
+    return configured.startsWith('~/') ? path.join(homedir(), configured.slice(2)) : configured;
+  }
+  return path.join(context.extensionPath, 'server', 'dipls');
+}
+
+/** A server's process, which has begun. An error says which file it was and why that cannot run. */
+export async function startServer(command: string): Promise<ChildProcessWithoutNullStreams> {
+  if (!existsSync(command)) {
+    throw new Error(`there is no ${command}`);
+  }
+  const process = spawn(command, ['lsp'], { cwd: workingDirectory() });
+  await new Promise<void>((resolve, reject) => {
+    process.once('spawn', resolve);
+    process.once('error', (error: NodeJS.ErrnoException) => {
+      reject(new Error(`${command} cannot be run (${error.code ?? error.message})`));
+    });
+  });
+  return process;
+}
+
+/** Where documents without a file are at home: the first folder, as far as there is one. */
+function workingDirectory(): string {
+  const folder = vscode.workspace.workspaceFolders?.find(({ uri }) => uri.scheme === 'file' && existsSync(uri.fsPath));
+  return folder?.uri.fsPath ?? homedir();
+}
+
+/** How a process has ended, in a few words, once it has; undefined if it has not after so many milliseconds. */
+export async function ending(process: ChildProcessWithoutNullStreams, patience: number): Promise<string | undefined> {
+  if (process.exitCode === null && process.signalCode === null) {
+    const ended = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => {
+        resolve(false);
+      }, patience);
+      process.once('exit', () => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+    });
+    if (!ended) {
+      return undefined;
+    }
+  }
+  return process.signalCode === null ? `exit code ${process.exitCode ?? 0}` : process.signalCode;
 }
