@@ -16,7 +16,7 @@ const run = (command, args, options) => execFileSync(command, args, { stdio: 'in
 
 rmSync('server', { recursive: true, force: true });
 mkdirSync('server');
-run('go', ['build', '-trimpath', '-ldflags', '-s -w', '-o', '../vscode-extension/server/dipls', './cmd/dipls'], {
+run('go', ['build', '-trimpath', '-ldflags', '-s -w', '-o', 'vscode-extension/server/dipls', './cmd/dipls'], {
   cwd: '..',
   env: { ...process.env, GOOS: os, GOARCH: architectures[arch], CGO_ENABLED: '0' },
 });
