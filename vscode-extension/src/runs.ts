@@ -1,0 +1,457 @@
+/** What is known of runs from their events: which there are, how their parts do, and what they have put out. One for the window. */
+import type {
+  DipEvent,
+  DisplayEvent,
+  FailureEvent,
+  ResultEvent,
+  RunFinishedEvent,
+  RunStartedEvent,
+} from './generated/server';
+import { listHas, LOCAL } from './ranks';
+import { Screen } from './screen';
+import { type Entry, type Notice, type Output, Timeline } from './timeline';
+
+export type Status = RunFinishedEvent['status'];
+
+/** A process's part in a run. */
+export interface Part {
+  /** Its rank, or `LOCAL`. */
+  readonly rank: number;
+  state: 'busy' | 'ready' | 'interrupting' | 'dead' | 'stopped';
+  /** How it ended; absent while it goes on. */
+  status?: Status;
+  /** How long it took, in seconds; absent while it goes on. */
+  seconds?: number;
+}
+
+/** A line that is not finished, such as a progress bar, and whose it is. */
+export interface LiveLine {
+  readonly ranks: readonly number[];
+  readonly stream: 'stdout' | 'stderr';
+  readonly text: string;
+}
+
+/** Takes what `Runs` tells of; it is told in the order in which it happens, and leaves out what it does not care for. */
+export interface RunsListener {
+  /** A run began, one of its parts changed, or it ended. */
+  changed?(run: Run): void;
+  /** At an index of a run's entries some were removed, then others put there. */
+  spliced?(run: Run, index: number, removed: number, added: readonly Entry[]): void;
+  /** The ranks of an entry are others. */
+  ranksChanged?(run: Run, entry: Entry): void;
+  /** The lines that are not finished are others. */
+  live?(run: Run): void;
+  /** A run is known no more. */
+  forgotten?(run: Run): void;
+}
+
+/** What a process puts out in a run, as far as it is not in the timeline. */
+interface Process {
+  readonly screens: { readonly stdout: Screen; readonly stderr: Screen };
+  readonly displays: Map<string, Entry[]>; // by display_id
+  clearing: boolean; // it wants what it has shown removed once something else comes
+}
+
+/** A run that has begun, or, with no id, what was said while none was. */
+export class Run {
+  readonly parts = new Map<number, Part>();
+  readonly timeline: Timeline;
+  /** How it ended; absent while it goes on. */
+  status?: Status;
+  /** How long it took, in seconds; absent while it goes on. */
+  seconds?: number;
+  /** How many of the first entries were forgotten, to bound memory. The journal has them. */
+  elided = 0;
+  private readonly processes = new Map<number, Process>();
+  private ranks = 0;
+  private hasLive = false;
+
+  constructor(
+    /** How it began. */
+    readonly event: Readonly<Omit<RunStartedEvent, 'event'>>,
+    /** When it began, in milliseconds of the clock. */
+    readonly started: number,
+    private readonly listener: Required<RunsListener>,
+  ) {
+    this.timeline = new Timeline(
+      {
+        spliced: (index, removed, added) => {
+          listener.spliced(this, index, removed, added);
+        },
+        ranksChanged: (entry) => {
+          listener.ranksChanged(this, entry);
+        },
+      },
+      () => this.ranks,
+    );
+  }
+
+  /** Its id; empty for what was said while no run was. */
+  get id(): string {
+    return this.event.run ?? '';
+  }
+
+  get running(): boolean {
+    return this.id !== '' && this.status === undefined;
+  }
+
+  /** Whether a view should show what a process prints. Errors are always shown. */
+  shows(rank: number): boolean {
+    return !this.event.quiet && (rank === LOCAL || listHas(this.event.see, rank));
+  }
+
+  /** The lines that are not finished, those that are alike once. */
+  live(): LiveLine[] {
+    const lines = new Map<string, LiveLine & { ranks: number[] }>();
+    for (const rank of [...this.processes.keys()].sort((a, b) => a - b)) {
+      for (const stream of streams) {
+        for (const text of this.process(rank).screens[stream].live()) {
+          const key = `${rank === LOCAL ? LOCAL : ''}${stream}\0${text}`;
+          const same = lines.get(key);
+          if (!same) {
+            lines.set(key, { ranks: [rank], stream, text });
+          } else if (same.ranks.at(-1) !== rank) {
+            same.ranks.push(rank);
+          }
+        }
+      }
+    }
+    return [...lines.values()];
+  }
+
+  /** Takes an event of the run. */
+  apply(event: DipEvent, now: number): void {
+    const rank = event.local ? LOCAL : event.rank;
+    switch (event.event) {
+      case 'rank_state':
+        if (rank !== undefined) {
+          if (event.state !== 'busy' && event.state !== 'interrupting') {
+            this.finishLines(rank, now);
+          }
+          this.setPart(rank, event.state, event.status, event.seconds);
+        }
+        break;
+      case 'stream':
+        this.take(rank, (process, of) => {
+          const other = event.name === 'stdout' ? 'stderr' : 'stdout';
+          const lines: Output[] = [];
+          process.screens[other].settle(lineTo(lines, other)); // a bar that was finished before does not come after
+          process.screens[event.name].write(event.text, lineTo(lines, event.name));
+          this.timeline.add(of, lines, now);
+        });
+        break;
+      case 'display':
+        this.display(rank, event, now);
+        break;
+      case 'result':
+        this.take(rank, (_, of) => {
+          this.finishLines(of, now);
+          this.timeline.add(of, [rich(event, event.execution_count)], now);
+        });
+        break;
+      case 'error':
+        this.take(rank, (_, of) => {
+          this.finishLines(of, now);
+          this.timeline.add(of, [failure(event)], now);
+        });
+        break;
+      case 'run_finished':
+        for (const rank of this.processes.keys()) {
+          this.finishLines(rank, now);
+        }
+        this.status = event.status;
+        this.seconds = event.seconds;
+        this.listener.changed(this);
+    }
+    this.tellLive();
+  }
+
+  /** Shows a sentence. */
+  note(notice: Notice, rank: number | undefined, now: number): void {
+    this.timeline.note(rank === undefined ? [] : [rank], notice, now);
+  }
+
+  /** Forgets the first entries. */
+  trim(n: number): void {
+    this.elided += n;
+    for (const { displays } of this.processes.values()) {
+      displays.clear();
+    }
+    this.timeline.trim(n);
+  }
+
+  private take(rank: number | undefined, use: (process: Process, rank: number) => void): void {
+    if (rank === undefined) {
+      return;
+    }
+    if (!this.parts.has(rank)) {
+      this.setPart(rank, 'ready'); // late output of a process whose part has not been told
+    }
+    const process = this.process(rank);
+    if (process.clearing) {
+      this.clear(rank, process);
+    }
+    use(process, rank);
+  }
+
+  private display(rank: number | undefined, event: DisplayEvent, now: number): void {
+    if (event.clear && event.wait && rank !== undefined) {
+      this.process(rank).clearing = true;
+      return;
+    }
+    this.take(rank, (process, of) => {
+      if (event.clear) {
+        this.clear(of, process);
+        return;
+      }
+      const output = rich(event);
+      const id = event.display_id;
+      const shown = id === undefined ? undefined : process.displays.get(id);
+      if (event.update && shown && id !== undefined) {
+        process.displays.set(
+          id,
+          shown.map((entry) => this.timeline.replace(of, entry, output, now)),
+        );
+        return;
+      }
+      const lines: Output[] = [];
+      for (const stream of streams) {
+        process.screens[stream].settle(lineTo(lines, stream));
+      }
+      const entry = this.timeline.add(of, [...lines, output], now).at(-1);
+      if (id !== undefined && entry) {
+        process.displays.set(id, [...(shown ?? []), entry]);
+      }
+    });
+  }
+
+  private clear(rank: number, process: Process): void {
+    process.clearing = false;
+    process.displays.clear();
+    for (const stream of streams) {
+      process.screens[stream].clear();
+    }
+    this.timeline.clear(rank);
+  }
+
+  private finishLines(rank: number, now: number): void {
+    const process = this.processes.get(rank);
+    const lines: Output[] = [];
+    for (const stream of process ? streams : []) {
+      process?.screens[stream].finish(lineTo(lines, stream));
+    }
+    this.timeline.add(rank, lines, now);
+  }
+
+  private setPart(rank: number, state: Part['state'], status?: Status, seconds?: number): void {
+    let part = this.parts.get(rank);
+    if (!part) {
+      part = { rank, state };
+      this.parts.set(rank, part);
+      this.ranks += rank === LOCAL ? 0 : 1;
+    }
+    part.state = state;
+    if (status !== undefined) {
+      part.status = status;
+    }
+    if (seconds !== undefined) {
+      part.seconds = seconds;
+    }
+    this.listener.changed(this);
+  }
+
+  private process(rank: number): Process {
+    let process = this.processes.get(rank);
+    if (!process) {
+      process = { screens: { stdout: new Screen(), stderr: new Screen() }, displays: new Map(), clearing: false };
+      this.processes.set(rank, process);
+    }
+    return process;
+  }
+
+  private tellLive(): void {
+    let some = false;
+    for (const { screens } of this.processes.values()) {
+      some ||= screens.stdout.open || screens.stderr.open;
+    }
+    if (some || this.hasLive) {
+      this.listener.live(this);
+    }
+    this.hasLive = some;
+  }
+}
+
+const streams = ['stdout', 'stderr'] as const;
+
+/** Limits of what is kept. */
+const maxRuns = 200;
+const maxBytes = 64 << 20; // of all entries, about
+
+/** Runs in the order in which they began. */
+export class Runs {
+  private readonly runs: Run[] = [];
+  private readonly listeners = new Set<RunsListener>();
+  private readonly ends = new Set<string>(); // reasons that were told since a run or a pool began
+  private readonly all: Required<RunsListener>;
+
+  constructor(
+    private readonly now: () => number = Date.now,
+    private readonly budget = maxBytes,
+  ) {
+    const tell = <K extends keyof RunsListener>(of: K, ...args: Parameters<Required<RunsListener>[K]>): void => {
+      for (const listener of this.listeners) {
+        (listener[of] as ((...args: unknown[]) => void) | undefined)?.(...args);
+      }
+    };
+    this.all = {
+      changed: (run) => {
+        tell('changed', run);
+      },
+      spliced: (run, index, removed, added) => {
+        tell('spliced', run, index, removed, added);
+      },
+      ranksChanged: (run, entry) => {
+        tell('ranksChanged', run, entry);
+      },
+      live: (run) => {
+        tell('live', run);
+      },
+      forgotten: (run) => {
+        tell('forgotten', run);
+      },
+    };
+  }
+
+  /** Those that are known, oldest first. */
+  get list(): readonly Run[] {
+    return this.runs;
+  }
+
+  get(id: string): Run | undefined {
+    return this.runs.findLast((run) => run.id === id);
+  }
+
+  /** What a process (a rank, or `LOCAL`) runs now. */
+  current(rank: number): Run | undefined {
+    return this.runs.findLast((run) => run.running && run.parts.has(rank) && run.parts.get(rank)?.status === undefined);
+  }
+
+  /** Has a listener told of changes until the returned function is called. */
+  listen(listener: RunsListener): () => void {
+    this.listeners.add(listener);
+    return () => {
+      this.listeners.delete(listener);
+    };
+  }
+
+  apply(event: DipEvent): void {
+    const now = this.now();
+    switch (event.event) {
+      case 'run_started':
+        this.ends.clear();
+        this.begin(event, now);
+        break;
+      case 'log':
+        this.note(event, { kind: 'notice', level: event.level, text: event.text }, now);
+        break;
+      case 'pool_state':
+        if (event.state === 'starting') {
+          this.ends.clear();
+        }
+        this.end(event, event.reason, now);
+        break;
+      default: {
+        const run = this.get(event.run ?? '');
+        if (run?.id) {
+          run.apply(event, now);
+        }
+        if (event.event === 'rank_state' || (event.event === 'run_finished' && run)) {
+          this.end(event, event.reason, now);
+        }
+      }
+    }
+    this.bound();
+  }
+
+  /** Forgets the runs that have ended. */
+  clear(): void {
+    for (const run of this.runs.filter((run) => !run.running)) {
+      this.forget(run);
+    }
+  }
+
+  private begin(event: RunStartedEvent, now: number): void {
+    this.add(new Run(event, now, this.all));
+  }
+
+  private add(run: Run): Run {
+    this.runs.push(run);
+    this.all.changed(run);
+    const old = this.runs.length > maxRuns ? this.runs.find((r) => !r.running) : undefined;
+    if (old) {
+      this.forget(old);
+    }
+    return run;
+  }
+
+  private forget(run: Run): void {
+    this.runs.splice(this.runs.indexOf(run), 1);
+    this.all.forgotten(run);
+  }
+
+  /** Tells why something ended; once, though a death ends a process, a run and a pool. */
+  private end(event: DipEvent, reason: string | undefined, now: number): void {
+    if (reason && !this.ends.has(reason)) {
+      this.ends.add(reason);
+      this.note(event, { kind: 'notice', level: 'error', text: reason }, now);
+    }
+  }
+
+  private note(event: DipEvent, notice: Notice, now: number): void {
+    let run = event.run === undefined ? this.runs.at(-1) : this.get(event.run);
+    if (event.run === undefined && run?.id !== '' && !run?.running) {
+      run = this.add(new Run({ target: '', see: 'all' }, now, this.all));
+    }
+    run?.note(notice, event.local ? LOCAL : event.rank, now);
+  }
+
+  /** Keeps what is known within its limit: runs that ended long ago lose what they have put out, then long ones its beginning. */
+  private bound(): void {
+    let bytes = this.runs.reduce((n, run) => n + run.timeline.bytes, 0);
+    while (bytes > this.budget) {
+      const full = this.runs.filter((run) => run.timeline.entries.length > 0);
+      const oldest = full[0] as Run;
+      const before = oldest.timeline.bytes;
+      const n = oldest.timeline.entries.length;
+      oldest.trim(full.length > 1 && !oldest.running ? n : Math.ceil(n / 4));
+      bytes += oldest.timeline.bytes - before;
+    }
+  }
+}
+
+function lineTo(lines: Output[], stream: 'stdout' | 'stderr'): (text: string) => void {
+  return (text) => {
+    lines.push({ kind: 'line', stream, text });
+  };
+}
+
+function rich(event: DisplayEvent | ResultEvent, count?: number): Output {
+  return {
+    kind: 'rich',
+    data: event.data ?? {},
+    ...(event.metadata && { metadata: event.metadata }),
+    ...(count !== undefined && { count }),
+  };
+}
+
+function failure(event: FailureEvent): Output {
+  return {
+    kind: 'failure',
+    ename: event.ename,
+    evalue: event.evalue,
+    traceback: event.traceback.length > 0 ? event.traceback.join('\n').trimEnd() : `${event.ename}: ${event.evalue}`,
+    frames: event.frames ?? [],
+    ...(event.path !== undefined && { path: event.path }),
+    ...(event.line !== undefined && { line: event.line }),
+  };
+}

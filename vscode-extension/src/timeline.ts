@@ -1,0 +1,424 @@
+/** What the processes of a run have put out, in one order, and what several ranks put out alike once. */
+import type { Frame } from './generated/server';
+import { LOCAL } from './ranks';
+
+/** A line that a process has printed. It is complete in itself, and its only control sequences are colours. */
+export interface Line {
+  readonly kind: 'line';
+  readonly stream: 'stdout' | 'stderr';
+  readonly text: string;
+}
+
+/** Rich output, or with `count` the value of a cell. */
+export interface Rich {
+  readonly kind: 'rich';
+  /** MIME type → value: a string, base64 for binary types; any JSON value for JSON types. */
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+  /** The execution count of a value. */
+  readonly count?: number;
+}
+
+/** An exception that has ended the code. */
+export interface Failure {
+  readonly kind: 'failure';
+  readonly ename: string;
+  readonly evalue: string;
+  /** Lines, with ANSI colours. */
+  readonly traceback: string;
+  readonly path?: string;
+  readonly line?: number;
+  readonly frames: readonly Frame[];
+}
+
+/** A sentence for the user. */
+export interface Notice {
+  readonly kind: 'notice';
+  readonly level: 'info' | 'warning' | 'error';
+  readonly text: string;
+}
+
+export type Output = Line | Rich | Failure | Notice;
+
+/** An output, and the ranks that it came from. */
+export interface Entry {
+  /** Unique in the window. An entry's output never changes, an update makes another entry. */
+  readonly id: number;
+  readonly output: Output;
+  /** Ascending; `[LOCAL]` alone for the local namespace; none for a notice of the run. */
+  readonly ranks: readonly number[];
+}
+
+/** What a timeline tells of its changes. Indices count from the first entry that it holds. */
+export interface TimelineListener {
+  /** At an index entries were removed, then others put there. */
+  spliced(index: number, removed: number, added: readonly Entry[]): void;
+  /** The ranks of an entry are others. */
+  ranksChanged(entry: Entry): void;
+}
+
+class Item implements Entry {
+  private static last = 0;
+  readonly id = ++Item.last;
+  index = 0; // in the timeline's items
+
+  constructor(
+    readonly output: Output,
+    public ranks: number[],
+    readonly at: number,
+    readonly key: string,
+  ) {}
+}
+
+/** How long, in milliseconds, another rank's output may stand below before what comes is not put among it any more. */
+const frozenAfter = 1000;
+
+/**
+ * Keeps the order of each rank, and folds whatever the ranks say alike, however far apart they are: an entry gains ranks as
+ * these come to it. What only one rank has said stands where it said it: after the last entry that it shares, beside what the
+ * others said in that place. So ranks can be looked at folded, one by one and side by side without another copy.
+ */
+export class Timeline {
+  private items: Item[] = [];
+  private readonly lasts = new Map<number, Item>(); // the last item of each rank
+  private readonly open = new Map<string, Item[]>(); // by key: items that more ranks may come to, ascending
+  private frozen = 0; // before this index nothing is put that does not have to be there
+  private total = 0;
+
+  constructor(
+    private readonly listener: TimelineListener,
+    /** How many ranks may say the same: an item that all of them have said is complete. */
+    private readonly ranks: () => number,
+  ) {}
+
+  get entries(): readonly Entry[] {
+    return this.items;
+  }
+
+  /** About what the entries take, in bytes. */
+  get bytes(): number {
+    return this.total;
+  }
+
+  /** Adds what a process has put out, in its order. */
+  add(rank: number, outputs: readonly Output[], now: number): readonly Entry[] {
+    if (outputs.length === 0) {
+      return [];
+    }
+    const added: Item[] = [];
+    if (rank === LOCAL || this.ranks() === 1) {
+      for (const output of outputs) {
+        added.push(this.item(output, rank, now, rank === LOCAL ? '' : keyOf(output)));
+      }
+      this.insert(this.items.length, added);
+      this.lasts.set(rank, added.at(-1) as Item);
+      return added;
+    }
+    this.freeze(now);
+    const places: { index: number; items: Item[] }[] = [];
+    const entries: Item[] = [];
+    let waiting: Item[] = [];
+    let last = this.lasts.get(rank);
+    let after = last ? last.index + 1 : 0;
+    for (const output of outputs) {
+      const key = keyOf(output);
+      const same = this.find(key, after, rank);
+      if (!same) {
+        waiting.push(this.item(output, rank, now, key));
+        entries.push(waiting.at(-1) as Item);
+        continue;
+      }
+      if (waiting.length > 0) {
+        places.push({ index: this.before(same, after, rank), items: waiting });
+        waiting = [];
+      }
+      this.join(same, rank);
+      entries.push(same);
+      last = same;
+      after = same.index + 1;
+    }
+    if (waiting.length > 0) {
+      places.push({ index: this.among(after, rank, waiting.length), items: waiting });
+      last = waiting.at(-1);
+    }
+    for (const { index, items } of places.reverse()) {
+      this.insert(index, items);
+    }
+    this.lasts.set(rank, last as Item);
+    return entries;
+  }
+
+  /** Adds a sentence that is no process's, or one process's own. */
+  note(ranks: number[], notice: Notice, now: number): void {
+    this.insert(this.items.length, [this.item(notice, ranks, now, '')]);
+  }
+
+  /** Puts another output of a rank into the place of one that it has put out. */
+  replace(rank: number, entry: Entry, output: Output, now: number): Entry {
+    const key = keyOf(output);
+    if (!(entry instanceof Item) || key === entry.key) {
+      return entry;
+    }
+    const old = entry;
+    const other = this.sibling(old, key, rank);
+    if (other) {
+      this.join(other, rank);
+      this.move(rank, old, other);
+      this.leave(old, rank);
+      return other;
+    }
+    const updated = this.item(output, rank, now, key);
+    this.insert(old.index + 1, [updated]);
+    this.move(rank, old, updated);
+    this.leave(old, rank);
+    return updated;
+  }
+
+  /** Removes what a process has put out. */
+  clear(rank: number): void {
+    if (!this.lasts.has(rank)) {
+      return;
+    }
+    const kept: Item[] = [];
+    let first = -1;
+    for (const item of this.items) {
+      if (item.output.kind === 'notice' || !item.ranks.includes(rank)) {
+        kept.push(item);
+        continue;
+      }
+      if (item.ranks.length > 1) {
+        item.ranks = item.ranks.filter((r) => r !== rank);
+        this.listener.ranksChanged(item);
+        kept.push(item);
+        continue;
+      }
+      first = first < 0 ? item.index : first;
+      this.close(item);
+      this.total -= bytesOf(item.output);
+    }
+    this.lasts.delete(rank);
+    if (first >= 0) {
+      const removed = this.items.length - first;
+      this.items = kept;
+      this.reindex(first);
+      this.frozen = Math.min(this.frozen, first);
+      this.listener.spliced(first, removed, kept.slice(first));
+    }
+  }
+
+  /** Forgets the first entries. */
+  trim(n: number): void {
+    for (const item of this.items.splice(0, n)) {
+      this.close(item);
+      this.total -= bytesOf(item.output);
+      item.index = -1;
+    }
+    for (const [rank, last] of this.lasts) {
+      if (last.index < 0) {
+        this.lasts.delete(rank);
+      }
+    }
+    this.frozen = Math.max(0, this.frozen - n);
+    this.reindex(0);
+    this.listener.spliced(0, n, []);
+  }
+
+  private item(output: Output, rank: number | number[], now: number, key: string): Item {
+    return new Item(output, typeof rank === 'number' ? [rank] : rank, now, key);
+  }
+
+  /** The first item from an index on that the rank may come to. */
+  private find(key: string, after: number, rank: number): Item | undefined {
+    const same = this.open.get(key);
+    if (!same) {
+      return undefined;
+    }
+    for (let i = lowerBound(same, after); i < same.length; i++) {
+      const item = same[i] as Item;
+      if (!item.ranks.includes(rank)) {
+        return item;
+      }
+    }
+    return undefined;
+  }
+
+  /** Where to put what a rank has said before an item that it shares, but after an index: ranks stand in ascending order. */
+  private before(same: Item, after: number, rank: number): number {
+    let index = same.index;
+    while (index > after && ((this.items[index - 1] as Item).ranks[0] ?? rank) > rank) {
+      index--;
+    }
+    return index;
+  }
+
+  /** Where to put so many things that the rank says at the end: behind what lower ranks have said in their place. */
+  private among(after: number, rank: number, n: number): number {
+    const said = new Map<number, number>();
+    let index = Math.max(after, this.frozen);
+    for (; index < this.items.length; index++) {
+      const lowest = (this.items[index] as Item).ranks[0] ?? LOCAL;
+      const count = (said.get(lowest) ?? 0) + 1;
+      if (lowest > rank || (lowest >= 0 && count > n)) {
+        break;
+      }
+      said.set(lowest, count);
+    }
+    return index;
+  }
+
+  private freeze(now: number): void {
+    while (this.frozen < this.items.length && (this.items[this.frozen] as Item).at < now - frozenAfter) {
+      this.frozen++;
+    }
+  }
+
+  private insert(index: number, items: Item[]): void {
+    if (index === this.items.length) {
+      for (const item of items) {
+        this.items.push(item);
+      }
+    } else {
+      this.items.splice(index, 0, ...items);
+    }
+    this.reindex(index);
+    if (index < this.frozen) {
+      this.frozen += items.length;
+    }
+    const foldable = this.ranks() !== 1;
+    for (const item of items) {
+      this.total += bytesOf(item.output);
+      if (foldable && item.key !== '') {
+        const same = this.open.get(item.key);
+        if (same) {
+          same.splice(lowerBound(same, item.index), 0, item);
+        } else {
+          this.open.set(item.key, [item]);
+        }
+      }
+    }
+    this.listener.spliced(index, 0, items);
+  }
+
+  private join(item: Item, rank: number): void {
+    item.ranks = [...item.ranks, rank].sort((a, b) => a - b);
+    if (item.ranks.length >= this.ranks()) {
+      this.close(item);
+    }
+    this.listener.ranksChanged(item);
+  }
+
+  /** Takes a rank from an item, and the item away if it was the last one. */
+  private leave(item: Item, rank: number): void {
+    if (item.ranks.length > 1) {
+      item.ranks = item.ranks.filter((r) => r !== rank);
+      this.listener.ranksChanged(item);
+      return;
+    }
+    this.close(item);
+    this.total -= bytesOf(item.output);
+    this.items.splice(item.index, 1);
+    this.reindex(item.index);
+    if (item.index < this.frozen) {
+      this.frozen--;
+    }
+    this.listener.spliced(item.index, 1, []);
+  }
+
+  /** The same output of ranks that have updated theirs before: it stands beside the old one, with nothing of the rank between. */
+  private sibling(old: Item, key: string, rank: number): Item | undefined {
+    for (const step of [1, -1]) {
+      for (let i = old.index + step, n = this.ranks(); n > 0; i += step, n--) {
+        const item = this.items[i];
+        if (!item || item.ranks.includes(rank)) {
+          break;
+        }
+        if (item.key === key) {
+          return item;
+        }
+      }
+    }
+    return undefined;
+  }
+
+  private move(rank: number, from: Item, to: Item): void {
+    if (this.lasts.get(rank) === from) {
+      this.lasts.set(rank, to);
+    }
+  }
+
+  private close(item: Item): void {
+    const same = this.open.get(item.key);
+    const i = same ? same.indexOf(item) : -1;
+    if (same && i >= 0) {
+      same.splice(i, 1);
+      if (same.length === 0) {
+        this.open.delete(item.key);
+      }
+    }
+  }
+
+  private reindex(from: number): void {
+    for (let i = from; i < this.items.length; i++) {
+      (this.items[i] as Item).index = i;
+    }
+  }
+}
+
+/** The first place in ascending items whose index is not less. */
+function lowerBound(items: readonly Item[], index: number): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((items[middle] as Item).index < index) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+/** The same for outputs that are the same. */
+function keyOf(output: Output): string {
+  switch (output.kind) {
+    case 'line':
+      return output.stream === 'stdout' ? `o${output.text}` : `e${output.text}`;
+    case 'rich':
+      return `r${output.count ?? ''}\0${digest(JSON.stringify(output.data))}`;
+    case 'failure':
+      return ['f', output.ename, output.evalue, ...output.frames.flatMap((f) => [f.file, f.line, f.name])].join('\0');
+    case 'notice':
+      return '';
+  }
+}
+
+/** Tells texts apart that may be megabytes long. */
+function digest(text: string): string {
+  let a = 0x9e3779b9;
+  let b = 0x85ebca6b;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    a = Math.imul(a ^ c, 0x01000193);
+    b = Math.imul(b + c, 0xc2b2ae35) ^ (b >>> 15);
+  }
+  return `${text.length}:${(a >>> 0).toString(36)}:${(b >>> 0).toString(36)}`;
+}
+
+const entryBytes = 200; // what an entry takes beside its output
+
+/** About what an output takes. */
+export function bytesOf(output: Output): number {
+  switch (output.kind) {
+    case 'line':
+    case 'notice':
+      return entryBytes + output.text.length;
+    case 'failure':
+      return entryBytes + output.traceback.length + output.evalue.length;
+    case 'rich':
+      return Object.values(output.data).reduce(
+        (n: number, value) => n + (typeof value === 'string' ? value.length : JSON.stringify(value).length),
+        entryBytes,
+      );
+  }
+}

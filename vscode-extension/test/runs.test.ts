@@ -1,0 +1,283 @@
+import { describe, expect, it } from 'vitest';
+import type { DipEvent } from '../src/generated/server';
+import { LOCAL, rankList } from '../src/ranks';
+import { type Run, Runs, type RunsListener } from '../src/runs';
+import { plain } from '../src/screen';
+import type { Entry } from '../src/timeline';
+
+/** Runs with a clock that stands still unless it is moved. */
+function setup(ranks = 2, budget?: number) {
+  const clock = { ms: 0 };
+  const runs = new Runs(() => clock.ms, budget);
+  const begin = (run = 'r', n = ranks, see = 'all') => {
+    runs.apply({ event: 'run_started', run, target: 'remote', see, title: 'Train', cell: 1 });
+    for (let rank = 0; rank < n; rank++) {
+      runs.apply({ event: 'rank_state', run, rank, state: 'busy' });
+    }
+  };
+  const say = (rank: number, text: string, name: 'stdout' | 'stderr' = 'stdout', run = 'r') => {
+    runs.apply({ event: 'stream', run, ...of(rank), name, text });
+  };
+  const end = (run = 'r') => {
+    runs.apply({ event: 'run_finished', run, status: 'ok', seconds: 1 });
+  };
+  return { runs, clock, begin, say, end, shown: (run = 'r') => shown(runs.get(run)) };
+}
+
+function of(rank: number): Pick<DipEvent, 'rank' | 'local'> {
+  return rank === LOCAL ? { local: true } : { rank };
+}
+
+function text(entry: Entry): string {
+  const { output } = entry;
+  switch (output.kind) {
+    case 'line':
+    case 'notice':
+      return plain(output.text);
+    case 'failure':
+      return output.ename;
+    case 'rich':
+      return `${output.count === undefined ? '' : `Out[${output.count}]: `}${String(output.data['text/plain'])}`;
+  }
+}
+
+function shown(run: Run | undefined): string[] {
+  return (run?.timeline.entries ?? []).map((entry) => `[${rankList(entry.ranks)}] ${text(entry)}`);
+}
+
+describe('what ranks say', () => {
+  it('is there once if they say the same, in whatever pieces it comes', () => {
+    const { begin, say, shown } = setup(3);
+    begin();
+    say(0, 'epoch 1\nepo');
+    say(1, 'epoch 1\n');
+    say(0, 'ch 2\n');
+    say(2, 'epoch 1\nepoch 2\n');
+    say(1, 'epoch 2\n');
+    expect(shown()).toEqual(['[0-2] epoch 1', '[0-2] epoch 2']);
+  });
+
+  it('stands beside what the others said in its place, lower ranks first', () => {
+    const { begin, say, shown } = setup(2);
+    begin();
+    say(1, 'epoch 1\nloss 6\nepoch 2\nloss 4\n');
+    say(0, 'epoch 1\nloss 5\nepoch 2\nloss 3\n');
+    expect(shown()).toEqual(['[0-1] epoch 1', '[0] loss 5', '[1] loss 6', '[0-1] epoch 2', '[0] loss 3', '[1] loss 4']);
+  });
+
+  it('folds however late a rank is', () => {
+    const { begin, say, shown, clock } = setup(2);
+    begin();
+    say(0, 'epoch 1\nloss 5\nepoch 2\nloss 3\n');
+    clock.ms = 60_000;
+    say(1, 'epoch 1\nloss 6\nepoch 2\nloss 4\n');
+    expect(shown()).toEqual(['[0-1] epoch 1', '[0] loss 5', '[1] loss 6', '[0-1] epoch 2', '[0] loss 3', '[1] loss 4']);
+  });
+
+  it('stays where one sees it if nothing else says where it belongs', () => {
+    const { begin, say, shown, clock } = setup(2);
+    begin();
+    say(0, 'a\nb\nc\n');
+    clock.ms = 60_000;
+    say(1, 'x\n');
+    expect(shown()).toEqual(['[0] a', '[0] b', '[0] c', '[1] x']);
+  });
+
+  it('keeps blocks of differing lines together', () => {
+    const { begin, say, shown } = setup(2);
+    begin();
+    say(0, 'a1\na2\na3\n');
+    say(1, 'b1\nb2\n');
+    expect(shown()).toEqual(['[0] a1', '[0] a2', '[1] b1', '[1] b2', '[0] a3']);
+  });
+
+  it('keeps the order of every rank, whatever the ranks say', () => {
+    let seed = 1;
+    const random = (n: number): number => (seed = (seed * 48271) % 0x7fffffff) % n;
+    for (let round = 0; round < 60; round++) {
+      const ranks = 1 + random(4);
+      const { begin, say, runs, clock } = setup(ranks);
+      begin('r', ranks);
+      const said = Array.from({ length: ranks }, (): string[] => []);
+      for (let i = 0; i < 120; i++) {
+        const rank = random(ranks);
+        const lines = Array.from({ length: 1 + random(5) }, () => `line ${random(12)}`);
+        clock.ms += random(400);
+        said[rank]?.push(...lines);
+        say(rank, lines.join('\n') + '\n');
+      }
+      const entries = runs.get('r')?.timeline.entries ?? [];
+      for (let rank = 0; rank < ranks; rank++) {
+        expect(entries.filter((entry) => entry.ranks.includes(rank)).map(text)).toEqual(said[rank]);
+      }
+    }
+  });
+
+  it('is told apart by stream, and the local namespace stays apart', () => {
+    const { begin, say, shown } = setup(2);
+    begin();
+    say(LOCAL, 'a\n');
+    say(0, 'a\n');
+    say(1, 'a\n', 'stderr');
+    expect(shown()).toEqual(['[local] a', '[0] a', '[1] a']);
+  });
+
+  it('is one entry for failures that are the same, and values that are the same', () => {
+    const { runs, begin, shown } = setup(3);
+    begin();
+    for (const [rank, value] of ['1', '2', '1'].entries()) {
+      runs.apply({ event: 'result', run: 'r', rank, execution_count: 4, data: { 'text/plain': value } });
+      runs.apply({
+        event: 'error',
+        run: 'r',
+        rank,
+        ename: 'E',
+        evalue: 'x',
+        traceback: [`rank ${rank}`],
+        frames: [{ file: 'a', line: 1, name: 'f' }],
+      });
+    }
+    expect(shown()).toEqual(['[0,2] Out[4]: 1', '[1] Out[4]: 2', '[0-2] E']);
+  });
+});
+
+describe('progress bars', () => {
+  it('are one live line, folded, until they are over', () => {
+    const { runs, begin, say, shown } = setup(2);
+    begin();
+    for (const rank of [0, 1]) {
+      say(rank, '\r 10%', 'stderr');
+      say(rank, '\r 20%', 'stderr');
+    }
+    expect(runs.get('r')?.live()).toEqual([{ ranks: [0, 1], stream: 'stderr', text: ' 20%' }]);
+    say(0, '\r100%\n', 'stderr');
+    say(0, 'done\n');
+    expect(shown()).toEqual(['[0] 100%', '[0] done']);
+    runs.apply({ event: 'rank_state', run: 'r', rank: 1, state: 'ready', status: 'ok', seconds: 1 });
+    expect(shown()).toEqual(['[0] 100%', '[1]  20%', '[0] done']);
+    expect(runs.get('r')?.live()).toEqual([]);
+  });
+});
+
+describe('displays', () => {
+  const display = (rank: number, value: string, more: object = {}): DipEvent => ({
+    event: 'display',
+    run: 'r',
+    rank,
+    data: { 'text/plain': value },
+    ...more,
+  });
+
+  it('are updated in their place, each rank its own, and fold again', () => {
+    const { runs, begin, say, shown } = setup(2);
+    begin();
+    for (const rank of [0, 1]) {
+      runs.apply(display(rank, 'a', { display_id: 'd' }));
+      say(rank, 'below\n');
+    }
+    expect(shown()).toEqual(['[0-1] a', '[0-1] below']);
+    runs.apply(display(1, 'b', { display_id: 'd', update: true }));
+    expect(shown()).toEqual(['[0] a', '[1] b', '[0-1] below']);
+    runs.apply(display(0, 'b', { display_id: 'd', update: true }));
+    expect(shown()).toEqual(['[0-1] b', '[0-1] below']);
+  });
+
+  it('are updated wherever they were shown', () => {
+    const { runs, begin, shown } = setup(1);
+    begin('r', 1);
+    runs.apply(display(0, 'a', { display_id: 'd' }));
+    runs.apply(display(0, 'a', { display_id: 'd' }));
+    runs.apply(display(0, 'b', { display_id: 'd', update: true }));
+    expect(shown()).toEqual(['[0] b', '[0] b']);
+  });
+
+  it('are cleared, at once or when something else comes, and only those of the process', () => {
+    const { runs, begin, say, shown } = setup(2);
+    begin();
+    say(0, 'a\n\r50%');
+    say(1, 'a\n');
+    runs.apply({ event: 'display', run: 'r', rank: 0, clear: true, wait: true });
+    expect(shown()).toEqual(['[0-1] a']);
+    say(0, 'b\n');
+    expect(shown()).toEqual(['[0] b', '[1] a']);
+    runs.apply({ event: 'display', run: 'r', rank: 0, clear: true });
+    expect(shown()).toEqual(['[1] a']);
+  });
+});
+
+describe('runs', () => {
+  it('begin, have parts, and end', () => {
+    const { runs, begin, end } = setup(2);
+    begin();
+    const run = runs.get('r');
+    expect(run?.running).toBe(true);
+    expect(runs.current(1)).toBe(run);
+    runs.apply({ event: 'rank_state', run: 'r', rank: 1, state: 'ready', status: 'ok', seconds: 0.5 });
+    expect(runs.current(1)).toBeUndefined();
+    expect(run?.parts.get(1)).toEqual({ rank: 1, state: 'ready', status: 'ok', seconds: 0.5 });
+    end();
+    expect([run?.running, run?.status, run?.seconds]).toEqual([false, 'ok', 1]);
+  });
+
+  it('show the ranks that they want seen, and the local namespace', () => {
+    const { runs, begin } = setup(4);
+    begin('r', 4, '0,2-3');
+    expect([LOCAL, 0, 1, 2, 3].filter((rank) => runs.get('r')?.shows(rank))).toEqual([LOCAL, 0, 2, 3]);
+  });
+
+  it('tell of a death once, also when nothing runs', () => {
+    const { runs, begin, end, shown } = setup(1);
+    const reason = 'rank 0 was killed by SIGKILL';
+    begin();
+    end();
+    runs.apply({ event: 'rank_state', rank: 0, state: 'dead', reason });
+    runs.apply({ event: 'pool_state', state: 'dead', size: 1, reason });
+    expect(shown()).toEqual([]);
+    expect(shown('')).toEqual([`[0] ${reason}`]);
+  });
+
+  it('lose the oldest outputs once there are too many', () => {
+    const { runs, begin, say, end } = setup(1, 10_000);
+    begin('a', 1);
+    say(0, 'x\n'.repeat(30), 'stdout', 'a');
+    end('a');
+    begin('b', 1);
+    say(0, 'y\n'.repeat(100), 'stdout', 'b');
+    const [a, b] = runs.list as [Run, Run];
+    expect([a.timeline.entries.length, a.elided]).toEqual([0, 30]);
+    expect(b.timeline.entries.length + b.elided).toBe(100);
+    expect(b.elided).toBeGreaterThan(0);
+    expect(b.timeline.bytes).toBeLessThanOrEqual(10_000);
+  });
+
+  it('are forgotten, but for those that go on', () => {
+    const { runs, begin, end } = setup(1);
+    begin('a');
+    end('a');
+    begin('b');
+    runs.clear();
+    expect(runs.list.map((run) => run.id)).toEqual(['b']);
+  });
+
+  it('tell of every change: a mirror that follows them is the same', () => {
+    const { runs, begin, say, end } = setup(3);
+    const mirror: Entry[] = [];
+    const told: string[] = [];
+    const listener: RunsListener = {
+      spliced: (_, index, removed, added) => mirror.splice(index, removed, ...added),
+      changed: (run) => told.push(run.id),
+    };
+    const stop = runs.listen(listener);
+    begin();
+    say(0, 'a\nb\nc\n');
+    say(2, 'b\nd\n');
+    say(1, 'a\nx\nc\n');
+    runs.apply({ event: 'display', run: 'r', rank: 0, clear: true });
+    expect(mirror).toEqual(runs.get('r')?.timeline.entries);
+    expect(mirror.map(text)).toEqual(['a', 'b', 'x', 'c', 'd']);
+    stop();
+    const before = told.length;
+    end();
+    expect(told.length).toBe(before);
+  });
+});
