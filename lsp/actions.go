@@ -292,7 +292,7 @@ func (d *diagnostics) runActions(doc *Snapshot, at protocol.Position) []action {
 			args: cellArgs{URI: doc.URI, Cell: &index, ID: doc.ID(c), howArgs: howArgs{Target: target}},
 		})
 	}
-	_, code := dipexec.RequestFor(doc.Path, c)
+	_, code := dipexec.RequestFor(doc.Name(), c)
 	if code = code && doc.runnable(c) == nil; code {
 		run("Run cell", "runCell", "")
 		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))

@@ -26,7 +26,7 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	if err != nil {
 		return nil, err
 	}
-	request, ok := dipexec.RequestFor(d.Path, c)
+	request, ok := dipexec.RequestFor(d.Name(), c)
 	if !ok {
 		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
 	}

@@ -107,7 +107,7 @@ func (s *server) runCell(ctx context.Context, a *cellArgs) (*runReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := dipexec.RequestFor(d.Path, c); !ok {
+	if _, ok := dipexec.RequestFor(d.Name(), c); !ok {
 		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
 	}
 	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() == c.Index() })
@@ -148,7 +148,7 @@ func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) 
 		if !chosen(c) {
 			continue
 		}
-		request, ok := dipexec.RequestFor(d.Path, c)
+		request, ok := dipexec.RequestFor(d.Name(), c)
 		if !ok {
 			continue
 		}
@@ -237,7 +237,7 @@ func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply,
 
 // selected is what a selection means of a cell: the lines that it touches. Of one line it is what is selected, unless that is nothing.
 func (d *Snapshot) selected(c cells.Cell, r protocol.Range) (planned, bool) {
-	request, ok := dipexec.RequestFor(d.Path, c)
+	request, ok := dipexec.RequestFor(d.Name(), c)
 	if !ok {
 		return planned{}, false
 	}
@@ -285,7 +285,7 @@ func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (*runReply, erro
 		return nil, fmt.Errorf("nothing was run: line %d says %s now", line, code)
 	}
 	request := dipexec.Request{
-		Path: d.Path, Cell: c.Index(), Title: c.Title(), Line: int(d.Position(m.Range.Start).Line) + 1, NoAutodip: true,
+		Path: d.Name(), Cell: c.Index(), Title: c.Title(), Line: int(d.Position(m.Range.Start).Line) + 1, NoAutodip: true,
 		Code: strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(code),
 	}
 	return s.carryOut(d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, c, true}})

@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -104,10 +105,13 @@ func (d *documents) lastKnown(u uri.URI) *Snapshot {
 	return d.closed[u]
 }
 
-// byPath is the open document of a file.
-func (v view) byPath(path string) *Snapshot {
+// Name is what the document's code is compiled under, and tracebacks call it: the file's path, or without a file the document's uri.
+func (d *Snapshot) Name() string { return cmp.Or(d.Path, string(d.URI)) }
+
+// byName is the open document of a name.
+func (v view) byName(name string) *Snapshot {
 	for _, d := range v {
-		if d.Path == path && path != "" {
+		if d.Name() == name {
 			return d
 		}
 	}

@@ -153,9 +153,9 @@ func cut(text string) string {
 
 // ownFrame is the innermost frame in the run's own document, -1 if there is none, and where it stands: at the cell's first line then.
 func (d *diagnostics) ownFrame(r Run, frames []dipexec.Frame) (int, anchor) {
-	if doc := d.s.docs.lastKnown(r.Doc); doc != nil && doc.Path != "" {
+	if doc := d.s.docs.lastKnown(r.Doc); doc != nil {
 		for i, frame := range slices.Backward(frames) {
-			if frame.File != doc.Path {
+			if frame.File != doc.Name() {
 				continue
 			}
 			if at, ok := d.s.board.anchor(r.Doc, r, frame.Line); ok {
@@ -173,7 +173,7 @@ func headerOf(r Run) anchor { return anchor{cellKey: cellKey{r.Doc, r.Cell}, tex
 func (d *diagnostics) foreignFrame(r Run, frames []dipexec.Frame, own int) (int, anchor, bool) {
 	open := d.s.docs.view()
 	for i := len(frames) - 1; i > own; i-- {
-		doc := open.byPath(frames[i].File)
+		doc := open.byName(frames[i].File)
 		if doc == nil || doc.URI == r.Doc {
 			continue
 		}
@@ -201,11 +201,15 @@ func (d *diagnostics) traced(r Run, frames []dipexec.Frame, own int) []traced {
 	var list []traced
 	open := d.s.docs.view()
 	for i, frame := range frames {
-		if i == own || len(frames)-i > maxRelated || !strings.HasPrefix(frame.File, "/") {
+		doc := open.byName(frame.File)
+		if i == own || len(frames)-i > maxRelated || doc == nil && !strings.HasPrefix(frame.File, "/") {
 			continue
 		}
-		t := traced{name: frame.Name, uri: uri.File(frame.File), line: frame.Line}
-		if doc := open.byPath(frame.File); doc != nil {
+		t := traced{name: frame.Name, line: frame.Line}
+		if doc == nil {
+			t.uri = uri.File(frame.File)
+		} else {
+			t.uri = doc.URI
 			if t.at, t.hung = d.s.board.anchor(doc.URI, r, frame.Line); !t.hung {
 				t.at, t.hung = anchorNow(doc, frame.Line)
 			}

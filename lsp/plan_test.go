@@ -26,7 +26,9 @@ func TestCellsWait(t *testing.T) {
 	if got := hintsOf(t, e, 1, 9); got != "4.4 … queued\n6.4 … queued\n8.4 … queued" {
 		t.Errorf("hints: %s", got)
 	}
-	var status struct{ Workspaces []struct{ Runs []struct{ Run, State string } } }
+	var status struct {
+		Workspaces []struct{ Runs []struct{ Run, State string } }
+	}
 	e.Command("dip.status", nil, &status)
 	if runs := status.Workspaces[0].Runs; len(runs) != 4 || runs[3].State != "queued" {
 		t.Errorf("%+v", runs)

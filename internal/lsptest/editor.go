@@ -248,8 +248,13 @@ func merge(into, from Object) {
 
 func fileURI(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
 
-// URI is the uri of a file of the folder.
-func (e *Editor) URI(name string) string { return fileURI(filepath.Join(e.Folder, name)) }
+// URI is the uri of a file of the folder, or of a document without a file: untitled:NAME.
+func (e *Editor) URI(name string) string {
+	if strings.HasPrefix(name, "untitled:") {
+		return name
+	}
+	return fileURI(filepath.Join(e.Folder, name))
+}
 
 // Call sends a request and waits for the answer, which it decodes into result unless that is nil. An error of the server's is an *[Error].
 func (e *Editor) Call(method string, params, result any) error {

@@ -121,6 +121,15 @@ def test_real_lines_everywhere(local, code, line):
     assert all(file == PATH or "<magic" not in file for file, _, _ in frames(result.error))
 
 
+def test_document_without_a_file(local):
+    name = "untitled:Untitled-1"
+    result = local.run("import inspect\ndef f():\n    1 / 0\nprint(inspect.getsource(f))\nf()", name, 7)
+    assert [frame[:2] for frame in frames(result.error)] == [(name, 11), (name, 9)]
+    assert result.text("stdout") == "def f():\n    1 / 0\n\n"
+    assert re.search(r"-> 9 +1 / 0", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(result.error["traceback"])))
+    assert value(local.run("'__file__' in globals()", name, 1)) == "False"
+
+
 def test_code_objects_and_warnings(local):
     code = """
 

@@ -160,8 +160,9 @@ class Shell(InteractiveShell):
         self._count = self.execution_count
         self._about_to_run = about_to_run
         with contextlib.ExitStack() as stack:
-            if path:
+            if os.path.isabs(path):  # otherwise it is the name of a document without a file
                 self.user_ns["__file__"] = path
+            if path:
                 stack.enter_context(self.compile.at(path, max(1, int(request.get("line") or 1)), code))
             stack.enter_context(around)
             result = self.run_cell(code, store_history=store, silent=silent)
