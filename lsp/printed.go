@@ -1,6 +1,8 @@
 package lsp
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,8 @@ const (
 	fullOutputSize = 64 << 10
 	// queuedOutput is how much output waits to be folded; what is older is left out.
 	queuedOutput = 4 << 20
+	// eventOverhead is about what an event takes besides its text.
+	eventOverhead = 256
 	// keptFollowed is how many runs are known after their end, for what they still print.
 	keptFollowed = 64
 )
@@ -102,19 +106,52 @@ type eventQueue struct {
 	wake chan struct{} // capacity 1
 
 	mu     sync.Mutex // guards what follows
-	events []dipexec.Event
-	bytes  int // of output
+	events []queuedEvent
+	bytes  int // the sum of the sizes
+}
+
+// queuedEvent is an event that waits. Size is 0 for one that is not output.
+type queuedEvent struct {
+	ev   dipexec.Event
+	size int
+}
+
+// leftOut stands for output of a run that has been left out of the queue.
+type leftOut struct {
+	dipexec.Header
+	bytes int
+}
+
+// text is what is shown in its place. journal is the directory that has all of the output; "" is none.
+func (l *leftOut) text(journal string) string {
+	text := fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read", float64(l.bytes)/1e6)
+	if journal != "" {
+		text += "; all of it is in " + journal
+	}
+	return text
 }
 
 func newEventQueue() eventQueue { return eventQueue{wake: make(chan struct{}, 1)} }
 
+// put queues an event. Of rich output it keeps the text, which is all of it that is read here.
 func (q *eventQueue) put(ev dipexec.Event) {
+	e := queuedEvent{ev: ev}
+	switch ev := ev.(type) {
+	case *dipexec.Stream:
+		e.size = len(ev.Text) + eventOverhead
+	case *dipexec.Display:
+		text := *ev
+		text.Data, text.Metadata = textIn(ev.Data), nil
+		e = queuedEvent{&text, len(text.Data[plainText]) + eventOverhead}
+	case *dipexec.Result:
+		text := *ev
+		text.Data, text.Metadata = textIn(ev.Data), nil
+		e = queuedEvent{&text, len(text.Data[plainText]) + eventOverhead}
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.events = append(q.events, ev)
-	if s, ok := ev.(*dipexec.Stream); ok {
-		q.bytes += len(s.Text)
-	}
+	q.events = append(q.events, e)
+	q.bytes += e.size
 	if q.bytes > queuedOutput {
 		q.shorten()
 	}
@@ -124,21 +161,49 @@ func (q *eventQueue) put(ev dipexec.Event) {
 	}
 }
 
-// shorten leaves the older half of the output out: what counts is the end. mu is held.
+// plainText is the MIME type of text.
+const plainText = "text/plain"
+
+// textIn is rich output without what is no text: of that only the types are left.
+func textIn(data map[string]json.RawMessage) map[string]json.RawMessage {
+	text := make(map[string]json.RawMessage, len(data))
+	for mime := range data {
+		text[mime] = nil
+	}
+	if plain, ok := data[plainText]; ok {
+		text[plainText] = plain
+	}
+	return text
+}
+
+// shorten leaves the older half of the output out: what counts is the end. What stands for it is in the place of the first that is left out of
+// each run. mu is held.
 func (q *eventQueue) shorten() {
+	gone := map[string]*leftOut{}
 	left := q.events[:0]
-	for _, ev := range q.events {
-		if s, ok := ev.(*dipexec.Stream); ok && q.bytes > queuedOutput/2 {
-			q.bytes -= len(s.Text)
+	for _, e := range q.events {
+		before, again := e.ev.(*leftOut)
+		if e.size == 0 && !again || q.bytes <= queuedOutput/2 {
+			left = append(left, e)
 			continue
 		}
-		left = append(left, ev)
+		run := e.ev.Head().Run
+		if gone[run] == nil {
+			gone[run] = &leftOut{Header: dipexec.Header{Run: run}}
+			left = append(left, queuedEvent{ev: gone[run]})
+		}
+		if again {
+			gone[run].bytes += before.bytes
+			continue
+		}
+		gone[run].bytes += e.size
+		q.bytes -= e.size
 	}
 	clear(q.events[len(left):])
 	q.events = left
 }
 
-func (q *eventQueue) take() []dipexec.Event {
+func (q *eventQueue) take() []queuedEvent {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	events := q.events
@@ -149,7 +214,7 @@ func (q *eventQueue) take() []dipexec.Event {
 // event queues what diagnostics are made of.
 func (d *diagnostics) event(w *workspace, ev dipexec.Event) {
 	switch ev.(type) {
-	case *dipexec.Stream, *dipexec.Display, *dipexec.Result:
+	case *dipexec.Stream, *dipexec.Display, *dipexec.Result, *dipexec.Log:
 		if d.s.config.of(w.dir).DiagnosticsOutput != outputOff {
 			d.events.put(ev)
 		}
@@ -181,8 +246,8 @@ func (d *diagnostics) enterEvents() {
 
 // enterAll enters the events that are queued. mu is held.
 func (d *diagnostics) enterAll(now time.Time) {
-	for _, ev := range d.events.take() {
-		d.enterEvent(ev, now)
+	for _, e := range d.events.take() {
+		d.enterEvent(e.ev, now)
 	}
 	d.print(d.folder.Flush(now))
 }
@@ -210,6 +275,7 @@ func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
 		}
 	}
 	if r.output != nil {
+		d.enterGap(r, ev)
 		d.print(d.folder.Add(ev, now))
 		if _, ok := ev.(*dipexec.Stream); ok {
 			d.touched(r.output) // lines that are not finished are shown as well
@@ -221,6 +287,22 @@ func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
 		}
 		d.end(r)
 	}
+}
+
+// enterGap enters what stands for output that has been left out, here or before it came here. mu is held.
+func (d *diagnostics) enterGap(r *followed, ev dipexec.Event) {
+	switch ev := ev.(type) {
+	case *leftOut:
+		r.output.add(ev.text(r.Journal))
+	case *dipexec.Log:
+		if ev.Path == "" {
+			return // about something else
+		}
+		r.output.add(ev.Text)
+	default:
+		return
+	}
+	d.touched(r.output)
 }
 
 // end is the end of a run. mu is held.
