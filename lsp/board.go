@@ -34,6 +34,7 @@ type Run struct {
 	Cell     cellID  // zero: likewise
 	Partial  bool    // part of the cell ran, a selection
 	State    RunState
+	Title    string // as in RunStarted
 	Target   string // as in RunStarted; "" before that
 	See      string
 	Journal  string // directory; "": none
@@ -203,7 +204,7 @@ func (b *board) record(w *workspace, ev dipexec.Event) change {
 	}
 	switch ev := ev.(type) {
 	case *dipexec.RunStarted:
-		r.State, r.Target, r.See, r.Journal, r.Parent, r.Started = Running, ev.Target, ev.See, ev.Journal, ev.Parent, time.Now()
+		r.State, r.Title, r.Target, r.See, r.Journal, r.Parent, r.Started = Running, ev.Title, ev.Target, ev.See, ev.Journal, ev.Parent, time.Now()
 	case *dipexec.RankState:
 		part := r.part(rankOf(ev))
 		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 
 	"go.lsp.dev/jsonrpc2"
@@ -322,51 +321,6 @@ func (s *server) autodip(ctx context.Context, a *autodipArgs) (*autodipReply, er
 		}
 	}
 	return &autodipReply{w.executor.Autodip()}, nil
-}
-
-// statusReply answers how the workspaces do.
-type statusReply struct {
-	Workspaces []workspaceStatus `json:"workspaces"`
-}
-
-type workspaceStatus struct {
-	Folder string        `json:"folder"`
-	Pool   wire.PoolInfo `json:"pool"`
-	Runs   []runStatus   `json:"runs"` // that have not ended
-}
-
-type runStatus struct {
-	Run    string  `json:"run"`
-	State  string  `json:"state"` // queued or running
-	URI    uri.URI `json:"uri,omitempty"`
-	Cell   int     `json:"cell,omitempty"` // its number now
-	Target string  `json:"target,omitempty"`
-	Done   int     `json:"done"`  // processes that have ended their part
-	Parts  int     `json:"parts"` // processes that have begun
-}
-
-// statusPatience is how long the state of GPUs is waited for.
-const statusPatience = 3 * time.Second
-
-func (s *server) status(ctx context.Context, _ *noArgs) (*statusReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusPatience)
-	defer cancel()
-	reply := &statusReply{Workspaces: []workspaceStatus{}}
-	for _, w := range s.workspaces() {
-		status := workspaceStatus{Folder: w.dir, Pool: w.processes.Info(ctx), Runs: []runStatus{}}
-		status.Pool.Autodip = w.executor.Autodip()
-		for _, r := range s.board.active(w) {
-			line := runStatus{Run: r.ID, State: r.State.String(), URI: r.Doc, Target: r.Target, Done: r.Done(), Parts: len(r.Parts)}
-			if d := s.docs.lastKnown(r.Doc); d != nil {
-				if c, ok := d.Find(r.Cell); ok {
-					line.Cell = c.Index()
-				}
-			}
-			status.Runs = append(status.Runs, line)
-		}
-		reply.Workspaces = append(reply.Workspaces, status)
-	}
-	return reply, nil
 }
 
 func (s *server) clear(_ context.Context, a *clearArgs) (*noReply, error) {

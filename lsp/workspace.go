@@ -286,12 +286,31 @@ func (p *processes) Make(ctx context.Context, cmd wire.MakeCommand) (string, err
 	return s.Make(ctx, cmd)
 }
 
+// glance is Info without memory.
+func (p *processes) glance() wire.PoolInfo {
+	if s := p.opened(); s != nil {
+		return s.Glance()
+	}
+	return noPool()
+}
+
+// stacks asks the processes that are wanted where they are.
+func (p *processes) stacks(ctx context.Context, wanted func(rank int) bool) []session.Stack {
+	if s := p.opened(); s != nil {
+		return s.Stacks(ctx, wanted)
+	}
+	return nil
+}
+
+// noPool describes what is not there.
+func noPool() wire.PoolInfo { return wire.PoolInfo{State: "none", Ranks: []wire.RankInfo{}} }
+
 // Info implements [dipexec.Manager].
 func (p *processes) Info(ctx context.Context) wire.PoolInfo {
 	if s := p.opened(); s != nil {
 		return s.Info(ctx)
 	}
-	return wire.PoolInfo{State: "none", Ranks: []wire.RankInfo{}}
+	return noPool()
 }
 
 // cancelStart gives up the start of the ranks.

@@ -277,23 +277,39 @@ export interface AutodipReply {
   autodip: string;
 }
 
-export type NoArgs = Record<string, never>;
+export interface StatusArgs {
+  /** Tell also how much memory the processes take, which takes a moment */
+  memory?: boolean;
+}
 
-export interface RankInfo {
+export interface CurrentRun {
+  run: string;
+  uri?: string;
+  cell?: number;
+  title: string;
+  seconds: number;
+}
+
+export interface RankStatus {
   rank: number;
   pid: number;
   device: string;
   state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   host_bytes: number | null;
   gpu_bytes: number | null;
+  host: string;
+  run: CurrentRun | null;
 }
 
-export interface LocalInfo {
+export interface LocalStatus {
   pid: number;
+  state: string;
   host_bytes: number | null;
+  host: string;
+  run: CurrentRun | null;
 }
 
-export interface PoolInfo {
+export interface PoolStatus {
   state: 'none' | 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   reason: string;
   size: number;
@@ -302,8 +318,8 @@ export interface PoolInfo {
   method: '' | 'fork' | 'spawn';
   verbose: boolean;
   autodip: string;
-  ranks: RankInfo[];
-  local: LocalInfo | null;
+  ranks: RankStatus[];
+  local: LocalStatus | null;
 }
 
 export interface RunStatus {
@@ -318,7 +334,7 @@ export interface RunStatus {
 
 export interface WorkspaceStatus {
   folder: string;
-  pool: PoolInfo;
+  pool: PoolStatus;
   runs: RunStatus[];
 }
 
@@ -360,6 +376,24 @@ export interface VariablesReply {
   more?: number;
 }
 
+export interface StackArgs {
+  /** Only that of this rank; -1 is the local namespace. Without it those of all processes */
+  rank?: number;
+  /** A document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface ProcessStack {
+  rank: number;
+  local?: boolean;
+  text?: string;
+  error?: string;
+}
+
+export interface StackReply {
+  stacks: ProcessStack[];
+}
+
 export interface ShowOutputArgs {
   /** Id of the run */
   run: string;
@@ -395,8 +429,9 @@ export interface CommandArguments {
   'dip.pushAndRun': PushAndRunArgs;
   'dip.pull': PullArgs;
   'dip.autodip': AutodipArgs;
-  'dip.status': NoArgs;
+  'dip.status': StatusArgs;
   'dip.variables': VariablesArgs;
+  'dip.stack': StackArgs;
   'dip.showOutput': ShowOutputArgs;
   'dip.clear': ClearArgs;
 }
@@ -421,6 +456,7 @@ export interface CommandAnswers {
   'dip.autodip': AutodipReply;
   'dip.status': StatusReply;
   'dip.variables': VariablesReply;
+  'dip.stack': StackReply;
   'dip.showOutput': ShowReply;
   'dip.clear': NoReply;
 }
@@ -519,12 +555,17 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.status',
     title: 'Status',
-    doc: "Tells of the workspaces' pools and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`.",
+    doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`; besides, each of its `ranks` and `local` have a `host` and the `run` that goes on there, or null.",
   },
   {
     name: 'dip.variables',
     title: 'Variables',
     doc: 'Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.',
+  },
+  {
+    name: 'dip.stack',
+    title: 'Stacks',
+    doc: 'Tells where processes are in their code, also while they are busy. One that does not say it within 2 seconds has an `error` in place of `text`.',
   },
   {
     name: 'dip.showOutput',

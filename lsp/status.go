@@ -1,0 +1,120 @@
+package lsp
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"go.lsp.dev/uri"
+
+	"dipls/ranks/wire"
+)
+
+type statusArgs struct {
+	Memory bool `json:"memory,omitempty" doc:"tell also how much memory the processes take, which takes a moment"`
+}
+
+// statusReply answers how the workspaces do.
+type statusReply struct {
+	Workspaces []workspaceStatus `json:"workspaces"`
+}
+
+type workspaceStatus struct {
+	Folder string      `json:"folder"`
+	Pool   poolStatus  `json:"pool"`
+	Runs   []runStatus `json:"runs"` // that have not ended
+}
+
+// poolStatus is the pool, with what each process runs.
+type poolStatus struct {
+	wire.PoolInfo
+	Ranks []rankStatus `json:"ranks"`
+	Local *localStatus `json:"local"`
+}
+
+type rankStatus struct {
+	wire.RankInfo
+	processStatus
+}
+
+type localStatus struct {
+	wire.LocalInfo
+	processStatus
+}
+
+type processStatus struct {
+	Host string      `json:"host"` // name of the machine
+	Run  *currentRun `json:"run"`  // that it has begun its part of
+}
+
+// currentRun is a run that goes on.
+type currentRun struct {
+	Run     string  `json:"run"`
+	URI     uri.URI `json:"uri,omitempty"`
+	Cell    int     `json:"cell,omitempty"` // its number now
+	Title   string  `json:"title"`          // of the cell, or the line that runs
+	Seconds float64 `json:"seconds"`        // since its start
+}
+
+type runStatus struct {
+	Run    string  `json:"run"`
+	State  string  `json:"state"` // queued or running
+	URI    uri.URI `json:"uri,omitempty"`
+	Cell   int     `json:"cell,omitempty"` // its number now
+	Target string  `json:"target,omitempty"`
+	Done   int     `json:"done"`  // processes that have ended their part
+	Parts  int     `json:"parts"` // processes that have begun
+}
+
+// statusPatience is how long the memory on GPUs is waited for.
+const statusPatience = 3 * time.Second
+
+func (s *server) status(ctx context.Context, a *statusArgs) (*statusReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	reply := &statusReply{Workspaces: []workspaceStatus{}}
+	for _, w := range s.workspaces() {
+		reply.Workspaces = append(reply.Workspaces, s.statusOf(ctx, w, a.Memory))
+	}
+	return reply, nil
+}
+
+// statusOf is how one workspace does.
+func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) workspaceStatus {
+	info := w.processes.glance()
+	if memory {
+		info = w.processes.Info(ctx)
+	}
+	info.Autodip = w.executor.Autodip()
+	status := workspaceStatus{Folder: w.dir, Runs: []runStatus{}, Pool: poolStatus{PoolInfo: info, Ranks: []rankStatus{}}}
+	current := map[int]*currentRun{} // by rank, -1 is the local namespace
+	for _, r := range s.board.active(w) {
+		cell := s.numberNow(&r)
+		status.Runs = append(status.Runs, runStatus{
+			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: r.Done(), Parts: len(r.Parts),
+		})
+		for _, part := range r.Parts {
+			if part.Status == "" {
+				current[part.Rank] = &currentRun{r.ID, r.Doc, cell, r.Title, time.Since(r.Started).Seconds()}
+			}
+		}
+	}
+	host, _ := os.Hostname() // "" is unknown
+	for _, rank := range info.Ranks {
+		status.Pool.Ranks = append(status.Pool.Ranks, rankStatus{rank, processStatus{host, current[rank.Rank]}})
+	}
+	if info.Local != nil {
+		status.Pool.Local = &localStatus{*info.Local, processStatus{host, current[-1]}}
+	}
+	return status
+}
+
+// numberNow is the number of a run's cell in the document as it is now; 0 if there is none.
+func (s *server) numberNow(r *Run) int {
+	if d := s.docs.lastKnown(r.Doc); d != nil {
+		if c, ok := d.Find(r.Cell); ok {
+			return c.Index()
+		}
+	}
+	return 0
+}
