@@ -342,6 +342,19 @@ export interface StatusReply {
   workspaces: WorkspaceStatus[];
 }
 
+export type NoArgs = Record<string, never>;
+
+export interface GpuInfo {
+  index: number;
+  name: string;
+  total_bytes: number;
+  used_bytes: number;
+}
+
+export interface GpusReply {
+  gpus: GpuInfo[];
+}
+
 export interface VariablesArgs {
   /** Only those of this rank; -1 is the local namespace. Without it those of all processes */
   rank?: number;
@@ -430,6 +443,7 @@ export interface CommandArguments {
   'dip.pull': PullArgs;
   'dip.autodip': AutodipArgs;
   'dip.status': StatusArgs;
+  'dip.gpus': NoArgs;
   'dip.variables': VariablesArgs;
   'dip.stack': StackArgs;
   'dip.showOutput': ShowOutputArgs;
@@ -455,6 +469,7 @@ export interface CommandAnswers {
   'dip.pull': RunReply;
   'dip.autodip': AutodipReply;
   'dip.status': StatusReply;
+  'dip.gpus': GpusReply;
   'dip.variables': VariablesReply;
   'dip.stack': StackReply;
   'dip.showOutput': ShowReply;
@@ -556,6 +571,11 @@ export const commands: readonly CommandRow[] = [
     name: 'dip.status',
     title: 'Status',
     doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`; besides, each of its `ranks` and `local` have a `host` and the `run` that goes on there, or null.",
+  },
+  {
+    name: 'dip.gpus',
+    title: 'GPUs',
+    doc: 'Tells of the GPUs that a pool can be made of: those that are visible to the server. Where there is no `nvidia-smi` there are none.',
   },
   {
     name: 'dip.variables',
@@ -710,6 +730,8 @@ export interface InitializationOptions extends Settings {
   trusted?: boolean;
   /** True: the client takes events in place of text */
   events?: boolean;
+  /** True, with events: and what a person reads of them as well */
+  folded?: boolean;
   /** True: the client is told when to ask for cells anew */
   cells?: boolean;
 }
@@ -750,12 +772,32 @@ export interface Requests {
   'dip/cells': { params: CellsParams; answer: CellsAnswer };
 }
 
+/** The parameters of the client's notifications that LSP does not have: there are none. */
+export interface ClientNotifications {
+  'dip/trusted': undefined;
+}
+
 export interface CellsChangedParams {
   uri: string;
+}
+
+export interface FoldedItem {
+  kind: 'heading' | 'outcome' | 'line' | 'result' | 'display' | 'failure' | 'notice';
+  run?: string;
+  /** One or more lines with whose they are, such as [0-3], and colours */
+  text: string;
+}
+
+export interface FoldedParams {
+  /** What is final, in order */
+  items?: FoldedItem[];
+  /** The lines that are not, as they stand: progress bars, prompts. They take the place of those told before */
+  live?: string[];
 }
 
 /** The parameters of the server's notifications that LSP does not have. */
 export interface Notifications {
   'dip/event': DipEvent;
+  'dip/folded': FoldedParams;
   'dip/cellsChanged': CellsChangedParams;
 }
