@@ -16,6 +16,12 @@ export interface Property {
 
 /** The extension's own settings. */
 const own: Record<string, Property> = {
+  'dip.confirmRestart': {
+    type: 'boolean',
+    default: true,
+    markdownDescription: 'Ask before a restart or a kill ends processes that hold variables.',
+    scope: 'window',
+  },
   'dip.server.path': {
     type: 'string',
     default: '',

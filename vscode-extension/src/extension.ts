@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import { registerCommands } from './commands';
 import { Interpreters } from './interpreter';
+import { Pool } from './pool';
 import { Server } from './server';
 import { followChanges } from './trust';
 
@@ -11,11 +12,13 @@ export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Dip Server', { log: true });
   const interpreters = new Interpreters(log);
   const started = new Server(context, log, interpreters.of);
+  const pool = new Pool(started);
   server = started;
   context.subscriptions.push(
     log,
     started,
     interpreters,
+    pool,
     registerCommands(started),
     followChanges(started, interpreters),
   );

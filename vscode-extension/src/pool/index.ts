@@ -1,0 +1,106 @@
+/** The pool: the status-bar item and its menu, the Ranks and the Variables view. */
+import * as vscode from 'vscode';
+import type { Server } from '../server';
+import { type Confirm, confirmLosses } from './confirm';
+import { Focus } from './focus';
+import { Menu } from './menu';
+import { Pools } from './pools';
+import { type Node as RankNode, RanksView } from './ranksView';
+import { hasPool, processName, workspaceOf } from './rows';
+import { Stacks } from './stack';
+import { showStatusBar } from './statusBar';
+import { type Node as VariableNode, VariablesView } from './variablesView';
+
+export class Pool implements vscode.Disposable {
+  /** Asks before a command ends processes that hold variables. */
+  readonly confirm: Confirm;
+
+  private readonly pools: Pools;
+  private readonly focus = new Focus();
+  private readonly stacks = new Stacks();
+  private readonly subscription: vscode.Disposable;
+
+  constructor(private readonly server: Server) {
+    this.pools = new Pools((memory) => server.execute('dip.status', memory ? { memory } : {}));
+    this.confirm = confirmLosses(server, this.pools, this.focus);
+    const ranks = new RanksView(this.pools, this.focus);
+    const variables = new VariablesView(server, this.pools, this.focus);
+    const menu = new Menu(server, this.pools, this.focus);
+    this.subscription = vscode.Disposable.from(
+      this.pools,
+      this.focus,
+      this.stacks,
+      ranks,
+      variables,
+      showStatusBar(this.pools, this.focus),
+      server.onEvent((event) => {
+        this.pools.apply(event);
+      }),
+      server.onState((state) => {
+        if (state === 'running') {
+          this.pools.refresh();
+        } else {
+          this.pools.clear();
+        }
+      }),
+      this.pools.onChange(() => {
+        this.setContext();
+      }),
+      this.focus.onChange(() => {
+        this.setContext();
+      }),
+      command('dip.menu', () => menu.show()),
+      command('dip.showStacks', () => this.showStacks()),
+      command('dip.ranks.interrupt', ({ rank }: RankNode) => this.interrupt(ranks.process(rank)?.work?.run)),
+      command('dip.ranks.showOutput', ({ rank }: RankNode) => vscode.commands.executeCommand('dip.output.show', rank)),
+      command('dip.ranks.showStack', ({ rank }: RankNode) => this.showStacks(rank)),
+      command('dip.variables.refresh', () => {
+        variables.refresh();
+      }),
+      command('dip.variables.push', (node: VariableNode, nodes?: VariableNode[]) => variables.push(nodes ?? [node])),
+      command('dip.variables.pull', (node: VariableNode, nodes?: VariableNode[]) => variables.pull(nodes ?? [node])),
+    );
+    void vscode.commands.executeCommand('setContext', 'dip.active', true);
+  }
+
+  dispose(): void {
+    this.subscription.dispose();
+  }
+
+  private async interrupt(run: string | undefined): Promise<void> {
+    if (run !== undefined) {
+      await this.server.execute('dip.interrupt', { run });
+    }
+  }
+
+  /** Shows where processes are: one, -1 for the local namespace, or all of them. */
+  private async showStacks(rank?: number): Promise<void> {
+    const { stacks } = await this.server.execute('dip.stack', {
+      ...(rank !== undefined && { rank }),
+      ...this.focus.where,
+    });
+    const text = stacks
+      .map((stack) => `# ${processName(stack.rank)}\n\n${stack.text ?? stack.error ?? ''}`)
+      .join('\n\n');
+    await this.stacks.show(rank === undefined ? 'all' : processName(rank), text);
+  }
+
+  /** What menus and the text of empty views ask for. */
+  private setContext(): void {
+    const workspace = workspaceOf(this.pools.workspaces, this.focus.folder);
+    const state = workspace?.pool.state ?? 'none';
+    void vscode.commands.executeCommand('setContext', 'dip.poolState', hasPool(workspace) ? 'ready' : state);
+    void vscode.commands.executeCommand('setContext', 'dip.running', (workspace?.runs.length ?? 0) > 0);
+  }
+}
+
+/** Registers a command whose error is told to the user. */
+function command(name: string, act: (...args: never[]) => unknown): vscode.Disposable {
+  return vscode.commands.registerCommand(name, async (...args: never[]) => {
+    try {
+      await act(...args);
+    } catch (error) {
+      void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
+    }
+  });
+}

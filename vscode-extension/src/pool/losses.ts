@@ -1,0 +1,61 @@
+/** What would be lost with the processes that a command ends, so that nobody loses hours of work by a wrong key. */
+import type { CommandArguments, CommandName, VariablesReply, WorkspaceStatus } from '../generated/server';
+import { hasPool } from './rows';
+import { busyProcesses, merge, none } from './variables';
+import { count } from './words';
+
+/** The processes that a command ends. */
+export interface Ends {
+  ranks: boolean;
+  local: boolean;
+  /** What the user has asked for: `Restart pool`. */
+  action: string;
+}
+
+/** The living processes that a command would end; undefined if there are none. */
+export function ends(
+  command: CommandName,
+  args: Partial<CommandArguments['dip.makePool']>,
+  workspace: WorkspaceStatus | undefined,
+): Ends | undefined {
+  const pool = hasPool(workspace);
+  const local = workspace !== undefined && workspace.pool.local !== null;
+  const found: Ends | undefined = {
+    'dip.restartPool': { ranks: pool, local: false, action: 'Restart pool' },
+    'dip.killPool': { ranks: pool, local: false, action: 'Kill pool' },
+    'dip.restartLocal': { ranks: false, local, action: 'Restart local namespace' },
+    'dip.restart': { ranks: pool, local, action: 'Restart Python' },
+    'dip.makePool': { ranks: pool && args.restart === true, local: false, action: 'Replace pool' },
+  }[command as string];
+  return found && (found.ranks || found.local) ? found : undefined;
+}
+
+export interface Question {
+  text: string;
+  detail: string;
+  action: string;
+}
+
+/** What to ask before processes end, from what they hold; undefined if nothing would be lost. */
+export function question(found: Ends, held: VariablesReply, size: number): Question | undefined {
+  const ending = (process: number) => (process < 0 ? found.local : found.ranks);
+  const busy = [...busyProcesses(held.busy ?? '')].some(ending);
+  const names = merge(none, held, () => false).rows.filter((row) =>
+    row.values.some(
+      (value) =>
+        value.object.kind !== 'module' && ((value.local && ending(-1)) || (value.ranks.length > 0 && ending(0))),
+    ),
+  );
+  if (!busy && names.length === 0) {
+    return undefined;
+  }
+  const whose = [...(found.local ? ['the local namespace'] : []), ...(found.ranks ? [count(size, 'rank')] : [])].join(
+    ' and ',
+  );
+  const what = names.length === 0 ? 'The variables' : count(names.length + (held.more ?? 0), 'variable');
+  return {
+    text: `${found.action}?`,
+    detail: `${busy ? 'What runs is interrupted. ' : ''}${what} of ${whose} will be lost.`,
+    action: found.action,
+  };
+}

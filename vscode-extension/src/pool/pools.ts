@@ -1,0 +1,134 @@
+/**
+ * What the pools and local namespaces do, as the server tells it when it is asked (`dip.status`). Events only say when to ask: they
+ * do not name the folder that they are about.
+ */
+import type { DipEvent, StatusReply, WorkspaceStatus } from '../generated/server';
+
+/** Memory of a process, in bytes; null where unknown. */
+export interface Memory {
+  host: number | null;
+  gpu: number | null;
+}
+
+/** What is not as it was: what the processes do, or only how much memory they take. */
+export type Change = 'status' | 'memory';
+
+export type Ask = (memory: boolean) => Promise<StatusReply>;
+
+/** How long events are gathered before the server is asked, in milliseconds. */
+const gather = 100;
+
+/** Whether an event may have changed what `dip.status` answers. */
+function matters(event: DipEvent): boolean {
+  return ['run_started', 'rank_state', 'pool_state', 'run_finished'].includes(event.event);
+}
+
+export class Pools {
+  private reply: StatusReply = { workspaces: [] };
+  private repliedAt = 0;
+  private readonly memoryOf = new Map<number, Memory>();
+  private readonly listeners = new Set<(what: Change) => void>();
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private asking = false;
+  private again = false;
+  private disposed = false;
+
+  constructor(
+    private readonly ask: Ask,
+    private readonly clock: () => number = Date.now,
+  ) {}
+
+  get workspaces(): readonly WorkspaceStatus[] {
+    return this.reply.workspaces;
+  }
+
+  /** Seconds since the server has told what is known: a run that goes on has taken that much longer. */
+  get age(): number {
+    return (this.clock() - this.repliedAt) / 1000;
+  }
+
+  /** The memory that the process had when it was last asked for. */
+  memory(pid: number): Memory | undefined {
+    return this.memoryOf.get(pid);
+  }
+
+  /** Calls a listener after each change, until what it returns is disposed of. */
+  onChange(listener: (what: Change) => void): { dispose: () => void } {
+    this.listeners.add(listener);
+    return { dispose: () => this.listeners.delete(listener) };
+  }
+
+  /** Takes an event of the server. */
+  apply(event: DipEvent): void {
+    if (matters(event)) {
+      this.refresh();
+    }
+  }
+
+  /** Asks the server, soon: what is wanted meanwhile is asked for once, and never twice at a time. */
+  refresh(): void {
+    if (this.asking) {
+      this.again = true;
+      return;
+    }
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      void this.update();
+    }, gather);
+  }
+
+  /** Asks for the processes' memory, which takes longer. */
+  async refreshMemory(): Promise<void> {
+    const reply = await this.ask(true).catch(() => undefined);
+    if (!reply || this.disposed) {
+      return;
+    }
+    this.memoryOf.clear();
+    for (const { pool } of reply.workspaces) {
+      for (const rank of pool.ranks) {
+        this.memoryOf.set(rank.pid, { host: rank.host_bytes ?? null, gpu: rank.gpu_bytes ?? null });
+      }
+      if (pool.local) {
+        this.memoryOf.set(pool.local.pid, { host: pool.local.host_bytes ?? null, gpu: null });
+      }
+    }
+    this.tell('memory');
+  }
+
+  /** Forgets everything: the server has ended, and with it all that it had started. */
+  clear(): void {
+    this.reply = { workspaces: [] };
+    this.memoryOf.clear();
+    this.tell('status');
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    clearTimeout(this.timer);
+    this.listeners.clear();
+  }
+
+  private async update(): Promise<void> {
+    this.asking = true;
+    const reply = await this.ask(false).catch(() => undefined);
+    this.asking = false;
+    if (this.disposed) {
+      return;
+    }
+    if (reply) {
+      this.reply = reply;
+      this.repliedAt = this.clock();
+      this.tell('status');
+    }
+    if (this.again) {
+      this.again = false;
+      this.refresh();
+    }
+  }
+
+  private tell(what: Change): void {
+    for (const listener of this.listeners) {
+      listener(what);
+    }
+  }
+}

@@ -1,0 +1,176 @@
+/** The Ranks view: the local namespace and each rank, with what it is at. */
+import * as vscode from 'vscode';
+import type { WorkspaceStatus } from '../generated/server';
+import type { Focus } from './focus';
+import type { Pools } from './pools';
+import {
+  type Detail,
+  type Process,
+  processDetails,
+  processIcon,
+  processName,
+  processText,
+  processes,
+  workspaceOf,
+} from './rows';
+import { count } from './words';
+
+/** How often the processes' memory is asked for while somebody looks, in milliseconds. */
+const memoryEvery = 5000;
+
+/** A process, known by its rank, or a line about one. */
+export type Node = { rank: number; detail?: undefined } | { rank: number; detail: Detail };
+
+export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposable {
+  private readonly emitter = new vscode.EventEmitter<Node | undefined>();
+  private readonly nodes = new Map<number, Node>();
+  private readonly view: vscode.TreeView<Node>;
+  private readonly subscriptions: { dispose: () => unknown }[];
+  private ticking: ReturnType<typeof setInterval> | undefined;
+  private polling: ReturnType<typeof setInterval> | undefined;
+  private shown = '';
+
+  readonly onDidChangeTreeData = this.emitter.event;
+
+  constructor(
+    private readonly pools: Pools,
+    private readonly focus: Focus,
+  ) {
+    this.view = vscode.window.createTreeView('dip.ranks', { treeDataProvider: this });
+    this.subscriptions = [
+      this.view,
+      this.view.onDidChangeVisibility(() => {
+        this.update();
+      }),
+      vscode.window.onDidChangeWindowState(() => {
+        this.update();
+      }),
+      this.focus.onChange(() => {
+        this.update();
+      }),
+      pools.onChange(() => {
+        this.update();
+      }),
+    ];
+    this.update();
+  }
+
+  /** The process of a row, as it is now. */
+  process(rank: number): Process | undefined {
+    return this.processes().find((process) => process.rank === rank);
+  }
+
+  getChildren(node?: Node): Node[] {
+    if (!node) {
+      return this.processes().map(({ rank }) => this.node(rank));
+    }
+    const process = node.detail ? undefined : this.process(node.rank);
+    return process ? processDetails(process).map((detail) => ({ rank: node.rank, detail })) : [];
+  }
+
+  getTreeItem(node: Node): vscode.TreeItem {
+    if (node.detail) {
+      const item = new vscode.TreeItem(node.detail.label);
+      item.description = node.detail.value;
+      item.tooltip = node.detail.value;
+      item.contextValue = 'detail';
+      return item;
+    }
+    const item = new vscode.TreeItem(processName(node.rank), vscode.TreeItemCollapsibleState.Collapsed);
+    item.id = String(node.rank);
+    const process = this.process(node.rank);
+    if (!process) {
+      return item;
+    }
+    const { icon, color } = processIcon(process.state);
+    item.iconPath = new vscode.ThemeIcon(icon, color === undefined ? undefined : new vscode.ThemeColor(color));
+    item.description = processText(process);
+    item.tooltip = new vscode.MarkdownString().appendText(processName(process.rank)).appendCodeblock(
+      processDetails(process)
+        .map(({ label, value }) => `${label.padEnd(10)}  ${value}`)
+        .join('\n'),
+      'text',
+    );
+    item.contextValue = `process ${process.state}${process.work ? ' running' : ''}`;
+    item.accessibilityInformation = {
+      label: `${processName(process.rank)}, ${processText(process).replaceAll(' · ', ', ')}`,
+    };
+    return item;
+  }
+
+  getParent(node: Node): Node | undefined {
+    return node.detail ? this.node(node.rank) : undefined;
+  }
+
+  dispose(): void {
+    this.stopPolling();
+    clearInterval(this.ticking);
+    vscode.Disposable.from(...this.subscriptions).dispose();
+    this.emitter.dispose();
+  }
+
+  private get workspace(): WorkspaceStatus | undefined {
+    return workspaceOf(this.pools.workspaces, this.focus.folder);
+  }
+
+  private processes(): Process[] {
+    return processes(this.workspace, (pid) => this.pools.memory(pid), this.pools.age);
+  }
+
+  private node(rank: number): Node {
+    const node = this.nodes.get(rank) ?? { rank };
+    this.nodes.set(rank, node);
+    return node;
+  }
+
+  /** Shows what has changed, and looks on as long as somebody looks at it. */
+  private update(): void {
+    const all = this.processes();
+    const looking = this.view.visible && vscode.window.state.focused;
+    const alive = all.some(({ state }) => state !== 'dead' && state !== 'stopped');
+    if (looking && alive) {
+      this.startPolling();
+    } else {
+      this.stopPolling();
+    }
+    const running = this.view.visible && all.some(({ work }) => work !== undefined);
+    if (running && !this.ticking) {
+      this.ticking = setInterval(() => {
+        this.show(this.processes());
+      }, 1000);
+    } else if (!running) {
+      clearInterval(this.ticking);
+      this.ticking = undefined;
+    }
+    if (this.view.visible) {
+      this.show(all);
+    }
+  }
+
+  /** Draws the rows anew if they say something else. */
+  private show(all: readonly Process[]): void {
+    const pool = this.workspace?.pool;
+    const message =
+      pool?.state === 'starting' ? `Starting ${count(pool.size, 'rank')}…` : pool?.state === 'dead' ? pool.reason : '';
+    if (message !== (this.view.message ?? '')) {
+      this.view.message = message;
+    }
+    const rows = JSON.stringify(all.map((process) => [processName(process.rank), processDetails(process)]));
+    if (rows !== this.shown) {
+      this.shown = rows;
+      this.emitter.fire(undefined);
+    }
+  }
+
+  private startPolling(): void {
+    if (!this.polling) {
+      void this.pools.refreshMemory();
+      this.polling = setInterval(() => void this.pools.refreshMemory(), memoryEvery);
+    }
+  }
+
+  private stopPolling(): void {
+    clearInterval(this.polling);
+    this.polling = undefined;
+  }
+}

@@ -1,0 +1,219 @@
+/** What is shown of a workspace's pool and local namespace: text and icons, without the editor that shows them. */
+import type { CurrentRun, WorkspaceStatus } from '../generated/server';
+import type { Memory } from './pools';
+import { bytes, count, elapsed, escaped, rankList } from './words';
+
+/** A rank or the local namespace, as one row. */
+export interface Process {
+  /** -1 is the local namespace. */
+  rank: number;
+  pid: number;
+  /** '' where there is none. */
+  device: string;
+  state: string;
+  memory?: Memory;
+  work?: CurrentRun;
+  /** Why it is dead. */
+  reason?: string;
+}
+
+export type Mood = 'idle' | 'starting' | 'running' | 'dead';
+
+export interface StatusText {
+  /** Without icons: `Dip: 4 ranks · autodip on`. */
+  text: string;
+  mood: Mood;
+}
+
+/** Whether ranks live that hold variables. */
+export function hasPool(workspace: WorkspaceStatus | undefined): boolean {
+  return workspace !== undefined && ['ready', 'busy', 'interrupting'].includes(workspace.pool.state);
+}
+
+/** Whether anything of a workspace lives, is about to, or has died and was not cleared away. */
+export function isThere(workspace: WorkspaceStatus): boolean {
+  return workspace.pool.local !== null || hasPool(workspace) || ['starting', 'dead'].includes(workspace.pool.state);
+}
+
+/** The workspace that a folder is; without a folder the only one, or the first in which something lives. */
+export function workspaceOf(
+  workspaces: readonly WorkspaceStatus[],
+  folder: string | undefined,
+): WorkspaceStatus | undefined {
+  return folder === undefined
+    ? (workspaces.find(isThere) ?? workspaces[0])
+    : workspaces.find((workspace) => workspace.folder === folder);
+}
+
+/** The local namespace and the ranks of a workspace, `age` seconds after the server has told of them. */
+export function processes(
+  workspace: WorkspaceStatus | undefined,
+  memory: (pid: number) => Memory | undefined,
+  age: number,
+): Process[] {
+  if (!workspace) {
+    return [];
+  }
+  const { local, ranks, reason } = workspace.pool;
+  return [...(local ? [{ ...local, rank: -1, device: '' }] : []), ...ranks].map(({ rank, pid, device, state, run }) => {
+    const known = memory(pid);
+    return {
+      rank,
+      pid,
+      device,
+      state,
+      ...(known && { memory: known }),
+      ...(run && { work: { ...run, seconds: run.seconds + age } }),
+      ...(state === 'dead' && reason.startsWith(`rank ${rank} `) && { reason }),
+    };
+  });
+}
+
+function mood(workspace: WorkspaceStatus): Mood {
+  if (workspace.pool.state === 'dead') {
+    return 'dead';
+  }
+  if (workspace.pool.state === 'starting') {
+    return 'starting';
+  }
+  return workspace.runs.length > 0 ? 'running' : 'idle';
+}
+
+/** The text of the status-bar item. */
+export function statusText(workspace: WorkspaceStatus | undefined): StatusText {
+  if (!workspace) {
+    return { text: 'Dip', mood: 'idle' };
+  }
+  const { pool, runs } = workspace;
+  const ranks = count(pool.size, 'rank');
+  const autodip = pool.autodip === '' ? 'autodip off' : 'autodip on';
+  const parts: string[] = [];
+  if (pool.state === 'starting') {
+    parts.push(`starting ${ranks}`);
+  } else if (pool.state === 'dead') {
+    parts.push('pool dead');
+  } else if (hasPool(workspace)) {
+    parts.push(ranks, autodip);
+  } else if (pool.autodip !== '') {
+    parts.push('no pool', autodip);
+  }
+  if (runs.length > 1) {
+    parts.push(count(runs.length, 'run'));
+  }
+  return { text: parts.length > 0 ? `Dip: ${parts.join(' · ')}` : 'Dip', mood: mood(workspace) };
+}
+
+/** What the status-bar item tells under the mouse, in Markdown. */
+export function statusTooltip(workspace: WorkspaceStatus | undefined, several: boolean): string {
+  if (!workspace) {
+    return 'No pool yet: a cell that runs on ranks makes it.\n\nClick for what can be done.';
+  }
+  const { pool, runs } = workspace;
+  const lines: string[] = [];
+  if (pool.state === 'starting') {
+    lines.push(`**Pool of ${count(pool.size, 'rank')}** is starting`);
+  } else if (hasPool(workspace)) {
+    const how = [pool.backend && `over ${pool.backend}`, pool.app && `app ${pool.app}`].filter(Boolean).join(', ');
+    lines.push(
+      `**Pool of ${count(pool.size, 'rank')}** on ${devices(pool.ranks.map((rank) => rank.device))}${how && ` ${escaped(how)}`}`,
+    );
+  } else if (pool.state === 'dead') {
+    lines.push('**The pool is dead.** Restart it to go on.');
+  } else {
+    lines.push('No pool yet: a cell that runs on ranks makes it.');
+  }
+  if (pool.reason !== '') {
+    lines.push(escaped(pool.reason));
+  }
+  lines.push(
+    pool.autodip === ''
+      ? 'Autodip off: cells that do not say where run locally'
+      : `Autodip on: cells that do not say where run as \`${pool.autodip}\``,
+  );
+  if (runs.length > 0) {
+    const queued = runs.filter((run) => run.state === 'queued').length;
+    lines.push(`${count(runs.length - queued, 'run')} now${queued > 0 ? `, ${queued} queued` : ''}`);
+  }
+  if (several) {
+    lines.push(escaped(workspace.folder));
+  }
+  return [...lines, 'Click for what can be done.'].join('\n\n');
+}
+
+/** `cuda:0-3`, `the CPU`: the devices of a pool in few words. */
+function devices(all: readonly string[]): string {
+  const numbers = all.map((device) => Number(/^cuda:(\d+)$/.exec(device)?.[1] ?? NaN));
+  if (all.length > 0 && numbers.every(Number.isInteger)) {
+    return `cuda:${rankList([...new Set(numbers)].sort((a, b) => a - b))}`;
+  }
+  return all.every((device) => device === 'cpu' || device === '') ? 'the CPU' : [...new Set(all)].join(', ');
+}
+
+/** `cell 3 “Train”`: what a run is of. */
+export function workName({ cell, title }: CurrentRun): string {
+  const name = title ? `“${title}”` : '';
+  return cell === undefined ? title || 'a run' : `cell ${cell}${name && ` ${name}`}`;
+}
+
+/** The name of a row. */
+export function processName(rank: number): string {
+  return rank < 0 ? 'local namespace' : `rank ${rank}`;
+}
+
+function memoryText({ host, gpu }: Memory): string[] {
+  return [...(host === null ? [] : [bytes(host)]), ...(gpu === null ? [] : [`GPU ${bytes(gpu)}`])];
+}
+
+/** What stands behind the name of a row, what changes first. */
+export function processText(process: Process): string {
+  const { work, memory, device, reason } = process;
+  const state =
+    process.state === 'dead' && reason
+      ? reason
+      : work
+        ? `${process.state === 'interrupting' ? 'interrupting ' : ''}${workName(work)} · ${elapsed(work.seconds)}`
+        : process.state;
+  return [
+    state,
+    ...(process.state === 'dead' ? [] : [device, ...(memory ? memoryText(memory) : []), `pid ${process.pid}`]),
+  ]
+    .filter((part) => part !== '')
+    .join(' · ');
+}
+
+/** One line of what a row tells when it is opened. */
+export interface Detail {
+  label: string;
+  value: string;
+}
+
+/** All that is known of a process. */
+export function processDetails(process: Process): Detail[] {
+  const { work, memory, device, state, reason } = process;
+  return [
+    { label: 'state', value: reason ? `${state}: ${reason}` : state },
+    ...(work ? [{ label: 'runs', value: `${workName(work)} · ${elapsed(work.seconds)}` }] : []),
+    { label: 'pid', value: String(process.pid) },
+    ...(device === '' ? [] : [{ label: 'device', value: device }]),
+    ...(memory && memory.host !== null ? [{ label: 'memory', value: bytes(memory.host) }] : []),
+    ...(memory && memory.gpu !== null ? [{ label: 'GPU memory', value: bytes(memory.gpu) }] : []),
+  ];
+}
+
+/** The icon of a row, a codicon with the colour of the theme that says the same. */
+export function processIcon(state: string): { icon: string; color?: string } {
+  switch (state) {
+    case 'busy':
+      return { icon: 'loading~spin' };
+    case 'interrupting':
+      return { icon: 'debug-pause', color: 'charts.yellow' };
+    case 'starting':
+      return { icon: 'loading~spin' };
+    case 'dead':
+      return { icon: 'error', color: 'errorForeground' };
+    case 'stopped':
+      return { icon: 'circle-slash', color: 'disabledForeground' };
+    default:
+      return { icon: 'circle-filled', color: 'testing.iconPassed' };
+  }
+}

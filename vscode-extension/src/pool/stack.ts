@@ -1,0 +1,50 @@
+/** Python stacks of processes, as documents that cannot be edited; places in files are links. */
+import * as vscode from 'vscode';
+import { places } from './places';
+
+const scheme = 'dip-stack';
+
+export class Stacks implements vscode.TextDocumentContentProvider, vscode.DocumentLinkProvider, vscode.Disposable {
+  private readonly emitter = new vscode.EventEmitter<vscode.Uri>();
+  private readonly texts = new Map<string, string>();
+  private readonly subscription: vscode.Disposable;
+
+  readonly onDidChange = this.emitter.event;
+
+  constructor() {
+    this.subscription = vscode.Disposable.from(
+      this.emitter,
+      vscode.workspace.registerTextDocumentContentProvider(scheme, this),
+      vscode.languages.registerDocumentLinkProvider({ scheme }, this),
+      vscode.workspace.onDidCloseTextDocument(({ uri }) => {
+        if (uri.scheme === scheme) {
+          this.texts.delete(uri.path);
+        }
+      }),
+    );
+  }
+
+  /** Shows a text under a name such as `rank 2`, in the place of an earlier one of that name. */
+  async show(name: string, text: string): Promise<void> {
+    const uri = vscode.Uri.from({ scheme, path: `Stack of ${name}` });
+    this.texts.set(uri.path, text);
+    this.emitter.fire(uri);
+    const document = await vscode.workspace.openTextDocument(uri);
+    await vscode.window.showTextDocument(document, { preview: true });
+  }
+
+  provideTextDocumentContent(uri: vscode.Uri): string {
+    return this.texts.get(uri.path) ?? '';
+  }
+
+  provideDocumentLinks(document: vscode.TextDocument): vscode.DocumentLink[] {
+    return places(document.getText()).map(({ start, end, file, line }) => {
+      const range = new vscode.Range(document.positionAt(start), document.positionAt(end));
+      return new vscode.DocumentLink(range, vscode.Uri.file(file).with({ fragment: `L${line}` }));
+    });
+  }
+
+  dispose(): void {
+    this.subscription.dispose();
+  }
+}
