@@ -58,7 +58,7 @@ func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionPara
 		actions = d.quickFixes(ctx, doc, p.Range)
 	}
 	asked := p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0
-	if asked && d.s.trusted {
+	if asked && d.s.trusted.Load() {
 		for _, a := range append(narrowActions(doc, p.Range), d.runActions(doc, p.Range.Start)...) {
 			if wants(p.Context.Only, a.kind) {
 				actions = append(actions, a)

@@ -50,6 +50,7 @@ type change struct {
 	docs     map[uri.URI]*docChange
 	pools    map[*workspace]bool // whose pool or autodip has changed
 	settings bool
+	trusted  bool // the folders are, from now on
 }
 
 // docChange is what has changed of one document.
@@ -67,7 +68,9 @@ func cellChange(r *Run) change {
 	return change{docs: map[uri.URI]*docChange{r.Doc: {cells: map[cellID]bool{r.Cell: true}}}}
 }
 
-func (c *change) empty() bool { return len(c.docs) == 0 && len(c.pools) == 0 && !c.settings }
+func (c *change) empty() bool {
+	return len(c.docs) == 0 && len(c.pools) == 0 && !c.settings && !c.trusted
+}
 
 // add makes c both changes.
 func (c *change) add(more change) {
@@ -90,7 +93,7 @@ func (c *change) add(more change) {
 		c.pools = map[*workspace]bool{}
 	}
 	maps.Copy(c.pools, more.pools)
-	c.settings = c.settings || more.settings
+	c.settings, c.trusted = c.settings || more.settings, c.trusted || more.trusted
 }
 
 // feed gathers changes and hands them to the features.

@@ -18,11 +18,11 @@ func newPrewarm(s *server) feature {
 }
 
 func (p *prewarm) changed(c change) {
-	if !p.s.trusted {
+	if !p.s.trusted.Load() {
 		return
 	}
-	for u, doc := range c.docs {
-		if d := p.s.docs.view()[u]; d != nil && doc.opened && usesRanks(d.File) {
+	for u, d := range p.s.docs.view() {
+		if doc := c.docs[u]; (c.trusted || doc != nil && doc.opened) && usesRanks(d.File) {
 			p.s.tasks.Go(func() { p.start(d) })
 		}
 	}

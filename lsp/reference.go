@@ -41,7 +41,7 @@ started (` + "`dip.python`, `dip.preload`, `dip.start`" + `) count when it is st
 	b.WriteString(`
 Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text, and ` + "`initializationOptions.trusted: false`" + ` says that what
 is in the folders may not be run, as editors do where their user has not said otherwise: then no process is ever started, Python included, and commands that need
-one answer with an error.
+one answer with an error, until the client sends the notification ` + "`dip/trusted`" + `.
 `)
 	return b.String()
 }

@@ -159,6 +159,26 @@ func TestPrewarm(t *testing.T) {
 	}
 }
 
+// Once the user trusts the folder, cells run, and Python starts for the documents that are open.
+func TestTrusted(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{
+			Server: server, Init: lsptest.Object{"events": true, "trusted": false}, Settings: lsptest.Object{"preload": []string{"marker"}, "ranks": 2, "app": "none"},
+		})
+		if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e.Open("a.py", "# %%dip\nx = 1\n")
+		if err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil); err == nil {
+			t.Error("it runs")
+		}
+		e.Notify("dip/trusted", nil)
+		exists(t, e.Folder+"/imported")
+		runCell(e, 1, "ok")
+	})
+}
+
 // Nothing of a folder that is not trusted is ever run, whatever is opened and asked for.
 func TestUntrusted(t *testing.T) {
 	for _, trusted := range []any{false, "yes"} {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,7 +74,7 @@ type server struct {
 	features []feature
 	methods  map[string]method
 	calls    calls
-	trusted  bool // what is in the folders may be run; set by initialize
+	trusted  atomic.Bool // what is in the folders may be run
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
@@ -188,6 +189,7 @@ func (s *server) lifecycleMethods() map[string]method {
 		protocol.MethodCancelRequest:                      notification(s.calls.cancelRequest),
 		protocol.MethodSetTrace:                           notification(func(context.Context, *protocol.SetTraceParams) error { return nil }),
 		protocol.MethodWorkspaceDidChangeWorkspaceFolders: notification(s.didChangeFolders),
+		methodTrusted:                                     notification(s.didTrust),
 	}
 }
 
@@ -205,7 +207,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 		s.log.Warn("initializationOptions: events and cells want true or false")
 	}
 	s.client.events, s.client.cells = o.Events, o.Cells
-	s.trusted = isNothing(o.Trusted) || string(o.Trusted) == "true"
+	s.trusted.Store(isNothing(o.Trusted) || string(o.Trusted) == "true")
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.encoding = encoding
 	s.config.initialize(json.RawMessage(p.InitializationOptions))
@@ -282,6 +284,16 @@ func appendDir(dirs []string, u uri.URI) []string {
 
 func (s *server) initialized(context.Context, *protocol.InitializedParams) error {
 	s.config.refetch()
+	return nil
+}
+
+// methodTrusted is the notification that the user has come to trust the folders. There is none for the contrary: what runs would have to end with it.
+const methodTrusted = "dip/trusted"
+
+func (s *server) didTrust(context.Context, *struct{}) error {
+	if !s.trusted.Swap(true) {
+		s.feed.tell(change{trusted: true})
+	}
 	return nil
 }
 
@@ -418,7 +430,7 @@ func (s *server) open(dir, script string) (*workspace, error) {
 
 // join gives a workspace, whose events come here from then on.
 func (s *server) join(dir, script string) (*workspace, error) {
-	if !s.trusted {
+	if !s.trusted.Load() {
 		return nil, errUntrusted
 	}
 	w, err := s.deps.Workspaces.open(dir, script, asks{

@@ -164,6 +164,7 @@ func (t *typescript) methods() {
 	t.interfaceOf("InitializationOptions extends Settings", reflect.TypeFor[options](), true, nil)
 	params, answer := t.named(reflect.TypeFor[cellsParams](), true), t.named(reflect.TypeFor[cellsAnswer](), false)
 	t.section("/** The requests that LSP does not have. */\nexport interface Requests {\n  %s: { params: %s; answer: %s };\n}\n", quote(methodCells), params, answer)
+	t.section("/** The client's notifications that LSP does not have, with their parameters. */\nexport interface ClientNotifications {\n  %s: undefined;\n}\n", quote(methodTrusted))
 	changed := t.named(reflect.TypeFor[cellsChangedParams](), false)
 	t.section("/** The parameters of the server's notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n  %s: %s;\n}\n",
 		quote(methodEvent), quote(methodCellsChanged), changed)

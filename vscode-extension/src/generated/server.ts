@@ -795,6 +795,11 @@ export interface FoldedParams {
   live?: string[];
 }
 
+/** The client's notifications that LSP does not have, with their parameters. */
+export interface ClientNotifications {
+  'dip/trusted': undefined;
+}
+
 /** The parameters of the server's notifications that LSP does not have. */
 export interface Notifications {
   'dip/event': DipEvent;
