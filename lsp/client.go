@@ -21,6 +21,7 @@ type client struct {
 	// Set by initialize, before anybody reads them.
 	can    protocol.ClientCapabilities
 	events bool // wants dip/event
+	folded bool // and dip/folded
 	cells  bool // wants dip/cellsChanged
 
 	dropping sync.Once

@@ -38,14 +38,23 @@ func newOutput(s *server) feature {
 
 // follow shows a workspace's events until the connection ends.
 func (o *output) follow(w *workspace) {
+	switch {
+	case !o.s.client.events:
+		o.read(w, o.fold)
+	case o.s.client.folded:
+		o.read(w, o.tellFolded)
+		fallthrough
+	default:
+		o.read(w, o.forward)
+	}
+}
+
+// read has something read a workspace's events.
+func (o *output) read(w *workspace, show func(*workspace, *dipexec.Subscription)) {
 	sub := w.executor.Subscribe()
 	o.s.tasks.Go(func() {
 		defer sub.Close()
-		if o.s.client.events {
-			o.forward(w, sub)
-		} else {
-			o.fold(w, sub)
-		}
+		show(w, sub)
 	})
 }
 
@@ -78,6 +87,24 @@ func (o *output) next(ctx context.Context, w *workspace, sub *dipexec.Subscripti
 	return events, err
 }
 
+// nextUntil is next, but returns without events when something in the folder is due, or at a time if that is not zero.
+func (o *output) nextUntil(folder *dipexec.Folder, at time.Time, w *workspace, sub *dipexec.Subscription) ([]dipexec.Event, error) {
+	deadline, ok := folder.Deadline()
+	if !at.IsZero() && (!ok || at.Before(deadline)) {
+		deadline, ok = at, true
+	}
+	if !ok {
+		return o.next(o.s.ctx, w, sub)
+	}
+	ctx, cancel := context.WithDeadline(o.s.ctx, deadline)
+	defer cancel()
+	events, err := o.next(ctx, w, sub)
+	if err != nil && ctx.Err() != nil && o.s.ctx.Err() == nil {
+		return nil, nil
+	}
+	return events, err
+}
+
 // isState reports whether an event is one that the board keeps.
 func isState(ev dipexec.Event) bool {
 	switch ev.(type) {
@@ -92,14 +119,8 @@ func (o *output) fold(w *workspace, sub *dipexec.Subscription) {
 	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
 	folder := dipexec.NewFolder(dipexec.FoldOptions{})
 	for {
-		ctx, cancel := o.s.ctx, context.CancelFunc(func() {})
-		if deadline, ok := folder.Deadline(); ok {
-			ctx, cancel = context.WithDeadline(ctx, deadline)
-		}
-		events, err := o.next(ctx, v.w, sub)
-		expired := ctx.Err() != nil && o.s.ctx.Err() == nil
-		cancel()
-		if err != nil && !expired {
+		events, err := o.nextUntil(folder, time.Time{}, w, sub)
+		if err != nil {
 			return
 		}
 		var items []dipexec.Item

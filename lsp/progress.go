@@ -60,8 +60,8 @@ type activity struct {
 
 // event enters an event.
 func (p *progress) event(w *workspace, ev dipexec.Event) {
-	if !p.s.client.showsWork() {
-		return
+	if !p.s.client.showsWork() || p.s.client.folded {
+		return // who takes both events and live lines shows what goes on in a way of its own
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

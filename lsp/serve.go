@@ -197,6 +197,7 @@ func (s *server) lifecycleMethods() map[string]method {
 type options struct {
 	Trusted json.RawMessage `json:"trusted,omitempty" doc:"false: nothing of the folders may run"` // what is not said is true, and what is not understood is false
 	Events  bool            `json:"events,omitempty" doc:"true: the client takes events in place of text"`
+	Folded  bool            `json:"folded,omitempty" doc:"true, with events: and what a person reads of them as well"`
 	Cells   bool            `json:"cells,omitempty" doc:"true: the client is told when to ask for cells anew"`
 }
 
@@ -204,9 +205,9 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 	s.client.can = p.Capabilities
 	var o options
 	if err := json.Unmarshal([]byte(cmp.Or(string(p.InitializationOptions), "{}")), &o); err != nil {
-		s.log.Warn("initializationOptions: events and cells want true or false")
+		s.log.Warn("initializationOptions: events, folded and cells want true or false")
 	}
-	s.client.events, s.client.cells = o.Events, o.Cells
+	s.client.events, s.client.folded, s.client.cells = o.Events, o.Folded, o.Cells
 	s.trusted.Store(isNothing(o.Trusted) || string(o.Trusted) == "true")
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.encoding = encoding

@@ -45,6 +45,7 @@ var typescriptTypes = map[reflect.Type]string{
 	reflect.TypeFor[dipexec.Status]():  union("ok", "error", "interrupted", "died"),
 	reflect.TypeFor[dipexec.Level]():   union("info", "warning", "error"),
 	reflect.TypeFor[cellState]():       union(string(cellIdle), string(cellQueued), string(cellRunning), string(cellOK), string(cellFailed), string(cellInterrupted)),
+	reflect.TypeFor[foldedKind]():      union(string(foldedHeading), string(foldedOutcome), string(foldedLine), string(foldedResult), string(foldedDisplay), string(foldedFailure), string(foldedNotice)),
 }
 
 // typescriptFields are fields whose type says less than is true, as Type.Field in Go.
@@ -165,9 +166,9 @@ func (t *typescript) methods() {
 	params, answer := t.named(reflect.TypeFor[cellsParams](), true), t.named(reflect.TypeFor[cellsAnswer](), false)
 	t.section("/** The requests that LSP does not have. */\nexport interface Requests {\n  %s: { params: %s; answer: %s };\n}\n", quote(methodCells), params, answer)
 	t.section("/** The client's notifications that LSP does not have, with their parameters. */\nexport interface ClientNotifications {\n  %s: undefined;\n}\n", quote(methodTrusted))
-	changed := t.named(reflect.TypeFor[cellsChangedParams](), false)
-	t.section("/** The parameters of the server's notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n  %s: %s;\n}\n",
-		quote(methodEvent), quote(methodCellsChanged), changed)
+	changed, folded := t.named(reflect.TypeFor[cellsChangedParams](), false), t.named(reflect.TypeFor[foldedParams](), false)
+	t.section("/** The parameters of the server's notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n  %s: %s;\n  %s: %s;\n}\n",
+		quote(methodEvent), quote(methodFolded), folded, quote(methodCellsChanged), changed)
 }
 
 // named is the name of a struct's interface, which is written first if it has not been.

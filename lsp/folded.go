@@ -1,0 +1,110 @@
+package lsp
+
+import (
+	"slices"
+	"time"
+
+	"dipls/dipexec"
+)
+
+// methodFolded is the notification that carries what a person reads of runs, as docs/protocol.md has it.
+const methodFolded = "dip/folded"
+
+// liveEvery is how often unfinished lines are told again at most.
+const liveEvery = 100 * time.Millisecond
+
+// foldedParams are what a person reads of runs, as on a terminal.
+type foldedParams struct {
+	Items []foldedItem `json:"items,omitempty" doc:"what is final, in order"`
+	Live  []string     `json:"live,omitempty" doc:"the lines that are not, as they stand: progress bars, prompts. They take the place of those told before"`
+}
+
+// foldedItem is something to show.
+type foldedItem struct {
+	Kind foldedKind `json:"kind"`
+	Run  string     `json:"run,omitempty"`
+	Text string     `json:"text" doc:"one or more lines with whose they are, such as [0-3], and colours"`
+}
+
+type foldedKind string
+
+// The kinds of items.
+const (
+	foldedHeading foldedKind = "heading" // which run begins
+	foldedOutcome foldedKind = "outcome" // how it ended
+	foldedLine    foldedKind = "line"
+	foldedResult  foldedKind = "result"
+	foldedDisplay foldedKind = "display"
+	foldedFailure foldedKind = "failure"
+	foldedNotice  foldedKind = "notice"
+)
+
+// foldedKinds are the kinds of a folder's items.
+var foldedKinds = map[dipexec.ItemKind]foldedKind{
+	dipexec.ItemLine: foldedLine, dipexec.ItemResult: foldedResult, dipexec.ItemDisplay: foldedDisplay,
+	dipexec.ItemFailure: foldedFailure, dipexec.ItemNotice: foldedNotice,
+}
+
+// folding is what a client is told of a workspace that takes events and wants them folded as well.
+type folding struct {
+	*output
+	w      *workspace
+	folder *dipexec.Folder
+	items  []foldedItem
+	live   []string  // as the client has them
+	told   time.Time // when it got them
+}
+
+// tellFolded tells of a workspace's output until the connection ends.
+func (o *output) tellFolded(w *workspace, sub *dipexec.Subscription) {
+	f := &folding{output: o, w: w, folder: dipexec.NewFolder(dipexec.FoldOptions{})}
+	due := time.Time{} // of unfinished lines
+	for {
+		events, err := o.nextUntil(f.folder, due, w, sub)
+		if err != nil {
+			return
+		}
+		for _, ev := range events {
+			f.enter(ev)
+		}
+		f.add(f.folder.Flush(time.Now()))
+		due = f.tell(time.Now())
+	}
+}
+
+// enter takes an event.
+func (f *folding) enter(ev dipexec.Event) {
+	if ev, ok := ev.(*dipexec.RunStarted); ok && ev.Parent == "" {
+		f.items = append(f.items, foldedItem{foldedHeading, ev.Run, "── " + titleOf(ev)})
+	}
+	f.add(f.folder.Add(ev, time.Now()))
+	if ev, ok := ev.(*dipexec.RunFinished); ok && ev.Parent == "" {
+		if r, ok := f.s.board.run(ev.Run); ok {
+			mark, text := r.verdict()
+			f.items = append(f.items, foldedItem{foldedOutcome, ev.Run, mark + " " + joined(text, r.took())})
+		}
+	}
+}
+
+func (f *folding) add(items []dipexec.Item) {
+	for _, item := range items {
+		f.items = append(f.items, foldedItem{foldedKinds[item.Kind], item.Run, item.String()})
+	}
+}
+
+// tell sends what the client does not know, and returns when that is next to be done for the sake of unfinished lines; zero if there is no need.
+func (f *folding) tell(now time.Time) (due time.Time) {
+	var live []string
+	for _, line := range f.folder.Live() {
+		live = append(live, line.Prefix+line.Text)
+	}
+	fresh := !slices.Equal(live, f.live)
+	if len(f.items) == 0 && fresh && now.Sub(f.told) < liveEvery {
+		return f.told.Add(liveEvery)
+	}
+	if len(f.items) > 0 || fresh {
+		f.s.client.notify(methodFolded, &foldedParams{Items: f.items, Live: live})
+		f.items, f.live, f.told = nil, live, now
+	}
+	return time.Time{}
+}
