@@ -772,7 +772,7 @@ export interface Requests {
   'dip/cells': { params: CellsParams; answer: CellsAnswer };
 }
 
-/** The parameters of the client's notifications that LSP does not have: there are none. */
+/** The client's notifications that LSP does not have, with their parameters. */
 export interface ClientNotifications {
   'dip/trusted': undefined;
 }
@@ -793,11 +793,6 @@ export interface FoldedParams {
   items?: FoldedItem[];
   /** The lines that are not, as they stand: progress bars, prompts. They take the place of those told before */
   live?: string[];
-}
-
-/** The client's notifications that LSP does not have, with their parameters. */
-export interface ClientNotifications {
-  'dip/trusted': undefined;
 }
 
 /** The parameters of the server's notifications that LSP does not have. */
