@@ -61,6 +61,7 @@ var typescriptFields = map[string]string{
 	"cellInfo.Kind":       union(cells.CodeCell.String(), cells.MarkdownCell.String(), cells.RawCell.String()),
 	"PoolInfo.State":      union("none", "starting", "ready", "busy", "interrupting", "dead", "stopped"),
 	"RankInfo.State":      union("starting", "ready", "busy", "interrupting", "dead", "stopped"),
+	"LocalInfo.State":     union("starting", "ready", "busy", "interrupting", "dead", "stopped"),
 	"PoolInfo.Method":     union("", "fork", "spawn"),
 }
 

@@ -303,7 +303,7 @@ export interface RankStatus {
 
 export interface LocalStatus {
   pid: number;
-  state: string;
+  state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   host_bytes: number | null;
   host: string;
   run: CurrentRun | null;
