@@ -112,16 +112,20 @@ var binary = sync.OnceValues(func() (string, error) {
 // everyServer runs a test with a server in this process, and with the program.
 func everyServer(t *testing.T, test func(*testing.T, lsptest.Server)) {
 	t.Run("in process", func(t *testing.T) { test(t, inProcess(t)) })
-	t.Run("program", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("-short")
-		}
-		path, err := binary()
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(t, lsptest.Program(os.Environ(), path, "lsp"))
-	})
+	t.Run("program", func(t *testing.T) { test(t, program(t)) })
+}
+
+// program is the server that users have, which is built without the race detector.
+func program(t testing.TB) lsptest.Server {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lsptest.Program(os.Environ(), path, "lsp")
 }
 
 // unindent takes the tabs off the lines of a raw string.

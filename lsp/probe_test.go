@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,8 +46,8 @@ func init() {
 				return nil, nil
 			}),
 			"test/flood": call(func(_ context.Context, p *struct{ Bytes int }) (any, error) {
-				for range p.Bytes / 1024 {
-					s.client.logMessage(protocol.MessageTypeLog, string(make([]byte, 1024)))
+				for range p.Bytes >> 16 {
+					s.client.logMessage(protocol.MessageTypeLog, strings.Repeat("x", 1<<16))
 				}
 				s.client.notifyLatest("k", "test/latest", map[string]int{"n": 1})
 				s.client.notifyLatest("k", "test/latest", map[string]int{"n": 2})

@@ -75,7 +75,7 @@ func TestRunPrintsToNobody(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
 		done := filepath.Join(e.Folder, "done")
-		e.Open("a.py", fmt.Sprintf("# %%%%\nfor i in range(3000): print('x' * 10000)\nopen(%q, 'w').close()\n", done))
+		e.Open("a.py", fmt.Sprintf("# %%%%\nfor i in range(1000): print('x' * 10000)\nopen(%q, 'w').close()\n", done))
 		resume := e.StopReading()
 		sent := e.Send("workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}))
 		for deadline := time.Now().Add(testTimeout); ; time.Sleep(5 * time.Millisecond) {

@@ -1,6 +1,8 @@
 package lsptest
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf16"
@@ -38,6 +40,23 @@ func (e *Editor) Open(name, text string) {
 	e.Notify("textDocument/didOpen", Object{"textDocument": Object{"uri": e.URI(name), "languageId": "python", "version": 1, "text": text}})
 }
 
+// OpenRepeated opens a file whose text is a text many times over, which costs hardly more than to send it.
+func (e *Editor) OpenRepeated(name, text string, times int) {
+	e.t.Helper()
+	e.docs[name] = &document{strings.Repeat(text, times), 1}
+	const place = "the text"
+	body, err := json.Marshal(Object{"jsonrpc": "2.0", "method": "textDocument/didOpen", "params": Object{
+		"textDocument": Object{"uri": e.URI(name), "languageId": "python", "version": 1, "text": place},
+	}})
+	quoted, again := json.Marshal(text)
+	if err := errors.Join(err, again); err != nil {
+		e.t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(body), place)
+	whole := strings.Repeat(string(quoted[1:len(quoted)-1]), times)
+	e.writeRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n", len(before)+len(whole)+len(after)), before, whole, after)
+}
+
 // Close closes a document.
 func (e *Editor) Close(name string) {
 	e.t.Helper()
@@ -53,8 +72,25 @@ func (e *Editor) Edit(name string, edits ...Edit) {
 	e.t.Helper()
 	d := e.document(name)
 	for _, edit := range edits {
-		start, end := e.offset(d.text, edit.Range.Start), e.offset(d.text, edit.Range.End)
-		d.text = d.text[:start] + edit.Text + d.text[end:]
+		e.apply(d, edit)
+	}
+	e.change(name, d, edits)
+}
+
+func (e *Editor) apply(d *document, edit Edit) {
+	e.t.Helper()
+	start, end := e.offset(d.text, edit.Range.Start), e.offset(d.text, edit.Range.End)
+	d.text = d.text[:start] + edit.Text + d.text[end:]
+}
+
+// Edits makes edits, each of which next chooses when those before it have been made, and tells the server in one notification.
+func (e *Editor) Edits(name string, count int, next func() Edit) {
+	e.t.Helper()
+	d := e.document(name)
+	edits := make([]Edit, count)
+	for i := range edits {
+		edits[i] = next()
+		e.apply(d, edits[i])
 	}
 	e.change(name, d, edits)
 }

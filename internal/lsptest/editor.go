@@ -352,10 +352,15 @@ func (e *Editor) write(m any) {
 }
 
 // WriteRaw sends bytes, whatever they are. A server that has gone is no failure here: whoever waits for it sees that.
-func (e *Editor) WriteRaw(text string) {
+func (e *Editor) WriteRaw(text string) { e.writeRaw(text) }
+
+// writeRaw sends bytes that come in pieces.
+func (e *Editor) writeRaw(pieces ...string) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	_, _ = io.WriteString(e.stream, text)
+	for _, piece := range pieces {
+		_, _ = io.WriteString(e.stream, piece)
+	}
 }
 
 // StopReading makes the editor read nothing until the function that it returns is called.
