@@ -101,9 +101,11 @@ type cellKey struct {
 }
 
 func newBoard(docs *documents, changed func(change)) *board {
-	return &board{
+	b := &board{
 		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, pools: map[*workspace]*dipexec.PoolState{},
 	}
+	docs.gone = b.forgetCells
+	return b
 }
 
 // start starts a request and enters its run. d and c are the cell that it is made of; d is nil if there is none. The run is on the
@@ -246,6 +248,19 @@ func (b *board) forget(id string) {
 	for len(b.ended) > keptRuns {
 		delete(b.runs, b.ended[0])
 		b.ended = b.ended[1:]
+	}
+}
+
+// forgetCells lets go of what hangs on cells that will never be back.
+func (b *board) forgetCells(g goneCells) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g.cells == nil {
+		maps.DeleteFunc(b.last, func(key cellKey, _ *Run) bool { return key.doc == g.doc })
+		return
+	}
+	for _, id := range g.cells {
+		delete(b.last, cellKey{g.doc, id})
 	}
 }
 

@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"fmt"
 	"testing"
 
 	"go.lsp.dev/protocol"
@@ -230,6 +231,49 @@ func TestBoardForgets(t *testing.T) {
 	}
 	if r, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok || r.ID != "first" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What will never be back is forgotten: documents that were closed long ago, and cells of an open one that were deleted long ago.
+func TestBoardForgetsCells(t *testing.T) {
+	f := newBoardFixture(t, "x\n# %%\ny\n")
+	f.ran("kept", 1)
+	for i := range 2 * maxLost {
+		f.edit(2, 3, fmt.Sprintf("%d\n", i))
+		f.ran(fmt.Sprint("lost ", i), 2)
+		f.edit(1, 3, "")
+		f.edit(1, 1, "# %%\ny\n")
+	}
+	if n := len(f.last); n > maxLost+1 {
+		t.Errorf("%d last runs of one document", n)
+	}
+	if _, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok {
+		t.Error("what is there is forgotten")
+	}
+	open := func(u uri.URI) {
+		f.must(f.docs.didOpen(t.Context(), &protocol.DidOpenTextDocumentParams{TextDocument: protocol.TextDocumentItem{URI: u, Version: 1, Text: "x\n"}}))
+	}
+	shut := func(u uri.URI) {
+		f.must(f.docs.didClose(t.Context(), &protocol.DidCloseTextDocumentParams{TextDocument: protocol.TextDocumentIdentifier{URI: u}}))
+	}
+	for i := range 2 * maxClosed {
+		shut(boardURI)
+		open(boardURI) // again and again: not the one that was closed longest ago
+		u := uri.URI(fmt.Sprintf("file:///%d.py", i))
+		open(u)
+		shut(u)
+	}
+	if _, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok {
+		t.Error("a document that is open is forgotten")
+	}
+	shut(boardURI)
+	for i := range maxClosed {
+		u := uri.URI(fmt.Sprintf("file:///again-%d.py", i))
+		open(u)
+		shut(u)
+	}
+	if len(f.last) > 0 || len(f.docs.ids.lost) > 0 {
+		t.Errorf("of documents that are forgotten there are %d last runs, lost cells of %d", len(f.last), len(f.docs.ids.lost))
 	}
 }
 

@@ -68,6 +68,12 @@ func (d *Snapshot) Find(id cellID) (c cells.Cell, ok bool) {
 	return d.File.Cell(i + 1)
 }
 
+// goneCells are cells of a document that will never be back; nil means all of them.
+type goneCells struct {
+	doc   uri.URI
+	cells []cellID
+}
+
 // view is all open documents at one moment.
 type view map[uri.URI]*Snapshot
 
@@ -79,6 +85,7 @@ type documents struct {
 	log      *zap.Logger
 	encoding cells.Encoding        // set by initialize
 	changed  func(change)          // told of every change, after it can be seen
+	gone     func(goneCells)       // told of what will never be back
 	current  atomic.Pointer[view]  // replaced, never changed
 	mu       sync.Mutex            // guards what follows
 	ids      identities            //
@@ -87,7 +94,7 @@ type documents struct {
 }
 
 func newDocuments(log *zap.Logger, changed func(change)) *documents {
-	d := &documents{log: log, changed: changed, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
+	d := &documents{log: log, changed: changed, gone: func(goneCells) {}, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
 	d.current.Store(&view{})
 	return d
 }
@@ -177,11 +184,17 @@ func (d *documents) didClose(_ context.Context, p *protocol.DidCloseTextDocument
 	d.mu.Lock()
 	d.closed[u] = old
 	d.order = append(slices.DeleteFunc(d.order, func(o uri.URI) bool { return o == u }), u)
+	var forgotten uri.URI
 	if len(d.order) > maxClosed {
-		delete(d.closed, d.order[0])
+		forgotten = d.order[0]
+		delete(d.closed, forgotten)
+		delete(d.ids.lost, forgotten)
 		d.order = d.order[1:]
 	}
 	d.mu.Unlock()
+	if forgotten != "" {
+		d.gone(goneCells{doc: forgotten})
+	}
 	next := maps.Clone(d.view())
 	delete(next, u)
 	d.current.Store(&next)
@@ -195,9 +208,14 @@ func (d *documents) replace(old, next *Snapshot) {
 	if old == nil {
 		old = &Snapshot{File: cells.Parse("")}
 	}
-	next.ids = d.ids.carry(next.URI, old, next.File)
+	var forgotten []cellID
+	next.ids, forgotten = d.ids.carry(next.URI, old, next.File)
 	delete(d.closed, next.URI)
+	d.order = slices.DeleteFunc(d.order, func(o uri.URI) bool { return o == next.URI })
 	d.mu.Unlock()
+	if len(forgotten) > 0 {
+		d.gone(goneCells{next.URI, forgotten})
+	}
 	changed := maps.Clone(d.view())
 	changed[next.URI] = next
 	d.current.Store(&changed)

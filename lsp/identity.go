@@ -1,6 +1,8 @@
 package lsp
 
 import (
+	"slices"
+
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
@@ -52,17 +54,18 @@ type lostCell struct {
 }
 
 // carry gives the cells of a document's new version their ids: those of the cells of the old version that they come from, or fresh ones.
-// Where cells have changed, they are matched by their text, then by their header, then in the order in which they stand.
-func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) []cellID {
+// Where cells have changed, they are matched by their text, then by their header, then in the order in which they stand. Forgotten are ids that no cell
+// will have again.
+func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, forgotten []cellID) {
 	first, last := file.Shared(old.File)
-	ids := make([]cellID, file.Len())
+	ids = make([]cellID, file.Len())
 	copy(ids, old.ids[:first])
 	copy(ids[len(ids)-last:], old.ids[len(old.ids)-last:])
 
-	var gone []lostCell
+	var left []lostCell
 	for i := first; i < len(old.ids)-last; i++ {
 		c, _ := old.File.Cell(i + 1)
-		gone = append(gone, lostCell{old.ids[i], textOf(c)})
+		left = append(left, lostCell{old.ids[i], textOf(c)})
 	}
 	came := ids[first : len(ids)-last]
 	texts := make([]cellText, len(came))
@@ -70,18 +73,20 @@ func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) []cellID 
 		c, _ := file.Cell(first + i + 1)
 		texts[i] = textOf(c)
 	}
-	gone = match(came, texts, gone, func(t cellText) cellText { return t })
-	g.lost[u] = match(came, texts, g.lost[u], func(t cellText) cellText { return t })
-	gone = match(came, texts, gone, cellText.header)
-	gone = match(came, texts, gone, func(cellText) struct{} { return struct{}{} })
-	g.lose(u, gone)
+	left = match(came, texts, left, func(t cellText) cellText { return t })
+	if lost := g.lost[u]; len(lost) > 0 {
+		g.lost[u] = match(came, texts, lost, func(t cellText) cellText { return t })
+	}
+	left = match(came, texts, left, cellText.header)
+	left = match(came, texts, left, func(cellText) struct{} { return struct{}{} })
+	forgotten = g.lose(u, left)
 	for i := range came {
 		if came[i] == 0 {
 			g.last++
 			came[i] = g.last
 		}
 	}
-	return ids
+	return ids, forgotten
 }
 
 // match gives the cells without an id those of cells with the same key, in order. It returns the cells that are left.
@@ -107,11 +112,16 @@ func match[K comparable](ids []cellID, texts []cellText, from []lostCell, key fu
 	return left
 }
 
-// lose remembers cells that have disappeared.
-func (g *identities) lose(u uri.URI, gone []lostCell) {
+// lose remembers cells that have disappeared, and returns the ids of those that it forgets for them.
+func (g *identities) lose(u uri.URI, gone []lostCell) (forgotten []cellID) {
 	if len(gone) == 0 {
-		return
+		return nil
 	}
 	lost := append(g.lost[u], gone...)
-	g.lost[u] = lost[max(0, len(lost)-maxLost):]
+	over := max(0, len(lost)-maxLost)
+	for _, c := range lost[:over] {
+		forgotten = append(forgotten, c.id)
+	}
+	g.lost[u] = slices.Clone(lost[over:]) // else what is forgotten stays in memory
+	return forgotten
 }
