@@ -1,7 +1,8 @@
 /** What is shown of a workspace's pool and local namespace: text and icons, without the editor that shows them. */
 import type { CurrentRun, WorkspaceStatus } from '../generated/server';
+import { duration, rankList } from '../ranks';
 import type { Memory } from './pools';
-import { bytes, count, elapsed, escaped, rankList } from './words';
+import { bytes, count, escaped } from './words';
 
 /** A rank or the local namespace, as one row. */
 export interface Process {
@@ -171,7 +172,7 @@ export function processText(process: Process): string {
     process.state === 'dead' && reason
       ? reason
       : work
-        ? `${process.state === 'interrupting' ? 'interrupting ' : ''}${workName(work)} · ${elapsed(work.seconds)}`
+        ? `${process.state === 'interrupting' ? 'interrupting ' : ''}${workName(work)} · ${duration(work.seconds)}`
         : process.state;
   return [
     state,
@@ -192,7 +193,7 @@ export function processDetails(process: Process): Detail[] {
   const { work, memory, device, state, reason } = process;
   return [
     { label: 'state', value: reason ? `${state}: ${reason}` : state },
-    ...(work ? [{ label: 'runs', value: `${workName(work)} · ${elapsed(work.seconds)}` }] : []),
+    ...(work ? [{ label: 'runs', value: `${workName(work)} · ${duration(work.seconds)}` }] : []),
     { label: 'pid', value: String(process.pid) },
     ...(device === '' ? [] : [{ label: 'device', value: device }]),
     ...(memory && memory.host !== null ? [{ label: 'memory', value: bytes(memory.host) }] : []),

@@ -1,0 +1,391 @@
+import { describe, expect, it, vi } from 'vitest';
+import type {
+  DipEvent,
+  PoolStatus,
+  RankStatus,
+  StatusReply,
+  VariablesReply,
+  WorkspaceStatus,
+} from '../src/generated/server';
+import { ends, question } from '../src/pool/losses';
+import { badCount, badGpus, menuItems } from '../src/pool/menuItems';
+import { places } from '../src/pool/places';
+import { Pools } from '../src/pool/pools';
+import { processDetails, processes, processText, statusText, statusTooltip, workspaceOf } from '../src/pool/rows';
+import { bytes, count, escaped, parseRanks, who } from '../src/pool/words';
+
+function rank(n: number, more: Partial<RankStatus> = {}): RankStatus {
+  return {
+    rank: n,
+    pid: 4711 + n,
+    device: `cuda:${n}`,
+    state: 'ready',
+    host: 'gpu7',
+    host_bytes: null,
+    gpu_bytes: null,
+    run: null,
+    ...more,
+  };
+}
+
+function workspace(
+  pool: Partial<PoolStatus> = {},
+  runs: WorkspaceStatus['runs'] = [],
+  folder = '/home/u/project',
+): WorkspaceStatus {
+  const size = pool.size ?? pool.ranks?.length ?? 0;
+  return {
+    folder,
+    runs,
+    pool: {
+      state: size > 0 ? 'ready' : 'none',
+      reason: '',
+      size,
+      backend: size > 0 ? 'nccl' : '',
+      app: size > 0 ? 'torch' : '',
+      method: size > 0 ? 'fork' : '',
+      verbose: false,
+      autodip: '',
+      ranks: [],
+      local: null,
+      ...pool,
+    },
+  };
+}
+
+const local = { pid: 4700, state: 'ready', host: 'gpu7', host_bytes: null, run: null } as const;
+const four = workspace({ ranks: [0, 1, 2, 3].map((n) => rank(n)), local });
+const running = { run: 'a-1', state: 'running', done: 0, parts: 4 } as const;
+const queued = { run: 'a-2', state: 'queued', done: 0, parts: 0 } as const;
+
+describe('words', () => {
+  it.each([
+    [0, '0 B'],
+    [999, '999 B'],
+    [1234, '1.2 kB'],
+    [999_600, '1.0 MB'],
+    [183_500_800, '184 MB'],
+    [85_520_809_984, '85.5 GB'],
+  ])('says %d bytes', (n, text) => {
+    expect(bytes(n)).toBe(text);
+  });
+
+  it('counts', () => {
+    expect([count(1, 'rank'), count(0, 'rank'), count(4, 'rank')]).toEqual(['1 rank', '0 ranks', '4 ranks']);
+  });
+
+  it('reads lists of ranks', () => {
+    expect(parseRanks('0,2-4')).toEqual([0, 2, 3, 4]);
+    expect(parseRanks('all')).toEqual([]);
+    expect(parseRanks('4-2')).toEqual([]);
+  });
+
+  it('says who has something', () => {
+    expect(who(true, [0, 1, 2, 3])).toBe('local, ranks 0-3');
+    expect(who(false, [2])).toBe('rank 2');
+    expect(who(true, [])).toBe('local');
+  });
+
+  it('keeps text from being Markdown', () => {
+    expect(escaped('__init__ [a](b) <b>')).toBe('\\_\\_init\\_\\_ \\[a\\]\\(b\\) \\<b\\>');
+  });
+});
+
+describe('status bar', () => {
+  it.each<[string, WorkspaceStatus | undefined, string, string]>([
+    ['nothing', undefined, 'Dip', 'idle'],
+    ['no pool', workspace({ local }), 'Dip', 'idle'],
+    ['autodip without a pool', workspace({ autodip: '%%dip' }), 'Dip: no pool · autodip on', 'idle'],
+    ['starting', workspace({ state: 'starting', size: 4 }), 'Dip: starting 4 ranks', 'starting'],
+    ['a pool', four, 'Dip: 4 ranks · autodip off', 'idle'],
+    ['autodip', workspace({ ranks: [rank(0)], autodip: '%%dip --see all' }), 'Dip: 1 rank · autodip on', 'idle'],
+    ['a run', workspace({ ranks: [rank(0)], state: 'busy' }, [running]), 'Dip: 1 rank · autodip off', 'running'],
+    ['runs', workspace({ ranks: [rank(0)] }, [running, queued]), 'Dip: 1 rank · autodip off · 2 runs', 'running'],
+    ['local runs', workspace({ local }, [running, queued]), 'Dip: 2 runs', 'running'],
+    ['dead', workspace({ state: 'dead', size: 4 }, [running]), 'Dip: pool dead', 'dead'],
+  ])('tells of %s', (_, shown, text, mood) => {
+    expect(statusText(shown)).toEqual({ text, mood });
+  });
+
+  it('explains', () => {
+    const text = statusTooltip({ ...four, runs: [running, queued] }, false);
+    expect(text).toContain('**Pool of 4 ranks** on cuda:0-3 over nccl, app torch');
+    expect(text).toContain('1 run now, 1 queued');
+    expect(text).not.toContain('/home/u/project');
+    expect(statusTooltip(four, true)).toContain('/home/u/project');
+  });
+
+  it('says why a pool is dead', () => {
+    const reason = 'rank 2 was killed by SIGKILL (out of memory?)';
+    expect(statusTooltip(workspace({ state: 'dead', size: 4, reason }), false)).toContain(
+      'rank 2 was killed by SIGKILL',
+    );
+  });
+});
+
+describe('the workspace that is meant', () => {
+  const other = workspace({}, [], '/home/u/other');
+
+  it('is that of the folder', () => {
+    expect(workspaceOf([other, four], '/home/u/project')).toBe(four);
+    expect(workspaceOf([other, four], '/elsewhere')).toBeUndefined();
+  });
+
+  it('is one in which something lives where no folder is known', () => {
+    expect(workspaceOf([other, four], undefined)).toBe(four);
+    expect(workspaceOf([other], undefined)).toBe(other);
+    expect(workspaceOf([], undefined)).toBeUndefined();
+  });
+});
+
+describe('rows of processes', () => {
+  const work = { run: 'a-1', cell: 3, title: 'Train', seconds: 12 };
+
+  it('are the local namespace and the ranks, a while after they were told', () => {
+    const memory = { host: 1.5e9, gpu: 4e9 };
+    const all = processes(
+      workspace({ local, ranks: [rank(0, { state: 'busy', run: work }), rank(1)], state: 'busy' }),
+      (pid) => (pid === 4711 ? memory : undefined),
+      3,
+    );
+    expect(all.map(processText)).toEqual([
+      'ready · pid 4700',
+      'cell 3 “Train” · 15 s · cuda:0 · 1.5 GB · GPU 4.0 GB · pid 4711',
+      'ready · cuda:1 · pid 4712',
+    ]);
+    expect(all[1] && processDetails(all[1])).toEqual([
+      { label: 'state', value: 'busy' },
+      { label: 'runs', value: 'cell 3 “Train” · 15 s' },
+      { label: 'pid', value: '4711' },
+      { label: 'device', value: 'cuda:0' },
+      { label: 'memory', value: '1.5 GB' },
+      { label: 'GPU memory', value: '4.0 GB' },
+    ]);
+  });
+
+  it('say what runs that is no cell, and that it was asked to stop', () => {
+    const [shown] = processes(
+      workspace({ local: { ...local, state: 'interrupting', run: { run: 'a-1', title: '%dipush x', seconds: 0.5 } } }),
+      () => undefined,
+      0,
+    );
+    expect(shown && processText(shown)).toBe('interrupting %dipush x · 0.5 s · pid 4700');
+  });
+
+  it('give the reason to the rank that it is about', () => {
+    const reason = 'rank 1 was killed by SIGKILL (out of memory?)';
+    const dead = workspace({
+      state: 'dead',
+      reason,
+      ranks: [rank(0, { state: 'stopped' }), rank(1, { state: 'dead' })],
+    });
+    expect(processes(dead, () => undefined, 0).map(processText)).toEqual(['stopped · cuda:0 · pid 4711', reason]);
+  });
+});
+
+describe('Pools', () => {
+  const runStarted: DipEvent = { event: 'run_started', run: 'a-1', target: 'local', see: '0' };
+  const stream: DipEvent = { event: 'stream', run: 'a-1', local: true, name: 'stdout', text: 'x' };
+
+  function later(): {
+    ask: (memory: boolean) => Promise<StatusReply>;
+    answer: (reply: StatusReply | Error) => Promise<void>;
+    asked: boolean[];
+  } {
+    const waiting: { resolve: (reply: StatusReply) => void; reject: (error: Error) => void }[] = [];
+    const asked: boolean[] = [];
+    return {
+      asked,
+      ask: (memory) => {
+        asked.push(memory);
+        return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
+      },
+      answer: async (reply) => {
+        const next = waiting.shift();
+        if (reply instanceof Error) {
+          next?.reject(reply);
+        } else {
+          next?.resolve(reply);
+        }
+        await vi.advanceTimersByTimeAsync(0);
+      },
+    };
+  }
+
+  it('asks once for many events, and again for those that come meanwhile', async () => {
+    vi.useFakeTimers();
+    const server = later();
+    const pools = new Pools(server.ask);
+    const told: string[] = [];
+    pools.onChange((what) => told.push(what));
+    for (let i = 0; i < 100; i++) {
+      pools.apply(runStarted);
+    }
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(server.asked).toEqual([false]);
+    pools.apply(runStarted);
+    pools.apply(runStarted);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(server.asked).toHaveLength(1);
+    await server.answer({ workspaces: [four] });
+    expect(pools.workspaces).toEqual([four]);
+    expect(told).toEqual(['status']);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(server.asked).toHaveLength(2);
+    vi.useRealTimers();
+  });
+
+  it('does not ask because of output', async () => {
+    vi.useFakeTimers();
+    const server = later();
+    const pools = new Pools(server.ask);
+    pools.apply(stream);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(server.asked).toEqual([]);
+    vi.useRealTimers();
+  });
+
+  it('keeps what it knows where the server does not answer', async () => {
+    vi.useFakeTimers();
+    const server = later();
+    const pools = new Pools(server.ask);
+    pools.refresh();
+    await vi.advanceTimersByTimeAsync(1000);
+    await server.answer({ workspaces: [four] });
+    pools.refresh();
+    await vi.advanceTimersByTimeAsync(1000);
+    await server.answer(new Error('ended'));
+    expect(pools.workspaces).toEqual([four]);
+    pools.clear();
+    expect(pools.workspaces).toEqual([]);
+    vi.useRealTimers();
+  });
+
+  it('asks for memory apart from the rest, and keeps it', async () => {
+    vi.useFakeTimers();
+    const server = later();
+    const pools = new Pools(server.ask);
+    const told: string[] = [];
+    pools.onChange((what) => told.push(what));
+    void pools.refreshMemory();
+    await server.answer({
+      workspaces: [workspace({ local: { ...local, host_bytes: 7 }, ranks: [rank(0, { gpu_bytes: 9 })] })],
+    });
+    expect(server.asked).toEqual([true]);
+    expect(told).toEqual(['memory']);
+    expect(pools.memory(4700)).toEqual({ host: 7, gpu: null });
+    expect(pools.memory(4711)).toEqual({ host: null, gpu: 9 });
+    expect(pools.memory(1)).toBeUndefined();
+    vi.useRealTimers();
+  });
+
+  it('says nothing after its end', async () => {
+    vi.useFakeTimers();
+    const server = later();
+    const pools = new Pools(server.ask);
+    const told = vi.fn();
+    pools.onChange(told);
+    pools.refresh();
+    await vi.advanceTimersByTimeAsync(1000);
+    pools.dispose();
+    await server.answer({ workspaces: [four] });
+    expect(told).not.toHaveBeenCalled();
+    vi.useRealTimers();
+  });
+});
+
+describe('menu', () => {
+  const labels = (shown: WorkspaceStatus | undefined): string[] =>
+    menuItems(shown).flatMap(({ items }) => items.map(({ label }) => label));
+
+  it('begins with what is likely', () => {
+    expect(labels(undefined)[0]).toBe('Make pool');
+    expect(labels(four).slice(0, 2)).toEqual(['Restart pool', 'Kill pool']);
+    expect(labels({ ...four, runs: [running] })[0]).toBe('Interrupt all');
+    expect(labels(workspace({ state: 'dead', size: 4 }))[0]).toBe('Restart pool');
+    expect(labels(workspace({ state: 'starting', size: 4 }))[0]).toBe('Kill pool');
+  });
+
+  it('offers only what there is something to do with', () => {
+    expect(labels(undefined)).not.toContain('Restart Python');
+    expect(labels(undefined)).not.toContain('Show stacks');
+    expect(labels(four)).toContain('Restart local namespace');
+    expect(labels(workspace({ local }))).not.toContain('Kill pool');
+  });
+
+  it('turns autodip the other way', () => {
+    expect(labels(four)).toContain('Turn autodip on');
+    expect(labels(workspace({ autodip: '%%dip --see all' }))).toContain('Turn autodip off');
+  });
+
+  it('checks what is typed', () => {
+    expect(['1', ' 16 ', '0', '-1', 'x', ''].map((text) => badCount(text) === undefined)).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(['all', '0', '0,2-3', '3, 1', '0,', 'a'].map((text) => badGpus(text) === undefined)).toEqual([
+      true,
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+});
+
+describe('losses', () => {
+  const held = (...names: [string, 'local' | 'ranks', 'instance' | 'module'][]): VariablesReply => ({
+    variables: names.map(([name, where, kind]) => ({
+      name,
+      values: [{ ...(where === 'local' ? { local: true as const } : { ranks: '0-3' }), type: 'int', kind, text: '3' }],
+    })),
+  });
+
+  it('are of living processes only', () => {
+    expect(ends('dip.restartPool', {}, workspace({ state: 'dead', size: 4 }))).toBeUndefined();
+    expect(ends('dip.restartPool', {}, undefined)).toBeUndefined();
+    expect(ends('dip.runCell', {}, four)).toBeUndefined();
+    expect(ends('dip.makePool', {}, four)).toBeUndefined();
+    expect(ends('dip.makePool', { restart: true }, four)).toMatchObject({ ranks: true, local: false });
+    expect(ends('dip.restart', {}, workspace({ local }))).toMatchObject({ ranks: false, local: true });
+  });
+
+  it('are what the processes that end hold', () => {
+    const pool = { ranks: true, local: false, action: 'Restart pool' };
+    expect(
+      question(pool, held(['x', 'ranks', 'instance'], ['y', 'ranks', 'instance'], ['z', 'local', 'instance']), 4),
+    ).toEqual({
+      text: 'Restart pool?',
+      detail: '2 variables of 4 ranks will be lost.',
+      action: 'Restart pool',
+    });
+  });
+
+  it('are none where nothing is held but modules', () => {
+    expect(question({ ranks: true, local: true, action: 'x' }, held(['np', 'local', 'module']), 4)).toBeUndefined();
+    expect(question({ ranks: true, local: false, action: 'x' }, held(['x', 'local', 'instance']), 4)).toBeUndefined();
+  });
+
+  it('include what runs', () => {
+    const all = { ranks: true, local: true, action: 'Restart Python' };
+    expect(question(all, { variables: [], busy: 'ranks 0-1' }, 2)?.detail).toBe(
+      'What runs is interrupted. The variables of the local namespace and 2 ranks will be lost.',
+    );
+    expect(question({ ...all, ranks: false }, { variables: [], busy: 'ranks 0-1' }, 2)).toBeUndefined();
+  });
+});
+
+describe('places of a stack', () => {
+  it('are files with lines', () => {
+    const text = '  File "/home/ü/train it.py", line 33, in <module>\n  File "<frozen runpy>", line 1, in x\n';
+    const [place, none] = places(text);
+    expect(place).toMatchObject({ file: '/home/ü/train it.py', line: 33 });
+    expect(text.slice(place?.start, place?.end)).toBe('File "/home/ü/train it.py", line 33');
+    expect(none).toBeUndefined();
+  });
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest';
+import type { VariableValue, VariablesReply } from '../src/generated/server';
+import {
+  busyProcesses,
+  canPush,
+  merge,
+  none,
+  pullRank,
+  rowText,
+  typeText,
+  valueDetails,
+  valueText,
+} from '../src/pool/variables';
+
+const int = (text: string, who: { local?: true; ranks?: string }): VariableValue => ({
+  ...who,
+  type: 'int',
+  kind: 'instance',
+  text,
+});
+const tensor: VariableValue = {
+  ranks: '0-3',
+  type: 'torch.Tensor',
+  kind: 'instance',
+  text: '[0, 1, …]',
+  shape: [2, 500],
+  dtype: 'float32',
+  device: 'cuda:0',
+  bytes: 4000,
+};
+const reply = (values: VariableValue[], busy?: string): VariablesReply => ({
+  variables: values.length > 0 ? [{ name: 'x', values }] : [],
+  ...(busy !== undefined && { busy }),
+});
+const all = (): boolean => true;
+const shown = (...replies: VariablesReply[]): string[] =>
+  replies.reduce((before, next) => merge(before, next, all), none).rows.map((row) => `${row.name}: ${rowText(row)}`);
+
+describe('rows of variables', () => {
+  it('are one for all who agree', () => {
+    expect(shown(reply([int('3', { local: true, ranks: '0-3' })]))).toEqual(['x: int · 3 · local, ranks 0-3']);
+  });
+
+  it('say that values differ, and whether their types do', () => {
+    expect(shown(reply([int('3', { local: true }), int('4', { ranks: '0-1' })]))).toEqual([
+      'x: int · 2 values · local, ranks 0-1',
+    ]);
+    expect(shown(reply([int('3', { local: true }), tensor]))).toEqual(['x: 2 types · 2 values · local, ranks 0-3']);
+  });
+
+  it('say type, shape, element type and device', () => {
+    expect(typeText(tensor)).toBe('Tensor[2, 500] float32 cuda:0');
+    expect(typeText({ type: 'list', kind: 'instance', text: '[1]', length: 1 })).toBe('list[1]');
+    expect(valueText({ local: false, ranks: [0, 1, 2, 3], object: tensor }, true)).toBe(
+      'Tensor[2, 500] float32 cuda:0 · ranks 0-3',
+    );
+    expect(valueDetails({ local: true, ranks: [0], object: tensor })).toEqual([
+      'torch.Tensor of shape (2, 500)',
+      'float32',
+      'on cuda:0',
+      '4.0 kB',
+      'in local, rank 0',
+    ]);
+  });
+
+  it('are in the order of their names', () => {
+    const { rows } = merge(
+      none,
+      { variables: ['b', 'a', 'B'].map((name) => ({ name, values: [int('1', { local: true })] })) },
+      all,
+    );
+    expect(rows.map(({ name }) => name)).toEqual(['B', 'a', 'b']);
+  });
+});
+
+describe('processes that are busy', () => {
+  it('are read as the server names them', () => {
+    expect([...busyProcesses('local, ranks 0,2-3')]).toEqual([-1, 0, 2, 3]);
+    expect([...busyProcesses('rank 2')]).toEqual([2]);
+    expect([...busyProcesses('')]).toEqual([]);
+  });
+
+  it('keep what they held', () => {
+    const before = reply([int('3', { local: true, ranks: '0-3' })]);
+    expect(shown(before, reply([], 'local, ranks 0-3'))).toEqual(['x: int · 3 · local, ranks 0-3']);
+    expect(shown(before, reply([int('4', { local: true, ranks: '0-1' })], 'ranks 2-3'))).toEqual([
+      'x: int · 2 values · local, ranks 0-3',
+    ]);
+    expect(shown(before, reply([int('3', { ranks: '0-1' })], 'ranks 2-3'))).toEqual(['x: int · 3 · ranks 0-3']);
+  });
+
+  it('keep nothing of those that were there before them', () => {
+    const before = merge(none, reply([int('3', { local: true, ranks: '0-1' })]), all);
+    const { rows } = merge(before, reply([], 'local, ranks 0-1'), (process) => process < 0);
+    expect(rows.map(rowText)).toEqual(['int · 3 · local']);
+  });
+
+  it('forget what is gone once they answer', () => {
+    expect(shown(reply([int('3', { local: true })]), reply([]))).toEqual([]);
+  });
+});
+
+describe('transfers', () => {
+  const { rows } = merge(none, reply([int('3', { local: true }), int('4', { ranks: '2-3' })]), all);
+
+  it('are of those who have the variable', () => {
+    expect(rows.map(canPush)).toEqual([true]);
+    expect(rows.map(({ values }) => pullRank(values))).toEqual([2]);
+    expect(pullRank([])).toBeUndefined();
+  });
+});
