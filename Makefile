@@ -8,7 +8,7 @@ VENV_STAMP := .venv/.ready
 NEOVIM_STAMP := .venv/.neovim
 RACE = $(shell scripts/have-race.sh)
 
-.PHONY: help setup build demo test test-go test-python lint fuzz bench bench-lsp clean
+.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz bench bench-lsp clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,10 +25,14 @@ build: ## make bin/dipls
 	@mkdir -p bin
 	go build -o bin/dipls ./cmd/dipls
 
+vsix: ## make vscode-extension/dipls-PLATFORM.vsix
+	@scripts/setup-node.sh
+	cd vscode-extension && npm run --silent package
+
 demo: setup build ## train a DDP model on 4 CPU ranks
 	bin/dipls run examples/train_ddp.py --python .venv/bin/python -n 4
 
-test: setup build test-python test-go ## every test
+test: setup build test-python test-go test-vscode e2e ## every test
 
 test-python: setup
 	cd ranks/agent && ../../.venv/bin/python -m pytest -q
@@ -36,10 +40,20 @@ test-python: setup
 test-go: setup
 	DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -timeout 30m $(RACE) ./...
 
+test-vscode:
+	@scripts/where-tools.sh "tests of the VS Code extension" scripts/setup-node.sh npm --prefix vscode-extension test --silent
+
+e2e: setup ## the extension in a real VS Code in a real browser
+	@scripts/where-tools.sh "e2e tests" scripts/setup-e2e.sh scripts/e2e.sh
+
+screenshots: setup ## the same, and its pictures into docs/images
+	@E2E_SCREENSHOTS="$(CURDIR)/docs/images" DIPLS_REQUIRE_E2E=1 scripts/where-tools.sh "screenshots" scripts/setup-e2e.sh scripts/e2e.sh
+
 lint: setup ## linters and format checks
 	@out=$$(gofmt -l cells cmd dipexec internal lsp ranks session bench 2>/dev/null || true); if [[ -n $$out ]]; then echo "gofmt -w $$out"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+	@scripts/where-tools.sh "lint of the VS Code extension" scripts/setup-node.sh npm --prefix vscode-extension run --silent check
 	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench ../../internal && ../../.venv/bin/ruff format --check . ../../examples ../../bench ../../internal
 
 fuzz: ## fuzz the cell parser for a minute
@@ -55,4 +69,4 @@ bench-lsp: ## a keystroke in a file of 120,000 lines
 	go test ./bench/keystroke -run '^$$' -bench . -benchtime 1000x
 
 clean: ## remove what was built, keep .venv
-	rm -rf bin dist
+	rm -rf bin dist vscode-extension/dist vscode-extension/server vscode-extension/*.vsix

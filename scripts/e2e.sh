@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Packages the extension and runs its tests in VS Code, with the tools that setup-e2e.sh has found (E2E_NODE, …).
+set -euo pipefail
+cd "$(dirname "$0")/../vscode-extension"
+
+npm run --silent package
+vsix=(dipls-"$(node -p 'process.platform + "-" + process.arch')".vsix)
+E2E_VSIX=$PWD/${vsix[0]} E2E_PYTHON=$PWD/../.venv/bin/python exec npm run --silent e2e

@@ -1,0 +1,6 @@
+# %% Endless
+import time
+
+print("begun")
+while True:
+    time.sleep(0.1)

@@ -1,0 +1,24 @@
+/** Waiting for conditions. */
+import { setTimeout } from 'node:timers/promises';
+
+/**
+ * Waits until `condition` holds: gives a value that is not false, null, undefined or an empty array. What it throws counts as
+ * not yet. After `limit` milliseconds it fails, saying `what` was awaited and what was seen or thrown last.
+ */
+export async function until<T>(what: string, condition: () => Promise<T>, limit = 30_000): Promise<NonNullable<T>> {
+  const end = Date.now() + limit;
+  let last: unknown;
+  while (Date.now() < end) {
+    try {
+      const value = await condition();
+      last = value;
+      if (value !== false && value !== null && value !== undefined && !(Array.isArray(value) && value.length === 0)) {
+        return value;
+      }
+    } catch (error) {
+      last = error;
+    }
+    await setTimeout(100);
+  }
+  throw new Error(`${what}: not within ${limit / 1000} s`, { cause: last });
+}

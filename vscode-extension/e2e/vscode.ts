@@ -1,0 +1,190 @@
+/** VS Code on a server, an installed extension, and a browser that shows it. */
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { createWriteStream, openSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import * as path from 'node:path';
+import { promisify } from 'node:util';
+import { type Browser, type BrowserContext, chromium } from 'playwright-core';
+import { marked, type ProcessInfo, Tethered } from './processes';
+import { until } from './until';
+import { Window } from './window';
+
+/** What scripts/setup-e2e.sh and scripts/e2e.sh say. */
+function tool(name: string): string {
+  const value = process.env[name];
+  if (!value) {
+    throw new Error(`${name} is not set: run "make e2e"`);
+  }
+  return value;
+}
+
+/** A profile in which nothing moves, asks or reaches for the network by itself. */
+const profile = {
+  'security.workspace.trust.enabled': false,
+  'window.confirmBeforeClose': 'never',
+  'workbench.startupEditor': 'none',
+  'workbench.tips.enabled': false,
+  'workbench.welcomePage.walkthroughs.openOnInstall': false,
+  'workbench.secondarySideBar.defaultVisibility': 'hidden',
+  'chat.disableAIFeatures': true,
+  'chat.commandCenter.enabled': false,
+  'telemetry.telemetryLevel': 'off',
+  'update.mode': 'none',
+  'extensions.autoCheckUpdates': false,
+  'extensions.autoUpdate': false,
+  'extensions.ignoreRecommendations': true,
+  'workbench.enableExperiments': false,
+  'workbench.settings.enableNaturalLanguageSearch': false,
+  'git.enabled': false,
+  'editor.minimap.enabled': false,
+  'editor.fontFamily': 'DejaVu Sans Mono',
+  'files.simpleDialog.enable': true,
+};
+
+const flags = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+export interface Options {
+  /** The folder to open is a copy of this one. */
+  folder: string;
+  /** The copy's name. */
+  name: string;
+  settings: Record<string, string | number | boolean>;
+}
+
+export class VSCode {
+  /** The folder that windows open. */
+  readonly folder: string;
+
+  private constructor(
+    private readonly root: string,
+    name: string,
+    private readonly mark: string,
+    private readonly server: Tethered,
+    private readonly url: string,
+    private readonly browser: Browser,
+    private readonly context: BrowserContext,
+  ) {
+    this.folder = path.join(root, name);
+  }
+
+  /** Starts a server with a profile of its own, in which the packaged extension is installed, and a browser. */
+  static async start(options: Options): Promise<VSCode> {
+    const root = await mkdtemp(path.join(tmpdir(), 'dipls-e2e-'));
+    await cp(options.folder, path.join(root, options.name), { recursive: true });
+    await writeSettings(path.join(root, 'data', 'User'), profile);
+    // The browser's user and the server's machine are two for VS Code: what names an executable counts only on the machine.
+    await writeSettings(path.join(root, 'data', 'Machine'), { 'dip.python': tool('E2E_PYTHON'), ...options.settings });
+    await writeFile(path.join(root, 'code-server.yaml'), '');
+
+    const mark = `DIPLS_E2E=${randomUUID()}`;
+    const env = { ...cleanEnvironment(root), DIPLS_E2E: mark.slice('DIPLS_E2E='.length) };
+    const directories = ['--user-data-dir', path.join(root, 'data'), '--extensions-dir', path.join(root, 'extensions')];
+    const codeServer = [
+      tool('E2E_NODE'),
+      tool('E2E_CODE_SERVER'),
+      '--config',
+      path.join(root, 'code-server.yaml'),
+      ...directories,
+    ];
+
+    const [node = '', ...args] = codeServer;
+    await promisify(execFile)(node, [...args, '--install-extension', tool('E2E_VSIX')], { env });
+
+    const server = Tethered.start(
+      node,
+      [
+        ...codeServer,
+        ...['--auth', 'none', '--bind-addr', '127.0.0.1:0', '--disable-telemetry', '--disable-update-check'],
+        ...['--disable-getting-started-override', '--disable-proxy'],
+      ],
+      env,
+      openSync(path.join(root, 'server.log'), 'w'),
+    );
+    try {
+      const url = await until('code-server listens', async () => {
+        return /HTTP server listening on (\S+)/.exec(await readFile(path.join(root, 'server.log'), 'utf8'))?.[1];
+      });
+      const browser = await chromium.launch({ executablePath: tool('E2E_CHROMIUM'), args: flags });
+      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 1 });
+      return new VSCode(root, options.name, mark, server, url, browser, context);
+    } catch (error) {
+      await server.stop();
+      throw new Error(
+        `VS Code could not be started; its log: ${await readFile(path.join(root, 'server.log'), 'utf8')}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /** Opens a window on the folder, and waits until it can be used. */
+  async open(): Promise<Window> {
+    const page = await this.context.newPage();
+    const console = createWriteStream(path.join(this.root, 'browser.log'), { flags: 'a' });
+    page.on('console', (message) => console.write(`${message.type()}: ${message.text()}\n`));
+    page.on('close', () => console.end());
+    page.on('dialog', (dialog) => void dialog.accept());
+    await page.goto(`${this.url}?folder=${encodeURIComponent(this.folder)}`);
+    const window = new Window(page);
+    await window.ready();
+    return window;
+  }
+
+  /** The living processes that the extension has started, directly or not. */
+  async extensionProcesses(): Promise<ProcessInfo[]> {
+    return (await marked(this.mark)).filter(({ executable }) => !/\/(node|rg|git|dash|bash|sh|ps)$/.test(executable));
+  }
+
+  /** Every living process that has come of this VS Code, the server's own included. */
+  processes(): Promise<ProcessInfo[]> {
+    return marked(this.mark);
+  }
+
+  /** Saves a picture of each window, and the logs, for whoever looks into a failure. Gives the folder. */
+  async evidence(): Promise<string> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'dipls-e2e-failure-'));
+    await Promise.all(
+      this.context.pages().map((page, i) => page.screenshot({ path: path.join(folder, `window-${i}.png`) })),
+    );
+    for (const name of ['server.log', 'browser.log', path.join('data', 'logs')]) {
+      await cp(path.join(this.root, name), path.join(folder, path.basename(name)), { recursive: true });
+    }
+    return folder;
+  }
+
+  /** Ends browser and server. What they have started is theirs to end; see `processes`. */
+  async stop(): Promise<void> {
+    await this.browser.close();
+    await this.server.stop();
+  }
+
+  /** Removes all that was on disk. */
+  async remove(): Promise<void> {
+    await rm(this.root, { recursive: true, force: true });
+  }
+}
+
+async function writeSettings(folder: string, settings: object): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(path.join(folder, 'settings.json'), JSON.stringify(settings, null, 2));
+}
+
+/** The environment without what is said of the user's own Python, editor or session; their caches stay in use. */
+function cleanEnvironment(home: string): NodeJS.ProcessEnv {
+  const cache = process.env.XDG_CACHE_HOME ?? path.join(process.env.HOME ?? home, '.cache');
+  const own =
+    /^(VSCODE_|CODE_SERVER_|DIPLS_|VITEST|VIRTUAL_ENV$|CONDA_|PYTHON|NODE_(OPTIONS|PATH|ENV)$|XDG_|npm_|BROWSER$|PORT$)/;
+  const kept = Object.entries(process.env).filter(([name]) => !own.test(name));
+  return { ...Object.fromEntries(kept), HOME: home, XDG_CACHE_HOME: cache };
+}

@@ -1,0 +1,199 @@
+/** A window of VS Code, as a person sees and uses it. Whatever is looked for is awaited. */
+import type { FrameLocator, Locator, Page } from 'playwright-core';
+import { until } from './until';
+
+export class Window {
+  constructor(readonly page: Page) {}
+
+  /** Waits until it can be used. */
+  async ready(): Promise<void> {
+    await this.page.locator('.monaco-workbench .statusbar-item').first().waitFor();
+  }
+
+  /** Runs a command of the palette, by its whole title. */
+  async run(title: string): Promise<void> {
+    await this.pick('F1', `>${title}`, title);
+  }
+
+  /** Opens a file of the folder, by its name. */
+  async openFile(name: string): Promise<void> {
+    await this.pick('Control+P', name, name);
+    await this.page.locator(`.tab.active[data-resource-name="${name}"]`).waitFor();
+    await this.line('').first().waitFor();
+  }
+
+  /** Types into the quick input that a key opens, and takes the choice that is called so. */
+  private async pick(key: string, typed: string, choice: string): Promise<void> {
+    const input = this.page.locator('.quick-input-widget input[type=text]:visible');
+    await until(`the quick input opens with ${key}`, async () => {
+      await this.page.keyboard.press(key);
+      await input.waitFor({ timeout: 2_000 });
+      return true;
+    });
+    await input.fill(typed);
+    await this.choose(choice);
+  }
+
+  /** Takes a choice of the list that is open. */
+  async choose(label: string): Promise<void> {
+    const row = this.page
+      .locator('.quick-input-list .monaco-list-row')
+      .filter({ has: this.page.getByText(label, { exact: true }) });
+    await row.first().click();
+  }
+
+  /** A line of the editor that holds a text. Only what is in view is there. */
+  private line(text: string): Locator {
+    return this.page.locator('.part.editor .view-line', { hasText: text });
+  }
+
+  /** Puts the cursor at the end of the first line in view that holds a text. */
+  async putCursor(text: string): Promise<void> {
+    await this.line(text).first().click();
+    await this.page.keyboard.press('End');
+  }
+
+  /** The titles of the lenses of the cell whose header holds `header`, in their order. */
+  async lenses(header: string): Promise<string[]> {
+    return (await this.lensesOf(header)).locator('a, span.codelens-text').allInnerTexts();
+  }
+
+  /** Clicks a lens of the cell whose header holds `header`. */
+  async clickLens(header: string, title: string): Promise<void> {
+    await until(`lens "${title}" of "${header}"`, async () => {
+      const lenses = await this.lensesOf(header);
+      // Lenses are made anew when something of them changes, perhaps just now.
+      await lenses.getByText(title, { exact: true }).click({ timeout: 1_000 });
+      return true;
+    });
+  }
+
+  /** The lenses right above a line: the one thing that ties them to it is where they are. */
+  private async lensesOf(header: string): Promise<Locator> {
+    return until(`lenses of "${header}"`, async () => {
+      const line = await this.line(header).first().boundingBox();
+      for (const lenses of await this.page.locator('.codelens-decoration').all()) {
+        const box = await lenses.boundingBox();
+        if (line && box && box.y < line.y && line.y - box.y < 1.5 * line.height) {
+          return lenses;
+        }
+      }
+      return undefined;
+    });
+  }
+
+  /** What the editor shows after the text of a line, such as how a cell went. */
+  async lineText(text: string): Promise<string> {
+    return plain(await this.line(text).first().innerText());
+  }
+
+  /** The rows of the Problems view: a file, then what is wrong in it. */
+  async problems(): Promise<string[]> {
+    await this.run('Problems: Focus on Problems View');
+    return this.rows(this.page.locator('.markers-panel'));
+  }
+
+  /** What a quick fix at the cursor would offer; chooses the one that holds `title`. */
+  async quickFix(title: string): Promise<void> {
+    await until(`quick fix "${title}"`, async () => {
+      await this.page.keyboard.press('Control+.');
+      try {
+        await this.page.locator('.action-widget .monaco-list-row', { hasText: title }).click({ timeout: 3_000 });
+        return true;
+      } catch (error) {
+        await this.page.keyboard.press('Escape');
+        throw error;
+      }
+    });
+  }
+
+  /** The names of the output channels that there are. */
+  async channels(): Promise<string[]> {
+    await this.pick('F1', '>Output: Show Output Channels', 'Output: Show Output Channels...');
+    const names = await this.page.locator('.quick-input-list .monaco-list-row .label-name').allInnerTexts();
+    await this.page.keyboard.press('Escape');
+    return names;
+  }
+
+  /** What is in view of an output channel. */
+  async channel(name: string): Promise<string> {
+    await this.run('Output: Show Output Channels...');
+    await this.choose(name);
+    return this.text(this.page.locator('.part.panel .output-view'));
+  }
+
+  /** The lines of an editor that are in view, from top to bottom. */
+  private async text(editor: Locator): Promise<string> {
+    const lines = await editor.locator('.view-line').evaluateAll((elements) =>
+      elements
+        .map((element) => ({ top: parseInt((element as HTMLElement).style.top), text: element.textContent }))
+        .sort((a, b) => a.top - b.top)
+        .map(({ text }) => text),
+    );
+    return plain(lines.join('\n'));
+  }
+
+  /** The items of the status bar that say something. */
+  async statusBar(): Promise<string[]> {
+    const items = await this.page.locator('.statusbar-item').allInnerTexts();
+    return items.map((item) => plain(item).trim()).filter((item) => item !== '');
+  }
+
+  async clickStatusBar(text: string): Promise<void> {
+    await this.page.locator('.statusbar-item', { hasText: text }).click();
+  }
+
+  /** The rows of a tree view, by the view's title, opened if need be. */
+  async tree(title: string): Promise<string[]> {
+    const pane = this.page.locator('.pane').filter({ has: this.page.locator('.pane-header', { hasText: title }) });
+    return this.rows(pane);
+  }
+
+  private async rows(list: Locator): Promise<string[]> {
+    const rows = await list.locator('.monaco-list-row').allInnerTexts();
+    return rows.map((row) => plain(row).replaceAll('\n', ' ').trim());
+  }
+
+  /** What is in the webview that is in view. */
+  webview(): FrameLocator {
+    return this.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
+  }
+
+  /** The notifications that there are, hidden ones included. */
+  async notifications(): Promise<string[]> {
+    await this.run('Notifications: Show Notifications');
+    const items = await this.page.locator('.notification-list-item-message').allInnerTexts();
+    await this.page.keyboard.press('Escape');
+    return items.map(plain);
+  }
+
+  /** Milliseconds that VS Code says an extension took to activate: its code loaded and `activate` called. */
+  async activation(extension: string): Promise<number> {
+    await this.run('Developer: Show Running Extensions');
+    const row = this.page.locator('.runtime-extensions-editor .monaco-list-row', { hasText: extension });
+    const text = await row.locator('.activation-time').innerText();
+    await this.page.keyboard.press('Escape');
+    await row.waitFor({ state: 'detached' });
+    return Number(/(\d+)ms/.exec(text)?.[1]);
+  }
+
+  async screenshot(path: string): Promise<void> {
+    await this.page.screenshot({ path });
+  }
+
+  /** Opens the same again, as a reload of the browser's tab does. */
+  async reload(): Promise<void> {
+    await this.page.reload();
+    await this.ready();
+  }
+
+  async close(): Promise<void> {
+    await this.page.close({ runBeforeUnload: true });
+    await until('the window closes', () => Promise.resolve(this.page.isClosed()));
+  }
+}
+
+/** Editors show spaces as no-break spaces. */
+function plain(text: string): string {
+  return text.replaceAll('\u00a0', ' ');
+}
