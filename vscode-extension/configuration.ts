@@ -22,6 +22,25 @@ const own: Record<string, Property> = {
     markdownDescription: 'Ask before a restart or a kill ends processes that hold variables.',
     scope: 'window',
   },
+  'dip.keys': {
+    type: 'boolean',
+    default: true,
+    markdownDescription:
+      'Keys for cells, in Python files that have any: Shift+Enter runs the cell and goes to the next one, Ctrl+Alt+Enter runs it on all ranks, and so on. They come before those of the Python and Jupyter extensions.',
+    scope: 'window',
+  },
+  'dip.cells.decorations': {
+    type: 'boolean',
+    default: true,
+    markdownDescription: 'Draw a line above each cell, and the background of the one with the cursor.',
+    scope: 'resource',
+  },
+  'dip.cells.status': {
+    type: 'boolean',
+    default: true,
+    markdownDescription: 'Show in the gutter how each cell ran.',
+    scope: 'resource',
+  },
   'dip.server.path': {
     type: 'string',
     default: '',

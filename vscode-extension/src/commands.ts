@@ -1,34 +1,201 @@
-/** The server's commands in the palette, in menus and under keys: what they are about is where the cursor stands. */
+/** The server's commands in the palette, in menus and under keys: what they are about is where the cursor stands, else they ask. */
 import * as vscode from 'vscode';
-import { type CommandArguments, commands } from './generated/server';
+import { fill, type Place, problem } from './arguments';
+import { askNames, askRank, askRanks, askRun } from './ask';
+import {
+  type CommandAnswers,
+  type CommandArguments,
+  type CommandName,
+  type CommandRow,
+  commands,
+  type Variable,
+} from './generated/server';
+import type { TargetCommand } from './cells/names';
+import type { Run } from './runs';
 import { isOurs, type Server } from './server';
 
-/** What the editor knows that arguments do not say: the document, the place in it, what is selected. */
-function fromEditor(): Partial<CommandArguments['dip.runCell'] & CommandArguments['dip.runSelection']> {
-  const editor = vscode.window.activeTextEditor;
-  if (!editor || !isOurs(editor.document)) {
-    return {};
-  }
-  const { selection, document } = editor;
-  return { uri: document.uri.toString(), position: selection.active, range: { start: selection.start, end: selection.end } };
+/** What commands want to know of the rest of the extension. */
+export interface Surroundings {
+  /** Says whether a command may be executed; it may ask. */
+  confirm(command: CommandName, args: object): Promise<boolean>;
+  /** The runs that are known, oldest first. */
+  runs(): readonly Run[];
 }
 
-/** Registers every command of the server. Arguments of lenses, quick fixes and key bindings count more than the editor. */
-export function registerCommands(server: Server): vscode.Disposable {
+/**
+ * Registers every command of the server. Arguments of lenses, quick fixes and key bindings count more than the editor. A command's answer is that of
+ * the server; undefined if it was not executed, or failed, which the user is told.
+ */
+export function registerCommands(server: Server, around: Surroundings): vscode.Disposable {
+  const register = (id: string, { name, title }: Pick<CommandRow, 'name' | 'title'>, also: object) =>
+    vscode.commands.registerCommand(id, async (...given: unknown[]) => {
+      try {
+        return await execute(server, around, name, title, given, also);
+      } catch (error) {
+        void vscode.window.showErrorMessage(problem(error));
+        return undefined;
+      }
+    });
   return vscode.Disposable.from(
-    ...commands.map(({ name }) =>
-      vscode.commands.registerCommand(name, async (args?: object) => {
-        const named = args !== undefined && !(args instanceof vscode.Uri) ? args : {};
-        const placed = 'cell' in named || 'id' in named || 'position' in named;
-        const { position, ...rest } = fromEditor();
-        const all = { ...rest, ...(!placed && position && { position }), ...named };
-        try {
-          return await server.execute(name, all as CommandArguments[typeof name]);
-        } catch (error) {
-          void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
-          return undefined;
-        }
-      }),
-    ),
+    ...commands.map((row) => register(row.name, row, {})),
+    ...Object.entries(targets).map(([id, target]) => register(id, { name: 'dip.runCell', title: '' }, { target })),
   );
+}
+
+/** Where the commands run a cell that are the server's `dip.runCell` with a target. */
+const targets: Record<TargetCommand, string> = {
+  'dip.runCellOnRanks': 'remote',
+  'dip.runCellLocally': 'local',
+  'dip.runCellEverywhere': 'everywhere',
+};
+
+async function execute<C extends CommandName>(
+  server: Server,
+  around: Surroundings,
+  name: C,
+  title: string,
+  given: readonly unknown[],
+  also: object,
+): Promise<CommandAnswers[C] | undefined> {
+  const { named, place } =
+    given.length > 0 ? told(given[0]) : { named: {}, place: placeOf(vscode.window.activeTextEditor) };
+  const filled = fill(name, { ...named, ...also }, place);
+  if (!filled) {
+    throw new Error('this is for a Python file: open one first');
+  }
+  const args = await asked(server, around, name, title, filled);
+  if (!args || !(await around.confirm(name, args))) {
+    return undefined;
+  }
+  const answer = await server.execute(name, args as CommandArguments[C]);
+  tell(name, answer);
+  return answer;
+}
+
+/** What a lens, a key or a menu says that a command is about. Menus of an editor name its document, those of its gutter the line as well. */
+function told(given: unknown): { named: Readonly<Record<string, unknown>>; place: Place | undefined } {
+  const active = vscode.window.activeTextEditor;
+  if (given instanceof vscode.Uri) {
+    return { named: {}, place: placeOf(editorOf(given)) };
+  }
+  if (typeof given !== 'object' || given === null) {
+    return { named: {}, place: placeOf(active) };
+  }
+  if (
+    'lineNumber' in given &&
+    typeof given.lineNumber === 'number' &&
+    'uri' in given &&
+    given.uri instanceof vscode.Uri
+  ) {
+    const start = new vscode.Position(given.lineNumber - 1, 0);
+    return { named: {}, place: { uri: given.uri.toString(), position: start, range: { start, end: start } } };
+  }
+  return { named: given as Readonly<Record<string, unknown>>, place: placeOf(active) };
+}
+
+function editorOf(uri: vscode.Uri): vscode.TextEditor | undefined {
+  const shows = (editor: vscode.TextEditor | undefined) => editor?.document.uri.toString() === uri.toString();
+  const active = vscode.window.activeTextEditor;
+  return shows(active) ? active : vscode.window.visibleTextEditors.find(shows);
+}
+
+function placeOf(editor: vscode.TextEditor | undefined): Place | undefined {
+  if (!editor || !isOurs(editor.document)) {
+    return undefined;
+  }
+  const { selection, document } = editor;
+  const { active: position, start, end } = selection;
+  return { uri: document.uri.toString(), position, range: { start, end } };
+}
+
+/** The arguments with what the user is asked for, where the command cannot do without; undefined if the user would rather not. */
+async function asked(
+  server: Server,
+  around: Surroundings,
+  name: CommandName,
+  title: string,
+  args: object,
+): Promise<object | undefined> {
+  switch (name) {
+    case 'dip.push':
+    case 'dip.pushAndRun': {
+      if ('names' in args) {
+        return args;
+      }
+      const { variables } = await server.execute('dip.variables', { rank: -1, ...uriOf(args) });
+      const names = await askNames(title, variables, atCursor(variables));
+      if (!names) {
+        return undefined;
+      }
+      const size = name === 'dip.push' ? await poolSize(server, args) : 0;
+      const ranks = size > 1 ? await askRanks(title, size) : 'all';
+      return ranks === undefined ? undefined : { ...args, names, ...(name === 'dip.push' && { ranks }) };
+    }
+    case 'dip.pull': {
+      if ('names' in args) {
+        return args;
+      }
+      const size = await poolSize(server, args);
+      const rank = await askRank(title, size);
+      if (rank === undefined) {
+        return undefined;
+      }
+      const { variables } = await server.execute('dip.variables', { rank, ...uriOf(args) });
+      const names = await askNames(`Pull variables from rank ${rank}`, variables, atCursor(variables));
+      return names && { ...args, names, rank };
+    }
+    case 'dip.showOutput': {
+      const run = 'run' in args ? args.run : await askRun(title, around.runs());
+      return run ? { ...args, run } : undefined;
+    }
+    case 'dip.autodip': {
+      if ('on' in args) {
+        return args;
+      }
+      const { autodip } = await server.execute('dip.autodip', uriOf(args));
+      return { ...args, on: autodip === '' };
+    }
+    default:
+      return args;
+  }
+}
+
+/** Says what a command has done where nothing else shows it. */
+function tell<C extends CommandName>(name: C, answer: CommandAnswers[C]): void {
+  if (name === 'dip.autodip' && 'autodip' in answer) {
+    vscode.window.setStatusBarMessage(
+      answer.autodip === '' ? 'Dip: autodip off' : `Dip: autodip on · ${answer.autodip}`,
+      4000,
+    );
+  } else if (name === 'dip.interrupt' && 'interrupted' in answer && answer.interrupted === 0) {
+    vscode.window.setStatusBarMessage('Dip: nothing runs', 4000);
+  }
+}
+
+function uriOf(args: object): { uri?: string } {
+  return 'uri' in args && typeof args.uri === 'string' ? { uri: args.uri } : {};
+}
+
+/** How many ranks the pool has that is meant. */
+async function poolSize(server: Server, args: object): Promise<number> {
+  const { workspaces } = await server.execute('dip.status', {});
+  const { uri } = uriOf(args);
+  const file = uri === undefined ? '' : vscode.Uri.parse(uri).fsPath;
+  // The innermost folder around the document.
+  const [workspace] = workspaces
+    .filter(({ folder }) => file === '' || file.startsWith(folder))
+    .toSorted((a, b) => b.folder.length - a.folder.length);
+  return workspace?.pool.size ?? 0;
+}
+
+/** The variable at the cursor, or those that are selected. */
+function atCursor(variables: readonly Variable[]): string[] {
+  const editor = vscode.window.activeTextEditor;
+  if (!editor || !isOurs(editor.document)) {
+    return [];
+  }
+  const { document, selection } = editor;
+  const range = selection.isEmpty ? document.getWordRangeAtPosition(selection.active) : selection;
+  const words = range ? document.getText(range).split(/\W+/u) : [];
+  return variables.map(({ name }) => name).filter((name) => words.includes(name));
 }

@@ -1,8 +1,11 @@
 /** Wiring: the server, and one line for each feature. */
 import * as vscode from 'vscode';
+import { showCells } from './cells';
 import { registerCommands } from './commands';
 import { Interpreters } from './interpreter';
+import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
+import { Runs } from './runs';
 import { Server } from './server';
 import { followChanges } from './trust';
 
@@ -12,6 +15,7 @@ export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Dip Server', { log: true });
   const interpreters = new Interpreters(log);
   const started = new Server(context, log, interpreters.of);
+  const runs = new Runs();
   const pool = new Pool(started);
   server = started;
   context.subscriptions.push(
@@ -19,7 +23,12 @@ export function activate(context: vscode.ExtensionContext): void {
     started,
     interpreters,
     pool,
-    registerCommands(started),
+    started.onEvent((event) => {
+      runs.apply(event);
+    }),
+    registerCommands(started, { confirm: pool.confirm, runs: () => runs.list }),
+    showCells(started),
+    new OutputChannels(started, runs),
     followChanges(started, interpreters),
   );
   // Not awaited: the editor need not wait for the server, commands do. What goes wrong it tells the user itself.

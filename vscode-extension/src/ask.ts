@@ -1,0 +1,100 @@
+/** Questions to the user, each in a list that can be filtered by typing. Who closes a list has answered nothing: undefined. */
+import * as vscode from 'vscode';
+import { parseNames } from './arguments';
+import type { Variable, VariableValue } from './generated/server';
+import type { Run } from './runs';
+
+/** Names of variables: those of a list that are chosen, or what is typed. `first` are chosen to begin with. */
+export function askNames(
+  title: string,
+  variables: readonly Variable[],
+  first: readonly string[],
+): Promise<string[] | undefined> {
+  const items = variables.map(({ name, values }) => ({ label: name, description: brief(values[0]) }));
+  const picker = vscode.window.createQuickPick();
+  picker.title = title;
+  picker.placeholder = items.length > 0 ? 'Choose variables, or type names' : 'Type the names of variables';
+  picker.canSelectMany = true;
+  picker.matchOnDescription = true;
+  picker.items = items;
+  picker.selectedItems = items.filter(({ label }) => first.includes(label));
+  return answer(picker, () => {
+    // What is typed filters the list; only where nothing in it fits is it a name of its own.
+    const typed = picker.activeItems.length === 0 ? parseNames(picker.value) : [];
+    const names = [...picker.selectedItems.map(({ label }) => label), ...(typed ?? [])];
+    return typed && names.length > 0 ? names : undefined;
+  });
+}
+
+/** A rank of a pool. */
+export async function askRank(title: string, size: number): Promise<number | undefined> {
+  if (size <= 1) {
+    return 0;
+  }
+  const items = Array.from({ length: size }, (_, rank) => ({ label: `rank ${rank}`, rank }));
+  return (await vscode.window.showQuickPick(items, { title, placeHolder: 'Which rank?' }))?.rank;
+}
+
+/** Ranks of a pool: all, or a list such as `0,2-3`. */
+export function askRanks(title: string, size: number): Promise<string | undefined> {
+  const all = { label: 'all ranks', ranks: 'all' };
+  const items = [all, ...Array.from({ length: size }, (_, rank) => ({ label: `rank ${rank}`, ranks: String(rank) }))];
+  const picker = vscode.window.createQuickPick<(typeof items)[number]>();
+  picker.title = title;
+  picker.placeholder = 'Choose, or type a list such as 0,2-3';
+  picker.items = items;
+  return answer(
+    picker,
+    () => picker.activeItems[0]?.ranks ?? (/^[\d,\s-]+$/.test(picker.value) ? picker.value : undefined),
+  );
+}
+
+/** One of the runs that are known, the last one first. */
+export async function askRun(title: string, runs: readonly Run[]): Promise<string | undefined> {
+  const items = runs
+    .filter(({ id }) => id !== '')
+    .toReversed()
+    .map((run) => ({
+      label: `$(${icon(run)}) ${run.event.title ?? `cell ${run.event.cell ?? ''}`}`,
+      description: `${run.event.target} · ${new Date(run.started).toLocaleTimeString()}`,
+      id: run.id,
+    }));
+  if (items.length === 0) {
+    throw new Error('nothing has run yet');
+  }
+  return (await vscode.window.showQuickPick(items, { title, placeHolder: 'Which run?', matchOnDescription: true }))?.id;
+}
+
+/** The value in a few words. */
+function brief(value: VariableValue | undefined): string {
+  if (!value) {
+    return '';
+  }
+  const { type, shape, device } = value;
+  return [type, shape && `(${shape.join(', ')})`, device].filter((part) => part).join(' ');
+}
+
+function icon({ status }: Run): string {
+  return status === undefined ? 'sync' : status === 'ok' ? 'check' : status === 'interrupted' ? 'debug-stop' : 'error';
+}
+
+/** Shows a list until it is closed or has an answer. */
+function answer<A, I extends vscode.QuickPickItem>(
+  picker: vscode.QuickPick<I>,
+  read: () => A | undefined,
+): Promise<A | undefined> {
+  return new Promise((resolve) => {
+    picker.onDidAccept(() => {
+      const given = read();
+      if (given !== undefined) {
+        resolve(given);
+        picker.hide();
+      }
+    });
+    picker.onDidHide(() => {
+      resolve(undefined);
+      picker.dispose();
+    });
+    picker.show();
+  });
+}

@@ -1,0 +1,110 @@
+/** How cells look in an editor: a line above each, the background of the one with the cursor, and in the gutter how they ran. */
+import * as vscode from 'vscode';
+import { linesOf } from './edits';
+import { icon } from './icons';
+import { cellAt, type Mark, markOf } from './places';
+import type { Watch } from './watch';
+
+const marks: readonly Mark[] = ['queued', 'running', 'ok', 'failed', 'interrupted', 'stale'];
+
+export class Decorations implements vscode.Disposable {
+  private readonly separator = vscode.window.createTextEditorDecorationType({
+    isWholeLine: true,
+    borderStyle: 'solid',
+    borderWidth: '0 0 1px 0',
+    borderColor: new vscode.ThemeColor('dip.cellSeparator'),
+  });
+  private readonly active = vscode.window.createTextEditorDecorationType({
+    isWholeLine: true,
+    backgroundColor: new vscode.ThemeColor('dip.activeCellBackground'),
+  });
+  private readonly gutter = marks.map(
+    (mark) =>
+      [
+        mark,
+        vscode.window.createTextEditorDecorationType({
+          gutterIconSize: '80%',
+          dark: { gutterIconPath: vscode.Uri.parse(icon(mark, 'dark')) },
+          light: { gutterIconPath: vscode.Uri.parse(icon(mark, 'light')) },
+        }),
+      ] as const,
+  );
+  private readonly subscription: vscode.Disposable;
+  private drawn = new WeakMap<vscode.TextEditor, Map<vscode.TextEditorDecorationType, string>>();
+
+  constructor(private readonly watch: Watch) {
+    this.subscription = vscode.Disposable.from(
+      this.separator,
+      this.active,
+      ...this.gutter.map(([, type]) => type),
+      watch.onChange((editor) => {
+        this.draw(editor);
+      }),
+      vscode.window.onDidChangeTextEditorSelection(({ textEditor }) => {
+        this.drawActive(textEditor);
+      }),
+      vscode.workspace.onDidChangeConfiguration((change) => {
+        if (change.affectsConfiguration('dip.cells')) {
+          vscode.window.visibleTextEditors.forEach((editor) => {
+            this.draw(editor);
+          });
+        }
+      }),
+    );
+  }
+
+  dispose(): void {
+    this.subscription.dispose();
+  }
+
+  private draw(editor: vscode.TextEditor): void {
+    const settings = vscode.workspace.getConfiguration('dip.cells', editor.document);
+    const cells = this.watch.shown(editor)?.cells ?? [];
+    const starts = cells.filter((cell) => cell.range.start.line > 0 && linesOf(cell).header);
+    // At the end of the line above, not at the beginning of the marker's: lenses, which stand between the two, are the cell's.
+    const above = settings.get<boolean>('decorations', true) ? starts.map(({ range }) => range.start.line - 1) : [];
+    this.set(editor, this.separator, above.map(lineAt));
+    this.drawActive(editor);
+    for (const [mark, type] of this.gutter) {
+      const ran = settings.get<boolean>('status', true) ? cells.filter((cell) => markOf(cell) === mark) : [];
+      this.set(
+        editor,
+        type,
+        ran.map(({ range }) => lineAt(range.start.line)),
+      );
+    }
+  }
+
+  private drawActive(editor: vscode.TextEditor): void {
+    const shown = this.watch.shown(editor);
+    if (shown && shown.version !== editor.document.version) {
+      return; // VS Code moves what is drawn with the text until it is known better
+    }
+    const cell = vscode.workspace.getConfiguration('dip.cells', editor.document).get<boolean>('decorations', true)
+      ? cellAt(shown?.cells ?? [], editor.selection.active.line)
+      : undefined;
+    const alone =
+      cell && cell.number === 1 && !linesOf(cell).header && cell.range.end.line === editor.document.lineCount - 1;
+    this.set(
+      editor,
+      this.active,
+      cell && !alone ? [new vscode.Range(cell.range.start.line, 0, cell.range.end.line, 0)] : [],
+    );
+  }
+
+  /** Draws, if it is not what is drawn: a picture that moves begins anew each time. */
+  private set(editor: vscode.TextEditor, type: vscode.TextEditorDecorationType, ranges: readonly vscode.Range[]): void {
+    const drawn = this.drawn.get(editor) ?? new Map<vscode.TextEditorDecorationType, string>();
+    this.drawn.set(editor, drawn);
+    const places = ranges.map(({ start, end }) => `${start.line}-${end.line}`);
+    const key = places.length > 0 ? `${editor.document.version}:${places.join(',')}` : '';
+    if (key !== (drawn.get(type) ?? '')) {
+      drawn.set(type, key);
+      editor.setDecorations(type, ranges);
+    }
+  }
+}
+
+function lineAt(line: number): vscode.Range {
+  return new vscode.Range(line, 0, line, 0);
+}

@@ -1,0 +1,52 @@
+/** Where cells are, as the server describes them. */
+import type { CellInfo } from '../generated/server';
+import { linesOf } from './edits';
+
+/** The cell of a line; undefined if none has it, as a header of YAML. */
+export function cellAt<C extends Pick<CellInfo, 'range'>>(cells: readonly C[], line: number): C | undefined {
+  return cells.find(({ range }) => range.start.line <= line && line <= range.end.line);
+}
+
+/**
+ * Whether a document has cells as far as a person can see, of some of its cells, which may be those of a part of it only: an ordinary module is one
+ * cell without a marker, from its first to its last line.
+ */
+export function hasCells(cells: readonly Pick<CellInfo, 'range' | 'header' | 'target'>[], lineCount: number): boolean {
+  const [only, ...others] = cells;
+  if (!only) {
+    return false;
+  }
+  const { header, last } = linesOf(only);
+  return others.length > 0 || header || only.target !== '' || last < lineCount - 1;
+}
+
+/** What the gutter shows of a cell: how its last run goes or went, or that its text is not what ran. */
+export type Mark = 'queued' | 'running' | 'ok' | 'failed' | 'interrupted' | 'stale';
+
+/** The mark of a cell; undefined if it has not run. */
+export function markOf({ state, stale }: Pick<CellInfo, 'state' | 'stale'>): Mark | undefined {
+  if (state === '') {
+    return undefined;
+  }
+  return stale && state !== 'queued' && state !== 'running' ? 'stale' : state;
+}
+
+/** Lines, from first to last, that are shown and some more on both sides, so that a little scrolling needs nothing new. */
+export function around(shown: readonly { readonly first: number; readonly last: number }[], lineCount: number): Lines {
+  const first = Math.min(...shown.map((range) => range.first));
+  const last = Math.max(...shown.map((range) => range.last));
+  const more = Math.max(last - first, minMore);
+  return { first: Math.max(0, first - more), last: Math.min(lineCount - 1, last + more) };
+}
+
+const minMore = 40;
+
+export interface Lines {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Whether all that is shown is within lines. */
+export function covers(lines: Lines | undefined, shown: readonly Lines[]): boolean {
+  return lines !== undefined && shown.every(({ first, last }) => lines.first <= first && last <= lines.last);
+}
