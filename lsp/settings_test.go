@@ -54,7 +54,7 @@ var update = flag.Bool("update", false, "write the pages that are made from tabl
 // What is made from the tables of commands and settings and from the types of messages is as they are.
 func TestReference(t *testing.T) {
 	for path, want := range map[string]string{
-		"../docs/settings.md": settingsReference(), "../docs/commands.md": commandsReference(), typescriptFile: typescriptReference(),
+		"../docs/settings.md": settingsReference(), "../docs/commands.md": commandsReference(), typescriptFile: typescriptReference(fieldComments(t)),
 	} {
 		if *update {
 			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {

@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -20,9 +21,9 @@ import (
 const typescriptFile = "../vscode-extension/src/generated/server.ts"
 
 // typescriptReference is what a client in TypeScript needs to know of this server, as a module: the types of what it sends and takes, made of the structs that
-// are encoded, and the tables of commands and settings.
-func typescriptReference() string {
-	t := &typescript{names: map[reflect.Type]string{}, known: map[string]reflect.Type{}}
+// are encoded, and the tables of commands and settings. Comments are those of fields, as package.Type.Field in Go.
+func typescriptReference(comments map[string]string) string {
+	t := &typescript{comments: comments, names: map[reflect.Type]string{}, known: map[string]reflect.Type{}}
 	t.body.WriteString("// Made from the server's types and tables by \"go generate ./lsp\".\n")
 	t.events()
 	t.commands()
@@ -67,9 +68,10 @@ var typescriptFields = map[string]string{
 
 // typescript writes a module.
 type typescript struct {
-	body  strings.Builder
-	names map[reflect.Type]string // of the interfaces that have been written
-	known map[string]reflect.Type // the same, the other way round
+	body     strings.Builder
+	comments map[string]string
+	names    map[reflect.Type]string // of the interfaces that have been written
+	known    map[string]reflect.Type // the same, the other way round
 }
 
 // section writes something at the top level.
@@ -206,7 +208,8 @@ func (t *typescript) interfaceOf(name string, of reflect.Type, argument bool, gi
 		if typ == "" {
 			typ = t.fieldType(of, f, argument)
 		}
-		fields = append(fields, field{property(key), typ, f.Tag.Get("doc"), option != ""})
+		doc := cmp.Or(f.Tag.Get("doc"), t.comments[ownerOf(of, f).String()+"."+f.Name])
+		fields = append(fields, field{property(key), typ, doc, option != ""})
 	}
 	t.section("export interface %s {\n", name)
 	for _, f := range fields {
@@ -234,13 +237,17 @@ func jsonFields(of reflect.Type) []reflect.StructField {
 	return fields
 }
 
+// ownerOf is the struct that a field is of: of, or one that is embedded in it.
+func ownerOf(of reflect.Type, f reflect.StructField) reflect.Type {
+	for _, i := range f.Index[:len(f.Index)-1] {
+		of = of.Field(i).Type
+	}
+	return of
+}
+
 // fieldType is the type of a field of a struct, or of one that is embedded in it.
 func (t *typescript) fieldType(of reflect.Type, f reflect.StructField, argument bool) string {
-	owner := of
-	for _, i := range f.Index[:len(f.Index)-1] {
-		owner = owner.Field(i).Type
-	}
-	if typ := typescriptFields[owner.Name()+"."+f.Name]; typ != "" {
+	if typ := typescriptFields[ownerOf(of, f).Name()+"."+f.Name]; typ != "" {
 		return typ
 	}
 	typ := t.typeOf(f.Type, argument)
@@ -276,7 +283,7 @@ func (t *typescript) typeOf(of reflect.Type, argument bool) string {
 // field writes a field of an interface.
 func (t *typescript) field(name string, optional bool, typ, doc string) {
 	if doc != "" {
-		fmt.Fprintf(&t.body, "  /** %s%s */\n", strings.ToUpper(doc[:1]), strings.ReplaceAll(doc[1:], "*/", "*\\/"))
+		fmt.Fprintf(&t.body, "  /** %s */\n", strings.NewReplacer("*/", "*\\/", "nil:", "null:").Replace(doc))
 	}
 	mark := ""
 	if optional {

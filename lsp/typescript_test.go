@@ -3,7 +3,11 @@ package lsp
 import (
 	"bytes"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,6 +16,43 @@ import (
 
 	"dipls/dipexec"
 )
+
+// fieldComments are the comments of all fields of structs in the packages whose types clients see, as package.Type.Field.
+func fieldComments(t *testing.T) map[string]string {
+	t.Helper()
+	comments := map[string]string{}
+	for _, dir := range []string{".", "../dipexec", "../ranks/wire"} {
+		paths, err := filepath.Glob(dir + "/*.go")
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no source in %s (%v)", dir, err)
+		}
+		for _, path := range paths {
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				spec, named := n.(*ast.TypeSpec)
+				if !named {
+					return true
+				}
+				if structure, ok := spec.Type.(*ast.StructType); ok {
+					for _, field := range structure.Fields.List {
+						text := field.Comment.Text()
+						if text == "" {
+							text = field.Doc.Text()
+						}
+						for _, name := range field.Names {
+							comments[file.Name.Name+"."+spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(text), " ")
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	return comments
+}
 
 // The examples of what commands answer are of the types that are declared for it, with all that is always there.
 func TestAnswers(t *testing.T) {
@@ -39,7 +80,7 @@ func TestAnswers(t *testing.T) {
 
 // Fields whose types are given by hand are there.
 func TestTypescriptFields(t *testing.T) {
-	text := typescriptReference()
+	text := typescriptReference(nil)
 	for _, part := range []string{
 		"event: 'error';\n", "data?: Record<string, unknown>;\n", "state: 'busy' | 'ready' | 'interrupting' | 'dead' | 'stopped';\n",
 		"  run: CurrentRun | null;\n", "'dip.makePool': MakePoolArgs;\n", "gpus?: string | number | number[];\n", "'diagnostics.output'?: 'off' | 'last' | 'full';\n",

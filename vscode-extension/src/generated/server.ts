@@ -2,51 +2,84 @@
 
 export interface RunStartedEvent {
   event: 'run_started';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
+  /** file of the cell */
   path?: string;
+  /** 1-based line of Path on which the code starts */
   line?: number;
+  /** title of the cell */
   title?: string;
+  /** "local", "remote", "everywhere" or "ranks:LIST" */
   target: string;
+  /** "all" or a rank list: whose output a view shows */
   see: string;
+  /** true: a view shows errors only */
   quiet?: boolean;
+  /** true: autodip has said where the run goes */
   autodip?: boolean;
+  /** id of the run whose cell has asked for this one */
   parent?: string;
+  /** directory of the run's journal */
   journal?: string;
 }
 
 export interface StreamEvent {
   event: 'stream';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
+  /** "stdout" or "stderr" */
   name: 'stdout' | 'stderr';
   text: string;
 }
 
 export interface DisplayEvent {
   event: 'display';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
+  /** MIME type → JSON: text or base64 as a string, application/json any value */
   data?: Record<string, unknown>;
+  /** as Jupyter has it */
   metadata?: Record<string, unknown>;
+  /** MIME type → file of the journal that holds it */
   files?: Record<string, string>;
+  /** names a display that is updated later */
   display_id?: string;
+  /** true: replaces the display of that display_id */
   update?: boolean;
+  /** true: remove the output of this process; there is no data */
   clear?: boolean;
+  /** with clear: not before the next output */
   wait?: boolean;
 }
 
 export interface ResultEvent {
   event: 'result';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
   execution_count: number;
   data: Record<string, unknown>;
@@ -56,68 +89,104 @@ export interface ResultEvent {
 
 export interface Frame {
   file: string;
+  /** 1-based */
   line: number;
+  /** of the function */
   name: string;
 }
 
 export interface FailureEvent {
   event: 'error';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
   ename: string;
   evalue: string;
+  /** lines, with ANSI colours */
   traceback: string[];
+  /** file of the cell */
   path?: string;
+  /** 1-based line of the innermost frame inside Path; absent if there is none */
   line?: number;
+  /** outermost first */
   frames?: Frame[];
 }
 
 export interface RankStateEvent {
   event: 'rank_state';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
   state: 'busy' | 'ready' | 'interrupting' | 'dead' | 'stopped';
+  /** with ready and stopped, and with dead in a run: how its part ended */
   status?: 'ok' | 'error' | 'interrupted' | 'died';
+  /** how long its part took */
   seconds?: number;
+  /** with dead: "rank 2 was killed by SIGKILL (out of memory?)" */
   reason?: string;
 }
 
 export interface PoolStateEvent {
   event: 'pool_state';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
   state: 'none' | 'starting' | 'ready' | 'dead' | 'stopped';
+  /** number of ranks */
   size?: number;
+  /** with dead: why */
   reason?: string;
+  /** the directive under which cells run that say nothing, such as "%%dip --see all" */
   autodip?: string;
 }
 
 export interface RunFinishedEvent {
   event: 'run_finished';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
+  /** as in RunStarted */
   parent?: string;
   status: 'ok' | 'error' | 'interrupted' | 'died';
+  /** from its start; 0 if it never started */
   seconds: number;
+  /** a sentence, where the status alone would leave the user guessing */
   reason?: string;
 }
 
 export interface LogEvent {
   event: 'log';
+  /** id of the run */
   run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
   cell?: number;
+  /** the rank */
   rank?: number;
+  /** true: the local namespace */
   local?: boolean;
   level: 'info' | 'warning' | 'error';
   text: string;
+  /** the file or directory that the sentence points to */
   path?: string;
 }
 
@@ -139,31 +208,33 @@ export interface Position {
 }
 
 export interface CellArgs {
-  /** The document */
+  /** the document */
   uri: string;
-  /** Number of the cell, from 1 */
+  /** number of the cell, from 1 */
   cell?: number;
-  /** A place in the cell, where there is no number */
+  /** a place in the cell, where there is no number */
   position?: Position;
-  /** The cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
+  /** the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
   id?: number;
-  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
   target?: string;
-  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
   see?: string;
 }
 
 export interface RunReply {
+  /** of the first cell */
   run: string;
+  /** how many cells will run, where it can be more than one */
   cells?: number;
 }
 
 export interface DocumentArgs {
-  /** The document */
+  /** the document */
   uri: string;
-  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
   target?: string;
-  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
   see?: string;
 }
 
@@ -173,42 +244,42 @@ export interface Range {
 }
 
 export interface SelectionArgs {
-  /** The document */
+  /** the document */
   uri: string;
-  /** What is selected; if it is empty, the line that it stands on */
+  /** what is selected; if it is empty, the line that it stands on */
   range: Range;
-  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
   target?: string;
-  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
   see?: string;
 }
 
 export interface LineArgs {
-  /** The document */
+  /** the document */
   uri: string;
-  /** A place in the line */
+  /** a place in the line */
   position: Position;
-  /** The magic as it was seen, from its percent sign on; nothing runs if the line says something else now */
+  /** the magic as it was seen, from its percent sign on; nothing runs if the line says something else now */
   text?: string;
 }
 
 export interface MakePoolArgs {
-  /** All, or a list such as 0,2-3 */
+  /** all, or a list such as 0,2-3 */
   gpus?: string | number | number[];
-  /** Number of ranks */
+  /** number of ranks */
   ranks?: number;
-  /** What frames the pool's life; see the setting dip.app */
+  /** what frames the pool's life; see the setting dip.app */
   app?: string;
-  /** Put it in the place of one that lives */
+  /** put it in the place of one that lives */
   restart?: boolean;
-  /** Seconds that it may take */
+  /** seconds that it may take */
   timeout?: number;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
 export interface WhereArgs {
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
@@ -219,9 +290,9 @@ export interface TextReply {
 export type NoReply = Record<string, never>;
 
 export interface InterruptArgs {
-  /** Id of the run; without it, all runs */
+  /** id of the run; without it, all runs */
   run?: string;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
@@ -230,46 +301,46 @@ export interface InterruptReply {
 }
 
 export interface PushArgs {
-  /** Names of the variables */
+  /** names of the variables */
   names: string[];
-  /** All, or a list such as 0,2-3; without it all */
+  /** all, or a list such as 0,2-3; without it all */
   ranks?: string;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
 export interface PushAndRunArgs {
-  /** Names of the variables */
+  /** names of the variables */
   names: string[];
-  /** The document */
+  /** the document */
   uri: string;
-  /** Number of the cell, from 1 */
+  /** number of the cell, from 1 */
   cell?: number;
-  /** A place in the cell, where there is no number */
+  /** a place in the cell, where there is no number */
   position?: Position;
-  /** The cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
+  /** the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
   id?: number;
-  /** Where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
   target?: string;
-  /** Whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
   see?: string;
 }
 
 export interface PullArgs {
-  /** Names of the variables */
+  /** names of the variables */
   names: string[];
-  /** The rank; without it 0 */
+  /** the rank; without it 0 */
   rank?: number;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
 export interface AutodipArgs {
-  /** Whether it is to be on; without it nothing changes */
+  /** whether it is to be on; without it nothing changes */
   on?: boolean;
-  /** Arguments of a %%dip */
+  /** arguments of a %%dip */
   flags?: string;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
@@ -278,15 +349,18 @@ export interface AutodipReply {
 }
 
 export interface StatusArgs {
-  /** Tell also how much memory the processes take, which takes a moment */
+  /** tell also how much memory the processes take, which takes a moment */
   memory?: boolean;
 }
 
 export interface CurrentRun {
   run: string;
   uri?: string;
+  /** its number now */
   cell?: number;
+  /** of the cell, or the line that runs */
   title: string;
+  /** since its start */
   seconds: number;
 }
 
@@ -295,9 +369,13 @@ export interface RankStatus {
   pid: number;
   device: string;
   state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
+  /** proportional share of memory; null: unknown */
   host_bytes: number | null;
+  /** null: unknown */
   gpu_bytes: number | null;
+  /** name of the machine */
   host: string;
+  /** that it has begun its part of */
   run: CurrentRun | null;
 }
 
@@ -305,16 +383,20 @@ export interface LocalStatus {
   pid: number;
   state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   host_bytes: number | null;
+  /** name of the machine */
   host: string;
+  /** that it has begun its part of */
   run: CurrentRun | null;
 }
 
 export interface PoolStatus {
+  /** "none" before there is one */
   state: 'none' | 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   reason: string;
   size: number;
   backend: string;
   app: string;
+  /** "fork" or "spawn" */
   method: '' | 'fork' | 'spawn';
   verbose: boolean;
   autodip: string;
@@ -324,17 +406,22 @@ export interface PoolStatus {
 
 export interface RunStatus {
   run: string;
+  /** queued or running */
   state: 'queued' | 'running';
   uri?: string;
+  /** its number now */
   cell?: number;
   target?: string;
+  /** processes that have ended their part */
   done: number;
+  /** processes that have begun */
   parts: number;
 }
 
 export interface WorkspaceStatus {
   folder: string;
   pool: PoolStatus;
+  /** that have not ended */
   runs: RunStatus[];
 }
 
@@ -345,9 +432,13 @@ export interface StatusReply {
 export type NoArgs = Record<string, never>;
 
 export interface GpuInfo {
+  /** as torch numbers it, and dip.makePool takes it */
   index: number;
+  /** "" for a part of a GPU */
   name: string;
+  /** 0 if unknown */
   total_bytes: number;
+  /** by whatever process */
   used_bytes: number;
 }
 
@@ -356,23 +447,28 @@ export interface GpusReply {
 }
 
 export interface VariablesArgs {
-  /** Only those of this rank; -1 is the local namespace. Without it those of all processes */
+  /** only those of this rank; -1 is the local namespace. Without it those of all processes */
   rank?: number;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
 export interface VariableValue {
   local?: true;
+  /** a list such as 0,2-3 */
   ranks?: string;
   name?: string;
   type: string;
+  /** "instance", "function", "class", "module" or "property" */
   kind: 'instance' | 'function' | 'class' | 'module' | 'property';
+  /** its value, cut short; "" where there is none */
   text: string;
   shape?: number[];
   dtype?: string;
   device?: string;
+  /** of an array or tensor */
   bytes?: number;
+  /** of a built-in container */
   length?: number;
   signature?: string;
   doc?: string;
@@ -384,22 +480,29 @@ export interface Variable {
 }
 
 export interface VariablesReply {
+  /** by name */
   variables: Variable[];
+  /** who has told nothing */
   busy?: string;
+  /** that were left out */
   more?: number;
 }
 
 export interface StackArgs {
-  /** Only that of this rank; -1 is the local namespace. Without it those of all processes */
+  /** only that of this rank; -1 is the local namespace. Without it those of all processes */
   rank?: number;
-  /** A document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }
 
 export interface ProcessStack {
+  /** -1: the local namespace */
   rank: number;
+  /** true: likewise */
   local?: boolean;
+  /** the threads, the main one first; of each the frames, outermost first */
   text?: string;
+  /** why there is no text */
   error?: string;
 }
 
@@ -408,19 +511,20 @@ export interface StackReply {
 }
 
 export interface ShowOutputArgs {
-  /** Id of the run */
+  /** id of the run */
   run: string;
-  /** The rank; without it all of them, and the local namespace, folded */
+  /** the rank; without it all of them, and the local namespace, folded */
   rank?: number;
 }
 
 export interface ShowReply {
   path: string;
+  /** the client has opened it */
   shown: boolean;
 }
 
 export interface ClearArgs {
-  /** The document */
+  /** the document */
   uri: string;
 }
 
@@ -726,13 +830,13 @@ export const settings: readonly SettingRow[] = [
 ];
 
 export interface InitializationOptions extends Settings {
-  /** False: nothing of the folders may run */
+  /** false: nothing of the folders may run */
   trusted?: boolean;
-  /** True: the client takes events in place of text */
+  /** true: the client takes events in place of text */
   events?: boolean;
-  /** True, with events: and what a person reads of them as well */
+  /** true, with events: and what a person reads of them as well */
   folded?: boolean;
-  /** True: the client is told when to ask for cells anew */
+  /** true: the client is told when to ask for cells anew */
   cells?: boolean;
 }
 
@@ -742,27 +846,38 @@ export interface TextDocumentIdentifier {
 
 export interface CellsParams {
   textDocument: TextDocumentIdentifier;
-  /** Only the cells that have something in it; without it all */
+  /** only the cells that have something in it; without it all */
   range?: Range;
 }
 
 export interface CellInfo {
+  /** stays while its text is edited, moved and reopened */
   id: number;
+  /** from 1 */
   number: number;
   kind: 'code' | 'markdown' | 'raw';
   title: string;
+  /** percent signs of the marker beyond two */
   depth: number;
+  /** to the end of its last line */
   range: Range;
+  /** the marker's line; empty where there is none */
   header: Range;
+  /** the rest */
   body: Range;
+  /** where the cell says that it runs; "" if it does not say */
   target: string;
   state: '' | 'queued' | 'running' | 'ok' | 'failed' | 'interrupted';
+  /** the text is not what ran */
   stale: boolean;
+  /** "" if it has not run */
   run: string;
+  /** how that goes or went, as lenses have it */
   summary: string;
 }
 
 export interface CellsAnswer {
+  /** of the document */
   version: number;
   cells: CellInfo[];
 }
@@ -784,14 +899,14 @@ export interface CellsChangedParams {
 export interface FoldedItem {
   kind: 'heading' | 'outcome' | 'line' | 'result' | 'display' | 'failure' | 'notice';
   run?: string;
-  /** One or more lines with whose they are, such as [0-3], and colours */
+  /** one or more lines with whose they are, such as [0-3], and colours */
   text: string;
 }
 
 export interface FoldedParams {
-  /** What is final, in order */
+  /** what is final, in order */
   items?: FoldedItem[];
-  /** The lines that are not, as they stand: progress bars, prompts. They take the place of those told before */
+  /** the lines that are not, as they stand: progress bars, prompts. They take the place of those told before */
   live?: string[];
 }
 
