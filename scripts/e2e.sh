@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../vscode-extension"
 
 npm run --silent package
-vsix=(dipls-"$(node -p 'process.platform + "-" + process.arch')".vsix)
-E2E_VSIX=$PWD/${vsix[0]} E2E_PYTHON=$PWD/../.venv/bin/python exec npm run --silent e2e
+vsix=dipls-$(node -p 'process.platform + "-" + process.arch').vsix
+E2E_VSIX=$PWD/$vsix E2E_PYTHON=$PWD/../.venv/bin/python exec npx --no-install vitest run --config e2e/vitest.config.mts
