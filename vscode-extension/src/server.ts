@@ -18,6 +18,7 @@ import type {
   CommandAnswers,
   CommandArguments,
   DipEvent,
+  FoldedParams,
   InitializationOptions,
 } from './generated/server';
 import { Restarts } from './restarts';
@@ -63,6 +64,7 @@ const patience = 15_000;
 /** One for the window. What it tells comes by its events, in the order in which the server says it. */
 export class Server implements vscode.Disposable {
   private readonly eventEmitter = new vscode.EventEmitter<DipEvent>();
+  private readonly foldedEmitter = new vscode.EventEmitter<FoldedParams>();
   private readonly cellsEmitter = new vscode.EventEmitter<vscode.Uri>();
   private readonly stateEmitter = new vscode.EventEmitter<ServerState>();
   private readonly restarts = new Restarts();
@@ -72,6 +74,8 @@ export class Server implements vscode.Disposable {
 
   /** What runs do. */
   readonly onEvent = this.eventEmitter.event;
+  /** What a person reads of it, as on a terminal. */
+  readonly onFolded = this.foldedEmitter.event;
   /** The states of a document's cells have changed. Changes of its text are not told. */
   readonly onCellsChanged = this.cellsEmitter.event;
   readonly onState = this.stateEmitter.event;
@@ -148,6 +152,7 @@ export class Server implements vscode.Disposable {
 
   dispose(): void {
     this.eventEmitter.dispose();
+    this.foldedEmitter.dispose();
     this.cellsEmitter.dispose();
     this.stateEmitter.dispose();
   }
@@ -187,6 +192,7 @@ export class Server implements vscode.Disposable {
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       initializationOptions: (): InitializationOptions => ({
         events: true,
+        folded: true,
         cells: true,
         trusted: vscode.workspace.isTrusted,
       }),
@@ -226,6 +232,9 @@ export class Server implements vscode.Disposable {
     );
     client.onNotification('dip/event', (event: DipEvent) => {
       this.eventEmitter.fire(event);
+    });
+    client.onNotification('dip/folded', (folded: FoldedParams) => {
+      this.foldedEmitter.fire(folded);
     });
     client.onNotification('dip/cellsChanged', (changed: CellsChangedParams) => {
       this.cellsEmitter.fire(vscode.Uri.parse(changed.uri));

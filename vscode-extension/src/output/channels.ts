@@ -1,0 +1,192 @@
+/**
+ * The output channels: `Dip` has what a person wants to read, folded, as the server tells it; `Dip: local` and `Dip: rank N` have
+ * everything of one process. Each is there once there is something to say.
+ */
+import * as vscode from 'vscode';
+import type { DipEvent, FoldedParams } from '../generated/server';
+import { LOCAL } from '../ranks';
+import type { Runs } from '../runs';
+import { plain } from '../screen';
+import type { Server } from '../server';
+import { paint } from './colours';
+import { Page } from './page';
+import { heading, processOf, Transcript } from './transcript';
+
+/** How long what comes is gathered before it is shown, in milliseconds. */
+const gather = 50;
+
+/** Scheme of the documents that show output channels. */
+const scheme = 'output';
+
+/** A channel, and what it is filled with. */
+class Channel implements vscode.Disposable {
+  private readonly channel: vscode.OutputChannel;
+  readonly page: Page;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly name: string,
+    pointer: () => string,
+  ) {
+    this.channel = vscode.window.createOutputChannel(name);
+    this.page = new Page(
+      {
+        append: (text) => {
+          this.channel.append(text);
+        },
+        replace: (text) => {
+          this.channel.replace(text);
+        },
+      },
+      plain,
+      pointer,
+    );
+  }
+
+  write(lines: readonly string[], live: readonly string[]): void {
+    this.page.add(lines);
+    this.page.setLive(live, Date.now());
+    this.flushSoon(gather);
+  }
+
+  flushSoon(after: number): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      const again = this.page.flush(Date.now(), this.visible());
+      if (again !== undefined) {
+        this.flushSoon(Math.max(again, gather));
+      }
+    }, after);
+  }
+
+  show(): void {
+    this.channel.show(true);
+  }
+
+  dispose(): void {
+    clearTimeout(this.timer);
+    this.channel.dispose();
+  }
+
+  /** Whether a document shows this channel. */
+  isIn(document: vscode.TextDocument): boolean {
+    return document.uri.scheme === scheme && document.uri.path.endsWith(`-${this.name}`);
+  }
+
+  private visible(): boolean {
+    return vscode.window.visibleTextEditors.some((editor) => this.isIn(editor.document));
+  }
+}
+
+/** The channels of the window. */
+export class OutputChannels implements vscode.Disposable {
+  private readonly channels = new Map<string, Channel>();
+  private readonly transcripts = new Map<number, Transcript>();
+  private readonly disposable: vscode.Disposable;
+
+  constructor(
+    server: Server,
+    private readonly runs: Runs,
+  ) {
+    this.disposable = vscode.Disposable.from(
+      server.onFolded((folded) => {
+        this.folded(folded);
+      }),
+      server.onEvent((event) => {
+        this.event(event);
+      }),
+      vscode.window.onDidChangeVisibleTextEditors((editors) => {
+        for (const editor of editors) {
+          this.paint(editor);
+          this.channelOf(editor.document)?.flushSoon(0); // live lines are drawn for somebody who is looking
+        }
+      }),
+      vscode.window.onDidChangeTextEditorVisibleRanges(({ textEditor }) => {
+        this.paint(textEditor);
+      }),
+      vscode.workspace.onDidChangeTextDocument(({ document }) => {
+        if (document.uri.scheme === scheme) {
+          vscode.window.visibleTextEditors
+            .filter((editor) => editor.document === document)
+            .forEach((editor) => {
+              this.paint(editor);
+            });
+        }
+      }),
+      vscode.commands.registerCommand('dip.showChannel', (rank?: number) => {
+        this.show(rank);
+      }),
+    );
+  }
+
+  /** Shows the channel of a process, or that of all, without taking the focus. */
+  show(rank?: number): void {
+    const name = rank === undefined ? folded : nameOf(rank);
+    (this.channels.get(name) ?? this.channel(folded)).show();
+  }
+
+  dispose(): void {
+    vscode.Disposable.from(this.disposable, ...this.channels.values()).dispose();
+  }
+
+  private folded(told: FoldedParams): void {
+    const items = told.items ?? [];
+    if (this.channels.has(folded) || items.length > 0 || told.live !== undefined) {
+      const lines = items.flatMap((item) => item.text.split('\n'));
+      this.channel(folded).write(lines, told.live ?? []);
+    }
+  }
+
+  private event(event: DipEvent): void {
+    const rank = processOf(event);
+    if (rank === undefined) {
+      return;
+    }
+    let transcript = this.transcripts.get(rank);
+    if (!transcript) {
+      transcript = new Transcript(rank, (run) => {
+        const known = this.runs.get(run);
+        return known && heading(known.event);
+      });
+      this.transcripts.set(rank, transcript);
+    }
+    const lines = transcript.take(event);
+    const live = transcript.live();
+    const name = nameOf(rank);
+    if (this.channels.has(name) || lines.length > 0 || live.length > 0) {
+      this.channel(name).write(lines, live);
+    }
+  }
+
+  private channel(name: string): Channel {
+    let channel = this.channels.get(name);
+    if (!channel) {
+      channel = new Channel(name, () => this.pointer());
+      this.channels.set(name, channel);
+    }
+    return channel;
+  }
+
+  /** Where all output is. */
+  private pointer(): string {
+    const journal = this.runs.list.findLast((run) => run.event.journal !== undefined)?.event.journal;
+    return journal === undefined ? 'The journal has all of it.' : `All of it is in ${journal}`;
+  }
+
+  private channelOf(document: vscode.TextDocument): Channel | undefined {
+    return [...this.channels.values()].find((channel) => channel.isIn(document));
+  }
+
+  private paint(editor: vscode.TextEditor): void {
+    const channel = editor.document.uri.scheme === scheme ? this.channelOf(editor.document) : undefined;
+    if (channel) {
+      paint(editor, (line) => channel.page.line(line));
+    }
+  }
+}
+
+const folded = 'Dip';
+
+function nameOf(rank: number): string {
+  return rank === LOCAL ? 'Dip: local' : `Dip: rank ${rank}`;
+}
