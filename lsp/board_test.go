@@ -184,6 +184,8 @@ func TestBoardStale(t *testing.T) {
 		{3, 4, "x\n", false},
 		{2, 3, "# %% target=\"remote\"\n", true},
 		{2, 3, "# %% A title\n", false},
+		{4, 4, "\n \n# %% another\n", false},
+		{3, 3, "\n", true},
 	} {
 		f.edit(step.from, step.to, step.text)
 		if got := stale(); got != step.want {

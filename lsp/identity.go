@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"slices"
+	"strings"
 
 	"go.lsp.dev/uri"
 
@@ -24,10 +25,13 @@ func textOf(c cells.Cell) cellText {
 	return cellText{c.Title(), c.Body(), c.Directive().String(), c.Type(), c.Depth()}
 }
 
-// sameCode reports whether two cells run the same: a title may change.
+// sameCode reports whether two cells run the same: a title may change, and so may blank lines at the end, as when a cell is put behind.
 func (t cellText) sameCode(u cellText) bool {
-	return t.body == u.body && t.directive == u.directive && t.typ == u.typ
+	return t.directive == u.directive && t.typ == u.typ && strings.TrimRight(t.body, blanks) == strings.TrimRight(u.body, blanks)
 }
+
+// blanks are the characters of blank lines.
+const blanks = " \t\f\r\n"
 
 // header is what a cell is recognized by if its body has changed.
 type header struct {
