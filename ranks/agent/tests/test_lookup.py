@@ -125,6 +125,58 @@ def test_inspects(local):
         assert inspect(local, nothing) == {}
 
 
+def test_attributes_are_not_computed(local):
+    local.run("""
+import collections, enum, functools
+class Descriptor:
+    def __get__(self, thing, cls): print("computed"); return self
+class Slotted:
+    __slots__ = ("a",)
+class Colour(enum.Enum):
+    RED = 1
+class Thing:
+    odd = Descriptor()
+    def __init__(self): self.plain, self.slotted = [1], Slotted(); self.slotted.a = 7
+    @property
+    def costly(self): 'Takes long.'; print("computed"); return self
+    @functools.cached_property
+    def once(self): 'Takes long once.'; return [print("computed")]
+    @classmethod
+    def make(cls, n): pass
+    of_class = classmethod(property(lambda cls: print("computed")))
+    @functools.lru_cache
+    def cached(self, m): pass
+    def method(self, k): pass
+    def __getattr__(self, name): print("computed"); return name
+class Proxy:
+    def __getattribute__(self, name): print("computed"); return name
+thing, proxy = Thing(), Proxy()
+point = collections.namedtuple("Point", "x y")(3, 4)
+""")
+    texts = {
+        "thing.plain": "[1]",
+        "thing.slotted.a": "7",
+        "point.y": "4",
+        "Colour.RED": "<Colour.RED: 1>",
+        "Thing.__name__": "'Thing'",
+    }
+    assert {code: inspect(local, code)["text"] for code in texts} == texts
+    signatures = {"thing.method": "(k)", "Thing.method": "(self, k)", "thing.make": "(n)", "Thing.make": "(n)"}
+    assert {code: inspect(local, code)["signature"] for code in signatures} == signatures
+    docs = {"thing.costly": "Takes long.", "thing.once": "Takes long once.", "thing.odd": "", "thing.of_class": ""}
+    for code, doc in docs.items():
+        found = inspect(local, code)
+        assert (found["kind"], found["text"], found["doc"]) == ("property", "", doc), code
+    assert inspect(local, "thing.cached")["name"] == "thing.cached"
+    for code in ("thing.costly.plain", "thing.unknown", "proxy.x"):
+        assert inspect(local, code) == {}, code
+    assert complete(local, "thing.costly.p") == []
+    assert complete(local, "thing.slotted.a") == ["thing.slotted.a"]
+    assert local.text() == ""
+    local.run("thing.once")
+    assert inspect(local, "thing.once")["text"] == "[None]"
+
+
 def test_text_is_bounded(local):
     local.run("""
 import collections
@@ -170,6 +222,12 @@ import torch
 small = torch.eye(2); large = torch.arange(1000.).reshape(2, 500); scalar = torch.tensor(3)
 meta = torch.empty(5, device="meta"); sparse = torch.eye(3).to_sparse(); grad = torch.ones(200, requires_grad=True)
 model = torch.nn.Sequential(torch.nn.Linear(2, 3))
+class Named(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(3, 2)
+        self.register_buffer("mean", torch.zeros(4))
+named = Named()
 odd = small.transpose(0, 1)[:, :0]; holder = [large, scalar]
 """)
     found = variables(process)
@@ -185,6 +243,9 @@ odd = small.transpose(0, 1)[:, :0]; holder = [large, scalar]
     assert found["odd"]["shape"] == [2, 0]
     assert found["holder"]["text"] == "[<Tensor (2, 500) float32 cpu>, tensor(3)]"
     assert "weight" in kinds(process, "model[0].w")
+    assert inspect(process, "named.first.weight")["shape"] == [2, 3]
+    assert inspect(process, "named.mean")["shape"] == [4]
+    assert inspect(process, "small.shape")["text"] == "torch.Size([2, 2])"
     assert inspect(process, "model")["type"] == "torch.nn.modules.container.Sequential"
     # What a module imports when it is first asked for is not imported by a look at it.
     assert complete(process, "torch.no_gr") == ["torch.no_grad"]
@@ -258,15 +319,14 @@ def test_warnings_and_errors_stay_inside(local):
     local.run("""
 import warnings
 class Noisy:
-    @property
-    def value(self): warnings.warn("old"); return 5
+    def __repr__(self): warnings.warn("old"); return "5"
     def __getattr__(self, name): raise RuntimeError(name)
 noisy = Noisy()
 """)
-    assert inspect(local, "noisy.value")["text"] == "5"
+    assert inspect(local, "noisy")["text"] == "5"
     assert inspect(local, "noisy.other") == {}
     assert local.text() == ""
-    assert "old" in local.run("noisy.value").text("stderr")
+    assert "old" in local.run("noisy").text("stderr")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ IPython's completer is not used, since it does what must not happen to somebody 
 swallows the interrupt that bounds it and prints a traceback in its place, and it refuses to look into objects that have
 a `__getattr__`, which every `torch.nn.Module` has.
 
-All of this runs on the main thread, while no cell does. Code of the user's may run (`__repr__`, `__dir__`, properties),
-but as little as possible, and an interrupt ends it at any moment. Calls, imports and items of the user's own containers
-are never evaluated.
+All of this runs on the main thread, while no cell does. Code of the user's may run (`__repr__`, `__dir__`), but as
+little as possible, and an interrupt ends it at any moment. Properties, `__getattr__`, calls, imports and items of the
+user's own containers are never evaluated.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .completion import complete
-from .describe import describe, explain, unread
-from .evaluate import chain_at, evaluate
+from .describe import describe, explain, explain_computed, unread
+from .evaluate import Computed, chain_at, evaluate
 
 MIME = "application/vnd.dipls.object+json"  # of what is known of an object, in the data of an inspect_reply
 MAX_VARIABLES = 1000
@@ -59,9 +59,12 @@ class Lookups:
         with _no_warnings():
             try:
                 value = evaluate(chain, self._shell.user_ns)
+                facts = explain(value)
+            except Computed as err:
+                facts = explain_computed(err.descriptor)
             except Exception:
                 return not_found
-            facts = {"name": chain, **explain(value)}
+            facts = {"name": chain, **facts}
         return {"found": True, "data": {"text/plain": facts["text"], MIME: facts}, "metadata": {}}
 
     def variables(self, content: dict[str, Any]) -> dict[str, Any]:

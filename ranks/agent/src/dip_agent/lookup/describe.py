@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import inspect
 import reprlib
 import sys
@@ -50,6 +51,13 @@ def explain(value: Any) -> dict[str, Any]:
     if facts["kind"] != "instance":
         facts["doc"] = _clip(inspect.getdoc(value) or "", DOC)
     return facts
+
+
+def explain_computed(descriptor: Any) -> dict[str, Any]:
+    """Return what is known of an attribute that is computed when it is asked for: its documentation."""
+    known = type(descriptor) in (property, functools.cached_property)
+    doc = _clip(inspect.getdoc(descriptor) or "", DOC) if known else ""
+    return {"type": type_name(descriptor), "kind": "property", "text": "", "doc": doc}
 
 
 def unread(value: Any) -> dict[str, Any]:

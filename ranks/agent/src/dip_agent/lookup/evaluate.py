@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import builtins
+import enum
+import inspect
 import re
+import sys
 import types
 from typing import Any
 
@@ -14,6 +17,17 @@ CHAIN = rf"{NAME}(?:{_STEP})*"  # a.b[0]['c'].d
 FREE = r"(?<![\w.\)\]'\"])"  # before a chain: it is no continuation of something else
 _DOTTED = re.compile(rf"{FREE}{NAME}(?:\.{NAME})*")
 _PARTS = re.compile(rf"^{NAME}|{_STEP}")
+
+
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of a type's __flags__: made at run time; but fixed since
+
+
+class Computed(LookupError):
+    """The value of an attribute is what code of the user's computes, which is not run; `descriptor` stands there."""
+
+    def __init__(self, descriptor: Any):
+        super().__init__("what a property computes is not looked at")
+        self.descriptor = descriptor
 
 
 def chain_at(code: str, cursor: int) -> str:
@@ -29,18 +43,58 @@ def chain_at(code: str, cursor: int) -> str:
 
 
 def evaluate(chain: str, space: dict[str, Any]) -> Any:
-    """Return the value of a chain such as `a.b[0]['c']`. Raises whatever keeps it from having one."""
+    """Return the value of a chain such as `a.b[0]['c']`.
+
+    Raises whatever keeps it from having one: `Computed` if its last step is a property.
+    """
     first, *steps = _PARTS.findall(chain)
     value = space[first] if first in space else vars(builtins)[first]
-    for step in steps:
-        value = _attribute(value, step[1:]) if step[0] == "." else _item(value, ast.literal_eval(step[1:-1]))
+    for place, step in enumerate(steps, 1):
+        try:
+            value = _attribute(value, step[1:]) if step[0] == "." else _item(value, ast.literal_eval(step[1:-1]))
+        except Computed as err:
+            if place < len(steps):
+                raise LookupError(str(err)) from None
+            raise
     return value
 
 
 def _attribute(value: Any, name: str) -> Any:
     if issubclass(type(value), types.ModuleType):
         return vars(value)[name]  # a module's own __getattr__ imports, and must not be interrupted in that
-    return getattr(value, name)
+    if issubclass(type(value), enum.EnumMeta) and name in (members := vars(value).get("_member_map_", {})):
+        return members[name]
+    try:
+        found = inspect.getattr_static(value, name)
+    except AttributeError:
+        return _child(value, name)
+    if not any("__get__" in vars(cls) for cls in type(found).__mro__):
+        return found
+    if not _only_binds(found):
+        raise Computed(found)
+    if issubclass(type(value), type) and any(name in vars(cls) for cls in value.__mro__):
+        return type(found).__get__(found, None, value)
+    return type(found).__get__(found, value, type(value))
+
+
+def _only_binds(descriptor: Any) -> bool:
+    """Tell whether a descriptor runs no code of the user's to get an attribute: functions, slots, fields of C types."""
+    cls = type(descriptor)
+    if cls in (classmethod, staticmethod):
+        return isinstance(descriptor.__func__, (types.FunctionType, types.BuiltinFunctionType))
+    if cls is property:
+        return False
+    return not cls.__flags__ & _HEAP_TYPE or bool(cls.__flags__ & _IMMUTABLE_TYPE)
+
+
+def _child(value: Any, name: str) -> Any:
+    """Return what a `torch.nn.Module` finds by its `__getattr__`: a parameter, buffer or module."""
+    torch = sys.modules.get("torch")
+    if torch is not None and issubclass(type(value), torch.nn.Module):
+        for store in ("_parameters", "_buffers", "_modules"):
+            if name in (held := vars(value).get(store, {})):
+                return held[name]
+    raise AttributeError(name)
 
 
 def _item(value: Any, key: Any) -> Any:
