@@ -41,6 +41,19 @@ const own: Record<string, Property> = {
     markdownDescription: 'Show in the gutter how each cell ran.',
     scope: 'resource',
   },
+  'dip.results.reveal': {
+    type: 'string',
+    enum: ['never', 'onOutput', 'onRich', 'onError'],
+    enumDescriptions: [
+      'Never.',
+      'At the first output of each run.',
+      'At the first plot, table or other rich output, and at failures.',
+      'At failures.',
+    ],
+    default: 'onOutput',
+    markdownDescription: 'When a run brings up the results panel. The focus stays where it is.',
+    scope: 'window',
+  },
   'dip.server.path': {
     type: 'string',
     default: '',

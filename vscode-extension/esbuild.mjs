@@ -1,4 +1,4 @@
-// Bundles the extension into dist/: one file for the extension host.
+// Bundles the extension into dist/: one file for the extension host, a script and a style for the results view.
 import { context } from 'esbuild';
 
 const watch = process.argv.includes('--watch');
@@ -12,6 +12,14 @@ const bundles = [
     target: 'node20',
     external: ['vscode'],
   },
+  {
+    entryPoints: { results: 'src/results/webview/main.ts' },
+    outdir: 'dist',
+    platform: 'browser',
+    format: 'iife',
+    target: 'es2022',
+  },
+  { entryPoints: { results: 'src/results/webview/style.css' }, outdir: 'dist', target: 'chrome120' },
 ];
 
 for (const bundle of bundles) {

@@ -5,6 +5,7 @@ import { registerCommands } from './commands';
 import { Interpreters } from './interpreter';
 import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
+import { ResultsView } from './results/view';
 import { Runs } from './runs';
 import { Server } from './server';
 import { followChanges } from './trust';
@@ -29,6 +30,7 @@ export function activate(context: vscode.ExtensionContext): void {
     registerCommands(started, { confirm: pool.confirm, runs: () => runs.list }),
     showCells(started),
     new OutputChannels(started, runs),
+    new ResultsView(context, started, runs),
     followChanges(started, interpreters),
   );
   // Not awaited: the editor need not wait for the server, commands do. What goes wrong it tells the user itself.

@@ -180,30 +180,34 @@ export class Timeline {
       return;
     }
     const kept: Item[] = [];
-    let first = -1;
+    const gone: { index: number; n: number }[] = [];
     for (const item of this.items) {
       if (item.output.kind === 'notice' || !item.ranks.includes(rank)) {
         kept.push(item);
-        continue;
-      }
-      if (item.ranks.length > 1) {
+      } else if (item.ranks.length > 1) {
         item.ranks = item.ranks.filter((r) => r !== rank);
         this.listener.ranksChanged(item);
         kept.push(item);
-        continue;
+      } else {
+        const last = gone.at(-1);
+        if (last && last.index + last.n === item.index) {
+          last.n++;
+        } else {
+          gone.push({ index: item.index, n: 1 });
+        }
+        this.close(item);
+        this.total -= bytesOf(item.output);
       }
-      first = first < 0 ? item.index : first;
-      this.close(item);
-      this.total -= bytesOf(item.output);
     }
     this.lasts.delete(rank);
-    if (first >= 0) {
-      const removed = this.items.length - first;
-      this.items = kept;
-      this.reindex(first);
-      this.frozen = Math.min(this.frozen, first);
-      this.listener.spliced(first, removed, kept.slice(first));
+    this.items = kept;
+    for (const { index, n } of gone.reverse()) {
+      if (index < this.frozen) {
+        this.frozen -= Math.min(n, this.frozen - index);
+      }
+      this.listener.spliced(index, n, []);
     }
+    this.reindex(0);
   }
 
   /** Forgets the first entries. */

@@ -1,0 +1,148 @@
+/** What a view of runs has not been told yet. */
+import * as path from 'node:path';
+import { targetWords } from '../ranks';
+import type { Run, Runs, RunsListener } from '../runs';
+import type { Entry } from '../timeline';
+import type { Head, RunKey, RunUpdate, Splice, WireEntry } from './messages';
+
+interface Pending {
+  head: boolean;
+  live: boolean;
+  splices: Splice[];
+  ranks: Map<number, readonly number[]>;
+}
+
+/** Gathers changes until somebody takes them: of what changes often only the last, of entries only what is new. */
+export class Deltas implements RunsListener {
+  private readonly pending = new Map<Run, Pending>();
+  private gone: RunKey[] = [];
+  private readonly keys = new Map<Run, RunKey>();
+  private lastKey = 0;
+  private readonly stop: () => void;
+
+  constructor(
+    private readonly runs: Runs,
+    /** Told once there is something to take. */
+    private readonly some: () => void,
+    private readonly now: () => number = Date.now,
+  ) {
+    this.stop = runs.listen(this);
+  }
+
+  /** The run of a key, if it is known. */
+  run(key: RunKey): Run | undefined {
+    return this.runs.list.find((run) => this.keys.get(run) === key);
+  }
+
+  changed(run: Run): void {
+    this.of(run).head = true;
+  }
+
+  spliced(run: Run, index: number, removed: number, added: readonly Entry[]): void {
+    const pending = this.of(run);
+    const last = pending.splices.at(-1);
+    const wire = added.map((entry): WireEntry => ({ id: entry.id, ranks: entry.ranks, output: entry.output }));
+    if (last && removed === 0 && index === last.index + last.added.length) {
+      for (const entry of wire) {
+        last.added.push(entry);
+      }
+    } else {
+      pending.splices.push({ index, removed, added: wire });
+    }
+    pending.head ||= run.elided > 0;
+  }
+
+  ranksChanged(run: Run, entry: Entry): void {
+    this.of(run).ranks.set(entry.id, entry.ranks);
+  }
+
+  live(run: Run): void {
+    this.of(run).live = true;
+  }
+
+  forgotten(run: Run): void {
+    this.pending.delete(run);
+    this.gone.push(this.key(run));
+    this.keys.delete(run);
+    this.some();
+  }
+
+  /** What has changed since it was taken last. */
+  take(): RunUpdate[] {
+    const updates: RunUpdate[] = this.gone.map((key) => ({ key, forgotten: true }));
+    for (const [run, { head, live, splices, ranks }] of this.pending) {
+      updates.push({
+        key: this.key(run),
+        ...(head && { head: this.head(run) }),
+        ...(splices.length > 0 && { splices }),
+        ...(ranks.size > 0 && { ranks: [...ranks] }),
+        ...(live && { live: run.live() }),
+      });
+    }
+    this.drop();
+    return updates;
+  }
+
+  /** All there is, as updates of nothing; nothing else is left to take. */
+  takeAll(): RunUpdate[] {
+    this.drop();
+    return this.runs.list.map((run) => ({
+      key: this.key(run),
+      head: this.head(run),
+      splices: [
+        { index: 0, removed: 0, added: run.timeline.entries.map(({ id, ranks, output }) => ({ id, ranks, output })) },
+      ],
+      live: run.live(),
+    }));
+  }
+
+  /** Forgets what was gathered, as when nobody looks. */
+  drop(): void {
+    this.pending.clear();
+    this.gone = [];
+  }
+
+  dispose(): void {
+    this.stop();
+  }
+
+  private of(run: Run): Pending {
+    let pending = this.pending.get(run);
+    if (!pending) {
+      pending = { head: false, live: false, splices: [], ranks: new Map() };
+      this.pending.set(run, pending);
+      this.some();
+    }
+    return pending;
+  }
+
+  private key(run: Run): RunKey {
+    let key = this.keys.get(run);
+    if (key === undefined) {
+      key = ++this.lastKey;
+      this.keys.set(run, key);
+    }
+    return key;
+  }
+
+  private head(run: Run): Head {
+    const { event } = run;
+    const cell = event.cell === undefined ? '' : `cell ${event.cell}`;
+    return {
+      title: event.title ?? (cell ? `Cell ${event.cell ?? ''}` : run.id === '' ? 'Pool' : 'Run'),
+      place:
+        event.path === undefined
+          ? ''
+          : [path.basename(event.path), event.title ? cell : ''].filter(Boolean).join(' · '),
+      target: targetWords(event.target),
+      see: event.see,
+      quiet: event.quiet ?? false,
+      nested: event.parent !== undefined,
+      parts: [...run.parts.values()].map((part) => ({ ...part })).sort((a, b) => a.rank - b.rank),
+      running: run.running,
+      ...(run.status && { status: run.status }),
+      seconds: run.seconds ?? (this.now() - run.started) / 1000,
+      elided: run.elided,
+    };
+  }
+}

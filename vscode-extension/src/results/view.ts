@@ -1,0 +1,230 @@
+/** The view "Dip Results": what the extension's side of it does. */
+import { randomBytes } from 'node:crypto';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import * as vscode from 'vscode';
+import type { Run, Runs } from '../runs';
+import type { Server } from '../server';
+import type { Entry } from '../timeline';
+import { Deltas } from './deltas';
+import type { FromView, RunAction, RunKey, ToView, ViewCommand } from './messages';
+import { type Reveal, reveals } from './reveal';
+
+const viewId = 'dip.results';
+
+/** How long changes are gathered before the view is told, in milliseconds. */
+const gather = 30;
+
+/** Shows what runs put out. The view is made anew whenever it comes into sight: what it shows is in the model of runs. */
+export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposable {
+  private view: vscode.WebviewView | undefined;
+  private readonly deltas: Deltas;
+  private readonly disposables: vscode.Disposable[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private ready = false; // the view is there and waits for what has changed
+  private readonly revealed = new WeakSet<Run>();
+
+  constructor(
+    private readonly context: vscode.ExtensionContext,
+    private readonly server: Server,
+    private readonly runs: Runs,
+  ) {
+    this.deltas = new Deltas(runs, () => {
+      this.schedule();
+    });
+    const stop = runs.listen({
+      spliced: (run, _index, _removed, added) => {
+        this.reveal(run, added);
+      },
+    });
+    const does = (command: ViewCommand) => async () => {
+      await vscode.commands.executeCommand(`${viewId}.focus`);
+      this.send({ type: 'do', command });
+    };
+    this.disposables.push(
+      new vscode.Disposable(() => {
+        stop();
+        this.deltas.dispose();
+      }),
+      vscode.window.registerWebviewViewProvider(viewId, this),
+      vscode.commands.registerCommand('dip.results.clear', () => {
+        runs.clear();
+      }),
+      ...(['find', 'copy', 'wrap', 'sideBySide', 'ranks'] as const).map((command) =>
+        vscode.commands.registerCommand(`${viewId}.${command}`, does(command)),
+      ),
+      ...(['goToCell', 'showOutput', 'interrupt'] as const).map((action) =>
+        vscode.commands.registerCommand(`${viewId}.${action}`, (place?: { key?: RunKey }) =>
+          this.act(action, place?.key),
+        ),
+      ),
+    );
+  }
+
+  resolveWebviewView(view: vscode.WebviewView): void {
+    const { webview } = view;
+    const bundle = vscode.Uri.joinPath(this.context.extensionUri, 'dist');
+    webview.options = { enableScripts: true, localResourceRoots: [bundle] };
+    this.view = view;
+    webview.onDidReceiveMessage((message: FromView) => this.take(message));
+    view.onDidDispose(() => {
+      this.view = undefined;
+      this.ready = false;
+    });
+    view.onDidChangeVisibility(() => {
+      this.ready = false; // it is gone, or comes anew and says so
+    });
+    webview.html = page(webview, bundle);
+  }
+
+  dispose(): void {
+    clearTimeout(this.timer);
+    vscode.Disposable.from(...this.disposables).dispose();
+  }
+
+  private async take(message: FromView): Promise<void> {
+    switch (message.type) {
+      case 'ready':
+        this.send({ type: 'update', reset: true, runs: this.deltas.takeAll() });
+        break;
+      case 'taken':
+        this.ready = true;
+        this.schedule();
+        break;
+      case 'open':
+        await this.open(message.path, message.line);
+        break;
+      case 'copy':
+        await vscode.env.clipboard.writeText(message.text);
+        break;
+      default:
+        await this.act(message.type, message.key);
+    }
+  }
+
+  private send(message: ToView): void {
+    void this.view?.webview.postMessage(message);
+  }
+
+  /** Tells the view what has changed, soon, and not before it has taken what it was told last. */
+  private schedule(): void {
+    if (!this.view) {
+      this.deltas.drop(); // it gets all there is when it comes
+      return;
+    }
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      if (!this.view?.visible) {
+        this.deltas.drop();
+      } else if (this.ready) {
+        const runs = this.deltas.take();
+        if (runs.length > 0) {
+          this.ready = false;
+          this.send({ type: 'update', runs });
+        }
+      }
+    }, gather);
+  }
+
+  /** Brings the view up, without the focus, at a run's first output that is worth it. */
+  private reveal(run: Run, added: readonly Entry[]): void {
+    if (this.revealed.has(run) || this.view?.visible) {
+      return;
+    }
+    const setting = vscode.workspace.getConfiguration('dip').get<Reveal>('results.reveal', 'onOutput');
+    const worth = added.some(
+      (entry) =>
+        reveals(setting, entry.output) &&
+        (entry.output.kind === 'failure' || entry.ranks.some((rank) => run.shows(rank))),
+    );
+    if (worth) {
+      this.revealed.add(run);
+      void vscode.commands.executeCommand(`${viewId}.focus`, { preserveFocus: true });
+    }
+  }
+
+  /** Does something with a run; with the last one, if none is named. */
+  private async act(action: RunAction, key: RunKey | undefined): Promise<void> {
+    const run = key === undefined ? this.runs.list.findLast((run) => run.id !== '') : this.deltas.run(key);
+    if (!run?.id) {
+      return;
+    }
+    switch (action) {
+      case 'goToCell':
+        await this.goToCell(run);
+        break;
+      case 'showOutput':
+        await vscode.commands.executeCommand('dip.showOutput', { run: run.id });
+        break;
+      case 'interrupt':
+        await vscode.commands.executeCommand('dip.interrupt', { run: run.id });
+    }
+  }
+
+  /** Shows the cell of a run where it is now, which may be elsewhere than when it ran. */
+  private async goToCell(run: Run): Promise<void> {
+    const { path: file, line } = run.event;
+    if (file === undefined) {
+      return;
+    }
+    const known = vscode.workspace.textDocuments.find((document) => document.uri.fsPath === file);
+    const document = known ?? (await this.document(file));
+    if (!document) {
+      return;
+    }
+    const { cells } = await this.server.cells(document).catch(() => ({ cells: [] }));
+    const now = cells.find((cell) => cell.run === run.id)?.range.start.line;
+    await show(document, now ?? (line ?? 1) - 1);
+  }
+
+  /** Opens a place that output has named, if it is a file's. */
+  private async open(name: string, line: number): Promise<void> {
+    const home = name.startsWith('~/') ? path.join(os.homedir(), name.slice(2)) : name;
+    const folders = vscode.workspace.workspaceFolders ?? [];
+    const candidates = path.isAbsolute(home) ? [home] : folders.map((folder) => path.join(folder.uri.fsPath, home));
+    for (const candidate of candidates) {
+      const document = await this.document(candidate);
+      if (document) {
+        await show(document, line - 1);
+        return;
+      }
+    }
+    void vscode.window.setStatusBarMessage(`${name} is no file that can be opened`, 5000);
+  }
+
+  /** The document of a path, if it is a file's that is text. */
+  private async document(file: string): Promise<vscode.TextDocument | undefined> {
+    const uri = vscode.Uri.file(file);
+    try {
+      const { type } = await vscode.workspace.fs.stat(uri);
+      return (type & vscode.FileType.File) === 0 ? undefined : await vscode.workspace.openTextDocument(uri);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+async function show(document: vscode.TextDocument, line: number): Promise<void> {
+  const at = new vscode.Position(Math.min(Math.max(0, line), document.lineCount - 1), 0);
+  await vscode.window.showTextDocument(document, { selection: new vscode.Range(at, at) });
+}
+
+/** The view's page: it may load its own script and style, and show images that are in its text. Nothing else. */
+function page(webview: vscode.Webview, bundle: vscode.Uri): string {
+  const nonce = randomBytes(16).toString('base64');
+  const script = webview.asWebviewUri(vscode.Uri.joinPath(bundle, 'results.js')).toString();
+  const style = webview.asWebviewUri(vscode.Uri.joinPath(bundle, 'results.css')).toString();
+  const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:`;
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<title>Dip Results</title>
+<link rel="stylesheet" nonce="${nonce}" href="${style}">
+</head>
+<body>
+<script nonce="${nonce}" src="${script}"></script>
+</body>
+</html>`;
+}

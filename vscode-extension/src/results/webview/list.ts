@@ -1,0 +1,216 @@
+/** The list of rows, of which only those in sight are in the page. */
+import { Heights } from './heights';
+import { h } from './dom';
+import { type Row, rowKey } from './rows';
+
+export interface ListOptions {
+  readonly render: (row: Row) => HTMLElement;
+  /** A row's element is made anew when this changes. */
+  readonly stamp: (row: Row) => unknown;
+  /** Called for a row that is in sight and whose element stays. */
+  readonly keep: (row: Row, element: HTMLElement) => void;
+  /** How high a row probably is, in pixels. */
+  readonly estimate: (row: Row) => number;
+  /** Told when the list begins or stops to follow what is new. */
+  readonly following: (follows: boolean) => void;
+  /** Told which row is at the top. */
+  readonly topped: (row: Row | undefined) => void;
+}
+
+interface Shown {
+  readonly element: HTMLElement;
+  readonly stamp: unknown;
+  row: number;
+}
+
+const more = 12; // rows that are there above and below those in sight
+
+export class List {
+  /** What scrolls. */
+  readonly element: HTMLElement;
+  private readonly content: HTMLElement;
+  private rows: readonly Row[] = [];
+  private readonly heights = new Heights();
+  private readonly measured = new Map<string, number>(); // heights of rows, where they are not as estimated
+  private shown = new Map<string, Shown>();
+  private follows = true;
+  private scrolled = 0; // where it was scrolled to by us
+  private drawing = 0;
+  private readonly observer: ResizeObserver;
+  private width = 0;
+
+  constructor(private readonly options: ListOptions) {
+    this.content = h('div', { class: 'content' });
+    this.element = h(
+      'div',
+      { class: 'list', tabindex: '0', role: 'region', 'aria-label': 'Results of runs' },
+      this.content,
+    );
+    this.element.addEventListener('scroll', () => {
+      this.onScroll();
+    });
+    this.observer = new ResizeObserver(() => {
+      this.draw();
+    });
+    new ResizeObserver(() => {
+      if (this.element.clientWidth !== this.width) {
+        this.width = this.element.clientWidth;
+        this.restyle();
+      }
+      this.draw();
+    }).observe(this.element);
+  }
+
+  /** Takes rows of which those before one are as they were. */
+  update(rows: readonly Row[], from: number): void {
+    this.rows = rows;
+    this.heights.replaceFrom(from, rows.length - from, (row) => this.height(row));
+    this.draw();
+  }
+
+  /** Makes all rows anew: what they look like has changed. */
+  refresh(): void {
+    for (const { element } of this.shown.values()) {
+      element.remove();
+    }
+    this.shown.clear();
+    this.restyle();
+    this.draw();
+  }
+
+  get isFollowing(): boolean {
+    return this.follows;
+  }
+
+  /** Goes to the end and stays there, or does not. */
+  follow(follows: boolean): void {
+    if (follows !== this.follows) {
+      this.follows = follows;
+      this.options.following(follows);
+    }
+    if (follows) {
+      this.draw();
+    }
+  }
+
+  /** Draws in the next frame. */
+  draw(): void {
+    this.drawing ||= requestAnimationFrame(() => {
+      this.drawing = 0;
+      this.drawNow();
+    });
+  }
+
+  private height(row: number): number {
+    const it = this.rows[row] as Row;
+    return (this.measured.size > 0 ? this.measured.get(rowKey(it)) : undefined) ?? this.options.estimate(it);
+  }
+
+  /** Forgets how high rows were. */
+  private restyle(): void {
+    this.measured.clear();
+    this.heights.replaceFrom(0, this.rows.length, (row) => this.height(row));
+  }
+
+  private onScroll(): void {
+    const { scrollTop, clientHeight, scrollHeight } = this.element;
+    if (Math.abs(scrollTop - this.scrolled) > 1) {
+      this.follow(scrollTop + clientHeight >= scrollHeight - 4);
+    }
+    this.scrolled = scrollTop;
+    this.draw();
+  }
+
+  private drawNow(): void {
+    // What is measured moves what is below it, so that other rows may be in sight.
+    for (let round = 0; round < 4 && this.drawOnce(); round++);
+    this.options.topped(this.rows[this.heights.at(this.element.scrollTop + 1)]);
+  }
+
+  /** Puts the rows in sight into the page; true if they turned out to be of other heights than was thought. */
+  private drawOnce(): boolean {
+    const { element, heights } = this;
+    const view = element.clientHeight;
+    if (view === 0) {
+      return false;
+    }
+    if (this.follows) {
+      this.pad(0, heights.length); // so that there is a place to scroll to
+      this.scrollTo(heights.total - view);
+    }
+    const top = Math.min(element.scrollTop, Math.max(0, heights.total - view));
+    const [first, end] = heights.between(top, top + view, more);
+    this.place(first, end);
+    this.pad(first, end);
+    const anchor = heights.at(top);
+    let moved = 0;
+    let differs = false;
+    for (const { element: row, row: index } of this.shown.values()) {
+      const height = row.getBoundingClientRect().height;
+      const added = height - heights.height(index);
+      if (Math.abs(added) > 0.5) {
+        heights.set(index, height);
+        this.measured.set(rowKey(this.rows[index] as Row), height);
+        differs = true;
+        moved += index < anchor ? added : 0;
+      }
+    }
+    if (differs) {
+      this.pad(first, end);
+      this.scrollTo(this.follows ? heights.total - view : element.scrollTop + moved);
+    }
+    return differs;
+  }
+
+  private scrollTo(top: number): void {
+    if (Math.abs(this.element.scrollTop - top) > 0.5) {
+      this.element.scrollTop = top;
+    }
+    this.scrolled = this.element.scrollTop;
+  }
+
+  /** Leaves room for the rows that are not in the page. */
+  private pad(first: number, end: number): void {
+    const { heights, content } = this;
+    const [top, bottom] = first < end && this.shown.size > 0 ? [first, end] : [0, 0];
+    content.style.paddingTop = `${heights.top(top)}px`;
+    content.style.paddingBottom = `${heights.total - heights.top(bottom)}px`;
+  }
+
+  private place(first: number, end: number): void {
+    const next = new Map<string, Shown>();
+    let before: Element | null = null;
+    const elements: HTMLElement[] = [];
+    for (let i = first; i < end; i++) {
+      const row = this.rows[i] as Row;
+      const key = rowKey(row);
+      const stamp = this.options.stamp(row);
+      let shown = this.shown.get(key);
+      if (shown && shown.stamp === stamp) {
+        shown.row = i;
+        this.options.keep(row, shown.element);
+      } else {
+        shown?.element.remove();
+        shown = { element: this.options.render(row), stamp, row: i };
+        this.observer.observe(shown.element);
+      }
+      next.set(key, shown);
+      elements.push(shown.element);
+    }
+    for (const [key, { element }] of this.shown) {
+      if (!next.has(key)) {
+        this.observer.unobserve(element);
+        element.remove();
+      }
+    }
+    this.shown = next;
+    for (const element of elements) {
+      // Moved only if it does not stand there, so that selections and frames stay.
+      const at: Element | null = before ? before.nextElementSibling : this.content.firstElementChild;
+      if (at !== element) {
+        this.content.insertBefore(element, at);
+      }
+      before = element;
+    }
+  }
+}

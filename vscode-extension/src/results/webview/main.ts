@@ -1,0 +1,344 @@
+/** The view's page: what it has, what of that is chosen, and who is told. */
+import { LOCAL, rankList } from '../../ranks';
+import type { FromView, RunKey, ToView, ViewCommand } from '../messages';
+import { button, h } from './dom';
+import { List } from './list';
+import { Mirror, type MirrorRun } from './mirror';
+import { elapsed, Renderer } from './render';
+import { type Choice, labelOf, type Options, type Row, Rows, textOf } from './rows';
+
+/** What outlives the page, which is gone whenever it is out of sight. */
+interface State {
+  choice?: Choice;
+  filter?: string;
+  sideBySide?: boolean;
+  noWrap?: boolean;
+  collapsed?: RunKey[];
+}
+
+declare function acquireVsCodeApi(): {
+  postMessage(message: FromView): void;
+  getState(): State | undefined;
+  setState(state: State): void;
+};
+
+const vscode = acquireVsCodeApi();
+const nonce = document.currentScript?.nonce ?? '';
+
+class View {
+  private readonly mirror = new Mirror();
+  private readonly rows = new Rows();
+  private state: State = vscode.getState() ?? {};
+  private readonly renderer: Renderer;
+  private readonly list: List;
+  private readonly ranks = h('select', { 'aria-label': 'Whose output', title: 'Whose output' });
+  private readonly find = h('input', {
+    type: 'text',
+    placeholder: 'Filter',
+    'aria-label': 'Filter results',
+    spellcheck: 'false',
+  });
+  private readonly found = h('span', { class: 'found', 'aria-live': 'polite' });
+  private readonly beside = button('Show ranks that differ side by side', 'Side by side', () => {
+    this.choose({ sideBySide: !this.state.sideBySide });
+  });
+  private readonly newest = button(
+    'Go to the newest output and follow it',
+    '↓ Newest',
+    () => {
+      this.list.follow(true);
+    },
+    { class: 'newest', hidden: true },
+  );
+  private readonly sticky = h('div', { class: 'sticky', hidden: true });
+  private readonly empty = h(
+    'div',
+    { class: 'empty' },
+    'What cells put out is shown here: text, plots and tables, of all ranks. Run a cell of a Python file to begin.',
+  );
+  private onTop: Row | undefined;
+  private lineHeight = 18;
+  private columns = 80;
+  private clock = 0;
+
+  constructor() {
+    this.renderer = new Renderer({
+      nonce,
+      filter: () => this.filter,
+      open: ({ path, line }) => {
+        vscode.postMessage({ type: 'open', path, line });
+      },
+      act: (type, key) => {
+        vscode.postMessage({ type, key });
+      },
+      copy: (run) => {
+        this.copy(run);
+      },
+      toggle: (key) => {
+        const collapsed = this.state.collapsed ?? [];
+        this.choose({ collapsed: collapsed.includes(key) ? collapsed.filter((k) => k !== key) : [...collapsed, key] });
+      },
+      showAll: () => {
+        this.choose({ choice: 'all' });
+      },
+    });
+    this.list = new List({
+      render: (row) => this.renderer.row(row),
+      stamp: (row) => this.renderer.stamp(row),
+      keep: (row, element) => {
+        this.renderer.relabel(row, element);
+      },
+      estimate: (row) => this.estimate(row),
+      following: (follows) => {
+        this.newest.hidden = follows;
+      },
+      topped: (row) => {
+        this.stick(row);
+      },
+    });
+    const main = h('main', {}, this.list.element, this.sticky, this.empty, this.newest);
+    document.body.append(
+      h(
+        'div',
+        { class: 'toolbar', role: 'toolbar', 'aria-label': 'Results' },
+        this.ranks,
+        this.beside,
+        this.find,
+        this.found,
+      ),
+      main,
+    );
+    this.ranks.addEventListener('change', () => {
+      const { value } = this.ranks;
+      this.choose({ choice: value === 'seen' || value === 'all' ? value : Number(value) });
+    });
+    this.find.value = this.state.filter ?? '';
+    this.find.addEventListener('input', () => {
+      this.choose({ filter: this.find.value });
+    });
+    this.find.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape' && this.find.value !== '') {
+        this.find.value = '';
+        this.choose({ filter: '' });
+        event.stopPropagation();
+      }
+    });
+    window.addEventListener('message', ({ data }: MessageEvent<ToView>) => {
+      this.take(data);
+    });
+    new MutationObserver(() => {
+      this.restyle();
+    }).observe(document.documentElement, { attributeFilter: ['style', 'class'] });
+    new ResizeObserver(() => {
+      this.measure();
+    }).observe(this.list.element);
+    this.restyle();
+    this.show();
+    vscode.postMessage({ type: 'ready' });
+  }
+
+  private get filter(): string {
+    return (this.state.filter ?? '').toLowerCase();
+  }
+
+  private get options(): Options {
+    return {
+      choice: this.state.choice ?? 'seen',
+      filter: this.filter,
+      sideBySide: this.state.sideBySide ?? false,
+      collapsed: new Set(this.state.collapsed),
+    };
+  }
+
+  private take(message: ToView): void {
+    if (message.type === 'do') {
+      this.do(message.command);
+      return;
+    }
+    if (message.reset) {
+      this.mirror.reset();
+      this.rows.list.length = 0;
+    }
+    const change = this.mirror.apply(message.runs, performance.now());
+    this.list.update(this.rows.list, this.rows.update(this.mirror.runs, this.options, change));
+    this.show();
+    // What is drawn next has it all; only then there may be more.
+    requestAnimationFrame(() => {
+      vscode.postMessage({ type: 'taken' });
+    });
+  }
+
+  private do(command: ViewCommand): void {
+    switch (command) {
+      case 'find':
+        this.find.focus();
+        this.find.select();
+        break;
+      case 'ranks':
+        this.ranks.focus();
+        break;
+      case 'wrap':
+        this.choose({ noWrap: !this.state.noWrap });
+        break;
+      case 'sideBySide':
+        this.choose({ sideBySide: !this.state.sideBySide });
+        break;
+      case 'copy':
+        this.copy();
+    }
+  }
+
+  /** Changes what is shown. */
+  private choose(state: State): void {
+    this.state = { ...this.state, ...state };
+    vscode.setState(this.state);
+    this.rows.update(this.mirror.runs, this.options, { run: 0, entry: 0 });
+    this.list.update(this.rows.list, 0);
+    this.restyle();
+    this.show();
+  }
+
+  /** Says in the toolbar what is chosen. */
+  private show(): void {
+    const { runs } = this.mirror;
+    const choice = this.options.choice;
+    const processes = new Set(runs.flatMap((run) => run.head.parts.map((part) => part.rank)));
+    if (typeof choice === 'number') {
+      processes.add(choice);
+    }
+    const ranks = [...processes].filter((rank) => rank !== LOCAL).sort((a, b) => a - b);
+    const offered: [string, string][] = [
+      ['seen', 'Seen ranks'],
+      ['all', 'All ranks'],
+      ...ranks.map((rank): [string, string] => [String(rank), `Rank ${rank}`]),
+      ...(processes.has(LOCAL) ? [[String(LOCAL), 'Local'] as [string, string]] : []),
+    ];
+    const values = offered.map(([value]) => value).join();
+    if (this.ranks.dataset['values'] !== values) {
+      this.ranks.dataset['values'] = values;
+      this.ranks.replaceChildren(...offered.map(([value, text]) => h('option', { value }, text)));
+    }
+    this.ranks.value = String(choice);
+    this.beside.setAttribute('aria-pressed', String(this.state.sideBySide ?? false));
+    this.beside.disabled = typeof choice === 'number';
+    const { matches } = this.rows;
+    this.found.textContent =
+      this.filter === '' ? '' : matches === 0 ? 'Nothing found' : `${matches.toLocaleString('en')} found`;
+    this.empty.hidden = runs.length > 0;
+    this.tick();
+  }
+
+  /** Has the clocks of runs go as long as one runs. */
+  private tick(): void {
+    const running = this.mirror.runs.some((run) => run.head.running);
+    if (running && this.clock === 0) {
+      this.clock = window.setInterval(() => {
+        for (const element of document.querySelectorAll<HTMLElement>('.elapsed[data-started]')) {
+          const run = this.mirror.runs.find((run) => String(run.started) === element.dataset['started']);
+          if (run) {
+            element.textContent = elapsed(run);
+          }
+        }
+      }, 100);
+    } else if (!running) {
+      clearInterval(this.clock);
+      this.clock = 0;
+    }
+  }
+
+  /** Keeps the head of the run at the top in sight. */
+  private stick(row: Row | undefined): void {
+    const head = row && row.kind !== 'head' ? row : undefined;
+    this.sticky.hidden = head === undefined;
+    if (head && (this.onTop?.run !== head.run || this.sticky.dataset['stamp'] !== stampOf(head.run))) {
+      this.sticky.replaceChildren(this.renderer.head(head.run, false));
+      this.sticky.dataset['stamp'] = stampOf(head.run);
+    }
+    this.onTop = head;
+  }
+
+  private restyle(): void {
+    document.body.classList.toggle('nowrap', this.state.noWrap ?? false);
+    this.measure();
+    this.list.refresh();
+  }
+
+  /** Learns how large characters are, by which the heights of rows out of sight are reckoned. */
+  private measure(): void {
+    const probe = h('div', { class: 'text probe' }, 'x'.repeat(100));
+    this.list.element.append(probe);
+    const { width, height } = probe.getBoundingClientRect();
+    probe.remove();
+    if (width > 0) {
+      this.lineHeight = height;
+      this.columns = Math.max(10, Math.floor((this.list.element.clientWidth - labelWidth) / (width / 100)));
+    }
+  }
+
+  private estimate(row: Row): number {
+    switch (row.kind) {
+      case 'head':
+        return 28;
+      case 'entry':
+        return this.entryHeight(row.entry.output);
+      case 'cells':
+        return Math.max(...row.cells.map((entry) => (entry ? this.entryHeight(entry.output) : 0)));
+      default:
+        return this.lineHeight;
+    }
+  }
+
+  private entryHeight(output: Parameters<typeof textOf>[0]): number {
+    if (output.kind === 'rich' && Object.keys(output.data).some((mime) => mime !== 'text/plain')) {
+      return 240;
+    }
+    const text = textOf(output);
+    if (output.kind === 'line') {
+      return this.lineHeight * (this.state.noWrap ? 1 : Math.max(1, Math.ceil(text.length / this.columns)));
+    }
+    return this.lineHeight * text.split('\n').length;
+  }
+
+  /** Copies what is shown, of one run or of all, as text. */
+  private copy(of?: MirrorRun): void {
+    const rows = this.rows.list.filter((row) => of === undefined || row.run === of);
+    vscode.postMessage({
+      type: 'copy',
+      text:
+        rows
+          .map(rowText)
+          .filter((text) => text !== '')
+          .join('\n') + '\n',
+    });
+  }
+}
+
+const labelWidth = 90; // of the labels and margins beside texts, about
+
+function stampOf(run: MirrorRun): string {
+  return `${run.key} ${JSON.stringify(run.head)}`;
+}
+
+/** A row as text, as it would be printed. */
+function rowText(row: Row): string {
+  switch (row.kind) {
+    case 'head': {
+      const { title, place, target } = row.run.head;
+      return `── ${[title, place, target].filter(Boolean).join(' · ')}`;
+    }
+    case 'entry': {
+      const label = labelOf(rankList(row.entry.ranks), row.run.head.parts.length === 1, row.entry.output);
+      return textOf(row.entry.output).replaceAll(/^/gm, label && `${label} `);
+    }
+    case 'cells':
+      return [...new Set(row.cells)]
+        .flatMap((entry) => (entry ? textOf(entry.output).replaceAll(/^/gm, `[${rankList(entry.ranks)}] `) : []))
+        .join('\n');
+    case 'live':
+      return row.line.text;
+    default:
+      return '';
+  }
+}
+
+new View();

@@ -1,0 +1,122 @@
+/** The runs as the view knows them: what it was told, put together. */
+import type { LiveLine } from '../../runs';
+import type { Head, RunKey, RunUpdate, WireEntry } from '../messages';
+
+/** An entry, where it stands among those of its run, and its ranks, which may change. */
+export interface MirrorEntry extends Omit<WireEntry, 'ranks'> {
+  index: number;
+  ranks: readonly number[];
+}
+
+export interface MirrorRun {
+  readonly key: RunKey;
+  head: Head;
+  /** When it began, by the view's clock, in milliseconds. */
+  started: number;
+  readonly entries: MirrorEntry[];
+  live: readonly LiveLine[];
+}
+
+/** From where on what the view shows is other than it was: an entry of a run (by their positions), and all that is below. */
+export interface Change {
+  run: number;
+  entry: number;
+}
+
+const unknown: Head = {
+  title: '',
+  place: '',
+  target: '',
+  see: 'all',
+  quiet: false,
+  nested: false,
+  parts: [],
+  running: false,
+  seconds: 0,
+  elided: 0,
+};
+
+export class Mirror {
+  runs: MirrorRun[] = [];
+  private readonly byId = new Map<number, MirrorEntry>();
+
+  /** Forgets all there is. */
+  reset(): void {
+    this.runs = [];
+    this.byId.clear();
+  }
+
+  /** Takes updates at a time of the view's clock. */
+  apply(updates: readonly RunUpdate[], now: number): Change {
+    const first: Change = { run: this.runs.length, entry: 0 };
+    const changed = (run: number, entry: number): void => {
+      if (run < first.run) {
+        Object.assign(first, { run, entry });
+      } else if (run === first.run) {
+        first.entry = Math.min(first.entry, entry);
+      }
+    };
+    for (const update of updates) {
+      let index = this.runs.findIndex((run) => run.key === update.key);
+      if (update.forgotten) {
+        for (const run of index < 0 ? [] : this.runs.splice(index, 1)) {
+          this.drop(run.entries);
+          changed(index, 0);
+        }
+        continue;
+      }
+      if (index < 0) {
+        index = this.runs.push({ key: update.key, head: unknown, started: now, entries: [], live: [] }) - 1;
+      }
+      changed(index, this.update(this.runs[index] as MirrorRun, update, now));
+    }
+    return first;
+  }
+
+  /** Applies an update, and returns the first entry that is not as it was. */
+  private update(run: MirrorRun, update: RunUpdate, now: number): number {
+    const { entries } = run;
+    let first = entries.length;
+    if (update.head) {
+      if (update.head.see !== run.head.see || update.head.parts.length > 1 !== run.head.parts.length > 1) {
+        first = 0;
+      }
+      run.head = update.head;
+      run.started = now - update.head.seconds * 1000;
+    }
+    for (const { index, removed, added } of update.splices ?? []) {
+      const mirrored = added.map((entry) => ({ ...entry, index: 0 }));
+      for (const entry of mirrored) {
+        this.byId.set(entry.id, entry);
+      }
+      if (removed === 0 && index === entries.length) {
+        for (const entry of mirrored) {
+          entries.push(entry);
+        }
+      } else {
+        this.drop(entries.splice(index, removed, ...mirrored));
+      }
+      first = Math.min(first, index);
+    }
+    for (let i = first; i < entries.length; i++) {
+      (entries[i] as MirrorEntry).index = i;
+    }
+    for (const [id, ranks] of update.ranks ?? []) {
+      const entry = this.byId.get(id);
+      if (entry) {
+        entry.ranks = ranks;
+        first = Math.min(first, entry.index);
+      }
+    }
+    if (update.live) {
+      run.live = update.live;
+    }
+    return first;
+  }
+
+  private drop(entries: readonly MirrorEntry[]): void {
+    for (const { id } of entries) {
+      this.byId.delete(id);
+    }
+  }
+}

@@ -1,0 +1,309 @@
+/** Rows as elements. */
+import { duration, LOCAL, rankList, whose } from '../../ranks';
+import type { Failure, Line, Notice, Output } from '../../timeline';
+import { plain } from '../../screen';
+import type { Head, RunAction, RunKey } from '../messages';
+import { css, type Style } from './ansi';
+import { button, h } from './dom';
+import type { MirrorEntry, MirrorRun } from './mirror';
+import { differences, type Piece, pieces, type Place, type Range } from './pieces';
+import { richElement } from './rich';
+import { labelOf, type Row } from './rows';
+
+export interface RenderContext {
+  readonly nonce: string;
+  /** What is looked for, in lower case. */
+  readonly filter: () => string;
+  readonly open: (place: Place) => void;
+  readonly act: (action: RunAction, run: RunKey) => void;
+  readonly copy: (run: MirrorRun) => void;
+  readonly toggle: (run: RunKey) => void;
+  readonly showAll: () => void;
+}
+
+/** Longer lines are cut; all of them is in the output file. */
+const maxShown = 20_000;
+
+export class Renderer {
+  constructor(private readonly context: RenderContext) {}
+
+  /** What may change of a row: while it is the same, so is the row's element. */
+  stamp(row: Row): unknown {
+    switch (row.kind) {
+      case 'head':
+        return row.collapsed ? [row.run.head] : row.run.head;
+      case 'live':
+        return row.line;
+      case 'hidden':
+      case 'elided':
+        return row.count;
+      case 'columns':
+        return row.columns.join(';');
+      default:
+        return undefined;
+    }
+  }
+
+  row(row: Row): HTMLElement {
+    switch (row.kind) {
+      case 'head':
+        return this.head(row.run, row.collapsed);
+      case 'entry':
+        return this.entry(row.entry, alone(row.run));
+      case 'live':
+        return h(
+          'div',
+          { class: `row live ${row.line.stream}` },
+          label(row.line.ranks, alone(row.run)),
+          h('div', { class: 'text' }, ...this.text(row.line.text)),
+        );
+      case 'columns':
+        return h(
+          'div',
+          { class: 'row cells columns' },
+          ...row.columns.map((ranks) => h('div', { class: 'cell' }, whose(ranks))),
+        );
+      case 'cells':
+        return this.cells(row.cells);
+      case 'hidden':
+        return this.note(`${count(row.count, 'more')} of ${whose(row.ranks)}`, 'Show all ranks', this.context.showAll);
+      case 'elided':
+        return this.note(`${count(row.count, 'earlier')} left out here`, 'Open output', () => {
+          this.context.act('showOutput', row.run.key);
+        });
+    }
+  }
+
+  /** Says again whose an entry is, after that has changed. */
+  relabel(row: Row, element: HTMLElement): void {
+    if (row.kind === 'entry') {
+      const before = element.querySelector('.label');
+      const after = entryLabel(row.entry, alone(row.run));
+      if (before && before.textContent !== after.textContent) {
+        before.replaceWith(after);
+      }
+    }
+  }
+
+  head(run: MirrorRun, collapsed: boolean): HTMLElement {
+    const { head, key } = run;
+    const { act } = this.context;
+    const name = `${head.title}${head.place ? `, ${head.place}` : ''}`;
+    const context = {
+      webviewSection: head.target ? 'run' : 'notices',
+      key,
+      running: head.running,
+      preventDefaultContextMenuItems: false,
+    };
+    const title = head.place
+      ? button(
+          `Go to ${name}`,
+          head.title,
+          () => {
+            act('goToCell', key);
+          },
+          { class: 'title' },
+        )
+      : h('span', { class: 'title' }, head.title);
+    const actions = [
+      ...(head.running
+        ? [
+            button('Interrupt this run', 'Interrupt', () => {
+              act('interrupt', key);
+            }),
+          ]
+        : []),
+      button('Copy what is shown of this run', 'Copy', () => {
+        this.context.copy(run);
+      }),
+      ...(head.target
+        ? [
+            button('Open all that this run has printed', 'Output', () => {
+              act('showOutput', key);
+            }),
+          ]
+        : []),
+    ];
+    return h(
+      'div',
+      {
+        class: `row head ${head.running ? 'running' : (head.status ?? '')}${head.nested ? ' nested' : ''}`,
+        role: 'heading',
+        'aria-level': '2',
+        'data-vscode-context': JSON.stringify(context),
+      },
+      button(
+        `${collapsed ? 'Expand' : 'Collapse'} ${name}`,
+        collapsed ? '▸' : '▾',
+        () => {
+          this.context.toggle(key);
+        },
+        { class: 'twist', 'aria-expanded': String(!collapsed) },
+      ),
+      h('span', { class: 'status', role: 'img', 'aria-label': statusWord(head) }, statusSign(head)),
+      title,
+      h('span', { class: 'place' }, head.place),
+      h('span', { class: 'target' }, head.target),
+      h('span', { class: 'parts' }, partsWords(head)),
+      h('span', { class: 'elapsed', ...(head.running && { 'data-started': String(run.started) }) }, elapsed(run)),
+      h('span', { class: 'actions' }, ...actions),
+    );
+  }
+
+  private entry(entry: MirrorEntry, alone: boolean): HTMLElement {
+    const { output } = entry;
+    const kind =
+      output.kind === 'line' ? output.stream : output.kind === 'notice' ? `notice ${output.level}` : output.kind;
+    return h('div', { class: `row ${kind}` }, entryLabel(entry, alone), this.body(entry, undefined));
+  }
+
+  private body(entry: MirrorEntry, differing: Range | undefined): HTMLElement {
+    const { output } = entry;
+    if (output.kind === 'rich') {
+      const text = (value: string): HTMLElement => h('div', { class: 'text' }, ...this.text(value, differing));
+      const content = richElement(output, { nonce: this.context.nonce, whose: whose(entry.ranks), text });
+      return content.classList.contains('text') ? content : h('div', { class: 'body' }, content);
+    }
+    return h('div', { class: 'text' }, ...this.text(sourceOf(output), differing));
+  }
+
+  private cells(cells: readonly (MirrorEntry | undefined)[]): HTMLElement {
+    const texts = cells.map((entry) => (entry ? plainOf(entry.output) : undefined));
+    const known = texts.filter((text) => text !== undefined);
+    const differing = known.length === texts.length ? differences(known) : [];
+    return h(
+      'div',
+      { class: 'row cells' },
+      ...cells.map((entry, i) => {
+        if (!entry) {
+          return h('div', { class: 'cell missing', 'aria-label': 'nothing' });
+        }
+        const range = differing[i];
+        return h('div', { class: `cell differs ${entry.output.kind}` }, this.body(entry, range));
+      }),
+    );
+  }
+
+  private note(text: string, action: string, click: () => void): HTMLElement {
+    return h('div', { class: 'row note' }, `${text} · `, h('button', { type: 'button', class: 'link', click }, action));
+  }
+
+  private text(text: string, differing?: Range): Node[] {
+    const shown =
+      text.length > maxShown ? `${text.slice(0, maxShown)}\x1b[0m … ${text.length - maxShown} more characters` : text;
+    return pieces(shown, differing, this.context.filter()).map((piece) => this.piece(piece));
+  }
+
+  private piece(piece: Piece): Node {
+    const { style, place } = piece;
+    if (!place && !piece.match && !piece.differs && Object.keys(style).length === 0) {
+      return document.createTextNode(piece.text);
+    }
+    const names = [piece.match && 'match', piece.differs && 'mark', ...flagsOf(style)].filter(
+      (name) => typeof name === 'string',
+    );
+    const element = place
+      ? h(
+          'a',
+          {
+            href: '#',
+            title: `Open ${place.path}, line ${place.line}`,
+            click: (event) => {
+              event.preventDefault();
+              this.context.open(place);
+            },
+          },
+          piece.text,
+        )
+      : h('span', {}, piece.text);
+    element.className = names.join(' ');
+    const [fg, bg] = style.inverse ? [style.bg, style.fg] : [style.fg, style.bg];
+    if (fg !== undefined) {
+      element.style.color = css(fg);
+    }
+    if (bg !== undefined) {
+      element.style.backgroundColor = css(bg);
+    }
+    return element;
+  }
+}
+
+function flagsOf(style: Style): string[] {
+  return (['bold', 'dim', 'italic', 'underline', 'strike', 'inverse'] as const).filter((flag) => style[flag]);
+}
+
+/** Whether it is clear whose everything is. */
+function alone(run: MirrorRun): boolean {
+  return run.head.parts.length === 1;
+}
+
+function label(ranks: readonly number[], alone: boolean): HTMLElement {
+  const list = alone ? '' : rankList(ranks);
+  return h('span', { class: 'label', ...(list && { title: whose(ranks) }) }, list && `[${list}]`);
+}
+
+function entryLabel(entry: MirrorEntry, alone: boolean): HTMLElement {
+  const local = entry.ranks[0] === LOCAL;
+  const { output } = entry;
+  const value = output.kind === 'rich' && output.count !== undefined;
+  const text = labelOf(rankList(entry.ranks), alone || (local && value), output);
+  return h('span', { class: 'label', ...(entry.ranks.length > 0 && { title: whose(entry.ranks) }) }, text);
+}
+
+function sourceOf(output: Line | Notice | Failure): string {
+  return output.kind === 'failure' ? output.traceback : output.text;
+}
+
+function plainOf(output: Output): string | undefined {
+  if (output.kind === 'rich') {
+    const { data } = output;
+    const text = data['text/plain'];
+    return Object.keys(data).length === 1 && typeof text === 'string' ? plain(text) : undefined;
+  }
+  return plain(sourceOf(output));
+}
+
+function statusSign(head: Head): string {
+  if (head.running) {
+    return '●';
+  }
+  switch (head.status) {
+    case 'ok':
+      return '✓';
+    case undefined:
+      return '•';
+    case 'interrupted':
+      return '■';
+    default:
+      return '✗';
+  }
+}
+
+function statusWord(head: Head): string {
+  return head.running
+    ? 'running'
+    : ({ ok: 'ok', error: 'failed', interrupted: 'interrupted', died: 'died' } as const)[head.status ?? 'ok'];
+}
+
+/** How a run's parts do: who still runs, or on which it did not go well. */
+export function partsWords(head: Head): string {
+  const { parts } = head;
+  const busy = parts.filter((part) => part.status === undefined).map((part) => part.rank);
+  if (head.running) {
+    return parts.length > 1 && busy.length > 0 && busy.length < parts.length ? `${whose(busy)} still running` : '';
+  }
+  const bad = parts.filter((part) => part.status !== undefined && part.status !== 'ok').map((part) => part.rank);
+  return bad.length > 0 && parts.length > 1
+    ? `${statusWord(head)} on ${bad.length === parts.length ? 'all' : whose(bad)}`
+    : '';
+}
+
+export function elapsed(run: MirrorRun): string {
+  return run.head.target === ''
+    ? ''
+    : duration(run.head.running ? (performance.now() - run.started) / 1000 : run.head.seconds);
+}
+
+function count(n: number, what: string): string {
+  return `${n.toLocaleString('en')} ${what}`;
+}

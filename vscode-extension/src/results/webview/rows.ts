@@ -1,0 +1,282 @@
+/** What the view shows of the runs, row by row. */
+import { listHas, LOCAL } from '../../ranks';
+import { plain } from '../../screen';
+import type { LiveLine } from '../../runs';
+import type { Output } from '../../timeline';
+import type { Head, RunKey } from '../messages';
+import type { Change, MirrorEntry, MirrorRun } from './mirror';
+
+/** Whose output is shown: of the ranks that each run wants seen, of all, or of one process. */
+export type Choice = 'seen' | 'all' | number;
+
+export interface Options {
+  readonly choice: Choice;
+  /** Only what has this text in it, in lower case; empty for all. */
+  readonly filter: string;
+  readonly sideBySide: boolean;
+  /** Runs of which only the head is shown. */
+  readonly collapsed: ReadonlySet<RunKey>;
+}
+
+export type Row =
+  | { readonly kind: 'head'; readonly run: MirrorRun; readonly collapsed: boolean }
+  | { readonly kind: 'elided'; readonly run: MirrorRun; readonly count: number }
+  | { readonly kind: 'entry'; readonly run: MirrorRun; readonly entry: MirrorEntry }
+  /** Whose the columns below are. */
+  | { readonly kind: 'columns'; readonly run: MirrorRun; readonly columns: readonly (readonly number[])[] }
+  /** What the columns' ranks have said in one place, where they differ. */
+  | { readonly kind: 'cells'; readonly run: MirrorRun; readonly cells: readonly (MirrorEntry | undefined)[] }
+  | { readonly kind: 'live'; readonly run: MirrorRun; readonly line: LiveLine; readonly index: number }
+  /** So much of these ranks is not shown. */
+  | { readonly kind: 'hidden'; readonly run: MirrorRun; readonly count: number; readonly ranks: readonly number[] };
+
+/** The same for the same row at another time. */
+export function rowKey(row: Row): string {
+  switch (row.kind) {
+    case 'entry':
+      return `e${row.entry.id}`;
+    case 'cells':
+      return `c${row.cells.map((entry) => entry?.id ?? '').join(',')}`;
+    case 'live':
+      return `l${row.run.key}.${row.index}`;
+    default:
+      return `${row.kind}${row.run.key}`;
+  }
+}
+
+/** The rows of all runs; those that are not concerned stay when some change. */
+export class Rows {
+  list: Row[] = [];
+  /** How many entries have the text of the filter. */
+  matches = 0;
+
+  /** Makes the rows anew from where something has changed, and returns the first row that is new. */
+  update(runs: readonly MirrorRun[], options: Options, from: Change): number {
+    const start = this.start(runs, options, from);
+    this.list.length = start;
+    const continued = this.list.at(-1)?.run;
+    for (let i = from.run; i < runs.length; i++) {
+      const run = runs[i] as MirrorRun;
+      this.add(run, options, run === continued ? from.entry : 0);
+    }
+    this.matches =
+      options.filter === '' ? 0 : this.list.filter((row) => row.kind === 'entry' || row.kind === 'cells').length;
+    return start;
+  }
+
+  /** The row from which on all are made anew. */
+  private start(runs: readonly MirrorRun[], options: Options, from: Change): number {
+    const run = runs[from.run];
+    const before = runs[from.run - 1];
+    const head = run && this.list.findIndex((row) => row.run === run);
+    if (run === undefined || head === undefined || head < 0) {
+      return before ? this.list.findLastIndex((row) => row.run === before) + 1 : 0;
+    }
+    if (from.entry === 0 || options.filter !== '' || sideBySide(run, options)) {
+      return head;
+    }
+    let low = head + 1;
+    let high = this.list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.stays(this.list[middle] as Row, run, from.entry)) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  private stays(row: Row, run: MirrorRun, entry: number): boolean {
+    return row.run === run && (row.kind === 'elided' || (row.kind === 'entry' && row.entry.index < entry));
+  }
+
+  private add(run: MirrorRun, options: Options, from: number): void {
+    const { list } = this;
+    const { head } = run;
+    const at = list.length;
+    const collapsed = options.collapsed.has(run.key);
+    if (from === 0) {
+      list.push({ kind: 'head', run, collapsed });
+      if (head.elided > 0 && !collapsed && options.filter === '') {
+        list.push({ kind: 'elided', run, count: head.elided });
+      }
+    }
+    if (collapsed) {
+      return;
+    }
+    const shows = showing(head, options.choice);
+    const content = list.length;
+    const columns = sideBySide(run, options) ? columnsOf(run, options.choice) : [];
+    if (columns.length > 1) {
+      this.addColumns(run, options, columns, shows);
+    } else {
+      for (let i = from; i < run.entries.length; i++) {
+        const entry = run.entries[i] as MirrorEntry;
+        if (shows(entry) && matches(entry.output, options.filter)) {
+          list.push({ kind: 'entry', run, entry });
+        }
+      }
+    }
+    if (options.filter !== '') {
+      if (list.length === content) {
+        list.length = at; // nothing of the run matches: not its head either
+      }
+      return;
+    }
+    for (const [index, line] of run.live.entries()) {
+      if (line.ranks.some((rank) => showsRank(head, options.choice, rank))) {
+        list.push({ kind: 'live', run, line, index });
+      }
+    }
+    this.addHidden(run, options, shows);
+  }
+
+  private addHidden(run: MirrorRun, options: Options, shows: (entry: MirrorEntry) => boolean): void {
+    const ranks = run.head.parts.map((part) => part.rank).filter((rank) => !showsRank(run.head, options.choice, rank));
+    if (ranks.length === 0 || options.choice !== 'seen') {
+      return;
+    }
+    let count = 0;
+    for (const entry of run.entries) {
+      count += shows(entry) ? 0 : 1;
+    }
+    if (count > 0) {
+      this.list.push({ kind: 'hidden', run, count, ranks });
+    }
+  }
+
+  private addColumns(
+    run: MirrorRun,
+    options: Options,
+    columns: readonly (readonly number[])[],
+    shows: (entry: MirrorEntry) => boolean,
+  ): void {
+    const { list } = this;
+    const all = columns.flat().length;
+    const columnOf = new Map(columns.flatMap((ranks, column) => ranks.map((rank) => [rank, column] as const)));
+    let grid: (MirrorEntry | undefined)[][] = [];
+    const next = columns.map(() => 0); // the row of the grid that is free, by column
+    const flush = (): void => {
+      for (const cells of grid) {
+        if (cells.some((entry) => entry && matches(entry.output, options.filter))) {
+          list.push({ kind: 'cells', run, cells });
+        }
+      }
+      grid = [];
+      next.fill(0);
+    };
+    const heading = list.length;
+    for (const entry of run.entries) {
+      if (!shows(entry)) {
+        continue;
+      }
+      const of = new Set(entry.ranks.map((rank) => columnOf.get(rank)).filter((column) => column !== undefined));
+      const shared = entry.ranks.filter((rank) => columnOf.has(rank)).length;
+      if (of.size === 0 || shared === all) {
+        flush();
+        if (matches(entry.output, options.filter)) {
+          list.push({ kind: 'entry', run, entry });
+        }
+        continue;
+      }
+      const row = Math.max(...[...of].map((column) => next[column] ?? 0));
+      while (grid.length <= row) {
+        grid.push(columns.map(() => undefined));
+      }
+      for (const column of of) {
+        (grid[row] as (MirrorEntry | undefined)[])[column] = entry;
+        next[column] = row + 1;
+      }
+    }
+    flush();
+    if (list.length > heading) {
+      list.splice(heading, 0, { kind: 'columns', run, columns });
+    }
+  }
+}
+
+/** Whether a run is shown in columns, if its ranks differ. */
+function sideBySide(run: MirrorRun, options: Options): boolean {
+  return options.sideBySide && typeof options.choice === 'string' && run.head.parts.length > 1;
+}
+
+/** The ranks that are shown, those together that have said the same. */
+export function columnsOf(run: MirrorRun, choice: Choice): number[][] {
+  const said = new Map<number, number>();
+  for (const { rank } of run.head.parts) {
+    if (rank !== LOCAL && showsRank(run.head, choice, rank)) {
+      said.set(rank, 0);
+    }
+  }
+  for (const entry of run.entries) {
+    for (const rank of entry.ranks) {
+      const before = said.get(rank);
+      if (before !== undefined) {
+        said.set(rank, (Math.imul(before, 31) + entry.id) | 0);
+      }
+    }
+  }
+  const columns = new Map<number, number[]>();
+  for (const [rank, digest] of said) {
+    columns.set(digest, [...(columns.get(digest) ?? []), rank]);
+  }
+  return [...columns.values()];
+}
+
+/** Whether something of a rank is shown. */
+export function showsRank(head: Head, choice: Choice, rank: number): boolean {
+  switch (choice) {
+    case 'all':
+      return true;
+    case 'seen':
+      return !head.quiet && (rank === LOCAL || listHas(head.see, rank));
+    default:
+      return rank === choice;
+  }
+}
+
+/** Whether an entry of a run is shown: sentences always, and where those are wanted that are seen, failures. */
+function showing(head: Head, choice: Choice): (entry: MirrorEntry) => boolean {
+  const known = new Map<number, boolean>();
+  const shows = (rank: number): boolean => {
+    let is = known.get(rank);
+    if (is === undefined) {
+      is = showsRank(head, choice, rank);
+      known.set(rank, is);
+    }
+    return is;
+  };
+  return ({ output, ranks }) =>
+    output.kind === 'notice' || (output.kind === 'failure' && choice === 'seen') || ranks.some(shows);
+}
+
+/** Whether an output has a text in it; it is in lower case. */
+function matches(output: Output, filter: string): boolean {
+  return filter === '' || textOf(output).toLowerCase().includes(filter);
+}
+
+/** An output as plain text. */
+export function textOf(output: Output): string {
+  switch (output.kind) {
+    case 'line':
+    case 'notice':
+      return plain(output.text);
+    case 'failure':
+      return plain(output.traceback);
+    case 'rich': {
+      const { data } = output;
+      const text = data['text/plain'] ?? data['text/markdown'] ?? data['text/latex'];
+      return typeof text === 'string' ? text : `<${Object.keys(data).join(', ')}>`;
+    }
+  }
+}
+
+/** Whose an output is and, of a value, its number, as a label before it; empty where it is clear. */
+export function labelOf(list: string, alone: boolean, output: Output): string {
+  if (output.kind === 'rich' && output.count !== undefined) {
+    return alone ? `Out[${output.count}]:` : `Out[${list}:${output.count}]:`;
+  }
+  return alone || list === '' ? '' : `[${list}]`;
+}

@@ -1,0 +1,48 @@
+/** HTML that programs have made, as it may be shown. */
+import createPurifier from 'dompurify';
+
+/** Attribute that holds what was in `style`: the page's policy takes styles from scripts and from elements with its nonce only. */
+export const styleAttribute = 'data-dip-style';
+
+/**
+ * Leaves of HTML what shows something: no scripts, no forms, nothing that is loaded from elsewhere, no links that lead away.
+ * Style sheets get the nonce of the page. Answers nothing if nothing is left to see.
+ */
+export function sanitise(html: string, nonce: string, window: Window & typeof globalThis): string | undefined {
+  const purifier = createPurifier(window);
+  const body = purifier.sanitize(html, {
+    USE_PROFILES: { html: true },
+    FORCE_BODY: true,
+    FORBID_TAGS: [
+      'form',
+      'input',
+      'button',
+      'textarea',
+      'select',
+      'option',
+      'audio',
+      'video',
+      'source',
+      'track',
+      'picture',
+      'dialog',
+    ],
+    FORBID_ATTR: ['srcset', 'action', 'formaction', 'background', 'ping', 'target'],
+    ALLOWED_URI_REGEXP: /^(?:data:image\/(?:png|jpeg|gif|webp|svg\+xml)[;,]|#)/i,
+    ALLOW_DATA_ATTR: false,
+    RETURN_DOM: true,
+  }) as HTMLElement;
+  for (const element of body.querySelectorAll<HTMLElement>('[style]')) {
+    element.setAttribute(styleAttribute, element.getAttribute('style') ?? '');
+    element.removeAttribute('style');
+  }
+  for (const style of body.querySelectorAll('style')) {
+    style.setAttribute('nonce', nonce);
+  }
+  const text = body.cloneNode(true) as HTMLElement;
+  for (const style of text.querySelectorAll('style')) {
+    style.remove();
+  }
+  const seen = text.textContent.trim() !== '' || text.querySelector('img, hr, progress, meter') !== null;
+  return seen ? body.innerHTML : undefined;
+}
