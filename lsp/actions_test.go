@@ -99,39 +99,41 @@ var ableToFix = lsptest.Object{
 
 // The code actions of every marked place are those of its mark: quick fixes (fix), runs (run). The edits of the quick fixes make the golden text.
 func TestActions(t *testing.T) {
-	lsptest.Files(t, "testdata/actions/*.txtar", func(t *testing.T, m *lsptest.Marked) {
-		e := openMarked(t, m, lsptest.Options{Server: inProcess(t), Capabilities: ableToFix})
-		e.Until(m.Value("diagnostics")+" diagnostics", func(all []lsptest.Message) bool {
-			return fmt.Sprint(len(published(e, all, "a.py"))) == m.Value("diagnostics")
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		lsptest.Files(t, "testdata/actions/*.txtar", func(t *testing.T, m *lsptest.Marked) {
+			e := openMarked(t, m, lsptest.Options{Server: server, Capabilities: ableToFix})
+			e.Until(m.Value("diagnostics")+" diagnostics", func(all []lsptest.Message) bool {
+				return fmt.Sprint(len(published(e, all, "a.py"))) == m.Value("diagnostics")
+			})
+			fixes := map[lsptest.Position]action{}
+			for _, mark := range m.Marks {
+				kind := map[string]string{"fix": "quickfix", "run": "dip.run"}[mark.Kind]
+				want := slices.Clone(mark.Args)
+				if want == nil {
+					want = []string{}
+				}
+				list := actions(t, e, mark.File, mark.Range, only(kind))
+				if got := titlesOf(list); !slices.Equal(got, want) {
+					t.Errorf("%s: %q, want %q", mark, got, want)
+				}
+				for _, a := range list {
+					if a.Kind != kind || (kind == "quickfix") != (len(a.Diagnostics) == 1) {
+						t.Errorf("%s: %+v", mark, a)
+					}
+					if a.Edit != nil {
+						fixes[a.Edit.DocumentChanges[0].Edits[0].Range.Start] = a
+					}
+				}
+			}
+			if len(fixes) == 0 {
+				return
+			}
+			byPlace := slices.SortedFunc(maps.Keys(fixes), func(a, b lsptest.Position) int { return b.Line - a.Line })
+			for _, at := range byPlace { // from the end, so that places stay
+				perform(t, e, "a.py", fixes[at])
+			}
+			m.Golden(t, "a.py", e.Text("a.py"))
 		})
-		fixes := map[lsptest.Position]action{}
-		for _, mark := range m.Marks {
-			kind := map[string]string{"fix": "quickfix", "run": "dip.run"}[mark.Kind]
-			want := slices.Clone(mark.Args)
-			if want == nil {
-				want = []string{}
-			}
-			list := actions(t, e, mark.File, mark.Range, only(kind))
-			if got := titlesOf(list); !slices.Equal(got, want) {
-				t.Errorf("%s: %q, want %q", mark, got, want)
-			}
-			for _, a := range list {
-				if a.Kind != kind || (kind == "quickfix") != (len(a.Diagnostics) == 1) {
-					t.Errorf("%s: %+v", mark, a)
-				}
-				if a.Edit != nil {
-					fixes[a.Edit.DocumentChanges[0].Edits[0].Range.Start] = a
-				}
-			}
-		}
-		if len(fixes) == 0 {
-			return
-		}
-		byPlace := slices.SortedFunc(maps.Keys(fixes), func(a, b lsptest.Position) int { return b.Line - a.Line })
-		for _, at := range byPlace { // from the end, so that places stay
-			perform(t, e, "a.py", fixes[at])
-		}
-		m.Golden(t, "a.py", e.Text("a.py"))
 	})
 }
 
@@ -165,111 +167,117 @@ func TestPushAndRerun(t *testing.T) {
 
 // Actions are what the client can take.
 func TestActionsOfClients(t *testing.T) {
-	const text = "# %%dip --sea all\nx = 1\n"
-	here := lsptest.Range{Start: lsptest.Position{Character: 9}, End: lsptest.Position{Character: 9}}
-	codeAction := func(literals lsptest.Object) lsptest.Object {
-		return lsptest.Object{"textDocument": lsptest.Object{"codeAction": literals}}
-	}
-	t.Run("edits without versions", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
-		e.Open("a.py", text)
-		list := actions(t, e, "a.py", here, only("quickfix"))
-		want := map[string][]edit{e.URI("a.py"): {{lsptest.Range{Start: lsptest.Position{Character: 8}, End: lsptest.Position{Character: 13}}, "--see"}}}
-		if len(list) != 1 || list[0].IsPreferred || list[0].Edit == nil || !maps.EqualFunc(list[0].Edit.Changes, want, slices.Equal) {
-			t.Errorf("%+v", list)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		const text = "# %%dip --sea all\nx = 1\n"
+		here := lsptest.Range{Start: lsptest.Position{Character: 9}, End: lsptest.Position{Character: 9}}
+		codeAction := func(literals lsptest.Object) lsptest.Object {
+			return lsptest.Object{"textDocument": lsptest.Object{"codeAction": literals}}
 		}
-	})
-	t.Run("edits with versions", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Capabilities: ableToFix, Encodings: []string{"utf-8"}})
-		e.Open("a.py", "'🚀'\n"+text)
-		e.Edit("a.py", lsptest.Edit{Text: "\n"})
-		list := actions(t, e, "a.py", lsptest.Range{End: lsptest.Position{Line: 9}}, only("quickfix"))
-		if len(list) != 1 || list[0].Edit.DocumentChanges[0].TextDocument.Version != 2 {
-			t.Fatalf("%+v", list)
-		}
-		perform(t, e, "a.py", list[0])
-		if got := e.Text("a.py"); got != "\n'🚀'\n# %%dip --see all\nx = 1\n" {
-			t.Errorf("%q", got)
-		}
-	})
-	t.Run("commands only", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Capabilities: codeAction(lsptest.Object{"codeActionLiteralSupport": nil})})
-		e.Open("a.py", text+"# %%\ny = 1\n")
-		here.Start.Line, here.End.Line = 3, 3
-		list := actions(t, e, "a.py", here, nil)
-		if len(list) == 0 {
-			t.Fatal("no actions")
-		}
-		for _, a := range list {
-			var name string
-			if err := json.Unmarshal(a.Command, &name); err != nil || !strings.HasPrefix(name, "dip.") || a.Kind != "" {
-				t.Errorf("%+v", a)
+		t.Run("edits without versions", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server})
+			e.Open("a.py", text)
+			list := actions(t, e, "a.py", here, only("quickfix"))
+			want := map[string][]edit{e.URI("a.py"): {{lsptest.Range{Start: lsptest.Position{Character: 8}, End: lsptest.Position{Character: 13}}, "--see"}}}
+			if len(list) != 1 || list[0].IsPreferred || list[0].Edit == nil || !maps.EqualFunc(list[0].Edit.Changes, want, slices.Equal) {
+				t.Errorf("%+v", list)
 			}
-		}
-	})
-	t.Run("not trusted", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"trusted": false}})
-		e.Open("a.py", text+"# %%\ny = 1\n")
-		if got := strings.Join(titlesOf(actions(t, e, "a.py", lsptest.Range{End: lsptest.Position{Line: 9}}, nil)), "; "); got != "Replace by '--see'" {
-			t.Error(got)
-		}
-	})
-	t.Run("kinds", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
-		e.Open("a.py", "x = 1\n")
-		for kinds, some := range map[string]bool{"dip": true, "dip.run": true, "dip.r": false, "source": false, "": true} {
-			if got := actions(t, e, "a.py", lsptest.Range{}, only(kinds)); (len(got) > 0) != some {
-				t.Errorf("only %q: %q", kinds, titlesOf(got))
+		})
+		t.Run("edits with versions", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Capabilities: ableToFix, Encodings: []string{"utf-8"}})
+			e.Open("a.py", "'🚀'\n"+text)
+			e.Edit("a.py", lsptest.Edit{Text: "\n"})
+			list := actions(t, e, "a.py", lsptest.Range{End: lsptest.Position{Line: 9}}, only("quickfix"))
+			if len(list) != 1 || list[0].Edit.DocumentChanges[0].TextDocument.Version != 2 {
+				t.Fatalf("%+v", list)
 			}
-		}
-		if got := actions(t, e, "a.py", lsptest.Range{}, lsptest.Object{"triggerKind": 2}); len(got) > 0 {
-			t.Errorf("unasked: %q", titlesOf(got))
-		}
+			perform(t, e, "a.py", list[0])
+			if got := e.Text("a.py"); got != "\n'🚀'\n# %%dip --see all\nx = 1\n" {
+				t.Errorf("%q", got)
+			}
+		})
+		t.Run("commands only", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Capabilities: codeAction(lsptest.Object{"codeActionLiteralSupport": nil})})
+			e.Open("a.py", text+"# %%\ny = 1\n")
+			here.Start.Line, here.End.Line = 3, 3
+			list := actions(t, e, "a.py", here, nil)
+			if len(list) == 0 {
+				t.Fatal("no actions")
+			}
+			for _, a := range list {
+				var name string
+				if err := json.Unmarshal(a.Command, &name); err != nil || !strings.HasPrefix(name, "dip.") || a.Kind != "" {
+					t.Errorf("%+v", a)
+				}
+			}
+		})
+		t.Run("not trusted", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Init: lsptest.Object{"trusted": false}})
+			e.Open("a.py", text+"# %%\ny = 1\n")
+			if got := strings.Join(titlesOf(actions(t, e, "a.py", lsptest.Range{End: lsptest.Position{Line: 9}}, nil)), "; "); got != "Replace by '--see'" {
+				t.Error(got)
+			}
+		})
+		t.Run("kinds", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server})
+			e.Open("a.py", "x = 1\n")
+			for kinds, some := range map[string]bool{"dip": true, "dip.run": true, "dip.r": false, "source": false, "": true} {
+				if got := actions(t, e, "a.py", lsptest.Range{}, only(kinds)); (len(got) > 0) != some {
+					t.Errorf("only %q: %q", kinds, titlesOf(got))
+				}
+			}
+			if got := actions(t, e, "a.py", lsptest.Range{}, lsptest.Object{"triggerKind": 2}); len(got) > 0 {
+				t.Errorf("unasked: %q", titlesOf(got))
+			}
+		})
 	})
 }
 
 // What is selected runs by itself, and so does the line of a magic.
 func TestNarrowActions(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
-	e.Open("a.py", "x = 1\n# %dipush x\nprint('not this')\n# %%dip --sea\ny = 1\n")
-	for _, test := range []struct {
-		from, to lsptest.Position
-		want     string
-	}{
-		{lsptest.Position{}, lsptest.Position{Line: 1}, "Run selection"},
-		{lsptest.Position{Line: 1, Character: 4}, lsptest.Position{Line: 1, Character: 4}, "Run this line"},
-		{lsptest.Position{Line: 2}, lsptest.Position{Line: 2}, ""},
-		{lsptest.Position{Line: 2}, lsptest.Position{Line: 5}, ""},
-	} {
-		list := actions(t, e, "a.py", lsptest.Range{Start: test.from, End: test.to}, only("dip.run"))
-		list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") })
-		if got := strings.Join(titlesOf(list), "; "); got != test.want {
-			t.Errorf("%v: %q, want %q", test.from, got, test.want)
-		}
-		for _, a := range list {
-			run := perform(t, e, "a.py", a).Run
-			finished(e, run, "ok")
-			if printed := e.Messages(lsptest.Has("run", run), lsptest.Contains("text", "not this")); len(printed) > 0 {
-				t.Errorf("%s ran the whole cell", a.Title)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
+		e.Open("a.py", "x = 1\n# %dipush x\nprint('not this')\n# %%dip --sea\ny = 1\n")
+		for _, test := range []struct {
+			from, to lsptest.Position
+			want     string
+		}{
+			{lsptest.Position{}, lsptest.Position{Line: 1}, "Run selection"},
+			{lsptest.Position{Line: 1, Character: 4}, lsptest.Position{Line: 1, Character: 4}, "Run this line"},
+			{lsptest.Position{Line: 2}, lsptest.Position{Line: 2}, ""},
+			{lsptest.Position{Line: 2}, lsptest.Position{Line: 5}, ""},
+		} {
+			list := actions(t, e, "a.py", lsptest.Range{Start: test.from, End: test.to}, only("dip.run"))
+			list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") })
+			if got := strings.Join(titlesOf(list), "; "); got != test.want {
+				t.Errorf("%v: %q, want %q", test.from, got, test.want)
+			}
+			for _, a := range list {
+				run := perform(t, e, "a.py", a).Run
+				finished(e, run, "ok")
+				if printed := e.Messages(lsptest.Has("run", run), lsptest.Contains("text", "not this")); len(printed) > 0 {
+					t.Errorf("%s ran the whole cell", a.Title)
+				}
 			}
 		}
-	}
+	})
 }
 
 // What runs can be interrupted, and what lives restarted.
 func TestInterruptAction(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
-	e.Open("a.py", "# %%\nprint('on its way', flush=True)\nwhile True: pass\n# %%dip\nx = 1\n")
-	runCell(e, 2, "ok")
-	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "on its way"))
-	list := actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt", "dip.restart"))
-	if got := strings.Join(titlesOf(list), "; "); got != "Interrupt cell; Interrupt all runs; Restart the ranks; Restart the local namespace" {
-		t.Fatal(got)
-	}
-	perform(t, e, "a.py", list[0])
-	finished(e, run, "interrupted")
-	await(t, "nothing to interrupt", func() bool { return len(actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt"))) == 0 })
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
+		e.Open("a.py", "# %%\nprint('on its way', flush=True)\nwhile True: pass\n# %%dip\nx = 1\n")
+		runCell(e, 2, "ok")
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "on its way"))
+		list := actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt", "dip.restart"))
+		if got := strings.Join(titlesOf(list), "; "); got != "Interrupt cell; Interrupt all runs; Restart the ranks; Restart the local namespace; Restart Python" {
+			t.Fatal(got)
+		}
+		perform(t, e, "a.py", list[0])
+		finished(e, run, "interrupted")
+		await(t, "nothing to interrupt", func() bool { return len(actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt"))) == 0 })
+	})
 }

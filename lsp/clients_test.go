@@ -255,33 +255,35 @@ func TestFolders(t *testing.T) {
 
 // A folder that is added later has settings of its own.
 func TestSettingsOfAddedFolder(t *testing.T) {
-	other := t.TempDir()
-	e := lsptest.Start(t, lsptest.Options{
-		Server: inProcess(t), Init: events, Settings: lsptest.Object{},
-		Answers: lsptest.Answers{"workspace/configuration": func(m lsptest.Message) any {
-			var answers []any
-			items, _ := m.Get("items").([]any)
-			for _, item := range items {
-				settings := lsptest.Object{}
-				if scope := item.(map[string]any)["scopeUri"]; scope != nil && strings.HasSuffix(scope.(string), other) {
-					settings["python"] = "/no/python/of/the/other"
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		other := t.TempDir()
+		e := lsptest.Start(t, lsptest.Options{
+			Server: server, Init: events, Settings: lsptest.Object{},
+			Answers: lsptest.Answers{"workspace/configuration": func(m lsptest.Message) any {
+				var answers []any
+				items, _ := m.Get("items").([]any)
+				for _, item := range items {
+					settings := lsptest.Object{}
+					if scope := item.(map[string]any)["scopeUri"]; scope != nil && strings.HasSuffix(scope.(string), other) {
+						settings["python"] = "/no/python/of/the/other"
+					}
+					answers = append(answers, settings)
 				}
-				answers = append(answers, settings)
-			}
-			return answers
-		}},
+				return answers
+			}},
+		})
+		e.Notify("workspace/didChangeWorkspaceFolders", lsptest.Object{"event": lsptest.Object{
+			"added": []any{lsptest.Object{"uri": "file://" + other, "name": "other"}}, "removed": []any{},
+		}})
+		away, err := filepath.Rel(e.Folder, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Open(away+"/c.py", "x = 1\n")
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(away + "/c.py"), "cell": 1})
+		ended := e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run))
+		if reason := fmt.Sprint(ended.Get("reason")); !strings.Contains(reason, "/no/python/of/the/other") {
+			t.Error(reason)
+		}
 	})
-	e.Notify("workspace/didChangeWorkspaceFolders", lsptest.Object{"event": lsptest.Object{
-		"added": []any{lsptest.Object{"uri": "file://" + other, "name": "other"}}, "removed": []any{},
-	}})
-	away, err := filepath.Rel(e.Folder, other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Open(away+"/c.py", "x = 1\n")
-	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(away + "/c.py"), "cell": 1})
-	ended := e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run))
-	if reason := fmt.Sprint(ended.Get("reason")); !strings.Contains(reason, "/no/python/of/the/other") {
-		t.Error(reason)
-	}
 }

@@ -232,76 +232,103 @@ func hintsOf(t *testing.T, e *lsptest.Editor, first, last int) string {
 	return strings.Join(lines, "\n")
 }
 
+// The hints of every document are those of its marks: hint "label (tooltip)", at the end of the line. Before they are asked for, cells run ("run: 1 2")
+// and texts are replaced ("edits: old → new; old → new").
+func TestHints(t *testing.T) {
+	duration := regexp.MustCompile(`[\d.]+ m?s\b`)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		lsptest.Files(t, "testdata/hints/*.txtar", func(t *testing.T, m *lsptest.Marked) {
+			e := openMarked(t, m, lsptest.Options{Server: server})
+			for _, edit := range strings.Split(m.Value("edits"), "; ") {
+				if old, text, ok := strings.Cut(edit, " → "); ok {
+					e.Replace("a.py", old, text)
+				}
+			}
+			var want []string
+			for _, mark := range m.Kinds("hint") {
+				want = append(want, place(mark.Range.End)+" "+mark.Args[0])
+			}
+			if got := duration.ReplaceAllString(hintsOf(t, e, 0, 1000), "TIME"); got != strings.Join(want, "\n") {
+				t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+			}
+		})
+	})
+}
+
 // A lens means its cell, wherever that is when it is clicked, and a line's lens means that text.
 func TestLensesOfMovedCells(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
-	e.Open("a.py", "# %% First\nx = 'here'\n# %% Second\n# %dipush x\n# %% Third\nprint('seen', x)\n")
-	var unresolved []codeLens
-	must(t, e.Call("textDocument/codeLens", inDocument(e, "a.py"), &unresolved))
-	list := lensesOf(t, e, "a.py")
-	third := list[len(list)-4]
-	line := titled(t, list, "Run this line")
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+		e.Open("a.py", "# %% First\nx = 'here'\n# %% Second\n# %dipush x\n# %% Third\nprint('seen', x)\n")
+		var unresolved []codeLens
+		must(t, e.Call("textDocument/codeLens", inDocument(e, "a.py"), &unresolved))
+		list := lensesOf(t, e, "a.py")
+		third := list[len(list)-4]
+		line := titled(t, list, "Run this line")
 
-	e.Edit("a.py", lsptest.Edit{Text: "# %%\n1/0\n"})
-	if err := e.TryCommand("dip.runLine", line.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "no magic in line 4") {
-		t.Error(err)
-	}
-	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
-	var reply struct{ Run string }
-	click(t, e, titled(t, lensesOf(t, e, "a.py"), "Run this line"), &reply)
-	finished(e, reply.Run, "ok")
-	click(t, e, third, &reply)
-	e.Await("what was pushed", lsptest.Has("run", reply.Run), lsptest.Contains("text", "seen here"))
-	finished(e, reply.Run, "ok")
-
-	e.Replace("a.py", "# %dipush x", "# %dipush y")
-	moved := lsptest.Object{"uri": e.URI("a.py"), "position": lsptest.Position{Line: 5}, "text": "%dipush x"}
-	if err := e.TryCommand("dip.runLine", moved, nil); err == nil || !strings.Contains(err.Error(), "line 6 says %dipush y now") {
-		t.Error(err)
-	}
-	e.SetText("a.py", "")
-	for i, lens := range unresolved {
-		var refused *lsptest.Error
-		if err := e.Call("codeLens/resolve", lens, nil); !errors.As(err, &refused) || refused.Code != contentModified {
-			t.Errorf("%s: %v", unresolved[i].Data, err)
+		e.Edit("a.py", lsptest.Edit{Text: "# %%\n1/0\n"})
+		if err := e.TryCommand("dip.runLine", line.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "no magic in line 4") {
+			t.Error(err)
 		}
-	}
-	if err := e.TryCommand("dip.runCell", third.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "not there any more") {
-		t.Error(err)
-	}
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
+		var reply struct{ Run string }
+		click(t, e, titled(t, lensesOf(t, e, "a.py"), "Run this line"), &reply)
+		finished(e, reply.Run, "ok")
+		click(t, e, third, &reply)
+		e.Await("what was pushed", lsptest.Has("run", reply.Run), lsptest.Contains("text", "seen here"))
+		finished(e, reply.Run, "ok")
+
+		e.Replace("a.py", "# %dipush x", "# %dipush y")
+		moved := lsptest.Object{"uri": e.URI("a.py"), "position": lsptest.Position{Line: 5}, "text": "%dipush x"}
+		if err := e.TryCommand("dip.runLine", moved, nil); err == nil || !strings.Contains(err.Error(), "line 6 says %dipush y now") {
+			t.Error(err)
+		}
+		e.SetText("a.py", "")
+		for i, lens := range unresolved {
+			var refused *lsptest.Error
+			if err := e.Call("codeLens/resolve", lens, nil); !errors.As(err, &refused) || refused.Code != contentModified {
+				t.Errorf("%s: %v", unresolved[i].Data, err)
+			}
+		}
+		if err := e.TryCommand("dip.runCell", third.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "not there any more") {
+			t.Error(err)
+		}
+	})
 }
 
 // The client is asked to look again when there is something else to see, and only then and if it can be.
 func TestRefreshOfLenses(t *testing.T) {
 	needPython(t)
-	refreshes := func(e *lsptest.Editor) int {
-		return len(e.Messages(lsptest.Method("workspace/codeLens/refresh"))) + len(e.Messages(lsptest.Method("workspace/inlayHint/refresh")))
-	}
-	t.Run("not supported", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Capabilities: lsptest.Object{"workspace": lsptest.Object{
-			"codeLens": nil, "inlayHint": lsptest.Object{"refreshSupport": false},
-		}}})
-		e.Open("a.py", "# %%\nx = 1\n")
-		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-		if n := refreshes(e); n > 0 {
-			t.Errorf("%d refreshes", n)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		refreshes := func(e *lsptest.Editor) int {
+			return len(e.Messages(lsptest.Method("workspace/codeLens/refresh"))) + len(e.Messages(lsptest.Method("workspace/inlayHint/refresh")))
 		}
-	})
-	t.Run("output", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-		e.Open("a.py", "# %%\nfor i in range(30): print(i, flush=True); __import__('time').sleep(0.02)\n")
-		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-		if n := refreshes(e); n > 2*4 { // queued, starting, running, ended
-			t.Errorf("%d refreshes", n)
-		}
-	})
-	t.Run("settings", func(t *testing.T) {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Settings: lsptest.Object{}})
-		e.Open("a.py", "# %%\nx = 1\n")
-		awaitLenses(t, e, 0, runLenses)
-		e.Settings(lsptest.Object{"codeLens": []string{"runLocal"}})
-		awaitLenses(t, e, 0, "Locally")
+		t.Run("not supported", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Capabilities: lsptest.Object{"workspace": lsptest.Object{
+				"codeLens": nil, "inlayHint": lsptest.Object{"refreshSupport": false},
+			}}})
+			e.Open("a.py", "# %%\nx = 1\n")
+			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+			if n := refreshes(e); n > 0 {
+				t.Errorf("%d refreshes", n)
+			}
+		})
+		t.Run("output", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+			e.Open("a.py", "# %%\nfor i in range(30): print(i, flush=True); __import__('time').sleep(0.02)\n")
+			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+			if n := refreshes(e); n > 2*4 { // queued, starting, running, ended
+				t.Errorf("%d refreshes", n)
+			}
+		})
+		t.Run("settings", func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Settings: lsptest.Object{}})
+			e.Open("a.py", "# %%\nx = 1\n")
+			awaitLenses(t, e, 0, runLenses)
+			e.Settings(lsptest.Object{"codeLens": []string{"runLocal"}})
+			awaitLenses(t, e, 0, "Locally")
+		})
 	})
 }

@@ -106,32 +106,34 @@ func wantNoShutdown(t *testing.T, err error) {
 
 // What a client may ask depends on how far the connection is.
 func TestLifecycle(t *testing.T) {
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Raw: true})
-	for _, step := range []struct {
-		method string
-		params any
-		code   int // 0: it works
-	}{
-		{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, -32002},
-		{"shutdown", nil, -32002},
-		{"no/such", nil, -32601},
-		{"initialize", e.InitializeParams(), 0},
-		{"initialize", e.InitializeParams(), -32600},
-		{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, 0},
-		{"shutdown", nil, 0},
-		{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, -32600},
-	} {
-		err := e.Call(step.method, step.params, nil)
-		var answer *lsptest.Error
-		switch {
-		case step.code == 0 && err != nil, step.code != 0 && (!errors.As(err, &answer) || answer.Code != step.code):
-			t.Errorf("%s: %v, want %d", step.method, err, step.code)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Raw: true})
+		for _, step := range []struct {
+			method string
+			params any
+			code   int // 0: it works
+		}{
+			{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, -32002},
+			{"shutdown", nil, -32002},
+			{"no/such", nil, -32601},
+			{"initialize", e.InitializeParams(), 0},
+			{"initialize", e.InitializeParams(), -32600},
+			{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, 0},
+			{"shutdown", nil, 0},
+			{"workspace/executeCommand", lsptest.Object{"command": "dip.status"}, -32600},
+		} {
+			err := e.Call(step.method, step.params, nil)
+			var answer *lsptest.Error
+			switch {
+			case step.code == 0 && err != nil, step.code != 0 && (!errors.As(err, &answer) || answer.Code != step.code):
+				t.Errorf("%s: %v, want %d", step.method, err, step.code)
+			}
 		}
-	}
-	e.Notify("exit", nil)
-	if err := e.AwaitEnd(); err != nil {
-		t.Error(err)
-	}
+		e.Notify("exit", nil)
+		if err := e.AwaitEnd(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // dipls without a command and with a pipe as its input is a language server.
@@ -147,20 +149,22 @@ func TestWithoutCommand(t *testing.T) {
 // Documents of a workspace folder share a local namespace; one outside of all folders has that of its directory.
 func TestWorkspaces(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	e.Open("a.py", "# %%\nx = 41\n")
-	e.Open("sub/b.py", "# %%\nprint(x + 1)\n")
-	e.Open("../elsewhere/c.py", "# %%\nprint('x' in globals())\n")
-	for _, dir := range []string{"/sub", "/../elsewhere"} {
-		if err := os.MkdirAll(e.Folder+dir, 0o700); err != nil {
-			t.Fatal(err)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+		e.Open("a.py", "# %%\nx = 41\n")
+		e.Open("sub/b.py", "# %%\nprint(x + 1)\n")
+		e.Open("../elsewhere/c.py", "# %%\nprint('x' in globals())\n")
+		for _, dir := range []string{"/sub", "/../elsewhere"} {
+			if err := os.MkdirAll(e.Folder+dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "42"}, {"../elsewhere/c.py", "False"}} {
-		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(step.name), "cell": 1})
-		if step.want != "" {
-			e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Contains("text", step.want))
+		for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "42"}, {"../elsewhere/c.py", "False"}} {
+			run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(step.name), "cell": 1})
+			if step.want != "" {
+				e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Contains("text", step.want))
+			}
+			e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"), lsptest.Has("status", "ok"))
 		}
-		e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"), lsptest.Has("status", "ok"))
-	}
+	})
 }

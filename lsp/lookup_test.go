@@ -257,45 +257,47 @@ func TestHoverTensor(t *testing.T) {
 
 // What directives, magics and headers take is known without any process.
 func TestCompleteMagics(t *testing.T) {
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Encodings: utf32})
-	for _, test := range []struct{ line, want string }{
-		{"# %%d|", "# %%dip"},
-		{"# %di|", "# %dipper # %dipull # %dipush"},
-		{"%mak|", "%makedip"},
-		{"#!%autop|", "#!%autopx"},
-		{"# %%dip ev|", "# %%dip everywhere"},
-		{"# %%dip everywhere --s|", "# %%dip everywhere --see"},
-		{"# %%dip everywhere -S|", ""},
-		{"# %%dip --see all --q|", "# %%dip --see all --quiet"},
-		{"# %%dip --see |", "# %%dip --see all"},
-		{"%makedip --app to|", "%makedip --app torch"},
-		{"%makedip -n 3 --res|", "%makedip -n 3 --restart"},
-		{"# %autodip of|", "# %autodip off"},
-		{"# %%dip --h|", "# %%dip --help"},
-		{"%px --nob|", "%px --noblock"},
-		{"%px --noblock --t|", "%px --noblock --targets"},
-		{"%px --targets |", "%px --targets all"},
-		{"%px --targets 0 x = --t|", ""},
-		{"%%px --nob|", "%%px --noblock"},
-		{"%%px ev|", ""},
-		{"%pxconfig -|", "%pxconfig --targets %pxconfig --noblock %pxconfig --block %pxconfig --set %pxconfig --verbose %pxconfig --no-verbose " +
-			"%pxconfig --stream %pxconfig --no-stream %pxconfig --progress-after %pxconfig --signal-on-interrupt %pxconfig --help"},
-		{"# %% Train target=|", `# %% Train target="remote" # %% Train target="local" # %% Train target="everywhere" # %% Train target="ranks:0"`},
-		{`# %% Train target="ev|"`, `# %% Train target="everywhere"`},
-		{"# %% Train see='a|", "# %% Train see='all'"},
-		{"# %% Train ta|", "# %% Train target="},
-		{"# %% [m|", "# %% [markdown]"},
-		{"# just a comment abou|", ""},
-		{"print(1).|", ""},
-	} {
-		name := "a.py"
-		before, after, _ := strings.Cut(test.line, "|")
-		e.Open(name, "# %% x\n"+before+after+"\ny = 1\n")
-		if got := strings.Join(completed(t, e, name, "\n"+test.line+"\ny"), " "); got != test.want {
-			t.Errorf("%s: %s, want %s", test.line, got, test.want)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Encodings: utf32})
+		for _, test := range []struct{ line, want string }{
+			{"# %%d|", "# %%dip"},
+			{"# %di|", "# %dipper # %dipull # %dipush"},
+			{"%mak|", "%makedip"},
+			{"#!%autop|", "#!%autopx"},
+			{"# %%dip ev|", "# %%dip everywhere"},
+			{"# %%dip everywhere --s|", "# %%dip everywhere --see"},
+			{"# %%dip everywhere -S|", ""},
+			{"# %%dip --see all --q|", "# %%dip --see all --quiet"},
+			{"# %%dip --see |", "# %%dip --see all"},
+			{"%makedip --app to|", "%makedip --app torch"},
+			{"%makedip -n 3 --res|", "%makedip -n 3 --restart"},
+			{"# %autodip of|", "# %autodip off"},
+			{"# %%dip --h|", "# %%dip --help"},
+			{"%px --nob|", "%px --noblock"},
+			{"%px --noblock --t|", "%px --noblock --targets"},
+			{"%px --targets |", "%px --targets all"},
+			{"%px --targets 0 x = --t|", ""},
+			{"%%px --nob|", "%%px --noblock"},
+			{"%%px ev|", ""},
+			{"%pxconfig -|", "%pxconfig --targets %pxconfig --noblock %pxconfig --block %pxconfig --set %pxconfig --verbose %pxconfig --no-verbose " +
+				"%pxconfig --stream %pxconfig --no-stream %pxconfig --progress-after %pxconfig --signal-on-interrupt %pxconfig --help"},
+			{"# %% Train target=|", `# %% Train target="remote" # %% Train target="local" # %% Train target="everywhere" # %% Train target="ranks:0"`},
+			{`# %% Train target="ev|"`, `# %% Train target="everywhere"`},
+			{"# %% Train see='a|", "# %% Train see='all'"},
+			{"# %% Train ta|", "# %% Train target="},
+			{"# %% [m|", "# %% [markdown]"},
+			{"# just a comment abou|", ""},
+			{"print(1).|", ""},
+		} {
+			name := "a.py"
+			before, after, _ := strings.Cut(test.line, "|")
+			e.Open(name, "# %% x\n"+before+after+"\ny = 1\n")
+			if got := strings.Join(completed(t, e, name, "\n"+test.line+"\ny"), " "); got != test.want {
+				t.Errorf("%s: %s, want %s", test.line, got, test.want)
+			}
+			e.Close(name)
 		}
-		e.Close(name)
-	}
+	})
 }
 
 // A place that is no place has nothing to say, and no fault either.
@@ -329,18 +331,20 @@ func TestLookupsAnywhere(t *testing.T) {
 // Modules are looked for beside the file that runs first, not beside one that somebody has only pointed at.
 func TestLookupSettlesNothing(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	if err := os.Mkdir(e.Folder+"/nets", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(e.Folder+"/nets/layers_of_ours.py", nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	e.Open("notes/seen.py", "x = 1\nx\n")
-	if got := hovered(t, e, "notes/seen.py", "|x = 1"); got != "" {
-		t.Error(got)
-	}
-	itemsAt(t, e, "notes/seen.py", "\nx|\n")
-	e.Open("nets/train.py", "import layers_of_ours\n")
-	ran(e, "nets/train.py", 1)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+		if err := os.Mkdir(e.Folder+"/nets", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(e.Folder+"/nets/layers_of_ours.py", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		e.Open("notes/seen.py", "x = 1\nx\n")
+		if got := hovered(t, e, "notes/seen.py", "|x = 1"); got != "" {
+			t.Error(got)
+		}
+		itemsAt(t, e, "notes/seen.py", "\nx|\n")
+		e.Open("nets/train.py", "import layers_of_ours\n")
+		ran(e, "nets/train.py", 1)
+	})
 }

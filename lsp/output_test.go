@@ -42,49 +42,53 @@ func TestFailuresOnce(t *testing.T) {
 // Who wants to is asked whether to see the output, and who does not want to is not told.
 func TestFailuresAsked(t *testing.T) {
 	needPython(t)
-	answers := lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any { return m.Get("actions.0") }}
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Answers: answers, Settings: lsptest.Object{"failures": "ask"}})
-	e.Open("a.py", "# %%\nprint('before')\nfoobar\n")
-	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Has("actions.0.title", "Show output"),
-		lsptest.Has("message", "NameError: name 'foobar' is not defined (local, line 3)"))
-	e.Await("the output", lsptest.Method("window/showDocument"), lsptest.Contains("uri", "/output.txt"))
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		answers := lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any { return m.Get("actions.0") }}
+		e := lsptest.Start(t, lsptest.Options{Server: server, Answers: answers, Settings: lsptest.Object{"failures": "ask"}})
+		e.Open("a.py", "# %%\nprint('before')\nfoobar\n")
+		e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Has("actions.0.title", "Show output"),
+			lsptest.Has("message", "NameError: name 'foobar' is not defined (local, line 3)"))
+		e.Await("the output", lsptest.Method("window/showDocument"), lsptest.Contains("uri", "/output.txt"))
 
-	e.Settings(lsptest.Object{"failures": "off"})
-	e.Mark()
-	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	e.Await("the traceback", lsptest.Method("window/logMessage"), lsptest.Contains("message", "NameError"))
-	e.Command("dip.status", nil, nil)
-	if told := e.Messages(lsptest.Method("window/showMessage")); len(told) > 0 {
-		t.Error(told)
-	}
+		e.Settings(lsptest.Object{"failures": "off"})
+		e.Mark()
+		e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		e.Await("the traceback", lsptest.Method("window/logMessage"), lsptest.Contains("message", "NameError"))
+		e.Command("dip.status", nil, nil)
+		if told := e.Messages(lsptest.Method("window/showMessage")); len(told) > 0 {
+			t.Error(told)
+		}
+	})
 }
 
 // A picture is a file to open for a client without events, and comes whole to one with.
 func TestPictures(t *testing.T) {
 	needPython(t)
-	const draw = `# %%
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		const draw = `# %%
 from IPython.display import display
 class Picture:
     def _repr_mimebundle_(self, **_): return {"text/plain": "a picture", "image/svg+xml": "<svg/>"}
 for _ in range(3): display(Picture())
 `
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
-	e.Open("a.py", draw)
-	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	e.Await("the first picture", lsptest.Method("window/showMessage"), lsptest.Has("type", 3), lsptest.Contains("message", "cell 1 shows a picture: /"),
-		lsptest.Contains("message", "/local-1.svg"))
-	e.Await("the last picture", lsptest.Method("window/logMessage"), lsptest.Contains("message", "/local-3.svg"))
-	if told := e.Messages(lsptest.Method("window/showMessage")); len(told) != 1 {
-		t.Errorf("told %v", told)
-	}
+		e := lsptest.Start(t, lsptest.Options{Server: server})
+		e.Open("a.py", draw)
+		e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		e.Await("the first picture", lsptest.Method("window/showMessage"), lsptest.Has("type", 3), lsptest.Contains("message", "cell 1 shows a picture: /"),
+			lsptest.Contains("message", "/local-1.svg"))
+		e.Await("the last picture", lsptest.Method("window/logMessage"), lsptest.Contains("message", "/local-3.svg"))
+		if told := e.Messages(lsptest.Method("window/showMessage")); len(told) != 1 {
+			t.Errorf("told %v", told)
+		}
 
-	e = lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	e.Open("a.py", draw)
-	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	m := e.Await("a picture", lsptest.Has("event", "display"), lsptest.Has("run", run))
-	data, _ := m.Get("data").(map[string]any)
-	if data["image/svg+xml"] != "<svg/>" || data["text/plain"] != "a picture" {
-		t.Errorf("%v", m)
-	}
+		e = lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+		e.Open("a.py", draw)
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		m := e.Await("a picture", lsptest.Has("event", "display"), lsptest.Has("run", run))
+		data, _ := m.Get("data").(map[string]any)
+		if data["image/svg+xml"] != "<svg/>" || data["text/plain"] != "a picture" {
+			t.Errorf("%v", m)
+		}
+	})
 }

@@ -82,25 +82,27 @@ func TestProgressNotSupported(t *testing.T) {
 // The start of a pool is shown, and given up by cancelling it.
 func TestProgressOfPool(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2, "app": "slow.py", "prewarm": false}})
-	app := "import os, time\ndef initializer():\n    while not os.path.exists('go'): time.sleep(0.01)\n"
-	if err := os.WriteFile(filepath.Join(e.Folder, "slow.py"), []byte(app), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e.Open("a.py", "# %%dip\nx = 1\n# %%\nx = 2\n")
-	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	token := begun(e, "Starting 2 ranks")
-	e.Notify("window/workDoneProgress/cancel", lsptest.Object{"token": token})
-	e.Await("the end of the start", progress("end"), lsptest.Has("token", token))
-	e.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "died"),
-		lsptest.Contains("reason", "the start of the pool was cancelled; make one with %makedip"))
-	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "slow.py", "prewarm": false}})
+		app := "import os, time\ndef initializer():\n    while not os.path.exists('go'): time.sleep(0.01)\n"
+		if err := os.WriteFile(filepath.Join(e.Folder, "slow.py"), []byte(app), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e.Open("a.py", "# %%dip\nx = 1\n# %%\nx = 2\n")
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+		token := begun(e, "Starting 2 ranks")
+		e.Notify("window/workDoneProgress/cancel", lsptest.Object{"token": token})
+		e.Await("the end of the start", progress("end"), lsptest.Has("token", token))
+		e.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "died"),
+			lsptest.Contains("reason", "the start of the pool was cancelled; make one with %makedip"))
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
 
-	e.Mark()
-	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
-	if err := os.WriteFile(filepath.Join(e.Folder, "go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e.Command("dip.makePool", nil, nil)
-	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		e.Mark()
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
+		if err := os.WriteFile(filepath.Join(e.Folder, "go"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e.Command("dip.makePool", nil, nil)
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	})
 }

@@ -181,34 +181,36 @@ func TestTrusted(t *testing.T) {
 
 // Nothing of a folder that is not trusted is ever run, whatever is opened and asked for.
 func TestUntrusted(t *testing.T) {
-	for _, trusted := range []any{false, "yes"} {
-		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": trusted}, Settings: lsptest.Object{"python": "/no/python"}})
-		e.Open("a.py", "# %%dip everywhere\nx = 1\n")
-		cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
-		for name, args := range map[string]lsptest.Object{
-			"runCell": cell, "runAll": cell, "runBelow": cell, "makePool": nil, "restartPool": nil, "restartLocal": nil, "restart": nil, "killPool": nil,
-			"push": lsptest.Object{"names": []string{"x"}}, "autodip": lsptest.Object{"on": true},
-			"runSelection": lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{End: lsptest.Position{Line: 2}}},
-		} {
-			if err := e.TryCommand("dip."+name, args, nil); err == nil || !strings.Contains(err.Error(), "not trusted") {
-				t.Errorf("%s: %v", name, err)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		for _, trusted := range []any{false, "yes"} {
+			e := lsptest.Start(t, lsptest.Options{Server: server, Init: lsptest.Object{"events": true, "trusted": trusted}, Settings: lsptest.Object{"python": "/no/python"}})
+			e.Open("a.py", "# %%dip everywhere\nx = 1\n")
+			cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+			for name, args := range map[string]lsptest.Object{
+				"runCell": cell, "runAll": cell, "runBelow": cell, "makePool": nil, "restartPool": nil, "restartLocal": nil, "restart": nil, "killPool": nil,
+				"push": lsptest.Object{"names": []string{"x"}}, "autodip": lsptest.Object{"on": true},
+				"runSelection": lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{End: lsptest.Position{Line: 2}}},
+			} {
+				if err := e.TryCommand("dip."+name, args, nil); err == nil || !strings.Contains(err.Error(), "not trusted") {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			for _, method := range []string{"textDocument/hover", "textDocument/completion"} {
+				params := inDocument(e, "a.py")
+				params["position"] = lsptest.Position{Line: 1}
+				var answer any
+				if err := e.Call(method, params, &answer); err != nil || answer != nil {
+					t.Errorf("%s: %v, %v", method, answer, err)
+				}
+			}
+			var status struct{ Workspaces []any }
+			e.Command("dip.status", nil, &status)
+			if len(status.Workspaces) > 0 {
+				t.Error(status)
+			}
+			if left, _ := filepath.Glob(os.Getenv("XDG_RUNTIME_DIR") + "/dipls/*/*"); len(left) > 0 {
+				t.Errorf("something runs: %v", left)
 			}
 		}
-		for _, method := range []string{"textDocument/hover", "textDocument/completion"} {
-			params := inDocument(e, "a.py")
-			params["position"] = lsptest.Position{Line: 1}
-			var answer any
-			if err := e.Call(method, params, &answer); err != nil || answer != nil {
-				t.Errorf("%s: %v, %v", method, answer, err)
-			}
-		}
-		var status struct{ Workspaces []any }
-		e.Command("dip.status", nil, &status)
-		if len(status.Workspaces) > 0 {
-			t.Error(status)
-		}
-		if left, _ := filepath.Glob(os.Getenv("XDG_RUNTIME_DIR") + "/dipls/*/*"); len(left) > 0 {
-			t.Errorf("something runs: %v", left)
-		}
-	}
+	})
 }

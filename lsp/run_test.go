@@ -40,19 +40,21 @@ func TestRunCell(t *testing.T) {
 // A directive that asks for help gets it, wherever the cell would go, and nothing of the cell runs.
 func TestHelpOfDirective(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	e.Open("a.py", "# %% target=\"remote\"\n%%dip everywhere -h\nprint('ran')\n# %%px --help\n")
-	for cell, usage := range map[int]string{1: "usage: %%dip [-S RANKS]", 2: "usage: %%px [-t RANKS]"} {
-		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell})
-		finished(e, run, "ok")
-		var printed strings.Builder
-		for _, m := range e.Messages(lsptest.Has("event", "stream"), lsptest.Has("run", run)) {
-			fmt.Fprint(&printed, m.Get("text"))
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+		e.Open("a.py", "# %% target=\"remote\"\n%%dip everywhere -h\nprint('ran')\n# %%px --help\n")
+		for cell, usage := range map[int]string{1: "usage: %%dip [-S RANKS]", 2: "usage: %%px [-t RANKS]"} {
+			run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell})
+			finished(e, run, "ok")
+			var printed strings.Builder
+			for _, m := range e.Messages(lsptest.Has("event", "stream"), lsptest.Has("run", run)) {
+				fmt.Fprint(&printed, m.Get("text"))
+			}
+			if !strings.Contains(printed.String(), usage) || strings.Contains(printed.String(), "ran\n") {
+				t.Errorf("cell %d printed %s", cell, printed.String())
+			}
 		}
-		if !strings.Contains(printed.String(), usage) || strings.Contains(printed.String(), "ran\n") {
-			t.Errorf("cell %d printed %s", cell, printed.String())
-		}
-	}
+	})
 }
 
 // A client that knows nothing but LSP reads folded lines, and is told of failures.

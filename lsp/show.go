@@ -147,6 +147,16 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
+// writeLive writes the lines that are not finished.
+func writeLive(w io.Writer, lines []dipexec.LiveLine) error {
+	for _, line := range lines {
+		if _, err := io.WriteString(w, ansi.Strip(line.Prefix+line.Text)+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeOutput writes a run's folded output, without colours.
 func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error {
 	r, err := dipexec.ReadRun(dir)
@@ -171,7 +181,10 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 			return fmt.Errorf("rank %d has no part in the run", *rank)
 		}
 		if errors.Is(err, io.EOF) {
-			return write(folder.Flush(last.Add(time.Hour))) // of a run that goes on
+			if err := write(folder.Flush(last.Add(time.Hour))); err != nil {
+				return err
+			}
+			return writeLive(w, folder.Live()) // of a run that goes on
 		}
 		if err != nil {
 			return err
