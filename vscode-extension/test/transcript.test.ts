@@ -2,10 +2,11 @@ import { expect, test } from 'vitest';
 import type { DipEvent } from '../src/generated/server';
 import { heading, Transcript } from '../src/output/transcript';
 import { LOCAL } from '../src/ranks';
+import { plain } from '../src/screen';
 
 function transcript(rank: number, events: DipEvent[]): { lines: string[]; live: string[] } {
   const all = new Transcript(rank, (run) => `── ${run}`);
-  const lines = events.flatMap((event) => all.take(event));
+  const lines = events.flatMap((event) => all.take(event)).map(plain);
   return { lines, live: all.live() };
 }
 
@@ -86,7 +87,7 @@ test('failures and deaths', () => {
     'begin',
     'Traceback',
     'NameError: x',
-    '✗ error · 10 ms',
+    '✗ NameError · 10 ms',
     '── r2',
     '✗ killed by SIGKILL · 1.0 s',
   ]);

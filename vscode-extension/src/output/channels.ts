@@ -3,14 +3,14 @@
  * everything of one process. Each is there once there is something to say.
  */
 import * as vscode from 'vscode';
-import type { DipEvent, FoldedParams } from '../generated/server';
+import type { DipEvent, FoldedItem, FoldedParams } from '../generated/server';
 import { LOCAL } from '../ranks';
 import type { Runs } from '../runs';
 import { plain } from '../screen';
 import type { Server } from '../server';
 import { paint } from './colours';
 import { Page } from './page';
-import { heading, processOf, Transcript } from './transcript';
+import { dimmed, heading, marked, processOf, Transcript } from './transcript';
 
 /** How long what comes is gathered before it is shown, in milliseconds. */
 const gather = 50;
@@ -132,7 +132,7 @@ export class OutputChannels implements vscode.Disposable {
   private folded(told: FoldedParams): void {
     const items = told.items ?? [];
     if (this.channels.has(folded) || items.length > 0 || told.live !== undefined) {
-      const lines = items.flatMap((item) => item.text.split('\n'));
+      const lines = items.flatMap(textOf);
       this.channel(folded).write(lines, told.live ?? []);
     }
   }
@@ -186,6 +186,17 @@ export class OutputChannels implements vscode.Disposable {
 }
 
 const folded = 'Dip';
+
+function textOf({ kind, text }: FoldedItem): string[] {
+  switch (kind) {
+    case 'heading':
+      return [dimmed(text)];
+    case 'outcome':
+      return [marked(text)];
+    default:
+      return text.split('\n');
+  }
+}
 
 function nameOf(rank: number): string {
   return rank === LOCAL ? 'Dip: local' : `Dip: rank ${rank}`;
