@@ -51,8 +51,8 @@ type howArgs struct {
 
 // runReply answers a command that runs something.
 type runReply struct {
-	Run   string `json:"run"`             // of the first cell
-	Cells int    `json:"cells,omitempty"` // how many cells will run, where it can be more than one
+	Run   string `json:"run"`            // of the first cell
+	Cells int    `json:"cells,omitzero"` // how many cells will run, where it can be more than one
 }
 
 // how is howArgs understood.

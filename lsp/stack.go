@@ -25,7 +25,7 @@ type stackReply struct {
 
 type processStack struct {
 	Rank  int    `json:"rank"`            // -1: the local namespace
-	Local bool   `json:"local,omitempty"` // true: likewise
+	Local bool   `json:"local,omitzero"`  // true: likewise
 	Text  string `json:"text,omitempty"`  // the threads, the main one first; of each the frames, outermost first
 	Error string `json:"error,omitempty"` // why there is no text
 }

@@ -51,16 +51,16 @@ type processStatus struct {
 type currentRun struct {
 	Run     string  `json:"run"`
 	URI     uri.URI `json:"uri,omitempty"`
-	Cell    int     `json:"cell,omitempty"` // its number now
-	Title   string  `json:"title"`          // of the cell, or the line that runs
-	Seconds float64 `json:"seconds"`        // since its start
+	Cell    int     `json:"cell,omitzero"` // its number now
+	Title   string  `json:"title"`         // of the cell, or the line that runs
+	Seconds float64 `json:"seconds"`       // since its start
 }
 
 type runStatus struct {
 	Run    string  `json:"run"`
 	State  string  `json:"state"` // queued or running
 	URI    uri.URI `json:"uri,omitempty"`
-	Cell   int     `json:"cell,omitempty"` // its number now
+	Cell   int     `json:"cell,omitzero"` // its number now
 	Target string  `json:"target,omitempty"`
 	Done   int     `json:"done"`  // processes that have ended their part
 	Parts  int     `json:"parts"` // processes that have begun
