@@ -52,7 +52,7 @@ export class Pool implements vscode.Disposable {
       command('dip.menu', () => menu.show()),
       command('dip.showStacks', () => this.showStacks()),
       command('dip.ranks.interrupt', ({ rank }: RankNode) => this.interrupt(ranks.process(rank)?.work?.run)),
-      command('dip.ranks.showOutput', ({ rank }: RankNode) => vscode.commands.executeCommand('dip.output.show', rank)),
+      command('dip.ranks.showOutput', ({ rank }: RankNode) => vscode.commands.executeCommand('dip.showChannel', rank)),
       command('dip.ranks.showStack', ({ rank }: RankNode) => this.showStacks(rank)),
       command('dip.variables.refresh', () => {
         variables.refresh();

@@ -40,11 +40,8 @@ export interface Question {
 export function question(found: Ends, held: VariablesReply, size: number): Question | undefined {
   const ending = (process: number) => (process < 0 ? found.local : found.ranks);
   const busy = [...busyProcesses(held.busy ?? '')].some(ending);
-  const names = merge(none, held, () => false).rows.filter((row) =>
-    row.values.some(
-      (value) =>
-        value.object.kind !== 'module' && ((value.local && ending(-1)) || (value.ranks.length > 0 && ending(0))),
-    ),
+  const names = merge(none, held, () => false).rows.filter(({ values }) =>
+    values.some(({ local, ranks }) => (local && found.local) || (ranks.length > 0 && found.ranks)),
   );
   if (!busy && names.length === 0) {
     return undefined;

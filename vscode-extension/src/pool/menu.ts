@@ -64,7 +64,7 @@ export class Menu {
       case 'autodipFlags':
         return this.autodipFlags();
       case 'showOutput':
-        return vscode.commands.executeCommand('dip.output.show');
+        return vscode.commands.executeCommand('dip.showChannel');
       case 'showResults':
         return vscode.commands.executeCommand('dip.results.focus');
       case 'showRanks':

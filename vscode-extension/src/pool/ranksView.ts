@@ -28,6 +28,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   private readonly subscriptions: { dispose: () => unknown }[];
   private ticking: ReturnType<typeof setInterval> | undefined;
   private polling: ReturnType<typeof setInterval> | undefined;
+  private polled = '';
   private shown = '';
 
   readonly onDidChangeTreeData = this.emitter.event;
@@ -127,9 +128,9 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   private update(): void {
     const all = this.processes();
     const looking = this.view.visible && vscode.window.state.focused;
-    const alive = all.some(({ state }) => state !== 'dead' && state !== 'stopped');
-    if (looking && alive) {
-      this.startPolling();
+    const alive = all.filter(({ state }) => state !== 'dead' && state !== 'stopped').map(({ pid }) => pid);
+    if (looking && alive.length > 0) {
+      this.poll(alive.join());
     } else {
       this.stopPolling();
     }
@@ -162,8 +163,11 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
     }
   }
 
-  private startPolling(): void {
-    if (!this.polling) {
+  /** Asks for the memory of these processes now and from time to time, unless it does already. */
+  private poll(pids: string): void {
+    if (pids !== this.polled) {
+      this.stopPolling();
+      this.polled = pids;
       void this.pools.refreshMemory();
       this.polling = setInterval(() => void this.pools.refreshMemory(), memoryEvery);
     }
@@ -172,5 +176,6 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   private stopPolling(): void {
     clearInterval(this.polling);
     this.polling = undefined;
+    this.polled = '';
   }
 }

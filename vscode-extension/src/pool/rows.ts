@@ -153,7 +153,7 @@ function devices(all: readonly string[]): string {
 /** `cell 3 “Train”`: what a run is of. */
 export function workName({ cell, title }: CurrentRun): string {
   const name = title ? `“${title}”` : '';
-  return cell === undefined ? title || 'a run' : `cell ${cell}${name && ` ${name}`}`;
+  return cell ? `cell ${cell}${name && ` ${name}`}` : title || 'a run';
 }
 
 /** The name of a row. */

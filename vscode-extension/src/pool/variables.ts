@@ -69,12 +69,18 @@ function join(values: Value[], value: Value): Value[] {
 }
 
 /**
- * Puts an answer in the place of the one before. Of processes that are busy it keeps what they held, if they are still those that
+ * Puts an answer in the place of the one before, without modules: they are neither pushed nor pulled, and there are many. Of processes that are busy it keeps what they held, if they are still those that
  * held it: `stays` tells.
  */
 export function merge(before: Variables, reply: VariablesReply, stays: (process: number) => boolean): Variables {
   const busy = busyProcesses(reply.busy ?? '');
-  const rows = new Map<string, Value[]>(reply.variables.map(({ name, values }) => [name, values.map(valueOf)]));
+  const rows = new Map<string, Value[]>();
+  for (const { name, values } of reply.variables) {
+    const kept = values.filter(({ kind }) => kind !== 'module').map(valueOf);
+    if (kept.length > 0) {
+      rows.set(name, kept);
+    }
+  }
   for (const { name, values } of before.rows) {
     for (const value of values) {
       const kept = only(value, (process) => busy.has(process) && stays(process));
