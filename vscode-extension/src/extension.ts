@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import { showCells } from './cells';
 import { registerCommands } from './commands';
+import { registerExample } from './example';
 import { Interpreters } from './interpreter';
 import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
@@ -32,6 +33,7 @@ export function activate(context: vscode.ExtensionContext): void {
     new OutputChannels(started, runs),
     new ResultsView(context, started, runs),
     followChanges(started, interpreters),
+    registerExample(context),
   );
   // Not awaited: the editor need not wait for the server, commands do. What goes wrong it tells the user itself.
   started.start().catch(() => undefined);
