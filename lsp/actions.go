@@ -10,16 +10,16 @@ import (
 
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
-
-	"dipls/cells"
-	"dipls/dipexec"
 )
 
 // Kinds of code actions of our own. A client that asks for "dip" gets all of them.
 const (
-	actionRun       protocol.CodeActionKind = "dip.run"
+	actionRun       protocol.CodeActionKind = "dip.run"       // cells, and parts of them
+	actionOutput    protocol.CodeActionKind = "dip.output"    // how cells have run
+	actionVariables protocol.CodeActionKind = "dip.variables" // push and pull
 	actionInterrupt protocol.CodeActionKind = "dip.interrupt"
 	actionRestart   protocol.CodeActionKind = "dip.restart"
+	actionPool      protocol.CodeActionKind = "dip.pool" // its start and end, and autodip
 )
 
 // namesPatience is how long processes are waited for that are asked for names: somebody looks at the light bulb.
@@ -31,7 +31,9 @@ func (d *diagnostics) methods() map[string]method {
 
 func (d *diagnostics) capabilities(caps *protocol.ServerCapabilities) {
 	caps.CodeActionProvider = &protocol.CodeActionOptions{
-		CodeActionKinds: []protocol.CodeActionKind{protocol.CodeActionKindQuickFix, actionRun, actionInterrupt, actionRestart},
+		CodeActionKinds: []protocol.CodeActionKind{
+			protocol.CodeActionKindQuickFix, actionRun, actionOutput, actionVariables, actionInterrupt, actionRestart, actionPool,
+		},
 	}
 }
 
@@ -46,8 +48,8 @@ type action struct {
 	args      any
 }
 
-// codeAction offers quick fixes of the diagnostics in a range, and to run the cell there. To run is not offered to a client that asks by itself, as
-// the caret moves: it would show a light bulb on every line.
+// codeAction offers quick fixes of the diagnostics in a range, and what there is to do at that place. The latter is not offered to a client that asks by
+// itself, as the caret moves: it would show a light bulb on every line.
 func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionParams) ([]protocol.CommandOrCodeAction, error) {
 	doc, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {
@@ -59,8 +61,8 @@ func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionPara
 	}
 	asked := p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0
 	if asked && d.s.trusted.Load() {
-		for _, a := range append(narrowActions(doc, p.Range), d.runActions(doc, p.Range.Start)...) {
-			if wants(p.Context.Only, a.kind) {
+		for _, a := range d.offered(ctx, doc, p.Range, p.Context.Only) {
+			if !slices.ContainsFunc(actions, func(fix action) bool { return fix.title == a.title }) {
 				actions = append(actions, a)
 			}
 		}
@@ -194,15 +196,13 @@ func (d *diagnostics) names(ctx context.Context, doc *Snapshot, found []finding)
 	if len(missing) == 0 {
 		return nil
 	}
-	dir := d.s.folderOf(doc.Path)
-	for _, w := range d.s.workspaces() {
-		if w.dir == dir {
-			ctx, cancel := context.WithTimeout(ctx, namesPatience)
-			defer cancel()
-			return w.executor.Bound(ctx, missing)
-		}
+	w := d.opened(doc)
+	if w == nil {
+		return nil
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, namesPatience)
+	defer cancel()
+	return w.executor.Bound(ctx, missing)
 }
 
 // nameFixes bring a name that is not defined from where it is. bound is as in [diagnostics.names].
@@ -224,17 +224,22 @@ func nameFixes(doc *Snapshot, f finding, bound map[int][]string) []action {
 		}
 	}
 	if f.failure.ranks[0] < 0 {
-		from := -1
-		for rank, names := range bound {
-			if rank >= 0 && slices.Contains(names, name) && (from < 0 || rank < from) {
-				from = rank
-			}
-		}
-		if from >= 0 {
+		if from, ok := lowestRank(bound, name); ok {
 			fix(fmt.Sprintf("Pull '%s' from rank %d", name, from), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
 		}
 	}
 	return actions
+}
+
+// lowestRank is the first rank that binds a name. bound is as in [diagnostics.names].
+func lowestRank(bound map[int][]string, name string) (rank int, ok bool) {
+	rank = -1
+	for r, names := range bound {
+		if r >= 0 && slices.Contains(names, name) && (rank < 0 || r < rank) {
+			rank = r
+		}
+	}
+	return rank, rank >= 0
 }
 
 // ownerCell is the number of the cell that has failed as a whole, if that is one of the document.
@@ -247,110 +252,4 @@ func ownerCell(doc *Snapshot, f *failure) (int, bool) {
 		return 0, false
 	}
 	return c.Index(), true
-}
-
-// narrowActions run less than a cell: what is selected, and the line magic at its start that has a lens, too.
-func narrowActions(doc *Snapshot, r protocol.Range) []action {
-	var actions []action
-	if r.Start != r.End && doc.selects(r) {
-		actions = append(actions, action{title: "Run selection", kind: actionRun, command: "runSelection", args: selectionArgs{URI: doc.URI, Range: &r}})
-	}
-	if _, m, ok := doc.lineMagic(int(r.Start.Line) + 1); ok && runsAlone(m) {
-		actions = append(actions, action{title: "Run this line", kind: actionRun, command: "runLine", args: lineArgs{
-			URI: doc.URI, Position: ptr(doc.Position(m.Range.Start)), Text: doc.text(m.Range.Start, m.Range.End),
-		}})
-	}
-	return actions
-}
-
-// selects reports whether there is something to run in a range, and nothing that keeps it from running.
-func (d *Snapshot) selects(r protocol.Range) bool {
-	found := false
-	c, ok := d.CellAt(r.Start)
-	for ; ok && c.Line() <= int(r.End.Line)+1; c, ok = d.File.Cell(c.Index() + 1) {
-		if _, selected := d.selected(c, r); selected {
-			if d.runnable(c) != nil {
-				return false
-			}
-			found = true
-		}
-	}
-	return found
-}
-
-// runActions are what can be run and ended at a place in a document.
-func (d *diagnostics) runActions(doc *Snapshot, at protocol.Position) []action {
-	c, ok := doc.CellAt(at)
-	if !ok {
-		return nil
-	}
-	var actions []action
-	index := c.Index()
-	run := func(title, command, target string) {
-		actions = append(actions, action{
-			title: title, kind: actionRun, command: command,
-			args: cellArgs{URI: doc.URI, Cell: &index, ID: doc.ID(c), howArgs: howArgs{Target: target}},
-		})
-	}
-	_, code := dipexec.RequestFor(doc.Name(), c)
-	if code = code && doc.runnable(c) == nil; code {
-		run("Run cell", "runCell", "")
-		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))
-		run("Run cell everywhere", "runCell", everywhereTarget(c.Directive().Target))
-		run("Run cell locally", "runCell", "local")
-	}
-	if index > 1 {
-		run("Run cells above", "runAbove", "")
-	}
-	if index < doc.File.Len() {
-		title := "Run cells below"
-		if code {
-			title = "Run cell and those below"
-		}
-		run(title, "runBelow", "")
-	}
-	here := whereArgs{URI: doc.URI}
-	if r, ok := d.s.board.lastRun(doc.URI, doc.ID(c)); ok && r.State != Ended {
-		actions = append(actions, action{
-			title: "Interrupt cell", kind: actionInterrupt, command: "interrupt", args: interruptArgs{Run: r.ID, whereArgs: here},
-		})
-	}
-	dir := d.s.folderOf(doc.Path)
-	for _, w := range d.s.workspaces() {
-		if w.dir != dir {
-			continue
-		}
-		if len(d.s.board.active(w)) > 0 {
-			actions = append(actions, action{title: "Interrupt all runs", kind: actionInterrupt, command: "interrupt", args: interruptArgs{whereArgs: here}})
-		}
-		if d.s.board.pool(w).State != "none" {
-			actions = append(actions, action{title: "Restart the ranks", kind: actionRestart, command: "restartPool", args: here})
-		}
-		actions = append(actions, action{title: "Restart the local namespace", kind: actionRestart, command: "restartLocal", args: here})
-	}
-	return actions
-}
-
-// ranksOf names the ranks that a cell is for, whether it says so or not.
-func ranksOf(t cells.Target) string {
-	if t.Ranks.IsZero() {
-		return "all ranks"
-	}
-	if len(slices.Collect(t.Ranks.Written())) == 1 {
-		return "rank " + t.Ranks.String()
-	}
-	return "ranks " + t.Ranks.String()
-}
-
-// remoteTarget is the target of a run on these ranks only.
-func remoteTarget(t cells.Target) string {
-	if t.Ranks.IsZero() {
-		return "remote"
-	}
-	return "ranks:" + t.Ranks.String()
-}
-
-// everywhereTarget is the target of a run in the local namespace and on these ranks.
-func everywhereTarget(t cells.Target) string {
-	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
 }

@@ -248,7 +248,7 @@ func TestNarrowActions(t *testing.T) {
 			{lsptest.Position{Line: 2}, lsptest.Position{Line: 5}, ""},
 		} {
 			list := actions(t, e, "a.py", lsptest.Range{Start: test.from, End: test.to}, only("dip.run"))
-			list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") })
+			list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") || a.Title == "Run all cells" })
 			if got := strings.Join(titlesOf(list), "; "); got != test.want {
 				t.Errorf("%v: %q, want %q", test.from, got, test.want)
 			}

@@ -203,6 +203,7 @@ func (s *server) remakeIn(ctx context.Context, w *workspace, cmd wire.MakeComman
 		return nil, err
 	}
 	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+	_ = s.catchUp(ctx, w) // it has been done, whoever waits for the answer
 	return &textReply{text}, nil
 }
 

@@ -1,0 +1,214 @@
+package lsp
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.lsp.dev/protocol"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// offered is what there is to do at a place, of the kinds that a client wants: first with what stands there, then with the cell, then with everything.
+func (d *diagnostics) offered(ctx context.Context, doc *Snapshot, r protocol.Range, only []protocol.CodeActionKind) []action {
+	all := narrowActions(doc, r)
+	if wants(only, actionVariables) {
+		all = append(all, d.variableActions(ctx, doc, r)...)
+	}
+	if c, ok := doc.CellAt(r.Start); ok {
+		all = append(all, d.cellActions(doc, c)...)
+	}
+	all = append(all, d.workspaceActions(doc)...)
+	return slices.DeleteFunc(all, func(a action) bool { return !wants(only, a.kind) })
+}
+
+// narrowActions run less than a cell: what is selected, and the line magic at its start that has a lens, too.
+func narrowActions(doc *Snapshot, r protocol.Range) []action {
+	var actions []action
+	if r.Start != r.End && doc.selects(r) {
+		actions = append(actions, action{title: "Run selection", kind: actionRun, command: "runSelection", args: selectionArgs{URI: doc.URI, Range: &r}})
+	}
+	if _, m, ok := doc.lineMagic(int(r.Start.Line) + 1); ok && runsAlone(m) {
+		actions = append(actions, action{title: "Run this line", kind: actionRun, command: "runLine", args: lineArgs{
+			URI: doc.URI, Position: ptr(doc.Position(m.Range.Start)), Text: doc.text(m.Range.Start, m.Range.End),
+		}})
+	}
+	return actions
+}
+
+// selects reports whether there is something to run in a range, and nothing that keeps it from running.
+func (d *Snapshot) selects(r protocol.Range) bool {
+	found := false
+	c, ok := d.CellAt(r.Start)
+	for ; ok && c.Line() <= int(r.End.Line)+1; c, ok = d.File.Cell(c.Index() + 1) {
+		if _, selected := d.selected(c, r); selected {
+			if d.runnable(c) != nil {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// cellActions run a cell or those around it, and tell of its last run.
+func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
+	var actions []action
+	index := c.Index()
+	run := func(title, command, target string) {
+		actions = append(actions, action{
+			title: title, kind: actionRun, command: command,
+			args: cellArgs{URI: doc.URI, Cell: &index, ID: doc.ID(c), howArgs: howArgs{Target: target}},
+		})
+	}
+	_, code := dipexec.RequestFor(doc.Name(), c)
+	if code = code && doc.runnable(c) == nil; code {
+		run("Run cell", "runCell", "")
+		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))
+		run("Run cell everywhere", "runCell", everywhereTarget(c.Directive().Target))
+		run("Run cell locally", "runCell", "local")
+	}
+	if index > 1 {
+		run("Run cells above", "runAbove", "")
+	}
+	if index < doc.File.Len() {
+		title := "Run cells below"
+		if code {
+			title = "Run cell and those below"
+		}
+		run(title, "runBelow", "")
+	}
+	if doc.File.Len() > 1 {
+		actions = append(actions, action{title: "Run all cells", kind: actionRun, command: "runAll", args: documentArgs{URI: doc.URI}})
+	}
+	r, ran := d.s.board.lastRun(doc.URI, doc.ID(c))
+	if ran && r.Journal != "" {
+		actions = append(actions, action{title: "Show the cell's output", kind: actionOutput, command: "showOutput", args: showOutputArgs{Run: r.ID}})
+	}
+	if ran && r.State != Ended {
+		actions = append(actions, action{
+			title: "Interrupt cell", kind: actionInterrupt, command: "interrupt", args: interruptArgs{Run: r.ID, whereArgs: whereArgs{URI: doc.URI}},
+		})
+	}
+	return actions
+}
+
+// variableActions bring the variable at a place from where it is. They ask processes that live what they bind, which they answer while they are
+// busy, too.
+func (d *diagnostics) variableActions(ctx context.Context, doc *Snapshot, r protocol.Range) []action {
+	name := doc.variableAt(r)
+	w := d.opened(doc)
+	if name == "" || w == nil || d.s.board.pool(w).State != "ready" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, namesPatience)
+	defer cancel()
+	bound := w.executor.Bound(ctx, []string{name})
+	here := whereArgs{URI: doc.URI}
+	var actions []action
+	if len(bound[-1]) > 0 {
+		actions = append(actions, action{
+			title: fmt.Sprintf("Push '%s' to all ranks", name), kind: actionVariables, command: "push", args: pushArgs{Names: []string{name}, whereArgs: here},
+		})
+	}
+	if rank, ok := lowestRank(bound, name); ok {
+		actions = append(actions, action{
+			title: fmt.Sprintf("Pull '%s' from rank %d", name, rank), kind: actionVariables, command: "pull",
+			args: pullArgs{Names: []string{name}, Rank: &rank, whereArgs: here},
+		})
+	}
+	return actions
+}
+
+// variableAt is the name of the variable that a range lies in; "" if there is none, or it stands in a line magic, which says itself what becomes of it.
+func (d *Snapshot) variableAt(r protocol.Range) string {
+	c, ok := d.CellAt(r.Start)
+	if _, _, magic := d.lineMagic(int(r.Start.Line) + 1); magic || !ok || c.Type() != cells.CodeCell {
+		return ""
+	}
+	line, at, word := d.nameAt(c, d.Offset(r.Start))
+	if word.Len() == 0 || d.Offset(r.End) > word.End || strings.HasSuffix(strings.TrimRight(line[:at-word.Len()], " \t"), ".") {
+		return ""
+	}
+	return d.text(word.Start, word.End)
+}
+
+// workspaceActions end, start and change what all cells have in common.
+func (d *diagnostics) workspaceActions(doc *Snapshot) []action {
+	here := whereArgs{URI: doc.URI}
+	var actions []action
+	add := func(title string, kind protocol.CodeActionKind, command string, args any) {
+		actions = append(actions, action{title: title, kind: kind, command: command, args: args})
+	}
+	pool, autodip := "none", false
+	w := d.opened(doc)
+	if w != nil {
+		pool, autodip = d.s.board.pool(w).State, w.executor.Autodip() != ""
+		if len(d.s.board.active(w)) > 0 {
+			add("Interrupt all runs", actionInterrupt, "interrupt", interruptArgs{whereArgs: here})
+		}
+	}
+	switch pool {
+	case "none", "stopped":
+		add("Start the ranks", actionPool, "makePool", makePoolArgs{whereArgs: here})
+	case "dead":
+		add("Restart the ranks", actionRestart, "restartPool", here)
+	default:
+		add("Restart the ranks", actionRestart, "restartPool", here)
+		add("End the ranks", actionPool, "killPool", here)
+	}
+	if w != nil {
+		add("Restart the local namespace", actionRestart, "restartLocal", here)
+		add("Restart Python", actionRestart, "restart", here)
+	}
+	if autodip {
+		add("Turn autodip off", actionPool, "autodip", autodipArgs{On: ptr(false), whereArgs: here})
+	} else {
+		add("Turn autodip on", actionPool, "autodip", autodipArgs{On: ptr(true), whereArgs: here})
+	}
+	for _, state := range d.s.board.states(doc.URI) {
+		if state == Ended {
+			add("Forget how the cells have run", actionOutput, "clear", clearArgs{URI: doc.URI})
+			break
+		}
+	}
+	return actions
+}
+
+// opened is the workspace of a document if something has been done in it, else nil.
+func (d *diagnostics) opened(doc *Snapshot) *workspace {
+	dir := d.s.folderOf(doc.Path)
+	for _, w := range d.s.workspaces() {
+		if w.dir == dir {
+			return w
+		}
+	}
+	return nil
+}
+
+// ranksOf names the ranks that a cell is for, whether it says so or not.
+func ranksOf(t cells.Target) string {
+	if t.Ranks.IsZero() {
+		return "all ranks"
+	}
+	if len(slices.Collect(t.Ranks.Written())) == 1 {
+		return "rank " + t.Ranks.String()
+	}
+	return "ranks " + t.Ranks.String()
+}
+
+// remoteTarget is the target of a run on these ranks only.
+func remoteTarget(t cells.Target) string {
+	if t.Ranks.IsZero() {
+		return "remote"
+	}
+	return "ranks:" + t.Ranks.String()
+}
+
+// everywhereTarget is the target of a run in the local namespace and on these ranks.
+func everywhereTarget(t cells.Target) string {
+	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
+}
