@@ -50,12 +50,9 @@ func (c *client) send(key, method string, params any) {
 		c.dropping.Do(func() { c.log.Error("the editor has stopped reading: messages are being dropped") })
 		return
 	}
-	data, err := protocol.Marshal(params)
-	if err != nil {
+	if err := c.stream.notify(key, method, params); err != nil {
 		c.log.Error("a notification cannot be encoded", zap.String("method", method), zap.Error(err))
-		return
 	}
-	c.stream.notify(key, method, data)
 }
 
 // call sends a request and waits for the answer. If ctx ends first, the client is told that nobody waits any more.

@@ -24,6 +24,8 @@ const (
 	soon = 50 * time.Millisecond
 	// later is the same for what runs print: nobody reads faster.
 	later = 300 * time.Millisecond
+	// fewCells is how many cells of a document are sooner found one by one than by going through all.
+	fewCells = 32
 )
 
 // diagnostics publishes what there is to say about documents: what the parser has found, how cells failed, and what they printed. What runs leave
@@ -144,7 +146,11 @@ func (d *diagnostics) publish(u uri.URI, dirty map[cellID]bool, anew bool) {
 		return
 	}
 	known.nobody = len(known.cells) == 0
-	var all []protocol.Diagnostic
+	n := 0
+	for _, c := range known.cells {
+		n += len(c.list)
+	}
+	all := make([]protocol.Diagnostic, 0, n)
 	for _, c := range known.cells {
 		all = append(all, c.list...)
 	}
@@ -201,18 +207,28 @@ func (d *diagnostics) update(known *shown, doc *Snapshot, dirty map[cellID]bool,
 // lookAgain are the cells of a document, by index, that have to be looked at: the dirty ones, those with failures, which may hang on
 // other cells, and all between the first and the last ones, which an edit has left alone. mu is held.
 func (d *diagnostics) lookAgain(doc *Snapshot, dirty map[cellID]bool, first, last int) []int {
+	wanted := map[cellID]bool{}
+	maps.Copy(wanted, dirty)
+	for key := range d.failures {
+		if key.doc == doc.URI {
+			wanted[key.cell] = true
+		}
+	}
 	var again []int
-	add := func(id cellID) {
-		if i := slices.Index(doc.ids, id) + 1; i > 0 && (i <= first || i > len(doc.ids)-last) {
+	add := func(i int) {
+		if 0 < i && i <= first || i > len(doc.ids)-last {
 			again = append(again, i)
 		}
 	}
-	for id := range dirty {
-		add(id)
-	}
-	for key := range d.failures {
-		if key.doc == doc.URI && !dirty[key.cell] {
-			add(key.cell)
+	if len(wanted) <= fewCells {
+		for id := range wanted {
+			add(slices.Index(doc.ids, id) + 1)
+		}
+	} else {
+		for i, id := range doc.ids {
+			if wanted[id] {
+				add(i + 1)
+			}
 		}
 	}
 	for i := first + 1; i <= len(doc.ids)-last; i++ {

@@ -60,6 +60,7 @@ func (o *outbox) put(key string, data []byte) {
 	o.bytes += len(data)
 	if i, waits := o.latest[key]; waits && key != "" {
 		o.bytes -= len(o.frames[i].data)
+		o.keep(o.frames[i].data)
 		o.frames[i].data = data
 		return
 	}

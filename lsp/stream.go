@@ -72,19 +72,37 @@ func (s *stream) Read(ctx context.Context) (jsonrpc2.Message, int64, error) {
 
 // Write implements [jsonrpc2.Stream].
 func (s *stream) Write(_ context.Context, m jsonrpc2.Message) (int64, error) {
-	spare := s.out.takeSpare()
-	f := framed(spare, func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
-	if len(f) < cap(spare)/2 {
-		f = bytes.Clone(f)
-		s.out.keepSpare(spare)
-	}
+	f := s.frame(func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
 	s.out.put("", f)
 	return int64(len(f)), nil
 }
 
-// notify sends a notification; one with a key takes the place of an older one with that key that the client has not been sent.
-func (s *stream) notify(key, method string, params []byte) {
-	s.out.put(key, framed(nil, func(b []byte) []byte { return jsonrpc2.AppendNotification(b, method, params) }))
+// notify sends a notification; one with a key takes the place of an older one with that key that the client has not been sent. The error
+// is that of parameters that cannot be encoded.
+func (s *stream) notify(key, method string, params any) error {
+	var err error
+	f := s.frame(func(b []byte) []byte {
+		b = jsonrpc2.AppendNotification(b, method, nil)
+		b = append(b[:len(b)-len("}")], `,"params":`...)
+		b, err = protocol.AppendMarshal(b, params)
+		return append(b, '}')
+	})
+	if err != nil {
+		return err
+	}
+	s.out.put(key, f)
+	return nil
+}
+
+// frame is framed with a spare buffer, if the message is large enough for that.
+func (s *stream) frame(body func([]byte) []byte) []byte {
+	spare := s.out.takeSpare()
+	f := framed(spare, body)
+	if len(f) < cap(spare)/2 {
+		f = bytes.Clone(f)
+		s.out.keepSpare(spare)
+	}
+	return f
 }
 
 // Close implements [jsonrpc2.Stream]. What has not been written is lost: see outbox.flush.

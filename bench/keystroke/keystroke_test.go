@@ -50,7 +50,7 @@ func text() string {
 // removes it. It waits until the lenses of the document are there, those of the visible part are resolved, and the diagnostics of the new
 // version have come.
 func BenchmarkKeystroke(b *testing.B) {
-	c := connect(b)
+	c := connect(b, text())
 	const line = cellCount / 2 * linesPerCell // a marker, and below it a directive
 	lenses := c.visible(b, line-visibleLines/2, line+visibleLines/2)
 	if len(lenses) == 0 {
@@ -67,9 +67,7 @@ func BenchmarkKeystroke(b *testing.B) {
 	b.ResetTimer()
 	for i := range b.N {
 		begin := time.Now()
-		c.version++
-		c.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"%s","version":%d},"contentChanges":[%s]}}`,
-			document, c.version, edits[i%2]))
+		c.change(edits[i%2])
 		c.request("textDocument/codeLens", `{"textDocument":{"uri":"`+document+`"}}`)
 		answer, published := c.await(b, 1)
 		size = len(answer)
@@ -83,12 +81,48 @@ func BenchmarkKeystroke(b *testing.B) {
 		took = append(took, time.Since(begin))
 	}
 	b.StopTimer()
+	report(b, took)
+	b.ReportMetric(float64(size), "lens-bytes")
+	b.ReportMetric(float64(len(lenses)), "resolved")
+}
+
+// BenchmarkMovingDiagnostics types a line above 7,500 cells that have a diagnostic each, or takes it away, and waits until these have come, all of
+// them with other lines.
+func BenchmarkMovingDiagnostics(b *testing.B) {
+	c := connect(b, strings.ReplaceAll(text(), "import math", "%dipush --rank 0 x"))
+	edits := [2]string{
+		`{"range":{"start":{"line":0,"character":0},"end":{"line":0,"character":0}},"text":"\n"}`,
+		`{"range":{"start":{"line":0,"character":0},"end":{"line":1,"character":0}},"text":""}`,
+	}
+	took := make([]time.Duration, 0, b.N)
+	var published []byte
+	for published = c.read(b); !c.isDiagnostics(published); {
+		published = c.read(b)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		begin := time.Now()
+		c.change(edits[i%2])
+		for published = c.read(b); !c.isDiagnostics(published); {
+			published = c.read(b)
+		}
+		took = append(took, time.Since(begin))
+	}
+	b.StopTimer()
+	if n := bytes.Count(published, []byte(`"unknown-flag"`)); n != cellCount*3/4 {
+		b.Errorf("%d diagnostics", n)
+	}
+	report(b, took)
+	b.ReportMetric(float64(len(published)), "bytes")
+}
+
+// report reports how long the keystrokes took.
+func report(b *testing.B, took []time.Duration) {
 	slices.Sort(took)
 	b.ReportMetric(milliseconds(took[len(took)/2]), "p50-ms")
 	b.ReportMetric(milliseconds(took[len(took)*99/100]), "p99-ms")
 	b.ReportMetric(milliseconds(took[len(took)-1]), "max-ms")
-	b.ReportMetric(float64(size), "lens-bytes")
-	b.ReportMetric(float64(len(lenses)), "resolved")
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -103,7 +137,7 @@ type client struct {
 }
 
 // connect starts a server in this process, at the other end of a socket, and opens the document.
-func connect(b *testing.B) *client {
+func connect(b *testing.B, text string) *client {
 	mine, theirs := sockets(b)
 	c := &client{conn: mine, r: bufio.NewReaderSize(mine, 1<<20)}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -124,7 +158,7 @@ func connect(b *testing.B) *client {
 	c.request("initialize", `{"processId":null,"rootUri":null,"capabilities":{"textDocument":{"publishDiagnostics":{"versionSupport":true}}},"initializationOptions":{"prewarm":false}}`)
 	c.await(b, 1)
 	c.send(`{"jsonrpc":"2.0","method":"initialized","params":{}}`)
-	quoted, err := json.Marshal(text())
+	quoted, err := json.Marshal(text)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -152,6 +186,13 @@ func sockets(b *testing.B) (mine, theirs net.Conn) {
 func (c *client) send(body string) {
 	// A server that has gone is seen by who reads.
 	_, _ = io.WriteString(c.conn, "Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body)
+}
+
+// change makes an edit.
+func (c *client) change(edit string) {
+	c.version++
+	c.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"%s","version":%d},"contentChanges":[%s]}}`,
+		document, c.version, edit))
 }
 
 func (c *client) request(method, params string) {
