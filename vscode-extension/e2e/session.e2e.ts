@@ -11,7 +11,7 @@ const screenshots = process.env.E2E_SCREENSHOTS;
 
 const code = await VSCode.start({
   folder: path.join(import.meta.dirname, 'folder'),
-  name: 'Ein Prüfstück 試験',
+  name: 'Étude à trois',
   settings: { 'dip.ranks': ranks.length },
 });
 let window: Window;
@@ -40,6 +40,48 @@ async function screenshot(name: string): Promise<void> {
   }
 }
 
+/** Waits until a cell's lens tells how its run went. */
+async function outcome(header: string, pattern: RegExp): Promise<void> {
+  await until(
+    `"${header}" ends with ${String(pattern)}`,
+    async () => {
+      const lenses = await window.lenses(header);
+      if (!lenses.some((lens) => pattern.test(lens))) {
+        throw new Error(`lenses are ${lenses.join(' | ')}`);
+      }
+      return true;
+    },
+    90_000,
+  );
+}
+
+/** Waits until a channel shows what is looked for, and gives the match's first group. */
+async function inChannel(name: string, pattern: RegExp): Promise<string> {
+  return until(`${String(pattern)} in "${name}"`, async () => {
+    const match = pattern.exec(await window.channel(name));
+    return match && (match[1] ?? match[0]);
+  });
+}
+
+/** The pids that the ranks have printed last, in their order. */
+async function printedPids(): Promise<number[]> {
+  const pids = [];
+  for (const rank of ranks) {
+    pids.push(Number(await inChannel(`Dip: rank ${rank}`, /^pid (\d+)$(?![^]*^pid)/m)));
+  }
+  return pids;
+}
+
+/** The pids that the Ranks view shows, in the ranks' order. */
+async function rankPids(): Promise<number[]> {
+  const rows = await window.tree('Dip', 'Ranks');
+  return rows.filter((row) => row.startsWith('rank')).map((row) => Number(/pid (\d+)/.exec(row)?.[1]));
+}
+
+async function nothingRuns(): Promise<void> {
+  await until('the processes of the extension end', async () => (await code.extensionProcesses()).length === 0);
+}
+
 it('shows lenses above cells', async () => {
   await window.openFile('ranks.py');
   expect(await window.lenses('Who is there')).toEqual(['Run on all ranks', 'Everywhere', 'Locally']);
@@ -49,22 +91,101 @@ it('shows lenses above cells', async () => {
 it('runs a cell on every rank and shows what each has printed', async () => {
   await window.openFile('ranks.py');
   await window.clickLens('Who is there', 'Run on all ranks');
-  await until(
-    'the cell has run',
-    async () => (await window.lenses('Who is there')).some((lens) => lens.startsWith('✓ 3/3 ranks')),
-    90_000,
-  );
-  const pids = [];
-  for (const rank of ranks) {
-    pids.push(
-      await until(
-        `rank ${rank}'s pid`,
-        async () => /^pid (\d+)$/m.exec(await window.channel(`Dip: rank ${rank}`))?.[1],
-      ),
-    );
-  }
-  const living = (await code.extensionProcesses()).map(({ pid }) => pid);
-  expect(living).toEqual(expect.arrayContaining(pids.map(Number)));
+  await outcome('Who is there', /^✓ 3\/3 ranks/);
+  const pids = await printedPids();
   expect(new Set(pids).size).toBe(ranks.length);
-  await screenshot('channels');
+  expect((await code.extensionProcesses()).map(({ pid }) => pid)).toEqual(expect.arrayContaining(pids));
+  expect(await window.statusBar()).toContain('Dip: 3 ranks · autodip off');
+});
+
+it('runs a cell everywhere', async () => {
+  await window.openFile('ranks.py');
+  await window.clickLens('Both', 'Everywhere');
+  await outcome('Both', /^✓ 4\/4/);
+  await inChannel('Dip: local', /^here is local$/m);
+  for (const rank of ranks) {
+    await inChannel(`Dip: rank ${rank}`, new RegExp(`^here is ${rank}$`, 'm'));
+  }
+});
+
+it('shows a failure with its ranks, and pushes the variable that they lack', async () => {
+  await window.openFile('names.py');
+  await window.clickLens('Only here', 'Locally');
+  await outcome('Only here', /^✓/);
+  await window.clickLens('On the ranks', 'Run on all ranks');
+  await outcome('On the ranks', /^✗ ranks 0-2: NameError$/);
+  expect(await window.problems()).toContainEqual(
+    expect.stringContaining("NameError: name 'threshold' is not defined — ranks 0-2"),
+  );
+  await screenshot('diagnostic');
+  await window.putCursor('print("threshold is"');
+  await window.quickFix("Push 'threshold' to all ranks");
+  await until('every rank has the variable', async () => {
+    const row = (await window.tree('Dip', 'Variables')).find((text) => text.startsWith('threshold'));
+    return row?.includes('ranks 0-2');
+  });
+  await window.clickLens('On the ranks', 'Run on all ranks');
+  await outcome('On the ranks', /^✓ 3\/3 ranks/);
+  await inChannel('Dip: rank 2', /^threshold is 0\.5$/m);
+  expect((await window.problems()).join('\n')).not.toContain('NameError');
+});
+
+it('interrupts an endless cell', async () => {
+  await window.openFile('endless.py');
+  await window.clickLens('Endless', 'Run on all ranks');
+  await inChannel('Dip: rank 0', /^begun$/m);
+  await window.clickLens('Endless', 'Interrupt');
+  await outcome('Endless', /^✗ interrupted/);
+});
+
+it('restarts the pool', async () => {
+  const before = await rankPids();
+  await window.run('Dip: Restart pool');
+  await window.confirm('Restart pool');
+  const after = await until('other processes are ranks', async () => {
+    const pids = await rankPids();
+    return pids.length === ranks.length && pids.every((pid) => !before.includes(pid)) && pids;
+  });
+  await window.openFile('ranks.py');
+  await window.clickLens('Who is there', 'Run on all ranks');
+  await outcome('Who is there', /^✓ 3\/3 ranks/);
+  expect(await printedPids()).toEqual(after);
+});
+
+it('says which rank was killed from outside', async () => {
+  await window.openFile('endless.py');
+  await window.clickLens('Endless', 'Run on all ranks');
+  await until('the cell runs', async () => (await window.lenses('Endless')).includes('… 0/3 done'));
+  const [, victim] = await rankPids();
+  process.kill(victim ?? NaN, 'SIGKILL');
+  await outcome('Endless', /^✗ rank 1/);
+  expect(await window.problems()).toContainEqual(expect.stringContaining('rank 1 was killed by SIGKILL'));
+  expect(await window.tree('Dip', 'Ranks')).toContainEqual(expect.stringContaining('rank 1 was killed by SIGKILL'));
+  expect(await window.statusBar()).toContain('Dip: pool dead');
+});
+
+it('leaves nothing running when the window closes, and opens again', async () => {
+  await window.close();
+  await nothingRuns();
+  window = await code.open();
+  await window.openFile('ranks.py');
+  expect(await window.lenses('Who is there')).toEqual(['Run on all ranks', 'Everywhere', 'Locally']);
+  await window.clickLens('Both', 'Everywhere');
+  await outcome('Both', /^✓ 4\/4/);
+  await window.close();
+  await nothingRuns();
+});
+
+it('is activated in less than 200 ms', async () => {
+  window = await code.open();
+  const measured: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    await window.reload();
+    await window.openFile('ranks.py');
+    await window.lenses('Who is there');
+    measured.push(await window.activation('Dip'));
+  }
+  measured.sort((a, b) => a - b);
+  console.log(`activation: ${measured.join(', ')} ms`);
+  expect(measured[2]).toBeLessThan(200);
 });

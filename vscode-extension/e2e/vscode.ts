@@ -38,6 +38,8 @@ const profile = {
   'workbench.enableExperiments': false,
   'workbench.settings.enableNaturalLanguageSearch': false,
   'git.enabled': false,
+  'remote.autoForwardPorts': false,
+  'workbench.editor.useModal': 'off',
   'editor.minimap.enabled': false,
   'editor.fontFamily': 'DejaVu Sans Mono',
   'files.simpleDialog.enable': true,

@@ -55,15 +55,18 @@ export class Window {
 
   /** The titles of the lenses of the cell whose header holds `header`, in their order. */
   async lenses(header: string): Promise<string[]> {
-    return (await this.lensesOf(header)).locator('a, span.codelens-text').allInnerTexts();
+    return (await this.lensesOf(header)).locator('a').allInnerTexts();
   }
 
   /** Clicks a lens of the cell whose header holds `header`. */
   async clickLens(header: string, title: string): Promise<void> {
     await until(`lens "${title}" of "${header}"`, async () => {
       const lenses = await this.lensesOf(header);
-      // Lenses are made anew when something of them changes, perhaps just now.
-      await lenses.getByText(title, { exact: true }).click({ timeout: 1_000 });
+      // They are made anew when something of them changes, perhaps just now.
+      await lenses
+        .locator('a')
+        .filter({ hasText: exactly(title) })
+        .click({ timeout: 1_000 });
       return true;
     });
   }
@@ -74,7 +77,9 @@ export class Window {
       const line = await this.line(header).first().boundingBox();
       for (const lenses of await this.page.locator('.codelens-decoration').all()) {
         const box = await lenses.boundingBox();
-        if (line && box && box.y < line.y && line.y - box.y < 1.5 * line.height) {
+        const above = line && box && box.y < line.y && line.y - box.y < 1.5 * line.height;
+        // Links, because a file that is shown again has the titles of its last lenses as mere text at first.
+        if (above && (await lenses.locator('a').count()) > 0) {
           return lenses;
         }
       }
@@ -93,12 +98,13 @@ export class Window {
     return this.rows(this.page.locator('.markers-panel'));
   }
 
-  /** What a quick fix at the cursor would offer; chooses the one that holds `title`. */
+  /** Chooses a quick fix for what is at the cursor. */
   async quickFix(title: string): Promise<void> {
     await until(`quick fix "${title}"`, async () => {
       await this.page.keyboard.press('Control+.');
       try {
-        await this.page.locator('.action-widget .monaco-list-row', { hasText: title }).click({ timeout: 3_000 });
+        const row = this.page.locator('.action-widget .monaco-list-row').filter({ hasText: exactly(title) });
+        await row.click({ timeout: 3_000 });
         return true;
       } catch (error) {
         await this.page.keyboard.press('Escape');
@@ -143,8 +149,9 @@ export class Window {
     await this.page.locator('.statusbar-item', { hasText: text }).click();
   }
 
-  /** The rows of a tree view, by the view's title, opened if need be. */
-  async tree(title: string): Promise<string[]> {
+  /** The rows of the tree view that a command focuses: "Dip: Focus on Ranks View" those of Ranks. */
+  async tree(container: string, title: string): Promise<string[]> {
+    await this.run(`${container}: Focus on ${title} View`);
     const pane = this.page.locator('.pane').filter({ has: this.page.locator('.pane-header', { hasText: title }) });
     return this.rows(pane);
   }
@@ -159,6 +166,11 @@ export class Window {
     return this.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
   }
 
+  /** Presses a button of the dialog that is open. */
+  async confirm(button: string): Promise<void> {
+    await this.page.locator('.monaco-dialog-box').getByText(button, { exact: true }).last().click();
+  }
+
   /** The notifications that there are, hidden ones included. */
   async notifications(): Promise<string[]> {
     await this.run('Notifications: Show Notifications');
@@ -169,11 +181,14 @@ export class Window {
 
   /** Milliseconds that VS Code says an extension took to activate: its code loaded and `activate` called. */
   async activation(extension: string): Promise<number> {
+    const size = this.page.viewportSize() ?? { width: 1280, height: 800 };
+    // High enough for every row: those out of view are not there.
+    await this.page.setViewportSize({ ...size, height: 3000 });
     await this.run('Developer: Show Running Extensions');
     const row = this.page.locator('.runtime-extensions-editor .monaco-list-row', { hasText: extension });
     const text = await row.locator('.activation-time').innerText();
-    await this.page.keyboard.press('Escape');
-    await row.waitFor({ state: 'detached' });
+    await this.run('View: Close Editor');
+    await this.page.setViewportSize(size);
     return Number(/(\d+)ms/.exec(text)?.[1]);
   }
 
@@ -191,6 +206,10 @@ export class Window {
     await this.page.close({ runBeforeUnload: true });
     await until('the window closes', () => Promise.resolve(this.page.isClosed()));
   }
+}
+
+function exactly(text: string): RegExp {
+  return new RegExp(`^${text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`);
 }
 
 /** Editors show spaces as no-break spaces. */
