@@ -39,6 +39,8 @@ export interface RunsListener {
   spliced?(run: Run, index: number, removed: number, added: readonly Entry[]): void;
   /** The ranks of an entry are others. */
   ranksChanged?(run: Run, entry: Entry): void;
+  /** A run has put out something that waits for `settle`, and is told by `spliced` after that. */
+  waits?(run: Run): void;
   /** The lines that are not finished are others. */
   live?(run: Run): void;
   /** A run is known no more. */
@@ -80,6 +82,9 @@ export class Run {
         },
         ranksChanged: (entry) => {
           listener.ranksChanged(this, entry);
+        },
+        waits: () => {
+          listener.waits(this);
         },
       },
       () => this.ranks,
@@ -218,10 +223,12 @@ export class Run {
       for (const stream of streams) {
         process.screens[stream].settle(lineTo(lines, stream));
       }
-      const entry = this.timeline.add(of, [...lines, output], now).at(-1);
-      if (id !== undefined && entry) {
-        process.displays.set(id, [...(shown ?? []), entry]);
+      if (id === undefined) {
+        this.timeline.add(of, [...lines, output], now);
+        return;
       }
+      const entry = this.timeline.put(of, [...lines, output], now).at(-1);
+      process.displays.set(id, [...(shown ?? []), ...(entry ? [entry] : [])]);
     });
   }
 
@@ -313,6 +320,9 @@ export class Runs {
       ranksChanged: (run, entry) => {
         tell('ranksChanged', run, entry);
       },
+      waits: (run) => {
+        tell('waits', run);
+      },
       live: (run) => {
         tell('live', run);
       },
@@ -373,6 +383,14 @@ export class Runs {
     this.bound();
   }
 
+  /** Puts what runs have put out in its place. Until then it waits, so that ranks that speak at about the same time do so in order. */
+  settle(): void {
+    for (const run of this.runs) {
+      run.timeline.settle();
+    }
+    this.bound();
+  }
+
   /** Forgets the runs that have ended. */
   clear(): void {
     for (const run of this.runs.filter((run) => !run.running)) {
@@ -417,14 +435,11 @@ export class Runs {
 
   /** Keeps what is known within its limit: runs that ended long ago lose what they have put out, then long ones its beginning. */
   private bound(): void {
-    let bytes = this.runs.reduce((n, run) => n + run.timeline.bytes, 0);
-    while (bytes > this.budget) {
+    while (this.runs.reduce((n, run) => n + run.timeline.bytes, 0) > this.budget) {
       const full = this.runs.filter((run) => run.timeline.entries.length > 0);
       const oldest = full[0] as Run;
-      const before = oldest.timeline.bytes;
       const n = oldest.timeline.entries.length;
       oldest.trim(full.length > 1 && !oldest.running ? n : Math.ceil(n / 4));
-      bytes += oldest.timeline.bytes - before;
     }
   }
 }

@@ -55,6 +55,8 @@ export interface TimelineListener {
   spliced(index: number, removed: number, added: readonly Entry[]): void;
   /** The ranks of an entry are others. */
   ranksChanged(entry: Entry): void;
+  /** Something waits to be put in its place by `settle`. */
+  waits(): void;
 }
 
 class Item implements Entry {
@@ -70,6 +72,9 @@ class Item implements Entry {
   ) {}
 }
 
+/** How much waits at most to be put in its place, in bytes. */
+const maxWaiting = 1 << 20;
+
 /** How long, in milliseconds, another rank's output may stand below before what comes is not put among it any more. */
 const frozenAfter = 1000;
 
@@ -77,6 +82,8 @@ const frozenAfter = 1000;
  * Keeps the order of each rank, and folds whatever the ranks say alike, however far apart they are: an entry gains ranks as
  * these come to it. What only one rank has said stands where it said it: after the last entry that it shares, beside what the
  * others said in that place. So ranks can be looked at folded, one by one and side by side without another copy.
+ *
+ * What ranks say at about the same time is put in its place together, lower ranks first: it waits until somebody looks.
  */
 export class Timeline {
   private items: Item[] = [];
@@ -84,6 +91,9 @@ export class Timeline {
   private readonly open = new Map<string, Item[]>(); // by key: items that more ranks may come to, ascending
   private frozen = 0; // before this index nothing is put that does not have to be there
   private total = 0;
+  private readonly waiting = new Map<number, Output[]>(); // by rank: what has no place yet
+  private waitingBytes = 0;
+  private now = 0;
 
   constructor(
     private readonly listener: TimelineListener,
@@ -92,6 +102,7 @@ export class Timeline {
   ) {}
 
   get entries(): readonly Entry[] {
+    this.settle();
     return this.items;
   }
 
@@ -101,10 +112,42 @@ export class Timeline {
   }
 
   /** Adds what a process has put out, in its order. */
-  add(rank: number, outputs: readonly Output[], now: number): readonly Entry[] {
+  add(rank: number, outputs: readonly Output[], now: number): void {
     if (outputs.length === 0) {
-      return [];
+      return;
     }
+    const before = this.waiting.get(rank);
+    if (before) {
+      before.push(...outputs);
+    } else {
+      this.waiting.set(rank, [...outputs]);
+    }
+    this.now = now;
+    const first = this.waitingBytes === 0;
+    this.waitingBytes += outputs.reduce((n, output) => n + bytesOf(output), 0);
+    if (this.waitingBytes > maxWaiting) {
+      this.settle();
+    } else if (first) {
+      this.listener.waits();
+    }
+  }
+
+  /** Puts what waits in its place. */
+  settle(): void {
+    if (this.waitingBytes === 0) {
+      return;
+    }
+    const waiting = [...this.waiting].sort(([a], [b]) => a - b);
+    this.waiting.clear();
+    this.waitingBytes = 0;
+    for (const [rank, outputs] of waiting) {
+      this.put(rank, outputs, this.now);
+    }
+  }
+
+  /** Adds what a process has put out now and at once, and returns the entries that have it. */
+  put(rank: number, outputs: readonly Output[], now: number): readonly Entry[] {
+    this.settle();
     const added: Item[] = [];
     if (rank === LOCAL || this.ranks() === 1) {
       for (const output of outputs) {
@@ -138,7 +181,7 @@ export class Timeline {
       after = same.index + 1;
     }
     if (waiting.length > 0) {
-      places.push({ index: this.among(after, rank, waiting.length), items: waiting });
+      places.push({ index: this.among(after, waiting.length), items: waiting });
       last = waiting.at(-1);
     }
     for (const { index, items } of places.reverse()) {
@@ -150,11 +193,13 @@ export class Timeline {
 
   /** Adds a sentence that is no process's, or one process's own. */
   note(ranks: number[], notice: Notice, now: number): void {
+    this.settle();
     this.insert(this.items.length, [this.item(notice, ranks, now, '')]);
   }
 
   /** Puts another output of a rank into the place of one that it has put out. */
   replace(rank: number, entry: Entry, output: Output, now: number): Entry {
+    this.settle();
     const key = keyOf(output);
     if (!(entry instanceof Item) || key === entry.key) {
       return entry;
@@ -176,6 +221,7 @@ export class Timeline {
 
   /** Removes what a process has put out. */
   clear(rank: number): void {
+    this.settle();
     if (!this.lasts.has(rank)) {
       return;
     }
@@ -212,6 +258,7 @@ export class Timeline {
 
   /** Forgets the first entries. */
   trim(n: number): void {
+    this.settle();
     for (const item of this.items.splice(0, n)) {
       this.close(item);
       this.total -= bytesOf(item.output);
@@ -255,14 +302,17 @@ export class Timeline {
     return index;
   }
 
-  /** Where to put so many things that the rank says at the end: behind what lower ranks have said in their place. */
-  private among(after: number, rank: number, n: number): number {
+  /**
+   * Where to put so many things that the rank says at the end: behind as many of the other ranks, so that what these say
+   * next still comes after.
+   */
+  private among(after: number, n: number): number {
     const said = new Map<number, number>();
     let index = Math.max(after, this.frozen);
     for (; index < this.items.length; index++) {
       const lowest = (this.items[index] as Item).ranks[0] ?? LOCAL;
       const count = (said.get(lowest) ?? 0) + 1;
-      if (lowest > rank || (lowest >= 0 && count > n)) {
+      if (lowest >= 0 && count > n) {
         break;
       }
       said.set(lowest, count);

@@ -15,13 +15,18 @@ function setup(ranks = 2, budget?: number) {
       runs.apply({ event: 'rank_state', run, rank, state: 'busy' });
     }
   };
-  const say = (rank: number, text: string, name: 'stdout' | 'stderr' = 'stdout', run = 'r') => {
+  const saying = (rank: number, text: string, name: 'stdout' | 'stderr' = 'stdout', run = 'r') => {
     runs.apply({ event: 'stream', run, ...of(rank), name, text });
+  };
+  /** Says something that is looked at before anything else is said. */
+  const say: typeof saying = (...args) => {
+    saying(...args);
+    runs.settle();
   };
   const end = (run = 'r') => {
     runs.apply({ event: 'run_finished', run, status: 'ok', seconds: 1 });
   };
-  return { runs, clock, begin, say, end, shown: (run = 'r') => shown(runs.get(run)) };
+  return { runs, clock, begin, say, saying, end, shown: (run = 'r') => shown(runs.get(run)) };
 }
 
 function of(rank: number): Pick<DipEvent, 'rank' | 'local'> {
@@ -57,12 +62,22 @@ describe('what ranks say', () => {
     expect(shown()).toEqual(['[0-2] epoch 1', '[0-2] epoch 2']);
   });
 
-  it('stands beside what the others said in its place, lower ranks first', () => {
-    const { begin, say, shown } = setup(2);
+  it('stands beside what the others said in its place, at the same time lower ranks first', () => {
+    const { begin, saying, shown } = setup(2);
     begin();
-    say(1, 'epoch 1\nloss 6\nepoch 2\nloss 4\n');
-    say(0, 'epoch 1\nloss 5\nepoch 2\nloss 3\n');
+    saying(1, 'epoch 1\nloss 6\nepoch 2\nloss 4\n');
+    saying(0, 'epoch 1\nloss 5\nepoch 2\nloss 3\n');
     expect(shown()).toEqual(['[0-1] epoch 1', '[0] loss 5', '[1] loss 6', '[0-1] epoch 2', '[0] loss 3', '[1] loss 4']);
+  });
+
+  it('folds when one rank is ahead with part of it', () => {
+    const { begin, say, shown } = setup(3);
+    begin();
+    say(2, 'hello\npid 2\n');
+    say(1, 'hello\npid 1\ngreen\n');
+    say(2, 'green\n');
+    say(0, 'hello\npid 0\ngreen\n');
+    expect(shown()).toEqual(['[0-2] hello', '[0] pid 0', '[2] pid 2', '[1] pid 1', '[0-2] green']);
   });
 
   it('folds however late a rank is', () => {
@@ -199,7 +214,7 @@ describe('displays', () => {
     runs.apply({ event: 'display', run: 'r', rank: 0, clear: true, wait: true });
     expect(shown()).toEqual(['[0-1] a']);
     say(0, 'b\n');
-    expect(shown()).toEqual(['[0] b', '[1] a']);
+    expect(shown()).toEqual(['[1] a', '[0] b']);
     runs.apply({ event: 'display', run: 'r', rank: 0, clear: true });
     expect(shown()).toEqual(['[1] a']);
   });

@@ -56,6 +56,10 @@ export class Deltas implements RunsListener {
     this.of(run).ranks.set(entry.id, entry.ranks);
   }
 
+  waits(): void {
+    this.some();
+  }
+
   live(run: Run): void {
     this.of(run).live = true;
   }
@@ -69,6 +73,7 @@ export class Deltas implements RunsListener {
 
   /** What has changed since it was taken last. */
   take(): RunUpdate[] {
+    this.runs.settle();
     const updates: RunUpdate[] = this.gone.map((key) => ({ key, forgotten: true }));
     for (const [run, { head, live, splices, ranks }] of this.pending) {
       updates.push({
@@ -85,6 +90,7 @@ export class Deltas implements RunsListener {
 
   /** All there is, as updates of nothing; nothing else is left to take. */
   takeAll(): RunUpdate[] {
+    this.runs.settle();
     this.drop();
     return this.runs.list.map((run) => ({
       key: this.key(run),
@@ -129,7 +135,7 @@ export class Deltas implements RunsListener {
     const { event } = run;
     const cell = event.cell === undefined ? '' : `cell ${event.cell}`;
     return {
-      title: event.title ?? (cell ? `Cell ${event.cell ?? ''}` : run.id === '' ? 'Pool' : 'Run'),
+      title: event.title ?? (cell ? `Cell ${event.cell ?? ''}` : run.id === '' ? 'Dip' : 'Run'),
       place:
         event.path === undefined
           ? ''

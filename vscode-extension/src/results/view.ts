@@ -108,14 +108,11 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
 
   /** Tells the view what has changed, soon, and not before it has taken what it was told last. */
   private schedule(): void {
-    if (!this.view) {
-      this.deltas.drop(); // it gets all there is when it comes
-      return;
-    }
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       if (!this.view?.visible) {
-        this.deltas.drop();
+        this.runs.settle();
+        this.deltas.drop(); // it gets all there is when it comes
       } else if (this.ready) {
         const runs = this.deltas.take();
         if (runs.length > 0) {

@@ -103,8 +103,8 @@ class View {
         { class: 'toolbar', role: 'toolbar', 'aria-label': 'Results' },
         this.ranks,
         this.beside,
-        this.find,
         this.found,
+        this.find,
       ),
       main,
     );

@@ -53,7 +53,7 @@ export class Renderer {
       case 'live':
         return h(
           'div',
-          { class: `row live ${row.line.stream}` },
+          { class: `row live ${row.line.stream}${alone(row.run) ? ' alone' : ''}` },
           label(row.line.ranks, alone(row.run)),
           h('div', { class: 'text' }, ...this.text(row.line.text)),
         );
@@ -154,7 +154,12 @@ export class Renderer {
     const { output } = entry;
     const kind =
       output.kind === 'line' ? output.stream : output.kind === 'notice' ? `notice ${output.level}` : output.kind;
-    return h('div', { class: `row ${kind}` }, entryLabel(entry, alone), this.body(entry, undefined));
+    return h(
+      'div',
+      { class: `row ${kind}${alone ? ' alone' : ''}` },
+      entryLabel(entry, alone),
+      this.body(entry, undefined),
+    );
   }
 
   private body(entry: MirrorEntry, differing: Range | undefined): HTMLElement {
