@@ -11,7 +11,7 @@ const colours: Record<Mark, { dark: string; light: string }> = {
   stale: { dark: '#a0a0a0', light: '#6a6a6a' },
 };
 
-const stroke = 'fill="none" stroke="COLOUR" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"';
+const stroke = 'fill="none" stroke="COLOUR" stroke-width="1.8" stroke-linejoin="round"';
 
 const shapes: Record<Mark, string> = {
   // A clock.
@@ -21,8 +21,8 @@ const shapes: Record<Mark, string> = {
   ok: `<path ${stroke} d="M3.2 8.6l3.1 3.1 6.5-7.4"/>`,
   failed: `<path ${stroke} d="M4 4l8 8M12 4l-8 8"/>`,
   interrupted: `<rect ${stroke} x="4" y="4" width="8" height="8" rx="1"/>`,
-  // A tick that has faded to dots.
-  stale: `<path ${stroke} stroke-dasharray="0.1 2.9" d="M3.2 8.6l3.1 3.1 6.5-7.4"/>`,
+  // A ring in pieces.
+  stale: `<circle ${stroke} cx="8" cy="8" r="5" stroke-dasharray="2.6 2.64"/>`,
 };
 
 /** The picture of a mark as a URI, for a background. */
