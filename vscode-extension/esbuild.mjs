@@ -1,12 +1,13 @@
-// Bundles the extension into dist/: one file for the extension host, a script and a style for the results view.
+// Bundles the extension into dist/, or a folder named by --out=: one file for the extension host, a script and a style for the results view.
 import { context } from 'esbuild';
 
 const watch = process.argv.includes('--watch');
+const out = process.argv.find((arg) => arg.startsWith('--out='))?.slice('--out='.length) ?? 'dist';
 
 const bundles = [
   {
     entryPoints: ['src/extension.ts'],
-    outfile: 'dist/extension.js',
+    outdir: out,
     platform: 'node',
     format: 'cjs',
     target: 'node20',
@@ -14,12 +15,12 @@ const bundles = [
   },
   {
     entryPoints: { results: 'src/results/webview/main.ts' },
-    outdir: 'dist',
+    outdir: out,
     platform: 'browser',
     format: 'iife',
     target: 'es2022',
   },
-  { entryPoints: { results: 'src/results/webview/style.css' }, outdir: 'dist', target: 'chrome120' },
+  { entryPoints: { results: 'src/results/webview/style.css' }, outdir: out, target: 'chrome120' },
 ];
 
 for (const bundle of bundles) {
