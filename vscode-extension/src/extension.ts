@@ -18,7 +18,7 @@ export function activate(context: vscode.ExtensionContext): void {
   const interpreters = new Interpreters(log);
   const started = new Server(context, log, interpreters.of);
   const runs = new Runs();
-  const pool = new Pool(started);
+  const pool = new Pool(started, runs);
   server = started;
   context.subscriptions.push(
     log,

@@ -6,12 +6,25 @@ import type {
   StatusReply,
   VariablesReply,
   WorkspaceStatus,
+  FailureEvent,
+  RunFinishedEvent,
+  RunStartedEvent,
 } from '../src/generated/server';
 import { ends, question } from '../src/pool/losses';
 import { badCount, badGpus, menuItems } from '../src/pool/menuItems';
+import { Failures } from '../src/pool/failures';
 import { places } from '../src/pool/places';
 import { Pools } from '../src/pool/pools';
-import { processDetails, processes, processText, statusText, statusTooltip, workspaceOf } from '../src/pool/rows';
+import {
+  poolMessage,
+  processDetails,
+  processes,
+  processText,
+  statusText,
+  statusTooltip,
+  workspaceOf,
+} from '../src/pool/rows';
+import { Runs } from '../src/runs';
 import { bytes, count, escaped, parseRanks, who } from '../src/pool/words';
 
 function rank(n: number, more: Partial<RankStatus> = {}): RankStatus {
@@ -179,7 +192,19 @@ describe('rows of processes', () => {
       reason,
       ranks: [rank(0, { state: 'stopped' }), rank(1, { state: 'dead' })],
     });
-    expect(processes(dead, () => undefined, 0).map(processText)).toEqual(['stopped · cuda:0 · pid 4711', reason]);
+    expect(processes(dead, () => undefined, 0).map(processText)).toEqual([
+      'stopped · cuda:0 · pid 4711',
+      'dead: was killed by SIGKILL (out of memory?)',
+    ]);
+  });
+});
+
+describe('the message above the rows', () => {
+  it('says what is not as it should be', () => {
+    const { pool } = workspace({ state: 'dead', size: 4, reason: 'rank 2 was killed by SIGKILL' });
+    expect(poolMessage(pool)).toBe('The pool is dead: rank 2 was killed by SIGKILL. Restart it to go on.');
+    expect(poolMessage({ ...pool, state: 'starting' })).toBe('Starting 4 ranks…');
+    expect(poolMessage(four.pool)).toBe('');
   });
 });
 
@@ -377,6 +402,42 @@ describe('losses', () => {
       'What runs is interrupted. The variables of the local namespace and 2 ranks will be lost.',
     );
     expect(question({ ...all, ranks: false }, { variables: [], busy: 'ranks 0-1' }, 2)).toBeUndefined();
+  });
+});
+
+describe('failures of runs that are of no cell', () => {
+  const started: RunStartedEvent = { event: 'run_started', run: 'a-1', title: '%dipull x', target: 'local', see: '0' };
+  const failed: FailureEvent = {
+    event: 'error',
+    run: 'a-1',
+    local: true,
+    ename: 'NameError',
+    evalue: 'no x on rank 0',
+    traceback: [],
+  };
+  const finished: RunFinishedEvent = { event: 'run_finished', run: 'a-1', status: 'error', seconds: 0 };
+  const told = (...events: DipEvent[]): string[] => {
+    const runs = new Runs();
+    const failures = new Failures(runs);
+    return events.flatMap((event) => {
+      runs.apply(event);
+      return failures.apply(event) ?? [];
+    });
+  };
+
+  it('are told once', () => {
+    expect(told(started, failed, { ...failed, evalue: 'again' }, finished)).toEqual(['%dipull x: no x on rank 0']);
+  });
+
+  it('are told by their end where nothing else has', () => {
+    expect(told(started, { ...finished, status: 'died', reason: 'local died' })).toEqual(['%dipull x: local died']);
+    expect(told(started, { ...finished, status: 'interrupted' })).toEqual([]);
+    expect(told(started, { ...finished, status: 'ok' })).toEqual([]);
+  });
+
+  it('are not those of cells, nor of what cells ask for', () => {
+    expect(told({ ...started, path: '/a.py' }, failed, finished)).toEqual([]);
+    expect(told({ ...started, parent: 'a-0' }, failed, finished)).toEqual([]);
   });
 });
 

@@ -59,7 +59,7 @@ describe('rows of variables', () => {
       'float32',
       'on cuda:0',
       '4.0 kB',
-      'in local, rank 0',
+      'local, rank 0',
     ]);
   });
 

@@ -1,7 +1,9 @@
 /** The pool: the status-bar item and its menu, the Ranks and the Variables view. */
 import * as vscode from 'vscode';
+import type { Runs } from '../runs';
 import type { Server } from '../server';
 import { type Confirm, confirmLosses } from './confirm';
+import { Failures } from './failures';
 import { Focus } from './focus';
 import { Menu } from './menu';
 import { Pools } from './pools';
@@ -20,7 +22,11 @@ export class Pool implements vscode.Disposable {
   private readonly stacks = new Stacks();
   private readonly subscription: vscode.Disposable;
 
-  constructor(private readonly server: Server) {
+  constructor(
+    private readonly server: Server,
+    runs: Runs,
+  ) {
+    const failures = new Failures(runs);
     this.pools = new Pools((memory) => server.execute('dip.status', memory ? { memory } : {}));
     this.confirm = confirmLosses(server, this.pools, this.focus);
     const ranks = new RanksView(this.pools, this.focus);
@@ -35,6 +41,10 @@ export class Pool implements vscode.Disposable {
       showStatusBar(this.pools, this.focus),
       server.onEvent((event) => {
         this.pools.apply(event);
+        const failure = failures.apply(event);
+        if (failure !== undefined) {
+          void tellFailure(failure);
+        }
       }),
       server.onState((state) => {
         if (state === 'running') {
@@ -91,6 +101,13 @@ export class Pool implements vscode.Disposable {
     const state = workspace?.pool.state ?? 'none';
     void vscode.commands.executeCommand('setContext', 'dip.poolState', hasPool(workspace) ? 'ready' : state);
     void vscode.commands.executeCommand('setContext', 'dip.running', (workspace?.runs.length ?? 0) > 0);
+  }
+}
+
+async function tellFailure(text: string): Promise<void> {
+  const show = 'Show output';
+  if ((await vscode.window.showErrorMessage(text, show)) === show) {
+    await vscode.commands.executeCommand('dip.showChannel');
   }
 }
 

@@ -44,15 +44,10 @@ export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[]
 
   const pool: MenuItem[] = [];
   if (was) {
-    pool.push({
-      action: 'restartPool',
-      icon: 'debug-restart',
-      label: 'Restart pool',
-      description: count(size, 'rank'),
-    });
-    if (lives) {
-      pool.push({ action: 'killPool', icon: 'trash', label: 'Kill pool' });
-    }
+    pool.push(
+      { action: 'restartPool', icon: 'debug-restart', label: 'Restart pool', description: count(size, 'rank') },
+      { action: 'killPool', icon: 'trash', label: 'Kill pool' },
+    );
   } else if (state === 'starting') {
     pool.push({ action: 'killPool', icon: 'trash', label: 'Kill pool', description: 'while it starts' });
   } else {

@@ -7,13 +7,13 @@ import {
   type Detail,
   type Process,
   processDetails,
+  poolMessage,
   processIcon,
   processName,
   processText,
   processes,
   workspaceOf,
 } from './rows';
-import { count } from './words';
 
 /** How often the processes' memory is asked for while somebody looks, in milliseconds. */
 const memoryEvery = 5000;
@@ -151,8 +151,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   /** Draws the rows anew if they say something else. */
   private show(all: readonly Process[]): void {
     const pool = this.workspace?.pool;
-    const message =
-      pool?.state === 'starting' ? `Starting ${count(pool.size, 'rank')}…` : pool?.state === 'dead' ? pool.reason : '';
+    const message = pool ? poolMessage(pool) : '';
     if (message !== (this.view.message ?? '')) {
       this.view.message = message;
     }

@@ -70,6 +70,18 @@ export function processes(
   });
 }
 
+/** What is said above the rows of a pool that is not as it should be. */
+export function poolMessage({ state, size, reason }: WorkspaceStatus['pool']): string {
+  switch (state) {
+    case 'starting':
+      return `Starting ${count(size, 'rank')}…`;
+    case 'dead':
+      return `The pool is dead${reason && `: ${reason}`}. Restart it to go on.`;
+    default:
+      return '';
+  }
+}
+
 function mood(workspace: WorkspaceStatus): Mood {
   if (workspace.pool.state === 'dead') {
     return 'dead';
@@ -170,7 +182,7 @@ export function processText(process: Process): string {
   const { work, memory, device, reason } = process;
   const state =
     process.state === 'dead' && reason
-      ? reason
+      ? `dead: ${reason.replace(/^rank \d+ /, '')}`
       : work
         ? `${process.state === 'interrupting' ? 'interrupting ' : ''}${workName(work)} · ${duration(work.seconds)}`
         : process.state;

@@ -118,10 +118,14 @@ export function rowText(row: Row): string {
   return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${who(local, ranks)}`;
 }
 
-/** What is said of one value; whose it is, if the name does not say it. */
+/** What is said of a value: with whose it is, or as one of several, with the text in which arrays differ. */
 export function valueText(value: Value, whose: boolean): string {
   const { object } = value;
-  const parts = [typeText(object), object.shape ? '' : object.text, whose ? who(value.local, value.ranks) : ''];
+  const parts = [
+    typeText(object),
+    object.shape && whose ? '' : object.text,
+    whose ? who(value.local, value.ranks) : '',
+  ];
   return parts.filter((part) => part !== '').join(' · ');
 }
 
@@ -132,7 +136,7 @@ export function valueDetails({ local, ranks, object }: Value): string[] {
     ...(object.dtype ? [object.dtype] : []),
     ...(object.device ? [`on ${object.device}`] : []),
     ...(object.bytes === undefined ? [] : [bytes(object.bytes)]),
-    `in ${who(local, ranks)}`,
+    who(local, ranks),
   ];
 }
 

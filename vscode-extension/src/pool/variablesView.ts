@@ -132,7 +132,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
   }
 
   private pullRank(row: model.Row, value: model.Value | undefined): number | undefined {
-    return model.pullRank(value ? [value] : row.values);
+    return hasPool(this.workspace) ? model.pullRank(value ? [value] : row.values) : undefined;
   }
 
   private get workspace(): ReturnType<typeof workspaceOf> {
