@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"dipls/internal/lsptest"
 	"dipls/internal/testpython"
@@ -116,13 +115,10 @@ func TestMissingPackages(t *testing.T) {
 // exists waits for a file.
 func exists(t *testing.T, path string) {
 	t.Helper()
-	for deadline := time.Now().Add(testTimeout); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(path); err == nil {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("there is no %s", path)
-		}
-	}
+	await(t, path, func() bool {
+		_, err := os.Stat(path)
+		return err == nil
+	})
 }
 
 // To open a file whose cells run on ranks has Python import what ranks need, unless that is switched off or no cell does.

@@ -2,11 +2,9 @@ package lsp_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"dipls/internal/lsptest"
 )
@@ -80,13 +78,7 @@ func TestRunPrintsToNobody(t *testing.T) {
 		e.Open("a.py", fmt.Sprintf("# %%%%\nfor i in range(1000): print('x' * 10000)\nopen(%q, 'w').close()\n", done))
 		resume := e.StopReading()
 		sent := e.Send("workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}))
-		for deadline := time.Now().Add(testTimeout); ; time.Sleep(5 * time.Millisecond) {
-			if _, err := os.Stat(done); err == nil {
-				break
-			} else if time.Now().After(deadline) {
-				t.Fatal("the cell does not get to its end")
-			}
-		}
+		exists(t, done)
 		resume()
 		var reply struct{ Run string }
 		if err := e.Wait(sent, &reply); err != nil {
