@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { icon } from '../src/cells/icons';
-import { around, cellAt, covers, hasCells, markOf } from '../src/cells/places';
+import { around, cellAt, covers, hasCells, markOf, seemsToHaveCells } from '../src/cells/places';
 
 function cell(first: number, last: number, header = true, target = '') {
   const start = { line: first, character: 0 };
@@ -23,6 +23,22 @@ describe('whether a document has cells', () => {
   ])('%s', (_, cells, expected) => {
     expect(hasCells(cells, 10)).toBe(expected);
   });
+});
+
+test('a text seems to have cells if it has something like a marker', () => {
+  for (const text of [
+    '# %%',
+    'import os\r\n#%% A\r\n',
+    'def f():\n    # %%% B',
+    '# In[3]:\n',
+    '# <codecell>',
+    '# %%dip everywhere',
+  ]) {
+    expect([text, seemsToHaveCells(text)]).toEqual([text, true]);
+  }
+  for (const text of ['', 'import os\n', 'print("100 %%")\n', 'x = 1  # %%\n', '# 50 %% of it']) {
+    expect([text, seemsToHaveCells(text)]).toEqual([text, false]);
+  }
 });
 
 test('the cell of a line', () => {

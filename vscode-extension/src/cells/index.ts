@@ -3,29 +3,38 @@ import * as vscode from 'vscode';
 import { isOurs, type Server } from '../server';
 import { registerActions } from './actions';
 import { Decorations } from './decorations';
-import { hasCells } from './places';
+import { hasCells, seemsToHaveCells } from './places';
 import { Watch } from './watch';
 
 /** Shows the cells of Python files, and what is done with them. */
 export function showCells(server: Server): vscode.Disposable {
   const watch = new Watch(server);
-  return vscode.Disposable.from(watch, new Decorations(watch), registerActions(server), followContext(server, watch));
+  return vscode.Disposable.from(watch, new Decorations(watch), registerActions(server), followContext(watch));
 }
 
 /** Keeps the context `dip`: the active editor has Python with cells, for which keys and menus are. */
-function followContext(server: Server, watch: Watch): vscode.Disposable {
+function followContext(watch: Watch): vscode.Disposable {
   let told: boolean | undefined;
   const tell = () => {
-    const editor = vscode.window.activeTextEditor;
-    const shown = editor && watch.shown(editor);
-    if (editor && isOurs(editor.document) && server.state === 'running' && shown?.version !== editor.document.version) {
-      return; // it will be known in a moment
-    }
-    const has = editor !== undefined && shown !== undefined && hasCells(shown.cells, editor.document.lineCount);
-    if (has !== told) {
+    const has = answer(watch, vscode.window.activeTextEditor);
+    if (has !== undefined && has !== told) {
       told = has;
       void vscode.commands.executeCommand('setContext', 'dip', has);
     }
   };
+  tell();
   return vscode.Disposable.from(watch.onChange(tell), vscode.window.onDidChangeActiveTextEditor(tell));
+}
+
+/** Whether an editor has Python with cells; undefined if that will be known in a moment. */
+function answer(watch: Watch, editor: vscode.TextEditor | undefined): boolean | undefined {
+  if (!editor || !isOurs(editor.document)) {
+    return false;
+  }
+  const { document } = editor;
+  const shown = watch.shown(editor);
+  if (!shown) {
+    return seemsToHaveCells(document.getText());
+  }
+  return shown.version === document.version ? hasCells(shown.cells, document.lineCount) : undefined;
 }

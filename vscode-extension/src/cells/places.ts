@@ -20,6 +20,14 @@ export function hasCells(cells: readonly Pick<CellInfo, 'range' | 'header' | 'ta
   return others.length > 0 || header || only.target !== '' || last < lineCount - 1;
 }
 
+/**
+ * Whether a text seems to have cells, for as long as the server has not said so: a key that is pressed right after a file was opened is meant for its
+ * cells, and must not type into it.
+ */
+export function seemsToHaveCells(text: string): boolean {
+  return /^[ \t]*#[ \t]*(%%|In\[[\d ]*\]:|<codecell>)/m.test(text);
+}
+
 /** What the gutter shows of a cell: how its last run goes or went, or that its text is not what ran. */
 export type Mark = 'queued' | 'running' | 'ok' | 'failed' | 'interrupted' | 'stale';
 
