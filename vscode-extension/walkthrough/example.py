@@ -1,6 +1,8 @@
-# Each "# %%" begins a cell. Run the one with the cursor by Shift+Enter, or by what stands above it.
-# Where a cell runs it says itself, here in a comment below its header; one that says nothing runs in the
-# local namespace: one more process, beside the ranks, which plays the notebook.
+# An example for Dip
+#
+# Each "# %%" begins a cell. Run the one with the cursor by Shift+Enter, or by what stands
+# above it. A cell says itself where it runs, here in a comment below its header; one that says
+# nothing runs in the local namespace, one more process, which plays the notebook.
 
 # %% Who is there?
 # %%dip --see all
