@@ -134,14 +134,14 @@ export class List {
     if (view === 0) {
       return false;
     }
-    if (this.follows) {
-      this.pad(0, heights.length); // so that there is a place to scroll to
-      this.scrollTo(heights.total - view);
-    }
-    const top = Math.min(element.scrollTop, Math.max(0, heights.total - view));
+    const bottom = Math.max(0, heights.total - view);
+    const top = this.follows ? bottom : Math.min(element.scrollTop, bottom);
     const [first, end] = heights.between(top, top + view, more);
     this.place(first, end);
     this.pad(first, end);
+    if (this.follows) {
+      this.scrollTo(bottom); // only now is there a place to scroll to
+    }
     const anchor = heights.at(top);
     let moved = 0;
     let differs = false;
