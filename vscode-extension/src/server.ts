@@ -8,6 +8,7 @@ import {
   ErrorAction,
   LanguageClient,
   type LanguageClientOptions,
+  NotificationType0,
   RevealOutputChannelOn,
   type StaticFeature,
 } from 'vscode-languageclient/node';
@@ -15,6 +16,7 @@ import type {
   CellsAnswer,
   CellsChangedParams,
   CellsParams,
+  ClientNotifications,
   CommandAnswers,
   CommandArguments,
   DipEvent,
@@ -57,6 +59,9 @@ class Client extends LanguageClient {
     super.error(message, data, false);
   }
 }
+
+/** With a name alone the client would send an empty list of parameters. */
+const trusted = new NotificationType0('dip/trusted' satisfies keyof ClientNotifications);
 
 /** How long the processes of a server that was asked to end may take, in milliseconds, before another one is started beside it. */
 const patience = 15_000;
@@ -141,7 +146,7 @@ export class Server implements vscode.Disposable {
   /** Tells the server that the user has come to trust the workspace. */
   async trust(): Promise<void> {
     const client = await this.connected();
-    await client.sendNotification('dip/trusted');
+    await client.sendNotification(trusted);
   }
 
   /** Has the server ask for its settings again, as when the interpreter that another extension knows has changed. */

@@ -19,7 +19,8 @@ export async function startServer(command: string): Promise<ChildProcessWithoutN
   if (!existsSync(command)) {
     throw new Error(`there is no ${command}`);
   }
-  const process = spawn(command, ['lsp'], { cwd: workingDirectory() });
+  // What is worth a warning it tells the client as well.
+  const process = spawn(command, ['lsp', '--log-level', 'error'], { cwd: workingDirectory() });
   await new Promise<void>((resolve, reject) => {
     process.once('spawn', resolve);
     process.once('error', (error: NodeJS.ErrnoException) => {
