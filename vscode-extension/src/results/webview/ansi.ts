@@ -64,9 +64,10 @@ function apply(before: Style, params: string): Style {
         style = without(style, key);
       }
     } else {
-      const base = (code >= 30 && code <= 37) || (code >= 40 && code <= 47) ? 0 : code >= 90 && code <= 107 ? 8 : -1;
-      if (base >= 0) {
-        style[code % 100 < 38 || (code >= 90 && code < 98) ? 'fg' : 'bg'] = base + (code % 10);
+      const of = code < 90 ? code - 30 : code - 90; // 0-7 of the text, 10-17 of what is behind it
+      const known = (code >= 30 && code <= 47) || (code >= 90 && code <= 107);
+      if (known && of % 10 < 8) {
+        style[of < 10 ? 'fg' : 'bg'] = (of % 10) + (code < 90 ? 0 : 8);
       }
     }
   }

@@ -113,12 +113,20 @@ export function differences(texts: readonly string[]): (Range | undefined)[] {
   while (end < shortest - begin && others.every((text) => text.at(-1 - end) === first.at(-1 - end))) {
     end++;
   }
-  // A number that differs in one digit differs as a whole.
-  while (begin > 0 && /[\w.]/.test(first[begin - 1] ?? '')) {
-    begin--;
+  // A word or number that differs in one character differs as a whole.
+  if (texts.some((text) => isWord(text[begin]))) {
+    while (begin > 0 && isWord(first[begin - 1])) {
+      begin--;
+    }
   }
-  while (end > 0 && /[\w.]/.test(first.at(-end) ?? '')) {
-    end--;
+  if (texts.some((text) => isWord(text[text.length - end - 1]))) {
+    while (end > 0 && isWord(first.at(-end))) {
+      end--;
+    }
   }
   return texts.map((text) => ({ from: begin, to: text.length - end }));
+}
+
+function isWord(character: string | undefined): boolean {
+  return character !== undefined && /[\w.]/.test(character);
 }

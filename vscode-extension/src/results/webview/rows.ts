@@ -46,58 +46,71 @@ export function rowKey(row: Row): string {
 
 /** The rows of all runs; those that are not concerned stay when some change. */
 export class Rows {
-  list: Row[] = [];
+  readonly list: Row[] = [];
+  private readonly heads = new Map<RunKey, number>();
   /** How many entries have the text of the filter. */
   matches = 0;
 
   /** Makes the rows anew from where something has changed, and returns the first row that is new. */
   update(runs: readonly MirrorRun[], options: Options, from: Change): number {
-    const start = this.start(runs, options, from);
+    const [start, entry] = this.start(runs, options, from);
     this.list.length = start;
-    const continued = this.list.at(-1)?.run;
     for (let i = from.run; i < runs.length; i++) {
-      const run = runs[i] as MirrorRun;
-      this.add(run, options, run === continued ? from.entry : 0);
+      this.add(runs[i] as MirrorRun, options, i === from.run ? entry : 0);
     }
     this.matches =
       options.filter === '' ? 0 : this.list.filter((row) => row.kind === 'entry' || row.kind === 'cells').length;
     return start;
   }
 
-  /** The row from which on all are made anew. */
-  private start(runs: readonly MirrorRun[], options: Options, from: Change): number {
+  /** The row from which on all are made anew, and the entry of the run that it is of: 0 if it is the run's head. */
+  private start(runs: readonly MirrorRun[], options: Options, from: Change): [row: number, entry: number] {
+    const { list } = this;
     const run = runs[from.run];
-    const before = runs[from.run - 1];
-    const head = run && this.list.findIndex((row) => row.run === run);
-    if (run === undefined || head === undefined || head < 0) {
-      return before ? this.list.findLastIndex((row) => row.run === before) + 1 : 0;
+    const head = run && this.headOf(run);
+    if (run === undefined || head === undefined || from.entry === 0 || options.collapsed.has(run.key)) {
+      const before = runs.slice(0, from.run).findLast((other) => this.headOf(other) !== undefined);
+      return [before ? list.findLastIndex((row) => row.run === before) + 1 : 0, 0];
     }
-    if (from.entry === 0 || options.filter !== '' || sideBySide(run, options)) {
-      return head;
-    }
-    let low = head + 1;
-    let high = this.list.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.stays(this.list[middle] as Row, run, from.entry)) {
-        low = middle + 1;
-      } else {
-        high = middle;
+    if (!sideBySide(run, options)) {
+      let low = head + 1;
+      let high = list.length;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (stays(list[middle] as Row, run, from.entry)) {
+          low = middle + 1;
+        } else {
+          high = middle;
+        }
       }
+      return [low, from.entry];
     }
-    return low;
+    // Columns begin anew behind the last thing that all have said, if they are still the same.
+    const heading = list.slice(head, head + 3).find((row) => row.kind === 'columns');
+    const columns = columnsOf(run, options.choice);
+    if (!heading || heading.columns.join(';') !== columns.join(';')) {
+      return [head, 0];
+    }
+    const last = list.findLastIndex(
+      (row) => row.run === run && (row.kind === 'columns' || stays(row, run, from.entry)),
+    );
+    const row = list[last];
+    return row?.kind === 'entry' ? [last + 1, row.entry.index + 1] : [head, 0];
   }
 
-  private stays(row: Row, run: MirrorRun, entry: number): boolean {
-    return row.run === run && (row.kind === 'elided' || (row.kind === 'entry' && row.entry.index < entry));
+  /** The row of a run's head, if it has one. */
+  private headOf(run: MirrorRun): number | undefined {
+    const row = this.heads.get(run.key);
+    return row !== undefined && this.list[row]?.run === run ? row : undefined;
   }
 
+  /** Adds the rows of a run, those from an entry on. */
   private add(run: MirrorRun, options: Options, from: number): void {
     const { list } = this;
     const { head } = run;
-    const at = list.length;
     const collapsed = options.collapsed.has(run.key);
     if (from === 0) {
+      this.heads.set(run.key, list.length);
       list.push({ kind: 'head', run, collapsed });
       if (head.elided > 0 && !collapsed && options.filter === '') {
         list.push({ kind: 'elided', run, count: head.elided });
@@ -110,7 +123,10 @@ export class Rows {
     const content = list.length;
     const columns = sideBySide(run, options) ? columnsOf(run, options.choice) : [];
     if (columns.length > 1) {
-      this.addColumns(run, options, columns, shows);
+      if (from === 0) {
+        list.push({ kind: 'columns', run, columns });
+      }
+      this.addColumns(run, options, columns, shows, from);
     } else {
       for (let i = from; i < run.entries.length; i++) {
         const entry = run.entries[i] as MirrorEntry;
@@ -120,30 +136,32 @@ export class Rows {
       }
     }
     if (options.filter !== '') {
-      if (list.length === content) {
-        list.length = at; // nothing of the run matches: not its head either
+      if (from === 0 && list.length <= content + (columns.length > 1 ? 1 : 0)) {
+        list.length = content - 1; // nothing of the run matches: not its head either
       }
       return;
+    }
+    if (columns.length <= 1) {
+      this.addHidden(run, options);
     }
     for (const [index, line] of run.live.entries()) {
       if (line.ranks.some((rank) => showsRank(head, options.choice, rank))) {
         list.push({ kind: 'live', run, line, index });
       }
     }
-    this.addHidden(run, options, shows);
   }
 
-  private addHidden(run: MirrorRun, options: Options, shows: (entry: MirrorEntry) => boolean): void {
+  /** Says how much of other ranks there is, if that is not shown because the run does not want it seen. */
+  private addHidden(run: MirrorRun, options: Options): void {
+    const { list } = this;
     const ranks = run.head.parts.map((part) => part.rank).filter((rank) => !showsRank(run.head, options.choice, rank));
     if (ranks.length === 0 || options.choice !== 'seen') {
       return;
     }
-    let count = 0;
-    for (const entry of run.entries) {
-      count += shows(entry) ? 0 : 1;
-    }
+    const shown = list.length - (this.headOf(run) ?? 0) - (run.head.elided > 0 ? 2 : 1);
+    const count = run.entries.length - shown;
     if (count > 0) {
-      this.list.push({ kind: 'hidden', run, count, ranks });
+      list.push({ kind: 'hidden', run, count, ranks });
     }
   }
 
@@ -152,6 +170,7 @@ export class Rows {
     options: Options,
     columns: readonly (readonly number[])[],
     shows: (entry: MirrorEntry) => boolean,
+    from: number,
   ): void {
     const { list } = this;
     const all = columns.flat().length;
@@ -167,8 +186,8 @@ export class Rows {
       grid = [];
       next.fill(0);
     };
-    const heading = list.length;
-    for (const entry of run.entries) {
+    for (let i = from; i < run.entries.length; i++) {
+      const entry = run.entries[i] as MirrorEntry;
       if (!shows(entry)) {
         continue;
       }
@@ -191,10 +210,12 @@ export class Rows {
       }
     }
     flush();
-    if (list.length > heading) {
-      list.splice(heading, 0, { kind: 'columns', run, columns });
-    }
   }
+}
+
+/** Whether a row is of an entry of a run before one, or above those. */
+function stays(row: Row, run: MirrorRun, entry: number): boolean {
+  return row.run === run && (row.kind === 'elided' || (row.kind === 'entry' && row.entry.index < entry));
 }
 
 /** Whether a run is shown in columns, if its ranks differ. */
@@ -204,25 +225,23 @@ function sideBySide(run: MirrorRun, options: Options): boolean {
 
 /** The ranks that are shown, those together that have said the same. */
 export function columnsOf(run: MirrorRun, choice: Choice): number[][] {
-  const said = new Map<number, number>();
-  for (const { rank } of run.head.parts) {
-    if (rank !== LOCAL && showsRank(run.head, choice, rank)) {
-      said.set(rank, 0);
-    }
-  }
+  const ranks = run.head.parts
+    .map((part) => part.rank)
+    .filter((rank) => rank !== LOCAL && showsRank(run.head, choice, rank));
+  let columns = ranks.length > 0 ? [ranks] : [];
   for (const entry of run.entries) {
-    for (const rank of entry.ranks) {
-      const before = said.get(rank);
-      if (before !== undefined) {
-        said.set(rank, (Math.imul(before, 31) + entry.id) | 0);
-      }
+    if (columns.length === ranks.length) {
+      break;
+    }
+    if (entry.ranks.length < run.head.parts.length && entry.ranks[0] !== LOCAL) {
+      const said = new Set(entry.ranks);
+      columns = columns.flatMap((column) => {
+        const [yes, no] = [column.filter((rank) => said.has(rank)), column.filter((rank) => !said.has(rank))];
+        return yes.length > 0 && no.length > 0 ? [yes, no] : [column];
+      });
     }
   }
-  const columns = new Map<number, number[]>();
-  for (const [rank, digest] of said) {
-    columns.set(digest, [...(columns.get(digest) ?? []), rank]);
-  }
-  return [...columns.values()];
+  return columns.sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0));
 }
 
 /** Whether something of a rank is shown. */
