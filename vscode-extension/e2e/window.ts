@@ -25,21 +25,25 @@ export class Window {
   /** Types into the quick input that a key opens, and takes the choice that is called so. */
   private async pick(key: string, typed: string, choice: string): Promise<void> {
     const input = this.page.locator('.quick-input-widget input[type=text]:visible');
-    await until(`the quick input opens with ${key}`, async () => {
+    // Repeated, because in a window that has just opened neither the keyboard's handler nor every command need be there.
+    await until(`"${choice}" can be chosen`, async () => {
       await this.page.keyboard.press(key);
-      await input.waitFor({ timeout: 2_000 });
+      await input.fill(typed, { timeout: 2_000 });
+      await this.choose(choice);
       return true;
     });
-    await input.fill(typed);
-    await this.choose(choice);
   }
 
-  /** Takes a choice of the list that is open. */
+  /** Takes a choice of the list that is open; without it the list is closed, and that is an error. */
   async choose(label: string): Promise<void> {
-    const row = this.page
-      .locator('.quick-input-list .monaco-list-row')
-      .filter({ has: this.page.getByText(label, { exact: true }) });
-    await row.first().click();
+    const rows = this.page.locator('.quick-input-list .monaco-list-row');
+    const row = rows.filter({ has: this.page.getByText(label, { exact: true }) }).first();
+    try {
+      await row.click({ timeout: 5_000 });
+    } catch (error) {
+      await this.page.keyboard.press('Escape');
+      throw error;
+    }
   }
 
   /** A line of the editor that holds a text. Only what is in view is there. */
@@ -161,8 +165,9 @@ export class Window {
     return rows.map((row) => plain(row).replaceAll('\n', ' ').trim());
   }
 
-  /** What is in the webview that is in view. */
-  webview(): FrameLocator {
+  /** What is in the results panel, which is brought into view. */
+  async results(): Promise<FrameLocator> {
+    await this.run('Dip Results: Focus on Dip Results View');
     return this.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
   }
 
