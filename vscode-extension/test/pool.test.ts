@@ -406,7 +406,14 @@ describe('losses', () => {
 });
 
 describe('failures of runs that are of no cell', () => {
-  const started: RunStartedEvent = { event: 'run_started', run: 'a-1', title: '%dipull x', target: 'local', see: '0' };
+  const started: RunStartedEvent = {
+    event: 'run_started',
+    run: 'a-1',
+    cell: 0,
+    title: '%dipull x',
+    target: 'local',
+    see: '0',
+  };
   const failed: FailureEvent = {
     event: 'error',
     run: 'a-1',
@@ -437,6 +444,7 @@ describe('failures of runs that are of no cell', () => {
 
   it('are not those of cells, nor of what cells ask for', () => {
     expect(told({ ...started, path: '/a.py' }, failed, finished)).toEqual([]);
+    expect(told({ ...started, cell: 3 }, failed, finished)).toEqual([]);
     expect(told({ ...started, parent: 'a-0' }, failed, finished)).toEqual([]);
   });
 });

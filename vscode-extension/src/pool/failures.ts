@@ -24,7 +24,7 @@ export class Failures {
   private tell(id: string, why: string): string | undefined {
     const run = this.runs.get(id);
     const { path, cell, parent } = run?.event ?? {};
-    if (!run || path || cell !== undefined || parent || this.told.has(id)) {
+    if (!run || path || cell || parent || this.told.has(id)) {
       return undefined;
     }
     this.told.add(id);

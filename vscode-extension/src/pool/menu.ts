@@ -109,7 +109,7 @@ export class Menu {
     if (gpus.length === 0) {
       return vscode.window.showInputBox({
         title: 'GPUs',
-        prompt: 'No GPU was found on this machine. all, or a list such as 0,2-3; one rank each.',
+        prompt: 'No GPU was found here. Type all, or a list such as 0,2-3: one rank each',
         validateInput: badGpus,
       });
     }
