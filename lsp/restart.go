@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.lsp.dev/protocol"
@@ -147,8 +148,12 @@ func (s *server) restartPython(ctx context.Context, w *workspace) error {
 	return nil
 }
 
-// offerInstall asks the user whether what the interpreter lacks may be installed, in a directory of our own, and does so.
-func (s *server) offerInstall(ctx context.Context, missing *ranks.MissingPackagesError) error {
+// offerInstall asks the user whether what the interpreter lacks may be installed, in a directory of our own, and does so. While nothing runs in the
+// folder it asks nothing, for then Python was only to be started ahead: what runs first asks.
+func (s *server) offerInstall(ctx context.Context, dir string, missing *ranks.MissingPackagesError) error {
+	if !slices.ContainsFunc(s.board.active(nil), func(r Run) bool { return r.workspace.dir == dir }) {
+		return missing
+	}
 	const install = "Install"
 	names := strings.Join(missing.Missing, ", ")
 	ctx, cancel := context.WithCancelCause(ctx)

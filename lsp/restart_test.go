@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"dipls/internal/lsptest"
@@ -110,6 +111,31 @@ func TestMissingPackages(t *testing.T) {
 	e.Await("its end", progress("end"), lsptest.Has("value.message", "installed"))
 	e.Await("output", lsptest.Has("run", run), lsptest.Contains("text", "at last"))
 	finished(e, run, "ok")
+}
+
+// To start Python ahead is not worth a question: what runs first asks.
+func TestMissingPackagesAhead(t *testing.T) {
+	needPython(t)
+	started := filepath.Join(t.TempDir(), "started")
+	python := filepath.Join(t.TempDir(), "python")
+	script := fmt.Sprintf("#!/bin/sh\n: >'%s'\nexec '%s' \"$@\"\n", started, bare(t))
+	if err := os.WriteFile(python, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var ran atomic.Bool
+	answers := lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any {
+		if !ran.Load() {
+			t.Error("asked before anything ran")
+		}
+		return nil
+	}}
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": python}})
+	e.Open("a.py", "# %%\n# %%dip\nprint('never')\n")
+	exists(t, started)
+	ran.Store(true)
+	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", " lacks "))
+	finished(e, run, "died")
 }
 
 // exists waits for a file.

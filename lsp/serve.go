@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"dipls/cells"
+	"dipls/ranks"
 )
 
 // Deps are what a connection needs and does not end itself.
@@ -436,7 +437,9 @@ func (s *server) join(dir, script string) (*workspace, error) {
 	}
 	w, err := s.deps.Workspaces.open(dir, script, asks{
 		settings: func(ctx context.Context) Settings { return s.config.await(ctx, dir) },
-		install:  s.offerInstall,
+		install: func(ctx context.Context, missing *ranks.MissingPackagesError) error {
+			return s.offerInstall(ctx, dir, missing)
+		},
 	})
 	if err != nil {
 		return nil, err
