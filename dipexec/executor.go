@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -69,6 +70,7 @@ type Options struct {
 	DeathGrace     time.Duration // how long the other ranks may go on once one has died, before they are interrupted; 0 is 3 s
 	QueueBytes     int           // how much output waits for a subscriber; 0 is 4 MiB
 	StallAfter     time.Duration // how long a subscriber that takes nothing is waited for; 0 is 1 s
+	Trace          *trace.Tracer // nil: none
 }
 
 // Request is one cell to run: an immutable snapshot of it, and where it goes.
@@ -194,6 +196,7 @@ func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
 	e.count++
 	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, at, origin)
 	e.runs[r.id] = r
+	r.traceBegin()
 	r.asks = e.asks(req.Code)
 	r.enter(&e.queues)
 	e.work.Go(r.drive)
@@ -247,6 +250,7 @@ func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
 // Subscribe returns a subscription to all events from now on. Each event comes to the subscriptions in the order in which these began.
 func (e *Executor) Subscribe() *Subscription {
 	s := newSubscription(e.o.QueueBytes, e.o.StallAfter, e.unsubscribe)
+	s.traced(e.o.Trace)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed && e.ctx.Err() != nil {
@@ -318,7 +322,7 @@ func (e *Executor) process(p Process) (known *process, fresh bool) {
 		e.mu.Unlock()
 		return old, false
 	}
-	known = &process{e: e, p: p, rank: rank}
+	known = &process{e: e, p: p, rank: rank, track: e.o.Trace.NewTrack(trackName(rank))}
 	e.procs[rank] = known
 	e.mu.Unlock()
 	if old != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -69,6 +70,7 @@ type run struct {
 	journal *runJournal // nil: none
 	parts   []*part     // of all phases so far
 
+	traced   trace.Time    // when the phase of the run began that the trace will be told of next
 	finished chan struct{} // closed at the end
 	report   Report        // after that
 
@@ -193,12 +195,14 @@ func (r *run) perform() (status Status, reason string) {
 			return StatusInterrupted, ""
 		}
 		r.decide()
+		r.tracePhase("queue")
 	}
 	phases := r.namespaces()
 	for i, ns := range phases {
 		if err := r.tickets[ns].take(r.ctx); err != nil {
 			return StatusInterrupted, ""
 		}
+		r.tracePhase("queue")
 		if i == 0 {
 			r.start()
 		}
@@ -260,6 +264,7 @@ func (r *run) start() {
 			r.journal, ev.Journal = rj, rj.dir
 		}
 	}
+	r.tracePhase("journal begun")
 	r.emit(ev)
 }
 
@@ -299,8 +304,11 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	if r.timeout == nil && r.req.Timeout > 0 {
 		r.timeout = time.After(r.req.Timeout) // for both phases together
 	}
+	r.tracePhase("processes")
 	parts := r.dispatch(ns, procs)
+	r.tracePhase("dispatch")
 	abandoned := r.await(parts)
+	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
 		// Nobody waits for the answers any more.
 		r.e.endCommands(func(c *command) bool { return c.giver == r })
@@ -353,6 +361,9 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 		code.AppCommand = r.req.Directive.AppCommand
 	}
 	req := ranks.Prepare(code)
+	if r.e.o.Trace.On() {
+		req.Traced(r.id)
+	}
 	for i, p := range procs {
 		parts[i].id = p.ExecutePrepared(req, &parts[i])
 	}
@@ -501,6 +512,7 @@ func (r *run) finish(status Status, reason string) {
 		})
 	}
 	r.mu.Unlock()
+	r.tracePhase("outcome")
 	r.emit(&RunFinished{
 		Header: r.head(KindRunFinished), Parent: r.parent(), Status: status, Seconds: seconds(r.report.Elapsed), Reason: reason,
 	})
@@ -518,14 +530,16 @@ func (r *run) finish(status Status, reason string) {
 		w.mu.Unlock()
 	}
 	r.e.ended(r)
+	r.traceEnd()
 	close(r.finished)
 }
 
 // process is what the executor remembers of a Process.
 type process struct {
-	e    *Executor
-	p    Process
-	rank int // -1: the local namespace
+	e     *Executor
+	p     Process
+	rank  int         // -1: the local namespace
+	track trace.Track // of what its reader goroutine does here
 
 	running atomic.Int32 // parts that were sent to it and have not ended
 	told    atomic.Bool  // of its death
@@ -579,8 +593,9 @@ type part struct {
 	started time.Time
 
 	// Guarded by proc.mu.
-	text [len(streamNames)]textDecoder
-	raw  rawFile // raw.rj is nil without a journal, and once closed
+	text  [len(streamNames)]textDecoder
+	raw   rawFile // raw.rj is nil without a journal, and once closed
+	heard bool    // it has printed; kept only for the trace
 
 	// Guarded by r.mu.
 	ended   bool
@@ -651,11 +666,23 @@ func (pt *part) message(m *wire.Message) {
 
 // stream takes bytes that the process printed.
 func (pt *part) stream(name string, b []byte) {
+	t := pt.proc.e.o.Trace
+	came := t.Now()
+	if t.On() && !pt.heard {
+		pt.heard = true
+		t.Moment(pt.proc.track, "first byte", came, trace.Text("run", pt.r.id))
+	}
 	i := streamIndex(name)
 	if pt.raw.rj != nil {
 		pt.raw.rj.output(&pt.raw, streamNames[i], b)
+		t.Since(pt.proc.track, "journal", came)
 	}
+	journaled := t.Now()
 	pt.publishText(i, pt.text[i].decode(b))
+	t.Since(pt.proc.track, "publish", journaled)
+	if t.On() {
+		t.Since(pt.proc.track, "output", came, trace.Int("bytes", int64(len(b))), trace.Text("run", pt.r.id))
+	}
 }
 
 func (pt *part) publishText(i int, text string) {
@@ -728,6 +755,7 @@ func (pt *part) exception(f wire.Error) {
 // Done implements [ranks.Handler].
 func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	elapsed := time.Since(pt.started)
+	came := pt.proc.e.o.Trace.Now()
 	ev := &RankState{Header: pt.header(KindRankState), State: stateReady, Seconds: seconds(elapsed)}
 	count := 0
 	var death *ranks.ExitError
@@ -760,6 +788,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	}
 	pt.proc.mu.Unlock()
 
+	pt.proc.e.o.Trace.Since(pt.proc.track, "reply", came)
 	pt.r.ended(pt, ev.Status, elapsed, count, death)
 }
 

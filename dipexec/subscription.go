@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"dipls/internal/trace"
 )
 
 // batchBytes bounds what one Next returns, so that a reader who is merely slow shows progress often enough.
@@ -25,6 +27,8 @@ type Subscription struct {
 	limit int
 	stall time.Duration
 	leave func(*Subscription) // takes the subscription off the executor's list
+	trace *trace.Tracer
+	track trace.Track
 
 	ready chan struct{} // capacity 1: there may be something to read
 
@@ -33,6 +37,7 @@ type Subscription struct {
 	queued  uint64              // events so far
 	bytes   int                 // the sum of the queue's sizes; below limit + one event
 	taken   time.Time           // when the reader last took something, or the queue began to fill
+	told    trace.Time          // what was taken up to then, the trace knows
 	stalled bool                // output is left out until the queue is half empty
 	room    chan struct{}       // closed when the queue gets half empty; nil while nobody waits
 	elided  map[string]*elision // by run: what was left out after the last event of the queue
@@ -43,6 +48,7 @@ type Subscription struct {
 type queued struct {
 	ev   Event
 	size int
+	at   trace.Time // 0 without a trace
 }
 
 // elision is what was left out of one run's output.
@@ -56,6 +62,22 @@ type elision struct {
 
 func newSubscription(limit int, stall time.Duration, leave func(*Subscription)) *Subscription {
 	return &Subscription{limit: limit, stall: stall, leave: leave, ready: make(chan struct{}, 1)}
+}
+
+// traced has the subscription tell a trace how long events waited in it.
+func (s *Subscription) traced(t *trace.Tracer) {
+	s.trace, s.track = t, t.NewTrack("subscriber")
+}
+
+// traceTaken tells the trace of events that are taken now, of which the oldest came at a moment. The caller holds mu.
+func (s *Subscription) traceTaken(oldest trace.Time, evs []Event) {
+	if !s.trace.On() {
+		return
+	}
+	// Of what has waited longer than the last batch, the trace has the beginning already.
+	from, now := max(oldest, s.told), s.trace.Now()
+	s.trace.Span(s.track, "deliver", from, now, trace.Int("events", int64(len(evs))), trace.Text("first", string(evs[0].Head().Kind)))
+	s.told = now
 }
 
 // Next waits for events and returns some of them, at least one, in order. It returns [io.EOF] when the executor or the
@@ -93,6 +115,10 @@ func (s *Subscription) take() []Event {
 	if len(s.queue) == 0 {
 		s.tellElided()
 	}
+	if len(s.queue) == 0 {
+		return nil
+	}
+	oldest := s.queue[0].at
 	var evs []Event
 	n, size := 0, 0
 	for n < len(s.queue) && (n == 0 || size+s.queue[n].size <= batchBytes) {
@@ -101,9 +127,7 @@ func (s *Subscription) take() []Event {
 		s.queue[n] = queued{}
 		n++
 	}
-	if n == 0 {
-		return nil
-	}
+	s.traceTaken(oldest, evs)
 	s.queue = s.queue[n:]
 	s.bytes -= size
 	s.taken = time.Now()
@@ -178,7 +202,7 @@ func (s *Subscription) tryOffer(ev Event, size int, journal string) (wait time.D
 		return 0, nil
 	}
 	s.tellElided()
-	s.push(queued{ev, size})
+	s.push(queued{ev, size, s.trace.Now()})
 	select {
 	case s.ready <- struct{}{}:
 	default:
@@ -221,7 +245,7 @@ func (s *Subscription) tellElided() {
 		return
 	}
 	for _, run := range slices.SortedFunc(maps.Keys(s.elided), cmp.Compare[string]) {
-		s.push(queued{s.elided[run].log(), 0})
+		s.push(queued{s.elided[run].log(), 0, s.trace.Now()})
 	}
 	clear(s.elided)
 }

@@ -3,6 +3,7 @@ package lsp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -90,7 +91,20 @@ func (s *server) handle(ctx context.Context, req *jsonrpc2.Request) (result any,
 			err = nil
 		}
 	}()
+	if t := s.deps.Trace; t.On() {
+		came := t.Now()
+		// Those that are answered while others are handled overlap.
+		defer func() { t.Phase(t.PID(), traceID(req), req.Method(), came, t.Now()) }()
+	}
 	return s.route(ctx, req)
+}
+
+// traceID names a message in a trace.
+func traceID(req *jsonrpc2.Request) string {
+	if !req.IsCall() {
+		return "notification " + req.Method()
+	}
+	return fmt.Sprintf("request %v", req.ID())
 }
 
 // route finds the method and serves it. The context that the library makes for a request is used again for another one as soon as this one

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"dipls/internal/trace"
 )
 
 const (
@@ -22,9 +24,11 @@ const (
 // outbox is what waits to be written to the client. To put something in never blocks, so that no client holds up a rank, a run or the
 // reading of its own requests by not reading. One goroutine writes, several small messages at a time.
 type outbox struct {
-	w    io.Writer
-	wake chan struct{} // capacity 1: there is something to write, or the outbox is closed
-	done chan struct{} // closed when nothing more is written
+	w     io.Writer
+	trace *trace.Tracer // set by traced, before there is anything to write
+	track trace.Track
+	wake  chan struct{} // capacity 1: there is something to write, or the outbox is closed
+	done  chan struct{} // closed when nothing more is written
 
 	mu     sync.Mutex
 	frames []frame
@@ -34,6 +38,7 @@ type outbox struct {
 	busy   bool           // frames have been taken out and are being written
 	closed bool
 	failed func(error)   // told of the first write that fails
+	told   trace.Time    // what was written up to then, the trace knows; the writer's
 	moved  chan struct{} // closed when something has been written; nil while nobody waits for that
 }
 
@@ -41,6 +46,7 @@ type outbox struct {
 type frame struct {
 	key  string
 	data []byte
+	at   trace.Time // 0 without a trace
 }
 
 // newOutbox returns an outbox that writes to w until it is closed or a write fails.
@@ -48,6 +54,22 @@ func newOutbox(w io.Writer, failed func(error)) *outbox {
 	o := &outbox{w: w, failed: failed, wake: make(chan struct{}, 1), done: make(chan struct{}), latest: map[string]int{}}
 	go o.write()
 	return o
+}
+
+// traced has the outbox tell a trace how long messages took to be written.
+func (o *outbox) traced(t *trace.Tracer) {
+	o.trace, o.track = t, t.NewTrack("to the editor")
+}
+
+// traceWritten tells the trace of frames that have been written.
+func (o *outbox) traceWritten(frames []frame) {
+	if !o.trace.On() {
+		return
+	}
+	// Of what has waited longer than the last write, the trace has the beginning already.
+	from, now := max(frames[0].at, o.told), o.trace.Now()
+	o.trace.Span(o.track, "write", from, now, trace.Int("messages", int64(len(frames))))
+	o.told = now
 }
 
 // put queues a frame.
@@ -67,7 +89,7 @@ func (o *outbox) put(key string, data []byte) {
 	if key != "" {
 		o.latest[key] = len(o.frames)
 	}
-	o.frames = append(o.frames, frame{key, data})
+	o.frames = append(o.frames, frame{key, data, o.trace.Now()})
 	o.poke()
 }
 
@@ -168,6 +190,7 @@ func (o *outbox) write() {
 				o.failed(err)
 				return
 			}
+			o.traceWritten(frames)
 			o.written(frames)
 		}
 	}

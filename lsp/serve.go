@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"dipls/cells"
+	"dipls/internal/trace"
 	"dipls/ranks"
 )
 
@@ -32,6 +33,7 @@ type Deps struct {
 	Log        *zap.Logger   // nil: none
 	Version    string        // of the program
 	ParentPoll time.Duration // how often to look whether the editor's process lives; 0 is 3 s
+	Trace      *trace.Tracer // nil: none
 }
 
 // Reasons for the end of a connection.
@@ -91,6 +93,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	stream := newStream(rwc)
 	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{}))
 	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}}
+	stream.out.traced(deps.Trace)
 	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
 	s.docs = newDocuments(s.log, s.feed.tell)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec"
+	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 	"dipls/session"
@@ -21,6 +22,7 @@ import (
 type WorkspaceOptions struct {
 	Log     *zap.Logger      // nil: none
 	Journal *dipexec.Journal // nil: none
+	Trace   *trace.Tracer    // nil: none
 }
 
 // Workspaces are the local namespaces and pools of folders, one of each for a folder. They outlive a connection: several editors may
@@ -65,9 +67,9 @@ func (ws *Workspaces) open(dir, script string, a asks) (*workspace, error) {
 	if w := ws.byDir[dir]; w != nil {
 		return w, nil
 	}
-	p := &processes{dir: dir, script: script, asks: a, log: ws.o.Log}
+	p := &processes{dir: dir, script: script, asks: a, log: ws.o.Log, trace: ws.o.Trace}
 	w := &workspace{dir: dir, processes: p}
-	w.executor = dipexec.New(dipexec.Options{Pool: p, Manager: p, Journal: ws.o.Journal})
+	w.executor = dipexec.New(dipexec.Options{Pool: p, Manager: p, Journal: ws.o.Journal, Trace: ws.o.Trace})
 	p.executor = w.executor
 	ws.byDir[dir] = w
 	return w, nil
@@ -117,6 +119,7 @@ type processes struct {
 	script   string
 	asks     asks
 	log      *zap.Logger
+	trace    *trace.Tracer
 	executor *dipexec.Executor
 
 	mu       sync.Mutex // guards what follows
@@ -184,6 +187,7 @@ func (p *processes) options(s Settings) (session.Options, error) {
 	p.log.Info("interpreter", zap.String("path", python.Path), zap.String("from", python.Why), zap.String("folder", p.dir))
 	options := ranks.Options{
 		Python: python.Path, Dir: p.dir, Script: p.script, Preload: s.Preload, Start: start, Log: p.log, OnState: p.executor.StateChanged,
+		Trace: p.trace,
 	}
 	if private, err := ranks.PrivatePackages(python.Path); err == nil { // without a home directory there are none
 		options.ExtraPath = []string{private}

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/trace"
 	"dipls/ranks/wire"
 )
 
@@ -45,6 +46,9 @@ type link struct {
 	enc  *wire.Encoder // the writer's; ID is anybody's
 	dec  *wire.Decoder // the reader's
 
+	trace    *trace.Tracer
+	to, from trace.Track // of the writer and of the reader
+
 	onMessage func(*wire.Message) // on the reader
 	onEnd     func(error)         // on the reader, last; the error is what ended the connection
 
@@ -62,6 +66,8 @@ type outgoing struct {
 	n       uint64
 	msgType string
 	content []byte
+
+	metadata []byte // nil: none
 }
 
 type waitCall struct {
@@ -97,17 +103,22 @@ func (l *link) drain() { l.conn.drain() }
 
 // post queues a message and returns its id; ok is false if the link has ended.
 func (l *link) post(msgType string, content []byte) (id string, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.postLocked(msgType, content)
+	return l.postWith(nil, msgType, content)
 }
 
-func (l *link) postLocked(msgType string, content []byte) (id string, ok bool) {
+// postWith is post with metadata.
+func (l *link) postWith(metadata []byte, msgType string, content []byte) (id string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.postLocked(metadata, msgType, content)
+}
+
+func (l *link) postLocked(metadata []byte, msgType string, content []byte) (id string, ok bool) {
 	if l.ended {
 		return "", false
 	}
 	l.last++
-	l.queue = append(l.queue, outgoing{l.last, msgType, content})
+	l.queue = append(l.queue, outgoing{l.last, msgType, content, metadata})
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -120,7 +131,7 @@ func (l *link) begin(msgType string, content []byte) (id string, answer <-chan *
 	ch := make(chan *wire.Message, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id, ok := l.postLocked(msgType, content)
+	id, ok := l.postLocked(nil, msgType, content)
 	if !ok {
 		close(ch)
 		return "", ch
@@ -187,6 +198,7 @@ func (l *link) read() {
 			l.onEnd(err)
 			return
 		}
+		came := l.trace.Now()
 		m, err := l.dec.Decode(frames)
 		if err != nil {
 			// The 1st, 2nd, 4th, 8th … is logged: a peer that sends nothing else must not fill the log.
@@ -195,9 +207,11 @@ func (l *link) read() {
 			}
 			continue
 		}
+		l.trace.Since(l.from, "verify", came)
 		if !l.answer(m) {
 			l.onMessage(m)
 		}
+		l.trace.Since(l.from, m.Header.MsgType, came)
 	}
 }
 
@@ -253,9 +267,14 @@ func (l *link) write() {
 
 func (l *link) writeBatch(batch []outgoing) error {
 	for _, m := range batch {
-		if err := l.conn.send(l.enc.Encode(m.n, m.msgType, nil, m.content)); err != nil {
+		began := l.trace.Now()
+		if err := l.conn.send(l.enc.EncodeWith(m.metadata, m.n, m.msgType, nil, m.content)); err != nil {
 			return err
 		}
+		l.trace.Since(l.to, m.msgType, began)
 	}
-	return l.conn.flush()
+	began := l.trace.Now()
+	err := l.conn.flush()
+	l.trace.Since(l.to, "write", began)
+	return err
 }

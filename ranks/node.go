@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/trace"
 	"dipls/ranks/wire"
 )
 
@@ -66,6 +67,7 @@ type Options struct {
 	Ladder    Ladder            // how Close ends what still lives; the zero value is DefaultLadder
 	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
 	Command   []string          // command line instead of PYTHON AGENT_DIR: tests run a fake agent
+	Trace     *trace.Tracer     // nil: none
 }
 
 // Info describes an interpreter.

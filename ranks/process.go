@@ -82,6 +82,7 @@ type Process struct {
 // execution is one request whose reply has not come.
 type execution struct {
 	id      string
+	run     string // for the trace
 	handler Handler
 }
 
@@ -111,7 +112,11 @@ func newProcess(n *Node, pool *Pool, rank int, sock string) *Process {
 }
 
 // PreparedRequest is an execute_request that is encoded once for many processes.
-type PreparedRequest struct{ content []byte }
+type PreparedRequest struct {
+	content  []byte
+	metadata []byte // nil: none
+	run      string // for the trace
+}
 
 // Prepare encodes an execute_request.
 func Prepare(req wire.ExecuteRequest) *PreparedRequest {
@@ -119,8 +124,11 @@ func Prepare(req wire.ExecuteRequest) *PreparedRequest {
 	if err != nil {
 		panic(err) // strings, booleans and a number: cannot fail
 	}
-	return &PreparedRequest{content}
+	return &PreparedRequest{content: content}
 }
+
+// Traced has the processes say in their replies when what happened, for the trace of [Options], and names there the run that this is for.
+func (r *PreparedRequest) Traced(run string) { r.metadata, r.run = wire.TraceWanted, run }
 
 // Name is the process's name for people: "rank 3" or "local".
 func (p *Process) Name() string { return p.name }
@@ -183,8 +191,8 @@ func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 	p.mu.Lock()
 	if !p.state.Final() && p.link != nil {
 		// The link may have ended already. Then finish is about to come and tells the handler with the others.
-		id, _ = p.link.post(wire.TypeExecuteRequest, req.content)
-		p.pending = append(p.pending, &execution{id, h})
+		id, _ = p.link.postWith(req.metadata, wire.TypeExecuteRequest, req.content)
+		p.pending = append(p.pending, &execution{id, req.run, h})
 		p.busy()
 		p.mu.Unlock()
 		return id
@@ -317,6 +325,7 @@ func (p *Process) connect(ctx context.Context) error {
 		return p.Err()
 	}
 	p.link = l
+	p.beginTrace()
 	l.start(p.message, p.linkEnded)
 	p.mu.Unlock()
 
@@ -454,6 +463,9 @@ func (p *Process) executed(m *wire.Message) {
 	if e == nil {
 		p.log.Warn("a reply to a request that nobody made", zap.String("parent", m.ParentID))
 		return
+	}
+	if m.Metadata != nil {
+		p.traceExecution(e, m.Metadata)
 	}
 	e.handler.Done(reply, err)
 }

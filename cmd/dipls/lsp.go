@@ -29,25 +29,31 @@ Exit codes:
     1  it left without, or a signal came`
 
 func newLSP() *cobra.Command {
-	var logLevel string
+	var logLevel, traceFile string
 	cmd := &cobra.Command{
 		Use:   "lsp",
 		Short: "serve an editor on standard input and output",
 		Long:  lspHelp,
 		Args:  nothing,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return serveLSP(cmd, logLevel) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return serveLSP(cmd, logLevel, traceFile) },
 	}
+	cmd.Flags().StringVar(&traceFile, "trace", "", traceUsage)
 	cmd.Flags().StringVar(&logLevel, "log-level", "warn", "what dipls logs on stderr: debug, info, warn or error")
 	cmd.Flags().Bool("stdio", true, "accepted: editors that know other ways say so")
 	return cmd
 }
 
 // serveLSP serves one editor. Whatever it starts has ended when it returns.
-func serveLSP(cmd *cobra.Command, logLevel string) error {
+func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	log, err := newLogger(logLevel, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
+	tracer, err := openTrace(traceFile)
+	if err != nil {
+		return err
+	}
+	defer closeTrace(tracer, log)
 	if err := ranks.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
@@ -57,8 +63,8 @@ func serveLSP(cmd *cobra.Command, logLevel string) error {
 
 	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
 	defer journal.Close()
-	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal})
-	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Workspaces: workspaces, Log: log, Version: version + revision()})
+	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal, Trace: tracer})
+	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Workspaces: workspaces, Log: log, Version: version + revision(), Trace: tracer})
 
 	stop() // a second signal ends the process at once; the node sees that and cleans up
 	patience, cancel := context.WithTimeout(context.Background(), closePatience)

@@ -77,7 +77,7 @@ in a local namespace, or everywhere.`,
 		Args:          knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if servesPipe(os.Stdin) {
-				return serveLSP(cmd, "warn")
+				return serveLSP(cmd, "warn", "")
 			}
 			return cmd.Help()
 		},

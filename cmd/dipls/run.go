@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec"
+	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/session"
 )
@@ -70,6 +71,7 @@ type runFlags struct {
 	json          bool
 	quiet         bool
 	yes           bool
+	trace         string
 	logLevel      string
 }
 
@@ -108,6 +110,7 @@ func newRun() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/protocol.md)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
+	flags.StringVar(&f.trace, "trace", "", traceUsage)
 	flags.StringVar(&f.logLevel, "log-level", "warn", "what dipls logs on stderr: debug, info, warn or error")
 	return cmd
 }
@@ -146,7 +149,12 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	r := &runner{flags: f, plan: p, log: log, out: out, errOut: errOut, cancel: cancel}
+	tracer, err := openTrace(f.trace)
+	if err != nil {
+		return err
+	}
+	defer closeTrace(tracer, log)
+	r := &runner{flags: f, plan: p, log: log, trace: tracer, out: out, errOut: errOut, cancel: cancel}
 	finished, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -185,6 +193,7 @@ type runner struct {
 	flags     *runFlags
 	plan      *plan
 	log       *zap.Logger
+	trace     *trace.Tracer // nil: none
 	out       io.Writer
 	errOut    *screen
 	cancel    context.CancelFunc // ends the session's context: its user has lost patience
@@ -261,6 +270,7 @@ func (r *runner) perform(ctx context.Context) error {
 		return err
 	}
 	var executor *dipexec.Executor
+	options.Trace = r.trace
 	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
 	s := session.New(session.Options{Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install})
 	if err := r.checkPool(ctx, s); err != nil {
@@ -269,7 +279,7 @@ func (r *runner) perform(ctx context.Context) error {
 
 	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
 	defer journal.Close()
-	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: journal})
+	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: journal, Trace: r.trace})
 	r.mu.Lock()
 	r.executor = executor
 	r.mu.Unlock()

@@ -100,8 +100,16 @@ func (e *Encoder) ID(n uint64) string {
 // Encode makes the frames of the session's nth message; n must grow from call to call. parent is the header of the message
 // that this one answers, as it came, or nil. The frames are good until the next call.
 func (e *Encoder) Encode(n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
+	return e.EncodeWith(nil, n, msgType, parent, content, buffers...)
+}
+
+// EncodeWith is Encode with metadata: a JSON object, or nil.
+func (e *Encoder) EncodeWith(metadata []byte, n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
 	if parent == nil {
 		parent = emptyObject
+	}
+	if metadata == nil {
+		metadata = emptyObject
 	}
 	h := append(e.header[:0], `{"msg_id":"`...)
 	h = append(append(h, e.session...), '_')
@@ -113,8 +121,8 @@ func (e *Encoder) Encode(n uint64, msgType string, parent, content []byte, buffe
 	h = append(h, `","version":"`+JupyterVersion+`"}`...)
 	e.header = h
 
-	sign(e.mac, &e.sum, h, parent, emptyObject, content)
-	e.frames = append(e.frames[:0], delimiter, e.sum[:], h, parent, emptyObject, content)
+	sign(e.mac, &e.sum, h, parent, metadata, content)
+	e.frames = append(e.frames[:0], delimiter, e.sum[:], h, parent, metadata, content)
 	e.frames = append(e.frames, buffers...)
 	return e.frames
 }
@@ -154,8 +162,11 @@ func (d *Decoder) Decode(frames [][]byte) (*Message, error) {
 	}
 	// The signature covers the frames joined together. That each but the last is complete JSON is what keeps bytes from
 	// being moved from one to the next.
-	if !bytes.Equal(metadata, emptyObject) && !json.Valid(metadata) {
-		return nil, fmt.Errorf("%w: metadata of %s is not JSON", ErrMalformed, describe(header))
+	if !bytes.Equal(metadata, emptyObject) {
+		if !json.Valid(metadata) {
+			return nil, fmt.Errorf("%w: metadata of %s is not JSON", ErrMalformed, describe(header))
+		}
+		m.Metadata = metadata
 	}
 	n, err := sequence(m.Header)
 	if err != nil {

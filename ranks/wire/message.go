@@ -77,8 +77,9 @@ type Header struct {
 // Message is one verified message. Content is decoded by the receiver, who knows the type.
 type Message struct {
 	Header    Header
-	RawHeader []byte // the header as it came: what an answer has as its parent header
-	ParentID  string // msg_id of the parent header, "" if none
+	RawHeader []byte          // the header as it came: what an answer has as its parent header
+	ParentID  string          // msg_id of the parent header, "" if none
+	Metadata  json.RawMessage // nil if there is none
 	Content   json.RawMessage
 	Buffers   [][]byte
 }
@@ -233,6 +234,27 @@ type ExecuteRequest struct {
 	Path         string `json:"path"`
 	Line         int    `json:"line"`
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
+}
+
+// TraceWanted is the metadata of an execute_request whose reply shall have [TraceMetadata].
+var TraceWanted = []byte(`{"trace":true}`)
+
+// TraceMetadata is the metadata of an execute_reply that was asked for it.
+type TraceMetadata struct {
+	Trace *Moments `json:"trace"`
+}
+
+// Moments are when what happened to a request in a process: nanoseconds of the clock that all processes of the host share (Python's
+// time.monotonic_ns); 0 if it did not.
+type Moments struct {
+	Received int64 `json:"received"` // by the I/O thread, which has verified it
+	Taken    int64 `json:"taken"`    // by the main thread
+	Compiled int64 `json:"compiled"` // the first line is about to run
+	Ran      int64 `json:"ran"`      // the last line has run
+	Replied  int64 `json:"replied"`  // the reply has been made, and waits for the I/O thread
+	Sent     int64 `json:"sent"`     // the I/O thread sends it
+	Printed  int64 `json:"printed"`  // the first byte of output is safe from the death of the process
+	Streamed int64 `json:"streamed"` // the I/O thread sends that
 }
 
 // ExecuteReply ends an execution.

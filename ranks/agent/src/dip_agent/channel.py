@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from .wire import MAX_MESSAGE, NO_PARENT, BadMessage, Message, Session
+from .wire import MAX_MESSAGE, NO_METADATA, NO_PARENT, BadMessage, Message, Session
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +54,19 @@ class Channel:
             self._peer = identity
             return message
 
-    def send(self, msg_type: str, content: bytes, parent: bytes = NO_PARENT, buffers: Sequence[bytes] = ()) -> None:
+    def send(
+        self,
+        msg_type: str,
+        content: bytes,
+        parent: bytes = NO_PARENT,
+        buffers: Sequence[bytes] = (),
+        metadata: bytes = NO_METADATA,
+    ) -> None:
         """Queue a message for the peer. Before a peer has spoken there is nobody to send to, and it is dropped."""
         if self._peer is None:
             log.warning("dropped %s: nobody has said hello yet", msg_type)
             return
-        self.socket.send_multipart([self._peer, *self._session.pack(msg_type, content, parent, buffers)])
+        self.socket.send_multipart([self._peer, *self._session.pack(msg_type, content, parent, buffers, metadata)])
 
     def close(self) -> None:
         """Close the socket and remove its file, waiting up to FLUSH_MS for the last messages to leave."""

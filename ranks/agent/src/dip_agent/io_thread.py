@@ -25,9 +25,10 @@ import zmq
 from . import stacks
 from .channel import Channel
 from .interrupts import Interrupts
+from .moments import Moments
 from .output import Output
 from .ring import NAMES
-from .wire import NO_PARENT, Message, encode, unknown
+from .wire import NO_METADATA, NO_PARENT, Message, encode, unknown
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class _Post(NamedTuple):
     content: bytes
     parent: bytes
     buffers: Sequence[bytes]
+    moments: Moments | None  # of the request, which the message or the output answers
 
 
 @dataclass
@@ -85,6 +87,7 @@ class IOThread(threading.Thread):
         self._line_awaited = False
         self._nudges: deque[float] = deque()  # moments at which to look, after an interrupt
         self._parent = NO_PARENT  # header of the request under which output goes
+        self._moments: Moments | None = None  # of that request
         self._at_once: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
@@ -105,9 +108,19 @@ class IOThread(threading.Thread):
         if self._failure is not None:
             raise self._failure
 
-    def post(self, msg_type: str, content: Any, parent: bytes, buffers: Sequence[bytes] = ()) -> None:
-        """Send a message after everything printed so far. Raises TypeError or ValueError if `content` is not JSON."""
-        self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers))
+    def post(
+        self,
+        msg_type: str,
+        content: Any,
+        parent: bytes,
+        buffers: Sequence[bytes] = (),
+        moments: Moments | None = None,
+    ) -> None:
+        """Send a message after everything printed so far, with `moments` if given, which end with this.
+
+        Raises TypeError or ValueError if `content` is not JSON.
+        """
+        self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers, moments))
         self._output.wake()
 
     def done(self, request: str) -> None:
@@ -115,9 +128,9 @@ class IOThread(threading.Thread):
         self._tasks.discard(request)
         self._lookups.pop(request, None)
 
-    def set_parent(self, parent: bytes) -> None:
-        """Have what is printed from now on go under the request with the header `parent`."""
-        self._posts.append(_Post(self._output.mark(), "", b"", parent, ()))
+    def set_parent(self, request: Message) -> None:
+        """Have what is printed from now on go under `request`."""
+        self._posts.append(_Post(self._output.mark(), "", b"", request.header, (), request.moments))
 
     def stop(self) -> None:
         """Send what was posted and printed, close the socket and wait for the thread's end."""
@@ -210,10 +223,14 @@ class IOThread(threading.Thread):
         while self._posts:
             post = self._posts.popleft()
             self._send_output(channel, post.position)
-            if post.type:
-                channel.send(post.type, post.content, post.parent, post.buffers)
-            else:
-                self._parent = post.parent
+            if not post.type:
+                self._parent, self._moments = post.parent, post.moments
+                continue
+            metadata = NO_METADATA
+            if post.moments is not None:
+                post.moments.sent = time.monotonic_ns()
+                metadata = encode({"trace": post.moments.to_json()})
+            channel.send(post.type, post.content, post.parent, post.buffers, metadata)
 
     def _send_when_due(self, channel: Channel) -> None:
         now = time.monotonic()
@@ -230,6 +247,8 @@ class IOThread(threading.Thread):
     def _send_output(self, channel: Channel, until: int | None = None) -> None:
         for chunk in self._output.chunks(until):
             content = encode({"name": NAMES[chunk.tag], "seq": chunk.seq})
+            if self._moments is not None and not self._moments.streamed:
+                self._moments.streamed = time.monotonic_ns()
             channel.send("stream", content, self._parent, [chunk.data])
 
     def _dispatch(self, channel: Channel, message: Message) -> None:

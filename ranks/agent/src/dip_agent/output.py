@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from time import monotonic
 
 from .interrupts import Interrupts
+from .moments import Moments
 from .ring import NAMES, SIZE, STDERR, STDOUT, Chunk, Ring
 from .system import libc
 
@@ -59,6 +60,8 @@ class Output:
         self.pieces: dict[int, deque[str]] = {STDOUT: deque(), STDERR: deque()}  # appended to without the lock
         self._backlog: deque[tuple[int, memoryview]] = deque()  # what found no room in the ring, in order
         self._moved_at = 0.0  # when output was last moved (monotonic)
+        self._moments: Moments | None = None  # of the request that has not printed yet
+        self._silent = 0  # the ring's position while it has not
         self._drained = 0  # bytes ever read from the pipes
         self.asleep = False  # the I/O thread must be woken to see new output
         self._roused = False  # it has been woken because room runs low
@@ -110,6 +113,10 @@ class Output:
         with self._lock:
             self._ring.close_record()
             return self._ring.written
+
+    def watch(self, moments: Moments | None) -> None:
+        """Note in `moments`, if given, when the next output is in the ring."""
+        self._moments, self._silent = moments, self._ring.written
 
     def wake(self) -> None:
         """Have the I/O thread look at its work."""
@@ -211,6 +218,9 @@ class Output:
                 finally:
                     self._moving = False
                     self._moved_at = monotonic()
+                if self._moments is not None and self._ring.written != self._silent:
+                    self._moments.printed = int(self._moved_at * 1e9)
+                    self._moments = None
                 room = self._ring.room
                 if not done or not room:
                     self._room.clear()

@@ -20,6 +20,7 @@ from .gpu import GPUCache
 from .interrupts import STARTING, Interrupts
 from .io_thread import IOThread
 from .lookup import Lookups
+from .moments import Moments
 from .output import Output
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
@@ -165,7 +166,7 @@ class _Process:
 
     def _reply(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
         self._io.done(request.id)  # first, so that who reads the reply finds the process idle
-        self._io.post(msg_type, content, request.header)
+        self._io.post(msg_type, content, request.header, moments=request.moments)
         self._answered = True
 
     def _start(self) -> None:
@@ -204,7 +205,11 @@ class _Process:
         return {"app": self._app.name, "notices": notices, **self._app.facts}
 
     def _execute(self, message: Message) -> None:
-        self._io.set_parent(message.header)
+        moments = message.moments
+        if moments is not None:
+            moments.taken = time.monotonic_ns()
+        self._io.set_parent(message)
+        self._output.watch(moments)
         self._header = message.header
         # IPython swallows an interrupt that strikes some of its own code: none is let through before the user's runs.
         self._interrupts.hold()
@@ -216,7 +221,9 @@ class _Process:
                 try:
                     self._interrupts.install()
                     around = self._within_command(str(message.content.get("app_command") or ""))
-                    reply = self._shell.execute(message.content, self._interrupts.release, around)
+                    reply = self._shell.execute(message.content, self._about_to_run(moments), around)
+                    if moments is not None:
+                        moments.ran = time.monotonic_ns()
                     self._leave_if_forked(reply["status"] != "ok")
                     self._output.settle()
                 finally:
@@ -228,7 +235,20 @@ class _Process:
         self._transfers.prune()
         if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
             self._gpu.free_if_changed()
+        if moments is not None:
+            moments.replied = time.monotonic_ns()
         self._reply(message, "execute_reply", reply)
+
+    def _about_to_run(self, moments: Moments | None) -> Callable[[], None]:
+        """Return what the shell calls just before the first line of the user's runs."""
+        if moments is None:
+            return self._interrupts.release
+
+        def compiled() -> None:
+            moments.compiled = time.monotonic_ns()
+            self._interrupts.release()
+
+        return compiled
 
     @contextlib.contextmanager
     def _within_command(self, command: str) -> Iterator[None]:

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from .moments import Moments
+
 PROTOCOL_VERSION = 1
 JUPYTER_VERSION = "5.4"
 
 DELIMITER = b"<IDS|MSG>"
-NO_PARENT = b"{}"
+NO_PARENT = NO_METADATA = b"{}"
 MAX_MESSAGE = 1 << 30  # bytes in one frame
 
 _MSG_ID = re.compile(r"(.{1,200})_([0-9]{1,18})", re.ASCII | re.DOTALL)
@@ -41,6 +43,7 @@ class Message:
     parent_id: str  # "" if it answers nothing
     content: dict[str, Any]
     buffers: list[bytes]
+    moments: Moments | None = None  # if its metadata asks for them
 
 
 class Session:
@@ -57,9 +60,14 @@ class Session:
         self._seen = 0
 
     def pack(
-        self, msg_type: str, content: bytes, parent: bytes = NO_PARENT, buffers: Sequence[bytes] = ()
+        self,
+        msg_type: str,
+        content: bytes,
+        parent: bytes = NO_PARENT,
+        buffers: Sequence[bytes] = (),
+        metadata: bytes = NO_METADATA,
     ) -> list[bytes]:
-        """Return the frames of a new message. `content` is JSON, see `encode`.
+        """Return the frames of a new message. `content` and `metadata` are JSON, see `encode`.
 
         Messages must be sent in the order in which they are packed: the receiver takes a falling number for a replay.
         """
@@ -74,7 +82,7 @@ class Session:
                 "version": JUPYTER_VERSION,
             }
         )
-        signed = (header, parent, b"{}", content)
+        signed = (header, parent, metadata, content)
         return [DELIMITER, self._sign(signed), *signed, *buffers]
 
     def unpack(self, frames: Sequence[bytes]) -> Message:
@@ -90,6 +98,7 @@ class Session:
         try:
             header = json.loads(signed[0])
             parent = json.loads(signed[1])
+            metadata = json.loads(signed[2]) if signed[2] != NO_METADATA else {}
             content = json.loads(signed[3])
             msg_type, msg_id, session = header["msg_type"], header["msg_id"], header["session"]
             match = _MSG_ID.fullmatch(msg_id)
@@ -106,7 +115,8 @@ class Session:
             raise BadMessage(f"replay of {msg_type} {number}")
         self._peer, self._seen = session, number
         parent_id = str(parent.get("msg_id", "")) if isinstance(parent, dict) else ""
-        return Message(msg_type, msg_id, bytes(signed[0]), parent_id, content, list(frames[6:]))
+        moments = Moments() if isinstance(metadata, dict) and metadata.get("trace") else None
+        return Message(msg_type, msg_id, bytes(signed[0]), parent_id, content, list(frames[6:]), moments)
 
     def _sign(self, frames: Sequence[bytes]) -> bytes:
         mac = self._mac.copy()

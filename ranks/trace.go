@@ -1,0 +1,63 @@
+package ranks
+
+import (
+	"encoding/json"
+
+	"go.uber.org/zap"
+
+	"dipls/internal/trace"
+	"dipls/ranks/wire"
+)
+
+// mainThread is the track of the thread of a process that runs cells.
+const mainThread = 1
+
+// beginTrace has the link of a process tell the trace what it does. p.mu is held, and the link is not started.
+func (p *Process) beginTrace() {
+	t := p.node.opts.Trace
+	if !t.On() {
+		return
+	}
+	p.link.trace = t
+	p.link.to, p.link.from = t.NewTrack("to "+p.name), t.NewTrack("from "+p.name)
+	t.NameProcess(p.pid, p.name, p.rank)
+	t.NameTrack(trace.Track{PID: p.pid, TID: mainThread}, "main thread")
+}
+
+// traceExecution tells the trace what the process says of an execution.
+func (p *Process) traceExecution(e *execution, metadata []byte) {
+	t := p.node.opts.Trace
+	var said wire.TraceMetadata
+	if err := json.Unmarshal(metadata, &said); err != nil {
+		p.log.Warn("metadata of a reply cannot be read", zap.Error(err))
+		return
+	}
+	m := said.Trace
+	if m == nil || !t.On() {
+		return
+	}
+	pid := p.PID()
+	main := trace.Track{PID: pid, TID: mainThread}
+	run := trace.Text("run", e.run)
+	// What a process waits for, or its other thread does, is told by phases: they may overlap with what the main thread does for others.
+	wait := func(name string, from, to int64) {
+		if from > 0 && to > 0 {
+			t.Phase(pid, e.id, name, trace.Time(from), trace.Time(to), run)
+		}
+	}
+	do := func(name string, from, to int64) {
+		if from > 0 && to > 0 {
+			t.Span(main, name, trace.Time(from), trace.Time(to), run)
+		}
+	}
+	wait("wait for the main thread", m.Received, m.Taken)
+	do("cell", m.Taken, m.Replied)
+	do("compile", m.Taken, m.Compiled)
+	do("run", m.Compiled, m.Ran)
+	do("settle", m.Ran, m.Replied)
+	if m.Printed > 0 {
+		t.Moment(main, "first byte", trace.Time(m.Printed), run)
+	}
+	wait("first byte waits", m.Printed, m.Streamed)
+	wait("reply waits", m.Replied, m.Sent)
+}
