@@ -1,6 +1,13 @@
 /** A window of VS Code, as a person sees and uses it. Whatever is looked for is awaited. */
+import { setTimeout } from 'node:timers/promises';
 import type { FrameLocator, Locator, Page } from 'playwright-core';
 import { until } from './until';
+
+/**
+ * Milliseconds for what a lens shows: VS Code asks for lenses the later the longer it has waited for them before, so that on a
+ * busy machine they may be many seconds behind.
+ */
+export const patience = 90_000;
 
 export class Window {
   constructor(readonly page: Page) {}
@@ -64,15 +71,24 @@ export class Window {
 
   /** Clicks a lens of the cell whose header holds `header`. */
   async clickLens(header: string, title: string): Promise<void> {
-    await until(`lens "${title}" of "${header}"`, async () => {
-      const lenses = await this.lensesOf(header);
-      // They are made anew when something of them changes, perhaps just now.
-      await lenses
-        .locator('a')
-        .filter({ hasText: exactly(title) })
-        .click({ timeout: 1_000 });
-      return true;
-    });
+    await until(
+      `lens "${title}" of "${header}"`,
+      async () => {
+        const lenses = await this.lensesOf(header);
+        // They are made anew when something of them changes: a click on what is just replaced is lost.
+        const shown = await lenses.innerHTML({ timeout: 1_000 });
+        await setTimeout(400);
+        if ((await lenses.innerHTML({ timeout: 1_000 })) !== shown) {
+          throw new Error('the lenses are changing');
+        }
+        await lenses
+          .locator('a')
+          .filter({ hasText: exactly(title) })
+          .click({ timeout: 1_000 });
+        return true;
+      },
+      patience,
+    );
   }
 
   /** The lenses right above a line: the one thing that ties them to it is where they are. */
