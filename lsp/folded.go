@@ -75,7 +75,7 @@ func (o *output) tellFolded(w *workspace, sub *dipexec.Subscription) {
 // enter takes an event.
 func (f *folding) enter(ev dipexec.Event) {
 	if ev, ok := ev.(*dipexec.RunStarted); ok && ev.Parent == "" {
-		f.items = append(f.items, foldedItem{foldedHeading, ev.Run, "── " + titleOf(ev)})
+		f.items = append(f.items, foldedItem{foldedHeading, ev.Run, titleOf(ev)})
 	}
 	f.add(f.folder.Add(ev, time.Now()))
 	if ev, ok := ev.(*dipexec.RunFinished); ok && ev.Parent == "" {

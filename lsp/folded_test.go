@@ -30,7 +30,7 @@ while True: time.sleep(60)
 		return find(m, kind, text)
 	}
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	item("heading", "── Cell 1: Greet (all ranks)")
+	item("heading", "Cell 1: Greet (all ranks)")
 	item("line", "[0-1] \x1b[32mhello\x1b[0m")
 	item("outcome", "✓ 2/2 ranks · ")
 	e.Await("an event", lsptest.Method("dip/event"), lsptest.Has("event", "stream"), lsptest.Has("run", run))

@@ -5,7 +5,7 @@ import { LOCAL } from '../src/ranks';
 import { plain } from '../src/screen';
 
 function transcript(rank: number, events: DipEvent[]): { lines: string[]; live: string[] } {
-  const all = new Transcript(rank, (run) => `── ${run}`);
+  const all = new Transcript(rank, (run) => run);
   const lines = events.flatMap((event) => all.take(event)).map(plain);
   return { lines, live: all.live() };
 }
@@ -22,7 +22,7 @@ test('both streams, results and the end, under a heading', () => {
     { event: 'result', ...of, execution_count: 3, data: { 'text/plain': '42' } },
     ended,
   ]);
-  expect(lines).toEqual(['── r1', 'one', 'two', 'careful', 'Out[1:3]: 42', '✓ 1.3 s']);
+  expect(lines).toEqual(['--- r1', 'one', 'two', 'careful', 'Out[1:3]: 42', '✓ 1.3 s']);
 });
 
 test('a run in which nothing is said leaves no trace', () => {
@@ -32,9 +32,9 @@ test('a run in which nothing is said leaves no trace', () => {
 test('a progress bar is one line', () => {
   const bar = (text: string): DipEvent => ({ event: 'stream', ...of, name: 'stderr', text });
   const { lines, live } = transcript(1, [bar('\r  0%|   |'), bar('\r 50%|#  |')]);
-  expect([lines, live]).toEqual([['── r1'], [' 50%|#  |']]);
+  expect([lines, live]).toEqual([['--- r1'], [' 50%|#  |']]);
   expect(transcript(1, [bar('\r  0%|   |'), bar('\r100%|###|\n'), ended]).lines).toEqual([
-    '── r1',
+    '--- r1',
     '100%|###|',
     '✓ 1.3 s',
   ]);
@@ -49,7 +49,7 @@ test('a display that is updated is shown as it was last', () => {
     ...(update && { update }),
   });
   const { lines } = transcript(1, [show('0', false), show('1', true), show('2', true), ended]);
-  expect(lines).toEqual(['── r1', '0', '2', '✓ 1.3 s']);
+  expect(lines).toEqual(['--- r1', '0', '2', '✓ 1.3 s']);
 });
 
 test('pictures are named by their files', () => {
@@ -57,7 +57,7 @@ test('pictures are named by their files', () => {
   const { lines } = transcript(LOCAL, [
     { event: 'display', run: 'r1', local: true, data, files: { 'image/png': '/j/local-1.png' } },
   ]);
-  expect(lines).toEqual(['── r1', '<Figure> [/j/local-1.png]']);
+  expect(lines).toEqual(['--- r1', '<Figure> [/j/local-1.png]']);
 });
 
 test('failures and deaths', () => {
@@ -83,18 +83,18 @@ test('failures and deaths', () => {
     },
   ]);
   expect(lines).toEqual([
-    '── r1',
+    '--- r1',
     'begin',
     'Traceback',
     'NameError: x',
     '✗ NameError · 10 ms',
-    '── r2',
+    '--- r2',
     '✗ killed by SIGKILL · 1.0 s',
   ]);
 });
 
 test('headings', () => {
-  expect(heading({ cell: 3, title: 'Train', target: 'remote', see: '0' })).toBe('── Cell 3: Train (all ranks)');
-  expect(heading({ cell: 1, target: 'local', see: '0' })).toBe('── Cell 1');
-  expect(heading({ title: '%dipush x', target: 'local', see: '0' })).toBe('── %dipush x');
+  expect(heading({ cell: 3, title: 'Train', target: 'remote', see: '0' })).toBe('Cell 3: Train (all ranks)');
+  expect(heading({ cell: 1, target: 'local', see: '0' })).toBe('Cell 1');
+  expect(heading({ title: '%dipush x', target: 'local', see: '0' })).toBe('%dipush x');
 });

@@ -10,7 +10,7 @@ import { plain } from '../screen';
 import type { Server } from '../server';
 import { paint } from './colours';
 import { Page } from './page';
-import { dimmed, heading, marked, processOf, Transcript } from './transcript';
+import { heading, headline, marked, processOf, Transcript } from './transcript';
 
 /** How long what comes is gathered before it is shown, in milliseconds. */
 const gather = 50;
@@ -190,7 +190,7 @@ const folded = 'Dip';
 function textOf({ kind, text }: FoldedItem): string[] {
   switch (kind) {
     case 'heading':
-      return [dimmed(text)];
+      return [headline(text)];
     case 'outcome':
       return [marked(text)];
     default:

@@ -85,7 +85,7 @@ export class Transcript {
       this.failure = undefined;
       const heading = this.headingOf(run);
       if (heading !== undefined) {
-        emit(dimmed(heading));
+        emit(headline(heading));
       }
     }
   }
@@ -153,14 +153,14 @@ export function marked(text: string): string {
   return `\x1b[${colour}m${text.slice(0, 1)}\x1b[0m\x1b[2m${text.slice(1)}\x1b[0m`;
 }
 
-/** A sentence of ours that stands above what is printed. */
-export function dimmed(text: string): string {
-  return `\x1b[2m${text}\x1b[0m`;
+/** A heading as a line. It begins with what editors take for no word, which they would mark wherever the same stands. */
+export function headline(text: string): string {
+  return `\x1b[2m--- ${text}\x1b[0m`;
 }
 
-/** What a run is called: `── Cell 3: Train (all ranks)`. */
+/** What a run is called: `Cell 3: Train (all ranks)`. */
 export function heading(event: Readonly<Omit<RunStartedEvent, 'event'>>): string {
   const cell = event.cell === undefined || event.cell === 0 ? undefined : `Cell ${event.cell}`;
   const name = [cell, event.title].filter((part) => part !== undefined && part !== '').join(': ');
-  return `── ${name === '' ? 'Run' : name}${event.target === 'local' ? '' : ` (${targetWords(event.target)})`}`;
+  return `${name === '' ? 'Run' : name}${event.target === 'local' ? '' : ` (${targetWords(event.target)})`}`;
 }
