@@ -75,19 +75,30 @@ class Item implements Entry {
 /** How much waits at most to be put in its place, in bytes. */
 const maxWaiting = 1 << 20;
 
+/** How much of what a rank alone has said at the end may still give way to what is shared. */
+const maxFloats = 256;
+
+/** Items, and where to put them. */
+interface Place {
+  readonly index: number;
+  readonly items: Item[];
+}
+
 /** How long, in milliseconds, another rank's output may stand below before what comes is not put among it any more. */
 const frozenAfter = 1000;
 
 /**
  * Keeps the order of each rank, and folds whatever the ranks say alike, however far apart they are: an entry gains ranks as
  * these come to it. What only one rank has said stands where it said it: after the last entry that it shares, beside what the
- * others said in that place. So ranks can be looked at folded, one by one and side by side without another copy.
+ * others said in that place; at the end, where nothing is shared yet, what came last is below, and goes up once it turns out
+ * to be before something. So ranks can be looked at folded, one by one and side by side without another copy.
  *
  * What ranks say at about the same time is put in its place together, lower ranks first: it waits until somebody looks.
  */
 export class Timeline {
   private items: Item[] = [];
-  private readonly lasts = new Map<number, Item>(); // the last item of each rank
+  private readonly anchors = new Map<number, Item>(); // the last item of each rank that stays where it is
+  private readonly floats = new Map<number, Item[]>(); // what is each rank's alone and came after: it gives way to what is shared
   private readonly open = new Map<string, Item[]>(); // by key: items that more ranks may come to, ascending
   private frozen = 0; // before this index nothing is put that does not have to be there
   private total = 0;
@@ -148,53 +159,56 @@ export class Timeline {
   /** Adds what a process has put out now and at once, and returns the entries that have it. */
   put(rank: number, outputs: readonly Output[], now: number): readonly Entry[] {
     this.settle();
-    const added: Item[] = [];
     if (rank === LOCAL || this.ranks() === 1) {
-      for (const output of outputs) {
-        added.push(this.item(output, rank, now, rank === LOCAL ? '' : keyOf(output)));
-      }
-      this.insert(this.items.length, added);
-      this.lasts.set(rank, added.at(-1) as Item);
+      const added = outputs.map((output) => this.item(output, rank, now, rank === LOCAL ? '' : keyOf(output)));
+      this.insert([{ index: this.items.length, items: added }]);
+      this.anchors.set(rank, added.at(-1) as Item);
       return added;
     }
     this.freeze(now);
-    const places: { index: number; items: Item[] }[] = [];
+    const places: Place[] = [];
     const entries: Item[] = [];
+    let anchor = this.anchors.get(rank);
+    let floats = this.floats.get(rank) ?? [];
     let waiting: Item[] = [];
-    let last = this.lasts.get(rank);
-    let after = last ? last.index + 1 : 0;
     for (const output of outputs) {
       const key = keyOf(output);
-      const same = this.find(key, after, rank);
+      const same = this.find(key, anchor ? anchor.index + 1 : 0, rank);
       if (!same) {
-        waiting.push(this.item(output, rank, now, key));
-        entries.push(waiting.at(-1) as Item);
+        const item = this.item(output, rank, now, key);
+        waiting.push(item);
+        entries.push(item);
         continue;
       }
-      if (waiting.length > 0) {
-        places.push({ index: this.before(same, after, rank), items: waiting });
-        waiting = [];
+      const late = floats.filter((item) => item.index > same.index);
+      this.take(late);
+      if (late.length + waiting.length > 0) {
+        places.push({ index: this.before(same, anchor ? anchor.index + 1 : 0, rank), items: [...late, ...waiting] });
       }
       this.join(same, rank);
       entries.push(same);
-      last = same;
-      after = same.index + 1;
+      anchor = same;
+      floats = [];
+      waiting = [];
     }
     if (waiting.length > 0) {
-      places.push({ index: this.among(after, waiting.length), items: waiting });
-      last = waiting.at(-1);
+      const after = (floats.at(-1) ?? anchor)?.index ?? -1;
+      places.push({ index: this.among(after + 1, rank, waiting.length), items: waiting });
+      floats = [...floats, ...waiting];
+      anchor = floats.at(-maxFloats - 1) ?? anchor;
     }
-    for (const { index, items } of places.reverse()) {
-      this.insert(index, items);
+    this.insert(places);
+    this.floats.set(rank, floats.slice(-maxFloats));
+    if (anchor) {
+      this.anchors.set(rank, anchor);
     }
-    this.lasts.set(rank, last as Item);
     return entries;
   }
 
   /** Adds a sentence that is no process's, or one process's own. */
   note(ranks: number[], notice: Notice, now: number): void {
     this.settle();
-    this.insert(this.items.length, [this.item(notice, ranks, now, '')]);
+    this.insert([{ index: this.items.length, items: [this.item(notice, ranks, now, '')] }]);
   }
 
   /** Puts another output of a rank into the place of one that it has put out. */
@@ -213,7 +227,7 @@ export class Timeline {
       return other;
     }
     const updated = this.item(output, rank, now, key);
-    this.insert(old.index + 1, [updated]);
+    this.insert([{ index: old.index + 1, items: [updated] }]);
     this.move(rank, old, updated);
     this.leave(old, rank);
     return updated;
@@ -222,7 +236,7 @@ export class Timeline {
   /** Removes what a process has put out. */
   clear(rank: number): void {
     this.settle();
-    if (!this.lasts.has(rank)) {
+    if (!this.anchors.has(rank) && !this.floats.has(rank)) {
       return;
     }
     const kept: Item[] = [];
@@ -245,7 +259,8 @@ export class Timeline {
         this.total -= bytesOf(item.output);
       }
     }
-    this.lasts.delete(rank);
+    this.anchors.delete(rank);
+    this.floats.delete(rank);
     this.items = kept;
     for (const { index, n } of gone.reverse()) {
       if (index < this.frozen) {
@@ -264,10 +279,16 @@ export class Timeline {
       this.total -= bytesOf(item.output);
       item.index = -1;
     }
-    for (const [rank, last] of this.lasts) {
-      if (last.index < 0) {
-        this.lasts.delete(rank);
+    for (const [rank, anchor] of this.anchors) {
+      if (anchor.index < 0) {
+        this.anchors.delete(rank);
       }
+    }
+    for (const [rank, floats] of this.floats) {
+      this.floats.set(
+        rank,
+        floats.filter((item) => item.index >= 0),
+      );
     }
     this.frozen = Math.max(0, this.frozen - n);
     this.reindex(0);
@@ -302,17 +323,14 @@ export class Timeline {
     return index;
   }
 
-  /**
-   * Where to put so many things that the rank says at the end: behind as many of the other ranks, so that what these say
-   * next still comes after.
-   */
-  private among(after: number, n: number): number {
+  /** Where to put so many things that the rank says at the end: behind what lower ranks have said in their place. */
+  private among(after: number, rank: number, n: number): number {
     const said = new Map<number, number>();
     let index = Math.max(after, this.frozen);
     for (; index < this.items.length; index++) {
       const lowest = (this.items[index] as Item).ranks[0] ?? LOCAL;
       const count = (said.get(lowest) ?? 0) + 1;
-      if (lowest >= 0 && count > n) {
+      if (lowest > rank || (lowest >= 0 && count > n)) {
         break;
       }
       said.set(lowest, count);
@@ -326,39 +344,80 @@ export class Timeline {
     }
   }
 
-  private insert(index: number, items: Item[]): void {
-    if (index === this.items.length) {
+  /** Puts items into places, which ascend and count without them. */
+  private insert(places: readonly Place[]): void {
+    const first = places[0]?.index ?? this.items.length;
+    const behind = this.items.splice(first);
+    let from = first;
+    for (const { index, items } of [...places, { index: first + behind.length, items: [] }]) {
+      for (; from < index; from++) {
+        this.items.push(behind[from - first] as Item);
+      }
       for (const item of items) {
         this.items.push(item);
       }
-    } else {
-      this.items.splice(index, 0, ...items);
+      this.frozen += index < this.frozen ? items.length : 0;
     }
-    this.reindex(index);
-    if (index < this.frozen) {
-      this.frozen += items.length;
-    }
+    this.reindex(first);
     const foldable = this.ranks() !== 1;
-    for (const item of items) {
-      this.total += bytesOf(item.output);
-      if (foldable && item.key !== '') {
-        const same = this.open.get(item.key);
-        if (same) {
-          same.splice(lowerBound(same, item.index), 0, item);
-        } else {
-          this.open.set(item.key, [item]);
+    for (const { items } of places) {
+      for (const item of items) {
+        this.total += bytesOf(item.output);
+        if (foldable && item.key !== '') {
+          this.offer(item);
         }
       }
+      this.listener.spliced(items[0]?.index ?? 0, 0, items);
     }
-    this.listener.spliced(index, 0, items);
+  }
+
+  /** Lets more ranks come to an item. */
+  private offer(item: Item): void {
+    const same = this.open.get(item.key);
+    if (same) {
+      same.splice(lowerBound(same, item.index), 0, item);
+    } else {
+      this.open.set(item.key, [item]);
+    }
+  }
+
+  /** Takes items out; `insert` puts them elsewhere. */
+  private take(items: readonly Item[]): void {
+    for (const item of [...items].reverse()) {
+      this.remove(item);
+    }
+  }
+
+  private remove(item: Item): void {
+    this.close(item);
+    this.total -= bytesOf(item.output);
+    this.items.splice(item.index, 1);
+    this.reindex(item.index);
+    if (item.index < this.frozen) {
+      this.frozen--;
+    }
+    this.listener.spliced(item.index, 1, []);
   }
 
   private join(item: Item, rank: number): void {
+    for (const other of item.ranks) {
+      this.anchor(other, item);
+    }
     item.ranks = [...item.ranks, rank].sort((a, b) => a - b);
     if (item.ranks.length >= this.ranks()) {
       this.close(item);
     }
     this.listener.ranksChanged(item);
+  }
+
+  /** Has an item of a rank stay where it is, and with it what is above. */
+  private anchor(rank: number, item: Item): void {
+    const floats = this.floats.get(rank) ?? [];
+    const i = floats.indexOf(item);
+    if (i >= 0) {
+      this.anchors.set(rank, item);
+      this.floats.set(rank, floats.slice(i + 1));
+    }
   }
 
   /** Takes a rank from an item, and the item away if it was the last one. */
@@ -368,14 +427,7 @@ export class Timeline {
       this.listener.ranksChanged(item);
       return;
     }
-    this.close(item);
-    this.total -= bytesOf(item.output);
-    this.items.splice(item.index, 1);
-    this.reindex(item.index);
-    if (item.index < this.frozen) {
-      this.frozen--;
-    }
-    this.listener.spliced(item.index, 1, []);
+    this.remove(item);
   }
 
   /** The same output of ranks that have updated theirs before: it stands beside the old one, with nothing of the rank between. */
@@ -394,9 +446,11 @@ export class Timeline {
     return undefined;
   }
 
+  /** Lets an item stand for another of a rank. */
   private move(rank: number, from: Item, to: Item): void {
-    if (this.lasts.get(rank) === from) {
-      this.lasts.set(rank, to);
+    this.anchor(rank, from);
+    if (this.anchors.get(rank) === from) {
+      this.anchors.set(rank, to);
     }
   }
 

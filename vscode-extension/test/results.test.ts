@@ -287,6 +287,7 @@ describe('texts', () => {
     ['  File "/a b/é.py", line 12, in f', '/a b/é.py', 12],
     ['File ~/x y/train.py:33, in <module>', '~/x y/train.py', 33],
     ['/tmp/x.py:7: UserWarning: careful', '/tmp/x.py', 7],
+    ['  /tmp/à b/x.py:7: UserWarning: careful', '/tmp/à b/x.py', 7],
     ['C:\\x\\y.py:7: error', 'C:\\x\\y.py', 7],
     ['(see ./lib/a.pyx:3)', './lib/a.pyx', 3],
   ])('name places: %j', (text, path, line) => {

@@ -77,7 +77,7 @@ describe('what ranks say', () => {
     say(1, 'hello\npid 1\ngreen\n');
     say(2, 'green\n');
     say(0, 'hello\npid 0\ngreen\n');
-    expect(shown()).toEqual(['[0-2] hello', '[0] pid 0', '[2] pid 2', '[1] pid 1', '[0-2] green']);
+    expect(shown()).toEqual(['[0-2] hello', '[0] pid 0', '[1] pid 1', '[2] pid 2', '[0-2] green']);
   });
 
   it('folds however late a rank is', () => {
@@ -87,6 +87,25 @@ describe('what ranks say', () => {
     clock.ms = 60_000;
     say(1, 'epoch 1\nloss 6\nepoch 2\nloss 4\n');
     expect(shown()).toEqual(['[0-1] epoch 1', '[0] loss 5', '[1] loss 6', '[0-1] epoch 2', '[0] loss 3', '[1] loss 4']);
+  });
+
+  it('folds however much a rank is behind, in whatever pieces it comes', () => {
+    const { begin, say, shown, clock } = setup(3);
+    const n = 300;
+    begin();
+    for (const rank of [0, 2, 1]) {
+      for (let i = 0; i < n; i++) {
+        clock.ms += 50;
+        say(rank, `line ${i} of ${rank}\n`);
+        say(rank, `line ${i}\n`);
+      }
+    }
+    expect(shown()).toEqual(
+      Array.from({ length: n }, (_, i) => [
+        ...[0, 1, 2].map((rank) => `[${rank}] line ${i} of ${rank}`),
+        `[0-2] line ${i}`,
+      ]).flat(),
+    );
   });
 
   it('stays where one sees it if nothing else says where it belongs', () => {
@@ -214,7 +233,7 @@ describe('displays', () => {
     runs.apply({ event: 'display', run: 'r', rank: 0, clear: true, wait: true });
     expect(shown()).toEqual(['[0-1] a']);
     say(0, 'b\n');
-    expect(shown()).toEqual(['[1] a', '[0] b']);
+    expect(shown()).toEqual(['[0] b', '[1] a']);
     runs.apply({ event: 'display', run: 'r', rank: 0, clear: true });
     expect(shown()).toEqual(['[1] a']);
   });

@@ -1,6 +1,6 @@
 /** The runs as the view knows them: what it was told, put together. */
 import type { LiveLine } from '../../runs';
-import type { Head, RunKey, RunUpdate, WireEntry } from '../messages';
+import type { Head, RunKey, RunUpdate, Splice, WireEntry } from '../messages';
 
 /** An entry, where it stands among those of its run, and its ranks, which may change. */
 export interface MirrorEntry extends Omit<WireEntry, 'ranks'> {
@@ -84,19 +84,8 @@ export class Mirror {
       run.head = update.head;
       run.started = now - update.head.seconds * 1000;
     }
-    for (const { index, removed, added } of update.splices ?? []) {
-      const mirrored = added.map((entry) => ({ ...entry, index: 0 }));
-      for (const entry of mirrored) {
-        this.byId.set(entry.id, entry);
-      }
-      if (removed === 0 && index === entries.length) {
-        for (const entry of mirrored) {
-          entries.push(entry);
-        }
-      } else {
-        this.drop(entries.splice(index, removed, ...mirrored));
-      }
-      first = Math.min(first, index);
+    for (const splices of together(update.splices ?? [])) {
+      first = Math.min(first, this.splice(entries, splices));
     }
     for (let i = first; i < entries.length; i++) {
       (entries[i] as MirrorEntry).index = i;
@@ -114,9 +103,49 @@ export class Mirror {
     return first;
   }
 
+  /** Applies splices that `together` has put together, and returns the first index at which something is other. */
+  private splice(entries: MirrorEntry[], splices: readonly Splice[]): number {
+    const first = splices[0]?.index ?? entries.length;
+    const behind = entries.splice(first);
+    let from = 0; // of behind
+    for (const { index, removed, added } of splices) {
+      while (entries.length < index) {
+        entries.push(behind[from++] as MirrorEntry);
+      }
+      this.drop(behind.slice(from, from + removed));
+      from += removed;
+      for (const { id, ranks, output } of added) {
+        const entry: MirrorEntry = { id, ranks, output, index: 0 };
+        this.byId.set(id, entry);
+        entries.push(entry);
+      }
+    }
+    for (; from < behind.length; from++) {
+      entries.push(behind[from] as MirrorEntry);
+    }
+    return first;
+  }
+
   private drop(entries: readonly MirrorEntry[]): void {
     for (const { id } of entries) {
       this.byId.delete(id);
     }
+  }
+}
+
+/** Splices of which each begins behind the one before: they are done in one pass, however many there are. */
+function* together(splices: readonly Splice[]): Generator<readonly Splice[]> {
+  let group: Splice[] = [];
+  let end = 0;
+  for (const splice of splices) {
+    if (group.length > 0 && splice.index < end) {
+      yield group;
+      group = [];
+    }
+    group.push(splice);
+    end = splice.index + splice.added.length;
+  }
+  if (group.length > 0) {
+    yield group;
   }
 }

@@ -76,7 +76,8 @@ function matchesIn(text: string, filter: string): Range[] {
 const forms = [
   /File "([^"\n<>]+)", line (\d+)/g, // Python
   /(?<=File )([^"\n<>]+?):(\d+)/g, // IPython
-  /((?:[A-Za-z]:[\\/]|~?\/|\.{1,2}\/)?[^\s:"'()<>[\]]+\.pyx?):(\d+)/g, // warnings, linters
+  /(?<=^\s*)(\/[^:"\n]*?\.pyx?):(\d+)(?=:)/g, // warnings
+  /((?:[A-Za-z]:[\\/]|~?\/|\.{1,2}\/)?[^\s:"'()<>[\]]+\.pyx?):(\d+)/g, // linters
 ];
 
 /** The places in files that a text names, each once, in order. */

@@ -93,7 +93,7 @@ export class Renderer {
       webviewSection: head.target ? 'run' : 'notices',
       key,
       running: head.running,
-      preventDefaultContextMenuItems: false,
+      preventDefaultContextMenuItems: true,
     };
     const title = head.place
       ? button(
