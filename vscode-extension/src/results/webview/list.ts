@@ -13,8 +13,8 @@ export interface ListOptions {
   readonly estimate: (row: Row) => number;
   /** Told when the list begins or stops to follow what is new. */
   readonly following: (follows: boolean) => void;
-  /** Told which row is at the top. */
-  readonly topped: (row: Row | undefined) => void;
+  /** Told which row is at the top, and how much of it is above that, in pixels. */
+  readonly topped: (row: Row | undefined, above: number) => void;
 }
 
 interface Shown {
@@ -124,7 +124,9 @@ export class List {
   private drawNow(): void {
     // What is measured moves what is below it, so that other rows may be in sight.
     for (let round = 0; round < 4 && this.drawOnce(); round++);
-    this.options.topped(this.rows[this.heights.at(this.element.scrollTop + 1)]);
+    const top = this.element.scrollTop;
+    const row = this.heights.at(top + 1);
+    this.options.topped(this.rows[row], this.rows.length > 0 ? top - this.heights.top(row) : 0);
   }
 
   /** Puts the rows in sight into the page; true if they turned out to be of other heights than was thought. */

@@ -56,7 +56,6 @@ class View {
     { class: 'empty' },
     'What cells put out is shown here: text, plots and tables, of all ranks. Run a cell of a Python file to begin.',
   );
-  private onTop: Row | undefined;
   private lineHeight = 18;
   private columns = 80;
   private clock = 0;
@@ -92,8 +91,8 @@ class View {
       following: (follows) => {
         this.newest.hidden = follows;
       },
-      topped: (row) => {
-        this.stick(row);
+      topped: (row, above) => {
+        this.stick(row?.kind === 'head' && above < 1 ? undefined : row);
       },
     });
     const main = h('main', {}, this.list.element, this.sticky, this.empty, this.newest);
@@ -191,6 +190,7 @@ class View {
   /** Changes what is shown. */
   private choose(state: State): void {
     this.state = { ...this.state, ...state };
+    delete this.sticky.dataset['stamp'];
     vscode.setState(this.state);
     this.rows.update(this.mirror.runs, this.options, { run: 0, entry: 0 });
     this.list.update(this.rows.list, 0);
@@ -248,13 +248,11 @@ class View {
 
   /** Keeps the head of the run at the top in sight. */
   private stick(row: Row | undefined): void {
-    const head = row && row.kind !== 'head' ? row : undefined;
-    this.sticky.hidden = head === undefined;
-    if (head && (this.onTop?.run !== head.run || this.sticky.dataset['stamp'] !== stampOf(head.run))) {
-      this.sticky.replaceChildren(this.renderer.head(head.run, false));
-      this.sticky.dataset['stamp'] = stampOf(head.run);
+    this.sticky.hidden = row === undefined;
+    if (row && this.sticky.dataset['stamp'] !== stampOf(row.run)) {
+      this.sticky.replaceChildren(this.renderer.head(row.run, this.options.collapsed.has(row.run.key)));
+      this.sticky.dataset['stamp'] = stampOf(row.run);
     }
-    this.onTop = head;
   }
 
   private restyle(): void {
