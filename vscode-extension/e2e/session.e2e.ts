@@ -107,6 +107,10 @@ it('runs a cell everywhere', async () => {
   for (const rank of ranks) {
     await inChannel(`Dip: rank ${rank}`, new RegExp(`^here is ${rank}$`, 'm'));
   }
+  const results = await window.results();
+  await results.getByText('here is local').waitFor();
+  await results.getByText('here is 0').waitFor();
+  await screenshot('run');
 });
 
 it('shows a failure with its ranks, and pushes the variable that they lack', async () => {
@@ -125,6 +129,7 @@ it('shows a failure with its ranks, and pushes the variable that they lack', asy
     const row = (await window.tree('Dip', 'Variables')).find((text) => text.startsWith('threshold'));
     return row?.includes('ranks 0-2');
   });
+  await screenshot('pool');
   await window.clickLens('On the ranks', 'Run on all ranks');
   await outcome('On the ranks', /^✓ 3\/3 ranks/);
   await inChannel('Dip: rank 2', /^threshold is 0\.5$/m);
@@ -142,6 +147,7 @@ it('shows the plot of each rank in the results panel', async () => {
       plot.evaluate((image) => image instanceof HTMLImageElement && image.complete && image.naturalWidth > 0),
     );
   }
+  await results.getByRole('button', { name: 'Side by side' }).click();
   await screenshot('results');
 });
 
@@ -193,7 +199,7 @@ it('leaves nothing running when the window closes, and opens again', async () =>
 it('is activated in less than 200 ms', async () => {
   window = await code.open();
   const measured: number[] = [];
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 3; i++) {
     // As for a person who opens a Python file in a window that stands there.
     await window.run('View: Close All Editors');
     await window.reload();
@@ -203,5 +209,5 @@ it('is activated in less than 200 ms', async () => {
   }
   measured.sort((a, b) => a - b);
   console.log(`activation: ${measured.join(', ')} ms`);
-  expect(measured[2]).toBeLessThan(200);
-});
+  expect(measured[1]).toBeLessThan(200);
+}, 300_000);

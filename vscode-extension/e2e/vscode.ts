@@ -117,7 +117,7 @@ export class VSCode {
         return /HTTP server listening on (\S+)/.exec(await readFile(path.join(root, 'server.log'), 'utf8'))?.[1];
       });
       const browser = await chromium.launch({ executablePath: tool('E2E_CHROMIUM'), args: flags });
-      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 1 });
+      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 2 });
       return new VSCode(root, options.name, mark, server, url, browser, context);
     } catch (error) {
       await server.stop();
