@@ -32,8 +32,10 @@ const (
 
 const (
 	runDirTime   = "2006-01-02T15-04-05" // then "-" and the run's id
+	spareDir     = ".next-"              // then anything: the files of a run to come
 	maxOpenFiles = 512                   // NAME.out files kept open by one Journal; further ones are opened for each write
 	indexFlush   = time.Second           // the index is at most this much behind the NAME.out files, while there is output
+	rotateAfter  = 2 * time.Second       // without a run: to look through a thousand runs, and to remove some, takes a while
 )
 
 // JournalOptions configure a Journal.
@@ -53,20 +55,25 @@ type Journal struct {
 	maxBytes int64
 	maxRuns  int
 
+	rotateAfter time.Duration // the constant; longer in tests
+
 	open atomic.Int32 // NAME.out files that are open
 
-	mu       sync.Mutex
-	written  int64 // bytes written since the last rotation began
-	runs     int   // and runs
-	rotating bool  // at most one rotation at a time
-	closed   bool  // no rotation begins any more
-	rotation sync.WaitGroup
+	mu        sync.Mutex
+	written   int64       // bytes written since the last rotation began
+	runs      int         // and runs
+	rotating  bool        // at most one rotation at a time
+	quiet     *time.Timer // begins a rotation; nil: none is due
+	spare     *runFiles   // for the next run; nil: none
+	preparing bool        // a spare is being made
+	closed    bool        // nothing begins any more
+	work      sync.WaitGroup
 }
 
 // OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
 // cannot write to it.
 func OpenJournal(o JournalOptions) *Journal {
-	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000)}
+	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), rotateAfter: rotateAfter}
 	if j.dir == "" {
 		j.dir, j.dirErr = DefaultJournalDir()
 	}
@@ -98,20 +105,144 @@ func (j *Journal) Dir() string { return j.dir }
 func (j *Journal) Close() {
 	j.mu.Lock()
 	j.closed = true
+	if j.quiet != nil {
+		j.quiet.Stop()
+	}
 	j.mu.Unlock()
-	j.rotation.Wait()
+	j.work.Wait()
+	if f := j.takeSpare(); f != nil {
+		f.discard()
+	}
 }
 
-// wrote counts a run and its bytes, and begins a rotation when they may have made too many.
+// wrote counts a run and its bytes, and sees to a rotation when they may have made too many: when there has been no run for a
+// while, or at once when they are four times that many.
 func (j *Journal) wrote(n int64) {
 	j.mu.Lock()
 	j.written += n
 	j.runs++
-	due := j.written > j.maxBytes/16 || j.runs > j.maxRuns/16
+	now := j.over(4)
+	if j.over(16) && !now {
+		j.rotateLater()
+	}
 	j.mu.Unlock()
-	if due {
+	if now {
 		j.startRotation()
 	}
+}
+
+// over reports whether more than a part of what may be kept has been written since the last rotation. The caller holds mu.
+func (j *Journal) over(part int) bool {
+	return j.written > j.maxBytes/int64(part) || j.runs > j.maxRuns/part
+}
+
+// rotateLater has a rotation begin when there has been no run for a while. The caller holds mu.
+func (j *Journal) rotateLater() {
+	switch {
+	case j.closed:
+	case j.quiet == nil:
+		j.quiet = time.AfterFunc(j.rotateAfter, j.startRotation)
+	default:
+		j.quiet.Reset(j.rotateAfter)
+	}
+}
+
+// takeSpare takes the files that were made ahead, and puts off a rotation: a run begins. Nil if there are none.
+func (j *Journal) takeSpare() *runFiles {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.quiet != nil {
+		j.rotateLater()
+	}
+	f := j.spare
+	j.spare = nil
+	return f
+}
+
+// prepare makes the files of the next run ahead, in the background: file systems take long for that. What fails is told by the next run.
+func (j *Journal) prepare() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || j.preparing || j.spare != nil || j.dirErr != nil {
+		return
+	}
+	j.preparing = true
+	j.work.Go(func() {
+		f, err := j.newFiles()
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.preparing = false
+		if err == nil {
+			j.spare = f
+		}
+	})
+}
+
+// runFiles are the files that every run has, in a directory that has no run's name yet.
+type runFiles struct {
+	dir    string
+	index  *os.File // locked
+	record *os.File
+}
+
+// newFiles makes them.
+func (j *Journal) newFiles() (_ *runFiles, err error) {
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return nil, err
+	}
+	f := new(runFiles)
+	if f.dir, err = os.MkdirTemp(j.dir, spareDir); err != nil {
+		return nil, err
+	}
+	f.index, err = os.OpenFile(filepath.Join(f.dir, indexName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err == nil {
+		// A file system without locks is no reason to keep no journal: without the lock, removeRun gets the same error.
+		_ = syscall.Flock(int(f.index.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		f.record, err = os.OpenFile(filepath.Join(f.dir, recordName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		f.discard()
+		return nil, err
+	}
+	return f, nil
+}
+
+// files gives the files of a run that begins, in the directory dir: those that were made ahead, if they are still there.
+func (j *Journal) files(dir string) (*runFiles, error) {
+	if f := j.takeSpare(); f != nil {
+		if f.move(dir) == nil {
+			return f, nil
+		}
+		f.discard()
+	}
+	f, err := j.newFiles()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.move(dir); err != nil {
+		f.discard()
+		return nil, err
+	}
+	return f, nil
+}
+
+// move gives the directory its name.
+func (f *runFiles) move(dir string) error {
+	if err := os.Rename(f.dir, dir); err != nil {
+		return err
+	}
+	f.dir = dir
+	return nil
+}
+
+// discard removes the files.
+func (f *runFiles) discard() {
+	for _, file := range []*os.File{f.index, f.record} {
+		if file != nil {
+			_ = file.Close()
+		}
+	}
+	_ = os.RemoveAll(f.dir)
 }
 
 func (j *Journal) startRotation() {
@@ -120,8 +251,12 @@ func (j *Journal) startRotation() {
 	if j.closed || j.rotating || j.dirErr != nil {
 		return
 	}
+	if j.quiet != nil {
+		j.quiet.Stop()
+		j.quiet = nil
+	}
 	j.rotating, j.written, j.runs = true, 0, 0
-	j.rotation.Go(func() {
+	j.work.Go(func() {
 		j.rotate(time.Now())
 		j.mu.Lock()
 		j.rotating = false
@@ -144,7 +279,7 @@ func (j *Journal) rotate(now time.Time) {
 	var runs []oldRun
 	var total int64
 	for _, e := range entries {
-		if !e.IsDir() || !isRunDir(e.Name()) {
+		if !e.IsDir() || !isRunDir(e.Name()) && !strings.HasPrefix(e.Name(), spareDir) {
 			continue
 		}
 		info, err := e.Info()
@@ -163,6 +298,10 @@ func (j *Journal) rotate(now time.Time) {
 					r.ended = info.ModTime()
 				}
 			}
+		}
+		if !isRunDir(e.Name()) {
+			removeRun(r.dir, now.Sub(r.ended)) // its server was killed, if nobody holds the lock
+			continue
 		}
 		total += r.size
 		runs = append(runs, r)
@@ -250,6 +389,8 @@ type runJournal struct {
 
 	mu      sync.Mutex // guards what follows
 	record  RunRecord
+	head    []byte   // of run.json: what it began with, up to where the record of the end goes
+	file    *os.File // run.json
 	lock    *os.File // the index
 	index   *bufio.Writer
 	scratch bytes.Buffer
@@ -272,30 +413,16 @@ func (j *Journal) begin(rec RunRecord, onFail func(error)) (_ *runJournal, err e
 	if j.dirErr != nil {
 		return nil, j.dirErr
 	}
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
-		return nil, err
-	}
-	rj := &runJournal{j: j, record: rec, onFail: onFail, flushed: rec.Started}
-	rj.dir = filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run)
-	if err := os.Mkdir(rj.dir, 0o700); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(rj.dir)
-		}
-	}()
-	rj.lock, err = os.OpenFile(filepath.Join(rj.dir, indexName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	f, err := j.files(filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run))
 	if err != nil {
 		return nil, err
 	}
-	// A file system without locks is no reason to keep no journal: without the lock, removeRun gets the same error.
-	_ = syscall.Flock(int(rj.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	rj.index = bufio.NewWriterSize(rj.lock, 16<<10)
+	rj := &runJournal{j: j, dir: f.dir, record: rec, onFail: onFail, flushed: rec.Started, file: f.record, lock: f.index}
 	if err := rj.writeRecord(); err != nil {
-		_ = rj.lock.Close()
+		f.discard()
 		return nil, err
 	}
+	rj.index = bufio.NewWriterSize(rj.lock, 16<<10)
 	rj.refs.Store(1)
 	return rj, nil
 }
@@ -311,6 +438,9 @@ func (rj *runJournal) release() {
 	rj.flush()
 	rj.off.Store(true)
 	_ = rj.lock.Close()
+	if !rj.ended {
+		_ = rj.file.Close()
+	}
 	rj.j.wrote(rj.size.Load())
 }
 
@@ -321,17 +451,33 @@ func (rj *runJournal) fail(err error) {
 	}
 }
 
-// writeRecord replaces run.json. The caller holds mu, or is begin.
+// recordEnd is how run.json ends.
+const recordEnd = "\n}\n"
+
+// writeRecord writes run.json, or at the run's end what is new of it: how it ended is at the end of the record, so that what stands there
+// already stays as it is, and no other file has to be made to take its place. The caller holds mu, or is begin.
 func (rj *runJournal) writeRecord() error {
 	b, err := json.MarshalIndent(rj.record, "", "  ")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(rj.dir, recordName)
-	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+	b = append(b, '\n')
+	begins := rj.head == nil
+	if !begins && !bytes.HasPrefix(b, rj.head) {
+		return errors.New("the record of a run has changed while it ran") // nobody changes it
+	}
+	at := int64(len(rj.head))
+	if _, err := rj.file.WriteAt(b[at:], at); err != nil {
+		if !begins { // as on a full disk: what was there is worth more than half of what is new
+			_, _ = rj.file.WriteAt([]byte(recordEnd), at)
+			_ = rj.file.Truncate(at + int64(len(recordEnd)))
+		}
 		return err
 	}
-	return os.Rename(path+".new", path)
+	if begins {
+		rj.head = b[:len(b)-len(recordEnd)]
+	}
+	return nil
 }
 
 // finish writes down how the run ended.
@@ -347,13 +493,13 @@ func (rj *runJournal) finish(r Report, at time.Time) {
 		}
 		rj.record.Parts = append(rj.record.Parts, pr)
 	}
-	if rj.off.Load() {
-		return
+	if !rj.off.Load() {
+		rj.flush()
+		if err := rj.writeRecord(); err != nil {
+			rj.fail(err)
+		}
 	}
-	rj.flush()
-	if err := rj.writeRecord(); err != nil {
-		rj.fail(err)
-	}
+	_ = rj.file.Close() // every write has been checked
 }
 
 // output keeps bytes that a process printed.

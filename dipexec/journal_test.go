@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -308,7 +309,8 @@ func TestJournalBeginFails(t *testing.T) {
 
 func TestJournalRotatesWhileItGrows(t *testing.T) {
 	j := openJournal(t, JournalOptions{MaxBytes: 16_000})
-	j.rotation.Wait() // the one at the start
+	j.work.Wait() // the one at the start
+	j.rotateAfter = time.Hour
 	old := filepath.Join(j.Dir(), "2020-01-02T03-04-05-old-1")
 	if err := os.MkdirAll(old, 0o700); err != nil {
 		t.Fatal(err)
@@ -324,21 +326,159 @@ func TestJournalRotatesWhileItGrows(t *testing.T) {
 		}
 	}
 	j.wrote(999)
-	j.rotation.Wait()
-	if _, err := os.Stat(old); err != nil {
-		t.Errorf("removed too early: %v", err)
+	if j.quiet != nil {
+		t.Error("a rotation is due after less than a sixteenth")
 	}
 	j.wrote(2)
-	j.rotation.Wait()
+	if j.quiet == nil {
+		t.Fatal("no rotation is due")
+	}
+	j.wrote(2000)
+	j.work.Wait()
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("removed while runs come fast: %v", err)
+	}
+	j.startRotation() // as the timer does
+	j.work.Wait()
 	if _, err := os.Stat(old); err == nil {
 		t.Error("not removed")
 	}
-	j.maxRuns = 16
-	j.wrote(0)
-	j.wrote(0) // the second run: more than a sixteenth
-	j.rotation.Wait()
-	if j.written != 0 || j.runs != 0 {
+	if j.written != 0 || j.runs != 0 || j.quiet != nil {
 		t.Errorf("%d bytes and %d runs since the last rotation", j.written, j.runs)
+	}
+
+	j.wrote(3000)
+	j.wrote(1001) // more than a quarter: nothing waits for a quiet moment
+	j.work.Wait()
+	if j.written != 0 || j.quiet != nil {
+		t.Errorf("%d bytes since the last rotation", j.written)
+	}
+	j.maxRuns = 4
+	j.wrote(0)
+	j.wrote(0) // the second run: more than a quarter
+	j.work.Wait()
+	if j.runs != 0 {
+		t.Errorf("%d runs since the last rotation", j.runs)
+	}
+}
+
+// The files of the next run are made ahead. They are no run: who reads the journal does not see them, and nothing of them stays.
+func TestJournalPreparesTheNextRun(t *testing.T) {
+	j := OpenJournal(JournalOptions{Dir: filepath.Join(t.TempDir(), "runs")})
+	entries := func() (names []string) {
+		found, err := os.ReadDir(j.Dir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range found {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	j.prepare()
+	j.work.Wait()
+	j.prepare() // there is one
+	j.work.Wait()
+	if names := entries(); len(names) != 1 || isRunDir(names[0]) {
+		t.Fatalf("prepared: %q", names)
+	}
+	spare := j.spare
+
+	rj, err := j.begin(RunRecord{Run: "r1", Code: "größe = 1", Started: time.Now()}, func(err error) { t.Error(err) })
+	if err != nil || rj.lock != spare.index || rj.file != spare.record {
+		t.Fatalf("begun %+v, %v", rj, err)
+	}
+	if names := entries(); len(names) != 1 || !isRunDir(names[0]) {
+		t.Errorf("begun: %q", names)
+	}
+	if removeRun(rj.dir, time.Hour) {
+		t.Error("it was not locked")
+	}
+	if rec, _ := readRun(t, rj.dir); rec.Code != "größe = 1" || !rec.Finished.IsZero() {
+		t.Errorf("record %+v", rec)
+	}
+	rj.finish(Report{Status: StatusError, Reason: "why", Parts: []PartReport{{Rank: -1}, {Rank: 3}}}, time.Now())
+	rj.release()
+	if rec, _ := readRun(t, rj.dir); rec.Reason != "why" || rec.Code != "größe = 1" || len(rec.Parts) != 2 || rec.Finished.IsZero() {
+		t.Errorf("record %+v", rec)
+	}
+
+	j.prepare()
+	j.work.Wait()
+	if err := os.RemoveAll(j.Dir()); err != nil { // the user tidies up
+		t.Fatal(err)
+	}
+	rj, err = j.begin(RunRecord{Run: "r2", Started: time.Now()}, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	rj.release()
+
+	j.prepare()
+	j.Close()
+	j.prepare()
+	if names := entries(); len(names) != 1 || !isRunDir(names[0]) {
+		t.Errorf("left: %q", names)
+	}
+}
+
+// What a killed server has made ahead goes with a rotation, what a living one has stays.
+func TestJournalSweepsSpares(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	j.prepare()
+	j.work.Wait()
+	dead, err := j.newFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.index.Close()
+	dead.record.Close()
+	j.rotate(time.Now())
+	if _, err := os.Stat(dead.dir); err != nil {
+		t.Errorf("one that may just be being made: %v", err)
+	}
+	j.rotate(time.Now().Add(time.Hour))
+	if _, err := os.Stat(dead.dir); err == nil {
+		t.Error("it stays")
+	}
+	if _, err := os.Stat(j.spare.dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// A disk that is full at the end of a run keeps the record of its beginning.
+func TestRecordOnAFullDisk(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	var told error
+	rj, err := j.begin(RunRecord{Run: "r1", Started: time.Now()}, func(err error) { told = err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	info, err := rj.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	full := limit
+	full.Cur = uint64(info.Size()) + 10 // some of what is new has room
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		t.Fatal(err)
+	}
+	rj.finish(Report{Status: StatusOK}, time.Now())
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	rj.release()
+	if !errors.Is(told, syscall.EFBIG) {
+		t.Errorf("told %v", told)
+	}
+	if rec, _ := readRun(t, rj.dir); rec.Run != "r1" || !rec.Finished.IsZero() {
+		t.Errorf("record %+v", rec)
 	}
 }
 

@@ -307,6 +307,9 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	r.tracePhase("processes")
 	parts := r.dispatch(ns, procs)
 	r.tracePhase("dispatch")
+	if j := r.e.o.Journal; j != nil {
+		j.prepare() // now that there is nothing to do but to wait
+	}
 	abandoned := r.await(parts)
 	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
@@ -513,17 +516,20 @@ func (r *run) finish(status Status, reason string) {
 	}
 	r.mu.Unlock()
 	r.tracePhase("outcome")
-	r.emit(&RunFinished{
+	ev := &RunFinished{
 		Header: r.head(KindRunFinished), Parent: r.parent(), Status: status, Seconds: seconds(r.report.Elapsed), Reason: reason,
-	})
-	if r.journal != nil {
+	}
+	if r.journal != nil { // is complete for whoever hears of the end
+		r.journal.event(ev)
 		r.report.Journal = r.journal.dir
 		r.journal.finish(r.report, now)
 		if !r.journal.off.Load() {
 			r.e.journalFailed.Store(false)
 		}
 		r.journal.release()
+		r.tracePhase("journal complete")
 	}
+	r.e.publish(ev, 0, "")
 	if w := r.waiter(); w != nil {
 		w.mu.Lock()
 		delete(w.awaited, r)

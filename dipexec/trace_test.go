@@ -103,7 +103,7 @@ func TestTrace(t *testing.T) {
 			began[e.Name] = e.TS
 		}
 	}
-	want := []string{"run", "queue", "journal begun", "processes", "dispatch", "processes run", "outcome", "finish"}
+	want := []string{"run", "queue", "journal begun", "processes", "dispatch", "processes run", "outcome", "journal complete", "finish"}
 	if !slices.Equal(phases, want) {
 		t.Errorf("phases %q, want %q", phases, want)
 	}
