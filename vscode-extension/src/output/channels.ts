@@ -15,12 +15,19 @@ import { heading, headline, marked, processOf, Transcript } from './transcript';
 /** How long what comes is gathered before it is shown, in milliseconds. */
 const gather = 50;
 
+/**
+ * How many bytes a channel takes before another one takes its place. VS Code writes all that a channel is ever given, what was replaced
+ * included, into a file, which it puts away at 30 MB: what the channel shows is empty then.
+ */
+const wornOut = 20_000_000;
+
 /** Scheme of the documents that show output channels. */
 const scheme = 'output';
 
 /** A channel, and what it is filled with. */
 class Channel implements vscode.Disposable {
-  private readonly channel: vscode.OutputChannel;
+  private channel: vscode.OutputChannel;
+  private written = 0;
   readonly page: Page;
   private timer: NodeJS.Timeout | undefined;
 
@@ -33,9 +40,11 @@ class Channel implements vscode.Disposable {
       {
         append: (text) => {
           this.channel.append(text);
+          this.wear(text);
         },
         replace: (text) => {
           this.channel.replace(text);
+          this.wear(text);
         },
       },
       plain,
@@ -71,6 +80,22 @@ class Channel implements vscode.Disposable {
   /** Whether a document shows this channel. */
   isIn(document: vscode.TextDocument): boolean {
     return document.uri.scheme === scheme && document.uri.path.endsWith(`-${this.name}`);
+  }
+
+  private wear(text: string): void {
+    this.written += Buffer.byteLength(text);
+    if (this.written < wornOut) {
+      return;
+    }
+    const visible = this.visible();
+    this.channel.dispose();
+    this.channel = vscode.window.createOutputChannel(this.name);
+    const { shown } = this.page;
+    this.channel.append(shown);
+    this.written = Buffer.byteLength(shown);
+    if (visible) {
+      this.show();
+    }
   }
 
   private visible(): boolean {

@@ -15,13 +15,13 @@ export interface PageLimits {
   perSecond: number;
 }
 
-const defaults: PageLimits = { kept: 2 << 20, burst: 4 << 20, perSecond: 512 << 10 };
+const defaults: PageLimits = { kept: 1 << 20, burst: 1 << 20, perSecond: 128 << 10 };
 
 /** How often live lines are drawn, in milliseconds, at most. */
 const liveEvery = 200;
 
 /** How many characters of replaced text a second are worth live lines. */
-const replacedPerSecond = 512 << 10;
+const replacedPerSecond = 256 << 10;
 
 /**
  * Lines keep their colour codes here; the sink is given them without. Whatever is left out, a line says so, and where all of it is.
@@ -51,6 +51,11 @@ export class Page {
   ) {
     this.limits = { ...defaults, ...limits };
     this.tokens = this.limits.burst;
+  }
+
+  /** All that is shown. */
+  get shown(): string {
+    return this.text(this.lines) + this.text(this.drawn);
   }
 
   /** A line as it is shown, counted from 0, with its colour codes. */
@@ -161,7 +166,7 @@ export class Page {
   }
 
   private replace(): void {
-    this.sink.replace(this.text(this.lines) + this.text(this.drawn));
+    this.sink.replace(this.shown);
   }
 
   private text(lines: readonly string[]): string {
