@@ -31,7 +31,7 @@ export class Renderer {
   stamp(row: Row): unknown {
     switch (row.kind) {
       case 'head':
-        return row.collapsed ? [row.run.head] : row.run.head;
+        return `${String(row.collapsed)} ${JSON.stringify(row.run.head)}`;
       case 'live':
         return row.line;
       case 'hidden':
