@@ -414,6 +414,14 @@ func headerOf(k Kind, run string, cell *int, rank int) Header {
 	return h
 }
 
+// cellOf is the index of a cell as events have it: nil for 0, which is no cell.
+func cellOf(index int) *int {
+	if index == 0 {
+		return nil
+	}
+	return &index
+}
+
 // rankOf is the rank of an event of a process; -1 is the local namespace.
 func rankOf(h *Header) int {
 	if h.Rank == nil {

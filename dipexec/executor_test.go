@@ -63,6 +63,11 @@ func TestRunOnRanks(t *testing.T) {
 		"rank_state rank 0 ready ok",
 		"rank_state rank 2 ready ok",
 		"run_finished error")
+	for _, ev := range rec.all() {
+		if h := ev.Head(); h.Cell != nil {
+			t.Errorf("a run of no cell: %s of cell %d", h.Kind, *h.Cell)
+		}
+	}
 }
 
 func TestTargets(t *testing.T) {

@@ -201,7 +201,7 @@ func (r *RunReader) readRest() error {
 func (r *RunReader) proc(rank int) *readProc {
 	p := r.procs[rank]
 	if p == nil {
-		p = &readProc{rank: rank, header: headerOf(KindStream, r.Record.Run, &r.Record.Cell, rank)}
+		p = &readProc{rank: rank, header: headerOf(KindStream, r.Record.Run, cellOf(r.Record.Cell), rank)}
 		r.procs[rank] = p
 	}
 	return p

@@ -164,7 +164,7 @@ func (r *run) over() bool {
 	}
 }
 
-func (r *run) head(k Kind) Header { return Header{Kind: k, Run: r.id, Cell: &r.req.Cell} }
+func (r *run) head(k Kind) Header { return Header{Kind: k, Run: r.id, Cell: cellOf(r.req.Cell)} }
 
 // emit publishes and journals an event of the run that is not output.
 func (r *run) emit(ev Event) {
@@ -346,7 +346,7 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 			fresh = append(fresh, pt)
 		}
 		*pt = part{r: r, proc: proc, started: now}
-		pt.head = headerOf("", r.id, &r.req.Cell, pt.proc.rank)
+		pt.head = headerOf("", r.id, cellOf(r.req.Cell), pt.proc.rank)
 		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
 		pt.proc.running.Add(1)
 		if r.journal != nil {

@@ -204,7 +204,7 @@ func (v *reading) picture(item dipexec.Item) {
 		return
 	}
 	text := "the run shows a picture: " + path
-	if item.Cell != nil && *item.Cell > 0 {
+	if item.Cell != nil {
 		text = fmt.Sprintf("cell %d shows a picture: %s", *item.Cell, path)
 	}
 	v.tell(protocol.MessageTypeInfo, text, "Open", func(ctx context.Context) error {

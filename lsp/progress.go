@@ -196,7 +196,7 @@ func (p *progress) message(a *activity) string {
 // titleOf names a run: "Cell 3: Train (all ranks)".
 func titleOf(ev *dipexec.RunStarted) string {
 	title := ev.Title
-	if ev.Cell != nil && *ev.Cell > 0 {
+	if ev.Cell != nil {
 		title = fmt.Sprintf("Cell %d", *ev.Cell)
 		if ev.Title != "" {
 			title += ": " + ev.Title
