@@ -19,6 +19,9 @@ type gpuInfo struct {
 }
 
 func (s *server) gpus(ctx context.Context, _ *noArgs) (*gpusReply, error) {
+	if !s.trusted.Load() {
+		return nil, errUntrusted
+	}
 	found, err := ranks.ListGPUs(ctx)
 	if err != nil {
 		return nil, err

@@ -98,8 +98,8 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (jsonrpc2
 
 // kindsOf is the setting, which is remembered.
 func (l *lenses) kindsOf(d *Snapshot) (kinds []lensKind) {
-	names := l.s.config.ofDocument(d).CodeLens
 	l.mu.Lock()
+	names := l.s.config.ofDocument(d).CodeLens // under the lock: what changes later is seen by choicesDiffer
 	if l.s.docs.view()[d.URI] != nil {
 		l.chosen[d.URI] = names
 	}

@@ -195,6 +195,14 @@ func TestTrusted(t *testing.T) {
 		if err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil); err == nil {
 			t.Error("it runs")
 		}
+		for _, params := range []any{lsptest.Object{"trusted": false}, lsptest.Object{"trusted": true}, []any{false}} {
+			e.Mark()
+			e.Notify("dip/trusted", params)
+			e.Await("a refusal", lsptest.Method("window/logMessage"), lsptest.Contains("message", "takes no parameters"))
+		}
+		if err := e.TryCommand("dip.gpus", nil, nil); err == nil || !strings.Contains(err.Error(), "not trusted") {
+			t.Error(err)
+		}
 		e.Notify("dip/trusted", nil)
 		exists(t, e.Folder+"/imported")
 		runCell(e, 1, "ok")

@@ -295,7 +295,11 @@ func (s *server) initialized(context.Context, *protocol.InitializedParams) error
 // methodTrusted is the notification that the user has come to trust the folders. There is none for the contrary: what runs would have to end with it.
 const methodTrusted = "dip/trusted"
 
-func (s *server) didTrust(context.Context, *struct{}) error {
+// didTrust refuses to be told anything: whoever sends {"trusted": false} would get the contrary.
+func (s *server) didTrust(_ context.Context, params *any) error {
+	if object, ok := (*params).(map[string]any); *params != nil && (!ok || len(object) > 0) {
+		return errors.New("it takes no parameters, and trust cannot be taken back")
+	}
 	if !s.trusted.Swap(true) {
 		s.feed.tell(change{trusted: true})
 	}
