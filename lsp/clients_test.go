@@ -72,12 +72,18 @@ func wantGone(t *testing.T, pids map[int]bool) {
 
 // running reports whether a process is there and is more than an entry that waits for its parent.
 func running(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	state := processState(fmt.Sprintf("/proc/%d/stat", pid))
+	return state != "" && state != "Z" && state != "X"
+}
+
+// processState is the state in a stat file of a process or a thread, as T of one that is stopped; "" if it is not there.
+func processState(path string) string {
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return false
+		return ""
 	}
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	return fields[0] != "Z" && fields[0] != "X"
+	_, after, _ := strings.Cut(string(data[strings.LastIndexByte(string(data), ')'):]), " ")
+	return after[:1]
 }
 
 // Eight ranks that print without end come to theirs though the client never reads, the server does not grow by what they print, and

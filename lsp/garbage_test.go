@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"dipls/internal/lsptest"
+	"dipls/lsp"
 )
 
 // alive fails the test if the server does not answer any more.
@@ -185,6 +186,7 @@ func requestsAt(uri any, position any) map[string]lsptest.Object {
 		"textDocument/codeAction": {"textDocument": document, "range": place, "context": lsptest.Object{
 			"diagnostics": []any{lsptest.Object{"range": place, "message": "m", "data": position}},
 		}},
+		"dip/cells":                {"textDocument": document, "range": place},
 		"codeLens/resolve":         {"range": place, "data": position},
 		"completionItem/resolve":   {"label": "l", "data": position},
 		"codeAction/resolve":       {"title": "t", "data": position},
@@ -342,6 +344,7 @@ func TestRefresh(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
 	resume := e.StopReading()
 	sent := e.Send("test/refresh", nil)
+	<-lsp.Wished
 	resume()
 	if err := e.Wait(sent, nil); err != nil {
 		t.Fatal(err)
@@ -356,7 +359,7 @@ func TestRefresh(t *testing.T) {
 	}
 	e.Until("two refreshes", func(all []lsptest.Message) bool { return asked(all) >= 2 })
 	alive(t, e)
-	if n := asked(e.Messages()); n > 10 {
+	if n := asked(e.Messages()); n > 3 { // one may have been read before the editor stopped
 		t.Errorf("%d refreshes for 100 wishes", n)
 	}
 }

@@ -14,6 +14,9 @@ import (
 // SlowEvents is how long, in nanoseconds, each event takes to be entered: a busy machine.
 var SlowEvents atomic.Int64
 
+// Wished gets word when test/refresh has made its wishes.
+var Wished = make(chan struct{}, 1)
+
 // The tests ask the server for the text that it has, and have it fail, by a feature of their own.
 func init() {
 	features = append(features, func(s *server) feature {
@@ -43,6 +46,7 @@ func init() {
 				for range 100 {
 					s.client.refresh(protocol.MethodWorkspaceCodeLensRefresh)
 				}
+				Wished <- struct{}{}
 				return nil, nil
 			}),
 			"test/flood": call(func(_ context.Context, p *struct{ Bytes int }) (any, error) {

@@ -1,6 +1,9 @@
 package lsp_test
 
 import (
+	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +22,25 @@ func stacksOf(e *lsptest.Editor, args lsptest.Object) []processStack {
 	var reply struct{ Stacks []processStack }
 	e.Command("dip.stack", args, &reply)
 	return reply.Stacks
+}
+
+// answeredBy asks where processes are until those that can tell do, which may take several times on a busy machine.
+func answeredBy(t *testing.T, e *lsptest.Editor, able ...int) (stacks []processStack) {
+	t.Helper()
+	await(t, "stacks", func() bool {
+		stacks = stacksOf(e, nil)
+		return !slices.ContainsFunc(stacks, func(s processStack) bool { return slices.Contains(able, s.Rank) && s.Text == "" })
+	})
+	return stacks
+}
+
+// awaitStopped waits until a signal to stop has reached all threads of a process.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	await(t, "the stop", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		return len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool { return processState(path) != "T" })
+	})
 }
 
 // rankStatus is what dip.status tells of a rank, or of the local namespace.
@@ -76,7 +98,7 @@ func TestStackAndStatus(t *testing.T) {
 		e.Await("a rank", lsptest.Has("event", "stream"), lsptest.Has("run", run), lsptest.Has("rank", rank), lsptest.Contains("text", "held"))
 	}
 
-	stacks := stacksOf(e, nil)
+	stacks := answeredBy(t, e, -1, 0, 1, 2)
 	if len(stacks) != 4 || !stacks[0].Local || stacks[0].Rank != -1 || stacks[0].Text == "" {
 		t.Fatalf("%+v", stacks)
 	}
@@ -115,7 +137,8 @@ func TestStackAndStatus(t *testing.T) {
 	}
 
 	must(t, syscall.Kill(pool.Ranks[1].PID, syscall.SIGSTOP))
-	silent := stacksOf(e, nil)
+	awaitStopped(t, pool.Ranks[1].PID)
+	silent := answeredBy(t, e, -1, 0, 2)
 	must(t, syscall.Kill(pool.Ranks[1].PID, syscall.SIGCONT))
 	if s := silent[2]; s.Rank != 1 || s.Text != "" || !strings.Contains(s.Error, "rank 1 has not answered within 2s") {
 		t.Errorf("%+v", s)

@@ -1,6 +1,7 @@
 package lsp_test
 
 import (
+	"os"
 	"testing"
 
 	"dipls/internal/lsptest"
@@ -29,4 +30,20 @@ func TestUntitled(t *testing.T) {
 		awaitDiagnostics(t, e, "untitled:Untitled-2", "1:0-1:3 "+undefined)
 		awaitDiagnostics(t, e, name, "4:11-4:18 "+undefined, "4:11-4:18 "+undefined)
 	})
+}
+
+// The name of a document without a file is no path, whatever it looks like: no file has it, and none comes to be.
+func TestUntitledIsNoPath(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
+	for _, name := range []string{"untitled:../../a.py", "untitled:/etc/a.py", "untitled:a%00b", "untitled:%C3%A4%20%F0%9F%9A%80"} {
+		e.Open(name, "# %%\nprint('a file:', '__file__' in globals())\nnowhere\n")
+		run := e.Run("dip.runCell", lsptest.Object{"uri": name, "cell": 1})
+		e.Await("no file", lsptest.Has("run", run), lsptest.Contains("text", "a file: False"))
+		finished(e, run, "error")
+		awaitDiagnostics(t, e, name, "2:0-2:7 error NameError NameError: name 'nowhere' is not defined")
+	}
+	if made, err := os.ReadDir(e.Folder); err != nil || len(made) > 0 {
+		t.Errorf("%v, %v", made, err)
+	}
 }

@@ -518,11 +518,10 @@ func (e *Editor) answer(m Message) {
 		result = own(m)
 	case m.Method == "workspace/configuration":
 		items, _ := m.Get("items").([]any)
-		answers := make([]any, len(items))
-		for i := range answers {
-			answers[i] = e.o.Settings
-		}
-		result = answers
+		e.mu.Lock()
+		settings := e.o.Settings
+		e.mu.Unlock()
+		result = slices.Repeat([]any{settings}, len(items))
 	case m.Method == "window/showDocument":
 		result = Object{"success": true}
 	case m.Method == "workspace/applyEdit":
@@ -534,7 +533,9 @@ func (e *Editor) answer(m Message) {
 
 // Settings changes the settings and tells the server.
 func (e *Editor) Settings(settings Object) {
+	e.mu.Lock()
 	e.o.Settings = settings
+	e.mu.Unlock()
 	e.Notify("workspace/didChangeConfiguration", Object{"settings": Object{"dip": settings}})
 }
 
