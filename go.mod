@@ -2,6 +2,8 @@ module dipls
 
 go 1.26.0
 
+ignore ./vscode-extension/node_modules
+
 require (
 	github.com/charmbracelet/x/ansi v0.11.9
 	github.com/go-zeromq/zmq4 v0.17.0
