@@ -39,13 +39,21 @@ class Channel:
         finally:
             os.umask(mask)
 
+    @property
+    def fd(self) -> int:
+        """A descriptor to wait for: it gets readable when something comes after `readable` has been false."""
+        return self.socket.getsockopt(zmq.FD)
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to receive. To be asked before every wait for `fd`."""
+        return bool(self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+
     def receive(self) -> Message | None:
         """Return the next good message that is there, or None. Bad ones are logged and dropped."""
-        while True:
-            try:
-                identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return None
+        # To try and fail would cost an exception, and give away Python's global lock just when the main thread wakes.
+        while self.readable:
+            identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
             try:
                 message = self._session.unpack(frames)
             except BadMessage as err:
@@ -53,6 +61,7 @@ class Channel:
                 continue
             self._peer = identity
             return message
+        return None
 
     def send(
         self,

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import queue
+import select
 import signal
 import threading
 import time
@@ -19,8 +20,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
-
-import zmq
 
 from . import stacks
 from .channel import Channel
@@ -160,18 +159,19 @@ class IOThread(threading.Thread):
         channel.close()
 
     def _loop(self, channel: Channel) -> None:
-        poller = zmq.Poller()
-        for fd in (channel.socket, self._output.wake_fd, self._lifeline):
-            poller.register(fd, zmq.POLLIN)
+        poller = select.poll()  # ZeroMQ's own looks at everything twice
+        for fd in (channel.fd, self._output.wake_fd, self._lifeline):
+            poller.register(fd, select.POLLIN)
         watched: list[int] = []
         while True:
             if watched != (wanted := self._output.pipe_fds):
                 for fd in watched:
                     poller.unregister(fd)
                 for fd in wanted:
-                    poller.register(fd, zmq.POLLIN)
+                    poller.register(fd, select.POLLIN)
                 watched = wanted
-            events = dict(poller.poll(self._patience()))
+            patience = self._patience()
+            events = dict(poller.poll(0 if channel.readable else patience))
             self._output.awake()
             if self._output.wake_fd in events:
                 self._output.clear_wake()

@@ -101,7 +101,7 @@ class Output:
         self._reopen()
         self.flush()
         with self._lock:  # or what the I/O thread reads in between is in neither of the two
-            target = self._drained + sum(map(_readable, self._tags))
+            target = self._drained + sum(_readable(fd) for fd, _ in self._poll.poll(0))
         while self._drained < target:
             self._move(drain=True)
             if self._drained < target:

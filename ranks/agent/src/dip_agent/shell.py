@@ -205,6 +205,13 @@ class Shell(InteractiveShell):
         code = subprocess.call(self.var_expand(cmd, depth=1), shell=True, executable=os.environ.get("SHELL"))
         self.user_ns["_exit_code"] = -(code - 128) if code > 128 else code
 
+    def should_run_async(self, raw_cell: str, **known: Any) -> bool:
+        """Say whether a cell awaits at top level. IPython compiles it to find out, which nearly always need not be."""
+        cell = known.get("transformed_cell")
+        if isinstance(cell, str) and "await" not in cell and "async" not in cell:
+            return False
+        return super().should_run_async(raw_cell, **known)
+
     async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> bool:
         self._started()
         return await super().run_code(code_obj, result, async_=async_)

@@ -26,6 +26,7 @@ DELIMITER = b"<IDS|MSG>"
 NO_PARENT = NO_METADATA = b"{}"
 MAX_MESSAGE = 1 << 30  # bytes in one frame
 
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _MSG_ID = re.compile(r"(.{1,200})_([0-9]{1,18})", re.ASCII | re.DOTALL)
 
 
@@ -127,7 +128,7 @@ class Session:
 
 def encode(value: Any) -> bytes:
     """Return `value` as JSON. Raises TypeError or ValueError for what JSON cannot hold (NaN among them)."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def unknown(message: Message) -> tuple[str, bytes]:
