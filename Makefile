@@ -8,7 +8,7 @@ VENV_STAMP := .venv/.ready
 NEOVIM_STAMP := .venv/.neovim
 RACE = $(shell scripts/have-race.sh)
 
-.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz bench bench-lsp clean
+.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz bench bench-quick bench-setup bench-lsp bench-fanout clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,14 +59,21 @@ lint: setup ## linters and format checks
 fuzz: ## fuzz the cell parser for a minute
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
 
-bench: setup ## compare with ipyparallel in one run
-	@mkdir -p bin
+bench: bench-setup ## compare with all peers in one run; writes bench/RESULTS.md and results.json
+	.venv-bench/bin/python bench/run.py --out bench
+
+bench-quick: bench-setup ## the same in three minutes, with small sizes; writes into bin/bench-quick
+	.venv-bench/bin/python bench/run.py --plan quick --out bin/bench-quick
+
+bench-setup: setup build
+	@bench/setup.sh
 	go build -o bin/figures ./bench/figures
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt
-	.venv/bin/python bench/first_figures.py
 
 bench-lsp: ## a keystroke in a file of 120,000 lines
 	go test ./bench/keystroke -run '^$$' -bench . -benchtime 1000x
+
+bench-fanout: ## what a pool of hundreds of fake ranks costs the server
+	go test ./bench/fanout -run '^$$' -bench . -benchtime 20x
 
 clean: ## remove what was built, keep .venv
 	rm -rf bin dist vscode-extension/dist vscode-extension/server vscode-extension/*.vsix

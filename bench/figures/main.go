@@ -1,5 +1,9 @@
-// Command figures measures one round of this project's first figures and prints them as JSON; bench/first_figures.py
-// runs it in alternation with its peers and says what each figure means.
+// Command figures measures this project's figures once, with real Python ranks, and prints samples as JSON, one object a line;
+// bench/run.py runs it in alternation with the peers, and says what each figure means.
+//
+//	figures -python PYTHON pool    start, pass, lines, memory, push, pull and restart of one pool
+//	figures -python PYTHON sweep   pass on pools of several sizes
+//	figures -python PYTHON kernel  pass and lines on one rank
 package main
 
 import (
@@ -8,151 +12,93 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"time"
-
-	"dipls/cells"
-	"dipls/dipexec"
-	"dipls/ranks"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
 )
 
-// figures are in seconds, but for Pass: milliseconds.
-type figures struct {
-	Start   float64   `json:"start"`
-	Restart float64   `json:"restart"`
-	Pass    []float64 `json:"pass"`
-	Lines   float64   `json:"lines"`
+// plan says how much is measured.
+type plan struct {
+	python  string
+	ranks   int   // of the pool
+	passes  int   // how often pass runs
+	lines   int   // that each rank prints
+	flood   int64 // bytes that the ranks print in total; 0: none
+	bytes   []int // sizes of the arrays that are pushed and pulled
+	repeats int   // how often each is
+	sizes   []int // of the pools of the sweep
 }
 
 func main() {
-	python := flag.String("python", "python3", "interpreter")
-	size := flag.Int("ranks", 8, "number of ranks")
-	passes := flag.Int("passes", 200, "how many times to run pass")
-	lines := flag.Int("lines", 100_000, "lines that each rank prints")
+	var p plan
+	flag.StringVar(&p.python, "python", "python3", "interpreter")
+	flag.IntVar(&p.ranks, "ranks", 8, "number of ranks")
+	flag.IntVar(&p.passes, "passes", 200, "how many times to run pass")
+	flag.IntVar(&p.lines, "lines", 100_000, "lines that each rank prints")
+	flag.Int64Var(&p.flood, "flood", 0, "bytes that all ranks together print while memory is watched")
+	flag.IntVar(&p.repeats, "repeats", 3, "how many times to push and pull an array")
+	numbers(&p.bytes, "bytes", "sizes of the arrays to push and pull, such as 1000,1000000")
+	numbers(&p.sizes, "sizes", "sizes of the sweep's pools, such as 1,2,4")
 	flag.Parse()
-	measured, err := measure(*python, *size, *passes, *lines)
-	if err != nil {
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := p.measure(ctx, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(measured); err != nil {
-		fmt.Fprintln(os.Stderr, "figures:", err)
-		os.Exit(1)
-	}
 }
 
-// machine is a node and its current pool, as the executor sees them.
-type machine struct {
-	node *ranks.Node
-	pool *ranks.Pool
-}
-
-func (m *machine) Local(ctx context.Context) (dipexec.Process, error) { return m.node.Local(ctx) }
-
-func (m *machine) Ranks(context.Context) ([]dipexec.Process, error) {
-	return dipexec.ProcessesOf(m.pool), nil
-}
-
-func measure(python string, size, passes, lines int) (result figures, err error) {
-	ctx := context.Background()
-	journalDir, err := os.MkdirTemp("", "dipls-figures-")
-	if err != nil {
-		return result, err
-	}
-	defer os.RemoveAll(journalDir)
-
-	begin := time.Now()
-	node, err := ranks.StartNode(ctx, ranks.Options{Python: python})
-	if err != nil {
-		return result, err
-	}
-	defer func() { err = errors.Join(err, node.Close(ctx)) }()
-	m := &machine{node: node}
-	journal := dipexec.OpenJournal(dipexec.JournalOptions{Dir: journalDir})
-	defer journal.Close()
-	executor := dipexec.New(dipexec.Options{Pool: m, Journal: journal})
-	defer executor.Close(ctx)
-	run := func(code string) (time.Duration, error) {
-		begin := time.Now()
-		id, err := executor.Start(dipexec.Request{Code: code, Target: cells.Target{Where: cells.Remote}})
-		if err != nil {
-			return 0, err
-		}
-		report, err := executor.Wait(ctx, id)
-		if err == nil && report.Status != dipexec.StatusOK {
-			err = fmt.Errorf("%q: %s %s", code, report.Status, report.Reason)
-		}
-		return time.Since(begin), err
-	}
-
-	if m.pool, err = node.StartPool(ctx, ranks.PoolSpec{Ranks: size}); err != nil {
-		return result, err
-	}
-	if _, err = run("import torch"); err != nil {
-		return result, err
-	}
-	result.Start = time.Since(begin).Seconds()
-
-	for range passes {
-		took, err := run("pass")
-		if err != nil {
-			return result, err
-		}
-		result.Pass = append(result.Pass, took.Seconds()*1000)
-	}
-
-	if result.Lines, err = printLines(ctx, executor, run, size, lines); err != nil {
-		return result, err
-	}
-
-	begin = time.Now()
-	if err = m.pool.Shutdown(ctx, ranks.DefaultLadder); err != nil {
-		return result, err
-	}
-	if m.pool, err = node.StartPool(ctx, ranks.PoolSpec{Ranks: size}); err != nil {
-		return result, err
-	}
-	if _, err = run("import torch"); err != nil {
-		return result, err
-	}
-	result.Restart = time.Since(begin).Seconds()
-	return result, nil
-}
-
-// printLines answers how many seconds it takes until all lines of all ranks have been read from a subscription.
-func printLines(ctx context.Context, executor *dipexec.Executor, run func(string) (time.Duration, error), size, lines int) (float64, error) {
-	sub := executor.Subscribe()
-	defer sub.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	delivered := make(chan int, 1)
-	go func() {
-		count := 0
-		defer func() { delivered <- count }()
-		for count < size*lines {
-			events, err := sub.Next(ctx)
+// numbers defines a flag that is a list of numbers.
+func numbers(list *[]int, name, usage string) {
+	flag.Func(name, usage, func(value string) error {
+		for field := range strings.SplitSeq(value, ",") {
+			n, err := strconv.Atoi(field)
 			if err != nil {
-				return
+				return err
 			}
-			for _, event := range events {
-				if stream, ok := event.(*dipexec.Stream); ok {
-					for _, c := range []byte(stream.Text) {
-						if c == '\n' {
-							count++
-						}
-					}
-				}
-			}
+			*list = append(*list, n)
 		}
-	}()
-	begin := time.Now()
-	if _, err := run(fmt.Sprintf("for i in range(%d): print('line', i)", lines)); err != nil {
-		return 0, err
+		return nil
+	})
+}
+
+// emit prints samples of a figure.
+func emit(figure string, samples ...float64) error {
+	return json.NewEncoder(os.Stdout).Encode(struct {
+		Figure  string    `json:"figure"`
+		Samples []float64 `json:"samples"`
+	}{figure, samples})
+}
+
+// emitFailure tells why a figure is missing, if it is: one that fails does not take the others with it.
+func emitFailure(figure string, err error) error {
+	if err == nil {
+		return nil
 	}
-	count := <-delivered
-	if count != size*lines {
-		return 0, fmt.Errorf("%d of %d lines delivered: %w", count, size*lines, io.ErrUnexpectedEOF)
+	return json.NewEncoder(os.Stdout).Encode(struct {
+		Failed string `json:"failed"`
+		Reason string `json:"reason"`
+	}{figure, err.Error()})
+}
+
+// measure measures a group of figures.
+func (p *plan) measure(ctx context.Context, group string) (err error) {
+	s, err := open(ctx, p.python)
+	if err != nil {
+		return err
 	}
-	return time.Since(begin).Seconds(), nil
+	defer func() { err = errors.Join(err, s.close()) }()
+	switch group {
+	case "pool":
+		return p.measurePool(ctx, s)
+	case "sweep":
+		return p.measureSweep(ctx, s)
+	case "kernel":
+		return p.measureKernel(ctx, s)
+	default:
+		return fmt.Errorf("there is no group %q", group)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,7 @@ func BenchmarkKeystroke(b *testing.B) {
 		took = append(took, time.Since(begin))
 	}
 	b.StopTimer()
+	keep(b, took)
 	report(b, took)
 	b.ReportMetric(float64(size), "lens-bytes")
 	b.ReportMetric(float64(len(lenses)), "resolved")
@@ -115,6 +117,25 @@ func BenchmarkMovingDiagnostics(b *testing.B) {
 	}
 	report(b, took)
 	b.ReportMetric(float64(len(published)), "bytes")
+}
+
+// keep writes how long each keystroke took, in milliseconds, as JSON to the file that $DIPLS_KEYSTROKES names, if it does.
+func keep(b *testing.B, took []time.Duration) {
+	path := os.Getenv("DIPLS_KEYSTROKES")
+	if path == "" {
+		return
+	}
+	samples := make([]float64, len(took))
+	for i, d := range took {
+		samples[i] = milliseconds(d)
+	}
+	data, err := json.Marshal(samples)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o644)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 // report reports how long the keystrokes took.

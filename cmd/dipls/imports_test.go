@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"dipls/cmd/dipls":           {"dipls/internal/trace", "dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session", "dipls/lsp"},
 	"dipls/bench/keystroke":     {"dipls/dipexec", "dipls/lsp"},
 	"dipls/bench/figures":       {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
+	"dipls/bench/fanout":        {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec"},
 }
 
 // onlyImporter names the one package that may import a library in its shipped code, because its rules of use are kept there.

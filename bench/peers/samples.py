@@ -1,0 +1,54 @@
+"""What every peer's script shares: samples go to standard output as JSON, one object a line, as from bench/figures."""
+
+import json
+import os
+import sys
+import time
+import traceback
+from importlib import metadata
+
+# What a peer's library prints must not get between the samples.
+_out = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+
+
+def plan():
+    """How much is to be measured: the script's one argument (see PLANS in bench/run.py)."""
+    return json.loads(sys.argv[1])
+
+
+def emit(figure, samples, note=None):
+    """Samples of a figure, in its unit."""
+    print(json.dumps({"figure": figure, "samples": list(samples), "note": note}), file=_out)
+
+
+def fail(figure, reason):
+    """A figure that is missing, and why."""
+    print(json.dumps({"failed": figure, "reason": reason}), file=_out)
+
+
+def attempt(figure, measure, *args):
+    """Calls measure; if that fails, the figure is missing, and the others are not."""
+    try:
+        measure(*args)
+    except Exception as e:
+        traceback.print_exc()
+        fail(figure, f"{type(e).__name__}: {e}".splitlines()[0][:300])
+
+
+def versions(*distributions):
+    """Which versions were measured."""
+    print(json.dumps({"versions": {name: metadata.version(name) for name in distributions}}), file=_out)
+
+
+def timed(function, *args, **kwargs):
+    """How long a call takes, in seconds."""
+    begin = time.perf_counter()
+    function(*args, **kwargs)
+    return time.perf_counter() - begin
+
+
+def repeated(times, function, *args, **kwargs):
+    """How long each of several calls takes, in milliseconds, after one that does not count."""
+    function(*args, **kwargs)
+    return [timed(function, *args, **kwargs) * 1000 for _ in range(times)]

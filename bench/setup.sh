@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Makes .venv-bench: .venv as it is, and over it the peers that bench/ measures. What they need and .venv lacks is installed
+# here, so that nothing of .venv, on which the tests rely, changes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+stamp=.venv-bench/.ready
+[[ $stamp -nt .venv/.ready && $stamp -nt bench/requirements.txt && $stamp -nt bench/setup.sh ]] && exit 0
+
+rm -rf .venv-bench
+.venv/bin/python -m venv --system-site-packages .venv-bench
+# A virtual environment sees only its base interpreter's packages, not those of another virtual environment.
+.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/parent-environment.pth"
+
+# One by one: a peer that cannot be installed is a line of the table, not the end of the run.
+while read -r requirement; do
+	[[ -z $requirement || $requirement == \#* ]] && continue
+	.venv-bench/bin/python -m pip install -q --disable-pip-version-check "$requirement" ||
+		say "$requirement could not be installed: its figures will be missing"
+done <bench/requirements.txt
+touch "$stamp"

@@ -1,0 +1,263 @@
+"""The figures: which there are, what they are to reach, and how samples become the table."""
+
+import statistics
+from dataclasses import dataclass
+
+# Why a figure is not reached, by its name, as its profile says; docs/performance.md has the details.
+REASONS = {}
+
+
+def median(samples):
+    return statistics.median(samples)
+
+
+def p99(samples):
+    return sorted(samples)[min(len(samples) - 1, len(samples) * 99 // 100)]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of the table: a statistic of samples of dipls, beside the same of a peer."""
+
+    name: str
+    unit: str
+    key: str  # of dipls' samples
+    peer: str = ""
+    peer_key: str = ""  # of the peer's samples, if they are called otherwise
+    statistic: object = median
+    faster: float = 0  # goal: the peer's value is at least this many times ours
+    most: float = 0  # goal: our value is at most that
+    share: float = 0  # goal: our value is at most this many times the peer's
+    needs: str = ""  # what the goal supposes; it is not judged where that is not so
+
+
+def figures(p, versions):
+    """The lines of the table for a plan (see PLANS in run.py)."""
+    n = p["ranks"]
+    yield Figure(f"nothing → first cell done on {n} ranks, torch imported", "s", "start", "ipyparallel", faster=4)
+    yield Figure("the same", "s", "start", "nbdistributed")
+    yield Figure(
+        "restart of a warm pool, torch imported, process group joined",
+        "s",
+        "restart",
+        "ipyparallel",
+        faster=10,
+        most=0.6,
+    )
+    old = int(versions.get("torch", "0").split(".")[0]) < 2
+    yield Figure(
+        "restart up to the first DDP step",
+        "s",
+        "restart_ddp",
+        "ipyparallel",
+        faster=10,
+        most=0.6,
+        needs="torch ≥ 2" if old else "",
+    )
+    for statistic, label in ((median, "p50"), (p99, "p99")):
+        yield Figure(f"`pass` on {n} ranks, {label}", "ms", "pass", "ipyparallel", statistic=statistic, faster=8)
+        yield Figure(
+            f"`pass` on {n} ranks, {label}, BroadcastView",
+            "ms",
+            "pass",
+            "ipyparallel",
+            "pass_broadcast",
+            statistic=statistic,
+            faster=8,
+        )
+    for size in p["sizes"]:
+        for statistic, label in ((median, "p50"), (p99, "p99")):
+            name = f"`pass` on {size} {'rank' if size == 1 else 'ranks'} without torch, {label}"
+            yield Figure(name, "ms", f"pass_{size}", "ipyparallel", statistic=statistic, faster=8)
+    yield Figure("`pass`: slope per rank", "ms", "slope", "ipyparallel")
+    yield Figure(f"`pass` on {n} ranks, p50", "ms", "pass", "nbdistributed")
+    yield Figure("`pass` on one rank, p50", "ms", "kernel_pass", "ipykernel")
+    yield Figure("first printed byte → event out of dipls, p50", "ms", "first_byte", "ipykernel", most=5)
+    yield Figure("the same, flushed by the cell", "ms", "first_byte", "ipykernel", "first_byte_flushed")
+    yield Figure(f"{n} × {p['lines']:,} lines, journaled and delivered", "s", "lines", "ipyparallel", faster=2)
+    yield Figure(f"1 × {p['lines']:,} lines", "s", "kernel_lines", "ipykernel")
+    if p["flood"]:
+        total = size_name(p["flood"])
+        yield Figure(f"{n} ranks print {total} in total: time", "s", "flood")
+        yield Figure(f"{n} ranks print {total} in total: growth of the server", "MB", "flood_server", most=64)
+        yield Figure(f"{n} ranks print {total} in total: growth of all ranks", "MB", "flood_ranks", most=64)
+    for size in p["bytes"]:
+        for suffix, view in (("", ""), ("_broadcast", ", BroadcastView")):
+            name = f"push of {size_name(size)} to {n} ranks{view}"
+            yield Figure(
+                name, "ms", f"push_{size}", "ipyparallel", f"push{suffix}_{size}", faster=10 if size >= 1e6 else 0
+            )
+    copied = max(size for size in p["bytes"] if size <= 256e6)
+    yield Figure(
+        f"push of {size_name(copied)} to {n} ranks", "ms", f"push_{copied}", "one copy", f"copy_{copied}", share=2
+    )
+    for size in p["bytes"]:
+        yield Figure(f"pull of {size_name(size)}", "ms", f"pull_{size}", "ipyparallel", faster=5 if size >= 1e6 else 0)
+    yield Figure(f"memory of {n} idle ranks with torch (PSS, with the node)", "MB", "memory", "ipyparallel", share=0.5)
+    yield Figure("the same, with server or controller and client", "MB", "memory_all", "ipyparallel")
+    yield Figure("the same, workers alone", "MB", "memory", "nbdistributed")
+    yield Figure(f"DDP training on {p['train_ranks']} ranks: an epoch", "ms", "train", "torchrun", share=1.01)
+    yield Figure("the same: the whole command", "s", "train_wall", "torchrun")
+    for statistic, label, most in ((median, "p50", 0), (p99, "p99", 10)):
+        yield Figure(
+            f"keystroke → fresh lenses and diagnostics, 10,000 cells, {label}",
+            "ms",
+            "keystroke",
+            statistic=statistic,
+            most=most,
+        )
+    for size in FAKE_SIZES:
+        yield Figure(f"{size} fake ranks: server CPU per rank and dispatch", "µs", f"fake_cpu_{size}", most=50)
+        yield Figure(f"{size} fake ranks: dispatch, p50", "ms", f"fake_dispatch_{size}")
+        yield Figure(f"{size} fake ranks: memory per rank", "kB", f"fake_memory_{size}")
+        yield Figure(f"{size} fake ranks: a printed line, server CPU per rank", "µs", f"fake_line_{size}")
+        yield Figure(f"{size} fake ranks: output fan-in", "MB/s", f"fake_fanin_{size}")
+    yield Figure("server CPU per rank, 1,024 fake ranks against 256", "×", "fake_linear", most=1.25)
+
+
+FAKE_SIZES = (256, 1024)
+
+
+def size_name(size):
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:g} {name}"
+    return f"{size} bytes"
+
+
+class Samples:
+    """Samples by who and figure, round by round; and what failed."""
+
+    def __init__(self):
+        self.rounds = {}  # (who, figure) → a list of samples for each round
+        self.failures = {}  # (who, figure) → why it is missing
+        self.notes = []
+
+    def add(self, who, figure, samples):
+        self.rounds.setdefault((who, figure), []).append(samples)
+
+    def of(self, who, figure):
+        """All samples, of all rounds."""
+        return [sample for samples in self.rounds.get((who, figure), ()) for sample in samples]
+
+    def derive(self, p):
+        """The figures that are made of others."""
+        for who in ("dipls", "ipyparallel"):
+            points = [(size, median(values)) for size in p["sizes"] if (values := self.of(who, f"pass_{size}"))]
+            if len(points) > 1:
+                self.rounds[who, "slope"] = [[statistics.linear_regression(*zip(*points)).slope]]
+        small, large = (self.of("dipls", f"fake_cpu_{size}") for size in FAKE_SIZES)
+        if small and large:
+            self.rounds["dipls", "fake_linear"] = [[median(large) / median(small)]]
+
+    def as_json(self):
+        return {
+            "samples": [
+                {"who": who, "figure": figure, "rounds": rounds} for (who, figure), rounds in self.rounds.items()
+            ],
+            "failures": [
+                {"who": who, "figure": figure, "reason": reason} for (who, figure), reason in self.failures.items()
+            ],
+        }
+
+
+def lines(samples, p, versions):
+    """The table, a dict for each line that was measured or failed."""
+    for f in figures(p, versions):
+        ours, theirs = samples.of("dipls", f.key), samples.of(f.peer, f.peer_key or f.key) if f.peer else []
+        line = {"figure": f.name, "unit": f.unit, "peer": f.peer, "goal": goal(f)}
+        if ours:
+            line["ours"] = summary(ours, f.statistic)
+        if theirs:
+            line["theirs"] = summary(theirs, f.statistic)
+        if ours and theirs:
+            line["ratio"] = line["theirs"]["value"] / line["ours"]["value"]
+        line["reached"], line["remark"] = verdict(f, line, samples)
+        if ours or theirs or line["remark"]:
+            yield line
+
+
+def summary(samples, statistic):
+    """A statistic, with the quartiles of what it was made of."""
+    ordered = sorted(samples)
+    quartile = len(ordered) // 4
+    return {
+        "value": statistic(ordered),
+        "low": ordered[quartile],
+        "high": ordered[-1 - quartile],
+        "count": len(ordered),
+    }
+
+
+def goal(f):
+    parts = []
+    if f.faster:
+        parts.append(f"≥ {f.faster:g} ×")
+    if f.share:
+        parts.append(f"≤ {f.share:g} of it")
+    if f.most:
+        parts.append(f"≤ {f.most:g} {f.unit}")
+    return ", ".join(parts) + (f" (with {f.needs})" if f.needs else "")
+
+
+def verdict(f, line, samples):
+    """Whether the goal is reached (None: there is none, or it cannot be said), and what there is to say."""
+    missing = [
+        f"{who}: {reason}"
+        for who, key in (("dipls", f.key), (f.peer, f.peer_key or f.key))
+        if (reason := samples.failures.get((who, key)) or samples.failures.get((who, None)))
+    ]
+    if not line["goal"] or f.needs:
+        return None, "; ".join(missing)
+    if "ours" not in line or ((f.faster or f.share) and "ratio" not in line):
+        return None, "; ".join(missing)
+    ours = line["ours"]["value"]
+    reached = (
+        (not f.faster or line["ratio"] >= f.faster)
+        and (not f.share or ours <= f.share * line["theirs"]["value"])
+        and (not f.most or ours <= f.most)
+    )
+    return reached, "; ".join(missing) if reached else REASONS.get(f.name, "no profile has told why yet")
+
+
+def markdown(description, table, plan_name, rounds):
+    """bench/RESULTS.md."""
+    m = description
+    versions = " · ".join(f"{name} {version}" for name, version in m["versions"].items())
+    text = [
+        "# Results",
+        "",
+        f"Made by `make bench{'' if plan_name == 'full' else '-' + plan_name}` on {m['date']}: {m['cores']} cores "
+        f"({m['cpu']}), {m['memory_gb']} GB of memory, {m['kernel']}; load {m['load']} at the beginning.",
+        "",
+        versions,
+        "",
+        f"Medians of the samples of {rounds} {'round' if rounds == 1 else 'rounds'}, in which the peers took turns; in "
+        "parentheses, the quartiles. The ratio is the peer's value by ours. [results.json](results.json) has every "
+        "sample, [performance.md](../docs/performance.md) says where the time goes.",
+        "",
+        "| figure | dipls | peer | | ratio | goal | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    if m["load"] > m["cores"] / 2:
+        text.insert(3, "\n**The machine was busy when this began: these figures are not to be relied on.**")
+    for line in table:
+        reached = {True: "reached", False: "**not reached**", None: ""}[line["reached"]]
+        last = ": ".join(part for part in (reached, line["remark"]) if part)
+        ratio = f"{line['ratio']:.3g} ×" if "ratio" in line else ""
+        cells = [line["figure"], value(line, "ours"), value(line, "theirs"), line["peer"], ratio, line["goal"], last]
+        text.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(text) + "\n"
+
+
+def value(line, side):
+    if side not in line:
+        return "–"
+    s = line[side]
+    spread = "" if s["count"] == 1 else f" ({number(s['low'])}–{number(s['high'])})"
+    return f"{number(s['value'])} {line['unit']}{spread}"
+
+
+def number(x):
+    """Three digits, without an exponent."""
+    return f"{x:.0f}" if abs(x) >= 100 else f"{x:.3g}"
