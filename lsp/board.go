@@ -35,7 +35,7 @@ type Run struct {
 	Partial  bool    // part of the cell ran, a selection
 	State    RunState
 	Title    string // as in RunStarted
-	Target   string // as in RunStarted; "" before that
+	Target   string // as in RunStarted; before that, where it would go if its turn were now
 	See      string
 	Journal  string // directory; "": none
 	Started  time.Time
@@ -117,7 +117,7 @@ func (b *board) start(w *workspace, req dipexec.Request, d *Snapshot, c cells.Ce
 		b.mu.Unlock()
 		return "", err
 	}
-	r := &Run{ID: id, Partial: partial, workspace: w}
+	r := &Run{ID: id, Partial: partial, Target: w.executor.TargetNow(req).String(), workspace: w}
 	if d != nil {
 		r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), textOf(c), c.Line()
 		r.line = req.Line

@@ -212,9 +212,7 @@ func (s *server) restartLocal(ctx context.Context, a *whereArgs) (*noReply, erro
 	if err != nil {
 		return nil, err
 	}
-	s.cancelWhere(w, func(r Run) bool {
-		return r.Target == "local" || strings.HasPrefix(r.Target, "everywhere") || r.State == Queued
-	})
+	s.cancelWhere(w, func(r Run) bool { return r.Target == "local" || strings.HasPrefix(r.Target, "everywhere") })
 	session, err := w.processes.open(ctx)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package lsp_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -111,6 +113,37 @@ func TestRefused(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is restarted takes along what runs there and waits for its turn there, and nothing else.
+func TestRestartLeavesOthers(t *testing.T) {
+	needPython(t)
+	const hold = "import os, time\nprint('held', flush=True)\nwhile not os.path.exists('gate'): time.sleep(0.01)\n"
+	for command, ended := range map[string]string{"dip.restartPool": "remote", "dip.restartLocal": "local"} {
+		t.Run(command, func(t *testing.T) {
+			e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 1, "app": "none"}})
+			e.Open("a.py", "# %% hold\n"+hold+"# %% then\nx = 1\n")
+			runs := map[string][2]string{}
+			for _, target := range []string{"remote", "local"} {
+				run := func(cell int) string {
+					return e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell, "target": target})
+				}
+				first := run(1)
+				e.Await("the cell", lsptest.Has("run", first), lsptest.Contains("text", "held"))
+				runs[target] = [2]string{first, run(2)}
+			}
+			e.Command(command, nil, nil)
+			for _, run := range runs[ended] {
+				finished(e, run, "interrupted")
+			}
+			must(t, os.WriteFile(filepath.Join(e.Folder, "gate"), nil, 0o600))
+			delete(runs, ended)
+			for _, others := range runs {
+				finished(e, others[0], "ok")
+				finished(e, others[1], "ok")
+			}
+		})
+	}
 }
 
 // The pool's life from the editor.

@@ -37,7 +37,7 @@ func (s *server) newPlan(w *workspace, d *Snapshot, first string, runs []planned
 	for i, next := range runs[1:] {
 		p.waiting[i+1] = &Run{
 			ID: fmt.Sprintf("%s+%d", first, i+1), Doc: d.URI, Cell: d.ID(next.cell), Partial: next.partial,
-			workspace: w, text: textOf(next.cell), cellLine: next.cell.Line(), plan: p, place: i + 1,
+			Target: w.executor.TargetNow(next.request).String(), workspace: w, text: textOf(next.cell), cellLine: next.cell.Line(), plan: p, place: i + 1,
 		}
 	}
 	s.board.queue(p.waiting[1:])
