@@ -100,8 +100,9 @@ type Node struct {
 	exit   *ExitError
 	done   chan struct{} // nothing is left
 
-	preload semaphore // guards preloaded
+	preload semaphore // guards loaded and apps
 	loaded  *wire.PreloadReply
+	apps    []string // whose modules have been imported, as far as they can be
 
 	localSem semaphore // held while the local namespace starts
 	spawnSem semaphore // held while a spawn_request is unanswered: the node takes one at a time

@@ -105,7 +105,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	var preloaded *wire.PreloadReply
 	if n.opts.Start != StartSpawn {
 		var err error
-		if preloaded, err = n.preloadOnce(ctx); err != nil {
+		if preloaded, err = n.preloadOnce(ctx, spec.App); err != nil {
 			forgo(p.ranks)
 			return nil, err
 		}
@@ -138,37 +138,44 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 
 // Preload has the nursery import ahead of time what ranks will need, where these are forked from it. What cannot be imported is told by the
 // pool.
-func (n *Node) Preload(ctx context.Context) error {
+func (n *Node) Preload(ctx context.Context, app string) error {
 	if n.opts.Start == StartSpawn {
 		return nil
 	}
-	_, err := n.preloadOnce(ctx)
+	_, err := n.preloadOnce(ctx, app)
 	return err
 }
 
-// preloadOnce has the nursery import what ranks will need.
-func (n *Node) preloadOnce(ctx context.Context) (*wire.PreloadReply, error) {
+// preloadOnce has the nursery import what ranks with an app will need.
+func (n *Node) preloadOnce(ctx context.Context, app string) (*wire.PreloadReply, error) {
 	if err := n.preload.acquire(ctx); err != nil {
 		return nil, err
 	}
 	defer n.preload.release()
-	if n.loaded != nil {
+	if n.loaded != nil && slices.Contains(n.apps, app) {
 		return n.loaded, nil
 	}
 	reply := new(wire.PreloadReply)
-	modules := append([]string{"torch"}, n.opts.Preload...)
-	if n.info.Packages["torch"] == "" {
-		modules = modules[1:]
+	var modules []string
+	if n.loaded == nil {
+		modules = append([]string{"torch"}, n.opts.Preload...)
+		if n.info.Packages["torch"] == "" {
+			modules = modules[1:]
+		}
 	}
-	err := n.link.call(ctx, wire.TypePreloadRequest, wire.PreloadRequest{Modules: modules}, reply)
+	request := wire.PreloadRequest{Modules: append([]string{}, modules...), App: app} // [] rather than null
+	err := n.link.call(ctx, wire.TypePreloadRequest, request, reply)
 	if refusal := new(ReplyError); errors.As(err, &refusal) {
 		// Preloading saves time, no more. A module that the ranks cannot do without fails there, too.
 		reply.Failed = []wire.PreloadFailed{{Module: strings.Join(modules, ", "), Error: refusal.EName + ": " + refusal.EValue}}
 	} else if err != nil {
 		return nil, n.explain(err)
 	}
-	n.loaded = reply
-	return reply, nil
+	n.apps = append(n.apps, app)
+	if n.loaded == nil {
+		n.loaded = reply
+	}
+	return n.loaded, nil
 }
 
 // starting tells which ranks are not ready yet.

@@ -112,7 +112,7 @@ func (s *Session) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return node.Preload(ctx)
+	return node.Preload(ctx, s.chose().App)
 }
 
 // Unusable says why the node could not be started, after which nothing of the session can be; nil if it was, or nobody has needed it.

@@ -143,6 +143,7 @@ type ProcessHelloReply struct {
 // PreloadRequest asks a node to import modules before it forks.
 type PreloadRequest struct {
 	Modules []string `json:"modules"`
+	App     string   `json:"app,omitempty"` // whose modules are imported as well, if it comes with dipls
 }
 
 // PreloadReply says what came of it.

@@ -64,6 +64,7 @@ class Node:
         self._start = start
         self._make_shell = make_shell
         self._shell: Any = None
+        self._rehearsed = False
         self._runtime_dir = start["runtime_dir"]
         self._log_fd = log_fd
         self._nursery = Nursery(imported_fds)
@@ -163,7 +164,19 @@ class Node:
         if "OMP_NUM_THREADS" not in os.environ:
             os.environ["OMP_NUM_THREADS"] = "1"
             self._ranks_only.append("OMP_NUM_THREADS")
-        return self._nursery.preload([str(name) for name in content.get("modules", [])])
+        reply = self._nursery.preload([str(name) for name in content.get("modules", [])], str(content.get("app") or ""))
+        if reply["fork_safe"]:
+            self._prepare_shell()
+        return reply
+
+    def _prepare_shell(self) -> None:
+        """Make the shell that forks run, if it is not there, and have it import what it will need."""
+        with self._nursery.keeping_fds():
+            if self._shell is None:
+                self._shell = self._make_shell()
+            if not self._rehearsed:
+                self._rehearsed = True
+                self._shell.rehearse()
 
     def _signal(self, content: dict[str, Any]) -> dict[str, Any]:
         child = self._children.get(content["name"])

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import system
+from .apps.hooks import import_app
 
 # What the first training step imports: seconds per rank if it is left to them.
 _TORCH = ("torch", "torch.distributed", "torch.nn.parallel", "torch.optim", "torch._dynamo")
@@ -37,8 +38,8 @@ class Nursery:
         finally:
             self.fds |= system.open_fds() - before
 
-    def preload(self, modules: list[str]) -> dict[str, Any]:
-        """Import `modules`; return the content of a preload_reply."""
+    def preload(self, modules: list[str], app: str = "") -> dict[str, Any]:
+        """Import `modules`, and what the app needs, if it is one of ours; return the content of a preload_reply."""
         began = time.monotonic()
         failed = []
         with self.keeping_fds():
@@ -49,6 +50,9 @@ class Nursery:
                     except BaseException as err:  # a module may even exit
                         failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
                         break
+            if not _sees_gpus():
+                with contextlib.suppress(BaseException):  # the rank says what is wrong with its app
+                    import_app(app)
         reason = self.obstacle()
         return {
             "seconds": time.monotonic() - began,
@@ -75,6 +79,11 @@ class Nursery:
             if target.startswith("/dev/nvidia"):
                 return f"a preloaded module opened {target}"
         return ""
+
+
+def _sees_gpus() -> bool:
+    """Whether what looks for a GPU would find one: fastai takes it while it is imported, after which no fork can."""
+    return os.path.exists("/dev/nvidiactl") and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
 
 
 def _parts(module: str) -> list[str]:

@@ -118,6 +118,15 @@ class Hooks:
             _fail(self.name, hook, err, self._file)
 
 
+def import_app(name: str) -> None:
+    """Import what the app `name` imports, if it is one of ours. Raises what the imports raise, and AppError."""
+    if name in _FASTAI:
+        name = _fastai(name)
+    if name in _BUILT_IN:
+        for statement in _module(name, "").imports:
+            exec(statement, {})
+
+
 def no_commands(app: str) -> UsageError:
     """Return the error of a command given to an app that has none."""
     return UsageError(f"the app {app} has no commands: leave out -a, or make the pool with an app that has some")
