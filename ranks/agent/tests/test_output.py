@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+
+from dip_agent.io_thread import COALESCE
 
 
 def test_streams_interleave_in_order(local):
@@ -27,6 +30,16 @@ def test_subprocess_output_comes_before_the_reply(local):
 
 def test_silent_cell_is_one_reply(local):
     assert local.run("x = 1").messages == []
+
+
+def test_a_burst_takes_few_messages(local):
+    """The first bytes leave at once, and then there is a message every 10 ms at most, however many lines there are."""
+    began = time.monotonic()
+    result = local.run("for i in range(20_000): print('line', i)")
+    windows = (time.monotonic() - began) / COALESCE
+    messages = len(result.all("stream"))
+    assert result.text().endswith("line 19999\n")
+    assert 1 <= messages <= windows + 3, (messages, windows)  # and the first, the last, and one for an unfinished line
 
 
 def test_any_bytes(local):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -53,6 +54,30 @@ def test_small_things_lie_together_and_aligned() -> None:
         assert len(payload["files"]) == 2
         assert all(offset % memory.ALIGNMENT == 0 for _, offset, *_ in payload["buffers"])
         assert [numpy.array_equal(a, b) for a, b in zip(x, load(outgoing)["x"])] == [True] * len(x)
+
+
+def test_bytes_are_written_once_and_copied_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 64 * MIB
+    x = numpy.ones(size, "u1")
+    written = []
+    pwrite = os.pwrite
+
+    def counting(fd: int, data: Any, offset: int) -> int:
+        written.append(len(data))
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", counting)
+    tracemalloc.start()
+    try:
+        with pack({"x": x}, {}) as outgoing:
+            assert size <= sum(written) <= size + 4096
+            got = load(outgoing)["x"]
+        allocated = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert allocated < MIB
+    assert sum(written) <= size + 4096
+    assert got.nbytes == size
 
 
 @pytest.fixture
