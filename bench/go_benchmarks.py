@@ -50,8 +50,8 @@ def keystroke(p):
 
 def fanout(p):
     samples = {}
-    for pattern, times in (("Dispatch", p["dispatches"]), ("Line", p["dispatches"] // 10), ("FanIn", 3)):
-        for name, ranks, unit, value in benchmark("fanout", f"^Benchmark{pattern}$/^(256|1024)$", times, count=3):
+    for pattern, times in (("Dispatch", p["dispatches"]), ("Line", p["dispatches"] // 10), ("FanIn", p["counts"])):
+        for name, ranks, unit, value in benchmark("fanout", f"^Benchmark{pattern}$/^(256|1024)$", times, p["counts"]):
             if figure := FANOUT.get((name, unit)):
                 samples.setdefault(figure.replace("#", ranks), []).append(value)
     for figure, values in samples.items():

@@ -13,7 +13,7 @@ import time
 from peers.procfs import available_memory, descendants
 
 # Below this much available memory a script is ended before the system ends something else.
-RESERVE = 1_000_000_000
+RESERVE = 2_000_000_000
 GRACE = 10  # seconds for an orderly end
 
 

@@ -35,27 +35,31 @@ PLANS = {
         "flood": 10**9,
         "bytes": [10**3, 10**6, 64 * 10**6, 256 * 10**6, 10**9],
         "repeats": 3,
+        "first_step": True,
         "sizes": [1, 2, 4, 8, 16, 64],
         "first_bytes": 40,
         "train_ranks": 2,
         "epochs": 40,
         "keystrokes": 1000,
         "dispatches": 100,
+        "counts": 3,
     },
     "quick": {
         "rounds": 1,
         "ranks": 8,
-        "passes": 50,
+        "passes": 40,
         "lines": 20_000,
         "flood": 10**8,
         "bytes": [10**3, 10**6, 64 * 10**6],
         "repeats": 2,
-        "sizes": [1, 4, 16],
+        "first_step": False,
+        "sizes": [1, 2, 8],
         "first_bytes": 12,
         "train_ranks": 2,
         "epochs": 10,
         "keystrokes": 200,
         "dispatches": 20,
+        "counts": 1,
     },
 }
 
@@ -133,12 +137,13 @@ class Run:
         try:
             if reason:
                 raise processes.Failure(reason)
-            with open(directory / "log", "ab") as log:
+            with open(directory / "log", "wb") as log:
                 for record in processes.run(command, script.seconds, cwd=home, env=environment(home), stderr=log):
                     self.take(script.who, record)
         except (OSError, processes.Failure) as e:
-            self.samples.failures[script.who, None] = f"{script.group}: {e}"
-            say(f"{script.who}: {e}\n{tail(directory / 'log')}")
+            said = last_line(directory / "log")
+            self.samples.fail(script.who, None, plain(f"{script.group}: {e}{said and f' ({said})'}"))
+            say(f"  {script.who}: {e}: {said}")
         finally:
             shutil.rmtree(home, ignore_errors=True)
         say(f"  {time.monotonic() - begin:.0f} s")
@@ -147,7 +152,7 @@ class Run:
         if "figure" in record:
             self.samples.add(who, record["figure"], record["samples"])
         elif "failed" in record:
-            self.samples.failures[who, record["failed"]] = record["reason"]
+            self.samples.fail(who, record["failed"], plain(record["reason"]))
             say(f"  {who} has no {record['failed']}: {record['reason']}")
         elif "versions" in record:
             self.description["versions"].update(record["versions"])
@@ -185,9 +190,15 @@ def private(command):
     return [*unshare, *command], None
 
 
-def tail(path):
-    """The last lines of a log."""
-    return "\n".join("    " + line for line in path.read_text(errors="replace").splitlines()[-8:])
+def last_line(path):
+    """The last line of a log; "" if there is none."""
+    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def plain(reason):
+    """A reason without the machine's paths."""
+    return re.sub(r"/[^\s:'\"]*/", "", reason)
 
 
 def say(text):

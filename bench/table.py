@@ -130,11 +130,22 @@ class Samples:
 
     def __init__(self):
         self.rounds = {}  # (who, figure) → a list of samples for each round
-        self.failures = {}  # (who, figure) → why it is missing
-        self.notes = []
+        self.failures = []  # (who, figure, why it is missing); a figure that is None stands for all that are missing
 
     def add(self, who, figure, samples):
         self.rounds.setdefault((who, figure), []).append(samples)
+
+    def fail(self, who, figure, reason):
+        if (who, figure, reason) not in self.failures:
+            self.failures.append((who, figure, reason))
+
+    def why_missing(self, who, key):
+        """What is known of why a peer has no samples of a figure. One that failed may be the first of several."""
+        return "; ".join(
+            f"{who}: {reason}"
+            for name, figure, reason in self.failures
+            if name == who and (figure is None or any(key.startswith(word) for word in figure.split(" and ")))
+        )
 
     def of(self, who, figure):
         """All samples, of all rounds."""
@@ -155,9 +166,7 @@ class Samples:
             "samples": [
                 {"who": who, "figure": figure, "rounds": rounds} for (who, figure), rounds in self.rounds.items()
             ],
-            "failures": [
-                {"who": who, "figure": figure, "reason": reason} for (who, figure), reason in self.failures.items()
-            ],
+            "failures": [{"who": who, "figure": figure, "reason": reason} for who, figure, reason in self.failures],
         }
 
 
@@ -202,22 +211,17 @@ def goal(f):
 
 def verdict(f, line, samples):
     """Whether the goal is reached (None: there is none, or it cannot be said), and what there is to say."""
-    missing = [
-        f"{who}: {reason}"
-        for who, key in (("dipls", f.key), (f.peer, f.peer_key or f.key))
-        if (reason := samples.failures.get((who, key)) or samples.failures.get((who, None)))
-    ]
-    if not line["goal"] or f.needs:
-        return None, "; ".join(missing)
-    if "ours" not in line or ((f.faster or f.share) and "ratio" not in line):
-        return None, "; ".join(missing)
+    sides = (("ours", "dipls", f.key), ("theirs", f.peer, f.peer_key or f.key))
+    missing = "; ".join(why for side, who, key in sides if side not in line and (why := samples.why_missing(who, key)))
+    if not line["goal"] or f.needs or "ours" not in line or ((f.faster or f.share) and "ratio" not in line):
+        return None, missing
     ours = line["ours"]["value"]
     reached = (
         (not f.faster or line["ratio"] >= f.faster)
         and (not f.share or ours <= f.share * line["theirs"]["value"])
         and (not f.most or ours <= f.most)
     )
-    return reached, "; ".join(missing) if reached else REASONS.get(f.name, "no profile has told why yet")
+    return reached, missing if reached else REASONS.get(f.name, "no profile has told why yet")
 
 
 def markdown(description, table, plan_name, rounds):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 import traceback
@@ -45,6 +46,15 @@ def timed(function, *args, **kwargs):
     """How long a call takes, in seconds."""
     begin = time.perf_counter()
     function(*args, **kwargs)
+    return time.perf_counter() - begin
+
+
+def timed_command(*command):
+    """How long a program takes, in seconds; what it prints goes to the log."""
+    begin = time.perf_counter()
+    code = subprocess.run(command).returncode
+    if code != 0:
+        raise RuntimeError(f"{os.path.basename(command[0])} ended with exit code {code}")
     return time.perf_counter() - begin
 
 

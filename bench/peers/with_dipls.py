@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import training
-from samples import attempt, emit, plan, timed
+from samples import attempt, emit, plan, timed_command
 
 
 def events(p, file, *flags):
@@ -51,11 +51,8 @@ def measure_first_byte(p):
 
 def measure_train(p):
     file = training.write(p)
-    seconds = timed(
-        subprocess.run,
-        [p["dipls"], "run", file, "-n", str(p["train_ranks"]), "--python", sys.executable, "--quiet"],
-        check=True,
-    )
+    ranks, python = str(p["train_ranks"]), sys.executable
+    seconds = timed_command(p["dipls"], "run", file, "-n", ranks, "--python", python, "--quiet")
     emit("train", training.epochs())
     emit("train_wall", [seconds])
 

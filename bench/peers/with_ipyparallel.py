@@ -70,6 +70,8 @@ def measure_pool(p):
         for size in p["bytes"]:
             attempt(f"pull_{size}", measure_pull, engines, size, p)
         attempt("restart", measure_restart, engines)
+        if p["first_step"]:
+            attempt("restart_ddp", measure_first_step, engines)
 
 
 def measure_memory(engines):
@@ -132,6 +134,8 @@ def measure_restart(engines):
     engines.all.execute("import torch", block=True)
     emit("restart", [time.perf_counter() - begin])
 
+
+def measure_first_step(engines):
     begin = time.perf_counter()
     engines.restart()
     engines.all.scatter("bench_rank", range(engines.count), flatten=True, block=True)
