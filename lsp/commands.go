@@ -49,7 +49,7 @@ var commands = []command{
 	waiting(define("variables", "Variables", "Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.", `{"variables": [{"name": "x", "values": [{"local": true, "ranks": "0-1", "type": "int", "kind": "instance", "text": "3"}]}], "busy": "ranks 2-3"}`, (*server).variables)),
 	waiting(define("stack", "Stacks", "Tells where processes are in their code, also while they are busy. One that does not say it within 2 seconds has an `error` in place of `text`.", `{"stacks": [{"rank": -1, "local": true, "text": "waiting for a cell\n"}, {"rank": 0, "text": "  File \"/home/u/project/train.py\", line 33, in <module>\n    loss.backward()\n"}, {"rank": 1, "error": "rank 1 was killed by SIGKILL (out of memory?)"}]}`, (*server).stack)),
 	waiting(define("showOutput", "Show output", "Opens what a run has printed, folded, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself.", `{"path": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1/output.txt", "shown": true}`, (*server).showOutput)),
-	define("clear", "Clear results", "Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.", `{}`, (*server).clear),
+	define("clear", "Clear outcomes of cells", "Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.", `{}`, (*server).clear),
 }
 
 // define makes a command of a function and the types of its arguments and its answer.

@@ -65,6 +65,9 @@ const own: Record<string, Property> = {
 /** The server's settings that mean nothing here: failures are in the results, the problems and the output. */
 const meaningless = ['dip.failures'];
 
+/** Settings that begin with another value here: the results view has what cells print, and each diagnostic would be underlined and counted. */
+const defaults: Readonly<Record<string, Property['default']>> = { 'dip.diagnostics.output': 'off' };
+
 /** The settings that name what is run. A workspace sets them only if it is trusted; `dip.server.path` it never sets. */
 export const executable = ['dip.python', 'dip.preload', 'dip.app', 'dip.server.path'];
 
@@ -79,7 +82,7 @@ function property(row: SettingRow): Property {
         }
       : row.enum && { enum: row.enum }),
     ...(type === 'integer' && { minimum: 0 }),
-    default: initial,
+    default: defaults[row.key] ?? initial,
     markdownDescription: doc,
     // What names a path on this machine is not synchronized to others.
     scope: row.key === 'dip.python' ? 'machine-overridable' : 'resource',

@@ -28,6 +28,11 @@ export function activate(context: vscode.ExtensionContext): void {
     started.onEvent((event) => {
       runs.apply(event);
     }),
+    started.onState((state) => {
+      if (state === 'stopped') {
+        runs.lost();
+      }
+    }),
     registerCommands(started, { confirm: pool.confirm, runs: () => runs.list }),
     showCells(started),
     new OutputChannels(started, runs),

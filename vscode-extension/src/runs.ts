@@ -391,6 +391,20 @@ export class Runs {
     this.bound();
   }
 
+  /** Ends the runs that go on: the server has ended, which nobody is left to tell of. */
+  lost(): void {
+    const now = this.now();
+    const reason = 'the server has ended, and Python with it';
+    for (const run of this.runs.filter((run) => run.running)) {
+      const seconds = (now - run.started) / 1000;
+      for (const { rank } of [...run.parts.values()].filter((part) => part.status === undefined)) {
+        const process = rank === LOCAL ? { local: true } : { rank };
+        this.apply({ event: 'rank_state', run: run.id, ...process, state: 'dead', status: 'died', seconds });
+      }
+      this.apply({ event: 'run_finished', run: run.id, status: 'died', seconds, reason });
+    }
+  }
+
   /** Forgets the runs that have ended. */
   clear(): void {
     for (const run of this.runs.filter((run) => !run.running)) {

@@ -27,7 +27,7 @@ import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
 
 /** The documents that the server is for. Untitled ones have no file, but cells. */
-export const documents: vscode.DocumentSelector & object = [
+const documents = [
   { language: 'python', scheme: 'file' },
   { language: 'python', scheme: 'untitled' },
 ];
@@ -75,6 +75,8 @@ export class Server implements vscode.Disposable {
   private readonly restarts = new Restarts();
   private running: Promise<Client> | undefined;
   private process: ChildProcessWithoutNullStreams | undefined;
+  /** Settled once the server before has ended: there is never more than one. */
+  private ended: Promise<void> = Promise.resolve();
   private current: ServerState = 'stopped';
 
   /** What runs do. */
@@ -108,23 +110,27 @@ export class Server implements vscode.Disposable {
   }
 
   /** Ends the server and waits, within reason, for what it has started to end. */
-  async stop(): Promise<void> {
-    const { running, process } = this;
-    this.running = undefined;
-    this.process = undefined;
-    if (!running) {
-      return;
+  stop(): Promise<void> {
+    const { running } = this;
+    if (running) {
+      this.running = undefined;
+      this.become('stopped'); // at once: what is asked for meanwhile is for the next one
+      this.ended = this.end(running);
     }
+    return this.ended;
+  }
+
+  private async end(running: Promise<Client>): Promise<void> {
     try {
       const client = await running;
       await client.dispose();
     } catch (error) {
       this.log.warn(String(error)); // it was about to end by itself
     }
+    const { process } = this;
     if (process && (await ending(process, patience)) === undefined) {
       process.kill();
     }
-    this.become('stopped');
   }
 
   /** Executes a command. An error is one that the server tells the user about: it says why and what to do. */
@@ -168,6 +174,7 @@ export class Server implements vscode.Disposable {
   }
 
   private async launch(): Promise<Client> {
+    await this.ended;
     const client = this.newClient();
     this.become('starting');
     try {
@@ -189,10 +196,7 @@ export class Server implements vscode.Disposable {
 
   private newClient(): Client {
     const options: LanguageClientOptions = {
-      documentSelector: [
-        { language: 'python', scheme: 'file' },
-        { language: 'python', scheme: 'untitled' },
-      ],
+      documentSelector: documents,
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       initializationOptions: (): InitializationOptions => ({
@@ -210,6 +214,9 @@ export class Server implements vscode.Disposable {
         },
       },
       middleware: {
+        // They say how a cell went, as its lenses do right above: once is enough.
+        provideInlayHints: (document, range, token, next) =>
+          showsLenses(document) ? [] : next(document, range, token),
         workspace: {
           configuration: async (params: ConfigurationParams, token, next) => {
             const answer = await next(params, token);
@@ -290,6 +297,12 @@ export class Server implements vscode.Disposable {
       this.stateEmitter.fire(state);
     }
   }
+}
+
+/** Whether cells of a document have lenses. */
+function showsLenses(document: vscode.TextDocument): boolean {
+  const of = (section: string) => vscode.workspace.getConfiguration(section, document);
+  return of('editor').get<boolean>('codeLens', true) && of('dip').get<readonly string[]>('codeLens', []).length > 0;
 }
 
 /** What an error says, without the stop at its end. */

@@ -293,6 +293,20 @@ describe('runs', () => {
     expect(runs.list.map((run) => run.id)).toEqual(['b']);
   });
 
+  it('end with the server', () => {
+    const { runs, clock, begin, say, shown } = setup(2);
+    begin();
+    say(0, '\r50%');
+    clock.ms = 3000;
+    runs.lost();
+    const run = runs.get('r');
+    expect([run?.running, run?.status, run?.seconds, run?.live()]).toEqual([false, 'died', 3, []]);
+    expect([...(run?.parts.values() ?? [])].map(({ status }) => status)).toEqual(['died', 'died']);
+    expect(shown()).toEqual(['[0] 50%', '[] the server has ended, and Python with it']);
+    runs.lost();
+    expect(shown()).toHaveLength(2);
+  });
+
   it('tell of every change: a mirror that follows them is the same', () => {
     const { runs, begin, say, end } = setup(3);
     const mirror: Entry[] = [];

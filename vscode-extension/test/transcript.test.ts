@@ -98,3 +98,10 @@ test('headings', () => {
   expect(heading({ cell: 1, target: 'local', see: '0' })).toBe('Cell 1');
   expect(heading({ title: '%dipush x', target: 'local', see: '0' })).toBe('%dipush x');
 });
+
+test('what is live stays as it is when the process is gone', () => {
+  const all = new Transcript(1, (run) => run);
+  all.take({ event: 'stream', ...of, name: 'stderr', text: '\r 50%|#  |' });
+  expect(all.end()).toEqual([' 50%|#  |']);
+  expect([all.live(), all.end()]).toEqual([[], []]);
+});

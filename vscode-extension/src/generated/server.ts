@@ -698,7 +698,7 @@ export const commands: readonly CommandRow[] = [
   },
   {
     name: 'dip.clear',
-    title: 'Clear results',
+    title: 'Clear outcomes of cells',
     doc: 'Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.',
   },
 ];

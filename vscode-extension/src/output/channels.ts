@@ -120,6 +120,11 @@ export class OutputChannels implements vscode.Disposable {
       server.onEvent((event) => {
         this.event(event);
       }),
+      server.onState((state) => {
+        if (state === 'stopped') {
+          this.ended();
+        }
+      }),
       vscode.window.onDidChangeVisibleTextEditors((editors) => {
         for (const editor of editors) {
           this.paint(editor);
@@ -181,6 +186,14 @@ export class OutputChannels implements vscode.Disposable {
     if (this.channels.has(name) || lines.length > 0 || live.length > 0) {
       this.channel(name).write(lines, live);
     }
+  }
+
+  /** The server has ended, and with it every process: what is live does not change any more. */
+  private ended(): void {
+    for (const [rank, transcript] of this.transcripts) {
+      this.channels.get(nameOf(rank))?.write(transcript.end(), []);
+    }
+    this.channels.get(folded)?.write([marked('✗ the server has ended, and Python with it')], []);
   }
 
   private channel(name: string): Channel {

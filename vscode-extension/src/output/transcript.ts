@@ -72,6 +72,13 @@ export class Transcript {
     return lines;
   }
 
+  /** Makes what is shown final, and returns it: nothing more comes of the process. */
+  end(): string[] {
+    const lines: string[] = [];
+    this.finish((line) => lines.push(line));
+    return lines;
+  }
+
   /** The lines that are not final. */
   live(): string[] {
     return [...this.screen.live(), ...[...this.displays.values()].flatMap((text) => text.split('\n'))];

@@ -27,7 +27,10 @@ export class Pool implements vscode.Disposable {
     runs: Runs,
   ) {
     const failures = new Failures(runs);
-    this.pools = new Pools((memory) => server.execute('dip.status', memory ? { memory } : {}));
+    // Only of a server that runs: looking must not start one that is about to end, or has given up.
+    this.pools = new Pools(async (memory) =>
+      server.state === 'running' ? server.execute('dip.status', memory ? { memory } : {}) : { workspaces: [] },
+    );
     this.confirm = confirmLosses(server, this.pools, this.focus);
     const ranks = new RanksView(this.pools, this.focus);
     const variables = new VariablesView(server, this.pools, this.focus);
