@@ -107,11 +107,6 @@ export class Window {
     });
   }
 
-  /** What the editor shows after the text of a line, such as how a cell went. */
-  async lineText(text: string): Promise<string> {
-    return plain(await this.line(text).first().innerText());
-  }
-
   /** The rows of the Problems view: a file, then what is wrong in it. */
   async problems(): Promise<string[]> {
     await this.run('Problems: Focus on Problems View');

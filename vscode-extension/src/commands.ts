@@ -11,6 +11,8 @@ import {
   type Variable,
 } from './generated/server';
 import type { TargetCommand } from './cells/names';
+import { folderOf } from './pool/focus';
+import { workspaceOf } from './pool/rows';
 import type { Run } from './runs';
 import { isOurs, type Server } from './server';
 
@@ -180,12 +182,8 @@ function uriOf(args: object): { uri?: string } {
 async function poolSize(server: Server, args: object): Promise<number> {
   const { workspaces } = await server.execute('dip.status', {});
   const { uri } = uriOf(args);
-  const file = uri === undefined ? '' : vscode.Uri.parse(uri).fsPath;
-  // The innermost folder around the document.
-  const [workspace] = workspaces
-    .filter(({ folder }) => file === '' || file.startsWith(folder))
-    .toSorted((a, b) => b.folder.length - a.folder.length);
-  return workspace?.pool.size ?? 0;
+  const folder = uri === undefined ? undefined : folderOf(vscode.Uri.parse(uri));
+  return workspaceOf(workspaces, folder)?.pool.size ?? 0;
 }
 
 /** The variable at the cursor, or those that are selected. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { DipEvent } from '../src/generated/server';
 import { LOCAL, rankList } from '../src/ranks';
 import { Deltas } from '../src/results/deltas';
+import { fromView, isToView } from '../src/results/messages';
 import { reveals } from '../src/results/reveal';
 import { css, spans } from '../src/results/webview/ansi';
 import { Heights } from '../src/results/webview/heights';
@@ -351,4 +352,37 @@ it.each([
     reveals(setting, rich('image/png')),
     reveals(setting, { kind: 'failure', ename: 'E', evalue: '', traceback: '', frames: [] }),
   ]).toEqual(expected);
+});
+
+describe('messages', () => {
+  it('of the view are taken if they are of a known form', () => {
+    const good = [
+      { type: 'ready' },
+      { type: 'taken' },
+      { type: 'open', path: '/a b.py', line: 3 },
+      { type: 'copy', text: 'x' },
+      { type: 'goToCell', key: 1 },
+    ];
+    expect(good.map(fromView)).toEqual(good);
+    const bad = [
+      undefined,
+      'ready',
+      { type: 'open', path: 3, line: 3 },
+      { type: 'open', path: 'a.py' },
+      { type: 'copy', text: null },
+      { type: 'interrupt' },
+      { type: 'execute', key: 1 },
+    ];
+    expect(bad.map(fromView)).toEqual(bad.map(() => undefined));
+  });
+
+  it('to the view are taken if they are of a known form', () => {
+    expect(
+      [
+        { type: 'update', runs: [] },
+        { type: 'do', command: 'wrap' },
+      ].map(isToView),
+    ).toEqual([true, true]);
+    expect([null, { type: 'update' }, { type: 'do', command: 'open' }].map(isToView)).toEqual([false, false, false]);
+  });
 });

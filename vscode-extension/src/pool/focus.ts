@@ -20,7 +20,7 @@ export class Focus implements vscode.Disposable {
       vscode.workspace.onDidCloseTextDocument((closed) => {
         if (closed === this.document) {
           this.document = vscode.workspace.textDocuments.find(
-            (open) => isOurs(open) && folderOf(open) === folderOf(closed),
+            (open) => isOurs(open) && folderOf(open.uri) === folderOf(closed.uri),
           );
           this.emitter.fire();
         }
@@ -36,7 +36,7 @@ export class Focus implements vscode.Disposable {
 
   /** The folder as the server names it; undefined before any Python file was looked at. */
   get folder(): string | undefined {
-    return this.document && folderOf(this.document);
+    return this.document && folderOf(this.document.uri);
   }
 
   /** The argument of commands that says which folder is meant. */
@@ -60,7 +60,7 @@ export class Focus implements vscode.Disposable {
 }
 
 /** The innermost workspace folder around a document, else its own directory: as the server divides them. */
-function folderOf({ uri }: vscode.TextDocument): string | undefined {
+export function folderOf(uri: vscode.Uri): string | undefined {
   if (uri.scheme !== 'file') {
     return vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
   }

@@ -57,7 +57,9 @@ export type ToView =
   /** A command that is the view's own. */
   | { readonly type: 'do'; readonly command: ViewCommand };
 
-export type ViewCommand = 'find' | 'copy' | 'wrap' | 'sideBySide' | 'ranks';
+export const viewCommands = ['find', 'copy', 'wrap', 'sideBySide', 'ranks'] as const;
+
+export type ViewCommand = (typeof viewCommands)[number];
 
 export type FromView =
   /** It has nothing yet. */
@@ -68,5 +70,33 @@ export type FromView =
   | { readonly type: RunAction; readonly key: RunKey }
   | { readonly type: 'copy'; readonly text: string };
 
+export const runActions = ['goToCell', 'showOutput', 'interrupt'] as const;
+
 /** What one does with a run. */
-export type RunAction = 'goToCell' | 'showOutput' | 'interrupt';
+export type RunAction = (typeof runActions)[number];
+
+/** A message of the view, if it is one: pages show what programs have made, so the extension takes nothing on trust. */
+export function fromView(message: unknown): FromView | undefined {
+  const { type, path, line, key, text } = fields(message);
+  if (type === 'ready' || type === 'taken') {
+    return { type };
+  }
+  if (type === 'open') {
+    return typeof path === 'string' && Number.isInteger(line) ? { type, path, line: line as number } : undefined;
+  }
+  if (type === 'copy') {
+    return typeof text === 'string' ? { type, text } : undefined;
+  }
+  const action = runActions.find((name) => name === type);
+  return action && Number.isInteger(key) ? { type: action, key: key as number } : undefined;
+}
+
+/** Whether a message that the view gets is one of the extension's. */
+export function isToView(message: unknown): message is ToView {
+  const { type, runs, command } = fields(message);
+  return (type === 'update' && Array.isArray(runs)) || (type === 'do' && viewCommands.some((name) => name === command));
+}
+
+function fields(message: unknown): Readonly<Record<string, unknown>> {
+  return typeof message === 'object' && message !== null ? (message as Readonly<Record<string, unknown>>) : {};
+}

@@ -7,7 +7,16 @@ import type { Run, Runs } from '../runs';
 import type { Server } from '../server';
 import type { Entry } from '../timeline';
 import { Deltas } from './deltas';
-import type { FromView, RunAction, RunKey, ToView, ViewCommand } from './messages';
+import {
+  type FromView,
+  fromView,
+  type RunAction,
+  runActions,
+  type RunKey,
+  type ToView,
+  type ViewCommand,
+  viewCommands,
+} from './messages';
 import { type Reveal, reveals } from './reveal';
 
 const viewId = 'dip.results';
@@ -50,10 +59,8 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
       vscode.commands.registerCommand('dip.results.clear', () => {
         runs.clear();
       }),
-      ...(['find', 'copy', 'wrap', 'sideBySide', 'ranks'] as const).map((command) =>
-        vscode.commands.registerCommand(`${viewId}.${command}`, does(command)),
-      ),
-      ...(['goToCell', 'showOutput', 'interrupt'] as const).map((action) =>
+      ...viewCommands.map((command) => vscode.commands.registerCommand(`${viewId}.${command}`, does(command))),
+      ...runActions.map((action) =>
         vscode.commands.registerCommand(`${viewId}.${action}`, (place?: { key?: RunKey }) =>
           this.act(action, place?.key),
         ),
@@ -66,7 +73,10 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     const bundle = vscode.Uri.joinPath(this.context.extensionUri, 'dist');
     webview.options = { enableScripts: true, localResourceRoots: [bundle] };
     this.view = view;
-    webview.onDidReceiveMessage((message: FromView) => this.take(message));
+    webview.onDidReceiveMessage((message: unknown) => {
+      const known = fromView(message);
+      return known && this.take(known);
+    });
     view.onDidDispose(() => {
       this.view = undefined;
       this.ready = false;

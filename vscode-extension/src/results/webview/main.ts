@@ -1,6 +1,6 @@
 /** The view's page: what it has, what of that is chosen, and who is told. */
 import { LOCAL, rankList } from '../../ranks';
-import type { FromView, RunKey, ToView, ViewCommand } from '../messages';
+import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
 import { button, h } from './dom';
 import { List } from './list';
 import { Mirror, type MirrorRun } from './mirror';
@@ -122,8 +122,10 @@ class View {
         event.stopPropagation();
       }
     });
-    window.addEventListener('message', ({ data }: MessageEvent<ToView>) => {
-      this.take(data);
+    window.addEventListener('message', ({ data }: MessageEvent<unknown>) => {
+      if (isToView(data)) {
+        this.take(data);
+      }
     });
     new MutationObserver(() => {
       this.restyle();
