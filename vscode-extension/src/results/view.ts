@@ -174,7 +174,8 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     if (file === undefined) {
       return;
     }
-    const known = vscode.workspace.textDocuments.find((document) => document.uri.fsPath === file);
+    // A document without a file is known by its URI.
+    const known = vscode.workspace.textDocuments.find(({ uri }) => uri.fsPath === file || uri.toString() === file);
     const document = known ?? (await this.document(file));
     if (!document) {
       return;
