@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-# Why figures are not reached, as their profiles say, by how the keys of their samples begin; docs/performance.md says more.
+# Why figures are not reached, as their profiles say, by how their keys begin; docs/performance.md says more.
 REASONS = {
     "pass": "1.2 ms of a core per rank: three quarters are Python in the rank, the rest is mostly files of the journal",
 }
@@ -189,7 +189,7 @@ def lines(samples, p, versions):
 
 
 def summary(rounds, statistic):
-    """A statistic of all samples and its spread: a median's quartiles, else the least and the greatest of the rounds."""
+    """A statistic and its spread: a median's quartiles, else the least and the greatest of the rounds."""
     ordered = sorted(sample for samples in rounds for sample in samples)
     around = ordered if statistic is median else sorted(statistic(samples) for samples in rounds if samples)
     quartile = len(around) // 4 if statistic is median else 0
@@ -239,10 +239,9 @@ def markdown(description, table, plan_name, rounds):
         "",
         versions,
         "",
-        f"Medians of the samples of {rounds} {'round' if rounds == 1 else 'rounds'}, in which the peers took turns; in "
-        "parentheses, a median's quartiles, or the least and the greatest p99 of the rounds. The ratio is the peer's value "
-        "by ours. [results.json](results.json) has every sample, [performance.md](../docs/performance.md) says where the "
-        "time goes.",
+        f"Medians of the samples of {rounds} round{'' if rounds == 1 else 's'}, in which the peers took turns; in "
+        "parentheses, a median's quartiles, or the least and the greatest p99 of a round. The ratio is the peer's "
+        "value by ours. [results.json](results.json) has every sample, [performance.md](../docs/performance.md) more.",
         "",
         "| figure | dipls | peer | | ratio | goal | |",
         "|---|---|---|---|---|---|---|",

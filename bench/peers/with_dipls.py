@@ -43,7 +43,7 @@ def measure_first_byte(p):
     cell = script("first_byte.py", "import time\n" + loop)
     samples = []
     for event in events(p, cell, "-n", "1", "--target", "remote", "--app", "none"):
-        if event["event"] == "stream" and event["name"] == "stdout":
+        if event["event"] == "stream" and event["name"] == "stdout" and event["text"].strip():  # not the end of a line
             samples.append((time.time_ns() - int(event["text"].split()[0])) / 1e6)
     assert len(samples) == p["first_bytes"], f"{len(samples)} of {p['first_bytes']} lines came one by one"
     emit("first_byte", samples)
