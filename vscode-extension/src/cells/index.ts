@@ -26,8 +26,11 @@ function followContext(watch: Watch): vscode.Disposable {
   return vscode.Disposable.from(watch.onChange(tell), vscode.window.onDidChangeActiveTextEditor(tell));
 }
 
-/** Whether an editor has Python with cells; undefined if that will be known in a moment. */
+/** Whether an editor has Python with cells; undefined if that will be known in a moment, or it is none that has a say. */
 function answer(watch: Watch, editor: vscode.TextEditor | undefined): boolean | undefined {
+  if (editor?.document.uri.scheme === 'output') {
+    return undefined; // VS Code takes a panel with text for an editor; the buttons of the one above it stay
+  }
   if (!editor || !isOurs(editor.document)) {
     return false;
   }
