@@ -58,7 +58,7 @@ func (r *restart) tell(w *workspace, before, now Settings) {
 		r.offer(counts(append(python, pool...))+" when Python is started anew. All variables are lost then.", "Restart Python", func(ctx context.Context) error {
 			return r.s.restartPython(ctx, w)
 		})
-	case len(pool) > 0 && (state == "ready" || state == "starting"):
+	case len(pool) > 0 && (state == "ready" || state == "starting") && w.processes.outdated(now):
 		r.offer(counts(pool)+" for the next pool. The ranks' variables are lost then.", "Restart the pool", func(ctx context.Context) error {
 			_, err := r.s.remakeIn(ctx, w, wire.MakeCommand{Restart: true})
 			return err

@@ -74,9 +74,9 @@ func bare(t *testing.T) string {
 if [ "$1 $2" = "-m pip" ]; then
 	while [ "$1" != --target ]; do shift; done
 	echo "Collecting ipython"
-	exec ln -s %s/* "$2"
+	exec ln -s '%s'/* "$2"
 fi
-exec %s/env/bin/python "$@"
+exec '%s/env/bin/python' "$@"
 `, strings.TrimSpace(string(site)), dir)
 	path := filepath.Join(dir, "python")
 	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {

@@ -228,6 +228,16 @@ func (p *processes) used() (s Settings, ok bool) {
 	return p.settings, p.session != nil
 }
 
+// outdated reports whether there is a pool that was begun when the settings were others.
+func (p *processes) outdated(now Settings) bool {
+	s := p.opened()
+	if s == nil {
+		return false
+	}
+	choice, ok := s.PoolChoice()
+	return ok && choice != now.pool()
+}
+
 // choose gives the session, whose next pool will be as the settings say now.
 func (p *processes) choose(ctx context.Context) (*session.Session, error) {
 	s, err := p.open(ctx)

@@ -151,6 +151,7 @@ func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (
 	ended := false // the old one, by us
 	p := &pool{spec: spec, claimed: true}
 	s.mu.Lock()
+	p.choice = s.o.Pool
 	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 		var err error

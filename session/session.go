@@ -45,6 +45,7 @@ type Session struct {
 // pool is a pool from the decision to start it on.
 type pool struct {
 	*future[*ranks.Pool]
+	choice Choice // that the session had when this was begun
 
 	// Under the session's lock:
 	spec    ranks.PoolSpec // zero until it is known
@@ -130,6 +131,16 @@ func (s *Session) Choose(c Choice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.o.Pool, s.choice, s.last = c, nil, nil
+}
+
+// PoolChoice is the choice that the session had when its pool was begun; ok is false if there is none.
+func (s *Session) PoolChoice() (c Choice, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return Choice{}, false
+	}
+	return s.current.choice, true
 }
 
 // chose is the choice that counts now.
@@ -240,7 +251,7 @@ func (s *Session) needLocal() *future[*ranks.Process] {
 // needPool gives the pool, which the first call begins. s.mu is held.
 func (s *Session) needPool() *pool {
 	if s.current == nil {
-		p := new(pool)
+		p := &pool{choice: s.o.Pool}
 		p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 			spec, err := s.PoolSpec(ctx)
 			if err != nil {
