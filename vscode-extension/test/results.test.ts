@@ -4,7 +4,7 @@ import { LOCAL, rankList } from '../src/ranks';
 import { Deltas } from '../src/results/deltas';
 import { fromView, isToView } from '../src/results/messages';
 import { reveals } from '../src/results/reveal';
-import { css, spans } from '../src/results/webview/ansi';
+import { css, spans } from '../src/ansi';
 import { Heights } from '../src/results/webview/heights';
 import { Mirror } from '../src/results/webview/mirror';
 import { differences, pieces, placesIn } from '../src/results/webview/pieces';

@@ -3,7 +3,7 @@
  * and what can be seen of it is coloured by decorations.
  */
 import * as vscode from 'vscode';
-import { type Colour, type Style, spans } from '../results/webview/ansi';
+import { type Colour, type Style, spans } from '../ansi';
 import { plain } from '../screen';
 
 /** How many styles are known at a time: each is a decoration type of its own. */

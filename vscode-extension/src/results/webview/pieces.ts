@@ -1,5 +1,5 @@
 /** A line's text cut into pieces: by its colours, by the places that it names, by what differs or is looked for. */
-import { type Span, spans, type Style } from './ansi';
+import { type Span, spans, type Style } from '../../ansi';
 
 /** A place in a file that a text names. */
 export interface Place {

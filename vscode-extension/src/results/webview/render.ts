@@ -3,7 +3,7 @@ import { duration, LOCAL, rankList, whose } from '../../ranks';
 import type { Failure, Line, Notice, Output } from '../../timeline';
 import { plain } from '../../screen';
 import type { Head, RunAction, RunKey } from '../messages';
-import { css, type Style } from './ansi';
+import { css, type Style } from '../../ansi';
 import { button, h } from './dom';
 import type { MirrorEntry, MirrorRun } from './mirror';
 import { differences, type Piece, pieces, type Place, type Range } from './pieces';
