@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { until } from './until';
 import { VSCode } from './vscode';
-import { patience, type Window } from './window';
+import type { Window } from './window';
 
 const ranks = [0, 1, 2];
 const screenshots = process.env.E2E_SCREENSHOTS;
@@ -39,21 +39,6 @@ async function screenshot(name: string): Promise<void> {
     await mkdir(screenshots, { recursive: true });
     await window.screenshot(path.join(screenshots, `${name}.png`));
   }
-}
-
-/** Waits until a lens tells how a cell's run goes, or went. */
-async function outcome(header: string, pattern: RegExp): Promise<void> {
-  await until(
-    `"${header}" shows ${String(pattern)}`,
-    async () => {
-      const lenses = await window.lenses(header);
-      if (!lenses.some((lens) => pattern.test(lens))) {
-        throw new Error(`lenses are ${lenses.join(' | ')}`);
-      }
-      return true;
-    },
-    patience,
-  );
 }
 
 /** Waits until a channel shows what is looked for, and gives the match's first group. */
@@ -92,7 +77,7 @@ it('shows lenses above cells', async () => {
 it('runs a cell on every rank and shows what each has printed', async () => {
   await window.openFile('ranks.py');
   await window.clickLens('Who is there', 'Run on all ranks');
-  await outcome('Who is there', /^✓ 3\/3 ranks/);
+  await window.outcome('Who is there', /^✓ 3\/3 ranks/);
   const pids = await printedPids();
   expect(new Set(pids).size).toBe(ranks.length);
   expect((await code.extensionProcesses()).map(({ pid }) => pid)).toEqual(expect.arrayContaining(pids));
@@ -102,7 +87,7 @@ it('runs a cell on every rank and shows what each has printed', async () => {
 it('runs a cell everywhere', async () => {
   await window.openFile('ranks.py');
   await window.clickLens('Both', 'Everywhere');
-  await outcome('Both', /^✓ local and 3\/3 ranks/);
+  await window.outcome('Both', /^✓ local and 3\/3 ranks/);
   await inChannel('Dip: local', /^here is local$/m);
   for (const rank of ranks) {
     await inChannel(`Dip: rank ${rank}`, new RegExp(`^here is ${rank}$`, 'm'));
@@ -116,9 +101,9 @@ it('runs a cell everywhere', async () => {
 it('shows a failure with its ranks, and pushes the variable that they lack', async () => {
   await window.openFile('names.py');
   await window.clickLens('Only here', 'Locally');
-  await outcome('Only here', /^✓/);
+  await window.outcome('Only here', /^✓/);
   await window.clickLens('On the ranks', 'Run on all ranks');
-  await outcome('On the ranks', /^✗ ranks 0-2: NameError$/);
+  await window.outcome('On the ranks', /^✗ ranks 0-2: NameError$/);
   expect(await window.problems()).toContainEqual(
     expect.stringContaining("NameError: name 'threshold' is not defined — ranks 0-2"),
   );
@@ -131,7 +116,7 @@ it('shows a failure with its ranks, and pushes the variable that they lack', asy
   });
   await screenshot('pool');
   await window.clickLens('On the ranks', 'Run on all ranks');
-  await outcome('On the ranks', /^✓ 3\/3 ranks/);
+  await window.outcome('On the ranks', /^✓ 3\/3 ranks/);
   await inChannel('Dip: rank 2', /^threshold is 0\.5$/m);
   expect((await window.problems()).join('\n')).not.toContain('NameError');
 });
@@ -139,7 +124,7 @@ it('shows a failure with its ranks, and pushes the variable that they lack', asy
 it('shows the plot of each rank in the results panel', async () => {
   await window.openFile('plot.py');
   await window.clickLens('Loss of each rank', 'Run on all ranks');
-  await outcome('Loss of each rank', /^✓ 3\/3 ranks/);
+  await window.outcome('Loss of each rank', /^✓ 3\/3 ranks/);
   const results = await window.results();
   for (const rank of ranks) {
     const plot = results.getByAltText(new RegExp(`of rank ${rank}$`));
@@ -156,7 +141,7 @@ it('interrupts an endless cell', async () => {
   await window.clickLens('Endless', 'Run on all ranks');
   await inChannel('Dip: rank 0', /^begun$/m);
   await window.clickLens('Endless', 'Interrupt');
-  await outcome('Endless', /^✗ interrupted/);
+  await window.outcome('Endless', /^✗ interrupted/);
 });
 
 it('restarts the pool', async () => {
@@ -175,10 +160,10 @@ it('restarts the pool', async () => {
 it('says which rank was killed from outside', async () => {
   await window.openFile('endless.py');
   await window.clickLens('Endless', 'Run on all ranks');
-  await outcome('Endless', /^… 0\/3 done$/);
+  await window.outcome('Endless', /^… 0\/3 done$/);
   const [, victim] = await rankPids();
   process.kill(victim ?? NaN, 'SIGKILL');
-  await outcome('Endless', /^✗ rank 1/);
+  await window.outcome('Endless', /^✗ rank 1/);
   expect(await window.problems()).toContainEqual(expect.stringContaining('rank 1 was killed by SIGKILL'));
   expect(await window.tree('Dip', 'Ranks')).toContainEqual(expect.stringMatching(/^rank 1.*was killed by SIGKILL/));
   expect(await window.statusBar()).toContain('Dip: pool dead');
@@ -191,7 +176,7 @@ it('leaves nothing running when the window closes, and opens again', async () =>
   await window.openFile('ranks.py');
   expect(await window.lenses('Who is there')).toEqual(['Run on all ranks', 'Everywhere', 'Locally']);
   await window.clickLens('Both', 'Everywhere');
-  await outcome('Both', /^✓ local and 3\/3 ranks/);
+  await window.outcome('Both', /^✓ local and 3\/3 ranks/);
   await window.close();
   await nothingRuns();
 });

@@ -22,7 +22,7 @@ function tool(name: string): string {
 
 /** A profile in which nothing moves, asks or reaches for the network by itself. */
 const profile = {
-  'security.workspace.trust.enabled': false,
+  'security.workspace.trust.startupPrompt': 'never',
   'window.confirmBeforeClose': 'never',
   'workbench.startupEditor': 'none',
   'workbench.tips.enabled': false,
@@ -61,6 +61,8 @@ export interface Options {
   /** The copy's name. */
   name: string;
   settings: Record<string, string | number | boolean>;
+  /** Whether folders need the user's trust. */
+  trust?: boolean;
 }
 
 export class VSCode {
@@ -83,7 +85,10 @@ export class VSCode {
   static async start(options: Options): Promise<VSCode> {
     const root = await mkdtemp(path.join(tmpdir(), 'dipls-e2e-'));
     await cp(options.folder, path.join(root, options.name), { recursive: true });
-    await writeSettings(path.join(root, 'data', 'User'), profile);
+    await writeSettings(path.join(root, 'data', 'User'), {
+      ...profile,
+      'security.workspace.trust.enabled': options.trust ?? false,
+    });
     // The browser's user and the server's machine are two for VS Code: what names an executable counts only on the machine.
     await writeSettings(path.join(root, 'data', 'Machine'), { 'dip.python': tool('E2E_PYTHON'), ...options.settings });
     await writeFile(path.join(root, 'code-server.yaml'), '');

@@ -91,6 +91,21 @@ export class Window {
     );
   }
 
+  /** Waits until a lens tells how a cell's run goes, or went. */
+  async outcome(header: string, pattern: RegExp): Promise<void> {
+    await until(
+      `"${header}" shows ${String(pattern)}`,
+      async () => {
+        const lenses = await this.lenses(header);
+        if (!lenses.some((lens) => pattern.test(lens))) {
+          throw new Error(`lenses are ${lenses.join(' | ')}`);
+        }
+        return true;
+      },
+      patience,
+    );
+  }
+
   /** The lenses right above a line: the one thing that ties them to it is where they are. */
   private async lensesOf(header: string): Promise<Locator> {
     return until(`lenses of "${header}"`, async () => {
@@ -180,6 +195,13 @@ export class Window {
   async results(): Promise<FrameLocator> {
     await this.run('Dip Results: Focus on Dip Results View');
     return this.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
+  }
+
+  /** Says that the folder is trusted. */
+  async trust(): Promise<void> {
+    await this.run('Workspaces: Manage Workspace Trust');
+    await this.page.locator('.workspace-trust-editor').getByRole('button', { name: 'Trust', exact: true }).click();
+    await this.run('View: Close Editor');
   }
 
   /** Presses a button of the dialog that is open. */

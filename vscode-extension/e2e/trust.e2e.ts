@@ -1,0 +1,62 @@
+/** A folder that the user does not trust at first. It names an interpreter that says so when it is started. */
+import { access, mkdir, writeFile } from 'node:fs/promises';
+import * as path from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { until } from './until';
+import { VSCode } from './vscode';
+import type { Window } from './window';
+
+const code = await VSCode.start({
+  folder: path.join(import.meta.dirname, 'folder'),
+  name: 'From somewhere',
+  settings: { 'dip.ranks': 1 },
+  trust: true,
+});
+const started = path.join(code.folder, 'started');
+let window: Window;
+
+beforeAll(async () => {
+  const python = path.join(code.folder, 'python');
+  await writeFile(python, `#!/bin/sh\n: >'${started}'\nexec '${process.env.E2E_PYTHON ?? ''}' "$@"\n`, { mode: 0o700 });
+  await mkdir(path.join(code.folder, '.vscode'));
+  await writeFile(path.join(code.folder, '.vscode', 'settings.json'), JSON.stringify({ 'dip.python': python }));
+  window = await code.open();
+});
+
+afterEach(async ({ task }) => {
+  if (task.result?.state === 'fail') {
+    console.error(`What the windows showed and the logs said: ${await code.evidence()}`);
+  }
+});
+
+afterAll(async () => {
+  await code.stop();
+  await until('every process of VS Code and of the extension ends', async () => (await code.processes()).length === 0);
+  await code.remove();
+});
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+it('runs nothing while the folder is not trusted', async () => {
+  await window.openFile('names.py');
+  await window.clickLens('Only here', 'Locally');
+  await until('it says why nothing runs', async () =>
+    (await window.notifications()).some((text) => /trust/i.test(text)),
+  );
+  const executables = (await code.extensionProcesses()).map(({ executable }) => path.basename(executable));
+  expect(new Set(executables)).toEqual(new Set(['dipls']));
+  expect(await exists(started)).toBe(false);
+});
+
+it('runs cells, with the interpreter of the folder, once it is trusted', async () => {
+  await window.trust();
+  await window.openFile('names.py');
+  await window.clickLens('Only here', 'Locally');
+  await window.outcome('Only here', /^✓/);
+  expect(await exists(started)).toBe(true);
+});
