@@ -29,9 +29,11 @@ func (l Ladder) last() time.Duration { return max(l.Kill, time.Second) }
 var DefaultLadder = Ladder{Ask: 5 * time.Second, Interrupt: 2 * time.Second, Terminate: 2 * time.Second, Kill: 5 * time.Second}
 
 // Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes
-// that could not be ended.
+// that could not be ended. All changes of state have been told before it returns.
 func (p *Pool) Shutdown(ctx context.Context, l Ladder) error {
-	return p.node.end(ctx, p.ranks, l)
+	err := p.node.end(ctx, p.ranks, l)
+	p.node.events.flush()
+	return err
 }
 
 // end takes processes down the ladder.
