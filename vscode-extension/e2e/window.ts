@@ -71,9 +71,14 @@ export class Window {
 
   /** Clicks a lens of the cell whose header holds `header`. */
   async clickLens(header: string, title: string): Promise<void> {
+    let seen = Date.now();
     await until(
       `lens "${title}" of "${header}"`,
       async () => {
+        if (Date.now() - seen > 25_000) {
+          await this.lookAway(`"${title}" of "${header}"`);
+          seen = Date.now();
+        }
         const lenses = await this.lensesOf(header);
         // They are made anew when something of them changes: a click on what is just replaced is lost.
         const shown = await lenses.innerHTML({ timeout: 1_000 });
@@ -91,11 +96,23 @@ export class Window {
     );
   }
 
+  /** Looks at another file and back, as a person does whose lenses are behind: see `lookAgainAtLenses` of the extension. */
+  private async lookAway(awaited: string): Promise<void> {
+    console.warn(`${awaited} does not come; looking at another file and back`);
+    await this.run('View: Open Previous Editor');
+    await this.run('View: Open Next Editor');
+  }
+
   /** Waits until a lens tells how a cell's run goes, or went. */
   async outcome(header: string, pattern: RegExp): Promise<void> {
+    let seen = Date.now();
     await until(
       `"${header}" shows ${String(pattern)}`,
       async () => {
+        if (Date.now() - seen > 25_000) {
+          await this.lookAway(`"${header}" shows ${String(pattern)}`);
+          seen = Date.now();
+        }
         const lenses = await this.lenses(header);
         if (!lenses.some((lens) => pattern.test(lens))) {
           throw new Error(`lenses are ${lenses.join(' | ')}`);

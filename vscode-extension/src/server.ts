@@ -66,6 +66,9 @@ const trusted = new NotificationType0('dip/trusted' satisfies keyof ClientNotifi
 /** How long the processes of a server that was asked to end may take, in milliseconds, before another one is started beside it. */
 const patience = 15_000;
 
+/** Milliseconds without a change of cells after which their lenses are asked for once more. */
+const quiet = 2_000;
+
 /** One for the window. What it tells comes by its events, in the order in which the server says it. */
 export class Server implements vscode.Disposable {
   private readonly eventEmitter = new vscode.EventEmitter<DipEvent>();
@@ -78,6 +81,7 @@ export class Server implements vscode.Disposable {
   /** Settled once the server before has ended: there is never more than one. */
   private ended: Promise<void> = Promise.resolve();
   private current: ServerState = 'stopped';
+  private lensTimer: NodeJS.Timeout | undefined;
 
   /** What runs do. */
   readonly onEvent = this.eventEmitter.event;
@@ -162,6 +166,7 @@ export class Server implements vscode.Disposable {
   }
 
   dispose(): void {
+    clearTimeout(this.lensTimer);
     this.eventEmitter.dispose();
     this.foldedEmitter.dispose();
     this.cellsEmitter.dispose();
@@ -250,8 +255,23 @@ export class Server implements vscode.Disposable {
     });
     client.onNotification('dip/cellsChanged', (changed: CellsChangedParams) => {
       this.cellsEmitter.fire(vscode.Uri.parse(changed.uri));
+      this.lookAgainAtLenses(client);
     });
     return client;
+  }
+
+  /**
+   * Has VS Code ask for lenses once more when their cells have been quiet for a while. It was seen to miss that they have changed when the
+   * window's layout changes at that moment, and a run that is not told of further would show nothing of it, not even how to interrupt it.
+   */
+  private lookAgainAtLenses(client: Client): void {
+    clearTimeout(this.lensTimer);
+    this.lensTimer = setTimeout(() => {
+      const feature = client.getFeature('textDocument/codeLens');
+      for (const { document } of vscode.window.visibleTextEditors) {
+        feature.getProvider(document)?.onDidChangeCodeLensEmitter.fire();
+      }
+    }, quiet);
   }
 
   /** A connection has ended. If nobody wanted that, the server is started anew, and the user hears of it. */
