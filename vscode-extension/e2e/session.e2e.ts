@@ -2,15 +2,15 @@
 import { mkdir } from 'node:fs/promises';
 import * as path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
+import { startVSCode } from './fixture';
 import { until } from './until';
-import { VSCode } from './vscode';
 import type { Window } from './window';
 
 const ranks = [0, 1, 2];
 const screenshots = process.env.E2E_SCREENSHOTS;
 
-const code = await VSCode.start({
+const code = await startVSCode({
   folder: path.join(import.meta.dirname, 'folder'),
   name: 'Étude à trois',
   settings: { 'dip.ranks': ranks.length },
@@ -19,18 +19,6 @@ let window: Window;
 
 beforeAll(async () => {
   window = await code.open();
-});
-
-afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') {
-    console.error(`What the windows showed and the logs said: ${await code.evidence()}`);
-  }
-});
-
-afterAll(async () => {
-  await code.stop();
-  await until('every process of VS Code and of the extension ends', async () => (await code.processes()).length === 0);
-  await code.remove();
 });
 
 /** Saves a picture of the window for the documentation, where these are asked for. */

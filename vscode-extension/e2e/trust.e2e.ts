@@ -1,12 +1,12 @@
 /** A folder that the user does not trust at first. It names an interpreter that says so when it is started. */
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
+import { startVSCode } from './fixture';
 import { until } from './until';
-import { VSCode } from './vscode';
 import type { Window } from './window';
 
-const code = await VSCode.start({
+const code = await startVSCode({
   folder: path.join(import.meta.dirname, 'folder'),
   name: 'From somewhere',
   settings: { 'dip.ranks': 1 },
@@ -21,18 +21,6 @@ beforeAll(async () => {
   await mkdir(path.join(code.folder, '.vscode'));
   await writeFile(path.join(code.folder, '.vscode', 'settings.json'), JSON.stringify({ 'dip.python': python }));
   window = await code.open();
-});
-
-afterEach(async ({ task }) => {
-  if (task.result?.state === 'fail') {
-    console.error(`What the windows showed and the logs said: ${await code.evidence()}`);
-  }
-});
-
-afterAll(async () => {
-  await code.stop();
-  await until('every process of VS Code and of the extension ends', async () => (await code.processes()).length === 0);
-  await code.remove();
 });
 
 async function exists(file: string): Promise<boolean> {

@@ -7,7 +7,7 @@ import { until } from './until';
  * Milliseconds for what a lens shows: VS Code asks for lenses the later the longer it has waited for them before, so that on a
  * busy machine they may be many seconds behind.
  */
-export const patience = 90_000;
+const patience = 90_000;
 
 export class Window {
   constructor(readonly page: Page) {}
@@ -71,56 +71,52 @@ export class Window {
 
   /** Clicks a lens of the cell whose header holds `header`. */
   async clickLens(header: string, title: string): Promise<void> {
+    await this.untilLens(`lens "${title}" of "${header}"`, async () => {
+      const lenses = await this.lensesOf(header);
+      // They are made anew when something of them changes: a click on what is just replaced is lost.
+      const shown = await lenses.innerHTML({ timeout: 1_000 });
+      await setTimeout(400);
+      if ((await lenses.innerHTML({ timeout: 1_000 })) !== shown) {
+        throw new Error('the lenses are changing');
+      }
+      await lenses
+        .locator('a')
+        .filter({ hasText: exactly(title) })
+        .click({ timeout: 1_000 });
+      return true;
+    });
+  }
+
+  /**
+   * Waits for what a lens is to show. Where that takes long it looks at another file and back, as a person does whose lenses are behind: see
+   * `lookAgainAtLenses` of the extension.
+   */
+  private async untilLens(what: string, condition: () => Promise<boolean>): Promise<void> {
     let seen = Date.now();
     await until(
-      `lens "${title}" of "${header}"`,
+      what,
       async () => {
         if (Date.now() - seen > 25_000) {
-          await this.lookAway(`"${title}" of "${header}"`);
+          console.warn(`${what}: not yet; looking at another file and back`);
+          await this.run('View: Open Previous Editor');
+          await this.run('View: Open Next Editor');
           seen = Date.now();
         }
-        const lenses = await this.lensesOf(header);
-        // They are made anew when something of them changes: a click on what is just replaced is lost.
-        const shown = await lenses.innerHTML({ timeout: 1_000 });
-        await setTimeout(400);
-        if ((await lenses.innerHTML({ timeout: 1_000 })) !== shown) {
-          throw new Error('the lenses are changing');
-        }
-        await lenses
-          .locator('a')
-          .filter({ hasText: exactly(title) })
-          .click({ timeout: 1_000 });
-        return true;
+        return condition();
       },
       patience,
     );
-  }
-
-  /** Looks at another file and back, as a person does whose lenses are behind: see `lookAgainAtLenses` of the extension. */
-  private async lookAway(awaited: string): Promise<void> {
-    console.warn(`${awaited} does not come; looking at another file and back`);
-    await this.run('View: Open Previous Editor');
-    await this.run('View: Open Next Editor');
   }
 
   /** Waits until a lens tells how a cell's run goes, or went. */
   async outcome(header: string, pattern: RegExp): Promise<void> {
-    let seen = Date.now();
-    await until(
-      `"${header}" shows ${String(pattern)}`,
-      async () => {
-        if (Date.now() - seen > 25_000) {
-          await this.lookAway(`"${header}" shows ${String(pattern)}`);
-          seen = Date.now();
-        }
-        const lenses = await this.lenses(header);
-        if (!lenses.some((lens) => pattern.test(lens))) {
-          throw new Error(`lenses are ${lenses.join(' | ')}`);
-        }
-        return true;
-      },
-      patience,
-    );
+    await this.untilLens(`"${header}" shows ${String(pattern)}`, async () => {
+      const lenses = await this.lenses(header);
+      if (!lenses.some((lens) => pattern.test(lens))) {
+        throw new Error(`lenses are ${lenses.join(' | ')}`);
+      }
+      return true;
+    });
   }
 
   /** The lenses right above a line: the one thing that ties them to it is where they are. */
