@@ -70,8 +70,9 @@ type followed struct {
 // shown is what a document's diagnostics were when they were published last.
 type shown struct {
 	of     *Snapshot
-	cells  []cellDiagnostics // of the cells that have any, in their order
-	nobody bool              // the client has been told of none, or that there are none
+	cells  []cellDiagnostics     // of the cells that have any, in their order
+	all    []protocol.Diagnostic // of all cells, in memory that the next ones will be in
+	nobody bool                  // the client has been told of none, or that there are none
 }
 
 type cellDiagnostics struct {
@@ -150,11 +151,12 @@ func (d *diagnostics) publish(u uri.URI, dirty map[cellID]bool, anew bool) {
 	for _, c := range known.cells {
 		n += len(c.list)
 	}
-	all := make([]protocol.Diagnostic, 0, n)
+	clear(known.all)
+	known.all = slices.Grow(known.all[:0], n)
 	for _, c := range known.cells {
-		all = append(all, c.list...)
+		known.all = append(known.all, c.list...)
 	}
-	d.send(u, doc, all)
+	d.send(u, doc, known.all)
 }
 
 // update makes known's cells those of doc, and reports whether anything is not as it was. mu is held.
@@ -247,7 +249,8 @@ func move(list []protocol.Diagnostic, lines int) {
 	}
 }
 
-// send tells the client all diagnostics of a document; doc is nil if it is not open. It takes the place of what the client has not read yet.
+// send tells the client all diagnostics of a document, and does not keep them; doc is nil if it is not open. It takes the place of what the client has
+// not read yet.
 func (d *diagnostics) send(u uri.URI, doc *Snapshot, list []protocol.Diagnostic) {
 	if list == nil {
 		list = []protocol.Diagnostic{} // not null

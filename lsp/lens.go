@@ -26,11 +26,11 @@ type lenses struct {
 
 	mu     sync.Mutex           // guards what follows, about open documents
 	chosen map[uri.URI][]string // the setting under which the client got the lenses last
-	lists  map[uri.URI]*lensList
+	last   map[uri.URI]*lastLenses
 }
 
 func newLenses(s *server) feature {
-	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}, lists: map[uri.URI]*lensList{}}
+	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}, last: map[uri.URI]*lastLenses{}}
 	return feature{
 		methods: map[string]method{
 			protocol.MethodTextDocumentCodeLens: call(l.list),
@@ -71,7 +71,7 @@ type lens struct {
 }
 
 // list answers textDocument/codeLens.
-func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (jsonrpc2.RawMessage, error) {
+func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (any, error) {
 	d, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {
 		return nil, err
@@ -79,21 +79,25 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (jsonrpc2
 	kinds := l.kindsOf(d)
 	states := l.s.board.states(d.URI)
 	if !l.resolvable() {
-		return l.listResolved(d, kinds, states)
+		return l.listResolved(d, kinds, states), nil
 	}
+	var result *largeResult
+	l.lastOf(d).make(d, kinds, states, func(json []byte) { result = l.s.client.stream.largeResult(json) })
+	return result, nil
+}
+
+// lastOf are the lenses that a document had last, which are remembered while it is open.
+func (l *lenses) lastOf(d *Snapshot) *lastLenses {
 	l.mu.Lock()
-	old := l.lists[d.URI]
-	l.mu.Unlock()
-	if old == nil {
-		old = emptyList
+	defer l.mu.Unlock()
+	last := l.last[d.URI]
+	if last == nil {
+		last = &lastLenses{}
+		if l.s.docs.view()[d.URI] != nil { // otherwise it has been closed since, and forgotten
+			l.last[d.URI] = last
+		}
 	}
-	list := newLensList(d, kinds, states, old)
-	l.mu.Lock()
-	if l.s.docs.view()[d.URI] != nil { // otherwise it has been closed since, and forgotten
-		l.lists[d.URI] = list
-	}
-	l.mu.Unlock()
-	return list.json, nil
+	return last
 }
 
 // kindsOf is the setting, which is remembered.
@@ -120,7 +124,7 @@ func (l *lenses) resolvable() bool {
 }
 
 // listResolved is the list for clients that do not resolve lenses.
-func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]RunState) (jsonrpc2.RawMessage, error) {
+func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]RunState) []protocol.CodeLens {
 	list := []protocol.CodeLens{}
 	above := false
 	for c := range d.File.Cells() {
@@ -134,7 +138,7 @@ func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]R
 		}
 		above = above || runs
 	}
-	return protocol.Marshal(list)
+	return list
 }
 
 func (n lens) at() protocol.Range {
@@ -324,7 +328,7 @@ func (l *lenses) choicesDiffer(c change) bool {
 	for u := range c.docs {
 		if open[u] == nil {
 			delete(l.chosen, u)
-			delete(l.lists, u)
+			delete(l.last, u)
 		}
 	}
 	if !c.settings {

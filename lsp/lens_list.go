@@ -3,12 +3,34 @@ package lsp
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"dipls/cells"
 )
 
-// lensList is the lenses of a document as JSON, and what they were made of. It is kept, for the next list is mostly the same: after a keystroke in a
-// document of ten thousand cells only those of one cell are written anew.
+// lastLenses are the lenses that a document had last. They are kept, for the next list is mostly the same: after a keystroke in a document of ten
+// thousand cells only those of one cell are written anew.
+type lastLenses struct {
+	mu    sync.Mutex // guards what follows
+	list  *lensList  // nil: none yet
+	spare []byte     // the buffer of the list before, for the next one
+}
+
+// make makes the list of a document as it is now, and hands its JSON to use, which must not keep it.
+func (l *lastLenses) make(d *Snapshot, kinds []lensKind, states map[cellID]RunState, use func(json []byte)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.list == nil {
+		l.list = newLensList(d, kinds, states, emptyList, nil)
+	} else {
+		old := l.list
+		l.list = newLensList(d, kinds, states, old, l.spare)
+		l.spare = old.json
+	}
+	use(l.list.json)
+}
+
+// lensList is the lenses of a document as JSON, and what they were made of.
 type lensList struct {
 	file   *cells.File
 	ids    []cellID
@@ -22,11 +44,14 @@ type lensList struct {
 // emptyList is what the first list of a document is made from.
 var emptyList = &lensList{file: cells.Parse(""), json: []byte("[]"), begins: []int32{0}}
 
-// newLensList is a document's lenses, made from an older list as far as that is of use.
-func newLensList(d *Snapshot, kinds []lensKind, states map[cellID]RunState, old *lensList) *lensList {
+// newLensList is a document's lenses, made from an older list as far as that is of use. They are written to a spare buffer if it is large enough.
+func newLensList(d *Snapshot, kinds []lensKind, states map[cellID]RunState, old *lensList, spare []byte) *lensList {
 	n := &lensList{file: d.File, ids: d.ids, kinds: kinds, states: states, runs: d.File.Len()}
 	first, last := n.shared(old)
-	n.json = append(make([]byte, 0, len(old.json)+4096), old.json[:old.begins[first]]...)
+	if cap(spare) < len(old.json) {
+		spare = make([]byte, 0, len(old.json)+4096)
+	}
+	n.json = append(spare[:0], old.json[:old.begins[first]]...)
 	n.begins = append(make([]int32, 0, d.File.Len()+1), old.begins[:first]...)
 	if old.runs < first {
 		n.runs = old.runs

@@ -91,7 +91,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 		deps.Log = zap.NewNop()
 	}
 	stream := newStream(rwc)
-	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{}))
+	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{stream}))
 	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}}
 	stream.out.traced(deps.Trace)
 	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}

@@ -15,11 +15,16 @@ import (
 )
 
 // codec encodes and decodes what messages carry, with LSP's union types. An answer that is JSON already goes as it is.
-type codec struct{}
+type codec struct{ s *stream }
 
-func (codec) Marshal(v any) ([]byte, error) {
-	if raw, ok := v.(jsonrpc2.RawMessage); ok && raw != nil {
-		return raw, nil
+func (c codec) Marshal(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case jsonrpc2.RawMessage:
+		if v != nil {
+			return v, nil
+		}
+	case *largeResult:
+		return c.s.large.ticket(v), nil
 	}
 	return protocol.Marshal(v)
 }
@@ -34,6 +39,7 @@ func (codec) Unmarshal(data []byte, v any) error { return protocol.Unmarshal(dat
 type stream struct {
 	rwc      io.ReadWriteCloser
 	out      *outbox
+	large    largeResults
 	messages chan jsonrpc2.Message
 	end      error // why there are no more messages; set before the channel is closed
 
@@ -73,6 +79,9 @@ func (s *stream) Read(ctx context.Context) (jsonrpc2.Message, int64, error) {
 // Write implements [jsonrpc2.Stream].
 func (s *stream) Write(_ context.Context, m jsonrpc2.Message) (int64, error) {
 	f := s.frame(func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
+	if large, ok := s.large.redeem(f); ok {
+		f = large
+	}
 	s.out.put("", f)
 	return int64(len(f)), nil
 }
@@ -114,15 +123,21 @@ func (s *stream) Close() error {
 	return s.closeFn()
 }
 
+// headerRoom is more than any header takes.
+const headerRoom = 40
+
 // framed is a message with its header; it is written to a spare buffer if there is one and it is large enough.
 func framed(spare []byte, body func([]byte) []byte) []byte {
-	const reserve = 40 // more than any header takes
-	if cap(spare) < reserve {
+	if cap(spare) < headerRoom {
 		spare = make([]byte, 512)
 	}
-	b := body(spare[:reserve])
-	header := "Content-Length: " + strconv.Itoa(len(b)-reserve) + "\r\n\r\n"
-	b = b[reserve-len(header):]
+	return headed(body(spare[:headerRoom]), headerRoom)
+}
+
+// headed is a message, which begins at a place in b, with its header before it.
+func headed(b []byte, begin int) []byte {
+	header := "Content-Length: " + strconv.Itoa(len(b)-begin) + "\r\n\r\n"
+	b = b[begin-len(header):]
 	copy(b, header)
 	return b
 }
