@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
+import resource
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -78,6 +80,69 @@ def test_bytes_are_written_once_and_copied_by_nobody(monkeypatch: pytest.MonkeyP
     assert allocated < MIB
     assert sum(written) <= size + 4096
     assert got.nbytes == size
+
+
+def reading(x: Any) -> int:
+    """Return how many page faults it takes to read all of `x`."""
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    x[:: mmap.PAGESIZE].sum()
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+
+def gives_huge_pages() -> bool:
+    """Whether the system makes a huge page of a file when it is asked to."""
+    page = memory._huge_page()
+    fd = os.memfd_create("probe") if page else -1
+    if fd < 0:
+        return False
+    try:
+        os.ftruncate(fd, page)
+        os.pwrite(fd, b"x", 0)
+        mapping = memory._map_file(fd, page)
+        return memory._madvise(mapping.address, page, memory._MADV_COLLAPSE) == 0
+    finally:
+        os.close(fd)
+
+
+def test_large_things_lie_in_huge_pages() -> None:
+    if not gives_huge_pages():
+        pytest.skip("no huge pages here")
+    page = memory._huge_page()
+    x = numpy.ones(16 * page + 4096, "u1")
+    with pack({"x": x}, {}) as outgoing:
+        got = load(outgoing)["x"]
+    assert reading(got) < 64  # one for each, and those of a sum; of small pages, 16 at a time, it would be 500
+    assert (got == x).all()
+    got[page - 1 : page + 1] = 5
+    assert x[page] == 1
+
+
+@pytest.mark.parametrize("there_are", [True, False], ids=["none free", "none known"])
+def test_without_huge_pages_small_ones_do(monkeypatch: pytest.MonkeyPatch, there_are: bool) -> None:
+    asked = []
+    monkeypatch.setattr(memory, "_huge_page", lambda: 2 * MIB if there_are else 0)
+    monkeypatch.setattr(memory, "_madvise", lambda *what: asked.append(what) or -1)
+    x = numpy.arange(2 * MIB)
+    with pack({"x": x}, {}) as outgoing:
+        got = load(outgoing)["x"]
+    assert (got == x).all()
+    assert len(asked) == there_are  # once, and not again
+
+
+def test_chunks_of_any_size_fill_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "STRIDE", 3 * MIB)  # so that what is written ends within a page
+    parts = [bytes([n]) * (n * MIB + n) for n in range(1, 5)]  # each is a chunk of the pickle
+    with pack({"x": parts}, {}) as outgoing:
+        assert load(outgoing)["x"] == parts
+
+
+def test_free_memory_is_looked_at_for_large_things_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(memory, "free_memory", lambda: looks.append(1))
+    pack({"x": numpy.ones(1000, "u1")}, {}).close()
+    assert looks == []
+    pack({"x": numpy.ones(4 * MIB, "u1")}, {}).close()
+    assert looks == [1]
 
 
 @pytest.fixture
@@ -178,8 +243,8 @@ def test_disk_is_not_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert memory.disk_directory() == str(tmp_path / "cache")
 
 
-def traces() -> tuple[int, int]:
-    """Return how many of our files are open and mapped here."""
+def traces() -> tuple[int, int, int]:
+    """Return how many of our files are open and mapped here, and how many ranges of addresses are kept for some."""
     links = []
     for fd in os.listdir("/proc/self/fd"):
         try:
@@ -187,7 +252,8 @@ def traces() -> tuple[int, int]:
         except FileNotFoundError:  # the one that lists the directory
             pass
     mapped = Path("/proc/self/maps").read_text()
-    return sum("dipls variables" in link for link in links), len(re.findall("dipls variables", mapped))
+    files = sum("dipls variables" in link for link in links), len(re.findall("dipls variables", mapped))
+    return (*files, len(re.findall(r"---p 0+ 00:00 0 *$", mapped, re.MULTILINE)))
 
 
 class _Steps:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import functools
 import mmap
 import os
 import pickle
@@ -22,7 +23,8 @@ from typing import Any, Callable, NamedTuple
 SEPARATE = 1 << 20  # bytes from which on a piece gets a file of its own, and its memory is free as soon as it is unused
 MOST_SEPARATE = 64  # pieces of one payload with a file of their own
 ALIGNMENT = 64  # bytes; what vector instructions and torch's own allocator go by
-STRIDE = 64 << 20  # bytes written in one call: between calls an interrupt gets through
+STRIDE = 4 << 20  # bytes written in one call: they stay in a cache, and between calls an interrupt gets through
+UNNOTICED = 1 << 20  # bytes that are sent without a look at how much memory is free
 MARGIN = 0.1  # part of the free memory or disk that is left to others
 
 _SEALS = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
@@ -35,6 +37,10 @@ _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _munmap = _libc.munmap
 _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_madvise = _libc.madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_PROT_NONE = 0
+_MADV_COLLAPSE = 25  # since Linux 6.1
 
 _directory = ""  # where files lie that others can only reach by a name
 
@@ -99,9 +105,11 @@ class Shared:
         """Write one file, of pieces at their offsets: in the directory `on_disk`, or in memory if that is ""."""
         path = self._create(on_disk)
         fd = self._fds[-1]
+        end = max(offset + piece.size for piece, offset in pieces)
+        huge = _HugePages(fd, 0 if on_disk else end)
         for piece, offset in pieces:
             for chunk in piece.chunks:
-                offset = _write(fd, chunk, offset)
+                offset = _write(fd, chunk, offset, huge)
         if not on_disk and not self._paths:
             _seal(fd)
         status = os.fstat(fd)
@@ -133,24 +141,65 @@ class _Mapping:
 
     _address: Any = ()  # of one whose making was interrupted
 
-    def __init__(self, fd: int, size: int):
+    def __init__(self, fd: int, size: int, at: int | None = None):
+        """Map `size` bytes at the address `at` if that is free; of no file if `fd` is -1."""
         self._size = size
         self._address = []
-        acquire(self._address, _mmap, None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, fd, 0)
+        access, kind = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE
+        if fd < 0:
+            access, kind = _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        acquire(self._address, _mmap, at, size, access, kind, fd, 0)
         if self._address[0] == _MAP_FAILED:
             self._address.clear()
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return self._address[0]
+
     def view(self) -> memoryview:
         """Return the bytes, writable. The view keeps the mapping alive."""
-        array = (ctypes.c_ubyte * self._size).from_address(self._address[0])
+        array = (ctypes.c_ubyte * self._size).from_address(self.address)
         array.mapping = self
         return pickle.PickleBuffer(array).raw()
 
     def __del__(self, munmap: Callable[[int, int], int] = _munmap) -> None:
         if self._address:
             munmap(self._address.pop(), self._size)
+
+
+class _HugePages:
+    """Has a file in memory consist of huge pages, before it is written to and as far as the system gives any.
+
+    Page by page, memory takes three times as long to fill, and long to give back. A system seldom offers huge pages for
+    a file of its own accord, but it makes one of what there is in a range when it is asked to: here, of one small page.
+    """
+
+    def __init__(self, fd: int, size: int):
+        """The file will have `size` bytes, and has none."""
+        self._fd = fd
+        self._page = _huge_page()
+        self._made = 0  # bytes that have been seen to
+        self._whole = size - size % self._page if self._page else 0  # bytes that whole huge pages can hold
+        if self._whole:
+            os.ftruncate(fd, size)
+            try:
+                self._mapping = _map_file(fd, size)
+            except OSError:
+                self._whole = 0
+
+    def prepare(self, end: int) -> None:
+        """See to the bytes before `end`; those that have not been seen to have not been written either."""
+        begin = self._made
+        if end <= begin or begin == self._whole:
+            return
+        self._made = min(-(-end // self._page) * self._page, self._whole)
+        for offset in range(begin, self._made, self._page):
+            os.pwrite(self._fd, b"\0", offset)
+        if _madvise(self._mapping.address + begin, self._made - begin, _MADV_COLLAPSE) != 0:
+            self._whole = self._made  # there are no more, or this system makes none: small ones do as well
 
 
 def use_directory(path: str) -> None:
@@ -198,9 +247,25 @@ def _map(file: dict[str, Any]) -> memoryview:
         found = (stat.S_ISREG(status.st_mode), status.st_uid, status.st_ino, status.st_size)
         if found != (True, os.geteuid(), file["inode"], file["size"]):
             raise ValueError(f"{file['path']} is not the file that was sent")
-        return _Mapping(fds[0], file["size"]).view() if file["size"] else memoryview(bytearray())
+        return _map_file(fds[0], file["size"]).view() if file["size"] else memoryview(bytearray())
     finally:
         fds.close()
+
+
+def _map_file(fd: int, size: int) -> _Mapping:
+    """Map a file, so that its huge pages can be mapped as such: they must lie in memory as they do in the file."""
+    at, page = None, _huge_page()
+    if 0 < page <= size:
+        room = _Mapping(-1, size + page)
+        at = -(-room.address // page) * page
+        del room  # should somebody else be faster, the file goes elsewhere
+    return _Mapping(fd, size, at)
+
+
+@functools.cache
+def _huge_page() -> int:
+    """Return the size of a huge page, 0 where there are none."""
+    return int(_read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") or 0)
 
 
 def _layout(sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
@@ -215,12 +280,14 @@ def _layout(sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
     return [group for group in [together, *([(index, 0)] for index in large)] if group]
 
 
-def _write(fd: int, chunk: Any, offset: int) -> int:
+def _write(fd: int, chunk: Any, offset: int, huge: _HugePages) -> int:
     """Write `chunk` at `offset`; return where it ends."""
     view = memoryview(chunk)
     done = 0
     while done < len(view):
-        done += os.pwrite(fd, view[done : done + STRIDE], offset + done)
+        part = view[done : done + STRIDE]
+        huge.prepare(offset + done + len(part))
+        done += os.pwrite(fd, part, offset + done)
     return offset + done
 
 
@@ -234,7 +301,7 @@ def _seal(fd: int) -> None:
 
 def _where(total: int) -> tuple[str, str]:
     """Return the directory on disk for `total` bytes, "" for memory, and what the user should know about it."""
-    free = free_memory()
+    free = free_memory() if total > UNNOTICED else None
     if free is None or total <= free * (1 - MARGIN):
         return "", ""
     short = f"{human(total)} do not fit into free memory ({human(free)})"
