@@ -100,7 +100,8 @@ func written(t *testing.T) (calls int, ok bool) {
 	return calls, found && err == nil
 }
 
-// A run's journal takes a write for each piece of output, and three for all else: its record, how it ended, and the index.
+// A run's journal takes a write for each piece of output, and three for all else: its record, how it ended, and the index. That of a run that
+// prints nothing takes none.
 func TestWritesOfAJournal(t *testing.T) {
 	if _, ok := written(t); !ok {
 		t.Skip("nobody counts writes here")
@@ -127,10 +128,10 @@ func TestWritesOfAJournal(t *testing.T) {
 	runs(pieces) // whatever is done once
 	// The runtime writes, too, now and then, to wake itself.
 	silent, loud := float64(runs(0))/rounds, float64(runs(pieces))/rounds
-	if silent < 3 || silent > 4.5 {
+	if silent > 1 {
 		t.Errorf("%v writes for a silent run", silent)
 	}
-	if extra := loud - silent; extra < 2*pieces-1 || extra > 2*pieces+1 {
+	if extra := loud - silent; extra < 2*pieces+2.5 || extra > 2*pieces+4.5 {
 		t.Errorf("%v writes for %d pieces of output", extra, 2*pieces)
 	}
 }

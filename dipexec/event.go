@@ -88,7 +88,7 @@ type RunStarted struct {
 	Quiet   bool   `json:"quiet,omitempty"`   // true: a view shows errors only
 	Autodip bool   `json:"autodip,omitempty"` // true: autodip has said where the run goes
 	Parent  string `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
-	Journal string `json:"journal,omitempty"` // directory of the run's journal
+	Journal string `json:"journal,omitempty"` // directory of the run's journal, which is there once there is something to keep
 }
 
 // Stream is output. A character that the process wrote in two pieces is in the later one; bytes that are no UTF-8 are

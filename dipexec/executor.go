@@ -93,7 +93,7 @@ type Report struct {
 	Status  Status
 	Reason  string        // as in [RunFinished]
 	Elapsed time.Duration // 0 if it never started
-	Journal string        // directory of its journal; "" if none
+	Journal string        // directory of its journal, where there is none if there was nothing to keep; "" if no journal is kept
 	Parts   []PartReport  // of the processes that were asked to run it: the local namespace first, then the ranks in order
 }
 

@@ -35,6 +35,7 @@ const (
 	spareDir     = ".next-"              // then anything: the files of a run to come
 	maxOpenFiles = 512                   // NAME.out files kept open by one Journal; further ones are opened for each write
 	indexFlush   = time.Second           // the index is at most this much behind the NAME.out files, while there is output
+	keepAfter    = time.Second           // how often is looked for runs that have gone on for as long and are not in the directory yet
 	rotateAfter  = 2 * time.Second       // without a run: to look through a thousand runs, and to remove some, takes a while
 )
 
@@ -48,6 +49,10 @@ type JournalOptions struct {
 
 // Journal keeps what runs printed: a directory with one directory a run. The oldest runs are removed when there are too
 // many; a run that is being written, by whatever process, is never touched.
+//
+// A run's directory is made when there is something to keep: output, an exception, any event that tells more than that all goes as it
+// should, an end that is not well, or that the run takes long. One of which there is nothing to tell leaves nothing: most cells
+// are such, and their files would cost more of the processor than all else that the executor does for them.
 type Journal struct {
 	dir      string
 	dirErr   error // why there is none
@@ -64,8 +69,10 @@ type Journal struct {
 	runs      int         // and runs
 	rotating  bool        // at most one rotation at a time
 	quiet     *time.Timer // begins a rotation; nil: none is due
-	spare     *runFiles   // for the next run; nil: none
+	spare     *runFiles   // for the next run that has something to keep; nil: none
 	preparing bool        // a spare is being made
+	unkept    map[*runJournal]struct{}
+	keeping   *time.Timer // has those of unkept kept that take long; nil: there were none
 	closed    bool        // nothing begins any more
 	work      sync.WaitGroup
 }
@@ -73,7 +80,7 @@ type Journal struct {
 // OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
 // cannot write to it.
 func OpenJournal(o JournalOptions) *Journal {
-	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), rotateAfter: rotateAfter}
+	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), rotateAfter: rotateAfter, unkept: map[*runJournal]struct{}{}}
 	if j.dir == "" {
 		j.dir, j.dirErr = DefaultJournalDir()
 	}
@@ -105,8 +112,10 @@ func (j *Journal) Dir() string { return j.dir }
 func (j *Journal) Close() {
 	j.mu.Lock()
 	j.closed = true
-	if j.quiet != nil {
-		j.quiet.Stop()
+	for _, t := range []*time.Timer{j.quiet, j.keeping} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	j.mu.Unlock()
 	j.work.Wait()
@@ -147,16 +156,59 @@ func (j *Journal) rotateLater() {
 	}
 }
 
-// takeSpare takes the files that were made ahead, and puts off a rotation: a run begins. Nil if there are none.
+// takeSpare takes the files that were made ahead. Nil if there are none.
 func (j *Journal) takeSpare() *runFiles {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.quiet != nil {
-		j.rotateLater()
-	}
 	f := j.spare
 	j.spare = nil
 	return f
+}
+
+// admit notes a run that begins, and puts off a rotation. It makes sure that there are files, or that they are being made: that a journal cannot be
+// written is to be known when a run begins.
+func (j *Journal) admit(rj *runJournal) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.dirErr != nil {
+		return j.dirErr
+	}
+	if j.spare == nil && !j.preparing {
+		f, err := j.newFiles()
+		if err != nil {
+			return err
+		}
+		j.spare = f
+	}
+	if j.quiet != nil {
+		j.rotateLater()
+	}
+	j.unkept[rj] = struct{}{}
+	if j.keeping == nil && !j.closed {
+		j.keeping = time.AfterFunc(keepAfter, j.keepLong)
+	}
+	return nil
+}
+
+// kept notes that a run is in the directory, or has ended and need not be.
+func (j *Journal) kept(rj *runJournal) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.unkept, rj)
+}
+
+// keepLong has runs kept that go on for long: if the server is killed, it is known that they were. One timer serves all, for to set one is dearer than
+// many a run.
+func (j *Journal) keepLong() {
+	j.mu.Lock()
+	unkept := slices.Collect(maps.Keys(j.unkept))
+	if j.keeping = nil; len(unkept) > 0 && !j.closed {
+		j.keeping = time.AfterFunc(keepAfter, j.keepLong)
+	}
+	j.mu.Unlock()
+	for _, rj := range unkept {
+		rj.keepIfLong()
+	}
 }
 
 // prepare makes the files of the next run ahead, in the background: file systems take long for that. What fails is told by the next run.
@@ -207,7 +259,7 @@ func (j *Journal) newFiles() (_ *runFiles, err error) {
 	return f, nil
 }
 
-// files gives the files of a run that begins, in the directory dir: those that were made ahead, if they are still there.
+// files gives a run its files, in the directory dir: those that were made ahead, if they are still there.
 func (j *Journal) files(dir string) (*runFiles, error) {
 	if f := j.takeSpare(); f != nil {
 		if f.move(dir) == nil {
@@ -235,13 +287,18 @@ func (f *runFiles) move(dir string) error {
 	return nil
 }
 
-// discard removes the files.
-func (f *runFiles) discard() {
+// close closes the files, and ends the lock with that. Whoever writes to them checks every write.
+func (f *runFiles) close() {
 	for _, file := range []*os.File{f.index, f.record} {
 		if file != nil {
 			_ = file.Close()
 		}
 	}
+}
+
+// discard removes the files.
+func (f *runFiles) discard() {
+	f.close()
 	_ = os.RemoveAll(f.dir)
 }
 
@@ -389,14 +446,20 @@ type runJournal struct {
 
 	mu      sync.Mutex // guards what follows
 	record  RunRecord
-	head    []byte   // of run.json: what it began with, up to where the record of the end goes
-	file    *os.File // run.json
-	lock    *os.File // the index
+	waiting []timedEvent // while there are no files: what goes into the index once there are
+	files   *runFiles    // nil: there is nothing to keep yet
+	head    []byte       // of run.json: what it began with, up to where the record of the end goes
 	index   *bufio.Writer
 	scratch bytes.Buffer
 	flushed time.Time
 	pending rangeRecord // the stretch of output that the next index line will tell of, if no more is added to it
 	ended   bool        // the run: what is written now is late output, and flushed at once
+}
+
+// timedEvent is an event and when it was published, counted from the run's start.
+type timedEvent struct {
+	at time.Duration
+	ev Event
 }
 
 // rangeRecord tells where in a NAME.out file a stretch of a stream is.
@@ -408,23 +471,65 @@ type rangeRecord struct {
 	size   int64
 }
 
-// begin makes the journal of a run. The caller holds its first reference.
-func (j *Journal) begin(rec RunRecord, onFail func(error)) (_ *runJournal, err error) {
-	if j.dirErr != nil {
-		return nil, j.dirErr
-	}
-	f, err := j.files(filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run))
-	if err != nil {
+// begin begins the journal of a run. The caller holds its first reference.
+func (j *Journal) begin(rec RunRecord, onFail func(error)) (*runJournal, error) {
+	dir := filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run)
+	rj := &runJournal{j: j, dir: dir, record: rec, onFail: onFail, flushed: rec.Started}
+	rj.refs.Store(1)
+	if err := j.admit(rj); err != nil {
 		return nil, err
 	}
-	rj := &runJournal{j: j, dir: f.dir, record: rec, onFail: onFail, flushed: rec.Started, file: f.record, lock: f.index}
+	return rj, nil
+}
+
+// keep makes the run's files, if there are none yet. The caller holds mu.
+func (rj *runJournal) keep() error {
+	if rj.files != nil {
+		return nil
+	}
+	f, err := rj.j.files(rj.dir)
+	if err != nil {
+		return err
+	}
+	rj.files = f
 	if err := rj.writeRecord(); err != nil {
 		f.discard()
-		return nil, err
+		rj.files = nil
+		return err
 	}
-	rj.index = bufio.NewWriterSize(rj.lock, 16<<10)
-	rj.refs.Store(1)
-	return rj, nil
+	rj.index = bufio.NewWriterSize(f.index, 16<<10)
+	for _, e := range rj.waiting {
+		rj.writeEvent(e)
+	}
+	rj.waiting = nil
+	rj.j.kept(rj)
+	rj.j.prepare()
+	return nil
+}
+
+// keepOrFail is keep for those who have no other use for the error. It reports whether there are files. The caller holds mu.
+func (rj *runJournal) keepOrFail() bool {
+	err := rj.keep()
+	if err != nil {
+		rj.fail(err)
+	}
+	return err == nil
+}
+
+// ready makes sure that there is a directory for more files of the run.
+func (rj *runJournal) ready() error {
+	rj.mu.Lock()
+	defer rj.mu.Unlock()
+	return rj.keep()
+}
+
+// keepIfLong keeps a run that has gone on for a while.
+func (rj *runJournal) keepIfLong() {
+	rj.mu.Lock()
+	defer rj.mu.Unlock()
+	if !rj.off.Load() && !rj.ended && time.Since(rj.record.Started) >= keepAfter && rj.keepOrFail() {
+		rj.flush()
+	}
 }
 
 func (rj *runJournal) retain() { rj.refs.Add(1) }
@@ -437,10 +542,11 @@ func (rj *runJournal) release() {
 	defer rj.mu.Unlock()
 	rj.flush()
 	rj.off.Store(true)
-	_ = rj.lock.Close()
-	if !rj.ended {
-		_ = rj.file.Close()
+	if rj.files == nil {
+		rj.j.kept(rj)
+		return
 	}
+	rj.files.close()
 	rj.j.wrote(rj.size.Load())
 }
 
@@ -455,7 +561,7 @@ func (rj *runJournal) fail(err error) {
 const recordEnd = "\n}\n"
 
 // writeRecord writes run.json, or at the run's end what is new of it: how it ended is at the end of the record, so that what stands there
-// already stays as it is, and no other file has to be made to take its place. The caller holds mu, or is begin.
+// already stays as it is, and no other file has to be made to take its place. The caller holds mu.
 func (rj *runJournal) writeRecord() error {
 	b, err := json.MarshalIndent(rj.record, "", "  ")
 	if err != nil {
@@ -467,10 +573,10 @@ func (rj *runJournal) writeRecord() error {
 		return errors.New("the record of a run has changed while it ran") // nobody changes it
 	}
 	at := int64(len(rj.head))
-	if _, err := rj.file.WriteAt(b[at:], at); err != nil {
+	if _, err := rj.files.record.WriteAt(b[at:], at); err != nil {
 		if !begins { // as on a full disk: what was there is worth more than half of what is new
-			_, _ = rj.file.WriteAt([]byte(recordEnd), at)
-			_ = rj.file.Truncate(at + int64(len(recordEnd)))
+			_, _ = rj.files.record.WriteAt([]byte(recordEnd), at)
+			_ = rj.files.record.Truncate(at + int64(len(recordEnd)))
 		}
 		return err
 	}
@@ -480,8 +586,8 @@ func (rj *runJournal) writeRecord() error {
 	return nil
 }
 
-// finish writes down how the run ended.
-func (rj *runJournal) finish(r Report, at time.Time) {
+// finish writes down how the run ended, and reports whether the run is in the directory.
+func (rj *runJournal) finish(r Report, at time.Time) bool {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	rj.ended = true
@@ -493,13 +599,19 @@ func (rj *runJournal) finish(r Report, at time.Time) {
 		}
 		rj.record.Parts = append(rj.record.Parts, pr)
 	}
-	if !rj.off.Load() {
+	switch {
+	case rj.off.Load():
+	case rj.files != nil:
 		rj.flush()
 		if err := rj.writeRecord(); err != nil {
 			rj.fail(err)
 		}
+	case r.Status == StatusOK: // there is nothing to keep, unless something comes late
+		rj.j.kept(rj)
+	case rj.keepOrFail():
+		rj.flush()
 	}
-	_ = rj.file.Close() // every write has been checked
+	return rj.files != nil && !rj.off.Load()
 }
 
 // output keeps bytes that a process printed.
@@ -531,15 +643,38 @@ func (rj *runJournal) event(e Event) {
 	}
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
-	rj.writePending()
-	rj.scratch.Reset()
-	if err := WriteJSON(&rj.scratch, e); err != nil {
-		// Only raw JSON from a process can fail to encode, and that was parsed when it came.
-		panic(fmt.Sprintf("dipexec: event %s: %v", e.Head().Kind, err))
+	timed := timedEvent{time.Since(rj.record.Started), e}
+	if rj.files != nil {
+		rj.writePending()
+		rj.writeEvent(timed)
+	} else {
+		rj.waiting = append(rj.waiting, timed)
+		if routine(e) && !rj.ended || !rj.keepOrFail() {
+			return
+		}
 	}
-	rj.writeTime(time.Since(rj.record.Started))
-	_, _ = rj.index.Write(rj.scratch.Bytes()[1:]) // without the brace; flush tells of an error
 	rj.flushIfDue()
+}
+
+// routine tells whether an event is one that every run has, and that by itself is no reason to keep one.
+func routine(e Event) bool {
+	switch e.(type) {
+	case *RunStarted, *RankState, *RunFinished:
+		return true
+	default:
+		return false
+	}
+}
+
+// writeEvent writes an event into the index. The caller holds mu.
+func (rj *runJournal) writeEvent(e timedEvent) {
+	rj.scratch.Reset()
+	if err := WriteJSON(&rj.scratch, e.ev); err != nil {
+		// Only raw JSON from a process can fail to encode, and that was parsed when it came.
+		panic(fmt.Sprintf("dipexec: event %s: %v", e.ev.Head().Kind, err))
+	}
+	rj.writeTime(e.at)
+	_, _ = rj.index.Write(rj.scratch.Bytes()[1:]) // without the brace; flush tells of an error
 }
 
 func (rj *runJournal) writeTime(at time.Duration) {
@@ -576,9 +711,9 @@ func (rj *runJournal) flushIfDue() {
 	}
 }
 
-// flush writes the index out. The caller holds mu.
+// flush writes the index out, if there is one. The caller holds mu.
 func (rj *runJournal) flush() {
-	if rj.off.Load() {
+	if rj.off.Load() || rj.files == nil {
 		return
 	}
 	rj.writePending()
@@ -606,6 +741,9 @@ func (f *rawFile) base() string {
 // write appends to the file, which is opened when there is something to write.
 func (f *rawFile) write(b []byte) error {
 	if f.f == nil {
+		if err := f.rj.ready(); err != nil {
+			return err
+		}
 		file, err := os.OpenFile(filepath.Join(f.rj.dir, f.base()+rawSuffix), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 		if err != nil {
 			return err
@@ -645,6 +783,10 @@ var richFiles = map[string]struct {
 // rich saves rich output in files. It returns their paths by MIME type, and what of data they do not hold.
 func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files map[string]string, rest map[string]json.RawMessage) {
 	if rj.off.Load() {
+		return nil, data
+	}
+	if err := rj.ready(); err != nil {
+		rj.fail(err)
 		return nil, data
 	}
 	f.riches++

@@ -54,7 +54,7 @@ type indexStream struct {
 }
 
 // ReadRun opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
-// where the journal does.
+// where the journal does. The error is [fs.ErrNotExist] for a run of which there was nothing to keep.
 func ReadRun(dir string) (*RunReader, error) {
 	r := &RunReader{dir: dir, procs: map[int]*readProc{}}
 	b, err := os.ReadFile(filepath.Join(dir, recordName))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -215,7 +216,7 @@ func TestJournalOfAServerThatDied(t *testing.T) {
 	rj.flush()
 	rj.mu.Unlock()
 	rj.output(f, "stderr", []byte("not indexed\n"))
-	if _, err := rj.lock.WriteString(`{"time":0.5,"eve`); err != nil {
+	if _, err := rj.files.index.WriteString(`{"time":0.5,"eve`); err != nil {
 		t.Fatal(err)
 	}
 	rj.off.Store(true) // killed
@@ -295,13 +296,119 @@ func TestJournalRotation(t *testing.T) {
 	}
 }
 
-// A journal that cannot be begun leaves no directory.
-func TestJournalBeginFails(t *testing.T) {
+// A run of which there is nothing to tell leaves nothing, and any other one all that there is.
+func TestJournalKeepsWhatTellsSomething(t *testing.T) {
+	for name, do := range map[string]func(pool *fakePool, e *Executor, id string, x *fakeExecution) (kept bool){
+		"silent": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool { x.ok(); return false },
+		"output": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool { x.print("a"); x.ok(); return true },
+		"late output": func(pool *fakePool, e *Executor, id string, x *fakeExecution) bool {
+			x.ok()
+			_, _ = e.Wait(t.Context(), id)
+			pool.local.later("late")
+			return true
+		},
+		"value": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
+			x.h.Message(message(wire.TypeExecuteResult, wire.Display{ExecutionCount: 7, Data: plain("42")}))
+			x.ok()
+			return true
+		},
+		"plot": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
+			x.display(wire.Display{Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`)}})
+			x.ok()
+			return true
+		},
+		"exception": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
+			x.fail("KeyError", "'größe'")
+			return true
+		},
+		"nonsense": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
+			x.h.Done(nil, errors.New("what?"))
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := newFakePool(1)
+			j := openJournal(t, JournalOptions{})
+			e, rec := start(t, Options{Pool: pool, Journal: j})
+			id := mustStart(t, e, Request{Path: "/t.py", Cell: 2, Code: "größe = 1"})
+			kept := do(pool, e, id, pool.local.next())
+			r := mustWait(t, e, id)
+			e.Close(t.Context())
+			<-rec.done
+			if len(j.unkept) > 0 {
+				t.Errorf("%d runs are thought to go on", len(j.unkept))
+			}
+			if _, err := os.Stat(r.Journal); (err == nil) != kept {
+				t.Fatalf("kept is not %v: %v", kept, err)
+			}
+			if !kept {
+				_, err := ReadRun(r.Journal)
+				if !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("read: %v", err)
+				}
+				return
+			}
+			record, events := readRun(t, r.Journal)
+			if record.Code != "größe = 1" || record.Status != r.Status || len(record.Parts) != 1 || record.Finished.IsZero() {
+				t.Errorf("record %+v", record)
+			}
+			published := slices.DeleteFunc(rec.all(), func(ev Event) bool { return ev.Head().Run != id })
+			if got, want := merged(t, events), merged(t, published); name != "plot" && !slices.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+// A run that goes on for long is kept though it prints nothing: its server may be killed.
+func TestJournalKeepsLongRuns(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	j.keeping = time.AfterFunc(time.Hour, func() {}) // the test is the clock
+	begin := func(id string, started time.Time) *runJournal {
+		rj, err := j.begin(RunRecord{Run: id, Started: started}, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		rj.event(&RankState{Header: headerOf(KindRankState, id, nil, 3), State: stateBusy})
+		return rj
+	}
+	long, ended := begin("long", time.Now().Add(-time.Hour)), begin("ended", time.Now().Add(-time.Hour))
+	short := begin("short", time.Now().Add(time.Hour))
+	ended.finish(Report{Status: StatusOK}, time.Now())
+	j.keepLong()
+	for rj, want := range map[*runJournal]bool{long: true, ended: false, short: false} {
+		if _, err := os.Stat(rj.dir); (err == nil) != want {
+			t.Errorf("%s: %v", rj.record.Run, err)
+		}
+	}
+	record, events := readRun(t, long.dir)
+	if !record.Finished.IsZero() || len(events) != 1 {
+		t.Errorf("record %+v, events %s", record, describe(events))
+	}
+	for _, rj := range []*runJournal{long, ended, short} {
+		rj.release()
+	}
+	if len(j.unkept) > 0 {
+		t.Errorf("%d runs are thought to go on", len(j.unkept))
+	}
+}
+
+// A run whose record cannot be written leaves no directory.
+func TestJournalKeepFails(t *testing.T) {
 	j := openJournal(t, JournalOptions{})
 	unwritable := time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) // JSON has no such year: run.json fails, as on a full disk
-	if rj, err := j.begin(RunRecord{Run: "r1", Started: unwritable}, func(err error) { t.Error(err) }); err == nil {
-		t.Errorf("begun: %+v", rj)
+	told := 0
+	rj, err := j.begin(RunRecord{Run: "r1", Started: unwritable}, func(error) { told++ })
+	if err != nil {
+		t.Fatal(err)
 	}
+	f := &rawFile{rj: rj}
+	rj.output(f, "stdout", []byte("lost\n"))
+	rj.output(f, "stdout", []byte("lost\n"))
+	if rj.finish(Report{Status: StatusError}, time.Now()) || told != 1 {
+		t.Errorf("told %d times", told)
+	}
+	rj.release()
 	if entries, err := os.ReadDir(j.Dir()); len(entries) > 0 || err != nil {
 		t.Errorf("left %v, %v", entries, err)
 	}
@@ -385,11 +492,18 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	spare := j.spare
 
 	rj, err := j.begin(RunRecord{Run: "r1", Code: "größe = 1", Started: time.Now()}, func(err error) { t.Error(err) })
-	if err != nil || rj.lock != spare.index || rj.file != spare.record {
-		t.Fatalf("begun %+v, %v", rj, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if names := entries(); len(names) != 1 || !isRunDir(names[0]) {
+	if names := entries(); len(names) != 1 || isRunDir(names[0]) {
 		t.Errorf("begun: %q", names)
+	}
+	if err := rj.ready(); err != nil || rj.files != spare {
+		t.Fatalf("kept %+v, %v", rj, err)
+	}
+	j.work.Wait()
+	if names := entries(); len(names) != 2 || isRunDir(names[0]) || !isRunDir(names[1]) {
+		t.Errorf("kept: %q", names)
 	}
 	if removeRun(rj.dir, time.Hour) {
 		t.Error("it was not locked")
@@ -403,8 +517,6 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 		t.Errorf("record %+v", rec)
 	}
 
-	j.prepare()
-	j.work.Wait()
 	if err := os.RemoveAll(j.Dir()); err != nil { // the user tidies up
 		t.Fatal(err)
 	}
@@ -412,9 +524,10 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := rj.ready(); err != nil {
+		t.Fatal(err)
+	}
 	rj.release()
-
-	j.prepare()
 	j.Close()
 	j.prepare()
 	if names := entries(); len(names) != 1 || !isRunDir(names[0]) {
@@ -431,8 +544,7 @@ func TestJournalSweepsSpares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.index.Close()
-	dead.record.Close()
+	dead.close()
 	j.rotate(time.Now())
 	if _, err := os.Stat(dead.dir); err != nil {
 		t.Errorf("one that may just be being made: %v", err)
@@ -458,7 +570,10 @@ func TestRecordOnAFullDisk(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	info, err := rj.file.Stat()
+	if err := rj.ready(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := rj.files.record.Stat()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -530,6 +645,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	for range 2 {
 		id := mustStart(t, e, Request{})
 		x := pool.local.next()
+		x.display(wire.Display{Data: plain("x")}) // goes into the index
 		var dir string
 		rec.await(t, "run_started", func(ev Event) bool {
 			s, ok := ev.(*RunStarted)

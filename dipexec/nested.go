@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -125,6 +126,9 @@ func (c *command) result(cmd wire.ResultCommand) (any, error) {
 // readResults reads what the parts of a run printed, whether a view showed that, and the values that they ended with, from its journal.
 func readResults(dir string, parts []wire.RunPart) error {
 	reader, err := ReadRun(dir)
+	if errors.Is(err, fs.ErrNotExist) { // there was nothing of that
+		return nil
+	}
 	if err != nil {
 		return err
 	}

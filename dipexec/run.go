@@ -307,9 +307,6 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	r.tracePhase("processes")
 	parts := r.dispatch(ns, procs)
 	r.tracePhase("dispatch")
-	if j := r.e.o.Journal; j != nil {
-		j.prepare() // now that there is nothing to do but to wait
-	}
 	abandoned := r.await(parts)
 	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
@@ -522,8 +519,7 @@ func (r *run) finish(status Status, reason string) {
 	if r.journal != nil { // is complete for whoever hears of the end
 		r.journal.event(ev)
 		r.report.Journal = r.journal.dir
-		r.journal.finish(r.report, now)
-		if !r.journal.off.Load() {
+		if r.journal.finish(r.report, now) {
 			r.e.journalFailed.Store(false)
 		}
 		r.journal.release()

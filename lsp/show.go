@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,6 +49,9 @@ func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply,
 	dir, err := s.journalOf(a.Run)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("run %s has put out nothing", a.Run)
 	}
 	path, err := renderOutput(ctx, dir, a.Rank)
 	if err != nil {

@@ -91,6 +91,11 @@ func TestShowOutput(t *testing.T) {
 		}
 		e.Command("dip.interrupt", nil, nil)
 		finished(e, going, "interrupted")
+		silent := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3})
+		finished(e, silent, "ok")
+		if err := e.TryCommand("dip.showOutput", lsptest.Object{"run": silent}, nil); err == nil || !strings.Contains(err.Error(), "has put out nothing") {
+			t.Errorf("of a run that printed nothing: %v", err)
+		}
 
 		later := lsptest.Start(t, lsptest.Options{Server: server})
 		if got := shown(t, later, lsptest.Object{"run": run}); got != all {
