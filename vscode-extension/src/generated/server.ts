@@ -26,7 +26,7 @@ export interface RunStartedEvent {
   autodip?: boolean;
   /** id of the run whose cell has asked for this one */
   parent?: string;
-  /** directory of the run's journal */
+  /** directory of the run's journal, which is there once there is something to keep */
   journal?: string;
 }
 
