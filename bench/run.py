@@ -39,7 +39,8 @@ PLANS = {
         "sizes": [1, 2, 4, 8, 16, 64],
         "first_bytes": 40,
         "train_ranks": 2,
-        "epochs": 40,
+        "epochs": 60,
+        "train_command": True,
         "keystrokes": 1000,
         "dispatches": 100,
         "counts": 3,
@@ -47,7 +48,7 @@ PLANS = {
     "quick": {
         "rounds": 1,
         "ranks": 8,
-        "passes": 40,
+        "passes": 100,
         "lines": 20_000,
         "flood": 10**8,
         "bytes": [10**3, 10**6, 64 * 10**6],
@@ -56,7 +57,8 @@ PLANS = {
         "sizes": [1, 2, 8],
         "first_bytes": 12,
         "train_ranks": 2,
-        "epochs": 10,
+        "epochs": 20,
+        "train_command": False,
         "keystrokes": 200,
         "dispatches": 20,
         "counts": 1,
@@ -99,8 +101,7 @@ def scripts(p, python, bin_dir):
     yield Script("kernel", "dipls", own("kernel"), 120)
     yield Script("kernel", "dipls", peer("with_dipls", "kernel"), 120)
     yield Script("kernel", "ipykernel", peer("with_ipykernel"), 300)
-    yield Script("train", "dipls", peer("with_dipls", "train"), 300)
-    yield Script("train", "torchrun", peer("with_torchrun"), 300)
+    yield Script("train", "torchrun", peer("with_torchrun"), 600)  # and dipls, at the same time
     for package in ("keystroke", "fanout"):
         yield Script(package, "dipls", [python, str(ROOT / "bench" / "go_benchmarks.py"), told, package], 900, rounds=1)
 
@@ -150,7 +151,7 @@ class Run:
 
     def take(self, who, record):
         if "figure" in record:
-            self.samples.add(who, record["figure"], record["samples"])
+            self.samples.add(record.get("who", who), record["figure"], record["samples"])
         elif "failed" in record:
             self.samples.fail(who, record["failed"], plain(record["reason"]))
             say(f"  {who} has no {record['failed']}: {record['reason']}")

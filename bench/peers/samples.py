@@ -18,9 +18,10 @@ def plan():
     return json.loads(sys.argv[1])
 
 
-def emit(figure, samples, note=None):
-    """Samples of a figure, in its unit."""
-    print(json.dumps({"figure": figure, "samples": list(samples), "note": note}), file=_out)
+def emit(figure, samples, who=None):
+    """Samples of a figure, in its unit. A script that measures several says whose they are."""
+    record = {"figure": figure, "samples": list(samples)}
+    print(json.dumps({**record, "who": who} if who else record), file=_out)
 
 
 def fail(figure, reason):

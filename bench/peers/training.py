@@ -1,11 +1,11 @@
 """The script that is trained under dipls and under torchrun: examples/train_ddp.py, framed by two cells.
 
-The first joins the process group where nobody has, as a script under torchrun must. The last goes on training, and has
-rank 0 write how long each epoch took. Both launchers run the same file: to torchrun, cells are comments.
+The first joins the process group where nobody has, as a script under torchrun must. The last goes on training, an epoch
+whenever it is told to, and tells how long that took. Both launchers run the same file: to torchrun, cells are comments.
 """
 
-import json
 import os
+import sys
 from pathlib import Path
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_ddp.py"
@@ -20,35 +20,57 @@ if not torch.distributed.is_initialized():
 
 """
 
-MEASURE = """
+# Rank 0 waits for its turn in a read, and the others for rank 0. The processor time is that of the main threads, in
+# which a script runs and torch computes.
+TURNS = """
 
 # %% Measure
 # %%dip
 import json
 import os
+import socket
 
-seconds = []
-for epoch in range(11, 11 + {epochs}):
-    dist.barrier()
-    begin = time.perf_counter()
-    train(epoch)
-    seconds.append(time.perf_counter() - begin)
 if dist.get_rank() == 0:
-    with open({result!r}, "w") as file:
-        json.dump(seconds, file)
+    turns = socket.socket(socket.AF_UNIX)
+    turns.connect({address!r})
+    turns.sendall(b"{who}\\n")
+
+epoch = len(losses)
+while True:
+    go = torch.tensor([len(turns.recv(1)) if dist.get_rank() == 0 else 0])
+    dist.broadcast(go, 0)
+    if not go.item():
+        break
+    epoch += 1
+    begin, cpu = time.perf_counter(), time.thread_time()
+    train(epoch)
+    took, cpu = time.perf_counter() - begin, torch.tensor([time.thread_time() - cpu])
+    dist.all_reduce(cpu)
+    if dist.get_rank() == 0:
+        turns.sendall((json.dumps([took * 1000, cpu.item() * 1000 / dist.get_world_size()]) + "\\n").encode())
 """
 
-_result = Path("epochs.json")
 
-
-def write(p):
+def write(name, last=""):
     """Writes the script into the working directory; returns its path."""
-    path = Path("train.py").resolve()
-    path.write_text(JOIN + EXAMPLE.read_text() + MEASURE.format(epochs=p["epochs"], result=str(_result.resolve())))
-    os.environ["OMP_NUM_THREADS"] = "1"  # as torchrun would have it by itself
+    path = Path(name).resolve()
+    path.write_text(JOIN + EXAMPLE.read_text() + last)
     return str(path)
 
 
-def epochs():
-    """How long each epoch took on rank 0, in milliseconds."""
-    return [seconds * 1000 for seconds in json.loads(_result.read_text())]
+def write_turns(who, address):
+    """The same with a last cell that trains whenever it is told to by whoever listens at the address."""
+    return write(f"{who}.py", TURNS.format(who=who, address=address))
+
+
+def commands(p):
+    """How the two launchers are told to run a file."""
+    ranks, python = p["train_ranks"], sys.executable
+    # torch before 2.0 cannot read the default of --redirects and --tee on Python 3.11 and newer; what is told is read.
+    options = ["--standalone", f"--nproc_per_node={ranks}", "--redirects=1", "--tee=2", "--log_dir=logs"]
+    # What dipls sets for its ranks, torchrun's are given, too.
+    os.environ.update(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo")
+    return {
+        "dipls": [p["dipls"], "run", "-n", str(ranks), "--python", python, "--quiet"],
+        "torchrun": [python, "-m", "torch.distributed.run", *options],
+    }

@@ -1,6 +1,6 @@
 """dipls as its user meets it: the binary. What is measured below that is in bench/figures.
 
-Groups: start, from nothing to the first cell; kernel, the first byte; train, training under `dipls run`.
+Groups: start, from nothing to the first cell; kernel, the first byte. Training is in with_torchrun.py.
 """
 
 import json
@@ -9,8 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import training
-from samples import attempt, emit, plan, timed_command
+from samples import attempt, emit, plan
 
 
 def events(p, file, *flags):
@@ -49,15 +48,7 @@ def measure_first_byte(p):
     emit("first_byte", samples)
 
 
-def measure_train(p):
-    file = training.write(p)
-    ranks, python = str(p["train_ranks"]), sys.executable
-    seconds = timed_command(p["dipls"], "run", file, "-n", ranks, "--python", python, "--quiet")
-    emit("train", training.epochs())
-    emit("train_wall", [seconds])
-
-
 if __name__ == "__main__":
     group = sys.argv[2]
-    measure = {"start": measure_start, "kernel": measure_first_byte, "train": measure_train}[group]
+    measure = {"start": measure_start, "kernel": measure_first_byte}[group]
     attempt({"kernel": "first_byte"}.get(group, group), measure, plan())
