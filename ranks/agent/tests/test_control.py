@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from harness import Peer, Process, alive, wait_until
+
+from dip_agent.io_thread import RELIEF
 
 PATH = "/project/train.py"
 
@@ -78,17 +84,19 @@ def test_interrupt_in_a_destructor_is_not_lost(local, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = f"""
+import os, time
+fd = os.open({str(fifo)!r}, os.O_RDWR)
 class Slow:
     def __del__(self):
         print("dying")
-        open({str(fifo)!r}).read()
+        os.read(fd, 1)
 Slow()
-import time; time.sleep(30)
+time.sleep(30)
 """
     request = local.start(code)
     local.wait_output("dying")
     local.ask("interrupt_request", {"parent": request})
-    os.close(os.open(fifo, os.O_RDWR))  # would not wait for a destructor that has been left
+    fifo.write_bytes(b"x")
     assert local.finish(request).content["ename"] == "KeyboardInterrupt"
     assert local.run("print('on')").text() == "on\n"
 
@@ -238,3 +246,62 @@ def test_status_before_the_app_has_joined(torch_node, spawn):
     assert (news["signal"], news["asked"]) == ("SIGTERM", True)
     assert not alive(rank.pid)
     assert hello
+
+
+def io_thread_switches(process: Process) -> int:
+    """How often the I/O thread has gone to sleep."""
+    ident = process.run(
+        "import threading; print([t.native_id for t in threading.enumerate() if t.name == 'dipls I/O'][0])"
+    )
+    status = Path(f"/proc/{process.pid}/task/{int(ident.text())}/status").read_text()
+    return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a timer that is a descriptor")
+def test_short_cells_that_print_nothing_wake_one_thread(local):
+    before, began = io_thread_switches(local), time.monotonic()
+    for _ in range(300):
+        assert local.run("pass").status == "ok"
+    seconds = time.monotonic() - began
+    # Once in a while it looks whether a cell has not ended, and then leaves again.
+    assert io_thread_switches(local) - before < 10 * (seconds / RELIEF) + 20
+
+
+def test_background_output_and_requests_at_once(local):
+    """Whoever of two threads is at the socket, no message is overlooked."""
+    local.run(
+        "import threading, time\n"
+        "def talk():\n"
+        "    for n in range(400):\n"
+        "        print('talk', n)\n"
+        "        time.sleep(0.001)\n"
+        "talker = threading.Thread(target=talk); talker.start()"
+    )
+    runs = 0
+    while "talk 399\n" not in local.text():
+        assert local.run("pass").status == "ok"
+        assert local.ask("status_request", reply="status")["execution_state"] == "idle"
+        runs += 1
+    assert runs
+    assert local.text() == "".join(f"talk {n}\n" for n in range(400))
+
+
+def test_a_signal_handler_that_raises_loses_no_request(local):
+    """It may strike at any moment, between two cells, too."""
+    assert (
+        local.run("""
+import signal
+class Struck(BaseException): pass
+def strike(*_): raise Struck
+signal.signal(signal.SIGALRM, strike);
+""").status
+        == "ok"
+    )
+    for n in range(60):
+        requests = [
+            local.start(f"signal.setitimer(signal.ITIMER_REAL, {0.0001 + n % 30 / 10000})"),
+            local.start("x = 1"),
+        ]
+        for request in requests:
+            assert local.finish(request).status in ("ok", "error")
+    assert local.run("x + 1").all("execute_result")[0]["data"] == {"text/plain": "2"}

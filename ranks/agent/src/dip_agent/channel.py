@@ -14,9 +14,12 @@ log = logging.getLogger(__name__)
 
 FLUSH_MS = 1000  # how long closing waits for the peer to take the last messages
 
+# As plain numbers: to combine ZeroMQ's enums takes longer than to send a frame.
+_EVENTS, _POLLIN, _NOBLOCK, _SNDMORE = map(int, (zmq.EVENTS, zmq.POLLIN, zmq.NOBLOCK, zmq.SNDMORE))
+
 
 class Channel:
-    """A bound ROUTER socket. Not thread-safe: the thread that makes it owns it.
+    """A bound ROUTER socket. Not thread-safe: of several threads, one at a time may use it.
 
     Replies go to the peer whose message verified last. A socket without limits on what it queues never blocks and never
     drops; `output` is what bounds how much a process can have in flight.
@@ -47,13 +50,13 @@ class Channel:
     @property
     def readable(self) -> bool:
         """Whether there is something to receive. To be asked before every wait for `fd`."""
-        return bool(self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+        return bool(self.socket.getsockopt(_EVENTS) & _POLLIN)
 
     def receive(self) -> Message | None:
         """Return the next good message that is there, or None. Bad ones are logged and dropped."""
         # To try and fail would cost an exception, and give away Python's global lock just when the main thread wakes.
         while self.readable:
-            identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            identity, *frames = self.socket.recv_multipart(_NOBLOCK)
             try:
                 message = self._session.unpack(frames)
             except BadMessage as err:
@@ -75,7 +78,11 @@ class Channel:
         if self._peer is None:
             log.warning("dropped %s: nobody has said hello yet", msg_type)
             return
-        self.socket.send_multipart([self._peer, *self._session.pack(msg_type, content, parent, buffers, metadata)])
+        *frames, last = self._session.pack(msg_type, content, parent, buffers, metadata)
+        self.socket.send(self._peer, _SNDMORE)
+        for frame in frames:
+            self.socket.send(frame, _SNDMORE)
+        self.socket.send(last)
 
     def close(self) -> None:
         """Close the socket and remove its file, waiting up to FLUSH_MS for the last messages to leave."""

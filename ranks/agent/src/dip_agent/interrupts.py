@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from _signal import signal as set_handler  # the public one takes every handler for an enum first
 from types import FrameType
 
 STARTING = "starting"  # the pseudo request that runs while the app joins
@@ -31,7 +32,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Make ours the handler of SIGINT; user code may have replaced it."""
-        signal.signal(signal.SIGINT, self._on_signal)
+        set_handler(signal.SIGINT, self._on_signal)
 
     def queued(self, request: str) -> None:
         """Note that a request waits for the main thread."""

@@ -1,8 +1,11 @@
-"""The thread that owns a process's socket.
+"""The thread that serves a process's socket while the main thread is busy.
 
-It answers interrupt, status and stack requests while the main thread is busy, hands the others to the main thread, and
-sends what the main thread posts and what the process prints, in the order in which that was made. It is also the
-portable lifeline: if the node's end of a pipe closes, the process ends.
+It answers interrupt, status and stack requests, hands the others to the main thread, and sends what the main thread
+posts and what the process prints, in the order in which that was made. It is also the portable lifeline: if the node's
+end of a pipe closes, the process ends.
+
+While the main thread has nothing to do, it waits at the socket itself. A request then finds the thread that serves it,
+and a cell that soon ends without having printed anything wakes no other thread. Who uses the socket holds the turn.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ import itertools
 import logging
 import math
 import os
-import queue
 import select
 import signal
 import threading
 import time
+from _signal import pthread_sigmask  # the public one makes an enum of every signal
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from .interrupts import Interrupts
 from .moments import Moments
 from .output import Output
 from .ring import NAMES
+from .system import Timer
 from .wire import NO_METADATA, NO_PARENT, Message, encode, unknown
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,11 @@ log = logging.getLogger(__name__)
 COALESCE = 0.010  # seconds for which output is collected after the first bytes have left
 NUDGES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between looks at whether the main thread has seen an interrupt
 LINE = 0.002  # seconds that an unfinished line is waited for: `print` writes a text and its newline one by one
+RELIEF = (
+    0.020  # seconds after which the I/O thread is at the socket if the main thread is busy and nothing else woke it
+)
 
+_ALL_SIGNALS = tuple(map(int, signal.valid_signals()))
 
 # What the main thread serves, first in, first out.
 _FOR_MAIN = frozenset(
@@ -65,11 +73,10 @@ class _Lookup:
 
 
 class IOThread(threading.Thread):
-    """Owns the channel. `requests` is where the main thread takes its work from."""
+    """Has the channel, and shares it with the main thread (`next_request`)."""
 
     def __init__(self, path: str, key: bytes, output: Output, interrupts: Interrupts, lifeline: int):
         super().__init__(name="dipls I/O", daemon=True)
-        self.requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.started = False  # the main thread sets this when the app has joined or failed
         self._path = path
         self._key = key
@@ -80,6 +87,19 @@ class IOThread(threading.Thread):
         self._bound = threading.Event()
         self._failure: Exception | None = None
         self._stopping = False
+        self._unblocked = pthread_sigmask(signal.SIG_BLOCK, ())  # signals that the user has blocked in the main thread
+        self._relief = Timer()
+        self._main_poll = select.poll()
+        self._bell = os.pipe()  # that wakes the main thread
+        for fd in self._bell:
+            os.set_blocking(fd, False)
+        self._turn = threading.Lock()  # guards what follows
+        self._channel: Channel
+        self._requests: deque[Message] = deque()  # for the main thread, which alone takes them
+        self._busy = True  # the main thread is not at the socket
+        self._relieved = True  # this thread is there, or has been woken to be, until the main thread is not busy
+        self._listening = True  # it is there
+        self._relief_due = False  # the timer runs
         self._tasks: set[str] = set()  # requests that the main thread has, but for lookups
         self._lookups: dict[str, _Lookup] = {}
         self._next_send = 0.0  # output waits for this moment (time.monotonic)
@@ -93,11 +113,11 @@ class IOThread(threading.Thread):
     # The main thread.
 
     def serve_at_once(self, msg_type: str, handler: Callable[[dict[str, Any]], None]) -> None:
-        """Have this thread hand the content of messages of a type, which have no answer, to `handler`."""
+        """Have the content of messages of a type, which have no answer, handed to `handler` by who receives them."""
         self._at_once[msg_type] = handler
 
     def answer_at_once(self, msg_type: str, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Have this thread answer requests of a type with what `handler`, which runs no user code, makes of them."""
+        """Have who receives requests of a type answer with what `handler`, which runs no user code, makes of them."""
         self._answers[msg_type] = handler
 
     def bind(self) -> None:
@@ -107,23 +127,42 @@ class IOThread(threading.Thread):
         if self._failure is not None:
             raise self._failure
 
+    def next_request(self) -> Message:
+        """Send the reply to the request before, wait for the next one, and be the one at the socket meanwhile.
+
+        It is the same one until `reply` or `done` is called.
+        """
+        while True:
+            self._attend()
+            if self._busy:
+                return self._requests[0]
+            if any(fd == self._bell[0] for fd, _ in self._main_poll.poll()):
+                _empty(self._bell[0])
+
     def post(
-        self,
-        msg_type: str,
-        content: Any,
-        parent: bytes,
-        buffers: Sequence[bytes] = (),
-        moments: Moments | None = None,
+        self, msg_type: str, content: Any, parent: bytes, buffers: Sequence[bytes] = (), answered: bool = False
     ) -> None:
-        """Send a message after everything printed so far, with `moments` if given, which end with this.
+        """Send a message after everything printed so far. `answered` tells that somebody will wait for the answer.
 
         Raises TypeError or ValueError if `content` is not JSON.
         """
-        self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers, moments))
+        self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers, None))
+        if answered:
+            self._relieved = True
         self._output.wake()
+
+    def reply(self, request: Message, msg_type: str, content: Any) -> None:
+        """Have `next_request` or `stop` answer a request after everything printed so far.
+
+        Raises TypeError or ValueError if `content` is not JSON.
+        """
+        self.done(request.id)  # first, so that who reads the reply finds the process idle
+        self._posts.append(_Post(self._output.mark(), msg_type, encode(content), request.header, (), request.moments))
 
     def done(self, request: str) -> None:
         """Note that the main thread has no more to do for a request than to send what it has posted."""
+        if self._requests and self._requests[0].id == request:
+            self._requests.popleft()
         self._tasks.discard(request)
         self._lookups.pop(request, None)
 
@@ -137,13 +176,53 @@ class IOThread(threading.Thread):
         self._output.wake()
         self.join()
 
+    def _attend(self) -> None:
+        """Send what waits, receive what has come, and settle who is at the socket from now on."""
+        try:
+            # What a signal handler of the user's raises must not strike here: half a message would be lost.
+            self._unblocked = pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+            with self._turn:
+                self._exchange()
+        finally:
+            pthread_sigmask(signal.SIG_SETMASK, self._unblocked)
+
+    def _exchange(self) -> None:
+        self._output.receiver = threading.get_ident()
+        try:
+            self._busy = False
+            self._send_posts()
+            self._receive()
+            self._busy = bool(self._requests)
+            if self._busy:
+                self._call_relief()
+                return
+            self._relieved = False
+            if self._listening:
+                self._output.wake()  # to leave the socket to this thread
+        except BaseException:
+            _give_up()
+        finally:
+            self._output.receiver = 0
+
+    def _call_relief(self) -> None:
+        """See to it that the I/O thread takes the socket over, though not for a cell that soon ends."""
+        if self._relieved or self._relief_due:
+            return  # the timer is left to run when a cell has ended: to set it for each one would be a system call more
+        if not self._lookups:  # which the I/O thread is to end in time
+            self._relief_due = self._relief.set(RELIEF)
+        if not self._relief_due:
+            self._relieved = True
+            self._output.wake()
+
     # The thread itself.
 
     def run(self) -> None:
         # A signal must go to the main thread, to wake it from whatever it waits for.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            channel = Channel(self._path, self._key)
+            channel = self._channel = Channel(self._path, self._key)
+            for fd in (channel.fd, self._bell[0]):
+                self._main_poll.register(fd, select.POLLIN)
         except Exception as err:
             self._failure = err
             return
@@ -153,40 +232,52 @@ class IOThread(threading.Thread):
         try:
             self._loop(channel)
         except BaseException:
-            # Without this thread nobody can talk to the process any more; better dead than deaf.
-            log.critical("the I/O thread failed", exc_info=True)
-            os._exit(1)
+            _give_up()
         channel.close()
 
     def _loop(self, channel: Channel) -> None:
         poller = select.poll()  # ZeroMQ's own looks at everything twice
-        for fd in (channel.fd, self._output.wake_fd, self._lifeline):
-            poller.register(fd, select.POLLIN)
-        watched: list[int] = []
+        for fd in (self._output.wake_fd, self._lifeline, self._relief.fd):
+            if fd >= 0:
+                poller.register(fd, select.POLLIN)
+        watched: set[int] = set()
+        relief_due = False
         while True:
-            if watched != (wanted := self._output.pipe_fds):
-                for fd in watched:
-                    poller.unregister(fd)
-                for fd in wanted:
-                    poller.register(fd, select.POLLIN)
-                watched = wanted
-            patience = self._patience()
-            events = dict(poller.poll(0 if channel.readable else patience))
+            with self._turn:
+                self._receive()
+                if self._requests and not self._busy:
+                    self._ring_bell()
+                self._nudge()
+                self._end_lookups(time.monotonic())
+                self._send_posts()
+                self._send_when_due()
+                if self._stopping and not self._posts and not self._output.pending:
+                    return
+                self._listening = self._relieved = self._busy and (self._relieved or relief_due)
+                patience = 0 if channel.readable else self._patience()
+            wanted = {*self._output.pipe_fds, *([channel.fd] if self._listening else ())}
+            for fd in watched - wanted:
+                poller.unregister(fd)
+            for fd in wanted - watched:
+                poller.register(fd, select.POLLIN)
+            watched = wanted
+            events = dict(poller.poll(patience))
             self._output.awake()
             if self._output.wake_fd in events:
                 self._output.clear_wake()
+            relief_due = self._relief.fd in events
+            if relief_due:
+                self._relief.clear()
+                self._relief_due = False
             if self._lifeline in events:
                 os._exit(1)  # the node is gone, and with it everyone who could hear us
             if any(fd in events for fd in watched):
                 self._output.drain()
-            while (message := channel.receive()) is not None:
-                self._dispatch(channel, message)
-            self._nudge()
-            self._end_lookups(time.monotonic())
-            self._send_posts(channel)
-            self._send_when_due(channel)
-            if self._stopping and not self._posts and not self._output.pending:
-                return
+
+    def _receive(self) -> None:
+        """Take all messages that have come."""
+        while (message := self._channel.receive()) is not None:
+            self._dispatch(message)
 
     def _nudge(self) -> None:
         if self._nudges and time.monotonic() >= self._nudges[0]:
@@ -217,12 +308,12 @@ class IOThread(threading.Thread):
 
     def _posts_due(self) -> bool:
         # A change of parent alone waits for the output that it is about.
-        return any(post.type for post in self._posts)
+        return any(post.type for post in list(self._posts))
 
-    def _send_posts(self, channel: Channel) -> None:
+    def _send_posts(self) -> None:
         while self._posts:
             post = self._posts.popleft()
-            self._send_output(channel, post.position)
+            self._send_output(post.position)
             if not post.type:
                 self._parent, self._moments = post.parent, post.moments
                 continue
@@ -230,9 +321,9 @@ class IOThread(threading.Thread):
             if post.moments is not None:
                 post.moments.sent = time.monotonic_ns()
                 metadata = encode({"trace": post.moments.to_json()})
-            channel.send(post.type, post.content, post.parent, post.buffers, metadata)
+            self._channel.send(post.type, post.content, post.parent, post.buffers, metadata)
 
-    def _send_when_due(self, channel: Channel) -> None:
+    def _send_when_due(self) -> None:
         now = time.monotonic()
         if not self._output.pending or (now < self._next_send and not self._output.urgent and not self._stopping):
             return
@@ -241,62 +332,84 @@ class IOThread(threading.Thread):
             self._next_send = now + LINE
             return
         self._line_awaited = False
-        self._send_output(channel)
+        self._send_output()
         self._next_send = now + COALESCE
 
-    def _send_output(self, channel: Channel, until: int | None = None) -> None:
+    def _send_output(self, until: int | None = None) -> None:
         for chunk in self._output.chunks(until):
             content = encode({"name": NAMES[chunk.tag], "seq": chunk.seq})
             if self._moments is not None and not self._moments.streamed:
                 self._moments.streamed = time.monotonic_ns()
-            channel.send("stream", content, self._parent, [chunk.data])
+            self._channel.send("stream", content, self._parent, [chunk.data])
 
-    def _dispatch(self, channel: Channel, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         content = message.content
         if message.type in _FOR_MAIN:
             self._tasks.add(message.id)
             self._interrupts.queued(message.id)
-            self.requests.put(message)
+            self._requests.append(message)
             self._end_lookups(math.inf)
         elif message.type in _FOR_IDLE:
-            self._look_up(channel, message)
+            self._look_up(message)
         elif message.type == "interrupt_request":
             self._interrupts.request(str(content.get("parent", "")))
             self._nudges = deque(time.monotonic() + delay for delay in itertools.accumulate(NUDGES))
-            self._reply(channel, message, "interrupt_reply", {})
+            self._answer(message, "interrupt_reply", {})
         elif message.type == "status_request":
-            self._reply(channel, message, "status", self._state())
+            self._answer(message, "status", self._state())
         elif message.type == "stack_request":
-            self._reply(channel, message, "stack_reply", {"threads": stacks.threads()})
+            self._answer(message, "stack_reply", {"threads": stacks.threads(self.ident)})
         elif message.type == "stream_ack":
             seq = content.get("seq")
             if isinstance(seq, int):
                 self._output.ack(seq)
         elif message.type in self._answers:
             reply = self._answers[message.type](content)
-            self._reply(channel, message, message.type.replace("_request", "_reply"), reply)
+            self._answer(message, message.type.replace("_request", "_reply"), reply)
         elif message.type in self._at_once:
             self._at_once[message.type](content)
         else:
             log.warning("unknown message type %r", message.type)
             if message.type.endswith("_request"):
-                channel.send(*unknown(message), message.header)
+                self._channel.send(*unknown(message), message.header)
 
-    def _look_up(self, channel: Channel, message: Message) -> None:
+    def _look_up(self, message: Message) -> None:
         if not self.started or self._tasks:
-            channel.send(message.type.replace("_request", "_reply"), encode({"status": "aborted"}), message.header)
+            self._channel.send(
+                message.type.replace("_request", "_reply"), encode({"status": "aborted"}), message.header
+            )
             return
         timeout = message.content.get("timeout")
         seconds = timeout if isinstance(timeout, (int, float)) else LOOKUP_TIME
         self._lookups[message.id] = _Lookup(time.monotonic() + seconds)
         self._interrupts.queued(message.id)
-        self.requests.put(message)
+        self._requests.append(message)
 
-    def _reply(self, channel: Channel, request: Message, msg_type: str, content: dict[str, Any]) -> None:
-        channel.send(msg_type, encode({"status": "ok", **content}), request.header)
+    def _answer(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
+        self._channel.send(msg_type, encode({"status": "ok", **content}), request.header)
 
     def _state(self) -> dict[str, Any]:
         if not self.started:
             return {"execution_state": "starting", "msg_id": ""}
         running = self._interrupts.running
         return {"execution_state": "idle" if running is None else "busy", "msg_id": running or ""}
+
+    def _ring_bell(self) -> None:
+        try:
+            os.write(self._bell[1], b"\0")
+        except BlockingIOError:
+            pass  # full: it rings
+
+
+def _give_up() -> None:
+    # What may be lost now, somebody waits for; better dead than deaf.
+    log.critical("the process can no longer talk to the server", exc_info=True)
+    os._exit(1)
+
+
+def _empty(pipe: int) -> None:
+    try:
+        while len(os.read(pipe, 4096)) == 4096:
+            pass
+    except BlockingIOError:
+        pass

@@ -40,7 +40,7 @@ _BACK_TO_BACK = 2e-6
 class Output:
     """The ring, the pipes and the lock that makes one sequence of them.
 
-    Writers are any threads; the reader (`chunks`, `ack`, `fall_asleep`) is the I/O thread.
+    Writers are any threads; the reader is who has the turn at the socket, or, where it sleeps, the I/O thread.
     """
 
     def __init__(self, ring: Ring, read_fds: dict[int, int], write_fds: dict[int, int], interrupts: Interrupts):
@@ -69,7 +69,8 @@ class Output:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._room = threading.Event()
-        self._reader = 0
+        self._reader = 0  # the I/O thread
+        self.receiver = 0  # another thread that must not wait for room, since it is to receive what makes it
         self._forked = False
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -85,7 +86,8 @@ class Output:
 
         Waits while the text finds no room, which is while the server is behind by the size of the ring.
         """
-        while not self._move(drain) and threading.get_ident() != self._reader:
+        while not self._move(drain) and threading.get_ident() not in (self._reader, self.receiver):
+            self.wake()
             self._room.wait()
 
     def write(self, tag: int, data: bytes | memoryview) -> None:
@@ -182,12 +184,13 @@ class Output:
         self._move(drain=True)
 
     def chunks(self, until: int | None = None) -> Iterator[Chunk]:
-        """Take what was printed, up to the mark `until` if given."""
+        """Take what was printed so far, up to the mark `until` if given."""
         if until is None:
             self._move()
+            until = self._ring.written  # what is printed while this is sent has time
         while True:
             with self._lock:
-                chunk = self._ring.take(MESSAGE, self._ring.written if until is None else until)
+                chunk = self._ring.take(MESSAGE, until)
             if chunk is None:
                 return
             yield chunk

@@ -79,7 +79,7 @@ class _Process:
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
         self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
-        self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
+        self._commands = Commands(self._post_command, interrupts)
         lookups = Lookups(shell)
         self._lookups = {
             "complete_request": lookups.complete,
@@ -95,12 +95,13 @@ class _Process:
         self._start()
         while True:
             try:
-                message = self._io.requests.get()
-                self._answered = False
-                if message.type == "shutdown_request":
-                    self._stop(message)
-                    return 0
-                self._serve(message)
+                while True:  # in here, since a signal handler may also raise at the end of the loop
+                    message = self._io.next_request()
+                    self._answered = False
+                    if message.type == "shutdown_request":
+                        self._stop(message)
+                        return 0
+                    self._serve(message)
             except BaseException as err:
                 # Between cells only a signal handler of the user's raises. Nobody must wait for its victim in vain.
                 traceback.print_exc()
@@ -112,6 +113,9 @@ class _Process:
         names = content.get("names")
         known = names if isinstance(names, list) else []
         return {"names": [name for name in known if isinstance(name, str) and name in self._shell.user_ns]}
+
+    def _post_command(self, msg_type: str, content: dict[str, Any]) -> None:
+        self._io.post(msg_type, content, self._header, answered=True)
 
     def _serve(self, message: Message) -> None:
         if message.type == "hello":
@@ -165,8 +169,7 @@ class _Process:
         self._reply(message, message.type.replace("_request", "_reply"), reply)
 
     def _reply(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
-        self._io.done(request.id)  # first, so that who reads the reply finds the process idle
-        self._io.post(msg_type, content, request.header, moments=request.moments)
+        self._io.reply(request, msg_type, content)
         self._answered = True
 
     def _start(self) -> None:

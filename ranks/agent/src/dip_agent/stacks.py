@@ -16,12 +16,12 @@ _MACHINERY = tuple(
 )
 
 
-def threads() -> list[dict[str, Any]]:
-    """Return `{"id", "name", "main", "stack"}` of every thread but the calling one, the main thread first."""
+def threads(hidden: int | None) -> list[dict[str, Any]]:
+    """Return `{"id", "name", "main", "stack"}` of every thread but the one called `hidden`, the main thread first."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
     frames = sys._current_frames()
-    frames.pop(threading.get_ident(), None)
+    frames.pop(hidden, None)
     found = [
         {"id": ident, "name": names.get(ident, ""), "main": ident == main, "stack": _text(frame, ident == main)}
         for ident, frame in frames.items()

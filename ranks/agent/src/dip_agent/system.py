@@ -12,8 +12,36 @@ LINUX = sys.platform == "linux"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_CLOCK_MONOTONIC = 1
+_TFD_NONBLOCK = os.O_NONBLOCK
+_TFD_CLOEXEC = os.O_CLOEXEC
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Timer:
+    """A descriptor that gets readable after a while. Linux only."""
+
+    def __init__(self) -> None:
+        self.fd = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_CLOEXEC | _TFD_NONBLOCK) if LINUX else -1
+
+    def set(self, seconds: float) -> bool:
+        """Start it, or start it anew. False: this system has none."""
+        if self.fd < 0:
+            return False
+        at = _ITimerSpec(0, 0, int(seconds), int(seconds % 1 * 1e9))
+        return libc.timerfd_settime(self.fd, 0, ctypes.byref(at), None) == 0
+
+    def clear(self) -> None:
+        """Let the descriptor be unreadable again."""
+        try:
+            os.read(self.fd, 8)
+        except BlockingIOError:
+            pass
+
+
+class _ITimerSpec(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "in_s", "in_ns")]
 
 
 def start_time(pid: int) -> int:
