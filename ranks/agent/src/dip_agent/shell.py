@@ -27,7 +27,7 @@ from traitlets.config import Config
 
 from . import magics, tracebacks
 from .commands import Commands
-from .source import Compiler, keep_lines
+from .source import Compiler, Transformations
 from .wire import text
 
 Publish = Callable[[str, "dict[str, Any]"], None]
@@ -120,7 +120,7 @@ class Shell(InteractiveShell):
         config = Config()
         config.HistoryManager.enabled = False
         shell = cls.instance(config=config)
-        keep_lines(shell.input_transformer_manager)
+        shell.input_transformer_manager = Transformations()
         shell.magics_client = magics.register(shell)
         shell.loop_runner = shell.run_coroutine
         return shell

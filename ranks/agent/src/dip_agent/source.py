@@ -114,12 +114,51 @@ class Compiler(CachingCompiler):
         return super().__call__(source, filename, symbol, **options)
 
 
-def keep_lines(manager: TransformerManager) -> None:
-    """Make IPython's transformations keep the number of lines.
+class Transformations(TransformerManager):
+    """IPython's transformations of a cell: they keep the number of lines, and cost nothing if there is nothing to do.
 
-    Several of them join the lines of a continued command (`!ls \\` and what follows); blank lines make up for it.
+    Several of IPython's join the lines of a continued command (`!ls \\` and what follows); blank lines make up for it.
+    To find out that there is nothing to do, IPython takes the cell apart in Python, which for a hundred lines takes
+    longer than all the rest of the way from the editor to a rank.
     """
-    manager.token_transformers = [_padded(cls) for cls in manager.token_transformers]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = {_name(one) for one in self._all()} <= _KNOWN
+        self.token_transformers = [_padded(cls) for cls in self.token_transformers]
+        self._made = self._all()  # users may add some
+
+    def transform_cell(self, cell: str) -> str:
+        """Return the Python code that `cell` means, with a newline at its end."""
+        if self._known and not _SPECIAL.search(cell) and self._all() == self._made:
+            return cell if cell.endswith("\n") else cell + "\n"
+        return super().transform_cell(cell)
+
+    def _all(self) -> list[Any]:
+        return [*self.cleanup_transforms, *self.line_transforms, *self.token_transformers]
+
+
+# The transformations that `_SPECIAL` knows.
+_KNOWN = {
+    *("leading_empty_lines", "leading_indent", "PromptStripper", "cell_magic"),
+    *("MagicAssign", "SystemAssign", "EscapedCommand", "HelpEnd"),
+}
+
+# Where any of them may have something to do. Each matches more than it must: what it misses would be run as it is.
+_SPECIAL = re.compile(
+    r"""\A\s | ^[^\S\n]+$                               # blank lines at the beginning, indentation, lines of spaces
+    | ^[^\S\n]*(?: [%!?,;/]                            # a magic, a command or a call
+                  | >>> | \d*\.\.\. | In\ \[ | \[(?:nav|ins)\] )  # a prompt
+    | =[^\S\n]*[%!]                                   # what a magic or a command returns
+    | \?[^\S\n]*$                                     # help
+    | [\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]               # ends of lines for IPython, but not for Python
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def _name(transformation: Any) -> str:
+    return getattr(transformation, "__name__", type(transformation).__name__)
 
 
 def _padded(cls: type) -> type:
