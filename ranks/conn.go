@@ -59,7 +59,7 @@ func dialConn(ctx context.Context, path string) (_ *conn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := newFrameConn(nc)
+	raw := newFrameConn(quiet(nc))
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	zc, err := handshake(raw)
 	if !stop() {
