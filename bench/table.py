@@ -248,7 +248,7 @@ def verdict(f, line, samples):
         and (not f.share or line["ratio"] >= 1 / f.share)
         and (not f.most or line["ours"]["value"] <= f.most)
     )
-    remarks = [missing if reached else reason(f)] + [noise(line)] * f.paired
+    remarks = [missing if reached else reason(f), noise(line) if f.paired else ""]
     return reached, "; ".join(filter(None, remarks))
 
 
