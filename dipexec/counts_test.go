@@ -48,14 +48,14 @@ func (p quickPool) Ranks(context.Context) ([]Process, error) {
 	return all, nil
 }
 
-// dispatchAllocs is how many allocations a run on all ranks of a pool takes.
+// dispatchAllocs is how many allocations a silent run on all ranks of a pool takes, with a journal.
 func dispatchAllocs(t *testing.T, size int) float64 {
 	t.Helper()
 	pool := newQuickPool(size)
 	for _, p := range pool {
 		p.sent = make([]*ranks.PreparedRequest, 0, 1000)
 	}
-	e := New(Options{Pool: pool})
+	e := New(Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
 	defer e.Close(t.Context())
 	return testing.AllocsPerRun(100, func() {
 		mustWait(t, e, mustStart(t, e, Request{Code: "pass", Target: cells.Target{Where: cells.Remote}}))
@@ -67,7 +67,7 @@ func TestAllocationsOfADispatch(t *testing.T) {
 	few, more, many := dispatchAllocs(t, 8), dispatchAllocs(t, 72), dispatchAllocs(t, 136)
 	perRank := (many - more) / 64
 	t.Logf("8 ranks: %v, 72: %v, 136: %v; %.1f for each", few, more, many, perRank)
-	if perRank > 8 {
+	if perRank > 5 {
 		t.Errorf("%.1f allocations for each rank", perRank)
 	}
 	if first := (more - few) / 64; perRank > first+1 {

@@ -592,7 +592,8 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 	defer rj.mu.Unlock()
 	rj.ended = true
 	rj.record.Finished, rj.record.Status, rj.record.Reason = at, r.Status, r.Reason
-	for _, p := range r.Parts {
+	for i := range r.Parts {
+		p := &r.Parts[i]
 		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: seconds(p.Elapsed), ExecutionCount: p.ExecutionCount}
 		if !pr.Local {
 			pr.Rank = &p.Rank
