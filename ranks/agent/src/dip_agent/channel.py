@@ -56,7 +56,7 @@ class Channel:
         """Return the next good message that is there, or None. Bad ones are logged and dropped."""
         # To try and fail would cost an exception, and give away Python's global lock just when the main thread wakes.
         while self.readable:
-            identity, *frames = self.socket.recv_multipart(_NOBLOCK)
+            identity, *frames = self._frames()
             try:
                 message = self._session.unpack(frames)
             except BadMessage as err:
@@ -65,6 +65,14 @@ class Channel:
             self._peer = identity
             return message
         return None
+
+    def _frames(self) -> list[bytes]:
+        frames = []
+        while True:
+            frame = self.socket.recv(_NOBLOCK, copy=False)  # knows by itself whether it is the last one
+            frames.append(frame.bytes)
+            if not frame.more:
+                return frames
 
     def send(
         self,
