@@ -6,7 +6,7 @@ Data path, top to bottom:
     node      one poll loop: requests of the server, deaths of children
     children  starts a process by fork or spawn, watches and buries it
     rank      main thread of a started process: takes requests, runs user code
-    io_thread the thread that owns a process's socket
+    io_thread the socket: the thread that serves it while the main thread is busy
     output    what user code prints, on its way to the server
     shell     IPython, told to publish over our socket
 
