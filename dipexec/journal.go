@@ -64,6 +64,8 @@ type Journal struct {
 
 	open atomic.Int32 // NAME.out files that are open
 
+	measured map[string]oldRun // the rotation's: by directory, those that are over
+
 	mu        sync.Mutex
 	written   int64       // bytes written since the last rotation began
 	runs      int         // and runs
@@ -190,7 +192,7 @@ func (j *Journal) admit(rj *runJournal) error {
 	return nil
 }
 
-// kept notes that a run is in the directory, or has ended and need not be.
+// kept notes that a run is in the directory, or has ended.
 func (j *Journal) kept(rj *runJournal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -321,14 +323,35 @@ func (j *Journal) startRotation() {
 	})
 }
 
-// rotate removes runs that are too old, and then the oldest ones until the rest fits. What cannot be removed is left for
-// the next time: nobody is waiting for it.
-func (j *Journal) rotate(now time.Time) {
-	type oldRun struct {
-		dir   string
-		ended time.Time
-		size  int64
+// oldRun is what a rotation has found of a run's directory.
+type oldRun struct {
+	dir     string
+	changed time.Time // the directory: a file was added or removed
+	ended   time.Time // the last change of any file
+	size    int64
+	over    bool // nobody writes it
+}
+
+// measure looks at a directory.
+func measure(dir string, changed time.Time) (oldRun, error) {
+	r := oldRun{dir: dir, changed: changed, ended: changed}
+	// Before its files are looked at: if it ends meanwhile, it is measured again. A spare may just be taking its lock, and gets no other beside it.
+	r.over = isRunDir(filepath.Base(dir)) && !locked(dir)
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			r.size += info.Size()
+			if info.ModTime().After(r.ended) {
+				r.ended = info.ModTime()
+			}
+		}
 	}
+	return r, err
+}
+
+// rotate removes runs that are too old, and then the oldest ones until the rest fits. What cannot be removed is left for
+// the next time: nobody is waiting for it. The files of runs that were over when they were measured are not looked at again.
+func (j *Journal) rotate(now time.Time) {
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
 		return
@@ -343,21 +366,15 @@ func (j *Journal) rotate(now time.Time) {
 		if err != nil {
 			continue
 		}
-		r := oldRun{dir: filepath.Join(j.dir, e.Name()), ended: info.ModTime()}
-		files, err := os.ReadDir(r.dir)
-		if err != nil {
-			continue
-		}
-		for _, f := range files {
-			if info, err := f.Info(); err == nil {
-				r.size += info.Size()
-				if info.ModTime().After(r.ended) {
-					r.ended = info.ModTime()
-				}
+		dir := filepath.Join(j.dir, e.Name())
+		r, known := j.measured[dir]
+		if !known || !r.changed.Equal(info.ModTime()) {
+			if r, err = measure(dir, info.ModTime()); err != nil {
+				continue
 			}
 		}
 		if !isRunDir(e.Name()) {
-			removeRun(r.dir, now.Sub(r.ended)) // its server was killed, if nobody holds the lock
+			removeRun(dir, now.Sub(r.ended)) // its server was killed, if nobody holds the lock
 			continue
 		}
 		total += r.size
@@ -365,13 +382,13 @@ func (j *Journal) rotate(now time.Time) {
 	}
 	slices.SortFunc(runs, func(a, b oldRun) int { return a.ended.Compare(b.ended) })
 	left := len(runs)
+	j.measured = make(map[string]oldRun, left)
 	for _, r := range runs {
-		if now.Sub(r.ended) <= j.maxAge && total <= j.maxBytes && left <= j.maxRuns {
-			return
-		}
-		if removeRun(r.dir, now.Sub(r.ended)) {
+		if excess := now.Sub(r.ended) > j.maxAge || total > j.maxBytes || left > j.maxRuns; excess && removeRun(r.dir, now.Sub(r.ended)) {
 			total -= r.size
 			left--
+		} else if r.over {
+			j.measured[r.dir] = r
 		}
 	}
 }
@@ -387,20 +404,17 @@ func isRunDir(name string) bool {
 // removeRun removes a run's directory, unless somebody writes it or did a moment ago: one that is just being made has no
 // lock yet.
 func removeRun(dir string, age time.Duration) bool {
-	if age < time.Minute {
-		return false
-	}
+	return age >= time.Minute && !locked(dir) && os.RemoveAll(dir) == nil
+}
+
+// locked tells whether somebody writes a run, or may be doing so. One that was nobody's is nobody's for ever.
+func locked(dir string) bool {
 	index, err := os.OpenFile(filepath.Join(dir, indexName), os.O_RDWR, 0)
-	switch {
-	case err == nil:
-		defer index.Close()
-		if syscall.Flock(int(index.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-			return false
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return false
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
 	}
-	return os.RemoveAll(dir) == nil
+	defer index.Close()
+	return syscall.Flock(int(index.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }
 
 // RunRecord is what run.json says of a run.
@@ -542,12 +556,10 @@ func (rj *runJournal) release() {
 	defer rj.mu.Unlock()
 	rj.flush()
 	rj.off.Store(true)
-	if rj.files == nil {
-		rj.j.kept(rj)
-		return
+	if rj.files != nil {
+		rj.files.close()
+		rj.j.wrote(rj.size.Load())
 	}
-	rj.files.close()
-	rj.j.wrote(rj.size.Load())
 }
 
 // fail turns the journal off.
@@ -591,6 +603,7 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	rj.ended = true
+	rj.j.kept(rj)
 	rj.record.Finished, rj.record.Status, rj.record.Reason = at, r.Status, r.Reason
 	for i := range r.Parts {
 		p := &r.Parts[i]
@@ -608,7 +621,6 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 			rj.fail(err)
 		}
 	case r.Status == StatusOK: // there is nothing to keep, unless something comes late
-		rj.j.kept(rj)
 	case rj.keepOrFail():
 		rj.flush()
 	}

@@ -385,11 +385,65 @@ func TestJournalKeepsLongRuns(t *testing.T) {
 	if !record.Finished.IsZero() || len(events) != 1 {
 		t.Errorf("record %+v, events %s", record, describe(events))
 	}
+	short.finish(Report{Status: StatusOK}, time.Now())
 	for _, rj := range []*runJournal{long, ended, short} {
 		rj.release()
 	}
 	if len(j.unkept) > 0 {
 		t.Errorf("%d runs are thought to go on", len(j.unkept))
+	}
+}
+
+// A rotation measures a run that is over once, unless something is added to it, and one that goes on each time.
+func TestJournalMeasuresOnce(t *testing.T) {
+	j := openJournal(t, JournalOptions{})
+	j.work.Wait() // the rotation at the start
+	j.rotateAfter = time.Hour
+	begin := func(id string) (*runJournal, *rawFile) {
+		rj, err := j.begin(RunRecord{Run: id, Started: time.Now()}, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &rawFile{rj: rj}
+		rj.output(f, "stdout", []byte("some output\n"))
+		return rj, f
+	}
+	over, f := begin("over")
+	f.close()
+	over.release()
+	live, f := begin("live")
+	defer live.release()
+	defer f.close()
+	j.rotate(time.Now())
+	if _, known := j.measured[live.dir]; known || len(j.measured) != 1 {
+		t.Fatalf("measured %v", j.measured)
+	}
+
+	size := j.measured[over.dir].size
+	if err := os.Truncate(filepath.Join(over.dir, "rank-0.out"), 1000); err != nil { // which nobody does
+		t.Fatal(err)
+	}
+	j.rotate(time.Now())
+	if got := j.measured[over.dir].size; got != size {
+		t.Errorf("measured again: %d bytes, %d before", got, size)
+	}
+	if err := os.WriteFile(filepath.Join(over.dir, "output.txt"), make([]byte, 500), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	changed := time.Now().Add(time.Second) // the clock of the file system may be a coarse one
+	if err := os.Chtimes(over.dir, changed, changed); err != nil {
+		t.Fatal(err)
+	}
+	j.rotate(time.Now())
+	if got := j.measured[over.dir].size; got != size-int64(len("some output\n"))+1500 {
+		t.Errorf("%d bytes, %d before", got, size)
+	}
+	if err := os.RemoveAll(over.dir); err != nil {
+		t.Fatal(err)
+	}
+	j.rotate(time.Now())
+	if len(j.measured) > 0 {
+		t.Errorf("measured %v", j.measured)
 	}
 }
 
