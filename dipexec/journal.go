@@ -67,15 +67,15 @@ type Journal struct {
 	measured map[string]oldRun // the rotation's: by directory, those that are over
 
 	mu        sync.Mutex
-	written   int64       // bytes written since the last rotation began
-	runs      int         // and runs
-	rotating  bool        // at most one rotation at a time
-	quiet     *time.Timer // begins a rotation; nil: none is due
-	spare     *runFiles   // for the next run that has something to keep; nil: none
-	preparing bool        // a spare is being made
-	unkept    map[*runJournal]struct{}
-	keeping   *time.Timer // has those of unkept kept that take long; nil: there were none
-	closed    bool        // nothing begins any more
+	written   int64                    // bytes written since the last rotation began
+	runs      int                      // and runs
+	rotating  bool                     // at most one rotation at a time
+	quiet     *time.Timer              // begins a rotation; nil: none is due
+	spare     *runFiles                // for the next run that has something to keep; nil: none
+	preparing bool                     // a spare is being made
+	unkept    map[*runJournal]struct{} // runs that go on and have no files yet
+	keeping   *time.Timer              // has those of unkept kept that take long; nil: there were none
+	closed    bool                     // nothing begins any more
 	work      sync.WaitGroup
 }
 
