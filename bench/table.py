@@ -8,7 +8,7 @@ REASONS = {
     "push": "a constant part, the turns of the cell and of the command, takes most of the time up to some megabytes",
     "pull": "a constant part, the turns of the cell and of the command, takes most of the time up to some megabytes",
     "copy": "writing into memory that the kernel has to find first takes longer than to copy into memory that is there",
-    "pass": "0.6 to 0.8 ms of a core per rank, four fifths of which are the rank's own Python, IPython's run_cell first",
+    "pass": "0.6 to 0.8 ms of a core per rank, four fifths of them the rank's own Python, IPython's run_cell first",
 }
 
 
