@@ -7,13 +7,10 @@ import re
 import secrets
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from harness import Peer, Process, alive, wait_until
-
-from dip_agent.io_thread import RELIEF
 
 PATH = "/project/train.py"
 
@@ -257,14 +254,13 @@ def io_thread_switches(process: Process) -> int:
     return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a timer that is a descriptor")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, both threads are woken")
 def test_short_cells_that_print_nothing_wake_one_thread(local):
-    before, began = io_thread_switches(local), time.monotonic()
+    before = io_thread_switches(local)
     for _ in range(300):
         assert local.run("pass").status == "ok"
-    seconds = time.monotonic() - began
-    # Once in a while it looks whether a cell has not ended, and then leaves again.
-    assert io_thread_switches(local) - before < 10 * (seconds / RELIEF) + 20
+    # It is not often that a request comes before the main thread waits for it.
+    assert io_thread_switches(local) - before < 300
 
 
 def test_background_output_and_requests_at_once(local):
@@ -284,6 +280,33 @@ def test_background_output_and_requests_at_once(local):
         runs += 1
     assert runs
     assert local.text() == "".join(f"talk {n}\n" for n in range(400))
+
+
+def test_a_busy_process_answers_at_once(local):
+    """Whatever keeps the main thread: here a signal handler, while it has nothing to do otherwise."""
+    local.run("import signal, time; signal.signal(signal.SIGUSR1, lambda *_: print('in') or time.sleep(1000));")
+    os.kill(local.pid, signal.SIGUSR1)
+    local.wait_output("in")
+    assert local.ask("status_request", reply="status")["execution_state"] == "idle"
+    assert "time.sleep(1000)" in local.ask("stack_request")["threads"][0]["stack"]
+
+
+def test_a_handler_that_prints_while_the_ring_is_full(local):
+    """The server goes on taking what is printed, so there is room again."""
+    local.acks = False
+    request = local.start(
+        "import signal, threading\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));\n"
+        "threading.Thread(target=lambda: [print('y' * 1000) for _ in range(5000)]).start()"
+    )
+    while len(local.text()) < 1_000_000:
+        local.poll()
+    os.kill(local.pid, signal.SIGUSR1)
+    local.acks = True
+    local.send("stream_ack", {"seq": local.seq})
+    assert local.finish(request).status == "ok"
+    local.wait_output("handled\n")
+    assert local.run("print('on')").status == "ok"
 
 
 def test_a_signal_handler_that_raises_loses_no_request(local):

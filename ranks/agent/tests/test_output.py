@@ -235,3 +235,33 @@ def rss(pid: int) -> int:
     """Return the resident memory of a process in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
+
+
+def test_a_finaliser_that_prints_while_the_process_forks(local):
+    """Until the child knows that it is one, it must not write into the ring, which is its parent's, too."""
+    request = local.start(
+        "import gc, os, threading\n"
+        "class Loud:\n"
+        "    def __init__(self): self.me = self\n"
+        "    def __del__(self): print('dying')\n"
+        "class Early(threading.Thread):\n"  # what Python does first of all after a fork is to tell its threads
+        "    def _reset_internal_locks(self, *args):\n"
+        "        Loud(); gc.collect()\n"
+        "        super()._reset_internal_locks(*args)\n"
+        "    def _after_fork(self, *args):\n"
+        "        Loud(); gc.collect()\n"
+        "        super()._after_fork(*args)\n"
+        "done = threading.Event()\n"
+        "Early(target=done.wait).start()\n"
+        "for n in range(20):\n"
+        "    print('parent', n)\n"
+        "    if not (pid := os.fork()): os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+        "done.set()"
+    )
+    assert local.finish(request).status == "ok"
+    assert local.run("print('on')").status == "ok"
+    assert [line for line in local.text().splitlines() if line != "dying"] == [
+        *(f"parent {n}" for n in range(20)),
+        "on",
+    ]

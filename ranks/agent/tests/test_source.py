@@ -51,7 +51,11 @@ CELLS = st.lists(st.sampled_from(PIECES + 3 * SPACES), max_size=12).map("".join)
 def test_what_is_passed_over_would_stay_as_it_is(cell):
     if source._SPECIAL.search(cell):
         return
-    assert Transformations().transform_cell(cell) == TransformerManager().transform_cell(cell)
+    try:
+        expected = TransformerManager().transform_cell(cell)
+    except (SyntaxError, SystemError):
+        return  # it is not Python, and the compiler will say so, too
+    assert Transformations().transform_cell(cell) == expected
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,13 @@ class Interrupts:
                 self._pending = False
                 raise KeyboardInterrupt
 
+    def release_unseen(self) -> None:
+        """Release where nothing can be raised: `nudge` will signal again what came in between."""
+        if threading.get_ident() == self._main:
+            self._held -= 1
+            if self._pending and not self._held:
+                self._pending = self._seen = False
+
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.running is not None and _in_destructor(frame):
             self._own = max(0, self._own - 1)  # as if not seen: `nudge` will signal again

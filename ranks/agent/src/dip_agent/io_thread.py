@@ -1,11 +1,12 @@
-"""The thread that serves a process's socket while the main thread is busy.
+"""The socket of a process, and the thread that serves it while the main thread is busy.
 
-It answers interrupt, status and stack requests, hands the others to the main thread, and sends what the main thread
+The I/O thread answers interrupt, status and stack requests, hands the others to the main thread, and sends what that
 posts and what the process prints, in the order in which that was made. It is also the portable lifeline: if the node's
 end of a pipe closes, the process ends.
 
-While the main thread has nothing to do, it waits at the socket itself. A request then finds the thread that serves it,
-and a cell that soon ends without having printed anything wakes no other thread. Who uses the socket holds the turn.
+While the main thread has nothing to do, it waits at the socket itself: a cell that soon ends without having printed
+anything is received, run and answered without a switch of threads. Both wait for the socket's descriptor. The kernel
+wakes the main thread if it waits, else the I/O thread, whatever keeps the other: a cell, a signal handler, a full ring.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import itertools
 import logging
 import math
 import os
-import select
+import queue
 import signal
 import threading
 import time
-from _signal import pthread_sigmask  # the public one makes an enum of every signal
+from _signal import getsignal  # the public one takes every handler for an enum first
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from .interrupts import Interrupts
 from .moments import Moments
 from .output import Output
 from .ring import NAMES
-from .system import Timer
+from .system import Poller
 from .wire import NO_METADATA, NO_PARENT, Message, encode, unknown
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,9 @@ log = logging.getLogger(__name__)
 COALESCE = 0.010  # seconds for which output is collected after the first bytes have left
 NUDGES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between looks at whether the main thread has seen an interrupt
 LINE = 0.002  # seconds that an unfinished line is waited for: `print` writes a text and its newline one by one
-RELIEF = (
-    0.020  # seconds after which the I/O thread is at the socket if the main thread is busy and nothing else woke it
-)
 
-_ALL_SIGNALS = tuple(map(int, signal.valid_signals()))
+_SIGNALS = tuple(map(int, signal.valid_signals()))
+
 
 # What the main thread serves, first in, first out.
 _FOR_MAIN = frozenset(
@@ -87,19 +86,16 @@ class IOThread(threading.Thread):
         self._bound = threading.Event()
         self._failure: Exception | None = None
         self._stopping = False
-        self._unblocked = pthread_sigmask(signal.SIG_BLOCK, ())  # signals that the user has blocked in the main thread
-        self._relief = Timer()
-        self._main_poll = select.poll()
-        self._bell = os.pipe()  # that wakes the main thread
+        self._handlers = list(map(getsignal, _SIGNALS))  # of signals, where the user has set none
+        self._main_poller = Poller()
+        self._at_socket = False  # where the main thread waits: there, or at `_calls`
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._bell = os.pipe()  # that calls it from the socket
         for fd in self._bell:
             os.set_blocking(fd, False)
         self._turn = threading.Lock()  # guards what follows
         self._channel: Channel
         self._requests: deque[Message] = deque()  # for the main thread, which alone takes them
-        self._busy = True  # the main thread is not at the socket
-        self._relieved = True  # this thread is there, or has been woken to be, until the main thread is not busy
-        self._listening = True  # it is there
-        self._relief_due = False  # the timer runs
         self._tasks: set[str] = set()  # requests that the main thread has, but for lookups
         self._lookups: dict[str, _Lookup] = {}
         self._next_send = 0.0  # output waits for this moment (time.monotonic)
@@ -128,27 +124,30 @@ class IOThread(threading.Thread):
             raise self._failure
 
     def next_request(self) -> Message:
-        """Send the reply to the request before, wait for the next one, and be the one at the socket meanwhile.
+        """Send the reply to the request before and wait for the next one, which is the same until `done` is called.
 
-        It is the same one until `reply` or `done` is called.
+        Where the user handles signals, the I/O thread is left alone with the socket: what a handler raises would strike
+        between two halves of a message.
         """
         while True:
-            self._attend()
-            if self._busy:
+            self._at_socket = list(map(getsignal, _SIGNALS)) == self._handlers
+            if self._at_socket:
+                self._exchange()
+            else:
+                self._output.wake()
+            if self._requests:
                 return self._requests[0]
-            if any(fd == self._bell[0] for fd, _ in self._main_poll.poll()):
+            if not self._at_socket:
+                self._calls.get()
+            elif self._bell[0] in self._main_poller.wait(None):
                 _empty(self._bell[0])
 
-    def post(
-        self, msg_type: str, content: Any, parent: bytes, buffers: Sequence[bytes] = (), answered: bool = False
-    ) -> None:
-        """Send a message after everything printed so far. `answered` tells that somebody will wait for the answer.
+    def post(self, msg_type: str, content: Any, parent: bytes, buffers: Sequence[bytes] = ()) -> None:
+        """Send a message after everything printed so far.
 
         Raises TypeError or ValueError if `content` is not JSON.
         """
         self._posts.append(_Post(self._output.mark(), msg_type, encode(content), parent, buffers, None))
-        if answered:
-            self._relieved = True
         self._output.wake()
 
     def reply(self, request: Message, msg_type: str, content: Any) -> None:
@@ -176,43 +175,19 @@ class IOThread(threading.Thread):
         self._output.wake()
         self.join()
 
-    def _attend(self) -> None:
-        """Send what waits, receive what has come, and settle who is at the socket from now on."""
-        try:
-            # What a signal handler of the user's raises must not strike here: half a message would be lost.
-            self._unblocked = pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
-            with self._turn:
-                self._exchange()
-        finally:
-            pthread_sigmask(signal.SIG_SETMASK, self._unblocked)
-
     def _exchange(self) -> None:
+        """Send what waits and receive what has come."""
         self._output.receiver = threading.get_ident()
         try:
-            self._busy = False
-            self._send_posts()
-            self._receive()
-            self._busy = bool(self._requests)
-            if self._busy:
-                self._call_relief()
-                return
-            self._relieved = False
-            if self._listening:
-                self._output.wake()  # to leave the socket to this thread
+            with self._turn:
+                self._send_posts()
+                self._receive()
+                if self._lookups:
+                    self._output.wake()  # the I/O thread is to end them in time
         except BaseException:
             _give_up()
         finally:
             self._output.receiver = 0
-
-    def _call_relief(self) -> None:
-        """See to it that the I/O thread takes the socket over, though not for a cell that soon ends."""
-        if self._relieved or self._relief_due:
-            return  # the timer is left to run when a cell has ended: to set it for each one would be a system call more
-        if not self._lookups:  # which the I/O thread is to end in time
-            self._relief_due = self._relief.set(RELIEF)
-        if not self._relief_due:
-            self._relieved = True
-            self._output.wake()
 
     # The thread itself.
 
@@ -221,8 +196,9 @@ class IOThread(threading.Thread):
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             channel = self._channel = Channel(self._path, self._key)
-            for fd in (channel.fd, self._bell[0]):
-                self._main_poll.register(fd, select.POLLIN)
+            # The main thread first: of those who wait for the same, the kernel wakes the first.
+            self._main_poller.add(channel.fd, shared=True)
+            self._main_poller.add(self._bell[0])
         except Exception as err:
             self._failure = err
             return
@@ -236,42 +212,34 @@ class IOThread(threading.Thread):
         channel.close()
 
     def _loop(self, channel: Channel) -> None:
-        poller = select.poll()  # ZeroMQ's own looks at everything twice
-        for fd in (self._output.wake_fd, self._lifeline, self._relief.fd):
-            if fd >= 0:
-                poller.register(fd, select.POLLIN)
+        poller = Poller()
+        poller.add(channel.fd, shared=True)
+        poller.add(self._output.wake_fd)
+        poller.add(self._lifeline)
         watched: set[int] = set()
-        relief_due = False
         while True:
             with self._turn:
                 self._receive()
-                if self._requests and not self._busy:
-                    self._ring_bell()
                 self._nudge()
                 self._end_lookups(time.monotonic())
                 self._send_posts()
                 self._send_when_due()
                 if self._stopping and not self._posts and not self._output.pending:
                     return
-                self._listening = self._relieved = self._busy and (self._relieved or relief_due)
                 patience = 0 if channel.readable else self._patience()
-            wanted = {*self._output.pipe_fds, *([channel.fd] if self._listening else ())}
+            wanted = set(self._output.pipe_fds)
             for fd in watched - wanted:
-                poller.unregister(fd)
+                poller.remove(fd)
             for fd in wanted - watched:
-                poller.register(fd, select.POLLIN)
+                poller.add(fd)
             watched = wanted
-            events = dict(poller.poll(patience))
+            ready = poller.wait(patience)
             self._output.awake()
-            if self._output.wake_fd in events:
+            if self._output.wake_fd in ready:
                 self._output.clear_wake()
-            relief_due = self._relief.fd in events
-            if relief_due:
-                self._relief.clear()
-                self._relief_due = False
-            if self._lifeline in events:
+            if self._lifeline in ready:
                 os._exit(1)  # the node is gone, and with it everyone who could hear us
-            if any(fd in events for fd in watched):
+            if not watched.isdisjoint(ready):
                 self._output.drain()
 
     def _receive(self) -> None:
@@ -295,8 +263,8 @@ class IOThread(threading.Thread):
                 self._interrupts.request(request, group=False)
                 lookup.due = time.monotonic() + LOOKUP_AGAIN
 
-    def _patience(self) -> int | None:
-        """Return how many milliseconds to wait for events, None for ever."""
+    def _patience(self) -> float | None:
+        """Return how many seconds to wait for events, None for ever."""
         if self._posts_due() or self._stopping:
             return 0
         due = [*itertools.islice(self._nudges, 1), *(lookup.due for lookup in list(self._lookups.values()))]
@@ -304,7 +272,7 @@ class IOThread(threading.Thread):
             if self._output.urgent:
                 return 0
             due.append(self._next_send)
-        return max(0, math.ceil((min(due) - time.monotonic()) * 1000)) if due else None
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _posts_due(self) -> bool:
         # A change of parent alone waits for the output that it is about.
@@ -346,8 +314,7 @@ class IOThread(threading.Thread):
         content = message.content
         if message.type in _FOR_MAIN:
             self._tasks.add(message.id)
-            self._interrupts.queued(message.id)
-            self._requests.append(message)
+            self._hand_over(message)
             self._end_lookups(math.inf)
         elif message.type in _FOR_IDLE:
             self._look_up(message)
@@ -382,8 +349,18 @@ class IOThread(threading.Thread):
         timeout = message.content.get("timeout")
         seconds = timeout if isinstance(timeout, (int, float)) else LOOKUP_TIME
         self._lookups[message.id] = _Lookup(time.monotonic() + seconds)
+        self._hand_over(message)
+
+    def _hand_over(self, message: Message) -> None:
+        """Queue a request for the main thread, and wake that if it waits. It looks at the queue before it does."""
         self._interrupts.queued(message.id)
         self._requests.append(message)
+        if threading.get_ident() != self.ident:
+            return
+        if self._at_socket:
+            self._ring_bell()
+        else:
+            self._calls.put(None)
 
     def _answer(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
         self._channel.send(msg_type, encode({"status": "ok", **content}), request.header)

@@ -21,11 +21,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from time import monotonic
+from typing import Any, Callable, TypeVar
 
 from .interrupts import Interrupts
 from .moments import Moments
 from .ring import NAMES, SIZE, STDERR, STDOUT, Chunk, Ring
 from .system import libc
+
+_T = TypeVar("_T")
 
 MESSAGE = 256 << 10  # bytes of payload in one stream message, about
 _READ = 64 << 10
@@ -72,7 +75,10 @@ class Output:
         self._reader = 0  # the I/O thread
         self.receiver = 0  # another thread that must not wait for room, since it is to receive what makes it
         self._forked = False
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._forking: list[bool] = []  # `_moving` before a fork that is going on
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+        )
 
     # Any thread.
 
@@ -87,7 +93,6 @@ class Output:
         Waits while the text finds no room, which is while the server is behind by the size of the ring.
         """
         while not self._move(drain) and threading.get_ident() not in (self._reader, self.receiver):
-            self.wake()
             self._room.wait()
 
     def write(self, tag: int, data: bytes | memoryview) -> None:
@@ -112,9 +117,8 @@ class Output:
     def mark(self) -> int:
         """Return the position behind all that was printed so far."""
         self.flush(drain=True)
-        with self._lock:
-            self._ring.close_record()
-            return self._ring.written
+        self._alone(self._ring.close_record)
+        return self._ring.written
 
     def watch(self, moments: Moments | None) -> None:
         """Note in `moments`, if given, when the next output is in the ring."""
@@ -189,19 +193,36 @@ class Output:
             self._move()
             until = self._ring.written  # what is printed while this is sent has time
         while True:
-            with self._lock:
-                chunk = self._ring.take(MESSAGE, until)
+            chunk = self._alone(self._ring.take, MESSAGE, until)
             if chunk is None:
                 return
             yield chunk
 
     def ack(self, seq: int) -> None:
         """Free the room of what the server has."""
-        with self._lock:
-            self._ring.ack(seq)
-            self._room.set()
+        self._alone(self._ring.ack, seq)
+        self._room.set()
 
     # Under the lock.
+
+    def _alone(self, use: Callable[..., _T], *args: Any) -> _T | None:
+        """Use the ring while nobody else does, a signal handler or a finaliser that strikes meanwhile included."""
+        if self._forked:
+            return None
+        self._interrupts.hold()
+        try:
+            with self._lock:
+                if self._moving:
+                    return None  # this is what strikes
+                self._moving = True
+                try:
+                    return use(*args)
+                finally:
+                    self._moving = False
+                    if any(self.pieces.values()):
+                        self.wake()  # to take in what they have printed
+        finally:
+            self._interrupts.release()
 
     def _move(self, drain: bool = False) -> bool:
         """Move text, then what the pipes hold if `drain`, into the ring, and say whether all the text found room."""
@@ -278,7 +299,21 @@ class Output:
 
     # A forked process.
 
+    def _before_fork(self) -> None:
+        # What finalisers print until the child knows what it is would be written by both into the one ring.
+        self._interrupts.hold()
+        self._lock.acquire()
+        self._forking.append(self._moving)
+        self._moving = True
+
     def _after_fork(self) -> None:
+        self._moving = self._forking.pop()
+        self._lock.release()
+        if any(self.pieces.values()):
+            self.wake()
+        self._interrupts.release_unseen()
+
+    def _after_fork_in_child(self) -> None:
         # The child has no I/O thread, and the ring is its parent's: it prints to the pipes like any subprocess, by
         # lines, so that those of several do not mix. What its parent had not finished is its parent's to print.
         self._forked = True
@@ -286,6 +321,9 @@ class Output:
         self._backlog.clear()
         for pieces in self.pieces.values():
             pieces.clear()
+        self._moving = self._forking.pop()
+        self._lock.release()
+        self._interrupts.release_unseen()
 
     def _print_directly(self) -> None:
         for tag, pieces in self.pieces.items():

@@ -79,7 +79,7 @@ class _Process:
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
         self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
-        self._commands = Commands(self._post_command, interrupts)
+        self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
         lookups = Lookups(shell)
         self._lookups = {
             "complete_request": lookups.complete,
@@ -103,6 +103,7 @@ class _Process:
                         return 0
                     self._serve(message)
             except BaseException as err:
+                self._leave_if_forked()
                 # Between cells only a signal handler of the user's raises. Nobody must wait for its victim in vain.
                 traceback.print_exc()
                 if not self._answered:
@@ -113,9 +114,6 @@ class _Process:
         names = content.get("names")
         known = names if isinstance(names, list) else []
         return {"names": [name for name in known if isinstance(name, str) and name in self._shell.user_ns]}
-
-    def _post_command(self, msg_type: str, content: dict[str, Any]) -> None:
-        self._io.post(msg_type, content, self._header, answered=True)
 
     def _serve(self, message: Message) -> None:
         if message.type == "hello":
@@ -295,8 +293,10 @@ class _Process:
     def _leave_if_forked(self, failed: bool = True) -> None:
         """End a process that user code forked and that came back out of the cell: the socket is its parent's."""
         if os.getpid() != self._pid:
-            self._output.flush()
-            os._exit(1 if failed else 0)
+            try:
+                self._output.flush()
+            finally:
+                os._exit(1 if failed else 0)
 
 
 def configure_logging(fd: int, level: str, name: str) -> None:

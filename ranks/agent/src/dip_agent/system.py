@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 LINUX = sys.platform == "linux"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_CLOCK_MONOTONIC = 1
-_TFD_NONBLOCK = os.O_NONBLOCK
-_TFD_CLOEXEC = os.O_CLOEXEC
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Timer:
-    """A descriptor that gets readable after a while. Linux only."""
+class Poller:
+    """Waits until descriptors are readable.
+
+    One that is `shared` may be waited for by several pollers, of which on Linux the first that waits at the moment is
+    woken, and no other; elsewhere, all are.
+    """
 
     def __init__(self) -> None:
-        self.fd = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_CLOEXEC | _TFD_NONBLOCK) if LINUX else -1
+        self._poll: Any = select.epoll() if LINUX else select.poll()
 
-    def set(self, seconds: float) -> bool:
-        """Start it, or start it anew. False: this system has none."""
-        if self.fd < 0:
-            return False
-        at = _ITimerSpec(0, 0, int(seconds), int(seconds % 1 * 1e9))
-        return libc.timerfd_settime(self.fd, 0, ctypes.byref(at), None) == 0
+    def add(self, fd: int, shared: bool = False) -> None:
+        """Wait for `fd`, too."""
+        if LINUX and shared:
+            # Not every Linux can do this; where it cannot, all are woken.
+            with contextlib.suppress(OSError):
+                self._poll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+                return
+        self._poll.register(fd, select.POLLIN)
 
-    def clear(self) -> None:
-        """Let the descriptor be unreadable again."""
-        try:
-            os.read(self.fd, 8)
-        except BlockingIOError:
-            pass
+    def remove(self, fd: int) -> None:
+        """No longer wait for `fd`."""
+        self._poll.unregister(fd)
 
-
-class _ITimerSpec(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "in_s", "in_ns")]
+    def wait(self, seconds: float | None) -> list[int]:
+        """Return the descriptors that are readable, or whose other end is closed; none if `seconds` are over."""
+        patience = seconds if seconds is None or LINUX else math.ceil(seconds * 1000)
+        return [fd for fd, _ in self._poll.poll(patience)]
 
 
 def start_time(pid: int) -> int:
