@@ -327,4 +327,4 @@ signal.signal(signal.SIGALRM, strike);
         ]
         for request in requests:
             assert local.finish(request).status in ("ok", "error")
-    assert local.run("x + 1").all("execute_result")[0]["data"] == {"text/plain": "2"}
+    assert local.run("print(x + 1)").text() == "2\n"  # and not `x + 1`: IPython's own hook may have been struck out
