@@ -309,6 +309,7 @@ def test_a_handler_that_prints_while_the_ring_is_full(local):
     assert local.run("print('on')").status == "ok"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="older Pythons let a handler strike where `finally` begins")
 def test_a_signal_handler_that_raises_loses_no_request(local):
     """It may strike at any moment, between two cells, too."""
     assert (
