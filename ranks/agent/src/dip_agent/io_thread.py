@@ -300,10 +300,12 @@ class IOThread(threading.Thread):
             self._next_send = now + LINE
             return
         self._line_awaited = False
-        self._send_output()
+        until = self._output.take_in()
+        self._send_posts()  # before `until` there may be output that is to follow what has been posted meanwhile
+        self._send_output(until)
         self._next_send = now + COALESCE
 
-    def _send_output(self, until: int | None = None) -> None:
+    def _send_output(self, until: int) -> None:
         for chunk in self._output.chunks(until):
             content = encode({"name": NAMES[chunk.tag], "seq": chunk.seq})
             if self._moments is not None and not self._moments.streamed:

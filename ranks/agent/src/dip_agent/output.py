@@ -187,11 +187,13 @@ class Output:
         """Move what the pipes hold into the ring."""
         self._move(drain=True)
 
-    def chunks(self, until: int | None = None) -> Iterator[Chunk]:
-        """Take what was printed so far, up to the mark `until` if given."""
-        if until is None:
-            self._move()
-            until = self._ring.written  # what is printed while this is sent has time
+    def take_in(self) -> int:
+        """Bring the text printed so far into the ring and return the position behind it."""
+        self._move()
+        return self._ring.written
+
+    def chunks(self, until: int) -> Iterator[Chunk]:
+        """Take what was printed up to a position."""
         while True:
             chunk = self._alone(self._ring.take, MESSAGE, until)
             if chunk is None:
