@@ -51,7 +51,7 @@ func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply,
 		return nil, err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("run %s has put out nothing", a.Run)
+		return nil, fmt.Errorf("run %s has put out nothing so far", a.Run)
 	}
 	path, err := renderOutput(ctx, dir, a.Rank)
 	if err != nil {
