@@ -268,7 +268,7 @@ def markdown(description, table, plan_name, rounds):
         "# Results",
         "",
         f"Made by `make bench{'' if plan_name == 'full' else '-' + plan_name}` on {m['date']}: {m['cores']} cores "
-        f"({m['cpu']}), {m['memory_gb']} GB of memory, {m['kernel']}; load {m['load']} at the beginning.",
+        f"({m['cpu']}), {m['memory_gb']} GB of memory, {m['kernel']}; {m['load']} of the cores busy at the beginning.",
         "",
         versions,
         "",
