@@ -6,6 +6,7 @@ from dataclasses import dataclass
 # Why figures are not reached, as their profiles say, by how their keys begin; docs/performance.md says more.
 REASONS = {
     "push": "however small the variable, 7 ms of a core: three messages for each rank, the cell and its magic",
+    "pull_64000000": "64 MB in huge pages, which a virtual machine that has given them back takes long to find again",
     "pull": "six messages one after the other, and the cell with its magic: 3 ms of a core, however small the variable",
     "copy": "the constant part of a push, and pages that the kernel has to find first where it has no huge ones",
     "pass": "0.6 to 0.8 ms of a core per rank, four fifths of them the rank's own Python, IPython's run_cell first",
