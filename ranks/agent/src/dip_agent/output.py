@@ -117,8 +117,8 @@ class Output:
     def mark(self) -> int:
         """Return the position behind all that was printed so far."""
         self.flush(drain=True)
-        self._alone(self._ring.close_record)
-        return self._ring.written
+        position = self._alone(self._ring.close_record)
+        return self._ring.written if position is None else position
 
     def watch(self, moments: Moments | None) -> None:
         """Note in `moments`, if given, when the next output is in the ring."""
@@ -323,9 +323,7 @@ class Output:
         self._backlog.clear()
         for pieces in self.pieces.values():
             pieces.clear()
-        self._moving = self._forking.pop()
-        self._lock.release()
-        self._interrupts.release_unseen()
+        self._after_fork()
 
     def _print_directly(self) -> None:
         for tag, pieces in self.pieces.items():

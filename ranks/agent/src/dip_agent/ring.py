@@ -126,13 +126,17 @@ class Ring:
         self._marks[_WRITTEN] = self._end
         return size
 
-    def close_record(self) -> None:
-        """Have the next append begin a new record: nothing that follows is joined to what is there."""
+    def close_record(self) -> int:
+        """Have the next append begin a new record: nothing that follows is joined to what is there.
+
+        Returns the position behind that.
+        """
         if self._open_tag:
             seq, size = self._marks[_SEQ], self._end - self._open_at - _RECORD.size
             self._put(self._open_at, _RECORD.pack(self._open_tag, size, seq))
             self._marks[_SEQ] = seq + size
             self._open_tag = 0
+        return self._marks[_WRITTEN]
 
     def take(self, limit: int, until: int) -> Chunk | None:
         """Return the next stretch of one stream, of about `limit` bytes, from records that begin before `until`."""
