@@ -31,7 +31,7 @@ from .interrupts import Interrupts
 from .moments import Moments
 from .output import Output
 from .ring import NAMES
-from .system import Poller
+from .system import Bell, Poller
 from .wire import NO_METADATA, NO_PARENT, Message, encode, unknown
 
 log = logging.getLogger(__name__)
@@ -90,9 +90,7 @@ class IOThread(threading.Thread):
         self._main_poller = Poller()
         self._at_socket = False  # where the main thread waits: there, or at `_calls`
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._bell = os.pipe()  # that calls it from the socket
-        for fd in self._bell:
-            os.set_blocking(fd, False)
+        self._bell = Bell()  # that calls it from the socket
         self._turn = threading.Lock()  # guards what follows
         self._channel: Channel
         self._requests: deque[Message] = deque()  # for the main thread, which alone takes them
@@ -139,8 +137,8 @@ class IOThread(threading.Thread):
                 return self._requests[0]
             if not self._at_socket:
                 self._calls.get()
-            elif self._bell[0] in self._main_poller.wait(None):
-                _empty(self._bell[0])
+            elif self._bell.fd in self._main_poller.wait(None):
+                self._bell.clear()
 
     def post(self, msg_type: str, content: Any, parent: bytes, buffers: Sequence[bytes] = ()) -> None:
         """Send a message after everything printed so far.
@@ -198,7 +196,7 @@ class IOThread(threading.Thread):
             channel = self._channel = Channel(self._path, self._key)
             # The main thread first: of those who wait for the same, the kernel wakes the first.
             self._main_poller.add(channel.fd, shared=True)
-            self._main_poller.add(self._bell[0])
+            self._main_poller.add(self._bell.fd)
         except Exception as err:
             self._failure = err
             return
@@ -214,7 +212,7 @@ class IOThread(threading.Thread):
     def _loop(self, channel: Channel) -> None:
         poller = Poller()
         poller.add(channel.fd, shared=True)
-        poller.add(self._output.wake_fd)
+        poller.add(self._output.bell.fd)
         poller.add(self._lifeline)
         watched: set[int] = set()
         while True:
@@ -235,8 +233,8 @@ class IOThread(threading.Thread):
             watched = wanted
             ready = poller.wait(patience)
             self._output.awake()
-            if self._output.wake_fd in ready:
-                self._output.clear_wake()
+            if self._output.bell.fd in ready:
+                self._output.bell.clear()
             if self._lifeline in ready:
                 os._exit(1)  # the node is gone, and with it everyone who could hear us
             if not watched.isdisjoint(ready):
@@ -360,7 +358,7 @@ class IOThread(threading.Thread):
         if threading.get_ident() != self.ident:
             return
         if self._at_socket:
-            self._ring_bell()
+            self._bell.ring()
         else:
             self._calls.put(None)
 
@@ -373,22 +371,8 @@ class IOThread(threading.Thread):
         running = self._interrupts.running
         return {"execution_state": "idle" if running is None else "busy", "msg_id": running or ""}
 
-    def _ring_bell(self) -> None:
-        try:
-            os.write(self._bell[1], b"\0")
-        except BlockingIOError:
-            pass  # full: it rings
-
 
 def _give_up() -> None:
     # What may be lost now, somebody waits for; better dead than deaf.
     log.critical("the process can no longer talk to the server", exc_info=True)
     os._exit(1)
-
-
-def _empty(pipe: int) -> None:
-    try:
-        while len(os.read(pipe, 4096)) == 4096:
-            pass
-    except BlockingIOError:
-        pass

@@ -26,7 +26,7 @@ from typing import Any, Callable, TypeVar
 from .interrupts import Interrupts
 from .moments import Moments
 from .ring import NAMES, SIZE, STDERR, STDOUT, Chunk, Ring
-from .system import libc
+from .system import Bell, libc
 
 _T = TypeVar("_T")
 
@@ -68,9 +68,7 @@ class Output:
         self._drained = 0  # bytes ever read from the pipes
         self.asleep = False  # the I/O thread must be woken to see new output
         self._roused = False  # it has been woken because room runs low
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self.bell = Bell()  # that `wake` rings
         self._room = threading.Event()
         self._reader = 0  # the I/O thread
         self.receiver = 0  # another thread that must not wait for room, since it is to receive what makes it
@@ -127,17 +125,9 @@ class Output:
     def wake(self) -> None:
         """Have the I/O thread look at its work."""
         self.asleep = False
-        try:
-            os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # full of unread wake-ups
+        self.bell.ring()
 
     # The I/O thread.
-
-    @property
-    def wake_fd(self) -> int:
-        """Readable after `wake`."""
-        return self._wake_read
 
     @property
     def pipe_fds(self) -> list[int]:
@@ -162,14 +152,6 @@ class Output:
     def attach_reader(self) -> None:
         """Name the calling thread as the reader."""
         self._reader = threading.get_ident()
-
-    def clear_wake(self) -> None:
-        """Forget the wake-ups so far."""
-        try:
-            while len(os.read(self._wake_read, 4096)) == 4096:
-                pass
-        except BlockingIOError:
-            pass
 
     def fall_asleep(self) -> bool:
         """Ask to be woken by the next write. False: there is something already."""

@@ -49,6 +49,26 @@ class Poller:
         return [fd for fd, _ in self._poll.poll(patience)]
 
 
+class Bell:
+    """Wakes a thread that waits in a Poller."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()  # `fd` is readable after `ring`
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write, False)
+
+    def ring(self) -> None:
+        """Make `fd` readable; never waits."""
+        with contextlib.suppress(BlockingIOError):  # full: it rings
+            os.write(self._write, b"\0")
+
+    def clear(self) -> None:
+        """Forget that it has rung."""
+        with contextlib.suppress(BlockingIOError):
+            while len(os.read(self.fd, 4096)) == 4096:
+                pass
+
+
 def start_time(pid: int) -> int:
     """Return the start time of a process in clock ticks since boot, 0 where that is unknown.
 
