@@ -8,7 +8,7 @@ VENV_STAMP := .venv/.ready
 NEOVIM_STAMP := .venv/.neovim
 RACE = $(shell scripts/have-race.sh)
 
-.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz bench bench-quick bench-setup bench-lsp bench-fanout clean
+.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz stress bench bench-quick bench-setup bench-lsp bench-fanout clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,10 @@ lint: setup ## linters and format checks
 
 fuzz: ## fuzz the cell parser for a minute
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
+
+stress: setup build ## deaths, interrupts and floods at random moments, many times: some minutes
+	DIPLS_STRESS=1 DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -count 1 -timeout 120m -run Stress ./...
+	cd ranks/agent && DIPLS_STRESS=1 ../../.venv/bin/python -m pytest -q -k stress
 
 bench: bench-setup ## compare with all peers in one run; writes bench/RESULTS.md and results.json
 	.venv-bench/bin/python bench/run.py --out bench
