@@ -15,7 +15,7 @@ def rounds(short: int, long: int) -> int:
 
 
 def choices() -> random.Random:
-    """Return a source of random choices. A failed test shows its seed; DIPLS_STRESS_SEED makes the same choices again."""
+    """Return a source of random choices. A failed test shows its seed; DIPLS_STRESS_SEED sets it."""
     seed = int(os.environ.get("DIPLS_STRESS_SEED") or random.SystemRandom().getrandbits(63))
     print(f"DIPLS_STRESS_SEED={seed} makes the same choices again")
     return random.Random(seed)
