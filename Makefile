@@ -56,8 +56,9 @@ lint: setup ## linters and format checks
 	@scripts/where-tools.sh "lint of the VS Code extension" scripts/setup-node.sh npm --prefix vscode-extension run --silent check
 	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench ../../internal && ../../.venv/bin/ruff format --check . ../../examples ../../bench ../../internal
 
-fuzz: ## fuzz the cell parser for a minute
+fuzz: ## fuzz the cell parser and LSP's framing for a minute each
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
+	go test ./lsp -run '^$$' -fuzz FuzzFraming -fuzztime 60s
 
 stress: setup build ## deaths, interrupts and floods at random moments, many times: some minutes
 	DIPLS_STRESS=1 DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -count 1 -timeout 120m -run Stress ./...

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"dipls/internal/contain"
 	"dipls/ranks/wire"
 )
 
@@ -146,7 +147,7 @@ func (e *Executor) begin(c *command, name string, content json.RawMessage) error
 		c.turn = e.queues[poolNamespace].enter(c.at, c)
 	}
 	e.commands[key] = c
-	e.work.Go(func() { c.live(h, content) })
+	e.goOn(func() { c.live(h, content) })
 	return nil
 }
 
@@ -195,13 +196,14 @@ func (c *command) end() {
 }
 
 // serve does what was asked for, when its turn has come.
-func (c *command) serve(h commandHandler, content json.RawMessage) (any, error) {
+func (c *command) serve(h commandHandler, content json.RawMessage) (_ any, err error) {
 	if c.turn != nil {
 		defer c.turn.leave()
 		if err := c.turn.take(c.ctx); err != nil {
 			return nil, err
 		}
 	}
+	defer contain.AsError(&err)
 	return h.serve(c, content)
 }
 

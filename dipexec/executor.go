@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -199,7 +200,7 @@ func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
 	r.traceBegin()
 	r.asks = e.asks(req.Code)
 	r.enter(&e.queues)
-	e.work.Go(r.drive)
+	e.goOn(r.drive)
 	return r, nil
 }
 
@@ -276,6 +277,20 @@ func (e *Executor) publish(ev Event, size int, journal string) {
 	for _, s := range *e.subs.Load() {
 		s.offer(ev, size, journal)
 	}
+}
+
+// tellFault tells the subscribers of a fault of ours.
+func (e *Executor) tellFault(f *contain.Fault) {
+	e.Publish(NewLog(LevelError, fmt.Sprintf("%v\n%s", f, f.Stack)))
+}
+
+// goOn has a goroutine of the executor do something. A fault of ours ends nothing else.
+func (e *Executor) goOn(f func()) {
+	e.work.Go(func() {
+		if fault := contain.Do(f); fault != nil {
+			e.tellFault(fault)
+		}
+	})
 }
 
 // StateChanged tells the executor of a change of state, for [ranks.Options.OnState]. It publishes what the subscribers

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/contain"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -73,7 +74,11 @@ func askAll[T any](ctx context.Context, procs []Process, ask func(context.Contex
 	for i, p := range procs {
 		work.Go(func() {
 			answers[i].Rank = rankOfProcess(p)
-			reply, err := ask(ctx, p)
+			var reply *T
+			var err error
+			if fault := contain.Do(func() { reply, err = ask(ctx, p) }); fault != nil {
+				err = fault
+			}
 			if err == nil {
 				answers[i].Reply = reply
 			}

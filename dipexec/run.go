@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -181,7 +182,13 @@ func (r *run) log(l Level, format string, args ...any) {
 
 // drive is the life of the run.
 func (r *run) drive() {
-	status, reason := r.perform()
+	var status Status
+	var reason string
+	if fault := contain.Do(func() { status, reason = r.perform() }); fault != nil {
+		r.e.tellFault(fault)
+		r.e.endCommands(func(c *command) bool { return c.giver == r })
+		status, reason = StatusError, fault.Error()
+	}
 	r.finish(status, reason) // before the next run may begin
 	for ns := range namespaces {
 		r.leave(ns)

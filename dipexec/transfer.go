@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"dipls/cells"
+	"dipls/internal/contain"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -104,7 +105,10 @@ func onAll(procs []Process, f func(i int, p Process) error) []error {
 	errs := make([]error, len(procs))
 	var calls sync.WaitGroup
 	for i, p := range procs {
-		calls.Go(func() { errs[i] = f(i, p) })
+		calls.Go(func() {
+			defer contain.AsError(&errs[i])
+			errs[i] = f(i, p)
+		})
 	}
 	calls.Wait()
 	return errs

@@ -111,11 +111,21 @@ func newBoard(docs *documents, changed func(change)) *board {
 // start starts a request and enters its run. d and c are the cell that it is made of; d is nil if there is none. The run is on the
 // board before any of its events can be.
 func (b *board) start(w *workspace, req dipexec.Request, d *Snapshot, c cells.Cell, partial bool) (id string, err error) {
-	b.mu.Lock()
-	id, err = w.executor.Start(req)
+	r, err := b.startLocked(w, req, d, c, partial)
 	if err != nil {
-		b.mu.Unlock()
 		return "", err
+	}
+	b.changed(cellChange(r))
+	return r.ID, nil
+}
+
+// startLocked is start under the lock.
+func (b *board) startLocked(w *workspace, req dipexec.Request, d *Snapshot, c cells.Cell, partial bool) (*Run, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id, err := w.executor.Start(req)
+	if err != nil {
+		return nil, err
 	}
 	r := &Run{ID: id, Partial: partial, Target: w.executor.TargetNow(req).String(), workspace: w}
 	if d != nil {
@@ -124,9 +134,7 @@ func (b *board) start(w *workspace, req dipexec.Request, d *Snapshot, c cells.Ce
 		r.end = req.Line + countLines(req.Code) - 1
 	}
 	b.enter(r)
-	b.mu.Unlock()
-	b.changed(cellChange(r))
-	return id, nil
+	return r, nil
 }
 
 // enter puts a run on the board. mu is held.
@@ -182,16 +190,15 @@ func (b *board) dequeue(runs []*Run) {
 
 // event enters an event.
 func (b *board) event(w *workspace, ev dipexec.Event) {
-	b.mu.Lock()
-	c := b.record(w, ev)
-	b.mu.Unlock()
-	if !c.empty() {
+	if c := b.record(w, ev); !c.empty() {
 		b.changed(c)
 	}
 }
 
-// record is event under the lock; it says what has changed.
+// record enters an event and says what has changed.
 func (b *board) record(w *workspace, ev dipexec.Event) change {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if state, ok := ev.(*dipexec.PoolState); ok {
 		b.pools[w] = state
 		return change{pools: map[*workspace]bool{w: true}}

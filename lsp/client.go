@@ -105,7 +105,7 @@ func (c *client) refresh(method string) {
 		return
 	}
 	c.refreshing[method] = refresh{asked: true}
-	c.work.Go(func() { c.askUntilDone(method) })
+	c.work.Go(func() { contained(c.log, method, func() { c.askUntilDone(method) }) })
 }
 
 func (c *client) askUntilDone(method string) {

@@ -43,6 +43,6 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	if err != nil {
 		return nil, err
 	}
-	s.tasks.Go(s.newPlan(w, d, push.Run, []planned{{}, cell}).carryOut)
+	s.goOn("a plan", s.newPlan(w, d, push.Run, []planned{{}, cell}).carryOut)
 	return &runReply{Run: push.Run, Cells: 1}, nil
 }

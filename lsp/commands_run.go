@@ -194,7 +194,7 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error)
 	if len(plan) == 1 {
 		return &runReply{Run: first}, nil
 	}
-	s.tasks.Go(s.newPlan(w, d, first, plan).carryOut)
+	s.goOn("a plan", s.newPlan(w, d, first, plan).carryOut)
 	return &runReply{Run: first, Cells: len(plan)}, nil
 }
 

@@ -106,7 +106,7 @@ func (c *configuration) refetch() {
 		c.fresh = make(chan struct{})
 	default:
 	}
-	c.s.tasks.Go(func() { c.fetch(round) })
+	c.s.goOn("settings", func() { c.fetch(round) })
 }
 
 // fetch is one asking. It waits for the answer.

@@ -91,7 +91,7 @@ func newDiagnostics(s *server) feature {
 		changed:      d.changed,
 		event:        d.event,
 		cleared:      d.cleared,
-		follow:       func(*workspace) { d.start.Do(func() { s.tasks.Go(d.enterEvents) }) },
+		follow:       func(*workspace) { d.start.Do(func() { s.goOn("diagnostics", d.enterEvents) }) },
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *server) follow(w *workspace) *follower {
 				return
 			}
 			for _, ev := range events {
-				s.board.event(w, ev)
+				s.contained("board", func() { s.board.event(w, ev) })
 				for _, feature := range s.features {
 					if feature.event != nil {
 						s.contained("event", func() { feature.event(w, ev) })

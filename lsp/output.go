@@ -54,7 +54,9 @@ func (o *output) read(w *workspace, show func(*workspace, *dipexec.Subscription)
 	sub := w.executor.Subscribe()
 	o.s.tasks.Go(func() {
 		defer sub.Close()
-		show(w, sub)
+		// What struck it has been taken from the subscription: the rest is shown all the same.
+		for !o.s.contained("output", func() { show(w, sub) }) {
+		}
 	})
 }
 
@@ -225,7 +227,7 @@ func (v *reading) tell(t protocol.MessageType, text, action string, act func(con
 		v.s.client.showMessage(t, text)
 		return
 	}
-	v.s.tasks.Go(func() {
+	v.s.goOn("a question", func() {
 		chosen := v.s.client.ask(v.s.ctx, t, text, action)
 		<-v.asking
 		if chosen != action {

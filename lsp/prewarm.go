@@ -23,7 +23,7 @@ func (p *prewarm) changed(c change) {
 	}
 	for u, d := range p.s.docs.view() {
 		if doc := c.docs[u]; (c.trusted || doc != nil && doc.opened) && usesRanks(d.File) {
-			p.s.tasks.Go(func() { p.start(d) })
+			p.s.goOn("prewarm", func() { p.start(d) })
 		}
 	}
 }

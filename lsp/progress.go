@@ -123,7 +123,7 @@ func (p *progress) poolState(w *workspace, ev *dipexec.PoolState) {
 // begin shows an activity until it ends.
 func (p *progress) begin(a *activity) *activity {
 	a.begun, a.done, a.ended, a.bars = time.Now(), make(chan struct{}), map[int]bool{}, map[barKey]*bar{}
-	p.s.tasks.Go(func() { p.show(a) })
+	p.s.goOn("progress", func() { p.show(a) })
 	return a
 }
 

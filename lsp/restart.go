@@ -76,7 +76,7 @@ func counts(keys []string) string {
 
 // offer tells the user something and does it if they choose to.
 func (r *restart) offer(text, action string, act func(context.Context) error) {
-	r.s.tasks.Go(func() {
+	r.s.goOn("a question", func() {
 		if r.s.client.ask(r.s.ctx, protocol.MessageTypeInfo, text, action) != action {
 			return
 		}

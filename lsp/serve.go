@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"dipls/cells"
+	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/ranks"
 )
@@ -53,7 +54,7 @@ func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
 	defer cancel(nil)
 	s := newServer(ctx, cancel, rwc, deps)
 	s.client.conn.Go(ctx, s.handle)
-	s.tasks.Go(s.deliverChanges)
+	s.goOn("changes", s.deliverChanges)
 	select {
 	case <-ctx.Done():
 	case <-s.client.conn.Done():
@@ -221,7 +222,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 	s.state = initialized
 	s.mu.Unlock()
 	if p.ProcessID != nil && *p.ProcessID > 0 {
-		s.tasks.Go(func() { s.watchParent(int(*p.ProcessID)) })
+		s.goOn("the watch over the editor", func() { s.watchParent(int(*p.ProcessID)) })
 	}
 	caps := protocol.ServerCapabilities{
 		PositionEncoding:       kind,
@@ -466,12 +467,19 @@ func (s *server) workspaces() []*workspace {
 	return slices.SortedFunc(maps.Keys(s.opened), func(v, w *workspace) int { return cmp.Compare(v.dir, w.dir) })
 }
 
-// contained runs something that must not take the connection down.
-func (s *server) contained(what string, f func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.log.Error("a fault of ours", zap.String("in", what), zap.Any("panic", r), zap.Stack("stack"))
-		}
-	}()
-	f()
+// contained runs something that must not take the connection down, and reports whether it came to its end.
+func (s *server) contained(what string, f func()) bool { return contained(s.log, what, f) }
+
+// contained is for those who have no server.
+func contained(log *zap.Logger, what string, f func()) bool {
+	fault := contain.Do(f)
+	if fault != nil {
+		log.Error("a fault of ours", zap.String("in", what), zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
+	}
+	return fault == nil
+}
+
+// goOn has a goroutine of the connection do something.
+func (s *server) goOn(what string, f func()) {
+	s.tasks.Go(func() { s.contained(what, f) })
 }

@@ -12,12 +12,15 @@ import (
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
+
+	"dipls/internal/contain"
 )
 
 // codec encodes and decodes what messages carry, with LSP's union types. An answer that is JSON already goes as it is.
 type codec struct{ s *stream }
 
-func (c codec) Marshal(v any) ([]byte, error) {
+func (c codec) Marshal(v any) (_ []byte, err error) {
+	defer contain.AsError(&err)
 	switch v := v.(type) {
 	case jsonrpc2.RawMessage:
 		if v != nil {
@@ -29,7 +32,10 @@ func (c codec) Marshal(v any) ([]byte, error) {
 	return protocol.Marshal(v)
 }
 
-func (codec) Unmarshal(data []byte, v any) error { return protocol.Unmarshal(data, v) }
+func (codec) Unmarshal(data []byte, v any) (err error) {
+	defer contain.AsError(&err)
+	return protocol.Unmarshal(data, v)
+}
 
 // stream is the byte stream to one client as messages: LSP's base protocol. It implements [jsonrpc2.Stream].
 //
@@ -148,6 +154,11 @@ func (s *stream) read() {
 	r := bufio.NewReaderSize(s.rwc, 64<<10)
 	for {
 		body, err := s.readBody(r)
+		var fault *contain.Fault
+		if errors.As(err, &fault) {
+			s.refuse(fault)
+			continue
+		}
 		if err != nil {
 			s.end = err
 			return
@@ -167,7 +178,8 @@ func (s *stream) read() {
 }
 
 // decode reads one message. The error is the answer.
-func decode(body []byte) (jsonrpc2.Message, error) {
+func decode(body []byte) (_ jsonrpc2.Message, err error) {
+	defer contain.AsError(&err)
 	if text := bytes.TrimLeft(body, " \t\r\n"); len(text) > 0 && text[0] == '[' {
 		return nil, jsonrpc2.NewError(jsonrpc2.InvalidRequest, "LSP has no batches: send one message at a time")
 	}
@@ -193,7 +205,8 @@ const (
 )
 
 // readBody reads the next message's bytes, which are the caller's to keep.
-func (s *stream) readBody(r *bufio.Reader) ([]byte, error) {
+func (s *stream) readBody(r *bufio.Reader) (_ []byte, err error) {
+	defer contain.AsError(&err)
 	for {
 		size, err := s.readHeader(r)
 		if err != nil {
@@ -242,7 +255,7 @@ func (s *stream) readHeader(r *bufio.Reader) (size int64, err error) {
 		}
 		// The last header of a line counts: what is before it belongs to a body that was longer than its header said.
 		field := line
-		if i := bytes.LastIndex(bytes.ToLower(line), []byte("content-length:")); i > 0 {
+		if i := lastHeader(line); i > 0 {
 			garbage(line[:i])
 			field = line[i:]
 		}
@@ -260,4 +273,18 @@ func (s *stream) readHeader(r *bufio.Reader) (size int64, err error) {
 			size = n
 		}
 	}
+}
+
+// contentLength is the header that counts.
+const contentLength = "content-length:"
+
+// lastHeader is where the last Content-Length header of a line begins; -1 if there is none. It folds no letters but ASCII's: others may have
+// another length in lower case.
+func lastHeader(line []byte) int {
+	for i := len(line) - len(contentLength); i >= 0; i-- {
+		if bytes.EqualFold(line[i:i+len(contentLength)], []byte(contentLength)) {
+			return i
+		}
+	}
+	return -1
 }

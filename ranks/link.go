@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/ranks/wire"
 )
@@ -208,10 +209,17 @@ func (l *link) read() {
 			continue
 		}
 		l.trace.Since(l.from, "verify", came)
-		if !l.answer(m) {
-			l.onMessage(m)
+		if fault := contain.Do(func() { l.deliver(m) }); fault != nil {
+			l.log.Error("a fault of ours", zap.String("process", l.name), zap.String("message", m.Header.MsgType), zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
 		}
 		l.trace.Since(l.from, m.Header.MsgType, came)
+	}
+}
+
+// deliver hands a message to whom it is for.
+func (l *link) deliver(m *wire.Message) {
+	if !l.answer(m) {
+		l.onMessage(m)
 	}
 }
 

@@ -158,7 +158,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		log:    o.Log,
 		dir:    dir,
 		proc:   proc,
-		events: newNotifier(o.OnState),
+		events: newNotifier(o.OnState, o.Log),
 
 		wordGrace:         wordGrace,
 		interruptPatience: interruptPatience,

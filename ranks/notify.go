@@ -1,6 +1,12 @@
 package ranks
 
-import "sync"
+import (
+	"sync"
+
+	"go.uber.org/zap"
+
+	"dipls/internal/contain"
+)
 
 // notifier calls one function with every state change, in the order in which they were made, on a goroutine of its own: those
 // who make a change hold locks and must not wait for those who hear of it.
@@ -20,14 +26,14 @@ type notice struct {
 }
 
 // newNotifier starts the goroutine, which close ends. With a nil function nothing is kept and nothing runs.
-func newNotifier(f func(StateChange)) *notifier {
+func newNotifier(f func(StateChange), log *zap.Logger) *notifier {
 	n := &notifier{wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if f == nil {
 		n.closed = true
 		close(n.done)
 		return n
 	}
-	go n.run(f)
+	go n.run(f, log)
 	return n
 }
 
@@ -59,7 +65,7 @@ func (n *notifier) signal() {
 	}
 }
 
-func (n *notifier) run(f func(StateChange)) {
+func (n *notifier) run(f func(StateChange), log *zap.Logger) {
 	defer close(n.done)
 	for range n.wake {
 		n.mu.Lock()
@@ -69,8 +75,8 @@ func (n *notifier) run(f func(StateChange)) {
 		for _, x := range queue {
 			if x.told != nil {
 				close(x.told)
-			} else {
-				f(x.change)
+			} else if fault := contain.Do(func() { f(x.change) }); fault != nil {
+				log.Error("a fault of ours", zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
 			}
 		}
 		if closed {

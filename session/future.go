@@ -1,6 +1,10 @@
 package session
 
-import "context"
+import (
+	"context"
+
+	"dipls/internal/contain"
+)
 
 // future is something that is being started, has been, or could not be.
 type future[T any] struct {
@@ -20,6 +24,7 @@ func begin[T any](s *Session, start func(context.Context) (T, error)) *future[T]
 	s.starts.Go(func() {
 		defer cancel(nil)
 		defer close(f.done)
+		defer contain.AsError(&f.err)
 		f.value, f.err = start(ctx)
 	})
 	return f
