@@ -39,6 +39,8 @@ home=$cache/code-server-$code_server-node-$node-$platform
 modules=node_modules
 entry=$modules/code-server/out/node/entry.js
 
+spaceless() { if [[ ${TMPDIR:-} == /* && $TMPDIR != *[[:space:]]* ]]; then echo "$TMPDIR"; else echo /tmp; fi; }
+
 build() { # in an empty folder
 	echo '{"private": true}' >package.json
 	npm install --silent --no-audit --no-fund "$node_package@$node" || return
@@ -55,13 +57,15 @@ if [[ ! -e $home ]]; then
 	fi
 	say "building code-server $code_server in $cache (some minutes, once)"
 	mkdir -p "$cache"
-	# In a folder that is renamed at the end, so that half of one is not taken for one.
-	part=$(mktemp -d "$cache/part.XXXXXX")
-	trap 'rm -rf "$part"' EXIT
-	if ! (cd "$part" && build >build.log 2>&1); then
-		tail -n 30 "$part/build.log" >&2
+	# Built where no path holds a space, for the build files of native modules cut flags at one, and copied next to its place, where it is
+	# renamed at the end, so that half of one is not taken for one.
+	work=$(TMPDIR=$(spaceless) mktemp -d) part=$(mktemp -d "$cache/part.XXXXXX")
+	trap 'rm -rf "$work" "$part"' EXIT
+	if ! (cd "$work" && build >build.log 2>&1); then
+		tail -n 30 "$work/build.log" >&2
 		missing "code-server $code_server could not be installed from npm: it needs a C++ compiler, make, python3 and Kerberos' headers (on Debian: apt-get install g++ make python3 pkg-config libkrb5-dev)"
 	fi
+	cp -a "$work/." "$part"
 	if [[ ! -e $home ]]; then mv "$part" "$home"; fi # else somebody else was faster
 fi
 

@@ -230,27 +230,8 @@ export class Window {
     return items.map(plain);
   }
 
-  /** Milliseconds that VS Code says an extension took to activate: its code loaded and `activate` called. */
-  async activation(extension: string): Promise<number> {
-    const size = this.page.viewportSize() ?? { width: 1280, height: 800 };
-    // High enough for every row: those out of view are not there.
-    await this.page.setViewportSize({ ...size, height: 3000 });
-    await this.run('Developer: Show Running Extensions');
-    const row = this.page.locator('.runtime-extensions-editor .monaco-list-row', { hasText: extension });
-    const text = await row.locator('.activation-time').innerText();
-    await this.run('View: Close Editor');
-    await this.page.setViewportSize(size);
-    return Number(/(\d+)ms/.exec(text)?.[1]);
-  }
-
   async screenshot(path: string): Promise<void> {
     await this.page.screenshot({ path });
-  }
-
-  /** Opens the same again, as a reload of the browser's tab does. */
-  async reload(): Promise<void> {
-    await this.page.reload();
-    await this.ready();
   }
 
   async close(): Promise<void> {
