@@ -20,9 +20,9 @@ const batchBytes = 32 << 10
 // its RunStarted and its RunFinished; the order between different processes may differ from subscriber to subscriber.
 //
 // The queue is bounded. While it is full, the processes whose output has no room wait (their output is not acknowledged, so
-// they stop in write in the end). A reader that takes nothing for a while is no longer waited for: output is then
-// left out of its queue, and a Log event that says how much and where to find it stands in its place. Events that are not
-// output are never left out.
+// they stop in write in the end). A reader that takes nothing for a while, and tells of no progress with what it has taken, is no longer
+// waited for: output is then left out of its queue, and a Log event that says how much and where to find it stands in its place. Events
+// that are not output are never left out.
 type Subscription struct {
 	limit int
 	stall time.Duration
@@ -36,7 +36,7 @@ type Subscription struct {
 	queue   []queued
 	queued  uint64              // events so far
 	bytes   int                 // the sum of the queue's sizes; below limit + one event
-	taken   time.Time           // when the reader last took something, or the queue began to fill
+	taken   time.Time           // when the reader last took something or made progress, or the queue began to fill
 	told    trace.Time          // what was taken up to then, the trace knows
 	stalled bool                // output is left out until the queue is half empty
 	room    chan struct{}       // closed when the queue gets half empty; nil while nobody waits
@@ -139,6 +139,13 @@ func (s *Subscription) take() []Event {
 		}
 	}
 	return evs
+}
+
+// Progress tells that the reader gets on with what it has taken, of which there may be much to show: it is waited for.
+func (s *Subscription) Progress() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = time.Now()
 }
 
 // Close ends the subscription. Whoever waits for room in it waits no longer.

@@ -76,6 +76,32 @@ func TestSubscriptionLeavesOutputOutForAReaderWhoSleeps(t *testing.T) {
 	})
 }
 
+// What a reader has taken may be much to show: as long as it gets on with that, it is waited for.
+func TestSubscriptionWaitsForAReaderWhoGetsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := testSubscription(10)
+		start := time.Now()
+		go func() {
+			for range 9 {
+				time.Sleep(900 * time.Millisecond)
+				s.Progress()
+			}
+		}()
+		for i := range 1000 {
+			offer(s, i%3, "12345")
+		}
+		// And for a second after it has stopped.
+		if waited, want := time.Since(start), 9*900*time.Millisecond+time.Second; waited != want {
+			t.Errorf("the ranks waited %v, want %v", waited, want)
+		}
+		s.end()
+		sameLines(t, describe(drain(t, s)),
+			`stream rank 0 stdout "12345"`,
+			`stream rank 1 stdout "12345"`,
+			`log warning: 5.0 kB of output of ranks 0-2 left out here: it came faster than it was read; all of it is in /journal/r1`)
+	})
+}
+
 func TestSubscriptionRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testSubscription(10)

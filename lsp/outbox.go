@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"dipls/internal/paced"
 	"dipls/internal/trace"
 )
 
@@ -24,7 +25,7 @@ const (
 // outbox is what waits to be written to the client. To put something in never blocks, so that no client holds up a rank, a run or the
 // reading of its own requests by not reading. One goroutine writes, several small messages at a time.
 type outbox struct {
-	w     io.Writer
+	w     io.Writer     // tells of its progress
 	trace *trace.Tracer // set by traced, before there is anything to write
 	track trace.Track
 	wake  chan struct{} // capacity 1: there is something to write, or the outbox is closed
@@ -39,7 +40,7 @@ type outbox struct {
 	closed bool
 	failed func(error)   // told of the first write that fails
 	told   trace.Time    // what was written up to then, the trace knows; the writer's
-	moved  chan struct{} // closed when something has been written; nil while nobody waits for that
+	moved  chan struct{} // closed when the client has taken something; nil while nobody waits for that
 }
 
 // frame is a message with its header. One with a key takes the place of a frame with that key that still waits.
@@ -51,7 +52,8 @@ type frame struct {
 
 // newOutbox returns an outbox that writes to w until it is closed or a write fails.
 func newOutbox(w io.Writer, failed func(error)) *outbox {
-	o := &outbox{w: w, failed: failed, wake: make(chan struct{}, 1), done: make(chan struct{}), latest: map[string]int{}}
+	o := &outbox{failed: failed, wake: make(chan struct{}, 1), done: make(chan struct{}), latest: map[string]int{}}
+	o.w = paced.Writer(w, o.progress)
 	go o.write()
 	return o
 }
@@ -130,9 +132,16 @@ func (o *outbox) full() bool {
 	return o.bytes >= fullBytes
 }
 
-// awaitRoom waits until little waits for the client.
-func (o *outbox) awaitRoom(ctx context.Context) error {
-	return o.await(ctx, func() bool { return o.bytes < roomBytes })
+// awaitRoom waits until little waits for the client. It tells when the client takes something meanwhile.
+func (o *outbox) awaitRoom(ctx context.Context, progress func()) error {
+	first := true
+	return o.await(ctx, func() bool {
+		if !first {
+			progress()
+		}
+		first = false
+		return o.bytes < roomBytes
+	})
 }
 
 // flush waits until everything has been written.
@@ -140,7 +149,7 @@ func (o *outbox) flush(ctx context.Context) error {
 	return o.await(ctx, func() bool { return len(o.frames) == 0 && !o.busy })
 }
 
-// await waits for a condition, which is asked under the lock whenever something has been written. It ends with ctx and with the outbox.
+// await waits for a condition, which is asked under the lock, and again whenever the client has taken something. It ends with ctx and with the outbox.
 func (o *outbox) await(ctx context.Context, condition func() bool) error {
 	for {
 		o.mu.Lock()
@@ -236,6 +245,18 @@ func (o *outbox) written(frames []frame) {
 	for _, f := range frames {
 		o.keep(f.data)
 	}
+	o.tellMoved()
+}
+
+// progress tells those who wait for it that the client has taken some of what is being written.
+func (o *outbox) progress() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tellMoved()
+}
+
+// tellMoved has those who wait ask for their condition again. mu is held.
+func (o *outbox) tellMoved() {
 	if o.moved != nil {
 		close(o.moved)
 		o.moved = nil

@@ -79,7 +79,7 @@ func (o *output) forward(w *workspace, sub *dipexec.Subscription) {
 
 // next waits for events, and before that for a client that is behind. Events that the client may ask about are on the board when they are returned.
 func (o *output) next(ctx context.Context, w *workspace, sub *dipexec.Subscription) ([]dipexec.Event, error) {
-	if err := o.s.client.stream.out.awaitRoom(ctx); err != nil {
+	if err := o.s.client.stream.out.awaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
 	}
 	events, err := sub.Next(ctx)

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec"
+	"dipls/internal/paced"
 	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/session"
@@ -433,7 +434,7 @@ func (r *runner) view(subscription *dipexec.Subscription) error {
 
 // showJSON prints events, one JSON object a line.
 func showJSON(w io.Writer, subscription *dipexec.Subscription) error {
-	buffered := bufio.NewWriterSize(w, 64<<10)
+	buffered := bufio.NewWriterSize(paced.Writer(w, subscription.Progress), 64<<10)
 	for {
 		events, err := subscription.Next(context.Background())
 		if errors.Is(err, io.EOF) {

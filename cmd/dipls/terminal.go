@@ -17,6 +17,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/paced"
 )
 
 // maxLiveLines bounds the progress bars shown at once; the rest are counted.
@@ -44,6 +45,7 @@ type terminal struct {
 	pending    bytes.Buffer
 	pendingTo  io.Writer
 	drawnAt    time.Time // when the live region was drawn
+	progress   func()    // told when the reader has taken some of what is written
 	writeError error     // the first failure to write: the reader has gone
 }
 
@@ -67,12 +69,13 @@ func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 	return &terminal{
 		out: out, err: err, quiet: quiet,
 		outColour: colour && isTerminal(out), errColour: colour && isTerminal(err.w),
-		folder: dipexec.NewFolder(dipexec.FoldOptions{}),
+		folder: dipexec.NewFolder(dipexec.FoldOptions{}), progress: func() {},
 	}
 }
 
 // show reads the subscription to its end. It answers the error of a write that failed: whoever read our output is gone.
 func (t *terminal) show(sub *dipexec.Subscription) error {
+	t.progress = sub.Progress
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	batches := make(chan []dipexec.Event)
@@ -352,7 +355,7 @@ func (t *terminal) flush() {
 		return
 	}
 	if t.writeError == nil {
-		_, t.writeError = t.err.writeTo(t.pendingTo, t.pending.Bytes())
+		_, t.writeError = t.err.writeTo(paced.Writer(t.pendingTo, t.progress), t.pending.Bytes())
 	}
 	t.pending.Reset()
 }

@@ -115,6 +115,25 @@ func TestTerminalQuiet(t *testing.T) {
 	}
 }
 
+// However much there is to show at once, its reader gets on with it piece by piece.
+func TestTerminalTellsOfProgress(t *testing.T) {
+	term, text := newTestTerminal(true)
+	var told []int
+	term.progress = func() { told = append(told, text.Len()) }
+	term.take(begin(1))
+	const size = 1 << 20
+	term.take([]dipexec.Event{printed(0, strings.Repeat(strings.Repeat("x", 99)+"\n", size/100))})
+	term.flush()
+	if text.Len() < size-100 || told[len(told)-1] != text.Len() {
+		t.Fatalf("%d bytes were shown, %v told", text.Len(), told)
+	}
+	for i, at := range told {
+		if i > 0 && at-told[i-1] > 64<<10 {
+			t.Fatalf("progress is told at %v", told)
+		}
+	}
+}
+
 func TestWhere(t *testing.T) {
 	for target, want := range map[string]string{
 		"remote": "all ranks", "local": "local", "everywhere": "everywhere",
