@@ -131,6 +131,14 @@ type Failure struct {
 	Frames    []Frame  `json:"frames,omitempty"` // outermost first
 }
 
+// Name names the failure in a word or two: the class of the exception, and for sys.exit(N) the code, too.
+func (f *Failure) Name() string {
+	if _, err := strconv.Atoi(f.EValue); err == nil && f.EName == "SystemExit" {
+		return f.EName + ": " + f.EValue
+	}
+	return f.EName
+}
+
 // Frame is one stack frame of a Failure.
 type Frame struct {
 	File string `json:"file"`
@@ -163,10 +171,11 @@ type PoolState struct {
 // threads print later may follow. A run that was cancelled in the queue has no other event.
 type RunFinished struct {
 	Header
-	Parent  string  `json:"parent,omitempty"` // as in RunStarted
-	Status  Status  `json:"status"`
-	Seconds float64 `json:"seconds"`          // from its start; 0 if it never started
-	Reason  string  `json:"reason,omitempty"` // a sentence, where the status alone would leave the user guessing
+	Parent   string  `json:"parent,omitempty"` // as in RunStarted
+	Status   Status  `json:"status"`
+	ExitCode int     `json:"exit_code,omitempty"` // what the code has passed to sys.exit, if it failed with that: the highest of all processes
+	Seconds  float64 `json:"seconds"`             // from its start; 0 if it never started
+	Reason   string  `json:"reason,omitempty"`    // a sentence, where the status alone would leave the user guessing
 }
 
 // Log is a sentence for the user.

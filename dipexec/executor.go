@@ -95,7 +95,9 @@ type Report struct {
 	Reason  string        // as in [RunFinished]
 	Elapsed time.Duration // 0 if it never started
 	Journal string        // directory of its journal, where there is none if there was nothing to keep; "" if no journal is kept
-	Parts   []PartReport  // of the processes that were asked to run it: the local namespace first, then the ranks in order
+	// ExitCode is the highest with which sys.exit has failed the code of a process; 0 if none has.
+	ExitCode int
+	Parts    []PartReport // of the processes that were asked to run it: the local namespace first, then the ranks in order
 }
 
 // PartReport is how one process did.
@@ -104,6 +106,7 @@ type PartReport struct {
 	Status         Status
 	Elapsed        time.Duration
 	ExecutionCount int
+	ExitCode       int      // with which sys.exit has failed the code; 0: it has not
 	Failure        *Failure // the exception, if there was one
 }
 

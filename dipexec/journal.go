@@ -432,6 +432,7 @@ type RunRecord struct {
 	Started  time.Time    `json:"started"`
 	Finished time.Time    `json:"finished,omitzero"` // absent: it runs, or the server died
 	Status   Status       `json:"status,omitempty"`
+	ExitCode int          `json:"exit_code,omitempty"`
 	Reason   string       `json:"reason,omitempty"`
 	Parts    []PartRecord `json:"parts,omitempty"`
 }
@@ -604,7 +605,7 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 	defer rj.mu.Unlock()
 	rj.ended = true
 	rj.j.kept(rj)
-	rj.record.Finished, rj.record.Status, rj.record.Reason = at, r.Status, r.Reason
+	rj.record.Finished, rj.record.Status, rj.record.ExitCode, rj.record.Reason = at, r.Status, r.ExitCode, r.Reason
 	for i := range r.Parts {
 		p := &r.Parts[i]
 		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: seconds(p.Elapsed), ExecutionCount: p.ExecutionCount}

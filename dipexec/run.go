@@ -515,13 +515,17 @@ func (r *run) finish(status Status, reason string) {
 	r.mu.Lock()
 	for _, p := range r.parts {
 		r.report.Parts = append(r.report.Parts, PartReport{
-			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, Failure: p.failure,
+			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
 		})
+		if status == StatusError {
+			r.report.ExitCode = max(r.report.ExitCode, p.exit)
+		}
 	}
 	r.mu.Unlock()
 	r.tracePhase("outcome")
 	ev := &RunFinished{
-		Header: r.head(KindRunFinished), Parent: r.parent(), Status: status, Seconds: seconds(r.report.Elapsed), Reason: reason,
+		Header: r.head(KindRunFinished), Parent: r.parent(), Status: status, ExitCode: r.report.ExitCode,
+		Seconds: seconds(r.report.Elapsed), Reason: reason,
 	}
 	if r.journal != nil { // is complete for whoever hears of the end
 		r.journal.event(ev)
@@ -611,6 +615,7 @@ type part struct {
 	status  Status
 	elapsed time.Duration
 	count   int
+	exit    int // with which sys.exit has failed the code; 0: it has not
 	failure *Failure
 }
 
@@ -766,7 +771,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	elapsed := time.Since(pt.started)
 	came := pt.proc.e.o.Trace.Now()
 	ev := &RankState{Header: pt.header(KindRankState), State: stateReady, Seconds: seconds(elapsed)}
-	count := 0
+	count, exit := 0, 0
 	var death *ranks.ExitError
 	ended := errors.As(err, &death)
 	switch {
@@ -779,7 +784,9 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		ev.Status = StatusError
 	default:
 		count = reply.ExecutionCount
-		ev.Status = pt.r.partStatus(reply)
+		if ev.Status = pt.r.partStatus(reply); ev.Status == StatusError {
+			exit = reply.ExitCode
+		}
 	}
 	pt.proc.running.Add(-1)
 
@@ -798,7 +805,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	pt.proc.mu.Unlock()
 
 	pt.proc.e.o.Trace.Since(pt.proc.track, "reply", came)
-	pt.r.ended(pt, ev.Status, elapsed, count, death)
+	pt.r.ended(pt, ev.Status, elapsed, count, exit, death)
 }
 
 // closeJournal gives up the part's files. The caller holds proc.mu.
@@ -827,10 +834,10 @@ func (r *run) partStatus(reply *wire.ExecuteReply) Status {
 }
 
 // ended records the end of a part.
-func (r *run) ended(pt *part, status Status, elapsed time.Duration, count int, death *ranks.ExitError) {
+func (r *run) ended(pt *part, status Status, elapsed time.Duration, count, exit int, death *ranks.ExitError) {
 	r.mu.Lock()
 	if !pt.ended { // else it was given up
-		pt.ended, pt.status, pt.elapsed, pt.count = true, status, elapsed, count
+		pt.ended, pt.status, pt.elapsed, pt.count, pt.exit = true, status, elapsed, count, exit
 		r.left--
 	}
 	if death != nil && r.death == nil {

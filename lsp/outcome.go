@@ -129,10 +129,11 @@ func (r *Run) fault() string {
 	var names []string
 	who := map[string][]int{} // -1: the local namespace
 	for _, f := range r.Failures {
-		if _, known := who[f.EName]; !known {
-			names = append(names, f.EName)
+		name := f.Name()
+		if _, known := who[name]; !known {
+			names = append(names, name)
 		}
-		who[f.EName] = append(who[f.EName], rankOf(f))
+		who[name] = append(who[name], rankOf(f))
 	}
 	switch {
 	case len(names) == 0 && r.Reason != "":

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,11 +49,13 @@ Everything that the ranks print is kept in a journal, whose place is told at the
 --log-level info.
 
 Exit codes:
-    0  every cell ran
+    0  every cell ran, to its end or to a sys.exit(0)
     1  a cell failed, or ran longer than --timeout
     2  usage: a flag, the file, or a cell's directive is wrong; nothing ran
     3  the pool or the local namespace could not be started, or died
-  130  interrupted`
+  130  interrupted
+    N  a cell ended by sys.exit(N); of ranks that disagree, the highest. With -k, of all failures the first counts.
+       --json tells such a 3 from that of a pool: "exit_code" of run_finished`
 
 // runFlags are the flags of dipls run.
 type runFlags struct {
@@ -375,7 +378,8 @@ func (r *runner) await(ctx context.Context, id string, tally *int) error {
 	case report.Status == dipexec.StatusDied:
 		*tally = exitPool
 	case report.Status != dipexec.StatusOK:
-		*tally = max(*tally, exitFailed)
+		// The first failure tells. One that is a script's own end has said itself what to answer.
+		*tally = cmp.Or(*tally, report.ExitCode, exitFailed)
 	}
 	return nil
 }

@@ -278,7 +278,7 @@ func (r *runStatus) outcome(status dipexec.Status) string {
 	var order []string
 	ranksOf := map[string][]int{}
 	for _, failure := range r.failed {
-		what := failure.EName + "%s"
+		what := failure.Name() + "%s"
 		if failure.Line > 0 {
 			what += fmt.Sprintf(" (%s:%d)", filepath.Base(failure.Path), failure.Line)
 		}

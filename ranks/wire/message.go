@@ -262,6 +262,7 @@ type Moments struct {
 type ExecuteReply struct {
 	Status
 	ExecutionCount int `json:"execution_count"`
+	ExitCode       int `json:"exit_code,omitempty"` // what sys.exit was called with, if that has failed the cell
 }
 
 // Stream heads a piece of output; the bytes are Buffers[0] of its message.

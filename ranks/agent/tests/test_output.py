@@ -219,7 +219,9 @@ print("parent", [p.exitcode for p in processes])
         assert line + "\n" in text
 
 
-@pytest.mark.parametrize(("last", "status"), [("x = 1", 0), ("1 / 0", 1), ("sys.exit(5)", 1), ("display(1)", 0)])
+@pytest.mark.parametrize(
+    ("last", "status"), [("x = 1", 0), ("1 / 0", 1), ("sys.exit(5)", 5), ("sys.exit()", 0), ("display(1)", 0)]
+)
 def test_forked_child_that_leaves_the_cell_is_silent_on_the_socket(local, last, status):
     result = local.run(f"import os, sys; pid = os.fork()\nif pid == 0:\n    print('in child')\n    {last}")
     assert result.status == "ok"

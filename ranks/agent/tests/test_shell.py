@@ -197,8 +197,7 @@ def test_chained_exceptions_and_causes(local):
     ("code", "name", "words"),
     [
         ("import sys; sys.exit(3)", "SystemExit", "The process lives on"),
-        ("exit", "SystemExit", "The process lives on"),
-        ("quit()", "SystemExit", "The process lives on"),
+        ("exit(True)", "SystemExit", "The process lives on"),
         ("exit(4)", "SystemExit", "SystemExit: 4"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt"),
         ("class B(BaseException): pass\nraise B('b')", "B", "B: b"),
@@ -206,7 +205,7 @@ def test_chained_exceptions_and_causes(local):
         ("raise MemoryError", "MemoryError", "MemoryError"),
         ("x = bytearray(1 << 62)", "MemoryError", "MemoryError"),
         ("class E(Exception):\n    def __str__(self): 1 / 0\nraise E", "E", "E"),
-        ("class R:\n    def __repr__(self): raise SystemExit\nR()", "SystemExit", "SystemExit"),
+        ("class R:\n    def __repr__(self): raise SystemExit(2)\nR()", "SystemExit", "SystemExit"),
         ("class R:\n    def __repr__(self): raise KeyboardInterrupt\nR()", "KeyboardInterrupt", ""),
         ("input('name? ')", "NoKeyboardError", "no keyboard is connected"),
         ("import getpass; getpass.getpass()", "NoKeyboardError", "no keyboard"),
@@ -226,6 +225,59 @@ def test_errors_that_must_not_end_the_process(local, code, name, words):
     assert "To exit: use" not in result.text()
     after = local.run("print('alive')")
     assert (after.status, after.text()) == ("ok", "alive\n")
+
+
+_SUITE = """import unittest
+class T(unittest.TestCase):
+    def test(self): self.assert{}(True)
+unittest.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "exit",
+        "quit()",
+        "raise SystemExit",
+        "import sys; sys.exit(None)",
+        "import sys; sys.exit(False)",
+        "import sys; sys.exit(256)",
+        "import argparse; argparse.ArgumentParser().parse_args(['--help'])",
+        _SUITE.format("True"),
+        "%%time\nimport sys; sys.exit(0)",
+        "%%capture\nimport sys; sys.exit(0)",
+        "import asyncio, sys\nawait asyncio.sleep(0)\nsys.exit(0)",
+        "async def f(): exit()\nawait f()",
+    ],
+)
+def test_exits_that_end_a_cell_well(local, code):
+    result = local.run(code, PATH, 3)
+    assert (result.status, result.all("error")) == ("ok", [])
+    assert "exit_code" not in result.content
+    assert "SystemExit" not in result.text()
+    assert "never retrieved" not in local.run("import gc; gc.collect()").text()
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "shown"),
+    [
+        ("import sys; sys.exit(3)", 3, "SystemExit: 3"),
+        ("import sys; sys.exit(-1)", 255, "SystemExit: -1"),
+        ("import sys; sys.exit(2**70 + 256)", 255, "SystemExit: "),
+        ("import sys; sys.exit('two\\nlines')", 1, "two\nlines"),
+        ("import sys; sys.exit([1])", 1, "[1]"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--nosuch'])", 2, "SystemExit: 2"),
+        (_SUITE.format("False"), 1, "SystemExit: True"),
+        ("%%time\nimport sys; sys.exit(4)", 4, "SystemExit: 4"),
+    ],
+)
+def test_exits_that_fail_a_cell_say_with_what_code(local, code, exit_code, shown):
+    result = local.run(code, PATH, 3)
+    assert (result.status, result.content["ename"]) == ("error", "SystemExit")
+    assert result.content["exit_code"] == exit_code
+    text = plain(result.error)
+    assert text == shown or (text.startswith(shown) and "The process lives on" in text)
 
 
 @pytest.mark.skipif("sys.version_info < (3, 11)")

@@ -168,6 +168,8 @@ export interface RunFinishedEvent {
   /** as in RunStarted */
   parent?: string;
   status: 'ok' | 'error' | 'interrupted' | 'died';
+  /** what the code has passed to sys.exit, if it failed with that: the highest of all processes */
+  exit_code?: number;
   /** from its start; 0 if it never started */
   seconds: number;
   /** a sentence, where the status alone would leave the user guessing */

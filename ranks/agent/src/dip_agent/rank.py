@@ -225,7 +225,7 @@ class _Process:
                     reply = self._shell.execute(message.content, self._about_to_run(moments), around)
                     if moments is not None:
                         moments.ran = time.monotonic_ns()
-                    self._leave_if_forked(reply["status"] != "ok")
+                    self._leave_if_forked(reply.get("exit_code", 0 if reply["status"] == "ok" else 1))
                     self._output.settle()
                 finally:
                     self._interrupts.end()
@@ -290,13 +290,13 @@ class _Process:
         except BaseException:
             traceback.print_exc()
 
-    def _leave_if_forked(self, failed: bool = True) -> None:
+    def _leave_if_forked(self, code: int = 1) -> None:
         """End a process that user code forked and that came back out of the cell: the socket is its parent's."""
         if os.getpid() != self._pid:
             try:
                 self._output.flush()
             finally:
-                os._exit(1 if failed else 0)
+                os._exit(code)
 
 
 def configure_logging(fd: int, level: str, name: str) -> None:

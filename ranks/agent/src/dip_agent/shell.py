@@ -177,9 +177,13 @@ class Shell(InteractiveShell):
 
     def report(self, err: BaseException) -> dict[str, Any]:
         """Publish what ended the cell unless that is done; return the content of the reply."""
+        code = tracebacks.exit_code(err)
+        if code == 0:
+            return {"status": "ok", "execution_count": self._count}
         if self._shown is not err:
             self._show(err, err.__traceback__)
         return {
+            **({} if code is None else {"exit_code": code}),
             "status": "error",
             "execution_count": self._count,
             "ename": type(err).__name__,
@@ -309,6 +313,8 @@ class Shell(InteractiveShell):
             about_to_run()
 
     def _show(self, err: BaseException, tb: Any) -> None:
+        if tracebacks.exit_code(err) == 0:  # as at the end of a script: nothing has failed
+            return
         self.publish("error", tracebacks.describe(self, err, tb))
         self._shown = err  # not before: a second interrupt may strike while the first is described
 

@@ -18,6 +18,17 @@ from .wire import text
 _HELPERS = (contextlib.contextmanager.__code__.co_filename, importlib.import_module.__code__.co_filename)
 
 
+def exit_code(err: BaseException) -> int | None:
+    """Return what a process that `err` ends would exit with, None if `err` is no SystemExit."""
+    if not isinstance(err, SystemExit):
+        return None
+    if err.code is None:
+        return 0
+    if not isinstance(err.code, int):
+        return 1  # it is a message
+    return (err.code if -(2**63) <= err.code < 2**63 else -1) & 0xFF
+
+
 def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> dict[str, Any]:
     """Return the content of the `error` message for `err`."""
     tb = users_part(tb)
@@ -55,6 +66,8 @@ def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | Non
     if isinstance(err, UsageError):
         return [f"UsageError: {text(err)}"]
     if isinstance(err, SystemExit):
+        if not isinstance(err.code, int):
+            return text(err).split("\n")  # the message, as Python prints it
         return [f"SystemExit: {text(err)}", "This ended the cell. The process lives on: it ends with its pool."]
     try:
         if isinstance(err, SyntaxError):
