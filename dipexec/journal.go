@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"dipls/internal/private"
 )
 
 // The files of a run's journal. Beside them are NAME.out, the bytes that a process printed (rank-3.out, local.out), and
@@ -241,7 +243,7 @@ type runFiles struct {
 
 // newFiles makes them.
 func (j *Journal) newFiles() (_ *runFiles, err error) {
-	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+	if err := private.Dir(j.dir); err != nil {
 		return nil, err
 	}
 	f := new(runFiles)
@@ -352,6 +354,9 @@ func measure(dir string, changed time.Time) (oldRun, error) {
 // rotate removes runs that are too old, and then the oldest ones until the rest fits. What cannot be removed is left for
 // the next time: nobody is waiting for it. The files of runs that were over when they were measured are not looked at again.
 func (j *Journal) rotate(now time.Time) {
+	if private.Check(j.dir) != nil { // what is not there, or others could have put there, is not for us to remove
+		return
+	}
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
 		return

@@ -19,6 +19,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec"
+	"dipls/internal/private"
 )
 
 // maxRendered is how much output is made into text to be read; of more, the journal's own file is shown.
@@ -74,7 +75,7 @@ func (s *server) journalOf(id string) (string, error) {
 	case known:
 		return "", fmt.Errorf("nothing of run %s was kept: there is no journal", id)
 	}
-	if journal := s.deps.Workspaces.o.Journal; journal != nil && runID.MatchString(id) {
+	if journal := s.deps.Workspaces.o.Journal; journal != nil && runID.MatchString(id) && private.Check(journal.Dir()) == nil {
 		if found, _ := filepath.Glob(filepath.Join(escapeGlob(journal.Dir()), "*-"+id)); len(found) == 1 {
 			return found[0], nil
 		}

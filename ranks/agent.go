@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"dipls/internal/private"
 )
 
 // agentFiles is the Python agent. The pattern says all: because without it embed leaves out names that begin with "_", such as
@@ -71,16 +73,16 @@ func readAgent(src fs.FS) (*agentSource, error) {
 
 // unpackAgent makes sure that the agent lies on disk and returns its directory: in the user's cache under the
 // hash of its content, so that versions do not meet and Python may keep its bytecode there, or, if the cache cannot be
-// written, in the session's runtime directory.
+// written or is open to others, in the session's runtime directory.
 func unpackAgent(ctx context.Context, runtime string) (string, error) {
 	a, err := embeddedAgent()
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
+	cache, err := cacheDir()
 	if err == nil {
 		var dir string
-		if dir, err = a.unpack(ctx, filepath.Join(cache, "dipls", "agent")); err == nil {
+		if dir, err = a.unpack(ctx, filepath.Join(cache, "agent")); err == nil {
 			return dir, nil
 		}
 	}
@@ -94,7 +96,7 @@ func unpackAgent(ctx context.Context, runtime string) (string, error) {
 // unpack makes sure that parent/HASH holds the agent and returns its path. Servers that do so at the same time wait for each
 // other: under the lock, nobody sees a directory that is half made or half removed.
 func (a *agentSource) unpack(ctx context.Context, parent string) (string, error) {
-	if err := os.MkdirAll(parent, 0o700); err != nil {
+	if err := private.Dir(parent); err != nil {
 		return "", err
 	}
 	unlock, err := lockFile(ctx, filepath.Join(parent, "lock"))
@@ -115,7 +117,7 @@ func (a *agentSource) unpack(ctx context.Context, parent string) (string, error)
 
 // verify compares a directory with the agent.
 func (a *agentSource) verify(dir string) error {
-	if err := checkPrivate(dir); err != nil {
+	if err := private.Check(dir); err != nil {
 		return err
 	}
 	for name, want := range a.files {

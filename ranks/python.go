@@ -19,6 +19,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/internal/private"
 )
 
 const (
@@ -216,13 +220,39 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// PrivatePackages is the directory of our own for what an interpreter lacks; it need not exist. Each interpreter has one, because packages
-// may hold compiled code: it is named after the path, which tells environments apart, and the binary's identity behind it,
-// which changes when Python is upgraded in place.
-func PrivatePackages(python string) (string, error) {
+// cacheDir is where what can be made again is kept: dipls in the user's cache, unless others could change what is there and so choose what Python runs.
+func cacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("directory for private packages: %w", err)
+		return "", err
+	}
+	dir := filepath.Join(cache, "dipls")
+	return dir, private.Dir(dir)
+}
+
+// CacheNotice says that the cache is passed over, and why; "" if it is not.
+func CacheNotice() string {
+	_, err := cacheDir()
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf("the cache is passed over for a private directory: %v; mend that, or set XDG_CACHE_HOME to a directory of your own", err)
+}
+
+// PrivatePackages is the directory of our own for what an interpreter lacks; it need not exist. Each interpreter has one, because packages
+// may hold compiled code: it is named after the path, which tells environments apart, and the binary's identity behind it,
+// which changes when Python is upgraded in place. Where the cache cannot be used, it lies beside the sessions' runtime directories.
+func PrivatePackages(python string) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		root, rootErr := runtimeRoot(zap.NewNop())
+		if rootErr == nil {
+			rootErr = private.Dir(root)
+		}
+		if rootErr != nil {
+			return "", fmt.Errorf("directory for private packages: %w", errors.Join(err, rootErr))
+		}
+		cache = root
 	}
 	real, err := filepath.EvalSymlinks(python)
 	if err != nil {
@@ -234,7 +264,7 @@ func PrivatePackages(python string) (string, error) {
 	}
 	id := fmt.Sprintf("%s\n%s\n%d %d %s", python, real, info.Size(), info.ModTime().UnixNano(), runtime.GOARCH)
 	sum := sha256.Sum256([]byte(id))
-	return filepath.Join(cache, "dipls", "packages", hex.EncodeToString(sum[:8])), nil
+	return filepath.Join(cache, "packages", hex.EncodeToString(sum[:8])), nil
 }
 
 // InstallMissing installs distributions with the interpreter's own pip into [PrivatePackages], which then holds these
@@ -245,7 +275,7 @@ func InstallMissing(ctx context.Context, python string, missing []string, progre
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	if err := private.Dir(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("install packages: %w", err)
 	}
 	unlock, err := lockFile(ctx, dir+".lock")

@@ -302,8 +302,14 @@ func (s *Session) startedNode(ctx context.Context) (*ranks.Node, error) {
 	return f.wait(ctx)
 }
 
+// cacheTold is done when the user knows that the cache is passed over.
+var cacheTold sync.Once
+
 // startNode starts a node, and gets what the interpreter lacks if that may be had.
 func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
+	if notice := ranks.CacheNotice(); notice != "" {
+		cacheTold.Do(func() { s.o.Notice(notice) })
+	}
 	node, err := ranks.StartNode(ctx, s.o.Node)
 	var missing *ranks.MissingPackagesError
 	if !errors.As(err, &missing) || s.o.Install == nil {

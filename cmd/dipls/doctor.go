@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/private"
 	"dipls/ranks"
 )
 
@@ -86,6 +87,9 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)
 	d.sockets(ctx)
+	if notice := ranks.CacheNotice(); notice != "" {
+		d.warn("cache", notice, "")
+	}
 	d.journal()
 	d.limits()
 	if usable {
@@ -172,7 +176,7 @@ func (d *doctor) journal() {
 
 // writable makes the directory if need be, and a file in it.
 func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := private.Dir(dir); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, ".doctor-")
