@@ -122,7 +122,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	}
 	if err := g.Wait(); err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("%s: %w", p.starting(), context.Cause(ctx))
+			err = fmt.Errorf("%s: %w%s", p.starting(), context.Cause(ctx), p.forkHint(ctx, reply))
 		}
 		n.discard(p.ranks)
 		return nil, err
@@ -194,6 +194,29 @@ func (p *Pool) starting() string {
 	default:
 		return nameRanks(late) + " are not ready"
 	}
+}
+
+// forkHint is what may keep every rank of a pool from starting: a library that was imported before the fork and does not work after it. "" if that
+// is not what it looks like.
+func (p *Pool) forkHint(ctx context.Context, reply *wire.SpawnReply) string {
+	waited := new(StartTimeoutError)
+	if reply.Method != StartFork.String() || !errors.As(context.Cause(ctx), &waited) {
+		return ""
+	}
+	for _, proc := range p.ranks {
+		if proc.State() != Starting {
+			return ""
+		}
+	}
+	modules := slices.Clone(p.node.opts.Preload)
+	if p.node.info.Packages["torch"] != "" {
+		modules = append(modules, "torch")
+	}
+	if len(modules) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; they were forked from a process that had imported %s, and a library that does not expect that may hang: "+
+		"--start spawn (setting dip.start) starts each rank afresh", strings.Join(modules, ", "))
 }
 
 // describe says what the pool's user should know about it.

@@ -158,6 +158,28 @@ func TestPoolNotices(t *testing.T) {
 	}
 }
 
+// Where no rank at all gets on, the fork is named as what may be the cause.
+func TestPoolThatStandsStillAfterAFork(t *testing.T) {
+	const hint = "no rank is ready: it took longer than 1s; they were forked from a process that had imported polars, torch, and a library that does not expect that may hang: --start spawn"
+	for _, test := range []struct {
+		name   string
+		config fakerank.Config
+		want   bool
+	}{
+		{"all", fakerank.Config{JoinHang: []int{0, 1}}, true},
+		{"some", fakerank.Config{JoinHang: []int{1}}, false},
+		{"spawned", fakerank.Config{JoinHang: []int{0, 1}, ForkUnsafe: "a preloaded module started the thread T"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := startFake(t, test.config, func(o *Options) { o.Preload = []string{"polars"} })
+			_, err := n.StartPool(testContext(t), PoolSpec{Ranks: 2, Timeout: time.Second})
+			if err == nil || strings.Contains(err.Error(), hint) != test.want || strings.Contains(err.Error(), "forked") != test.want {
+				t.Errorf("%v, want the hint: %v", err, test.want)
+			}
+		})
+	}
+}
+
 // A pool that cannot start leaves nothing, and the next one can.
 func TestPoolStartFails(t *testing.T) {
 	for _, processes := range []bool{false, true} {

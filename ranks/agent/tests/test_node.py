@@ -222,6 +222,61 @@ def test_fork_is_refused_after_a_thread(make_node, tmp_path):
     assert "cannot be forked" in node.spawned["evalue"]
 
 
+NATIVE = """
+import ctypes
+libc = ctypes.CDLL(None)
+assert libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.sleep, ctypes.c_void_p(10**6)) == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_fork_is_refused_after_a_native_thread(make_node, tmp_path):
+    (tmp_path / "native.py").write_text(NATIVE)
+    node = make_node()
+    reply = node.ask("preload_request", {"modules": ["json", "native"]})
+    reason = "native started native threads (python), which a fork has not"
+    name = Path(f"/proc/{node.facts['pid']}/comm").read_text().strip()
+    assert (reply["fork_safe"], reply["reason"]) == (False, reason.replace("python", name))
+    ranks = node.spawn(2)
+    assert (node.spawned["method"], node.spawned["reason"]) == ("spawn", reply["reason"])
+    assert [rank.run("1").status for rank in ranks] == ["ok", "ok"]
+    assert node.spawn(method="fork") == []
+    assert reply["reason"] in node.spawned["evalue"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_threads_that_take_part_in_forks_are_no_obstacle(make_node):
+    pytest.importorskip("numpy")
+    node = make_node(env={"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"})
+    reply = node.ask("preload_request", {"modules": ["numpy"]})
+    assert (reply["failed"], reply["fork_safe"], reply["reason"]) == ([], True, "")
+    assert len(os.listdir(f"/proc/{node.facts['pid']}/task")) > 3  # ours, and those of OpenBLAS
+    ranks = node.spawn(2)
+    assert node.spawned["method"] == "fork"
+    code = (
+        "import numpy as np, os\nx = np.ones((300, 300))\nprint((x @ x).sum(), len(os.listdir('/proc/self/task')) > 2)"
+    )
+    assert [rank.run(code).text() for rank in ranks] == ["27000000.0 True\n"] * 2
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        ("polars", "import polars; print(polars.DataFrame({'a': [1, 1, 2]}).group_by('a').len().height)"),
+        ("jax", "import jax.numpy; print(int(jax.numpy.ones(2).sum()))"),
+    ],
+)
+def test_libraries_with_threads_of_their_own_work_on_ranks(make_node, tmp_path, module, code):
+    pytest.importorskip(module)
+    (tmp_path / "uses.py").write_text(code)
+    node = make_node()
+    reply = node.ask("preload_request", {"modules": ["uses"]})
+    assert "uses started native threads (" in reply["reason"]
+    assert module in reply["reason"]
+    ranks = node.spawn(2)
+    assert [rank.run(code).text() for rank in ranks] == ["2\n"] * 2
+
+
 def test_signals(node, spawn):
     (process,) = spawn(node)
     process.run("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")

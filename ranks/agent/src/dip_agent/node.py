@@ -83,6 +83,7 @@ class Node:
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._channel = Channel(os.path.join(self._runtime_dir, start["name"]), bytes.fromhex(start["key"]))
+        self._nursery.keep_threads()
 
     def run(self) -> None:
         """Serve until the end, then leave nothing behind."""

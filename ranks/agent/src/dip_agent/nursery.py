@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import system
+from . import system, threads
 from .apps.hooks import import_app
 
 # What the first training step imports: seconds per rank if it is left to them.
@@ -27,7 +27,14 @@ class Nursery:
     """
 
     def __init__(self, fds: set[int]):
+        """`fds` are the descriptors that imported modules have opened so far."""
         self.fds = fds
+        self._own_threads = threads.ids()
+        self._started_by: dict[int, str] = {}  # native threads, by id: the module during whose import they came
+
+    def keep_threads(self) -> None:
+        """Take the threads that there are for our own: ZeroMQ's, which hold nothing that a fork uses."""
+        self._own_threads = threads.ids()
 
     @contextlib.contextmanager
     def keeping_fds(self) -> Iterator[None]:
@@ -46,12 +53,14 @@ class Nursery:
             for module in modules:
                 for name in _parts(module):
                     try:
-                        importlib.import_module(name)
+                        with self._noting_threads(name):
+                            importlib.import_module(name)
                     except BaseException as err:  # a module may even exit
                         failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
                         break
             if not _sees_gpus():
-                with contextlib.suppress(BaseException):  # the rank says what is wrong with its app
+                # The rank says what is wrong with its app.
+                with contextlib.suppress(BaseException), self._noting_threads(f"app {app}"):
                     import_app(app)
         reason = self.obstacle()
         return {
@@ -68,6 +77,13 @@ class Nursery:
         others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
         if others:
             return f"a preloaded module started the thread {', '.join(others)}"
+        natives = [thread for thread in threads.native(self._own_threads) if not thread.survives_fork]
+        if natives:
+            modules = dict.fromkeys(self._started_by[one.id] for one in natives if one.id in self._started_by)
+            named = ", ".join(dict.fromkeys(map(str, natives)))
+            return (
+                f"{', '.join(modules) or 'a preloaded module'} started native threads ({named}), which a fork has not"
+            )
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             return "a preloaded module initialized CUDA"
@@ -79,6 +95,14 @@ class Nursery:
             if target.startswith("/dev/nvidia"):
                 return f"a preloaded module opened {target}"
         return ""
+
+    @contextlib.contextmanager
+    def _noting_threads(self, module: str) -> Iterator[None]:
+        before = threads.ids()
+        try:
+            yield
+        finally:
+            self._started_by.update(dict.fromkeys(threads.ids() - before, module))
 
 
 def _sees_gpus() -> bool:
