@@ -69,6 +69,33 @@ def test_modules_of_apps(nursery, app, packages):
         assert rank.hello["app"].startswith(app), rank.hello
         packages = {name.partition(".")[0] for name in new_modules(rank)}
         assert not packages & {"torch", "accelerate", "fastai", "fastcore", "numpy", "pandas", "matplotlib", "PIL"}
+        if app == "fastai":  # which imports pyplot
+            assert shown(rank) == ["image/png"]
+
+
+def shown(process):
+    """Return what kinds of picture a process shows of a plot."""
+    result = process.run("import matplotlib.pyplot as plt\nplt.plot([1, 2])")
+    return [kind for display in result.all("display_data") for kind in display["data"] if kind.startswith("image")]
+
+
+@pytest.mark.parametrize("code", ["", "plt.plot([1]); plt.close()"], ids=["imports pyplot", "plots"])
+def test_plots_are_shown_although_the_nursery_has_pyplot(nursery, tmp_path, code):
+    pytest.importorskip("matplotlib_inline")
+    pytest.importorskip("matplotlib")
+    (tmp_path / "plots.py").write_text(f"import matplotlib.pyplot as plt\n{code}")
+    node = nursery(["plots"])
+    for process in (*node.spawn(2), *node.spawn()):
+        assert shown(process) == ["image/png"]
+        assert "matplotlib.pyplot" not in new_modules(process)
+
+
+def test_a_backend_that_the_user_has_chosen_stays(make_node, tmp_path):
+    pytest.importorskip("matplotlib")
+    node = make_node(env={"MPLBACKEND": "svg"})
+    assert node.ask("preload_request", {"modules": ["matplotlib.pyplot"]})["failed"] == []
+    (rank,) = node.spawn(1)
+    assert rank.run("import matplotlib; print(matplotlib.get_backend())").text() == "svg\n"
 
 
 def test_an_app_that_is_not_there_keeps_nothing_from_starting(nursery):

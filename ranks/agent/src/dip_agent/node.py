@@ -68,6 +68,7 @@ class Node:
         self._runtime_dir = start["runtime_dir"]
         self._log_fd = log_fd
         self._nursery = Nursery(imported_fds)
+        _choose_backend()
         self._starter = Starter(agent_dir, self._runtime_dir, log_fd)
         self._children: dict[str, Child] = {}
         self._spawn: _Spawn | None = None
@@ -380,12 +381,17 @@ class Node:
             shutil.rmtree(self._runtime_dir, ignore_errors=True)
 
 
+def _choose_backend() -> None:
+    """Have plots be displays, unless the user has chosen otherwise. matplotlib reads this when it is imported."""
+    if importlib.util.find_spec("matplotlib_inline") is not None:
+        os.environ.setdefault("MPLBACKEND", _INLINE_BACKEND)
+
+
 def _defaults(process: dict[str, Any]) -> dict[str, str]:
     """Return the variables that a process gets unless the user has set them."""
-    values = {"MPLBACKEND": _INLINE_BACKEND} if importlib.util.find_spec("matplotlib_inline") else {}
+    values = {}
     if process["rank"] is not None:
-        loopback = "lo" if system.LINUX else "lo0"
-        values.update(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME=loopback)
+        values = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo" if system.LINUX else "lo0"}
     return {name: value for name, value in values.items() if name not in os.environ}
 
 

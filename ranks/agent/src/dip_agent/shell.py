@@ -123,6 +123,7 @@ class Shell(InteractiveShell):
         shell.input_transformer_manager = Transformations()
         shell.magics_client = magics.register(shell)
         shell.loop_runner = shell.run_coroutine
+        shell._connect_plots()
         return shell
 
     def attach(self, publish: Publish, script: str, commands: Commands | None = None) -> None:
@@ -306,6 +307,15 @@ class Shell(InteractiveShell):
             return self._loop.run_until_complete(task)
 
     # Ours.
+
+    def _connect_plots(self) -> None:
+        """Have matplotlib's inline backend show figures by this shell if it was loaded when there was none yet."""
+        backend = sys.modules.get("matplotlib_inline.backend_inline")
+        if backend is not None and sys.modules["matplotlib"].get_backend() in (
+            "inline",
+            f"module://{backend.__name__}",
+        ):
+            self.enable_matplotlib("inline")
 
     def _started(self) -> None:
         about_to_run, self._about_to_run = self._about_to_run, None
