@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -55,6 +56,15 @@ class Child:
             os.kill(self.pid, number)
         else:
             os.killpg(self.pid, number)
+
+    def ask(self) -> None:
+        """Ask the process to end in order: there is no server that could."""
+        with contextlib.suppress(OSError):  # it has ended
+            os.write(self.lifeline, b"\n")
+
+    def ended(self) -> bool:
+        """Whether the process has ended. It must not have been reaped."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill_group(self) -> None:
         """Kill what is left of the process group. The pid must not have been reaped."""

@@ -1,8 +1,9 @@
 """The socket of a process, and the thread that serves it while the main thread is busy.
 
 The I/O thread answers interrupt, status and stack requests, hands the others to the main thread, and sends what that
-posts and what the process prints, in the order in which that was made. It is also the portable lifeline: if the node's
-end of a pipe closes, the process ends.
+posts and what the process prints, in the order in which that was made. It also watches the lifeline, a pipe from the
+node: a byte asks for an end in order when there is no server any more to do so, and if the pipe closes, the node is
+gone, and the process ends.
 
 While the main thread has nothing to do, it waits at the socket itself: a cell that soon ends without having printed
 anything is received, run and answered without a switch of threads. Both wait for the socket's descriptor. The kernel
@@ -77,6 +78,7 @@ class IOThread(threading.Thread):
     def __init__(self, path: str, key: bytes, output: Output, interrupts: Interrupts, lifeline: int):
         super().__init__(name="dipls I/O", daemon=True)
         self.started = False  # the main thread sets this when the app has joined or failed
+        self.waits_for: Callable[[], str] | None = None  # the main thread sets this when the process ends
         self._path = path
         self._key = key
         self._output = output
@@ -98,6 +100,8 @@ class IOThread(threading.Thread):
         self._lookups: dict[str, _Lookup] = {}
         self._next_send = 0.0  # output waits for this moment (time.monotonic)
         self._line_awaited = False
+        self._sent = 0  # bytes of output
+        self._unheard = False  # the server is gone
         self._nudges: deque[float] = deque()  # moments at which to look, after an interrupt
         self._parent = NO_PARENT  # header of the request under which output goes
         self._moments: Moments | None = None  # of that request
@@ -236,9 +240,23 @@ class IOThread(threading.Thread):
             if self._output.bell.fd in ready:
                 self._output.bell.clear()
             if self._lifeline in ready:
-                os._exit(1)  # the node is gone, and with it everyone who could hear us
+                self._on_lifeline()
             if not watched.isdisjoint(ready):
                 self._output.drain()
+
+    def _on_lifeline(self) -> None:
+        if not os.read(self._lifeline, 1):
+            os._exit(1)  # the node is gone, and with it everyone who could hear us
+        with self._turn:
+            self._unheard = True
+            self._output.ack(self._sent)  # who prints shall not wait for a server
+            self._interrupt("")
+            self._tasks.add("lifeline")
+            self._hand_over(Message("shutdown_request", "lifeline", NO_PARENT, "", {}, [], None))
+
+    def _interrupt(self, parent: str) -> None:
+        self._interrupts.request(parent)
+        self._nudges = deque(time.monotonic() + delay for delay in itertools.accumulate(NUDGES))
 
     def _receive(self) -> None:
         """Take all messages that have come."""
@@ -309,6 +327,9 @@ class IOThread(threading.Thread):
             if self._moments is not None and not self._moments.streamed:
                 self._moments.streamed = time.monotonic_ns()
             self._channel.send("stream", content, self._parent, [chunk.data])
+            self._sent = chunk.seq
+            if self._unheard:
+                self._output.ack(chunk.seq)
 
     def _dispatch(self, message: Message) -> None:
         content = message.content
@@ -319,8 +340,7 @@ class IOThread(threading.Thread):
         elif message.type in _FOR_IDLE:
             self._look_up(message)
         elif message.type == "interrupt_request":
-            self._interrupts.request(str(content.get("parent", "")))
-            self._nudges = deque(time.monotonic() + delay for delay in itertools.accumulate(NUDGES))
+            self._interrupt(str(content.get("parent", "")))
             self._answer(message, "interrupt_reply", {})
         elif message.type == "status_request":
             self._answer(message, "status", self._state())
@@ -368,6 +388,8 @@ class IOThread(threading.Thread):
     def _state(self) -> dict[str, Any]:
         if not self.started:
             return {"execution_state": "starting", "msg_id": ""}
+        if self.waits_for is not None:
+            return {"execution_state": "ending", "msg_id": "", "waits_for": self.waits_for()}
         running = self._interrupts.running
         return {"execution_state": "idle" if running is None else "busy", "msg_id": running or ""}
 

@@ -1,7 +1,7 @@
 """The node: one thread, one poll loop, the parent of this host's processes. It never runs user code.
 
 It ends, and everything that it started ends with it, when the server closes its standard input, asks it to, or when it
-is told by SIGTERM.
+is told by SIGTERM. A server that asks has ended the processes before; otherwise they are asked to end in order.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import logging
 import os
 import platform
 import re
+import select
 import shutil
 import signal
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
@@ -30,6 +32,8 @@ from .ring import NAMES
 from .wire import PROTOCOL_VERSION, Message, encode, failure, unknown
 
 log = logging.getLogger(__name__)
+
+_PATIENCE = 1.5  # seconds for processes to end in order when there is no server that would see to it
 
 _PACKAGES = ("ipython", "pyzmq", "cloudpickle", "torch", "numpy", "matplotlib")
 _INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
@@ -359,13 +363,29 @@ class Node:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
 
+    def _end_in_order(self) -> None:
+        """Have those processes end by themselves that can in a moment."""
+        starting = {child.name for child in self._unbound()}
+        going = [child for child in self._children.values() if child.name not in starting]
+        for child in going:
+            child.ask()
+        due = time.monotonic() + _PATIENCE
+        while going := [child for child in going if not child.ended()]:
+            left = due - time.monotonic()
+            if left <= 0 or not select.select([self._deaths], [], [], left)[0]:
+                log.warning("killing %s: no end in time", ", ".join(child.name for child in going))
+                return
+            os.read(self._deaths, 65536)
+
     def _clean_up(self, child: Child) -> None:
         child.close()
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._runtime_dir, child.name))
 
     def _end(self, shutdown: Message | None) -> None:
-        """Kill everything, say goodbye if asked to end, and remove the sockets or, without a server, the directory."""
+        """End everything, say goodbye if asked to end, and remove the sockets or, without a server, the directory."""
+        if shutdown is None:
+            self._end_in_order()
         for child in self._children.values():
             child.kill_group()
         for child in self._children.values():

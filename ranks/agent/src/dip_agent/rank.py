@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import faulthandler
 import json
@@ -16,6 +15,7 @@ from typing import Any, Callable
 
 from . import apps, output, wire
 from .commands import Commands
+from .ending import Ending
 from .gpu import GPUCache
 from .interrupts import STARTING, Interrupts
 from .io_thread import IOThread
@@ -271,24 +271,30 @@ class _Process:
         self._io.post(msg_type, content, self._header)
 
     def _stop(self, message: Message) -> None:
-        self._transfers.end_push(False)
-        self._commands.close()
-        try:
-            self._app.stop()
-            reply: dict[str, Any] = {"status": "ok"}
-        except BaseException as err:
-            reply = wire.failure(err)
-        self._run_exit_handlers()
-        self._output.settle()
-        self._reply(message, "shutdown_reply", {"restart": bool(message.content.get("restart")), **reply})
-        self._io.stop()
+        """Do what Python does at the end of a script; the process then leaves by os._exit.
 
-    def _run_exit_handlers(self) -> None:
-        # The process leaves by os._exit, since what it inherited by the fork is not its own to finalise.
-        try:
-            atexit._run_exitfuncs()
-        except BaseException:
-            traceback.print_exc()
+        Whoever asks for the end in order answers commands meanwhile. Who does not has no time for that.
+        """
+        patient = bool(message.content.get("wait"))
+        ending = Ending(self._interrupts, message.id, patient)
+        self._io.waits_for = ending.waits_for
+        self._transfers.end_push(False)
+        if not patient:
+            self._commands.close()
+        ending.threads()
+        ending.exit_handlers()
+        self._commands.close()
+        failure = ending.leave(self._app.stop)
+        cut_off = ending.cut_off()
+        ending.finalisers(self._shell.clear)
+        self._output.settle()
+        reply = {"status": "ok"} if failure is None else wire.failure(failure)
+        self._reply(
+            message,
+            "shutdown_reply",
+            {"restart": bool(message.content.get("restart")), "cut_off": cut_off, **reply},
+        )
+        self._io.stop()
 
     def _leave_if_forked(self, code: int = 1) -> None:
         """End a process that user code forked and that came back out of the cell: the socket is its parent's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import builtins
 import contextlib
@@ -120,6 +121,8 @@ class Shell(InteractiveShell):
         config = Config()
         config.HistoryManager.enabled = False
         shell = cls.instance(config=config)
+        # It takes the namespace away, which is for `clear` to do: the app and other exit handlers may need it.
+        atexit.unregister(shell.atexit_operations)
         shell.input_transformer_manager = Transformations()
         shell.magics_client = magics.register(shell)
         shell.loop_runner = shell.run_coroutine
@@ -207,6 +210,17 @@ class Shell(InteractiveShell):
         del linecache.cache[path]
         self.run_cell("pass", store_history=False, silent=True)
         self.last_execution_result = None
+
+    def clear(self) -> None:
+        """Let go of all that the namespace holds, in the order in which Python does that at its end."""
+        sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
+        self.last_execution_result = self._shown = self._body_error = None
+        if self.history_manager is not None:
+            self.history_manager.output_hist.clear()
+        names = [name for name in self.user_ns if name != "__builtins__"]
+        for name in sorted(names, key=lambda name: not name.startswith("_")):  # first what nobody may rely on
+            self.user_ns[name] = None
+        self.atexit_operations()
 
     # IPython's hooks.
 

@@ -1,0 +1,157 @@
+"""The end of a process in Python's order: threads, exit handlers, the app, and what the namespace holds."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any, Callable
+
+from .interrupts import Interrupts
+
+GRACE = 0.2  # seconds for threads to end that are not waited for: those of an executor that has nothing to do, say
+
+
+class Ending:
+    """Does one part of the end after the other, in the main thread. An interrupt ends the part that goes on."""
+
+    def __init__(self, interrupts: Interrupts, request: str, patient: bool):
+        """`request` asks for the end. With `patient`, threads are waited for however long they take."""
+        self._interrupts = interrupts
+        self._request = request
+        self._patient = patient
+        self._part: Callable[[], str] = lambda: ""
+
+    def waits_for(self) -> str:
+        """Say in a few words what the process waits for, "" if it is at nothing that takes long. For any thread."""
+        return self._part()
+
+    def threads(self) -> None:
+        """Have executors end when their work is done, and wait for all threads that are not daemons."""
+
+        def wait() -> None:
+            if not _threads():
+                return
+            due = None if self._patient else time.monotonic() + GRACE
+            # It waits for the executors' threads one by one, which is not to keep us from ending in time.
+            helper = threading.Thread(target=_end_executors, name="dipls end", daemon=True)
+            helper.start()
+            waited: list[threading.Thread] = [helper]
+            while waited:
+                left = None if due is None else due - time.monotonic()
+                if left is not None and left <= 0:
+                    return
+                waited[0].join(left)
+                waited = _threads()
+
+        with self._doing(lambda: _count(len(_threads()), "thread")):
+            wait()
+
+    def exit_handlers(self) -> None:
+        """Run what was registered with `atexit`, which prints what it raises."""
+        with self._doing(lambda: _count(len(_processes()), "child process", "es") or "exit handlers"):
+            atexit._run_exitfuncs()
+
+    def leave(self, leave: Callable[[], None]) -> BaseException | None:
+        """Have the app end; return what it raises."""
+        failure = None
+        with self._doing(lambda: "the app to leave"):
+            try:
+                leave()
+            except BaseException as err:
+                failure = err
+        return failure
+
+    def finalisers(self, clear: Callable[[], None]) -> None:
+        """Let go of what the namespace holds: files are written to their ends, and `__del__` is called."""
+        with self._doing(lambda: "finalisers"), _alone_with_output():
+            clear()
+            if self._patient:
+                gc.collect()
+
+    def cut_off(self) -> dict[str, int]:
+        """Return how many threads and child processes are left that Python would have waited for."""
+        return {"threads": len(_threads()), "processes": len(_processes())}
+
+    @contextlib.contextmanager
+    def _doing(self, part: Callable[[], str]) -> Iterator[None]:
+        try:
+            try:
+                self._part = part
+                self._interrupts.begin(self._request)
+                self._interrupts.install()
+                yield
+            finally:
+                self._interrupts.end()
+                self._part = lambda: ""
+        except KeyboardInterrupt:
+            pass
+        except BaseException:
+            traceback.print_exc()
+
+
+def _threads() -> list[threading.Thread]:
+    """Return the threads that Python waits for at its end."""
+    main = threading.main_thread()
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
+
+
+def _processes() -> list[Any]:
+    """Return the child processes that `multiprocessing` waits for at Python's end."""
+    module = sys.modules.get("multiprocessing.process")
+    # `active_children` would reap those that have ended, which is for the thread that joins them.
+    return [child for child in list(getattr(module, "_children", ())) if not child.daemon and _lives(child.pid)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    if not number:
+        return ""
+    return f"{number} {noun}" + (plural if number > 1 else "")
+
+
+def _end_executors() -> None:
+    """Do what Python does before it waits for threads: executors take no more work, and end once it is done."""
+    for call in reversed(getattr(threading, "_threading_atexits", [])):
+        try:
+            call()
+        except BaseException:
+            traceback.print_exc()
+
+
+class _MainOnly:
+    """A stream on which other threads print nothing."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if threading.current_thread() is threading.main_thread():
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _alone_with_output() -> Iterator[None]:
+    """Keep daemon threads from printing that what they used is gone. Python stops them before it takes things away."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_MainOnly, streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
