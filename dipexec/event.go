@@ -142,8 +142,9 @@ func (f *Failure) Name() string {
 // Frame is one stack frame of a Failure.
 type Frame struct {
 	File string `json:"file"`
-	Line int    `json:"line"` // 1-based
-	Name string `json:"name"` // of the function
+	Line int    `json:"line"`          // 1-based
+	Name string `json:"name"`          // of the function
+	Run  string `json:"run,omitempty"` // of whose code it is: the lines are those of the text that ran then; "": of a file that was imported
 }
 
 // RankState tells of a process, a rank or the local namespace, that begins its part of a run ("busy"), has ended it

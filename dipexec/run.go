@@ -363,7 +363,7 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 		pt.proc.adopt(pt)
 		pt.proc.p.SetBackground(pt.proc.background)
 	}
-	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line}
+	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line, Run: r.id}
 	if ns == poolNamespace {
 		code.AppCommand = r.req.Directive.AppCommand
 	}

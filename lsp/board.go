@@ -366,30 +366,32 @@ func (a anchor) in(c cells.Cell) (line int, ok bool) {
 	return c.Line() + a.line, true
 }
 
-// anchor is what a line that a run's traceback names hangs on. The line is 1-based, in the file as it was when the code ran that is there: the
-// run's own cell, or another one that ran before (a function that the cell calls). ok is false if nothing ran there.
-func (b *board) anchor(doc uri.URI, r Run, line int) (a anchor, ok bool) {
-	from := r
-	if r.Doc != doc || line < r.line || line > r.end {
-		if from, ok = b.ranAt(doc, line, r.number); !ok {
-			return anchor{}, false
-		}
+// anchor is what a frame of a run's traceback hangs on. Its line is that of the file as it was when the frame's code ran: the
+// run's own cell, or another one that ran before (a function that the cell calls). ok is false if no run is known that had the line.
+func (b *board) anchor(doc uri.URI, r Run, frame dipexec.Frame) (a anchor, ok bool) {
+	from, ok := b.ran(r, frame.Run)
+	if !ok || from.Doc != doc || frame.Line < from.line || frame.Line > from.end {
+		return anchor{}, false
 	}
-	return anchor{cellKey{doc, from.Cell}, from.text, line - from.cellLine}, true
+	return anchor{cellKey{doc, from.Cell}, from.text, frame.Line - from.cellLine}, true
 }
 
-// ranAt is the last run before number n that had a line of a document.
-func (b *board) ranAt(doc uri.URI, line int, n uint64) (found Run, ok bool) {
+// ran is r if that has the id, or else the run that has it.
+func (b *board) ran(r Run, id string) (Run, bool) {
+	if r.ID == id {
+		return r, true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, runs := range []func(func(*Run) bool){maps.Values(b.last), maps.Values(b.runs)} {
-		for r := range runs {
-			if r.Doc == doc && r.number < n && r.line <= line && line <= r.end && r.number > found.number {
-				found, ok = *r, true
-			}
+	if r := b.runs[id]; r != nil {
+		return *r, true
+	}
+	for _, r := range b.last {
+		if r.ID == id {
+			return *r, true
 		}
 	}
-	return found, ok
+	return Run{}, false
 }
 
 // clear forgets what has run in a document, but for what still runs.

@@ -43,10 +43,10 @@ func (f *boardFixture) must(err error) {
 
 func (f *boardFixture) doc() *Snapshot { return f.docs.view()[boardURI] }
 
-// place finds where a line that a run's traceback names is now, 1-based. ok is false if nothing ran there, or if that cell's code has been
-// edited since, or is gone.
-func (f *boardFixture) place(d *Snapshot, r Run, line int) (now int, cell cells.Cell, ok bool) {
-	a, ok := f.anchor(d.URI, r, line)
+// place finds where a line of the code of run of, which a frame of r's traceback names, is now, 1-based. ok is false if that code had no such
+// line, or if its cell's code has been edited since, or is gone.
+func (f *boardFixture) place(d *Snapshot, r Run, of string, line int) (now int, cell cells.Cell, ok bool) {
+	a, ok := f.anchor(d.URI, r, dipexec.Frame{Line: line, Run: of})
 	if !ok {
 		return 0, cells.Cell{}, false
 	}
@@ -142,24 +142,29 @@ func TestBoardPlace(t *testing.T) {
 	f.ran("call", 3) // its line is 7, and what it calls is on line 3
 	f.edit(0, 0, "# %% above\n0\n")
 	call, _ := f.run("call")
-	want := func(line, now int) {
+	want := func(of string, line, now int) {
 		t.Helper()
-		got, _, ok := f.place(f.doc(), call, line)
+		got, _, ok := f.place(f.doc(), call, of, line)
 		if ok != (now > 0) || got != now {
-			t.Errorf("line %d is now %d (%v), want %d", line, got, ok, now)
+			t.Errorf("line %d of %s is now %d (%v), want %d", line, of, got, ok, now)
 		}
 	}
-	want(7, 9)
-	want(3, 5)
-	want(5, 0) // that cell has not run
-	want(100, 0)
+	want("call", 7, 9)
+	want("define", 3, 5)
+	want("define", 7, 0) // it had no such line
+	want("call", 100, 0)
+	want("another", 3, 0)
+	f.edit(0, 2, "# %% above\n0\n1\n2\n3\n") // grows over the lines on which f was defined
+	f.ran("above", 1)
+	want("define", 3, 8)
+	f.edit(0, 5, "# %% above\n0\n")
 	f.edit(8, 9, "f( )\n")
-	want(7, 0) // edited
-	want(3, 5)
+	want("call", 7, 0) // edited
+	want("define", 3, 5)
 	f.edit(2, 3, "# %% a title\n")
-	want(3, 5) // a title is no code
+	want("define", 3, 5) // a title is no code
 	f.edit(2, 5, "")
-	want(3, 0) // gone
+	want("define", 3, 0) // gone
 }
 
 // Whether a cell is stale hangs on its code and where it goes, not on its place.

@@ -196,6 +196,20 @@ func TestDiagnosticsOfOldText(t *testing.T) {
 	})
 }
 
+// A failure in a function stands in the cell that has defined it, whatever has run since at the lines on which that was.
+func TestDiagnosticsOfOldLines(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
+		e.Open("a.py", "# %%\nx = 1\n# %%\ndef f():\n    return 1 / 0\n# %%\nf()\n")
+		runCell(e, 2, "ok")
+		e.Replace("a.py", "x = 1\n", "x = 1\ny = 2\nz = 3\nw = 4\n")
+		runCell(e, 1, "ok")
+		runCell(e, 3, "error")
+		awaitDiagnostics(t, e, "a.py", "7:4-7:16 error ZeroDivisionError ZeroDivisionError: division by zero")
+	})
+}
+
 // The rest of a traceback is related information, in other open documents and files as well, for clients that can show it.
 func TestRelatedInformation(t *testing.T) {
 	needPython(t)

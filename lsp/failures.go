@@ -158,7 +158,7 @@ func (d *diagnostics) ownFrame(r Run, frames []dipexec.Frame) (int, anchor) {
 			if frame.File != doc.Name() {
 				continue
 			}
-			if at, ok := d.s.board.anchor(r.Doc, r, frame.Line); ok {
+			if at, ok := d.s.board.anchor(r.Doc, r, frame); ok {
 				return i, at
 			}
 		}
@@ -177,7 +177,7 @@ func (d *diagnostics) foreignFrame(r Run, frames []dipexec.Frame, own int) (int,
 		if doc == nil || doc.URI == r.Doc {
 			continue
 		}
-		if at, ok := d.s.board.anchor(doc.URI, r, frames[i].Line); ok {
+		if at, ok := d.s.board.anchor(doc.URI, r, frames[i]); ok {
 			return i, at, true
 		}
 		if at, ok := anchorNow(doc, frames[i].Line); ok { // it has been imported
@@ -210,7 +210,7 @@ func (d *diagnostics) traced(r Run, frames []dipexec.Frame, own int) []traced {
 			t.uri = uri.File(frame.File)
 		} else {
 			t.uri = doc.URI
-			if t.at, t.hung = d.s.board.anchor(doc.URI, r, frame.Line); !t.hung {
+			if t.at, t.hung = d.s.board.anchor(doc.URI, r, frame); !t.hung {
 				t.at, t.hung = anchorNow(doc, frame.Line)
 			}
 		}

@@ -386,7 +386,7 @@ func (r *rank) execute(m *wire.Message) {
 		reply.Status = wire.Status{Status: "error", EName: failed.name, EValue: failed.message}
 		r.peer.send(wire.TypeError, m.RawHeader, wire.Error{
 			EName: failed.name, EValue: failed.message, Traceback: []string{failed.name + ": " + failed.message},
-			Frames: []wire.Frame{{File: req.Path, Line: req.Line, Name: "<module>"}},
+			Frames: []wire.Frame{{File: req.Path, Line: req.Line, Name: "<module>", Run: req.Run}},
 		})
 	}
 	r.peer.send(wire.TypeExecuteReply, m.RawHeader, reply)

@@ -234,6 +234,7 @@ type ExecuteRequest struct {
 	StoreHistory bool   `json:"store_history"`
 	Path         string `json:"path"`
 	Line         int    `json:"line"`
+	Run          string `json:"run,omitempty"`         // comes back in Frame
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
 }
 
@@ -303,6 +304,7 @@ type Frame struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
 	Name string `json:"name"`
+	Run  string `json:"run"` // of the ExecuteRequest with the frame's code, also if another process ran it; "": of none
 }
 
 // InterruptRequest interrupts the execution of request Parent, or any if it is empty.

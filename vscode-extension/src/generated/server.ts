@@ -93,6 +93,8 @@ export interface Frame {
   line: number;
   /** of the function */
   name: string;
+  /** of whose code it is: the lines are those of the text that ran then; "": of a file that was imported */
+  run?: string;
 }
 
 export interface FailureEvent {

@@ -26,7 +26,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
-from . import magics, tracebacks
+from . import magics, snapshots, tracebacks
 from .commands import Commands
 from .source import Compiler, Transformations
 from .wire import text
@@ -168,9 +168,11 @@ class Shell(InteractiveShell):
             if os.path.isabs(path):  # otherwise it is the name of a document without a file
                 self.user_ns["__file__"] = path
             if path:
-                stack.enter_context(self.compile.at(path, max(1, int(request.get("line") or 1)), code))
+                line, run = max(1, int(request.get("line") or 1)), str(request.get("run") or "")
+                stack.enter_context(self.compile.at(path, line, code, run))
             stack.enter_context(around)
             result = self.run_cell(code, store_history=store, silent=silent)
+            snapshots.note_classes(None)
             if (err := result.error_before_exec or result.error_in_exec) is not None:
                 # IPython shows it and raises nothing, but `around` shall know.
                 stack.pop_all().__exit__(type(err), err, err.__traceback__)

@@ -1,7 +1,7 @@
 """Cells compiled under the real path and the real lines of their file.
 
-Tracebacks, warnings, profilers and `inspect` then all point into the user's file. `linecache` holds what was executed,
-line by line, so that they show the text that ran even if the file on disk is another by now.
+Tracebacks, warnings, profilers and `inspect` then all point into the user's file. They show the text that ran (see
+`snapshots`), even if the file, or what else has run at those lines, is another by now.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from typing import Any
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.inputtransformer2 import TransformerManager
 
+from . import snapshots
+from .snapshots import SourcePath
+
 # Names under which IPython's magics compile the code that they were given.
 _MAGIC_NAMES = frozenset({"<timed exec>", "<timed eval>", "<magic-timeit>"})
 
@@ -29,7 +32,7 @@ _BLANK = re.compile(r"(?:[^\S\n]*\n)*")
 class _Place:
     """Where a piece of source comes from."""
 
-    path: str
+    path: str  # a SourcePath, unless it is a magic's that stands in no cell
     line: int  # of the first line of `text`, from 1
     text: str  # as the user wrote it
     magic: bool  # the argument or body of a magic
@@ -44,18 +47,17 @@ class Compiler(CachingCompiler):
 
     def __init__(self) -> None:
         super().__init__()
+        snapshots.install()
         self._here = threading.local()
-        self._paths: set[str] = set()
 
     @property
     def _place(self) -> _Place | None:
         return getattr(self._here, "place", None)
 
     @contextlib.contextmanager
-    def at(self, path: str, line: int, text: str) -> Iterator[None]:
-        """Compile `text`, if it is compiled, as line `line` and following of `path`."""
-        self._paths.add(path)
-        with self._at(_Place(path, line, text, magic=False)):
+    def at(self, path: str, line: int, text: str, run: str = "") -> Iterator[None]:
+        """Compile `text`, if it is compiled, as line `line` and following of `path`, in the run of that id."""
+        with self._at(_Place(SourcePath(path, line, text, run), line, text, magic=False)):
             yield
 
     @contextlib.contextmanager
@@ -64,7 +66,7 @@ class Compiler(CachingCompiler):
         frame = sys._getframe(depth + 2)  # two of them are contextlib's and our own
         path, line = frame.f_code.co_filename, frame.f_lineno + down
         del frame
-        here = path in self._paths and (not down or _stands_at(path, line, text))
+        here = type(path) is SourcePath and (not down or _stands_at(path, line, text))
         with self._at(_Place(path, line, text, magic=True) if here else None):
             yield
 
@@ -92,12 +94,10 @@ class Compiler(CachingCompiler):
             place.cell = cell
 
     def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
-        """Return the file name for a cell and have linecache know its lines."""
+        """Return the file name for a cell."""
         place = self._place
         if place is None or raw_code != place.text:
             return super().cache(transformed_code, number, raw_code)
-        if not place.magic:  # a magic's source is part of a cell that is there already
-            _remember(place.path, place.line, place.text)
         return place.path
 
     def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> ast.AST:
@@ -106,7 +106,12 @@ class Compiler(CachingCompiler):
             return super().ast_parse(source, filename, symbol)
         # Leading newlines put nodes and syntax errors alike where they belong, at the speed of C.
         first = place.line + _BLANK.match(place.text).group().count("\n")
-        return super().ast_parse("\n" * (first - 1) + source, place.path, symbol)
+        tree = super().ast_parse("\n" * (first - 1) + source, place.path, symbol)
+        if "class " in source and not place.magic:
+            snapshots.note_classes((tree, place.path))
+            if source.rstrip("\n") != place.text.rstrip("\n"):
+                place.path.python = "\n" * (first - place.line) + source
+        return tree
 
     def __call__(self, source: Any, filename: str, symbol: str, **options: Any) -> Any:
         if filename in _MAGIC_NAMES and self._place is not None and self._place.magic:
@@ -180,14 +185,3 @@ def _stands_at(path: str, line: int, text: str) -> bool:
     wanted = text.rstrip().splitlines()
     there = linecache.getlines(path)[line - 1 : line - 1 + len(wanted)]
     return len(there) == len(wanted) and all(have.rstrip().endswith(want.strip()) for have, want in zip(there, wanted))
-
-
-def _remember(path: str, line: int, text: str) -> None:
-    """Write the lines of an executed cell over what linecache has for them."""
-    entry = linecache.cache.get(path)
-    # An entry without a modification time is ours: linecache never drops it for what is on the disk.
-    lines = entry[2] if entry is not None and len(entry) == 4 and entry[1] is None else []
-    new = [part + "\n" for part in text.split("\n")]
-    lines.extend(["\n"] * (line - 1 + len(new) - len(lines)))
-    lines[line - 1 : line - 1 + len(new)] = new
-    linecache.cache[path] = (sum(map(len, lines)), None, lines, path)

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
+import executing
+import stack_data
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
+from .snapshots import SourcePath
 from .stacks import is_ours
 from .wire import text
 
@@ -32,13 +35,17 @@ def exit_code(err: BaseException) -> int | None:
 def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> dict[str, Any]:
     """Return the content of the `error` message for `err`."""
     tb = users_part(tb)
-    frames = [
-        {"file": frame.f_code.co_filename, "line": line, "name": frame.f_code.co_name}
-        for frame, line in traceback.walk_tb(tb)
-    ]
+    frames = [_frame(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in traceback.walk_tb(tb)]
     if isinstance(err, SyntaxError) and err.filename and err.lineno:
-        frames.append({"file": err.filename, "line": err.lineno, "name": "<module>"})
+        frames.append(_frame(err.filename, err.lineno, "<module>"))
     return {"ename": type(err).__name__, "evalue": text(err), "traceback": _render(shell, err, tb), "frames": frames}
+
+
+def _frame(file: str, line: int, name: str) -> dict[str, Any]:
+    found = {"file": file, "line": line, "name": name}
+    if type(file) is SourcePath and file.run:
+        found["run"] = file.run
+    return found
 
 
 def users_part(tb: TracebackType | None) -> TracebackType | None:
@@ -78,10 +85,22 @@ def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | Non
             return shell.InteractiveTB.structured_traceback(type(err), err, tb, tb_offset=0)
     except Exception:
         pass  # broken source, a broken __repr__ …: the standard library's way is plainer and sturdier
+    finally:
+        _forget_sources()
     try:
         return "".join(traceback.format_exception(type(err), err, tb)).splitlines()
     except Exception:
         return [f"{type(err).__name__}: {text(err)}"]
+
+
+def _forget_sources() -> None:
+    """Have IPython's helpers forget what they have read: they would keep the code of every traceback for good."""
+    for cls in (executing.Source, stack_data.Source):
+        for name, part in list(vars(cls).items()):
+            if name in ("__executing_cache", "__source_cache_with_lines"):
+                part.clear()
+            elif hasattr(part, "cache_clear"):
+                part.cache_clear()
 
 
 def _has_group(err: BaseException | None) -> bool:

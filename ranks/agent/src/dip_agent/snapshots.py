@@ -1,0 +1,195 @@
+"""The text that code was compiled of, found by the code itself.
+
+Each execution's code has a file name of its own: a string that is equal to the real path and besides knows the text
+that was run. What goes from code to source takes `co_filename` to `linecache` (tracebacks, warnings, `inspect`, pdb,
+torch.jit), and finds that text, whatever has been edited or run since. It is freed with the last code that was compiled
+of it.
+
+Imports the standard library only: processes that user code spawns have this module, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import bdb
+import cProfile
+import inspect
+import linecache
+import sys
+import types
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+_Entry = tuple[int, None, list[str], str]
+
+
+class SourcePath(str):
+    """The path of a file from which lines were executed: in all ways that path, but with those lines."""
+
+    line: int  # of the first line of `text`, from 1
+    text: str  # as the user wrote it
+    run: str  # the run's id, as the server knows it; "": it has none
+    python: str  # what the compiler got for `text`: the same lines without magics; "": the same
+    _entry: _Entry | None
+
+    def __new__(cls, path: str, line: int, text: str, run: str = "", python: str = "") -> SourcePath:
+        made = super().__new__(cls, path)
+        made.line, made.text, made.run, made.python = line, text, run, python
+        made._entry = None
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Travel as the path alone: only our own pickles go where this module is."""
+        return str, (str(self),)
+
+    def with_text(self) -> tuple[Any, ...]:
+        """Return what `__reduce__` would for a receiver that has this module."""
+        return SourcePath, (str(self), self.line, self.text, self.run, self.python)
+
+    def entry(self) -> _Entry:
+        """Return what linecache has for the file: nothing above the executed lines, and nothing below."""
+        if self._entry is None:
+            lines = ["\n"] * (self.line - 1) + [part + "\n" for part in self.text.split("\n")]
+            self._entry = sum(map(len, lines)), None, lines, str(self)
+        return self._entry
+
+
+class _Cache(dict[str, Any]):
+    """linecache's entries, where a SourcePath has its own."""
+
+    def __contains__(self, name: object) -> bool:
+        return type(name) is SourcePath or super().__contains__(name)
+
+    def __getitem__(self, name: str) -> Any:
+        return name.entry() if type(name) is SourcePath else super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return name.entry() if type(name) is SourcePath else super().get(name, default)
+
+    def __setitem__(self, name: str, entry: Any) -> None:
+        if type(name) is not SourcePath:
+            super().__setitem__(name, entry)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        return name.entry() if type(name) is SourcePath else super().pop(name, *default)
+
+
+_classes: weakref.WeakKeyDictionary[type, SourcePath] = weakref.WeakKeyDictionary()  # those that have no code to tell
+_running: tuple[ast.Module, SourcePath] | None = None  # a cell that defines classes
+
+
+def install() -> None:
+    """Have the standard library find the text. Does nothing the second time."""
+    if type(linecache.cache) is _Cache:
+        return
+    linecache.cache = _Cache(linecache.cache)
+    inspect.findsource = _findsource
+    bdb.Bdb.canonic = _canonic
+    cProfile.label = _label
+
+
+def of_class(cls: type) -> SourcePath | None:
+    """Return the file name of the code that defined a class, if it is one of ours."""
+    note_classes(_running)
+    return _of_code(cls) or _classes.get(cls)
+
+
+def _of_code(cls: type) -> SourcePath | None:
+    for part in _functions(cls):
+        if type(part.__code__.co_filename) is SourcePath and part.__qualname__.startswith(cls.__qualname__ + "."):
+            return part.__code__.co_filename
+    return None
+
+
+def note_class(cls: type, path: SourcePath) -> None:
+    """Remember where a class is from that has no code."""
+    _classes[cls] = path
+
+
+def note_classes(of: tuple[ast.Module, SourcePath] | None) -> None:
+    """Remember where the classes of a cell are from that has run, of which nothing else may tell that afterwards.
+
+    The next cell to ask about is `of`, which has not run yet.
+    """
+    global _running
+    if _running is not None:
+        tree, path = _running
+        namespace = vars(sys.modules["__main__"])
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                cls = namespace.get(node.name)
+                if isinstance(cls, type) and cls.__module__ == "__main__" and _of_code(cls) is None:
+                    _classes[cls] = path
+    _running = of
+
+
+def _functions(cls: type) -> Iterator[types.FunctionType]:
+    for part in list(vars(cls).values()):
+        if isinstance(part, (staticmethod, classmethod)):
+            part = part.__func__
+        elif isinstance(part, property):
+            part = part.fget
+        while isinstance(part, types.FunctionType):
+            yield part
+            part = vars(part).get("__wrapped__")
+
+
+_plain_findsource = inspect.findsource
+
+
+def _findsource(object: Any) -> tuple[list[str], int]:
+    """inspect.findsource, which looks for a class in the file as it is on the disk, and for all else by its code."""
+    if isinstance(object, type) and (path := of_class(object)) is not None:
+        first = vars(object).get("__firstlineno__") or _first_line(path, object.__qualname__)
+        if first:
+            return path.entry()[2], first - 1
+    return _plain_findsource(object)
+
+
+def _first_line(path: SourcePath, qualname: str) -> int:
+    """Return the line of a class of that name, 0 if there is none. Python tells it from 3.13 on."""
+    try:
+        tree = ast.parse("\n" * (path.line - 1) + (path.python or path.text))
+    except (SyntaxError, ValueError):
+        return 0
+    return max(_lines_of(tree, "", qualname), default=0)  # the last one was bound
+
+
+def _lines_of(node: ast.AST, scope: str, qualname: str) -> Iterator[int]:
+    for child in ast.iter_child_nodes(node):
+        inner = scope
+        if isinstance(child, ast.ClassDef):
+            if scope + child.name == qualname:
+                yield min(part.lineno for part in (child, *child.decorator_list))
+            inner = f"{scope}{child.name}."
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            inner = f"{scope}{child.name}.<locals>."
+        yield from _lines_of(child, inner, qualname)
+
+
+_plain_canonic = bdb.Bdb.canonic
+_plain_label = cProfile.label
+
+
+def _canonic(self: bdb.Bdb, filename: str) -> str:
+    return filename if type(filename) is SourcePath else _plain_canonic(self, filename)
+
+
+def _label(code: Any) -> Any:
+    """cProfile's name of code, which it writes to files in a format that has plain strings only."""
+    label = _plain_label(code)
+    return (str(label[0]), *label[1:]) if type(label[0]) is SourcePath else label
+
+
+# Code in pickles.
+
+
+def reduce_code(code: types.CodeType, reduce: Any) -> tuple[Any, ...]:
+    """Return how to pickle code: as cloudpickle's `reduce` says, but with its file, which that may leave out."""
+    make, arguments = reduce(code)[:2]
+    return _code, (make, arguments, code.co_filename)
+
+
+def _code(make: Any, arguments: tuple[Any, ...], path: str) -> types.CodeType:
+    return make(*arguments).replace(co_filename=path)

@@ -1,0 +1,142 @@
+"""Source found by code: whatever has been edited, run again or run in part since."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+import pytest
+
+FILE = "/home/u/träin me.py"
+
+
+def src(text: str) -> str:
+    return textwrap.dedent(text).strip("\n")
+
+
+@pytest.fixture
+def rerun(local):
+    """A process where a function stood on lines 11 to 13 until the cell above it grew."""
+    local.run("def above():\n    return 'above'", FILE, 7)
+    local.run("def below(x):\n    y = 2 * x\n    return y / 0", FILE, 11)
+    grown = "def above():\n    a = 1\n    b = 2\n    c = 3\n    d = 4\n    return 'grown'\n# end"
+    local.run(grown, FILE, 7)
+    return local
+
+
+def printed(result) -> str:
+    assert result.status == "ok", result.error
+    return result.text()
+
+
+def test_source_of_a_function_when_another_cell_has_grown_over_it(rerun):
+    code = "import inspect; print(inspect.getsource(below), end=''); print(inspect.getsourcelines(below)[1])"
+    assert printed(rerun.run(code, FILE, 30)) == "def below(x):\n    y = 2 * x\n    return y / 0\n11\n"
+    assert printed(rerun.run("print(inspect.getsource(above), end='')", FILE, 30)).endswith("return 'grown'\n")
+
+
+def test_tracebacks_show_the_lines_that_ran_and_nothing_of_other_cells(rerun):
+    result = rerun.run("below(1)", FILE, 20)
+    text = "\n".join(result.error["traceback"])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "    return y / 0" in text
+    assert "grown" not in text
+    assert "c = 3" not in text
+    assert [frame["line"] for frame in result.error["frames"]] == [20, 13]
+    code = "import traceback\ntry:\n    below(1)\nexcept ZeroDivisionError:\n    traceback.print_exc()"
+    assert "    return y / 0\n" in printed(rerun.run(code, FILE, 20))
+
+
+def test_a_selection_inside_a_function_leaves_its_source(local):
+    local.run("def f():\n    x = 1\n    return x", FILE, 3)
+    local.run("x = 1", FILE, 4)
+    assert printed(local.run("import inspect; print(inspect.getsource(f))", FILE, 9)) == (
+        "def f():\n    x = 1\n    return x\n\n"
+    )
+
+
+def test_warnings_show_the_line_that_ran(local):
+    local.run("import warnings\ndef f():\n    warnings.warn('take care')", FILE, 3)
+    local.run("a\u00e4 = 1\nb = 2\nc = 3\nd = 4", FILE, 2)
+    out = printed(local.run("f()", FILE, 20))
+    assert f"{FILE}:5: UserWarning: take care\n  warnings.warn('take care')\n" in out
+
+
+def test_pdb_shows_the_lines_that_ran(local):
+    local.run("def f():\n    x = 1\n    return x", FILE, 3)
+    local.run("a = 1\nb = 2\nc = 3\nd = 4", FILE, 2)
+    code = src(
+        """
+        import io, pdb
+        out = io.StringIO()
+        commands = io.StringIO("step\\nnext\\nwhere\\nlonglist\\nlist 3,5\\nquit\\n")
+        debugger = pdb.Pdb(stdin=commands, stdout=out, nosigint=True)
+        debugger.use_rawinput = False
+        try:
+            debugger.runcall(f)
+        except BaseException:
+            pass
+        print(out.getvalue())
+        """
+    )
+    out = printed(local.run(code, FILE, 40))
+    assert re.search("-> (return x|x = 1)", out)
+    assert out.count("    return x") >= 2
+    assert "c = 3" not in out
+
+
+def test_profiles_can_be_saved(local, tmp_path):
+    local.run("def f():\n    return 1", FILE, 3)
+    code = f"import cProfile, pstats\ncProfile.run('f()', {str(tmp_path / 'p')!r})\n"
+    code += f"print([key for key in pstats.Stats({str(tmp_path / 'p')!r}).stats if key[2] == 'f'])"
+    assert printed(local.run(code, FILE, 9)) == f"[({FILE!r}, 3, 'f')]\n"
+
+
+def test_source_of_classes(local):
+    full = "class Full:\n    def m(self):\n        return 1\n    class Inner:\n        def n(self): ..."
+    local.run(f"class Plain:\n    a = 1\n\n{full}", FILE, 3)
+    local.run("%pwd\ndef no(): ...\nclass Magic:\n    b = 1", FILE, 20)
+    local.run("\n".join(f"a{i} = {i}" for i in range(30)), FILE, 1)
+    code = "import inspect\nfor cls in (Plain, Full, Full.Inner, Magic):\n    print(inspect.getsourcelines(cls))"
+    assert printed(local.run(code, FILE, 60)).splitlines() == [
+        r"(['class Plain:\n', '    a = 1\n'], 3)",
+        str(([line + "\n" for line in full.split("\n")], 6)),
+        r"(['    class Inner:\n', '        def n(self): ...\n'], 9)",
+        r"(['class Magic:\n', '    b = 1\n'], 22)",
+    ]
+
+
+def test_the_file_name_is_the_path_in_every_other_way(local):
+    local.run("def f(): ...", FILE, 3)
+    code = src(
+        """
+        import copy, json, os, pickle
+        name = f.__code__.co_filename
+        print(name == __file__, {__file__: 1}[name], os.path.dirname(name), json.dumps(name))
+        for one in (pickle.loads(pickle.dumps(name)), copy.deepcopy(name), str(name)):
+            print(type(one) is str, one == name)
+        """
+    )
+    out = printed(local.run(code, FILE, 9))
+    assert out == 'True 1 /home/u "/home/u/tr\\u00e4in me.py"\n' + "True True\n" * 3
+
+
+def test_a_text_is_freed_with_the_last_code_that_needs_it(local):
+    local.run("import gc, inspect, weakref\nkept, texts = [], []", FILE, 1)
+    for last in "0", "0", "1":
+        code = "def f():\n    return 1 / 0\nkept.append(f)\ntexts.append(weakref.ref(f.__code__.co_filename))\n"
+        local.run(f"{code}1 / {last}", FILE, 3)
+        local.run("try: f()\nexcept ZeroDivisionError as err: text = inspect.getsource(f)", FILE, 9)
+    alive = "gc.collect(); print([text() is not None for text in texts])"
+    assert printed(local.run(alive, FILE, 30)) == "[True, True, True]\n"
+    printed(local.run("del kept[1:]", FILE, 30))
+    # IPython remembers the last exception of a cell, and with it that cell's code.
+    local.run("1 / 0", FILE, 40)
+    assert printed(local.run(alive, FILE, 30)) == "[True, False, True]\n"
+
+
+def test_torch_scripts_the_function_that_was_defined(torch_node, spawn):
+    (local,) = spawn(torch_node)
+    local.run("import torch\ndef f(x):\n    return x + 1", FILE, 10)
+    local.run("\n".join(["def other(x):", "    return x - 1"] * 10), FILE, 1)
+    assert printed(local.run("print(torch.jit.script(f)(torch.tensor(1)))", FILE, 40)).endswith("tensor(2)\n")
