@@ -132,10 +132,12 @@ class Shell(InteractiveShell):
     def attach(self, publish: Publish, script: str, commands: Commands | None = None) -> None:
         """Publish by `publish(type, content)`, and play the script at `script`, if there is one.
 
-        `commands` is what magics ask the server by; a rank has none.
+        `commands` is what magics ask the server by; a rank has none, and nothing there says that somebody sits at it.
         """
         self.publish = publish
         self.magics_client.commands = commands
+        if commands is not None:
+            _be_interactive()
         if script:
             self.user_ns["__file__"] = script
         sys.argv = [script]
@@ -225,6 +227,9 @@ class Shell(InteractiveShell):
         self.atexit_operations()
 
     # IPython's hooks.
+
+    def init_prompts(self) -> None:
+        """Leave out `sys.ps1`, by which code knows that a person types it: that is so in the local namespace only."""
 
     def init_virtualenv(self) -> None:
         """Leave sys.path alone: which interpreter runs was decided, and $VIRTUAL_ENV may name another."""
@@ -377,6 +382,15 @@ class Shell(InteractiveShell):
 
 
 _MAGICS = frozenset({Shell.run_line_magic.__code__, Shell.run_cell_magic.__code__})
+
+
+def _be_interactive() -> None:
+    """Tell code that looks for it that a person uses this process, as in a notebook."""
+    sys.ps1, sys.ps2, sys.ps3 = "In : ", "...: ", "Out: "  # IPython's
+    # Lightning looks once, while it is imported, which may have been in the nursery.
+    for name, module in list(sys.modules.items()):
+        if "lightning" in name and "_IS_INTERACTIVE" in getattr(module, "__dict__", {}):
+            module._IS_INTERACTIVE = True
 
 
 def _no_keyboard(what: str) -> Callable[..., Any]:
