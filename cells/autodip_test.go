@@ -134,6 +134,7 @@ func TestParseDirective(t *testing.T) {
 		"-r all":                          "%%dip",
 		"--see\nall\r\n-q":                "%%dip --see all --quiet",
 		"-a local":                        "%%dip local", // -a lacks its value
+		"-q --anyway -S all":              "%%dip --see all --quiet --anyway",
 		"-a 'local'":                      `%%dip --appcmd "local"`,
 		`-a '--x "y"'`:                    `%%dip --appcmd "--x "'"'"y"'"'""`,
 		"--see all # everywhere":          "%%dip --see all",

@@ -242,7 +242,7 @@ func TestProblems(t *testing.T) {
 	}{
 		"# %%dip →--sea← all":                   {UnknownFlag, "%%dip has no flag --sea", "did you mean --see?"},
 		"# %%dip →-x←":                          {UnknownFlag, "%%dip has no flag -x", "did you mean -S?"},
-		"# %%dip →--frobnicate← 3":              {UnknownFlag, "%%dip has no flag --frobnicate", "known are -S --see -q --quiet -a --appcmd -r --ranks -h --help"},
+		"# %%dip →--frobnicate← 3":              {UnknownFlag, "%%dip has no flag --frobnicate", "known are -S --see -q --quiet -a --appcmd -r --ranks --anyway -h --help"},
 		"# %%dip →-q=1←":                        {UnknownFlag, "-q takes no value", ""},
 		"# %%px →--target← 1":                   {UnknownFlag, "%%px has no flag --target", "did you mean --targets?"},
 		"# %%dip →--see←":                       {MissingValue, "--see needs a value", ""},

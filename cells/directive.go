@@ -112,6 +112,7 @@ type Directive struct {
 	See        RankList // whose output to show; zero: the cell does not say
 	Quiet      bool     // -q: show no output but errors
 	AppCommand string   // -a: a command for the pool's app; "" for none
+	Anyway     bool     // --anyway: run also on ranks that are out of step
 	NoBlock    bool     // --noblock of %%px: nothing waits for the run
 }
 
@@ -137,7 +138,7 @@ func (d Directive) String() string {
 		return "%%px --noblock --local" + flagText("--targets", ranks)
 	case d.NoBlock:
 		return "%%px --noblock" + flagText("--targets", ranks)
-	case d.Target.Where == None && d.See.IsZero() && !d.Quiet && d.AppCommand == "":
+	case d.Target.Where == None && d.See.IsZero() && !d.Quiet && d.AppCommand == "" && !d.Anyway:
 		return ""
 	}
 	s := "%%dip"
@@ -147,6 +148,9 @@ func (d Directive) String() string {
 	s += flagText("--ranks", ranks) + flagText("--see", d.See.String())
 	if d.Quiet {
 		s += " --quiet"
+	}
+	if d.Anyway {
+		s += " --anyway"
 	}
 	return s + flagText("--appcmd", d.AppCommand)
 }
@@ -166,6 +170,7 @@ var (
 		{[]string{"-q", "--quiet"}, nothing, (*argumentReader).quiet},
 		{[]string{"-a", "--appcmd"}, oneWord, (*argumentReader).appCommand},
 		{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
+		{[]string{"--anyway"}, nothing, (*argumentReader).anyway},
 	}...)
 	pxFlags = withHelp(slices.Concat([]option{
 		{[]string{"--local"}, nothing, (*argumentReader).local},
@@ -271,6 +276,7 @@ func (d *argumentReader) narrow(w argument) {
 
 func (d *argumentReader) local(argument)        { d.where = Everywhere }
 func (d *argumentReader) quiet(argument)        { d.Quiet = true }
+func (d *argumentReader) anyway(argument)       { d.Anyway = true }
 func (d *argumentReader) appCommand(w argument) { d.AppCommand = w.text }
 func (d *argumentReader) noBlock(argument)      { d.NoBlock = true }
 func (d *argumentReader) block(argument)        { d.NoBlock = false }

@@ -39,6 +39,7 @@ var lineMagics = map[string]lineMagic{
 		option{[]string{"-a"}, arguments, (*argumentReader).appCommand},
 		option{[]string{"--appcmd"}, oneWord, (*argumentReader).appCommand},
 		option{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
+		option{[]string{"--anyway"}, nothing, (*argumentReader).anyway},
 	), word: (*argumentReader).powerOrTarget},
 	"load_ext": {word: (*argumentReader).names},
 	"dipper":   {flags: withHelp(), word: (*argumentReader).names},

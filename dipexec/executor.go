@@ -30,6 +30,7 @@ type Process interface {
 	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
 	Answer(reply any) error
 	Names(ctx context.Context, names []string) ([]string, error)
+	Groups(ctx context.Context) (*wire.GroupsReply, error)
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)

@@ -32,6 +32,7 @@ type fakeProcess struct {
 	interrupt  func(id string) // nil: ignored
 	said       []string        // pushes, pulls, and what became of them
 	push, pull func(context.Context) error
+	groups     func() *wire.GroupsReply    // nil: it has joined none
 	names      []string                    // that its namespace binds
 	look       func(context.Context) error // comes of a lookup; nil: an answer
 }
@@ -110,6 +111,16 @@ func (p *fakeProcess) Names(_ context.Context, names []string) ([]string, error)
 		return nil, p.dead
 	}
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(p.names, name) }), nil
+}
+
+func (p *fakeProcess) Groups(context.Context) (*wire.GroupsReply, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, "groups")
+	if p.groups == nil {
+		return &wire.GroupsReply{}, nil
+	}
+	return p.groups(), nil
 }
 
 func (p *fakeProcess) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {

@@ -25,7 +25,7 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 	}
 	req := Request{
 		Path: cmd.Path, Code: cmd.Code, Line: cmd.Line, Target: target,
-		Directive: cells.Directive{Quiet: cmd.Quiet, AppCommand: cmd.AppCommand},
+		Directive: cells.Directive{Quiet: cmd.Quiet, AppCommand: cmd.AppCommand, Anyway: cmd.Anyway},
 	}
 	if cmd.See != "" {
 		if req.See, err = cells.ParseRankList(cmd.See); err != nil {

@@ -3,8 +3,10 @@ package dipexec
 import (
 	"errors"
 	"io/fs"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"dipls/internal/testpython"
 	"dipls/ranks"
@@ -13,7 +15,7 @@ import (
 // startPython starts a node with the real agent, with a pool, and an executor on them.
 func startPython(t *testing.T, size int) (*Executor, *recorder) {
 	t.Helper()
-	return startNodeOf(t, size, Options{Journal: openJournal(t, JournalOptions{})}, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
+	return startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, Options{Journal: openJournal(t, JournalOptions{})}, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
 }
 
 // cell runs a cell.
@@ -167,4 +169,35 @@ if "RANK" not in os.environ:
 		t.Errorf("report %+v", r)
 	}
 	prints(t, e, "ranks:0", "print('free')", "free\n")
+}
+
+// The collective of a run that was given up is never paired with one of the next run.
+func TestPythonOutOfStep(t *testing.T) {
+	o := Options{Journal: openJournal(t, JournalOptions{}), InterruptGrace: 100 * time.Millisecond}
+	python := testpython.Need(t)
+	if exec.Command(python, "-c", "import torch.distributed").Run() != nil {
+		t.Skip("no torch")
+	}
+	e, _ := startNodeOf(t, ranks.PoolSpec{Ranks: 2, App: "torch"}, o, ranks.Options{Python: python, Dir: t.TempDir()})
+	prints(t, e, "remote", "import torch, torch.distributed as dist; rank = dist.get_rank(); kept = [rank]", "")
+	r := mustWait(t, e, mustStart(t, e, Request{Path: "/d/t.py", Line: 5, Target: target(t, "remote"), Timeout: time.Second, Code: `
+if rank == 0:
+    raise ValueError("no data")
+dist.all_reduce(torch.tensor([100.0]))`}))
+	if r.Status != StatusInterrupted {
+		t.Fatalf("report %+v", r)
+	}
+	sum := "t = torch.ones(1); dist.all_reduce(t); print('sum', t.item())"
+	r = cell(t, e, "remote", sum)
+	want := "rank 1 is still in all_reduce at t.py:8; rank 0 is 1 collective behind (ValueError at t.py:7). "
+	if r.Status != StatusError || !strings.Contains(r.Reason, want) || printed(t, r) != "" {
+		t.Errorf("ended %s: %s\n%s", r.Status, r.Reason, printed(t, r))
+	}
+	fails(t, e, "local", "%px "+sum, "the ranks are out of step")
+	fails(t, e, "local", "%%dip\n"+sum, "the ranks are out of step")
+	prints(t, e, "local", "%dipull kept\nprint(kept)", "[0]\n")
+	prints(t, e, "local", "print(1)\n%dipush -r 0 kept", "1\n")
+	// Whoever knows what is missing can make up for it.
+	prints(t, e, "local", "%%dip --anyway -r 0\ndist.all_reduce(torch.ones(1))", "")
+	prints(t, e, "ranks:0-1", sum, "sum 2.0\nsum 2.0\n")
 }

@@ -29,11 +29,11 @@ func (p *nodePool) Ranks(context.Context) ([]Process, error) {
 // startNode starts a node without Python, with a pool, and an executor on them.
 func startNode(t *testing.T, size int, o Options) (*Executor, *recorder) {
 	t.Helper()
-	return startNodeOf(t, size, o, ranks.Options{Command: fakerank.Command(fakerank.Config{JoinPrint: "joining"})})
+	return startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, o, ranks.Options{Command: fakerank.Command(fakerank.Config{JoinPrint: "joining"})})
 }
 
 // startNodeOf starts a node, with a pool, and an executor on them.
-func startNodeOf(t *testing.T, size int, o Options, node ranks.Options) (*Executor, *recorder) {
+func startNodeOf(t *testing.T, spec ranks.PoolSpec, o Options, node ranks.Options) (*Executor, *recorder) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(stop)
@@ -59,7 +59,7 @@ func startNodeOf(t *testing.T, size int, o Options, node ranks.Options) (*Execut
 			t.Error(err)
 		}
 	})
-	if pool.pool, err = n.StartPool(ctx, ranks.PoolSpec{Ranks: size, App: "none"}); err != nil {
+	if pool.pool, err = n.StartPool(ctx, spec); err != nil {
 		t.Fatal(err)
 	}
 	return e, rec

@@ -234,6 +234,7 @@ func (r *run) decide() {
 		}
 		d.Quiet = d.Quiet || auto.Quiet
 		d.AppCommand = cmp.Or(d.AppCommand, auto.AppCommand)
+		d.Anyway = d.Anyway || auto.Anyway
 	}
 	r.open = false
 	switch {
@@ -299,17 +300,20 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	case err != nil:
 		return StatusDied, err.Error()
 	}
+	if r.timeout == nil && r.req.Timeout > 0 {
+		r.timeout = time.After(r.req.Timeout) // for both phases together
+	}
 	if ns == poolNamespace {
-		size := len(procs)
+		all := procs
 		if procs, err = pick(r.target, procs); err != nil {
 			return StatusError, err.Error()
 		}
-		if len(procs) < size {
-			r.warnOfCollectives(rankNumbers(procs), size)
+		if len(procs) < len(all) {
+			r.warnOfCollectives(rankNumbers(procs), len(all))
 		}
-	}
-	if r.timeout == nil && r.req.Timeout > 0 {
-		r.timeout = time.After(r.req.Timeout) // for both phases together
+		if status, reason := r.inStep(all); status != StatusOK {
+			return status, reason
+		}
 	}
 	r.tracePhase("processes")
 	parts := r.dispatch(ns, procs)
@@ -554,8 +558,9 @@ type process struct {
 	rank  int         // -1: the local namespace
 	track trace.Track // of what its reader goroutine does here
 
-	running atomic.Int32 // parts that were sent to it and have not ended
-	told    atomic.Bool  // of its death
+	running atomic.Int32            // parts that were sent to it and have not ended
+	told    atomic.Bool             // of its death
+	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has
 
 	mu   sync.Mutex // guards what follows, and the output of the part last; held while a subscriber is waited for
 	last *part      // whose output comes now: the last part that it began
@@ -787,6 +792,10 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		if ev.Status = pt.r.partStatus(reply); ev.Status == StatusError {
 			exit = reply.ExitCode
 		}
+		pt.r.mu.Lock()
+		failure := pt.failure
+		pt.r.mu.Unlock()
+		pt.proc.ended.Store(&partEnd{groups: reply.Groups, failure: failure})
 	}
 	pt.proc.running.Add(-1)
 

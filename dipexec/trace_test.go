@@ -36,7 +36,7 @@ func traceOf(t *testing.T, size int, run func(e *Executor)) []traced {
 	}
 	t.Run("run", func(t *testing.T) {
 		options := Options{Journal: openJournal(t, JournalOptions{}), Trace: tr}
-		e, _ := startNodeOf(t, size, options, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir(), Trace: tr})
+		e, _ := startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, options, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir(), Trace: tr})
 		run(e)
 	})
 	if err := tr.Close(); err != nil {

@@ -52,6 +52,7 @@ var flagDocs = map[string]string{
 	"-r": "only these ranks",
 	"-t": "only these ranks",
 
+	"--anyway":     "also on ranks that are out of step after an earlier run",
 	"--targets":    "only these ranks",
 	"--block":      "wait for the end",
 	"--noblock":    "do not wait for the end; %pxresult does",

@@ -138,7 +138,7 @@ func TestDiagnosticsStay(t *testing.T) {
 		e.Replace("a.py", "foobar  # edited\n", "foobar\n")
 		awaitDiagnostics(t, e, "a.py", "5:6-5:12 "+message)
 		e.Replace("a.py", "# %% 🚀", "# %%dip --bad 🚀")
-		awaitDiagnostics(t, e, "a.py", "4:8-4:13 error unknown-flag %%dip has no flag --bad; known are -S --see -q --quiet -a --appcmd -r --ranks -h --help")
+		awaitDiagnostics(t, e, "a.py", "4:8-4:13 error unknown-flag %%dip has no flag --bad; known are -S --see -q --quiet -a --appcmd -r --ranks --anyway -h --help")
 		e.Replace("a.py", "# %%dip --bad 🚀", "# %% Other title")
 		awaitDiagnostics(t, e, "a.py", "5:6-5:12 "+message)
 

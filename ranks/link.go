@@ -27,6 +27,7 @@ var replyTypes = map[string]string{
 	wire.TypeStatusRequest:    wire.TypeStatus,
 	wire.TypeStackRequest:     wire.TypeStackReply,
 	wire.TypeNamesRequest:     wire.TypeNamesReply,
+	wire.TypeGroupsRequest:    wire.TypeGroupsReply,
 	wire.TypePushRequest:      wire.TypePushReply,
 	wire.TypePullRequest:      wire.TypePullReply,
 	wire.TypeAppRequest:       wire.TypeAppReply,

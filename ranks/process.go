@@ -264,6 +264,15 @@ func (p *Process) Names(ctx context.Context, names []string) ([]string, error) {
 	return reply.Names, nil
 }
 
+// Groups asks the process how far it is with the collectives of its process groups, also while busy.
+func (p *Process) Groups(ctx context.Context) (*wire.GroupsReply, error) {
+	reply := new(wire.GroupsReply)
+	if err := p.call(ctx, wire.TypeGroupsRequest, struct{}{}, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
 // Done is closed when the process has ended and every handler has been told.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -363,8 +372,8 @@ func (p *Process) message(m *wire.Message) {
 		p.executed(m)
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
 		p.answeredLate(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeHelloReply, wire.TypeShutdownReply,
-		wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply,
+		wire.TypeShutdownReply, wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)

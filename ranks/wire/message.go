@@ -44,6 +44,8 @@ const (
 	TypeStackReply        = "stack_reply"
 	TypeNamesRequest      = "names_request"
 	TypeNamesReply        = "names_reply"
+	TypeGroupsRequest     = "groups_request"
+	TypeGroupsReply       = "groups_reply"
 	TypeCompleteRequest   = "complete_request"
 	TypeCompleteReply     = "complete_reply"
 	TypeInspectRequest    = "inspect_request"
@@ -262,8 +264,9 @@ type Moments struct {
 // ExecuteReply ends an execution.
 type ExecuteReply struct {
 	Status
-	ExecutionCount int `json:"execution_count"`
-	ExitCode       int `json:"exit_code,omitempty"` // what sys.exit was called with, if that has failed the cell
+	ExecutionCount int               `json:"execution_count"`
+	ExitCode       int               `json:"exit_code,omitempty"` // what sys.exit was called with, if that has failed the cell
+	Groups         map[string]uint64 `json:"groups,omitempty"`    // of a rank that has joined process groups: how many collectives each has been asked for
 }
 
 // Stream heads a piece of output; the bytes are Buffers[0] of its message.
@@ -334,6 +337,23 @@ type NamesRequest struct {
 type NamesReply struct {
 	Status
 	Names []string `json:"names"` // that are bound, in the order in which they were asked for
+}
+
+// GroupsReply says how far a rank is with the collectives of its process groups; there are none before it has joined.
+type GroupsReply struct {
+	Status
+	Groups     []Group `json:"groups"`
+	Waits      bool    `json:"waits"`      // the main thread is inside a collective
+	Collective string  `json:"collective"` // its name; "" if unknown
+	Path       string  `json:"path"`       // file of the cell that runs, if a line of it does
+	Line       int     `json:"line"`
+}
+
+// Group is a process group as one of its ranks knows it.
+type Group struct {
+	Name  string `json:"name"`
+	Ranks []int  `json:"ranks"`
+	Count uint64 `json:"count"` // of collectives, from any number on that is the same on all ranks
 }
 
 // CompleteRequest asks what may stand at a place in code. It is a lookup, as InspectRequest and VariablesRequest: served only by a
@@ -541,6 +561,7 @@ type (
 		See        string `json:"see"`
 		Quiet      bool   `json:"quiet"`
 		AppCommand string `json:"app_command"`
+		Anyway     bool   `json:"anyway"`
 		Wait       bool   `json:"wait"` // for the end of the run, with the reply
 	}
 	// ResultCommand is "result".

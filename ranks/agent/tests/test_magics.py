@@ -63,8 +63,8 @@ def made(**said: Any) -> dict[str, Any]:
 
 
 def ran(**said: Any) -> dict[str, Any]:
-    usual = {"path": PATH, "line": 10, "ranks": "all", "see": "all", "quiet": False, "app_command": "", "wait": True}
-    return {"command": "run", **usual, **said}
+    usual = {"path": PATH, "line": 10, "ranks": "all", "see": "all", "quiet": False, "app_command": "", "anyway": False}
+    return {"command": "run", **usual, "wait": True, **said}
 
 
 def parts(*ranks: dict[str, Any], **reply: Any) -> dict[str, Any]:
@@ -420,6 +420,7 @@ print(x)
         ("-q", {"quiet": True}),
         ("-a 'lr 0.1'", {"app_command": "lr 0.1"}),
         ("-r 0-3", {"ranks": "0-3"}),
+        ("--anyway", {"anyway": True}),
         ("ranks:0,1 --quiet", {"ranks": "0,1", "quiet": True}),
     ],
 )

@@ -103,3 +103,56 @@ def test_interrupt_of_a_collective_in_python(ranks):
     assert ranks[0].ask("status_request", reply="status")["status"] == "ok"
     ranks[1].run("import torch, torch.distributed as dist; dist.all_reduce(torch.ones(1))")
     assert ranks[0].finish(request).content["ename"] == "KeyboardInterrupt"
+
+
+def counts(results):
+    """Return the counts that cells ended with, by rank."""
+    return [result.content["groups"] for result in results]
+
+
+def test_ranks_tell_how_many_collectives_they_have_come_to(torch_node, spawn):
+    ranks = spawn(torch_node, 3, app="torch")
+    first = counts(each(ranks, "import torch, torch.distributed as dist"))
+    assert first[0] == first[1] == first[2]
+    assert list(first[0]) == ["0"]
+    code = """
+rank, pair = dist.get_rank(), dist.new_group([0, 1])
+dist.all_reduce(torch.ones(1))
+work = dist.all_reduce(torch.ones(1), async_op=True)  # that nobody waits for
+if rank < 2:
+    dist.barrier(pair)
+# What two ranks say to each other is nothing to the third.
+if rank == 0:
+    dist.send(torch.ones(1), 1)
+if rank == 1:
+    dist.recv(torch.zeros(1), 0)
+dist.monitored_barrier()
+"""
+    then = counts(each(ranks, code))
+    base = first[0]["0"]
+    assert [group["0"] - base for group in then] == [2, 2, 2]
+    assert [sorted(group) for group in then] == [["0", "1"], ["0", "1"], ["0"]]
+    assert then[0]["1"] == then[1]["1"]
+    for result in each(ranks[:1], "work = dist.all_reduce(torch.ones(1), async_op=True)"):
+        assert result.content["groups"]["0"] - base == 3
+
+
+def test_a_rank_inside_a_collective_says_so(ranks):
+    each(ranks, "import torch, torch.distributed as dist")
+    idle = [rank.ask("groups_request") for rank in ranks]
+    assert [reply["waits"] for reply in idle] == [False, False]
+    assert idle[0]["groups"] == idle[1]["groups"]
+    assert (idle[0]["groups"][0]["name"], idle[0]["groups"][0]["ranks"]) == ("0", [0, 1])
+    request = ranks[1].start("def step():\n    dist.all_reduce(torch.ones(1))\nstep()", path="/p/t.py", line=5)
+    wait_until(lambda: ranks[1].ask("groups_request")["waits"], "the collective")
+    inside = ranks[1].ask("groups_request")
+    assert (inside["collective"], inside["path"], inside["line"]) == ("all_reduce", "/p/t.py", 6)
+    assert inside["groups"][0]["count"] == idle[1]["groups"][0]["count"] + 1
+    each(ranks[:1], "dist.all_reduce(torch.ones(1))")
+    assert ranks[1].finish(request).status == "ok"
+
+
+def test_ranks_without_a_group_count_nothing(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="none")
+    assert ["groups" in result.content for result in each(ranks, "import torch.distributed")] == [False, False]
+    assert ranks[0].ask("groups_request")["groups"] == []

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, output, wire
+from . import apps, collectives, output, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -77,6 +77,7 @@ class _Process:
         self._gpu: GPUCache | None = None  # what is to be freed after cells
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
+        self._path = ""  # of the cell that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
         self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
         self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
@@ -89,6 +90,7 @@ class _Process:
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
         io_thread.answer_at_once("names_request", self._bound)
+        io_thread.answer_at_once("groups_request", lambda content: collectives.state(self._path))
 
     def serve(self) -> int:
         self._shell.attach(self._publish, self._spec.script, self._commands if self._spec.rank is None else None)
@@ -212,6 +214,7 @@ class _Process:
         self._io.set_parent(message)
         self._output.watch(moments)
         self._header = message.header
+        self._path = str(message.content.get("path") or "")
         # IPython swallows an interrupt that strikes some of its own code: none is let through before the user's runs.
         self._interrupts.hold()
         if not self._interrupts.begin(message.id):
@@ -236,6 +239,8 @@ class _Process:
         self._transfers.prune()
         if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
             self._gpu.free_if_changed()
+        if groups := collectives.counts():
+            reply["groups"] = groups
         if moments is not None:
             moments.replied = time.monotonic_ns()
         self._reply(message, "execute_reply", reply)

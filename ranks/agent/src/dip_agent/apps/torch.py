@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from .. import collectives
+
 
 class TorchApp:
     """Joins with nccl if every rank of this host has a GPU of its own, otherwise with gloo.
@@ -47,6 +49,7 @@ class TorchApp:
             return {"backend": "", "device": device}
         # The store is not kept here: it and its port go with the group, so that a script may leave and join anew.
         dist.init_process_group(backend, store=self._store(rank, world_size), rank=rank, world_size=world_size)
+        collectives.watch(dist.group.WORLD)
         if not TorchApp._second_join_accepted:
             _accept_second_join()
             TorchApp._second_join_accepted = True

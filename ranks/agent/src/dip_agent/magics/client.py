@@ -151,11 +151,11 @@ class Client:
     def run(self, code: str, *, wait: bool = True, place: tuple[str, int] = ("", 1), **how: Any) -> str:
         """Run code on ranks, and with `wait` wait for its end; return the run's id.
 
-        `place` is path and line of the code; `how` may hold the command's `ranks`, `see`, `quiet` and `app_command`.
-        Raises CommandError, or RankError if the code fails.
+        `place` is path and line of the code; `how` may hold the command's `ranks`, `see`, `quiet`, `app_command` and
+        `anyway`. Raises CommandError, or RankError if the code fails.
         """
         path, line = place
-        options = {"ranks": ALL, "see": "", "quiet": False, "app_command": "", **how}
+        options = {"ranks": ALL, "see": "", "quiet": False, "app_command": "", "anyway": False, **how}
         reply = self.commands.ask("run", code=code, path=path, line=line, wait=wait, **options)
         if wait:
             check(reply)

@@ -193,6 +193,7 @@ _DIP = Parser(
         Flag(("-q", "--quiet"), "show errors only", default=False),
         Flag(("-a", "--appcmd"), "a command for the pool's app, given before the cell", "APPCMD", default=""),
         Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", ranks, ALL, ranks=True),
+        Flag(("--anyway",), "run also on ranks that are out of step after an earlier run", default=False),
     ),
     "[remote|local|everywhere]",
     "remote: on the ranks, as without it. local or locally: in the local namespace. everywhere: in the local "
@@ -212,7 +213,8 @@ def _dip(client: Client, given: SimpleNamespace, body: str) -> None:
         client.run_here(body)
     if where in ("remote", "everywhere"):
         on = given.ranks if ranks_ is None else ranks_
-        client.run(body, place=place, ranks=on, see=given.see, quiet=given.quiet, app_command=given.appcmd)
+        shown = {"see": given.see, "quiet": given.quiet}
+        client.run(body, place=place, ranks=on, app_command=given.appcmd, anyway=given.anyway, **shown)
 
 
 def _target(words: list[str]) -> tuple[str, str | None]:

@@ -1,0 +1,283 @@
+package dipexec
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"dipls/ranks/wire"
+)
+
+// Ranks are out of step when they have not taken part in the same collectives, or one is still inside of one that belongs to a run
+// that was given up: the next one would be paired with it, and give wrong numbers.
+const (
+	stepPause    = 250 * time.Millisecond // between two looks at the ranks
+	stepPatience = time.Second            // for a rank's answer
+	maxStepLooks = 20                     // at ranks whose threads go on with collectives
+)
+
+// partEnd is how the last part of a process ended.
+type partEnd struct {
+	groups  map[string]uint64 // as in [wire.ExecuteReply]
+	failure *Failure          // nil: with no exception
+}
+
+// standing is how a rank stands with its collectives.
+type standing struct {
+	rank   int
+	busy   bool              // it has not come back from a run that was given up
+	groups *wire.GroupsReply // nil: it has not answered
+}
+
+// inStep makes sure that ranks are in step before a cell runs on any of them; another status than ok keeps it from that. For ranks that
+// may not be, they are asked, and one that has not come back is waited for as long as it is in no collective.
+func (r *run) inStep(procs []Process) (Status, string) {
+	if !r.e.maybeOutOfStep(procs) {
+		return StatusOK, ""
+	}
+	var before []standing
+	told := false
+	looks := 0
+	for {
+		now := r.e.look(r.ctx, procs)
+		fault, busy := outOfStep(now), stillBusy(now)
+		switch {
+		case fault && before != nil && reflect.DeepEqual(before, now):
+			return r.refuseStep(now)
+		case len(busy) > 0:
+			if !fault && !told {
+				told = true
+				r.log(LevelInfo, "waiting for %s, not back from an earlier run", nameRanks(busy))
+			}
+		case !fault:
+			return StatusOK, ""
+		case looks == maxStepLooks:
+			return StatusOK, "" // collectives of threads come and go
+		default:
+			looks++
+		}
+		before = now
+		select {
+		case <-time.After(stepPause):
+		case <-r.timeout:
+			return StatusInterrupted, whyTimeout + r.req.Timeout.String()
+		case <-r.ctx.Done():
+			return StatusInterrupted, ""
+		}
+	}
+}
+
+// refuseStep says what becomes of a run on ranks that are out of step.
+func (r *run) refuseStep(ranks []standing) (Status, string) {
+	text := "the ranks are out of step, and collectives would be paired with earlier ones: " + strings.Join(r.e.describeStep(ranks), "; ")
+	if r.req.Directive.Anyway {
+		r.log(LevelWarning, "%s", text)
+		return StatusOK, ""
+	}
+	return StatusError, text + ". %dipull still brings what they hold; %makedip -r restarts them; %%dip --anyway runs the cell all the same"
+}
+
+// maybeOutOfStep tells from what the ranks said last, without asking them, whether they may be out of step.
+func (e *Executor) maybeOutOfStep(procs []Process) bool {
+	counts := map[string]uint64{}
+	for _, known := range e.known(procs) {
+		if known.running.Load() > 0 {
+			return true
+		}
+		end := known.ended.Load()
+		if end == nil {
+			continue
+		}
+		for name, count := range end.groups {
+			if other, ok := counts[name]; ok && other != count {
+				return true
+			}
+			counts[name] = count
+		}
+	}
+	return false
+}
+
+// known are those of some processes on which something has run.
+func (e *Executor) known(procs []Process) []*process {
+	found := make([]*process, 0, len(procs))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range procs {
+		if known := e.procs[rankOfProcess(p)]; known != nil && known.p == p {
+			found = append(found, known)
+		}
+	}
+	return found
+}
+
+// look asks ranks how they stand.
+func (e *Executor) look(ctx context.Context, procs []Process) []standing {
+	ctx, stop := context.WithTimeout(ctx, stepPatience)
+	defer stop()
+	found := make([]standing, len(procs))
+	onAll(procs, func(i int, p Process) error {
+		reply, err := p.Groups(ctx)
+		if err == nil {
+			found[i].groups = reply
+		}
+		return err
+	})
+	for i, p := range procs {
+		found[i].rank = rankOfProcess(p)
+	}
+	for _, known := range e.known(procs) {
+		if known.running.Load() > 0 {
+			found[slices.IndexFunc(procs, func(p Process) bool { return p == known.p })].busy = true
+		}
+	}
+	return found
+}
+
+// stillBusy are the ranks that have not come back from an earlier run, if there are collectives that they might still come to.
+func stillBusy(ranks []standing) []int {
+	var busy []int
+	joined := false
+	for _, s := range ranks {
+		joined = joined || s.groups != nil && len(s.groups.Groups) > 0
+		if s.busy {
+			busy = append(busy, s.rank)
+		}
+	}
+	if !joined {
+		return nil
+	}
+	return busy
+}
+
+// outOfStep reports whether the counts of a group differ, or a rank is in a collective of an earlier run.
+func outOfStep(ranks []standing) bool {
+	if slices.ContainsFunc(ranks, standing.waits) {
+		return true
+	}
+	for _, g := range groupsOf(ranks) {
+		if len(g.counts) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// waits reports whether the rank is in a collective of an earlier run.
+func (s standing) waits() bool { return s.busy && s.groups != nil && s.groups.Waits }
+
+// stepGroup is a process group with the counts of those of its ranks that have told.
+type stepGroup struct {
+	ranks  []int
+	counts map[uint64][]int // ranks by count
+}
+
+// last is the count of those that are not behind.
+func (g *stepGroup) last() uint64 { return slices.Max(slices.Collect(maps.Keys(g.counts))) }
+
+// groupsOf puts together what ranks tell of the same group.
+func groupsOf(ranks []standing) []*stepGroup {
+	byKey := map[string]*stepGroup{}
+	var found []*stepGroup
+	for _, s := range ranks {
+		if s.groups == nil {
+			continue
+		}
+		for _, told := range s.groups.Groups {
+			key := fmt.Sprint(told.Name, told.Ranks)
+			g := byKey[key]
+			if g == nil {
+				g = &stepGroup{ranks: told.Ranks, counts: map[uint64][]int{}}
+				byKey[key] = g
+				found = append(found, g)
+			}
+			g.counts[told.Count] = append(g.counts[told.Count], s.rank)
+		}
+	}
+	return found
+}
+
+// describeStep tells which ranks are out of step, and where that comes from, a clause each.
+func (e *Executor) describeStep(ranks []standing) []string {
+	var clauses []string
+	waiting := map[string][]int{}
+	var order []string
+	for _, s := range ranks {
+		if !s.waits() {
+			continue
+		}
+		text := "in " + cmp.Or(s.groups.Collective, "a collective")
+		if s.groups.Line > 0 {
+			text += " at " + describeLine(s.groups.Path, s.groups.Line)
+		}
+		if waiting[text] == nil {
+			order = append(order, text)
+		}
+		waiting[text] = append(waiting[text], s.rank)
+	}
+	for _, text := range order {
+		verb := " is still "
+		if len(waiting[text]) > 1 {
+			verb = " are still "
+		}
+		clauses = append(clauses, nameRanks(waiting[text])+verb+text)
+	}
+	for _, g := range groupsOf(ranks) {
+		last := g.last()
+		for _, count := range slices.Sorted(maps.Keys(g.counts)) {
+			if count != last {
+				clauses = append(clauses, e.describeBehind(g, count, last, len(ranks)))
+			}
+		}
+	}
+	return clauses
+}
+
+// describeBehind tells of the ranks that are behind in a group.
+func (e *Executor) describeBehind(g *stepGroup, count, last uint64, size int) string {
+	on := g.counts[count]
+	text := nameRanks(on) + " is "
+	if len(on) > 1 {
+		text = nameRanks(on) + " are "
+	}
+	text += fmt.Sprintf("%d collectives behind", last-count)
+	if last-count == 1 {
+		text = strings.TrimSuffix(text, "s behind") + " behind"
+	}
+	if len(g.ranks) < size && len(g.ranks) > 0 {
+		text += " in the group of " + nameRanks(g.ranks)
+	}
+	var failed []string
+	for _, rank := range on {
+		e.mu.Lock()
+		known := e.procs[rank]
+		e.mu.Unlock()
+		if known == nil {
+			continue
+		}
+		if end := known.ended.Load(); end != nil && end.failure != nil {
+			at := end.failure.EName
+			if end.failure.Line > 0 {
+				at += " at " + describeLine(end.failure.Path, end.failure.Line)
+			}
+			if !slices.Contains(failed, at) {
+				failed = append(failed, at)
+			}
+		}
+	}
+	if len(failed) > 0 {
+		text += " (" + strings.Join(failed, ", ") + ")"
+	}
+	return text
+}
+
+// describeLine is "train.py:6".
+func describeLine(path string, line int) string {
+	return fmt.Sprintf("%s:%d", filepath.Base(path), line)
+}

@@ -1,0 +1,117 @@
+"""How far this rank is with the collectives of its process groups.
+
+Ranks of which one has taken part in fewer are out of step, and their next ones would be paired with the wrong ones. A
+group counts what it is asked for; what goes between two ranks only is left out here, for the others know nothing of it.
+Nothing is imported, and everything but `watch` may run in any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from types import FrameType, ModuleType
+from typing import Any
+
+from .stacks import is_ours
+
+# The methods of a process group that not all of its ranks call alike. (A monitored barrier is many messages.)
+_BETWEEN_RANKS = ("send", "recv", "recv_anysource", "monitored_barrier")
+
+_DISTRIBUTED = f"{os.sep}torch{os.sep}distributed{os.sep}"
+_AUTOGRAD = f"{os.sep}torch{os.sep}autograd{os.sep}"  # a backward pass waits for DistributedDataParallel's collectives
+
+_between: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # how often they have counted, by group
+_lock = threading.Lock()  # guards it
+_watched: set[type] = set()  # classes of groups whose methods count
+
+
+def watch(group: Any) -> None:
+    """Have groups like `group`, of which none must have been used yet, tell collectives from messages."""
+    for cls in type(group).__mro__:
+        if cls in _watched:
+            continue
+        _watched.add(cls)
+        for name in _BETWEEN_RANKS:
+            if name in vars(cls):
+                setattr(cls, name, _uncounted(getattr(cls, name)))
+
+
+def counts() -> dict[str, int]:
+    """Return how many collectives each group has been asked for, by its name; none before the rank has joined one.
+
+    A count may begin anywhere, but does so alike on all ranks.
+    """
+    return {name: count for name, count, _ in _groups()}
+
+
+def state(path: str) -> dict[str, Any]:
+    """Return the content of a groups_reply. `path` is the file whose cell runs."""
+    c10d = _c10d()
+    groups = [{"name": name, "ranks": _members(c10d, group), "count": count} for name, count, group in _groups()]
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return {"groups": groups, **(_waits(frame, path) if groups else _NOWHERE)}
+
+
+_NOWHERE = {"waits": False, "collective": "", "path": "", "line": 0}
+
+
+def _c10d() -> ModuleType | None:
+    module = sys.modules.get("torch.distributed.distributed_c10d")
+    return module if _watched and module is not None and module.is_initialized() else None
+
+
+def _groups() -> list[tuple[str, int, Any]]:
+    c10d = _c10d()
+    found = []
+    for group, name in list(c10d._pg_names.items()) if c10d is not None else ():
+        try:
+            count = group._get_sequence_number_for_group()
+        except Exception:  # a backend that does not count, or a group that ends this moment
+            continue
+        found.append((str(name), count - _between.get(group, 0), group))
+    return found
+
+
+def _members(c10d: Any, group: Any) -> list[int]:
+    try:
+        return list(c10d.get_process_group_ranks(group))
+    except Exception:
+        return []
+
+
+def _uncounted(method: Any) -> Any:
+    """Return `method` of a group, noting by how much it raises the group's count."""
+
+    def noting(group: Any, *args: Any, **options: Any) -> Any:
+        try:
+            before = group._get_sequence_number_for_group()
+        except Exception:
+            return method(group, *args, **options)
+        try:
+            return method(group, *args, **options)
+        finally:
+            raised = group._get_sequence_number_for_group() - before
+            with _lock:
+                _between[group] = _between.get(group, 0) + raised
+
+    noting.__name__, noting.__doc__ = getattr(method, "__name__", "?"), getattr(method, "__doc__", "")
+    return noting
+
+
+def _waits(frame: FrameType | None, path: str) -> dict[str, Any]:
+    """Return whether the code of `frame` is inside a collective, the name of that, and the line of `path` that runs."""
+    waits, collective = False, ""
+    while frame is not None and not is_ours(frame.f_code.co_filename):
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if file == path:
+            return {"waits": waits, "collective": collective, "path": path, "line": frame.f_lineno}
+        if _DISTRIBUTED in file:
+            waits = True
+            if file.endswith("distributed_c10d.py"):
+                collective = name
+        elif _AUTOGRAD in file:
+            waits, collective = True, "backward"
+        frame = frame.f_back
+    return {**_NOWHERE, "waits": waits, "collective": collective}
