@@ -87,6 +87,8 @@ type Request struct {
 	Target    cells.Target    // what the command says; zero: nothing
 	See       cells.RankList  // what the command says; zero: nothing
 	Timeout   time.Duration   // for the code to run, from when it starts to; 0: none
+
+	JournalLimit int64 // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
 }
 
 // Report is how a run ended.

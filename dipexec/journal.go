@@ -28,7 +28,9 @@ import (
 // NAME-N.EXT, its rich output.
 const (
 	recordName = "run.json"
-	indexName  = "events.jsonl" // locked (flock) while a process writes the journal
+	indexBase  = "events"
+	indexExt   = ".jsonl"
+	indexName  = indexBase + indexExt // locked (flock) while a process writes the journal
 	rawSuffix  = ".out"
 )
 
@@ -47,6 +49,7 @@ type JournalOptions struct {
 	MaxAge   time.Duration // runs that ended longer ago are removed; 0 is 14 days
 	MaxBytes int64         // the oldest runs beyond this total are removed; 0 is 4 GiB
 	MaxRuns  int           // the oldest runs beyond this number are removed; 0 is 1,000
+	Limit    int64         // what one run takes at most, where its Request does not say; 0 is DefaultJournalLimit, less than 0 is none
 }
 
 // Journal keeps what runs printed: a directory with one directory a run. The oldest runs are removed when there are too
@@ -61,6 +64,7 @@ type Journal struct {
 	maxAge   time.Duration
 	maxBytes int64
 	maxRuns  int
+	limit    int64
 
 	rotateAfter time.Duration // the constant; longer in tests
 
@@ -78,13 +82,16 @@ type Journal struct {
 	unkept    map[*runJournal]struct{} // runs that go on and have no files yet
 	keeping   *time.Timer              // has those of unkept kept that take long; nil: there were none
 	closed    bool                     // nothing begins any more
-	work      sync.WaitGroup
+
+	lacking     []*runJournal // the first runs whose journals lack something, at most maxLacking
+	lackingMore int           // how many more
+	work        sync.WaitGroup
 }
 
 // OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
 // cannot write to it.
 func OpenJournal(o JournalOptions) *Journal {
-	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), rotateAfter: rotateAfter, unkept: map[*runJournal]struct{}{}}
+	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), limit: cmp.Or(o.Limit, DefaultJournalLimit), rotateAfter: rotateAfter, unkept: map[*runJournal]struct{}{}}
 	if j.dir == "" {
 		j.dir, j.dirErr = DefaultJournalDir()
 	}
@@ -457,23 +464,44 @@ type PartRecord struct {
 // Parts hold references: output may come after the run has ended. When the last one is given up, the files are closed and
 // the lock ends.
 type runJournal struct {
-	j      *Journal
-	dir    string
-	refs   atomic.Int32
-	off    atomic.Bool // nothing is written any more: an error, or closed
-	onFail func(error) // told of the first error
-	size   atomic.Int64
+	j     *Journal
+	dir   string
+	refs  atomic.Int32
+	off   atomic.Bool // nothing is written any more: an error, or closed
+	hooks journalHooks
+	size  atomic.Int64 // that it takes, about
+	limit int64        // how large that may become; not more than 0: it may be as large as it will
+
+	section atomic.Pointer[section] // that is written; replaced under mu
+	partial atomic.Bool             // the limit has been reached
+
+	noted bool // in j's lists of those that lack something; guarded by j.mu
 
 	mu      sync.Mutex // guards what follows
 	record  RunRecord
-	waiting []timedEvent // while there are no files: what goes into the index once there are
-	files   *runFiles    // nil: there is nothing to keep yet
-	head    []byte       // of run.json: what it began with, up to where the record of the end goes
-	index   *bufio.Writer
+	waiting []timedEvent  // while there are no files: what goes into the index once there are
+	files   *runFiles     // nil: there is nothing to keep yet
+	head    []byte        // of run.json: what it began with, up to where the record of the end goes
+	index   *bufio.Writer // of the section that is written
 	scratch bytes.Buffer
 	flushed time.Time
 	pending rangeRecord // the stretch of output that the next index line will tell of, if no more is added to it
 	ended   bool        // the run: what is written now is late output, and flushed at once
+
+	later      []*section // those after the first that are there
+	laterIndex *os.File   // of the last of them
+	dropped    int64      // bytes that processes printed and that are not kept any more
+
+	err      error // the first one
+	refused  bool  // nothing could be kept at all, because of err
+	lost     map[int]*lostOutput
+	lostRich int // pieces of rich output
+}
+
+// journalHooks are told of what a user has to know, by whoever writes at that moment.
+type journalHooks struct {
+	failed func(error) // the first error: nothing is kept any more
+	full   func()      // the limit has been reached: what is neither old nor new is not kept any more
 }
 
 // timedEvent is an event and when it was published, counted from the run's start.
@@ -485,18 +513,21 @@ type timedEvent struct {
 // rangeRecord tells where in a NAME.out file a stretch of a stream is.
 type rangeRecord struct {
 	file   *rawFile
+	in     *section
 	stream string
 	at     time.Duration
 	offset int64
 	size   int64
 }
 
-// begin begins the journal of a run. The caller holds its first reference.
-func (j *Journal) begin(rec RunRecord, onFail func(error)) (*runJournal, error) {
+// begin begins the journal of a run, which may take limit bytes; 0 is the usual, less is no limit. The caller holds its first reference.
+func (j *Journal) begin(rec RunRecord, limit int64, hooks journalHooks) (*runJournal, error) {
 	dir := filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run)
-	rj := &runJournal{j: j, dir: dir, record: rec, onFail: onFail, flushed: rec.Started}
+	rj := &runJournal{j: j, dir: dir, record: rec, hooks: hooks, limit: cmp.Or(limit, j.limit), flushed: rec.Started}
+	rj.section.Store(new(section))
 	rj.refs.Store(1)
 	if err := j.admit(rj); err != nil {
+		j.lacks(&runJournal{record: rec, refused: true, err: err})
 		return nil, err
 	}
 	return rj, nil
@@ -536,10 +567,13 @@ func (rj *runJournal) keepOrFail() bool {
 	return err == nil
 }
 
-// ready makes sure that there is a directory for more files of the run.
-func (rj *runJournal) ready() error {
+// ready makes sure that there is a directory for a file. A fresh one goes with its section.
+func (rj *runJournal) ready(s *section, name string, fresh bool) error {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
+	if fresh {
+		s.names = append(s.names, name)
+	}
 	return rj.keep()
 }
 
@@ -564,15 +598,19 @@ func (rj *runJournal) release() {
 	rj.off.Store(true)
 	if rj.files != nil {
 		rj.files.close()
+		rj.closeLater()
 		rj.j.wrote(rj.size.Load())
 	}
 }
 
-// fail turns the journal off.
+// fail turns the journal off. The caller holds mu.
 func (rj *runJournal) fail(err error) {
-	if !rj.off.Swap(true) {
-		rj.onFail(err)
+	if rj.off.Swap(true) {
+		return
 	}
+	rj.err = err
+	rj.j.lacks(rj)
+	rj.hooks.failed(err)
 }
 
 // recordEnd is how run.json ends.
@@ -636,30 +674,49 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 // output keeps bytes that a process printed.
 func (rj *runJournal) output(f *rawFile, stream string, b []byte) {
 	if rj.off.Load() {
+		rj.lose(f, len(b))
 		return
 	}
-	offset := f.size
-	if err := f.write(b); err != nil {
+	n, err := f.write(b)
+	if err != nil {
+		rj.lose(f, len(b)-n)
+		rj.mu.Lock()
+		defer rj.mu.Unlock()
 		rj.fail(err)
 		return
 	}
-	rj.size.Add(int64(len(b)))
+	rj.wrote(f.in, n)
+	f.in.printed.Add(int64(n))
 	rj.mu.Lock()
-	defer rj.mu.Unlock()
-	if p := &rj.pending; p.file == f && p.stream == stream {
-		p.size += int64(len(b))
+	if p := &rj.pending; p.file == f && p.in == f.in && p.stream == stream {
+		p.size += int64(n)
 	} else {
 		rj.writePending()
-		rj.pending = rangeRecord{f, stream, time.Since(rj.record.Started), offset, int64(len(b))}
+		rj.pending = rangeRecord{f, f.in, stream, time.Since(rj.record.Started), f.size - int64(n), int64(n)}
 	}
 	rj.flushIfDue()
+	full := rj.turn()
+	rj.mu.Unlock()
+	if full {
+		rj.hooks.full()
+	}
 }
 
 // event keeps an event that is not output.
 func (rj *runJournal) event(e Event) {
 	if rj.off.Load() {
+		if rich(e) {
+			rj.loseRich()
+		}
 		return
 	}
+	if rj.enter(e) {
+		rj.hooks.full()
+	}
+}
+
+// enter puts an event into the index. It reports whether the limit has been reached with that.
+func (rj *runJournal) enter(e Event) (full bool) {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	timed := timedEvent{time.Since(rj.record.Started), e}
@@ -669,10 +726,23 @@ func (rj *runJournal) event(e Event) {
 	} else {
 		rj.waiting = append(rj.waiting, timed)
 		if routine(e) && !rj.ended || !rj.keepOrFail() {
-			return
+			return false
 		}
 	}
 	rj.flushIfDue()
+	return rj.turn()
+}
+
+// rich tells whether an event brings rich output.
+func rich(e Event) bool {
+	switch e := e.(type) {
+	case *Result:
+		return true
+	case *Display:
+		return !e.Clear
+	default:
+		return false
+	}
 }
 
 // routine tells whether an event is one that every run has, and that by itself is no reason to keep one.
@@ -693,13 +763,18 @@ func (rj *runJournal) writeEvent(e timedEvent) {
 		panic(fmt.Sprintf("dipexec: event %s: %v", e.ev.Head().Kind, err))
 	}
 	rj.writeTime(e.at)
-	_, _ = rj.index.Write(rj.scratch.Bytes()[1:]) // without the brace; flush tells of an error
+	rj.writeIndex(rj.scratch.Bytes()[1:]) // without the brace
 }
 
 func (rj *runJournal) writeTime(at time.Duration) {
 	b := append(rj.index.AvailableBuffer(), `{"time":`...)
 	b = strconv.AppendFloat(b, at.Seconds(), 'f', 6, 64)
-	_, _ = rj.index.Write(append(b, ','))
+	rj.writeIndex(append(b, ','))
+}
+
+func (rj *runJournal) writeIndex(b []byte) {
+	_, _ = rj.index.Write(b) // flush tells of an error
+	rj.wrote(rj.section.Load(), len(b))
 }
 
 // writePending moves the pending stretch of output to the index. The caller holds mu.
@@ -719,7 +794,10 @@ func (rj *runJournal) writePending() {
 	b = append(append(append(b, `,"name":"`...), p.stream...), `","offset":`...)
 	b = strconv.AppendInt(b, p.offset, 10)
 	b = strconv.AppendInt(append(b, `,"size":`...), p.size, 10)
-	_, _ = rj.index.Write(append(b, "}\n"...))
+	if p.in.number > 0 {
+		b = strconv.AppendInt(append(b, `,"section":`...), int64(p.in.number), 10)
+	}
+	rj.writeIndex(append(b, "}\n"...))
 }
 
 // flushIfDue flushes the index now and then. The caller holds mu.
@@ -744,10 +822,12 @@ func (rj *runJournal) flush() {
 // rawFile is a NAME.out file: the bytes that one process printed. It belongs to a part, whose lock guards it.
 type rawFile struct {
 	rj     *runJournal
-	rank   int // -1: the local namespace
+	rank   int      // -1: the local namespace
+	in     *section // whose file it is
 	f      *os.File
-	size   int64
-	riches int // rich output saved so far
+	size   int64 // of the file
+	total  int64 // of what the process has printed, all sections together
+	riches int   // rich output saved so far
 }
 
 func (f *rawFile) base() string {
@@ -757,24 +837,30 @@ func (f *rawFile) base() string {
 	return "rank-" + strconv.Itoa(f.rank)
 }
 
-// write appends to the file, which is opened when there is something to write.
-func (f *rawFile) write(b []byte) error {
+// write appends to the file of the section that is written, which is opened when there is something to write.
+func (f *rawFile) write(b []byte) (n int, err error) {
+	if s := f.rj.section.Load(); f.in != s {
+		f.close()
+		f.in, f.size = s, 0
+	}
 	if f.f == nil {
-		if err := f.rj.ready(); err != nil {
-			return err
+		name := f.in.name(f.base(), rawSuffix)
+		if err := f.rj.ready(f.in, name, f.size == 0); err != nil {
+			return 0, err
 		}
-		file, err := os.OpenFile(filepath.Join(f.rj.dir, f.base()+rawSuffix), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		file, err := os.OpenFile(filepath.Join(f.rj.dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		f.f = file
 		if f.rj.j.open.Add(1) > maxOpenFiles {
 			defer f.close()
 		}
 	}
-	n, err := f.f.Write(b)
+	n, err = f.f.Write(b)
 	f.size += int64(n)
-	return err
+	f.total += int64(n)
+	return n, err
 }
 
 func (f *rawFile) close() {
@@ -804,11 +890,8 @@ func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files m
 	if rj.off.Load() {
 		return nil, data
 	}
-	if err := rj.ready(); err != nil {
-		rj.fail(err)
-		return nil, data
-	}
 	f.riches++
+	in := rj.section.Load()
 	for _, mime := range slices.Sorted(maps.Keys(data)) {
 		kind, ok := richFiles[mime]
 		if !ok {
@@ -826,12 +909,20 @@ func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files m
 			}
 			lossless = base64.StdEncoding.EncodeToString(content) == s // no line feeds
 		}
-		path := filepath.Join(rj.dir, fmt.Sprintf("%s-%d%s", f.base(), f.riches, kind.ext))
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			rj.fail(err)
-			return files, data
+		name := in.name(f.base(), fmt.Sprintf("-%d%s", f.riches, kind.ext))
+		path := filepath.Join(rj.dir, name)
+		err := rj.ready(in, name, true)
+		if err == nil {
+			err = os.WriteFile(path, content, 0o600)
 		}
-		rj.size.Add(int64(len(content)))
+		if err != nil {
+			_ = os.Remove(path) // half of it
+			rj.mu.Lock()
+			defer rj.mu.Unlock()
+			rj.fail(err)
+			return nil, data
+		}
+		rj.wrote(in, max(len(content), leastFile))
 		if files == nil {
 			files, rest = map[string]string{}, maps.Clone(data)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,27 +22,31 @@ import (
 const maxText = 32 << 10
 
 // RunReader gives back the events of a run from its journal, as they were published: the same events in the same order, but
-// for pieces of one stream that came with nothing between them, which may be cut differently.
+// for pieces of one stream that came with nothing between them, which may be cut differently. A Log event stands for what is not kept any more
+// because the journal's limit was reached.
 type RunReader struct {
 	Record RunRecord
 
-	dir    string
-	index  *os.File
-	lines  *bufio.Reader
-	procs  map[int]*readProc // by rank; -1 is the local namespace
-	at     time.Duration     // of the last index line
-	output indexStream       // what is left to read of the last stretch of output
-	queue  []Event           // to be returned next
-	ended  bool              // the index has been read
+	dir     string
+	index   *os.File
+	section int // whose index that is
+	lines   *bufio.Reader
+	procs   map[int]*readProc // by rank; -1 is the local namespace
+	at      time.Duration     // of the last index line
+	output  indexStream       // what is left to read of the last stretch of output
+	queue   []Event           // to be returned next
+	ended   bool              // the index has been read
+	gapped  bool              // the last of the output that could be told was that something is not kept any more
 }
 
 // readProc is what has been read of one process.
 type readProc struct {
-	rank   int
-	raw    *os.File
-	seen   int64 // how much of raw the index has told of
-	text   [2]textDecoder
-	header Header // for its Stream events
+	rank    int
+	raw     *os.File
+	section int           // whose file raw is
+	seen    map[int]int64 // by section: how much of its file the index has told of
+	text    [2]textDecoder
+	header  Header // for its Stream events
 }
 
 // indexStream is the index line of a stretch of output.
@@ -51,6 +56,8 @@ type indexStream struct {
 	Name   string `json:"name"`
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
+
+	Section int `json:"section"`
 }
 
 // ReadRun opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
@@ -75,9 +82,14 @@ func ReadRun(dir string) (*RunReader, error) {
 func (r *RunReader) Close() {
 	_ = r.index.Close()
 	for _, p := range r.procs {
-		if p.raw != nil {
-			_ = p.raw.Close()
-		}
+		p.close()
+	}
+}
+
+func (p *readProc) close() {
+	if p.raw != nil {
+		_ = p.raw.Close()
+		p.raw = nil
 	}
 }
 
@@ -106,7 +118,7 @@ func (r *RunReader) Next() (Event, time.Duration, error) {
 func (r *RunReader) readLine() error {
 	line, err := r.lines.ReadBytes('\n')
 	if errors.Is(err, io.EOF) { // a line without an end was being written when the server died
-		return r.readRest()
+		return r.nextSection()
 	}
 	if err != nil {
 		return err
@@ -146,48 +158,96 @@ func (r *RunReader) readOutput() error {
 	if !r.output.Local {
 		p = r.proc(r.output.Rank)
 	}
-	if p.raw == nil {
-		f, err := os.Open(filepath.Join(r.dir, (&rawFile{rank: p.rank}).base()+rawSuffix))
+	if p.raw == nil || p.section != r.output.Section {
+		name := (&section{number: r.output.Section}).name((&rawFile{rank: p.rank}).base(), rawSuffix)
+		f, err := os.Open(filepath.Join(r.dir, name))
+		if errors.Is(err, fs.ErrNotExist) && r.output.Section > 0 { // removed meanwhile
+			r.gap()
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		p.raw = f
+		p.close()
+		p.raw, p.section = f, r.output.Section
 	}
 	b := make([]byte, min(r.output.Size, maxText))
 	if _, err := p.raw.ReadAt(b, r.output.Offset); err != nil {
+		if errors.Is(err, io.EOF) && p.section > 0 { // it is just being removed
+			r.gap()
+			return nil
+		}
 		return err
 	}
 	r.output.Offset += int64(len(b))
 	r.output.Size -= int64(len(b))
-	p.seen = max(p.seen, r.output.Offset)
+	p.seen[p.section] = max(p.seen[p.section], r.output.Offset)
 	r.push(p, r.output.Name, p.text[streamIndex(r.output.Name)].decode(b))
 	return nil
+}
+
+// nextSection goes on with the index of the next section that there is.
+func (r *RunReader) nextSection() error {
+	for {
+		next, err := r.after(r.section)
+		if err != nil {
+			return err
+		}
+		if next == 0 {
+			return r.readRest()
+		}
+		index, err := os.Open(filepath.Join(r.dir, (&section{number: next}).name(indexBase, indexExt)))
+		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		_ = r.index.Close()
+		if next > r.section+1 {
+			r.gap()
+		}
+		r.index, r.section = index, next
+		r.lines.Reset(index)
+		return nil
+	}
+}
+
+// after is the number of the first section after one; 0: there is none.
+func (r *RunReader) after(number int) (next int, err error) {
+	entries, err := os.ReadDir(r.dir)
+	for _, entry := range entries {
+		digits, index := strings.CutPrefix(strings.TrimSuffix(entry.Name(), indexExt), indexBase+".")
+		if n, err := strconv.Atoi(digits); index && err == nil && n > number && (next == 0 || n < next) {
+			next = n
+		}
+	}
+	return next, err
+}
+
+// gap tells of output that is not kept any more, and passes over what is left of the current stretch.
+func (r *RunReader) gap() {
+	r.output = indexStream{}
+	if r.gapped {
+		return
+	}
+	r.gapped = true
+	r.queue = append(r.queue, &Log{
+		Header: Header{Kind: KindLog, Run: r.Record.Run, Cell: cellOf(r.Record.Cell)}, Level: LevelWarning, Path: r.dir,
+		Text: "what was put out here is not kept: the journal has reached its limit (--journal-limit, dip.journalLimit)",
+	})
 }
 
 // readRest reads, stretch by stretch, what the index does not tell of because the server died; from which of the two streams it
 // came is not known. Then it ends the events.
 func (r *RunReader) readRest() error {
-	files, err := os.ReadDir(r.dir) // sorted
+	files, err := OutputFiles(r.dir)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		name, ok := strings.CutSuffix(f.Name(), rawSuffix)
-		if !ok {
-			continue
-		}
-		rank := -1
-		if n, ok := strings.CutPrefix(name, "rank-"); ok {
-			if rank, err = strconv.Atoi(n); err != nil {
-				continue
-			}
-		}
-		info, err := f.Info()
-		if err != nil {
-			return err
-		}
-		if p := r.proc(rank); info.Size() > p.seen {
-			r.output = indexStream{Rank: rank, Local: rank < 0, Name: streamNames[0], Offset: p.seen, Size: info.Size() - p.seen}
+		if seen := r.proc(f.Rank).seen[f.Section]; f.Size > seen {
+			r.output = indexStream{Rank: f.Rank, Local: f.Rank < 0, Name: streamNames[0], Offset: seen, Size: f.Size - seen, Section: f.Section}
 			return nil
 		}
 	}
@@ -201,7 +261,7 @@ func (r *RunReader) readRest() error {
 func (r *RunReader) proc(rank int) *readProc {
 	p := r.procs[rank]
 	if p == nil {
-		p = &readProc{rank: rank, header: headerOf(KindStream, r.Record.Run, cellOf(r.Record.Cell), rank)}
+		p = &readProc{rank: rank, seen: map[int]int64{}, header: headerOf(KindStream, r.Record.Run, cellOf(r.Record.Cell), rank)}
 		r.procs[rank] = p
 	}
 	return p
@@ -216,6 +276,7 @@ func (r *RunReader) flush(p *readProc) {
 
 func (r *RunReader) push(p *readProc, name, text string) {
 	if text != "" {
+		r.gapped = false
 		r.queue = append(r.queue, &Stream{Header: p.header, Name: name, Text: text})
 	}
 }
@@ -238,6 +299,9 @@ func (r *RunReader) restore(data map[string]json.RawMessage, files map[string]st
 			continue
 		}
 		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) && r.section > 0 { // removed meanwhile
+			continue
+		}
 		if err != nil {
 			return data, err
 		}

@@ -97,6 +97,9 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 		open:   req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
 		asked:  make(chan struct{}, 1), change: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
+	if from != nil && from.run != nil {
+		r.req.JournalLimit = from.run.req.JournalLimit
+	}
 	r.ctx, r.stop = context.WithCancel(e.ctx)
 	return r
 }
@@ -265,7 +268,7 @@ func (r *run) start() {
 		rj, err := j.begin(RunRecord{
 			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
 			Target: ev.Target, See: see, Code: r.req.Code, Started: r.started,
-		}, r.journalFailed)
+		}, r.req.JournalLimit, journalHooks{r.journalFailed, r.journalFull})
 		if err != nil {
 			r.journalFailed(err)
 		} else {
@@ -284,6 +287,15 @@ func (r *run) journalFailed(err error) {
 	}
 	dir := r.e.o.Journal.Dir()
 	r.e.Publish(&Log{Header: Header{Kind: KindLog}, Level: LevelWarning, Text: describeJournalError(err), Path: dir})
+}
+
+// journalFull tells the user that not all of the run will be kept.
+func (r *run) journalFull() {
+	r.emit(&Log{
+		Header: r.head(KindLog), Level: LevelWarning, Path: r.journal.dir,
+		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
+			formatLimit(r.journal.limit)),
+	})
 }
 
 // runOn runs the code on the processes of one namespace.
@@ -532,6 +544,9 @@ func (r *run) finish(status Status, reason string) {
 		Seconds: seconds(r.report.Elapsed), Reason: reason,
 	}
 	if r.journal != nil { // is complete for whoever hears of the end
+		if lacking := r.journal.lacking(); lacking != "" && r.journal.begun() {
+			r.emit(&Log{Header: r.head(KindLog), Level: LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.dir})
+		}
 		r.journal.event(ev)
 		r.report.Journal = r.journal.dir
 		if r.journal.finish(r.report, now) {
@@ -745,8 +760,9 @@ func (pt *part) output(ev Event, size int) {
 // emit journals and publishes an event that no subscriber may lose.
 func (pt *part) emit(ev Event) { pt.output(ev, 0) }
 
+// journalDir is the directory with all that the part has printed; "" if there is none.
 func (pt *part) journalDir() string {
-	if pt.raw.rj == nil {
+	if pt.raw.rj == nil || pt.raw.rj.off.Load() || pt.raw.rj.partial.Load() {
 		return ""
 	}
 	return pt.raw.rj.dir

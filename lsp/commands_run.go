@@ -201,9 +201,10 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error)
 // aim makes a planned run go where the command says, and show what that or the settings say.
 func (s *server) aim(d *Snapshot, h how, p *planned) {
 	r := &p.request
-	r.Target, r.See = h.target, h.see
+	settings := s.config.ofDocument(d)
+	r.Target, r.See, r.JournalLimit = h.target, h.see, settings.JournalLimit
 	if r.See.IsZero() && r.Directive.See.IsZero() {
-		r.See = s.config.ofDocument(d).see()
+		r.See = settings.see()
 	}
 }
 

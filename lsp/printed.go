@@ -126,7 +126,7 @@ type leftOut struct {
 func (l *leftOut) text(journal string) string {
 	text := fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read", float64(l.bytes)/1e6)
 	if journal != "" {
-		text += "; all of it is in " + journal
+		text += "; the journal of the run is " + journal
 	}
 	return text
 }

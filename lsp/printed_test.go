@@ -61,7 +61,7 @@ func TestEventQueue(t *testing.T) {
 	if kept := (len(events) - 3) * (len(text) + eventOverhead); gap.bytes+kept != put {
 		t.Errorf("%d bytes left out, %d kept, of %d", gap.bytes, kept, put)
 	}
-	if got, want := gap.text("/journal"), fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read; all of it is in /journal", float64(gap.bytes)/1e6); got != want {
+	if got, want := gap.text("/journal"), fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read; the journal of the run is /journal", float64(gap.bytes)/1e6); got != want {
 		t.Error(got)
 	}
 }

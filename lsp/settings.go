@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"dipls/dipexec"
 )
 
 // Settings are what a user may choose, for one folder.
@@ -22,6 +24,7 @@ type Settings struct {
 	Prewarm           bool
 	See               string
 	CodeLens          []string
+	JournalLimit      int64 // as a Request has it
 	DiagnosticsOutput string
 	Failures          string
 }
@@ -85,6 +88,16 @@ var settingsTable = []setting{
 	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`, "The lenses above each cell that run something, in this order. Without any there are no lenses at all.",
 		[]string{"runRemote", "runEverywhere", "runLocal", "runAbove"},
 		into(func(s *Settings) *[]string { return &s.CodeLens })},
+	{"journalLimit", "string", `"2GiB"`, "How much one run's journal takes at most, such as `500MB` or `4GiB`; `0` is any amount. Of a run that puts out more, the oldest and the newest are kept.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			var text string
+			if err := json.Unmarshal(raw, &text); err != nil {
+				return fmt.Errorf("want %s", kindOf(text))
+			}
+			limit, err := dipexec.ParseJournalLimit(text)
+			s.JournalLimit = limit
+			return err
+		}},
 	{"diagnostics.output", "string", `"last"`, "What cells print, as a diagnostic at their header: nothing, the last lines, or all.", []string{"off", "last", "full"},
 		into(func(s *Settings) *string { return &s.DiagnosticsOutput })},
 	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only.",

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,22 +128,22 @@ func renderOutput(ctx context.Context, dir string, rank *int) (path string, err 
 }
 
 // rawOutput is the file with what a process printed, that of the one that printed most if no rank is named, and whether all together it is too
-// much to be made into text.
+// much to be made into text. Of a process that has several, because the journal came near its limit, it is the newest.
 func rawOutput(dir string, rank *int) (path string, tooLong bool) {
-	pattern := "*.out"
-	if rank != nil {
-		pattern = fmt.Sprintf("rank-%d.out", *rank)
-	}
-	files, _ := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+	files, _ := dipexec.OutputFiles(dir)
 	var total, most int64
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil {
+	sizes, newest := map[int]int64{}, map[int]string{}
+	for _, f := range files {
+		if rank != nil && f.Rank != *rank {
 			continue
 		}
-		total += info.Size()
-		if info.Size() > most {
-			path, most = file, info.Size()
+		total += f.Size
+		sizes[f.Rank] += f.Size
+		newest[f.Rank] = f.Path // they come by section
+	}
+	for _, r := range slices.Sorted(maps.Keys(sizes)) {
+		if sizes[r] > most {
+			path, most = newest[r], sizes[r]
 		}
 	}
 	return path, total > maxRendered

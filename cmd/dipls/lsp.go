@@ -57,6 +57,7 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	if err := ranks.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
+	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow any more is an error of that write
 	signal.Ignore(syscall.SIGPIPE) // an editor that went away must not kill dipls before it has ended the ranks
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

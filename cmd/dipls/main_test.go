@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"dipls/cells"
+	"dipls/internal/testdisk"
 	"dipls/internal/testpython"
 )
 
@@ -40,6 +41,7 @@ const patience = 2 * time.Minute
 //	signal SIGNAL FILE     send a signal to the process whose pid is in FILE
 //	gone FILE…             wait until the processes whose pids are in the files have ended
 //	said RANKS REGEXP      the last command showed lines that match, of exactly these ranks: how lines are folded depends on when they come
+//	disk DIR BYTES         mount a disk of that size; where "[disk]" does not hold, that cannot be done
 //	count N TEXT           the last command's output and errors together contain TEXT exactly N times
 func TestScripts(t *testing.T) {
 	python := testpython.Need(t)
@@ -80,9 +82,14 @@ func TestScripts(t *testing.T) {
 			"signal":   cmdSignal,
 			"gone":     cmdGone,
 			"count":    cmdCount,
+			"disk":     cmdDisk,
 			"said":     cmdSaid,
 		},
 		Condition: func(cond string) (bool, error) {
+			if cond == "disk" {
+				unmount, err := testdisk.Mount(t.TempDir(), 1<<16)
+				return err == nil && unmount() == nil, nil
+			}
 			module, ok := strings.CutPrefix(cond, "python:")
 			if !ok {
 				return false, fmt.Errorf("unknown condition %q", cond)
@@ -169,6 +176,17 @@ func await(ts *testscript.TestScript, what string, condition func() bool) {
 			ts.Fatalf("gave up waiting for %s", what)
 		}
 	}
+}
+
+func cmdDisk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: disk DIR BYTES")
+	}
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	unmount, err := testdisk.Mount(ts.MkAbs(args[0]), size)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(unmount()) })
 }
 
 func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -75,6 +76,7 @@ type runFlags struct {
 	json          bool
 	quiet         bool
 	yes           bool
+	journalLimit  string
 	trace         string
 	logLevel      string
 }
@@ -114,6 +116,7 @@ func newRun() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/protocol.md)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
+	flags.StringVar(&f.journalLimit, "journal-limit", "2GiB", "how much one run's journal takes at most, such as 500MB or 4GiB, 0 for any amount; of more, the oldest and the newest are kept")
 	flags.StringVar(&f.trace, "trace", "", traceUsage)
 	flags.StringVar(&f.logLevel, "log-level", "warn", "what dipls logs on stderr: debug, info, warn or error")
 	return cmd
@@ -142,7 +145,8 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
 	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
-	signal.Ignore(syscall.SIGPIPE)
+	// And a file that may not grow any more (ulimit -f) is an error of that write.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	signals := make(chan os.Signal, 8)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) { // by nohup, or a shell's background job: its user wants it so
@@ -273,6 +277,10 @@ func (r *runner) perform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	limit, err := dipexec.ParseJournalLimit(r.flags.journalLimit)
+	if err != nil {
+		return usagef("--journal-limit: %w", err)
+	}
 	var executor *dipexec.Executor
 	options.Trace = r.trace
 	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
@@ -281,7 +289,7 @@ func (r *runner) perform(ctx context.Context) error {
 		return err
 	}
 
-	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
+	journal := dipexec.OpenJournal(dipexec.JournalOptions{Limit: limit})
 	defer journal.Close()
 	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: journal, Trace: r.trace})
 	r.mu.Lock()
@@ -299,12 +307,7 @@ func (r *runner) perform(ctx context.Context) error {
 	}()
 
 	outcome := r.cells(ctx, s)
-	if r.journaled {
-		executor.Publish(&dipexec.Log{
-			Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo,
-			Text: "everything that was printed is kept in " + journal.Dir(), Path: journal.Dir(),
-		})
-	}
+	r.tellKept(journal)
 	closeErr := r.close(ctx, s)
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
@@ -318,6 +321,22 @@ func (r *runner) perform(ctx context.Context) error {
 		r.log.Warn("the session did not end in order", zap.Error(closeErr))
 	}
 	return outcome
+}
+
+// tellKept tells where what was printed is kept, and what of it is not.
+func (r *runner) tellKept(journal *dipexec.Journal) {
+	lacking := journal.Lacking()
+	told := &dipexec.Log{
+		Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo, Path: journal.Dir(),
+		Text: "everything that was printed is kept in " + journal.Dir(),
+	}
+	if len(lacking) > 0 {
+		told.Level = dipexec.LevelWarning
+		told.Text = fmt.Sprintf("the journal, %s, lacks some of what was printed: %s", journal.Dir(), strings.Join(lacking, "; "))
+	}
+	if r.journaled || len(lacking) > 0 {
+		r.executor.Publish(told)
+	}
 }
 
 // cells starts the node and runs one cell after the other.

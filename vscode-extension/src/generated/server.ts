@@ -731,6 +731,8 @@ export interface Settings {
   see?: string;
   /** The lenses above each cell that run something, in this order. Without any there are no lenses at all. */
   codeLens?: ('runRemote' | 'runEverywhere' | 'runLocal' | 'runAbove')[];
+  /** How much one run's journal takes at most, such as `500MB` or `4GiB`; `0` is any amount. Of a run that puts out more, the oldest and the newest are kept. */
+  journalLimit?: string;
   /** What cells print, as a diagnostic at their header: nothing, the last lines, or all. */
   'diagnostics.output'?: 'off' | 'last' | 'full';
   /** How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only. */
@@ -816,6 +818,12 @@ export const settings: readonly SettingRow[] = [
     enum: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
     default: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
     doc: 'The lenses above each cell that run something, in this order. Without any there are no lenses at all.',
+  },
+  {
+    key: 'dip.journalLimit',
+    type: 'string',
+    default: '2GiB',
+    doc: "How much one run's journal takes at most, such as `500MB` or `4GiB`; `0` is any amount. Of a run that puts out more, the oldest and the newest are kept.",
   },
   {
     key: 'dip.diagnostics.output',

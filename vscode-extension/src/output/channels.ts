@@ -205,10 +205,10 @@ export class OutputChannels implements vscode.Disposable {
     return channel;
   }
 
-  /** Where all output is. */
+  /** Where all output is that is kept. */
   private pointer(): string {
     const journal = this.runs.list.findLast((run) => run.event.journal !== undefined)?.event.journal;
-    return journal === undefined ? 'The journal has all of it.' : `All of it is in ${journal}`;
+    return journal === undefined ? 'See the journal.' : `The journal is ${journal}`;
   }
 
   private channelOf(document: vscode.TextDocument): Channel | undefined {
