@@ -63,6 +63,7 @@ type Options struct {
 	ExtraPath []string          // directories for the end of sys.path: our private packages
 	Env       []string          // environment of the node, as os.Environ gives it; nil is the server's
 	Log       *zap.Logger       // nil: none
+	Notice    func(string)      // told what the user should know of what was started, a sentence each; must not wait. Nil: nobody is
 	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close or StartPool
 	Ladder    Ladder            // how Close ends what still lives; the zero value is DefaultLadder
 	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
@@ -312,6 +313,11 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	if err != nil {
 		n.discard(procs)
 		return nil, n.explain(err)
+	}
+	for _, text := range reply.Notices {
+		if n.opts.Notice != nil {
+			n.opts.Notice(text)
+		}
 	}
 	byName := make(map[string]wire.SpawnedProcess, len(procs))
 	for _, s := range reply.Processes {

@@ -65,6 +65,7 @@ func New(o Options) *Session {
 	if o.Node.Ladder == (ranks.Ladder{}) {
 		o.Node.Ladder = ranks.DefaultLadder
 	}
+	o.Node.Notice = o.Notice
 	s := &Session{o: o, making: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s

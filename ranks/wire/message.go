@@ -187,6 +187,7 @@ type SpawnReply struct {
 	Status
 	Method     string           `json:"method"`
 	Reason     string           `json:"reason"`
+	Notices    []string         `json:"notices"` // sentences for the user, each of them once
 	MasterPort int              `json:"master_port"`
 	Processes  []SpawnedProcess `json:"processes"`
 }

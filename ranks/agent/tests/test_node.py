@@ -59,7 +59,7 @@ def test_missing_packages(tmp_path):
     read, write = os.pipe()
     lock = os.open(os.devnull, os.O_RDONLY)
     done = subprocess.run(
-        [sys.executable, "-S", "-c", f"{code}\nfrom dip_agent import boot; sys.exit(boot.main(['agent']))"],
+        [sys.executable, "-S", "-c", f"{code}\nfrom dip_agent import boot; sys.exit(boot.main(['agent'], ''))"],
         input=b'{"extra_path": []}\n',
         preexec_fn=lambda: (os.dup2(write, 3), os.dup2(lock, 4)),
         close_fds=False,

@@ -112,8 +112,8 @@ def test_gpus_are_left_to_ranks(nursery, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     imported = []
     monkeypatch.setattr(module, "import_app", imported.append)
-    module.Nursery(set()).preload([], "accelerate")
+    module.Nursery(set(), "").preload([], "accelerate")
     assert imported == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    module.Nursery(set()).preload([], "accelerate")
+    module.Nursery(set(), "").preload([], "accelerate")
     assert imported == ["accelerate"]

@@ -11,18 +11,17 @@ import os
 import sys
 from typing import Any
 
-from . import system
+from . import paths, system
 
 _NEEDED = ("IPython", "zmq", "cloudpickle")
 _READY_FD, _LOCK_FD = 3, 4
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], agent_dir: str) -> int:
     """Be a node (no arguments) or a spawned process (`child`). Returns the exit status."""
-    agent_dir = sys.path.pop(0)  # the user's code must not find our modules before its own
     if argv[1:] == ["child"]:
         return _child()
-    return _node(os.path.abspath(agent_dir))
+    return _node(agent_dir)
 
 
 def _node(agent_dir: str) -> int:
@@ -30,6 +29,7 @@ def _node(agent_dir: str) -> int:
         os.set_inheritable(fd, False)
     inherited = system.open_fds()
     start: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())
+    paths.hide(paths.folder_of(start.get("script", "")), os.getcwd())
     _extend_path(start["extra_path"])
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -41,7 +41,6 @@ def _node(agent_dir: str) -> int:
         # A number of its own: in a forked process 2 is what the user prints.
         log_fd = os.dup(2)
         configure_logging(log_fd, start["log_level"], start["name"])
-        _play_script(start["script"])
         from .shell import Shell
 
         node = Node(start, agent_dir, log_fd, Shell.make, system.open_fds() - inherited)
@@ -59,24 +58,23 @@ def _child() -> int:
     with open(0, encoding="utf-8", closefd=False) as file:
         spec = Spec.from_json(file.read())
     system.close_fds_except(spec.fds())  # what a node inherited from elsewhere is nothing to us
+    paths.hide(paths.folder_of(spec.script), os.getcwd())
     _extend_path(spec.extra_path)
     from . import children, rank
     from .shell import Shell
 
     rank.configure_logging(spec.log, spec.log_level, spec.name)
     children.become(spec)
-    _play_script(spec.script)
-    code = rank.main(spec, Shell.make())
+    shell = Shell.make()
+    import bdb  # noqa: F401  IPython does at the first cell, when the script's folder may have another
+
+    paths.show(spec.script)
+    code = rank.main(spec, shell)
     os._exit(code)
 
 
 def _extend_path(extra: list[str]) -> None:
     sys.path.extend(path for path in extra if path not in sys.path)
-
-
-def _play_script(script: str) -> None:
-    """Have imports look where they would under `python SCRIPT`. Comes after our own imports."""
-    sys.path.insert(0, os.path.dirname(os.path.abspath(script)) if script else os.getcwd())
 
 
 def _not_ready(**facts: Any) -> int:

@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from . import ring, system
+from . import paths, ring, system
 from .rank import main as rank_main
 from .ring import STDERR, STDOUT, Chunk, Ring
 from .spec import Spec
@@ -223,6 +223,7 @@ def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, keep: s
         for name in unset:
             os.environ.pop(name, None)
         become(spec)
+        paths.show(spec.script)
         code = rank_main(spec, shell)
     except BaseException:
         log.critical("%s failed", spec.name, exc_info=True)

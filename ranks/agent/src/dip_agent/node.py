@@ -24,7 +24,7 @@ from typing import Any, Callable
 
 import zmq
 
-from . import children, system
+from . import children, paths, system
 from .channel import Channel
 from .children import Child, Starter
 from .nursery import Nursery
@@ -69,9 +69,10 @@ class Node:
         self._make_shell = make_shell
         self._shell: Any = None
         self._rehearsed = False
+        self._told: set[str] = set()
         self._runtime_dir = start["runtime_dir"]
         self._log_fd = log_fd
-        self._nursery = Nursery(imported_fds)
+        self._nursery = Nursery(imported_fds, paths.folder_of(start.get("script", "")))
         _choose_backend()
         self._starter = Starter(agent_dir, self._runtime_dir, log_fd)
         self._children: dict[str, Child] = {}
@@ -266,9 +267,16 @@ class Node:
             "status": "ok",
             "method": method,
             "reason": reason,
+            "notices": self._overridden() if method == "fork" else [],
             "master_port": port if ranks else 0,
             "processes": [{"name": c.name, "pid": c.pid, "start_time": c.start_time} for c in started],
         }
+
+    def _overridden(self) -> list[str]:
+        """Return what has not been told of files whose names are those of modules that forks have already."""
+        news = [text for text in paths.overridden(self._start.get("script", "")) if text not in self._told]
+        self._told.update(news)
+        return news
 
     def _unbound(self) -> list[Child]:
         if self._spawn is None:

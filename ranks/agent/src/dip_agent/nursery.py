@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import system, threads
+from . import paths, system, threads
 from .apps.hooks import import_app
 
 # What the first training step imports: seconds per rank if it is left to them.
@@ -26,9 +26,13 @@ class Nursery:
     objects still live in the fork and would otherwise close some day what has their number by then.
     """
 
-    def __init__(self, fds: set[int]):
-        """`fds` are the descriptors that imported modules have opened so far."""
+    def __init__(self, fds: set[int], folder: str):
+        """`fds` are the descriptors that imported modules have opened so far.
+
+        `folder` is the script's, of which nothing is imported but what is named.
+        """
         self.fds = fds
+        self._folder = folder
         self._own_threads = threads.ids()
         self._started_by: dict[int, str] = {}  # native threads, by id: the module during whose import they came
 
@@ -54,7 +58,7 @@ class Nursery:
                 for name in _parts(module):
                     try:
                         with self._noting_threads(name):
-                            importlib.import_module(name)
+                            self._import(name)
                     except BaseException as err:  # a module may even exit
                         failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
                         break
@@ -69,6 +73,13 @@ class Nursery:
             "fork_safe": not reason,
             "reason": reason,
         }
+
+    def _import(self, name: str) -> None:
+        if name in _TORCH:
+            importlib.import_module(name)
+            return
+        with paths.Finder(self._folder, name):
+            importlib.import_module(name)
 
     def obstacle(self) -> str:
         """Return why processes must not be forked from this one, "" if they may."""

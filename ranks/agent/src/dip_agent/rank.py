@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, output, wire
+from . import apps, collectives, output, paths, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -184,6 +184,8 @@ class _Process:
         except BaseException as err:
             self._leave_if_forked()
             status = wire.failure(err)
+            if hint := paths.hint(err):
+                status["evalue"] += f"; {hint}"
         self._started = {
             "pid": self._pid,
             "rank": self._spec.rank,

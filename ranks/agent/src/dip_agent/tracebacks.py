@@ -14,6 +14,7 @@ import stack_data
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
+from . import paths
 from .snapshots import SourcePath
 from .stacks import is_ours
 from .wire import text
@@ -38,7 +39,10 @@ def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | No
     frames = [_frame(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in traceback.walk_tb(tb)]
     if isinstance(err, SyntaxError) and err.filename and err.lineno:
         frames.append(_frame(err.filename, err.lineno, "<module>"))
-    return {"ename": type(err).__name__, "evalue": text(err), "traceback": _render(shell, err, tb), "frames": frames}
+    value, rendered = text(err), _render(shell, err, tb)
+    if (hint := paths.hint(err)) and "renaming" not in value:  # newer Pythons say it themselves
+        value, rendered = f"{value}; {hint}", [*rendered, hint]
+    return {"ename": type(err).__name__, "evalue": value, "traceback": rendered, "frames": frames}
 
 
 def _frame(file: str, line: int, name: str) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""Where imports look. This module imports nothing that is not loaded when Python starts.
+
+Where cells run, the script's folder comes first, as under `python SCRIPT`. A node only imports for them, and what it
+imports must be what was installed: else a `numpy.py` beside the script would become the numpy of torch, on every rank.
+So the script's folder and the working directory are hidden from sys.path until a process is about to run cells.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+_hidden: list[tuple[int, str]] = []  # place in sys.path and entry, in the order in which they were taken off
+_folder = ""  # of the script whose cells this process runs
+
+
+def folder_of(script: str) -> str:
+    """Return what `python SCRIPT` has as sys.path[0]; without a script it is the working directory."""
+    return os.path.dirname(os.path.realpath(script)) if script else os.getcwd()
+
+
+def hide(*folders: str) -> None:
+    """Take folders off sys.path, and only them."""
+    for index, entry in reversed(_hidden):
+        sys.path.insert(index, entry)
+    _hidden.clear()
+    real = {os.path.realpath(folder) for folder in folders}
+    for index, entry in reversed(list(enumerate(sys.path))):
+        if os.path.realpath(entry) in real and not _is_library(entry):
+            _hidden.append((index, sys.path.pop(index)))
+
+
+def _is_library(entry: str) -> bool:
+    """Whether an entry of sys.path holds what was installed, though somebody works there."""
+    return entry == os.path.dirname(os.__file__) or os.path.basename(entry) in ("site-packages", "dist-packages")
+
+
+def show(script: str) -> None:
+    """Have imports look where they would under `python SCRIPT`. Comes after our own imports."""
+    global _folder
+    _folder = folder_of(script)
+    hide()
+    sys.path.insert(0, _folder)
+
+
+class Finder:
+    """Finds in the script's folder the one module that the user has named, and what modules of the folder import.
+
+    The former only if it is nowhere else. It is a finder of sys.meta_path.
+    """
+
+    def __init__(self, folder: str, module: str):
+        self._folder = os.path.realpath(folder)
+        self._named = module.partition(".")[0]
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: Any) -> None:
+        sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        from importlib.machinery import PathFinder
+
+        if path is not None:
+            return None  # a submodule is where its package says
+        if not self._asked_by_folder() and (name != self._named or _installed(name)):
+            return None
+        return PathFinder.find_spec(name, [self._folder])
+
+    def _asked_by_folder(self) -> bool:
+        frame = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+            frame = frame.f_back
+        if frame is None:
+            return False
+        file = os.path.realpath(frame.f_code.co_filename)
+        # An environment may lie in the folder, too.
+        libraries = [os.path.realpath(entry) for entry in sys.path]
+        return _contains(self._folder, file) and not any(_contains(entry, file) for entry in libraries)
+
+
+def _contains(folder: str, file: str) -> bool:
+    return file.startswith(os.path.join(folder, ""))
+
+
+def _installed(name: str) -> str:
+    """Return where a module comes from but for the folder and the working directory, "" if from nowhere."""
+    from importlib.machinery import PathFinder
+
+    if name in sys.builtin_module_names:
+        return "built in"
+    own = {os.path.realpath(_folder or os.getcwd()), os.path.realpath(os.getcwd())}
+    elsewhere = [entry for entry in sys.path if _is_library(entry) or os.path.realpath(entry) not in own]
+    spec = PathFinder.find_spec(name, elsewhere)
+    if spec is None or spec.loader is None:  # a mere directory is no module that anybody means
+        return ""
+    return spec.origin or ""
+
+
+def overridden(script: str) -> list[str]:
+    """Return a sentence for each module of the script's folder that a loaded one of its name keeps from imports."""
+    folder = folder_of(script)
+    found = []
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    for entry in names:
+        name = entry[:-3] if entry.endswith(".py") else entry
+        module = sys.modules.get(name)
+        file = _module_file(folder, name) if module is not None else ""
+        if not file or file == os.path.realpath(script):
+            continue
+        origin = getattr(getattr(module, "__spec__", None), "origin", None) or ""
+        if os.path.realpath(origin) != os.path.realpath(file):
+            found.append(f"import {name} gives the installed {name}, not {file}: rename that file to use it")
+    return list(dict.fromkeys(found))
+
+
+def _module_file(folder: str, name: str) -> str:
+    for file in (os.path.join(folder, name, "__init__.py"), os.path.join(folder, f"{name}.py")):
+        if os.path.isfile(file):
+            return file
+    return ""
+
+
+def hint(err: BaseException) -> str:
+    """Return why `err` came if a file beside the script hides the module that was meant, else ""."""
+    try:
+        name = _failed_module(err)
+        file = _module_file(_folder, name) if _folder and name else ""
+        loaded = getattr(sys.modules.get(name), "__file__", file)
+        if not file or os.path.realpath(loaded or "") != os.path.realpath(file):
+            return ""
+        origin = _installed(name)
+    except Exception:
+        return ""  # only a help
+    return f"{file} hides the installed {name} ({origin}): rename that file" if origin else ""
+
+
+def _failed_module(err: BaseException) -> str:
+    """Return the top-level module of which something could not be had."""
+    if isinstance(err, ImportError):
+        return (err.name or "").partition(".")[0]
+    if isinstance(err, AttributeError):
+        # Python 3.9 has no err.obj.
+        words = str(err).replace("partially initialized ", "")
+        if words.startswith("module '"):
+            return words[len("module '") :].partition("'")[0].partition(".")[0]
+    return ""

@@ -1,0 +1,96 @@
+"""What is beside the script is imported by the processes that run its cells, and by no node."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+SEEN = "import os; open(os.path.join(os.path.dirname(__file__), 'seen'), 'a').write(__name__ + ' ')\n"
+SHADOWS = ("json", "bdb", "code", "zmq", "IPython", "numpy", "torch", "usercode")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a script, and files that have the names of modules; `seen` has those that were imported."""
+    folder = tmp_path / "a folder ü"
+    folder.mkdir()
+    for name in SHADOWS:
+        (folder / f"{name}.py").write_text(SEEN)
+    (folder / "train.py").write_text("")
+    return folder
+
+
+def seen(folder):
+    file = folder / "seen"
+    return file.read_text().split() if file.exists() else []
+
+
+def test_a_node_imports_nothing_of_the_folder(make_node, folder, tmp_path):
+    pytest.importorskip("numpy")
+    # The working directory is on PYTHONPATH, as an empty entry has it, and so is the folder.
+    (tmp_path / "queue.py").write_text("raise SystemExit('queue.py of the working directory')")
+    node = make_node(script=str(folder / "train.py"), env={"PYTHONPATH": f":{folder}"})
+    assert node.ready.get("ready"), (node.ready, node.log())
+    modules = ["numpy", *(["torch"] if "torch" in node.facts["packages"] else [])]
+    reply = node.ask("preload_request", {"modules": modules})
+    assert reply["failed"] == []
+    (rank,) = node.spawn(1, method="fork")
+    assert seen(folder) == []
+    # The rank has them all, first the folder.
+    path = json.loads(rank.run("import json, sys; print(json.dumps(sys.path))").text())
+    assert path[0] == str(folder)
+    assert path.count(str(tmp_path)) == 1
+    assert path.count(str(folder)) == 2
+    assert rank.run("import usercode, numpy; numpy.array([1]).sum()").status == "ok"
+    assert seen(folder) == ["usercode"]
+    told = node.spawned["notices"]
+    assert f"import numpy gives the installed numpy, not {folder}/numpy.py: rename that file to use it" in told
+    assert not any("usercode" in notice for notice in told)
+    node.spawn(1, method="fork")
+    assert node.spawned["notices"] == []  # once is enough
+
+
+def test_spawned_processes_import_nothing_of_the_folder_for_us(make_node, folder):
+    node = make_node(script=str(folder / "train.py"), env={"PYTHONPATH": f":{folder}"})
+    (local,) = node.spawn(method="spawn")
+    assert seen(folder) == []
+    assert local.run("import usercode").status == "ok"
+    assert seen(folder) == ["usercode"]
+
+
+def test_preloading_takes_from_the_folder_what_is_named(make_node, folder):
+    """A module that is named, and what it imports itself; nothing that the libraries look for."""
+    (folder / "mine.py").write_text(SEEN + "import helper, library, numpy\n")
+    (folder / "helper.py").write_text(SEEN + "import deeper.inner\n")
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "__init__.py").write_text(SEEN.replace("'seen'", "'..', 'seen'"))
+    (folder / "deeper" / "inner.py").write_text("")
+    (folder / "optional.py").write_text(SEEN)
+    libraries = folder / ".venv" / "lib" / "site-packages"
+    libraries.mkdir(parents=True)
+    (libraries / "library.py").write_text("try: import optional\nexcept ImportError: pass\nelse: raise RuntimeError")
+    node = make_node(script=str(folder / "train.py"), env={"PYTHONPATH": str(libraries)})
+    assert node.ask("preload_request", {"modules": ["library"]})["failed"] == []
+    assert seen(folder) == []
+    reply = node.ask("preload_request", {"modules": ["mine", "json", "optional.not_there"]})
+    assert [failed["module"] for failed in reply["failed"]] == ["optional.not_there"]
+    assert seen(folder) == ["mine", "helper", "deeper", "numpy", "optional"]
+    (rank,) = node.spawn(1, method="fork")
+    assert rank.run("import sys; assert {'mine', 'helper', 'deeper.inner'} <= set(sys.modules)").status == "ok"
+
+
+def test_an_error_names_the_file_that_hides_a_module(make_node, folder):
+    pytest.importorskip("numpy")
+    node = make_node(script=str(folder / "train.py"))
+    (local,) = node.spawn(method="spawn")
+    hint = f"{folder}/numpy.py hides the installed numpy ("
+    for code in ("import numpy\nnumpy.array", "from numpy import array", "import numpy.linalg"):
+        error = local.run(code).error
+        if sys.version_info >= (3, 13) and "renaming" in error["evalue"]:
+            continue
+        assert hint in error["evalue"]
+        assert hint in error["traceback"][-1]
+    for other in ("import usercode\nusercode.x", "import not_there", "import json\njson.no"):
+        assert "rename" not in local.run(other).error["evalue"]
