@@ -397,14 +397,20 @@ func (e *Executor) ended(r *run) {
 	}
 }
 
-// Close cancels all runs and commands and waits for them; when ctx ends it gives up those that still go on. Then every subscription ends
-// once it has been read. The processes are not the executor's: whoever made them ends them, best after Close.
-func (e *Executor) Close(ctx context.Context) {
+// Stop lets nothing begin any more and cancels what has begun. It does not wait.
+func (e *Executor) Stop() {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
 	e.CancelAll()
 	e.endCommands(func(*command) bool { return true })
+}
+
+// Close cancels all runs and commands and waits for them; when ctx ends it gives up those that still go on. Then every subscription ends
+// once it has been read. The processes are not the executor's: whoever made them ends them between Stop and Close, so that nobody waits for
+// one that hangs and all hear what they say at last.
+func (e *Executor) Close(ctx context.Context) {
+	e.Stop()
 	stop := context.AfterFunc(ctx, e.giveUp)
 	e.work.Wait()
 	stop()

@@ -106,11 +106,13 @@ func (ws *Workspaces) Close(ctx context.Context) error {
 	return failed
 }
 
-// close ends a workspace.
+// close ends a workspace: first its processes, for a run on one that hangs ends with that only.
 func (w *workspace) close(ctx context.Context) error {
 	w.processes.giveUp()
+	w.executor.Stop()
+	err := w.processes.end(ctx)
 	w.executor.Close(ctx)
-	return w.processes.end(ctx)
+	return err
 }
 
 // processes is the session of a workspace, made when it is first needed: only then are the settings known that say how.
@@ -197,6 +199,10 @@ func (p *processes) options(s Settings) (session.Options, error) {
 		Pool: s.pool(),
 		Notice: func(text string) {
 			p.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+		},
+		Warn: func(text string) {
+			p.log.Warn(text, zap.String("folder", p.dir)) // at the end nobody reads events any more
+			p.executor.Publish(dipexec.NewLog(dipexec.LevelWarning, text))
 		},
 		Install: p.asks.install,
 	}, nil

@@ -17,6 +17,9 @@ import (
 	"dipls/ranks/wire"
 )
 
+// nodeLadder is how long a node itself may take that runs nothing any more.
+var nodeLadder = Ladder{Ask: 300 * time.Millisecond, Interrupt: 100 * time.Millisecond, Terminate: 200 * time.Millisecond}
+
 // idleGrace is for a node that runs nothing to heed SIGTERM.
 const idleGrace = 300 * time.Millisecond
 
@@ -65,6 +68,7 @@ type Options struct {
 	Log       *zap.Logger       // nil: none
 	Notice    func(string)      // told what the user should know of what was started, a sentence each; must not wait. Nil: nobody is
 	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close or StartPool
+	OnLoss    func(text string) // nil, or told in a sentence what was lost when processes were ended: threads that went on, …
 	Ladder    Ladder            // how Close ends what still lives; the zero value is DefaultLadder
 	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
 	Command   []string          // command line instead of PYTHON AGENT_DIR: tests run a fake agent
@@ -211,6 +215,9 @@ func (n *Node) Info() Info {
 // PID is the node's process id.
 func (n *Node) PID() int { return n.proc.cmd.Process.Pid }
 
+// Exited is closed when the node's process has ended, and nothing can be had of it any more. What is left of it goes until Done.
+func (n *Node) Exited() <-chan struct{} { return n.exited }
+
 // Done is closed when the node has ended and nothing is left of it.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
@@ -306,6 +313,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 		return nil, err
 	}
 	defer n.spawnSem.release()
+	n.rouse()
 	err = n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
 	if err == nil && len(reply.Processes) != len(procs) {
 		err = fmt.Errorf("node: started %d processes instead of %d", len(reply.Processes), len(procs))
@@ -481,6 +489,7 @@ func (n *Node) supervise() {
 // killed at once. Every call waits until nothing is left; only a handler that does not return can make it give up,
 // with an error.
 func (n *Node) Close(ctx context.Context) error {
+	n.rouse()
 	n.mu.Lock()
 	n.shut(ErrClosed)
 	procs := slices.Collect(maps.Values(n.procs))
@@ -490,6 +499,7 @@ func (n *Node) Close(ctx context.Context) error {
 	var err error
 	if slices.ContainsFunc(procs, func(p *Process) bool { return p.PID() != 0 }) {
 		err = n.end(ctx, procs, l)
+		l.Ask, l.Interrupt, l.Terminate = min(l.Ask, nodeLadder.Ask), min(l.Interrupt, nodeLadder.Interrupt), min(l.Terminate, nodeLadder.Terminate)
 	} else {
 		// Nothing has come to life that could be ended in order, and a node that imports hears nothing but a signal.
 		for _, p := range procs {
@@ -503,6 +513,9 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	return errors.Join(err, fmt.Errorf("node (pid %d) has ended, but a handler of its processes does not return", n.PID()))
 }
+
+// rouse lets the node go on if it was stopped (SIGSTOP): it has to tell how its processes end, and to start others.
+func (n *Node) rouse() { n.proc.cmd.Process.Signal(syscall.SIGCONT) }
 
 // endNode ends the node's process: it is asked, then terminated, then killed.
 func (n *Node) endNode(ctx context.Context, l Ladder) {

@@ -78,6 +78,7 @@ func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 }
 
 func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
+	n.rouse()
 	n.mu.Lock()
 	n.generation++
 	generation := n.generation

@@ -60,17 +60,20 @@ type Process struct {
 	// The reader's: bytes of output handled and acknowledged.
 	seen, acked uint64
 
-	mu       sync.Mutex
-	pid      int
-	start    uint64
-	hello    wire.ProcessHelloReply
-	link     *link // nil until connected
-	state    State
-	stopping bool         // its end is our wish
-	pending  []*execution // in the order of their requests; the process runs them in that order
-	serving  int          // other requests for the main thread that are not answered: see request
-	ending   *ending      // the node's word
-	err      *ExitError   // set with a final state
+	mu        sync.Mutex
+	pid       int
+	start     uint64
+	hello     wire.ProcessHelloReply
+	link      *link // nil until connected
+	state     State
+	stopping  bool                // its end is our wish
+	finishing bool                // it was asked to end, and takes the time that it needs
+	forced    bool                // it had time to end, and has not
+	farewell  *wire.ShutdownReply // nil: it has not said it
+	pending   []*execution        // in the order of their requests; the process runs them in that order
+	serving   int                 // other requests for the main thread that are not answered: see request
+	ending    *ending             // the node's word
+	err       *ExitError          // set with a final state
 
 	// background is called with bgMu held, which keeps its calls in order.
 	bgMu       sync.Mutex
@@ -370,10 +373,12 @@ func (p *Process) message(m *wire.Message) {
 		p.stream(m)
 	case wire.TypeExecuteReply:
 		p.executed(m)
+	case wire.TypeShutdownReply:
+		p.shutdownReply(m)
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
 		p.answeredLate(m)
 	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply,
-		wire.TypeShutdownReply, wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
+		wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)

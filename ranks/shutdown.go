@@ -25,8 +25,9 @@ type Ladder struct {
 // last is the time for the last step, which is always taken.
 func (l Ladder) last() time.Duration { return max(l.Kill, time.Second) }
 
-// DefaultLadder is patient enough for a process group to be left in order.
-var DefaultLadder = Ladder{Ask: 5 * time.Second, Interrupt: 2 * time.Second, Terminate: 2 * time.Second, Kill: 5 * time.Second}
+// DefaultLadder gives a process group time to be left in order, and ends within three seconds whatever hangs: a kill takes no time but where the
+// node, too, does not do its work.
+var DefaultLadder = Ladder{Ask: 1800 * time.Millisecond, Interrupt: 300 * time.Millisecond, Terminate: 300 * time.Millisecond, Kill: 2 * time.Second}
 
 // Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes
 // that could not be ended. All changes of state have been told before it returns.
@@ -36,18 +37,23 @@ func (p *Pool) Shutdown(ctx context.Context, l Ladder) error {
 	return err
 }
 
-// end takes processes down the ladder.
+// end takes processes down the ladder, and tells what was lost by that.
 func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
+	n.rouse()
+	var living []*Process
 	for _, p := range procs {
-		p.stop()
+		if p.stop() {
+			living = append(living, p)
+		}
 	}
+	defer n.tellParting(living)
 	steps := []struct {
 		wait time.Duration
 		act  func(*Process)
 	}{
 		{l.Ask, (*Process).ask},
 		{l.Interrupt, func(p *Process) { n.signal(p, "SIGINT") }},
-		{l.Terminate, func(p *Process) { n.signal(p, "SIGTERM") }},
+		{l.Terminate, func(p *Process) { p.force(); n.signal(p, "SIGTERM") }},
 	}
 	for _, s := range steps {
 		if s.wait == 0 || ctx.Err() != nil {
@@ -68,6 +74,7 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 	last := l.last()
 	for _, p := range procs {
 		if !p.State().Final() {
+			p.force()
 			n.signal(p, "SIGKILL")
 		}
 	}
@@ -100,6 +107,13 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 	return errors.Join(errs...)
 }
 
+// force notes that a process is ended by force.
+func (p *Process) force() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forced = true
+}
+
 // ask asks a process to leave. A busy one would serve the request after what it runs, so that is interrupted.
 func (p *Process) ask() {
 	p.mu.Lock()
@@ -107,11 +121,11 @@ func (p *Process) ask() {
 	if p.link == nil {
 		return
 	}
-	if !p.idle() {
+	if !p.idle() || p.finishing {
 		p.link.post(wire.TypeInterruptRequest, []byte(`{"parent":""}`))
 		p.interrupting()
 	}
-	p.link.post(wire.TypeShutdownRequest, []byte(`{"restart":false}`))
+	p.link.post(wire.TypeShutdownRequest, shutdownAtOnce)
 }
 
 // forgo ends processes that the node has not been asked for.

@@ -18,6 +18,8 @@ type Options struct {
 	Node ranks.Options // of its node
 	Pool Choice        // the pool where nobody says otherwise
 
+	// Warn is told what was lost when processes were ended, a sentence each. Nil: Notice is.
+	Warn func(text string)
 	// Notice is told what the pool and its ranks have to say, a sentence each. Nil: nobody is.
 	Notice func(text string)
 	// Install gets what the interpreter lacks, or says why not. Nil: what lacks is an error.
@@ -62,6 +64,10 @@ func New(o Options) *Session {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
+	if o.Warn == nil {
+		o.Warn = o.Notice
+	}
+	o.Node.OnLoss = o.Warn
 	if o.Node.Ladder == (ranks.Ladder{}) {
 		o.Node.Ladder = ranks.DefaultLadder
 	}
@@ -158,6 +164,23 @@ func (s *Session) CancelStart() {
 	if p := s.current; p != nil && !p.known() {
 		p.cancel(errCancelled)
 	}
+}
+
+// Finish has the processes that have nothing to do end as Python does at the end of a script, the local namespace first, for what it does in the
+// background may need the ranks: [ranks.Finish] tells what that means. The ranks of a dead pool, and what is still being started, are left to Close.
+// waits is told what is waited for.
+func (s *Session) Finish(ctx context.Context, waits func(text string)) error {
+	s.mu.Lock()
+	local, current := s.local, s.current
+	s.mu.Unlock()
+	var failed error
+	if local != nil && local.known() && local.value != nil {
+		failed = ranks.Finish(ctx, []*ranks.Process{local.value}, waits)
+	}
+	if ctx.Err() == nil && current != nil && current.known() && current.value != nil && current.value.Err() == nil {
+		failed = errors.Join(failed, ranks.Finish(ctx, current.value.Ranks(), waits))
+	}
+	return failed
 }
 
 // Close ends whatever was started, in order; when ctx ends, at once. Every call waits until nothing is left.

@@ -27,7 +27,7 @@ import (
 // viewPatience is how long the last output may take to be shown once the user wants to leave.
 const viewPatience = time.Second
 
-// closePatience bounds the orderly end of a session: longer than the shutdown ladder, which says itself what it waits for.
+// closePatience bounds the end of a session where even the shutdown ladder, which takes three seconds at most, does not help.
 const closePatience = 30 * time.Second
 
 const runHelp = `Run the cells of FILE in order: on the ranks of a pool, in the local namespace, or on both, as each cell says.
@@ -41,7 +41,8 @@ The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv o
 
 Without -n and -g, the pool has a rank for every GPU; on a machine without GPUs it has 2 CPU ranks over gloo.
 
-Ctrl-C interrupts the running cell, a second one ends the pool, a third one ends dipls at once.
+Ctrl-C interrupts the running cell, a second one ends the pool, a third one ends dipls at once. When all cells are done, what they have
+left in the background is waited for as Python does (threads, executors, exit handlers), however long it takes; Ctrl-C ends that.
 
 Cells of the local namespace may use magics, bare or commented: %makedip makes a pool, %dipush and %dipull move variables between
 the local namespace and the ranks, %autodip on runs the following cells on the ranks. "%dipush?" as a line of a cell helps.
@@ -210,12 +211,13 @@ type runner struct {
 	mu          sync.Mutex
 	executor    *dipexec.Executor // nil before it exists
 	running     bool              // a cell has been started
+	finishing   bool              // the cells are done, and the processes end
 	interrupted bool              // the user has asked for an end
 }
 
 // watchSignals turns the first Ctrl-C into an interrupt of the running cell, the next into the end of the pool, the last
-// into the end of this process (the node sees that and cleans up). Where no cell runs, or another signal comes, the
-// first step is left out: it is not for the cell.
+// into the end of this process (the node sees that and cleans up). Where no cell runs, as while the end waits for what goes on in
+// the background, or where another signal comes, the first step is left out: it is not for the cell.
 func (r *runner) watchSignals(signals <-chan os.Signal, finished <-chan struct{}) {
 	interrupted, ended := false, false
 	for {
@@ -239,11 +241,14 @@ func (r *runner) watchSignals(signals <-chan os.Signal, finished <-chan struct{}
 	}
 }
 
-// interrupt interrupts the running cell and lets no other one start; ok is false if no cell has been started.
+// interrupt interrupts the running cell and lets no other one start; ok is false if no cell has been started, or all are done.
 func (r *runner) interrupt() (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.interrupted = true
+	if r.finishing {
+		return false
+	}
 	if r.running {
 		r.executor.CancelAll()
 	}
@@ -284,7 +289,10 @@ func (r *runner) perform(ctx context.Context) error {
 	var executor *dipexec.Executor
 	options.Trace = r.trace
 	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
-	s := session.New(session.Options{Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install})
+	s := session.New(session.Options{
+		Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install,
+		Warn: func(text string) { executor.Publish(dipexec.NewLog(dipexec.LevelWarning, text)) },
+	})
 	if err := r.checkPool(ctx, s); err != nil {
 		return err
 	}
@@ -307,16 +315,23 @@ func (r *runner) perform(ctx context.Context) error {
 	}()
 
 	outcome := r.cells(ctx, s)
+	endErr := r.finish(ctx, s)
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+	defer cancel()
+	executor.Stop()
+	closeErr := s.Close(patience) // what the processes say at last is shown, for the executor goes on
 	r.tellKept(journal)
-	closeErr := r.close(ctx, s)
+	executor.Close(patience)
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
 	case errors.Is(viewErr, syscall.EPIPE):
 		return &exitError{exitInterrupted, nil} // by its reader; nobody would read why
 	case viewErr != nil:
 		return fmt.Errorf("cannot write the output: %w", viewErr)
-	case closeErr != nil && outcome == nil:
-		return &exitError{exitPool, closeErr}
+	case outcome == nil && errors.Join(endErr, closeErr) != nil:
+		return &exitError{exitPool, errors.Join(endErr, closeErr)}
+	case endErr != nil:
+		r.log.Warn("the session did not end well", zap.Error(endErr))
 	case closeErr != nil:
 		r.log.Warn("the session did not end in order", zap.Error(closeErr))
 	}
@@ -410,19 +425,19 @@ func (r *runner) wasInterrupted() bool {
 	return r.interrupted
 }
 
-// close ends the executor and the session: in order, or at once if ctx is done.
-func (r *runner) close(ctx context.Context, s *session.Session) error {
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
-	defer cancel()
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-	// The processes first when there is no patience left: an executor waits for its runs.
+// finish waits as Python does at the end of a script: for threads, for exit handlers, however long they take. Only the user ends that.
+func (r *runner) finish(ctx context.Context, s *session.Session) error {
+	r.mu.Lock()
+	r.finishing = true
+	r.mu.Unlock()
 	if ctx.Err() != nil {
-		defer r.executor.Close(patience)
-		return s.Close(patience)
+		return nil // the user has lost patience before
 	}
-	r.executor.Close(patience)
-	return s.Close(patience)
+	err := s.Finish(ctx, func(text string) { r.tell("waiting for " + text + "; Ctrl-C ends") })
+	if ctx.Err() != nil && r.wasInterrupted() {
+		return &exitError{exitInterrupted, nil}
+	}
+	return err
 }
 
 // awaitView waits until everything has been shown. A user who wants to leave does not wait for a reader who has stopped

@@ -319,8 +319,21 @@ type InterruptRequest struct {
 // ProcessStatus is the content of status.
 type ProcessStatus struct {
 	Status
-	ExecutionState string `json:"execution_state"` // "starting", "busy" or "idle"
-	MsgID          string `json:"msg_id"`          // the running request
+	ExecutionState string `json:"execution_state"`     // "starting", "busy", "idle" or "ending"
+	MsgID          string `json:"msg_id"`              // the running request
+	WaitsFor       string `json:"waits_for,omitempty"` // what an end that takes long waits for: "2 threads"
+}
+
+// ShutdownReply is what a process says last.
+type ShutdownReply struct {
+	Status        // an error is that of the app's finalizer
+	CutOff CutOff `json:"cut_off"`
+}
+
+// CutOff is what of a process was still going on when it ended: how many threads and child processes that Python would have waited for.
+type CutOff struct {
+	Threads   int `json:"threads"`
+	Processes int `json:"processes"`
 }
 
 // StackReply holds the stacks of every thread of a process.

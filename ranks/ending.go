@@ -1,0 +1,189 @@
+package ranks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/ranks/wire"
+)
+
+const (
+	// tellAfter is how long an orderly end may take before its user is told what it waits for, and tellAgain how often it is looked after that
+	// whether it waits for something else.
+	tellAfter = 300 * time.Millisecond
+	tellAgain = time.Second
+)
+
+// The contents of shutdown_request.
+var (
+	shutdownAtOnce  = []byte(`{"restart":false}`)
+	waitingShutdown = []byte(`{"restart":false,"wait":true}`)
+)
+
+// Finish has processes end as Python does at the end of a script: they wait for their threads, run their exit handlers and only then leave
+// the app, however long that takes. It returns when they have ended, or when ctx ends, after which those that still live are for Shutdown or
+// Close. A process that is busy is left alone: it would not hear of it.
+//
+// waits is told what is waited for whenever that has changed: "2 threads on ranks 0, 1". The error is of processes that did not end well.
+func Finish(ctx context.Context, procs []*Process, waits func(text string)) error {
+	var asked []*Process
+	for _, p := range procs {
+		if p.askToFinish() {
+			asked = append(asked, p)
+		}
+	}
+	told := ""
+	for wait := tellAfter; !waitAll(ctx, wait, dones(asked)...); wait = tellAgain {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if text := waitingFor(ctx, asked); text != "" && text != told {
+			told = text
+			waits(text)
+		}
+	}
+	var errs []error
+	for _, p := range asked {
+		var exit *ExitError
+		if errors.As(p.Err(), &exit) && (exit.Signal != "" || exit.Code != nil && *exit.Code != 0) {
+			errs = append(errs, fmt.Errorf("%w, at its end", exit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// askToFinish asks an idle process for an orderly end, and reports whether it did.
+func (p *Process) askToFinish() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.Final() || p.link == nil || !p.idle() {
+		return false
+	}
+	p.stopping, p.finishing = true, true
+	p.link.post(wire.TypeShutdownRequest, waitingShutdown)
+	return true
+}
+
+// waitingFor asks processes that end what they wait for.
+func waitingFor(ctx context.Context, procs []*Process) string {
+	ctx, cancel := context.WithTimeout(ctx, tellAgain)
+	defer cancel()
+	texts := make([]string, len(procs))
+	var work sync.WaitGroup
+	for i, p := range procs {
+		work.Go(func() {
+			if p.State().Final() {
+				return
+			}
+			if status, err := p.Status(ctx); err == nil { // else it has just ended, or is about to
+				texts[i] = status.WaitsFor
+			}
+		})
+	}
+	work.Wait()
+	return strings.Join(gather(procs, texts), ", ")
+}
+
+// gather says each text once, with the ranks that it is of; "" is nothing.
+func gather(procs []*Process, texts []string) []string {
+	var order []string
+	who := map[string][]int{}
+	for i, text := range texts {
+		switch {
+		case text == "":
+			continue
+		case procs[i].rank < 0:
+			order = append(order, text)
+			continue
+		case who[text] == nil:
+			order = append(order, text)
+		}
+		who[text] = append(who[text], procs[i].rank)
+	}
+	for i, text := range order {
+		if ranks := who[text]; ranks != nil {
+			order[i] = text + " on " + nameRanks(ranks)
+		}
+	}
+	return order
+}
+
+// shutdownReply notes what a process says of its end.
+func (p *Process) shutdownReply(m *wire.Message) {
+	reply := new(wire.ShutdownReply)
+	if err := json.Unmarshal(m.Content, reply); err != nil {
+		p.log.Warn("content of shutdown_reply", zap.Error(err))
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.farewell = reply
+}
+
+// tellParting tells the user what was lost when processes were ended.
+func (n *Node) tellParting(procs []*Process) {
+	if n.opts.OnLoss == nil {
+		return
+	}
+	slices.SortFunc(procs, func(a, b *Process) int { return a.rank - b.rank })
+	texts := make([]string, len(procs))
+	var killed []int
+	for i, p := range procs {
+		p.mu.Lock()
+		switch reply := p.farewell; {
+		case reply == nil && p.forced:
+			killed = append(killed, p.rank)
+		case reply == nil:
+		case reply.Status.Status != "ok":
+			texts[i] = reply.EValue
+		default:
+			texts[i] = cutOff(reply.CutOff)
+		}
+		p.mu.Unlock()
+	}
+	for _, text := range gather(procs, texts) {
+		n.opts.OnLoss(text)
+	}
+	if len(killed) > 0 && killed[0] < 0 {
+		n.opts.OnLoss("the local namespace did not end in time, and was killed")
+		killed = killed[1:]
+	}
+	switch {
+	case len(killed) == 0:
+	case len(killed) == 1:
+		n.opts.OnLoss(nameRanks(killed) + " did not end in time, and was killed")
+	default:
+		n.opts.OnLoss(nameRanks(killed) + " did not end in time, and were killed")
+	}
+}
+
+// cutOff is "2 threads and 1 child process were cut off"; "" if nothing was.
+func cutOff(c wire.CutOff) string {
+	var parts []string
+	for _, what := range []struct {
+		n         int
+		one, many string
+	}{{c.Threads, "thread", "threads"}, {c.Processes, "child process", "child processes"}} {
+		switch {
+		case what.n == 1:
+			parts = append(parts, "1 "+what.one)
+		case what.n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", what.n, what.many))
+		}
+	}
+	switch {
+	case len(parts) == 0:
+		return ""
+	case c.Threads+c.Processes == 1:
+		return parts[0] + " was cut off"
+	}
+	return strings.Join(parts, " and ") + " were cut off"
+}
