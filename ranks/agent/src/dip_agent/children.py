@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import paths, ring, system
+from .nursery import Nursery
 from .rank import main as rank_main
 from .ring import STDERR, STDOUT, Chunk, Ring
 from .spec import Spec
@@ -99,12 +100,12 @@ class Starter:
         self._log_fd = log_fd
 
     def start(
-        self, method: str, spec: dict[str, Any], env: dict[str, str], unset: list[str], shell: Any, keep: set[int]
+        self, method: str, spec: dict[str, Any], env: dict[str, str], unset: list[str], shell: Any, nursery: Nursery
     ) -> Child:
         """Start one process and return it; it reports by itself when its socket is bound.
 
         `spec` holds the fields of Spec that are not made here, `env` and `unset` change the node's environment, `shell`
-        is what a fork runs, and `keep` the further descriptors that it keeps. Raises OSError.
+        is what a fork runs, and `nursery` has what it was born with. Raises OSError.
         """
         memory = ring.create(f"dipls:{spec['name']}", self._runtime_dir)
         out_read, out_write = _pipe()
@@ -125,7 +126,7 @@ class Starter:
         )
         env = {**env, MARK: full.name}
         try:
-            pid = _fork(full, env, unset, shell, keep) if method == "fork" else self._spawn(full, env, unset)
+            pid = _fork(full, env, unset, shell, nursery) if method == "fork" else self._spawn(full, env, unset)
         except OSError:
             for fd in (memory, out_read, err_read, lifeline_write, report_read):
                 os.close(fd)
@@ -197,7 +198,7 @@ def _descends(pid: int, name: str) -> bool:
     return False
 
 
-def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, keep: set[int]) -> int:
+def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, nursery: Nursery) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
@@ -218,13 +219,13 @@ def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, keep: s
         os.dup2(spec.stdout[1], 1)
         os.dup2(spec.stderr[1], 2)
         # The node's connections and the others' pipes must not live on here: their end of file means a death.
-        system.close_fds_except(keep | set(spec.fds()))
+        system.close_fds_except(nursery.fds | set(spec.fds()))
         os.environ.update(env)
         for name in unset:
             os.environ.pop(name, None)
         become(spec)
         paths.show(spec.script)
-        code = rank_main(spec, shell)
+        code = rank_main(spec, shell, nursery.generators)
     except BaseException:
         log.critical("%s failed", spec.name, exc_info=True)
         code = 1

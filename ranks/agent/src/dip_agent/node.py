@@ -250,6 +250,7 @@ class Node:
                     "app": process.get("app", ""),
                     "verbose": process.get("verbose", False),
                     "free_gpu": process.get("free_gpu", True),
+                    "seed": process.get("seed"),
                     "script": self._start.get("script", ""),
                     "listener": store.fileno() if process["rank"] == 0 else -1,
                     "gate": -1 if process["rank"] is None else gate[process["rank"] == 0],
@@ -260,7 +261,7 @@ class Node:
                 if process["rank"] is not None:
                     env = {**_rendezvous(process, len(ranks), port, jax.getsockname()[1]), **env}
                 unset = process.get("unset", []) + (self._ranks_only if process["rank"] is None else [])
-                child = self._starter.start(method, spec, env, unset, self._shell, self._nursery.fds)
+                child = self._starter.start(method, spec, env, unset, self._shell, self._nursery)
                 started.append(child)
                 self._children[child.name] = child
         return {

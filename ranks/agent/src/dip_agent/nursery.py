@@ -14,6 +14,7 @@ from typing import Any
 
 from . import paths, system, threads
 from .apps.hooks import import_app
+from .randomness import Generators
 
 # What the first training step imports: seconds per rank if it is left to them.
 _TORCH = ("torch", "torch.distributed", "torch.nn.parallel", "torch.optim", "torch._dynamo")
@@ -33,6 +34,7 @@ class Nursery:
         """
         self.fds = fds
         self._folder = folder
+        self.generators = Generators()
         self._own_threads = threads.ids()
         self._started_by: dict[int, str] = {}  # native threads, by id: the module during whose import they came
 
@@ -57,14 +59,14 @@ class Nursery:
             for module in modules:
                 for name in _parts(module):
                     try:
-                        with self._noting_threads(name):
+                        with self._noting(name):
                             self._import(name)
                     except BaseException as err:  # a module may even exit
                         failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
                         break
-            if not _sees_gpus():
+            if app not in ("", "none", "torch") and not _sees_gpus():
                 # The rank says what is wrong with its app.
-                with contextlib.suppress(BaseException), self._noting_threads(f"app {app}"):
+                with contextlib.suppress(BaseException), self._noting(f"app {app}"):
                     import_app(app)
         reason = self.obstacle()
         return {
@@ -108,10 +110,12 @@ class Nursery:
         return ""
 
     @contextlib.contextmanager
-    def _noting_threads(self, module: str) -> Iterator[None]:
+    def _noting(self, module: str) -> Iterator[None]:
+        """Note what an import leaves behind that a fork must know of."""
         before = threads.ids()
         try:
-            yield
+            with contextlib.nullcontext() if module in _TORCH else self.generators.watching():
+                yield
         finally:
             self._started_by.update(dict.fromkeys(threads.ids() - before, module))
 

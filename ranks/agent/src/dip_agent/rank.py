@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, output, paths, wire
+from . import apps, collectives, output, paths, randomness, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -22,6 +22,7 @@ from .io_thread import IOThread
 from .lookup import Lookups
 from .moments import Moments
 from .output import Output
+from .randomness import Generators
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
 from .spec import Spec
@@ -31,10 +32,11 @@ from .wire import Message
 log = logging.getLogger(__name__)
 
 
-def main(spec: Spec, shell: Shell) -> int:
+def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
     """Be the process that `spec` describes until its shutdown; return its exit status.
 
-    The caller has set up process group, descriptors 0 to 2 and environment, and exits without unwinding.
+    The caller has set up process group, descriptors 0 to 2 and environment, and exits without unwinding. `generators`
+    are those that the process was forked with.
     """
     for fd in spec.fds():
         os.set_inheritable(fd, False)
@@ -60,7 +62,7 @@ def main(spec: Spec, shell: Shell) -> int:
     if not report["bound"]:
         return 1
     output.install(printed)
-    return _Process(spec, shell, interrupts, printed, io_thread).serve()
+    return _Process(spec, shell, interrupts, printed, io_thread).serve(generators)
 
 
 class _Process:
@@ -92,9 +94,9 @@ class _Process:
         io_thread.answer_at_once("names_request", self._bound)
         io_thread.answer_at_once("groups_request", lambda content: collectives.state(self._path))
 
-    def serve(self) -> int:
+    def serve(self, generators: Generators | None) -> int:
         self._shell.attach(self._publish, self._spec.script, self._commands if self._spec.rank is None else None)
-        self._start()
+        self._start(randomness.settle(self._spec.seed, generators))
         while True:
             try:
                 while True:  # in here, since a signal handler may also raise at the end of the loop
@@ -172,7 +174,7 @@ class _Process:
         self._io.reply(request, msg_type, content)
         self._answered = True
 
-    def _start(self) -> None:
+    def _start(self, notices: list[str]) -> None:
         began = time.monotonic()
         try:
             try:
@@ -194,7 +196,7 @@ class _Process:
             "device": "cpu",
             **self._app.facts,
             "seconds": time.monotonic() - began,
-            "notices": self._app.notices,
+            "notices": [*notices, *self._app.notices],
             **status,
         }
         self._watch_gpu()
