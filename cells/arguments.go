@@ -169,7 +169,8 @@ func (d *argumentReader) flag(w argument) {
 		return
 	default:
 		arg, d.rest = d.rest[0], d.rest[1:]
-		for f.takes == rankWords && len(d.rest) > 0 && looksLikeRanks(d.rest[0].text) {
+		inBrackets := func() bool { return strings.HasPrefix(arg.text, "[") && !strings.Contains(arg.text, "]") }
+		for f.takes == rankWords && len(d.rest) > 0 && (looksLikeRanks(d.rest[0].text) || inBrackets()) {
 			arg.text += " " + d.rest[0].text
 			arg.at.End = d.rest[0].at.End
 			d.rest = d.rest[1:]
@@ -254,8 +255,13 @@ func isTruth(s string) bool {
 }
 
 // list reads a rank list, and reports one that cannot be.
-func (d *argumentReader) list(w argument) (RankList, bool) {
-	l, err := ParseRankList(w.text)
+func (d *argumentReader) list(w argument) (RankList, bool) { return d.ranksBy(ParseRankList, w) }
+
+// targets reads a rank list that may count from the end of the pool, likewise.
+func (d *argumentReader) targets(w argument) (RankList, bool) { return d.ranksBy(ParseTargets, w) }
+
+func (d *argumentReader) ranksBy(parse func(string) (RankList, error), w argument) (RankList, bool) {
+	l, err := parse(w.text)
 	if err != nil {
 		d.fail(err, w.at)
 		return RankList{}, false

@@ -18,8 +18,8 @@ type switching struct {
 	directive Directive // of the cells that autodip runs, once on
 }
 
-// autopx is how %autopx has cells run.
-var autopx = Directive{Target: Target{Where: Remote}, See: AllRanks}
+// Autopx is how %autopx has cells run.
+var Autopx = Directive{Target: Target{Where: Remote}, See: AllRanks, Px: true}
 
 // switches reads a line magic at offset at, and reports what is wrong with it; ok tells whether it switches autodip.
 func (d *argumentReader) switches(m Magic, at int) (s switching, ok bool) {
@@ -28,7 +28,7 @@ func (d *argumentReader) switches(m Magic, at int) (s switching, ok bool) {
 	}
 	switch {
 	case m.Name == "autopx":
-		return switching{toggled, autopx}, true
+		return switching{toggled, Autopx}, true
 	case m.Name == "autodip" && d.power == off && len(d.buffer) > 1:
 		d.fault(m.Range.shift(at), Conflict, "%autodip off takes no flags", "")
 	case m.Name == "autodip" && d.power != unsaid:

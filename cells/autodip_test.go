@@ -70,7 +70,7 @@ func TestAutodip(t *testing.T) {
 		{"in a string", []string{"'''\n%autodip on\n'''", "x"}, "|"},
 		{"wrong", []string{"%autodip on --sea all", "x", "%autodip on off", "x", "%autodip off -q", "x", "%autodip --see 0", "x"}, "|||||||"},
 		{"of a variable", []string{"%autodip on --see {ranks}", "x"}, "|"},
-		{"autopx", []string{"%autopx", "x", "%autopx", "y", "%autodip on", "%autopx", "z"}, "|%%dip --see all|||||"},
+		{"autopx", []string{"%autopx", "x", "%autopx", "y", "%autodip on", "%autopx", "z"}, "|%%px|||||"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var text strings.Builder
@@ -162,10 +162,11 @@ func TestDirectiveString(t *testing.T) {
 		"x":                                    "",
 		"# %% see=3":                           "%%dip --see 3",
 		"# %% target=local":                    "%%dip local",
-		"%%px":                                 "%%dip --see all",
+		"%%px":                                 "%%px",
 		"%%px --noblock":                       "%%px --noblock",
 		"%%px -a --local --targets 0,1":        "%%px --noblock --local --targets 0-1",
-		"%%px --noblock --block -t 3":          "%%dip --ranks 3 --see all",
+		"%%px --noblock --block -t 3":          "%%px --block --targets 3",
+		"%%px --verbose -t [0, -1]":            "%%px --verbose --targets 0,-1",
 		"# %% target=everywhere\n# %%dip -S 0": "%%dip everywhere --see 0",
 	} {
 		c, _ := Parse(text).Cell(1)

@@ -301,7 +301,14 @@ func TestProblems(t *testing.T) {
 		"%px --noblock --targets →x← f()":  {BadRanks, `"x" is not a number or range`, "write all, or numbers like 0,2-4"},
 		"%autopx →on←":                     {BadValue, `%autopx does not take "on"`, ""},
 		"%pxconfig →--target← 1":           {UnknownFlag, "%pxconfig has no flag --target", "did you mean --targets?"},
-		"%pxresult →-x←":                   {UnknownFlag, "%pxresult has no flag -x", "did you mean -e?"},
+		"%dipush →{names}←":                {BadName, `"{names}" is not the name of a variable`, ""},
+		"%pxresult -o →a-b←":               {BadName, `"a-b" is not the name of a variable`, ""},
+		"%pxconfig →--set← a":              {UnknownFlag, "%pxconfig has no flag --set", "known are -t --targets -a --noblock -b --block --verbose --no-verbose -e -r --group-outputs --stream --no-stream --progress-after -h --help"},
+		"%pxresult →-e←":                   {NoEffect, "-e has no effect: output is shown in its own order, as it comes", "leave it out"},
+		"%%px --out →ar←":                  {UnknownFlag, "a cell with %%px binds no variable of the local namespace", "write %pxresult --out NAME in a cell below"},
+		"%%px -t →::0←":                    {BadRanks, `"::0" has a step below 1`, "write ranks like 0,2-4, -1 for the last, or a slice like ::2"},
+		"%%px --group-outputs →type←":      {NoEffect, "--group-outputs has no effect: output is shown in its own order, as it comes", "leave it out"},
+		"%pxresult →-x←":                   {UnknownFlag, "%pxresult has no flag -x", "did you mean -o?"},
 	}
 	for marked, want := range tests {
 		before, rest, _ := strings.Cut(marked, "→")
@@ -321,11 +328,11 @@ func TestProblems(t *testing.T) {
 	}
 	for _, fine := range []string{
 		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5", "%makedip -k", "%makedip -i -g 0,2",
-		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%dipush {names}", "%dipush $names -x",
+		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%load_ext {name}",
 		"%dipush?", "%dipush -h", "%autodip", "%autodip on", "%autodip OFF", "%autodip on --see all -q", `%autodip on -a "--see all"`,
-		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)", "%px -x", "%px --help", "%px -h", "%px --block {code}", "%%dip -h", "%%px --help",
-		"%autopx", "%pxconfig -t 0 --noblock --set a",
-		"%pxresult --group-outputs=type -e", "%time --foo", "# %% [md]\n%dipush", "'''\n%dipush\n'''", "%%bash\n%dipush",
+		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)", "%px -x", "%px --help", "%px -h", "%px --block {code}", "%px print(f'{x}')", "%%dip -h", "%%px --help",
+		"%autopx", "%pxconfig -t 0 --noblock", "%pxconfig -t [0, -1] --verbose", "%px --targets ::2 --out ar f()", "%pxresult -o ar", "%%px -t -1", "%%dip ranks:1:",
+		"%time --foo", "# %% [md]\n%dipush", "'''\n%dipush\n'''", "%%bash\n%dipush",
 	} {
 		if all := Parse(fine).Problems(); len(all) > 0 {
 			t.Errorf("%s: %+v", fine, all)

@@ -74,7 +74,7 @@ func ParseTarget(s string) (Target, error) {
 		return Target{}, err
 	}
 	if hasList {
-		ranks, err := ParseRankList(list)
+		ranks, err := ParseTargets(list)
 		if err != nil {
 			return Target{}, err
 		}
@@ -110,10 +110,54 @@ func (t Target) String() string {
 type Directive struct {
 	Target     Target   // zero: the cell does not say
 	See        RankList // whose output to show; zero: the cell does not say
-	Quiet      bool     // -q: show no output but errors
+	Quiet      bool     // -q: show errors at once, and other output at the end
 	AppCommand string   // -a: a command for the pool's app; "" for none
 	Anyway     bool     // --anyway: run also on ranks that are out of step
-	NoBlock    bool     // --noblock of %%px: nothing waits for the run
+	Px         bool     // it is a %%px: what it leaves unsaid, %pxconfig says
+	NoBlock    Answer   // --noblock of %%px: nothing waits for the run
+	Verbose    Answer   // --verbose of %%px: a view is told which ranks run it
+}
+
+// An Answer to a question that may have been left open.
+type Answer int
+
+const (
+	Unsaid Answer = iota
+	Yes
+	No
+)
+
+// Or is the answer, or what another one says where nothing was said.
+func (a Answer) Or(other Answer) Answer {
+	if a == Unsaid {
+		return other
+	}
+	return a
+}
+
+// PxConfig is what %pxconfig sets: how a %%px runs that does not say it itself.
+type PxConfig struct {
+	Targets          RankList // zero: every rank
+	NoBlock, Verbose bool
+}
+
+// Under is the directive with what %pxconfig says about what a %%px has left unsaid.
+func (d Directive) Under(c PxConfig) Directive {
+	if !d.Px {
+		return d
+	}
+	if d.Target.Ranks.IsZero() {
+		d.Target = d.Target.only(c.Targets)
+	}
+	d.NoBlock, d.Verbose = d.NoBlock.Or(answer(c.NoBlock)), d.Verbose.Or(answer(c.Verbose))
+	return d
+}
+
+func answer(yes bool) Answer {
+	if yes {
+		return Yes
+	}
+	return No
 }
 
 // ParseDirective parses the arguments of %%dip, such as "everywhere --see all". The target is remote if text does not say
@@ -130,14 +174,16 @@ func ParseDirective(text string) (Directive, []Problem) {
 }
 
 // String is the directive as a magic, such as "%%dip everywhere --see all"; "" for the zero Directive. What follows %%dip is for
-// ParseDirective. A directive with NoBlock is written as %%px, which shows the output of every rank, whatever See is.
+// ParseDirective. A %%px is written as one, which shows the output of every rank, whatever See is.
 func (d Directive) String() string {
 	ranks := d.Target.Ranks.String()
 	switch {
-	case d.NoBlock && d.Target.Where == Everywhere:
-		return "%%px --noblock --local" + flagText("--targets", ranks)
-	case d.NoBlock:
-		return "%%px --noblock" + flagText("--targets", ranks)
+	case d.Px:
+		s := "%%px" + [...]string{"", " --noblock", " --block"}[d.NoBlock] + [...]string{"", " --verbose", " --no-verbose"}[d.Verbose]
+		if d.Target.Where == Everywhere {
+			s += " --local"
+		}
+		return s + flagText("--targets", ranks)
 	case d.Target.Where == None && d.See.IsZero() && !d.Quiet && d.AppCommand == "" && !d.Anyway:
 		return ""
 	}
@@ -163,7 +209,6 @@ func flagText(name, value string) string {
 	return " " + name + " " + quoteArg(value)
 }
 
-// Flags of ipyparallel's %%px that have no meaning here are accepted and do nothing.
 var (
 	dipFlags = withHelp([]option{
 		{[]string{"-S", "--see"}, rankWords, (*argumentReader).see},
@@ -177,19 +222,18 @@ var (
 		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).narrow},
 		{[]string{"-a", "--noblock"}, nothing, (*argumentReader).noBlock},
 		{[]string{"-b", "--block"}, nothing, (*argumentReader).block},
-	}, pxViewFlags, pxOutputFlags)...)
-	pxViewFlags = []option{
-		{[]string{"--verbose"}, nothing, nil},
-		{[]string{"--no-verbose"}, nothing, nil},
-		{[]string{"--stream"}, nothing, nil},
-		{[]string{"--no-stream"}, nothing, nil},
-		{[]string{"--progress-after"}, oneWord, nil},
-		{[]string{"--signal-on-interrupt"}, oneWord, nil},
-	}
-	pxOutputFlags = []option{
-		{[]string{"-e", "-r"}, nothing, nil},
-		{[]string{"--group-outputs"}, oneWord, nil},
-		{[]string{"-o", "--out"}, oneWord, nil},
+		{[]string{"--verbose"}, nothing, (*argumentReader).verbose},
+		{[]string{"--no-verbose"}, nothing, (*argumentReader).notVerbose},
+		{[]string{"-o", "--out"}, oneWord, (*argumentReader).noOut},
+	}, pxArrangingFlags)...)
+	// pxArrangingFlags arrange ipyparallel's output. Ours has an order already.
+	pxArrangingFlags = []option{
+		{[]string{"-e"}, nothing, withoutEffect("-e")},
+		{[]string{"-r"}, nothing, withoutEffect("-r")},
+		{[]string{"--group-outputs"}, oneWord, withoutEffect("--group-outputs")},
+		{[]string{"--stream"}, nothing, withoutEffect("--stream")},
+		{[]string{"--no-stream"}, nothing, withoutEffect("--no-stream")},
+		{[]string{"--progress-after"}, oneWord, withoutEffect("--progress-after")},
 	}
 )
 
@@ -223,8 +267,11 @@ func (d *argumentReader) directive(name, args string, base int, at Range) (helps
 		return true
 	}
 	d.finish(at)
-	if name == "px" && d.See.IsZero() {
-		d.See = AllRanks // ipyparallel shows every engine's output
+	if name == "px" {
+		d.Px = true
+		if d.See.IsZero() {
+			d.See = AllRanks // ipyparallel shows every engine's output
+		}
 	}
 	return false
 }
@@ -269,7 +316,7 @@ func (d *argumentReader) target(w argument) {
 }
 
 func (d *argumentReader) narrow(w argument) {
-	if l, ok := d.list(w); ok {
+	if l, ok := d.targets(w); ok {
 		d.ranks, d.listed = l, w.at
 	}
 }
@@ -278,8 +325,22 @@ func (d *argumentReader) local(argument)        { d.where = Everywhere }
 func (d *argumentReader) quiet(argument)        { d.Quiet = true }
 func (d *argumentReader) anyway(argument)       { d.Anyway = true }
 func (d *argumentReader) appCommand(w argument) { d.AppCommand = w.text }
-func (d *argumentReader) noBlock(argument)      { d.NoBlock = true }
-func (d *argumentReader) block(argument)        { d.NoBlock = false }
+func (d *argumentReader) noBlock(argument)      { d.NoBlock = Yes }
+func (d *argumentReader) block(argument)        { d.NoBlock = No }
+func (d *argumentReader) verbose(argument)      { d.Verbose = Yes }
+func (d *argumentReader) notVerbose(argument)   { d.Verbose = No }
+
+// noOut refuses a variable for the outcome: a cell on the ranks leaves nothing in the local namespace.
+func (d *argumentReader) noOut(w argument) {
+	d.fault(w.at, UnknownFlag, "a cell with %%px binds no variable of the local namespace", "write %pxresult --out NAME in a cell below")
+}
+
+// withoutEffect tells of a flag that is accepted for ipyparallel's sake.
+func withoutEffect(flag string) func(*argumentReader, argument) {
+	return func(d *argumentReader, w argument) {
+		d.report(Problem{w.at, Warning, NoEffect, flag + " has no effect: output is shown in its own order, as it comes", "leave it out", ""})
+	}
+}
 
 func (d *argumentReader) see(w argument) {
 	l, ok := d.list(w)

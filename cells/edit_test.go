@@ -40,7 +40,7 @@ func snap(f *File) snapshot {
 		autodip, _ := c.Autodip()
 		s.Cells = append(s.Cells, cellSnapshot{
 			View: c.View(), Range: c.Range(), Body: c.BodyRange(), Metadata: c.Metadata(), Magics: c.Magics(),
-			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q noblock=%v", d.Target, d.See, d.Quiet, d.AppCommand, d.NoBlock),
+			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q px=%v noblock=%v verbose=%v", d.Target, d.See, d.Quiet, d.AppCommand, d.Px, d.NoBlock, d.Verbose),
 			Autodip:   autodip.String(), Alone: c.LeavesAutodip(),
 			Rewritten: text, RewriteLine: line,
 		})

@@ -44,22 +44,23 @@ var lineMagics = map[string]lineMagic{
 	"load_ext": {word: (*argumentReader).names},
 	"dipper":   {flags: withHelp(), word: (*argumentReader).names},
 	"px": {flags: slices.Concat([]option{
-		{[]string{"--targets"}, oneWord, (*argumentReader).checkRanks},
+		{[]string{"--targets"}, oneWord, (*argumentReader).checkTargets},
 		{[]string{"--block"}, nothing, nil},
 		{[]string{"--noblock"}, nothing, nil},
-	}, pxViewFlags, []option{
-		{[]string{"--group-outputs"}, oneWord, nil},
-		{[]string{"--out"}, oneWord, nil},
+		{[]string{"--verbose"}, nothing, nil},
+		{[]string{"--no-verbose"}, nothing, nil},
+		{[]string{"--out"}, oneWord, (*argumentReader).names},
 		{[]string{"--help"}, nothing, (*argumentReader).help},
-	}), needs: "code to run", code: true},
+	}, pxArrangingFlags), needs: "code to run", code: true},
 	"autopx":   {flags: withHelp()},
-	"pxresult": {flags: withHelp(pxOutputFlags...)},
-	"pxconfig": {flags: withHelp(slices.Concat([]option{
-		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).checkRanks},
+	"pxresult": {flags: withHelp(append([]option{{[]string{"-o", "--out"}, oneWord, (*argumentReader).names}}, pxArrangingFlags...)...)},
+	"pxconfig": {flags: withHelp(append([]option{
+		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).checkTargets},
 		{[]string{"-a", "--noblock"}, nothing, nil},
 		{[]string{"-b", "--block"}, nothing, nil},
-		{[]string{"--set"}, oneWord, nil},
-	}, pxViewFlags)...)},
+		{[]string{"--verbose"}, nothing, nil},
+		{[]string{"--no-verbose"}, nothing, nil},
+	}, pxArrangingFlags...)...)},
 }
 
 func withHelp(flags ...option) []option {
@@ -74,12 +75,12 @@ func (d *argumentReader) line(m Magic, at int) (complete bool) {
 	d.Directive = Directive{}
 	d.begin("%", m.Name, Warning)
 	switch {
-	case magic.code && (m.Args == "-h" || strings.ContainsAny(m.Args, "{$")):
+	case magic.code && m.Args == "-h":
 		return false
 	case magic.code:
 		d.front(m.Args, whole.End-len(m.Args), magic.flags)
-	case strings.ContainsAny(m.Args, "{$"):
-		return false // IPython puts values there when the magic runs
+	case m.Name == "load_ext" && strings.ContainsAny(m.Args, "{$"):
+		return false // IPython puts values there when its magics run; ours take their lines as they are
 	case magic.word == nil:
 		d.read(m.Args, whole.End-len(m.Args), magic.flags, (*argumentReader).unexpected)
 	default:
@@ -111,6 +112,8 @@ func (d *argumentReader) front(args string, base int, flags []option) {
 func (d *argumentReader) help(argument) { d.helps = true }
 
 func (d *argumentReader) checkRanks(w argument) { d.list(w) }
+
+func (d *argumentReader) checkTargets(w argument) { d.targets(w) }
 
 func (d *argumentReader) checkCount(w argument) {
 	if n, err := strconv.Atoi(w.text); err != nil || n < 1 {

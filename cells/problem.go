@@ -38,6 +38,7 @@ const (
 	BadRanks           Code = "bad-ranks"           // a rank list that cannot be
 	BadName            Code = "bad-name"            // not the name of a variable
 	BadValue           Code = "bad-value"           // an argument that the magic cannot take
+	NoEffect           Code = "no-effect"           // a flag that is accepted, and changes nothing
 	BadMetadata        Code = "bad-metadata"        // JSON or key=value in a marker that does not parse
 	Conflict           Code = "conflict"            // said twice, differently
 	Duplicate          Code = "duplicate-magic"     // a second directive magic in one cell

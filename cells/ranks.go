@@ -16,11 +16,20 @@ const MaxRank = 1<<20 - 1
 // was written. The zero value says nothing: no list was given.
 type RankList struct {
 	all   bool
-	spans []span // as written
+	spans []span       // as written
+	ends  []fromTheEnd // what only a pool's size makes ranks of
 }
 
 // A span is the numbers first to last, both included.
 type span struct{ first, last int }
+
+// A fromTheEnd is what Python would write between brackets behind a list of all ranks: -1 is the last of them, ::2 every second one.
+type fromTheEnd struct {
+	text        string
+	start, stop int // negative: counted from the end
+	hasStop     bool
+	step        int // 0: start is the one rank that is meant
+}
 
 // AllRanks is the list "all".
 var AllRanks = RankList{all: true}
@@ -68,6 +77,99 @@ func ParseRankList(s string) (RankList, error) {
 	return l, nil
 }
 
+// ParseTargets parses what ParseRankList does and, as ipyparallel's --targets, what counts from the end of a pool: negative ranks
+// ("-1" is the last one) and slices ("::2", "1:3", ":-1"), all of it also in brackets, as Python writes lists. Its error is a *RankError.
+func ParseTargets(s string) (RankList, error) {
+	s = strings.TrimSpace(s)
+	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
+		s = strings.TrimSpace(inner[:len(inner)-1])
+	}
+	var ends []fromTheEnd
+	var rest []string
+	for part := range strings.SplitSeq(s, ",") {
+		plain := []string{}
+		for _, item := range strings.Fields(part) {
+			if !strings.Contains(item, ":") && !strings.HasPrefix(item, "-") {
+				plain = append(plain, item)
+				continue
+			}
+			end, err := parseFromTheEnd(item)
+			if err != nil {
+				return RankList{}, err
+			}
+			ends = append(ends, end)
+		}
+		if len(plain) > 0 || strings.TrimSpace(part) == "" {
+			rest = append(rest, strings.Join(plain, " "))
+		}
+	}
+	if len(ends) > 0 && len(rest) == 0 {
+		return RankList{ends: ends}, nil
+	}
+	l, err := ParseRankList(strings.Join(rest, ","))
+	if err == nil && l.all && len(ends) > 0 {
+		return RankList{}, &RankError{Item: "all", Reason: "stands alone", Hint: "write just all, or numbers like 0,2-4"}
+	}
+	l.ends = ends
+	return l, err
+}
+
+func parseFromTheEnd(item string) (fromTheEnd, error) {
+	fail := func(reason string) (fromTheEnd, error) {
+		return fromTheEnd{}, &RankError{Item: item, Reason: reason, Hint: "write ranks like 0,2-4, -1 for the last, or a slice like ::2"}
+	}
+	parts := strings.Split(item, ":")
+	e := fromTheEnd{text: item, step: 1}
+	numbers := [3]int{0, 0, 1}
+	for i, part := range parts {
+		if i > 2 {
+			return fail("is no slice")
+		}
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		n, err := strconv.Atoi(part)
+		if err != nil || !allDigits(strings.TrimPrefix(part, "-")) {
+			return fail("is not a number, range or slice")
+		}
+		if n > MaxRank || n < -MaxRank {
+			return fail(fmt.Sprintf("goes beyond %d", MaxRank))
+		}
+		numbers[i] = n
+	}
+	e.start, e.stop, e.step = numbers[0], numbers[1], numbers[2]
+	switch {
+	case len(parts) == 1:
+		e.step = 0
+	case e.step < 1:
+		return fail("has a step below 1")
+	}
+	e.hasStop = len(parts) > 1 && parts[1] != ""
+	return e, nil
+}
+
+// of are the ranks that are meant of so many, ascending. A single one that there is not is itself, a negative number.
+func (e fromTheEnd) of(worldSize int) []int {
+	at := func(n int) int {
+		if n < 0 {
+			n += worldSize
+		}
+		return n
+	}
+	if e.step == 0 {
+		return []int{at(e.start)}
+	}
+	stop := worldSize
+	if e.hasStop {
+		stop = min(at(e.stop), worldSize)
+	}
+	var ranks []int
+	for r := max(at(e.start), 0); r < stop; r += e.step {
+		ranks = append(ranks, r)
+	}
+	return ranks
+}
+
 // RankListOf is the list of these ranks, in this order.
 func RankListOf(ranks ...int) RankList {
 	var l RankList
@@ -113,12 +215,31 @@ func allDigits(s string) bool {
 }
 
 // IsZero reports whether no list was given.
-func (l RankList) IsZero() bool { return !l.all && l.spans == nil }
+func (l RankList) IsZero() bool { return !l.all && l.spans == nil && l.ends == nil }
+
+// In is the list for a pool of worldSize ranks, in which nothing counts from the end any more. What is none of them is a *RankError.
+func (l RankList) In(worldSize int) (RankList, error) {
+	if l.ends == nil {
+		return l, nil
+	}
+	in := RankList{spans: slices.Clone(l.spans)}
+	for _, e := range l.ends {
+		ranks := e.of(worldSize)
+		if len(ranks) == 0 || ranks[0] < 0 {
+			return RankList{}, &RankError{Item: e.text, Reason: fmt.Sprintf("is none of %d ranks", worldSize)}
+		}
+		in.spans = append(in.spans, RankListOf(ranks...).spans...)
+	}
+	return in, nil
+}
+
+// NeedsSize reports whether only a pool's size tells which ranks are meant: see [RankList.In].
+func (l RankList) NeedsSize() bool { return l.ends != nil }
 
 // All reports whether the list is "all".
 func (l RankList) All() bool { return l.all }
 
-// Contains reports whether rank is in the list.
+// Contains reports whether rank is in the list, as far as the pool's size need not be known.
 func (l RankList) Contains(rank int) bool {
 	return l.all && rank >= 0 || slices.ContainsFunc(l.spans, func(s span) bool { return s.first <= rank && rank <= s.last })
 }
@@ -162,7 +283,7 @@ func (l RankList) Of(worldSize int) []int {
 
 // Equal reports whether both lists are the same set.
 func (l RankList) Equal(m RankList) bool {
-	return l.all == m.all && slices.Equal(l.merged(), m.merged())
+	return l.all == m.all && slices.Equal(l.merged(), m.merged()) && slices.Equal(l.ends, m.ends)
 }
 
 // String is the canonical spelling of the set: "all", ascending like "0,2-4", or "" for no list.
@@ -179,6 +300,12 @@ func (l RankList) String() string {
 		if s.last > s.first {
 			b.WriteString("-" + strconv.Itoa(s.last))
 		}
+	}
+	for _, e := range l.ends {
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(e.text)
 	}
 	return b.String()
 }

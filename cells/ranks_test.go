@@ -46,6 +46,61 @@ func TestParseRankList(t *testing.T) {
 	}
 }
 
+func TestParseTargets(t *testing.T) {
+	for s, want := range map[string]struct {
+		canonical string
+		in4       string // "" if a pool of 4 has none of it
+	}{
+		"0,2-3":    {"0,2-3", "0,2-3"},
+		"all":      {"all", "all"},
+		"-1":       {"-1", "3"},
+		"[0, -1]":  {"0,-1", "0,3"},
+		"[0,2]":    {"0,2", "0,2"},
+		"::2":      {"::2", "0,2"},
+		":":        {":", "0-3"},
+		"1:3":      {"1:3", "1-2"},
+		":-1":      {":-1", "0-2"},
+		"-2:":      {"-2:", "2-3"},
+		"[1::2]":   {"1::2", "1,3"},
+		"0 1:9":    {"0,1:9", "0-3"},
+		"-9:2":     {"-9:2", "0-1"},
+		"-5":       {"-5", ""},
+		"4:":       {"4:", ""},
+		"2:1":      {"2:1", ""},
+		"-4,::3,1": {"1,-4,::3", "0-1,3"},
+	} {
+		l, err := ParseTargets(s)
+		if err != nil || l.String() != want.canonical || l.IsZero() {
+			t.Errorf("%q is %v, %v; want %s", s, l, err, want.canonical)
+			continue
+		}
+		again, err := ParseTargets(l.String())
+		if err != nil || !again.Equal(l) {
+			t.Errorf("%q: its String %q parses to %v, %v", s, l, again, err)
+		}
+		in, err := l.In(4)
+		if (err == nil) != (want.in4 != "") || err == nil && in.String() != want.in4 {
+			t.Errorf("%q in a pool of 4: %v, %v; want %s", s, in, err, want.in4)
+		}
+	}
+	for s, want := range map[string]string{
+		"":        "empty list; write all, or numbers like 0,2-4",
+		"[]":      "empty list; write all, or numbers like 0,2-4",
+		"all,-1":  `"all" stands alone; write just all, or numbers like 0,2-4`,
+		"-x":      `"-x" is not a number, range or slice; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
+		"1:2:3:4": `"1:2:3:4" is no slice; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
+		"::-1":    `"::-1" has a step below 1; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
+		"-1,,0":   `",0" has an empty entry; write numbers like 0,2-4`,
+		"[0":      `"[0" is not a number or range; write all, or numbers like 0,2-4`,
+	} {
+		_, err := ParseTargets(s)
+		var rankErr *RankError
+		if !errors.As(err, &rankErr) || err.Error() != want {
+			t.Errorf("%q: %v, want %s", s, err, want)
+		}
+	}
+}
+
 func TestRankListOf(t *testing.T) {
 	for want, ranks := range map[string][]int{"": nil, "7": {7}, "0,2-4": {4, 2, 3, 0, 3}} {
 		l := RankListOf(ranks...)

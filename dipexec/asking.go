@@ -7,7 +7,7 @@ import (
 
 var (
 	// askingNames are in the text of a cell that asks for the ranks in plain words.
-	askingNames = regexp.MustCompile(`\b(?:makedip|dipush|dipull|dipper|px|pxresult|run_line_magic|run_cell_magic)\b`)
+	askingNames = regexp.MustCompile(`\b(?:makedip|dipush|dipull|dipper|px|pxconfig|pxresult|run_line_magic|run_cell_magic)\b`)
 	// dipperName is how a cell names an object by which later cells may ask.
 	dipperName = regexp.MustCompile(`%dipper[ \t]+([\pL\pN_]+)`)
 	word       = regexp.MustCompile(`[\pL\pN_]+`)

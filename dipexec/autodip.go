@@ -27,6 +27,11 @@ func (e *Executor) SetAutodip(on bool, args string) error {
 			}
 		}
 	}
+	e.setAutodip(directive)
+	return nil
+}
+
+func (e *Executor) setAutodip(directive cells.Directive) {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
 	e.autodip = directive
@@ -34,7 +39,6 @@ func (e *Executor) SetAutodip(on bool, args string) error {
 		e.pool.Autodip = text
 		e.publishPool()
 	}
-	return nil
 }
 
 func autodipError(p cells.Problem) error {
@@ -67,7 +71,11 @@ func (e *Executor) publishPool() {
 
 // autodip turns autodip on or off, or only tells of it.
 func (c *command) autodip(cmd wire.AutodipCommand) (any, error) {
-	if cmd.On != nil {
+	switch {
+	case cmd.On == nil:
+	case *cmd.On && cmd.Px:
+		c.e.setAutodip(cells.Autopx)
+	default:
 		if err := c.e.SetAutodip(*cmd.On, cmd.Flags); err != nil {
 			return nil, &commandError{"UsageError", err.Error()}
 		}

@@ -67,6 +67,8 @@ func handlerOf(name string) (h commandHandler, known bool) {
 		h = commandHandler{false, decoded((*command).result)}
 	case "autodip":
 		h = commandHandler{false, decoded((*command).autodip)}
+	case "pxconfig":
+		h = commandHandler{false, decoded((*command).pxconfig)}
 	case "interrupt":
 		h = commandHandler{false, decoded((*command).interrupt)}
 	}

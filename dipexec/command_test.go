@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -334,6 +335,60 @@ func TestAutodipLeavesTheLocalNamespace(t *testing.T) {
 	mustWait(t, e, second)
 	if err := e.SetAutodip(true, "--ranks x"); err == nil || e.Autodip() != "%%dip" {
 		t.Errorf("%v, autodip is %q", err, e.Autodip())
+	}
+}
+
+// What %pxconfig sets holds for the %%px and the %px that come after it, and for autopx, as far as they do not say it themselves.
+func TestPxConfig(t *testing.T) {
+	pool := newFakePool(3)
+	e, rec := start(t, Options{Pool: pool})
+	id := mustStart(t, e, Request{Code: "%pxconfig"})
+	px := cells.Directive{Target: target(t, "remote"), See: cells.AllRanks, Px: true}
+	cell := mustStart(t, e, Request{Directive: px}) // queued before it is configured
+	x := pool.local.next()
+	x.command(`{"id":1,"command":"pxconfig"}`)
+	pool.local.answered(t, `{"id":1,"status":"ok","targets":"all","block":true,"verbose":false}`)
+	x.command(`{"id":2,"command":"pxconfig","targets":"-1:","block":false,"verbose":true}`)
+	pool.local.answered(t, `{"id":2,"status":"ok","targets":"-1:","block":false,"verbose":true}`)
+	x.command(`{"id":3,"command":"pxconfig","targets":"x"}`)
+	pool.local.answered(t, `{"id":3,"status":"error","ename":"ValueError","evalue":"\"x\" is not a number or range; write all, or numbers like 0,2-4"}`)
+	x.command(`{"id":4,"command":"run","px":true,"ranks":"","wait":null,"verbose":null}`)
+	pool.local.answered(t, `{"id":4,"status":"ok","run":"`+e.session+`-3","run_status":"","parts":[]}`)
+	pool.ranks[2].next().ok()
+	x.command(`{"id":5,"command":"run","px":true,"ranks":"0","wait":true,"verbose":false}`)
+	pool.ranks[0].next().ok()
+	pool.local.answered(t, `{"id":5,"status":"ok","run":"`+e.session+`-4","run_status":"ok","parts":[{"rank":0,"status":"ok"}]}`)
+	x.command(`{"id":6,"command":"autodip","on":true,"px":true}`)
+	pool.local.answered(t, `{"id":6,"status":"ok","autodip":"%%px"}`)
+	x.ok()
+	mustWait(t, e, id)
+
+	y := pool.ranks[2].next()
+	if _, ended, err := e.Proceed(t.Context(), cell); ended || err != nil {
+		t.Errorf("the cell is waited for: %v, %v", ended, err)
+	}
+	y.ok()
+	if report := mustWait(t, e, cell); len(report.Parts) != 1 {
+		t.Errorf("%+v", report)
+	}
+	own := mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "ranks:1"), Px: true, NoBlock: cells.No, Verbose: cells.No}})
+	pool.ranks[1].next().ok()
+	if report, ended, err := e.Proceed(t.Context(), own); !ended || err != nil || report.Parts[0].Rank != 1 {
+		t.Errorf("%+v, %v, %v", report, ended, err)
+	}
+	auto := mustStart(t, e, Request{})
+	pool.ranks[2].next().ok()
+	mustWait(t, e, auto)
+	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == auto })
+	told := map[string]string{}
+	for _, ev := range rec.all() {
+		if log, ok := ev.(*Log); ok {
+			told[log.Run] = log.Text
+		}
+	}
+	want := map[string]string{cell: "running on rank 2", e.session + "-3": "running on rank 2", auto: "running on rank 2"}
+	if !maps.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
 	}
 }
 

@@ -85,7 +85,7 @@ type RunStarted struct {
 	Title   string `json:"title,omitempty"`   // title of the cell
 	Target  string `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
 	See     string `json:"see"`               // "all" or a rank list: whose output a view shows
-	Quiet   bool   `json:"quiet,omitempty"`   // true: a view shows errors only
+	Quiet   bool   `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
 	Autodip bool   `json:"autodip,omitempty"` // true: autodip has said where the run goes
 	Parent  string `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
 	Journal string `json:"journal,omitempty"` // directory of the run's journal, which is there once there is something to keep

@@ -160,6 +160,7 @@ type Executor struct {
 	poolMu  sync.Mutex      // guards what follows; held while that is published
 	pool    PoolState       // as it was published last
 	autodip cells.Directive // zero: off
+	px      cells.PxConfig
 }
 
 // New returns an executor; Close ends it.

@@ -68,6 +68,7 @@ const (
 	scan        = 64       // how many ranks are asked for it
 	keptRuns    = 32       // finished runs whose late output is still shown as their own
 	maxDisplays = 64       // updated displays that a process may have at a time
+	heldBytes   = 4 << 20  // of what a quiet run shows at its end, about
 )
 
 // Folder turns the events of runs into what a person reads: the same line from several ranks once, as "[0-3] epoch 1", lines that
@@ -111,6 +112,9 @@ type foldRun struct {
 	heads   headHeap       // the ranks that have something waiting
 	full    []*class       // may be complete
 	shown   map[string]int // failures that were shown, and the lowest rank that had them first
+	held    []Item         // what a quiet run shows at its end
+	holds   int            // bytes of held
+	dropped int            // lines that were more than a quiet run holds
 }
 
 // foldProc is what a Folder knows of a process in a run.
@@ -171,7 +175,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *RankState:
 		f.rankState(e, now)
 	case *Stream:
-		if p := f.proc(h); p.shows() {
+		if p := f.proc(h); p.seen {
 			i := streamIndex(e.Name)
 			p.settle(1-i, now) // a bar that was finished before does not come after
 			p.written = now
@@ -183,7 +187,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *Display:
 		f.display(e, now)
 	case *Result:
-		if p := f.proc(h); p.shows() {
+		if p := f.proc(h); p.seen {
 			p.finishScreens(now)
 			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: richText(e.Data, e.Files)})
 		}
@@ -244,6 +248,9 @@ func (f *Folder) Live() []LiveLine {
 }
 
 func (r *foldRun) live() []LiveLine {
+	if r.quiet && !r.over {
+		return nil
+	}
 	var lines []LiveLine
 	where := map[string]int{}
 	var who [][]int
@@ -365,7 +372,7 @@ func (f *Folder) rankState(e *RankState, now time.Time) {
 func (f *Folder) display(e *Display, now time.Time) {
 	p := f.proc(&e.Header)
 	switch {
-	case !p.shows():
+	case !p.seen:
 	case e.Clear:
 		p.displays = nil
 	case e.Update && (p.displays[e.DisplayID] != nil || len(p.displays) < maxDisplays):
@@ -392,6 +399,7 @@ func (f *Folder) runFinished(e *RunFinished) {
 	for len(r.heads) > 0 {
 		r.next().drain(0)
 	}
+	r.release(e)
 	f.end(e, e.Reason)
 	r.over = true
 	over := 0
@@ -424,9 +432,6 @@ func (f *Folder) notice(e Event, text string) {
 	}
 	f.out = append(f.out, it)
 }
-
-// shows reports whether the process's output, but for failures, is shown.
-func (p *foldProc) shows() bool { return p.seen && !p.r.quiet }
 
 func (p *foldProc) unsettled() bool {
 	return p.screens[0].unsettled() || p.screens[1].unsettled()
@@ -670,7 +675,7 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 				it.Ranks = []int{procs[i].rank}
 				it.Text = fmt.Sprintf("Out[%d:%d]: %s", procs[i].rank, count, e.text)
 			}
-			r.f.out = append(r.f.out, it)
+			r.put(it)
 		}
 		return
 	case ItemFailure:
@@ -681,7 +686,33 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 			r.shown[key.text] = procs[0].rank
 		}
 	}
-	r.f.out = append(r.f.out, it)
+	r.put(it)
+}
+
+// put shows an item; one of a quiet run at the run's end, unless it is a failure.
+func (r *foldRun) put(it Item) {
+	if !r.quiet || r.over || it.Kind == ItemFailure {
+		r.f.out = append(r.f.out, it)
+		return
+	}
+	r.held = append(r.held, it)
+	r.holds += len(it.Text) + entryBytes
+	for r.holds > heldBytes && len(r.held) > 1 {
+		lines := strings.Count(r.held[0].Text, "\n")
+		r.holds -= len(r.held[0].Text) + entryBytes
+		r.held[0] = Item{}
+		r.held = r.held[1:]
+		r.dropped += 1 + lines
+	}
+}
+
+// release shows what a quiet run has held.
+func (r *foldRun) release(e Event) {
+	if r.dropped > 0 {
+		r.f.notice(e, fmt.Sprintf("the first %d lines of this quiet cell are left out here; its journal has them", r.dropped))
+	}
+	r.f.out = append(r.f.out, r.held...)
+	r.held, r.holds, r.dropped = nil, 0, 0
 }
 
 // prefix is what lines of these ranks begin with.

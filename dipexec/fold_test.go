@@ -194,15 +194,37 @@ func TestFoldFailures(t *testing.T) {
 	sameLines(t, f.shown(), "[2] ValueError: bad (as on rank 1)")
 }
 
+// A quiet run shows a failure at once and everything else at its end, bounded.
 func TestFoldQuiet(t *testing.T) {
 	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
 	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
 	f.state(0, stateBusy, "")
-	f.print(0, "noise\n")
+	f.print(0, "epoch 1\nbar 50%")
+	f.sleep(time.Second)
+	sameLines(t, f.shown())
+	if live := f.f.Live(); len(live) > 0 {
+		t.Errorf("live: %+v", live)
+	}
 	f.result(0, "noise")
 	f.fail(0, "heard")
-	f.finish(StatusError, "")
 	sameLines(t, f.shown(), "Traceback\nValueError: heard")
+	f.finish(StatusError, "")
+	sameLines(t, f.shown(), "epoch 1", "bar 50%", "Out[0:10]: noise")
+	f.print(0, "late\n")
+	sameLines(t, f.shown(), "late")
+
+	f = &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
+	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
+	f.state(0, stateBusy, "")
+	const kept = heldBytes / maxLine
+	line := strings.Repeat("x", maxLine-entryBytes)
+	f.print(0, "first\n"+strings.Repeat(line+"\n", kept)+"last\n")
+	f.finish(StatusOK, "")
+	shown := f.shown()
+	sameLines(t, shown[:1], "the first 2 lines of this quiet cell are left out here; its journal has them")
+	if len(shown) != 1+kept || shown[1] != line || shown[kept] != "last" {
+		t.Errorf("%d items are shown, the last one is %.10s", len(shown), shown[len(shown)-1])
+	}
 }
 
 func TestFoldDeath(t *testing.T) {

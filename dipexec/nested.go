@@ -27,6 +27,17 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 		Path: cmd.Path, Code: cmd.Code, Line: cmd.Line, Target: target,
 		Directive: cells.Directive{Quiet: cmd.Quiet, AppCommand: cmd.AppCommand, Anyway: cmd.Anyway},
 	}
+	wait := said(cmd.Wait, false)
+	if cmd.Px {
+		config := c.e.pxConfig()
+		if cmd.Ranks == "" {
+			req.Target.Ranks = config.Targets
+		}
+		if said(cmd.Verbose, config.Verbose) {
+			req.Directive.Verbose = cells.Yes
+		}
+		wait = said(cmd.Wait, !config.NoBlock)
+	}
 	if cmd.See != "" {
 		if req.See, err = cells.ParseRankList(cmd.See); err != nil {
 			return nil, valueError(err)
@@ -38,11 +49,11 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 	if c.giver != nil {
 		req.Timeout = c.giver.req.Timeout // or else ranks that are deaf would be waited for, though the cell is not
 	}
-	r, err := c.startNested(req, cmd.Wait)
+	r, err := c.startNested(req, wait)
 	if err != nil {
 		return nil, errEnding
 	}
-	if !cmd.Wait {
+	if !wait {
 		return wire.RunCommandReply{CommandStatus: c.ok(), Run: r.id, Parts: []wire.RunPart{}}, nil
 	}
 	select {
@@ -55,6 +66,14 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 	}
 	<-r.finished
 	return nil, c.ctx.Err()
+}
+
+// said is what was said, or what holds where nothing was.
+func said(what *bool, otherwise bool) bool {
+	if what != nil {
+		return *what
+	}
+	return otherwise
 }
 
 // startNested starts a run where the command stands.

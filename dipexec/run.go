@@ -72,6 +72,7 @@ type run struct {
 	parts   []*part     // of all phases so far
 
 	traced   trace.Time    // when the phase of the run began that the trace will be told of next
+	begun    chan struct{} // closed when its turn has come, if nothing is to wait for its end
 	finished chan struct{} // closed at the end
 	report   Report        // after that
 
@@ -95,7 +96,8 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 		e: e, id: id, req: req, at: at, origin: from,
 		target: Resolve(req.Target, req.Directive.Target, cells.Target{}),
 		open:   req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
-		asked:  make(chan struct{}, 1), change: make(chan struct{}, 1), finished: make(chan struct{}),
+		asked:  make(chan struct{}, 1), change: make(chan struct{}, 1),
+		begun: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if from != nil && from.run != nil {
 		r.req.JournalLimit = from.run.req.JournalLimit
@@ -236,6 +238,7 @@ func (r *run) decide() {
 			d.See = auto.See
 		}
 		d.Quiet = d.Quiet || auto.Quiet
+		d.Px, d.NoBlock, d.Verbose = auto.Px, auto.NoBlock, auto.Verbose
 		d.AppCommand = cmp.Or(d.AppCommand, auto.AppCommand)
 		d.Anyway = d.Anyway || auto.Anyway
 	}
@@ -259,6 +262,9 @@ func (r *run) leave(ns namespace) {
 // start tells that the run's turn has come.
 func (r *run) start() {
 	r.started = time.Now()
+	if r.req.Directive.Px {
+		r.underPx()
+	}
 	see := resolveSee(r.req.See, r.req.Directive.See, r.target)
 	ev := &RunStarted{
 		Header: r.head(KindRunStarted), Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
@@ -319,6 +325,9 @@ func (r *run) runOn(ns namespace) (Status, string) {
 		all := procs
 		if procs, err = pick(r.target, procs); err != nil {
 			return StatusError, err.Error()
+		}
+		if r.req.Directive.Verbose == cells.Yes {
+			r.log(LevelInfo, "running on %s", nameRanks(rankNumbers(procs)))
 		}
 		if len(procs) < len(all) {
 			r.warnOfCollectives(rankNumbers(procs), len(all))

@@ -28,6 +28,8 @@ func resolveSee(command, directive cells.RankList, t cells.Target) string {
 		return directive.String()
 	case t.Ranks.IsZero():
 		return "0"
+	case t.Ranks.NeedsSize():
+		return cells.AllRanks.String() // all to which it goes
 	default:
 		return strconv.Itoa(slices.Min(slices.Collect(t.Ranks.Written())))
 	}
@@ -37,6 +39,10 @@ func resolveSee(command, directive cells.RankList, t cells.Target) string {
 func pick(t cells.Target, pool []Process) ([]Process, error) {
 	if t.Ranks.IsZero() {
 		return pool, nil
+	}
+	var err error
+	if t.Ranks, err = t.Ranks.In(len(pool)); err != nil {
+		return nil, err
 	}
 	if t.Ranks.Max() >= len(pool) {
 		var missing []int

@@ -90,7 +90,7 @@ func ranksTarget(list string) (cells.Target, error) {
 	if list == "" {
 		return t, nil
 	}
-	ranks, err := cells.ParseRankList(list)
+	ranks, err := cells.ParseTargets(list)
 	if err != nil {
 		return t, valueError(err)
 	}

@@ -279,8 +279,8 @@ func TestCompleteMagics(t *testing.T) {
 			{"%px --targets 0 x = --t|", ""},
 			{"%%px --nob|", "%%px --noblock"},
 			{"%%px ev|", ""},
-			{"%pxconfig -|", "%pxconfig --targets %pxconfig --noblock %pxconfig --block %pxconfig --set %pxconfig --verbose %pxconfig --no-verbose " +
-				"%pxconfig --stream %pxconfig --no-stream %pxconfig --progress-after %pxconfig --signal-on-interrupt %pxconfig --help"},
+			{"%pxconfig -|", "%pxconfig --targets %pxconfig --noblock %pxconfig --block %pxconfig --verbose %pxconfig --no-verbose %pxconfig -e %pxconfig -r " +
+				"%pxconfig --group-outputs %pxconfig --stream %pxconfig --no-stream %pxconfig --progress-after %pxconfig --help"},
 			{"# %% Train target=|", `# %% Train target="remote" # %% Train target="local" # %% Train target="everywhere" # %% Train target="ranks:0"`},
 			{`# %% Train target="ev|"`, `# %% Train target="everywhere"`},
 			{"# %% Train see='a|", "# %% Train see='all'"},

@@ -47,12 +47,10 @@ func (s *server) newPlan(w *workspace, d *Snapshot, first string, runs []planned
 // carryOut begins the runs after the first one.
 func (p *plan) carryOut() {
 	for i := 1; i < len(p.runs); i++ {
-		if !p.runs[i-1].request.Directive.NoBlock {
-			report, err := p.w.executor.Wait(p.s.ctx, p.begun[i-1])
-			if err != nil || report.Status != dipexec.StatusOK {
-				p.cut(i)
-				return
-			}
+		report, ended, err := p.w.executor.Proceed(p.s.ctx, p.begun[i-1])
+		if err != nil || ended && report.Status != dipexec.StatusOK {
+			p.cut(i)
+			return
 		}
 		if !p.begin(i) {
 			return

@@ -363,14 +363,14 @@ func (r *runner) cells(ctx context.Context, s *session.Session) error {
 	var behind []string // runs that the next cells did not wait for
 	for _, planned := range r.plan.cells {
 		id, err := r.start(planned.request)
-		if err == nil && planned.request.Directive.NoBlock {
+		if err != nil {
+			return err
+		}
+		if _, ended, err := r.executor.Proceed(ctx, id); err == nil && !ended {
 			behind = append(behind, id)
 			continue
 		}
-		if err == nil {
-			err = r.await(ctx, id, &tally)
-		}
-		if err != nil {
+		if err := r.await(ctx, id, &tally); err != nil {
 			return err
 		}
 		if tally != exitOK && !r.flags.keepGoing {

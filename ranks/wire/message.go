@@ -576,7 +576,21 @@ type (
 		Quiet      bool   `json:"quiet"`
 		AppCommand string `json:"app_command"`
 		Anyway     bool   `json:"anyway"`
-		Wait       bool   `json:"wait"` // for the end of the run, with the reply
+		Wait       *bool  `json:"wait"` // for the end of the run, with the reply; nil: no, or as %pxconfig says
+		Px         bool   `json:"px"`   // %px asks: %pxconfig says what is left open here
+		Verbose    *bool  `json:"verbose"`
+	}
+	// PxConfigCommand is "pxconfig": what is nil stays.
+	PxConfigCommand struct {
+		Targets *string `json:"targets"`
+		Block   *bool   `json:"block"`
+		Verbose *bool   `json:"verbose"`
+	}
+	PxConfigCommandReply struct {
+		CommandStatus
+		Targets string `json:"targets"`
+		Block   bool   `json:"block"`
+		Verbose bool   `json:"verbose"`
 	}
 	// ResultCommand is "result".
 	ResultCommand struct {
@@ -604,6 +618,7 @@ type (
 	AutodipCommand struct {
 		On    *bool  `json:"on"` // nil only asks
 		Flags string `json:"flags"`
+		Px    bool   `json:"px"` // %autopx asks: cells run as %%px
 	}
 	AutodipCommandReply struct {
 		CommandStatus

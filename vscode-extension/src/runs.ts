@@ -100,9 +100,9 @@ export class Run {
     return this.id !== '' && this.status === undefined;
   }
 
-  /** Whether a view should show what a process prints. Errors are always shown. */
+  /** Whether a view should show what a process prints: of a quiet run at its end. Errors are always shown. */
   shows(rank: number): boolean {
-    return !this.event.quiet && (rank === LOCAL || listHas(this.event.see, rank));
+    return !(this.event.quiet && this.running) && (rank === LOCAL || listHas(this.event.see, rank));
   }
 
   /** The lines that are not finished, those that are alike once. */

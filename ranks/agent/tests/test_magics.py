@@ -67,6 +67,10 @@ def ran(**said: Any) -> dict[str, Any]:
     return {"command": "run", **usual, "wait": True, **said}
 
 
+def px(**said: Any) -> dict[str, Any]:
+    return ran(**{"px": True, "ranks": "", "wait": None, "verbose": None, **said})
+
+
 def parts(*ranks: dict[str, Any], **reply: Any) -> dict[str, Any]:
     return {**PIECES, "parts": [{"rank": number, **part} for number, part in enumerate(ranks)], **reply}
 
@@ -155,7 +159,7 @@ def test_predecessors_need_no_loading(local, name):
         ("%autodip on --args", "--args needs a value"),
         ("%%dip nowhere\nx = 1", "'nowhere' is no target; write remote, local, everywhere, or ranks:0-3."),
         ("%%dip local remote\nx = 1", "'local remote' is no target"),
-        ("%%dip ranks:one\nx = 1", "ranks:one: write all, or numbers such as 0,2-3."),
+        ("%%dip ranks:one\nx = 1", "ranks:one: write all, numbers such as 0,2-3, -1 for"),
         ("%%dip local:1\nx = 1", "local has no ranks; write ranks:1 or everywhere:1."),
         ("%%dip --sea all\nx = 1", "%%dip has no flag --sea; did you mean --see?"),
         ("%%dip", "the cell body is empty"),
@@ -165,7 +169,10 @@ def test_predecessors_need_no_loading(local, name):
         ("%pxresult now", "%pxresult takes flags only, not now."),
         ("%px --noblok x", "%px has no flag --noblok; did you mean --noblock?"),
         ("%px --targets", "%px: --targets needs a value, RANKS."),
-        ("%px --targets one x", "%px: --targets one: write all, or numbers such as 0,2-3."),
+        (
+            "%px --targets one x",
+            "%px: --targets one: write all, numbers such as 0,2-3, -1 for the last one, or a slice",
+        ),
         ("%px --block=1 x", "%px: --block takes no value."),
         ("%px --block", "%px: which code?"),
         ("%dippush x", "Line magic function `%dippush` not found; did you mean %dipush?"),
@@ -394,17 +401,13 @@ def f():
     get_ipython().run_line_magic("dipush", "inner outer")
 outer = 2
 f()
-for name in ("outer", "other"):
-    other = 3
-    %dipush {name}
-    %dipush $name
 if outer: x = %autodip
 print(x)
 """
     result = run(local, code, push={"ranks": []}, autodip={"autodip": ""})
     assert (result.status, result.text()) == ("ok", "Autodip: off\nNone\n")
     names = [asked["names"] for asked in result.asked if asked["command"] == "push"]
-    assert names == [["inner"], ["inner", "outer"], ["outer"], ["outer"], ["other"], ["other"]]
+    assert names == [["inner"], ["inner", "outer"]]
 
 
 # %%dip and %%px.
@@ -449,7 +452,7 @@ def test_dip_everywhere(local):
 
 
 def test_cell_magics_from_code_and_inside_each_other(local):
-    code = "for on in ('0', '1'):\n    get_ipython().run_cell_magic('dip', '-r {on}', 'print(1)')"
+    code = "for on in ('0', '1'):\n    get_ipython().run_cell_magic('dip', f'-r {on}', 'print(1)')"
     result = run(local, code, run=OK)
     assert result.asked == [ran(code="print(1)", path="", line=1, see="", ranks=on) for on in ("0", "1")]
     result = run(local, "get_ipython().run_cell_magic('dip', 'local', '1 / 0')")
@@ -459,7 +462,7 @@ def test_cell_magics_from_code_and_inside_each_other(local):
     result = run(local, "%%capture out\n%%dip\nx = 1", run=OK)
     assert result.asked == [ran(code="x = 1\n", line=12, see="")]
     result = run(local, "%%dip local\n%px x = 2", run=OK)
-    assert result.asked == [ran(code="x = 2", line=11)]
+    assert result.asked == [px(code="x = 2", line=11)]
     result = run(local, "%%dip\nx = 1", path="", run=OK)
     assert result.asked == [ran(code="x = 1\n", path="", line=1, see="")]
 
@@ -516,35 +519,59 @@ caught
 
 
 def test_px(local):
-    result = run(local, "y = 'value'\nif y:\n    %px x = '{y}'", run=OK)
-    assert (result.asked, result.text()) == ([ran(code="x = 'value'", line=12)], "")
+    result = run(local, "y = 'value'\nif y:\n    %px x = '{y} $y'", run=OK)
+    assert (result.asked, result.text()) == ([px(code="x = '{y} $y'", line=12)], "")
     for line, said in (
         ("--noblock 40 + 2", {"code": "40 + 2", "wait": False}),
         ("--targets 0 1 + 1", {"code": "1 + 1", "ranks": "0"}),
-        ("--targets=0,1 --block -x", {"code": "-x", "ranks": "0,1"}),
-        ("--targets '0 1' --stream --out o print('--noblock')", {"code": "print('--noblock')", "ranks": "0,1"}),
+        ("--targets=0,1 --block -x", {"code": "-x", "ranks": "0,1", "wait": True}),
+        ("--targets '0 1' print('--noblock')", {"code": "print('--noblock')", "ranks": "0,1"}),
+        ("--targets -1 --verbose x", {"code": "x", "ranks": "-1", "verbose": True}),
+        ("--targets ::2 --no-verbose x", {"code": "x", "ranks": "::2", "verbose": False}),
+        ("--targets [0,-1] x", {"code": "x", "ranks": "0,-1"}),
         ("-x - -y", {"code": "-x - -y"}),
         ("x --noblock 'open", {"code": "x --noblock 'open"}),
     ):
-        assert run(local, f"%px {line}", run=OK).asked == [ran(**said)]
-    assert run(local, "%px --verbose x", run=OK).text() == "Running on ranks: all\n"
+        assert run(local, f"%px {line}", run=OK).asked == [px(**said)]
     assert local.run("%px --targets 0 --help").text().startswith("%px: ")
-    result = run(local, "%%px --targets 0-1 --group-outputs=engine --no-stream -e -o out\nx = 1", run=OK)
-    assert result.asked == [ran(code="x = 1\n", line=11, ranks="0-1")]
+    result = run(local, "%%px --targets 0-1\nx = f'{y}'", run=OK)
+    assert result.asked == [px(code="x = f'{y}'\n", line=11, ranks="0-1")]
     result = run(local, "%%px --local\nx = 'both'\nx", run=OK)
     assert (value(result), len(result.asked)) == ("both", 1)
 
 
+def test_px_gives_a_handle(local):
+    done = parts({"status": "ok", "output": "one\n", "result": "42"}, run="r-2", run_status="ok")
+    result = run(local, "ar = %px --noblock f()\nar.id, ar.wait()[0]['result']", run={"run": "r-2"}, result=done)
+    assert value(result) == ("r-2", "42")
+    assert result.asked == [px(code="f()", wait=False), {"command": "result", "run": "r-2"}]
+    result = run(local, "x = %px f()\nx", run=OK)
+    assert not result.all("execute_result")  # it has been waited for
+    for line in ("%px --out kept f()", "%%px -o kept\nf()"):
+        run(local, line, run=OK)
+        assert value(local.run("kept.id")) == "r-1"
+        local.run("del kept")
+    run(local, "%pxresult -o last", result=done)
+    assert value(local.run("last.id")) == "r-2"
+
+
+@pytest.mark.parametrize("line", ["%px --group-outputs=engine f()", "%%px -e\nf()", "%pxconfig --no-stream"])
+def test_flags_without_effect_say_so(local, line):
+    config = {"targets": "all", "block": True, "verbose": False}
+    assert "has no effect: output is shown in its own order" in run(local, line, run=OK, pxconfig=config).text("stderr")
+
+
 def test_pxconfig(local):
-    assert local.run("%pxconfig").text() == "%pxconfig --targets all --block --no-verbose\n"
-    assert local.run("%pxconfig --targets 0 2 --verbose --noblock").text() == ""
-    assert local.run("%pxconfig").text() == "%pxconfig --targets 0,2 --noblock --verbose\n"
-    result = run(local, "%px x", run={"run": "r-2"})
-    assert (result.asked, result.text()) == ([ran(code="x", ranks="0,2", wait=False)], "Started on ranks: 0,2\n")
-    result = run(local, "%%px -t 1 -b --no-verbose\nx", run=OK)
-    assert (result.asked, result.text()) == ([ran(code="x\n", line=11, ranks="1")], "")
-    local.run("%pxconfig -b --no-verbose -t all --set view")
-    assert local.run("%pxconfig").text() == "%pxconfig --targets all --block --no-verbose\n"
+    config = {"targets": "0,2", "block": False, "verbose": True}
+    result = run(local, "%pxconfig", pxconfig=config)
+    assert (result.asked, result.text()) == ([{"command": "pxconfig"}], "%pxconfig --targets 0,2 --noblock --verbose\n")
+    for line, said in (
+        ("--targets 0 2 --verbose --noblock", {"targets": "0,2", "verbose": True, "block": False}),
+        ("-t [0, -1] -b", {"targets": "0,-1", "block": True}),
+        ("-t ::2 --no-verbose", {"targets": "::2", "verbose": False}),
+    ):
+        result = run(local, f"%pxconfig {line}", pxconfig=config)
+        assert (result.asked, result.text()) == ([{"command": "pxconfig", **said}], "")
 
 
 def test_pxresult(local):
@@ -588,13 +615,11 @@ def test_pxresult_without_a_run(local):
 
 def test_autopx(local):
     for before, on in (("", True), ("%%dip", False)):
-        after = "%%dip --see all" if on else ""
-        replies = iter([before, after])
+        replies = iter([before, "%%px" if on else ""])
         result = run(local, "%autopx", autodip=lambda _, replies=replies: {"autodip": next(replies)})
-        flags = "--see all" if on else ""
-        assert [asked["on"] for asked in result.asked] == [None, on]
-        assert result.asked[1]["flags"] == flags
-        assert result.text() == ("Autodip: on, cells run as %%dip --see all\n" if on else "Autodip: off\n")
+        switch = {"command": "autodip", "on": on, **({"px": True} if on else {})}
+        assert result.asked == [{"command": "autodip", "on": None}, switch]
+        assert result.text() == ("Autodip: on, cells run as %%px\n" if on else "Autodip: off\n")
 
 
 # %autodip.
@@ -619,7 +644,7 @@ def test_autopx(local):
 )
 def test_autodip(local, line, on, flags):
     result = run(local, f"%autodip {line}", autodip={"autodip": "%%dip --see all" if on else ""})
-    assert result.asked == [{"command": "autodip", "on": on, "flags": flags}]
+    assert result.asked == [{"command": "autodip", "on": on, **({} if on is None else {"flags": flags})}]
     assert result.text() == ("Autodip: on, cells run as %%dip --see all\n" if on else "Autodip: off\n")
 
 

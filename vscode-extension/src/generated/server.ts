@@ -20,7 +20,7 @@ export interface RunStartedEvent {
   target: string;
   /** "all" or a rank list: whose output a view shows */
   see: string;
-  /** true: a view shows errors only */
+  /** true: a view shows errors at once, everything else at the end */
   quiet?: boolean;
   /** true: autodip has said where the run goes */
   autodip?: boolean;

@@ -250,7 +250,7 @@ export function showsRank(head: Head, choice: Choice, rank: number): boolean {
     case 'all':
       return true;
     case 'seen':
-      return !head.quiet && (rank === LOCAL || listHas(head.see, rank));
+      return !(head.quiet && head.running) && (rank === LOCAL || listHas(head.see, rank));
     default:
       return rank === choice;
   }

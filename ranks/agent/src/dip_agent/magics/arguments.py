@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 import unicodedata
 from collections import deque
@@ -17,6 +18,7 @@ _WIDTH = 100  # columns of a help text
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _RANKS = re.compile(r"all|\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
+_TARGET = re.compile(r"all|\d+(?:-\d+)?|-\d+|-?\d*:(?:-?\d*)(?::\d*)?")
 
 
 class Word(NamedTuple):
@@ -74,7 +76,7 @@ class Parser:
     raw: bool = False  # the line is not parsed here
     notes: str = ""
     examples: tuple[str, ...] = ()
-    hidden: tuple[Flag, ...] = field(default=())  # accepted without effect
+    hidden: tuple[Flag, ...] = field(default=())  # accepted, but without effect, which is told
 
     @property
     def usage(self) -> str:
@@ -164,6 +166,9 @@ class Parser:
         value = self._value(flag, value, words)
         if flag in self.flags:
             setattr(found, flag.key, value)
+        else:
+            effect = "has no effect: output is shown in its own order, as it comes"
+            print(f"{self.spelling}: {flag.names[-1]} {effect}.", file=sys.stderr)
 
     def _flag(self, word: Word) -> tuple[Flag, str | None]:
         """Return the flag that a word is, and its value if that is in the same word: `--ranks=0` or `-r0`."""
@@ -188,7 +193,8 @@ class Parser:
         try:
             return flag.read(text)
         except ValueError as err:
-            raise self.fail(f"{self.spelling}: {flag.names[-1]} {text}: {err}.") from None
+            hint = f"; {self.spelling} takes its line as it is" if text.startswith(("{", "$")) else ""
+            raise self.fail(f"{self.spelling}: {flag.names[-1]} {text}: {err}{hint}.") from None
 
     def _next(self, flag: Flag, rest: deque[Word]) -> str | None:
         """Take the value of a flag from the words after it; None if it is left out and may be."""
@@ -198,7 +204,7 @@ class Parser:
             raise self.fail(f"{self.spelling}: {flag.names[-1]} needs a value, {flag.value}.")
         text = rest.popleft().text
         while flag.ranks and rest and (rest[0].text[0:1].isdigit() or rest[0].text == "," or text.endswith(",")):
-            text += "," + rest.popleft().text
+            text += " " + rest.popleft().text
         return text
 
 
@@ -219,6 +225,25 @@ def ranks(text: str) -> str:
     if not _RANKS.fullmatch(joined):
         raise ValueError("write all, or numbers such as 0,2-3")
     return joined
+
+
+def targets(text: str) -> str:
+    """Return ranks as `ranks` does, which here may count from the end: -1, 1:3, ::2, [0, -1]. Raises ValueError."""
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    parts = [part for part in re.split(r"[\s,]+", inner.lower()) if part]
+    if not parts or not all(map(_TARGET.fullmatch, parts)) or ("all" in parts and len(parts) > 1):
+        raise ValueError("write all, numbers such as 0,2-3, -1 for the last one, or a slice such as ::2")
+    return ",".join(parts)
+
+
+def name(text: str) -> str:
+    """Return the name of a variable. Raises ValueError."""
+    text = unicodedata.normalize("NFKC", text)
+    if not text.isidentifier():
+        raise ValueError("the name of a variable is needed")
+    return text
 
 
 def count(text: str) -> int:
@@ -251,7 +276,8 @@ def names(words: list[str], parser: Parser) -> list[str]:
     found = [unicodedata.normalize("NFKC", name) for word in words for name in word.split(",") if name]
     for name in found:
         if not name.isidentifier():
-            raise parser.fail(f"{parser.spelling}: {name!r} is not the name of a variable.")
+            hint = " and no value is put in its place; code has %dipper" if name.startswith(("{", "$")) else ""
+            raise parser.fail(f"{parser.spelling}: {name!r} is not the name of a variable{hint}.")
     return list(dict.fromkeys(found))
 
 

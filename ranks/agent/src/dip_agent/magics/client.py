@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -82,22 +81,12 @@ class Info(dict):
         return "pool: " + ", ".join(filter(None, facts))
 
 
-@dataclass
-class PxConfig:
-    """Where %px runs: the targets, whether it waits, and whether it tells of both."""
-
-    targets: str = ALL
-    block: bool = True
-    verbose: bool = False
-
-
 class Client:
     """The local namespace's side. Made with the shell, before the fork that gives it its `commands`."""
 
     def __init__(self, shell: InteractiveShell):
         self.shell = shell
         self.commands: Commands | None = None  # a rank has none
-        self.px = PxConfig()
         self._unpacking = threading.RLock()  # one thread at a time reads pickles
 
     def require(self, spelling: str) -> None:
@@ -148,18 +137,19 @@ class Client:
                 raise CommandError("TransferError", f"rank {rank}: {err}; nothing was pulled") from err
             raise
 
-    def run(self, code: str, *, wait: bool = True, place: tuple[str, int] = ("", 1), **how: Any) -> str:
-        """Run code on ranks, and with `wait` wait for its end; return the run's id.
+    def run(self, code: str, *, place: tuple[str, int] = ("", 1), **how: Any) -> tuple[str, bool]:
+        """Run code on ranks; return the run's id, and whether its end was waited for.
 
-        `place` is path and line of the code; `how` may hold the command's `ranks`, `see`, `quiet`, `app_command` and
-        `anyway`. Raises CommandError, or RankError if the code fails.
+        `place` is path and line of the code; `how` may hold the command's `ranks`, `see`, `quiet`, `app_command`,
+        `anyway`, `wait`, `px` and `verbose`. Raises CommandError, or RankError if the code fails.
         """
         path, line = place
-        options = {"ranks": ALL, "see": "", "quiet": False, "app_command": "", "anyway": False, **how}
-        reply = self.commands.ask("run", code=code, path=path, line=line, wait=wait, **options)
-        if wait:
+        options = {"ranks": ALL, "see": "", "quiet": False, "app_command": "", "anyway": False, "wait": True, **how}
+        reply = self.commands.ask("run", code=code, path=path, line=line, **options)
+        waited = bool(reply.get("run_status"))
+        if waited:
             check(reply)
-        return reply["run"]
+        return reply["run"], waited
 
     def run_here(self, code: str) -> None:
         """Run the body of the magic that runs in the local namespace. Raises what it raises."""
@@ -173,9 +163,36 @@ class Client:
         """Return a description of the pool."""
         return Info(self.commands.ask("info")["pool"])
 
-    def autodip(self, on: bool | None = None, flags: str = "") -> str:
-        """Switch autodip, or with None only ask; return the %%dip by which cells run, "" if it is off."""
-        return self.commands.ask("autodip", on=on, flags=flags)["autodip"]
+    def pxconfig(self, **said: Any) -> dict[str, Any]:
+        """Set how a %px runs that does not say it itself; return what holds: `targets`, `block`, `verbose`."""
+        return self.commands.ask("pxconfig", **said)
+
+    def autodip(self, on: bool | None = None, **how: Any) -> str:
+        """Switch autodip, or with None only ask; return the directive by which cells run, "" if it is off.
+
+        `how` may hold `flags` of a %%dip, or `px`: cells run as %%px.
+        """
+        return self.commands.ask("autodip", on=on, **how)["autodip"]
+
+
+class Run:
+    """Code that was started on ranks. `id` is the run's."""
+
+    def __init__(self, client: Client, run: str):
+        self._client = client
+        self.id = run
+
+    def wait(self) -> list[dict[str, Any]]:
+        """Wait for its end. Raises RankError if it failed.
+
+        Returns for every rank `{"rank", "status", "output", "result"}`: what it printed, and the text of its value.
+        """
+        reply = self._client.result(self.id)
+        check(reply)
+        return reply["parts"]
+
+    def __repr__(self) -> str:
+        return f"<run {self.id} on the ranks; .wait() waits for its end>"
 
 
 def autodip_state(directive: str) -> str:

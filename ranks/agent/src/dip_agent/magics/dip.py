@@ -7,7 +7,7 @@ from collections import ChainMap
 from types import SimpleNamespace
 from typing import Any
 
-from .arguments import Flag, Parser, count, names, ranks, seconds, truth
+from .arguments import Flag, Parser, count, names, ranks, seconds, targets, truth
 from .client import ALL, Client, autodip_state
 from .magic import Magic
 
@@ -153,7 +153,7 @@ def _autodip(client: Client, line: str, _: Any) -> None:
     words.remove(said[0])
     if words and not on:
         raise _AUTODIP.fail("%autodip: off takes no flags.")
-    print(autodip_state(client.autodip(on, _dip_flags(words))))
+    print(autodip_state(client.autodip(on, flags=_dip_flags(words))))
 
 
 def _dip_flags(words: list[Any]) -> str:
@@ -190,9 +190,9 @@ _DIP = Parser(
             "",
             ranks=True,
         ),
-        Flag(("-q", "--quiet"), "show errors only", default=False),
+        Flag(("-q", "--quiet"), "show errors at once, and what is printed at the end", default=False),
         Flag(("-a", "--appcmd"), "a command for the pool's app, given before the cell", "APPCMD", default=""),
-        Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", ranks, ALL, ranks=True),
+        Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", targets, ALL, ranks=True),
         Flag(("--anyway",), "run also on ranks that are out of step after an earlier run", default=False),
     ),
     "[remote|local|everywhere]",
@@ -229,7 +229,7 @@ def _target(words: list[str]) -> tuple[str, str | None]:
         if match["where"] not in ("ranks", "everywhere"):
             raise _DIP.fail(f"%%dip: {match['where']} has no ranks; write ranks:{listed} or everywhere:{listed}.")
         try:
-            listed = ranks(listed)
+            listed = targets(listed)
         except ValueError as err:
             raise _DIP.fail(f"%%dip: {words[0]}: {err}.") from None
     return ("remote" if match["where"] == "ranks" else match["where"]), listed

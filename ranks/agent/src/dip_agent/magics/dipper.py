@@ -7,29 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from .arguments import Parser, names, ranks
-from .client import ALL, Client, Info, RankError, check
+from .client import ALL, Client, Info, RankError, Run
 from .dip import find
 from .magic import Magic
-
-
-class Run:
-    """Code that was started on ranks and not waited for. `id` is the run's."""
-
-    def __init__(self, client: Client, run: str):
-        self._client = client
-        self.id = run
-
-    def wait(self) -> list[dict[str, Any]]:
-        """Wait for its end. Raises RankError if it failed.
-
-        Returns for every rank `{"rank", "status", "output", "result"}`: what it printed, and the text of its value.
-        """
-        reply = self._client.result(self.id)
-        check(reply)
-        return reply["parts"]
-
-    def __repr__(self) -> str:
-        return f"<run {self.id} on the ranks; .wait() waits for its end>"
 
 
 class Dipper:
@@ -79,8 +59,8 @@ class Dipper:
         if not isinstance(code, str):
             raise TypeError(f"run: code is a string, not {type(code).__name__}")
         on = ALL if ranks is None else _listed(ranks)
-        run = self._client.run(code, ranks=on, see=_listed(see), wait=bool(wait))
-        return None if wait else Run(self._client, run)
+        run, waited = self._client.run(code, ranks=on, see=_listed(see), wait=bool(wait))
+        return None if waited else Run(self._client, run)
 
     def interrupt(self) -> int:
         """Interrupt what runs on the ranks; return how many runs that were."""

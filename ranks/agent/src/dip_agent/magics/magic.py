@@ -7,6 +7,7 @@ from typing import Any, Callable
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import no_var_expand
 
 from ..commands import CommandError
 from .arguments import Parser
@@ -37,6 +38,7 @@ class Magic:
 
             function.needs_local_scope = True
         function.__doc__ = self.parser.help
+        no_var_expand(function)  # what stands between braces is code for the ranks, or an f-string's
         shell.register_magic_function(function, "cell" if self._is_cell else "line", self.parser.spelling.lstrip("%"))
 
     @property

@@ -6,52 +6,54 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from .arguments import Flag, Parser, ranks
-from .client import ALL, Client, autodip_state, describe_failure, spans
+from .arguments import Flag, Parser, name, targets
+from .client import ALL, Client, Run, autodip_state, describe_failure, spans
 from .magic import Magic
 
-_TARGETS = Flag(("-t", "--targets"), "on these ranks, all or numbers such as 0,2-3", "RANKS", ranks, ranks=True)
+_TARGETS = Flag(
+    ("-t", "--targets"), "on these ranks: all, 0,2-3, -1 for the last one, ::2", "RANKS", targets, ranks=True
+)
 _BLOCK = Flag(("-b", "--block"), "wait for the end, as without it", dest="block")
 _NOBLOCK = Flag(("-a", "--noblock"), "do not wait; %pxresult does", dest="block", const=False)
-_VERBOSE = Flag(("--verbose",), "tell on which ranks %px runs", dest="verbose")
+_VERBOSE = Flag(("--verbose",), "tell on which ranks the code runs", dest="verbose")
 _NO_VERBOSE = Flag(("--no-verbose",), "do not", dest="verbose", const=False)
+_OUT = Flag(
+    ("-o", "--out"), "bind NAME to a handle on the run: NAME.wait() waits, and tells what came of it", "NAME", name
+)
 
-# What ipyparallel has to arrange its output; here the output has an order already.
-_OUTPUT = (
+# What ipyparallel has to arrange its output.
+_ARRANGING = (
     Flag(("-e",), ""),
     Flag(("-r",), ""),
     Flag(("--group-outputs",), "", "GROUP"),
-    Flag(("-o", "--out"), "", "NAME"),
-)
-_STREAM = (
     Flag(("--stream",), ""),
     Flag(("--no-stream",), ""),
     Flag(("--progress-after",), "", "SECONDS"),
-    Flag(("--signal-on-interrupt",), "", "SIGNAL"),
 )
 
 _PX = Parser(
     "%px",
     "run a line of code on the ranks and show what all of them print.",
-    tuple(replace(flag, names=flag.names[-1:]) for flag in (_TARGETS, _BLOCK, _NOBLOCK, _VERBOSE, _NO_VERBOSE)),
+    tuple(replace(flag, names=flag.names[-1:]) for flag in (_TARGETS, _BLOCK, _NOBLOCK, _VERBOSE, _NO_VERBOSE, _OUT)),
     words="CODE",
     words_help="Python, or a magic such as %pwd",
     raw=True,
-    notes="Flags stand before the code. What they do not say %pxconfig sets.",
+    notes="Flags stand before the code. What they do not say %pxconfig sets. What is not waited for is a handle: "
+    "ar = %px --noblock train(), then ar.wait().",
     examples=("%px import torch", "%px --targets 0 torch.cuda.memory_allocated()"),
-    hidden=(*_OUTPUT, *_STREAM),
+    hidden=_ARRANGING,
 )
 
 
-def _px(client: Client, line: str, _: Any) -> None:
+def _px(client: Client, line: str, _: Any) -> Run | None:
     parsed = _PX.parse_front(line)
     if parsed is None:
         print(_PX.help)
-        return
+        return None
     given, code = parsed
     if not code.strip():
         raise _PX.misuse("%px: which code?")
-    _execute(client, code, given.targets, given.block, given.verbose)
+    return _execute(client, code, given)
 
 
 _CELL_PX = Parser(
@@ -64,59 +66,63 @@ _CELL_PX = Parser(
         _NOBLOCK,
         _VERBOSE,
         _NO_VERBOSE,
+        _OUT,
     ),
-    notes="ipyparallel's flags about the arrangement of output are accepted and have no effect.",
+    notes="What the flags do not say %pxconfig sets.",
     examples=("%%px", "%%px --targets 0-1 --local"),
-    hidden=(*_OUTPUT, *_STREAM),
+    hidden=_ARRANGING,
 )
 
 
-def _cell_px(client: Client, given: SimpleNamespace, body: str) -> None:
+def _cell_px(client: Client, given: SimpleNamespace, body: str) -> Run | None:
     if given.local:
         client.run_here(body)
-    _execute(client, body, given.targets, given.block, given.verbose)
+    return _execute(client, body, given)
 
 
-def _execute(client: Client, code: str, targets: str | None, block: bool | None, verbose: bool | None = None) -> None:
-    config = client.px
-    targets = targets or config.targets
-    wait = config.block if block is None else block
-    if config.verbose if verbose is None else verbose:
-        print(f"{'Running' if wait else 'Started'} on ranks: {targets}")
-    client.run(code, place=client.shell.compile.where(), ranks=targets, see=ALL, wait=wait)
+def _execute(client: Client, code: str, given: SimpleNamespace) -> Run | None:
+    """Run code on the ranks; return a handle on what is not waited for."""
+    said = {"ranks": given.targets or "", "wait": given.block, "verbose": given.verbose}
+    run, waited = client.run(code, place=client.shell.compile.where(), see=ALL, px=True, **said)
+    handle = Run(client, run)
+    if given.out:
+        client.shell.user_ns[given.out] = handle
+    return None if waited else handle
 
 
 _PXCONFIG = Parser(
     "%pxconfig",
-    "set where %px and %%px run if they do not say it themselves.",
+    "set how %px, %%px and %autopx run code that does not say it itself.",
     (_TARGETS, _BLOCK, _NOBLOCK, _VERBOSE, _NO_VERBOSE),
     notes="Without flags it tells what is set.",
     examples=("%pxconfig --targets 0-1", "%pxconfig --noblock"),
-    hidden=(*_STREAM, Flag(("--set",), "", "NAME")),
+    hidden=_ARRANGING,
 )
 
 
 def _pxconfig(client: Client, given: SimpleNamespace, _: Any) -> None:
-    config = client.px
     said = {key: value for key, value in vars(given).items() if key != "words" and value is not None}
-    vars(config).update(said)
+    config = client.pxconfig(**said)
     if not said:
-        waits = "--block" if config.block else "--noblock"
-        print(f"%pxconfig --targets {config.targets} {waits} {'--verbose' if config.verbose else '--no-verbose'}")
+        waits = "--block" if config["block"] else "--noblock"
+        print(f"%pxconfig --targets {config['targets']} {waits} {'--verbose' if config['verbose'] else '--no-verbose'}")
 
 
 _PXRESULT = Parser(
     "%pxresult",
     "wait for the end of the last code on the ranks; show what it returned or how it failed.",
+    (_OUT,),
     notes="What was printed is shown as it comes, and not again: of a cell with %%px that of all ranks. Of one with "
     "%%dip, where others than rank 0 are silent, this shows what those have printed.",
     examples=("%pxresult",),
-    hidden=_OUTPUT,
+    hidden=_ARRANGING,
 )
 
 
 def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
     reply = client.result("")
+    if given.out:
+        client.shell.user_ns[given.out] = Run(client, reply["run"])
     lines = [line for part in reply["parts"] for line in _shown(part, reply.get("reason", ""))]
     if not reply["parts"]:
         lines = [f"It came to no rank: {reply.get('reason') or reply['run_status']}."]
@@ -146,14 +152,14 @@ def _shown(part: dict[str, Any], reason: str) -> list[str]:
 _AUTOPX = Parser(
     "%autopx",
     "switch autodip on, with the output of all ranks, or off if it is on.",
-    notes="%autodip tells more about it.",
+    notes="%pxconfig says on which ranks, and whether anything waits for them. %autodip tells more about it.",
     examples=("%autopx",),
 )
 
 
 def _autopx(client: Client, given: SimpleNamespace, _: Any) -> None:
     is_on = bool(client.autodip())
-    print(autodip_state(client.autodip(not is_on, "" if is_on else "--see all")))
+    print(autodip_state(client.autodip(False) if is_on else client.autodip(True, px=True)))
 
 
 MAGICS = (

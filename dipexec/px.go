@@ -1,0 +1,71 @@
+package dipexec
+
+import (
+	"context"
+
+	"dipls/cells"
+	"dipls/ranks/wire"
+)
+
+// pxConfig is what %pxconfig has set for the %%px that do not say it themselves.
+func (e *Executor) pxConfig() cells.PxConfig {
+	e.poolMu.Lock()
+	defer e.poolMu.Unlock()
+	return e.px
+}
+
+// pxconfig sets, of how a %%px runs, what the command names, and tells what holds then.
+func (c *command) pxconfig(cmd wire.PxConfigCommand) (any, error) {
+	c.e.poolMu.Lock()
+	defer c.e.poolMu.Unlock()
+	config := c.e.px
+	if cmd.Targets != nil {
+		target, err := ranksTarget(*cmd.Targets)
+		if err != nil {
+			return nil, err
+		}
+		config.Targets = target.Ranks
+	}
+	if cmd.Block != nil {
+		config.NoBlock = !*cmd.Block
+	}
+	if cmd.Verbose != nil {
+		config.Verbose = *cmd.Verbose
+	}
+	c.e.px = config
+	targets := config.Targets
+	if targets.IsZero() {
+		targets = cells.AllRanks
+	}
+	return wire.PxConfigCommandReply{CommandStatus: c.ok(), Targets: targets.String(), Block: !config.NoBlock, Verbose: config.Verbose}, nil
+}
+
+// underPx lets %pxconfig say, now that the run's turn has come, what its %%px has not.
+func (r *run) underPx() {
+	d := r.req.Directive.Under(r.e.pxConfig())
+	if r.req.Target.Where == cells.None {
+		r.target = d.Target
+	}
+	r.req.Directive = d
+	if d.NoBlock == cells.Yes {
+		close(r.begun)
+	}
+}
+
+// Proceed waits until what comes after a run may begin: until the run has ended, or, if it is a %%px --noblock, until its turn has come.
+// Only in the first case is there a report, and ended true.
+func (e *Executor) Proceed(ctx context.Context, id string) (report Report, ended bool, err error) {
+	e.mu.Lock()
+	r := e.runs[id]
+	e.mu.Unlock()
+	if r != nil {
+		select {
+		case <-r.begun:
+			return Report{}, false, nil
+		case <-r.finished:
+		case <-ctx.Done():
+		}
+	}
+	report, err = e.Wait(ctx, id)
+	return report, err == nil, err
+}
