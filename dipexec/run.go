@@ -584,7 +584,7 @@ type process struct {
 
 	running atomic.Int32            // parts that were sent to it and have not ended
 	told    atomic.Bool             // of its death
-	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has
+	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has, or there is nothing to tell of it
 
 	mu   sync.Mutex // guards what follows, and the output of the part last; held while a subscriber is waited for
 	last *part      // whose output comes now: the last part that it began
@@ -820,7 +820,11 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		pt.r.mu.Lock()
 		failure := pt.failure
 		pt.r.mu.Unlock()
-		pt.proc.ended.Store(&partEnd{groups: reply.Groups, failure: failure})
+		var end *partEnd // none where there is nothing to remember: it would be an allocation for each rank of each cell
+		if reply.Groups != nil || failure != nil {
+			end = &partEnd{groups: reply.Groups, failure: failure}
+		}
+		pt.proc.ended.Store(end)
 	}
 	pt.proc.running.Add(-1)
 
