@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,7 +155,7 @@ func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, e
 
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = o.Dir
-	cmd.Env = o.Env
+	cmd.Env = nodeEnv(o.Env)
 	cmd.Stdin = stdinR
 	cmd.Stdout = outW
 	cmd.Stderr = outW
@@ -169,6 +170,18 @@ func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, e
 	outW.Close()
 	readyW.Close()
 	return &nodeProcess{cmd: cmd, lifeline: stdinW, ready: readyR, output: collectOutput(outR, o.Log)}, nil
+}
+
+// nodeEnv is the environment of a node: the one that is given, or ours, without what another launcher has set for a rank of its own. Modules that
+// the node imports would take it for theirs, and torch would look for that launcher's store.
+func nodeEnv(given []string) []string {
+	if given == nil {
+		given = os.Environ()
+	}
+	return slices.DeleteFunc(slices.Clone(given), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return slices.Contains(launcherEnv, name)
+	})
 }
 
 // release closes our ends of the pipes; the process must have ended.

@@ -275,7 +275,7 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 	ctx, cancel := n.startContext(ctx, n.opts.Timeout)
 	defer cancel()
 	p = newProcess(n, nil, -1, "local")
-	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, Unset: slices.Concat(launcherEnv, torchrunEnv), App: "none"}
+	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, App: "none"}
 	_, err := n.spawn(ctx, []*Process{p}, []wire.SpawnProcess{spec})
 	if err == nil {
 		if err = p.connect(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	n.generation++
 	generation := n.generation
 	n.mu.Unlock()
+	run := fmt.Sprintf("%s-%d", filepath.Base(n.dir.path), generation)
 	p := &Pool{node: n, done: make(chan struct{}), left: spec.Ranks}
 	p.counts[Starting] = spec.Ranks
 	specs := make([]wire.SpawnProcess, spec.Ranks)
@@ -90,12 +92,11 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 		proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
 		p.ranks = append(p.ranks, proc)
 		specs[rank] = wire.SpawnProcess{
-			Name:  proc.sock,
-			Rank:  proc.rankPtr(),
-			Key:   proc.keyHex(),
-			Env:   rankEnv(n.opts.Env, spec, rank),
-			Unset: launcherEnv,
-			App:   spec.App,
+			Name: proc.sock,
+			Rank: proc.rankPtr(),
+			Key:  proc.keyHex(),
+			Env:  rankEnv(n.opts.Env, spec, rank, run),
+			App:  spec.App,
 
 			Verbose: spec.Verbose,
 			FreeGPU: !spec.KeepGPUMemory,
@@ -409,22 +410,19 @@ func (p *Pool) rankDone() {
 	}
 }
 
-// launcherEnv is what a torchrun around dipls may have set for a process of its own and a rank does not get anew; it would make
-// torch.distributed look for that torchrun's store.
+// launcherEnv is what a launcher such as torchrun sets for a rank: it is never inherited.
 var launcherEnv = []string{
-	"TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS",
-	"TORCHELASTIC_ERROR_FILE",
-}
-
-// torchrunEnv is what a rank gets and the local namespace must not have.
-var torchrunEnv = []string{
 	"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
 	"ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT",
+	"TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS",
+	"TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_SIGNALS_TO_HANDLE",
+	"JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES",
 }
 
 // rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
-// node fills in.
-func rankEnv(inherited []string, spec PoolSpec, rank int) map[string]string {
+// node fills in, and TORCHELASTIC_USE_AGENT_STORE, which a rank sets when it joins: before that there is no store. run names the
+// pool among all those of the machine.
+func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string]string {
 	size := strconv.Itoa(spec.Ranks)
 	env := map[string]string{
 		"RANK":             strconv.Itoa(rank),
@@ -436,6 +434,10 @@ func rankEnv(inherited []string, spec PoolSpec, rank int) map[string]string {
 		"ROLE_RANK":        strconv.Itoa(rank),
 		"ROLE_WORLD_SIZE":  size,
 		"ROLE_NAME":        "default",
+
+		"TORCHELASTIC_RUN_ID":        run,
+		"TORCHELASTIC_RESTART_COUNT": "0", // each pool is a run of its own
+		"TORCHELASTIC_MAX_RESTARTS":  "0",
 	}
 	if inherited == nil {
 		inherited = os.Environ()

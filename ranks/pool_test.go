@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -78,6 +79,9 @@ func TestPoolStates(t *testing.T) {
 
 func TestPoolEnvironment(t *testing.T) {
 	t.Setenv("OMP_NUM_THREADS", "3")
+	for _, name := range launcherEnv { // as if dipls ran under torchrun
+		t.Setenv(name, "inherited")
+	}
 	gpus := []GPU{{Index: 3, ID: "GPU-three"}, {Index: 1, ID: "GPU-one"}}
 	n := startFake(t, fakerank.Config{})
 	p, err := n.StartPool(testContext(t), PoolSpec{Ranks: 2, GPUs: gpus})
@@ -85,7 +89,8 @@ func TestPoolEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": filepath.Base(n.dir.path) + "-1", "TORCHELASTIC_RESTART_COUNT": "0",
+		"TORCHELASTIC_USE_AGENT_STORE": "", "TORCHELASTIC_ERROR_FILE": "", "JAX_PROCESS_ID": "",
 		"CUDA_VISIBLE_DEVICES": "GPU-three,GPU-one", "OMP_NUM_THREADS": "3",
 	} {
 		if got := execute(t, p.Ranks()[1], "env "+name).output(); got != want+"\n" {
@@ -95,7 +100,16 @@ func TestPoolEnvironment(t *testing.T) {
 	if len(p.Notices()) != 0 {
 		t.Errorf("notices %q", p.Notices())
 	}
-	if env := rankEnv([]string{"A=b"}, PoolSpec{Ranks: 1}, 0); env["OMP_NUM_THREADS"] != "1" || env["CUDA_VISIBLE_DEVICES"] != "" {
+	local, err := n.Local(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range launcherEnv {
+		if got := execute(t, local, "env "+name).output(); got != "\n" {
+			t.Errorf("locally %s is %q", name, got)
+		}
+	}
+	if env := rankEnv([]string{"A=b"}, PoolSpec{Ranks: 1}, 0, ""); env["OMP_NUM_THREADS"] != "1" || env["CUDA_VISIBLE_DEVICES"] != "" {
 		t.Errorf("environment of a CPU rank: %v", env)
 	}
 }

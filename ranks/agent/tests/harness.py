@@ -204,6 +204,8 @@ class Node(Peer):
                 for variable in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
                     variables[variable] = str(ranks)
                 variables["GROUP_RANK"] = "0"
+                variables["TORCHELASTIC_RUN_ID"] = f"run-{self.generation}"
+                variables["TORCHELASTIC_RESTART_COUNT"] = "0"
             wanted.append(
                 {
                     "name": name,

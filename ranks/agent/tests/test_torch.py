@@ -70,12 +70,54 @@ def test_join_with_another_backend_is_refused(ranks):
         assert "this rank has joined a gloo group already" in result.content["evalue"]
 
 
-def test_leaving_and_joining_anew(ranks):
-    for rank in reversed(ranks):  # whoever joins anew while rank 0's old store still listens would join that
-        assert rank.run("import torch, torch.distributed as dist; dist.destroy_process_group()").status == "ok"
-    code = 'dist.init_process_group("gloo"); t = torch.ones(1); dist.all_reduce(t); print(t.item())'
-    for result in each(ranks, code):
-        assert (result.status, result.text("stdout")) == ("ok", "2.0\n"), result.messages
+@pytest.mark.parametrize("join", ['"gloo"', '"gloo", "env://"', 'rank=rank, world_size=2, backend="gloo"'])
+def test_leaving_and_joining_anew(ranks, join):
+    """As under torchrun, whose agent serves the store, but again and again, while the old groups are still held."""
+    code = f"""
+import os, torch, torch.distributed as dist
+rank = dist.get_rank()
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+groups = [dist.new_group([0, 1])]
+for n in range(3):
+    dist.destroy_process_group()
+    dist.init_process_group({join})
+    groups.append(dist.new_group([0, 1]))
+    t = torch.ones(1)
+    dist.all_reduce(t)
+    dist.all_reduce(t, group=groups[-1])
+    print(t.item())
+print(torch.distributed.is_torchelastic_launched())
+"""
+    for result in each(ranks, code, path="/p/t.py"):
+        assert (result.status, result.text("stdout")) == ("ok", "4.0\n" * 3 + "True\n"), result.messages
+    for result in each(ranks, "model(torch.ones(1, 2)).sum(); t = torch.ones(1); dist.all_reduce(t); print(t.item())"):
+        assert result.text("stdout") == "2.0\n"
+
+
+def test_rpc(ranks):
+    code = """
+import os, torch, torch.distributed.rpc as rpc
+rank = int(os.environ["RANK"])
+rpc.init_rpc(f"worker{rank}", rank=rank, world_size=2)
+print(rpc.rpc_sync(f"worker{1 - rank}", int, args=(str(rank),)))
+rpc.shutdown()
+"""
+    for number, result in enumerate(each(ranks, code)):
+        assert (result.status, result.text("stdout")) == ("ok", f"{number}\n"), result.messages
+    for result in each(ranks, "t = torch.ones(1); torch.distributed.all_reduce(t); print(t.item())"):
+        assert result.text("stdout") == "2.0\n"
+
+
+def test_a_group_of_the_users_own_is_kept(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="none")
+    code = "import torch, torch.distributed as dist; dist.init_process_group('gloo')"
+    assert [result.status for result in each(ranks, code)] == ["ok", "ok"]
+    requests = [rank.send("app_request", {"app": "torch", "verbose": None}) for rank in ranks]
+    for rank, request in zip(ranks, requests):
+        reply = rank.reply(request, "app_reply")
+        assert (reply["status"], reply.get("backend")) == ("ok", "gloo"), reply
+    for result in each(ranks, "t = torch.ones(1); dist.all_reduce(t); print(t.item())"):
+        assert result.text("stdout") == "2.0\n"
 
 
 def test_shutdown_leaves_the_group(torch_node, ranks):

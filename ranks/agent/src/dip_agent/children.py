@@ -137,9 +137,8 @@ class Starter:
         return Child(full.name, pid, system.start_time(pid), memory, out_read, err_read, lifeline_write, report_read)
 
     def _spawn(self, spec: Spec, env: dict[str, str], unset: list[str]) -> int:
-        environment = {**os.environ, **env}
-        for name in unset:
-            environment.pop(name, None)
+        environment = {name: value for name, value in os.environ.items() if name not in unset}
+        environment.update(env)
         read, write = os.pipe()
         try:
             # Far below what a pipe holds, so that this cannot block.
@@ -220,9 +219,9 @@ def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, nursery
         os.dup2(spec.stderr[1], 2)
         # The node's connections and the others' pipes must not live on here: their end of file means a death.
         system.close_fds_except(nursery.fds | set(spec.fds()))
-        os.environ.update(env)
         for name in unset:
             os.environ.pop(name, None)
+        os.environ.update(env)
         become(spec)
         paths.show(spec.script)
         code = rank_main(spec, shell, nursery.generators)

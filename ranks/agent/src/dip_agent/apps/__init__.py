@@ -154,8 +154,9 @@ def _use_every_core() -> None:
 
 
 def _listen_again() -> int:
-    """Return a socket for the store of a process group that is joined late; -1 in ranks that do not hold the store."""
-    if os.environ["RANK"] != "0":
+    """Return a socket for the store of a process group that is joined late; -1 where none is needed."""
+    distributed = sys.modules.get("torch.distributed")
+    if os.environ["RANK"] != "0" or (distributed is not None and distributed.is_initialized()):
         return -1
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

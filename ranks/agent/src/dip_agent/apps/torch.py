@@ -7,7 +7,7 @@ import inspect
 import os
 import socket
 import sys
-from typing import Any
+from typing import Any, Callable
 
 import torch
 import torch.distributed as dist
@@ -20,8 +20,13 @@ class TorchApp:
 
     CUDA_VISIBLE_DEVICES holds the GPUs of all ranks of this host, and LOCAL_RANK counts through them; ranks that
     outnumber the GPUs share them in turn.
+
+    The store is served by rank 0 as long as it lives, as torchrun's agent does it: every rank, rank 0 too, is a client,
+    for its group and for whatever else it joins (`TORCHELASTIC_USE_AGENT_STORE`).
     """
 
+    _server: dist.Store | None = None  # rank 0's
+    _joins = 0  # of this rank
     _second_join_accepted = False
 
     def __init__(self, listener: int, gate: int):
@@ -47,8 +52,11 @@ class TorchApp:
                 backend = "nccl"
         if not dist.is_available():
             return {"backend": "", "device": device}
-        # The store is not kept here: it and its port go with the group, so that a script may leave and join anew.
-        dist.init_process_group(backend, store=self._store(rank, world_size), rank=rank, world_size=world_size)
+        if dist.is_initialized():  # by the user, while the app was `none`
+            return {"backend": dist.get_backend(), "device": device}
+        self._serve(rank, world_size)
+        dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=world_size)
+        TorchApp._joins += 1
         collectives.watch(dist.group.WORLD)
         if not TorchApp._second_join_accepted:
             _accept_second_join()
@@ -60,32 +68,65 @@ class TorchApp:
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
 
-    def _store(self, rank: int, world_size: int) -> dist.Store:
-        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        options: dict[str, Any] = {"world_size": world_size, "is_master": rank == 0, "wait_for_workers": False}
-        if rank != 0 and self._gate >= 0:
-            # A client that comes too early is refused and sleeps for a second before it tries again.
-            os.read(self._gate, 1)
+    def _serve(self, rank: int, world_size: int) -> None:
+        """Have the store listen, or wait until it does."""
         try:
-            return self._open_store(host, port, options)
+            if rank == 0 and TorchApp._server is None:
+                TorchApp._server = self._listen(world_size)
+            elif self._gate >= 0:
+                # A client that comes too early is refused and sleeps for a second before it tries again.
+                os.read(self._gate, 1)
         finally:
             if self._gate >= 0:
                 os.close(self._gate)
+        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
 
-    def _open_store(self, host: str, port: int, options: dict[str, Any]) -> dist.Store:
+    def _listen(self, world_size: int) -> dist.Store:
+        options: dict[str, Any] = {"world_size": world_size, "is_master": True}
         if self._listener >= 0:
             with socket.socket(fileno=self._listener) as bound:
                 if "master_listen_fd" in (inspect.getdoc(dist.TCPStore.__init__) or ""):
                     # Given a socket that listens on the loopback interface, torch opens none on all interfaces.
                     bound.listen(2048)
                     options["master_listen_fd"] = bound.detach()
-        try:
-            return dist.TCPStore(host, port, **options)
-        except RuntimeError as err:
-            if "libuv" not in str(err):
-                raise
-        os.environ["USE_LIBUV"] = "0"  # built without it, as Debian's is; what joins later reads this
-        return dist.TCPStore(host, port, use_libuv=False, **options)
+        return _open_store(**options)
+
+
+def _open_store(**options: Any) -> dist.Store:
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    options["wait_for_workers"] = False
+    try:
+        return dist.TCPStore(host, port, **options)
+    except RuntimeError as err:
+        if "libuv" not in str(err):
+            raise
+    os.environ["USE_LIBUV"] = "0"  # built without it, as Debian's is; what joins later reads this
+    return dist.TCPStore(host, port, use_libuv=False, **options)
+
+
+def _own_store() -> dist.Store:
+    """Return a store for this rank's next join.
+
+    A group that has ended leaves its keys behind, and the next one, of the same name, would at times take them for its
+    own: under torchrun some joins hang.
+    """
+    client = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False)
+    return dist.PrefixStore(f"/dipls/join_{TorchApp._joins}", client)
+
+
+def _join_anew(join: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call torch's own `init_process_group`, in a rank that has left its group."""
+    bound = inspect.signature(join).bind(*args, **options)
+    given = bound.arguments
+    if given.get("store") is None and given.get("init_method") in (None, "env://"):
+        for name in ("rank", "world_size"):
+            if given.get(name, -1) < 0:
+                given[name] = int(os.environ[name.upper()])
+        given.pop("init_method", None)
+        given["store"] = _own_store()
+    joined = join(*bound.args, **bound.kwargs)
+    TorchApp._joins += 1
+    return joined
 
 
 def _accept_second_join() -> None:
@@ -95,7 +136,7 @@ def _accept_second_join() -> None:
     @functools.wraps(join)
     def init_process_group(*args: Any, **options: Any) -> Any:
         if not dist.is_initialized():
-            return join(*args, **options)
+            return _join_anew(join, *args, **options)
         wanted = str(args[0] if args else options.get("backend") or "").lower()
         joined = dist.get_backend()
         # torch ≥ 2 also takes "cpu:gloo,cuda:nccl".
