@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -94,3 +95,56 @@ def test_an_error_names_the_file_that_hides_a_module(make_node, folder):
         assert hint in error["traceback"][-1]
     for other in ("import usercode\nusercode.x", "import not_there", "import json\njson.no"):
         assert "rename" not in local.run(other).error["evalue"]
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two folders with a script and modules beside it, of which two have the same names, and a link to the second."""
+    scripts = []
+    for name in ("one ü", "two"):
+        folder = tmp_path / name
+        (folder / "package").mkdir(parents=True)
+        (folder / "package" / "__init__.py").write_text("from .part import who")
+        (folder / "package" / "part.py").write_text(f"who = {name!r}")
+        (folder / "model.py").write_text(f"who = {name!r}")
+        (folder / f"only_{name[:3]}.py").write_text(f"who = {name!r}")
+        (folder / "train.py").write_text("")
+        scripts.append(folder / "train.py")
+    link = tmp_path / "linked.py"
+    link.symlink_to(scripts[1])
+    return [str(script) for script in (*scripts, link)]
+
+
+WHO = "import sys, model, package, package.part; print(sys.argv[0] == __file__, __file__, sys.path[0], "
+WHO += "model.who, package.who, package.part.who)"
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_second_file_from_another_folder(make_node, two, ranks, first):
+    (process, *_) = make_node(script=two[first]).spawn(ranks)
+    names = ["one ü", "two", "two"]
+    for index in (first, 1 - bool(first), first, 2, 0):
+        file, name = two[index], names[index]
+        folder = os.path.dirname(os.path.realpath(file))
+        for _ in range(2):
+            assert process.run(WHO, path=file).text() == f"True {file} {folder} {name} {name} {name}\n"
+    # What the other file has beside it is there, too, for what was defined by its cells.
+    assert (
+        process.run("import only_two, only_one; print(only_two.who, only_one.who)", path=two[0]).text() == "two one ü\n"
+    )
+    paths = json.loads(process.run("import json; print(json.dumps(sys.path))").text())
+    assert [paths.count(os.path.dirname(script)) for script in two[:2]] == [1, 1]
+
+
+def test_arguments_and_path_of_the_users_own(make_node, two):
+    (local,) = make_node(script=two[0]).spawn()
+    local.run("import sys; sys.argv[:] = ['x', '--lr', '1']; sys.path.insert(0, '/first')", path=two[0])
+    assert local.run("print(sys.argv)", path=two[0]).text() == "['x', '--lr', '1']\n"
+    folders = [os.path.dirname(script) for script in two[:2]]
+    code = "print(sys.argv, sys.path[:3])"
+    assert local.run(code, path=two[1]).text() == f"{[two[1], '--lr', '1']} {['/first', *reversed(folders)]}\n"
+    shown = local.run(code, path="untitled:Untitled-1").text()  # a document without a file
+    assert shown == f"{[two[1], '--lr', '1']} {['/first', *reversed(folders)]}\n"
+    local.run("sys.path.remove(sys.path[1]); sys.argv.clear()", path=two[1])
+    assert local.run("print(sys.argv, sys.path[:2])", path=two[0]).text() == f"{[two[0]]} {[folders[0], '/first']}\n"

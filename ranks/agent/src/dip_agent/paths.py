@@ -12,7 +12,9 @@ import sys
 from typing import Any
 
 _hidden: list[tuple[int, str]] = []  # place in sys.path and entry, in the order in which they were taken off
-_folder = ""  # of the script whose cells this process runs
+_folder = ""  # of the file whose cell this process runs, or ran last; its place in sys.path is ours
+_others: list[str] = []  # folders of files whose cells have run before, which follow it there
+_displaced: dict[str, dict[str, Any]] = {}  # modules of a folder, while those of the same names of another one count
 
 
 def folder_of(script: str) -> str:
@@ -34,6 +36,43 @@ def hide(*folders: str) -> None:
 def _is_library(entry: str) -> bool:
     """Whether an entry of sys.path holds what was installed, though somebody works there."""
     return entry == os.path.dirname(os.__file__) or os.path.basename(entry) in ("site-packages", "dist-packages")
+
+
+def play(file: str) -> None:
+    """Have imports look where they would under `python FILE`, from the next cell on, which is one of that file.
+
+    What files in other folders have beside them can still be imported, as long as this one's folder has nothing of that
+    name: the files share a namespace, and a function of one may yet import something.
+    """
+    global _folder
+    folder = folder_of(file)
+    if folder == _folder:
+        return
+    at = sys.path.index(_folder) if _folder in sys.path else 0
+    if folder in _others:
+        _others.remove(folder)
+        if folder in sys.path:
+            sys.path.remove(folder)
+            at = min(at, len(sys.path))
+    _others.insert(0, _folder)
+    sys.path.insert(at, folder)
+    _folder = folder
+    _take_turns(folder)
+
+
+def _take_turns(folder: str) -> None:
+    """Have the names of modules that several of our folders have mean those of `folder`."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if "." in name or not isinstance(file, str):
+            continue
+        for other in _others:
+            if file.startswith(other) and _module_file(other, name) == file and _module_file(folder, name):
+                away = _displaced.setdefault(other, {})
+                for part in [part for part in sys.modules if part == name or part.startswith(name + ".")]:
+                    away[part] = sys.modules.pop(part)
+                break
+    sys.modules.update(_displaced.pop(folder, {}))
 
 
 def show(script: str) -> None:

@@ -26,7 +26,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
-from . import magics, snapshots, tracebacks
+from . import magics, paths, snapshots, tracebacks
 from .commands import Commands
 from .source import Compiler, Transformations
 from .wire import text
@@ -111,6 +111,7 @@ class Shell(InteractiveShell):
         self._shown: BaseException | None = None  # the exception published last
         self._count = 1  # the execution count of the running cell
         self._about_to_run: Callable[[], None] | None = None
+        self._file = ""  # whose cells run
         self._body_error: BaseException | None = None  # what ended the code that a magic runs
         self._shows = False  # the magic that runs only shows an exception
         super().__init__(**options)  # runs magics, so what they need is here already
@@ -141,6 +142,7 @@ class Shell(InteractiveShell):
         if script:
             self.user_ns["__file__"] = script
         sys.argv = [script]
+        self._file = script
         builtins.input = self.raw_input_original = _no_keyboard("input()")
         getpass.getpass = _no_keyboard("getpass()")
         sys.breakpointhook = _no_keyboard("breakpoint()")
@@ -169,6 +171,8 @@ class Shell(InteractiveShell):
         with contextlib.ExitStack() as stack:
             if os.path.isabs(path):  # otherwise it is the name of a document without a file
                 self.user_ns["__file__"] = path
+                if path != self._file:
+                    self._play(path)
             if path:
                 line, run = max(1, int(request.get("line") or 1)), str(request.get("run") or "")
                 stack.enter_context(self.compile.at(path, line, code, run))
@@ -337,6 +341,12 @@ class Shell(InteractiveShell):
             f"module://{backend.__name__}",
         ):
             self.enable_matplotlib("inline")
+
+    def _play(self, path: str) -> None:
+        """Let another file take the place of the one whose cells have run so far."""
+        self._file = path
+        sys.argv[:1] = [path]
+        paths.play(path)
 
     def _started(self) -> None:
         about_to_run, self._about_to_run = self._about_to_run, None
