@@ -155,6 +155,7 @@ type Executor struct {
 	onRanks  string                  // id of the run that came to the ranks last; "" if none did
 	procs    map[int]*process        // by rank; -1: the local namespace
 	given    [namespaces][]Process   // what the pool gave last, never changed
+	pools    int                     // how many the ranks given so far were of
 	commands map[commandKey]*command // that have not ended
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published

@@ -119,5 +119,15 @@ func (e *Executor) living(target cells.Target) []Process {
 func (e *Executor) remember(ns namespace, procs []Process) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if before := e.given[poolNamespace]; ns == poolNamespace && (len(before) == 0 || before[0] != procs[0]) {
+		e.pools++
+	}
 	e.given[ns] = procs
+}
+
+// poolNumber tells the pool that gave the last ranks from the ones before it.
+func (e *Executor) poolNumber() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pools
 }

@@ -33,7 +33,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 	if failed {
 		return nil, transferError(procs, errs, "nothing was pushed")
 	}
-	return wire.PushCommandReply{CommandStatus: c.ok(), Ranks: rankNumbers(procs)}, nil
+	return wire.PushCommandReply{CommandStatus: c.ok(), Ranks: rankNumbers(procs), Pool: c.e.poolNumber()}, nil
 }
 
 // pull has ranks pickle variables. The command holds the payloads.

@@ -529,6 +529,7 @@ type (
 	PushCommandReply struct {
 		CommandStatus
 		Ranks []int `json:"ranks"`
+		Pool  int   `json:"pool"` // which of the session's pools they are of, counted from 1
 	}
 
 	// PullCommand is "pull". Its payloads are there until command_end.

@@ -410,6 +410,32 @@ print(x)
     assert names == [["inner"], ["inner", "outer"]]
 
 
+def test_what_a_later_push_shares_is_told(local):
+    """An optimizer that comes after its model moves nothing on the ranks, and no error says so."""
+    pytest.importorskip("torch")
+
+    def push(line, pool=1, ranks=(0, 1)):
+        return run(local, f"%dipush {line}", push={"ranks": list(ranks), "pool": pool}).text()
+
+    local.run(
+        "import torch, numpy as np\nmodel = torch.nn.Linear(2, 2)\nopt = torch.optim.SGD(model.parameters(), lr=1)"
+    )
+    local.run("table = np.zeros(4)\nview = table[:2]\nother = np.zeros(2)")
+    assert push("model") == ""
+    text = push("opt")
+    assert "opt shares 2 tensors and arrays with what was pushed earlier (model)" in text
+    assert text.endswith("%dipush model opt\n")
+    assert push("model opt") == ""
+    assert "(opt)" in push("model")  # the optimizer there has the old parameters
+    assert push("model opt", pool=2) == ""
+    assert push("opt", pool=3) == ""  # a new pool has nothing yet
+    assert push("table other") == ""
+    assert "view shares a tensor or array" in push("view")
+    local.run("table = np.zeros(4)")
+    assert push("table") == ""  # another one
+    assert push("-r 0 model", pool=4, ranks=[0]) + push("-r 1 opt", pool=4, ranks=[1]) == ""
+
+
 # %%dip and %%px.
 
 

@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from ..commands import CommandError, Commands
-from ..transfer import TransferError, pack, unpack
+from ..transfer import Pushed, TransferError, pack, unpack
 
 ALL = "all"
 
@@ -87,6 +87,7 @@ class Client:
     def __init__(self, shell: InteractiveShell):
         self.shell = shell
         self.commands: Commands | None = None  # a rank has none
+        self._pushed = Pushed()
         self._unpacking = threading.RLock()  # one thread at a time reads pickles
 
     def require(self, spelling: str) -> None:
@@ -104,9 +105,10 @@ class Client:
         except TransferError as err:
             raise CommandError("TransferError", f"{err}; nothing was pushed") from err
         with outgoing:
-            self.commands.ask("push", names=list(variables), ranks=ranks, payload=outgoing.payload)
-        if outgoing.notice:
-            print(outgoing.notice)
+            reply = self.commands.ask("push", names=list(variables), ranks=ranks, payload=outgoing.payload)
+        shared = self._pushed.add(reply.get("pool", 0), reply["ranks"], variables, outgoing.parts)
+        for notice in filter(None, (outgoing.notice, shared)):
+            print(notice)
 
     def pull(self, names: list[str], ranks: str, bind: bool) -> dict[str, Any]:
         """Return variables of ranks by name: the value if `ranks` is one number, else a list by rank.

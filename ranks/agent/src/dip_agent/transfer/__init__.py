@@ -2,6 +2,7 @@
 
 `pack` puts variables where other processes can map them, `unpack` takes them from there; `Transfers` does both for a
 rank. pickles.py says what is pickled how, arrays.py what arrays and tensors become, memory.py where the bytes lie, and
+parts.py what later pushes share with earlier ones,
 explain.py why something cannot be sent. The format is in docs/protocol.md, "Payload".
 """
 
@@ -17,17 +18,19 @@ from ..wire import Message
 from . import memory, pickles
 from .explain import TransferError
 from .memory import NoRoomError, Piece, Shared
+from .parts import Parts, Pushed
 from .pickles import Loaded as Incoming
 
-__all__ = ["Incoming", "Outgoing", "TransferError", "Transfers", "pack", "unpack"]
+__all__ = ["Incoming", "Outgoing", "Pushed", "TransferError", "Transfers", "pack", "unpack"]
 
 
 class Outgoing:
     """Variables that other processes can map until `close`."""
 
-    def __init__(self, shared: Shared, payload: dict[str, Any]):
+    def __init__(self, shared: Shared, payload: dict[str, Any], parts: Parts):
         self.payload = payload  # as in docs/protocol.md, "Payload"
         self.notice = shared.notice  # a sentence for the user, or empty
+        self.parts = parts  # the tensors and arrays among them
         self._shared = shared
 
     def close(self) -> None:
@@ -58,7 +61,7 @@ def pack(variables: dict[str, Any], namespace: dict[str, Any]) -> Outgoing:
         "buffers": [[*place, buffer.readonly] for place, buffer in zip(shared.places[1:], buffers)],
         "bytes": sum(size for _, _, size in shared.places),
     }
-    return Outgoing(shared, payload)
+    return Outgoing(shared, payload, pickled.parts)
 
 
 def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, Any]) -> Incoming:

@@ -24,6 +24,7 @@ from . import classes
 from .arrays import Reducers
 from .bindings import Bindings
 from .explain import Place, TransferError, locate, reason
+from .parts import Collector, Parts
 
 PROTOCOL = 5
 
@@ -32,10 +33,11 @@ _LRUCache = type(functools.lru_cache(len))
 
 
 class Pickled(NamedTuple):
-    """A pickle, in the chunks in which it was written, and its buffers."""
+    """A pickle, in the chunks in which it was written, its buffers, and the tensors and arrays that are in it."""
 
     chunks: list[Any]
     buffers: list[pickle.PickleBuffer]
+    parts: Parts
 
 
 class _Variable:
@@ -79,6 +81,7 @@ class _Pickler(cloudpickle.Pickler):
         self._withheld = withheld
         self._known = _shell_names(namespace)
         self._arrays = Reducers()
+        self._see = Collector(pickled.parts).see
         self._cells: dict[int, _Cell] = {}
         self._sent = {id(value) for value in sent}
         self._fingerprints = classes.Fingerprints()
@@ -96,6 +99,7 @@ class _Pickler(cloudpickle.Pickler):
         if kind is _Namespace:
             return _receiver, ()
         self.last = value
+        self._see(value)
         if (reduced := self._arrays.reduce(value)) is not NotImplemented:
             return reduced
         if kind is _LRUCache and (
@@ -269,7 +273,7 @@ def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
     names = list(variables)
     withheld: dict[str, str] = {}
     while True:
-        pickled = Pickled([], [])
+        pickled = Pickled([], [], {})
         pickler = _Pickler(pickled, namespace, withheld, variables.values())
         try:
             pickler.dump([_Variable(index, value) for index, value in enumerate(variables.values())])
