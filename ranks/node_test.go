@@ -138,12 +138,9 @@ func TestNodeStopped(t *testing.T) {
 
 // A node that runs nothing yet, but is deaf because it imports, is not waited for, however patient the ladder.
 func TestCloseWhilePreloading(t *testing.T) {
-	n := startFake(t, fakerank.Config{}, func(o *Options) {
+	n := startFake(t, fakerank.Config{Imports: true, Deaf: true}, func(o *Options) {
 		o.Ladder = Ladder{Ask: time.Hour, Interrupt: time.Hour, Terminate: time.Hour, Kill: testTimeout}
 	})
-	if err := syscall.Kill(n.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
 	errs := make(chan error)
 	go func() { _, err := n.StartPool(context.Background(), PoolSpec{Ranks: 2}); errs <- err }()
 	go func() { _, err := n.Local(context.Background()); errs <- err }()

@@ -73,6 +73,7 @@ type Config struct {
 	ForkUnsafe    string   `json:",omitempty"` // why a fork is not safe
 	PreloadFailed []string `json:",omitempty"` // modules that cannot be imported
 	SpawnError    string   `json:",omitempty"` // answer spawn_request with this error
+	Imports       bool     `json:",omitempty"` // hear nothing any more once there is something to prepare or to start
 
 	// Of its ranks, by rank; -1 is the local namespace.
 	JoinError map[int]string `json:",omitempty"` // hello fails with this message

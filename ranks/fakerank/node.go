@@ -120,6 +120,9 @@ func (n *node) serve() error {
 		}
 		reply := func(msgType string, content any) { n.peer.send(msgType, m.RawHeader, content) }
 		ok := wire.Status{Status: "ok"}
+		if c.Imports && m.Header.MsgType != wire.TypeHello {
+			select {}
+		}
 		switch m.Header.MsgType {
 		case wire.TypeHello:
 			if c.BadHello {
