@@ -152,13 +152,12 @@ func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (
 	p := &pool{spec: spec, claimed: true}
 	s.mu.Lock()
 	p.choice = s.o.Pool
-	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 		var err error
 		if ended, err = s.end(ctx, old, errReplaced); err != nil {
 			return nil, &noPoolError{err}
 		}
-		started, err := s.startPool(ctx, p, spec)
+		started, err := onLivingNode(ctx, s, func(ctx context.Context) (*ranks.Pool, error) { return s.startPool(ctx, p, spec) })
 		if err != nil {
 			return nil, &noPoolError{err}
 		}

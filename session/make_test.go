@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/internal/stress"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/wire"
@@ -326,6 +327,73 @@ func TestCloseDuringMake(t *testing.T) {
 	if !errors.Is(err, ErrClosed) {
 		t.Errorf("make after Close: %v", err)
 	}
+}
+
+// Who has heard that the node has died may restart at once, and who has not as well: what is left of it goes meanwhile.
+func TestStressRestartRightAfterNodeDeath(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		for round := range stress.Rounds(4, 50) {
+			died := make(chan struct{}, 1)
+			f := newSession(t, fakerank.Config{Processes: true}, choose(Choice{Ranks: 2}), func(o *Options) {
+				o.Node.OnState = func(c ranks.StateChange) {
+					if c.Process == nil && c.To == ranks.Dead {
+						died <- struct{}{}
+					}
+				}
+			})
+			f.ranks()
+			if _, err := f.Local(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(f.node.value.PID(), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if heard {
+				waitFor(t, "the word of the death", died)
+			}
+			restart := func() error { _, err := f.Make(testContext(t), wire.MakeCommand{Restart: true}); return err }
+			again := func() error { return f.RestartLocal(testContext(t)) }
+			if round%2 == 1 {
+				restart, again = again, restart
+			}
+			if err := restart(); err != nil {
+				t.Fatalf("heard %v, round %d: %v", heard, round, err)
+			}
+			if err := again(); err != nil {
+				t.Fatalf("heard %v, round %d: %v", heard, round, err)
+			}
+			if got := printed(t, f.ranks()[1], "print on"); got != "on\n" {
+				t.Errorf("the new rank prints %q", got)
+			}
+			if err := f.Close(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A node that was stopped (SIGSTOP) goes on when it is needed.
+func TestRestartWithStoppedNode(t *testing.T) {
+	f := newSession(t, fakerank.Config{Processes: true}, choose(Choice{Ranks: 2}))
+	before := f.pids()
+	stop := func() {
+		t.Helper()
+		if err := syscall.Kill(f.node.value.PID(), syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	f.making(wire.MakeCommand{Restart: true})
+	if slices.Equal(f.pids(), before) {
+		t.Error("the ranks are the same")
+	}
+	stop()
+	if err := f.RestartLocal(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	stop()
+	f.making(wire.MakeCommand{Kill: true})
+	stop()
 }
 
 // A node that died takes everything along; a new pool gets a new node.

@@ -221,16 +221,17 @@ func (s *Session) RestartLocal(ctx context.Context) error {
 	}
 	defer s.endMaking()
 	s.mu.Lock()
-	s.forgetDeadNode()
 	f := begin(s, func(ctx context.Context) (*ranks.Process, error) {
-		node, err := s.startedNode(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err := node.RestartLocal(ctx); err != nil {
-			return nil, err
-		}
-		return node.Local(ctx)
+		return onLivingNode(ctx, s, func(ctx context.Context) (*ranks.Process, error) {
+			node, err := s.startedNode(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if err := node.RestartLocal(ctx); err != nil {
+				return nil, err
+			}
+			return node.Local(ctx)
+		})
 	})
 	s.local = f
 	s.mu.Unlock()
@@ -345,19 +346,52 @@ func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
 	return ranks.StartNode(ctx, s.o.Node)
 }
 
-// forgetDeadNode lets the next start have a node of its own if the present one has ended or could not be started. s.mu is held.
+// forgetDeadNode begins another node if the present one has ended, or lets the next start do so if it could not be started. s.mu is held.
 func (s *Session) forgetDeadNode() {
-	if s.node == nil || !s.node.known() {
-		return
+	switch {
+	case s.node == nil || !s.node.known():
+	case s.node.value == nil:
+		s.node = nil
+	case hasEnded(s.node):
+		old := s.node.value
+		s.node = begin(s, func(ctx context.Context) (*ranks.Node, error) {
+			<-old.Done() // what is left of it goes, whoever waits
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return s.startNode(ctx)
+		})
 	}
-	if s.node.value != nil {
-		select {
-		case <-s.node.value.Done():
-		default:
-			return
-		}
+}
+
+// hasEnded reports whether a node has lived and does no more. Its user may know before all that was left of it has gone.
+func hasEnded(f *future[*ranks.Node]) bool {
+	if f == nil || !f.known() || f.value == nil {
+		return false
 	}
-	s.node = nil
+	select {
+	case <-f.value.Exited():
+		return true
+	default:
+		return false
+	}
+}
+
+// onLivingNode starts what needs a node: on another one if the present one has ended, and once more if it turns out to have, which nobody
+// had noticed.
+func onLivingNode[T any](ctx context.Context, s *Session, start func(context.Context) (T, error)) (T, error) {
+	s.mu.Lock()
+	s.forgetDeadNode()
+	node := s.node
+	s.mu.Unlock()
+	value, err := start(ctx)
+	if err == nil || ctx.Err() != nil || !hasEnded(node) {
+		return value, err
+	}
+	s.mu.Lock()
+	s.forgetDeadNode()
+	s.mu.Unlock()
+	return start(ctx)
 }
 
 // beginMaking waits until nobody else replaces processes.
