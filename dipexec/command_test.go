@@ -62,7 +62,7 @@ func TestPushFails(t *testing.T) {
 	pool.ranks[3].push = func(context.Context) error { return &ranks.ExitError{Name: "rank 3", Signal: "SIGKILL"} }
 	x.command(`{"id":1,"command":"push","names":["a","model"],"ranks":"all"}`)
 	pool.local.answered(t, `{"id":1,"status":"error","ename":"ModuleNotFoundError","evalue":"model: No module named 'foo' (ranks 1-2); `+
-		`rank 3 was killed by SIGKILL (out of memory?); nothing was pushed"}`)
+		`rank 3 was killed by SIGKILL; nothing was pushed"}`)
 	x.ok()
 	mustWait(t, e, id)
 	pool.told(t, "push, forget", "push")

@@ -155,7 +155,7 @@ type RankState struct {
 	State   string  `json:"state"`
 	Status  Status  `json:"status,omitempty"`  // with ready and stopped, and with dead in a run: how its part ended
 	Seconds float64 `json:"seconds,omitempty"` // how long its part took
-	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL (out of memory?)"
+	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL"
 }
 
 // PoolState tells of the pool as a whole, "none" (there has been none yet), "starting", "ready", "dead" or "stopped", and of

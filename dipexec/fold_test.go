@@ -230,16 +230,16 @@ func TestFoldQuiet(t *testing.T) {
 func TestFoldDeath(t *testing.T) {
 	f := newFolding(3, "all")
 	f.print(1, "last words\nwithout end")
-	f.state(1, stateDead, "rank 1 was killed by SIGKILL (out of memory?)")
-	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"})
-	f.finish(StatusDied, "rank 1 was killed by SIGKILL (out of memory?)")
+	f.state(1, stateDead, "rank 1 was killed by SIGKILL")
+	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL"})
+	f.finish(StatusDied, "rank 1 was killed by SIGKILL")
 	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r2"}, Target: "local", See: "0"})
-	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)", Autodip: "%%dip"}) // the same pool's
+	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL", Autodip: "%%dip"}) // the same pool's
 	f.add(&PoolState{State: stateStopped})
-	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL (out of memory?)")
+	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL")
 	f.add(&PoolState{State: stateStarting})
-	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL (out of memory?)"}) // the next pool's
-	sameLines(t, f.shown(), "rank 1 was killed by SIGKILL (out of memory?)")
+	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL"}) // the next pool's
+	sameLines(t, f.shown(), "rank 1 was killed by SIGKILL")
 }
 
 func TestFoldReasonAndLateOutput(t *testing.T) {

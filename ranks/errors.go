@@ -39,8 +39,6 @@ func (e *ExitError) Error() string {
 		switch {
 		case e.OOM:
 			b.WriteString(" (out of memory)")
-		case e.Signal == "SIGKILL" && !e.Asked:
-			b.WriteString(" (out of memory?)")
 		case signalMeaning[e.Signal] != "":
 			fmt.Fprintf(&b, " (%s)", signalMeaning[e.Signal])
 		}

@@ -50,7 +50,7 @@ func TestExitError(t *testing.T) {
 		err  ExitError
 		want string
 	}{
-		{ExitError{Name: "rank 2", Rank: &rank, Signal: "SIGKILL"}, "rank 2 was killed by SIGKILL (out of memory?)"},
+		{ExitError{Name: "rank 2", Rank: &rank, Signal: "SIGKILL"}, "rank 2 was killed by SIGKILL"},
 		{ExitError{Name: "rank 2", Signal: "SIGKILL", OOM: true}, "rank 2 was killed by SIGKILL (out of memory)"},
 		{ExitError{Name: "rank 2", Signal: "SIGKILL", Asked: true}, "rank 2 was killed by SIGKILL"},
 		{ExitError{Name: "rank 0", Signal: "SIGSEGV"}, "rank 0 was killed by SIGSEGV (segmentation fault)"},

@@ -129,7 +129,7 @@ describe('status bar', () => {
   });
 
   it('says why a pool is dead', () => {
-    const reason = 'rank 2 was killed by SIGKILL (out of memory?)';
+    const reason = 'rank 2 was killed by SIGKILL';
     expect(statusTooltip(workspace({ state: 'dead', size: 4, reason }), false)).toContain(
       'rank 2 was killed by SIGKILL',
     );
@@ -186,7 +186,7 @@ describe('rows of processes', () => {
   });
 
   it('give the reason to the rank that it is about', () => {
-    const reason = 'rank 1 was killed by SIGKILL (out of memory?)';
+    const reason = 'rank 1 was killed by SIGKILL';
     const dead = workspace({
       state: 'dead',
       reason,
@@ -194,7 +194,7 @@ describe('rows of processes', () => {
     });
     expect(processes(dead, () => undefined, 0).map(processText)).toEqual([
       'stopped · cuda:0 · pid 4711',
-      'dead: was killed by SIGKILL (out of memory?)',
+      'dead: was killed by SIGKILL',
     ]);
   });
 });

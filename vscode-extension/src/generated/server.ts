@@ -134,7 +134,7 @@ export interface RankStateEvent {
   status?: 'ok' | 'error' | 'interrupted' | 'died';
   /** how long its part took */
   seconds?: number;
-  /** with dead: "rank 2 was killed by SIGKILL (out of memory?)" */
+  /** with dead: "rank 2 was killed by SIGKILL" */
   reason?: string;
 }
 

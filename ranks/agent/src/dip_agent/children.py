@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from . import paths, ring, system
+from . import crash, paths, ring, system
 from .nursery import Nursery
 from .rank import main as rank_main
 from .ring import STDERR, STDOUT, Chunk, Ring
@@ -35,11 +36,13 @@ class Child:
     pid: int
     start_time: int
     ring: int
+    crash: int
     stdout: int
     stderr: int
     lifeline: int
     report: int
     asked: str = ""  # the last signal that we sent
+    since: float = field(default_factory=time.monotonic)
 
     def report_line(self) -> dict[str, Any] | None:
         """Return what the process reported about its socket, None if it ended without a word."""
@@ -75,7 +78,7 @@ class Child:
             pass
 
     def tail(self) -> list[Chunk]:
-        """Return the output that the server never acknowledged. The process must be dead."""
+        """Return the output that the server never acknowledged, and the stacks of a crash. The process must be dead."""
         memory = Ring(self.ring)
         chunks, seq = memory.tail()
         memory.close()
@@ -83,11 +86,13 @@ class Child:
             while data := _read_ready(fd):
                 seq += len(data)
                 chunks.append(Chunk(tag, seq, data))
+        if stacks := crash.read(self.crash).encode():
+            chunks.append(Chunk(STDERR, seq + len(stacks), stacks))
         return chunks
 
     def close(self) -> None:
         """Close the node's descriptors."""
-        for fd in (self.ring, self.stdout, self.stderr, self.lifeline, self.report):
+        for fd in (self.ring, self.crash, self.stdout, self.stderr, self.lifeline, self.report):
             os.close(fd)
 
 
@@ -108,6 +113,7 @@ class Starter:
         is what a fork runs, and `nursery` has what it was born with. Raises OSError.
         """
         memory = ring.create(f"dipls:{spec['name']}", self._runtime_dir)
+        stacks = ring.nameless(f"dipls:{spec['name']}:crash", self._runtime_dir)
         out_read, out_write = _pipe()
         err_read, err_write = _pipe()
         lifeline_read, lifeline_write = os.pipe()
@@ -117,6 +123,7 @@ class Starter:
             path=os.path.join(self._runtime_dir, spec["name"]),
             node=os.getpid(),
             ring=memory,
+            crash=stacks,
             stdout=(out_read, out_write),
             stderr=(err_read, err_write),
             lifeline=lifeline_read,
@@ -128,13 +135,14 @@ class Starter:
         try:
             pid = _fork(full, env, unset, shell, nursery) if method == "fork" else self._spawn(full, env, unset)
         except OSError:
-            for fd in (memory, out_read, err_read, lifeline_write, report_read):
+            for fd in (memory, stacks, out_read, err_read, lifeline_write, report_read):
                 os.close(fd)
             raise
         finally:
             for fd in theirs:
                 os.close(fd)
-        return Child(full.name, pid, system.start_time(pid), memory, out_read, err_read, lifeline_write, report_read)
+        start_time = system.start_time(pid)
+        return Child(full.name, pid, start_time, memory, stacks, out_read, err_read, lifeline_write, report_read)
 
     def _spawn(self, spec: Spec, env: dict[str, str], unset: list[str]) -> int:
         environment = {name: value for name, value in os.environ.items() if name not in unset}

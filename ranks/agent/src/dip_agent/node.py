@@ -28,6 +28,7 @@ from . import children, paths, system
 from .channel import Channel
 from .children import Child, Starter
 from .nursery import Nursery
+from .oom import OOMKills
 from .ring import NAMES
 from .wire import PROTOCOL_VERSION, Message, encode, failure, unknown
 
@@ -79,7 +80,7 @@ class Node:
         self._spawn: _Spawn | None = None
         self._done = False
         self._ranks_only: list[str] = []  # variables that we have set for the sake of ranks
-        self._oom_kills = system.oom_kills()
+        self._oom_kills = OOMKills()
         system.adopt_orphans()
         self._deaths, wakeup = os.pipe()
         os.set_blocking(self._deaths, False)
@@ -339,16 +340,16 @@ class Node:
                     continue  # it never came to life, and went with its siblings
             # The group's id is the pid, which is ours until we reap: nobody else can be hit.
             child.kill_group()
+            killed = info.si_code != os.CLD_EXITED and info.si_status == signal.SIGKILL
+            oom = killed and not child.asked and self._oom_kills.killed(child.pid, child.since)
             os.waitpid(child.pid, 0)
             self._kill_offspring(child.name)
             del self._children[child.name]
-            self._report_exit(child, info)
+            self._report_exit(child, info, oom)
             self._clean_up(child)
 
-    def _report_exit(self, child: Child, info: Any) -> None:
+    def _report_exit(self, child: Child, info: Any, oom: bool) -> None:
         signalled = info.si_code != os.CLD_EXITED
-        oom_kills = system.oom_kills()
-        killed = signalled and info.si_status == signal.SIGKILL
         chunks = child.tail()
         content = {
             "name": child.name,
@@ -357,10 +358,9 @@ class Node:
             "code": None if signalled else info.si_status,
             "signal": system.signal_name(info.si_status) if signalled else None,
             "asked": bool(child.asked),
-            "oom": killed and not child.asked and oom_kills != self._oom_kills,
+            "oom": oom,
             "tail": [{"name": NAMES[chunk.tag], "seq": chunk.seq, "size": len(chunk.data)} for chunk in chunks],
         }
-        self._oom_kills = oom_kills
         self._channel.send("exited", encode(content), buffers=[b"".join(chunk.data for chunk in chunks)])
 
     def _kill_offspring(self, name: str) -> None:

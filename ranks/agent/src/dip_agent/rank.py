@@ -49,8 +49,10 @@ def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
     )
     os.close(spec.ring)
     interrupts.install()
-    # A private duplicate of descriptor 2: the stack of a segfault arrives even if a cell has closed that.
-    faulthandler.enable(file=spec.stderr[1])
+    # The stacks of a crash are the node's to show. Those of a fork that user code makes are shown as they come, on a
+    # private duplicate of descriptor 2: they arrive even if a cell has closed that.
+    faulthandler.enable(file=spec.crash)
+    os.register_at_fork(after_in_child=lambda: _crashes_to(spec.stderr[1]))
     io_thread = IOThread(spec.path, bytes.fromhex(spec.key), printed, interrupts, spec.lifeline)
     try:
         io_thread.bind()
@@ -63,6 +65,13 @@ def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
         return 1
     output.install(printed)
     return _Process(spec, shell, interrupts, printed, io_thread).serve(generators)
+
+
+def _crashes_to(fd: int) -> None:
+    """Have the stacks of a crash written to a descriptor, unless user code wants none or has closed that."""
+    if faulthandler.is_enabled():
+        with contextlib.suppress(OSError, ValueError):
+            faulthandler.enable(file=fd)
 
 
 class _Process:

@@ -44,12 +44,18 @@ class Chunk(NamedTuple):
 
 def create(name: str, directory: str) -> int:
     """Return the descriptor of a new ring. `name` shows up in the memory maps of the processes that use it."""
+    fd = nameless(name, directory)
+    os.ftruncate(fd, _DATA + SIZE)
+    return fd
+
+
+def nameless(name: str, directory: str) -> int:
+    """Return the descriptor of a new file that no directory has."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
     else:
         fd, path = tempfile.mkstemp(prefix=name, dir=directory)
         os.unlink(path)
-    os.ftruncate(fd, _DATA + SIZE)
     return fd
 
 

@@ -18,6 +18,7 @@ class Spec:
     script: str
     node: int  # pid
     ring: int
+    crash: int  # a file for the stacks of a process that a signal kills
     stdout: tuple[int, int]  # read and write end
     stderr: tuple[int, int]
     lifeline: int  # end of file: the node is gone
@@ -33,7 +34,17 @@ class Spec:
 
     def fds(self) -> list[int]:
         """Return the descriptors, all of which must survive the start."""
-        found = [self.ring, *self.stdout, *self.stderr, self.lifeline, self.report, self.log, self.listener, self.gate]
+        found = [
+            self.ring,
+            self.crash,
+            *self.stdout,
+            *self.stderr,
+            self.lifeline,
+            self.report,
+            self.log,
+            self.listener,
+            self.gate,
+        ]
         return [fd for fd in found if fd >= 0]
 
     def to_json(self) -> str:

@@ -143,25 +143,3 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
-
-
-def oom_kills() -> int | None:
-    """Return how many processes the kernel has killed for want of memory, None where that is unknown.
-
-    The count of this process's own control group is taken if there is one, since the machine's counts strangers too.
-    """
-    try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            group = next((line[3:].strip() for line in file if line.startswith("0::")), "")
-    except (OSError, UnicodeError):
-        group = ""
-    for path, key in ((f"/sys/fs/cgroup{group}/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
-        try:
-            with open(path, encoding="ascii") as file:
-                for line in file:
-                    name, _, count = line.partition(" ")
-                    if name == key:
-                        return int(count)
-        except (OSError, ValueError):
-            continue
-    return None

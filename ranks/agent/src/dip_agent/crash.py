@@ -1,0 +1,82 @@
+"""What a process that a signal has killed leaves of its stacks: faulthandler's report, with the user's line first."""
+
+from __future__ import annotations
+
+import os
+import re
+import sysconfig
+
+_FRAME = re.compile(r'^ +File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.*)$')
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
+_BOOTSTRAP = f"{os.sep}threading.py"
+_SHELL = re.compile(r"[/\\]IPython[/\\]core[/\\]")
+_MAX = 1 << 20  # bytes that are read of a report
+
+
+def read(fd: int) -> str:
+    """Return what is to be told of the report in a file; "" if there is none."""
+    text = os.pread(fd, _MAX, 0).decode("utf-8", "replace")
+    return told(text) if text.strip() else ""
+
+
+def told(report: str) -> str:
+    """Return a report without threads and frames of ours, its first line with the line of the user's that matters."""
+    blocks = [block.split("\n") for block in report.strip("\n").split("\n\n")]
+    kept: list[list[str]] = []
+    threads = frames = 0
+    where = ""
+    for block in blocks:
+        if not block[0].endswith("(most recent call first):") or not all(_FRAME.match(line) for line in block[1:]):
+            kept.append(block)  # the first words, modules, native stacks
+            continue
+        shown = block[: 1 + _ends(block[1:])]
+        if len(shown) == 1 and len(block) > 1:
+            threads += 1
+            continue
+        frames += len(block) - len(shown)
+        if block[0].startswith("Current thread"):
+            where = _place(shown[1:])
+            kept.insert(1, shown)
+        else:
+            kept.append(shown)
+    if where:
+        kept[0][0] += f", at {where}"
+    left_out = [f"{n} {what}{'s' if n > 1 else ''}" for n, what in ((threads, "thread"), (frames, "frame")) if n]
+    if left_out:
+        kept.append([f"({' and '.join(left_out)} of dipls and IPython left out)"])
+    return "\n\n".join("\n".join(block) for block in kept) + "\n"
+
+
+def _ends(lines: list[str]) -> int:
+    """Return how many frames of a stack are the user's and what these called: those above ours, with which it began."""
+    frames = [match.group("file", "name") for match in map(_FRAME.match, lines) if match]
+    for index in reversed(range(len(frames))):
+        file, name = frames[index]
+        if name == "run_code" and _ours(file):  # a cell runs
+            return _above(frames[:index])
+    began = len(frames)
+    while began and frames[began - 1][0].endswith(_BOOTSTRAP):
+        began -= 1
+    return _above(frames[:began]) if began and _ours(frames[began - 1][0]) else len(frames)
+
+
+def _above(frames: list[tuple[str, str]]) -> int:
+    while frames and (_ours(frames[-1][0]) or _SHELL.search(frames[-1][0])):
+        frames = frames[:-1]
+    return len(frames)
+
+
+def _ours(file: str) -> bool:
+    return file.startswith((_HERE + os.sep, "<frozen runpy"))
+
+
+def _place(lines: list[str]) -> str:
+    """Name the innermost frame that is in a file of the user's, or just the innermost."""
+    library = sysconfig.get_path("stdlib")
+    found = [match for match in map(_FRAME.match, lines) if match]
+    for match in found:
+        file = match["file"]
+        if not (file.startswith((library + os.sep, "<frozen ")) or _INSTALLED.search(file)):
+            return f"{file}, line {match['line']}, in {match['name']}"
+    return f"{found[0]['file']}, line {found[0]['line']}, in {found[0]['name']}" if found else ""
