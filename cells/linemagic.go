@@ -27,6 +27,7 @@ var lineMagics = map[string]lineMagic{
 		option{[]string{"-i", "--info"}, nothing, nil},
 		option{[]string{"-v", "--verbose"}, truth, (*argumentReader).checkTruth},
 		option{[]string{"-t", "--timeout"}, oneWord, (*argumentReader).checkSeconds},
+		option{[]string{"--seed"}, oneWord, (*argumentReader).checkSeed},
 	)},
 	"dipush": {flags: withHelp(option{[]string{"-r", "--ranks"}, oneWord, (*argumentReader).checkRanks}),
 		word: (*argumentReader).names, needs: "names of variables"},
@@ -124,6 +125,12 @@ func (d *argumentReader) checkCount(w argument) {
 func (d *argumentReader) checkSeconds(w argument) {
 	if s, err := strconv.ParseFloat(w.text, 64); err != nil || !(s > 0) || math.IsInf(s, 0) {
 		d.fault(w.at, BadValue, fmt.Sprintf("%q is not a number of seconds", w.text), "write a number above 0")
+	}
+}
+
+func (d *argumentReader) checkSeed(w argument) {
+	if _, err := strconv.ParseUint(w.text, 10, 32); err != nil && w.text != "none" {
+		d.fault(w.at, BadValue, fmt.Sprintf("%q is not a seed", w.text), "write a number from 0 to 4294967295, or none")
 	}
 }
 

@@ -551,6 +551,7 @@ type benchProcess struct {
 }
 
 func (p *benchProcess) Rank() (int, bool)                       { return p.rank, true }
+func (p *benchProcess) Seed() *int64                            { return nil }
 func (p *benchProcess) SetBackground(func(*wire.Message))       {}
 func (p *benchProcess) Done() <-chan struct{}                   { return nil }
 func (p *benchProcess) Interrupt(context.Context, string) error { return nil }

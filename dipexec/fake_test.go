@@ -20,6 +20,7 @@ import (
 // fakeProcess is a Process whose every answer a test gives by hand.
 type fakeProcess struct {
 	rank       int // -1: the local namespace
+	seed       *int64
 	executions chan *fakeExecution
 	ended      chan struct{} // closed when it has died
 	answers    chan string   // replies to its commands
@@ -46,6 +47,8 @@ type fakeExecution struct {
 func newFakeProcess(rank int) *fakeProcess {
 	return &fakeProcess{rank: rank, executions: make(chan *fakeExecution, 64), ended: make(chan struct{}), answers: make(chan string, 64)}
 }
+
+func (p *fakeProcess) Seed() *int64 { return p.seed }
 
 func (p *fakeProcess) Rank() (int, bool) { return max(p.rank, 0), p.rank >= 0 }
 

@@ -296,6 +296,35 @@ func TestJournalRotation(t *testing.T) {
 	}
 }
 
+// The record of a run has the seeds with which its processes have begun.
+func TestJournalHasSeeds(t *testing.T) {
+	pool := newFakePool(2)
+	for i, p := range pool.ranks {
+		p.seed = new(7 + int64(i))
+	}
+	j := openJournal(t, JournalOptions{})
+	e, _ := start(t, Options{Pool: pool, Journal: j})
+	id := mustStart(t, e, Request{Path: "/t.py", Cell: 1, Directive: cells.Directive{Target: cells.Target{Where: cells.Everywhere}}})
+	x := pool.local.next()
+	x.print("a")
+	x.ok()
+	for _, p := range pool.ranks {
+		p.next().ok()
+	}
+	record, err := ReadRun(mustWait(t, e, id).Journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seeds []string
+	for _, part := range record.Record.Parts {
+		b, _ := json.Marshal(part.Seed)
+		seeds = append(seeds, string(b))
+	}
+	if want := []string{"null", "7", "8"}; !slices.Equal(seeds, want) {
+		t.Errorf("seeds %v, want %v", seeds, want)
+	}
+}
+
 // A run of which there is nothing to tell leaves nothing, and any other one all that there is.
 func TestJournalKeepsWhatTellsSomething(t *testing.T) {
 	for name, do := range map[string]func(pool *fakePool, e *Executor, id string, x *fakeExecution) (kept bool){

@@ -72,6 +72,7 @@ var flagDocs = map[string]string{
 	"%makedip -i":       "describe the pool",
 	"%makedip -v":       "have the app tell what it does",
 	"%makedip -t":       "seconds that the start may take",
+	"%makedip --seed":   "where random generators begin: rank r with the seed + r",
 	"%dipull -r":        "from this rank; all makes a list",
 	"%%px --local":      "run it in the local namespace, too",
 	"%%px -a":           "do not wait for the end; %pxresult does",

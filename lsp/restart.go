@@ -103,6 +103,7 @@ var (
 		{"ranks", func(s Settings) any { return s.Ranks }},
 		{"gpus", func(s Settings) any { return s.GPUs }},
 		{"app", func(s Settings) any { return s.App }},
+		{"seed", func(s Settings) any { return s.Seed }},
 		{"keepGpuMemory", func(s Settings) any { return s.KeepGPUMemory }},
 	}
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dipls/dipexec"
+	"dipls/ranks"
 )
 
 // Settings are what a user may choose, for one folder.
@@ -21,6 +22,7 @@ type Settings struct {
 	Start             string
 	StartTimeout      time.Duration
 	KeepGPUMemory     bool
+	Seed              ranks.Seed
 	Prewarm           bool
 	See               string
 	CodeLens          []string
@@ -81,6 +83,15 @@ var settingsTable = []setting{
 		}},
 	{"keepGpuMemory", "boolean", `false`, "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.", nil,
 		into(func(s *Settings) *bool { return &s.KeepGPUMemory })},
+	{"seed", "integer", `-1`, "Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere.", nil,
+		func(s *Settings, raw json.RawMessage) (err error) {
+			var n int64
+			if err := json.Unmarshal(raw, &n); err != nil {
+				return fmt.Errorf("want a number, or -1")
+			}
+			s.Seed, err = ranks.NewSeed(n)
+			return err
+		}},
 	{"prewarm", "boolean", `true`, "Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.", nil,
 		into(func(s *Settings) *bool { return &s.Prewarm })},
 	{"see", "string", `""`, "Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0.", nil,

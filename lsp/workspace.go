@@ -224,7 +224,7 @@ func pythonIn(value, dir string) string {
 
 // pool is what the settings say of a pool.
 func (s Settings) pool() session.Choice {
-	return session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory}
+	return session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed}
 }
 
 // used are the settings that Python was started with; ok is false if it was not.

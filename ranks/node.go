@@ -63,6 +63,7 @@ type Options struct {
 	Script    string            // path of the file whose cells will run, "" if none
 	Preload   []string          // modules that the nursery imports besides torch
 	Start     StartMethod       // how ranks start
+	Seed      Seed              // of the local namespace
 	ExtraPath []string          // directories for the end of sys.path: our private packages
 	Env       []string          // environment of the node, as os.Environ gives it; nil is the server's
 	Log       *zap.Logger       // nil: none
@@ -275,7 +276,8 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 	ctx, cancel := n.startContext(ctx, n.opts.Timeout)
 	defer cancel()
 	p = newProcess(n, nil, -1, "local")
-	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, App: "none"}
+	p.seed = n.opts.Seed.Of(p.rank)
+	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, App: "none", Seed: p.seed}
 	_, err := n.spawn(ctx, []*Process{p}, []wire.SpawnProcess{spec})
 	if err == nil {
 		if err = p.connect(ctx); err != nil {

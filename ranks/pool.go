@@ -29,6 +29,8 @@ type PoolSpec struct {
 
 	// KeepGPUMemory leaves torch's cache alone; otherwise ranks on GPUs free it after a cell that changed how much is allocated.
 	KeepGPUMemory bool
+
+	Seed Seed // of the ranks
 }
 
 // Pool is the ranks that live and die together. They are processes of one generation: a successor has processes and sockets
@@ -90,6 +92,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	specs := make([]wire.SpawnProcess, spec.Ranks)
 	for rank := range spec.Ranks {
 		proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
+		proc.seed = spec.Seed.Of(rank)
 		p.ranks = append(p.ranks, proc)
 		specs[rank] = wire.SpawnProcess{
 			Name: proc.sock,
@@ -100,6 +103,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 
 			Verbose: spec.Verbose,
 			FreeGPU: !spec.KeepGPUMemory,
+			Seed:    proc.seed,
 		}
 	}
 	n.events.post(StateChange{Pool: p, From: Starting, To: Starting})

@@ -52,6 +52,7 @@ type Process struct {
 	sock string // its name on the wire and in the runtime directory
 	rank int    // -1: the local namespace
 	key  []byte
+	seed *int64 // of its random generators; nil: none
 	log  *zap.Logger
 
 	told chan struct{} // the node has said how the process ended; ending is set
@@ -138,6 +139,9 @@ func (p *Process) Name() string { return p.name }
 
 // Rank is the rank; ok is false for the local namespace.
 func (p *Process) Rank() (n int, ok bool) { return max(p.rank, 0), p.rank >= 0 }
+
+// Seed is where its random generators began; nil if nobody has chosen that.
+func (p *Process) Seed() *int64 { return p.seed }
 
 // PID is the process id.
 func (p *Process) PID() int {

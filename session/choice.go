@@ -24,6 +24,8 @@ type Choice struct {
 	Timeout time.Duration // for the pool to start; 0: ranks' own
 
 	KeepGPUMemory bool // as in [ranks.PoolSpec]
+
+	Seed ranks.Seed // of the ranks and of the local namespace
 }
 
 // ChoiceError says that a choice cannot be: it is wrong in itself, or this machine does not have what it names.
@@ -43,7 +45,7 @@ func (c Choice) Spec(ctx context.Context) (ranks.PoolSpec, error) {
 
 // spec is Spec with the number of CPU ranks where the choice does not say any.
 func (c Choice) spec(ctx context.Context, cpuRanks int) (ranks.PoolSpec, error) {
-	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory}
+	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed}
 	if c.Ranks < 0 {
 		return spec, choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
 	}

@@ -63,7 +63,7 @@ func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, 
 		return s.replace(ctx, old, spec)
 	}
 	s.mu.Lock()
-	claimed, same := old.claimed, sameRanks(old.spec, spec)
+	claimed, same := old.claimed, sameRanks(old.spec, spec) && old.spec.Seed == spec.Seed
 	s.mu.Unlock()
 	switch {
 	case same:
@@ -78,7 +78,7 @@ func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, 
 // checkMake refuses what contradicts itself.
 func checkMake(cmd wire.MakeCommand) error {
 	switch {
-	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil):
+	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil):
 		return choiceErrorf("-k ends the pool and goes with no other flag; -r ends it and makes a new one")
 	case cmd.Ranks < 0:
 		return choiceErrorf("-n %d: a pool has at least one rank", cmd.Ranks)
@@ -116,13 +116,18 @@ func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.
 		return spec, err
 	}
 	if last != nil {
-		spec.App, spec.Verbose = last.App, last.Verbose
+		spec.App, spec.Verbose, spec.Seed = last.App, last.Verbose, last.Seed
 	}
 	if cmd.App != "" {
 		spec.App = cmd.App
 	}
 	if cmd.Verbose != nil {
 		spec.Verbose = *cmd.Verbose
+	}
+	if cmd.Seed != nil {
+		if spec.Seed, err = ranks.NewSeed(*cmd.Seed); err != nil {
+			return spec, choiceErrorf("%v", err)
+		}
 	}
 	spec.Timeout = s.chose().Timeout
 	if cmd.Timeout > 0 {
@@ -284,6 +289,9 @@ func describe(p *ranks.Pool, spec ranks.PoolSpec) string {
 	}
 	if app := p.App(); app != "" {
 		text += ", app " + app
+	}
+	if seed := spec.Seed.Of(0); seed != nil {
+		text += fmt.Sprintf(", seed %d", *seed)
 	}
 	return text
 }

@@ -133,6 +133,52 @@ func (f *fixture) step(i int, s step) {
 	}
 }
 
+// A rank has the seed and its number more, the local namespace the seed itself. Restarts keep it, unless they are told another.
+func TestSeed(t *testing.T) {
+	seed := func(n int64) *int64 { return &n }
+	five, err := ranks.NewSeed(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newSession(t, fakerank.Config{}, choose(Choice{Seed: five}))
+	want := func(ofLocal string, ofRanks ...string) {
+		t.Helper()
+		local, err := f.Local(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []string{strings.TrimSpace(printed(t, local.(*ranks.Process), "seed"))}
+		for _, p := range f.ranks() {
+			got = append(got, strings.TrimSpace(printed(t, p, "seed")))
+		}
+		if want := append([]string{ofLocal}, ofRanks...); !slices.Equal(got, want) {
+			t.Errorf("seeds %v, want %v", got, want)
+		}
+	}
+	want("5", "5", "6")
+	for _, s := range []struct {
+		cmd   wire.MakeCommand
+		says  string
+		seeds []string
+	}{
+		{wire.MakeCommand{Restart: true}, ", seed 5, ready", []string{"5", "6"}},
+		{wire.MakeCommand{Restart: true, Ranks: 3, Seed: seed(0)}, ", seed 0, ready", []string{"0", "1", "2"}},
+		{wire.MakeCommand{Restart: true}, ", seed 0, ready", []string{"0", "1", "2"}},
+		{wire.MakeCommand{Seed: seed(0)}, "there is a pool of 3 ranks already", []string{"0", "1", "2"}},
+		{wire.MakeCommand{Restart: true, Seed: seed(-1)}, "app torch, ready", []string{"null", "null", "null"}},
+	} {
+		if text := f.making(s.cmd); !strings.Contains(text, s.says) && !strings.Contains(text+", ready", s.says) {
+			t.Errorf("%+v: %q, want %q", s.cmd, text, s.says)
+		}
+		want("5", s.seeds...)
+	}
+	_, err = f.Make(testContext(t), wire.MakeCommand{Seed: seed(7)})
+	wantError(t, err, "add -r to replace it")
+	_, err = f.Make(testContext(t), wire.MakeCommand{Seed: seed(1 << 32), Restart: true})
+	wantError(t, err, "seed 4294967296: want a number from 0 to 4294967295")
+	want("5", "null", "null", "null")
+}
+
 // A restart ends the old ranks, whatever they run, and gives new ones.
 func TestRestartWhileBusy(t *testing.T) {
 	f := newSession(t, fakerank.Config{Processes: true}, func(o *Options) { o.Node.Ladder = quick })

@@ -335,7 +335,9 @@ func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
 	if notice := ranks.CacheNotice(); notice != "" {
 		cacheTold.Do(func() { s.o.Notice(notice) })
 	}
-	node, err := ranks.StartNode(ctx, s.o.Node)
+	options := s.o.Node
+	options.Seed = s.chose().Seed
+	node, err := ranks.StartNode(ctx, options)
 	var missing *ranks.MissingPackagesError
 	if !errors.As(err, &missing) || s.o.Install == nil {
 		return node, err
@@ -343,7 +345,7 @@ func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
 	if err := s.o.Install(ctx, missing); err != nil {
 		return nil, err
 	}
-	return ranks.StartNode(ctx, s.o.Node)
+	return ranks.StartNode(ctx, options)
 }
 
 // forgetDeadNode begins another node if the present one has ended, or lets the next start do so if it could not be started. s.mu is held.

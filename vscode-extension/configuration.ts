@@ -81,7 +81,7 @@ function property(row: SettingRow): Property {
           ...(row.enum && { uniqueItems: true as const }),
         }
       : row.enum && { enum: row.enum }),
-    ...(type === 'integer' && { minimum: 0 }),
+    ...(type === 'integer' && { minimum: Math.min(0, Number(initial)) }),
     default: defaults[row.key] ?? initial,
     markdownDescription: doc,
     // What names a path on this machine is not synchronized to others.

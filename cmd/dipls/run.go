@@ -69,6 +69,8 @@ type runFlags struct {
 	python        string
 	app           string
 	keepGPUMemory bool
+	seedNumber    int64
+	seed          ranks.Seed // of seedNumber
 	preload       []string
 	start         string
 	keepGoing     bool
@@ -96,6 +98,12 @@ func newRun() *cobra.Command {
 			if cmd.Flags().Changed("ranks") && f.ranks < 1 {
 				return usagef("-n %d: a pool has at least one rank", f.ranks)
 			}
+			if cmd.Flags().Changed("seed") {
+				var err error
+				if f.seed, err = ranks.NewSeed(f.seedNumber); err != nil {
+					return usagef("--%w", err)
+				}
+			}
 			return f.run(cmd, args[0])
 		},
 	}
@@ -109,6 +117,7 @@ func newRun() *cobra.Command {
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
 	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group), none, fastai, accelerate, or a module or file of yours (default: torch if it is installed)")
 	flags.BoolVar(&f.keepGPUMemory, "keep-gpu-memory", false, "leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it")
+	flags.Int64Var(&f.seedNumber, "seed", 0, "where random generators begin: rank r with N + r, the local namespace with N (default: anywhere, each time elsewhere)")
 	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
 	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
 	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed")
@@ -177,7 +186,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 
 // choice is the pool that the flags ask for.
 func (f *runFlags) choice() session.Choice {
-	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout, KeepGPUMemory: f.keepGPUMemory}
+	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout, KeepGPUMemory: f.keepGPUMemory, Seed: f.seed}
 }
 
 // checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for

@@ -13,6 +13,7 @@
 //	error NAME MESSAGE    raise: an error message, and the end of this execution
 //	pid, rank, env NAME   print the process id, the rank, a variable of the environment
 //	spec                  print what the node was asked for besides: app, verbose, free_gpu
+//	seed                  print its seed, or null
 //	wait                  until interrupted, which raises KeyboardInterrupt
 //	stuck                 for ever: interrupts are acknowledged and change nothing
 //	mute                  answer nothing any more, to nobody

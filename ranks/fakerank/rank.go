@@ -439,6 +439,9 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.print(m, "stdout", fmt.Appendln(nil, value))
 	case "spec":
 		r.print(m, "stdout", fmt.Appendf(nil, "%q %v %v\n", r.spec.App, r.spec.Verbose, r.spec.FreeGPU))
+	case "seed":
+		seed, _ := json.Marshal(r.spec.Seed)
+		r.print(m, "stdout", append(seed, '\n'))
 	case "wait":
 		r.wait(false)
 	case "stuck":

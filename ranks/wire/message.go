@@ -180,6 +180,8 @@ type SpawnProcess struct {
 
 	Verbose bool `json:"verbose"`  // of the app
 	FreeGPU bool `json:"free_gpu"` // free torch's cached memory after cells that changed it
+
+	Seed *int64 `json:"seed,omitempty"` // of its random generators; nil: of the system's entropy
 }
 
 // SpawnReply names what was started.
@@ -555,6 +557,7 @@ type (
 		Kill    bool    `json:"kill"`
 		Timeout float64 `json:"timeout"` // seconds; 0: not said
 		Verbose *bool   `json:"verbose"` // nil: not said
+		Seed    *int64  `json:"seed"`    // nil: not said; -1: none
 	}
 	MakeCommandReply struct {
 		CommandStatus

@@ -59,6 +59,7 @@ def value(result: Any) -> Any:
 
 def made(**said: Any) -> dict[str, Any]:
     nothing = {"gpus": None, "ranks": 0, "app": "", "restart": False, "kill": False, "timeout": 0, "verbose": None}
+    nothing["seed"] = None
     return {"command": "make", **nothing, **said}
 
 
@@ -236,6 +237,9 @@ def test_ranks_say_where_magics_work(node, spawn, spelling):
         ("-g all -a fastai_v1 --verbose True", {"gpus": "all", "app": "fastai_v1", "verbose": True}),
         ("-r -g all --verbose False  # again", {"gpus": "all", "restart": True, "verbose": False}),
         ("-n 2 \\\n  -r", {"ranks": 2, "restart": True}),
+        ("--seed 0", {"seed": 0}),
+        ("-r --seed 4294967295", {"restart": True, "seed": 2**32 - 1}),
+        ("-r --seed=none", {"restart": True, "seed": -1}),
     ],
 )
 def test_makedip(local, line, said):

@@ -725,6 +725,8 @@ export interface Settings {
   startTimeout?: number;
   /** Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it. */
   keepGpuMemory?: boolean;
+  /** Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere. */
+  seed?: number;
   /** Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs. */
   prewarm?: boolean;
   /** Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0. */
@@ -799,6 +801,12 @@ export const settings: readonly SettingRow[] = [
     type: 'boolean',
     default: false,
     doc: "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.",
+  },
+  {
+    key: 'dip.seed',
+    type: 'integer',
+    default: -1,
+    doc: 'Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere.',
   },
   {
     key: 'dip.prewarm',

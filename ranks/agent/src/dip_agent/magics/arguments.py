@@ -264,6 +264,15 @@ def seconds(text: str) -> float:
     return number
 
 
+def seed(text: str) -> int:
+    """Return a seed, or -1 for `none`. Raises ValueError."""
+    if text.lower() == "none":
+        return -1
+    if not text.isdecimal() or int(text) >= 1 << 32:
+        raise ValueError("a whole number from 0 to 4294967295 is needed, or none")
+    return int(text)
+
+
 def truth(text: str) -> bool:
     """Return a truth value. Raises ValueError."""
     if not _is_truth(text):

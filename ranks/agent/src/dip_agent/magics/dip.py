@@ -7,7 +7,7 @@ from collections import ChainMap
 from types import SimpleNamespace
 from typing import Any
 
-from .arguments import Flag, Parser, count, names, ranks, seconds, targets, truth
+from .arguments import Flag, Parser, count, names, ranks, seconds, seed, targets, truth
 from .client import ALL, Client, autodip_state
 from .magic import Magic
 
@@ -36,6 +36,7 @@ _MAKEDIP = Parser(
         Flag(("-i", "--info"), "show the ranks: process, device, state, memory", default=False),
         Flag(("-v", "--verbose"), "have the app tell what it does", "True|False", truth, otherwise=True),
         Flag(("-t", "--timeout"), "give the start up after so many seconds", "SECONDS", seconds, 0),
+        Flag(("--seed",), "where random generators begin: rank r with N + r; none: anywhere", "N", seed),
     ),
     notes="Without flags: describe the pool, or make one with a rank for every GPU if there is none. Without a GPU the "
     "ranks run on the CPU.",
@@ -48,7 +49,8 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
         raise _MAKEDIP.fail("%makedip: --restart starts a pool and --kill ends it; write one of the two.")
     if given.kill and (given.gpus or given.ranks):
         raise _MAKEDIP.fail("%makedip: --kill ends the pool; to make another one write --restart.")
-    asked = any((given.gpus, given.ranks, given.app, given.restart, given.kill, given.verbose is not None))
+    said = given.verbose is not None or given.seed is not None
+    asked = any((given.gpus, given.ranks, given.app, given.restart, given.kill, said))
     if not asked:
         info = client.info()
         if given.info or info["state"] not in ("none", "stopped"):
@@ -63,6 +65,7 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
         kill=given.kill,
         timeout=given.timeout,
         verbose=given.verbose,
+        seed=given.seed,
     )
     if reply["text"]:
         print(reply["text"])

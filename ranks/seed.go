@@ -1,0 +1,41 @@
+package ranks
+
+import "fmt"
+
+// maxSeed is the largest seed: NumPy takes no larger one.
+const maxSeed = 1<<32 - 1
+
+// Seed is where the random generators of ranks begin. The zero value says nothing: each process begins with the system's entropy, another
+// time with another.
+type Seed struct {
+	given bool
+	n     int64
+}
+
+// NewSeed checks a seed. -1 is none.
+func NewSeed(n int64) (Seed, error) {
+	switch {
+	case n == -1:
+		return Seed{}, nil
+	case n < 0 || n > maxSeed:
+		return Seed{}, fmt.Errorf("seed %d: want a number from 0 to %d", n, int64(maxSeed))
+	}
+	return Seed{true, n}, nil
+}
+
+// Of is the seed of a rank, which is its number more, and that of the local namespace, rank -1, which is the seed itself. Nil if there is none.
+func (s Seed) Of(rank int) *int64 {
+	if !s.given {
+		return nil
+	}
+	n := s.n + int64(max(rank, 0))
+	return &n
+}
+
+// String is the number; "none" without one.
+func (s Seed) String() string {
+	if !s.given {
+		return "none"
+	}
+	return fmt.Sprint(s.n)
+}
