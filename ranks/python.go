@@ -34,6 +34,9 @@ const (
 // required lists the distributions that the agent imports, by import name.
 var required = map[string]string{"IPython": "ipython", "zmq": "pyzmq", "cloudpickle": "cloudpickle"}
 
+// tested are the versions of them that the agent is tested with; private packages are of these.
+var tested = map[string]string{"ipython": fmt.Sprintf(">=%d,<10", minIPython), "pyzmq": ">=25,<28", "cloudpickle": ">=2.2,<4"}
+
 // distributions turns import names into names that pip takes.
 func distributions(imports []string) []string {
 	names := make([]string, len(imports))
@@ -315,10 +318,7 @@ func InstallMissing(ctx context.Context, python string, missing []string, progre
 func runPip(ctx context.Context, python, target string, missing []string, progress io.Writer) error {
 	args := []string{"-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--upgrade", "--target", target}
 	for _, dist := range missing {
-		if dist == "ipython" {
-			dist = fmt.Sprintf("ipython>=%d", minIPython)
-		}
-		args = append(args, dist)
+		args = append(args, dist+tested[dist])
 	}
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, python, args...)

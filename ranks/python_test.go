@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -242,7 +243,7 @@ func TestInstallMissing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if data, err := os.ReadFile(filepath.Join(dir, "list")); string(data) != "pyzmq\n" {
+	if data, err := os.ReadFile(filepath.Join(dir, "list")); string(data) != "pyzmq>=25,<28\n" {
 		t.Errorf("installed %q, %v", data, err)
 	}
 	if data, _ := os.ReadFile(filepath.Join(filepath.Dir(dir), "pips")); string(data) != ".\n" {
@@ -315,5 +316,34 @@ func TestPrivatePackages(t *testing.T) {
 	}
 	if _, err := PrivatePackages(filepath.Join(dir, "nothing")); err == nil {
 		t.Error("a directory for nothing")
+	}
+}
+
+// What is installed privately is of versions that the tests run with.
+func TestTestedVersions(t *testing.T) {
+	pins, err := os.ReadFile("agent/requirements-dev.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dist := range required {
+		low, high := 0, 0
+		if _, err := fmt.Sscanf(tested[dist], ">=%d", &low); err != nil {
+			t.Fatalf("%s%s: %v", dist, tested[dist], err)
+		}
+		if _, err := fmt.Sscanf(tested[dist][strings.Index(tested[dist], "<"):], "<%d", &high); err != nil {
+			t.Fatalf("%s%s: %v", dist, tested[dist], err)
+		}
+		found := false
+		for line := range strings.Lines(string(pins)) {
+			if version, ok := strings.CutPrefix(line, dist+"=="); ok {
+				found = true
+				if m := major(version); m < low || m >= high {
+					t.Errorf("the tests run with %s, which is not of %s%s", strings.TrimSpace(line), dist, tested[dist])
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no version of %s is tested", dist)
+		}
 	}
 }

@@ -43,18 +43,19 @@ func extraPath(python string) []string {
 
 // offerInstall asks whether missing packages may be installed into dipls' own directory, and installs them. Its error says
 // what is missing and what to do.
-func offerInstall(ctx context.Context, missing *ranks.MissingPackagesError, yes bool, in *os.File, errOut io.Writer) error {
+func offerInstall(ctx context.Context, missing *ranks.MissingPackagesError, yes bool, in *os.File, errOut *screen) error {
 	private, err := ranks.PrivatePackages(missing.Python)
 	if err != nil {
 		return err
 	}
 	if !yes {
-		if !isTerminal(in) || !isTerminal(errOut) {
+		if !isTerminal(in) || !isTerminal(errOut.w) {
 			return missing
 		}
-		fmt.Fprintf(errOut, "%s lacks %s.\nInstall into %s, leaving your environment as it is? [y/N] ",
-			missing.Python, strings.Join(missing.Missing, ", "), private)
+		answered := errOut.ask(fmt.Sprintf("%s lacks %s.\nInstall into %s, leaving your environment as it is? [y/N] ",
+			missing.Python, strings.Join(missing.Missing, ", "), private))
 		answer, err := readLine(ctx, in)
+		answered()
 		if err != nil {
 			return err
 		}

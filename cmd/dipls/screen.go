@@ -17,8 +17,9 @@ type screen struct {
 	w    io.Writer
 	live bool // there may be a region
 
-	mu    sync.Mutex
-	drawn int // lines of the region that stand on the terminal
+	mu     sync.Mutex
+	drawn  int  // lines of the region that stand on the terminal
+	asking bool // a question waits for its answer: there is no region below it
 }
 
 func newScreen(w io.Writer) *screen {
@@ -36,10 +37,27 @@ func (s *screen) writeTo(w io.Writer, p []byte) (int, error) {
 	return w.Write(p)
 }
 
+// ask writes a question, at whose end the cursor stays until answered is called.
+func (s *screen) ask(question string) (answered func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	_, _ = io.WriteString(s.w, question)
+	s.asking = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asking = false
+	}
+}
+
 // region replaces the live region, in one write so that it does not flicker. Each line must fit the terminal's width.
 func (s *screen) region(lines []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.asking {
+		return nil
+	}
 	var frame strings.Builder
 	frame.WriteString(eraseLines(s.drawn))
 	for _, line := range lines {
