@@ -22,10 +22,14 @@ const doctorHelp = `Check what dipls needs on this machine, and try it out: the 
 sockets, limits, and a pool of two ranks that runs one cell each.
 
 Every line says what was found; a line that is not "ok" says how to mend it. The exit code is 0 if cells can run,
-1 if they cannot.`
+1 if they cannot.
+
+--report FILE puts what a bug report needs into a zip file: all that is said here, versions, a log, and the events of the
+last runs, without what they printed, their code or any variable (--with-output adds output and code).`
 
 func newDoctor() *cobra.Command {
-	var python string
+	var python, reportPath string
+	var withOutput bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "check interpreter, GPUs, sockets and limits, and say how to mend what does not work",
@@ -33,9 +37,16 @@ func newDoctor() *cobra.Command {
 		Args:  nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &doctor{w: cmd.OutOrStdout(), colour: isTerminal(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == ""}
+			if withOutput && reportPath == "" {
+				return usagef("--with-output says what goes into a report: add --report FILE")
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Minute)
 			defer cancel()
+			d.report.output = withOutput
 			d.examine(ctx, python)
+			if reportPath != "" {
+				d.writeReport(reportPath)
+			}
 			if d.err == nil && d.failed {
 				return &exitError{exitFailed, nil}
 			}
@@ -43,6 +54,8 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&python, "python", "", "interpreter (default: as for dipls run)")
+	cmd.Flags().StringVar(&reportPath, "report", "", "write what a bug report needs into this zip `FILE`")
+	cmd.Flags().BoolVar(&withOutput, "with-output", false, "the report also holds the runs' output and code")
 	return cmd
 }
 
@@ -52,6 +65,7 @@ type doctor struct {
 	colour bool
 	failed bool
 	err    error // of writing
+	report report
 }
 
 // ok, warn and fail report a finding; remedy is what to do about it.
@@ -66,16 +80,28 @@ func (d *doctor) fail(what string, found error, remedy string) {
 
 func (d *doctor) line(colour int, verdict, what, found, remedy string) {
 	verdict = fmt.Sprintf("%-4s", verdict)
-	if d.colour {
-		verdict = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, verdict)
-	}
-	text := fmt.Sprintf("%s  %-12s %s\n", verdict, what, indentLines(found, 19))
+	text := fmt.Sprintf("  %-12s %s\n", what, indentLines(found, 19))
 	if remedy != "" {
 		text += fmt.Sprintf("%18s → %s\n", "", remedy)
 	}
-	if _, err := io.WriteString(d.w, text); d.err == nil {
+	d.report.findings.WriteString(verdict + text)
+	if d.colour {
+		verdict = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, verdict)
+	}
+	if _, err := io.WriteString(d.w, verdict+text); d.err == nil {
 		d.err = err
 	}
+}
+
+// writeReport writes the report, and says what is in it.
+func (d *doctor) writeReport(path string) {
+	runs, err := d.report.write(path)
+	if err != nil {
+		err, remedy := reportFault(path, err)
+		d.fail("report", err, remedy)
+		return
+	}
+	d.ok("report", describeReport(path, runs, d.report.output))
 }
 
 func indentLines(s string, by int) string {
@@ -111,6 +137,7 @@ func (d *doctor) python(ctx context.Context, flag string) (path string, usable b
 		d.fail("python", err, "name another one with --python or DIPLS_PYTHON")
 		return "", false
 	}
+	d.report.python, d.report.packages = info.Version, info.Packages
 	d.ok("python", fmt.Sprintf("%s %s (from %s)", info.Version, python.Path, python.Why))
 	if missing := info.Missing(); len(missing) > 0 {
 		d.fail("packages", fmt.Errorf("missing: %s", strings.Join(missing, ", ")),
@@ -226,7 +253,12 @@ func (p ranksOnly) Ranks(context.Context) ([]dipexec.Process, error) {
 func (d *doctor) tryOut(ctx context.Context, python string) {
 	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
 	begin := time.Now()
-	node, err := ranks.StartNode(ctx, ranks.Options{Python: python, ExtraPath: extraPath(python)})
+	log, err := newLogger("debug", &d.report.log)
+	if err != nil {
+		d.fail("log", err, "")
+		return
+	}
+	node, err := ranks.StartNode(ctx, ranks.Options{Python: python, ExtraPath: extraPath(python), Log: log})
 	if err != nil {
 		d.fail("node", err, remedy)
 		return
