@@ -46,6 +46,47 @@ type Pool interface {
 	Ranks(ctx context.Context) ([]Process, error) // all ranks, in order
 }
 
+// BrokenPoolError is a [Pool]'s reason for giving no ranks where one has died. The others live on until the pool is ended or restarted: no code
+// runs on them, but what they hold can be pulled.
+type BrokenPoolError struct {
+	Ranks []Process // all ranks, in order
+	Err   error     // the first death
+}
+
+func (e *BrokenPoolError) Error() string {
+	living := rankNumbers(slices.DeleteFunc(slices.Clone(e.Ranks), func(p Process) bool { return !isAlive(p) }))
+	if len(living) == 0 {
+		return fmt.Sprintf("the pool is dead and its variables are lost; %%makedip -r restarts it, then run the cells again (%v)", e.Err)
+	}
+	verb := "holds"
+	if len(living) > 1 {
+		verb = "hold"
+	}
+	return fmt.Sprintf("the pool is dead, and no cell runs on its ranks (%v); what %s still %s can be pulled, as by %%dipull -r %d; %%makedip -r starts new ranks",
+		e.Err, nameRanks(living), verb, living[0])
+}
+
+func (e *BrokenPoolError) Unwrap() error { return e.Err }
+
+// lost tells that ranks from which something is wanted have died.
+func (e *BrokenPoolError) lost(dead []int) error {
+	verb := "lives"
+	if len(dead) > 1 {
+		verb = "live"
+	}
+	return fmt.Errorf("%s no longer %s: %w", nameRanks(dead), verb, e)
+}
+
+// isAlive reports whether a process has not ended.
+func isAlive(p Process) bool {
+	select {
+	case <-p.Done():
+		return false
+	default:
+		return true
+	}
+}
+
 // Manager makes and ends the processes that a [Pool] gives, when a magic of the local namespace asks for it.
 type Manager interface {
 	// Make makes, restarts or ends the ranks, or changes what can be changed while they live; text says what was done, for

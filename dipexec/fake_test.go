@@ -301,11 +301,14 @@ func (p *fakePool) Ranks(ctx context.Context) ([]Process, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	var procs []Process
+	return p.processes(), nil
+}
+
+func (p *fakePool) processes() (procs []Process) {
 	for _, r := range p.ranks {
 		procs = append(procs, r)
 	}
-	return procs, nil
+	return procs
 }
 
 // recorder reads a subscription and keeps what it got.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"dipls/cells"
 	"dipls/internal/contain"
@@ -39,6 +41,9 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 // pull has ranks pickle variables. The command holds the payloads.
 func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	procs, err := c.ranks(cmd.Names, cmd.Ranks)
+	if broken, ok := errors.AsType[*BrokenPoolError](err); ok {
+		procs, err = c.survivors(broken, cmd.Ranks)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +87,58 @@ func (c *command) ranks(names []string, list string) ([]Process, error) {
 		return nil, valueError(err)
 	}
 	return procs, nil
+}
+
+// survivors are the ranks of a broken pool that variables are to come from. Who waits for the dead one is interrupted first, for its main thread has to
+// serve the pull.
+func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, error) {
+	target, err := ranksTarget(list)
+	if err != nil {
+		return nil, err
+	}
+	procs, err := pick(target, broken.Ranks)
+	if err != nil {
+		return nil, valueError(err)
+	}
+	if dead := slices.DeleteFunc(slices.Clone(procs), isAlive); len(dead) > 0 {
+		return nil, broken.lost(rankNumbers(dead))
+	}
+	var deaf []int
+	for i, err := range onAll(procs, func(_ int, p Process) error { return c.e.comeBack(c.ctx, p) }) {
+		if err != nil {
+			deaf = append(deaf, rankOfProcess(procs[i]))
+		}
+	}
+	if len(deaf) == 0 {
+		return procs, nil
+	}
+	verb := "does"
+	if len(deaf) > 1 {
+		verb = "do"
+	}
+	return nil, fmt.Errorf("%s %s not come back from a cell, perhaps one that waits for what has died, and no interrupt gets through; nothing was pulled",
+		nameRanks(deaf), verb)
+}
+
+// comeBack interrupts what a process still runs of a run that was given up, and waits for a while until it has nothing to do.
+func (e *Executor) comeBack(ctx context.Context, p Process) error {
+	known, _ := e.process(p)
+	if known.running.Load() == 0 {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(ctx, e.o.InterruptGrace)
+	defer stop()
+	if err := p.Interrupt(ctx, ""); err != nil {
+		return err
+	}
+	for known.running.Load() > 0 {
+		select {
+		case <-time.After(stepPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // ranksTarget is the target that "all", a list of ranks, or nothing at all means in a command.

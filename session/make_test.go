@@ -236,7 +236,8 @@ func TestMakeAfterDeath(t *testing.T) {
 		waitFor(t, "the end of rank 1", start(before[1], "signal SIGKILL").done)
 		for range 2 {
 			_, err := f.Ranks(testContext(t))
-			wantError(t, err, "the pool is dead and its variables are lost; %makedip -r restarts it, then run the cells again (rank 1 was killed by SIGKILL")
+			wantError(t, err, "the pool is dead, and no cell runs on its ranks (rank 1 was killed by SIGKILL")
+			wantError(t, err, "what ranks 0,2 still hold can be pulled, as by %dipull -r 0; %makedip -r starts new ranks")
 		}
 		if info := f.Info(testContext(t)); info.State != "dead" || info.Reason != "rank 1 was killed by SIGKILL" {
 			t.Errorf("info %+v", info)

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"dipls/dipexec"
@@ -239,8 +238,8 @@ func (s *Session) RestartLocal(ctx context.Context) error {
 	return err
 }
 
-// Ranks returns the ranks. A pool that died is not replaced: what its ranks held in memory is gone, and the cells that
-// made it would have to run again. Neither is one that was ended or could not be made.
+// Ranks returns the ranks. A pool of which one has died is not replaced, for what that held in memory is gone, and what the others hold is not: the
+// error is a *[dipexec.BrokenPoolError]. Neither is one that was ended or could not be made.
 func (s *Session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 	s.mu.Lock()
 	p := s.needPool()
@@ -251,7 +250,7 @@ func (s *Session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 		return nil, err
 	}
 	if err := living.Err(); err != nil {
-		return nil, fmt.Errorf("the pool is dead and its variables are lost; %%makedip -r restarts it, then run the cells again (%w)", err)
+		return nil, &dipexec.BrokenPoolError{Ranks: dipexec.ProcessesOf(living), Err: err}
 	}
 	if living.State().Final() {
 		return nil, errEnded
