@@ -10,7 +10,7 @@ import atexit, os, threading, time, weakref
 from concurrent.futures import ThreadPoolExecutor
 def later(text):
     while not os.path.exists({go!r}): time.sleep(0.01)
-    print(text, flush=True)
+    print(text + "\\n", end="", flush=True)
 class Loud:
     def __del__(self): print("finaliser of the namespace")
 loud = Loud()
@@ -50,7 +50,7 @@ def test_an_end_that_waits(node, spawn, go, tmp_path, rank):
     go.touch()
     reply = process.reply(request, "shutdown_reply")
     assert (reply["status"], reply["cut_off"]) == ("ok", {"threads": 0, "processes": 0})
-    said = process.text().splitlines()
+    said = [line for line in process.text().splitlines() if "/gloo/" not in line]  # torch's own word on joining
     assert sorted(said[:4]) == ["future 0", "future 1", "future 2", "thread"]
     assert sorted(said[4:6]) == ["exit handler", "finaliser"]
     assert said[6:] == [*(["app left"] if rank else []), "finaliser of the namespace"]
