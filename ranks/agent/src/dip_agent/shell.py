@@ -26,7 +26,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
-from . import magics, paths, snapshots, tracebacks
+from . import magics, paths, snapshots, spawned, tracebacks
 from .commands import Commands
 from .source import Compiler, Transformations
 from .wire import text
@@ -121,7 +121,7 @@ class Shell(InteractiveShell):
         """Return the process's shell, without threads and without a history on disk."""
         config = Config()
         config.HistoryManager.enabled = False
-        shell = cls.instance(config=config)
+        shell = cls.instance(config=config, user_module=spawned.Main("__main__"))
         # It takes the namespace away, which is for `clear` to do: the app and other exit handlers may need it.
         atexit.unregister(shell.atexit_operations)
         shell.input_transformer_manager = Transformations()

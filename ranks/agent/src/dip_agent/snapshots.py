@@ -45,7 +45,7 @@ class SourcePath(str):
 
     def with_text(self) -> tuple[Any, ...]:
         """Return what `__reduce__` would for a receiver that has this module."""
-        return SourcePath, (str(self), self.line, self.text, self.run, self.python)
+        return _arrived, (str(self), self.line, self.text, self.run, self.python)
 
     def entry(self) -> _Entry:
         """Return what linecache has for the file: nothing above the executed lines, and nothing below."""
@@ -185,11 +185,15 @@ def _label(code: Any) -> Any:
 # Code in pickles.
 
 
+def _arrived(*parts: Any) -> SourcePath:
+    install()
+    return SourcePath(*parts)
+
+
 def reduce_code(code: types.CodeType, reduce: Any) -> tuple[Any, ...]:
     """Return how to pickle code: as cloudpickle's `reduce` says, but with its file, which that may leave out."""
-    make, arguments = reduce(code)[:2]
-    return _code, (make, arguments, code.co_filename)
+    return _code, (reduce(code)[1], code.co_filename)
 
 
-def _code(make: Any, arguments: tuple[Any, ...], path: str) -> types.CodeType:
-    return make(*arguments).replace(co_filename=path)
+def _code(arguments: tuple[Any, ...], path: str) -> types.CodeType:
+    return types.CodeType(*arguments).replace(co_filename=path)

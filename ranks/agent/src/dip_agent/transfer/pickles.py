@@ -12,17 +12,17 @@ import itertools
 import os
 import pickle
 import types
-import typing
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import cloudpickle
 from IPython import get_ipython
 
+from ..bindings import Bindings
+from ..spawned import cached, with_slots
 from ..wire import text
 from . import classes
 from .arrays import Reducers
-from .bindings import Bindings
 from .explain import Place, TransferError, locate, reason
 from .parts import Collector, Parts
 
@@ -106,7 +106,7 @@ class _Pickler(cloudpickle.Pickler):
             value.__module__ == "__main__" or "<locals>" in getattr(value, "__qualname__", "<locals>")
         ):
             # By itself it would go by its name, as which the receiver may have anything or nothing.
-            return _cached, (value.cache_parameters(), value.__wrapped__)
+            return cached, (value.cache_parameters(), value.__wrapped__)
         if kind is functools.cached_property:
             state = {name: part for name, part in vars(value).items() if name != "lock"}  # before Python 3.12
             return functools.cached_property, (value.func,), state
@@ -122,7 +122,7 @@ class _Pickler(cloudpickle.Pickler):
         if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
             return reduced  # it goes by its name, or in a way of some other cloudpickle
         make, arguments, state, items, pairs, finish = reduced
-        arguments = _with_slots(cls, make, arguments)
+        arguments = with_slots(cls, make, arguments)
         if id(cls) in self._sent or not classes.is_named(cls):
             return make, arguments, (finish, state), items, pairs, _finish_class
         name = cls.__qualname__
@@ -339,10 +339,6 @@ def _receiver() -> dict[str, Any]:
     return _loading.namespace
 
 
-def _cached(parameters: dict[str, Any], function: Any) -> Any:
-    return functools.lru_cache(**parameters)(function)
-
-
 def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
     attributes, slots, contents, lent, missing = state
     function.__dict__.update(attributes)
@@ -385,17 +381,6 @@ def _version(name: str, value: Any) -> str:
         version = f"{os.getpid()}.{next(_versions)}"
         _sent.note(name, value, version)
     return version
-
-
-def _with_slots(cls: type, make: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the arguments by which `make` makes a class that has the slots of `cls`.
-
-    cloudpickle 3.1 makes one without them: what is pickled of its instances would not fit the original.
-    """
-    named = typing.NamedTuple in vars(cls).get("__orig_bases__", ())  # which sees to that itself
-    if "__slots__" not in vars(cls) or make.__name__ != "_make_skeleton_class" or named:
-        return arguments
-    return (*arguments[:3], {**arguments[3], "__slots__": cls.__slots__}, *arguments[4:])
 
 
 def _contents(cells: Sequence[types.CellType]) -> dict[int, Any]:
