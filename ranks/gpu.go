@@ -28,19 +28,31 @@ type GPU struct {
 
 // ListGPUs lists the GPUs that processes started here would see, in the order of their numbers: what nvidia-smi finds (in
 // PCI order), less what CUDA_VISIBLE_DEVICES hides. A machine without nvidia-smi has none. No CUDA library is loaded.
-func ListGPUs(ctx context.Context) ([]GPU, error) {
-	mask, masked := os.LookupEnv("CUDA_VISIBLE_DEVICES")
-	if first, _, _ := strings.Cut(mask, ","); masked && slices.Contains([]string{"", "-1"}, strings.TrimSpace(first)) {
-		return nil, nil // whatever nvidia-smi would say, or fail to
+func ListGPUs(ctx context.Context) ([]GPU, error) { return VisibleGPUs(ctx, inheritedGPUMask()) }
+
+// inheritedGPUMask is what CUDA_VISIBLE_DEVICES is for processes started here; nil: not set.
+func inheritedGPUMask() *string {
+	if mask, ok := os.LookupEnv(GPUMaskName); ok {
+		return &mask
+	}
+	return nil
+}
+
+// VisibleGPUs is ListGPUs with another CUDA_VISIBLE_DEVICES; nil: it is not set.
+func VisibleGPUs(ctx context.Context, mask *string) ([]GPU, error) {
+	if mask != nil {
+		if first, _, _ := strings.Cut(*mask, ","); slices.Contains([]string{"", "-1"}, strings.TrimSpace(first)) {
+			return nil, nil // whatever nvidia-smi would say, or fail to
+		}
 	}
 	all, err := queryGPUs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w; set CUDA_VISIBLE_DEVICES= for CPU ranks", err)
 	}
-	if !masked {
+	if mask == nil {
 		return all, nil
 	}
-	return visibleGPUs(all, mask)
+	return visibleGPUs(all, *mask)
 }
 
 // queryGPUs runs nvidia-smi.

@@ -21,10 +21,13 @@ import (
 
 // PoolSpec says what pool to start.
 type PoolSpec struct {
-	Ranks   int           // how many
-	GPUs    []GPU         // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
-	App     string        // "torch", "none", … or a module of the user's (docs/protocol.md, "Apps"); "" lets the agent choose
-	Verbose bool          // the app tells what it does
+	Ranks   int    // how many
+	GPUs    []GPU  // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
+	App     string // "torch", "none", … or a module of the user's (docs/protocol.md, "Apps"); "" lets the agent choose
+	Verbose bool   // the app tells what it does
+
+	Surroundings *wire.Surroundings // of the local namespace, which its ranks inherit; nil: it has changed nothing
+
 	Timeout time.Duration // for the whole start; 0 is 120 s
 
 	// KeepGPUMemory leaves torch's cache alone; otherwise ranks on GPUs free it after a cell that changed how much is allocated.
@@ -100,6 +103,8 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 			Key:  proc.keyHex(),
 			Env:  rankEnv(n.opts.Env, spec, rank, run),
 			App:  spec.App,
+
+			Surroundings: inheritable(spec.Surroundings),
 
 			Verbose: spec.Verbose,
 			FreeGPU: !spec.KeepGPUMemory,
@@ -449,7 +454,7 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 	set := func(name string) bool {
 		return slices.ContainsFunc(inherited, func(s string) bool { return strings.HasPrefix(s, name+"=") })
 	}
-	if !set("OMP_NUM_THREADS") {
+	if !set("OMP_NUM_THREADS") && !spec.Surroundings.Sets("OMP_NUM_THREADS") {
 		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
 	}
 	// Every rank sees the pool's GPUs in rank order, so that cuda:LOCAL_RANK is its own; CPU ranks see none.

@@ -74,6 +74,8 @@ type Process struct {
 	pending   []*execution        // in the order of their requests; the process runs them in that order
 	serving   int                 // other requests for the main thread that are not answered: see request
 	ending    *ending             // the node's word
+	moved     *wire.Surroundings  // what it has changed; nil: nothing
+	carry     []byte              // what the next request for its main thread takes along: see [Pool.Carry]
 	err       *ExitError          // set with a final state
 
 	// background is called with bgMu held, which keeps its calls in order.
@@ -198,7 +200,7 @@ func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 	p.mu.Lock()
 	if !p.state.Final() && p.link != nil {
 		// The link may have ended already. Then finish is about to come and tells the handler with the others.
-		id, _ = p.link.postWith(req.metadata, wire.TypeExecuteRequest, req.content)
+		id, _ = p.link.postWith(req.metadata, wire.TypeExecuteRequest, p.laden(req.content))
 		p.pending = append(p.pending, &execution{id, req.run, h})
 		p.busy()
 		p.mu.Unlock()
@@ -377,6 +379,8 @@ func (p *Process) message(m *wire.Message) {
 		p.stream(m)
 	case wire.TypeExecuteReply:
 		p.executed(m)
+	case wire.TypeSurroundings:
+		p.hasMoved(m)
 	case wire.TypeShutdownReply:
 		p.shutdownReply(m)
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:

@@ -163,7 +163,7 @@ func (p *Process) beginServing(msgType string, content []byte) (l *link, id stri
 	if p.link == nil {
 		return nil, "", nil, fmt.Errorf("%s is not connected", p.name)
 	}
-	id, answer = p.link.begin(msgType, content)
+	id, answer = p.link.begin(msgType, p.laden(content))
 	p.serving++
 	p.busy()
 	return p.link, id, answer, nil

@@ -40,11 +40,11 @@ func choiceErrorf(format string, args ...any) error {
 // Spec translates a choice into a pool for this machine, whose GPUs it looks for. An error that is no *[ChoiceError] tells that they
 // could not be looked for.
 func (c Choice) Spec(ctx context.Context) (ranks.PoolSpec, error) {
-	return c.spec(ctx, defaultCPURanks)
+	return c.spec(ctx, defaultCPURanks, ranks.GPUMask(nil))
 }
 
-// spec is Spec with the number of CPU ranks where the choice does not say any.
-func (c Choice) spec(ctx context.Context, cpuRanks int) (ranks.PoolSpec, error) {
+// spec is Spec with the number of CPU ranks where the choice does not say any, and with the CUDA_VISIBLE_DEVICES that counts.
+func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
 	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed}
 	if c.Ranks < 0 {
 		return spec, choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
@@ -56,7 +56,7 @@ func (c Choice) spec(ctx context.Context, cpuRanks int) (ranks.PoolSpec, error) 
 			return spec, choiceErrorf("-g: %v", err)
 		}
 	}
-	visible, err := ranks.ListGPUs(ctx)
+	visible, err := ranks.VisibleGPUs(ctx, gpuMask)
 	if err != nil {
 		return spec, err
 	}

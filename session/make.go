@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,19 +60,44 @@ func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, 
 	if err != nil {
 		return "", err
 	}
+	choose := s.chooser(cmd)
 	if !living {
-		return s.replace(ctx, old, spec)
+		return s.replace(ctx, old, spec, choose)
 	}
+	now := s.surroundings()
+	late := s.late(ctx, old, now)
 	s.mu.Lock()
-	claimed, same := old.claimed, sameRanks(old.spec, spec) && old.spec.Seed == spec.Seed
+	claimed, used, same := old.claimed, old.used, sameRanks(old.spec, spec) && old.spec.Seed == spec.Seed
 	s.mu.Unlock()
 	switch {
+	case same && !used && len(late) > 0:
+		return s.replace(ctx, old, spec, choose)
 	case same:
+		if len(late) > 0 {
+			s.tellLate(old, late)
+		}
+		if !used {
+			s.bringUpToDate(old, now)
+		}
 		return s.adjust(ctx, old, cmd)
 	case claimed:
 		return "", choiceErrorf("there is a pool of %s; its variables would be lost: add -r to replace it", count(old.value.Size(), "rank"))
 	default:
-		return s.replace(ctx, old, spec)
+		return s.replace(ctx, old, spec, choose)
+	}
+}
+
+// chooser is how a command says which ranks there are to be: by itself, or as the pool before it.
+func (s *Session) chooser(cmd wire.MakeCommand) chooser {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case cmd.GPUs != nil || cmd.Ranks > 0:
+		return func(ctx context.Context) (ranks.PoolSpec, error) { return s.chosen(ctx, cmd) }
+	case s.choose != nil:
+		return s.choose
+	default:
+		return s.PoolSpec
 	}
 }
 
@@ -102,13 +128,15 @@ func (s *Session) alive(ctx context.Context, p *pool) (bool, error) {
 // wanted is the pool that a command asks for: what it says, and for the rest what the last pool was, or the session's choice.
 func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.PoolSpec, err error) {
 	s.mu.Lock()
-	last := s.last
+	last, choose := s.last, s.choose
 	s.mu.Unlock()
 	switch {
 	case cmd.GPUs != nil || cmd.Ranks > 0:
 		spec, err = s.chosen(ctx, cmd)
-	case last != nil:
+	case last != nil && !slices.Contains(changedNames(last.Surroundings, s.surroundings()), ranks.GPUMaskName):
 		spec = *last
+	case last != nil:
+		spec, err = choose(ctx)
 	default:
 		spec, err = s.PoolSpec(ctx)
 	}
@@ -147,19 +175,30 @@ func (s *Session) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolS
 	if cmd.GPUs != nil {
 		choice.GPUs = *cmd.GPUs
 	}
-	return choice.spec(ctx, cpuRanks)
+	return choice.spec(ctx, cpuRanks, ranks.GPUMask(s.surroundings()))
 }
 
 // replace ends a pool, if there is one, and starts another. Whoever asks for ranks meanwhile waits for the new ones.
-func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (text string, err error) {
+func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
 	begun := time.Now()
-	ended := false // the old one, by us
-	p := &pool{spec: spec, claimed: true}
 	s.mu.Lock()
-	p.choice = s.o.Pool
+	p := s.succeed(old, spec, choose)
+	s.mu.Unlock()
+
+	started, err := awaitOrCancel(ctx, p.future)
+	if err != nil {
+		return "", explainStart(err, p.ended)
+	}
+	return fmt.Sprintf("%s, ready in %.1f s", describe(started, spec), time.Since(begun).Seconds()), nil
+}
+
+// succeed begins a pool in the place of another, if there is one, which it ends. s.mu is held.
+func (s *Session) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *pool {
+	p := &pool{spec: spec, choose: choose, claimed: true, choice: s.o.Pool}
+	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 		var err error
-		if ended, err = s.end(ctx, old, errReplaced); err != nil {
+		if p.ended, err = s.end(ctx, old, errReplaced); err != nil {
 			return nil, &noPoolError{err}
 		}
 		started, err := onLivingNode(ctx, s, func(ctx context.Context) (*ranks.Pool, error) { return s.startPool(ctx, p, spec) })
@@ -169,13 +208,7 @@ func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec) (
 		return started, nil
 	})
 	s.current = p
-	s.mu.Unlock()
-
-	started, err := awaitOrCancel(ctx, p.future)
-	if err != nil {
-		return "", explainStart(err, ended)
-	}
-	return fmt.Sprintf("%s, ready in %.1f s", describe(started, spec), time.Since(begun).Seconds()), nil
+	return p
 }
 
 // explainStart makes of what a start failed with what its user needs to know; ended is whether a living pool made way for it.

@@ -7,6 +7,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/ranks"
+	"dipls/ranks/wire"
 )
 
 // ErrClosed is what a session answers after Close.
@@ -37,7 +38,9 @@ type Session struct {
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	choice  *ranks.PoolSpec // what o.Pool means on this machine; nil until asked for
+	mask    *string         // the CUDA_VISIBLE_DEVICES that it is for
 	last    *ranks.PoolSpec // of the last pool that came to life, with the changes since; nil: none did
+	choose  chooser         // of that pool
 	node    *future[*ranks.Node]
 	local   *future[*ranks.Process]
 	current *pool
@@ -46,11 +49,17 @@ type Session struct {
 // pool is a pool from the decision to start it on.
 type pool struct {
 	*future[*ranks.Pool]
-	choice Choice // that the session had when this was begun
+	choice Choice  // that the session had when this was begun
+	choose chooser // how its ranks were chosen
+	ended  bool    // the pool before it was ended for it; set with the future's outcome
 
 	// Under the session's lock:
 	spec    ranks.PoolSpec // zero until it is known
 	claimed bool           // somebody has asked for this very pool, or has its ranks
+	used    bool           // somebody has its ranks
+
+	seen     *wire.Surroundings // that were looked at when its ranks were last asked for
+	toldLate string             // what the user was told of them last
 }
 
 var (
@@ -78,23 +87,27 @@ func New(o Options) *Session {
 
 // PoolSpec is the pool that the options ask for, on this machine; the errors are those of [Choice.Spec].
 func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
+	mask := ranks.GPUMask(s.surroundings())
 	s.mu.Lock()
-	choice, known := s.o.Pool, s.choice
+	choice, known, of := s.o.Pool, s.choice, s.mask
 	s.mu.Unlock()
-	if known != nil {
+	if known != nil && equal(of, mask) {
 		return *known, nil
 	}
-	spec, err := choice.Spec(ctx)
+	spec, err := choice.spec(ctx, defaultCPURanks, mask)
 	if err != nil {
 		return spec, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.o.Pool == choice {
-		s.choice = &spec
+		s.choice, s.mask = &spec, mask
 	}
 	return spec, nil
 }
+
+// equal reports whether two variables have the same value, or neither has any.
+func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Begin starts the node, and has the pool and the local namespace start while the first cells may already run.
 func (s *Session) Begin(ctx context.Context, withRanks, withLocal bool) error {
@@ -136,7 +149,7 @@ func (s *Session) Unusable() error {
 func (s *Session) Choose(c Choice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.o.Pool, s.choice, s.last = c, nil, nil
+	s.o.Pool, s.choice, s.last, s.choose = c, nil, nil, nil
 }
 
 // PoolChoice is the choice that the session had when its pool was begun; ok is false if there is none.
@@ -241,21 +254,29 @@ func (s *Session) RestartLocal(ctx context.Context) error {
 // Ranks returns the ranks. A pool of which one has died is not replaced, for what that held in memory is gone, and what the others hold is not: the
 // error is a *[dipexec.BrokenPoolError]. Neither is one that was ended or could not be made.
 func (s *Session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
-	s.mu.Lock()
-	p := s.needPool()
-	p.claimed = true
-	s.mu.Unlock()
-	living, err := p.wait(ctx)
-	if err != nil {
-		return nil, err
+	for {
+		s.mu.Lock()
+		p := s.needPool()
+		p.claimed = true
+		s.mu.Unlock()
+		living, err := p.wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := living.Err(); err != nil {
+			return nil, &dipexec.BrokenPoolError{Ranks: dipexec.ProcessesOf(living), Err: err}
+		}
+		if living.State().Final() {
+			return nil, errEnded
+		}
+		renewed, err := s.settle(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if !renewed {
+			return dipexec.ProcessesOf(living), nil
+		}
 	}
-	if err := living.Err(); err != nil {
-		return nil, &dipexec.BrokenPoolError{Ranks: dipexec.ProcessesOf(living), Err: err}
-	}
-	if living.State().Final() {
-		return nil, errEnded
-	}
-	return dipexec.ProcessesOf(living), nil
 }
 
 // needLocal gives the local namespace, which the first call begins. s.mu is held.
@@ -275,7 +296,7 @@ func (s *Session) needLocal() *future[*ranks.Process] {
 // needPool gives the pool, which the first call begins. s.mu is held.
 func (s *Session) needPool() *pool {
 	if s.current == nil {
-		p := &pool{choice: s.o.Pool}
+		p := &pool{choice: s.o.Pool, choose: s.PoolSpec}
 		p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 			spec, err := s.PoolSpec(ctx)
 			if err != nil {
@@ -290,6 +311,7 @@ func (s *Session) needPool() *pool {
 
 // startPool starts a pool and tells what it has to say.
 func (s *Session) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (*ranks.Pool, error) {
+	spec.Surroundings = s.surroundings()
 	s.mu.Lock()
 	p.spec = spec
 	s.mu.Unlock()
@@ -303,7 +325,7 @@ func (s *Session) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (
 	}
 	s.tell(started.Notices())
 	s.mu.Lock()
-	s.last = &spec
+	s.last, s.choose = &spec, p.choose
 	s.mu.Unlock()
 	return started, nil
 }

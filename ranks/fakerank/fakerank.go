@@ -11,6 +11,8 @@
 //	result TEXT           an execute_result of type text/plain
 //	display MIME DATA     a display_data
 //	error NAME MESSAGE    raise: an error message, and the end of this execution
+//	surroundings JSON     tell of surroundings
+//	inherited             print those that it has got: at the start; and later
 //	pid, rank, env NAME   print the process id, the rank, a variable of the environment
 //	spec                  print what the node was asked for besides: app, verbose, free_gpu
 //	seed                  print its seed, or null

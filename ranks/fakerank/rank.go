@@ -53,6 +53,8 @@ type rank struct {
 	waiting  []string                // for push_commit
 	held     map[string]bool         // pull_requests whose payload has not been released
 	commands map[int]json.RawMessage // replies to what was asked
+
+	inherited []byte // surroundings: those of the start, and what has come with requests
 }
 
 type piece struct {
@@ -81,6 +83,9 @@ func newRank(c Config, dir string, spec wire.SpawnProcess, pid int) (*rank, erro
 	r.cond = sync.NewCond(&r.mu)
 	if spec.Rank != nil {
 		r.number = *spec.Rank
+	}
+	if spec.Surroundings != nil {
+		r.inherited, _ = json.Marshal(spec.Surroundings)
 	}
 	r.stubborn = slices.Contains(c.Stubborn, r.number)
 	return r, nil
@@ -170,6 +175,12 @@ func (r *rank) main() {
 
 func (r *rank) serve(m *wire.Message) {
 	ok := wire.Status{Status: "ok"}
+	var laden struct {
+		Surroundings json.RawMessage `json:"surroundings"`
+	}
+	if json.Unmarshal(m.Content, &laden) == nil && laden.Surroundings != nil {
+		r.inherited = append(append(r.inherited, "; "...), laden.Surroundings...)
+	}
 	switch m.Header.MsgType {
 	case wire.TypeHello:
 		c := r.config
@@ -431,6 +442,10 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.print(m, "stdout", fmt.Appendln(nil, r.pid))
 	case "rank":
 		r.print(m, "stdout", fmt.Appendln(nil, r.number))
+	case "surroundings":
+		p.send(wire.TypeSurroundings, m.RawHeader, json.RawMessage(arg))
+	case "inherited":
+		r.print(m, "stdout", append(r.inherited, '\n'))
 	case "env":
 		value, ok := r.spec.Env[arg]
 		if !ok {

@@ -46,6 +46,7 @@ const (
 	TypeNamesReply        = "names_reply"
 	TypeGroupsRequest     = "groups_request"
 	TypeGroupsReply       = "groups_reply"
+	TypeSurroundings      = "surroundings"
 	TypeCompleteRequest   = "complete_request"
 	TypeCompleteReply     = "complete_reply"
 	TypeInspectRequest    = "inspect_request"
@@ -178,10 +179,25 @@ type SpawnProcess struct {
 	Unset []string          `json:"unset,omitempty"`
 	App   string            `json:"app"`
 
+	Surroundings *Surroundings `json:"surroundings,omitempty"` // what it inherits of the local namespace; Env goes before it
+
 	Verbose bool `json:"verbose"`  // of the app
 	FreeGPU bool `json:"free_gpu"` // free torch's cached memory after cells that changed it
 
 	Seed *int64 `json:"seed,omitempty"` // of its random generators; nil: of the system's entropy
+}
+
+// Surroundings are what the local namespace has ever changed, since its start, of what its children inherit. Values are passed on as they came:
+// they need not be UTF-8.
+type Surroundings struct {
+	Env  map[string]json.RawMessage `json:"env"`            // a string each; null: removed
+	Cwd  json.RawMessage            `json:"cwd,omitempty"`  // a string, or null if it is gone
+	Path json.RawMessage            `json:"path,omitempty"` // sys.path; null stands for the folders of files whose cells run
+}
+
+// Sets reports whether a variable has a value that the process has set itself.
+func (s *Surroundings) Sets(name string) bool {
+	return s != nil && s.Env[name] != nil && string(s.Env[name]) != "null"
 }
 
 // SpawnReply names what was started.

@@ -244,6 +244,8 @@ class Node:
             for fd in gate:
                 stack.callback(os.close, fd)
             for process in wanted:
+                inherited = dict(process.get("surroundings") or {})
+                changed = inherited.pop("env", None) or {}
                 spec = {
                     "name": process["name"],
                     "key": process["key"],
@@ -255,13 +257,16 @@ class Node:
                     "script": self._start.get("script", ""),
                     "listener": store.fileno() if process["rank"] == 0 else -1,
                     "gate": -1 if process["rank"] is None else gate[process["rank"] == 0],
+                    "surroundings": inherited,
                     "extra_path": self._start.get("extra_path", []),
                     "log_level": self._start.get("log_level", "info"),
                 }
-                env = {**_defaults(process), **process.get("env", {})}
+                env = {name: value for name, value in changed.items() if value is not None}
+                env = {**_defaults(process), **env, **process.get("env", {})}
                 if process["rank"] is not None:
                     env = {**_rendezvous(process, len(ranks), port, jax.getsockname()[1]), **env}
-                unset = process.get("unset", []) + (self._ranks_only if process["rank"] is None else [])
+                unset = [name for name, value in changed.items() if value is None]
+                unset += process.get("unset", []) + (self._ranks_only if process["rank"] is None else [])
                 child = self._starter.start(method, spec, env, unset, self._shell, self._nursery)
                 started.append(child)
                 self._children[child.name] = child

@@ -75,6 +75,28 @@ def _take_turns(folder: str) -> None:
     sys.modules.update(_displaced.pop(folder, {}))
 
 
+def without_ours(path: list[Any]) -> list[str | None]:
+    """Return a sys.path with None in the place of our folders, which each process has for itself."""
+    ours = [_folder, *_others]
+    found: list[str | None] = []
+    for entry in path:
+        if entry in ours:  # the user's own may follow
+            ours.remove(entry)
+            if entry == _folder:
+                found.append(None)
+        else:
+            found.append(os.fspath(entry))
+    return found
+
+
+def with_ours(path: list[str | None]) -> list[str]:
+    """Return what `without_ours` has made of another process's sys.path, with this one's folders."""
+    found: list[str] = []
+    for entry in path:
+        found += [_folder, *_others] if entry is None else [entry]
+    return found
+
+
 def show(script: str) -> None:
     """Have imports look where they would under `python SCRIPT`. Comes after our own imports."""
     global _folder

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, output, paths, randomness, wire
+from . import apps, collectives, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -26,6 +26,7 @@ from .randomness import Generators
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
 from .spec import Spec
+from .surroundings import Surroundings
 from .transfer import Transfers
 from .wire import Message
 
@@ -91,7 +92,8 @@ class _Process:
         self._path = ""  # of the cell that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
         self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
-        self._commands = Commands(lambda msg_type, content: io_thread.post(msg_type, content, self._header), interrupts)
+        self._surroundings: Surroundings | None = None  # the local namespace's
+        self._commands = Commands(self._ask, interrupts)
         lookups = Lookups(shell)
         self._lookups = {
             "complete_request": lookups.complete,
@@ -122,6 +124,15 @@ class _Process:
                 if not self._answered:
                     self._reply(message, message.type.partition("_")[0] + "_reply", wire.failure(err))
 
+    def _ask(self, msg_type: str, content: dict[str, Any]) -> None:
+        self._tell_surroundings()
+        self._io.post(msg_type, content, self._header)
+
+    def _tell_surroundings(self) -> None:
+        """Tell the server, ahead of what it is told next, what ranks that are made from now on inherit."""
+        if self._surroundings is not None and (news := self._surroundings.news()) is not None:
+            self._io.post("surroundings", news, self._header)
+
     def _bound(self, content: dict[str, Any]) -> dict[str, Any]:
         """Tell which of some names the namespace binds."""
         names = content.get("names")
@@ -129,6 +140,9 @@ class _Process:
         return {"names": [name for name in known if isinstance(name, str) and name in self._shell.user_ns]}
 
     def _serve(self, message: Message) -> None:
+        if "surroundings" in message.content:
+            for problem in surroundings.take_over(message.content["surroundings"]):
+                print(f"dipls: {problem}", file=sys.stderr)
         if message.type == "hello":
             self._reply(message, "hello_reply", self._started)
         elif message.type == "execute_request":
@@ -188,6 +202,7 @@ class _Process:
         try:
             try:
                 self._interrupts.begin(STARTING)
+                notices = [*notices, *surroundings.take_over(self._spec.surroundings)]
                 self._app.start()
                 status: dict[str, Any] = {"status": "ok"}
             finally:
@@ -209,6 +224,8 @@ class _Process:
             **status,
         }
         self._watch_gpu()
+        if self._spec.rank is None:
+            self._surroundings = Surroundings()
         self._io.started = True
 
     def _watch_gpu(self) -> None:
@@ -254,6 +271,7 @@ class _Process:
             self._gpu.free_if_changed()
         if groups := collectives.counts():
             reply["groups"] = groups
+        self._tell_surroundings()
         if moments is not None:
             moments.replied = time.monotonic_ns()
         self._reply(message, "execute_reply", reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Spec:
     seed: int | None = None  # of all random generators; None: they are to have states of entropy
     free_gpu: bool = True  # free torch's cached memory after cells
     gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
+    surroundings: dict[str, Any] = field(default_factory=dict)  # of the local namespace, as in docs/protocol.md
     extra_path: list[str] = field(default_factory=list)
     log_level: str = "info"
 

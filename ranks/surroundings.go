@@ -1,0 +1,104 @@
+package ranks
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"dipls/ranks/wire"
+)
+
+// GPUMaskName is the variable that says which GPUs a process sees. Ranks get theirs from the pool's GPUs.
+const GPUMaskName = "CUDA_VISIBLE_DEVICES"
+
+// Surroundings are what a process has changed, since its start, of what its children would inherit; nil: nothing. They are never changed
+// themselves.
+func (p *Process) Surroundings() *wire.Surroundings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.moved
+}
+
+// hasMoved is called on the reader goroutine.
+func (p *Process) hasMoved(m *wire.Message) {
+	s := new(wire.Surroundings)
+	if err := json.Unmarshal(m.Content, s); err != nil {
+		p.log.Warn("content of surroundings", zap.Error(err))
+		return
+	}
+	for name := range s.Env {
+		if slices.Contains(launcherEnv, name) || strings.HasPrefix(name, "DIPLS_") {
+			delete(s.Env, name)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved = s
+}
+
+// Carry has each rank take over surroundings ahead of what it is asked next, and in the same message. Nil takes that back.
+func (p *Pool) Carry(s *wire.Surroundings) {
+	var carry []byte
+	if s = inheritable(s); s != nil {
+		content, err := json.Marshal(s)
+		if err != nil {
+			panic(err) // it came as JSON
+		}
+		carry = content
+	}
+	for _, proc := range p.ranks {
+		proc.mu.Lock()
+		proc.carry = carry
+		proc.mu.Unlock()
+	}
+}
+
+// laden is a request with what it is to take along. p.mu is held.
+func (p *Process) laden(content []byte) []byte {
+	if p.carry == nil {
+		return content
+	}
+	body := content[:len(content)-1] // without the brace
+	whole := make([]byte, 0, len(content)+len(p.carry)+32)
+	whole = append(whole, body...)
+	if len(body) > 1 {
+		whole = append(whole, ',')
+	}
+	whole = append(whole, `"surroundings":`...)
+	whole = append(whole, p.carry...)
+	p.carry = nil
+	return append(whole, '}')
+}
+
+// inheritable is what ranks take over of surroundings; nil if there is nothing.
+func inheritable(s *wire.Surroundings) *wire.Surroundings {
+	if s == nil {
+		return nil
+	}
+	of := wire.Surroundings{Env: map[string]json.RawMessage{}, Cwd: s.Cwd, Path: s.Path}
+	for name, value := range s.Env {
+		if name != GPUMaskName {
+			of.Env[name] = value
+		}
+	}
+	return &of
+}
+
+// CountsAtJoining reports whether a variable counts for a rank only if it is set before it joins its process group.
+func CountsAtJoining(name string) bool {
+	return name == GPUMaskName || name == "OMP_NUM_THREADS" || strings.HasPrefix(name, "NCCL_") || strings.HasPrefix(name, "GLOO_")
+}
+
+// GPUMask is what CUDA_VISIBLE_DEVICES is for a process with surroundings, for [VisibleGPUs].
+func GPUMask(s *wire.Surroundings) *string {
+	if s != nil {
+		if value, ok := s.Env[GPUMaskName]; ok {
+			var mask *string
+			_ = json.Unmarshal(value, &mask) // null: it was removed
+			return mask
+		}
+	}
+	return inheritedGPUMask()
+}
