@@ -60,7 +60,7 @@ func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionPara
 		actions = d.quickFixes(ctx, doc, p.Range)
 	}
 	asked := p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0
-	if asked && d.s.trusted.Load() {
+	if asked && !d.s.forbidden() {
 		for _, a := range d.offered(ctx, doc, p.Range, p.Context.Only) {
 			if !slices.ContainsFunc(actions, func(fix action) bool { return fix.title == a.title }) {
 				actions = append(actions, a)

@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -75,21 +76,36 @@ func (c *client) showMessage(t protocol.MessageType, text string) {
 
 // ask shows a message and waits for the user to choose one of the actions; "" is none of them. Where the client cannot ask, it is a message.
 func (c *client) ask(ctx context.Context, t protocol.MessageType, text string, actions ...string) (chosen string) {
+	chosen, err := c.request(ctx, t, text, actions...)
+	if err != nil && ctx.Err() == nil {
+		c.showMessage(t, text)
+	}
+	return chosen
+}
+
+// errCannotAsk is of a client that does not know how to ask its user.
+var errCannotAsk = errors.New("the editor cannot ask")
+
+// request is ask with an error where nobody was asked: errCannotAsk if the client cannot.
+func (c *client) request(ctx context.Context, t protocol.MessageType, text string, actions ...string) (chosen string, err error) {
 	params := &protocol.ShowMessageRequestParams{Type: t, Message: text}
 	for _, title := range actions {
 		params.Actions = append(params.Actions, protocol.MessageActionItem{Title: title})
 	}
 	var item *protocol.MessageActionItem
-	if err := c.call(ctx, protocol.MethodWindowShowMessageRequest, params, &item); err != nil {
-		if ctx.Err() == nil {
-			c.showMessage(t, text)
-		}
-		return ""
+	err = c.call(ctx, protocol.MethodWindowShowMessageRequest, params, &item)
+	var refusal *jsonrpc2.Error
+	switch {
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case errors.As(err, &refusal):
+		return "", errCannotAsk
+	case err != nil:
+		return "", err
+	case item == nil:
+		return "", nil
 	}
-	if item == nil {
-		return ""
-	}
-	return item.Title
+	return item.Title, nil
 }
 
 // refresh asks the client to ask for something anew, by one of the workspace/…/refresh requests; the caller has looked whether the client

@@ -19,7 +19,7 @@ type gpuInfo struct {
 }
 
 func (s *server) gpus(ctx context.Context, _ *noArgs) (*gpusReply, error) {
-	if !s.trusted.Load() {
+	if s.forbidden() {
 		return nil, errUntrusted
 	}
 	found, err := ranks.ListGPUs(ctx)

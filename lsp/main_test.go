@@ -20,6 +20,7 @@ import (
 	"dipls/dipexec"
 	"dipls/internal/lsptest"
 	"dipls/internal/testpython"
+	"dipls/internal/trust"
 	"dipls/lsp"
 )
 
@@ -91,7 +92,7 @@ func inProcess(t testing.TB) lsptest.Server {
 		}
 		journal := dipexec.OpenJournal(dipexec.JournalOptions{})
 		defer journal.Close()
-		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal})
+		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal, Trust: trust.Open(os.Getenv("XDG_STATE_HOME") + "/dipls/trusted")})
 		served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
 		patience, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()

@@ -20,7 +20,7 @@ if rank < 2:
 // A failure is told once, however many ranks have it and whenever they come to it, and nothing that is shown has colours.
 func TestFailuresOnce(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Settings: lsptest.Object{"ranks": 3, "app": "none"}})
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"trusted": true}, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
 	e.Open("a.py", failing+"# %%\nprint('the next')\n# %%\nfoobar\n")
 	for range 2 {
 		e.Mark()
@@ -72,7 +72,7 @@ class Picture:
     def _repr_mimebundle_(self, **_): return {"text/plain": "a picture", "image/svg+xml": "<svg/>"}
 for _ in range(3): display(Picture())
 `
-		e := lsptest.Start(t, lsptest.Options{Server: server})
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: lsptest.Object{"trusted": true}})
 		e.Open("a.py", draw)
 		e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 		e.Await("the first picture", lsptest.Method("window/showMessage"), lsptest.Has("type", 3), lsptest.Contains("message", "cell 1 shows a picture: /"),

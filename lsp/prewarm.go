@@ -9,7 +9,7 @@ import (
 )
 
 // prewarm starts Python, and has it import what ranks need, when a file is opened whose cells run on ranks: the first of them then
-// starts in no time.
+// starts in no time. Where the folder's code may not run without a word, it waits for the command that has it run.
 type prewarm struct{ s *server }
 
 func newPrewarm(s *server) feature {
@@ -18,7 +18,7 @@ func newPrewarm(s *server) feature {
 }
 
 func (p *prewarm) changed(c change) {
-	if !p.s.trusted.Load() {
+	if p.s.forbidden() {
 		return
 	}
 	for u, d := range p.s.docs.view() {
@@ -50,6 +50,14 @@ func (p *prewarm) start(d *Snapshot) {
 }
 
 func (p *prewarm) prepare(ctx context.Context, dir, script string) error {
+	python, err := interpreter(p.s.config.await(ctx, dir), dir)
+	if err != nil {
+		return err
+	}
+	if !p.s.consent.holds(dir, python) {
+		p.s.log.Info("Python waits for a command of the user's, which is the consent for the folder", zap.String("folder", dir))
+		return nil
+	}
 	w, err := p.s.join(dir, script)
 	if err != nil {
 		return err

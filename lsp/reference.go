@@ -39,9 +39,11 @@ started (` + "`dip.python`, `dip.preload`, `dip.start`" + `) count when it is st
 		fmt.Fprintf(&b, "| `%s.%s` | %s | `%s` | %s |\n", settingsSection, row.key, row.kind, row.initial, doc)
 	}
 	b.WriteString(`
-Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text, and ` + "`initializationOptions.trusted: false`" + ` says that what
-is in the folders may not be run, as editors do where their user has not said otherwise: then no process is ever started, Python included, and commands that need
-one answer with an error, until the client sends the notification ` + "`dip/trusted`" + `.
+Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text, and ` + "`initializationOptions.trusted`" + ` says whether what
+is in the folders may be run. With ` + "`true`" + ` it may, also to start Python ahead. With ` + "`false`" + `, as editors say where their user has not said otherwise, no process is ever
+started, Python included, and commands that need one answer with an error, until the client sends the notification ` + "`dip/trusted`" + `. A client that says nothing runs nothing of a folder
+until a command that runs something: that is the user's consent for this folder, one message says what will run, and it is remembered (` + "`dipls trust`" + `). About an interpreter that belongs to the
+folder (` + "`.venv`" + `) the user is asked once (` + "`window/showMessageRequest`" + `); a client that cannot ask is told, and goes on. [SECURITY.md](../SECURITY.md) has the rule.
 `)
 	return b.String()
 }

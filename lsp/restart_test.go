@@ -129,7 +129,7 @@ func TestMissingPackagesAhead(t *testing.T) {
 		}
 		return nil
 	}}
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": python}})
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true}, Answers: answers, Settings: lsptest.Object{"python": python}})
 	e.Open("a.py", "# %%\n# %%dip\nprint('never')\n")
 	exists(t, started)
 	ran.Store(true)
@@ -162,7 +162,7 @@ func TestPrewarm(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := lsptest.Start(t, lsptest.Options{
-				Server: inProcess(t), Init: events, Settings: lsptest.Object{"preload": []string{"marker"}, "prewarm": test.prewarm},
+				Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true}, Settings: lsptest.Object{"preload": []string{"marker"}, "prewarm": test.prewarm},
 			})
 			if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
 				t.Fatal(err)

@@ -78,7 +78,8 @@ type server struct {
 	features []feature
 	methods  map[string]method
 	calls    calls
-	trusted  atomic.Bool // what is in the folders may be run
+	trusted  atomic.Int32 // what the client has said of that; see said
+	consent  *consent
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
@@ -100,6 +101,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.docs = newDocuments(s.log, s.feed.tell)
 	s.board = newBoard(s.docs, s.feed.tell)
 	s.config = newConfiguration(s)
+	s.consent = newConsent(s, deps.Workspaces.o.Trust)
 	for _, make := range features {
 		s.features = append(s.features, make(s))
 	}
@@ -200,7 +202,7 @@ func (s *server) lifecycleMethods() map[string]method {
 
 // options are the initializationOptions that are no settings.
 type options struct {
-	Trusted json.RawMessage `json:"trusted,omitempty" doc:"false: nothing of the folders may run"` // what is not said is true, and what is not understood is false
+	Trusted json.RawMessage `json:"trusted,omitempty" doc:"true: what is in the folders may run; false: nothing of them may. Without it, a command is the consent for its folder"`
 	Events  bool            `json:"events,omitempty" doc:"true: the client takes events in place of text"`
 	Folded  bool            `json:"folded,omitempty" doc:"true, with events: and what a person reads of them as well"`
 	Cells   bool            `json:"cells,omitempty" doc:"true: the client is told when to ask for cells anew"`
@@ -213,7 +215,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 		s.log.Warn("initializationOptions: events, folded and cells want true or false")
 	}
 	s.client.events, s.client.folded, s.client.cells = o.Events, o.Folded, o.Cells
-	s.trusted.Store(isNothing(o.Trusted) || string(o.Trusted) == "true")
+	s.trusted.Store(int32(saidBy(o.Trusted)))
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.encoding = encoding
 	s.config.initialize(json.RawMessage(p.InitializationOptions))
@@ -301,7 +303,7 @@ func (s *server) didTrust(_ context.Context, params *any) error {
 	if object, ok := (*params).(map[string]any); *params != nil && (!ok || len(object) > 0) {
 		return errors.New("it takes no parameters, and trust cannot be taken back")
 	}
-	if !s.trusted.Swap(true) {
+	if said(s.trusted.Swap(int32(saidYes))) != saidYes {
 		s.feed.tell(change{trusted: true})
 	}
 	return nil
@@ -426,6 +428,9 @@ func (s *server) anyWorkspace() (*workspace, error) {
 // errUntrusted is why nothing runs.
 var errUntrusted = errors.New("nothing runs in a folder that is not trusted: trust it in the editor first")
 
+// forbidden reports whether the client has said that nothing may run.
+func (s *server) forbidden() bool { return said(s.trusted.Load()) == saidNo }
+
 // open gives a workspace in which something is about to be done.
 func (s *server) open(dir, script string) (*workspace, error) {
 	w, err := s.join(dir, script)
@@ -440,13 +445,19 @@ func (s *server) open(dir, script string) (*workspace, error) {
 
 // join gives a workspace, whose events come here from then on.
 func (s *server) join(dir, script string) (*workspace, error) {
-	if !s.trusted.Load() {
+	if s.forbidden() {
 		return nil, errUntrusted
 	}
 	w, err := s.deps.Workspaces.open(dir, script, asks{
 		settings: func(ctx context.Context) Settings { return s.config.await(ctx, dir) },
 		install: func(ctx context.Context, missing *ranks.MissingPackagesError) error {
 			return s.offerInstall(ctx, dir, missing)
+		},
+		consent: func(ctx context.Context, python ranks.Interpreter, settings Settings) error {
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+			return s.consent.obtain(ctx, dir, python, settings)
 		},
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/internal/trace"
+	"dipls/internal/trust"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 	"dipls/session"
@@ -23,6 +24,7 @@ type WorkspaceOptions struct {
 	Log     *zap.Logger      // nil: none
 	Journal *dipexec.Journal // nil: none
 	Trace   *trace.Tracer    // nil: none
+	Trust   *trust.Store     // remembers the folders whose code may run; nil: nothing does
 }
 
 // Workspaces are the local namespaces and pools of folders, one of each for a folder. They outlive a connection: several editors may
@@ -54,6 +56,7 @@ type workspace struct {
 type asks struct {
 	settings func(context.Context) Settings
 	install  func(context.Context, *ranks.MissingPackagesError) error // gets what the interpreter lacks, or says why not
+	consent  func(context.Context, ranks.Interpreter, Settings) error // has the user let Python run what is in the folder, or says why not
 }
 
 // open gives the workspace of a directory. What its processes need to know is settled by whoever opens it first: modules are looked for
@@ -182,7 +185,7 @@ func (p *processes) options(s Settings) (session.Options, error) {
 	if err != nil {
 		return session.Options{}, fmt.Errorf("%s.start: %w", settingsSection, err)
 	}
-	python, err := ranks.FindPython(settingsSection+".python", pythonIn(s.Python, p.dir), p.dir)
+	python, err := interpreter(s, p.dir)
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -205,7 +208,13 @@ func (p *processes) options(s Settings) (session.Options, error) {
 			p.executor.Publish(dipexec.NewLog(dipexec.LevelWarning, text))
 		},
 		Install: p.asks.install,
+		Consent: func(ctx context.Context) error { return p.asks.consent(ctx, python, s) },
 	}, nil
+}
+
+// interpreter is the one that settings mean in a folder.
+func interpreter(s Settings, dir string) (ranks.Interpreter, error) {
+	return ranks.FindPython(settingsSection+".python", pythonIn(s.Python, dir), dir)
 }
 
 // pythonIn is what the setting dip.python names in a folder: a path is seen from there, and a name without a slash is looked up on PATH.

@@ -53,6 +53,34 @@ func distributions(imports []string) []string {
 type Interpreter struct {
 	Path string // absolute; not resolved, because a virtual environment is known by its path
 	Why  string // "--python", "dip.python", "VIRTUAL_ENV", "/home/u/project/.venv", …; and what was passed over before, if anything
+	Near bool   // it was found by where the file lies: a .venv
+}
+
+// BelongsTo reports whether an interpreter is what a folder brings along, and not the user's: it lies in the folder, or was found by where that lies.
+func (i Interpreter) BelongsTo(folder string) bool {
+	if i.Near || within(folder, i.Path) {
+		return true
+	}
+	realFolder, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		realFolder = folder
+	}
+	if within(realFolder, i.Path) {
+		return true
+	}
+	// A link to it may lie elsewhere, also to the directory in which it is.
+	for _, path := range []string{i.Path, filepath.Dir(i.Path)} {
+		if real, err := filepath.EvalSymlinks(path); err == nil && within(realFolder, real) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether a path lies in a directory.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // FindPython finds the interpreter to use. The first of these that is set, or exists, decides:
@@ -97,7 +125,7 @@ func FindPython(option, value, dir string) (Interpreter, error) {
 		venv := filepath.Join(dir, ".venv")
 		if path, ok := pythonIn(venv); ok {
 			if trusted(venv) && trusted(path) {
-				return Interpreter{path, venv + passed}, nil
+				return Interpreter{Path: path, Why: venv + passed, Near: true}, nil
 			}
 			passed += fmt.Sprintf("; passed over %s, which belongs to somebody else: name it with %s to use it", path, option)
 		}
@@ -127,7 +155,7 @@ func trusted(path string) bool {
 
 func absInterpreter(path, why string) (Interpreter, error) {
 	abs, err := filepath.Abs(path)
-	return Interpreter{abs, why}, err
+	return Interpreter{Path: abs, Why: why}, err
 }
 
 // pythonIn gives the interpreter of an environment.

@@ -24,6 +24,8 @@ type Options struct {
 	Notice func(text string)
 	// Install gets what the interpreter lacks, or says why not. Nil: what lacks is an error.
 	Install func(context.Context, *ranks.MissingPackagesError) error
+	// Consent is asked before a node starts, which runs the interpreter and what it finds. Its error is why it does not. Nil: it may.
+	Consent func(context.Context) error
 }
 
 // Session is a node, its local namespace and its pool, each started when it is first needed. Its methods may be called at the
@@ -353,6 +355,11 @@ var cacheTold sync.Once
 
 // startNode starts a node, and gets what the interpreter lacks if that may be had.
 func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
+	if s.o.Consent != nil {
+		if err := s.o.Consent(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if notice := ranks.CacheNotice(); notice != "" {
 		cacheTold.Do(func() { s.o.Notice(notice) })
 	}

@@ -64,7 +64,11 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 
 	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
 	defer journal.Close()
-	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal, Trace: tracer})
+	trusted, err := openTrust()
+	if err != nil {
+		log.Warn("which folders' code may run is not remembered", zap.Error(err))
+	}
+	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal, Trace: tracer, Trust: trusted})
 	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Workspaces: workspaces, Log: log, Version: version + revision(), Trace: tracer})
 
 	stop() // a second signal ends the process at once; the node sees that and cleans up

@@ -15,20 +15,20 @@ import (
 )
 
 // nodeOptions say how to start the node that serves a file, with an interpreter that has what the agent needs.
-func (r *runner) nodeOptions() (ranks.Options, error) {
+func (r *runner) nodeOptions() (_ ranks.Options, python ranks.Interpreter, err error) {
 	start, err := ranks.ParseStartMethod(r.flags.start)
 	if err != nil {
-		return ranks.Options{}, usagef("--start: %w", err)
+		return ranks.Options{}, python, usagef("--start: %w", err)
 	}
-	python, err := ranks.FindPython("--python", r.flags.python, filepath.Dir(r.plan.path))
+	python, err = ranks.FindPython("--python", r.flags.python, filepath.Dir(r.plan.path))
 	if err != nil {
-		return ranks.Options{}, &exitError{exitPool, err}
+		return ranks.Options{}, python, &exitError{exitPool, err}
 	}
 	r.log.Info("interpreter", zap.String("path", python.Path), zap.String("from", python.Why))
 	return ranks.Options{
 		Python: python.Path, Script: r.plan.path, Preload: r.flags.preload, Start: start,
 		ExtraPath: extraPath(python.Path), Log: r.log,
-	}, nil
+	}, python, nil
 }
 
 // extraPath is where packages of our own for the interpreter lie. Without a home directory there are none, which is no

@@ -287,7 +287,7 @@ func (r *runner) run(ctx context.Context) error {
 
 // perform starts the session, runs the cells, and ends the session whatever came of them.
 func (r *runner) perform(ctx context.Context) error {
-	options, err := r.nodeOptions()
+	options, python, err := r.nodeOptions()
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (r *runner) perform(ctx context.Context) error {
 	options.Trace = r.trace
 	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
 	s := session.New(session.Options{
-		Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install,
+		Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install, Consent: r.tellOwn(python),
 		Warn: func(text string) { executor.Publish(dipexec.NewLog(dipexec.LevelWarning, text)) },
 	})
 	if err := r.checkPool(ctx, s); err != nil {

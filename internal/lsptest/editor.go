@@ -58,7 +58,7 @@ type Options struct {
 	Raw          bool     // do not initialize: the test does it itself
 }
 
-// Answers say what the editor answers to what the server asks, by method.
+// Answers say what the editor answers to what the server asks, by method. An *[Error] is a refusal.
 type Answers map[string]func(Message) any
 
 // Message is one message, as it came.
@@ -527,7 +527,11 @@ func (e *Editor) answer(m Message) {
 	case m.Method == "workspace/applyEdit":
 		result = Object{"applied": true}
 	}
-	body, _ := json.Marshal(Object{"jsonrpc": "2.0", "id": m.ID, "result": result})
+	answer := Object{"jsonrpc": "2.0", "id": m.ID, "result": result}
+	if refusal, ok := result.(*Error); ok {
+		answer = Object{"jsonrpc": "2.0", "id": m.ID, "error": Object{"code": refusal.Code, "message": refusal.Message}}
+	}
+	body, _ := json.Marshal(answer)
 	go e.WriteRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)) // a server that does not read must not keep the editor from reading
 }
 

@@ -850,7 +850,7 @@ export const settings: readonly SettingRow[] = [
 ];
 
 export interface InitializationOptions extends Settings {
-  /** false: nothing of the folders may run */
+  /** true: what is in the folders may run; false: nothing of them may. Without it, a command is the consent for its folder */
   trusted?: boolean;
   /** true: the client takes events in place of text */
   events?: boolean;
