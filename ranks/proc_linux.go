@@ -89,6 +89,15 @@ func sameProcess(pid int, startTime uint64) bool {
 	return err == nil && st.startTime == startTime
 }
 
+// hasEnded reports whether a process that had a pid and started then runs no more, whether or not its parent has taken note of that.
+func hasEnded(pid int, startTime uint64) bool {
+	if pid <= 1 || startTime == 0 {
+		return false // unknown
+	}
+	st, err := statProcess(pid)
+	return err != nil || st.startTime != startTime || st.state == 'Z' || st.state == 'X'
+}
+
 // killProcess sends SIGKILL to a process if it is still the one that started then; gone is true if it no longer runs.
 func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	if pid <= 1 || startTime == 0 {

@@ -39,6 +39,9 @@ func hostMemory(pid int, _ uint64) (int64, bool) {
 // sameProcess is unknown here.
 func sameProcess(pid int, startTime uint64) bool { return false }
 
+// hasEnded is for the node to say here.
+func hasEnded(pid int, startTime uint64) bool { return false }
+
 // killProcess cannot tell a process from a later one with its number here, so it leaves it to the node.
 func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	return pid <= 1 || startTime == 0, errors.ErrUnsupported

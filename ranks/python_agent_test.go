@@ -1,6 +1,7 @@
 package ranks
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -272,4 +273,26 @@ func TestPythonAdoptOrphans(t *testing.T) {
 		t.Errorf("children left: %q, %v", left, err)
 	}
 	awaitNothing(t, report)
+}
+
+// A node that imports tells nobody of the ends of its processes. They are seen to have ended all the same.
+func TestPythonCloseWhileTheNodeImports(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"script.py": "", "endless.py": "import pathlib, time\npathlib.Path('importing').touch()\ntime.sleep(1000)\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := startPython(t, func(o *Options) {
+		o.Dir, o.Script, o.Preload = dir, filepath.Join(dir, "script.py"), []string{"endless"}
+		o.Env = append(os.Environ(), "PYTHONPATH="+dir)
+		o.Ladder = Ladder{Ask: 3 * time.Second, Interrupt: time.Hour, Terminate: time.Hour, Kill: testTimeout}
+	})
+	if _, err := n.Local(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	go n.Preload(testContext(t), "none")
+	await(t, "the import", func() bool { _, err := os.Stat(filepath.Join(dir, "importing")); return err == nil })
+	go n.Close(context.Background())
+	waitFor(t, "the end", n.Done())
 }

@@ -55,15 +55,22 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 		{l.Interrupt, func(p *Process) { n.signal(p, "SIGINT") }},
 		{l.Terminate, func(p *Process) { p.force(); n.signal(p, "SIGTERM") }},
 	}
+	asked := false
 	for _, s := range steps {
 		if s.wait == 0 || ctx.Err() != nil {
 			continue
 		}
 		for _, p := range procs {
-			if !p.State().Final() {
+			switch {
+			case p.State().Final():
+			case asked && hasEnded(p.PID(), p.StartTime()):
+				// The node, which imports perhaps, has had the time to say so, and says nothing.
+				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
+			default:
 				s.act(p)
 			}
 		}
+		asked = true
 		if waitAll(ctx, s.wait, dones(procs)...) {
 			return nil
 		}
