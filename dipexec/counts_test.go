@@ -20,6 +20,8 @@ type quickProcess struct {
 	sent  []*ranks.PreparedRequest
 }
 
+func (p *quickProcess) Standstill(context.Context) string { return "" }
+
 func (p *quickProcess) ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) string {
 	p.sent = append(p.sent, req)
 	h.Done(p.reply, nil)

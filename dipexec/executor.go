@@ -35,7 +35,8 @@ type Process interface {
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
-	Done() <-chan struct{} // closed when it has ended
+	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it does, or nobody knows
+	Done() <-chan struct{}                 // closed when it has ended
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
@@ -200,6 +201,7 @@ type Executor struct {
 	given    [namespaces][]Process   // what the pool gave last, never changed
 	pools    int                     // how many the ranks given so far were of
 	commands map[commandKey]*command // that have not ended
+	watch    watch                   // its timer only
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
 	pool    PoolState       // as it was published last
@@ -222,6 +224,8 @@ func New(o Options) *Executor {
 		pool:     PoolState{Header: Header{Kind: KindPoolState}, State: stateNone},
 	}
 	e.ctx, e.giveUp = context.WithCancel(context.Background())
+	e.watch.ctx, e.watch.stop = context.WithCancel(context.Background())
+	e.watch.told = map[*process]bool{}
 	e.subs.Store(new([]*Subscription))
 	return e
 }
@@ -248,6 +252,7 @@ func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
 	e.count++
 	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, at, origin)
 	e.runs[r.id] = r
+	e.watchRuns()
 	r.traceBegin()
 	r.asks = e.asks(req.Code)
 	r.enter(&e.queues)
@@ -446,7 +451,11 @@ func (e *Executor) ended(r *run) {
 func (e *Executor) Stop() {
 	e.mu.Lock()
 	e.closed = true
+	if e.watch.timer != nil {
+		e.watch.timer.Stop()
+	}
 	e.mu.Unlock()
+	e.watch.stop()
 	e.CancelAll()
 	e.endCommands(func(*command) bool { return true })
 }

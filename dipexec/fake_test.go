@@ -33,7 +33,8 @@ type fakeProcess struct {
 	interrupt  func(id string) // nil: ignored
 	said       []string        // pushes, pulls, and what became of them
 	push, pull func(context.Context) error
-	groups     func() *wire.GroupsReply    // nil: it has joined none
+	groups     func() *wire.GroupsReply // nil: it has joined none
+	standstill string
 	names      []string                    // that its namespace binds
 	look       func(context.Context) error // comes of a lookup; nil: an answer
 }
@@ -164,6 +165,18 @@ func (p *fakeProcess) told() string {
 }
 
 func (p *fakeProcess) Done() <-chan struct{} { return p.ended }
+
+func (p *fakeProcess) Standstill(context.Context) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.standstill
+}
+
+func (p *fakeProcess) standsStill(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.standstill = why
+}
 
 func (p *fakeProcess) SetBackground(f func(*wire.Message)) {
 	p.mu.Lock()

@@ -61,6 +61,8 @@ type run struct {
 	asks    bool // its code may ask for the ranks by magics
 	tickets [namespaces]*ticket
 
+	notices chan notice // what the user should know of its processes
+
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
 	ctx    context.Context // ends when somebody has asked to cancel, or the executor gives up
 	stop   context.CancelFunc
@@ -94,9 +96,9 @@ const (
 func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	r := &run{
 		e: e, id: id, req: req, at: at, origin: from,
-		target: Resolve(req.Target, req.Directive.Target, cells.Target{}),
-		open:   req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
-		asked:  make(chan struct{}, 1), change: make(chan struct{}, 1),
+		target:  Resolve(req.Target, req.Directive.Target, cells.Target{}),
+		open:    req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
+		notices: make(chan notice), asked: make(chan struct{}, 1), change: make(chan struct{}, 1),
 		begun: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if from != nil && from.run != nil {
@@ -377,6 +379,7 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 		*pt = part{r: r, proc: proc, started: now}
 		pt.head = headerOf("", r.id, cellOf(r.req.Cell), pt.proc.rank)
 		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
+		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
 		if r.journal != nil {
 			r.journal.retain()
@@ -430,6 +433,8 @@ func (r *run) await(parts []*part) []*part {
 		}
 		select {
 		case <-r.change:
+		case n := <-r.notices:
+			r.log(n.level, "%s", n.text)
 		case <-r.asked:
 			interrupt(whyAsked)
 		case <-r.timeout:
@@ -583,6 +588,7 @@ type process struct {
 	rank  int         // -1: the local namespace
 	track trace.Track // of what its reader goroutine does here
 
+	newest  atomic.Pointer[run]     // that was sent to it
 	running atomic.Int32            // parts that were sent to it and have not ended
 	told    atomic.Bool             // of its death
 	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has, or there is nothing to tell of it

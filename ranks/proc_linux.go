@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +57,58 @@ func statProcess(pid int) (procStat, error) {
 	}
 	st.startTime, err = strconv.ParseUint(string(fields[19]), 10, 64)
 	return st, err
+}
+
+// stopped tells whether a process has been stopped, and by what.
+func stopped(pid int, startTime uint64) (how string, yes bool) {
+	st, err := statProcess(pid)
+	if err != nil || st.startTime != startTime {
+		return "", false
+	}
+	switch st.state {
+	case 'T':
+		return fmt.Sprintf("is stopped: kill -CONT %d lets it go on", pid), true
+	case 't':
+		return "is stopped by a debugger", true
+	}
+	return "", false
+}
+
+// lockHeld tells whether one thread of a process waits for a lock all the time, and what the main thread does meanwhile.
+func lockHeld(pid, thread int) (how string, yes bool) {
+	for i := range lockLooks {
+		if i > 0 {
+			time.Sleep(lockLookEvery)
+		}
+		if !strings.Contains(waitsIn(pid, thread), "futex") {
+			return "", false
+		}
+	}
+	st, err := statProcess(pid)
+	switch where := waitsIn(pid, pid); {
+	case err != nil:
+		return "", false
+	case st.state == 'R':
+		return "and computes", true
+	case st.state == 'D':
+		return fmt.Sprintf("and waits for a device or a file system (%s)", where), true
+	default:
+		return fmt.Sprintf("and waits (%s)", where), true
+	}
+}
+
+const (
+	lockLooks     = 5
+	lockLookEvery = 20 * time.Millisecond
+)
+
+// waitsIn is the function of the kernel in which a thread waits; "" if it does not, or nobody knows.
+func waitsIn(pid, thread int) string {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/wchan", pid, thread))
+	if string(name) == "0" {
+		return ""
+	}
+	return string(name)
 }
 
 // hostMemory is the proportional share of memory, in bytes, of the process that has a pid and started then, which counts a page that N processes

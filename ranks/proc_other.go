@@ -36,6 +36,12 @@ func hostMemory(pid int, _ uint64) (int64, bool) {
 	return kib << 10, err == nil
 }
 
+// stopped is unknown here.
+func stopped(int, uint64) (how string, yes bool) { return "", false }
+
+// lockHeld is unknown here.
+func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
+
 // sameProcess is unknown here.
 func sameProcess(pid int, startTime uint64) bool { return false }
 

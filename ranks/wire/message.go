@@ -141,6 +141,8 @@ type ProcessHelloReply struct {
 	Seconds float64 `json:"seconds"`
 
 	Notices []string `json:"notices"` // sentences for the user
+
+	IOThread int `json:"io_thread"` // the system's number of the thread that answers while the main one is busy; 0: not known
 }
 
 // PreloadRequest asks a node to import modules before it forks.

@@ -216,6 +216,7 @@ class _Process:
             "pid": self._pid,
             "rank": self._spec.rank,
             "app": self._app.name,
+            "io_thread": self._io.native_id or 0,
             "backend": "",
             "device": "cpu",
             **self._app.facts,

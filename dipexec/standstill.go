@@ -1,0 +1,111 @@
+package dipexec
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// watchEvery is how often is looked for processes that stand still, while runs go on.
+const watchEvery = 5 * time.Second
+
+// watch is the look-out for processes that stand still: one that has been stopped, or whose lock native code holds, says nothing itself, and
+// whoever waits for it could only guess.
+type watch struct {
+	timer *time.Timer        // nil: no run has been started since the last look, or nothing runs any more
+	ctx   context.Context    // ends when nothing is to be told any more
+	stop  context.CancelFunc //
+
+	told map[*process]bool // processes that stand still; the look's
+}
+
+// watchRuns has processes looked at as long as there are runs. The caller holds mu. A cell that soon ends costs nothing: there is one timer for all.
+func (e *Executor) watchRuns() {
+	if e.watch.timer == nil {
+		e.watch.timer = time.AfterFunc(watchEvery, e.watchOnce)
+	}
+}
+
+// watchOnce looks at all processes once, and sees to the next look.
+func (e *Executor) watchOnce() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watch.timer = nil; e.closed || len(e.runs) == 0 {
+		return
+	}
+	procs := slices.Collect(maps.Values(e.procs))
+	e.work.Go(func() {
+		e.lookAt(procs)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.closed && len(e.runs) > 0 {
+			e.watchRuns()
+		}
+	})
+}
+
+// lookAt tells of those processes that stand still, and of those that do no more.
+func (e *Executor) lookAt(procs []*process) {
+	var (
+		work  sync.WaitGroup
+		mu    sync.Mutex
+		still = map[*process]string{}
+	)
+	for _, p := range procs {
+		work.Go(func() {
+			if text := p.p.Standstill(e.watch.ctx); text != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				still[p] = text
+			}
+		})
+	}
+	work.Wait()
+	if e.watch.ctx.Err() != nil {
+		return
+	}
+	for _, p := range procs {
+		text, stands := still[p]
+		switch {
+		case stands && !e.watch.told[p]:
+			e.watch.told[p] = true
+			p.notify(notice{LevelWarning, text})
+		case !stands && e.watch.told[p]:
+			delete(e.watch.told, p)
+			select {
+			case <-p.p.Done(): // which is told
+			default:
+				p.notify(notice{LevelInfo, fmt.Sprintf("%s answers again", nameProcess(p))})
+			}
+		}
+	}
+	maps.DeleteFunc(e.watch.told, func(p *process, _ bool) bool { return !slices.Contains(procs, p) })
+}
+
+// notice is a sentence for the user about a process.
+type notice struct {
+	level Level
+	text  string
+}
+
+// notify tells the user something about a process, as part of the run that is on it if there is one.
+func (p *process) notify(n notice) {
+	if r := p.newest.Load(); r != nil && p.running.Load() > 0 {
+		select {
+		case r.notices <- n:
+			return
+		case <-r.finished:
+		}
+	}
+	p.e.Publish(NewLog(n.level, n.text))
+}
+
+func nameProcess(p *process) string {
+	if p.rank < 0 {
+		return "the local namespace"
+	}
+	return nameRanks([]int{p.rank})
+}

@@ -1,0 +1,88 @@
+package dipexec
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dipls/cells"
+)
+
+// What stands still is told once, as part of the run that waits for it, and so is that it goes on.
+func TestStandstillIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{Cell: 3, Target: cells.Target{Where: cells.Remote}})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+		x[0].ok()
+		pool.ranks[1].standsStill("rank 1 (pid 7) is stopped")
+		time.Sleep(10 * watchEvery)
+		pool.ranks[1].standsStill("")
+		time.Sleep(2 * watchEvery)
+		x[1].ok()
+		mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		var logs []*Log
+		for _, ev := range rec.all() {
+			if log, ok := ev.(*Log); ok {
+				logs = append(logs, log)
+			}
+		}
+		if len(logs) != 2 || logs[0].Text != "rank 1 (pid 7) is stopped" || logs[1].Text != "rank 1 answers again" || logs[0].Run != id || logs[1].Run != id {
+			t.Errorf("told is %v", rec.lines())
+		}
+	})
+}
+
+// A process on which no run is may be one that a cell waits for, as a push does.
+func TestStandstillOfAnIdleProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, rec := start(t, Options{Pool: pool})
+		first := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}})
+		pool.ranks[0].next().ok()
+		mustWait(t, e, first)
+		local := mustStart(t, e, Request{})
+		x := pool.local.next()
+		pool.ranks[0].standsStill("rank 0 (pid 7) is stopped")
+		time.Sleep(2 * watchEvery)
+		x.ok()
+		mustWait(t, e, local)
+		e.Close(t.Context())
+		<-rec.done
+		for _, ev := range rec.all() {
+			if log, ok := ev.(*Log); ok && log.Text == "rank 0 (pid 7) is stopped" && log.Run == "" && log.Level == LevelWarning {
+				return
+			}
+		}
+		t.Errorf("told is %v", rec.lines())
+	})
+}
+
+// Without runs nobody looks.
+func TestStandstillWithoutRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, rec := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{})
+		pool.local.next().ok()
+		mustWait(t, e, id)
+		pool.local.standsStill("local is stopped")
+		time.Sleep(10 * watchEvery)
+		e.mu.Lock()
+		timer := e.watch.timer
+		e.mu.Unlock()
+		if timer != nil {
+			t.Error("somebody goes on to look")
+		}
+		e.Close(t.Context())
+		<-rec.done
+		for _, ev := range rec.all() {
+			if _, ok := ev.(*Log); ok {
+				t.Errorf("told is %v", rec.lines())
+			}
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package ranks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// stopPatience is how long a process must have been stopped to count as that: tools that look at one stop it for a moment.
+	stopPatience = time.Second
+	// answerPatience is how long a process may take to say that it is there.
+	answerPatience = 5 * time.Second
+)
+
+// Standstill looks whether the process can answer, as it does also while it is busy. Where it cannot, it says why in a sentence, as far as the
+// system knows: it has been stopped, or native code does not let go of Python's lock. It takes seconds then.
+func (p *Process) Standstill(ctx context.Context) string { return p.standstill(ctx, answerPatience) }
+
+func (p *Process) standstill(ctx context.Context, patience time.Duration) string {
+	pid, start := p.PID(), p.StartTime()
+	if pid <= 1 || p.State().Final() {
+		return ""
+	}
+	if _, yes := stopped(pid, start); yes {
+		pause(ctx, stopPatience)
+		return p.stopSentence(pid, start)
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := p.Status(waiting)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return ""
+	}
+	if text := p.stopSentence(pid, start); text != "" {
+		return text
+	}
+	thread := p.said().IOThread
+	if thread == 0 {
+		return ""
+	}
+	// One that answers nothing because its reader here waits for somebody does not wait for a lock.
+	how, yes := lockHeld(pid, thread)
+	if !yes || !sameProcess(pid, start) {
+		return ""
+	}
+	return fmt.Sprintf("%s (pid %d) has answered nothing for %v: native code holds Python's lock %s; no interrupt gets through before it lets go", p.name, pid, patience, how)
+}
+
+func (p *Process) stopSentence(pid int, start uint64) string {
+	how, yes := stopped(pid, start)
+	if !yes {
+		return ""
+	}
+	return fmt.Sprintf("%s (pid %d) %s", p.name, pid, how)
+}
+
+// pause waits for a while, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
