@@ -710,3 +710,56 @@ def test_a_shutdown_forgets_what_waits(node: Node, spawn: Callable[..., list[Pro
     pair.drop()
     assert pair.rank.ask("shutdown_request", {"restart": False})["status"] == "ok"
     assert "at exit False" in pair.rank.text()
+
+
+SHORTENED = """
+import cloudpickle, types
+_reduce = cloudpickle.Pickler._dispatch_table[types.CodeType]
+cloudpickle.Pickler._dispatch_table[types.CodeType] = lambda code: _reduce(code.replace(co_filename="<dynamic-code>"))
+"""
+
+
+@pytest.fixture(params=["", SHORTENED], ids=["", "no-file"])  # cloudpickle leaves the file out from 3.1.3 on
+def sourced(pair: Pair, request: pytest.FixtureRequest) -> Pair:
+    """A pair whose local namespace has defined something on lines of a file that the disk does not have."""
+    ok(pair.local, request.param)
+    code = (
+        "import dataclasses\n"
+        "def boom(x):\n    y = x * 2\n    return y / 0\n"
+        "class Plain:\n    a = 1\n"
+        "@dataclasses.dataclass\nclass Full:\n    x: int\n    def get(self): return lambda: self.x / 0\n"
+        "def scripted(x):\n    return x + 1\n"
+    )
+    assert pair.local.run(code, "/home/u/träin.py", 3, run="r-7").status == "ok"
+    assert pair.local.run("# nothing\n" * 30, "/home/u/träin.py", 1).status == "ok"
+    assert pair.push("boom", "Plain", "Full", "scripted")["status"] == "ok"
+    return pair
+
+
+def test_what_was_pushed_keeps_file_line_and_source(sourced: Pair) -> None:
+    result = sourced.rank.run("boom(1)", "/home/u/träin.py", 50, run="r-8")
+    assert result.error["frames"] == [
+        {"file": "/home/u/träin.py", "line": 50, "name": "<module>", "run": "r-8"},
+        {"file": "/home/u/träin.py", "line": 6, "name": "boom", "run": "r-7"},
+    ]
+    for process in (sourced.rank, sourced.local):  # what is pulled has not changed, either
+        ok(process, "import inspect")
+        assert value(process, "inspect.getsource(boom)") == "def boom(x):\n    y = x * 2\n    return y / 0\n"
+        assert value(process, "inspect.getsourcelines(Plain)") == (["class Plain:\n", "    a = 1\n"], 7)
+        assert value(process, "inspect.getsourcelines(Full)[1]") == 9
+        assert value(process, "inspect.getsourcefile(Full(1).get())") == "/home/u/träin.py"
+        assert sourced.pull("boom", "Plain", "Full")["status"] == "ok"
+    result = sourced.rank.run("Full(1).get()()")
+    assert result.error["frames"][-1] == {"file": "/home/u/träin.py", "line": 12, "name": "<lambda>", "run": "r-7"}
+
+
+def test_a_pushed_function_can_be_scripted(sourced: Pair) -> None:
+    pytest.importorskip("torch")
+    ok(sourced.rank, "import torch, warnings; warnings.simplefilter('ignore')")
+    assert value(sourced.rank, "torch.jit.script(scripted)(torch.tensor(1)).item()") == 2
+
+
+def test_a_pushed_function_can_be_a_kernel(sourced: Pair) -> None:
+    pytest.importorskip("triton")
+    ok(sourced.rank, "import triton")
+    assert value(sourced.rank, "triton.jit(scripted).src") == "def scripted(x):\n    return x + 1\n"

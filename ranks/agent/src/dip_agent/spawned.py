@@ -98,7 +98,7 @@ def _reduce(pickler: Any, value: Any) -> Any:
         if value.__module__ == "builtins" and getattr(builtins, value.__name__, None) is not value:
             return _by_value(value)  # such as `types.MappingProxyType`, which is not to be found under its name
     elif kind is _LRUCache:
-        if value.__module__ == "__main__":
+        if getattr(value, "__module__", "") == "__main__":
             return cached, (value.cache_parameters(), value.__wrapped__)
     elif kind is SourcePath:
         return value.with_text()

@@ -19,6 +19,7 @@ import cloudpickle
 from IPython import get_ipython
 
 from ..bindings import Bindings
+from ..snapshots import SourcePath, note_class, of_class, reduce_code
 from ..spawned import cached, with_slots
 from ..wire import text
 from . import classes
@@ -98,15 +99,19 @@ class _Pickler(cloudpickle.Pickler):
             return types.CellType, ()
         if kind is _Namespace:
             return _receiver, ()
+        if kind is SourcePath:
+            return value.with_text()
         self.last = value
         self._see(value)
         if (reduced := self._arrays.reduce(value)) is not NotImplemented:
             return reduced
         if kind is _LRUCache and (
-            value.__module__ == "__main__" or "<locals>" in getattr(value, "__qualname__", "<locals>")
+            getattr(value, "__module__", "") == "__main__" or "<locals>" in getattr(value, "__qualname__", "<locals>")
         ):
             # By itself it would go by its name, as which the receiver may have anything or nothing.
             return cached, (value.cache_parameters(), value.__wrapped__)
+        if kind is types.CodeType:
+            return reduce_code(value, self.dispatch_table[kind])
         if kind is functools.cached_property:
             state = {name: part for name, part in vars(value).items() if name != "lock"}  # before Python 3.12
             return functools.cached_property, (value.func,), state
@@ -124,11 +129,12 @@ class _Pickler(cloudpickle.Pickler):
         make, arguments, state, items, pairs, finish = reduced
         arguments = with_slots(cls, make, arguments)
         if id(cls) in self._sent or not classes.is_named(cls):
-            return make, arguments, (finish, state), items, pairs, _finish_class
+            return make, arguments, (finish, state, of_class(cls)), items, pairs, _finish_class
         name = cls.__qualname__
         version = _version(name, cls) if self._namespace.get(name) is cls else ""
         wanted = name, self._fingerprints.of(cls), version
-        return _own_class, (*wanted, make, arguments), (finish, state), items, pairs, _finish_unless_own
+        state = finish, state, of_class(cls)
+        return _own_class, (*wanted, make, arguments), state, items, pairs, _finish_unless_own
 
     def _in_namespace(self, function: types.FunctionType, reduced: Any) -> Any:
         """Rewrite cloudpickle's idea of a function so that its globals are the receiver's namespace."""
@@ -364,15 +370,17 @@ def _own_class(qualname: str, fingerprint: str, version: str, make: Any, argumen
     return made
 
 
-def _finish_unless_own(cls: type, state: tuple[Any, Any]) -> None:
+def _finish_unless_own(cls: type, state: tuple[Any, ...]) -> None:
     if not _loading.is_own(cls):
         _finish_class(cls, state)
 
 
-def _finish_class(cls: type, state: tuple[Any, Any]) -> None:
-    finish, original = state
+def _finish_class(cls: type, state: tuple[Any, ...]) -> None:
+    finish, original, path = state
     _loading.about_to_change(cls)
     finish(cls, original)
+    if path is not None:
+        note_class(cls, path)
 
 
 def _version(name: str, value: Any) -> str:
