@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 from harness import wait_until
 
@@ -198,3 +201,41 @@ def test_ranks_without_a_group_count_nothing(torch_node, spawn):
     ranks = spawn(torch_node, 2, app="none")
     assert ["groups" in result.content for result in each(ranks, "import torch.distributed")] == [False, False]
     assert ranks[0].ask("groups_request")["groups"] == []
+
+
+def test_batches_of_messages_are_told_from_those_of_collectives(monkeypatch):
+    """As nccl counts them, which takes two GPUs: once at the start of a batch, whatever goes into it."""
+
+    class Group:
+        count = 7
+
+        def _get_sequence_number_for_group(self):
+            return self.count
+
+        def _start_coalescing(self, device):
+            self.count += 1
+
+        def _end_coalescing(self, device):
+            pass
+
+        def send(self):
+            self.count += 0 if self.nccl else 1
+
+    from dip_agent import collectives
+
+    group = Group()
+    c10d = SimpleNamespace(_pg_names={group: "0"}, is_initialized=lambda: True)
+    monkeypatch.setattr(collectives, "_watched", set())
+    monkeypatch.setitem(sys.modules, "torch.distributed.distributed_c10d", c10d)
+    collectives.watch(group)
+    for group.nccl in (True, False):
+        before = collectives.counts()["0"]
+        group._start_coalescing("cuda")
+        group.send()
+        group.send()
+        group._end_coalescing("cuda")
+        group.send()
+        assert collectives.counts() == {"0": before}
+        group._start_coalescing("cuda")  # of collectives
+        group._end_coalescing("cuda")
+        assert collectives.counts() == {"0": before + 1}

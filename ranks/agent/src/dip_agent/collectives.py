@@ -7,10 +7,13 @@ Nothing is imported, and everything but `watch` may run in any thread.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 import threading
 import weakref
+from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -22,9 +25,22 @@ _BETWEEN_RANKS = ("send", "recv", "recv_anysource", "monitored_barrier")
 _DISTRIBUTED = f"{os.sep}torch{os.sep}distributed{os.sep}"
 _AUTOGRAD = f"{os.sep}torch{os.sep}autograd{os.sep}"  # a backward pass waits for DistributedDataParallel's collectives
 
+# Around a batch of either; nccl counts it as a collective before it knows which.
+_BATCH = ("_start_coalescing", "_end_coalescing")
+
 _between: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # how often they have counted, by group
 _lock = threading.Lock()  # guards it
+_batches: weakref.WeakKeyDictionary[Any, _Batch] = weakref.WeakKeyDictionary()  # that are being put together, by group
 _watched: set[type] = set()  # classes of groups whose methods count
+
+
+@dataclass
+class _Batch:
+    """What goes out together."""
+
+    before: int  # the group's count
+    noted: int = 0  # by how much its messages have raised that
+    messages: bool = False  # there are some
 
 
 def watch(group: Any) -> None:
@@ -36,6 +52,9 @@ def watch(group: Any) -> None:
         for name in _BETWEEN_RANKS:
             if name in vars(cls):
                 setattr(cls, name, _uncounted(getattr(cls, name)))
+        if all(name in vars(cls) for name in _BATCH):
+            start, end = (getattr(cls, name) for name in _BATCH)
+            cls._start_coalescing, cls._end_coalescing = _batch_begun(start), _batch_ended(end)
 
 
 def counts() -> dict[str, int]:
@@ -93,11 +112,37 @@ def _uncounted(method: Any) -> Any:
             return method(group, *args, **options)
         finally:
             raised = group._get_sequence_number_for_group() - before
-            with _lock:
-                _between[group] = _between.get(group, 0) + raised
+            if (batch := _batches.get(group)) is not None:
+                batch.messages, batch.noted = True, batch.noted + raised
+            _note(group, raised)
 
-    noting.__name__, noting.__doc__ = getattr(method, "__name__", "?"), getattr(method, "__doc__", "")
-    return noting
+    return functools.wraps(method)(noting)
+
+
+def _batch_begun(method: Any) -> Any:
+    def begin(group: Any, *args: Any, **options: Any) -> Any:
+        with contextlib.suppress(Exception):
+            _batches[group] = _Batch(group._get_sequence_number_for_group())
+        return method(group, *args, **options)
+
+    return functools.wraps(method)(begin)
+
+
+def _batch_ended(method: Any) -> Any:
+    def end(group: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return method(group, *args, **options)
+        finally:
+            batch = _batches.pop(group, None)
+            if batch is not None and batch.messages:
+                _note(group, group._get_sequence_number_for_group() - batch.before - batch.noted)
+
+    return functools.wraps(method)(end)
+
+
+def _note(group: Any, raised: int) -> None:
+    with _lock:
+        _between[group] = _between.get(group, 0) + raised
 
 
 def _waits(frame: FrameType | None, path: str) -> dict[str, Any]:
