@@ -8,7 +8,7 @@ VENV_STAMP := .venv/.ready
 NEOVIM_STAMP := .venv/.neovim
 RACE = $(shell scripts/have-race.sh)
 
-.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz stress bench bench-quick bench-setup bench-lsp bench-fanout clean
+.PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz stress compat bench bench-quick bench-setup bench-lsp bench-fanout clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ fuzz: ## fuzz the cell parser and LSP's framing for a minute each
 stress: setup build ## deaths, interrupts and floods at random moments, many times: some minutes
 	DIPLS_STRESS=1 DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -count 1 -timeout 120m -run Stress ./...
 	cd ranks/agent && DIPLS_STRESS=1 ../../.venv/bin/python -m pytest -q -k stress
+
+compat: ## the agent's tests with the oldest and newest packages, a newer torch and a newer Python: half an hour
+	@scripts/compat.sh
 
 bench: bench-setup ## compare with all peers in one run; writes bench/RESULTS.md and results.json
 	.venv-bench/bin/python bench/run.py --out bench

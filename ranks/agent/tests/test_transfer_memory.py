@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import re
@@ -315,6 +316,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_behind() -> None:
     exec(SOURCE, there)
     variables = {"x": numpy.arange(MIB // 4), "f": there["uses"], "y": [there["Thing"]()]}
     names = list(variables)
+    gc.collect()  # what earlier tests have left to it would be missing in the middle of this one
     before = traces()
     for moment in interrupted_at_many_moments(lambda: pack(variables, there).close()):
         assert traces() == before, f"after {moment} steps of pack"
