@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import wire
 from ..wire import Message
-from . import memory, pickles
+from . import memory, owned, pickles
 from .explain import TransferError
 from .memory import NoRoomError, Piece, Shared
 from .parts import Parts, Pushed
@@ -134,8 +134,9 @@ class Transfers:
         return {"payload": outgoing.payload}
 
     def prune(self) -> None:
-        """Let go of what has come along with functions and has been replaced in the namespace since."""
+        """Let go of what has come along with functions and was replaced since, and of memory that was outgrown."""
         pickles.prune(self._namespace)
+        owned.settle()
 
     def release(self, content: dict[str, Any]) -> None:
         """Free what the pull_request `content["parent"]` was answered with. Called on the I/O thread."""

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Callable
 
+from . import owned
+
 
 class Reducers:
     """The reducers of one pickle; see `pickle.Pickler.reducer_override`."""
@@ -48,7 +50,7 @@ class Reducers:
         return rebuild_array, (buffer, array.dtype, array.shape, order)
 
     def _reduce_typed(self, storage: Any) -> Any:
-        untyped = _untyped(storage)
+        untyped = owned.untyped(storage)
         if untyped is None or not _has_bytes(untyped):
             return NotImplemented
         return rebuild_typed, (self._canonical(untyped), storage.dtype)
@@ -77,9 +79,7 @@ class Reducers:
 
 def rebuild_array(buffer: Any, dtype: Any, shape: Sequence[int], order: str) -> Any:
     """Return the array of that type and shape over the bytes of `buffer`."""
-    import numpy
-
-    return numpy.ndarray(shape, dtype, buffer, order=order)
+    return owned.array(buffer, dtype, shape, order)
 
 
 def rebuild_read_only(array: Any) -> Any:
@@ -93,11 +93,7 @@ def rebuild_storage(buffer: Any, kind: str) -> Any:
     import torch
 
     view = memoryview(buffer)
-    if not view.nbytes:
-        storage = torch.UntypedStorage(0)
-    else:
-        tensor = torch.frombuffer(view, dtype=torch.uint8)
-        storage = tensor.untyped_storage() if hasattr(tensor, "untyped_storage") else _untyped(tensor.storage())
+    storage = owned.storage(view) if view.nbytes else torch.UntypedStorage(0)
     return storage.cuda() if kind == "cuda" and torch.cuda.is_available() else storage
 
 
@@ -115,13 +111,6 @@ def rebuild_lazy(plain: Any, conjugated: bool, negated: bool, requires_grad: boo
     """Return the conjugate or the negative of a tensor, over the same storage."""
     tensor = plain._neg_view() if negated else plain
     return (tensor.conj() if conjugated else tensor).requires_grad_(requires_grad)
-
-
-def _untyped(storage: Any) -> Any:
-    for name in ("_untyped_storage", "_storage"):  # torch 2, torch 1
-        if hasattr(storage, name):
-            return getattr(storage, name)
-    return None
 
 
 def _has_bytes(storage: Any) -> bool:
