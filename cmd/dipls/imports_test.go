@@ -12,19 +12,31 @@ import (
 var mayImport = map[string][]string{
 	"dipls/cells":               {},
 	"dipls/ranks/wire":          {},
-	"dipls/ranks":               {"dipls/internal/trace", "dipls/ranks/wire", "dipls/ranks/fakerank"}, // the last in tests
+	"dipls/ranks":               {"dipls/ranks/wire", "dipls/ranks/fakerank"}, // the last in tests
 	"dipls/ranks/fakerank":      {"dipls/ranks/wire"},
-	"dipls/dipexec":             {"dipls/internal/trace", "dipls/cells", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/dipexec":             {"dipls/cells", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/session":             {"dipls/cells", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/lsp":                 {"dipls/internal/trace", "dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/lsp":                 {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/internal/contain":    {},
 	"dipls/internal/lsptest":    {},
+	"dipls/internal/paced":      {},
+	"dipls/internal/private":    {},
+	"dipls/internal/stress":     {},
+	"dipls/internal/testdisk":   {},
 	"dipls/internal/testpython": {},
 	"dipls/internal/trace":      {},
-	"dipls/cmd/dipls":           {"dipls/internal/trace", "dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session", "dipls/lsp"},
+	"dipls/internal/trust":      {"dipls/internal/private"},
+	"dipls/cmd/dipls":           {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
 	"dipls/bench/keystroke":     {"dipls/dipexec", "dipls/lsp"},
 	"dipls/bench/figures":       {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
 	"dipls/bench/fanout":        {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec"},
 }
+
+// tools are what any package may import: each does one thing, and knows nothing of dipls.
+var tools = []string{"dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/trace"}
+
+// helpers are what any test may import.
+var helpers = []string{"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
 
 // onlyImporter names the one package that may import a library in its shipped code, because its rules of use are kept there.
 var onlyImporter = map[string]string{
@@ -39,7 +51,6 @@ func TestPackageBorders(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	const helper = "dipls/internal/testpython" // any test may import it
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Split(strings.TrimSpace(line), "|")
 		name, imports, testImports := fields[0], strings.Fields(fields[1]), strings.Fields(fields[2])
@@ -51,12 +62,12 @@ func TestPackageBorders(t *testing.T) {
 			t.Errorf("package %s is not in the table of package borders", name)
 		}
 		for _, imported := range slices.Concat(imports, testImports) {
-			if strings.HasPrefix(imported, "dipls/") && imported != name && imported != helper && !slices.Contains(allowed, imported) {
+			if strings.HasPrefix(imported, "dipls/") && imported != name && !slices.Contains(slices.Concat(allowed, tools, helpers), imported) {
 				t.Errorf("%s must not import %s", name, imported)
 			}
 		}
 		for _, imported := range imports {
-			if strings.HasSuffix(imported, "/fakerank") || imported == helper {
+			if strings.HasSuffix(imported, "/fakerank") || slices.Contains(helpers, imported) {
 				t.Errorf("%s imports %s outside of tests", name, imported)
 			}
 			for library, owner := range onlyImporter {
