@@ -58,6 +58,7 @@ type node struct {
 	text      string
 	starts    []int32 // where its lines begin
 	origin    origin
+	head      int // where the marker's line ends
 	body      int // where the header ends
 	typ       CellType
 	depth     int
@@ -77,10 +78,11 @@ type node struct {
 type origin int
 
 const (
-	gap      origin = iota // not a cell: blank lines, YAML header
-	preamble               // text before the first marker
-	byMarker               // "# %%" and the like
-	byMagic                // "# %%dip …", which is the directive as well
+	gap         origin = iota // not a cell: blank lines, YAML header
+	preamble                  // text before the first marker
+	byMarker                  // "# %%" and the like
+	byMagic                   // "# %%dip …", which is the directive as well
+	byCellMagic               // "# %%time" and the like, which is the body's first line as well
 )
 
 // A chunk is a run of nodes with its totals.

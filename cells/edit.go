@@ -25,6 +25,7 @@ func (f *File) Edit(start, end int, text string) *File {
 			if due == 0 {
 				if new = parse(b.String(), from == 0, false); new.joins(at.node) {
 					to, joined = at.index, true
+					new.depend(at.node)
 					break
 				}
 				due, batch = batch, 4*batch
@@ -54,7 +55,7 @@ func (f *File) restart(offset int) int {
 	at, _ := f.nodeAt(offset)
 	i := at.index
 	for ; i > 0; i-- {
-		if at, _ := f.find(func(_, _, index int) bool { return index > i }); at.origin >= byMarker && at.off+at.body < offset {
+		if at, _ := f.find(func(_, _, index int) bool { return index > i }); at.origin >= byMarker && at.off+at.head < offset {
 			break
 		}
 	}

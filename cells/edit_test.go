@@ -131,6 +131,8 @@ func checkEdit(t *testing.T, text string, start, end int, insert string) {
 
 // pieces are what random files and edits are made of: everything that the scanner or the grammar treats specially.
 var pieces = []string{
+	"for x in y:\n", "    z\n", "    # %% in a block\n", "# %%time\n", "# %%bash\n", "# ls\n", "# %env A=b\n", "# !ls\n", "# %%dipp\n",
+	"# %% [md]\n", "else:\n", "#%%Title\n", "# %% dip local\n", "\"\"\"x\n", "'x\n", "# %dipsh x\n", "# In[1]\n", "#dip_localy\n",
 	"# %%\n", "# %%", "#%% title\n", "  # %%% deep\n", "# In[3]:\n", "# <codecell>\n", "# %% [markdown]\n",
 	"# %% x target=\"ranks:0-3\"\n", "# %%dip everywhere --see all\n", "# %%px\n", "%%dip\n", "# %%dip -h\n", "%%bash\n", "#dip_locally\n",
 	"# %dipush x\n", "%dipull y\n", "%autodip on --see all\n", "# %autodip off\n", "%autopx\n", "%makedip -n0 -a '\n", "%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",

@@ -25,6 +25,9 @@ var seeds = []string{
 	"%%bash\necho \"don't (\n# %%\n%%dip --see 3-1 -r 0-99999999999 --sea x -q=1 -S\n",
 	"# %%px --targets 0,2 --local --foo\n%px --noblock 1\n# %%dip -h\n# In[3]:\n# <codecell> x\n#!%dipush y\n",
 	"f'''{:{\n# %%\n:{\n# %%\nf'''{\n# %%\n",
+	"# %% a\nfor x in y:\n    z\n    # %% b\n    w\n# %% c\n    v\nelse:\n  u\n# %% d\n# %%time\nt\n# %%bash\n# ls\n",
+	"# %% a\n\"\"\"b\n# %% c\nd = \"\"\"e\"\"\"\n# %% f\n\"\"\"\ng\n\"\"\"\n# %% h\n",
+	"# %% [md]\n# %%dip all\n# %%time\n# %% a targt=remote b=1\n# %%dipp\n# % dipush x\n# %% dip local\n",
 	strings.Repeat("(\n# %%\n", 40),
 	strings.Repeat("\\'''\n# %%\n", 40),
 }

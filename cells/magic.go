@@ -38,13 +38,6 @@ var known = map[string]scope{
 // extensions are the predecessors of our magics that %load_ext may name; any other extension is IPython's business.
 var extensions = map[string]bool{"Ddip": true, "ddip": true, "Ddipp": true, "ddipp": true, "ipyparallel": true}
 
-// foreign holds IPython's cell magics whose body is not Python, so that quotes and brackets mean nothing there.
-var foreign = map[string]bool{
-	"!": true, "HTML": true, "SVG": true, "bash": true, "cmd": true, "file": true, "html": true, "javascript": true, "js": true,
-	"latex": true, "markdown": true, "perl": true, "ruby": true, "script": true, "sh": true, "svg": true, "sx": true,
-	"system": true, "writefile": true,
-}
-
 // readMagic reads a line's text from its first non-blank byte on as a known magic, bare or commented. Offsets in the answer
 // count from the start of text.
 func readMagic(text string) (Magic, bool) {
@@ -98,16 +91,15 @@ func nameLen(s string) int {
 	return i
 }
 
-// isForeign reports whether a body's first line makes the rest of it something other than Python.
+// isForeign reports whether a body's first line, a bare cell magic, makes the rest of it something other than Python. So do magics that nobody here
+// knows.
 func isForeign(text string) bool {
 	name, ok := strings.CutPrefix(text, "%%")
 	if !ok {
 		return false
 	}
-	if strings.HasPrefix(name, "!") {
-		return true
-	}
-	return foreign[name[:nameLen(name)]]
+	name = name[:nameLen(name)]
+	return known[name]&cellScope == 0 && !ipythonMagics[name].python
 }
 
 // dipLocally is the comment that Ddip reads as a directive; as a Magic it has this name.

@@ -35,10 +35,22 @@ type Metadatum struct {
 
 // A marker is a comment that begins a cell.
 type marker struct {
-	magic bool // "# %%dip …" and the like: the marker is the cell's directive
+	kind  markerKind
 	depth int  // percent signs beyond two
-	rest  int  // where title and metadata begin, counted from the '#'
+	rest  int  // where title and metadata begin, counted from the '#'; of a magic, its percent sign
+	near  near // what a nearDirective is nearly
 }
+
+// A markerKind says what makes a comment a marker.
+type markerKind int
+
+const (
+	titled        markerKind = iota // "# %%" and the like
+	named                           // likewise, but its title begins like one of IPython's cell magics
+	ownMagic                        // "# %%dip …" and the like: the marker is the cell's directive
+	nearlyMagic                     // nearly that
+	ipythonsMagic                   // "# %%time" and the like
+)
 
 // readMarker reads a comment, from its '#' to the end of its line, as a marker.
 func readMarker(comment string) (marker, bool) {
@@ -46,23 +58,48 @@ func readMarker(comment string) (marker, bool) {
 	switch rest := comment[i:]; {
 	case strings.HasPrefix(rest, "%%"):
 		n := len(rest) - len(strings.TrimLeft(rest, "%"))
-		if n == len(rest) || isBlank(rest[n]) || rest[n] == '[' {
-			return marker{depth: n - len("%%"), rest: i + n}, true
+		m := marker{depth: n - len("%%"), rest: i + n}
+		if m.depth == 0 && n < len(rest) && !isBlank(rest[n]) {
+			return m.magic(comment)
 		}
+		return m, true
 	case strings.HasPrefix(rest, "In["):
 		end := strings.IndexByte(rest, ']')
-		if end >= 0 && strings.HasPrefix(rest[end:], "]:") && strings.Trim(rest[len("In["):end], " 0123456789") == "" {
-			return marker{rest: i + end + len("]:")}, true
+		if end >= 0 && strings.Trim(rest[len("In["):end], " 0123456789") == "" {
+			after := strings.TrimPrefix(rest[end+1:], ":")
+			if after == "" || isBlank(after[0]) || len(after) < len(rest[end+1:]) {
+				return marker{rest: len(comment) - len(after)}, true
+			}
 		}
 	case strings.HasPrefix(rest, "<codecell>"):
 		return marker{rest: i + len("<codecell>")}, true
-	}
-	if i < len(comment) && (comment[i] == '%' || comment[i] == '!') {
-		if m, ok := readMagic(comment); ok && m.Cell && !m.Help {
-			return marker{magic: true, rest: m.Range.Start}, true
-		}
+	case strings.HasPrefix(comment, "#!"):
+		m, ok := marker{rest: len(comment)}.magic(comment)
+		return m, ok && m.kind > named
 	}
 	return marker{}, false
+}
+
+// magic is the marker if it is a magic, "# %%NAME", or a title that only looks like one. ok is false if it is something else: a magic of a line, or a
+// question about a magic.
+func (m marker) magic(comment string) (_ marker, ok bool) {
+	own, isOwn := readMagic(comment)
+	if isOwn {
+		m.kind, m.rest = ownMagic, own.Range.Start
+		return m, own.Cell && !own.Help
+	}
+	if n, isNear := nearMagic(comment); isNear {
+		m.kind, m.near = nearlyMagic, n
+		return m, n.cell
+	}
+	if line, known := readIPython(comment); known && line.cell {
+		m.kind = named
+		if line.fits {
+			m.kind, m.rest = ipythonsMagic, line.start
+		}
+		return m, !line.help
+	}
+	return m, true
 }
 
 func isMarker(comment string) bool {
@@ -76,35 +113,73 @@ type header struct {
 	title    string
 	metadata []Metadatum
 	bad      Range // metadata that does not parse, if not empty
+	ours     bool  // bad has a key of ours
+	fix      string
+	nears    []near // what is nearly metadata of ours
 }
 
 // readHeader reads title, type and metadata in the forms that jupytext writes: Title [type] key=value …, or
 // Title [type] {"key": value, …}. base is added to every offset. What does not read as metadata is title, unless it was
-// clearly meant to be metadata.
+// clearly meant to be metadata; and so are pairs of which the key is not ours.
 func readHeader(s string, base int) header {
 	var h header
 	end := len(strings.TrimRight(s, " \t\f"))
 	s = s[:end]
 	titleEnd := end
+	more := ""
 
 	object := jsonStart(s)
-	pairs, pairsStart, broken := readPairs(s, base)
+	pairs, keys, broken := readPairs(s, base)
 	switch {
 	case object >= 0 && json.Valid([]byte(s[object:])):
 		titleEnd = object
 		h.metadata = readObject(s[object:], Range{base + object, base + end})
 	case pairs != nil:
-		titleEnd = pairsStart
+		titleEnd = keys[0].Start
 		h.metadata = pairs
+		for i, m := range pairs {
+			if key := nearKey(m); key != "" {
+				at := Range{keys[i].Start, keys[i].Start + len(m.Key)}
+				h.nears = append(h.nears, near{at: at.shift(base), fix: key})
+			} else if m.Key != "target" && m.Key != "see" {
+				more += " " + s[keys[i].Start:keys[i].End]
+			}
+		}
 	case object >= 0:
 		titleEnd = object
 		h.bad = Range{base + object, base + end}
+		h.ours = strings.Contains(s[object:], `"target"`) || strings.Contains(s[object:], `"see"`)
 	case broken >= 0:
 		titleEnd = broken
-		h.bad = Range{base + broken, base + end}
+		h.bad, h.ours, h.fix = Range{base + broken, base + end}, true, mended(s[broken:])
 	}
 	h.title, h.typ = readTitle(s[:titleEnd])
+	if n, ok := nearPair(s[:titleEnd]); ok && len(h.nears) == 0 && h.bad.Len() == 0 {
+		n.at = n.at.shift(base)
+		h.nears = append(h.nears, n)
+	}
+	h.title = strings.TrimLeft(h.title+more, " ")
 	return h
+}
+
+// mended is what was most likely meant by metadata of ours that does not parse: its quote closed, or the pair behind the title; "" if nobody knows.
+func mended(s string) string {
+	for _, quote := range []string{`"`, "'"} {
+		if pairs, keys, _ := readPairs(s+quote, 0); pairs != nil && keys[0].Start == 0 {
+			return s + quote
+		}
+	}
+	if n, ok := nearPair(s); ok {
+		return s[:n.at.Start] + n.fix
+	}
+	if _, end, ok := readPair(s, 0, 0); ok {
+		if fix := strings.Trim(s[end:], " \t\f") + " " + s[:end]; fix != s {
+			if pairs, _, _ := readPairs(fix, 0); pairs != nil {
+				return fix
+			}
+		}
+	}
+	return ""
 }
 
 // readTitle takes the first [type] out of the title.
@@ -175,9 +250,9 @@ func plainValue(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// readPairs finds the first word from which on everything is key=value pairs. If there is none, broken is where a key of ours
-// stands all the same, or -1.
-func readPairs(s string, base int) (pairs []Metadatum, start, broken int) {
+// readPairs finds the first word from which on everything is key=value pairs, of which keys are the ranges in s. If there is none, broken is where a
+// key of ours stands all the same, or -1.
+func readPairs(s string, base int) (pairs []Metadatum, keys []Range, broken int) {
 	broken = -1
 	failed := -1 // all words up to here are known to be followed by something that is no pair
 	for word := range words(s) {
@@ -186,6 +261,7 @@ func readPairs(s string, base int) (pairs []Metadatum, start, broken int) {
 		}
 		i := word.Start
 		var all []Metadatum
+		keys = keys[:0]
 		for i < len(s) {
 			pair, end, ok := readPair(s, i, base)
 			if !ok {
@@ -193,16 +269,17 @@ func readPairs(s string, base int) (pairs []Metadatum, start, broken int) {
 				break
 			}
 			all = append(all, pair)
+			keys = append(keys, Range{i, end})
 			i = skipBlank(s, end)
 		}
 		if i == len(s) && all != nil {
-			return all, word.Start, -1
+			return all, keys, -1
 		}
 		if broken < 0 && (ourKey(s[word.Start:]) || slices.ContainsFunc(all, func(m Metadatum) bool { return ourKey(m.Key + "=") })) {
 			broken = word.Start
 		}
 	}
-	return nil, 0, broken
+	return nil, nil, broken
 }
 
 func ourKey(s string) bool {

@@ -16,7 +16,10 @@ type parser struct {
 	node    *node // being made; its offsets count from the start of src until it is finished
 	start   int   // where it begins in src
 	stage   stage
-	foreign bool           // its body is not Python
+	foreign bool // its body is not Python
+	below   int  // where that body begins, if it is below a magic in a comment; else 0
+	block   block
+	ahead   int            // where the next line of code begins, as far as somebody has looked for it
 	reader  argumentReader // of its directive
 	lines   argumentReader // of its line magics
 }
@@ -27,14 +30,30 @@ type stage int
 const (
 	headed   stage = iota // nothing but blank lines since the marker
 	directed              // nothing but blank lines since the directive magic
+	magicked              // nothing but blank lines since a cell magic of IPython's in a comment
 	inBody
 )
+
+// A block tells of the last line of code whether it is inside of an indented block, or begins one. Columns are Python's.
+type block struct {
+	known  bool // there was a line of code
+	base   int  // column of the cell's first line of code
+	column int  // of the last one
+	colon  bool // that ends with a colon
+}
+
+func (b block) open() bool { return b.known && (b.column > b.base || b.colon) }
 
 // A part is the parse of a stretch of a file.
 type part struct {
 	nodes []*node
 	whole bool // nothing is open at its end, and nothing in it depends on what follows
-	bare  bool // it ends in a cell that has nothing but a marker, so that a directive magic would belong to it
+	block block
+
+	// Of the cell that it ends in:
+	origin origin
+	typ    CellType
+	stage  stage
 }
 
 // Parse parses the text of a file.
@@ -48,6 +67,7 @@ func Parse(src string) *File {
 func parse(src string, first, last bool) part {
 	p := &parser{scanner: scanner{src: src, eof: last}}
 	p.reader.report, p.lines.report = p.report, p.report
+	p.onUnclosed = p.unclosed
 	if first {
 		p.head()
 	}
@@ -57,9 +77,12 @@ func parse(src string, first, last bool) part {
 	if last {
 		p.reportOpen()
 	}
-	result := part{
-		whole: p.clean() && !p.starved && (endsLine(src) || src == ""),
-		bare:  p.node != nil && p.node.origin == byMarker && p.stage == headed,
+	result := part{whole: p.clean() && !p.starved && (endsLine(src) || src == ""), stage: p.stage}
+	if n := p.node; n != nil {
+		result.origin, result.typ = n.origin, n.typ
+		if p.isPython() {
+			result.block = p.block
+		}
 	}
 	p.finish(len(src))
 	result.nodes = p.nodes
@@ -68,7 +91,30 @@ func parse(src string, first, last bool) part {
 
 // joins reports whether the part stands as it is in front of n, and n behind it.
 func (p part) joins(n *node) bool {
-	return p.whole && (n.origin == byMarker || n.origin == byMagic && !p.bare)
+	if !p.whole || n.origin < byMarker {
+		return false
+	}
+	marker, _ := readMarker(n.text[skipBlank(n.text, 0):lineEnd(n.text, 0)])
+	right := p.origin == byMarker && p.stage == headed
+	switch {
+	case p.typ != CodeCell && marker.kind != titled,
+		n.origin == byMagic && (right || p.stage == magicked),
+		n.origin == byCellMagic && (right || p.stage == directed || p.stage == magicked):
+		return false
+	}
+	if !p.block.open() {
+		return true
+	}
+	code := codeLine(n.text, 0)
+	return code < len(n.text) && !p.block.holds(n.text, skipBlank(n.text, 0), code)
+}
+
+// depend has the part's last node know what of n has shown that n begins where it does.
+func (p part) depend(n *node) {
+	if p.block.open() && len(p.nodes) > 0 {
+		last := p.nodes[len(p.nodes)-1]
+		last.reach = max(last.reach, len(last.text)+lineEnd(n.text, codeLine(n.text, 0))+1)
+	}
 }
 
 // head begins the file: byte order mark, YAML header, preamble.
@@ -106,7 +152,15 @@ func (p *parser) step() {
 	at := skipBlank(p.src, begin)
 	if at < len(p.src) && p.src[at] == '#' {
 		end := lineEnd(p.src, at)
-		if m, ok := readMarker(p.src[at:end]); ok && p.splits(begin, at) {
+		m, ok := readMarker(p.src[at:end])
+		switch {
+		case !ok || p.node != nil && p.node.typ != CodeCell && m.kind != titled: // in text, what begins with a magic is prose
+		case p.clean() && p.inBlock(at, end):
+			p.cutsNothing(m, at, end)
+			p.stage = inBody
+			p.pos = skipNewline(p.src, end)
+			return
+		case p.splits(begin, at):
 			if begin == p.mark {
 				begin = 0 // a byte order mark belongs to the first cell
 			}
@@ -118,17 +172,117 @@ func (p *parser) step() {
 	}
 	switch {
 	case p.foreign:
+		if at < lineEnd(p.src, at) {
+			p.stage = inBody
+		}
 		p.pos = skipNewline(p.src, lineEnd(p.src, at))
 	case !p.clean() || at == len(p.src) || classes[p.src[at]] == newline:
 		p.line()
+		p.block.colon = p.colon
 	case strings.IndexByte("%!?", p.src[at]) >= 0:
+		p.codeAt(at)
 		p.escaped(at)
 	case p.src[at] == '#':
 		p.comment(at, lineEnd(p.src, at))
 		p.line()
 	default:
 		p.stage = inBody
+		p.codeAt(at)
 		p.line()
+		p.block.colon = p.colon
+	}
+}
+
+// codeAt notes that a line of code begins at an offset.
+func (p *parser) codeAt(at int) {
+	b := &p.block
+	b.column, p.colon, b.colon = columnAt(p.src, at), false, false
+	if !b.known {
+		b.known, b.base = true, b.column
+	}
+}
+
+// isPython reports whether the body of the cell being made is Python.
+func (p *parser) isPython() bool { return p.node != nil && p.node.typ == CodeCell && !p.foreign }
+
+// inBlock decides whether the comment from at to end is inside of an indented block, which is never cut.
+func (p *parser) inBlock(at, end int) bool {
+	if !p.isPython() || !p.block.open() {
+		return false
+	}
+	next := skipNewline(p.src, end)
+	if p.ahead < next {
+		p.ahead = codeLine(p.src, next)
+	}
+	if p.ahead < len(p.src) {
+		p.reach = max(p.reach, lineEnd(p.src, p.ahead)+1)
+	} else {
+		p.starved = p.starved || !p.eof
+		p.reach = len(p.src) + 1
+	}
+	return p.block.holds(p.src, at, p.ahead)
+}
+
+// holds reports whether the block goes on at a comment, for it is indented itself or the line of code that comes next is the block's.
+func (b block) holds(src string, comment, code int) bool {
+	if columnAt(src, comment) > b.base {
+		return true
+	}
+	if code == len(src) {
+		return false
+	}
+	switch src[code : code+nameLen(src[code:])] {
+	case "elif", "else", "except", "finally":
+		return true
+	}
+	return columnAt(src, code) > b.base
+}
+
+// codeLine is the offset of the first line of code at or below the line that begins at i, without its indentation; the length of src if there is
+// none.
+func codeLine(src string, i int) int {
+	for i < len(src) {
+		at := skipBlank(src, i)
+		if at < len(src) && src[at] != '#' && classes[src[at]] != newline {
+			return at
+		}
+		i = skipNewline(src, lineEnd(src, at))
+	}
+	return len(src)
+}
+
+// columnAt is the column, as Python counts, of the first byte of a line that is not blank.
+func columnAt(src string, at int) int {
+	begin := at
+	for begin > 0 && isBlank(src[begin-1]) {
+		begin--
+	}
+	column := 0
+	for _, c := range []byte(src[begin:at]) {
+		switch c {
+		case '\t':
+			column = column/8*8 + 8
+		case '\f':
+			column = 0
+		default:
+			column++
+		}
+	}
+	return column
+}
+
+// cutsNothing reports a marker inside of an indented block.
+func (p *parser) cutsNothing(m marker, at, end int) {
+	whole := Range{at, at + len(strings.TrimRight(p.src[at:end], " \t\f"))}
+	switch m.kind {
+	case nearlyMagic:
+		p.report(m.near.problem(p.src[at:end], at, Error))
+	case ownMagic:
+		magic, _ := readMagic(p.src[at:end])
+		p.report(Problem{magic.Range.shift(at), Error, Misplaced, "%%" + magic.Name + " cannot stand inside of an indented block",
+			"move it to the cell's first line, or out of the block", ""})
+	default:
+		p.report(Problem{whole, Hint, MarkerInBlock, "inside of an indented block a marker begins no cell", "move it out of the block if it should", ""})
 	}
 }
 
@@ -146,7 +300,11 @@ func (p *parser) splits(begin, at int) bool {
 	if p.stack[in].closes {
 		return false
 	}
-	if p.closes(in, 0) {
+	closes := p.closes
+	if p.stack[in].kind == text {
+		closes = p.stringCloses
+	}
+	if closes(in, 0) {
 		p.stack[in].closes = true
 		return false
 	}
@@ -157,34 +315,68 @@ func (p *parser) splits(begin, at int) bool {
 
 // reportOpen reports the innermost bracket or string that is open, as one that will not be closed.
 func (p *parser) reportOpen() {
-	if len(p.stack) == 0 {
+	if len(p.stack) == 0 || !p.isPython() {
 		return
 	}
 	o := p.stack[p.enclosing()]
-	opener := p.src[o.opener.Start:o.opener.End]
 	if o.kind == text {
-		p.report(Problem{o.opener, Error, UnterminatedString, "the string that begins with " + opener + " never ends", "close it", ""})
-	} else {
-		p.report(Problem{o.opener, Error, UnclosedBracket, opener + " is never closed", "close it", ""})
+		p.unclosed(o.opener)
+		return
+	}
+	p.report(Problem{o.opener, Error, UnclosedBracket, p.src[o.opener.Start:o.opener.End] + " is never closed", "close it", ""})
+}
+
+// unclosed reports a string that does not end.
+func (p *parser) unclosed(opener Range) {
+	if p.isPython() {
+		p.report(Problem{opener, Error, UnterminatedString,
+			"the string that begins with " + p.src[opener.Start:opener.End] + " never ends", "close it", ""})
 	}
 }
 
-// marker handles a marker that splits, or the directive magic right under one.
+// marker handles a marker that splits, or the magic right under one.
 func (p *parser) marker(m marker, begin, at, end int) {
-	switch {
-	case !m.magic:
+	next := skipNewline(p.src, end)
+	right := p.node != nil && p.node.origin == byMarker && p.stage == headed // under a marker
+	switch m.kind {
+	case titled, named:
 		p.finish(begin)
 		p.begin(begin, byMarker)
-		p.node.body = skipNewline(p.src, end)
+		p.node.head, p.node.body = next, next
 		p.header(m, at, end)
 		return
-	case p.node == nil || p.node.origin != byMarker || p.stage != headed:
+	case ipythonsMagic:
+		p.cellMagic(m, right, begin, at, end)
+		return
+	}
+	if !right && p.stage != magicked {
 		p.finish(begin)
 		p.begin(begin, byMagic)
-		p.node.body = skipNewline(p.src, end)
+		p.node.head, p.node.body = next, next
+	}
+	if m.kind == nearlyMagic {
+		p.report(m.near.problem(p.src[at:end], at, Error))
+		p.stage = max(p.stage, directed)
+		return
 	}
 	magic, _ := readMagic(p.src[at:end])
 	p.directive(magic, at, end)
+}
+
+// cellMagic handles a cell magic of IPython's in a comment. right tells whether it stands right under a marker.
+func (p *parser) cellMagic(m marker, right bool, begin, at, end int) {
+	if !right && p.stage != directed && p.stage != magicked {
+		p.finish(begin)
+		p.begin(begin, byCellMagic)
+		p.node.head = skipNewline(p.src, end)
+	}
+	line, _ := readIPython(p.src[at:end])
+	p.node.alone = true
+	p.node.cuts = append(p.node.cuts, Range{at, at + m.rest})
+	p.stage = magicked
+	if !ipythonMagics[line.name].python {
+		p.foreign, p.below = true, skipNewline(p.src, end)
+	}
 }
 
 // header reads what a marker says.
@@ -192,8 +384,15 @@ func (p *parser) header(m marker, at, end int) {
 	h := readHeader(p.src[at+m.rest:end], at+m.rest)
 	p.node.typ, p.node.depth, p.node.title, p.node.metadata = h.typ, m.depth, h.title, h.metadata
 	if h.bad.Len() > 0 {
-		p.report(Problem{h.bad, Warning, BadMetadata, "the cell's metadata does not parse",
-			`write key="value" pairs or a JSON object`, ""})
+		severity := Warning
+		if h.ours && h.typ == CodeCell {
+			severity = Error // the cell would run somewhere else
+		}
+		p.report(Problem{h.bad, severity, BadMetadata, "the cell's metadata does not parse",
+			`write key="value" pairs or a JSON object`, h.fix})
+	}
+	if h.typ == CodeCell {
+		p.nearHeader(h, m, at, end)
 	}
 	for _, d := range h.metadata {
 		if d.Key != "target" && d.Key != "see" {
@@ -207,6 +406,30 @@ func (p *parser) header(m marker, at, end int) {
 	}
 }
 
+// nearHeader reports what a header says that is nearly a directive.
+func (p *parser) nearHeader(h header, m marker, at, end int) {
+	comment := p.src[at:end]
+	for _, n := range h.nears {
+		p.report(n.problem(p.src, 0, Error))
+	}
+	if n, ok := nearTitle(comment, m.rest); ok {
+		p.report(n.problem(comment, at, Error))
+		return
+	}
+	for word := range words(comment[m.rest:]) {
+		i := m.rest + word.Start
+		magic, ok := readMagic(comment[i:])
+		if !ok || !magic.Cell {
+			continue
+		}
+		if fitsDip(magic.Args) {
+			p.report(Problem{magic.Range.shift(at + i), Error, Misplaced, "%%" + magic.Name + " cannot stand in a title",
+				"write # %%" + magic.Name + " below it, on a line of its own", ""})
+		}
+		return
+	}
+}
+
 // comment handles a comment outside of everything that is no marker.
 func (p *parser) comment(at, end int) {
 	text := p.src[at:end]
@@ -215,11 +438,38 @@ func (p *parser) comment(at, end int) {
 		return
 	}
 	first := p.stage != inBody
+	if i := skipBlank(text, len("#")); i == len(text) || strings.IndexByte("%!dD", text[i]) < 0 && text[1] != '!' {
+		p.stage = inBody
+		return // as most comments
+	}
+	magic, ours := readMagic(text)
+	if p.node.typ != CodeCell {
+		if ours && magic.Cell && (magic.Args == "" || isDipArgs(magic.Args)) {
+			p.ignored(magic.Range.shift(at))
+		}
+		p.stage = inBody
+		return
+	}
+	if n, ok := nearDipLocally(text); ok && first {
+		p.report(n.problem(text, at, Error))
+	}
 	p.stage = inBody
-	if m, ok := readMagic(text); ok && p.node.typ == CodeCell {
+	if ours {
+		if magic.isProse() {
+			return
+		}
 		p.node.alone = p.node.alone || first
-		p.magic(m, at)
-		p.node.cuts = append(p.node.cuts, Range{at, at + m.Range.Start})
+		p.magic(magic, at)
+		p.node.cuts = append(p.node.cuts, Range{at, at + magic.Range.Start})
+		return
+	}
+	if n, ok := nearMagic(text); ok {
+		p.report(n.problem(text, at, Error))
+		return
+	}
+	if m, ok := readIPython(text); ok && m.fits {
+		p.node.alone = p.node.alone || first && m.name != ""
+		p.node.cuts = append(p.node.cuts, Range{at, at + m.start})
 	}
 }
 
@@ -241,6 +491,13 @@ func (p *parser) escaped(at int) {
 		p.magic(m, at)
 		return
 	}
+	if n, ok := nearMagic(text); ok && p.node.typ == CodeCell {
+		severity := Warning // Python has the last word
+		if n.cell && first {
+			severity = Error
+		}
+		p.report(n.problem(text, at, severity))
+	}
 	p.foreign = first && isForeign(text)
 }
 
@@ -260,10 +517,10 @@ func (p *parser) directive(m Magic, at, end int) {
 	case p.node.typ != CodeCell:
 		p.ignored(whole)
 		return
-	case p.stage == inBody && m.Name == dipLocally:
+	case p.stage >= magicked && m.Name == dipLocally:
 		p.report(Problem{whole, Warning, Misplaced, "only the first line of a cell can say where it runs", "move it up", ""})
 		return
-	case p.stage == inBody:
+	case p.stage >= magicked:
 		p.report(Problem{whole, Error, Misplaced, "%%" + m.Name + " must be the first line of a cell",
 			"move it up, or begin a new cell with # %%" + m.Name, ""})
 		return
@@ -304,7 +561,8 @@ func (p *parser) report(problem Problem) {
 
 // begin begins a node.
 func (p *parser) begin(at int, o origin) {
-	p.node, p.start, p.stage, p.foreign, p.reach = &node{origin: o, body: at}, at, headed, false, 0
+	p.node, p.start, p.stage, p.foreign, p.below, p.reach = &node{origin: o, body: at}, at, headed, false, 0, 0
+	p.block, p.colon = block{}, false
 	p.reader.Directive = Directive{}
 }
 
@@ -322,11 +580,34 @@ func (p *parser) finish(end int) {
 			p.emit(&node{origin: gap}, 0, p.start)
 		}
 	}
+	if p.below > 0 && allComments(p.src[p.below:end]) {
+		p.uncomment(p.below, end)
+	}
 	n.directive = p.reader.Directive
 	if n.help.Len() > 0 {
 		n.directive, n.switches = Directive{Target: Target{Where: Local}}, nil
 	}
 	p.emit(n, p.start, end)
+}
+
+// allComments reports whether each line that is not blank is a comment, and there is one.
+func allComments(s string) bool {
+	return codeLine(s, 0) == len(s) && strings.Contains(s, "#")
+}
+
+// uncomment has IPython see the lines of a body in another language that is written in comments, so that the file is Python.
+func (p *parser) uncomment(i, end int) {
+	for ; i < end; i = skipNewline(p.src, lineEnd(p.src, i)) {
+		at := skipBlank(p.src, i)
+		if at >= end || p.src[at] != '#' {
+			continue
+		}
+		text := at + len("#")
+		if text < end && p.src[text] == ' ' {
+			text++
+		}
+		p.node.cuts = append(p.node.cuts, Range{at, text})
+	}
 }
 
 // emit gives n its text and makes its offsets its own.
@@ -337,6 +618,7 @@ func (p *parser) emit(n *node, start, end int) {
 	n.text = p.src[start:end]
 	n.starts = lineStarts(n.text)
 	n.body -= start
+	n.head = max(0, n.head-start)
 	n.reach = max(end, p.reach) - start
 	for i := range n.metadata {
 		n.metadata[i].Range = n.metadata[i].Range.shift(-start)

@@ -16,6 +16,7 @@ type Severity int
 const (
 	Warning Severity = iota + 1 // the cell runs, perhaps not as meant
 	Error                       // what was asked for cannot be done
+	Hint                        // all is well, but may look otherwise
 )
 
 func (s Severity) String() string {
@@ -24,6 +25,8 @@ func (s Severity) String() string {
 		return "warning"
 	case Error:
 		return "error"
+	case Hint:
+		return "hint"
 	}
 	return fmt.Sprintf("severity %d", int(s))
 }
@@ -44,8 +47,10 @@ const (
 	Duplicate          Code = "duplicate-magic"     // a second directive magic in one cell
 	Misplaced          Code = "misplaced-magic"     // a directive below the body's first line
 	DirectiveIgnored   Code = "directive-ignored"   // a directive on a cell that is not code
+	NearDirective      Code = "near-directive"      // nearly a directive or one of the project's own magics
+	MarkerInBlock      Code = "marker-in-block"     // a marker inside an indented block, where it begins no cell
 	UnclosedBracket    Code = "unclosed-bracket"    // never closed; the next marker in column 0 splits all the same
-	UnterminatedString Code = "unterminated-string" // a triple-quoted string that never ends; likewise
+	UnterminatedString Code = "unterminated-string" // a string that does not end; a triple-quoted one likewise
 	InvalidUTF8        Code = "invalid-utf8"        // cells are UTF-8, whatever a coding line says
 )
 

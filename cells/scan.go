@@ -22,10 +22,15 @@ type scanner struct {
 	reach   int  // end of the text that the decisions so far have looked at
 
 	probing bool // this scanner looks ahead for another one
+	floor   int  // probing: what is at this place of the stack and above it is meant by:
 	closed  bool // probing: everything that was open has been closed
 	broken  bool // probing: before that came something that Python would refuse
 
-	onComment func(Range) // for tests: told of each comment token
+	colon bool // the last thing that was neither blank nor a comment was a colon
+	torn  bool // a string has ended with its line, or what follows its end is no operator
+
+	onComment  func(Range) // for tests: told of each comment token
+	onUnclosed func(Range) // told of the opener of each string that ends with its line
 }
 
 // An open is a bracket, string or replacement field that has begun and not ended.
@@ -62,6 +67,8 @@ const (
 	// replacement field of a single-quoted string. Both keep the work linear in the size of the file.
 	maxMarkersInBracket = 16
 	maxLinesInField     = 50
+	// How many markers strings may run over, one after the other without any code between that has one.
+	maxMarkersInStrings = 64
 )
 
 // A class says what a byte can begin in code.
@@ -133,7 +140,9 @@ func (s *scanner) inText() bool {
 func (s *scanner) code() (ended bool) {
 	for s.pos < len(s.src) {
 		c := s.src[s.pos]
-		switch classes[c] {
+		k := classes[c]
+		s.colon = k == colon || s.colon && (k == hash || k == newline || isBlank(c))
+		switch k {
 		case letter:
 			if s.word() {
 				return false
@@ -197,6 +206,7 @@ func (s *scanner) text() (ended bool) {
 		case c == '\n' || c == '\r':
 			if !in.triple {
 				s.fail()
+				s.tear(s.stack[s.enclosing()].opener)
 				s.closeString()
 				return false // the newline is for the code around the string
 			}
@@ -210,6 +220,7 @@ func (s *scanner) text() (ended bool) {
 			s.pos++
 			if in.triple {
 				s.pos += 2
+				s.torn = s.torn || s.probing && !s.mayFollow()
 			}
 			s.closeString()
 			return false
@@ -341,6 +352,7 @@ func (s *scanner) endLineStrings() {
 		return
 	}
 	if s.stack[i].closes = s.closes(i, maxLinesInField); !s.stack[i].closes {
+		s.tear(s.stack[i].opener)
 		s.cut(i)
 	}
 }
@@ -380,6 +392,57 @@ func (s *scanner) closes(i, maxLines int) bool {
 	return false
 }
 
+// stringCloses looks ahead from a marker that is inside of stack[i], a triple-quoted string, or of a field of it. The string is taken to be closed by
+// the next quotes of its kind unless these rather begin the next string, as they do if somebody has just typed the opening ones: then Python would
+// refuse what follows them, or so many strings run over markers, up to the end of the file, as nobody writes.
+func (s *scanner) stringCloses(i, _ int) bool {
+	p := scanner{src: s.src, pos: s.pos, stack: slices.Clone(s.stack), floor: i, probing: true}
+	run := 0 // markers that strings have run over since
+	for p.pos < len(p.src) {
+		at := skipBlank(p.src, p.pos)
+		if p.closed && p.at('#') && isMarker(p.src[p.pos:lineEnd(p.src, p.pos)]) {
+			s.reach = max(s.reach, lineEnd(p.src, p.pos)+1)
+			if !p.inText() {
+				return true
+			}
+			if run++; run > maxMarkersInStrings {
+				return false
+			}
+		}
+		if p.clean() && at < len(p.src) && strings.IndexByte("%!?", p.src[at]) >= 0 {
+			p.pos = skipNewline(p.src, escapedEnd(p.src, at))
+		} else {
+			p.line()
+		}
+		s.reach = max(s.reach, p.pos+1)
+		if p.torn || p.broken {
+			return false
+		}
+	}
+	s.starved = s.starved || !s.eof
+	s.reach = len(s.src) + 1
+	return p.closed && !p.inText()
+}
+
+// mayFollow reports whether what follows on the line may stand behind a string.
+func (s *scanner) mayFollow() bool {
+	i := skipBlank(s.src, s.pos)
+	if i == len(s.src) || classes[s.src[i]] != letter && classes[s.src[i]] != digit {
+		return true
+	}
+	word := s.src[i : i+nameLen(s.src[i:])]
+	after := s.src[i+len(word):]
+	return joiningWords[word] || after != "" && classes[after[0]] == quote && isStringPrefix(word)
+}
+
+// tear notes that a string has ended with its line.
+func (s *scanner) tear(opener Range) {
+	s.torn = true
+	if s.onUnclosed != nil {
+		s.onUnclosed(opener)
+	}
+}
+
 func (s *scanner) push(o open) {
 	n := len(s.stack)
 	o.line = o.line || n > 0 && s.stack[n-1].line
@@ -392,7 +455,7 @@ func (s *scanner) push(o open) {
 // cut leaves everything from stack[n] inwards.
 func (s *scanner) cut(n int) {
 	s.stack = s.stack[:n]
-	s.closed = s.closed || n == 0
+	s.closed = s.closed || n <= s.floor
 }
 
 // fail notes that Python would refuse the source here.

@@ -313,8 +313,11 @@ func newDiagnostic(r protocol.Range, severity protocol.DiagnosticSeverity, code,
 
 func problemDiagnostic(doc *Snapshot, p cells.Problem) protocol.Diagnostic {
 	severity := protocol.DiagnosticSeverityWarning
-	if p.Severity == cells.Error {
+	switch p.Severity {
+	case cells.Error:
 		severity = protocol.DiagnosticSeverityError
+	case cells.Hint:
+		severity = protocol.DiagnosticSeverityHint
 	}
 	text := p.Message
 	if p.Hint != "" {

@@ -23,7 +23,7 @@ def f(
     a,  # yes
 # %% not a cell
 ):
-    # %% an indented cell
+    # %% not a cell: inside of a block
     return a
 
 
@@ -36,7 +36,7 @@ w = "é😀" + '\
 	# %% after a tab
 if x:  # yes
 	pass
- # %% odd indentation
+ # %% not a cell: below a block, but indented
 # %% a form feed follows
 # %% In a string
 s = """
