@@ -5,18 +5,21 @@
 //
 // # Which lines split
 //
-// A cell begins at a marker: a comment that is the first thing on its line, outside of strings, open brackets and backslash
-// continuations. Source that Python accepts is never split anywhere else. A file that is being edited is often broken, and must
-// not lose the cells below the place that is broken. So a marker in column 0 splits inside an open bracket or a triple-quoted
-// string after all, if that is never closed:
+// A cell begins at a marker: a comment that is the first thing on its line, outside of strings, open brackets, backslash
+// continuations and indented blocks. Source that Python accepts is never split anywhere else. A comment is inside of a block if it is
+// indented itself, or if the next line of code is the block's or an else and the like.
 //
-//   - a string is never closed if the file ends first;
+// A file that is being edited is often broken, and must not lose the cells below the place that is broken. So a marker in column 0 splits
+// inside an open bracket or a triple-quoted string after all, if that is never closed:
+//
+//   - a string is never closed if the file ends first, or if what seems to be its end rather begins the next string: Python would refuse
+//     what follows that, or strings would run over markers up to the end of the file;
 //   - a bracket is never closed if, read on from the marker, the file ends first, or a statement keyword (def, import, …), a
 //     bracket that does not match or an unterminated string comes first, or more than 16 further markers in column 0 do.
 //
 // The opener is then reported as a problem. A single-quoted string that is not closed ends with its line. A line that begins
 // with %, ! or ? outside of everything is IPython's and is not read as Python, and neither is the body of a cell that begins
-// with a cell magic for another language, such as %%bash.
+// with a cell magic for another language, such as %%bash, or with one that nobody here knows.
 //
 // # What is a cell
 //

@@ -94,6 +94,7 @@ func TestSplit(t *testing.T) {
 		"IPython's below ours":         {"# %% a\n\n# %%dip\n# %%time\n# %%capture\nx\n# %%dip local\n#!%%prun\n", []string{"a", "\n# %%dip\n# %%time\n# %%capture\nx\n", "", "#!%%prun\n"}},
 		"in text":                      {"# %% [md] a\n# b\n# %%dip everywhere\n# %%time\n# %%time is\n# %%dipp\n# %% c\n# %% [raw]\n%%dip\n# %%px\n#%%d\n", []string{"a", "# b\n# %%dip everywhere\n# %%time\n# %%time is\n# %%dipp\n", "c", "", "", "%%dip\n# %%px\n", "d", ""}},
 		"indented":                     {"x\n  # %% a\n  # %% b\ny\n", []string{"", "x\n", "a", "", "b", "y\n"}},
+		"code below text":              {"# %% [md] a\n# b\n# %%dip remote\n\nc\n# %% [md] d\n# %%dip\n# e\n# %%dip\n'''f'''\n# %%dip of g\nh\n", []string{"a", "# b\n", "", "\nc\n", "d", "# %%dip\n# e\n# %%dip\n'''f'''\n# %%dip of g\nh\n"}},
 		"in a block":                   {"for x in y:\n    # %% a\n    z\n# %% b\n    w\n  # %% c\nv\n# %% d\n", []string{"", "for x in y:\n    # %% a\n    z\n# %% b\n    w\n  # %% c\nv\n", "d", ""}},
 		"in the parts of a statement":  {"if x:\n    y\n# %% a\nelse:\n    z\n# %% b\ntry:  # c\n# %% d\n\n    # e\n\tf\n# %% g\nfinally: h\n# %% i\n", []string{"", "if x:\n    y\n# %% a\nelse:\n    z\n", "b", "try:  # c\n# %% d\n\n    # e\n\tf\n# %% g\nfinally: h\n", "i", ""}},
 		"below a block":                {"def f():\n    x\n# %% a\n# %% b\n\n# c\ny\n", []string{"", "def f():\n    x\n", "a", "", "b", "\n# c\ny\n"}},

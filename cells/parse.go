@@ -154,7 +154,7 @@ func (p *parser) step() {
 		end := lineEnd(p.src, at)
 		m, ok := readMarker(p.src[at:end])
 		switch {
-		case !ok || p.node != nil && p.node.typ != CodeCell && m.kind != titled: // in text, what begins with a magic is prose
+		case !ok || p.node != nil && p.node.typ != CodeCell && !p.endsText(m, at, end):
 		case p.clean() && p.inBlock(at, end):
 			p.cutsNothing(m, at, end)
 			p.stage = inBody
@@ -191,6 +191,26 @@ func (p *parser) step() {
 		p.line()
 		p.block.colon = p.colon
 	}
+}
+
+// endsText decides whether the marker from at to end ends a cell of text, where a line that begins with a magic is prose, but for a directive with code
+// right below it.
+func (p *parser) endsText(m marker, at, end int) bool {
+	if m.kind != ownMagic || p.node.typ != MarkdownCell {
+		return m.kind == titled
+	}
+	if magic, _ := readMagic(p.src[at:end]); magic.Args != "" && magic.Name == "dip" && !isDipArgs(magic.Args) {
+		return false
+	}
+	next := end
+	for next < len(p.src) && (isBlank(p.src[next]) || classes[p.src[next]] == newline) {
+		next++
+	}
+	if next == len(p.src) {
+		p.starved = p.starved || !p.eof
+	}
+	p.reach = max(p.reach, next+1)
+	return next < len(p.src) && p.src[next] != '#' && classes[p.src[next]] != quote
 }
 
 // codeAt notes that a line of code begins at an offset.

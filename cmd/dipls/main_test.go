@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("DIPLS_PYTHON", python)
 			env.Setenv("DIPLS_TEST_MARK", mark)
 			env.Setenv("EXAMPLES", examples)
+			env.Setenv("CASES", filepath.Join(filepath.Dir(examples), "testdata", "cases"))
 			env.Setenv("TERM", "dumb")
 			if err := os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o700); err != nil {
 				return err

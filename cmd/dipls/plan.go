@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ type plan struct {
 	needsLocal bool
 	makesPool  bool // a cell says itself what pool it wants (%makedip)
 	warnings   []string
+	skipped    bool // a cell is wrong, and the others run without it
 }
 
 // plannedCell is a cell that will be run.
@@ -55,7 +57,8 @@ func (f *runFlags) plan(file string) (*plan, error) {
 		return nil, err
 	}
 	p := &plan{path: path}
-	if err := p.checkProblems(file, parsed, selected); err != nil {
+	selected, err = p.checkProblems(file, parsed, selected, f.keepGoing)
+	if err != nil {
 		return nil, err
 	}
 	for _, cell := range selected {
@@ -108,29 +111,34 @@ func (p *plan) checkRanks(size int) error {
 	return nil
 }
 
-// checkProblems refuses to run a selected cell whose directive is wrong: guessing where it should run could cost hours.
-// What Python itself will complain about, or what does no harm, is a warning.
-func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.Cell) error {
-	chosen := map[int]bool{}
-	for _, cell := range selected {
-		chosen[cell.Index()] = true
-	}
+// checkProblems refuses to run a selected cell of which a line is wrong, such as its directive: guessing where it should run could cost hours. With
+// keepGoing it answers the cells that are left. What Python itself will complain about, or what does no harm, is a warning.
+func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.Cell, keepGoing bool) ([]cells.Cell, error) {
+	var right []cells.Cell
 	var errors []string
-	for _, problem := range parsed.Problems() {
-		text := describeProblem(file, parsed, problem)
-		cell, inCell := parsed.CellAt(problem.Range.Start)
-		concerned := inCell && chosen[cell.Index()]
+	for _, cell := range selected {
+		_, wrong := cell.Fault()
+		wrong = wrong && cell.Runs()
+		for _, problem := range cell.Problems() {
+			text := describeProblem(file, parsed, problem)
+			if wrong && problem.Severity == cells.Error {
+				errors = append(errors, text)
+			} else {
+				p.warnings = append(p.warnings, text)
+			}
+		}
 		switch {
-		case concerned && problem.Severity == cells.Error:
-			errors = append(errors, text)
-		case concerned:
-			p.warnings = append(p.warnings, text)
+		case !wrong:
+			right = append(right, cell)
+		case keepGoing:
+			p.warnings = append(p.warnings, append(errors, fmt.Sprintf("dipls: cell %d is skipped", cell.Index()))...)
+			p.skipped, errors = true, nil
 		}
 	}
 	if len(errors) > 0 {
-		return usagef("nothing was run: the file asks for what cannot be\n%s", strings.Join(errors, "\n"))
+		return nil, usagef("nothing was run: the file asks for what cannot be\n%s", strings.Join(errors, "\n"))
 	}
-	return nil
+	return right, nil
 }
 
 // selectCells picks the cells that --cells names, in file order; all of them if it names none.

@@ -52,7 +52,7 @@ Everything that the ranks print is kept in a journal, whose place is told at the
 
 Exit codes:
     0  every cell ran, to its end or to a sys.exit(0)
-    1  a cell failed, or ran longer than --timeout
+    1  a cell failed, ran longer than --timeout, or was left out by -k because a line of it is wrong
     2  usage: a flag, the file, or a cell's directive is wrong; nothing ran
     3  the pool or the local namespace could not be started, or died
   130  interrupted
@@ -120,7 +120,7 @@ func newRun() *cobra.Command {
 	flags.Int64Var(&f.seedNumber, "seed", 0, "where random generators begin: rank r with N + r, the local namespace with N (default: anywhere, each time elsewhere)")
 	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
 	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
-	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed")
+	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed, and leave out those of which a line is wrong")
 	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
 	flags.DurationVar(&f.startTimeout, "start-timeout", 2*time.Minute, "how long the pool may take to start")
 	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/protocol.md)")
@@ -145,6 +145,9 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	}
 	for _, warning := range p.warnings {
 		fmt.Fprintln(errOut, warning)
+	}
+	if len(p.cells) == 0 && p.skipped {
+		return &exitError{exitFailed, nil}
 	}
 	if len(p.cells) == 0 {
 		fmt.Fprintf(errOut, "dipls: %s has no code cell to run\n", file)
@@ -369,6 +372,9 @@ func (r *runner) cells(ctx context.Context, s *session.Session) error {
 		return &exitError{exitPool, err}
 	}
 	tally := exitOK
+	if r.plan.skipped {
+		tally = exitFailed
+	}
 	var behind []string // runs that the next cells did not wait for
 	for _, planned := range r.plan.cells {
 		id, err := r.start(planned.request)
