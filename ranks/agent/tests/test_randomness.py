@@ -115,6 +115,28 @@ def test_generators_of_preloaded_modules(make_node, tmp_path, monkeypatch):
     assert [rank.hello["notices"] for rank in ranks] == [[notice]] * 4
 
 
+CUDA = """
+import json, torch
+waiting = [call for call in torch.cuda._lazy_seed_tracker.get_calls() if call]  # until CUDA is initialized
+print(json.dumps([cell.cell_contents for cell in waiting[-1][0].__closure__]))
+"""
+
+
+def test_seeds_that_wait_for_cuda(make_node, tmp_path):
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.cuda, "_lazy_seed_tracker") or torch.cuda.is_available():
+        pytest.skip("no seed waits here")
+    (tmp_path / "seeds.py").write_text("import torch\ntorch.manual_seed(0)\n")
+    node: Node = make_node()
+    assert node.ask("preload_request", {"modules": ["torch", "seeds"]})["failed"] == []
+    ranks = node.spawn(2)
+    drawn = draw(ranks, CUDA)
+    assert [0] not in drawn
+    assert drawn == draw(ranks, "import json, torch; print(json.dumps([torch.initial_seed()]))")
+    assert drawn[0] != drawn[1]
+    assert draw(node.spawn(1, seed=5), CUDA) == [[5]]
+
+
 def test_a_seed_that_is_asked_for(torch_node, spawn, method):
     code = """
 import json, random, numpy as np, torch
