@@ -37,13 +37,8 @@ func choiceErrorf(format string, args ...any) error {
 	return &ChoiceError{fmt.Sprintf(format, args...)}
 }
 
-// Spec translates a choice into a pool for this machine, whose GPUs it looks for. An error that is no *[ChoiceError] tells that they
-// could not be looked for.
-func (c Choice) Spec(ctx context.Context) (ranks.PoolSpec, error) {
-	return c.spec(ctx, defaultCPURanks, ranks.GPUMask(nil))
-}
-
-// spec is Spec with the number of CPU ranks where the choice does not say any, and with the CUDA_VISIBLE_DEVICES that counts.
+// spec translates a choice into a pool for this machine, whose GPUs it looks for, of those that CUDA_VISIBLE_DEVICES shows; cpuRanks is how many
+// ranks there are on the CPU where the choice does not say. An error that is no *[ChoiceError] tells that they could not be looked for.
 func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
 	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed}
 	if c.Ranks < 0 {

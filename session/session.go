@@ -87,7 +87,8 @@ func New(o Options) *Session {
 	return s
 }
 
-// PoolSpec is the pool that the options ask for, on this machine; the errors are those of [Choice.Spec].
+// PoolSpec is the pool that the options ask for, on this machine; one that is no *[ChoiceError] tells that its GPUs could not be
+// looked for.
 func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 	mask := ranks.GPUMask(s.surroundings())
 	s.mu.Lock()
