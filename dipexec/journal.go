@@ -37,7 +37,7 @@ const (
 const (
 	runDirTime   = "2006-01-02T15-04-05" // then "-" and the run's id
 	spareDir     = ".next-"              // then anything: the files of a run to come
-	maxOpenFiles = 512                   // NAME.out files kept open by one Journal; further ones are opened for each write
+	maxOpenFiles = 512                   // NAME.out files kept open by one Journal, unless a quarter of what the process may have is less; further ones are opened for each write
 	indexFlush   = time.Second           // the index is at most this much behind the NAME.out files, while there is output
 	keepAfter    = time.Second           // how often is looked for runs that have gone on for as long and are not in the directory yet
 	rotateAfter  = 2 * time.Second       // without a run: to look through a thousand runs, and to remove some, takes a while
@@ -68,7 +68,8 @@ type Journal struct {
 
 	rotateAfter time.Duration // the constant; longer in tests
 
-	open atomic.Int32 // NAME.out files that are open
+	open    atomic.Int32 // NAME.out files that are open
+	maxOpen int32        // how many may stay open
 
 	measured map[string]oldRun // the rotation's: by directory, those that are over
 
@@ -91,9 +92,13 @@ type Journal struct {
 // OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
 // cannot write to it.
 func OpenJournal(o JournalOptions) *Journal {
-	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), limit: cmp.Or(o.Limit, DefaultJournalLimit), rotateAfter: rotateAfter, unkept: map[*runJournal]struct{}{}}
+	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), limit: cmp.Or(o.Limit, DefaultJournalLimit), rotateAfter: rotateAfter, maxOpen: maxOpenFiles, unkept: map[*runJournal]struct{}{}}
 	if j.dir == "" {
 		j.dir, j.dirErr = DefaultJournalDir()
+	}
+	var files syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil {
+		j.maxOpen = int32(min(uint64(files.Cur)/4, maxOpenFiles))
 	}
 	j.startRotation()
 	return j
@@ -854,7 +859,7 @@ func (f *rawFile) write(b []byte) (n int, err error) {
 			return 0, err
 		}
 		f.f = file
-		if f.rj.j.open.Add(1) > maxOpenFiles {
+		if f.rj.j.open.Add(1) > f.rj.j.maxOpen {
 			defer f.close()
 		}
 	}

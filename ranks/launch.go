@@ -55,7 +55,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 
 	p, err := startProcess(o, argv, dir)
 	if err != nil {
-		return nil, fmt.Errorf("start the node: %w", err)
+		return nil, fmt.Errorf("start the node: %w", nameLimit(err))
 	}
 	defer func() {
 		if err != nil {

@@ -226,6 +226,9 @@ func (d *doctor) limits() {
 			d.ok("open files", found)
 		}
 	}
+	if err := ranks.CheckLimits(); err != nil {
+		d.fail("limits", err, "")
+	}
 	var shm unix.Statfs_t
 	if err := unix.Statfs("/dev/shm", &shm); err == nil {
 		free := int64(shm.Bavail) * int64(shm.Bsize) >> 20

@@ -49,6 +49,9 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	if err != nil {
 		return err
 	}
+	if err := ranks.CheckLimits(); err != nil {
+		return &exitError{exitPool, err}
+	}
 	tracer, err := openTrace(traceFile)
 	if err != nil {
 		return err

@@ -143,6 +143,9 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
+	if err := ranks.CheckLimits(); err != nil {
+		return &exitError{exitPool, err}
+	}
 	for _, warning := range p.warnings {
 		fmt.Fprintln(errOut, warning)
 	}

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from . import paths, system
+from . import limits, paths, system
 
 _NEEDED = ("IPython", "zmq", "cloudpickle")
 _READY_FD, _LOCK_FD = 3, 4
@@ -45,7 +45,7 @@ def _node(agent_dir: str) -> int:
 
         node = Node(start, agent_dir, log_fd, Shell.make, system.open_fds() - inherited)
     except Exception as err:
-        return _not_ready(error=f"{type(err).__name__}: {err}")
+        return _not_ready(error=f"{type(err).__name__}: {limits.explain(err)}")
     pid = os.getpid()
     _say({"ready": True, "pid": pid, "start_time": system.start_time(pid)})
     node.run()

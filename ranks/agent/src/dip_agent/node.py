@@ -24,7 +24,7 @@ from typing import Any, Callable
 
 import zmq
 
-from . import children, paths, system
+from . import children, limits, paths, system
 from .channel import Channel
 from .children import Child, Starter
 from .nursery import Nursery
@@ -210,7 +210,7 @@ class Node:
         except Exception as err:
             log.exception("spawn_request failed")
             self._abandon(started)
-            self._reply(request, "spawn_reply", failure(err))
+            self._reply(request, "spawn_reply", {**failure(err), "evalue": limits.explain(err)})
             return
         self._spawn = _Spawn(request, reply, started, {child.name for child in started})
         if not started:
@@ -223,6 +223,8 @@ class Node:
         for process in wanted:
             if process["name"] in self._children:
                 raise ValueError(f"there is a process {process['name']} already")
+        if short := limits.shortage(len(wanted)):
+            raise RuntimeError(short)
         method, reason = content.get("method", "auto"), ""
         obstacle = self._nursery.obstacle()
         if method == "auto":

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import paths, system, threads
+from . import limits, paths, system, threads
 from .apps.hooks import import_app
 from .randomness import Generators
 
@@ -62,7 +62,7 @@ class Nursery:
                         with self._noting(name):
                             self._import(name)
                     except BaseException as err:  # a module may even exit
-                        failed.append({"module": name, "error": f"{type(err).__name__}: {err}"})
+                        failed.append({"module": name, "error": f"{type(err).__name__}: {limits.explain(err)}"})
                         break
             if app not in ("", "none", "torch") and not _sees_gpus():
                 # The rank says what is wrong with its app.

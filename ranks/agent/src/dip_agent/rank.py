@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, output, paths, randomness, surroundings, wire
+from . import apps, collectives, limits, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -59,7 +59,7 @@ def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
         io_thread.bind()
         report = {"bound": True}
     except Exception as err:
-        report = {"bound": False, "ename": type(err).__name__, "evalue": f"{err} ({spec.path})"}
+        report = {"bound": False, "ename": type(err).__name__, "evalue": f"{limits.explain(err)} ({spec.path})"}
     os.write(spec.report, json.dumps(report).encode() + b"\n")
     os.close(spec.report)
     if not report["bound"]:
@@ -209,7 +209,7 @@ class _Process:
                 self._interrupts.end()
         except BaseException as err:
             self._leave_if_forked()
-            status = wire.failure(err)
+            status = {**wire.failure(err), "evalue": limits.explain(err)}
             if hint := paths.hint(err):
                 status["evalue"] += f"; {hint}"
         self._started = {
