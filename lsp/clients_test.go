@@ -26,12 +26,13 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// tellPIDs is Python that writes the pids of its own process, its node and its server into a file of the working directory.
+// tellPIDs is Python that writes the pids of its own process, its node, that one's guard, and the server into a file of the working directory.
 const tellPIDs = `
 import os
+def parent(pid): return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
 node = os.getppid()
-server = int(open(f"/proc/{node}/stat").read().rsplit(")", 1)[1].split()[1])
-with open(f"pids-{os.getpid()}.new", "w") as f: f.write(f"{os.getpid()} {node} {server}")
+guard = parent(node)
+with open(f"pids-{os.getpid()}.new", "w") as f: f.write(f"{os.getpid()} {node} {guard} {parent(guard)}")
 os.rename(f.name, f"pids-{os.getpid()}")
 `
 

@@ -74,7 +74,7 @@ func readAgent(src fs.FS) (*agentSource, error) {
 // unpackAgent makes sure that the agent lies on disk and returns its directory: in the user's cache under the
 // hash of its content, so that versions do not meet and Python may keep its bytecode there, or, if the cache cannot be
 // written or is open to others, in the session's runtime directory.
-func unpackAgent(ctx context.Context, runtime string) (string, error) {
+func unpackAgent(ctx context.Context, runtime *runtimeDir) (string, error) {
 	a, err := embeddedAgent()
 	if err != nil {
 		return "", err
@@ -86,7 +86,11 @@ func unpackAgent(ctx context.Context, runtime string) (string, error) {
 			return dir, nil
 		}
 	}
-	dir, err2 := a.unpack(ctx, filepath.Join(runtime, "agent"))
+	err2 := runtime.make()
+	var dir string
+	if err2 == nil {
+		dir, err2 = a.unpack(ctx, filepath.Join(runtime.path, "agent"))
+	}
 	if err2 != nil {
 		return "", fmt.Errorf("unpack the agent: %w", errors.Join(err, err2))
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 func testAgent(t *testing.T) *agentSource {
@@ -127,7 +129,12 @@ func TestUnpackConcurrently(t *testing.T) {
 func TestUnpackAgent(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	dir, err := unpackAgent(testContext(t), t.TempDir())
+	runtime, err := planRuntimeDir(zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.remove()
+	dir, err := unpackAgent(testContext(t), runtime)
 	if err != nil || !strings.HasPrefix(dir, cache) {
 		t.Fatalf("%s, %v", dir, err)
 	}
@@ -140,8 +147,7 @@ func TestUnpackAgent(t *testing.T) {
 	file := filepath.Join(cache, "file")
 	os.WriteFile(file, nil, 0o600)
 	t.Setenv("XDG_CACHE_HOME", file)
-	runtime := t.TempDir()
-	if dir, err = unpackAgent(testContext(t), runtime); err != nil || !strings.HasPrefix(dir, runtime) {
+	if dir, err = unpackAgent(testContext(t), runtime); err != nil || !strings.HasPrefix(dir, runtime.path) {
 		t.Errorf("%s, %v", dir, err)
 	}
 }

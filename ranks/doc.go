@@ -4,8 +4,8 @@
 //
 // # Who owns what
 //
-// A [Node] is one child process of the server, started in a session of its own, so without a terminal, with a pipe as its
-// standard input, the lifeline. Its ranks and its local namespace are its children, so it is the node that signals and reaps them; the server
+// A [Node] is one process in a session of its own, so without a terminal, with a pipe as its
+// standard input, the lifeline. Its parent is a guard, the child of the server. Its ranks and its local namespace are its children, so it is the node that signals and reaps them; the server
 // does that itself only if the node fails to, and then by pid and start time, never by name.
 // A [Process] is one of these; a [Pool] is a generation of ranks.
 //
@@ -33,6 +33,7 @@
 // # What may be left behind
 //
 // Nothing. A node ends when its lifeline does, kills its children and removes the runtime directory, so the server may be killed at any
-// moment. Ranks die with their node (PR_SET_PDEATHSIG); what they had forked is killed by the server if it adopts orphans
-// ([AdoptOrphans]). If server and node are killed at once, the next server removes the directory, whose lock nobody holds any more.
+// moment. The guard does the same for whatever the node has not: it is there before the directory and the node are, and everything under the node
+// becomes its child at the latest when the node ends. If the guard is killed, the server ends what it adopts then ([AdoptOrphans]), or the node does. If all
+// three are killed at once, the next server removes the directory, whose lock nobody holds any more, and ends what has the session's mark.
 package ranks

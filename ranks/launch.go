@@ -26,15 +26,19 @@ const (
 	outputTail   = 4 << 10
 )
 
-// nodeProcess is the operating system's side of a node: our child, its lifeline, and what it prints.
+// nodeProcess is the operating system's side of a node: its guard, which is our child, the lifeline of both, and what they print.
 type nodeProcess struct {
-	cmd      *exec.Cmd
-	lifeline *os.File // its stdin; closing it tells the node that we are gone
-	ready    *os.File // where its ready line comes; nil once it has
+	guard    *exec.Cmd
+	pid      int      // of the node, once it is ready
+	start    uint64   // when it started
+	lifeline *os.File // the stdin of both; closing it tells them that we are gone
+	ready    *os.File // where the node's ready line comes; nil once it has
+	end      *os.File // where the guard says how the node ended
 	output   *nodeOutput
+	lost     bool // the guard was killed; set by wait
 }
 
-// launchNode starts a node's process on this machine and waits until its socket is bound.
+// launchNode starts a node's process on this machine, makes the session's directory, and waits until the node's socket is bound there.
 func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_ *nodeProcess, err error) {
 	if o.Dir != "" {
 		if _, err := os.Stat(o.Dir); err != nil {
@@ -43,7 +47,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 	}
 	argv := o.Command
 	if argv == nil {
-		agent, err := unpackAgent(ctx, dir.path)
+		agent, err := unpackAgent(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -59,11 +63,15 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 	}
 	defer func() {
 		if err != nil {
-			p.cmd.Process.Kill()
-			p.cmd.Wait()
+			p.kill()
+			p.wait()
 			p.release()
 		}
 	}()
+	// The guard is there before the directory is: whenever we are killed, it is removed.
+	if err := dir.make(); err != nil {
+		return nil, err
+	}
 	stop := context.AfterFunc(ctx, func() {
 		p.ready.SetReadDeadline(time.Unix(1, 0))
 		p.lifeline.SetWriteDeadline(time.Unix(1, 0))
@@ -88,7 +96,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 	line, err := bufio.NewReader(io.LimitReader(p.ready, maxReadyLine)).ReadBytes('\n')
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("node (pid %d) is not ready: %w%s", p.cmd.Process.Pid, context.Cause(ctx), p.output.suffix())
+		return nil, fmt.Errorf("node is not ready: %w%s", context.Cause(ctx), p.output.suffix())
 	case err != nil:
 		return nil, p.diedEarly(ctx, errors.Join(writeErr, err))
 	}
@@ -102,6 +110,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 		}
 		return nil, fmt.Errorf("node could not start: %s%s", ready.Error, p.output.suffix())
 	}
+	p.pid, p.start = ready.PID, ready.StartTime
 	p.ready.Close()
 	p.ready = nil
 	return p, nil
@@ -109,15 +118,41 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 
 // diedEarly explains why a node closed its ready line without a word.
 func (p *nodeProcess) diedEarly(ctx context.Context, cause error) error {
-	kill := context.AfterFunc(ctx, func() { p.cmd.Process.Kill() })
-	defer kill()
-	timer := time.AfterFunc(time.Second, func() { p.cmd.Process.Kill() }) // it lives, but has nothing to say
+	defer context.AfterFunc(ctx, p.kill)()
+	timer := time.AfterFunc(time.Second, p.kill) // it lives, but has nothing to say
 	defer timer.Stop()
-	p.cmd.Wait()
+	e := p.wait()
 	p.output.close()
-	e := exitOf(p.cmd.ProcessState)
+	var failed *startError
+	if errors.As(e, &failed) {
+		return fmt.Errorf("start the node: %w", failed)
+	}
 	e.Detail = p.output.tail()
 	return fmt.Errorf("node could not start: %w", errors.Join(e, ignoreEOF(cause)))
+}
+
+// kill has the guard kill the node and all that is under it, at once.
+func (p *nodeProcess) kill() {
+	p.guard.Process.Signal(syscall.SIGTERM)
+	time.AfterFunc(killPatience, func() { p.guard.Process.Kill() }) // it does not heed us; what it cannot do then, supervise does
+}
+
+// wait waits until the guard has ended, and with it all that it guards if it was not killed, and says how the node did. Only the first call
+// knows.
+func (p *nodeProcess) wait() *ExitError {
+	p.guard.Wait()
+	var end nodeEnd
+	if err := json.NewDecoder(p.end).Decode(&end); err != nil {
+		p.lost = true
+		e := exitOf(p.guard.ProcessState)
+		e.Name = "the node's guard"
+		return e
+	}
+	e := &ExitError{Name: nodeName, PID: p.pid, Code: end.Code, Signal: end.Signal}
+	if end.Failed != nil {
+		e.Lost = end.Failed
+	}
+	return e
 }
 
 func ignoreEOF(err error) error {
@@ -127,7 +162,7 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// startProcess starts the process with the descriptors that docs/protocol.md lists.
+// startProcess starts the guard, which starts the node, with the descriptors that docs/protocol.md lists.
 func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, err error) {
 	var files []*os.File // closed if something fails
 	defer func() {
@@ -149,27 +184,32 @@ func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, e
 	stdinR, stdinW := pipe()
 	outR, outW := pipe()
 	readyR, readyW := pipe()
+	endR, endW := pipe()
+	if err != nil {
+		return nil, err
+	}
+	self, err := thisProgram()
 	if err != nil {
 		return nil, err
 	}
 
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(self)
+	cmd.Args = append([]string{guardName, dir.path}, argv...)
 	cmd.Dir = o.Dir
 	cmd.Env = nodeEnv(o.Env)
 	cmd.Stdin = stdinR
 	cmd.Stdout = outW
 	cmd.Stderr = outW
-	cmd.ExtraFiles = []*os.File{readyW, dir.lock} // 3, 4
-	// A session of its own, without a terminal: the user's Ctrl-C is for the server alone, and code that asks at /dev/tty
-	// (ssh, sudo) fails instead of being stopped as a background job of that terminal.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.ExtraFiles = []*os.File{readyW, endW}            // guardReady, guardEnd
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // the user's Ctrl-C is for the server alone
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	stdinR.Close()
 	outW.Close()
 	readyW.Close()
-	return &nodeProcess{cmd: cmd, lifeline: stdinW, ready: readyR, output: collectOutput(outR, o.Log)}, nil
+	endW.Close()
+	return &nodeProcess{guard: cmd, lifeline: stdinW, ready: readyR, end: endR, output: collectOutput(outR, o.Log)}, nil
 }
 
 // nodeEnv is the environment of a node: the one that is given, or ours, without what another launcher has set for a rank of its own. Modules that
@@ -184,9 +224,10 @@ func nodeEnv(given []string) []string {
 	})
 }
 
-// release closes our ends of the pipes; the process must have ended.
+// release closes our ends of the pipes; the guard must have ended.
 func (p *nodeProcess) release() {
 	p.lifeline.Close()
+	p.end.Close()
 	if p.ready != nil {
 		p.ready.Close()
 	}

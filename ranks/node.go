@@ -18,10 +18,7 @@ import (
 )
 
 // nodeLadder is how long a node itself may take that runs nothing any more.
-var nodeLadder = Ladder{Ask: 300 * time.Millisecond, Interrupt: 100 * time.Millisecond, Terminate: 200 * time.Millisecond}
-
-// idleGrace is for a node that runs nothing to heed SIGTERM.
-const idleGrace = 300 * time.Millisecond
+var nodeLadder = Ladder{Ask: 300 * time.Millisecond, Interrupt: 100 * time.Millisecond}
 
 // nodeName is the node's name for people and on the wire.
 const nodeName = "node"
@@ -149,7 +146,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, &StartTimeoutError{o.Timeout})
 	defer cancel()
 
-	dir, err := newRuntimeDir(ctx, o.Log)
+	dir, err := planRuntimeDir(o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +176,8 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	c, err := dialConn(ctx, dir.socket(nodeName))
 	if err != nil {
-		proc.cmd.Process.Kill()
-		proc.cmd.Wait()
+		proc.kill()
+		proc.wait()
 		proc.release()
 		dir.remove()
 		n.events.close()
@@ -198,7 +195,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		err = fmt.Errorf("node speaks protocol %d, not %d", hello.Protocol, wire.ProtocolVersion)
 	}
 	if err != nil {
-		proc.cmd.Process.Kill()
+		proc.kill()
 		<-n.done
 		return nil, fmt.Errorf("start the node: %w", n.explain(err))
 	}
@@ -214,7 +211,7 @@ func (n *Node) Info() Info {
 }
 
 // PID is the node's process id.
-func (n *Node) PID() int { return n.proc.cmd.Process.Pid }
+func (n *Node) PID() int { return n.proc.pid }
 
 // Exited is closed when the node's process has ended, and nothing can be had of it any more. What is left of it goes until Done.
 func (n *Node) Exited() <-chan struct{} { return n.exited }
@@ -316,6 +313,10 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	}
 	defer n.spawnSem.release()
 	n.rouse()
+	if err := n.dir.make(); err != nil {
+		n.discard(procs)
+		return nil, err
+	}
 	err = n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
 	if err == nil && len(reply.Processes) != len(procs) {
 		err = fmt.Errorf("node: started %d processes instead of %d", len(reply.Processes), len(procs))
@@ -436,15 +437,14 @@ func (n *Node) linkEnded(cause error) {
 	case <-n.exited:
 	case <-time.After(n.wordGrace):
 		n.log.Error("node lives but its connection has ended; killing it", zap.Error(cause))
-		n.proc.cmd.Process.Kill()
+		n.proc.kill()
 	}
 }
 
-// wait reaps the node's process and says how it ended.
+// wait waits for the end of the node and of what was under it, and says how it ended.
 func (n *Node) wait() {
-	n.proc.cmd.Wait()
+	exit := n.proc.wait()
 	n.proc.release()
-	exit := exitOf(n.proc.cmd.ProcessState)
 	n.mu.Lock()
 	if exit.Asked = n.closing; !exit.Asked {
 		exit.Detail = n.proc.output.tail()
@@ -470,7 +470,7 @@ func (n *Node) supervise() {
 	n.mu.Lock()
 	procs := slices.Collect(maps.Values(n.procs))
 	n.mu.Unlock()
-	killSurvivors(procs, n.log)
+	n.killSurvivors(procs)
 	for _, p := range procs {
 		p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Node: n.exit}})
 	}
@@ -501,13 +501,13 @@ func (n *Node) Close(ctx context.Context) error {
 	var err error
 	if slices.ContainsFunc(procs, func(p *Process) bool { return p.PID() != 0 }) {
 		err = n.end(ctx, procs, l)
-		l.Ask, l.Interrupt, l.Terminate = min(l.Ask, nodeLadder.Ask), min(l.Interrupt, nodeLadder.Interrupt), min(l.Terminate, nodeLadder.Terminate)
+		l.Ask, l.Interrupt = min(l.Ask, nodeLadder.Ask), min(l.Interrupt, nodeLadder.Interrupt)
 	} else {
-		// Nothing has come to life that could be ended in order, and a node that imports hears nothing but a signal.
+		// Nothing has come to life that could be ended in order, and a node that imports hears nothing.
 		for _, p := range procs {
 			p.stop()
 		}
-		l.Ask, l.Interrupt, l.Terminate = 0, 0, min(l.Terminate, idleGrace)
+		l.Ask, l.Interrupt = 0, 0
 	}
 	n.endNode(ctx, l)
 	if waitAll(context.WithoutCancel(ctx), n.opts.Ladder.last(), n.done) {
@@ -517,9 +517,9 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 // rouse lets the node go on if it was stopped (SIGSTOP): it has to tell how its processes end, and to start others.
-func (n *Node) rouse() { n.proc.cmd.Process.Signal(syscall.SIGCONT) }
+func (n *Node) rouse() { n.proc.guard.Process.Signal(syscall.SIGCONT) }
 
-// endNode ends the node's process: it is asked, then terminated, then killed.
+// endNode ends the node's process: it is asked, then killed with all that is left.
 func (n *Node) endNode(ctx context.Context, l Ladder) {
 	n.link.post(wire.TypeShutdownRequest, []byte("{}"))
 	steps := []struct {
@@ -528,7 +528,6 @@ func (n *Node) endNode(ctx context.Context, l Ladder) {
 	}{
 		{l.Ask, func() {}},
 		{l.Interrupt, func() { n.proc.lifeline.Close() }}, // as if the server were gone
-		{l.Terminate, func() { n.proc.cmd.Process.Signal(syscall.SIGTERM) }},
 	}
 	for _, s := range steps {
 		if s.wait == 0 || ctx.Err() != nil {
@@ -539,6 +538,6 @@ func (n *Node) endNode(ctx context.Context, l Ladder) {
 			return
 		}
 	}
-	n.proc.cmd.Process.Kill()
+	n.proc.kill()
 	<-n.exited
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +18,9 @@ import (
 
 // maxSocketPath is the size of sun_path less its terminating zero.
 const maxSocketPath = 107
+
+// thisProgram is the path of this very program, also if its file has been replaced since.
+func thisProgram() (string, error) { return "/proc/self/exe", nil }
 
 // AdoptOrphans makes this process the one that inherits its descendants when their parents die (a "child subreaper"), so
 // that what a killed node leaves can be ended and reaped. It concerns the whole process, so only main decides on it.
@@ -30,9 +36,11 @@ func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // procStat is what /proc/PID/stat tells of a process.
 type procStat struct {
+	pid       int
 	state     byte // 'R', 'S', 'Z', …
 	ppid      int
 	pgrp      int
+	session   int
 	startTime uint64 // clock ticks since boot
 }
 
@@ -46,11 +54,11 @@ func statProcess(pid int) (procStat, error) {
 	if len(fields) < 20 {
 		return procStat{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
 	}
-	st := procStat{state: fields[0][0]}
+	st := procStat{pid: pid, state: fields[0][0]}
 	for _, f := range []struct {
 		dst *int
 		n   int
-	}{{&st.ppid, 1}, {&st.pgrp, 2}} {
+	}{{&st.ppid, 1}, {&st.pgrp, 2}, {&st.session, 3}} {
 		if *f.dst, err = strconv.Atoi(string(fields[f.n])); err != nil {
 			return procStat{}, err
 		}
@@ -176,27 +184,124 @@ func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	return false, nil
 }
 
-// reapOrphans ends and reaps the children that this process has adopted from the given process groups.
-func reapOrphans(groups map[int]bool) {
-	self := os.Getpid()
+// allProcesses is what there is now, as far as it can be seen.
+func allProcesses() []procStat {
 	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var all []procStat
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			if st, err := statProcess(pid); err == nil {
+				all = append(all, st)
+			}
+		}
+	}
+	return all
+}
+
+// under gives those of some processes that descend from one for which root says so, these included, without what has ended.
+func under(all []procStat, root func(procStat) bool) []procStat {
+	children := make(map[int][]procStat, len(all))
+	var found []procStat
+	for _, p := range all {
+		if root(p) {
+			found = append(found, p)
+		} else {
+			children[p.ppid] = append(children[p.ppid], p)
+		}
+	}
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i].pid]...)
+	}
+	return slices.DeleteFunc(found, func(p procStat) bool { return p.state == 'Z' || p.state == 'X' })
+}
+
+// descendants is everything under the guard that lives.
+func (g *guard) descendants() []procStat {
+	self := os.Getpid()
+	return under(allProcesses(), func(p procStat) bool { return p.ppid == self })
+}
+
+// kill kills one of the guard's descendants.
+func (g *guard) kill(p procStat) error {
+	_, err := killProcess(p.pid, p.startTime)
+	return err
+}
+
+// isJanitor reports whether a process frees the shared memory of others when these have ended, and then ends by itself: Python's
+// resource tracker, that of joblib, and torch's manager.
+func isJanitor(pid int) bool {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return false
+	}
+	program, _, _ := bytes.Cut(line, []byte{0})
+	return path.Base(string(program)) == "torch_shm_manager" || bytes.Contains(line, []byte("resource_tracker import main"))
+}
+
+// isGuard reports whether a child of ours is a guard, or is about to be.
+func isGuard(pid int) bool {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	own, _ := os.ReadFile("/proc/self/cmdline")
+	return err != nil || bytes.HasPrefix(line, []byte(guardName+"\x00")) || bytes.Equal(line, own)
+}
+
+// ofSession reports whether a process has, or inherited, the mark of a session in its environment.
+func ofSession(pid int, session string) bool {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	return err == nil && bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+processMark+"="+session+"/"))
+}
+
+// killSession kills what runs with the mark of a session whose server, guard and node were all killed at once.
+func killSession(session string) {
+	for _, p := range allProcesses() {
+		if ofSession(p.pid, session) && !isJanitor(p.pid) {
+			_, _ = killProcess(p.pid, p.startTime) // else it belongs to another user
+		}
+	}
+}
+
+// reapOrphans ends and reaps what this process has adopted of a session whose guard was killed, and all that descends from that. What is not
+// in our login session, and no other session's guard, cannot be a child that we started. Janitors may first do their work. known are the
+// node and its processes, of which each leads a process group.
+func reapOrphans(session string, known map[int]bool) {
+	self, err := statProcess(os.Getpid())
 	if err != nil {
 		return
 	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		// Our own children that are in one of these groups can only be adopted ones: nodes have sessions of their own.
-		if st, err := statProcess(pid); err != nil || st.ppid != self || !groups[st.pgrp] {
-			continue
-		}
-		unix.Kill(pid, unix.SIGKILL) // our unreaped child: the number cannot have passed to another
-		for {
-			if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
-				break
+	due := time.Now().Add(janitorPatience)
+	// A zombie that is not known may be a child of ours that somebody waits for. One that is known may still have threads, and their children
+	// are not adopted before it can be reaped.
+	seen := maps.Clone(known)
+	for {
+		adopted := func(p procStat) bool {
+			if p.ppid != self.pid || isGuard(p.pid) {
+				return false
 			}
+			return p.session != self.session || known[p.pgrp] || ofSession(p.pid, session)
 		}
+		all := allProcesses()
+		orphans := 0
+		for _, p := range all {
+			if !adopted(p) || p.state == 'Z' && !seen[p.pid] {
+				continue
+			}
+			orphans++
+			seen[p.pid] = true
+			_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil) // our child: the number cannot have passed to another
+		}
+		if orphans == 0 {
+			return
+		}
+		doomed := under(all, adopted)
+		if time.Now().Before(due) {
+			doomed = slices.DeleteFunc(doomed, func(p procStat) bool { return isJanitor(p.pid) })
+		}
+		for _, p := range doomed {
+			_, _ = killProcess(p.pid, p.startTime)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }

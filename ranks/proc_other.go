@@ -5,6 +5,7 @@ package ranks
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -14,6 +15,9 @@ import (
 
 // maxSocketPath is the size of sun_path less its terminating zero, on the BSDs and macOS.
 const maxSocketPath = 103
+
+// thisProgram is the path of this program.
+func thisProgram() (string, error) { return os.Executable() }
 
 // AdoptOrphans does nothing here: only Linux lets a process adopt its descendants. Ranks watch their parent themselves.
 func AdoptOrphans() error { return nil }
@@ -53,4 +57,23 @@ func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	return pid <= 1 || startTime == 0, errors.ErrUnsupported
 }
 
-func reapOrphans(groups map[int]bool) {}
+// procStat is a process.
+type procStat struct{ pid int }
+
+// descendants is the node alone: nobody can be sure of more here. The node itself ends its processes.
+func (g *guard) descendants() []procStat { return []procStat{{g.node}} }
+
+// kill kills the node, which is the guard's child.
+func (g *guard) kill(p procStat) error { return syscall.Kill(p.pid, syscall.SIGKILL) }
+
+func isJanitor(pid int) bool { return false }
+
+func killSession(session string) {}
+
+func reapOrphans(session string, known map[int]bool) {}
+
+// sharedFiles is shared memory to remove: it has no names that could be listed here.
+type sharedFiles struct{}
+
+func (sharedFiles) note([]procStat)  {}
+func (sharedFiles) remove(time.Time) {}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,45 +26,96 @@ var sessionName = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
 // runtimeDir is a session's private directory, which holds its sockets.
 //
-// It lies in a directory of the user's, the root, beside those of other sessions. Each holds a file "lock" that server and
-// node keep flocked while they live, so that whoever comes later can tell a dead session's directory, which a
-// session leaves only if server and node were killed together, and removes it. Making, locking and removing happen under
-// the root's own lock, so no directory is ever seen half made.
+// It lies in a directory of the user's, the root, beside those of other sessions. The server keeps it flocked while it lives: whoever comes
+// later can tell a dead session's directory, which is left only if server and guard were killed together, and removes it. It is the directory
+// itself that is locked: there is no file that could be removed while the directory stays, and programs that clean up
+// /tmp pass over a locked directory.
 type runtimeDir struct {
+	root string
 	path string
-	lock *os.File // flocked; the node has it as descriptor 4
+	log  *zap.Logger
+
+	mu   sync.Mutex
+	lock *os.File // the directory, flocked; nil before it is made
 }
 
-// newRuntimeDir makes a session's directory and removes those of dead sessions.
-func newRuntimeDir(ctx context.Context, log *zap.Logger) (*runtimeDir, error) {
+// planRuntimeDir chooses a session's directory, which make makes, and removes those of dead sessions.
+func planRuntimeDir(log *zap.Logger) (*runtimeDir, error) {
 	root, err := runtimeRoot(log)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(root, "lock"))
-	if err != nil {
-		return nil, fmt.Errorf("runtime directory %s: %w", root, err)
-	}
-	defer unlock()
 	sweep(root, log)
-
 	var name [4]byte
 	rand.Read(name[:])
-	dir := filepath.Join(root, hex.EncodeToString(name[:]))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the session's directory: %w", err)
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if err == nil {
-		if err = flock(lock, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			lock.Close()
+	return &runtimeDir{root: root, path: filepath.Join(root, hex.EncodeToString(name[:])), log: log}, nil
+}
+
+// session is the session's id, unique among the user's.
+func (d *runtimeDir) session() string { return filepath.Base(d.path) }
+
+// make makes the directory if it is not there, as at first, or because something has removed it since: a program that cleans up /tmp, for one.
+func (d *runtimeDir) make() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lock != nil {
+		if sameFile(d.lock, d.path) {
+			return nil
+		}
+		d.log.Warn("something has removed the session's directory; it is made anew", zap.String("dir", d.path))
+		if err := usableRoot("", d.root); err != nil {
+			return fmt.Errorf("make the session's directory anew: %w", err)
 		}
 	}
-	if err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("lock the session's directory: %w", err)
+	for again := false; ; again = true {
+		if err := os.Mkdir(d.path, 0o700); err != nil && !(again && errors.Is(err, fs.ErrExist)) {
+			return fmt.Errorf("make the session's directory: %w", err)
+		}
+		lock, err := lockDir(d.path)
+		if err != nil {
+			os.Remove(d.path)
+			return fmt.Errorf("lock the session's directory: %w", err)
+		}
+		if lock != nil {
+			if d.lock != nil {
+				d.lock.Close()
+			}
+			d.lock = lock
+			return nil
+		}
+		// Another dipls took it for a dead session's before it was locked, and removes it.
+		time.Sleep(time.Millisecond)
 	}
-	return &runtimeDir{path: dir, lock: lock}, nil
+}
+
+// lockDir locks a directory; nil if another dipls has it, or has removed it.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil && sameFile(f, path) {
+		return f, nil
+	}
+	f.Close()
+	if err == nil || errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// sameFile reports whether an open file is the one that has a path.
+func sameFile(f *os.File, path string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(open, named)
 }
 
 // socket is the path of a process's socket.
@@ -71,6 +123,11 @@ func (d *runtimeDir) socket(name string) string { return filepath.Join(d.path, n
 
 // remove removes the directory; the processes must be gone.
 func (d *runtimeDir) remove() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lock == nil {
+		return nil
+	}
 	err := os.RemoveAll(d.path)
 	d.lock.Close()
 	return err
@@ -78,9 +135,12 @@ func (d *runtimeDir) remove() error {
 
 // CheckSockets makes a session's directory as [StartNode] does, binds a socket in it, and removes both. It returns where
 // sessions' directories lie.
-func CheckSockets(ctx context.Context) (root string, err error) {
-	dir, err := newRuntimeDir(ctx, zap.NewNop())
+func CheckSockets() (root string, err error) {
+	dir, err := planRuntimeDir(zap.NewNop())
 	if err != nil {
+		return "", err
+	}
+	if err := dir.make(); err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, dir.remove()) }()
@@ -148,7 +208,7 @@ func checkPrivate(dir string) error {
 	return nil
 }
 
-// sweep removes the directories of dead sessions.
+// sweep removes the directories of dead sessions, and ends what still runs of them.
 func sweep(root string, log *zap.Logger) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -160,27 +220,20 @@ func sweep(root string, log *zap.Logger) {
 			continue
 		}
 		dir := filepath.Join(root, e.Name())
-		if alive(dir) {
+		lock, err := lockDir(dir)
+		if lock == nil {
+			if err != nil {
+				log.Warn("cannot tell whether a session lives", zap.Error(err))
+			}
 			continue
 		}
-		log.Info("removing a dead session's directory", zap.String("dir", dir))
+		log.Info("removing what a dead session has left", zap.String("dir", dir))
+		killSession(e.Name())
 		if err := os.RemoveAll(dir); err != nil {
 			log.Warn("cannot remove a dead session's directory", zap.Error(err))
 		}
+		lock.Close()
 	}
-}
-
-// alive reports whether somebody holds a session directory's lock. When in doubt, somebody does.
-func alive(dir string) bool {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	if err != nil {
-		return true
-	}
-	defer f.Close()
-	return flock(f, syscall.LOCK_EX|syscall.LOCK_NB) != nil
 }
 
 // lockFile makes and locks a file, waiting for whoever holds it.

@@ -13,13 +13,23 @@ import (
 	"go.uber.org/zap"
 )
 
-func TestRuntimeDir(t *testing.T) {
-	base := shortTempDir(t)
-	t.Setenv("XDG_RUNTIME_DIR", base)
-	d, err := newRuntimeDir(testContext(t), zap.NewNop())
+// makeRuntimeDir makes a session's directory.
+func makeRuntimeDir(t *testing.T) *runtimeDir {
+	t.Helper()
+	d, err := planRuntimeDir(zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := d.make(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestRuntimeDir(t *testing.T) {
+	base := shortTempDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", base)
+	d := makeRuntimeDir(t)
 	if filepath.Dir(d.path) != filepath.Join(base, "dipls") || !sessionName.MatchString(filepath.Base(d.path)) {
 		t.Errorf("path %s", d.path)
 	}
@@ -35,13 +45,10 @@ func TestRuntimeDir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dead, "lock"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dead, "node"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	other, err := newRuntimeDir(testContext(t), zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := makeRuntimeDir(t)
 	for dir, want := range map[string]bool{d.path: true, other.path: true, foreign: true, dead: false, halfMade: false} {
 		if _, err := os.Lstat(dir); (err == nil) != want {
 			t.Errorf("%s: there %v, want %v", dir, err == nil, want)
@@ -71,19 +78,74 @@ func TestRuntimeDirConcurrently(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 10 {
-				d, err := newRuntimeDir(testContext(t), zap.NewNop())
+				d, err := planRuntimeDir(zap.NewNop())
+				if err == nil {
+					err = d.make()
+				}
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if _, err := os.Lstat(filepath.Join(d.path, "lock")); err != nil {
+				if _, err := os.Lstat(d.path); err != nil {
 					t.Errorf("swept away while alive: %v", err)
 				}
-				d.remove()
+				if err := d.remove(); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// What cleans up /tmp may remove anything that is old: files, a session's directory, that of all sessions. Another dipls does not take the
+// living for dead then, and the session goes on.
+func TestRuntimeDirCleanedUp(t *testing.T) {
+	base := shortTempDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", base)
+	d := makeRuntimeDir(t)
+	os.WriteFile(d.socket("old"), nil, 0o600)
+
+	inside, _ := filepath.Glob(d.path + "/*")
+	for _, file := range append(inside, filepath.Join(base, "dipls", "lock")) {
+		os.Remove(file)
+	}
+	other := makeRuntimeDir(t) // sweeps
+	defer other.remove()
+	if _, err := os.Lstat(d.path); err != nil {
+		t.Errorf("another dipls has removed the directory of a living session: %v", err)
+	}
+
+	for _, dir := range []string{d.path, filepath.Join(base, "dipls")} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.make(); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkPrivate(d.path); err != nil {
+			t.Error(err)
+		}
+		sweep(filepath.Dir(d.path), zap.NewNop())
+		if _, err := os.Lstat(d.path); err != nil {
+			t.Errorf("the directory made anew is not locked: %v", err)
+		}
+	}
+	if err := d.remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(d.path); err == nil {
+		t.Error("the directory made anew is left")
+	}
+
+	// What is not ours is not taken.
+	d = makeRuntimeDir(t)
+	defer d.remove()
+	os.RemoveAll(d.path)
+	os.WriteFile(d.path, nil, 0o600)
+	if err := d.make(); err == nil || !strings.Contains(err.Error(), "file exists") {
+		t.Errorf("a file in the place of the directory: error %v", err)
+	}
 }
 
 func TestRuntimeRoot(t *testing.T) {

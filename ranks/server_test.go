@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"dipls/ranks/fakerank"
 	"dipls/ranks/wire"
@@ -23,6 +25,7 @@ type serverSpec struct {
 	Python string // the real agent; "" is a fake one
 	Adopt  bool   // call AdoptOrphans
 	Code   string // run on every rank
+	Ranks  int    // 0: the local namespace alone
 
 	Install string // an interpreter to install packages for; then it does nothing else
 }
@@ -34,8 +37,9 @@ type serverReport struct {
 }
 
 type serverProcess struct {
-	PID   int
-	Start uint64
+	PID    int
+	Start  uint64
+	Output string // of Code, up to the end of its first line
 }
 
 // serverMain plays a server if this process was started as one.
@@ -76,30 +80,43 @@ func serve(spec serverSpec) error {
 	if err != nil {
 		return err
 	}
-	p, err := n.StartPool(ctx, PoolSpec{Ranks: 2})
-	if err != nil {
-		return err
+	procs := []*Process{local}
+	if spec.Ranks > 0 {
+		p, err := n.StartPool(ctx, PoolSpec{Ranks: spec.Ranks})
+		if err != nil {
+			return err
+		}
+		procs = append(procs, p.Ranks()...)
 	}
 	report := serverReport{Dir: n.dir.path, Node: n.PID(), Processes: map[string]serverProcess{}}
-	for _, proc := range append(p.Ranks(), local) {
-		report.Processes[proc.Name()] = serverProcess{proc.PID(), proc.StartTime()}
+	for _, proc := range procs {
+		output := ""
 		if spec.Code != "" {
 			r := newRun()
 			proc.Execute(wire.ExecuteRequest{Code: spec.Code}, r)
-			for r.output() == "" {
+			for output = r.output(); !strings.Contains(output, "\n"); output = r.output() {
 				r.mu.Lock()
 				err := r.err
 				r.mu.Unlock()
 				if err != nil {
 					return err
 				}
+				time.Sleep(time.Millisecond)
 			}
 		}
+		report.Processes[proc.Name()] = serverProcess{proc.PID(), proc.StartTime(), output}
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
 		return err
 	}
-	<-n.Done() // the test ends the node, or us
+	// The test ends the node, or us.
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	select {
+	case <-n.Done():
+	case <-term:
+		return n.Close(ctx)
+	}
 	fmt.Println(strings.Join(children(), " "))
 	return nil
 }
@@ -164,15 +181,15 @@ func testServerKilled(t *testing.T, spec serverSpec) {
 	awaitNothing(t, report)
 }
 
-func TestServerKilled(t *testing.T) { testServerKilled(t, serverSpec{}) }
+func TestServerKilled(t *testing.T) { testServerKilled(t, serverSpec{Ranks: 2}) }
 
 func TestServerKilledWhileBusy(t *testing.T) {
-	testServerKilled(t, serverSpec{Code: "print on\nstubborn\nstuck"})
+	testServerKilled(t, serverSpec{Ranks: 2, Code: "print on\nstubborn\nstuck"})
 }
 
 // A server that adopts orphans reaps what a killed node leaves.
 func TestAdoptOrphans(t *testing.T) {
-	_, out, report := startServer(t, serverSpec{Adopt: true, Code: "print on\nstubborn\nstuck"})
+	_, out, report := startServer(t, serverSpec{Ranks: 2, Adopt: true, Code: "print on\nstubborn\nstuck"})
 	if err := syscall.Kill(report.Node, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -183,17 +200,21 @@ func TestAdoptOrphans(t *testing.T) {
 	awaitNothing(t, report)
 }
 
-// When server and node are killed at once, the ranks go with them, and the next server clears the directory away.
+// When server and node are killed at once, their guard sees to it that nothing is left.
 func TestServerAndNodeKilled(t *testing.T) {
-	cmd, _, report := startServer(t, serverSpec{})
+	cmd, _, report := startServer(t, serverSpec{Ranks: 2})
 	syscall.Kill(report.Node, syscall.SIGSTOP) // it cannot clean up
 	cmd.Process.Kill()
-	cmd.Wait()
 	syscall.Kill(report.Node, syscall.SIGKILL)
-	await(t, "the node to be gone", func() bool { return syscall.Kill(report.Node, 0) != nil })
-	if _, err := os.Lstat(report.Dir); err != nil {
-		t.Fatalf("nothing to clear away: %v", err)
-	}
-	startFake(t, fakerank.Config{})
+	cmd.Wait()
+	awaitNothing(t, report)
+}
+
+// A node that does nothing any more goes with its server.
+func TestServerKilledWhileTheNodeIsStopped(t *testing.T) {
+	cmd, _, report := startServer(t, serverSpec{Ranks: 2})
+	syscall.Kill(report.Node, syscall.SIGSTOP)
+	cmd.Process.Kill()
+	cmd.Wait()
 	awaitNothing(t, report)
 }

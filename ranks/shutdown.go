@@ -168,27 +168,34 @@ func (n *Node) discard(procs []*Process) {
 		return
 	}
 	n.log.Error("the node does not answer; killing it", zap.Int("pid", n.PID()))
-	n.proc.cmd.Process.Kill()
+	n.proc.kill()
 }
 
-// killSurvivors ends what has outlived the node: processes that it could not take along, and what they had started.
-func killSurvivors(procs []*Process, log *zap.Logger) {
-	groups := make(map[int]bool)
+// killSurvivors ends what has outlived the guard, if that was killed: the node, its processes, and what they had started.
+func (n *Node) killSurvivors(procs []*Process) {
 	deadline := time.Now().Add(wordGrace)
+	if n.proc.lost && !destroy(n.proc.pid, n.proc.start, deadline) {
+		n.log.Warn("cannot end the node", zap.Int("pid", n.proc.pid))
+	}
+	known := map[int]bool{n.proc.pid: true}
 	for _, p := range procs {
 		if pid := p.PID(); pid > 1 {
-			groups[pid] = true // every process leads a group of its own
+			known[pid] = true
 		}
 		if !p.destroy(deadline) {
-			log.Warn("cannot end a process", zap.String("process", p.name), zap.Int("pid", p.PID()))
+			n.log.Warn("cannot end a process", zap.String("process", p.name), zap.Int("pid", p.PID()))
 		}
 	}
-	reapOrphans(groups)
+	if n.proc.lost {
+		killSession(n.dir.session())
+		reapOrphans(n.dir.session(), known)
+	}
 }
 
 // destroy kills a process without its node's help and reports whether it is gone.
-func (p *Process) destroy(deadline time.Time) bool {
-	pid, start := p.PID(), p.StartTime()
+func (p *Process) destroy(deadline time.Time) bool { return destroy(p.PID(), p.StartTime(), deadline) }
+
+func destroy(pid int, start uint64, deadline time.Time) bool {
 	for {
 		gone, err := killProcess(pid, start)
 		if gone || err != nil || time.Now().After(deadline) {

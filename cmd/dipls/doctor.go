@@ -112,7 +112,7 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	d.ok("dipls", version+revision())
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)
-	d.sockets(ctx)
+	d.sockets()
 	if notice := ranks.CacheNotice(); notice != "" {
 		d.warn("cache", notice, "")
 	}
@@ -180,8 +180,8 @@ func (d *doctor) gpus(ctx context.Context) {
 	}
 }
 
-func (d *doctor) sockets(ctx context.Context) {
-	dir, err := ranks.CheckSockets(ctx)
+func (d *doctor) sockets() {
+	dir, err := ranks.CheckSockets()
 	if err != nil {
 		d.fail("sockets", err, "set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own, mode 700")
 		return

@@ -147,10 +147,7 @@ class Node(Peer):
         self.log_path = runtime_dir.parent / "node.log"
         key = secrets.token_bytes(32)
         ready_read, ready_write = os.pipe()
-        lock = os.open(runtime_dir / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Numbers above those that they become.
-        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in (ready_write, lock)]
+        source = fcntl.fcntl(ready_write, fcntl.F_DUPFD_CLOEXEC, 100)  # a number above the one that it becomes
         with open(self.log_path, "wb") as log:
             self.popen = subprocess.Popen(
                 [python, str(AGENT_DIR)],
@@ -160,9 +157,9 @@ class Node(Peer):
                 cwd=runtime_dir.parent,
                 env={**os.environ, **(env or {})},
                 close_fds=False,
-                preexec_fn=lambda: (os.setpgid(0, 0), os.dup2(sources[0], 3), os.dup2(sources[1], 4)),
+                preexec_fn=lambda: (os.setpgid(0, 0), os.dup2(source, 3)),
             )
-        for fd in (ready_write, lock, *sources):
+        for fd in (ready_write, source):
             os.close(fd)
         line = {
             "protocol": 1,

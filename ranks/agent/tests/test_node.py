@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import AGENT_DIR, alive, wait_until
+from harness import AGENT_DIR, Peer, alive, wait_until
 
 ENV = "import os; print({k: os.environ.get(k) for k in %r})"
 
@@ -57,17 +57,15 @@ def test_missing_packages(tmp_path):
     """An interpreter without the packages gets an answer and not a traceback."""
     code = f"import sys; sys.path[:] = [{str(AGENT_DIR)!r}] + [p for p in sys.path if 'packages' not in p]"
     read, write = os.pipe()
-    lock = os.open(os.devnull, os.O_RDONLY)
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"{code}\nfrom dip_agent import boot; sys.exit(boot.main(['agent'], ''))"],
         input=b'{"extra_path": []}\n',
-        preexec_fn=lambda: (os.dup2(write, 3), os.dup2(lock, 4)),
+        preexec_fn=lambda: os.dup2(write, 3),
         close_fds=False,
         capture_output=True,
         timeout=60,
     )
     os.close(write)
-    os.close(lock)
     with open(read) as ready:
         line = json.loads(ready.read())
     assert done.returncode == 1, done.stderr
@@ -118,8 +116,6 @@ def test_processes_are_apart(node, spawn, method):
     first, second = spawn(node, 2, method=method)
     for process in (first, second):
         assert os.getpgid(process.pid) == process.pid
-        inherited = {fd: target for fd, target in fds(process.pid).items() if "lock" in target}
-        assert not inherited
     pipes = [{target for target in fds(p.pid).values() if target.startswith("pipe")} for p in (first, second)]
     shared = pipes[0] & pipes[1]
     assert len(shared) <= 1, f"log and nothing else: {shared}"
@@ -142,7 +138,7 @@ def test_failed_start_leaves_nothing(node):
     assert "r1-9 could not start" in node.spawned["evalue"]
     (node.runtime_dir / "r1-9").rmdir()
     assert node.ask("signal_request", {"name": "r0-9", "signal": "SIGKILL"})["sent"] is False
-    assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["lock", "node"]
+    assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["node"]
 
 
 @pytest.fixture
@@ -165,9 +161,12 @@ def half_started(make_node, tmp_path):
     ]
     node.request = node.send("spawn_request", {"method": "spawn", "processes": processes})
     wait_until(lambda: (node.runtime_dir / "r0-0").exists(), "rank 0's socket")
+    rank = Peer(f"{node.runtime_dir}/r0-0", bytes(32))
+    wait_until(lambda: rank.ask("status_request", reply="status")["execution_state"] == "idle", "rank 0's start")
+    rank.close()
     yield node
     assert node.reply(node.request, "spawn_reply")["status"] == "error"
-    assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["lock", "node"]
+    assert sorted(path.name for path in node.runtime_dir.iterdir()) == ["node"]
     (process,) = node.spawn(1)
     assert process.run("print('on')").text() == "on\n"
 
@@ -320,7 +319,7 @@ def test_descendants_die_with_their_process(node, spawn):
     others = descendants(other)
     os.kill(process.pid, signal.SIGKILL)
     assert node.exited(process.name).content["asked"] is False
-    wait_until(lambda: not any(map(alive, pids)), "the end of the descendants")
+    wait_until(lambda: not any(map(alive, pids)), f"the end of the descendants {pids}")
     assert all(map(alive, others))
 
 
@@ -329,7 +328,7 @@ def test_descendants_die_after_a_shutdown_too(node, spawn):
     pids = descendants(process)
     process.ask("shutdown_request")
     node.exited(process.name)
-    wait_until(lambda: not any(map(alive, pids)), "the end of the descendants")
+    wait_until(lambda: not any(map(alive, pids)), f"the end of the descendants {pids}")
 
 
 def test_the_server_goes(make_node):
@@ -350,7 +349,7 @@ def test_the_server_asks_it_to_go(make_node):
     assert node.ask("shutdown_request") == {"status": "ok"}
     assert node.popen.wait(60) == 0
     assert not any(map(alive, [process.pid, *pids]))
-    assert [path.name for path in node.runtime_dir.iterdir()] == ["lock"]
+    assert list(node.runtime_dir.iterdir()) == []
     remove(node)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from . import limits, paths, system
 
 _NEEDED = ("IPython", "zmq", "cloudpickle")
-_READY_FD, _LOCK_FD = 3, 4
+_READY_FD = 3
 
 
 def main(argv: list[str], agent_dir: str) -> int:
@@ -25,8 +25,7 @@ def main(argv: list[str], agent_dir: str) -> int:
 
 
 def _node(agent_dir: str) -> int:
-    for fd in (_READY_FD, _LOCK_FD):
-        os.set_inheritable(fd, False)
+    os.set_inheritable(_READY_FD, False)
     inherited = system.open_fds()
     start: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())
     paths.hide(paths.folder_of(start.get("script", "")), os.getcwd())

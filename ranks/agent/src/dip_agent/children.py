@@ -21,7 +21,7 @@ from .spec import Spec
 
 log = logging.getLogger(__name__)
 
-MARK = "DIPLS_PROCESS"  # in the environment of a process and its offspring: the process's name
+MARK = "DIPLS_PROCESS"  # in the environment of a process and its offspring: SESSION/NAME of the process
 
 _PIPE_SIZE = 1 << 20  # asked for where the system has that (Linux); a flood then wakes the I/O thread less often
 _F_SETPIPE_SZ = 1031
@@ -53,13 +53,14 @@ class Child:
             return None
 
     def signal(self, name: str) -> None:
-        """Send a signal by name: SIGINT to the process, any other to its process group."""
+        """Send a signal by name: SIGTERM to the process group, any other to the process."""
         self.asked = name
         number = signal.Signals[name]
-        if number == signal.SIGINT:
-            os.kill(self.pid, number)
-        else:
+        if number == signal.SIGTERM:
             os.killpg(self.pid, number)
+        else:
+            # What a SIGKILL leaves of the group is seen to after the death.
+            os.kill(self.pid, number)
 
     def ask(self) -> None:
         """Ask the process to end in order: there is no server that could."""
@@ -69,13 +70,6 @@ class Child:
     def ended(self) -> bool:
         """Whether the process has ended. It must not have been reaped."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def kill_group(self) -> None:
-        """Kill what is left of the process group. The pid must not have been reaped."""
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
-            pass
 
     def tail(self) -> list[Chunk]:
         """Return the output that the server never acknowledged, and the stacks of a crash. The process must be dead."""
@@ -131,7 +125,7 @@ class Starter:
             log=self._log_fd,
             **spec,
         )
-        env = {**env, MARK: full.name}
+        env = {**env, MARK: mark(self._runtime_dir, full.name)}
         try:
             pid = _fork(full, env, unset, shell, nursery) if method == "fork" else self._spawn(full, env, unset)
         except OSError:
@@ -181,28 +175,85 @@ def become(spec: Spec) -> None:
     os.close(null)
 
 
-def offspring(name: str, known: set[int]) -> list[int]:
-    """Return the pids of adopted orphans that descend from the process `name` (of any, if that is empty).
+def mark(runtime_dir: str, name: str) -> str:
+    """Return the value of MARK for a process: no other one of the user's has it, in whatever session."""
+    return f"{os.path.basename(runtime_dir)}/{name}"
 
-    A program that one started has the mark in its environment, a plain fork of it still maps its ring. Linux only.
+
+def kill_offspring(child: Child | None, runtime_dir: str, known: set[int]) -> None:
+    """Kill what a dead process, which has not been reaped, has left; what any has left if `child` is None.
+
+    What frees the shared memory of dead processes is left to its work, which it does now, and then ends.
     """
-    found = []
-    for pid in system.child_pids():
-        if pid not in known and (not name or _descends(pid, name)):
-            found.append(pid)
-    return found
-
-
-def _descends(pid: int, name: str) -> bool:
-    wanted = {"environ": f"{MARK}={name}\0".encode(), "maps": f"dipls:{name} ".encode()}
-    for file, mark in wanted.items():
+    if child is not None and not system.knows_children():
         try:
-            with open(f"/proc/{pid}/{file}", "rb") as text:
-                if mark in text.read():
-                    return True
-        except OSError:
+            os.killpg(child.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
             pass
+        return
+    doomed: dict[int, int] = {}  # pid → start time
+    spared = set(known)  # what is somebody else's
+    while True:
+        # The orphans are our children: their pids are theirs until we reap them.
+        orphans = [pid for pid in system.child_pids() if pid not in spared]
+        for pid in orphans:
+            if child is None or pid in doomed or _descends(pid, child, runtime_dir):
+                _doom(pid, doomed)
+        dying = [pid for pid in orphans if pid in doomed and not _is_janitor(pid)]
+        if not dying:
+            return
+        for pid, started in doomed.items():
+            if not _is_janitor(pid) and not system.kill(pid, started):
+                spared.add(pid)
+        for pid in dying:
+            if pid not in spared:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+
+def _doom(pid: int, doomed: dict[int, int]) -> None:
+    """Add a process and all that descends from it to `doomed`."""
+    if pid not in doomed:
+        doomed[pid] = system.start_time(pid)
+        for offspring in system.child_pids(pid):
+            _doom(offspring, doomed)
+
+
+def _descends(pid: int, child: Child, runtime_dir: str) -> bool:
+    """Whether an orphan was the offspring of a dead process.
+
+    What has no group of its own is still in that of the process, a program that one has started has the mark in its
+    environment, and a plain fork of it still maps its ring.
+    """
+    with contextlib.suppress(OSError):
+        if os.getpgid(pid) == child.pid:
+            return True
+    wanted = {
+        "environ": f"{MARK}={mark(runtime_dir, child.name)}\0".encode(),
+        "maps": f"dipls:{child.name} ".encode(),
+    }
+    for file, text in wanted.items():
+        with contextlib.suppress(OSError):
+            if text in _read(f"/proc/{pid}/{file}"):
+                return True
     return False
+
+
+def _is_janitor(pid: int) -> bool:
+    """Whether a process frees the shared memory of others when they have ended, and then ends by itself.
+
+    That is Python's resource tracker, that of joblib, and torch's manager.
+    """
+    try:
+        line = _read(f"/proc/{pid}/cmdline")
+    except OSError:
+        return False
+    return b"resource_tracker import main" in line or os.path.basename(line.split(b"\0")[0]) == b"torch_shm_manager"
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, nursery: Nursery) -> int:

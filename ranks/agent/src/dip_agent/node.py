@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
@@ -94,6 +95,8 @@ class Node:
 
     def run(self) -> None:
         """Serve until the end, then leave nothing behind."""
+        # While it started, it would have gone with its guard; from here on it cleans up when the server goes.
+        system.outlive_parent()
         poller = zmq.Poller()
         for fd in (self._channel.socket, 0, self._deaths):
             poller.register(fd, zmq.POLLIN)
@@ -168,6 +171,21 @@ class Node:
         }
 
     def _preload(self, content: dict[str, Any]) -> dict[str, Any]:
+        with self._mortal():
+            return self._import(content)
+
+    @contextlib.contextmanager
+    def _mortal(self) -> Iterator[None]:
+        """Let SIGTERM, and the guard's end, end the node at once: imports may take for ever."""
+        handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        system.die_with_parent(os.getppid())
+        try:
+            yield
+        finally:
+            system.outlive_parent()
+            signal.signal(signal.SIGTERM, handler)
+
+    def _import(self, content: dict[str, Any]) -> dict[str, Any]:
         # OpenMP reads this when it is loaded, which is now and not in the rank.
         if "OMP_NUM_THREADS" not in os.environ:
             os.environ["OMP_NUM_THREADS"] = "1"
@@ -316,8 +334,9 @@ class Node:
         for child in started:
             if self._children.pop(child.name, None) is None:
                 continue  # buried before its siblings were there: its pid may be anybody's by now
-            child.kill_group()
+            os.kill(child.pid, signal.SIGKILL)
             self._log_tail(child)
+            self._kill_offspring(child)
             os.waitpid(child.pid, 0)
             self._clean_up(child)
 
@@ -345,12 +364,10 @@ class Node:
                 self._on_report(child)
                 if child.name not in self._children:
                     continue  # it never came to life, and went with its siblings
-            # The group's id is the pid, which is ours until we reap: nobody else can be hit.
-            child.kill_group()
+            self._kill_offspring(child)
             killed = info.si_code != os.CLD_EXITED and info.si_status == signal.SIGKILL
             oom = killed and not child.asked and self._oom_kills.killed(child.pid, child.since)
             os.waitpid(child.pid, 0)
-            self._kill_offspring(child.name)
             del self._children[child.name]
             self._report_exit(child, info, oom)
             self._clean_up(child)
@@ -370,14 +387,9 @@ class Node:
         }
         self._channel.send("exited", encode(content), buffers=[b"".join(chunk.data for chunk in chunks)])
 
-    def _kill_offspring(self, name: str) -> None:
-        """Kill what daemonised itself out of a dead process's group. Killing may orphan more, so look again."""
-        while pids := children.offspring(name, {child.pid for child in self._children.values()}):
-            for pid in pids:
-                # An orphan is our child: its pid is its own until we reap it.
-                os.kill(pid, signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+    def _kill_offspring(self, child: Child | None) -> None:
+        known = {child.pid for child in self._children.values()}
+        children.kill_offspring(child, self._runtime_dir, known if child is None else known | {child.pid})
 
     def _end_in_order(self) -> None:
         """Have those processes end by themselves that can in a moment."""
@@ -403,13 +415,15 @@ class Node:
         if shutdown is None:
             self._end_in_order()
         for child in self._children.values():
-            child.kill_group()
+            os.kill(child.pid, signal.SIGKILL)
         for child in self._children.values():
             with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+                self._kill_offspring(child)
                 os.waitpid(child.pid, 0)
             self._clean_up(child)
         self._children.clear()
-        self._kill_offspring("")
+        self._kill_offspring(None)
         if shutdown is not None:
             self._reply(shutdown, "shutdown_reply", {"status": "ok"})
         self._channel.close()

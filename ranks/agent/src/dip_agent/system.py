@@ -94,22 +94,55 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
+def outlive_parent() -> None:
+    """Undo `die_with_parent`."""
+    if LINUX:
+        libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parents end, so that they can be found and ended. Linux only."""
     if LINUX:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def child_pids() -> list[int]:
-    """Return the pids of this process's children, adopted ones included; an empty list where that is unknown."""
+def child_pids(pid: int | str = "self") -> list[int]:
+    """Return the pids of a process's children, adopted ones included; an empty list where that is unknown."""
     pids: list[int] = []
     try:
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{task}/children", "rb") as file:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                 pids.extend(map(int, file.read().split()))
     except OSError:
         pass
     return pids
+
+
+def knows_children() -> bool:
+    """Whether `child_pids` knows."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
+def kill(pid: int, started: int) -> bool:
+    """Kill a process if it is still the one that has started then. Linux only.
+
+    Returns False if that is not allowed.
+    """
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        # The descriptor names one process for good; looked at after it was opened, it names the right one.
+        if start_time(pid) == started:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except PermissionError:
+        return False
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    return True
 
 
 def open_fds() -> set[int]:

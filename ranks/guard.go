@@ -1,0 +1,241 @@
+package ranks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// guardName is the name under which this program is a guard.
+const guardName = "dipls-guard"
+
+// processMark is the variable by which what a node has started is known, with all its offspring: SESSION/NAME.
+const processMark = "DIPLS_PROCESS"
+
+const (
+	// nodePatience is how long a node may take to end everything in order after the server's end.
+	nodePatience = 2200 * time.Millisecond
+
+	// janitorPatience is how long after the end of server or node what frees the shared memory of dead processes may still do that. After
+	// three seconds nothing may be left.
+	janitorPatience = 2800 * time.Millisecond
+
+	// killPause is how long to wait for the end of what was killed before it is killed again.
+	killPause = 20 * time.Millisecond
+
+	// killPatience bounds the wait for what SIGKILL does not end: it hangs in the kernel, or belongs to another user.
+	killPatience = 5 * time.Second
+)
+
+// Descriptors of a guard. The first four are also its node's.
+const (
+	guardLifeline = 0
+	guardReady    = 3
+	guardEnd      = 4 // a nodeEnd goes there
+)
+
+// nodeEnd is what a guard writes when its node has ended, and all else with it.
+type nodeEnd struct {
+	Code   *int        `json:"code,omitempty"`
+	Signal string      `json:"signal,omitempty"`
+	Failed *startError `json:"failed,omitempty"` // there never was one
+}
+
+// startError says why a guard could not start its node.
+type startError struct {
+	Text  string        `json:"text"`
+	Errno syscall.Errno `json:"errno,omitempty"`
+}
+
+func (e *startError) Error() string { return e.Text }
+
+func (e *startError) Unwrap() error { return e.Errno }
+
+// guard is the parent of a node, a process of its own: it sees to it that nothing of the session is left when server or node end, or both at
+// once, whatever they were doing. What loses its parent becomes its child (on Linux), so nothing that was started there can get away from it,
+// whatever session or process group it is in, and whatever its environment says.
+type guard struct {
+	dir    string // the session's runtime directory
+	node   int    // pid
+	began  time.Time
+	ended  chan unix.WaitStatus // of the node
+	change chan struct{}        // a child has ended
+	alone  chan struct{}        // closed: no child is left
+	shared sharedFiles
+}
+
+// Whatever program has this package can be a guard, tests included. A guard starts before all else has been set up, and is small.
+func init() {
+	if os.Args[0] == guardName {
+		os.Exit(guardMain(os.Args[1], os.Args[2:]))
+	}
+}
+
+// guardMain starts a node by its command line and stays until nothing is left of it.
+func guardMain(dir string, command []string) int {
+	for _, fd := range []int{guardReady, guardEnd} {
+		syscall.CloseOnExec(fd)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	resumed := make(chan os.Signal, 1)
+	signal.Notify(resumed, syscall.SIGCONT)              // for the node
+	signal.Notify(make(chan os.Signal), syscall.SIGPIPE) // nobody may read what the node prints
+	if err := AdoptOrphans(); err != nil {
+		fmt.Fprintln(os.Stderr, "guard:", err)
+	}
+
+	g := &guard{
+		dir:    dir,
+		began:  time.Now(),
+		ended:  make(chan unix.WaitStatus, 1),
+		change: make(chan struct{}, 1),
+		alone:  make(chan struct{}),
+	}
+	ready := os.NewFile(guardReady, "ready")
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{ready}
+	// A session of its own, without a terminal: the user's Ctrl-C is for the server alone, and code that asks at /dev/tty
+	// (ssh, sudo) fails instead of being stopped as a background job of that terminal.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	dieWithUs(cmd.SysProcAttr)
+	if err := cmd.Start(); err != nil {
+		failed := &startError{Text: err.Error()}
+		errors.As(err, &failed.Errno)
+		g.report(nodeEnd{Failed: failed})
+		return 1
+	}
+	g.node = cmd.Process.Pid
+	ready.Close()
+	go func() {
+		for range resumed {
+			cmd.Process.Signal(syscall.SIGCONT)
+		}
+	}()
+	go g.reap()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		awaitHangup(guardLifeline)
+	}()
+
+	var status unix.WaitStatus
+	known := false
+	var end time.Time // when the end began
+	select {
+	case status = <-g.ended:
+		known = true
+	case <-signals:
+	case <-gone:
+		end = time.Now()
+		g.shared.note(g.descendants())
+		select {
+		case status = <-g.ended:
+			known = true
+		case <-signals:
+		case <-time.After(nodePatience):
+		}
+	}
+	if end.IsZero() {
+		end = time.Now()
+	}
+	g.endAll(end.Add(janitorPatience))
+	if !known {
+		select {
+		case status = <-g.ended:
+		case <-time.After(killPatience):
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "guard:", err)
+	}
+	if status.Signaled() {
+		g.report(nodeEnd{Signal: signalName(status.Signal())})
+	} else {
+		code := status.ExitStatus()
+		g.report(nodeEnd{Code: &code})
+	}
+	return 0
+}
+
+func (g *guard) report(end nodeEnd) {
+	f := os.NewFile(guardEnd, "end")
+	_ = json.NewEncoder(f).Encode(end) // the server may be gone
+	f.Close()
+}
+
+// reap takes leave of the node and of adopted children.
+func (g *guard) reap() {
+	defer close(g.alone)
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return // none is left, so none can be adopted either
+		case pid == g.node:
+			g.ended <- status
+		}
+		select {
+		case g.change <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// endAll kills everything that is left. What frees the shared memory of dead processes may do so until then.
+func (g *guard) endAll(due time.Time) {
+	begin := time.Now()
+	foreign := make(map[int]bool)
+	for {
+		select {
+		case <-g.alone:
+			g.shared.remove(g.began)
+			return
+		default:
+		}
+		left := slices.DeleteFunc(g.descendants(), func(p procStat) bool { return foreign[p.pid] })
+		doomed := left
+		if time.Now().Before(due) {
+			doomed = slices.DeleteFunc(slices.Clone(left), func(p procStat) bool { return isJanitor(p.pid) })
+		}
+		g.shared.note(doomed)
+		for _, p := range doomed {
+			if err := g.kill(p); err != nil {
+				fmt.Fprintf(os.Stderr, "guard: cannot end process %d: %v\n", p.pid, err)
+				foreign[p.pid] = true // another user's
+			}
+		}
+		if len(left) == 0 && len(foreign) > 0 || time.Since(begin) > killPatience {
+			fmt.Fprintf(os.Stderr, "guard: %d processes do not end\n", len(foreign)+len(left))
+			g.shared.remove(g.began)
+			return
+		}
+		select {
+		case <-g.change:
+		case <-g.alone:
+		case <-time.After(killPause):
+		}
+	}
+}
+
+// awaitHangup returns when the other end of a pipe is closed, without reading what is in there.
+func awaitHangup(fd int32) {
+	for {
+		fds := []unix.PollFd{{Fd: fd}}
+		if _, err := unix.Poll(fds, -1); err == nil && fds[0].Revents != 0 {
+			return
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package ranks
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dipls/internal/stress"
+	"dipls/internal/testpython"
+)
+
+// offspring are ways in which code of a rank leaves something behind. Every process sleeps for TAG seconds, or has the environment of its
+// round.
+var offspring = map[string]string{
+	"Popen":    `subprocess.Popen(["sleep", TAG])`,
+	"setsid":   `subprocess.Popen(["sleep", TAG], start_new_session=True)`,
+	"no env":   `subprocess.Popen(["sleep", TAG], start_new_session=True, env={})`,
+	"shell":    `subprocess.Popen(f"nohup sleep {TAG} >/dev/null 2>&1 & exec sleep {TAG}", shell=True)`,
+	"fork":     `multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,)).start()`,
+	"spawn":    `multiprocessing.get_context("spawn").Process(target=time.sleep, args=(1000,)).start()`,
+	"deaf":     `subprocess.Popen(["sh", "-c", f"trap '' INT TERM HUP; while true; do sleep {TAG}; done"])`,
+	"daemon":   "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: os.execve(shutil.which('sleep'), ['sleep', TAG], {})\n    os._exit(0)",
+	"memory":   `held = shared_memory.SharedMemory(create=True, size=1 << 20)`,
+	"lock":     `lock = multiprocessing.get_context("spawn").Lock()`,
+	"by files": "torch.multiprocessing.set_sharing_strategy('file_system')\ntensor = torch.zeros(1 << 16).share_memory_()",
+}
+
+// deaths are ways in which a session ends.
+var deaths = map[string]func(t *testing.T, server *os.Process, r serverReport){
+	"server":          func(t *testing.T, server *os.Process, r serverReport) { server.Kill() },
+	"node":            func(t *testing.T, server *os.Process, r serverReport) { kill(t, r.Node) },
+	"guard":           func(t *testing.T, server *os.Process, r serverReport) { kill(t, guardOf(t, r)) },
+	"server and node": func(t *testing.T, server *os.Process, r serverReport) { server.Kill(); kill(t, r.Node) },
+	"node and server": func(t *testing.T, server *os.Process, r serverReport) { kill(t, r.Node); server.Kill() },
+	"node and guard": func(t *testing.T, server *os.Process, r serverReport) {
+		g := guardOf(t, r)
+		kill(t, r.Node)
+		kill(t, g)
+	},
+	"server and guard": func(t *testing.T, server *os.Process, r serverReport) { g := guardOf(t, r); server.Kill(); kill(t, g) },
+	"in order":         func(t *testing.T, server *os.Process, r serverReport) { server.Signal(syscall.SIGTERM) },
+	"a process": func(t *testing.T, server *os.Process, r serverReport) {
+		for _, p := range r.Processes {
+			kill(t, p.PID)
+			break
+		}
+		server.Signal(syscall.SIGTERM)
+	},
+}
+
+func kill(t *testing.T, pid int) {
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+// guardOf is the parent of a session's node.
+func guardOf(t *testing.T, r serverReport) int {
+	st, err := statProcess(r.Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.ppid
+}
+
+// round is one session that is to leave nothing.
+type round struct {
+	tag    string
+	tmp    string // TMPDIR
+	shared []string
+}
+
+func newRound(t *testing.T, choices *rand.Rand) *round {
+	return &round{tag: fmt.Sprintf("100000.%09d", choices.IntN(1e9)), tmp: shortTempDir(t)}
+}
+
+// env has all processes of a session know the round that they are of.
+func (r *round) env(t *testing.T) {
+	t.Setenv("DIPLS_TEST_ROUND", r.tag)
+	t.Setenv("TMPDIR", r.tmp)
+}
+
+// code leaves something behind, prints what files in shared memory there are then, and goes on for ever if it is to hang.
+func (r *round) code(kinds []string, hang bool) string {
+	lines := []string{
+		"import json, multiprocessing, os, re, shutil, subprocess, time",
+		"from multiprocessing import shared_memory",
+		"TAG = '" + r.tag + "'",
+	}
+	for _, kind := range kinds {
+		if kind == "by files" {
+			lines = append(lines, "import torch.multiprocessing")
+		}
+		lines = append(lines, offspring[kind])
+	}
+	lines = append(lines, `print(json.dumps(re.findall(r"/dev/shm/.*", open("/proc/self/maps").read())), flush=True)`)
+	if hang {
+		lines = append(lines, "while True: pass")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// left tells what there still is of the round.
+func (r *round) left() []string {
+	var left []string
+	for _, p := range allProcesses() {
+		dir := "/proc/" + strconv.Itoa(p.pid)
+		line, _ := os.ReadFile(dir + "/cmdline")
+		environ, _ := os.ReadFile(dir + "/environ")
+		if p.state != 'Z' && (strings.Contains(string(line), r.tag) || strings.Contains(string(environ), "DIPLS_TEST_ROUND="+r.tag)) {
+			left = append(left, fmt.Sprintf("process %d: %s", p.pid, strings.ReplaceAll(string(line), "\x00", " ")))
+		}
+	}
+	for _, name := range r.shared {
+		if _, err := os.Lstat(name); err == nil {
+			left = append(left, name)
+		}
+	}
+	managers, _ := filepath.Glob(r.tmp + "/*")
+	left = append(left, managers...)
+	for _, session := range sessions() {
+		left = append(left, "session "+session)
+	}
+	return left
+}
+
+// awaitNothing waits until nothing is left of the round, which needs no further dipls.
+func (r *round) awaitNothing(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	var left []string
+	for left = r.left(); len(left) > 0; left = r.left() {
+		if time.Since(begin) > testTimeout {
+			t.Fatalf("left for %v:\n%s", testTimeout, strings.Join(left, "\n"))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Logf("nothing was left after %v", time.Since(begin).Round(10*time.Millisecond))
+}
+
+// run has a session leave things behind and die.
+func (r *round) run(t *testing.T, spec serverSpec, death string) {
+	t.Helper()
+	r.env(t)
+	cmd, _, report := startServer(t, spec)
+	for _, p := range report.Processes {
+		var names []string
+		if err := json.Unmarshal([]byte(p.Output), &names); err != nil {
+			t.Fatalf("%q: %v", p.Output, err)
+		}
+		r.shared = append(r.shared, names...)
+	}
+	deaths[death](t, cmd.Process, report)
+	r.awaitNothing(t)
+}
+
+func keys[V any](m map[string]V) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	return names
+}
+
+// Whatever ends a session, nothing that its processes started is left, and nobody has to start another dipls for that.
+func TestLeftovers(t *testing.T) {
+	python := testpython.Need(t)
+	choices := stress.Rand(t)
+	var kinds []string
+	for kind := range offspring {
+		if kind != "by files" { // torch takes long to import: see TestStressLeftovers
+			kinds = append(kinds, kind)
+		}
+	}
+	for death := range deaths {
+		t.Run(death, func(t *testing.T) {
+			r := newRound(t, choices)
+			r.run(t, serverSpec{Python: python, Adopt: true, Code: r.code(kinds, false)}, death)
+		})
+	}
+}
+
+// The same with torch, a pool, some of the kinds, and processes that hang.
+func TestStressLeftovers(t *testing.T) {
+	python := testpython.Need(t)
+	choices := stress.Rand(t)
+	for range stress.Rounds(1, 60) {
+		var kinds []string
+		for kind := range offspring {
+			if choices.IntN(2) == 0 {
+				kinds = append(kinds, kind)
+			}
+		}
+		names := keys(deaths)
+		death := names[choices.IntN(len(names))]
+		hang := choices.IntN(2) == 0
+		t.Run(death, func(t *testing.T) {
+			t.Logf("%v, hangs: %v", kinds, hang)
+			r := newRound(t, choices)
+			r.run(t, serverSpec{Python: python, Adopt: true, Ranks: choices.IntN(3), Code: r.code(kinds, hang)}, death)
+		})
+	}
+}
+
+// A server that is killed at any moment of its start leaves nothing.
+func TestStressEarlyKill(t *testing.T) {
+	python := testpython.Need(t)
+	choices := stress.Rand(t)
+	for range stress.Rounds(8, 100) {
+		moment := time.Duration(choices.IntN(800)) * time.Millisecond
+		r := newRound(t, choices)
+		r.env(t)
+		cmd, _ := runServer(t, serverSpec{Python: python, Ranks: choices.IntN(3)})
+		time.Sleep(moment)
+		killServer(t, cmd)
+		t.Logf("killed after %v", moment)
+		r.awaitNothing(t)
+	}
+}
+
+func killServer(t *testing.T, cmd *exec.Cmd) {
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	cmd.Wait()
+}

@@ -1,0 +1,98 @@
+package ranks
+
+import (
+	"bufio"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sharedDir is where named shared memory lies.
+const sharedDir = "/dev/shm/"
+
+// libraryName is the name that a library makes up for what its user does not name: multiprocessing's SharedMemory and
+// semaphores, joblib's, torch's, nccl's and CUDA's. What a user has named may be meant to stay.
+var libraryName = regexp.MustCompile(`^(psm_[0-9a-f]{8}|sem\.(mp|loky)-[0-9A-Za-z_-]+|torch_\d+_\d+_\d+|nccl-[0-9A-Za-z]{6}|cuda\.shm\.[0-9a-f.]+)$`)
+
+// sharedFiles are files in /dev/shm that processes of a session used when they were to end.
+type sharedFiles map[string]bool
+
+// note remembers what processes have mapped or opened.
+func (s *sharedFiles) note(processes []procStat) {
+	for _, p := range processes {
+		for name := range sharedBy(p.pid) {
+			if *s == nil {
+				*s = make(sharedFiles)
+			}
+			(*s)[name] = true
+		}
+	}
+}
+
+// remove removes what nobody has removed by now. It is the session's, and nobody else's, if a library has made it for us since the
+// session began, and no process has it any more.
+func (s sharedFiles) remove(began time.Time) {
+	for name := range s {
+		if !madeSince(name, began) {
+			delete(s, name)
+		}
+	}
+	if len(s) == 0 {
+		return
+	}
+	for _, p := range allProcesses() {
+		for name := range sharedBy(p.pid) {
+			delete(s, name)
+		}
+	}
+	for name := range s {
+		_ = os.Remove(name) // somebody was quicker
+	}
+}
+
+// madeSince reports whether a file is one of ours that a library has named, and not older than that.
+func madeSince(name string, began time.Time) bool {
+	if !libraryName.MatchString(path.Base(name)) {
+		return false
+	}
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+	if err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG || int(st.Uid) != os.Geteuid() {
+		return false
+	}
+	made := st.Btime
+	if st.Mask&unix.STATX_BTIME == 0 {
+		made = st.Mtime // the system does not keep that of its birth
+	}
+	// The kernel's clock for files is a tick late.
+	return time.Unix(made.Sec, int64(made.Nsec)).After(began.Add(-20 * time.Millisecond))
+}
+
+// sharedBy is the files in /dev/shm that a process has mapped or opened.
+func sharedBy(pid int) map[string]bool {
+	found := make(map[string]bool)
+	dir := "/proc/" + strconv.Itoa(pid)
+	if maps, err := os.Open(dir + "/maps"); err == nil {
+		defer maps.Close()
+		lines := bufio.NewScanner(maps)
+		for lines.Scan() {
+			if i := strings.Index(lines.Text(), " "+sharedDir); i >= 0 {
+				found[lines.Text()[i+1:]] = true
+			}
+		}
+	}
+	links, _ := filepath.Glob(dir + "/fd/*")
+	for _, link := range links {
+		if name, err := os.Readlink(link); err == nil && strings.HasPrefix(name, sharedDir) {
+			found[name] = true
+		}
+	}
+	return found
+}
