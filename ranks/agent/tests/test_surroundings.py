@@ -63,6 +63,16 @@ def test_text_that_is_no_utf8(quiet):
     assert told == {"env": {"A": "\udcff"}}
 
 
+def test_what_is_no_environment_and_no_path(quiet):
+    _, local = quiet
+    (told,) = change(local, "import os, sys, pathlib; sys.path += [7, None, pathlib.Path('/p'), b'/b']")
+    assert told["path"][-1] == "/p"
+    (told,) = change(local, "os.environ = {'A': 'other'}")
+    assert told["env"]["A"] == "other"
+    assert change(local, "os.environ = 3; sys.path = None") == []
+    assert local.run("print('still here')").text() == "still here\n"
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_ranks_that_are_made_later(quiet, tmp_path, method):
     node, local = quiet

@@ -84,8 +84,8 @@ def without_ours(path: list[Any]) -> list[str | None]:
             ours.remove(entry)
             if entry == _folder:
                 found.append(None)
-        else:
-            found.append(os.fspath(entry))
+        elif isinstance(entry, (str, os.PathLike)):  # imports pass over anything else
+            found.append(os.fsdecode(entry))
     return found
 
 

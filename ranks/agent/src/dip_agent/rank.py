@@ -130,8 +130,13 @@ class _Process:
 
     def _tell_surroundings(self) -> None:
         """Tell the server, ahead of what it is told next, what ranks that are made from now on inherit."""
-        if self._surroundings is not None and (news := self._surroundings.news()) is not None:
-            self._io.post("surroundings", news, self._header)
+        if self._surroundings is None:
+            return
+        try:
+            if (news := self._surroundings.news()) is not None:
+                self._io.post("surroundings", news, self._header)
+        except Exception:  # what the user has put there may be anything
+            log.warning("the surroundings cannot be told", exc_info=True)
 
     def _bound(self, content: dict[str, Any]) -> dict[str, Any]:
         """Tell which of some names the namespace binds."""

@@ -21,7 +21,7 @@ class Surroundings:
         self._start = _State()
         self._last = self._start
         self._start_path = paths.without_ours(self._start.path)
-        self._changed: set[Any] = set()  # variables that were ever changed
+        self._changed: set[bytes] = set()  # variables that were ever changed
         self._told: dict[str, Any] = {"env": {}}  # what was ever changed, as it is now
         self._lock = threading.Lock()
 
@@ -64,8 +64,11 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else os.fsdecode(value)
 
 
-def _environ() -> dict[Any, Any]:
-    return os.environ._data  # to decode all of it after every cell would take long
+def _environ() -> dict[bytes, bytes]:
+    try:
+        return os.environ._data  # to decode all of it after every cell would take long
+    except AttributeError:  # the user has put something else there
+        return {os.fsencode(name): os.fsencode(value) for name, value in dict(os.environ).items()}
 
 
 def _cwd() -> str | None:
