@@ -244,10 +244,12 @@ def test_fork_is_refused_after_a_native_thread(make_node, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
-def test_threads_that_take_part_in_forks_are_no_obstacle(make_node):
+@pytest.mark.parametrize("module", ["numpy", "numexpr", "pyarrow"])
+def test_threads_that_take_part_in_forks_are_no_obstacle(make_node, module):
     pytest.importorskip("numpy")
+    pytest.importorskip(module)
     node = make_node(env={"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"})
-    reply = node.ask("preload_request", {"modules": ["numpy"]})
+    reply = node.ask("preload_request", {"modules": ["numpy", module]})
     assert (reply["failed"], reply["fork_safe"], reply["reason"]) == ([], True, "")
     assert len(os.listdir(f"/proc/{node.facts['pid']}/task")) > 3  # ours, and those of OpenBLAS
     ranks = node.spawn(2)

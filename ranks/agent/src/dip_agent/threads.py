@@ -15,8 +15,9 @@ from typing import NamedTuple
 _PATIENCE = 1.0  # seconds for a thread to come to rest; until then nobody can tell whose it is
 _STACK = 1 << 16  # bytes of a stack that are looked at, at most: a thread that waits has a few kilobytes
 
-# Those that take part in a fork (pthread_atfork): OpenBLAS ends its threads before it, jemalloc starts others after it.
-_SAFE_LIBRARY = re.compile(r"openblas")
+# Those that see to a fork: OpenBLAS ends its threads before it, jemalloc starts others after it, and so does numexpr at
+# its first use. Most files are named after the library; numexpr's is in a folder of that name.
+_SAFE_LIBRARY = re.compile(r"openblas[^/]*$|/numexpr/")
 _SAFE_NAMES = frozenset({"jemalloc_bg_thd"})
 
 _EVERYBODYS = re.compile(r"^(ld|lib(c|m|pthread|stdc\+\+|gcc_s|python[\d.]+))[-.]|^python[\d.]*$|^\[")
@@ -27,10 +28,10 @@ class Thread(NamedTuple):
 
     id: int
     name: str  # as it calls itself; most have the program's
-    libraries: tuple[str, ...]  # file names, the outermost frame's first; none if they cannot be told
+    libraries: tuple[str, ...]  # their files, the outermost frame's first; none if they cannot be told
 
     def __str__(self) -> str:
-        return self.libraries[0] if self.libraries else self.name
+        return os.path.basename(self.libraries[0]) if self.libraries else self.name
 
     @property
     def survives_fork(self) -> bool:
@@ -84,7 +85,7 @@ def _libraries(number: int) -> tuple[str, ...]:
             place, access, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
             first, last = (int(bound, 16) for bound in place.split("-"))
             if "x" in access and path:
-                code.append((first, last, os.path.basename(path[0])))
+                code.append((first, last, path[0]))
             elif first <= pointer < last:
                 end = last
     try:
@@ -100,7 +101,7 @@ def _libraries(number: int) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for (word,) in struct.iter_unpack("P", stack[: len(stack) // 8 * 8]):
         for first, last, library in code:
-            if first <= word < last and not _EVERYBODYS.search(library):
+            if first <= word < last and not _EVERYBODYS.search(os.path.basename(library)):
                 found.pop(library, None)
                 found[library] = None
     return tuple(reversed(found))
