@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 )
 
 // FoldOptions configure a Folder.
@@ -426,7 +427,7 @@ func (f *Folder) end(e Event, reason string) {
 // notice shows a sentence at once.
 func (f *Folder) notice(e Event, text string) {
 	h := e.Head()
-	it := Item{Kind: ItemNotice, Run: h.Run, Cell: h.Cell, Local: h.Local, Text: text, Event: e}
+	it := Item{Kind: ItemNotice, Run: h.Run, Cell: h.Cell, Local: h.Local, Text: clean.Text(text), Event: e}
 	if h.Rank != nil {
 		it.Ranks = []int{*h.Rank}
 	}
@@ -681,7 +682,7 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 	case ItemFailure:
 		if first, ok := r.shown[key.text]; ok && !it.Local {
 			f := it.Event.(*Failure)
-			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", f.EName, firstLine(f.EValue), first)
+			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first)
 		} else {
 			r.shown[key.text] = procs[0].rank
 		}
@@ -735,9 +736,9 @@ func (f *Failure) Signature() string {
 
 func failureText(f *Failure) string {
 	if len(f.Traceback) == 0 {
-		return f.EName + ": " + f.EValue
+		return clean.Text(f.EName + ": " + f.EValue)
 	}
-	return strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n")
+	return clean.Styled(strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n"))
 }
 
 func firstLine(s string) string {
@@ -757,7 +758,7 @@ func richText(data map[string]json.RawMessage, files map[string]string) string {
 			text += " [" + files[mime] + "]"
 		}
 	}
-	return text
+	return clean.Styled(text)
 }
 
 // headHeap orders ranks by when their first entry came.

@@ -10,6 +10,8 @@ import (
 
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
+
+	"dipls/internal/clean"
 )
 
 // Kinds of code actions of our own. A client that asks for "dip" gets all of them.
@@ -95,7 +97,7 @@ func (d *diagnostics) encode(doc *Snapshot, a action) protocol.CommandOrCodeActi
 		if err != nil {
 			return nil // strings and numbers: cannot fail
 		}
-		command = protocol.Command{Title: a.title, Command: commandPrefix + a.command, Arguments: []protocol.LSPAny{protocol.LSPAny(args)}}
+		command = protocol.Command{Title: clean.Line(a.title), Command: commandPrefix + a.command, Arguments: []protocol.LSPAny{protocol.LSPAny(args)}}
 	}
 	if can.CodeActionLiteralSupport.CodeActionKind.ValueSet == nil { // LSP before 3.8
 		if a.command == "" {
@@ -103,7 +105,7 @@ func (d *diagnostics) encode(doc *Snapshot, a action) protocol.CommandOrCodeActi
 		}
 		return &command
 	}
-	encoded := &protocol.CodeAction{Title: a.title, Kind: &a.kind, Command: command}
+	encoded := &protocol.CodeAction{Title: clean.Line(a.title), Kind: &a.kind, Command: command}
 	if a.fixes != nil {
 		encoded.Diagnostics = []protocol.Diagnostic{*a.fixes}
 	}

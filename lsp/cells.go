@@ -8,6 +8,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 // What cells are asked for with, and how a client that has said so is told to ask again, as docs/protocol.md has it.
@@ -94,7 +95,7 @@ func (s *server) cellInfo(d *Snapshot, c cells.Cell) cellInfo {
 		end-- // the line terminator: a caret behind it is in the next cell
 	}
 	info := cellInfo{
-		ID: d.ID(c), Number: c.Index(), Kind: c.Type().String(), Title: c.Title(), Depth: c.Depth(),
+		ID: d.ID(c), Number: c.Index(), Kind: c.Type().String(), Title: clean.Line(c.Title()), Depth: c.Depth(),
 		Range: d.Range(cells.Range{Start: start, End: end}), Body: d.Range(cells.Range{Start: min(body, end), End: end}),
 		Header: d.Range(cells.Range{Start: start, End: start}),
 	}

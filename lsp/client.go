@@ -9,6 +9,8 @@ import (
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 	"go.uber.org/zap"
+
+	"dipls/internal/clean"
 )
 
 // client is the editor at the other end. To notify it never waits; to call it waits for its answer and must not be done before
@@ -64,15 +66,24 @@ func (c *client) call(ctx context.Context, method string, params, result any) er
 	return nil
 }
 
-// logMessage writes into the editor's output window.
+// logMessage writes into the editor's output window. How much is for the caller to bound.
 func (c *client) logMessage(t protocol.MessageType, text string) {
-	c.notify(protocol.MethodWindowLogMessage, &protocol.LogMessageParams{Type: t, Message: text})
+	c.notify(protocol.MethodWindowLogMessage, &protocol.LogMessageParams{Type: t, Message: clean.Text(text)})
 }
 
-// showMessage shows a message to the user.
+// showMessage shows a message to the user, of a length that can be read.
 func (c *client) showMessage(t protocol.MessageType, text string) {
-	c.notify(protocol.MethodWindowShowMessage, &protocol.ShowMessageParams{Type: t, Message: text})
+	c.notify(protocol.MethodWindowShowMessage, &protocol.ShowMessageParams{Type: t, Message: popUp(text)})
 }
+
+// How much of a text is shown: in a message that pops up, and at a time in the output window.
+const (
+	shownLines, shownBytes   = 10, 2 << 10
+	loggedLines, loggedBytes = 200, 32 << 10
+)
+
+// popUp is a text as a message that pops up.
+func popUp(text string) string { return clean.Excerpt(clean.Text(text), shownLines, shownBytes, "") }
 
 // ask shows a message and waits for the user to choose one of the actions; "" is none of them. Where the client cannot ask, it is a message.
 func (c *client) ask(ctx context.Context, t protocol.MessageType, text string, actions ...string) (chosen string) {
@@ -88,7 +99,7 @@ var errCannotAsk = errors.New("the editor cannot ask")
 
 // request is ask with an error where nobody was asked: errCannotAsk if the client cannot.
 func (c *client) request(ctx context.Context, t protocol.MessageType, text string, actions ...string) (chosen string, err error) {
-	params := &protocol.ShowMessageRequestParams{Type: t, Message: text}
+	params := &protocol.ShowMessageRequestParams{Type: t, Message: popUp(text)}
 	for _, title := range actions {
 		params.Actions = append(params.Actions, protocol.MessageActionItem{Title: title})
 	}

@@ -13,6 +13,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 	"dipls/ranks/wire"
 )
 
@@ -147,7 +148,7 @@ func (c *completion) listOfReply(d *Snapshot, cell cells.Cell, offset int, code 
 	list := &protocol.CompletionList{IsIncomplete: reply.Metadata.Incomplete, Items: make([]protocol.CompletionItem, 0, len(reply.Matches))}
 	for i, text := range reply.Matches {
 		item := protocol.CompletionItem{
-			Label: text, SortText: protocol.NewOptional(fmt.Sprintf("%04d", i)), TextEdit: &protocol.TextEdit{Range: edit, NewText: text},
+			Label: clean.Line(text), SortText: protocol.NewOptional(fmt.Sprintf("%04d", i)), TextEdit: &protocol.TextEdit{Range: edit, NewText: text},
 		}
 		if i < len(reply.Metadata.Types) {
 			kind := reply.Metadata.Types[i].Type

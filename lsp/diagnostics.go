@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 // diagnosticSource is the source of every diagnostic.
@@ -307,7 +308,7 @@ func (d *diagnostics) found(doc *Snapshot, c cells.Cell, mode string) []finding 
 
 func newDiagnostic(r protocol.Range, severity protocol.DiagnosticSeverity, code, message string) protocol.Diagnostic {
 	return protocol.Diagnostic{
-		Range: r, Severity: severity, Code: protocol.String(code), Source: protocol.NewOptional(diagnosticSource), Message: protocol.String(message),
+		Range: r, Severity: severity, Code: protocol.String(brief(code)), Source: protocol.NewOptional(diagnosticSource), Message: protocol.String(clean.Text(message)),
 	}
 }
 

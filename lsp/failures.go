@@ -13,6 +13,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 const (
@@ -20,6 +21,8 @@ const (
 	maxRelated = 30
 	// maxMessage is about how long a diagnostic's message is, in bytes.
 	maxMessage = 4 << 10
+	// messageLines is how many lines it has.
+	messageLines = 24
 )
 
 // failure is one way in which a run has failed, on one process or in the same way on several, at one place.
@@ -131,7 +134,7 @@ func (d *diagnostics) fail(r Run, ev *dipexec.Failure) {
 		}{frame, at})
 	}
 	for _, place := range places {
-		f := &failure{severity: severity, code: ev.EName, text: cut(text), at: place.at, key: ev.Signature()}
+		f := &failure{severity: severity, code: ev.EName, text: r.excerpt(text), at: place.at, key: ev.Signature()}
 		if !d.merge(r, f, ev.Head()) {
 			f.frames = d.traced(r, ev.Frames, place.frame)
 			d.enter(r, f)
@@ -139,16 +142,9 @@ func (d *diagnostics) fail(r Run, ev *dipexec.Failure) {
 	}
 }
 
-// cut is text of a bearable length.
-func cut(text string) string {
-	if len(text) <= maxMessage {
-		return text
-	}
-	end := maxMessage
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
+// excerpt is text of a bearable length for a diagnostic: its first and last lines, and where the rest is.
+func (r *Run) excerpt(text string) string {
+	return clean.Excerpt(clean.Text(text), messageLines, maxMessage, r.Journal)
 }
 
 // ownFrame is the innermost frame in the run's own document, -1 if there is none, and where it stands: at the cell's first line then.
@@ -238,7 +234,7 @@ func (d *diagnostics) related(f *failure) []protocol.DiagnosticRelatedInformatio
 			}
 			location = protocol.Location{URI: doc.URI, Range: doc.codeRange(c, line, "")}
 		}
-		list = append(list, protocol.DiagnosticRelatedInformation{Location: location, Message: "in " + t.name})
+		list = append(list, protocol.DiagnosticRelatedInformation{Location: location, Message: "in " + brief(t.name)})
 	}
 	return list
 }
@@ -247,7 +243,7 @@ func (d *diagnostics) related(f *failure) []protocol.DiagnosticRelatedInformatio
 func (d *diagnostics) died(r Run, ev *dipexec.RankState) {
 	what := cmp.Or(strings.TrimSpace(strings.TrimPrefix(ev.Reason, ev.Who())), "died")
 	f := &failure{
-		severity: protocol.DiagnosticSeverityError, code: string(dipexec.StatusDied), text: cut(what), death: true, at: headerOf(r), key: "died " + what,
+		severity: protocol.DiagnosticSeverityError, code: string(dipexec.StatusDied), text: r.excerpt(what), death: true, at: headerOf(r), key: "died " + what,
 	}
 	if !d.merge(r, f, ev.Head()) {
 		d.enter(r, f)
@@ -261,7 +257,7 @@ func (d *diagnostics) finish(r Run, ev *dipexec.RunFinished) {
 	if ev.Reason == "" || told || ev.Status == dipexec.StatusOK {
 		return
 	}
-	f := &failure{severity: protocol.DiagnosticSeverityError, code: string(ev.Status), text: cut(ev.Reason), at: headerOf(r), key: string(ev.Status)}
+	f := &failure{severity: protocol.DiagnosticSeverityError, code: string(ev.Status), text: r.excerpt(ev.Reason), at: headerOf(r), key: string(ev.Status)}
 	if ev.Status == dipexec.StatusInterrupted {
 		f.severity = protocol.DiagnosticSeverityWarning
 	}

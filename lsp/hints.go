@@ -10,6 +10,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 )
 
 // hints are the inlay hints: after a cell's header, how its last run went, and whether the text is not what ran.
@@ -65,10 +66,10 @@ func (d *Snapshot) headersIn(r protocol.Range) iter.Seq[cells.Cell] {
 
 func hint(d *Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 	n := protocol.InlayHint{
-		Position: d.LineRange(c.Line()).End, Label: protocol.String(r.hintAt(c)), PaddingLeft: ptr(true),
+		Position: d.LineRange(c.Line()).End, Label: protocol.String(clean.Line(r.hintAt(c))), PaddingLeft: ptr(true),
 	}
 	if text := r.explained(); text != "" {
-		n.Tooltip = protocol.String(text)
+		n.Tooltip = protocol.String(r.excerpt(text))
 	}
 	return n
 }

@@ -12,6 +12,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 	"dipls/ranks/wire"
 )
 
@@ -227,16 +228,19 @@ func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) st
 // describeVariant is what processes say that agree on all but device and value.
 func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, markdown bool) string {
 	o := v.object
-	code := func(text string) string { return text }
+	code := clean.Line
 	bold := code
 	if markdown {
-		code = func(text string) string { return "`" + strings.ReplaceAll(text, "`", "'") + "`" }
+		code = codeSpan
 		bold = func(text string) string { return "**" + code(text) + "**" }
 	}
 	head := bold(o.Name + o.Signature)
 	facts := []string{code(o.Type)}
 	if o.Kind != "instance" {
 		facts = []string{o.Kind}
+		if _, known := completionKinds[o.Kind]; !known {
+			facts[0] = code(o.Kind)
+		}
 	}
 	if o.Shape != nil {
 		facts = append(facts, "shape "+code(shapeText(o.Shape)))
@@ -253,7 +257,7 @@ func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, mar
 	case o.Length != nil && o.Shape == nil:
 		facts = append(facts, fmt.Sprintf("length %d", *o.Length))
 	}
-	head += " " + strings.Join(facts, " · ")
+	head += " " + joined(facts...)
 	if tellWho {
 		head += " — " + v.who()
 	}
@@ -279,8 +283,18 @@ func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, mar
 	return strings.Join(parts, "\n\n")
 }
 
+// codeSpan is text on one line that Markdown shows as it is: nothing in it ends the span, neither a backtick nor a blank line.
+func codeSpan(text string) string {
+	text = strings.TrimSpace(strings.ReplaceAll(clean.Line(text), "`", "'"))
+	if text == "" {
+		return ""
+	}
+	return "`" + text + "`"
+}
+
 // codeBlock is text that is shown as it is.
 func codeBlock(text string, markdown bool) string {
+	text = clean.Text(text)
 	if !markdown {
 		return text
 	}

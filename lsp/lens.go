@@ -13,6 +13,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 )
 
 // lenses are the code lenses: what can be run, how it went, and what is wrong.
@@ -287,7 +288,7 @@ func (l *lenses) lineCommand(d *Snapshot, c cells.Cell, number int) (cmd protoco
 
 // lensCommand is a title and a command of ours; without a name it is text that does nothing.
 func lensCommand(title, name string, args any) protocol.Command {
-	cmd := protocol.Command{Title: title}
+	cmd := protocol.Command{Title: clean.Line(title)}
 	if name == "" {
 		return cmd
 	}

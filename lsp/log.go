@@ -5,6 +5,8 @@ import (
 
 	"go.lsp.dev/protocol"
 	"go.uber.org/zap/zapcore"
+
+	"dipls/internal/clean"
 )
 
 // clientCore is a zap core that shows what is a warning or worse in the editor's output window.
@@ -41,7 +43,7 @@ func (c *clientCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level >= zapcore.ErrorLevel {
 		t = protocol.MessageTypeError
 	}
-	c.client.logMessage(t, "dipls: "+strings.TrimSpace(line.String()))
+	c.client.logMessage(t, "dipls: "+clean.Excerpt(strings.TrimSpace(line.String()), loggedLines, loggedBytes, ""))
 	line.Free()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 // verdict is how a run goes or went, as a mark and a few words.
@@ -193,7 +194,7 @@ const maxBrief = 80
 
 // brief is a text cut to what fits in a line.
 func brief(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(clean.Text(text)), " ")
 	if runes := []rune(text); len(runes) > maxBrief {
 		return string(runes[:maxBrief-1]) + "…"
 	}

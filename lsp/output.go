@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 // methodEvent is the notification that carries an event, as docs/protocol.md has it.
@@ -155,7 +155,10 @@ func (v *reading) show(items []dipexec.Item) {
 		}
 	}
 	for _, item := range items {
-		text := ansi.Strip(item.String())
+		text := clean.Text(item.String())
+		if len(text) > loggedBytes || strings.Count(text, "\n") >= loggedLines {
+			text = clean.Excerpt(text, loggedLines, loggedBytes, v.journal(item.Run))
+		}
 		switch item.Kind {
 		case dipexec.ItemFailure:
 			flush()
@@ -176,6 +179,12 @@ func (v *reading) show(items []dipexec.Item) {
 	flush()
 }
 
+// journal is where all of what a run has put out is kept; "" is nowhere.
+func (v *reading) journal(run string) string {
+	r, _ := v.s.board.run(run)
+	return r.Journal
+}
+
 // first reports whether something has not been told of a run before.
 func (v *reading) first(run, what string) bool {
 	if v.told[run] == nil {
@@ -193,7 +202,7 @@ func (v *reading) failure(item dipexec.Item) {
 		return
 	}
 	const show = "Show output"
-	v.tell(protocol.MessageTypeError, describeFailure(f, item), show, func(ctx context.Context) error {
+	v.tell(protocol.MessageTypeError, describeFailure(f, item, v.journal(item.Run)), show, func(ctx context.Context) error {
 		_, err := v.s.showOutput(ctx, &showOutputArgs{Run: item.Run})
 		return err
 	})
@@ -275,8 +284,8 @@ func typeOfNotice(ev dipexec.Event) protocol.MessageType {
 	return protocol.MessageTypeError
 }
 
-// describeFailure is a failure in a line: "NameError: name 'x' is not defined (rank 0, line 12)".
-func describeFailure(f *dipexec.Failure, item dipexec.Item) string {
+// describeFailure is a failure in a line, or a few: "NameError: name 'x' is not defined (rank 0, line 12)". The journal has all of it.
+func describeFailure(f *dipexec.Failure, item dipexec.Item, journal string) string {
 	text := f.EName
 	if f.EValue != "" {
 		text += ": " + f.EValue
@@ -288,5 +297,5 @@ func describeFailure(f *dipexec.Failure, item dipexec.Item) string {
 	if f.Line > 0 {
 		where += fmt.Sprintf(", line %d", f.Line)
 	}
-	return text + " (" + where + ")"
+	return clean.Excerpt(clean.Text(text), shownLines-2, shownBytes-len(where)-len(journal)-100, journal) + " (" + where + ")"
 }

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 const (
@@ -63,7 +63,7 @@ func (d *diagnostics) outputOf(r Run) *printed {
 
 // add adds a text of one or more lines.
 func (p *printed) add(text string) {
-	for line := range strings.Lines(ansi.Strip(text)) {
+	for line := range strings.Lines(clean.Text(text)) {
 		line = strings.TrimRight(line, "\r\n")
 		p.lines = append(p.lines, line)
 		p.size += len(line) + 1
@@ -385,7 +385,7 @@ func (d *diagnostics) live() {
 	}
 	for _, line := range d.folder.Live() {
 		if r := d.runs[line.Run]; r != nil && r.output != nil {
-			r.output.live = append(r.output.live, ansi.Strip(line.Prefix+line.Text))
+			r.output.live = append(r.output.live, clean.Text(line.Prefix+line.Text))
 		}
 	}
 }

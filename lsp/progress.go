@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 const (
@@ -195,11 +196,11 @@ func (p *progress) message(a *activity) string {
 
 // titleOf names a run: "Cell 3: Train (all ranks)".
 func titleOf(ev *dipexec.RunStarted) string {
-	title := ev.Title
+	title := clean.Line(ev.Title)
 	if ev.Cell != nil {
 		title = fmt.Sprintf("Cell %d", *ev.Cell)
 		if ev.Title != "" {
-			title += ": " + ev.Title
+			title += ": " + clean.Line(ev.Title)
 		}
 	}
 	switch where, list, _ := strings.Cut(ev.Target, ":"); {

@@ -15,12 +15,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec"
+	"dipls/internal/clean"
 	"dipls/internal/private"
 )
 
@@ -157,7 +157,7 @@ func escapeGlob(path string) string {
 // writeLive writes the lines that are not finished.
 func writeLive(w io.Writer, lines []dipexec.LiveLine) error {
 	for _, line := range lines {
-		if _, err := io.WriteString(w, ansi.Strip(line.Prefix+line.Text)+"\n"); err != nil {
+		if _, err := io.WriteString(w, clean.Text(line.Prefix+line.Text)+"\n"); err != nil {
 			return err
 		}
 	}
@@ -174,7 +174,7 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 	folder := dipexec.NewFolder(dipexec.FoldOptions{Window: renderWindow})
 	write := func(items []dipexec.Item) (err error) {
 		for _, item := range items {
-			if _, err = io.WriteString(w, ansi.Strip(item.String())+"\n"); err != nil {
+			if _, err = io.WriteString(w, clean.Text(item.String())+"\n"); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 )
 
 // symbols are the document symbols: the cells, deeper ones inside of the ones above them.
@@ -92,10 +93,10 @@ const maxName = 100
 
 // nameOf is a cell's title, of a text cell without one its first line, else its number.
 func nameOf(c cells.Cell) string {
-	name := strings.TrimSpace(c.Title())
+	name := strings.TrimSpace(clean.Line(c.Title()))
 	if name == "" && c.Type() != cells.CodeCell {
 		for line := range strings.Lines(c.Body()) {
-			if name = strings.Trim(line, "#\"' \t\f\r\n"); name != "" {
+			if name = strings.Trim(clean.Text(line), "#\"' \t\f\r\n"); name != "" {
 				break
 			}
 		}

@@ -50,7 +50,7 @@ func (c *client) beginWork(ctx context.Context, title, message string, cancel fu
 		w.forget()
 		return nil
 	}
-	begin := &protocol.WorkDoneProgressBegin{Kind: "begin", Title: title, Cancellable: ptr(cancel != nil)}
+	begin := &protocol.WorkDoneProgressBegin{Kind: "begin", Title: brief(title), Cancellable: ptr(cancel != nil)}
 	if message != "" {
 		begin.Message = &message
 	}
@@ -69,7 +69,7 @@ func (w *work) report(message string) {
 func (w *work) end(message string) {
 	if w != nil {
 		w.forget()
-		w.send("", &protocol.WorkDoneProgressEnd{Kind: "end", Message: &message})
+		w.send("", &protocol.WorkDoneProgressEnd{Kind: "end", Message: ptr(brief(message))})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 )
 
 func newCells() *cobra.Command {
@@ -77,7 +78,7 @@ func writeCellsTable(w io.Writer, file *cells.File) error {
 			target, see = autodip.Target.String()+" (autodip)", autodip.See.String()
 		}
 		fmt.Fprintf(table, "%d\t%d-%d\t%s\t%s\t%s\t%s%s\n", view.Index, view.Line, view.EndLine, view.Type,
-			dash(target), dash(see), strings.Repeat("  ", view.Depth), printable(title))
+			dash(target), dash(see), strings.Repeat("  ", view.Depth), clean.Line(title))
 	}
 	return table.Flush()
 }

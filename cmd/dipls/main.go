@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"dipls/internal/clean"
 )
 
 // Exit codes, as documented in README.md and in `dipls run --help`.
@@ -58,7 +60,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	exit := &exitError{exitFailed, err}
 	errors.As(err, &exit)
 	if exit.err != nil {
-		fmt.Fprintf(stderr, "dipls: %v\n", exit.err)
+		fmt.Fprintf(stderr, "dipls: %s\n", clean.Text(exit.err.Error()))
 		if exit.code == exitUsage {
 			fmt.Fprintln(stderr, "Try 'dipls --help', or 'dipls COMMAND --help'.")
 		}

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec"
+	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/trace"
 	"dipls/ranks"
@@ -147,7 +148,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		return &exitError{exitPool, err}
 	}
 	for _, warning := range p.warnings {
-		fmt.Fprintln(errOut, warning)
+		fmt.Fprintln(errOut, clean.Text(warning))
 	}
 	if len(p.cells) == 0 && p.skipped {
 		return &exitError{exitFailed, nil}

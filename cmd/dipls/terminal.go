@@ -17,6 +17,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 	"dipls/internal/paced"
 )
 
@@ -202,7 +203,7 @@ func where(target string) string {
 func (r *runStatus) label() string {
 	label := fmt.Sprintf("cell %d", r.cell)
 	if r.title != "" {
-		label += " " + printable(r.title)
+		label += " " + clean.Line(r.title)
 	}
 	return label
 }
@@ -278,7 +279,7 @@ func (r *runStatus) outcome(status dipexec.Status) string {
 	var order []string
 	ranksOf := map[string][]int{}
 	for _, failure := range r.failed {
-		what := failure.Name() + "%s"
+		what := clean.Line(failure.Name()) + "%s"
 		if failure.Line > 0 {
 			what += fmt.Sprintf(" (%s:%d)", filepath.Base(failure.Path), failure.Line)
 		}

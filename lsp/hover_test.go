@@ -1,0 +1,49 @@
+package lsp
+
+import (
+	"strings"
+	"testing"
+
+	"dipls/dipexec"
+	"dipls/ranks/wire"
+)
+
+// What a namespace says of itself stays code in Markdown: it loads no image and makes no link.
+func TestHoverStaysCode(t *testing.T) {
+	const evil = "x`\n\n![i](http://evil/i.png) [l](http://evil) <img src=http://evil> ```\x1b]0;t\x07"
+	object := wire.Object{Name: "n" + evil, Type: evil, Kind: "instance", Signature: evil, DType: evil, Device: evil, Text: evil + "\n```\n````\n" + evil, Doc: evil}
+	for _, kind := range []string{"instance", "function", evil} {
+		object.Kind = kind
+		reply := &wire.InspectReply{Found: true}
+		reply.Data.Object = &object
+		text := describeName([]dipexec.Answer[wire.InspectReply]{{Rank: -1, Reply: reply}}, true)
+		if text == "" || strings.ContainsAny(text, "\x1b\x07") {
+			t.Errorf("%q", text)
+		}
+		fence := ""
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, "\n")
+			ticks := line[:len(line)-len(strings.TrimLeft(line, "`"))]
+			switch {
+			case fence != "" && line == fence:
+				fence = ""
+			case fence != "":
+			case len(ticks) >= 3 && line == ticks+"text":
+				fence = ticks
+			default:
+				spans := strings.Split(line, "`")
+				for i := 0; i < len(spans); i += 2 { // outside of spans
+					if strings.Contains(spans[i], "evil") {
+						t.Errorf("%s: %q is no code in %q", kind, spans[i], line)
+					}
+				}
+				if len(spans)%2 == 0 {
+					t.Errorf("a span is open in %q", line)
+				}
+			}
+		}
+		if fence != "" {
+			t.Errorf("a block is open in %q", text)
+		}
+	}
+}
