@@ -15,6 +15,7 @@ import (
 
 	"dipls/internal/stress"
 	"dipls/internal/testpython"
+	"dipls/ranks/fakerank"
 )
 
 // offspring are ways in which code of a rank leaves something behind. Every process sleeps for TAG seconds, or has the environment of its
@@ -29,7 +30,7 @@ var offspring = map[string]string{
 	"deaf":     `subprocess.Popen(["sh", "-c", f"trap '' INT TERM HUP; while true; do sleep {TAG}; done"])`,
 	"daemon":   "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: os.execve(shutil.which('sleep'), ['sleep', TAG], {})\n    os._exit(0)",
 	"memory":   `held = shared_memory.SharedMemory(create=True, size=1 << 20)`,
-	"lock":     `lock = multiprocessing.get_context("spawn").Lock()`,
+	"lock":     "lock = multiprocessing.get_context('spawn').Lock()\nfiles.append('/dev/shm/sem.' + lock._semlock.name[1:])",
 	"by files": "torch.multiprocessing.set_sharing_strategy('file_system')\ntensor = torch.zeros(1 << 16).share_memory_()",
 }
 
@@ -93,15 +94,18 @@ func (r *round) code(kinds []string, hang bool) string {
 	lines := []string{
 		"import json, multiprocessing, os, re, shutil, subprocess, time",
 		"from multiprocessing import shared_memory",
-		"TAG = '" + r.tag + "'",
+		"TAG, files = '" + r.tag + "', []",
 	}
 	for _, kind := range kinds {
 		if kind == "by files" {
 			lines = append(lines, "import torch.multiprocessing")
 		}
+		if kind == "no tracker" {
+			lines = append(lines, "import signal", "from multiprocessing.resource_tracker import _resource_tracker", "os.kill(_resource_tracker._pid, signal.SIGKILL)")
+		}
 		lines = append(lines, offspring[kind])
 	}
-	lines = append(lines, `print(json.dumps(re.findall(r"/dev/shm/.*", open("/proc/self/maps").read())), flush=True)`)
+	lines = append(lines, `print(json.dumps(files + re.findall(r"/dev/shm/[^. ]*$", open("/proc/self/maps").read(), re.M)), flush=True)`)
 	if hang {
 		lines = append(lines, "while True: pass")
 	}
@@ -214,7 +218,7 @@ func TestStressLeftovers(t *testing.T) {
 func TestStressEarlyKill(t *testing.T) {
 	python := testpython.Need(t)
 	choices := stress.Rand(t)
-	for range stress.Rounds(8, 100) {
+	for range stress.Rounds(5, 100) {
 		moment := time.Duration(choices.IntN(800)) * time.Millisecond
 		r := newRound(t, choices)
 		r.env(t)
@@ -226,9 +230,95 @@ func TestStressEarlyKill(t *testing.T) {
 	}
 }
 
+// A node that imports something endless goes with its server, and is no obstacle to another dipls.
+func TestServerKilledDuringAnEndlessImport(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "endless.py"), []byte("open('importing', 'w').close()\nwhile True: pass"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PYTHONPATH", dir)
+	r := newRound(t, stress.Rand(t))
+	r.env(t)
+	cmd, _ := runServer(t, serverSpec{Python: testpython.Need(t), Dir: dir, Ranks: 2, Preload: []string{"endless"}})
+	await(t, "the import", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "importing"))
+		return err == nil
+	})
+	killServer(t, cmd)
+	r.awaitNothing(t)
+}
+
+// A session whose directory was removed while it lives makes it anew for the next pool.
+func TestSessionWithoutItsDirectory(t *testing.T) {
+	n := startFake(t, fakerank.Config{})
+	startPool(t, n, 2)
+	if err := os.RemoveAll(filepath.Dir(n.dir.path)); err != nil {
+		t.Fatal(err)
+	}
+	sweep(filepath.Dir(n.dir.path), testLog(t))
+	p := startPool(t, n, 2)
+	if got := execute(t, p.Ranks()[1], "print on"); got.output() == "" {
+		t.Errorf("no output, %v", got.err)
+	}
+}
+
+// What is shared belongs to a session if a library made it for that, and nobody else has it: not to another program, nor to the user who
+// gave it a name.
+func TestSharedFiles(t *testing.T) {
+	began := time.Now()
+	name := func(format string) string { return sharedDir + fmt.Sprintf(format, os.Getpid()) }
+	files := map[string]bool{ // whether it is removed
+		sharedDir + "psm_00d1f5aa": true,
+		name("torch_%d_1_1"):       true,
+		name("sem.mp-dipls%d"):     true,
+		name("mine%d"):             false,
+		name("torch_%d_2_2"):       false, // another process has it
+		sharedDir + "psm_00d1f5ab": false, // no process of the session had it
+	}
+	t.Cleanup(func() {
+		for file := range files {
+			os.Remove(file)
+		}
+	})
+	shared := sharedFiles{}
+	for file := range files {
+		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+			t.Skip(err)
+		}
+		var st syscall.Stat_t
+		if err := syscall.Stat(file, &st); err != nil {
+			t.Fatal(err)
+		}
+		shared[st.Ino] = file != sharedDir+"psm_00d1f5ab"
+	}
+	reader, err := os.Open(name("torch_%d_2_2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if made := madeSince(sharedDir+"psm_00d1f5aa", began); !made || madeSince(sharedDir+"psm_00d1f5aa", began.Add(time.Hour)) {
+		t.Errorf("made by a library since: %v, since an hour from now: true", made)
+	}
+	shared.remove(began)
+	for file, want := range files {
+		if _, err := os.Lstat(file); (err != nil) != want {
+			t.Errorf("%s: %v, want it removed: %v", file, err, want)
+		}
+	}
+}
+
 func killServer(t *testing.T, cmd *exec.Cmd) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
 	cmd.Wait()
+}
+
+// What would have freed shared memory was killed: the guard does it.
+func TestSharedMemoryWithoutATracker(t *testing.T) {
+	r := newRound(t, stress.Rand(t))
+	r.run(t, serverSpec{
+		Python: testpython.Need(t), Adopt: true,
+		Code: r.code([]string{"memory", "lock", "no tracker"}, false),
+	}, "server")
 }

@@ -27,6 +27,9 @@ type serverSpec struct {
 	Code   string // run on every rank
 	Ranks  int    // 0: the local namespace alone
 
+	Dir     string
+	Preload []string
+
 	Install string // an interpreter to install packages for; then it does nothing else
 }
 
@@ -68,7 +71,7 @@ func serve(spec serverSpec) error {
 	if spec.Install != "" {
 		return InstallMissing(ctx, spec.Install, []string{"pyzmq"}, os.Stdout)
 	}
-	o := Options{Python: spec.Python}
+	o := Options{Python: spec.Python, Dir: spec.Dir, Preload: spec.Preload}
 	if spec.Python == "" {
 		o.Command = fakerank.Command(fakerank.Config{Processes: true})
 	}

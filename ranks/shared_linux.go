@@ -21,17 +21,18 @@ const sharedDir = "/dev/shm/"
 // semaphores, joblib's, torch's, nccl's and CUDA's. What a user has named may be meant to stay.
 var libraryName = regexp.MustCompile(`^(psm_[0-9a-f]{8}|sem\.(mp|loky)-[0-9A-Za-z_-]+|torch_\d+_\d+_\d+|nccl-[0-9A-Za-z]{6}|cuda\.shm\.[0-9a-f.]+)$`)
 
-// sharedFiles are files in /dev/shm that processes of a session used when they were to end.
-type sharedFiles map[string]bool
+// sharedFiles are the inodes of files in /dev/shm that processes of a session used when they were to end. The maps of a process do not tell all
+// files by the names that they have now.
+type sharedFiles map[uint64]bool
 
 // note remembers what processes have mapped or opened.
 func (s *sharedFiles) note(processes []procStat) {
 	for _, p := range processes {
-		for name := range sharedBy(p.pid) {
+		for inode := range sharedBy(p.pid) {
 			if *s == nil {
 				*s = make(sharedFiles)
 			}
-			(*s)[name] = true
+			(*s)[inode] = true
 		}
 	}
 }
@@ -39,20 +40,27 @@ func (s *sharedFiles) note(processes []procStat) {
 // remove removes what nobody has removed by now. It is the session's, and nobody else's, if a library has made it for us since the
 // session began, and no process has it any more.
 func (s sharedFiles) remove(began time.Time) {
-	for name := range s {
-		if !madeSince(name, began) {
-			delete(s, name)
-		}
-	}
 	if len(s) == 0 {
 		return
 	}
-	for _, p := range allProcesses() {
-		for name := range sharedBy(p.pid) {
-			delete(s, name)
+	files := make(map[uint64]string)
+	entries, _ := os.ReadDir(sharedDir)
+	for _, e := range entries {
+		var st syscall.Stat_t
+		name := sharedDir + e.Name()
+		if syscall.Lstat(name, &st) == nil && s[st.Ino] && madeSince(name, began) {
+			files[st.Ino] = name
 		}
 	}
-	for name := range s {
+	if len(files) == 0 {
+		return
+	}
+	for _, p := range allProcesses() {
+		for inode := range sharedBy(p.pid) {
+			delete(files, inode)
+		}
+	}
+	for _, name := range files {
 		_ = os.Remove(name) // somebody was quicker
 	}
 }
@@ -75,23 +83,28 @@ func madeSince(name string, began time.Time) bool {
 	return time.Unix(made.Sec, int64(made.Nsec)).After(began.Add(-20 * time.Millisecond))
 }
 
-// sharedBy is the files in /dev/shm that a process has mapped or opened.
-func sharedBy(pid int) map[string]bool {
-	found := make(map[string]bool)
+// sharedBy is the inodes of files in /dev/shm that a process has mapped or opened.
+func sharedBy(pid int) map[uint64]bool {
+	found := make(map[uint64]bool)
 	dir := "/proc/" + strconv.Itoa(pid)
 	if maps, err := os.Open(dir + "/maps"); err == nil {
 		defer maps.Close()
 		lines := bufio.NewScanner(maps)
 		for lines.Scan() {
-			if i := strings.Index(lines.Text(), " "+sharedDir); i >= 0 {
-				found[lines.Text()[i+1:]] = true
+			// 7f…-7f… rw-s 00000000 00:17 63 /dev/shm/psm_0f3a9c21
+			fields := strings.Fields(lines.Text())
+			if len(fields) > 5 && strings.HasPrefix(fields[5], sharedDir) {
+				if inode, err := strconv.ParseUint(fields[4], 10, 64); err == nil {
+					found[inode] = true
+				}
 			}
 		}
 	}
 	links, _ := filepath.Glob(dir + "/fd/*")
 	for _, link := range links {
-		if name, err := os.Readlink(link); err == nil && strings.HasPrefix(name, sharedDir) {
-			found[name] = true
+		var st syscall.Stat_t
+		if name, err := os.Readlink(link); err == nil && strings.HasPrefix(name, sharedDir) && syscall.Stat(link, &st) == nil {
+			found[st.Ino] = true
 		}
 	}
 	return found

@@ -390,3 +390,49 @@ def remove(node) -> None:
     for path in node.runtime_dir.iterdir():
         path.unlink()
     node.runtime_dir.rmdir()
+
+
+SHARED = """
+import multiprocessing
+from multiprocessing import shared_memory
+held = shared_memory.SharedMemory(create=True, size=1 << 20)
+lock = multiprocessing.get_context("spawn").Lock()
+print(f"/dev/shm/{held.name} /dev/shm/sem.{lock._semlock.name[1:]}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of shared memory are seen on Linux only")
+@pytest.mark.parametrize("end", ["killed", "killed by request", "asked", "terminated", "the node goes"])
+def test_shared_memory_is_freed(make_node, end):
+    node = make_node()
+    (process,) = node.spawn()
+    names = process.run(SHARED).text().split()
+    assert all(map(os.path.exists, names))
+    if end == "killed":
+        os.kill(process.pid, signal.SIGKILL)
+    elif end == "killed by request":
+        node.ask("signal_request", {"name": process.name, "signal": "SIGKILL"})
+    elif end == "terminated":
+        node.ask("signal_request", {"name": process.name, "signal": "SIGTERM"})
+    elif end == "asked":
+        process.ask("shutdown_request")
+    else:
+        node.popen.stdin.close()
+    wait_until(lambda: not any(map(os.path.exists, names)), f"the end of {names}")
+
+
+def test_mark_names_session_and_process(node, spawn):
+    (process,) = spawn(node)
+    assert environment(process, "DIPLS_PROCESS") == {"DIPLS_PROCESS": f"{node.runtime_dir.name}/{process.name}"}
+
+
+def test_sigterm_ends_a_node_that_imports(make_node, tmp_path):
+    (tmp_path / "endless.py").write_text(f"open({str(tmp_path / 'importing')!r}, 'w').close()\nwhile True: pass")
+    node = make_node(env={"PYTHONPATH": str(tmp_path)})
+    (process,) = node.spawn()
+    node.send("preload_request", {"modules": ["endless"]})
+    wait_until((tmp_path / "importing").exists, "the import")
+    node.popen.terminate()
+    assert node.popen.wait(60) == -signal.SIGTERM
+    wait_until(lambda: not alive(process.pid), "the end of the process")
+    remove(node)
