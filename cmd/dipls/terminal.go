@@ -39,6 +39,7 @@ type terminal struct {
 	err        *screen
 	outColour  bool
 	errColour  bool
+	shared     bool // out may be the terminal that err is
 	quiet      bool // no headings, no outcomes
 	folder     *dipexec.Folder
 	runs       []*runStatus // in progress, in the order in which they started
@@ -68,7 +69,7 @@ type runStatus struct {
 func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 	colour := os.Getenv("NO_COLOR") == ""
 	return &terminal{
-		out: out, err: err, quiet: quiet,
+		out: out, err: err, shared: out == err.w || isTerminal(out), quiet: quiet,
 		outColour: colour && isTerminal(out), errColour: colour && isTerminal(err.w),
 		folder: dipexec.NewFolder(dipexec.FoldOptions{}), progress: func() {},
 	}
@@ -355,8 +356,13 @@ func (t *terminal) flush() {
 	if t.pending.Len() == 0 {
 		return
 	}
-	if t.writeError == nil {
-		_, t.writeError = t.err.writeTo(paced.Writer(t.pendingTo, t.progress), t.pending.Bytes())
+	w := paced.Writer(t.pendingTo, t.progress)
+	switch {
+	case t.writeError != nil:
+	case t.pendingTo == t.err.w || t.shared:
+		_, t.writeError = t.err.writeTo(w, t.pending.Bytes())
+	default: // who logs does not wait for who reads the output
+		_, t.writeError = w.Write(t.pending.Bytes())
 	}
 	t.pending.Reset()
 }

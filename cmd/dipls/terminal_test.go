@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,28 @@ func TestTerminalTellsOfProgress(t *testing.T) {
 			t.Fatalf("progress is told at %v", told)
 		}
 	}
+}
+
+// Whoever logs, as those do who read what ranks say, is not held up by a reader of the output who has stopped.
+func TestTerminalLogsWhileTheOutputIsStuck(t *testing.T) {
+	reader, writer := io.Pipe()
+	var told bytes.Buffer
+	term := newTerminal(writer, &screen{w: &told}, true)
+	term.take([]dipexec.Event{printed(0, "stuck\n")})
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		term.flush()
+	}()
+	begun := make([]byte, 1)
+	if _, err := reader.Read(begun); err != nil { // it writes, and nobody reads on
+		t.Fatal(err)
+	}
+	if _, err := term.err.Write([]byte("a log line\n")); err != nil || told.String() != "a log line\n" {
+		t.Errorf("told is %q, %v", told.String(), err)
+	}
+	reader.Close()
+	<-flushed
 }
 
 func TestWhere(t *testing.T) {
