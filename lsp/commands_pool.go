@@ -58,8 +58,6 @@ type clearArgs struct {
 	URI uri.URI `json:"uri" doc:"the document"`
 }
 
-type noArgs struct{}
-
 // noReply answers that it is done.
 type noReply struct{}
 
@@ -96,6 +94,20 @@ func (a whereArgs) workspace(s *server, ctx context.Context) (*workspace, error)
 		return nil, err
 	}
 	return s.workspaceOf(d)
+}
+
+// begun is that workspace if something was done in it already, else nil.
+func (a whereArgs) begun(ctx context.Context, s *server) (*workspace, error) {
+	if a.URI == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.recent, nil
+	}
+	d, err := snapshotOf(ctx, a.URI)
+	if err != nil {
+		return nil, err
+	}
+	return s.existing(d), nil
 }
 
 // runLine runs a line in the local namespace, as if it were a cell.

@@ -18,11 +18,19 @@ type gpuInfo struct {
 	UsedBytes  int64  `json:"used_bytes"`  // by whatever process
 }
 
-func (s *server) gpus(ctx context.Context, _ *noArgs) (*gpusReply, error) {
+func (s *server) gpus(ctx context.Context, a *whereArgs) (*gpusReply, error) {
 	if s.forbidden() {
 		return nil, errUntrusted
 	}
-	found, err := ranks.ListGPUs(ctx)
+	visible := ranks.ListGPUs
+	if w, err := a.begun(ctx, s); err != nil {
+		return nil, err
+	} else if w != nil {
+		if here := w.processes.opened(); here != nil {
+			visible = here.GPUs
+		}
+	}
+	found, err := visible(ctx)
 	if err != nil {
 		return nil, err
 	}

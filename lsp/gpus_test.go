@@ -47,3 +47,22 @@ func TestGPUs(t *testing.T) {
 		t.Errorf("%v does not say what has failed", err)
 	}
 }
+
+// The local namespace says which GPUs are visible, and their numbers are those that a pool is made of.
+func TestGPUsOfTheLocalNamespace(t *testing.T) {
+	needPython(t)
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho '0, GPU-6a9ab2dd, One, 81559, 4'\necho '1, GPU-6a77c0de, Two, 49140, 1221'\n"
+	if err := os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	e.Open("a.py", "# %%\nimport os\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'\n")
+	ran(e, "a.py", 1)
+	var reply struct{ GPUs []struct{ Name string } }
+	e.Command("dip.gpus", lsptest.Object{"uri": e.URI("a.py")}, &reply)
+	if len(reply.GPUs) != 1 || reply.GPUs[0].Name != "Two" {
+		t.Errorf("told of %v", reply.GPUs)
+	}
+}

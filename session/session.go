@@ -112,6 +112,11 @@ func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 // equal reports whether two variables have the same value, or neither has any.
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
+// GPUs are those that a pool can be made of now: those that the local namespace would see.
+func (s *Session) GPUs(ctx context.Context) ([]ranks.GPU, error) {
+	return ranks.VisibleGPUs(ctx, ranks.GPUMask(s.surroundings()))
+}
+
 // Begin starts the node, and has the pool and the local namespace start while the first cells may already run.
 func (s *Session) Begin(ctx context.Context, withRanks, withLocal bool) error {
 	if _, err := s.startedNode(ctx); err != nil {

@@ -433,8 +433,6 @@ export interface StatusReply {
   workspaces: WorkspaceStatus[];
 }
 
-export type NoArgs = Record<string, never>;
-
 export interface GpuInfo {
   /** as torch numbers it, and dip.makePool takes it */
   index: number;
@@ -551,7 +549,7 @@ export interface CommandArguments {
   'dip.pull': PullArgs;
   'dip.autodip': AutodipArgs;
   'dip.status': StatusArgs;
-  'dip.gpus': NoArgs;
+  'dip.gpus': WhereArgs;
   'dip.variables': VariablesArgs;
   'dip.stack': StackArgs;
   'dip.showOutput': ShowOutputArgs;
@@ -683,7 +681,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.gpus',
     title: 'GPUs',
-    doc: 'Tells of the GPUs that a pool can be made of: those that are visible to the server. Where there is no `nvidia-smi` there are none.',
+    doc: 'Tells of the GPUs that a pool can be made of: those that the local namespace would see. Where there is no `nvidia-smi` there are none.',
   },
   {
     name: 'dip.variables',

@@ -105,7 +105,7 @@ export class Menu {
 
   /** The GPUs of the machine to choose from; where none can be seen, a list to type. */
   private async pickGpus(): Promise<string | undefined> {
-    const { gpus } = await this.server.execute('dip.gpus', {});
+    const { gpus } = await this.server.execute('dip.gpus', this.focus.where);
     if (gpus.length === 0) {
       return vscode.window.showInputBox({
         title: 'GPUs',
