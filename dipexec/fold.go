@@ -671,10 +671,10 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 			it.Event, it.Prefix = e.ev, ""
 			count := e.ev.(*Result).ExecutionCount
 			if it.Local {
-				it.Text = fmt.Sprintf("Out[%d]: %s", count, e.text)
+				it.Text = prompted(fmt.Sprintf("Out[%d]:", count), e.text)
 			} else {
 				it.Ranks = []int{procs[i].rank}
-				it.Text = fmt.Sprintf("Out[%d:%d]: %s", procs[i].rank, count, e.text)
+				it.Text = prompted(fmt.Sprintf("Out[%d:%d]:", procs[i].rank, count), e.text)
 			}
 			r.put(it)
 		}
@@ -688,6 +688,15 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 		}
 	}
 	r.put(it)
+}
+
+// prompted is a value behind its prompt; one of several lines begins on a line of its own, as in IPython, so that its rows line up. The extension's
+// screen.ts has the same.
+func prompted(prompt, value string) string {
+	if strings.Contains(value, "\n") {
+		return prompt + "\n" + value
+	}
+	return prompt + " " + value
 }
 
 // put shows an item; one of a quiet run at the run's end, unless it is a failure.

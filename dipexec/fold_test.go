@@ -171,6 +171,19 @@ func TestFoldLocal(t *testing.T) {
 	sameLines(t, f.shown(), "second, not yet", "Out[10]: 42", "Traceback\nValueError: local")
 }
 
+// A value of several lines begins on a line of its own, so that its rows line up. transcript.test.ts has the same text.
+func TestFoldResultOfSeveralLines(t *testing.T) {
+	const array = "array([[0, 1],\n       [2, 3]])"
+	f := newFolding(0, "0")
+	f.result(-1, array)
+	sameLines(t, f.shown(), "Out[10]:\narray([[0, 1],\n       [2, 3]])")
+	f = newFolding(2, "all")
+	f.result(0, array)
+	f.result(1, array)
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "Out[0:10]:\narray([[0, 1],\n       [2, 3]])", "Out[1:10]:\narray([[0, 1],\n       [2, 3]])")
+}
+
 func TestFoldResults(t *testing.T) {
 	f := newFolding(3, "all")
 	for _, rank := range []int{2, 0, 1} {

@@ -15,6 +15,11 @@ interface Row {
 /** Takes a line that nothing can change any more. */
 export type Emit = (line: string) => void;
 
+/** A value behind its prompt; one of several lines begins on a line of its own, as in IPython, so that its rows line up. */
+export function prompted(prompt: string, value: string): string {
+  return value.includes('\n') ? `${prompt}\n${value}` : `${prompt} ${value}`;
+}
+
 /**
  * Turns text into lines, as a terminal would show them as far as progress bars need that: a carriage return lets the text
  * after it replace the line, and "cursor up" goes back to a line above (tqdm's nested bars, rich). Every line is complete in

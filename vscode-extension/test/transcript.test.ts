@@ -25,6 +25,19 @@ test('both streams, results and the end, under a heading', () => {
   expect(lines).toEqual(['--- r1', 'one', 'two', 'careful', 'Out[1:3]: 42', '✓ 1.3 s']);
 });
 
+// dipexec's TestFoldResultOfSeveralLines has the same text.
+test('a value of several lines begins on a line of its own', () => {
+  const array = 'array([[0, 1],\n       [2, 3]])';
+  const { lines } = transcript(0, [
+    { event: 'result', run: 'r1', rank: 0, execution_count: 10, data: { 'text/plain': array } },
+  ]);
+  expect(lines).toEqual(['--- r1', 'Out[0:10]:', 'array([[0, 1],', '       [2, 3]])']);
+  const local = transcript(LOCAL, [
+    { event: 'result', run: 'r1', local: true, execution_count: 10, data: { 'text/plain': array } },
+  ]);
+  expect(local.lines).toEqual(['--- r1', 'Out[10]:', 'array([[0, 1],', '       [2, 3]])']);
+});
+
 test('a run in which nothing is said leaves no trace', () => {
   expect(transcript(1, [{ event: 'rank_state', ...of, state: 'busy' }, ended]).lines).toEqual([]);
 });

@@ -1,7 +1,7 @@
 /** Everything that one process says, as lines of text. */
 import type { DipEvent, DisplayEvent, FailureEvent, ResultEvent, RunStartedEvent } from '../generated/server';
 import { duration, LOCAL, targetWords } from '../ranks';
-import { Screen } from '../screen';
+import { prompted, Screen } from '../screen';
 
 /** How many displays that may be updated a process has open at a time. */
 const maxDisplays = 64;
@@ -44,7 +44,7 @@ export class Transcript {
         this.begin(event.run, emit);
         this.screen.finish(emit);
         emitText(
-          `Out[${this.rank === LOCAL ? '' : `${this.rank}:`}${event.execution_count}]: ${richText(event)}`,
+          prompted(`Out[${this.rank === LOCAL ? '' : `${this.rank}:`}${event.execution_count}]:`, richText(event)),
           emit,
         );
         break;

@@ -1,5 +1,6 @@
 /** The view's page: what it has, what of that is chosen, and who is told. */
 import { LOCAL, rankList } from '../../ranks';
+import { prompted } from '../../screen';
 import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
 import { button, h } from './dom';
 import { List } from './list';
@@ -328,7 +329,8 @@ function rowText(row: Row): string {
     }
     case 'entry': {
       const label = labelOf(rankList(row.entry.ranks), row.run.head.parts.length === 1, row.entry.output);
-      return textOf(row.entry.output).replaceAll(/^/gm, label && `${label} `);
+      const text = textOf(row.entry.output);
+      return label.startsWith('Out') ? prompted(label, text) : text.replaceAll(/^/gm, label && `${label} `);
     }
     case 'cells':
       return [...new Set(row.cells)]

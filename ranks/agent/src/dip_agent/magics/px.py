@@ -143,7 +143,8 @@ def _shown(part: dict[str, Any], reason: str) -> list[str]:
     if not part.get("shown") and (output := part.get("output", "").rstrip("\n")):
         lines.append(f"[stdout:{rank}]{chr(10) if chr(10) in output else ' '}{output}")
     if part.get("result"):
-        lines.append(f"Out[{rank}]: {part['result']}")
+        value = part["result"]
+        lines.append(f"Out[{rank}]:{chr(10) if chr(10) in value else ' '}{value}")
     if part["status"] != "ok":
         lines.append(f"[error:{rank}] {describe_failure(part, reason)}")
     return lines
