@@ -85,6 +85,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 		Key:        hex.EncodeToString(key),
 		Script:     o.Script,
 		ExtraPath:  append([]string{}, o.ExtraPath...), // [] rather than null
+		Plain:      o.Plain,
 		LogLevel:   logLevel(o.Log),
 	})
 	if err != nil {

@@ -62,6 +62,7 @@ type Options struct {
 	Start     StartMethod       // how ranks start
 	Seed      Seed              // of the local namespace
 	ExtraPath []string          // directories for the end of sys.path: our private packages
+	Plain     bool              // what IPython itself writes has no colours
 	Env       []string          // environment of the node, as os.Environ gives it; nil is the server's
 	Log       *zap.Logger       // nil: none
 	Notice    func(string)      // told what the user should know of what was started, a sentence each; must not wait. Nil: nobody is

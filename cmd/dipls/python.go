@@ -27,7 +27,7 @@ func (r *runner) nodeOptions() (_ ranks.Options, python ranks.Interpreter, err e
 	r.log.Info("interpreter", zap.String("path", python.Path), zap.String("from", python.Why))
 	return ranks.Options{
 		Python: python.Path, Script: r.plan.path, Preload: r.flags.preload, Start: start,
-		ExtraPath: extraPath(python.Path), Log: r.log,
+		ExtraPath: extraPath(python.Path), Log: r.log, Plain: !isTerminal(r.out) || !isTerminal(r.errOut.w),
 	}, python, nil
 }
 

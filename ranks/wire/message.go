@@ -103,6 +103,7 @@ type StartLine struct {
 	Key        string   `json:"key"` // hex
 	Script     string   `json:"script"`
 	ExtraPath  []string `json:"extra_path"`
+	Plain      bool     `json:"plain,omitempty"` // IPython writes no colours
 	LogLevel   string   `json:"log_level"`
 }
 

@@ -747,3 +747,39 @@ def test_dipper_misused(local, code, ename, words):
     result = run(local, f"%dipper d\n{code}")
     assert (result.content["ename"], result.asked) == (ename, [])
     assert words in result.content["evalue"]
+
+
+def test_ipythons_colours_are_for_those_who_want_them(local):
+    local.run("def f():\n    'Mine.'\n", "/project/train.py", 1)
+    coloured = ["f?", "%psource f", "try:\n    1 / 0\nexcept Exception:\n    get_ipython().showtraceback()"]
+    for code in coloured:
+        assert "\x1b[" in local.run(code).text()
+    assert "\x1b[" in "".join(local.run("1 / 0").error["traceback"])
+    local.run("import os; os.environ['NO_COLOR'] = '1'")
+    for code in coloured:
+        text = local.run(code).text()
+        assert text
+        assert "\x1b" not in text
+    assert "\x1b" not in "".join(local.run("1 / 0").error["traceback"])
+    assert local.run("print('\\x1b[31mmine')").text() == "\x1b[31mmine\n"
+
+
+def test_store(local):
+    assert "(int)" in local.run("dip_test_store = 42\n%store dip_test_store").text()
+    try:
+        result = local.run("del dip_test_store\n%store -r dip_test_store\ndip_test_store")
+        assert result.all("execute_result")[0]["data"]["text/plain"] == "42"
+    finally:
+        assert local.run("%store -d dip_test_store").status == "ok"
+
+
+def test_what_wants_an_input_line_says_that_there_is_none(local, tmp_path):
+    (tmp_path / "more.py").write_text("y = 1\n")
+    local.run("x = 1")
+    for code in (f"%load {tmp_path}/more.py", f"%loadpy {tmp_path}/more.py", "%recall 1", "%rep 1"):
+        error = local.run(code).error
+        assert error["ename"] == "UsageError"
+        assert "no input line" in error["evalue"]
+    assert "no editor" in local.run("%edit").error["evalue"]
+    assert local.run("get_ipython().set_next_input('x')").status == "ok"
+    assert local.run(f"%run {tmp_path}/more.py\ny").status == "ok"

@@ -279,6 +279,7 @@ class Node:
                     "gate": -1 if process["rank"] is None else gate[process["rank"] == 0],
                     "surroundings": inherited,
                     "extra_path": self._start.get("extra_path", []),
+                    "plain": self._start.get("plain", False),
                     "log_level": self._start.get("log_level", "info"),
                 }
                 env = {name: value for name, value in changed.items() if value is not None}

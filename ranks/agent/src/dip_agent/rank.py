@@ -106,6 +106,7 @@ class _Process:
         io_thread.answer_at_once("groups_request", lambda content: collectives.state(self._path))
 
     def serve(self, generators: Generators | None) -> int:
+        self._shell.plain = self._spec.plain
         self._shell.attach(self._publish, self._spec.script, self._commands if self._spec.rank is None else None)
         self._start(randomness.settle(self._spec.seed, generators))
         while True:

@@ -11,6 +11,7 @@ import getpass
 import linecache
 import math
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -114,6 +115,7 @@ class Shell(InteractiveShell):
         self._file = ""  # whose cells run
         self._body_error: BaseException | None = None  # what ended the code that a magic runs
         self._shows = False  # the magic that runs only shows an exception
+        self.plain = False  # nobody wants colours
         super().__init__(**options)  # runs magics, so what they need is here already
 
     @classmethod
@@ -284,6 +286,13 @@ class Shell(InteractiveShell):
             self._body_error = result.error_before_exec or result.error_in_exec
         return result
 
+    def set_next_input(self, s: str, replace: bool = False) -> None:
+        """Refuse what `%load` and `%recall` want: there is no input line to put code into."""
+        if self._caller() == "magic":
+            raise UsageError(
+                "no input line is here that code could be put into: write it into the file, or run one with %run FILE."
+            )
+
     def enable_gui(self, gui: str | None = None) -> None:
         """Accept `%matplotlib inline`; there is no screen for anything else."""
         if gui not in (None, "inline"):
@@ -332,6 +341,10 @@ class Shell(InteractiveShell):
             return self._loop.run_until_complete(task)
 
     # Ours.
+
+    def painted(self, written: str) -> str:
+        """Return what IPython itself has written as it is shown: without its colours where nobody wants any."""
+        return _COLOURS.sub("", written) if self.plain or os.environ.get("NO_COLOR") else written
 
     def _connect_plots(self) -> None:
         """Have matplotlib's inline backend show figures by this shell if it was loaded when there was none yet."""
@@ -401,6 +414,9 @@ def _be_interactive() -> None:
     for name, module in list(sys.modules.items()):
         if "lightning" in name and "_IS_INTERACTIVE" in getattr(module, "__dict__", {}):
             module._IS_INTERACTIVE = True
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def _no_keyboard(what: str) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ class Spec:
     listener: int = -1  # for rank 0: the bound socket of the process group's store
     verbose: bool = False  # of the app
     seed: int | None = None  # of all random generators; None: they are to have states of entropy
+    plain: bool = False  # no colours in what IPython itself writes
     free_gpu: bool = True  # free torch's cached memory after cells
     gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
     surroundings: dict[str, Any] = field(default_factory=dict)  # of the local namespace, as in docs/protocol.md

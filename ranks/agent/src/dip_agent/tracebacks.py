@@ -42,6 +42,7 @@ def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | No
     value, rendered = text(err), _render(shell, err, tb)
     if (hint := paths.hint(err)) and "renaming" not in value:  # newer Pythons say it themselves
         value, rendered = f"{value}; {hint}", [*rendered, hint]
+    rendered = [shell.painted(line) for line in rendered]
     return {"ename": type(err).__name__, "evalue": value, "traceback": rendered, "frames": frames}
 
 

@@ -41,6 +41,8 @@ def register(shell: InteractiveShell) -> Client:
     for name in ("pinfo", "pinfo2"):
         _wrap(shell, name, _help)
     shell.set_hook("show_in_pager", _show_in_pager)
+    shell.set_hook("editor", _no_editor)
+    shell.extension_manager.load_extension("IPython.extensions.storemagic")  # as IPython's own programs do
     return client
 
 
@@ -89,7 +91,11 @@ def _help(shell: InteractiveShell, line: str) -> bool:
     return name in _HELP
 
 
+def _no_editor(*_: Any, **__: Any) -> None:
+    raise UsageError("no editor is connected to this process: write the code into the file.")
+
+
 def _show_in_pager(shell: InteractiveShell, data: Any, start: int = 0, screen_lines: int = 0) -> None:
     """IPython's hook: print what it would page, since nobody turns pages here."""
     text = data.get("text/plain", "") if isinstance(data, dict) else data
-    print("\n".join(text.splitlines()[start:]))
+    print(shell.painted("\n".join(text.splitlines()[start:])))
