@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"dipls/internal/private"
 )
 
 // maxSocketName bounds NAME in DIR/NAME: rank and generation may each have six digits.
@@ -181,6 +183,9 @@ func usableRoot(parent, root string) error {
 	}
 	if parent != "" {
 		if err := checkPrivate(parent); err != nil {
+			return err
+		}
+		if err := private.Check(parent); err != nil {
 			return err
 		}
 	}

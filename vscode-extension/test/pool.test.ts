@@ -128,6 +128,17 @@ describe('status bar', () => {
     expect(statusTooltip(four, true)).toContain('/home/u/project');
   });
 
+  it('shows what processes say of themselves as text', () => {
+    const evil = '![i](http://evil/i.png) `[l](http://evil)`';
+    const pool = { ranks: [rank(0, { device: evil })], backend: evil, app: evil, reason: evil, autodip: evil };
+    const text = statusTooltip(workspace(pool), false);
+    // Outside of code spans every mark is escaped; the span of autodip is not left.
+    for (const line of text.split('\n').filter((line) => line.includes('evil'))) {
+      const outside = line.replace(/(?<!\\)`[^`]*(?<!\\)`/g, '');
+      expect(outside).not.toMatch(/(?<!\\)[![\]`]/);
+    }
+  });
+
   it('says why a pool is dead', () => {
     const reason = 'rank 2 was killed by SIGKILL';
     expect(statusTooltip(workspace({ state: 'dead', size: 4, reason }), false)).toContain(

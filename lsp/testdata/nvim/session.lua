@@ -62,6 +62,14 @@ local function session()
   end)
   assert(not shows(Lenses()[7], 'Run'), 'a markdown cell has a lens to run it')
 
+  -- Nothing of the folder runs before a command; that one says what will.
+  local running = vim.fn.glob(os.getenv('XDG_RUNTIME_DIR') .. '/dipls/*/*')
+  assert(running == '', 'Python runs already: ' .. running)
+  local told = {}
+  vim.lsp.handlers['window/showMessage'] = function(_, params)
+    told[#told + 1] = params.message
+  end
+
   -- Lines above, in characters of every length, before the run.
   vim.api.nvim_buf_set_lines(0, 0, 0, false, { '# é 日本 🚀𝕏' })
   press('4Gdlir<Esc>') -- "import" loses its first letter, and gets a wrong one
@@ -73,6 +81,7 @@ local function session()
       return shows(Output(), ('[%d] hällo 🚀 from rank %d'):format(rank, rank))
     end)
   end
+  assert(shows(told[1], 'from now on dipls runs the cells of '), vim.inspect(told))
   await('the failure of two ranks', function()
     return failure('NameError') and shows(failure('NameError').message, 'ranks 0,2')
   end)

@@ -141,7 +141,7 @@ export function statusTooltip(workspace: WorkspaceStatus | undefined, several: b
   lines.push(
     pool.autodip === ''
       ? 'Autodip off: cells that do not say where run locally'
-      : `Autodip on: cells that do not say where run as \`${pool.autodip}\``,
+      : `Autodip on: cells that do not say where run as \`${pool.autodip.replaceAll('`', "'")}\``,
   );
   if (runs.length > 0) {
     const queued = runs.filter((run) => run.state === 'queued').length;
@@ -159,7 +159,7 @@ function devices(all: readonly string[]): string {
   if (all.length > 0 && numbers.every(Number.isInteger)) {
     return `cuda:${rankList([...new Set(numbers)].sort((a, b) => a - b))}`;
   }
-  return all.every((device) => device === 'cpu' || device === '') ? 'the CPU' : [...new Set(all)].join(', ');
+  return all.every((device) => device === 'cpu' || device === '') ? 'the CPU' : escaped([...new Set(all)].join(', '));
 }
 
 /** `cell 3 “Train”`: what a run is of. */
