@@ -67,7 +67,7 @@ func (p *Process) askToFinish() bool {
 	if p.state.Final() || p.link == nil || !p.idle() {
 		return false
 	}
-	p.stopping, p.finishing = true, true
+	p.stopping = true
 	p.link.post(wire.TypeShutdownRequest, waitingShutdown)
 	return true
 }

@@ -61,22 +61,21 @@ type Process struct {
 	// The reader's: bytes of output handled and acknowledged.
 	seen, acked uint64
 
-	mu        sync.Mutex
-	pid       int
-	start     uint64
-	hello     wire.ProcessHelloReply
-	link      *link // nil until connected
-	state     State
-	stopping  bool                // its end is our wish
-	finishing bool                // it was asked to end, and takes the time that it needs
-	forced    bool                // it had time to end, and has not
-	farewell  *wire.ShutdownReply // nil: it has not said it
-	pending   []*execution        // in the order of their requests; the process runs them in that order
-	serving   int                 // other requests for the main thread that are not answered: see request
-	ending    *ending             // the node's word
-	moved     *wire.Surroundings  // what it has changed; nil: nothing
-	carry     []byte              // what the next request for its main thread takes along: see [Pool.Carry]
-	err       *ExitError          // set with a final state
+	mu       sync.Mutex
+	pid      int
+	start    uint64
+	hello    wire.ProcessHelloReply
+	link     *link // nil until connected
+	state    State
+	stopping bool                // its end is our wish
+	forced   bool                // it had time to end, and has not
+	farewell *wire.ShutdownReply // nil: it has not said it
+	pending  []*execution        // in the order of their requests; the process runs them in that order
+	serving  int                 // other requests for the main thread that are not answered: see request
+	ending   *ending             // the node's word
+	moved    *wire.Surroundings  // what it has changed; nil: nothing
+	carry    []byte              // what the next request for its main thread takes along: see [Pool.Carry]
+	err      *ExitError          // set with a final state
 
 	// background is called with bgMu held, which keeps its calls in order.
 	bgMu       sync.Mutex

@@ -128,7 +128,7 @@ func (p *Process) ask() {
 	if p.link == nil {
 		return
 	}
-	if !p.idle() || p.finishing {
+	if !p.idle() {
 		p.link.post(wire.TypeInterruptRequest, []byte(`{"parent":""}`))
 		p.interrupting()
 	}

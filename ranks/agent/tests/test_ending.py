@@ -68,6 +68,26 @@ def test_an_interrupt_ends_the_waiting(node, spawn, go):
     assert node.bury(process)["code"] == 0
 
 
+def test_who_asks_again_does_not_wait_but_lets_exit_handlers_run(node, spawn, go, tmp_path):
+    (process,) = spawn(node)
+    process.run(BACKGROUND.format(go=str(go)))
+    process.run(
+        "@atexit.register\ndef slow():\n"
+        f"    open({str(tmp_path / 'slow')!r}, 'w').close()\n"
+        f"    while not os.path.exists({str(tmp_path / 'on')!r}): time.sleep(0.01)\n"
+        "    print('slow one')"
+    )
+    request = process.send("shutdown_request", {"wait": True})
+    process.send("shutdown_request", {"wait": False})
+    wait_until((tmp_path / "slow").exists, "the exit handlers")
+    process.send("shutdown_request", {"wait": False})
+    (tmp_path / "on").touch()
+    assert process.reply(request, "shutdown_reply")["cut_off"] == {"threads": 2, "processes": 0}
+    assert "slow one\n" in process.text()
+    assert "KeyboardInterrupt" not in process.text()
+    assert node.bury(process)["code"] == 0
+
+
 def test_an_end_that_does_not_wait(node, spawn, go):
     (process,) = spawn(node)
     process.run(BACKGROUND.format(go=str(go)))

@@ -21,6 +21,8 @@ GRACE = 0.2  # seconds for threads to end that are not waited for: those of an e
 class Ending:
     """Does one part of the end after the other, in the main thread. An interrupt ends the part that goes on."""
 
+    _THREADS = "the end of threads"  # as a request that can be interrupted
+
     def __init__(self, interrupts: Interrupts, request: str, patient: bool):
         """`request` asks for the end. With `patient`, threads are waited for however long they take."""
         self._interrupts = interrupts
@@ -31,6 +33,11 @@ class Ending:
     def waits_for(self) -> str:
         """Say in a few words what the process waits for, "" if it is at nothing that takes long. For any thread."""
         return self._part()
+
+    def hurry(self) -> None:
+        """Wait for threads no longer; for any thread. Exit handlers have the time that whoever asks gives them."""
+        self._patient = False  # first: `threads` begins before it looks at it
+        self._interrupts.request(self._THREADS, group=False)
 
     def threads(self) -> None:
         """Have executors end when their work is done, and wait for all threads that are not daemons."""
@@ -50,7 +57,7 @@ class Ending:
                 waited[0].join(left)
                 waited = _threads()
 
-        with self._doing(lambda: _count(len(_threads()), "thread")):
+        with self._doing(lambda: _count(len(_threads()), "thread"), self._THREADS):
             wait()
 
     def exit_handlers(self) -> None:
@@ -80,11 +87,11 @@ class Ending:
         return {"threads": len(_threads()), "processes": len(_processes())}
 
     @contextlib.contextmanager
-    def _doing(self, part: Callable[[], str]) -> Iterator[None]:
+    def _doing(self, part: Callable[[], str], request: str = "") -> Iterator[None]:
         try:
             try:
                 self._part = part
-                self._interrupts.begin(self._request)
+                self._interrupts.begin(request or self._request)
                 self._interrupts.install()
                 yield
             finally:

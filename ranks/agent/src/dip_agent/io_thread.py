@@ -28,6 +28,7 @@ from typing import Any, Callable, NamedTuple
 
 from . import stacks
 from .channel import Channel
+from .ending import Ending
 from .interrupts import Interrupts
 from .moments import Moments
 from .output import Output
@@ -78,7 +79,9 @@ class IOThread(threading.Thread):
     def __init__(self, path: str, key: bytes, output: Output, interrupts: Interrupts, lifeline: int):
         super().__init__(name="dipls I/O", daemon=True)
         self.started = False  # the main thread sets this when the app has joined or failed
-        self.waits_for: Callable[[], str] | None = None  # the main thread sets this when the process ends
+        self.ending: Ending | None = None  # set by the main thread, which then looks at `hurried`
+        self.hurried = False  # the end was asked for again, as by a server that waits no longer
+        self._ends = False  # it was asked for
         self._path = path
         self._key = key
         self._output = output
@@ -250,12 +253,22 @@ class IOThread(threading.Thread):
         with self._turn:
             self._unheard = True
             self._output.ack(self._sent)  # who prints shall not wait for a server
-            self._interrupt("")
-            self._tasks.add("lifeline")
-            self._hand_over(Message("shutdown_request", "lifeline", NO_PARENT, "", {}, [], None))
+            if not self._ends:
+                self._interrupt("")
+            self._dispatch(Message("shutdown_request", "lifeline", NO_PARENT, "", {}, []))
+
+    def _hurry(self) -> None:
+        """See to it that an end that waits does so no longer."""
+        self.hurried = True
+        if self.ending is not None:
+            self.ending.hurry()
+            self._nudge_later()
 
     def _interrupt(self, parent: str) -> None:
         self._interrupts.request(parent)
+        self._nudge_later()
+
+    def _nudge_later(self) -> None:
         self._nudges = deque(time.monotonic() + delay for delay in itertools.accumulate(NUDGES))
 
     def _receive(self) -> None:
@@ -333,7 +346,10 @@ class IOThread(threading.Thread):
 
     def _dispatch(self, message: Message) -> None:
         content = message.content
-        if message.type in _FOR_MAIN:
+        if message.type == "shutdown_request" and self._ends:
+            self._hurry()
+        elif message.type in _FOR_MAIN:
+            self._ends = self._ends or message.type == "shutdown_request"
             self._tasks.add(message.id)
             self._hand_over(message)
             self._end_lookups(math.inf)
@@ -388,8 +404,8 @@ class IOThread(threading.Thread):
     def _state(self) -> dict[str, Any]:
         if not self.started:
             return {"execution_state": "starting", "msg_id": ""}
-        if self.waits_for is not None:
-            return {"execution_state": "ending", "msg_id": "", "waits_for": self.waits_for()}
+        if self.ending is not None:
+            return {"execution_state": "ending", "msg_id": "", "waits_for": self.ending.waits_for()}
         running = self._interrupts.running
         return {"execution_state": "idle" if running is None else "busy", "msg_id": running or ""}
 

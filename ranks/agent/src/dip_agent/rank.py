@@ -320,7 +320,9 @@ class _Process:
         """
         patient = bool(message.content.get("wait"))
         ending = Ending(self._interrupts, message.id, patient)
-        self._io.waits_for = ending.waits_for
+        self._io.ending = ending
+        if self._io.hurried:
+            ending.hurry()
         self._transfers.end_push(False)
         if not patient:
             self._commands.close()
