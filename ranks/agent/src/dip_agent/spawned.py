@@ -219,10 +219,13 @@ def with_slots(cls: type, make: Any, arguments: tuple[Any, ...]) -> tuple[Any, .
 
     cloudpickle 3.1 makes one without them: what is pickled of its instances would not fit the original.
     """
-    named = typing.NamedTuple in vars(cls).get("__orig_bases__", ())  # which sees to that itself
-    if "__slots__" not in vars(cls) or make.__name__ != "_make_skeleton_class" or named:
+    if "__slots__" not in vars(cls) or make.__name__ != "_make_skeleton_class":
         return arguments
-    return (*arguments[:3], {**arguments[3], "__slots__": cls.__slots__}, *arguments[4:])
+    needed = {**arguments[3], "__slots__": cls.__slots__}
+    if typing.NamedTuple in vars(cls).get("__orig_bases__", ()):  # which sees to its slots itself
+        del needed["__slots__"]
+        needed["__module__"] = cls.__module__  # cloudpickle 2 leaves it out
+    return (*arguments[:3], needed, *arguments[4:])
 
 
 # There: what is called in the other process, in the order of the pickle.
