@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -110,12 +111,18 @@ type foldRun struct {
 	showing int               // how many of those are seen
 	fewer   bool              // taking or showing has become less: more may be complete
 	classes map[classKey]*class
-	heads   headHeap       // the ranks that have something waiting
-	full    []*class       // may be complete
-	shown   map[string]int // failures that were shown, and the lowest rank that had them first
-	held    []Item         // what a quiet run shows at its end
-	holds   int            // bytes of held
-	dropped int            // lines that were more than a quiet run holds
+	heads   headHeap                // the ranks that have something waiting
+	full    []*class                // may be complete
+	shown   map[string]shownFailure // by signature
+	held    []Item                  // what a quiet run shows at its end
+	holds   int                     // bytes of held
+	dropped int                     // lines that were more than a quiet run holds
+}
+
+// shownFailure is a failure whose traceback was shown: the lowest rank that had it then, and what it said.
+type shownFailure struct {
+	rank  int
+	value string
 }
 
 // foldProc is what a Folder knows of a process in a run.
@@ -326,7 +333,7 @@ func (f *Folder) run(h *Header) *foldRun {
 	}
 	r := &foldRun{
 		f: f, id: h.Run, cell: h.Cell, see: cells.AllRanks, procs: map[int]*foldProc{},
-		classes: map[classKey]*class{}, shown: map[string]int{},
+		classes: map[classKey]*class{}, shown: map[string]shownFailure{},
 	}
 	f.runs = append(f.runs, r)
 	return r
@@ -680,11 +687,19 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 		}
 		return
 	case ItemFailure:
+		var apart Apart
 		if first, ok := r.shown[key.text]; ok && !it.Local {
 			f := it.Event.(*Failure)
-			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first)
+			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first.rank)
+			apart.Add(first.rank, first.value)
 		} else {
-			r.shown[key.text] = procs[0].rank
+			r.shown[key.text] = shownFailure{procs[0].rank, it.Event.(*Failure).EValue}
+		}
+		for i, e := range entries {
+			apart.Add(procs[i].rank, e.ev.(*Failure).EValue)
+		}
+		for _, line := range apart.Lines(it.Ranks, nameRanks) {
+			it.Text += "\n" + line
 		}
 	}
 	r.put(it)
@@ -733,14 +748,76 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	return "[" + cells.RankListOf(ranks...).String() + "] "
 }
 
-// Signature is the same for failures that are the same: exception, text and frames.
+// varying is what may differ in the texts of failures that are the same: numbers and addresses.
+var varying = regexp.MustCompile(`[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\b(?:nan|inf)\b)`)
+
+// Signature is the same for failures that are the same: exception, text but for numbers and addresses, and frames.
 func (f *Failure) Signature() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\x00%s", f.EName, f.EValue)
+	fmt.Fprintf(&b, "%s\x00%s", f.EName, varying.ReplaceAllLiteralString(f.EValue, "#"))
 	for _, fr := range f.Frames {
 		fmt.Fprintf(&b, "\x00%s\x00%d\x00%s", fr.File, fr.Line, fr.Name)
 	}
 	return b.String()
+}
+
+// Limits of what [Apart.Lines] tells.
+const (
+	maxApart     = 8   // lines
+	maxApartText = 200 // characters of a text in a line
+)
+
+// Apart is what processes have said whose failures have the same [Failure.Signature].
+type Apart struct {
+	texts []string // each once
+	ranks [][]int  // that have said it
+}
+
+// Add adds what a rank has said.
+func (a *Apart) Add(rank int, text string) {
+	i := slices.Index(a.texts, text)
+	if i < 0 {
+		i = len(a.texts)
+		a.texts, a.ranks = append(a.texts, text), append(a.ranks, nil)
+	}
+	a.ranks[i] = append(a.ranks[i], rank)
+}
+
+// Lines tells what differs, as "ranks 1-3: loss 0.5", for those of the ranks, which name gives names; nothing if nothing differs.
+func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
+	if len(a.texts) < 2 {
+		return nil
+	}
+	split := make([][]string, len(a.texts)) // into as many lines each, for those hold no numbers
+	for i, text := range a.texts {
+		split[i] = strings.Split(text, "\n")
+	}
+	at := 0 // the first line that differs
+	for at < len(split[0])-1 && !slices.ContainsFunc(split, func(other []string) bool { return other[at] != split[0][at] }) {
+		at++
+	}
+	var lines []string
+	order := make([]int, len(a.texts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return slices.Min(a.ranks[i]) - slices.Min(a.ranks[j]) })
+	for _, i := range order {
+		all := a.ranks[i]
+		who := slices.DeleteFunc(slices.Clone(all), func(rank int) bool { return !slices.Contains(ranks, rank) })
+		if len(who) == 0 {
+			continue
+		}
+		if len(lines) == maxApart {
+			return append(lines, "…")
+		}
+		text := []rune(clean.Line(strings.TrimSpace(split[i][at])))
+		if len(text) > maxApartText {
+			text = append(text[:maxApartText], '…')
+		}
+		lines = append(lines, name(who)+": "+string(text))
+	}
+	return lines
 }
 
 func failureText(f *Failure) string {

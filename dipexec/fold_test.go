@@ -152,12 +152,12 @@ func TestFoldOneRankSeen(t *testing.T) {
 	for rank := range 4 {
 		f.print(rank, fmt.Sprintf("I am %d\n", rank))
 		f.result(rank, "x")
-		f.fail(rank, fmt.Sprint(rank/2))
+		f.fail(rank, "abcd"[rank/2:rank/2+1])
 	}
 	f.finish(StatusError, "")
 	sameLines(t, f.shown(), "I am 2", "Out[2:10]: x",
-		"[0-1] Traceback\n[0-1] ValueError: 0",
-		"[2-3] Traceback\n[2-3] ValueError: 1")
+		"[0-1] Traceback\n[0-1] ValueError: a",
+		"[2-3] Traceback\n[2-3] ValueError: b")
 }
 
 func TestFoldLocal(t *testing.T) {
@@ -205,6 +205,27 @@ func TestFoldFailures(t *testing.T) {
 	f.fail(2, "bad")
 	f.sleep(time.Second)
 	sameLines(t, f.shown(), "[2] ValueError: bad (as on rank 1)")
+}
+
+// Failures that differ by numbers and addresses are one, with what differs.
+func TestFoldFailuresApart(t *testing.T) {
+	f := newFolding(4, "0")
+	f.fail(0, "sizes differ:\nloss -1.5e-07 of <Net at 0x7f00aa> on cuda:0")
+	f.fail(1, "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
+	f.fail(3, "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
+	f.sleep(time.Second) // rank 2 is still at it
+	sameLines(t, f.shown(), "[0-1,3] Traceback\n[0-1,3] ValueError: sizes differ:\n[0-1,3] loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n"+
+		"[0-1,3] rank 0: loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n[0-1,3] ranks 1,3: loss nan of <Net at 0x7f00bb> on cuda:1")
+	f.fail(2, "sizes differ:\nloss 7 of <Net at 0x7f00cc> on cuda:2")
+	f.sleep(time.Second)
+	sameLines(t, f.shown(), "[2] ValueError: sizes differ: (as on rank 0)\n[2] rank 2: loss 7 of <Net at 0x7f00cc> on cuda:2")
+	f = newFolding(64, "0")
+	for rank := range 64 {
+		f.fail(rank, fmt.Sprintf("loss %d", rank))
+	}
+	if got := strings.Count(strings.Join(f.shown(), "\n"), "\n"); got != 1+maxApart+1 {
+		t.Errorf("%d lines", got+1)
+	}
 }
 
 // A quiet run shows a failure at once and everything else at its end, bounded.

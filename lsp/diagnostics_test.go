@@ -196,6 +196,17 @@ func TestDiagnosticsOfOldText(t *testing.T) {
 	})
 }
 
+// What differs by numbers only is one failure, with what differs.
+func TestDiagnosticsApart(t *testing.T) {
+	needPython(t)
+	everyServer(t, func(t *testing.T, server lsptest.Server) {
+		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
+		e.Open("a.py", "# %%\n# %%dip\nimport os\nraise ValueError(f'loss {os.environ[\"RANK\"]}')\n")
+		runCell(e, 1, "error")
+		awaitDiagnostics(t, e, "a.py", "3:0-3:46 error ValueError ValueError: loss 0 — ranks 0-1\nrank 0: loss 0\nrank 1: loss 1")
+	})
+}
+
 // A failure in a function stands in the cell that has defined it, whatever has run since at the lines on which that was.
 func TestDiagnosticsOfOldLines(t *testing.T) {
 	needPython(t)

@@ -38,6 +38,7 @@ type failure struct {
 	text      string
 	death     bool  // text is what has become of a process: "was killed by SIGKILL"
 	ranks     []int // ascending; -1: the local namespace; nil: of the run as a whole
+	apart     dipexec.Apart
 	frames    []traced
 	key       string // the same for failures that are the same
 }
@@ -63,7 +64,8 @@ func (f *failure) message() string {
 	case f.target == "local":
 		return f.text
 	}
-	return f.text + " — " + nameProcesses(f.ranks)
+	lines := append([]string{f.text + " — " + nameProcesses(f.ranks)}, f.apart.Lines(f.ranks, nameProcesses)...)
+	return strings.Join(lines, "\n")
 }
 
 // undefined is the message of a NameError.
@@ -135,7 +137,8 @@ func (d *diagnostics) fail(r Run, ev *dipexec.Failure) {
 	}
 	for _, place := range places {
 		f := &failure{severity: severity, code: ev.EName, text: r.excerpt(text), at: place.at, key: ev.Signature()}
-		if !d.merge(r, f, ev.Head()) {
+		f.apart.Add(rankOf(ev), ev.EValue)
+		if !d.merge(r, f, ev) {
 			f.frames = d.traced(r, ev.Frames, place.frame)
 			d.enter(r, f)
 		}
@@ -245,7 +248,7 @@ func (d *diagnostics) died(r Run, ev *dipexec.RankState) {
 	f := &failure{
 		severity: protocol.DiagnosticSeverityError, code: string(dipexec.StatusDied), text: r.excerpt(what), death: true, at: headerOf(r), key: "died " + what,
 	}
-	if !d.merge(r, f, ev.Head()) {
+	if !d.merge(r, f, ev) {
 		d.enter(r, f)
 	}
 }
@@ -265,15 +268,18 @@ func (d *diagnostics) finish(r Run, ev *dipexec.RunFinished) {
 }
 
 // merge adds a process to a failure that others had before, and reports whether there was one; otherwise f becomes the process's. mu is held.
-func (d *diagnostics) merge(r Run, f *failure, h *dipexec.Header) bool {
-	rank := -1
-	if h.Rank != nil {
-		rank = *h.Rank
-	}
+func (d *diagnostics) merge(r Run, f *failure, ev dipexec.Event) bool {
+	rank := rankOf(ev)
 	for _, old := range d.failures[f.at.cellKey] {
 		if old.run == r.ID && old.key == f.key && old.at.line == f.at.line {
 			if i, found := slices.BinarySearch(old.ranks, rank); !found {
 				old.ranks = slices.Insert(old.ranks, i, rank)
+				if i == 0 {
+					old.text = f.text
+				}
+				if fail, ok := ev.(*dipexec.Failure); ok {
+					old.apart.Add(rank, fail.EValue)
+				}
 				d.dirty.add(f.at.cellKey)
 			}
 			return true

@@ -47,6 +47,20 @@ def test_tracebacks_show_the_lines_that_ran_and_nothing_of_other_cells(rerun):
     assert "    return y / 0\n" in printed(rerun.run(code, FILE, 20))
 
 
+def test_lines_above_are_those_of_the_file_if_it_is_as_it_was(local, tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text("# %%\nseen = 1\n# %%dip\n1 / 0\n# below\n")
+
+    def lines() -> str:
+        result = local.run("1 / 0", str(path), 4)
+        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(result.error["traceback"]))
+
+    assert "      2 seen = 1\n" in lines()
+    assert "below" not in lines()
+    path.write_text("# %%\nother = 1\n# %%dip\n\n1 / 0\n")
+    assert "other" not in lines()
+
+
 def test_a_selection_inside_a_function_leaves_its_source(local):
     local.run("def f():\n    x = 1\n    return x", FILE, 3)
     local.run("x = 1", FILE, 4)

@@ -239,3 +239,16 @@ def test_batches_of_messages_are_told_from_those_of_collectives(monkeypatch):
         group._start_coalescing("cuda")  # of collectives
         group._end_coalescing("cuda")
         assert collectives.counts() == {"0": before + 1}
+
+
+def test_a_breakpoint_fails_on_all_ranks_alike(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="torch")
+    code = "import torch.distributed as dist\nassert hasattr(dist, 'breakpoint')\ndist.breakpoint(1)"
+    requests = [rank.start(code) for rank in ranks]
+    results = [rank.finish(request) for rank, request in zip(ranks, requests)]
+    if results[0].content["ename"] == "AssertionError":
+        pytest.skip("torch has no breakpoint before 2.1")
+    assert [result.content["ename"] for result in results] == ["NoKeyboardError"] * 2
+    for rank in ranks:
+        assert rank.run("x = 1\nbreakpoint()").content["ename"] == "NoKeyboardError"
+        assert rank.run("print(x)").text() == "1\n"

@@ -38,11 +38,11 @@ Publish = Callable[[str, "dict[str, Any]"], None]
 class NoKeyboardError(RuntimeError):
     """`input()` or the like was called where nobody can type."""
 
-    def __init__(self, what: str):
-        super().__init__(
-            f"{what} cannot work here: no keyboard is connected to this process. Put the value into the file, into an "
-            "environment variable or on the command line."
-        )
+    def __init__(self, what: str, advice: str):
+        super().__init__(f"{what} cannot work here: no keyboard is connected to this process. {advice}")
+
+
+AT_A_BREAKPOINT = "Split the cell there: what it has set can be looked at after each part, on every rank."
 
 
 class _ResultHook(DisplayHook):
@@ -145,9 +145,10 @@ class Shell(InteractiveShell):
             self.user_ns["__file__"] = script
         sys.argv = [script]
         self._file = script
-        builtins.input = self.raw_input_original = _no_keyboard("input()")
-        getpass.getpass = _no_keyboard("getpass()")
-        sys.breakpointhook = _no_keyboard("breakpoint()")
+        value = "Put the value into the file, into an environment variable or on the command line."
+        builtins.input = self.raw_input_original = no_keyboard("input()", value)
+        getpass.getpass = no_keyboard("getpass()", value)
+        sys.breakpointhook = no_keyboard("breakpoint()", AT_A_BREAKPOINT)
         # IPython's advice for terminals, given at every SystemExit.
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
         # Python 3.12 warns at every fork because of our own I/O thread, of which a fork keeps nothing.
@@ -419,9 +420,11 @@ def _be_interactive() -> None:
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
-def _no_keyboard(what: str) -> Callable[..., Any]:
+def no_keyboard(what: str, advice: str) -> Callable[..., Any]:
+    """Return what takes the place of a function that would wait for somebody to type."""
+
     def refuse(*_: Any, **__: Any) -> None:
-        raise NoKeyboardError(what)
+        raise NoKeyboardError(what, advice)
 
     return refuse
 

@@ -48,10 +48,17 @@ class SourcePath(str):
         return _arrived, (str(self), self.line, self.text, self.run, self.python)
 
     def entry(self) -> _Entry:
-        """Return what linecache has for the file: nothing above the executed lines, and nothing below."""
+        """Return what linecache has for the file: nothing below the executed lines.
+
+        Above them is what the file on the disk has, if it has the executed ones where they were.
+        """
         if self._entry is None:
-            lines = ["\n"] * (self.line - 1) + [part + "\n" for part in self.text.split("\n")]
-            self._entry = sum(map(len, lines)), None, lines, str(self)
+            lines = [part + "\n" for part in self.text.split("\n")]
+            linecache.checkcache(str(self))
+            file = linecache.getlines(str(self))
+            there = file[self.line - 1 : self.line - 1 + len(lines)]
+            above = file[: self.line - 1] if stand_in(lines, there) else ["\n"] * (self.line - 1)
+            self._entry = sum(map(len, above + lines)), None, above + lines, str(self)
         return self._entry
 
 
@@ -73,6 +80,13 @@ class _Cache(dict[str, Any]):
 
     def pop(self, name: str, *default: Any) -> Any:
         return name.entry() if type(name) is SourcePath else super().pop(name, *default)
+
+
+def stand_in(lines: list[str], there: list[str]) -> bool:
+    """Whether lines are those of a file, but for what the file has before them: blanks, prompts, comment signs."""
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    return len(there) >= len(lines) and all(have.rstrip().endswith(want.strip()) for have, want in zip(there, lines))
 
 
 _classes: weakref.WeakKeyDictionary[type, SourcePath] = weakref.WeakKeyDictionary()  # those that have no code to tell

@@ -183,5 +183,4 @@ def _stands_at(path: str, line: int, text: str) -> bool:
     Of a body, IPython has taken off what is left of the code: indentation, prompts.
     """
     wanted = text.rstrip().splitlines()
-    there = linecache.getlines(path)[line - 1 : line - 1 + len(wanted)]
-    return len(there) == len(wanted) and all(have.rstrip().endswith(want.strip()) for have, want in zip(there, wanted))
+    return snapshots.stand_in(wanted, linecache.getlines(path)[line - 1 : line - 1 + len(wanted)])

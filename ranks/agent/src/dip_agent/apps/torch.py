@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from .. import collectives
+from ..shell import AT_A_BREAKPOINT, no_keyboard
 
 
 class TorchApp:
@@ -60,6 +61,7 @@ class TorchApp:
         collectives.watch(dist.group.WORLD)
         if not TorchApp._second_join_accepted:
             _accept_second_join()
+            _refuse_breakpoints()
             TorchApp._second_join_accepted = True
         return {"backend": backend, "device": device}
 
@@ -127,6 +129,12 @@ def _join_anew(join: Callable[..., Any], *args: Any, **options: Any) -> Any:
     joined = join(*bound.args, **bound.kwargs)
     TorchApp._joins += 1
     return joined
+
+
+def _refuse_breakpoints() -> None:
+    """Have torch's breakpoint fail on all ranks alike: the others would wait for the one that has it."""
+    if hasattr(dist, "breakpoint"):  # since torch 2.1
+        dist.breakpoint = no_keyboard("torch.distributed.breakpoint()", AT_A_BREAKPOINT)
 
 
 def _accept_second_join() -> None:
