@@ -259,8 +259,13 @@ def test_short_cells_that_print_nothing_wake_one_thread(local):
     before = io_thread_switches(local)
     for _ in range(300):
         assert local.run("pass").status == "ok"
-    # It is not often that a request comes before the main thread waits for it.
+        # A request that comes before the main thread waits for it would wake the other one.
+        wait_until(lambda: main_thread_sleeps(local.pid), "the main thread's sleep")
     assert io_thread_switches(local) - before < 300
+
+
+def main_thread_sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(") ")[2][0] == "S"
 
 
 def test_background_output_and_requests_at_once(local):
