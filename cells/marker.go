@@ -268,6 +268,9 @@ func readPairs(s string, base int) (pairs []Metadatum, keys []Range, broken int)
 				failed = i
 				break
 			}
+			if all == nil {
+				all, keys = make([]Metadatum, 0, 2), slices.Grow(keys, 2)
+			}
 			all = append(all, pair)
 			keys = append(keys, Range{i, end})
 			i = skipBlank(s, end)

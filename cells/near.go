@@ -107,6 +107,9 @@ func nearTitle(comment string, from int) (n near, ok bool) {
 	}
 	percents := i - start
 	word := comment[i : i+nameLen(comment[i:])]
+	if word == "" || percents == 0 && strings.IndexByte("adimp", word[0]|0x20) < 0 {
+		return n, false // as most titles
+	}
 	rest := comment[i+len(word):]
 	lower := strings.ToLower(word)
 	n.at = Range{skipBlank(comment, len("#")), i + len(word)}
@@ -154,14 +157,19 @@ var sentenceWords = wordSet("and are as for from if in is not of or that the thi
 
 // isProse reports whether a line magic of ours in a comment is the beginning of a sentence.
 func (m Magic) isProse() bool {
-	words := strings.Fields(m.Args)
-	if m.Cell || len(words) < 2 || !isWord(words[0]) || m.Name == "autodip" && powers[strings.ToLower(words[0])] != unsaid {
+	first, more, _ := strings.Cut(m.Args, " ")
+	if m.Cell || more == "" || !isWord(first) || m.Name == "autodip" && powers[strings.ToLower(first)] != unsaid {
 		return false
 	}
 	if m.Name == "px" {
 		return !isPython(m.Args)
 	}
-	return slices.ContainsFunc(words, func(w string) bool { return sentenceWords[w] })
+	for word := range strings.FieldsSeq(m.Args) {
+		if sentenceWords[word] {
+			return true
+		}
+	}
+	return false
 }
 
 // lettersMore reports whether word is name with one letter more, or with two neighbours swapped.
@@ -216,16 +224,15 @@ func nearDipLocally(comment string) (n near, ok bool) {
 // nearKey is the key of ours that a key of a header is meant to be, "" if it is none: one that is nearly spelled so, and has a value that goes
 // with it.
 func nearKey(m Metadatum) string {
-	if len(m.Key) > len("target")+2 {
+	if m.Key == "target" || m.Key == "see" || len(m.Key) > len("target")+2 {
 		return ""
 	}
 	lower := strings.ToLower(m.Key)
 	switch d := editDistance(lower, "target"); {
-	case m.Key == "target":
 	case d <= 2 && isTargetText(m.Value), d == 1 && lower != "targets":
 		return "target"
 	}
-	if _, err := ParseRankList(strings.Trim(m.Value, "[]")); m.Key == "see" || len(lower) > len("see")+1 || err != nil {
+	if _, err := ParseRankList(strings.Trim(m.Value, "[]")); len(lower) > len("see")+1 || err != nil {
 		return ""
 	}
 	if lower == "see" || lettersMore(lower, "see") || lower == "se" {
@@ -243,6 +250,9 @@ func isTargetText(s string) bool {
 // nearPair finds "target: remote" and the like at the end of a title: one of our keys, or nearly, then a colon, blanks or an equals sign with blanks
 // around, then a value that goes with it, and nothing more.
 func nearPair(s string) (n near, ok bool) {
+	if !strings.ContainsAny(s, ":=") {
+		return n, false
+	}
 	last := slices.Collect(words(s))
 	for _, word := range last[max(0, len(last)-3):] {
 		key, value := s[word.Start:word.End], s[word.End:]

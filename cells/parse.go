@@ -436,6 +436,9 @@ func (p *parser) nearHeader(h header, m marker, at, end int) {
 		p.report(n.problem(comment, at, Error))
 		return
 	}
+	if !strings.Contains(comment[m.rest:], "%%") {
+		return
+	}
 	for word := range words(comment[m.rest:]) {
 		i := m.rest + word.Start
 		magic, ok := readMagic(comment[i:])

@@ -88,7 +88,12 @@ func didYouMean(candidate string) string {
 
 // editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.
 func editDistance(a, b string) int {
-	before, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	var short [3][16]int // most names are
+	before, prev, row := short[0][:], short[1][:], short[2][:]
+	if len(b) >= len(row) {
+		before, prev, row = make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	}
+	before, prev, row = before[:len(b)+1], prev[:len(b)+1], row[:len(b)+1]
 	for j := range prev {
 		prev[j] = j
 	}
