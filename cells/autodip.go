@@ -67,8 +67,7 @@ func (n *node) runsLocally(d *Directive) bool {
 }
 
 // LeavesAutodip reports whether autodip leaves the cell alone, which then runs locally unless it says otherwise itself: the first
-// line of its body that is not blank is a line or cell magic (IPython's too), one of the project's own magics in a comment, or
-// #dip_locally.
+// line of its body that is not blank is a line or cell magic, bare or in a comment, IPython's too, or #dip_locally.
 func (c Cell) LeavesAutodip() bool { return c.n.alone }
 
 // Autodip returns the directive by which autodip runs the cell, and whether it does, as far as the text tells: the cells above

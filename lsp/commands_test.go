@@ -115,6 +115,24 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// A line that is wrong refuses its cell alone; what would run it among others is refused before the first of them.
+func TestRefusedAlone(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"app": "none"}})
+	e.Open("a.py", "# %%\nprint('one')\n# %%dipp everywhere\nx = 2\n# %%\nx = 'three\n# %%\nprint('four')\n")
+	for _, command := range []string{"dip.runAll", "dip.runBelow", "dip.runCell"} {
+		err := e.TryCommand(command, lsptest.Object{"uri": e.URI("a.py"), "cell": 2}, nil)
+		if err == nil || !strings.Contains(err.Error(), "nothing was run: line 3 of cell 2: %%dipp is no directive and no magic; did you mean %%dip?") {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+	for cell, want := range map[int]string{1: "one", 4: "four"} {
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell})
+		e.Await(want, lsptest.Has("run", run), lsptest.Contains("text", want))
+		e.Await("its end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "ok"))
+	}
+}
+
 // What is restarted takes along what runs there and waits for its turn there, and nothing else.
 func TestRestartLeavesOthers(t *testing.T) {
 	needPython(t)

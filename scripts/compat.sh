@@ -79,7 +79,7 @@ in_suite() {
 		exec chroot "$home" "$@"' sh "$home" "$@"
 }
 
-failed=() left_out=()
+failed=() left_out=() ipythons=()
 for name in "${names[@]}"; do
 	command=() dir=ranks/agent
 	case $name in
@@ -99,14 +99,19 @@ def version(name):
     except m.PackageNotFoundError: return "no " + name
 print("Python " + platform.python_version(), *map(version, ("ipython", "pyzmq", "cloudpickle", "numpy", "torch")), sep=" · ")'
 	echo "== $name: $("${command[@]}" -c "$about")"
+	[[ $name != oldest && $name != newest ]] || ipythons+=("$python")
 	if ! (cd "$dir" && "${command[@]}" -m pytest -q -p no:cacheprovider "$@"); then failed+=("$name"); fi
 done
 
+if ((${#ipythons[@]} == 2)); then
+	echo "== the parser's table of IPython's magics, with oldest and newest"
+	DIPLS_TEST_IPYTHONS=$(IFS=:; echo "${ipythons[*]}") go test -count 1 -run AgreeWithIPython ./cells || failed+=("the table of magics")
+fi
 if ((${#left_out[@]})); then
 	echo "could not be had, and so was not tried: ${left_out[*]}"
 	[[ -z ${DIPLS_REQUIRE_COMPAT:-} ]] || exit 1
 fi
 if ((${#failed[@]})); then
-	echo "the agent's tests failed with: ${failed[*]}"
+	echo "tests failed with: ${failed[*]}"
 	exit 1
 fi

@@ -25,7 +25,7 @@ export function hasCells(cells: readonly Pick<CellInfo, 'range' | 'header' | 'ta
  * cells, and must not type into it.
  */
 export function seemsToHaveCells(text: string): boolean {
-  return /^[ \t]*#[ \t]*(%%|In\[[\d ]*\]:|<codecell>)/m.test(text);
+  return /^[ \t]*#[ \t]*(%%|In\[[\d ]*\]|<codecell>)/m.test(text);
 }
 
 /** What the gutter shows of a cell: how its last run goes or went, or that its text is not what ran. */
