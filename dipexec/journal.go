@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"dipls/internal/contain"
 	"dipls/internal/private"
 )
 
@@ -223,7 +224,7 @@ func (j *Journal) keepLong() {
 	}
 	j.mu.Unlock()
 	for _, rj := range unkept {
-		rj.keepIfLong()
+		contain.Do(rj.keepIfLong) // at its end it is kept all the same
 	}
 }
 

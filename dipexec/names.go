@@ -3,6 +3,8 @@ package dipexec
 import (
 	"context"
 	"sync"
+
+	"dipls/internal/contain"
 )
 
 // Bound asks the processes that have run something which of some names their namespaces bind, all at the same time and also while they are busy. It starts
@@ -21,8 +23,9 @@ func (e *Executor) Bound(ctx context.Context, names []string) map[int][]string {
 	)
 	for _, p := range procs {
 		work.Go(func() {
-			found, err := p.p.Names(ctx, names)
-			if err != nil {
+			var found []string
+			var err error
+			if fault := contain.Do(func() { found, err = p.p.Names(ctx, names) }); fault != nil || err != nil {
 				return
 			}
 			mu.Lock()

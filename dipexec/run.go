@@ -484,7 +484,7 @@ func (r *run) awaits() bool {
 func (r *run) interrupt(parts []*part) {
 	for _, pt := range r.unfinished(parts) {
 		r.emit(&RankState{Header: pt.header(KindRankState), State: stateInterrupting})
-		r.e.work.Go(func() {
+		r.e.goOn(func() {
 			ctx, stop := context.WithTimeout(r.e.ctx, r.e.o.InterruptGrace)
 			defer stop()
 			// An error means that the process is dead or does not answer. Both are told elsewhere: Done, await.

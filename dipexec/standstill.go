@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"dipls/internal/contain"
 )
 
 // watchEvery is how often is looked for processes that stand still, while runs go on.
@@ -37,7 +39,7 @@ func (e *Executor) watchOnce() {
 		return
 	}
 	procs := slices.Collect(maps.Values(e.procs))
-	e.work.Go(func() {
+	e.goOn(func() {
 		e.lookAt(procs)
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -56,7 +58,9 @@ func (e *Executor) lookAt(procs []*process) {
 	)
 	for _, p := range procs {
 		work.Go(func() {
-			if text := p.p.Standstill(e.watch.ctx); text != "" {
+			var text string
+			contain.Do(func() { text = p.p.Standstill(e.watch.ctx) }) // nothing is known of it then
+			if text != "" {
 				mu.Lock()
 				defer mu.Unlock()
 				still[p] = text

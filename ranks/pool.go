@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"dipls/internal/contain"
 	"dipls/ranks/wire"
 )
 
@@ -129,7 +130,10 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	// All at once: no rank's app joins before every other one does.
 	g, gctx := errgroup.WithContext(ctx)
 	for _, proc := range p.ranks {
-		g.Go(func() error { return proc.connect(gctx) })
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
+			return proc.connect(gctx)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		if ctx.Err() != nil {
@@ -312,7 +316,8 @@ func (p *Pool) SetApp(ctx context.Context, req wire.AppRequest) (notices []strin
 	said := make([][]string, len(p.ranks))
 	g, ctx := errgroup.WithContext(ctx)
 	for rank, proc := range p.ranks {
-		g.Go(func() error {
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
 			reply, err := proc.SetApp(ctx, req)
 			if err == nil {
 				said[rank] = reply.Notices

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"dipls/internal/contain"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -68,15 +69,15 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs b
 	var work sync.WaitGroup
 	var byPID map[int]int64
 	if onGPUs {
-		work.Go(func() { byPID, _ = ranks.GPUMemory(ctx) }) // what nvidia-smi does not tell is unknown
+		work.Go(func() { contain.Do(func() { byPID, _ = ranks.GPUMemory(ctx) }) }) // what nvidia-smi does not tell is unknown
 	}
 	processes := p.Ranks()
 	slots := make(chan struct{}, parallelReads)
 	for rank, process := range processes {
 		slots <- struct{}{}
 		work.Go(func() {
-			info.Ranks[rank].HostBytes = hostBytes(process)
-			<-slots
+			defer func() { <-slots }()
+			contain.Do(func() { info.Ranks[rank].HostBytes = hostBytes(process) })
 		})
 	}
 	work.Wait()

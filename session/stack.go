@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"dipls/internal/contain"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -40,6 +41,7 @@ func (s *Session) Stacks(ctx context.Context, wanted func(rank int) bool) []Stac
 	var work sync.WaitGroup
 	for i, process := range asked {
 		work.Go(func() {
+			defer contain.AsError(&stacks[i].Err)
 			reply, err := process.Stack(ctx)
 			if err != nil {
 				stacks[i].Err = err
