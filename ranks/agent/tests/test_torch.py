@@ -197,10 +197,32 @@ def test_a_rank_inside_a_collective_says_so(ranks):
     assert ranks[1].finish(request).status == "ok"
 
 
-def test_ranks_without_a_group_count_nothing(torch_node, spawn):
-    ranks = spawn(torch_node, 2, app="none")
-    assert ["groups" in result.content for result in each(ranks, "import torch.distributed")] == [False, False]
+def test_groups_of_the_users_own(torch_node, spawn):
+    ranks = spawn(torch_node, 3, app="none")
+    code = "import torch, torch.distributed as dist"
+    assert ["groups" in result.content for result in each(ranks, code)] == [False] * 3
     assert ranks[0].ask("groups_request")["groups"] == []
+    code = """
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+if rank == 0:
+    dist.send(torch.ones(1), 1)
+if rank == 1:
+    dist.recv(torch.zeros(1), 0)
+if rank < 2:
+    work = dist.all_reduce(torch.ones(1), async_op=True)
+"""
+    first, second, third = counts(each(ranks, code))
+    assert first["0"] == second["0"] == third["0"] + 1
+    each(ranks[2:], "dist.all_reduce(torch.ones(1))")
+
+
+def test_a_group_of_which_something_was_not_seen_is_not_counted(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="none", method="spawn")
+    code = "import torch, torch.distributed as dist; dist.init_process_group('gloo'); pair = dist.new_group([0, 1])"
+    assert ["groups" in result.content for result in each(ranks, code)] == [False] * 2
+    (first, second) = counts(each(ranks, "later = dist.new_group([0, 1]); dist.barrier(later)"))
+    assert list(first) == list(second) == ["2"]
 
 
 def test_batches_of_messages_are_told_from_those_of_collectives(monkeypatch):
@@ -224,10 +246,11 @@ def test_batches_of_messages_are_told_from_those_of_collectives(monkeypatch):
     from dip_agent import collectives
 
     group = Group()
-    c10d = SimpleNamespace(_pg_names={group: "0"}, is_initialized=lambda: True)
-    monkeypatch.setattr(collectives, "_watched", set())
+    c10d = SimpleNamespace(_pg_names={}, is_initialized=lambda: True, ProcessGroup=Group)
+    monkeypatch.setattr(collectives, "_watched", False)
     monkeypatch.setitem(sys.modules, "torch.distributed.distributed_c10d", c10d)
-    collectives.watch(group)
+    collectives.watch()
+    c10d._pg_names[group] = "0"
     for group.nccl in (True, False):
         before = collectives.counts()["0"]
         group._start_coalescing("cuda")

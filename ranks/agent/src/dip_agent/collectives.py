@@ -2,7 +2,7 @@
 
 Ranks of which one has taken part in fewer are out of step, and their next ones would be paired with the wrong ones. A
 group counts what it is asked for; what goes between two ranks only is left out here, for the others know nothing of it.
-Nothing is imported, and everything but `watch` may run in any thread.
+Nothing is imported: without torch.distributed there are no groups.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _BATCH = ("_start_coalescing", "_end_coalescing")
 _between: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # how often they have counted, by group
 _lock = threading.Lock()  # guards it
 _batches: weakref.WeakKeyDictionary[Any, _Batch] = weakref.WeakKeyDictionary()  # that are being put together, by group
-_watched: set[type] = set()  # classes of groups whose methods count
+_unknown: weakref.WeakSet[Any] = weakref.WeakSet()  # groups of which what went between two ranks was not noted
+_watched = False
 
 
 @dataclass
@@ -43,30 +44,38 @@ class _Batch:
     messages: bool = False  # there are some
 
 
-def watch(group: Any) -> None:
-    """Have groups like `group`, of which none must have been used yet, tell collectives from messages."""
-    for cls in type(group).__mro__:
-        if cls in _watched:
-            continue
-        _watched.add(cls)
-        for name in _BETWEEN_RANKS:
-            if name in vars(cls):
-                setattr(cls, name, _uncounted(getattr(cls, name)))
-        if all(name in vars(cls) for name in _BATCH):
-            start, end = (getattr(cls, name) for name in _BATCH)
-            cls._start_coalescing, cls._end_coalescing = _batch_begun(start), _batch_ended(end)
+def watch() -> None:
+    """Tell collectives from messages from now on, if torch.distributed is there. For the main thread.
+
+    Groups that are there already are counted no more.
+    """
+    global _watched
+    c10d = sys.modules.get("torch.distributed.distributed_c10d")
+    if _watched or c10d is None:
+        return
+    _watched = True
+    if c10d.is_initialized():
+        _unknown.update(c10d._pg_names)
+    cls = c10d.ProcessGroup
+    for name in _BETWEEN_RANKS:
+        if hasattr(cls, name):
+            setattr(cls, name, _uncounted(getattr(cls, name)))
+    if all(hasattr(cls, name) for name in _BATCH):
+        start, end = (getattr(cls, name) for name in _BATCH)
+        cls._start_coalescing, cls._end_coalescing = _batch_begun(start), _batch_ended(end)
 
 
 def counts() -> dict[str, int]:
     """Return how many collectives each group has been asked for, by its name; none before the rank has joined one.
 
-    A count may begin anywhere, but does so alike on all ranks.
+    A count may begin anywhere, but does so alike on all ranks. For the main thread.
     """
+    watch()
     return {name: count for name, count, _ in _groups()}
 
 
 def state(path: str) -> dict[str, Any]:
-    """Return the content of a groups_reply. `path` is the file whose cell runs."""
+    """Return the content of a groups_reply, in any thread. `path` is the file whose cell runs."""
     c10d = _c10d()
     groups = [{"name": name, "ranks": _members(c10d, group), "count": count} for name, count, group in _groups()]
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
@@ -85,6 +94,8 @@ def _groups() -> list[tuple[str, int, Any]]:
     c10d = _c10d()
     found = []
     for group, name in list(c10d._pg_names.items()) if c10d is not None else ():
+        if group in _unknown:
+            continue
         try:
             count = group._get_sequence_number_for_group()
         except Exception:  # a backend that does not count, or a group that ends this moment

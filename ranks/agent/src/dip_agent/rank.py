@@ -209,6 +209,8 @@ class _Process:
             try:
                 self._interrupts.begin(STARTING)
                 notices = [*notices, *surroundings.take_over(self._spec.surroundings)]
+                if self._spec.rank is not None:
+                    collectives.watch()
                 self._app.start()
                 status: dict[str, Any] = {"status": "ok"}
             finally:
@@ -276,7 +278,7 @@ class _Process:
         self._transfers.prune()
         if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
             self._gpu.free_if_changed()
-        if groups := collectives.counts():
+        if self._spec.rank is not None and (groups := collectives.counts()):
             reply["groups"] = groups
         self._tell_surroundings()
         if moments is not None:

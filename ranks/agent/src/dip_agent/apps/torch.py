@@ -55,10 +55,10 @@ class TorchApp:
             return {"backend": "", "device": device}
         if dist.is_initialized():  # by the user, while the app was `none`
             return {"backend": dist.get_backend(), "device": device}
+        collectives.watch()
         self._serve(rank, world_size)
         dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=world_size)
         TorchApp._joins += 1
-        collectives.watch(dist.group.WORLD)
         if not TorchApp._second_join_accepted:
             _accept_second_join()
             _refuse_breakpoints()
