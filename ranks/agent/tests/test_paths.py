@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
+from harness import AGENT_DIR
 
 SEEN = "import os; open(os.path.join(os.path.dirname(__file__), 'seen'), 'a').write(__name__ + ' ')\n"
 SHADOWS = ("json", "bdb", "code", "zmq", "IPython", "numpy", "torch", "usercode")
@@ -148,3 +150,25 @@ def test_arguments_and_path_of_the_users_own(make_node, two):
     assert shown == f"{[two[1], '--lr', '1']} {['/first', *reversed(folders)]}\n"
     local.run("sys.path.remove(sys.path[1]); sys.argv.clear()", path=two[1])
     assert local.run("print(sys.argv, sys.path[:2])", path=two[0]).text() == f"{[two[0]]} {[folders[0], '/first']}\n"
+
+
+def test_a_working_directory_that_was_removed(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"""
+import os, sys
+os.chdir({str(gone)!r})
+os.rmdir({str(gone)!r})
+sys.path[:] = [{str(AGENT_DIR)!r}, "", *sys.path]
+from dip_agent import paths
+paths.hide(*"".split(os.pathsep))
+paths.hide(paths.folder_of({str(tmp_path / "a.py")!r}), "")
+with paths.Finder({str(tmp_path)!r}, "not_there"):
+    try:
+        import not_there
+    except ImportError as err:
+        assert paths.hint(err) == ""
+paths.show({str(tmp_path / "a.py")!r})
+assert sys.path[0] == {str(tmp_path)!r}, sys.path
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

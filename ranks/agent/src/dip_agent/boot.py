@@ -28,7 +28,7 @@ def _node(agent_dir: str) -> int:
     os.set_inheritable(_READY_FD, False)
     inherited = system.open_fds()
     start: dict[str, Any] = json.loads(sys.stdin.buffer.raw.readline())
-    paths.hide(paths.folder_of(start.get("script", "")), os.getcwd())
+    paths.hide(paths.folder_of(start.get("script", "")), "")
     _extend_path(start["extra_path"])
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -57,7 +57,7 @@ def _child() -> int:
     with open(0, encoding="utf-8", closefd=False) as file:
         spec = Spec.from_json(file.read())
     system.close_fds_except(spec.fds())  # what a node inherited from elsewhere is nothing to us
-    paths.hide(paths.folder_of(spec.script), os.getcwd())
+    paths.hide(paths.folder_of(spec.script), "")
     _extend_path(spec.extra_path)
     from . import children, rank
     from .shell import Shell

@@ -19,7 +19,15 @@ _displaced: dict[str, dict[str, Any]] = {}  # modules of a folder, while those o
 
 def folder_of(script: str) -> str:
     """Return what `python SCRIPT` has as sys.path[0]; without a script it is the working directory."""
-    return os.path.dirname(os.path.realpath(script)) if script else os.getcwd()
+    return os.path.dirname(_real(script)) if script else _real("")
+
+
+def _real(path: str) -> str:
+    """Return a path without links; the path itself where the working directory has been removed."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return path
 
 
 def hide(*folders: str) -> None:
@@ -27,9 +35,9 @@ def hide(*folders: str) -> None:
     for index, entry in reversed(_hidden):
         sys.path.insert(index, entry)
     _hidden.clear()
-    real = {os.path.realpath(folder) for folder in folders}
+    real = {_real(folder) for folder in folders}
     for index, entry in reversed(list(enumerate(sys.path))):
-        if os.path.realpath(entry) in real and not _is_library(entry):
+        if _real(entry) in real and not _is_library(entry):
             _hidden.append((index, sys.path.pop(index)))
 
 
@@ -112,7 +120,7 @@ class Finder:
     """
 
     def __init__(self, folder: str, module: str):
-        self._folder = os.path.realpath(folder)
+        self._folder = _real(folder)
         self._named = module.partition(".")[0]
 
     def __enter__(self) -> None:
@@ -136,9 +144,9 @@ class Finder:
             frame = frame.f_back
         if frame is None:
             return False
-        file = os.path.realpath(frame.f_code.co_filename)
+        file = _real(frame.f_code.co_filename)
         # An environment may lie in the folder, too.
-        libraries = [os.path.realpath(entry) for entry in sys.path]
+        libraries = [_real(entry) for entry in sys.path]
         return _contains(self._folder, file) and not any(_contains(entry, file) for entry in libraries)
 
 
@@ -152,8 +160,8 @@ def _installed(name: str) -> str:
 
     if name in sys.builtin_module_names:
         return "built in"
-    own = {os.path.realpath(_folder or os.getcwd()), os.path.realpath(os.getcwd())}
-    elsewhere = [entry for entry in sys.path if _is_library(entry) or os.path.realpath(entry) not in own]
+    own = {_real(_folder), _real("")}
+    elsewhere = [entry for entry in sys.path if _is_library(entry) or _real(entry) not in own]
     spec = PathFinder.find_spec(name, elsewhere)
     if spec is None or spec.loader is None:  # a mere directory is no module that anybody means
         return ""
@@ -172,10 +180,10 @@ def overridden(script: str) -> list[str]:
         name = entry[:-3] if entry.endswith(".py") else entry
         module = sys.modules.get(name)
         file = _module_file(folder, name) if module is not None else ""
-        if not file or file == os.path.realpath(script):
+        if not file or file == _real(script):
             continue
         origin = getattr(getattr(module, "__spec__", None), "origin", None) or ""
-        if os.path.realpath(origin) != os.path.realpath(file):
+        if _real(origin) != _real(file):
             found.append(f"import {name} gives the installed {name}, not {file}: rename that file to use it")
     return list(dict.fromkeys(found))
 
@@ -193,7 +201,7 @@ def hint(err: BaseException) -> str:
         name = _failed_module(err)
         file = _module_file(_folder, name) if _folder and name else ""
         loaded = getattr(sys.modules.get(name), "__file__", file)
-        if not file or os.path.realpath(loaded or "") != os.path.realpath(file):
+        if not file or _real(loaded or "") != _real(file):
             return ""
         origin = _installed(name)
     except Exception:
