@@ -46,7 +46,7 @@ func nearMagic(text string) (n near, ok bool) {
 	rest := text[end:]
 	n.at, n.cell = Range{start, end}, percents == len("%%")
 	switch magic := ipythonMagics[word]; {
-	case word == "" || apart && percents == 1 && !ownName(word):
+	case word == "" || apart && !ownName(strings.ToLower(word)) && len(word) < len("dipsh"): // "% of all"
 		return n, false
 	case n.cell && magic.cell != notThere, !n.cell && magic.line != notThere, word == "load_ext":
 		return n, false

@@ -34,6 +34,8 @@ func TestNearDirectives(t *testing.T) {
 		"x\n# →%dipsh← x\n":                             "%dipush",
 		"x\n  # →%Dipull← x\n":                          "%dipull",
 		"x\n# →% dipush← x\n":                           "%dipush",
+		"x\n# →% dipsh← x\n":                            "%dipush",
+		"x\n# →% Dipull← x\n":                           "%dipull",
 		"x\n#→%\tmakedip← -n 2\n":                       "%makedip",
 		"x\n# →%dipush:← x\n":                           "%dipush",
 		"x\n# →%%dipush← x\n":                           "%dipush",
