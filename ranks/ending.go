@@ -20,6 +20,11 @@ const (
 	// whether it waits for something else.
 	tellAfter = 300 * time.Millisecond
 	tellAgain = time.Second
+
+	// maxLeaving is how often in a row processes may be found to do nothing but leave their process group: where a collective hangs, that has no end,
+	// and nothing is lost that Python would have waited for.
+	maxLeaving  = 3
+	leavesGroup = "the process group to be left" // as the agent says it
 )
 
 // The contents of shutdown_request.
@@ -30,7 +35,7 @@ var (
 
 // Finish has processes end as Python does at the end of a script: they wait for their threads, run their exit handlers and only then leave
 // the app, however long that takes. It returns when they have ended, or when ctx ends, after which those that still live are for Shutdown or
-// Close. A process that is busy is left alone: it would not hear of it.
+// Close. A process that is busy is left alone: it would not hear of it. So are those that take long for nothing but to leave their process group.
 //
 // waits is told what is waited for whenever that has changed: "2 threads on ranks 0, 1". The error is of processes that did not end well.
 func Finish(ctx context.Context, procs []*Process, waits func(text string)) error {
@@ -40,12 +45,19 @@ func Finish(ctx context.Context, procs []*Process, waits func(text string)) erro
 			asked = append(asked, p)
 		}
 	}
-	told := ""
+	told, leaving := "", 0
 	for wait := tellAfter; !waitAll(ctx, wait, dones(asked)...); wait = tellAgain {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if text := waitingFor(ctx, asked); text != "" && text != told {
+		texts := waitingFor(ctx, asked)
+		if leaving++; !onlyLeave(texts) {
+			leaving = 0
+		}
+		if leaving == maxLeaving {
+			return nil
+		}
+		if text := strings.Join(gather(asked, texts), ", "); text != "" && text != told {
 			told = text
 			waits(text)
 		}
@@ -73,7 +85,7 @@ func (p *Process) askToFinish() bool {
 }
 
 // waitingFor asks processes that end what they wait for.
-func waitingFor(ctx context.Context, procs []*Process) string {
+func waitingFor(ctx context.Context, procs []*Process) []string {
 	ctx, cancel := context.WithTimeout(ctx, tellAgain)
 	defer cancel()
 	texts := make([]string, len(procs))
@@ -89,7 +101,13 @@ func waitingFor(ctx context.Context, procs []*Process) string {
 		})
 	}
 	work.Wait()
-	return strings.Join(gather(procs, texts), ", ")
+	return texts
+}
+
+// onlyLeave reports whether processes that wait for something all wait for their process group to be left.
+func onlyLeave(texts []string) bool {
+	waiting := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == "" })
+	return len(waiting) > 0 && !slices.ContainsFunc(waiting, func(text string) bool { return text != leavesGroup })
 }
 
 // gather says each text once, with the ranks that it is of; "" is nothing.

@@ -112,13 +112,15 @@ func checkNothingLeft(t testscript.T, mark, runtime string) {
 		}
 		t.Fatal("processes left behind:\n" + strings.Join(left, "\n"))
 	}
-	left := awaitNothing(func() []string {
-		sessions, _ := filepath.Glob(filepath.Join(runtime, "dipls", "????????"))
-		return sessions
-	})
-	if len(left) > 0 {
+	if left := awaitNothing(func() []string { return sessionsIn(runtime) }); len(left) > 0 {
 		t.Fatal("runtime directories left behind:\n" + strings.Join(left, "\n"))
 	}
+}
+
+// sessionsIn are the sessions' directories in a runtime directory.
+func sessionsIn(runtime string) []string {
+	sessions, _ := filepath.Glob(filepath.Join(runtime, "dipls", "????????"))
+	return sessions
 }
 
 // awaitNothing waits until look finds nothing, and answers what it found last.

@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 from .interrupts import Interrupts
 
+LEAVING = "the process group to be left"  # which takes for ever where a collective hangs; the server knows these words
 GRACE = 0.2  # seconds for threads to end that are not waited for: those of an executor that has nothing to do, say
 
 
@@ -65,14 +66,16 @@ class Ending:
         with self._doing(lambda: _count(len(_processes()), "child process", "es") or "exit handlers"):
             atexit._run_exitfuncs()
 
-    def leave(self, leave: Callable[[], None]) -> BaseException | None:
-        """Have the app end; return what it raises."""
+    def app(self, stop: Callable[[], None], leave_group: Callable[[], None]) -> BaseException | None:
+        """Have the app end and the process group be left; return what the app raises."""
         failure = None
-        with self._doing(lambda: "the app to leave"):
+        with self._doing(lambda: "the app's finalizer"):
             try:
-                leave()
+                stop()
             except BaseException as err:
                 failure = err
+        with self._doing(lambda: LEAVING):
+            leave_group()
         return failure
 
     def finalisers(self, clear: Callable[[], None]) -> None:

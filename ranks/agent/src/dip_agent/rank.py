@@ -331,7 +331,7 @@ class _Process:
         ending.threads()
         ending.exit_handlers()
         self._commands.close()
-        failure = ending.leave(self._app.stop)
+        failure = ending.app(self._app.stop, self._app.leave_group)
         cut_off = ending.cut_off()
         ending.finalisers(self._shell.clear)
         self._output.settle()

@@ -95,14 +95,18 @@ class Host:
         return self._hooks.command(text)
 
     def stop(self) -> None:
-        """End the app and leave the process group. Raises AppError for what the app's finalizer raises."""
+        """End the app; `leave_group` is to follow. Raises AppError for what the app's finalizer raises."""
         name = self.name
         try:
             self._leave_hooks()
         except AppError as err:
             raise AppError(f"app {name}: {err}") from err.__cause__
-        finally:
-            self._leave_group()
+
+    def leave_group(self) -> None:
+        """Leave the process group, if the rank has joined one."""
+        group, self._group, self.name = self._group, None, "none"
+        if group is not None:
+            group.finalize()
 
     def _join(self, listener: int, gate: int) -> None:
         from .torch import TorchApp
@@ -110,11 +114,6 @@ class Host:
         group = TorchApp(listener, gate)
         self.facts = group.initialize()
         self._group, self.name = group, "torch"
-
-    def _leave_group(self) -> None:
-        group, self._group, self.name = self._group, None, "none"
-        if group is not None:
-            group.finalize()
 
     def _enter(self, name: str) -> None:
         """Start the hooks of the app `name`, if it has any."""
