@@ -120,6 +120,8 @@ class Finder:
     """
 
     def __init__(self, folder: str, module: str):
+        import importlib.machinery  # noqa: F401  find_spec needs it, and must not be asked for it
+
         self._folder = _real(folder)
         self._named = module.partition(".")[0]
 
