@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import stress
 from harness import wait_until
 
 from dip_agent import crash, oom
@@ -153,3 +154,36 @@ def test_the_control_group_counts(group):
         [sys.executable, "-c", COUNTED, source, str(group / "cgroup.procs")], capture_output=True, text=True
     )
     assert run.stdout.split() == ["False", "True", "False"], run.stderr
+
+
+def test_stress_deaths_are_told_as_what_they_are(node, spawn):
+    """Whatever a process does when a signal ends it, the signal is told, and what it leaves is readable."""
+    chance = stress.choices()
+    codes = {
+        "idle": "",
+        "python": "n = 0\nwhile True: n += 1",
+        "prints": "while True: print('x' * 1000)",
+        "native": "import time; time.sleep(1000)",
+        "threads": "import threading, time\nfor _ in range(9): threading.Thread(target=time.sleep, args=(99,)).start()",
+    }
+    for _ in range(stress.rounds(3, 60)):
+        (process,) = spawn(node)
+        name, code = chance.choice(list(codes.items()))
+        if code:
+            process.start(code, path="/nowhere/train.py", line=1)
+        for _ in range(chance.randrange(5)):
+            process.poll(0.01)
+        number = chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGTERM])
+        if number == signal.SIGTERM and name != "native":
+            number = signal.SIGKILL
+        os.kill(process.pid, number)
+        news = node.bury(process)
+        assert (news["signal"], news["asked"], news["oom"]) == (number.name, False, False), name
+        report = process.text("stderr")
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            assert not report, name
+        else:
+            first, _, rest = report.partition("\n")
+            assert first.startswith("Fatal Python error: "), name
+            assert "dip_agent" not in first, name
+            assert "of dipls and IPython left out" in rest, name

@@ -74,9 +74,11 @@ def _ours(file: str) -> bool:
 def _place(lines: list[str]) -> str:
     """Name the innermost frame that is in a file of the user's, or just the innermost."""
     library = sysconfig.get_path("stdlib")
-    found = [match for match in map(_FRAME.match, lines) if match]
-    for match in found:
-        file = match["file"]
-        if not (file.startswith((library + os.sep, "<frozen ")) or _INSTALLED.search(file)):
-            return f"{file}, line {match['line']}, in {match['name']}"
-    return f"{found[0]['file']}, line {found[0]['line']}, in {found[0]['name']}" if found else ""
+    found = [match for match in map(_FRAME.match, lines) if match and not _ours(match["file"])]
+    mine = (
+        match
+        for match in found
+        if not (match["file"].startswith((library + os.sep, "<frozen ")) or _INSTALLED.search(match["file"]))
+    )
+    match = next(mine, found[0] if found else None)
+    return f"{match['file']}, line {match['line']}, in {match['name']}" if match else ""
