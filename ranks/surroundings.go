@@ -88,8 +88,13 @@ func inheritable(s *wire.Surroundings) *wire.Surroundings {
 
 // CountsAtJoining reports whether a variable counts for a rank only if it is set before it joins its process group.
 func CountsAtJoining(name string) bool {
-	return name == GPUMaskName || name == "OMP_NUM_THREADS" || strings.HasPrefix(name, "NCCL_") || strings.HasPrefix(name, "GLOO_")
+	return slices.Contains(atJoining, name) || slices.ContainsFunc(atJoiningFamilies, func(family string) bool { return strings.HasPrefix(name, family) })
 }
+
+var (
+	atJoining         = []string{GPUMaskName, "OMP_NUM_THREADS", "TORCH_DISTRIBUTED_DEBUG"}
+	atJoiningFamilies = []string{"NCCL_", "GLOO_", "TORCH_NCCL_", "TORCH_GLOO_"}
+)
 
 // GPUMask is what CUDA_VISIBLE_DEVICES is for a process with surroundings, for [VisibleGPUs].
 func GPUMask(s *wire.Surroundings) *string {

@@ -90,7 +90,7 @@ func TestInheritanceOfAPoolThatWasStartedAhead(t *testing.T) {
 }
 
 func TestVariablesThatCountAtJoining(t *testing.T) {
-	for _, name := range []string{"NCCL_DEBUG", "GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS"} {
+	for _, name := range []string{"NCCL_DEBUG", "GLOO_SOCKET_IFNAME", "TORCH_NCCL_BLOCKING_WAIT", "OMP_NUM_THREADS"} {
 		f := begun(t, Choice{})
 		before := f.current.value.Ranks()[0].PID()
 		change := fmt.Sprintf(`{"env":{%q:"3"}}`, name)
