@@ -61,6 +61,16 @@ def test_lines_above_are_those_of_the_file_if_it_is_as_it_was(local, tmp_path):
     assert "other" not in lines()
 
 
+def test_a_magic_in_a_comment_looks_as_in_the_file(local, tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text("# %%\ndef f():\n    # %pwd\n    return 1 / 0\n\n# %%\nf()\n")
+    local.run("def f():\n    %pwd\n    return 1 / 0\n\n", str(path), 2)
+    code = "import inspect; print(inspect.getsource(f), end='')"
+    assert printed(local.run(code, str(path), 9)) == "def f():\n    # %pwd\n    return 1 / 0\n"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(local.run("f()", str(path), 7).error["traceback"]))
+    assert "      3     # %pwd\n" in text
+
+
 def test_a_selection_inside_a_function_leaves_its_source(local):
     local.run("def f():\n    x = 1\n    return x", FILE, 3)
     local.run("x = 1", FILE, 4)

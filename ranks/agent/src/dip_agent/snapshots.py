@@ -19,6 +19,7 @@ import sys
 import types
 import weakref
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 _Entry = tuple[int, None, list[str], str]
@@ -50,14 +51,18 @@ class SourcePath(str):
     def entry(self) -> _Entry:
         """Return what linecache has for the file: nothing below the executed lines.
 
-        Above them is what the file on the disk has, if it has the executed ones where they were.
+        If the file on the disk has them where they were, they look as there, where a magic may be a comment, and have
+        above them what the file has.
         """
         if self._entry is None:
             lines = [part + "\n" for part in self.text.split("\n")]
             linecache.checkcache(str(self))
             file = linecache.getlines(str(self))
             there = file[self.line - 1 : self.line - 1 + len(lines)]
-            above = file[: self.line - 1] if stand_in(lines, there) else ["\n"] * (self.line - 1)
+            above = ["\n"] * (self.line - 1)
+            if stand_in(lines, there):
+                above = file[: self.line - 1]
+                lines = [have if want.strip() else want for have, want in zip_longest(there, lines, fillvalue="\n")]
             self._entry = sum(map(len, above + lines)), None, above + lines, str(self)
         return self._entry
 
