@@ -24,9 +24,9 @@ const (
 	// nodePatience is how long a node may take to end everything in order after the server's end.
 	nodePatience = 2200 * time.Millisecond
 
-	// janitorPatience is how long after the end of server or node what frees the shared memory of dead processes may still do that. After
-	// three seconds nothing may be left.
-	janitorPatience = 2800 * time.Millisecond
+	// janitorPatience is how long what frees the shared memory of dead processes may take for that when all others have ended. Torch's manager
+	// takes two seconds.
+	janitorPatience = 3 * time.Second
 
 	// killPause is how long to wait for the end of what was killed before it is killed again.
 	killPause = 20 * time.Millisecond
@@ -42,7 +42,7 @@ const (
 	guardEnd      = 4 // a nodeEnd goes there
 )
 
-// nodeEnd is what a guard writes when its node has ended, and all else with it.
+// nodeEnd is what a guard writes when its node has ended, and all else with it but for what frees shared memory.
 type nodeEnd struct {
 	Code   *int        `json:"code,omitempty"`
 	Signal string      `json:"signal,omitempty"`
@@ -89,6 +89,7 @@ func guardMain(dir string, command []string) int {
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)              // for the node
 	signal.Notify(make(chan os.Signal), syscall.SIGPIPE) // nobody may read what the node prints
+	nameProcess(guardName)
 	if err := AdoptOrphans(); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
 	}
@@ -130,13 +131,11 @@ func guardMain(dir string, command []string) int {
 
 	var status unix.WaitStatus
 	known := false
-	var end time.Time // when the end began
 	select {
 	case status = <-g.ended:
 		known = true
 	case <-signals:
 	case <-gone:
-		end = time.Now()
 		g.shared.note(g.descendants())
 		select {
 		case status = <-g.ended:
@@ -145,10 +144,7 @@ func guardMain(dir string, command []string) int {
 		case <-time.After(nodePatience):
 		}
 	}
-	if end.IsZero() {
-		end = time.Now()
-	}
-	g.endAll(end.Add(janitorPatience))
+	g.endAll(false)
 	if !known {
 		select {
 		case status = <-g.ended:
@@ -164,6 +160,11 @@ func guardMain(dir string, command []string) int {
 		code := status.ExitStatus()
 		g.report(nodeEnd{Code: &code})
 	}
+	// From here on nobody waits for us. Nothing but janitors is left.
+	if !g.awaitAll(janitorPatience) {
+		g.endAll(true)
+	}
+	g.shared.remove(g.began)
 	return 0
 }
 
@@ -194,39 +195,45 @@ func (g *guard) reap() {
 	}
 }
 
-// endAll kills everything that is left. What frees the shared memory of dead processes may do so until then.
-func (g *guard) endAll(due time.Time) {
+// endAll kills everything that is left, but not what frees the shared memory of dead processes unless that is to end, too.
+func (g *guard) endAll(janitors bool) {
 	begin := time.Now()
 	foreign := make(map[int]bool)
 	for {
 		select {
 		case <-g.alone:
-			g.shared.remove(g.began)
 			return
 		default:
 		}
-		left := slices.DeleteFunc(g.descendants(), func(p procStat) bool { return foreign[p.pid] })
-		doomed := left
-		if time.Now().Before(due) {
-			doomed = slices.DeleteFunc(slices.Clone(left), func(p procStat) bool { return isJanitor(p.pid) })
+		left := slices.DeleteFunc(g.descendants(), func(p procStat) bool { return foreign[p.pid] || !janitors && isJanitor(p.pid) })
+		if len(left) == 0 {
+			return
 		}
-		g.shared.note(doomed)
-		for _, p := range doomed {
+		if time.Since(begin) > killPatience {
+			fmt.Fprintf(os.Stderr, "guard: %d processes do not end\n", len(left))
+			return
+		}
+		g.shared.note(left)
+		for _, p := range left {
 			if err := g.kill(p); err != nil {
 				fmt.Fprintf(os.Stderr, "guard: cannot end process %d: %v\n", p.pid, err)
 				foreign[p.pid] = true // another user's
 			}
 		}
-		if len(left) == 0 && len(foreign) > 0 || time.Since(begin) > killPatience {
-			fmt.Fprintf(os.Stderr, "guard: %d processes do not end\n", len(foreign)+len(left))
-			g.shared.remove(g.began)
-			return
-		}
 		select {
 		case <-g.change:
-		case <-g.alone:
 		case <-time.After(killPause):
 		}
+	}
+}
+
+// awaitAll waits until no child is left, and reports whether that is so.
+func (g *guard) awaitAll(patience time.Duration) bool {
+	select {
+	case <-g.alone:
+		return true
+	case <-time.After(patience):
+		return false
 	}
 }
 

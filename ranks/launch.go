@@ -35,7 +35,8 @@ type nodeProcess struct {
 	ready    *os.File // where the node's ready line comes; nil once it has
 	end      *os.File // where the guard says how the node ended
 	output   *nodeOutput
-	lost     bool // the guard was killed; set by wait
+	exit     *ExitError // set by wait
+	lost     bool       // the guard was killed; set by wait
 }
 
 // launchNode starts a node's process on this machine, makes the session's directory, and waits until the node's socket is bound there.
@@ -138,17 +139,24 @@ func (p *nodeProcess) kill() {
 	time.AfterFunc(killPatience, func() { p.guard.Process.Kill() }) // it does not heed us; what it cannot do then, supervise does
 }
 
-// wait waits until the guard has ended, and with it all that it guards if it was not killed, and says how the node did. Only the first call
-// knows.
+// wait waits until the guard has ended all that it guards, or was itself killed, and says how the node ended. One goroutine at a time may call it.
 func (p *nodeProcess) wait() *ExitError {
-	p.guard.Wait()
+	if p.exit == nil {
+		p.exit = p.awaitEnd()
+	}
+	return p.exit
+}
+
+func (p *nodeProcess) awaitEnd() *ExitError {
 	var end nodeEnd
 	if err := json.NewDecoder(p.end).Decode(&end); err != nil {
+		p.guard.Wait()
 		p.lost = true
 		e := exitOf(p.guard.ProcessState)
 		e.Name = "the node's guard"
 		return e
 	}
+	go p.guard.Wait() // for as long as the guard's patience lasts: see guardMain
 	e := &ExitError{Name: nodeName, PID: p.pid, Code: end.Code, Signal: end.Signal}
 	if end.Failed != nil {
 		e.Lost = end.Failed

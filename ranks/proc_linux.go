@@ -22,6 +22,11 @@ const maxSocketPath = 107
 // thisProgram is the path of this very program, also if its file has been replaced since.
 func thisProgram() (string, error) { return "/proc/self/exe", nil }
 
+// nameProcess gives this process the name that ps and top show.
+func nameProcess(name string) {
+	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // no more than a name
+}
+
 // AdoptOrphans makes this process the one that inherits its descendants when their parents die (a "child subreaper"), so
 // that what a killed node leaves can be ended and reaped. It concerns the whole process, so only main decides on it.
 func AdoptOrphans() error {
@@ -41,8 +46,12 @@ type procStat struct {
 	ppid      int
 	pgrp      int
 	session   int
+	threads   int
 	startTime uint64 // clock ticks since boot
 }
+
+// ended reports whether a process no longer runs. Of one whose first thread has ended others may still run, and have children.
+func (s procStat) ended() bool { return (s.state == 'Z' || s.state == 'X') && s.threads <= 1 }
 
 func statProcess(pid int) (procStat, error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -58,7 +67,7 @@ func statProcess(pid int) (procStat, error) {
 	for _, f := range []struct {
 		dst *int
 		n   int
-	}{{&st.ppid, 1}, {&st.pgrp, 2}, {&st.session, 3}} {
+	}{{&st.ppid, 1}, {&st.pgrp, 2}, {&st.session, 3}, {&st.threads, 17}} {
 		if *f.dst, err = strconv.Atoi(string(fields[f.n])); err != nil {
 			return procStat{}, err
 		}
@@ -175,7 +184,7 @@ func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	defer unix.Close(fd)
 	// The descriptor names one process for good; checked after it was opened, it names the right one.
 	st, err := statProcess(pid)
-	if err != nil || st.startTime != startTime || st.state == 'Z' || st.state == 'X' {
+	if err != nil || st.startTime != startTime || st.ended() {
 		return true, nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -215,7 +224,7 @@ func under(all []procStat, root func(procStat) bool) []procStat {
 	for i := 0; i < len(found); i++ {
 		found = append(found, children[found[i].pid]...)
 	}
-	return slices.DeleteFunc(found, func(p procStat) bool { return p.state == 'Z' || p.state == 'X' })
+	return slices.DeleteFunc(found, procStat.ended)
 }
 
 // descendants is everything under the guard that lives.

@@ -19,6 +19,8 @@ const maxSocketPath = 103
 // thisProgram is the path of this program.
 func thisProgram() (string, error) { return os.Executable() }
 
+func nameProcess(name string) {}
+
 // AdoptOrphans does nothing here: only Linux lets a process adopt its descendants. Ranks watch their parent themselves.
 func AdoptOrphans() error { return nil }
 

@@ -321,7 +321,7 @@ def test_descendants_die_with_their_process(node, spawn):
     others = descendants(other)
     os.kill(process.pid, signal.SIGKILL)
     assert node.exited(process.name).content["asked"] is False
-    wait_until(lambda: not any(map(alive, pids)), f"the end of the descendants {pids}")
+    wait_until(lambda: not any(map(alive, pids)), "the end of the descendants")
     assert all(map(alive, others))
 
 
@@ -330,7 +330,7 @@ def test_descendants_die_after_a_shutdown_too(node, spawn):
     pids = descendants(process)
     process.ask("shutdown_request")
     node.exited(process.name)
-    wait_until(lambda: not any(map(alive, pids)), f"the end of the descendants {pids}")
+    wait_until(lambda: not any(map(alive, pids)), "the end of the descendants")
 
 
 def test_the_server_goes(make_node):
