@@ -467,7 +467,7 @@ func (p *parser) comment(at, end int) {
 	}
 	magic, ours := readMagic(text)
 	if p.node.typ != CodeCell {
-		if ours && magic.Cell && (magic.Args == "" || isDipArgs(magic.Args)) {
+		if first && ours && magic.Cell && (magic.Args == "" || isDipArgs(magic.Args)) { // further down it is prose
 			p.ignored(magic.Range.shift(at))
 		}
 		p.stage = inBody
