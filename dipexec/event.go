@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"dipls/ranks/wire"
 )
 
 // Kind names an event; it is the value of "event" in its JSON.
@@ -80,15 +82,15 @@ func (h *Header) Who() string {
 // RunStarted tells that a run's turn has come. The processes that it runs on are told by their RankState events.
 type RunStarted struct {
 	Header
-	Path    string `json:"path,omitempty"`    // file of the cell
-	Line    int    `json:"line,omitempty"`    // 1-based line of Path on which the code starts
-	Title   string `json:"title,omitempty"`   // title of the cell
-	Target  string `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
-	See     string `json:"see"`               // "all" or a rank list: whose output a view shows
-	Quiet   bool   `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
-	Autodip bool   `json:"autodip,omitempty"` // true: autodip has said where the run goes
-	Parent  string `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
-	Journal string `json:"journal,omitempty"` // directory of the run's journal, which is there once there is something to keep
+	Path    wire.Path `json:"path,omitempty"`    // file of the cell
+	Line    int       `json:"line,omitempty"`    // 1-based line of Path on which the code starts
+	Title   string    `json:"title,omitempty"`   // title of the cell
+	Target  string    `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
+	See     string    `json:"see"`               // "all" or a rank list: whose output a view shows
+	Quiet   bool      `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
+	Autodip bool      `json:"autodip,omitempty"` // true: autodip has said where the run goes
+	Parent  string    `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
+	Journal string    `json:"journal,omitempty"` // directory of the run's journal, which is there once there is something to keep
 }
 
 // Stream is output. A character that the process wrote in two pieces is in the later one; bytes that are no UTF-8 are
@@ -123,12 +125,12 @@ type Result struct {
 // Failure is an exception that ended the code of one process.
 type Failure struct {
 	Header
-	EName     string   `json:"ename"`
-	EValue    string   `json:"evalue"`
-	Traceback []string `json:"traceback"`        // lines, with ANSI colours
-	Path      string   `json:"path,omitempty"`   // file of the cell
-	Line      int      `json:"line,omitempty"`   // 1-based line of the innermost frame inside Path; absent if there is none
-	Frames    []Frame  `json:"frames,omitempty"` // outermost first
+	EName     string    `json:"ename"`
+	EValue    string    `json:"evalue"`
+	Traceback []string  `json:"traceback"`        // lines, with ANSI colours
+	Path      wire.Path `json:"path,omitempty"`   // file of the cell
+	Line      int       `json:"line,omitempty"`   // 1-based line of the innermost frame inside Path; absent if there is none
+	Frames    []Frame   `json:"frames,omitempty"` // outermost first
 }
 
 // Name names the failure in a word or two: the class of the exception, and for sys.exit(N) the code, too.
@@ -141,10 +143,10 @@ func (f *Failure) Name() string {
 
 // Frame is one stack frame of a Failure.
 type Frame struct {
-	File string `json:"file"`
-	Line int    `json:"line"`          // 1-based
-	Name string `json:"name"`          // of the function
-	Run  string `json:"run,omitempty"` // of whose code it is: the lines are those of the text that ran then; "": of a file that was imported
+	File wire.Path `json:"file"`
+	Line int       `json:"line"`          // 1-based
+	Name string    `json:"name"`          // of the function
+	Run  string    `json:"run,omitempty"` // of whose code it is: the lines are those of the text that ran then; "": of a file that was imported
 }
 
 // RankState tells of a process, a rank or the local namespace, that begins its part of a run ("busy"), has ended it

@@ -23,6 +23,7 @@ import (
 
 	"dipls/internal/contain"
 	"dipls/internal/private"
+	"dipls/ranks/wire"
 )
 
 // The files of a run's journal. Beside them are NAME.out, the bytes that a process printed (rank-3.out, local.out), and
@@ -440,7 +441,7 @@ type RunRecord struct {
 	Run      string       `json:"run"`
 	Parent   string       `json:"parent,omitempty"` // run whose cell has asked for it
 	Cell     int          `json:"cell"`
-	Path     string       `json:"path,omitempty"`
+	Path     wire.Path    `json:"path,omitempty"`
 	Line     int          `json:"line,omitempty"`
 	Title    string       `json:"title,omitempty"`
 	Target   string       `json:"target"`

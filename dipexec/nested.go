@@ -24,7 +24,7 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 		return nil, err
 	}
 	req := Request{
-		Path: cmd.Path, Code: cmd.Code, Line: cmd.Line, Target: target,
+		Path: string(cmd.Path), Code: cmd.Code, Line: cmd.Line, Target: target,
 		Directive: cells.Directive{Quiet: cmd.Quiet, AppCommand: cmd.AppCommand, Anyway: cmd.Anyway},
 	}
 	wait := said(cmd.Wait, false)

@@ -269,12 +269,12 @@ func (r *run) start() {
 	}
 	see := resolveSee(r.req.See, r.req.Directive.See, r.target)
 	ev := &RunStarted{
-		Header: r.head(KindRunStarted), Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
+		Header: r.head(KindRunStarted), Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
 		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
 	}
 	if j := r.e.o.Journal; j != nil {
 		rj, err := j.begin(RunRecord{
-			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: r.req.Path, Line: r.req.Line, Title: r.req.Title,
+			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
 			Target: ev.Target, See: see, Code: r.req.Code, Started: r.started,
 		}, r.req.JournalLimit, journalHooks{r.journalFailed, r.journalFull})
 		if err != nil {
@@ -391,7 +391,7 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 		pt.proc.adopt(pt)
 		pt.proc.p.SetBackground(pt.proc.background)
 	}
-	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: r.req.Path, Line: r.req.Line, Run: r.id}
+	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
 	if ns == poolNamespace {
 		code.AppCommand = r.req.Directive.AppCommand
 	}
@@ -790,7 +790,7 @@ func (pt *part) exception(f wire.Error) {
 	for _, fr := range f.Frames {
 		ev.Frames = append(ev.Frames, Frame(fr))
 	}
-	ev.Path = pt.r.req.Path
+	ev.Path = wire.Path(pt.r.req.Path)
 	for _, fr := range slices.Backward(f.Frames) {
 		if fr.File == ev.Path && ev.Path != "" {
 			ev.Line = fr.Line

@@ -214,7 +214,7 @@ func (e *Executor) describeStep(ranks []standing) []string {
 		}
 		text := "in " + cmp.Or(s.groups.Collective, "a collective")
 		if s.groups.Line > 0 {
-			text += " at " + describeLine(s.groups.Path, s.groups.Line)
+			text += " at " + describeLine(string(s.groups.Path), s.groups.Line)
 		}
 		if waiting[text] == nil {
 			order = append(order, text)
@@ -264,7 +264,7 @@ func (e *Executor) describeBehind(g *stepGroup, count, last uint64, size int) st
 		if end := known.ended.Load(); end != nil && end.failure != nil {
 			at := end.failure.EName
 			if end.failure.Line > 0 {
-				at += " at " + describeLine(end.failure.Path, end.failure.Line)
+				at += " at " + describeLine(string(end.failure.Path), end.failure.Line)
 			}
 			if !slices.Contains(failed, at) {
 				failed = append(failed, at)

@@ -236,7 +236,7 @@ func (b *board) adopt(w *workspace, ev *dipexec.RunStarted) *Run {
 		r.line, r.end = parent.line, parent.end
 		return r
 	}
-	d := b.docs.view().byName(ev.Path)
+	d := b.docs.view().byName(string(ev.Path))
 	if d == nil || ev.Cell == nil {
 		return r
 	}

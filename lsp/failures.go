@@ -154,7 +154,7 @@ func (r *Run) excerpt(text string) string {
 func (d *diagnostics) ownFrame(r Run, frames []dipexec.Frame) (int, anchor) {
 	if doc := d.s.docs.lastKnown(r.Doc); doc != nil {
 		for i, frame := range slices.Backward(frames) {
-			if frame.File != doc.Name() {
+			if string(frame.File) != doc.Name() {
 				continue
 			}
 			if at, ok := d.s.board.anchor(r.Doc, r, frame); ok {
@@ -172,7 +172,7 @@ func headerOf(r Run) anchor { return anchor{cellKey: cellKey{r.Doc, r.Cell}, tex
 func (d *diagnostics) foreignFrame(r Run, frames []dipexec.Frame, own int) (int, anchor, bool) {
 	open := d.s.docs.view()
 	for i := len(frames) - 1; i > own; i-- {
-		doc := open.byName(frames[i].File)
+		doc := open.byName(string(frames[i].File))
 		if doc == nil || doc.URI == r.Doc {
 			continue
 		}
@@ -200,13 +200,13 @@ func (d *diagnostics) traced(r Run, frames []dipexec.Frame, own int) []traced {
 	var list []traced
 	open := d.s.docs.view()
 	for i, frame := range frames {
-		doc := open.byName(frame.File)
-		if i == own || len(frames)-i > maxRelated || doc == nil && !strings.HasPrefix(frame.File, "/") {
+		doc := open.byName(string(frame.File))
+		if i == own || len(frames)-i > maxRelated || doc == nil && !strings.HasPrefix(string(frame.File), "/") {
 			continue
 		}
 		t := traced{name: frame.Name, line: frame.Line}
 		if doc == nil {
-			t.uri = uri.File(frame.File)
+			t.uri = uri.File(string(frame.File))
 		} else {
 			t.uri = doc.URI
 			if t.at, t.hung = d.s.board.anchor(doc.URI, r, frame); !t.hung {

@@ -84,7 +84,7 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 		RuntimeDir: dir.path,
 		Name:       nodeName,
 		Key:        hex.EncodeToString(key),
-		Script:     o.Script,
+		Script:     wire.Path(o.Script),
 		ExtraPath:  append([]string{}, o.ExtraPath...), // [] rather than null
 		Plain:      o.Plain,
 		LogLevel:   logLevel(o.Log),

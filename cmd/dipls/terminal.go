@@ -282,7 +282,7 @@ func (r *runStatus) outcome(status dipexec.Status) string {
 	for _, failure := range r.failed {
 		what := clean.Line(failure.Name()) + "%s"
 		if failure.Line > 0 {
-			what += fmt.Sprintf(" (%s:%d)", filepath.Base(failure.Path), failure.Line)
+			what += fmt.Sprintf(" (%s:%d)", filepath.Base(string(failure.Path)), failure.Line)
 		}
 		if _, known := ranksOf[what]; !known {
 			order = append(order, what)

@@ -101,7 +101,7 @@ type StartLine struct {
 	RuntimeDir string   `json:"runtime_dir"`
 	Name       string   `json:"name"`
 	Key        string   `json:"key"` // hex
-	Script     string   `json:"script"`
+	Script     Path     `json:"script"`
 	ExtraPath  []string `json:"extra_path"`
 	Plain      bool     `json:"plain,omitempty"` // IPython writes no colours
 	LogLevel   string   `json:"log_level"`
@@ -256,7 +256,7 @@ type ExecuteRequest struct {
 	Code         string `json:"code"`
 	Silent       bool   `json:"silent"`
 	StoreHistory bool   `json:"store_history"`
-	Path         string `json:"path"`
+	Path         Path   `json:"path"`
 	Line         int    `json:"line"`
 	Run          string `json:"run,omitempty"`         // comes back in Frame
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
@@ -326,7 +326,7 @@ type Error struct {
 
 // Frame is one stack frame.
 type Frame struct {
-	File string `json:"file"`
+	File Path   `json:"file"`
 	Line int    `json:"line"`
 	Name string `json:"name"`
 	Run  string `json:"run"` // of the ExecuteRequest with the frame's code, also if another process ran it; "": of none
@@ -380,7 +380,7 @@ type GroupsReply struct {
 	Groups     []Group `json:"groups"`
 	Waits      bool    `json:"waits"`      // the main thread is inside a collective
 	Collective string  `json:"collective"` // its name; "" if unknown
-	Path       string  `json:"path"`       // file of the cell that runs, if a line of it does
+	Path       Path    `json:"path"`       // file of the cell that runs, if a line of it does
 	Line       int     `json:"line"`
 }
 
@@ -592,7 +592,7 @@ type (
 	// RunCommand is "run": code for the ranks.
 	RunCommand struct {
 		Code       string `json:"code"`
-		Path       string `json:"path"`
+		Path       Path   `json:"path"`
 		Line       int    `json:"line"`
 		Ranks      string `json:"ranks"`
 		See        string `json:"see"`

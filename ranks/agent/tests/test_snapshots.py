@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import re
+import sys
 import textwrap
 
 import pytest
+
+from dip_agent.source import docstring
 
 FILE = "/home/u/träin me.py"
 
@@ -164,3 +169,35 @@ def test_torch_scripts_the_function_that_was_defined(torch_node, spawn):
     local.run("import torch\ndef f(x):\n    return x + 1", FILE, 10)
     local.run("\n".join(["def other(x):", "    return x - 1"] * 10), FILE, 1)
     assert printed(local.run("print(torch.jit.script(f)(torch.tensor(1)))", FILE, 40)).endswith("tensor(2)\n")
+
+
+DOCSTRINGS = [
+    ('# %% Title\n\n"""What it\n  does."""  # so\nimport os\n', "What it\n  does."),
+    ("r'a\\b' 'c'; x = 1\n", "a\\bc"),
+    ("'a' + 'b'\n", None),
+    ("f'{1 / 0}'\n", None),
+    ("b'bytes'\n", None),
+    ("%matplotlib inline\n'late'\n", None),
+    ("'''open\n", None),
+    ("# nothing\n", None),
+]
+
+
+@pytest.mark.parametrize(("text", "doc"), DOCSTRINGS)
+def test_the_docstring_of_a_file(text, doc):
+    found, _ = docstring(io.StringIO(text).readline)
+    assert found == (inspect.cleandoc(doc) if doc and sys.version_info >= (3, 13) else doc)
+
+
+def test_the_docstring_follows_edits_and_files(make_node, tmp_path):
+    paths = [str(tmp_path / name) for name in ("a.py", "b.py")]
+    for path, text in zip(paths, ("# %%\n'old'\n", "'b'\n")):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    node = make_node(script=paths[0])
+    (local,), (rank,) = node.spawn(), node.spawn(1)
+    assert printed(rank.run("print(__doc__)", paths[0], 9)) == "old\n"
+    assert printed(local.run("'new'\nprint(__doc__)", paths[0], 2)) == "new\n"
+    assert printed(local.run("print(__doc__)", paths[0], 9)) == "new\n"
+    assert printed(local.run("print(__doc__)", paths[1], 9)) == "b\n"
+    assert printed(local.run("print(__doc__)", paths[1], 1)) == "None\n"

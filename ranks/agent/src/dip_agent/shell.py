@@ -8,12 +8,14 @@ import base64
 import builtins
 import contextlib
 import getpass
+import io
 import linecache
 import math
 import os
 import re
 import subprocess
 import sys
+import tokenize
 import warnings
 from collections.abc import Coroutine, Iterator
 from typing import Any, Callable
@@ -29,7 +31,7 @@ from traitlets.config import Config
 
 from . import magics, paths, snapshots, spawned, tracebacks
 from .commands import Commands
-from .source import Compiler, Transformations
+from .source import Compiler, Transformations, docstring
 from .wire import text
 
 Publish = Callable[[str, "dict[str, Any]"], None]
@@ -113,6 +115,7 @@ class Shell(InteractiveShell):
         self._count = 1  # the execution count of the running cell
         self._about_to_run: Callable[[], None] | None = None
         self._file = ""  # whose cells run
+        self._first_line = 0  # of that, from 1, on which something stands that is no comment
         self._body_error: BaseException | None = None  # what ended the code that a magic runs
         self._shows = False  # the magic that runs only shows an exception
         self.plain = False  # nobody wants colours
@@ -145,6 +148,7 @@ class Shell(InteractiveShell):
             self.user_ns["__file__"] = script
         sys.argv = [script]
         self._file = script
+        self._document(script)
         value = "Put the value into the file, into an environment variable or on the command line."
         builtins.input = self.raw_input_original = no_keyboard("input()", value)
         getpass.getpass = no_keyboard("getpass()", value)
@@ -178,6 +182,8 @@ class Shell(InteractiveShell):
                     self._play(path)
             if path:
                 line, run = max(1, int(request.get("line") or 1)), str(request.get("run") or "")
+                if line <= self._first_line:  # the file may have been edited
+                    self.user_ns["__doc__"] = docstring(io.StringIO(code).readline)[0]
                 stack.enter_context(self.compile.at(path, line, code, run))
             stack.enter_context(around)
             result = self.run_cell(code, store_history=store, silent=silent)
@@ -361,6 +367,18 @@ class Shell(InteractiveShell):
         self._file = path
         sys.argv[:1] = [path]
         paths.play(path)
+        self._document(path)
+
+    def _document(self, path: str) -> None:
+        """Give the namespace the docstring of a file."""
+        doc, self._first_line = None, 0
+        try:
+            if path:
+                with tokenize.open(path) as file:
+                    doc, self._first_line = docstring(file.readline)
+        except (OSError, SyntaxError, ValueError):
+            pass  # none can be read
+        self.user_ns["__doc__"] = doc
 
     def _started(self) -> None:
         about_to_run, self._about_to_run = self._about_to_run, None

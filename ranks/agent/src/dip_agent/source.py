@@ -12,7 +12,8 @@ import linecache
 import re
 import sys
 import threading
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,28 @@ class Compiler(CachingCompiler):
         if filename in _MAGIC_NAMES and self._place is not None and self._place.magic:
             filename = self._place.path
         return super().__call__(source, filename, symbol, **options)
+
+
+def docstring(readline: Callable[[], str]) -> tuple[str | None, int]:
+    """Return the docstring of a file, None if it has none, and the line on which its first statement begins, from 1."""
+    parts: list[str] = []
+    line = 0
+    try:
+        for token in tokenize.generate_tokens(readline):
+            if token.type in (tokenize.COMMENT, tokenize.NL):
+                continue
+            line = line or token.start[0]
+            if token.type == tokenize.STRING and token.string[0] in "\"'rRuU":
+                parts.append(token.string)
+                continue
+            if parts and (token.type in (tokenize.NEWLINE, tokenize.ENDMARKER) or token.string == ";"):
+                found: dict[str, Any] = {}
+                exec(compile(" ".join(parts), "<docstring>", "exec"), found)
+                return found.get("__doc__"), line
+            break
+    except (SyntaxError, tokenize.TokenError):
+        pass
+    return None, line
 
 
 class Transformations(TransformerManager):
