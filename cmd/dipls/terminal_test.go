@@ -50,7 +50,7 @@ func TestTerminalStatusLine(t *testing.T) {
 	term.flush()
 	term.draw(now)
 	screen := text.String()
-	if !strings.Contains(screen, "── cell 3 Train\ufffd]0;x\ufffd · all ranks\n") {
+	if !strings.Contains(screen, "── cell 3 Train · all ranks\n") {
 		t.Errorf("no heading, or one that steers the terminal:\n%q", screen)
 	}
 	if !strings.Contains(screen, "[0]  50%\x1b[0m\n") {
