@@ -233,7 +233,7 @@ def test_fork_is_refused_after_a_native_thread(make_node, tmp_path):
     (tmp_path / "native.py").write_text(NATIVE)
     node = make_node()
     reply = node.ask("preload_request", {"modules": ["json", "native"]})
-    reason = "native started native threads (python), which a fork has not"
+    reason = "native started native threads (python), which a fork would lack"
     name = Path(f"/proc/{node.facts['pid']}/comm").read_text().strip()
     assert (reply["fork_safe"], reply["reason"]) == (False, reason.replace("python", name))
     ranks = node.spawn(2)

@@ -94,9 +94,8 @@ class Nursery:
         if natives:
             modules = dict.fromkeys(self._started_by[one.id] for one in natives if one.id in self._started_by)
             named = ", ".join(dict.fromkeys(map(str, natives)))
-            return (
-                f"{', '.join(modules) or 'a preloaded module'} started native threads ({named}), which a fork has not"
-            )
+            module = ", ".join(modules) or "a preloaded module"
+            return f"{module} started native threads ({named}), which a fork would lack"
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             return "a preloaded module initialized CUDA"
