@@ -17,6 +17,7 @@ var mayImport = map[string][]string{
 	"dipls/dipexec":             {"dipls/cells", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/session":             {"dipls/cells", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/lsp":                 {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/internal/clean":      {},
 	"dipls/internal/contain":    {},
 	"dipls/internal/lsptest":    {},
 	"dipls/internal/paced":      {},
@@ -33,7 +34,7 @@ var mayImport = map[string][]string{
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
-var tools = []string{"dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/trace"}
+var tools = []string{"dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/trace"}
 
 // helpers are what any test may import.
 var helpers = []string{"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
