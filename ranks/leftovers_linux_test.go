@@ -307,6 +307,28 @@ func TestSharedFiles(t *testing.T) {
 	}
 }
 
+// When all who could clean up are killed at once, the next dipls does, as far as it can know what was the session's.
+func TestServerNodeAndGuardKilled(t *testing.T) {
+	r := newRound(t, stress.Rand(t))
+	r.env(t)
+	cmd, _, report := startServer(t, serverSpec{
+		Python: testpython.Need(t), Adopt: true,
+		Code: r.code([]string{"Popen", "setsid", "fork", "deaf"}, false),
+	})
+	for _, pid := range []int{report.Node, guardOf(t, report), cmd.Process.Pid} {
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	for _, pid := range []int{report.Node, guardOf(t, report), cmd.Process.Pid} {
+		kill(t, pid)
+	}
+	cmd.Wait()
+	if len(r.left()) == 0 {
+		t.Fatal("nothing to clean up")
+	}
+	closeNode(t, startFake(t, fakerank.Config{}))
+	r.awaitNothing(t)
+}
+
 func killServer(t *testing.T, cmd *exec.Cmd) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)

@@ -257,10 +257,18 @@ func isGuard(pid int) bool {
 	return err != nil || bytes.HasPrefix(line, []byte(guardName+"\x00")) || bytes.Equal(line, own)
 }
 
-// ofSession reports whether a process has, or inherited, the mark of a session in its environment.
+// ofSession reports whether a process is of a session: it has inherited the mark, or is a plain fork of one that has memory of that name.
 func ofSession(pid int, session string) bool {
-	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	return err == nil && bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+processMark+"="+session+"/"))
+	dir := "/proc/" + strconv.Itoa(pid)
+	environ, err := os.ReadFile(dir + "/environ")
+	if err != nil {
+		return false // another user's, at the latest now
+	}
+	if bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+processMark+"="+session+"/")) {
+		return true
+	}
+	maps, _ := os.ReadFile(dir + "/maps")
+	return bytes.Contains(maps, []byte("/memfd:dipls:"+session+":"))
 }
 
 // killSession kills what runs with the mark of a session whose server, guard and node were all killed at once.

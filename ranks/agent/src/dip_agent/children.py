@@ -106,8 +106,9 @@ class Starter:
         `spec` holds the fields of Spec that are not made here, `env` and `unset` change the node's environment, `shell`
         is what a fork runs, and `nursery` has what it was born with. Raises OSError.
         """
-        memory = ring.create(f"dipls:{spec['name']}", self._runtime_dir)
-        stacks = ring.nameless(f"dipls:{spec['name']}:crash", self._runtime_dir)
+        name = _memory(self._runtime_dir, spec["name"])
+        memory = ring.create(name, self._runtime_dir)
+        stacks = ring.nameless(f"{name}:crash", self._runtime_dir)
         out_read, out_write = _pipe()
         err_read, err_write = _pipe()
         lifeline_read, lifeline_write = os.pipe()
@@ -180,6 +181,11 @@ def mark(runtime_dir: str, name: str) -> str:
     return f"{os.path.basename(runtime_dir)}/{name}"
 
 
+def _memory(runtime_dir: str, name: str) -> str:
+    """Return the name of a process's ring, by which a plain fork of it is known."""
+    return f"dipls:{os.path.basename(runtime_dir)}:{name}"
+
+
 def kill_offspring(child: Child | None, runtime_dir: str, known: set[int]) -> None:
     """Kill what a dead process, which has not been reaped, has left; what any has left if `child` is None.
 
@@ -230,7 +236,7 @@ def _descends(pid: int, child: Child, runtime_dir: str) -> bool:
             return True
     wanted = {
         "environ": f"{MARK}={mark(runtime_dir, child.name)}\0".encode(),
-        "maps": f"dipls:{child.name} ".encode(),
+        "maps": f"{_memory(runtime_dir, child.name)} ".encode(),
     }
     for file, text in wanted.items():
         with contextlib.suppress(OSError):
