@@ -87,8 +87,8 @@ func guardMain(dir string, command []string) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	resumed := make(chan os.Signal, 1)
-	signal.Notify(resumed, syscall.SIGCONT)              // for the node
-	signal.Notify(make(chan os.Signal), syscall.SIGPIPE) // nobody may read what the node prints
+	signal.Notify(resumed, syscall.SIGCONT)                 // for the node
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // nobody may read what the node prints
 	nameProcess(guardName)
 	if err := AdoptOrphans(); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)

@@ -97,7 +97,7 @@ func (d *doctor) line(colour int, verdict, what, found, remedy string) {
 func (d *doctor) writeReport(path string) {
 	runs, err := d.report.write(path)
 	if err != nil {
-		err, remedy := reportFault(path, err)
+		remedy, err := reportFault(path, err)
 		d.fail("report", err, remedy)
 		return
 	}

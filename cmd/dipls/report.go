@@ -210,9 +210,9 @@ func describeReport(path string, runs int, output bool) string {
 }
 
 // reportFault says why a report was not written, and what to do.
-func reportFault(path string, err error) (error, string) {
+func reportFault(path string, err error) (remedy string, _ error) {
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already, and is left as it is", path), "name another file"
+		return "name another file", fmt.Errorf("%s is there already, and is left as it is", path)
 	}
-	return err, "name a file in a directory that you may write to"
+	return "name a file in a directory that you may write to", err
 }
