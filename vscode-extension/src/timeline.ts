@@ -171,13 +171,16 @@ export class Timeline {
     let anchor = this.anchors.get(rank);
     let floats = this.floats.get(rank) ?? [];
     let waiting: Item[] = [];
-    for (const output of outputs) {
+    const left: Output[] = [...outputs];
+    for (let output = left.shift(); output !== undefined; output = left.shift()) {
       const key = keyOf(output);
       const same = this.find(key, anchor ? anchor.index + 1 : 0, rank);
       if (!same) {
         const item = this.item(output, rank, now, key);
         waiting.push(item);
-        entries.push(item);
+        if (isOwn(output)) {
+          entries.push(item);
+        }
         continue;
       }
       const late = floats.filter((item) => item.index > same.index);
@@ -186,7 +189,13 @@ export class Timeline {
         places.push({ index: this.before(same, anchor ? anchor.index + 1 : 0, rank), items: [...late, ...waiting] });
       }
       this.join(same, rank);
-      entries.push(same);
+      if (isOwn(output)) {
+        entries.push(same);
+      }
+      const apart = whatDiffers(same.output, output);
+      if (apart) {
+        left.unshift(apart);
+      }
       anchor = same;
       floats = [];
       waiting = [];
@@ -495,10 +504,46 @@ function keyOf(output: Output): string {
     case 'rich':
       return `r${output.count ?? ''}\0${digest(JSON.stringify(output.data))}`;
     case 'failure':
-      return ['f', output.ename, output.evalue, ...output.frames.flatMap((f) => [f.file, f.line, f.name])].join('\0');
+      return [
+        'f',
+        output.ename,
+        isOwn(output) ? output.evalue.replace(varying, '#') : output.evalue,
+        ...output.frames.flatMap((f) => [f.file, f.line, f.name]),
+      ].join('\0');
     case 'notice':
       return '';
   }
+}
+
+/** What may differ in the texts of failures that are the same, as the server folds them: numbers and addresses. */
+const varying = /[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\b(?:nan|inf)\b)/g;
+
+/** What differs of a failure from one that is the same: it stands below that. */
+class Apart implements Failure {
+  readonly kind = 'failure';
+  readonly frames: readonly Frame[] = [];
+  readonly traceback: string;
+
+  constructor(
+    readonly ename: string,
+    readonly evalue: string,
+  ) {
+    this.traceback = `${ename}: ${evalue}`;
+  }
+}
+
+/** Whether a process has put something out itself. */
+function isOwn(output: Output): boolean {
+  return !(output instanceof Apart);
+}
+
+function whatDiffers(shown: Output, output: Output): Output | undefined {
+  if (shown.kind !== 'failure' || output.kind !== 'failure' || shown.evalue === output.evalue) {
+    return undefined;
+  }
+  const before = shown.evalue.split('\n');
+  const line = output.evalue.split('\n').find((text, i) => text !== before[i]);
+  return new Apart(output.ename, line ?? output.evalue);
 }
 
 /** Tells texts apart that may be megabytes long. */

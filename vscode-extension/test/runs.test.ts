@@ -175,6 +175,33 @@ describe('what ranks say', () => {
   });
 });
 
+describe('failures that differ by numbers', () => {
+  it('are one, with what differs below', () => {
+    const { runs, begin } = setup(4);
+    begin();
+    for (const [rank, loss] of ['-1.5e-07 at 0x7f01', 'nan at 0x7f02', '3 at 0x7f03', 'nan at 0x7f02'].entries()) {
+      runs.apply({
+        event: 'error',
+        run: 'r',
+        rank,
+        ename: 'E',
+        evalue: `bad:\nloss ${loss}`,
+        traceback: [`rank ${rank}`],
+        frames: [{ file: 'a', line: 1, name: 'f' }],
+      });
+    }
+    const entries = (runs.get('r')?.timeline.entries ?? []).map(({ ranks, output }) => [
+      ranks.join(),
+      output.kind === 'failure' ? output.traceback : '',
+    ]);
+    expect(entries).toEqual([
+      ['0,1,2,3', 'rank 0'],
+      ['1,3', 'E: loss nan at 0x7f02'],
+      ['2', 'E: loss 3 at 0x7f03'],
+    ]);
+  });
+});
+
 describe('progress bars', () => {
   it('are one live line, folded, until they are over', () => {
     const { runs, begin, say, shown } = setup(2);
