@@ -5,6 +5,7 @@ A fork has none of them, and hangs at the first use of what waits for one. Some 
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 import struct
@@ -50,61 +51,68 @@ def ids() -> set[int]:
 def native(known: set[int]) -> list[Thread]:
     """Return the native threads that are not in `known`. May wait until those that run have come to rest."""
     pythons = {thread.native_id for thread in threading.enumerate()}
+    unknown = ids() - known - pythons
+    if not unknown:
+        return []
     found = []
+    memory = _Memory()
     deadline = time.monotonic() + _PATIENCE
-    for number in sorted(ids() - known - pythons):
-        thread = _look_at(number)
-        while thread is not None and not thread.libraries and _runs(number) and time.monotonic() < deadline:
+    for number in sorted(unknown):
+        while _read(number, "syscall") == "running" and time.monotonic() < deadline:
             time.sleep(0.002)
-            thread = _look_at(number)
-        if thread is not None:
-            found.append(thread)
+        if name := _read(number, "comm"):  # otherwise it has ended
+            found.append(Thread(number, name, memory.libraries_of(number)))
     return found
 
 
-def _look_at(number: int) -> Thread | None:
-    """Describe a thread; None if it has ended."""
-    name = _read(number, "comm")
-    return Thread(number, name, _libraries(number)) if name else None
+class _Memory:
+    """What is mapped where in this process."""
 
+    def __init__(self) -> None:
+        self._firsts: list[int] = []  # addresses, ascending
+        self._mappings: list[tuple[int, str, bool]] = []  # of these: the end, the file, whether that is somebody's code
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            for line in maps:
+                place, access, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
+                first, end = (int(bound, 16) for bound in place.split("-"))
+                file = path[0] if path else ""
+                is_code = "x" in access and file != "" and not _EVERYBODYS.search(os.path.basename(file))
+                self._firsts.append(first)
+                self._mappings.append((end, file, is_code))
 
-def _runs(number: int) -> bool:
-    return _read(number, "syscall") == "running"
+    def libraries_of(self, number: int) -> tuple[str, ...]:
+        """Return the libraries into which the words on a waiting thread's stack point, where its calls return.
 
+        The outermost comes first. None if it runs, or the system does not tell.
+        """
+        words = _read(number, "syscall").split()
+        if len(words) < 3:
+            return ()
+        pointer = int(words[-2], 16)
+        end, _, _ = self._at(pointer)
+        try:
+            memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return ()
+        try:
+            stack = os.pread(memory, max(0, min(end - pointer, _STACK)), pointer)
+        except OSError:
+            stack = b""
+        finally:
+            os.close(memory)
+        found: dict[str, None] = {}
+        for (word,) in struct.iter_unpack("P", stack[: len(stack) // 8 * 8]):
+            _, file, is_code = self._at(word)
+            if is_code:
+                found.pop(file, None)
+                found[file] = None
+        return tuple(reversed(found))
 
-def _libraries(number: int) -> tuple[str, ...]:
-    """Return the libraries into which the words on a waiting thread's stack point: they are where its calls return."""
-    words = _read(number, "syscall").split()
-    if len(words) < 3:
-        return ()  # it runs, or this system does not tell
-    pointer = int(words[-2], 16)
-    code: list[tuple[int, int, str]] = []
-    end = 0
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-        for line in maps:
-            place, access, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
-            first, last = (int(bound, 16) for bound in place.split("-"))
-            if "x" in access and path:
-                code.append((first, last, path[0]))
-            elif first <= pointer < last:
-                end = last
-    try:
-        memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ()
-    try:
-        stack = os.pread(memory, min(end - pointer, _STACK) // 8 * 8, pointer) if end else b""
-    except OSError:
-        stack = b""
-    finally:
-        os.close(memory)
-    found: dict[str, None] = {}
-    for (word,) in struct.iter_unpack("P", stack[: len(stack) // 8 * 8]):
-        for first, last, library in code:
-            if first <= word < last and not _EVERYBODYS.search(os.path.basename(library)):
-                found.pop(library, None)
-                found[library] = None
-    return tuple(reversed(found))
+    def _at(self, address: int) -> tuple[int, str, bool]:
+        index = bisect.bisect_right(self._firsts, address) - 1
+        if index < 0 or address >= self._mappings[index][0]:
+            return 0, "", False
+        return self._mappings[index]
 
 
 def _read(number: int, what: str) -> str:
