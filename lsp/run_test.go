@@ -88,3 +88,14 @@ func TestRunPrintsToNobody(t *testing.T) {
 		finished(e, reply.Run, "ok")
 	})
 }
+
+// A run's journal takes no more than the setting says, and the client is told.
+func TestJournalLimit(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"events": true, "journalLimit": "16MiB"}})
+	e.Open("a.py", "# %%\nfor i in range(400): print('x' * 60_000)\n")
+	var reply struct{ Run string }
+	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, &reply)
+	e.Await("word of the limit", lsptest.Has("event", "log"), lsptest.Contains("text", "the journal of this run has reached its limit, 16 MiB"))
+	finished(e, reply.Run, "ok")
+}

@@ -38,6 +38,9 @@ func TestSettings(t *testing.T) {
 		{`{"seed": -1}`, func(s Settings) bool { return s.pool().Seed.Of(0) == nil }, nil},
 		{`{"seed": -2}`, func(s Settings) bool { return s.pool().Seed.Of(0) == nil }, []string{"dip.seed: seed -2: want a number from 0 to 4294967295"}},
 		{`{"startTimeout": 0}`, func(s Settings) bool { return s.StartTimeout == 2*time.Minute }, []string{"dip.startTimeout"}},
+		{`{"journalLimit": "500MB"}`, func(s Settings) bool { return s.JournalLimit == 500e6 }, nil},
+		{`{"journalLimit": "0"}`, func(s Settings) bool { return s.JournalLimit < 0 }, nil},
+		{`{"journalLimit": "1MB"}`, func(s Settings) bool { return s.JournalLimit == 2<<30 }, []string{"dip.journalLimit: \"1MB\" is too little for a journal; want at least 16 MiB"}},
 		{`[1]`, func(s Settings) bool { return s.Start == "auto" }, []string{"dip: want an object"}},
 	} {
 		s := defaultSettings()
