@@ -171,7 +171,7 @@ func TestEditorIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	pids, _ := toldPIDs(t, folder, 2)
-	if len(pids) != 4 {
+	if len(pids) != 5 {
 		t.Errorf("%d processes", len(pids))
 	}
 	_ = cmd.Process.Signal(syscall.SIGKILL)
