@@ -3,6 +3,7 @@ package lsp
 import (
 	"context"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -29,6 +30,14 @@ func TestOutboxTellsOfProgress(t *testing.T) {
 	default:
 	}
 	for range 3 {
+		awaited := func() bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return o.moved != nil
+		}
+		for !awaited() { // else what is read now is told to nobody
+			runtime.Gosched()
+		}
 		if _, err := io.CopyN(io.Discard, client, 64<<10); err != nil {
 			t.Fatal(err)
 		}
