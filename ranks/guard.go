@@ -47,6 +47,8 @@ type nodeEnd struct {
 	Code   *int        `json:"code,omitempty"`
 	Signal string      `json:"signal,omitempty"`
 	Failed *startError `json:"failed,omitempty"` // there never was one
+
+	Janitors bool `json:"janitors,omitempty"` // the guard waits for what frees shared memory
 }
 
 // startError says why a guard could not start its node.
@@ -154,13 +156,15 @@ func guardMain(dir string, command []string) int {
 	if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
 	}
+	end := nodeEnd{Janitors: !g.awaitAll(0) && len(g.descendants()) > 0}
 	if status.Signaled() {
-		g.report(nodeEnd{Signal: signalName(status.Signal())})
+		end.Signal = signalName(status.Signal())
 	} else {
 		code := status.ExitStatus()
-		g.report(nodeEnd{Code: &code})
+		end.Code = &code
 	}
-	// From here on nobody waits for us. Nothing but janitors is left.
+	g.report(end)
+	// From here on nobody waits for us if nothing but janitors is left.
 	if !g.awaitAll(janitorPatience) {
 		g.endAll(true)
 	}

@@ -156,7 +156,11 @@ func (p *nodeProcess) awaitEnd() *ExitError {
 		e.Name = "the node's guard"
 		return e
 	}
-	go p.guard.Wait() // for as long as the guard's patience lasts: see guardMain
+	if end.Janitors {
+		go p.guard.Wait() // for as long as the guard's patience lasts: see guardMain
+	} else {
+		p.guard.Wait()
+	}
 	e := &ExitError{Name: nodeName, PID: p.pid, Code: end.Code, Signal: end.Signal}
 	if end.Failed != nil {
 		e.Lost = end.Failed
