@@ -14,6 +14,8 @@ from harness import wait_until
 
 from dip_agent import crash, oom
 
+PATH = "/nöwhere/träin 🙂.py"  # faulthandler escapes what is not ASCII
+
 NESTED = """
 import ctypes, os, threading, time
 def deeper(n):
@@ -33,14 +35,14 @@ def test_a_crash_shows_the_users_line_first(node, spawn, fault, words, before):
     code = NESTED % fault
     if before:
         code = code.replace("\ndeeper(2)\n", f"\n{before}await later()\n")
-    process.start(code, path="/nowhere/train.py", line=10)
+    process.start(code, path=PATH, line=10)
     node.bury(process)
     first, current, *rest = process.text("stderr").split("\n\n")
-    assert first == f"Fatal Python error: {words}, at /nowhere/train.py, line 16, in deeper"
+    assert first == f"Fatal Python error: {words}, at {PATH}, line 16, in deeper"
     lines = current.split("\n")
     assert lines[0].startswith("Current thread")
-    assert lines[-1].startswith('  File "/nowhere/train.py", line ')
-    assert "/nowhere/train.py" in lines[2 if "ctypes" in fault else 1]
+    assert lines[-1].startswith(f'  File "{PATH}", line ')
+    assert PATH in lines[2 if "ctypes" in fault else 1]
     everything = "\n\n".join(rest)
     assert "threading.py" in everything, "the user's thread is shown"
     assert "dip_agent" not in process.text("stderr")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import sysconfig
 
 _FRAME = re.compile(r'^ +File "(?P<file>.*)", line (?P<line>\d+|\?\?\?) in (?P<name>.*)$')
+_ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 _BOOTSTRAP = f"{os.sep}threading.py"
@@ -17,7 +19,14 @@ _MAX = 1 << 20  # bytes that are read of a report
 def read(fd: int) -> str:
     """Return what is to be told of the report in a file; "" if there is none."""
     text = os.pread(fd, _MAX, 0).decode("utf-8", "replace")
-    return told(text) if text.strip() else ""
+    return told(_ESCAPE.sub(_character, text)) if text.strip() else ""
+
+
+def _character(escape: re.Match[str]) -> str:
+    """Return the character that faulthandler has escaped, as it does all that are not ASCII."""
+    code = int(escape[1] or escape[2] or escape[3], 16)
+    # What is none: a byte of a file name that is not UTF-8.
+    return escape[0] if 0xD800 <= code <= 0xDFFF or code > sys.maxunicode else chr(code)
 
 
 def told(report: str) -> str:
