@@ -110,28 +110,26 @@ func onlyLeave(texts []string) bool {
 	return len(waiting) > 0 && !slices.ContainsFunc(waiting, func(text string) bool { return text != leavesGroup })
 }
 
-// gather says each text once, with the ranks that it is of; "" is nothing.
+// gather says each text once, with the ranks that it is of; "" is nothing. What the local namespace says comes first, as it stands.
 func gather(procs []*Process, texts []string) []string {
-	var order []string
+	var local, shared []string
 	who := map[string][]int{}
 	for i, text := range texts {
 		switch {
 		case text == "":
-			continue
 		case procs[i].rank < 0:
-			order = append(order, text)
-			continue
-		case who[text] == nil:
-			order = append(order, text)
-		}
-		who[text] = append(who[text], procs[i].rank)
-	}
-	for i, text := range order {
-		if ranks := who[text]; ranks != nil {
-			order[i] = text + " on " + nameRanks(ranks)
+			local = append(local, text)
+		default:
+			if who[text] == nil {
+				shared = append(shared, text)
+			}
+			who[text] = append(who[text], procs[i].rank)
 		}
 	}
-	return order
+	for _, text := range shared {
+		local = append(local, text+" on "+nameRanks(who[text]))
+	}
+	return local
 }
 
 // shutdownReply notes what a process says of its end.
