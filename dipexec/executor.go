@@ -201,7 +201,7 @@ type Executor struct {
 	given    [namespaces][]Process   // what the pool gave last, never changed
 	pools    int                     // how many the ranks given so far were of
 	commands map[commandKey]*command // that have not ended
-	watch    watch                   // its timer only
+	watch    watch                   // its timer and looks only
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
 	pool    PoolState       // as it was published last

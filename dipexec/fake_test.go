@@ -35,6 +35,7 @@ type fakeProcess struct {
 	push, pull func(context.Context) error
 	groups     func() *wire.GroupsReply // nil: it has joined none
 	standstill string
+	looking    func()                      // what there is to do until it is known; nil: nothing
 	names      []string                    // that its namespace binds
 	look       func(context.Context) error // comes of a lookup; nil: an answer
 }
@@ -167,6 +168,12 @@ func (p *fakeProcess) told() string {
 func (p *fakeProcess) Done() <-chan struct{} { return p.ended }
 
 func (p *fakeProcess) Standstill(context.Context) string {
+	p.mu.Lock()
+	looking := p.looking
+	p.mu.Unlock()
+	if looking != nil {
+		looking()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.standstill

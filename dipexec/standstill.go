@@ -17,7 +17,8 @@ const watchEvery = 5 * time.Second
 // watch is the look-out for processes that stand still: one that has been stopped, or whose lock native code holds, says nothing itself, and
 // whoever waits for it could only guess.
 type watch struct {
-	timer *time.Timer        // nil: no run has been started since the last look, or nothing runs any more
+	timer *time.Timer        // nil: somebody looks, no run has been started since the last look, or nothing runs any more
+	looks bool               // somebody looks: one at a time
 	ctx   context.Context    // ends when nothing is to be told any more
 	stop  context.CancelFunc //
 
@@ -26,7 +27,7 @@ type watch struct {
 
 // watchRuns has processes looked at as long as there are runs. The caller holds mu. A cell that soon ends costs nothing: there is one timer for all.
 func (e *Executor) watchRuns() {
-	if e.watch.timer == nil {
+	if e.watch.timer == nil && !e.watch.looks {
 		e.watch.timer = time.AfterFunc(watchEvery, e.watchOnce)
 	}
 }
@@ -39,13 +40,17 @@ func (e *Executor) watchOnce() {
 		return
 	}
 	procs := slices.Collect(maps.Values(e.procs))
+	e.watch.looks = true
 	e.goOn(func() {
+		defer func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.watch.looks = false
+			if !e.closed && len(e.runs) > 0 {
+				e.watchRuns()
+			}
+		}()
 		e.lookAt(procs)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if !e.closed && len(e.runs) > 0 {
-			e.watchRuns()
-		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,35 @@ func TestStandstillOfAnIdleProcess(t *testing.T) {
 			}
 		}
 		t.Errorf("told is %v", rec.lines())
+	})
+}
+
+// To look takes seconds where a process does not answer. A run that is started meanwhile begins no second look beside it.
+func TestStandstillIsLookedForOnceAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		var now, most, looks atomic.Int32
+		pool.ranks[0].looking = func() {
+			looks.Add(1)
+			most.Store(max(most.Load(), now.Add(1)))
+			time.Sleep(2 * watchEvery)
+			now.Add(-1)
+		}
+		busy := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}})
+		x := pool.ranks[0].next()
+		for range 6 {
+			time.Sleep(watchEvery + time.Second)
+			local := mustStart(t, e, Request{})
+			pool.local.next().ok()
+			mustWait(t, e, local)
+		}
+		x.ok()
+		mustWait(t, e, busy)
+		if most.Load() != 1 || looks.Load() < 2 {
+			t.Errorf("%d looks, %d at the same time", looks.Load(), most.Load())
+		}
+		time.Sleep(3 * watchEvery) // the last look ends
 	})
 }
 
