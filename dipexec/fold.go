@@ -42,7 +42,7 @@ type Item struct {
 	Stream string // "stdout" or "stderr", of a line
 	Prefix string // what its lines begin with: "[0-3] ", or "" where it is clear whose it is
 	Text   string // one or more lines, without prefixes and the last line feed
-	Event  Event  // what it was made of, the lowest rank's; nil for a line
+	Event  Event  // what it was made of, the lowest rank's, of a quiet run without the data of rich output; nil for a line
 }
 
 // String gives the text with the prefix before every line.
@@ -720,6 +720,7 @@ func (r *foldRun) put(it Item) {
 		r.f.out = append(r.f.out, it)
 		return
 	}
+	it.Event = withoutData(it.Event)
 	r.held = append(r.held, it)
 	r.holds += len(it.Text) + entryBytes
 	for r.holds > heldBytes && len(r.held) > 1 {
@@ -729,6 +730,21 @@ func (r *foldRun) put(it Item) {
 		r.held = r.held[1:]
 		r.dropped += 1 + lines
 	}
+}
+
+// withoutData is an event of rich output less what it holds: a cell may make hundreds of pictures, and its text names their files.
+func withoutData(e Event) Event {
+	switch e := e.(type) {
+	case *Display:
+		c := *e
+		c.Data, c.Metadata = nil, nil
+		return &c
+	case *Result:
+		c := *e
+		c.Data, c.Metadata = nil, nil
+		return &c
+	}
+	return e
 }
 
 // release shows what a quiet run has held.

@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -259,6 +260,22 @@ func TestFoldQuiet(t *testing.T) {
 	if len(shown) != 1+kept || shown[1] != line || shown[kept] != "last" {
 		t.Errorf("%d items are shown, the last one is %.10s", len(shown), shown[len(shown)-1])
 	}
+
+	// The data of rich output is not held: a text of a few bytes may come with megabytes.
+	f = &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
+	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
+	f.state(0, stateBusy, "")
+	picture := &Display{
+		Header: headerOf(KindDisplay, "r1", new(1), 0), Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
+	}
+	f.add(picture)
+	f.state(0, stateReady, "")
+	held := f.f.runs[0].held
+	if len(held) != 1 || len(held[0].Event.(*Display).Data) > 0 || held[0].Event.(*Display).Files["image/png"] == "" || len(picture.Data) != 1 {
+		t.Errorf("held is %+v of %+v", held, picture)
+	}
+	f.finish(StatusOK, "")
+	sameLines(t, f.shown(), "<image/png> [rank-0-1.png]")
 }
 
 func TestFoldDeath(t *testing.T) {
