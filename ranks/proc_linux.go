@@ -166,7 +166,7 @@ func hasEnded(pid int, startTime uint64) bool {
 		return false // unknown
 	}
 	st, err := statProcess(pid)
-	return err != nil || st.startTime != startTime || st.state == 'Z' || st.state == 'X'
+	return err != nil || st.startTime != startTime || st.ended()
 }
 
 // killProcess sends SIGKILL to a process if it is still the one that started then; gone is true if it no longer runs.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"dipls/internal/testpython"
 )
 
 // running reports whether a process is there and no zombie.
@@ -53,4 +55,31 @@ func TestKillProcess(t *testing.T) {
 	if gone, err := killProcess(pid, st.startTime); !gone || err != nil {
 		t.Errorf("after its end: gone %v, %v", gone, err)
 	}
+}
+
+// A process whose first thread has ended looks like a zombie while others run.
+func TestHasEnded(t *testing.T) {
+	cmd := exec.Command(testpython.Need(t), "-c", `
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+`)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	var st procStat
+	await(t, "the end of its first thread", func() (ended bool) {
+		var err error
+		st, err = statProcess(cmd.Process.Pid)
+		return err == nil && st.state == 'Z'
+	})
+	if st.threads < 2 || hasEnded(st.pid, st.startTime) {
+		t.Errorf("a process with %d threads counts as ended: %v", st.threads, hasEnded(st.pid, st.startTime))
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "its end", func() bool { return hasEnded(st.pid, st.startTime) })
 }
