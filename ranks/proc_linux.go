@@ -309,8 +309,8 @@ func reapOrphans(session string, known map[int]bool) {
 			seen[p.pid] = true
 			_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil) // our child: the number cannot have passed to another
 		}
-		if orphans == 0 {
-			return
+		if orphans == 0 || time.Since(due) > killPatience {
+			return // what does not end now hangs in the kernel, or belongs to another user
 		}
 		doomed := under(all, adopted)
 		if time.Now().Before(due) {
