@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import re
 import sys
@@ -183,3 +184,25 @@ def push(rank: Process, names: list[str], payload: dict[str, Any]) -> None:
     request = rank.send("push_request", {"names": names, "payload": payload})
     assert rank.reply(request, "push_reply")["status"] == "ok"
     rank.send("push_commit", {"commit": True})
+
+
+def test_a_byte_of_an_address_is_no_flag() -> None:
+    def storage(resizable: bytes, allocator: int) -> bytes:
+        own = bytes(range(1, 65)) + b"\0" + resizable + bytes(6) + allocator.to_bytes(8, "little")
+        return own.ljust(owned._STORAGE_BYTES, b"\0")
+
+    address = 0x7F01_2345_6780
+    assert owned._differences([storage(b"\1", address)] * 2, [storage(b"\0", 0)] * 2) == ([(72, address)], [65])
+
+
+def test_with_another_torch_storages_are_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(owned, "_layout", functools.cache(owned._layout.__wrapped__))
+    monkeypatch.delattr(torch, "UntypedStorage")
+    assert owned._layout() is None
+
+
+def test_with_another_numpy_arrays_are_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owned, "_set_handler", functools.cache(owned._set_handler.__wrapped__))
+    monkeypatch.setattr(owned, "_TABLES", ("numpy.elsewhere",))
+    assert (sent(x=ARRAYS["large"])["x"] == ARRAYS["large"]).all()

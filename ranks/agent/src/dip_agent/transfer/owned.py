@@ -153,7 +153,10 @@ _HANDLERS_SINCE = 0xF  # NumPy 1.22
 @functools.cache
 def _set_handler() -> Any:
     """Return NumPy's PyDataMem_SetHandler, None where there is none."""
-    umath = next(filter(None, map(sys.modules.get, _TABLES)))
+    umath = next(filter(None, map(sys.modules.get, _TABLES)), None)
+    if umath is None:
+        log.warning("arrays that come from other processes cannot be resized: NumPy's functions are not where they were")
+        return None
     table = _api.PyCapsule_GetPointer(umath._ARRAY_API, None)
     version, set_handler = (
         ctypes.c_void_p.from_address(table + index * _POINTER).value for index in (_GET_FEATURE_VERSION, _SET_HANDLER)
@@ -201,11 +204,23 @@ def _layout() -> tuple[int, int, int] | None:
     """
     import torch
 
-    sizes = (64, 192, 4096, 640)
-    owning = [torch.UntypedStorage(size) for size in sizes]
-    foreign = [_foreign(bytearray(size)) for size in sizes]
-    ours, theirs = ([ctypes.string_at(one._cdata, _STORAGE_BYTES) for one in some] for some in (owning, foreign))
-    flags = [at for at in range(_STORAGE_BYTES) if _all(ours, at, b"\1") and _all(theirs, at, b"\0")]
+    try:
+        # By turns, so that what happens to lie behind them in memory is no difference.
+        pairs = [(torch.UntypedStorage(size), _foreign(bytearray(size))) for size in (64, 192, 4096, 640)]
+        ours, theirs = ([ctypes.string_at(one._cdata, _STORAGE_BYTES) for one in some] for some in zip(*pairs))
+    except Exception:  # some other torch
+        log.warning("storages that come from other processes cannot be resized", exc_info=True)
+        return None
+    pointers, flags = _differences(ours, theirs)
+    if len(flags) != 1 or len(pointers) != 1:
+        log.warning("storages that come from other processes cannot be resized: %s, %s", flags, pointers)
+        return None
+    ((pointer, allocator),) = pointers
+    return pointer, flags[0], allocator
+
+
+def _differences(ours: Sequence[bytes], theirs: Sequence[bytes]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return where all of ours have the same pointer, and which, and where they have 1; all of theirs have 0 there."""
     pointers = []
     for at in range(0, _STORAGE_BYTES, _POINTER):
         word = ours[0][at : at + _POINTER]
@@ -213,11 +228,9 @@ def _layout() -> tuple[int, int, int] | None:
         plausible = address >= _LOWEST_ADDRESS and address % _POINTER == 0
         if plausible and _all(ours, at, word) and _all(theirs, at, bytes(_POINTER)):
             pointers.append((at, address))
-    if len(flags) != 1 or len(pointers) != 1:
-        log.warning("storages that come from other processes cannot be resized: %s, %s", flags, pointers)
-        return None
-    ((pointer, allocator),) = pointers
-    return pointer, flags[0], allocator
+    inside = {at + byte for at, _ in pointers for byte in range(_POINTER)}  # a pointer may have a byte that is 1
+    places = (at for at in range(_STORAGE_BYTES) if at not in inside)
+    return pointers, [at for at in places if _all(ours, at, b"\1") and _all(theirs, at, b"\0")]
 
 
 def _all(storages: Sequence[bytes], at: int, what: bytes) -> bool:
