@@ -176,13 +176,17 @@ DOCSTRINGS = [
     ("r'a\\b' 'c'; x = 1\n", "a\\bc"),
     ("'a' + 'b'\n", None),
     ("f'{1 / 0}'\n", None),
+    ("rf'{1 / 0}'\n", None),
     ("b'bytes'\n", None),
+    ("Rb'bytes'\n", None),
+    (r"'a\d'", r"a\d"),
     ("%matplotlib inline\n'late'\n", None),
     ("'''open\n", None),
     ("# nothing\n", None),
 ]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("text", "doc"), DOCSTRINGS)
 def test_the_docstring_of_a_file(text, doc):
     found, _ = docstring(io.StringIO(text).readline)

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import tokenize
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from .snapshots import SourcePath
 # Names under which IPython's magics compile the code that they were given.
 _MAGIC_NAMES = frozenset({"<timed exec>", "<timed eval>", "<magic-timeit>"})
 
+_CONSTANT = re.compile("[rRuU]?['\"]")  # how a docstring begins: before Python 3.12 the tokens of f-strings are strings
 _BLANK = re.compile(r"(?:[^\S\n]*\n)*")
 
 
@@ -129,12 +131,14 @@ def docstring(readline: Callable[[], str]) -> tuple[str | None, int]:
             if token.type in (tokenize.COMMENT, tokenize.NL):
                 continue
             line = line or token.start[0]
-            if token.type == tokenize.STRING and token.string[0] in "\"'rRuU":
+            if token.type == tokenize.STRING and _CONSTANT.match(token.string):
                 parts.append(token.string)
                 continue
             if parts and (token.type in (tokenize.NEWLINE, tokenize.ENDMARKER) or token.string == ";"):
                 found: dict[str, Any] = {}
-                exec(compile(" ".join(parts), "<docstring>", "exec"), found)
+                with warnings.catch_warnings():  # of escapes: who compiles the cell warns
+                    warnings.simplefilter("ignore")
+                    exec(compile(" ".join(parts), "<docstring>", "exec"), found)
                 return found.get("__doc__"), line
             break
     except (SyntaxError, tokenize.TokenError):
