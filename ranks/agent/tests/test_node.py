@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from harness import AGENT_DIR, Peer, alive, wait_until
+
+from dip_agent import system
 
 ENV = "import os; print({k: os.environ.get(k) for k in %r})"
 
@@ -436,3 +439,22 @@ def test_sigterm_ends_a_node_that_imports(make_node, tmp_path):
     assert node.popen.wait(60) == -signal.SIGTERM
     wait_until(lambda: not alive(process.pid), "the end of the process")
     remove(node)
+
+
+def _not_there(pid: int) -> int:
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+@pytest.mark.skipif(not system.LINUX, reason="elsewhere groups are killed")
+@pytest.mark.parametrize("pidfd_open", [None, _not_there], ids=["old Python", "old kernel"])
+def test_a_kill_without_descriptors_of_processes(monkeypatch, pidfd_open):
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    if pidfd_open is not None:
+        monkeypatch.setattr(os, "pidfd_open", pidfd_open, raising=False)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        started = system.start_time(process.pid)
+        assert system.kill(process.pid, started + 1)
+        assert process.poll() is None
+        assert system.kill(process.pid, started)
+        assert process.wait() == -signal.SIGKILL
+    assert system.kill(process.pid, started)

@@ -128,20 +128,28 @@ def kill(pid: int, started: int) -> bool:
 
     Returns False if that is not allowed.
     """
+    fd = -1
     try:
         fd = os.pidfd_open(pid)
-    except OSError:
+    except ProcessLookupError:
         return True
+    except (AttributeError, OSError):
+        pass  # Python was built for older systems, as conda's is, or runs on one, or has no descriptor left
     try:
         # The descriptor names one process for good; looked at after it was opened, it names the right one.
-        if start_time(pid) == started:
+        if start_time(pid) != started:
+            return True
+        if fd >= 0:
             signal.pidfd_send_signal(fd, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
     except PermissionError:
         return False
     except OSError:
         pass
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
     return True
 
 
