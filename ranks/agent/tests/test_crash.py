@@ -189,3 +189,10 @@ def test_stress_deaths_are_told_as_what_they_are(node, spawn):
             assert first.startswith("Fatal Python error: "), name
             assert "dip_agent" not in first, name
             assert "of dipls and IPython left out" in rest, name
+
+
+def test_what_is_no_log_says_nothing(monkeypatch):
+    opened = os.open
+    monkeypatch.setattr(os, "readlink", lambda path: oom._INITIAL_NAMESPACE)
+    monkeypatch.setattr(os, "open", lambda path, flags: opened(os.devnull, flags))
+    assert oom._log_says(os.getpid(), 0) is None

@@ -101,6 +101,8 @@ def _log_says(pid: int, since: float) -> bool | None:
                 record = os.read(log, 8192)
             except BrokenPipeError:  # what came next has been overwritten
                 continue
+            if not record:
+                return None  # something else is there, as in some containers
             head, _, text = record.partition(b";")
             if kill.search(text) and int(head.split(b",")[2]) / 1e6 > since - _DRIFT:
                 return True
