@@ -165,8 +165,8 @@ class _SeedsWhenImported:
         if name not in _GLOBAL:
             return None
         for finder in sys.meta_path:
-            found = None if finder is self else finder.find_spec(name, path, target)
-            if found is not None:
+            find = None if finder is self else getattr(finder, "find_spec", None)  # before Python 3.12 some have none
+            if find is not None and (found := find(name, path, target)) is not None:
                 self._seed_after(found)
                 return found
         return None

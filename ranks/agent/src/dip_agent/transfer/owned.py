@@ -155,7 +155,7 @@ def _set_handler() -> Any:
     """Return NumPy's PyDataMem_SetHandler, None where there is none."""
     umath = next(filter(None, map(sys.modules.get, _TABLES)), None)
     if umath is None:
-        log.warning("arrays that come from other processes cannot be resized: NumPy's functions are not where they were")
+        log.warning("arrays that come from other processes cannot be resized: this NumPy is not known")
         return None
     table = _api.PyCapsule_GetPointer(umath._ARRAY_API, None)
     version, set_handler = (
