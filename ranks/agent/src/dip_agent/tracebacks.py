@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-import executing
-import stack_data
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -100,8 +99,9 @@ def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | Non
 
 def _forget_sources() -> None:
     """Have IPython's helpers forget what they have read: they would keep the code of every traceback for good."""
-    for cls in (executing.Source, stack_data.Source):
-        for name, part in list(vars(cls).items()):
+    for module in ("executing", "stack_data"):
+        cls = getattr(sys.modules.get(module), "Source", None)
+        for name, part in list(vars(cls).items()) if cls is not None else ():
             if name in ("__executing_cache", "__source_cache_with_lines"):
                 part.clear()
             elif hasattr(part, "cache_clear"):
