@@ -110,9 +110,14 @@ func (r *report) versions() map[string]any {
 
 // lastRuns are the directories of the last runs that left a journal, oldest first.
 func lastRuns(dir string) []string {
-	found, _ := filepath.Glob(filepath.Join(dir, "*", "run.json")) // sorted; their names begin with the time
-	for i := range found {
-		found[i] = filepath.Dir(found[i])
+	entries, _ := os.ReadDir(dir) // sorted; the names of runs begin with the time
+	var found []string
+	for _, e := range entries {
+		// Files that a running dipls has made ahead are no run yet.
+		run := filepath.Join(dir, e.Name())
+		if _, err := os.Stat(filepath.Join(run, "run.json")); err == nil && !strings.HasPrefix(e.Name(), ".") {
+			found = append(found, run)
+		}
 	}
 	return found[max(0, len(found)-reportedRuns):]
 }
