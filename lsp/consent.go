@@ -45,7 +45,7 @@ type consent struct {
 	asking sync.Mutex // held while the user is asked: one question at a time
 
 	mu    sync.Mutex                   // guards what follows
-	given map[string]ranks.Interpreter // by folder: by this client, whether it could be remembered or not
+	given map[string]ranks.Interpreter // by folder: what could not be remembered, by this client
 }
 
 func newConsent(s *server, store *trust.Store) *consent {
@@ -103,23 +103,26 @@ func (c *consent) obtain(ctx context.Context, dir string, python ranks.Interpret
 			return fmt.Errorf("nothing was run: %s belongs to the folder and you have not let it run; run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting dip.python", python.Path, dir)
 		}
 	}
-	c.mu.Lock()
-	c.given[dir] = python
-	c.mu.Unlock()
-	c.remember(dir, python, own)
+	if !c.remember(dir, python, own) {
+		c.mu.Lock()
+		c.given[dir] = python
+		c.mu.Unlock()
+	}
 	return nil
 }
 
-// remember notes a consent for the next time.
-func (c *consent) remember(dir string, python ranks.Interpreter, own bool) {
+// remember notes a consent for the next time, until the user takes it back, and reports whether it could.
+func (c *consent) remember(dir string, python ranks.Interpreter, own bool) bool {
 	if c.store == nil {
-		return
+		return false
 	}
 	path := ""
 	if own {
 		path = python.Path
 	}
-	if err := c.store.Add(dir, path); err != nil {
+	err := c.store.Add(dir, path)
+	if err != nil {
 		c.s.log.Warn("that the folder may run cannot be remembered", zap.String("folder", dir), zap.Error(err))
 	}
+	return err == nil
 }

@@ -163,6 +163,28 @@ func TestCommandIsConsent(t *testing.T) {
 	})
 }
 
+// What is taken back counts for the next start of Python, also in the same editor.
+func TestConsentIsTakenBack(t *testing.T) {
+	needPython(t)
+	folder, _ := hostile(t, false)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Folder: folder, Init: events})
+	e.Open("a.py", "# %%\nprint('local')\n")
+	cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+	for range 2 {
+		e.Mark()
+		finished(e, e.Run("dip.runCell", cell), "ok")
+		if all := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "from now on")); len(all) != 1 {
+			t.Errorf("told: %v", all)
+		}
+		if known, err := trusted().Remove(folder); !known || err != nil {
+			t.Errorf("known %v, %v", known, err)
+		}
+		if err := e.TryCommand("dip.restart", lsptest.Object{"uri": e.URI("a.py")}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // An interpreter that belongs to the folder is asked about, once; a no keeps it from running.
 func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 	needPython(t)
