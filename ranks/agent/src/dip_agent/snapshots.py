@@ -51,8 +51,8 @@ class SourcePath(str):
     def entry(self) -> _Entry:
         """Return what linecache has for the file: nothing below the executed lines.
 
-        If the file on the disk has them where they were, they look as there, where a magic may be a comment, and have
-        above them what the file has.
+        If the file on the disk has them where they were, they look as there, where a magic may be a comment and a line
+        that came blank a directive, and have above them what the file has.
         """
         if self._entry is None:
             lines = [part + "\n" for part in self.text.split("\n")]
@@ -62,7 +62,8 @@ class SourcePath(str):
             above = ["\n"] * (self.line - 1)
             if stand_in(lines, there):
                 above = file[: self.line - 1]
-                lines = [have if want.strip() else want for have, want in zip_longest(there, lines, fillvalue="\n")]
+                pairs = zip_longest(there, lines, fillvalue="\n")
+                lines = [have if want.strip() or have.lstrip()[:1] in ("#", "%") else want for have, want in pairs]
             self._entry = sum(map(len, above + lines)), None, above + lines, str(self)
         return self._entry
 
