@@ -101,13 +101,15 @@ def test_an_error_names_the_file_that_hides_a_module(make_node, folder):
 
 @pytest.fixture
 def two(tmp_path):
-    """Two folders with a script and modules beside it, of which two have the same names, and a link to the second."""
+    """Two folders with a script and modules beside it, of which three have the same names, and a link to the second."""
     scripts = []
     for name in ("one ü", "two"):
         folder = tmp_path / name
         (folder / "package").mkdir(parents=True)
         (folder / "package" / "__init__.py").write_text("from .part import who")
         (folder / "package" / "part.py").write_text(f"who = {name!r}")
+        (folder / "plain").mkdir()  # a package without __init__.py
+        (folder / "plain" / "part.py").write_text(f"who = {name!r}")
         (folder / "model.py").write_text(f"who = {name!r}")
         (folder / f"only_{name[:3]}.py").write_text(f"who = {name!r}")
         (folder / "train.py").write_text("")
@@ -117,8 +119,8 @@ def two(tmp_path):
     return [str(script) for script in (*scripts, link)]
 
 
-WHO = "import sys, model, package, package.part; print(sys.argv[0] == __file__, __file__, sys.path[0], "
-WHO += "model.who, package.who, package.part.who)"
+WHO = "import sys, model, package, package.part, plain.part; print(sys.argv[0] == __file__, __file__, sys.path[0], "
+WHO += "model.who, package.who, package.part.who, plain.part.who)"
 
 
 @pytest.mark.parametrize("ranks", [0, 2])
@@ -130,7 +132,7 @@ def test_a_second_file_from_another_folder(make_node, two, ranks, first):
         file, name = two[index], names[index]
         folder = os.path.dirname(os.path.realpath(file))
         for _ in range(2):
-            assert process.run(WHO, path=file).text() == f"True {file} {folder} {name} {name} {name}\n"
+            assert process.run(WHO, path=file).text() == f"True {file} {folder} {name} {name} {name} {name}\n"
     # What the other file has beside it is there, too, for what was defined by its cells.
     assert (
         process.run("import only_two, only_one; print(only_two.who, only_one.who)", path=two[0]).text() == "two one ü\n"

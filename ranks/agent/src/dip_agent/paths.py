@@ -71,16 +71,30 @@ def play(file: str) -> None:
 def _take_turns(folder: str) -> None:
     """Have the names of modules that several of our folders have mean those of `folder`."""
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if "." in name or not isinstance(file, str):
-            continue
-        for other in _others:
-            if file.startswith(other) and _module_file(other, name) == file and _module_file(folder, name):
+        for other in _others if "." not in name else ():
+            if _is_of(other, name, module) and _may_mean(folder, name, module):
                 away = _displaced.setdefault(other, {})
                 for part in [part for part in sys.modules if part == name or part.startswith(name + ".")]:
                     away[part] = sys.modules.pop(part)
                 break
     sys.modules.update(_displaced.pop(folder, {}))
+
+
+def _is_of(folder: str, name: str, module: Any) -> bool:
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str):
+        return file.startswith(folder) and _module_file(folder, name) == file
+    return _is_plain(module) and os.path.join(folder, name) in module.__path__
+
+
+def _may_mean(folder: str, name: str, module: Any) -> bool:
+    """Whether the name of another folder's module may be that of one of `folder`."""
+    return bool(_module_file(folder, name)) or (_is_plain(module) and os.path.isdir(os.path.join(folder, name)))
+
+
+def _is_plain(module: Any) -> bool:
+    """Whether a module is a package without `__init__.py`, which may be spread over several folders."""
+    return type(getattr(module, "__path__", None)).__name__ == "_NamespacePath"
 
 
 def without_ours(path: list[Any]) -> list[str | None]:
