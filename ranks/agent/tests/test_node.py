@@ -458,3 +458,12 @@ def test_a_kill_without_descriptors_of_processes(monkeypatch, pidfd_open):
         assert system.kill(process.pid, started)
         assert process.wait() == -signal.SIGKILL
     assert system.kill(process.pid, started)
+
+
+@pytest.mark.skipif(not system.knows_children(), reason="the system does not tell")
+def test_children_of_a_process_of_which_a_thread_ends(monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        listed = os.listdir
+        monkeypatch.setattr(os, "listdir", lambda path: ["0", *listed(path)])  # there is none of that number any more
+        assert process.pid in system.child_pids()
+        process.kill()

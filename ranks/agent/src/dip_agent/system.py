@@ -109,12 +109,10 @@ def adopt_orphans() -> None:
 def child_pids(pid: int | str = "self") -> list[int]:
     """Return the pids of a process's children, adopted ones included; an empty list where that is unknown."""
     pids: list[int] = []
-    try:
+    with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                pids.extend(map(int, file.read().split()))
-    except OSError:
-        pass
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                pids.extend(map(int, file.read().split()))  # a thread that has ended meanwhile has none
     return pids
 
 
