@@ -129,11 +129,20 @@ def test_pdb_shows_the_lines_that_ran(local):
     assert "c = 3" not in out
 
 
-def test_profiles_can_be_saved(local, tmp_path):
+@pytest.mark.parametrize("profiler", ["cProfile", "profile"])
+def test_profiles_can_be_saved(local, tmp_path, profiler):
     local.run("def f():\n    return 1", FILE, 3)
-    code = f"import cProfile, pstats\ncProfile.run('f()', {str(tmp_path / 'p')!r})\n"
+    code = f"import {profiler}, pstats\n{profiler}.run('f()', {str(tmp_path / 'p')!r})\n"
     code += f"print([key for key in pstats.Stats({str(tmp_path / 'p')!r}).stats if key[2] == 'f'])"
     assert printed(local.run(code, FILE, 9)) == f"[({FILE!r}, 3, 'f')]\n"
+
+
+def test_code_can_be_marshalled(local):
+    local.run("def f(a):\n    return lambda: a + 1", FILE, 3)
+    code = "import marshal, types\ncode = marshal.loads(marshal.dumps(f.__code__))\n"
+    code += "print(types.FunctionType(code, {})(1)(), code.co_filename, type(code.co_filename) is str)\n"
+    code += "try:\n    marshal.dumps(object())\nexcept ValueError as err:\n    print(err)"
+    assert printed(local.run(code, FILE, 9)) == f"2 {FILE} True\nunmarshallable object\n"
 
 
 def test_source_of_classes(local):

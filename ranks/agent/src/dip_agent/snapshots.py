@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import ast
 import bdb
-import cProfile
 import inspect
 import linecache
+import marshal
 import sys
 import types
 import weakref
@@ -106,7 +106,7 @@ def install() -> None:
     linecache.cache = _Cache(linecache.cache)
     inspect.findsource = _findsource
     bdb.Bdb.canonic = _canonic
-    cProfile.label = _label
+    marshal.dump, marshal.dumps = _dump, _dumps
 
 
 def of_class(cls: type) -> SourcePath | None:
@@ -189,17 +189,38 @@ def _lines_of(node: ast.AST, scope: str, qualname: str) -> Iterator[int]:
 
 
 _plain_canonic = bdb.Bdb.canonic
-_plain_label = cProfile.label
+_plain_dumps = marshal.dumps
 
 
 def _canonic(self: bdb.Bdb, filename: str) -> str:
     return filename if type(filename) is SourcePath else _plain_canonic(self, filename)
 
 
-def _label(code: Any) -> Any:
-    """cProfile's name of code, which it writes to files in a format that has plain strings only."""
-    label = _plain_label(code)
-    return (str(label[0]), *label[1:]) if type(label[0]) is SourcePath else label
+def _dump(value: Any, file: Any, *arguments: Any, **options: Any) -> Any:
+    """marshal.dump, which profilers save by what they have measured."""
+    return file.write(_dumps(value, *arguments, **options))
+
+
+def _dumps(value: Any, *arguments: Any, **options: Any) -> bytes:
+    """marshal.dumps, which knows plain strings only."""
+    try:
+        return _plain_dumps(value, *arguments, **options)
+    except ValueError:
+        return _plain_dumps(_without_text(value), *arguments, **options)
+
+
+def _without_text(value: Any) -> Any:
+    """Return code, or what it is known by, with the path alone for a file name."""
+    kind = type(value)
+    if kind is SourcePath:
+        return str(value)
+    if kind is types.CodeType:
+        return value.replace(co_filename=str(value.co_filename), co_consts=_without_text(value.co_consts))
+    if kind is tuple:
+        return tuple(map(_without_text, value))
+    if kind is dict:
+        return {_without_text(key): _without_text(item) for key, item in value.items()}
+    return value
 
 
 # Code in pickles.
