@@ -22,16 +22,14 @@ class Collector:
         loaded = (
             getattr(sys.modules.get(name), kind, None) for name, kind in (("numpy", "ndarray"), ("torch", "Tensor"))
         )
-        self._kinds = tuple(kind for kind in loaded if kind is not None)
+        self.kinds = tuple(kind for kind in loaded if kind is not None)  # of what is to be seen
 
     def see(self, value: Any) -> None:
         """Note a tensor or an array, or what it is a view of."""
-        if not isinstance(value, self._kinds):
-            return
         base = getattr(value, "_base", None)  # a tensor's
         if base is None:
             base = getattr(value, "base", None)  # an array's, which may be anything that has bytes
-        owner = base if isinstance(base, self._kinds) else value
+        owner = base if isinstance(base, self.kinds) else value
         self._parts[id(owner)] = weakref.ref(owner)
 
 

@@ -82,7 +82,7 @@ class _Pickler(cloudpickle.Pickler):
         self._withheld = withheld
         self._known = _shell_names(namespace)
         self._arrays = Reducers()
-        self._see = Collector(pickled.parts).see
+        self._parts = Collector(pickled.parts)
         self._cells: dict[int, _Cell] = {}
         self._sent = {id(value) for value in sent}
         self._fingerprints = classes.Fingerprints()
@@ -102,7 +102,8 @@ class _Pickler(cloudpickle.Pickler):
         if kind is SourcePath:
             return value.with_text()
         self.last = value
-        self._see(value)
+        if issubclass(kind, self._parts.kinds):
+            self._parts.see(value)
         if (reduced := self._arrays.reduce(value)) is not NotImplemented:
             return reduced
         if kind is _LRUCache and (
