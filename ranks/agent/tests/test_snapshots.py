@@ -76,12 +76,12 @@ def test_a_magic_in_a_comment_looks_as_in_the_file(local, tmp_path):
     assert "      3     # %pwd\n" in text
 
 
-@pytest.mark.parametrize("directive", ["# %%dip --see all", "%%dip", "#dip_locally"])
+@pytest.mark.parametrize("directive", ["# %%dip --see all", "#dip_locally"])
 def test_the_directive_of_a_cell_looks_as_in_the_file(local, tmp_path, directive):
     path = tmp_path / "train.py"
-    path.write_text(f"# %%\n{directive}\n1 / 0\n")
-    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(local.run("\n1 / 0\n", str(path), 2).error["traceback"]))
-    assert f"      2 {directive}\n----> 3 1 / 0" in text
+    path.write_text(f"# %%\n{directive}\n1 / 0\n\n# %%\n# %%dip\nother()\n")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(local.run("\n1 / 0\n\n", str(path), 2).error["traceback"]))
+    assert f"      1 # %%\n      2 {directive}\n----> 3 1 / 0\n\nZeroDivisionError" in text
 
 
 def test_a_line_that_came_into_the_file_later_is_not_shown(local, tmp_path):

@@ -19,7 +19,6 @@ import sys
 import types
 import weakref
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import Any
 
 _Entry = tuple[int, None, list[str], str]
@@ -52,7 +51,7 @@ class SourcePath(str):
         """Return what linecache has for the file: nothing below the executed lines.
 
         If the file on the disk has them where they were, they look as there, where a magic may be a comment and a line
-        that came blank a directive, and have above them what the file has.
+        that came blank a directive in a comment, and have above them what the file has.
         """
         if self._entry is None:
             lines = [part + "\n" for part in self.text.split("\n")]
@@ -62,8 +61,10 @@ class SourcePath(str):
             above = ["\n"] * (self.line - 1)
             if stand_in(lines, there):
                 above = file[: self.line - 1]
-                pairs = zip_longest(there, lines, fillvalue="\n")
-                lines = [have if want.strip() or have.lstrip()[:1] in ("#", "%") else want for have, want in pairs]
+                size = len("".join(lines).rstrip().split("\n"))  # what is below is the next cell's
+                pairs = zip(there[:size], lines)
+                shown = [have if want.strip() or have.lstrip().startswith("#") else want for have, want in pairs]
+                lines[: len(shown)] = shown
             self._entry = sum(map(len, above + lines)), None, above + lines, str(self)
         return self._entry
 
