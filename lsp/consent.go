@@ -86,7 +86,7 @@ func (c *consent) obtain(ctx context.Context, dir string, python ranks.Interpret
 	if len(settings.Preload) > 0 {
 		what += ", which imports " + strings.Join(settings.Preload, ", ") + " first"
 	}
-	command := "`dipls trust --remove`"
+	command := fmt.Sprintf("`dipls trust --remove '%s'`", dir)
 	switch {
 	case !own:
 		c.s.client.showMessage(protocol.MessageTypeInfo, fmt.Sprintf("from now on dipls runs %s; %s takes that back", what, command))

@@ -123,7 +123,7 @@ func TestCommandIsConsent(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		folder, python := hostile(t, false)
-		told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", "from now on dipls runs the cells of "+folder+" with "+python)}
+		told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", "from now on dipls runs the cells of "+folder+" with "+python+"; `dipls trust --remove '"+folder+"'`")}
 		options := lsptest.Options{Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}}
 		e := lsptest.Start(t, options)
 		e.Open("a.py", "# %%dip everywhere\nprint('hello')\n")
