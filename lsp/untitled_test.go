@@ -37,7 +37,7 @@ func TestUntitledIsNoPath(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
 	for _, name := range []string{"untitled:../../a.py", "untitled:/etc/a.py", "untitled:a%00b", "untitled:%C3%A4%20%F0%9F%9A%80"} {
-		e.Open(name, "# %%\nprint('a file:', '__file__' in globals())\nnowhere\n")
+		e.Open(name, "# %%\nprint(f\"a file: {'__file__' in globals()}\")\nnowhere\n")
 		run := e.Run("dip.runCell", lsptest.Object{"uri": name, "cell": 1})
 		e.Await("no file", lsptest.Has("run", run), lsptest.Contains("text", "a file: False"))
 		finished(e, run, "error")
