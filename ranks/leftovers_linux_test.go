@@ -2,6 +2,7 @@ package ranks
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -259,6 +260,22 @@ func TestSessionWithoutItsDirectory(t *testing.T) {
 	p := startPool(t, n, 2)
 	if got := execute(t, p.Ranks()[1], "print on"); got.output() == "" {
 		t.Errorf("no output, %v", got.err)
+	}
+}
+
+// While a living session makes its directory anew, there is a moment in which that is not locked. Another dipls that starts just then ends nothing.
+func TestSessionMakesItsDirectoryAnew(t *testing.T) {
+	n := startPython(t)
+	p := startPool(t, n, 1)
+	if err := errors.Join(os.RemoveAll(n.dir.path), os.Mkdir(n.dir.path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	sweep(n.dir.root, testLog(t))
+	if got := execute(t, p.Ranks()[0], "print('on')"); got.output() != "on\n" {
+		t.Errorf("output %q, %v", got.output(), got.err)
+	}
+	if got := execute(t, startPool(t, n, 1).Ranks()[0], "print('on')"); got.output() != "on\n" {
+		t.Errorf("of the next pool, output %q, %v", got.output(), got.err)
 	}
 }
 

@@ -233,7 +233,10 @@ func sweep(root string, log *zap.Logger) {
 			continue
 		}
 		log.Info("removing what a dead session has left", zap.String("dir", dir))
-		killSession(e.Name())
+		// An empty one is being made, and not locked yet: anew perhaps, by a session that lives.
+		if content, err := os.ReadDir(dir); err != nil || len(content) > 0 {
+			killSession(e.Name())
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			log.Warn("cannot remove a dead session's directory", zap.Error(err))
 		}
