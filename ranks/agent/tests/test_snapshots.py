@@ -188,6 +188,13 @@ def test_a_text_is_freed_with_the_last_code_that_needs_it(local):
     assert printed(local.run(alive, FILE, 30)) == "[True, False, True]\n"
 
 
+@pytest.mark.parametrize("main", ["sys.modules['__main__'] = object()", "del sys.modules['__main__']"])
+def test_classes_without_a_main_module(local, main):
+    assert local.run(f"import sys\n{main}", FILE, 1).status == "ok"
+    for _ in range(2):
+        assert printed(local.run("class A: pass\nprint(A.__module__)", FILE, 3)) == "__main__\n"
+
+
 def test_torch_scripts_the_function_that_was_defined(torch_node, spawn):
     (local,) = spawn(torch_node)
     local.run("import torch\ndef f(x):\n    return x + 1", FILE, 10)

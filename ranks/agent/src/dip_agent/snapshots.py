@@ -136,7 +136,7 @@ def note_classes(of: tuple[ast.Module, SourcePath] | None) -> None:
     global _running
     if _running is not None:
         tree, path = _running
-        namespace = vars(sys.modules["__main__"])
+        namespace = getattr(sys.modules.get("__main__"), "__dict__", {})  # users may have put anything there
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 cls = namespace.get(node.name)
