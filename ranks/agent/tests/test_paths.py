@@ -11,7 +11,7 @@ import pytest
 from harness import AGENT_DIR
 
 SEEN = "import os; open(os.path.join(os.path.dirname(__file__), 'seen'), 'a').write(__name__ + ' ')\n"
-SHADOWS = ("json", "bdb", "code", "zmq", "IPython", "numpy", "torch", "usercode")
+SHADOWS = ("json", "bdb", "code", "zmq", "IPython", "html", "executing", "numpy", "torch", "usercode")
 
 
 @pytest.fixture
@@ -60,6 +60,7 @@ def test_spawned_processes_import_nothing_of_the_folder_for_us(make_node, folder
     (local,) = node.spawn(method="spawn")
     assert seen(folder) == []
     assert local.run("import usercode").status == "ok"
+    assert local.run("1 / 0").error["ename"] == "ZeroDivisionError"
     assert seen(folder) == ["usercode"]
 
 

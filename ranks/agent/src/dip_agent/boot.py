@@ -65,8 +65,6 @@ def _child() -> int:
     rank.configure_logging(spec.log, spec.log_level, spec.name)
     children.become(spec)
     shell = Shell.make()
-    import bdb  # noqa: F401  IPython does at the first cell, when the script's folder may have another
-
     paths.show(spec.script)
     code = rank.main(spec, shell)
     os._exit(code)

@@ -133,6 +133,8 @@ class Shell(InteractiveShell):
         shell.magics_client = magics.register(shell)
         shell.loop_runner = shell.run_coroutine
         shell._connect_plots()
+        import stack_data  # noqa: F401  IPython does for the first traceback, when the script's folder may have another
+
         return shell
 
     def attach(self, publish: Publish, script: str, commands: Commands | None = None) -> None:
