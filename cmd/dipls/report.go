@@ -34,8 +34,9 @@ The home directory stands there as "~". Look into it before you send it.
 `
 
 const (
-	reportWithout = "What cells printed and returned, the texts of exceptions, code and variables are not in it."
-	reportWith    = "What cells printed and returned, and their code, are in it, because --with-output asked for that."
+	reportWithout = `What cells printed and returned, the texts of their exceptions, code and variables are not in it. Sentences of dipls itself may quote
+what a process printed when it could not start or died.`
+	reportWith = "What cells printed and returned, and their code, are in it, because --with-output asked for that."
 )
 
 // report is what doctor gathers for a bug report.
