@@ -7,6 +7,7 @@ import re
 import secrets
 import signal
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,21 @@ def test_names_while_busy_and_idle(local):
 
 def test_unknown_request_is_answered(local):
     assert local.ask("nonsense_request")["status"] == "error"
+
+
+def test_a_torch_that_is_unknown_costs_no_cell(node, spawn):
+    (rank,) = spawn(node, 1)
+    code = """
+    import sys, types
+    torch = types.ModuleType("torch.distributed.distributed_c10d")
+    torch.is_initialized = lambda: 1 / 0
+    torch.ProcessGroup = object
+    sys.modules[torch.__name__] = torch
+    """
+    assert rank.run(textwrap.dedent(code)).status == "ok"
+    assert rank.run("print(1)").text() == "1\n"
+    assert rank.ask("groups_request", reply="groups_reply")["status"] == "error"
+    assert rank.run("del sys.modules[torch.__name__]; print(2)").text() == "2\n"
 
 
 def test_shutdown(node, spawn):

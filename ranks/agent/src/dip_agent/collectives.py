@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
 from .stacks import is_ours
+
+log = logging.getLogger(__name__)
 
 # The methods of a process group that not all of its ranks call alike. (A monitored barrier is many messages.)
 _BETWEEN_RANKS = ("send", "recv", "recv_anysource", "monitored_barrier")
@@ -33,6 +37,7 @@ _lock = threading.Lock()  # guards it
 _batches: weakref.WeakKeyDictionary[Any, _Batch] = weakref.WeakKeyDictionary()  # that are being put together, by group
 _unknown: weakref.WeakSet[Any] = weakref.WeakSet()  # groups of which what went between two ranks was not noted
 _watched = False
+_known = True  # torch is as we know it
 
 
 @dataclass
@@ -49,13 +54,18 @@ def watch() -> None:
 
     Groups that are there already are counted no more.
     """
+    with _as_we_know_it():
+        _watch()
+
+
+def _watch() -> None:
     global _watched
     c10d = sys.modules.get("torch.distributed.distributed_c10d")
     if _watched or c10d is None:
         return
     _watched = True
     if c10d.is_initialized():
-        _unknown.update(c10d._pg_names)
+        _unknown.update(_names(c10d))
     cls = c10d.ProcessGroup
     for name in _BETWEEN_RANKS:
         if hasattr(cls, name):
@@ -70,8 +80,22 @@ def counts() -> dict[str, int]:
 
     A count may begin anywhere, but does so alike on all ranks. For the main thread.
     """
-    watch()
-    return {name: count for name, count, _ in _groups()}
+    with _as_we_know_it():
+        _watch()
+        return {name: count for name, count, _ in _groups()}
+    return {}
+
+
+@contextlib.contextmanager
+def _as_we_know_it() -> Iterator[None]:
+    """Let a torch that is not as we know it cost the counts, and no cell."""
+    global _known
+    try:
+        yield
+    except Exception:
+        if _known:
+            log.exception("the collectives of this torch are not counted")
+        _known = False
 
 
 def state(path: str) -> dict[str, Any]:
@@ -93,7 +117,7 @@ def _c10d() -> ModuleType | None:
 def _groups() -> list[tuple[str, int, Any]]:
     c10d = _c10d()
     found = []
-    for group, name in list(c10d._pg_names.items()) if c10d is not None else ():
+    for group, name in list(_names(c10d).items()):
         if group in _unknown:
             continue
         try:
@@ -102,6 +126,11 @@ def _groups() -> list[tuple[str, int, Any]]:
             continue
         found.append((str(name), count - _between.get(group, 0), group))
     return found
+
+
+def _names(c10d: ModuleType | None) -> dict[Any, Any]:
+    """Return the names of the groups that there are; none where torch keeps them elsewhere."""
+    return getattr(c10d, "_pg_names", {})
 
 
 def _members(c10d: Any, group: Any) -> list[int]:
@@ -122,10 +151,11 @@ def _uncounted(method: Any) -> Any:
         try:
             return method(group, *args, **options)
         finally:
-            raised = group._get_sequence_number_for_group() - before
-            if (batch := _batches.get(group)) is not None:
-                batch.messages, batch.noted = True, batch.noted + raised
-            _note(group, raised)
+            with contextlib.suppress(Exception):  # the message counts for more than its note
+                raised = group._get_sequence_number_for_group() - before
+                if (batch := _batches.get(group)) is not None:
+                    batch.messages, batch.noted = True, batch.noted + raised
+                _note(group, raised)
 
     return functools.wraps(method)(noting)
 
@@ -146,7 +176,8 @@ def _batch_ended(method: Any) -> Any:
         finally:
             batch = _batches.pop(group, None)
             if batch is not None and batch.messages:
-                _note(group, group._get_sequence_number_for_group() - batch.before - batch.noted)
+                with contextlib.suppress(Exception):
+                    _note(group, group._get_sequence_number_for_group() - batch.before - batch.noted)
 
     return functools.wraps(method)(end)
 

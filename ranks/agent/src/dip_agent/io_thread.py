@@ -34,7 +34,7 @@ from .moments import Moments
 from .output import Output
 from .ring import NAMES
 from .system import Bell, Poller
-from .wire import NO_METADATA, NO_PARENT, Message, encode, unknown
+from .wire import NO_METADATA, NO_PARENT, Message, encode, failure, unknown
 
 log = logging.getLogger(__name__)
 
@@ -367,7 +367,11 @@ class IOThread(threading.Thread):
             if isinstance(seq, int):
                 self._output.ack(seq)
         elif message.type in self._answers:
-            reply = self._answers[message.type](content)
+            try:
+                reply = self._answers[message.type](content)
+            except Exception as err:  # of ours, or of a library's that is not as we know it: no reason to end
+                log.exception("%s failed", message.type)
+                reply = failure(err)
             self._answer(message, message.type.replace("_request", "_reply"), reply)
         elif message.type in self._at_once:
             self._at_once[message.type](content)
