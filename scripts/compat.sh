@@ -76,7 +76,7 @@ in_suite() {
 	mkdir -p "$home/project"
 	unshare --mount --fork --pid --kill-child sh -eu -c 'home=$1; shift
 		mount --bind . "$home/project"; mount --rbind /dev "$home/dev"; mount -t proc proc "$home/proc"; mount -t tmpfs tmpfs "$home/tmp"
-		exec chroot "$home" "$@"' sh "$home" "$@"
+		chroot "$home" "$@"; exit' sh "$home" "$@" # the shell stays, as the parent of what loses its own
 }
 
 failed=() left_out=() ipythons=()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -66,10 +67,15 @@ def test_hooks_in_their_order(torch_node, start):
     assert rank.text().endswith("joined at the end: True\n")
 
 
+def said(rank: Any) -> str:
+    """Return what a rank has printed, but for what some builds of gloo say of themselves."""
+    return "".join(line for line in rank.text().splitlines(keepends=True) if not line.startswith("[./gloo/"))
+
+
 def test_a_silent_app_says_nothing(start):
     rank = start(GOOD)
     assert rank.run("print('cell')").status == "ok"
-    assert rank.text() == "cell\n"
+    assert said(rank) == "cell\n"
 
 
 def test_an_import_path(torch_node, spawn, write):
@@ -248,7 +254,7 @@ def test_a_command_can_be_interrupted(start):
     rank.wait_output("waiting")
     assert rank.ask("interrupt_request", {"parent": request})["status"] == "ok"
     assert rank.finish(request).content["ename"] == "KeyboardInterrupt"
-    assert "ran" not in rank.text()
+    assert "ran" not in said(rank)
     request = rank.start("import time\nprint('in the cell')\ntime.sleep(600)", app_command="frame")
     rank.wait_output("in the cell")
     rank.ask("interrupt_request", {"parent": request})
@@ -317,7 +323,7 @@ def test_a_verbose_app_shows_tracebacks(start):
         assert [line for line in shown if line.startswith("  File")] == [shown[1]]
         assert shown[1].endswith(f", line 2, in {name}")
         assert shown[-1] == "ZeroDivisionError: division by zero"
-        assert rank.text() == ""
+        assert said(rank) == ""
 
 
 def test_the_local_namespace_has_no_app(local):

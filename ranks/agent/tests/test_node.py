@@ -254,7 +254,8 @@ def test_threads_that_take_part_in_forks_are_no_obstacle(make_node, module):
     node = make_node(env={"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"})
     reply = node.ask("preload_request", {"modules": ["numpy", module]})
     assert (reply["failed"], reply["fork_safe"], reply["reason"]) == ([], True, "")
-    assert len(os.listdir(f"/proc/{node.facts['pid']}/task")) > 3  # ours, and those of OpenBLAS
+    if len(os.listdir(f"/proc/{node.facts['pid']}/task")) <= 3:  # ours
+        pytest.skip(f"this {module} starts no threads")
     ranks = node.spawn(2)
     assert node.spawned["method"] == "fork"
     code = (

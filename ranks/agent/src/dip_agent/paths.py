@@ -146,13 +146,13 @@ class Finder:
         sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        from importlib.machinery import PathFinder
+        import importlib.machinery  # `from` it would import more: see its `__getattr__` in Python 3.14
 
         if path is not None:
             return None  # a submodule is where its package says
         if not self._asked_by_folder() and (name != self._named or _installed(name)):
             return None
-        return PathFinder.find_spec(name, [self._folder])
+        return importlib.machinery.PathFinder.find_spec(name, [self._folder])
 
     def _asked_by_folder(self) -> bool:
         frame = sys._getframe(2)
@@ -172,13 +172,13 @@ def _contains(folder: str, file: str) -> bool:
 
 def _installed(name: str) -> str:
     """Return where a module comes from but for the folder and the working directory, "" if from nowhere."""
-    from importlib.machinery import PathFinder
+    import importlib.machinery
 
     if name in sys.builtin_module_names:
         return "built in"
     own = {_real(_folder), _real("")}
     elsewhere = [entry for entry in sys.path if _is_library(entry) or _real(entry) not in own]
-    spec = PathFinder.find_spec(name, elsewhere)
+    spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
     if spec is None or spec.loader is None:  # a mere directory is no module that anybody means
         return ""
     return spec.origin or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import inspect
 import reprlib
@@ -104,11 +105,12 @@ def _array_facts(value: Any) -> dict[str, Any]:
     device = getattr(value, "device", None)
     if device is not None and not callable(device) and not cls.__module__.startswith("numpy"):
         facts["device"] = _clip(str(device), 80)
-    size = getattr(value, "nbytes", None)
-    if isinstance(size, int):
-        facts["bytes"] = int(size)
-    elif _is_torch(value):
-        facts["bytes"] = value.numel() * value.element_size()
+    with contextlib.suppress(Exception):  # a sparse tensor does not say
+        size = getattr(value, "nbytes", None)
+        if isinstance(size, int):
+            facts["bytes"] = int(size)
+        elif _is_torch(value):
+            facts["bytes"] = value.numel() * value.element_size()
     return facts
 
 
