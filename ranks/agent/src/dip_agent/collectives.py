@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
@@ -26,6 +25,7 @@ log = logging.getLogger(__name__)
 # The methods of a process group that not all of its ranks call alike. (A monitored barrier is many messages.)
 _BETWEEN_RANKS = ("send", "recv", "recv_anysource", "monitored_barrier")
 
+_C10D = "torch.distributed.distributed_c10d"
 _DISTRIBUTED = f"{os.sep}torch{os.sep}distributed{os.sep}"
 _AUTOGRAD = f"{os.sep}torch{os.sep}autograd{os.sep}"  # a backward pass waits for DistributedDataParallel's collectives
 
@@ -54,13 +54,15 @@ def watch() -> None:
 
     Groups that are there already are counted no more.
     """
-    with _as_we_know_it():
+    try:
         _watch()
+    except Exception:
+        _tell_of_unknown()
 
 
 def _watch() -> None:
     global _watched
-    c10d = sys.modules.get("torch.distributed.distributed_c10d")
+    c10d = sys.modules.get(_C10D)
     if _watched or c10d is None:
         return
     _watched = True
@@ -80,22 +82,22 @@ def counts() -> dict[str, int]:
 
     A count may begin anywhere, but does so alike on all ranks. For the main thread.
     """
-    with _as_we_know_it():
+    if _C10D not in sys.modules:
+        return {}
+    try:
         _watch()
         return {name: count for name, count, _ in _groups()}
-    return {}
-
-
-@contextlib.contextmanager
-def _as_we_know_it() -> Iterator[None]:
-    """Let a torch that is not as we know it cost the counts, and no cell."""
-    global _known
-    try:
-        yield
     except Exception:
-        if _known:
-            log.exception("the collectives of this torch are not counted")
-        _known = False
+        _tell_of_unknown()
+        return {}
+
+
+def _tell_of_unknown() -> None:
+    """Tell once of a torch that is not as we know it: it costs the counts, and no cell."""
+    global _known
+    if _known:
+        log.exception("the collectives of this torch are not counted")
+    _known = False
 
 
 def state(path: str) -> dict[str, Any]:
@@ -110,7 +112,7 @@ _NOWHERE = {"waits": False, "collective": "", "path": "", "line": 0}
 
 
 def _c10d() -> ModuleType | None:
-    module = sys.modules.get("torch.distributed.distributed_c10d")
+    module = sys.modules.get(_C10D)
     return module if _watched and module is not None and module.is_initialized() else None
 
 
