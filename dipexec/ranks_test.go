@@ -129,9 +129,15 @@ func TestRealDeath(t *testing.T) {
 		s, ok := ev.(*Stream)
 		return ok && *s.Rank == 1 && strings.HasSuffix(s.Text, "last words\n")
 	})
+	isDeath := func(ev Event) bool {
+		rs, ok := ev.(*RankState)
+		return ok && rs.State == "dead" && *rs.Rank == 1
+	}
+	rec.await(t, "the death", isDeath)
+	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == r.Run })
 	deaths := 0
 	for _, ev := range rec.all() {
-		if rs, ok := ev.(*RankState); ok && rs.State == "dead" && *rs.Rank == 1 {
+		if isDeath(ev) {
 			deaths++
 		}
 	}
