@@ -23,6 +23,7 @@ const (
 	KindRankState   Kind = "rank_state"
 	KindPoolState   Kind = "pool_state"
 	KindRunFinished Kind = "run_finished"
+	KindHang        Kind = "hang"
 	KindLog         Kind = "log"
 )
 
@@ -47,8 +48,8 @@ const (
 	LevelError   Level = "error"
 )
 
-// Event is one of *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished]
-// and *[Log]. An event is never changed once it is published: subscribers share it.
+// Event is one of *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished],
+// *[Hang] and *[Log]. An event is never changed once it is published: subscribers share it.
 type Event interface {
 	// Head tells what the event is and whom it is about.
 	Head() *Header
@@ -181,6 +182,34 @@ type RunFinished struct {
 	Reason   string  `json:"reason,omitempty"`    // a sentence, where the status alone would leave the user guessing
 }
 
+// Hang tells that ranks wait for others. A later one with the same number in the same run takes its place: it knows better, or says that
+// it is over (Gone). It is over at the latest when the run has finished.
+type Hang struct {
+	Header
+	Hang       int     `json:"hang"`                  // number of the finding in its run, from 1 on
+	Variant    string  `json:"variant"`               // what kind of finding it is, as in package diagnose: "finished", "raised", "elsewhere", …
+	Level      Level   `json:"level"`                 // info: slow, but healthy, as far as is known; warning: it may not end by itself
+	Group      string  `json:"group,omitempty"`       // "default group", or what names a subgroup
+	GroupRanks []int   `json:"group_ranks,omitempty"` // its members
+	Operation  string  `json:"operation,omitempty"`   // "all_reduce"
+	Sequence   uint64  `json:"sequence,omitempty"`    // the how manieth of the group's collectives it is
+	Tensors    string  `json:"tensors,omitempty"`     // "float32[1024]"
+	Waiting    []Place `json:"waiting,omitempty"`     // who waits
+	Missing    []Place `json:"missing,omitempty"`     // who is waited for
+	Text       string  `json:"text"`                  // all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
+	Gone       bool    `json:"gone,omitempty"`        // it is over; nothing else but Hang and Text is set then
+}
+
+// Place is where some ranks are, in a Hang.
+type Place struct {
+	Ranks []int     `json:"ranks"`
+	Path  wire.Path `json:"path,omitempty"` // file of the innermost frame of the user's
+	Line  int       `json:"line,omitempty"` // 1-based, as it was when the run's code was taken; 0: they are in none
+	Run   string    `json:"run,omitempty"`  // of whose code that is, as in [Frame]
+	Name  string    `json:"name,omitempty"` // of the function
+	Why   string    `json:"why"`            // "in all_reduce", "has finished this cell", "in next(loader)", …
+}
+
 // Log is a sentence for the user.
 type Log struct {
 	Header
@@ -214,6 +243,8 @@ func newEvent(k Kind) (Event, error) {
 		e = new(PoolState)
 	case KindRunFinished:
 		e = new(RunFinished)
+	case KindHang:
+		e = new(Hang)
 	case KindLog:
 		e = new(Log)
 	default:

@@ -32,6 +32,9 @@ type Process interface {
 	Answer(reply any) error
 	Names(ctx context.Context, names []string) ([]string, error)
 	Groups(ctx context.Context) (*wire.GroupsReply, error)
+	Connections(ctx context.Context) ([]wire.Connection, error)
+	Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error)
+	Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error)
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
@@ -130,6 +133,7 @@ type Request struct {
 	Target    cells.Target    // what the command says; zero: nothing
 	See       cells.RankList  // what the command says; zero: nothing
 	Timeout   time.Duration   // for the code to run, from when it starts to; 0: none
+	HangAfter time.Duration   // how long after its start the run is looked at for ranks that wait for others; 0: 10 s, less: never
 
 	JournalLimit int64 // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
 }

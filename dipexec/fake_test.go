@@ -128,6 +128,21 @@ func (p *fakeProcess) Groups(context.Context) (*wire.GroupsReply, error) {
 	return p.groups(), nil
 }
 
+func (p *fakeProcess) Connections(context.Context) ([]wire.Connection, error) {
+	p.say("connections")
+	return nil, nil
+}
+
+func (p *fakeProcess) Break(context.Context, wire.BreakRequest) (*wire.BreakReply, error) {
+	p.say("break")
+	return &wire.BreakReply{}, nil
+}
+
+func (p *fakeProcess) Mend(context.Context, wire.MendRequest) (*wire.MendReply, error) {
+	p.say("mend")
+	return &wire.MendReply{}, nil
+}
+
 func (p *fakeProcess) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {
 	reply := &wire.CompleteReply{Matches: []string{fmt.Sprintf("%s on %d", req.Code, p.rank)}}
 	return reply, p.lookedUp(ctx)

@@ -281,6 +281,24 @@ func (p *Process) Groups(ctx context.Context) (*wire.GroupsReply, error) {
 	return reply, nil
 }
 
+// Connections asks the process which connections its process groups have opened, also while busy.
+func (p *Process) Connections(ctx context.Context) ([]wire.Connection, error) {
+	reply := new(wire.ConnectionsReply)
+	if err := p.call(ctx, wire.TypeConnectionsRequest, struct{}{}, reply); err != nil {
+		return nil, err
+	}
+	return reply.Connections, nil
+}
+
+// Break has the process give up what waits in its process groups, also while busy. It is for all ranks of a pool at once, and has to be followed by [Process.Mend].
+func (p *Process) Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error) {
+	reply := new(wire.BreakReply)
+	if err := p.call(ctx, wire.TypeBreakRequest, req, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
 // Done is closed when the process has ended and every handler has been told.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
@@ -382,9 +400,9 @@ func (p *Process) message(m *wire.Message) {
 		p.hasMoved(m)
 	case wire.TypeShutdownReply:
 		p.shutdownReply(m)
-	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply:
+	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply, wire.TypeMendReply:
 		p.answeredLate(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply,
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply, wire.TypeConnectionsReply, wire.TypeBreakReply,
 		wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:

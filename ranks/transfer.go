@@ -88,6 +88,19 @@ func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppRep
 	return reply, nil
 }
 
+// Mend forms the process groups of the rank anew, in its turn. It is for all ranks of a pool at once, for they wait for each other.
+func (p *Process) Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error) {
+	content, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	reply := new(wire.MendReply)
+	if _, err := p.request(ctx, wire.TypeMendRequest, content, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
 // Answer sends a command_reply, one of wire's.
 func (p *Process) Answer(reply any) error {
 	content, err := json.Marshal(reply)

@@ -27,32 +27,38 @@ const (
 	TypeShutdownRequest = "shutdown_request"
 	TypeShutdownReply   = "shutdown_reply"
 
-	TypeExecuteRequest    = "execute_request"
-	TypeExecuteReply      = "execute_reply"
-	TypeStream            = "stream"
-	TypeStreamAck         = "stream_ack"
-	TypeDisplayData       = "display_data"
-	TypeUpdateDisplayData = "update_display_data"
-	TypeClearOutput       = "clear_output"
-	TypeExecuteResult     = "execute_result"
-	TypeError             = "error"
-	TypeInterruptRequest  = "interrupt_request"
-	TypeInterruptReply    = "interrupt_reply"
-	TypeStatusRequest     = "status_request"
-	TypeStatus            = "status"
-	TypeStackRequest      = "stack_request"
-	TypeStackReply        = "stack_reply"
-	TypeNamesRequest      = "names_request"
-	TypeNamesReply        = "names_reply"
-	TypeGroupsRequest     = "groups_request"
-	TypeGroupsReply       = "groups_reply"
-	TypeSurroundings      = "surroundings"
-	TypeCompleteRequest   = "complete_request"
-	TypeCompleteReply     = "complete_reply"
-	TypeInspectRequest    = "inspect_request"
-	TypeInspectReply      = "inspect_reply"
-	TypeVariablesRequest  = "variables_request"
-	TypeVariablesReply    = "variables_reply"
+	TypeExecuteRequest     = "execute_request"
+	TypeExecuteReply       = "execute_reply"
+	TypeStream             = "stream"
+	TypeStreamAck          = "stream_ack"
+	TypeDisplayData        = "display_data"
+	TypeUpdateDisplayData  = "update_display_data"
+	TypeClearOutput        = "clear_output"
+	TypeExecuteResult      = "execute_result"
+	TypeError              = "error"
+	TypeInterruptRequest   = "interrupt_request"
+	TypeInterruptReply     = "interrupt_reply"
+	TypeStatusRequest      = "status_request"
+	TypeStatus             = "status"
+	TypeStackRequest       = "stack_request"
+	TypeStackReply         = "stack_reply"
+	TypeNamesRequest       = "names_request"
+	TypeNamesReply         = "names_reply"
+	TypeGroupsRequest      = "groups_request"
+	TypeGroupsReply        = "groups_reply"
+	TypeConnectionsRequest = "connections_request"
+	TypeConnectionsReply   = "connections_reply"
+	TypeBreakRequest       = "break_request"
+	TypeBreakReply         = "break_reply"
+	TypeMendRequest        = "mend_request"
+	TypeMendReply          = "mend_reply"
+	TypeSurroundings       = "surroundings"
+	TypeCompleteRequest    = "complete_request"
+	TypeCompleteReply      = "complete_reply"
+	TypeInspectRequest     = "inspect_request"
+	TypeInspectReply       = "inspect_reply"
+	TypeVariablesRequest   = "variables_request"
+	TypeVariablesReply     = "variables_reply"
 
 	TypePushRequest    = "push_request"
 	TypePushReply      = "push_reply"
@@ -328,8 +334,14 @@ type Error struct {
 type Frame struct {
 	File Path   `json:"file"`
 	Line int    `json:"line"`
-	Name string `json:"name"`
-	Run  string `json:"run"` // of the ExecuteRequest with the frame's code, also if another process ran it; "": of none
+	Name string `json:"name"` // of the function
+	Run  string `json:"run"`  // of the ExecuteRequest with the frame's code, also if another process ran it; "": of none
+}
+
+// StackFrame is a frame of a thread that runs.
+type StackFrame struct {
+	Frame
+	Source string `json:"source,omitempty"` // the line's text, without the blanks around it
 }
 
 // InterruptRequest interrupts the execution of request Parent, or any if it is empty.
@@ -374,21 +386,88 @@ type NamesReply struct {
 	Names []string `json:"names"` // that are bound, in the order in which they were asked for
 }
 
-// GroupsReply says how far a rank is with the collectives of its process groups; there are none before it has joined.
+// GroupsReply says how far a rank is with the collectives of its process groups, and where it is; there are none before it has joined.
 type GroupsReply struct {
 	Status
-	Groups     []Group `json:"groups"`
-	Waits      bool    `json:"waits"`      // the main thread is inside a collective
-	Collective string  `json:"collective"` // its name; "" if unknown
-	Path       Path    `json:"path"`       // file of the cell that runs, if a line of it does
-	Line       int     `json:"line"`
+	Groups     []Group     `json:"groups"`
+	Operations []Operation `json:"operations"` // that have not ended: those of the main thread first
+	Threads    []Thread    `json:"threads"`    // the main one first; their frames are without source
+	Running    string      `json:"running"`    // the request that the main thread serves; "": none
+	Waits      bool        `json:"waits"`      // the main thread is inside a collective
+	Collective string      `json:"collective"` // its name; "" if unknown
+	Path       Path        `json:"path"`       // file of the cell that runs, if a line of it does
+	Line       int         `json:"line"`
 }
 
 // Group is a process group as one of its ranks knows it.
 type Group struct {
-	Name  string `json:"name"`
-	Ranks []int  `json:"ranks"`
-	Count uint64 `json:"count"` // of collectives, from any number on that is the same on all ranks
+	Name    string `json:"name"`    // as torch calls it, the same on all its ranks; "0" of the default group in most versions
+	Default bool   `json:"default"` // it is the one of all ranks
+	Label   string `json:"label"`   // what its user calls it (group_desc); "": nothing
+	Backend string `json:"backend"` // "gloo", "nccl", …
+	Ranks   []int  `json:"ranks"`
+	Count   uint64 `json:"count"` // of collectives, from any number on that is the same on all ranks
+}
+
+// Operation is something of torch.distributed that a rank has begun and that has not ended.
+type Operation struct {
+	Group  string    `json:"group"`           // its name; "": not known
+	Name   string    `json:"name"`            // "all_reduce", "send", "barrier", …; "backward", "wait" or "synchronize" where only that is known
+	Count  uint64    `json:"count"`           // that of the group with which it began, in the same terms as [Group.Count]; 0: not known
+	Sizes  [][]int64 `json:"sizes,omitempty"` // of its tensors, where they are known
+	DType  string    `json:"dtype,omitempty"` // "float32"
+	Peer   *int      `json:"peer,omitempty"`  // of a send or receive between two ranks: the other one, as a rank of the pool; nil: any, or not known
+	Thread uint64    `json:"thread"`          // the thread that waits in it; 0: none does, it goes on in the background
+}
+
+// ConnectionsReply tells which TCP connections of the process the backends of its process groups have opened themselves. What user code has
+// opened, in Python or natively, is never among them.
+type ConnectionsReply struct {
+	Status
+	Connections []Connection `json:"connections"`
+}
+
+// Connection is the two ends of a TCP connection, each as "ADDRESS:PORT" ("[ADDRESS]:PORT" in IPv6).
+type Connection struct {
+	Local  string `json:"local"`
+	Remote string `json:"remote"`
+}
+
+// BreakRequest has the process give up whatever waits in its process groups, also while busy: it shuts down these connections, and aborts
+// the communicators of backends that are ended in that way. It is for all ranks of a pool at once; the groups have to be mended after it.
+type BreakRequest struct {
+	Connections []Connection `json:"connections"` // of those that it has told
+	Timeout     float64      `json:"timeout"`     // seconds for the communicators
+}
+
+// BreakReply answers it.
+type BreakReply struct {
+	Status
+	Broken   int      `json:"broken"`   // connections
+	Aborted  []string `json:"aborted"`  // names of groups whose communicators were aborted
+	Problems []string `json:"problems"` // sentences
+}
+
+// MendRequest forms all process groups of a rank anew, on all ranks of the pool at once. It is served by the main thread, in turn.
+type MendRequest struct {
+	Round   int     `json:"round"`   // another one each time, the same on all ranks
+	Timeout float64 `json:"timeout"` // seconds for the others to come
+}
+
+// MendReply answers it.
+type MendReply struct {
+	Status
+	InPlace bool     `json:"in_place"` // whoever holds a group goes on with it
+	Groups  []string `json:"groups"`   // names of those that were formed anew
+	Stale   []Stale  `json:"stale"`    // what still holds a group that is no more
+	Notices []string `json:"notices"`  // sentences for the user, such as what was brought to agree
+}
+
+// Stale is a variable that holds a process group that is no more.
+type Stale struct {
+	Name string `json:"name"` // "model"
+	Type string `json:"type"` // "DistributedDataParallel"
+	Todo string `json:"todo"` // "wrap it again"
 }
 
 // CompleteRequest asks what may stand at a place in code. It is a lookup, as InspectRequest and VariablesRequest: served only by a
@@ -467,12 +546,13 @@ type Object struct {
 	Doc       string `json:"doc,omitempty"`
 }
 
-// Thread is one thread's stack as text.
+// Thread is where one thread is.
 type Thread struct {
-	ID    uint64 `json:"id"`
-	Name  string `json:"name"`
-	Main  bool   `json:"main"`
-	Stack string `json:"stack"`
+	ID     uint64       `json:"id"`
+	Name   string       `json:"name"`
+	Main   bool         `json:"main"`
+	Frames []StackFrame `json:"frames"` // outermost first, without those of what calls the user's code; none: it waits for a cell
+	Stack  string       `json:"stack"`
 }
 
 // Payload says where pickled variables lie in memory. Only Python reads what is in it.
