@@ -452,6 +452,10 @@ type BreakReply struct {
 type MendRequest struct {
 	Round   int     `json:"round"`   // another one each time, the same on all ranks
 	Timeout float64 `json:"timeout"` // seconds for the others to come
+
+	// Keep: the groups are sound and stay as they are. What was interrupted between two collectives is brought to agree all the same, such as a
+	// model of which one rank's optimizer has made the last step and another's has not. There are collectives only if there is such a thing.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // MendReply answers it.
