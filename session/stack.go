@@ -14,6 +14,8 @@ type Stack struct {
 	Rank    int           // -1: the local namespace
 	Threads []wire.Thread // the main thread first
 	Err     error         // it has not told
+
+	pid int // of the process; 0: not known
 }
 
 // Stacks asks processes where they are, which they tell also while they are busy: those that are wanted, by their ranks, of which -1 is the local
@@ -27,7 +29,7 @@ func (s *Session) Stacks(ctx context.Context, wanted func(rank int) bool) []Stac
 	ask := func(rank int, process *ranks.Process) {
 		if wanted(rank) {
 			asked = append(asked, process)
-			stacks = append(stacks, Stack{Rank: rank})
+			stacks = append(stacks, Stack{Rank: rank, pid: process.PID()})
 		}
 	}
 	if local != nil && local.known() && local.err == nil {

@@ -1,0 +1,272 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"dipls/cells"
+	"dipls/internal/clean"
+	"dipls/ranks/wire"
+)
+
+// FoldedStack is where a thread is, and which processes have one at the same place.
+type FoldedStack struct {
+	Ranks  []int             // ascending; -1 is the local namespace
+	Thread string            // its name, without what numbers it; "": the main thread
+	Frames []wire.StackFrame // outermost first; none: it waits for a cell
+	Err    string            // why nothing is known of these processes; "": it is
+}
+
+// FoldStacks puts those stacks together that are the same: first those of main threads, then of others that are in the user's code, at last the
+// rest; each by the lowest rank that has it.
+func FoldStacks(stacks []Stack) []FoldedStack {
+	var folded []FoldedStack
+	index := map[string]int{}
+	add := func(key string, rank int, s FoldedStack) {
+		i, known := index[key]
+		if !known {
+			i = len(folded)
+			index[key] = i
+			folded = append(folded, s)
+		}
+		if on := folded[i].Ranks; !slices.Contains(on, rank) {
+			folded[i].Ranks = append(on, rank)
+		}
+	}
+	for _, s := range stacks {
+		if s.Err != nil {
+			text := describeSilence(s)
+			add("error\x00"+text, s.Rank, FoldedStack{Err: text})
+		}
+		for _, thread := range s.Threads {
+			f := FoldedStack{Thread: numbered.ReplaceAllString(thread.Name, "$1"), Frames: thread.Frames}
+			if thread.Main {
+				f.Thread = ""
+			} else if len(f.Frames) == 0 {
+				continue // one of ours, or of native code
+			}
+			key := fmt.Sprintf("%t\x00%s", thread.Main, f.Thread)
+			for _, frame := range f.Frames {
+				key += fmt.Sprintf("\x00%s\x00%d\x00%s\x00%s", frame.File, frame.Line, frame.Name, frame.Source)
+			}
+			add(key, s.Rank, f)
+		}
+	}
+	for i := range folded {
+		slices.Sort(folded[i].Ranks)
+	}
+	slices.SortStableFunc(folded, func(a, b FoldedStack) int {
+		if d := a.place() - b.place(); d != 0 {
+			return d
+		}
+		return a.Ranks[0] - b.Ranks[0]
+	})
+	return folded
+}
+
+// numbered is what Python adds to the names of threads: "Thread-7 (work)", "ThreadPoolExecutor-0_3".
+var numbered = regexp.MustCompile(`^(.*?[^\d_-])[-_][\d_]+\b`)
+
+// place is where among others a stack is told.
+func (s FoldedStack) place() int {
+	switch {
+	case s.Thread == "":
+		return 0
+	case slices.ContainsFunc(s.Frames, isUsers):
+		return 1
+	default:
+		return 2
+	}
+}
+
+// describeSilence says why a process has not told where it is.
+func describeSilence(s Stack) string {
+	if errors.Is(s.Err, context.DeadlineExceeded) {
+		return "no answer: stopped, or in native code that keeps Python's lock"
+	}
+	return s.Err.Error()
+}
+
+// Who names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.
+func (s FoldedStack) Who() string {
+	ranks := s.Ranks
+	var who []string
+	if ranks[0] < 0 {
+		who, ranks = append(who, "local"), ranks[1:]
+	}
+	switch len(ranks) {
+	case 0:
+	case 1:
+		who = append(who, fmt.Sprintf("rank %d", ranks[0]))
+	default:
+		who = append(who, "ranks "+cells.RankListOf(ranks...).String())
+	}
+	text := strings.Join(who, " and ")
+	if s.Thread != "" {
+		text += fmt.Sprintf(", thread %q", clean.Line(s.Thread))
+	}
+	return text
+}
+
+// Widths of the lines that describe a stack, in characters.
+const (
+	maxPlace  = 40 // of what stands before the source
+	maxSource = 80
+)
+
+// Lines describes the stack as a person reads it: where the user's code is, outermost first, with the frames between and below that are not the
+// user's told together. Of more than limit lines the outermost are left out; 0: there is no limit.
+func (s FoldedStack) Lines(limit int) []string {
+	switch {
+	case s.Err != "":
+		return []string{clean.Line(s.Err)}
+	case len(s.Frames) == 0:
+		return []string{"waits for a cell"}
+	}
+	type row struct{ place, source string }
+	var rows []row
+	for i := 0; i < len(s.Frames); {
+		if frame := s.Frames[i]; isUsers(frame) {
+			rows = append(rows, row{describePlace(frame), shorten(clean.Line(frame.Source), maxSource)})
+			i++
+			continue
+		}
+		end := i
+		for end < len(s.Frames) && !isUsers(s.Frames[end]) {
+			end++
+		}
+		rows = append(rows, row{place: describeOthers(s.Frames[i:end], end == len(s.Frames))})
+		i = end
+	}
+	left := 0
+	if limit > 0 && len(rows) > limit {
+		left = len(rows) - max(limit-1, 1)
+	}
+	rows = rows[left:]
+	width := 0
+	for _, r := range rows {
+		if r.source != "" {
+			width = max(width, min(utf8.RuneCountInString(r.place), maxPlace))
+		}
+	}
+	var lines []string
+	if left > 0 && limit > 1 {
+		lines = append(lines, fmt.Sprintf("… %d more above", left))
+	}
+	for _, r := range rows {
+		text := r.place
+		if r.source != "" {
+			text += strings.Repeat(" ", max(width-utf8.RuneCountInString(r.place), 0)+2) + r.source
+		}
+		lines = append(lines, text)
+	}
+	return lines
+}
+
+// describePlace is "train.py:41 in step".
+func describePlace(f wire.StackFrame) string {
+	text := fmt.Sprintf("%s:%d", clean.Line(path.Base(string(f.File))), f.Line)
+	if f.Name != "" && f.Name != "<module>" {
+		text += " in " + clean.Line(f.Name)
+	}
+	return text
+}
+
+// maxNatives bounds how many native frames are named.
+const maxNatives = 4
+
+// describeOthers tells of frames that are not the user's in a line; last: there are none below them.
+func describeOthers(frames []wire.StackFrame, last bool) string {
+	var natives []string
+	for len(frames) > 0 && isNative(frames[len(frames)-1]) {
+		if len(natives) < maxNatives {
+			natives = append(natives, shorten(clean.Line(frames[len(frames)-1].Name), maxPlace))
+		}
+		frames = frames[:len(frames)-1]
+	}
+	var text string
+	if len(frames) > 0 {
+		var of []string
+		for _, f := range frames {
+			if name := packageOf(f); name != "" && !slices.Contains(of, name) {
+				of = append(of, name)
+			}
+		}
+		text = "… " + count(len(frames), "frame")
+		if len(of) > 0 {
+			text += " in " + strings.Join(of[:min(len(of), 3)], ", ")
+		}
+		if last {
+			text += fmt.Sprintf(", at last in %s", clean.Line(frames[len(frames)-1].Name))
+		}
+	}
+	if len(natives) == 0 {
+		return text
+	}
+	native := "native: " + strings.Join(natives, " < ")
+	if text == "" {
+		return "… " + native
+	}
+	return text + "; " + native
+}
+
+// isNative reports whether a frame is of native code, which [Session.AddNative] tells.
+func isNative(f wire.StackFrame) bool { return f.Line == 0 }
+
+// library matches files that come with Python or are installed into it; what follows says of which package or module.
+var library = regexp.MustCompile(`/(?:site|dist)-packages/|/lib(?:32|64)?/(?:python|pypy)\d[\d.]*t?/(?:(?:site|dist)-packages/)?|^<frozen `)
+
+// isUsers reports whether a frame is of the user's code: of a cell, or of a file that is not installed.
+func isUsers(f wire.StackFrame) bool {
+	return f.Run != "" || !isNative(f) && !library.MatchString(string(f.File)) && !strings.HasPrefix(string(f.File), "<")
+}
+
+// packageOf is the package or module that a frame of a library belongs to: "torch", "threading"; "" where that cannot be told.
+func packageOf(f wire.StackFrame) string {
+	file := string(f.File)
+	at := library.FindAllStringIndex(file, -1)
+	if at == nil {
+		return ""
+	}
+	name, _, _ := strings.Cut(file[at[len(at)-1][1]:], "/")
+	return clean.Line(strings.TrimSuffix(strings.TrimSuffix(name, ">"), ".py"))
+}
+
+// shorten cuts a text to so many characters.
+func shorten(s string, limit int) string {
+	if runes := []rune(s); len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
+	}
+	return s
+}
+
+// DescribeStacks is folded stacks as text, the lines of each below the name of whose it is. Where limit is not 0, there are about as many lines at
+// most: the innermost of each, and threads that are not in the user's code are left out.
+func DescribeStacks(folded []FoldedStack, limit int) string {
+	each := 0
+	if limit > 0 {
+		folded = slices.DeleteFunc(slices.Clone(folded), func(s FoldedStack) bool { return s.place() == 2 })
+		each = max(2, limit/max(len(folded), 1)-1)
+	}
+	var b strings.Builder
+	written := 0
+	for i, s := range folded {
+		lines := s.Lines(each)
+		if limit > 0 && i > 0 && written+1+len(lines) > limit {
+			fmt.Fprintf(&b, "… %d more\n", len(folded)-i)
+			break
+		}
+		written += 1 + len(lines)
+		fmt.Fprintf(&b, "%s\n", s.Who())
+		for _, line := range lines {
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
