@@ -35,6 +35,9 @@ type PoolSpec struct {
 	KeepGPUMemory bool
 
 	Seed Seed // of the ranks
+
+	GroupTimeout time.Duration // how long a collective waits for the others before torch gives up; 0: 24 h
+	Check        bool          // torch compares what ranks pass to collectives, which takes time
 }
 
 // Pool is the ranks that live and die together. They are processes of one generation: a successor has processes and sockets

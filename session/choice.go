@@ -26,6 +26,9 @@ type Choice struct {
 	KeepGPUMemory bool // as in [ranks.PoolSpec]
 
 	Seed ranks.Seed // of the ranks and of the local namespace
+
+	GroupTimeout time.Duration // 0: 24 h
+	Check        bool          // as in [ranks.PoolSpec]
 }
 
 // ChoiceError says that a choice cannot be: it is wrong in itself, or this machine does not have what it names.
@@ -40,7 +43,8 @@ func choiceErrorf(format string, args ...any) error {
 // spec translates a choice into a pool for this machine, whose GPUs it looks for, of those that CUDA_VISIBLE_DEVICES shows; cpuRanks is how many
 // ranks there are on the CPU where the choice does not say. An error that is no *[ChoiceError] tells that they could not be looked for.
 func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
-	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed}
+	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed,
+		GroupTimeout: c.GroupTimeout, Check: c.Check}
 	if c.Ranks < 0 {
 		return spec, choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
 	}
