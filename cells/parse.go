@@ -660,6 +660,9 @@ func (p *parser) emit(n *node, start, end int) {
 		n.problems = append(n.problems, Problem{Range{i, i + 1}, Error, InvalidUTF8, "not UTF-8, which cells have to be",
 			"save the file as UTF-8, without a coding line that says otherwise", ""})
 	}
+	if n.origin != gap && n.typ == CodeCell && !p.foreign && n.help.Len() == 0 {
+		n.problems = append(n.problems, n.collectiveProblems()...)
+	}
 	slices.SortStableFunc(n.problems, func(a, b Problem) int { return cmp.Compare(a.Range.Start, b.Range.Start) })
 	p.nodes = append(p.nodes, n)
 }

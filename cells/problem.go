@@ -51,6 +51,8 @@ const (
 	MarkerInBlock      Code = "marker-in-block"     // a marker inside an indented block, where it begins no cell
 	UnclosedBracket    Code = "unclosed-bracket"    // never closed; the next marker in column 0 splits all the same
 	UnterminatedString Code = "unterminated-string" // a string that does not end; a triple-quoted one likewise
+	RankCondition      Code = "rank-condition"      // a collective of all ranks that only some come to
+	OnSomeRanks        Code = "on-some-ranks"       // a collective of all ranks in a cell that runs on some
 	InvalidUTF8        Code = "invalid-utf8"        // cells are UTF-8, whatever a coding line says
 )
 

@@ -735,26 +735,6 @@ func TestNestedRunAfterClose(t *testing.T) {
 	}
 }
 
-func TestCollectives(t *testing.T) {
-	for code, want := range map[string]string{
-		"dist.all_reduce(x)":                                          "all_reduce",
-		"torch.distributed.barrier()\ndist.barrier()":                 "barrier",
-		"all_gather_into_tensor(a, b); dist.broadcast_object_list(c)": "all_gather_into_tensor, broadcast_object_list",
-		"import torch.distributed as td\ntd.reduce(x, 0)":             "reduce",
-		"td.reduce(x, 0)":                                             "",
-		"model = DDP(model)":                                          "DDP",
-		"nn.parallel.DistributedDataParallel(model)":                  "DistributedDataParallel",
-		"x.gather(0, i); functools.reduce(f, x); reduce(f, x)":        "",
-		"from torch.distributed import reduce\nreduce(x, 0)":          "reduce",
-		"# dist.barrier()\n'dist.barrier()'":                          "",
-		"dist.get_rank()":                                             "",
-	} {
-		if got := strings.Join(calledCollectives(code), ", "); got != want {
-			t.Errorf("%s\ncalls %q, want %q", code, got, want)
-		}
-	}
-}
-
 func TestCollectiveOnSomeRanks(t *testing.T) {
 	pool := newFakePool(4)
 	e, rec := start(t, Options{Pool: pool})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -331,7 +332,7 @@ func (r *run) runOn(ns namespace) (Status, string) {
 		if r.req.Directive.Verbose == cells.Yes {
 			r.log(LevelInfo, "running on %s", nameRanks(rankNumbers(procs)))
 		}
-		if len(procs) < len(all) {
+		if len(procs) < len(all) && r.req.Directive.Target.Ranks.IsZero() { // else the cell itself says so, and has been told
 			r.warnOfCollectives(rankNumbers(procs), len(all))
 		}
 		if status, reason := r.inStep(all); status != StatusOK {
@@ -360,6 +361,32 @@ func (r *run) processes(ns namespace) ([]Process, error) {
 		return []Process{p}, nil
 	}
 	return r.e.ranks(r.ctx)
+}
+
+// warnOfCollectives tells the user of code that may wait for ranks on which it does not run.
+func (r *run) warnOfCollectives(on []int, size int) {
+	names := cells.Collectives(r.req.Code)
+	if len(names) == 0 {
+		return
+	}
+	wait := "waits"
+	if len(names) > 1 {
+		wait = "wait"
+	}
+	who := "the code"
+	if r.req.Cell > 0 && r.origin == nil {
+		who = fmt.Sprintf("cell %d", r.req.Cell)
+	}
+	r.log(LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, nameRanks(on), size)
+}
+
+// list writes names for a sentence: "a, b and c".
+func list(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return fmt.Sprintf("%s and %s", strings.Join(names[:last], ", "), names[last])
 }
 
 // dispatch sends the code to processes of a namespace.
