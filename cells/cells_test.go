@@ -297,7 +297,7 @@ func TestProblems(t *testing.T) {
 		"%dipull a →-r←":                   {MissingValue, "-r needs a value", ""},
 		"%dipull -r →3-1← x":               {BadRanks, `"3-1" runs backwards`, "write 1-3"},
 		"%dipull \\\n  -r 0 \\\r\n  →1← x": {BadName, `"1" is not the name of a variable`, ""},
-		"%makedip -g 0 2 →--nodes← 3 -r":   {UnknownFlag, "%makedip has no flag --nodes", "known are -g --gpus -n --ranks -a --app -r --restart -k --kill -i --info -v --verbose -t --timeout --seed -h --help"},
+		"%makedip -g 0 2 →--nodes← 3 -r":   {UnknownFlag, "%makedip has no flag --nodes", "known are -g --gpus -n --ranks -a --app -r --restart -k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help"},
 		"%makedip -n →0←":                  {BadValue, `"0" is not a number of ranks`, "write a whole number from 1 on"},
 		"%makedip -t →soon←":               {BadValue, `"soon" is not a number of seconds`, "write a number above 0"},
 		"%makedip --seed →-1←":             {BadValue, `"-1" is not a seed`, "write a number from 0 to 4294967295, or none"},
@@ -344,7 +344,7 @@ func TestProblems(t *testing.T) {
 		}
 	}
 	for _, fine := range []string{
-		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5", "%makedip -k", "%makedip -i -g 0,2", "%makedip --seed 0", "%makedip -r --seed=none",
+		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5", "%makedip -k", "%makedip -i -g 0,2", "%makedip --seed 0", "%makedip -r --seed=none", "%makedip -r --check --group-timeout 90",
 		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%load_ext {name}",
 		"%dipush?", "%dipush -h", "%autodip", "%autodip on", "%autodip OFF", "%autodip on --see all -q", `%autodip on -a "--see all"`,
 		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)", "%px -x", "%px --help", "%px -h", "%px --block {code}", "%px print(f'{x}')", "%%dip -h", "%%px --help",

@@ -28,6 +28,8 @@ var lineMagics = map[string]lineMagic{
 		option{[]string{"-v", "--verbose"}, truth, (*argumentReader).checkTruth},
 		option{[]string{"-t", "--timeout"}, oneWord, (*argumentReader).checkSeconds},
 		option{[]string{"--seed"}, oneWord, (*argumentReader).checkSeed},
+		option{[]string{"--check"}, nothing, nil},
+		option{[]string{"--group-timeout"}, oneWord, (*argumentReader).checkSeconds},
 	)},
 	"dipush": {flags: withHelp(option{[]string{"-r", "--ranks"}, oneWord, (*argumentReader).checkRanks}),
 		word: (*argumentReader).names, needs: "names of variables"},

@@ -97,6 +97,11 @@ func sameRanks(a, b ranks.PoolSpec) bool {
 	return a.Ranks == b.Ranks && slices.EqualFunc(a.GPUs, b.GPUs, func(g, h ranks.GPU) bool { return g.ID == h.ID })
 }
 
+// sameKind reports whether a pool of one kind can stand for the other, but for what can be changed while it lives.
+func sameKind(a, b ranks.PoolSpec) bool {
+	return sameRanks(a, b) && a.Seed == b.Seed && a.Check == b.Check && a.GroupTimeout == b.GroupTimeout
+}
+
 // count is "1 rank" or "3 ranks".
 func count(n int, noun string) string {
 	if n == 1 {

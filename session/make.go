@@ -67,7 +67,7 @@ func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, 
 	now := s.surroundings()
 	late := s.late(ctx, old, now)
 	s.mu.Lock()
-	claimed, used, same := old.claimed, old.used, sameRanks(old.spec, spec) && old.spec.Seed == spec.Seed
+	claimed, used, same := old.claimed, old.used, sameKind(old.spec, spec)
 	s.mu.Unlock()
 	switch {
 	case same && !used && len(late) > 0:
@@ -104,7 +104,7 @@ func (s *Session) chooser(cmd wire.MakeCommand) chooser {
 // checkMake refuses what contradicts itself.
 func checkMake(cmd wire.MakeCommand) error {
 	switch {
-	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil):
+	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil || cmd.Check || cmd.GroupTimeout != 0):
 		return choiceErrorf("-k ends the pool and goes with no other flag; -r ends it and makes a new one")
 	case cmd.Ranks < 0:
 		return choiceErrorf("-n %d: a pool has at least one rank", cmd.Ranks)
@@ -112,6 +112,8 @@ func checkMake(cmd wire.MakeCommand) error {
 		return choiceErrorf("-g: say all, or the GPUs' numbers, such as 0 1")
 	case !(cmd.Timeout >= 0 && cmd.Timeout <= maxTimeout): // NaN is neither
 		return choiceErrorf("-t %g: want seconds, more than 0", cmd.Timeout)
+	case !(cmd.GroupTimeout >= 0 && cmd.GroupTimeout <= maxTimeout):
+		return choiceErrorf("--group-timeout %g: want seconds, more than 0", cmd.GroupTimeout)
 	}
 	return nil
 }
@@ -144,8 +146,10 @@ func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.
 		return spec, err
 	}
 	if last != nil {
-		spec.App, spec.Verbose, spec.Seed = last.App, last.Verbose, last.Seed
+		spec.App, spec.Verbose, spec.Seed, spec.GroupTimeout = last.App, last.Verbose, last.Seed, last.GroupTimeout
+		spec.Check = last.Check && !cmd.Restart
 	}
+	spec.Check = spec.Check || cmd.Check
 	if cmd.App != "" {
 		spec.App = cmd.App
 	}
@@ -156,6 +160,9 @@ func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.
 		if spec.Seed, err = ranks.NewSeed(*cmd.Seed); err != nil {
 			return spec, choiceErrorf("%v", err)
 		}
+	}
+	if cmd.GroupTimeout > 0 {
+		spec.GroupTimeout = time.Duration(cmd.GroupTimeout * float64(time.Second))
 	}
 	spec.Timeout = s.chose().Timeout
 	if cmd.Timeout > 0 {
@@ -325,6 +332,9 @@ func describe(p *ranks.Pool, spec ranks.PoolSpec) string {
 	}
 	if seed := spec.Seed.Of(0); seed != nil {
 		text += fmt.Sprintf(", seed %d", *seed)
+	}
+	if spec.Check {
+		text += ", collectives are compared"
 	}
 	return text
 }

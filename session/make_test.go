@@ -45,6 +45,14 @@ func TestMake(t *testing.T) {
 			{wire.MakeCommand{Ranks: 2, Restart: true}, `^pool of 2 ranks`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
 			{wire.MakeCommand{Restart: true}, `^pool of 2 ranks`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
 		}},
+		{"checked", 0, Choice{}, nil, []step{
+			{wire.MakeCommand{Ranks: 2, Check: true, GroupTimeout: 90}, `, collectives are compared, ready`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+			{wire.MakeCommand{GroupTimeout: 90}, `^there is a pool of 2 ranks already`, "", 2, "", ""},
+			{wire.MakeCommand{GroupTimeout: 91}, "", "its variables would be lost: add -r", 2, "", ""},
+			{wire.MakeCommand{Restart: true}, `app torch, ready`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
+			{wire.MakeCommand{Check: true}, "", "its variables would be lost: add -r", 2, "", ""},
+			{wire.MakeCommand{GroupTimeout: math.NaN()}, "", "--group-timeout NaN: want seconds", 2, "", ""},
+		}},
 		{"all without a GPU", 0, Choice{}, nil, []step{
 			{wire.MakeCommand{GPUs: gpus("all")}, `^pool of 2 ranks on the CPU`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},
 		}},

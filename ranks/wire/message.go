@@ -653,14 +653,16 @@ type (
 
 	// MakeCommand is "make": make, restart or end the pool, or change what can be changed while it lives.
 	MakeCommand struct {
-		GPUs    *string `json:"gpus"`  // nil: not said; "all" or a list
-		Ranks   int     `json:"ranks"` // 0: not said
-		App     string  `json:"app"`   // "": not said
-		Restart bool    `json:"restart"`
-		Kill    bool    `json:"kill"`
-		Timeout float64 `json:"timeout"` // seconds; 0: not said
-		Verbose *bool   `json:"verbose"` // nil: not said
-		Seed    *int64  `json:"seed"`    // nil: not said; -1: none
+		GPUs         *string `json:"gpus"`  // nil: not said; "all" or a list
+		Ranks        int     `json:"ranks"` // 0: not said
+		App          string  `json:"app"`   // "": not said
+		Restart      bool    `json:"restart"`
+		Kill         bool    `json:"kill"`
+		Timeout      float64 `json:"timeout"`       // seconds; 0: not said
+		Verbose      *bool   `json:"verbose"`       // nil: not said
+		Seed         *int64  `json:"seed"`          // nil: not said; -1: none
+		Check        bool    `json:"check"`         // have torch compare the collectives of all ranks
+		GroupTimeout float64 `json:"group_timeout"` // seconds; 0: not said
 	}
 	MakeCommandReply struct {
 		CommandStatus

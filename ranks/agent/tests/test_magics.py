@@ -59,7 +59,7 @@ def value(result: Any) -> Any:
 
 def made(**said: Any) -> dict[str, Any]:
     nothing = {"gpus": None, "ranks": 0, "app": "", "restart": False, "kill": False, "timeout": 0, "verbose": None}
-    nothing["seed"] = None
+    nothing.update(seed=None, check=False, group_timeout=0)
     return {"command": "make", **nothing, **said}
 
 
@@ -240,6 +240,8 @@ def test_ranks_say_where_magics_work(node, spawn, spelling):
         ("--seed 0", {"seed": 0}),
         ("-r --seed 4294967295", {"restart": True, "seed": 2**32 - 1}),
         ("-r --seed=none", {"restart": True, "seed": -1}),
+        ("-r --check", {"restart": True, "check": True}),
+        ("--group-timeout 90", {"group_timeout": 90.0}),
     ],
 )
 def test_makedip(local, line, said):

@@ -37,9 +37,17 @@ _MAKEDIP = Parser(
         Flag(("-v", "--verbose"), "have the app tell what it does", "True|False", truth, otherwise=True),
         Flag(("-t", "--timeout"), "give the start up after so many seconds", "SECONDS", seconds, 0),
         Flag(("--seed",), "where random generators begin: rank r with N + r; none: anywhere", "N", seed),
+        Flag(("--check",), "have torch raise where the ranks call different collectives", default=False),
+        Flag(
+            ("--group-timeout",),
+            "how long a collective waits for other ranks (default: a day)",
+            "SECONDS",
+            seconds,
+            0,
+        ),
     ),
     notes="Without flags: describe the pool, or make one with a rank for every GPU if there is none. Without a GPU the "
-    "ranks run on the CPU.",
+    "ranks run on the CPU. What --check has torch do costs time; a restart without it ends that.",
     examples=("%makedip -g all", "%makedip -r -n 4 -a torch", "%makedip -i"),
 )
 
@@ -49,7 +57,7 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
         raise _MAKEDIP.fail("%makedip: --restart starts a pool and --kill ends it; write one of the two.")
     if given.kill and (given.gpus or given.ranks):
         raise _MAKEDIP.fail("%makedip: --kill ends the pool; to make another one write --restart.")
-    said = given.verbose is not None or given.seed is not None
+    said = given.verbose is not None or given.seed is not None or given.check or given.group_timeout
     asked = any((given.gpus, given.ranks, given.app, given.restart, given.kill, said))
     if not asked:
         info = client.info()
@@ -66,6 +74,8 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
         timeout=given.timeout,
         verbose=given.verbose,
         seed=given.seed,
+        check=given.check,
+        group_timeout=given.group_timeout,
     )
     if reply["text"]:
         print(reply["text"])
