@@ -80,8 +80,13 @@ class Parser:
 
     @property
     def usage(self) -> str:
-        """The line that shows what can be written."""
-        return " ".join(filter(None, [self.spelling, *(flag.usage for flag in self.flags), self.words]))
+        """What can be written, as `usage: …`, in lines that are not long."""
+        parts = [self.spelling, *(flag.usage for flag in self.flags), *self.words.split()]
+        unbroken = " ".join(part.replace(" ", "\0") for part in parts)
+        lines = textwrap.fill(
+            f"usage: {unbroken}", _WIDTH, subsequent_indent=" " * len("usage: "), break_on_hyphens=False
+        )
+        return lines.replace("\0", " ")
 
     @property
     def help(self) -> str:
@@ -90,7 +95,7 @@ class Parser:
         rows += [(flag.spelling, flag.help) for flag in (*self.flags, _HELP)]
         parts = [
             f"{self.spelling}: {self.purpose}",
-            f"usage: {self.usage}",
+            self.usage,
             _table(rows),
             textwrap.fill(self.notes, _WIDTH),
             "\n".join(
@@ -101,7 +106,7 @@ class Parser:
 
     def fail(self, message: str) -> UsageError:
         """Return the error for a line that cannot be."""
-        return UsageError(f"{message}\nusage: {self.usage}\n{self.spelling}? tells more.")
+        return UsageError(f"{message}\n{self.usage}\n{self.spelling}? tells more.")
 
     def misuse(self, message: str) -> UsageError:
         """Print the help, and return the error for a line that lacks the essential."""
