@@ -308,9 +308,11 @@ func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
 	}
 }
 
-// Subscribe returns a subscription to all events from now on. Each event comes to the subscriptions in the order in which these began.
-func (e *Executor) Subscribe() *Subscription {
+// Subscribe returns a subscription to all events from now on, or to those of some kinds. Each event comes to the subscriptions in the order in
+// which these began.
+func (e *Executor) Subscribe(kinds ...Kind) *Subscription {
 	s := newSubscription(e.o.QueueBytes, e.o.StallAfter, e.unsubscribe)
+	s.kinds = kinds
 	s.traced(e.o.Trace)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -335,7 +337,20 @@ func (e *Executor) Publish(ev Event) { e.publish(ev, 0, "") }
 
 func (e *Executor) publish(ev Event, size int, journal string) {
 	for _, s := range *e.subs.Load() {
-		s.offer(ev, size, journal)
+		if s.kinds == nil || slices.Contains(s.kinds, ev.Head().Kind) {
+			s.offer(ev, size, journal)
+		}
+	}
+}
+
+// Note tells the user something about a run. It is part of that, and kept in its journal, if the run's processes go on and the run takes it before
+// ctx ends.
+func (e *Executor) Note(ctx context.Context, id string, l Level, text string) {
+	e.mu.Lock()
+	r := e.runs[id]
+	e.mu.Unlock()
+	if r == nil || !r.note(ctx, notice{l, text}) {
+		e.Publish(NewLog(l, text))
 	}
 }
 

@@ -102,14 +102,21 @@ type notice struct {
 
 // notify tells the user something about a process, as part of the run that is on it if there is one.
 func (p *process) notify(n notice) {
-	if r := p.newest.Load(); r != nil && p.running.Load() > 0 {
-		select {
-		case r.notices <- n:
-			return
-		case <-r.finished:
-		}
+	if r := p.newest.Load(); r != nil && p.running.Load() > 0 && r.note(p.e.watch.ctx, n) {
+		return
 	}
 	p.e.Publish(NewLog(n.level, n.text))
+}
+
+// note has the run tell something; ok is false if it has finished, or ctx has ended, before.
+func (r *run) note(ctx context.Context, n notice) (ok bool) {
+	select {
+	case r.notices <- n:
+		return true
+	case <-r.finished:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 func nameProcess(p *process) string {
