@@ -38,8 +38,11 @@ type Process interface {
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
+	Stack(ctx context.Context) (*wire.StackReply, error)
 	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it does, or nobody knows
-	Done() <-chan struct{}                 // closed when it has ended
+	Vitals() (v ranks.Vitals, ok bool)
+	Condition(ctx context.Context, before ranks.Vitals, answered bool) ranks.Condition
+	Done() <-chan struct{} // closed when it has ended
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
@@ -205,7 +208,8 @@ type Executor struct {
 	given    [namespaces][]Process   // what the pool gave last, never changed
 	pools    int                     // how many the ranks given so far were of
 	commands map[commandKey]*command // that have not ended
-	watch    watch                   // its timer and looks only
+	watch    watch                   // its timer, looks and told
+	hang     hangWatch
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
 	pool    PoolState       // as it was published last
@@ -472,6 +476,9 @@ func (e *Executor) Stop() {
 	e.closed = true
 	if e.watch.timer != nil {
 		e.watch.timer.Stop()
+	}
+	if e.hang.timer != nil {
+		e.hang.timer.Stop()
 	}
 	e.mu.Unlock()
 	e.watch.stop()
