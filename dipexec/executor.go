@@ -21,8 +21,9 @@ import (
 
 // Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
 type Process interface {
-	Rank() (n int, ok bool) // ok is false for the local namespace
-	Seed() *int64           // of its random generators; nil if nobody has chosen one
+	Rank() (n int, ok bool)      // ok is false for the local namespace
+	Seed() *int64                // of its random generators; nil if nobody has chosen one
+	GroupTimeout() time.Duration // of its collectives; 0 if nobody has chosen one
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
 	Interrupt(ctx context.Context, id string) error
 	SetBackground(f func(*wire.Message))
@@ -159,9 +160,10 @@ type PartReport struct {
 	Status         Status
 	Elapsed        time.Duration
 	ExecutionCount int
-	Seed           *int64   // with which the process has begun; nil: none
-	ExitCode       int      // with which sys.exit has failed the code; 0: it has not
-	Failure        *Failure // the exception, if there was one
+	Seed           *int64        // with which the process has begun; nil: none
+	GroupTimeout   time.Duration // of its collectives; 0: nobody has chosen one
+	ExitCode       int           // with which sys.exit has failed the code; 0: it has not
+	Failure        *Failure      // the exception, if there was one
 }
 
 // Sentinel errors.

@@ -53,6 +53,8 @@ func newFakeProcess(rank int) *fakeProcess {
 
 func (p *fakeProcess) Seed() *int64 { return p.seed }
 
+func (p *fakeProcess) GroupTimeout() time.Duration { return 0 }
+
 func (p *fakeProcess) Rank() (int, bool) { return max(p.rank, 0), p.rank >= 0 }
 
 func (p *fakeProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler) string {

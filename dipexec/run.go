@@ -583,7 +583,7 @@ func (r *run) finish(status Status, reason string) {
 	for _, p := range r.parts {
 		r.report.Parts = append(r.report.Parts, PartReport{
 			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
-			Seed: p.proc.p.Seed(),
+			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(),
 		})
 		if status == StatusError {
 			r.report.ExitCode = max(r.report.ExitCode, p.exit)

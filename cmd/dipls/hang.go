@@ -264,7 +264,7 @@ func describeStacks(s *session.Session, wanted func(rank int) bool, limit int) s
 	defer stop()
 	stacks := s.Stacks(ctx, wanted)
 	if len(stacks) == 0 {
-		return "no process runs yet"
+		return "no process is ready yet"
 	}
 	problem := ""
 	if limit == 0 {

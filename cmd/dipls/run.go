@@ -332,7 +332,7 @@ func (r *runner) showStacks() {
 	r.mu.Lock()
 	s := r.session
 	r.mu.Unlock()
-	text := "no process runs yet"
+	text := "no process is ready yet"
 	if s != nil {
 		text = describeStacks(s, func(int) bool { return true }, 0)
 	}
