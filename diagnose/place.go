@@ -3,7 +3,6 @@ package diagnose
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -13,9 +12,6 @@ import (
 
 // maxSource bounds what is shown of a line's text, in characters.
 const maxSource = 60
-
-// library is where code lies that is not the user's: what comes with Python, and what was installed.
-var library = regexp.MustCompile(`/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|\.zip/|^<|^$`)
 
 // stack is where a thread is.
 type stack []wire.StackFrame
@@ -27,7 +23,10 @@ func (s stack) document() *wire.StackFrame {
 
 // users is the innermost frame in code of the user's; nil: there is none.
 func (s stack) users() *wire.StackFrame {
-	return s.last(func(f *wire.StackFrame) bool { return f.Run != "" || !library.MatchString(string(f.File)) })
+	return s.last(func(f *wire.StackFrame) bool {
+		_, library := LibraryOf(*f)
+		return !library
+	})
 }
 
 func (s stack) last(f func(*wire.StackFrame) bool) *wire.StackFrame {
