@@ -95,7 +95,6 @@ class Ending:
             try:
                 self._part = part
                 self._interrupts.begin(request or self._request)
-                self._interrupts.install()
                 yield
             finally:
                 self._interrupts.end()

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from _signal import signal as set_handler  # the public one takes every handler for an enum first
+from _signal import getsignal  # the public ones take every handler for an enum first
+from _signal import signal as set_handler
+from collections.abc import Iterator
 from types import FrameType
 
 STARTING = "starting"  # the pseudo request that runs while the app joins
+
+# By it the main thread is woken to look at a SIGINT that it has: a second one would be one more to a handler of the
+# user's. Nobody is harmed by it who does not handle it.
+_NUDGE = signal.SIGURG
 
 
 class Interrupts:
     """Which request runs, which ones shall be interrupted, and the handler that decides when the signal is there.
 
-    `queued`, `request` and `nudge` are the I/O thread's; everything else belongs to the main thread, where Python also
-    runs the handler. So between "that request runs" and "raise" nothing can come: a late signal finds another request
-    and is ignored.
+    `queued`, `request`, `nudge` and `broke` are for whoever receives messages, in one thread at a time; everything else
+    belongs to the main thread, where Python also runs the handlers. So between "that request runs" and "raise" nothing
+    can come: a late signal finds another request and is ignored.
     """
 
     def __init__(self) -> None:
         self.running: str | None = None
+        self.broken = False  # so were the waits of the request that ran last, which was interrupted
+        self._failed = False  # a wait has, since it was broken
         self._lock = threading.Lock()  # guards _queued and _wanted
         self._queued: set[str] = set()
         self._wanted: set[str] = set()  # requests that shall be interrupted, queued ones included
-        self._own = 0  # signals that `request` and `nudge` sent and the handler has not seen
-        self._seen = True  # the handler has run since `request` sent a signal
+        self._own = 0  # signals that `request` sent and the handler has not seen
+        self._seen = True  # the handler has run since `request` sent a signal, where it is ours
+        self._missed = False  # it has, where nothing can be raised
         self._main = threading.get_ident()
         self._held = 0
         self._pending = False
+        self._handler, self._nudged = self._on_signal, self._on_nudge  # as they are handed to Python
+        set_handler(_NUDGE, self._nudged)
 
     def install(self) -> None:
         """Make ours the handler of SIGINT; user code may have replaced it."""
-        set_handler(signal.SIGINT, self._on_signal)
+        if set_handler(signal.SIGINT, self._handler) is not self._handler:
+            self._own = 0  # another one has had them
 
     def queued(self, request: str) -> None:
         """Note that a request waits for the main thread."""
@@ -62,20 +75,41 @@ class Interrupts:
             signal.pthread_kill(self._main, signal.SIGINT)
 
     def nudge(self) -> bool:
-        """Signal the main thread again unless its handler has run; return whether it had to be done.
+        """Wake the main thread unless our handler has run; return whether it had to be done.
 
-        A signal that comes just before a system call that waits does not end the wait, and Python looks at it only
-        after that.
+        A signal that comes just before a system call that waits does not end the wait, and one that another thread
+        takes ends none: Python looks at it only after that. What a handler of the user's has seen nobody knows.
         """
         if self._seen:
             return False
-        self._own += 1
-        signal.pthread_kill(self._main, signal.SIGINT)
+        if getsignal(_NUDGE) is self._nudged:
+            signal.pthread_kill(self._main, _NUDGE)
         return True
+
+    def broke(self) -> None:
+        """Note that what the main thread may have waited for, in a collective, was broken.
+
+        If the request that runs was interrupted, it ends as that, whatever was raised by it.
+        """
+        with self._lock:
+            if self.running is not None and self.running in self._wanted:
+                self.broken = True
+
+    def wait_failed(self) -> None:
+        """Be told that waiting in a collective has raised; for any thread.
+
+        It ends with KeyboardInterrupt if that was broken, and user code has swallowed what it had raised before.
+        """
+        if self.broken and threading.get_ident() == self._main:
+            if self._failed and not self._held:
+                raise KeyboardInterrupt
+            self._failed = True
 
     def begin(self, request: str) -> bool:
         """Note that a request starts. False: it was interrupted while it waited and must not start."""
+        self.install()
         with self._lock:
+            self.broken = self._failed = False
             self._queued.discard(request)
             if request in self._wanted:
                 self._wanted.discard(request)
@@ -86,7 +120,7 @@ class Interrupts:
     def end(self) -> None:
         """Note that no request runs. From the first line on no KeyboardInterrupt is raised."""
         request, self.running = self.running, None
-        self._held, self._pending = 0, False
+        self._held, self._pending, self._missed = 0, False, False
         if request is not None:
             with self._lock:
                 self._wanted.discard(request)
@@ -104,25 +138,35 @@ class Interrupts:
                 self._pending = False
                 raise KeyboardInterrupt
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Put KeyboardInterrupt off until the end of a block that raises nothing."""
+        self.hold()
+        yield
+        self.release()
+
     def release_unseen(self) -> None:
-        """Release where nothing can be raised: `nudge` will signal again what came in between."""
+        """Release where nothing can be raised: a nudge will strike with what came in between."""
         if threading.get_ident() == self._main:
             self._held -= 1
             if self._pending and not self._held:
-                self._pending = self._seen = False
+                self._pending, self._missed, self._seen = False, True, False
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        own, self._own = self._own > 0, max(0, self._own - 1)
         if self.running is not None and _in_destructor(frame):
-            self._own = max(0, self._own - 1)  # as if not seen: `nudge` will signal again
+            self._missed = True
             return
-        self._seen = True
-        if self.running is None:
-            self._own = max(0, self._own - 1)
-            return
-        if self._own:
-            self._own -= 1
-            if self.running not in self._wanted:
-                return  # meant for a request that has ended meanwhile
+        self._seen, self._missed = True, False
+        if self.running is not None and not (own and self.running not in self._wanted):
+            self._strike()  # otherwise it was meant for a request that has ended meanwhile
+
+    def _on_nudge(self, signum: int, frame: FrameType | None) -> None:
+        if self._missed and not _in_destructor(frame):
+            self._seen, self._missed = True, False
+            self._strike()
+
+    def _strike(self) -> None:
         if self._held:
             self._pending = True
         else:
