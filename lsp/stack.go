@@ -97,7 +97,7 @@ func threadsText(threads []wire.Thread) string {
 		if len(threads) > 1 {
 			fmt.Fprintf(&b, "%s:\n", thread.Name)
 		}
-		b.WriteString(strings.TrimRight(thread.Stack, "\n") + "\n")
+		b.WriteString(thread.Text())
 	}
 	return b.String()
 }

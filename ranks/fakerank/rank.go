@@ -141,7 +141,7 @@ func (r *rank) receive(m *wire.Message) {
 		r.peer.send(wire.TypeStatus, m.RawHeader, st)
 	case wire.TypeStackRequest:
 		r.peer.send(wire.TypeStackReply, m.RawHeader, wire.StackReply{Status: ok, Threads: []wire.Thread{
-			{ID: 1, Name: "MainThread", Main: true, Stack: "  File \"<fake>\", line 1"},
+			{ID: 1, Name: "MainThread", Main: true, Frames: []wire.StackFrame{{Frame: wire.Frame{File: "<fake>", Line: 1, Name: "<module>"}}}},
 		}})
 	case wire.TypeCommandReply:
 		r.commandReply(m)

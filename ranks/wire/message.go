@@ -556,7 +556,6 @@ type Thread struct {
 	Name   string       `json:"name"`
 	Main   bool         `json:"main"`
 	Frames []StackFrame `json:"frames"` // outermost first, without those of what calls the user's code; none: it waits for a cell
-	Stack  string       `json:"stack"`
 }
 
 // Payload says where pickled variables lie in memory. Only Python reads what is in it.

@@ -143,7 +143,7 @@ def test_interrupt_of_a_collective_in_python(ranks):
     request = ranks[0].start(
         "import torch, torch.distributed as dist; dist.all_reduce(torch.ones(1))", path="/p/t.py", line=3
     )
-    wait_until(lambda: "work.wait()" in ranks[0].ask("stack_request")["threads"][0]["stack"], "the collective")
+    wait_until(lambda: ranks[0].ask("groups_request")["waits"], "the collective")
     assert ranks[0].ask("interrupt_request", {"parent": request})["status"] == "ok"
     assert ranks[0].ask("status_request", reply="status")["status"] == "ok"
     ranks[1].run("import torch, torch.distributed as dist; dist.all_reduce(torch.ones(1))")

@@ -10,24 +10,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import sys
 import threading
 import weakref
 from dataclasses import dataclass
-from types import FrameType, ModuleType
-from typing import Any
+from types import ModuleType
+from typing import Any, Callable, TypeVar
 
-from .stacks import is_ours
+from . import operations, stacks
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 # The methods of a process group that not all of its ranks call alike. (A monitored barrier is many messages.)
 _BETWEEN_RANKS = ("send", "recv", "recv_anysource", "monitored_barrier")
 
 _C10D = "torch.distributed.distributed_c10d"
-_DISTRIBUTED = f"{os.sep}torch{os.sep}distributed{os.sep}"
-_AUTOGRAD = f"{os.sep}torch{os.sep}autograd{os.sep}"  # a backward pass waits for DistributedDataParallel's collectives
 
 # Around a batch of either; nccl counts it as a collective before it knows which.
 _BATCH = ("_start_coalescing", "_end_coalescing")
@@ -72,6 +71,7 @@ def _watch() -> None:
     for name in _BETWEEN_RANKS:
         if hasattr(cls, name):
             setattr(cls, name, _uncounted(getattr(cls, name)))
+    operations.watch(c10d)
     if all(hasattr(cls, name) for name in _BATCH):
         start, end = (getattr(cls, name) for name in _BATCH)
         cls._start_coalescing, cls._end_coalescing = _batch_begun(start), _batch_ended(end)
@@ -100,15 +100,36 @@ def _tell_of_unknown() -> None:
     _known = False
 
 
-def state(path: str) -> dict[str, Any]:
-    """Return the content of a groups_reply, in any thread. `path` is the file whose cell runs."""
+def forget() -> None:
+    """Begin anew with all counts: all groups were formed anew, on all of their ranks. For the main thread."""
+    with _lock:
+        _between.clear()
+    _batches.clear()
+    _unknown.clear()
+    operations.forget()
+
+
+def state(path: str, hidden: int | None, running: str) -> dict[str, Any]:
+    """Return the content of a groups_reply, in any thread.
+
+    `path` is the file whose cell runs, `hidden` a thread of ours, `running` the request that the main thread serves.
+    """
     c10d = _c10d()
-    groups = [{"name": name, "ranks": _members(c10d, group), "count": count} for name, count, group in _groups()]
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    return {"groups": groups, **(_waits(frame, path) if groups else _NOWHERE)}
-
-
-_NOWHERE = {"waits": False, "collective": "", "path": "", "line": 0}
+    groups = [_describe(c10d, name, count, group) for name, count, group in _groups()]
+    threads = stacks.threads(hidden, source=False)
+    begun = operations.pending(sys.modules.get(_C10D), groups, _names(c10d), hidden)
+    main = threads[0]
+    name = next((one["name"] for one in begun if one["thread"] == main["id"]), "")
+    return {
+        "groups": groups,
+        "operations": begun,
+        "threads": threads,
+        "running": running,
+        "waits": bool(groups and name),
+        "collective": name,
+        "path": path,
+        "line": next((frame["line"] for frame in reversed(main["frames"]) if frame["file"] == path), 0),
+    }
 
 
 def _c10d() -> ModuleType | None:
@@ -135,15 +156,30 @@ def _names(c10d: ModuleType | None) -> dict[Any, Any]:
     return getattr(c10d, "_pg_names", {})
 
 
-def _members(c10d: Any, group: Any) -> list[int]:
+def _describe(c10d: Any, name: str, count: int, group: Any) -> dict[str, Any]:
+    label = getattr(group, "group_desc", "")
+    return {
+        "name": name,
+        "default": group is _told(c10d._get_default_group),
+        "label": "" if label in ("default_pg", "undefined") else label,
+        "backend": _told(lambda: str(c10d.get_backend(group))) or "",
+        "ranks": _told(lambda: list(c10d.get_process_group_ranks(group))) or [],
+        "count": count,
+    }
+
+
+def _told(ask: Callable[[], _T]) -> _T | None:
+    """Return what torch answers, None if it does not."""
     try:
-        return list(c10d.get_process_group_ranks(group))
+        return ask()
     except Exception:
-        return []
+        return None
 
 
 def _uncounted(method: Any) -> Any:
     """Return `method` of a group, noting by how much it raises the group's count."""
+
+    name = method.__name__
 
     def noting(group: Any, *args: Any, **options: Any) -> Any:
         try:
@@ -151,7 +187,9 @@ def _uncounted(method: Any) -> Any:
         except Exception:
             return method(group, *args, **options)
         try:
-            return method(group, *args, **options)
+            work = method(group, *args, **options)
+            operations.note_message(work, name, group, args)
+            return work
         finally:
             with contextlib.suppress(Exception):  # the message counts for more than its note
                 raised = group._get_sequence_number_for_group() - before
@@ -187,20 +225,3 @@ def _batch_ended(method: Any) -> Any:
 def _note(group: Any, raised: int) -> None:
     with _lock:
         _between[group] = _between.get(group, 0) + raised
-
-
-def _waits(frame: FrameType | None, path: str) -> dict[str, Any]:
-    """Return whether the code of `frame` is inside a collective, the name of that, and the line of `path` that runs."""
-    waits, collective = False, ""
-    while frame is not None and not is_ours(frame.f_code.co_filename):
-        file, name = frame.f_code.co_filename, frame.f_code.co_name
-        if file == path:
-            return {"waits": waits, "collective": collective, "path": path, "line": frame.f_lineno}
-        if _DISTRIBUTED in file:
-            waits = True
-            if file.endswith("distributed_c10d.py"):
-                collective = name
-        elif _AUTOGRAD in file:
-            waits, collective = True, "backward"
-        frame = frame.f_back
-    return {**_NOWHERE, "waits": waits, "collective": collective}

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, limits, output, paths, randomness, surroundings, wire
+from . import apps, collectives, limits, operations, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -103,11 +103,13 @@ class _Process:
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
         io_thread.answer_at_once("names_request", self._bound)
-        io_thread.answer_at_once("groups_request", lambda content: collectives.state(self._path))
+        io_thread.answer_at_once("groups_request", self._standing)
+        operations.on_failure(interrupts.wait_failed)
 
     def serve(self, generators: Generators | None) -> int:
         self._shell.plain = self._spec.plain
-        self._shell.attach(self._publish, self._spec.script, self._commands if self._spec.rank is None else None)
+        commands = self._commands if self._spec.rank is None else None
+        self._shell.attach(self._publish, self._spec.script, commands, self._interrupts)
         self._start(randomness.settle(self._spec.seed, generators))
         while True:
             try:
@@ -145,6 +147,11 @@ class _Process:
         known = names if isinstance(names, list) else []
         return {"names": [name for name in known if isinstance(name, str) and name in self._shell.user_ns]}
 
+    def _standing(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Tell where this process is, and how far with collectives."""
+        running = self._interrupts.running
+        return collectives.state(self._path, self._io.ident, "" if running in (None, STARTING) else running)
+
     def _serve(self, message: Message) -> None:
         if "surroundings" in message.content:
             for problem in surroundings.take_over(message.content["surroundings"]):
@@ -172,7 +179,6 @@ class _Process:
             try:
                 if not self._interrupts.begin(message.id):
                     raise KeyboardInterrupt
-                self._interrupts.install()
                 reply = {"status": "ok", **handler(message)}
             finally:
                 self._interrupts.end()
@@ -187,7 +193,6 @@ class _Process:
             try:
                 if not self._interrupts.begin(message.id):
                     raise KeyboardInterrupt
-                self._interrupts.install()
                 reply = {"status": "ok", **self._lookups[message.type](message.content)}
             finally:
                 self._interrupts.end()
@@ -262,7 +267,6 @@ class _Process:
         else:
             try:
                 try:
-                    self._interrupts.install()
                     around = self._within_command(str(message.content.get("app_command") or ""))
                     reply = self._shell.execute(message.content, self._about_to_run(moments), around)
                     if moments is not None:

@@ -1,31 +1,41 @@
-"""Stacks of the threads of this process, as text."""
+"""Where the threads of this process are."""
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 import threading
-import traceback
 from types import FrameType
 from typing import Any
 
 import IPython
 
+from .snapshots import SourcePath
+
 _MACHINERY = tuple(
     os.path.dirname(os.path.abspath(path)) + os.sep for path in (os.path.dirname(__file__), IPython.__file__)
 )
 
+_THREADING = threading.Thread.run.__code__.co_filename
 
-def threads(hidden: int | None) -> list[dict[str, Any]]:
-    """Return `{"id", "name", "main", "stack"}` of every thread but the one called `hidden`, the main thread first."""
+
+def threads(hidden: int | None, source: bool = True) -> list[dict[str, Any]]:
+    """Return `{"id", "name", "main", "frames"}` of the threads that run user code, the main thread first in any case.
+
+    Frames are those of the user and of libraries, outermost first; with `source` they have the line's text, too.
+    `hidden` is left out, and so are other threads of ours.
+    """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
-    frames = sys._current_frames()
-    frames.pop(hidden, None)
-    found = [
-        {"id": ident, "name": names.get(ident, ""), "main": ident == main, "stack": _text(frame, ident == main)}
-        for ident, frame in frames.items()
-    ]
+    found = []
+    for ident, innermost in sys._current_frames().items():
+        if ident == hidden:
+            continue
+        frames = _frames(innermost, ident == main)
+        if frames or ident == main:
+            described = [_describe(frame, source) for frame in frames]
+            found.append({"id": ident, "name": names.get(ident, ""), "main": ident == main, "frames": described})
     return sorted(found, key=lambda thread: not thread["main"])
 
 
@@ -34,12 +44,45 @@ def is_ours(filename: str) -> bool:
     return filename.startswith(_MACHINERY)
 
 
-def _text(frame: FrameType, main: bool) -> str:
-    stack = traceback.extract_stack(frame)
-    if main:
-        while stack and not is_ours(stack[0].filename):
-            del stack[0]
-    # What is left of the outermost frames is how the agent came to call the code. If there is nothing else, it waits.
-    while stack and is_ours(stack[0].filename):
-        del stack[0]
-    return "".join(stack.format()) if stack else "waiting for a cell\n"
+def describe(file: str, line: int, name: str) -> dict[str, Any]:
+    """Return a frame as messages have it."""
+    found = {"file": file, "line": line, "name": name}
+    if type(file) is SourcePath and file.run:
+        found["run"] = file.run
+    return found
+
+
+def _frames(frame: FrameType | None, main: bool) -> list[FrameType]:
+    """Return the frames of a thread, outermost first, without those of the machinery, wherever they stand.
+
+    There are none for a thread of ours, and for the main thread while it waits for something to do.
+    """
+    found: list[FrameType] = []
+    while frame is not None:
+        found.append(frame)
+        frame = frame.f_back
+    found.reverse()
+    if main:  # what is outside of the machinery has started the process
+        first = next((i for i, frame in enumerate(found) if _is_ours(frame)), 0)
+        found = found[first:]
+    elif _is_ours(next((frame for frame in found if not _starts_threads(frame)), found[0])):
+        return []
+    return [frame for frame in found if not _is_ours(frame)]
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return is_ours(frame.f_code.co_filename)
+
+
+def _starts_threads(frame: FrameType) -> bool:
+    return frame.f_code.co_filename == _THREADING
+
+
+def _describe(frame: FrameType, source: bool) -> dict[str, Any]:
+    file, line = frame.f_code.co_filename, frame.f_lineno or 0  # None where code has no lines
+    found = describe(file, line, frame.f_code.co_name)
+    if source:
+        linecache.checkcache(file)
+        if text := linecache.getline(file, line, frame.f_globals).strip():
+            found["source"] = text
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ from typing import Any
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from . import paths
-from .snapshots import SourcePath
+from . import paths, stacks
 from .stacks import is_ours
 from .wire import text
 
+_TORCH = f"{os.sep}torch{os.sep}"
 _HELPERS = (contextlib.contextmanager.__code__.co_filename, importlib.import_module.__code__.co_filename)
 
 
@@ -35,21 +36,15 @@ def exit_code(err: BaseException) -> int | None:
 def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | None) -> dict[str, Any]:
     """Return the content of the `error` message for `err`."""
     tb = users_part(tb)
-    frames = [_frame(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in traceback.walk_tb(tb)]
+    places = ((frame.f_code, line) for frame, line in traceback.walk_tb(tb))
+    frames = [stacks.describe(code.co_filename, line, code.co_name) for code, line in places]
     if isinstance(err, SyntaxError) and err.filename and err.lineno:
-        frames.append(_frame(err.filename, err.lineno, "<module>"))
+        frames.append(stacks.describe(err.filename, err.lineno, "<module>"))
     value, rendered = text(err), _render(shell, err, tb)
     if (hint := paths.hint(err)) and "renaming" not in value:  # newer Pythons say it themselves
         value, rendered = f"{value}; {hint}", [*rendered, hint]
     rendered = [shell.painted(line) for line in rendered]
     return {"ename": type(err).__name__, "evalue": value, "traceback": rendered, "frames": frames}
-
-
-def _frame(file: str, line: int, name: str) -> dict[str, Any]:
-    found = {"file": file, "line": line, "name": name}
-    if type(file) is SourcePath and file.run:
-        found["run"] = file.run
-    return found
 
 
 def users_part(tb: TracebackType | None) -> TracebackType | None:
@@ -61,8 +56,29 @@ def users_part(tb: TracebackType | None) -> TracebackType | None:
         ours = is_ours(filename) or (ours and (filename in _HELPERS or filename.startswith("<frozen importlib")))
         if not ours:
             users.append(part)
+    return _joined(users)
+
+
+def place(err: BaseException) -> TracebackType | None:
+    """Return the traceback of the user's code that an interrupt has ended, whatever it struck and was turned into.
+
+    What torch did there is left out: it waited.
+    """
+    seen: set[int] = set()
+    users, cause = users_part(err.__traceback__), err
+    while users is None and cause.__context__ is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause = cause.__context__
+        users = users_part(cause.__traceback__)
+    parts = list(_parts(users))
+    while parts and _TORCH in parts[-1].tb_frame.f_code.co_filename:
+        parts.pop()
+    return _joined(parts)
+
+
+def _joined(parts: list[TracebackType]) -> TracebackType | None:
     kept = None
-    for part in reversed(users):
+    for part in reversed(parts):
         kept = TracebackType(kept, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return kept
 

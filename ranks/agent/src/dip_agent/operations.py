@@ -1,0 +1,421 @@
+"""What of torch.distributed this process has begun and not ended: told by its threads' stacks and by torch's recorder.
+
+It runs beside whatever user code does, so none of that is called: what frames hold is looked at only where it is
+torch's own. Nothing here waits, and what cannot be known for sure is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import sys
+import threading
+import time
+import weakref
+from types import FrameType
+from typing import Any, Callable, NamedTuple
+
+from .stacks import is_ours
+
+_C10D = "torch.distributed.distributed_c10d"
+
+
+def _torch(*parts: str) -> str:
+    return os.sep + os.path.join("torch", *parts)
+
+
+# Functions of distributed_c10d that wait for other ranks, with the parameter that holds what this rank gives. Where
+# that may differ between ranks that fit together, there is none.
+_COLLECTIVES = {
+    "all_reduce": "tensor",
+    "all_reduce_coalesced": "tensors",
+    "broadcast": "tensor",
+    "reduce": "tensor",
+    "all_gather": "tensor",
+    "all_gather_into_tensor": "input_tensor",
+    "_all_gather_base": "input_tensor",
+    "all_gather_single": "input_tensor",
+    "all_gather_coalesced": "input_tensor_list",
+    "gather": "tensor",
+    "gather_single": "input_tensor",
+    "gather_into_tensor": "input_tensor",
+    "scatter": "tensor",
+    "reduce_scatter": "input_list",
+    "reduce_scatter_tensor": "input",
+    "_reduce_scatter_base": "input",
+    "reduce_scatter_single": "input",
+    "all_to_all": "",
+    "all_to_all_single": "",
+    "all_gather_object": "",
+    "gather_object": "",
+    "broadcast_object_list": "",
+    "scatter_object_list": "",
+    "barrier": "",
+}
+_MESSAGES = {
+    "send": "tensor",
+    "recv": "tensor",
+    "isend": "tensor",
+    "irecv": "tensor",
+    "batch_isend_irecv": "",
+    "send_object_list": "",
+    "recv_object_list": "",
+}
+# They wait for the others by messages or by the store, and no count of a group says so.
+_UNCOUNTED = ("monitored_barrier", "init_process_group", "new_group", "_new_group_with_tag", "split_group")
+
+# Functions of other files of torch's that wait for ranks in C++, and what they do there.
+_ELSEWHERE = {
+    (_torch("distributed", "utils.py"), "_verify_param_shape_across_processes"): "all_gather",
+    (_torch("distributed", "utils.py"), "_sync_params_and_buffers"): "broadcast",
+    (_torch("nn", "parallel", "distributed.py"), "_distributed_broadcast_coalesced"): "broadcast",
+    (_torch("nn", "parallel", "distributed.py"), "_pre_forward"): "broadcast",
+    (_torch("nn", "parallel", "distributed.py"), "forward"): "broadcast",
+    (_torch("autograd", "__init__.py"), "backward"): "backward",
+    (_torch("autograd", "__init__.py"), "grad"): "backward",
+    (_torch("autograd", "graph.py"), "_engine_run_backward"): "backward",
+    (_torch("futures", "__init__.py"), "wait"): "wait",
+    (_torch("cuda", "__init__.py"), "synchronize"): "synchronize",
+    (_torch("cuda", "streams.py"), "synchronize"): "synchronize",
+    (_torch("accelerator", "__init__.py"), "synchronize"): "synchronize",
+}
+_FUNCTIONAL = _torch("distributed", "_functional_collectives.py")
+_OPERATORS = _torch("_ops.py")
+_WITHOUT_COUNT = ("wait", "backward", "synchronize")
+
+# torch's numbers of operations (c10d::OpType), which a Work tells since 2.0.
+_OP_TYPES = {
+    0: "broadcast",
+    1: "all_reduce",
+    2: "all_reduce_coalesced",
+    3: "reduce",
+    4: "all_gather",
+    5: "all_gather_into_tensor",
+    6: "all_gather_coalesced",
+    7: "gather",
+    8: "scatter",
+    9: "reduce_scatter",
+    10: "all_to_all_single",
+    11: "all_to_all",
+    12: "send",
+    13: "recv",
+    14: "recv",
+    15: "barrier",
+    16: "reduce_scatter_tensor",
+}
+
+_RECORDED = {  # names that the recorder has for them
+    "_all_gather_base": "all_gather_into_tensor",
+    "_allgather_base": "all_gather_into_tensor",
+    "_reduce_scatter_base": "reduce_scatter_tensor",
+    "allreduce": "all_reduce",
+    "allgather": "all_gather",
+}
+_DTYPES = {
+    "Float": "float32",
+    "Double": "float64",
+    "Half": "float16",
+    "BFloat16": "bfloat16",
+    "Byte": "uint8",
+    "Char": "int8",
+    "Short": "int16",
+    "Int": "int32",
+    "Long": "int64",
+    "ComplexFloat": "complex64",
+    "ComplexDouble": "complex128",
+}
+
+
+class _Operation(NamedTuple):
+    """Something that a thread waits in."""
+
+    name: str
+    group: str = ""
+    sizes: list[list[int]] | None = None
+    dtype: str = ""
+    peer: int | None = None
+    counts: bool = False  # the group counts it, as its last one
+    number: int = 0  # that the recorder has for it, where only its `Work` is known
+
+
+# Messages between two ranks that are on their way: what was asked for, of which group and by which arguments, by Work.
+_messages: weakref.WeakKeyDictionary[Any, tuple[str, Any, tuple[Any, ...]]] = weakref.WeakKeyDictionary()
+_wait: Any = None  # the code of what waits for a Work
+_lost: dict[str, int] = {}  # how many the recorder takes for pending that ended with their group, by its number
+_lost_before = 0  # when that was (time.time_ns)
+_failed: Callable[[], None] | None = None
+
+
+def note_message(work: Any, name: str, group: Any, args: tuple[Any, ...]) -> None:
+    """Remember of a `Work` what it is: torch's own record leaves messages out."""
+    with contextlib.suppress(TypeError):
+        _messages[work] = name, group, args
+
+
+def on_failure(failed: Callable[[], None]) -> None:
+    """Have `failed` called where waiting for a `Work` raises RuntimeError; what it raises takes the place of that."""
+    global _failed
+    _failed = failed
+
+
+def watch(c10d: Any) -> None:
+    """Have a thread that waits for a `Work` show in stacks: torch waits without a frame in Python."""
+    global _wait
+    cls = c10d.Work if hasattr(c10d, "Work") else sys.modules["torch._C._distributed_c10d"].Work
+    original = cls.wait
+
+    @functools.wraps(original)
+    def wait(work: Any, timeout: Any = None) -> Any:
+        try:
+            return original(work) if timeout is None else original(work, timeout)
+        except RuntimeError:
+            if _failed is not None:
+                _failed()
+            raise
+
+    cls.wait = wait
+    _wait = wait.__code__
+
+
+def forget() -> None:
+    """Take what has not ended for lost: the groups are formed anew."""
+    global _lost_before
+    _messages.clear()
+    for dump in _recorders(("gloo", "nccl")):
+        for number, (enqueued, completed) in _status(dump).items():
+            _lost[number] = enqueued - completed
+    _lost_before = time.time_ns()
+
+
+def pending(c10d: Any, groups: list[dict[str, Any]], names: dict[Any, Any], hidden: int | None) -> list[dict[str, Any]]:
+    """Return the operations of a groups_reply, in which threads wait and which go on in the background.
+
+    `groups` are those of the same reply, `names` the names of torch's groups; `hidden` is a thread of ours.
+    """
+    main = threading.main_thread().ident
+    waiting = []
+    for ident, frame in sys._current_frames().items():
+        if ident == hidden:
+            continue
+        with contextlib.suppress(Exception):  # of a torch that is not as we know it
+            if (found := _of_thread(frame, c10d, names)) is not None:
+                waiting.append((ident, found))
+    waiting.sort(key=lambda pair: pair[0] != main)
+    counts = {group["name"]: group["count"] for group in groups}
+    counting = [found.group for _, found in waiting if found.counts]
+    operations = []
+    numbers: dict[int, dict[str, Any]] = {}
+    for ident, found in waiting:
+        # Of several that wait the group's count tells of the last one.
+        count = counts.get(found.group, 0) if found.counts and counting.count(found.group) == 1 else 0
+        operations.append(_describe(found, count, ident))
+        if found.number:
+            numbers[found.number] = operations[-1]
+    backends = [name for name in ("gloo", "nccl") if any(name in group["backend"] for group in groups)]
+    for one in _recorded(backends, len(counting), len(counting) < len(waiting)):
+        behind, number = one.pop("behind"), one.pop("number")
+        one["count"] = counts[one["group"]] - behind if one["group"] in counts else 0
+        same = next((other for other in operations if _same(other, one)), numbers.get(number))
+        if same is None or (same is numbers.get(number) and same["name"] != one["name"]):
+            operations.append({**one, "thread": 0})
+        else:
+            same.update({**one, **{key: same[key] for key in ("name", "sizes", "dtype") if key in same}})
+    return operations
+
+
+def _describe(found: _Operation, count: int, thread: int) -> dict[str, Any]:
+    told: dict[str, Any] = {"group": found.group, "name": found.name, "count": count, "thread": thread}
+    if found.sizes is not None:
+        told["sizes"], told["dtype"] = found.sizes, found.dtype
+    if found.peer is not None:
+        told["peer"] = found.peer
+    return told
+
+
+def _same(waiting: dict[str, Any], recorded: dict[str, Any]) -> bool:
+    """Whether the operation that a thread waits in is one that was recorded."""
+    return waiting["count"] == recorded["count"] > 0 and waiting["group"] == recorded["group"]
+
+
+# By stacks.
+
+
+def _of_thread(frame: FrameType | None, c10d: Any, names: dict[Any, Any]) -> _Operation | None:
+    """Return what a thread waits in: its innermost frames are torch's then, up to the code that called that."""
+    found = None
+    innermost = True
+    while frame is not None:
+        code = frame.f_code
+        file, name = code.co_filename, code.co_name
+        if code is _wait:
+            found = _of_work(frame.f_locals.get("work"), c10d, names)
+        elif not is_ours(file) and not _passes_on(file):
+            place = file[file.rfind(_TORCH) :] if _TORCH in file else ""
+            if not place:
+                break
+            if file.endswith(_C10D_FILE) and (name in _COLLECTIVES or name in _MESSAGES or name in _UNCOUNTED):
+                found = _of_c10d(name, frame, c10d, names)
+            elif found is None or found.name == "wait":
+                found = _of_torch(place, name, frame, innermost, c10d, names) or found
+            innermost = False
+        frame = frame.f_back
+    return found
+
+
+_TORCH = _torch("")
+_C10D_FILE = _torch("distributed", "distributed_c10d.py")
+_PASSES_ON = (contextlib.__file__, functools.__file__)
+
+
+def _passes_on(file: str) -> bool:
+    return file in _PASSES_ON
+
+
+def _of_c10d(name: str, frame: FrameType, c10d: Any, names: dict[Any, Any]) -> _Operation:
+    given = frame.f_locals
+    if name in _UNCOUNTED:
+        group = _group(given, c10d, names) if name == "monitored_barrier" else ""
+        return _Operation("new_group" if name == "_new_group_with_tag" else name, group)
+    group = _group(given, c10d, names)
+    parameter = _COLLECTIVES.get(name) or _MESSAGES.get(name, "")
+    sizes, dtype = _shapes(given.get(parameter)) if parameter else (None, "")
+    if name in _COLLECTIVES:
+        return _Operation(name, group, sizes, dtype, counts=True)
+    return _Operation(name.removeprefix("i"), group, sizes, dtype, _peer(given, c10d))
+
+
+def _of_torch(
+    place: str, name: str, frame: FrameType, innermost: bool, c10d: Any, names: dict[Any, Any]
+) -> _Operation | None:
+    """Return what other code of torch's waits in, at that: only the innermost frame knows."""
+    if place == _OPERATORS and innermost:
+        known = getattr(frame.f_locals.get("self"), "__dict__", {})
+        called = known.get("_name") or known.get("_qualified_op_name") or ""
+        return _Operation("wait") if "c10d_functional::wait_tensor" in str(called) else None
+    if place == _FUNCTIONAL and name.startswith("wait_tensor"):
+        return _Operation("wait")
+    does = _ELSEWHERE.get((place, name))
+    if does is None or not innermost:
+        return None
+    if does in _WITHOUT_COUNT:
+        return _Operation(does)
+    given = dict(frame.f_locals)
+    given.update(getattr(given.get("self"), "__dict__", {}))
+    return _Operation(does, _group(given, c10d, names), counts=True)
+
+
+def _of_work(work: Any, c10d: Any, names: dict[Any, Any]) -> _Operation:
+    """Return what a thread waits for that called a `wait` method itself."""
+    if (message := _messages.get(work)) is not None:
+        name, group, args = message
+        sizes, dtype = _shapes(args[0] if args else None)
+        peer = args[1] if name != "recv_anysource" and len(args) > 1 else None
+        ranks = _ranks(c10d, group)
+        at = ranks[peer] if type(peer) is int and 0 <= peer < len(ranks) else None
+        return _Operation(name.partition("_")[0], str(names.get(group, "")), sizes, dtype, at)
+    only = str(next(iter(names.values()))) if len(names) == 1 else ""  # a Work is always a group's
+    name, number = "wait", 0
+    if type(work).__module__.startswith("torch"):
+        with contextlib.suppress(Exception):
+            name = _OP_TYPES.get(work._get_op_type(), "wait")
+            number = work._get_sequence_number()
+    return _Operation(name, only, number=number)
+
+
+def _group(given: Any, c10d: Any, names: dict[Any, Any]) -> str:
+    group = next((given[name] for name in ("group", "process_group", "pg") if given.get(name) is not None), None)
+    try:
+        group = c10d._get_default_group() if group is None else group
+    except Exception:  # there is none yet
+        return ""
+    return str(names[group]) if type(group).__module__.startswith("torch") and group in names else ""
+
+
+def _peer(given: Any, c10d: Any) -> int | None:
+    for name in ("dst", "src"):
+        if type(given.get(name)) is int:
+            return given[name]
+    for name in ("group_dst", "group_src"):
+        if type(rank := given.get(name)) is int:
+            ranks = _ranks(c10d, given.get("group") or c10d._get_default_group())
+            return ranks[rank] if 0 <= rank < len(ranks) else None
+    return None
+
+
+def _ranks(c10d: Any, group: Any) -> list[int]:
+    with contextlib.suppress(Exception):
+        return list(c10d.get_process_group_ranks(group))
+    return []
+
+
+def _shapes(value: Any) -> tuple[list[list[int]] | None, str]:
+    """Return sizes and type of tensors, if they are torch's own: others may run code of the user's."""
+    torch = sys.modules.get("torch")
+    own = (torch.Tensor, torch.nn.Parameter) if torch is not None else ()
+    tensors = value if type(value) in (list, tuple) else [value]
+    if not tensors or any(type(tensor) not in own for tensor in tensors):
+        return None, ""
+    return [[int(size) for size in tensor.shape] for tensor in tensors], str(tensors[0].dtype).removeprefix("torch.")
+
+
+# By torch's recorder.
+
+
+def _recorders(backends: Any) -> list[Callable[[bool, bool], bytes]]:
+    """Return what tells of operations of these backends: each has its own, and another's is empty."""
+    module = sys.modules.get("torch._C._distributed_c10d")
+    functions = {"gloo": "_dump_fr_trace_json", "nccl": "_dump_nccl_trace_json"}
+    found = (getattr(module, functions[backend], None) for backend in backends)
+    return [dump for dump in found if dump is not None]
+
+
+def _status(dump: Callable[[bool, bool], bytes]) -> dict[str, tuple[int, int]]:
+    """Return by the number of each group how many operations have begun and how many have ended."""
+    status = json.loads(dump(False, True)).get("pg_status", {})
+    return {
+        number: (int(told["last_enqueued_collective"]), max(0, int(told["last_completed_collective"])))
+        for number, told in status.items()
+    }
+
+
+def _recorded(backends: list[str], explained: int, vague: bool) -> list[dict[str, Any]]:
+    """Return the operations that were recorded and have not ended, unless that is `explained` by what threads wait in.
+
+    Each says how far `behind` the group's last one it is. All that was recorded is asked for only where there is more
+    to know, since that takes milliseconds.
+    """
+    found = []
+    for dump in _recorders(backends):
+        status = _status(dump)
+        count = sum(max(0, begun - ended - _lost.get(number, 0)) for number, (begun, ended) in status.items())
+        if count <= explained and not (count and vague):
+            continue
+        for entry in _entries(dump(True, True)):
+            if entry.get("is_p2p") or entry["time_created_ns"] < _lost_before:
+                continue
+            begun, _ = status.get(str(entry["pg_id"]), (entry["collective_seq_id"], 0))
+            name = entry["profiling_name"].rpartition(":")[2]
+            one = {
+                "group": entry["process_group"][0],
+                "name": _RECORDED.get(name, name),
+                "behind": max(0, begun - entry["collective_seq_id"]),
+                "number": entry["collective_seq_id"],
+            }
+            side = "output" if name == "scatter" else "input"
+            if entry[f"{side}_dtypes"] and not name.startswith("all_to_all"):  # of which it may differ
+                dtype = entry[f"{side}_dtypes"][0]
+                one["sizes"], one["dtype"] = entry[f"{side}_sizes"], _DTYPES.get(dtype, dtype.lower())
+            found.append(one)
+    return found
+
+
+def _entries(dump: bytes) -> list[dict[str, Any]]:
+    """Return those entries of a dump that have not ended. The others, nearly all of them, are not parsed."""
+    found = []
+    for match in re.finditer(b'"retired":false', dump):
+        first, last = dump.rfind(b"{", 0, match.start()), dump.find(b"}", match.end())
+        found.append(json.loads(dump[first : last + 1]))
+    return found

@@ -1,0 +1,215 @@
+"""What a rank tells of where it is and of what it waits in, on real process groups over gloo."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from harness import wait_until
+
+pytest.importorskip("torch.distributed")
+
+PATH = "/p/t.py"
+
+
+@pytest.fixture
+def ranks(torch_node, spawn):
+    made = spawn(torch_node, 2, app="torch", env={"TORCH_FR_BUFFER_SIZE": "200"})
+    each(made, "import torch, torch.distributed as dist\nx = torch.ones(2, 3)")
+    return made
+
+
+def each(ranks, code, **options):
+    requests = [rank.start(code, **options) for rank in ranks]
+    results = [rank.finish(request) for rank, request in zip(ranks, requests)]
+    assert [result.status for result in results] == ["ok"] * len(ranks), [result.messages for result in results]
+    return results
+
+
+def inside(rank, code, name, path=PATH):
+    """Start a cell that waits in an operation; return its request and the groups_reply."""
+    request = rank.start(code, path, 5)
+    wait_until(lambda: name in [one["name"] for one in rank.ask("groups_request")["operations"]], name)
+    told = rank.ask("groups_request")
+    assert told["running"] == request
+    return request, told
+
+
+def version(rank):
+    found = re.match(r"(\d+)\.(\d+)", rank.run("print(torch.__version__)").text())
+    return int(found[1]), int(found[2])
+
+
+def test_a_rank_that_waits_for_nothing_has_no_operations(ranks):
+    told = ranks[0].ask("groups_request")
+    (world,) = told["groups"]
+    assert (world["name"], world["default"], world["label"], world["backend"]) == ("0", True, "", "gloo")
+    assert (world["ranks"], told["operations"], told["running"]) == ([0, 1], [], "")
+    assert [(thread["main"], thread["frames"]) for thread in told["threads"]] == [(True, [])]
+
+
+SYNCHRONOUS = {
+    "all_reduce": ("dist.all_reduce(x)", [[2, 3]]),
+    "broadcast": ("dist.broadcast(x, 1)", [[2, 3]]),
+    "all_gather": ("dist.all_gather([torch.ones(2, 3), torch.ones(2, 3)], x)", [[2, 3]]),
+    "reduce": ("dist.reduce(x, 0)", [[2, 3]]),
+    "gather": ("dist.gather(x, [torch.ones(2, 3), torch.ones(2, 3)], 0)", [[2, 3]]),
+    "scatter": ("dist.scatter(x, [], 1)", [[2, 3]]),
+    "barrier": ("dist.barrier()", None),
+    "all_gather_object": ("dist.all_gather_object([None, None], {1: 2})", None),
+    "broadcast_object_list": ("dist.broadcast_object_list([None], 1)", None),
+}
+
+
+@pytest.mark.parametrize("name", SYNCHRONOUS)
+def test_a_collective(ranks, name):
+    call, sizes = SYNCHRONOUS[name]
+    before = [rank.ask("groups_request")["groups"][0]["count"] for rank in ranks]
+    request, told = inside(ranks[0], f"def step():\n    {call}\nstep()", name)
+    (operation,) = told["operations"]
+    main = told["threads"][0]
+    assert main["main"]
+    users = [(frame["file"], frame["line"], frame["name"]) for frame in main["frames"] if frame["file"] == PATH]
+    assert users == [(PATH, 7, "<module>"), (PATH, 6, "step")]
+    assert not [frame for frame in main["frames"] if "dip_agent" in frame["file"] or "source" in frame]
+    wait_until(lambda: ranks[0].ask("groups_request")["groups"][0]["count"] == before[0] + 1, "the group's count of it")
+    (operation,) = ranks[0].ask("groups_request")["operations"]
+    assert operation.get("sizes") == sizes
+    assert operation.get("dtype") == ("float32" if sizes else None)
+    assert (operation["group"], operation["name"], operation["count"]) == ("0", name, before[0] + 1)
+    assert operation["thread"] == main["id"]
+    assert before[0] == before[1]
+    other = {"gather": "dist.gather(x, None, 0)", "scatter": "dist.scatter(x, [x, x], 1)"}.get(name, call)
+    each(ranks[1:], other)
+    assert ranks[0].finish(request).status == "ok"
+    after = [rank.ask("groups_request") for rank in ranks]
+    assert [told["operations"] for told in after] == [[], []]
+    assert after[0]["groups"] == after[1]["groups"]
+
+
+def test_messages(ranks):
+    counts = [rank.ask("groups_request")["groups"][0]["count"] for rank in ranks]
+    for call, name in {
+        "dist.recv(torch.zeros(5), 1)": "recv",
+        "work = dist.irecv(torch.zeros(5), 1)\nwork.wait()": "recv",
+        "dist.recv(torch.zeros(5))": "recv",
+    }.items():
+        request, told = inside(ranks[0], call, name)
+        (operation,) = told["operations"]
+        peer = None if call == "dist.recv(torch.zeros(5))" else 1
+        assert (operation["group"], operation.get("peer"), operation["count"]) == ("0", peer, 0)
+        assert (operation["sizes"], operation["dtype"]) == ([[5]], "float32")
+        each(ranks[1:], "dist.send(torch.ones(5), 0)")
+        assert ranks[0].finish(request).status == "ok"
+    assert [rank.ask("groups_request")["groups"][0]["count"] for rank in ranks] == counts
+
+
+def test_a_wait_of_the_users_own(ranks):
+    code = "work = dist.all_reduce(torch.ones(4), async_op=True)\nwork.wait()"
+    count = ranks[0].ask("groups_request")["groups"][0]["count"]
+    new = version(ranks[0]) >= (2, 8)
+    request, told = inside(ranks[0], code, "all_reduce" if new else "wait")
+    (operation,) = told["operations"]
+    assert (operation["group"], operation["thread"]) == ("0", told["threads"][0]["id"])
+    assert told["threads"][0]["frames"][-1]["line"] == 6
+    if new:
+        assert (operation["count"], operation["sizes"]) == (count + 1, [[4]])
+    each(ranks[1:], "dist.all_reduce(torch.ones(4))")
+    assert ranks[0].finish(request).status == "ok"
+
+
+def test_what_goes_on_in_the_background(ranks):
+    if version(ranks[0]) < (2, 8):
+        pytest.skip("torch records nothing of gloo before 2.8")
+    count = ranks[0].ask("groups_request")["groups"][0]["count"]
+    each(ranks[:1], "first = dist.all_reduce(torch.ones(4), async_op=True)")
+    each(ranks[:1], "second = dist.all_gather([torch.ones(1).half()] * 2, torch.ones(1).half(), async_op=True)")
+    told = ranks[0].ask("groups_request")
+    assert told["operations"] == [
+        {"group": "0", "name": "all_reduce", "count": count + 1, "sizes": [[4]], "dtype": "float32", "thread": 0},
+        {"group": "0", "name": "all_gather", "count": count + 2, "sizes": [[1]], "dtype": "float16", "thread": 0},
+    ]
+    request, told = inside(ranks[0], "dist.barrier()", "barrier")
+    assert [(one["name"], one["count"], one["thread"]) for one in told["operations"]] == [
+        ("barrier", count + 3, told["threads"][0]["id"]),
+        ("all_reduce", count + 1, 0),
+        ("all_gather", count + 2, 0),
+    ]
+    each(ranks[1:], "dist.all_reduce(torch.ones(4)); dist.all_gather([torch.ones(1).half()] * 2, torch.ones(1).half())")
+    each(ranks[1:], "dist.barrier()")
+    assert ranks[0].finish(request).status == "ok"
+    assert ranks[0].ask("groups_request")["operations"] == []
+
+
+def test_a_backward_pass(ranks):
+    each(ranks, "model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 1))")
+    step = "loss = model(torch.ones(1, 3)).sum()\nloss.backward()"
+    each(ranks, step)
+    each(ranks, step)
+    request, told = inside(ranks[0], step, "backward")
+    main = told["threads"][0]
+    assert (told["operations"][0]["thread"], told["operations"][0]["count"]) == (main["id"], 0)
+    assert [frame["line"] for frame in main["frames"] if frame["file"] == PATH] == [6]
+    if version_of(told) >= 2:
+        assert told["operations"][1]["name"] == "all_reduce"
+    each(ranks[1:], step)
+    assert ranks[0].finish(request).status == "ok"
+
+
+def version_of(told):
+    return len(told["operations"])
+
+
+def test_a_subgroup_and_its_label(torch_node, spawn):
+    ranks = spawn(torch_node, 3, app="torch")
+    each(ranks, "import torch, torch.distributed as dist")
+    new = version(ranks[0]) >= (2, 4)
+    each(ranks, f"pair = dist.new_group([0, 2]{', group_desc=' + repr('tensor') if new else ''})")
+    request, told = inside(ranks[2], "dist.all_reduce(torch.ones(1), group=pair)", "all_reduce")
+    world, pair = told["groups"]
+    assert (world["default"], pair["default"]) == (True, False)
+    assert (pair["ranks"], pair["label"]) == ([0, 2], "tensor" if new else "")
+    assert [one["group"] for one in told["operations"]] == [pair["name"]]
+    assert [group["name"] for group in ranks[1].ask("groups_request")["groups"]] == [world["name"]]
+    each(ranks[:1], "dist.all_reduce(torch.ones(1), group=pair)")
+    assert ranks[2].finish(request).status == "ok"
+    request, told = inside(ranks[2], "dist.new_group([0, 1, 2])", "new_group")
+    assert (told["operations"][0]["group"], told["operations"][0]["count"]) == ("", 0)
+    each(ranks[:2], "dist.new_group([0, 1, 2])")
+    assert ranks[2].finish(request).status == "ok"
+
+
+def test_a_thread_that_waits(ranks):
+    code = "import threading\nthread = threading.Thread(target=lambda: dist.all_reduce(x), name='mine')\nthread.start()"
+    each(ranks[:1], code, path=PATH, line=1)
+    wait_until(lambda: ranks[0].ask("groups_request")["operations"], "the collective")
+    told = ranks[0].ask("groups_request")
+    main, mine = told["threads"]
+    assert (main["frames"], mine["name"], mine["main"]) == ([], "mine", False)
+    assert [(one["name"], one["thread"]) for one in told["operations"]] == [("all_reduce", mine["id"])]
+    assert (PATH, 2, "<lambda>") in [(frame["file"], frame["line"], frame["name"]) for frame in mine["frames"]]
+    each(ranks[1:], "dist.all_reduce(x)")
+    each(ranks[:1], "thread.join()")
+
+
+def test_code_of_the_users_is_not_called(ranks):
+    code = """
+class Shy(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if "shape" in str(func) or "dtype" in str(func):
+            print("looked at")
+        return super().__torch_function__(func, types, args, kwargs or {})
+    def __repr__(self):
+        print("printed")
+shy = torch.ones(3).as_subclass(Shy)
+"""
+    each(ranks, code)
+    request, told = inside(ranks[0], "dist.all_reduce(shy)", "all_reduce")
+    before = ranks[0].text()
+    told = ranks[0].ask("groups_request")
+    assert "printed" not in ranks[0].text()
+    assert ranks[0].text() == before
+    assert told["operations"][0]["group"] == "0"
+    each(ranks[1:], "dist.all_reduce(torch.ones(3))")
+    assert ranks[0].finish(request).status == "ok"
