@@ -21,6 +21,12 @@ def busy(process: Process, request: str) -> None:
     wait_until(lambda: process.ask("status_request", reply="status")["msg_id"] == request, "a busy process")
 
 
+def places(process: Process) -> list[tuple[str, int, str]]:
+    """Return where the main thread is."""
+    frames = process.ask("stack_request")["threads"][0]["frames"]
+    return [(frame["file"], frame["line"], frame["name"]) for frame in frames]
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -149,16 +155,18 @@ def test_users_own_handlers(local):
 
 def test_stack_while_busy_and_idle(local):
     code = "import time\ndef deep():\n    time.sleep(1000)\ndeep()"
-    request = local.start(code, PATH, 40)
-    wait_until(lambda: "deep" in local.ask("stack_request")["threads"][0]["stack"], "the cell")
+    request = local.start(code, PATH, 40, run="r-1")
+    wait_until(lambda: places(local)[-1:] == [(PATH, 42, "deep")], "the cell")
     threads = local.ask("stack_request")["threads"]
     (main,) = [thread for thread in threads if thread["main"]]
-    assert f'File "{PATH}", line 43, in <module>\n    deep()' in main["stack"]
-    assert f'File "{PATH}", line 42, in deep\n    time.sleep(1000)' in main["stack"]
-    assert "IPython" not in main["stack"]
+    assert main["frames"] == [
+        {"file": PATH, "line": 43, "name": "<module>", "run": "r-1", "source": "deep()"},
+        {"file": PATH, "line": 42, "name": "deep", "run": "r-1", "source": "time.sleep(1000)"},
+    ]
+    assert threads == [main]  # none of ours
     local.send("interrupt_request", {"parent": request})
     local.finish(request)
-    assert local.ask("stack_request")["threads"][0]["stack"] == "waiting for a cell\n"
+    assert places(local) == []
 
 
 def test_names_while_busy_and_idle(local):
@@ -253,7 +261,7 @@ def test_status_before_the_app_has_joined(torch_node, spawn):
     (rank,) = spawn(torch_node, 1, app="torch", env={"WORLD_SIZE": "2"}, hello=False)
     assert rank.ask("status_request", reply="status")["execution_state"] == "starting"
     hello = rank.send("hello", {"protocol": 1})
-    wait_until(lambda: "init_process_group" in rank.ask("stack_request")["threads"][0]["stack"], "the joining")
+    wait_until(lambda: "init_process_group" in [name for _, _, name in places(rank)], "the joining")
     torch_node.ask("signal_request", {"name": rank.name, "signal": "SIGTERM"})
     news = torch_node.exited(rank.name).content
     assert (news["signal"], news["asked"]) == ("SIGTERM", True)
@@ -309,7 +317,7 @@ def test_a_busy_process_answers_at_once(local):
     os.kill(local.pid, signal.SIGUSR1)
     local.wait_output("in")
     assert local.ask("status_request", reply="status")["execution_state"] == "idle"
-    assert "time.sleep(1000)" in local.ask("stack_request")["threads"][0]["stack"]
+    assert places(local)[-1][2] == "<lambda>"
 
 
 def test_a_handler_that_prints_while_the_ring_is_full(local):
@@ -350,3 +358,27 @@ signal.signal(signal.SIGALRM, strike);
         for request in requests:
             assert local.finish(request).status in ("ok", "error")
     assert local.run("print(x + 1)").text() == "2\n"  # and not `x + 1`: IPython's own hook may have been struck out
+
+
+COUNTING = """
+import signal, time
+calls = []
+signal.signal(signal.SIGINT, {handler})
+print("set")
+end = None
+while end is None or time.monotonic() < end:
+    {wait}
+    if calls and end is None:
+        end = time.monotonic() + 2.5
+print(len(calls))
+"""
+
+
+@pytest.mark.parametrize("wait", ["time.sleep(0.01)", "threading.Event().wait(0.01)", "pass"])
+def test_a_handler_of_the_users_hears_one_interrupt_once(local, wait):
+    code = COUNTING.format(handler="lambda *_: calls.append(1)", wait=wait)
+    request = local.start("import threading\n" + code)
+    local.wait_output("set")
+    local.ask("interrupt_request", {"parent": request})
+    result = local.finish(request)
+    assert (result.status, result.text().splitlines()[-1]) == ("ok", "1")

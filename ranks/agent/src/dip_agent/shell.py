@@ -31,6 +31,7 @@ from traitlets.config import Config
 
 from . import magics, paths, snapshots, spawned, tracebacks
 from .commands import Commands
+from .interrupts import Interrupts
 from .source import Compiler, Transformations, docstring
 from .wire import text
 
@@ -118,6 +119,7 @@ class Shell(InteractiveShell):
         self._first_line = 0  # of that, from 1, on which something stands that is no comment
         self._body_error: BaseException | None = None  # what ended the code that a magic runs
         self._shows = False  # the magic that runs only shows an exception
+        self._interrupts: Interrupts | None = None
         self.plain = False  # nobody wants colours
         super().__init__(**options)  # runs magics, so what they need is here already
 
@@ -137,12 +139,15 @@ class Shell(InteractiveShell):
 
         return shell
 
-    def attach(self, publish: Publish, script: str, commands: Commands | None = None) -> None:
+    def attach(
+        self, publish: Publish, script: str, commands: Commands | None = None, interrupts: Interrupts | None = None
+    ) -> None:
         """Publish by `publish(type, content)`, and play the script at `script`, if there is one.
 
         `commands` is what magics ask the server by; a rank has none, and nothing there says that somebody sits at it.
         """
         self.publish = publish
+        self._interrupts = interrupts
         self.magics_client.commands = commands
         if commands is not None:
             _be_interactive()
@@ -195,11 +200,12 @@ class Shell(InteractiveShell):
                 stack.pop_all().__exit__(type(err), err, err.__traceback__)
         self._started()
         if err is not None:
-            return self.report(self._translate(err))
+            return self.report(err)
         return {"status": "ok", "execution_count": self._count}
 
     def report(self, err: BaseException) -> dict[str, Any]:
         """Publish what ended the cell unless that is done; return the content of the reply."""
+        err = self._translate(err)
         code = tracebacks.exit_code(err)
         if code == 0:
             return {"status": "ok", "execution_count": self._count}
@@ -323,7 +329,8 @@ class Shell(InteractiveShell):
             return
         caller = self._caller()
         if caller == "cell":
-            self._show(self._translate(err), tb)
+            told = self._translate(err)
+            self._show(told, tb if told is err else told.__traceback__)
         elif caller == "magic" and not self._shows:
             self._body_error = err
         else:
@@ -390,15 +397,23 @@ class Shell(InteractiveShell):
     def _show(self, err: BaseException, tb: Any) -> None:
         if tracebacks.exit_code(err) == 0:  # as at the end of a script: nothing has failed
             return
-        self.publish("error", tracebacks.describe(self, err, tb))
-        self._shown = err  # not before: a second interrupt may strike while the first is described
+        if isinstance(err, KeyboardInterrupt) and isinstance(self._shown, KeyboardInterrupt):
+            return  # a second interrupt, of a cell that had ended by then
+        content = tracebacks.describe(self, err, tb)
+        with self._interrupts.held() if self._interrupts is not None else contextlib.nullcontext():
+            self.publish("error", content)
+            self._shown = err  # not before: a second interrupt may strike while the first is described
 
     def _translate(self, err: BaseException) -> BaseException:
-        """Return KeyboardInterrupt for the cancellation that an interrupt turned into."""
-        if self._cancelled and isinstance(err, asyncio.CancelledError):
-            if not isinstance(self._shown, KeyboardInterrupt):
-                return KeyboardInterrupt().with_traceback(err.__traceback__)
+        """Return KeyboardInterrupt, at the user's line, for what an interrupt turned into."""
+        if isinstance(self._shown, KeyboardInterrupt) and not isinstance(err, SystemExit):
             return self._shown
+        if self._cancelled and isinstance(err, asyncio.CancelledError):
+            return KeyboardInterrupt().with_traceback(err.__traceback__)
+        broken = self._interrupts is not None and self._interrupts.broken and not isinstance(err, SystemExit)
+        struck_us = isinstance(err, KeyboardInterrupt) and tracebacks.users_part(err.__traceback__) is None
+        if broken or struck_us:
+            return KeyboardInterrupt().with_traceback(tracebacks.place(err))
         return err
 
     @contextlib.contextmanager
