@@ -214,6 +214,15 @@ func allDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
+// NameRanks writes ranks for a sentence: "rank 2", "ranks 0,2-4".
+func NameRanks(ranks []int) string {
+	list := RankListOf(ranks...).String()
+	if len(ranks) == 1 {
+		return "rank " + list
+	}
+	return "ranks " + list
+}
+
 // IsZero reports whether no list was given.
 func (l RankList) IsZero() bool { return !l.all && l.spans == nil && l.ends == nil }
 

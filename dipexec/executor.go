@@ -21,8 +21,9 @@ import (
 
 // Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
 type Process interface {
-	Rank() (n int, ok bool) // ok is false for the local namespace
-	Seed() *int64           // of its random generators; nil if nobody has chosen one
+	Rank() (n int, ok bool)      // ok is false for the local namespace
+	Seed() *int64                // of its random generators; nil if nobody has chosen one
+	GroupTimeout() time.Duration // of its collectives; 0 if nobody has chosen one
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
 	Interrupt(ctx context.Context, id string) error
 	SetBackground(f func(*wire.Message))
@@ -38,8 +39,11 @@ type Process interface {
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
+	Stack(ctx context.Context) (*wire.StackReply, error)
 	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it does, or nobody knows
-	Done() <-chan struct{}                 // closed when it has ended
+	Vitals() (v ranks.Vitals, ok bool)
+	Condition(ctx context.Context, before ranks.Vitals, answered bool) ranks.Condition
+	Done() <-chan struct{} // closed when it has ended
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
@@ -156,9 +160,10 @@ type PartReport struct {
 	Status         Status
 	Elapsed        time.Duration
 	ExecutionCount int
-	Seed           *int64   // with which the process has begun; nil: none
-	ExitCode       int      // with which sys.exit has failed the code; 0: it has not
-	Failure        *Failure // the exception, if there was one
+	Seed           *int64        // with which the process has begun; nil: none
+	GroupTimeout   time.Duration // of its collectives; 0: nobody has chosen one
+	ExitCode       int           // with which sys.exit has failed the code; 0: it has not
+	Failure        *Failure      // the exception, if there was one
 }
 
 // Sentinel errors.
@@ -205,7 +210,8 @@ type Executor struct {
 	given    [namespaces][]Process   // what the pool gave last, never changed
 	pools    int                     // how many the ranks given so far were of
 	commands map[commandKey]*command // that have not ended
-	watch    watch                   // its timer and looks only
+	watch    watch                   // its timer, looks and told
+	hang     hangWatch
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
 	pool    PoolState       // as it was published last
@@ -308,9 +314,11 @@ func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
 	}
 }
 
-// Subscribe returns a subscription to all events from now on. Each event comes to the subscriptions in the order in which these began.
-func (e *Executor) Subscribe() *Subscription {
+// Subscribe returns a subscription to all events from now on, or to those of some kinds. Each event comes to the subscriptions in the order in
+// which these began.
+func (e *Executor) Subscribe(kinds ...Kind) *Subscription {
 	s := newSubscription(e.o.QueueBytes, e.o.StallAfter, e.unsubscribe)
+	s.kinds = kinds
 	s.traced(e.o.Trace)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -335,7 +343,20 @@ func (e *Executor) Publish(ev Event) { e.publish(ev, 0, "") }
 
 func (e *Executor) publish(ev Event, size int, journal string) {
 	for _, s := range *e.subs.Load() {
-		s.offer(ev, size, journal)
+		if s.kinds == nil || slices.Contains(s.kinds, ev.Head().Kind) {
+			s.offer(ev, size, journal)
+		}
+	}
+}
+
+// Note tells the user something about a run. It is part of that, and kept in its journal, if the run's processes go on and the run takes it before
+// ctx ends.
+func (e *Executor) Note(ctx context.Context, id string, l Level, text string) {
+	e.mu.Lock()
+	r := e.runs[id]
+	e.mu.Unlock()
+	if r == nil || !r.note(ctx, notice{l, text}) {
+		e.Publish(NewLog(l, text))
 	}
 }
 
@@ -457,6 +478,9 @@ func (e *Executor) Stop() {
 	e.closed = true
 	if e.watch.timer != nil {
 		e.watch.timer.Stop()
+	}
+	if e.hang.timer != nil {
+		e.hang.timer.Stop()
 	}
 	e.mu.Unlock()
 	e.watch.stop()

@@ -552,6 +552,7 @@ type benchProcess struct {
 
 func (p *benchProcess) Rank() (int, bool)                       { return p.rank, true }
 func (p *benchProcess) Seed() *int64                            { return nil }
+func (p *benchProcess) GroupTimeout() time.Duration             { return 0 }
 func (p *benchProcess) SetBackground(func(*wire.Message))       {}
 func (p *benchProcess) Done() <-chan struct{}                   { return nil }
 func (p *benchProcess) Interrupt(context.Context, string) error { return nil }

@@ -35,6 +35,7 @@ type fakeProcess struct {
 	push, pull func(context.Context) error
 	groups     func() *wire.GroupsReply // nil: it has joined none
 	standstill string
+	condition  ranks.Condition
 	looking    func()                      // what there is to do until it is known; nil: nothing
 	names      []string                    // that its namespace binds
 	look       func(context.Context) error // comes of a lookup; nil: an answer
@@ -51,6 +52,8 @@ func newFakeProcess(rank int) *fakeProcess {
 }
 
 func (p *fakeProcess) Seed() *int64 { return p.seed }
+
+func (p *fakeProcess) GroupTimeout() time.Duration { return 0 }
 
 func (p *fakeProcess) Rank() (int, bool) { return max(p.rank, 0), p.rank >= 0 }
 
@@ -181,6 +184,18 @@ func (p *fakeProcess) told() string {
 }
 
 func (p *fakeProcess) Done() <-chan struct{} { return p.ended }
+
+func (p *fakeProcess) Stack(context.Context) (*wire.StackReply, error) {
+	return &wire.StackReply{}, nil
+}
+
+func (p *fakeProcess) Vitals() (ranks.Vitals, bool) { return ranks.Vitals{}, false }
+
+func (p *fakeProcess) Condition(context.Context, ranks.Vitals, bool) ranks.Condition {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.condition
+}
 
 func (p *fakeProcess) Standstill(context.Context) string {
 	p.mu.Lock()
@@ -437,6 +452,11 @@ func describe(events []Event) []string {
 			s += " " + string(e.Status)
 			if e.Reason != "" {
 				s += ": " + e.Reason
+			}
+		case *Hang:
+			s += fmt.Sprintf(" %d %s %s: %s", e.Hang, e.Level, e.Variant, e.Text)
+			if e.Gone {
+				s = fmt.Sprintf("hang %d is gone", e.Hang)
 			}
 		case *Log:
 			s += " " + string(e.Level) + ": " + e.Text

@@ -114,6 +114,7 @@ type foldRun struct {
 	heads   headHeap                // the ranks that have something waiting
 	full    []*class                // may be complete
 	shown   map[string]shownFailure // by signature
+	hangs   map[int][]string        // what was shown of a finding, by its number
 	held    []Item                  // what a quiet run shows at its end
 	holds   int                     // bytes of held
 	dropped int                     // lines that were more than a quiet run holds
@@ -207,6 +208,8 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 		f.runFinished(e)
 	case *Log:
 		f.notice(e, e.Text)
+	case *Hang:
+		f.hang(e)
 	case *PoolState:
 		if e.State == f.pool {
 			break // only autodip has changed
@@ -421,6 +424,37 @@ func (f *Folder) runFinished(e *RunFinished) {
 		maps.DeleteFunc(f.unsettled, func(p *foldProc, _ struct{}) bool { return p.r == f.runs[i] })
 		f.runs = slices.Delete(f.runs, i, i+1)
 	}
+}
+
+// maxHangTexts bounds how often what is shown of a finding is corrected, until it becomes an alarm.
+const maxHangTexts = 5
+
+// alarmPrefix is what a finding begins with of which nobody knows that it ends by itself.
+const alarmPrefix = "hang? "
+
+// hang shows who waits for whom, what corrects that, and that it is over, each sentence once.
+func (f *Folder) hang(e *Hang) {
+	r := f.run(&e.Header)
+	told, text := r.hangs[e.Hang], e.Text
+	switch {
+	case e.Gone && len(told) == 0:
+		return
+	case e.Gone:
+		delete(r.hangs, e.Hang)
+		f.notice(e, cmp.Or(text, "the ranks go on"))
+		return
+	case e.Level != LevelInfo:
+		text = alarmPrefix + text
+	}
+	isAlarm := func(text string) bool { return strings.HasPrefix(text, alarmPrefix) }
+	if slices.Contains(told, text) || len(told) >= maxHangTexts && (!isAlarm(text) || slices.ContainsFunc(told, isAlarm)) {
+		return
+	}
+	if r.hangs == nil {
+		r.hangs = map[int][]string{}
+	}
+	r.hangs[e.Hang] = append(told, text)
+	f.notice(e, text)
 }
 
 // end shows why something ended; once, though a death ends a process, a run and a pool.

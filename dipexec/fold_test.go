@@ -567,3 +567,32 @@ func BenchmarkFold(b *testing.B) {
 		})
 	}
 }
+
+// A finding is shown once, with what corrects it and when it is over; one that nobody has seen ends unseen.
+func TestFoldHang(t *testing.T) {
+	f := newFolding(4, "0")
+	found := func(number int, level Level, text string, gone bool) {
+		f.add(&Hang{Header: Header{Kind: KindHang, Run: "r1", Cell: new(1)}, Hang: number, Level: level, Text: text, Gone: gone})
+	}
+	found(1, LevelInfo, "rank 0 is in save()", false)
+	found(1, LevelInfo, "rank 0 is in save()", false)
+	found(1, LevelWarning, "ranks 1-3 wait", false)
+	found(2, LevelWarning, "ranks 1-3 wait", false) // another one
+	found(3, "", "unseen", true)
+	found(1, "", "they go on", true)
+	found(1, LevelWarning, "ranks 1-3 wait", false) // again
+	found(1, "", "", true)
+	for i := range 20 {
+		found(4, LevelInfo, fmt.Sprint("slow ", i), false)
+	}
+	found(4, LevelWarning, "stuck", false)
+	var got []string
+	for _, it := range f.items {
+		if it.Kind != ItemNotice || it.Prefix != "" {
+			t.Errorf("%+v", it)
+		}
+		got = append(got, it.Text)
+	}
+	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "they go on", "hang? ranks 1-3 wait", "the ranks go on",
+		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck")
+}

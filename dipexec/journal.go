@@ -463,7 +463,8 @@ type PartRecord struct {
 	Status         Status  `json:"status"`
 	Seconds        float64 `json:"seconds"`
 	ExecutionCount int     `json:"execution_count,omitempty"`
-	Seed           *int64  `json:"seed,omitempty"` // of its random generators; absent: nobody has chosen one
+	Seed           *int64  `json:"seed,omitempty"`          // of its random generators; absent: nobody has chosen one
+	GroupTimeout   float64 `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: nobody has chosen that
 }
 
 // runJournal is the journal of one run while it is written. What processes print is written at once, unbuffered, and so
@@ -659,7 +660,7 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 	rj.record.Finished, rj.record.Status, rj.record.ExitCode, rj.record.Reason = at, r.Status, r.ExitCode, r.Reason
 	for i := range r.Parts {
 		p := &r.Parts[i]
-		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: seconds(p.Elapsed), ExecutionCount: p.ExecutionCount, Seed: p.Seed}
+		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: seconds(p.Elapsed), ExecutionCount: p.ExecutionCount, Seed: p.Seed, GroupTimeout: seconds(p.GroupTimeout)}
 		if !pr.Local {
 			pr.Rank = &p.Rank
 		}

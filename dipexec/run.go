@@ -62,7 +62,12 @@ type run struct {
 	asks    bool // its code may ask for the ranks by magics
 	tickets [namespaces]*ticket
 
-	notices chan notice // what the user should know of its processes
+	notices chan notice     // what the user should know of its processes
+	hangs   chan foundHangs // what a look at its ranks has found out
+
+	hangCount int           // of those that were told
+	hangPace  time.Duration // between two words about a rank that is slow
+	hangWords time.Time     // when there may be the next one
 
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
 	ctx    context.Context // ends when somebody has asked to cancel, or the executor gives up
@@ -99,7 +104,7 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 		e: e, id: id, req: req, at: at, origin: from,
 		target:  Resolve(req.Target, req.Directive.Target, cells.Target{}),
 		open:    req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
-		notices: make(chan notice), asked: make(chan struct{}, 1), change: make(chan struct{}, 1),
+		notices: make(chan notice), hangs: make(chan foundHangs), asked: make(chan struct{}, 1), change: make(chan struct{}, 1),
 		begun: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if from != nil && from.run != nil {
@@ -324,8 +329,8 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	if r.timeout == nil && r.req.Timeout > 0 {
 		r.timeout = time.After(r.req.Timeout) // for both phases together
 	}
+	all := procs
 	if ns == poolNamespace {
-		all := procs
 		if procs, err = pick(r.target, procs); err != nil {
 			return StatusError, err.Error()
 		}
@@ -342,6 +347,9 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	r.tracePhase("processes")
 	parts := r.dispatch(ns, procs)
 	r.tracePhase("dispatch")
+	if ns == poolNamespace {
+		defer r.lookOut(all, parts)()
+	}
 	abandoned := r.await(parts)
 	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
@@ -462,6 +470,8 @@ func (r *run) await(parts []*part) []*part {
 		case <-r.change:
 		case n := <-r.notices:
 			r.log(n.level, "%s", n.text)
+		case found := <-r.hangs:
+			r.tellHangs(found)
 		case <-r.asked:
 			interrupt(whyAsked)
 		case <-r.timeout:
@@ -573,7 +583,7 @@ func (r *run) finish(status Status, reason string) {
 	for _, p := range r.parts {
 		r.report.Parts = append(r.report.Parts, PartReport{
 			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
-			Seed: p.proc.p.Seed(),
+			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(),
 		})
 		if status == StatusError {
 			r.report.ExitCode = max(r.report.ExitCode, p.exit)

@@ -22,7 +22,7 @@ type watch struct {
 	ctx   context.Context    // ends when nothing is to be told any more
 	stop  context.CancelFunc //
 
-	told map[*process]bool // processes that stand still; the look's
+	told map[*process]bool // processes that stand still, and whether that was said here; written by the look alone
 }
 
 // watchRuns has processes looked at as long as there are runs. The caller holds mu. A cell that soon ends costs nothing: there is one timer for all.
@@ -78,20 +78,35 @@ func (e *Executor) lookAt(procs []*process) {
 	}
 	for _, p := range procs {
 		text, stands := still[p]
+		said, told := e.watch.told[p]
 		switch {
-		case stands && !e.watch.told[p]:
-			e.watch.told[p] = true
-			p.notify(notice{LevelWarning, text})
-		case !stands && e.watch.told[p]:
-			delete(e.watch.told, p)
+		case stands && !told:
+			said = !e.tellsOf(p.rank) // else a hang says it
+			e.stands(func(told map[*process]bool) { told[p] = said })
+			if said {
+				p.notify(notice{LevelWarning, text})
+			}
+		case !stands && told:
+			e.stands(func(told map[*process]bool) { delete(told, p) })
 			select {
 			case <-p.p.Done(): // which is told
 			default:
-				p.notify(notice{LevelInfo, fmt.Sprintf("%s answers again", nameProcess(p))})
+				if said {
+					p.notify(notice{LevelInfo, fmt.Sprintf("%s answers again", nameProcess(p))})
+				}
 			}
 		}
 	}
-	maps.DeleteFunc(e.watch.told, func(p *process, _ bool) bool { return !slices.Contains(procs, p) })
+	e.stands(func(told map[*process]bool) {
+		maps.DeleteFunc(told, func(p *process, _ bool) bool { return !slices.Contains(procs, p) })
+	})
+}
+
+// stands changes what is known of processes that stand still.
+func (e *Executor) stands(change func(told map[*process]bool)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change(e.watch.told)
 }
 
 // notice is a sentence for the user about a process.
@@ -102,14 +117,21 @@ type notice struct {
 
 // notify tells the user something about a process, as part of the run that is on it if there is one.
 func (p *process) notify(n notice) {
-	if r := p.newest.Load(); r != nil && p.running.Load() > 0 {
-		select {
-		case r.notices <- n:
-			return
-		case <-r.finished:
-		}
+	if r := p.newest.Load(); r != nil && p.running.Load() > 0 && r.note(p.e.watch.ctx, n) {
+		return
 	}
 	p.e.Publish(NewLog(n.level, n.text))
+}
+
+// note has the run tell something; ok is false if it has finished, or ctx has ended, before.
+func (r *run) note(ctx context.Context, n notice) (ok bool) {
+	select {
+	case r.notices <- n:
+		return true
+	case <-r.finished:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 func nameProcess(p *process) string {

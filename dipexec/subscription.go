@@ -26,6 +26,7 @@ const batchBytes = 32 << 10
 type Subscription struct {
 	limit int
 	stall time.Duration
+	kinds []Kind              // of the events that come; nil: all
 	leave func(*Subscription) // takes the subscription off the executor's list
 	trace *trace.Tracer
 	track trace.Track

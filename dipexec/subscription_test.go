@@ -176,3 +176,50 @@ func BenchmarkSubscription(b *testing.B) {
 		}
 	}
 }
+
+// Who subscribes to some kinds of events has no others, however many there are.
+func TestSubscriptionOfKinds(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	some := e.Subscribe(KindHang, KindRunFinished)
+	id := mustStart(t, e, Request{})
+	x := pool.local.next()
+	x.print("output\n")
+	e.Publish(&Hang{Header: Header{Kind: KindHang, Run: id}, Hang: 1})
+	x.ok()
+	mustWait(t, e, id)
+	e.Close(t.Context())
+	var kinds []Kind
+	for _, ev := range drain(t, some) {
+		kinds = append(kinds, ev.Head().Kind)
+	}
+	if len(kinds) != 2 || kinds[0] != KindHang || kinds[1] != KindRunFinished {
+		t.Errorf("got %v", kinds)
+	}
+}
+
+// What is told of a run belongs to it while it goes on.
+func TestNote(t *testing.T) {
+	pool := newFakePool(1)
+	e, rec := start(t, Options{Pool: pool})
+	id := mustStart(t, e, Request{})
+	x := pool.local.next()
+	e.Note(t.Context(), id, LevelWarning, "while it runs")
+	x.ok()
+	mustWait(t, e, id)
+	e.Note(t.Context(), id, LevelInfo, "after its end")
+	e.Close(t.Context())
+	<-rec.done
+	told := map[string]string{}
+	for _, ev := range rec.all() {
+		if log, ok := ev.(*Log); ok {
+			told[log.Text] = log.Run
+		}
+	}
+	if run, ok := told["while it runs"]; !ok || run != id {
+		t.Errorf("told %v", told)
+	}
+	if run, ok := told["after its end"]; !ok || run != "" {
+		t.Errorf("told %v", told)
+	}
+}

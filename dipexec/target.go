@@ -72,10 +72,4 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 }
 
 // nameRanks writes ranks for a sentence: "rank 2", "ranks 0,2-4".
-func nameRanks(ranks []int) string {
-	list := cells.RankListOf(ranks...).String()
-	if len(ranks) == 1 {
-		return "rank " + list
-	}
-	return "ranks " + list
-}
+func nameRanks(ranks []int) string { return cells.NameRanks(ranks) }

@@ -99,7 +99,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	specs := make([]wire.SpawnProcess, spec.Ranks)
 	for rank := range spec.Ranks {
 		proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
-		proc.seed = spec.Seed.Of(rank)
+		proc.seed, proc.groupTimeout = spec.Seed.Of(rank), spec.GroupTimeout
 		p.ranks = append(p.ranks, proc)
 		specs[rank] = wire.SpawnProcess{
 			Name: proc.sock,

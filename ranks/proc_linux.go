@@ -58,8 +58,7 @@ func statProcess(pid int) (procStat, error) {
 	if err != nil {
 		return procStat{}, err
 	}
-	// The command's name may hold anything; what follows its last parenthesis does not.
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	fields := statFields(data)
 	if len(fields) < 20 {
 		return procStat{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
 	}
@@ -82,13 +81,76 @@ func stopped(pid int, startTime uint64) (how string, yes bool) {
 	if err != nil || st.startTime != startTime {
 		return "", false
 	}
-	switch st.state {
-	case 'T':
-		return fmt.Sprintf("is stopped: kill -CONT %d lets it go on", pid), true
-	case 't':
-		return "is stopped by a debugger", true
+	how, state := stoppedState(pid, st.state)
+	return how, state != Sound
+}
+
+// vitalsOf reads what the system tells of a process.
+func vitalsOf(pid int) (Vitals, bool) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	now := time.Now()
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return Vitals{}, false
 	}
-	return "", false
+	status, err := os.ReadFile(dir + "/status")
+	if err != nil {
+		return Vitals{}, false
+	}
+	task := dir + "/task/" + strconv.Itoa(pid)
+	main, _ := os.ReadFile(task + "/stat") // the first thread has ended without it
+	v, ok := parseVitals(stat, status, main)
+	v.At = now
+	children, _ := os.ReadFile(task + "/children") // not with every kernel
+	for _, child := range bytes.Fields(children) {
+		stat, _ := os.ReadFile("/proc/" + string(child) + "/stat") // it has ended
+		v.Children += cpuOf(statFields(stat))
+	}
+	return v, ok
+}
+
+// clockTick is the unit of CPU times in /proc; the same on all architectures that Go knows.
+const clockTick = 10 * time.Millisecond
+
+// parseVitals makes sense of /proc/PID/stat, /proc/PID/status and /proc/PID/task/PID/stat.
+func parseVitals(stat, status, main []byte) (Vitals, bool) {
+	fields := statFields(stat)
+	if len(fields) < 13 {
+		return Vitals{}, false
+	}
+	v := Vitals{State: fields[0][0], CPU: cpuOf(fields), Main: cpuOf(statFields(main))}
+	v.Faults, _ = strconv.ParseUint(string(fields[9]), 10, 64)
+	for line := range bytes.Lines(status) {
+		name, value, _ := bytes.Cut(line, []byte{':'})
+		words := bytes.Fields(value)
+		if len(words) == 0 {
+			continue
+		}
+		n, err := strconv.ParseUint(string(words[0]), 10, 63)
+		if err != nil {
+			continue
+		}
+		switch string(name) {
+		case "VmSwap":
+			v.Swapped = int64(n) << 10
+		case "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches":
+			v.Switches += n
+		}
+	}
+	return v, true
+}
+
+// statFields are what /proc/PID/stat tells from the third field on: a command's name may hold anything, what follows its last parenthesis does not.
+func statFields(stat []byte) [][]byte { return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) }
+
+// cpuOf is the CPU time in fields of /proc/PID/stat.
+func cpuOf(fields [][]byte) time.Duration {
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(string(fields[11]), 10, 64)
+	system, _ := strconv.ParseInt(string(fields[12]), 10, 64)
+	return time.Duration(user+system) * clockTick
 }
 
 // lockHeld tells whether one thread of a process waits for a lock all the time, and what the main thread does meanwhile.

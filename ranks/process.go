@@ -53,7 +53,9 @@ type Process struct {
 	rank int    // -1: the local namespace
 	key  []byte
 	seed *int64 // of its random generators; nil: none
-	log  *zap.Logger
+
+	groupTimeout time.Duration // as in [PoolSpec]
+	log          *zap.Logger
 
 	told chan struct{} // the node has said how the process ended; ending is set
 	done chan struct{} // every handler has been told
@@ -143,6 +145,9 @@ func (p *Process) Rank() (n int, ok bool) { return max(p.rank, 0), p.rank >= 0 }
 
 // Seed is where its random generators began; nil if nobody has chosen that.
 func (p *Process) Seed() *int64 { return p.seed }
+
+// GroupTimeout is how long its collectives wait for others; 0 if nobody has chosen that.
+func (p *Process) GroupTimeout() time.Duration { return p.groupTimeout }
 
 // PID is the process id.
 func (p *Process) PID() int {

@@ -36,13 +36,9 @@ func (p *Process) standstill(ctx context.Context, patience time.Duration) string
 	if text := p.stopSentence(pid, start); text != "" {
 		return text
 	}
-	thread := p.said().IOThread
-	if thread == 0 {
-		return ""
-	}
 	// One that answers nothing because its reader here waits for somebody does not wait for a lock.
-	how, yes := lockHeld(pid, thread)
-	if !yes || !sameProcess(pid, start) {
+	how, yes := p.lock()
+	if !yes {
 		return ""
 	}
 	return fmt.Sprintf("%s (pid %d) has answered nothing for %v: native code holds Python's lock %s; no interrupt gets through before it lets go", p.name, pid, patience, how)

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"dipls/cells"
+	"dipls/diagnose"
 	"dipls/internal/clean"
 	"dipls/ranks/wire"
 )
@@ -194,8 +195,8 @@ func describeOthers(frames []wire.StackFrame, last bool) string {
 	if len(frames) > 0 {
 		var of []string
 		for _, f := range frames {
-			if name := packageOf(f); name != "" && !slices.Contains(of, name) {
-				of = append(of, name)
+			if name, _ := diagnose.LibraryOf(f); name != "" && !slices.Contains(of, clean.Line(name)) {
+				of = append(of, clean.Line(name))
 			}
 		}
 		text = "… " + count(len(frames), "frame")
@@ -219,23 +220,10 @@ func describeOthers(frames []wire.StackFrame, last bool) string {
 // isNative reports whether a frame is of native code, which [Session.AddNative] tells.
 func isNative(f wire.StackFrame) bool { return f.Line == 0 }
 
-// library matches files that come with Python or are installed into it; what follows says of which package or module.
-var library = regexp.MustCompile(`/(?:site|dist)-packages/|/lib(?:32|64)?/(?:python|pypy)\d[\d.]*t?/(?:(?:site|dist)-packages/)?|^<frozen `)
-
 // isUsers reports whether a frame is of the user's code: of a cell, or of a file that is not installed.
 func isUsers(f wire.StackFrame) bool {
-	return f.Run != "" || !isNative(f) && !library.MatchString(string(f.File)) && !strings.HasPrefix(string(f.File), "<")
-}
-
-// packageOf is the package or module that a frame of a library belongs to: "torch", "threading"; "" where that cannot be told.
-func packageOf(f wire.StackFrame) string {
-	file := string(f.File)
-	at := library.FindAllStringIndex(file, -1)
-	if at == nil {
-		return ""
-	}
-	name, _, _ := strings.Cut(file[at[len(at)-1][1]:], "/")
-	return clean.Line(strings.TrimSuffix(strings.TrimSuffix(name, ">"), ".py"))
+	_, library := diagnose.LibraryOf(f)
+	return !isNative(f) && !library
 }
 
 // shorten cuts a text to so many characters.

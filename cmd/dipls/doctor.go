@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,28 +25,36 @@ sockets, limits, and a pool of two ranks that runs one cell each.
 Every line says what was found; a line that is not "ok" says how to mend it. The exit code is 0 if cells can run,
 1 if they cannot.
 
+--pool tries more, in a minute or two: it makes a pool of two ranks as the next cell would, on GPUs with NCCL where there are some, else on the CPU
+with gloo; runs an all_reduce; has a rank stay away from a collective, which has to be told; interrupts those that wait, several times, after
+which they have to go on with their variables and modules; sees that a GPU's memory is given back; and that nothing is left at the
+end. What needs GPUs (CUDA after a fork, NCCL, memory) is tried where there are GPUs, and nowhere else.
+
 --report FILE puts what a bug report needs into a zip file: all that is said here, versions, a log, and the events of the
 last runs, without what they printed, their code or any variable (--with-output adds output and code).`
 
 func newDoctor() *cobra.Command {
 	var python, reportPath string
-	var withOutput bool
+	var withOutput, pool, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "check interpreter, GPUs, sockets and limits, and say how to mend what does not work",
 		Long:  doctorHelp,
 		Args:  nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &doctor{w: cmd.OutOrStdout(), colour: isTerminal(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == ""}
+			d := &doctor{w: cmd.OutOrStdout(), colour: isTerminal(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == "", pool: pool, json: asJSON}
 			if withOutput && reportPath == "" {
 				return usagef("--with-output says what goes into a report: add --report FILE")
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Minute)
 			defer cancel()
 			d.report.output = withOutput
 			d.examine(ctx, python)
 			if reportPath != "" {
 				d.writeReport(reportPath)
+			}
+			if asJSON {
+				d.err = json.NewEncoder(d.w).Encode(map[string]any{"ok": !d.failed, "checks": d.checks})
 			}
 			if d.err == nil && d.failed {
 				return &exitError{exitFailed, nil}
@@ -54,6 +63,8 @@ func newDoctor() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&python, "python", "", "interpreter (default: as for dipls run)")
+	cmd.Flags().BoolVar(&pool, "pool", false, "try a pool out: collectives, a hang, interrupts, memory")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVar(&reportPath, "report", "", "write what a bug report needs into this zip `FILE`")
 	cmd.Flags().BoolVar(&withOutput, "with-output", false, "the report also holds the runs' output and code")
 	return cmd
@@ -63,9 +74,22 @@ func newDoctor() *cobra.Command {
 type doctor struct {
 	w      io.Writer
 	colour bool
+	pool   bool // is tried out in full
+	json   bool // nothing is written but checks, at the end
 	failed bool
+	took   time.Duration // by what is told next; 0: that is not told
+	checks []check
 	err    error // of writing
 	report report
+}
+
+// check is a finding as JSON.
+type check struct {
+	Name    string  `json:"name"`
+	Status  string  `json:"status"` // "ok", "warn" or "fail"
+	Found   string  `json:"found"`
+	Remedy  string  `json:"remedy,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"`
 }
 
 // ok, warn and fail report a finding; remedy is what to do about it.
@@ -79,12 +103,19 @@ func (d *doctor) fail(what string, found error, remedy string) {
 }
 
 func (d *doctor) line(colour int, verdict, what, found, remedy string) {
+	d.checks = append(d.checks, check{what, strings.ToLower(verdict), found, remedy, d.took.Seconds()})
+	if d.took > 0 {
+		found += " · " + dipexec.FormatDuration(d.took)
+	}
 	verdict = fmt.Sprintf("%-4s", verdict)
 	text := fmt.Sprintf("  %-12s %s\n", what, indentLines(found, 19))
 	if remedy != "" {
 		text += fmt.Sprintf("%18s → %s\n", "", remedy)
 	}
 	d.report.findings.WriteString(verdict + text)
+	if d.json {
+		return
+	}
 	if d.colour {
 		verdict = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, verdict)
 	}
@@ -118,9 +149,12 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	}
 	d.journal()
 	d.limits()
-	if usable {
+	switch {
+	case usable && d.pool:
+		d.tryPool(ctx, python, d.report.packages["torch"])
+	case usable:
 		d.tryOut(ctx, python)
-	} else {
+	default:
 		d.warn("try-out", "skipped: it needs the interpreter", "")
 	}
 }

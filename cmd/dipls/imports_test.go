@@ -14,9 +14,9 @@ var mayImport = map[string][]string{
 	"dipls/ranks/wire":          {},
 	"dipls/ranks":               {"dipls/ranks/wire", "dipls/ranks/fakerank"}, // the last in tests
 	"dipls/ranks/fakerank":      {"dipls/ranks/wire"},
-	"dipls/diagnose":            {"dipls/ranks/wire"},
+	"dipls/diagnose":            {"dipls/cells", "dipls/ranks/wire"},
 	"dipls/dipexec":             {"dipls/cells", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/session":             {"dipls/cells", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/session":             {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/lsp":                 {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
 	"dipls/internal/clean":      {},
 	"dipls/internal/contain":    {},

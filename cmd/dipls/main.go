@@ -23,6 +23,7 @@ const (
 	exitFailed      = 1 // a cell failed, or dipls itself had to give up
 	exitUsage       = 2
 	exitPool        = 3
+	exitHang        = 4 // ranks waited for each other longer than --hang-timeout
 	exitInterrupted = 130
 )
 

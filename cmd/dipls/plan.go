@@ -66,7 +66,7 @@ func (f *runFlags) plan(file string) (*plan, error) {
 		if !ok {
 			continue
 		}
-		request.Target, request.See, request.Timeout = target, see, f.timeout
+		request.Target, request.See, request.Timeout, request.HangAfter = target, see, f.timeout, f.hangAfterOf()
 		p.add(cell, request)
 	}
 	return p, nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,8 +43,18 @@ The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv o
 
 Without -n and -g, the pool has a rank for every GPU; on a machine without GPUs it has 2 CPU ranks over gloo.
 
-Ctrl-C interrupts the running cell, a second one ends the pool, a third one ends dipls at once. When all cells are done, what they have
-left in the background is waited for as Python does (threads, executors, exit handlers), however long it takes; Ctrl-C ends that.
+Ctrl-C, pressed for the
+    1st time  interrupts the running cell, frees after a second what does not heed that, and ends the file with exit code 130
+    2nd time  interrupts it again, and frees at once ranks that wait for each other
+    3rd time  ends the pool
+    4th time  ends dipls at once
+Where no cell runs, it begins with the third. SIGTERM and SIGHUP end everything in order.
+
+Ranks that wait for others which do not come are told of after --hang-after: who waits, where, and for whom. SIGUSR1 prints where all
+processes are in their code, at any time (kill -USR1 PID); with py-spy installed, in native code as well.
+
+When all cells are done, what they have left in the background is waited for as Python does (threads, executors, exit handlers), however
+long it takes; Ctrl-C ends that.
 
 Cells of the local namespace may use magics, bare or commented: %makedip makes a pool, %dipush and %dipull move variables between
 the local namespace and the ranks, %autodip on runs the following cells on the ranks. "%dipush?" as a line of a cell helps.
@@ -56,9 +67,10 @@ Exit codes:
     1  a cell failed, ran longer than --timeout, or was left out by -k because a line of it is wrong
     2  usage: a flag, the file, or a cell's directive is wrong; nothing ran
     3  the pool or the local namespace could not be started, or died
+    4  ranks have waited for each other for longer than --hang-timeout
   130  interrupted
     N  a cell ended by sys.exit(N); of ranks that disagree, the highest. With -k, of all failures the first counts.
-       --json tells such a 3 from that of a pool: "exit_code" of run_finished`
+       --json tells such a 3 or 4 from those above: "exit_code" of run_finished`
 
 // runFlags are the flags of dipls run.
 type runFlags struct {
@@ -77,6 +89,10 @@ type runFlags struct {
 	keepGoing     bool
 	timeout       time.Duration
 	startTimeout  time.Duration
+	groupTimeout  time.Duration
+	hangAfter     orOff
+	hangTimeout   orOff
+	notify        string
 	json          bool
 	quiet         bool
 	yes           bool
@@ -86,7 +102,7 @@ type runFlags struct {
 }
 
 func newRun() *cobra.Command {
-	var f runFlags
+	f := runFlags{hangAfter: orOff{d: defaultHangAfter}}
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "run the cells of a file",
@@ -98,6 +114,9 @@ func newRun() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("ranks") && f.ranks < 1 {
 				return usagef("-n %d: a pool has at least one rank", f.ranks)
+			}
+			if f.groupTimeout < 0 {
+				return usagef("--group-timeout %s: a collective cannot take less than no time", f.groupTimeout)
 			}
 			if cmd.Flags().Changed("seed") {
 				var err error
@@ -124,6 +143,10 @@ func newRun() *cobra.Command {
 	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed, and leave out those of which a line is wrong")
 	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
 	flags.DurationVar(&f.startTimeout, "start-timeout", 2*time.Minute, "how long the pool may take to start")
+	flags.Var(&f.hangAfter, "hang-after", `how long a cell runs before its ranks are looked at for some that wait for others, or "off"`)
+	flags.Var(&f.hangTimeout, "hang-timeout", `how long ranks may wait for each other before they are freed and the file ends with exit code 4, or "off" (default: 30m without a terminal, else off)`)
+	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other: the event as JSON on its standard input, the sentence in $DIPLS_HANG")
+	flags.DurationVar(&f.groupTimeout, "group-timeout", 0, "how long torch lets a collective wait (default: 24h)")
 	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/protocol.md)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
@@ -171,6 +194,9 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		}
 	}
 	defer signal.Stop(signals)
+	asks := make(chan os.Signal, 1)
+	signal.Notify(asks, syscall.SIGUSR1)
+	defer signal.Stop(asks)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
@@ -183,7 +209,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	finished, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		r.watchSignals(signals, finished)
+		r.watchSignals(signals, asks, finished)
 	}()
 	err = r.run(ctx)
 	close(finished)
@@ -193,7 +219,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 
 // choice is the pool that the flags ask for.
 func (f *runFlags) choice() session.Choice {
-	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout, KeepGPUMemory: f.keepGPUMemory, Seed: f.seed}
+	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout, KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout}
 }
 
 // checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for
@@ -224,32 +250,45 @@ type runner struct {
 	cancel    context.CancelFunc // ends the session's context: its user has lost patience
 	journaled bool               // a run has a journal; belongs to the goroutine that runs the cells
 
-	mu          sync.Mutex
-	executor    *dipexec.Executor // nil before it exists
-	running     bool              // a cell has been started
-	finishing   bool              // the cells are done, and the processes end
-	interrupted bool              // the user has asked for an end
+	mu        sync.Mutex
+	session   *session.Session  // nil before it exists
+	executor  *dipexec.Executor // nil before it exists
+	runs      []string          // cells that have been started
+	finishing bool              // the cells are done, and the processes end
+	ending    int               // the exit code with which the file is to end before its last cell; 0: it is not
 }
 
-// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the next into the end of the pool, the last
-// into the end of this process (the node sees that and cleans up). Where no cell runs, as while the end waits for what goes on in
-// the background, or where another signal comes, the first step is left out: it is not for the cell.
-func (r *runner) watchSignals(signals <-chan os.Signal, finished <-chan struct{}) {
-	interrupted, ended := false, false
+// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees what waits, the third into the end of
+// the pool, the last into the end of this process (the node sees that and cleans up). Where no cell runs, as while the end waits for what goes on in
+// the background, or where another signal comes, the first two are left out: they are not for the cell. SIGUSR1 asks where processes are.
+func (r *runner) watchSignals(signals, asks <-chan os.Signal, finished <-chan struct{}) {
+	interrupts, ended := 0, false
+	var work sync.WaitGroup
+	defer work.Wait()
 	for {
 		select {
 		case <-finished:
 			return
+		case <-asks:
+			work.Go(r.showStacks)
 		case got := <-signals:
-			running := r.interrupt()
-			switch {
+			r.end(exitInterrupted)
+			switch running := r.isRunning() && got == os.Interrupt; {
 			case ended:
 				os.Exit(exitInterrupted)
-			case running && !interrupted && got == os.Interrupt:
-				interrupted = true
-				r.tell("interrupting; Ctrl-C again ends the pool")
+			case running && interrupts == 0:
+				interrupts++
+				r.executor.CancelAll()
+				r.tell("interrupting, and ending the file; Ctrl-C again frees at once what still waits")
+			case running && interrupts == 1:
+				interrupts++
+				r.free()
+				r.tell("interrupting again, and freeing what waits; Ctrl-C again ends the pool")
 			default:
 				ended = true
+				if r.isRunning() {
+					r.executor.CancelAll()
+				}
 				r.tell("ending everything; Ctrl-C again leaves at once")
 				r.cancel()
 			}
@@ -257,18 +296,51 @@ func (r *runner) watchSignals(signals <-chan os.Signal, finished <-chan struct{}
 	}
 }
 
-// interrupt interrupts the running cell and lets no other one start; ok is false if no cell has been started, or all are done.
-func (r *runner) interrupt() (ok bool) {
+// end lets no other cell start, and has the file end with an exit code; ok is false if it ends with another one already.
+func (r *runner) end(code int) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.interrupted = true
-	if r.finishing {
-		return false
+	if r.ending == 0 {
+		r.ending = code
+		return true
 	}
-	if r.running {
-		r.executor.CancelAll()
+	return r.ending == code
+}
+
+// isRunning reports whether cells have been started, and are not all done.
+func (r *runner) isRunning() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.runs) > 0 && !r.finishing
+}
+
+// free interrupts what runs, and frees ranks that wait at once.
+func (r *runner) free() {
+	r.mu.Lock()
+	runs := slices.Clone(r.runs)
+	r.mu.Unlock()
+	r.executor.CancelAll()
+	if executor, ok := any(r.executor).(interface{ Free(id string) error }); ok {
+		for _, run := range runs {
+			_ = executor.Free(run) // an error means that it has ended
+		}
 	}
-	return r.running
+}
+
+// showStacks shows where all processes are.
+func (r *runner) showStacks() {
+	r.mu.Lock()
+	s := r.session
+	r.mu.Unlock()
+	text := "no process is ready yet"
+	if s != nil {
+		text = describeStacks(s, func(int) bool { return true }, 0)
+	}
+	if r.flags.quiet && !r.flags.json {
+		fmt.Fprintln(r.errOut, text) // the user has asked for it
+		return
+	}
+	r.tell(text)
 }
 
 // tell says something to the user, in its place among the events once there are any.
@@ -286,8 +358,8 @@ func (r *runner) tell(text string) {
 // run is the whole of it; what fails after an interrupt failed because of that.
 func (r *runner) run(ctx context.Context) error {
 	err := r.perform(ctx)
-	if err != nil && r.wasInterrupted() {
-		return &exitError{exitInterrupted, nil}
+	if code := r.endsWith(); err != nil && code != 0 {
+		return &exitError{code, nil}
 	}
 	return err
 }
@@ -317,7 +389,7 @@ func (r *runner) perform(ctx context.Context) error {
 	defer journal.Close()
 	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: journal, Trace: r.trace})
 	r.mu.Lock()
-	r.executor = executor
+	r.executor, r.session = executor, s
 	r.mu.Unlock()
 
 	viewed := make(chan error, 1)
@@ -330,7 +402,16 @@ func (r *runner) perform(ctx context.Context) error {
 		viewed <- viewErr
 	}()
 
+	hangs := newHangs(r, s)
+	watched := make(chan struct{})
+	found := executor.Subscribe(dipexec.KindHang, dipexec.KindRunFinished)
+	go func() {
+		defer close(watched)
+		hangs.watch(found)
+	}()
+
 	outcome := r.cells(ctx, s)
+	hangs.close()
 	endErr := r.finish(ctx, s)
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
@@ -338,6 +419,7 @@ func (r *runner) perform(ctx context.Context) error {
 	closeErr := s.Close(patience) // what the processes say at last is shown, for the executor goes on
 	r.tellKept(journal)
 	executor.Close(patience)
+	<-watched
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
 	case errors.Is(viewErr, syscall.EPIPE):
@@ -411,11 +493,12 @@ func (r *runner) cells(ctx context.Context, s *session.Session) error {
 func (r *runner) start(request dipexec.Request) (id string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.interrupted {
-		return "", &exitError{exitInterrupted, nil}
+	if r.ending != 0 {
+		return "", &exitError{r.ending, nil}
 	}
-	id, err = r.executor.Start(request)
-	r.running = true
+	if id, err = r.executor.Start(request); err == nil {
+		r.runs = append(r.runs, id)
+	}
 	return id, err
 }
 
@@ -423,9 +506,9 @@ func (r *runner) start(request dipexec.Request) (id string, err error) {
 func (r *runner) await(ctx context.Context, id string, tally *int) error {
 	report, err := r.executor.Wait(ctx, id)
 	r.journaled = r.journaled || report.Journal != ""
-	switch {
-	case r.wasInterrupted():
-		return &exitError{exitInterrupted, nil}
+	switch code := r.endsWith(); {
+	case code != 0:
+		return &exitError{code, nil}
 	case err != nil:
 		return &exitError{exitPool, err}
 	case report.Status == dipexec.StatusDied:
@@ -437,11 +520,11 @@ func (r *runner) await(ctx context.Context, id string, tally *int) error {
 	return nil
 }
 
-// wasInterrupted tells whether the user has asked for an end.
-func (r *runner) wasInterrupted() bool {
+// endsWith is the exit code with which the file is to end before its last cell; 0: it is not.
+func (r *runner) endsWith() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.interrupted
+	return r.ending
 }
 
 // finish waits as Python does at the end of a script: for threads, for exit handlers, however long they take. Only the user ends that.
@@ -453,8 +536,8 @@ func (r *runner) finish(ctx context.Context, s *session.Session) error {
 		return nil // the user has lost patience before
 	}
 	err := s.Finish(ctx, func(text string) { r.tell("waiting for " + text + "; Ctrl-C ends") })
-	if ctx.Err() != nil && r.wasInterrupted() {
-		return &exitError{exitInterrupted, nil}
+	if code := r.endsWith(); ctx.Err() != nil && code != 0 {
+		return &exitError{code, nil}
 	}
 	return err
 }
@@ -486,7 +569,9 @@ func (r *runner) view(subscription *dipexec.Subscription) error {
 	if r.flags.json {
 		return showJSON(r.out, subscription)
 	}
-	return newTerminal(r.out, r.errOut, r.flags.quiet).show(subscription)
+	t := newTerminal(r.out, r.errOut, r.flags.quiet)
+	t.wayOut = r.flags.wayOut()
+	return t.show(subscription)
 }
 
 // showJSON prints events, one JSON object a line.

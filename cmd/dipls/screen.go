@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -93,14 +94,17 @@ func eraseLines(n int) string {
 	return fmt.Sprintf("\x1b[%dA\r\x1b[J", n)
 }
 
-// width is the terminal's, in columns.
-func (s *screen) width() int {
+// width is the terminal's, in columns, or a guess.
+func (s *screen) width() int { return cmp.Or(s.columns(), 80) }
+
+// columns is the terminal's width; 0 where there is none.
+func (s *screen) columns() int {
 	if f, ok := s.w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
 			return width
 		}
 	}
-	return 80
+	return 0
 }
 
 func isTerminal(w any) bool {

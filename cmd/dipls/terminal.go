@@ -39,8 +39,10 @@ type terminal struct {
 	err        *screen
 	outColour  bool
 	errColour  bool
-	shared     bool // out may be the terminal that err is
-	quiet      bool // no headings, no outcomes
+	shared     bool            // out may be the terminal that err is
+	quiet      bool            // no headings, no outcomes
+	wayOut     string          // of ranks that wait for each other, a line for the user; "": nothing is said of it
+	shownOut   map[string]bool // runs in which it was said
 	folder     *dipexec.Folder
 	runs       []*runStatus // in progress, in the order in which they started
 	pool       string       // what the pool is doing while no cell runs, "" if nothing worth telling
@@ -71,7 +73,7 @@ func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 	return &terminal{
 		out: out, err: err, shared: out == err.w || isTerminal(out), quiet: quiet,
 		outColour: colour && isTerminal(out), errColour: colour && isTerminal(err.w),
-		folder: dipexec.NewFolder(dipexec.FoldOptions{}), progress: func() {},
+		folder: dipexec.NewFolder(dipexec.FoldOptions{}), progress: func() {}, shownOut: map[string]bool{},
 	}
 }
 
@@ -318,7 +320,13 @@ func onRanks(numbers []int) string {
 // print shows folded items.
 func (t *terminal) print(items []dipexec.Item) {
 	for _, item := range items {
-		if log, ok := item.Event.(*dipexec.Log); ok && t.quiet && log.Level == dipexec.LevelInfo {
+		switch e := item.Event.(type) {
+		case *dipexec.Log:
+			if t.quiet && e.Level == dipexec.LevelInfo {
+				continue
+			}
+		case *dipexec.Hang:
+			t.hang(e, item.Text)
 			continue
 		}
 		w, colour := t.out, t.outColour
@@ -333,6 +341,49 @@ func (t *terminal) print(items []dipexec.Item) {
 		item.Text = text
 		t.write(w, item.String()+"\n")
 	}
+}
+
+// hangIndent is before what continues a finding: it stands below what follows "hang? ".
+const hangIndent = "      "
+
+// hang shows a finding, or that it is over, and with the first alarm of a run what the user can do.
+func (t *terminal) hang(e *dipexec.Hang, text string) {
+	alarm := !e.Gone && e.Level != dipexec.LevelInfo
+	if t.quiet && !alarm {
+		return
+	}
+	text = t.wrapped(text)
+	if !alarm {
+		t.say(t.dim(text))
+		return
+	}
+	word, rest, _ := strings.Cut(text, " ")
+	t.say(t.colour(33, word) + " " + rest)
+	if t.wayOut != "" && !t.shownOut[e.Run] {
+		t.shownOut[e.Run] = true
+		t.say(t.dim(t.wrapped(hangIndent + t.wayOut)))
+	}
+}
+
+// minWrap is the least width to which text is wrapped: of a terminal that is narrower nothing can be made.
+const minWrap = 24
+
+// noBreak is a hyphen at which no line is broken.
+const noBreak = "\u2011"
+
+// wrapped breaks a text's lines where a terminal would break them in the middle of words.
+func (t *terminal) wrapped(text string) string {
+	width := t.err.columns()
+	if width == 0 {
+		return text
+	}
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.ReplaceAll(line, "-", noBreak) // "ranks 0-3" stays whole
+		broken := ansi.Wrap(line, max(width-1, minWrap)-len(hangIndent), "")
+		lines = append(lines, strings.ReplaceAll(strings.ReplaceAll(broken, noBreak, "-"), "\n", "\n"+hangIndent))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // say writes a line of dipls' own.

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"dipls/dipexec"
+	"dipls/internal/clean"
+	"dipls/session"
+)
+
+const (
+	stackPatience  = 2 * time.Second  // for processes to say where they are
+	notePatience   = time.Second      // for a run to take what is told of it
+	freePatience   = 30 * time.Second // for ranks to come back that --hang-timeout frees, before the pool is ended
+	notifyPatience = 10 * time.Second // for the command of --notify
+
+	alarmLines = 12 // of stacks below an alarm, about
+	maxStacks  = 3  // alarms of a run below which stacks are shown
+)
+
+// defaultHangAfter is --hang-after.
+const defaultHangAfter = 10 * time.Second
+
+// unattendedHangTimeout is --hang-timeout where nobody sits at a terminal.
+const unattendedHangTimeout = 30 * time.Minute
+
+// orOff is a flag's duration, which may be off.
+type orOff struct {
+	d    time.Duration
+	off  bool
+	said bool
+}
+
+func (f *orOff) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	switch {
+	case s == "off":
+		*f = orOff{off: true, said: true}
+		return nil
+	case err != nil:
+		return errors.New(`want a duration such as 30s or 2h, or "off"`)
+	case d <= 0:
+		return errors.New(`want more than nothing, or "off"`)
+	}
+	*f = orOff{d: d, said: true}
+	return nil
+}
+
+func (f *orOff) String() string {
+	switch {
+	case f.off:
+		return "off"
+	case f.d == 0:
+		return ""
+	}
+	return shortDuration(f.d)
+}
+
+func (f *orOff) Type() string { return "duration" }
+
+// hangAfterOf is when runs are looked at, as a request says it.
+func (f *runFlags) hangAfterOf() time.Duration {
+	if f.hangAfter.off {
+		return -1
+	}
+	return f.hangAfter.d
+}
+
+// hangTimeoutOf is how long an alarm may stand; 0: for ever. Where somebody sits at a terminal, that is for them to say.
+func (f *runFlags) hangTimeoutOf() time.Duration {
+	if !f.hangTimeout.said && !isTerminal(os.Stdin) && !isTerminal(os.Stderr) {
+		return unattendedHangTimeout
+	}
+	return f.hangTimeout.d
+}
+
+// wayOut is what the user can do about ranks that wait for each other.
+func (f *runFlags) wayOut() string {
+	if after := f.hangTimeoutOf(); after > 0 {
+		return fmt.Sprintf("after %s they are freed and the run ends (--hang-timeout) · SIGUSR1 prints stacks", shortDuration(after))
+	}
+	return "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
+}
+
+// shortDuration is "30m" rather than "30m0s".
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// hangs watches over the findings of runs: it shows where ranks are, tells the user's command, and ends what has stood too long.
+type hangs struct {
+	r       *runner
+	session *session.Session
+	timeout time.Duration  // 0: none
+	work    sync.WaitGroup // what it has begun
+
+	mu     sync.Mutex // guards what follows
+	runs   map[string]*alarms
+	closed bool
+	broken bool // the user's command has failed, and that was told
+}
+
+// alarms are those of a run.
+type alarms struct {
+	standing map[int]*dipexec.Hang // by number
+	told     map[int]bool
+	timer    *time.Timer // since when there has been one; nil: there is none, or no timeout
+}
+
+func newHangs(r *runner, s *session.Session) *hangs {
+	return &hangs{r: r, session: s, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
+}
+
+// watch takes the events of a subscription to its end.
+func (h *hangs) watch(sub *dipexec.Subscription) {
+	defer sub.Close()
+	for {
+		events, err := sub.Next(context.Background())
+		if err != nil {
+			return
+		}
+		for _, event := range events {
+			switch e := event.(type) {
+			case *dipexec.Hang:
+				h.found(e)
+			case *dipexec.RunFinished:
+				h.over(e.Run)
+			}
+		}
+	}
+}
+
+// close ends the watch, and waits for what it has begun.
+func (h *hangs) close() {
+	h.mu.Lock()
+	h.closed = true
+	for _, a := range h.runs {
+		a.stop()
+	}
+	h.mu.Unlock()
+	h.work.Wait()
+}
+
+// begin has something done while the watch goes on. The caller holds mu.
+func (h *hangs) begin(f func()) {
+	if !h.closed {
+		h.work.Go(f)
+	}
+}
+
+// found takes a finding.
+func (h *hangs) found(e *dipexec.Hang) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.runs[e.Run]
+	if a == nil {
+		a = &alarms{standing: map[int]*dipexec.Hang{}, told: map[int]bool{}}
+		h.runs[e.Run] = a
+	}
+	if e.Gone || e.Level == dipexec.LevelInfo {
+		if delete(a.standing, e.Hang); len(a.standing) == 0 {
+			a.stop()
+		}
+		return
+	}
+	a.standing[e.Hang] = e
+	if a.timer == nil && h.timeout > 0 {
+		a.timer = time.AfterFunc(h.timeout, func() { h.end(e.Run) })
+	}
+	if a.told[e.Hang] {
+		return
+	}
+	a.told[e.Hang] = true
+	if len(a.told) <= maxStacks {
+		h.begin(func() { h.note(e.Run, dipexec.LevelInfo, h.where(alarmLines)) })
+	}
+	h.notify(e, "stands")
+}
+
+// over forgets a run.
+func (h *hangs) over(run string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a := h.runs[run]; a != nil {
+		a.stop()
+		delete(h.runs, run)
+	}
+}
+
+func (a *alarms) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+		a.timer = nil
+	}
+}
+
+// end ends the file, since an alarm of a run has stood too long: whatever can be found out goes to the run's journal first.
+func (h *hangs) end(run string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.runs[run]
+	if a == nil || a.timer == nil {
+		return // it has gone just now
+	}
+	last := a.standing[slices.Max(slices.Collect(maps.Keys(a.standing)))]
+	h.begin(func() {
+		text := fmt.Sprintf("ranks have waited for each other for %s (--hang-timeout): they are freed, and the file ends with exit code %d", shortDuration(h.timeout), exitHang)
+		h.note(run, dipexec.LevelError, text)
+		h.note(run, dipexec.LevelInfo, h.where(0))
+		if !h.r.end(exitHang) {
+			return // the user was faster
+		}
+		h.mu.Lock()
+		h.notify(last, "freed")
+		h.mu.Unlock()
+		h.r.free()
+		patience, cancel := context.WithTimeout(context.Background(), freePatience)
+		defer cancel()
+		if _, err := h.r.executor.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {
+			h.r.tell("they are not free; ending everything")
+			h.r.cancel()
+		}
+	})
+}
+
+// note tells something of a run.
+func (h *hangs) note(run string, level dipexec.Level, text string) {
+	ctx, stop := context.WithTimeout(context.Background(), notePatience)
+	defer stop()
+	h.r.executor.Note(ctx, run, level, text)
+}
+
+// where is where the ranks are, as text of about so many lines; 0: of any number, with native frames where they can be had.
+func (h *hangs) where(limit int) string {
+	text := describeStacks(h.session, func(rank int) bool { return limit == 0 || rank >= 0 }, limit)
+	if limit > 0 {
+		text += fmt.Sprintf("\nkill -USR1 %d prints all stacks", os.Getpid())
+	}
+	return hangIndent + strings.ReplaceAll(text, "\n", "\n"+hangIndent)
+}
+
+// describeStacks asks processes where they are, and folds what they say.
+func describeStacks(s *session.Session, wanted func(rank int) bool, limit int) string {
+	ctx, stop := context.WithTimeout(context.Background(), stackPatience)
+	defer stop()
+	stacks := s.Stacks(ctx, wanted)
+	if len(stacks) == 0 {
+		return "no process is ready yet"
+	}
+	problem := ""
+	if limit == 0 {
+		problem = s.AddNative(context.Background(), stacks)
+	}
+	text := session.DescribeStacks(session.FoldStacks(stacks), limit)
+	if problem != "" {
+		text += "\n" + problem
+	}
+	return text
+}
+
+// notify has the user's command told of a finding. The caller holds mu.
+func (h *hangs) notify(e *dipexec.Hang, state string) {
+	command := h.r.flags.notify
+	if command == "" {
+		return
+	}
+	h.begin(func() {
+		ctx, stop := context.WithTimeout(context.Background(), notifyPatience)
+		defer stop()
+		err := notify(ctx, command, e, state)
+		h.mu.Lock()
+		tell := err != nil && !h.broken
+		h.broken = h.broken || tell
+		h.mu.Unlock()
+		if tell {
+			h.r.executor.Publish(dipexec.NewLog(dipexec.LevelWarning, fmt.Sprintf("--notify: %v", err)))
+		}
+	})
+}
+
+// notify runs a shell command that tells somebody of a finding, with the event as JSON on its standard input and the sentence in $DIPLS_HANG;
+// $DIPLS_HANG_STATE is "stands", or "freed" once --hang-timeout is over. It ends when ctx does, with all that it has started.
+func notify(ctx context.Context, command string, e *dipexec.Hang, state string) error {
+	var event bytes.Buffer
+	var said firstBytes
+	if err := dipexec.WriteJSON(&event, e); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Env = append(os.Environ(), "DIPLS_HANG="+clean.Line(e.Text), "DIPLS_HANG_STATE="+state)
+	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = &event, &said, time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it, and all of it can be ended
+	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = end
+	err := cmd.Run()
+	switch {
+	case cmd.Process != nil && errors.Is(err, exec.ErrWaitDelay):
+		_ = end() // it has ended, and what it has left in the background has not
+		return nil
+	case ctx.Err() != nil:
+		return errors.New("the command took too long, and was ended")
+	case err != nil:
+		text, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
+		return fmt.Errorf("the command failed: %s", cmp.Or(clean.Line(text), err.Error()))
+	}
+	return nil
+}
+
+// firstBytes keeps the beginning of what is written to it.
+type firstBytes []byte
+
+func (b *firstBytes) Write(p []byte) (int, error) {
+	*b = append(*b, p[:min(len(p), 4<<10-len(*b))]...)
+	return len(p), nil
+}

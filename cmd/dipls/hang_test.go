@@ -1,0 +1,338 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dipls/cells"
+	"dipls/dipexec"
+	"dipls/session"
+)
+
+// stuck is a finding as the issue has it.
+func stuck(number int, level dipexec.Level, text string) *dipexec.Hang {
+	return &dipexec.Hang{Header: header(dipexec.KindHang, -1), Hang: number, Level: level, Text: text}
+}
+
+const waitText = "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
+
+func TestTerminalHang(t *testing.T) {
+	shown := func(quiet bool) string {
+		term, text := newTestTerminal(quiet)
+		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
+		term.take([]dipexec.Event{
+			&dipexec.RunStarted{Header: header(dipexec.KindRunStarted, -1), Title: "Train", Target: "remote", See: "all"},
+			stuck(1, dipexec.LevelWarning, waitText),
+			stuck(1, dipexec.LevelWarning, waitText),
+			stuck(2, dipexec.LevelInfo, "rank 0 is still in save() at line 60; ranks 1-3 wait for it in barrier"),
+			stuck(1, dipexec.LevelWarning, "all_reduce #17: corrected"),
+		})
+		for range 20 { // whatever it is that comes and goes
+			term.take([]dipexec.Event{stuck(1, dipexec.LevelWarning, waitText), stuck(1, dipexec.LevelInfo, fmt.Sprint("other ", time.Now()))})
+		}
+		over := stuck(1, "", "all_reduce #17 goes on")
+		over.Gone = true
+		never := stuck(9, "", "never told")
+		never.Gone = true
+		term.take([]dipexec.Event{over, never})
+		term.flush()
+		return text.String()
+	}
+	got := strings.Split(shown(false), "\n")
+	want := []string{
+		"── cell 3 Train · all ranks",
+		"hang? " + waitText,
+		"      Ctrl-C frees them and ends the run · SIGUSR1 prints stacks",
+		"rank 0 is still in save() at line 60; ranks 1-3 wait for it in barrier",
+		"hang? all_reduce #17: corrected",
+	}
+	if strings.Join(got[:len(want)], "\n") != strings.Join(want, "\n") {
+		t.Errorf("shown:\n%s", strings.Join(got, "\n"))
+	}
+	if len(got) != len(want)+5 || got[len(got)-2] != "all_reduce #17 goes on" {
+		t.Errorf("it floods, or does not tell the end:\n%s", strings.Join(got, "\n"))
+	}
+	if got, want := shown(true), strings.Join([]string{want[1], want[2], want[4], ""}, "\n"); got != want {
+		t.Errorf("shown to who wants quiet:\n%s", got)
+	}
+}
+
+// openTerminal is a terminal of so many columns: what is written to it comes back as its other end.
+func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func() string) {
+	t.Helper()
+	other, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no terminal to be had: ", err)
+	}
+	t.Cleanup(func() { other.Close() })
+	if err := unix.IoctlSetPointerInt(int(other.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(other.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end.Close() })
+	if err := unix.IoctlSetWinsize(int(end.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+	return end, func() string {
+		piece := make([]byte, 64<<10)
+		n, err := other.Read(piece)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(string(piece[:n]), "\r\n", "\n")
+	}
+}
+
+// A finding is broken where words end, and stands below its first word; colours are for terminals only.
+func TestTerminalHangFitsItsWidth(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	for _, columns := range []uint16{200, 60, 40, 5} {
+		end, read := openTerminal(t, columns)
+		term := newTerminal(end, newScreen(end), false)
+		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
+		term.take([]dipexec.Event{stuck(1, dipexec.LevelWarning, waitText)})
+		term.flush()
+		text := read()
+		for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+			if width := len([]rune(line)); width > max(int(columns)-1, minWrap) || i > 0 && !strings.HasPrefix(line, hangIndent) {
+				t.Errorf("%d columns: %q", columns, line)
+			}
+		}
+		if got := strings.Join(strings.Fields(text), " "); got != "hang? "+waitText+" "+term.wayOut {
+			t.Errorf("%d columns: lost or broke words:\n%s", columns, text)
+		}
+	}
+}
+
+// noRanks is a pool that is never ready.
+type noRanks struct{}
+
+func (noRanks) Local(ctx context.Context) (dipexec.Process, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (noRanks) Ranks(ctx context.Context) ([]dipexec.Process, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// watchedRun is a run that goes on for ever, whose findings are watched.
+type watchedRun struct {
+	*runner
+	hangs  *hangs
+	id     string
+	events *dipexec.Subscription
+}
+
+func watchRun(t *testing.T, flags *runFlags) *watchedRun {
+	t.Helper()
+	executor := dipexec.New(dipexec.Options{Pool: noRanks{}})
+	w := &watchedRun{events: executor.Subscribe(dipexec.KindLog)}
+	w.runner = &runner{flags: flags, executor: executor, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
+	w.hangs = newHangs(w.runner, session.New(session.Options{}))
+	found := executor.Subscribe(dipexec.KindHang, dipexec.KindRunFinished)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.hangs.watch(found)
+	}()
+	t.Cleanup(func() {
+		w.hangs.close()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		executor.Close(ctx)
+		<-done
+	})
+	var err error
+	if w.id, err = w.start(dipexec.Request{Code: "wait()", Target: cells.Target{Where: cells.Remote}}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// find publishes a finding of the run.
+func (w *watchedRun) find(number int, level dipexec.Level, gone bool) {
+	e := stuck(number, level, waitText)
+	e.Run, e.Gone = w.id, gone
+	w.executor.Publish(e)
+}
+
+// awaitLog waits for a sentence.
+func (w *watchedRun) awaitLog(t *testing.T, part string) *dipexec.Log {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		events, err := w.events.Next(ctx)
+		if err != nil {
+			t.Fatalf("no log with %q: %v", part, err)
+		}
+		for _, e := range events {
+			if log := e.(*dipexec.Log); strings.Contains(log.Text, part) {
+				return log
+			}
+		}
+	}
+}
+
+func TestHangTimeoutEndsTheFile(t *testing.T) {
+	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Millisecond, said: true}})
+	w.find(1, dipexec.LevelWarning, false)
+	if log := w.awaitLog(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); log.Level != dipexec.LevelError {
+		t.Errorf("told as %s", log.Level)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	report, err := w.executor.Wait(ctx, w.id)
+	if err != nil || report.Status != dipexec.StatusInterrupted {
+		t.Errorf("the run: %+v, %v", report, err)
+	}
+	if w.endsWith() != exitHang {
+		t.Errorf("ends with %d", w.endsWith())
+	}
+	if _, err := w.start(dipexec.Request{Code: "next()"}); err == nil {
+		t.Error("another cell was started")
+	}
+}
+
+// An alarm that is over, or that turns out to be none, ends nothing.
+func TestHangTimeoutIsForStandingAlarms(t *testing.T) {
+	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
+	timer := func() bool {
+		w.hangs.mu.Lock()
+		defer w.hangs.mu.Unlock()
+		a := w.hangs.runs[w.id]
+		return a != nil && a.timer != nil
+	}
+	found := func(number int, level dipexec.Level, gone bool) {
+		e := stuck(number, level, waitText)
+		e.Run, e.Gone = w.id, gone
+		w.hangs.found(e)
+	}
+	found(1, dipexec.LevelInfo, false)
+	if timer() {
+		t.Error("a slow rank is timed")
+	}
+	found(2, dipexec.LevelWarning, false)
+	found(3, dipexec.LevelWarning, false)
+	found(2, "", true)
+	if !timer() {
+		t.Error("no time is taken while an alarm stands")
+	}
+	found(3, dipexec.LevelInfo, false)
+	if timer() {
+		t.Error("what is no alarm any more is timed")
+	}
+	found(4, dipexec.LevelWarning, false)
+	w.hangs.over(w.id)
+	if timer() {
+		t.Error("a run that has finished is timed")
+	}
+}
+
+func TestHangTimeoutFlag(t *testing.T) {
+	f := &runFlags{hangAfter: orOff{d: defaultHangAfter}}
+	if isTerminal(os.Stdin) || isTerminal(os.Stderr) {
+		t.Log("on a terminal")
+	} else if got := f.hangTimeoutOf(); got != 30*time.Minute {
+		t.Errorf("without a terminal: %v", got)
+	}
+	if err := f.hangTimeout.Set("off"); err != nil || f.hangTimeoutOf() != 0 {
+		t.Errorf("off: %v, %v", err, f.hangTimeoutOf())
+	}
+	if err := f.hangTimeout.Set("90s"); err != nil || f.hangTimeoutOf() != 90*time.Second {
+		t.Errorf("90s: %v, %v", err, f.hangTimeoutOf())
+	}
+	if f.hangAfterOf() != 10*time.Second {
+		t.Errorf("--hang-after is %v", f.hangAfterOf())
+	}
+	if err := f.hangAfter.Set("off"); err != nil || f.hangAfterOf() >= 0 {
+		t.Errorf("off: %v, %v", err, f.hangAfterOf())
+	}
+	for _, wrong := range []string{"", "10", "0s", "-3s", "OFF", "never"} {
+		if err := f.hangAfter.Set(wrong); err == nil {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+	for d, want := range map[time.Duration]string{30 * time.Minute: "30m", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 20 * time.Minute: "20m"} {
+		if got := shortDuration(d); got != want {
+			t.Errorf("%v is %q", d, got)
+		}
+	}
+}
+
+func TestNotify(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "told ü")
+	w := watchRun(t, &runFlags{
+		hangTimeout: orOff{off: true, said: true},
+		notify:      fmt.Sprintf(`{ printf '%%s|%%s|' "$DIPLS_HANG_STATE" "$DIPLS_HANG"; cat; } > '%s.tmp' && mv '%s.tmp' '%s'; echo gone wrong >&2; exit 3`, file, file, file),
+	})
+	w.find(1, dipexec.LevelInfo, false)
+	w.find(2, dipexec.LevelWarning, false)
+	w.find(2, dipexec.LevelWarning, false)
+	w.awaitLog(t, "--notify: the command failed: gone wrong")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.SplitN(string(text), "|", 3)
+	var event struct {
+		Event, Run, Text string
+		Hang             int
+	}
+	if err := json.Unmarshal([]byte(parts[2]), &event); err != nil || event.Event != "hang" || event.Run != w.id || event.Hang != 2 || event.Text != waitText {
+		t.Errorf("%v: %s", err, parts[2])
+	}
+	if parts[0] != "stands" || parts[1] != waitText {
+		t.Errorf("told %q", parts[:2])
+	}
+}
+
+// Whatever the command does, it ends, and is no reason to wait for long.
+func TestNotifyLeavesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := notify(ctx, "yes >&2", stuck(1, dipexec.LevelWarning, waitText), "stands"); err == nil || !strings.Contains(err.Error(), "took too long") {
+		t.Errorf("a command without an end: %v", err)
+	}
+	pid := filepath.Join(t.TempDir(), "pid")
+	if err := notify(t.Context(), "sleep 1000 & echo $! >"+pid, stuck(1, dipexec.LevelWarning, waitText), "stands"); err != nil {
+		t.Errorf("a command that leaves something: %v", err)
+	}
+	number, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/proc/" + strings.TrimSpace(string(number)) + "/stat"
+	if left := awaitNothing(func() []string {
+		if stat, err := os.ReadFile(path); err == nil && !bytes.Contains(stat, []byte(") Z ")) {
+			return []string{path}
+		} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return []string{err.Error()}
+		}
+		return nil
+	}); left != nil {
+		t.Errorf("left: %v", left)
+	}
+}

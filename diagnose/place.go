@@ -1,0 +1,114 @@
+package diagnose
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"dipls/ranks/wire"
+)
+
+// maxSource bounds what is shown of a line's text, in characters.
+const maxSource = 60
+
+// stack is where a thread is.
+type stack []wire.StackFrame
+
+// document is the innermost frame in code of a run's; nil: there is none.
+func (s stack) document() *wire.StackFrame {
+	return s.last(func(f *wire.StackFrame) bool { return f.Run != "" })
+}
+
+// users is the innermost frame in code of the user's; nil: there is none.
+func (s stack) users() *wire.StackFrame {
+	return s.last(func(f *wire.StackFrame) bool {
+		_, library := LibraryOf(*f)
+		return !library
+	})
+}
+
+func (s stack) last(f func(*wire.StackFrame) bool) *wire.StackFrame {
+	for i := range slices.Backward(s) {
+		if f(&s[i]) {
+			return &s[i]
+		}
+	}
+	return nil
+}
+
+// at is the place of the thread, without why it is there.
+func (s stack) at() Place {
+	f := s.document()
+	if f == nil {
+		f = s.users()
+	}
+	if f == nil {
+		return Place{}
+	}
+	return Place{Path: f.File, Line: f.Line, Run: f.Run, Name: f.Name}
+}
+
+// doing tells what the thread does, as "next(loader)" or "save()"; "" if nobody knows. beyond is where that is, "data.py:88", if it is
+// beyond its place in the document.
+func (s stack) doing() (what, beyond string) {
+	f := s.users()
+	if f == nil {
+		return "", ""
+	}
+	if doc := s.document(); doc != nil && doc.Frame != f.Frame {
+		beyond = describeLine(f.File, f.Line)
+	}
+	if f.Source != "" {
+		return shorten(f.Source), beyond
+	}
+	for i := range s {
+		if &s[i] == f && i+1 < len(s) {
+			return s[i+1].Name + "()", beyond
+		}
+	}
+	if strings.HasPrefix(f.Name, "<") || f.Name == "" {
+		return "", beyond
+	}
+	return f.Name + "()", beyond
+}
+
+// inDocument reports whether it is the code of a run itself that runs.
+func (s stack) inDocument() bool { return len(s) > 0 && s[len(s)-1].Run != "" }
+
+// same reports whether a thread is where it was.
+func (s stack) same(before stack) bool {
+	return slices.EqualFunc(s, before, func(a, b wire.StackFrame) bool { return a.Frame == b.Frame })
+}
+
+// main is where the main thread is; nil: it waits for a cell, or nobody knows.
+func mainStack(told *wire.GroupsReply) stack { return stackOf(told, 0) }
+
+// stackOf is where a thread is; 0 is the main one.
+func stackOf(told *wire.GroupsReply, thread uint64) stack {
+	if told == nil {
+		return nil
+	}
+	for _, t := range told.Threads {
+		if t.ID == thread || thread == 0 && t.Main {
+			return t.Frames
+		}
+	}
+	return nil
+}
+
+// describeLine is "train.py:6".
+func describeLine(path wire.Path, line int) string {
+	if path == "" || strings.HasPrefix(string(path), "<") {
+		return fmt.Sprintf("line %d", line)
+	}
+	return fmt.Sprintf("%s:%d", filepath.Base(string(path)), line)
+}
+
+func shorten(text string) string {
+	if utf8.RuneCountInString(text) <= maxSource {
+		return text
+	}
+	return string([]rune(text)[:maxSource-1]) + "…"
+}

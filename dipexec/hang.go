@@ -1,0 +1,403 @@
+package dipexec
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"dipls/diagnose"
+	"dipls/internal/contain"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+const (
+	hangAfter    = 10 * time.Second // from the start of a run to the first look
+	hangEvery    = time.Minute      // between looks, at most, unless the first one is to come later
+	hangPatience = time.Second      // for a rank's answer
+	hangPause    = time.Second      // between two moments of a look
+	minHangPause = 50 * time.Millisecond
+)
+
+// hangWatch is the look-out for ranks that wait for others: one for all runs. There is no more than one run on the ranks at a time.
+type hangWatch struct {
+	timer   *time.Timer // nil: nothing has run on the ranks since it went off last
+	due     time.Time   // when it goes off
+	current *lookout    // of the run that is on the ranks; nil: none
+	living  []*Hang     // what was found out about that and is not over
+}
+
+// lookout is what is remembered of the looks at a run. All but due belongs to who looks: one at a time.
+type lookout struct {
+	r     *run
+	procs []Process // of the pool, in order
+	parts []*part
+	after time.Duration
+	ctx   context.Context // ends with the run's part on the ranks
+	stop  context.CancelFunc
+
+	due      time.Time // of the next look; guarded by the executor's mu
+	interval time.Duration
+	last     []moment // of the last look, if something was found out by it; nil: nothing was
+	places   map[int]*standingPlace
+}
+
+// moment is what is known of a rank at one time.
+type moment struct {
+	told   *wire.GroupsReply // nil: it has not answered
+	vitals ranks.Vitals
+}
+
+// standingPlace is where a rank was seen.
+type standingPlace struct {
+	frames []wire.StackFrame
+	looks  int // in a row
+}
+
+// foundHangs is what a look has found out.
+type foundHangs struct {
+	moved bool // ranks have got on since the last one: what was found then is over
+	found []diagnose.Finding
+}
+
+// lookOut has the ranks looked at while a run is on them, until the function is called that it returns. A cell that soon ends costs nothing.
+func (r *run) lookOut(procs []Process, parts []*part) (stop func()) {
+	if r.req.HangAfter < 0 || len(procs) < 2 {
+		return func() {}
+	}
+	after := cmp.Or(r.req.HangAfter, hangAfter)
+	now := time.Now()
+	l := &lookout{r: r, procs: procs, parts: parts, after: after, due: now.Add(after), interval: after, places: map[int]*standingPlace{}}
+	l.ctx, l.stop = context.WithCancel(r.e.watch.ctx)
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.e.hang.current = l
+	r.e.lookAgain(l)
+	return func() {
+		l.stop()
+		r.e.mu.Lock()
+		if r.e.hang.current == l {
+			r.e.hang.current = nil
+		}
+		r.e.mu.Unlock()
+		r.tellHangs(foundHangs{})
+	}
+}
+
+// lookAgain sees to it that the next look comes when it is due. The caller holds mu.
+func (e *Executor) lookAgain(l *lookout) {
+	switch {
+	case e.closed:
+	case e.hang.timer == nil:
+		e.hang.due = l.due
+		e.hang.timer = time.AfterFunc(time.Until(l.due), e.lookForHangs)
+	case l.due.Before(e.hang.due) && e.hang.timer.Stop(): // otherwise it has gone off, and will see when this one is due
+		e.hang.due = l.due
+		e.hang.timer = time.AfterFunc(time.Until(l.due), e.lookForHangs)
+	}
+}
+
+// lookForHangs looks at the run that is on the ranks, if it is time for that.
+func (e *Executor) lookForHangs() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hang.timer = nil
+	l := e.hang.current
+	if l == nil || e.closed {
+		return
+	}
+	if time.Now().Before(l.due) {
+		e.lookAgain(l)
+		return
+	}
+	e.goOn(func() {
+		contain.Do(l.look) // nothing is found out then
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if l.ctx.Err() == nil {
+			l.due = time.Now().Add(l.interval)
+			e.lookAgain(l)
+		}
+	})
+}
+
+// look looks at the ranks once.
+func (l *lookout) look() {
+	began := time.Now()
+	pause := min(hangPause, max(minHangPause, l.after/5))
+	before := l.last
+	if before == nil {
+		before = l.ask()
+		l.interval = min(2*l.interval, max(hangEvery, l.after))
+		if !slices.ContainsFunc(before, func(m moment) bool { return diagnose.Waits(m.told) }) {
+			l.note(before)
+			return
+		}
+		l.pause(time.Until(began.Add(pause)))
+	}
+	now := l.ask()
+	c := l.compare(before, now)
+	moved := c.Moved()
+	if moved && l.last != nil { // what was found is over, but there may be something new
+		l.pause(pause)
+		before, now = now, l.ask()
+		c = l.compare(before, now)
+	}
+	result := foundHangs{moved: moved, found: diagnose.Findings(c)}
+	if l.ctx.Err() != nil {
+		return
+	}
+	l.note(now)
+	l.last = nil
+	if len(result.found) > 0 {
+		l.last, l.interval = now, l.after
+	}
+	select {
+	case l.r.hangs <- result:
+	case <-l.ctx.Done():
+	}
+}
+
+func (l *lookout) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.ctx.Done():
+	}
+}
+
+// ask asks all ranks where they are.
+func (l *lookout) ask() []moment {
+	ctx, stop := context.WithTimeout(l.ctx, hangPatience)
+	defer stop()
+	moments := make([]moment, len(l.procs))
+	onAll(l.procs, func(i int, p Process) error {
+		reply, err := p.Groups(ctx)
+		if err == nil {
+			moments[i].told = reply
+		}
+		moments[i].vitals, _ = p.Vitals()
+		return err
+	})
+	return moments
+}
+
+// compare puts together what is known of two moments.
+func (l *lookout) compare(before, now []moment) diagnose.Case {
+	c := diagnose.Case{Run: l.r.id, Path: wire.Path(l.r.req.Path), Ranks: make([]diagnose.Rank, len(l.procs))}
+	ctx, stop := context.WithTimeout(l.ctx, hangPatience)
+	defer stop()
+	onAll(l.procs, func(i int, p Process) error {
+		told := now[i].told
+		if told != nil && !diagnose.Waits(told) {
+			told = withSource(ctx, p, told)
+		}
+		condition := p.Condition(ctx, before[i].vitals, told != nil)
+		c.Ranks[i] = diagnose.Rank{
+			Rank: rankOfProcess(p), Before: before[i].told, Now: told,
+			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How}, Moved: condition.Moved,
+		}
+		return nil
+	})
+	known := l.r.e.known(l.procs)
+	for i, p := range l.procs {
+		r := &c.Ranks[i]
+		at := slices.IndexFunc(known, func(k *process) bool { return k.p == p })
+		if at >= 0 && known[at].running.Load() > 0 {
+			r.Part.State = diagnose.GivenUp
+		}
+		if pt := slices.IndexFunc(l.parts, func(pt *part) bool { return pt.proc.p == p }); pt >= 0 {
+			r.Part = l.r.partNow(l.parts[pt], at >= 0 && known[at].running.Load() > 1)
+		}
+		if !isAlive(p) {
+			r.Now, r.Condition = nil, diagnose.Condition{State: diagnose.Dead, How: l.r.howDead(p)}
+		}
+		if place := l.places[r.Rank]; place != nil && slices.Equal(place.frames, mainFrames(now[i].told)) {
+			r.Looks = place.looks
+		}
+		if at >= 0 && r.Condition.How != "" && l.r.e.saidStandstill(known[at]) {
+			r.Condition.How, _, _ = strings.Cut(r.Condition.How, ":")
+		}
+	}
+	return c
+}
+
+// withSource is what a rank told, with the text of its lines.
+func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.GroupsReply {
+	reply, err := p.Stack(ctx)
+	if err != nil || len(told.Threads) == 0 || len(reply.Threads) == 0 {
+		return told
+	}
+	frames := slices.Clone(told.Threads[0].Frames)
+	for i, f := range reply.Threads[0].Frames {
+		if i < len(frames) && f.Frame == frames[i].Frame {
+			frames[i].Source = f.Source
+		}
+	}
+	with := *told
+	with.Threads = slices.Clone(told.Threads)
+	with.Threads[0].Frames = frames
+	return &with
+}
+
+// note remembers where the ranks were.
+func (l *lookout) note(moments []moment) {
+	for i, m := range moments {
+		rank, frames := rankOfProcess(l.procs[i]), mainFrames(m.told)
+		if place := l.places[rank]; place != nil && slices.Equal(place.frames, frames) {
+			place.looks++
+			continue
+		}
+		l.places[rank] = &standingPlace{frames, 1}
+	}
+}
+
+func mainFrames(told *wire.GroupsReply) []wire.StackFrame {
+	if told == nil || len(told.Threads) == 0 {
+		return nil
+	}
+	return told.Threads[0].Frames
+}
+
+// partNow is how far a part is; waits: the process has not come back from an earlier run.
+func (r *run) partNow(pt *part, waits bool) diagnose.Part {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !pt.ended && waits:
+		return diagnose.Part{State: diagnose.GivenUp}
+	case !pt.ended:
+		return diagnose.Part{State: diagnose.Running}
+	case pt.status == StatusInterrupted:
+		return diagnose.Part{State: diagnose.Interrupted}
+	case pt.failure == nil:
+		return diagnose.Part{State: diagnose.Finished}
+	}
+	return diagnose.Part{State: diagnose.Raised, Error: pt.failure.EName, Path: pt.failure.Path, Line: pt.failure.Line}
+}
+
+// howDead says how a process has ended, as the rest of a sentence about it; "": nobody knows.
+func (r *run) howDead(p Process) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.death == nil {
+		return ""
+	}
+	how, is := strings.CutPrefix(r.death.Error(), nameRanks([]int{rankOfProcess(p)})+" ")
+	if !is {
+		return "" // another's
+	}
+	return how
+}
+
+// tellHangs tells what has become of the hangs of the run. For the run's goroutine.
+func (r *run) tellHangs(result foundHangs) {
+	r.e.mu.Lock()
+	old := r.e.hang.living
+	r.e.mu.Unlock()
+	var living []*Hang
+	var events []*Hang
+	rest := slices.Clone(old)
+	for _, f := range result.found {
+		ev := r.hangOf(f)
+		i := slices.IndexFunc(rest, func(h *Hang) bool { return !result.moved && sameHang(h, ev) })
+		if i < 0 {
+			r.hangCount++
+			ev.Hang = r.hangCount
+		} else {
+			was := rest[i]
+			rest = slices.Delete(rest, i, i+1)
+			ev.Hang = was.Hang
+			if reflect.DeepEqual(was, ev) || was.wordsOnly(ev) && time.Now().Before(r.hangWords) {
+				living = append(living, was)
+				continue
+			}
+		}
+		living = append(living, ev)
+		events = append(events, ev)
+	}
+	for _, h := range rest {
+		r.emit(&Hang{Header: r.head(KindHang), Hang: h.Hang, Text: h.Text, Gone: true})
+	}
+	if len(events) > 0 { // who is slow and gets on is told of less and less often
+		r.hangPace = min(max(2*r.hangPace, cmp.Or(max(r.req.HangAfter, 0), hangAfter)), hangEvery)
+		r.hangWords = time.Now().Add(r.hangPace)
+	}
+	r.e.mu.Lock()
+	r.e.hang.living = living
+	r.e.mu.Unlock()
+	for _, ev := range events {
+		r.emit(ev)
+	}
+}
+
+// wordsOnly reports whether a later finding of a slow rank says no more than where that is now.
+func (h *Hang) wordsOnly(later *Hang) bool {
+	return h.Variant == later.Variant && h.Level == LevelInfo && later.Level == LevelInfo && slices.Equal(ranksIn(h.Missing), ranksIn(later.Missing)) &&
+		slices.Equal(ranksIn(h.Waiting), ranksIn(later.Waiting))
+}
+
+// sameHang reports whether a later finding tells of the same as an earlier one.
+func sameHang(h, later *Hang) bool {
+	waiting := ranksIn(later.Waiting)
+	return h.Group == later.Group && h.Operation == later.Operation && h.Sequence == later.Sequence &&
+		slices.ContainsFunc(ranksIn(h.Waiting), func(rank int) bool { return slices.Contains(waiting, rank) })
+}
+
+func ranksIn(places []Place) []int {
+	found := map[int]bool{}
+	for _, p := range places {
+		for _, rank := range p.Ranks {
+			found[rank] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+func (r *run) hangOf(f diagnose.Finding) *Hang {
+	ev := &Hang{
+		Header: r.head(KindHang), Variant: string(f.Variant), Level: LevelInfo, Group: f.Group, GroupRanks: f.GroupRanks,
+		Operation: f.Operation, Sequence: f.Sequence, Tensors: f.Tensors, Text: f.Text, Waiting: placesOf(f.Waiting), Missing: placesOf(f.Missing),
+	}
+	if f.Alarm {
+		ev.Level = LevelWarning
+	}
+	return ev
+}
+
+func placesOf(found []diagnose.Place) []Place {
+	var places []Place
+	for _, p := range found {
+		places = append(places, Place(p))
+	}
+	return places
+}
+
+// Hangs are those of the run that is on the ranks which are not over.
+func (e *Executor) Hangs() []*Hang {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.hang.living)
+}
+
+// tellsOf reports whether a hang that is not over says what keeps a rank from going on.
+func (e *Executor) tellsOf(rank int) bool {
+	return slices.ContainsFunc(e.Hangs(), func(h *Hang) bool {
+		return slices.ContainsFunc(h.Missing, func(p Place) bool {
+			held := strings.HasPrefix(p.Why, "is stopped") || strings.HasPrefix(p.Why, "is in native code")
+			return held && slices.Contains(p.Ranks, rank)
+		})
+	})
+}
+
+// saidStandstill reports whether the user has been told already that a process stands still.
+func (e *Executor) saidStandstill(p *process) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.watch.told[p]
+}

@@ -1,0 +1,232 @@
+package dipexec
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dipls/cells"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// inCollective is a rank of two that waits in all_reduce.
+func inCollective(count uint64, line int) wire.GroupsReply {
+	g := standsAt(count, line)
+	g.Waits = true
+	g.Operations = []wire.Operation{{Group: "0", Name: "all_reduce", Count: count, Thread: 1}}
+	return g
+}
+
+// standsAt is a rank of two at a line of the user's.
+func standsAt(count uint64, line int) wire.GroupsReply {
+	g := world(count)
+	g.Groups[0].Default = true
+	g.Running = "m"
+	g.Threads = []wire.Thread{{ID: 1, Main: true, Frames: []wire.StackFrame{{Frame: wire.Frame{File: "/d/t.py", Line: line, Name: "<module>", Run: "x"}}}}}
+	return g
+}
+
+// hangsOf are the events of hangs, and the end, as lines.
+func hangsOf(rec *recorder) []string {
+	return slices.DeleteFunc(rec.lines(), func(line string) bool {
+		return !strings.HasPrefix(line, "hang") && !strings.HasPrefix(line, "run_finished")
+	})
+}
+
+func (p *fakeProcess) asked() int { return strings.Count(p.told(), "groups") }
+
+// Who waits for whom is told within two seconds of the first look, in the journal too, and that it is over before the run's end is told.
+func TestHangIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+		pool.ranks[0].stands(always(inCollective(17, 41)))
+		pool.ranks[1].stands(always(world(16)))
+		id := mustStart(t, e, Request{Path: "/d/t.py", Target: cells.Target{Where: cells.Remote}})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+		x[1].ok()
+		time.Sleep(hangAfter - time.Second)
+		if asked := pool.ranks[0].asked(); asked != 0 {
+			t.Errorf("asked %d times before the first look", asked)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		text := "hang 1 warning finished: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which has finished this cell"
+		sameLines(t, hangsOf(rec), text)
+		if hangs := e.Hangs(); len(hangs) != 1 || hangs[0].Run != id || hangs[0].Waiting[0].Line != 41 || hangs[0].Missing[0].Why != "has finished this cell" {
+			t.Errorf("living are %+v", hangs)
+		}
+		time.Sleep(5 * time.Minute) // said once
+		x[0].ok()
+		r := mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		sameLines(t, hangsOf(rec), text, "hang 1 is gone", "run_finished ok")
+		if len(e.Hangs()) != 0 {
+			t.Errorf("living are %+v", e.Hangs())
+		}
+		reader, err := ReadRun(r.Journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		var kept []Event
+		for {
+			ev, _, err := reader.Next()
+			if err != nil {
+				break
+			}
+			kept = append(kept, ev)
+		}
+		if lines := describe(kept); !slices.Contains(lines, text) || !slices.Contains(lines, "hang 1 is gone") {
+			t.Errorf("the journal has\n%s", strings.Join(lines, "\n"))
+		}
+	})
+}
+
+// Ranks that get on are looked at less and less often, and nothing is said of them.
+func TestHealthyRanksAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		began := time.Now()
+		var looks []int // seconds
+		count := uint64(3)
+		pool.ranks[0].stands(func() wire.GroupsReply {
+			looks = append(looks, int(time.Since(began).Seconds()))
+			count++
+			return inCollective(count, 41)
+		})
+		pool.ranks[1].stands(always(world(16)))
+		id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+		time.Sleep(4 * time.Minute)
+		x[0].ok()
+		x[1].ok()
+		mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		sameLines(t, hangsOf(rec), "run_finished ok")
+		if want := []int{10, 11, 31, 32, 72, 73, 133, 134, 194, 195}; !slices.Equal(looks, want) {
+			t.Errorf("looked after %v s, want %v", looks, want)
+		}
+	})
+}
+
+// Nobody looks where nobody may wait for another, or where it is not wanted.
+func TestNobodyLooksForHangs(t *testing.T) {
+	for _, c := range []struct {
+		size  int
+		after time.Duration
+	}{{1, 0}, {2, -1}} {
+		synctest.Test(t, func(t *testing.T) {
+			pool := newFakePool(c.size)
+			e, _ := start(t, Options{Pool: pool})
+			id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}, HangAfter: c.after})
+			time.Sleep(10 * time.Minute)
+			for _, p := range pool.ranks {
+				if p.asked() > 0 {
+					t.Errorf("rank %d of %d was asked", p.rank, c.size)
+				}
+				p.next().ok()
+			}
+			mustWait(t, e, id)
+		})
+	}
+}
+
+// The looks at a long run do not keep the next one from being looked at in time.
+func TestHangOfALaterRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(3)
+		e, rec := start(t, Options{Pool: pool})
+		first := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}})
+		time.Sleep(3 * time.Minute)
+		for _, p := range pool.ranks {
+			p.next().ok()
+		}
+		mustWait(t, e, first)
+		// A run on some ranks waits for one that it does not go to.
+		pool.ranks[0].stands(always(inCollective(17, 41)))
+		pool.ranks[1].stands(always(world(16)))
+		id := mustStart(t, e, Request{Target: target(t, "ranks:0"), HangAfter: 2 * time.Second})
+		x := pool.ranks[0].next()
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		x.ok()
+		mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		sameLines(t, hangsOf(rec), "run_finished ok",
+			"hang 1 warning untargeted: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, on which this cell does not run",
+			"hang 1 is gone", "run_finished ok")
+	})
+}
+
+// A rank that is slow is no alarm. That it has moved on is told now and then, and that it has come at the next look.
+func TestSlowRank(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		var line atomic.Int32
+		pool.ranks[0].stands(func() wire.GroupsReply { return standsAt(16, int(line.Load())) })
+		pool.ranks[1].stands(always(inCollective(17, 41)))
+		id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+		for at := range 12 {
+			line.Store(int32(60 + at))
+			time.Sleep(hangAfter)
+		}
+		pool.ranks[0].stands(always(standsAt(18, 90)))
+		pool.ranks[1].stands(always(standsAt(18, 90)))
+		time.Sleep(hangAfter + 2*time.Second)
+		synctest.Wait()
+		slow := func(line string) string {
+			return "hang 1 info slow: rank 0 is still at t.py:" + line + "; rank 1 waits for it in all_reduce #17 (default group) at t.py:41"
+		}
+		sameLines(t, hangsOf(rec), slow("61"), slow("62"), slow("64"), slow("68"), "hang 1 is gone")
+		x[0].ok()
+		x[1].ok()
+		mustWait(t, e, id)
+	})
+}
+
+// What a hang says of a rank that stands still is not said again.
+func TestStandstillInAHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		pool.ranks[0].stands(always(inCollective(17, 41)))
+		pool.ranks[1].stands(always(world(16)))
+		p := pool.ranks[1]
+		p.condition = ranks.Condition{State: ranks.Halted, How: "is stopped: kill -CONT 7 lets it go on"}
+		p.standsStill("rank 1 (pid 7) is stopped: kill -CONT 7 lets it go on")
+		run := func(after time.Duration) {
+			id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}, HangAfter: after})
+			x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+			time.Sleep(20 * time.Second)
+			x[0].ok()
+			x[1].ok()
+			mustWait(t, e, id)
+		}
+		run(2 * time.Second)
+		p.standsStill("")
+		p.condition = ranks.Condition{}
+		time.Sleep(watchEvery)
+		run(-1)
+		p.standsStill("rank 1 (pid 7) is stopped: kill -CONT 7 lets it go on")
+		p.condition = ranks.Condition{State: ranks.Halted, How: "is stopped: kill -CONT 7 lets it go on"}
+		run(0)
+		e.Close(t.Context())
+		<-rec.done
+		lines := slices.DeleteFunc(rec.lines(), func(line string) bool { return !strings.HasPrefix(line, "hang") && !strings.HasPrefix(line, "log") })
+		sameLines(t, lines,
+			"hang 1 warning stopped: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which is stopped: kill -CONT 7 lets it go on", "hang 1 is gone",
+			"log warning: rank 1 (pid 7) is stopped: kill -CONT 7 lets it go on",
+			"hang 1 warning stopped: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which is stopped", "hang 1 is gone")
+	})
+}

@@ -1,0 +1,129 @@
+package ranks
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Vitals are what the system tells of a process at one moment. What it does not tell is 0.
+type Vitals struct {
+	At       time.Time
+	State    byte          // 'R', 'S', 'T' (stopped), 't' (by a debugger), …
+	CPU      time.Duration // of all of its threads
+	Main     time.Duration // of the main one
+	Switches uint64        // how often the main thread has been put aside
+	Faults   uint64        // pages that it has waited for
+	Swapped  int64         // bytes of it that are in swap
+	Children time.Duration // CPU time of the processes that its main thread has started, and that live
+}
+
+// ConditionState says what keeps a process from going on.
+type ConditionState string
+
+// The states of a condition.
+const (
+	Sound    ConditionState = ""         // nothing is known that does
+	Halted   ConditionState = "stopped"  // by a signal
+	Traced   ConditionState = "traced"   // stopped by a debugger
+	Swapping ConditionState = "swapping" // it waits for its memory
+	Native   ConditionState = "native"   // native code holds Python's lock
+)
+
+// Condition is how a process does, as far as the system knows.
+type Condition struct {
+	State ConditionState
+	How   string // the rest of a sentence about the process: "is stopped: kill -CONT 7 lets it go on"
+	Moved bool   // its main thread, or a process that it has started, has run between two looks
+}
+
+// A process that reads so many of its pages a second back from swap does little else.
+const swapsPerSecond = 50
+
+// Vitals are how the process is now; ok is false where nobody knows.
+func (p *Process) Vitals() (v Vitals, ok bool) {
+	pid := p.PID()
+	if pid <= 1 || p.State().Final() {
+		return Vitals{}, false
+	}
+	v, ok = vitalsOf(pid)
+	return v, ok && sameProcess(pid, p.StartTime())
+}
+
+// Condition is how the process does, compared with an earlier moment (zero: none is known). Of one that has answered nothing since then it looks,
+// for 100 ms, whether native code holds Python's lock.
+func (p *Process) Condition(ctx context.Context, before Vitals, answered bool) Condition {
+	now, ok := p.Vitals()
+	if !ok {
+		return Condition{}
+	}
+	c := conditionOf(p.PID(), before, now)
+	if c.State != Sound || answered || ctx.Err() != nil {
+		return c
+	}
+	if how, yes := p.lock(); yes {
+		c.State, c.How = Native, "is in native code that holds Python's lock "+how
+		if share := coresUsed(before, now); share > 0 {
+			c.How += fmt.Sprintf(" (%.0f %% of a core)", 100*share)
+		}
+	}
+	return c
+}
+
+// lock tells whether native code of the process holds Python's lock, and what it does meanwhile.
+func (p *Process) lock() (how string, yes bool) {
+	pid, start := p.PID(), p.StartTime()
+	thread := p.said().IOThread
+	if thread == 0 {
+		return "", false
+	}
+	how, yes = lockHeld(pid, thread)
+	return how, yes && sameProcess(pid, start)
+}
+
+// coresUsed is how many cores a process has kept busy between two moments.
+func coresUsed(before, now Vitals) float64 {
+	passed := now.At.Sub(before.At)
+	if before.At.IsZero() || passed <= 0 {
+		return 0
+	}
+	return float64(now.CPU-before.CPU) / float64(passed)
+}
+
+// conditionOf compares two moments of a process.
+func conditionOf(pid int, before, now Vitals) Condition {
+	c := Condition{}
+	if !before.At.IsZero() {
+		c.Moved = now.Switches != before.Switches || now.Main != before.Main || now.Children > before.Children
+	}
+	switch how, state := stoppedState(pid, now.State); {
+	case state != Sound:
+		c.State, c.How = state, how
+	case !before.At.IsZero() && now.Swapped > 0:
+		passed := now.At.Sub(before.At).Seconds()
+		if rate := float64(now.Faults-before.Faults) / passed; passed > 0 && rate >= swapsPerSecond {
+			c.State = Swapping
+			c.How = fmt.Sprintf("is swapping: %s of it are in swap, and it waits for %.0f pages a second", spellBytes(now.Swapped), rate)
+		}
+	}
+	return c
+}
+
+// stoppedState tells of a process that the system says to be stopped.
+func stoppedState(pid int, state byte) (how string, what ConditionState) {
+	switch state {
+	case 'T':
+		return fmt.Sprintf("is stopped: kill -CONT %d lets it go on", pid), Halted
+	case 't':
+		return "is stopped by a debugger", Traced
+	}
+	return "", Sound
+}
+
+// spellBytes is "3.2 GiB" or "812 MiB".
+func spellBytes(n int64) string {
+	if n >= 1<<30 {
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20)
+}

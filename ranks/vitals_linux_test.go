@@ -1,0 +1,69 @@
+package ranks
+
+import (
+	"testing"
+	"time"
+)
+
+// What /proc has told of a rank: computing, and once most of its memory was in swap.
+const (
+	recordedStat = "4711 (rank 1 (x) y) S 4700 4711 4700 0 -1 4194560 51234 0 1290 0 731 112 0 0 20 0 9 0 892113 5312884736 401822 18446744073709551615 1 1 0 0 0 0 0 16781312 17663 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+	laterStat    = "4711 (rank 1 (x) y) D 4700 4711 4700 0 -1 4194560 51234 0 2102 0 733 118 0 0 20 0 9 0 892113 5312884736 301822 18446744073709551615 1 1 0 0 0 0 0 16781312 17663 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+	stoppedStat  = "4711 (rank 1 (x) y) T 4700 4711 4700 0 -1 4194560 51234 0 1290 0 731 112 0 0 20 0 9 0 892113 5312884736 401822\n"
+	recordedRest = "Name:\trank 1\nState:\tS (sleeping)\nTgid:\t4711\nVmRSS:\t  1607288 kB\nVmSwap:\t       0 kB\nThreads:\t9\nvoluntary_ctxt_switches:\t512\nnonvoluntary_ctxt_switches:\t67\n"
+	laterRest    = "Name:\trank 1\nState:\tD (disk sleep)\nTgid:\t4711\nVmRSS:\t  107288 kB\nVmSwap:\t 3355443 kB\nThreads:\t9\nvoluntary_ctxt_switches:\t1324\nnonvoluntary_ctxt_switches:\t67\n"
+)
+
+func recorded(t *testing.T, after time.Duration, stat, status string) Vitals {
+	t.Helper()
+	v, ok := parseVitals([]byte(stat), []byte(status), []byte(stat))
+	if !ok {
+		t.Fatalf("nothing was made of %q", stat)
+	}
+	v.At = time.Unix(1000, 0).Add(after)
+	return v
+}
+
+func TestVitals(t *testing.T) {
+	v := recorded(t, 0, recordedStat, recordedRest)
+	want := Vitals{At: v.At, State: 'S', CPU: 8430 * time.Millisecond, Main: 8430 * time.Millisecond, Switches: 579, Faults: 1290}
+	if v != want {
+		t.Errorf("got %+v, want %+v", v, want)
+	}
+	for _, bad := range []string{"", "4711 (x", "4711 (x) S 1 2", ")"} {
+		if v, ok := parseVitals([]byte(bad), nil, nil); ok {
+			t.Errorf("%q gives %+v", bad, v)
+		}
+	}
+}
+
+func TestConditionOf(t *testing.T) {
+	first := recorded(t, 0, recordedStat, recordedRest)
+	same := recorded(t, time.Second, recordedStat, recordedRest)
+	moved := same
+	moved.Switches++
+	worker := same
+	worker.Children += clockTick
+	for _, c := range []struct {
+		what        string
+		before, now Vitals
+		want        Condition
+	}{
+		{"stands", first, same, Condition{}},
+		{"moves", first, moved, Condition{Moved: true}},
+		{"its workers move", first, worker, Condition{Moved: true}},
+		{"is stopped", first, recorded(t, time.Second, stoppedStat, recordedRest), Condition{State: Halted, How: "is stopped: kill -CONT 4711 lets it go on"}},
+		{"swaps", first, recorded(t, time.Second, laterStat, laterRest),
+			Condition{State: Swapping, How: "is swapping: 3.2 GiB of it are in swap, and it waits for 812 pages a second", Moved: true}},
+		{"swaps a little", first, recorded(t, time.Minute, laterStat, laterRest), Condition{Moved: true}},
+		{"reads files", first, recorded(t, time.Second, laterStat, recordedRest), Condition{Moved: true}},
+		{"was not seen before", Vitals{}, recorded(t, time.Second, laterStat, laterRest), Condition{}},
+	} {
+		if got := conditionOf(4711, c.before, c.now); got != c.want {
+			t.Errorf("one that %s: got %+v, want %+v", c.what, got, c.want)
+		}
+	}
+	if cores := coresUsed(first, recorded(t, time.Second, laterStat, laterRest)); cores != 0.08 {
+		t.Errorf("%v cores used", cores)
+	}
+}
