@@ -358,27 +358,3 @@ signal.signal(signal.SIGALRM, strike);
         for request in requests:
             assert local.finish(request).status in ("ok", "error")
     assert local.run("print(x + 1)").text() == "2\n"  # and not `x + 1`: IPython's own hook may have been struck out
-
-
-COUNTING = """
-import signal, time
-calls = []
-signal.signal(signal.SIGINT, {handler})
-print("set")
-end = None
-while end is None or time.monotonic() < end:
-    {wait}
-    if calls and end is None:
-        end = time.monotonic() + 2.5
-print(len(calls))
-"""
-
-
-@pytest.mark.parametrize("wait", ["time.sleep(0.01)", "threading.Event().wait(0.01)", "pass"])
-def test_a_handler_of_the_users_hears_one_interrupt_once(local, wait):
-    code = COUNTING.format(handler="lambda *_: calls.append(1)", wait=wait)
-    request = local.start("import threading\n" + code)
-    local.wait_output("set")
-    local.ask("interrupt_request", {"parent": request})
-    result = local.finish(request)
-    assert (result.status, result.text().splitlines()[-1]) == ("ok", "1")
