@@ -462,8 +462,19 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 	set := func(name string) bool {
 		return slices.ContainsFunc(inherited, func(s string) bool { return strings.HasPrefix(s, name+"=") })
 	}
-	if !set("OMP_NUM_THREADS") && !spec.Surroundings.Sets("OMP_NUM_THREADS") {
+	unset := func(name string) bool { return !set(name) && !spec.Surroundings.Sets(name) }
+	if unset("OMP_NUM_THREADS") {
 		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
+	}
+	if unset("TORCH_FR_BUFFER_SIZE") && unset("TORCH_NCCL_TRACE_BUFFER_SIZE") {
+		// How many collectives torch's flight recorder remembers. The second is its older name.
+		env["TORCH_FR_BUFFER_SIZE"], env["TORCH_NCCL_TRACE_BUFFER_SIZE"] = "2000", "2000"
+	}
+	if spec.GroupTimeout > 0 {
+		env["DIPLS_GROUP_TIMEOUT"] = strconv.FormatFloat(spec.GroupTimeout.Seconds(), 'f', -1, 64)
+	}
+	if spec.Check {
+		env["TORCH_DISTRIBUTED_DEBUG"] = "DETAIL"
 	}
 	// Every rank sees the pool's GPUs in rank order, so that cuda:LOCAL_RANK is its own; CPU ranks see none.
 	ids := make([]string, len(spec.GPUs))

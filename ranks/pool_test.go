@@ -114,6 +114,29 @@ func TestPoolEnvironment(t *testing.T) {
 	}
 }
 
+func TestGroupsEnvironment(t *testing.T) {
+	names := []string{"DIPLS_GROUP_TIMEOUT", "TORCH_DISTRIBUTED_DEBUG", "TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE"}
+	for _, test := range []struct {
+		inherited []string
+		spec      PoolSpec
+		want      []string
+	}{
+		{[]string{"A=b"}, PoolSpec{Ranks: 1}, []string{"", "", "2000", "2000"}},
+		{[]string{"A=b"}, PoolSpec{Ranks: 1, GroupTimeout: 90 * time.Minute, Check: true}, []string{"5400", "DETAIL", "2000", "2000"}},
+		{[]string{"TORCH_FR_BUFFER_SIZE=0"}, PoolSpec{Ranks: 1}, []string{"", "", "", ""}},
+		{[]string{"TORCH_NCCL_TRACE_BUFFER_SIZE=9"}, PoolSpec{Ranks: 1}, []string{"", "", "", ""}},
+	} {
+		env := rankEnv(test.inherited, test.spec, 0, "")
+		var got []string
+		for _, name := range names {
+			got = append(got, env[name])
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%q, %+v: %q, want %q", test.inherited, test.spec, got, test.want)
+		}
+	}
+}
+
 func TestPoolSpec(t *testing.T) {
 	n := startFake(t, fakerank.Config{})
 	for _, test := range []struct {

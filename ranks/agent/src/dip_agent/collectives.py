@@ -34,6 +34,7 @@ _BATCH = ("_start_coalescing", "_end_coalescing")
 _between: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # how often they have counted, by group
 _lock = threading.Lock()  # guards it
 _batches: weakref.WeakKeyDictionary[Any, _Batch] = weakref.WeakKeyDictionary()  # that are being put together, by group
+_counters: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # backends that count for their groups
 _unknown: weakref.WeakSet[Any] = weakref.WeakSet()  # groups of which what went between two ranks was not noted
 _watched = False
 _known = True  # torch is as we know it
@@ -144,7 +145,7 @@ def _groups() -> list[tuple[str, int, Any]]:
         if group in _unknown:
             continue
         try:
-            count = group._get_sequence_number_for_group()
+            count = _sequence(group)
         except Exception:  # a backend that does not count, or a group that ends this moment
             continue
         found.append((str(name), count - _between.get(group, 0), group))
@@ -183,7 +184,7 @@ def _uncounted(method: Any) -> Any:
 
     def noting(group: Any, *args: Any, **options: Any) -> Any:
         try:
-            before = group._get_sequence_number_for_group()
+            before = _sequence(group)
         except Exception:
             return method(group, *args, **options)
         try:
@@ -192,7 +193,7 @@ def _uncounted(method: Any) -> Any:
             return work
         finally:
             with contextlib.suppress(Exception):  # the message counts for more than its note
-                raised = group._get_sequence_number_for_group() - before
+                raised = _sequence(group) - before
                 if (batch := _batches.get(group)) is not None:
                     batch.messages, batch.noted = True, batch.noted + raised
                 _note(group, raised)
@@ -203,7 +204,7 @@ def _uncounted(method: Any) -> Any:
 def _batch_begun(method: Any) -> Any:
     def begin(group: Any, *args: Any, **options: Any) -> Any:
         with contextlib.suppress(Exception):
-            _batches[group] = _Batch(group._get_sequence_number_for_group())
+            _batches[group] = _Batch(_sequence(group))
         return method(group, *args, **options)
 
     return functools.wraps(method)(begin)
@@ -217,9 +218,22 @@ def _batch_ended(method: Any) -> Any:
             batch = _batches.pop(group, None)
             if batch is not None and batch.messages:
                 with contextlib.suppress(Exception):
-                    _note(group, group._get_sequence_number_for_group() - batch.before - batch.noted)
+                    _note(group, _sequence(group) - batch.before - batch.noted)
 
     return functools.wraps(method)(end)
+
+
+def count_by(group: Any, backend: Any) -> None:
+    """Have a backend count the collectives of its group, which it has just been given to."""
+    _counters[group] = backend
+
+
+def _sequence(group: Any) -> int:
+    """Return how much a group has been asked for, messages included.
+
+    A group itself goes on to ask its first backend in some versions of torch.
+    """
+    return int(_counters.get(group, group)._get_sequence_number_for_group())
 
 
 def _note(group: Any, raised: int) -> None:

@@ -47,7 +47,16 @@ _SIGNALS = tuple(map(int, signal.valid_signals()))
 
 # What the main thread serves, first in, first out.
 _FOR_MAIN = frozenset(
-    {"hello", "execute_request", "push_request", "push_commit", "pull_request", "app_request", "shutdown_request"}
+    {
+        "hello",
+        "execute_request",
+        "push_request",
+        "push_commit",
+        "pull_request",
+        "app_request",
+        "mend_request",
+        "shutdown_request",
+    }
 )
 # What the main thread serves while it has nothing else to do, and gives up as soon as it has.
 _FOR_IDLE = frozenset({"complete_request", "inspect_request", "variables_request"})
@@ -110,6 +119,7 @@ class IOThread(threading.Thread):
         self._moments: Moments | None = None  # of that request
         self._at_once: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+        self._later: dict[str, Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]] = {}
 
     # The main thread.
 
@@ -120,6 +130,12 @@ class IOThread(threading.Thread):
     def answer_at_once(self, msg_type: str, handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Have who receives requests of a type answer with what `handler`, which runs no user code, makes of them."""
         self._answers[msg_type] = handler
+
+    def answer_later(
+        self, msg_type: str, handler: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]
+    ) -> None:
+        """As `answer_at_once`, but `handler` calls what it is given with its answer, at any time and on any thread."""
+        self._later[msg_type] = handler
 
     def bind(self) -> None:
         """Start the thread and wait until its socket is bound. Raises what kept it from that."""
@@ -373,12 +389,29 @@ class IOThread(threading.Thread):
                 log.exception("%s failed", message.type)
                 reply = failure(err)
             self._answer(message, message.type.replace("_request", "_reply"), reply)
+        elif message.type in self._later:
+            self._have_answered(message, self._later[message.type])
         elif message.type in self._at_once:
             self._at_once[message.type](content)
         else:
             log.warning("unknown message type %r", message.type)
             if message.type.endswith("_request"):
                 self._channel.send(*unknown(message), message.header)
+
+    def _have_answered(
+        self, message: Message, handler: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]
+    ) -> None:
+        """Have a request answered after everything printed so far."""
+        reply_type = message.type.replace("_request", "_reply")
+
+        def answer(content: dict[str, Any]) -> None:
+            self.post(reply_type, {"status": "ok", **content}, message.header)
+
+        try:
+            handler(message.content, answer)
+        except Exception as err:  # as above
+            log.exception("%s failed", message.type)
+            answer(failure(err))
 
     def _look_up(self, message: Message) -> None:
         if not self.started or self._tasks:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, limits, operations, output, paths, randomness, surroundings, wire
+from . import apps, collectives, limits, mending, operations, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -105,6 +105,8 @@ class _Process:
         io_thread.answer_at_once("names_request", self._bound)
         io_thread.answer_at_once("groups_request", self._standing)
         operations.on_failure(interrupts.wait_failed)
+        io_thread.answer_at_once("connections_request", mending.tell_connections)
+        io_thread.answer_later("break_request", mending.break_groups)
 
     def serve(self, generators: Generators | None) -> int:
         self._shell.plain = self._spec.plain
@@ -170,6 +172,8 @@ class _Process:
             self._answer(message, self._transfers.pull)
         elif message.type == "app_request":
             self._answer(message, self._change_app)
+        elif message.type == "mend_request":
+            self._answer(message, lambda request: mending.mend(request.content, self._shell.user_ns, self._interrupts))
         elif message.type in self._lookups:
             self._look_up(message)
 
@@ -284,6 +288,7 @@ class _Process:
             self._gpu.free_if_changed()
         if self._spec.rank is not None and (groups := collectives.counts()):
             reply["groups"] = groups
+            mending.learn(groups)
         self._tell_surroundings()
         if moments is not None:
             moments.replied = time.monotonic_ns()

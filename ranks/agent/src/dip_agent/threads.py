@@ -55,17 +55,29 @@ def native(known: set[int]) -> list[Thread]:
     if not unknown:
         return []
     found = []
-    memory = _Memory()
+    memory = Memory()
     deadline = time.monotonic() + _PATIENCE
     for number in sorted(unknown):
-        while _read(number, "syscall") == "running" and time.monotonic() < deadline:
+        while runs(number) and time.monotonic() < deadline:
             time.sleep(0.002)
         if name := _read(number, "comm"):  # otherwise it has ended
             found.append(Thread(number, name, memory.libraries_of(number)))
     return found
 
 
-class _Memory:
+def runs(number: int) -> bool:
+    """Whether a thread runs at the moment, so that nobody can tell where it is."""
+    return _read(number, "syscall") == "running"
+
+
+def call(number: int) -> tuple[int, ...]:
+    """Return the arguments of the system call that a thread waits in; none if it runs, or the system does not tell."""
+    words = _read(number, "syscall").split()
+    # The number of the call is followed by six arguments, the stack's place and the program's.
+    return tuple(int(word, 16) for word in words[1:-2]) if len(words) == 9 else ()
+
+
+class Memory:
     """What is mapped where in this process."""
 
     def __init__(self) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
 import socket
 import sys
+from datetime import timedelta
+from types import FunctionType
 from typing import Any, Callable
 
 import torch
 import torch.distributed as dist
 
-from .. import collectives
+from .. import collectives, mending
 from ..shell import AT_A_BREAKPOINT, no_keyboard
 
 
@@ -27,6 +30,7 @@ class TorchApp:
     """
 
     _server: dist.Store | None = None  # rank 0's
+    _mender: dist.Store | None = None  # a client
     _joins = 0  # of this rank
     _second_join_accepted = False
 
@@ -57,8 +61,10 @@ class TorchApp:
             return {"backend": dist.get_backend(), "device": device}
         collectives.watch()
         self._serve(rank, world_size)
-        dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=world_size)
+        _wait_long(dist.distributed_c10d, group_timeout())
+        dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=world_size, timeout=group_timeout())
         TorchApp._joins += 1
+        mending.learn(map(str, dist.distributed_c10d._pg_names.values()))
         if not TorchApp._second_join_accepted:
             _accept_second_join()
             _refuse_breakpoints()
@@ -113,7 +119,47 @@ def _own_store() -> dist.Store:
     own: under torchrun some joins hang.
     """
     client = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False)
+    client.set_timeout(group_timeout())  # as torch does for a store that it makes itself
     return dist.PrefixStore(f"/dipls/join_{TorchApp._joins}", client)
+
+
+def mending_store(timeout: timedelta) -> dist.Store:
+    """Return a client of the pool's store on which nothing else waits, and which later groups may use.
+
+    Raises RuntimeError if the store does not answer in time.
+    """
+    if TorchApp._mender is not None:
+        with contextlib.suppress(RuntimeError):
+            TorchApp._mender.add("/dipls/mender", 0)
+            return TorchApp._mender
+    TorchApp._mender = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False, timeout=timeout)
+    TorchApp._mender.set_timeout(group_timeout())
+    return TorchApp._mender
+
+
+def group_timeout() -> timedelta:
+    """Return how long the collectives of a group wait for the others, unless its user says otherwise.
+
+    Long: who thinks at a breakpoint, or between two cells, is to lose nothing by that.
+    """
+    try:
+        seconds = float(os.environ["DIPLS_GROUP_TIMEOUT"])
+    except (KeyError, ValueError):
+        seconds = 0.0
+    return timedelta(seconds=seconds) if seconds > 0 else timedelta(hours=24)
+
+
+def _wait_long(c10d: Any, timeout: timedelta) -> None:
+    """Have groups that the user makes without a timeout wait as long as the default one, those of a mesh, too."""
+    old = c10d.default_pg_timeout
+    for name in ("default_pg_timeout", "default_pg_nccl_timeout"):
+        if getattr(c10d, name, None) is not None:
+            setattr(c10d, name, timeout)
+    # Before torch 2.2 the timeout stands in the signatures.
+    for value in list(vars(c10d).values()):
+        function = inspect.unwrap(value) if type(value) is FunctionType else None
+        if function is not None and function.__module__ == c10d.__name__ and function.__defaults__:
+            function.__defaults__ = tuple(timeout if default is old else default for default in function.__defaults__)
 
 
 def _join_anew(join: Callable[..., Any], *args: Any, **options: Any) -> Any:
