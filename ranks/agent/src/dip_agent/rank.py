@@ -106,7 +106,7 @@ class _Process:
         io_thread.answer_at_once("groups_request", self._standing)
         operations.on_failure(interrupts.wait_failed)
         io_thread.answer_at_once("connections_request", mending.tell_connections)
-        io_thread.answer_later("break_request", mending.break_groups)
+        io_thread.answer_later("break_request", self._break)
 
     def serve(self, generators: Generators | None) -> int:
         self._shell.plain = self._spec.plain
@@ -249,6 +249,10 @@ class _Process:
     def _watch_gpu(self) -> None:
         if self._spec.free_gpu and self._gpu is None:
             self._gpu = GPUCache.of(self._app.facts.get("device", "cpu"))
+
+    def _break(self, content: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
+        self._interrupts.broke()  # before a wait raises for that
+        mending.break_groups(content, answer)
 
     def _change_app(self, message: Message) -> dict[str, Any]:
         notices = self._app.change(message.content.get("app"), message.content.get("verbose"))
