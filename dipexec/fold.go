@@ -114,7 +114,8 @@ type foldRun struct {
 	heads   headHeap                // the ranks that have something waiting
 	full    []*class                // may be complete
 	shown   map[string]shownFailure // by signature
-	hangs   map[int][]string        // what was shown of a finding, by its number
+	hangs   map[int]*shownHang      // by number
+	stops   bool                    // somebody has interrupted it
 	held    []Item                  // what a quiet run shows at its end
 	holds   int                     // bytes of held
 	dropped int                     // lines that were more than a quiet run holds
@@ -124,6 +125,12 @@ type foldRun struct {
 type shownFailure struct {
 	rank  int
 	value string
+}
+
+// shownHang is a finding of which something was shown.
+type shownHang struct {
+	texts     []string
+	operation string // "all_reduce #17"; "": not known
 }
 
 // foldProc is what a Folder knows of a process in a run.
@@ -365,6 +372,8 @@ func (f *Folder) rankState(e *RankState, now time.Time) {
 	case stateBusy:
 		p.busy = true
 		p.recount()
+	case stateInterrupting:
+		p.r.stops = true
 	case stateReady, stateDead, stateStopped:
 		p.finishScreens(now)
 		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
@@ -435,25 +444,36 @@ const alarmPrefix = "hang? "
 // hang shows who waits for whom, what corrects that, and that it is over, each sentence once.
 func (f *Folder) hang(e *Hang) {
 	r := f.run(&e.Header)
-	told, text := r.hangs[e.Hang], e.Text
+	shown, text := r.hangs[e.Hang], e.Text
 	switch {
-	case e.Gone && len(told) == 0:
+	case e.Gone && (shown == nil || r.stops): // who interrupts knows why it is over
 		return
 	case e.Gone:
 		delete(r.hangs, e.Hang)
-		f.notice(e, cmp.Or(text, "the ranks go on"))
+		text = "the ranks go on"
+		if shown.operation != "" {
+			text += " (" + shown.operation + ")"
+		}
+		f.notice(e, text)
 		return
 	case e.Level != LevelInfo:
 		text = alarmPrefix + text
 	}
+	if shown == nil {
+		shown = new(shownHang)
+		if r.hangs == nil {
+			r.hangs = map[int]*shownHang{}
+		}
+		r.hangs[e.Hang] = shown
+	}
 	isAlarm := func(text string) bool { return strings.HasPrefix(text, alarmPrefix) }
-	if slices.Contains(told, text) || len(told) >= maxHangTexts && (!isAlarm(text) || slices.ContainsFunc(told, isAlarm)) {
+	if told := shown.texts; slices.Contains(told, text) || len(told) >= maxHangTexts && (!isAlarm(text) || slices.ContainsFunc(told, isAlarm)) {
 		return
 	}
-	if r.hangs == nil {
-		r.hangs = map[int][]string{}
+	shown.texts, shown.operation = append(shown.texts, text), e.Operation
+	if e.Operation != "" && e.Sequence > 0 {
+		shown.operation = fmt.Sprintf("%s #%d", e.Operation, e.Sequence)
 	}
-	r.hangs[e.Hang] = append(told, text)
 	f.notice(e, text)
 }
 

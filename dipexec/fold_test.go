@@ -572,20 +572,28 @@ func BenchmarkFold(b *testing.B) {
 func TestFoldHang(t *testing.T) {
 	f := newFolding(4, "0")
 	found := func(number int, level Level, text string, gone bool) {
-		f.add(&Hang{Header: Header{Kind: KindHang, Run: "r1", Cell: new(1)}, Hang: number, Level: level, Text: text, Gone: gone})
+		e := &Hang{Header: Header{Kind: KindHang, Run: "r1", Cell: new(1)}, Hang: number, Level: level, Text: text, Gone: gone}
+		if text == "ranks 1-3 wait" {
+			e.Operation, e.Sequence = "all_reduce", 17
+		}
+		f.add(e)
 	}
 	found(1, LevelInfo, "rank 0 is in save()", false)
 	found(1, LevelInfo, "rank 0 is in save()", false)
 	found(1, LevelWarning, "ranks 1-3 wait", false)
 	found(2, LevelWarning, "ranks 1-3 wait", false) // another one
 	found(3, "", "unseen", true)
-	found(1, "", "they go on", true)
+	found(1, "", "ranks 1-3 wait", true)
 	found(1, LevelWarning, "ranks 1-3 wait", false) // again
 	found(1, "", "", true)
+	found(5, LevelInfo, "rank 0 is in save()", false)
+	found(5, "", "rank 0 is in save()", true)
 	for i := range 20 {
 		found(4, LevelInfo, fmt.Sprint("slow ", i), false)
 	}
 	found(4, LevelWarning, "stuck", false)
+	f.state(1, stateInterrupting, "")
+	found(4, "", "stuck", true) // by the interrupt
 	var got []string
 	for _, it := range f.items {
 		if it.Kind != ItemNotice || it.Prefix != "" {
@@ -593,6 +601,7 @@ func TestFoldHang(t *testing.T) {
 		}
 		got = append(got, it.Text)
 	}
-	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "they go on", "hang? ranks 1-3 wait", "the ranks go on",
+	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
+		"rank 0 is in save()", "the ranks go on",
 		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck")
 }

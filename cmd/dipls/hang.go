@@ -252,9 +252,6 @@ func (h *hangs) note(run string, level dipexec.Level, text string) {
 // where is where the ranks are, as text of about so many lines; 0: of any number, with native frames where they can be had.
 func (h *hangs) where(limit int) string {
 	text := describeStacks(h.session, func(rank int) bool { return limit == 0 || rank >= 0 }, limit)
-	if limit > 0 {
-		text += fmt.Sprintf("\nkill -USR1 %d prints all stacks", os.Getpid())
-	}
 	return hangIndent + strings.ReplaceAll(text, "\n", "\n"+hangIndent)
 }
 

@@ -570,7 +570,7 @@ func (r *runner) view(subscription *dipexec.Subscription) error {
 		return showJSON(r.out, subscription)
 	}
 	t := newTerminal(r.out, r.errOut, r.flags.quiet)
-	t.wayOut = r.flags.wayOut()
+	t.wayOut = fmt.Sprintf("%s (kill -USR1 %d)", r.flags.wayOut(), os.Getpid())
 	return t.show(subscription)
 }
 
