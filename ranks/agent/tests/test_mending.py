@@ -111,3 +111,60 @@ def test_again_and_again(pool):
         (first,) = set(counts)
         good(ranks, SUM)
         assert [rank.ask("groups_request")["groups"][0]["count"] for rank in ranks] == [first + 1] * 3
+
+
+MODEL = """
+torch.manual_seed(0)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 1)))
+opt = torch.optim.{optimizer}
+torch.manual_seed(rank)
+def step():
+    opt.zero_grad(); loss = model(torch.randn(4, 8)).square().mean(); loss.backward(); opt.step()
+for _ in range(3):
+    step()
+"""
+
+EQUAL = """
+def equal():
+    own = torch.cat([p.detach().flatten() for p in model.parameters()])
+    all_ = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(all_, own)
+    return all(torch.equal(own, one) for one in all_)
+print(equal())
+"""
+
+
+@needs_in_place
+def test_one_model_trains_on_after_twenty(pool):
+    ranks = pool(3)
+    good(ranks, MODEL.format(optimizer="SGD(model.parameters(), 0.01)"))
+    for number in range(20):
+        some = [rank for index, rank in enumerate(ranks) if index != number % 3]
+        requests = hang(some, "while True: step()")
+        break_all(ranks)
+        assert [rank.finish(request).status for rank, request in zip(some, requests)] == ["error"] * 2
+        mended(ranks)
+        good(ranks, "step(); step()")
+        assert good(ranks, EQUAL) == ["True\n"] * 3
+    assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+
+
+@pytest.mark.parametrize("optimizer", ["SGD(model.parameters(), 0.01)", "Adam(model.parameters(), 0.01)"])
+def test_replicas_are_brought_to_agree(pool, optimizer):
+    """One rank makes a step that the others have not made."""
+    ranks = pool(3)
+    good(ranks, MODEL.format(optimizer=optimizer))
+    good(ranks, "if rank == 1: opt.step()")
+    (reply, *_) = replies = mend_all(ranks, keep=True)
+    assert [one["status"] for one in replies] == ["ok"] * 3, replies
+    how = "a step ahead of rank 0" if optimizer.startswith("Adam") else "not as rank 0"
+    notice = f"model: rank 1 was {how} after the interrupt; parameters, buffers and optimizer state are rank 0's now"
+    assert [one["notices"] for one in replies] == [[notice]] * 3
+    assert (reply["in_place"], reply["groups"], reply["stale"]) == (True, [], [])
+    assert good(ranks, EQUAL) == ["True\n"] * 3
+    assert good(ranks, "step()" + EQUAL) == ["True\n"] * 3
+    assert [one["notices"] for one in mend_all(ranks, keep=True)] == [[]] * 3
+    states = good(
+        ranks, "print([sorted(map(str, opt.state[p])) for p in model.parameters()], opt.param_groups[0]['lr'])"
+    )
+    assert len(set(states)) == 1

@@ -20,7 +20,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Callable
 
-from . import collectives, connections, holders
+from . import collectives, connections, holders, replicas
 from .connections import Connection
 from .interrupts import Interrupts
 
@@ -86,6 +86,7 @@ def learn(names: Iterable[str]) -> None:
     if (now := set(names)) != _learned:
         _learned = now
         connections.learn()
+        replicas.watch()
 
 
 def tell_connections(content: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +187,8 @@ def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interru
             forming.form(meeting.exchange("groups", _facts(c10d)), namespace)
             meeting.exchange("formed", None)
             connections.learn()
+        reply["notices"] += replicas.agree(c10d, meeting, namespace)
+        meeting.exchange("agreed", None)
     return reply
 
 
