@@ -20,8 +20,8 @@ var generic = []string{"", "wait", "backward", "synchronize"}
 // alike are the collectives for which all ranks have to bring tensors of the same size and type.
 var alike = []string{"all_reduce", "all_gather_into_tensor", "broadcast", "reduce", "reduce_scatter_tensor"}
 
-// Waits reports whether a rank waits for others, as it tells it.
-func Waits(told *wire.GroupsReply) bool { return len(waitsOf(told)) > 0 }
+// MayWait reports whether a rank may wait for others, as it tells it.
+func MayWait(told *wire.GroupsReply) bool { return len(waitsOf(told)) > 0 }
 
 // waitsOf are the operations in which threads of a rank wait, those of the main thread first.
 func waitsOf(told *wire.GroupsReply) []wire.Operation {
@@ -29,10 +29,26 @@ func waitsOf(told *wire.GroupsReply) []wire.Operation {
 		return nil
 	}
 	waits := slices.DeleteFunc(slices.Clone(told.Operations), func(op wire.Operation) bool { return op.Thread == 0 })
-	if len(waits) == 0 && told.Waits {
-		waits = append(waits, wire.Operation{Name: told.Collective})
+	if len(waits) == 0 {
+		if op := background(told, wire.Operation{}); op != nil && onGPU(told, op.Group) {
+			waits = append(waits, *op) // whatever looks at a tensor waits for it
+		}
 	}
 	return waits
+}
+
+func onGPU(told *wire.GroupsReply, group string) bool {
+	g := groupNamed(told, group)
+	return g != nil && strings.Contains(g.Backend, "nccl")
+}
+
+// computes reports whether the main thread is in an operation that stands for more than to wait, and does not only wait.
+func (r *Rank) computes(op wire.Operation) bool {
+	if !r.Moved || !slices.Contains(generic, op.Name) {
+		return false
+	}
+	first := background(r.Now, op) // who waits for a GPU may well ask it all the time
+	return first == nil || op.Name == "backward" || !onGPU(r.Now, first.Group)
 }
 
 // Moved reports whether any rank has got on with its collectives between the two moments.
@@ -54,8 +70,11 @@ func progressOf(told *wire.GroupsReply) progress {
 }
 
 func (r *Rank) gotOn() bool {
-	if r.Before == nil || r.Now == nil {
+	if r.Now == nil {
 		return false
+	}
+	if r.Before == nil {
+		return true // it answers again
 	}
 	if !reflect.DeepEqual(progressOf(r.Before), progressOf(r.Now)) {
 		return true
@@ -63,7 +82,7 @@ func (r *Rank) gotOn() bool {
 	// Two loops of sends and receives, or of what nobody counts, look alike at any moment. Who waits in one has not run.
 	return r.Moved && slices.ContainsFunc(waitsOf(r.Now), func(op wire.Operation) bool {
 		g := groupNamed(r.Now, op.Group)
-		return op.Count == 0 && (g == nil || isPairwise(op.Name) && g.Backend != "nccl")
+		return op.Count == 0 && !slices.Contains(generic, op.Name) && (g == nil || isPairwise(op.Name) && !strings.Contains(g.Backend, "nccl"))
 	})
 }
 
@@ -224,8 +243,11 @@ func (d *diagnosis) collectWaits(ranks []Rank) {
 			continue
 		}
 		for _, op := range waitsOf(r.Now) {
+			if r.computes(op) {
+				continue
+			}
 			w := &wait{rank: r, op: op}
-			if op.Count == 0 && slices.Contains(generic, op.Name) {
+			if op.Count == 0 && (op.Group == "" || slices.Contains(generic, op.Name)) {
 				w.standFor(background(r.Now, op))
 			}
 			w.group, w.count = d.groupOf(r.Now, w.op.Group), w.op.Count
@@ -245,7 +267,7 @@ func background(told *wire.GroupsReply, waiting wire.Operation) *wire.Operation 
 	var first *wire.Operation
 	for i := range told.Operations {
 		op := &told.Operations[i]
-		if op.Thread == 0 && op.Count > 0 && (waiting.Group == "" || waiting.Group == op.Group) && (first == nil || op.Group == first.Group && op.Count < first.Count) {
+		if op.Thread == 0 && op.Count > 0 && !differs(op.Name, waiting.Name) && (waiting.Group == "" || waiting.Group == op.Group) && (first == nil || op.Group == first.Group && op.Count < first.Count) {
 			first = op
 		}
 	}
@@ -328,7 +350,11 @@ func (d *diagnosis) ofGroup(g *group) {
 		held := r.Condition.State != Sound
 		switch {
 		case other >= 0:
-			f.missing = append(f.missing, different(others[other]))
+			a := different(others[other])
+			if others[other].count < top { // all have been there: what is large takes its time
+				a.alarm = r.Looks >= patience
+			}
+			f.missing = append(f.missing, a)
 		case known && count >= top && !held: // it has been there
 		default:
 			f.missing = append(f.missing, d.absent(r))
@@ -343,12 +369,21 @@ func (d *diagnosis) ofGroup(g *group) {
 	case f.mismatched():
 		f.Variant, f.Alarm = Mismatch, true
 	default:
-		f.Variant, f.Alarm, f.tail = Nobody, true, "and nobody is missing: the network, or a GPU?"
+		f.nobody("nobody is missing", "the network, or a GPU")
 		if len(there) < len(g.members()) {
-			f.tail = "and nobody is behind: the network, or a GPU?"
+			f.nobody("nobody is behind", "the network, or a GPU")
 		}
 	}
 	d.found = append(d.found, f)
+}
+
+// nobody says that there is no rank to be waited for. What is large takes its time, so it is no alarm at once.
+func (f *finding) nobody(what, why string) {
+	f.Variant, f.Alarm = Nobody, !slices.ContainsFunc(f.waiting, func(w *wait) bool { return w.rank.Looks < patience })
+	if !f.Alarm {
+		why = "much data, " + why
+	}
+	f.tail = "and " + what + ": " + why + "?"
 }
 
 // members are the ranks of the group, as far as they are known.
@@ -468,7 +503,7 @@ func (d *diagnosis) ofPairs() {
 	for _, f := range byKey {
 		if f.Variant == "" && d.paired(f) {
 			f.missing = nil
-			f.Variant, f.Alarm, f.tail = Nobody, true, "and nobody is missing: other tags, the network, or a GPU?"
+			f.nobody("nobody is missing", "other tags, the network, or a GPU")
 		}
 	}
 }
@@ -516,10 +551,15 @@ func (d *diagnosis) ofUnknown() {
 		if len(f.missing) == 0 {
 			f.Variant, f.tail = Unknown, "for whom is not known"
 			f.Alarm = !slices.ContainsFunc(slices.Collect(maps.Values(d.ranks)), func(r *Rank) bool {
-				return r.Part.State == Running && !Waits(r.Now)
+				return r.Part.State == Running && !d.waiting(r)
 			})
 		}
 	}
+}
+
+// waiting reports whether any thread of a rank waits.
+func (d *diagnosis) waiting(r *Rank) bool {
+	return slices.ContainsFunc(d.waits, func(w *wait) bool { return w.rank == r })
 }
 
 func (f *finding) waits(r *Rank) bool {
@@ -612,6 +652,9 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	at := ""
 	if a.place.Line > 0 {
 		at = describeLine(a.place.Path, a.place.Line)
+	}
+	if still && s.document() != nil { // who gets on may be elsewhere at any moment, but is there all the time
+		what, beyond = s.within(), ""
 	}
 	if beyond != "" {
 		at = beyond

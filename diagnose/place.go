@@ -60,18 +60,26 @@ func (s stack) doing() (what, beyond string) {
 	if doc := s.document(); doc != nil && doc.Frame != f.Frame {
 		beyond = describeLine(f.File, f.Line)
 	}
+	return s.of(f), beyond
+}
+
+// within tells what the document does.
+func (s stack) within() string { return s.of(s.document()) }
+
+// of tells what a frame does: the text of its line, or what it has called.
+func (s stack) of(f *wire.StackFrame) string {
 	if f.Source != "" {
-		return shorten(f.Source), beyond
+		return shorten(f.Source)
 	}
 	for i := range s {
 		if &s[i] == f && i+1 < len(s) {
-			return s[i+1].Name + "()", beyond
+			return s[i+1].Name + "()"
 		}
 	}
 	if strings.HasPrefix(f.Name, "<") || f.Name == "" {
-		return "", beyond
+		return ""
 	}
-	return f.Name + "()", beyond
+	return f.Name + "()"
 }
 
 // inDocument reports whether it is the code of a run itself that runs.
@@ -106,7 +114,11 @@ func describeLine(path wire.Path, line int) string {
 	return fmt.Sprintf("%s:%d", filepath.Base(string(path)), line)
 }
 
+// shorten makes an excerpt of a line, without the comment at its end.
 func shorten(text string) string {
+	if i := strings.LastIndex(text, " #"); i > 0 && strings.Count(text[i:], `"`)%2 == 0 && strings.Count(text[i:], "'")%2 == 0 {
+		text = strings.TrimRight(text[:i], " ")
+	}
 	if utf8.RuneCountInString(text) <= maxSource {
 		return text
 	}

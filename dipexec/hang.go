@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	hangAfter    = 10 * time.Second // from the start of a run to the first look
-	hangEvery    = time.Minute      // between looks, at most, unless the first one is to come later
-	hangPatience = time.Second      // for a rank's answer
-	hangPause    = time.Second      // between two moments of a look
+	hangAfter    = 10 * time.Second       // from the start of a run to the first look
+	hangEvery    = time.Minute            // between looks, at most, unless the first one is to come later
+	hangPatience = 600 * time.Millisecond // for a rank's answer
+	hangPause    = time.Second            // between two moments of a look, but for what the answers took
 	minHangPause = 50 * time.Millisecond
+	maxMoments   = 3 // of a look, until ranks have answered twice
 )
 
 // hangWatch is the look-out for ranks that wait for others: one for all runs. There is no more than one run on the ranks at a time.
@@ -54,8 +55,29 @@ type moment struct {
 
 // standingPlace is where a rank was seen.
 type standingPlace struct {
+	groups []wire.Group
 	frames []wire.StackFrame
 	looks  int // in a row
+}
+
+// at reports whether a rank is still there.
+func (p *standingPlace) at(told *wire.GroupsReply) bool {
+	if p == nil {
+		return false
+	}
+	now := placeOf(told)
+	return slices.Equal(p.frames, now.frames) && reflect.DeepEqual(p.groups, now.groups)
+}
+
+func placeOf(told *wire.GroupsReply) *standingPlace {
+	p := &standingPlace{looks: 1}
+	if told != nil {
+		p.groups = told.Groups
+		if len(told.Threads) > 0 {
+			p.frames = told.Threads[0].Frames
+		}
+	}
+	return p
 }
 
 // foundHangs is what a look has found out.
@@ -127,30 +149,31 @@ func (e *Executor) lookForHangs() {
 
 // look looks at the ranks once.
 func (l *lookout) look() {
-	began := time.Now()
-	pause := min(hangPause, max(minHangPause, l.after/5))
-	before := l.last
+	before, began := l.last, time.Now()
 	if before == nil {
 		before = l.ask()
 		l.interval = min(2*l.interval, max(hangEvery, l.after))
-		if !slices.ContainsFunc(before, func(m moment) bool { return diagnose.Waits(m.told) }) {
+		if !slices.ContainsFunc(before, func(m moment) bool { return diagnose.MayWait(m.told) }) {
 			l.note(before)
 			return
 		}
-		l.pause(time.Until(began.Add(pause)))
+		l.pause(began)
 	}
+	began = time.Now()
 	now := l.ask()
 	c := l.compare(before, now)
-	moved := c.Moved()
-	if moved && l.last != nil { // what was found is over, but there may be something new
-		l.pause(pause)
-		before, now = now, l.ask()
+	result := foundHangs{moved: c.Moved()}
+	for moments := 2; moments < maxMoments && c.Moved() && (l.last != nil || silent(before)); moments++ {
+		// What was found is over, but there may be something new; or one has answered late.
+		l.pause(began)
+		before, began = now, time.Now()
+		now = l.ask()
 		c = l.compare(before, now)
 	}
-	result := foundHangs{moved: moved, found: diagnose.Findings(c)}
 	if l.ctx.Err() != nil {
 		return
 	}
+	result.found = diagnose.Findings(c)
 	l.note(now)
 	l.last = nil
 	if len(result.found) > 0 {
@@ -162,8 +185,15 @@ func (l *lookout) look() {
 	}
 }
 
-func (l *lookout) pause(d time.Duration) {
-	timer := time.NewTimer(d)
+// silent reports whether some rank has not answered.
+func silent(moments []moment) bool {
+	return slices.ContainsFunc(moments, func(m moment) bool { return m.told == nil })
+}
+
+// pause waits until some time after a moment that has begun then: all ranks have time to get on after they have answered.
+func (l *lookout) pause(began time.Time) {
+	pause := min(hangPause, max(minHangPause, l.after/5))
+	timer := time.NewTimer(max(time.Until(began.Add(pause)), pause/2))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -194,7 +224,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	defer stop()
 	onAll(l.procs, func(i int, p Process) error {
 		told := now[i].told
-		if told != nil && !diagnose.Waits(told) {
+		if told != nil && !diagnose.MayWait(told) {
 			told = withSource(ctx, p, told)
 		}
 		condition := p.Condition(ctx, before[i].vitals, told != nil)
@@ -217,7 +247,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 		if !isAlive(p) {
 			r.Now, r.Condition = nil, diagnose.Condition{State: diagnose.Dead, How: l.r.howDead(p)}
 		}
-		if place := l.places[r.Rank]; place != nil && slices.Equal(place.frames, mainFrames(now[i].told)) {
+		if place := l.places[r.Rank]; place.at(now[i].told) {
 			r.Looks = place.looks
 		}
 		if at >= 0 && r.Condition.How != "" && l.r.e.saidStandstill(known[at]) {
@@ -248,20 +278,13 @@ func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.Gr
 // note remembers where the ranks were.
 func (l *lookout) note(moments []moment) {
 	for i, m := range moments {
-		rank, frames := rankOfProcess(l.procs[i]), mainFrames(m.told)
-		if place := l.places[rank]; place != nil && slices.Equal(place.frames, frames) {
+		rank := rankOfProcess(l.procs[i])
+		if place := l.places[rank]; place.at(m.told) {
 			place.looks++
-			continue
+		} else {
+			l.places[rank] = placeOf(m.told)
 		}
-		l.places[rank] = &standingPlace{frames, 1}
 	}
-}
-
-func mainFrames(told *wire.GroupsReply) []wire.StackFrame {
-	if told == nil || len(told.Threads) == 0 {
-		return nil
-	}
-	return told.Threads[0].Frames
 }
 
 // partNow is how far a part is; waits: the process has not come back from an earlier run.

@@ -580,8 +580,7 @@ type PushCommit struct {
 
 // PullRequest asks a rank to pickle variables.
 type PullRequest struct {
-	Names     []string `json:"names"`
-	WhileBusy bool     `json:"while_busy,omitempty"` // it need not wait its turn while the main thread waits in a collective
+	Names []string `json:"names"`
 }
 
 // PullReply answers it. The payload is there until PullRelease.

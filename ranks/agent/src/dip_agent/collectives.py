@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from dataclasses import dataclass
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, Callable, TypeVar
 
 from . import operations, stacks
@@ -116,9 +116,11 @@ def state(path: str, hidden: int | None, running: str) -> dict[str, Any]:
     `path` is the file whose cell runs, `hidden` a thread of ours, `running` the request that the main thread serves.
     """
     c10d = _c10d()
-    groups = [_describe(c10d, name, count, group) for name, count, group in _groups()]
+    known = _groups()
+    groups = [_describe(c10d, name, count, group) for name, count, group in known]
+    messages = {name: _between.get(group, 0) for name, _, group in known}
     threads = stacks.threads(hidden, source=False)
-    begun = operations.pending(sys.modules.get(_C10D), groups, _names(c10d), hidden)
+    begun = operations.pending(sys.modules.get(_C10D), groups, messages, _names(c10d), hidden)
     main = threads[0]
     name = next((one["name"] for one in begun if one["thread"] == main["id"]), "")
     return {
@@ -131,12 +133,6 @@ def state(path: str, hidden: int | None, running: str) -> dict[str, Any]:
         "path": path,
         "line": next((frame["line"] for frame in reversed(main["frames"]) if frame["file"] == path), 0),
     }
-
-
-def are_waited_for(frame: FrameType) -> bool:
-    """Whether the thread of an innermost frame waits for other ranks."""
-    c10d = _c10d()
-    return c10d is not None and operations.waits(frame, c10d, _names(c10d))
 
 
 def _c10d() -> ModuleType | None:

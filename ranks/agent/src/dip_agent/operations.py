@@ -146,7 +146,6 @@ _messages: weakref.WeakKeyDictionary[Any, tuple[str, Any, tuple[Any, ...]]] = we
 _wait: Any = None  # the code of what waits for a Work
 _lost: dict[str, int] = {}  # how many the recorder takes for pending that ended with their group, by its number
 _lost_before = 0  # when that was (time.time_ns)
-_read: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}  # what was recorded, by what tells it and the status then
 _failed: Callable[[], None] | None = None
 
 
@@ -191,10 +190,13 @@ def forget() -> None:
     _lost_before = time.time_ns()
 
 
-def pending(c10d: Any, groups: list[dict[str, Any]], names: dict[Any, Any], hidden: int | None) -> list[dict[str, Any]]:
+def pending(
+    c10d: Any, groups: list[dict[str, Any]], messages: dict[str, int], names: dict[Any, Any], hidden: int | None
+) -> list[dict[str, Any]]:
     """Return the operations of a groups_reply, in which threads wait and which go on in the background.
 
-    `groups` are those of the same reply, `names` the names of torch's groups; `hidden` is a thread of ours.
+    `groups` are those of the same reply, `messages` how many between two ranks each has had, `names` the names of
+    torch's groups; `hidden` is a thread of ours.
     """
     main = threading.main_thread().ident
     waiting = []
@@ -218,6 +220,7 @@ def pending(c10d: Any, groups: list[dict[str, Any]], names: dict[Any, Any], hidd
     backends = [name for name in ("gloo", "nccl") if any(name in group["backend"] for group in groups)]
     for one in _recorded(backends, len(counting), len(counting) < len(waiting)):
         behind, number = one.pop("behind"), one.pop("number")
+        behind = max(0, behind - messages.get(one["group"], 0))  # torch has counted them, too
         one["count"] = counts[one["group"]] - behind if one["group"] in counts else 0
         same = next((other for other in operations if _same(other, one)), numbers.get(number))
         if same is None or (same is numbers.get(number) and same["name"] != one["name"]):
@@ -225,13 +228,6 @@ def pending(c10d: Any, groups: list[dict[str, Any]], names: dict[Any, Any], hidd
         else:
             same.update({**one, **{key: same[key] for key in ("name", "sizes", "dtype") if key in same}})
     return operations
-
-
-def waits(frame: FrameType, c10d: Any, names: dict[Any, Any]) -> bool:
-    """Whether the thread of an innermost frame is inside of an operation."""
-    with contextlib.suppress(Exception):  # as above
-        return _of_thread(frame, c10d, names) is not None
-    return False
 
 
 def _describe(found: _Operation, count: int, thread: int) -> dict[str, Any]:
@@ -393,7 +389,7 @@ def _recorded(backends: list[str], explained: int, vague: bool) -> list[dict[str
     """Return the operations that were recorded and have not ended, unless that is `explained` by what threads wait in.
 
     Each says how far `behind` the group's last one it is. All that was recorded is asked for only where there is more
-    to know and something has moved, since that takes milliseconds.
+    to know, since that takes milliseconds.
     """
     found = []
     for dump in _recorders(backends):
@@ -401,9 +397,7 @@ def _recorded(backends: list[str], explained: int, vague: bool) -> list[dict[str
         count = sum(max(0, begun - ended - _lost.get(number, 0)) for number, (begun, ended) in status.items())
         if count <= explained and not (count and vague):
             continue
-        if dump not in _read or _read[dump][0] != status:
-            _read[dump] = status, _entries(dump(True, True))
-        for entry in _read[dump][1]:
+        for entry in _entries(dump(True, True)):
             if entry.get("is_p2p") or entry["time_created_ns"] < _lost_before:
                 continue
             begun, _ = status.get(str(entry["pg_id"]), (entry["collective_seq_id"], 0))
