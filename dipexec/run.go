@@ -339,7 +339,7 @@ func (r *run) runOn(ns namespace) (Status, string) {
 		}
 	}
 	r.tracePhase("processes")
-	parts := r.dispatch(ns, procs)
+	parts := r.dispatch(procs, r.prepare(ns))
 	r.tracePhase("dispatch")
 	abandoned := r.await(parts)
 	r.tracePhase("processes run")
@@ -362,8 +362,24 @@ func (r *run) processes(ns namespace) ([]Process, error) {
 	return r.e.ranks(r.ctx)
 }
 
-// dispatch sends the code to processes of a namespace.
-func (r *run) dispatch(ns namespace, procs []Process) []*part {
+// prepare encodes the code for the processes of a namespace. It is no part of dispatch, on top of whose frame it would need more stack than a
+// run's goroutine has: to make that grow takes longer than all the rest.
+//
+//go:noinline
+func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
+	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
+	if ns == poolNamespace {
+		code.AppCommand = r.req.Directive.AppCommand
+	}
+	req := ranks.Prepare(code)
+	if r.e.o.Trace.On() {
+		req.Traced(r.id)
+	}
+	return req
+}
+
+// dispatch sends the code to processes.
+func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 	parts := make([]part, len(procs))
 	r.mu.Lock()
 	r.left = len(procs)
@@ -390,14 +406,6 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 	for _, pt := range fresh { // what it printed before its first run counts as that run's
 		pt.proc.adopt(pt)
 		pt.proc.p.SetBackground(pt.proc.background)
-	}
-	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
-	if ns == poolNamespace {
-		code.AppCommand = r.req.Directive.AppCommand
-	}
-	req := ranks.Prepare(code)
-	if r.e.o.Trace.On() {
-		req.Traced(r.id)
 	}
 	for i, p := range procs {
 		parts[i].id = p.ExecutePrepared(req, &parts[i])
