@@ -280,7 +280,8 @@ class _Process:
             self._gpu.free_if_changed()
         if self._spec.rank is not None and (groups := collectives.counts()):
             reply["groups"] = groups
-        self._tell_surroundings()
+        if self._surroundings is not None:
+            self._tell_surroundings()
         if moments is not None:
             moments.replied = time.monotonic_ns()
         self._reply(message, "execute_reply", reply)
