@@ -345,7 +345,7 @@ func (r *run) runOn(ns namespace) (Status, string) {
 		}
 	}
 	r.tracePhase("processes")
-	parts := r.dispatch(ns, procs)
+	parts := r.dispatch(procs, r.prepare(ns))
 	r.tracePhase("dispatch")
 	if ns == poolNamespace {
 		defer r.lookOut(all, parts)()
@@ -397,8 +397,24 @@ func list(names []string) string {
 	return fmt.Sprintf("%s and %s", strings.Join(names[:last], ", "), names[last])
 }
 
-// dispatch sends the code to processes of a namespace.
-func (r *run) dispatch(ns namespace, procs []Process) []*part {
+// prepare encodes the code for the processes of a namespace. It is no part of dispatch, on top of whose frame it would need more stack than a
+// run's goroutine has: to make that grow takes longer than all the rest.
+//
+//go:noinline
+func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
+	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
+	if ns == poolNamespace {
+		code.AppCommand = r.req.Directive.AppCommand
+	}
+	req := ranks.Prepare(code)
+	if r.e.o.Trace.On() {
+		req.Traced(r.id)
+	}
+	return req
+}
+
+// dispatch sends the code to processes.
+func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 	parts := make([]part, len(procs))
 	r.mu.Lock()
 	r.left = len(procs)
@@ -425,14 +441,6 @@ func (r *run) dispatch(ns namespace, procs []Process) []*part {
 	for _, pt := range fresh { // what it printed before its first run counts as that run's
 		pt.proc.adopt(pt)
 		pt.proc.p.SetBackground(pt.proc.background)
-	}
-	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
-	if ns == poolNamespace {
-		code.AppCommand = r.req.Directive.AppCommand
-	}
-	req := ranks.Prepare(code)
-	if r.e.o.Trace.On() {
-		req.Traced(r.id)
 	}
 	for i, p := range procs {
 		parts[i].id = p.ExecutePrepared(req, &parts[i])

@@ -85,7 +85,7 @@ func (r *run) refuseStep(ranks []standing) (Status, string) {
 
 // maybeOutOfStep tells from what the ranks said last, without asking them, whether they may be out of step.
 func (e *Executor) maybeOutOfStep(procs []Process) bool {
-	counts := map[string]uint64{}
+	var counts map[string]uint64 // nil: no group is known yet, as without torch
 	for _, known := range e.known(procs) {
 		if known.running.Load() > 0 {
 			return true
@@ -97,6 +97,9 @@ func (e *Executor) maybeOutOfStep(procs []Process) bool {
 		for name, count := range end.groups {
 			if other, ok := counts[name]; ok && other != count {
 				return true
+			}
+			if counts == nil {
+				counts = make(map[string]uint64, len(end.groups))
 			}
 			counts[name] = count
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -24,6 +25,9 @@ const (
 	// nodePatience is how long a node may take to end everything in order after the server's end.
 	nodePatience = 2200 * time.Millisecond
 
+	// lookPatience bounds the wait for a look at what processes share: the kernel may keep one for ever, and with it who looks at its maps.
+	lookPatience = time.Second
+
 	// janitorPatience is how long what frees the shared memory of dead processes may take for that when all others have ended. Torch's manager
 	// takes two seconds.
 	janitorPatience = 3 * time.Second
@@ -35,7 +39,7 @@ const (
 	killPatience = 5 * time.Second
 )
 
-// Descriptors of a guard. The first four are also its node's.
+// Descriptors of a guard. 1, 2 and guardReady are also its node's.
 const (
 	guardLifeline = 0
 	guardReady    = 3
@@ -71,6 +75,7 @@ type guard struct {
 	ended  chan unix.WaitStatus // of the node
 	change chan struct{}        // a child has ended
 	alone  chan struct{}        // closed: no child is left
+	looked chan struct{}        // closed: it has seen what the session shares, and the node may hear that the server is gone
 	shared sharedFiles
 }
 
@@ -102,23 +107,29 @@ func guardMain(dir string, command []string) int {
 		ended:  make(chan unix.WaitStatus, 1),
 		change: make(chan struct{}, 1),
 		alone:  make(chan struct{}),
+		looked: make(chan struct{}),
+	}
+	lifeline, toNode, err := os.Pipe()
+	if err != nil {
+		g.report(nodeEnd{Failed: failedStart(err)})
+		return 1
 	}
 	ready := os.NewFile(guardReady, "ready")
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = lifeline, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{ready}
 	// A session of its own, without a terminal: the user's Ctrl-C is for the server alone, and code that asks at /dev/tty
 	// (ssh, sudo) fails instead of being stopped as a background job of that terminal.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	dieWithUs(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
-		failed := &startError{Text: err.Error()}
-		errors.As(err, &failed.Errno)
-		g.report(nodeEnd{Failed: failed})
+		g.report(nodeEnd{Failed: failedStart(err)})
 		return 1
 	}
 	g.node = cmd.Process.Pid
 	ready.Close()
+	lifeline.Close()
+	go g.passOn(toNode)
 	go func() {
 		for range resumed {
 			cmd.Process.Signal(syscall.SIGCONT)
@@ -138,7 +149,8 @@ func guardMain(dir string, command []string) int {
 		known = true
 	case <-signals:
 	case <-gone:
-		g.shared.note(g.descendants())
+		g.look(g.descendants)
+		close(g.looked)
 		select {
 		case status = <-g.ended:
 			known = true
@@ -170,6 +182,33 @@ func guardMain(dir string, command []string) int {
 	}
 	g.shared.remove(g.began)
 	return 0
+}
+
+func failedStart(err error) *startError {
+	failed := &startError{Text: err.Error()}
+	errors.As(err, &failed.Errno)
+	return failed
+}
+
+// passOn gives the node what the server writes, and the end of that as soon as we have looked: on hearing of it the node ends its processes,
+// and of what has ended nobody can tell what it shared.
+func (g *guard) passOn(toNode *os.File) {
+	_, _ = io.Copy(toNode, os.Stdin) // a node that ends early reads no more
+	<-g.looked
+	toNode.Close()
+}
+
+// look notes what processes share.
+func (g *guard) look(processes func() []procStat) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.shared.note(processes())
+	}()
+	select {
+	case <-done:
+	case <-time.After(lookPatience):
+	}
 }
 
 func (g *guard) report(end nodeEnd) {
@@ -217,7 +256,7 @@ func (g *guard) endAll(janitors bool) {
 			fmt.Fprintf(os.Stderr, "guard: %d processes do not end\n", len(left))
 			return
 		}
-		g.shared.note(left)
+		g.look(func() []procStat { return left })
 		for _, p := range left {
 			if err := g.kill(p); err != nil {
 				fmt.Fprintf(os.Stderr, "guard: cannot end process %d: %v\n", p.pid, err)

@@ -26,12 +26,12 @@ const (
 	outputTail   = 4 << 10
 )
 
-// nodeProcess is the operating system's side of a node: its guard, which is our child, the lifeline of both, and what they print.
+// nodeProcess is the operating system's side of a node: its guard, which is our child, the lifeline, and what they print.
 type nodeProcess struct {
 	guard    *exec.Cmd
 	pid      int      // of the node, once it is ready
 	start    uint64   // when it started
-	lifeline *os.File // the stdin of both; closing it tells them that we are gone
+	lifeline *os.File // the stdin of the guard, which passes it on; closing it tells both that we are gone
 	ready    *os.File // where the node's ready line comes; nil once it has
 	end      *os.File // where the guard says how the node ended
 	output   *nodeOutput

@@ -297,7 +297,7 @@ func TestSharedFiles(t *testing.T) {
 			os.Remove(file)
 		}
 	})
-	shared := sharedFiles{}
+	shared := sharedFiles{inodes: make(map[uint64]bool)}
 	for file := range files {
 		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 			t.Skip(err)
@@ -306,7 +306,7 @@ func TestSharedFiles(t *testing.T) {
 		if err := syscall.Stat(file, &st); err != nil {
 			t.Fatal(err)
 		}
-		shared[st.Ino] = file != sharedDir+"psm_00d1f5ab"
+		shared.inodes[st.Ino] = file != sharedDir+"psm_00d1f5ab"
 	}
 	reader, err := os.Open(name("torch_%d_2_2"))
 	if err != nil {
@@ -360,4 +360,30 @@ func TestSharedMemoryWithoutATracker(t *testing.T) {
 		Python: testpython.Need(t), Adopt: true,
 		Code: r.code([]string{"memory", "lock", "no tracker"}, false),
 	}, "server")
+}
+
+// What a node ends on hearing that the server is gone, however soon, the guard has seen before.
+func TestSharedMemoryOfANodeThatEndsAtOnce(t *testing.T) {
+	name := sharedDir + fmt.Sprintf("psm_%08x", rand.Uint32())
+	t.Cleanup(func() { os.Remove(name) })
+	dir := &runtimeDir{path: filepath.Join(shortTempDir(t), "session")}
+	p, err := startProcess(&Options{Log: testLog(t)}, []string{"sh", "-c", `exec 5>"$0" && echo >&3; read line && read line`, name}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.lifeline.WriteString("start\n"); err != nil {
+		t.Error(err)
+	}
+	_, err = p.ready.Read(make([]byte, 1))
+	if _, statErr := os.Stat(name); err != nil || statErr != nil {
+		t.Error(err, statErr)
+	}
+	p.lifeline.Close()
+	if e := p.wait(); e.Code == nil || *e.Code != 1 {
+		t.Errorf("%v, want status 1: the node has read one line", e)
+	}
+	p.release()
+	if _, err := os.Stat(name); err == nil {
+		t.Errorf("%s is left", name)
+	}
 }

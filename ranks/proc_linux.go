@@ -153,15 +153,22 @@ func cpuOf(fields [][]byte) time.Duration {
 	return time.Duration(user+system) * clockTick
 }
 
-// lockHeld tells whether one thread of a process waits for a lock all the time, and what the main thread does meanwhile.
+// lockHeld tells whether one thread of a process waits for a lock all the time, and what the main thread does meanwhile. One that waits for
+// Python's asks for it every few milliseconds: where others want the processors, too, it is often seen to wait for one of these.
 func lockHeld(pid, thread int) (how string, yes bool) {
 	for i := range lockLooks {
 		if i > 0 {
 			time.Sleep(lockLookEvery)
 		}
-		if !strings.Contains(waitsIn(pid, thread), "futex") {
+		switch where := waitsIn(pid, thread); {
+		case strings.Contains(where, "futex"):
+			yes = true
+		case where != "":
 			return "", false
 		}
+	}
+	if !yes {
+		return "", false
 	}
 	st, err := statProcess(pid)
 	switch where := waitsIn(pid, pid); {
@@ -177,7 +184,7 @@ func lockHeld(pid, thread int) (how string, yes bool) {
 }
 
 const (
-	lockLooks     = 5
+	lockLooks     = 10
 	lockLookEvery = 20 * time.Millisecond
 )
 

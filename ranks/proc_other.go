@@ -80,5 +80,5 @@ func reapOrphans(session string, known map[int]bool) {}
 // sharedFiles is shared memory to remove: it has no names that could be listed here.
 type sharedFiles struct{}
 
-func (sharedFiles) note([]procStat)  {}
-func (sharedFiles) remove(time.Time) {}
+func (*sharedFiles) note([]procStat)  {}
+func (*sharedFiles) remove(time.Time) {}

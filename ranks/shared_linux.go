@@ -2,12 +2,14 @@ package ranks
 
 import (
 	"bufio"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,26 +23,31 @@ const sharedDir = "/dev/shm/"
 // semaphores, joblib's, torch's, nccl's and CUDA's. What a user has named may be meant to stay.
 var libraryName = regexp.MustCompile(`^(psm_[0-9a-f]{8}|sem\.(mp|loky)-[0-9A-Za-z_-]+|torch_\d+_\d+_\d+|nccl-[0-9A-Za-z]{6}|cuda\.shm\.[0-9a-f.]+)$`)
 
-// sharedFiles are the inodes of files in /dev/shm that processes of a session used when they were to end. The maps of a process do not tell all
-// files by the names that they have now.
-type sharedFiles map[uint64]bool
+// sharedFiles are the files in /dev/shm that processes of a session used when they were to end.
+type sharedFiles struct {
+	mu     sync.Mutex
+	inodes map[uint64]bool // the maps of a process do not tell all files by the names that they have now
+}
 
 // note remembers what processes have mapped or opened.
 func (s *sharedFiles) note(processes []procStat) {
 	for _, p := range processes {
-		for inode := range sharedBy(p.pid) {
-			if *s == nil {
-				*s = make(sharedFiles)
-			}
-			(*s)[inode] = true
+		found := sharedBy(p.pid)
+		s.mu.Lock()
+		if s.inodes == nil {
+			s.inodes = make(map[uint64]bool)
 		}
+		maps.Copy(s.inodes, found)
+		s.mu.Unlock()
 	}
 }
 
 // remove removes what nobody has removed by now. It is the session's, and nobody else's, if a library has made it for us since the
 // session began, and no process has it any more.
-func (s sharedFiles) remove(began time.Time) {
-	if len(s) == 0 {
+func (s *sharedFiles) remove(began time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.inodes) == 0 {
 		return
 	}
 	files := make(map[uint64]string)
@@ -48,7 +55,7 @@ func (s sharedFiles) remove(began time.Time) {
 	for _, e := range entries {
 		var st syscall.Stat_t
 		name := sharedDir + e.Name()
-		if syscall.Lstat(name, &st) == nil && s[st.Ino] && madeSince(name, began) {
+		if syscall.Lstat(name, &st) == nil && s.inodes[st.Ino] && madeSince(name, began) {
 			files[st.Ino] = name
 		}
 	}

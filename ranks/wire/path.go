@@ -12,8 +12,12 @@ import (
 // surrogate \udc80 to \udcff ("surrogateescape"), which encoding/json would replace.
 type Path string
 
-// MarshalJSON implements [json.Marshaler].
+// MarshalJSON implements [json.Marshaler]. A usual name needs no encoder within the encoder, which would take time, and stack of the run's goroutine.
 func (p Path) MarshalJSON() ([]byte, error) {
+	if p.isPlain() {
+		out := make([]byte, 0, len(p)+2)
+		return append(append(append(out, '"'), p...), '"'), nil
+	}
 	if utf8.ValidString(string(p)) {
 		return json.Marshal(string(p))
 	}
@@ -32,6 +36,16 @@ func (p Path) MarshalJSON() ([]byte, error) {
 		rest = rest[n:]
 	}
 	return append(out, '"'), nil
+}
+
+// isPlain reports whether a name is written in JSON as it is.
+func (p Path) isPlain() bool {
+	for i := range len(p) {
+		if b := p[i]; b < ' ' || b > '~' || b == '"' || b == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].

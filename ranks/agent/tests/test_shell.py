@@ -34,6 +34,12 @@ def test_namespace_and_results(local):
     assert value(local.run("__name__, 'rank' in dir(), 'world_size' in dir()")) == "('__main__', False, False)"
 
 
+def test_last_inputs(local):
+    for code in ("a = 1", "b = 2", "c = 3"):
+        local.run(code)
+    assert value(local.run("_i, _ii, _iii, _i1")) == "('c = 3', 'b = 2', 'a = 1', 'a = 1')"
+
+
 def test_silent_and_unstored(local):
     assert local.run("x = 5; x", silent=True).messages == []
     assert local.run("x", store_history=False).all("execute_result")[0]["data"]["text/plain"] == "5"

@@ -174,8 +174,9 @@ def test_memory_stays_shared_and_moves_with_a_resize(torch_node, spawn) -> None:
     push(rank, ["a", "t"], payload)
     assert rank.run("print(a.sum() + t.sum().item())").text() == "2097152.0\n"
     assert smaps(rank, "memfd:dipls variables")["Anonymous"] == 0
-    resize = "a.resize(2 << 20); t.resize_(2 << 20); print(a.size, t.numel(), a.sum(), t[: 1 << 20].sum().item())"
-    result = rank.run(resize)
+    checked = sys.version_info < (3, 14)  # from then on NumPy refuses this of any variable
+    resize = f"a.resize(2 << 20, refcheck={checked}); t.resize_(2 << 20)"
+    result = rank.run(resize + "; print(a.size, t.numel(), a.sum(), t[: 1 << 20].sum().item())")
     assert (result.status, result.text()) == ("ok", "2097152 2097152 1048576.0 1048576.0\n")
     assert "dipls variables" not in rank.run("print(open('/proc/self/maps').read())").text()
 

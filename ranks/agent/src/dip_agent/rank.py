@@ -293,7 +293,8 @@ class _Process:
         if self._spec.rank is not None and (groups := collectives.counts()):
             reply["groups"] = groups
             mending.learn(groups)
-        self._tell_surroundings()
+        if self._surroundings is not None:
+            self._tell_surroundings()
         if moments is not None:
             moments.replied = time.monotonic_ns()
         self._reply(message, "execute_reply", reply)

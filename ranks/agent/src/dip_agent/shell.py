@@ -24,6 +24,7 @@ from IPython.core.autocall import ExitAutocall
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.error import UsageError
+from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
@@ -51,6 +52,8 @@ AT_A_BREAKPOINT = "Split the cell there: what it has set can be looked at after 
 class _ResultHook(DisplayHook):
     """Publishes the value of a cell's last expression as `execute_result`."""
 
+    exec_result = None  # as in _History
+
     def write_output_prompt(self) -> None:
         """Write nothing: the prompt is made where the result is shown."""
 
@@ -65,6 +68,12 @@ class _ResultHook(DisplayHook):
 
     def finish_displayhook(self) -> None:
         self._is_active = False
+
+
+class _History(HistoryManager):
+    """IPython's, but that what every cell sets is no trait: to check and announce that takes longer than all else."""
+
+    _i00 = _i = _ii = _iii = ""
 
 
 class _Publisher(DisplayPublisher):
@@ -248,6 +257,16 @@ class Shell(InteractiveShell):
         self.atexit_operations()
 
     # IPython's hooks.
+
+    @property
+    def user_global_ns(self) -> dict[str, Any]:
+        """As IPython's, but that `spawned.Main` is not asked in Python for what every cell needs."""
+        return object.__getattribute__(self.user_module, "__dict__")
+
+    def init_history(self) -> None:
+        """Keep the history as IPython does, at less cost for a cell."""
+        self.history_manager = _History(shell=self, parent=self)
+        self.configurables.append(self.history_manager)
 
     def init_prompts(self) -> None:
         """Leave out `sys.ps1`, by which code knows that a person types it: that is so in the local namespace only."""

@@ -83,7 +83,7 @@ class _Cache(dict[str, Any]):
 
     def __setitem__(self, name: str, entry: Any) -> None:
         if type(name) is not SourcePath:
-            super().__setitem__(name, entry)
+            dict.__setitem__(self, name, entry)
 
     def pop(self, name: str, *default: Any) -> Any:
         return name.entry() if type(name) is SourcePath else super().pop(name, *default)
