@@ -213,3 +213,63 @@ shy = torch.ones(3).as_subclass(Shy)
     assert told["operations"][0]["group"] == "0"
     each(ranks[1:], "dist.all_reduce(torch.ones(3))")
     assert ranks[0].finish(request).status == "ok"
+
+
+NEWER = {
+    "functional": (
+        "import torch.distributed._functional_collectives as fc\nx = torch.ones(4)",
+        "y = fc.all_reduce(x, 'sum', dist.group.WORLD) + 1",
+        "all_reduce",
+    ),
+    "dtensor": (
+        "from torch.distributed.tensor import DTensor, Replicate, Shard, init_device_mesh\n"
+        "mesh = init_device_mesh('cpu', (2,))\nd = DTensor.from_local(torch.ones(2, 3), mesh, [Shard(0)])",
+        "d.full_tensor()",
+        "all_gather",
+    ),
+    "fsdp2": (
+        "from torch.distributed.fsdp import fully_shard\n"
+        "from torch.distributed.tensor import init_device_mesh\n"
+        "model = torch.nn.Linear(4, 2)\nfully_shard(model, mesh=init_device_mesh('cpu', (2,)))",
+        "model(torch.ones(1, 4)).sum().backward()",
+        "all_gather",
+    ),
+    "fsdp1": (
+        "from torch.distributed.fsdp import FullyShardedDataParallel\n"
+        "model = FullyShardedDataParallel(torch.nn.Linear(4, 2), device_id=torch.device('cpu'))",
+        "model(torch.ones(1, 4)).sum().backward()",
+        "all_gather",
+    ),
+    "compiled": (
+        "import torch.distributed._functional_collectives as fc\n"
+        "@torch.compile\ndef f(x):\n    return fc.all_reduce(x, 'sum', dist.group.WORLD) * 2\nf(torch.ones(4))",
+        "f(torch.ones(4))",
+        "all_reduce",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NEWER)
+def test_what_newer_torches_have(ranks, what):
+    if version(ranks[0]) < (2, 8):
+        pytest.skip("needs torch 2.8")
+    setup, step, name = NEWER[what]
+    each(ranks, setup)
+    request = ranks[0].start(step, PATH, 5)
+    told = None
+
+    def still():
+        nonlocal told
+        before, told = told, ranks[0].ask("groups_request")
+        return told["operations"] and told == before
+
+    wait_until(still, "the wait")
+    world = told["groups"][0]
+    (operation,) = told["operations"]
+    assert (operation["group"], operation["count"]) == (world["name"], world["count"])
+    assert operation["name"].startswith(name)
+    assert operation["sizes"]
+    assert operation["thread"] == told["threads"][0]["id"]
+    assert [frame["line"] for frame in told["threads"][0]["frames"] if frame["file"] == PATH] == [5]
+    each(ranks[1:], step)
+    assert ranks[0].finish(request).status == "ok"

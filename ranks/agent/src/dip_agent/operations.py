@@ -139,6 +139,7 @@ class _Operation(NamedTuple):
     peer: int | None = None
     counts: bool = False  # the group counts it, as its last one
     number: int = 0  # that the recorder has for it, where only its `Work` is known
+    begun: bool = False  # the thread waits for what was begun before, by a collective
 
 
 # Messages between two ranks that are on their way: what was asked for, of which group and by which arguments, by Work.
@@ -227,6 +228,16 @@ def pending(
             operations.append({**one, "thread": 0})
         else:
             same.update({**one, **{key: same[key] for key in ("name", "sizes", "dtype") if key in same}})
+    return _joined(operations, [ident for ident, found in waiting if found.begun])
+
+
+def _joined(operations: list[dict[str, Any]], threads: list[int]) -> list[dict[str, Any]]:
+    """Return the operations, with the only one in the background as that which the only one of `threads` waits for."""
+    background = [one for one in operations if not one["thread"]]
+    vague = [one for one in operations if one["name"] == "wait" and one["thread"] in threads]
+    if len(background) == len(vague) == 1:
+        vague[0].update({**background[0], "thread": vague[0]["thread"]})
+        operations.remove(background[0])
     return operations
 
 
@@ -298,9 +309,9 @@ def _of_torch(
     if place == _OPERATORS and innermost:
         known = getattr(frame.f_locals.get("self"), "__dict__", {})
         called = known.get("_name") or known.get("_qualified_op_name") or ""
-        return _Operation("wait") if "c10d_functional::wait_tensor" in str(called) else None
+        return _Operation("wait", begun=True) if "c10d_functional::wait_tensor" in str(called) else None
     if place == _FUNCTIONAL and name.startswith("wait_tensor"):
-        return _Operation("wait")
+        return _Operation("wait", begun=True)
     does = _ELSEWHERE.get((place, name))
     if does is None or not innermost:
         return None
@@ -326,7 +337,7 @@ def _of_work(work: Any, c10d: Any, names: dict[Any, Any]) -> _Operation:
         with contextlib.suppress(Exception):
             name = _OP_TYPES.get(work._get_op_type(), "wait")
             number = work._get_sequence_number()
-    return _Operation(name, only, number=number)
+    return _Operation(name, only, number=number, begun=True)
 
 
 def _group(given: Any, c10d: Any, names: dict[Any, Any]) -> str:
