@@ -168,3 +168,28 @@ def test_replicas_are_brought_to_agree(pool, optimizer):
         ranks, "print([sorted(map(str, opt.state[p])) for p in model.parameters()], opt.param_groups[0]['lr'])"
     )
     assert len(set(states)) == 1
+
+
+@needs_in_place
+def test_what_was_lost_with_a_group_is_not_told_any_more(pool):
+    """torch's recorder takes it for pending for good."""
+    ranks = pool(2, env={"TORCH_FR_BUFFER_SIZE": "200"})
+    if good(ranks[:1], "print(hasattr(torch._C._distributed_c10d, '_dump_fr_trace_json'))") != ["True\n"]:
+        pytest.skip("torch records nothing of gloo before 2.8")
+    for _ in range(2):
+        good(ranks[:1], "lost = dist.all_reduce(torch.ones(3), async_op=True)")
+        requests = hang(ranks[:1])
+        break_all(ranks)
+        assert ranks[0].finish(requests[0]).status == "error"
+        mended(ranks)
+        assert [rank.ask("groups_request")["operations"] for rank in ranks] == [[], []]
+        good(ranks, SUM)
+        count = ranks[1].ask("groups_request")["groups"][0]["count"]
+        good(ranks[:1], "begun = dist.all_reduce(torch.ones(5), async_op=True)")
+        told = ranks[0].ask("groups_request")
+        assert told["operations"] == [
+            {"group": "0", "name": "all_reduce", "count": count + 1, "sizes": [[5]], "dtype": "float32", "thread": 0}
+        ]
+        assert told["groups"][0]["count"] == count + 1
+        good(ranks[1:], "dist.all_reduce(torch.ones(5))")
+        wait_until(lambda: not ranks[0].ask("groups_request")["operations"], "the end of it")
