@@ -115,6 +115,7 @@ type foldRun struct {
 	full    []*class                // may be complete
 	shown   map[string]shownFailure // by signature
 	hangs   map[int]*shownHang      // by number
+	slow    map[string]bool         // what was shown of findings that are no alarms
 	stops   bool                    // somebody has interrupted it
 	held    []Item                  // what a quiet run shows at its end
 	holds   int                     // bytes of held
@@ -458,6 +459,8 @@ func (f *Folder) hang(e *Hang) {
 		return
 	case e.Level != LevelInfo:
 		text = alarmPrefix + text
+	case r.slow[text]: // a loop may be slow at the same line each time
+		return
 	}
 	if shown == nil {
 		shown = new(shownHang)
@@ -473,6 +476,12 @@ func (f *Folder) hang(e *Hang) {
 	shown.texts, shown.operation = append(shown.texts, text), e.Operation
 	if e.Operation != "" && e.Sequence > 0 {
 		shown.operation = fmt.Sprintf("%s #%d", e.Operation, e.Sequence)
+	}
+	if e.Level == LevelInfo {
+		if r.slow == nil {
+			r.slow = map[string]bool{}
+		}
+		r.slow[text] = true
 	}
 	f.notice(e, text)
 }

@@ -586,11 +586,13 @@ func TestFoldHang(t *testing.T) {
 	found(1, "", "ranks 1-3 wait", true)
 	found(1, LevelWarning, "ranks 1-3 wait", false) // again
 	found(1, "", "", true)
-	found(5, LevelInfo, "rank 0 is in save()", false)
-	found(5, "", "rank 0 is in save()", true)
+	found(5, LevelInfo, "rank 0 is in load()", false)
+	found(5, "", "rank 0 is in load()", true)
 	for i := range 20 {
 		found(4, LevelInfo, fmt.Sprint("slow ", i), false)
 	}
+	found(6, LevelInfo, "rank 0 is in load()", false) // as before
+	found(6, "", "rank 0 is in load()", true)
 	found(4, LevelWarning, "stuck", false)
 	f.state(1, stateInterrupting, "")
 	found(4, "", "stuck", true) // by the interrupt
@@ -602,6 +604,6 @@ func TestFoldHang(t *testing.T) {
 		got = append(got, it.Text)
 	}
 	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
-		"rank 0 is in save()", "the ranks go on",
+		"rank 0 is in load()", "the ranks go on",
 		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck")
 }

@@ -91,7 +91,7 @@ func describeSilence(s Stack) string {
 	if errors.Is(s.Err, context.DeadlineExceeded) {
 		return "no answer: stopped, or in native code that keeps Python's lock"
 	}
-	return s.Err.Error()
+	return strings.TrimPrefix(s.Err.Error(), FoldedStack{Ranks: []int{s.Rank}}.Who()+" ")
 }
 
 // Who names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.

@@ -59,7 +59,7 @@ rank 2
 rank 4
   no answer: stopped, or in native code that keeps Python's lock
 rank 5
-  rank 5 was killed by SIGKILL
+  was killed by SIGKILL
 ranks 0-1, thread "Thread (pin)"
   … 1 frame in threading
   data.py:8 in pin
@@ -144,7 +144,7 @@ rank 1
   data.py:3 in work
   … native: __poll < libgloo.so
 rank 2
-  rank 2 was killed by SIGKILL`
+  was killed by SIGKILL`
 	if told := DescribeStacks(FoldStacks(got), 0); told != want {
 		t.Errorf("got\n%s\nwant\n%s", told, want)
 	}
