@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -88,6 +89,24 @@ func (s stack) inDocument() bool { return len(s) > 0 && s[len(s)-1].Run != "" }
 // same reports whether a thread is where it was.
 func (s stack) same(before stack) bool {
 	return slices.EqualFunc(s, before, func(a, b wire.StackFrame) bool { return a.Frame == b.Frame })
+}
+
+// Wait is what a rank waits in, "all_reduce at train.py:6": its main thread, or else another. "" if none does.
+func Wait(told *wire.GroupsReply) string {
+	waits := waitsOf(told)
+	if len(waits) == 0 {
+		return ""
+	}
+	return cmp.Or(waits[0].Name, "a collective") + atLine(stackOf(told, waits[0].Thread).at())
+}
+
+// At is the user's line at which the main thread of a rank is, "train.py:6"; "" if nobody knows.
+func At(told *wire.GroupsReply) string {
+	p := mainStack(told).at()
+	if p.Line == 0 {
+		return ""
+	}
+	return describeLine(p.Path, p.Line)
 }
 
 // main is where the main thread is; nil: it waits for a cell, or nobody knows.

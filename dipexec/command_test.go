@@ -126,7 +126,7 @@ func TestSurvivors(t *testing.T) {
 	if r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "ranks:1")})); r.Status != StatusDied || r.Reason != why {
 		t.Errorf("a cell on a survivor ended %s: %s", r.Status, r.Reason)
 	}
-	pool.told(t, "", "pull a, pull a", "pull a", "")
+	pool.told(t, "", "groups, pull a, groups, pull a, groups", "groups, groups, pull a", "groups, groups")
 }
 
 // What a command holds is let go when the process ends that has asked for it.
@@ -568,7 +568,7 @@ func TestDeafRankOfANestedRun(t *testing.T) {
 				warnings = append(warnings, l.Text)
 			}
 		}
-		sameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code or a collective may not let it through")
+		sameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code may not let it through")
 		y.fail("KeyboardInterrupt", "")
 		x.fail("KeyboardInterrupt", "")
 		mustWait(t, e, id)

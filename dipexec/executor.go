@@ -119,6 +119,7 @@ type Options struct {
 	Manager        Manager       // nil: magics that ask for one are refused
 	Journal        *Journal      // nil: no journal is kept
 	InterruptGrace time.Duration // how long an interrupt may go unanswered before the user is told; 0 is 5 s
+	FreeAfter      time.Duration // how long after an interrupt ranks that still wait in a collective are freed; 0 is 1 s
 	DeathGrace     time.Duration // how long the other ranks may go on once one has died, before they are interrupted; 0 is 3 s
 	QueueBytes     int           // how much output waits for a subscriber; 0 is 4 MiB
 	StallAfter     time.Duration // how long a subscriber that takes nothing is waited for; 0 is 1 s
@@ -212,6 +213,8 @@ type Executor struct {
 	commands map[commandKey]*command // that have not ended
 	watch    watch                   // its timer, looks and told
 	hang     hangWatch
+	broken   []Process // all ranks of a pool whose groups were broken and are not mended; never changed
+	rounds   int       // of mending so far
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
 	pool    PoolState       // as it was published last
@@ -222,6 +225,7 @@ type Executor struct {
 // New returns an executor; Close ends it.
 func New(o Options) *Executor {
 	o.InterruptGrace = cmp.Or(o.InterruptGrace, 5*time.Second)
+	o.FreeAfter = cmp.Or(o.FreeAfter, time.Second)
 	o.DeathGrace = cmp.Or(o.DeathGrace, 3*time.Second)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 4<<20)
 	o.StallAfter = cmp.Or(o.StallAfter, time.Second)
@@ -270,8 +274,8 @@ func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
 	return r, nil
 }
 
-// Cancel takes a run out of the queue, or interrupts it where it runs. It does not wait; RunFinished tells of the end. To
-// cancel a run again is to interrupt it again.
+// Cancel takes a run out of the queue, or interrupts it where it runs. It does not wait; RunFinished tells of the end. Ranks that wait in a collective, which
+// no interrupt ends, are freed a little later. To cancel a run again is to interrupt it again, and to free its ranks at once.
 func (e *Executor) Cancel(id string) error {
 	e.mu.Lock()
 	r := e.runs[id]
@@ -280,6 +284,22 @@ func (e *Executor) Cancel(id string) error {
 		return ErrNoRun
 	}
 	r.cancel()
+	return nil
+}
+
+// Free interrupts a run, or whatever is on the ranks if id is empty, and frees ranks that wait in a collective at once. It does not wait. Where the ranks are
+// not back from a run that was given up, they are freed and mended.
+func (e *Executor) Free(id string) error {
+	if id == "" {
+		return e.freeRanks()
+	}
+	e.mu.Lock()
+	r := e.runs[id]
+	e.mu.Unlock()
+	if r == nil {
+		return ErrNoRun
+	}
+	r.free()
 	return nil
 }
 
@@ -457,6 +477,12 @@ func (e *Executor) ranks(ctx context.Context) ([]Process, error) {
 		e.remember(poolNamespace, procs)
 	}
 	return procs, err
+}
+
+func (e *Executor) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
 }
 
 // ended records the end of a run.

@@ -249,7 +249,7 @@ func TestUnansweredInterrupt(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		lines := rec.lines()
-		if last := lines[len(lines)-1]; last != "log warning: ranks 0,2 have not answered the interrupt for 5s; native code or a collective may not let it through" {
+		if last := lines[len(lines)-1]; last != "log warning: ranks 0,2 have not answered the interrupt for 5s; native code may not let it through" {
 			t.Errorf("got %s", last)
 		}
 		_ = e.Cancel(id) // again
@@ -346,7 +346,7 @@ func TestDeath(t *testing.T) {
 			"rank_state rank 2 interrupting",
 			"error rank 0 KeyboardInterrupt:  line 0",
 			"rank_state rank 0 ready interrupted",
-			"log warning: rank 2 has not answered the interrupt for 5s; native code or a collective may not let it through",
+			"log warning: rank 2 has not answered the interrupt for 5s; native code may not let it through",
 			"run_finished died: rank 1 was killed by SIGKILL")
 		x[2].ok()
 		// The dead rank is told of again in the run that asks for it, and that run ends.

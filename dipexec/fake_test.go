@@ -34,6 +34,12 @@ type fakeProcess struct {
 	said       []string        // pushes, pulls, and what became of them
 	push, pull func(context.Context) error
 	groups     func() *wire.GroupsReply // nil: it has joined none
+	breaking   func(context.Context, wire.BreakRequest) (*wire.BreakReply, error)
+	mending    func(context.Context, wire.MendRequest) (*wire.MendReply, error)
+
+	connections []wire.Connection
+	silent      error // instead
+
 	standstill string
 	condition  ranks.Condition
 	looking    func()                      // what there is to do until it is known; nil: nothing
@@ -133,17 +139,31 @@ func (p *fakeProcess) Groups(context.Context) (*wire.GroupsReply, error) {
 
 func (p *fakeProcess) Connections(context.Context) ([]wire.Connection, error) {
 	p.say("connections")
-	return nil, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.connections, p.silent
 }
 
-func (p *fakeProcess) Break(context.Context, wire.BreakRequest) (*wire.BreakReply, error) {
+func (p *fakeProcess) Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error) {
 	p.say("break")
-	return &wire.BreakReply{}, nil
+	p.mu.Lock()
+	f := p.breaking
+	p.mu.Unlock()
+	if f == nil {
+		return &wire.BreakReply{}, nil
+	}
+	return f(ctx, req)
 }
 
-func (p *fakeProcess) Mend(context.Context, wire.MendRequest) (*wire.MendReply, error) {
-	p.say("mend")
-	return &wire.MendReply{}, nil
+func (p *fakeProcess) Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error) {
+	p.say(map[bool]string{false: "mend", true: "agree"}[req.Keep])
+	p.mu.Lock()
+	f := p.mending
+	p.mu.Unlock()
+	if f == nil {
+		return &wire.MendReply{}, nil
+	}
+	return f(ctx, req)
 }
 
 func (p *fakeProcess) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {

@@ -70,14 +70,17 @@ type run struct {
 	hangWords time.Time     // when there may be the next one
 
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
+	hurry  atomic.Bool     // more than once, or to free the ranks
 	ctx    context.Context // ends when somebody has asked to cancel, or the executor gives up
 	stop   context.CancelFunc
 	change chan struct{} // capacity 1: the last part has ended, or one has died
 
-	started time.Time
-	timeout <-chan time.Time
-	journal *runJournal // nil: none
-	parts   []*part     // of all phases so far
+	started     time.Time
+	interrupted time.Time // first, where the code runs now; zero: it was not
+	freed       []string  // which ranks had to be freed of what then, a clause each
+	timeout     <-chan time.Time
+	journal     *runJournal // nil: none
+	parts       []*part     // of all phases so far
 
 	traced   trace.Time    // when the phase of the run began that the trace will be told of next
 	begun    chan struct{} // closed when its turn has come, if nothing is to wait for its end
@@ -138,7 +141,16 @@ func (r *run) namespaces() []namespace {
 }
 
 // cancel implements holder. What the cell has begun on the ranks and waits for is cancelled with it.
-func (r *run) cancel() {
+func (r *run) cancel() { r.cancelBy((*run).cancel, r.ctx.Err() != nil) }
+
+// free cancels the run, and has ranks that wait in a collective freed at once.
+func (r *run) free() { r.cancelBy((*run).free, true) }
+
+// cancelBy cancels the run, and what it waits for in a way.
+func (r *run) cancelBy(how func(*run), hurry bool) {
+	if hurry {
+		r.hurry.Store(true)
+	}
 	r.stop()
 	select {
 	case r.asked <- struct{}{}:
@@ -148,7 +160,7 @@ func (r *run) cancel() {
 	awaited := slices.Collect(maps.Keys(r.awaited))
 	r.mu.Unlock()
 	for _, n := range awaited {
-		n.cancel()
+		how(n)
 	}
 }
 
@@ -329,8 +341,9 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	if r.timeout == nil && r.req.Timeout > 0 {
 		r.timeout = time.After(r.req.Timeout) // for both phases together
 	}
-	all := procs
+	var all []Process // of the pool
 	if ns == poolNamespace {
+		all = procs
 		if procs, err = pick(r.target, procs); err != nil {
 			return StatusError, err.Error()
 		}
@@ -350,11 +363,14 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	if ns == poolNamespace {
 		defer r.lookOut(all, parts)()
 	}
-	abandoned := r.await(parts)
+	abandoned := r.await(all, parts)
 	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
 		// Nobody waits for the answers any more.
 		r.e.endCommands(func(c *command) bool { return c.giver == r })
+	}
+	if all != nil {
+		r.settle(all, parts)
 	}
 	return r.outcome(parts, abandoned)
 }
@@ -427,7 +443,7 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		if met {
 			fresh = append(fresh, pt)
 		}
-		*pt = part{r: r, proc: proc, started: now}
+		*pt = part{r: r, proc: proc, started: now, before: proc.ended.Load()}
 		pt.head = headerOf("", r.id, cellOf(r.req.Cell), pt.proc.rank)
 		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
 		pt.proc.newest.Store(r)
@@ -449,21 +465,38 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 }
 
 // await waits until all parts have ended, and interrupts them where that is called for. It returns those that it has
-// given up.
-func (r *run) await(parts []*part) []*part {
+// given up. all are the ranks of the pool, none if the parts are not on ranks.
+func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 	var (
 		deathGrace, answer <-chan time.Time // nil: not waited for
 		mayGiveUp          bool             // the answer to the interrupt is not waited for for ever
+		rescue             *rescue          // nil: nothing was interrupted on the ranks
 	)
+	r.interrupted, r.freed = time.Time{}, nil
 	interrupt := func(why string) {
 		r.mu.Lock()
 		if r.why == "" {
 			r.why = why
 		}
 		r.mu.Unlock()
+		if r.interrupted.IsZero() {
+			r.interrupted = time.Now()
+		}
 		r.interrupt(parts)
 		answer = time.After(r.e.o.InterruptGrace)
+		switch {
+		case all == nil:
+		case rescue == nil:
+			rescue = r.beginRescue(all)
+		case r.hurry.Load():
+			rescue.hurry()
+		}
 	}
+	defer func() {
+		if rescue != nil {
+			r.freed = rescue.end()
+		}
+	}()
 	for {
 		r.mu.Lock()
 		left, death := r.left, r.death
@@ -488,6 +521,7 @@ func (r *run) await(parts []*part) []*part {
 		case <-deathGrace:
 			mayGiveUp = true
 			r.log(LevelWarning, "%s: interrupting %s, which may wait for it", death, nameParts(r.unfinished(parts)))
+			r.hurry.Store(true) // their groups are lost in any case
 			interrupt(whyDeath)
 			deathGrace = make(chan time.Time) // once
 		case <-answer:
@@ -497,7 +531,7 @@ func (r *run) await(parts []*part) []*part {
 				continue
 			}
 			if !r.awaits() { // else that run tells of the ranks that are deaf
-				r.warnOfDeaf(deaf)
+				r.warnOfDeaf(deaf, rescue)
 			}
 			if mayGiveUp {
 				return deaf
@@ -508,14 +542,17 @@ func (r *run) await(parts []*part) []*part {
 	}
 }
 
-// warnOfDeaf tells of processes that take no notice of an interrupt.
-func (r *run) warnOfDeaf(deaf []*part) {
+// warnOfDeaf tells of processes that take no notice of an interrupt. rescue, which may be nil, knows where they are.
+func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	have := "has"
 	if len(deaf) > 1 {
 		have = "have"
 	}
-	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code or a collective may not let it through",
-		nameParts(deaf), have, r.e.o.InterruptGrace)
+	where := ""
+	if lines := rescue.whereabouts(deaf); lines != nil {
+		where = " (" + strings.Join(lines, ", ") + ")"
+	}
+	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code may not let it through%s", nameParts(deaf), have, r.e.o.InterruptGrace, where)
 }
 
 // awaits tells whether the cell waits for a nested run.
@@ -685,6 +722,7 @@ type part struct {
 	head    Header // of its events, without the kind
 	id      string // of the execution; the run's goroutine's
 	started time.Time
+	before  *partEnd // how the one before it ended
 
 	// Guarded by proc.mu.
 	text  [len(streamNames)]textDecoder

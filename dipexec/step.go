@@ -1,16 +1,15 @@
 package dipexec
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"dipls/diagnose"
 	"dipls/ranks/wire"
 )
 
@@ -35,8 +34,8 @@ type standing struct {
 	groups *wire.GroupsReply // nil: it has not answered
 }
 
-// inStep makes sure that ranks are in step before a cell runs on any of them; another status than ok keeps it from that. For ranks that
-// may not be, they are asked, and one that has not come back is waited for as long as it is in no collective.
+// inStep makes sure that ranks are in step before a cell runs on any of them: their groups are mended where they are not. Another status than ok keeps the
+// cell from the ranks. Ranks that may be out of step are asked, and one that has not come back is waited for as long as it is in no collective.
 func (r *run) inStep(procs []Process) (Status, string) {
 	if !r.e.maybeOutOfStep(procs) {
 		return StatusOK, ""
@@ -45,11 +44,11 @@ func (r *run) inStep(procs []Process) (Status, string) {
 	told := false
 	looks := 0
 	for {
-		now := r.e.look(r.ctx, procs)
+		now := r.e.look(r.ctx, procs, stepPatience)
 		fault, busy := outOfStep(now), stillBusy(now)
 		switch {
-		case fault && before != nil && reflect.DeepEqual(before, now):
-			return r.refuseStep(now)
+		case r.e.isBroken(procs), fault && before != nil && !haveMoved(before, now):
+			return r.bringInStep(procs, now)
 		case len(busy) > 0:
 			if !fault && !told {
 				told = true
@@ -73,9 +72,23 @@ func (r *run) inStep(procs []Process) (Status, string) {
 	}
 }
 
-// refuseStep says what becomes of a run on ranks that are out of step.
-func (r *run) refuseStep(ranks []standing) (Status, string) {
-	text := "the ranks are out of step, and collectives would be paired with earlier ones: " + strings.Join(r.e.describeStep(ranks), "; ")
+// bringInStep mends the groups of ranks that are out of step, or says what becomes of a run on them. Who runs a cell all the same knows what to make up for.
+func (r *run) bringInStep(procs []Process, ranks []standing) (Status, string) {
+	clauses := r.e.describeStep(ranks)
+	if r.req.Directive.Anyway && !r.e.isBroken(procs) {
+		r.log(LevelWarning, "%s: %s", theyAreOutOfStep, strings.Join(clauses, "; "))
+		return StatusOK, ""
+	}
+	remarks, err := r.e.bringBackAndMend(r.ctx, procs)
+	switch {
+	case err == nil:
+		r.log(LevelInfo, "%s", formedAnew(theyWereOutOfStep(clauses)))
+		r.remark(remarks)
+		return StatusOK, ""
+	case r.ctx.Err() != nil:
+		return StatusInterrupted, ""
+	}
+	text := theyAreOutOfStep + ": " + strings.Join(append(clauses, fmt.Sprintf("their process groups could not be formed anew: %v", err)), "; ")
 	if r.req.Directive.Anyway {
 		r.log(LevelWarning, "%s", text)
 		return StatusOK, ""
@@ -83,8 +96,13 @@ func (r *run) refuseStep(ranks []standing) (Status, string) {
 	return StatusError, text + ". %dipull still brings what they hold; %makedip -r restarts them; %%dip --anyway runs the cell all the same"
 }
 
+const theyAreOutOfStep = "the ranks are out of step, and collectives would be paired with earlier ones"
+
 // maybeOutOfStep tells from what the ranks said last, without asking them, whether they may be out of step.
 func (e *Executor) maybeOutOfStep(procs []Process) bool {
+	if e.isBroken(procs) {
+		return true
+	}
 	var counts map[string]uint64 // nil: no group is known yet, as without torch
 	for _, known := range e.known(procs) {
 		if known.running.Load() > 0 {
@@ -121,11 +139,14 @@ func (e *Executor) known(procs []Process) []*process {
 }
 
 // look asks ranks how they stand.
-func (e *Executor) look(ctx context.Context, procs []Process) []standing {
-	ctx, stop := context.WithTimeout(ctx, stepPatience)
+func (e *Executor) look(ctx context.Context, procs []Process, patience time.Duration) []standing {
+	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	found := make([]standing, len(procs))
 	onAll(procs, func(i int, p Process) error {
+		if !isAlive(p) {
+			return nil
+		}
 		reply, err := p.Groups(ctx)
 		if err == nil {
 			found[i].groups = reply
@@ -172,8 +193,13 @@ func outOfStep(ranks []standing) bool {
 	return false
 }
 
-// waits reports whether the rank is in a collective of an earlier run.
-func (s standing) waits() bool { return s.busy && s.groups != nil && s.groups.Waits }
+// waits reports whether the rank is in a collective of a run.
+func (s standing) waits() bool { return s.busy && diagnose.Waits(s.groups) }
+
+// inFlight reports whether a rank is in a collective, be it one of a thread's, or one goes on in the background.
+func inFlight(ranks []standing) bool {
+	return slices.ContainsFunc(ranks, func(s standing) bool { return s.groups != nil && len(s.groups.Operations) > 0 })
+}
 
 // stepGroup is a process group with the counts of those of its ranks that have told.
 type stepGroup struct {
@@ -208,29 +234,7 @@ func groupsOf(ranks []standing) []*stepGroup {
 
 // describeStep tells which ranks are out of step, and where that comes from, a clause each.
 func (e *Executor) describeStep(ranks []standing) []string {
-	var clauses []string
-	waiting := map[string][]int{}
-	var order []string
-	for _, s := range ranks {
-		if !s.waits() {
-			continue
-		}
-		text := "in " + cmp.Or(s.groups.Collective, "a collective")
-		if s.groups.Line > 0 {
-			text += " at " + describeLine(string(s.groups.Path), s.groups.Line)
-		}
-		if waiting[text] == nil {
-			order = append(order, text)
-		}
-		waiting[text] = append(waiting[text], s.rank)
-	}
-	for _, text := range order {
-		verb := " is still "
-		if len(waiting[text]) > 1 {
-			verb = " are still "
-		}
-		clauses = append(clauses, nameRanks(waiting[text])+verb+text)
-	}
+	clauses := describeWaiting(ranks, "is still", "are still")
 	for _, g := range groupsOf(ranks) {
 		last := g.last()
 		for _, count := range slices.Sorted(maps.Keys(g.counts)) {
@@ -238,6 +242,31 @@ func (e *Executor) describeStep(ranks []standing) []string {
 				clauses = append(clauses, e.describeBehind(g, count, last, len(ranks)))
 			}
 		}
+	}
+	return clauses
+}
+
+// describeWaiting tells which ranks are in which collectives, a clause each; the verbs are for one rank and for several.
+func describeWaiting(ranks []standing, is, are string) []string {
+	var clauses []string
+	waiting := map[string][]int{}
+	var order []string
+	for _, s := range ranks {
+		if !s.waits() {
+			continue
+		}
+		text := "in " + diagnose.Wait(s.groups)
+		if waiting[text] == nil {
+			order = append(order, text)
+		}
+		waiting[text] = append(waiting[text], s.rank)
+	}
+	for _, text := range order {
+		verb := is
+		if len(waiting[text]) > 1 {
+			verb = are
+		}
+		clauses = append(clauses, nameRanks(waiting[text])+" "+verb+" "+text)
 	}
 	return clauses
 }

@@ -1,11 +1,14 @@
 package dipexec
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"dipls/cells"
+	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -23,6 +26,39 @@ func (p *fakeProcess) stands(f func() wire.GroupsReply) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.groups = func() *wire.GroupsReply { g := f(); return &g }
+}
+
+func (p *fakeProcess) mends(f func(wire.MendRequest) (*wire.MendReply, error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mending = func(_ context.Context, req wire.MendRequest) (*wire.MendReply, error) { return f(req) }
+}
+
+// breaks says what happens when the rank's groups are broken.
+func (p *fakeProcess) breaks(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.breaking = func(context.Context, wire.BreakRequest) (*wire.BreakReply, error) {
+		f()
+		return &wire.BreakReply{}, nil
+	}
+}
+
+// inside is how a rank stands whose main thread is in a collective.
+func inside(g wire.GroupsReply, name, path string, line int) wire.GroupsReply {
+	g.Operations = []wire.Operation{{Group: "0", Name: name, Thread: 1}}
+	g.Threads = []wire.Thread{{ID: 1, Main: true}}
+	if line > 0 {
+		g.Threads[0].Frames = []wire.StackFrame{{Frame: wire.Frame{File: wire.Path(path), Line: line, Run: "1"}}}
+	}
+	return g
+}
+
+// linesOf describes the events of a run that has ended, one a line.
+func linesOf(t *testing.T, rec *recorder, run string) []string {
+	t.Helper()
+	rec.await(t, "end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == run })
+	return describe(slices.DeleteFunc(rec.all(), func(ev Event) bool { return ev.Head().Run != run }))
 }
 
 func always(g wire.GroupsReply) func() wire.GroupsReply { return func() wire.GroupsReply { return g } }
@@ -61,11 +97,52 @@ func TestRanksInStepAreNotAsked(t *testing.T) {
 	}
 }
 
+// Ranks that are out of step are mended before a cell runs on any of them, and that is said.
 func TestRanksOutOfStep(t *testing.T) {
 	e, rec, pool := afterCounts(t, 7, 8)
+	pool.ranks[0].mends(func(wire.MendRequest) (*wire.MendReply, error) {
+		pool.ranks[0].stands(always(world(1)))
+		return &wire.MendReply{Stale: []wire.Stale{{Name: "model", Type: "DDP", Todo: "wrap it again"}}, Notices: []string{"made to agree"}}, nil
+	})
+	pool.ranks[1].mends(func(wire.MendRequest) (*wire.MendReply, error) {
+		pool.ranks[1].stands(always(world(1)))
+		return &wire.MendReply{Stale: []wire.Stale{{Name: "model", Type: "DDP", Todo: "wrap it again"}, {Name: "best", Type: "DDP", Todo: "wrap it again"}}}, nil
+	})
+	id := mustStart(t, e, Request{Target: target(t, "ranks:1")})
+	pool.ranks[1].next().counted("ok", map[string]uint64{"0": 1})
+	if r := mustWait(t, e, id); r.Status != StatusOK {
+		t.Errorf("ended %s: %s", r.Status, r.Reason)
+	}
+	sameLines(t, linesOf(t, rec, id),
+		"run_started ranks:1 see 1",
+		"log info: the ranks were out of step (rank 0 is 1 collective behind (ValueError at t.py:5)): their process groups have been formed anew",
+		"log warning: model (DDP) belongs to the old group: wrap it again",
+		"log warning: best (DDP) belongs to the old group: wrap it again (rank 1)",
+		"log info: made to agree (rank 0)",
+		"rank_state rank 1 busy", "rank_state rank 1 ready ok", "run_finished ok")
+	for _, p := range pool.ranks {
+		if said := p.told(); said != "groups, groups, connections, break, mend" {
+			t.Errorf("rank %d was asked: %s", p.rank, said)
+		}
+	}
+	id = mustStart(t, e, Request{Target: target(t, "remote")}) // in step again: nobody is asked
+	pool.ranks[0].next().ok()
+	pool.ranks[1].next().ok()
+	mustWait(t, e, id)
+	if said := pool.ranks[0].told(); strings.Count(said, "groups") != 2 {
+		t.Errorf("rank 0 was asked: %s", said)
+	}
+}
+
+// What cannot be mended refuses to run, but for who knows what to make up for.
+func TestRanksThatCannotBeMended(t *testing.T) {
+	e, rec, pool := afterCounts(t, 7, 8)
+	pool.ranks[1].mends(func(wire.MendRequest) (*wire.MendReply, error) {
+		return nil, &ranks.ReplyError{Name: "rank 1", Request: "mend_request", EName: "RuntimeError", EValue: "no store"}
+	})
 	for _, where := range []string{"remote", "ranks:1"} {
 		r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, where)}))
-		want := "rank 0 is 1 collective behind (ValueError at t.py:5)"
+		want := "rank 0 is 1 collective behind (ValueError at t.py:5); their process groups could not be formed anew: rank 1: mend_request failed: RuntimeError: no store. "
 		if r.Status != StatusError || !strings.Contains(r.Reason, want) || !strings.Contains(r.Reason, "--anyway") {
 			t.Errorf("%s: ended %s: %s", where, r.Status, r.Reason)
 		}
@@ -98,10 +175,24 @@ func TestRanksOutOfStep(t *testing.T) {
 		l, ok := ev.(*Log)
 		return ok && l.Level == LevelWarning && l.Run == id && strings.HasPrefix(l.Text, "the ranks are out of step")
 	})
-	id = mustStart(t, e, Request{Target: target(t, "remote")}) // in step again
+}
+
+// Whoever runs a cell all the same on ranks that are only out of step, finds their groups as they were.
+func TestAnywayMendsNothing(t *testing.T) {
+	e, _, pool := afterCounts(t, 7, 8)
+	id := mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "ranks:0"), Anyway: true}})
+	pool.ranks[0].next().counted("ok", map[string]uint64{"0": 8})
+	if r := mustWait(t, e, id); r.Status != StatusOK {
+		t.Errorf("ended %s: %s", r.Status, r.Reason)
+	}
+	pool.ranks[0].stands(always(world(8)))
+	id = mustStart(t, e, Request{Target: target(t, "remote")})
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
 	mustWait(t, e, id)
+	if said := pool.ranks[0].told(); said != "groups, groups" {
+		t.Errorf("rank 0 was asked: %s", said)
+	}
 }
 
 // A thread's collectives, which the ranks come to at different times, keep no cell from running.
@@ -120,7 +211,7 @@ func TestRanksOnTheirWayIntoStep(t *testing.T) {
 // The groups of some ranks only count among these.
 func TestSubgroupOutOfStep(t *testing.T) {
 	pool := newFakePool(4)
-	e, _ := start(t, Options{Pool: pool})
+	e, rec := start(t, Options{Pool: pool})
 	id := mustStart(t, e, Request{Target: target(t, "remote")})
 	for i, p := range pool.ranks {
 		count := []uint64{3, 3, 5, 4}[i]
@@ -130,13 +221,17 @@ func TestSubgroupOutOfStep(t *testing.T) {
 		}}))
 	}
 	mustWait(t, e, id)
-	r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "remote")}))
-	if r.Status != StatusError || !strings.Contains(r.Reason, "rank 3 is 1 collective behind in the group of ranks 2-3. ") {
-		t.Errorf("ended %s: %s", r.Status, r.Reason)
+	id = mustStart(t, e, Request{Target: target(t, "remote")})
+	for _, p := range pool.ranks {
+		p.next().ok()
+	}
+	mustWait(t, e, id)
+	if text := linesOf(t, rec, id)[1]; !strings.Contains(text, "out of step (rank 3 is 1 collective behind in the group of ranks 2-3): ") {
+		t.Error(text)
 	}
 }
 
-// A rank that a run was given up on is waited for, since it may still come to a collective, but not if it is inside of one.
+// A rank that a run was given up on is waited for, since it may still come to a collective, and freed if it is inside of one.
 func TestRankNotBack(t *testing.T) {
 	pool := newFakePool(2)
 	e, rec := start(t, Options{Pool: pool, InterruptGrace: time.Millisecond})
@@ -148,29 +243,27 @@ func TestRankNotBack(t *testing.T) {
 	}
 	pool.ranks[0].stands(always(world(4)))
 	pool.ranks[1].stands(always(world(4)))
+	if said := pool.ranks[1].told(); said != "" {
+		t.Errorf("rank 1, which is not back, was asked: %s", said)
+	}
 
+	id = mustStart(t, e, Request{Target: target(t, "remote"), Timeout: 2 * stepPause})
+	if r := mustWait(t, e, id); r.Status != StatusInterrupted || !strings.HasPrefix(r.Reason, whyTimeout) {
+		t.Errorf("ended %s: %s", r.Status, r.Reason)
+	}
 	id = mustStart(t, e, Request{Target: target(t, "remote")})
 	rec.await(t, "word of the rank", func(ev Event) bool {
 		l, ok := ev.(*Log)
 		return ok && l.Run == id && l.Text == "waiting for rank 1, not back from an earlier run"
 	})
-	inside := world(4)
-	inside.Waits, inside.Collective, inside.Path, inside.Line = true, "all_reduce", "/d/t.py", 6
-	pool.ranks[1].stands(always(inside))
-	if r := mustWait(t, e, id); r.Status != StatusError || !strings.Contains(r.Reason, "rank 1 is still in all_reduce at t.py:6. ") {
-		t.Errorf("ended %s: %s", r.Status, r.Reason)
-	}
-	id = mustStart(t, e, Request{Target: target(t, "remote"), Timeout: 2 * stepPause})
-	pool.ranks[1].stands(always(world(4)))
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted || !strings.HasPrefix(r.Reason, whyTimeout) {
-		t.Errorf("ended %s: %s", r.Status, r.Reason)
-	}
-
-	id = mustStart(t, e, Request{Target: target(t, "remote")})
-	deaf.counted("error", map[string]uint64{"0": 4})
+	pool.ranks[1].breaks(func() { deaf.counted("error", map[string]uint64{"0": 5}) })
+	pool.ranks[1].stands(always(inside(world(4), "all_reduce", "/d/t.py", 6)))
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
 	if r := mustWait(t, e, id); r.Status != StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
+	}
+	if text := linesOf(t, rec, id)[2]; text != "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:6): their process groups have been formed anew" {
+		t.Error(text)
 	}
 }

@@ -78,13 +78,19 @@ func (c *command) ranks(names []string, list string) ([]Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	procs, err := c.e.ranks(c.ctx)
+	all, err := c.e.ranks(c.ctx)
 	if err != nil {
 		return nil, err
 	}
-	procs, err = pick(target, procs)
+	procs, err := pick(target, all)
 	if err != nil {
 		return nil, valueError(err)
+	}
+	// Who waits in a collective of a run that was given up would never come to it.
+	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), standing.waits) {
+		if err := c.e.freeBetween(c.ctx, all); err != nil {
+			return nil, err
+		}
 	}
 	return procs, nil
 }
@@ -102,6 +108,9 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 	}
 	if dead := slices.DeleteFunc(slices.Clone(procs), isAlive); len(dead) > 0 {
 		return nil, broken.lost(rankNumbers(dead))
+	}
+	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, freePatience), standing.waits) {
+		c.e.breakGroups(broken.Ranks)
 	}
 	var deaf []int
 	for i, err := range onAll(procs, func(_ int, p Process) error { return c.e.comeBack(c.ctx, p) }) {

@@ -94,7 +94,8 @@ def agree(c10d: ModuleType, meeting: Any, namespace: dict[str, Any]) -> list[str
             if notice := model.adopt(meeting, theirs):
                 notices.append(f"{called}: {notice}")
         finally:
-            model.reset()
+            if model.module.process_group is model.group:
+                model.reset()
     return notices
 
 
@@ -102,9 +103,13 @@ def _replicas(c10d: ModuleType) -> Iterator[_Replica]:
     names = {id(group): (group, str(name)) for group, name in c10d._pg_names.items()}
     for number, reference in _models:
         module = reference()
-        if module is None or id(module.process_group) not in names:
+        if module is None:
             continue
-        group, name = names[id(module.process_group)]
+        group, name = names.get(id(module.process_group), (None, ""))
+        if group is None:  # that is no more: what it held is wrapped again, and its optimizers go on
+            group, name = c10d._get_default_group(), "gone"
+            if module.process_group.size() != group.size():
+                continue
         ranks = c10d._pg_group_ranks.get(group)
         members = list(range(group.size())) if ranks is None else sorted(ranks, key=ranks.__getitem__)
         yield _Replica(c10d, module, group, members, (len(name), name, number))
@@ -119,7 +124,7 @@ class _Replica:
 
     def __init__(self, c10d: ModuleType, module: Any, group: Any, ranks: list[int], key: tuple[int, str, int]):
         self._c10d = c10d
-        self._group = group
+        self.group = group
         self.module = module
         self.ranks = ranks
         self.key = key
@@ -189,7 +194,7 @@ class _Replica:
         local = _local(tensor)
         device = self._parameters[0].device  # which the group's backend can send
         sent = local.detach().to(device).contiguous()
-        self._c10d.broadcast(sent, self.ranks[0], group=self._group)
+        self._c10d.broadcast(sent, self.ranks[0], group=self.group)
         if sent.data_ptr() != local.data_ptr():
             local.copy_(sent)
 

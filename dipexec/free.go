@@ -1,0 +1,338 @@
+package dipexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"dipls/diagnose"
+	"dipls/ranks/wire"
+)
+
+// An interrupt reaches no rank that waits in a collective. Such ranks are freed by breaking the process groups on all ranks of the pool: what waits in
+// them raises. After that the groups have to be mended (mend.go).
+const (
+	freePatience  = 500 * time.Millisecond // for a rank to say where it is, or what connections it has
+	abortPatience = 3 * time.Second        // a rank's, with the communicators of its groups
+	breakPatience = 4 * time.Second        // for a rank's answer to a break
+	maxFreeTries  = 3                      // of ranks that stay where they are
+)
+
+// rescue frees the ranks of a run that an interrupt does not bring back. It has a goroutine of its own, so that the run hears meanwhile of what else happens.
+type rescue struct {
+	r       *run
+	all     []Process // of the pool
+	ctx     context.Context
+	stop    context.CancelFunc
+	hurried chan struct{} // capacity 1: somebody has interrupted again, or wants the ranks free
+	done    chan struct{}
+
+	mu   sync.Mutex // guards seen
+	seen []standing // at the last look; nil: there was none
+
+	freed []string // which ranks had to be freed of what, a clause each; the goroutine's until done
+}
+
+// beginRescue follows an interrupt.
+func (r *run) beginRescue(all []Process) *rescue {
+	s := &rescue{r: r, all: all, hurried: make(chan struct{}, 1), done: make(chan struct{})}
+	s.ctx, s.stop = context.WithCancel(r.e.ctx)
+	if r.hurry.Load() {
+		s.hurry()
+	}
+	r.e.goOn(func() {
+		defer close(s.done)
+		s.watch()
+	})
+	return s
+}
+
+// hurry has the ranks freed at once.
+func (s *rescue) hurry() {
+	select {
+	case s.hurried <- struct{}{}:
+	default:
+	}
+}
+
+// end waits until nothing is done to the ranks any more, and tells which had to be freed of what.
+func (s *rescue) end() []string {
+	s.stop()
+	<-s.done
+	return s.freed
+}
+
+// whereabouts are the lines at which ranks were seen last, as far as they are known.
+func (s *rescue) whereabouts(parts []*part) []string {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for _, at := range s.seen {
+		if at.groups == nil || !slices.ContainsFunc(parts, func(pt *part) bool { return pt.proc.rank == at.rank }) {
+			continue
+		}
+		if line := diagnose.At(at.groups); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// watch frees ranks as long as the run is on any. Those that wait are freed once it is sure that nothing else ends that: where one waits for a rank that is
+// back already, or where no count of collectives has moved. Code that handles the interrupt itself, and goes on with collectives, is left alone.
+func (s *rescue) watch() {
+	e := s.r.e
+	soon := e.o.FreeAfter / 4
+	pause := soon
+	var before []standing // at the last look, if a rank waited then
+	tries := 0            // to free ranks that have stayed where they are
+	for {
+		hurried := false
+		select {
+		case <-time.After(pause):
+		case <-s.hurried:
+			hurried = true
+		case <-s.ctx.Done():
+			return
+		}
+		seen := e.look(s.ctx, s.all, freePatience)
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.mu.Lock()
+		s.seen = seen
+		s.mu.Unlock()
+		waits := slices.ContainsFunc(seen, standing.waits)
+		stand := before != nil && !haveMoved(before, seen)
+		if !stand {
+			tries = 0
+		}
+		switch {
+		case hurried && haveGroups(seen), waits && tries < maxFreeTries && (stand || waitsInVain(seen)):
+			s.free(seen)
+			tries++
+			pause = soon // not every connection may have been there yet
+		case before == nil:
+			pause = e.o.FreeAfter - soon
+		default:
+			pause = e.o.FreeAfter
+		}
+		before = seen
+		if !waits {
+			before = nil
+		}
+	}
+}
+
+// free breaks the groups, and notes who was freed by that.
+func (s *rescue) free(seen []standing) {
+	for _, c := range describeWaiting(seen, "was", "were") {
+		if !slices.Contains(s.freed, c) {
+			s.freed = append(s.freed, c)
+		}
+	}
+	for _, problem := range s.r.e.breakGroups(s.all) {
+		s.r.log(LevelWarning, "%s", problem)
+	}
+}
+
+// waitsInVain tells whether a rank waits in a collective that another one, which has nothing to do, has not come to.
+func waitsInVain(ranks []standing) bool {
+	idle := func(rank int) bool {
+		return slices.ContainsFunc(ranks, func(s standing) bool { return s.rank == rank && !s.busy })
+	}
+	waits := func(rank int) bool {
+		return slices.ContainsFunc(ranks, func(s standing) bool { return s.rank == rank && s.waits() })
+	}
+	for _, g := range groupsOf(ranks) {
+		last := g.last()
+		for count, on := range g.counts {
+			if count != last && slices.ContainsFunc(on, idle) && slices.ContainsFunc(g.counts[last], waits) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// haveGroups tells whether any rank has joined a process group.
+func haveGroups(ranks []standing) bool {
+	return slices.ContainsFunc(ranks, func(s standing) bool { return s.groups != nil && len(s.groups.Groups) > 0 })
+}
+
+// haveMoved tells whether a rank has come to another collective between two looks.
+func haveMoved(before, now []standing) bool {
+	return !slices.EqualFunc(before, now, func(a, b standing) bool {
+		if a.groups == nil || b.groups == nil {
+			return a.groups == b.groups
+		}
+		return slices.EqualFunc(a.groups.Groups, b.groups.Groups, func(g, h wire.Group) bool { return g.Name == h.Name && g.Count == h.Count }) &&
+			slices.EqualFunc(a.groups.Operations, b.groups.Operations, func(o, p wire.Operation) bool {
+				return o.Group == p.Group && o.Name == p.Name && o.Count == p.Count && o.Thread == p.Thread
+			})
+	})
+}
+
+// breakGroups has the ranks of a pool that live give up what waits in their process groups. It returns what they say went wrong.
+func (e *Executor) breakGroups(procs []Process) (problems []string) {
+	living := slices.DeleteFunc(slices.Clone(procs), func(p Process) bool { return !isAlive(p) })
+	ctx, stop := context.WithTimeout(e.ctx, freePatience)
+	defer stop()
+	told := make([][]wire.Connection, len(living))
+	silent := errors.Join(onAll(living, func(i int, p Process) (err error) {
+		told[i], err = p.Connections(ctx)
+		return err
+	})...) != nil
+	own := ownConnections(told, silent)
+
+	e.mu.Lock()
+	e.broken = procs
+	e.mu.Unlock()
+	ctx, stop = context.WithTimeout(e.ctx, breakPatience)
+	defer stop()
+	replies := make([]*wire.BreakReply, len(living))
+	// A rank that does not answer is not back either, which is told elsewhere.
+	onAll(living, func(i int, p Process) (err error) {
+		replies[i], err = p.Break(ctx, wire.BreakRequest{Connections: own[i], Timeout: abortPatience.Seconds()})
+		return err
+	})
+	var folded foldedTexts
+	for i, reply := range replies {
+		if reply != nil {
+			folded.add(rankOfProcess(living[i]), reply.Problems...)
+		}
+	}
+	return folded.lines(len(living))
+}
+
+// ownConnections are those whose both ends are ranks of the pool, for each rank: what else there is, is nobody's to break. Where a rank is silent, as one
+// that has been stopped, its ends are not known, and the others' word is taken: they tell of nothing but what their groups have opened.
+func ownConnections(told [][]wire.Connection, silent bool) [][]wire.Connection {
+	ends := map[[2]string]bool{}
+	for _, list := range told {
+		for _, c := range list {
+			ends[[2]string{endOf(c.Local), endOf(c.Remote)}] = true
+		}
+	}
+	own := make([][]wire.Connection, len(told))
+	for i, list := range told {
+		own[i] = []wire.Connection{}
+		for _, c := range list {
+			if silent || ends[[2]string{endOf(c.Remote), endOf(c.Local)}] {
+				own[i] = append(own[i], c)
+			}
+		}
+	}
+	return own
+}
+
+// endOf is an end of a connection in one spelling: a socket of IPv6 may be connected to one of IPv4.
+func endOf(address string) string {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return address
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
+}
+
+// stillOn are the processes that have not come back from a run.
+func (e *Executor) stillOn(procs []Process) []Process {
+	var still []Process
+	for _, known := range e.known(procs) {
+		if known.running.Load() > 0 {
+			still = append(still, known.p)
+		}
+	}
+	return still
+}
+
+// bringBack frees the ranks on which an earlier run, given up, is still at work, and waits for them. An error says which are not back.
+func (e *Executor) bringBack(ctx context.Context, procs []Process) error {
+	still := e.stillOn(procs)
+	if still == nil {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(ctx, breakPatience)
+	defer stop()
+	onAll(still, func(_ int, p Process) error { return p.Interrupt(ctx, "") })
+	e.breakGroups(procs) // what goes wrong with that is told by who does not come back
+	for {
+		if still = e.stillOn(procs); still == nil {
+			return nil
+		}
+		select {
+		case <-time.After(backPause):
+		case <-ctx.Done():
+			verb := "is"
+			if len(still) > 1 {
+				verb = "are"
+			}
+			return fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", nameRanks(rankNumbers(still)), verb)
+		}
+	}
+}
+
+const backPause = 20 * time.Millisecond // between two looks whether ranks are back
+
+// freeRanks is [Executor.Free] for whatever is on the ranks.
+func (e *Executor) freeRanks() error {
+	if h := e.queues[poolNamespace].current(); h != nil {
+		if r, ok := h.(*run); ok {
+			r.free()
+		} else {
+			h.cancel()
+		}
+		return nil
+	}
+	e.mu.Lock()
+	procs := e.given[poolNamespace]
+	e.mu.Unlock()
+	if e.stillOn(procs) == nil && !e.isBroken(procs) {
+		return ErrNoRun
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	turn := e.queues[poolNamespace].enter(e.nextPlace(nil), freeing(stop))
+	e.goOn(func() {
+		defer stop()
+		defer turn.leave()
+		if turn.take(ctx) != nil {
+			return
+		}
+		if err := e.freeBetween(ctx, procs); err != nil && ctx.Err() == nil {
+			e.Publish(NewLog(LevelWarning, fmt.Sprintf("the ranks could not be freed: %v", err)))
+		}
+	})
+	return nil
+}
+
+// freeing has a turn on the ranks for freeing them, between runs.
+type freeing context.CancelFunc
+
+// cancel implements holder.
+func (f freeing) cancel() { f() }
+
+// freeBetween frees and mends ranks on which a run, given up, is still at work, when it is no run's turn there.
+func (e *Executor) freeBetween(ctx context.Context, procs []Process) error {
+	clauses := e.describeStep(e.look(ctx, procs, freePatience))
+	told, err := e.bringBackAndMend(ctx, procs)
+	if err != nil {
+		return err
+	}
+	e.Publish(NewLog(LevelInfo, formedAnew(theyWereOutOfStep(clauses))))
+	for _, t := range told {
+		e.Publish(NewLog(t.level, t.text))
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package dipexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// Process groups that were broken, or whose ranks have not taken part in the same collectives, are mended: formed anew on all ranks, whose main threads
+// have to be idle for that.
+const (
+	mendPatience = 15 * time.Second // of ranks for each other
+	settlePause  = 100 * time.Millisecond
+	settleLooks  = 10 // at ranks whose threads go on with collectives after an interrupt
+)
+
+// remark is a sentence for the user.
+type remark struct {
+	level Level
+	text  string
+}
+
+// mend has all ranks of a pool form their process groups anew, or with keep bring what trains over them to agree. What was broken is mended then.
+func (e *Executor) mend(ctx context.Context, procs []Process, keep bool) ([]remark, error) {
+	remarks, err := e.mendOnce(ctx, procs, keep)
+	if _, answered := errors.AsType[*ranks.ReplyError](err); answered && !keep && ctx.Err() == nil {
+		remarks, err = e.mendOnce(ctx, procs, keep) // what was on its way then, has arrived
+	}
+	return remarks, err
+}
+
+func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]remark, error) {
+	for _, p := range procs {
+		if !isAlive(p) {
+			return nil, fmt.Errorf("%s is dead", nameRanks([]int{rankOfProcess(p)}))
+		}
+	}
+	e.mu.Lock()
+	e.rounds++
+	req := wire.MendRequest{Round: e.rounds, Timeout: mendPatience.Seconds(), Keep: keep}
+	broken := sameProcesses(e.broken, procs)
+	e.mu.Unlock()
+	var told []remark
+	if !keep && !broken { // what goes on in the background would go on
+		for _, text := range e.breakGroups(procs) {
+			told = append(told, remark{LevelWarning, text})
+		}
+	}
+	ctx, stop := context.WithTimeoutCause(ctx, mendPatience+breakPatience, errors.New("mending takes too long"))
+	defer stop()
+	replies := make([]*wire.MendReply, len(procs))
+	failures := make(chan error, len(procs))
+	onAll(procs, func(i int, p Process) (err error) {
+		if replies[i], err = p.Mend(ctx, req); err != nil {
+			failures <- err
+			stop() // the others would wait for it in vain
+		}
+		return err
+	})
+	select {
+	case err := <-failures: // the first
+		return told, err
+	default:
+	}
+	e.mu.Lock()
+	if !keep {
+		e.broken = nil
+	}
+	e.mu.Unlock()
+	for _, known := range e.known(procs) {
+		known.ended.Store(nil) // what it said of its counts is past
+	}
+	return append(told, remarksOn(procs, replies)...), nil
+}
+
+// bringBackAndMend mends the groups of ranks of which some may not be back from an earlier run.
+func (e *Executor) bringBackAndMend(ctx context.Context, procs []Process) ([]remark, error) {
+	if err := e.bringBack(ctx, procs); err != nil {
+		return nil, err
+	}
+	return e.mend(ctx, procs, false)
+}
+
+// remarksOn is what the user has to know of groups that were mended.
+func remarksOn(procs []Process, replies []*wire.MendReply) []remark {
+	var stale, notices foldedTexts
+	for i, reply := range replies {
+		rank := rankOfProcess(procs[i])
+		for _, s := range reply.Stale {
+			stale.add(rank, fmt.Sprintf("%s (%s) belongs to the old group: %s", s.Name, s.Type, s.Todo))
+		}
+		notices.add(rank, reply.Notices...)
+	}
+	var told []remark
+	for _, text := range stale.lines(len(procs)) {
+		told = append(told, remark{LevelWarning, text})
+	}
+	for _, text := range notices.lines(len(procs)) {
+		told = append(told, remark{LevelInfo, text})
+	}
+	return told
+}
+
+// isBroken tells whether the groups of a pool were broken and are not mended.
+func (e *Executor) isBroken(procs []Process) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return sameProcesses(e.broken, procs)
+}
+
+// sameProcesses tells whether two lists, of which none is empty, hold the same processes.
+func sameProcesses(a, b []Process) bool { return len(a) > 0 && slices.Equal(a, b) }
+
+// settle has the ranks agree after an interrupt, before the run is told as ended: their groups are mended where they were broken, where a rank came
+// back late, and where the ranks have not taken part in the same collectives or are still in some.
+func (r *run) settle(all []Process, parts []*part) {
+	e := r.e
+	if r.interrupted.IsZero() || e.isClosed() || slices.ContainsFunc(all, func(p Process) bool { return !isAlive(p) }) || e.stillOn(all) != nil {
+		return // ranks that are not back yet are the next run's to wait for
+	}
+	broken, late := e.isBroken(all), r.late(parts)
+	var before []standing
+	for looks := 0; ; looks++ {
+		seen := e.look(e.ctx, all, stepPatience)
+		agree := !outOfStep(seen) && !inFlight(seen)
+		switch {
+		case !haveGroups(seen):
+		case broken && len(r.freed) > 0:
+			r.mendWith(all, strings.Join(r.freed, ", ")+" and had to be freed: the process groups")
+		case broken:
+			r.mendWith(all, "the process groups")
+		case !agree && before != nil && !haveMoved(before, seen):
+			r.mendWith(all, theyWereOutOfStep(e.describeStep(seen)))
+		case agree && len(late) > 0:
+			r.mendWith(all, nameRanks(late)+" came back late: the process groups")
+		case agree && r.hasCounted(parts):
+			if told, err := e.mend(e.ctx, all, true); err == nil {
+				r.remark(told)
+			} else {
+				r.mendWith(all, "the process groups")
+			}
+		case agree, looks == settleLooks: // collectives of threads come and go
+		default:
+			before = seen
+			select {
+			case <-time.After(settlePause):
+				continue
+			case <-e.ctx.Done():
+			}
+		}
+		return
+	}
+}
+
+// mendWith mends the groups, and tells of it in a sentence of which subject is the beginning.
+func (r *run) mendWith(all []Process, subject string) {
+	told, err := r.e.mend(r.e.ctx, all, false)
+	switch {
+	case err == nil:
+		r.log(LevelInfo, "%s", formedAnew(subject))
+	case r.e.ctx.Err() == nil:
+		r.log(LevelWarning, "%s could not be formed anew (%v); the next run on the ranks tries again", subject, err)
+	}
+	r.remark(told)
+}
+
+func formedAnew(subject string) string { return subject + " have been formed anew" }
+
+// theyWereOutOfStep is the beginning of a sentence about the groups of ranks.
+func theyWereOutOfStep(clauses []string) string {
+	if len(clauses) == 0 {
+		return "the process groups"
+	}
+	return fmt.Sprintf("the ranks were out of step (%s): their process groups", strings.Join(clauses, "; "))
+}
+
+// remark tells the user of what came with mending.
+func (r *run) remark(told []remark) {
+	for _, t := range told {
+		r.log(t.level, "%s", t.text)
+	}
+}
+
+// late are the ranks that the interrupt has not brought back soon.
+func (r *run) late(parts []*part) []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var late []int
+	for _, pt := range parts {
+		if pt.started.Add(pt.elapsed).Sub(r.interrupted) > r.e.o.FreeAfter {
+			late = append(late, pt.proc.rank)
+		}
+	}
+	return late
+}
+
+// hasCounted tells whether, as far as is known, a rank has taken part in collectives in this run.
+func (r *run) hasCounted(parts []*part) bool {
+	return slices.ContainsFunc(parts, func(pt *part) bool {
+		end := pt.proc.ended.Load()
+		return pt.before == nil || end == nil || !maps.Equal(pt.before.groups, end.groups)
+	})
+}
+
+// foldedTexts is what several ranks say, equal texts once.
+type foldedTexts struct {
+	order []string
+	ranks map[string][]int
+}
+
+func (f *foldedTexts) add(rank int, texts ...string) {
+	if f.ranks == nil {
+		f.ranks = map[string][]int{}
+	}
+	for _, text := range texts {
+		if f.ranks[text] == nil {
+			f.order = append(f.order, text)
+		}
+		if !slices.Contains(f.ranks[text], rank) {
+			f.ranks[text] = append(f.ranks[text], rank)
+		}
+	}
+}
+
+// lines are the texts, with the ranks where not all of them, size many, say it.
+func (f *foldedTexts) lines(size int) []string {
+	lines := slices.Clone(f.order)
+	for i, text := range f.order {
+		if on := f.ranks[text]; len(on) < size {
+			lines[i] += " (" + nameRanks(on) + ")"
+		}
+	}
+	return lines
+}
