@@ -194,7 +194,7 @@ func outOfStep(ranks []standing) bool {
 }
 
 // waits reports whether the rank is in a collective of a run.
-func (s standing) waits() bool { return s.busy && diagnose.Waits(s.groups) }
+func (s standing) waits() bool { return s.busy && diagnose.MayWait(s.groups) }
 
 // inFlight reports whether a rank is in a collective, be it one of a thread's, or one goes on in the background.
 func inFlight(ranks []standing) bool {
