@@ -359,3 +359,23 @@ signal.signal(signal.SIGALRM, strike);
             assert local.finish(request).status in ("ok", "error")
     local.finish(local.start("signal.setitimer(signal.ITIMER_REAL, 0)"))  # the last one may be still to come
     assert local.run("print(x + 1)").text() == "2\n"  # and not `x + 1`: IPython's own hook may have been struck out
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import multiprocessing; a, b = multiprocessing.Pipe()\na.recv()",
+        "import socket; a, b = socket.socketpair()\na.recv(1)",
+        "import threading\nthreading.Semaphore(0).acquire()",
+        "import os\nos.read(os.pipe()[0], 1)",
+    ],
+)
+def test_where_a_rank_without_torch_waits(node, spawn, code):
+    (rank,) = spawn(node, 1)
+    request = rank.start(code, PATH, 5, run="r-1")
+    wait_until(lambda: (PATH, 6, "<module>") in places(rank), "the wait")
+    told = rank.ask("groups_request")
+    assert (told["groups"], told["operations"], told["running"]) == ([], [], request)
+    assert told["threads"][0]["frames"][0] == {"file": PATH, "line": 6, "name": "<module>", "run": "r-1"}
+    rank.ask("interrupt_request", {"parent": request})
+    assert rank.finish(request).content["ename"] == "KeyboardInterrupt"
