@@ -94,7 +94,8 @@ type Finding struct {
 	Group      string  `json:"group,omitempty"` // "default group", or what names another one; "": not known, or several
 	GroupRanks []int   `json:"group_ranks,omitempty"`
 	Operation  string  `json:"operation,omitempty"`
-	Sequence   uint64  `json:"sequence,omitempty"`
+	Sequence   uint64  `json:"sequence,omitempty"` // of the collective, from 1 on; 0: not known
+	Count      uint64  `json:"count,omitempty"`    // of the group, which tells one collective from another; 0: not known
 	Tensors    string  `json:"tensors,omitempty"`
 	Waiting    []Place `json:"waiting,omitempty"`
 	Missing    []Place `json:"missing,omitempty"`

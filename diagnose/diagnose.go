@@ -159,6 +159,7 @@ type finding struct {
 	waiting []*wait
 	missing []*absence
 	tail    string // what is to be said instead of for whom they wait
+	also    string // and besides
 }
 
 // absence is a rank that is waited for.
@@ -360,12 +361,15 @@ func (d *diagnosis) ofGroup(g *group) {
 			f.missing = append(f.missing, d.absent(r))
 		}
 	}
-	f.Operation, f.Sequence = name, top
+	f.Operation, f.Sequence, f.Count = name, top, top
 	if i := slices.IndexFunc(f.waiting, func(w *wait) bool { return w.op.Name == name && w.op.DType != "" }); i >= 0 {
 		f.Tensors = tensors(f.waiting[i].op)
 	}
 	switch {
 	case len(f.missing) > 0:
+		if text, _, _ := f.mismatch(); text != "" {
+			f.also = "; they wait " + text
+		}
 	case f.mismatched():
 		f.Variant, f.Alarm = Mismatch, true
 	default:
@@ -420,16 +424,17 @@ func differs(a, b string) bool {
 	return plain(a) != plain(b) && !slices.Contains(generic, a) && !slices.Contains(generic, b)
 }
 
-// mismatched makes a finding of it if the ranks that wait have brought different tensors.
-func (f *finding) mismatched() bool {
+// mismatch tells of the different tensors that the ranks have brought that wait, as "with [8] against [7] of rank 3: the last batch?", and which ranks
+// have others than most; "" if they have the same, or nobody knows.
+func (f *finding) mismatch() (text string, most, others []*wait) {
 	if !slices.Contains(alike, f.Operation) {
-		return false
+		return "", nil, nil
 	}
 	byTensors := map[string][]*wait{}
 	var order []string
 	for _, w := range f.waiting {
 		if len(w.op.Sizes) == 0 {
-			return false
+			return "", nil, nil
 		}
 		key := tensors(w.op)
 		if byTensors[key] == nil {
@@ -438,37 +443,43 @@ func (f *finding) mismatched() bool {
 		byTensors[key] = append(byTensors[key], w)
 	}
 	if len(order) < 2 {
-		return false
+		return "", nil, nil
 	}
 	slices.SortStableFunc(order, func(a, b string) int { return len(byTensors[b]) - len(byTensors[a]) })
-	most := byTensors[order[0]]
-	f.Tensors = order[0]
-	shapes := true // only they differ
-	for _, w := range f.waiting {
-		shapes = shapes && w.op.DType == most[0].op.DType
-	}
-	spell := func(w *wait) string {
-		if shapes {
-			return strings.TrimPrefix(tensors(w.op), w.op.DType)
-		}
-		return tensors(w.op)
-	}
-	f.tail = "with " + spell(most[0])
+	most = byTensors[order[0]]
+	shapes := f.sameType()
+	text = "with " + spellTensors(most[0], shapes)
 	for i, key := range order[1:] {
 		word := "against "
 		if i > 0 {
 			word = "and "
 		}
-		f.tail += fmt.Sprintf(" %s%s of %s", word, spell(byTensors[key][0]), nameRanks(ranksOf(byTensors[key])))
-		for _, w := range byTensors[key] {
-			p := w.place()
-			p.Why = "with " + spell(w)
-			f.missing = append(f.missing, &absence{rank: w.rank, variant: Mismatch, alarm: true, place: p})
-		}
+		text += fmt.Sprintf(" %s%s of %s", word, spellTensors(byTensors[key][0], shapes), nameRanks(ranksOf(byTensors[key])))
+		others = append(others, byTensors[key]...)
 	}
-	f.waiting = most
-	if shapes && len(order) == 2 && onlyFirstDiffers(most[0].op.Sizes, byTensors[order[1]][0].op.Sizes) {
-		f.tail += ": the last batch?"
+	if shapes && len(order) == 2 && onlyFirstDiffers(most[0].op.Sizes, others[0].op.Sizes) {
+		text += ": the last batch?"
+	}
+	return text, most, others
+}
+
+// sameType reports whether the tensors of all ranks that wait are of one type.
+func (f *finding) sameType() bool {
+	return !slices.ContainsFunc(f.waiting, func(w *wait) bool { return w.op.DType != f.waiting[0].op.DType })
+}
+
+// mismatched makes a finding of it if the ranks that wait, which are all, have brought different tensors.
+func (f *finding) mismatched() bool {
+	text, most, others := f.mismatch()
+	if text == "" {
+		return false
+	}
+	shapes := f.sameType()
+	f.tail, f.Tensors, f.waiting = text, tensors(most[0].op), most
+	for _, w := range others {
+		p := w.place()
+		p.Why = "with " + spellTensors(w, shapes)
+		f.missing = append(f.missing, &absence{rank: w.rank, variant: Mismatch, alarm: true, place: p})
 	}
 	return true
 }

@@ -64,6 +64,14 @@ func tensors(op wire.Operation) string {
 	return text
 }
 
+// spellTensors writes what a rank has brought, without its type if that is the same everywhere.
+func spellTensors(w *wait, shapes bool) string {
+	if shapes {
+		return strings.TrimPrefix(tensors(w.op), w.op.DType)
+	}
+	return tensors(w.op)
+}
+
 // describe names a group for a sentence: "default group", `group "tp" of ranks 0-1`.
 func (g *group) describe() string {
 	switch {
@@ -104,8 +112,8 @@ func (f *finding) head() string {
 	if f.group != nil {
 		about = append(about, f.group.describe())
 	}
-	if f.Variant == Mismatch {
-		if dtype, _, _ := strings.Cut(f.Tensors, "["); !strings.Contains(f.tail, dtype) {
+	if f.Variant == Mismatch || f.also != "" {
+		if dtype, _, _ := strings.Cut(f.Tensors, "["); !strings.Contains(f.tail+f.also, dtype) {
 			about = append(about, dtype)
 		}
 	} else if f.Tensors != "" {
@@ -128,7 +136,7 @@ func (f *finding) sentence() string {
 		}
 		return text + " " + f.tail
 	}
-	return text + " for " + f.whoIsMissing()
+	return text + " for " + f.whoIsMissing() + f.also
 }
 
 // slow reports whether there is no more to say than that ranks are slow.

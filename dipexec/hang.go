@@ -82,7 +82,7 @@ func placeOf(told *wire.GroupsReply) *standingPlace {
 
 // foundHangs is what a look has found out.
 type foundHangs struct {
-	moved bool // ranks have got on since the last one: what was found then is over
+	moved bool // some rank has got on since the last one
 	found []diagnose.Finding
 }
 
@@ -328,10 +328,12 @@ func (r *run) tellHangs(result foundHangs) {
 	rest := slices.Clone(old)
 	for _, f := range result.found {
 		ev := r.hangOf(f)
-		i := slices.IndexFunc(rest, func(h *Hang) bool { return !result.moved && sameHang(h, ev) })
+		i := slices.IndexFunc(rest, func(h *Hang) bool {
+			return sameHang(h, ev) && r.hangCounts[h.Hang-1] == f.Count && (f.Count > 0 || !result.moved)
+		})
 		if i < 0 {
-			r.hangCount++
-			ev.Hang = r.hangCount
+			r.hangCounts = append(r.hangCounts, f.Count)
+			ev.Hang = len(r.hangCounts)
 		} else {
 			was := rest[i]
 			rest = slices.Delete(rest, i, i+1)
@@ -368,7 +370,7 @@ func (h *Hang) wordsOnly(later *Hang) bool {
 // sameHang reports whether a later finding tells of the same as an earlier one.
 func sameHang(h, later *Hang) bool {
 	waiting := ranksIn(later.Waiting)
-	return h.Group == later.Group && h.Operation == later.Operation && h.Sequence == later.Sequence &&
+	return h.Group == later.Group && h.Operation == later.Operation &&
 		slices.ContainsFunc(ranksIn(h.Waiting), func(rank int) bool { return slices.Contains(waiting, rank) })
 }
 

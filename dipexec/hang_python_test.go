@@ -318,8 +318,7 @@ else:
 	prints(t, h.e, "remote", "t = torch.ones(1); dist.all_reduce(t); assert t.item() == 4, t; assert kept == rank", "")
 }
 
-// Native code that computes and keeps Python's lock, a backward pass, and hangs that no rank can end: all ranks are in different collectives, have tensors
-// of other sizes, or one is dead.
+// Native code that computes and keeps Python's lock, a backward pass, and a hang that no rank can end: they are in different collectives.
 func TestPythonHangsWithoutEnd(t *testing.T) {
 	h := startHangPython(t)
 	backward := "all_reduce (default group, float32[20])"
@@ -346,3 +345,55 @@ if rank == 2:
     dist.broadcast(torch.ones(4), 0) #M
 dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: StatusDied})
 }
+
+// A rank is dead, and those that gloo connects with it for this raise. Whoever hears nothing waits for it.
+func TestPythonHangForTheDead(t *testing.T) {
+	h := startHangPython(t)
+	h.find(hang{name: "dead", text: "all_reduce (default group, float32[4]): rank 0 waits at train.py:W for rank 2, which was killed by SIGKILL", code: `
+if rank == 2:
+    os.kill(os.getpid(), signal.SIGKILL)
+dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: StatusDied})
+}
+
+// Some ranks have brought other sizes. gloo ends such a process as soon as it reads that, so the ones between them are late.
+func TestPythonHangOfOtherSizes(t *testing.T) {
+	h := startHangPython(t)
+	h.find(hang{name: "sizes", text: "all_reduce (default group, float32): ranks 0,2 wait at train.py:W for ranks 1,3, which have finished this cell; they wait with [8] against [7] of rank 2: the last batch?", code: `
+if rank % 2 == 0:
+    dist.all_reduce(torch.ones(8 if rank == 0 else 7)) #W`, free: h.kill, status: StatusDied})
+}
+
+// Nobody is missing where the network does not get through.
+func TestPythonHangOnTheNetwork(t *testing.T) {
+	const inside = "DIPLS_TEST_NETWORK"
+	if os.Getenv(inside) == "" {
+		testpython.Need(t)
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.Getuid() != 0 || exec.Command("unshare", "-n", "sh", "-c", "ip link set lo up && "+blockNetwork).Run() != nil {
+			t.Skip("needs root, and a network of its own: unshare, ip and tc")
+		}
+		cmd := exec.Command("unshare", "-n", self, "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprintf("-update=%v", *updateCases))
+		cmd.Env = append(os.Environ(), inside+"=yes", "GLOO_SOCKET_IFNAME=lo")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("%s\n%v", out, err)
+		}
+		return
+	}
+	shell := func(command string) {
+		if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %s", err, out)
+		}
+	}
+	shell("ip link set lo up")
+	h := startHangPython(t)
+	shell(blockNetwork)
+	h.find(hang{name: "network", text: "all_reduce (default group, float32[4]): ranks 0-3 wait at train.py:W and nobody is missing: the network, or a GPU?", code: `
+dist.all_reduce(torch.ones(4)) #W`, free: func() { shell("tc qdisc del dev lo root") }})
+}
+
+// blockNetwork lets nothing through any more: no packet is as small as that.
+const blockNetwork = "tc qdisc add dev lo root tbf rate 8bit burst 10 latency 1ms"

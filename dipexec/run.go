@@ -65,9 +65,9 @@ type run struct {
 	notices chan notice     // what the user should know of its processes
 	hangs   chan foundHangs // what a look at its ranks has found out
 
-	hangCount int           // of those that were told
-	hangPace  time.Duration // between two words about a rank that is slow
-	hangWords time.Time     // when there may be the next one
+	hangCounts []uint64      // of those that were told, as in [diagnose.Finding]
+	hangPace   time.Duration // between two words about a rank that is slow
+	hangWords  time.Time     // when there may be the next one
 
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
 	hurry  atomic.Bool     // more than once, or to free the ranks
