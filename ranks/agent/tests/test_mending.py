@@ -36,7 +36,17 @@ def between(ranks):
 
 
 def break_all(ranks):
-    """Break the groups on all ranks; return how many connections that took."""
+    """Break the groups on all ranks until nobody waits; return how many connections that took.
+
+    gloo may connect just while it is asked for its connections.
+    """
+    broken = break_once(ranks)
+    while any(rank.ask("groups_request")["waits"] for rank in ranks):
+        broken += break_once(ranks)
+    return broken
+
+
+def break_once(ranks):
     broken = []
     for rank, connections in zip(ranks, between(ranks)):
         content = {"connections": [{"local": a, "remote": b} for a, b in connections], "timeout": 1}
