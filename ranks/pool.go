@@ -105,7 +105,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 			Name: proc.sock,
 			Rank: proc.rankPtr(),
 			Key:  proc.keyHex(),
-			Env:  rankEnv(n.opts.Env, spec, rank, run),
+			Env:  rankEnv(n.opts.Env, spec, rank, run, n.info.Packages["torch"]),
 			App:  spec.App,
 
 			Surroundings: inheritable(spec.Surroundings),
@@ -436,10 +436,19 @@ var launcherEnv = []string{
 	"JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES",
 }
 
+// isFrom reports whether a version, such as "2.15.0+cpu", is known and not older than another.
+func isFrom(version string, major, minor int) bool {
+	var has [2]int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &has[0], &has[1]); n < len(has) {
+		return false
+	}
+	return has[0] > major || has[0] == major && has[1] >= minor
+}
+
 // rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
 // node fills in, and TORCHELASTIC_USE_AGENT_STORE, which a rank sets when it joins: before that there is no store. run names the
-// pool among all those of the machine.
-func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string]string {
+// pool among all those of the machine, torch is the version of that.
+func rankEnv(inherited []string, spec PoolSpec, rank int, run, torch string) map[string]string {
 	size := strconv.Itoa(spec.Ranks)
 	env := map[string]string{
 		"RANK":             strconv.Itoa(rank),
@@ -467,8 +476,11 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
 	}
 	if unset("TORCH_FR_BUFFER_SIZE") && unset("TORCH_NCCL_TRACE_BUFFER_SIZE") {
-		// How many collectives torch's flight recorder remembers. The second is its older name.
-		env["TORCH_FR_BUFFER_SIZE"], env["TORCH_NCCL_TRACE_BUFFER_SIZE"] = "2000", "2000"
+		// How many collectives torch's flight recorder remembers.
+		env["TORCH_FR_BUFFER_SIZE"] = "2000"
+		if !isFrom(torch, 2, 9) { // its older name, of which newer ones complain
+			env["TORCH_NCCL_TRACE_BUFFER_SIZE"] = "2000"
+		}
 	}
 	if spec.GroupTimeout > 0 {
 		env["DIPLS_GROUP_TIMEOUT"] = strconv.FormatFloat(spec.GroupTimeout.Seconds(), 'f', -1, 64)
