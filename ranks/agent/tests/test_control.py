@@ -379,3 +379,26 @@ def test_where_a_rank_without_torch_waits(node, spawn, code):
     assert told["threads"][0]["frames"][0] == {"file": PATH, "line": 6, "name": "<module>", "run": "r-1"}
     rank.ask("interrupt_request", {"parent": request})
     assert rank.finish(request).content["ename"] == "KeyboardInterrupt"
+
+
+def test_a_second_interrupt_leaves_the_first_ones_traceback_as_it_is(local):
+    local.run("""
+        import os, signal
+        def slow(*args, _tracebacks=get_ipython().InteractiveTB.structured_traceback, **named):
+            os.kill(os.getpid(), signal.SIGINT)
+            return _tracebacks(*args, **named)
+        get_ipython().InteractiveTB.structured_traceback = slow
+    """)
+    result = local.run("x = 1\nraise KeyboardInterrupt", PATH, 5)
+    assert [(frame["file"], frame["line"]) for frame in result.error["frames"]] == [(PATH, 6)]
+    assert result.content["ename"] == "KeyboardInterrupt"
+    assert sum(m.type == "error" for m in result.messages) == 1
+    assert local.run("print('on')").text() == "on\n"
+
+
+def test_an_interrupt_does_not_show_what_we_have_caught_before(local):
+    caught = "try:\n    raise RuntimeError('broken')\nexcept RuntimeError:\n    raise KeyboardInterrupt"
+    result = local.run(f"import dip_agent\nexec(compile({caught!r}, dip_agent.__file__, 'exec'))", PATH, 5)
+    assert [(frame["file"], frame["line"]) for frame in result.error["frames"]] == [(PATH, 6)]
+    assert result.error["ename"] == "KeyboardInterrupt"
+    assert "RuntimeError: broken" not in "\n".join(result.error["traceback"])

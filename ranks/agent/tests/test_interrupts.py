@@ -64,7 +64,7 @@ def test_a_handler_of_the_users_hears_every_interrupt_once(node, spawn):
     processes = [*(spawn(node)[0] for _ in list(cells)[1:]), *spawn(node, 1)]
     requests = [process.start(COUNTING + cell) for process, cell in zip(processes, cells)]
     for process, request, times in zip(processes, requests, cells.values()):
-        process.wait_output("set")
+        process.wait_output("set\n")
         for number in range(times):
             interrupt(process, request)
             process.wait_output(f"heard {number + 1}")
@@ -90,7 +90,7 @@ def test_ignored_and_default_handlers(node, spawn):
         )
     ]
     for process, request in zip((ignoring, raising, dying), requests):
-        process.wait_output("set")
+        process.wait_output("set\n")
         if process is not dying:
             interrupt(process, request)
     dying.send("interrupt_request", {"parent": requests[2]})
@@ -121,7 +121,7 @@ def test_a_handler_between_cells(local):
 def test_a_signal_from_outside_is_not_taken_for_one_that_a_handler_has_had(local):
     code = "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: print('heard'))\nprint('set')\ntime.sleep(0.5)"
     request = local.start(code)
-    local.wait_output("set")
+    local.wait_output("set\n")
     interrupt(local, request)
     assert local.finish(request).status == "ok"
     request = local.start("print('runs'); time.sleep(1000)")

@@ -418,10 +418,15 @@ class Shell(InteractiveShell):
             return
         if isinstance(err, KeyboardInterrupt) and isinstance(self._shown, KeyboardInterrupt):
             return  # a second interrupt, of a cell that had ended by then
-        content = tracebacks.describe(self, err, tb)
-        with self._interrupts.held() if self._interrupts is not None else contextlib.nullcontext():
-            self.publish("error", content)
-            self._shown = err  # not before: a second interrupt may strike while the first is described
+        held = self._interrupts.held if self._interrupts is not None else contextlib.nullcontext
+        # A second interrupt would end the description of the first, and be shown with what it has struck. Only where
+        # code of the user's takes part in that, which may take for ever, it may.
+        alone = isinstance(err, KeyboardInterrupt) and err.__context__ is None and err.__cause__ is None
+        with held() if alone else contextlib.nullcontext():
+            content = tracebacks.describe(self, err, tb)
+            with held():
+                self.publish("error", content)
+                self._shown = err
 
     def _translate(self, err: BaseException) -> BaseException:
         """Return KeyboardInterrupt, at the user's line, for what an interrupt turned into."""
@@ -430,7 +435,7 @@ class Shell(InteractiveShell):
         if self._cancelled and isinstance(err, asyncio.CancelledError):
             return KeyboardInterrupt().with_traceback(err.__traceback__)
         broken = self._interrupts is not None and self._interrupts.broken and not isinstance(err, SystemExit)
-        struck_us = isinstance(err, KeyboardInterrupt) and tracebacks.users_part(err.__traceback__) is None
+        struck_us = isinstance(err, KeyboardInterrupt) and tracebacks.struck_machinery(err)
         if broken or struck_us:
             return KeyboardInterrupt().with_traceback(tracebacks.place(err))
         return err

@@ -59,6 +59,12 @@ def users_part(tb: TracebackType | None) -> TracebackType | None:
     return _joined(users)
 
 
+def struck_machinery(err: BaseException) -> bool:
+    """Tell whether an interrupt has struck code of ours, or while that dealt with what it does not tell the user."""
+    cause = err.__context__
+    return users_part(err.__traceback__) is None or (cause is not None and users_part(cause.__traceback__) is None)
+
+
 def place(err: BaseException) -> TracebackType | None:
     """Return the traceback of the user's code that an interrupt has ended, whatever it struck and was turned into.
 
