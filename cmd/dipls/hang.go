@@ -232,7 +232,7 @@ func (h *hangs) end(run string) {
 		h.mu.Lock()
 		h.notify(last, "freed")
 		h.mu.Unlock()
-		h.r.free()
+		h.r.free(run)
 		patience, cancel := context.WithTimeout(context.Background(), freePatience)
 		defer cancel()
 		if _, err := h.r.executor.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {

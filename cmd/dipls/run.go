@@ -314,16 +314,18 @@ func (r *runner) isRunning() bool {
 	return len(r.runs) > 0 && !r.finishing
 }
 
-// free interrupts what runs, and frees ranks that wait at once.
-func (r *runner) free() {
+// free interrupts cells once more, and others of the runs, and frees ranks that wait at once.
+func (r *runner) free(others ...string) {
 	r.mu.Lock()
 	runs := slices.Clone(r.runs)
 	r.mu.Unlock()
-	r.executor.CancelAll()
-	if executor, ok := any(r.executor).(interface{ Free(id string) error }); ok {
-		for _, run := range runs {
-			_ = executor.Free(run) // an error means that it has ended
+	for _, run := range others {
+		if !slices.Contains(runs, run) {
+			runs = append(runs, run)
 		}
+	}
+	for _, run := range runs {
+		_ = r.executor.Free(run) // an error means that it has ended
 	}
 }
 
