@@ -151,6 +151,8 @@ func (d *diagnostics) quickFixes(ctx context.Context, doc *Snapshot, r protocol.
 			})
 		case f.failure != nil && f.failure.name() != "":
 			actions = append(actions, nameFixes(doc, f, names)...)
+		case f.hang != nil:
+			actions = append(actions, hangFixes(doc, f)...)
 		}
 	}
 	return actions

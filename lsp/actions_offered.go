@@ -93,6 +93,13 @@ func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
 			title: "Interrupt cell", kind: actionInterrupt, command: "interrupt", args: interruptArgs{Run: r.ID, whereArgs: whereArgs{URI: doc.URI}},
 		})
 	}
+	if ran && len(r.Hangs) > 0 {
+		run := r.Hangs[0].Run
+		actions = append(actions,
+			action{title: freeTitle, kind: actionInterrupt, command: "free", args: interruptArgs{Run: run}},
+			action{title: stacksTitle, kind: actionOutput, command: "showStacks", args: showStacksArgs{Run: run, whereArgs: whereArgs{URI: doc.URI}}},
+		)
+	}
 	return actions
 }
 
@@ -169,8 +176,8 @@ func (d *diagnostics) workspaceActions(doc *Snapshot) []action {
 	} else {
 		add("Turn autodip on", actionPool, "autodip", autodipArgs{On: ptr(true), whereArgs: here})
 	}
-	for _, state := range d.s.board.states(doc.URI) {
-		if state == Ended {
+	for _, run := range d.s.board.states(doc.URI) {
+		if run.state == Ended {
 			add("Forget how the cells have run", actionOutput, "clear", clearArgs{URI: doc.URI})
 			break
 		}

@@ -44,6 +44,7 @@ type Run struct {
 	Reason   string         // once it has ended: a sentence, or ""
 	Parts    []Part         // of the processes that have begun: the local namespace first, then the ranks in order
 	Failures []*dipexec.Failure
+	Hangs    []*dipexec.Hang // what its ranks wait for, by number; [board.lastRun] tells those of the runs that the cell has asked for, too
 
 	workspace *workspace
 	plan      *plan    // in which it waits; nil: it has been started
@@ -53,6 +54,8 @@ type Run struct {
 	text      cellText // of the cell
 	cellLine  int      // 1-based line on which the cell began
 	line, end int      // 1-based lines that the code took, both inclusive
+
+	interrupts int // how often the user has asked for its end
 }
 
 // Part is how one process does in a run.
@@ -92,6 +95,7 @@ type board struct {
 	runs  map[string]*Run
 	ended []string         // those of runs that have ended, oldest first
 	last  map[cellKey]*Run // the last run of each cell as a whole
+	hung  map[string]*Run  // whose ranks wait for something
 	pools map[*workspace]*dipexec.PoolState
 }
 
@@ -102,7 +106,8 @@ type cellKey struct {
 
 func newBoard(docs *documents, changed func(change)) *board {
 	b := &board{
-		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, pools: map[*workspace]*dipexec.PoolState{},
+		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, hung: map[string]*Run{},
+		pools: map[*workspace]*dipexec.PoolState{},
 	}
 	docs.gone = b.forgetCells
 	return b
@@ -219,13 +224,37 @@ func (b *board) record(w *workspace, ev dipexec.Event) change {
 		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
 	case *dipexec.Failure:
 		r.Failures = append(r.Failures, ev)
+	case *dipexec.Hang:
+		b.hang(r, ev)
 	case *dipexec.RunFinished:
-		r.State, r.Status, r.Seconds, r.Reason = Ended, ev.Status, ev.Seconds, ev.Reason
+		r.State, r.Status, r.Seconds, r.Reason, r.Hangs = Ended, ev.Status, ev.Seconds, ev.Reason, nil
+		delete(b.hung, r.ID)
 		b.forget(r.ID)
 	default:
 		return change{} // output: those who show it take the event itself
 	}
 	return cellChange(r)
+}
+
+// hang enters that ranks of a run wait, or no longer do. mu is held.
+func (b *board) hang(r *Run, ev *dipexec.Hang) {
+	if r.State == Ended {
+		return
+	}
+	i, known := slices.BinarySearchFunc(r.Hangs, ev.Hang, func(h *dipexec.Hang, number int) int { return cmp.Compare(h.Hang, number) })
+	switch {
+	case known && ev.Gone:
+		r.Hangs = slices.Delete(r.Hangs, i, i+1)
+	case known:
+		r.Hangs[i] = ev
+	case !ev.Gone:
+		r.Hangs = slices.Insert(r.Hangs, i, ev)
+	}
+	if len(r.Hangs) == 0 {
+		delete(b.hung, r.ID)
+		return
+	}
+	b.hung[r.ID] = r
 }
 
 // adopt is a run that this client has not started: a cell has, or another client. A cell's runs are shown at that cell.
@@ -290,7 +319,7 @@ func rankOf(ev dipexec.Event) int {
 
 func (r *Run) clone() Run {
 	c := *r
-	c.Parts, c.Failures = slices.Clone(r.Parts), slices.Clone(r.Failures)
+	c.Parts, c.Failures, c.Hangs = slices.Clone(r.Parts), slices.Clone(r.Failures), slices.Clone(r.Hangs)
 	return c
 }
 
@@ -309,22 +338,51 @@ func (b *board) lastRun(doc uri.URI, cell cellID) (Run, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.last[cellKey{doc, cell}]; r != nil {
-		return r.clone(), true
+		c := r.clone()
+		for _, other := range b.hung {
+			if other != r && other.Doc == doc && other.Cell == cell {
+				c.Hangs = append(c.Hangs, other.Hangs...)
+			}
+		}
+		return c, true
 	}
 	return Run{}, false
 }
 
-// states are the states of the last runs of a document's cells that have had one.
-func (b *board) states(doc uri.URI) map[cellID]RunState {
+// runOfCell is what lenses say of a cell's last run.
+type runOfCell struct {
+	state RunState
+	hung  bool // its ranks wait for something
+}
+
+// states tell of the last runs of a document's cells that have had one.
+func (b *board) states(doc uri.URI) map[cellID]runOfCell {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	found := map[cellID]RunState{}
+	found := map[cellID]runOfCell{}
 	for key, r := range b.last {
 		if key.doc == doc {
-			found[key.cell] = r.State
+			found[key.cell] = runOfCell{state: r.State}
+		}
+	}
+	for _, r := range b.hung {
+		if last, ran := found[r.Cell]; ran && r.Doc == doc {
+			found[r.Cell] = runOfCell{last.state, true}
 		}
 	}
 	return found
+}
+
+// interrupted counts how often a run's end has been asked for, this time included.
+func (b *board) interrupted(id string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.runs[id]
+	if r == nil {
+		return 1
+	}
+	r.interrupts++
+	return r.interrupts
 }
 
 // active are the runs of a workspace that have not ended, in the order of their starts; nil means all workspaces.

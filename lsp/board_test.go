@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"go.lsp.dev/protocol"
@@ -118,7 +119,7 @@ func TestBoardRun(t *testing.T) {
 	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] || len(d.cells) != 1 || d.text {
 		t.Errorf("told %+v", f.told)
 	}
-	if all := f.states(boardURI); len(all) != 1 || all[cell] != Running || r.ID != "r" {
+	if all := f.states(boardURI); len(all) != 1 || all[cell] != (runOfCell{state: Running}) || r.ID != "r" {
 		t.Errorf("%+v", all)
 	}
 	if active := f.active(f.w); len(active) != 1 || active[0].ID != "r" {
@@ -304,5 +305,65 @@ func TestChangesAdd(t *testing.T) {
 	d := c.docs[boardURI]
 	if d.opened || !d.closed || !d.text || !d.cells[3] || !c.settings || len(c.pools) != 1 || c.empty() {
 		t.Errorf("%+v %+v", c, d)
+	}
+}
+
+// What ranks wait for is known while that is so, at the cell whose code asked for it, too; the end of the run is its end.
+func TestBoardHangs(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n")
+	f.ran("r", 1)
+	cell := f.doc().ids[0]
+	hang := func(run string, number int, text string, gone bool) *dipexec.Hang {
+		return &dipexec.Hang{Header: dipexec.Header{Kind: dipexec.KindHang, Run: run}, Hang: number, Text: text, Level: dipexec.LevelWarning, Gone: gone}
+	}
+	told := func() (texts []string) {
+		r, _ := f.lastRun(boardURI, cell)
+		for _, h := range r.Hangs {
+			texts = append(texts, h.Text)
+		}
+		if hung := f.states(boardURI)[cell].hung; hung != (len(texts) > 0) {
+			t.Errorf("hung: %v, with %q", hung, texts)
+		}
+		return texts
+	}
+	is := func(want ...string) {
+		t.Helper()
+		if got := told(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	f.events(&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "r"}})
+	f.told = change{}
+	f.events(hang("r", 2, "b", false), hang("r", 1, "a", false), hang("r", 2, "c", false), hang("elsewhere", 1, "x", false))
+	is("a", "c")
+	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] {
+		t.Errorf("told %+v", f.told)
+	}
+	before, _ := f.lastRun(boardURI, cell)
+	f.events(hang("r", 1, "", true), hang("r", 7, "", true))
+	is("c")
+	if len(before.Hangs) != 2 || before.Hangs[0].Text != "a" {
+		t.Error("a copy has changed")
+	}
+	// A line of the cell has asked for a run on the ranks.
+	f.events(&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "child"}, Parent: "r"}, hang("child", 1, "d", false))
+	is("c", "d")
+	f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: "r"}}, hang("r", 3, "late", false))
+	is("d")
+	f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: "child"}})
+	is()
+}
+
+// How often a run's end was asked for is counted, and nothing of a run that is not known.
+func TestBoardInterrupted(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n")
+	f.ran("r", 1)
+	for want := 1; want <= 3; want++ {
+		if n := f.interrupted("r"); n != want {
+			t.Errorf("%d, want %d", n, want)
+		}
+		if n := f.interrupted("x"); n != 1 {
+			t.Error(n)
+		}
 	}
 }

@@ -31,11 +31,6 @@ type makePoolArgs struct {
 	whereArgs
 }
 
-type interruptArgs struct {
-	Run string `json:"run,omitempty" doc:"id of the run; without it, all runs"`
-	whereArgs
-}
-
 type pushArgs struct {
 	Names []string `json:"names" doc:"names of the variables"`
 	Ranks string   `json:"ranks,omitempty" doc:"all, or a list such as 0,2-3; without it all"`
@@ -242,29 +237,6 @@ func (s *server) cancelWhere(w *workspace, condition func(Run) bool) int {
 		}
 	}
 	return n
-}
-
-// interruptReply answers how many runs were interrupted.
-type interruptReply struct {
-	Interrupted int `json:"interrupted"`
-}
-
-func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptReply, error) {
-	if a.Run != "" {
-		r, known := s.board.run(a.Run)
-		switch {
-		case !known:
-			return nil, fmt.Errorf("there is no run %s", a.Run)
-		case !r.cancel():
-			return &interruptReply{0}, nil // it has ended meanwhile
-		}
-		return &interruptReply{1}, nil
-	}
-	w, err := a.workspace(s, ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &interruptReply{s.cancelWhere(w, func(Run) bool { return true })}, nil
 }
 
 func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {

@@ -202,7 +202,7 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error)
 func (s *server) aim(d *Snapshot, h how, p *planned) {
 	r := &p.request
 	settings := s.config.ofDocument(d)
-	r.Target, r.See, r.JournalLimit = h.target, h.see, settings.JournalLimit
+	r.Target, r.See, r.JournalLimit, r.HangAfter = h.target, h.see, settings.JournalLimit, settings.HangAfter
 	if r.See.IsZero() && r.Directive.See.IsZero() {
 		r.See = settings.see()
 	}

@@ -42,10 +42,12 @@ type diagnostics struct {
 	mu       sync.Mutex // guards what follows
 	failures map[cellKey][]*failure
 	outputs  map[cellKey]*printed
+	hangs    []*hangMark
 	runs     map[string]*followed // that are running, or ended not long ago
 	ended    []string             // those of runs that have ended, oldest first
 	folder   *dipexec.Folder
 	shown    map[uri.URI]*shown // of open documents
+	unopened map[uri.URI]bool   // files that are not open, of which the client has been told something
 	dirty    changes            // has to be published soon
 	wordy    changes            // likewise, but it is only output
 	last     time.Time          // when one of these was
@@ -84,7 +86,7 @@ type cellDiagnostics struct {
 func newDiagnostics(s *server) feature {
 	d := &diagnostics{
 		s: s, events: newEventQueue(), failures: map[cellKey][]*failure{}, outputs: map[cellKey]*printed{}, runs: map[string]*followed{},
-		folder: dipexec.NewFolder(dipexec.FoldOptions{}), shown: map[uri.URI]*shown{}, dirty: changes{}, wordy: changes{},
+		folder: dipexec.NewFolder(dipexec.FoldOptions{}), shown: map[uri.URI]*shown{}, unopened: map[uri.URI]bool{}, dirty: changes{}, wordy: changes{},
 	}
 	return feature{
 		methods:      d.methods(),
@@ -110,6 +112,7 @@ func (d *diagnostics) changed(c change) {
 		case doc.text:
 			d.publish(u, nil, false)
 		}
+		d.publishRelated(u)
 	}
 	if c.settings {
 		for u := range d.s.docs.view() {
@@ -129,20 +132,19 @@ func (d *diagnostics) forget() {
 // they are among the dirty ones, or if anew is true. mu is held.
 func (d *diagnostics) publish(u uri.URI, dirty map[cellID]bool, anew bool) {
 	doc, known := d.s.docs.view()[u], d.shown[u]
-	switch {
-	case doc == nil && known == nil:
+	if doc == nil {
+		d.publishUnopened(u, known)
 		return
-	case doc == nil:
-		delete(d.shown, u)
-		if !known.nobody {
-			d.send(u, nil, nil)
-		}
-		return
-	case known == nil:
-		known = &shown{nobody: true}
-		d.shown[u], anew = known, true
 	}
-	changed := d.update(known, doc, dirty, anew)
+	told := false
+	if known == nil {
+		told = d.unopened[u]
+		delete(d.unopened, u)
+		known = &shown{nobody: !told}
+		d.shown[u], anew = known, true
+		d.opensHangs(doc)
+	}
+	changed := d.update(known, doc, dirty, anew) || told
 	known.of = doc
 	if !changed || known.nobody && len(known.cells) == 0 {
 		return
@@ -158,6 +160,21 @@ func (d *diagnostics) publish(u uri.URI, dirty map[cellID]bool, anew bool) {
 		known.all = append(known.all, c.list...)
 	}
 	d.send(u, doc, known.all)
+}
+
+// publishUnopened does it for a file that is not open, or no longer. mu is held.
+func (d *diagnostics) publishUnopened(u uri.URI, known *shown) {
+	list := d.hangsOfFile(u)
+	if len(list) == 0 && !d.unopened[u] && (known == nil || known.nobody) {
+		delete(d.shown, u)
+		return
+	}
+	delete(d.shown, u)
+	delete(d.unopened, u)
+	if len(list) > 0 {
+		d.unopened[u] = true
+	}
+	d.send(u, nil, list)
 }
 
 // update makes known's cells those of doc, and reports whether anything is not as it was. mu is held.
@@ -215,6 +232,11 @@ func (d *diagnostics) lookAgain(doc *Snapshot, dirty map[cellID]bool, first, las
 	for key := range d.failures {
 		if key.doc == doc.URI {
 			wanted[key.cell] = true
+		}
+	}
+	for _, m := range d.hangs {
+		if m.uri == doc.URI {
+			wanted[m.at.cell] = true
 		}
 	}
 	var again []int
@@ -276,6 +298,7 @@ type finding struct {
 	protocol.Diagnostic
 	problem *cells.Problem // nil: it is no problem
 	failure *failure       // nil: it is no failure
+	hang    *hangMark      // nil: it is no place where ranks wait
 }
 
 func diagnosticsOf(found []finding) []protocol.Diagnostic {
@@ -290,17 +313,18 @@ func diagnosticsOf(found []finding) []protocol.Diagnostic {
 func (d *diagnostics) found(doc *Snapshot, c cells.Cell, mode string) []finding {
 	var found []finding
 	for _, p := range c.Problems() {
-		found = append(found, finding{problemDiagnostic(doc, p), &p, nil})
+		found = append(found, finding{Diagnostic: problemDiagnostic(doc, p), problem: &p})
 	}
 	key := cellKey{doc.URI, doc.ID(c)}
 	for _, f := range d.failures[key] {
 		if diagnostic, ok := d.failureDiagnostic(doc, c, f); ok {
-			found = append(found, finding{diagnostic, nil, f})
+			found = append(found, finding{Diagnostic: diagnostic, failure: f})
 		}
 	}
+	found = append(found, d.hangsOf(doc, c)...)
 	if out := d.outputs[key]; out != nil {
 		if text := out.show(mode); text != "" && out.text.sameCode(textOf(c)) {
-			found = append(found, finding{newDiagnostic(doc.LineRange(c.Line()), protocol.DiagnosticSeverityInformation, "output", text), nil, nil})
+			found = append(found, finding{Diagnostic: newDiagnostic(doc.LineRange(c.Line()), protocol.DiagnosticSeverityInformation, "output", text)})
 		}
 	}
 	return found

@@ -74,7 +74,7 @@ func hint(d *Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 	return n
 }
 
-// explained is what went wrong, a line for each failure that differs; "" if nothing did.
+// explained is what went wrong, a line for each failure that differs, and who waits for whom; "" if nothing did.
 func (r *Run) explained() string {
 	var lines []string
 	who := map[string][]int{}
@@ -93,6 +93,9 @@ func (r *Run) explained() string {
 	}
 	if r.Reason != "" {
 		lines = slices.Insert(lines, 0, r.Reason)
+	}
+	if hangs := r.hangSentences(); hangs != "" {
+		lines = append(lines, hangs)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -55,6 +55,8 @@ const (
 	lensOutcome   // of the cell's last run
 	lensInterrupt // the cell's run
 	lensProblem   // that keeps the cell from running
+	lensFree      // the ranks of the cell's run, while they wait
+	lensStacks    // likewise
 	lensLine      // a line magic
 )
 
@@ -125,7 +127,7 @@ func (l *lenses) resolvable() bool {
 }
 
 // listResolved is the list for clients that do not resolve lenses.
-func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]RunState) []protocol.CodeLens {
+func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell) []protocol.CodeLens {
 	list := []protocol.CodeLens{}
 	above := false
 	for c := range d.File.Cells() {
@@ -165,7 +167,7 @@ func (n lens) appendJSON(b []byte) []byte {
 }
 
 // ofCell yields the lenses of a code cell; runs says whether there is anything to run in it, and above whether there is in a cell above.
-func ofCell(d *Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[cellID]RunState, yield func(lens)) {
+func ofCell(d *Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[cellID]runOfCell, yield func(lens)) {
 	if len(kinds) == 0 {
 		return
 	}
@@ -174,7 +176,7 @@ func ofCell(d *Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, state
 		at.kind = k
 		yield(at)
 	}
-	state, ran := states[at.cell]
+	run, ran := states[at.cell]
 	if _, faulty := c.Fault(); faulty {
 		add(lensProblem)
 	} else if runs && (ran || !isModule(d.File, c)) {
@@ -187,8 +189,12 @@ func ofCell(d *Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, state
 	if ran {
 		add(lensOutcome)
 	}
-	if ran && state != Ended {
+	if ran && run.state != Ended {
 		add(lensInterrupt)
+	}
+	if run.hung {
+		add(lensFree)
+		add(lensStacks)
 	}
 	for i, m := range c.LineMagics() {
 		if runsAlone(m) {
@@ -270,6 +276,10 @@ func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Comman
 		return lensCommand(r.outcomeAt(c), "showOutput", showOutputArgs{Run: r.ID}), true
 	case ran && n.kind == lensInterrupt && r.State != Ended:
 		return lensCommand("Interrupt", "interrupt", interruptArgs{Run: r.ID}), true
+	case ran && n.kind == lensFree && len(r.Hangs) > 0:
+		return lensCommand(freeTitle, "free", interruptArgs{Run: r.Hangs[0].Run}), true
+	case ran && n.kind == lensStacks && len(r.Hangs) > 0:
+		return lensCommand(stacksTitle, "showStacks", showStacksArgs{Run: r.Hangs[0].Run, whereArgs: whereArgs{URI: d.URI}}), true
 	}
 	return cmd, false
 }

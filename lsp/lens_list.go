@@ -17,7 +17,7 @@ type lastLenses struct {
 }
 
 // make makes the list of a document as it is now, and hands its JSON to use, which must not keep it.
-func (l *lastLenses) make(d *Snapshot, kinds []lensKind, states map[cellID]RunState, use func(json []byte)) {
+func (l *lastLenses) make(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell, use func(json []byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.list == nil {
@@ -35,7 +35,7 @@ type lensList struct {
 	file   *cells.File
 	ids    []cellID
 	kinds  []lensKind
-	states map[cellID]RunState
+	states map[cellID]runOfCell
 	json   []byte
 	begins []int32 // where in json the lenses of each cell begin, each with the comma or bracket before it; one more for the bracket at the end
 	runs   int     // how many cells are above the first one that runs
@@ -45,7 +45,7 @@ type lensList struct {
 var emptyList = &lensList{file: cells.Parse(""), json: []byte("[]"), begins: []int32{0}}
 
 // newLensList is a document's lenses, made from an older list as far as that is of use. They are written to a spare buffer if it is large enough.
-func newLensList(d *Snapshot, kinds []lensKind, states map[cellID]RunState, old *lensList, spare []byte) *lensList {
+func newLensList(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell, old *lensList, spare []byte) *lensList {
 	n := &lensList{file: d.File, ids: d.ids, kinds: kinds, states: states, runs: d.File.Len()}
 	first, last := n.shared(old)
 	if cap(spare) < len(old.json) {

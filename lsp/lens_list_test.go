@@ -25,7 +25,7 @@ func TestLensListOfEdits(t *testing.T) {
 	f := newBoardFixture(t, some(40))
 	old := emptyList
 	var spare []byte
-	states := map[cellID]RunState{}
+	states := map[cellID]runOfCell{}
 	for i := range 4000 {
 		lineCount := f.doc().File.Lines()
 		from := random.IntN(lineCount + 1)
@@ -35,10 +35,10 @@ func TestLensListOfEdits(t *testing.T) {
 		case 1:
 			kinds = []lensKind{lensAbove, lensLocal, lensEverywhere}[:random.IntN(4)]
 		case 2:
-			states = map[cellID]RunState{}
+			states = map[cellID]runOfCell{}
 			for _, id := range f.doc().ids {
 				if random.IntN(5) == 0 {
-					states[id] = RunState(random.IntN(3))
+					states[id] = runOfCell{RunState(random.IntN(3)), random.IntN(2) == 0}
 				}
 			}
 		case 3: // two places at once

@@ -83,7 +83,9 @@ func (r *Run) stage() string {
 	if slices.ContainsFunc(r.Parts, func(p Part) bool { return p.State == "interrupting" }) {
 		return "interrupting"
 	}
-	switch {
+	switch waits := r.waits(); {
+	case waits != "":
+		return waits
 	case len(ranks) > 0:
 		done := 0
 		for _, p := range ranks {

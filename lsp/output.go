@@ -110,7 +110,7 @@ func (o *output) nextUntil(folder *dipexec.Folder, at time.Time, w *workspace, s
 // isState reports whether an event is one that the board keeps.
 func isState(ev dipexec.Event) bool {
 	switch ev.(type) {
-	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished, *dipexec.PoolState:
+	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished, *dipexec.PoolState, *dipexec.Hang:
 		return true
 	}
 	return false
@@ -171,6 +171,9 @@ func (v *reading) show(items []dipexec.Item) {
 			if t == protocol.MessageTypeError {
 				v.s.client.showMessage(t, item.Text)
 			}
+			if ev, ok := item.Event.(*dipexec.Hang); ok && t == protocol.MessageTypeWarning {
+				v.hang(ev, item.Text)
+			}
 		default:
 			lines = append(append(lines, text...), '\n')
 			v.picture(item)
@@ -201,11 +204,26 @@ func (v *reading) failure(item dipexec.Item) {
 	if !ok || how == failuresOff || !v.first(item.Run, fmt.Sprintf("%s: %s at %s:%d", f.EName, f.EValue, f.Path, f.Line)) {
 		return
 	}
-	const show = "Show output"
-	v.tell(protocol.MessageTypeError, describeFailure(f, item, v.journal(item.Run)), show, func(ctx context.Context) error {
+	v.tell(protocol.MessageTypeError, describeFailure(f, item, v.journal(item.Run)), way{"Show output", func(ctx context.Context) error {
 		_, err := v.s.showOutput(ctx, &showOutputArgs{Run: item.Run})
 		return err
-	})
+	}})
+}
+
+// hang tells of ranks that wait and may not go on by themselves, once: what corrects that can be read elsewhere.
+func (v *reading) hang(ev *dipexec.Hang, text string) {
+	if v.s.config.of(v.w.dir).Failures == failuresOff || !v.first(ev.Run, fmt.Sprintf("hang %d", ev.Hang)) {
+		return
+	}
+	v.tell(protocol.MessageTypeWarning, text,
+		way{freeTitle, func(ctx context.Context) error {
+			_, err := v.s.free(ctx, &interruptArgs{Run: ev.Run})
+			return err
+		}},
+		way{stacksTitle, func(ctx context.Context) error {
+			_, err := v.s.showStacks(ctx, &showStacksArgs{Run: ev.Run})
+			return err
+		}})
 }
 
 // picture tells of the first output of a run that is no text, for there is nothing of it to read.
@@ -218,14 +236,20 @@ func (v *reading) picture(item dipexec.Item) {
 	if item.Cell != nil {
 		text = fmt.Sprintf("cell %d shows a picture: %s", *item.Cell, path)
 	}
-	v.tell(protocol.MessageTypeInfo, text, "Open", func(ctx context.Context) error {
-		_, err := v.s.showFile(ctx, path)
+	v.tell(protocol.MessageTypeInfo, text, way{"Open", func(ctx context.Context) error {
+		_, err := v.s.showFile(ctx, "the picture is", path)
 		return err
-	})
+	}})
 }
 
-// tell shows a message, with an action where the user wants such.
-func (v *reading) tell(t protocol.MessageType, text, action string, act func(context.Context) error) {
+// way is something that the user may choose to have done.
+type way struct {
+	title string
+	act   func(context.Context) error
+}
+
+// tell shows a message, with the ways on where the user wants such.
+func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 	if v.s.config.of(v.w.dir).Failures != failuresAsk {
 		v.s.client.showMessage(t, text)
 		return
@@ -237,13 +261,19 @@ func (v *reading) tell(t protocol.MessageType, text, action string, act func(con
 		return
 	}
 	v.s.goOn("a question", func() {
-		chosen := v.s.client.ask(v.s.ctx, t, text, action)
-		<-v.asking
-		if chosen != action {
-			return
+		var titles []string
+		for _, w := range ways {
+			titles = append(titles, w.title)
 		}
-		if err := act(v.s.ctx); err != nil && v.s.ctx.Err() == nil {
-			v.s.client.showMessage(protocol.MessageTypeError, err.Error())
+		chosen := v.s.client.ask(v.s.ctx, t, text, titles...)
+		<-v.asking
+		for _, w := range ways {
+			if w.title != chosen {
+				continue
+			}
+			if err := w.act(v.s.ctx); err != nil && v.s.ctx.Err() == nil {
+				v.s.client.showMessage(protocol.MessageTypeError, err.Error())
+			}
 		}
 	})
 }
@@ -280,6 +310,11 @@ func typeOfNotice(ev dipexec.Event) protocol.MessageType {
 		if ev.Status == dipexec.StatusInterrupted {
 			return protocol.MessageTypeWarning
 		}
+	case *dipexec.Hang:
+		if ev.Gone || ev.Level == dipexec.LevelInfo {
+			return protocol.MessageTypeInfo
+		}
+		return protocol.MessageTypeWarning
 	}
 	return protocol.MessageTypeError
 }

@@ -218,7 +218,7 @@ func (d *diagnostics) event(w *workspace, ev dipexec.Event) {
 		if d.s.config.of(w.dir).DiagnosticsOutput != outputOff {
 			d.events.put(ev)
 		}
-	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished:
+	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished, *dipexec.Hang:
 		d.events.put(ev)
 	}
 }
@@ -273,6 +273,10 @@ func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
 		if ev.State == "dead" && r.Cell != 0 {
 			d.died(r.Run, ev)
 		}
+	case *dipexec.Hang:
+		if !r.ended {
+			d.hang(r.Run, ev)
+		}
 	}
 	if r.output != nil {
 		d.enterGap(r, ev)
@@ -308,6 +312,7 @@ func (d *diagnostics) enterGap(r *followed, ev dipexec.Event) {
 // end is the end of a run. mu is held.
 func (d *diagnostics) end(r *followed) {
 	r.ended = true
+	d.dropHangs(func(m *hangMark) bool { return m.ev.Run == r.ID })
 	if r.output != nil {
 		d.dirty.add(r.output.cellKey)
 	}

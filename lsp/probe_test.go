@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,19 @@ func init() {
 					s.client.refresh(protocol.MethodWorkspaceCodeLensRefresh)
 				}
 				Wished <- struct{}{}
+				return nil, nil
+			}),
+			"test/publish": call(func(_ context.Context, p *struct {
+				Event json.RawMessage `json:"event"`
+			}) (any, error) {
+				ev, err := dipexec.ParseJSON(p.Event)
+				if err != nil {
+					return nil, err
+				}
+				s.mu.Lock()
+				w := s.recent
+				s.mu.Unlock()
+				w.executor.Publish(ev)
 				return nil, nil
 			}),
 			"test/flood": call(func(_ context.Context, p *struct{ Bytes int }) (any, error) {

@@ -102,7 +102,7 @@ func (p *progress) runStarted(w *workspace, ev *dipexec.RunStarted) {
 		return
 	}
 	see, _ := cells.ParseRankList(ev.See) // it was made by the same package
-	a := p.begin(&activity{run: ev.Run, title: titleOf(ev), see: see, quiet: ev.Quiet, cancel: func() { _ = w.executor.Cancel(ev.Run) }})
+	a := p.begin(&activity{run: ev.Run, title: titleOf(ev), see: see, quiet: ev.Quiet, cancel: func() { p.s.interruptID(w, ev.Run) }})
 	p.runs[ev.Run] = a
 }
 

@@ -105,6 +105,7 @@ var (
 		{"app", func(s Settings) any { return s.App }},
 		{"seed", func(s Settings) any { return s.Seed }},
 		{"keepGpuMemory", func(s Settings) any { return s.KeepGPUMemory }},
+		{"groupTimeout", func(s Settings) any { return s.GroupTimeout }},
 	}
 )
 

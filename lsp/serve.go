@@ -86,6 +86,7 @@ type server struct {
 	dirs   []string                 // of the workspace folders
 	opened map[*workspace]*follower // whose events come here
 	recent *workspace               // the last one that something was done in
+	asking map[*workspace]bool      // whose user is asked whether the pool may end
 }
 
 func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadWriteCloser, deps Deps) *server {
@@ -94,7 +95,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	}
 	stream := newStream(rwc)
 	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{stream}))
-	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}}
+	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}, asking: map[*workspace]bool{}}
 	stream.out.traced(deps.Trace)
 	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))

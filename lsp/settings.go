@@ -21,6 +21,8 @@ type Settings struct {
 	Preload           []string
 	Start             string
 	StartTimeout      time.Duration
+	GroupTimeout      time.Duration
+	HangAfter         time.Duration // as a Request has it
 	KeepGPUMemory     bool
 	Seed              ranks.Seed
 	Prewarm           bool
@@ -73,12 +75,19 @@ var settingsTable = []setting{
 	{"start", "string", `"auto"`, "How ranks start.", []string{"auto", "fork", "spawn"},
 		into(func(s *Settings) *string { return &s.Start })},
 	{"startTimeout", "number", `120`, "How long a pool may take to start, in seconds.", nil,
+		seconds(func(s *Settings) *time.Duration { return &s.StartTimeout })},
+	{"groupTimeout", "number", `86400`, "How long a collective of a pool's process groups waits for the other ranks, in seconds, before torch gives it up and the ranks end. It is long, so that who thinks at a breakpoint keeps the pool; `dip.hang.after` tells of ranks that wait.", nil,
+		seconds(func(s *Settings) *time.Duration { return &s.GroupTimeout })},
+	{"hang.after", "number", `10`, "After how many seconds of a run the ranks are asked where they are, to tell who waits for whom. 0: never.", nil,
 		func(s *Settings, raw json.RawMessage) error {
-			var seconds float64
-			if err := json.Unmarshal(raw, &seconds); err != nil || seconds <= 0 || seconds > 1e6 {
-				return fmt.Errorf("want seconds, more than 0")
+			var n float64
+			if json.Unmarshal(raw, &n) == nil && n == 0 {
+				s.HangAfter = -1
+				return nil
 			}
-			s.StartTimeout = time.Duration(seconds * float64(time.Second))
+			if seconds(func(s *Settings) *time.Duration { return &s.HangAfter })(s, raw) != nil {
+				return fmt.Errorf("want seconds, or 0 for never")
+			}
 			return nil
 		}},
 	{"keepGpuMemory", "boolean", `false`, "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.", nil,
@@ -113,6 +122,18 @@ var settingsTable = []setting{
 		into(func(s *Settings) *string { return &s.DiagnosticsOutput })},
 	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only.",
 		[]string{failuresMessage, failuresAsk, failuresOff}, into(func(s *Settings) *string { return &s.Failures })},
+}
+
+// seconds sets a field from a number of seconds.
+func seconds(field func(*Settings) *time.Duration) func(*Settings, json.RawMessage) error {
+	return func(s *Settings, raw json.RawMessage) error {
+		var n float64
+		if err := json.Unmarshal(raw, &n); err != nil || n <= 0 || n > 1e7 {
+			return fmt.Errorf("want seconds, more than 0")
+		}
+		*field(s) = time.Duration(n * float64(time.Second))
+		return nil
+	}
 }
 
 // into sets a field from JSON of its type.

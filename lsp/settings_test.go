@@ -38,6 +38,14 @@ func TestSettings(t *testing.T) {
 		{`{"seed": -1}`, func(s Settings) bool { return s.pool().Seed.Of(0) == nil }, nil},
 		{`{"seed": -2}`, func(s Settings) bool { return s.pool().Seed.Of(0) == nil }, []string{"dip.seed: seed -2: want a number from 0 to 4294967295"}},
 		{`{"startTimeout": 0}`, func(s Settings) bool { return s.StartTimeout == 2*time.Minute }, []string{"dip.startTimeout"}},
+		{`null`, func(s Settings) bool { return s.HangAfter == 10*time.Second && s.pool().GroupTimeout == 24*time.Hour }, nil},
+		{`{"hang": {"after": 2.5}, "groupTimeout": 60}`, func(s Settings) bool {
+			return s.HangAfter == 2500*time.Millisecond && s.pool().GroupTimeout == time.Minute
+		}, nil},
+		{`{"hang.after": 0}`, func(s Settings) bool { return s.HangAfter < 0 }, nil},
+		{`{"hang.after": -1, "groupTimeout": 0}`, func(s Settings) bool { return s.HangAfter == 10*time.Second && s.GroupTimeout == 24*time.Hour },
+			[]string{"dip.groupTimeout: want seconds, more than 0", "dip.hang.after: want seconds, or 0 for never"}},
+		{`{"hang.after": "off"}`, func(s Settings) bool { return s.HangAfter == 10*time.Second }, []string{`dip.hang.after: want seconds, or 0 for never, not "off"`}},
 		{`{"journalLimit": "500MB"}`, func(s Settings) bool { return s.JournalLimit == 500e6 }, nil},
 		{`{"journalLimit": "0"}`, func(s Settings) bool { return s.JournalLimit < 0 }, nil},
 		{`{"journalLimit": "1MB"}`, func(s Settings) bool { return s.JournalLimit == 2<<30 }, []string{"dip.journalLimit: \"1MB\" is too little for a journal; want at least 16 MiB"}},

@@ -60,7 +60,7 @@ func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply,
 	if err != nil {
 		return nil, err
 	}
-	return s.showFile(ctx, path)
+	return s.showFile(ctx, "the output is in", path)
 }
 
 // runID is what ids of runs look like; one that a client names becomes part of a pattern of file names.
@@ -85,11 +85,11 @@ func (s *server) journalOf(id string) (string, error) {
 	return "", fmt.Errorf("there is no run %s", id)
 }
 
-// showFile opens a file in the editor. A client that cannot do that says where it is.
-func (s *server) showFile(ctx context.Context, path string) (*showReply, error) {
+// showFile opens a file in the editor. A client that cannot do that says where it is: "the output is in …".
+func (s *server) showFile(ctx context.Context, isIn, path string) (*showReply, error) {
 	w := s.client.can.Window
 	if w == nil || w.ShowDocument == nil || !w.ShowDocument.Support {
-		s.client.showMessage(protocol.MessageTypeInfo, "the output is in "+path)
+		s.client.showMessage(protocol.MessageTypeInfo, isIn+" "+path)
 		return &showReply{Path: path}, nil
 	}
 	var result protocol.ShowDocumentResult
@@ -113,14 +113,19 @@ func renderOutput(ctx context.Context, dir string, rank *int) (path string, err 
 	if raw, tooLong := rawOutput(dir, rank); tooLong {
 		return raw, nil
 	}
+	return writeShown(dir, name, 0o600, func(w io.Writer) error { return writeOutput(ctx, w, dir, rank) })
+}
+
+// writeShown writes a file to be shown into a run's journal, in the place of the one of that name before, and returns its path.
+func writeShown(dir, name string, mode fs.FileMode, write func(io.Writer) error) (path string, err error) {
 	f, err := os.CreateTemp(dir, name+"-*.new")
 	if err != nil {
 		return "", err
 	}
 	defer os.Remove(f.Name()) // gone if all goes well
 	b := bufio.NewWriter(f)
-	err = writeOutput(ctx, b, dir, rank)
-	if err = errors.Join(err, b.Flush(), f.Close()); err != nil {
+	err = write(b)
+	if err = errors.Join(err, b.Flush(), f.Chmod(mode), f.Close()); err != nil {
 		return "", err
 	}
 	path = filepath.Join(dir, name+".txt")

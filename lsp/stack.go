@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/protocol"
 
+	"dipls/internal/clean"
 	"dipls/ranks/wire"
 	"dipls/session"
 )
@@ -21,6 +27,7 @@ type stackArgs struct {
 // stackReply answers where processes are, the local namespace first, then the ranks in order.
 type stackReply struct {
 	Stacks []processStack `json:"stacks"`
+	Folded string         `json:"folded"` // the same for people: equal stacks once, with whose they are, and what is the user's code first
 }
 
 type processStack struct {
@@ -28,6 +35,20 @@ type processStack struct {
 	Local bool   `json:"local,omitzero"`  // true: likewise
 	Text  string `json:"text,omitempty"`  // the threads, the main one first; of each the frames, outermost first
 	Error string `json:"error,omitempty"` // why there is no text
+
+	Frames []threadFrames `json:"frames,omitempty"` // what text says, by thread
+}
+
+// threadFrames is where one thread is.
+type threadFrames struct {
+	Thread string            `json:"thread"` // its name
+	Main   bool              `json:"main"`
+	Frames []wire.StackFrame `json:"frames"` // outermost first; none: it waits for a cell
+}
+
+type showStacksArgs struct {
+	Run string `json:"run,omitempty" doc:"id of the run whose ranks are meant; without it, the last one that runs"`
+	whereArgs
 }
 
 // stackPatience is how long processes have to say where they are. It takes them milliseconds, unless something keeps all of their threads.
@@ -41,16 +62,14 @@ func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	patience, cancel := context.WithTimeout(ctx, stackPatience)
-	defer cancel()
-	stacks := w.processes.stacks(patience, func(rank int) bool { return a.Rank == nil || *a.Rank == rank })
+	stacks := w.processes.stacks(ctx, false, func(rank int) bool { return a.Rank == nil || *a.Rank == rank })
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if len(stacks) == 0 {
 		return nil, nobodyThere(a.Rank, w.processes.glance())
 	}
-	reply := &stackReply{}
+	reply := &stackReply{Folded: foldedStacks(stacks)}
 	for _, stack := range stacks {
 		reply.Stacks = append(reply.Stacks, describeStack(stack))
 	}
@@ -83,8 +102,76 @@ func describeStack(stack session.Stack) processStack {
 		p.Error = stack.Err.Error()
 	default:
 		p.Text = threadsText(stack.Threads)
+		for _, thread := range stack.Threads {
+			p.Frames = append(p.Frames, threadFrames{thread.Name, thread.Main, slices.Concat([]wire.StackFrame{}, thread.Frames)})
+		}
 	}
 	return p
+}
+
+// foldedStacks is where processes are, for people.
+func foldedStacks(stacks []session.Stack) string {
+	var b strings.Builder
+	for i, stack := range session.FoldStacks(stacks) {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(stack.Who() + "\n")
+		for _, line := range stack.Lines(0) {
+			b.WriteString("  " + line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// showStacks opens where processes are in the editor, as a file that is not to be written.
+func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply, error) {
+	w, run, err := s.runMeant(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	stacks := w.processes.stacks(ctx, true, func(int) bool { return true })
+	if len(stacks) == 0 {
+		return nil, nobodyThere(nil, w.processes.glance())
+	}
+	text := foldedStacks(stacks)
+	if hangs := run.hangSentences(); hangs != "" {
+		text = hangs + "\n\n" + text
+	}
+	text = clean.Text(text)
+	if _, err := os.Stat(run.Journal); run.Journal == "" || errors.Is(err, fs.ErrNotExist) { // there is no place for a file
+		s.client.logMessage(protocol.MessageTypeInfo, clean.Excerpt(text, loggedLines, loggedBytes, ""))
+		s.client.showMessage(protocol.MessageTypeInfo, text)
+		return &showReply{}, nil
+	}
+	path, err := writeShown(run.Journal, "stacks", 0o400, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.showFile(ctx, "where the processes are stands in", path)
+}
+
+// runMeant is the run whose stacks are to be shown, and its workspace; an empty run if none goes on.
+func (s *server) runMeant(ctx context.Context, a *showStacksArgs) (*workspace, Run, error) {
+	if a.Run != "" {
+		if r, known := s.board.run(a.Run); known {
+			return r.workspace, r, nil
+		}
+		return nil, Run{}, fmt.Errorf("there is no run %s", a.Run)
+	}
+	w, err := a.workspace(s, ctx)
+	if err != nil {
+		return nil, Run{}, err
+	}
+	for _, r := range slices.Backward(s.board.active(w)) {
+		if r.State == Running {
+			return w, r, nil
+		}
+	}
+	return w, Run{}, nil
 }
 
 // threadsText is the stacks of threads, under their names where there is more than one.

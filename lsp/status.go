@@ -62,8 +62,9 @@ type runStatus struct {
 	URI    uri.URI `json:"uri,omitempty"`
 	Cell   int     `json:"cell,omitzero"` // its number now
 	Target string  `json:"target,omitempty"`
-	Done   int     `json:"done"`  // processes that have ended their part
-	Parts  int     `json:"parts"` // processes that have begun
+	Done   int     `json:"done"`           // processes that have ended their part
+	Parts  int     `json:"parts"`          // processes that have begun
+	Hang   string  `json:"hang,omitempty"` // who waits for whom, as sentences
 }
 
 // statusPatience is how long the memory on GPUs is waited for.
@@ -91,7 +92,7 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 	for _, r := range s.board.active(w) {
 		cell := s.numberNow(&r)
 		status.Runs = append(status.Runs, runStatus{
-			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: r.Done(), Parts: len(r.Parts),
+			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: r.Done(), Parts: len(r.Parts), Hang: r.hangSentences(),
 		})
 		for _, part := range r.Parts {
 			if part.Status == "" {

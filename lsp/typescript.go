@@ -35,7 +35,7 @@ func typescriptReference(comments map[string]string) string {
 // eventKinds are all kinds of events.
 var eventKinds = []dipexec.Kind{
 	dipexec.KindRunStarted, dipexec.KindStream, dipexec.KindDisplay, dipexec.KindResult, dipexec.KindError,
-	dipexec.KindRankState, dipexec.KindPoolState, dipexec.KindRunFinished, dipexec.KindLog,
+	dipexec.KindRankState, dipexec.KindPoolState, dipexec.KindRunFinished, dipexec.KindHang, dipexec.KindLog,
 }
 
 // typescriptTypes are the types that are written otherwise than by their kind.

@@ -233,7 +233,7 @@ func pythonIn(value, dir string) string {
 
 // pool is what the settings say of a pool.
 func (s Settings) pool() session.Choice {
-	return session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed}
+	return session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout}
 }
 
 // used are the settings that Python was started with; ok is false if it was not.
@@ -323,12 +323,21 @@ func (p *processes) glance() wire.PoolInfo {
 	return noPool()
 }
 
-// stacks asks the processes that are wanted where they are.
-func (p *processes) stacks(ctx context.Context, wanted func(rank int) bool) []session.Stack {
-	if s := p.opened(); s != nil {
-		return s.Stacks(ctx, wanted)
+// stacks asks the processes that are wanted where they are; native: in native code, too, where that can be told.
+func (p *processes) stacks(ctx context.Context, native bool, wanted func(rank int) bool) []session.Stack {
+	s := p.opened()
+	if s == nil {
+		return nil
 	}
-	return nil
+	asked, cancel := context.WithTimeout(ctx, stackPatience)
+	defer cancel()
+	stacks := s.Stacks(asked, wanted)
+	if native {
+		if problem := s.AddNative(ctx, stacks); problem != "" {
+			p.log.Info(problem)
+		}
+	}
+	return stacks
 }
 
 // noPool describes what is not there.

@@ -22,6 +22,13 @@ const own: Record<string, Property> = {
     markdownDescription: 'Ask before a restart or a kill ends processes that hold variables.',
     scope: 'window',
   },
+  'dip.hang.notify': {
+    type: 'boolean',
+    default: true,
+    markdownDescription:
+      'Tell by a notification, once each, of ranks that wait for others and may not go on by themselves. The problems, the lenses and the Ranks view show it in any case.',
+    scope: 'window',
+  },
   'dip.keys': {
     type: 'boolean',
     default: true,

@@ -39,10 +39,13 @@ export function registerCommands(server: Server, around: Surroundings): vscode.D
       }
     });
   return vscode.Disposable.from(
-    ...commands.map((row) => register(row.name, row, {})),
+    ...commands.filter(({ name }) => !own.includes(name)).map((row) => register(row.name, row, {})),
     ...Object.entries(targets).map(([id, target]) => register(id, { name: 'dip.runCell', title: '' }, { target })),
   );
 }
+
+/** The server's commands that the extension does itself: it has documents that cannot be edited. */
+const own: readonly CommandName[] = ['dip.showStacks'];
 
 /** Where the commands run a cell that are the server's `dip.runCell` with a target. */
 const targets: Record<TargetCommand, string> = {
@@ -171,6 +174,8 @@ function tell<C extends CommandName>(name: C, answer: CommandAnswers[C]): void {
     );
   } else if (name === 'dip.interrupt' && 'interrupted' in answer && answer.interrupted === 0) {
     vscode.window.setStatusBarMessage('Dip: nothing runs', 4000);
+  } else if (name === 'dip.free' && 'freed' in answer && answer.freed === 0) {
+    vscode.window.setStatusBarMessage('Dip: nothing runs on the ranks', 4000);
   }
 }
 

@@ -3,10 +3,12 @@ import type {
   DipEvent,
   DisplayEvent,
   FailureEvent,
+  HangEvent,
   ResultEvent,
   RunFinishedEvent,
   RunStartedEvent,
 } from './generated/server';
+import { isAlarm } from './hangs';
 import { listHas, LOCAL } from './ranks';
 import { Screen } from './screen';
 import { type Entry, type Notice, type Output, Timeline } from './timeline';
@@ -57,6 +59,8 @@ interface Process {
 /** A run that has begun, or, with no id, what was said while none was. */
 export class Run {
   readonly parts = new Map<number, Part>();
+  /** What its ranks wait for, by number, as long as they do. */
+  readonly hangs = new Map<number, HangEvent>();
   readonly timeline: Timeline;
   /** How it ended; absent while it goes on. */
   status?: Status;
@@ -160,10 +164,14 @@ export class Run {
           this.timeline.add(of, [failure(event)], now);
         });
         break;
+      case 'hang':
+        this.hang(event, now);
+        break;
       case 'run_finished':
         for (const rank of this.processes.keys()) {
           this.finishLines(rank, now);
         }
+        this.hangs.clear();
         this.status = event.status;
         this.seconds = event.seconds;
         this.listener.changed(this);
@@ -230,6 +238,20 @@ export class Run {
       const entry = this.timeline.put(of, [...lines, output], now).at(-1);
       process.displays.set(id, [...(shown ?? []), ...(entry ? [entry] : [])]);
     });
+  }
+
+  /** Keeps what ranks wait for. An alarm is put out, once: what corrects it stands where it is looked at. */
+  private hang(event: HangEvent, now: number): void {
+    const before = this.hangs.get(event.hang);
+    if (event.gone || !this.running) {
+      this.hangs.delete(event.hang);
+    } else {
+      this.hangs.set(event.hang, event);
+      if (isAlarm(event) && !(before && isAlarm(before))) {
+        this.note({ kind: 'notice', level: 'warning', text: `hang? ${event.text}` }, undefined, now);
+      }
+    }
+    this.listener.changed(this);
   }
 
   private clear(rank: number, process: Process): void {

@@ -7,17 +7,20 @@ import type {
   VariablesReply,
   WorkspaceStatus,
   FailureEvent,
+  HangEvent,
   RunFinishedEvent,
   RunStartedEvent,
 } from '../src/generated/server';
 import { ends, question } from '../src/pool/losses';
 import { badCount, badGpus, menuItems } from '../src/pool/menuItems';
 import { Failures } from '../src/pool/failures';
-import { places } from '../src/pool/places';
+import { foldedPlaces, places } from '../src/pool/places';
 import { Pools } from '../src/pool/pools';
 import {
+  hangsOf,
   poolMessage,
   processDetails,
+  processIcon,
   processes,
   processText,
   statusText,
@@ -207,6 +210,79 @@ describe('rows of processes', () => {
       'stopped · cuda:0 · pid 4711',
       'dead: was killed by SIGKILL',
     ]);
+  });
+});
+
+describe('ranks that wait', () => {
+  const hang: HangEvent = {
+    event: 'hang',
+    run: 'a-1',
+    hang: 1,
+    variant: 'elsewhere',
+    level: 'warning',
+    operation: 'all_reduce',
+    waiting: [{ ranks: [0, 2], path: '/home/u/train.py', line: 41, why: 'in all_reduce' }],
+    missing: [{ ranks: [1], path: '/home/u/data.py', line: 88, why: 'next(loader)' }],
+    text: 'ranks 0,2 wait_for rank 1',
+  };
+  const work = { run: 'a-1', cell: 3, title: 'Train', seconds: 12 };
+  const busy = { state: 'busy', run: work } as const;
+  const hung = workspace({ ranks: [rank(0, busy), rank(1), rank(2, busy), rank(3, busy)], state: 'busy' }, [
+    { ...running, hang: hang.text },
+    queued,
+  ]);
+
+  it('are those of the runs of the workspace', () => {
+    expect(hangsOf(hung, (run) => (run === 'a-1' ? [hang] : []))).toEqual([hang]);
+    expect(hangsOf(four, () => [hang])).toEqual([]);
+    expect(hangsOf(undefined, () => [hang])).toEqual([]);
+  });
+
+  it('say so in their rows, first of all', () => {
+    const rows = processes(hung, () => undefined, 0, [hang]);
+    expect(rows.map(processText)).toEqual([
+      'waits in all_reduce at train.py:41 · cell 3 “Train” · 12 s · cuda:0 · pid 4711',
+      'missing: in data.py:88, next(loader) · ready · cuda:1 · pid 4712',
+      'waits in all_reduce at train.py:41 · cell 3 “Train” · 12 s · cuda:2 · pid 4713',
+      'cell 3 “Train” · 12 s · cuda:3 · pid 4714',
+    ]);
+    expect(rows[1] && processDetails(rows[1])[0]).toEqual({
+      label: 'hang',
+      value: 'missing: in data.py:88, next(loader)',
+    });
+    expect(rows.map((row) => processIcon(row).icon)).toEqual(['warning', 'warning', 'warning', 'loading~spin']);
+    const slow = processes(hung, () => undefined, 0, [{ ...hang, level: 'info' }]);
+    expect(slow.map((row) => processIcon(row).icon)).toEqual([
+      'loading~spin',
+      'circle-filled',
+      'loading~spin',
+      'loading~spin',
+    ]);
+  });
+
+  it('are in the status bar, unless they are only slow', () => {
+    expect(statusText(hung, [hang])).toEqual({
+      text: 'Dip: 4 ranks · autodip off · 2 runs · hang? ranks 0,2 wait for rank 1',
+      mood: 'hung',
+    });
+    expect(statusText(hung, [{ ...hang, level: 'info' }]).mood).toBe('running');
+    expect(statusTooltip(hung, false)).toContain('ranks 0,2 wait\\_for rank 1');
+  });
+
+  it('can be freed from the menu', () => {
+    const labels = (shown: WorkspaceStatus): string[] =>
+      menuItems(shown).flatMap(({ items }) => items.map(({ label }) => label));
+    expect(labels(hung)[0]).toBe('Free ranks');
+    expect(labels(four)).not.toContain('Free ranks');
+  });
+
+  it('are asked about again when they do', async () => {
+    vi.useFakeTimers();
+    const ask = vi.fn(() => Promise.resolve({ workspaces: [] }));
+    new Pools(ask).apply(hang);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(ask).toHaveBeenCalledOnce();
+    vi.useRealTimers();
   });
 });
 
@@ -466,6 +542,16 @@ describe('places of a stack', () => {
     const [place, none] = places(text);
     expect(place).toMatchObject({ file: '/home/ü/train it.py', line: 33 });
     expect(text.slice(place?.start, place?.end)).toBe('File "/home/ü/train it.py", line 33');
+    expect(none).toBeUndefined();
+  });
+
+  it('are found where stacks are folded, which name files without their folders', () => {
+    const frame = { file: '/home/ü/train it.py', line: 33, name: 'step', run: '' };
+    const stacks = [{ rank: 0, frames: [{ thread: 'MainThread', main: true, frames: [frame] }] }, { rank: 1 }];
+    const text = 'ranks 0-1,3\n  train it.py:33 in step  loss: int = 1:2\n  other.py:1 in f\n';
+    const [place, none] = foldedPlaces(text, stacks);
+    expect(place).toMatchObject({ file: '/home/ü/train it.py', line: 33 });
+    expect(text.slice(place?.start, place?.end)).toBe('train it.py:33');
     expect(none).toBeUndefined();
   });
 });

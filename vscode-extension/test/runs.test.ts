@@ -356,3 +356,40 @@ describe('runs', () => {
     expect(told.length).toBe(before);
   });
 });
+
+describe('what ranks wait for', () => {
+  const hang = {
+    event: 'hang',
+    run: 'r',
+    hang: 1,
+    variant: 'finished',
+    level: 'warning',
+    text: 'ranks 0 and 2 wait for rank 1',
+  } as const;
+
+  it('is known until it is over, and the run at the latest', () => {
+    const { runs, begin, end } = setup(3);
+    const changed: string[] = [];
+    runs.listen({ changed: (run) => changed.push(`${run.id}: ${run.hangs.size}`) });
+    begin();
+    changed.length = 0;
+    runs.apply({ ...hang, level: 'info' });
+    runs.apply(hang);
+    runs.apply({ ...hang, hang: 2 });
+    runs.apply({ ...hang, hang: 2, gone: true, text: '' });
+    expect(runs.get('r')?.hangs.get(1)).toEqual(hang);
+    end();
+    runs.apply(hang);
+    expect(changed).toEqual(['r: 1', 'r: 1', 'r: 2', 'r: 1', 'r: 0', 'r: 0']);
+  });
+
+  it('is put out once it is an alarm, and once', () => {
+    const { runs, begin, shown } = setup(3);
+    begin();
+    runs.apply({ ...hang, level: 'info', text: 'rank 1 is slow' });
+    runs.apply(hang);
+    runs.apply({ ...hang, text: 'better known' });
+    runs.settle();
+    expect(shown()).toEqual(['[] hang? ranks 0 and 2 wait for rank 1']);
+  });
+});

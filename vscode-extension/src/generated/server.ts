@@ -178,6 +178,56 @@ export interface RunFinishedEvent {
   reason?: string;
 }
 
+export interface Place {
+  ranks: number[];
+  /** file of the innermost frame of the user's */
+  path?: string;
+  /** 1-based, as it was when the run's code was taken; 0: they are in none */
+  line?: number;
+  /** of whose code that is, as in [Frame] */
+  run?: string;
+  /** of the function */
+  name?: string;
+  /** "in all_reduce", "has finished this cell", "in next(loader)", … */
+  why: string;
+}
+
+export interface HangEvent {
+  event: 'hang';
+  /** id of the run */
+  run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
+  cell?: number;
+  /** the rank */
+  rank?: number;
+  /** true: the local namespace */
+  local?: boolean;
+  /** number of the finding in its run, from 1 on */
+  hang: number;
+  /** what kind of finding it is, as in package diagnose: "finished", "raised", "elsewhere", … */
+  variant: string;
+  /** info: slow, but healthy, as far as is known; warning: it may not end by itself */
+  level: 'info' | 'warning' | 'error';
+  /** "default group", or what names a subgroup */
+  group?: string;
+  /** its members */
+  group_ranks?: number[];
+  /** "all_reduce" */
+  operation?: string;
+  /** the how manieth of the group's collectives it is */
+  sequence?: number;
+  /** "float32[1024]" */
+  tensors?: string;
+  /** who waits */
+  waiting?: Place[];
+  /** who is waited for */
+  missing?: Place[];
+  /** all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell" */
+  text: string;
+  /** it is over; nothing else but Hang and Text is set then */
+  gone?: boolean;
+}
+
 export interface LogEvent {
   event: 'log';
   /** id of the run */
@@ -204,6 +254,7 @@ export type DipEvent =
   | RankStateEvent
   | PoolStateEvent
   | RunFinishedEvent
+  | HangEvent
   | LogEvent;
 
 export interface Position {
@@ -302,6 +353,10 @@ export interface InterruptArgs {
 
 export interface InterruptReply {
   interrupted: number;
+}
+
+export interface FreeReply {
+  freed: number;
 }
 
 export interface PushArgs {
@@ -420,6 +475,8 @@ export interface RunStatus {
   done: number;
   /** processes that have begun */
   parts: number;
+  /** who waits for whom, as sentences */
+  hang?: string;
 }
 
 export interface WorkspaceStatus {
@@ -497,6 +554,25 @@ export interface StackArgs {
   uri?: string;
 }
 
+export interface StackFrame {
+  file: string;
+  line: number;
+  /** of the function */
+  name: string;
+  /** of the ExecuteRequest with the frame's code, also if another process ran it; "": of none */
+  run: string;
+  /** the line's text, without the blanks around it */
+  source?: string;
+}
+
+export interface ThreadFrames {
+  /** its name */
+  thread: string;
+  main: boolean;
+  /** outermost first; none: it waits for a cell */
+  frames: StackFrame[];
+}
+
 export interface ProcessStack {
   /** -1: the local namespace */
   rank: number;
@@ -506,10 +582,27 @@ export interface ProcessStack {
   text?: string;
   /** why there is no text */
   error?: string;
+  /** what text says, by thread */
+  frames?: ThreadFrames[];
 }
 
 export interface StackReply {
   stacks: ProcessStack[];
+  /** the same for people: equal stacks once, with whose they are, and what is the user's code first */
+  folded: string;
+}
+
+export interface ShowStacksArgs {
+  /** id of the run whose ranks are meant; without it, the last one that runs */
+  run?: string;
+  /** a document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
+export interface ShowReply {
+  path: string;
+  /** the client has opened it */
+  shown: boolean;
 }
 
 export interface ShowOutputArgs {
@@ -517,12 +610,6 @@ export interface ShowOutputArgs {
   run: string;
   /** the rank; without it all of them, and the local namespace, folded */
   rank?: number;
-}
-
-export interface ShowReply {
-  path: string;
-  /** the client has opened it */
-  shown: boolean;
 }
 
 export interface ClearArgs {
@@ -544,6 +631,7 @@ export interface CommandArguments {
   'dip.restartLocal': WhereArgs;
   'dip.restart': WhereArgs;
   'dip.interrupt': InterruptArgs;
+  'dip.free': InterruptArgs;
   'dip.push': PushArgs;
   'dip.pushAndRun': PushAndRunArgs;
   'dip.pull': PullArgs;
@@ -552,6 +640,7 @@ export interface CommandArguments {
   'dip.gpus': WhereArgs;
   'dip.variables': VariablesArgs;
   'dip.stack': StackArgs;
+  'dip.showStacks': ShowStacksArgs;
   'dip.showOutput': ShowOutputArgs;
   'dip.clear': ClearArgs;
 }
@@ -570,6 +659,7 @@ export interface CommandAnswers {
   'dip.restartLocal': NoReply;
   'dip.restart': NoReply;
   'dip.interrupt': InterruptReply;
+  'dip.free': FreeReply;
   'dip.push': RunReply;
   'dip.pushAndRun': RunReply;
   'dip.pull': RunReply;
@@ -578,6 +668,7 @@ export interface CommandAnswers {
   'dip.gpus': GpusReply;
   'dip.variables': VariablesReply;
   'dip.stack': StackReply;
+  'dip.showStacks': ShowReply;
   'dip.showOutput': ShowReply;
   'dip.clear': NoReply;
 }
@@ -651,7 +742,12 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.interrupt',
     title: 'Interrupt',
-    doc: 'Interrupts a run, or all runs of the workspace.',
+    doc: 'Interrupts a run, or all runs of the workspace. Ranks that do not heed it within a second because they wait for others are freed. The second time they are freed at once; after that the user is asked whether the pool may end (`window/showMessageRequest`).',
+  },
+  {
+    name: 'dip.free',
+    title: 'Free ranks',
+    doc: "Frees the ranks of a run, or of all runs of the workspace, from what they wait for and ends it, at once. Their variables stay, and the next cell's collectives pair up.",
   },
   {
     name: 'dip.push',
@@ -691,7 +787,12 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.stack',
     title: 'Stacks',
-    doc: 'Tells where processes are in their code, also while they are busy. One that does not say it within 2 seconds has an `error` in place of `text`.',
+    doc: 'Tells where processes are in their code, also while they are busy. One that does not say it within 2 seconds has an `error` in place of `text` and `frames`. `folded` is all of it for people.',
+  },
+  {
+    name: 'dip.showStacks',
+    title: 'Show stacks',
+    doc: 'Opens where processes are, folded, with what is known of who waits for whom, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself; where there is no journal it is a message, and `path` is empty.',
   },
   {
     name: 'dip.showOutput',
@@ -721,6 +822,10 @@ export interface Settings {
   start?: 'auto' | 'fork' | 'spawn';
   /** How long a pool may take to start, in seconds. */
   startTimeout?: number;
+  /** How long a collective of a pool's process groups waits for the other ranks, in seconds, before torch gives it up and the ranks end. It is long, so that who thinks at a breakpoint keeps the pool; `dip.hang.after` tells of ranks that wait. */
+  groupTimeout?: number;
+  /** After how many seconds of a run the ranks are asked where they are, to tell who waits for whom. 0: never. */
+  'hang.after'?: number;
   /** Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it. */
   keepGpuMemory?: boolean;
   /** Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere. */
@@ -793,6 +898,18 @@ export const settings: readonly SettingRow[] = [
     type: 'number',
     default: 120,
     doc: 'How long a pool may take to start, in seconds.',
+  },
+  {
+    key: 'dip.groupTimeout',
+    type: 'number',
+    default: 86400,
+    doc: "How long a collective of a pool's process groups waits for the other ranks, in seconds, before torch gives it up and the ranks end. It is long, so that who thinks at a breakpoint keeps the pool; `dip.hang.after` tells of ranks that wait.",
+  },
+  {
+    key: 'dip.hang.after',
+    type: 'number',
+    default: 10,
+    doc: 'After how many seconds of a run the ranks are asked where they are, to tell who waits for whom. 0: never.',
   },
   {
     key: 'dip.keepGpuMemory',

@@ -1,5 +1,7 @@
 /** The pool: the status-bar item and its menu, the Ranks and the Variables view. */
 import * as vscode from 'vscode';
+import type { HangEvent, WorkspaceStatus } from '../generated/server';
+import { Alarms } from '../hangs';
 import type { Runs } from '../runs';
 import type { Server } from '../server';
 import { type Confirm, confirmLosses } from './confirm';
@@ -8,7 +10,7 @@ import { Focus } from './focus';
 import { Menu } from './menu';
 import { Pools } from './pools';
 import { type Node as RankNode, RanksView } from './ranksView';
-import { hasPool, processName, workspaceOf } from './rows';
+import { hangsOf, hasPool, processName, workspaceOf } from './rows';
 import { Stacks } from './stack';
 import { showStatusBar } from './statusBar';
 import { type Node as VariableNode, VariablesView } from './variablesView';
@@ -24,15 +26,17 @@ export class Pool implements vscode.Disposable {
 
   constructor(
     private readonly server: Server,
-    runs: Runs,
+    private readonly runs: Runs,
   ) {
     const failures = new Failures(runs);
+    const alarms = new Alarms();
+    const hangs = (workspace: WorkspaceStatus | undefined): HangEvent[] => this.hangs(workspace);
     // Only of a server that runs: looking must not start one that is about to end, or has given up.
     this.pools = new Pools(async (memory) =>
       server.state === 'running' ? server.execute('dip.status', memory ? { memory } : {}) : { workspaces: [] },
     );
     this.confirm = confirmLosses(server, this.pools, this.focus);
-    const ranks = new RanksView(this.pools, this.focus);
+    const ranks = new RanksView(this.pools, this.focus, hangs);
     const variables = new VariablesView(server, this.pools, this.focus);
     const menu = new Menu(server, this.pools, this.focus);
     this.subscription = vscode.Disposable.from(
@@ -41,12 +45,16 @@ export class Pool implements vscode.Disposable {
       this.stacks,
       ranks,
       variables,
-      showStatusBar(this.pools, this.focus),
+      showStatusBar(this.pools, this.focus, hangs),
       server.onEvent((event) => {
         this.pools.apply(event);
         const failure = failures.apply(event);
         if (failure !== undefined) {
           void tellFailure(failure);
+        }
+        const alarm = alarms.apply(event);
+        if (alarm) {
+          void this.tellHang(alarm);
         }
       }),
       server.onState((state) => {
@@ -63,8 +71,9 @@ export class Pool implements vscode.Disposable {
         this.setContext();
       }),
       command('dip.menu', () => menu.show()),
-      command('dip.showStacks', () => this.showStacks()),
+      command('dip.showStacks', (given?: { uri?: string }) => this.showStacks(undefined, given?.uri)),
       command('dip.ranks.interrupt', ({ rank }: RankNode) => this.interrupt(ranks.process(rank)?.work?.run)),
+      command('dip.ranks.free', () => this.free()),
       command('dip.ranks.showOutput', ({ rank }: RankNode) => vscode.commands.executeCommand('dip.showChannel', rank)),
       command('dip.ranks.showStack', ({ rank }: RankNode) => this.showStacks(rank)),
       command('dip.variables.refresh', () => {
@@ -86,24 +95,66 @@ export class Pool implements vscode.Disposable {
     }
   }
 
-  /** Shows where processes are: one, -1 for the local namespace, or all of them. */
-  private async showStacks(rank?: number): Promise<void> {
-    const { stacks } = await this.server.execute('dip.stack', {
+  /** Frees the ranks that wait, whose rows the user looks at. */
+  private async free(): Promise<void> {
+    const hung = new Set(this.hangs(this.workspace).flatMap(({ run }) => run ?? []));
+    for (const run of hung) {
+      await this.server.execute('dip.free', { run });
+    }
+  }
+
+  private get workspace(): WorkspaceStatus | undefined {
+    return workspaceOf(this.pools.workspaces, this.focus.folder);
+  }
+
+  /** What the ranks of a workspace wait for. */
+  private hangs(workspace: WorkspaceStatus | undefined): HangEvent[] {
+    return hangsOf(workspace, (run) => this.runs.get(run)?.hangs.values() ?? []);
+  }
+
+  /** Tells of ranks that wait and may not go on by themselves, with the ways on. */
+  private async tellHang({ text, run = '' }: HangEvent): Promise<void> {
+    if (!vscode.workspace.getConfiguration('dip').get<boolean>('hang.notify', true)) {
+      return;
+    }
+    const free = 'Free ranks';
+    const show = 'Show stacks';
+    const chosen = await vscode.window.showWarningMessage(`hang? ${text}`, free, show);
+    if (chosen === free) {
+      await vscode.commands.executeCommand('dip.free', { run });
+    } else if (chosen === show) {
+      await vscode.commands.executeCommand('dip.showStacks', this.whereOf(run));
+    }
+  }
+
+  /** The document of a run. */
+  private whereOf(run: string): { uri?: string } {
+    const file = this.runs.get(run)?.event.path;
+    return file === undefined ? this.focus.where : { uri: vscode.Uri.file(file).toString() };
+  }
+
+  /** Shows where processes are: one, -1 for the local namespace, or all of them, folded. */
+  private async showStacks(rank?: number, uri?: string): Promise<void> {
+    const { stacks, folded } = await this.server.execute('dip.stack', {
       ...(rank !== undefined && { rank }),
-      ...this.focus.where,
+      ...(uri === undefined ? this.focus.where : { uri }),
     });
-    const text = stacks
-      .map((stack) => `# ${processName(stack.rank)}\n\n${stack.text ?? stack.error ?? ''}`)
-      .join('\n\n');
-    await this.stacks.show(rank === undefined ? 'all' : processName(rank), text);
+    if (rank === undefined) {
+      const known = this.hangs(this.workspace).map((hang) => `${hang.text}\n`);
+      await this.stacks.show('all', [...known, folded].join('\n'), stacks);
+      return;
+    }
+    const text = stacks.map((stack) => `# ${processName(stack.rank)}\n\n${stack.text ?? stack.error ?? ''}`);
+    await this.stacks.show(processName(rank), text.join('\n\n'), stacks);
   }
 
   /** What menus and the text of empty views ask for. */
   private setContext(): void {
-    const workspace = workspaceOf(this.pools.workspaces, this.focus.folder);
+    const { workspace } = this;
     const state = workspace?.pool.state ?? 'none';
     void vscode.commands.executeCommand('setContext', 'dip.poolState', hasPool(workspace) ? 'ready' : state);
     void vscode.commands.executeCommand('setContext', 'dip.running', (workspace?.runs.length ?? 0) > 0);
+    void vscode.commands.executeCommand('setContext', 'dip.hung', this.hangs(workspace).length > 0);
   }
 }
 

@@ -59,6 +59,8 @@ export class Menu {
         return this.command('dip.restart');
       case 'interrupt':
         return this.command('dip.interrupt');
+      case 'free':
+        return this.command('dip.free');
       case 'autodip':
         return this.command('dip.autodip', { on: this.workspace?.pool.autodip === '' });
       case 'autodipFlags':

@@ -12,6 +12,7 @@ export type MenuAction =
   | 'autodip'
   | 'autodipFlags'
   | 'interrupt'
+  | 'free'
   | 'showOutput'
   | 'showResults'
   | 'showRanks'
@@ -34,6 +35,7 @@ export interface MenuSection {
 
 /** The menu of a workspace, the likeliest first. */
 export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[] {
+  const hung = workspace?.runs.some(({ hang }) => hang !== undefined) ?? false;
   const state = workspace?.pool.state ?? 'none';
   const size = workspace?.pool.size ?? 0;
   const runs = workspace?.runs.length ?? 0;
@@ -96,6 +98,9 @@ export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[]
     runs > 0
       ? [{ action: 'interrupt', icon: 'debug-stop', label: 'Interrupt all', description: count(runs, 'run') }]
       : [];
+  if (hung) {
+    running.unshift({ action: 'free', icon: 'debug-disconnect', label: 'Free ranks', description: 'variables stay' });
+  }
 
   return [
     { title: 'Runs', items: running },

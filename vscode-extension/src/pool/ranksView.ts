@@ -1,6 +1,6 @@
 /** The Ranks view: the local namespace and each rank, with what it is at. */
 import * as vscode from 'vscode';
-import type { WorkspaceStatus } from '../generated/server';
+import type { HangEvent, WorkspaceStatus } from '../generated/server';
 import type { Focus } from './focus';
 import type { Pools } from './pools';
 import {
@@ -36,6 +36,8 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   constructor(
     private readonly pools: Pools,
     private readonly focus: Focus,
+    /** What the ranks of a workspace wait for. */
+    private readonly hangs: (workspace: WorkspaceStatus | undefined) => readonly HangEvent[],
   ) {
     this.view = vscode.window.createTreeView('dip.ranks', { treeDataProvider: this });
     this.subscriptions = [
@@ -83,7 +85,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
     if (!process) {
       return item;
     }
-    const { icon, color } = processIcon(process.state);
+    const { icon, color } = processIcon(process);
     item.iconPath = new vscode.ThemeIcon(icon, color === undefined ? undefined : new vscode.ThemeColor(color));
     item.description = processText(process);
     item.tooltip = new vscode.MarkdownString().appendText(processName(process.rank)).appendCodeblock(
@@ -92,7 +94,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
         .join('\n'),
       'text',
     );
-    item.contextValue = `process ${process.state}${process.work ? ' running' : ''}`;
+    item.contextValue = `process ${process.state}${process.work ? ' running' : ''}${process.hang ? ' hung' : ''}`;
     item.accessibilityInformation = {
       label: `${processName(process.rank)}, ${processText(process).replaceAll(' · ', ', ')}`,
     };
@@ -115,7 +117,8 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   }
 
   private processes(): Process[] {
-    return processes(this.workspace, (pid) => this.pools.memory(pid), this.pools.age);
+    const { workspace } = this;
+    return processes(workspace, (pid) => this.pools.memory(pid), this.pools.age, this.hangs(workspace));
   }
 
   private node(rank: number): Node {

@@ -1,5 +1,6 @@
 /** What is shown of a workspace's pool and local namespace: text and icons, without the editor that shows them. */
-import type { CurrentRun, WorkspaceStatus } from '../generated/server';
+import type { CurrentRun, HangEvent, WorkspaceStatus } from '../generated/server';
+import { type Standing, standing, summary } from '../hangs';
 import { duration, rankList } from '../ranks';
 import type { Memory } from './pools';
 import { bytes, count, escaped } from './words';
@@ -14,11 +15,13 @@ export interface Process {
   state: string;
   memory?: Memory;
   work?: CurrentRun;
+  /** What it waits for, or who waits for it. */
+  hang?: Standing;
   /** Why it is dead. */
   reason?: string;
 }
 
-export type Mood = 'idle' | 'starting' | 'running' | 'dead';
+export type Mood = 'idle' | 'starting' | 'running' | 'hung' | 'dead';
 
 export interface StatusText {
   /** Without icons: `Dip: 4 ranks · autodip on`. */
@@ -46,11 +49,20 @@ export function workspaceOf(
     : workspaces.find((workspace) => workspace.folder === folder);
 }
 
+/** What the ranks of a workspace wait for, of what is known of a run. */
+export function hangsOf(
+  workspace: WorkspaceStatus | undefined,
+  ofRun: (run: string) => Iterable<HangEvent>,
+): HangEvent[] {
+  return (workspace?.runs ?? []).flatMap(({ run }) => [...ofRun(run)]);
+}
+
 /** The local namespace and the ranks of a workspace, `age` seconds after the server has told of them. */
 export function processes(
   workspace: WorkspaceStatus | undefined,
   memory: (pid: number) => Memory | undefined,
   age: number,
+  hangs: readonly HangEvent[] = [],
 ): Process[] {
   if (!workspace) {
     return [];
@@ -58,6 +70,7 @@ export function processes(
   const { local, ranks, reason } = workspace.pool;
   return [...(local ? [{ ...local, rank: -1, device: '' }] : []), ...ranks].map(({ rank, pid, device, state, run }) => {
     const known = memory(pid);
+    const hang = state === 'dead' || state === 'stopped' ? undefined : standing(hangs, rank);
     return {
       rank,
       pid,
@@ -65,6 +78,7 @@ export function processes(
       state,
       ...(known && { memory: known }),
       ...(run && { work: { ...run, seconds: run.seconds + age } }),
+      ...(hang && { hang }),
       ...(state === 'dead' && reason.startsWith(`rank ${rank} `) && { reason }),
     };
   });
@@ -82,9 +96,12 @@ export function poolMessage({ state, size, reason }: WorkspaceStatus['pool']): s
   }
 }
 
-function mood(workspace: WorkspaceStatus): Mood {
+function mood(workspace: WorkspaceStatus, hung: boolean): Mood {
   if (workspace.pool.state === 'dead') {
     return 'dead';
+  }
+  if (hung) {
+    return 'hung';
   }
   if (workspace.pool.state === 'starting') {
     return 'starting';
@@ -93,7 +110,7 @@ function mood(workspace: WorkspaceStatus): Mood {
 }
 
 /** The text of the status-bar item. */
-export function statusText(workspace: WorkspaceStatus | undefined): StatusText {
+export function statusText(workspace: WorkspaceStatus | undefined, hangs: readonly HangEvent[] = []): StatusText {
   if (!workspace) {
     return { text: 'Dip', mood: 'idle' };
   }
@@ -113,7 +130,12 @@ export function statusText(workspace: WorkspaceStatus | undefined): StatusText {
   if (runs.length > 1) {
     parts.push(count(runs.length, 'run'));
   }
-  return { text: parts.length > 0 ? `Dip: ${parts.join(' · ')}` : 'Dip', mood: mood(workspace) };
+  const hung = pool.state === 'dead' ? undefined : summary(hangs);
+  if (hung !== undefined) {
+    parts.push(`hang? ${hung}`);
+  }
+  const text = parts.length > 0 ? `Dip: ${parts.join(' · ')}` : 'Dip';
+  return { text, mood: mood(workspace, hung !== undefined) };
 }
 
 /** What the status-bar item tells under the mouse, in Markdown. */
@@ -147,6 +169,7 @@ export function statusTooltip(workspace: WorkspaceStatus | undefined, several: b
     const queued = runs.filter((run) => run.state === 'queued').length;
     lines.push(`${count(runs.length - queued, 'run')} now${queued > 0 ? `, ${queued} queued` : ''}`);
   }
+  lines.push(...runs.flatMap(({ hang }) => (hang === undefined ? [] : [escaped(hang)])));
   if (several) {
     lines.push(escaped(workspace.folder));
   }
@@ -179,7 +202,7 @@ function memoryText({ host, gpu }: Memory): string[] {
 
 /** What stands behind the name of a row, what changes first. */
 export function processText(process: Process): string {
-  const { work, memory, device, reason } = process;
+  const { work, hang, memory, device, reason } = process;
   const state =
     process.state === 'dead' && reason
       ? `dead: ${reason.replace(/^rank \d+ /, '')}`
@@ -187,6 +210,7 @@ export function processText(process: Process): string {
         ? `${process.state === 'interrupting' ? 'interrupting ' : ''}${workName(work)} · ${duration(work.seconds)}`
         : process.state;
   return [
+    ...(hang ? [hang.text] : []),
     state,
     ...(process.state === 'dead' ? [] : [device, ...(memory ? memoryText(memory) : []), `pid ${process.pid}`]),
   ]
@@ -202,8 +226,9 @@ export interface Detail {
 
 /** All that is known of a process. */
 export function processDetails(process: Process): Detail[] {
-  const { work, memory, device, state, reason } = process;
+  const { work, hang, memory, device, state, reason } = process;
   return [
+    ...(hang ? [{ label: 'hang', value: hang.text }] : []),
     { label: 'state', value: reason ? `${state}: ${reason}` : state },
     ...(work ? [{ label: 'runs', value: `${workName(work)} · ${duration(work.seconds)}` }] : []),
     { label: 'pid', value: String(process.pid) },
@@ -214,7 +239,10 @@ export function processDetails(process: Process): Detail[] {
 }
 
 /** The icon of a row, a codicon with the colour of the theme that says the same. */
-export function processIcon(state: string): { icon: string; color?: string } {
+export function processIcon({ state, hang }: Pick<Process, 'state' | 'hang'>): { icon: string; color?: string } {
+  if (hang?.alarm) {
+    return { icon: 'warning', color: 'list.warningForeground' };
+  }
   switch (state) {
     case 'busy':
       return { icon: 'loading~spin' };

@@ -1,12 +1,13 @@
 /** Python stacks of processes, as documents that cannot be edited; places in files are links. */
 import * as vscode from 'vscode';
-import { places } from './places';
+import type { ProcessStack } from '../generated/server';
+import { foldedPlaces, type Place, places } from './places';
 
 const scheme = 'dip-stack';
 
 export class Stacks implements vscode.TextDocumentContentProvider, vscode.DocumentLinkProvider, vscode.Disposable {
   private readonly emitter = new vscode.EventEmitter<vscode.Uri>();
-  private readonly texts = new Map<string, string>();
+  private readonly shown = new Map<string, { text: string; places: readonly Place[] }>();
   private readonly subscription: vscode.Disposable;
 
   readonly onDidChange = this.emitter.event;
@@ -18,27 +19,27 @@ export class Stacks implements vscode.TextDocumentContentProvider, vscode.Docume
       vscode.languages.registerDocumentLinkProvider({ scheme }, this),
       vscode.workspace.onDidCloseTextDocument(({ uri }) => {
         if (uri.scheme === scheme) {
-          this.texts.delete(uri.path);
+          this.shown.delete(uri.path);
         }
       }),
     );
   }
 
-  /** Shows a text under a name such as `rank 2`, in the place of an earlier one of that name. */
-  async show(name: string, text: string): Promise<void> {
+  /** Shows a text about stacks under a name such as `rank 2`, in the place of an earlier one of that name. */
+  async show(name: string, text: string, stacks: readonly ProcessStack[]): Promise<void> {
     const uri = vscode.Uri.from({ scheme, path: `Stack of ${name}` });
-    this.texts.set(uri.path, text);
+    this.shown.set(uri.path, { text, places: [...places(text), ...foldedPlaces(text, stacks)] });
     this.emitter.fire(uri);
     const document = await vscode.workspace.openTextDocument(uri);
     await vscode.window.showTextDocument(document, { preview: true });
   }
 
   provideTextDocumentContent(uri: vscode.Uri): string {
-    return this.texts.get(uri.path) ?? '';
+    return this.shown.get(uri.path)?.text ?? '';
   }
 
   provideDocumentLinks(document: vscode.TextDocument): vscode.DocumentLink[] {
-    return places(document.getText()).map(({ start, end, file, line }) => {
+    return (this.shown.get(document.uri.path)?.places ?? []).map(({ start, end, file, line }) => {
       const range = new vscode.Range(document.positionAt(start), document.positionAt(end));
       return new vscode.DocumentLink(range, vscode.Uri.file(file).with({ fragment: `L${line}` }));
     });

@@ -1,5 +1,6 @@
 /** The status-bar item: `Dip: 4 ranks · autodip on`. It opens the menu. */
 import * as vscode from 'vscode';
+import type { HangEvent, WorkspaceStatus } from '../generated/server';
 import type { Focus } from './focus';
 import type { Pools } from './pools';
 import { isThere, type Mood, statusText, statusTooltip, workspaceOf } from './rows';
@@ -8,20 +9,32 @@ const icons: Record<Mood, string> = {
   idle: '$(server-process)',
   starting: '$(loading~spin)',
   running: '$(loading~spin)',
+  hung: '$(warning)',
   dead: '$(error)',
 };
 
-export function showStatusBar(pools: Pools, focus: Focus): vscode.Disposable {
+const backgrounds: Partial<Record<Mood, string>> = {
+  hung: 'statusBarItem.warningBackground',
+  dead: 'statusBarItem.errorBackground',
+};
+
+/** The item of a status bar; `hangs` says what the ranks of a workspace wait for. */
+export function showStatusBar(
+  pools: Pools,
+  focus: Focus,
+  hangs: (workspace: WorkspaceStatus | undefined) => readonly HangEvent[],
+): vscode.Disposable {
   const item = vscode.window.createStatusBarItem('dip.pool', vscode.StatusBarAlignment.Left, 10);
   item.name = 'Dip Pool';
   item.command = 'dip.menu';
   const update = (): void => {
     const workspace = workspaceOf(pools.workspaces, focus.folder);
-    const { text, mood } = statusText(workspace);
+    const { text, mood } = statusText(workspace, hangs(workspace));
     item.text = `${icons[mood]} ${text}`;
     item.tooltip = new vscode.MarkdownString(statusTooltip(workspace, pools.workspaces.length > 1));
     item.accessibilityInformation = { label: `${text}${mood === 'running' ? ', running' : ''}`, role: 'button' };
-    item.backgroundColor = mood === 'dead' ? new vscode.ThemeColor('statusBarItem.errorBackground') : undefined;
+    const colour = backgrounds[mood];
+    item.backgroundColor = colour === undefined ? undefined : new vscode.ThemeColor(colour);
     if (focus.python || pools.workspaces.some(isThere)) {
       item.show();
     } else {
