@@ -41,11 +41,17 @@ func (m *hangMark) here() string {
 		return joinWords(who, verb(one, "waits", "wait"), "here", operationOf(m.ev, why))
 	case why == "":
 		return joinWords(who, verb(one, "is", "are"), "here")
-	case strings.HasPrefix(why, "in "):
+	case strings.HasPrefix(why, "in "), strings.HasPrefix(why, "with "):
 		return joinWords(who, verb(one, "is", "are"), "here,", why)
+	}
+	if first, rest, _ := strings.Cut(why, " "); !one && manyVerbs[first] != "" {
+		why = manyVerbs[first] + " " + rest
 	}
 	return joinWords(who, why)
 }
+
+// manyVerbs are words with which what is said of one rank begins, for several.
+var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 
 // message is the diagnostic: what is said there, and all that is known as a sentence.
 func (m *hangMark) message() string {

@@ -45,17 +45,24 @@ func newHangTest(t *testing.T, o lsptest.Options) *hangTest {
 	}
 	h := &hangTest{Editor: lsptest.Start(t, o), t: t}
 	h.Open("a.py", waitingCell)
-	h.begin(2)
+	h.begin("a.py", 2)
 	return h
 }
 
-// begin runs a cell and waits until all ranks are in it.
-func (h *hangTest) begin(cell int) {
+// begin runs a cell and waits until all ranks wait in it.
+func (h *hangTest) begin(name string, cell int) {
 	h.t.Helper()
-	h.runs = h.Run("dip.runCell", lsptest.Object{"uri": h.URI("a.py"), "cell": cell})
+	h.runs = h.Run("dip.runCell", lsptest.Object{"uri": h.URI(name), "cell": cell})
 	await(h.t, "the ranks", func() bool {
-		pool := statusOf(h.t, h.Editor, nil)
-		return len(pool.Ranks) == 3 && !slices.ContainsFunc(pool.Ranks, func(r rankStatus) bool { return r.Run == nil })
+		var reply struct{ Stacks []processStack }
+		err := h.TryCommand("dip.stack", nil, &reply) // there may be none yet
+		wait := 0
+		for _, s := range reply.Stacks {
+			if s.Rank >= 0 && strings.Contains(s.Text, "time.sleep") {
+				wait++
+			}
+		}
+		return err == nil && wait == 3
 	})
 }
 
@@ -139,14 +146,19 @@ func TestHangDiagnostics(t *testing.T) {
 	awaitDiagnostics(t, h.Editor, "a.py", "8:4-8:20 information hang "+wait)
 	awaitDiagnostics(t, h.Editor, data)
 	// Several at several places, and nobody is missing.
-	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)}, []lsptest.Object{h.at("a.py", 5, "raised ValueError", 1), h.at("a.py", 6, "in send", 2)}, nil)
+	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)}, []lsptest.Object{h.at("a.py", 5, "has raised ValueError", 1), h.at("a.py", 6, "in send", 2)}, nil)
 	h.tell(2, []lsptest.Object{h.at("a.py", 4, "in barrier", 0, 1, 2)}, nil, lsptest.Object{"operation": "barrier"})
 	awaitDiagnostics(t, h.Editor, "a.py",
 		"8:4-8:20 warning hang rank 0 waits here in all_reduce for ranks 1-2\na sentence",
-		"6:0-6:26 warning hang rank 1 raised ValueError: rank 0 waits for it in all_reduce\na sentence",
+		"6:0-6:26 warning hang rank 1 has raised ValueError: rank 0 waits for it in all_reduce\na sentence",
 		"7:0-7:33 warning hang rank 2 is here, in send: rank 0 waits for it in all_reduce\na sentence",
 		"5:0-5:15 warning hang ranks 0-2 wait here in barrier\na sentence")
+	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)}, []lsptest.Object{h.at("a.py", 5, "was stopped by SIGSTOP", 1, 2), h.at("a.py", 7, "with [7]", 3)}, nil)
 	h.tell(2, nil, nil, lsptest.Object{"gone": true})
+	awaitDiagnostics(t, h.Editor, "a.py",
+		"8:4-8:20 warning hang rank 0 waits here in all_reduce for ranks 1-3\na sentence",
+		"6:0-6:26 warning hang ranks 1-2 were stopped by SIGSTOP: rank 0 waits for them in all_reduce\na sentence",
+		"8:4-8:20 warning hang rank 3 is here, with [7]: rank 0 waits for it in all_reduce\na sentence")
 	h.tell(1, nil, nil, lsptest.Object{"gone": true})
 	awaitDiagnostics(t, h.Editor, "a.py")
 
@@ -168,8 +180,8 @@ func TestHangLenses(t *testing.T) {
 	awaitLenses(t, h.Editor, 2, `Locally \| … 0/3 done \| Interrupt`)
 	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0, 2)}, []lsptest.Object{h.at("", 0, "has finished this cell", 1)}, nil)
 	h.Await("the event", lsptest.Method("dip/event"), lsptest.Has("event", "hang"), lsptest.Has("run", h.runs), lsptest.Has("waiting.0.why", "in all_reduce"))
-	lenses := awaitLenses(t, h.Editor, 2, `Locally \| … ranks 0,2 wait for rank 1 \| Interrupt \| Free ranks \| Show stacks`)
 	awaitDiagnostics(t, h.Editor, "a.py", "6:4-6:20 warning hang ranks 0,2 wait here in all_reduce for rank 1\na sentence")
+	lenses := awaitLenses(t, h.Editor, 2, `Locally \| … ranks 0,2 wait for rank 1 \| Interrupt \| Free ranks \| Show stacks`)
 	place := lsptest.Range{Start: lsptest.Position{Line: 6, Character: 5}, End: lsptest.Position{Line: 6, Character: 5}}
 	if got := titlesOf(actions(t, h.Editor, "a.py", place, only("quickfix"))); !slices.Equal(got, []string{"Free ranks", "Show stacks"}) {
 		t.Errorf("%q", got)
@@ -220,6 +232,34 @@ func TestHangLenses(t *testing.T) {
 	}
 }
 
+// A client that knows nothing but LSP gets a line in its output window and one message for each alarm, none for what is only slow.
+func TestHangWithoutEvents(t *testing.T) {
+	h := newHangTest(t, lsptest.Options{})
+	waiting := []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0, 2)}
+	h.tell(1, waiting, nil, lsptest.Object{"level": "info", "text": "rank 1 is still in save()"})
+	h.tell(2, waiting, nil, lsptest.Object{"text": "ranks 0,2 wait for rank 1" + strings.Repeat(" and so on", 1000)})
+	h.tell(2, waiting, nil, lsptest.Object{"text": "ranks 0,2 wait for rank 1, which has moved"})
+	h.Await("a line", lsptest.Method("window/logMessage"), lsptest.Contains("message", "which has moved"))
+	h.Await("a line", lsptest.Method("window/logMessage"), lsptest.Contains("message", "still in save()"))
+	shown := h.Messages(lsptest.Method("window/showMessage"), lsptest.Has("type", 2))
+	if len(shown) != 1 || !strings.Contains(fmt.Sprint(shown[0].Get("message")), "ranks 0,2 wait for rank 1") || len(fmt.Sprint(shown[0].Get("message"))) > 3<<10 {
+		t.Errorf("%d messages: %.300v", len(shown), shown)
+	}
+	must(t, os.WriteFile(filepath.Join(h.Folder, "gate"), nil, 0o644))
+}
+
+// A client that is to ask asks what to do about ranks that wait, once for each alarm.
+func TestHangIsAskedAbout(t *testing.T) {
+	answers := lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any { return lsptest.Object{"title": "Free ranks"} }}
+	h := newHangTest(t, lsptest.Options{Settings: lsptest.Object{"failures": "ask"}, Answers: answers})
+	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0, 2)}, nil, nil)
+	asked := h.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "a sentence"))
+	if first, second := asked.Get("actions.0.title"), asked.Get("actions.1.title"); first != "Free ranks" || second != "Show stacks" {
+		t.Error(first, second)
+	}
+	await(t, "the end", func() bool { return statusOf(t, h.Editor, nil).State == "ready" })
+}
+
 // stubborn is a cell whose ranks do not heed an interrupt until a file is there.
 const stubborn = "# %% target=\"remote\"\nimport os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
@@ -267,11 +307,7 @@ func (h *hangTest) interruptThrice() {
 	must(h.t, os.WriteFile(gate, nil, 0o644))
 	finished(h.Editor, h.runs, "ok")
 	must(h.t, os.Remove(gate))
-	h.runs = h.Run("dip.runCell", lsptest.Object{"uri": h.URI("b.py"), "cell": 1})
-	await(h.t, "the ranks", func() bool {
-		stacks := stacksOf(h.Editor, nil)
-		return len(stacks) > 0 && !slices.ContainsFunc(stacks, func(s processStack) bool { return s.Rank >= 0 && !strings.Contains(s.Text, "time.sleep") })
-	})
+	h.begin("b.py", 1)
 	for range 3 {
 		var reply struct{ Interrupted int }
 		h.Command("dip.interrupt", lsptest.Object{"run": h.runs}, &reply)

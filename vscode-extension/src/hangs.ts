@@ -5,7 +5,7 @@ import { whose } from './ranks';
 
 /** What a rank has to do with a hang. */
 export interface Standing {
-  /** `waits in all_reduce at train.py:41`, `missing: in data.py:88, in next(loader)`. */
+  /** `waits in all_reduce at train.py:41`, `missing: in next(loader) at data.py:88`. */
   readonly text: string;
   /** It may not end by itself. */
   readonly alarm: boolean;
@@ -76,7 +76,7 @@ function waitingText({ why, ...place }: Place, hang: HangEvent): string {
 
 function missingText({ why, ...place }: Place): string {
   const where = at(place);
-  return `missing: ${[...(where === '' ? [] : [`in ${where}`]), why].filter((part) => part !== '').join(', ')}`;
+  return ['missing:', why, ...(where === '' ? [] : ['at', where])].filter((word) => word !== '').join(' ');
 }
 
 /** `train.py:41`; empty where the place is in no file. */

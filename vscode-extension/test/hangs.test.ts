@@ -11,7 +11,7 @@ function hang(more: Partial<HangEvent> = {}): HangEvent {
     level: 'warning',
     operation: 'all_reduce',
     waiting: [{ ranks: [0, 1, 3], path: '/home/u/ä/train.py', line: 41, why: 'in all_reduce' }],
-    missing: [{ ranks: [2], path: '/home/u/ä/data.py', line: 88, why: 'next(loader)' }],
+    missing: [{ ranks: [2], path: '/home/u/ä/data.py', line: 88, why: 'in next(loader)' }],
     text: 'all_reduce #17: ranks 0-1,3 wait at train.py:41 for rank 2',
     ...more,
   };
@@ -21,7 +21,7 @@ const slow = hang({ hang: 2, level: 'info', missing: [{ ranks: [1], why: 'still 
 describe('what a rank has to do with a hang', () => {
   it('is said with the place, or without where there is none', () => {
     expect(standing([hang()], 0)).toEqual({ text: 'waits in all_reduce at train.py:41', alarm: true });
-    expect(standing([hang()], 2)).toEqual({ text: 'missing: in data.py:88, next(loader)', alarm: true });
+    expect(standing([hang()], 2)).toEqual({ text: 'missing: in next(loader) at data.py:88', alarm: true });
     expect(standing([hang()], 4)).toBeUndefined();
     const finished = hang({ missing: [{ ranks: [2], why: 'has finished this cell' }] });
     expect(standing([finished], 2)?.text).toBe('missing: has finished this cell');

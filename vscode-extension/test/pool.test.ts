@@ -222,7 +222,7 @@ describe('ranks that wait', () => {
     level: 'warning',
     operation: 'all_reduce',
     waiting: [{ ranks: [0, 2], path: '/home/u/train.py', line: 41, why: 'in all_reduce' }],
-    missing: [{ ranks: [1], path: '/home/u/data.py', line: 88, why: 'next(loader)' }],
+    missing: [{ ranks: [1], path: '/home/u/data.py', line: 88, why: 'in next(loader)' }],
     text: 'ranks 0,2 wait_for rank 1',
   };
   const work = { run: 'a-1', cell: 3, title: 'Train', seconds: 12 };
@@ -242,13 +242,13 @@ describe('ranks that wait', () => {
     const rows = processes(hung, () => undefined, 0, [hang]);
     expect(rows.map(processText)).toEqual([
       'waits in all_reduce at train.py:41 · cell 3 “Train” · 12 s · cuda:0 · pid 4711',
-      'missing: in data.py:88, next(loader) · ready · cuda:1 · pid 4712',
+      'missing: in next(loader) at data.py:88 · ready · cuda:1 · pid 4712',
       'waits in all_reduce at train.py:41 · cell 3 “Train” · 12 s · cuda:2 · pid 4713',
       'cell 3 “Train” · 12 s · cuda:3 · pid 4714',
     ]);
     expect(rows[1] && processDetails(rows[1])[0]).toEqual({
       label: 'hang',
-      value: 'missing: in data.py:88, next(loader)',
+      value: 'missing: in next(loader) at data.py:88',
     });
     expect(rows.map((row) => processIcon(row).icon)).toEqual(['warning', 'warning', 'warning', 'loading~spin']);
     const slow = processes(hung, () => undefined, 0, [{ ...hang, level: 'info' }]);
