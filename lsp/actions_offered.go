@@ -96,7 +96,7 @@ func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
 	if ran && len(r.Hangs) > 0 {
 		run := r.Hangs[0].Run
 		actions = append(actions,
-			action{title: freeTitle, kind: actionInterrupt, command: "free", args: interruptArgs{Run: run}},
+			action{title: freeTitle, kind: actionInterrupt, command: "free", args: freeArgs{Run: run}},
 			action{title: stacksTitle, kind: actionOutput, command: "showStacks", args: showStacksArgs{Run: run, whereArgs: whereArgs{URI: doc.URI}}},
 		)
 	}

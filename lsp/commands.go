@@ -40,7 +40,7 @@ var commands = []command{
 	waiting(define("restartLocal", "Restart local namespace", "Interrupts what runs in the local namespace and replaces it by a fresh one.", `{}`, (*server).restartLocal)),
 	waiting(define("restart", "Restart Python", "Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.", `{}`, (*server).restartAll)),
 	define("interrupt", "Interrupt", "Interrupts a run, or all runs of the workspace. Ranks that do not heed it within a second because they wait for others are freed. The second time they are freed at once; after that the user is asked whether the pool may end (`window/showMessageRequest`).", `{"interrupted": 1}`, (*server).interrupt),
-	define("free", "Free ranks", "Frees the ranks of a run, or of all runs of the workspace, from what they wait for and ends it, at once. Their variables stay, and the next cell's collectives pair up.", `{"freed": 1}`, (*server).free),
+	define("free", "Free ranks", "Ends a run on the ranks, or whatever is on them, and frees ranks that wait for others, at once. Their variables stay, and the next cell's collectives pair up.", `{"freed": true}`, (*server).free),
 	define("push", "Push variables to the ranks", "Copies variables from the local namespace to the ranks: `%dipush`.", `{"run": "3f9a2c-1"}`, (*server).push),
 	define("pushAndRun", "Push variables and run cell", "Copies variables to all ranks, and runs a cell once they are there.", `{"run": "3f9a2c-1", "cells": 1}`, (*server).pushAndRun),
 	define("pull", "Pull variables from a rank", "Copies variables from a rank to the local namespace: `%dipull`.", `{"run": "3f9a2c-1"}`, (*server).pull),

@@ -247,7 +247,7 @@ func (d *diagnostics) hangDiagnostic(m *hangMark, location protocol.Location, op
 func hangFixes(doc *Snapshot, f finding) []action {
 	run := f.hang.ev.Run
 	return []action{
-		{title: freeTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "free", args: interruptArgs{Run: run}},
+		{title: freeTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "free", args: freeArgs{Run: run}},
 		{title: stacksTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "showStacks", args: showStacksArgs{Run: run, whereArgs: whereArgs{URI: doc.URI}}},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -216,9 +217,9 @@ func TestHangLenses(t *testing.T) {
 		t.Error(err, string(again))
 	}
 
-	var freed struct{ Freed int }
+	var freed struct{ Freed bool }
 	click(t, h.Editor, titled(t, lenses, "Free ranks"), &freed)
-	if freed.Freed != 1 {
+	if !freed.Freed {
 		t.Errorf("%+v", freed)
 	}
 	finished(h.Editor, h.runs, "interrupted")
@@ -227,7 +228,7 @@ func TestHangLenses(t *testing.T) {
 		t.Error(err)
 	}
 	h.Command("dip.free", nil, &freed)
-	if freed.Freed != 0 {
+	if freed.Freed {
 		t.Errorf("%+v", freed)
 	}
 }
@@ -314,5 +315,57 @@ func (h *hangTest) interruptThrice() {
 		if reply.Interrupted != 1 {
 			h.t.Errorf("%+v", reply)
 		}
+	}
+}
+
+// Ranks that wait in a collective for one that is elsewhere are told of at the lines where they all are; freed, they have their variables, and their
+// next collective counts all of them.
+func TestHangIsFreed(t *testing.T) {
+	needPython(t)
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Capabilities: relating, Settings: lsptest.Object{
+		"ranks": 3, "app": "torch", "diagnostics.output": "off", "hang.after": 1, "codeLens": []string{"runLocal"},
+	}})
+	e.Open("a.py", unindent(`
+		# %% Before target="remote"
+		import time, torch, torch.distributed as dist
+		kept = dist.get_rank() + 40
+		# %% Train target="remote"
+		if dist.get_rank() == 1:
+		    while True: time.sleep(0.1)
+		dist.all_reduce(torch.ones(4))
+		# %% After target="remote" see="all"
+		total = torch.ones(1)
+		dist.all_reduce(total)
+		print("sum", int(total), "kept", kept)
+	`))
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	e.Edit("a.py", lsptest.Edit{Text: "\n"})
+	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2})
+	for _, want := range []string{`^7:0-7:30 \w+ hang ranks 0,2 wait here in all_reduce for rank 1\n`, `^6:4-6:31 \w+ hang rank 1 is here, in .*: ranks 0,2 wait for it in all_reduce\n`} {
+		e.Until(want, func(all []lsptest.Message) bool {
+			return slices.ContainsFunc(published(e, all, "a.py"), regexp.MustCompile(want).MatchString)
+		})
+	}
+	told := e.Await("the event", lsptest.Has("event", "hang"), lsptest.Has("run", run))
+	if told.Get("operation") != "all_reduce" || fmt.Sprint(told.Get("waiting.0.line")) != "8" || fmt.Sprint(told.Get("missing.0.ranks")) != "[1]" {
+		t.Errorf("%v", told)
+	}
+	var freed struct{ Freed bool }
+	e.Command("dip.free", lsptest.Object{"run": run}, &freed)
+	if !freed.Freed {
+		t.Error("nothing was freed")
+	}
+	finished(e, run, "interrupted")
+	e.Until("nothing to be said of ranks that wait", func(all []lsptest.Message) bool {
+		return !slices.ContainsFunc(published(e, all, "a.py"), func(d string) bool { return strings.Contains(d, " hang ") })
+	})
+
+	run = e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3})
+	finished(e, run, "ok")
+	for rank := range 3 {
+		e.Await("the sum", lsptest.Has("run", run), lsptest.Has("rank", rank), lsptest.Contains("text", fmt.Sprintf("sum 3 kept %d", rank+40)))
 	}
 }

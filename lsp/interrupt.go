@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.lsp.dev/protocol"
 
@@ -20,57 +21,55 @@ type interruptReply struct {
 	Interrupted int `json:"interrupted"`
 }
 
-// freeReply answers of how many runs the ranks are being freed.
+type freeArgs struct {
+	Run string `json:"run,omitempty" doc:"id of the run; without it, whatever is on the ranks"`
+	whereArgs
+}
+
+// freeReply answers whether there was something to free.
 type freeReply struct {
-	Freed int `json:"freed"`
+	Freed bool `json:"freed"`
 }
 
 // interrupt is the command dip.interrupt.
 func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptReply, error) {
-	n, err := s.eachRun(ctx, a, s.interruptRun)
+	if a.Run != "" {
+		r, known := s.board.run(a.Run)
+		switch {
+		case !known:
+			return nil, fmt.Errorf("there is no run %s", a.Run)
+		case !s.interruptRun(r):
+			return &interruptReply{0}, nil // it has ended meanwhile
+		}
+		return &interruptReply{1}, nil
+	}
+	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
+	}
+	n := 0
+	for _, r := range slices.Backward(s.board.active(w)) { // as in cancelWhere
+		if s.interruptRun(r) {
+			n++
+		}
 	}
 	return &interruptReply{n}, nil
 }
 
 // free is the command dip.free.
-func (s *server) free(ctx context.Context, a *interruptArgs) (*freeReply, error) {
-	n, err := s.eachRun(ctx, a, func(r Run) bool {
-		if r.State == Queued {
-			return false // what waits in the queue keeps nobody
-		}
-		return r.free()
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &freeReply{n}, nil
-}
-
-// eachRun does something to the runs that are meant, the last one first, so that none begins because one before it ends. It returns to how many
-// it was done.
-func (s *server) eachRun(ctx context.Context, a *interruptArgs, act func(Run) bool) (n int, err error) {
-	runs := []Run{}
+func (s *server) free(ctx context.Context, a *freeArgs) (*freeReply, error) {
 	if a.Run != "" {
 		r, known := s.board.run(a.Run)
 		if !known {
-			return 0, fmt.Errorf("there is no run %s", a.Run)
+			return nil, fmt.Errorf("there is no run %s", a.Run)
 		}
-		runs = append(runs, r)
-	} else {
-		w, err := a.workspace(s, ctx)
-		if err != nil {
-			return 0, err
-		}
-		runs = s.board.active(w)
+		return &freeReply{r.plan == nil && r.free()}, nil
 	}
-	for i := len(runs) - 1; i >= 0; i-- {
-		if act(runs[i]) {
-			n++
-		}
+	w, err := a.workspace(s, ctx)
+	if err != nil {
+		return nil, err
 	}
-	return n, nil
+	return &freeReply{w.executor.Free("") == nil}, nil
 }
 
 // interruptRun asks for a run's end. The first time it is interrupted, and its ranks are freed if they do not heed that; the second time they are freed
@@ -115,12 +114,7 @@ func (r *Run) ranksThatRun() []int {
 }
 
 // free frees the ranks of a run, whatever they wait for, and ends it. It reports whether there was something to end.
-func (r *Run) free() bool {
-	if e, ok := any(r.workspace.executor).(interface{ Free(id string) error }); ok {
-		return e.Free(r.ID) == nil
-	}
-	return r.cancel()
-}
+func (r *Run) free() bool { return r.workspace.executor.Free(r.ID) == nil }
 
 // askToEndPool asks the user whether a pool may end whose ranks do not come back. There is one question at a time for a workspace.
 func (s *server) askToEndPool(r Run, kept string) {

@@ -277,7 +277,7 @@ func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Comman
 	case ran && n.kind == lensInterrupt && r.State != Ended:
 		return lensCommand("Interrupt", "interrupt", interruptArgs{Run: r.ID}), true
 	case ran && n.kind == lensFree && len(r.Hangs) > 0:
-		return lensCommand(freeTitle, "free", interruptArgs{Run: r.Hangs[0].Run}), true
+		return lensCommand(freeTitle, "free", freeArgs{Run: r.Hangs[0].Run}), true
 	case ran && n.kind == lensStacks && len(r.Hangs) > 0:
 		return lensCommand(stacksTitle, "showStacks", showStacksArgs{Run: r.Hangs[0].Run, whereArgs: whereArgs{URI: d.URI}}), true
 	}

@@ -217,7 +217,7 @@ func (v *reading) hang(ev *dipexec.Hang, text string) {
 	}
 	v.tell(protocol.MessageTypeWarning, text,
 		way{freeTitle, func(ctx context.Context) error {
-			_, err := v.s.free(ctx, &interruptArgs{Run: ev.Run})
+			_, err := v.s.free(ctx, &freeArgs{Run: ev.Run})
 			return err
 		}},
 		way{stacksTitle, func(ctx context.Context) error {

@@ -174,7 +174,7 @@ function tell<C extends CommandName>(name: C, answer: CommandAnswers[C]): void {
     );
   } else if (name === 'dip.interrupt' && 'interrupted' in answer && answer.interrupted === 0) {
     vscode.window.setStatusBarMessage('Dip: nothing runs', 4000);
-  } else if (name === 'dip.free' && 'freed' in answer && answer.freed === 0) {
+  } else if (name === 'dip.free' && 'freed' in answer && !answer.freed) {
     vscode.window.setStatusBarMessage('Dip: nothing runs on the ranks', 4000);
   }
 }

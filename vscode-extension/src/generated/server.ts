@@ -355,8 +355,15 @@ export interface InterruptReply {
   interrupted: number;
 }
 
+export interface FreeArgs {
+  /** id of the run; without it, whatever is on the ranks */
+  run?: string;
+  /** a document of the workspace that is meant; without it, the one that was used last */
+  uri?: string;
+}
+
 export interface FreeReply {
-  freed: number;
+  freed: boolean;
 }
 
 export interface PushArgs {
@@ -631,7 +638,7 @@ export interface CommandArguments {
   'dip.restartLocal': WhereArgs;
   'dip.restart': WhereArgs;
   'dip.interrupt': InterruptArgs;
-  'dip.free': InterruptArgs;
+  'dip.free': FreeArgs;
   'dip.push': PushArgs;
   'dip.pushAndRun': PushAndRunArgs;
   'dip.pull': PullArgs;
@@ -747,7 +754,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.free',
     title: 'Free ranks',
-    doc: "Frees the ranks of a run, or of all runs of the workspace, from what they wait for and ends it, at once. Their variables stay, and the next cell's collectives pair up.",
+    doc: "Ends a run on the ranks, or whatever is on them, and frees ranks that wait for others, at once. Their variables stay, and the next cell's collectives pair up.",
   },
   {
     name: 'dip.push',
