@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import stress
 from harness import wait_until
 
 torch = pytest.importorskip("torch")
@@ -203,3 +204,273 @@ def test_what_was_lost_with_a_group_is_not_told_any_more(pool):
         assert told["groups"][0]["count"] == count + 1
         good(ranks[1:], "dist.all_reduce(torch.ones(5))")
         wait_until(lambda: not ranks[0].ask("groups_request")["operations"], "the end of it")
+
+
+def interrupted(ranks, requests, patience):
+    """Interrupt cells as the server does; return what comes of each, and whether connections had to be broken."""
+    for rank, request in zip(ranks, requests):
+        rank.ask("interrupt_request", {"parent": request})
+    deadline = time.monotonic() + patience
+    broken = False
+    while not all(map(idle, ranks)):
+        if time.monotonic() > deadline:
+            broken = True
+            break_all(ranks)
+            deadline = time.monotonic() + patience
+        time.sleep(0.005)
+    return [rank.finish(request) for rank, request in zip(ranks, requests)], broken
+
+
+def idle(rank):
+    return rank.ask("status_request", reply="status")["execution_state"] == "idle"
+
+
+@pytest.mark.parametrize("optimizer", ["SGD(model.parameters(), 0.01)", "Adam(model.parameters(), 0.01)"])
+def test_stress_interrupts_of_training(pool, optimizer):
+    ranks = pool(3)
+    choices = stress.choices()
+    good(ranks, MODEL.format(optimizer=optimizer))
+    for _ in range(stress.rounds(4, 100)):
+        requests = [rank.start("while True: step()", path="/p/train.py") for rank in ranks]
+        time.sleep(choices.random() * 0.2)  # the moment is what is tried out
+        results, broken = interrupted(ranks, requests, 0.2)
+        for result in results:  # it may come before a cell has begun
+            assert result.status == "aborted" or result.content["ename"] == "KeyboardInterrupt", result.content
+        groups = [result.content["groups"] for result in results]
+        keep = not broken and groups[0] == groups[1] == groups[2]
+        replies = mend_all(ranks, keep=keep)
+        assert [reply["status"] for reply in replies] == ["ok"] * 3, replies
+        assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+        if replies[0]["stale"]:
+            good(ranks, "model = torch.nn.parallel.DistributedDataParallel(model.module)")
+        assert good(ranks, "step(); step()" + EQUAL) == ["True\n"] * 3
+
+
+def test_subgroups(pool):
+    ranks = pool(3)
+    good(ranks, "pair = dist.new_group([0, 2]); alone = dist.new_group([1])")
+    good(ranks, "pairs = {'pair': pair}")
+    code = "dist.all_reduce(torch.ones(1), group=pair)"
+    requests = hang(ranks[:1], code)
+    break_all(ranks)
+    assert ranks[0].finish(requests[0]).status == "error"
+    replies = mended(ranks)
+    if IN_PLACE:
+        assert [reply["groups"] for reply in replies] == [["0", "1"], ["0", "2"], ["0", "1"]]
+    else:
+        todo = "make it again with new_group"
+        kind = {"type": "ProcessGroupGloo", "todo": todo}
+        pair = [{"name": "pair", **kind}, {"name": "pairs['pair']", **kind}]
+        assert [reply["stale"] for reply in replies] == [pair, [{"name": "alone", **kind}], pair]
+        good(ranks, "pair = dist.new_group([0, 2]); alone = dist.new_group([1])")
+    code = "t = torch.ones(1); dist.all_reduce(t, group=pair if rank != 1 else alone); print(t.item())"
+    assert good(ranks, code) == ["2.0\n", "1.0\n", "2.0\n"]
+    assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+    # And one that is made later.
+    code = "new = dist.new_group([1, 2]); t = torch.ones(1); dist.all_reduce(t, group=new); print(t.item())"
+    assert good(ranks, code + " if rank else print(0)") == ["0\n", "2.0\n", "2.0\n"]
+
+
+@needs_in_place
+def test_a_mesh_of_devices(pool):
+    ranks = pool(4)
+    code = "from torch.distributed.device_mesh import init_device_mesh as make; mesh = make('cpu', (2, 2))"
+    if each(ranks[:1], "import torch.distributed.device_mesh")[0].status != "ok":
+        pytest.skip("torch has no device_mesh before 2.2")
+    good(
+        ranks,
+        code + "\nfrom torch.distributed.tensor import distribute_tensor, Shard, Replicate"
+        "\nspread = distribute_tensor(torch.arange(8.0).reshape(4, 2), mesh, [Shard(0), Shard(1)])",
+    )
+    row = "t = torch.ones(1) * (rank + 1); dist.all_reduce(t, group=mesh.get_group({})); print(t.item())"
+    for number in range(3):
+        requests = hang(ranks[:1], row.format(number % 2))
+        break_all(ranks)
+        assert ranks[0].finish(requests[0]).status == "error"
+        mended(ranks)
+        assert good(ranks, row.format(0)) == ["4.0\n", "6.0\n", "4.0\n", "6.0\n"]
+        assert good(ranks, row.format(1)) == ["3.0\n", "3.0\n", "7.0\n", "7.0\n"]
+        assert good(ranks, "print(spread.full_tensor().sum().item())") == ["28.0\n"] * 4
+
+
+OWN_SOCKETS = """
+import asyncio, socket, sqlite3, threading, tempfile
+store = dist.distributed_c10d._get_default_store()
+if rank == 0:
+    server = socket.create_server(("127.0.0.1", 0)); store.set("own", str(server.getsockname()[1]))
+    peers = [server.accept()[0] for _ in range(dist.get_world_size() - 1)]
+else:
+    peers = [socket.create_connection(("127.0.0.1", int(store.get("own"))))]
+
+async def answer(reader, writer):
+    while line := await reader.readline():
+        writer.write(line.upper()); await writer.drain()
+
+async def serve():
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    store.set("loop", str(listening.sockets[0].getsockname()[1]))
+    await listening.serve_forever()
+
+if rank == 0:
+    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
+else:
+    client = socket.create_connection(("127.0.0.1", int(store.get("loop"))))
+base = sqlite3.connect(tempfile.mkdtemp() + "/base"); base.execute("create table a (x)")
+file = tempfile.TemporaryFile("w+")
+"""
+
+USE_OWN = """
+for peer in peers:
+    peer.sendall(b"%d" % rank)
+print(sorted(peer.recv(1) for peer in peers))
+if rank:
+    client.sendall(b"again\\n"); print(client.recv(6))
+base.execute("insert into a values (1)"); base.commit()
+file.write("a"); file.flush()
+"""
+
+
+def test_what_the_user_has_opened_is_left_alone(pool):
+    """Sockets of Python's, of an event loop's and of a C++ library's (ZeroMQ), a database and a file."""
+    ranks = pool(3)
+    good(ranks, OWN_SOCKETS)
+    zmq = """
+import zmq
+context = zmq.Context()
+if rank == 0:
+    replier = context.socket(zmq.PULL); store.set("zmq", str(replier.bind_to_random_port("tcp://127.0.0.1")))
+else:
+    pusher = context.socket(zmq.PUSH); pusher.connect("tcp://127.0.0.1:" + store.get("zmq").decode())
+"""
+    good(ranks, zmq)
+    use = USE_OWN + "\nif rank:\n    pusher.send(b'x')\nelse:\n    print(replier.recv(), replier.recv())"
+    expected = ["[b'1', b'2']\nb'x' b'x'\n"] + ["[b'0']\nb'AGAIN\\n'\n"] * 2
+    assert good(ranks, use) == expected
+    told = between(ranks)
+    # Each rank has a connection of gloo's with each other one, and nothing else.
+    assert [len(connections) for connections in told] == [2, 2, 2]
+    own = good(ranks, "print(*(peer.getsockname()[1] for peer in peers))")
+    ports = {int(local.rpartition(":")[2]) for connections in told for local, _ in connections}
+    assert ports.isdisjoint(int(port) for text in own for port in text.split())
+    requests = hang(ranks[1:])
+    break_all(ranks)
+    assert [rank.finish(request).status for rank, request in zip(ranks[1:], requests)] == ["error"] * 2
+    mended(ranks)
+    assert good(ranks, use) == expected
+    assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+
+
+def test_ranks_that_do_not_come_are_named_and_the_next_time_does_it(pool):
+    ranks = pool(3)
+    requests = hang(ranks[:1])
+    break_all(ranks)
+    ranks[0].finish(requests[0])
+    replies = mend_all(ranks[:2], timeout=0.5)
+    assert [reply["status"] for reply in replies] == ["error"] * 2
+    assert "rank 2 has not come within 0.5 s" in [reply["evalue"] for reply in replies]
+    for reply in replies:  # who comes to know first tells the other
+        assert reply["evalue"].startswith(("rank 2 has not come", "rank 0 failed: rank 2", "rank 1 failed: rank 2"))
+    mended(ranks)
+    assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+
+
+def test_an_interrupt_ends_the_waiting_for_others(pool):
+    ranks = pool(2)
+    number = next(_rounds)
+    request = ranks[0].send("mend_request", {"round": number, "timeout": 50})
+    wait_until(lambda: not idle(ranks[0]), "the beginning")
+    ranks[0].ask("interrupt_request", {"parent": request})
+    assert ranks[0].reply(request, "mend_reply")["ename"] == "KeyboardInterrupt"
+    mended(ranks)
+    assert good(ranks, SUM) == ["2.0 kept\n"] * 2
+
+
+def test_ranks_without_a_group_have_nothing_to_mend(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="none")
+    assert [rank.ask("connections_request")["connections"] for rank in ranks] == [[], []]
+    assert break_all(ranks) == 0
+    for reply in mend_all(ranks):
+        assert reply == {"status": "ok", "in_place": True, "groups": [], "stale": [], "notices": []}
+
+
+def test_a_group_of_the_users_own_is_mended(torch_node, spawn):
+    ranks = spawn(torch_node, 2, app="none")
+    code = "import torch, torch.distributed as dist; dist.init_process_group('gloo'); kept = [0, 'kept']"
+    good(ranks, code)
+    for _ in range(2):
+        requests = hang(ranks[:1])
+        break_all(ranks)
+        assert ranks[0].finish(requests[0]).status == "error"
+        mended(ranks)
+        assert good(ranks, SUM) == ["2.0 kept\n"] * 2
+
+
+def test_with_collectives_that_are_compared(pool):
+    """As %makedip --check has it: each backend is within another."""
+    ranks = pool(3, env={"TORCH_DISTRIBUTED_DEBUG": "DETAIL"})
+    for _ in range(3):
+        requests = hang(ranks[:2])
+        break_all(ranks)
+        assert [rank.finish(request).status for rank, request in zip(ranks, requests)] == ["error"] * 2
+        mended(ranks)
+        assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+    # They are still compared.
+    for result in each(ranks, "dist.all_reduce(torch.ones(rank + 1))"):
+        assert result.status == "error", result.messages
+        assert "mismatch" in result.content["evalue"]
+
+
+TIMEOUTS = """
+def timeout(group):
+    backend = group._get_backend(torch.device("cpu")) if hasattr(group, "_get_backend") else group
+    return backend.options._timeout.total_seconds()
+from datetime import timedelta
+"""
+
+
+def test_groups_wait_as_long_as_they_are_told(pool):
+    ranks = pool(2, env={"DIPLS_GROUP_TIMEOUT": "5000"})
+    code = (
+        "own = dist.new_group(timeout=timedelta(seconds=77)); print(timeout(dist.group.WORLD), timeout(own), end=' ')"
+    )
+    code += "; print(timeout(dist.new_group()))"
+    assert good(ranks, TIMEOUTS + code) == ["5000.0 77.0 5000.0\n"] * 2
+    mended(ranks)
+    again = "print(timeout(dist.group.WORLD), timeout(own), timeout(dist.new_group()))"
+    expected = "5000.0 77.0 5000.0\n"
+    assert good(ranks, again) == [expected] * 2
+    code = "dist.destroy_process_group(); dist.init_process_group('gloo', timeout=timedelta(seconds=88))"
+    assert good(ranks, code + "; print(timeout(dist.group.WORLD))") == ["88.0\n"] * 2
+    mended(ranks)
+    assert good(ranks, "print(timeout(dist.group.WORLD))") == ["88.0\n"] * 2
+
+
+def test_groups_wait_for_a_day_by_default(pool):
+    assert good(pool(1), TIMEOUTS + "print(timeout(dist.group.WORLD), timeout(dist.new_group()))") == [
+        "86400.0 86400.0\n"
+    ]
+
+
+@pytest.mark.skipif(IN_PLACE, reason="nothing is stale where a group keeps its object")
+def test_what_holds_an_old_group_is_named(pool):
+    ranks = pool(2)
+    good(ranks, MODEL.format(optimizer="SGD(model.parameters(), 0.01)"))
+    code = """
+from types import SimpleNamespace
+from torch.distributed.optim import ZeroRedundancyOptimizer
+zero = ZeroRedundancyOptimizer(model.parameters(), torch.optim.SGD, lr=0.1)
+trainer = SimpleNamespace(net=model, epochs=3)
+models = [model, 1]
+world = dist.group.WORLD
+other = torch.nn.Linear(1, 1)
+"""
+    good(ranks, code)
+    (reply, _) = mended(ranks)
+    model = {"type": "DistributedDataParallel", "todo": "wrap it again"}
+    assert reply["stale"] == [
+        {"name": "model", **model},
+        {"name": "zero", "type": "ZeroRedundancyOptimizer", "todo": "make it again"},
+        {"name": "trainer.net", **model},
+        {"name": "models[0]", **model},
+        {"name": "world", "type": "ProcessGroupGloo", "todo": "take dist.group.WORLD again"},
+    ]

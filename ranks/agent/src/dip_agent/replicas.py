@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _MODELS = "torch.nn.parallel.distributed"
 _OPTIMIZERS = "torch.optim.optimizer"
 
-_models: list[tuple[int, weakref.ref[Any]]] = []  # with the how manieth of its group it is
+_models: list[tuple[str, int, weakref.ref[Any]]] = []  # with the name of its group, and the how manieth of that it is
 _optimizers: list[tuple[int, weakref.ref[Any]]] = []
 _models_made: dict[str, int] = {}  # by the name of their group
 _optimizers_made = 0
@@ -55,8 +55,8 @@ def _note_model(model: Any) -> None:
     names = sys.modules["torch.distributed.distributed_c10d"]._pg_names
     name = str(names.get(model.process_group, ""))
     number = _models_made[name] = _models_made.get(name, 0) + 1
-    _models[:] = [one for one in _models if one[1]() is not None]
-    _models.append((number, weakref.ref(model)))
+    _models[:] = [one for one in _models if one[2]() is not None]
+    _models.append((name, number, weakref.ref(model)))
 
 
 def _note_optimizer(optimizer: Any) -> None:
@@ -101,22 +101,18 @@ def agree(c10d: ModuleType, meeting: Any, namespace: dict[str, Any]) -> list[str
 
 def _replicas(c10d: ModuleType) -> Iterator[_Replica]:
     names = {id(group): (group, str(name)) for group, name in c10d._pg_names.items()}
-    for number, reference in _models:
+    for made_of, number, reference in _models:
         module = reference()
         if module is None:
             continue
         group, name = names.get(id(module.process_group), (None, ""))
         if group is None:  # that is no more: what it held is wrapped again, and its optimizers go on
-            group, name = c10d._get_default_group(), "gone"
+            group, name = c10d._get_default_group(), f"gone {made_of}"
             if module.process_group.size() != group.size():
                 continue
         ranks = c10d._pg_group_ranks.get(group)
         members = list(range(group.size())) if ranks is None else sorted(ranks, key=ranks.__getitem__)
         yield _Replica(c10d, module, group, members, (len(name), name, number))
-
-
-class _Differs(Exception):
-    """Two ranks' models or optimizers are not made alike."""
 
 
 class _Replica:

@@ -60,6 +60,8 @@ class TorchApp:
         if dist.is_initialized():  # by the user, while the app was `none`
             return {"backend": dist.get_backend(), "device": device}
         collectives.watch()
+        if "TORCH_DISTRIBUTED_DEBUG" in os.environ and hasattr(dist, "set_debug_level_from_env"):
+            dist.set_debug_level_from_env()  # which torch has read as it was imported, before this rank was forked
         self._serve(rank, world_size)
         _wait_long(dist.distributed_c10d, group_timeout())
         dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=world_size, timeout=group_timeout())
