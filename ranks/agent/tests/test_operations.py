@@ -273,3 +273,25 @@ def test_what_newer_torches_have(ranks, what):
     assert [frame["line"] for frame in told["threads"][0]["frames"] if frame["file"] == PATH] == [5]
     each(ranks[1:], step)
     assert ranks[0].finish(request).status == "ok"
+
+
+def test_ranks_that_check_each_other_first(torch_node, spawn):
+    """The group counts a collective only once they have agreed on it."""
+    ranks = spawn(torch_node, 2, app="torch", env={"TORCH_DISTRIBUTED_DEBUG": "DETAIL"})
+    each(ranks, "import torch, torch.distributed as dist\ndist.barrier()")
+    for call, counted in {"dist.all_reduce(torch.ones(1))": 1, "dist.monitored_barrier()": 0}.items():
+        (before,) = {rank.ask("groups_request")["groups"][0]["count"] for rank in ranks}
+        request, told = inside(ranks[0], call, call[5 : call.index("(")])
+        assert told["groups"][0]["count"] == before
+        assert [one["count"] for one in told["operations"]] == [before + 1 if counted else 0]
+        each(ranks[1:], call)
+        assert ranks[0].finish(request).status == "ok"
+
+
+def test_a_monitored_barrier(ranks):
+    count = ranks[0].ask("groups_request")["groups"][0]["count"]
+    request, told = inside(ranks[0], "dist.monitored_barrier()", "monitored_barrier")
+    wait_until(lambda: ranks[0].ask("groups_request") == told, "no movement")
+    assert (told["groups"][0]["count"], told["operations"][0]["count"]) == (count, 0)
+    each(ranks[1:], "dist.monitored_barrier()")
+    assert ranks[0].finish(request).status == "ok"

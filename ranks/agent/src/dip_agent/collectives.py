@@ -33,6 +33,7 @@ _BATCH = ("_start_coalescing", "_end_coalescing")
 
 _between: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # how often they have counted, by group
 _lock = threading.Lock()  # guards it
+_underway: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # what they counted before, by group
 _batches: weakref.WeakKeyDictionary[Any, _Batch] = weakref.WeakKeyDictionary()  # that are being put together, by group
 _counters: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # backends that count for their groups
 _unknown: weakref.WeakSet[Any] = weakref.WeakSet()  # groups of which what went between two ranks was not noted
@@ -150,7 +151,7 @@ def _groups() -> list[tuple[str, int, Any]]:
             count = _sequence(group)
         except Exception:  # a backend that does not count, or a group that ends this moment
             continue
-        found.append((str(name), count - _between.get(group, 0), group))
+        found.append((str(name), _underway.get(group, count) - _between.get(group, 0), group))
     return found
 
 
@@ -190,10 +191,12 @@ def _uncounted(method: Any) -> Any:
         except Exception:
             return method(group, *args, **options)
         try:
+            _underway[group] = before
             work = method(group, *args, **options)
             operations.note_message(work, name, group, args)
             return work
         finally:
+            _underway.pop(group, None)
             with contextlib.suppress(Exception):  # the message counts for more than its note
                 raised = _sequence(group) - before
                 if (batch := _batches.get(group)) is not None:

@@ -138,6 +138,7 @@ class _Operation(NamedTuple):
     dtype: str = ""
     peer: int | None = None
     counts: bool = False  # the group counts it, as its last one
+    ahead: int = 0  # by how much it is ahead of the group's count, which comes to it later
     number: int = 0  # that the recorder has for it, where only its `Work` is known
     begun: bool = False  # the thread waits for what was begun before, by a collective
 
@@ -215,6 +216,8 @@ def pending(
     for ident, found in waiting:
         # Of several that wait the group's count tells of the last one.
         count = counts.get(found.group, 0) if found.counts and counting.count(found.group) == 1 else 0
+        if count:
+            count += found.ahead
         operations.append(_describe(found, count, ident))
         if found.number:
             numbers[found.number] = operations[-1]
@@ -261,18 +264,18 @@ def _same(waiting: dict[str, Any], recorded: dict[str, Any]) -> bool:
 def _of_thread(frame: FrameType | None, c10d: Any, names: dict[Any, Any]) -> _Operation | None:
     """Return what a thread waits in: its innermost frames are torch's then, up to the code that called that."""
     found = None
-    innermost = True
+    innermost, begun = True, False
     while frame is not None:
         code = frame.f_code
         file, name = code.co_filename, code.co_name
         if code is _wait:
-            found = _of_work(frame.f_locals.get("work"), c10d, names)
+            found, begun = _of_work(frame.f_locals.get("work"), c10d, names), True
         elif not is_ours(file) and not _passes_on(file):
             place = file[file.rfind(_TORCH) :] if _TORCH in file else ""
             if not place:
                 break
             if file.endswith(_C10D_FILE) and (name in _COLLECTIVES or name in _MESSAGES or name in _UNCOUNTED):
-                found = _of_c10d(name, frame, c10d, names)
+                found = _of_c10d(name, begun, frame, c10d, names)
             elif found is None or found.name == "wait":
                 found = _of_torch(place, name, frame, innermost, c10d, names) or found
             innermost = False
@@ -289,7 +292,13 @@ def _passes_on(file: str) -> bool:
     return file in _PASSES_ON
 
 
-def _of_c10d(name: str, frame: FrameType, c10d: Any, names: dict[Any, Any]) -> _Operation:
+def _checks_first(c10d: Any) -> int:
+    """Return 1 where a group first has its ranks agree on what they are about to do, which it does not count."""
+    module = sys.modules["torch.distributed"]
+    return int(str(module.get_debug_level()).endswith("DETAIL")) if hasattr(module, "get_debug_level") else 0
+
+
+def _of_c10d(name: str, begun: bool, frame: FrameType, c10d: Any, names: dict[Any, Any]) -> _Operation:
     given = frame.f_locals
     if name in _UNCOUNTED:
         group = _group(given, c10d, names) if name == "monitored_barrier" else ""
@@ -298,7 +307,7 @@ def _of_c10d(name: str, frame: FrameType, c10d: Any, names: dict[Any, Any]) -> _
     parameter = _COLLECTIVES.get(name) or _MESSAGES.get(name, "")
     sizes, dtype = _shapes(given.get(parameter)) if parameter else (None, "")
     if name in _COLLECTIVES:
-        return _Operation(name, group, sizes, dtype, counts=True)
+        return _Operation(name, group, sizes, dtype, counts=True, ahead=0 if begun else _checks_first(c10d))
     return _Operation(name.removeprefix("i"), group, sizes, dtype, _peer(given, c10d))
 
 
