@@ -103,6 +103,9 @@ def figures(p, versions):
     yield Figure(f"memory of {n} idle ranks with torch (PSS, with the node)", "MB", "memory", "ipyparallel", share=0.5)
     yield Figure("the same, with server or controller and client", "MB", "memory_all", "ipyparallel")
     yield Figure("the same, workers alone", "MB", "memory", "nbdistributed")
+    name = f"ranks of {n} wait for one → told, beyond `dip.hang.after`"
+    yield Figure(name, "s", "told", statistic=max, most=2)
+    yield Figure(f"looks at {n} ranks that hang, every 10 s", "% of a core", "looks", most=0.1)
     for what, key, share in (
         ("an epoch", "train", 1.01),
         ("an epoch's processor time, a rank's main thread", "train_main", 1.01),

@@ -168,6 +168,7 @@ type absence struct {
 	variant Variant
 	alarm   bool
 	place   Place
+	many    string                 // why several of them are there, if that is said otherwise
 	clause  func(many bool) string // what comes after "which"
 }
 
@@ -600,7 +601,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 			}
 			return one
 		}
-		a.place.Why = one
+		a.place.Why, a.many = one, many
 		return a
 	}
 	both := func(v Variant, text string) *absence { return say(v, text, text) }
@@ -632,7 +633,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	switch r.Part.State {
 	case NoTarget:
 		both(MissingNoTarget, "on which this cell does not run")
-		a.place.Why = "is no target of this cell"
+		a.place.Why, a.many = "is no target of this cell", "are no targets of this cell"
 		return a
 	case Interrupted:
 		return say(MissingInterrupted, "has been interrupted", "have been interrupted")

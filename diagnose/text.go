@@ -208,9 +208,9 @@ func (f *finding) whoIsMissing() string {
 
 // absentees are ranks of which the same is to be said.
 type absentees struct {
+	*absence
 	ranks  []int
 	clause func(many bool) string
-	place  Place
 }
 
 func (f *finding) absences() []*absentees {
@@ -222,7 +222,7 @@ func (f *finding) absences() []*absentees {
 		}
 		i := slices.IndexFunc(found, func(g *absentees) bool { return g.clause(false) == clause(false) && samePlace(g.place, a.place) })
 		if i < 0 {
-			found = append(found, &absentees{nil, clause, a.place})
+			found = append(found, &absentees{a, nil, clause})
 			i = len(found) - 1
 		}
 		found[i].ranks = append(found[i].ranks, a.rank.Rank)
@@ -235,7 +235,9 @@ func missingPlaces(missing []*absence) []Place {
 	var places []Place
 	for _, g := range f.absences() {
 		p := g.place
-		p.Ranks = g.ranks
+		if p.Ranks = g.ranks; len(g.ranks) > 1 {
+			p.Why = cmp.Or(g.many, p.Why)
+		}
 		places = append(places, p)
 	}
 	return places

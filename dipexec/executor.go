@@ -42,7 +42,7 @@ type Process interface {
 	Stack(ctx context.Context) (*wire.StackReply, error)
 	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it does, or nobody knows
 	Vitals() (v ranks.Vitals, ok bool)
-	Condition(ctx context.Context, before ranks.Vitals, answered bool) ranks.Condition
+	Condition(ctx context.Context, before, now ranks.Vitals, answered bool) ranks.Condition
 	Done() <-chan struct{} // closed when it has ended
 }
 

@@ -211,7 +211,7 @@ func (p *fakeProcess) Stack(context.Context) (*wire.StackReply, error) {
 
 func (p *fakeProcess) Vitals() (ranks.Vitals, bool) { return ranks.Vitals{}, false }
 
-func (p *fakeProcess) Condition(context.Context, ranks.Vitals, bool) ranks.Condition {
+func (p *fakeProcess) Condition(context.Context, ranks.Vitals, ranks.Vitals, bool) ranks.Condition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.condition

@@ -227,7 +227,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 		if told != nil && !diagnose.MayWait(told) {
 			told = withSource(ctx, p, told)
 		}
-		condition := p.Condition(ctx, before[i].vitals, told != nil)
+		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
 		c.Ranks[i] = diagnose.Rank{
 			Rank: rankOfProcess(p), Before: before[i].told, Now: told,
 			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How}, Moved: condition.Moved,

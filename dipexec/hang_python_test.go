@@ -212,6 +212,18 @@ func (h *hangPython) processes() []*ranks.Process {
 	return found
 }
 
+// free frees ranks that wait for good.
+func (h *hangPython) free() {
+	if err := h.e.Free(""); err != nil {
+		h.t.Error(err)
+	}
+}
+
+// inStep looks that the ranks are as they were.
+func (h *hangPython) inStep() {
+	prints(h.t, h.e, "remote", "t = torch.ones(1); dist.all_reduce(t); assert t.item() == 4, t; assert kept == rank", "")
+}
+
 // kill ends ranks that cannot be freed.
 func (h *hangPython) kill() {
 	for _, p := range h.processes() {
@@ -314,11 +326,11 @@ if rank in (0, 3):
 else:
     later("circle", lambda: reduce(tensors))
     dist.all_reduce(torch.ones(4), group=data) #M`})
-	// The ranks are as they were.
-	prints(t, h.e, "remote", "t = torch.ones(1); dist.all_reduce(t); assert t.item() == 4, t; assert kept == rank", "")
+	h.inStep()
 }
 
-// Native code that computes and keeps Python's lock, a backward pass, and a hang that no rank can end: they are in different collectives.
+// Native code that computes and keeps Python's lock, a backward pass, and hangs that no rank can end: they are in different collectives, have
+// tensors of other sizes, or one is dead.
 func TestPythonHangsWithoutEnd(t *testing.T) {
 	h := startHangPython(t)
 	backward := "all_reduce (default group, float32[20])"
@@ -343,24 +355,17 @@ dist.all_reduce(torch.ones(4)) #W`, free: func() {}})
 	h.find(hang{name: "different", text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which is in broadcast at train.py:M", code: `
 if rank == 2:
     dist.broadcast(torch.ones(4), 0) #M
-dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: StatusDied})
-}
-
-// A rank is dead, and those that gloo connects with it for this raise. Whoever hears nothing waits for it.
-func TestPythonHangForTheDead(t *testing.T) {
-	h := startHangPython(t)
+dist.all_reduce(torch.ones(4)) #W`, free: h.free, status: StatusInterrupted})
+	// gloo ends a process that reads more than it wants, as soon as it does. The ones between them are late.
+	h.find(hang{name: "sizes", text: "all_reduce (default group, float32): ranks 0,2 wait at train.py:W for ranks 1,3, which have finished this cell; they wait with [8] against [7] of rank 2: the last batch?", code: `
+if rank % 2 == 0:
+    dist.all_reduce(torch.ones(8 if rank == 0 else 7)) #W`, free: h.free, status: StatusInterrupted})
+	h.inStep()
+	// Those that gloo connects with the dead rank for this raise. Whoever hears nothing waits for it.
 	h.find(hang{name: "dead", text: "all_reduce (default group, float32[4]): rank 0 waits at train.py:W for rank 2, which was killed by SIGKILL", code: `
 if rank == 2:
     os.kill(os.getpid(), signal.SIGKILL)
 dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: StatusDied})
-}
-
-// Some ranks have brought other sizes. gloo ends such a process as soon as it reads that, so the ones between them are late.
-func TestPythonHangOfOtherSizes(t *testing.T) {
-	h := startHangPython(t)
-	h.find(hang{name: "sizes", text: "all_reduce (default group, float32): ranks 0,2 wait at train.py:W for ranks 1,3, which have finished this cell; they wait with [8] against [7] of rank 2: the last batch?", code: `
-if rank % 2 == 0:
-    dist.all_reduce(torch.ones(8 if rank == 0 else 7)) #W`, free: h.kill, status: StatusDied})
 }
 
 // Nobody is missing where the network does not get through.

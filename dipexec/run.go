@@ -360,10 +360,13 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	r.tracePhase("processes")
 	parts := r.dispatch(procs, r.prepare(ns))
 	r.tracePhase("dispatch")
+	stopLooking := func() {}
 	if ns == poolNamespace {
-		defer r.lookOut(all, parts)()
+		stopLooking = r.lookOut(all, parts)
+		defer stopLooking() // whatever happens
 	}
 	abandoned := r.await(all, parts)
+	stopLooking()
 	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
 		// Nobody waits for the answers any more.

@@ -85,12 +85,12 @@ func stopped(pid int, startTime uint64) (how string, yes bool) {
 	return how, state != Sound
 }
 
-// vitalsOf reads what the system tells of a process.
-func vitalsOf(pid int) (Vitals, bool) {
+// vitalsOf reads what the system tells of a process that has a pid and started then.
+func vitalsOf(pid int, startTime uint64) (Vitals, bool) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	now := time.Now()
 	stat, err := os.ReadFile(dir + "/stat")
-	if err != nil {
+	if fields := statFields(stat); err != nil || len(fields) < 20 || string(fields[19]) != strconv.FormatUint(startTime, 10) {
 		return Vitals{}, false
 	}
 	status, err := os.ReadFile(dir + "/status")

@@ -49,7 +49,7 @@ func stopped(int, uint64) (how string, yes bool) { return "", false }
 func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
 
 // vitalsOf is unknown here.
-func vitalsOf(pid int) (Vitals, bool) { return Vitals{}, false }
+func vitalsOf(pid int, startTime uint64) (Vitals, bool) { return Vitals{}, false }
 
 // sameProcess is unknown here.
 func sameProcess(pid int, startTime uint64) bool { return false }

@@ -46,15 +46,13 @@ func (p *Process) Vitals() (v Vitals, ok bool) {
 	if pid <= 1 || p.State().Final() {
 		return Vitals{}, false
 	}
-	v, ok = vitalsOf(pid)
-	return v, ok && sameProcess(pid, p.StartTime())
+	return vitalsOf(pid, p.StartTime())
 }
 
-// Condition is how the process does, compared with an earlier moment (zero: none is known). Of one that has answered nothing since then it looks,
+// Condition is how the process does, by its vitals now and at an earlier moment (zero: not known). Of one that has answered nothing in between it looks,
 // for 100 ms, whether native code holds Python's lock.
-func (p *Process) Condition(ctx context.Context, before Vitals, answered bool) Condition {
-	now, ok := p.Vitals()
-	if !ok {
+func (p *Process) Condition(ctx context.Context, before, now Vitals, answered bool) Condition {
+	if now.At.IsZero() {
 		return Condition{}
 	}
 	c := conditionOf(p.PID(), before, now)

@@ -4,6 +4,7 @@
 //	figures -python PYTHON pool    start, pass, lines, memory, push, pull and restart of one pool
 //	figures -python PYTHON sweep   pass on pools of several sizes
 //	figures -python PYTHON kernel  pass and lines on one rank
+//	figures -python PYTHON hang    hangs: until they are told, and what the looks cost
 package main
 
 import (
@@ -98,6 +99,8 @@ func (p *plan) measure(ctx context.Context, group string) (err error) {
 		return p.measureSweep(ctx, s)
 	case "kernel":
 		return p.measureKernel(ctx, s)
+	case "hang":
+		return p.measureHangs(ctx, s)
 	default:
 		return fmt.Errorf("there is no group %q", group)
 	}

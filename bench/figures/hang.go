@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+const (
+	// lateRank is code in which rank 0 never comes to a collective in which the others wait.
+	lateRank = "import torch, torch.distributed as dist\nif dist.get_rank(): dist.all_reduce(torch.ones(1))"
+
+	// usualHangAfter is when a run is looked at if nothing else is said.
+	usualHangAfter = 10 * time.Second
+
+	hangLooks = 50 // over which what a look costs is measured
+)
+
+// measureHangs tells how long it takes, beyond what is wanted, until a hang is told, and what part of a core the looks at a run take that hangs, as often
+// as they come by default.
+func (p *plan) measureHangs(ctx context.Context, s *server) error {
+	if err := s.startPool(ctx, p.ranks, ""); err != nil {
+		return err
+	}
+	if _, err := s.remote(ctx, "import torch.distributed as dist, torch\ndist.all_reduce(torch.ones(1))"); err != nil {
+		return err
+	}
+	var told, costs []float64
+	for range p.repeats {
+		const after = usualHangAfter / 2 // beyond which it takes as long
+		seconds, _, err := s.hang(ctx, after, 0)
+		if err != nil {
+			return err
+		}
+		told = append(told, (seconds - after).Seconds())
+		_, cost, err := s.hang(ctx, usualHangAfter/100, hangLooks) // or else what ranks take that wait would count for more
+		if err != nil {
+			return err
+		}
+		costs = append(costs, 100*cost.Seconds()/usualHangAfter.Seconds())
+	}
+	return errors.Join(emit("told", told...), emit("looks", costs...))
+}
+
+// hang has the ranks hang, and frees them. It answers how long it took until that was told, and how much processor time a look has cost after that,
+// of this process and of the ranks, over so many.
+func (s *server) hang(ctx context.Context, after time.Duration, looks int) (told, cost time.Duration, err error) {
+	sub := s.executor.Subscribe()
+	defer sub.Close()
+	begin := time.Now()
+	id, err := s.executor.Start(dipexec.Request{Code: lateRank, Target: cells.Target{Where: cells.Remote}, HangAfter: after})
+	if err != nil {
+		return 0, 0, err
+	}
+	for told == 0 {
+		events, err := sub.Next(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, ev := range events {
+			switch ev.(type) {
+			case *dipexec.Hang:
+				told = time.Since(begin)
+			case *dipexec.RunFinished:
+				return 0, 0, errors.New("the ranks do not hang")
+			}
+		}
+	}
+	processes := append(s.pids(), self)
+	before, err := sumCPU(processes)
+	if err != nil {
+		return 0, 0, err
+	}
+	select {
+	case <-time.After(time.Duration(looks) * after):
+	case <-ctx.Done():
+	}
+	cpu, err := sumCPU(processes)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := s.executor.Free(id); err != nil {
+		return 0, 0, err
+	}
+	_, err = s.executor.Wait(ctx, id)
+	return told, (cpu - before) / time.Duration(max(looks, 1)), err
+}
+
+// sumCPU is the processor time that processes have taken.
+func sumCPU(pids []int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if err != nil {
+			return 0, err
+		}
+		for _, task := range tasks {
+			data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", pid, task.Name())) // it has ended
+			if fields := bytes.Fields(data); len(fields) > 0 {
+				ns, err := strconv.ParseInt(string(fields[0]), 10, 64)
+				if err != nil {
+					return 0, err
+				}
+				sum += time.Duration(ns)
+			}
+		}
+	}
+	return sum, nil
+}
