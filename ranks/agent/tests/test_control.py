@@ -402,3 +402,12 @@ def test_an_interrupt_does_not_show_what_we_have_caught_before(local):
     assert [(frame["file"], frame["line"]) for frame in result.error["frames"]] == [(PATH, 6)]
     assert result.error["ename"] == "KeyboardInterrupt"
     assert "RuntimeError: broken" not in "\n".join(result.error["traceback"])
+
+
+def test_an_interrupt_in_torch_is_shown_at_the_users_line(local):
+    """Its own stacks are long, and take a second to render."""
+    own = r'exec(compile("def wait(): raise KeyboardInterrupt", "/lib/torch/wait.py", "exec"))'
+    for code, lines in ((f"{own}\nwait()", [6]), (f"{own}\ndef f(): raise KeyboardInterrupt\nf()", [7, 6])):
+        ended = local.finish(local.start(code, PATH, 5))
+        assert ended.content["ename"] == "KeyboardInterrupt"
+        assert [frame["line"] for frame in ended.error["frames"]] == lines

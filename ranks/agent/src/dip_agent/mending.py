@@ -20,7 +20,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Callable
 
-from . import collectives, connections, holders, replicas
+from . import collectives, connections, holders, replicas, sharded
 from .connections import Connection
 from .interrupts import Interrupts
 
@@ -188,6 +188,7 @@ def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interru
             meeting.exchange("formed", None)
             connections.learn()
         reply["notices"] += replicas.agree(c10d, meeting, namespace)
+        reply["notices"] += sharded.settle(meeting, namespace)
         meeting.exchange("agreed", None)
     return reply
 

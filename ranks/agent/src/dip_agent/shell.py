@@ -435,8 +435,9 @@ class Shell(InteractiveShell):
         if self._cancelled and isinstance(err, asyncio.CancelledError):
             return KeyboardInterrupt().with_traceback(err.__traceback__)
         broken = self._interrupts is not None and self._interrupts.broken and not isinstance(err, SystemExit)
-        struck_us = isinstance(err, KeyboardInterrupt) and tracebacks.struck_machinery(err)
-        if broken or struck_us:
+        # Torch's own stacks are long, and its files take a second to render: whoever interrupts waits for that.
+        beyond = isinstance(err, KeyboardInterrupt) and (tracebacks.struck_machinery(err) or tracebacks.in_torch(err))
+        if broken or beyond:
             return KeyboardInterrupt().with_traceback(tracebacks.place(err))
         return err
 

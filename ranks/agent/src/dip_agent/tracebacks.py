@@ -65,6 +65,12 @@ def struck_machinery(err: BaseException) -> bool:
     return users_part(err.__traceback__) is None or (cause is not None and users_part(cause.__traceback__) is None)
 
 
+def in_torch(err: BaseException) -> bool:
+    """Tell whether code of torch's has raised something."""
+    parts = list(_parts(err.__traceback__))
+    return bool(parts) and _TORCH in parts[-1].tb_frame.f_code.co_filename
+
+
 def place(err: BaseException) -> TracebackType | None:
     """Return the traceback of the user's code that an interrupt has ended, whatever it struck and was turned into.
 
