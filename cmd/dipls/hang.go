@@ -110,8 +110,10 @@ func shortDuration(d time.Duration) string {
 type hangs struct {
 	r       *runner
 	session *session.Session
-	timeout time.Duration  // 0: none
-	work    sync.WaitGroup // what it has begun
+	timeout time.Duration      // 0: none
+	ctx     context.Context    // ends when nobody waits for a run any more
+	stop    context.CancelFunc //
+	work    sync.WaitGroup     // what it has begun
 
 	mu     sync.Mutex // guards what follows
 	runs   map[string]*alarms
@@ -127,7 +129,9 @@ type alarms struct {
 }
 
 func newHangs(r *runner, s *session.Session) *hangs {
-	return &hangs{r: r, session: s, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
+	h := &hangs{r: r, session: s, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	return h
 }
 
 // watch takes the events of a subscription to its end.
@@ -157,6 +161,7 @@ func (h *hangs) close() {
 		a.stop()
 	}
 	h.mu.Unlock()
+	h.stop()
 	h.work.Wait()
 }
 
@@ -233,7 +238,7 @@ func (h *hangs) end(run string) {
 		h.notify(last, "freed")
 		h.mu.Unlock()
 		h.r.free(run)
-		patience, cancel := context.WithTimeout(context.Background(), freePatience)
+		patience, cancel := context.WithTimeout(h.ctx, freePatience)
 		defer cancel()
 		if _, err := h.r.executor.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {
 			h.r.tell("they are not free; ending everything")

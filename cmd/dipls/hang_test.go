@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -198,7 +199,8 @@ func (w *watchedRun) awaitLog(t *testing.T, part string) *dipexec.Log {
 }
 
 func TestHangTimeoutEndsTheFile(t *testing.T) {
-	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Millisecond, said: true}})
+	file := filepath.Join(t.TempDir(), "told")
+	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Millisecond, said: true}, notify: `echo "$DIPLS_HANG_STATE" >>` + file})
 	w.find(1, dipexec.LevelWarning, false)
 	if log := w.awaitLog(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); log.Level != dipexec.LevelError {
 		t.Errorf("told as %s", log.Level)
@@ -214,6 +216,11 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 	}
 	if _, err := w.start(dipexec.Request{Code: "next()"}); err == nil {
 		t.Error("another cell was started")
+	}
+	w.hangs.close()
+	told, err := os.ReadFile(file)
+	if states := strings.Fields(string(told)); err != nil || len(states) != 2 || !slices.Contains(states, "stands") || !slices.Contains(states, "freed") {
+		t.Errorf("the command was told %q, %v", told, err)
 	}
 }
 
