@@ -3,6 +3,7 @@ package ranks
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,55 @@ func TestPythonTransferDeath(t *testing.T) {
 	execute(t, r, bad("os._exit(5)"))
 	_, _, err := r.Pull(testContext(t), []string{"bad"})
 	wantError(t, err, "rank 0 exited with code 5")
+}
+
+// A rank that waits for others need not come back before its variables are there.
+func TestPythonPullBeside(t *testing.T) {
+	n := startPython(t)
+	if n.Info().Packages["torch"] == "" {
+		t.Skip("no torch")
+	}
+	p, err := n.StartPool(testContext(t), PoolSpec{Ranks: 2, App: "torch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := p.Ranks()[0], p.Ranks()[1]
+	execute(t, second, "import torch, torch.distributed as dist")
+	waiting := start(first, "import torch, torch.distributed as dist\nn = 4\ndist.barrier()\nn = 5")
+	var before *wire.GroupsReply
+	await(t, "the barrier", func() bool {
+		now, err := first.Groups(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		still := len(now.Operations) > 0 && reflect.DeepEqual(now, before)
+		before = now
+		return still
+	})
+	payload, release, err := first.PullBeside(testContext(t), []string{"n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := PreparePush(wire.PushRequest{Names: []string{"n"}, Payload: payload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Push(testContext(t), req); err != nil {
+		t.Fatal(err)
+	}
+	second.EndPush(true)
+	release()
+	if st, err := first.Status(testContext(t)); err != nil || st.ExecutionState != "busy" {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	wantPrinted(t, second, "print(n)\ndist.barrier()", "4\n")
+	if waiting.wait(t); waiting.err != nil || waiting.reply.Status.Status != "ok" {
+		t.Errorf("reply %+v, %v", waiting.reply, waiting.err)
+	}
+	if err := moving(t, first, second, "n"); err != nil {
+		t.Fatal(err)
+	}
+	wantPrinted(t, second, "print(n)", "5\n")
 }
 
 // A shutdown need not wait for a variable.

@@ -47,7 +47,16 @@ func (p *Process) EndPush(commit bool) {
 // none. An error of the process itself is a *[ReplyError]. When ctx ends, the process is interrupted; it may be too
 // late for that, and the error is nil.
 func (p *Process) Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) {
-	content, err := json.Marshal(wire.PullRequest{Names: names})
+	return p.pull(ctx, wire.PullRequest{Names: names})
+}
+
+// PullBeside is Pull, but of a process whose main thread waits in a collective, variables come while it waits.
+func (p *Process) PullBeside(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) {
+	return p.pull(ctx, wire.PullRequest{Names: names, WhileBusy: true})
+}
+
+func (p *Process) pull(ctx context.Context, req wire.PullRequest) (payload wire.Payload, release func(), err error) {
+	content, err := json.Marshal(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode %s: %w", wire.TypePullRequest, err)
 	}

@@ -580,7 +580,8 @@ type PushCommit struct {
 
 // PullRequest asks a rank to pickle variables.
 type PullRequest struct {
-	Names []string `json:"names"`
+	Names     []string `json:"names"`
+	WhileBusy bool     `json:"while_busy,omitempty"` // it need not wait its turn while the main thread waits in a collective
 }
 
 // PullReply answers it. The payload is there until PullRelease.

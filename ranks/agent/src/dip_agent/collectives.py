@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from dataclasses import dataclass
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Callable, TypeVar
 
 from . import operations, stacks
@@ -134,6 +134,12 @@ def state(path: str, hidden: int | None, running: str) -> dict[str, Any]:
         "path": path,
         "line": next((frame["line"] for frame in reversed(main["frames"]) if frame["file"] == path), 0),
     }
+
+
+def are_waited_for(frame: FrameType) -> bool:
+    """Whether the thread of an innermost frame waits for other ranks."""
+    c10d = _c10d()
+    return c10d is not None and operations.waits(frame, c10d, _names(c10d))
 
 
 def _c10d() -> ModuleType | None:

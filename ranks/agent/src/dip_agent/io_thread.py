@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
 from . import stacks
+from .beside import Beside, Pull
 from .channel import Channel
 from .ending import Ending
 from .interrupts import Interrupts
@@ -120,6 +121,7 @@ class IOThread(threading.Thread):
         self._at_once: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
         self._later: dict[str, Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None]] = {}
+        self._beside: Beside | None = None
 
     # The main thread.
 
@@ -136,6 +138,10 @@ class IOThread(threading.Thread):
     ) -> None:
         """As `answer_at_once`, but `handler` calls what it is given with its answer, at any time and on any thread."""
         self._later[msg_type] = handler
+
+    def pull_beside(self, pull: Pull) -> None:
+        """Have pulls that need not wait for the main thread served by `pull`, on other threads."""
+        self._beside = Beside(pull, self.post, self._hand_back)
 
     def bind(self) -> None:
         """Start the thread and wait until its socket is bound. Raises what kept it from that."""
@@ -281,6 +287,8 @@ class IOThread(threading.Thread):
             self._nudge_later()
 
     def _interrupt(self, parent: str) -> None:
+        if self._beside is not None and self._beside.cancel(parent):
+            return
         self._interrupts.request(parent)
         self._nudge_later()
 
@@ -364,6 +372,8 @@ class IOThread(threading.Thread):
         content = message.content
         if message.type == "shutdown_request" and self._ends:
             self._hurry()
+        elif message.type == "pull_request" and self._tasks and self._beside is not None and self._beside.take(message):
+            pass
         elif message.type in _FOR_MAIN:
             self._ends = self._ends or message.type == "shutdown_request"
             self._tasks.add(message.id)
@@ -428,12 +438,18 @@ class IOThread(threading.Thread):
         """Queue a request for the main thread, and wake that if it waits. It looks at the queue before it does."""
         self._interrupts.queued(message.id)
         self._requests.append(message)
-        if threading.get_ident() != self.ident:
+        if threading.current_thread() is threading.main_thread():
             return
         if self._at_socket:
             self._bell.ring()
         else:
             self._calls.put(None)
+
+    def _hand_back(self, message: Message) -> None:
+        """Have the main thread serve a request that another one could not."""
+        with self._turn:
+            self._tasks.add(message.id)
+            self._hand_over(message)
 
     def _answer(self, request: Message, msg_type: str, content: dict[str, Any]) -> None:
         self._channel.send(msg_type, encode({"status": "ok", **content}), request.header)

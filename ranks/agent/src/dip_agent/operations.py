@@ -148,6 +148,7 @@ _messages: weakref.WeakKeyDictionary[Any, tuple[str, Any, tuple[Any, ...]]] = we
 _wait: Any = None  # the code of what waits for a Work
 _lost: dict[str, int] = {}  # how many the recorder takes for pending that ended with their group, by its number
 _lost_before = 0  # when that was (time.time_ns)
+_read: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}  # what was recorded, by what tells it and the status then
 _failed: Callable[[], None] | None = None
 
 
@@ -242,6 +243,13 @@ def _joined(operations: list[dict[str, Any]], threads: list[int]) -> list[dict[s
         vague[0].update({**background[0], "thread": vague[0]["thread"]})
         operations.remove(background[0])
     return operations
+
+
+def waits(frame: FrameType, c10d: Any, names: dict[Any, Any]) -> bool:
+    """Whether the thread of an innermost frame is inside of an operation."""
+    with contextlib.suppress(Exception):  # as above
+        return _of_thread(frame, c10d, names) is not None
+    return False
 
 
 def _describe(found: _Operation, count: int, thread: int) -> dict[str, Any]:
@@ -409,7 +417,7 @@ def _recorded(backends: list[str], explained: int, vague: bool) -> list[dict[str
     """Return the operations that were recorded and have not ended, unless that is `explained` by what threads wait in.
 
     Each says how far `behind` the group's last one it is. All that was recorded is asked for only where there is more
-    to know, since that takes milliseconds.
+    to know and something has moved, since that takes milliseconds.
     """
     found = []
     for dump in _recorders(backends):
@@ -417,7 +425,9 @@ def _recorded(backends: list[str], explained: int, vague: bool) -> list[dict[str
         count = sum(max(0, begun - ended - _lost.get(number, 0)) for number, (begun, ended) in status.items())
         if count <= explained and not (count and vague):
             continue
-        for entry in _entries(dump(True, True)):
+        if dump not in _read or _read[dump][0] != status:
+            _read[dump] = status, _entries(dump(True, True))
+        for entry in _read[dump][1]:
             if entry.get("is_p2p") or entry["time_created_ns"] < _lost_before:
                 continue
             begun, _ = status.get(str(entry["pg_id"]), (entry["collective_seq_id"], 0))

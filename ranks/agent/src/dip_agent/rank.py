@@ -103,6 +103,8 @@ class _Process:
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
         io_thread.answer_at_once("names_request", self._bound)
+        if spec.rank is not None:
+            io_thread.pull_beside(self._transfers.pull)
         io_thread.answer_at_once("groups_request", self._standing)
         operations.on_failure(interrupts.wait_failed)
         io_thread.answer_at_once("connections_request", mending.tell_connections)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from .. import wire
 from ..wire import Message
@@ -44,12 +44,14 @@ class Outgoing:
         self.close()
 
 
-def pack(variables: dict[str, Any], namespace: dict[str, Any]) -> Outgoing:
+def pack(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[], None] | None = None) -> Outgoing:
     """Pickle variables of `namespace` into memory that other processes can map.
+
+    `check`, if given, is called now and then, and ends this by what it raises.
 
     Raises TransferError if one of them cannot be pickled or if there is no room. Any exception leaves nothing behind.
     """
-    pickled = pickles.dump(variables, namespace)
+    pickled = pickles.dump(variables, namespace, check)
     buffers = [buffer.raw() for buffer in pickled.buffers]
     try:
         shared = memory.share([Piece.of(*pickled.chunks), *map(Piece.of, buffers)])
@@ -95,13 +97,15 @@ class Transfers:
         self._staged: Incoming | None = None
         self._lock = threading.Lock()  # guards what follows, which the I/O thread changes, too
         self._pulled: dict[str, Outgoing] = {}
-        self._pulling = ""  # the pull_request that is being served, unless it was released meanwhile
+        self._pulling: set[str] = set()  # pull_requests that are being served and were not released meanwhile
+        self._pickling = threading.Lock()  # what is pickled by one thread may be just what another one unpickles
 
     def push(self, request: Message) -> dict[str, Any]:
         """Unpickle the variables of a push_request; they wait for `end_push`. Return what the reply says."""
         self.end_push(False)
         try:
-            self._staged = unpack(request.content["names"], request.content["payload"], self._namespace)
+            with self._pickling:
+                self._staged = unpack(request.content["names"], request.content["payload"], self._namespace)
         except TransferError as err:
             return {**wire.failure(err), "name": err.name}
         return {}
@@ -114,36 +118,47 @@ class Transfers:
         elif staged is not None:
             staged.abort()
 
-    def pull(self, request: Message) -> dict[str, Any]:
-        """Pickle the variables of a pull_request. Return what the reply says."""
+    def pull(self, request: Message, check: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Pickle the variables of a pull_request. Return what the reply says. `check` is as in `pack`.
+
+        Also for other threads.
+        """
         names = request.content["names"]
         for name in names:
             if name not in self._namespace:
                 undefined = NameError(f"name {name!r} is not defined")
                 return {**wire.failure(undefined), "name": name}
         with self._lock:
-            self._pulling = request.id
+            self._pulling.add(request.id)
         try:
-            outgoing = pack({name: self._namespace[name] for name in names}, self._namespace)
+            with self._pickling:
+                outgoing = pack({name: self._namespace[name] for name in names}, self._namespace, check)
+            if check is not None:
+                check()
+            with self._lock:
+                if request.id in self._pulling:
+                    self._pulled[request.id] = outgoing
         except TransferError as err:
             return {**wire.failure(err), "name": err.name}
-        with self._lock:
-            if self._pulling:
-                self._pulled[request.id] = outgoing
-                self._pulling = ""
+        finally:
+            with self._lock:
+                self._pulling.discard(request.id)
         return {"payload": outgoing.payload}
 
     def prune(self) -> None:
         """Let go of what has come along with functions and was replaced since, and of memory that was outgrown."""
-        pickles.prune(self._namespace)
-        owned.settle()
+        if self._pickling.acquire(blocking=False):  # else the next time will do
+            try:
+                pickles.prune(self._namespace)
+                owned.settle()
+            finally:
+                self._pickling.release()
 
     def release(self, content: dict[str, Any]) -> None:
         """Free what the pull_request `content["parent"]` was answered with. Called on the I/O thread."""
         parent = content.get("parent")
         with self._lock:
             outgoing = self._pulled.pop(parent, None)
-            if parent == self._pulling:
-                self._pulling = ""
+            self._pulling.discard(str(parent))
         if outgoing is not None:
             outgoing.close()

@@ -13,7 +13,7 @@ import os
 import pickle
 import types
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import cloudpickle
 from IPython import get_ipython
@@ -73,8 +73,16 @@ class _Pickler(cloudpickle.Pickler):
     The `sent` values are those of the variables: a class among them replaces the receiver's.
     """
 
-    def __init__(self, pickled: Pickled, namespace: dict[str, Any], withheld: dict[str, str], sent: Collection[Any]):
-        file = types.SimpleNamespace(write=pickled.chunks.append)  # which copies no long `bytes` object
+    def __init__(
+        self,
+        pickled: Pickled,
+        namespace: dict[str, Any],
+        withheld: dict[str, str],
+        sent: Collection[Any],
+        check: Callable[[], None] | None,
+    ):
+        write = pickled.chunks.append  # which copies no long `bytes` object
+        file = types.SimpleNamespace(write=write if check is None else lambda chunk: (check(), write(chunk)))
         super().__init__(file, protocol=PROTOCOL, buffer_callback=pickled.buffers.append)
         self.index = 0  # of the value that is being pickled
         self.last: Any = None  # the object that was come to last: if it fails, the culprit
@@ -272,7 +280,7 @@ def prune(namespace: dict[str, Any]) -> None:
     _sent.prune(namespace)
 
 
-def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
+def dump(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[], None] | None = None) -> Pickled:
     """Pickle the values of variables. Raises TransferError, with the name of the one at fault.
 
     A global that a function uses and that cannot be pickled is no failure: the receiver may have one of its own.
@@ -281,7 +289,7 @@ def dump(variables: dict[str, Any], namespace: dict[str, Any]) -> Pickled:
     withheld: dict[str, str] = {}
     while True:
         pickled = Pickled([], [], {})
-        pickler = _Pickler(pickled, namespace, withheld, variables.values())
+        pickler = _Pickler(pickled, namespace, withheld, variables.values(), check)
         try:
             pickler.dump([_Variable(index, value) for index, value in enumerate(variables.values())])
             return pickled
