@@ -43,7 +43,7 @@ const (
 const (
 	guardLifeline = 0
 	guardReady    = 3
-	guardEnd      = 4 // a nodeEnd goes there
+	guardEnd      = 4 // an empty line goes there when the node has been started, and a nodeEnd at last
 )
 
 // nodeEnd is what a guard writes when its node has ended, and all else with it but for what frees shared memory.
@@ -76,6 +76,7 @@ type guard struct {
 	change chan struct{}        // a child has ended
 	alone  chan struct{}        // closed: no child is left
 	looked chan struct{}        // closed: it has seen what the session shares, and the node may hear that the server is gone
+	end    *os.File             // where the server reads
 	shared sharedFiles
 }
 
@@ -108,6 +109,7 @@ func guardMain(dir string, command []string) int {
 		change: make(chan struct{}, 1),
 		alone:  make(chan struct{}),
 		looked: make(chan struct{}),
+		end:    os.NewFile(guardEnd, "end"),
 	}
 	lifeline, toNode, err := os.Pipe()
 	if err != nil {
@@ -127,6 +129,7 @@ func guardMain(dir string, command []string) int {
 		return 1
 	}
 	g.node = cmd.Process.Pid
+	_, _ = g.end.WriteString("\n") // the server may be gone
 	ready.Close()
 	lifeline.Close()
 	go g.passOn(toNode)
@@ -212,9 +215,8 @@ func (g *guard) look(processes func() []procStat) {
 }
 
 func (g *guard) report(end nodeEnd) {
-	f := os.NewFile(guardEnd, "end")
-	_ = json.NewEncoder(f).Encode(end) // the server may be gone
-	f.Close()
+	_ = json.NewEncoder(g.end).Encode(end) // the server may be gone
+	g.end.Close()
 }
 
 // reap takes leave of the node and of adopted children.

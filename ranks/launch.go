@@ -29,11 +29,12 @@ const (
 // nodeProcess is the operating system's side of a node: its guard, which is our child, the lifeline, and what they print.
 type nodeProcess struct {
 	guard    *exec.Cmd
-	pid      int      // of the node, once it is ready
-	start    uint64   // when it started
-	lifeline *os.File // the stdin of the guard, which passes it on; closing it tells both that we are gone
-	ready    *os.File // where the node's ready line comes; nil once it has
-	end      *os.File // where the guard says how the node ended
+	pid      int           // of the node, once it is ready
+	start    uint64        // when it started
+	lifeline *os.File      // the stdin of the guard, which passes it on; closing it tells both that we are gone
+	ready    *os.File      // where the node's ready line comes; nil once it has
+	end      *os.File      // where the guard writes
+	reports  *bufio.Reader // of end: an empty line when the guard is there, and at last a nodeEnd
 	output   *nodeOutput
 	exit     *ExitError // set by wait
 	lost     bool       // the guard was killed; set by wait
@@ -69,6 +70,9 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 			p.release()
 		}
 	}()
+	if err := p.awaitGuard(ctx); err != nil {
+		return nil, err
+	}
 	// The guard is there before the directory is: whenever we are killed, it is removed.
 	if err := dir.make(); err != nil {
 		return nil, err
@@ -118,6 +122,19 @@ func launchNode(ctx context.Context, o *Options, dir *runtimeDir, key []byte) (_
 	return p, nil
 }
 
+// awaitGuard waits until the guard heeds signals and has started the node. Before, a SIGTERM just ends it.
+func (p *nodeProcess) awaitGuard(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { p.guard.Process.Kill() }) // it has nothing to remove yet, and the node goes with it
+	first, err := p.reports.Peek(1)
+	switch {
+	case !stop():
+		return fmt.Errorf("node is not ready: %w", context.Cause(ctx))
+	case err != nil || first[0] != '\n':
+		return p.diedEarly(ctx, err)
+	}
+	return nil
+}
+
 // diedEarly explains why a node closed its ready line without a word.
 func (p *nodeProcess) diedEarly(ctx context.Context, cause error) error {
 	defer context.AfterFunc(ctx, p.kill)()
@@ -149,7 +166,7 @@ func (p *nodeProcess) wait() *ExitError {
 
 func (p *nodeProcess) awaitEnd() *ExitError {
 	var end nodeEnd
-	if err := json.NewDecoder(p.end).Decode(&end); err != nil {
+	if err := json.NewDecoder(p.reports).Decode(&end); err != nil {
 		p.guard.Wait()
 		p.lost = true
 		e := exitOf(p.guard.ProcessState)
@@ -222,7 +239,9 @@ func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, e
 	outW.Close()
 	readyW.Close()
 	endW.Close()
-	return &nodeProcess{guard: cmd, lifeline: stdinW, ready: readyR, end: endR, output: collectOutput(outR, o.Log)}, nil
+	return &nodeProcess{
+		guard: cmd, lifeline: stdinW, ready: readyR, end: endR, reports: bufio.NewReader(endR), output: collectOutput(outR, o.Log),
+	}, nil
 }
 
 // nodeEnv is the environment of a node: the one that is given, or ours, without what another launcher has set for a rank of its own. Modules that

@@ -362,6 +362,28 @@ func TestSharedMemoryWithoutATracker(t *testing.T) {
 	}, "server")
 }
 
+// From before there is a directory, the guard removes it on SIGTERM, too.
+func TestGuardIsThereBeforeTheDirectory(t *testing.T) {
+	for range 5 {
+		dir := &runtimeDir{path: filepath.Join(shortTempDir(t), "session")}
+		p, err := startProcess(&Options{Log: testLog(t)}, []string{"sleep", "1000"}, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.awaitGuard(testContext(t)), os.Mkdir(dir.path, 0o700)); err != nil {
+			t.Error(err)
+		}
+		p.kill()
+		if e := p.wait(); p.lost || e.Signal != "SIGKILL" {
+			t.Errorf("the guard lost: %v, and the node %v, want it killed", p.lost, e)
+		}
+		if _, err := os.Lstat(dir.path); err == nil {
+			t.Errorf("%s is left", dir.path)
+		}
+		p.release()
+	}
+}
+
 // What a node ends on hearing that the server is gone, however soon, the guard has seen before.
 func TestSharedMemoryOfANodeThatEndsAtOnce(t *testing.T) {
 	name := sharedDir + fmt.Sprintf("psm_%08x", rand.Uint32())

@@ -316,7 +316,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	n.rouse()
 	if err := n.dir.make(); err != nil {
 		n.discard(procs)
-		return nil, err
+		return nil, n.explain(err)
 	}
 	err = n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
 	if err == nil && len(reply.Processes) != len(procs) {

@@ -39,6 +39,7 @@ type runtimeDir struct {
 
 	mu   sync.Mutex
 	lock *os.File // the directory, flocked; nil before it is made
+	gone bool     // remove has been called: it is not made again
 }
 
 // planRuntimeDir chooses a session's directory, which make makes, and removes those of dead sessions.
@@ -60,6 +61,9 @@ func (d *runtimeDir) session() string { return filepath.Base(d.path) }
 func (d *runtimeDir) make() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.gone {
+		return errLinkEnded
+	}
 	if d.lock != nil {
 		if sameFile(d.lock, d.path) {
 			return nil
@@ -127,6 +131,7 @@ func (d *runtimeDir) socket(name string) string { return filepath.Join(d.path, n
 func (d *runtimeDir) remove() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.gone = true
 	if d.lock == nil {
 		return nil
 	}

@@ -58,6 +58,13 @@ func TestRuntimeDir(t *testing.T) {
 		if err := dir.remove(); err != nil {
 			t.Error(err)
 		}
+		// Whoever was about to start something in there comes too late.
+		if err := dir.make(); err == nil {
+			t.Error("made after it was removed for good")
+		}
+		if _, err := os.Lstat(dir.path); err == nil {
+			t.Errorf("%s is left", dir.path)
+		}
 	}
 }
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
+from harness import wait_until
 
 from dip_agent.io_thread import COALESCE
 
@@ -267,3 +272,21 @@ def test_a_finaliser_that_prints_while_the_process_forks(local):
         *(f"parent {n}" for n in range(20)),
         "on",
     ]
+
+
+def test_what_is_printed_before_the_server_says_hello_is_kept(node, spawn, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'early\\n'); os.write(2, b'errors, too\\n')")
+    (rank,) = spawn(node, 1, method="spawn", env={"PYTHONPATH": str(tmp_path)}, hello=False)
+    wait_until(lambda: not any(_unread(rank.pid, fd) for fd in (1, 2)), "the I/O thread to take it")
+    rank.hello = rank.ask("hello", {"protocol": 1})
+    result = rank.run("print('late')")
+    assert (result.status, rank.text("stdout"), rank.text("stderr")) == ("ok", "early\nlate\n", "errors, too\n")
+
+
+def _unread(pid, fd):
+    """Return how many bytes there are in the pipe that a process prints to."""
+    pipe = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(pipe)

@@ -52,6 +52,11 @@ class Channel:
         """Whether there is something to receive. To be asked before every wait for `fd`."""
         return bool(self.socket.getsockopt(_EVENTS) & _POLLIN)
 
+    @property
+    def heard(self) -> bool:
+        """Whether a peer has spoken, to whom messages can be sent."""
+        return self._peer is not None
+
     def receive(self) -> Message | None:
         """Return the next good message that is there, or None. Bad ones are logged and dropped."""
         # To try and fail would cost an exception, and give away Python's global lock just when the main thread wakes.

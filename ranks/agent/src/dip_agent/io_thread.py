@@ -297,8 +297,16 @@ class IOThread(threading.Thread):
 
     def _receive(self) -> None:
         """Take all messages that have come."""
+        early = self._early
         while (message := self._channel.receive()) is not None:
             self._dispatch(message)
+        if early and not self._early:
+            self._output.wake()  # what was printed so far has waited for this
+
+    @property
+    def _early(self) -> bool:
+        """Whether the server has yet to say hello: until then output stays in the ring."""
+        return not self._channel.heard and not self._unheard
 
     def _nudge(self) -> None:
         if self._nudges and time.monotonic() >= self._nudges[0]:
@@ -321,7 +329,7 @@ class IOThread(threading.Thread):
         if self._posts_due() or self._stopping:
             return 0
         due = [*itertools.islice(self._nudges, 1), *(lookup.due for lookup in list(self._lookups.values()))]
-        if not self._output.fall_asleep():
+        if not self._early and not self._output.fall_asleep():
             if self._output.urgent:
                 return 0
             due.append(self._next_send)
@@ -345,8 +353,10 @@ class IOThread(threading.Thread):
             self._channel.send(post.type, post.content, post.parent, post.buffers, metadata)
 
     def _send_when_due(self) -> None:
+        if not self._output.pending or self._early:
+            return
         now = time.monotonic()
-        if not self._output.pending or (now < self._next_send and not self._output.urgent and not self._stopping):
+        if now < self._next_send and not self._output.urgent and not self._stopping:
             return
         if not self._output.ends_line and not self._line_awaited:
             self._line_awaited = True
