@@ -312,3 +312,27 @@ func TestDiagnosticsOfSelections(t *testing.T) {
 		awaitDiagnostics(t, e, "a.py")
 	})
 }
+
+// A collective that some ranks would never come to is a warning: the cell runs, alone and among all, and has no lens that says it cannot.
+func TestCollectiveWarnings(t *testing.T) {
+	needPython(t)
+	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
+	e.Open("a.py", "# %% Set up\nrank, dist = 1, __import__('types').SimpleNamespace(barrier=print)\n# %% Wait\nif rank == 0:\n    dist.barrier()\n")
+	await(t, "the warning", func() bool {
+		list := published(e, e.Messages(), "a.py")
+		return len(list) == 1 && strings.HasPrefix(list[0], "4:4-4:") && strings.Contains(list[0], "warning") && strings.Contains(list[0], "barrier waits for every rank")
+	})
+	if lenses := titles(lensesOf(t, e, "a.py"), 2); !strings.Contains(lenses, "Locally") || strings.Contains(lenses, "⚠") {
+		t.Error(lenses)
+	}
+	var reply struct {
+		Run   string
+		Cells int
+	}
+	e.Command("dip.runAll", lsptest.Object{"uri": e.URI("a.py")}, &reply)
+	if reply.Cells != 2 {
+		t.Errorf("%+v", reply)
+	}
+	finished(e, reply.Run, "ok")
+	e.Await("the end of the second cell", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 2), lsptest.Has("status", "ok"))
+}

@@ -13,7 +13,7 @@ const screenshots = process.env.E2E_SCREENSHOTS;
 const code = await startVSCode({
   folder: path.join(import.meta.dirname, 'folder'),
   name: 'Étude à trois',
-  settings: { 'dip.ranks': ranks.length },
+  settings: { 'dip.ranks': ranks.length, 'dip.hang.after': 2 },
 });
 let window: Window;
 
@@ -130,6 +130,21 @@ it('interrupts an endless cell', async () => {
   await inChannel('Dip: rank 0', /^begun$/m);
   await window.clickLens('Endless', 'Interrupt');
   await window.outcome('Endless', /^✗ interrupted/);
+});
+
+it('says whom ranks wait for, and frees them', async () => {
+  await window.openFile('hang.py');
+  await window.clickLens('Uneven', 'Run on all ranks');
+  await window.outcome('Uneven', /^… ranks 0,2 wait for rank 1$/);
+  expect(await window.problems()).toContainEqual(
+    expect.stringContaining('ranks 0,2 wait here in all_reduce for rank 1'),
+  );
+  expect(await window.tree('Dip', 'Ranks')).toContainEqual(expect.stringMatching(/^rank 1.*has finished this cell/));
+  await screenshot('hang');
+  await window.clickLens('Uneven', 'Free ranks');
+  await window.outcome('Uneven', /^✗ interrupted/);
+  await window.clickLens('Even', 'Run on all ranks');
+  await inChannel('Dip: rank 2', /^all 3$/m);
 });
 
 it('restarts the pool', async () => {

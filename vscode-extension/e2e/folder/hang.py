@@ -1,0 +1,11 @@
+# %% Uneven
+import torch
+import torch.distributed as dist
+
+if dist.get_rank() != 1:
+    dist.all_reduce(torch.ones(1))
+
+# %% Even
+total = torch.ones(1)
+dist.all_reduce(total)
+print("all", int(total))
