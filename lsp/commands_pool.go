@@ -112,7 +112,7 @@ func (s *server) runLine(ctx context.Context, where whereArgs, line string) (*ru
 		return nil, err
 	}
 	id, err := s.board.start(w, dipexec.Request{
-		Title: line, Code: line, Line: 1, NoAutodip: true, Target: cells.Target{Where: cells.Local},
+		Title: line, Code: line, Line: 1, NoAutodip: true, Target: cells.Target{Where: cells.Local}, HangAfter: s.config.of(w.dir).HangAfter,
 	}, nil, cells.Cell{}, false)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/clean"
 )
 
 // hangCode is the code of diagnostics of ranks that wait for others.
@@ -294,7 +295,7 @@ func joinWords(words ...string) string {
 func (r *Run) hangSentences() string {
 	var lines []string
 	for _, ev := range r.Hangs {
-		lines = append(lines, ev.Text)
+		lines = append(lines, clean.Text(ev.Text))
 	}
 	return strings.Join(lines, "\n")
 }

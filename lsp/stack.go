@@ -20,7 +20,8 @@ import (
 )
 
 type stackArgs struct {
-	Rank *int `json:"rank,omitempty" doc:"only that of this rank; -1 is the local namespace. Without it those of all processes"`
+	Rank   *int `json:"rank,omitempty" doc:"only that of this rank; -1 is the local namespace. Without it those of all processes"`
+	Native bool `json:"native,omitempty" doc:"in native code, too, where py-spy is installed, which takes a moment"`
 	whereArgs
 }
 
@@ -62,7 +63,7 @@ func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	stacks := w.processes.stacks(ctx, false, func(rank int) bool { return a.Rank == nil || *a.Rank == rank })
+	stacks := w.processes.stacks(ctx, a.Native, func(rank int) bool { return a.Rank == nil || *a.Rank == rank })
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

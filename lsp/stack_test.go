@@ -15,6 +15,14 @@ type processStack struct {
 	Rank        int
 	Local       bool
 	Text, Error string
+	Frames      []struct {
+		Thread string
+		Main   bool
+		Frames []struct {
+			File, Name, Run, Source string
+			Line                    int
+		}
+	}
 }
 
 // stacksOf asks where processes are.
@@ -106,6 +114,20 @@ func TestStackAndStatus(t *testing.T) {
 		if s.Rank != i || s.Local || s.Error != "" || !strings.Contains(s.Text, "ä b.py\", line 6, in <module>") || !strings.Contains(s.Text, "line 5, in forever") {
 			t.Errorf("%+v", s)
 		}
+		if len(s.Frames) == 0 || !s.Frames[0].Main || len(s.Frames[0].Frames) < 2 {
+			t.Fatalf("%+v", s.Frames)
+		}
+		if f := s.Frames[0].Frames[0]; f.Line != 6 || f.Run != run || f.Source != "forever()" || filepath.Base(f.File) != "ä b.py" {
+			t.Errorf("%+v", f)
+		}
+		if f := s.Frames[0].Frames[1]; f.Line != 5 || f.Name != "forever" {
+			t.Errorf("%+v", f)
+		}
+	}
+	var folded struct{ Folded string }
+	e.Command("dip.stack", lsptest.Object{"native": true}, &folded)
+	if want := "local\n  waits for a cell\n\nranks 0-2\n  ä b.py:6"; !strings.HasPrefix(folded.Folded, want) || !strings.Contains(folded.Folded, "ä b.py:5 in forever") {
+		t.Errorf("%q", folded.Folded)
 	}
 	if local := stacksOf(e, lsptest.Object{"rank": -1, "uri": uri}); len(local) != 1 || !strings.Contains(local[0].Text, "waiting for a cell") {
 		t.Errorf("%+v", local)

@@ -557,6 +557,8 @@ export interface VariablesReply {
 export interface StackArgs {
   /** only that of this rank; -1 is the local namespace. Without it those of all processes */
   rank?: number;
+  /** in native code, too, where py-spy is installed, which takes a moment */
+  native?: boolean;
   /** a document of the workspace that is meant; without it, the one that was used last */
   uri?: string;
 }

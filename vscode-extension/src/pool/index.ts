@@ -136,7 +136,7 @@ export class Pool implements vscode.Disposable {
   /** Shows where processes are: one, -1 for the local namespace, or all of them, folded. */
   private async showStacks(rank?: number, uri?: string): Promise<void> {
     const { stacks, folded } = await this.server.execute('dip.stack', {
-      ...(rank !== undefined && { rank }),
+      ...(rank === undefined ? { native: true } : { rank }),
       ...(uri === undefined ? this.focus.where : { uri }),
     });
     if (rank === undefined) {
