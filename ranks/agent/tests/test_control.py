@@ -411,3 +411,9 @@ def test_an_interrupt_in_torch_is_shown_at_the_users_line(local):
         ended = local.finish(local.start(code, PATH, 5))
         assert ended.content["ename"] == "KeyboardInterrupt"
         assert [frame["line"] for frame in ended.error["frames"]] == lines
+
+
+def test_an_interrupt_behind_torch_is_shown_at_the_users_line(local):
+    ours = "exec(compile('raise KeyboardInterrupt', dip_agent.__file__, 'exec'))"
+    result = local.run(f"import dip_agent\nexec(compile({ours!r}, '/lib/torch/hooks.py', 'exec'))", PATH, 5)
+    assert [(frame["file"], frame["line"]) for frame in result.error["frames"]] == [(PATH, 6)]

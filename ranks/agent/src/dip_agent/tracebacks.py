@@ -66,8 +66,8 @@ def struck_machinery(err: BaseException) -> bool:
 
 
 def in_torch(err: BaseException) -> bool:
-    """Tell whether code of torch's has raised something."""
-    parts = list(_parts(err.__traceback__))
+    """Tell whether code of torch's has raised something, or ours that it has called."""
+    parts = list(_parts(users_part(err.__traceback__)))
     return bool(parts) and _TORCH in parts[-1].tb_frame.f_code.co_filename
 
 
