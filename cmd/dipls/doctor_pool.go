@@ -61,10 +61,10 @@ assert all(map(parameters[0].equal, parameters)), "the ranks' parameters differ"
 parameters = step()
 assert all(map(parameters[0].equal, parameters)), "the ranks' parameters differ"`
 	trialTake = `reserved = torch.cuda.memory_reserved()
-taken = torch.empty(%d, dtype=torch.uint8, device="cuda")
-del taken`
+taken = torch.empty(%d, dtype=torch.uint8, device="cuda")`
+	trialGive  = `del taken`
 	trialGiven = `more = torch.cuda.memory_reserved() - reserved
-assert more < %d, f"torch still holds {more >> 20} MiB more than before the cell"`
+assert more < %d, f"torch still holds {more >> 20} MiB more than before they were taken"`
 )
 
 // trial is a pool that is tried out, as the next cell would make one.
@@ -285,7 +285,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, cell := range []string{fmt.Sprintf(trialTake, trialMemory), fmt.Sprintf(trialGiven, trialMemory/2)} {
+	for _, cell := range []string{fmt.Sprintf(trialTake, trialMemory), trialGive, fmt.Sprintf(trialGiven, trialMemory/2)} {
 		if err := t.run(ctx, cell); err != nil {
 			return "", err
 		}
@@ -294,14 +294,14 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found := fmt.Sprintf("%d MiB were back after the cell, says torch", trialMemory>>20)
+	found := fmt.Sprintf("%d MiB were back after the cell that deleted them, says torch", trialMemory>>20)
 	for rank, pid := range t.pids {
 		was, known := before[pid]
 		if !known {
 			return found + "; nvidia-smi does not know these processes", nil
 		}
 		if now := after[pid]; now > was+trialMemory/2 {
-			return "", fmt.Errorf("rank %d takes %d MiB more than before the cell, says nvidia-smi", rank, (now-was)>>20)
+			return "", fmt.Errorf("rank %d takes %d MiB more than before it took any, says nvidia-smi", rank, (now-was)>>20)
 		}
 	}
 	return found + " and nvidia-smi", nil
