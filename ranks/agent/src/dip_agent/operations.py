@@ -146,9 +146,8 @@ class _Operation(NamedTuple):
 # Messages between two ranks that are on their way: what was asked for, of which group and by which arguments, by Work.
 _messages: weakref.WeakKeyDictionary[Any, tuple[str, Any, tuple[Any, ...]]] = weakref.WeakKeyDictionary()
 _wait: Any = None  # the code of what waits for a Work
-_lost: dict[str, int] = {}  # how many the recorder takes for pending that ended with their group, by its number
-_lost_before = 0  # when that was (time.time_ns)
-_read: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}  # what was recorded, by what tells it and the status then
+_lost_before = 0  # when groups ended, with what the recorder takes for pending in them for good (time.time_ns)
+_read: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}  # what was recorded, by what tells it, and the counts then
 _failed: Callable[[], None] | None = None
 
 
@@ -187,9 +186,6 @@ def forget() -> None:
     """Take what has not ended for lost: the groups are formed anew."""
     global _lost_before
     _messages.clear()
-    for dump in _recorders(("gloo", "nccl")):
-        for number, (enqueued, completed) in _status(dump).items():
-            _lost[number] = enqueued - completed
     _lost_before = time.time_ns()
 
 
@@ -223,7 +219,7 @@ def pending(
         if found.number:
             numbers[found.number] = operations[-1]
     backends = [name for name in ("gloo", "nccl") if any(name in group["backend"] for group in groups)]
-    for one in _recorded(backends, len(counting), len(counting) < len(waiting)):
+    for one in _recorded(backends, counts, len(counting), len(counting) < len(waiting)):
         behind, number = one.pop("behind"), one.pop("number")
         behind = max(0, behind - messages.get(one["group"], 0))  # torch has counted them, too
         one["count"] = counts[one["group"]] - behind if one["group"] in counts else 0
@@ -413,20 +409,20 @@ def _status(dump: Callable[[bool, bool], bytes]) -> dict[str, tuple[int, int]]:
     }
 
 
-def _recorded(backends: list[str], explained: int, vague: bool) -> list[dict[str, Any]]:
+def _recorded(backends: list[str], counts: dict[str, int], explained: int, vague: bool) -> list[dict[str, Any]]:
     """Return the operations that were recorded and have not ended, unless that is `explained` by what threads wait in.
 
-    Each says how far `behind` the group's last one it is. All that was recorded is asked for only where there is more
-    to know and something has moved, since that takes milliseconds.
+    `counts` are the groups'. Each says how far `behind` the group's last one it is. All that was recorded is asked for
+    only where there is more to know and something has moved, since that takes milliseconds.
     """
     found = []
     for dump in _recorders(backends):
         status = _status(dump)
-        count = sum(max(0, begun - ended - _lost.get(number, 0)) for number, (begun, ended) in status.items())
+        count = sum(max(0, begun - ended) for begun, ended in status.values())
         if count <= explained and not (count and vague):
             continue
-        if dump not in _read or _read[dump][0] != status:
-            _read[dump] = status, _entries(dump(True, True))
+        if dump not in _read or _read[dump][0] != (status, counts):
+            _read[dump] = (status, counts), _entries(dump(True, True))
         for entry in _read[dump][1]:
             if entry.get("is_p2p") or entry["time_created_ns"] < _lost_before:
                 continue
