@@ -17,6 +17,10 @@ def median(samples):
     return statistics.median(samples)
 
 
+def p95(samples):
+    return sorted(samples)[min(len(samples) - 1, len(samples) * 95 // 100)]
+
+
 def p99(samples):
     return sorted(samples)[min(len(samples) - 1, len(samples) * 99 // 100)]
 
@@ -106,6 +110,8 @@ def figures(p, versions):
     name = f"ranks of {n} wait for one → told, beyond `dip.hang.after`"
     yield Figure(name, "s", "told", statistic=max, most=2)
     yield Figure(f"looks at {n} ranks that hang, every 10 s", "% of a core", "looks", most=0.1)
+    name = f"{n} ranks are interrupted, hung or training → free and in agreement, p95"
+    yield Figure(name, "s", "freed", statistic=p95, most=4 if old else 2)
     for what, key, share in (
         ("an epoch", "train", 1.01),
         ("an epoch's processor time, a rank's main thread", "train_main", 1.01),

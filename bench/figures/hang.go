@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"time"
@@ -46,7 +47,38 @@ func (p *plan) measureHangs(ctx context.Context, s *server) error {
 		}
 		costs = append(costs, 100*cost.Seconds()/usualHangAfter.Seconds())
 	}
-	return errors.Join(emit("told", told...), emit("looks", costs...))
+	freed, err := p.freed(ctx, s)
+	return errors.Join(emit("told", told...), emit("looks", costs...), err, emit("freed", freed...))
+}
+
+// interruptedLoops is code that a person interrupts: ranks that hang, and healthy loops.
+var interruptedLoops = []string{
+	lateRank,
+	"while True: dist.all_reduce(torch.ones(1000))",
+	"model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(100, 100))\nwhile True: model(torch.ones(8, 100)).sum().backward()",
+}
+
+// freed tells how many seconds it takes, from the interrupt, until ranks are free and agree.
+func (p *plan) freed(ctx context.Context, s *server) (samples []float64, err error) {
+	for i := range 10 * p.repeats * len(interruptedLoops) {
+		id, err := s.executor.Start(dipexec.Request{Code: interruptedLoops[i%len(interruptedLoops)], Target: cells.Target{Where: cells.Remote}, HangAfter: -1})
+		if err != nil {
+			return nil, err
+		}
+		time.Sleep(200*time.Millisecond + time.Duration(rand.Int64N(int64(100*time.Millisecond)))) // in the loop, anywhere
+		begin := time.Now()
+		if err := s.executor.Cancel(id); err != nil {
+			return nil, err
+		}
+		if _, err := s.executor.Wait(ctx, id); err != nil {
+			return nil, err
+		}
+		samples = append(samples, time.Since(begin).Seconds())
+		if _, err := s.remote(ctx, "t = torch.ones(1); dist.all_reduce(t); assert t.item() == dist.get_world_size()"); err != nil {
+			return nil, err
+		}
+	}
+	return samples, nil
 }
 
 // hang has the ranks hang, and frees them. It answers how long it took until that was told, and how much processor time a look has cost after that,

@@ -4,7 +4,7 @@
 //	figures -python PYTHON pool    start, pass, lines, memory, push, pull and restart of one pool
 //	figures -python PYTHON sweep   pass on pools of several sizes
 //	figures -python PYTHON kernel  pass and lines on one rank
-//	figures -python PYTHON hang    hangs: until they are told, and what the looks cost
+//	figures -python PYTHON hang    hangs: until they are told, what the looks cost, and until an interrupt has freed the ranks
 package main
 
 import (
