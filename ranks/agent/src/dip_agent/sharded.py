@@ -6,7 +6,6 @@ collective. What each rank has of the parameters is its own: there is nothing to
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+_STATES = "torch.distributed._composable_state"
 _MODULES = ("torch.distributed.fsdp._fully_shard._fully_shard", "torch.distributed._composable.fsdp.fully_shard")
 
 
@@ -52,8 +52,8 @@ def _roots() -> list[Any]:
     classes = tuple(sys.modules[name].FSDPModule for name in _MODULES if name in sys.modules)
     if not classes:
         return []
-    found = [one for one in gc.get_objects() if issubclass(type(one), classes)]
-    return [module for module in found if module._get_fsdp_state()._is_root]
+    made = list(sys.modules[_STATES]._module_state_mapping)  # also of modules that are in no variable
+    return [module for module in made if isinstance(module, classes) and module._get_fsdp_state()._is_root]
 
 
 def _form(module: Any) -> str:
