@@ -27,12 +27,24 @@ def each(ranks, code, **options):
 
 
 def inside(rank, code, name, path=PATH):
-    """Start a cell that waits in an operation; return its request and the groups_reply."""
+    """Start a cell that waits in an operation and stays there; return its request and the groups_reply."""
     request = rank.start(code, path, 5)
-    wait_until(lambda: name in [one["name"] for one in rank.ask("groups_request")["operations"]], name)
-    told = rank.ask("groups_request")
+    told = standing(rank, name)
     assert told["running"] == request
     return request, told
+
+
+def standing(rank, name):
+    """Return what a rank tells once it stays inside of an operation."""
+    told = None
+
+    def stands():
+        nonlocal told
+        before, told = told, rank.ask("groups_request")
+        return told == before and any(one["name"].startswith(name) for one in told["operations"])
+
+    wait_until(stands, name)
+    return told
 
 
 def version(rank):
@@ -72,8 +84,7 @@ def test_a_collective(ranks, name):
     users = [(frame["file"], frame["line"], frame["name"]) for frame in main["frames"] if frame["file"] == PATH]
     assert users == [(PATH, 7, "<module>"), (PATH, 6, "step")]
     assert not [frame for frame in main["frames"] if "dip_agent" in frame["file"] or "source" in frame]
-    wait_until(lambda: ranks[0].ask("groups_request")["groups"][0]["count"] == before[0] + 1, "the group's count of it")
-    (operation,) = ranks[0].ask("groups_request")["operations"]
+    assert told["groups"][0]["count"] == before[0] + 1
     assert operation.get("sizes") == sizes
     assert operation.get("dtype") == ("float32" if sizes else None)
     assert (operation["group"], operation["name"], operation["count"]) == ("0", name, before[0] + 1)
@@ -183,8 +194,7 @@ def test_a_subgroup_and_its_label(torch_node, spawn):
 def test_a_thread_that_waits(ranks):
     code = "import threading\nthread = threading.Thread(target=lambda: dist.all_reduce(x), name='mine')\nthread.start()"
     each(ranks[:1], code, path=PATH, line=1)
-    wait_until(lambda: ranks[0].ask("groups_request")["operations"], "the collective")
-    told = ranks[0].ask("groups_request")
+    told = standing(ranks[0], "all_reduce")
     main, mine = told["threads"]
     assert (main["frames"], mine["name"], mine["main"]) == ([], "mine", False)
     assert [(one["name"], one["thread"]) for one in told["operations"]] == [("all_reduce", mine["id"])]
@@ -256,15 +266,7 @@ def test_what_newer_torches_have(ranks, what):
         pytest.skip("needs torch 2.8")
     setup, step, name = NEWER[what]
     each(ranks, setup)
-    request = ranks[0].start(step, PATH, 5)
-    told = None
-
-    def still():
-        nonlocal told
-        before, told = told, ranks[0].ask("groups_request")
-        return told["operations"] and told == before
-
-    wait_until(still, "the wait")
+    request, told = inside(ranks[0], step, name)
     world = told["groups"][0]
     (operation,) = told["operations"]
     assert (operation["group"], operation["count"]) == (world["name"], world["count"])
@@ -292,7 +294,6 @@ def test_ranks_that_check_each_other_first(torch_node, spawn):
 def test_a_monitored_barrier(ranks):
     count = ranks[0].ask("groups_request")["groups"][0]["count"]
     request, told = inside(ranks[0], "dist.monitored_barrier()", "monitored_barrier")
-    wait_until(lambda: ranks[0].ask("groups_request") == told, "no movement")
     assert (told["groups"][0]["count"], told["operations"][0]["count"]) == (count, 0)
     each(ranks[1:], "dist.monitored_barrier()")
     assert ranks[0].finish(request).status == "ok"
