@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"dipls/internal/contain"
 	"dipls/ranks/wire"
@@ -46,31 +47,32 @@ func valueError(err error) error { return &commandError{"ValueError", err.Error(
 
 // commandHandler serves one kind of command. What it returns is the reply, one of wire's, or an error.
 type commandHandler struct {
-	turn  bool // it takes its turn on the ranks
-	serve func(c *command, content json.RawMessage) (reply any, err error)
+	turn   bool // it takes its turn on the ranks
+	beside bool // it need not wait for that while they hang
+	serve  func(c *command, content json.RawMessage) (reply any, err error)
 }
 
 // handlerOf gives the handler of a command.
 func handlerOf(name string) (h commandHandler, known bool) {
 	switch name {
 	case "push":
-		h = commandHandler{true, decoded((*command).push)}
+		h = commandHandler{turn: true, serve: decoded((*command).push)}
 	case "pull":
-		h = commandHandler{true, decoded((*command).pull)}
+		h = commandHandler{turn: true, beside: true, serve: decoded((*command).pull)}
 	case "make":
-		h = commandHandler{true, decoded((*command).makePool)}
+		h = commandHandler{turn: true, serve: decoded((*command).makePool)}
 	case "info":
-		h = commandHandler{false, decoded((*command).info)}
+		h = commandHandler{serve: decoded((*command).info)}
 	case "run":
-		h = commandHandler{false, decoded((*command).run)} // what it runs takes a turn
+		h = commandHandler{serve: decoded((*command).run)} // what it runs takes a turn
 	case "result":
-		h = commandHandler{false, decoded((*command).result)}
+		h = commandHandler{serve: decoded((*command).result)}
 	case "autodip":
-		h = commandHandler{false, decoded((*command).autodip)}
+		h = commandHandler{serve: decoded((*command).autodip)}
 	case "pxconfig":
-		h = commandHandler{false, decoded((*command).pxconfig)}
+		h = commandHandler{serve: decoded((*command).pxconfig)}
 	case "interrupt":
-		h = commandHandler{false, decoded((*command).interrupt)}
+		h = commandHandler{serve: decoded((*command).interrupt)}
 	}
 	return h, h.serve != nil
 }
@@ -201,13 +203,30 @@ func (c *command) end() {
 func (c *command) serve(h commandHandler, content json.RawMessage) (_ any, err error) {
 	if c.turn != nil {
 		defer c.turn.leave()
-		if err := c.turn.take(c.ctx); err != nil {
+		if err := c.takeTurn(h.beside); err != nil {
 			return nil, err
 		}
 	}
 	defer contain.AsError(&err)
 	return h.serve(c, content)
 }
+
+// takeTurn waits for the command's turn, or, if it may be served beside the run that has the ranks, until that hangs.
+func (c *command) takeTurn(beside bool) error {
+	if !beside {
+		return c.turn.take(c.ctx)
+	}
+	for {
+		ctx, stop := context.WithTimeout(c.ctx, besidePause)
+		err := c.turn.take(ctx)
+		stop()
+		if err == nil || c.ctx.Err() != nil || c.e.hangs() {
+			return c.ctx.Err()
+		}
+	}
+}
+
+const besidePause = 500 * time.Millisecond // between two looks whether ranks hang
 
 // answer sends the reply.
 func (c *command) answer(reply any) {

@@ -109,6 +109,11 @@ func (p *fakeProcess) Pull(ctx context.Context, names []string) (wire.Payload, f
 	return wire.Payload(fmt.Sprintf(`{"of":%d}`, p.rank)), func() { p.say("release") }, nil
 }
 
+func (p *fakeProcess) PullBeside(ctx context.Context, names []string) (wire.Payload, func(), error) {
+	p.say("beside:")
+	return p.Pull(ctx, names)
+}
+
 // Answer keeps the reply as the process gets it.
 func (p *fakeProcess) Answer(reply any) error {
 	b, err := json.Marshal(reply)

@@ -310,3 +310,28 @@ func TestPushFreesWhoWaits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pull goes before the run that has the ranks once a hang is told of that, and only then.
+func TestPullBesideAHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHung(t, Options{})
+		id, x := startCell(t, h.e, h.pool, "local")
+		x.command(`{"id":1,"command":"pull","names":["a"],"ranks":"1"}`)
+		x.command(`{"id":2,"command":"push","names":["a"],"ranks":"1"}`)
+		time.Sleep(time.Minute)
+		if said := h.pool.ranks[1].told(); said != "" {
+			t.Errorf("rank 1 was asked: %s", said)
+		}
+		h.e.mu.Lock()
+		h.e.hang.living = []*Hang{{Level: LevelWarning}}
+		h.e.mu.Unlock()
+		h.pool.local.answered(t, `{"id":1,"status":"ok","payloads":[{"rank":1,"payload":{"of":1}}]}`)
+		if said := h.pool.ranks[1].told(); said != "beside:, pull a" {
+			t.Errorf("rank 1 was asked: %s", said)
+		}
+		_ = h.e.Cancel(h.id)
+		h.pool.local.answered(t, `{"id":2,"status":"ok","ranks":[1],"pool":1}`)
+		x.ok()
+		mustWait(t, h.e, id)
+	})
+}

@@ -426,3 +426,10 @@ func (e *Executor) saidStandstill(p *process) bool {
 	defer e.mu.Unlock()
 	return e.watch.told[p]
 }
+
+// hangs tells whether a hang is told of the run that is on the ranks.
+func (e *Executor) hangs() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.hang.living, func(h *Hang) bool { return h.Level == LevelWarning && !h.Gone })
+}

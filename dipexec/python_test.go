@@ -195,7 +195,8 @@ dist.all_reduce(torch.tensor([100.0]))`}))
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), want)
 	}
 	givenUp()
-	prints(t, e, "local", "%dipull -r 0 kept\nprint(kept)", "[0]\n")
+	prints(t, e, "local", "%dipull -r all kept\nprint(kept)", "[[0], [1]]\n") // also of the one that waits, which goes on with that
+	prints(t, e, "local", "kept = kept[0]", "")
 	prints(t, e, "local", "kept.append(5)\n%dipush kept", "") // also to the one that waits
 	prints(t, e, "remote", "assert kept == [0, 5]", "")
 	prints(t, e, "remote", sum, "sum 2.0\nsum 2.0\n")

@@ -17,9 +17,15 @@ import (
 
 // push gives ranks the variables of a payload, all of them or none: the ranks unpickle them, and bind them once every rank has.
 func (c *command) push(cmd wire.PushCommand) (any, error) {
-	procs, err := c.ranks(cmd.Names, cmd.Ranks)
+	all, procs, err := c.ranks(cmd.Names, cmd.Ranks)
 	if err != nil {
 		return nil, err
+	}
+	// Who waits in a collective of a run that was given up would never come to it.
+	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), standing.waits) {
+		if err := c.e.freeBetween(c.ctx, all); err != nil {
+			return nil, err
+		}
 	}
 	req, err := ranks.PreparePush(wire.PushRequest{Names: cmd.Names, Payload: cmd.Payload})
 	if err != nil {
@@ -38,9 +44,9 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 	return wire.PushCommandReply{CommandStatus: c.ok(), Ranks: rankNumbers(procs), Pool: c.e.poolNumber()}, nil
 }
 
-// pull has ranks pickle variables. The command holds the payloads.
+// pull has ranks pickle variables, also such that wait in a collective of a run that hangs or was given up. The command holds the payloads.
 func (c *command) pull(cmd wire.PullCommand) (any, error) {
-	procs, err := c.ranks(cmd.Names, cmd.Ranks)
+	_, procs, err := c.ranks(cmd.Names, cmd.Ranks)
 	if broken, ok := errors.AsType[*BrokenPoolError](err); ok {
 		procs, err = c.survivors(broken, cmd.Ranks)
 	}
@@ -49,9 +55,14 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	}
 	reply := wire.PullCommandReply{CommandStatus: c.ok(), Payloads: make([]wire.RankPayload, len(procs))}
 	releases := make([]func(), len(procs))
+	busy := c.e.stillOn(procs)
 	errs := onAll(procs, func(i int, p Process) (err error) {
 		reply.Payloads[i].Rank = rankOfProcess(p)
-		reply.Payloads[i].Payload, releases[i], err = p.Pull(c.ctx, cmd.Names)
+		if slices.Contains(busy, p) {
+			reply.Payloads[i].Payload, releases[i], err = p.PullBeside(c.ctx, cmd.Names)
+		} else {
+			reply.Payloads[i].Payload, releases[i], err = p.Pull(c.ctx, cmd.Names)
+		}
 		return err
 	})
 	release := func() {
@@ -69,30 +80,24 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	return reply, nil
 }
 
-// ranks are the processes that variables go to or come from.
-func (c *command) ranks(names []string, list string) ([]Process, error) {
+// ranks are the pool's, and those processes that variables go to or come from.
+func (c *command) ranks(names []string, list string) (all, procs []Process, err error) {
 	if len(names) == 0 {
-		return nil, valueError(errors.New("no variables are named"))
+		return nil, nil, valueError(errors.New("no variables are named"))
 	}
 	target, err := ranksTarget(list)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all, err := c.e.ranks(c.ctx)
+	all, err = c.e.ranks(c.ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	procs, err := pick(target, all)
+	procs, err = pick(target, all)
 	if err != nil {
-		return nil, valueError(err)
+		return nil, nil, valueError(err)
 	}
-	// Who waits in a collective of a run that was given up would never come to it.
-	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), standing.waits) {
-		if err := c.e.freeBetween(c.ctx, all); err != nil {
-			return nil, err
-		}
-	}
-	return procs, nil
+	return all, procs, nil
 }
 
 // survivors are the ranks of a broken pool that variables are to come from. Who waits for the dead one is interrupted first, for its main thread has to
