@@ -127,6 +127,8 @@ func (s FoldedStack) Lines(limit int) []string {
 	switch {
 	case s.Err != "":
 		return []string{clean.Line(s.Err)}
+	case len(s.Frames) == 0 && len(s.Ranks) > 1:
+		return []string{"wait for a cell"}
 	case len(s.Frames) == 0:
 		return []string{"waits for a cell"}
 	}

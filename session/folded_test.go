@@ -44,6 +44,19 @@ func stacksOfFour() []Stack {
 	}
 }
 
+// The words agree with the number of ranks that wait for a cell.
+func TestIdleStacks(t *testing.T) {
+	for n, want := range map[int]string{1: "rank 0\n  waits for a cell", 3: "ranks 0-2\n  wait for a cell"} {
+		stacks := make([]Stack, n)
+		for i := range stacks {
+			stacks[i] = Stack{Rank: i, Threads: []wire.Thread{mainThread()}}
+		}
+		if got := DescribeStacks(FoldStacks(stacks), 0); got != want {
+			t.Errorf("%d ranks: %q", n, got)
+		}
+	}
+}
+
 func TestFoldStacks(t *testing.T) {
 	got := DescribeStacks(FoldStacks(stacksOfFour()), 0)
 	want := `local
