@@ -470,7 +470,9 @@ func (f *Folder) hang(e *Hang) {
 		r.hangs[e.Hang] = shown
 	}
 	isAlarm := func(text string) bool { return strings.HasPrefix(text, alarmPrefix) }
-	if told := shown.texts; slices.Contains(told, text) || len(told) >= maxHangTexts && (!isAlarm(text) || slices.ContainsFunc(told, isAlarm)) {
+	// Who has interrupted because of an alarm does not need it in other words.
+	enough := r.stops || len(shown.texts) >= maxHangTexts
+	if slices.Contains(shown.texts, text) || enough && len(shown.texts) > 0 && (!isAlarm(text) || slices.ContainsFunc(shown.texts, isAlarm)) {
 		return
 	}
 	shown.texts, shown.operation = append(shown.texts, text), e.Operation

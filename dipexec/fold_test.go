@@ -595,7 +595,9 @@ func TestFoldHang(t *testing.T) {
 	found(6, "", "rank 0 is in load()", true)
 	found(4, LevelWarning, "stuck", false)
 	f.state(1, stateInterrupting, "")
+	found(4, LevelWarning, "stuck in other words", false)
 	found(4, "", "stuck", true) // by the interrupt
+	found(7, LevelWarning, "stuck still", false)
 	var got []string
 	for _, it := range f.items {
 		if it.Kind != ItemNotice || it.Prefix != "" {
@@ -605,5 +607,5 @@ func TestFoldHang(t *testing.T) {
 	}
 	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
 		"rank 0 is in load()", "the ranks go on",
-		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck")
+		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck", "hang? stuck still")
 }
