@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"dipls/dipexec"
+)
+
+// openTerminal is a terminal of so many columns; shown is what was written to it, up to a text with which that ends.
+func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func(until string) string) {
+	t.Helper()
+	other, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no terminal to be had: ", err)
+	}
+	t.Cleanup(func() { other.Close() })
+	if err := unix.IoctlSetPointerInt(int(other.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(other.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end.Close() })
+	if err := unix.IoctlSetWinsize(int(end.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+	return end, func(until string) string {
+		var text string
+		for piece := make([]byte, 64<<10); !strings.HasSuffix(text, until); {
+			n, err := other.Read(piece)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = strings.ReplaceAll(text+string(piece[:n]), "\r\n", "\n")
+		}
+		return text
+	}
+}
+
+// A finding is broken where words end, and stands below its first word; colours are for terminals only.
+func TestTerminalHangFitsItsWidth(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	for _, columns := range []uint16{200, 60, 40, 5} {
+		end, read := openTerminal(t, columns)
+		term := newTerminal(end, newScreen(end), false)
+		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
+		term.take([]dipexec.Event{stuck(1, dipexec.LevelWarning, waitText)})
+		term.flush()
+		text := read("stacks\n")
+		for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+			if width := len([]rune(line)); width > max(int(columns)-1, minWrap) || i > 0 && !strings.HasPrefix(line, hangIndent) {
+				t.Errorf("%d columns: %q", columns, line)
+			}
+		}
+		if got := strings.Join(strings.Fields(text), " "); got != "hang? "+waitText+" "+term.wayOut {
+			t.Errorf("%d columns: lost or broke words:\n%s", columns, text)
+		}
+	}
+}
