@@ -17,6 +17,7 @@ type Rank struct {
 	Condition Condition         `json:"condition"`        // at the second
 	Moved     bool              `json:"moved,omitempty"`  // its main thread or a child of its has run in between, as far as the system knows
 	Looks     int               `json:"looks,omitempty"`  // at how many looks in a row, before this one, it was at this very place
+	Idle      int               `json:"idle,omitempty"`   // at how many of these its main thread had not run since the one before
 	Part      Part              `json:"part"`
 }
 

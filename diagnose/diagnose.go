@@ -373,6 +373,8 @@ func (d *diagnosis) ofGroup(g *group) {
 		}
 	case f.mismatched():
 		f.Variant, f.Alarm = Mismatch, true
+	case name == "backward":
+		return
 	default:
 		f.nobody("nobody is missing", "the network, or a GPU")
 		if len(there) < len(g.members()) {
@@ -533,11 +535,11 @@ func (d *diagnosis) paired(f *finding) bool {
 	return false
 }
 
-// ofUnknown tells of ranks that wait in what cannot be joined, once for each operation.
+// ofUnknown tells of ranks that wait in what cannot be joined, once for each operation. A backward pass may do something else than to wait.
 func (d *diagnosis) ofUnknown() {
 	byName := map[string]*finding{}
 	for _, w := range d.waits {
-		if slices.ContainsFunc(d.found, func(f *finding) bool { return slices.Contains(f.waiting, w) || f.lacks(w.rank) }) {
+		if w.op.Name == "backward" || slices.ContainsFunc(d.found, func(f *finding) bool { return slices.Contains(f.waiting, w) || f.lacks(w.rank) }) {
 			continue
 		}
 		f := byName[w.op.Name]
@@ -650,7 +652,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	a.place = s.at()
 	what, beyond := s.doing()
 	still := r.Moved || s.inDocument() || !s.same(mainStack(r.Before))
-	a.variant, a.alarm = MissingElsewhere, r.Looks >= patience
+	a.variant, a.alarm = MissingElsewhere, r.Idle >= patience
 	if still {
 		a.variant, a.alarm = MissingSlow, false
 	}

@@ -57,24 +57,24 @@ type moment struct {
 type standingPlace struct {
 	groups []wire.Group
 	frames []wire.StackFrame
+	vitals ranks.Vitals
 	looks  int // in a row
+	idle   int // at which it had not run since the one before, in a row
 }
 
-// at reports whether a rank is still there.
-func (p *standingPlace) at(told *wire.GroupsReply) bool {
-	if p == nil {
-		return false
+// placeAt is the place of a rank, which may be that where it was.
+func placeAt(before *standingPlace, m moment) *standingPlace {
+	p := &standingPlace{vitals: m.vitals}
+	if m.told != nil {
+		p.groups = m.told.Groups
+		if len(m.told.Threads) > 0 {
+			p.frames = m.told.Threads[0].Frames
+		}
 	}
-	now := placeOf(told)
-	return slices.Equal(p.frames, now.frames) && reflect.DeepEqual(p.groups, now.groups)
-}
-
-func placeOf(told *wire.GroupsReply) *standingPlace {
-	p := &standingPlace{looks: 1}
-	if told != nil {
-		p.groups = told.Groups
-		if len(told.Threads) > 0 {
-			p.frames = told.Threads[0].Frames
+	if before != nil && slices.Equal(p.frames, before.frames) && reflect.DeepEqual(p.groups, before.groups) {
+		p.looks = before.looks + 1
+		if !p.vitals.Ran(before.vitals) {
+			p.idle = before.idle + 1
 		}
 	}
 	return p
@@ -224,10 +224,10 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	defer stop()
 	onAll(l.procs, func(i int, p Process) error {
 		told := now[i].told
-		if told != nil && !diagnose.MayWait(told) {
+		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
+		if told != nil && (condition.Moved || !diagnose.MayWait(told)) {
 			told = withSource(ctx, p, told)
 		}
-		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
 		c.Ranks[i] = diagnose.Rank{
 			Rank: rankOfProcess(p), Before: before[i].told, Now: told,
 			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How}, Moved: condition.Moved,
@@ -247,9 +247,8 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 		if !isAlive(p) {
 			r.Now, r.Condition = nil, diagnose.Condition{State: diagnose.Dead, How: l.r.howDead(p)}
 		}
-		if place := l.places[r.Rank]; place.at(now[i].told) {
-			r.Looks = place.looks
-		}
+		place := placeAt(l.places[r.Rank], now[i])
+		r.Looks, r.Idle = place.looks, place.idle
 		if at >= 0 && r.Condition.How != "" && l.r.e.saidStandstill(known[at]) {
 			r.Condition.How, _, _ = strings.Cut(r.Condition.How, ":")
 		}
@@ -279,11 +278,7 @@ func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.Gr
 func (l *lookout) note(moments []moment) {
 	for i, m := range moments {
 		rank := rankOfProcess(l.procs[i])
-		if place := l.places[rank]; place.at(m.told) {
-			place.looks++
-		} else {
-			l.places[rank] = placeOf(m.told)
-		}
+		l.places[rank] = placeAt(l.places[rank], m)
 	}
 }
 

@@ -30,6 +30,14 @@ const (
 	Native   ConditionState = "native"   // native code holds Python's lock
 )
 
+// Ran reports whether the main thread of the process, or a process that it has started, has run since an earlier moment, or would if it got a core.
+func (v Vitals) Ran(before Vitals) bool {
+	return v.Switches != before.Switches || v.Main != before.Main || v.Children > before.Children || v.runnable() || before.runnable()
+}
+
+// runnable reports whether the main thread waits for no more than a core, or a disk.
+func (v Vitals) runnable() bool { return v.State == 'R' || v.State == 'D' }
+
 // Condition is how a process does, as far as the system knows.
 type Condition struct {
 	State ConditionState
@@ -92,7 +100,7 @@ func coresUsed(before, now Vitals) float64 {
 func conditionOf(pid int, before, now Vitals) Condition {
 	c := Condition{}
 	if !before.At.IsZero() {
-		c.Moved = now.Switches != before.Switches || now.Main != before.Main || now.Children > before.Children
+		c.Moved = now.Ran(before)
 	}
 	switch how, state := stoppedState(pid, now.State); {
 	case state != Sound:

@@ -44,6 +44,8 @@ func TestConditionOf(t *testing.T) {
 	moved.Switches++
 	worker := same
 	worker.Children += clockTick
+	starved := same
+	starved.State = 'R'
 	for _, c := range []struct {
 		what        string
 		before, now Vitals
@@ -52,6 +54,7 @@ func TestConditionOf(t *testing.T) {
 		{"stands", first, same, Condition{}},
 		{"moves", first, moved, Condition{Moved: true}},
 		{"its workers move", first, worker, Condition{Moved: true}},
+		{"gets no core", first, starved, Condition{Moved: true}},
 		{"is stopped", first, recorded(t, time.Second, stoppedStat, recordedRest), Condition{State: Halted, How: "is stopped: kill -CONT 4711 lets it go on"}},
 		{"swaps", first, recorded(t, time.Second, laterStat, laterRest),
 			Condition{State: Swapping, How: "is swapping: 3.2 GiB of it are in swap, and it waits for 812 pages a second", Moved: true}},
