@@ -124,9 +124,6 @@ func (w *wait) why() string {
 
 func (w *wait) place() Place {
 	p := stackOf(w.rank.Now, w.op.Thread).at()
-	if p.Line == 0 && w.rank.Now.Line > 0 && (w.op.Thread == 0 || w.main()) {
-		p.Path, p.Line = w.rank.Now.Path, w.rank.Now.Line
-	}
 	p.Why = w.why()
 	return p
 }

@@ -16,7 +16,6 @@ import (
 // inCollective is a rank of two that waits in all_reduce.
 func inCollective(count uint64, line int) wire.GroupsReply {
 	g := standsAt(count, line)
-	g.Waits = true
 	g.Operations = []wire.Operation{{Group: "0", Name: "all_reduce", Count: count, Thread: 1}}
 	return g
 }

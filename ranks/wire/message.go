@@ -393,10 +393,6 @@ type GroupsReply struct {
 	Operations []Operation `json:"operations"` // that have not ended: those of the main thread first
 	Threads    []Thread    `json:"threads"`    // the main one first; their frames are without source
 	Running    string      `json:"running"`    // the request that the main thread serves; "": none
-	Waits      bool        `json:"waits"`      // the main thread is inside a collective
-	Collective string      `json:"collective"` // its name; "" if unknown
-	Path       Path        `json:"path"`       // file of the cell that runs, if a line of it does
-	Line       int         `json:"line"`
 }
 
 // Group is a process group as one of its ranks knows it.

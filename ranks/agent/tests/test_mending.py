@@ -37,13 +37,18 @@ def between(ranks):
     return [[one for one in connections if one[::-1] in ends] for connections in told]
 
 
+def waits(rank):
+    """Whether a thread of a rank is inside of an operation."""
+    return any(operation["thread"] for operation in rank.ask("groups_request")["operations"])
+
+
 def break_all(ranks):
     """Break the groups on all ranks until nobody waits; return how many connections that took.
 
     gloo may connect just while it is asked for its connections.
     """
     broken = break_once(ranks)
-    while any(rank.ask("groups_request")["waits"] for rank in ranks):
+    while any(map(waits, ranks)):
         broken += break_once(ranks)
     return broken
 
@@ -91,7 +96,7 @@ SUM = "t = torch.ones(1); dist.all_reduce(t); print(t.item(), kept[1])"
 def hang(ranks, code="dist.all_reduce(torch.ones(1))"):
     """Have some ranks wait for others in a collective; return their requests."""
     requests = [rank.start(code, path="/p/train.py", line=3) for rank in ranks]
-    wait_until(lambda: all(rank.ask("groups_request")["waits"] for rank in ranks), "the collective")
+    wait_until(lambda: all(map(waits, ranks)), "the collective")
     return requests
 
 

@@ -158,7 +158,7 @@ def test_interrupt_of_a_collective_in_python(ranks):
     request = ranks[0].start(
         "import torch, torch.distributed as dist; dist.all_reduce(torch.ones(1))", path="/p/t.py", line=3
     )
-    wait_until(lambda: ranks[0].ask("groups_request")["waits"], "the collective")
+    wait_until(lambda: ranks[0].ask("groups_request")["operations"], "the collective")
     assert ranks[0].ask("interrupt_request", {"parent": request})["status"] == "ok"
     assert ranks[0].ask("status_request", reply="status")["status"] == "ok"
     ranks[1].run("import torch, torch.distributed as dist; dist.all_reduce(torch.ones(1))")
@@ -200,13 +200,15 @@ dist.monitored_barrier()
 def test_a_rank_inside_a_collective_says_so(ranks):
     each(ranks, "import torch, torch.distributed as dist")
     idle = [rank.ask("groups_request") for rank in ranks]
-    assert [reply["waits"] for reply in idle] == [False, False]
+    assert [reply["operations"] for reply in idle] == [[], []]
     assert idle[0]["groups"] == idle[1]["groups"]
     assert (idle[0]["groups"][0]["name"], idle[0]["groups"][0]["ranks"]) == ("0", [0, 1])
     request = ranks[1].start("def step():\n    dist.all_reduce(torch.ones(1))\nstep()", path="/p/t.py", line=5)
-    wait_until(lambda: ranks[1].ask("groups_request")["waits"], "the collective")
+    wait_until(lambda: ranks[1].ask("groups_request")["operations"], "the collective")
     inside = ranks[1].ask("groups_request")
-    assert (inside["collective"], inside["path"], inside["line"]) == ("all_reduce", "/p/t.py", 6)
+    assert [operation["name"] for operation in inside["operations"]] == ["all_reduce"]
+    lines = [frame["line"] for frame in inside["threads"][0]["frames"] if frame["file"] == "/p/t.py"]
+    assert lines == [7, 6]
     count = idle[1]["groups"][0]["count"]
     wait_until(lambda: ranks[1].ask("groups_request")["groups"][0]["count"] == count + 1, "the group's count of it")
     each(ranks[:1], "dist.all_reduce(torch.ones(1))")

@@ -111,28 +111,20 @@ def forget() -> None:
     operations.forget()
 
 
-def state(path: str, hidden: int | None, running: str) -> dict[str, Any]:
+def state(hidden: int | None, running: str) -> dict[str, Any]:
     """Return the content of a groups_reply, in any thread.
 
-    `path` is the file whose cell runs, `hidden` a thread of ours, `running` the request that the main thread serves.
+    `hidden` is a thread of ours, `running` the request that the main thread serves.
     """
     c10d = _c10d()
     known = _groups()
     groups = [_describe(c10d, name, count, group) for name, count, group in known]
     messages = {name: _between.get(group, 0) for name, _, group in known}
-    threads = stacks.threads(hidden, source=False)
-    begun = operations.pending(sys.modules.get(_C10D), groups, messages, _names(c10d), hidden)
-    main = threads[0]
-    name = next((one["name"] for one in begun if one["thread"] == main["id"]), "")
     return {
         "groups": groups,
-        "operations": begun,
-        "threads": threads,
+        "operations": operations.pending(sys.modules.get(_C10D), groups, messages, _names(c10d), hidden),
+        "threads": stacks.threads(hidden, source=False),
         "running": running,
-        "waits": bool(groups and name),
-        "collective": name,
-        "path": path,
-        "line": next((frame["line"] for frame in reversed(main["frames"]) if frame["file"] == path), 0),
     }
 
 

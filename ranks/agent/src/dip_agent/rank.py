@@ -154,7 +154,7 @@ class _Process:
     def _standing(self, content: dict[str, Any]) -> dict[str, Any]:
         """Tell where this process is, and how far with collectives."""
         running = self._interrupts.running
-        return collectives.state(self._path, self._io.ident, "" if running in (None, STARTING) else running)
+        return collectives.state(self._io.ident, "" if running in (None, STARTING) else running)
 
     def _serve(self, message: Message) -> None:
         if "surroundings" in message.content:
