@@ -191,7 +191,7 @@ func (h *hangs) found(e *dipexec.Hang) {
 	if a.timer == nil && h.timeout > 0 {
 		a.timer = time.AfterFunc(h.timeout, func() { h.end(e.Run) })
 	}
-	if a.told[e.Hang] {
+	if a.told[e.Hang] || h.r.endsWith() != 0 { // who has interrupted knows
 		return
 	}
 	a.told[e.Hang] = true

@@ -235,12 +235,17 @@ func TestNotify(t *testing.T) {
 	file := filepath.Join(dir, "told ü")
 	w := watchRun(t, &runFlags{
 		hangTimeout: orOff{off: true, said: true},
-		notify:      fmt.Sprintf(`{ printf '%%s|%%s|' "$DIPLS_HANG_STATE" "$DIPLS_HANG"; cat; } > '%s.tmp' && mv '%s.tmp' '%s'; echo gone wrong >&2; exit 3`, file, file, file),
+		notify:      fmt.Sprintf(`{ printf '%%s|%%s|' "$DIPLS_HANG_STATE" "$DIPLS_HANG"; cat; } >> '%s'; echo gone wrong >&2; exit 3`, file),
 	})
 	w.find(1, dipexec.LevelInfo, false)
 	w.find(2, dipexec.LevelWarning, false)
 	w.find(2, dipexec.LevelWarning, false)
 	w.awaitLog(t, "--notify: the command failed: gone wrong")
+	w.end(exitInterrupted)
+	late := stuck(3, dipexec.LevelWarning, waitText)
+	late.Run = w.id
+	w.hangs.found(late) // which is no news to who has interrupted
+	w.hangs.close()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
