@@ -4,7 +4,9 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,11 +17,10 @@ import (
 
 // torchPool is an executor on ranks that have joined a process group of torch's.
 type torchPool struct {
-	t    *testing.T
-	e    *Executor
-	rec  *recorder
-	two  bool // torch 2.0 or newer, in which whatever holds a group goes on with it
-	size int
+	t   *testing.T
+	e   *Executor
+	rec *recorder
+	two bool // torch 2.0 or newer, in which whatever holds a group goes on with it
 }
 
 // startTorch starts it. dir is that of the files that cells name.
@@ -32,7 +33,7 @@ func startTorch(t *testing.T, size int, o Options) *torchPool {
 	}
 	o.Journal = openJournal(t, JournalOptions{})
 	e, rec := startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "torch"}, o, ranks.Options{Python: python, Dir: t.TempDir()})
-	p := &torchPool{t: t, e: e, rec: rec, two: !strings.HasPrefix(string(out), "1."), size: size}
+	p := &torchPool{t: t, e: e, rec: rec, two: !strings.HasPrefix(string(out), "1.")}
 	p.run("import os, sys, time, torch, torch.distributed as dist; rank = dist.get_rank(); kept = [rank]")
 	return p
 }
@@ -56,19 +57,24 @@ func (p *torchPool) fail(r Report) {
 	p.t.Fatalf("ended %s: %s\n%s", r.Status, r.Reason, strings.Join(linesOf(p.t, p.rec, r.Run), "\n"))
 }
 
-// begin starts a cell and waits until all of its ranks have printed "begun".
+// begin starts a cell on all ranks and waits until all have printed "begun".
 func (p *torchPool) begin(req Request, code string) string {
 	p.t.Helper()
-	req.Code = "print('begun', flush=True)\n" + code
-	req.Target = target(p.t, "remote")
+	req.Code, req.Target = "print('begun', flush=True)\n"+code, target(p.t, "remote")
 	id := mustStart(p.t, p.e, req)
-	for rank := range p.size {
+	p.begun(id, 0, 1, 2)
+	return id
+}
+
+// begun waits until ranks have printed "begun" in a run.
+func (p *torchPool) begun(id string, ranks ...int) {
+	p.t.Helper()
+	for _, rank := range ranks {
 		p.rec.await(p.t, "beginning", func(ev Event) bool {
 			s, ok := ev.(*Stream)
 			return ok && s.Run == id && s.Rank != nil && *s.Rank == rank && strings.Contains(s.Text, "begun")
 		})
 	}
-	return id
 }
 
 // interrupted interrupts a run, whose ranks then have to be back and agree.
@@ -144,6 +150,68 @@ assert db.execute("select x from t").fetchone() == (1,)
 			p.run(unharmed)
 		})
 	}
+	t.Run("subset", func(t *testing.T) {
+		p.t = t
+		id := mustStart(t, p.e, Request{Target: target(t, "ranks:0-1"), Code: "print('begun', flush=True); dist.all_reduce(torch.ones(1))"})
+		p.begun(id, 0, 1)
+		p.interrupted(id)
+		p.run(unharmed)
+	})
+	t.Run("everywhere", func(t *testing.T) {
+		p.t = t
+		id := mustStart(t, p.e, Request{Target: target(t, "everywhere"), Code: "print('begun', flush=True)\nif globals().get('rank'): dist.all_reduce(torch.ones(1))"})
+		p.begun(id, 0, 1, 2)
+		p.interrupted(id)
+		p.run(unharmed)
+	})
+	t.Run("nested", func(t *testing.T) { // while another run waits for its turn
+		p.t = t
+		id := mustStart(t, p.e, Request{Target: target(t, "local"), Code: "%px print('begun nested', flush=True); rank and dist.all_reduce(torch.ones(1))"})
+		p.rec.await(t, "beginning", func(ev Event) bool { s, ok := ev.(*Stream); return ok && strings.Contains(s.Text, "begun nested") })
+		next := mustStart(t, p.e, Request{Target: target(t, "remote"), Code: unharmed})
+		p.interrupted(id)
+		if r := p.wait(next); r.Status != StatusOK {
+			p.fail(r)
+		}
+	})
+	t.Run("at once", func(t *testing.T) { // all may come yet
+		p.t = t
+		id := p.begin(Request{}, "if rank == 1:\n    time.sleep(100)\ndist.all_reduce(torch.ones(1))")
+		if err := p.e.Free(id); err != nil {
+			t.Fatal(err)
+		}
+		if r := p.wait(id); r.Status != StatusInterrupted {
+			p.fail(r)
+		}
+		p.run(unharmed)
+	})
+	t.Run("stopped", func(t *testing.T) { // the others come back, and the run ends when it goes on
+		p.t = t
+		pid, err := strconv.Atoi(strings.TrimSpace(printed(t, cell(t, p.e, "ranks:1", "print(os.getpid())"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := p.begin(Request{}, "while rank == 1: time.sleep(0.1)\ndist.all_reduce(torch.ones(1))")
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.e.Cancel(id); err != nil {
+			t.Fatal(err)
+		}
+		for _, rank := range []int{0, 2} {
+			p.rec.await(t, "return", func(ev Event) bool {
+				rs, ok := ev.(*RankState)
+				return ok && rs.Run == id && rs.Rank != nil && *rs.Rank == rank && rs.State == stateReady
+			})
+		}
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		if r := p.wait(id); r.Status != StatusInterrupted {
+			p.fail(r)
+		}
+		p.run(unharmed)
+	})
 	t.Run("failed", func(t *testing.T) { // and no interrupt
 		p.t = t
 		r := cell(t, p.e, "remote", "if rank == 1: raise ValueError('no data')\ndist.all_reduce(torch.ones(1), async_op=True)")
