@@ -372,11 +372,12 @@ func (d *diagnosis) ofGroup(g *group) {
 		f.Variant, f.Alarm = Mismatch, true
 	case name == "backward":
 		return
+	case len(there) < len(g.members()) && slices.Contains(alike, name): // who has got through may have brought less
+		f.nobody("nobody is behind", "tensors of other sizes, the network, or a GPU")
+	case len(there) < len(g.members()):
+		f.nobody("nobody is behind", "the network, or a GPU")
 	default:
 		f.nobody("nobody is missing", "the network, or a GPU")
-		if len(there) < len(g.members()) {
-			f.nobody("nobody is behind", "the network, or a GPU")
-		}
 	}
 	d.found = append(d.found, f)
 }
