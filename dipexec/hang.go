@@ -32,16 +32,18 @@ type hangWatch struct {
 	living  []*Hang     // what was found out about that and is not over
 }
 
-// lookout is what is remembered of the looks at a run. All but due belongs to who looks: one at a time.
+// lookout is what is remembered of the looks at a run. What is guarded by nothing belongs to who looks: one at a time.
 type lookout struct {
 	r     *run
 	procs []Process // of the pool, in order
 	parts []*part
 	after time.Duration
-	ctx   context.Context // ends with the run's part on the ranks
-	stop  context.CancelFunc
 
-	due      time.Time // of the next look; guarded by the executor's mu
+	// Guarded by the executor's mu.
+	due  time.Time // of the next look
+	ctx  context.Context
+	stop context.CancelFunc // nil: nobody has looked yet; else it ends ctx, as the end of the run's part on the ranks does
+
 	interval time.Duration
 	last     []moment // of the last look, if something was found out by it; nil: nothing was
 	places   map[int]*standingPlace
@@ -93,17 +95,18 @@ func (r *run) lookOut(procs []Process, parts []*part) (stop func()) {
 	}
 	after := cmp.Or(r.req.HangAfter, hangAfter)
 	now := time.Now()
-	l := &lookout{r: r, procs: procs, parts: parts, after: after, due: now.Add(after), interval: after, places: map[int]*standingPlace{}}
-	l.ctx, l.stop = context.WithCancel(r.e.watch.ctx)
+	l := &lookout{r: r, procs: procs, parts: parts, after: after, due: now.Add(after), interval: after}
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	r.e.hang.current = l
 	r.e.lookAgain(l)
 	return func() {
-		l.stop()
 		r.e.mu.Lock()
 		if r.e.hang.current == l {
 			r.e.hang.current = nil
+		}
+		if l.stop != nil {
+			l.stop()
 		}
 		r.e.mu.Unlock()
 		r.tellHangs(foundHangs{})
@@ -135,6 +138,10 @@ func (e *Executor) lookForHangs() {
 	if time.Now().Before(l.due) {
 		e.lookAgain(l)
 		return
+	}
+	if l.stop == nil {
+		l.ctx, l.stop = context.WithCancel(e.watch.ctx)
+		l.places = map[int]*standingPlace{}
 	}
 	e.goOn(func() {
 		contain.Do(l.look) // nothing is found out then
@@ -318,6 +325,9 @@ func (r *run) tellHangs(result foundHangs) {
 	r.e.mu.Lock()
 	old := r.e.hang.living
 	r.e.mu.Unlock()
+	if len(old) == 0 && len(result.found) == 0 {
+		return
+	}
 	var living []*Hang
 	var events []*Hang
 	rest := slices.Clone(old)

@@ -236,7 +236,7 @@ func (h *hangPython) record(name string) {
 	h.e.mu.Lock()
 	current := h.e.hang.current
 	h.e.mu.Unlock()
-	l := &lookout{r: current.r, procs: current.procs, parts: current.parts, after: current.after, ctx: h.t.Context()}
+	l := &lookout{r: current.r, procs: current.procs, parts: current.parts, after: current.after, ctx: h.t.Context(), places: map[int]*standingPlace{}}
 	before := l.ask()
 	time.Sleep(200 * time.Millisecond)
 	c := l.compare(before, l.ask())

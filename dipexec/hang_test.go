@@ -229,3 +229,36 @@ func TestStandstillInAHang(t *testing.T) {
 			"hang 1 warning stopped: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which is stopped", "hang 1 is gone")
 	})
 }
+
+// What a cell runs on the ranks is looked at as the cell itself, and goes on to be while it is interrupted.
+func TestHangOfANestedRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		pool.ranks[0].stands(always(inCollective(17, 41)))
+		pool.ranks[1].stands(always(world(16)))
+		id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Local}, HangAfter: 2 * time.Second})
+		local := pool.local.next()
+		local.command(`{"id":1,"command":"run","code":"1","ranks":"all","wait":true}`)
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+		time.Sleep(time.Second)
+		if err := e.Cancel(id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		hangs := e.Hangs()
+		if len(hangs) != 1 || hangs[0].Run == id || hangs[0].Variant != "elsewhere" && hangs[0].Variant != "slow" {
+			t.Errorf("living are %+v", hangs)
+		}
+		x[0].fail("KeyboardInterrupt", "")
+		x[1].fail("KeyboardInterrupt", "")
+		local.fail("KeyboardInterrupt", "")
+		mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		if lines := hangsOf(rec); !slices.Contains(lines, "hang 1 is gone") {
+			t.Errorf("told is\n%s", strings.Join(lines, "\n"))
+		}
+	})
+}

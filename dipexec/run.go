@@ -111,7 +111,7 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 		begun: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if from != nil && from.run != nil {
-		r.req.JournalLimit = from.run.req.JournalLimit
+		r.req.JournalLimit, r.req.HangAfter = from.run.req.JournalLimit, from.run.req.HangAfter
 	}
 	r.ctx, r.stop = context.WithCancel(e.ctx)
 	return r
