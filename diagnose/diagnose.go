@@ -316,7 +316,7 @@ func (d *diagnosis) ofGroup(g *group) {
 	if len(waits) == 0 {
 		return
 	}
-	last := slices.Min(slices.Collect(maps.Values(g.counts)))
+	last := g.last()
 	f := &finding{group: g}
 	var others []*wait // in other collectives than most
 	for _, w := range waits {
@@ -389,6 +389,14 @@ func (f *finding) nobody(what, why string) {
 		why = "much data, " + why
 	}
 	f.tail = "and " + what + ": " + why + "?"
+}
+
+// last is the lowest count that a rank of the group may have: of one that has told nothing it may be any.
+func (g *group) last() uint64 {
+	if len(g.counts) < len(g.members()) {
+		return 0
+	}
+	return slices.Min(slices.Collect(maps.Values(g.counts)))
 }
 
 // members are the ranks of the group, as far as they are known.
