@@ -18,7 +18,7 @@ import (
 // deaf is a cell that no interrupt reaches, as little as one in a collective. Its exit handlers cannot run.
 const deaf = `# %% Deaf target="remote"
 import ctypes, signal
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 print("deaf", flush=True)
 ctypes.CDLL(None).pause()
 # %% Background target="remote"
