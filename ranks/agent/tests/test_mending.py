@@ -277,6 +277,19 @@ def test_subgroups(pool):
     assert good(ranks, code + " if rank else print(0)") == ["0\n", "2.0\n", "2.0\n"]
 
 
+def test_who_makes_a_group_alone_is_freed(pool):
+    """It waits for the others at the store, not in a collective."""
+    ranks = pool(3)
+    for number in range(2):
+        request = ranks[0].start("new = dist.new_group([0, 1])", path="/p/train.py")
+        wait_until(lambda: ranks[0].ask("groups_request")["waits"], "the beginning")
+        interrupted(ranks[:1], [request], 0.2)
+        mended(ranks)
+        assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+        code = "new = dist.new_group([0, 1]); t = torch.ones(1)\nif rank < 2: dist.all_reduce(t, group=new)"
+        assert good(ranks, code + "\nprint(t.item())") == ["2.0\n", "2.0\n", "1.0\n"], number
+
+
 @needs_in_place
 def test_a_mesh_of_devices(pool):
     ranks = pool(4)

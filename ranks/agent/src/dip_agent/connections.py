@@ -14,7 +14,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from . import system, threads
@@ -43,10 +43,29 @@ def of_gloo() -> list[Connection]:
     return found
 
 
+def with_port(port: int) -> list[Connection]:
+    """Return the process's connections to a port, the one with the lowest descriptor first."""
+    found = []
+    for connected, connection in _connected((fd, 0) for fd in sorted(system.open_fds())):
+        with connected:
+            if connected.getpeername()[1] == port:
+                found.append(connection)
+    return found
+
+
+def shut_down_any(wanted: set[Connection]) -> int:
+    """As `shut_down`, whoever has opened them."""
+    return _shut_down(_connected((fd, 0) for fd in sorted(system.open_fds())), wanted)
+
+
 def shut_down(wanted: set[Connection]) -> int:
     """Shut down those of the connections that are still there; return how many. Whoever waits at them is woken."""
+    return _shut_down(_open(), wanted)
+
+
+def _shut_down(found: Iterable[tuple[socket.socket, Connection]], wanted: set[Connection]) -> int:
     number = 0
-    for connected, connection in _open():
+    for connected, connection in found:
         with connected:
             if connection in wanted:
                 with contextlib.suppress(OSError):  # the other end has been faster
@@ -56,19 +75,24 @@ def shut_down(wanted: set[Connection]) -> int:
 
 
 def _open() -> Iterator[tuple[socket.socket, Connection]]:
-    """Yield a duplicate of each socket, to be closed, and its ends. What goes away meanwhile is left out."""
+    """Yield a duplicate of each of gloo's sockets, to be closed, and its ends."""
     for epoll in _loops():
-        for fd, inode in _watched(epoll):
-            connected = _duplicate(fd, inode)
-            if connected is None:
-                continue
-            try:
-                # Of the duplicate: the number itself may be another's by now.
-                connection = Connection(_text(connected.getsockname()), _text(connected.getpeername()))
-            except OSError:  # it listens, or has been closed by the other end
-                connected.close()
-                continue
-            yield connected, connection
+        yield from _connected(_watched(epoll))
+
+
+def _connected(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[socket.socket, Connection]]:
+    """Yield a duplicate of each connected socket among descriptors, and its ends. What goes away is left out."""
+    for fd, inode in numbers:
+        connected = _duplicate(fd, inode)
+        if connected is None:
+            continue
+        try:
+            # Of the duplicate: the number itself may be another's by now.
+            connection = Connection(_text(connected.getsockname()), _text(connected.getpeername()))
+        except OSError:  # it listens, or has been closed by the other end
+            connected.close()
+            continue
+        yield connected, connection
 
 
 def learn() -> None:

@@ -61,6 +61,10 @@ def _types(c10d: ModuleType) -> list[Any]:
 
 
 _renewed: weakref.WeakKeyDictionary[Any, _Renewed] = weakref.WeakKeyDictionary()  # by group
+_FORMING = frozenset({"_new_process_group_helper", "_create_gloo_process_group", "_create_process_group_wrapper"})
+
+_stores: set[Connection] = set()  # of this process, as a client of the pool's store
+_cut_off = False  # the backends that there are cannot reach the store any more
 _learned: set[str] = set()  # names of groups
 _left: _Default | None = None  # the default group that has been left, to be joined anew
 
@@ -97,12 +101,17 @@ def tell_connections(content: dict[str, Any]) -> dict[str, Any]:
 
 def break_groups(content: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
     """Have whatever waits in the groups give up; call `answer` with the content of a break_reply. For any thread."""
+    global _cut_off
     wanted = {
         Connection(str(ends.get("local")), str(ends.get("remote")))
         for ends in content.get("connections") or []
         if isinstance(ends, dict)
     }
     broken = connections.shut_down(wanted) if wanted else 0
+    if _stores and _forms_a_group():
+        connections.shut_down_any(_stores)
+        _stores.clear()
+        _cut_off = True
     communicators = _communicators()
     if not communicators:
         answer({"broken": broken, "aborted": [], "problems": []})
@@ -125,6 +134,17 @@ def break_groups(content: dict[str, Any], answer: Callable[[dict[str, Any]], Non
     # Whoever asks is answered in time, and this thread is free for others, however long NCCL takes.
     threading.Thread(target=abort, name="dipls abort", daemon=True).start()
     threading.Thread(target=wait, name="dipls abort's end", daemon=True).start()
+
+
+def note_store(connection: Connection) -> None:
+    """Note how this rank reaches the pool's store for its groups; it is made anew once it is broken."""
+    _stores.add(connection)
+
+
+def _forms_a_group() -> bool:
+    """Whether a thread waits for the others to make the same group: gloo waits at the store for them, in C++."""
+    innermost = [frame.f_code for frame in sys._current_frames().values()]
+    return any(code.co_name in _FORMING and code.co_filename.endswith("distributed_c10d.py") for code in innermost)
 
 
 def _communicators() -> list[tuple[str, Any]]:
@@ -252,6 +272,7 @@ def _facts(c10d: ModuleType) -> dict[str, Any]:
         "groups": {str(name): _members(c10d, group) for group, name in groups},
         "in_place": c10d.is_initialized() and all(_takes_another(c10d, group) for group, _ in groups),
         "count": c10d._group_count,
+        "cut_off": _cut_off,
     }
 
 
@@ -259,10 +280,8 @@ def _takes_another(c10d: ModuleType, group: Any) -> bool:
     """Whether a group can go on as the object that it is."""
     if not hasattr(group, "_register_backend"):
         return False
-    renewed = _renewed.get(group, _Renewed())
     backends = [backend for backend, _ in _backends(group) if isinstance(_inner(backend), _kinds(c10d))]
-    types = [one for one in backends if not all(map(_is_reconfigurable, renewed.parts_of(one)))]
-    return len(types) <= renewed.types_left(c10d)
+    return len(backends) <= _renewed.get(group, _Renewed()).types_left(c10d)
 
 
 def _kinds(c10d: ModuleType) -> tuple[type, ...]:
@@ -375,7 +394,9 @@ class _Forming:
         collectives.forget()
 
     def _in_place(self, told: list[Any]) -> None:
+        global _cut_off
         c10d = self._c10d
+        connects = not any(facts["cut_off"] for facts in told)
         # A rank that was interrupted in the middle of new_group would give the next group another name.
         c10d._group_count = max(facts["count"] for facts in told)
         for group, name in sorted(c10d._pg_names.items(), key=lambda one: _order(str(one[1]))):
@@ -387,11 +408,12 @@ class _Forming:
                 )
                 continue
             with self._uninterrupted():
-                self._renew(group, name, ranks)
+                self._renew(group, name, ranks, connects)
             self._reply["groups"].append(name)
+        _cut_off = False
 
-    def _renew(self, group: Any, name: str, ranks: list[int]) -> None:
-        """Give a group new connections."""
+    def _renew(self, group: Any, name: str, ranks: list[int], connects: bool) -> None:
+        """Give a group new connections, by the backends that it has if they can connect again on all ranks."""
         c10d = self._c10d
         renewed = _renewed.setdefault(group, _Renewed())
         default = None
@@ -402,7 +424,7 @@ class _Forming:
                     f"the group of {_name_ranks(ranks)} stays as it is: a backend {backend.name()} cannot be mended"
                 )
                 continue
-            if all(map(_is_reconfigurable, renewed.parts_of(backend))):
+            if connects and all(map(_is_reconfigurable, renewed.parts_of(backend))):
                 for index, one in enumerate(renewed.parts_of(backend)):
                     self._reconfigure(one, f"{part}/{index}", ranks)
                 continue
@@ -449,7 +471,7 @@ class _Forming:
 
     def _anew(self, namespace: dict[str, Any]) -> None:
         """Leave all groups and join the default one again."""
-        global _left
+        global _cut_off, _left
         c10d = self._c10d
         old = dict(c10d._pg_names)
         self._reply["stale"] = holders.of(list(old), c10d.GroupMember.WORLD, namespace)
@@ -466,7 +488,7 @@ class _Forming:
                 world_size=self._default.size,
                 timeout=self._default.timeout,
             )
-        _left = None
+        _left, _cut_off = None, False
         self._reply["groups"] = [str(name) for name in c10d._pg_names.values()]
 
     @contextlib.contextmanager

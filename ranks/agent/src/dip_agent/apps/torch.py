@@ -15,7 +15,7 @@ from typing import Any, Callable
 import torch
 import torch.distributed as dist
 
-from .. import collectives, mending
+from .. import collectives, connections, mending
 from ..shell import AT_A_BREAKPOINT, no_keyboard
 
 
@@ -120,9 +120,19 @@ def _own_store() -> dist.Store:
     A group that has ended leaves its keys behind, and the next one, of the same name, would at times take them for its
     own: under torchrun some joins hang.
     """
-    client = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False)
+    return dist.PrefixStore(f"/dipls/join_{TorchApp._joins}", _open_client())
+
+
+def _open_client(**options: Any) -> dist.Store:
+    """Return a client of the pool's store of which mending knows the connection."""
+    port = int(os.environ["MASTER_PORT"])
+    before = set(connections.with_port(port))
+    client = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False, **options)
     client.set_timeout(group_timeout())  # as torch does for a store that it makes itself
-    return dist.PrefixStore(f"/dipls/join_{TorchApp._joins}", client)
+    # Before torch 2.1 there is a second one, of a thread of the client's, which ends the process if it is broken.
+    for connection in [one for one in connections.with_port(port) if one not in before][:1]:
+        mending.note_store(connection)
+    return client
 
 
 def mending_store(timeout: timedelta) -> dist.Store:
@@ -134,8 +144,7 @@ def mending_store(timeout: timedelta) -> dist.Store:
         with contextlib.suppress(RuntimeError):
             TorchApp._mender.add("/dipls/mender", 0)
             return TorchApp._mender
-    TorchApp._mender = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False, timeout=timeout)
-    TorchApp._mender.set_timeout(group_timeout())
+    TorchApp._mender = _open_client(timeout=timeout)
     return TorchApp._mender
 
 
