@@ -346,10 +346,10 @@ func (d *diagnosis) ofGroup(g *group) {
 		}
 		other := slices.IndexFunc(others, func(w *wait) bool { return w.rank == r })
 		count, known := g.counts[rank]
-		held := r.Condition.State != Sound
+		held := r.Condition.State != Sound && d.wasIn(r, g) // in the midst of it
 		switch {
 		case other >= 0:
-			a := different(others[other])
+			a := different(others[other], false)
 			if others[other].count < top { // all have been there: what is large takes its time
 				a.alarm = r.Looks >= patience
 			}
@@ -397,6 +397,11 @@ func (g *group) last() uint64 {
 		return 0
 	}
 	return slices.Min(slices.Collect(maps.Values(g.counts)))
+}
+
+// wasIn reports whether a rank waited in an operation of a group when it told of itself last.
+func (d *diagnosis) wasIn(r *Rank, g *group) bool {
+	return slices.ContainsFunc(waitsOf(r.told()), func(op wire.Operation) bool { return d.groupOf(r.told(), op.Group) == g })
 }
 
 // members are the ranks of the group, as far as they are known.
@@ -590,9 +595,12 @@ func (f *finding) lacks(r *Rank) bool {
 	return slices.ContainsFunc(f.missing, func(a *absence) bool { return a.rank == r })
 }
 
-// different is the absence of a rank that waits in another operation.
-func different(w *wait) *absence {
+// different is the absence of a rank that waits in another operation, of which is to be told whose it is.
+func different(w *wait, named bool) *absence {
 	p := w.place()
+	if named {
+		p.Why += " (" + w.group.describe() + ")"
+	}
 	return &absence{rank: w.rank, variant: MissingDifferent, alarm: true, place: p, clause: func(many bool) string {
 		return areIs(many) + p.Why + atLine(p)
 	}}
@@ -635,7 +643,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	}
 	for _, w := range d.waits {
 		if w.rank == r && w.main() {
-			return different(w)
+			return different(w, w.group != nil && !w.group.Default)
 		}
 	}
 	switch r.Part.State {

@@ -184,7 +184,7 @@ dist.all_reduce(torch.tensor([100.0]))`}))
 			t.Fatalf("report %+v", r)
 		}
 	}
-	const sum = "t = torch.ones(1); dist.all_reduce(t); print('sum', t.item())"
+	const sum = "t = torch.ones(1); dist.all_reduce(t); print(f'sum {t.item()}\\n', end='')"
 	givenUp()
 	id := mustStart(t, e, Request{Code: sum, Target: target(t, "remote")})
 	if r := p.wait(id); r.Status != StatusOK || printed(t, r) != "sum 2.0\nsum 2.0\n" {
