@@ -20,6 +20,9 @@ var generic = []string{"", "wait", "backward", "synchronize"}
 // alike are the collectives for which all ranks have to bring tensors of the same size and type.
 var alike = []string{"all_reduce", "all_gather_into_tensor", "broadcast", "reduce", "reduce_scatter_tensor"}
 
+// rooted are the collectives that ranks leave before all are there.
+var rooted = []string{"broadcast", "broadcast_object_list", "reduce", "gather", "gather_object", "scatter", "scatter_object_list"}
+
 // MayWait reports whether a rank may wait for others, as it tells it.
 func MayWait(told *wire.GroupsReply) bool { return len(waitsOf(told)) > 0 }
 
@@ -155,6 +158,7 @@ type finding struct {
 	group   *group // nil: not known, or several
 	waiting []*wait
 	missing []*absence
+	unsure  bool   // not all of those that are missing need be
 	tail    string // what is to be said instead of for whom they wait
 	also    string // and besides
 }
@@ -339,6 +343,7 @@ func (d *diagnosis) ofGroup(g *group) {
 	for _, w := range f.waiting {
 		there[w.rank.Rank] = true
 	}
+	var silent []*absence // of ranks of which nobody knows how far they are
 	for _, rank := range g.members() {
 		r := d.ranks[rank]
 		if there[rank] || r == nil {
@@ -355,9 +360,17 @@ func (d *diagnosis) ofGroup(g *group) {
 			}
 			f.missing = append(f.missing, a)
 		case known && count >= top && !held: // it has been there
+		case !known && r.Condition.State != Dead:
+			silent = append(silent, d.absent(r))
 		default:
 			f.missing = append(f.missing, d.absent(r))
 		}
+	}
+	switch {
+	case !slices.Contains(rooted, name), len(f.missing)+len(silent) == 1:
+		f.missing = append(f.missing, silent...)
+	case len(f.missing) == 0: // some of them may have been there and gone on
+		f.missing, f.unsure = silent, true
 	}
 	f.Operation, f.Sequence, f.Count = name, top, top
 	if i := slices.IndexFunc(f.waiting, func(w *wait) bool { return w.op.Name == name && w.op.DType != "" }); i >= 0 {

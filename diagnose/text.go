@@ -201,7 +201,14 @@ func (f *finding) whoIsMissing() string {
 		if strings.HasPrefix(clause, "on which ") {
 			which = ", "
 		}
-		clauses = append(clauses, nameRanks(g.ranks)+which+clause)
+		who := nameRanks(g.ranks)
+		if f.unsure && len(g.ranks) > 1 {
+			who = "some of " + who
+		}
+		clauses = append(clauses, who+which+clause)
+	}
+	if f.unsure {
+		return strings.Join(clauses, ", or for ")
 	}
 	return strings.Join(clauses, ", and for ")
 }

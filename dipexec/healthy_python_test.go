@@ -449,11 +449,16 @@ func (h *healthyPython) wrong(told toldHang, arrivals [][]arrival) string {
 			continue
 		}
 		key := come[len(come)-1].key
-		for _, missing := range ranksIn(told.Missing) {
-			asked := h.procs[missing].(*askedProcess).before(told.at)
-			if i := slices.IndexFunc(arrivals[missing], func(a arrival) bool { return a.key == key && asked.Sub(a.at) > afterNote }); i >= 0 {
-				return fmt.Sprintf("rank %d has come to %q %v before it was asked", missing, key, asked.Sub(arrivals[missing][i].at))
+		missing, there := ranksIn(told.Missing), []string{}
+		for _, rank := range missing {
+			asked := h.procs[rank].(*askedProcess).before(told.at)
+			if i := slices.IndexFunc(arrivals[rank], func(a arrival) bool { return a.key == key && asked.Sub(a.at) > afterNote }); i >= 0 {
+				there = append(there, fmt.Sprintf("rank %d has come to %q %v before it was asked", rank, key, asked.Sub(arrivals[rank][i].at)))
 			}
+		}
+		unsure := strings.Contains(told.Text, ", or for ") || strings.Contains(told.Text, "some of ")
+		if len(there) > 0 && (!unsure || len(there) == len(missing)) {
+			return strings.Join(there, "; ")
 		}
 	}
 	return ""
