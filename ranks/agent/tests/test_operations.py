@@ -135,11 +135,11 @@ def test_what_goes_on_in_the_background(ranks):
         pytest.skip("torch records nothing of gloo before 2.8")
     count = ranks[0].ask("groups_request")["groups"][0]["count"]
     each(ranks[:1], "first = dist.all_reduce(torch.ones(4), async_op=True)")
-    each(ranks[:1], "second = dist.all_gather([torch.ones(1).half()] * 2, torch.ones(1).half(), async_op=True)")
+    each(ranks[:1], "second = dist.all_gather([torch.ones(1).double()] * 2, torch.ones(1).double(), async_op=True)")
     told = ranks[0].ask("groups_request")
     assert told["operations"] == [
         {"group": "0", "name": "all_reduce", "count": count + 1, "sizes": [[4]], "dtype": "float32", "thread": 0},
-        {"group": "0", "name": "all_gather", "count": count + 2, "sizes": [[1]], "dtype": "float16", "thread": 0},
+        {"group": "0", "name": "all_gather", "count": count + 2, "sizes": [[1]], "dtype": "float64", "thread": 0},
     ]
     request, told = inside(ranks[0], "dist.barrier()", "barrier")
     assert [(one["name"], one["count"], one["thread"]) for one in told["operations"]] == [
@@ -147,7 +147,10 @@ def test_what_goes_on_in_the_background(ranks):
         ("all_reduce", count + 1, 0),
         ("all_gather", count + 2, 0),
     ]
-    each(ranks[1:], "dist.all_reduce(torch.ones(4)); dist.all_gather([torch.ones(1).half()] * 2, torch.ones(1).half())")
+    each(
+        ranks[1:],
+        "dist.all_reduce(torch.ones(4)); dist.all_gather([torch.ones(1).double()] * 2, torch.ones(1).double())",
+    )
     each(ranks[1:], "dist.barrier()")
     assert ranks[0].finish(request).status == "ok"
     wait_until(lambda: ranks[0].ask("groups_request")["operations"] == [], "the end of all")
