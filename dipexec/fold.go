@@ -130,8 +130,8 @@ type shownFailure struct {
 
 // shownHang is a finding of which something was shown.
 type shownHang struct {
-	texts     []string
-	operation string // "all_reduce #17"; "": not known
+	texts     []string // without measures
+	operation string   // "all_reduce #17"; "": not known
 }
 
 // foldProc is what a Folder knows of a process in a run.
@@ -442,6 +442,9 @@ const maxHangTexts = 5
 // alarmPrefix is what a finding begins with of which nobody knows that it ends by itself.
 const alarmPrefix = "hang? "
 
+// measures are what a finding says of a process that are others each time.
+var measures = regexp.MustCompile(`\d[\d.]* (?:%|[KMG]iB|pages a second)`)
+
 // hang shows who waits for whom, what corrects that, and that it is over, each sentence once.
 func (f *Folder) hang(e *Hang) {
 	r := f.run(&e.Header)
@@ -472,10 +475,11 @@ func (f *Folder) hang(e *Hang) {
 	isAlarm := func(text string) bool { return strings.HasPrefix(text, alarmPrefix) }
 	// Who has interrupted because of an alarm does not need it in other words.
 	enough := r.stops || len(shown.texts) >= maxHangTexts
-	if slices.Contains(shown.texts, text) || enough && len(shown.texts) > 0 && (!isAlarm(text) || slices.ContainsFunc(shown.texts, isAlarm)) {
+	key := measures.ReplaceAllString(text, "")
+	if slices.Contains(shown.texts, key) || enough && len(shown.texts) > 0 && (!isAlarm(text) || slices.ContainsFunc(shown.texts, isAlarm)) {
 		return
 	}
-	shown.texts, shown.operation = append(shown.texts, text), e.Operation
+	shown.texts, shown.operation = append(shown.texts, key), e.Operation
 	if e.Operation != "" && e.Sequence > 0 {
 		shown.operation = fmt.Sprintf("%s #%d", e.Operation, e.Sequence)
 	}

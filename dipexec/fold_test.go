@@ -589,6 +589,10 @@ func TestFoldHang(t *testing.T) {
 	found(5, LevelInfo, "rank 0 is in load()", false)
 	found(5, "", "rank 0 is in load()", true)
 	for i := range 20 {
+		found(8, LevelInfo, fmt.Sprintf("rank 3 computes (%d %% of a core)", 80+i), false)
+	}
+	found(8, "", "", true)
+	for i := range 20 {
 		found(4, LevelInfo, fmt.Sprint("slow ", i), false)
 	}
 	found(6, LevelInfo, "rank 0 is in load()", false) // as before
@@ -606,6 +610,6 @@ func TestFoldHang(t *testing.T) {
 		got = append(got, it.Text)
 	}
 	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
-		"rank 0 is in load()", "the ranks go on",
+		"rank 0 is in load()", "the ranks go on", "rank 3 computes (80 % of a core)", "the ranks go on",
 		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck", "hang? stuck still")
 }
