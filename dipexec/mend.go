@@ -122,7 +122,7 @@ func sameProcesses(a, b []Process) bool { return len(a) > 0 && slices.Equal(a, b
 // back late, and where the ranks have not taken part in the same collectives or are still in some.
 func (r *run) settle(all []Process, parts []*part) {
 	e := r.e
-	if r.interrupted.IsZero() || e.isClosed() || slices.ContainsFunc(all, func(p Process) bool { return !isAlive(p) }) || e.stillOn(all) != nil {
+	if r.interrupted.IsZero() || e.isClosed() || anyDead(all) || e.stillOn(all) != nil {
 		return // ranks that are not back yet are the next run's to wait for
 	}
 	broken, late := e.isBroken(all), r.late(parts)
@@ -159,13 +159,17 @@ func (r *run) settle(all []Process, parts []*part) {
 	}
 }
 
+func anyDead(procs []Process) bool {
+	return slices.ContainsFunc(procs, func(p Process) bool { return !isAlive(p) })
+}
+
 // mendWith mends the groups, and tells of it in a sentence of which subject is the beginning.
 func (r *run) mendWith(all []Process, subject string) {
 	told, err := r.e.mend(r.e.ctx, all, false)
 	switch {
 	case err == nil:
 		r.log(LevelInfo, "%s", formedAnew(subject))
-	case r.e.ctx.Err() == nil:
+	case !r.e.isClosed() && !anyDead(all): // else that is told elsewhere, and there is no next run
 		r.log(LevelWarning, "%s could not be formed anew (%v); the next run on the ranks tries again", subject, err)
 	}
 	r.remark(told)
