@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from harness import wait_until
@@ -267,6 +268,8 @@ NEWER = {
 def test_what_newer_torches_have(ranks, what):
     if version(ranks[0]) < (2, 8):
         pytest.skip("needs torch 2.8")
+    if what == "compiled" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("no compiler")
     setup, step, name = NEWER[what]
     each(ranks, setup)
     request, told = inside(ranks[0], step, name)
