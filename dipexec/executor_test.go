@@ -238,6 +238,30 @@ func TestCancelWhileThePoolStarts(t *testing.T) {
 	}
 }
 
+// Of a rank that was stopped it is known why it does not answer.
+func TestInterruptOfStoppedRank(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(3)
+		e, rec := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{Target: target(t, "remote")})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next(), pool.ranks[2].next()}
+		pool.ranks[1].mu.Lock()
+		pool.ranks[1].condition = ranks.Condition{State: ranks.Halted, How: "is stopped: kill -CONT 4711 lets it go on"}
+		pool.ranks[1].mu.Unlock()
+		x[2].ok()
+		_ = e.Cancel(id)
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		lines := rec.lines()
+		sameLines(t, lines[len(lines)-2:],
+			"log warning: rank 1 has not answered the interrupt for 5s: it is stopped: kill -CONT 4711 lets it go on",
+			"log warning: rank 0 has not answered the interrupt for 5s; native code may not let it through")
+		x[0].ok()
+		x[1].ok()
+		mustWait(t, e, id)
+	})
+}
+
 func TestUnansweredInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(3)

@@ -547,15 +547,27 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 
 // warnOfDeaf tells of processes that take no notice of an interrupt. rescue, which may be nil, knows where they are.
 func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
+	var awake []*part
+	for _, pt := range deaf {
+		now, _ := pt.proc.p.Vitals()
+		if c := pt.proc.p.Condition(r.e.ctx, ranks.Vitals{}, now, true); c.State == ranks.Halted || c.State == ranks.Traced {
+			r.log(LevelWarning, "%s has not answered the interrupt for %s: it %s", nameParts([]*part{pt}), r.e.o.InterruptGrace, c.How)
+			continue
+		}
+		awake = append(awake, pt)
+	}
+	if len(awake) == 0 {
+		return
+	}
 	have := "has"
-	if len(deaf) > 1 {
+	if len(awake) > 1 {
 		have = "have"
 	}
 	where := ""
-	if lines := rescue.whereabouts(deaf); lines != nil {
+	if lines := rescue.whereabouts(awake); lines != nil {
 		where = " (" + strings.Join(lines, ", ") + ")"
 	}
-	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code may not let it through%s", nameParts(deaf), have, r.e.o.InterruptGrace, where)
+	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code may not let it through%s", nameParts(awake), have, r.e.o.InterruptGrace, where)
 }
 
 // awaits tells whether the cell waits for a nested run.
