@@ -476,11 +476,8 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run, torch string) map
 		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
 	}
 	if unset("TORCH_FR_BUFFER_SIZE") && unset("TORCH_NCCL_TRACE_BUFFER_SIZE") {
-		// How many collectives torch's flight recorder remembers.
+		// How many collectives torch's flight recorder remembers. Newer torch warns of the second name; the rank sets that where it is needed.
 		env["TORCH_FR_BUFFER_SIZE"] = "2000"
-		if !isFrom(torch, 2, 9) { // its older name, of which newer ones complain
-			env["TORCH_NCCL_TRACE_BUFFER_SIZE"] = "2000"
-		}
 	}
 	if spec.GroupTimeout > 0 {
 		env["DIPLS_GROUP_TIMEOUT"] = strconv.FormatFloat(spec.GroupTimeout.Seconds(), 'f', -1, 64)

@@ -122,12 +122,12 @@ func TestGroupsEnvironment(t *testing.T) {
 		torch     string
 		want      []string
 	}{
-		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "", []string{"", "", "2000", "2000"}},
-		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "2.8.0+cu128", []string{"", "", "2000", "2000"}},
+		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "", []string{"", "", "2000", ""}},
+		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "2.8.0+cu128", []string{"", "", "2000", ""}},
 		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "2.9.0", []string{"", "", "2000", ""}},
 		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "2.15.0a0+git12", []string{"", "", "2000", ""}},
 		{[]string{"A=b"}, PoolSpec{Ranks: 1}, "3.0", []string{"", "", "2000", ""}},
-		{[]string{"A=b"}, PoolSpec{Ranks: 1, GroupTimeout: 90 * time.Minute, Check: true}, "1.13.0a0+gitunknown", []string{"5400", "DETAIL", "2000", "2000"}},
+		{[]string{"A=b"}, PoolSpec{Ranks: 1, GroupTimeout: 90 * time.Minute, Check: true}, "1.13.0a0+gitunknown", []string{"5400", "DETAIL", "2000", ""}},
 		{[]string{"TORCH_FR_BUFFER_SIZE=0"}, PoolSpec{Ranks: 1}, "", []string{"", "", "", ""}},
 		{[]string{"TORCH_NCCL_TRACE_BUFFER_SIZE=9"}, PoolSpec{Ranks: 1}, "", []string{"", "", "", ""}},
 	} {

@@ -282,7 +282,7 @@ def test_who_makes_a_group_alone_is_freed(pool):
     ranks = pool(3)
     for number in range(2):
         request = ranks[0].start("new = dist.new_group([0, 1])", path="/p/train.py")
-        wait_until(lambda: ranks[0].ask("groups_request")["waits"], "the beginning")
+        wait_until(lambda: waits(ranks[0]), "the beginning")
         interrupted(ranks[:1], [request], 0.2)
         mended(ranks)
         assert good(ranks, SUM) == ["3.0 kept\n"] * 3

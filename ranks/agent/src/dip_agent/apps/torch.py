@@ -62,6 +62,7 @@ class TorchApp:
         collectives.watch()
         if "TORCH_DISTRIBUTED_DEBUG" in os.environ and hasattr(dist, "set_debug_level_from_env"):
             dist.set_debug_level_from_env()  # which torch has read as it was imported, before this rank was forked
+        _name_recorder()
         self._serve(rank, world_size)
         _wait_long(dist.distributed_c10d, group_timeout())
         dist.init_process_group(backend, store=_own_store(), rank=rank, world_size=world_size, timeout=group_timeout())
@@ -158,6 +159,13 @@ def group_timeout() -> timedelta:
     except (KeyError, ValueError):
         seconds = 0.0
     return timedelta(seconds=seconds) if seconds > 0 else timedelta(hours=24)
+
+
+def _name_recorder() -> None:
+    """Tell torch before 2.8 the size of its flight recorder by the name that it knows; newer torch warns of that."""
+    size = os.environ.get("TORCH_FR_BUFFER_SIZE")
+    if size is not None and not hasattr(torch._C._distributed_c10d, "_dump_fr_trace_json"):
+        os.environ.setdefault("TORCH_NCCL_TRACE_BUFFER_SIZE", size)
 
 
 def _wait_long(c10d: Any, timeout: timedelta) -> None:
