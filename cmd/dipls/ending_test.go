@@ -22,7 +22,10 @@ import atexit, threading, time
 from concurrent.futures import ThreadPoolExecutor
 threading.Thread(target=time.sleep, args=(0.2,)).start()
 executor = ThreadPoolExecutor(2)
-for _ in range(4): executor.submit(time.sleep, 0.1)
+# Not by the main thread: of a worker that an interrupt of its start has kept from the executor, Python waits for the end for ever.
+starter = threading.Thread(target=lambda: [executor.submit(time.sleep, 0.1) for _ in range(4)])
+starter.start()
+starter.join()
 atexit.register(time.sleep, 0.1)
 # %%
 # %%dip

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from types import SimpleNamespace
 
 import pytest
 from harness import wait_until
 
-dist = pytest.importorskip("torch.distributed")
+pytest.importorskip("torch.distributed")
 
 
 def each(ranks, code, **options):
@@ -17,16 +16,14 @@ def each(ranks, code, **options):
     return [rank.finish(request) for rank, request in zip(ranks, requests)]
 
 
-@functools.cache
-def own_store():
-    """Return the variables without which a script cannot make a group: Debian's torch is built without libuv."""
-    try:
-        dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
-    except RuntimeError as err:
-        if "libuv" not in str(err):
-            raise
-        return {"USE_LIBUV": "0"}
-    return {}
+# What a script needs before it makes a group of its own: Debian's torch is built without libuv.
+PREPARE = """
+import os, torch, torch.distributed as dist
+try:
+    dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
+except RuntimeError:
+    os.environ["USE_LIBUV"] = "0"
+"""
 
 
 @pytest.fixture
@@ -127,8 +124,8 @@ rpc.shutdown()
 
 
 def test_a_group_of_the_users_own_is_kept(torch_node, spawn):
-    ranks = spawn(torch_node, 2, app="none", env=own_store())
-    code = "import torch, torch.distributed as dist; dist.init_process_group('gloo')"
+    ranks = spawn(torch_node, 2, app="none")
+    code = PREPARE + "dist.init_process_group('gloo')"
     assert [result.status for result in each(ranks, code)] == ["ok", "ok"]
     requests = [rank.send("app_request", {"app": "torch", "verbose": None}) for rank in ranks]
     for rank, request in zip(ranks, requests):
@@ -216,9 +213,8 @@ def test_a_rank_inside_a_collective_says_so(ranks):
 
 
 def test_groups_of_the_users_own(torch_node, spawn):
-    ranks = spawn(torch_node, 3, app="none", env=own_store())
-    code = "import torch, torch.distributed as dist"
-    assert ["groups" in result.content for result in each(ranks, code)] == [False] * 3
+    ranks = spawn(torch_node, 3, app="none")
+    assert ["groups" in result.content for result in each(ranks, PREPARE)] == [False] * 3
     assert ranks[0].ask("groups_request")["groups"] == []
     code = """
 dist.init_process_group("gloo")
@@ -236,8 +232,8 @@ if rank < 2:
 
 
 def test_a_group_of_which_something_was_not_seen_is_not_counted(torch_node, spawn):
-    ranks = spawn(torch_node, 2, app="none", method="spawn", env=own_store())
-    code = "import torch, torch.distributed as dist; dist.init_process_group('gloo'); pair = dist.new_group([0, 1])"
+    ranks = spawn(torch_node, 2, app="none", method="spawn")
+    code = PREPARE + "dist.init_process_group('gloo'); pair = dist.new_group([0, 1])"
     assert ["groups" in result.content for result in each(ranks, code)] == [False] * 2
     (first, second) = counts(each(ranks, "later = dist.new_group([0, 1]); dist.barrier(later)"))
     assert list(first) == list(second) == ["2"]
