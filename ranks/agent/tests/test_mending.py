@@ -298,7 +298,8 @@ def test_a_mesh_of_devices(pool):
         pytest.skip("torch has no device_mesh before 2.2")
     good(
         ranks,
-        code + "\nfrom torch.distributed.tensor import distribute_tensor, Shard, Replicate"
+        code + "\ntry:\n    from torch.distributed.tensor import distribute_tensor, Shard"
+        "\nexcept ImportError:  # before torch 2.5\n    from torch.distributed._tensor import distribute_tensor, Shard"
         "\nspread = distribute_tensor(torch.arange(8.0).reshape(4, 2), mesh, [Shard(0), Shard(1)])",
     )
     row = "t = torch.ones(1) * (rank + 1); dist.all_reduce(t, group=mesh.get_group({})); print(t.item())"
