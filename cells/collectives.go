@@ -58,7 +58,7 @@ type reckoning struct {
 	source    string // as it stands in the file
 	code      string // as codeOf has it
 	calls     []collective
-	functions map[string][]*statement // bodies of the functions that are defined here
+	functions map[string]*function // that are defined here
 	top       []*statement
 	byRank    map[string]bool // names whose values tell ranks apart
 	problems  []Problem
@@ -78,7 +78,7 @@ func reckon(source string) *reckoning {
 	if !mayCollect(source) {
 		return new(reckoning)
 	}
-	r := &reckoning{source: source, functions: map[string][]*statement{}, byRank: map[string]bool{}, told: map[Range]bool{}}
+	r := &reckoning{source: source, functions: map[string]*function{}, byRank: map[string]bool{}, told: map[Range]bool{}}
 	r.code = codeOf(source)
 	r.calls = calledCollectives(source, r.code)
 	r.top = r.parse()
@@ -86,7 +86,7 @@ func reckon(source string) *reckoning {
 }
 
 // all are the collectives that running the code calls.
-func (r *reckoning) all() []collective { return r.reached(r.top, nil) }
+func (r *reckoning) all() []collective { return r.reached(r.top) }
 
 // calledCollectives gives the calls of collectives of all ranks. Code is codeOf source.
 func calledCollectives(source, code string) []collective {
@@ -180,7 +180,19 @@ type statement struct {
 	keyword string // that it begins with: "if", "for", "return", …; "" for others
 	head    Range  // of it in the code, with the keyword; without the block
 	body    []*statement
+	known   bool         // calls is
+	calls   []collective // that running it calls, with its block
 }
+
+// A function is one that is defined in the code.
+type function struct {
+	body  []*statement
+	known bool         // calls is, or is being found out
+	calls []collective // that calling it calls, the first of them
+}
+
+// maxCalls bounds how many collectives are known of a function: those that call others several times each would have any number.
+const maxCalls = 32
 
 // compound are the keywords of statements with blocks.
 var compound = []string{"if", "elif", "else", "for", "while", "with", "try", "except", "finally", "def", "class", "match", "case"}
@@ -218,7 +230,9 @@ func (r *reckoning) parse() []*statement {
 		}
 		last = r.line(stack[len(stack)-1].block, start, end)
 	}
-	r.define(top)
+	for _, f := range r.define(top) { // in this order, so that of functions that call each other always the same is known
+		r.callsOfFunction(f)
+	}
 	return top
 }
 
@@ -293,12 +307,14 @@ var (
 	rankVariable = regexp.MustCompile(`env(?:iron)?\b.*["'](?:LOCAL_|GROUP_|GLOBAL_)?RANK["']`)
 )
 
-// define notes functions, and names whose values tell ranks apart.
-func (r *reckoning) define(block []*statement) {
+// define notes functions, which it returns in their order, and names whose values tell ranks apart.
+func (r *reckoning) define(block []*statement) (defined []*function) {
 	for _, s := range block {
 		text := r.code[s.head.Start:s.head.End]
 		if m := definition.FindStringSubmatch(text); m != nil {
-			r.functions[m[1]] = s.body
+			f := &function{body: s.body}
+			r.functions[m[1]] = f
+			defined = append(defined, f)
 		}
 		if m := assignment.FindStringSubmatchIndex(text); s.keyword == "" && m != nil {
 			value := Range{s.head.Start + m[4], s.head.End}
@@ -307,8 +323,9 @@ func (r *reckoning) define(block []*statement) {
 				r.byRank[text[m[2]:m[3]]] = true
 			}
 		}
-		r.define(s.body)
+		defined = append(defined, r.define(s.body)...)
 	}
+	return defined
 }
 
 // isRank reports whether an expression is a rank itself: rank, dist.get_rank(), int(os.environ["RANK"]).
@@ -343,37 +360,52 @@ func (r *reckoning) dependsOnRank(at Range) bool {
 	return false
 }
 
-// reached are the collectives that running a block calls, also in functions that are defined here. Within are those that run already.
-func (r *reckoning) reached(block []*statement, within []string) []collective {
+// reached are the collectives that running a block calls, also in functions that are defined here.
+func (r *reckoning) reached(block []*statement) []collective {
 	var found []collective
 	for _, s := range block {
-		if s.keyword == "def" {
-			continue
-		}
-		found = append(found, r.calledIn(s.head, within)...)
-		found = append(found, r.reached(s.body, within)...)
+		found = append(found, r.callsOf(s)...)
 	}
 	return found
 }
 
+// callsOf are the collectives that running a statement calls, with its block. They are found out once: much asks for them again and again.
+func (r *reckoning) callsOf(s *statement) []collective {
+	if s.keyword != "def" && !s.known {
+		s.calls = append(r.calledIn(s.head), r.reached(s.body)...)
+		s.known = true
+	}
+	return s.calls
+}
+
+// callsOfFunction are the collectives that calling a function calls; of one that is being looked at, because it calls itself, none.
+func (r *reckoning) callsOfFunction(f *function) []collective {
+	if !f.known {
+		f.known = true
+		found := r.reached(f.body)
+		f.calls = found[:min(len(found), maxCalls)]
+	}
+	return f.calls
+}
+
 // calledIn are the collectives that a statement calls, without its block.
-func (r *reckoning) calledIn(at Range, within []string) []collective {
+func (r *reckoning) calledIn(at Range) []collective {
 	var found []collective
 	i, _ := slices.BinarySearchFunc(r.calls, at.Start, func(c collective, start int) int { return c.at.Start - start })
 	for ; i < len(r.calls) && r.calls[i].at.Start < at.End; i++ {
 		found = append(found, r.calls[i])
 	}
-	if len(r.functions) == 0 || len(within) > 8 {
+	if len(r.functions) == 0 {
 		return found
 	}
 	text := r.code[at.Start:at.End]
 	for _, m := range identifier.FindAllStringIndex(text, -1) {
 		name := text[m[0]:m[1]]
-		body, ok := r.functions[name]
-		if !ok || slices.Contains(within, name) || m[0] > 0 && text[m[0]-1] == '.' || !strings.HasPrefix(strings.TrimLeft(text[m[1]:], " \t"), "(") {
+		f, ok := r.functions[name]
+		if !ok || m[0] > 0 && text[m[0]-1] == '.' || !strings.HasPrefix(strings.TrimLeft(text[m[1]:], " \t"), "(") {
 			continue
 		}
-		for _, c := range r.reached(body, append(within, name)) {
+		for _, c := range r.callsOfFunction(f) {
 			found = append(found, collective{c.name, name, Range{at.Start + m[0], at.Start + m[1]}})
 		}
 	}

@@ -56,15 +56,25 @@ type branch struct {
 
 // check finds what is wrong in a block.
 func (r *reckoning) check(block []*statement, after rest) {
+	calls := r.reached(block)
 	for i := 0; i < len(block); i++ {
+		calls = calls[len(r.callsOf(block[i])):]
+		switch {
+		case len(block[i].body) == 0:
+			continue
+		case block[i].keyword == "def":
+			r.check(block[i].body, rest{})
+			continue
+		}
 		chain := block[i : i+1]
 		if block[i].keyword == "if" {
 			for i+1 < len(block) && (block[i+1].keyword == "elif" || block[i+1].keyword == "else") {
 				i++
+				calls = calls[len(r.callsOf(block[i])):]
 				chain = append(chain[:len(chain):len(chain)], block[i])
 			}
 		}
-		here := after.after(r.reached(block[i+1:], nil))
+		here := after.after(calls)
 		switch s := chain[0]; s.keyword {
 		case "if":
 			r.checkBranches(chain, here)
@@ -72,13 +82,11 @@ func (r *reckoning) check(block []*statement, after rest) {
 				r.check(s.body, here)
 			}
 		case "while", "for":
-			body := r.reached(s.body, nil)
+			body := r.reached(s.body)
 			if s.keyword == "while" && r.dependsOnRank(s.head) {
 				r.tellUnder(body, s)
 			}
 			r.check(s.body, rest{nil, body, slices.Concat(body, here.function), true})
-		case "def":
-			r.check(s.body, rest{})
 		default:
 			r.check(s.body, here)
 		}
@@ -94,7 +102,7 @@ func (r *reckoning) checkBranches(chain []*statement, after rest) {
 	deciding := chain[first]
 	var staying, leaving []branch
 	for _, s := range chain {
-		b := branch{calls: r.reached(s.body, nil)}
+		b := branch{calls: r.reached(s.body)}
 		if end := len(s.body) - 1; end >= 0 && r.leaves(s.body[end], after.inLoop) {
 			b.leaves = s.body[end]
 		}

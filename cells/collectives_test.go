@@ -1,6 +1,7 @@
 package cells
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -125,5 +126,31 @@ func TestCollectivesThatEveryRankReaches(t *testing.T) {
 				t.Errorf("%s\ntells %+v", text, p)
 			}
 		}
+	}
+}
+
+func TestCollectivesOfFunctionsThatCallEachOther(t *testing.T) {
+	var b strings.Builder
+	const functions = 40 // the ways through them have no end that one could wait for
+	for i := range functions {
+		fmt.Fprintf(&b, "def f%d():\n", i)
+		for j := range functions {
+			fmt.Fprintf(&b, "    f%d()\n", j)
+		}
+		b.WriteString("    dist.barrier()\n")
+	}
+	code := b.String() + "if rank == 0:\n    f0()\n"
+	if found := Collectives(code); !slices.Equal(found, []string{"barrier"}) {
+		t.Errorf("collectives are %q", found)
+	}
+	f := Parse("# %%\n" + code)
+	var told []string
+	for c := range f.Cells() {
+		for _, p := range c.Problems() {
+			told = append(told, p.Message)
+		}
+	}
+	if want := []string{"f0 calls barrier, which waits for every rank, and only some come here: if rank == 0"}; !slices.Equal(told, want) {
+		t.Errorf("told is %q, want %q", told, want)
 	}
 }
