@@ -50,7 +50,7 @@ screenshots: setup ## the same, and its pictures into docs/images
 	@E2E_SCREENSHOTS="$(CURDIR)/docs/images" DIPLS_REQUIRE_E2E=1 scripts/where-tools.sh "screenshots" scripts/setup-e2e.sh scripts/e2e.sh
 
 lint: setup ## linters and format checks
-	@out=$$(gofmt -l cells cmd dipexec internal lsp ranks session bench 2>/dev/null || true); if [[ -n $$out ]]; then echo "gofmt -w $$out"; exit 1; fi
+	@out=$$(gofmt -l cells cmd diagnose dipexec internal lsp ranks session bench 2>/dev/null || true); if [[ -n $$out ]]; then echo "gofmt -w $$out"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
 	@scripts/where-tools.sh "lint of the VS Code extension" scripts/setup-node.sh npm --prefix vscode-extension run --silent check

@@ -436,18 +436,9 @@ var launcherEnv = []string{
 	"JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES",
 }
 
-// isFrom reports whether a version, such as "2.15.0+cpu", is known and not older than another.
-func isFrom(version string, major, minor int) bool {
-	var has [2]int
-	if n, _ := fmt.Sscanf(version, "%d.%d", &has[0], &has[1]); n < len(has) {
-		return false
-	}
-	return has[0] > major || has[0] == major && has[1] >= minor
-}
-
 // rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
 // node fills in, and TORCHELASTIC_USE_AGENT_STORE, which a rank sets when it joins: before that there is no store. run names the
-// pool among all those of the machine, torch is the version of that.
+// pool among all those of the machine.
 func rankEnv(inherited []string, spec PoolSpec, rank int, run, torch string) map[string]string {
 	size := strconv.Itoa(spec.Ranks)
 	env := map[string]string{
