@@ -105,7 +105,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 			Name: proc.sock,
 			Rank: proc.rankPtr(),
 			Key:  proc.keyHex(),
-			Env:  rankEnv(n.opts.Env, spec, rank, run, n.info.Packages["torch"]),
+			Env:  rankEnv(n.opts.Env, spec, rank, run),
 			App:  spec.App,
 
 			Surroundings: inheritable(spec.Surroundings),
@@ -439,7 +439,7 @@ var launcherEnv = []string{
 // rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
 // node fills in, and TORCHELASTIC_USE_AGENT_STORE, which a rank sets when it joins: before that there is no store. run names the
 // pool among all those of the machine.
-func rankEnv(inherited []string, spec PoolSpec, rank int, run, torch string) map[string]string {
+func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string]string {
 	size := strconv.Itoa(spec.Ranks)
 	env := map[string]string{
 		"RANK":             strconv.Itoa(rank),
