@@ -405,6 +405,33 @@ def test_an_interrupt_ends_the_waiting_for_others(pool):
     assert good(ranks, SUM) == ["2.0 kept\n"] * 2
 
 
+LEFT_ALONE = """
+import dip_agent.mending as mending
+def once(self, *given, form=mending._Forming.form):
+    mending._Forming.form = form
+    if rank == 1:
+        self._meeting._store.get("rank 0 forms")
+        raise RuntimeError("no room")
+    self._meeting._store.set("rank 0 forms", "")
+    form(self, *given)
+mending._Forming.form = once
+"""
+
+
+@pytest.mark.parametrize("timeout", [50.0, 1.0], ids=["interrupted", "in time"])
+def test_who_is_left_alone_while_a_group_is_formed_does_not_wait_for_ever(pool, timeout):
+    ranks = pool(2)
+    good(ranks, LEFT_ALONE)
+    content = {"round": next(_rounds), "timeout": timeout}
+    requests = [rank.send("mend_request", content) for rank in ranks]
+    assert ranks[1].reply(requests[1], "mend_reply")["evalue"] == "no room"
+    if timeout == 50.0:
+        ranks[0].ask("interrupt_request", {"parent": requests[0]})
+    assert ranks[0].reply(requests[0], "mend_reply")["status"] == "error"
+    mended(ranks)
+    assert good(ranks, SUM) == ["2.0 kept\n"] * 2
+
+
 def test_ranks_without_a_group_have_nothing_to_mend(torch_node, spawn):
     ranks = spawn(torch_node, 2, app="none")
     assert [rank.ask("connections_request")["connections"] for rank in ranks] == [[], []]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -26,6 +27,8 @@ from .interrupts import Interrupts
 
 _C10D = "torch.distributed.distributed_c10d"
 _PAUSE = 0.002  # seconds between looks at who has come
+_LOOK = 0.1  # seconds between looks at whether a group is still being formed
+_ALONE = 1.0  # seconds after an interrupt for which that may go on: others may have been interrupted before it
 
 # Backend types, of which a group takes one each time it gets another backend: first those that torch has a name for.
 _NAMED = ("CUSTOM", "UCC", "MPI", "XCCL")
@@ -101,17 +104,14 @@ def tell_connections(content: dict[str, Any]) -> dict[str, Any]:
 
 def break_groups(content: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
     """Have whatever waits in the groups give up; call `answer` with the content of a break_reply. For any thread."""
-    global _cut_off
     wanted = {
         Connection(str(ends.get("local")), str(ends.get("remote")))
         for ends in content.get("connections") or []
         if isinstance(ends, dict)
     }
     broken = connections.shut_down(wanted) if wanted else 0
-    if _stores and _forms_a_group():
-        connections.shut_down_any(_stores)
-        _stores.clear()
-        _cut_off = True
+    if _forms_a_group():
+        _cut_off_from_store()
     communicators = _communicators()
     if not communicators:
         answer({"broken": broken, "aborted": [], "problems": []})
@@ -145,6 +145,15 @@ def _forms_a_group() -> bool:
     """Whether a thread waits for the others to make the same group: gloo waits at the store for them, in C++."""
     innermost = [frame.f_code for frame in sys._current_frames().values()]
     return any(code.co_name in _FORMING and code.co_filename.endswith("distributed_c10d.py") for code in innermost)
+
+
+def _cut_off_from_store() -> None:
+    """Have whoever waits at the pool's store give up. For any thread."""
+    global _cut_off
+    if _stores:
+        connections.shut_down_any(_stores)
+        _stores.clear()
+        _cut_off = True
 
 
 def _communicators() -> list[tuple[str, Any]]:
@@ -303,7 +312,7 @@ class _Meeting:
         self.number = number
         self.rank, self.size = default.rank, default.size
         self._c10d = c10d
-        self._deadline = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds  # for the others to come
         self._seconds = seconds
         self._met: list[str] = []
         try:
@@ -320,7 +329,7 @@ class _Meeting:
     @property
     def left(self) -> timedelta:
         """How long others may still take."""
-        return timedelta(seconds=max(0.5, self._deadline - time.monotonic()))
+        return timedelta(seconds=max(0.5, self.deadline - time.monotonic()))
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
@@ -345,7 +354,7 @@ class _Meeting:
             if self._store.add("failures", 0):
                 rank, why = json.loads(self._store.get("failure"))
                 raise _OthersFailed(f"rank {rank} {why}")
-            if time.monotonic() > self._deadline:
+            if time.monotonic() > self.deadline:
                 late = [rank for rank in others if not self._store.add(f"{what}/{rank}/come", 0)]
                 names = ("rank " if len(late) == 1 else "ranks ") + ", ".join(map(str, late))
                 verb = "has" if len(late) == 1 else "have"
@@ -479,6 +488,7 @@ class _Forming:
         with self._uninterrupted():
             if c10d.is_initialized():
                 c10d.destroy_process_group()
+            c10d._group_count = 0  # of a join that has failed there is left that, and names would differ
             # The end of a group waits for its threads; nobody shall wait for that.
             threading.Thread(target=old.clear, name="dipls old groups", daemon=True).start()
             c10d.init_process_group(
@@ -493,12 +503,29 @@ class _Forming:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Put an interrupt off: who is left alone while a group is formed waits without hearing of it."""
+        """Put an interrupt off while a group is formed: it would leave those alone who wait for this rank.
+
+        They wait at the store, in C++, as long as the group's timeout is, and do not hear of one.
+        """
+        formed = threading.Event()
         self._interrupts.hold()
         try:
+            threading.Thread(target=self._give_up, args=(formed,), name="dipls mending", daemon=True).start()
             yield
         finally:
+            formed.set()
             self._interrupts.release()
+
+    def _give_up(self, formed: threading.Event) -> None:
+        """End the waiting of a rank that has been left alone; its groups may be formed the next time."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
+        until = self._meeting.deadline
+        while not formed.wait(_LOOK):
+            if self._interrupts.wanted:
+                until = min(until, time.monotonic() + _ALONE)
+            if time.monotonic() > until:
+                _cut_off_from_store()
+                return
 
 
 def _gloo_options(c10d: ModuleType, old: Any) -> Any:
