@@ -56,7 +56,7 @@ type branch struct {
 
 // check finds what is wrong in a block.
 func (r *reckoning) check(block []*statement, after rest) {
-	calls := r.reached(block)
+	calls, turns := r.reached(block), r.turns(block)
 	for i := 0; i < len(block); i++ {
 		calls = calls[len(r.callsOf(block[i])):]
 		switch {
@@ -77,7 +77,9 @@ func (r *reckoning) check(block []*statement, after rest) {
 		here := after.after(calls)
 		switch s := chain[0]; s.keyword {
 		case "if":
-			r.checkBranches(chain, here)
+			if !turns[s] {
+				r.checkBranches(chain, here)
+			}
 			for _, s := range chain {
 				r.check(s.body, here)
 			}
@@ -91,6 +93,33 @@ func (r *reckoning) check(block []*statement, after rest) {
 			r.check(s.body, here)
 		}
 	}
+}
+
+// turns are the if statements of a block in two of which ranks come to the same collectives after each other: "if rank != 0: barrier()" before what
+// rank 0 is to do first, and "if rank == 0: barrier()" after it.
+func (r *reckoning) turns(block []*statement) map[*statement]bool {
+	var found map[*statement]bool
+	var first *statement // the last that calls collectives, if it may be such a one
+	for i, s := range block {
+		calls := r.callsOf(s)
+		if len(calls) == 0 {
+			continue
+		}
+		alone := i+1 == len(block) || block[i+1].keyword != "elif" && block[i+1].keyword != "else"
+		switch {
+		case s.keyword != "if" || !alone || len(s.body) == 0 || r.leaves(s.body[len(s.body)-1], true) || !r.dependsOnRank(s.head):
+			first = nil
+		case first != nil && sameCalls(calls, r.callsOf(first)) && r.excerpt(s) != r.excerpt(first):
+			if found == nil {
+				found = map[*statement]bool{}
+			}
+			found[first], found[s] = true, true
+			first = nil
+		default:
+			first = s
+		}
+	}
+	return found
 }
 
 // checkBranches finds collectives that only those ranks come to that take one of the branches of an if statement.

@@ -68,6 +68,7 @@ func TestCollectivesThatSomeRanksMiss(t *testing.T) {
 		"def f():\n    if rank != 0:\n        return\n    save()\n    →dist.barrier←()\nf()\n":                           "barrier waits for every rank, and some have left before: return under if rank != 0",
 		"for x in data:\n    if rank == 1 and x is None:\n        continue\n    with g:\n        →dist.all_reduce←(x)\n": "all_reduce waits for every rank, and some have left before: continue under if rank == 1 and x is None",
 		"for x in data:\n    →dist.all_reduce←(x)\n    if rank == 1:\n        break\n":                                   "all_reduce waits for every rank, and some have left before: break under if rank == 1",
+		"if rank:\n    dist.barrier(g)\nload()\nif rank == 0:\n    →dist.barrier←()\n":                                   under + "if rank == 0",
 		"if rank:\n    sys.exit()\n→dist.barrier←()\n":                                                                   "barrier waits for every rank, and some have left before: sys.exit() under if rank",
 		"def f():\n    for x in y:\n        if rank == 0:\n            return\n        →dist.all_reduce←(x)\n":           "all_reduce waits for every rank, and some have left before: return under if rank == 0",
 		"# %% A title target=\"ranks:0-2\"\n→dist.all_reduce←(x)\n":                                                      "all_reduce waits for every rank of the pool, and this cell runs on ranks 0-2 only",
@@ -120,6 +121,8 @@ func TestCollectivesThatEveryRankReaches(t *testing.T) {
 		"# %%\n# %%dip -r 0-1\ndist.barrier(g)\ndef f():\n    dist.barrier()\n",
 		"# %%\n# %%dip -r 0\ndist.all_reduce(x)  # dipls: ignore\n",
 		"for x in y:\n    z(x)\nelse:\n    dist.barrier()\n",
+		"if rank != 0:\n    dist.barrier()\nload()\nif rank == 0:\n    dist.barrier()\n",
+		"def first(local_rank):\n    if local_rank not in [-1, 0]:\n        dist.barrier(device_ids=[0])\n    yield\n    if local_rank == 0:\n        dist.barrier(device_ids=[0])\n",
 	} {
 		for _, p := range Parse(text).Problems() {
 			if p.Code == RankCondition || p.Code == OnSomeRanks {
