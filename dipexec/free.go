@@ -294,7 +294,7 @@ func (e *Executor) freeRanks() error {
 	e.mu.Lock()
 	procs := e.given[poolNamespace]
 	e.mu.Unlock()
-	if e.stillOn(procs) == nil && !e.isBroken(procs) {
+	if e.stillOn(procs) == nil && (!e.isBroken(procs) || anyDead(procs)) { // of a pool that has ended nothing can be mended
 		return ErrNoRun
 	}
 	e.mu.Lock()

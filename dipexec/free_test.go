@@ -156,6 +156,9 @@ func TestFreeAtOtherEnds(t *testing.T) {
 		if said := h.pool.ranks[0].told(); strings.Contains(said, "break") {
 			t.Errorf("rank 0, which is dead, was asked: %s", said)
 		}
+		if err := h.e.Free(""); !errors.Is(err, ErrNoRun) {
+			t.Errorf("there is something to free in a dead pool: %v", err)
+		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)

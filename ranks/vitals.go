@@ -58,7 +58,7 @@ func (p *Process) Vitals() (v Vitals, ok bool) {
 }
 
 // Condition is how the process does, by its vitals now and at an earlier moment (zero: not known). Of one that has answered nothing in between it looks,
-// for 100 ms, whether native code holds Python's lock.
+// for 200 ms, whether native code holds Python's lock.
 func (p *Process) Condition(ctx context.Context, before, now Vitals, answered bool) Condition {
 	if now.At.IsZero() {
 		return Condition{}
