@@ -91,14 +91,15 @@ class Interrupts:
 
         If the request that runs was interrupted, it ends as that, whatever was raised by it.
         """
-        if self.wanted:
-            self.broken = True
+        with self._lock:
+            if self.running in self._wanted:
+                self.broken = True
 
     @property
     def wanted(self) -> bool:
         """Whether the request that runs shall be interrupted, seen by the main thread or not; for any thread."""
         with self._lock:
-            return self.running is not None and self.running in self._wanted
+            return self.running in self._wanted
 
     def wait_failed(self) -> None:
         """Be told that waiting in a collective has raised; for any thread.
