@@ -36,6 +36,7 @@ _lock = threading.Lock()  # guards it
 _underway: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # what they counted before, by group
 _batches: weakref.WeakKeyDictionary[Any, _Batch] = weakref.WeakKeyDictionary()  # that are being put together, by group
 _counters: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # backends that count for their groups
+_forgotten = 0  # how often counts have begun anew
 _unknown: weakref.WeakSet[Any] = weakref.WeakSet()  # groups of which what went between two ranks was not noted
 _watched = False
 _known = True  # torch is as we know it
@@ -46,6 +47,7 @@ class _Batch:
     """What goes out together."""
 
     before: int  # the group's count
+    forgotten: int  # how often counts had begun anew
     noted: int = 0  # by how much its messages have raised that
     messages: bool = False  # there are some
 
@@ -104,8 +106,11 @@ def _tell_of_unknown() -> None:
 
 def forget() -> None:
     """Begin anew with all counts: all groups were formed anew, on all of their ranks. For the main thread."""
+    global _forgotten
     with _lock:
+        _forgotten += 1
         _between.clear()
+    _underway.clear()  # also of what an interrupt has struck just where it was to be taken out
     _batches.clear()
     _unknown.clear()
     operations.forget()
@@ -184,6 +189,7 @@ def _uncounted(method: Any) -> Any:
     name = method.__name__
 
     def noting(group: Any, *args: Any, **options: Any) -> Any:
+        forgotten = _forgotten
         try:
             before = _sequence(group)
         except Exception:
@@ -199,7 +205,7 @@ def _uncounted(method: Any) -> Any:
                 raised = _sequence(group) - before
                 if (batch := _batches.get(group)) is not None:
                     batch.messages, batch.noted = True, batch.noted + raised
-                _note(group, raised)
+                _note(group, raised, forgotten)
 
     return functools.wraps(method)(noting)
 
@@ -207,7 +213,7 @@ def _uncounted(method: Any) -> Any:
 def _batch_begun(method: Any) -> Any:
     def begin(group: Any, *args: Any, **options: Any) -> Any:
         with contextlib.suppress(Exception):
-            _batches[group] = _Batch(_sequence(group))
+            _batches[group] = _Batch(_sequence(group), _forgotten)
         return method(group, *args, **options)
 
     return functools.wraps(method)(begin)
@@ -221,7 +227,7 @@ def _batch_ended(method: Any) -> Any:
             batch = _batches.pop(group, None)
             if batch is not None and batch.messages:
                 with contextlib.suppress(Exception):
-                    _note(group, _sequence(group) - batch.before - batch.noted)
+                    _note(group, _sequence(group) - batch.before - batch.noted, batch.forgotten)
 
     return functools.wraps(method)(end)
 
@@ -239,6 +245,8 @@ def _sequence(group: Any) -> int:
     return int(_counters.get(group, group)._get_sequence_number_for_group())
 
 
-def _note(group: Any, raised: int) -> None:
+def _note(group: Any, raised: int, forgotten: int) -> None:
+    """Note by how much messages have raised a group's count, unless that has begun anew since they began."""
     with _lock:
-        _between[group] = _between.get(group, 0) + raised
+        if forgotten == _forgotten:
+            _between[group] = _between.get(group, 0) + raised
