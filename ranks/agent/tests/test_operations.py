@@ -195,6 +195,17 @@ def test_a_subgroup_and_its_label(torch_node, spawn):
     assert ranks[2].finish(request).status == "ok"
 
 
+def test_a_label_with_braces(ranks):
+    if version(ranks[0]) < (2, 8):
+        pytest.skip("torch records nothing of gloo before 2.8")
+    each(ranks, "pair = dist.new_group([0, 1], group_desc='{tensor} }')")
+    each(ranks[:1], "work = dist.all_reduce(torch.ones(3), group=pair, async_op=True)")
+    told = ranks[0].ask("groups_request")
+    assert told["status"] == "ok", told
+    assert [(one["name"], one["sizes"], one["thread"]) for one in told["operations"]] == [("all_reduce", [[3]], 0)]
+    each(ranks[1:], "dist.all_reduce(torch.ones(3), group=pair)")
+
+
 def test_a_thread_that_waits(ranks):
     code = "import threading\nthread = threading.Thread(target=lambda: dist.all_reduce(x), name='mine')\nthread.start()"
     each(ranks[:1], code, path=PATH, line=1)

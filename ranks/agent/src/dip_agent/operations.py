@@ -447,5 +447,8 @@ def _entries(dump: bytes) -> list[dict[str, Any]]:
     found = []
     for match in re.finditer(b'"retired":false', dump):
         first, last = dump.rfind(b"{", 0, match.start()), dump.find(b"}", match.end())
-        found.append(json.loads(dump[first : last + 1]))
+        try:
+            found.append(json.loads(dump[first : last + 1]))
+        except ValueError:  # of braces in what the user calls a group
+            return [entry for entry in json.loads(dump)["entries"] if not entry["retired"]]
     return found
