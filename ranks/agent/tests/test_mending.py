@@ -187,6 +187,41 @@ def test_replicas_are_brought_to_agree(pool, optimizer):
     assert len(set(states)) == 1
 
 
+def test_an_optimizer_of_the_users_own_may_keep_anything(pool):
+    ranks = pool(2)
+    good(ranks, MODEL.format(optimizer="SGD(model.parameters(), 0.01, momentum=0.9)"))
+    code = "first, second, *_ = opt.state; opt.state[first] = [rank]; opt.state[second]['step'] = torch.ones(3)"
+    good(ranks, code)
+    replies = mend_all(ranks, keep=True)
+    assert [reply["status"] for reply in replies] == ["ok"] * 2, replies
+    assert [reply["notices"] for reply in replies] == [[]] * 2
+    good(ranks, "with torch.no_grad(): next(model.parameters()).fill_(rank)")
+    replies = mend_all(ranks, keep=True)
+    assert [reply["status"] for reply in replies] == ["ok"] * 2, replies
+    assert all("but not the state of an optimizer" in reply["notices"][0] for reply in replies)
+    assert good(ranks, EQUAL) == ["True\n"] * 2
+
+
+def test_a_message_that_ends_in_groups_formed_anew_is_not_counted_there(pool):
+    """As one of a thread's does that was broken."""
+    ranks = pool(2)
+    good(ranks, "for _ in range(3): dist.all_reduce(torch.ones(1))")
+    message = """
+import threading
+from dip_agent import collectives
+ends = threading.Event()
+def recv(group): ends.wait()
+thread = threading.Thread(target=collectives._uncounted(recv), args=(dist.distributed_c10d._get_default_group(),))
+thread.start()
+"""
+    good(ranks[:1], message)
+    mended(ranks)
+    good(ranks[:1], "ends.set(); thread.join()")
+    good(ranks, SUM)
+    counts = [rank.ask("groups_request")["groups"][0]["count"] for rank in ranks]
+    assert counts[0] == counts[1]
+
+
 @needs_in_place
 def test_what_was_lost_with_a_group_is_not_told_any_more(pool):
     """torch's recorder takes it for pending for good."""

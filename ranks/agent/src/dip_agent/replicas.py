@@ -210,6 +210,9 @@ class _Replica:
                 optimizer.state.pop(parameter, None)
                 continue
             state = optimizer.state[parameter]
+            if not isinstance(state, dict):
+                whole = False
+                continue
             for name in [name for name in state if name not in entries]:
                 del state[name]
             for name, (kind, value, *form) in entries.items():
@@ -284,6 +287,9 @@ def _state(optimizer: Any) -> dict[str, Any]:
         if not entries:
             states.append(None)
             continue
+        if not isinstance(entries, dict):
+            states.append({"": ["other", type(entries).__name__]})
+            continue
         told: dict[str, Any] = {}
         for name, value in entries.items():
             if isinstance(value, torch.Tensor):
@@ -298,7 +304,7 @@ def _state(optimizer: Any) -> dict[str, Any]:
     for group in optimizer.param_groups:
         values = {}
         for name, value in group.items():
-            if isinstance(value, torch.Tensor) and value.numel() == 1:
+            if _is_number(value):
                 value = value.item()
             if _is_plain(value):
                 values[name] = value
@@ -310,16 +316,21 @@ def _tensors(optimizer: Any) -> Iterator[Any]:
     """Yield the tensors of an optimizer's state in an order that is the same on all ranks."""
     torch = sys.modules["torch"]
     for parameter in _trained(optimizer):
-        entries = optimizer.state.get(parameter) or {}
-        for name in sorted(entries, key=str):
+        entries = optimizer.state.get(parameter)
+        for name in sorted(entries, key=str) if isinstance(entries, dict) else ():
             if isinstance(entries[name], torch.Tensor):
                 yield entries[name]
 
 
 def _steps(optimizer: Any) -> int | None:
     """Return how many steps an optimizer has made; None if it does not count them."""
-    found = [int(state["step"]) for state in optimizer.state.values() if state and "step" in state]
-    return max(found) if found else None
+    found = [state.get("step") for state in optimizer.state.values() if isinstance(state, dict)]
+    steps = [int(one) for one in found if isinstance(one, (int, float)) or _is_number(one)]
+    return max(steps) if steps else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, sys.modules["torch"].Tensor) and value.numel() == 1
 
 
 def _is_plain(value: Any) -> bool:
