@@ -227,13 +227,13 @@ func (h *hangs) end(run string) {
 		return // it has gone just now
 	}
 	last := a.standing[slices.Max(slices.Collect(maps.Keys(a.standing)))]
+	if !h.r.end(exitHang) {
+		return // the user was faster
+	}
 	h.begin(func() {
 		text := fmt.Sprintf("ranks have waited for each other for %s (--hang-timeout): they are freed, and the file ends with exit code %d", shortDuration(h.timeout), exitHang)
 		h.note(run, dipexec.LevelError, text)
 		h.note(run, dipexec.LevelInfo, h.where(0))
-		if !h.r.end(exitHang) {
-			return // the user was faster
-		}
 		h.mu.Lock()
 		h.notify(last, "freed")
 		h.mu.Unlock()

@@ -164,6 +164,24 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 	}
 }
 
+// Whoever has interrupted is not told that the file ends with another exit code.
+func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
+	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
+	w.end(exitInterrupted)
+	e := stuck(1, dipexec.LevelWarning, waitText)
+	e.Run = w.id
+	w.hangs.found(e)
+	w.hangs.end(w.id)
+	w.hangs.close()
+	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, "the end, without --hang-timeout"))
+	if log := w.awaitLog(t, "--hang-timeout"); log.Level != dipexec.LevelInfo {
+		t.Errorf("told: %s", log.Text)
+	}
+	if w.endsWith() != exitInterrupted {
+		t.Errorf("ends with %d", w.endsWith())
+	}
+}
+
 // An alarm that is over, or that turns out to be none, ends nothing.
 func TestHangTimeoutIsForStandingAlarms(t *testing.T) {
 	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
