@@ -187,6 +187,20 @@ def test_replicas_are_brought_to_agree(pool, optimizer):
     assert len(set(states)) == 1
 
 
+def test_large_parameters_are_compared_without_a_copy(pool):
+    """There may be no room for one where they are."""
+    (rank,) = pool(1)
+    code = """
+from dip_agent import replicas
+large = [torch.ones(1 << 24), torch.ones(0), torch.tensor(2.0)]
+with torch.autograd.profiler.profile(profile_memory=True) as profiled:
+    sums = replicas._sums(large)
+words = [own.view(torch.int32).sum().item() for own in (large[0], large[1], large[2].reshape(1))]
+print(sums == words, max(event.cpu_memory_usage for event in profiled.function_events) < large[0].numel() * 4)
+"""
+    assert good([rank], code) == ["True True\n"]
+
+
 def test_an_optimizer_of_the_users_own_may_keep_anything(pool):
     ranks = pool(2)
     good(ranks, MODEL.format(optimizer="SGD(model.parameters(), 0.01, momentum=0.9)"))

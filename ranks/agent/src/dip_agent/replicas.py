@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _MODELS = "torch.nn.parallel.distributed"
 _OPTIMIZERS = "torch.optim.optimizer"
 
+_AT_ONCE = 1 << 18  # words that are summed at a time: torch makes a copy of them first, in 64 bits
+
 _models: list[tuple[str, int, weakref.ref[Any]]] = []  # with the name of its group, and the how manieth of that it is
 _optimizers: list[tuple[int, weakref.ref[Any]]] = []
 _models_made: dict[str, int] = {}  # by the name of their group
@@ -357,7 +359,8 @@ def _sums(tensors: list[Any]) -> list[int]:
             if local.is_complex():
                 local = torch.view_as_real(local)
             flat = local.contiguous().reshape(-1).view(words[local.element_size()])
-            sums.append(flat.sum(dtype=torch.int64))
+            parts = [part.sum(dtype=torch.int64) for part in flat.split(_AT_ONCE)]
+            sums.append(torch.stack(parts).sum())
         return torch.stack([one.cpu() for one in sums]).tolist() if sums else []
 
 
