@@ -187,6 +187,16 @@ def test_replicas_are_brought_to_agree(pool, optimizer):
     assert len(set(states)) == 1
 
 
+def test_a_batch_that_an_interrupt_has_ended_takes_nothing_in(pool):
+    ranks = pool(2)
+    if good(ranks[:1], "print(hasattr(dist.distributed_c10d, '_coalescing_manager'))") != ["True\n"]:
+        pytest.skip("this torch makes no batches of collectives")
+    batch = "with dist.distributed_c10d._coalescing_manager(): dist.all_reduce(torch.ones(1)); raise KeyboardInterrupt"
+    assert [result.status for result in each(ranks, batch)] == ["error"] * 2
+    assert [reply["status"] for reply in mend_all(ranks, keep=True)] == ["ok"] * 2
+    assert good(ranks, SUM) == ["2.0 kept\n"] * 2
+
+
 def test_large_parameters_are_compared_without_a_copy(pool):
     """There may be no room for one where they are."""
     (rank,) = pool(1)

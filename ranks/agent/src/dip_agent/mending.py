@@ -206,6 +206,9 @@ def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interru
     if c10d is None or not (c10d.is_initialized() or _left is not None):
         return reply
     keep = bool(content.get("keep"))
+    # In it is what a block was putting together when it was left by an interrupt, and all that comes later would be.
+    if (batches := getattr(getattr(c10d, "_world", None), "pg_coalesce_state", None)) is not None:
+        batches.clear()
     default = _left or _default(c10d)
     meeting = _Meeting(c10d, default, int(content["round"]), float(content["timeout"]))
     with meeting.failures():
