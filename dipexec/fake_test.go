@@ -39,6 +39,7 @@ type fakeProcess struct {
 
 	connections []wire.Connection
 	silent      error // instead
+	mute        bool  // it does not say how its groups stand
 
 	standstill string
 	condition  ranks.Condition
@@ -132,10 +133,16 @@ func (p *fakeProcess) Names(_ context.Context, names []string) ([]string, error)
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(p.names, name) }), nil
 }
 
-func (p *fakeProcess) Groups(context.Context) (*wire.GroupsReply, error) {
+func (p *fakeProcess) Groups(ctx context.Context) (*wire.GroupsReply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.said = append(p.said, "groups")
+	if p.mute {
+		p.mu.Unlock()
+		<-ctx.Done()
+		p.mu.Lock()
+		return nil, ctx.Err()
+	}
 	if p.groups == nil {
 		return &wire.GroupsReply{}, nil
 	}
@@ -232,6 +239,12 @@ func (p *fakeProcess) Standstill(context.Context) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.standstill
+}
+
+func (p *fakeProcess) mutes(mute bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = mute
 }
 
 func (p *fakeProcess) standsStill(why string) {

@@ -93,8 +93,8 @@ func (s *rescue) watch() {
 	pause := soon
 	var before []standing // at the last look, if a rank waited then
 	tries := 0            // to free ranks that have stayed where they are
+	hurried := false
 	for {
-		hurried := false
 		select {
 		case <-time.After(pause):
 		case <-s.hurried:
@@ -127,6 +127,9 @@ func (s *rescue) watch() {
 		before = seen
 		if !waits {
 			before = nil
+		}
+		if slices.ContainsFunc(seen, func(at standing) bool { return at.groups != nil }) {
+			hurried = false // else nothing could be done yet
 		}
 	}
 }

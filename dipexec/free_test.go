@@ -142,6 +142,36 @@ func TestFreeAtOnce(t *testing.T) {
 	}
 }
 
+// Where no rank can say anything at the second interrupt, they are freed at once when one can, also if none of them stands still.
+func TestFreeOnceRanksAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHung(t, Options{})
+		count := uint64(8)
+		for i, p := range h.pool.ranks {
+			p.interrupt = nil
+			p.breaks(func() { h.comesBack(i, 8) })
+			p.mutes(true)
+		}
+		h.pool.ranks[0].stands(func() wire.GroupsReply {
+			count++
+			return inside(world(count), "all_reduce", "/d/t.py", 41)
+		})
+		_ = h.e.Cancel(h.id)
+		_ = h.e.Cancel(h.id)
+		time.Sleep(10 * time.Second)
+		for _, p := range h.pool.ranks {
+			p.mutes(false)
+		}
+		begin := time.Now()
+		if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted {
+			t.Errorf("report %+v", r)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
 // A run that is out of time, and one whose pool has broken, free what waits as well; the groups of a dead rank's pool are not mended.
 func TestFreeAtOtherEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
