@@ -309,10 +309,18 @@ func (e *Executor) CancelAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range e.runs {
-		if w := r.waiter(); w == nil || w.over() { // else it is cancelled with that one
+		if !r.isAwaited() { // else it is cancelled with the one that waits
 			r.cancel()
 		}
 	}
+}
+
+// Awaited reports whether the cell of another run waits for a run, which is cancelled with that one.
+func (e *Executor) Awaited(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.runs[id]
+	return r != nil && r.isAwaited()
 }
 
 // Wait waits for a run to end. The reports of runs that ended long ago are forgotten.

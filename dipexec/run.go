@@ -172,6 +172,12 @@ func (r *run) waiter() *run {
 	return r.origin.run
 }
 
+// isAwaited reports whether the cell of a run that goes on waits for this one.
+func (r *run) isAwaited() bool {
+	w := r.waiter()
+	return w != nil && !w.over()
+}
+
 // parent is the id of the run whose cell has asked for this one; "": none has.
 func (r *run) parent() string {
 	if r.origin == nil || r.origin.run == nil {

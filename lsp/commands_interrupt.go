@@ -38,7 +38,7 @@ func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptRep
 		switch {
 		case !known:
 			return nil, fmt.Errorf("there is no run %s", a.Run)
-		case !s.interruptRun(r):
+		case !s.interruptRun(r, false):
 			return &interruptReply{0}, nil // it has ended meanwhile
 		}
 		return &interruptReply{1}, nil
@@ -49,7 +49,7 @@ func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptRep
 	}
 	n := 0
 	for _, r := range slices.Backward(s.board.active(w)) { // as in cancelWhere
-		if s.interruptRun(r) {
+		if s.interruptRun(r, r.plan == nil && w.executor.Awaited(r.ID)) {
 			n++
 		}
 	}
@@ -73,8 +73,9 @@ func (s *server) free(ctx context.Context, a *freeArgs) (*freeReply, error) {
 }
 
 // interruptRun asks for a run's end. The first time it is interrupted, and its ranks are freed if they do not heed that; the second time they are freed
-// at once; after that there is only one way to get on, which costs variables: the user is asked. It reports whether there was something to end.
-func (s *server) interruptRun(r Run) bool {
+// at once; after that there is only one way to get on, which costs variables: the user is asked. A run that is cancelled
+// with another one, which is interrupted, too, hears of it once. It reports whether there was something to end.
+func (s *server) interruptRun(r Run, withAnother bool) bool {
 	if r.State == Ended {
 		return false
 	}
@@ -83,6 +84,8 @@ func (s *server) interruptRun(r Run) bool {
 		n = s.board.interrupted(r.ID)
 	}
 	switch kept := nameProcesses(r.ranksThatRun()); {
+	case withAnother && n < 3:
+		return true
 	case n == 1 || kept == "":
 		return r.cancel()
 	case n == 2:
@@ -96,7 +99,7 @@ func (s *server) interruptRun(r Run) bool {
 // interruptID is interruptRun by the run's id.
 func (s *server) interruptID(w *workspace, id string) {
 	if r, known := s.board.run(id); known {
-		s.interruptRun(r)
+		s.interruptRun(r, false)
 		return
 	}
 	_ = w.executor.Cancel(id) // it has ended

@@ -301,6 +301,30 @@ func TestThirdInterruptIsTold(t *testing.T) {
 	h.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", h.runs))
 }
 
+// The interrupt of all runs is one also for the ranks of a run that a cell waits for.
+func TestInterruptOfAllIsOne(t *testing.T) {
+	h := newHangTest(t, lsptest.Options{Init: events})
+	gate := filepath.Join(h.Folder, "gate")
+	must(t, os.WriteFile(gate, nil, 0o644))
+	finished(h.Editor, h.runs, "ok")
+	must(t, os.Remove(gate))
+	h.Open("b.py", "# %% target=\"local\"\nget_ipython().run_cell_magic('dip', '-r all', '''import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"+
+		"print('here')\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\n''')\n")
+	h.begin("b.py", 1)
+	nested := h.Await("the ranks' output", lsptest.Has("event", "stream"), lsptest.Contains("text", "here")).Get("run")
+	var reply struct{ Interrupted int }
+	h.Command("dip.interrupt", nil, &reply)
+	if reply.Interrupted != 2 {
+		t.Errorf("%+v", reply)
+	}
+	h.Await("the interrupt", lsptest.Has("run", nested), lsptest.Has("state", "interrupting"), lsptest.Has("rank", 0))
+	must(t, os.WriteFile(gate, nil, 0o644))
+	h.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", h.runs))
+	if n := len(h.Messages(lsptest.Has("run", nested), lsptest.Has("state", "interrupting"), lsptest.Has("rank", 0))); n != 1 {
+		t.Errorf("rank 0 was interrupted %d times", n)
+	}
+}
+
 // interruptThrice lets the first cell end, and asks three times for the end of one that does not heed it.
 func (h *hangTest) interruptThrice() {
 	h.t.Helper()
