@@ -320,7 +320,7 @@ func (r *runner) free(others ...string) {
 	runs := slices.Clone(r.runs)
 	r.mu.Unlock()
 	for _, run := range others {
-		if !slices.Contains(runs, run) {
+		if !slices.Contains(runs, run) && !r.executor.Awaited(run) { // else it is freed with the cell that waits for it
 			runs = append(runs, run)
 		}
 	}
