@@ -1,5 +1,4 @@
 /** Ranks that wait for others, in words, and which of that the user is told of. */
-import * as path from 'node:path';
 import type { DipEvent, HangEvent, Place } from './generated/server';
 import { whose } from './ranks';
 
@@ -81,5 +80,5 @@ function missingText({ why, ...place }: Place): string {
 
 /** `train.py:41`; empty where the place is in no file. */
 function at({ path: file, line }: Pick<Place, 'path' | 'line'>): string {
-  return file && line ? `${path.posix.basename(file)}:${line}` : '';
+  return file && line ? `${file.slice(file.lastIndexOf('/') + 1)}:${line}` : '';
 }
