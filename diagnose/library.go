@@ -15,7 +15,7 @@ var library = regexp.MustCompile(`/(?:site|dist)-packages/|/lib(?:32|64)?/(?:pyt
 func LibraryOf(f wire.StackFrame) (name string, ok bool) {
 	file := string(f.File)
 	at := library.FindAllStringIndex(file, -1)
-	if f.Run != "" || at == nil {
+	if f.Run != "" || at == nil || strings.HasPrefix(file, "<ipython-input-") { // code that a cell has run has no file
 		return "", false
 	}
 	name, _, _ = strings.Cut(file[at[len(at)-1][1]:], "/")
