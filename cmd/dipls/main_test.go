@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -44,6 +45,10 @@ const patience = 2 * time.Minute
 //	disk DIR BYTES         mount a disk of that size; where "[disk]" does not hold, that cannot be done
 //	count N TEXT           the last command's output and errors together contain TEXT exactly N times
 func TestScripts(t *testing.T) {
+	// A process inherits that a signal is ignored, as by nohup, and dipls heeds that; what is handled here is at its default there.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(handled)
 	python := testpython.Need(t)
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {
@@ -222,11 +227,11 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: signal SIGNAL FILE")
 	}
 	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1}
-	signal, ok := signals[args[0]]
+	number, ok := signals[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
-	ts.Check(syscall.Kill(pidIn(ts, args[1]), signal))
+	ts.Check(syscall.Kill(pidIn(ts, args[1]), number))
 }
 
 func cmdGone(ts *testscript.TestScript, _ bool, args []string) {
