@@ -363,7 +363,7 @@ func TestHangIsFreed(t *testing.T) {
 		# %% After target="remote" see="all"
 		total = torch.ones(1)
 		dist.all_reduce(total)
-		print("sum", int(total), "kept", kept)
+		print(f"sum {int(total)} kept {kept}")
 	`))
 	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
 	e.Edit("a.py", lsptest.Edit{Text: "\n"})

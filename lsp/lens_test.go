@@ -260,7 +260,7 @@ func TestLensesOfMovedCells(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
-		e.Open("a.py", "# %% First\nx = 'here'\n# %% Second\n# %dipush x\n# %% Third\nprint('seen', x)\n")
+		e.Open("a.py", "# %% First\nx = 'here'\n# %% Second\n# %dipush x\n# %% Third\nprint(f'seen {x}')\n")
 		var unresolved []codeLens
 		must(t, e.Call("textDocument/codeLens", inDocument(e, "a.py"), &unresolved))
 		list := lensesOf(t, e, "a.py")
