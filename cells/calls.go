@@ -12,9 +12,11 @@ type Call struct {
 // outside of strings and comments, but also in the replacement fields of f-strings. Definitions are no calls, class
 // patterns of a match statement are taken as calls. IPython's lines are left out, and so is the body of a cell magic for
 // another language. Broken source is read as well as it can be.
-func Calls(source string) []Call {
+func Calls(source string) []Call { return callsIn(codeOf(source)) }
+
+// callsIn returns the calls in source of which code is what codeOf makes.
+func callsIn(code string) []Call {
 	var calls []Call
-	code := codeOf(source)
 	var parts []string // of the name so far
 	var at Range
 	dot, defines := false, false // what came last: a dot; def or class

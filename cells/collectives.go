@@ -29,6 +29,9 @@ var (
 // Collectives returns the names of the collectives of all ranks that code calls, as far as its text tells, each once: of torch.distributed's, and
 // of what calls them. Those of a group of their own are left out, and so is what only a function that the code does not call would do.
 func Collectives(code string) []string {
+	if !mayCollect(code) {
+		return nil
+	}
 	var names []string
 	for _, c := range reckon(code).all() {
 		if !slices.Contains(names, c.name) {
@@ -75,12 +78,9 @@ var marks = []string{"all_", "barrier", "reduce", "gather", "scatter", "broadcas
 
 // reckon reads code.
 func reckon(source string) *reckoning {
-	if !mayCollect(source) {
-		return new(reckoning)
-	}
 	r := &reckoning{source: source, functions: map[string]*function{}, byRank: map[string]bool{}, told: map[Range]bool{}}
 	r.code = codeOf(source)
-	r.calls = calledCollectives(source, r.code)
+	r.calls = calledCollectives(r.code)
 	r.top = r.parse()
 	return r
 }
@@ -88,15 +88,15 @@ func reckon(source string) *reckoning {
 // all are the collectives that running the code calls.
 func (r *reckoning) all() []collective { return r.reached(r.top) }
 
-// calledCollectives gives the calls of collectives of all ranks. Code is codeOf source.
-func calledCollectives(source, code string) []collective {
+// calledCollectives gives the calls of collectives of all ranks in source of which code is what codeOf makes.
+func calledCollectives(code string) []collective {
 	modules := []string{"dist", "distributed", "torch.distributed"}
 	for _, m := range distributedAlias.FindAllStringSubmatch(code, -1) {
 		modules = append(modules, m[1])
 	}
 	imports := distributedImport.MatchString(code)
 	var found []collective
-	for _, c := range Calls(source) {
+	for _, c := range callsIn(code) {
 		module, name := "", c.Name
 		if i := strings.LastIndexByte(c.Name, '.'); i >= 0 {
 			module, name = c.Name[:i], c.Name[i+1:]
