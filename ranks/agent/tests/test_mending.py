@@ -166,6 +166,19 @@ def test_one_model_trains_on_after_twenty(pool):
     assert good(ranks, SUM) == ["3.0 kept\n"] * 3
 
 
+def test_a_model_that_is_wrapped_again_trains_while_the_old_one_is_there(pool):
+    """The old one was left between its passes, waits for gradients, and shares the parameters."""
+    ranks = pool(3)
+    good(ranks, MODEL.format(optimizer="SGD(model.parameters(), 0.01)"))
+    requests = hang(ranks[:2], "model(torch.randn(4, 8)); dist.barrier()")
+    break_all(ranks)
+    assert [rank.finish(request).status for rank, request in zip(ranks, requests)] == ["error"] * 2
+    mended(ranks)
+    good(ranks[:1], "old = model")
+    good(ranks, "model = torch.nn.parallel.DistributedDataParallel(model.module)")
+    assert good(ranks, "step(); step()" + EQUAL) == ["True\n"] * 3
+
+
 @pytest.mark.parametrize("optimizer", ["SGD(model.parameters(), 0.01)", "Adam(model.parameters(), 0.01)"])
 def test_replicas_are_brought_to_agree(pool, optimizer):
     """One rank makes a step that the others have not made."""

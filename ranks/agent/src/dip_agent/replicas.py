@@ -87,17 +87,16 @@ def agree(c10d: ModuleType, meeting: Any, namespace: dict[str, Any]) -> list[str
     for name in _models_made:
         _models_made[name] = max(one["models_made"].get(name, 0) for one in told)
     notices = []
-    for model in models:
-        theirs = [told[rank]["models"].get(model.name) for rank in model.ranks]
-        if None in theirs:
-            continue  # it is gone elsewhere, or was never finished: nobody trains it
-        called = _called(model.module, namespace)
-        try:
-            if notice := model.adopt(meeting, theirs):
-                notices.append(f"{called}: {notice}")
-        finally:
-            if model.module.process_group is model.group:
-                model.reset()
+    try:
+        for model in models:
+            theirs = [told[rank]["models"].get(model.name) for rank in model.ranks]
+            # Nobody trains one that is gone elsewhere, or was never finished.
+            if None not in theirs and (notice := model.adopt(meeting, theirs)):
+                notices.append(f"{_called(model.module, namespace)}: {notice}")
+    finally:
+        for *_, reference in _models:
+            if (module := reference()) is not None:
+                _reset(c10d, module)
     return notices
 
 
@@ -232,35 +231,36 @@ class _Replica:
                     whole = False
         return whole
 
-    def reset(self) -> None:
-        """Have the next iteration begin as the first one: a backward pass may have been left in its middle.
 
-        All ranks do it alike, also where nothing was: they put the gradients together anew.
-        """
-        module = self.module
-        try:
-            if hasattr(module, "_static_graph_delay_allreduce_enqueued"):
-                module._static_graph_delay_allreduce_enqueued = False
-            if hasattr(module, "_has_rebuilt_buckets"):
-                module._has_rebuilt_buckets = False
-            hooks = getattr(module, "_comm_hooks", [])
-            if not _can_make_reducer(module, hooks):
-                if hasattr(module.reducer, "_reset_state"):  # since torch 2.3
-                    module.reducer._reset_state()
-                return
-            # As a model does it that comes out of a pickle.
-            parameters, sparse = module._build_params_for_reducer()
-            names = module._build_debug_param_to_name_mapping(parameters)
-            module._ddp_init_helper(parameters, sparse, names, module.static_graph)
-            if getattr(module, "_require_manual_backward_finalization", False):
-                module.require_manual_backward_finalization = True
-            if module.static_graph:
-                module.reducer._set_static_graph()
-                module.logger._set_static_graph()
-            for hook, state in hooks:
-                self._c10d._register_comm_hook(module.reducer, state, hook)
-        except Exception:  # of a torch that is not as we know it
-            log.exception("a model's reducer cannot be made again")
+def _reset(c10d: ModuleType, module: Any) -> None:
+    """Have the next iteration begin as the first one: a backward pass may have been left in its middle.
+
+    All ranks do it alike, also where nothing was: they put the gradients together anew. One whose group is no more
+    is not to wait for gradients either: it would send those of the model that was made of its parameters since.
+    """
+    try:
+        if hasattr(module, "_static_graph_delay_allreduce_enqueued"):
+            module._static_graph_delay_allreduce_enqueued = False
+        if hasattr(module, "_has_rebuilt_buckets"):
+            module._has_rebuilt_buckets = False
+        hooks = getattr(module, "_comm_hooks", [])
+        if not _can_make_reducer(module, hooks):
+            if hasattr(module.reducer, "_reset_state"):  # since torch 2.3
+                module.reducer._reset_state()
+            return
+        # As a model does it that comes out of a pickle.
+        parameters, sparse = module._build_params_for_reducer()
+        names = module._build_debug_param_to_name_mapping(parameters)
+        module._ddp_init_helper(parameters, sparse, names, module.static_graph)
+        if getattr(module, "_require_manual_backward_finalization", False):
+            module.require_manual_backward_finalization = True
+        if module.static_graph:
+            module.reducer._set_static_graph()
+            module.logger._set_static_graph()
+        for hook, state in hooks:
+            c10d._register_comm_hook(module.reducer, state, hook)
+    except Exception:  # of a torch that is not as we know it
+        log.exception("a model's reducer cannot be made again")
 
 
 def _can_make_reducer(module: Any, hooks: list[Any]) -> bool:
