@@ -1,6 +1,10 @@
 package diagnose
 
-import "dipls/ranks/wire"
+import (
+	"time"
+
+	"dipls/ranks/wire"
+)
 
 // Case is what is known of the ranks of a pool that a run goes on on.
 type Case struct {
@@ -15,6 +19,10 @@ type Rank struct {
 	Before    *wire.GroupsReply `json:"before,omitempty"` // what it told at the first moment; nil: nothing
 	Now       *wire.GroupsReply `json:"now,omitempty"`    // and at the second
 	Condition Condition         `json:"condition"`        // at the second
+	Still     bool              `json:"still,omitempty"`  // it has done next to nothing in between, for sure
+	Works     bool              `json:"works,omitempty"`  // any thread of its has computed in between
+	Waits     string            `json:"waits,omitempty"`  // what its main thread, if that is still, waits in by what the system knows: "in a lock"
+	Stood     time.Duration     `json:"stood,omitempty"`  // for how long it has been seen at this very place
 	Moved     bool              `json:"moved,omitempty"`  // its main thread or a child of its has run in between, as far as the system knows
 	Looks     int               `json:"looks,omitempty"`  // at how many looks in a row, before this one, it was at this very place
 	Idle      int               `json:"idle,omitempty"`   // at how many of these its main thread had not run since the one before
@@ -86,6 +94,7 @@ const (
 	Circle             Variant = "circle"   // nobody: ranks wait for each other in different groups
 	Nobody             Variant = "nobody"   // nobody: the network, or a GPU
 	Unknown            Variant = "unknown"  // nobody knows
+	Outside            Variant = "outside"  // nobody is looked for: ranks wait in something else than collectives
 )
 
 // Finding tells of ranks that wait.
@@ -101,6 +110,8 @@ type Finding struct {
 	Waiting    []Place `json:"waiting,omitempty"`
 	Missing    []Place `json:"missing,omitempty"`
 	Text       string  `json:"text"`
+
+	Stood time.Duration `json:"-"` // for how long they have waited, at least, in an [Outside]
 }
 
 // Place is where ranks are, and why.

@@ -185,6 +185,12 @@ func Findings(c Case) []Finding {
 	}
 	d.collectGroups(c.Ranks)
 	d.collectWaits(c.Ranks)
+	if !slices.ContainsFunc(c.Ranks, func(r Rank) bool { return MayWait(r.Now) }) {
+		if f := outside(c); f != nil {
+			return []Finding{*f}
+		}
+		return nil
+	}
 	for _, g := range d.groups {
 		d.ofGroup(g)
 	}
@@ -678,7 +684,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	}
 	a.place = s.at()
 	what, beyond := s.doing()
-	still := r.Moved || s.inDocument() || !s.same(mainStack(r.Before))
+	still := r.Moved || r.Works || r.threadsWork() || s.inDocument() || !s.same(mainStack(r.Before))
 	a.variant, a.alarm = MissingElsewhere, r.Idle >= patience
 	if still {
 		a.variant, a.alarm = MissingSlow, false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"dipls/ranks/wire"
 )
@@ -197,7 +198,9 @@ type Hang struct {
 	Waiting    []Place `json:"waiting,omitempty"`     // who waits
 	Missing    []Place `json:"missing,omitempty"`     // who is waited for
 	Text       string  `json:"text"`                  // all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
-	Gone       bool    `json:"gone,omitempty"`        // it is over; nothing else but Hang and Text is set then
+	Gone       bool    `json:"gone,omitempty"`        // it is over; nothing else but Hang, Variant, Level and Text, as they were, is set then
+
+	stood time.Duration // for how long the ranks have waited, at least, where that is told
 }
 
 // Place is where some ranks are, in a Hang.

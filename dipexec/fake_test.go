@@ -218,6 +218,7 @@ func (p *fakeProcess) told() string {
 func (p *fakeProcess) Done() <-chan struct{} { return p.ended }
 
 func (p *fakeProcess) Stack(context.Context) (*wire.StackReply, error) {
+	p.say("stack")
 	return &wire.StackReply{}, nil
 }
 

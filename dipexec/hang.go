@@ -45,7 +45,8 @@ type lookout struct {
 	stop context.CancelFunc // nil: nobody has looked yet; else it ends ctx, as the end of the run's part on the ranks does
 
 	interval time.Duration
-	last     []moment // of the last look, if something was found out by it; nil: nothing was
+	earlier  []moment // of the last look
+	found    bool     // something was found out by that
 	places   map[int]*standingPlace
 }
 
@@ -60,13 +61,14 @@ type standingPlace struct {
 	groups []wire.Group
 	frames []wire.StackFrame
 	vitals ranks.Vitals
+	since  time.Time
 	looks  int // in a row
 	idle   int // at which it had not run since the one before, in a row
 }
 
 // placeAt is the place of a rank, which may be that where it was.
 func placeAt(before *standingPlace, m moment) *standingPlace {
-	p := &standingPlace{vitals: m.vitals}
+	p := &standingPlace{vitals: m.vitals, since: time.Now()}
 	if m.told != nil {
 		p.groups = m.told.Groups
 		if len(m.told.Threads) > 0 {
@@ -74,7 +76,7 @@ func placeAt(before *standingPlace, m moment) *standingPlace {
 		}
 	}
 	if before != nil && slices.Equal(p.frames, before.frames) && reflect.DeepEqual(p.groups, before.groups) {
-		p.looks = before.looks + 1
+		p.since, p.looks = before.since, before.looks+1
 		if !p.vitals.Ran(before.vitals) {
 			p.idle = before.idle + 1
 		}
@@ -156,21 +158,24 @@ func (e *Executor) lookForHangs() {
 
 // look looks at the ranks once.
 func (l *lookout) look() {
-	before, began := l.last, time.Now()
-	if before == nil {
-		before = l.ask()
+	before, began := l.earlier, time.Now()
+	now := l.ask()
+	closely := l.found || mayWait(now)
+	if !l.found {
 		l.interval = min(2*l.interval, max(hangEvery, l.after))
-		if !slices.ContainsFunc(before, func(m moment) bool { return diagnose.MayWait(m.told) }) {
-			l.note(before)
+		switch {
+		case closely:
+			l.pause(began)
+			before, began = now, time.Now()
+			now = l.ask()
+		case before == nil || silent(now): // who waits for something else than others is seen by two looks that come anyway
+			l.note(now)
 			return
 		}
-		l.pause(began)
 	}
-	began = time.Now()
-	now := l.ask()
 	c := l.compare(before, now)
 	result := foundHangs{moved: c.Moved()}
-	for moments := 2; moments < maxMoments && c.Moved() && (l.last != nil || silent(before)); moments++ {
+	for moments := 2; moments < maxMoments && closely && c.Moved() && (l.found || silent(before)); moments++ {
 		// What was found is over, but there may be something new; or one has answered late.
 		l.pause(began)
 		before, began = now, time.Now()
@@ -181,15 +186,23 @@ func (l *lookout) look() {
 		return
 	}
 	result.found = diagnose.Findings(c)
+	told := l.found || len(result.found) > 0
 	l.note(now)
-	l.last = nil
-	if len(result.found) > 0 {
-		l.last, l.interval = now, l.after
+	if l.found = len(result.found) > 0; l.found {
+		l.interval = l.after
+	}
+	if !told {
+		return
 	}
 	select {
 	case l.r.hangs <- result:
 	case <-l.ctx.Done():
 	}
+}
+
+// mayWait reports whether some rank may wait in a collective.
+func mayWait(moments []moment) bool {
+	return slices.ContainsFunc(moments, func(m moment) bool { return diagnose.MayWait(m.told) })
 }
 
 // silent reports whether some rank has not answered.
@@ -229,15 +242,17 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	c := diagnose.Case{Run: l.r.id, Path: wire.Path(l.r.req.Path), Ranks: make([]diagnose.Rank, len(l.procs))}
 	ctx, stop := context.WithTimeout(l.ctx, hangPatience)
 	defer stop()
+	some := mayWait(now)
 	onAll(l.procs, func(i int, p Process) error {
 		told := now[i].told
 		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
-		if told != nil && (condition.Moved || !diagnose.MayWait(told)) {
+		if told != nil && some && (condition.Moved || !diagnose.MayWait(told)) {
 			told = withSource(ctx, p, told)
 		}
 		c.Ranks[i] = diagnose.Rank{
 			Rank: rankOfProcess(p), Before: before[i].told, Now: told,
-			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How}, Moved: condition.Moved,
+			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How},
+			Moved:     condition.Moved, Works: condition.Works, Still: condition.Still, Waits: condition.Waits,
 		}
 		return nil
 	})
@@ -255,7 +270,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 			r.Now, r.Condition = nil, diagnose.Condition{State: diagnose.Dead, How: l.r.howDead(p)}
 		}
 		place := placeAt(l.places[r.Rank], now[i])
-		r.Looks, r.Idle = place.looks, place.idle
+		r.Looks, r.Idle, r.Stood = place.looks, place.idle, time.Since(place.since).Round(time.Second)
 		if at >= 0 && r.Condition.How != "" && l.r.e.saidStandstill(known[at]) {
 			r.Condition.How, _, _ = strings.Cut(r.Condition.How, ":")
 		}
@@ -283,6 +298,7 @@ func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.Gr
 
 // note remembers where the ranks were.
 func (l *lookout) note(moments []moment) {
+	l.earlier = moments
 	for i, m := range moments {
 		rank := rankOfProcess(l.procs[i])
 		l.places[rank] = placeAt(l.places[rank], m)
@@ -343,7 +359,7 @@ func (r *run) tellHangs(result foundHangs) {
 			was := rest[i]
 			rest = slices.Delete(rest, i, i+1)
 			ev.Hang = was.Hang
-			if reflect.DeepEqual(was, ev) || was.wordsOnly(ev) && time.Now().Before(r.hangWords) {
+			if reflect.DeepEqual(was, ev) || was.wordsOnly(ev) && time.Now().Before(r.hangWords) || was.stillStands(ev) {
 				living = append(living, was)
 				continue
 			}
@@ -352,7 +368,7 @@ func (r *run) tellHangs(result foundHangs) {
 		events = append(events, ev)
 	}
 	for _, h := range rest {
-		r.emit(&Hang{Header: r.head(KindHang), Hang: h.Hang, Text: h.Text, Gone: true})
+		r.emit(&Hang{Header: r.head(KindHang), Hang: h.Hang, Variant: h.Variant, Level: h.Level, Text: h.Text, Gone: true})
 	}
 	if len(events) > 0 { // who is slow and gets on is told of less and less often
 		r.hangPace = min(max(2*r.hangPace, cmp.Or(max(r.req.HangAfter, 0), hangAfter)), hangEvery)
@@ -370,6 +386,11 @@ func (r *run) tellHangs(result foundHangs) {
 func (h *Hang) wordsOnly(later *Hang) bool {
 	return h.Variant == later.Variant && h.Level == LevelInfo && later.Level == LevelInfo && slices.Equal(ranksIn(h.Missing), ranksIn(later.Missing)) &&
 		slices.Equal(ranksIn(h.Waiting), ranksIn(later.Waiting))
+}
+
+// stillStands reports whether a later finding of ranks that wait for something else than each other says no more than that they still do.
+func (h *Hang) stillStands(later *Hang) bool {
+	return h.stood > 0 && later.stood < 2*h.stood && reflect.DeepEqual(h.Waiting, later.Waiting)
 }
 
 // sameHang reports whether a later finding tells of the same as an earlier one.
@@ -393,6 +414,7 @@ func (r *run) hangOf(f diagnose.Finding) *Hang {
 	ev := &Hang{
 		Header: r.head(KindHang), Variant: string(f.Variant), Level: LevelInfo, Group: f.Group, GroupRanks: f.GroupRanks,
 		Operation: f.Operation, Sequence: f.Sequence, Tensors: f.Tensors, Text: f.Text, Waiting: placesOf(f.Waiting), Missing: placesOf(f.Missing),
+		stood: f.Stood,
 	}
 	if f.Alarm {
 		ev.Level = LevelWarning

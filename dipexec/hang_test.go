@@ -262,3 +262,51 @@ func TestHangOfANestedRun(t *testing.T) {
 		}
 	})
 }
+
+// Ranks that wait for something else than a collective are an information once two looks that come anyway have found them there, told again when
+// that has lasted twice as long, and over at the first look at which one has moved.
+func TestRanksThatWaitOutside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(3)
+		e, rec := start(t, Options{Pool: pool})
+		began := time.Now()
+		var looks []int // seconds
+		var line atomic.Int32
+		line.Store(41)
+		pool.ranks[0].stands(func() wire.GroupsReply {
+			looks = append(looks, int(time.Since(began).Seconds()))
+			return standsAt(3, int(line.Load()))
+		})
+		pool.ranks[1].stands(always(standsAt(3, 55)))
+		pool.ranks[2].stands(always(world(3)))
+		for _, p := range pool.ranks {
+			p.condition = ranks.Condition{Still: true, Waits: "in a lock"}
+		}
+		id := mustStart(t, e, Request{Path: "/d/t.py", Target: cells.Target{Where: cells.Remote}})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next(), pool.ranks[2].next()}
+		x[2].ok()
+		time.Sleep(95 * time.Second)
+		line.Store(42)
+		time.Sleep(4 * time.Second)
+		if e.hangs() {
+			t.Error("it counts as a hang")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if strings.Contains(pool.ranks[0].told(), "stack") {
+			t.Error("more than one message for a look")
+		}
+		x[0].ok()
+		x[1].ok()
+		mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		waited := func(seconds string) string {
+			return "hang 1 info outside: ranks 0-1 have waited for " + seconds + ": rank 0 in a lock at t.py:41, rank 1 in a lock at t.py:55"
+		}
+		sameLines(t, hangsOf(rec), waited("20 s"), waited("40 s"), waited("80 s"), "hang 1 is gone", "run_finished ok")
+		if want := []int{10, 30, 40, 50, 60, 70, 80, 90, 100}; !slices.Equal(looks, want) {
+			t.Errorf("looked after %v s, want %v", looks, want)
+		}
+	})
+}

@@ -160,6 +160,8 @@ func TestHangDiagnostics(t *testing.T) {
 		"8:4-8:20 warning hang rank 0 waits here in all_reduce for ranks 1-3\na sentence",
 		"6:0-6:26 warning hang ranks 1-2 were stopped by SIGSTOP: rank 0 waits for them in all_reduce\na sentence",
 		"8:4-8:20 warning hang rank 3 is here, with [7]: rank 0 waits for it in all_reduce\na sentence")
+	h.tell(1, []lsptest.Object{h.at("a.py", 9, "in a lock", 0, 1)}, nil, lsptest.Object{"variant": "outside", "level": "info", "operation": ""})
+	awaitDiagnostics(t, h.Editor, "a.py", "8:4-8:20 information hang ranks 0-1 wait here in a lock\na sentence")
 	h.tell(1, nil, nil, lsptest.Object{"gone": true})
 	awaitDiagnostics(t, h.Editor, "a.py")
 

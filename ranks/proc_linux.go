@@ -197,6 +197,45 @@ func waitsIn(pid, thread int) string {
 	return string(name)
 }
 
+// mainWaits is what the main thread of a process waits in, as far as that is something of another thread's or process's: "in a lock", "reading a
+// socket". "" if it does not, as one that sleeps, reads what a person types, or polls, or if nobody may know.
+func mainWaits(pid int) string {
+	dir := "/proc/" + strconv.Itoa(pid)
+	call, _ := os.ReadFile(dir + "/task/" + strconv.Itoa(pid) + "/syscall")
+	fields := bytes.Fields(call)
+	if len(fields) < 2 {
+		return "" // it runs
+	}
+	number, err := strconv.Atoi(string(fields[0]))
+	if err != nil {
+		return ""
+	}
+	switch number {
+	case unix.SYS_FUTEX:
+		return "in a lock"
+	case unix.SYS_WAIT4, unix.SYS_WAITID:
+		return "for a process"
+	case unix.SYS_ACCEPT4:
+		return "for a connection"
+	}
+	fd, err := strconv.ParseUint(string(fields[1]), 0, 31)
+	if err != nil || fd == 0 { // what a person types
+		return ""
+	}
+	what, _ := os.Readlink(fmt.Sprintf("%s/fd/%d", dir, fd))
+	kind, _, _ := strings.Cut(what, ":")
+	if kind != "socket" && kind != "pipe" {
+		return ""
+	}
+	switch number {
+	case unix.SYS_READ, unix.SYS_RECVFROM, unix.SYS_RECVMSG:
+		return "reading a " + kind
+	case unix.SYS_WRITE, unix.SYS_SENDTO, unix.SYS_SENDMSG:
+		return "writing to a " + kind
+	}
+	return ""
+}
+
 // hostMemory is the proportional share of memory, in bytes, of the process that has a pid and started then, which counts a page that N processes
 // share as 1/N, or, from an old kernel, its resident set.
 func hostMemory(pid int, startTime uint64) (bytes int64, ok bool) {

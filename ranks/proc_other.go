@@ -48,6 +48,9 @@ func stopped(int, uint64) (how string, yes bool) { return "", false }
 // lockHeld is unknown here.
 func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
 
+// mainWaits is unknown here.
+func mainWaits(pid int) string { return "" }
+
 // vitalsOf is unknown here.
 func vitalsOf(pid int, startTime uint64) (Vitals, bool) { return Vitals{}, false }
 

@@ -43,7 +43,16 @@ type Condition struct {
 	State ConditionState
 	How   string // the rest of a sentence about the process: "is stopped: kill -CONT 7 lets it go on"
 	Moved bool   // its main thread, or a process that it has started, has run between two looks
+	Works bool   // all of its threads together have kept some part of a core busy in between
+	Still bool   // it has done next to nothing in between: neither is so, for sure
+	Waits string // what its main thread waits in that has not run, "in a lock" or "reading a socket"; "": nothing of that kind, or nobody knows
 }
+
+// A process that has used no more than that does next to nothing: it answers those who look at it.
+const (
+	idleShare = 0.05                  // of a core
+	idleTime  = 30 * time.Millisecond // however short the time between two looks is
+)
 
 // A process that reads so many of its pages a second back from swap does little else.
 const swapsPerSecond = 50
@@ -64,6 +73,11 @@ func (p *Process) Condition(ctx context.Context, before, now Vitals, answered bo
 		return Condition{}
 	}
 	c := conditionOf(p.PID(), before, now)
+	if c.Still && c.State == Sound && answered {
+		if waits := mainWaits(p.PID()); sameProcess(p.PID(), p.StartTime()) {
+			c.Waits = waits
+		}
+	}
 	if c.State != Sound || answered || ctx.Err() != nil {
 		return c
 	}
@@ -101,6 +115,8 @@ func conditionOf(pid int, before, now Vitals) Condition {
 	c := Condition{}
 	if !before.At.IsZero() {
 		c.Moved = now.Ran(before)
+		c.Works = coresUsed(before, now) >= idleShare && now.CPU-before.CPU >= idleTime
+		c.Still = !c.Moved && !c.Works
 	}
 	switch how, state := stoppedState(pid, now.State); {
 	case state != Sound:

@@ -1,8 +1,12 @@
 package ranks
 
 import (
+	"bufio"
+	"os/exec"
 	"testing"
 	"time"
+
+	"dipls/internal/testpython"
 )
 
 // What /proc has told of a rank: computing, and once most of its memory was in swap.
@@ -44,6 +48,10 @@ func TestConditionOf(t *testing.T) {
 	moved.Switches++
 	worker := same
 	worker.Children += clockTick
+	thread := same
+	thread.CPU += 5 * clockTick
+	answers := same
+	answers.CPU += 4 * clockTick
 	starved := same
 	starved.State = 'R'
 	for _, c := range []struct {
@@ -51,15 +59,17 @@ func TestConditionOf(t *testing.T) {
 		before, now Vitals
 		want        Condition
 	}{
-		{"stands", first, same, Condition{}},
+		{"stands", first, same, Condition{Still: true}},
+		{"answers", first, answers, Condition{Still: true}},
+		{"computes in another thread", first, thread, Condition{Works: true}},
 		{"moves", first, moved, Condition{Moved: true}},
 		{"its workers move", first, worker, Condition{Moved: true}},
 		{"gets no core", first, starved, Condition{Moved: true}},
-		{"is stopped", first, recorded(t, time.Second, stoppedStat, recordedRest), Condition{State: Halted, How: "is stopped: kill -CONT 4711 lets it go on"}},
+		{"is stopped", first, recorded(t, time.Second, stoppedStat, recordedRest), Condition{State: Halted, How: "is stopped: kill -CONT 4711 lets it go on", Still: true}},
 		{"swaps", first, recorded(t, time.Second, laterStat, laterRest),
-			Condition{State: Swapping, How: "is swapping: 3.2 GiB of it are in swap, and it waits for 812 pages a second", Moved: true}},
+			Condition{State: Swapping, How: "is swapping: 3.2 GiB of it are in swap, and it waits for 812 pages a second", Moved: true, Works: true}},
 		{"swaps a little", first, recorded(t, time.Minute, laterStat, laterRest), Condition{Moved: true}},
-		{"reads files", first, recorded(t, time.Second, laterStat, recordedRest), Condition{Moved: true}},
+		{"reads files", first, recorded(t, time.Second, laterStat, recordedRest), Condition{Moved: true, Works: true}},
 		{"was not seen before", Vitals{}, recorded(t, time.Second, laterStat, laterRest), Condition{}},
 	} {
 		if got := conditionOf(4711, c.before, c.now); got != c.want {
@@ -68,5 +78,43 @@ func TestConditionOf(t *testing.T) {
 	}
 	if cores := coresUsed(first, recorded(t, time.Second, laterStat, laterRest)); cores != 0.08 {
 		t.Errorf("%v cores used", cores)
+	}
+}
+
+// What a process of Python's waits in is told by what its main thread asks the system for; that it sleeps or reads what a person types is not.
+func TestMainWaits(t *testing.T) {
+	for code, want := range map[string]string{
+		"import threading; l = threading.Lock(); l.acquire(); ready(); l.acquire()": "in a lock",
+		"import socket; a, b = socket.socketpair(); ready(); a.recv(1)":             "reading a socket",
+		"import socket; s = socket.create_server(('', 0)); ready(); s.accept()":     "for a connection",
+		"import os; r, w = os.pipe(); ready(); os.read(r, 1)":                       "reading a pipe",
+		"import os; p = os.fork(); p or os.read(0, 1); ready(); os.wait()":          "for a process",
+		"import time; ready(); time.sleep(600)":                                     "",
+		"ready(); input()":                                                          "",
+	} {
+		cmd := exec.Command(testpython.Need(t), "-c", "def ready(): print(flush=True)\n"+code)
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = bufio.NewReader(stdout).ReadString('\n')
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // until it sleeps
+			if st, err := statProcess(cmd.Process.Pid); err == nil && st.state == 'S' && mainWaits(cmd.Process.Pid) == want || time.Now().After(deadline) {
+				break
+			}
+		}
+		if got := mainWaits(cmd.Process.Pid); got != want {
+			t.Errorf("%s: waits %q, want %q", code, got, want)
+		}
+		stdin.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	}
 }

@@ -224,7 +224,7 @@ export interface HangEvent {
   missing?: Place[];
   /** all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell" */
   text: string;
-  /** it is over; nothing else but Hang and Text is set then */
+  /** it is over; nothing else but Hang, Variant, Level and Text, as they were, is set then */
   gone?: boolean;
 }
 
