@@ -34,6 +34,7 @@ type Process interface {
 	Answer(reply any) error
 	Names(ctx context.Context, names []string) ([]string, error)
 	Groups(ctx context.Context) (*wire.GroupsReply, error)
+	TellHang(event []byte) // for its app
 	Connections(ctx context.Context) ([]wire.Connection, error)
 	Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error)
 	Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error)

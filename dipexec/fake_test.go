@@ -89,6 +89,8 @@ func (p *fakeProcess) Push(ctx context.Context, _ *ranks.PreparedPush) error {
 	return f(ctx)
 }
 
+func (p *fakeProcess) TellHang(event []byte) { p.say("hang " + string(event)) }
+
 func (p *fakeProcess) EndPush(commit bool) {
 	word := "forget"
 	if commit {

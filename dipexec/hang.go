@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"maps"
@@ -86,7 +87,8 @@ func placeAt(before *standingPlace, m moment) *standingPlace {
 
 // foundHangs is what a look has found out.
 type foundHangs struct {
-	moved bool // some rank has got on since the last one
+	procs []Process // of the pool, in order
+	moved bool      // some rank has got on since the last one
 	found []diagnose.Finding
 }
 
@@ -174,7 +176,7 @@ func (l *lookout) look() {
 		}
 	}
 	c := l.compare(before, now)
-	result := foundHangs{moved: c.Moved()}
+	result := foundHangs{procs: l.procs, moved: c.Moved()}
 	for moments := 2; moments < maxMoments && closely && c.Moved() && (l.found || silent(before)); moments++ {
 		// What was found is over, but there may be something new; or one has answered late.
 		l.pause(began)
@@ -379,6 +381,28 @@ func (r *run) tellHangs(result foundHangs) {
 	r.e.mu.Unlock()
 	for _, ev := range events {
 		r.emit(ev)
+		r.tellApp(result.procs, ev)
+	}
+}
+
+// tellApp has the pool's app told of an alarm, once. Ranks that wait let another thread of theirs run, so the first of these tells it; who has
+// interrupted knows.
+func (r *run) tellApp(procs []Process, ev *Hang) {
+	r.mu.Lock()
+	stops := !r.interrupted.IsZero()
+	r.mu.Unlock()
+	ranks := ranksIn(ev.Waiting)
+	i := slices.IndexFunc(procs, func(p Process) bool { return len(ranks) > 0 && rankOfProcess(p) == ranks[0] })
+	if ev.Level != LevelWarning || i < 0 || stops || r.hangApp[ev.Hang] {
+		return
+	}
+	if r.hangApp == nil {
+		r.hangApp = map[int]bool{}
+	}
+	r.hangApp[ev.Hang] = true
+	var event bytes.Buffer
+	if err := WriteJSON(&event, ev); err == nil {
+		procs[i].TellHang(event.Bytes())
 	}
 }
 

@@ -66,6 +66,7 @@ type run struct {
 	hangs   chan foundHangs // what a look at its ranks has found out
 
 	hangCounts []uint64      // of those that were told, as in [diagnose.Finding]
+	hangApp    map[int]bool  // of which the app knows, by number
 	hangPace   time.Duration // between two words about a rank that is slow
 	hangWords  time.Time     // when there may be the next one
 

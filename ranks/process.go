@@ -286,6 +286,9 @@ func (p *Process) Groups(ctx context.Context) (*wire.GroupsReply, error) {
 	return reply, nil
 }
 
+// TellHang has the process tell its app of a hang, an event as JSON, also while busy. It does not wait.
+func (p *Process) TellHang(event []byte) { p.post(wire.TypeHang, event) }
+
 // Connections asks the process which connections its process groups have opened, also while busy.
 func (p *Process) Connections(ctx context.Context) ([]wire.Connection, error) {
 	reply := new(wire.ConnectionsReply)

@@ -52,6 +52,7 @@ const (
 	TypeBreakReply         = "break_reply"
 	TypeMendRequest        = "mend_request"
 	TypeMendReply          = "mend_reply"
+	TypeHang               = "hang"
 	TypeSurroundings       = "surroundings"
 	TypeCompleteRequest    = "complete_request"
 	TypeCompleteReply      = "complete_reply"

@@ -330,3 +330,31 @@ def test_the_local_namespace_has_no_app(local):
     reply = change(local, app="torch")
     assert (reply["status"], reply["evalue"]) == ("error", "the local namespace has no app: apps are for the ranks")
     assert "has no commands" in local.run("1", app_command="x").error["evalue"]
+
+
+def test_an_app_is_told_of_a_hang_while_the_rank_waits(start):
+    rank = start(
+        """
+        import os, threading
+        waits, told = threading.Event(), []
+        def on_hang(finding):
+            told.append((finding["text"], threading.current_thread() is threading.main_thread()))
+            waits.set()
+            if not finding["waiting"]: raise ValueError("nobody")
+        """
+    )
+    name = rank.hello["app"][:-3]
+    request = rank.start(f"import sys; app = sys.modules['dip_app_{name}']; print('waits'); app.waits.wait()")
+    rank.wait_output("waits")
+    rank.send("hang", {"event": "hang", "text": "rank 0 waits", "waiting": [{"ranks": [0]}]})
+    assert rank.finish(request).status == "ok"
+    assert rank.run("print(app.told)").text() == "[('rank 0 waits', False)]\n"
+    rank.send("hang", {"event": "hang", "text": "again", "waiting": []})
+    rank.wait_output(f"app {rank.hello['app']}: on_hang raised ValueError: nobody")
+
+
+def test_an_app_without_on_hang_is_not_told(start):
+    rank = start(GOOD)
+    rank.send("hang", {"event": "hang", "text": "rank 0 waits", "waiting": []})
+    threads = "[t.name for t in threading.enumerate()]"
+    assert rank.run(f"import threading; print('on_hang' in {threads})").text() == "False\n"

@@ -102,6 +102,7 @@ class _Process:
         }
         io_thread.serve_at_once("pull_release", self._transfers.release)
         io_thread.serve_at_once("command_reply", self._commands.answer)
+        io_thread.serve_at_once("hang", self._app.tell_hang)
         io_thread.answer_at_once("names_request", self._bound)
         if spec.rank is not None:
             io_thread.pull_beside(self._transfers.pull)

@@ -1,6 +1,6 @@
 """Hooks around a pool's life.
 
-An app is a module that may define `imports`, `set_verbose`, `initializer`, `finalizer` and `commands`; see
+An app is a module that may define `imports`, `set_verbose`, `initializer`, `finalizer`, `on_hang` and `commands`; see
 docs/protocol.md, "Apps". Before any of them a rank joins torch's process group. `torch` is that alone, `none` is plain
 Python.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """A process and its app. Everything here runs in the main thread.
+    """A process and its app. Everything here but `tell_hang` runs in the main thread.
 
     `name` is the app that runs: less than what was asked for if that could not be had. `notices` are the sentences that
     tell the user so, and what a verbose app says at its start. `facts` are `backend` and `device` of the process group,
@@ -93,6 +93,11 @@ class Host:
         if self._hooks is None:
             raise no_commands(self.name)
         return self._hooks.command(text)
+
+    def tell_hang(self, finding: dict[str, Any]) -> None:
+        """Tell the app that ranks wait for others. For any thread; it returns at once."""
+        if (hooks := self._hooks) is not None:
+            hooks.tell_hang(finding)
 
     def stop(self) -> None:
         """End the app; `leave_group` is to follow. Raises AppError for what the app's finalizer raises."""

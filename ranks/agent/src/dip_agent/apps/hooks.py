@@ -10,6 +10,7 @@ import importlib.util
 import linecache
 import os
 import sys
+import threading
 import traceback
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
@@ -24,7 +25,7 @@ NAMES = ("torch", "none", "fastai", "fastai_v1", "fastai_v2", "accelerate")  # t
 
 _FASTAI = frozenset({"fastai", "fastai_v1", "fastai_v2"})
 _BUILT_IN = _FASTAI | {"accelerate"}
-_HOOKS = ("imports", "set_verbose", "initializer", "finalizer", "commands")
+_HOOKS = ("imports", "set_verbose", "initializer", "finalizer", "on_hang", "commands")
 
 
 class AppError(Exception):
@@ -48,7 +49,8 @@ class Hooks:
         self._commands = found.get("commands", {})
         if not isinstance(self._commands, dict) or not all(map(callable, self._commands.values())):
             raise AppError(f"commands must be a dictionary of functions, not {self._commands!r}")
-        self._functions = {hook: found[hook] for hook in ("set_verbose", "initializer", "finalizer") if hook in found}
+        functions = ("set_verbose", "initializer", "finalizer", "on_hang")
+        self._functions = {hook: found[hook] for hook in functions if hook in found}
         for hook, function in self._functions.items():
             if not callable(function):
                 raise AppError(f"{hook} must be a function, not {function!r}")
@@ -95,6 +97,19 @@ class Hooks:
     def leave(self) -> None:
         """Run the finalizer. Raises AppError."""
         self._call("finalizer")
+
+    def tell_hang(self, finding: dict[str, Any]) -> None:
+        """Have `on_hang` called on a thread of its own, for the main thread may wait. What it raises is printed."""
+        if "on_hang" not in self._functions:
+            return
+
+        def tell() -> None:
+            try:
+                self._call("on_hang", finding)
+            except AppError as err:
+                print(f"app {self.name}: {err}", file=sys.stderr)
+
+        threading.Thread(target=tell, name="on_hang", daemon=True).start()
 
     def command(self, line: str) -> contextlib.AbstractContextManager[Any]:
         """See Host.command."""
