@@ -89,10 +89,26 @@ func (r *reckoning) check(block []*statement, after rest) {
 				r.tellUnder(body, s)
 			}
 			r.check(s.body, rest{nil, body, slices.Concat(body, here.function), true})
+		case "try", "except", "else":
+			r.check(s.body, after.after(r.missed(block[i+1:], calls)))
 		default:
 			r.check(s.body, here)
 		}
 	}
+}
+
+// missed are those of the calls of a block that who leaves the part of a try statement before it does not come to: what is under finally is run all the same.
+func (r *reckoning) missed(block []*statement, calls []collective) []collective {
+	for i, s := range block {
+		switch s.keyword {
+		case "except", "else":
+		case "finally":
+			return slices.Concat(r.reached(block[:i]), r.reached(block[i+1:]))
+		default:
+			return calls
+		}
+	}
+	return calls
 }
 
 // turns are the if statements of a block in two of which ranks come to the same collectives after each other: "if rank != 0: barrier()" before what

@@ -199,6 +199,7 @@ type Executor struct {
 
 	subs          atomic.Pointer[[]*Subscription] // replaced under mu, never changed
 	journalFailed atomic.Bool                     // the user has been told, and no run was journaled since
+	last          atomic.Bool                     // nothing will run after what runs
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -315,6 +316,9 @@ func (e *Executor) CancelAll() {
 		}
 	}
 }
+
+// Last tells the executor that nothing will run on the ranks after what runs there now: what becomes of them after an interrupt is of no use to anybody.
+func (e *Executor) Last() { e.last.Store(true) }
 
 // Awaited reports whether the cell of another run waits for a run, which is cancelled with that one.
 func (e *Executor) Awaited(id string) bool {

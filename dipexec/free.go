@@ -115,10 +115,13 @@ func (s *rescue) watch() {
 			tries = 0
 		}
 		switch {
-		case hurried && haveGroups(seen), waits && tries < maxFreeTries && (stand || waitsInVain(seen)):
+		case hurried && mayHold(seen), waits && tries < maxFreeTries && (stand || waitsInVain(seen)):
 			s.free(seen)
 			tries++
 			pause = soon // not every connection may have been there yet
+			hurried = false
+		case hurried: // nobody holds them yet
+			pause = soon
 		case before == nil:
 			pause = e.o.FreeAfter - soon
 		default:
@@ -128,8 +131,8 @@ func (s *rescue) watch() {
 		if !waits {
 			before = nil
 		}
-		if slices.ContainsFunc(seen, func(at standing) bool { return at.groups != nil }) {
-			hurried = false // else nothing could be done yet
+		if !haveGroups(seen) && slices.ContainsFunc(seen, func(at standing) bool { return at.groups != nil }) {
+			hurried = false // there is nothing to be freed
 		}
 	}
 }
@@ -163,6 +166,12 @@ func waitsInVain(ranks []standing) bool {
 		}
 	}
 	return false
+}
+
+// mayHold tells whether process groups may keep a rank from coming back: one waits or has not answered, or they are not where the others are.
+func mayHold(ranks []standing) bool {
+	silent := func(s standing) bool { return s.groups == nil }
+	return haveGroups(ranks) && (slices.ContainsFunc(ranks, silent) || outOfStep(ranks) || inFlight(ranks))
 }
 
 // haveGroups tells whether any rank has joined a process group.

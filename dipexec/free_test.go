@@ -84,6 +84,55 @@ func TestFree(t *testing.T) {
 	})
 }
 
+// Of groups that nobody will use nothing is said.
+func TestFreeTheLastRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHung(t, Options{})
+		h.pool.ranks[1].mends(func(wire.MendRequest) (*wire.MendReply, error) {
+			return &wire.MendReply{Stale: []wire.Stale{{Name: "model", Type: "DistributedDataParallel", Todo: "wrap it again"}}, Notices: []string{"replicas"}}, nil
+		})
+		h.e.Last()
+		_ = h.e.Cancel(h.id)
+		mustWait(t, h.e, h.id)
+		synctest.Wait()
+		lines := slices.DeleteFunc(linesOf(t, h.rec, h.id), func(line string) bool { return !strings.HasPrefix(line, "log") })
+		sameLines(t, lines, "log info: ranks 1-2 were in all_reduce at t.py:41 and had to be freed")
+	})
+}
+
+// Ranks that were at several places are told of one by one.
+func TestFreedAtSeveralPlaces(t *testing.T) {
+	if got, want := theyWereFreed([]string{"ranks 0,3 were in all_reduce at t.py:41", "ranks 1-2 were in barrier"}), "ranks had to be freed (ranks 0,3 were in all_reduce at t.py:41; ranks 1-2 were in barrier)"; got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A second interrupt leaves the groups of ranks alone that are in no collective, and frees these as soon as they are in one.
+func TestInterruptAgainWhereNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHung(t, Options{})
+		for _, p := range h.pool.ranks {
+			p.stands(always(world(7)))
+		}
+		h.pool.ranks[0].interrupt = nil
+		h.pool.ranks[0].breaks(func() { h.comesBack(0, 7) })
+		_ = h.e.Cancel(h.id)
+		_ = h.e.Cancel(h.id)
+		time.Sleep(10 * time.Second)
+		for _, p := range h.pool.ranks {
+			if said := p.told(); strings.Contains(said, "break") {
+				t.Errorf("rank %d was asked: %s", p.rank, said)
+			}
+		}
+		h.pool.ranks[1].stands(always(inside(world(8), "all_reduce", "/d/t.py", 41)))
+		begin := time.Now()
+		mustWait(t, h.e, h.id)
+		if d := time.Since(begin); d > 500*time.Millisecond {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
 // Where all may come yet, it is waited until they stand still; code that goes on with its collectives is left alone until the second interrupt.
 func TestFreeWhereNobodyIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

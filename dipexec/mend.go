@@ -133,7 +133,7 @@ func (r *run) settle(all []Process, parts []*part) {
 		switch {
 		case !haveGroups(seen):
 		case broken && len(r.freed) > 0:
-			r.mendWith(all, strings.Join(r.freed, ", ")+" and had to be freed: the process groups")
+			r.mendWith(all, theyWereFreed(r.freed)+": the process groups")
 		case broken:
 			r.mendWith(all, "the process groups")
 		case !agree && before != nil && !haveMoved(before, seen):
@@ -167,12 +167,24 @@ func anyDead(procs []Process) bool {
 func (r *run) mendWith(all []Process, subject string) {
 	told, err := r.e.mend(r.e.ctx, all, false)
 	switch {
+	case r.e.last.Load(): // nobody will use the groups
+		if len(r.freed) > 0 {
+			r.log(LevelInfo, "%s", theyWereFreed(r.freed))
+		}
 	case err == nil:
 		r.log(LevelInfo, "%s", formedAnew(subject))
 	case !r.e.isClosed() && !anyDead(all): // else that is told elsewhere, and there is no next run
 		r.log(LevelWarning, "%s could not be formed anew (%v); the next run on the ranks tries again", subject, err)
 	}
 	r.remark(told)
+}
+
+// theyWereFreed tells which ranks had to be freed of what.
+func theyWereFreed(clauses []string) string {
+	if len(clauses) == 1 {
+		return clauses[0] + " and had to be freed"
+	}
+	return "ranks had to be freed (" + strings.Join(clauses, "; ") + ")"
 }
 
 func formedAnew(subject string) string { return subject + " have been formed anew" }
@@ -185,8 +197,11 @@ func theyWereOutOfStep(clauses []string) string {
 	return fmt.Sprintf("the ranks were out of step (%s): their process groups", strings.Join(clauses, "; "))
 }
 
-// remark tells the user of what came with mending.
+// remark tells the user, if there is a next run, of what came with mending.
 func (r *run) remark(told []remark) {
+	if r.e.last.Load() {
+		return
+	}
 	for _, t := range told {
 		r.log(t.level, "%s", t.text)
 	}

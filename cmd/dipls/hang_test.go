@@ -227,8 +227,14 @@ func TestHangTimeoutFlag(t *testing.T) {
 	if err := f.hangTimeout.Set("off"); err != nil || f.hangTimeoutOf() != 0 {
 		t.Errorf("off: %v, %v", err, f.hangTimeoutOf())
 	}
+	if got := f.wayOut(); !attended() && got != "SIGUSR1 prints stacks" {
+		t.Errorf("off, without a terminal: %s", got)
+	}
 	if err := f.hangTimeout.Set("90s"); err != nil || f.hangTimeoutOf() != 90*time.Second {
 		t.Errorf("90s: %v, %v", err, f.hangTimeoutOf())
+	}
+	if got := f.wayOut(); !strings.HasPrefix(got, "after 1m30s they are freed") {
+		t.Errorf("90s: %s", got)
 	}
 	if f.hangAfterOf() != 10*time.Second {
 		t.Errorf("--hang-after is %v", f.hangAfterOf())

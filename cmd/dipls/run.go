@@ -302,6 +302,9 @@ func (r *runner) end(code int) (ok bool) {
 	defer r.mu.Unlock()
 	if r.ending == 0 {
 		r.ending = code
+		if r.executor != nil {
+			r.executor.Last()
+		}
 		return true
 	}
 	return r.ending == code
