@@ -2,21 +2,18 @@ package cells
 
 import "strings"
 
-// A Call is a place in Python source where something is called by name.
-type Call struct {
+// A call is a place in Python source where something is called by name.
+type call struct {
 	Name  string // without blanks: "dist.barrier", or ".barrier" if what the dot follows is no name, as in f().barrier()
 	Range Range  // of the name in the source, from its first letter
 }
 
-// Calls returns the calls in a cell's source, as Rewrite gives it: names, dotted or not, that an opening parenthesis follows,
-// outside of strings and comments, but also in the replacement fields of f-strings. Definitions are no calls, class
+// callsIn returns the calls in a cell's source, as Rewrite gives it, of which code is what codeOf makes: names, dotted or not, that an opening parenthesis
+// follows, outside of strings and comments, but also in the replacement fields of f-strings. Definitions are no calls, class
 // patterns of a match statement are taken as calls. IPython's lines are left out, and so is the body of a cell magic for
 // another language. Broken source is read as well as it can be.
-func Calls(source string) []Call { return callsIn(codeOf(source)) }
-
-// callsIn returns the calls in source of which code is what codeOf makes.
-func callsIn(code string) []Call {
-	var calls []Call
+func callsIn(code string) []call {
+	var calls []call
 	var parts []string // of the name so far
 	var at Range
 	dot, defines := false, false // what came last: a dot; def or class
@@ -46,7 +43,7 @@ func callsIn(code string) []Call {
 		case opening:
 			i++
 			if c == '(' && !dot && len(parts) > 0 {
-				calls = append(calls, Call{strings.Join(parts, "."), at})
+				calls = append(calls, call{strings.Join(parts, "."), at})
 			}
 		default:
 			i++

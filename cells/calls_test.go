@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func names(calls []Call) (all []string) {
+func names(calls []call) (all []string) {
 	for _, c := range calls {
 		all = append(all, c.Name)
 	}
@@ -55,12 +55,12 @@ func TestCalls(t *testing.T) {
 		"f(\n\ng(":                             {"f", "g"},
 	}
 	for source, want := range tests {
-		if diff := cmp.Diff(want, names(Calls(source))); diff != "" {
+		if diff := cmp.Diff(want, names(callsIn(codeOf(source)))); diff != "" {
 			t.Errorf("%q: want is -\n%s", source, diff)
 		}
 	}
-	got := Calls("f().x . y(dist.barrier())")
-	want := []Call{{"f", Range{0, 1}}, {".x.y", Range{4, 9}}, {"dist.barrier", Range{10, 22}}}
+	got := callsIn(codeOf("f().x . y(dist.barrier())"))
+	want := []call{{"f", Range{0, 1}}, {".x.y", Range{4, 9}}, {"dist.barrier", Range{10, 22}}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"dipls/internal/ranklist"
 )
 
 // remedy is what to do about a collective that some ranks may not come to.
@@ -24,7 +26,7 @@ func (n *node) collectiveProblems() []Problem {
 	}
 	if some := n.directive.Target.Ranks; !some.IsZero() && !some.All() {
 		for _, c := range r.all() {
-			r.tell(c, OnSomeRanks, fmt.Sprintf("%s of the pool, and this cell runs on %s only", c.text(), nameOfRanks(some)),
+			r.tell(c, OnSomeRanks, fmt.Sprintf("%s of the pool, and this cell runs on %s only", c.text(), ranklist.Named(some.String())),
 				"run the cell on all ranks, or name the collective's by group="+silence)
 		}
 	}
@@ -243,13 +245,4 @@ func (r *reckoning) excerpt(s *statement) string {
 		text = string(letters[:most-1]) + "…"
 	}
 	return text
-}
-
-// nameOfRanks is "rank 0" or "ranks 0-2".
-func nameOfRanks(list RankList) string {
-	if text := list.String(); strings.ContainsAny(text, ",-") {
-		return "ranks " + text
-	} else {
-		return "rank " + text
-	}
 }

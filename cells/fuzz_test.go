@@ -70,7 +70,7 @@ func FuzzCalls(f *testing.F) {
 	f.Add("f'{a . b (c.d())}' # e()\n(x # y\n.z\n())")
 	f.Fuzz(func(t *testing.T, source string) {
 		end := 0
-		for _, c := range Calls(source) {
+		for _, c := range callsIn(codeOf(source)) {
 			if c.Range.Start < end || c.Range.End > len(source) || c.Range.Len() < len(strings.TrimPrefix(c.Name, ".")) {
 				t.Fatalf("%q: %+v after %d", source, c, end)
 			}
@@ -116,7 +116,7 @@ func TestHostileText(t *testing.T) {
 		start := time.Now()
 		text := strings.Repeat(unit, 100_000/len(unit))
 		checkFile(t, Parse(text), text)
-		Calls(text)
+		callsIn(codeOf(text))
 		t.Logf("%8.0f ms %q", float64(time.Since(start).Microseconds())/1000, unit)
 	}
 }

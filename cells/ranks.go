@@ -1,12 +1,13 @@
 package cells
 
 import (
-	"cmp"
 	"fmt"
 	"iter"
 	"slices"
 	"strconv"
 	"strings"
+
+	"dipls/internal/ranklist"
 )
 
 // MaxRank is the largest number that a RankList can hold.
@@ -20,8 +21,7 @@ type RankList struct {
 	ends  []fromTheEnd // what only a pool's size makes ranks of
 }
 
-// A span is the numbers first to last, both included.
-type span struct{ first, last int }
+type span = ranklist.Span
 
 // A fromTheEnd is what Python would write between brackets behind a list of all ranks: -1 is the last of them, ::2 every second one.
 type fromTheEnd struct {
@@ -174,10 +174,10 @@ func (e fromTheEnd) of(worldSize int) []int {
 func RankListOf(ranks ...int) RankList {
 	var l RankList
 	for _, r := range ranks {
-		if n := len(l.spans); n > 0 && l.spans[n-1].last+1 == r {
-			l.spans[n-1].last = r
+		if n := len(l.spans); n > 0 && l.spans[n-1].Last+1 == r {
+			l.spans[n-1].Last = r
 		} else {
-			l.spans = append(l.spans, span{r, r})
+			l.spans = append(l.spans, span{First: r, Last: r})
 		}
 	}
 	return l
@@ -207,20 +207,11 @@ func parseSpan(item string) (span, error) {
 	case a > b:
 		return fail("runs backwards", fmt.Sprintf("write %d-%d", b, a))
 	}
-	return span{a, b}, nil
+	return span{First: a, Last: b}, nil
 }
 
 func allDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
-}
-
-// NameRanks writes ranks for a sentence: "rank 2", "ranks 0,2-4".
-func NameRanks(ranks []int) string {
-	list := RankListOf(ranks...).String()
-	if len(ranks) == 1 {
-		return "rank " + list
-	}
-	return "ranks " + list
 }
 
 // IsZero reports whether no list was given.
@@ -250,14 +241,14 @@ func (l RankList) All() bool { return l.all }
 
 // Contains reports whether rank is in the list, as far as the pool's size need not be known.
 func (l RankList) Contains(rank int) bool {
-	return l.all && rank >= 0 || slices.ContainsFunc(l.spans, func(s span) bool { return s.first <= rank && rank <= s.last })
+	return l.all && rank >= 0 || slices.ContainsFunc(l.spans, func(s span) bool { return s.First <= rank && rank <= s.Last })
 }
 
 // Max is the largest rank in the list; -1 for "all" and for no list.
 func (l RankList) Max() int {
 	m := -1
 	for _, s := range l.spans {
-		m = max(m, s.last)
+		m = max(m, s.Last)
 	}
 	return m
 }
@@ -266,7 +257,7 @@ func (l RankList) Max() int {
 func (l RankList) Written() iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for _, s := range l.spans {
-			for r := s.first; r <= s.last; r++ {
+			for r := s.First; r <= s.Last; r++ {
 				if !yield(r) {
 					return
 				}
@@ -279,11 +270,11 @@ func (l RankList) Written() iter.Seq[int] {
 func (l RankList) Of(worldSize int) []int {
 	spans := l.merged()
 	if l.all {
-		spans = []span{{0, worldSize - 1}}
+		spans = []span{{First: 0, Last: worldSize - 1}}
 	}
 	var ranks []int
 	for _, s := range spans {
-		for r := s.first; r <= min(s.last, worldSize-1); r++ {
+		for r := s.First; r <= min(s.Last, worldSize-1); r++ {
 			ranks = append(ranks, r)
 		}
 	}
@@ -301,15 +292,7 @@ func (l RankList) String() string {
 		return "all"
 	}
 	var b strings.Builder
-	for i, s := range l.merged() {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.Itoa(s.first))
-		if s.last > s.first {
-			b.WriteString("-" + strconv.Itoa(s.last))
-		}
-	}
+	b.WriteString(ranklist.Spell(l.merged()))
 	for _, e := range l.ends {
 		if b.Len() > 0 {
 			b.WriteByte(',')
@@ -320,16 +303,4 @@ func (l RankList) String() string {
 }
 
 // merged returns the fewest spans that make up the set, ascending.
-func (l RankList) merged() []span {
-	spans := slices.Clone(l.spans)
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
-	out := spans[:0]
-	for _, s := range spans {
-		if n := len(out); n > 0 && s.first <= out[n-1].last+1 {
-			out[n-1].last = max(out[n-1].last, s.last)
-		} else {
-			out = append(out, s)
-		}
-	}
-	return out
-}
+func (l RankList) merged() []span { return ranklist.Merge(slices.Clone(l.spans)) }

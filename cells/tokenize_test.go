@@ -92,7 +92,7 @@ func askPython(t *testing.T, script string, files []string, answer any) {
 }
 
 // callsPy prints the sorted names that each file calls, null for a file that Python refuses. match and case are names only where
-// Python's grammar says so, which Calls cannot know.
+// Python's grammar says so, which callsIn cannot know.
 const callsPy = `
 import ast, json, sys
 def dotted(f):
@@ -119,7 +119,7 @@ for name in sys.argv[1:]:
 json.dump(out, sys.stdout)
 `
 
-// Calls and CPython's own parser find the same calls by name.
+// callsIn and CPython's own parser find the same calls by name.
 func TestCallsAgreeWithPython(t *testing.T) {
 	files := corpus(t)
 	var answer [][]string
@@ -133,7 +133,7 @@ func TestCallsAgreeWithPython(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := slices.DeleteFunc(names(Calls(string(text))), func(s string) bool { return s == "match" || s == "case" })
+			got := slices.DeleteFunc(names(callsIn(codeOf(string(text)))), func(s string) bool { return s == "match" || s == "case" })
 			slices.Sort(got)
 			if diff := cmp.Diff(answer[i], got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("Python is -, we are +\n%s", diff)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -487,7 +488,7 @@ func (f *finding) mismatch() (text string, most, others []*wait) {
 		if i > 0 {
 			word = "and "
 		}
-		text += fmt.Sprintf(" %s%s of %s", word, spellTensors(byTensors[key][0], shapes), nameRanks(ranksOf(byTensors[key])))
+		text += fmt.Sprintf(" %s%s of %s", word, spellTensors(byTensors[key][0], shapes), ranklist.Name(ranksOf(byTensors[key])))
 		others = append(others, byTensors[key]...)
 	}
 	if shapes && len(order) == 2 && onlyFirstDiffers(most[0].op.Sizes, others[0].op.Sizes) {
@@ -784,7 +785,7 @@ func (d *diagnosis) circle(i int, reach [][]bool) *finding {
 		c.waiting = append(c.waiting, f.waiting...)
 		clauses = append(clauses, f.clause())
 	}
-	c.Text = nameRanks(ranksOf(c.waiting)) + " wait for each other: " + strings.Join(clauses, "; ")
+	c.Text = ranklist.Name(ranksOf(c.waiting)) + " wait for each other: " + strings.Join(clauses, "; ")
 	return c
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dipls/internal/ranklist"
 )
 
 var update = flag.Bool("update", false, "write what is found into the golden files")
@@ -52,10 +54,10 @@ func written(found []Finding) string {
 		}
 		b.WriteString(string(f.Variant) + " " + level + ": " + f.Text + "\n")
 		for _, p := range f.Waiting {
-			b.WriteString("  waiting " + nameRanks(p.Ranks) + atLine(p) + ": " + p.Why + "\n")
+			b.WriteString("  waiting " + ranklist.Name(p.Ranks) + atLine(p) + ": " + p.Why + "\n")
 		}
 		for _, p := range f.Missing {
-			b.WriteString("  missing " + nameRanks(p.Ranks) + atLine(p) + ": " + p.Why + "\n")
+			b.WriteString("  missing " + ranklist.Name(p.Ranks) + atLine(p) + ": " + p.Why + "\n")
 		}
 	}
 	if len(found) == 0 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -135,12 +136,12 @@ func (f *Finding) outsideSentence() string {
 	var clauses []string
 	for _, p := range f.Waiting {
 		all = append(all, p.Ranks...)
-		clauses = append(clauses, nameRanks(p.Ranks)+" "+p.Why+atLine(p))
+		clauses = append(clauses, ranklist.Name(p.Ranks)+" "+p.Why+atLine(p))
 	}
 	slices.Sort(all)
-	who := nameRanks(all) + " have waited "
+	who := ranklist.Name(all) + " have waited "
 	if len(all) == 1 {
-		who = nameRanks(all) + " has waited "
+		who = ranklist.Name(all) + " has waited "
 	}
 	if first := f.Waiting[0]; len(clauses) == 1 {
 		return who + first.Why + atLine(first) + " for " + spell(f.Stood)

@@ -6,15 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
 // maxSequence is the highest number of a collective that is told: older versions of torch count from a random number on, which tells nobody
 // anything.
 const maxSequence = 1 << 24
-
-func nameRanks(ranks []int) string { return cells.NameRanks(ranks) }
 
 func ranksOf(waits []*wait) []int {
 	var ranks []int
@@ -78,9 +76,9 @@ func (g *group) describe() string {
 	case g.Default:
 		return "default group"
 	case g.Label != "":
-		return fmt.Sprintf("group %q of %s", g.Label, nameRanks(g.Ranks))
+		return fmt.Sprintf("group %q of %s", g.Label, ranklist.Name(g.Ranks))
 	default:
-		return "group of " + nameRanks(g.Ranks)
+		return "group of " + ranklist.Name(g.Ranks)
 	}
 }
 
@@ -148,13 +146,13 @@ func (f *finding) slow() bool {
 func (f *finding) slowSentence() string {
 	var clauses []string
 	for _, g := range f.absences() {
-		clauses = append(clauses, nameRanks(g.ranks)+" "+g.clause(len(g.ranks) > 1))
+		clauses = append(clauses, ranklist.Name(g.ranks)+" "+g.clause(len(g.ranks) > 1))
 	}
 	who, it := ranksOf(f.waiting), "it"
 	if len(f.missing) > 1 {
 		it = "them"
 	}
-	text := fmt.Sprintf("%s; %s %s for %s in %s", strings.Join(clauses, ", "), nameRanks(who), waitVerb(who), it, f.head())
+	text := fmt.Sprintf("%s; %s %s for %s in %s", strings.Join(clauses, ", "), ranklist.Name(who), waitVerb(who), it, f.head())
 	if places := waitingPlaces(f.waiting); len(places) > 0 {
 		text += atLine(places[0])
 	}
@@ -164,7 +162,7 @@ func (f *finding) slowSentence() string {
 // clause is what a circle says of one of its operations: "rank 0 waits in all_reduce (group of ranks 0-1) at train.py:5 for rank 1".
 func (f *finding) clause() string {
 	who := ranksOf(f.waiting)
-	text := fmt.Sprintf("%s %s in %s", nameRanks(who), waitVerb(who), f.head())
+	text := fmt.Sprintf("%s %s in %s", ranklist.Name(who), waitVerb(who), f.head())
 	if places := waitingPlaces(f.waiting); len(places) > 0 {
 		text += atLine(places[0])
 	}
@@ -172,7 +170,7 @@ func (f *finding) clause() string {
 	for _, a := range f.missing {
 		missing = append(missing, a.rank.Rank)
 	}
-	return text + " for " + nameRanks(missing)
+	return text + " for " + ranklist.Name(missing)
 }
 
 // whoWaits is "ranks 0-1 wait at train.py:41 and rank 3 at train.py:44".
@@ -183,7 +181,7 @@ func (f *finding) whoWaits() string {
 	}
 	var clauses []string
 	for i, p := range places {
-		clause := nameRanks(p.Ranks)
+		clause := ranklist.Name(p.Ranks)
 		if i == 0 {
 			clause += " " + waitVerb(p.Ranks)
 		}
@@ -201,7 +199,7 @@ func (f *finding) whoIsMissing() string {
 		if strings.HasPrefix(clause, "on which ") {
 			which = ", "
 		}
-		who := nameRanks(g.ranks)
+		who := ranklist.Name(g.ranks)
 		if f.unsure && len(g.ranks) > 1 {
 			who = "some of " + who
 		}

@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -73,7 +74,7 @@ func (e *BrokenPoolError) Error() string {
 		verb = "hold"
 	}
 	return fmt.Sprintf("the pool is dead, and no cell runs on its ranks (%v); what %s still %s can be pulled, as by %%dipull -r %d; %%makedip -r starts new ranks",
-		e.Err, nameRanks(living), verb, living[0])
+		e.Err, ranklist.Name(living), verb, living[0])
 }
 
 func (e *BrokenPoolError) Unwrap() error { return e.Err }
@@ -84,7 +85,7 @@ func (e *BrokenPoolError) lost(dead []int) error {
 	if len(dead) > 1 {
 		verb = "live"
 	}
-	return fmt.Errorf("%s no longer %s: %w", nameRanks(dead), verb, e)
+	return fmt.Errorf("%s no longer %s: %w", ranklist.Name(dead), verb, e)
 }
 
 // isAlive reports whether a process has not ended.

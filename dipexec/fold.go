@@ -13,6 +13,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 )
 
 // FoldOptions configure a Folder.
@@ -767,7 +768,7 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 		for i, e := range entries {
 			apart.Add(procs[i].rank, e.ev.(*Failure).EValue)
 		}
-		for _, line := range apart.Lines(it.Ranks, nameRanks) {
+		for _, line := range apart.Lines(it.Ranks, ranklist.Name) {
 			it.Text += "\n" + line
 		}
 	}

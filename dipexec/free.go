@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dipls/diagnose"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -286,7 +287,7 @@ func (e *Executor) bringBack(ctx context.Context, procs []Process) error {
 			if len(still) > 1 {
 				verb = "are"
 			}
-			return fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", nameRanks(rankNumbers(still)), verb)
+			return fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", ranklist.Name(rankNumbers(still)), verb)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"dipls/diagnose"
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -331,7 +332,7 @@ func (r *run) howDead(p Process) string {
 	if r.death == nil {
 		return ""
 	}
-	how, is := strings.CutPrefix(r.death.Error(), nameRanks([]int{rankOfProcess(p)})+" ")
+	how, is := strings.CutPrefix(r.death.Error(), ranklist.Name([]int{rankOfProcess(p)})+" ")
 	if !is {
 		return "" // another's
 	}

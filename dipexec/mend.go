@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -39,7 +40,7 @@ func (e *Executor) mend(ctx context.Context, procs []Process, keep bool) ([]rema
 func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]remark, error) {
 	for _, p := range procs {
 		if !isAlive(p) {
-			return nil, fmt.Errorf("%s is dead", nameRanks([]int{rankOfProcess(p)}))
+			return nil, fmt.Errorf("%s is dead", ranklist.Name([]int{rankOfProcess(p)}))
 		}
 	}
 	e.mu.Lock()
@@ -139,7 +140,7 @@ func (r *run) settle(all []Process, parts []*part) {
 		case !agree && before != nil && !haveMoved(before, seen):
 			r.mendWith(all, theyWereOutOfStep(e.describeStep(seen)))
 		case agree && len(late) > 0:
-			r.mendWith(all, nameRanks(late)+" came back late: the process groups")
+			r.mendWith(all, ranklist.Name(late)+" came back late: the process groups")
 		case agree && r.hasCounted(parts):
 			if told, err := e.mend(e.ctx, all, true); err == nil {
 				r.remark(told)
@@ -253,7 +254,7 @@ func (f *foldedTexts) lines(size int) []string {
 	lines := slices.Clone(f.order)
 	for i, text := range f.order {
 		if on := f.ranks[text]; len(on) < size {
-			lines[i] += " (" + nameRanks(on) + ")"
+			lines[i] += " (" + ranklist.Name(on) + ")"
 		}
 	}
 	return lines

@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -355,7 +356,7 @@ func (r *run) runOn(ns namespace) (Status, string) {
 			return StatusError, err.Error()
 		}
 		if r.req.Directive.Verbose == cells.Yes {
-			r.log(LevelInfo, "running on %s", nameRanks(rankNumbers(procs)))
+			r.log(LevelInfo, "running on %s", ranklist.Name(rankNumbers(procs)))
 		}
 		if len(procs) < len(all) && r.req.Directive.Target.Ranks.IsZero() { // else the cell itself says so, and has been told
 			r.warnOfCollectives(rankNumbers(procs), len(all))
@@ -411,7 +412,7 @@ func (r *run) warnOfCollectives(on []int, size int) {
 	if r.req.Cell > 0 && r.origin == nil {
 		who = fmt.Sprintf("cell %d", r.req.Cell)
 	}
-	r.log(LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, nameRanks(on), size)
+	r.log(LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, ranklist.Name(on), size)
 }
 
 // list writes names for a sentence: "a, b and c".
@@ -611,7 +612,7 @@ func nameParts(parts []*part) string {
 	for i, p := range parts {
 		list[i] = p.proc.rank
 	}
-	return nameRanks(list)
+	return ranklist.Name(list)
 }
 
 // outcome is how the parts of one phase ended, taken together.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 )
 
 // watchEvery is how often is looked for processes that stand still, while runs go on.
@@ -138,5 +139,5 @@ func nameProcess(p *process) string {
 	if p.rank < 0 {
 		return "the local namespace"
 	}
-	return nameRanks([]int{p.rank})
+	return ranklist.Name([]int{p.rank})
 }

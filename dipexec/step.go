@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dipls/diagnose"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -52,7 +53,7 @@ func (r *run) inStep(procs []Process) (Status, string) {
 		case len(busy) > 0:
 			if !fault && !told {
 				told = true
-				r.log(LevelInfo, "waiting for %s, not back from an earlier run", nameRanks(busy))
+				r.log(LevelInfo, "waiting for %s, not back from an earlier run", ranklist.Name(busy))
 			}
 		case !fault:
 			return StatusOK, ""
@@ -266,7 +267,7 @@ func describeWaiting(ranks []standing, is, are string) []string {
 		if len(waiting[text]) > 1 {
 			verb = are
 		}
-		clauses = append(clauses, nameRanks(waiting[text])+" "+verb+" "+text)
+		clauses = append(clauses, ranklist.Name(waiting[text])+" "+verb+" "+text)
 	}
 	return clauses
 }
@@ -274,16 +275,16 @@ func describeWaiting(ranks []standing, is, are string) []string {
 // describeBehind tells of the ranks that are behind in a group.
 func (e *Executor) describeBehind(g *stepGroup, count, last uint64, size int) string {
 	on := g.counts[count]
-	text := nameRanks(on) + " is "
+	text := ranklist.Name(on) + " is "
 	if len(on) > 1 {
-		text = nameRanks(on) + " are "
+		text = ranklist.Name(on) + " are "
 	}
 	text += fmt.Sprintf("%d collectives behind", last-count)
 	if last-count == 1 {
 		text = strings.TrimSuffix(text, "s behind") + " behind"
 	}
 	if len(g.ranks) < size && len(g.ranks) > 0 {
-		text += " in the group of " + nameRanks(g.ranks)
+		text += " in the group of " + ranklist.Name(g.ranks)
 	}
 	var failed []string
 	for _, rank := range on {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 )
 
@@ -262,11 +263,11 @@ func (el *elision) log() *Log {
 	var who string
 	switch ranks := slices.Sorted(maps.Keys(el.ranks)); {
 	case el.local && len(ranks) > 0:
-		who = "the local namespace and " + nameRanks(ranks)
+		who = "the local namespace and " + ranklist.Name(ranks)
 	case el.local:
 		who = "the local namespace"
 	default:
-		who = nameRanks(ranks)
+		who = ranklist.Name(ranks)
 	}
 	text := fmt.Sprintf("%s of output of %s left out here: it came faster than it was read", formatBytes(el.bytes), who)
 	if el.journal != "" {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"dipls/cells"
+	"dipls/internal/ranklist"
 )
 
 // Resolve says where a run goes: the first target that says anything, of the command's own, the cell's directive and
@@ -61,7 +62,7 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 		if len(missing) > 1 {
 			be = "are"
 		}
-		return nil, fmt.Errorf("there %s no %s: the pool has %s", be, nameRanks(missing), has)
+		return nil, fmt.Errorf("there %s no %s: the pool has %s", be, ranklist.Name(missing), has)
 	}
 	ranks := t.Ranks.Of(len(pool))
 	procs := make([]Process, len(ranks))
@@ -70,6 +71,3 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 	}
 	return procs, nil
 }
-
-// nameRanks writes ranks for a sentence: "rank 2", "ranks 0,2-4".
-func nameRanks(ranks []int) string { return cells.NameRanks(ranks) }

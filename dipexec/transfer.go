@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -131,7 +132,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 		verb = "do"
 	}
 	return nil, fmt.Errorf("%s %s not come back from a cell, perhaps one that waits for what has died, and no interrupt gets through; nothing was pulled",
-		nameRanks(deaf), verb)
+		ranklist.Name(deaf), verb)
 }
 
 // comeBack interrupts what a process still runs of a run that was given up, and waits for a while until it has nothing to do.
@@ -243,8 +244,8 @@ func (f *transferFailure) String() string {
 	case f.whole:
 		return f.text
 	case f.ename == "NameError":
-		return f.text + " on " + nameRanks(f.ranks)
+		return f.text + " on " + ranklist.Name(f.ranks)
 	default:
-		return fmt.Sprintf("%s (%s)", f.text, nameRanks(f.ranks))
+		return fmt.Sprintf("%s (%s)", f.text, ranklist.Name(f.ranks))
 	}
 }

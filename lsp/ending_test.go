@@ -67,7 +67,7 @@ func TestRestartTellsWhatItCutsOff(t *testing.T) {
 	e := holdingDeaf(t, inProcess(t))
 	for _, command := range []string{"dip.restartPool", "dip.killPool"} {
 		e.Command(command, nil, nil)
-		e.Await("word of the ranks", lsptest.Has("event", "log"), lsptest.Contains("text", "ranks 0, 1 did not end in time, and were killed"))
+		e.Await("word of the ranks", lsptest.Has("event", "log"), lsptest.Contains("text", "ranks 0-1 did not end in time, and were killed"))
 		if command == "dip.restartPool" {
 			e.Mark()
 			runDeaf(e)
@@ -76,7 +76,7 @@ func TestRestartTellsWhatItCutsOff(t *testing.T) {
 	e.Command("dip.restartPool", nil, nil)
 	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
 	e.Command("dip.restart", nil, nil)
-	e.Await("word of threads", lsptest.Has("event", "log"), lsptest.Has("level", "warning"), lsptest.Contains("text", "1 thread was cut off on ranks 0, 1"))
+	e.Await("word of threads", lsptest.Has("event", "log"), lsptest.Has("level", "warning"), lsptest.Contains("text", "1 thread was cut off on ranks 0-1"))
 	if _, err := os.Stat(filepath.Join(e.Folder, "bye")); err != nil {
 		t.Errorf("no exit handler has run: %v", err)
 	}

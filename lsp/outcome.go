@@ -11,6 +11,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 )
 
 // verdict is how a run goes or went, as a mark and a few words.
@@ -175,12 +176,8 @@ func nameProcesses(ranks []int) string {
 		ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < 0 })
 	}
 	text := ""
-	switch len(ranks) {
-	case 0:
-	case 1:
-		text = fmt.Sprintf("rank %d", ranks[0])
-	default:
-		text = "ranks " + cells.RankListOf(ranks...).String()
+	if len(ranks) > 0 {
+		text = ranklist.Name(ranks)
 	}
 	switch {
 	case local && text != "":

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -37,7 +38,7 @@ var (
 // the app, however long that takes. It returns when they have ended, or when ctx ends, after which those that still live are for Shutdown or
 // Close. A process that is busy is left alone: it would not hear of it. So are those that take long for nothing but to leave their process group.
 //
-// waits is told what is waited for whenever that has changed: "2 threads on ranks 0, 1". The error is of processes that did not end well.
+// waits is told what is waited for whenever that has changed: "2 threads on ranks 0-1". The error is of processes that did not end well.
 func Finish(ctx context.Context, procs []*Process, waits func(text string)) error {
 	var asked []*Process
 	for _, p := range procs {
@@ -127,7 +128,7 @@ func gather(procs []*Process, texts []string) []string {
 		}
 	}
 	for _, text := range shared {
-		local = append(local, text+" on "+nameRanks(who[text]))
+		local = append(local, text+" on "+ranklist.Name(who[text]))
 	}
 	return local
 }
@@ -175,9 +176,9 @@ func (n *Node) tellParting(procs []*Process) {
 	switch {
 	case len(killed) == 0:
 	case len(killed) == 1:
-		n.opts.OnLoss(nameRanks(killed) + " did not end in time, and was killed")
+		n.opts.OnLoss(ranklist.Name(killed) + " did not end in time, and was killed")
 	default:
-		n.opts.OnLoss(nameRanks(killed) + " did not end in time, and were killed")
+		n.opts.OnLoss(ranklist.Name(killed) + " did not end in time, and were killed")
 	}
 }
 

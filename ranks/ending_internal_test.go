@@ -9,7 +9,7 @@ import (
 func TestGather(t *testing.T) {
 	procs := []*Process{{rank: -1}, {rank: 0}, {rank: 1}, {rank: 2}}
 	got := gather(procs, []string{"1 thread", "1 thread", "", "1 thread"})
-	if want := []string{"1 thread", "1 thread on ranks 0, 2"}; !slices.Equal(got, want) {
+	if want := []string{"1 thread", "1 thread on ranks 0,2"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

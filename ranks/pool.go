@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -208,9 +209,9 @@ func (p *Pool) starting() string {
 	case len(p.ranks):
 		return "no rank is ready"
 	case 1:
-		return nameRanks(late) + " is not ready"
+		return ranklist.Name(late) + " is not ready"
 	default:
-		return nameRanks(late) + " are not ready"
+		return ranklist.Name(late) + " are not ready"
 	}
 }
 
@@ -292,25 +293,10 @@ func mergeNotices(byRank [][]string) []string {
 	}
 	for i, text := range texts {
 		if by := saidBy[text]; len(by) < len(byRank) {
-			texts[i] = nameRanks(by) + ": " + text
+			texts[i] = ranklist.Name(by) + ": " + text
 		}
 	}
 	return texts
-}
-
-// nameRanks is "rank 3", "ranks 0, 2", or how many they are if they are too many to name.
-func nameRanks(ranks []int) string {
-	switch {
-	case len(ranks) == 1:
-		return "rank " + strconv.Itoa(ranks[0])
-	case len(ranks) > 16:
-		return fmt.Sprintf("%d ranks", len(ranks))
-	}
-	names := make([]string, len(ranks))
-	for i, rank := range ranks {
-		names[i] = strconv.Itoa(rank)
-	}
-	return "ranks " + strings.Join(names, ", ")
 }
 
 // SetApp gives all ranks at once another app, or changes the one that they have. Notices are sentences for the user. An error tells of

@@ -89,8 +89,8 @@ func TestMake(t *testing.T) {
 			{wire.MakeCommand{Restart: true, Ranks: 1, App: "täst.py"}, `app täst.py, ready`, "", 1, "", "no GPU: 1 CPU rank over gloo"},
 		}},
 		{"notices", 0, Choice{}, map[int][]string{0: {"old", "new"}, 1: {"old"}, 2: {"old", "new"}}, []step{
-			{wire.MakeCommand{Ranks: 3}, `.`, "", 3, "", "no GPU: 3 CPU ranks over gloo; old; ranks 0, 2: new"},
-			{wire.MakeCommand{Ranks: 4, Restart: true}, `.`, "", 4, "", "no GPU: 4 CPU ranks over gloo; ranks 0, 1, 2: old; ranks 0, 2: new"},
+			{wire.MakeCommand{Ranks: 3}, `.`, "", 3, "", "no GPU: 3 CPU ranks over gloo; old; ranks 0,2: new"},
+			{wire.MakeCommand{Ranks: 4, Restart: true}, `.`, "", 4, "", "no GPU: 4 CPU ranks over gloo; ranks 0-2: old; ranks 0,2: new"},
 		}},
 		{"nonsense", 0, Choice{}, nil, []step{
 			{wire.MakeCommand{Ranks: 2}, `.`, "", 2, "", "no GPU: 2 CPU ranks over gloo"},

@@ -14,7 +14,7 @@ var mayImport = map[string][]string{
 	"dipls/ranks/wire":          {},
 	"dipls/ranks":               {"dipls/ranks/wire", "dipls/ranks/fakerank"}, // the last in tests
 	"dipls/ranks/fakerank":      {"dipls/ranks/wire"},
-	"dipls/diagnose":            {"dipls/cells", "dipls/ranks/wire"},
+	"dipls/diagnose":            {"dipls/ranks/wire"},
 	"dipls/dipexec":             {"dipls/cells", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/session":             {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/lsp":                 {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/lsptest":    {},
 	"dipls/internal/paced":      {},
 	"dipls/internal/private":    {},
+	"dipls/internal/ranklist":   {},
 	"dipls/internal/stress":     {},
 	"dipls/internal/testdisk":   {},
 	"dipls/internal/testpython": {},
@@ -35,7 +36,7 @@ var mayImport = map[string][]string{
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
-var tools = []string{"dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/trace"}
+var tools = []string{"dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/ranklist", "dipls/internal/trace"}
 
 // helpers are what any test may import.
 var helpers = []string{"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
