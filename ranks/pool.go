@@ -453,7 +453,9 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
 	}
 	if unset("TORCH_FR_BUFFER_SIZE") && unset("TORCH_NCCL_TRACE_BUFFER_SIZE") {
-		// How many collectives torch's flight recorder remembers. Newer torch warns of the second name; the rank sets that where it is needed.
+		// How many collectives torch's flight recorder remembers: more than are begun at a time, as by a loop over a model's parameters, or the first, for
+		// which all others wait, is forgotten. That is 2 MB, and reading it all takes 16 ms (a tenth with 200). Newer torch warns of the second name; the
+		// rank sets that where it is needed.
 		env["TORCH_FR_BUFFER_SIZE"] = "2000"
 	}
 	if spec.GroupTimeout > 0 {
