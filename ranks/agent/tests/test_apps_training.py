@@ -104,9 +104,30 @@ def test_a_learner_trains_on_all_ranks(fastai):
 
 
 def test_stress_learners_with_workers(fastai):
-    # A worker is forked from a rank for each loader of each epoch. Seldom, in 2 of 700 fits, one did not answer.
+    # A worker is forked from a rank for each loader of each epoch, right after a broadcast: see `_broadcast`.
     for _ in range(stress.rounds(1, 500)):
         each(fastai, "learn = learner(workers=2); learn.fit(2)")
+
+
+def test_indices_outlive_their_broadcast(fastai):
+    # Otherwise it is chance whether Python or gloo's thread is the last to let go of them.
+    each(
+        fastai,
+        """
+import weakref
+broadcast, sent = torch.distributed.broadcast, []
+def noting(tensor, *args, **options):
+    sent.append(weakref.ref(tensor))
+    return broadcast(tensor, *args, **options)
+torch.distributed.broadcast = noting
+try:
+    learner().fit(1)
+finally:
+    torch.distributed.broadcast = broadcast
+torch.distributed.barrier()
+""",
+    )
+    assert values(fastai, "len(sent) >= 2 and sent[-1]() is not None") == [True] * 2
 
 
 def test_each_rank_has_its_part_of_the_data(fastai):

@@ -30,6 +30,7 @@ from .patches import Patches
 imports = ["import fastai.distributed"]
 
 _patches = Patches()
+_indices: torch.Tensor | None = None  # that were broadcast last
 
 
 def initializer() -> str:
@@ -53,6 +54,8 @@ def initializer() -> str:
 
 def finalizer() -> None:
     """Give Learner back as it was."""
+    global _indices
+    _indices = None
     _patches.undo()
     accelerate.finalizer()
 
@@ -148,7 +151,13 @@ def _trainers(learn: Learner) -> list[DistributedTrainer]:
 
 
 def _broadcast(self: DistributedDL, t: Any, rank: int) -> list[int]:
-    """Broadcast indices on the CPU, where gloo has them; fastai's own does it on the GPU."""
-    indices = torch.as_tensor(t, dtype=torch.int64)
-    dist.broadcast(indices, rank)
-    return indices.tolist()
+    """Broadcast indices on the CPU, where gloo has them; fastai's own does it on the GPU.
+
+    They are kept, since fastai forks its workers next: where gloo's thread is the last to let go of a tensor of
+    Python's, it makes itself known to Python for that, under a lock that a fork before Python 3.12 needs (gh-112275).
+    A worker that is forked at that moment hangs before it has run a line.
+    """
+    global _indices
+    _indices = torch.as_tensor(t, dtype=torch.int64)
+    dist.broadcast(_indices, rank)
+    return _indices.tolist()
