@@ -80,22 +80,16 @@ func (f *runFlags) hangAfterOf() time.Duration {
 
 // hangTimeoutOf is how long an alarm may stand; 0: for ever. Where somebody sits at a terminal, that is for them to say.
 func (f *runFlags) hangTimeoutOf() time.Duration {
-	if !f.hangTimeout.said && !attended() {
+	if !f.hangTimeout.said && !isTerminal(os.Stdin) && !isTerminal(os.Stderr) {
 		return unattendedHangTimeout
 	}
 	return f.hangTimeout.d
 }
 
-// attended reports whether somebody sits at a terminal.
-func attended() bool { return isTerminal(os.Stdin) || isTerminal(os.Stderr) }
-
 // wayOut is what the user can do about ranks that wait for each other.
 func (f *runFlags) wayOut() string {
-	switch after := f.hangTimeoutOf(); {
-	case after > 0:
+	if after := f.hangTimeoutOf(); after > 0 {
 		return fmt.Sprintf("after %s they are freed and the run ends (--hang-timeout) · SIGUSR1 prints stacks", shortDuration(after))
-	case !attended():
-		return "SIGUSR1 prints stacks"
 	}
 	return "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
 }
