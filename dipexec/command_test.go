@@ -568,7 +568,7 @@ func TestDeafRankOfANestedRun(t *testing.T) {
 				warnings = append(warnings, l.Text)
 			}
 		}
-		sameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code may not let it through")
+		sameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason")
 		y.fail("KeyboardInterrupt", "")
 		x.fail("KeyboardInterrupt", "")
 		mustWait(t, e, id)

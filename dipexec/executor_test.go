@@ -255,7 +255,7 @@ func TestInterruptOfStoppedRank(t *testing.T) {
 		lines := rec.lines()
 		sameLines(t, lines[len(lines)-2:],
 			"log warning: rank 1 has not answered the interrupt for 5s: it is stopped: kill -CONT 4711 lets it go on",
-			"log warning: rank 0 has not answered the interrupt for 5s; native code may not let it through")
+			"log warning: rank 0 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason")
 		x[0].ok()
 		x[1].ok()
 		mustWait(t, e, id)
@@ -273,7 +273,7 @@ func TestUnansweredInterrupt(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		lines := rec.lines()
-		if last := lines[len(lines)-1]; last != "log warning: ranks 0,2 have not answered the interrupt for 5s; native code may not let it through" {
+		if last := lines[len(lines)-1]; last != "log warning: ranks 0,2 have not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason" {
 			t.Errorf("got %s", last)
 		}
 		_ = e.Cancel(id) // again
@@ -370,7 +370,7 @@ func TestDeath(t *testing.T) {
 			"rank_state rank 2 interrupting",
 			"error rank 0 KeyboardInterrupt:  line 0",
 			"rank_state rank 0 ready interrupted",
-			"log warning: rank 2 has not answered the interrupt for 5s; native code may not let it through",
+			"log warning: rank 2 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason",
 			"run_finished died: rank 1 was killed by SIGKILL")
 		x[2].ok()
 		// The dead rank is told of again in the run that asks for it, and that run ends.

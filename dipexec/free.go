@@ -35,7 +35,7 @@ type rescue struct {
 	mu   sync.Mutex // guards seen
 	seen []standing // at the last look; nil: there was none
 
-	freed []string // which ranks had to be freed of what, a clause each; the goroutine's until done
+	freed []standing // the ranks that had to be freed, as they were then; the goroutine's until done
 }
 
 // beginRescue follows an interrupt.
@@ -64,7 +64,7 @@ func (s *rescue) hurry() {
 func (s *rescue) end() []string {
 	s.stop()
 	<-s.done
-	return s.freed
+	return describeWaiting(s.freed, "was", "were")
 }
 
 // whereabouts are the lines at which ranks were seen last, as far as they are known.
@@ -140,9 +140,12 @@ func (s *rescue) watch() {
 
 // free breaks the groups, and notes who was freed by that.
 func (s *rescue) free(seen []standing) {
-	for _, c := range describeWaiting(seen, "was", "were") {
-		if !slices.Contains(s.freed, c) {
-			s.freed = append(s.freed, c)
+	for _, at := range seen {
+		again := func(before standing) bool {
+			return before.rank == at.rank && diagnose.Wait(before.groups) == diagnose.Wait(at.groups)
+		}
+		if at.waits() && !slices.ContainsFunc(s.freed, again) {
+			s.freed = append(s.freed, at)
 		}
 	}
 	for _, problem := range s.r.e.breakGroups(s.all) {

@@ -107,6 +107,25 @@ func TestFreedAtSeveralPlaces(t *testing.T) {
 	}
 }
 
+// A rank that is not free at the first try is told of once.
+func TestFreedAtTheSecondTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHung(t, Options{})
+		tries := 0
+		h.pool.ranks[1].breaks(func() {
+			if tries++; tries == 2 {
+				h.comesBack(1, 8)
+			}
+		})
+		_ = h.e.Cancel(h.id)
+		mustWait(t, h.e, h.id)
+		synctest.Wait()
+		if lines := linesOf(t, h.rec, h.id); tries != 2 || lines[len(lines)-2] != freed {
+			t.Errorf("%d tries: %s", tries, strings.Join(lines, "\n"))
+		}
+	})
+}
+
 // A second interrupt leaves the groups of ranks alone that are in no collective, and frees these as soon as they are in one.
 func TestInterruptAgainWhereNobodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -575,7 +575,7 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	if lines := rescue.whereabouts(awake); lines != nil {
 		where = " (" + strings.Join(lines, ", ") + ")"
 	}
-	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code may not let it through%s", nameParts(awake), have, r.e.o.InterruptGrace, where)
+	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code or a handler of SIGINT may be the reason%s", nameParts(awake), have, r.e.o.InterruptGrace, where)
 }
 
 // awaits tells whether the cell waits for a nested run.
