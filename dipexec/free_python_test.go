@@ -140,8 +140,23 @@ assert db.execute("select x from t").fetchone() == (1,)
 		"elsewhere": "if rank == 1:\n    while True: time.sleep(0.1)\ndist.all_reduce(torch.ones(1))",
 		"other":     "dist.broadcast(torch.ones(1), 0) if rank == 1 else dist.barrier()",
 		"recv":      "if rank == 2: dist.recv(torch.ones(1), 0)",
-		"subgroup":  "pair = dist.new_group([0, 1])\nif rank == 0: dist.all_reduce(torch.ones(1), group=pair)\nwhile True: time.sleep(0.1)",
-		"thread":    "import threading\nif rank == 0: threading.Thread(target=lambda: dist.all_reduce(torch.ones(1)), daemon=True).start()\nwhile True: time.sleep(0.1)",
+		"send":      "if rank == 2: dist.send(torch.ones(1), 0)",
+		"several":   "if rank == 1:\n    while True: time.sleep(0.1)\nif rank == 0: dist.all_reduce(torch.ones(1))",
+		"backward":  "model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))\nif rank != 1: model(torch.ones(2, 4)).sum().backward()",
+		"circle": `
+pairs = [dist.new_group(pair) for pair in ([0, 1], [1, 2], [0, 2])]
+for pair in (pairs[rank], pairs[(rank + 2) % 3]) if rank < 2 else (pairs[1], pairs[2]): dist.barrier(group=pair)
+dist.all_reduce(torch.ones(1), group=pairs[rank])`,
+		"in C": `
+def compute(n):
+    began = time.monotonic()
+    sum(range(n))
+    return time.monotonic() - began
+if rank == 1: compute(int(4e6 * 3 / compute(4_000_000)))
+dist.all_reduce(torch.ones(1))
+time.sleep(100)`,
+		"subgroup": "pair = dist.new_group([0, 1])\nif rank == 0: dist.all_reduce(torch.ones(1), group=pair)\nwhile True: time.sleep(0.1)",
+		"thread":   "import threading\nif rank == 0: threading.Thread(target=lambda: dist.all_reduce(torch.ones(1)), daemon=True).start()\nwhile True: time.sleep(0.1)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.t = t
