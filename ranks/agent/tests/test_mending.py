@@ -181,14 +181,15 @@ def test_a_model_that_is_wrapped_again_trains_while_the_old_one_is_there(pool):
 
 @pytest.mark.parametrize("optimizer", ["SGD(model.parameters(), 0.01)", "Adam(model.parameters(), 0.01)"])
 def test_replicas_are_brought_to_agree(pool, optimizer):
-    """One rank makes a step that the others have not made."""
+    """Two ranks make a step that the first has not made."""
     ranks = pool(3)
     good(ranks, MODEL.format(optimizer=optimizer))
-    good(ranks, "if rank == 1: opt.step()")
+    good(ranks, "if rank: opt.step()")
     (reply, *_) = replies = mend_all(ranks, keep=True)
     assert [one["status"] for one in replies] == ["ok"] * 3, replies
     how = "a step ahead of rank 0" if optimizer.startswith("Adam") else "not as rank 0"
-    notice = f"model: rank 1 was {how} after the interrupt; parameters, buffers and optimizer state are rank 0's now"
+    notice = f"model: ranks 1-2 were {how} after the interrupt"
+    notice += "; parameters, buffers and optimizer state are rank 0's now"
     assert [one["notices"] for one in replies] == [[notice]] * 3
     assert (reply["in_place"], reply["groups"], reply["stale"]) == (True, [], [])
     assert good(ranks, EQUAL) == ["True\n"] * 3

@@ -21,7 +21,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Callable
 
-from . import collectives, connections, holders, replicas, sharded
+from . import collectives, connections, holders, ranklist, replicas, sharded
 from .connections import Connection
 from .interrupts import Interrupts
 
@@ -359,9 +359,8 @@ class _Meeting:
                 raise _OthersFailed(f"rank {rank} {why}")
             if time.monotonic() > self.deadline:
                 late = [rank for rank in others if not self._store.add(f"{what}/{rank}/come", 0)]
-                names = ("rank " if len(late) == 1 else "ranks ") + ", ".join(map(str, late))
                 verb = "has" if len(late) == 1 else "have"
-                raise MendError(f"{names} {verb} not come within {self._seconds:g} s")
+                raise MendError(f"{ranklist.name(late)} {verb} not come within {self._seconds:g} s")
             time.sleep(_PAUSE)
             came = self._store.add(f"{what}/come", 0)
         return [json.loads(self._store.get(f"{what}/{rank}")) for rank in others]
@@ -416,7 +415,7 @@ class _Forming:
             missing = [rank for rank in ranks if told[rank]["groups"].get(name) != ranks]
             if missing:
                 self._reply["notices"].append(
-                    f"the group of {_name_ranks(ranks)} is not known to {_name_ranks(missing)}: make it again"
+                    f"the group of {ranklist.name(ranks)} is not known to {ranklist.name(missing)}: make it again"
                 )
                 continue
             with self._uninterrupted():
@@ -433,7 +432,7 @@ class _Forming:
             part = f"{name}/{number}"
             if not isinstance(_inner(backend), _kinds(c10d)):
                 self._reply["notices"].append(
-                    f"the group of {_name_ranks(ranks)} stays as it is: a backend {backend.name()} cannot be mended"
+                    f"the group of {ranklist.name(ranks)} stays as it is: a backend {backend.name()} cannot be mended"
                 )
                 continue
             if connects and all(map(_is_reconfigurable, renewed.parts_of(backend))):
@@ -538,7 +537,3 @@ def _gloo_options(c10d: ModuleType, old: Any) -> Any:
         if hasattr(old, name):
             setattr(options, name, getattr(old, name))
     return options
-
-
-def _name_ranks(ranks: list[int]) -> str:
-    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Callable
 
+from . import ranklist
+
 log = logging.getLogger(__name__)
 
 _MODELS = "torch.nn.parallel.distributed"
@@ -380,8 +382,7 @@ def _describe_differences(ranks: list[int], theirs: list[dict[str, Any]]) -> str
             groups.setdefault(_compare(facts, theirs[0], ranks[0]), []).append(rank)
     said = []
     for how, which in groups.items():
-        names = ("rank " if len(which) == 1 else "ranks ") + ", ".join(map(str, which))
-        said.append(f"{names} {'was' if len(which) == 1 else 'were'} {how}")
+        said.append(f"{ranklist.name(which)} {'was' if len(which) == 1 else 'were'} {how}")
     return " and ".join(said) + " after the interrupt"
 
 

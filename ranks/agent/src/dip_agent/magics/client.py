@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
+from .. import ranklist
 from ..commands import CommandError, Commands
 from ..transfer import Pushed, TransferError, pack, unpack
 
@@ -208,17 +209,6 @@ def check(reply: Mapping[str, Any]) -> None:
         raise RankError(reply)
 
 
-def spans(ranks: Iterable[int]) -> str:
-    """Return ascending ranks as "0-2,4"."""
-    runs: list[list[int]] = []
-    for rank in ranks:
-        if runs and runs[-1][1] == rank - 1:
-            runs[-1][1] = rank
-        else:
-            runs.append([rank, rank])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
-
-
 def describe_failure(part: Mapping[str, Any], reason: str = "") -> str:
     """Return one line about a part of a run that failed."""
     if not part.get("ename"):
@@ -234,7 +224,7 @@ def _failure(parts: list[dict[str, Any]], reason: str) -> str:
             groups.setdefault(describe_failure(part), []).append(part["rank"])
     if not groups or any(part["status"] == "died" for part in parts):
         return reason  # which names the ranks that died; with them the others end in one way or another
-    return "; ".join(f"{text} — rank{'s' * (len(on) > 1)} {spans(sorted(on))}" for text, on in groups.items())
+    return "; ".join(f"{text} — {ranklist.name(on)}" for text, on in groups.items())
 
 
 def _size(count: int | None) -> str:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from .. import ranklist
 from .arguments import Flag, Parser, name, targets
-from .client import ALL, Client, Run, autodip_state, describe_failure, spans
+from .client import ALL, Client, Run, autodip_state, describe_failure
 from .magic import Magic
 
 _TARGETS = Flag(
@@ -127,7 +128,7 @@ def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
     if not reply["parts"]:
         lines = [f"It came to no rank: {reply.get('reason') or reply['run_status']}."]
     elif not lines:
-        on = spans(part["rank"] for part in reply["parts"])
+        on = ranklist.spans(part["rank"] for part in reply["parts"])
         is_more = "more was printed, and nothing" if any(map(_was_shown, reply["parts"])) else "was printed or"
         lines = [f"Nothing {is_more} returned on ranks {on}: {reply['run_status']}."]
     print("\n".join(lines))
