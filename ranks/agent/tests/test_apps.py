@@ -119,7 +119,7 @@ def test_a_file_beside_the_script(make_node, tmp_path):
         ("commands = {'a': 1}", "commands must be a dictionary of functions, not {{'a': 1}}"),
         (
             "def initialise(): pass",
-            "{file} defines none of imports, set_verbose, initializer, finalizer, commands",
+            "{file} defines none of imports, set_verbose, initializer, finalizer, on_hang, commands",
         ),
     ],
 )
