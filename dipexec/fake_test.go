@@ -224,7 +224,7 @@ func (p *fakeProcess) Stack(context.Context) (*wire.StackReply, error) {
 	return &wire.StackReply{}, nil
 }
 
-func (p *fakeProcess) Vitals() (ranks.Vitals, bool) { return ranks.Vitals{}, false }
+func (p *fakeProcess) Vitals() (ranks.Vitals, bool) { return ranks.Vitals{At: time.Now()}, true }
 
 func (p *fakeProcess) Condition(context.Context, ranks.Vitals, ranks.Vitals, bool) ranks.Condition {
 	p.mu.Lock()

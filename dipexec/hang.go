@@ -47,7 +47,7 @@ type lookout struct {
 	stop context.CancelFunc // nil: nobody has looked yet; else it ends ctx, as the end of the run's part on the ranks does
 
 	interval time.Duration
-	earlier  []moment // of the last look
+	earlier  []moment // of the last look, or of the last one that a rank has answered
 	found    bool     // something was found out by that
 	places   map[int]*standingPlace
 }
@@ -169,7 +169,7 @@ func (l *lookout) look() {
 		switch {
 		case closely:
 			l.pause(began)
-			before, began = now, time.Now()
+			before, began = lastAnswers(before, now), time.Now()
 			now = l.ask()
 		case before == nil || silent(now): // who waits for something else than others is seen by two looks that come anyway
 			l.note(now)
@@ -181,7 +181,7 @@ func (l *lookout) look() {
 	for moments := 2; moments < maxMoments && closely && c.Moved() && (l.found || silent(before)); moments++ {
 		// What was found is over, but there may be something new; or one has answered late.
 		l.pause(began)
-		before, began = now, time.Now()
+		before, began = lastAnswers(before, now), time.Now()
 		now = l.ask()
 		c = l.compare(before, now)
 	}
@@ -206,6 +206,22 @@ func (l *lookout) look() {
 // mayWait reports whether some rank may wait in a collective.
 func mayWait(moments []moment) bool {
 	return slices.ContainsFunc(moments, func(m moment) bool { return diagnose.MayWait(m.told) })
+}
+
+// lastAnswers are the newer moments, but for the ranks that have not answered then.
+func lastAnswers(older, newer []moment) []moment {
+	last := slices.Clone(newer)
+	for i := range older {
+		if last[i].told == nil {
+			last[i] = older[i]
+		}
+	}
+	return last
+}
+
+// stands reports whether a process has not run since an earlier moment, for sure.
+func (m moment) stands(before moment) bool {
+	return !m.vitals.At.IsZero() && !before.vitals.At.IsZero() && !m.vitals.Ran(before.vitals)
 }
 
 // silent reports whether some rank has not answered.
@@ -240,7 +256,7 @@ func (l *lookout) ask() []moment {
 	return moments
 }
 
-// compare puts together what is known of two moments.
+// compare puts together what is known of two moments. What is known of the later one without an answer is noted in it.
 func (l *lookout) compare(before, now []moment) diagnose.Case {
 	c := diagnose.Case{Run: l.r.id, Path: wire.Path(l.r.req.Path), Ranks: make([]diagnose.Rank, len(l.procs))}
 	ctx, stop := context.WithTimeout(l.ctx, hangPatience)
@@ -249,6 +265,10 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	onAll(l.procs, func(i int, p Process) error {
 		told := now[i].told
 		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
+		if told == nil && condition.State == ranks.Sound && now[i].stands(before[i]) {
+			told = before[i].told // it would have answered that
+			now[i].told = told
+		}
 		if told != nil && some && (condition.Moved || !diagnose.MayWait(told)) {
 			told = withSource(ctx, p, told)
 		}
@@ -301,7 +321,7 @@ func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.Gr
 
 // note remembers where the ranks were.
 func (l *lookout) note(moments []moment) {
-	l.earlier = moments
+	l.earlier = lastAnswers(l.earlier, moments)
 	for i, m := range moments {
 		rank := rankOfProcess(l.procs[i])
 		l.places[rank] = placeAt(l.places[rank], m)

@@ -169,6 +169,41 @@ func TestHangOfALaterRun(t *testing.T) {
 	})
 }
 
+// A rank that is late to answer has not got on for that: what was found out of it stays, and keeps its number.
+func TestHangOfRanksThatAnswerLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		waits := standsAt(17, 41)
+		waits.Operations = []wire.Operation{{Name: "backward", Thread: 1}} // of which torch does not tell the collective
+		pool.ranks[0].stands(always(waits))
+		pool.ranks[1].stands(always(world(16)))
+		id := mustStart(t, e, Request{Path: "/d/t.py", Target: cells.Target{Where: cells.Remote}})
+		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
+		x[1].ok()
+		time.Sleep(hangAfter + 5*time.Second)
+		for _, p := range pool.ranks {
+			for _, looks := range []time.Duration{1, 3} {
+				p.mutes(true)
+				time.Sleep(looks * hangAfter)
+				p.mutes(false)
+				time.Sleep(3 * hangAfter)
+			}
+		}
+		synctest.Wait()
+		late := hangsOf(rec)
+		pool.ranks[0].stands(always(standsAt(17, 42)))
+		time.Sleep(2 * hangAfter)
+		x[0].ok()
+		mustWait(t, e, id)
+		e.Close(t.Context())
+		<-rec.done
+		text := "hang 1 warning finished: backward #17 (default group): rank 0 waits at t.py:41 for rank 1, which has finished this cell"
+		sameLines(t, late, text)
+		sameLines(t, hangsOf(rec), text, "hang 1 is gone", "run_finished ok")
+	})
+}
+
 // A rank that is slow is no alarm. That it has moved on is told now and then, and that it has come at the next look.
 func TestSlowRank(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
