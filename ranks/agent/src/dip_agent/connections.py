@@ -21,7 +21,7 @@ from . import system, threads
 
 _WAIT = (64, 10)  # how gloo's thread calls epoll_wait: for so many events, and so many milliseconds
 _LIBRARY = re.compile(r"^lib(torch|gloo)[^/]*$")  # of the call; others may have a gloo of their own
-_PATIENCE = 0.3  # seconds for a thread to come to its wait; one that computes never does
+PATIENCE = 0.3  # seconds for a thread to come to its wait; one that computes never does
 
 _lock = threading.Lock()  # guards what follows
 _known: dict[int, tuple[int, int]] = {}  # gloo's threads, by their ids: when each has started, and its descriptor
@@ -95,37 +95,45 @@ def _connected(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[socket.sock
         yield connected, connection
 
 
-def learn() -> None:
-    """Get to know gloo's threads while they wait: one that runs, or waits for a processor, cannot be told from others.
+def learn(patience: float = 0.0) -> bool:
+    """Get to know gloo's threads while they wait; return whether all could be told from others.
 
-    To be called when a group has been formed.
+    One that runs, or waits for a processor, cannot, unless it comes to its wait within `patience` seconds. To be called
+    when a group has been formed.
     """
-    _loops()
+    with _lock:
+        return not _look(patience)
 
 
 def _loops() -> set[int]:
     """Return gloo's epoll descriptors."""
     with _lock:
-        for number, (started, _) in list(_known.items()):
-            if system.start_time(number) != started:
-                del _known[number]
-        # Python's own threads are none of gloo's; the one that looks would never be seen to wait.
-        pending = threads.ids() - {thread.native_id for thread in threading.enumerate()} - set(_known)
-        memory: threads.Memory | None = None
-        deadline = time.monotonic() + _PATIENCE
-        while pending:
-            for number in [number for number in pending if not threads.runs(number)]:
-                pending.discard(number)
-                arguments = threads.call(number)
-                if arguments[2:4] != _WAIT or not _is_epoll(arguments[0]):
-                    continue
-                memory = memory or threads.Memory()
-                if any(_LIBRARY.match(os.path.basename(file)) for file in memory.libraries_of(number)):
-                    _known[number] = (system.start_time(number), arguments[0])
-            if not pending or time.monotonic() >= deadline:
-                break
-            time.sleep(0.001)
+        _look(PATIENCE)
         return {epoll for _, epoll in _known.values() if _is_epoll(epoll)}
+
+
+def _look(patience: float) -> set[int]:
+    """Look for gloo's threads among those that are not known; return those that have run all the time."""
+    deadline = time.monotonic() + patience
+    for number, (started, _) in list(_known.items()):
+        if system.start_time(number) != started:
+            del _known[number]
+    # Python's own threads are none of gloo's; the one that looks would never be seen to wait.
+    pending = threads.ids() - {thread.native_id for thread in threading.enumerate()} - set(_known)
+    memory: threads.Memory | None = None
+    while pending:
+        for number in [number for number in pending if not threads.runs(number)]:
+            pending.discard(number)
+            arguments = threads.call(number)
+            if arguments[2:4] != _WAIT or not _is_epoll(arguments[0]):
+                continue
+            memory = memory or threads.Memory()
+            if any(_LIBRARY.match(os.path.basename(file)) for file in memory.libraries_of(number)):
+                _known[number] = (system.start_time(number), arguments[0])
+        if not pending or time.monotonic() >= deadline:
+            break
+        time.sleep(0.001)
+    return pending
 
 
 def _is_epoll(fd: int) -> bool:

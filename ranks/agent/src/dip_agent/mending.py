@@ -28,6 +28,7 @@ from .interrupts import Interrupts
 _C10D = "torch.distributed.distributed_c10d"
 _PAUSE = 0.002  # seconds between looks at who has come
 _LOOK = 0.1  # seconds between looks at whether a group is still being formed
+_MOST_LOOKS = 3  # for gloo's threads, one after each cell; what is not known then is looked for when it is needed
 _ALONE = 1.0  # seconds after an interrupt for which that may go on: others may have been interrupted before it
 
 # Backend types, of which a group takes one each time it gets another backend: first those that torch has a name for.
@@ -69,6 +70,7 @@ _FORMING = frozenset({"_new_process_group_helper", "_create_gloo_process_group",
 _stores: set[Connection] = set()  # of this process, as a client of the pool's store
 _cut_off = False  # the backends that there are cannot reach the store any more
 _learned: set[str] = set()  # names of groups
+_looks = 0  # how often gloo's threads have been looked for since those have changed
 _left: _Default | None = None  # the default group that has been left, to be joined anew
 
 
@@ -89,11 +91,13 @@ class _Default:
 
 def learn(names: Iterable[str]) -> None:
     """Note which groups there are now. For the main thread."""
-    global _learned
+    global _learned, _looks
     if (now := set(names)) != _learned:
-        _learned = now
-        connections.learn()
+        _learned, _looks = now, 0
         replicas.watch()
+    elif not 0 < _looks < _MOST_LOOKS:
+        return
+    _looks = 0 if connections.learn() else _looks + 1
 
 
 def tell_connections(content: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +222,7 @@ def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interru
             forming = _Forming(c10d, meeting, default, interrupts, reply)
             forming.form(meeting.exchange("groups", _facts(c10d)), namespace)
             meeting.exchange("formed", None)
-            connections.learn()
+            connections.learn(connections.PATIENCE)
         reply["notices"] += replicas.agree(c10d, meeting, namespace)
         reply["notices"] += sharded.settle(meeting, namespace)
         meeting.exchange("agreed", None)

@@ -81,16 +81,10 @@ class Memory:
     """What is mapped where in this process."""
 
     def __init__(self) -> None:
-        self._firsts: list[int] = []  # addresses, ascending
-        self._mappings: list[tuple[int, str, bool]] = []  # of these: the end, the file, whether that is somebody's code
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-            for line in maps:
-                place, access, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
-                first, end = (int(bound, 16) for bound in place.split("-"))
-                file = path[0] if path else ""
-                is_code = "x" in access and file != "" and not _EVERYBODYS.search(os.path.basename(file))
-                self._firsts.append(first)
-                self._mappings.append((end, file, is_code))
+            self._lines = maps.readlines()
+        self._firsts = [int(line[: line.index("-")], 16) for line in self._lines]  # addresses, ascending
+        self._mappings: dict[int, tuple[int, str, bool]] = {}  # what `_mapping` has told, by line
 
     def libraries_of(self, number: int) -> tuple[str, ...]:
         """Return the libraries into which the words on a waiting thread's stack point, where its calls return.
@@ -122,9 +116,18 @@ class Memory:
 
     def _at(self, address: int) -> tuple[int, str, bool]:
         index = bisect.bisect_right(self._firsts, address) - 1
-        if index < 0 or address >= self._mappings[index][0]:
+        if index < 0:
             return 0, "", False
-        return self._mappings[index]
+        mapping = self._mappings.get(index) or self._mapping(index)
+        return mapping if address < mapping[0] else (0, "", False)
+
+    def _mapping(self, index: int) -> tuple[int, str, bool]:
+        """Return the end of what a line tells of, its file, and whether that is somebody's code."""
+        place, access, _, _, _, *path = self._lines[index].rstrip("\n").split(maxsplit=5)
+        file = path[0] if path else ""
+        is_code = "x" in access and file != "" and not _EVERYBODYS.search(os.path.basename(file))
+        mapping = self._mappings[index] = int(place.partition("-")[2], 16), file, is_code
+        return mapping
 
 
 def _read(number: int, what: str) -> str:
