@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -311,11 +312,16 @@ func (e *Executor) Free(id string) error {
 func (e *Executor) CancelAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, r := range e.runs {
+	for _, r := range e.latestFirst() {
 		if !r.isAwaited() { // else it is cancelled with the one that waits
 			r.cancel()
 		}
 	}
+}
+
+// latestFirst are the runs that have not ended, in the order in which several are cancelled: none begins because one before it ends. The caller holds mu.
+func (e *Executor) latestFirst() []*run {
+	return slices.SortedFunc(maps.Values(e.runs), func(r, s *run) int { return s.at.compare(r.at) })
 }
 
 // Last tells the executor that nothing will run on the ranks after what runs there now: what becomes of them after an interrupt is of no use to anybody.

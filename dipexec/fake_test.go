@@ -515,7 +515,12 @@ func start(t *testing.T, o Options) (*Executor, *recorder) {
 	e := New(o)
 	rec := record(e.Subscribe())
 	t.Cleanup(func() {
-		e.Close(context.Background())
+		ctx, stop := context.WithCancel(context.Background())
+		defer stop()
+		if t.Failed() { // what the test has left running would be waited for
+			stop()
+		}
+		e.Close(ctx)
 		<-rec.done
 	})
 	return e, rec

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -211,19 +210,20 @@ func (t *tailText) String() string {
 // interrupt interrupts what has its turn on the ranks, and the runs that the asking cell has started and does not wait for.
 func (c *command) interrupt(struct{}) (any, error) {
 	e := c.e
-	var ask []holder
-	if h := e.queues[poolNamespace].current(); h != nil && h != holder(c.giver) {
-		ask = append(ask, h)
-	}
+	current := e.queues[poolNamespace].current()
 	e.mu.Lock()
-	for _, r := range e.runs {
-		if o := r.origin; c.giver != nil && o != nil && o.run == c.giver && !o.wait && !slices.Contains(ask, holder(r)) {
-			ask = append(ask, r)
+	latest := e.latestFirst()
+	e.mu.Unlock()
+	asked := 0
+	for _, r := range latest {
+		if o := r.origin; c.giver != nil && o != nil && o.run == c.giver && !o.wait && holder(r) != current {
+			r.cancel()
+			asked++
 		}
 	}
-	e.mu.Unlock()
-	for _, h := range ask {
-		h.cancel()
+	if current != nil && current != holder(c.giver) {
+		current.cancel()
+		asked++
 	}
-	return wire.InterruptCommandReply{CommandStatus: c.ok(), Interrupted: len(ask)}, nil
+	return wire.InterruptCommandReply{CommandStatus: c.ok(), Interrupted: asked}, nil
 }

@@ -363,6 +363,20 @@ def test_who_makes_a_group_alone_is_freed(pool):
         assert good(ranks, code + "\nprint(t.item())") == ["2.0\n", "2.0\n", "1.0\n"], number
 
 
+def test_who_comes_to_a_group_that_the_others_have_left_is_freed(pool):
+    """It waits for a connection of theirs, after it has found at the store where they listen."""
+    ranks = pool(3)
+    code = "new = dist.new_group([0, 1])"
+    first = ranks[1].start(code, path="/p/train.py")
+    wait_until(lambda: waits(ranks[1]), "the first")
+    interrupted(ranks[1:2], [first], 0.2)
+    second = ranks[0].start(code, path="/p/train.py")
+    wait_until(lambda: waits(ranks[0]), "the second")
+    interrupted(ranks[:1], [second], 0.2)
+    mended(ranks)
+    assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+
+
 @needs_in_place
 def test_a_mesh_of_devices(pool):
     ranks = pool(4)

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import stat
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -23,8 +24,11 @@ _WAIT = (64, 10)  # how gloo's thread calls epoll_wait: for so many events, and 
 _LIBRARY = re.compile(r"^lib(torch|gloo)[^/]*$")  # of the call; others may have a gloo of their own
 PATIENCE = 0.3  # seconds for a thread to come to its wait; one that computes never does
 
+_KNOCK = 0.5  # seconds for a connection within this process
+
 _lock = threading.Lock()  # guards what follows
 _known: dict[int, tuple[int, int]] = {}  # gloo's threads, by their ids: when each has started, and its descriptor
+_settled: set[tuple[int, int]] = set()  # threads that are none of a group's that is being formed, with their starts
 
 
 class Connection(NamedTuple):
@@ -74,6 +78,38 @@ def _shut_down(found: Iterable[tuple[socket.socket, Connection]], wanted: set[Co
     return number
 
 
+def knock(peers: int) -> int:
+    """Take the place of peers that do not come, where gloo listens for a group that is being formed; return how often.
+
+    Who waits there has no connection yet that could be shut down. It gets one for each of the numbers by which gloo
+    tells its peers apart, all of them closed at once. (A listener's connections begin with theirs: gloo,
+    transport/tcp/listener.cc.)
+    """
+    _loops()
+    with _lock:
+        forming = [
+            (started, number, epoll) for number, (started, epoll) in _known.items() if (number, started) not in _settled
+        ]
+    if not forming:
+        return 0
+    _, _, epoll = max(forming)  # the others have been formed since: what comes later is given further numbers of theirs
+    number = 0
+    for fd, inode in _watched(epoll):
+        listener = _duplicate(fd, inode)
+        if listener is None:
+            continue
+        with listener, contextlib.suppress(OSError):
+            if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                continue
+            for peer in range(peers):
+                with socket.socket(listener.family, socket.SOCK_STREAM) as other:
+                    other.settimeout(_KNOCK)
+                    other.connect(listener.getsockname())
+                    other.sendall(struct.pack("=q", peer))
+                    number += 1
+    return number
+
+
 def _open() -> Iterator[tuple[socket.socket, Connection]]:
     """Yield a duplicate of each of gloo's sockets, to be closed, and its ends."""
     for epoll in _loops():
@@ -102,7 +138,10 @@ def learn(patience: float = 0.0) -> bool:
     when a group has been formed.
     """
     with _lock:
-        return not _look(patience)
+        running = _look(patience)
+        _settled.clear()
+        _settled.update((number, system.start_time(number)) for number in threads.ids())
+        return not running
 
 
 def _loops() -> set[int]:

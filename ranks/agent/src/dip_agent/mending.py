@@ -116,6 +116,8 @@ def break_groups(content: dict[str, Any], answer: Callable[[dict[str, Any]], Non
     broken = connections.shut_down(wanted) if wanted else 0
     if _forms_a_group():
         _cut_off_from_store()
+        c10d = sys.modules[_C10D]
+        broken += connections.knock(c10d.GroupMember.WORLD.size() if c10d.is_initialized() else 0)
     communicators = _communicators()
     if not communicators:
         answer({"broken": broken, "aborted": [], "problems": []})
