@@ -106,6 +106,9 @@ func TestStackAndStatus(t *testing.T) {
 		e.Await("a rank", lsptest.Has("event", "stream"), lsptest.Has("run", run), lsptest.Has("rank", rank), lsptest.Contains("text", "held"))
 	}
 
+	await(t, "the loop", func() bool { // a line may be here before print has returned
+		return !slices.ContainsFunc(stacksOf(e, nil), func(s processStack) bool { return s.Rank >= 0 && !strings.Contains(s.Text, "line 5, in forever") })
+	})
 	stacks := answeredBy(t, e, -1, 0, 1, 2)
 	if len(stacks) != 4 || !stacks[0].Local || stacks[0].Rank != -1 || stacks[0].Text == "" {
 		t.Fatalf("%+v", stacks)
