@@ -300,6 +300,11 @@ def interrupted(ranks, requests, patience):
     return [rank.finish(request) for rank, request in zip(ranks, requests)], broken
 
 
+def refused(rank):
+    """Whether a rank has an answer already."""
+    return any(message.type == "execute_reply" for message in rank.inbox)
+
+
 def idle(rank):
     return rank.ask("status_request", reply="status")["execution_state"] == "idle"
 
@@ -363,18 +368,18 @@ def test_who_makes_a_group_alone_is_freed(pool):
         assert good(ranks, code + "\nprint(t.item())") == ["2.0\n", "2.0\n", "1.0\n"], number
 
 
-def test_who_comes_to_a_group_that_the_others_have_left_is_freed(pool):
-    """It waits for a connection of theirs, after it has found at the store where they listen."""
+def test_stress_who_comes_to_a_group_that_the_others_have_left_is_freed(pool):
+    """It has found at the store where they listened. Chance has it which of two connects, and which waits for that."""
     ranks = pool(3)
     code = "new = dist.new_group([0, 1])"
-    first = ranks[1].start(code, path="/p/train.py")
-    wait_until(lambda: waits(ranks[1]), "the first")
-    interrupted(ranks[1:2], [first], 0.2)
-    second = ranks[0].start(code, path="/p/train.py")
-    wait_until(lambda: waits(ranks[0]), "the second")
-    interrupted(ranks[:1], [second], 0.2)
-    mended(ranks)
-    assert good(ranks, SUM) == ["3.0 kept\n"] * 3
+    for number in range(stress.rounds(4, 40)):
+        for rank in (ranks[1], ranks[0]):
+            request = rank.start(code, path="/p/train.py")
+            wait_until(lambda rank=rank: waits(rank) or refused(rank), "the beginning")
+            results, _ = interrupted([rank], [request], 0.2)
+            assert results[0].status == "error", number
+        mended(ranks)
+        assert good(ranks, SUM) == ["3.0 kept\n"] * 3, number
 
 
 @needs_in_place
