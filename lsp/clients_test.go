@@ -93,7 +93,7 @@ func TestEightRanksPrintToNobody(t *testing.T) {
 	needPython(t)
 	for name, init := range map[string]any{"events": events, "text": nil} {
 		t.Run(name+" in process", func(t *testing.T) { printToNobody(t, inProcess(t), init, 300) })
-		t.Run(name+" program", func(t *testing.T) { printToNobody(t, program(t), init, 2000) }) // whose memory can be told
+		t.Run(name+" program", func(t *testing.T) { printToNobody(t, program(t), init, 4000) }) // whose memory can be told
 	}
 }
 
@@ -118,7 +118,7 @@ func printToNobody(t *testing.T, server lsptest.Server, init any, lines int) {
 	})
 	pids, pid := toldPIDs(t, e.Folder, 8)
 	if pid != os.Getpid() {
-		if kib := peakMemory(t, pid); kib > 100<<10 {
+		if kib := peakMemory(t, pid); kib > 160<<10 { // the race detector takes its part
 			t.Errorf("the server took %d MiB; the ranks printed %d", kib>>10, 8*lines/100)
 		}
 	}
