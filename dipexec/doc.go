@@ -1,6 +1,6 @@
 // Package dipexec runs code on the local namespace and on the ranks, and tells what comes of it. It knows processes by the
 // [Process] and [Pool] interfaces, and everybody else knows runs by their [Event]s, of which the terminal, the language
-// server and the journal are three views. docs/protocol.md describes the events.
+// server and the journal are three views. docs/events.md describes the events.
 //
 // # Runs
 //

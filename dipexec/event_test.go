@@ -30,23 +30,19 @@ func fieldsOf(t reflect.Type) (names []string, always map[string]bool) {
 }
 
 var (
-	docSection = regexp.MustCompile(`(?m)^###? (.*)$`)
+	docSection = regexp.MustCompile(`(?m)^##? (.*)$`)
 	docRow     = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (always)?")
 	docExample = regexp.MustCompile("(?s)```json\n(.*?)```")
 )
 
-// docSections gives the parts of the Events section of docs/protocol.md by their headings.
+// docSections gives the parts of docs/events.md by their headings.
 func docSections(t *testing.T) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile("../docs/protocol.md")
+	b, err := os.ReadFile("../docs/events.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, doc, ok := strings.Cut(string(b), "\n## Events\n")
-	if !ok {
-		t.Fatal("docs/protocol.md has no Events section")
-	}
-	doc = "## Events\n" + doc
+	doc := string(b)
 	sections := map[string]string{}
 	heads := docSection.FindAllStringSubmatchIndex(doc, -1)
 	for i, h := range heads {
@@ -59,7 +55,7 @@ func docSections(t *testing.T) map[string]string {
 	return sections
 }
 
-// docs/protocol.md and the types say the same.
+// docs/events.md and the types say the same.
 func TestEventsAreDocumented(t *testing.T) {
 	sections := docSections(t)
 	check := func(section string, typ reflect.Type) {

@@ -11,7 +11,7 @@ import (
 	"dipls/internal/clean"
 )
 
-// What cells are asked for with, and how a client that has said so is told to ask again, as docs/protocol.md has it.
+// What cells are asked for with, and how a client that has said so is told to ask again, as docs/language-server.md has it.
 const (
 	methodCells        = "dip/cells"
 	methodCellsChanged = "dip/cellsChanged"

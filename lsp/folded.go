@@ -7,7 +7,7 @@ import (
 	"dipls/dipexec"
 )
 
-// methodFolded is the notification that carries what a person reads of runs, as docs/protocol.md has it.
+// methodFolded is the notification that carries what a person reads of runs, as docs/language-server.md has it.
 const methodFolded = "dip/folded"
 
 // liveEvery is how often unfinished lines are told again at most.

@@ -15,7 +15,7 @@ import (
 	"dipls/internal/clean"
 )
 
-// methodEvent is the notification that carries an event, as docs/protocol.md has it.
+// methodEvent is the notification that carries an event, as docs/language-server.md has it.
 const methodEvent = "dip/event"
 
 // output shows what runs print and how they fail. Clients that ask for it get the events themselves, the others lines of text in their

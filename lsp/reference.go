@@ -39,7 +39,7 @@ started (` + "`dip.python`, `dip.preload`, `dip.start`" + `) count when it is st
 		fmt.Fprintf(&b, "| `%s.%s` | %s | `%s` | %s |\n", settingsSection, row.key, row.kind, row.initial, doc)
 	}
 	b.WriteString(`
-Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](protocol.md#language-server) instead of text, and ` + "`initializationOptions.trusted`" + ` says whether what
+Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](language-server.md#output) instead of text, and ` + "`initializationOptions.trusted`" + ` says whether what
 is in the folders may be run. With ` + "`true`" + ` it may, also to start Python ahead. With ` + "`false`" + `, as editors say where their user has not said otherwise, no process is ever
 started, Python included, and commands that need one answer with an error, until the client sends the notification ` + "`dip/trusted`" + `. A client that says nothing runs nothing of a folder
 until a command that runs something: that is the user's consent for this folder, one message says what will run, and it is remembered (` + "`dipls trust`" + `). About an interpreter that belongs to the
@@ -56,7 +56,7 @@ func commandsReference() string {
 
 The language server's commands, for ` + "`workspace/executeCommand`" + `. Each takes one object as its only argument, which may be left out where
 nothing in it is needed, and ignores fields that it does not know. A command that runs something answers with the run's id at once; the rest
-comes as [events](protocol.md#events), and as diagnostics, lenses and hints. Runs begin in the order of the commands, with the text as it is
+comes as [events](events.md), and as diagnostics, lenses and hints. Runs begin in the order of the commands, with the text as it is
 when the command comes.
 `)
 	for _, c := range commands {

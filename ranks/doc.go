@@ -1,6 +1,6 @@
 // Package ranks runs Python processes: a node, the local namespace and the pool of ranks under it. It starts them, talks to them
 // in the messages of [dipls/ranks/wire] and sees to it that nothing of them is left, whatever way they or the server end.
-// docs/protocol.md describes the messages and the start of a node; this comment holds the decisions on the server's side.
+// docs/wire.md describes the messages and the start of a node; this comment holds the decisions on the server's side.
 //
 // # Who owns what
 //

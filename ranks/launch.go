@@ -192,7 +192,7 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// startProcess starts the guard, which starts the node, with the descriptors that docs/protocol.md lists.
+// startProcess starts the guard, which starts the node, with the descriptors that docs/wire.md lists.
 func startProcess(o *Options, argv []string, dir *runtimeDir) (_ *nodeProcess, err error) {
 	var files []*os.File // closed if something fails
 	defer func() {

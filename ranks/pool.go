@@ -25,7 +25,7 @@ import (
 type PoolSpec struct {
 	Ranks   int    // how many
 	GPUs    []GPU  // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
-	App     string // "torch", "none", … or a module of the user's (docs/protocol.md, "Apps"); "" lets the agent choose
+	App     string // "torch", "none", … or a module of the user's (docs/apps.md); "" lets the agent choose
 	Verbose bool   // the app tells what it does
 
 	Surroundings *wire.Surroundings // of the local namespace, which its ranks inherit; nil: it has changed nothing

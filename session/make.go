@@ -31,7 +31,7 @@ func (e *noPoolError) Error() string {
 
 func (e *noPoolError) Unwrap() error { return e.err }
 
-// Make does what %makedip asks for; docs/protocol.md describes the command. text says what was done. A choice that cannot be is a
+// Make does what %makedip asks for; docs/wire.md describes the command. text says what was done. A choice that cannot be is a
 // *[ChoiceError]. When ctx ends, a start is given up and leaves nothing running, and a shutdown becomes a short one.
 //
 // Make ends what runs on the ranks if it has to end these, so an executor calls it in its turn.

@@ -40,7 +40,7 @@ The number in the first column is what "dipls run --cells" takes. A cell without
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array (docs/protocol.md, Cells)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array (docs/events.md, Cells)")
 	return cmd
 }
 

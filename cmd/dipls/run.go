@@ -147,7 +147,7 @@ func newRun() *cobra.Command {
 	flags.Var(&f.hangTimeout, "hang-timeout", `how long ranks may wait for each other before they are freed and the file ends with exit code 4, or "off" (default: 30m without a terminal, else off)`)
 	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other: the event as JSON on its standard input, the sentence in $DIPLS_HANG")
 	flags.DurationVar(&f.groupTimeout, "group-timeout", 0, "how long torch lets a collective wait (default: 24h)")
-	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/protocol.md)")
+	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/events.md)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
 	flags.StringVar(&f.journalLimit, "journal-limit", "2GiB", "how much one run's journal takes at most, such as 500MB or 4GiB, 0 for any amount; of more, the oldest and the newest are kept")

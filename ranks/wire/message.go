@@ -1,7 +1,7 @@
 // Package wire holds the messages between the server and its Python processes: their types, framing and signing.
 //
 // The messages are Jupyter messages (https://jupyter-client.readthedocs.io/en/stable/messaging.html); the few types that
-// Jupyter lacks, and how they are used, are described in docs/protocol.md. The package knows no sockets.
+// Jupyter lacks, and how they are used, are described in docs/wire.md. The package knows no sockets.
 package wire
 
 import "encoding/json"

@@ -781,7 +781,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.status',
     title: 'Status',
-    doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [protocol.md](protocol.md#commands), `info`; besides, each of its `ranks` and `local` have a `host` and the `run` that goes on there, or null.",
+    doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [the wire](wire.md#commands), `info`; besides, each of its `ranks` and `local` have a `host` and the `run` that goes on there, or null.",
   },
   {
     name: 'dip.gpus',
@@ -791,7 +791,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.variables',
     title: 'Variables',
-    doc: 'Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [protocol.md](protocol.md#lookups); processes that are `busy` have told nothing.',
+    doc: 'Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [the wire](wire.md#lookups); processes that are `busy` have told nothing.',
   },
   {
     name: 'dip.stack',

@@ -10,7 +10,7 @@ Data path, top to bottom:
     output    what user code prints, on its way to the server
     shell     IPython, told to publish over our socket
 
-docs/protocol.md in the project's repository is the contract with the server.
+docs/wire.md in the project's repository is the contract with the server.
 
 Importing this package imports nothing outside the standard library; `boot` decides what may be imported after that.
 """

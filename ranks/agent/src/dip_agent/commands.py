@@ -1,4 +1,4 @@
-"""What the local namespace asks of the server: the client's side of docs/protocol.md, "Commands"."""
+"""What the local namespace asks of the server: the client's side of docs/wire.md, "Commands"."""
 
 from __future__ import annotations
 

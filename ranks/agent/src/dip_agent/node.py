@@ -52,7 +52,7 @@ class _Spawn:
 
 
 class Node:
-    """See the module. `start` is the start-up object of docs/protocol.md."""
+    """See the module. `start` is the start-up object of docs/wire.md."""
 
     def __init__(
         self,

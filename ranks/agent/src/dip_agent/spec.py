@@ -15,7 +15,7 @@ class Spec:
     path: str  # of the socket
     key: str  # hex
     rank: int | None  # None: the local namespace
-    app: str  # as in docs/protocol.md, "Apps"
+    app: str  # as in docs/apps.md
     script: str
     node: int  # pid
     ring: int
@@ -31,7 +31,7 @@ class Spec:
     plain: bool = False  # no colours in what IPython itself writes
     free_gpu: bool = True  # free torch's cached memory after cells
     gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
-    surroundings: dict[str, Any] = field(default_factory=dict)  # of the local namespace, as in docs/protocol.md
+    surroundings: dict[str, Any] = field(default_factory=dict)  # of the local namespace, as in docs/wire.md
     extra_path: list[str] = field(default_factory=list)
     log_level: str = "info"
 

@@ -1,7 +1,7 @@
 """Hooks around a pool's life.
 
 An app is a module that may define `imports`, `set_verbose`, `initializer`, `finalizer`, `on_hang` and `commands`; see
-docs/protocol.md, "Apps". Before any of them a rank joins torch's process group. `torch` is that alone, `none` is plain
+docs/apps.md. Before any of them a rank joins torch's process group. `torch` is that alone, `none` is plain
 Python.
 """
 

@@ -35,7 +35,7 @@ class RankError(RuntimeError):
 
 
 class Info(dict):
-    """The pool as the server describes it: docs/protocol.md, "Commands". Prints as a table."""
+    """The pool as the server describes it: docs/wire.md, "Commands". Prints as a table."""
 
     def __repr__(self) -> str:
         ranks = self.get("ranks") or []

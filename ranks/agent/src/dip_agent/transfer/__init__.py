@@ -3,7 +3,7 @@
 `pack` puts variables where other processes can map them, `unpack` takes them from there; `Transfers` does both for a
 rank. pickles.py says what is pickled how, arrays.py what arrays and tensors become, memory.py where the bytes lie, and
 parts.py what later pushes share with earlier ones,
-explain.py why something cannot be sent. The format is in docs/protocol.md, "Payload".
+explain.py why something cannot be sent. The format is in docs/wire.md, "Payload".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Outgoing:
     """Variables that other processes can map until `close`."""
 
     def __init__(self, shared: Shared, payload: dict[str, Any], parts: Parts):
-        self.payload = payload  # as in docs/protocol.md, "Payload"
+        self.payload = payload  # as in docs/wire.md, "Payload"
         self.notice = shared.notice  # a sentence for the user, or empty
         self.parts = parts  # the tensors and arrays among them
         self._shared = shared

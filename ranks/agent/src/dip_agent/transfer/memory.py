@@ -1,7 +1,7 @@
 """Bytes that other processes of this host can map, and the mapping of theirs.
 
 A file here is anonymous memory (a sealed memfd) or, where memory is short or the system has none, a file on disk that
-only its owner can read. See docs/protocol.md, "Payload".
+only its owner can read. See docs/wire.md, "Payload".
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class _Descriptors(list):
 class Shared:
     """Pieces that other processes can map until `close`.
 
-    `files` and `places` ([file, offset, size], one a piece) are as in docs/protocol.md; `notice` is a sentence for the
+    `files` and `places` ([file, offset, size], one a piece) are as in docs/wire.md; `notice` is a sentence for the
     user or empty.
     """
 

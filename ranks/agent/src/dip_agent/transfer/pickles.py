@@ -334,7 +334,7 @@ def _loads(data: Any, buffers: Sequence[Any], loading: _Loading) -> list[Any]:
     global _loading
     outer, _loading = _loading, loading  # a value may pull others while it is made
     try:
-        return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/protocol.md
+        return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/wire.md
     finally:
         _loading = outer
 
