@@ -5,13 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// A person edits and runs cells in Neovim, set up as README.md says, and nothing of it stays.
+// A person edits and runs cells in Neovim, set up by nvim/init.lua, and nothing of it stays.
 func TestNeovim(t *testing.T) {
 	needPython(t)
 	editors := neovims()
@@ -22,13 +21,9 @@ func TestNeovim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("../README.md")
+	init, err := os.ReadFile("../nvim/init.lua")
 	if err != nil {
 		t.Fatal(err)
-	}
-	snippet := regexp.MustCompile("(?s)\n```lua\n(.*?)\n```\n").FindSubmatch(readme)
-	if snippet == nil {
-		t.Fatal("README.md has no block of Lua")
 	}
 	for _, nvim := range editors {
 		version, err := exec.Command(nvim, "--version").Output()
@@ -36,7 +31,7 @@ func TestNeovim(t *testing.T) {
 			t.Fatalf("%s: %v", nvim, err)
 		}
 		name, _, _ := strings.Cut(string(version), "\n")
-		t.Run(name, func(t *testing.T) { neovimSession(t, nvim, server, snippet[1]) })
+		t.Run(name, func(t *testing.T) { neovimSession(t, nvim, server, init) })
 	}
 }
 

@@ -1,4 +1,4 @@
--- A session in a real Neovim, whose init.lua is the one of README.md: what a person would press and see. What is not seen in time is an error.
+-- A session in a real Neovim with nvim/init.lua: what a person presses and sees. What does not appear in time is an error.
 
 local function await(what, condition)
   if not vim.wait(120000, condition, 10) then
