@@ -5,29 +5,31 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 )
 
-// command is a row of the table of commands, of which capabilities, dispatch and documentation are made.
-type command struct {
-	name   string // without "dip."
-	title  string // for people to choose it by
-	doc    string // what it does; sentences in Markdown
-	reply  string // what it answers, as an example
-	args   any    // a nil pointer to the struct of its arguments
-	answer any    // likewise of what it answers
-	waits  bool   // it may take long; later messages are handled meanwhile. The others run in the order of the messages
-	run    func(s *server, ctx context.Context, raw json.RawMessage) (any, error)
+// Command is a row of the table of commands, from which capabilities, dispatch and documentation are made.
+type Command struct {
+	Name   string       // without "dip."
+	Title  string       // for people to choose it by
+	Doc    string       // what it does; sentences in Markdown
+	Reply  string       // what it answers, as an example
+	Args   reflect.Type // the struct of its arguments
+	Answer reflect.Type // the struct of what it answers
+
+	waits bool // it may take long; later messages are handled meanwhile. The others run in the order of the messages
+	run   func(s *server, ctx context.Context, raw json.RawMessage) (any, error)
 }
 
 // commandPrefix is what all commands' names begin with.
 const commandPrefix = settingsSection + "."
 
 // commands are all commands.
-var commands = []command{
+var commands = []Command{
 	define("runCell", "Run cell", "Runs a cell as it is now. It says itself where, unless `target` does.", `{"run": "3f9a2c-1"}`, (*server).runCell),
 	define("runAbove", "Run cells above", "Runs the code cells above a cell, without it, one after the other; the first one that fails ends it.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runAbove),
 	define("runBelow", "Run cell and below", "Runs a cell and those below it, likewise.", `{"run": "3f9a2c-1", "cells": 3}`, (*server).runBelow),
@@ -55,8 +57,8 @@ var commands = []command{
 }
 
 // define makes a command of a function and the types of its arguments and its answer.
-func define[A, R any](name, title, doc, reply string, f func(*server, context.Context, *A) (*R, error)) command {
-	return command{name: name, title: title, doc: doc, reply: reply, args: (*A)(nil), answer: (*R)(nil),
+func define[A, R any](name, title, doc, reply string, f func(*server, context.Context, *A) (*R, error)) Command {
+	return Command{Name: name, Title: title, Doc: doc, Reply: reply, Args: reflect.TypeFor[A](), Answer: reflect.TypeFor[R](),
 		run: func(s *server, ctx context.Context, raw json.RawMessage) (any, error) {
 			args := new(A)
 			if err := decodeArgs(raw, args); err != nil {
@@ -71,7 +73,7 @@ func define[A, R any](name, title, doc, reply string, f func(*server, context.Co
 }
 
 // waiting marks a command that may take long.
-func waiting(c command) command {
+func waiting(c Command) Command {
 	c.waits = true
 	return c
 }
@@ -79,7 +81,7 @@ func waiting(c command) command {
 func commandNames() []string {
 	var names []string
 	for _, c := range commands {
-		names = append(names, commandPrefix+c.name)
+		names = append(names, commandPrefix+c.Name)
 	}
 	return names
 }
@@ -93,7 +95,7 @@ const codeFailed jsonrpc2.Code = -32803
 
 func (s *server) executeCommand(ctx context.Context, p *protocol.ExecuteCommandParams) (any, error) {
 	for _, c := range commands {
-		if commandPrefix+c.name != p.Command {
+		if commandPrefix+c.Name != p.Command {
 			continue
 		}
 		raw, err := onlyArgument(p.Arguments)
@@ -135,7 +137,29 @@ func decodeArgs(raw json.RawMessage, args any) error {
 	case errors.As(err, &wrong) && wrong.Field == "":
 		return fmt.Errorf("want an object as argument, not %s", wrong.Value)
 	case errors.As(err, &wrong):
-		return fmt.Errorf("%s: want %s, not %s", wrong.Field, typeName(wrong.Type), wrong.Value)
+		return fmt.Errorf("%s: want %s, not %s", wrong.Field, TypeName(wrong.Type), wrong.Value)
 	}
 	return err
+}
+
+// TypeName is what JSON calls a type, in words for people: "array of strings".
+func TypeName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t.Name() == "Position" || t.Name() == "Range":
+		return "LSP's " + t.Name()
+	case t.Kind() == reflect.Slice:
+		return "array of " + TypeName(t.Elem()) + "s"
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Uint32 || t.Kind() == reflect.Uint64:
+		return "integer"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	case t.Kind() == reflect.Bool:
+		return "boolean"
+	case t.Kind() == reflect.String:
+		return "string"
+	}
+	return "object"
 }

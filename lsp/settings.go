@@ -43,18 +43,19 @@ const (
 // settingsSection is what a client calls all settings together, and what their keys begin with.
 const settingsSection = "dip"
 
-// setting is one row of the table of settings.
-type setting struct {
-	key     string   // without "dip."
-	kind    string   // what a value is, for people
-	initial string   // the default, as JSON
-	doc     string   // what it does; sentences in Markdown
-	values  []string // the only ones, if not nil
-	set     func(*Settings, json.RawMessage) error
+// Setting is a row of the table of settings, from which parsing and documentation are made.
+type Setting struct {
+	Key     string   // without "dip."
+	Kind    string   // what a value is, for people: "array of strings"
+	Default string   // as JSON
+	Doc     string   // what it does; sentences in Markdown
+	Values  []string // the only ones, if not nil
+
+	set func(*Settings, json.RawMessage) error
 }
 
-// settingsTable is all settings. The documentation is made of it.
-var settingsTable = []setting{
+// settingsTable is all settings.
+var settingsTable = []Setting{
 	{"python", "string", `""`, "The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
 	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs.", nil,
@@ -163,8 +164,8 @@ func kindOf(value any) string {
 func defaultSettings() Settings {
 	var s Settings
 	for _, row := range settingsTable {
-		if err := row.set(&s, json.RawMessage(row.initial)); err != nil {
-			panic("lsp: default of setting " + row.key + ": " + err.Error()) // a mistake in the table
+		if err := row.set(&s, json.RawMessage(row.Default)); err != nil {
+			panic("lsp: default of setting " + row.Key + ": " + err.Error()) // a mistake in the table
 		}
 	}
 	return s
@@ -181,12 +182,12 @@ func (s *Settings) apply(object json.RawMessage) (problems []string) {
 		return []string{settingsSection + ": want an object of settings"}
 	}
 	for _, row := range settingsTable {
-		raw, ok := lookUp(fields, row.key)
+		raw, ok := lookUp(fields, row.Key)
 		if !ok || isNothing(raw) {
 			continue
 		}
 		if err := row.check(raw); err != nil {
-			problems = append(problems, fmt.Sprintf("%s.%s: %v, not %.80s; it stays as it was", settingsSection, row.key, err, raw))
+			problems = append(problems, fmt.Sprintf("%s.%s: %v, not %.80s; it stays as it was", settingsSection, row.Key, err, raw))
 			continue
 		}
 		_ = row.set(s, raw) // check has tried it
@@ -195,12 +196,12 @@ func (s *Settings) apply(object json.RawMessage) (problems []string) {
 }
 
 // check reports what is wrong with a value.
-func (row setting) check(raw json.RawMessage) error {
+func (row Setting) check(raw json.RawMessage) error {
 	var trial Settings
 	if err := row.set(&trial, raw); err != nil {
 		return err
 	}
-	if row.values == nil {
+	if row.Values == nil {
 		return nil
 	}
 	var list []string
@@ -210,8 +211,8 @@ func (row setting) check(raw json.RawMessage) error {
 		list = []string{one}
 	}
 	for _, value := range list {
-		if !slices.Contains(row.values, value) {
-			return fmt.Errorf("want %s", strings.Join(row.values, ", "))
+		if !slices.Contains(row.Values, value) {
+			return fmt.Errorf("want %s", strings.Join(row.Values, ", "))
 		}
 	}
 	return nil

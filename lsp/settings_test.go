@@ -2,8 +2,6 @@ package lsp
 
 import (
 	"encoding/json"
-	"flag"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -59,25 +57,6 @@ func TestSettings(t *testing.T) {
 		fits := func(a, b string) bool { return strings.Contains(a, b) }
 		if !slices.EqualFunc(problems, test.problems, fits) {
 			t.Errorf("%s: told %q, want %q", test.json, problems, test.problems)
-		}
-	}
-}
-
-var update = flag.Bool("update", false, "write the pages that are made from tables")
-
-// What is made from the tables of commands and settings and from the types of messages is as they are.
-func TestReference(t *testing.T) {
-	for path, want := range map[string]string{
-		"../docs/settings.md": settingsReference(), "../docs/commands.md": commandsReference(), typescriptFile: typescriptReference(fieldComments(t)),
-	} {
-		if *update {
-			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(path)
-		if err != nil || string(got) != want {
-			t.Errorf("%s is not what the table says (%v): go generate ./lsp", path, err)
 		}
 	}
 }

@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"dipls/dipexec":             {"dipls/cells", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/session":             {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 	"dipls/lsp":                 {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/lsp/gen":             {"dipls/lsp", "dipls/cells", "dipls/dipexec"},
 	"dipls/internal/clean":      {},
 	"dipls/internal/contain":    {},
 	"dipls/internal/lsptest":    {},

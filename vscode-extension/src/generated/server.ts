@@ -1026,20 +1026,6 @@ export interface CellsAnswer {
   cells: CellInfo[];
 }
 
-/** The requests that LSP does not have. */
-export interface Requests {
-  'dip/cells': { params: CellsParams; answer: CellsAnswer };
-}
-
-/** The client's notifications that LSP does not have, with their parameters. */
-export interface ClientNotifications {
-  'dip/trusted': undefined;
-}
-
-export interface CellsChangedParams {
-  uri: string;
-}
-
 export interface FoldedItem {
   kind: 'heading' | 'outcome' | 'line' | 'result' | 'display' | 'failure' | 'notice';
   run?: string;
@@ -1052,6 +1038,20 @@ export interface FoldedParams {
   items?: FoldedItem[];
   /** the lines that are not, as they stand: progress bars, prompts. They take the place of those told before */
   live?: string[];
+}
+
+export interface CellsChangedParams {
+  uri: string;
+}
+
+/** The requests that LSP does not have. */
+export interface Requests {
+  'dip/cells': { params: CellsParams; answer: CellsAnswer };
+}
+
+/** The client's notifications that LSP does not have, with their parameters. */
+export interface ClientNotifications {
+  'dip/trusted': undefined;
 }
 
 /** The parameters of the server's notifications that LSP does not have. */

@@ -1,13 +1,8 @@
-package lsp
+package main
 
 import (
 	"bytes"
-	"encoding/json"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,72 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dipls/dipexec"
+	"dipls/lsp"
 )
-
-// fieldComments are the comments of all fields of structs in the packages whose types clients see, as package.Type.Field.
-func fieldComments(t *testing.T) map[string]string {
-	t.Helper()
-	comments := map[string]string{}
-	for _, dir := range []string{".", "../dipexec", "../ranks/wire"} {
-		paths, err := filepath.Glob(dir + "/*.go")
-		if err != nil || len(paths) == 0 {
-			t.Fatalf("no source in %s (%v)", dir, err)
-		}
-		for _, path := range paths {
-			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ast.Inspect(file, func(n ast.Node) bool {
-				spec, named := n.(*ast.TypeSpec)
-				if !named {
-					return true
-				}
-				if structure, ok := spec.Type.(*ast.StructType); ok {
-					for _, field := range structure.Fields.List {
-						text := field.Comment.Text()
-						if text == "" {
-							text = field.Doc.Text()
-						}
-						for _, name := range field.Names {
-							comments[file.Name.Name+"."+spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(text), " ")
-						}
-					}
-				}
-				return true
-			})
-		}
-	}
-	return comments
-}
-
-// The examples of what commands answer are of the types that are declared for it, with all that is always there.
-func TestAnswers(t *testing.T) {
-	for _, c := range commands {
-		answer := reflect.New(reflect.TypeOf(c.answer).Elem()).Interface()
-		decoder := json.NewDecoder(strings.NewReader(c.reply))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(answer); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-			continue
-		}
-		encoded, err := json.Marshal(answer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want, got any
-		if json.Unmarshal(encoded, &want) != nil || json.Unmarshal([]byte(c.reply), &got) != nil {
-			t.Fatalf("%s: %s is not JSON", c.name, encoded)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: the example is not all of an answer: %s", c.name, diff)
-		}
-	}
-}
 
 // Fields whose types are given by hand are there.
 func TestTypescriptFields(t *testing.T) {
-	text := typescriptReference(nil)
+	source, err := readSource(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := lsp.NewSchema()
+	text := typescriptReference(schema, source)
 	for _, part := range []string{
 		"event: 'error';\n", "data?: Record<string, unknown>;\n", "state: 'busy' | 'ready' | 'interrupting' | 'dead' | 'stopped';\n",
 		"  run: CurrentRun | null;\n", "'dip.makePool': MakePoolArgs;\n", "gpus?: string | number | number[];\n", "'diagnostics.output'?: 'off' | 'last' | 'full';\n",
@@ -110,12 +50,15 @@ func TestTypescriptFields(t *testing.T) {
 		}
 		visit(reflect.TypeOf(ev))
 	}
-	for _, c := range commands {
-		visit(reflect.TypeOf(c.args))
-		visit(reflect.TypeOf(c.answer))
+	for _, c := range schema.Commands {
+		visit(c.Args)
+		visit(c.Answer)
 	}
-	visit(reflect.TypeFor[cellsAnswer]())
-	visit(reflect.TypeFor[options]())
+	for _, m := range schema.Requests {
+		visit(m.Params)
+		visit(m.Answer)
+	}
+	visit(schema.Options)
 	for name := range typescriptFields {
 		owner, field, _ := strings.Cut(name, ".")
 		if types[owner] == nil {
@@ -138,7 +81,7 @@ func TestQuote(t *testing.T) {
 
 // Every kind of event that the page on events describes has a type.
 func TestEventKinds(t *testing.T) {
-	page, err := os.ReadFile("../docs/events.md")
+	page, err := os.ReadFile(root + "/docs/events.md")
 	if err != nil {
 		t.Fatal(err)
 	}

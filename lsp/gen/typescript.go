@@ -1,4 +1,4 @@
-package lsp
+package main
 
 import (
 	"cmp"
@@ -11,24 +11,20 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"go.lsp.dev/uri"
-
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/lsp"
 )
 
-// typescriptFile is where the extension for VS Code has typescriptReference.
-const typescriptFile = "../vscode-extension/src/generated/server.ts"
-
-// typescriptReference is what a client in TypeScript needs to know of this server, as a module: the types of what it sends and takes, made of the structs that
-// are encoded, and the tables of commands and settings. Comments are those of fields, as package.Type.Field in Go.
-func typescriptReference(comments map[string]string) string {
-	t := &typescript{comments: comments, names: map[reflect.Type]string{}, known: map[string]reflect.Type{}}
+// typescriptReference is what a client in TypeScript needs to know of the server, as a module: the types of what it sends and takes, made from the structs
+// that are encoded, and the tables of commands and settings.
+func typescriptReference(schema lsp.Schema, source source) string {
+	t := &typescript{schema: schema, source: source, names: map[reflect.Type]string{}, known: map[string]reflect.Type{}}
 	t.body.WriteString("// Made from the server's types and tables by \"go generate ./lsp\".\n")
 	t.events()
 	t.commands()
 	t.settings()
-	t.methods()
+	t.messages()
 	return t.body.String()
 }
 
@@ -38,15 +34,12 @@ var eventKinds = []dipexec.Kind{
 	dipexec.KindRankState, dipexec.KindPoolState, dipexec.KindRunFinished, dipexec.KindHang, dipexec.KindLog,
 }
 
-// typescriptTypes are the types that are written otherwise than by their kind.
-var typescriptTypes = map[reflect.Type]string{
-	reflect.TypeFor[uri.URI]():         "string",
-	reflect.TypeFor[gpuList]():         "string | number | number[]",
-	reflect.TypeFor[json.RawMessage](): "unknown", // any JSON: a value of a MIME type
-	reflect.TypeFor[dipexec.Status]():  union("ok", "error", "interrupted", "died"),
-	reflect.TypeFor[dipexec.Level]():   union("info", "warning", "error"),
-	reflect.TypeFor[cellState]():       union(string(cellIdle), string(cellQueued), string(cellRunning), string(cellOK), string(cellFailed), string(cellInterrupted)),
-	reflect.TypeFor[foldedKind]():      union(string(foldedHeading), string(foldedOutcome), string(foldedLine), string(foldedResult), string(foldedDisplay), string(foldedFailure), string(foldedNotice)),
+// typescriptTypes are the types that are written otherwise than by their kind, as package.Type in Go.
+var typescriptTypes = map[string]string{
+	"uri.URI":         "string",
+	"lsp.gpuList":     "string | number | number[]",
+	"json.RawMessage": "unknown", // any JSON: a value of a MIME type
+	"dipexec.Event":   "DipEvent",
 }
 
 // typescriptFields are fields whose type says less than is true, as Type.Field in Go.
@@ -68,10 +61,11 @@ var typescriptFields = map[string]string{
 
 // typescript writes a module.
 type typescript struct {
-	body     strings.Builder
-	comments map[string]string
-	names    map[reflect.Type]string // of the interfaces that have been written
-	known    map[string]reflect.Type // the same, the other way round
+	schema lsp.Schema
+	source source
+	body   strings.Builder
+	names  map[reflect.Type]string // of the interfaces that have been written
+	known  map[string]reflect.Type // the same, the other way round
 }
 
 // section writes something at the top level.
@@ -85,7 +79,7 @@ func (t *typescript) events() {
 	for _, kind := range eventKinds {
 		ev, err := dipexec.ParseJSON(fmt.Appendf(nil, `{"event":%q}`, kind))
 		if err != nil {
-			panic("lsp: " + err.Error()) // a mistake in the table
+			panic("gen: " + err.Error()) // a mistake in the table
 		}
 		of := reflect.TypeOf(ev).Elem()
 		name := of.Name() + "Event"
@@ -97,49 +91,52 @@ func (t *typescript) events() {
 
 func (t *typescript) commands() {
 	var arguments, answers strings.Builder
-	for _, c := range commands {
-		fmt.Fprintf(&arguments, "  %s: %s;\n", quote(commandPrefix+c.name), t.named(reflect.TypeOf(c.args).Elem(), true))
-		fmt.Fprintf(&answers, "  %s: %s;\n", quote(commandPrefix+c.name), t.named(reflect.TypeOf(c.answer).Elem(), false))
+	for _, c := range t.schema.Commands {
+		fmt.Fprintf(&arguments, "  %s: %s;\n", quote(t.prefixed(c.Name)), t.named(c.Args, true))
+		fmt.Fprintf(&answers, "  %s: %s;\n", quote(t.prefixed(c.Name)), t.named(c.Answer, false))
 	}
 	t.section("/** The argument of each command. */\nexport interface CommandArguments {\n%s}\n", &arguments)
 	t.section("/** What each command answers. */\nexport interface CommandAnswers {\n%s}\n", &answers)
 	t.section("export type CommandName = keyof CommandArguments;\n")
 	t.section("export interface CommandRow {\n  readonly name: CommandName;\n  readonly title: string;\n  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
 	t.section("/** All commands. */\nexport const commands: readonly CommandRow[] = [\n")
-	for _, c := range commands {
-		t.row([][2]string{{"name", quote(commandPrefix + c.name)}, {"title", quote(c.title)}, {"doc", quote(c.doc)}})
+	for _, c := range t.schema.Commands {
+		t.row([][2]string{{"name", quote(t.prefixed(c.Name))}, {"title", quote(c.Title)}, {"doc", quote(c.Doc)}})
 	}
 	t.body.WriteString("];\n")
 }
 
 func (t *typescript) settings() {
 	t.section("/** Settings without their prefix. */\nexport interface Settings {\n")
-	for _, row := range settingsTable {
-		t.field(property(row.key), true, row.typescript(), row.doc)
+	for _, row := range t.schema.Settings {
+		t.field(property(row.Key), true, settingType(row), row.Doc)
 	}
 	t.body.WriteString("}\n")
 	t.section("export interface SettingRow {\n  readonly key: string;\n  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array';\n" +
 		"  /** What a value, or each in an array, can be. */\n  readonly enum?: readonly string[];\n" +
 		"  readonly default: string | number | boolean | readonly string[];\n  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
 	t.section("/** All settings. */\nexport const settings: readonly SettingRow[] = [\n")
-	for _, row := range settingsTable {
-		kind, _, _ := strings.Cut(row.kind, " ")
-		fields := [][2]string{{"key", quote(settingsSection + "." + row.key)}, {"type", quote(kind)}}
-		if row.values != nil {
-			fields = append(fields, [2]string{"enum", list(row.values)})
+	for _, row := range t.schema.Settings {
+		kind, _, _ := strings.Cut(row.Kind, " ")
+		fields := [][2]string{{"key", quote(t.prefixed(row.Key))}, {"type", quote(kind)}}
+		if row.Values != nil {
+			fields = append(fields, [2]string{"enum", list(row.Values)})
 		}
-		t.row(append(fields, [2]string{"default", row.initialTypescript()}, [2]string{"doc", quote(row.doc)}))
+		t.row(append(fields, [2]string{"default", settingDefault(row)}, [2]string{"doc", quote(row.Doc)}))
 	}
 	t.body.WriteString("];\n")
 }
 
-// typescript is the type of a setting.
-func (row setting) typescript() string {
+// prefixed is the full name of a command or a setting.
+func (t *typescript) prefixed(name string) string { return t.schema.Section + "." + name }
+
+// settingType is the type of a setting.
+func settingType(row lsp.Setting) string {
 	one := "string"
-	if row.values != nil {
-		one = union(row.values...)
+	if row.Values != nil {
+		one = union(row.Values...)
 	}
-	switch row.kind {
+	switch row.Kind {
 	case "array of strings":
 		return arrayOf(one)
 	case "integer":
@@ -147,31 +144,45 @@ func (row setting) typescript() string {
 	case "string":
 		return one
 	}
-	return row.kind
+	return row.Kind
 }
 
-// initialTypescript is the default of a setting.
-func (row setting) initialTypescript() string {
+// settingDefault is the default of a setting.
+func settingDefault(row lsp.Setting) string {
 	var text string
-	if json.Unmarshal([]byte(row.initial), &text) == nil {
+	if json.Unmarshal([]byte(row.Default), &text) == nil {
 		return quote(text)
 	}
 	var texts []string
-	if json.Unmarshal([]byte(row.initial), &texts) == nil {
+	if json.Unmarshal([]byte(row.Default), &texts) == nil {
 		return list(texts)
 	}
-	return row.initial
+	return row.Default
 }
 
-// methods writes what LSP does not have.
-func (t *typescript) methods() {
-	t.interfaceOf("InitializationOptions extends Settings", reflect.TypeFor[options](), true, nil)
-	params, answer := t.named(reflect.TypeFor[cellsParams](), true), t.named(reflect.TypeFor[cellsAnswer](), false)
-	t.section("/** The requests that LSP does not have. */\nexport interface Requests {\n  %s: { params: %s; answer: %s };\n}\n", quote(methodCells), params, answer)
-	t.section("/** The client's notifications that LSP does not have, with their parameters. */\nexport interface ClientNotifications {\n  %s: undefined;\n}\n", quote(methodTrusted))
-	changed, folded := t.named(reflect.TypeFor[cellsChangedParams](), false), t.named(reflect.TypeFor[foldedParams](), false)
-	t.section("/** The parameters of the server's notifications that LSP does not have. */\nexport interface Notifications {\n  %s: DipEvent;\n  %s: %s;\n  %s: %s;\n}\n",
-		quote(methodEvent), quote(methodFolded), folded, quote(methodCellsChanged), changed)
+// messages writes what LSP does not have.
+func (t *typescript) messages() {
+	t.interfaceOf("InitializationOptions extends Settings", t.schema.Options, true, nil)
+	rows := map[string]string{} // by method
+	for _, m := range t.schema.Requests {
+		rows[m.Method] = fmt.Sprintf("{ params: %s; answer: %s }", t.named(m.Params, true), t.named(m.Answer, false))
+	}
+	for _, m := range slices.Concat(t.schema.ClientNotifications, t.schema.Notifications) {
+		rows[m.Method] = "undefined"
+		if m.Params != nil {
+			rows[m.Method] = t.typeOf(m.Params, false)
+		}
+	}
+	table := func(doc, name string, messages []lsp.Message) {
+		t.section("/** %s. */\nexport interface %s {\n", doc, name)
+		for _, m := range messages {
+			fmt.Fprintf(&t.body, "  %s: %s;\n", quote(m.Method), rows[m.Method])
+		}
+		t.body.WriteString("}\n")
+	}
+	table("The requests that LSP does not have", "Requests", t.schema.Requests)
+	table("The client's notifications that LSP does not have, with their parameters", "ClientNotifications", t.schema.ClientNotifications)
+	table("The parameters of the server's notifications that LSP does not have", "Notifications", t.schema.Notifications)
 }
 
 // named is the name of a struct's interface, which is written first if it has not been.
@@ -183,7 +194,7 @@ func (t *typescript) named(of reflect.Type, argument bool) string {
 	first, size := utf8.DecodeRuneInString(of.Name())
 	name = string(unicode.ToUpper(first)) + of.Name()[size:]
 	if t.known[name] != nil {
-		panic(fmt.Sprintf("lsp: %v and %v have one name in TypeScript", of, t.known[name]))
+		panic(fmt.Sprintf("gen: %v and %v have one name in TypeScript", of, t.known[name]))
 	}
 	t.names[of], t.known[name] = name, of
 	if of.NumField() == 0 {
@@ -208,7 +219,7 @@ func (t *typescript) interfaceOf(name string, of reflect.Type, argument bool, gi
 		if typ == "" {
 			typ = t.fieldType(of, f, argument)
 		}
-		doc := cmp.Or(f.Tag.Get("doc"), t.comments[ownerOf(of, f).String()+"."+f.Name])
+		doc := cmp.Or(f.Tag.Get("doc"), t.source.comments[ownerOf(of, f).String()+"."+f.Name])
 		fields = append(fields, field{property(key), typ, doc, option != ""})
 	}
 	t.section("export interface %s {\n", name)
@@ -258,8 +269,11 @@ func (t *typescript) fieldType(of reflect.Type, f reflect.StructField, argument 
 }
 
 func (t *typescript) typeOf(of reflect.Type, argument bool) string {
-	if typ, ok := typescriptTypes[of]; ok {
+	if typ, ok := typescriptTypes[of.String()]; ok {
 		return typ
+	}
+	if values := t.source.values[of.String()]; values != nil {
+		return union(values...)
 	}
 	switch of.Kind() {
 	case reflect.Pointer:
@@ -277,7 +291,7 @@ func (t *typescript) typeOf(of reflect.Type, argument bool) string {
 	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint32, reflect.Uint64, reflect.Float64:
 		return "number"
 	}
-	panic(fmt.Sprintf("lsp: there is no type in TypeScript for %v", of))
+	panic(fmt.Sprintf("gen: there is no type in TypeScript for %v", of))
 }
 
 // field writes a field of an interface.

@@ -1,15 +1,15 @@
-package lsp
+package main
 
 import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"dipls/lsp"
 )
 
-//go:generate go test -run ^TestReference$ -update .
-
 // settingsReference is docs/settings.md.
-func settingsReference() string {
+func settingsReference(schema lsp.Schema) string {
 	var b strings.Builder
 	b.WriteString(`<!-- Made from the table in lsp/settings.go by "go generate ./lsp". -->
 # Settings
@@ -28,15 +28,15 @@ started (` + "`dip.python`, `dip.preload`, `dip.start`" + `) count when it is st
 | setting | type | default | |
 |---|---|---|---|
 `)
-	for _, row := range settingsTable {
-		doc := row.doc
-		if row.values != nil {
-			doc += " One of `" + strings.Join(row.values, "`, `") + "`."
-			if strings.HasPrefix(row.kind, "array") {
-				doc = row.doc + " Any of `" + strings.Join(row.values, "`, `") + "`."
+	for _, row := range schema.Settings {
+		doc := row.Doc
+		if row.Values != nil {
+			doc += " One of `" + strings.Join(row.Values, "`, `") + "`."
+			if strings.HasPrefix(row.Kind, "array") {
+				doc = row.Doc + " Any of `" + strings.Join(row.Values, "`, `") + "`."
 			}
 		}
-		fmt.Fprintf(&b, "| `%s.%s` | %s | `%s` | %s |\n", settingsSection, row.key, row.kind, row.initial, doc)
+		fmt.Fprintf(&b, "| `%s.%s` | %s | `%s` | %s |\n", schema.Section, row.Key, row.Kind, row.Default, doc)
 	}
 	b.WriteString(`
 Besides, ` + "`initializationOptions.events: true`" + ` asks for [events](language-server.md#output) instead of text, and ` + "`initializationOptions.trusted`" + ` says whether what
@@ -49,7 +49,7 @@ folder (` + "`.venv`" + `) the user is asked once (` + "`window/showMessageReque
 }
 
 // commandsReference is docs/commands.md.
-func commandsReference() string {
+func commandsReference(schema lsp.Schema) string {
 	var b strings.Builder
 	b.WriteString(`<!-- Made from the table in lsp/commands.go by "go generate ./lsp". -->
 # Commands
@@ -59,9 +59,9 @@ nothing in it is needed, and ignores fields that it does not know. A command tha
 comes as [events](events.md), and as diagnostics, lenses and hints. Runs begin in the order of the commands, with the text as it is
 when the command comes.
 `)
-	for _, c := range commands {
-		fmt.Fprintf(&b, "\n## %s%s\n\n%s\n", commandPrefix, c.name, c.doc)
-		if fields := fieldsOf(reflect.TypeOf(c.args).Elem()); len(fields) > 0 {
+	for _, c := range schema.Commands {
+		fmt.Fprintf(&b, "\n## %s.%s\n\n%s\n", schema.Section, c.Name, c.Doc)
+		if fields := fieldsOf(c.Args); len(fields) > 0 {
 			b.WriteString("\n| argument | type | |\n|---|---|---|\n")
 			for _, f := range fields {
 				name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -69,10 +69,10 @@ when the command comes.
 				if option == "" {
 					need = "; needed"
 				}
-				fmt.Fprintf(&b, "| `%s` | %s | %s%s |\n", name, typeName(f.Type), f.Tag.Get("doc"), need)
+				fmt.Fprintf(&b, "| `%s` | %s | %s%s |\n", name, lsp.TypeName(f.Type), f.Tag.Get("doc"), need)
 			}
 		}
-		fmt.Fprintf(&b, "\nAnswers `%s`.\n", c.reply)
+		fmt.Fprintf(&b, "\nAnswers `%s`.\n", c.Reply)
 	}
 	return b.String()
 }
@@ -86,26 +86,4 @@ func fieldsOf(t reflect.Type) []reflect.StructField {
 		}
 	}
 	return fields
-}
-
-// typeName is what JSON calls a type, for people.
-func typeName(t reflect.Type) string {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch {
-	case t.Name() == "Position" || t.Name() == "Range":
-		return "LSP's " + t.Name()
-	case t.Kind() == reflect.Slice:
-		return "array of " + typeName(t.Elem()) + "s"
-	case t.Kind() == reflect.Int || t.Kind() == reflect.Uint32 || t.Kind() == reflect.Uint64:
-		return "integer"
-	case t.Kind() == reflect.Float64:
-		return "number"
-	case t.Kind() == reflect.Bool:
-		return "boolean"
-	case t.Kind() == reflect.String:
-		return "string"
-	}
-	return "object"
 }
