@@ -37,7 +37,7 @@ func (p *fakePool) told(t *testing.T, want ...string) {
 // refusal makes a push or pull fail as a rank's Python does.
 func refusal(ename, evalue, variable string) func(context.Context) error {
 	return func(context.Context) error {
-		return &ranks.ReplyError{Name: "rank 1", EName: ename, EValue: evalue, Variable: variable}
+		return &wire.ReplyError{Name: "rank 1", EName: ename, EValue: evalue, Variable: variable}
 	}
 }
 
@@ -154,7 +154,7 @@ func TestInterruptedTransfers(t *testing.T) {
 		hang := func(ctx context.Context) error {
 			close(begun)
 			<-ctx.Done()
-			return errors.Join(ctx.Err(), &ranks.ReplyError{EName: "KeyboardInterrupt"})
+			return errors.Join(ctx.Err(), &wire.ReplyError{EName: "KeyboardInterrupt"})
 		}
 		pool.ranks[1].push, pool.ranks[1].pull = hang, hang
 		x.command(`{"id":1,"command":"` + c.command + `","names":["a"],"ranks":"all"}`)

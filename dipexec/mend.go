@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"dipls/internal/ranklist"
-	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -31,7 +30,7 @@ type remark struct {
 // mend has all ranks of a pool form their process groups anew, or with keep bring what trains over them to agree. What was broken is mended then.
 func (e *Executor) mend(ctx context.Context, procs []Process, keep bool) ([]remark, error) {
 	remarks, err := e.mendOnce(ctx, procs, keep)
-	if _, answered := errors.AsType[*ranks.ReplyError](err); answered && !keep && ctx.Err() == nil {
+	if _, answered := errors.AsType[*wire.ReplyError](err); answered && !keep && ctx.Err() == nil {
 		remarks, err = e.mendOnce(ctx, procs, keep) // what was on its way then, has arrived
 	}
 	return remarks, err

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"dipls/cells"
-	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -138,7 +137,7 @@ func TestRanksOutOfStep(t *testing.T) {
 func TestRanksThatCannotBeMended(t *testing.T) {
 	e, rec, pool := afterCounts(t, 7, 8)
 	pool.ranks[1].mends(func(wire.MendRequest) (*wire.MendReply, error) {
-		return nil, &ranks.ReplyError{Name: "rank 1", Request: "mend_request", EName: "RuntimeError", EValue: "no store"}
+		return nil, &wire.ReplyError{Name: "rank 1", Request: "mend_request", EName: "RuntimeError", EValue: "no store"}
 	})
 	for _, where := range []string{"remote", "ranks:1"} {
 		r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, where)}))

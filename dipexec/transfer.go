@@ -229,7 +229,7 @@ func transferError(procs []Process, errs []error, outcome string) error {
 }
 
 func failureOf(err error) *transferFailure {
-	if reply, ok := errors.AsType[*ranks.ReplyError](err); ok {
+	if reply, ok := errors.AsType[*wire.ReplyError](err); ok {
 		f := &transferFailure{ename: reply.EName, text: reply.EValue}
 		if v := reply.Variable; v != "" && !strings.Contains(f.text, v) {
 			f.text = v + ": " + f.text

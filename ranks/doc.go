@@ -9,7 +9,7 @@
 // does that itself only if the node fails to, and then by pid and start time, never by name.
 // A [Process] is one of these; a [Pool] is a generation of ranks.
 //
-// Each process has one socket, owned by a link with two goroutines. The writer numbers, signs and writes what others queue, so
+// Each process has one socket, owned by a [link.Link] with two goroutines. The writer numbers, signs and writes what others queue, so
 // nobody who sends waits for a peer. The reader verifies what comes and calls the handlers, so output is acknowledged
 // when it has been handled, and a slow handler slows its own process down and no other. Beyond the links a node has
 // three goroutines: one reaps its process, one reads what it prints, and one, supervise, waits for the node's end and for everything else,
@@ -23,12 +23,6 @@
 // because a descendant of the dead process may hold the socket open. A process that lives but cannot be
 // reached is killed. Then, in this order, its state changes, its handlers are told, and its Done is closed.
 // The node's own death is the death of everything under it.
-//
-// # Why zmq4 is used below its sockets
-//
-// zmq4.NewDealer brings a queue, a reaper goroutine and reconnecting, none of which is of use on a socket with one peer, and
-// which were seen to leak goroutines and to deadlock. zmq4.Open does the ZMTP handshake over a net.Conn of ours and leaves
-// the goroutines to us. That net.Conn makes up for what zmq4 v0.17.0 does not check: see frameConn.
 //
 // # What may be left behind
 //

@@ -81,7 +81,7 @@ func (p *Process) askToFinish() bool {
 		return false
 	}
 	p.stopping = true
-	p.link.post(wire.TypeShutdownRequest, waitingShutdown)
+	p.link.Post(wire.TypeShutdownRequest, waitingShutdown)
 	return true
 }
 

@@ -24,6 +24,9 @@ import (
 const (
 	maxReadyLine = 64 << 10
 	outputTail   = 4 << 10
+
+	// outputPause is how long a node's output may be quiet after its end until everything counts as read: see nodeOutput.close.
+	outputPause = 50 * time.Millisecond
 )
 
 // nodeProcess is the operating system's side of a node: its guard, which is our child, the lifeline, and what they print.
@@ -324,7 +327,7 @@ func (o *nodeOutput) collect() {
 
 // close ends the collecting when what has been printed is read, also if a descendant of the node still holds the pipe.
 func (o *nodeOutput) close() {
-	o.pipe.SetReadDeadline(time.Now().Add(drainPause))
+	o.pipe.SetReadDeadline(time.Now().Add(outputPause))
 	<-o.done
 	o.pipe.Close()
 }

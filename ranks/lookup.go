@@ -37,7 +37,7 @@ func (p *Process) lookUp(ctx context.Context, msgType string, request, reply any
 		return fmt.Errorf("%s is %v: %w", p.name, state, ErrBusy)
 	}
 	err := p.call(ctx, msgType, request, reply)
-	var refused *ReplyError
+	var refused *wire.ReplyError
 	if errors.As(err, &refused) && refused.EName == "" { // aborted
 		return fmt.Errorf("%s: %w", p.name, ErrBusy)
 	}

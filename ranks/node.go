@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/trace"
+	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
 
@@ -90,7 +91,7 @@ type Node struct {
 	log    *zap.Logger
 	dir    *runtimeDir
 	proc   *nodeProcess
-	link   *link
+	link   *link.Link
 	info   Info
 	events *notifier
 
@@ -175,7 +176,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		procs:    make(map[string]*Process),
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
-	c, err := dialConn(ctx, dir.socket(nodeName))
+	n.link, err = n.open(ctx, nodeName, nodeName, key, n.log)
 	if err != nil {
 		proc.kill()
 		proc.wait()
@@ -185,13 +186,12 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		n.cancel(err)
 		return nil, fmt.Errorf("connect to the node: %w", err)
 	}
-	n.link = newLink(c, nodeName, key, n.log)
-	n.link.start(n.message, n.linkEnded)
+	n.link.Start(n.message, n.linkEnded)
 	go n.wait()
 	go n.supervise()
 
 	var hello wire.NodeHelloReply
-	err = n.link.call(ctx, wire.TypeHello, wire.Hello{Protocol: wire.ProtocolVersion}, &hello)
+	err = n.link.Call(ctx, wire.TypeHello, wire.Hello{Protocol: wire.ProtocolVersion}, &hello)
 	if err == nil && hello.Protocol != wire.ProtocolVersion {
 		err = fmt.Errorf("node speaks protocol %d, not %d", hello.Protocol, wire.ProtocolVersion)
 	}
@@ -202,6 +202,15 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.info = Info{Python: o.Python, Version: hello.Python, Packages: hello.Packages}
 	return n, nil
+}
+
+// open begins the conversation with the process that has a socket.
+func (n *Node) open(ctx context.Context, sock, name string, key []byte, log *zap.Logger) (*link.Link, error) {
+	nc, err := n.dir.dial(ctx, sock)
+	if err != nil {
+		return nil, err
+	}
+	return link.Open(ctx, nc, name, key, log)
 }
 
 // Info describes the interpreter.
@@ -318,7 +327,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 		n.discard(procs)
 		return nil, n.explain(err)
 	}
-	err = n.link.call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
+	err = n.link.Call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
 	if err == nil && len(reply.Processes) != len(procs) {
 		err = fmt.Errorf("node: started %d processes instead of %d", len(reply.Processes), len(procs))
 	}
@@ -345,7 +354,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 
 // explain replaces the end of the conversation by the end of the node.
 func (n *Node) explain(err error) error {
-	if !errors.Is(err, errLinkEnded) {
+	if !errors.Is(err, link.ErrEnded) {
 		return err
 	}
 	<-n.exited
@@ -378,7 +387,7 @@ func (n *Node) unregister(p *Process) {
 
 // signal has the node signal a process; nobody waits for the answer.
 func (n *Node) signal(p *Process, signal string) {
-	n.link.post(wire.TypeSignalRequest, signalRequest(p, signal))
+	n.link.Post(wire.TypeSignalRequest, signalRequest(p, signal))
 }
 
 func signalRequest(p *Process, signal string) []byte {
@@ -466,8 +475,8 @@ func (n *Node) shut(why error) {
 // supervise waits for the node's end and sees to it that nothing outlives it.
 func (n *Node) supervise() {
 	<-n.exited
-	n.link.drain() // the last "exited" messages
-	<-n.link.done
+	n.link.Drain() // the last "exited" messages
+	<-n.link.Done()
 	n.mu.Lock()
 	procs := slices.Collect(maps.Values(n.procs))
 	n.mu.Unlock()
@@ -481,7 +490,7 @@ func (n *Node) supervise() {
 	for _, p := range procs {
 		<-p.done
 		if l := p.link; l != nil {
-			<-l.done
+			<-l.Done()
 		}
 	}
 	n.events.close()
@@ -522,7 +531,7 @@ func (n *Node) rouse() { n.proc.guard.Process.Signal(syscall.SIGCONT) }
 
 // endNode ends the node's process: it is asked, then killed with all that is left.
 func (n *Node) endNode(ctx context.Context, l Ladder) {
-	n.link.post(wire.TypeShutdownRequest, []byte("{}"))
+	n.link.Post(wire.TypeShutdownRequest, []byte("{}"))
 	steps := []struct {
 		wait time.Duration
 		act  func()

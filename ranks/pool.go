@@ -183,8 +183,8 @@ func (n *Node) preloadOnce(ctx context.Context, app string) (*wire.PreloadReply,
 		}
 	}
 	request := wire.PreloadRequest{Modules: append([]string{}, modules...), App: app} // [] rather than null
-	err := n.link.call(ctx, wire.TypePreloadRequest, request, reply)
-	if refusal := new(ReplyError); errors.As(err, &refusal) {
+	err := n.link.Call(ctx, wire.TypePreloadRequest, request, reply)
+	if refusal := new(wire.ReplyError); errors.As(err, &refusal) {
 		// Preloading saves time, no more. A module that the ranks cannot do without fails there, too.
 		reply.Failed = []wire.PreloadFailed{{Module: strings.Join(modules, ", "), Error: refusal.EName + ": " + refusal.EValue}}
 	} else if err != nil {

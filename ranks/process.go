@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
 
@@ -67,7 +68,7 @@ type Process struct {
 	pid      int
 	start    uint64
 	hello    wire.ProcessHelloReply
-	link     *link // nil until connected
+	link     *link.Link // nil until connected
 	state    State
 	stopping bool                // its end is our wish
 	forced   bool                // it had time to end, and has not
@@ -204,7 +205,7 @@ func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 	p.mu.Lock()
 	if !p.state.Final() && p.link != nil {
 		// The link may have ended already. Then finish is about to come and tells the handler with the others.
-		id, _ = p.link.postWith(req.metadata, wire.TypeExecuteRequest, p.laden(req.content))
+		id, _ = p.link.PostWith(req.metadata, wire.TypeExecuteRequest, p.laden(req.content))
 		p.pending = append(p.pending, &execution{id, req.run, h})
 		p.busy()
 		p.mu.Unlock()
@@ -336,8 +337,8 @@ func (p *Process) call(ctx context.Context, msgType string, request, reply any) 
 	if l == nil {
 		return fmt.Errorf("%s is not connected", p.name)
 	}
-	err := l.call(ctx, msgType, request, reply)
-	if errors.Is(err, errLinkEnded) {
+	err := l.Call(ctx, msgType, request, reply)
+	if errors.Is(err, link.ErrEnded) {
 		return p.end(ctx, err)
 	}
 	return err
@@ -355,21 +356,20 @@ func (p *Process) end(ctx context.Context, otherwise error) error {
 
 // connect dials the process's socket and says hello; it returns when the app has joined.
 func (p *Process) connect(ctx context.Context) error {
-	c, err := dialConn(ctx, p.node.dir.socket(p.sock))
+	l, err := p.node.open(ctx, p.sock, p.name, p.key, p.log)
 	if err != nil {
 		return p.explain(ctx, fmt.Errorf("connect to %s: %w", p.name, err))
 	}
-	l := newLink(c, p.name, p.key, p.log)
 	p.mu.Lock()
 	if p.ending != nil {
 		p.mu.Unlock()
-		c.close()
+		l.Close()
 		<-p.done
 		return p.Err()
 	}
 	p.link = l
 	p.beginTrace()
-	l.start(p.message, p.linkEnded)
+	l.Start(p.message, p.linkEnded)
 	p.mu.Unlock()
 
 	var hello wire.ProcessHelloReply
@@ -455,7 +455,7 @@ func (p *Process) acknowledge() {
 	p.acked = p.seen
 	content := append(make([]byte, 0, 32), `{"seq":`...)
 	content = append(strconv.AppendUint(content, p.seen, 10), '}')
-	p.link.post(wire.TypeStreamAck, content)
+	p.link.Post(wire.TypeStreamAck, content)
 }
 
 // deliver hands a message to the execution that it belongs to, or to the background.
@@ -555,13 +555,13 @@ func (p *Process) tell(e *ending) {
 		p.finish(e) // no reader will
 		return
 	}
-	l.drain()
+	l.Drain()
 }
 
 // linkEnded is called on the reader goroutine when the connection has ended, before or after the node's word.
 func (p *Process) linkEnded(cause error) {
 	var lost error
-	if !ended(cause) {
+	if link.Nonsense(cause) {
 		lost = cause // it speaks nonsense, so it may well live
 		p.node.signal(p, "SIGKILL")
 	}

@@ -40,7 +40,7 @@ func TestPythonTransfer(t *testing.T) {
 	wantPrinted(t, ranks[1], "print(f(größe), C().__class__.__name__, text)", "84 C ääääääääää\n")
 
 	_, _, err := ranks[0].Pull(testContext(t), []string{"größe", "nix"})
-	var refusal *ReplyError
+	var refusal *wire.ReplyError
 	if !errors.As(err, &refusal) || refusal.Variable != "nix" {
 		t.Errorf("error %v", err)
 	}
@@ -72,7 +72,7 @@ func TestPythonTransferInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	failed := pulling(t, ctx, r)
 	cancel()
-	var refusal *ReplyError
+	var refusal *wire.ReplyError
 	if err := waitError(t, failed); !errors.As(err, &refusal) || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/private"
+	"dipls/ranks/link"
 )
 
 // maxSocketName bounds NAME in DIR/NAME: rank and generation may each have six digits.
@@ -62,7 +63,7 @@ func (d *runtimeDir) make() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
-		return errLinkEnded
+		return link.ErrEnded
 	}
 	if d.lock != nil {
 		if sameFile(d.lock, d.path) {
@@ -126,6 +127,17 @@ func sameFile(f *os.File, path string) bool {
 
 // socket is the path of a process's socket.
 func (d *runtimeDir) socket(name string) string { return filepath.Join(d.path, name) }
+
+// dial connects to a process's socket.
+func (d *runtimeDir) dial(ctx context.Context, name string) (net.Conn, error) {
+	path := d.socket(name)
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("socket path %s has %d bytes, the system allows %d: set XDG_RUNTIME_DIR or TMPDIR to a shorter directory",
+			path, len(path), maxSocketPath)
+	}
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", path)
+}
 
 // remove removes the directory; the processes must be gone.
 func (d *runtimeDir) remove() error {

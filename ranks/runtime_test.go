@@ -224,3 +224,10 @@ func TestLockFile(t *testing.T) {
 	}
 	unlock()
 }
+
+func TestDialOfALongPath(t *testing.T) {
+	dir := &runtimeDir{path: "/tmp/" + strings.Repeat("x", maxSocketPath)}
+	if _, err := dir.dial(testContext(t), "node"); err == nil || !strings.Contains(err.Error(), "the system allows") {
+		t.Errorf("a long path: %v", err)
+	}
+}

@@ -129,10 +129,10 @@ func (p *Process) ask() {
 		return
 	}
 	if !p.idle() {
-		p.link.post(wire.TypeInterruptRequest, []byte(`{"parent":""}`))
+		p.link.Post(wire.TypeInterruptRequest, []byte(`{"parent":""}`))
 		p.interrupting()
 	}
-	p.link.post(wire.TypeShutdownRequest, shutdownAtOnce)
+	p.link.Post(wire.TypeShutdownRequest, shutdownAtOnce)
 }
 
 // forgo ends processes that the node has not been asked for.
@@ -151,13 +151,13 @@ func (n *Node) discard(procs []*Process) {
 	answers := make([]<-chan *wire.Message, len(procs))
 	for i, p := range procs {
 		p.stop()
-		_, answers[i] = n.link.begin(wire.TypeSignalRequest, signalRequest(p, "SIGKILL"))
+		_, answers[i] = n.link.Begin(wire.TypeSignalRequest, signalRequest(p, "SIGKILL"))
 	}
 	for i, p := range procs {
 		var reply wire.SignalReply
 		select {
 		case m, ok := <-answers[i]:
-			if !ok || n.link.decodeReply(wire.TypeSignalRequest, m, &reply) != nil || !reply.Sent {
+			if !ok || n.link.DecodeReply(wire.TypeSignalRequest, m, &reply) != nil || !reply.Sent {
 				// Never started, or ended: the node has told us so before it answered. Or the node itself has ended.
 				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
 			}

@@ -18,8 +18,7 @@ func (p *Process) beginTrace() {
 	if !t.On() {
 		return
 	}
-	p.link.trace = t
-	p.link.to, p.link.from = t.NewTrack("to "+p.name), t.NewTrack("from "+p.name)
+	p.link.TraceTo(t, t.NewTrack("to "+p.name), t.NewTrack("from "+p.name))
 	t.NameProcess(p.pid, p.name, p.rank)
 	t.NameTrack(trace.Track{PID: p.pid, TID: mainThread}, "main thread")
 }

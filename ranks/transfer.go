@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
 
@@ -26,7 +27,7 @@ func PreparePush(req wire.PushRequest) (*PreparedPush, error) {
 }
 
 // Push has the process unpickle variables, which then wait for EndPush. After an error nothing waits; that of the process itself is
-// a *[ReplyError]. When ctx ends, the process is interrupted; it may be too late for that, and the error is nil.
+// a *[wire.ReplyError]. When ctx ends, the process is interrupted; it may be too late for that, and the error is nil.
 // Only one push may be under way.
 func (p *Process) Push(ctx context.Context, req *PreparedPush) error {
 	_, err := p.request(ctx, wire.TypePushRequest, req.content, nil)
@@ -44,7 +45,7 @@ func (p *Process) EndPush(commit bool) {
 }
 
 // Pull has the process pickle variables. The payload is there until release is called, which must be; after an error there is
-// none. An error of the process itself is a *[ReplyError]. When ctx ends, the process is interrupted; it may be too
+// none. An error of the process itself is a *[wire.ReplyError]. When ctx ends, the process is interrupted; it may be too
 // late for that, and the error is nil.
 func (p *Process) Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) {
 	return p.pull(ctx, wire.PullRequest{Names: names})
@@ -77,7 +78,7 @@ func (p *Process) releasePull(id string) {
 	p.post(wire.TypePullRelease, content)
 }
 
-// SetApp gives the process another app, or changes the one that it has. An error of the process itself is a *[ReplyError]. When ctx
+// SetApp gives the process another app, or changes the one that it has. An error of the process itself is a *[wire.ReplyError]. When ctx
 // ends, the process is interrupted.
 func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppReply, error) {
 	content, err := json.Marshal(req)
@@ -125,13 +126,13 @@ func (p *Process) post(msgType string, content []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.link != nil {
-		p.link.post(msgType, content)
+		p.link.Post(msgType, content)
 	}
 }
 
 // refused reports whether an error is a process's answer.
 func refused(err error) bool {
-	var reply *ReplyError
+	var reply *wire.ReplyError
 	return errors.As(err, &reply)
 }
 
@@ -155,7 +156,7 @@ func (p *Process) request(ctx context.Context, msgType string, content []byte, r
 		select {
 		case m, ok = <-answer:
 		case <-time.After(p.node.interruptPatience):
-			l.forget(id)
+			l.Forget(id)
 			select {
 			case m, ok = <-answer: // just in time
 			default:
@@ -166,9 +167,9 @@ func (p *Process) request(ctx context.Context, msgType string, content []byte, r
 	}
 	p.endServing()
 	if !ok {
-		return id, p.end(ctx, fmt.Errorf("%s: %s: %w", p.name, msgType, errLinkEnded))
+		return id, p.end(ctx, fmt.Errorf("%s: %s: %w", p.name, msgType, link.ErrEnded))
 	}
-	err = l.decodeReply(msgType, m, reply)
+	err = l.DecodeReply(msgType, m, reply)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
@@ -176,7 +177,7 @@ func (p *Process) request(ctx context.Context, msgType string, content []byte, r
 }
 
 // beginServing sends a request and counts it.
-func (p *Process) beginServing(msgType string, content []byte) (l *link, id string, answer <-chan *wire.Message, err error) {
+func (p *Process) beginServing(msgType string, content []byte) (l *link.Link, id string, answer <-chan *wire.Message, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state.Final() {
@@ -185,7 +186,7 @@ func (p *Process) beginServing(msgType string, content []byte) (l *link, id stri
 	if p.link == nil {
 		return nil, "", nil, fmt.Errorf("%s is not connected", p.name)
 	}
-	id, answer = p.link.begin(msgType, p.laden(content))
+	id, answer = p.link.Begin(msgType, p.laden(content))
 	p.serving++
 	p.busy()
 	return p.link, id, answer, nil
@@ -214,6 +215,6 @@ func (p *Process) interruptServing(id string) {
 	defer p.mu.Unlock()
 	p.interrupting()
 	if p.link != nil {
-		p.link.post(wire.TypeInterruptRequest, content)
+		p.link.Post(wire.TypeInterruptRequest, content)
 	}
 }

@@ -78,7 +78,7 @@ func TestPull(t *testing.T) {
 // wantRefusal fails a test whose error is not that of the process about a variable.
 func wantRefusal(t *testing.T, err error, ename, variable string) {
 	t.Helper()
-	var refusal *ReplyError
+	var refusal *wire.ReplyError
 	if !errors.As(err, &refusal) || refusal.EName != ename || refusal.Variable != variable {
 		t.Errorf("error %v (%+v), want %s of %s", err, refusal, ename, variable)
 	}

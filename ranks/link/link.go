@@ -1,10 +1,19 @@
-package ranks
+// Package link is the conversation with one process: Jupyter's messages, as [dipls/ranks/wire] frames and signs them, over ZMTP. It owns the
+// connection, knows who waits for which answer, and nothing of what the messages mean.
+//
+// # Why zmq4 is used below its sockets
+//
+// zmq4.NewDealer brings a queue, a reaper goroutine and reconnecting, none of which is of use on a socket with one peer, and
+// which were seen to leak goroutines and to deadlock. zmq4.Open does the ZMTP handshake over a net.Conn of ours and leaves
+// the goroutines to us. That net.Conn makes up for what zmq4 v0.17.0 does not check: see frameConn.
+package link
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"go.uber.org/zap"
@@ -14,10 +23,10 @@ import (
 	"dipls/ranks/wire"
 )
 
-// errLinkEnded is what a call returns when the conversation ends before the answer; the peer's own end says why.
-var errLinkEnded = errors.New("connection ended")
+// ErrEnded is what a call returns when the conversation ends before the answer; the peer's own end says why.
+var ErrEnded = errors.New("connection ended")
 
-// replyTypes says what answers a request. Requests with other answers are not made with call.
+// replyTypes says what answers a request. Requests with other answers are not made with Call or Begin.
 var replyTypes = map[string]string{
 	wire.TypeHello:              wire.TypeHelloReply,
 	wire.TypePreloadRequest:     wire.TypePreloadReply,
@@ -39,12 +48,12 @@ var replyTypes = map[string]string{
 	wire.TypeVariablesRequest:   wire.TypeVariablesReply,
 }
 
-// link is the conversation with one process: the owner of its socket.
+// Link is the conversation with one process: the owner of its socket.
 //
 // Two goroutines belong to it. The writer numbers, signs and writes what is queued, so that nobody who sends ever waits for a
 // peer. The reader verifies what comes and hands it on; it alone waits for those it hands to. Both end when the connection
-// does, which drain brings about; done is closed after that, and when the handler that runs has returned.
-type link struct {
+// does, which Drain brings about; Done is closed after that, and when the handler that runs has returned.
+type Link struct {
 	name string // for people
 	log  *zap.Logger
 	conn *conn
@@ -80,9 +89,18 @@ type waitCall struct {
 	ch    chan *wire.Message
 }
 
-// newLink makes a link over a connection. Nothing moves until start.
-func newLink(c *conn, name string, key []byte, log *zap.Logger) *link {
-	return &link{
+// Open makes a link over a connection with the socket of a process, which it shakes hands with. Nothing moves until Start; a link that is not
+// started is closed with Close. name is for people; key signs the messages. After an error the connection is closed.
+func Open(ctx context.Context, nc net.Conn, name string, key []byte, log *zap.Logger) (*Link, error) {
+	c, err := openConn(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	return newLink(c, name, key, log), nil
+}
+
+func newLink(c *conn, name string, key []byte, log *zap.Logger) *Link {
+	return &Link{
 		name:  name,
 		log:   log,
 		conn:  c,
@@ -94,8 +112,12 @@ func newLink(c *conn, name string, key []byte, log *zap.Logger) *link {
 	}
 }
 
-// start starts the goroutines.
-func (l *link) start(onMessage func(*wire.Message), onEnd func(error)) {
+// TraceTo has the link tell a trace what its writer (to) and its reader (from) do. It is for before Start.
+func (l *Link) TraceTo(t *trace.Tracer, to, from trace.Track) { l.trace, l.to, l.from = t, to, from }
+
+// Start starts the goroutines. onMessage gets what is no answer to a call, and onEnd, last, what ended the conversation; both are called
+// on the reader goroutine.
+func (l *Link) Start(onMessage func(*wire.Message), onEnd func(error)) {
 	l.onMessage, l.onEnd = onMessage, onEnd
 	var wg sync.WaitGroup
 	wg.Go(l.read)
@@ -103,22 +125,28 @@ func (l *link) start(onMessage func(*wire.Message), onEnd func(error)) {
 	go func() { wg.Wait(); close(l.done) }()
 }
 
-// drain ends the link when everything that has arrived is read. The process must have ended.
-func (l *link) drain() { l.conn.drain() }
+// Close ends a link that has not been started.
+func (l *Link) Close() { l.conn.close() }
 
-// post queues a message and returns its id; ok is false if the link has ended.
-func (l *link) post(msgType string, content []byte) (id string, ok bool) {
-	return l.postWith(nil, msgType, content)
+// Drain ends the link when everything that has arrived is read. The process must have ended.
+func (l *Link) Drain() { l.conn.drain() }
+
+// Done is closed when the link has ended, and the last handler has returned.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Post queues a message and returns its id; ok is false if the link has ended.
+func (l *Link) Post(msgType string, content []byte) (id string, ok bool) {
+	return l.PostWith(nil, msgType, content)
 }
 
-// postWith is post with metadata.
-func (l *link) postWith(metadata []byte, msgType string, content []byte) (id string, ok bool) {
+// PostWith is Post with metadata.
+func (l *Link) PostWith(metadata []byte, msgType string, content []byte) (id string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.postLocked(metadata, msgType, content)
 }
 
-func (l *link) postLocked(metadata []byte, msgType string, content []byte) (id string, ok bool) {
+func (l *Link) postLocked(metadata []byte, msgType string, content []byte) (id string, ok bool) {
 	if l.ended {
 		return "", false
 	}
@@ -131,8 +159,8 @@ func (l *link) postLocked(metadata []byte, msgType string, content []byte) (id s
 	return l.enc.ID(l.last), true
 }
 
-// begin sends a request and returns where its answer will come; the channel is closed without one if the link ends.
-func (l *link) begin(msgType string, content []byte) (id string, answer <-chan *wire.Message) {
+// Begin sends a request and returns where its answer will come; the channel is closed without one if the link ends.
+func (l *Link) Begin(msgType string, content []byte) (id string, answer <-chan *wire.Message) {
 	ch := make(chan *wire.Message, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,33 +173,34 @@ func (l *link) begin(msgType string, content []byte) (id string, answer <-chan *
 	return id, ch
 }
 
-// forget gives up waiting for an answer.
-func (l *link) forget(id string) {
+// Forget gives up waiting for an answer.
+func (l *Link) Forget(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.calls, id)
 }
 
-// call sends a request, waits for its answer and decodes it into reply. A refusal is a *ReplyError.
-func (l *link) call(ctx context.Context, msgType string, request, reply any) error {
+// Call sends a request, waits for its answer and decodes it into reply. A refusal is a *[wire.ReplyError].
+func (l *Link) Call(ctx context.Context, msgType string, request, reply any) error {
 	content, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("%s: encode %s: %w", l.name, msgType, err)
 	}
-	id, answer := l.begin(msgType, content)
+	id, answer := l.Begin(msgType, content)
 	select {
 	case m, ok := <-answer:
 		if !ok {
-			return fmt.Errorf("%s: %s: %w", l.name, msgType, errLinkEnded)
+			return fmt.Errorf("%s: %s: %w", l.name, msgType, ErrEnded)
 		}
-		return l.decodeReply(msgType, m, reply)
+		return l.DecodeReply(msgType, m, reply)
 	case <-ctx.Done():
-		l.forget(id)
+		l.Forget(id)
 		return fmt.Errorf("%s: no answer to %s: %w", l.name, msgType, context.Cause(ctx))
 	}
 }
 
-func (l *link) decodeReply(msgType string, m *wire.Message, reply any) error {
+// DecodeReply decodes an answer that came by Begin into reply, which may be nil. A refusal is a *[wire.ReplyError].
+func (l *Link) DecodeReply(msgType string, m *wire.Message, reply any) error {
 	var status struct {
 		wire.Status
 		Name string `json:"name"`
@@ -180,7 +209,7 @@ func (l *link) decodeReply(msgType string, m *wire.Message, reply any) error {
 		return fmt.Errorf("%s: content of %s: %w", l.name, m.Header.MsgType, err)
 	}
 	if s := status.Status.Status; s == "error" || s == "aborted" {
-		return &ReplyError{
+		return &wire.ReplyError{
 			Name: l.name, Request: msgType, EName: status.EName, EValue: status.EValue, Traceback: status.Traceback, Variable: status.Name,
 		}
 	}
@@ -194,7 +223,7 @@ func (l *link) decodeReply(msgType string, m *wire.Message, reply any) error {
 }
 
 // read is the reader goroutine.
-func (l *link) read() {
+func (l *Link) read() {
 	var dropped int
 	for {
 		frames, err := l.conn.recv()
@@ -221,14 +250,14 @@ func (l *link) read() {
 }
 
 // deliver hands a message to whom it is for.
-func (l *link) deliver(m *wire.Message) {
+func (l *Link) deliver(m *wire.Message) {
 	if !l.answer(m) {
 		l.onMessage(m)
 	}
 }
 
 // answer hands a message to the call that waits for it.
-func (l *link) answer(m *wire.Message) bool {
+func (l *Link) answer(m *wire.Message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, ok := l.calls[m.ParentID]
@@ -241,7 +270,7 @@ func (l *link) answer(m *wire.Message) bool {
 }
 
 // end refuses further requests, fails those that wait, and lets the writer go.
-func (l *link) end() {
+func (l *Link) end() {
 	l.mu.Lock()
 	l.ended = true
 	l.queue = nil
@@ -258,7 +287,7 @@ func (l *link) end() {
 }
 
 // write is the writer goroutine. What is queued while it writes goes out in one piece after that.
-func (l *link) write() {
+func (l *Link) write() {
 	var batch []outgoing
 	for range l.wake {
 		l.mu.Lock()
@@ -277,7 +306,7 @@ func (l *link) write() {
 	}
 }
 
-func (l *link) writeBatch(batch []outgoing) error {
+func (l *Link) writeBatch(batch []outgoing) error {
 	for _, m := range batch {
 		began := l.trace.Now()
 		if err := l.conn.send(l.enc.EncodeWith(m.metadata, m.n, m.msgType, nil, m.content)); err != nil {

@@ -1,4 +1,4 @@
-package ranks
+package link
 
 import (
 	"bufio"
@@ -46,19 +46,10 @@ type conn struct {
 	raw  *frameConn
 }
 
-// dialConn connects to the ROUTER at a socket path and shakes hands.
-func dialConn(ctx context.Context, path string) (_ *conn, err error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("socket path %s has %d bytes, the system allows %d: set XDG_RUNTIME_DIR or TMPDIR to a shorter directory",
-			path, len(path), maxSocketPath)
-	}
+// openConn shakes hands with the ROUTER at the other end. After an error nc is closed.
+func openConn(ctx context.Context, nc net.Conn) (*conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, fmt.Errorf("no ZMTP handshake within %v", handshakeTimeout))
 	defer cancel()
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil, err
-	}
 	raw := newFrameConn(quiet(nc))
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	zc, err := handshake(raw)
@@ -108,10 +99,10 @@ func (c *conn) drain() {
 
 func (c *conn) close() error { return c.raw.Close() }
 
-// ended reports whether err is what a connection gives when its process has ended.
-func ended(err error) bool {
+// Nonsense reports whether a conversation was ended because the peer broke the protocol, and not by its end: it may well live.
+func Nonsense(err error) bool {
 	var fe *frameError
-	return !errors.As(err, &fe)
+	return errors.As(err, &fe)
 }
 
 // frameConn is the net.Conn under a zmq4.Conn. Writes are gathered until Flush: zmq4 writes the head and the body of each

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package ranks
+package link
 
 import "net"
 
