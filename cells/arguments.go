@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"dipls/internal/ranklist"
 )
 
 // An argument is one word of a magic's arguments, quotes taken off.
@@ -92,17 +94,17 @@ type argumentReader struct {
 	Directive
 	report func(Problem)
 
-	percent  string   // before the magic
-	magic    string   // being read
-	severity Severity // of what is wrong with it
-	where    Where    // that it names
-	ranks    RankList // that it names
-	listed   Range    // where those ranks stand
-	power    power    // that it names
-	taken    bool     // it has a word that it takes
-	helps    bool     // it only asks for help
-	flawed   bool     // something is wrong with it
-	expanded bool     // what is read stands in the quotes of one argument
+	percent  string        // before the magic
+	magic    string        // being read
+	severity Severity      // of what is wrong with it
+	where    Where         // that it names
+	ranks    ranklist.List // that it names
+	listed   Range         // where those ranks stand
+	power    power         // that it names
+	taken    bool          // it has a word that it takes
+	helps    bool          // it only asks for help
+	flawed   bool          // something is wrong with it
+	expanded bool          // what is read stands in the quotes of one argument
 
 	flags  []option                        // that it has
 	word   func(*argumentReader, argument) // takes what is no flag
@@ -255,24 +257,26 @@ func isTruth(s string) bool {
 }
 
 // list reads a rank list, and reports one that cannot be.
-func (d *argumentReader) list(w argument) (RankList, bool) { return d.ranksBy(ParseRankList, w) }
+func (d *argumentReader) list(w argument) (ranklist.List, bool) { return d.ranksBy(ranklist.Parse, w) }
 
 // targets reads a rank list that may count from the end of the pool, likewise.
-func (d *argumentReader) targets(w argument) (RankList, bool) { return d.ranksBy(ParseTargets, w) }
+func (d *argumentReader) targets(w argument) (ranklist.List, bool) {
+	return d.ranksBy(ranklist.ParseTargets, w)
+}
 
-func (d *argumentReader) ranksBy(parse func(string) (RankList, error), w argument) (RankList, bool) {
+func (d *argumentReader) ranksBy(parse func(string) (ranklist.List, error), w argument) (ranklist.List, bool) {
 	l, err := parse(w.text)
 	if err != nil {
 		d.fail(err, w.at)
-		return RankList{}, false
+		return ranklist.List{}, false
 	}
 	return l, true
 }
 
-// fail reports an error of ParseRankList or ParseTarget.
+// fail reports an error of ranklist.Parse or ParseTarget.
 func (d *argumentReader) fail(err error, at Range) {
-	if rank, ok := errors.AsType[*RankError](err); ok {
-		d.fault(at, BadRanks, (&RankError{Item: rank.Item, Reason: rank.Reason}).Error(), rank.Hint)
+	if rank, ok := errors.AsType[*ranklist.Error](err); ok {
+		d.fault(at, BadRanks, (&ranklist.Error{Item: rank.Item, Reason: rank.Reason}).Error(), rank.Hint)
 	}
 	if target, ok := errors.AsType[*TargetError](err); ok {
 		fix := ""

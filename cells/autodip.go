@@ -1,6 +1,10 @@
 package cells
 
-import "sort"
+import (
+	"sort"
+
+	"dipls/internal/ranklist"
+)
 
 // A power is what a magic does to autodip.
 type power int
@@ -19,7 +23,7 @@ type switching struct {
 }
 
 // Autopx is how %autopx has cells run.
-var Autopx = Directive{Target: Target{Where: Remote}, See: AllRanks, Px: true}
+var Autopx = Directive{Target: Target{Where: Remote}, See: ranklist.All, Px: true}
 
 // switches reads a line magic at offset at, and reports what is wrong with it; ok tells whether it switches autodip.
 func (d *argumentReader) switches(m Magic, at int) (s switching, ok bool) {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"dipls/internal/ranklist"
 )
 
 // remedy is what to do about a collective that some ranks may not come to.
@@ -26,7 +24,7 @@ func (n *node) collectiveProblems() []Problem {
 	}
 	if some := n.directive.Target.Ranks; !some.IsZero() && !some.All() {
 		for _, c := range r.all() {
-			r.tell(c, OnSomeRanks, fmt.Sprintf("%s of the pool, and this cell runs on %s only", c.text(), ranklist.Named(some.String())),
+			r.tell(c, OnSomeRanks, fmt.Sprintf("%s of the pool, and this cell runs on %s only", c.text(), some.Name()),
 				"run the cell on all ranks, or name the collective's by group="+silence)
 		}
 	}

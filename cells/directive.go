@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"dipls/internal/ranklist"
 )
 
 // A Where is the kind of place that a cell runs in.
@@ -33,7 +35,7 @@ func (w Where) String() string {
 // A Target says where a cell runs. The zero Target says nothing.
 type Target struct {
 	Where Where
-	Ranks RankList // of Remote and Everywhere, the only ranks meant; zero means every rank
+	Ranks ranklist.List // of Remote and Everywhere, the only ranks meant; zero means every rank
 }
 
 // targetNames are the spellings that a person may be told of.
@@ -51,7 +53,7 @@ func (e *TargetError) Error() string {
 }
 
 // ParseTarget parses remote, local (or locally), everywhere, ranks:LIST, or everywhere:LIST, which is the local namespace and
-// those ranks. Its error is a *TargetError or, for the list, a *RankError.
+// those ranks. Its error is a *TargetError or, for the list, a *ranklist.Error.
 func ParseTarget(s string) (Target, error) {
 	name, list, hasList := strings.Cut(s, ":")
 	var t Target
@@ -74,7 +76,7 @@ func ParseTarget(s string) (Target, error) {
 		return Target{}, err
 	}
 	if hasList {
-		ranks, err := ParseTargets(list)
+		ranks, err := ranklist.ParseTargets(list)
 		if err != nil {
 			return Target{}, err
 		}
@@ -84,10 +86,10 @@ func ParseTarget(s string) (Target, error) {
 }
 
 // only narrows t to some ranks.
-func (t Target) only(ranks RankList) Target {
+func (t Target) only(ranks ranklist.List) Target {
 	t.Ranks = ranks
 	if ranks.All() {
-		t.Ranks = RankList{}
+		t.Ranks = ranklist.List{}
 	}
 	return t
 }
@@ -106,16 +108,29 @@ func (t Target) String() string {
 	return t.Where.String() + ":" + t.Ranks.String()
 }
 
+// Name names the place for people: "local", "everywhere", "all ranks", "ranks 0-3", "local and ranks 0-3".
+func (t Target) Name() string {
+	switch {
+	case t.Where == Remote && t.Ranks.IsZero():
+		return ranklist.All.Name()
+	case t.Ranks.IsZero():
+		return t.Where.String()
+	case t.Where == Everywhere:
+		return ranklist.Local.String() + " and " + t.Ranks.Name()
+	}
+	return t.Ranks.Name()
+}
+
 // A Directive is what a cell says about its own run, in its header's metadata and in its directive magic together.
 type Directive struct {
-	Target     Target   // zero: the cell does not say
-	See        RankList // whose output to show; zero: the cell does not say
-	Quiet      bool     // -q: show errors at once, and other output at the end
-	AppCommand string   // -a: a command for the pool's app; "" for none
-	Anyway     bool     // --anyway: run also on ranks that are out of step
-	Px         bool     // it is a %%px: what it leaves unsaid, %pxconfig says
-	NoBlock    Answer   // --noblock of %%px: nothing waits for the run
-	Verbose    Answer   // --verbose of %%px: a view is told which ranks run it
+	Target     Target        // zero: the cell does not say
+	See        ranklist.List // whose output to show; zero: the cell does not say
+	Quiet      bool          // -q: show errors at once, and other output at the end
+	AppCommand string        // -a: a command for the pool's app; "" for none
+	Anyway     bool          // --anyway: run also on ranks that are out of step
+	Px         bool          // it is a %%px: what it leaves unsaid, %pxconfig says
+	NoBlock    Answer        // --noblock of %%px: nothing waits for the run
+	Verbose    Answer        // --verbose of %%px: a view is told which ranks run it
 }
 
 // An Answer to a question that may have been left open.
@@ -137,7 +152,7 @@ func (a Answer) Or(other Answer) Answer {
 
 // PxConfig is what %pxconfig sets: how a %%px runs that does not say it itself.
 type PxConfig struct {
-	Targets          RankList // zero: every rank
+	Targets          ranklist.List // zero: every rank
 	NoBlock, Verbose bool
 }
 
@@ -270,7 +285,7 @@ func (d *argumentReader) directive(name, args string, base int, at Range) (helps
 	if name == "px" {
 		d.Px = true
 		if d.See.IsZero() {
-			d.See = AllRanks // ipyparallel shows every engine's output
+			d.See = ranklist.All // ipyparallel shows every engine's output
 		}
 	}
 	return false

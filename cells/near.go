@@ -3,6 +3,8 @@ package cells
 import (
 	"slices"
 	"strings"
+
+	"dipls/internal/ranklist"
 )
 
 // A near is what a line says that is nearly a directive or one of the project's own magics. What nobody understands must not be taken for a
@@ -232,7 +234,7 @@ func nearKey(m Metadatum) string {
 	case d <= 2 && isTargetText(m.Value), d == 1 && lower != "targets":
 		return "target"
 	}
-	if _, err := ParseRankList(strings.Trim(m.Value, "[]")); len(lower) > len("see")+1 || err != nil {
+	if _, err := ranklist.Parse(strings.Trim(m.Value, "[]")); len(lower) > len("see")+1 || err != nil {
 		return ""
 	}
 	if lower == "see" || lettersMore(lower, "see") || lower == "se" {
@@ -267,7 +269,7 @@ func nearPair(s string) (n near, ok bool) {
 		text := strings.Trim(rest, `"'`)
 		m := Metadatum{Key: key, Value: text}
 		name := nearKey(m)
-		_, badRanks := ParseRankList(text)
+		_, badRanks := ranklist.Parse(text)
 		switch {
 		case name != "":
 		case key == "target" && isTargetText(text):

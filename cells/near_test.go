@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // What is nearly a directive or one of our magics is an error, of its cell alone, and fixed it is the directive.
@@ -166,5 +168,19 @@ func TestMarkersCase(t *testing.T) {
 	all := f.Problems()
 	if len(all) != 1 || all[0].Severity != Hint || all[0].Code != MarkerInBlock || f.Position(all[0].Range.Start, UTF8) != (Position{10, 4}) {
 		t.Errorf("problems are %+v", all)
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "ab", 2}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"see", "sea", 1}, {"kitten", "sitting", 3}} {
+		if got := editDistance(tt.a, tt.b); got != tt.want {
+			t.Errorf("%q and %q: %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+	if diff := cmp.Diff("", nearest("completely-different", []string{"--see"})); diff != "" {
+		t.Error(diff)
 	}
 }

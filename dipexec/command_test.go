@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -384,7 +385,7 @@ func TestPxConfig(t *testing.T) {
 	pool := newFakePool(3)
 	e, rec := start(t, Options{Pool: pool})
 	id := mustStart(t, e, Request{Code: "%pxconfig"})
-	px := cells.Directive{Target: target(t, "remote"), See: cells.AllRanks, Px: true}
+	px := cells.Directive{Target: target(t, "remote"), See: ranklist.All, Px: true}
 	cell := mustStart(t, e, Request{Directive: px}) // queued before it is configured
 	x := pool.local.next()
 	x.command(`{"id":1,"command":"pxconfig"}`)

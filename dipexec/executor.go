@@ -140,7 +140,7 @@ type Request struct {
 	Directive cells.Directive // what the cell says
 	NoAutodip bool            // a cell that says nothing is local, also under autodip
 	Target    cells.Target    // what the command says; zero: nothing
-	See       cells.RankList  // what the command says; zero: nothing
+	See       ranklist.List   // what the command says; zero: nothing
 	Timeout   time.Duration   // for the code to run, from when it starts to; 0: none
 	HangAfter time.Duration   // how long after its start the run is looked at for ranks that wait for others; 0: 10 s, less: never
 

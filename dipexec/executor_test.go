@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -43,7 +44,7 @@ func TestRunLocally(t *testing.T) {
 func TestRunOnRanks(t *testing.T) {
 	pool := newFakePool(3)
 	e, rec := start(t, Options{Pool: pool})
-	id := mustStart(t, e, Request{Path: "/t.py", Line: 10, Directive: cells.Directive{Target: target(t, "remote"), See: cells.AllRanks}})
+	id := mustStart(t, e, Request{Path: "/t.py", Line: 10, Directive: cells.Directive{Target: target(t, "remote"), See: ranklist.All}})
 	x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next(), pool.ranks[2].next()}
 	x[1].fail("NameError", "foobar", wire.Frame{File: "/t.py", Line: 12}, wire.Frame{File: "/lib.py", Line: 99})
 	x[0].ok()
@@ -91,7 +92,7 @@ func TestTargets(t *testing.T) {
 			}
 		}
 		if c.see != "" {
-			req.See, _ = cells.ParseRankList(c.see)
+			req.See, _ = ranklist.Parse(c.see)
 		}
 		tg := Resolve(req.Target, req.Directive.Target, auto)
 		if got := tg.String() + " see " + resolveSee(req.See, req.Directive.See, tg); got != c.want {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"dipls/cells"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 )
@@ -102,7 +101,7 @@ type foldRun struct {
 	f       *Folder
 	id      string
 	cell    *int
-	see     cells.RankList
+	see     ranklist.List
 	quiet   bool
 	over    bool
 	procs   map[int]*foldProc // by rank; -1: the local namespace
@@ -188,7 +187,7 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 	case *RunStarted:
 		clear(f.ends)
 		r := f.run(h)
-		r.see, _ = cells.ParseRankList(e.See)
+		r.see, _ = ranklist.Parse(e.See)
 		r.quiet = e.Quiet
 	case *RankState:
 		f.rankState(e, now)
@@ -344,7 +343,7 @@ func (f *Folder) run(h *Header) *foldRun {
 		}
 	}
 	r := &foldRun{
-		f: f, id: h.Run, cell: h.Cell, see: cells.AllRanks, procs: map[int]*foldProc{},
+		f: f, id: h.Run, cell: h.Cell, see: ranklist.All, procs: map[int]*foldProc{},
 		classes: map[classKey]*class{}, shown: map[string]shownFailure{},
 	}
 	f.runs = append(f.runs, r)
@@ -831,7 +830,7 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	if r.id != "" && (r.ranks == 1 || !failure && r.seen == 1) {
 		return ""
 	}
-	return "[" + cells.RankListOf(ranks...).String() + "] "
+	return "[" + ranklist.Of(ranks...).String() + "] "
 }
 
 // varying is what may differ in the texts of failures that are the same: numbers and addresses.

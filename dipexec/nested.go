@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -38,7 +39,7 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 		wait = said(cmd.Wait, !config.NoBlock)
 	}
 	if cmd.See != "" {
-		if req.See, err = cells.ParseRankList(cmd.See); err != nil {
+		if req.See, err = ranklist.Parse(cmd.See); err != nil {
 			return nil, valueError(err)
 		}
 	}
@@ -153,7 +154,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 	defer reader.Close()
 	output := map[int]*tailText{}
 	result := map[int]string{}
-	var shown cells.RankList
+	var shown ranklist.List
 	for _, p := range parts {
 		output[p.Rank] = new(tailText)
 	}
@@ -168,7 +169,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 		switch ev := ev.(type) {
 		case *RunStarted:
 			if !ev.Quiet {
-				shown, _ = cells.ParseRankList(ev.See)
+				shown, _ = ranklist.Parse(ev.See)
 			}
 		case *Stream:
 			if t := output[rankOf(&ev.Header)]; t != nil {

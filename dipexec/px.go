@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -35,7 +36,7 @@ func (c *command) pxconfig(cmd wire.PxConfigCommand) (any, error) {
 	c.e.px = config
 	targets := config.Targets
 	if targets.IsZero() {
-		targets = cells.AllRanks
+		targets = ranklist.All
 	}
 	return wire.PxConfigCommandReply{CommandStatus: c.ok(), Targets: targets.String(), Block: !config.NoBlock, Verbose: config.Verbose}, nil
 }

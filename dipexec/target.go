@@ -21,7 +21,7 @@ func Resolve(command, directive, autodip cells.Target) cells.Target {
 }
 
 // resolveSee says whose output a view shows: the command's own choice, the cell's, or the lowest rank that the run goes to.
-func resolveSee(command, directive cells.RankList, t cells.Target) string {
+func resolveSee(command, directive ranklist.List, t cells.Target) string {
 	switch {
 	case !command.IsZero():
 		return command.String()
@@ -30,7 +30,7 @@ func resolveSee(command, directive cells.RankList, t cells.Target) string {
 	case t.Ranks.IsZero():
 		return "0"
 	case t.Ranks.NeedsSize():
-		return cells.AllRanks.String() // all to which it goes
+		return ranklist.All.String() // all to which it goes
 	default:
 		return strconv.Itoa(slices.Min(slices.Collect(t.Ranks.Written())))
 	}

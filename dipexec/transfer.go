@@ -162,7 +162,7 @@ func ranksTarget(list string) (cells.Target, error) {
 	if list == "" {
 		return t, nil
 	}
-	ranks, err := cells.ParseTargets(list)
+	ranks, err := ranklist.ParseTargets(list)
 	if err != nil {
 		return t, valueError(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -123,7 +124,7 @@ func (s *server) runLine(ctx context.Context, where whereArgs, line string) (*ru
 func (s *server) makePool(ctx context.Context, a *makePoolArgs) (*runReply, error) {
 	line := "%makedip"
 	if a.GPUs != "" {
-		list, err := cells.ParseRankList(string(a.GPUs))
+		list, err := ranklist.Parse(string(a.GPUs))
 		if err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "gpus: %v", err)
 		}
@@ -152,7 +153,7 @@ func (s *server) makePool(ctx context.Context, a *makePoolArgs) (*runReply, erro
 }
 
 // written is a list in the order in which it was written, for that order counts for GPUs.
-func written(list cells.RankList) string {
+func written(list ranklist.List) string {
 	if list.All() {
 		return "all"
 	}
@@ -246,7 +247,7 @@ func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {
 	}
 	flags := ""
 	if a.Ranks != "" {
-		list, err := cells.ParseRankList(a.Ranks)
+		list, err := ranklist.Parse(a.Ranks)
 		if err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: %v", err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/ranklist"
 )
 
 // cellArgs name a cell, and say how it runs.
@@ -58,7 +59,7 @@ type runReply struct {
 // how is howArgs understood.
 type how struct {
 	target cells.Target
-	see    cells.RankList
+	see    ranklist.List
 }
 
 func (a howArgs) parse() (h how, err error) {
@@ -68,7 +69,7 @@ func (a howArgs) parse() (h how, err error) {
 		}
 	}
 	if a.See != "" {
-		if h.see, err = cells.ParseRankList(a.See); err != nil {
+		if h.see, err = ranklist.Parse(a.See); err != nil {
 			return h, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "see: %v", err)
 		}
 	}

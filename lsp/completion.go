@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -210,7 +211,7 @@ func firstOf(t cells.Target) cells.Target {
 	case t.Where == cells.Everywhere:
 		return cells.Target{Where: cells.Local}
 	case t.Where == cells.Remote && t.Ranks.IsZero():
-		return cells.Target{Where: cells.Remote, Ranks: cells.RankListOf(0)}
+		return cells.Target{Where: cells.Remote, Ranks: ranklist.Of(0)}
 	}
 	return t
 }

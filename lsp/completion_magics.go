@@ -10,6 +10,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/internal/ranklist"
 )
 
 // offer is something that may be written where a directive, a magic or a header stands.
@@ -265,7 +266,7 @@ func (c *completion) variableNames(ctx context.Context, d *Snapshot, onRank bool
 	}
 	target := cells.Target{Where: cells.Local}
 	if onRank {
-		target = cells.Target{Where: cells.Remote, Ranks: cells.RankListOf(0)}
+		target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(0)}
 	}
 	var names []string
 	for _, a := range w.executor.Variables(ctx, target) {

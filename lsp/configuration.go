@@ -11,7 +11,7 @@ import (
 	"go.lsp.dev/uri"
 	"go.uber.org/zap"
 
-	"dipls/cells"
+	"dipls/internal/ranklist"
 )
 
 // configurationPatience is how long a run waits for the client to tell its settings before it goes on without.
@@ -194,10 +194,10 @@ func (c *configuration) tell(where string, problems []string) {
 }
 
 // see is whose output is to be shown where neither the cell nor the command says; what makes no sense says nothing.
-func (s Settings) see() cells.RankList {
-	list, err := cells.ParseRankList(s.See)
+func (s Settings) see() ranklist.List {
+	list, err := ranklist.Parse(s.See)
 	if err != nil {
-		return cells.RankList{}
+		return ranklist.List{}
 	}
 	return list
 }

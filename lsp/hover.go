@@ -13,6 +13,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -160,7 +161,7 @@ func (v variant) who() string {
 	case 1:
 		names = append(names, fmt.Sprintf("rank %d", v.ranks[0]))
 	default:
-		names = append(names, "ranks "+cells.RankListOf(v.ranks...).String())
+		names = append(names, "ranks "+ranklist.Of(v.ranks...).String())
 	}
 	return strings.Join(names, ", ")
 }
@@ -331,7 +332,7 @@ func devicesOf(objects []wire.Object) string {
 		}
 	}
 	if len(numbers) > 0 {
-		names = append(names, "cuda:"+cells.RankListOf(numbers...).String())
+		names = append(names, "cuda:"+ranklist.Of(numbers...).String())
 	}
 	return strings.Join(names, ", ")
 }

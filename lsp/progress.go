@@ -12,9 +12,9 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"go.lsp.dev/protocol"
 
-	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 )
 
 const (
@@ -53,7 +53,7 @@ type activity struct {
 	done   chan struct{} // closed when it has ended
 
 	outcome string
-	see     cells.RankList
+	see     ranklist.List
 	quiet   bool
 	ended   map[int]bool // by rank; -1 is the local namespace
 	bars    map[barKey]*bar
@@ -101,7 +101,7 @@ func (p *progress) runStarted(w *workspace, ev *dipexec.RunStarted) {
 		p.runs[ev.Run] = parent
 		return
 	}
-	see, _ := cells.ParseRankList(ev.See) // it was made by the same package
+	see, _ := ranklist.Parse(ev.See) // it was made by the same package
 	a := p.begin(&activity{run: ev.Run, title: titleOf(ev), see: see, quiet: ev.Quiet, cancel: func() { p.s.interruptID(w, ev.Run) }})
 	p.runs[ev.Run] = a
 }

@@ -9,6 +9,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -49,7 +50,7 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 		case *a.Rank == -1:
 			target = cells.Target{Where: cells.Local}
 		default:
-			target = cells.Target{Where: cells.Remote, Ranks: cells.RankListOf(*a.Rank)}
+			target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(*a.Rank)}
 		}
 	}
 	reply := foldVariables(w.executor.Variables(ctx, target))
@@ -94,7 +95,7 @@ func foldVariables(answers []dipexec.Answer[wire.VariablesReply]) variablesReply
 			same.object.Name = ""
 			value := variableValue{Local: same.local, Object: same.object}
 			if len(same.ranks) > 0 {
-				value.Ranks = cells.RankListOf(same.ranks...).String()
+				value.Ranks = ranklist.Of(same.ranks...).String()
 			}
 			v.Values = append(v.Values, value)
 		}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 )
 
@@ -48,10 +48,10 @@ func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.
 	if c.Ranks < 0 {
 		return spec, choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
 	}
-	var list cells.RankList
+	var list ranklist.List
 	if c.GPUs != "" {
 		var err error
-		if list, err = cells.ParseRankList(c.GPUs); err != nil {
+		if list, err = ranklist.Parse(c.GPUs); err != nil {
 			return spec, choiceErrorf("-g: %v", err)
 		}
 	}
@@ -78,7 +78,7 @@ func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.
 }
 
 // pick gives the GPUs of a list; all of them if it is "all" or says nothing.
-func pick(visible []ranks.GPU, list cells.RankList) ([]ranks.GPU, error) {
+func pick(visible []ranks.GPU, list ranklist.List) ([]ranks.GPU, error) {
 	if list.IsZero() || list.All() {
 		return visible, nil
 	}

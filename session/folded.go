@@ -10,9 +10,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"dipls/cells"
 	"dipls/diagnose"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -106,7 +106,7 @@ func (s FoldedStack) Who() string {
 	case 1:
 		who = append(who, fmt.Sprintf("rank %d", ranks[0]))
 	default:
-		who = append(who, "ranks "+cells.RankListOf(ranks...).String())
+		who = append(who, "ranks "+ranklist.Of(ranks...).String())
 	}
 	text := strings.Join(who, " and ")
 	if s.Thread != "" {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"dipls/cells"
+	"dipls/internal/ranklist"
 	"dipls/internal/testdisk"
 	"dipls/internal/testpython"
 )
@@ -259,7 +259,7 @@ func cmdSaid(ts *testscript.TestScript, neg bool, args []string) {
 			said = append(said, line[1])
 		}
 	}
-	if got, err := cells.ParseRankList(strings.Join(said, ",")); err != nil || got.String() != args[0] {
+	if got, err := ranklist.Parse(strings.Join(said, ",")); err != nil || got.String() != args[0] {
 		ts.Fatalf("%q was said by ranks %q, want %s", args[1], said, args[0])
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/ranklist"
 )
 
 // plan is what a run will do, decided before anything is started.
@@ -46,9 +47,9 @@ func (f *runFlags) plan(file string) (*plan, error) {
 			return nil, usagef("--target: %w", err)
 		}
 	}
-	var see cells.RankList
+	var see ranklist.List
 	if f.see != "" {
-		if see, err = cells.ParseRankList(f.see); err != nil {
+		if see, err = ranklist.Parse(f.see); err != nil {
 			return nil, usagef("--see: %w", err)
 		}
 	}
@@ -164,7 +165,7 @@ func selectCells(file *cells.File, wanted []string) ([]cells.Cell, error) {
 
 // matchCells answers the indices of the cells that one value of --cells names: a list of numbers, or a title.
 func matchCells(file *cells.File, want string) ([]int, error) {
-	list, err := cells.ParseRankList(want)
+	list, err := ranklist.Parse(want)
 	switch {
 	case strings.TrimSpace(want) == "":
 		return nil, usagef("--cells: name cells by number (1,3-5) or by title")

@@ -15,10 +15,10 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/clean"
 	"dipls/internal/paced"
+	"dipls/internal/ranklist"
 )
 
 // maxLiveLines bounds the progress bars shown at once; the rest are counted.
@@ -314,7 +314,7 @@ func onRanks(numbers []int) string {
 		return fmt.Sprintf(" on rank %d", numbers[0])
 	}
 	slices.Sort(numbers)
-	return " on ranks " + cells.RankListOf(numbers...).String()
+	return " on ranks " + ranklist.Of(numbers...).String()
 }
 
 // print shows folded items.
@@ -484,7 +484,7 @@ func (r *runStatus) stillBusy() string {
 		ranks = append(ranks, rank)
 	}
 	slices.Sort(ranks)
-	return fmt.Sprintf("%s of %d running", cells.RankListOf(ranks...), r.ranks)
+	return fmt.Sprintf("%s of %d running", ranklist.Of(ranks...), r.ranks)
 }
 
 func plural(n int, noun string) string {

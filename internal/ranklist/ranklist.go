@@ -1,65 +1,68 @@
-// Package ranklist writes sets of ranks: "0,2-4", and for sentences "rank 2" or "ranks 0,2-4".
+// Package ranklist has the words for ranks: sets of them as they are written ([List]: "0,2-4"), one process, a rank or the local namespace
+// ([Who]), and how both are named for people ([Name]: "rank 3", "local and ranks 0-3"). The agent and the VS Code extension have their own,
+// held to the same examples: testdata/ranklist.json.
 package ranklist
 
-import (
-	"cmp"
-	"fmt"
-	"slices"
-	"strconv"
-	"strings"
-)
+import "fmt"
 
-// maxNamed is how many pieces a list may have in a sentence.
-const maxNamed = 16
+// maxPieces is how many pieces a list may have in a sentence.
+const maxPieces = 16
 
-// A Span is the ranks from First to Last, both included.
-type Span struct{ First, Last int }
+// Name names processes for people: "local", "rank 3", "ranks 0,2-4", "local and ranks 0-3". Ranks alone may also be given by their numbers.
+// Ranks that would take more than 16 pieces are counted: "17 ranks".
+func Name[P int | Who](who []P) string { return name(who, "local", maxPieces) }
 
-// Merge returns the fewest spans that make up a set, ascending. It may reuse those that it is given.
-func Merge(spans []Span) []Span {
-	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.First, b.First) })
-	out := spans[:0]
-	for _, s := range spans {
-		if n := len(out); n > 0 && s.First <= out[n-1].Last+1 {
-			out[n-1].Last = max(out[n-1].Last, s.Last)
+// NameEach is Name, however many pieces it takes.
+func NameEach[P int | Who](who []P) string { return name(who, "local", len(who)) }
+
+// InSentence is Name with "the local namespace" for "local", as a subject or object needs it.
+func InSentence[P int | Who](who []P) string { return name(who, "the local namespace", maxPieces) }
+
+func name[P int | Who](who []P, local string, maxPieces int) string {
+	ranks, isLocal := List{}, false
+	for _, p := range who {
+		if n, ok := number(p); ok {
+			ranks.add(n)
 		} else {
-			out = append(out, s)
+			isLocal = true
 		}
 	}
-	return out
+	text := ""
+	if spans := ranks.merged(); len(spans) > maxPieces {
+		text = fmt.Sprintf("%d ranks", count(spans))
+	} else if len(spans) > 0 {
+		text = nameSpans(spans)
+	}
+	switch {
+	case isLocal && text != "":
+		return local + " and " + text
+	case isLocal:
+		return local
+	}
+	return text
 }
 
-// Spell writes merged spans: "0,2-4".
-func Spell(spans []Span) string {
-	var b strings.Builder
-	for i, s := range spans {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(strconv.Itoa(s.First))
-		if s.Last > s.First {
-			b.WriteString("-" + strconv.Itoa(s.Last))
-		}
+// number is the number of a rank; ok is false for the local namespace.
+func number[P int | Who](p P) (n int, ok bool) {
+	if w, is := any(p).(Who); is {
+		return w.Rank()
 	}
-	return b.String()
+	return any(p).(int), true
 }
 
-// Name names ranks for a sentence: "rank 2", "ranks 0,2-4", or how many they are if that would be too long.
-func Name(ranks []int) string {
-	spans := make([]Span, len(ranks))
-	for i, rank := range ranks {
-		spans[i] = Span{rank, rank}
+// count is how many ranks there are in merged spans.
+func count(spans []span) int {
+	n := 0
+	for _, s := range spans {
+		n += s.last - s.first + 1
 	}
-	if spans = Merge(spans); len(spans) > maxNamed {
-		return fmt.Sprintf("%d ranks", len(ranks))
-	}
-	return Named(Spell(spans))
+	return n
 }
 
-// Named names the ranks of a list that is written already, for a sentence; it may count them from the end: "rank -1".
-func Named(list string) string {
-	if _, err := strconv.Atoi(list); err == nil {
-		return "rank " + list
+// nameSpans names the ranks of merged spans.
+func nameSpans(spans []span) string {
+	if len(spans) == 1 && spans[0].first == spans[0].last {
+		return "rank " + spell(spans)
 	}
-	return "ranks " + list
+	return "ranks " + spell(spans)
 }

@@ -1,31 +1,130 @@
 package ranklist
 
-import "testing"
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+)
 
-func TestName(t *testing.T) {
-	var many []int
-	for i := range 17 {
-		many = append(many, 2*i)
+// examples are what the Go code, the agent and the extension agree on.
+type examples struct {
+	Lists []struct {
+		Text, List, Name string
+		Ranks            []int // nil: all
 	}
-	for _, c := range []struct {
-		ranks []int
-		want  string
-	}{
-		{[]int{2}, "rank 2"},
-		{[]int{-1}, "rank -1"},
-		{[]int{2, 2}, "rank 2"},
-		{[]int{0, 2, 3, 4}, "ranks 0,2-4"},
-		{[]int{4, 0, 3, 2, 3}, "ranks 0,2-4"},
-		{many[:16], "ranks 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30"},
-		{many, "17 ranks"},
-	} {
-		if got := Name(c.ranks); got != c.want {
-			t.Errorf("%v: got %s, want %s", c.ranks, got, c.want)
+	FromTheEnd []struct {
+		Text, List, Name string
+		Of4              *string // what it is of 4 ranks; nil: none of them
+	} `json:"from_the_end"`
+	NoLists   []string `json:"no_lists"`
+	Processes []struct {
+		Local      bool
+		Ranks      []int
+		Name, Each string
+	}
+}
+
+func readExamples(t *testing.T) (e examples) {
+	t.Helper()
+	text, err := os.ReadFile("../../testdata/ranklist.json")
+	if err == nil {
+		err = json.Unmarshal(text, &e)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestExamplesOfLists(t *testing.T) {
+	e := readExamples(t)
+	for _, c := range e.Lists {
+		l, err := Parse(c.Text)
+		if err != nil || l.String() != c.List || l.Name() != c.Name || l.All() != (c.Ranks == nil) || c.Ranks != nil && !slices.Equal(l.Of(Max), c.Ranks) {
+			t.Errorf("%q: got %q, %q, %v, want %+v", c.Text, l, l.Name(), err, c)
 		}
 	}
-	for list, want := range map[string]string{"0": "rank 0", "-1": "rank -1", "0,-1": "ranks 0,-1", "0-2": "ranks 0-2", "-2:": "ranks -2:", "all": "ranks all"} {
-		if got := Named(list); got != want {
-			t.Errorf("%s: got %s, want %s", list, got, want)
+	for _, c := range e.FromTheEnd {
+		l, err := ParseTargets(c.Text)
+		if err != nil || l.String() != c.List || l.Name() != c.Name {
+			t.Errorf("%q: got %q, %q, %v, want %+v", c.Text, l, l.Name(), err, c)
+		}
+		if in, err := l.In(4); (err == nil) != (c.Of4 != nil) || err == nil && in.String() != *c.Of4 {
+			t.Errorf("%q of 4 ranks: got %q, %v", c.Text, in, err)
+		}
+	}
+	for _, text := range e.NoLists {
+		if l, err := Parse(text); err == nil {
+			t.Errorf("%q: got %q", text, l)
+		}
+	}
+}
+
+func TestExamplesOfNames(t *testing.T) {
+	for _, c := range readExamples(t).Processes {
+		var who []Who
+		for _, n := range c.Ranks {
+			who = append(who, Rank(n))
+		}
+		if !c.Local {
+			if got, each := Name(c.Ranks), NameEach(c.Ranks); got != c.Name || each != c.Each {
+				t.Errorf("ranks %v: got %q and %q", c.Ranks, got, each)
+			}
+		} else {
+			who = append(who, Local)
+		}
+		if got, each := Name(who), NameEach(who); got != c.Name || each != c.Each {
+			t.Errorf("%v, local %t: got %q and %q", c.Ranks, c.Local, got, each)
+		}
+	}
+	if got := InSentence([]Who{Rank(1), Local, Rank(0)}); got != "the local namespace and ranks 0-1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestListJSON(t *testing.T) {
+	for _, text := range []string{"", "all", "3", "0,2-4", "0,-1", "::2"} {
+		l := struct{ See List }{}
+		in := `{"See":"` + text + `"}`
+		if err := json.Unmarshal([]byte(in), &l); err != nil || l.See.String() != text || l.See.IsZero() != (text == "") {
+			t.Errorf("%s: got %q, %v", in, l.See, err)
+		}
+		if out, err := json.Marshal(l); err != nil || string(out) != in {
+			t.Errorf("%s: written as %s, %v", in, out, err)
+		}
+	}
+	for _, text := range []string{`"0,a"`, "3", "[1]"} {
+		if err := json.Unmarshal([]byte(text), new(List)); err == nil {
+			t.Errorf("%s is read", text)
+		}
+	}
+}
+
+func TestWho(t *testing.T) {
+	var zero Who
+	if n, ok := zero.Rank(); zero != Local || !zero.IsLocal() || ok || n != 0 || zero.String() != "local" {
+		t.Errorf("the local namespace is %v, rank %d, %t", zero, n, ok)
+	}
+	if n, ok := Rank(3).Rank(); Rank(3).IsLocal() || !ok || n != 3 || Rank(3).String() != "rank 3" {
+		t.Errorf("rank 3 is %v, rank %d, %t", Rank(3), n, ok)
+	}
+	who := []Who{Rank(1), Local, Rank(0)}
+	if slices.SortFunc(who, Who.Compare); !slices.Equal(who, []Who{Local, Rank(0), Rank(1)}) {
+		t.Errorf("sorted: %v", who)
+	}
+	for text, want := range map[string]Who{"-1": Local, "0": Rank(0), "3": Rank(3)} {
+		var got Who
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", text, got, err)
+		}
+		if out, err := json.Marshal(want); err != nil || string(out) != text {
+			t.Errorf("%v: written as %s, %v", want, out, err)
+		}
+	}
+	for _, text := range []string{"-2", "1048576", "1.5", `"0"`} {
+		if err := json.Unmarshal([]byte(text), new(Who)); err == nil {
+			t.Errorf("%s is read", text)
 		}
 	}
 }

@@ -1,14 +1,12 @@
-package cells
+package ranklist
 
 import (
 	"errors"
 	"slices"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
-func TestParseRankList(t *testing.T) {
+func TestParse(t *testing.T) {
 	tests := map[string]struct {
 		canonical string
 		of6       []int // of a pool of 6
@@ -27,7 +25,7 @@ func TestParseRankList(t *testing.T) {
 		"1048575":   {"1048575", nil, []int{1048575}},
 	}
 	for s, want := range tests {
-		l, err := ParseRankList(s)
+		l, err := Parse(s)
 		if err != nil {
 			t.Errorf("%q: %v", s, err)
 			continue
@@ -35,13 +33,13 @@ func TestParseRankList(t *testing.T) {
 		if l.String() != want.canonical || !slices.Equal(l.Of(6), want.of6) || !slices.Equal(slices.Collect(l.Written()), want.written) {
 			t.Errorf("%q is %v, of 6: %v, written: %v", s, l, l.Of(6), slices.Collect(l.Written()))
 		}
-		again, err := ParseRankList(l.String())
+		again, err := Parse(l.String())
 		if err != nil || !again.Equal(l) || l.IsZero() {
 			t.Errorf("%q: its String %q parses to %v, %v", s, l, again, err)
 		}
 	}
-	l, _ := ParseRankList("0,2-4")
-	if !l.Contains(0) || l.Contains(1) || !l.Contains(3) || l.Contains(-1) || l.Max() != 4 || AllRanks.Max() != -1 || AllRanks.Contains(-1) {
+	l, _ := Parse("0,2-4")
+	if !l.Contains(0) || l.Contains(1) || !l.Contains(3) || l.Contains(-1) || l.Max() != 4 || All.Max() != -1 || All.Contains(-1) {
 		t.Errorf("Contains or Max of %v", l)
 	}
 }
@@ -94,23 +92,23 @@ func TestParseTargets(t *testing.T) {
 		"[0":      `"[0" is not a number or range; write all, or numbers like 0,2-4`,
 	} {
 		_, err := ParseTargets(s)
-		var rankErr *RankError
+		var rankErr *Error
 		if !errors.As(err, &rankErr) || err.Error() != want {
 			t.Errorf("%q: %v, want %s", s, err, want)
 		}
 	}
 }
 
-func TestRankListOf(t *testing.T) {
+func TestOf(t *testing.T) {
 	for want, ranks := range map[string][]int{"": nil, "7": {7}, "0,2-4": {4, 2, 3, 0, 3}} {
-		l := RankListOf(ranks...)
+		l := Of(ranks...)
 		if l.String() != want || !slices.Equal(slices.Collect(l.Written()), ranks) || l.IsZero() != (ranks == nil) {
 			t.Errorf("%v is %q, written: %v", ranks, l, slices.Collect(l.Written()))
 		}
 	}
 }
 
-func TestParseRankListErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	for s, want := range map[string]string{
 		"":                     "empty list; write all, or numbers like 0,2-4",
 		"  ":                   "empty list; write all, or numbers like 0,2-4",
@@ -126,57 +124,10 @@ func TestParseRankListErrors(t *testing.T) {
 		"0-99999999999":        `"0-99999999999" goes beyond 1048575`,
 		"99999999999999999999": `"99999999999999999999" goes beyond 1048575`,
 	} {
-		_, err := ParseRankList(s)
-		var rankErr *RankError
+		_, err := Parse(s)
+		var rankErr *Error
 		if !errors.As(err, &rankErr) || err.Error() != want {
 			t.Errorf("%q: %v, want %s", s, err, want)
 		}
-	}
-}
-
-func TestParseTarget(t *testing.T) {
-	for s, want := range map[string]string{
-		"remote": "remote", "local": "local", "locally": "local", "everywhere": "everywhere",
-		"ranks:0-3": "ranks:0-3", "ranks:3,1": "ranks:1,3", "ranks:all": "remote", "everywhere:0 1": "everywhere:0-1",
-		"everywhere:all": "everywhere",
-	} {
-		target, err := ParseTarget(s)
-		if err != nil || target.String() != want {
-			t.Errorf("%q is %v, %v; want %s", s, target, err, want)
-		}
-		if again, err := ParseTarget(target.String()); err != nil || !again.Equal(target) {
-			t.Errorf("%q: its String %q parses to %v, %v", s, target, again, err)
-		}
-	}
-	for s, want := range map[string]string{
-		"":          `unknown target ""; write remote, local, everywhere, or ranks:LIST like ranks:0-3`,
-		"none":      `unknown target "none"; write remote, local, everywhere, or ranks:LIST like ranks:0-3`,
-		"ranks":     `unknown target "ranks"; write remote, local, everywhere, or ranks:LIST like ranks:0-3`,
-		"remote:1":  `unknown target "remote:1"; write remote, local, everywhere, or ranks:LIST like ranks:0-3`,
-		"local:1":   `unknown target "local:1"; write remote, local, everywhere, or ranks:LIST like ranks:0-3`,
-		"lcoal":     `unknown target "lcoal"; did you mean local?`,
-		"ranks:":    "empty list; write all, or numbers like 0,2-4",
-		"ranks:3-1": `"3-1" runs backwards; write 1-3`,
-	} {
-		if target, err := ParseTarget(s); err == nil || err.Error() != want {
-			t.Errorf("%q is %v, %v; want %s", s, target, err, want)
-		}
-	}
-	if s := (Target{}).String(); s != "none" {
-		t.Errorf("the zero target is %s", s)
-	}
-}
-
-func TestEditDistance(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "ab", 2}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"see", "sea", 1}, {"kitten", "sitting", 3}} {
-		if got := editDistance(tt.a, tt.b); got != tt.want {
-			t.Errorf("%q and %q: %d, want %d", tt.a, tt.b, got, tt.want)
-		}
-	}
-	if diff := cmp.Diff("", nearest("completely-different", []string{"--see"})); diff != "" {
-		t.Error(diff)
 	}
 }

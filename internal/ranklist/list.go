@@ -1,27 +1,27 @@
-package cells
+package ranklist
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
 	"strconv"
 	"strings"
-
-	"dipls/internal/ranklist"
 )
 
-// MaxRank is the largest number that a RankList can hold.
-const MaxRank = 1<<20 - 1
+// Max is the largest number that a List can hold.
+const Max = 1<<20 - 1
 
-// A RankList is a set of ranks (or GPUs, or cells: anything counted by small integers) that remembers the order in which it
+// A List is a set of ranks (or GPUs, or cells: anything counted by small integers) that remembers the order in which it
 // was written. The zero value says nothing: no list was given.
-type RankList struct {
+type List struct {
 	all   bool
 	spans []span       // as written
 	ends  []fromTheEnd // what only a pool's size makes ranks of
 }
 
-type span = ranklist.Span
+// A span is the ranks from first to last, both included.
+type span struct{ first, last int }
 
 // A fromTheEnd is what Python would write between brackets behind a list of all ranks: -1 is the last of them, ::2 every second one.
 type fromTheEnd struct {
@@ -31,17 +31,17 @@ type fromTheEnd struct {
 	step        int // 0: start is the one rank that is meant
 }
 
-// AllRanks is the list "all".
-var AllRanks = RankList{all: true}
+// All is the list "all".
+var All = List{all: true}
 
-// A RankError says which part of a rank list cannot be, why, and what may have been meant.
-type RankError struct {
+// An Error says which part of a rank list cannot be, why, and what may have been meant.
+type Error struct {
 	Item   string // the offending part, "" if the list is empty
 	Reason string // such as "runs backwards"
 	Hint   string // such as "write 1-3"; may be empty
 }
 
-func (e *RankError) Error() string {
+func (e *Error) Error() string {
 	s := fmt.Sprintf("%q %s", e.Item, e.Reason)
 	if e.Item == "" {
 		s = e.Reason
@@ -52,34 +52,34 @@ func (e *RankError) Error() string {
 	return s
 }
 
-// ParseRankList parses "all" or numbers and ranges between commas or spaces: "0,2-4", "3 1". Its error is a *RankError.
-func ParseRankList(s string) (RankList, error) {
+// Parse parses "all" or numbers and ranges between commas or spaces: "0,2-4", "3 1". Its error is an *Error.
+func Parse(s string) (List, error) {
 	if strings.EqualFold(strings.TrimSpace(s), "all") {
-		return AllRanks, nil
+		return All, nil
 	}
-	var l RankList
+	var l List
 	for part := range strings.SplitSeq(s, ",") {
 		items := strings.Fields(part)
 		if len(items) == 0 && strings.TrimSpace(s) != "" {
-			return RankList{}, &RankError{Item: s, Reason: "has an empty entry", Hint: "write numbers like 0,2-4"}
+			return List{}, &Error{Item: s, Reason: "has an empty entry", Hint: "write numbers like 0,2-4"}
 		}
 		for _, item := range items {
 			sp, err := parseSpan(item)
 			if err != nil {
-				return RankList{}, err
+				return List{}, err
 			}
 			l.spans = append(l.spans, sp)
 		}
 	}
 	if len(l.spans) == 0 {
-		return RankList{}, &RankError{Reason: "empty list", Hint: "write all, or numbers like 0,2-4"}
+		return List{}, &Error{Reason: "empty list", Hint: "write all, or numbers like 0,2-4"}
 	}
 	return l, nil
 }
 
-// ParseTargets parses what ParseRankList does and, as ipyparallel's --targets, what counts from the end of a pool: negative ranks
-// ("-1" is the last one) and slices ("::2", "1:3", ":-1"), all of it also in brackets, as Python writes lists. Its error is a *RankError.
-func ParseTargets(s string) (RankList, error) {
+// ParseTargets parses what Parse does and, as ipyparallel's --targets, what counts from the end of a pool: negative ranks
+// ("-1" is the last one) and slices ("::2", "1:3", ":-1"), all of it also in brackets, as Python writes lists. Its error is an *Error.
+func ParseTargets(s string) (List, error) {
 	s = strings.TrimSpace(s)
 	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
 		s = strings.TrimSpace(inner[:len(inner)-1])
@@ -95,7 +95,7 @@ func ParseTargets(s string) (RankList, error) {
 			}
 			end, err := parseFromTheEnd(item)
 			if err != nil {
-				return RankList{}, err
+				return List{}, err
 			}
 			ends = append(ends, end)
 		}
@@ -104,11 +104,11 @@ func ParseTargets(s string) (RankList, error) {
 		}
 	}
 	if len(ends) > 0 && len(rest) == 0 {
-		return RankList{ends: ends}, nil
+		return List{ends: ends}, nil
 	}
-	l, err := ParseRankList(strings.Join(rest, ","))
+	l, err := Parse(strings.Join(rest, ","))
 	if err == nil && l.all && len(ends) > 0 {
-		return RankList{}, &RankError{Item: "all", Reason: "stands alone", Hint: "write just all, or numbers like 0,2-4"}
+		return List{}, &Error{Item: "all", Reason: "stands alone", Hint: "write just all, or numbers like 0,2-4"}
 	}
 	l.ends = ends
 	return l, err
@@ -116,7 +116,7 @@ func ParseTargets(s string) (RankList, error) {
 
 func parseFromTheEnd(item string) (fromTheEnd, error) {
 	fail := func(reason string) (fromTheEnd, error) {
-		return fromTheEnd{}, &RankError{Item: item, Reason: reason, Hint: "write ranks like 0,2-4, -1 for the last, or a slice like ::2"}
+		return fromTheEnd{}, &Error{Item: item, Reason: reason, Hint: "write ranks like 0,2-4, -1 for the last, or a slice like ::2"}
 	}
 	parts := strings.Split(item, ":")
 	e := fromTheEnd{text: item, step: 1}
@@ -132,8 +132,8 @@ func parseFromTheEnd(item string) (fromTheEnd, error) {
 		if err != nil || !allDigits(strings.TrimPrefix(part, "-")) {
 			return fail("is not a number, range or slice")
 		}
-		if n > MaxRank || n < -MaxRank {
-			return fail(fmt.Sprintf("goes beyond %d", MaxRank))
+		if n > Max || n < -Max {
+			return fail(fmt.Sprintf("goes beyond %d", Max))
 		}
 		numbers[i] = n
 	}
@@ -170,22 +170,27 @@ func (e fromTheEnd) of(worldSize int) []int {
 	return ranks
 }
 
-// RankListOf is the list of these ranks, in this order.
-func RankListOf(ranks ...int) RankList {
-	var l RankList
+// Of is the list of these ranks, in this order.
+func Of(ranks ...int) List {
+	var l List
 	for _, r := range ranks {
-		if n := len(l.spans); n > 0 && l.spans[n-1].Last+1 == r {
-			l.spans[n-1].Last = r
-		} else {
-			l.spans = append(l.spans, span{First: r, Last: r})
-		}
+		l.add(r)
 	}
 	return l
 }
 
+// add appends a rank.
+func (l *List) add(r int) {
+	if n := len(l.spans); n > 0 && l.spans[n-1].last+1 == r {
+		l.spans[n-1].last = r
+	} else {
+		l.spans = append(l.spans, span{first: r, last: r})
+	}
+}
+
 func parseSpan(item string) (span, error) {
 	fail := func(reason, hint string) (span, error) {
-		return span{}, &RankError{Item: item, Reason: reason, Hint: hint}
+		return span{}, &Error{Item: item, Reason: reason, Hint: hint}
 	}
 	first, last, isRange := strings.Cut(item, "-")
 	if !isRange {
@@ -202,12 +207,12 @@ func parseSpan(item string) (span, error) {
 	a, aErr := strconv.Atoi(first)
 	b, bErr := strconv.Atoi(last)
 	switch {
-	case aErr != nil || bErr != nil || a > MaxRank || b > MaxRank:
-		return fail(fmt.Sprintf("goes beyond %d", MaxRank), "")
+	case aErr != nil || bErr != nil || a > Max || b > Max:
+		return fail(fmt.Sprintf("goes beyond %d", Max), "")
 	case a > b:
 		return fail("runs backwards", fmt.Sprintf("write %d-%d", b, a))
 	}
-	return span{First: a, Last: b}, nil
+	return span{first: a, last: b}, nil
 }
 
 func allDigits(s string) bool {
@@ -215,49 +220,49 @@ func allDigits(s string) bool {
 }
 
 // IsZero reports whether no list was given.
-func (l RankList) IsZero() bool { return !l.all && l.spans == nil && l.ends == nil }
+func (l List) IsZero() bool { return !l.all && l.spans == nil && l.ends == nil }
 
-// In is the list for a pool of worldSize ranks, in which nothing counts from the end any more. What is none of them is a *RankError.
-func (l RankList) In(worldSize int) (RankList, error) {
+// In is the list for a pool of worldSize ranks, in which nothing counts from the end any more. What is none of them is an *Error.
+func (l List) In(worldSize int) (List, error) {
 	if l.ends == nil {
 		return l, nil
 	}
-	in := RankList{spans: slices.Clone(l.spans)}
+	in := List{spans: slices.Clone(l.spans)}
 	for _, e := range l.ends {
 		ranks := e.of(worldSize)
 		if len(ranks) == 0 || ranks[0] < 0 {
-			return RankList{}, &RankError{Item: e.text, Reason: fmt.Sprintf("is none of %d ranks", worldSize)}
+			return List{}, &Error{Item: e.text, Reason: fmt.Sprintf("is none of %d ranks", worldSize)}
 		}
-		in.spans = append(in.spans, RankListOf(ranks...).spans...)
+		in.spans = append(in.spans, Of(ranks...).spans...)
 	}
 	return in, nil
 }
 
-// NeedsSize reports whether only a pool's size tells which ranks are meant: see [RankList.In].
-func (l RankList) NeedsSize() bool { return l.ends != nil }
+// NeedsSize reports whether only a pool's size tells which ranks are meant: see [List.In].
+func (l List) NeedsSize() bool { return l.ends != nil }
 
 // All reports whether the list is "all".
-func (l RankList) All() bool { return l.all }
+func (l List) All() bool { return l.all }
 
 // Contains reports whether rank is in the list, as far as the pool's size need not be known.
-func (l RankList) Contains(rank int) bool {
-	return l.all && rank >= 0 || slices.ContainsFunc(l.spans, func(s span) bool { return s.First <= rank && rank <= s.Last })
+func (l List) Contains(rank int) bool {
+	return l.all && rank >= 0 || slices.ContainsFunc(l.spans, func(s span) bool { return s.first <= rank && rank <= s.last })
 }
 
 // Max is the largest rank in the list; -1 for "all" and for no list.
-func (l RankList) Max() int {
+func (l List) Max() int {
 	m := -1
 	for _, s := range l.spans {
-		m = max(m, s.Last)
+		m = max(m, s.last)
 	}
 	return m
 }
 
 // Written yields the ranks in the order written, repetitions included; nothing for "all".
-func (l RankList) Written() iter.Seq[int] {
+func (l List) Written() iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for _, s := range l.spans {
-			for r := s.First; r <= s.Last; r++ {
+			for r := s.first; r <= s.last; r++ {
 				if !yield(r) {
 					return
 				}
@@ -267,14 +272,14 @@ func (l RankList) Written() iter.Seq[int] {
 }
 
 // Of returns the ranks of the list that a pool of worldSize ranks has, in ascending order, each once.
-func (l RankList) Of(worldSize int) []int {
+func (l List) Of(worldSize int) []int {
 	spans := l.merged()
 	if l.all {
-		spans = []span{{First: 0, Last: worldSize - 1}}
+		spans = []span{{first: 0, last: worldSize - 1}}
 	}
 	var ranks []int
 	for _, s := range spans {
-		for r := s.First; r <= min(s.Last, worldSize-1); r++ {
+		for r := s.first; r <= min(s.last, worldSize-1); r++ {
 			ranks = append(ranks, r)
 		}
 	}
@@ -282,17 +287,17 @@ func (l RankList) Of(worldSize int) []int {
 }
 
 // Equal reports whether both lists are the same set.
-func (l RankList) Equal(m RankList) bool {
+func (l List) Equal(m List) bool {
 	return l.all == m.all && slices.Equal(l.merged(), m.merged()) && slices.Equal(l.ends, m.ends)
 }
 
 // String is the canonical spelling of the set: "all", ascending like "0,2-4", or "" for no list.
-func (l RankList) String() string {
+func (l List) String() string {
 	if l.all {
 		return "all"
 	}
 	var b strings.Builder
-	b.WriteString(ranklist.Spell(l.merged()))
+	b.WriteString(spell(l.merged()))
 	for _, e := range l.ends {
 		if b.Len() > 0 {
 			b.WriteByte(',')
@@ -302,5 +307,59 @@ func (l RankList) String() string {
 	return b.String()
 }
 
+// Name names the ranks for people: "all ranks", "rank 3", "ranks 0,2-4", and as far as they count from the end "rank -1" or "ranks ::2".
+func (l List) Name() string {
+	switch ends := len(l.ends); {
+	case l.all:
+		return "all ranks"
+	case ends == 0:
+		return nameSpans(l.merged())
+	case ends == 1 && l.spans == nil && l.ends[0].step == 0:
+		return "rank " + l.String()
+	}
+	return "ranks " + l.String()
+}
+
+// MarshalText writes the list as String does, for JSON, too.
+func (l List) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText. It takes all that [ParseTargets] does, and "" for no list.
+func (l *List) UnmarshalText(text []byte) (err error) {
+	*l = List{}
+	if len(text) > 0 {
+		*l, err = ParseTargets(string(text))
+	}
+	return err
+}
+
 // merged returns the fewest spans that make up the set, ascending.
-func (l RankList) merged() []span { return ranklist.Merge(slices.Clone(l.spans)) }
+func (l List) merged() []span { return merge(slices.Clone(l.spans)) }
+
+// merge returns the fewest spans that make up a set, ascending. It may reuse those that it is given.
+func merge(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	out := spans[:0]
+	for _, s := range spans {
+		if n := len(out); n > 0 && s.first <= out[n-1].last+1 {
+			out[n-1].last = max(out[n-1].last, s.last)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// spell writes merged spans: "0,2-4".
+func spell(spans []span) string {
+	var b strings.Builder
+	for i, s := range spans {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(s.first))
+		if s.last > s.first {
+			b.WriteString("-" + strconv.Itoa(s.last))
+		}
+	}
+	return b.String()
+}

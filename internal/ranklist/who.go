@@ -1,0 +1,50 @@
+package ranklist
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// A Who is one process: a rank, or the local namespace, which is the zero value. It can be a key of a map.
+type Who struct{ n int } // the rank and 1; 0: the local namespace
+
+// Local is the local namespace.
+var Local = Who{}
+
+// Rank is a rank, by its number from 0 on.
+func Rank(n int) Who {
+	if n < 0 {
+		panic(fmt.Sprintf("ranklist: there is no rank %d", n))
+	}
+	return Who{n + 1}
+}
+
+// Rank is the rank's number; ok is false, and n is 0, for the local namespace.
+func (w Who) Rank() (n int, ok bool) { return max(w.n-1, 0), w.n > 0 }
+
+// IsLocal reports whether it is the local namespace.
+func (w Who) IsLocal() bool { return w.n == 0 }
+
+// Compare orders processes: the local namespace first, then the ranks.
+func (w Who) Compare(v Who) int { return cmp.Compare(w.n, v.n) }
+
+// String is "local" or "rank 3".
+func (w Who) String() string { return Name([]Who{w}) }
+
+// MarshalJSON writes the rank as a number, and the local namespace as -1, as the language server's commands have it.
+func (w Who) MarshalJSON() ([]byte, error) { return strconv.AppendInt(nil, int64(w.n-1), 10), nil }
+
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (w *Who) UnmarshalJSON(data []byte) error {
+	var n int
+	if err := json.Unmarshal(data, &n); err != nil {
+		return err
+	}
+	if n < -1 || n > Max {
+		return fmt.Errorf("there is no rank %d", n)
+	}
+	w.n = n + 1
+	return nil
+}
