@@ -11,7 +11,8 @@ stamp=.venv-bench/.ready
 rm -rf .venv-bench
 .venv/bin/python -m venv --system-site-packages .venv-bench
 # A virtual environment sees only its base interpreter's packages, not those of another virtual environment.
-.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/parent-environment.pth"
+packages='import sysconfig; print(sysconfig.get_path("purelib"))'
+.venv/bin/python -c "$packages" >"$(.venv-bench/bin/python -c "$packages")/parent-environment.pth"
 
 # One by one: a peer that cannot be installed is a line of the table, not the end of the run.
 while read -r requirement; do

@@ -71,38 +71,74 @@ func TestSplit(t *testing.T) {
 		text string
 		want []string // title, body, title, body, …
 	}{
-		"empty":                        {"", nil},
-		"blank":                        {" \n\t\n\f\n", nil},
-		"only a mark":                  {"\ufeff", nil},
-		"no marker":                    {"x = 1", []string{"", "x = 1"}},
-		"preamble":                     {"x = 1\n# %% a\ny", []string{"", "x = 1\n", "a", "y"}},
-		"blank preamble":               {"\n\n# %% a\ny", []string{"a", "y"}},
-		"comment preamble":             {"# licence\n# %% a\n", []string{"", "# licence\n", "a", ""}},
-		"yaml":                         {"# ---\n# a: 1\n# ---\n\n# %% a\n", []string{"a", ""}},
-		"yaml and preamble":            {"# ---\n# a: 1\n# ---\nx\n# %% a\n", []string{"", "x\n", "a", ""}},
-		"yaml below shebang":           {"#!/bin/python\n# coding: x\n# ---\n# ---\nx\n", []string{"", "x\n"}},
-		"yaml not closed":              {"# ---\n# a\nx\n", []string{"", "# ---\n# a\nx\n"}},
-		"yaml not leading":             {"x\n# ---\n# ---\n", []string{"", "x\n# ---\n# ---\n"}},
-		"yaml cut by a marker":         {"# ---\n# %% a\n# ---\n", []string{"", "# ---\n", "a", "# ---\n"}},
-		"spellings":                    {"# %% a\n#%% b\n#  %% c\n#\t%%\td\n# %%[md] e\n", []string{"a", "", "b", "", "c", "", "d", "", "e", ""}},
-		"deeper":                       {"# %%% a\n# %%%% b\n", []string{"a", "", "b", ""}},
-		"notebook spellings":           {"# In[3]:\n1\n# In[ ]:\n2\n#In[]: t\n3\n# <codecell>\n4\n", []string{"", "1\n", "", "2\n", "t", "3\n", "", "4\n"}},
-		"not markers":                  {"#%s\n## %%\n# % %\n# In[x]:\n# In[3]x\n#In [3]\n# <code>\n#: %%\n", []string{"", "#%s\n## %%\n# % %\n# In[x]:\n# In[3]x\n#In [3]\n# <code>\n#: %%\n"}},
-		"others' spellings":            {"#%%a b\n# %%c\n#%%--- d\n# In[1]\n#In[ ] e\n#%%%f\n", []string{"a b", "", "c", "", "--- d", "", "", "", "e", "", "f", ""}},
-		"titles like magics":           {"#%%time series analysis\n# %%file handling\n#%%script parsing\n#%%bash scripts\n#%%important\n", []string{"time series analysis", "", "file handling", "", "script parsing", "", "bash scripts", "", "important", ""}},
-		"IPython's magics":             {"# %% a\n# %%time\nx\n# %%bash\n# ls\n#%%capture out\ny\n", []string{"a", "# %%time\nx\n", "", "# %%bash\n# ls\n", "", "#%%capture out\ny\n"}},
-		"IPython's below ours":         {"# %% a\n\n# %%dip\n# %%time\n# %%capture\nx\n# %%dip local\n#!%%prun\n", []string{"a", "\n# %%dip\n# %%time\n# %%capture\nx\n", "", "#!%%prun\n"}},
-		"in text":                      {"# %% [md] a\n# b\n# %%dip everywhere\n# %%time\n# %%time is\n# %%dipp\n# %% c\n# %% [raw]\n%%dip\n# %%px\n#%%d\n", []string{"a", "# b\n# %%dip everywhere\n# %%time\n# %%time is\n# %%dipp\n", "c", "", "", "%%dip\n# %%px\n", "d", ""}},
-		"indented":                     {"x\n  # %% a\n  # %% b\ny\n", []string{"", "x\n", "a", "", "b", "y\n"}},
-		"code below text":              {"# %% [md] a\n# b\n# %%dip remote\n\nc\n# %% [md] d\n# %%dip\n# e\n# %%dip\n'''f'''\n# %%dip of g\nh\n", []string{"a", "# b\n", "", "\nc\n", "d", "# %%dip\n# e\n# %%dip\n'''f'''\n# %%dip of g\nh\n"}},
-		"in a block":                   {"for x in y:\n    # %% a\n    z\n# %% b\n    w\n  # %% c\nv\n# %% d\n", []string{"", "for x in y:\n    # %% a\n    z\n# %% b\n    w\n  # %% c\nv\n", "d", ""}},
-		"in the parts of a statement":  {"if x:\n    y\n# %% a\nelse:\n    z\n# %% b\ntry:  # c\n# %% d\n\n    # e\n\tf\n# %% g\nfinally: h\n# %% i\n", []string{"", "if x:\n    y\n# %% a\nelse:\n    z\n", "b", "try:  # c\n# %% d\n\n    # e\n\tf\n# %% g\nfinally: h\n", "i", ""}},
-		"below a block":                {"def f():\n    x\n# %% a\n# %% b\n\n# c\ny\n", []string{"", "def f():\n    x\n", "a", "", "b", "\n# c\ny\n"}},
-		"a block being typed":          {"for x in y:\n# %% a\nz\n", []string{"", "for x in y:\n", "a", "z\n"}},
-		"a cell that is indented":      {"x\n# %% a\n    y\n# %% b\n    z\n    if z:\n# %% c\n        w\n    # %% d\n", []string{"", "x\n", "a", "    y\n", "b", "    z\n    if z:\n# %% c\n        w\n", "d", ""}},
-		"a string being typed":         {"# %% a\n\"\"\"\n# %% b\ndef f():\n    \"\"\"Doc.\"\"\"\n# %% c\n", []string{"a", "\"\"\"\n", "b", "def f():\n    \"\"\"Doc.\"\"\"\n", "c", ""}},
-		"likewise, more of them later": {"# %% a\nx = '''\n# %% b\ny = '''\nz\n'''\n# %% c\n'''\nIt's\n'''\n# %% d\n", []string{"a", "x = '''\n", "b", "y = '''\nz\n'''\n", "c", "'''\nIt's\n'''\n", "d", ""}},
-		"strings one after the other":  {"# %% a\nx = '''\n# %% no\n'''\ny = '''\n# %% no\n''' if z else '''\n# %% no\n'''\n# %% b\n", []string{"a", "x = '''\n# %% no\n'''\ny = '''\n# %% no\n''' if z else '''\n# %% no\n'''\n", "b", ""}},
+		"empty":                {"", nil},
+		"blank":                {" \n\t\n\f\n", nil},
+		"only a mark":          {"\ufeff", nil},
+		"no marker":            {"x = 1", []string{"", "x = 1"}},
+		"preamble":             {"x = 1\n# %% a\ny", []string{"", "x = 1\n", "a", "y"}},
+		"blank preamble":       {"\n\n# %% a\ny", []string{"a", "y"}},
+		"comment preamble":     {"# licence\n# %% a\n", []string{"", "# licence\n", "a", ""}},
+		"yaml":                 {"# ---\n# a: 1\n# ---\n\n# %% a\n", []string{"a", ""}},
+		"yaml and preamble":    {"# ---\n# a: 1\n# ---\nx\n# %% a\n", []string{"", "x\n", "a", ""}},
+		"yaml below shebang":   {"#!/bin/python\n# coding: x\n# ---\n# ---\nx\n", []string{"", "x\n"}},
+		"yaml not closed":      {"# ---\n# a\nx\n", []string{"", "# ---\n# a\nx\n"}},
+		"yaml not leading":     {"x\n# ---\n# ---\n", []string{"", "x\n# ---\n# ---\n"}},
+		"yaml cut by a marker": {"# ---\n# %% a\n# ---\n", []string{"", "# ---\n", "a", "# ---\n"}},
+		"spellings":            {"# %% a\n#%% b\n#  %% c\n#\t%%\td\n# %%[md] e\n", []string{"a", "", "b", "", "c", "", "d", "", "e", ""}},
+		"deeper":               {"# %%% a\n# %%%% b\n", []string{"a", "", "b", ""}},
+		"notebook spellings":   {"# In[3]:\n1\n# In[ ]:\n2\n#In[]: t\n3\n# <codecell>\n4\n", []string{"", "1\n", "", "2\n", "t", "3\n", "", "4\n"}},
+		"not markers": {
+			"#%s\n## %%\n# % %\n# In[x]:\n# In[3]x\n#In [3]\n# <code>\n#: %%\n",
+			[]string{"", "#%s\n## %%\n# % %\n# In[x]:\n# In[3]x\n#In [3]\n# <code>\n#: %%\n"},
+		},
+		"others' spellings": {"#%%a b\n# %%c\n#%%--- d\n# In[1]\n#In[ ] e\n#%%%f\n", []string{"a b", "", "c", "", "--- d", "", "", "", "e", "", "f", ""}},
+		"titles like magics": {
+			"#%%time series analysis\n# %%file handling\n#%%script parsing\n#%%bash scripts\n#%%important\n",
+			[]string{"time series analysis", "", "file handling", "", "script parsing", "", "bash scripts", "", "important", ""},
+		},
+		"IPython's magics": {
+			"# %% a\n# %%time\nx\n# %%bash\n# ls\n#%%capture out\ny\n",
+			[]string{"a", "# %%time\nx\n", "", "# %%bash\n# ls\n", "", "#%%capture out\ny\n"},
+		},
+		"IPython's below ours": {
+			"# %% a\n\n# %%dip\n# %%time\n# %%capture\nx\n# %%dip local\n#!%%prun\n",
+			[]string{"a", "\n# %%dip\n# %%time\n# %%capture\nx\n", "", "#!%%prun\n"},
+		},
+		"in text": {
+			"# %% [md] a\n# b\n# %%dip everywhere\n# %%time\n# %%time is\n# %%dipp\n# %% c\n# %% [raw]\n%%dip\n# %%px\n#%%d\n",
+			[]string{"a", "# b\n# %%dip everywhere\n# %%time\n# %%time is\n# %%dipp\n", "c", "", "", "%%dip\n# %%px\n", "d", ""},
+		},
+		"indented": {"x\n  # %% a\n  # %% b\ny\n", []string{"", "x\n", "a", "", "b", "y\n"}},
+		"code below text": {
+			"# %% [md] a\n# b\n# %%dip remote\n\nc\n# %% [md] d\n# %%dip\n# e\n# %%dip\n'''f'''\n# %%dip of g\nh\n",
+			[]string{"a", "# b\n", "", "\nc\n", "d", "# %%dip\n# e\n# %%dip\n'''f'''\n# %%dip of g\nh\n"},
+		},
+		"in a block": {
+			"for x in y:\n    # %% a\n    z\n# %% b\n    w\n  # %% c\nv\n# %% d\n",
+			[]string{"", "for x in y:\n    # %% a\n    z\n# %% b\n    w\n  # %% c\nv\n", "d", ""},
+		},
+		"in the parts of a statement": {
+			"if x:\n    y\n# %% a\nelse:\n    z\n# %% b\ntry:  # c\n# %% d\n\n    # e\n\tf\n# %% g\nfinally: h\n# %% i\n",
+			[]string{"", "if x:\n    y\n# %% a\nelse:\n    z\n", "b", "try:  # c\n# %% d\n\n    # e\n\tf\n# %% g\nfinally: h\n", "i", ""},
+		},
+		"below a block":       {"def f():\n    x\n# %% a\n# %% b\n\n# c\ny\n", []string{"", "def f():\n    x\n", "a", "", "b", "\n# c\ny\n"}},
+		"a block being typed": {"for x in y:\n# %% a\nz\n", []string{"", "for x in y:\n", "a", "z\n"}},
+		"a cell that is indented": {
+			"x\n# %% a\n    y\n# %% b\n    z\n    if z:\n# %% c\n        w\n    # %% d\n",
+			[]string{"", "x\n", "a", "    y\n", "b", "    z\n    if z:\n# %% c\n        w\n", "d", ""},
+		},
+		"a string being typed": {
+			"# %% a\n\"\"\"\n# %% b\ndef f():\n    \"\"\"Doc.\"\"\"\n# %% c\n",
+			[]string{"a", "\"\"\"\n", "b", "def f():\n    \"\"\"Doc.\"\"\"\n", "c", ""},
+		},
+		"likewise, more of them later": {
+			"# %% a\nx = '''\n# %% b\ny = '''\nz\n'''\n# %% c\n'''\nIt's\n'''\n# %% d\n",
+			[]string{"a", "x = '''\n", "b", "y = '''\nz\n'''\n", "c", "'''\nIt's\n'''\n", "d", ""},
+		},
+		"strings one after the other": {
+			"# %% a\nx = '''\n# %% no\n'''\ny = '''\n# %% no\n''' if z else '''\n# %% no\n'''\n# %% b\n",
+			[]string{"a", "x = '''\n# %% no\n'''\ny = '''\n# %% no\n''' if z else '''\n# %% no\n'''\n", "b", ""},
+		},
 		"behind code":                  {"x # %% a\n", []string{"", "x # %% a\n"}},
 		"crlf":                         {"# %% a\r\nx\r\n# %% b\r\ny", []string{"a", "x\r\n", "b", "y"}},
 		"cr":                           {"# %% a\rx\r# %% b\ry\r", []string{"a", "x\r", "b", "y\r"}},
@@ -256,9 +292,12 @@ func TestProblems(t *testing.T) {
 		message string
 		hint    string
 	}{
-		"# %%dip →--sea← all":                   {UnknownFlag, "%%dip has no flag --sea", "did you mean --see?"},
-		"# %%dip →-x←":                          {UnknownFlag, "%%dip has no flag -x", "did you mean -S?"},
-		"# %%dip →--frobnicate← 3":              {UnknownFlag, "%%dip has no flag --frobnicate", "known are -S --see -q --quiet -a --appcmd -r --ranks --anyway -h --help"},
+		"# %%dip →--sea← all": {UnknownFlag, "%%dip has no flag --sea", "did you mean --see?"},
+		"# %%dip →-x←":        {UnknownFlag, "%%dip has no flag -x", "did you mean -S?"},
+		"# %%dip →--frobnicate← 3": {
+			UnknownFlag, "%%dip has no flag --frobnicate",
+			"known are -S --see -q --quiet -a --appcmd -r --ranks --anyway -h --help",
+		},
 		"# %%dip →-q=1←":                        {UnknownFlag, "-q takes no value", ""},
 		"# %%px →--target← 1":                   {UnknownFlag, "%%px has no flag --target", "did you mean --targets?"},
 		"# %%dip →--see←":                       {MissingValue, "--see needs a value", ""},
@@ -297,7 +336,10 @@ func TestProblems(t *testing.T) {
 		"%dipull a →-r←":                   {MissingValue, "-r needs a value", ""},
 		"%dipull -r →3-1← x":               {BadRanks, `"3-1" runs backwards`, "write 1-3"},
 		"%dipull \\\n  -r 0 \\\r\n  →1← x": {BadName, `"1" is not the name of a variable`, ""},
-		"%makedip -g 0 2 →--nodes← 3 -r":   {UnknownFlag, "%makedip has no flag --nodes", "known are -g --gpus -n --ranks -a --app -r --restart -k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help"},
+		"%makedip -g 0 2 →--nodes← 3 -r": {
+			UnknownFlag, "%makedip has no flag --nodes",
+			"known are -g --gpus -n --ranks -a --app -r --restart -k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help",
+		},
 		"%makedip -n →0←":                  {BadValue, `"0" is not a number of ranks`, "write a whole number from 1 on"},
 		"%makedip -t →soon←":               {BadValue, `"soon" is not a number of seconds`, "write a number above 0"},
 		"%makedip --seed →-1←":             {BadValue, `"-1" is not a seed`, "write a number from 0 to 4294967295, or none"},
@@ -320,12 +362,15 @@ func TestProblems(t *testing.T) {
 		"%pxconfig →--target← 1":           {UnknownFlag, "%pxconfig has no flag --target", "did you mean --targets?"},
 		"%dipush →{names}←":                {BadName, `"{names}" is not the name of a variable`, ""},
 		"%pxresult -o →a-b←":               {BadName, `"a-b" is not the name of a variable`, ""},
-		"%pxconfig →--set← a":              {UnknownFlag, "%pxconfig has no flag --set", "known are -t --targets -a --noblock -b --block --verbose --no-verbose -e -r --group-outputs --stream --no-stream --progress-after -h --help"},
-		"%pxresult →-e←":                   {NoEffect, "-e has no effect: output is shown in its own order, as it comes", "leave it out"},
-		"%%px --out →ar←":                  {UnknownFlag, "a cell with %%px binds no variable of the local namespace", "write %pxresult --out NAME in a cell below"},
-		"%%px -t →::0←":                    {BadRanks, `"::0" has a step below 1`, "write ranks like 0,2-4, -1 for the last, or a slice like ::2"},
-		"%%px --group-outputs →type←":      {NoEffect, "--group-outputs has no effect: output is shown in its own order, as it comes", "leave it out"},
-		"%pxresult →-x←":                   {UnknownFlag, "%pxresult has no flag -x", "did you mean -o?"},
+		"%pxconfig →--set← a": {
+			UnknownFlag, "%pxconfig has no flag --set",
+			"known are -t --targets -a --noblock -b --block --verbose --no-verbose -e -r --group-outputs --stream --no-stream --progress-after -h --help",
+		},
+		"%pxresult →-e←":              {NoEffect, "-e has no effect: output is shown in its own order, as it comes", "leave it out"},
+		"%%px --out →ar←":             {UnknownFlag, "a cell with %%px binds no variable of the local namespace", "write %pxresult --out NAME in a cell below"},
+		"%%px -t →::0←":               {BadRanks, `"::0" has a step below 1`, "write ranks like 0,2-4, -1 for the last, or a slice like ::2"},
+		"%%px --group-outputs →type←": {NoEffect, "--group-outputs has no effect: output is shown in its own order, as it comes", "leave it out"},
+		"%pxresult →-x←":              {UnknownFlag, "%pxresult has no flag -x", "did you mean -o?"},
 	}
 	for marked, want := range tests {
 		before, rest, _ := strings.Cut(marked, "→")
@@ -344,10 +389,12 @@ func TestProblems(t *testing.T) {
 		}
 	}
 	for _, fine := range []string{
-		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5", "%makedip -k", "%makedip -i -g 0,2", "%makedip --seed 0", "%makedip -r --seed=none", "%makedip -r --check --group-timeout 90",
+		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5",
+		"%makedip -k", "%makedip -i -g 0,2", "%makedip --seed 0", "%makedip -r --seed=none", "%makedip -r --check --group-timeout 90",
 		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%load_ext {name}",
 		"%dipush?", "%dipush -h", "%autodip", "%autodip on", "%autodip OFF", "%autodip on --see all -q", `%autodip on -a "--see all"`,
-		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)", "%px -x", "%px --help", "%px -h", "%px --block {code}", "%px print(f'{x}')", "%%dip -h", "%%px --help",
+		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)",
+		"%px -x", "%px --help", "%px -h", "%px --block {code}", "%px print(f'{x}')", "%%dip -h", "%%px --help",
 		"%autopx", "%pxconfig -t 0 --noblock", "%pxconfig -t [0, -1] --verbose", "%px --targets ::2 --out ar f()", "%pxresult -o ar", "%%px -t -1", "%%dip ranks:1:",
 		"%time --foo", "# %% [md]\n%dipush", "'''\n%dipush\n'''", "%%bash\n%dipush",
 	} {
@@ -385,20 +432,23 @@ func TestRewrite(t *testing.T) {
 		"in comments":         {"# %% a\n# %%bash -e\n# ls\n\n  #if x; then\n#  y\n", "%%bash -e\nls\n\n  if x; then\n y\n", 2},
 		"not all in comments": {"# %%bash\n# ls\nls -l\n", "%%bash\n# ls\nls -l\n", 1},
 		"a comment of bash":   {"%%bash\n# ls\n", "%%bash\n# ls\n", 1},
-		"in strings":          {"# %%\n'''\n# %dipush x\n%%dip\n'''\n(\n# %dipush x\n)\\\n# %dipush y\n", "'''\n# %dipush x\n%%dip\n'''\n(\n# %dipush x\n)\\\n# %dipush y\n", 2},
-		"crlf":                {"# %%\r\n%%dip\r\nx\r\n# %dipush x\r\n", "\nx\n%dipush x\n", 2},
-		"cr next to a blank":  {"# %%\r\r%%dip\nx", "\n\nx", 2},
-		"mark":                {"\ufeffx\n", "x\n", 1},
-		"mark and marker":     {"\ufeff# %%\nx\n", "x\n", 2},
-		"mark and magic":      {"\ufeff%%dip\nx\n", "\nx\n", 1},
-		"not UTF-8":           {"# %%\nx = '\xff'\n", "x = '\ufffd'\n", 2},
-		"markdown":            {"# %% [md]\n# %dipush x\n", "# %dipush x\n", 2},
-		"continued magic":     {"# %%\n%dipush a \\\n  b\n# %dipush c\n", "%dipush a \\\n  b\n%dipush c\n", 2},
-		"help":                {"# %%\n# %dipush?\n#!%px??\n# %%dip?\n%%dip??\n# %time?\n# %%bash?\n", "%dipush?\n%px??\n%%dip?\n%%dip??\n%time?\n%%bash?\n", 2},
-		"help of a magic":     {"# %%\r\n\r\n%%dip  everywhere -h\r\nx\r\n", "%%dip  everywhere -h\n\n", 3},
-		"its own cell":        {"# %% a\nx\n# %%\n# %%dip --help\n", "x\n", 2},
-		"commented help":      {"# %%dip --help", "%%dip --help\n\n", 1},
-		"other language":      {"# %%dip\n%%bash\n# %dipush x\n", "%%bash\n# %dipush x\n", 2},
+		"in strings": {
+			"# %%\n'''\n# %dipush x\n%%dip\n'''\n(\n# %dipush x\n)\\\n# %dipush y\n",
+			"'''\n# %dipush x\n%%dip\n'''\n(\n# %dipush x\n)\\\n# %dipush y\n", 2,
+		},
+		"crlf":               {"# %%\r\n%%dip\r\nx\r\n# %dipush x\r\n", "\nx\n%dipush x\n", 2},
+		"cr next to a blank": {"# %%\r\r%%dip\nx", "\n\nx", 2},
+		"mark":               {"\ufeffx\n", "x\n", 1},
+		"mark and marker":    {"\ufeff# %%\nx\n", "x\n", 2},
+		"mark and magic":     {"\ufeff%%dip\nx\n", "\nx\n", 1},
+		"not UTF-8":          {"# %%\nx = '\xff'\n", "x = '\ufffd'\n", 2},
+		"markdown":           {"# %% [md]\n# %dipush x\n", "# %dipush x\n", 2},
+		"continued magic":    {"# %%\n%dipush a \\\n  b\n# %dipush c\n", "%dipush a \\\n  b\n%dipush c\n", 2},
+		"help":               {"# %%\n# %dipush?\n#!%px??\n# %%dip?\n%%dip??\n# %time?\n# %%bash?\n", "%dipush?\n%px??\n%%dip?\n%%dip??\n%time?\n%%bash?\n", 2},
+		"help of a magic":    {"# %%\r\n\r\n%%dip  everywhere -h\r\nx\r\n", "%%dip  everywhere -h\n\n", 3},
+		"its own cell":       {"# %% a\nx\n# %%\n# %%dip --help\n", "x\n", 2},
+		"commented help":     {"# %%dip --help", "%%dip --help\n\n", 1},
+		"other language":     {"# %%dip\n%%bash\n# %dipush x\n", "%%bash\n# %dipush x\n", 2},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -414,7 +464,8 @@ func TestRewrite(t *testing.T) {
 }
 
 func TestMagics(t *testing.T) {
-	c, _ := Parse("# %% a\n# %%dip local\n  #!%dipush x  y \n%dipull? \n%dipush a \\\n b\n%time x\n# %autodip on # all\n# %load_ext Ddip\n# %load_ext other\n").Cell(1)
+	c, _ := Parse("# %% a\n# %%dip local\n  #!%dipush x  y \n%dipull? \n%dipush a \\\n b\n" +
+		"%time x\n# %autodip on # all\n# %load_ext Ddip\n# %load_ext other\n").Cell(1)
 	want := []Magic{
 		{Name: "dip", Args: "local", Cell: true, Commented: true, Range: Range{9, 20}},
 		{Name: "dipush", Args: "x  y", Commented: true, Range: Range{25, 37}},

@@ -299,8 +299,11 @@ var (
 	alias      = regexp.MustCompile(`^(?:int\s*\(\s*)?[\w.]+(?:\s*\[[^\[\]]*\]|\s*\([^()]*\))?\s*\)?$`)
 
 	// rankName is what people call a rank, and what tells one from others.
-	rankName = regexp.MustCompile(`(?i)^(?:(?:local|global|world|node|group|process|proc|my|cur|current|dist|device|worker|dp|tp|pp|ep|cp|mp|ddp|fsdp)_?)?(?:rank|rank_id|rank0)$` +
-		`|^get_(?:\w+_)?rank$|^is_(?:\w+_)?(?:main_process|process_zero|global_zero|rank_zero|rank0|main_rank|master|chief)$|^is_(?:main|master|main_proc)$|^main_process$`)
+	rankName = regexp.MustCompile(`(?i)` +
+		`^(?:(?:local|global|world|node|group|process|proc|my|cur|current|dist|device|worker|dp|tp|pp|ep|cp|mp|ddp|fsdp)_?)?(?:rank|rank_id|rank0)$` +
+		`|^get_(?:\w+_)?rank$` +
+		`|^is_(?:\w+_)?(?:main_process|process_zero|global_zero|rank_zero|rank0|main_rank|master|chief)$` +
+		`|^is_(?:main|master|main_proc)$|^main_process$`)
 	// ofEachRank is what holds on every rank alike, although it names one.
 	ofEachRank = regexp.MustCompile(`[\w.]*(?i:rank)(?:\(\))?\s*(?:is\s+(?:not\s+)?None\b|(?:==|!=|>|<=)\s*-\s*1\b|(?:<|>=)\s*0\b)`)
 	// rankVariable is a rank in the environment.

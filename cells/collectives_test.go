@@ -48,46 +48,71 @@ func TestCollectives(t *testing.T) {
 // What → and ← enclose is told of, and nothing else.
 func TestCollectivesThatSomeRanksMiss(t *testing.T) {
 	const under = "barrier waits for every rank, and only some come here: "
-	for text, want := range map[string]string{
-		"if rank == 0:\n    →dist.barrier←()\n":                                                                                                                            under + "if rank == 0",
-		"if os.environ['RANK'] == '0':\n\tx = 1\n\t→dist.barrier←()":                                                                                                       under + "if os.environ['RANK'] == '0'",
-		"if self.is_main_process:\n  with open(f) as g:\n    for x in y:\n      →dist.barrier←()\n":                                                                        under + "if self.is_main_process",
-		"main = rank == 0\nif main and step % 10 == 0:\n    →dist.barrier←()\n":                                                                                            under + "if main and step % 10 == 0",
-		"me = int(os.environ[\"LOCAL_RANK\"])\nif not me:\n    →dist.barrier←()\n":                                                                                         under + "if not me",
-		"while rank < n:\n    →dist.barrier←()\n    n -= 1\n":                                                                                                              under + "while rank < n",
-		"if rank == 0:\n    pass\nelif rank == 1:\n    →dist.barrier←()\nelse:\n    pass\n":                                                                                under + "if rank == 0",
-		"async def f():\n  if (\n      rank\n      == 0\n  ):\n    →dist.barrier←()\n":                                                                                     under + "if ( rank == 0 )",
-		"é = 1\r\nif rank == 0:\r\n    →dist.barrier←()\r\n":                                                                                                               under + "if rank == 0",
-		"if self.global_rank == 0 and a_condition_that_takes_many_words_to_say(x):\n  →dist.barrier←()":                                                                    under + "if self.global_rank == 0 and a_conditio…",
-		"if rank == 0:\n    →dist.barrier←()\n    print(1)\nelse:\n    print(2); x = [\n1]\ny = 2\n":                                                                       under + "if rank == 0",
-		"if rank == 0:\n  if x:\n    →dist.barrier←()\n  else:\n    pass\n":                                                                                                under + "if rank == 0",
-		"f = lambda: 0\nif (lambda r: r)(rank) == 0: →dist.barrier←()":                                                                                                     under + "if (lambda r: r)(rank) == 0",
-		"if dist.get_rank() == 0: →dist.all_reduce←(x)\n":                                                                                                                  "all_reduce waits for every rank, and only some come here: if dist.get_rank() == 0",
-		"if rank == 0:\n    m = →DDP←(net)\n":                                                                                                                              "DDP waits for every rank, and only some come here: if rank == 0",
-		"def validate():\n    dist.all_reduce(loss)\nif rank == 0:\n    →validate←()\n":                                                                                    "validate calls all_reduce, which waits for every rank, and only some come here: if rank == 0",
-		"def f():\n    if rank != 0:\n        return\n    save()\n    →dist.barrier←()\nf()\n":                                                                             "barrier waits for every rank, and some have left before: return under if rank != 0",
-		"for x in data:\n    if rank == 1 and x is None:\n        continue\n    with g:\n        →dist.all_reduce←(x)\n":                                                   "all_reduce waits for every rank, and some have left before: continue under if rank == 1 and x is None",
-		"for x in data:\n    →dist.all_reduce←(x)\n    if rank == 1:\n        break\n":                                                                                     "all_reduce waits for every rank, and some have left before: break under if rank == 1",
-		"if rank:\n    dist.barrier(g)\nload()\nif rank == 0:\n    →dist.barrier←()\n":                                                                                     under + "if rank == 0",
-		"def f():\n    try:\n        if rank != 0:\n            return\n        →dist.all_reduce←(x)\n    except E:\n        pass\n    finally:\n        dist.barrier()\n": "all_reduce waits for every rank, and some have left before: return under if rank != 0",
-		"def f():\n    try:\n        if rank != 0:\n            return\n    finally:\n        close()\n    →dist.barrier←()\n":                                             "barrier waits for every rank, and some have left before: return under if rank != 0",
-		"def f():\n    try:\n        x()\n    finally:\n        if rank != 0:\n            return\n        →dist.barrier←()\n":                                             "barrier waits for every rank, and some have left before: return under if rank != 0",
-		"if rank == 0:\n    try:\n        x()\n    finally:\n        →dist.barrier←()\n":                                                                                   under + "if rank == 0",
-		"if rank:\n    sys.exit()\n→dist.barrier←()\n":                                                                                                                     "barrier waits for every rank, and some have left before: sys.exit() under if rank",
-		"def f():\n    for x in y:\n        if rank == 0:\n            return\n        →dist.all_reduce←(x)\n":                                                             "all_reduce waits for every rank, and some have left before: return under if rank == 0",
-		"# %% A title target=\"ranks:0-2\"\n→dist.all_reduce←(x)\n":                                                                                                        "all_reduce waits for every rank of the pool, and this cell runs on ranks 0-2 only",
-		"# %%\n# %%dip -r 0\n→dist.all_reduce←(x)\n":                                                                                                                       "all_reduce waits for every rank of the pool, and this cell runs on rank 0 only",
+	for _, tt := range []struct{ text, want string }{
+		{"if rank == 0:\n    →dist.barrier←()\n", under + "if rank == 0"},
+		{"if os.environ['RANK'] == '0':\n\tx = 1\n\t→dist.barrier←()", under + "if os.environ['RANK'] == '0'"},
+		{"if self.is_main_process:\n  with open(f) as g:\n    for x in y:\n      →dist.barrier←()\n", under + "if self.is_main_process"},
+		{"main = rank == 0\nif main and step % 10 == 0:\n    →dist.barrier←()\n", under + "if main and step % 10 == 0"},
+		{"me = int(os.environ[\"LOCAL_RANK\"])\nif not me:\n    →dist.barrier←()\n", under + "if not me"},
+		{"while rank < n:\n    →dist.barrier←()\n    n -= 1\n", under + "while rank < n"},
+		{"if rank == 0:\n    pass\nelif rank == 1:\n    →dist.barrier←()\nelse:\n    pass\n", under + "if rank == 0"},
+		{"async def f():\n  if (\n      rank\n      == 0\n  ):\n    →dist.barrier←()\n", under + "if ( rank == 0 )"},
+		{"é = 1\r\nif rank == 0:\r\n    →dist.barrier←()\r\n", under + "if rank == 0"},
+		{"if self.global_rank == 0 and a_condition_that_takes_many_words_to_say(x):\n  →dist.barrier←()", under + "if self.global_rank == 0 and a_conditio…"},
+		{"if rank == 0:\n    →dist.barrier←()\n    print(1)\nelse:\n    print(2); x = [\n1]\ny = 2\n", under + "if rank == 0"},
+		{"if rank == 0:\n  if x:\n    →dist.barrier←()\n  else:\n    pass\n", under + "if rank == 0"},
+		{"f = lambda: 0\nif (lambda r: r)(rank) == 0: →dist.barrier←()", under + "if (lambda r: r)(rank) == 0"},
+		{"if dist.get_rank() == 0: →dist.all_reduce←(x)\n", "all_reduce waits for every rank, and only some come here: if dist.get_rank() == 0"},
+		{"if rank == 0:\n    m = →DDP←(net)\n", "DDP waits for every rank, and only some come here: if rank == 0"},
+		{
+			"def validate():\n    dist.all_reduce(loss)\nif rank == 0:\n    →validate←()\n",
+			"validate calls all_reduce, which waits for every rank, and only some come here: if rank == 0",
+		},
+		{
+			"def f():\n    if rank != 0:\n        return\n    save()\n    →dist.barrier←()\nf()\n",
+			"barrier waits for every rank, and some have left before: return under if rank != 0",
+		},
+		{
+			"for x in data:\n    if rank == 1 and x is None:\n        continue\n    with g:\n        →dist.all_reduce←(x)\n",
+			"all_reduce waits for every rank, and some have left before: continue under if rank == 1 and x is None",
+		},
+		{
+			"for x in data:\n    →dist.all_reduce←(x)\n    if rank == 1:\n        break\n",
+			"all_reduce waits for every rank, and some have left before: break under if rank == 1",
+		},
+		{"if rank:\n    dist.barrier(g)\nload()\nif rank == 0:\n    →dist.barrier←()\n", under + "if rank == 0"},
+		{
+			"def f():\n    try:\n        if rank != 0:\n            return\n        →dist.all_reduce←(x)\n" +
+				"    except E:\n        pass\n    finally:\n        dist.barrier()\n",
+			"all_reduce waits for every rank, and some have left before: return under if rank != 0",
+		},
+		{
+			"def f():\n    try:\n        if rank != 0:\n            return\n    finally:\n        close()\n    →dist.barrier←()\n",
+			"barrier waits for every rank, and some have left before: return under if rank != 0",
+		},
+		{
+			"def f():\n    try:\n        x()\n    finally:\n        if rank != 0:\n            return\n        →dist.barrier←()\n",
+			"barrier waits for every rank, and some have left before: return under if rank != 0",
+		},
+		{"if rank == 0:\n    try:\n        x()\n    finally:\n        →dist.barrier←()\n", under + "if rank == 0"},
+		{"if rank:\n    sys.exit()\n→dist.barrier←()\n", "barrier waits for every rank, and some have left before: sys.exit() under if rank"},
+		{
+			"def f():\n    for x in y:\n        if rank == 0:\n            return\n        →dist.all_reduce←(x)\n",
+			"all_reduce waits for every rank, and some have left before: return under if rank == 0",
+		},
+		{"# %% A title target=\"ranks:0-2\"\n→dist.all_reduce←(x)\n", "all_reduce waits for every rank of the pool, and this cell runs on ranks 0-2 only"},
+		{"# %%\n# %%dip -r 0\n→dist.all_reduce←(x)\n", "all_reduce waits for every rank of the pool, and this cell runs on rank 0 only"},
 	} {
-		before, rest, _ := strings.Cut(text, "→")
+		before, rest, _ := strings.Cut(tt.text, "→")
 		inside, after, _ := strings.Cut(rest, "←")
 		problems := Parse(before + inside + after).Problems()
 		if len(problems) != 1 {
-			t.Errorf("%s\n%d problems: %v", text, len(problems), problems)
+			t.Errorf("%s\n%d problems: %v", tt.text, len(problems), problems)
 			continue
 		}
 		p := problems[0]
-		if p.Message != want || p.Severity != Warning || p.Range != (Range{len(before), len(before) + len(inside)}) {
-			t.Errorf("%s\ntells %+v, want %q", text, p, want)
+		if p.Message != tt.want || p.Severity != Warning || p.Range != (Range{len(before), len(before) + len(inside)}) {
+			t.Errorf("%s\ntells %+v, want %q", tt.text, p, tt.want)
 		}
 	}
 }
@@ -114,7 +139,8 @@ func TestCollectivesThatEveryRankReaches(t *testing.T) {
 		"def f():\n    if rank != 0:\n        dist.barrier()\n        return\n    save()\n    dist.barrier()\n",
 		"def f():\n    if rank == 0:\n        return 1\n    return 2\ndist.barrier()\n",
 		"def f():\n    try:\n        if rank != 0:\n            return\n        save()\n    finally:\n        dist.barrier()\n",
-		"for x in data:\n    try:\n        y(x)\n    except E:\n        if rank == 0:\n            continue\n    else:\n        z()\n    finally:\n        dist.all_reduce(x)\n",
+		"for x in data:\n    try:\n        y(x)\n    except E:\n        if rank == 0:\n            continue\n" +
+			"    else:\n        z()\n    finally:\n        dist.all_reduce(x)\n",
 		"if rank >= world_size:\n    raise ValueError(rank)\ndist.barrier()\n",
 		"if rank == 0:\n    def f():\n        dist.barrier()\n",
 		"for x in data:\n    if rank == 0 and x:\n        log(x)\n        continue\n    y(x)\ndist.barrier()\n",
@@ -128,7 +154,8 @@ func TestCollectivesThatEveryRankReaches(t *testing.T) {
 		"# %%\n# %%dip -r 0\ndist.all_reduce(x)  # dipls: ignore\n",
 		"for x in y:\n    z(x)\nelse:\n    dist.barrier()\n",
 		"if rank != 0:\n    dist.barrier()\nload()\nif rank == 0:\n    dist.barrier()\n",
-		"def first(local_rank):\n    if local_rank not in [-1, 0]:\n        dist.barrier(device_ids=[0])\n    yield\n    if local_rank == 0:\n        dist.barrier(device_ids=[0])\n",
+		"def first(local_rank):\n    if local_rank not in [-1, 0]:\n        dist.barrier(device_ids=[0])\n" +
+			"    yield\n    if local_rank == 0:\n        dist.barrier(device_ids=[0])\n",
 	} {
 		for _, p := range Parse(text).Problems() {
 			if p.Code == RankCondition || p.Code == OnSomeRanks {

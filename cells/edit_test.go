@@ -135,7 +135,8 @@ var pieces = []string{
 	"# %% [md]\n", "else:\n", "#%%Title\n", "# %% dip local\n", "\"\"\"x\n", "'x\n", "# %dipsh x\n", "# In[1]\n", "#dip_localy\n",
 	"# %%\n", "# %%", "#%% title\n", "  # %%% deep\n", "# In[3]:\n", "# <codecell>\n", "# %% [markdown]\n",
 	"# %% x target=\"ranks:0-3\"\n", "# %%dip everywhere --see all\n", "# %%px\n", "%%dip\n", "# %%dip -h\n", "%%bash\n", "#dip_locally\n",
-	"# %dipush x\n", "%dipull y\n", "%autodip on --see all\n", "# %autodip off\n", "%autopx\n", "%makedip -n0 -a '\n", "%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",
+	"# %dipush x\n", "%dipull y\n", "%autodip on --see all\n", "# %autodip off\n", "%autopx\n", "%makedip -n0 -a '\n",
+	"%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",
 	"x = 1\n", "def f():\n", "(", ")", "[", "]", "{", "}", ":", "'", "\"", "'''", "\"\"\"", "f'", "f\"\"\"", "rb'''", "\\", "\\\n",
 	"\n", "\r", "\r\n", "\t", "\f", " ", "\x00", "\xff", "é", "😀", "\ufeff", "#", "%", "\\N{", "a", "{{", "}}",
 }

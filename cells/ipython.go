@@ -152,7 +152,8 @@ func isWord(s string) bool {
 }
 
 // programs are commands that notebooks run.
-var programs = wordSet("R Rscript accelerate apt apt-get aws awk bash bunzip2 cargo cat cd chmod clear cmake conda convert cp curl cut date dd deepspeed df diff dir " +
+var programs = wordSet("" +
+	"R Rscript accelerate apt apt-get aws awk bash bunzip2 cargo cat cd chmod clear cmake conda convert cp curl cut date dd deepspeed df diff dir " +
 	"docker dot du dvc echo env export false ffmpeg file find free gcc gcloud gdown git go grep gsutil gunzip gzip head hf hostname htop id " +
 	"ipython jupyter jupytext kaggle kill kubectl less ln ls lsb_release lscpu lspci ln make mamba man micromamba mkdir mv nbdev_export node " +
 	"nohup npm npx nproc nvcc nvidia-smi perl pip ping printenv printf ps pwd pytest python rm rmdir rsync ruby sbatch scp sed seq set sh sinfo " +

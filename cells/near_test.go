@@ -109,7 +109,8 @@ func TestNotNearDirectives(t *testing.T) {
 		"# dip_locally is how Ddip says it\nx\n", "# dip\n", "# dips the loss locally\n", "x\n# % of the total\n", "x\n# %d items\n",
 		"x\n# %makedip.\n", "x\n# %dipush, %dipull\n", "x\n# %dipush: how variables travel to the ranks\n", "x\n# %dipush is all that this takes\n",
 		"x\n# %px runs that on the ranks\n", "x\n# %makedip is called once\n", "# %% How to write %%dip\n",
-		"x\n# %s\n", "x\n## %dipsh x\n", "x\n# # % dipush x\n", "x\n# 3 %dipsh\n", "# %% [md] dip everywhere\n", "# %% [md]\n# a\n# %%dip everywhere\n# b\n", "# %% [md]\n# %%dipp\n# %dipsh x\n#dip_localy\n",
+		"x\n# %s\n", "x\n## %dipsh x\n", "x\n# # % dipush x\n", "x\n# 3 %dipsh\n", "# %% [md] dip everywhere\n", "# %% [md]\n# a\n# %%dip everywhere\n# b\n",
+		"# %% [md]\n# %%dipp\n# %dipsh x\n#dip_localy\n",
 		"# %% a\n%%sql\nselect 'it\n# %dipsh x\n", "'''\n# %%dipp\n# %dipsh x\n'''\n", "# %%pip\n", "x\n# %pdb on\n",
 	} {
 		f := Parse(text)

@@ -277,7 +277,8 @@ func background(told *wire.GroupsReply, waiting wire.Operation) *wire.Operation 
 	var first *wire.Operation
 	for i := range told.Operations {
 		op := &told.Operations[i]
-		if op.Thread == 0 && op.Count > 0 && !differs(op.Name, waiting.Name) && (waiting.Group == "" || waiting.Group == op.Group) && (first == nil || op.Group == first.Group && op.Count < first.Count) {
+		if op.Thread == 0 && op.Count > 0 && !differs(op.Name, waiting.Name) && (waiting.Group == "" || waiting.Group == op.Group) &&
+			(first == nil || op.Group == first.Group && op.Count < first.Count) {
 			first = op
 		}
 	}

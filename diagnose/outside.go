@@ -43,7 +43,10 @@ var waitsOutside = []struct{ library, file, name, in string }{
 }
 
 // notOutside are libraries that wait for a person, or for a time that they know as well as for others.
-var notOutside = []string{"asyncio", "pdb", "bdb", "cmd", "code", "codeop", "debugpy", "pydevd", "_pydevd_bundle", "_pydev_bundle", "ipdb", "pudb", "remote_pdb", "web_pdb", "trio", "curio"}
+var notOutside = []string{
+	"asyncio", "trio", "curio",
+	"pdb", "bdb", "cmd", "code", "codeop", "debugpy", "pydevd", "_pydevd_bundle", "_pydev_bundle", "ipdb", "pudb", "remote_pdb", "web_pdb",
+}
 
 // outside tells where ranks are, if none waits in a collective, and all that have not finished wait for something else. It names nobody who is
 // to blame: what they wait for may well come, and where from is not known.

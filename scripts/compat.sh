@@ -62,8 +62,10 @@ unpacked_suite() {
 		mkdir -p "$home"
 		debootstrap --variant=minbase "$suite" "$home" >&2 || return
 		cp /etc/resolv.conf /etc/hosts "$home/etc/"
-		in_suite "$home" sh -c 'apt-get -o Acquire::Check-Valid-Until=false update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			python3 python3-torch python3-ipython python3-zmq python3-cloudpickle python3-numpy python3-matplotlib python3-pytest python3-hypothesis' >&2 || return
+		in_suite "$home" sh -c 'apt-get -o Acquire::Check-Valid-Until=false update -qq &&
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+				python3 python3-torch python3-ipython python3-zmq python3-cloudpickle python3-numpy python3-matplotlib \
+				python3-pytest python3-hypothesis' >&2 || return
 		echo "$stamp" >"$home/.stamp"
 	fi
 	echo "$home"

@@ -1,7 +1,7 @@
 # Shared by the setup scripts, which source it.
 
 say() { printf 'setup: %s\n' "$1" >&2; }
-fail() { printf 'setup: %s\n' "$1" >&2; exit 1; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 debian_root() { [[ -e /etc/debian_version && $(id -u) == 0 ]] && command -v apt-get >/dev/null 2>&1; }
 apt_install() {

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 code_server=4.139.1 # is VS Code 1.139.1
 node=24.21.0        # the major version is the one that code-server wants
 
-missing() { echo "$1"; exit 3; }
+missing() { echo "$*"; exit 3; }
 
 [[ -r /proc/self/environ ]] || missing "what is left running is found in Linux's /proc, and this is $(uname)"
 
@@ -63,7 +63,8 @@ if [[ ! -e $home ]]; then
 	trap 'rm -rf "$work" "$part"' EXIT
 	if ! (cd "$work" && build >build.log 2>&1); then
 		tail -n 30 "$work/build.log" >&2
-		missing "code-server $code_server could not be installed from npm: it needs a C++ compiler, make, python3 and Kerberos' headers (on Debian: apt-get install g++ make python3 pkg-config libkrb5-dev)"
+		missing "code-server $code_server could not be installed from npm: it needs a C++ compiler, make, python3 and Kerberos' headers" \
+			"(on Debian: apt-get install g++ make python3 pkg-config libkrb5-dev)"
 	fi
 	cp -a "$work/." "$part"
 	if [[ ! -e $home ]]; then mv "$part" "$home"; fi # else somebody else was faster

@@ -32,7 +32,8 @@ if [[ -z $base ]] && debian_root; then
 	fi
 fi
 if [[ -z $base ]]; then
-	(( ${#candidates[@]} )) || fail "no Python 3.9 or newer found; install one (on Debian: apt-get install python3 python3-venv) or run: PYTHON=/path/to/python make setup"
+	(( ${#candidates[@]} )) || fail "no Python 3.9 or newer found; install one (on Debian: apt-get install python3 python3-venv)" \
+		"or run: PYTHON=/path/to/python make setup"
 	base=${candidates[0]}
 	pip_torch=torch
 fi

@@ -37,7 +37,9 @@ func stacksOfFour() []Stack {
 		{Rank: -1, Threads: []wire.Thread{mainThread()}},
 		{Rank: 0, Threads: []wire.Thread{waits, loader, {ID: 3, Name: "dipls-io"}}},
 		{Rank: 1, Threads: []wire.Thread{waits, other}},
-		{Rank: 2, Threads: []wire.Thread{mainThread(at(50, "<module>", "for batch in loader:"), in("/p/data.py", 88, "__next__"), in("/usr/lib/python3.11/queue.py", 171, "get"))}},
+		{Rank: 2, Threads: []wire.Thread{mainThread(
+			at(50, "<module>", "for batch in loader:"), in("/p/data.py", 88, "__next__"), in("/usr/lib/python3.11/queue.py", 171, "get"),
+		)}},
 		{Rank: 3, Threads: []wire.Thread{waits, {ID: 4, Name: "watch", Frames: []wire.StackFrame{in("/usr/lib/python3.11/threading.py", 3, "wait")}}}},
 		{Rank: 4, Err: context.DeadlineExceeded},
 		{Rank: 5, Err: errors.New("rank 5 was killed by SIGKILL")},

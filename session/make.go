@@ -104,7 +104,8 @@ func (s *Session) chooser(cmd wire.MakeCommand) chooser {
 // checkMake refuses what contradicts itself.
 func checkMake(cmd wire.MakeCommand) error {
 	switch {
-	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil || cmd.Check || cmd.GroupTimeout != 0):
+	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil ||
+		cmd.Check || cmd.GroupTimeout != 0):
 		return choiceErrorf("-k ends the pool and goes with no other flag; -r ends it and makes a new one")
 	case cmd.Ranks < 0:
 		return choiceErrorf("-n %d: a pool has at least one rank", cmd.Ranks)

@@ -26,14 +26,16 @@ const own: Record<string, Property> = {
     type: 'boolean',
     default: true,
     markdownDescription:
-      'Tell by a notification, once each, of ranks that wait for others and may not go on by themselves. The problems, the lenses and the Ranks view show it in any case.',
+      'Tell by a notification, once each, of ranks that wait for others and may not go on by themselves. ' +
+      'The problems, the lenses and the Ranks view show it in any case.',
     scope: 'window',
   },
   'dip.keys': {
     type: 'boolean',
     default: true,
     markdownDescription:
-      'Keys for cells, in Python files that have any: Shift+Enter runs the cell and goes to the next one, Ctrl+Alt+Enter runs it on all ranks, and so on. They come before those of the Python and Jupyter extensions.',
+      'Keys for cells, in Python files that have any: Shift+Enter runs the cell and goes to the next one, ' +
+      'Ctrl+Alt+Enter runs it on all ranks, and so on. They come before those of the Python and Jupyter extensions.',
     scope: 'window',
   },
   'dip.cells.decorations': {

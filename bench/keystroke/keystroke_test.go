@@ -176,7 +176,8 @@ func connect(b *testing.B, text string) *client {
 		mine.Close()
 		<-ended
 	})
-	c.request("initialize", `{"processId":null,"rootUri":null,"capabilities":{"textDocument":{"publishDiagnostics":{"versionSupport":true}}},"initializationOptions":{"prewarm":false}}`)
+	c.request("initialize", `{"processId":null,"rootUri":null,"initializationOptions":{"prewarm":false},
+		"capabilities":{"textDocument":{"publishDiagnostics":{"versionSupport":true}}}}`)
 	c.await(b, 1)
 	c.send(`{"jsonrpc":"2.0","method":"initialized","params":{}}`)
 	quoted, err := json.Marshal(text)
@@ -184,7 +185,8 @@ func connect(b *testing.B, text string) *client {
 		b.Fatal(err)
 	}
 	c.version = 1
-	c.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"textDocument/didOpen","params":{"textDocument":{"uri":"%s","languageId":"python","version":1,"text":%s}}}`, document, quoted))
+	c.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"textDocument/didOpen","params":`+
+		`{"textDocument":{"uri":"%s","languageId":"python","version":1,"text":%s}}}`, document, quoted))
 	return c
 }
 

@@ -231,7 +231,8 @@ func (h *hangs) end(run string) {
 		return // the user was faster
 	}
 	h.begin(func() {
-		text := fmt.Sprintf("ranks have waited for each other for %s (--hang-timeout): they are freed, and the file ends with exit code %d", shortDuration(h.timeout), exitHang)
+		text := fmt.Sprintf("ranks have waited for each other for %s (--hang-timeout): they are freed, and the file ends with exit code %d",
+			shortDuration(h.timeout), exitHang)
 		h.note(run, dipexec.LevelError, text)
 		h.note(run, dipexec.LevelInfo, h.where(0))
 		h.mu.Lock()

@@ -247,7 +247,9 @@ func TestHangTimeoutFlag(t *testing.T) {
 			t.Errorf("%q is taken", wrong)
 		}
 	}
-	for d, want := range map[time.Duration]string{30 * time.Minute: "30m", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 20 * time.Minute: "20m"} {
+	for d, want := range map[time.Duration]string{
+		30 * time.Minute: "30m", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 20 * time.Minute: "20m",
+	} {
 		if got := shortDuration(d); got != want {
 			t.Errorf("%v is %q", d, got)
 		}

@@ -135,22 +135,27 @@ func newRun() *cobra.Command {
 	flags.StringVar(&f.see, "see", "", `whose output is shown: "all" or a list such as 0,2-4 (default: what the cell says, else rank 0)`)
 	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
-	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group), none, fastai, accelerate, or a module or file of yours (default: torch if it is installed)")
+	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group), none, fastai, accelerate, "+
+		"or a module or file of yours (default: torch if it is installed)")
 	flags.BoolVar(&f.keepGPUMemory, "keep-gpu-memory", false, "leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it")
-	flags.Int64Var(&f.seedNumber, "seed", 0, "where random generators begin: rank r with N + r, the local namespace with N (default: anywhere, each time elsewhere)")
+	flags.Int64Var(&f.seedNumber, "seed", 0, "where random generators begin: "+
+		"rank r with N + r, the local namespace with N (default: anywhere, each time elsewhere)")
 	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
 	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
 	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed, and leave out those of which a line is wrong")
 	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
 	flags.DurationVar(&f.startTimeout, "start-timeout", 2*time.Minute, "how long the pool may take to start")
 	flags.Var(&f.hangAfter, "hang-after", `how long a cell runs before its ranks are looked at for some that wait for others, or "off"`)
-	flags.Var(&f.hangTimeout, "hang-timeout", `how long ranks may wait for each other before they are freed and the file ends with exit code 4, or "off" (default: 30m without a terminal, else off)`)
-	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other: the event as JSON on its standard input, the sentence in $DIPLS_HANG")
+	flags.Var(&f.hangTimeout, "hang-timeout", "how long ranks may wait for each other before they are freed and the file ends with exit code 4, "+
+		`or "off" (default: 30m without a terminal, else off)`)
+	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other: "+
+		"the event as JSON on its standard input, the sentence in $DIPLS_HANG")
 	flags.DurationVar(&f.groupTimeout, "group-timeout", 0, "how long torch lets a collective wait (default: 24h)")
 	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/events.md)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
-	flags.StringVar(&f.journalLimit, "journal-limit", "2GiB", "how much one run's journal takes at most, such as 500MB or 4GiB, 0 for any amount; of more, the oldest and the newest are kept")
+	flags.StringVar(&f.journalLimit, "journal-limit", "2GiB", "how much one run's journal takes at most, such as 500MB or 4GiB, "+
+		"0 for any amount; of more, the oldest and the newest are kept")
 	flags.StringVar(&f.trace, "trace", "", traceUsage)
 	flags.StringVar(&f.logLevel, "log-level", "warn", "what dipls logs on stderr: debug, info, warn or error")
 	return cmd
@@ -219,7 +224,10 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 
 // choice is the pool that the flags ask for.
 func (f *runFlags) choice() session.Choice {
-	return session.Choice{GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout, KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout}
+	return session.Choice{
+		GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
+		KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
+	}
 }
 
 // checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for

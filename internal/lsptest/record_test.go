@@ -26,7 +26,8 @@ func TestValidate(t *testing.T) {
 		{"textDocument/codeLens", `{"id":1,"result":[{"range":` + empty + `,"data":{"x":1}}]}`, ""},
 		{"textDocument/hover", `{"id":1,"result":null}`, ""},
 		{"$/progress", `{"method":"$/progress","params":{"token":"t","value":{"kind":"begin","title":"t","percentage":3}}}`, ""},
-		{"textDocument/codeAction", `{"id":1,"result":[{"title":"t","kind":"source.dip","edit":{"changes":{"file:///a":[{"range":` + empty + `,"newText":""}]}}}]}`, ""},
+		{"textDocument/codeAction", `{"id":1,"result":[{"title":"t","kind":"source.dip",` +
+			`"edit":{"changes":{"file:///a":[{"range":` + empty + `,"newText":""}]}}}]}`, ""},
 
 		{"no/such", `{"method":"no/such"}`, "LSP has no no/such"},
 		{"textDocument/hover", `{"id":1,"method":"textDocument/hover","params":{}}`, "the client's to send"},
@@ -38,7 +39,8 @@ func TestValidate(t *testing.T) {
 		{"textDocument/codeLens", `{"id":1,"result":[{"range":{"start":` + zero + `,"end":{"line":-1,"character":0}}}]}`, ".result[0].range.end.line"},
 		{"textDocument/codeLens", `{"id":1}`, "an answer has a result or an error"},
 		{"textDocument/documentSymbol", `{"id":1,"result":[{"name":"n","kind":99,"range":` + empty + `,"selectionRange":` + empty + `}]}`, "99 is no SymbolKind"},
-		{"textDocument/documentSymbol", `{"id":1,"result":[{"name":"n","kind":2,"range":` + empty + `,"selectionRange":{"start":` + zero + `,"end":{"line":1,"character":0}}}]}`, "not inside of range"},
+		{"textDocument/documentSymbol", `{"id":1,"result":[{"name":"n","kind":2,"range":` + empty + `,` +
+			`"selectionRange":{"start":` + zero + `,"end":{"line":1,"character":0}}}]}`, "not inside of range"},
 		{"$/progress", `{"method":"$/progress","params":{"token":"t","value":{"kind":"report","title":"t"}}}`, ".params.value.title"},
 		{"dip/event", `{"method":"dip/event","params":17}`, "neither an object nor a list"},
 	}

@@ -69,8 +69,8 @@ function join(values: Value[], value: Value): Value[] {
 }
 
 /**
- * Puts an answer in the place of the one before, without modules: they are neither pushed nor pulled, and there are many. Of processes that are busy it keeps what they held, if they are still those that
- * held it: `stays` tells.
+ * The variables after an answer, which replaces the one before. Modules are left out: there are many, and they are neither
+ * pushed nor pulled. A busy process has not answered; what it held before is kept if it is still the same process (`stays`).
  */
 export function merge(before: Variables, reply: VariablesReply, stays: (process: number) => boolean): Variables {
   const busy = busyProcesses(reply.busy ?? '');

@@ -5,9 +5,13 @@ import { sanitise, styleAttribute } from '../../src/results/webview/sanitise';
 describe('HTML of programs', () => {
   it('keeps tables, their styles and images that are in the text', () => {
     const html =
-      '<style>td { color: red }</style><table border="1" class="dataframe"><tr style="text-align: right;"><td>é</td></tr></table><img src="data:image/png;base64,AAAA" alt="x">';
+      '<style>td { color: red }</style>' +
+      '<table border="1" class="dataframe"><tr style="text-align: right;"><td>é</td></tr></table>' +
+      '<img src="data:image/png;base64,AAAA" alt="x">';
     expect(sanitise(html, 'n0nce', window)).toBe(
-      `<style nonce="n0nce">td { color: red }</style><table class="dataframe"><tbody><tr ${styleAttribute}="text-align: right;"><td>é</td></tr></tbody></table><img src="data:image/png;base64,AAAA" alt="x">`,
+      '<style nonce="n0nce">td { color: red }</style>' +
+        `<table class="dataframe"><tbody><tr ${styleAttribute}="text-align: right;"><td>é</td></tr></tbody></table>` +
+        '<img src="data:image/png;base64,AAAA" alt="x">',
     );
   });
 
