@@ -421,9 +421,9 @@ func (r *run) tellApp(procs []Process, ev *Hang) {
 		r.hangApp = map[int]bool{}
 	}
 	r.hangApp[ev.Hang] = true
-	var event bytes.Buffer
-	if err := WriteJSON(&event, ev); err == nil {
-		procs[i].TellHang(event.Bytes())
+	var line bytes.Buffer
+	if err := WriteJSON(&line, ev); err == nil {
+		procs[i].TellHang(line.Bytes())
 	}
 }
 

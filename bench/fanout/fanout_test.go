@@ -137,15 +137,15 @@ func (s *server) run(b *testing.B, code string) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, event := range events {
-			switch event := event.(type) {
+		for _, ev := range events {
+			switch ev := ev.(type) {
 			case *dipexec.Stream:
-				s.seen += len(event.Text)
+				s.seen += len(ev.Text)
 			case *dipexec.RunFinished:
-				if event.Status != dipexec.StatusOK {
-					b.Fatalf("%s: %s %s", code, event.Status, event.Reason)
+				if ev.Status != dipexec.StatusOK {
+					b.Fatalf("%s: %s %s", code, ev.Status, ev.Reason)
 				}
-				if event.Run == id {
+				if ev.Run == id {
 					return
 				}
 			}

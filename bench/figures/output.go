@@ -36,13 +36,13 @@ func (s *server) print(ctx context.Context, code string) (out output, err error)
 		if err != nil {
 			return out, err
 		}
-		for _, event := range events {
-			switch event := event.(type) {
+		for _, ev := range events {
+			switch ev := ev.(type) {
 			case *dipexec.Stream:
-				out.lines += strings.Count(event.Text, "\n")
-				out.bytes += int64(len(event.Text))
+				out.lines += strings.Count(ev.Text, "\n")
+				out.bytes += int64(len(ev.Text))
 			case *dipexec.RunFinished:
-				finished = finished || event.Run == id
+				finished = finished || ev.Run == id
 			}
 		}
 	}

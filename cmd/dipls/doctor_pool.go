@@ -217,8 +217,8 @@ func (t *trial) awaitHang(ctx context.Context) (*dipexec.Hang, error) {
 			_ = t.giveUp(ctx, id)
 			return nil, fmt.Errorf("rank %d stayed away from a collective, and nobody has told of it within %v", missing[0], trialTold)
 		}
-		for _, event := range events {
-			e, ok := event.(*dipexec.Hang)
+		for _, ev := range events {
+			e, ok := ev.(*dipexec.Hang)
 			if !ok || e.Run != id || e.Gone || e.Level == dipexec.LevelInfo {
 				continue
 			}

@@ -142,8 +142,8 @@ func (h *hangs) watch(sub *dipexec.Subscription) {
 		if err != nil {
 			return
 		}
-		for _, event := range events {
-			switch e := event.(type) {
+		for _, ev := range events {
+			switch e := ev.(type) {
 			case *dipexec.Hang:
 				h.found(e)
 			case *dipexec.RunFinished:
@@ -303,14 +303,14 @@ func (h *hangs) notify(e *dipexec.Hang, state string) {
 // notify runs a shell command that tells somebody of a finding, with the event as JSON on its standard input and the sentence in $DIPLS_HANG;
 // $DIPLS_HANG_STATE is "stands", or "freed" once --hang-timeout is over. It ends when ctx does, with all that it has started.
 func notify(ctx context.Context, command string, e *dipexec.Hang, state string) error {
-	var event bytes.Buffer
+	var line bytes.Buffer
 	var said firstBytes
-	if err := dipexec.WriteJSON(&event, e); err != nil {
+	if err := dipexec.WriteJSON(&line, e); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Env = append(os.Environ(), "DIPLS_HANG="+clean.Line(e.Text), "DIPLS_HANG_STATE="+state)
-	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = &event, &said, time.Second
+	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = &line, &said, time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it, and all of it can be ended
 	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = end

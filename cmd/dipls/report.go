@@ -138,14 +138,14 @@ func (r *report) run(w io.Writer, dir string) error {
 		}
 	}
 	for {
-		event, _, err := reader.Next()
+		ev, _, err := reader.Next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return enc.Encode(map[string]string{"unreadable": withoutHome(err.Error())})
 		}
-		fields, err := r.fields(event)
+		fields, err := r.fields(ev)
 		if err != nil {
 			return err
 		}
@@ -162,8 +162,8 @@ var reportedFields = []string{
 }
 
 // fields are the event's, without those that are for nobody else's eyes, of whose texts the length stays.
-func (r *report) fields(event dipexec.Event) (map[string]any, error) {
-	b, err := json.Marshal(event)
+func (r *report) fields(ev dipexec.Event) (map[string]any, error) {
+	b, err := json.Marshal(ev)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (r *report) fields(event dipexec.Event) (map[string]any, error) {
 		text, isText := value.(string)
 		switch {
 		case slices.Contains(reportedFields, name):
-		case name == "text" && event.Head().Kind == dipexec.KindLog: // a sentence of ours
+		case name == "text" && ev.Head().Kind == dipexec.KindLog: // a sentence of ours
 		case isText:
 			fields[name] = fmt.Sprintf("(%d bytes)", len(text))
 		default:

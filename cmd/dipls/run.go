@@ -598,8 +598,8 @@ func showJSON(w io.Writer, subscription *dipexec.Subscription) error {
 		if err != nil {
 			return err
 		}
-		for _, event := range events {
-			if err := dipexec.WriteJSON(buffered, event); err != nil {
+		for _, ev := range events {
+			if err := dipexec.WriteJSON(buffered, ev); err != nil {
 				return err
 			}
 		}

@@ -137,8 +137,8 @@ func (t *terminal) nextWake(now time.Time) time.Duration {
 // take shows what a batch of events brings.
 func (t *terminal) take(events []dipexec.Event) {
 	now := time.Now()
-	for _, event := range events {
-		switch e := event.(type) {
+	for _, ev := range events {
+		switch e := ev.(type) {
 		case *dipexec.RunStarted:
 			t.started(e, now)
 		case *dipexec.RankState:
@@ -150,8 +150,8 @@ func (t *terminal) take(events []dipexec.Event) {
 				run.failed = append(run.failed, e)
 			}
 		}
-		t.print(t.folder.Add(event, now))
-		if e, ok := event.(*dipexec.RunFinished); ok {
+		t.print(t.folder.Add(ev, now))
+		if e, ok := ev.(*dipexec.RunFinished); ok {
 			t.finished(e)
 		}
 	}
