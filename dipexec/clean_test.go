@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dipls/dipexec/event"
 )
 
 // What programs name and say of themselves steers no terminal; colours of tracebacks and displays stay.
@@ -19,18 +21,18 @@ func TestFoldedTextSteersNothing(t *testing.T) {
 	}
 	data := map[string]json.RawMessage{"text/plain": plain(evil)}
 	rank := 0
-	head := func(k Kind) Header { return Header{Kind: k, Run: "1", Rank: &rank} }
+	head := func(k event.Kind) event.Header { return event.Header{Kind: k, Run: "1", Rank: &rank} }
 	f := NewFolder(FoldOptions{})
 	now := time.Now()
 	var items []Item
-	for _, ev := range []Event{
-		&RunStarted{Header: Header{Kind: KindRunStarted, Run: "1"}, See: "all"},
-		&Result{Header: head(KindResult), ExecutionCount: 1, Data: data},
-		&Display{Header: head(KindDisplay), Data: data},
-		&Failure{Header: head(KindError), EName: "E\x1b]0;x\x07", EValue: evil},
-		&Failure{Header: head(KindError), EName: "F", EValue: "v", Traceback: []string{"\x1b[31mFile\x1b[0m " + evil}},
-		&RankState{Header: head(KindRankState), State: stateDead, Reason: "rank 0 " + evil},
-		NewLog(LevelInfo, evil),
+	for _, ev := range []event.Event{
+		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "1"}, See: "all"},
+		&event.Result{Header: head(event.KindResult), ExecutionCount: 1, Data: data},
+		&event.Display{Header: head(event.KindDisplay), Data: data},
+		&event.Failure{Header: head(event.KindError), EName: "E\x1b]0;x\x07", EValue: evil},
+		&event.Failure{Header: head(event.KindError), EName: "F", EValue: "v", Traceback: []string{"\x1b[31mFile\x1b[0m " + evil}},
+		&event.RankState{Header: head(event.KindRankState), State: event.StateDead, Reason: "rank 0 " + evil},
+		event.NewLog(event.LevelInfo, evil),
 	} {
 		items = append(items, f.Add(ev, now)...)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/ranks/wire"
 )
@@ -104,7 +105,7 @@ type commandKey struct {
 func (e *Executor) command(p *process, last *run, running bool, m *wire.Message) {
 	var head wire.Command
 	if err := json.Unmarshal(m.Content, &head); err != nil {
-		l := &Log{Header: headerOf(KindLog, "", nil, p.rank), Level: LevelError}
+		l := &event.Log{Header: event.HeaderOf(event.KindLog, "", nil, p.rank), Level: event.LevelError}
 		l.Text = fmt.Sprintf("%s sent a %s message that cannot be read: %v", l.Who(), m.Header.MsgType, err)
 		e.Publish(l)
 		return

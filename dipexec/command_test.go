@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -101,7 +103,7 @@ func TestSurvivors(t *testing.T) {
 	}
 	pool.ranks[1].interrupt = func(string) { runs[1].fail("KeyboardInterrupt", "") }
 	runs[0].die()
-	if r := mustWait(t, e, death); r.Status != StatusDied {
+	if r := mustWait(t, e, death); r.Status != event.StatusDied {
 		t.Errorf("the run ended %s: %s", r.Status, r.Reason)
 	}
 	broken := &BrokenPoolError{Ranks: pool.processes(), Err: pool.ranks[0].dead}
@@ -124,7 +126,7 @@ func TestSurvivors(t *testing.T) {
 	}
 	x.ok()
 	mustWait(t, e, id)
-	if r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "ranks:1")})); r.Status != StatusDied || r.Reason != why {
+	if r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "ranks:1")})); r.Status != event.StatusDied || r.Reason != why {
 		t.Errorf("a cell on a survivor ended %s: %s", r.Status, r.Reason)
 	}
 	pool.told(t, "", "groups, pull a, groups, pull a, groups", "groups, groups, pull a", "groups, groups")
@@ -209,8 +211,8 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 		pool.local.answered(t, string(b))
 	}
 	x.command(`[]`)
-	rec.await(t, "a log", func(ev Event) bool {
-		l, ok := ev.(*Log)
+	rec.await(t, "a log", func(ev event.Event) bool {
+		l, ok := ev.(*event.Log)
 		return ok && l.Local && strings.HasPrefix(l.Text, "local sent a command_request message that cannot be read: ")
 	})
 	pool.err = errors.New("no GPU; use -n 4 for CPU ranks")
@@ -274,7 +276,7 @@ func TestMakeInTheMiddle(t *testing.T) {
 	y := pool.ranks[0].next()
 	y.print("new\n")
 	y.ok()
-	if r := mustWait(t, e, id); r.Status != StatusOK || len(r.Parts) != 2 {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK || len(r.Parts) != 2 {
 		t.Errorf("report %+v", r)
 	}
 	e.mu.Lock()
@@ -283,7 +285,7 @@ func TestMakeInTheMiddle(t *testing.T) {
 	if known != 2 {
 		t.Errorf("%d processes are remembered", known)
 	}
-	rec.await(t, "output", func(ev Event) bool { s, ok := ev.(*Stream); return ok && s.Text == "new\n" && s.Run == id })
+	rec.await(t, "output", func(ev event.Event) bool { s, ok := ev.(*event.Stream); return ok && s.Text == "new\n" && s.Run == id })
 }
 
 func TestMakeFails(t *testing.T) {
@@ -335,20 +337,20 @@ func TestAutodipCommand(t *testing.T) {
 	pool.local.answered(t, `{"id":5,"status":"ok","autodip":""}`)
 	y.ok()
 	mustWait(t, e, alone)
-	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == alone })
-	var states []PoolState
+	rec.await(t, "the end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == alone })
+	var states []event.PoolState
 	for _, ev := range rec.all() {
 		switch ev := ev.(type) {
-		case *PoolState:
+		case *event.PoolState:
 			states = append(states, *ev)
-		case *RunStarted:
+		case *event.RunStarted:
 			if want := ev.Run == auto; ev.Autodip != want || want && (ev.See != "all" || !ev.Quiet || ev.Target != "remote") {
 				t.Errorf("started: %+v", ev)
 			}
 		}
 	}
-	head := Header{Kind: KindPoolState}
-	want := []PoolState{
+	head := event.Header{Kind: event.KindPoolState}
+	want := []event.PoolState{
 		{Header: head, State: "none", Autodip: text},
 		{Header: head, State: "ready", Autodip: text},
 		{Header: head, State: "ready"},
@@ -421,10 +423,10 @@ func TestPxConfig(t *testing.T) {
 	auto := mustStart(t, e, Request{})
 	pool.ranks[2].next().ok()
 	mustWait(t, e, auto)
-	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == auto })
+	rec.await(t, "the end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == auto })
 	told := map[string]string{}
 	for _, ev := range rec.all() {
-		if log, ok := ev.(*Log); ok {
+		if log, ok := ev.(*event.Log); ok {
 			told[log.Run] = log.Text
 		}
 	}
@@ -454,7 +456,7 @@ func TestNestedRun(t *testing.T) {
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
 	mustWait(t, e, id)
-	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == id })
+	rec.await(t, "the end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == id })
 	n := 0
 	for _, ev := range rec.all() {
 		h := ev.Head()
@@ -463,9 +465,9 @@ func TestNestedRun(t *testing.T) {
 		}
 		var parent string
 		switch ev := ev.(type) {
-		case *RunStarted:
+		case *event.RunStarted:
 			parent = ev.Parent
-		case *RunFinished:
+		case *event.RunFinished:
 			parent = ev.Parent
 		default:
 			continue
@@ -523,7 +525,7 @@ func TestCancelReachesNestedRuns(t *testing.T) {
 		y.fail("KeyboardInterrupt", "")
 		pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
 		x.fail("KeyboardInterrupt", "")
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 	})
@@ -539,11 +541,11 @@ func TestTimeoutReachesNestedRuns(t *testing.T) {
 		later := mustStart(t, e, Request{Target: target(t, "remote")})
 		x.command(`{"id":1,"command":"run","wait":true}`)
 		deaf := pool.ranks[0].next()
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		pool.ranks[0].next().ok()
-		if r := mustWait(t, e, later); r.Status != StatusOK {
+		if r := mustWait(t, e, later); r.Status != event.StatusOK {
 			t.Errorf("report %+v", r)
 		}
 		deaf.ok()
@@ -565,11 +567,11 @@ func TestDeafRankOfANestedRun(t *testing.T) {
 		time.Sleep(time.Minute)
 		var warnings []string
 		for _, ev := range rec.all() {
-			if l, ok := ev.(*Log); ok {
+			if l, ok := ev.(*event.Log); ok {
 				warnings = append(warnings, l.Text)
 			}
 		}
-		sameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason")
+		eventtest.SameLines(t, warnings, "rank 0 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason")
 		y.fail("KeyboardInterrupt", "")
 		x.fail("KeyboardInterrupt", "")
 		mustWait(t, e, id)
@@ -585,7 +587,7 @@ func TestCommandsOfAGivenUpRun(t *testing.T) {
 		deaf := pool.local.next()
 		pool.ranks[0].push = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		deaf.command(`{"id":1,"command":"push","names":["x"]}`)
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		pool.local.answered(t, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`)
@@ -613,7 +615,7 @@ func TestInterruptCommand(t *testing.T) {
 		x.command(`{"id":2,"command":"interrupt"}`)
 		pool.local.answered(t, `{"id":2,"status":"ok","interrupted":2}`)
 		for _, r := range []string{before, e.session + "-3"} {
-			if r := mustWait(t, e, r); r.Status != StatusInterrupted {
+			if r := mustWait(t, e, r); r.Status != event.StatusInterrupted {
 				t.Errorf("report %+v", r)
 			}
 		}
@@ -622,7 +624,7 @@ func TestInterruptCommand(t *testing.T) {
 		pool.ranks[0].interrupt = nil
 		x.ok()
 		pool.ranks[0].next().ok()
-		if r := mustWait(t, e, id); r.Status != StatusOK {
+		if r := mustWait(t, e, id); r.Status != event.StatusOK {
 			t.Errorf("report %+v", r)
 		}
 	})
@@ -640,7 +642,7 @@ func TestInterruptedTransfer(t *testing.T) {
 	x.command(`{"id":2,"command":"interrupt"}`)
 	got := []string{<-pool.local.answers, <-pool.local.answers}
 	slices.Sort(got)
-	sameLines(t, got, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`, `{"id":2,"status":"ok","interrupted":1}`)
+	eventtest.SameLines(t, got, `{"id":1,"status":"aborted","ename":"KeyboardInterrupt","evalue":"interrupted"}`, `{"id":2,"status":"ok","interrupted":1}`)
 	x.ok()
 	mustWait(t, e, id)
 }
@@ -750,12 +752,12 @@ func TestCollectiveOnSomeRanks(t *testing.T) {
 		}
 		mustWait(t, e, id)
 	}
-	rec.await(t, "the end", func(ev Event) bool { s, ok := ev.(*RunStarted); return ok && s.Target == "remote" })
+	rec.await(t, "the end", func(ev event.Event) bool { s, ok := ev.(*event.RunStarted); return ok && s.Target == "remote" })
 	var logs []string
 	for _, l := range rec.lines() {
 		if strings.HasPrefix(l, "log") {
 			logs = append(logs, l)
 		}
 	}
-	sameLines(t, logs, "log warning: the code calls all_reduce and barrier, which wait for every rank, and runs on ranks 0-1 of 4 only")
+	eventtest.SameLines(t, logs, "log warning: the code calls all_reduce and barrier, which wait for every rank, and runs on ranks 0-1 of 4 only")
 }

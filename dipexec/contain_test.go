@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 )
 
 // faultyPool has a fault of ours in it.
@@ -20,17 +21,17 @@ func TestPanicFailsItsRun(t *testing.T) {
 	everywhere := cells.Directive{Target: target(t, "everywhere")}
 	first := mustStart(t, e, Request{Path: "/t.py", Line: 1, Directive: everywhere})
 	pool.local.next().ok()
-	if r := mustWait(t, e, first); r.Status != StatusError || !strings.Contains(r.Reason, "a fault of dipls, please report it: a slip") {
+	if r := mustWait(t, e, first); r.Status != event.StatusError || !strings.Contains(r.Reason, "a fault of dipls, please report it: a slip") {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "the stack", func(ev Event) bool {
-		l, ok := ev.(*Log)
-		return ok && l.Level == LevelError && strings.Contains(l.Text, "faultyPool")
+	rec.await(t, "the stack", func(ev event.Event) bool {
+		l, ok := ev.(*event.Log)
+		return ok && l.Level == event.LevelError && strings.Contains(l.Text, "faultyPool")
 	})
 	for range 2 {
 		next := mustStart(t, e, Request{Path: "/t.py", Line: 1, Directive: everywhere})
 		pool.local.next().ok()
-		if r := mustWait(t, e, next); r.Status != StatusError {
+		if r := mustWait(t, e, next); r.Status != event.StatusError {
 			t.Errorf("report %+v", r)
 		}
 	}

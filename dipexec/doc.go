@@ -1,11 +1,11 @@
 // Package dipexec runs code on the local namespace and on the ranks, and tells what comes of it. It knows processes by the
-// [Process] and [Pool] interfaces, and everybody else knows runs by their [Event]s, of which the terminal, the language
+// [Process] and [Pool] interfaces, and everybody else knows runs by their [event.Event]s, of which the terminal, the language
 // server and the journal are three views. docs/events.md describes the events.
 //
 // # Runs
 //
 // A [Request] is a snapshot: nothing that happens to the file later reaches the run. [Executor.Start] answers with an id;
-// all else is told by events, and [Executor.Wait] gives a [Report] at the end.
+// all else is told by events, and [Executor.Wait] gives a [event.Report] at the end.
 //
 // There are two namespaces, the local one and the ranks, and each is a queue: first come, first served, one run at a time. A
 // run on some of the ranks queues for all of them, since its code may well wait for the others in a collective. Runs on the two
@@ -34,7 +34,7 @@
 //
 // # Output
 //
-// The bytes that a process prints are kept as they are in the [Journal]; events have them as text. A [Subscription] holds a
+// The bytes that a process prints are kept as they are in the [Journal]; events have them as text. A [event.Subscription] holds a
 // bounded amount: its reader is waited for as long as it reads, and then left behind. A [Folder] makes of the events what a
 // person wants to see of many ranks that say nearly the same.
 package dipexec

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
@@ -51,7 +52,7 @@ type Process interface {
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
-// them, which may take long, or new ones after the old ones died. An error ends the run as [StatusDied] and is its reason, so
+// them, which may take long, or new ones after the old ones died. An error ends the run as [event.StatusDied] and is its reason, so
 // it should be a sentence that says what to do next.
 type Pool interface {
 	Local(ctx context.Context) (Process, error)
@@ -147,30 +148,6 @@ type Request struct {
 	JournalLimit int64 // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
 }
 
-// Report is how a run ended.
-type Report struct {
-	Run     string
-	Status  Status
-	Reason  string        // as in [RunFinished]
-	Elapsed time.Duration // 0 if it never started
-	Journal string        // directory of its journal, where there is none if there was nothing to keep; "" if no journal is kept
-	// ExitCode is the highest with which sys.exit has failed the code of a process; 0 if none has.
-	ExitCode int
-	Parts    []PartReport // of the processes that were asked to run it: the local namespace first, then the ranks in order
-}
-
-// PartReport is how one process did.
-type PartReport struct {
-	Rank           int // -1: the local namespace
-	Status         Status
-	Elapsed        time.Duration
-	ExecutionCount int
-	Seed           *int64        // with which the process has begun; nil: none
-	GroupTimeout   time.Duration // of its collectives; 0: nobody has chosen one
-	ExitCode       int           // with which sys.exit has failed the code; 0: it has not
-	Failure        *Failure      // the exception, if there was one
-}
-
 // Sentinel errors.
 var (
 	ErrClosed = errors.New("dipexec: the executor is closed")
@@ -199,9 +176,9 @@ type Executor struct {
 
 	queues [namespaces]queue // where runs and commands wait for their turn
 
-	subs          atomic.Pointer[[]*Subscription] // replaced under mu, never changed
-	journalFailed atomic.Bool                     // the user has been told, and no run was journaled since
-	last          atomic.Bool                     // nothing will run after what runs
+	bus           *event.Bus
+	journalFailed atomic.Bool // the user has been told, and no run was journaled since
+	last          atomic.Bool // nothing will run after what runs
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -209,7 +186,7 @@ type Executor struct {
 	handles  []string                // names of objects by which cells may ask for the ranks
 	places   uint64                  // numbers given to runs and commands for their places
 	runs     map[string]*run         // that have not ended
-	reports  map[string]Report       // of those that have, the last keptReports
+	reports  map[string]event.Report // of those that have, the last keptReports
 	order    []string                // the keys of reports, oldest first
 	onRanks  string                  // id of the run that came to the ranks last; "" if none did
 	procs    map[int]*process        // by rank; -1: the local namespace
@@ -222,7 +199,7 @@ type Executor struct {
 	rounds   int       // of mending so far
 
 	poolMu  sync.Mutex      // guards what follows; held while that is published
-	pool    PoolState       // as it was published last
+	pool    event.PoolState // as it was published last
 	autodip cells.Directive // zero: off
 	px      cells.PxConfig
 }
@@ -232,20 +209,17 @@ func New(o Options) *Executor {
 	o.InterruptGrace = cmp.Or(o.InterruptGrace, 5*time.Second)
 	o.FreeAfter = cmp.Or(o.FreeAfter, time.Second)
 	o.DeathGrace = cmp.Or(o.DeathGrace, 3*time.Second)
-	o.QueueBytes = cmp.Or(o.QueueBytes, 4<<20)
-	o.StallAfter = cmp.Or(o.StallAfter, time.Second)
 	var random [3]byte
 	_, _ = rand.Read(random[:]) // never fails
 	e := &Executor{
-		o: o, session: hex.EncodeToString(random[:]),
-		runs: map[string]*run{}, reports: map[string]Report{}, procs: map[int]*process{},
+		o: o, bus: event.NewBus(event.BusOptions{QueueBytes: o.QueueBytes, StallAfter: o.StallAfter, Trace: o.Trace}), session: hex.EncodeToString(random[:]),
+		runs: map[string]*run{}, reports: map[string]event.Report{}, procs: map[int]*process{},
 		commands: map[commandKey]*command{},
-		pool:     PoolState{Header: Header{Kind: KindPoolState}, State: stateNone},
+		pool:     event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: event.StateNone},
 	}
 	e.ctx, e.giveUp = context.WithCancel(context.Background())
 	e.watch.ctx, e.watch.stop = context.WithCancel(context.Background())
 	e.watch.told = map[*process]bool{}
-	e.subs.Store(new([]*Subscription))
 	return e
 }
 
@@ -336,7 +310,7 @@ func (e *Executor) Awaited(id string) bool {
 }
 
 // Wait waits for a run to end. The reports of runs that ended long ago are forgotten.
-func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
+func (e *Executor) Wait(ctx context.Context, id string) (event.Report, error) {
 	e.mu.Lock()
 	r := e.runs[id]
 	report, ended := e.reports[id]
@@ -345,65 +319,39 @@ func (e *Executor) Wait(ctx context.Context, id string) (Report, error) {
 	case ended:
 		return report, nil
 	case r == nil:
-		return Report{}, ErrNoRun
+		return event.Report{}, ErrNoRun
 	}
 	select {
 	case <-r.finished:
 		return r.report, nil
 	case <-ctx.Done():
-		return Report{}, ctx.Err()
+		return event.Report{}, ctx.Err()
 	}
 }
 
 // Subscribe returns a subscription to all events from now on, or to those of some kinds. Each event comes to the subscriptions in the order in
 // which these began.
-func (e *Executor) Subscribe(kinds ...Kind) *Subscription {
-	s := newSubscription(e.o.QueueBytes, e.o.StallAfter, e.unsubscribe)
-	s.kinds = kinds
-	s.traced(e.o.Trace)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed && e.ctx.Err() != nil {
-		s.end()
-		return s
-	}
-	subs := append(slices.Clone(*e.subs.Load()), s)
-	e.subs.Store(&subs)
-	return s
-}
-
-func (e *Executor) unsubscribe(s *Subscription) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	subs := slices.DeleteFunc(slices.Clone(*e.subs.Load()), func(t *Subscription) bool { return t == s })
-	e.subs.Store(&subs)
+func (e *Executor) Subscribe(kinds ...event.Kind) *event.Subscription {
+	return e.bus.Subscribe(kinds...)
 }
 
 // Publish tells the subscribers of something that is not the executor's own doing. It never waits.
-func (e *Executor) Publish(ev Event) { e.publish(ev, 0, "") }
-
-func (e *Executor) publish(ev Event, size int, journal string) {
-	for _, s := range *e.subs.Load() {
-		if s.kinds == nil || slices.Contains(s.kinds, ev.Head().Kind) {
-			s.offer(ev, size, journal)
-		}
-	}
-}
+func (e *Executor) Publish(ev event.Event) { e.bus.Publish(ev) }
 
 // Note tells the user something about a run. It is part of that, and kept in its journal, if the run's processes go on and the run takes it before
 // ctx ends.
-func (e *Executor) Note(ctx context.Context, id string, l Level, text string) {
+func (e *Executor) Note(ctx context.Context, id string, l event.Level, text string) {
 	e.mu.Lock()
 	r := e.runs[id]
 	e.mu.Unlock()
 	if r == nil || !r.note(ctx, notice{l, text}) {
-		e.Publish(NewLog(l, text))
+		e.Publish(event.NewLog(l, text))
 	}
 }
 
 // tellFault tells the subscribers of a fault of ours.
 func (e *Executor) tellFault(f *contain.Fault) {
-	e.Publish(NewLog(LevelError, fmt.Sprintf("%v\n%s", f, f.Stack)))
+	e.Publish(event.NewLog(event.LevelError, fmt.Sprintf("%v\n%s", f, f.Stack)))
 }
 
 // goOn has a goroutine of the executor do something. A fault of ours ends nothing else.
@@ -446,7 +394,7 @@ func (e *Executor) processDied(p Process, err error) {
 	if known != nil && known.p == p && !known.tellDeath() {
 		return
 	}
-	e.Publish(&RankState{Header: headerOf(KindRankState, "", nil, rank), State: stateDead, Reason: err.Error()})
+	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, rank), State: event.StateDead, Reason: err.Error()})
 }
 
 // process returns what the executor knows of a process, and whether it has just met it. A process that takes another's
@@ -551,39 +499,7 @@ func (e *Executor) Close(ctx context.Context) {
 	for _, p := range procs {
 		p.adopt(nil)
 	}
-	e.mu.Lock()
-	subs := *e.subs.Swap(new([]*Subscription))
-	e.mu.Unlock()
-	for _, s := range subs {
-		s.end()
-	}
-}
-
-// headerOf makes the header of an event of a process. Cell may be nil.
-func headerOf(k Kind, run string, cell *int, rank int) Header {
-	h := Header{Kind: k, Run: run, Cell: cell}
-	if rank < 0 {
-		h.Local = true
-	} else {
-		h.Rank = &rank
-	}
-	return h
-}
-
-// cellOf is the index of a cell as events have it: nil for 0, which is no cell.
-func cellOf(index int) *int {
-	if index == 0 {
-		return nil
-	}
-	return &index
-}
-
-// rankOf is the rank of an event of a process; -1 is the local namespace.
-func rankOf(h *Header) int {
-	if h.Rank == nil {
-		return -1
-	}
-	return *h.Rank
+	e.bus.Close()
 }
 
 func rankOfProcess(p Process) int {

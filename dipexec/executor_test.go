@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -23,11 +25,11 @@ func TestRunLocally(t *testing.T) {
 	x.result(7, "42")
 	x.ok()
 	r := mustWait(t, e, id)
-	if r.Status != StatusOK || len(r.Parts) != 1 || r.Parts[0].Rank != -1 || r.Parts[0].ExecutionCount != 7 {
+	if r.Status != event.StatusOK || len(r.Parts) != 1 || r.Parts[0].Rank != -1 || r.Parts[0].ExecutionCount != 7 {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "run_finished", isKind(KindRunFinished))
-	sameLines(t, rec.lines(),
+	rec.await(t, "run_finished", isKind(event.KindRunFinished))
+	eventtest.SameLines(t, rec.lines(),
 		"run_started local see 0",
 		"rank_state local busy",
 		`stream local stdout "hello\n"`,
@@ -50,11 +52,11 @@ func TestRunOnRanks(t *testing.T) {
 	x[0].ok()
 	x[2].ok()
 	r := mustWait(t, e, id)
-	if r.Status != StatusError || r.Parts[1].Status != StatusError || r.Parts[1].Failure.Line != 12 || r.Parts[2].Status != StatusOK {
+	if r.Status != event.StatusError || r.Parts[1].Status != event.StatusError || r.Parts[1].Failure.Line != 12 || r.Parts[2].Status != event.StatusOK {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "run_finished", isKind(KindRunFinished))
-	sameLines(t, rec.lines(),
+	rec.await(t, "run_finished", isKind(event.KindRunFinished))
+	eventtest.SameLines(t, rec.lines(),
 		"run_started remote see all",
 		"rank_state rank 0 busy",
 		"rank_state rank 1 busy",
@@ -129,11 +131,11 @@ func TestEverywhereIsLocalFirst(t *testing.T) {
 	mustWait(t, e, local)
 	first.ok()
 	mustWait(t, e, everywhere)
-	rec.await(t, "end", isKind(KindRunFinished))
+	rec.await(t, "end", isKind(event.KindRunFinished))
 
 	failing := mustStart(t, e, Request{Target: target(t, "everywhere")})
 	pool.local.next().fail("ImportError", "no such module")
-	if r := mustWait(t, e, failing); r.Status != StatusError || len(r.Parts) != 1 {
+	if r := mustWait(t, e, failing); r.Status != event.StatusError || len(r.Parts) != 1 {
 		t.Errorf("report %+v", r)
 	}
 	if len(pool.ranks[0].executions) > 0 {
@@ -170,12 +172,12 @@ func TestRequestsThatCannotRun(t *testing.T) {
 	pool := newFakePool(4)
 	e, _ := start(t, Options{Pool: pool})
 	r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "ranks:3,7,9")}))
-	if r.Status != StatusError || r.Reason != "there are no ranks 7,9: the pool has ranks 0-3" {
+	if r.Status != event.StatusError || r.Reason != "there are no ranks 7,9: the pool has ranks 0-3" {
 		t.Errorf("report %+v", r)
 	}
 	pool.err = errors.New("no GPU; use -n 4 for CPU ranks")
 	r = mustWait(t, e, mustStart(t, e, Request{Target: target(t, "remote")}))
-	if r.Status != StatusDied || r.Reason != pool.err.Error() {
+	if r.Status != event.StatusDied || r.Reason != pool.err.Error() {
 		t.Errorf("report %+v", r)
 	}
 	if _, err := e.Wait(context.Background(), "nonsense"); !errors.Is(err, ErrNoRun) {
@@ -197,7 +199,7 @@ func TestCancel(t *testing.T) {
 	if err := e.Cancel(queued); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustWait(t, e, queued); r.Status != StatusInterrupted || r.Elapsed != 0 || r.Parts != nil {
+	if r := mustWait(t, e, queued); r.Status != event.StatusInterrupted || r.Elapsed != 0 || r.Parts != nil {
 		t.Errorf("report %+v", r)
 	}
 	x1.ok()
@@ -210,7 +212,7 @@ func TestCancel(t *testing.T) {
 		t.Errorf("execution %s was interrupted", id)
 	}
 	x0.fail("KeyboardInterrupt", "")
-	if r := mustWait(t, e, running); r.Status != StatusInterrupted || r.Parts[1].Status != StatusOK {
+	if r := mustWait(t, e, running); r.Status != event.StatusInterrupted || r.Parts[1].Status != event.StatusOK {
 		t.Errorf("report %+v", r)
 	}
 	if len(pool.ranks[1].interrupts) > 0 {
@@ -219,8 +221,8 @@ func TestCancel(t *testing.T) {
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
 	mustWait(t, e, after)
-	rec.await(t, "interrupting", func(ev Event) bool {
-		rs, ok := ev.(*RankState)
+	rec.await(t, "interrupting", func(ev event.Event) bool {
+		rs, ok := ev.(*event.RankState)
 		return ok && rs.State == "interrupting" && *rs.Rank == 0
 	})
 }
@@ -230,11 +232,11 @@ func TestCancelWhileThePoolStarts(t *testing.T) {
 	pool.gate = make(chan struct{})
 	e, rec := start(t, Options{Pool: pool})
 	id := mustStart(t, e, Request{Target: target(t, "remote")})
-	rec.await(t, "run_started", isKind(KindRunStarted))
+	rec.await(t, "run_started", isKind(event.KindRunStarted))
 	if err := e.Cancel(id); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 		t.Errorf("report %+v", r)
 	}
 }
@@ -254,7 +256,7 @@ func TestInterruptOfStoppedRank(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		lines := rec.lines()
-		sameLines(t, lines[len(lines)-2:],
+		eventtest.SameLines(t, lines[len(lines)-2:],
 			"log warning: rank 1 has not answered the interrupt for 5s: it is stopped: kill -CONT 4711 lets it go on",
 			"log warning: rank 0 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason")
 		x[0].ok()
@@ -284,7 +286,7 @@ func TestUnansweredInterrupt(t *testing.T) {
 		}
 		x[0].fail("KeyboardInterrupt", "")
 		x[2].ok()
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 	})
@@ -302,7 +304,7 @@ func TestTimeout(t *testing.T) {
 		pool.ranks[0].next().ok()
 		deaf := pool.ranks[1].next()
 		r := mustWait(t, e, id)
-		if r.Status != StatusInterrupted || r.Reason != "timed out after 30s" || time.Since(begin) != 35*time.Second {
+		if r.Status != event.StatusInterrupted || r.Reason != "timed out after 30s" || time.Since(begin) != 35*time.Second {
 			t.Errorf("report %+v after %v", r, time.Since(begin))
 		}
 		deaf.print("late\n")
@@ -321,7 +323,7 @@ func TestTimeoutOfCodeThatEndsWell(t *testing.T) {
 		pool.local.mu.Lock()
 		pool.local.interrupt = func(string) { x.ok() }
 		pool.local.mu.Unlock()
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Reason != "timed out after 30s" || len(r.Parts) != 1 {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || r.Reason != "timed out after 30s" || len(r.Parts) != 1 {
 			t.Errorf("report %+v", r)
 		}
 		synctest.Wait()
@@ -339,11 +341,11 @@ func TestAskedEnd(t *testing.T) {
 	x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
 	x[0].end(true)
 	x[1].ok()
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Reason != "" || r.Parts[0].Status != StatusInterrupted {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || r.Reason != "" || r.Parts[0].Status != event.StatusInterrupted {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "end", isKind(KindRunFinished))
-	sameLines(t, rec.lines()[3:], "rank_state rank 0 stopped interrupted", "rank_state rank 1 ready ok", "run_finished interrupted")
+	rec.await(t, "end", isKind(event.KindRunFinished))
+	eventtest.SameLines(t, rec.lines()[3:], "rank_state rank 0 stopped interrupted", "rank_state rank 1 ready ok", "run_finished interrupted")
 }
 
 func TestDeath(t *testing.T) {
@@ -356,7 +358,7 @@ func TestDeath(t *testing.T) {
 		begin := time.Now()
 		x[1].die()
 		r := mustWait(t, e, id)
-		if r.Status != StatusDied || r.Reason != "rank 1 was killed by SIGKILL" {
+		if r.Status != event.StatusDied || r.Reason != "rank 1 was killed by SIGKILL" {
 			t.Errorf("report %+v", r)
 		}
 		if d := time.Since(begin); d != 8*time.Second { // the grace after the death and that after the interrupt
@@ -364,7 +366,7 @@ func TestDeath(t *testing.T) {
 		}
 		synctest.Wait()
 		lines := rec.lines()
-		sameLines(t, lines[4:],
+		eventtest.SameLines(t, lines[4:],
 			"rank_state rank 1 dead died: rank 1 was killed by SIGKILL",
 			"log warning: rank 1 was killed by SIGKILL: interrupting ranks 0,2, which may wait for it",
 			"rank_state rank 0 interrupting",
@@ -376,7 +378,7 @@ func TestDeath(t *testing.T) {
 		x[2].ok()
 		// The dead rank is told of again in the run that asks for it, and that run ends.
 		next := mustStart(t, e, Request{Target: target(t, "ranks:1")})
-		if r := mustWait(t, e, next); r.Status != StatusDied {
+		if r := mustWait(t, e, next); r.Status != event.StatusDied {
 			t.Errorf("report %+v", r)
 		}
 	})
@@ -397,8 +399,8 @@ func TestDeathBetweenRuns(t *testing.T) {
 	e.StateChanged(ranks.StateChange{Pool: new(ranks.Pool), From: ranks.Starting, To: ranks.Starting})
 	e.StateChanged(ranks.StateChange{Pool: new(ranks.Pool), From: ranks.Starting, To: ranks.Ready})
 	e.StateChanged(ranks.StateChange{Pool: new(ranks.Pool), From: ranks.Ready, To: ranks.Busy})
-	rec.await(t, "pool_state", func(ev Event) bool { ps, ok := ev.(*PoolState); return ok && ps.State == "ready" })
-	sameLines(t, rec.lines()[4:],
+	rec.await(t, "pool_state", func(ev event.Event) bool { ps, ok := ev.(*event.PoolState); return ok && ps.State == "ready" })
+	eventtest.SameLines(t, rec.lines()[4:],
 		"rank_state rank 1 dead died: rank 1 was killed by SIGKILL",
 		"run_finished died: rank 1 was killed by SIGKILL",
 		"rank_state rank 0 dead: rank 0 exited with code 3",
@@ -420,14 +422,14 @@ func TestLateOutput(t *testing.T) {
 	y.print("the second's\n")
 	y.ok()
 	mustWait(t, e, next)
-	rec.await(t, "end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == next })
+	rec.await(t, "end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == next })
 	var got []string
 	for _, ev := range rec.all() {
-		if s, ok := ev.(*Stream); ok {
+		if s, ok := ev.(*event.Stream); ok {
 			got = append(got, strings.TrimPrefix(s.Run, e.session)+" "+s.Text)
 		}
 	}
-	sameLines(t, got, "-1 from a thread\n", "-1 still the first run's ", "-1 ��", "-2 the second's\n")
+	eventtest.SameLines(t, got, "-1 from a thread\n", "-1 still the first run's ", "-1 ��", "-2 the second's\n")
 }
 
 func TestMessagesThatMakeNoSense(t *testing.T) {
@@ -438,10 +440,10 @@ func TestMessagesThatMakeNoSense(t *testing.T) {
 	x.h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeError}, Content: []byte(`{"ename": 3}`)})
 	x.h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeStream}, Content: []byte(`[]`)})
 	x.h.Done(nil, errors.New("local: content of execute_reply: nonsense"))
-	if r := mustWait(t, e, id); r.Status != StatusError {
+	if r := mustWait(t, e, id); r.Status != event.StatusError {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "end", isKind(KindRunFinished))
+	rec.await(t, "end", isKind(event.KindRunFinished))
 	n := 0
 	for _, l := range rec.lines() {
 		if strings.HasPrefix(l, "log local error: ") {
@@ -467,13 +469,13 @@ func TestCloseGivesUp(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, id := range []string{stuck, queued} {
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 	}
 	finished := 0
-	for _, ev := range drain(t, sub) {
-		if ev.Head().Kind == KindRunFinished {
+	for _, ev := range eventtest.Drain(t, sub) {
+		if ev.Head().Kind == event.KindRunFinished {
 			finished++
 		}
 	}
@@ -482,7 +484,7 @@ func TestCloseGivesUp(t *testing.T) {
 	}
 	x.print("nobody listens\n")
 	x.die()
-	if evs := drain(t, e.Subscribe()); evs != nil {
+	if evs := eventtest.Drain(t, e.Subscribe()); evs != nil {
 		t.Errorf("got %v", evs)
 	}
 }
@@ -512,7 +514,7 @@ func TestBackpressureReachesTheRank(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s, ok := evs[len(evs)-1].(*Stream); ok && s.Text == "waits\n" {
+			if s, ok := evs[len(evs)-1].(*event.Stream); ok && s.Text == "waits\n" {
 				break
 			}
 		}
@@ -521,6 +523,53 @@ func TestBackpressureReachesTheRank(t *testing.T) {
 		mustWait(t, e, id)
 		e.Close(t.Context())
 	})
+}
+
+// Who subscribes to some kinds of events has no others, however many there are.
+func TestSubscriptionOfKinds(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	some := e.Subscribe(event.KindHang, event.KindRunFinished)
+	id := mustStart(t, e, Request{})
+	x := pool.local.next()
+	x.print("output\n")
+	e.Publish(&event.Hang{Header: event.Header{Kind: event.KindHang, Run: id}, Hang: 1})
+	x.ok()
+	mustWait(t, e, id)
+	e.Close(t.Context())
+	var kinds []event.Kind
+	for _, ev := range eventtest.Drain(t, some) {
+		kinds = append(kinds, ev.Head().Kind)
+	}
+	if len(kinds) != 2 || kinds[0] != event.KindHang || kinds[1] != event.KindRunFinished {
+		t.Errorf("got %v", kinds)
+	}
+}
+
+// What is told of a run belongs to it while it goes on.
+func TestNote(t *testing.T) {
+	pool := newFakePool(1)
+	e, rec := start(t, Options{Pool: pool})
+	id := mustStart(t, e, Request{})
+	x := pool.local.next()
+	e.Note(t.Context(), id, event.LevelWarning, "while it runs")
+	x.ok()
+	mustWait(t, e, id)
+	e.Note(t.Context(), id, event.LevelInfo, "after its end")
+	e.Close(t.Context())
+	<-rec.done
+	told := map[string]string{}
+	for _, ev := range rec.all() {
+		if log, ok := ev.(*event.Log); ok {
+			told[log.Text] = log.Run
+		}
+	}
+	if run, ok := told["while it runs"]; !ok || run != id {
+		t.Errorf("told %v", told)
+	}
+	if run, ok := told["after its end"]; !ok || run != "" {
+		t.Errorf("told %v", told)
+	}
 }
 
 // BenchmarkDispatch is a run of "pass" on 1,024 ranks that answer at once: the executor's own cost.

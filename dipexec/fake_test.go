@@ -3,9 +3,7 @@ package dipexec
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -404,15 +404,15 @@ func (p *fakePool) processes() (procs []Process) {
 
 // recorder reads a subscription and keeps what it got.
 type recorder struct {
-	sub  *Subscription
+	sub  *event.Subscription
 	done chan struct{}
 
 	mu      sync.Mutex
-	events  []Event
+	events  []event.Event
 	arrived chan struct{} // closed and replaced at every arrival
 }
 
-func record(sub *Subscription) *recorder {
+func record(sub *event.Subscription) *recorder {
 	r := &recorder{sub: sub, done: make(chan struct{}), arrived: make(chan struct{})}
 	go func() {
 		defer close(r.done)
@@ -432,7 +432,7 @@ func record(sub *Subscription) *recorder {
 }
 
 // await waits until an event is there for which f answers true.
-func (r *recorder) await(t *testing.T, what string, f func(Event) bool) {
+func (r *recorder) await(t *testing.T, what string, f func(event.Event) bool) {
 	t.Helper()
 	timeout := time.After(30 * time.Second)
 	for {
@@ -451,63 +451,18 @@ func (r *recorder) await(t *testing.T, what string, f func(Event) bool) {
 	}
 }
 
-func (r *recorder) all() []Event {
+func (r *recorder) all() []event.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.events)
 }
 
 // lines describes the events, one a line.
-func (r *recorder) lines() []string { return describe(r.all()) }
+func (r *recorder) lines() []string { return eventtest.Describe(r.all()) }
 
-func describe(events []Event) []string {
-	var lines []string
-	for _, e := range events {
-		h := e.Head()
-		s := string(h.Kind)
-		if who := h.Who(); who != "" {
-			s += " " + who
-		}
-		switch e := e.(type) {
-		case *RunStarted:
-			s += " " + e.Target + " see " + e.See
-		case *Stream:
-			s += fmt.Sprintf(" %s %q", e.Name, e.Text)
-		case *Display:
-			s += " " + richText(e.Data, nil)
-		case *Result:
-			s += fmt.Sprintf(" %d %s", e.ExecutionCount, richText(e.Data, nil))
-		case *Failure:
-			s += fmt.Sprintf(" %s: %s line %d", e.EName, e.EValue, e.Line)
-		case *RankState:
-			s += " " + e.State
-			if e.Status != "" {
-				s += " " + string(e.Status)
-			}
-			if e.Reason != "" {
-				s += ": " + e.Reason
-			}
-		case *PoolState:
-			s += " " + e.State
-		case *RunFinished:
-			s += " " + string(e.Status)
-			if e.Reason != "" {
-				s += ": " + e.Reason
-			}
-		case *Hang:
-			s += fmt.Sprintf(" %d %s %s: %s", e.Hang, e.Level, e.Variant, e.Text)
-			if e.Gone {
-				s = fmt.Sprintf("hang %d is gone", e.Hang)
-			}
-		case *Log:
-			s += " " + string(e.Level) + ": " + e.Text
-		}
-		lines = append(lines, s)
-	}
-	return lines
+func isKind(k event.Kind) func(event.Event) bool {
+	return func(e event.Event) bool { return e.Head().Kind == k }
 }
-
-func isKind(k Kind) func(Event) bool { return func(e Event) bool { return e.Head().Kind == k } }
 
 // start starts an executor that the test's end closes.
 func start(t *testing.T, o Options) (*Executor, *recorder) {
@@ -535,7 +490,7 @@ func mustStart(t *testing.T, e *Executor, req Request) string {
 	return id
 }
 
-func mustWait(t *testing.T, e *Executor, id string) Report {
+func mustWait(t *testing.T, e *Executor, id string) event.Report {
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
@@ -553,27 +508,4 @@ func target(t *testing.T, s string) cells.Target {
 		t.Fatal(err)
 	}
 	return tg
-}
-
-func sameLines(t *testing.T, got []string, want ...string) {
-	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
-	}
-}
-
-// drain reads what a subscription has.
-func drain(t *testing.T, sub *Subscription) []Event {
-	t.Helper()
-	var events []Event
-	for {
-		evs, err := sub.Next(context.Background())
-		if errors.Is(err, io.EOF) {
-			return events
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, evs...)
-	}
 }

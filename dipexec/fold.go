@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 )
@@ -36,13 +37,13 @@ const (
 type Item struct {
 	Kind   ItemKind
 	Run    string
-	Cell   *int   // nil: no cell's
-	Local  bool   // of the local namespace
-	Ranks  []int  // of these ranks, ascending; nil with Local, and for a notice of no rank
-	Stream string // "stdout" or "stderr", of a line
-	Prefix string // what its lines begin with: "[0-3] ", or "" where it is clear whose it is
-	Text   string // one or more lines, without prefixes and the last line feed
-	Event  Event  // what it was made of, the lowest rank's, of a quiet run without the data of rich output; nil for a line
+	Cell   *int        // nil: no cell's
+	Local  bool        // of the local namespace
+	Ranks  []int       // of these ranks, ascending; nil with Local, and for a notice of no rank
+	Stream string      // "stdout" or "stderr", of a line
+	Prefix string      // what its lines begin with: "[0-3] ", or "" where it is clear whose it is
+	Text   string      // one or more lines, without prefixes and the last line feed
+	Event  event.Event // what it was made of, the lowest rank's, of a quiet run without the data of rich output; nil for a line
 }
 
 // String gives the text with the prefix before every line.
@@ -141,7 +142,7 @@ type foldProc struct {
 	seen    bool
 	busy    bool
 	taking  bool // counted in r.taking
-	screens [len(streamNames)]screen
+	screens [len(event.StreamNames)]screen
 	written time.Time // when the screens were last written to
 
 	queue []entry // what waits
@@ -149,14 +150,14 @@ type foldProc struct {
 	bytes int     // that the queue takes
 	index int     // in r.heads; -1: the queue is empty
 
-	displays map[string]*Display // updates of displays that have not been shown, by display_id
+	displays map[string]*event.Display // updates of displays that have not been shown, by display_id
 }
 
 // entry is something that waits.
 type entry struct {
 	c    *class
 	at   time.Time
-	ev   Event // nil for a line
+	ev   event.Event // nil for a line
 	text string
 }
 
@@ -180,20 +181,20 @@ type deepEntry struct {
 }
 
 // Add takes an event and returns what is ready to be shown.
-func (f *Folder) Add(e Event, now time.Time) []Item {
+func (f *Folder) Add(e event.Event, now time.Time) []Item {
 	f.settle(now)
 	h := e.Head()
 	switch e := e.(type) {
-	case *RunStarted:
+	case *event.RunStarted:
 		clear(f.ends)
 		r := f.run(h)
 		r.see, _ = ranklist.Parse(e.See)
 		r.quiet = e.Quiet
-	case *RankState:
+	case *event.RankState:
 		f.rankState(e, now)
-	case *Stream:
+	case *event.Stream:
 		if p := f.proc(h); p.seen {
-			i := streamIndex(e.Name)
+			i := event.StreamIndex(e.Name)
 			p.settle(1-i, now) // a bar that was finished before does not come after
 			p.written = now
 			p.screens[i].write(e.Text, func(line string) { p.line(i, line, now) })
@@ -201,29 +202,29 @@ func (f *Folder) Add(e Event, now time.Time) []Item {
 				f.unsettled[p] = struct{}{}
 			}
 		}
-	case *Display:
+	case *event.Display:
 		f.display(e, now)
-	case *Result:
+	case *event.Result:
 		if p := f.proc(h); p.seen {
 			p.finishScreens(now)
 			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: richText(e.Data, e.Files)})
 		}
-	case *Failure:
+	case *event.Failure:
 		p := f.proc(h)
 		p.finishScreens(now)
 		p.add(classKey{ItemFailure, 0, e.Signature()}, entry{at: now, ev: e, text: failureText(e)})
-	case *RunFinished:
+	case *event.RunFinished:
 		f.runFinished(e)
-	case *Log:
+	case *event.Log:
 		f.notice(e, e.Text)
-	case *Hang:
+	case *event.Hang:
 		f.hang(e)
-	case *PoolState:
+	case *event.PoolState:
 		if e.State == f.pool {
 			break // only autodip has changed
 		}
 		f.pool = e.State
-		if e.State == stateStarting {
+		if e.State == event.StateStarting {
 			clear(f.ends)
 		}
 		f.end(e, e.Reason)
@@ -336,7 +337,7 @@ func (f *Folder) take(now time.Time) []Item {
 }
 
 // run returns the run that an event belongs to.
-func (f *Folder) run(h *Header) *foldRun {
+func (f *Folder) run(h *event.Header) *foldRun {
 	for _, r := range slices.Backward(f.runs) {
 		if r.id == h.Run {
 			return r
@@ -351,9 +352,9 @@ func (f *Folder) run(h *Header) *foldRun {
 }
 
 // proc returns the process that an event is of.
-func (f *Folder) proc(h *Header) *foldProc {
+func (f *Folder) proc(h *event.Header) *foldProc {
 	r := f.run(h)
-	rank := rankOf(h)
+	rank := event.RankOf(h)
 	p := r.procs[rank]
 	if p == nil {
 		p = &foldProc{r: r, rank: rank, seen: rank < 0 || r.see.Contains(rank), index: -1}
@@ -368,14 +369,14 @@ func (f *Folder) proc(h *Header) *foldProc {
 	return p
 }
 
-func (f *Folder) rankState(e *RankState, now time.Time) {
+func (f *Folder) rankState(e *event.RankState, now time.Time) {
 	switch p := f.proc(&e.Header); e.State {
-	case stateBusy:
+	case event.StateBusy:
 		p.busy = true
 		p.recount()
-	case stateInterrupting:
+	case event.StateInterrupting:
 		p.r.stops = true
-	case stateReady, stateDead, stateStopped:
+	case event.StateReady, event.StateDead, event.StateStopped:
 		p.finishScreens(now)
 		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
 			p.addDisplay(p.displays[id], now)
@@ -383,14 +384,14 @@ func (f *Folder) rankState(e *RankState, now time.Time) {
 		p.displays = nil
 		p.busy = false
 		p.recount()
-		if e.State != stateReady {
+		if e.State != event.StateReady {
 			p.drain(0)
 			f.end(e, e.Reason)
 		}
 	}
 }
 
-func (f *Folder) display(e *Display, now time.Time) {
+func (f *Folder) display(e *event.Display, now time.Time) {
 	p := f.proc(&e.Header)
 	switch {
 	case !p.seen:
@@ -398,7 +399,7 @@ func (f *Folder) display(e *Display, now time.Time) {
 		p.displays = nil
 	case e.Update && (p.displays[e.DisplayID] != nil || len(p.displays) < maxDisplays):
 		if p.displays == nil {
-			p.displays = map[string]*Display{}
+			p.displays = map[string]*event.Display{}
 		}
 		p.displays[e.DisplayID] = e // only the last one is shown
 	default:
@@ -409,7 +410,7 @@ func (f *Folder) display(e *Display, now time.Time) {
 	}
 }
 
-func (f *Folder) runFinished(e *RunFinished) {
+func (f *Folder) runFinished(e *event.RunFinished) {
 	r := f.run(&e.Header)
 	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
 		p := r.procs[rank]
@@ -446,7 +447,7 @@ const alarmPrefix = "hang? "
 var measures = regexp.MustCompile(`\d[\d.]* (?:%|[KMG]iB|pages a second)`)
 
 // hang shows who waits for whom, what corrects that, and that it is over, each sentence once.
-func (f *Folder) hang(e *Hang) {
+func (f *Folder) hang(e *event.Hang) {
 	r := f.run(&e.Header)
 	shown, text := r.hangs[e.Hang], e.Text
 	switch {
@@ -460,7 +461,7 @@ func (f *Folder) hang(e *Hang) {
 		}
 		f.notice(e, text)
 		return
-	case e.Level != LevelInfo:
+	case e.Level != event.LevelInfo:
 		text = alarmPrefix + text
 	case r.slow[text]: // a loop may be slow at the same line each time
 		return
@@ -483,7 +484,7 @@ func (f *Folder) hang(e *Hang) {
 	if e.Operation != "" && e.Sequence > 0 {
 		shown.operation = fmt.Sprintf("%s #%d", e.Operation, e.Sequence)
 	}
-	if e.Level == LevelInfo {
+	if e.Level == event.LevelInfo {
 		if r.slow == nil {
 			r.slow = map[string]bool{}
 		}
@@ -493,7 +494,7 @@ func (f *Folder) hang(e *Hang) {
 }
 
 // end shows why something ended; once, though a death ends a process, a run and a pool.
-func (f *Folder) end(e Event, reason string) {
+func (f *Folder) end(e event.Event, reason string) {
 	if reason != "" && !f.ends[reason] {
 		f.ends[reason] = true
 		f.notice(e, reason)
@@ -501,7 +502,7 @@ func (f *Folder) end(e Event, reason string) {
 }
 
 // notice shows a sentence at once.
-func (f *Folder) notice(e Event, text string) {
+func (f *Folder) notice(e event.Event, text string) {
 	h := e.Head()
 	it := Item{Kind: ItemNotice, Run: h.Run, Cell: h.Cell, Local: h.Local, Text: clean.Text(text), Event: e}
 	if h.Rank != nil {
@@ -532,7 +533,7 @@ func (p *foldProc) line(stream int, line string, now time.Time) {
 	p.add(classKey{ItemLine, stream, line}, entry{at: now, text: line})
 }
 
-func (p *foldProc) addDisplay(e *Display, now time.Time) {
+func (p *foldProc) addDisplay(e *event.Display, now time.Time) {
 	text := richText(e.Data, e.Files)
 	p.add(classKey{ItemDisplay, 0, text}, entry{at: now, ev: e, text: text})
 }
@@ -731,7 +732,7 @@ func (r *foldRun) emit(c *class) {
 func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 	it := Item{Kind: key.kind, Run: r.id, Cell: r.cell, Text: entries[0].text, Event: entries[0].ev}
 	if key.kind == ItemLine {
-		it.Stream = streamNames[key.stream]
+		it.Stream = event.StreamNames[key.stream]
 	}
 	if procs[0].rank < 0 {
 		it.Local = true
@@ -745,7 +746,7 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 	case ItemResult: // each rank's value is its own
 		for i, e := range entries {
 			it.Event, it.Prefix = e.ev, ""
-			count := e.ev.(*Result).ExecutionCount
+			count := e.ev.(*event.Result).ExecutionCount
 			if it.Local {
 				it.Text = prompted(fmt.Sprintf("Out[%d]:", count), e.text)
 			} else {
@@ -758,14 +759,14 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 	case ItemFailure:
 		var apart Apart
 		if first, ok := r.shown[key.text]; ok && !it.Local {
-			f := it.Event.(*Failure)
+			f := it.Event.(*event.Failure)
 			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first.rank)
 			apart.Add(first.rank, first.value)
 		} else {
-			r.shown[key.text] = shownFailure{procs[0].rank, it.Event.(*Failure).EValue}
+			r.shown[key.text] = shownFailure{procs[0].rank, it.Event.(*event.Failure).EValue}
 		}
 		for i, e := range entries {
-			apart.Add(procs[i].rank, e.ev.(*Failure).EValue)
+			apart.Add(procs[i].rank, e.ev.(*event.Failure).EValue)
 		}
 		for _, line := range apart.Lines(it.Ranks, ranklist.Name) {
 			it.Text += "\n" + line
@@ -802,13 +803,13 @@ func (r *foldRun) put(it Item) {
 }
 
 // withoutData is an event of rich output less what it holds: a cell may make hundreds of pictures, and its text names their files.
-func withoutData(e Event) Event {
+func withoutData(e event.Event) event.Event {
 	switch e := e.(type) {
-	case *Display:
+	case *event.Display:
 		c := *e
 		c.Data, c.Metadata = nil, nil
 		return &c
-	case *Result:
+	case *event.Result:
 		c := *e
 		c.Data, c.Metadata = nil, nil
 		return &c
@@ -817,7 +818,7 @@ func withoutData(e Event) Event {
 }
 
 // release shows what a quiet run has held.
-func (r *foldRun) release(e Event) {
+func (r *foldRun) release(e event.Event) {
 	if r.dropped > 0 {
 		r.f.notice(e, fmt.Sprintf("the first %d lines of this quiet cell are left out here; its journal has them", r.dropped))
 	}
@@ -833,26 +834,13 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	return "[" + ranklist.Of(ranks...).String() + "] "
 }
 
-// varying is what may differ in the texts of failures that are the same: numbers and addresses.
-var varying = regexp.MustCompile(`[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\b(?:nan|inf)\b)`)
-
-// Signature is the same for failures that are the same: exception, text but for numbers and addresses, and frames.
-func (f *Failure) Signature() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\x00%s", f.EName, varying.ReplaceAllLiteralString(f.EValue, "#"))
-	for _, fr := range f.Frames {
-		fmt.Fprintf(&b, "\x00%s\x00%d\x00%s", fr.File, fr.Line, fr.Name)
-	}
-	return b.String()
-}
-
 // Limits of what [Apart.Lines] tells.
 const (
 	maxApart     = 8   // lines
 	maxApartText = 200 // characters of a text in a line
 )
 
-// Apart is what processes have said whose failures have the same [Failure.Signature].
+// Apart is what processes have said whose failures have the same [event.Failure.Signature].
 type Apart struct {
 	texts []string // each once
 	ranks [][]int  // that have said it
@@ -905,7 +893,7 @@ func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
 	return lines
 }
 
-func failureText(f *Failure) string {
+func failureText(f *event.Failure) string {
 	if len(f.Traceback) == 0 {
 		return clean.Text(f.EName + ": " + f.EValue)
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 )
 
 // folding feeds a Folder with one run's events.
@@ -20,17 +23,17 @@ type folding struct {
 // newFolding begins a run on ranks 0 to size-1; size 0 is the local namespace.
 func newFolding(size int, see string) *folding {
 	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
-	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1", Cell: new(1)}, Target: "remote", See: see})
+	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1", Cell: new(1)}, Target: "remote", See: see})
 	for i := range max(size, 1) {
-		f.state(i-1+min(size, 1), stateBusy, "")
+		f.state(i-1+min(size, 1), event.StateBusy, "")
 	}
 	return f
 }
 
-func (f *folding) add(e Event) { f.items = append(f.items, f.f.Add(e, f.now)...) }
+func (f *folding) add(e event.Event) { f.items = append(f.items, f.f.Add(e, f.now)...) }
 
 func (f *folding) state(rank int, state, reason string) {
-	f.add(&RankState{Header: headerOf(KindRankState, "r1", new(1), rank), State: state, Reason: reason})
+	f.add(&event.RankState{Header: event.HeaderOf(event.KindRankState, "r1", new(1), rank), State: state, Reason: reason})
 }
 
 func (f *folding) print(rank int, s string) { f.add(text(rank, s)) }
@@ -42,11 +45,11 @@ func (f *folding) stderr(rank int, s string) {
 }
 
 func (f *folding) fail(rank int, evalue string) {
-	f.add(&Failure{Header: headerOf(KindError, "r1", new(1), rank), EName: "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue}})
+	f.add(&event.Failure{Header: event.HeaderOf(event.KindError, "r1", new(1), rank), EName: "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue}})
 }
 
 func (f *folding) result(rank int, s string) {
-	f.add(&Result{Header: headerOf(KindResult, "r1", new(1), rank), ExecutionCount: 10, Data: plain(s)})
+	f.add(&event.Result{Header: event.HeaderOf(event.KindResult, "r1", new(1), rank), ExecutionCount: 10, Data: plain(s)})
 }
 
 // sleep lets time pass, with a Flush at every deadline.
@@ -63,8 +66,8 @@ func (f *folding) sleep(d time.Duration) {
 	}
 }
 
-func (f *folding) finish(status Status, reason string) {
-	f.add(&RunFinished{Header: Header{Kind: KindRunFinished, Run: "r1", Cell: new(1)}, Status: status, Reason: reason})
+func (f *folding) finish(status event.Status, reason string) {
+	f.add(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r1", Cell: new(1)}, Status: status, Reason: reason})
 }
 
 // shown returns what was shown since the last call.
@@ -90,21 +93,21 @@ func TestFoldSameLines(t *testing.T) {
 	for rank := range 4 {
 		f.print(rank, "epoch 1\n")
 		if rank < 3 {
-			sameLines(t, f.shown())
+			eventtest.SameLines(t, f.shown())
 		}
 	}
-	sameLines(t, f.shown(), "[0-3] epoch 1")
+	eventtest.SameLines(t, f.shown(), "[0-3] epoch 1")
 
 	f.print(0, "epoch 2\n")
 	f.print(1, "epoch 2\nwarning\nepoch 3\n")
 	f.print(3, "epoch 2\nepoch 3\n")
 	f.sleep(99 * time.Millisecond)
-	sameLines(t, f.shown())
+	eventtest.SameLines(t, f.shown())
 	f.sleep(time.Millisecond)
-	sameLines(t, f.shown(), "[0-1,3] epoch 2", "[1] warning", "[1,3] epoch 3")
+	eventtest.SameLines(t, f.shown(), "[0-1,3] epoch 2", "[1] warning", "[1,3] epoch 3")
 	f.print(2, "epoch 2\nepoch 3\n")
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "[2] epoch 2", "[2] epoch 3")
+	eventtest.SameLines(t, f.shown(), "[2] epoch 2", "[2] epoch 3")
 }
 
 func TestFoldShowsRanksInOrder(t *testing.T) {
@@ -114,24 +117,24 @@ func TestFoldShowsRanksInOrder(t *testing.T) {
 		f.sleep(10 * time.Millisecond)
 	}
 	f.sleep(100 * time.Millisecond)
-	sameLines(t, f.shown(), "[0] pid 100", "[0] lr 0", "[1] pid 101", "[1] lr 1", "[2] pid 102", "[2] lr 2")
+	eventtest.SameLines(t, f.shown(), "[0] pid 100", "[0] lr 0", "[1] pid 101", "[1] lr 1", "[2] pid 102", "[2] lr 2")
 
 	for _, rank := range []int{1, 2, 0} {
 		f.print(rank, fmt.Sprintf("end %d\n", rank))
 	}
-	f.finish(StatusOK, "")
-	sameLines(t, f.shown(), "[0] end 0", "[1] end 1", "[2] end 2")
+	f.finish(event.StatusOK, "")
+	eventtest.SameLines(t, f.shown(), "[0] end 0", "[1] end 1", "[2] end 2")
 }
 
 func TestFoldDoesNotWaitForRanksThatAreDone(t *testing.T) {
 	f := newFolding(3, "all")
-	f.state(2, stateReady, "")
+	f.state(2, event.StateReady, "")
 	f.print(0, "a\n")
 	f.print(1, "a\n")
-	sameLines(t, f.shown(), "[0-1] a")
+	eventtest.SameLines(t, f.shown(), "[0-1] a")
 	f.print(0, "b\n")
-	f.state(1, stateReady, "")
-	sameLines(t, f.shown(), "[0] b")
+	f.state(1, event.StateReady, "")
+	eventtest.SameLines(t, f.shown(), "[0] b")
 }
 
 func TestFoldKeepsTheOrderOfARank(t *testing.T) {
@@ -139,13 +142,13 @@ func TestFoldKeepsTheOrderOfARank(t *testing.T) {
 	f.print(0, "x\ny\n")
 	f.print(1, "y\nx\n")
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "[0] x", "[0-1] y", "[1] x")
+	eventtest.SameLines(t, f.shown(), "[0] x", "[0-1] y", "[1] x")
 
 	f.print(0, "a\n")
 	f.stderr(0, "b\n")
 	f.stderr(1, "a\n")
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "[0] a", "[0] b", "[1] a")
+	eventtest.SameLines(t, f.shown(), "[0] a", "[0] b", "[1] a")
 }
 
 func TestFoldOneRankSeen(t *testing.T) {
@@ -155,8 +158,8 @@ func TestFoldOneRankSeen(t *testing.T) {
 		f.result(rank, "x")
 		f.fail(rank, "abcd"[rank/2:rank/2+1])
 	}
-	f.finish(StatusError, "")
-	sameLines(t, f.shown(), "I am 2", "Out[2:10]: x",
+	f.finish(event.StatusError, "")
+	eventtest.SameLines(t, f.shown(), "I am 2", "Out[2:10]: x",
 		"[0-1] Traceback\n[0-1] ValueError: a",
 		"[2-3] Traceback\n[2-3] ValueError: b")
 }
@@ -164,12 +167,12 @@ func TestFoldOneRankSeen(t *testing.T) {
 func TestFoldLocal(t *testing.T) {
 	f := newFolding(0, "0")
 	f.print(-1, "first\nsecond, not ")
-	sameLines(t, f.shown(), "first")
-	sameLines(t, f.live(), "second, not ")
+	eventtest.SameLines(t, f.shown(), "first")
+	eventtest.SameLines(t, f.live(), "second, not ")
 	f.print(-1, "yet\n")
 	f.result(-1, "42")
 	f.fail(-1, "local")
-	sameLines(t, f.shown(), "second, not yet", "Out[10]: 42", "Traceback\nValueError: local")
+	eventtest.SameLines(t, f.shown(), "second, not yet", "Out[10]: 42", "Traceback\nValueError: local")
 }
 
 // A value of several lines begins on a line of its own, so that its rows line up. transcript.test.ts has the same text.
@@ -177,12 +180,12 @@ func TestFoldResultOfSeveralLines(t *testing.T) {
 	const array = "array([[0, 1],\n       [2, 3]])"
 	f := newFolding(0, "0")
 	f.result(-1, array)
-	sameLines(t, f.shown(), "Out[10]:\narray([[0, 1],\n       [2, 3]])")
+	eventtest.SameLines(t, f.shown(), "Out[10]:\narray([[0, 1],\n       [2, 3]])")
 	f = newFolding(2, "all")
 	f.result(0, array)
 	f.result(1, array)
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "Out[0:10]:\narray([[0, 1],\n       [2, 3]])", "Out[1:10]:\narray([[0, 1],\n       [2, 3]])")
+	eventtest.SameLines(t, f.shown(), "Out[0:10]:\narray([[0, 1],\n       [2, 3]])", "Out[1:10]:\narray([[0, 1],\n       [2, 3]])")
 }
 
 func TestFoldResults(t *testing.T) {
@@ -192,7 +195,7 @@ func TestFoldResults(t *testing.T) {
 		f.result(rank, fmt.Sprintf("value %d", rank))
 	}
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "[0] pid 100", "[1] pid 101", "[2] pid 102",
+	eventtest.SameLines(t, f.shown(), "[0] pid 100", "[1] pid 101", "[2] pid 102",
 		"Out[0:10]: value 0", "Out[1:10]: value 1", "Out[2:10]: value 2")
 }
 
@@ -202,10 +205,10 @@ func TestFoldFailures(t *testing.T) {
 	f.fail(3, "bad")
 	f.fail(0, "worse")
 	f.sleep(100 * time.Millisecond) // rank 2 is still at it
-	sameLines(t, f.shown(), "[0] Traceback\n[0] ValueError: worse", "[1,3] Traceback\n[1,3] ValueError: bad")
+	eventtest.SameLines(t, f.shown(), "[0] Traceback\n[0] ValueError: worse", "[1,3] Traceback\n[1,3] ValueError: bad")
 	f.fail(2, "bad")
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "[2] ValueError: bad (as on rank 1)")
+	eventtest.SameLines(t, f.shown(), "[2] ValueError: bad (as on rank 1)")
 }
 
 // Failures that differ by numbers and addresses are one, with what differs.
@@ -215,11 +218,11 @@ func TestFoldFailuresApart(t *testing.T) {
 	f.fail(1, "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
 	f.fail(3, "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
 	f.sleep(time.Second) // rank 2 is still at it
-	sameLines(t, f.shown(), "[0-1,3] Traceback\n[0-1,3] ValueError: sizes differ:\n[0-1,3] loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n"+
+	eventtest.SameLines(t, f.shown(), "[0-1,3] Traceback\n[0-1,3] ValueError: sizes differ:\n[0-1,3] loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n"+
 		"[0-1,3] rank 0: loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n[0-1,3] ranks 1,3: loss nan of <Net at 0x7f00bb> on cuda:1")
 	f.fail(2, "sizes differ:\nloss 7 of <Net at 0x7f00cc> on cuda:2")
 	f.sleep(time.Second)
-	sameLines(t, f.shown(), "[2] ValueError: sizes differ: (as on rank 0)\n[2] rank 2: loss 7 of <Net at 0x7f00cc> on cuda:2")
+	eventtest.SameLines(t, f.shown(), "[2] ValueError: sizes differ: (as on rank 0)\n[2] rank 2: loss 7 of <Net at 0x7f00cc> on cuda:2")
 	f = newFolding(64, "0")
 	for rank := range 64 {
 		f.fail(rank, fmt.Sprintf("loss %d", rank))
@@ -232,79 +235,79 @@ func TestFoldFailuresApart(t *testing.T) {
 // A quiet run shows a failure at once and everything else at its end, bounded.
 func TestFoldQuiet(t *testing.T) {
 	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
-	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
-	f.state(0, stateBusy, "")
+	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
+	f.state(0, event.StateBusy, "")
 	f.print(0, "epoch 1\nbar 50%")
 	f.sleep(time.Second)
-	sameLines(t, f.shown())
+	eventtest.SameLines(t, f.shown())
 	if live := f.f.Live(); len(live) > 0 {
 		t.Errorf("live: %+v", live)
 	}
 	f.result(0, "noise")
 	f.fail(0, "heard")
-	sameLines(t, f.shown(), "Traceback\nValueError: heard")
-	f.finish(StatusError, "")
-	sameLines(t, f.shown(), "epoch 1", "bar 50%", "Out[0:10]: noise")
+	eventtest.SameLines(t, f.shown(), "Traceback\nValueError: heard")
+	f.finish(event.StatusError, "")
+	eventtest.SameLines(t, f.shown(), "epoch 1", "bar 50%", "Out[0:10]: noise")
 	f.print(0, "late\n")
-	sameLines(t, f.shown(), "late")
+	eventtest.SameLines(t, f.shown(), "late")
 
 	f = &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
-	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
-	f.state(0, stateBusy, "")
+	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
+	f.state(0, event.StateBusy, "")
 	const kept = heldBytes / maxLine
 	line := strings.Repeat("x", maxLine-entryBytes)
 	f.print(0, "first\n"+strings.Repeat(line+"\n", kept)+"last\n")
-	f.finish(StatusOK, "")
+	f.finish(event.StatusOK, "")
 	shown := f.shown()
-	sameLines(t, shown[:1], "the first 2 lines of this quiet cell are left out here; its journal has them")
+	eventtest.SameLines(t, shown[:1], "the first 2 lines of this quiet cell are left out here; its journal has them")
 	if len(shown) != 1+kept || shown[1] != line || shown[kept] != "last" {
 		t.Errorf("%d items are shown, the last one is %.10s", len(shown), shown[len(shown)-1])
 	}
 
 	// The data of rich output is not held: a text of a few bytes may come with megabytes.
 	f = &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
-	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
-	f.state(0, stateBusy, "")
-	picture := &Display{
-		Header: headerOf(KindDisplay, "r1", new(1), 0), Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
+	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
+	f.state(0, event.StateBusy, "")
+	picture := &event.Display{
+		Header: event.HeaderOf(event.KindDisplay, "r1", new(1), 0), Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
 	}
 	f.add(picture)
-	f.state(0, stateReady, "")
+	f.state(0, event.StateReady, "")
 	held := f.f.runs[0].held
-	if len(held) != 1 || len(held[0].Event.(*Display).Data) > 0 || held[0].Event.(*Display).Files["image/png"] == "" || len(picture.Data) != 1 {
+	if len(held) != 1 || len(held[0].Event.(*event.Display).Data) > 0 || held[0].Event.(*event.Display).Files["image/png"] == "" || len(picture.Data) != 1 {
 		t.Errorf("held is %+v of %+v", held, picture)
 	}
-	f.finish(StatusOK, "")
-	sameLines(t, f.shown(), "<image/png> [rank-0-1.png]")
+	f.finish(event.StatusOK, "")
+	eventtest.SameLines(t, f.shown(), "<image/png> [rank-0-1.png]")
 }
 
 func TestFoldDeath(t *testing.T) {
 	f := newFolding(3, "all")
 	f.print(1, "last words\nwithout end")
-	f.state(1, stateDead, "rank 1 was killed by SIGKILL")
-	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL"})
-	f.finish(StatusDied, "rank 1 was killed by SIGKILL")
-	f.add(&RunStarted{Header: Header{Kind: KindRunStarted, Run: "r2"}, Target: "local", See: "0"})
-	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL", Autodip: "%%dip"}) // the same pool's
-	f.add(&PoolState{State: stateStopped})
-	sameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL")
-	f.add(&PoolState{State: stateStarting})
-	f.add(&PoolState{State: stateDead, Reason: "rank 1 was killed by SIGKILL"}) // the next pool's
-	sameLines(t, f.shown(), "rank 1 was killed by SIGKILL")
+	f.state(1, event.StateDead, "rank 1 was killed by SIGKILL")
+	f.add(&event.PoolState{State: event.StateDead, Reason: "rank 1 was killed by SIGKILL"})
+	f.finish(event.StatusDied, "rank 1 was killed by SIGKILL")
+	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r2"}, Target: "local", See: "0"})
+	f.add(&event.PoolState{State: event.StateDead, Reason: "rank 1 was killed by SIGKILL", Autodip: "%%dip"}) // the same pool's
+	f.add(&event.PoolState{State: event.StateStopped})
+	eventtest.SameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL")
+	f.add(&event.PoolState{State: event.StateStarting})
+	f.add(&event.PoolState{State: event.StateDead, Reason: "rank 1 was killed by SIGKILL"}) // the next pool's
+	eventtest.SameLines(t, f.shown(), "rank 1 was killed by SIGKILL")
 }
 
 func TestFoldReasonAndLateOutput(t *testing.T) {
 	f := newFolding(2, "0")
 	f.print(0, "on time\n")
-	f.finish(StatusInterrupted, "timed out after 30s")
+	f.finish(event.StatusInterrupted, "timed out after 30s")
 	f.print(0, "late\n")
 	f.print(1, "late but unseen\n")
-	f.add(NewLog(LevelInfo, "a sentence"))
-	sameLines(t, f.shown(), "on time", "timed out after 30s", "late", "a sentence")
+	f.add(event.NewLog(event.LevelInfo, "a sentence"))
+	eventtest.SameLines(t, f.shown(), "on time", "timed out after 30s", "late", "a sentence")
 	for i := range 2 * keptRuns { // memory is bounded
-		h := Header{Run: fmt.Sprint(i)}
-		f.add(&RunStarted{Header: h, See: "0"})
-		f.add(&RunFinished{Header: h, Status: StatusOK})
+		h := event.Header{Run: fmt.Sprint(i)}
+		f.add(&event.RunStarted{Header: h, See: "0"})
+		f.add(&event.RunFinished{Header: h, Status: event.StatusOK})
 	}
 	if n := len(f.f.runs); n > keptRuns+1 {
 		t.Errorf("%d runs are kept", n)
@@ -324,15 +327,15 @@ func TestFoldProgressBars(t *testing.T) {
 		f.sleep(time.Second)
 	}
 	f.stderr(1, "\r 33%|3| 1/3 [00:00<00:00]")
-	sameLines(t, f.shown())
-	sameLines(t, f.live(), "[0] 100%|##| 3/3 [00:00<00:00]", "[1]  33%|3| 1/3 [00:00<00:00]")
+	eventtest.SameLines(t, f.shown())
+	eventtest.SameLines(t, f.live(), "[0] 100%|##| 3/3 [00:00<00:00]", "[1]  33%|3| 1/3 [00:00<00:00]")
 	f.stderr(1, "\r100%|##| 3/3 [00:00<00:00]")
-	sameLines(t, f.live(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
+	eventtest.SameLines(t, f.live(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
 	f.stderr(0, "\n")
 	f.stderr(1, "\n")
 	f.sleep(100 * time.Millisecond)
-	sameLines(t, f.shown(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
-	sameLines(t, f.live())
+	eventtest.SameLines(t, f.shown(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
+	eventtest.SameLines(t, f.live())
 }
 
 // A finished bar on one stream comes before what was printed on the other after it.
@@ -342,7 +345,7 @@ func TestFoldKeepsBarsInTheirPlace(t *testing.T) {
 	f.stderr(-1, tqdmBar)
 	f.print(-1, "after\nno end")
 	f.result(-1, "42")
-	sameLines(t, f.shown(), "before", "100%|##| 3/3 [00:00<00:00]", "after", "no end", "Out[10]: 42")
+	eventtest.SameLines(t, f.shown(), "before", "100%|##| 3/3 [00:00<00:00]", "after", "no end", "Out[10]: 42")
 }
 
 func TestFoldNestedProgressBars(t *testing.T) {
@@ -350,14 +353,14 @@ func TestFoldNestedProgressBars(t *testing.T) {
 	f.stderr(0, "\ro:   0%| | 0/2"+tqdmInner+"\ro:  50%|5| 1/2")
 	f.sleep(time.Second)
 	f.stderr(0, "\n\ri:   0%| | 0/2")
-	sameLines(t, f.live(), "o:  50%|5| 1/2", "i:   0%| | 0/2")
+	eventtest.SameLines(t, f.live(), "o:  50%|5| 1/2", "i:   0%| | 0/2")
 	f.stderr(0, "\x1b[A")
 	f.sleep(time.Second)
 	f.stderr(0, tqdmInner)
-	sameLines(t, f.shown())
+	eventtest.SameLines(t, f.shown())
 	f.stderr(0, "\ro: 100%|#| 2/2\nafter\n")
-	f.finish(StatusOK, "")
-	sameLines(t, f.shown(), "o: 100%|#| 2/2", "after")
+	f.finish(event.StatusOK, "")
+	eventtest.SameLines(t, f.shown(), "o: 100%|#| 2/2", "after")
 }
 
 func TestScreen(t *testing.T) {
@@ -454,10 +457,10 @@ func TestFoldLosesNothing(t *testing.T) {
 				f.sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
 			}
 			if left[rank] == "" && rng.IntN(2) == 0 {
-				f.state(rank, stateReady, "")
+				f.state(rank, event.StateReady, "")
 			}
 		}
-		f.finish(StatusOK, "")
+		f.finish(event.StatusOK, "")
 		got := make([][]string, size)
 		for _, it := range f.items {
 			for _, rank := range it.Ranks {
@@ -497,7 +500,7 @@ func TestFoldIdenticalStreams(t *testing.T) {
 				f.now = f.now.Add(time.Millisecond)
 			}
 		}
-		f.finish(StatusOK, "")
+		f.finish(event.StatusOK, "")
 		if got := f.shown(); !slices.Equal(got, want) {
 			t.Fatalf("seed %d: got\n%s", seed, strings.Join(got, "\n"))
 		}
@@ -540,7 +543,7 @@ func BenchmarkFold(b *testing.B) {
 	}{{"8-same", 8, true}, {"8-different", 8, false}, {"1024-same", 1024, true}, {"1024-different", 1024, false}} {
 		b.Run(c.name, func(b *testing.B) {
 			f := newFolding(c.size, "all")
-			events := make([]*Stream, c.size)
+			events := make([]*event.Stream, c.size)
 			n := 0
 			for rank := range c.size {
 				var s strings.Builder
@@ -571,37 +574,37 @@ func BenchmarkFold(b *testing.B) {
 // A finding is shown once, with what corrects it and when it is over; one that nobody has seen ends unseen.
 func TestFoldHang(t *testing.T) {
 	f := newFolding(4, "0")
-	found := func(number int, level Level, text string, gone bool) {
-		e := &Hang{Header: Header{Kind: KindHang, Run: "r1", Cell: new(1)}, Hang: number, Level: level, Text: text, Gone: gone}
+	found := func(number int, level event.Level, text string, gone bool) {
+		e := &event.Hang{Header: event.Header{Kind: event.KindHang, Run: "r1", Cell: new(1)}, Hang: number, Level: level, Text: text, Gone: gone}
 		if text == "ranks 1-3 wait" {
 			e.Operation, e.Sequence = "all_reduce", 17
 		}
 		f.add(e)
 	}
-	found(1, LevelInfo, "rank 0 is in save()", false)
-	found(1, LevelInfo, "rank 0 is in save()", false)
-	found(1, LevelWarning, "ranks 1-3 wait", false)
-	found(2, LevelWarning, "ranks 1-3 wait", false) // another one
+	found(1, event.LevelInfo, "rank 0 is in save()", false)
+	found(1, event.LevelInfo, "rank 0 is in save()", false)
+	found(1, event.LevelWarning, "ranks 1-3 wait", false)
+	found(2, event.LevelWarning, "ranks 1-3 wait", false) // another one
 	found(3, "", "unseen", true)
 	found(1, "", "ranks 1-3 wait", true)
-	found(1, LevelWarning, "ranks 1-3 wait", false) // again
+	found(1, event.LevelWarning, "ranks 1-3 wait", false) // again
 	found(1, "", "", true)
-	found(5, LevelInfo, "rank 0 is in load()", false)
+	found(5, event.LevelInfo, "rank 0 is in load()", false)
 	found(5, "", "rank 0 is in load()", true)
 	for i := range 20 {
-		found(8, LevelInfo, fmt.Sprintf("rank 3 computes (%d %% of a core)", 80+i), false)
+		found(8, event.LevelInfo, fmt.Sprintf("rank 3 computes (%d %% of a core)", 80+i), false)
 	}
 	found(8, "", "", true)
 	for i := range 20 {
-		found(4, LevelInfo, fmt.Sprint("slow ", i), false)
+		found(4, event.LevelInfo, fmt.Sprint("slow ", i), false)
 	}
-	found(6, LevelInfo, "rank 0 is in load()", false) // as before
+	found(6, event.LevelInfo, "rank 0 is in load()", false) // as before
 	found(6, "", "rank 0 is in load()", true)
-	found(4, LevelWarning, "stuck", false)
-	f.state(1, stateInterrupting, "")
-	found(4, LevelWarning, "stuck in other words", false)
+	found(4, event.LevelWarning, "stuck", false)
+	f.state(1, event.StateInterrupting, "")
+	found(4, event.LevelWarning, "stuck in other words", false)
 	found(4, "", "stuck", true) // by the interrupt
-	found(7, LevelWarning, "stuck still", false)
+	found(7, event.LevelWarning, "stuck still", false)
 	var got []string
 	for _, it := range f.items {
 		if it.Kind != ItemNotice || it.Prefix != "" {
@@ -609,7 +612,11 @@ func TestFoldHang(t *testing.T) {
 		}
 		got = append(got, it.Text)
 	}
-	sameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
+	eventtest.SameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
 		"rank 0 is in load()", "the ranks go on", "rank 3 computes (80 % of a core)", "the ranks go on",
 		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck", "hang? stuck still")
+}
+
+func text(rank int, s string) *event.Stream {
+	return &event.Stream{Header: event.HeaderOf(event.KindStream, "r1", new(1), rank), Name: event.Stdout, Text: s}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dipls/diagnose"
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -149,7 +150,7 @@ func (s *rescue) free(seen []standing) {
 		}
 	}
 	for _, problem := range s.r.e.breakGroups(s.all) {
-		s.r.log(LevelWarning, "%s", problem)
+		s.r.log(event.LevelWarning, "%s", problem)
 	}
 }
 
@@ -327,7 +328,7 @@ func (e *Executor) freeRanks() error {
 			return
 		}
 		if err := e.freeBetween(ctx, procs); err != nil && ctx.Err() == nil {
-			e.Publish(NewLog(LevelWarning, fmt.Sprintf("the ranks could not be freed: %v", err)))
+			e.Publish(event.NewLog(event.LevelWarning, fmt.Sprintf("the ranks could not be freed: %v", err)))
 		}
 	})
 	return nil
@@ -346,9 +347,9 @@ func (e *Executor) freeBetween(ctx context.Context, procs []Process) error {
 	if err != nil {
 		return err
 	}
-	e.Publish(NewLog(LevelInfo, formedAnew(theyWereOutOfStep(clauses))))
+	e.Publish(event.NewLog(event.LevelInfo, formedAnew(theyWereOutOfStep(clauses))))
 	for _, t := range told {
-		e.Publish(NewLog(t.level, t.text))
+		e.Publish(event.NewLog(t.level, t.text))
 	}
 	return nil
 }

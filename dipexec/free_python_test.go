@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/internal/stress"
 	"dipls/internal/testpython"
 	"dipls/ranks"
@@ -41,13 +43,13 @@ func startTorch(t *testing.T, size int, o Options) *torchPool {
 // run runs a cell on all ranks, which has to end well.
 func (p *torchPool) run(code string) {
 	p.t.Helper()
-	if r := p.wait(mustStart(p.t, p.e, Request{Code: code, Target: target(p.t, "remote")})); r.Status != StatusOK {
+	if r := p.wait(mustStart(p.t, p.e, Request{Code: code, Target: target(p.t, "remote")})); r.Status != event.StatusOK {
 		p.fail(r)
 	}
 }
 
 // fail fails the test with what is known of a run.
-func (p *torchPool) fail(r Report) {
+func (p *torchPool) fail(r event.Report) {
 	p.t.Helper()
 	for _, part := range r.Parts {
 		if part.Failure != nil {
@@ -70,8 +72,8 @@ func (p *torchPool) begin(req Request, code string) string {
 func (p *torchPool) begun(id string, ranks ...int) {
 	p.t.Helper()
 	for _, rank := range ranks {
-		p.rec.await(p.t, "beginning", func(ev Event) bool {
-			s, ok := ev.(*Stream)
+		p.rec.await(p.t, "beginning", func(ev event.Event) bool {
+			s, ok := ev.(*event.Stream)
 			return ok && s.Run == id && s.Rank != nil && *s.Rank == rank && strings.Contains(s.Text, "begun")
 		})
 	}
@@ -86,14 +88,14 @@ func (p *torchPool) interrupted(id string) time.Duration {
 	}
 	r := p.wait(id)
 	took := time.Since(at)
-	if r.Status != StatusInterrupted {
+	if r.Status != event.StatusInterrupted {
 		p.fail(r)
 	}
 	return took
 }
 
 // wait waits for a run's end, which has to come.
-func (p *torchPool) wait(id string) Report {
+func (p *torchPool) wait(id string) event.Report {
 	p.t.Helper()
 	ctx, stop := context.WithTimeout(p.t.Context(), 40*time.Second)
 	defer stop()
@@ -106,7 +108,7 @@ func (p *torchPool) wait(id string) Report {
 			p.t.Logf("%d: %+v", rankOfProcess(proc), told)
 		}
 	}
-	p.t.Fatalf("the run does not end:\n%s", strings.Join(describe(p.rec.all()), "\n"))
+	p.t.Fatalf("the run does not end:\n%s", strings.Join(eventtest.Describe(p.rec.all()), "\n"))
 	return r
 }
 
@@ -182,10 +184,13 @@ time.sleep(100)`,
 	t.Run("nested", func(t *testing.T) { // while another run waits for its turn
 		p.t = t
 		id := mustStart(t, p.e, Request{Target: target(t, "local"), Code: "%px print('begun nested', flush=True); rank and dist.all_reduce(torch.ones(1))"})
-		p.rec.await(t, "beginning", func(ev Event) bool { s, ok := ev.(*Stream); return ok && strings.Contains(s.Text, "begun nested") })
+		p.rec.await(t, "beginning", func(ev event.Event) bool {
+			s, ok := ev.(*event.Stream)
+			return ok && strings.Contains(s.Text, "begun nested")
+		})
 		next := mustStart(t, p.e, Request{Target: target(t, "remote"), Code: unharmed})
 		p.interrupted(id)
-		if r := p.wait(next); r.Status != StatusOK {
+		if r := p.wait(next); r.Status != event.StatusOK {
 			p.fail(r)
 		}
 	})
@@ -195,7 +200,7 @@ time.sleep(100)`,
 		if err := p.e.Free(id); err != nil {
 			t.Fatal(err)
 		}
-		if r := p.wait(id); r.Status != StatusInterrupted {
+		if r := p.wait(id); r.Status != event.StatusInterrupted {
 			p.fail(r)
 		}
 		p.run(unharmed)
@@ -214,15 +219,15 @@ time.sleep(100)`,
 			t.Fatal(err)
 		}
 		for _, rank := range []int{0, 2} {
-			p.rec.await(t, "return", func(ev Event) bool {
-				rs, ok := ev.(*RankState)
-				return ok && rs.Run == id && rs.Rank != nil && *rs.Rank == rank && rs.State == stateReady
+			p.rec.await(t, "return", func(ev event.Event) bool {
+				rs, ok := ev.(*event.RankState)
+				return ok && rs.Run == id && rs.Rank != nil && *rs.Rank == rank && rs.State == event.StateReady
 			})
 		}
 		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
-		if r := p.wait(id); r.Status != StatusInterrupted {
+		if r := p.wait(id); r.Status != event.StatusInterrupted {
 			p.fail(r)
 		}
 		p.run(unharmed)
@@ -230,7 +235,7 @@ time.sleep(100)`,
 	t.Run("failed", func(t *testing.T) { // and no interrupt
 		p.t = t
 		r := cell(t, p.e, "remote", "if rank == 1: raise ValueError('no data')\ndist.all_reduce(torch.ones(1), async_op=True)")
-		if r.Status != StatusError {
+		if r.Status != event.StatusError {
 			p.fail(r)
 		}
 		p.run(unharmed)
@@ -238,7 +243,7 @@ time.sleep(100)`,
 	t.Run("timed out", func(t *testing.T) {
 		p.t = t
 		r := mustWait(t, p.e, mustStart(t, p.e, Request{Target: target(t, "remote"), Timeout: time.Second, Code: "if rank != 1: dist.all_reduce(torch.ones(1))"}))
-		if r.Status != StatusInterrupted || r.Elapsed > 5*time.Second {
+		if r.Status != event.StatusInterrupted || r.Elapsed > 5*time.Second {
 			p.fail(r)
 		}
 		p.run(unharmed)
@@ -307,7 +312,7 @@ func TestStressInterruptsOfTraining(t *testing.T) {
 		took := p.interrupted(id)
 		r := p.wait(mustStart(t, p.e, Request{Code: agrees + goesOn, Target: target(t, "remote")}))
 		t.Logf("%3d %-40.40s free after %4d ms: %s", round, loop, took.Milliseconds(), r.Status)
-		if r.Status != StatusOK {
+		if r.Status != event.StatusOK {
 			t.Log(strings.Join(linesOf(t, p.rec, id), "\n"))
 			p.fail(r)
 		}

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/ranks/wire"
 )
 
@@ -51,14 +53,14 @@ func TestFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})
 		h.pool.ranks[1].mends(func(wire.MendRequest) (*wire.MendReply, error) {
-			if slices.ContainsFunc(h.rec.all(), isKind(KindRunFinished)) {
+			if slices.ContainsFunc(h.rec.all(), isKind(event.KindRunFinished)) {
 				t.Error("the run was told as ended before its ranks agreed")
 			}
 			return &wire.MendReply{}, nil
 		})
 		begin := time.Now()
 		_ = h.e.Cancel(h.id)
-		if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted || r.Parts[2].Status != StatusInterrupted {
+		if r := mustWait(t, h.e, h.id); r.Status != event.StatusInterrupted || r.Parts[2].Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		if d := time.Since(begin); d > time.Second { // it was sure that nobody would come
@@ -96,7 +98,7 @@ func TestFreeTheLastRun(t *testing.T) {
 		mustWait(t, h.e, h.id)
 		synctest.Wait()
 		lines := slices.DeleteFunc(linesOf(t, h.rec, h.id), func(line string) bool { return !strings.HasPrefix(line, "log") })
-		sameLines(t, lines, "log info: ranks 1-2 were in all_reduce at t.py:41 and had to be freed")
+		eventtest.SameLines(t, lines, "log info: ranks 1-2 were in all_reduce at t.py:41 and had to be freed")
 	})
 }
 
@@ -170,7 +172,7 @@ func TestFreeWhereNobodyIsMissing(t *testing.T) {
 		h.pool.ranks[1].stands(always(inside(world(9), "all_reduce", "/d/t.py", 41)))
 		h.pool.ranks[0].breaks(func() { h.comesBack(0, 7) })
 		begin := time.Now()
-		if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted {
+		if r := mustWait(t, h.e, h.id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		if d := time.Since(begin); d > 3*time.Second {
@@ -193,7 +195,7 @@ func TestFreeAtOnce(t *testing.T) {
 				h.pool.ranks[0].breaks(func() { h.comesBack(0, 7) })
 				begin := time.Now()
 				ask(h)
-				if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted {
+				if r := mustWait(t, h.e, h.id); r.Status != event.StatusInterrupted {
 					t.Errorf("report %+v", r)
 				}
 				if d := time.Since(begin); d != 0 {
@@ -231,7 +233,7 @@ func TestFreeOnceRanksAnswer(t *testing.T) {
 			p.mutes(false)
 		}
 		begin := time.Now()
-		if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted {
+		if r := mustWait(t, h.e, h.id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		if d := time.Since(begin); d > 2*time.Second {
@@ -245,7 +247,7 @@ func TestFreeAtOtherEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})
 		h.x[0].die()
-		if r := mustWait(t, h.e, h.id); r.Status != StatusDied || r.Parts[1].Status != StatusInterrupted {
+		if r := mustWait(t, h.e, h.id); r.Status != event.StatusDied || r.Parts[1].Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		if said := h.pool.ranks[1].told(); said != "groups, connections, break" {
@@ -265,7 +267,7 @@ func TestFreeAtOtherEnds(t *testing.T) {
 		x := pool.ranks[0].next()
 		pool.ranks[0].stands(always(inside(world(3), "recv", "/d/t.py", 2)))
 		pool.ranks[0].breaks(func() { x.fail("RuntimeError", "") })
-		if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Reason != "timed out after 30s" || r.Elapsed > 32*time.Second {
+		if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || r.Reason != "timed out after 30s" || r.Elapsed > 32*time.Second {
 			t.Errorf("report %+v", r)
 		}
 		if said := pool.ranks[0].told(); !strings.HasSuffix(said, "mend") {
@@ -294,7 +296,7 @@ func TestFreeMeanwhile(t *testing.T) {
 			t.Error("mended without rank 2")
 		}
 		h.comesBack(2, 8)
-		if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted {
+		if r := mustWait(t, h.e, h.id); r.Status != event.StatusInterrupted {
 			t.Errorf("report %+v", r)
 		}
 		if said := h.pool.ranks[1].told(); !strings.HasSuffix(said, "mend") {
@@ -309,12 +311,12 @@ func TestFreeMeanwhile(t *testing.T) {
 		h.pool.ranks[1].mending = func(ctx context.Context, _ wire.MendRequest) (*wire.MendReply, error) { return nil, silence(ctx) }
 		_ = h.e.Cancel(h.id)
 		_ = h.e.Cancel(h.id)
-		if r := mustWait(t, h.e, h.id); r.Status != StatusInterrupted || r.Elapsed > 2*time.Second {
+		if r := mustWait(t, h.e, h.id); r.Status != event.StatusInterrupted || r.Elapsed > 2*time.Second {
 			t.Errorf("report %+v", r)
 		}
-		h.rec.await(t, "word of it", func(ev Event) bool {
-			l, ok := ev.(*Log)
-			return ok && l.Level == LevelWarning && strings.HasSuffix(l.Text, "could not be formed anew (rank 2 was killed by SIGKILL); the next run on the ranks tries again")
+		h.rec.await(t, "word of it", func(ev event.Event) bool {
+			l, ok := ev.(*event.Log)
+			return ok && l.Level == event.LevelWarning && strings.HasSuffix(l.Text, "could not be formed anew (rank 2 was killed by SIGKILL); the next run on the ranks tries again")
 		})
 		h.pool.ranks[2].mending = nil
 		h.pool.ranks[1].mending = nil
@@ -424,7 +426,7 @@ func TestPullBesideAHang(t *testing.T) {
 			t.Errorf("rank 1 was asked: %s", said)
 		}
 		h.e.mu.Lock()
-		h.e.hang.living = []*Hang{{Level: LevelWarning}}
+		h.e.hang.living = []hangTold{{told: &event.Hang{Level: event.LevelWarning}}}
 		h.e.mu.Unlock()
 		h.pool.local.answered(t, `{"id":1,"status":"ok","payloads":[{"rank":1,"payload":{"of":1}}]}`)
 		if said := h.pool.ranks[1].told(); said != "beside:, pull a" {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dipls/diagnose"
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
@@ -31,7 +32,7 @@ type hangWatch struct {
 	timer   *time.Timer // nil: nothing has run on the ranks since it went off last
 	due     time.Time   // when it goes off
 	current *lookout    // of the run that is on the ranks; nil: none
-	living  []*Hang     // what was found out about that and is not over
+	living  []hangTold  // what was found out about that and is not over
 }
 
 // lookout is what is remembered of the looks at a run. What is guarded by nothing belongs to who looks: one at a time.
@@ -337,7 +338,7 @@ func (r *run) partNow(pt *part, waits bool) diagnose.Part {
 		return diagnose.Part{State: diagnose.GivenUp}
 	case !pt.ended:
 		return diagnose.Part{State: diagnose.Running}
-	case pt.status == StatusInterrupted:
+	case pt.status == event.StatusInterrupted:
 		return diagnose.Part{State: diagnose.Interrupted}
 	case pt.failure == nil:
 		return diagnose.Part{State: diagnose.Finished}
@@ -367,21 +368,20 @@ func (r *run) tellHangs(result foundHangs) {
 	if len(old) == 0 && len(result.found) == 0 {
 		return
 	}
-	var living []*Hang
-	var events []*Hang
+	var living, events []hangTold
 	rest := slices.Clone(old)
 	for _, f := range result.found {
 		ev := r.hangOf(f)
-		i := slices.IndexFunc(rest, func(h *Hang) bool {
-			return sameHang(h, ev) && r.hangCounts[h.Hang-1] == f.Count && (f.Count > 0 || !result.moved)
+		i := slices.IndexFunc(rest, func(h hangTold) bool {
+			return h.same(ev) && r.hangCounts[h.told.Hang-1] == f.Count && (f.Count > 0 || !result.moved)
 		})
 		if i < 0 {
 			r.hangCounts = append(r.hangCounts, f.Count)
-			ev.Hang = len(r.hangCounts)
+			ev.told.Hang = len(r.hangCounts)
 		} else {
 			was := rest[i]
 			rest = slices.Delete(rest, i, i+1)
-			ev.Hang = was.Hang
+			ev.told.Hang = was.told.Hang
 			if reflect.DeepEqual(was, ev) || was.wordsOnly(ev) && time.Now().Before(r.hangWords) || was.stillStands(ev) {
 				living = append(living, was)
 				continue
@@ -390,8 +390,9 @@ func (r *run) tellHangs(result foundHangs) {
 		living = append(living, ev)
 		events = append(events, ev)
 	}
-	for _, h := range rest {
-		r.emit(&Hang{Header: r.head(KindHang), Hang: h.Hang, Variant: h.Variant, Level: h.Level, Text: h.Text, Gone: true})
+	for _, gone := range rest {
+		h := gone.told
+		r.emit(&event.Hang{Header: r.head(event.KindHang), Hang: h.Hang, Variant: h.Variant, Level: h.Level, Text: h.Text, Gone: true})
 	}
 	if len(events) > 0 { // who is slow and gets on is told of less and less often
 		r.hangPace = min(max(2*r.hangPace, cmp.Or(max(r.req.HangAfter, 0), hangAfter)), hangEvery)
@@ -401,20 +402,20 @@ func (r *run) tellHangs(result foundHangs) {
 	r.e.hang.living = living
 	r.e.mu.Unlock()
 	for _, ev := range events {
-		r.emit(ev)
-		r.tellApp(result.procs, ev)
+		r.emit(ev.told)
+		r.tellApp(result.procs, ev.told)
 	}
 }
 
 // tellApp has the pool's app told of an alarm, once. Ranks that wait let another thread of theirs run, so the first of these tells it; who has
 // interrupted knows.
-func (r *run) tellApp(procs []Process, ev *Hang) {
+func (r *run) tellApp(procs []Process, ev *event.Hang) {
 	r.mu.Lock()
 	stops := !r.interrupted.IsZero()
 	r.mu.Unlock()
 	ranks := ranksIn(ev.Waiting)
 	i := slices.IndexFunc(procs, func(p Process) bool { return len(ranks) > 0 && rankOfProcess(p) == ranks[0] })
-	if ev.Level != LevelWarning || i < 0 || stops || r.hangApp[ev.Hang] {
+	if ev.Level != event.LevelWarning || i < 0 || stops || r.hangApp[ev.Hang] {
 		return
 	}
 	if r.hangApp == nil {
@@ -422,30 +423,38 @@ func (r *run) tellApp(procs []Process, ev *Hang) {
 	}
 	r.hangApp[ev.Hang] = true
 	var line bytes.Buffer
-	if err := WriteJSON(&line, ev); err == nil {
+	if err := event.WriteJSON(&line, ev); err == nil {
 		procs[i].TellHang(line.Bytes())
 	}
 }
 
+// hangTold is a hang as it was told last.
+type hangTold struct {
+	told  *event.Hang
+	stood time.Duration // for how long the ranks have waited, at least, where that is known
+}
+
 // wordsOnly reports whether a later finding of a slow rank says no more than where that is now.
-func (h *Hang) wordsOnly(later *Hang) bool {
-	return h.Variant == later.Variant && h.Level == LevelInfo && later.Level == LevelInfo && slices.Equal(ranksIn(h.Missing), ranksIn(later.Missing)) &&
-		slices.Equal(ranksIn(h.Waiting), ranksIn(later.Waiting))
+func (h hangTold) wordsOnly(later hangTold) bool {
+	was, is := h.told, later.told
+	return was.Variant == is.Variant && was.Level == event.LevelInfo && is.Level == event.LevelInfo &&
+		slices.Equal(ranksIn(was.Missing), ranksIn(is.Missing)) && slices.Equal(ranksIn(was.Waiting), ranksIn(is.Waiting))
 }
 
 // stillStands reports whether a later finding of ranks that wait for something else than each other says no more than that they still do.
-func (h *Hang) stillStands(later *Hang) bool {
-	return h.stood > 0 && later.stood < 2*h.stood && reflect.DeepEqual(h.Waiting, later.Waiting)
+func (h hangTold) stillStands(later hangTold) bool {
+	return h.stood > 0 && later.stood < 2*h.stood && reflect.DeepEqual(h.told.Waiting, later.told.Waiting)
 }
 
-// sameHang reports whether a later finding tells of the same as an earlier one.
-func sameHang(h, later *Hang) bool {
-	waiting := ranksIn(later.Waiting)
-	return h.Group == later.Group && h.Operation == later.Operation &&
-		slices.ContainsFunc(ranksIn(h.Waiting), func(rank int) bool { return slices.Contains(waiting, rank) })
+// same reports whether a later finding tells of the same as an earlier one.
+func (h hangTold) same(later hangTold) bool {
+	was, is := h.told, later.told
+	waiting := ranksIn(is.Waiting)
+	return was.Group == is.Group && was.Operation == is.Operation &&
+		slices.ContainsFunc(ranksIn(was.Waiting), func(rank int) bool { return slices.Contains(waiting, rank) })
 }
 
-func ranksIn(places []Place) []int {
+func ranksIn(places []event.Place) []int {
 	found := map[int]bool{}
 	for _, p := range places {
 		for _, rank := range p.Ranks {
@@ -455,37 +464,40 @@ func ranksIn(places []Place) []int {
 	return slices.Sorted(maps.Keys(found))
 }
 
-func (r *run) hangOf(f diagnose.Finding) *Hang {
-	ev := &Hang{
-		Header: r.head(KindHang), Variant: string(f.Variant), Level: LevelInfo, Group: f.Group, GroupRanks: f.GroupRanks,
+func (r *run) hangOf(f diagnose.Finding) hangTold {
+	ev := &event.Hang{
+		Header: r.head(event.KindHang), Variant: string(f.Variant), Level: event.LevelInfo, Group: f.Group, GroupRanks: f.GroupRanks,
 		Operation: f.Operation, Sequence: f.Sequence, Tensors: f.Tensors, Text: f.Text, Waiting: placesOf(f.Waiting), Missing: placesOf(f.Missing),
-		stood: f.Stood,
 	}
 	if f.Alarm {
-		ev.Level = LevelWarning
+		ev.Level = event.LevelWarning
 	}
-	return ev
+	return hangTold{ev, f.Stood}
 }
 
-func placesOf(found []diagnose.Place) []Place {
-	var places []Place
+func placesOf(found []diagnose.Place) []event.Place {
+	var places []event.Place
 	for _, p := range found {
-		places = append(places, Place(p))
+		places = append(places, event.Place(p))
 	}
 	return places
 }
 
 // Hangs are those of the run that is on the ranks which are not over.
-func (e *Executor) Hangs() []*Hang {
+func (e *Executor) Hangs() []*event.Hang {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.hang.living)
+	var hangs []*event.Hang
+	for _, h := range e.hang.living {
+		hangs = append(hangs, h.told)
+	}
+	return hangs
 }
 
 // tellsOf reports whether a hang that is not over says what keeps a rank from going on.
 func (e *Executor) tellsOf(rank int) bool {
-	return slices.ContainsFunc(e.Hangs(), func(h *Hang) bool {
-		return slices.ContainsFunc(h.Missing, func(p Place) bool {
+	return slices.ContainsFunc(e.Hangs(), func(h *event.Hang) bool {
+		return slices.ContainsFunc(h.Missing, func(p event.Place) bool {
 			held := strings.HasPrefix(p.Why, "is stopped") || strings.HasPrefix(p.Why, "is in native code")
 			return held && slices.Contains(p.Ranks, rank)
 		})
@@ -503,5 +515,5 @@ func (e *Executor) saidStandstill(p *process) bool {
 func (e *Executor) hangs() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.ContainsFunc(e.hang.living, func(h *Hang) bool { return h.Level == LevelWarning && !h.Gone })
+	return slices.ContainsFunc(e.hang.living, func(h hangTold) bool { return h.told.Level == event.LevelWarning && !h.told.Gone })
 }

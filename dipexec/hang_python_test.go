@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"dipls/diagnose"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/internal/testpython"
 	"dipls/ranks"
 )
@@ -75,7 +77,7 @@ data_groups = [dist.new_group([0, 2]), dist.new_group([1, 3])]
 tensors, data = tensor_groups[rank // 2], data_groups[rank %% 2]
 reduce(); reduce(tensors); reduce(data)  # gloo connects at the first use
 if rank == 0: print(torch.__version__, end="")`, h.dir))
-	if r.Status != StatusOK {
+	if r.Status != event.StatusOK {
 		t.Fatalf("%+v", r)
 	}
 	h.version, _, _ = strings.Cut(printed(t, r), ".")
@@ -85,12 +87,12 @@ if rank == 0: print(torch.__version__, end="")`, h.dir))
 // hang is one that is to be found.
 type hang struct {
 	name   string
-	target string // "": all ranks
-	code   string // a line with #W, #M or #N is meant where the text says so
-	text   string // of what is found, without numbers that nobody knows before
-	level  Level  // that it has in the end; "": warning
-	free   func() // gets the ranks out; nil: the event of its name does
-	status Status // with which the run ends; "": ok
+	target string       // "": all ranks
+	code   string       // a line with #W, #M or #N is meant where the text says so
+	text   string       // of what is found, without numbers that nobody knows before
+	level  event.Level  // that it has in the end; "": warning
+	free   func()       // gets the ranks out; nil: the event of its name does
+	status event.Status // with which the run ends; "": ok
 }
 
 var hangNumber = regexp.MustCompile(` #\d+|: kill -CONT \d+ lets it go on| \(\d+ % of a core\)`)
@@ -114,16 +116,16 @@ func (h *hangPython) find(want hang) {
 	id := mustStart(h.t, h.e, req)
 	level := want.level
 	if level == "" {
-		level = LevelWarning
+		level = event.LevelWarning
 	}
-	var found *Hang
+	var found *event.Hang
 	deadline := time.After(30 * time.Second)
 	for seen := 0; found == nil; {
 		h.rec.mu.Lock()
 		events, arrived := h.rec.events, h.rec.arrived
 		h.rec.mu.Unlock()
 		for _, ev := range events[seen:] {
-			if ev, ok := ev.(*Hang); ok && ev.Run == id && ev.Level == level && hangNumber.ReplaceAllString(ev.Text, "") == text {
+			if ev, ok := ev.(*event.Hang); ok && ev.Run == id && ev.Level == level && hangNumber.ReplaceAllString(ev.Text, "") == text {
 				found = ev
 			}
 		}
@@ -148,20 +150,20 @@ func (h *hangPython) find(want hang) {
 	}
 	status := want.status
 	if status == "" {
-		status = StatusOK
+		status = event.StatusOK
 	}
 	if r := mustWait(h.t, h.e, id); r.Status != status {
 		h.t.Errorf("%s: ended %s %s", want.name, r.Status, r.Reason)
 	}
-	h.rec.await(h.t, "end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == id })
+	h.rec.await(h.t, "end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == id })
 	living := map[int]bool{}
 	for _, ev := range h.rec.all() {
 		switch ev := ev.(type) {
-		case *Hang:
+		case *event.Hang:
 			if ev.Run == id {
 				living[ev.Hang] = !ev.Gone
 			}
-		case *RunFinished:
+		case *event.RunFinished:
 			if ev.Run == id && slices.ContainsFunc(slices.Collect(valuesOf(living)), func(lives bool) bool { return lives }) {
 				h.t.Errorf("%s: at the end of its run not all were over:\n\t%s", want.name, strings.Join(h.told(id), "\n\t"))
 			}
@@ -181,15 +183,15 @@ func valuesOf(m map[int]bool) func(func(bool) bool) {
 
 // told is what was said of hangs in a run.
 func (h *hangPython) told(id string) []string {
-	var of []Event
+	var of []event.Event
 	for _, ev := range h.rec.all() {
 		if ev.Head().Run == id {
-			if _, is := ev.(*Stream); !is {
+			if _, is := ev.(*event.Stream); !is {
 				of = append(of, ev)
 			}
 		}
 	}
-	return describe(of)
+	return eventtest.Describe(of)
 }
 
 // release lets ranks go on that wait for an event.
@@ -265,7 +267,7 @@ if rank == 2:
     later("finished", reduce)
 else:
     dist.all_reduce(torch.ones(4)) #W`})
-	h.find(hang{name: "raised", status: StatusError, text: "all_reduce (default group, float32[2,3]): ranks 0-1,3 wait at train.py:W for rank 2, which has raised ValueError at train.py:M", code: `
+	h.find(hang{name: "raised", status: event.StatusError, text: "all_reduce (default group, float32[2,3]): ranks 0-1,3 wait at train.py:W for rank 2, which has raised ValueError at train.py:M", code: `
 if rank == 2:
     later("raised", lambda: dist.all_reduce(torch.ones(2, 3)))
     raise ValueError("no data") #M
@@ -274,7 +276,7 @@ dist.all_reduce(torch.ones(2, 3)) #W`})
 if rank == 2:
     batch("elsewhere") #M
 dist.all_reduce(torch.ones(4)) #W`})
-	h.find(hang{name: "slow", level: LevelInfo, text: "rank 0 is still in save() at train.py:M; ranks 1-3 wait for it in barrier (default group) at train.py:W", code: `
+	h.find(hang{name: "slow", level: event.LevelInfo, text: "rank 0 is still in save() at train.py:M; ranks 1-3 wait for it in barrier (default group) at train.py:W", code: `
 if rank == 0:
     save() #M
 dist.barrier() #W`})
@@ -344,7 +346,7 @@ if rank == 2:
     later("backward", train)
 else:
     train()`})
-	h.find(hang{name: "native", level: LevelInfo, text: "all_reduce (default group, float32[4]): ranks 0-2 wait at train.py:W for rank 3, which is in native code that holds Python's lock and computes", code: `
+	h.find(hang{name: "native", level: event.LevelInfo, text: "all_reduce (default group, float32[4]): ranks 0-2 wait at train.py:W for rank 3, which is in native code that holds Python's lock and computes", code: `
 def compute(n):
     began = time.monotonic()
     sum(range(n))
@@ -355,17 +357,17 @@ dist.all_reduce(torch.ones(4)) #W`, free: func() {}})
 	h.find(hang{name: "different", text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which is in broadcast at train.py:M", code: `
 if rank == 2:
     dist.broadcast(torch.ones(4), 0) #M
-dist.all_reduce(torch.ones(4)) #W`, free: h.free, status: StatusInterrupted})
+dist.all_reduce(torch.ones(4)) #W`, free: h.free, status: event.StatusInterrupted})
 	// gloo ends a process that reads more than it wants, as soon as it does. The ones between them are late.
 	h.find(hang{name: "sizes", text: "all_reduce (default group, float32): ranks 0,2 wait at train.py:W for ranks 1,3, which have finished this cell; they wait with [8] against [7] of rank 2: the last batch?", code: `
 if rank % 2 == 0:
-    dist.all_reduce(torch.ones(8 if rank == 0 else 7)) #W`, free: h.free, status: StatusInterrupted})
+    dist.all_reduce(torch.ones(8 if rank == 0 else 7)) #W`, free: h.free, status: event.StatusInterrupted})
 	h.inStep()
 	// Those that gloo connects with the dead rank for this raise. Whoever hears nothing waits for it.
 	h.find(hang{name: "dead", text: "all_reduce (default group, float32[4]): rank 0 waits at train.py:W for rank 2, which was killed by SIGKILL", code: `
 if rank == 2:
     os.kill(os.getpid(), signal.SIGKILL)
-dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: StatusDied})
+dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: event.StatusDied})
 }
 
 // Nobody is missing where the network does not get through.

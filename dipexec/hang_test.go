@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -55,7 +57,7 @@ func TestHangIsTold(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		text := "hang 1 warning finished: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which has finished this cell"
-		sameLines(t, hangsOf(rec), text)
+		eventtest.SameLines(t, hangsOf(rec), text)
 		if told := pool.ranks[0].told(); strings.Count(told, `hang {"event":"hang"`) != 1 || !strings.Contains(told, `for rank 1, which has finished this cell"`) || strings.Contains(pool.ranks[1].told(), "hang") {
 			t.Errorf("the app was told by %s", told)
 		}
@@ -67,7 +69,7 @@ func TestHangIsTold(t *testing.T) {
 		r := mustWait(t, e, id)
 		e.Close(t.Context())
 		<-rec.done
-		sameLines(t, hangsOf(rec), text, "hang 1 is gone", "run_finished ok")
+		eventtest.SameLines(t, hangsOf(rec), text, "hang 1 is gone", "run_finished ok")
 		if len(e.Hangs()) != 0 {
 			t.Errorf("living are %+v", e.Hangs())
 		}
@@ -76,7 +78,7 @@ func TestHangIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer reader.Close()
-		var kept []Event
+		var kept []event.Event
 		for {
 			ev, _, err := reader.Next()
 			if err != nil {
@@ -84,7 +86,7 @@ func TestHangIsTold(t *testing.T) {
 			}
 			kept = append(kept, ev)
 		}
-		if lines := describe(kept); !slices.Contains(lines, text) || !slices.Contains(lines, "hang 1 is gone") {
+		if lines := eventtest.Describe(kept); !slices.Contains(lines, text) || !slices.Contains(lines, "hang 1 is gone") {
 			t.Errorf("the journal has\n%s", strings.Join(lines, "\n"))
 		}
 	})
@@ -112,7 +114,7 @@ func TestHealthyRanksAreLeftAlone(t *testing.T) {
 		mustWait(t, e, id)
 		e.Close(t.Context())
 		<-rec.done
-		sameLines(t, hangsOf(rec), "run_finished ok")
+		eventtest.SameLines(t, hangsOf(rec), "run_finished ok")
 		if want := []int{10, 11, 31, 32, 72, 73, 133, 134, 194, 195}; !slices.Equal(looks, want) {
 			t.Errorf("looked after %v s, want %v", looks, want)
 		}
@@ -163,7 +165,7 @@ func TestHangOfALaterRun(t *testing.T) {
 		mustWait(t, e, id)
 		e.Close(t.Context())
 		<-rec.done
-		sameLines(t, hangsOf(rec), "run_finished ok",
+		eventtest.SameLines(t, hangsOf(rec), "run_finished ok",
 			"hang 1 warning untargeted: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, on which this cell does not run",
 			"hang 1 is gone", "run_finished ok")
 	})
@@ -199,8 +201,8 @@ func TestHangOfRanksThatAnswerLate(t *testing.T) {
 		e.Close(t.Context())
 		<-rec.done
 		text := "hang 1 warning finished: backward #17 (default group): rank 0 waits at t.py:41 for rank 1, which has finished this cell"
-		sameLines(t, late, text)
-		sameLines(t, hangsOf(rec), text, "hang 1 is gone", "run_finished ok")
+		eventtest.SameLines(t, late, text)
+		eventtest.SameLines(t, hangsOf(rec), text, "hang 1 is gone", "run_finished ok")
 	})
 }
 
@@ -225,7 +227,7 @@ func TestSlowRank(t *testing.T) {
 		slow := func(line string) string {
 			return "hang 1 info slow: rank 0 is still at t.py:" + line + "; rank 1 waits for it in all_reduce #17 (default group) at t.py:41"
 		}
-		sameLines(t, hangsOf(rec), slow("61"), slow("62"), slow("64"), slow("68"), "hang 1 is gone")
+		eventtest.SameLines(t, hangsOf(rec), slow("61"), slow("62"), slow("64"), slow("68"), "hang 1 is gone")
 		x[0].ok()
 		x[1].ok()
 		mustWait(t, e, id)
@@ -261,7 +263,7 @@ func TestStandstillInAHang(t *testing.T) {
 		e.Close(t.Context())
 		<-rec.done
 		lines := slices.DeleteFunc(rec.lines(), func(line string) bool { return !strings.HasPrefix(line, "hang") && !strings.HasPrefix(line, "log") })
-		sameLines(t, lines,
+		eventtest.SameLines(t, lines,
 			"hang 1 warning stopped: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which is stopped: kill -CONT 7 lets it go on", "hang 1 is gone",
 			"log warning: rank 1 (pid 7) is stopped: kill -CONT 7 lets it go on",
 			"hang 1 warning stopped: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which is stopped", "hang 1 is gone")
@@ -342,7 +344,7 @@ func TestRanksThatWaitOutside(t *testing.T) {
 		waited := func(seconds string) string {
 			return "hang 1 info outside: ranks 0-1 have waited for " + seconds + ": rank 0 in a lock at t.py:41, rank 1 in a lock at t.py:55"
 		}
-		sameLines(t, hangsOf(rec), waited("20 s"), waited("40 s"), waited("80 s"), "hang 1 is gone", "run_finished ok")
+		eventtest.SameLines(t, hangsOf(rec), waited("20 s"), waited("40 s"), waited("80 s"), "hang 1 is gone", "run_finished ok")
 		if want := []int{10, 30, 40, 50, 60, 70, 80, 90, 100}; !slices.Equal(looks, want) {
 			t.Errorf("looked after %v s, want %v", looks, want)
 		}

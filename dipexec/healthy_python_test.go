@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/stress"
 	"dipls/internal/testpython"
 	"dipls/ranks"
@@ -322,7 +323,7 @@ type healthyPython struct {
 }
 
 type toldHang struct {
-	*Hang
+	*event.Hang
 	at time.Time
 }
 
@@ -345,9 +346,9 @@ func startHealthyPython(t *testing.T, size int) *healthyPython {
 			h.mu.Lock()
 			for _, ev := range found {
 				switch ev := ev.(type) {
-				case *Hang:
+				case *event.Hang:
 					h.told = append(h.told, toldHang{ev, time.Now()})
-				case *RunFinished:
+				case *event.RunFinished:
 					ended <- ev.Run
 				}
 			}
@@ -355,7 +356,7 @@ func startHealthyPython(t *testing.T, size int) *healthyPython {
 		}
 	}()
 	r := cell(t, h.e, "remote", fmt.Sprintf("import sys; sys.path.insert(0, %q)\nfrom healthy import *\nmeet('start')", h.dir))
-	if r.Status != StatusOK {
+	if r.Status != event.StatusOK {
 		t.Fatalf("%+v", r)
 	}
 	h.procs = pool.procs
@@ -377,7 +378,7 @@ func (h *healthyPython) run(n int, name string, rng *rand.Rand, longest float64)
 	r := mustWait(h.t, h.e, id)
 	<-h.ended
 	about := fmt.Sprintf("run %d of %d ranks: %s, rank %d is late by %s, %.1f s, %d times", n, h.size, name, who, how, seconds, times)
-	if r.Status != StatusOK {
+	if r.Status != event.StatusOK {
 		h.t.Errorf("%s: ended %s %s", about, r.Status, r.Reason)
 		for _, p := range r.Parts {
 			if p.Failure != nil {
@@ -397,7 +398,7 @@ func (h *healthyPython) run(n int, name string, rng *rand.Rand, longest float64)
 		if wrong := h.wrong(told, arrivals); wrong != "" {
 			h.t.Errorf("%s:\n\t%s %s: %s\n\t%s\n%s", about, told.Level, told.Variant, told.Text, wrong, code)
 		}
-		if told.Level == LevelInfo {
+		if told.Level == event.LevelInfo {
 			h.infos++
 		} else {
 			h.warns = append(h.warns, about+": "+told.Text)
@@ -438,7 +439,7 @@ func (h *healthyPython) wrong(told toldHang, arrivals [][]arrival) string {
 	switch told.Variant {
 	case "slow", "elsewhere", "native", "silent", "different", "several", "finished", "unpaired":
 	default:
-		if told.Level != LevelInfo {
+		if told.Level != event.LevelInfo {
 			return "nothing of that kind is there"
 		}
 	}

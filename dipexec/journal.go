@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/private"
 	"dipls/ranks/wire"
@@ -450,7 +451,7 @@ type RunRecord struct {
 	Server   int          `json:"server"` // pid of the process that ran it
 	Started  time.Time    `json:"started"`
 	Finished time.Time    `json:"finished,omitzero"` // absent: it runs, or the server died
-	Status   Status       `json:"status,omitempty"`
+	Status   event.Status `json:"status,omitempty"`
 	ExitCode int          `json:"exit_code,omitempty"`
 	Reason   string       `json:"reason,omitempty"`
 	Parts    []PartRecord `json:"parts,omitempty"`
@@ -458,13 +459,13 @@ type RunRecord struct {
 
 // PartRecord is how one process did.
 type PartRecord struct {
-	Rank           *int    `json:"rank,omitempty"`
-	Local          bool    `json:"local,omitempty"`
-	Status         Status  `json:"status"`
-	Seconds        float64 `json:"seconds"`
-	ExecutionCount int     `json:"execution_count,omitempty"`
-	Seed           *int64  `json:"seed,omitempty"`          // of its random generators; absent: nobody has chosen one
-	GroupTimeout   float64 `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: nobody has chosen that
+	Rank           *int         `json:"rank,omitempty"`
+	Local          bool         `json:"local,omitempty"`
+	Status         event.Status `json:"status"`
+	Seconds        float64      `json:"seconds"`
+	ExecutionCount int          `json:"execution_count,omitempty"`
+	Seed           *int64       `json:"seed,omitempty"`          // of its random generators; absent: nobody has chosen one
+	GroupTimeout   float64      `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: nobody has chosen that
 }
 
 // runJournal is the journal of one run while it is written. What processes print is written at once, unbuffered, and so
@@ -516,7 +517,7 @@ type journalHooks struct {
 // timedEvent is an event and when it was published, counted from the run's start.
 type timedEvent struct {
 	at time.Duration
-	ev Event
+	ev event.Event
 }
 
 // rangeRecord tells where in a NAME.out file a stretch of a stream is.
@@ -652,7 +653,7 @@ func (rj *runJournal) writeRecord() error {
 }
 
 // finish writes down how the run ended, and reports whether the run is in the directory.
-func (rj *runJournal) finish(r Report, at time.Time) bool {
+func (rj *runJournal) finish(r event.Report, at time.Time) bool {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	rj.ended = true
@@ -673,7 +674,7 @@ func (rj *runJournal) finish(r Report, at time.Time) bool {
 		if err := rj.writeRecord(); err != nil {
 			rj.fail(err)
 		}
-	case r.Status == StatusOK: // there is nothing to keep, unless something comes late
+	case r.Status == event.StatusOK: // there is nothing to keep, unless something comes late
 	case rj.keepOrFail():
 		rj.flush()
 	}
@@ -712,7 +713,7 @@ func (rj *runJournal) output(f *rawFile, stream string, b []byte) {
 }
 
 // event keeps an event that is not output.
-func (rj *runJournal) event(e Event) {
+func (rj *runJournal) event(e event.Event) {
 	if rj.off.Load() {
 		if rich(e) {
 			rj.loseRich()
@@ -725,7 +726,7 @@ func (rj *runJournal) event(e Event) {
 }
 
 // enter puts an event into the index. It reports whether the limit has been reached with that.
-func (rj *runJournal) enter(e Event) (full bool) {
+func (rj *runJournal) enter(e event.Event) (full bool) {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	timed := timedEvent{time.Since(rj.record.Started), e}
@@ -743,11 +744,11 @@ func (rj *runJournal) enter(e Event) (full bool) {
 }
 
 // rich tells whether an event brings rich output.
-func rich(e Event) bool {
+func rich(e event.Event) bool {
 	switch e := e.(type) {
-	case *Result:
+	case *event.Result:
 		return true
-	case *Display:
+	case *event.Display:
 		return !e.Clear
 	default:
 		return false
@@ -755,9 +756,9 @@ func rich(e Event) bool {
 }
 
 // routine tells whether an event is one that every run has, and that by itself is no reason to keep one.
-func routine(e Event) bool {
+func routine(e event.Event) bool {
 	switch e.(type) {
-	case *RunStarted, *RankState, *RunFinished:
+	case *event.RunStarted, *event.RankState, *event.RunFinished:
 		return true
 	default:
 		return false
@@ -767,7 +768,7 @@ func routine(e Event) bool {
 // writeEvent writes an event into the index. The caller holds mu.
 func (rj *runJournal) writeEvent(e timedEvent) {
 	rj.scratch.Reset()
-	if err := WriteJSON(&rj.scratch, e.ev); err != nil {
+	if err := event.WriteJSON(&rj.scratch, e.ev); err != nil {
 		// Only raw JSON from a process can fail to encode, and that was parsed when it came.
 		panic(fmt.Sprintf("dipexec: event %s: %v", e.ev.Head().Kind, err))
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"dipls/internal/bytesize"
 )
 
 // maxLacking bounds the runs and ranks of which is told one by one what their journal lacks.
@@ -75,7 +77,7 @@ func (rj *runJournal) lacking() string {
 		lacks = append(lacks, text+" ("+shortError(rj.err)+")")
 	}
 	if rj.partial.Load() {
-		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", formatBytes(rj.dropped), formatLimit(rj.limit)))
+		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", bytesize.Format(rj.dropped), formatLimit(rj.limit)))
 	}
 	return strings.Join(lacks, "; ")
 }

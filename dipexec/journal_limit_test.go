@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/internal/bytesize"
 	"dipls/internal/testdisk"
 	"dipls/ranks/wire"
 )
@@ -50,7 +52,7 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 		x.ok()
 	}
 	report := mustWait(t, e, id)
-	if report.Status != StatusOK {
+	if report.Status != event.StatusOK {
 		t.Errorf("report %+v", report)
 	}
 
@@ -92,9 +94,9 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 	var logs []string
 	for _, ev := range rec.all() {
 		switch ev := ev.(type) {
-		case *Stream:
-			shown[rankOf(&ev.Header)] += len(ev.Text)
-		case *Log:
+		case *event.Stream:
+			shown[event.RankOf(&ev.Header)] += len(ev.Text)
+		case *event.Log:
 			logs = append(logs, ev.Text)
 		}
 	}
@@ -137,8 +139,8 @@ func TestJournalLimit(t *testing.T) {
 	printed := make([]bytes.Buffer, 2)
 	var most int64
 	dir := ""
-	rec.await(t, "run_started", func(ev Event) bool {
-		started, ok := ev.(*RunStarted)
+	rec.await(t, "run_started", func(ev event.Event) bool {
+		started, ok := ev.(*event.RunStarted)
 		if ok {
 			dir = started.Journal
 		}
@@ -163,18 +165,18 @@ func TestJournalLimit(t *testing.T) {
 	}
 
 	r, events := readRun(t, report.Journal)
-	if r.Status != StatusOK {
+	if r.Status != event.StatusOK {
 		t.Errorf("record %+v", r)
 	}
 	var kept [2][2]strings.Builder // by rank: before and after the gap
 	var gaps, pages int
 	for _, ev := range events {
 		switch ev := ev.(type) {
-		case *Stream:
+		case *event.Stream:
 			kept[*ev.Rank][min(gaps, 1)].WriteString(ev.Text)
-		case *Display:
+		case *event.Display:
 			pages++
-		case *Log:
+		case *event.Log:
 			if strings.HasPrefix(ev.Text, "what was put out here is not kept") {
 				gaps++
 			}
@@ -191,7 +193,7 @@ func TestJournalLimit(t *testing.T) {
 		}
 		left += len(all) - len(head) - len(tail)
 	}
-	if last, ok := events[len(events)-1].(*RunFinished); !ok {
+	if last, ok := events[len(events)-1].(*event.RunFinished); !ok {
 		t.Errorf("the last event is %v", last)
 	}
 
@@ -200,13 +202,13 @@ func TestJournalLimit(t *testing.T) {
 	<-rec.done
 	var logs []string
 	for _, ev := range rec.all() {
-		if log, ok := ev.(*Log); ok {
+		if log, ok := ev.(*event.Log); ok {
 			logs = append(logs, log.Text)
 		}
 	}
 	want := []string{
 		"the journal of this run has reached its limit, 256 KiB: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
-		fmt.Sprintf("the journal of this run lacks %s in the middle (the limit of one run is 256 KiB)", formatBytes(int64(left))),
+		fmt.Sprintf("the journal of this run lacks %s in the middle (the limit of one run is 256 KiB)", bytesize.Format(int64(left))),
 	}
 	if !slices.Equal(logs, want) {
 		t.Errorf("told is %q, want %q", logs, want)
@@ -226,7 +228,7 @@ func TestJournalLimitWhileItIsRead(t *testing.T) {
 	f := &rawFile{rj: rj, rank: 0}
 	write := func(from, to int) {
 		for i := from; i < to; i++ {
-			rj.output(f, streamNames[i%2], fmt.Appendf(nil, "line %d\n", i))
+			rj.output(f, event.StreamNames[i%2], fmt.Appendf(nil, "line %d\n", i))
 		}
 	}
 	write(0, 3000)
@@ -242,7 +244,7 @@ func TestJournalLimitWhileItIsRead(t *testing.T) {
 			break
 		}
 		switch ev := ev.(type) {
-		case *Stream:
+		case *event.Stream:
 			for line := range strings.Lines(ev.Text) {
 				var n int
 				if _, err := fmt.Sscanf(line, "line %d\n", &n); err != nil {
@@ -253,7 +255,7 @@ func TestJournalLimitWhileItIsRead(t *testing.T) {
 				}
 				last = n
 			}
-		case *Log:
+		case *event.Log:
 			gaps++
 		}
 		if i%500 == 499 && written < 20_000 {

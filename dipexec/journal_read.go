@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dipls/dipexec/event"
 )
 
 // maxText bounds the text of one Stream event.
@@ -34,7 +36,7 @@ type RunReader struct {
 	procs   map[int]*readProc // by rank; -1 is the local namespace
 	at      time.Duration     // of the last index line
 	output  indexStream       // what is left to read of the last stretch of output
-	queue   []Event           // to be returned next
+	queue   []event.Event     // to be returned next
 	ended   bool              // the index has been read
 	gapped  bool              // the last of the output that could be told was that something is not kept any more
 }
@@ -46,7 +48,7 @@ type readProc struct {
 	section int           // whose file raw is
 	seen    map[int]int64 // by section: how much of its file the index has told of
 	text    [2]textDecoder
-	header  Header // for its Stream events
+	header  event.Header // for its Stream events
 }
 
 // indexStream is the index line of a stretch of output.
@@ -94,7 +96,7 @@ func (p *readProc) close() {
 }
 
 // Next returns the next event and when it was published, counted from the run's start. It returns [io.EOF] at the end.
-func (r *RunReader) Next() (Event, time.Duration, error) {
+func (r *RunReader) Next() (event.Event, time.Duration, error) {
 	for len(r.queue) == 0 {
 		var err error
 		switch {
@@ -124,28 +126,28 @@ func (r *RunReader) readLine() error {
 		return err
 	}
 	var head struct {
-		Time float64 `json:"time"`
-		Kind Kind    `json:"event"`
+		Time float64    `json:"time"`
+		Kind event.Kind `json:"event"`
 	}
 	if err := json.Unmarshal(line, &head); err != nil {
 		return err
 	}
 	r.at = time.Duration(head.Time * float64(time.Second))
-	if head.Kind == KindStream {
+	if head.Kind == event.KindStream {
 		return json.Unmarshal(line, &r.output)
 	}
-	e, err := ParseJSON(line)
+	e, err := event.ParseJSON(line)
 	if err != nil {
 		return err
 	}
 	switch e := e.(type) {
-	case *Display:
+	case *event.Display:
 		e.Data, err = r.restore(e.Data, e.Files)
-	case *Result:
+	case *event.Result:
 		e.Data, err = r.restore(e.Data, e.Files)
-	case *RankState:
-		if e.State == stateReady || e.State == stateDead {
-			r.flush(r.proc(rankOf(&e.Header)))
+	case *event.RankState:
+		if e.State == event.StateReady || e.State == event.StateDead {
+			r.flush(r.proc(event.RankOf(&e.Header)))
 		}
 	}
 	r.queue = append(r.queue, e)
@@ -182,7 +184,7 @@ func (r *RunReader) readOutput() error {
 	r.output.Offset += int64(len(b))
 	r.output.Size -= int64(len(b))
 	p.seen[p.section] = max(p.seen[p.section], r.output.Offset)
-	r.push(p, r.output.Name, p.text[streamIndex(r.output.Name)].decode(b))
+	r.push(p, r.output.Name, p.text[event.StreamIndex(r.output.Name)].decode(b))
 	return nil
 }
 
@@ -232,8 +234,8 @@ func (r *RunReader) gap() {
 		return
 	}
 	r.gapped = true
-	r.queue = append(r.queue, &Log{
-		Header: Header{Kind: KindLog, Run: r.Record.Run, Cell: cellOf(r.Record.Cell)}, Level: LevelWarning, Path: r.dir,
+	r.queue = append(r.queue, &event.Log{
+		Header: event.Header{Kind: event.KindLog, Run: r.Record.Run, Cell: event.CellOf(r.Record.Cell)}, Level: event.LevelWarning, Path: r.dir,
 		Text: "what was put out here is not kept: the journal has reached its limit (--journal-limit, dip.journalLimit)",
 	})
 }
@@ -247,7 +249,7 @@ func (r *RunReader) readRest() error {
 	}
 	for _, f := range files {
 		if seen := r.proc(f.Rank).seen[f.Section]; f.Size > seen {
-			r.output = indexStream{Rank: f.Rank, Local: f.Rank < 0, Name: streamNames[0], Offset: seen, Size: f.Size - seen, Section: f.Section}
+			r.output = indexStream{Rank: f.Rank, Local: f.Rank < 0, Name: event.Stdout, Offset: seen, Size: f.Size - seen, Section: f.Section}
 			return nil
 		}
 	}
@@ -261,7 +263,7 @@ func (r *RunReader) readRest() error {
 func (r *RunReader) proc(rank int) *readProc {
 	p := r.procs[rank]
 	if p == nil {
-		p = &readProc{rank: rank, seen: map[int]int64{}, header: headerOf(KindStream, r.Record.Run, cellOf(r.Record.Cell), rank)}
+		p = &readProc{rank: rank, seen: map[int]int64{}, header: event.HeaderOf(event.KindStream, r.Record.Run, event.CellOf(r.Record.Cell), rank)}
 		r.procs[rank] = p
 	}
 	return p
@@ -270,14 +272,14 @@ func (r *RunReader) proc(rank int) *readProc {
 // flush gives out what a process's decoders hold back.
 func (r *RunReader) flush(p *readProc) {
 	for i := range p.text {
-		r.push(p, streamNames[i], p.text[i].flush())
+		r.push(p, event.StreamNames[i], p.text[i].flush())
 	}
 }
 
 func (r *RunReader) push(p *readProc, name, text string) {
 	if text != "" {
 		r.gapped = false
-		r.queue = append(r.queue, &Stream{Header: p.header, Name: name, Text: text})
+		r.queue = append(r.queue, &event.Stream{Header: p.header, Name: name, Text: text})
 	}
 }
 

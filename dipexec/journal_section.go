@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"dipls/internal/bytesize"
 )
 
 // What a run's journal takes is limited. It has sections, one after the other in time: the first takes half of the limit, each later one a
@@ -64,7 +66,7 @@ func formatLimit(n int64) string {
 			return fmt.Sprintf("%d %s", n/one, unit)
 		}
 	}
-	return formatBytes(n)
+	return bytesize.Format(n)
 }
 
 // section is one part of a run's journal.

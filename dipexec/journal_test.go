@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/ranks/wire"
 )
 
@@ -35,14 +37,14 @@ func openJournal(t *testing.T, o JournalOptions) *Journal {
 }
 
 // readRun reads a journal to its end.
-func readRun(t *testing.T, dir string) (RunRecord, []Event) {
+func readRun(t *testing.T, dir string) (RunRecord, []event.Event) {
 	t.Helper()
 	r, err := ReadRun(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var events []Event
+	var events []event.Event
 	for {
 		e, _, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -56,10 +58,10 @@ func readRun(t *testing.T, dir string) (RunRecord, []Event) {
 }
 
 // merged writes events as JSON, pieces of one stream that follow one another as one.
-func merged(t *testing.T, events []Event) []string {
+func merged(t *testing.T, events []event.Event) []string {
 	t.Helper()
 	var lines []string
-	var open *Stream
+	var open *event.Stream
 	flush := func() {
 		if open != nil {
 			lines = append(lines, asJSON(t, open))
@@ -67,7 +69,7 @@ func merged(t *testing.T, events []Event) []string {
 		}
 	}
 	for _, e := range events {
-		s, ok := e.(*Stream)
+		s, ok := e.(*event.Stream)
 		if ok && open != nil && open.Name == s.Name && open.Who() == s.Who() {
 			open.Text += s.Text
 			continue
@@ -84,10 +86,10 @@ func merged(t *testing.T, events []Event) []string {
 	return lines
 }
 
-func asJSON(t *testing.T, e Event) string {
+func asJSON(t *testing.T, e event.Event) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteJSON(&b, e); err != nil {
+	if err := event.WriteJSON(&b, e); err != nil {
 		t.Fatal(err)
 	}
 	var v any // strings may be escaped in more than one way
@@ -146,13 +148,13 @@ func TestJournalGivesBackTheEvents(t *testing.T) {
 	<-rec.done
 
 	record, events := readRun(t, report.Journal)
-	if record.Run != id || record.Code != "x = 1" || record.Status != StatusError || record.Finished.IsZero() || len(record.Parts) != 3 || *record.Parts[1].Rank != 1 {
+	if record.Run != id || record.Code != "x = 1" || record.Status != event.StatusError || record.Finished.IsZero() || len(record.Parts) != 3 || *record.Parts[1].Rank != 1 {
 		t.Errorf("record %+v", record)
 	}
 	got, want := merged(t, events), merged(t, rec.all())
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || got[i] != want[i] {
-			sameLines(t, got[i:min(i+1, len(got))], want[i:min(i+1, len(want))]...)
+			eventtest.SameLines(t, got[i:min(i+1, len(got))], want[i:min(i+1, len(want))]...)
 			t.Fatalf("event %d of %d differs", i, len(want))
 		}
 	}
@@ -167,7 +169,7 @@ func TestJournalGivesBackTheEvents(t *testing.T) {
 	}
 	files := 0
 	for _, ev := range events {
-		if d, ok := ev.(*Display); ok && !d.Clear {
+		if d, ok := ev.(*event.Display); ok && !d.Clear {
 			b, err := os.ReadFile(d.Files["image/png"])
 			if err != nil || !bytes.Equal(b, png) {
 				t.Errorf("%s: %q, %v", d.Files["image/png"], b, err)
@@ -211,7 +213,7 @@ func TestJournalOfAServerThatDied(t *testing.T) {
 	}
 	f := &rawFile{rj: rj, rank: 0}
 	rj.output(f, "stdout", []byte("indexed\n"))
-	rj.event(&Log{Header: Header{Kind: KindLog, Run: "r1"}, Level: LevelInfo, Text: "hello"})
+	rj.event(&event.Log{Header: event.Header{Kind: event.KindLog, Run: "r1"}, Level: event.LevelInfo, Text: "hello"})
 	rj.mu.Lock()
 	rj.flush()
 	rj.mu.Unlock()
@@ -227,7 +229,7 @@ func TestJournalOfAServerThatDied(t *testing.T) {
 	if record.Status != "" || !record.Finished.IsZero() {
 		t.Errorf("record %+v", record)
 	}
-	sameLines(t, describe(events),
+	eventtest.SameLines(t, eventtest.Describe(events),
 		`stream rank 0 stdout "indexed\n"`, "log info: hello", `stream rank 0 stdout "not indexed\n"`)
 }
 
@@ -382,7 +384,7 @@ func TestJournalKeepsWhatTellsSomething(t *testing.T) {
 			if record.Code != "größe = 1" || record.Status != r.Status || len(record.Parts) != 1 || record.Finished.IsZero() {
 				t.Errorf("record %+v", record)
 			}
-			published := slices.DeleteFunc(rec.all(), func(ev Event) bool { return ev.Head().Run != id })
+			published := slices.DeleteFunc(rec.all(), func(ev event.Event) bool { return ev.Head().Run != id })
 			if got, want := merged(t, events), merged(t, published); name != "plot" && !slices.Equal(got, want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
@@ -399,12 +401,12 @@ func TestJournalKeepsLongRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rj.event(&RankState{Header: headerOf(KindRankState, id, nil, 3), State: stateBusy})
+		rj.event(&event.RankState{Header: event.HeaderOf(event.KindRankState, id, nil, 3), State: event.StateBusy})
 		return rj
 	}
 	long, ended := begin("long", time.Now().Add(-time.Hour)), begin("ended", time.Now().Add(-time.Hour))
 	short := begin("short", time.Now().Add(time.Hour))
-	ended.finish(Report{Status: StatusOK}, time.Now())
+	ended.finish(event.Report{Status: event.StatusOK}, time.Now())
 	j.keepLong()
 	for rj, want := range map[*runJournal]bool{long: true, ended: false, short: false} {
 		if _, err := os.Stat(rj.dir); (err == nil) != want {
@@ -413,9 +415,9 @@ func TestJournalKeepsLongRuns(t *testing.T) {
 	}
 	record, events := readRun(t, long.dir)
 	if !record.Finished.IsZero() || len(events) != 1 {
-		t.Errorf("record %+v, events %s", record, describe(events))
+		t.Errorf("record %+v, events %s", record, eventtest.Describe(events))
 	}
-	short.finish(Report{Status: StatusOK}, time.Now())
+	short.finish(event.Report{Status: event.StatusOK}, time.Now())
 	for _, rj := range []*runJournal{long, ended, short} {
 		rj.release()
 	}
@@ -489,7 +491,7 @@ func TestJournalKeepFails(t *testing.T) {
 	f := &rawFile{rj: rj}
 	rj.output(f, "stdout", []byte("lost\n"))
 	rj.output(f, "stdout", []byte("lost\n"))
-	if rj.finish(Report{Status: StatusError}, time.Now()) || told != 1 {
+	if rj.finish(event.Report{Status: event.StatusError}, time.Now()) || told != 1 {
 		t.Errorf("told %d times", told)
 	}
 	rj.release()
@@ -595,7 +597,7 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	if rec, _ := readRun(t, rj.dir); rec.Code != "größe = 1" || !rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
 	}
-	rj.finish(Report{Status: StatusError, Reason: "why", Parts: []PartReport{{Rank: -1}, {Rank: 3}}}, time.Now())
+	rj.finish(event.Report{Status: event.StatusError, Reason: "why", Parts: []event.PartReport{{Rank: -1}, {Rank: 3}}}, time.Now())
 	rj.release()
 	if rec, _ := readRun(t, rj.dir); rec.Reason != "why" || rec.Code != "größe = 1" || len(rec.Parts) != 2 || rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
@@ -668,7 +670,7 @@ func TestRecordOnAFullDisk(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
 		t.Fatal(err)
 	}
-	rj.finish(Report{Status: StatusOK}, time.Now())
+	rj.finish(event.Report{Status: event.StatusOK}, time.Now())
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
@@ -710,7 +712,7 @@ func TestJournalThatCannotBeWritten(t *testing.T) {
 		x := pool.local.next()
 		x.print("shown\n")
 		x.ok()
-		if r := mustWait(t, e, id); r.Status != StatusOK || r.Journal != "" {
+		if r := mustWait(t, e, id); r.Status != event.StatusOK || r.Journal != "" {
 			t.Errorf("report %+v", r)
 		}
 	}
@@ -731,8 +733,8 @@ func TestJournalOnAFullDisk(t *testing.T) {
 		x := pool.local.next()
 		x.display(wire.Display{Data: plain("x")}) // goes into the index
 		var dir string
-		rec.await(t, "run_started", func(ev Event) bool {
-			s, ok := ev.(*RunStarted)
+		rec.await(t, "run_started", func(ev event.Event) bool {
+			s, ok := ev.(*event.RunStarted)
 			if ok && s.Run == id {
 				dir = s.Journal
 			}
@@ -749,7 +751,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	<-rec.done
 	var lacks []string
 	for _, ev := range rec.all() {
-		if log, ok := ev.(*Log); ok && log.Run != "" {
+		if log, ok := ev.(*event.Log); ok && log.Run != "" {
 			lacks = append(lacks, log.Text)
 		}
 	}
@@ -765,7 +767,7 @@ func checkOneComplaint(t *testing.T, rec *recorder, streams int) {
 	var logs, shown int
 	for _, ev := range rec.all() {
 		switch ev := ev.(type) {
-		case *Log:
+		case *event.Log:
 			if ev.Run != "" {
 				continue // what a run's end says
 			}
@@ -773,7 +775,7 @@ func checkOneComplaint(t *testing.T, rec *recorder, streams int) {
 			if !strings.Contains(ev.Text, "XDG_STATE_HOME") || ev.Path == "" {
 				t.Errorf("log %q, path %q", ev.Text, ev.Path)
 			}
-		case *Stream:
+		case *event.Stream:
 			shown++
 		}
 	}
@@ -827,7 +829,7 @@ func TestLateOutputIsJournaled(t *testing.T) {
 	r := mustWait(t, e, id)
 	pool.local.later("late\n")
 	_, events := readRun(t, r.Journal) // it need not be closed for that
-	lines := describe(events)
+	lines := eventtest.Describe(events)
 	if !slices.Contains(lines, `stream local stdout "late\n"`) {
 		t.Errorf("got %s", strings.Join(lines, "\n"))
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -23,7 +24,7 @@ const (
 
 // remark is a sentence for the user.
 type remark struct {
-	level Level
+	level event.Level
 	text  string
 }
 
@@ -50,7 +51,7 @@ func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]
 	var told []remark
 	if !keep && !broken { // what goes on in the background would go on
 		for _, text := range e.breakGroups(procs) {
-			told = append(told, remark{LevelWarning, text})
+			told = append(told, remark{event.LevelWarning, text})
 		}
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, mendPatience+breakPatience, errors.New("mending takes too long"))
@@ -100,10 +101,10 @@ func remarksOn(procs []Process, replies []*wire.MendReply) []remark {
 	}
 	var told []remark
 	for _, text := range stale.lines(len(procs)) {
-		told = append(told, remark{LevelWarning, text})
+		told = append(told, remark{event.LevelWarning, text})
 	}
 	for _, text := range notices.lines(len(procs)) {
-		told = append(told, remark{LevelInfo, text})
+		told = append(told, remark{event.LevelInfo, text})
 	}
 	return told
 }
@@ -169,12 +170,12 @@ func (r *run) mendWith(all []Process, subject string) {
 	switch {
 	case r.e.last.Load(): // nobody will use the groups
 		if len(r.freed) > 0 {
-			r.log(LevelInfo, "%s", theyWereFreed(r.freed))
+			r.log(event.LevelInfo, "%s", theyWereFreed(r.freed))
 		}
 	case err == nil:
-		r.log(LevelInfo, "%s", formedAnew(subject))
+		r.log(event.LevelInfo, "%s", formedAnew(subject))
 	case !r.e.isClosed() && !anyDead(all): // else that is told elsewhere, and there is no next run
-		r.log(LevelWarning, "%s could not be formed anew (%v); the next run on the ranks tries again", subject, err)
+		r.log(event.LevelWarning, "%s could not be formed anew (%v); the next run on the ranks tries again", subject, err)
 	}
 	r.remark(told)
 }

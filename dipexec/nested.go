@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -98,7 +99,7 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 }
 
 // runReply tells of the parts on the ranks: what the local namespace did, a cell there knows.
-func (c *command) runReply(r Report) wire.RunCommandReply {
+func (c *command) runReply(r event.Report) wire.RunCommandReply {
 	reply := wire.RunCommandReply{CommandStatus: c.ok(), Run: r.Run, RunStatus: string(r.Status), Reason: r.Reason, Parts: []wire.RunPart{}}
 	for _, p := range r.Parts {
 		if p.Rank < 0 {
@@ -167,16 +168,16 @@ func readResults(dir string, parts []wire.RunPart) error {
 			return err
 		}
 		switch ev := ev.(type) {
-		case *RunStarted:
+		case *event.RunStarted:
 			if !ev.Quiet {
 				shown, _ = ranklist.Parse(ev.See)
 			}
-		case *Stream:
-			if t := output[rankOf(&ev.Header)]; t != nil {
+		case *event.Stream:
+			if t := output[event.RankOf(&ev.Header)]; t != nil {
 				t.add(ev.Text)
 			}
-		case *Result:
-			result[rankOf(&ev.Header)] = richText(ev.Data, nil)
+		case *event.Result:
+			result[event.RankOf(&ev.Header)] = richText(ev.Data, nil)
 		}
 	}
 	for i := range parts {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/testpython"
 	"dipls/ranks"
 )
@@ -38,9 +39,9 @@ def compute():
 	run := func(code string) string {
 		return mustStart(t, e, Request{Path: "/home/u/train.py", Line: 1, Code: code, Target: target(t, "remote"), HangAfter: 300 * time.Millisecond})
 	}
-	told := func(id string) (found []*Hang) {
+	told := func(id string) (found []*event.Hang) {
 		for _, ev := range rec.all() {
-			if ev, is := ev.(*Hang); is && ev.Run == id {
+			if ev, is := ev.(*event.Hang); is && ev.Run == id {
 				found = append(found, ev)
 			}
 		}
@@ -53,9 +54,9 @@ def compute():
 			"if rank != 1:\n    later(\"1\", lambda: batches.put(1))\n    batches.get()"},
 	} {
 		id := run(c.code)
-		rec.await(t, c.text, func(ev Event) bool {
-			h, is := ev.(*Hang)
-			return is && h.Run == id && !h.Gone && h.Level == LevelInfo && h.Variant == "outside" && len(h.Missing) == 0 &&
+		rec.await(t, c.text, func(ev event.Event) bool {
+			h, is := ev.(*event.Hang)
+			return is && h.Run == id && !h.Gone && h.Level == event.LevelInfo && h.Variant == "outside" && len(h.Missing) == 0 &&
 				forSeconds.ReplaceAllString(h.Text, "for N s") == c.text
 		})
 		if e.hangs() {
@@ -64,12 +65,12 @@ def compute():
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if r := mustWait(t, e, id); r.Status != StatusOK {
+		if r := mustWait(t, e, id); r.Status != event.StatusOK {
 			t.Errorf("ended %s %s", r.Status, r.Reason)
 		}
-		rec.await(t, "end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == id })
+		rec.await(t, "end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == id })
 		all := told(id)
-		if last := all[len(all)-1]; !last.Gone || last.Variant != "outside" || last.Level != LevelInfo {
+		if last := all[len(all)-1]; !last.Gone || last.Variant != "outside" || last.Level != event.LevelInfo {
 			t.Errorf("at the end there is %+v", last)
 		}
 	}
@@ -79,7 +80,7 @@ def compute():
 	} {
 		id := run(code)
 		mustWait(t, e, id)
-		rec.await(t, "end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == id })
+		rec.await(t, "end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == id })
 		if found := told(id); len(found) > 0 {
 			t.Errorf("%s: told is %s", code, strings.Join(slices.Collect(func(yield func(string) bool) {
 				for _, h := range found {

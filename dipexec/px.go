@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -55,14 +56,14 @@ func (r *run) underPx() {
 
 // Proceed waits until what comes after a run may begin: until the run has ended, or, if it is a %%px --noblock, until its turn has come.
 // Only in the first case is there a report, and ended true.
-func (e *Executor) Proceed(ctx context.Context, id string) (report Report, ended bool, err error) {
+func (e *Executor) Proceed(ctx context.Context, id string) (report event.Report, ended bool, err error) {
 	e.mu.Lock()
 	r := e.runs[id]
 	e.mu.Unlock()
 	if r != nil {
 		select {
 		case <-r.begun:
-			return Report{}, false, nil
+			return event.Report{}, false, nil
 		case <-r.finished:
 		case <-ctx.Done():
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/testpython"
 	"dipls/ranks"
 )
@@ -18,13 +19,13 @@ func startPython(t *testing.T, size int) (*Executor, *recorder) {
 }
 
 // cell runs a cell.
-func cell(t *testing.T, e *Executor, where, code string) Report {
+func cell(t *testing.T, e *Executor, where, code string) event.Report {
 	t.Helper()
 	return mustWait(t, e, mustStart(t, e, Request{Code: code, Target: target(t, where)}))
 }
 
 // printed is all that a run printed on stdout.
-func printed(t *testing.T, r Report) string {
+func printed(t *testing.T, r event.Report) string {
 	t.Helper()
 	reader, err := ReadRun(r.Journal)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,7 +41,7 @@ func printed(t *testing.T, r Report) string {
 		if err != nil {
 			return text.String()
 		}
-		if s, ok := ev.(*Stream); ok && s.Name == "stdout" {
+		if s, ok := ev.(*event.Stream); ok && s.Name == "stdout" {
 			text.WriteString(s.Text)
 		}
 	}
@@ -50,7 +51,7 @@ func printed(t *testing.T, r Report) string {
 func prints(t *testing.T, e *Executor, where, code, want string) {
 	t.Helper()
 	r := cell(t, e, where, code)
-	if got := printed(t, r); r.Status != StatusOK || got != want {
+	if got := printed(t, r); r.Status != event.StatusOK || got != want {
 		t.Errorf("%s\nended %s and printed %q, want %q", code, r.Status, got, want)
 		for _, p := range r.Parts {
 			if p.Failure != nil {
@@ -64,7 +65,7 @@ func prints(t *testing.T, e *Executor, where, code, want string) {
 func fails(t *testing.T, e *Executor, where, code string, parts ...string) {
 	t.Helper()
 	r := cell(t, e, where, code)
-	if r.Status != StatusError || r.Parts[0].Failure == nil {
+	if r.Status != event.StatusError || r.Parts[0].Failure == nil {
 		t.Errorf("%s\nended %s %s", code, r.Status, r.Reason)
 		return
 	}
@@ -107,9 +108,9 @@ class Fatal:
         if os.environ["RANK"] == "1": os._exit(3)
 fatal = Fatal()
 %dipush fatal`, "rank 1 exited with code 3 (os._exit?); nothing was pushed")
-	rec.await(t, "its death", func(ev Event) bool {
-		rs, ok := ev.(*RankState)
-		return ok && rs.Rank != nil && *rs.Rank == 1 && rs.State == stateDead
+	rec.await(t, "its death", func(ev event.Event) bool {
+		rs, ok := ev.(*event.RankState)
+		return ok && rs.Rank != nil && *rs.Rank == 1 && rs.State == event.StateDead
 	})
 	prints(t, e, "ranks:0", "print('fatal' in globals())", "False\n")
 }
@@ -127,14 +128,14 @@ class Slow:
         if os.environ["RANK"] == "1": time.sleep(600)
 slow = Slow()
 %dipush slow`})
-	rec.await(t, "the beginning", func(ev Event) bool {
-		s, ok := ev.(*Stream)
+	rec.await(t, "the beginning", func(ev event.Event) bool {
+		s, ok := ev.(*event.Stream)
 		return ok && s.Rank != nil && *s.Rank == 1 && strings.HasPrefix(s.Text, "unpickling")
 	})
 	if err := e.Cancel(id); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Parts[0].Failure.EName != "KeyboardInterrupt" {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || r.Parts[0].Failure.EName != "KeyboardInterrupt" {
 		t.Errorf("report %+v", r)
 	}
 	prints(t, e, "remote", "assert 'slow' not in globals()", "")
@@ -148,7 +149,7 @@ if "RANK" not in os.environ:
     get_ipython().run_line_magic("px", "import os; x = int(os.environ['RANK']); print('on', x); x")
     get_ipython().run_line_magic("pxresult", "")`)
 	// The magic repeats the values, which are its own output, and not what the ranks have printed.
-	if got := printed(t, r); r.Status != StatusOK || got != "Out[0]: 0\nOut[1]: 1\n" {
+	if got := printed(t, r); r.Status != event.StatusOK || got != "Out[0]: 0\nOut[1]: 1\n" {
 		t.Errorf("report %+v, printed %q", r, got)
 	}
 	fails(t, e, "local", "%px 1/0", "RankError: ZeroDivisionError: division by zero", "ranks 0-1")
@@ -156,15 +157,15 @@ if "RANK" not in os.environ:
 	// Interrupted while it waits for the ranks, the cell has them interrupted, too.
 	id := mustStart(t, e, Request{Target: target(t, "local"), Code: "%px print('begun', flush=True); import time; time.sleep(600)"})
 	for rank := range 2 {
-		rec.await(t, "begun", func(ev Event) bool {
-			s, ok := ev.(*Stream)
+		rec.await(t, "begun", func(ev event.Event) bool {
+			s, ok := ev.(*event.Stream)
 			return ok && s.Rank != nil && *s.Rank == rank && strings.Contains(s.Text, "begun")
 		})
 	}
 	if err := e.Cancel(id); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 		t.Errorf("report %+v", r)
 	}
 	prints(t, e, "ranks:0", "print('free')", "free\n")
@@ -180,14 +181,14 @@ func TestPythonOutOfStep(t *testing.T) {
 if rank == 0:
     raise ValueError("no data")
 dist.all_reduce(torch.tensor([100.0]))`}))
-		if r.Status != StatusInterrupted {
+		if r.Status != event.StatusInterrupted {
 			t.Fatalf("report %+v", r)
 		}
 	}
 	const sum = "t = torch.ones(1); dist.all_reduce(t); print(f'sum {t.item()}\\n', end='')"
 	givenUp()
 	id := mustStart(t, e, Request{Code: sum, Target: target(t, "remote")})
-	if r := p.wait(id); r.Status != StatusOK || printed(t, r) != "sum 2.0\nsum 2.0\n" {
+	if r := p.wait(id); r.Status != event.StatusOK || printed(t, r) != "sum 2.0\nsum 2.0\n" {
 		p.fail(r)
 	}
 	want := "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:8; rank 0 is 1 collective behind (ValueError at t.py:7)): their process groups have been formed anew"

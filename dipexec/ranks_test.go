@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 )
@@ -71,11 +72,11 @@ func TestRealRanks(t *testing.T) {
 	r := mustWait(t, e, mustStart(t, e, Request{
 		Path: "/t.py", Line: 3, Code: "rank\nresult 42\nlater bye", Target: target(t, "everywhere"),
 	}))
-	if r.Status != StatusOK || len(r.Parts) != 4 {
+	if r.Status != event.StatusOK || len(r.Parts) != 4 {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "late output", func(ev Event) bool {
-		s, ok := ev.(*Stream)
+	rec.await(t, "late output", func(ev event.Event) bool {
+		s, ok := ev.(*event.Stream)
 		return ok && s.Rank != nil && *s.Rank == 2 && s.Text == "bye\n" && s.Run == r.Run
 	})
 	for rank, name := range []string{"rank-0.out", "rank-1.out", "rank-2.out"} {
@@ -96,18 +97,18 @@ func TestRealInterrupt(t *testing.T) {
 	e, rec := startNode(t, 2, Options{})
 	id := mustStart(t, e, Request{Code: "print here\nwait", Target: target(t, "remote")})
 	for rank := range 2 {
-		rec.await(t, "output", func(ev Event) bool {
-			s, ok := ev.(*Stream)
+		rec.await(t, "output", func(ev event.Event) bool {
+			s, ok := ev.(*event.Stream)
 			return ok && *s.Rank == rank && strings.HasSuffix(s.Text, "here\n")
 		})
 	}
 	if err := e.Cancel(id); err != nil {
 		t.Fatal(err)
 	}
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted || r.Parts[1].Failure.EName != "KeyboardInterrupt" {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || r.Parts[1].Failure.EName != "KeyboardInterrupt" {
 		t.Errorf("report %+v", r)
 	}
-	if r := mustWait(t, e, mustStart(t, e, Request{Code: "pid", Target: target(t, "remote")})); r.Status != StatusOK {
+	if r := mustWait(t, e, mustStart(t, e, Request{Code: "pid", Target: target(t, "remote")})); r.Status != event.StatusOK {
 		t.Errorf("report %+v", r)
 	}
 }
@@ -116,25 +117,28 @@ func TestRealInterrupt(t *testing.T) {
 func TestRealDeath(t *testing.T) {
 	e, rec := startNode(t, 3, Options{DeathGrace: time.Millisecond})
 	id := mustStart(t, e, Request{Code: "wait", Target: target(t, "ranks:0,2")})
-	rec.await(t, "busy", func(ev Event) bool { rs, ok := ev.(*RankState); return ok && rs.State == "busy" && *rs.Rank == 2 })
+	rec.await(t, "busy", func(ev event.Event) bool {
+		rs, ok := ev.(*event.RankState)
+		return ok && rs.State == "busy" && *rs.Rank == 2
+	})
 	if err := e.Cancel(id); err != nil {
 		t.Fatal(err)
 	}
 	mustWait(t, e, id)
 	r := mustWait(t, e, mustStart(t, e, Request{Code: "tail last words\nsignal SIGKILL", Target: target(t, "ranks:1")}))
-	if r.Status != StatusDied || r.Reason != "rank 1 was killed by SIGKILL" {
+	if r.Status != event.StatusDied || r.Reason != "rank 1 was killed by SIGKILL" {
 		t.Errorf("report %+v", r)
 	}
-	rec.await(t, "the last words", func(ev Event) bool {
-		s, ok := ev.(*Stream)
+	rec.await(t, "the last words", func(ev event.Event) bool {
+		s, ok := ev.(*event.Stream)
 		return ok && *s.Rank == 1 && strings.HasSuffix(s.Text, "last words\n")
 	})
-	isDeath := func(ev Event) bool {
-		rs, ok := ev.(*RankState)
+	isDeath := func(ev event.Event) bool {
+		rs, ok := ev.(*event.RankState)
 		return ok && rs.State == "dead" && *rs.Rank == 1
 	}
 	rec.await(t, "the death", isDeath)
-	rec.await(t, "the end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == r.Run })
+	rec.await(t, "the end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == r.Run })
 	deaths := 0
 	for _, ev := range rec.all() {
 		if isDeath(ev) {
@@ -150,12 +154,12 @@ func TestRealDeath(t *testing.T) {
 func TestRealFlood(t *testing.T) {
 	e, rec := startNode(t, 2, Options{Journal: openJournal(t, JournalOptions{})})
 	r := mustWait(t, e, mustStart(t, e, Request{Code: "flood 30000000\nprint end", Target: target(t, "remote")}))
-	if r.Status != StatusOK {
+	if r.Status != event.StatusOK {
 		t.Errorf("report %+v", r)
 	}
 	info, err := os.Stat(filepath.Join(r.Journal, "rank-1.out"))
 	if want := int64(len("joining\n") + 30_000_000 + len("end\n")); err != nil || info.Size() != want {
 		t.Errorf("%d bytes were journaled, want %d, %v", info.Size(), want, err)
 	}
-	rec.await(t, "the end", isKind(KindRunFinished))
+	rec.await(t, "the end", isKind(event.KindRunFinished))
 }

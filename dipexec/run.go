@@ -14,33 +14,13 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
-
-// The states of RankState and PoolState; ranks has more, which no event tells of.
-var (
-	stateReady        = ranks.Ready.String()
-	stateBusy         = ranks.Busy.String()
-	stateInterrupting = ranks.Interrupting.String()
-	stateDead         = ranks.Dead.String()
-	stateStarting     = ranks.Starting.String()
-	stateStopped      = ranks.Stopped.String()
-	stateNone         = "none" // of a pool that there has never been
-)
-
-// streamNames are the values of "name" in a stream event; the index is that of part.text.
-var streamNames = [...]string{"stdout", "stderr"}
-
-func streamIndex(name string) int {
-	if name == streamNames[1] {
-		return 1
-	}
-	return 0
-}
 
 // origin says where a nested run comes from, one that the local namespace has asked for.
 type origin struct {
@@ -87,7 +67,7 @@ type run struct {
 	traced   trace.Time    // when the phase of the run began that the trace will be told of next
 	begun    chan struct{} // closed when its turn has come, if nothing is to wait for its end
 	finished chan struct{} // closed at the end
-	report   Report        // after that
+	report   event.Report  // after that
 
 	mu    sync.Mutex // guards what follows, and the outcome of every part
 	left  int        // parts that have not ended
@@ -198,29 +178,31 @@ func (r *run) over() bool {
 	}
 }
 
-func (r *run) head(k Kind) Header { return Header{Kind: k, Run: r.id, Cell: cellOf(r.req.Cell)} }
+func (r *run) head(k event.Kind) event.Header {
+	return event.Header{Kind: k, Run: r.id, Cell: event.CellOf(r.req.Cell)}
+}
 
 // emit publishes and journals an event of the run that is not output.
-func (r *run) emit(ev Event) {
+func (r *run) emit(ev event.Event) {
 	if r.journal != nil {
 		r.journal.event(ev)
 	}
-	r.e.publish(ev, 0, "")
+	r.e.bus.Publish(ev)
 }
 
 // log publishes a sentence about the run.
-func (r *run) log(l Level, format string, args ...any) {
-	r.emit(&Log{Header: r.head(KindLog), Level: l, Text: fmt.Sprintf(format, args...)})
+func (r *run) log(l event.Level, format string, args ...any) {
+	r.emit(&event.Log{Header: r.head(event.KindLog), Level: l, Text: fmt.Sprintf(format, args...)})
 }
 
 // drive is the life of the run.
 func (r *run) drive() {
-	var status Status
+	var status event.Status
 	var reason string
 	if fault := contain.Do(func() { status, reason = r.perform() }); fault != nil {
 		r.e.tellFault(fault)
 		r.e.endCommands(func(c *command) bool { return c.giver == r })
-		status, reason = StatusError, fault.Error()
+		status, reason = event.StatusError, fault.Error()
 	}
 	r.finish(status, reason) // before the next run may begin
 	for ns := range namespaces {
@@ -229,10 +211,10 @@ func (r *run) drive() {
 }
 
 // perform runs the code in one namespace after the other, whenever its turn has come.
-func (r *run) perform() (status Status, reason string) {
+func (r *run) perform() (status event.Status, reason string) {
 	if r.open {
 		if err := r.tickets[localNamespace].take(r.ctx); err != nil {
-			return StatusInterrupted, ""
+			return event.StatusInterrupted, ""
 		}
 		r.decide()
 		r.tracePhase("queue")
@@ -240,14 +222,14 @@ func (r *run) perform() (status Status, reason string) {
 	phases := r.namespaces()
 	for i, ns := range phases {
 		if err := r.tickets[ns].take(r.ctx); err != nil {
-			return StatusInterrupted, ""
+			return event.StatusInterrupted, ""
 		}
 		r.tracePhase("queue")
 		if i == 0 {
 			r.start()
 		}
 		status, reason = r.runOn(ns)
-		if status != StatusOK || i == len(phases)-1 {
+		if status != event.StatusOK || i == len(phases)-1 {
 			break
 		}
 		r.leave(ns)
@@ -294,8 +276,8 @@ func (r *run) start() {
 		r.underPx()
 	}
 	see := resolveSee(r.req.See, r.req.Directive.See, r.target)
-	ev := &RunStarted{
-		Header: r.head(KindRunStarted), Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
+	ev := &event.RunStarted{
+		Header: r.head(event.KindRunStarted), Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
 		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
 	}
 	if j := r.e.o.Journal; j != nil {
@@ -320,20 +302,20 @@ func (r *run) journalFailed(err error) {
 		return
 	}
 	dir := r.e.o.Journal.Dir()
-	r.e.Publish(&Log{Header: Header{Kind: KindLog}, Level: LevelWarning, Text: describeJournalError(err), Path: dir})
+	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: describeJournalError(err), Path: dir})
 }
 
 // journalFull tells the user that not all of the run will be kept.
 func (r *run) journalFull() {
-	r.emit(&Log{
-		Header: r.head(KindLog), Level: LevelWarning, Path: r.journal.dir,
+	r.emit(&event.Log{
+		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.dir,
 		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
 			formatLimit(r.journal.limit)),
 	})
 }
 
 // runOn runs the code on the processes of one namespace.
-func (r *run) runOn(ns namespace) (Status, string) {
+func (r *run) runOn(ns namespace) (event.Status, string) {
 	if ns == poolNamespace && r.origin == nil { // else it was noted when it was given
 		r.e.mu.Lock()
 		r.e.onRanks = r.id
@@ -342,9 +324,9 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	procs, err := r.processes(ns)
 	switch {
 	case r.ctx.Err() != nil:
-		return StatusInterrupted, ""
+		return event.StatusInterrupted, ""
 	case err != nil:
-		return StatusDied, err.Error()
+		return event.StatusDied, err.Error()
 	}
 	if r.timeout == nil && r.req.Timeout > 0 {
 		r.timeout = time.After(r.req.Timeout) // for both phases together
@@ -353,15 +335,15 @@ func (r *run) runOn(ns namespace) (Status, string) {
 	if ns == poolNamespace {
 		all = procs
 		if procs, err = pick(r.target, procs); err != nil {
-			return StatusError, err.Error()
+			return event.StatusError, err.Error()
 		}
 		if r.req.Directive.Verbose == cells.Yes {
-			r.log(LevelInfo, "running on %s", ranklist.Name(rankNumbers(procs)))
+			r.log(event.LevelInfo, "running on %s", ranklist.Name(rankNumbers(procs)))
 		}
 		if len(procs) < len(all) && r.req.Directive.Target.Ranks.IsZero() { // else the cell itself says so, and has been told
 			r.warnOfCollectives(rankNumbers(procs), len(all))
 		}
-		if status, reason := r.inStep(all); status != StatusOK {
+		if status, reason := r.inStep(all); status != event.StatusOK {
 			return status, reason
 		}
 	}
@@ -412,7 +394,7 @@ func (r *run) warnOfCollectives(on []int, size int) {
 	if r.req.Cell > 0 && r.origin == nil {
 		who = fmt.Sprintf("cell %d", r.req.Cell)
 	}
-	r.log(LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, ranklist.Name(on), size)
+	r.log(event.LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, ranklist.Name(on), size)
 }
 
 // list writes names for a sentence: "a, b and c".
@@ -455,7 +437,7 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 			fresh = append(fresh, pt)
 		}
 		*pt = part{r: r, proc: proc, started: now, before: proc.ended.Load()}
-		pt.head = headerOf("", r.id, cellOf(r.req.Cell), pt.proc.rank)
+		pt.head = event.HeaderOf("", r.id, event.CellOf(r.req.Cell), pt.proc.rank)
 		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
 		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
@@ -463,7 +445,7 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 			r.journal.retain()
 		}
 		r.parts = append(r.parts, pt)
-		r.emit(&RankState{Header: pt.header(KindRankState), State: stateBusy})
+		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy})
 	}
 	for _, pt := range fresh { // what it printed before its first run counts as that run's
 		pt.proc.adopt(pt)
@@ -531,7 +513,7 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 			interrupt(whyTimeout + r.req.Timeout.String())
 		case <-deathGrace:
 			mayGiveUp = true
-			r.log(LevelWarning, "%s: interrupting %s, which may wait for it", death, nameParts(r.unfinished(parts)))
+			r.log(event.LevelWarning, "%s: interrupting %s, which may wait for it", death, nameParts(r.unfinished(parts)))
 			r.hurry.Store(true) // their groups are lost in any case
 			interrupt(whyDeath)
 			deathGrace = make(chan time.Time) // once
@@ -559,7 +541,7 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	for _, pt := range deaf {
 		now, _ := pt.proc.p.Vitals()
 		if c := pt.proc.p.Condition(r.e.ctx, ranks.Vitals{}, now, true); c.State == ranks.Halted || c.State == ranks.Traced {
-			r.log(LevelWarning, "%s has not answered the interrupt for %s: it %s", nameParts([]*part{pt}), r.e.o.InterruptGrace, c.How)
+			r.log(event.LevelWarning, "%s has not answered the interrupt for %s: it %s", nameParts([]*part{pt}), r.e.o.InterruptGrace, c.How)
 			continue
 		}
 		awake = append(awake, pt)
@@ -575,7 +557,7 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	if lines := rescue.whereabouts(awake); lines != nil {
 		where = " (" + strings.Join(lines, ", ") + ")"
 	}
-	r.log(LevelWarning, "%s %s not answered the interrupt for %s; native code or a handler of SIGINT may be the reason%s", nameParts(awake), have, r.e.o.InterruptGrace, where)
+	r.log(event.LevelWarning, "%s %s not answered the interrupt for %s; native code or a handler of SIGINT may be the reason%s", nameParts(awake), have, r.e.o.InterruptGrace, where)
 }
 
 // awaits tells whether the cell waits for a nested run.
@@ -588,7 +570,7 @@ func (r *run) awaits() bool {
 // interrupt asks those processes that still run the code to give it up.
 func (r *run) interrupt(parts []*part) {
 	for _, pt := range r.unfinished(parts) {
-		r.emit(&RankState{Header: pt.header(KindRankState), State: stateInterrupting})
+		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateInterrupting})
 		r.e.goOn(func() {
 			ctx, stop := context.WithTimeout(r.e.ctx, r.e.o.InterruptGrace)
 			defer stop()
@@ -616,56 +598,56 @@ func nameParts(parts []*part) string {
 }
 
 // outcome is how the parts of one phase ended, taken together.
-func (r *run) outcome(parts, abandoned []*part) (Status, string) {
+func (r *run) outcome(parts, abandoned []*part) (event.Status, string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range abandoned {
 		if !p.ended {
-			p.ended, p.status, p.elapsed = true, StatusInterrupted, time.Since(p.started)
+			p.ended, p.status, p.elapsed = true, event.StatusInterrupted, time.Since(p.started)
 		}
 	}
-	status := StatusOK
+	status := event.StatusOK
 	for _, p := range parts {
-		if p.status != StatusOK && status != StatusInterrupted {
+		if p.status != event.StatusOK && status != event.StatusInterrupted {
 			status = p.status
 		}
 	}
 	switch {
 	case r.death != nil:
-		return StatusDied, r.death.Error()
+		return event.StatusDied, r.death.Error()
 	case r.why != "" && r.why != whyAsked: // out of time, whatever the code made of the interrupt
-		return StatusInterrupted, r.why
+		return event.StatusInterrupted, r.why
 	}
 	return status, "" // ok also if the code was cancelled too late, or went on to its end
 }
 
 // finish ends the run.
-func (r *run) finish(status Status, reason string) {
+func (r *run) finish(status event.Status, reason string) {
 	r.stop()
 	now := time.Now()
-	r.report = Report{Run: r.id, Status: status, Reason: reason}
+	r.report = event.Report{Run: r.id, Status: status, Reason: reason}
 	if !r.started.IsZero() {
 		r.report.Elapsed = now.Sub(r.started)
 	}
 	r.mu.Lock()
 	for _, p := range r.parts {
-		r.report.Parts = append(r.report.Parts, PartReport{
+		r.report.Parts = append(r.report.Parts, event.PartReport{
 			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
 			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(),
 		})
-		if status == StatusError {
+		if status == event.StatusError {
 			r.report.ExitCode = max(r.report.ExitCode, p.exit)
 		}
 	}
 	r.mu.Unlock()
 	r.tracePhase("outcome")
-	ev := &RunFinished{
-		Header: r.head(KindRunFinished), Parent: r.parent(), Status: status, ExitCode: r.report.ExitCode,
+	ev := &event.RunFinished{
+		Header: r.head(event.KindRunFinished), Parent: r.parent(), Status: status, ExitCode: r.report.ExitCode,
 		Seconds: seconds(r.report.Elapsed), Reason: reason,
 	}
 	if r.journal != nil { // is complete for whoever hears of the end
 		if lacking := r.journal.lacking(); lacking != "" && r.journal.begun() {
-			r.emit(&Log{Header: r.head(KindLog), Level: LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.dir})
+			r.emit(&event.Log{Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.dir})
 		}
 		r.journal.event(ev)
 		r.report.Journal = r.journal.dir
@@ -675,7 +657,7 @@ func (r *run) finish(status Status, reason string) {
 		r.journal.release()
 		r.tracePhase("journal complete")
 	}
-	r.e.publish(ev, 0, "")
+	r.e.bus.Publish(ev)
 	if w := r.waiter(); w != nil {
 		w.mu.Lock()
 		delete(w.awaited, r)
@@ -742,26 +724,26 @@ func (p *process) background(m *wire.Message) {
 type part struct {
 	r       *run
 	proc    *process
-	head    Header // of its events, without the kind
-	id      string // of the execution; the run's goroutine's
+	head    event.Header // of its events, without the kind
+	id      string       // of the execution; the run's goroutine's
 	started time.Time
 	before  *partEnd // how the one before it ended
 
 	// Guarded by proc.mu.
-	text  [len(streamNames)]textDecoder
+	text  [len(event.StreamNames)]textDecoder
 	raw   rawFile // raw.rj is nil without a journal, and once closed
 	heard bool    // it has printed; kept only for the trace
 
 	// Guarded by r.mu.
 	ended   bool
-	status  Status
+	status  event.Status
 	elapsed time.Duration
 	count   int
 	exit    int // with which sys.exit has failed the code; 0: it has not
-	failure *Failure
+	failure *event.Failure
 }
 
-func (pt *part) header(k Kind) Header {
+func (pt *part) header(k event.Kind) event.Header {
 	h := pt.head
 	h.Kind = k
 	return h
@@ -793,19 +775,19 @@ func (pt *part) message(m *wire.Message) {
 	case wire.TypeDisplayData, wire.TypeUpdateDisplayData:
 		var d wire.Display
 		if err = json.Unmarshal(m.Content, &d); err == nil {
-			ev := &Display{Header: pt.header(KindDisplay), Data: d.Data, Metadata: d.Metadata, Update: m.Header.MsgType == wire.TypeUpdateDisplayData}
+			ev := &event.Display{Header: pt.header(event.KindDisplay), Data: d.Data, Metadata: d.Metadata, Update: m.Header.MsgType == wire.TypeUpdateDisplayData}
 			_ = json.Unmarshal(d.Transient["display_id"], &ev.DisplayID) // optional
 			pt.rich(ev, &ev.Data, &ev.Files, len(m.Content))
 		}
 	case wire.TypeClearOutput:
 		var c wire.ClearOutput
 		if err = json.Unmarshal(m.Content, &c); err == nil {
-			pt.output(&Display{Header: pt.header(KindDisplay), Clear: true, Wait: c.Wait}, len(m.Content))
+			pt.output(&event.Display{Header: pt.header(event.KindDisplay), Clear: true, Wait: c.Wait}, len(m.Content))
 		}
 	case wire.TypeExecuteResult:
 		var d wire.Display
 		if err = json.Unmarshal(m.Content, &d); err == nil {
-			ev := &Result{Header: pt.header(KindResult), ExecutionCount: d.ExecutionCount, Data: d.Data, Metadata: d.Metadata}
+			ev := &event.Result{Header: pt.header(event.KindResult), ExecutionCount: d.ExecutionCount, Data: d.Data, Metadata: d.Metadata}
 			pt.rich(ev, &ev.Data, &ev.Files, len(m.Content))
 		}
 	case wire.TypeError:
@@ -815,7 +797,7 @@ func (pt *part) message(m *wire.Message) {
 		}
 	}
 	if err != nil {
-		pt.emit(&Log{Header: pt.header(KindLog), Level: LevelError,
+		pt.emit(&event.Log{Header: pt.header(event.KindLog), Level: event.LevelError,
 			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.head.Who(), m.Header.MsgType, err)})
 	}
 }
@@ -828,9 +810,9 @@ func (pt *part) stream(name string, b []byte) {
 		pt.heard = true
 		t.Moment(pt.proc.track, "first byte", came, trace.Text("run", pt.r.id))
 	}
-	i := streamIndex(name)
+	i := event.StreamIndex(name)
 	if pt.raw.rj != nil {
-		pt.raw.rj.output(&pt.raw, streamNames[i], b)
+		pt.raw.rj.output(&pt.raw, event.StreamNames[i], b)
 		t.Since(pt.proc.track, "journal", came)
 	}
 	journaled := t.Now()
@@ -845,8 +827,8 @@ func (pt *part) publishText(i int, text string) {
 	var piece string
 	for text != "" {
 		piece, text = splitText(text, maxText)
-		ev := &Stream{Header: pt.header(KindStream), Name: streamNames[i], Text: piece}
-		pt.proc.e.publish(ev, len(piece), pt.journalDir())
+		ev := &event.Stream{Header: pt.header(event.KindStream), Name: event.StreamNames[i], Text: piece}
+		pt.proc.e.bus.PublishOutput(ev, len(piece), pt.journalDir())
 	}
 }
 
@@ -858,7 +840,7 @@ func (pt *part) flushText() {
 }
 
 // rich takes rich output, of whose event data and files are.
-func (pt *part) rich(ev Event, data *map[string]json.RawMessage, files *map[string]string, size int) {
+func (pt *part) rich(ev event.Event, data *map[string]json.RawMessage, files *map[string]string, size int) {
 	if pt.raw.rj == nil {
 		pt.output(ev, size)
 		return
@@ -868,19 +850,19 @@ func (pt *part) rich(ev Event, data *map[string]json.RawMessage, files *map[stri
 	*data, *files = rest, relative(saved)
 	pt.raw.rj.event(ev)
 	*data, *files = whole, saved
-	pt.proc.e.publish(ev, size, pt.journalDir())
+	pt.proc.e.bus.PublishOutput(ev, size, pt.journalDir())
 }
 
 // output journals and publishes an event that a subscriber who does not read may lose.
-func (pt *part) output(ev Event, size int) {
+func (pt *part) output(ev event.Event, size int) {
 	if pt.raw.rj != nil {
 		pt.raw.rj.event(ev)
 	}
-	pt.proc.e.publish(ev, size, pt.journalDir())
+	pt.proc.e.bus.PublishOutput(ev, size, pt.journalDir())
 }
 
 // emit journals and publishes an event that no subscriber may lose.
-func (pt *part) emit(ev Event) { pt.output(ev, 0) }
+func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
 
 // journalDir is the directory with all that the part has printed; "" if there is none.
 func (pt *part) journalDir() string {
@@ -892,9 +874,9 @@ func (pt *part) journalDir() string {
 
 // exception takes the exception that ended the code.
 func (pt *part) exception(f wire.Error) {
-	ev := &Failure{Header: pt.header(KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
+	ev := &event.Failure{Header: pt.header(event.KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
 	for _, fr := range f.Frames {
-		ev.Frames = append(ev.Frames, Frame(fr))
+		ev.Frames = append(ev.Frames, event.Frame(fr))
 	}
 	ev.Path = wire.Path(pt.r.req.Path)
 	for _, fr := range slices.Backward(f.Frames) {
@@ -913,21 +895,21 @@ func (pt *part) exception(f wire.Error) {
 func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	elapsed := time.Since(pt.started)
 	came := pt.proc.e.o.Trace.Now()
-	ev := &RankState{Header: pt.header(KindRankState), State: stateReady, Seconds: seconds(elapsed)}
+	ev := &event.RankState{Header: pt.header(event.KindRankState), State: event.StateReady, Seconds: seconds(elapsed)}
 	count, exit := 0, 0
 	var death *ranks.ExitError
 	ended := errors.As(err, &death)
 	switch {
 	case ended && death.Asked: // we have ended it ourselves, which is no death
-		ev.State, ev.Status, death = stateStopped, StatusInterrupted, nil
+		ev.State, ev.Status, death = event.StateStopped, event.StatusInterrupted, nil
 	case ended:
-		ev.State, ev.Status, ev.Reason = stateDead, StatusDied, err.Error()
+		ev.State, ev.Status, ev.Reason = event.StateDead, event.StatusDied, err.Error()
 		pt.proc.told.Store(true)
 	case err != nil: // the reply made no sense
-		ev.Status = StatusError
+		ev.Status = event.StatusError
 	default:
 		count = reply.ExecutionCount
-		if ev.Status = pt.r.partStatus(reply); ev.Status == StatusError {
+		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
 			exit = reply.ExitCode
 		}
 		pt.r.mu.Lock()
@@ -947,7 +929,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	}
 	pt.flushText()
 	if err != nil && !ended {
-		pt.emit(&Log{Header: pt.header(KindLog), Level: LevelError, Text: err.Error()})
+		pt.emit(&event.Log{Header: pt.header(event.KindLog), Level: event.LevelError, Text: err.Error()})
 	}
 	pt.emit(ev)
 	if ended || pt.proc.gone {
@@ -971,21 +953,21 @@ func (pt *part) closeJournal() {
 
 // partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of
 // the KeyboardInterrupt.
-func (r *run) partStatus(reply *wire.ExecuteReply) Status {
+func (r *run) partStatus(reply *wire.ExecuteReply) event.Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case reply.Status.Status == "ok":
-		return StatusOK
+		return event.StatusOK
 	case reply.Status.Status == "aborted", r.why != "":
-		return StatusInterrupted
+		return event.StatusInterrupted
 	default:
-		return StatusError
+		return event.StatusError
 	}
 }
 
 // ended records the end of a part.
-func (r *run) ended(pt *part, status Status, elapsed time.Duration, count, exit int, death *ranks.ExitError) {
+func (r *run) ended(pt *part, status event.Status, elapsed time.Duration, count, exit int, death *ranks.ExitError) {
 	r.mu.Lock()
 	if !pt.ended { // else it was given up
 		pt.ended, pt.status, pt.elapsed, pt.count, pt.exit = true, status, elapsed, count, exit

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 )
@@ -85,7 +86,7 @@ func (e *Executor) lookAt(procs []*process) {
 			said = !e.tellsOf(p.rank) // else a hang says it
 			e.stands(func(told map[*process]bool) { told[p] = said })
 			if said {
-				p.notify(notice{LevelWarning, text})
+				p.notify(notice{event.LevelWarning, text})
 			}
 		case !stands && told:
 			e.stands(func(told map[*process]bool) { delete(told, p) })
@@ -93,7 +94,7 @@ func (e *Executor) lookAt(procs []*process) {
 			case <-p.p.Done(): // which is told
 			default:
 				if said {
-					p.notify(notice{LevelInfo, fmt.Sprintf("%s answers again", nameProcess(p))})
+					p.notify(notice{event.LevelInfo, fmt.Sprintf("%s answers again", nameProcess(p))})
 				}
 			}
 		}
@@ -112,7 +113,7 @@ func (e *Executor) stands(change func(told map[*process]bool)) {
 
 // notice is a sentence for the user about a process.
 type notice struct {
-	level Level
+	level event.Level
 	text  string
 }
 
@@ -121,7 +122,7 @@ func (p *process) notify(n notice) {
 	if r := p.newest.Load(); r != nil && p.running.Load() > 0 && r.note(p.e.watch.ctx, n) {
 		return
 	}
-	p.e.Publish(NewLog(n.level, n.text))
+	p.e.Publish(event.NewLog(n.level, n.text))
 }
 
 // note has the run tell something; ok is false if it has finished, or ctx has ended, before.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 )
 
 // What stands still is told once, as part of the run that waits for it, and so is that it goes on.
@@ -25,9 +26,9 @@ func TestStandstillIsTold(t *testing.T) {
 		mustWait(t, e, id)
 		e.Close(t.Context())
 		<-rec.done
-		var logs []*Log
+		var logs []*event.Log
 		for _, ev := range rec.all() {
-			if log, ok := ev.(*Log); ok {
+			if log, ok := ev.(*event.Log); ok {
 				logs = append(logs, log)
 			}
 		}
@@ -54,7 +55,7 @@ func TestStandstillOfAnIdleProcess(t *testing.T) {
 		e.Close(t.Context())
 		<-rec.done
 		for _, ev := range rec.all() {
-			if log, ok := ev.(*Log); ok && log.Text == "rank 0 (pid 7) is stopped" && log.Run == "" && log.Level == LevelWarning {
+			if log, ok := ev.(*event.Log); ok && log.Text == "rank 0 (pid 7) is stopped" && log.Run == "" && log.Level == event.LevelWarning {
 				return
 			}
 		}
@@ -110,7 +111,7 @@ func TestStandstillWithoutRuns(t *testing.T) {
 		e.Close(t.Context())
 		<-rec.done
 		for _, ev := range rec.all() {
-			if _, ok := ev.(*Log); ok {
+			if _, ok := ev.(*event.Log); ok {
 				t.Errorf("told is %v", rec.lines())
 			}
 		}

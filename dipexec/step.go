@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dipls/diagnose"
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -25,7 +26,7 @@ const (
 // partEnd is how the last part of a process ended.
 type partEnd struct {
 	groups  map[string]uint64 // as in [wire.ExecuteReply]
-	failure *Failure          // nil: with no exception
+	failure *event.Failure    // nil: with no exception
 }
 
 // standing is how a rank stands with its collectives.
@@ -37,9 +38,9 @@ type standing struct {
 
 // inStep makes sure that ranks are in step before a cell runs on any of them: their groups are mended where they are not. Another status than ok keeps the
 // cell from the ranks. Ranks that may be out of step are asked, and one that has not come back is waited for as long as it is in no collective.
-func (r *run) inStep(procs []Process) (Status, string) {
+func (r *run) inStep(procs []Process) (event.Status, string) {
 	if !r.e.maybeOutOfStep(procs) {
-		return StatusOK, ""
+		return event.StatusOK, ""
 	}
 	var before []standing
 	told := false
@@ -53,12 +54,12 @@ func (r *run) inStep(procs []Process) (Status, string) {
 		case len(busy) > 0:
 			if !fault && !told {
 				told = true
-				r.log(LevelInfo, "waiting for %s, not back from an earlier run", ranklist.Name(busy))
+				r.log(event.LevelInfo, "waiting for %s, not back from an earlier run", ranklist.Name(busy))
 			}
 		case !fault:
-			return StatusOK, ""
+			return event.StatusOK, ""
 		case looks == maxStepLooks:
-			return StatusOK, "" // collectives of threads come and go
+			return event.StatusOK, "" // collectives of threads come and go
 		default:
 			looks++
 		}
@@ -66,35 +67,35 @@ func (r *run) inStep(procs []Process) (Status, string) {
 		select {
 		case <-time.After(stepPause):
 		case <-r.timeout:
-			return StatusInterrupted, whyTimeout + r.req.Timeout.String()
+			return event.StatusInterrupted, whyTimeout + r.req.Timeout.String()
 		case <-r.ctx.Done():
-			return StatusInterrupted, ""
+			return event.StatusInterrupted, ""
 		}
 	}
 }
 
 // bringInStep mends the groups of ranks that are out of step, or says what becomes of a run on them. Who runs a cell all the same knows what to make up for.
-func (r *run) bringInStep(procs []Process, ranks []standing) (Status, string) {
+func (r *run) bringInStep(procs []Process, ranks []standing) (event.Status, string) {
 	clauses := r.e.describeStep(ranks)
 	if r.req.Directive.Anyway && !r.e.isBroken(procs) {
-		r.log(LevelWarning, "%s: %s", theyAreOutOfStep, strings.Join(clauses, "; "))
-		return StatusOK, ""
+		r.log(event.LevelWarning, "%s: %s", theyAreOutOfStep, strings.Join(clauses, "; "))
+		return event.StatusOK, ""
 	}
 	remarks, err := r.e.bringBackAndMend(r.ctx, procs)
 	switch {
 	case err == nil:
-		r.log(LevelInfo, "%s", formedAnew(theyWereOutOfStep(clauses)))
+		r.log(event.LevelInfo, "%s", formedAnew(theyWereOutOfStep(clauses)))
 		r.remark(remarks)
-		return StatusOK, ""
+		return event.StatusOK, ""
 	case r.ctx.Err() != nil:
-		return StatusInterrupted, ""
+		return event.StatusInterrupted, ""
 	}
 	text := theyAreOutOfStep + ": " + strings.Join(append(clauses, fmt.Sprintf("their process groups could not be formed anew: %v", err)), "; ")
 	if r.req.Directive.Anyway {
-		r.log(LevelWarning, "%s", text)
-		return StatusOK, ""
+		r.log(event.LevelWarning, "%s", text)
+		return event.StatusOK, ""
 	}
-	return StatusError, text + ". %dipull still brings what they hold; %makedip -r restarts them; %%dip --anyway runs the cell all the same"
+	return event.StatusError, text + ". %dipull still brings what they hold; %makedip -r restarts them; %%dip --anyway runs the cell all the same"
 }
 
 const theyAreOutOfStep = "the ranks are out of step, and collectives would be paired with earlier ones"

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/ranks/wire"
 )
 
@@ -56,8 +58,8 @@ func inside(g wire.GroupsReply, name, path string, line int) wire.GroupsReply {
 // linesOf describes the events of a run that has ended, one a line.
 func linesOf(t *testing.T, rec *recorder, run string) []string {
 	t.Helper()
-	rec.await(t, "end", func(ev Event) bool { return ev.Head().Kind == KindRunFinished && ev.Head().Run == run })
-	return describe(slices.DeleteFunc(rec.all(), func(ev Event) bool { return ev.Head().Run != run }))
+	rec.await(t, "end", func(ev event.Event) bool { return ev.Head().Kind == event.KindRunFinished && ev.Head().Run == run })
+	return eventtest.Describe(slices.DeleteFunc(rec.all(), func(ev event.Event) bool { return ev.Head().Run != run }))
 }
 
 func always(g wire.GroupsReply) func() wire.GroupsReply { return func() wire.GroupsReply { return g } }
@@ -86,7 +88,7 @@ func TestRanksInStepAreNotAsked(t *testing.T) {
 	id = mustStart(t, e, Request{Target: target(t, "remote")})
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
-	if r := mustWait(t, e, id); r.Status != StatusOK {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("report %+v", r)
 	}
 	for _, p := range pool.ranks {
@@ -109,10 +111,10 @@ func TestRanksOutOfStep(t *testing.T) {
 	})
 	id := mustStart(t, e, Request{Target: target(t, "ranks:1")})
 	pool.ranks[1].next().counted("ok", map[string]uint64{"0": 1})
-	if r := mustWait(t, e, id); r.Status != StatusOK {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
-	sameLines(t, linesOf(t, rec, id),
+	eventtest.SameLines(t, linesOf(t, rec, id),
 		"run_started ranks:1 see 1",
 		"log info: the ranks were out of step (rank 0 is 1 collective behind (ValueError at t.py:5)): their process groups have been formed anew",
 		"log warning: model (DDP) belongs to the old group: wrap it again",
@@ -142,7 +144,7 @@ func TestRanksThatCannotBeMended(t *testing.T) {
 	for _, where := range []string{"remote", "ranks:1"} {
 		r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, where)}))
 		want := "rank 0 is 1 collective behind (ValueError at t.py:5); their process groups could not be formed anew: rank 1: mend_request failed: RuntimeError: no store. "
-		if r.Status != StatusError || !strings.Contains(r.Reason, want) || !strings.Contains(r.Reason, "--anyway") {
+		if r.Status != event.StatusError || !strings.Contains(r.Reason, want) || !strings.Contains(r.Reason, "--anyway") {
 			t.Errorf("%s: ended %s: %s", where, r.Status, r.Reason)
 		}
 	}
@@ -167,12 +169,12 @@ func TestRanksThatCannotBeMended(t *testing.T) {
 	id = mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "remote"), Anyway: true}})
 	pool.ranks[0].next().counted("ok", map[string]uint64{"0": 8})
 	pool.ranks[1].next().counted("ok", map[string]uint64{"0": 8})
-	if r := mustWait(t, e, id); r.Status != StatusOK {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
-	rec.await(t, "warning", func(ev Event) bool {
-		l, ok := ev.(*Log)
-		return ok && l.Level == LevelWarning && l.Run == id && strings.HasPrefix(l.Text, "the ranks are out of step")
+	rec.await(t, "warning", func(ev event.Event) bool {
+		l, ok := ev.(*event.Log)
+		return ok && l.Level == event.LevelWarning && l.Run == id && strings.HasPrefix(l.Text, "the ranks are out of step")
 	})
 }
 
@@ -181,7 +183,7 @@ func TestAnywayMendsNothing(t *testing.T) {
 	e, _, pool := afterCounts(t, 7, 8)
 	id := mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "ranks:0"), Anyway: true}})
 	pool.ranks[0].next().counted("ok", map[string]uint64{"0": 8})
-	if r := mustWait(t, e, id); r.Status != StatusOK {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
 	pool.ranks[0].stands(always(world(8)))
@@ -202,7 +204,7 @@ func TestRanksOnTheirWayIntoStep(t *testing.T) {
 	id := mustStart(t, e, Request{Target: target(t, "remote")})
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
-	if r := mustWait(t, e, id); r.Status != StatusOK {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
 }
@@ -237,7 +239,7 @@ func TestRankNotBack(t *testing.T) {
 	id := mustStart(t, e, Request{Target: target(t, "remote"), Timeout: time.Millisecond})
 	pool.ranks[0].next().counted("error", map[string]uint64{"0": 4})
 	deaf := pool.ranks[1].next()
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
 		t.Fatalf("report %+v", r)
 	}
 	pool.ranks[0].stands(always(world(4)))
@@ -247,19 +249,19 @@ func TestRankNotBack(t *testing.T) {
 	}
 
 	id = mustStart(t, e, Request{Target: target(t, "remote"), Timeout: 2 * stepPause})
-	if r := mustWait(t, e, id); r.Status != StatusInterrupted || !strings.HasPrefix(r.Reason, whyTimeout) {
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || !strings.HasPrefix(r.Reason, whyTimeout) {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
 	id = mustStart(t, e, Request{Target: target(t, "remote")})
-	rec.await(t, "word of the rank", func(ev Event) bool {
-		l, ok := ev.(*Log)
+	rec.await(t, "word of the rank", func(ev event.Event) bool {
+		l, ok := ev.(*event.Log)
 		return ok && l.Run == id && l.Text == "waiting for rank 1, not back from an earlier run"
 	})
 	pool.ranks[1].breaks(func() { deaf.counted("error", map[string]uint64{"0": 5}) })
 	pool.ranks[1].stands(always(inside(world(4), "all_reduce", "/d/t.py", 6)))
 	pool.ranks[0].next().ok()
 	pool.ranks[1].next().ok()
-	if r := mustWait(t, e, id); r.Status != StatusOK {
+	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
 	if text := linesOf(t, rec, id)[2]; text != "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:6): their process groups have been formed anew" {

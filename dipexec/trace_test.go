@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"dipls/dipexec/event"
 	"dipls/internal/testpython"
 	"dipls/internal/trace"
 	"dipls/ranks"
@@ -61,7 +62,7 @@ func TestTrace(t *testing.T) {
 	events := traceOf(t, 2, func(e *Executor) {
 		report := mustWait(t, e, mustStart(t, e, Request{Code: "print('x', flush=True)", Cell: 3, Title: "Ä", Target: target(t, "remote")}))
 		id = report.Run
-		if report.Status != StatusOK {
+		if report.Status != event.StatusOK {
 			t.Errorf("%+v", report)
 		}
 	})

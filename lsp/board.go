@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // RunState is where a run is in its life.
@@ -39,12 +40,12 @@ type Run struct {
 	See      string
 	Journal  string // directory; "": none
 	Started  time.Time
-	Status   dipexec.Status // once it has ended
-	Seconds  float64        // once it has ended
-	Reason   string         // once it has ended: a sentence, or ""
-	Parts    []Part         // of the processes that have begun: the local namespace first, then the ranks in order
-	Failures []*dipexec.Failure
-	Hangs    []*dipexec.Hang // what its ranks wait for, by number; [board.lastRun] tells those of the runs that the cell has asked for, too
+	Status   event.Status // once it has ended
+	Seconds  float64      // once it has ended
+	Reason   string       // once it has ended: a sentence, or ""
+	Parts    []Part       // of the processes that have begun: the local namespace first, then the ranks in order
+	Failures []*event.Failure
+	Hangs    []*event.Hang // what its ranks wait for, by number; [board.lastRun] tells those of the runs that the cell has asked for, too
 
 	workspace *workspace
 	plan      *plan    // in which it waits; nil: it has been started
@@ -60,11 +61,11 @@ type Run struct {
 
 // Part is how one process does in a run.
 type Part struct {
-	Rank    int            // -1: the local namespace
-	State   string         // as in RankState: busy, ready, interrupting, dead or stopped
-	Status  dipexec.Status // "" while it runs
-	Seconds float64        // once it has ended
-	Reason  string         // with dead
+	Rank    int          // -1: the local namespace
+	State   string       // as in RankState: busy, ready, interrupting, dead or stopped
+	Status  event.Status // "" while it runs
+	Seconds float64      // once it has ended
+	Reason  string       // with dead
 }
 
 // Done is the number of parts that have ended.
@@ -96,7 +97,7 @@ type board struct {
 	ended []string         // those of runs that have ended, oldest first
 	last  map[cellKey]*Run // the last run of each cell as a whole
 	hung  map[string]*Run  // whose ranks wait for something
-	pools map[*workspace]*dipexec.PoolState
+	pools map[*workspace]*event.PoolState
 }
 
 type cellKey struct {
@@ -107,7 +108,7 @@ type cellKey struct {
 func newBoard(docs *documents, changed func(change)) *board {
 	b := &board{
 		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, hung: map[string]*Run{},
-		pools: map[*workspace]*dipexec.PoolState{},
+		pools: map[*workspace]*event.PoolState{},
 	}
 	docs.gone = b.forgetCells
 	return b
@@ -194,22 +195,22 @@ func (b *board) dequeue(runs []*Run) {
 }
 
 // event enters an event.
-func (b *board) event(w *workspace, ev dipexec.Event) {
+func (b *board) event(w *workspace, ev event.Event) {
 	if c := b.record(w, ev); !c.empty() {
 		b.changed(c)
 	}
 }
 
 // record enters an event and says what has changed.
-func (b *board) record(w *workspace, ev dipexec.Event) change {
+func (b *board) record(w *workspace, ev event.Event) change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if state, ok := ev.(*dipexec.PoolState); ok {
+	if state, ok := ev.(*event.PoolState); ok {
 		b.pools[w] = state
 		return change{pools: map[*workspace]bool{w: true}}
 	}
 	r := b.runs[ev.Head().Run]
-	if started, ok := ev.(*dipexec.RunStarted); ok && r == nil {
+	if started, ok := ev.(*event.RunStarted); ok && r == nil {
 		r = b.adopt(w, started)
 		b.enter(r)
 	}
@@ -217,16 +218,16 @@ func (b *board) record(w *workspace, ev dipexec.Event) change {
 		return change{}
 	}
 	switch ev := ev.(type) {
-	case *dipexec.RunStarted:
+	case *event.RunStarted:
 		r.State, r.Title, r.Target, r.See, r.Journal, r.Parent, r.Started = Running, ev.Title, ev.Target, ev.See, ev.Journal, ev.Parent, time.Now()
-	case *dipexec.RankState:
+	case *event.RankState:
 		part := r.part(rankOf(ev))
 		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
-	case *dipexec.Failure:
+	case *event.Failure:
 		r.Failures = append(r.Failures, ev)
-	case *dipexec.Hang:
+	case *event.Hang:
 		b.hang(r, ev)
-	case *dipexec.RunFinished:
+	case *event.RunFinished:
 		r.State, r.Status, r.Seconds, r.Reason, r.Hangs = Ended, ev.Status, ev.Seconds, ev.Reason, nil
 		delete(b.hung, r.ID)
 		b.forget(r.ID)
@@ -237,11 +238,11 @@ func (b *board) record(w *workspace, ev dipexec.Event) change {
 }
 
 // hang enters that ranks of a run wait, or no longer do. mu is held.
-func (b *board) hang(r *Run, ev *dipexec.Hang) {
+func (b *board) hang(r *Run, ev *event.Hang) {
 	if r.State == Ended {
 		return
 	}
-	i, known := slices.BinarySearchFunc(r.Hangs, ev.Hang, func(h *dipexec.Hang, number int) int { return cmp.Compare(h.Hang, number) })
+	i, known := slices.BinarySearchFunc(r.Hangs, ev.Hang, func(h *event.Hang, number int) int { return cmp.Compare(h.Hang, number) })
 	switch {
 	case known && ev.Gone:
 		r.Hangs = slices.Delete(r.Hangs, i, i+1)
@@ -258,7 +259,7 @@ func (b *board) hang(r *Run, ev *dipexec.Hang) {
 }
 
 // adopt is a run that this client has not started: a cell has, or another client. A cell's runs are shown at that cell.
-func (b *board) adopt(w *workspace, ev *dipexec.RunStarted) *Run {
+func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
 	r := &Run{ID: ev.Run, Parent: ev.Parent, workspace: w}
 	if parent := b.runs[ev.Parent]; parent != nil {
 		r.Doc, r.Cell, r.text, r.cellLine = parent.Doc, parent.Cell, parent.text, parent.cellLine
@@ -310,7 +311,7 @@ func (r *Run) part(rank int) *Part {
 }
 
 // rankOf is -1 for the local namespace.
-func rankOf(ev dipexec.Event) int {
+func rankOf(ev event.Event) int {
 	if h := ev.Head(); h.Rank != nil {
 		return *h.Rank
 	}
@@ -400,13 +401,13 @@ func (b *board) active(w *workspace) []Run {
 }
 
 // pool is the last that was told of a workspace's pool, in state "none" if nothing was.
-func (b *board) pool(w *workspace) dipexec.PoolState {
+func (b *board) pool(w *workspace) event.PoolState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p := b.pools[w]; p != nil {
 		return *p
 	}
-	return dipexec.PoolState{State: "none"}
+	return event.PoolState{State: "none"}
 }
 
 // anchor is a line of a cell, as it was when that ran.
@@ -426,7 +427,7 @@ func (a anchor) in(c cells.Cell) (line int, ok bool) {
 
 // anchor is what a frame of a run's traceback hangs on. Its line is that of the file as it was when the frame's code ran: the
 // run's own cell, or another one that ran before (a function that the cell calls). ok is false if no run is known that had the line.
-func (b *board) anchor(doc uri.URI, r Run, frame dipexec.Frame) (a anchor, ok bool) {
+func (b *board) anchor(doc uri.URI, r Run, frame event.Frame) (a anchor, ok bool) {
 	from, ok := b.ran(r, frame.Run)
 	if !ok || from.Doc != doc || frame.Line < from.line || frame.Line > from.end {
 		return anchor{}, false

@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 const boardURI = uri.URI("file:///a.py")
@@ -47,7 +48,7 @@ func (f *boardFixture) doc() *Snapshot { return f.docs.view()[boardURI] }
 // place finds where a line of the code of run of, which a frame of r's traceback names, is now, 1-based. ok is false if that code had no such
 // line, or if its cell's code has been edited since, or is gone.
 func (f *boardFixture) place(d *Snapshot, r Run, of string, line int) (now int, cell cells.Cell, ok bool) {
-	a, ok := f.anchor(d.URI, r, dipexec.Frame{Line: line, Run: of})
+	a, ok := f.anchor(d.URI, r, event.Frame{Line: line, Run: of})
 	if !ok {
 		return 0, cells.Cell{}, false
 	}
@@ -87,14 +88,14 @@ func (f *boardFixture) ran(id string, index int) {
 	f.mu.Unlock()
 }
 
-func (f *boardFixture) events(events ...dipexec.Event) {
+func (f *boardFixture) events(events ...event.Event) {
 	for _, ev := range events {
 		f.event(f.w, ev)
 	}
 }
 
-func head(k dipexec.Kind, run string, rank int) dipexec.Header {
-	return dipexec.Header{Kind: k, Run: run, Rank: &rank}
+func head(k event.Kind, run string, rank int) event.Header {
+	return event.Header{Kind: k, Run: run, Rank: &rank}
 }
 
 // A run goes through its states, with its parts.
@@ -107,10 +108,10 @@ func TestBoardRun(t *testing.T) {
 	}
 	f.told = change{}
 	f.events(
-		&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "r"}, Target: "remote", See: "0"},
-		&dipexec.RankState{Header: head(dipexec.KindRankState, "r", 1), State: "busy"},
-		&dipexec.RankState{Header: head(dipexec.KindRankState, "r", 0), State: "busy"},
-		&dipexec.RankState{Header: head(dipexec.KindRankState, "r", 1), State: "ready", Status: dipexec.StatusOK, Seconds: 1},
+		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r"}, Target: "remote", See: "0"},
+		&event.RankState{Header: head(event.KindRankState, "r", 1), State: "busy"},
+		&event.RankState{Header: head(event.KindRankState, "r", 0), State: "busy"},
+		&event.RankState{Header: head(event.KindRankState, "r", 1), State: "ready", Status: event.StatusOK, Seconds: 1},
 	)
 	r, _ := f.lastRun(boardURI, cell)
 	if r.State != Running || len(r.Parts) != 2 || r.Parts[0].Rank != 0 || r.Done() != 1 {
@@ -125,8 +126,8 @@ func TestBoardRun(t *testing.T) {
 	if active := f.active(f.w); len(active) != 1 || active[0].ID != "r" {
 		t.Errorf("%+v", active)
 	}
-	f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: "r"}, Status: dipexec.StatusError, Seconds: 2})
-	if r, _ := f.lastRun(boardURI, cell); r.State != Ended || r.Status != dipexec.StatusError || r.Seconds != 2 {
+	f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r"}, Status: event.StatusError, Seconds: 2})
+	if r, _ := f.lastRun(boardURI, cell); r.State != Ended || r.Status != event.StatusError || r.Seconds != 2 {
 		t.Errorf("%+v", r)
 	}
 	f.clear(boardURI)
@@ -206,8 +207,8 @@ func TestBoardAdopts(t *testing.T) {
 	f.ran("r", 1)
 	two := 2
 	f.events(
-		&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "nested"}, Parent: "r", Target: "remote"},
-		&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "theirs", Cell: &two}, Path: "/a.py", Line: 4, Target: "local"},
+		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "nested"}, Parent: "r", Target: "remote"},
+		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "theirs", Cell: &two}, Path: "/a.py", Line: 4, Target: "local"},
 	)
 	ids := f.doc().ids
 	if r, _ := f.run("nested"); r.Cell != ids[0] || r.Parent != "r" {
@@ -225,7 +226,7 @@ func TestBoardAdopts(t *testing.T) {
 func TestBoardForgets(t *testing.T) {
 	f := newBoardFixture(t, "x\n# %%\ny\n")
 	finish := func(id string) {
-		f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: id}, Status: dipexec.StatusOK})
+		f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: id}, Status: event.StatusOK})
 	}
 	f.ran("first", 1)
 	finish("first")
@@ -291,7 +292,7 @@ func TestBoardPool(t *testing.T) {
 	if p := f.pool(f.w); p.State != "none" {
 		t.Errorf("%+v", p)
 	}
-	f.events(&dipexec.PoolState{Header: dipexec.Header{Kind: dipexec.KindPoolState}, State: "ready", Size: 3})
+	f.events(&event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: "ready", Size: 3})
 	if p := f.pool(f.w); p.State != "ready" || p.Size != 3 || !f.told.pools[f.w] {
 		t.Errorf("%+v, told %+v", p, f.told)
 	}
@@ -313,8 +314,8 @@ func TestBoardHangs(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
 	f.ran("r", 1)
 	cell := f.doc().ids[0]
-	hang := func(run string, number int, text string, gone bool) *dipexec.Hang {
-		return &dipexec.Hang{Header: dipexec.Header{Kind: dipexec.KindHang, Run: run}, Hang: number, Text: text, Level: dipexec.LevelWarning, Gone: gone}
+	hang := func(run string, number int, text string, gone bool) *event.Hang {
+		return &event.Hang{Header: event.Header{Kind: event.KindHang, Run: run}, Hang: number, Text: text, Level: event.LevelWarning, Gone: gone}
 	}
 	told := func() (texts []string) {
 		r, _ := f.lastRun(boardURI, cell)
@@ -332,7 +333,7 @@ func TestBoardHangs(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	f.events(&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "r"}})
+	f.events(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r"}})
 	f.told = change{}
 	f.events(hang("r", 2, "b", false), hang("r", 1, "a", false), hang("r", 2, "c", false), hang("elsewhere", 1, "x", false))
 	is("a", "c")
@@ -346,11 +347,11 @@ func TestBoardHangs(t *testing.T) {
 		t.Error("a copy has changed")
 	}
 	// A line of the cell has asked for a run on the ranks.
-	f.events(&dipexec.RunStarted{Header: dipexec.Header{Kind: dipexec.KindRunStarted, Run: "child"}, Parent: "r"}, hang("child", 1, "d", false))
+	f.events(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "child"}, Parent: "r"}, hang("child", 1, "d", false))
 	is("c", "d")
-	f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: "r"}}, hang("r", 3, "late", false))
+	f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r"}}, hang("r", 3, "late", false))
 	is("d")
-	f.events(&dipexec.RunFinished{Header: dipexec.Header{Kind: dipexec.KindRunFinished, Run: "child"}})
+	f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "child"}})
 	is()
 }
 

@@ -7,7 +7,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 )
 
@@ -118,9 +118,9 @@ func (r *Run) cellState() cellState {
 		return cellQueued
 	case r.State == Running:
 		return cellRunning
-	case r.Status == dipexec.StatusOK:
+	case r.Status == event.StatusOK:
 		return cellOK
-	case r.Status == dipexec.StatusInterrupted:
+	case r.Status == event.StatusInterrupted:
 		return cellInterrupted
 	}
 	return cellFailed

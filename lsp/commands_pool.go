@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -210,7 +211,7 @@ func (s *server) remakeIn(ctx context.Context, w *workspace, cmd wire.MakeComman
 	if err != nil {
 		return nil, err
 	}
-	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+	w.executor.Publish(event.NewLog(event.LevelInfo, text))
 	_ = s.catchUp(ctx, w) // it has been done, whoever waits for the answer
 	return &textReply{text}, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 )
 
@@ -115,7 +116,7 @@ func (d *diagnostics) drop(gone func(*failure) bool) {
 }
 
 // fail enters an exception. mu is held.
-func (d *diagnostics) fail(r Run, ev *dipexec.Failure) {
+func (d *diagnostics) fail(r Run, ev *event.Failure) {
 	text := ev.EName
 	if ev.EValue != "" {
 		text += ": " + ev.EValue
@@ -151,7 +152,7 @@ func (r *Run) excerpt(text string) string {
 }
 
 // ownFrame is the innermost frame in the run's own document, -1 if there is none, and where it stands: at the cell's first line then.
-func (d *diagnostics) ownFrame(r Run, frames []dipexec.Frame) (int, anchor) {
+func (d *diagnostics) ownFrame(r Run, frames []event.Frame) (int, anchor) {
 	if doc := d.s.docs.lastKnown(r.Doc); doc != nil {
 		for i, frame := range slices.Backward(frames) {
 			if string(frame.File) != doc.Name() {
@@ -169,7 +170,7 @@ func (d *diagnostics) ownFrame(r Run, frames []dipexec.Frame) (int, anchor) {
 func headerOf(r Run) anchor { return anchor{cellKey: cellKey{r.Doc, r.Cell}, text: r.text} }
 
 // foreignFrame is the innermost frame in another open document, if it is further in than the run's own.
-func (d *diagnostics) foreignFrame(r Run, frames []dipexec.Frame, own int) (int, anchor, bool) {
+func (d *diagnostics) foreignFrame(r Run, frames []event.Frame, own int) (int, anchor, bool) {
 	open := d.s.docs.view()
 	for i := len(frames) - 1; i > own; i-- {
 		doc := open.byName(string(frames[i].File))
@@ -196,7 +197,7 @@ func anchorNow(doc *Snapshot, line int) (anchor, bool) {
 }
 
 // traced are the frames but the one that a failure stands at.
-func (d *diagnostics) traced(r Run, frames []dipexec.Frame, own int) []traced {
+func (d *diagnostics) traced(r Run, frames []event.Frame, own int) []traced {
 	var list []traced
 	open := d.s.docs.view()
 	for i, frame := range frames {
@@ -243,10 +244,10 @@ func (d *diagnostics) related(f *failure) []protocol.DiagnosticRelatedInformatio
 }
 
 // died enters the death of a process. mu is held.
-func (d *diagnostics) died(r Run, ev *dipexec.RankState) {
+func (d *diagnostics) died(r Run, ev *event.RankState) {
 	what := cmp.Or(strings.TrimSpace(strings.TrimPrefix(ev.Reason, ev.Who())), "died")
 	f := &failure{
-		severity: protocol.DiagnosticSeverityError, code: string(dipexec.StatusDied), text: r.excerpt(what), death: true, at: headerOf(r), key: "died " + what,
+		severity: protocol.DiagnosticSeverityError, code: string(event.StatusDied), text: r.excerpt(what), death: true, at: headerOf(r), key: "died " + what,
 	}
 	if !d.merge(r, f, ev) {
 		d.enter(r, f)
@@ -254,21 +255,21 @@ func (d *diagnostics) died(r Run, ev *dipexec.RankState) {
 }
 
 // finish is the end of a run, with the reason if nothing else tells it. mu is held.
-func (d *diagnostics) finish(r Run, ev *dipexec.RunFinished) {
+func (d *diagnostics) finish(r Run, ev *event.RunFinished) {
 	key := cellKey{r.Doc, r.Cell}
-	told := slices.ContainsFunc(d.failures[key], func(f *failure) bool { return f.run == r.ID && f.code == string(dipexec.StatusDied) })
-	if ev.Reason == "" || told || ev.Status == dipexec.StatusOK {
+	told := slices.ContainsFunc(d.failures[key], func(f *failure) bool { return f.run == r.ID && f.code == string(event.StatusDied) })
+	if ev.Reason == "" || told || ev.Status == event.StatusOK {
 		return
 	}
 	f := &failure{severity: protocol.DiagnosticSeverityError, code: string(ev.Status), text: r.excerpt(ev.Reason), at: headerOf(r), key: string(ev.Status)}
-	if ev.Status == dipexec.StatusInterrupted {
+	if ev.Status == event.StatusInterrupted {
 		f.severity = protocol.DiagnosticSeverityWarning
 	}
 	d.enter(r, f)
 }
 
 // merge adds a process to a failure that others had before, and reports whether there was one; otherwise f becomes the process's. mu is held.
-func (d *diagnostics) merge(r Run, f *failure, ev dipexec.Event) bool {
+func (d *diagnostics) merge(r Run, f *failure, ev event.Event) bool {
 	rank := rankOf(ev)
 	for _, old := range d.failures[f.at.cellKey] {
 		if old.run == r.ID && old.key == f.key && old.at.line == f.at.line {
@@ -277,7 +278,7 @@ func (d *diagnostics) merge(r Run, f *failure, ev dipexec.Event) bool {
 				if i == 0 {
 					old.text = f.text
 				}
-				if fail, ok := ev.(*dipexec.Failure); ok {
+				if fail, ok := ev.(*event.Failure); ok {
 					old.apart.Add(rank, fail.EValue)
 				}
 				d.dirty.add(f.at.cellKey)

@@ -7,7 +7,7 @@ import (
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // feature is one thing that the server does for an editor: a file of its own, whose constructor stands in [features]. Every field may be
@@ -21,7 +21,7 @@ type feature struct {
 	// never under a lock; changes that come meanwhile are told together in the next one. It may take its time, but ends with the server's ctx.
 	changed func(change)
 	// event is told every event of every workspace, those of one workspace in order, after the board has recorded it. It must not wait.
-	event func(*workspace, dipexec.Event)
+	event func(*workspace, event.Event)
 	// cleared is told that what is known of how a document's cells ran is to be forgotten, but for what still runs. It must not wait.
 	cleared func(uri.URI)
 	// follow is told of every workspace before anything runs in it for this client. It must not wait.

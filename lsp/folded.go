@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // methodFolded is the notification that carries what a person reads of runs, as docs/language-server.md has it.
@@ -56,7 +57,7 @@ type folding struct {
 }
 
 // tellFolded tells of a workspace's output until the connection ends.
-func (o *output) tellFolded(w *workspace, sub *dipexec.Subscription) {
+func (o *output) tellFolded(w *workspace, sub *event.Subscription) {
 	f := &folding{output: o, w: w, folder: dipexec.NewFolder(dipexec.FoldOptions{})}
 	due := time.Time{} // of unfinished lines
 	for {
@@ -73,12 +74,12 @@ func (o *output) tellFolded(w *workspace, sub *dipexec.Subscription) {
 }
 
 // enter takes an event.
-func (f *folding) enter(ev dipexec.Event) {
-	if ev, ok := ev.(*dipexec.RunStarted); ok && ev.Parent == "" {
+func (f *folding) enter(ev event.Event) {
+	if ev, ok := ev.(*event.RunStarted); ok && ev.Parent == "" {
 		f.items = append(f.items, foldedItem{foldedHeading, ev.Run, titleOf(ev)})
 	}
 	f.add(f.folder.Add(ev, time.Now()))
-	if ev, ok := ev.(*dipexec.RunFinished); ok && ev.Parent == "" {
+	if ev, ok := ev.(*event.RunFinished); ok && ev.Parent == "" {
 		if r, ok := f.s.board.run(ev.Run); ok {
 			mark, text := r.verdict()
 			f.items = append(f.items, foldedItem{foldedOutcome, ev.Run, mark + " " + joined(text, r.took())})

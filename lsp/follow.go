@@ -4,13 +4,13 @@ import (
 	"context"
 	"sync"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // follower enters a workspace's events on the board and hands them to the features. It waits for nobody, so that the board is always up to date;
 // those who wait for the client have subscriptions of their own, and are behind it: see catchUp.
 type follower struct {
-	sub *dipexec.Subscription
+	sub *event.Subscription
 
 	mu      sync.Mutex // guards what follows
 	entered uint64     // how many events

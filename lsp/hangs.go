@@ -9,7 +9,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 )
 
@@ -25,8 +25,8 @@ const (
 // hangMark is a place in the user's code where ranks wait, or are that others wait for, as long as that is so.
 type hangMark struct {
 	run     Run
-	ev      *dipexec.Hang
-	place   dipexec.Place
+	ev      *event.Hang
+	place   event.Place
 	missing bool    // others wait for them
 	uri     uri.URI // of the document or the file; "": the place is in none
 	hung    bool    // at has the place; otherwise the line counts as it was
@@ -70,7 +70,7 @@ func (m *hangMark) message() string {
 }
 
 // operationOf is what ranks wait in: "in all_reduce"; "" if that is not known.
-func operationOf(ev *dipexec.Hang, why string) string {
+func operationOf(ev *event.Hang, why string) string {
 	switch {
 	case why != "":
 		return why
@@ -82,9 +82,9 @@ func operationOf(ev *dipexec.Hang, why string) string {
 
 func (m *hangMark) severity() protocol.DiagnosticSeverity {
 	switch m.ev.Level {
-	case dipexec.LevelInfo:
+	case event.LevelInfo:
 		return protocol.DiagnosticSeverityInformation
-	case dipexec.LevelError:
+	case event.LevelError:
 		return protocol.DiagnosticSeverityError
 	}
 	return protocol.DiagnosticSeverityWarning
@@ -112,12 +112,12 @@ func (m *hangMark) location(open view) (location protocol.Location, ok bool) {
 }
 
 // hang enters that ranks wait, or no longer do. mu is held.
-func (d *diagnostics) hang(r Run, ev *dipexec.Hang) {
+func (d *diagnostics) hang(r Run, ev *event.Hang) {
 	d.dropHangs(func(m *hangMark) bool { return m.ev.Run == ev.Run && m.ev.Hang == ev.Hang })
 	if ev.Gone {
 		return
 	}
-	enter := func(places []dipexec.Place, missing bool) {
+	enter := func(places []event.Place, missing bool) {
 		for _, place := range places {
 			m := &hangMark{run: r, ev: ev, place: place, missing: missing}
 			d.placeHang(m)
@@ -164,7 +164,7 @@ func (d *diagnostics) placeHang(m *hangMark) {
 		return
 	}
 	m.uri = doc.URI
-	if m.at, m.hung = d.s.board.anchor(doc.URI, m.run, dipexec.Frame{File: m.place.Path, Line: m.place.Line, Run: m.place.Run}); !m.hung {
+	if m.at, m.hung = d.s.board.anchor(doc.URI, m.run, event.Frame{File: m.place.Path, Line: m.place.Line, Run: m.place.Run}); !m.hung {
 		m.at, m.hung = anchorNow(doc, m.place.Line)
 	}
 }
@@ -257,7 +257,7 @@ func hangFixes(doc *Snapshot, f finding) []action {
 func (r *Run) waits() string {
 	for _, ev := range r.Hangs {
 		waiting, missing := ranksIn(ev.Waiting), ranksIn(ev.Missing)
-		if ev.Level == dipexec.LevelInfo || len(waiting) == 0 {
+		if ev.Level == event.LevelInfo || len(waiting) == 0 {
 			continue
 		}
 		text := joinWords(nameProcesses(waiting), verb(len(waiting) == 1, "waits", "wait"))
@@ -270,7 +270,7 @@ func (r *Run) waits() string {
 }
 
 // ranksIn are the ranks of some places, in order.
-func ranksIn(places []dipexec.Place) []int {
+func ranksIn(places []event.Place) []int {
 	var all []int
 	for _, p := range places {
 		all = append(all, p.Ranks...)

@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 )
@@ -21,9 +22,9 @@ func (r *Run) verdict() (mark, text string) {
 		return "…", "queued"
 	case r.State == Running:
 		return "…", r.stage()
-	case r.Status == dipexec.StatusOK:
+	case r.Status == event.StatusOK:
 		return "✓", r.processes()
-	case r.Status == dipexec.StatusInterrupted:
+	case r.Status == event.StatusInterrupted:
 		return "✗", "interrupted"
 	default:
 		return "✗", brief(r.fault())
@@ -33,7 +34,7 @@ func (r *Run) verdict() (mark, text string) {
 // outcome is the verdict for lenses: "✓ 4/4 ranks · 1.2 s". Of a run that failed, why counts, not after how long.
 func (r *Run) outcome() string {
 	mark, text := r.verdict()
-	if r.Status == dipexec.StatusOK || r.Status == dipexec.StatusInterrupted {
+	if r.Status == event.StatusOK || r.Status == event.StatusInterrupted {
 		text = joined(text, r.took())
 	}
 	return mark + " " + text

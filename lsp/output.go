@@ -12,6 +12,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 )
 
@@ -50,7 +51,7 @@ func (o *output) follow(w *workspace) {
 }
 
 // read has something read a workspace's events.
-func (o *output) read(w *workspace, show func(*workspace, *dipexec.Subscription)) {
+func (o *output) read(w *workspace, show func(*workspace, *event.Subscription)) {
 	sub := w.executor.Subscribe()
 	o.s.tasks.Go(func() {
 		defer sub.Close()
@@ -61,7 +62,7 @@ func (o *output) read(w *workspace, show func(*workspace, *dipexec.Subscription)
 }
 
 // forward sends events as they are.
-func (o *output) forward(w *workspace, sub *dipexec.Subscription) {
+func (o *output) forward(w *workspace, sub *event.Subscription) {
 	var b bytes.Buffer
 	for {
 		events, err := o.next(o.s.ctx, w, sub)
@@ -70,7 +71,7 @@ func (o *output) forward(w *workspace, sub *dipexec.Subscription) {
 		}
 		for _, ev := range events {
 			b.Reset()
-			if err := dipexec.WriteJSON(&b, ev); err == nil { // an event can always be written to memory
+			if err := event.WriteJSON(&b, ev); err == nil { // an event can always be written to memory
 				o.s.client.notify(methodEvent, protocol.LSPAny(bytes.TrimSpace(b.Bytes())))
 			}
 		}
@@ -78,7 +79,7 @@ func (o *output) forward(w *workspace, sub *dipexec.Subscription) {
 }
 
 // next waits for events, and before that for a client that is behind. Events that the client may ask about are on the board when they are returned.
-func (o *output) next(ctx context.Context, w *workspace, sub *dipexec.Subscription) ([]dipexec.Event, error) {
+func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription) ([]event.Event, error) {
 	if err := o.s.client.stream.out.awaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub *dipexec.Subscripti
 }
 
 // nextUntil is next, but returns without events when something in the folder is due, or at a time if that is not zero.
-func (o *output) nextUntil(folder *dipexec.Folder, at time.Time, w *workspace, sub *dipexec.Subscription) ([]dipexec.Event, error) {
+func (o *output) nextUntil(folder *dipexec.Folder, at time.Time, w *workspace, sub *event.Subscription) ([]event.Event, error) {
 	deadline, ok := folder.Deadline()
 	if !at.IsZero() && (!ok || at.Before(deadline)) {
 		deadline, ok = at, true
@@ -108,16 +109,16 @@ func (o *output) nextUntil(folder *dipexec.Folder, at time.Time, w *workspace, s
 }
 
 // isState reports whether an event is one that the board keeps.
-func isState(ev dipexec.Event) bool {
+func isState(ev event.Event) bool {
 	switch ev.(type) {
-	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished, *dipexec.PoolState, *dipexec.Hang:
+	case *event.RunStarted, *event.RankState, *event.Failure, *event.RunFinished, *event.PoolState, *event.Hang:
 		return true
 	}
 	return false
 }
 
 // fold sends what a person wants to see.
-func (o *output) fold(w *workspace, sub *dipexec.Subscription) {
+func (o *output) fold(w *workspace, sub *event.Subscription) {
 	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
 	folder := dipexec.NewFolder(dipexec.FoldOptions{})
 	for {
@@ -131,7 +132,7 @@ func (o *output) fold(w *workspace, sub *dipexec.Subscription) {
 		}
 		v.show(append(items, folder.Flush(time.Now())...))
 		for _, ev := range events {
-			if _, ended := ev.(*dipexec.RunFinished); ended {
+			if _, ended := ev.(*event.RunFinished); ended {
 				delete(v.told, ev.Head().Run)
 			}
 		}
@@ -171,7 +172,7 @@ func (v *reading) show(items []dipexec.Item) {
 			if t == protocol.MessageTypeError {
 				v.s.client.showMessage(t, item.Text)
 			}
-			if ev, ok := item.Event.(*dipexec.Hang); ok && t == protocol.MessageTypeWarning {
+			if ev, ok := item.Event.(*event.Hang); ok && t == protocol.MessageTypeWarning {
 				v.hang(ev, item.Text)
 			}
 		default:
@@ -199,7 +200,7 @@ func (v *reading) first(run, what string) bool {
 
 // failure tells of a failure, once for all that are the same.
 func (v *reading) failure(item dipexec.Item) {
-	f, ok := item.Event.(*dipexec.Failure)
+	f, ok := item.Event.(*event.Failure)
 	how := v.s.config.of(v.w.dir).Failures
 	if !ok || how == failuresOff || !v.first(item.Run, fmt.Sprintf("%s: %s at %s:%d", f.EName, f.EValue, f.Path, f.Line)) {
 		return
@@ -211,7 +212,7 @@ func (v *reading) failure(item dipexec.Item) {
 }
 
 // hang tells of ranks that wait and may not go on by themselves, once: what corrects that can be read elsewhere.
-func (v *reading) hang(ev *dipexec.Hang, text string) {
+func (v *reading) hang(ev *event.Hang, text string) {
 	if v.s.config.of(v.w.dir).Failures == failuresOff || !v.first(ev.Run, fmt.Sprintf("hang %d", ev.Hang)) {
 		return
 	}
@@ -279,12 +280,12 @@ func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 }
 
 // pictureOf is the journal's file of rich output that text says nothing of; "" if there is none.
-func pictureOf(ev dipexec.Event) string {
+func pictureOf(ev event.Event) string {
 	var files map[string]string
 	switch ev := ev.(type) {
-	case *dipexec.Display:
+	case *event.Display:
 		files = ev.Files
-	case *dipexec.Result:
+	case *event.Result:
 		files = ev.Files
 	}
 	for _, mime := range slices.Sorted(maps.Keys(files)) {
@@ -296,22 +297,22 @@ func pictureOf(ev dipexec.Event) string {
 }
 
 // typeOfNotice is how much a sentence of ours matters.
-func typeOfNotice(ev dipexec.Event) protocol.MessageType {
+func typeOfNotice(ev event.Event) protocol.MessageType {
 	switch ev := ev.(type) {
-	case *dipexec.Log:
+	case *event.Log:
 		switch ev.Level {
-		case dipexec.LevelError:
+		case event.LevelError:
 			return protocol.MessageTypeError
-		case dipexec.LevelWarning:
+		case event.LevelWarning:
 			return protocol.MessageTypeWarning
 		}
 		return protocol.MessageTypeInfo
-	case *dipexec.RunFinished:
-		if ev.Status == dipexec.StatusInterrupted {
+	case *event.RunFinished:
+		if ev.Status == event.StatusInterrupted {
 			return protocol.MessageTypeWarning
 		}
-	case *dipexec.Hang:
-		if ev.Gone || ev.Level == dipexec.LevelInfo {
+	case *event.Hang:
+		if ev.Gone || ev.Level == event.LevelInfo {
 			return protocol.MessageTypeInfo
 		}
 		return protocol.MessageTypeWarning
@@ -320,7 +321,7 @@ func typeOfNotice(ev dipexec.Event) protocol.MessageType {
 }
 
 // describeFailure is a failure in a line, or a few: "NameError: name 'x' is not defined (rank 0, line 12)". The journal has all of it.
-func describeFailure(f *dipexec.Failure, item dipexec.Item, journal string) string {
+func describeFailure(f *event.Failure, item dipexec.Item, journal string) string {
 	text := f.EName
 	if f.EValue != "" {
 		text += ": " + f.EValue

@@ -8,6 +8,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // planned is a run that has been decided on.
@@ -48,7 +49,7 @@ func (s *server) newPlan(w *workspace, d *Snapshot, first string, runs []planned
 func (p *plan) carryOut() {
 	for i := 1; i < len(p.runs); i++ {
 		report, ended, err := p.w.executor.Proceed(p.s.ctx, p.begun[i-1])
-		if err != nil || ended && report.Status != dipexec.StatusOK {
+		if err != nil || ended && report.Status != event.StatusOK {
 			p.cut(i)
 			return
 		}

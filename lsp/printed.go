@@ -11,6 +11,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 )
 
@@ -112,13 +113,13 @@ type eventQueue struct {
 
 // queuedEvent is an event that waits. Size is 0 for one that is not output.
 type queuedEvent struct {
-	ev   dipexec.Event
+	ev   event.Event
 	size int
 }
 
 // leftOut stands for output of a run that has been left out of the queue.
 type leftOut struct {
-	dipexec.Header
+	event.Header
 	bytes int
 }
 
@@ -134,16 +135,16 @@ func (l *leftOut) text(journal string) string {
 func newEventQueue() eventQueue { return eventQueue{wake: make(chan struct{}, 1)} }
 
 // put queues an event. Of rich output it keeps the text, which is all of it that is read here.
-func (q *eventQueue) put(ev dipexec.Event) {
+func (q *eventQueue) put(ev event.Event) {
 	e := queuedEvent{ev: ev}
 	switch ev := ev.(type) {
-	case *dipexec.Stream:
+	case *event.Stream:
 		e.size = len(ev.Text) + eventOverhead
-	case *dipexec.Display:
+	case *event.Display:
 		text := *ev
 		text.Data, text.Metadata = textIn(ev.Data), nil
 		e = queuedEvent{&text, len(text.Data[plainText]) + eventOverhead}
-	case *dipexec.Result:
+	case *event.Result:
 		text := *ev
 		text.Data, text.Metadata = textIn(ev.Data), nil
 		e = queuedEvent{&text, len(text.Data[plainText]) + eventOverhead}
@@ -189,7 +190,7 @@ func (q *eventQueue) shorten() {
 		}
 		run := e.ev.Head().Run
 		if gone[run] == nil {
-			gone[run] = &leftOut{Header: dipexec.Header{Run: run}}
+			gone[run] = &leftOut{Header: event.Header{Run: run}}
 			left = append(left, queuedEvent{ev: gone[run]})
 		}
 		if again {
@@ -212,13 +213,13 @@ func (q *eventQueue) take() []queuedEvent {
 }
 
 // event queues what diagnostics are made of.
-func (d *diagnostics) event(w *workspace, ev dipexec.Event) {
+func (d *diagnostics) event(w *workspace, ev event.Event) {
 	switch ev.(type) {
-	case *dipexec.Stream, *dipexec.Display, *dipexec.Result, *dipexec.Log:
+	case *event.Stream, *event.Display, *event.Result, *event.Log:
 		if d.s.config.of(w.dir).DiagnosticsOutput != outputOff {
 			d.events.put(ev)
 		}
-	case *dipexec.RunStarted, *dipexec.RankState, *dipexec.Failure, *dipexec.RunFinished, *dipexec.Hang:
+	case *event.RunStarted, *event.RankState, *event.Failure, *event.RunFinished, *event.Hang:
 		d.events.put(ev)
 	}
 }
@@ -253,9 +254,9 @@ func (d *diagnostics) enterAll(now time.Time) {
 }
 
 // enterEvent enters one event. mu is held.
-func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
+func (d *diagnostics) enterEvent(ev event.Event, now time.Time) {
 	id := ev.Head().Run
-	if _, ok := ev.(*dipexec.RunStarted); ok {
+	if _, ok := ev.(*event.RunStarted); ok {
 		if r, ok := d.s.board.run(id); ok {
 			d.begin(r)
 		}
@@ -265,15 +266,15 @@ func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
 		return
 	}
 	switch ev := ev.(type) {
-	case *dipexec.Failure:
+	case *event.Failure:
 		if r.Cell != 0 {
 			d.fail(r.Run, ev)
 		}
-	case *dipexec.RankState:
+	case *event.RankState:
 		if ev.State == "dead" && r.Cell != 0 {
 			d.died(r.Run, ev)
 		}
-	case *dipexec.Hang:
+	case *event.Hang:
 		if !r.ended {
 			d.hang(r.Run, ev)
 		}
@@ -281,11 +282,11 @@ func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
 	if r.output != nil {
 		d.enterGap(r, ev)
 		d.print(d.folder.Add(ev, now))
-		if _, ok := ev.(*dipexec.Stream); ok {
+		if _, ok := ev.(*event.Stream); ok {
 			d.touched(r.output) // lines that are not finished are shown as well
 		}
 	}
-	if ev, ok := ev.(*dipexec.RunFinished); ok {
+	if ev, ok := ev.(*event.RunFinished); ok {
 		if r.Cell != 0 {
 			d.finish(r.Run, ev)
 		}
@@ -294,11 +295,11 @@ func (d *diagnostics) enterEvent(ev dipexec.Event, now time.Time) {
 }
 
 // enterGap enters what stands for output that has been left out, here or before it came here. mu is held.
-func (d *diagnostics) enterGap(r *followed, ev dipexec.Event) {
+func (d *diagnostics) enterGap(r *followed, ev event.Event) {
 	switch ev := ev.(type) {
 	case *leftOut:
 		r.output.add(ev.text(r.Journal))
-	case *dipexec.Log:
+	case *event.Log:
 		if ev.Path == "" {
 			return // about something else
 		}

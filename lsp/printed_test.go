@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // What a diagnostic says of output is bounded, and says so.
@@ -41,20 +41,20 @@ func TestPrinted(t *testing.T) {
 func TestEventQueue(t *testing.T) {
 	q := newEventQueue()
 	text := strings.Repeat("x", 1<<10)
-	q.put(&dipexec.RunStarted{})
+	q.put(&event.RunStarted{})
 	put := 0
 	for i := range 10 * queuedOutput >> 10 {
-		q.put(&dipexec.Stream{Text: text, Name: string(rune('a' + i%2))})
+		q.put(&event.Stream{Text: text, Name: string(rune('a' + i%2))})
 		put += len(text) + eventOverhead
 	}
-	q.put(&dipexec.RunFinished{})
+	q.put(&event.RunFinished{})
 	events := q.take()
 	if size := len(events) << 10; size > queuedOutput+2<<10 || size < queuedOutput/4 {
 		t.Errorf("%d events", len(events))
 	}
-	_, first := events[0].ev.(*dipexec.RunStarted)
+	_, first := events[0].ev.(*event.RunStarted)
 	gap, second := events[1].ev.(*leftOut)
-	_, last := events[len(events)-1].ev.(*dipexec.RunFinished)
+	_, last := events[len(events)-1].ev.(*event.RunFinished)
 	if !first || !second || !last || len(q.take()) > 0 {
 		t.Fatalf("%T, %T, …, %T", events[0].ev, events[1].ev, events[len(events)-1].ev)
 	}
@@ -71,25 +71,25 @@ func TestEventQueueOfPictures(t *testing.T) {
 	q := newEventQueue()
 	picture := json.RawMessage(`"` + strings.Repeat("A", 1<<20) + `"`)
 	files := map[string]string{"image/png": "/journal/0-1.png"}
-	run := func(id string) dipexec.Header { return dipexec.Header{Run: id} }
+	run := func(id string) event.Header { return event.Header{Run: id} }
 	for range 1000 {
-		q.put(&dipexec.Display{Header: run("a"), Data: map[string]json.RawMessage{"image/png": picture, "text/plain": json.RawMessage(`"a plot"`)}, Files: files})
-		q.put(&dipexec.Result{Header: run("b"), Data: map[string]json.RawMessage{"image/png": picture}, Metadata: map[string]json.RawMessage{"x": picture}, Files: files})
+		q.put(&event.Display{Header: run("a"), Data: map[string]json.RawMessage{"image/png": picture, "text/plain": json.RawMessage(`"a plot"`)}, Files: files})
+		q.put(&event.Result{Header: run("b"), Data: map[string]json.RawMessage{"image/png": picture}, Metadata: map[string]json.RawMessage{"x": picture}, Files: files})
 	}
 	events := q.take()
 	if len(events) != 2000 {
 		t.Fatalf("%d events", len(events))
 	}
 	for _, e := range events {
-		if d, ok := e.ev.(*dipexec.Display); ok && (string(d.Data["text/plain"]) != `"a plot"` || d.Data["image/png"] != nil || d.Files["image/png"] != files["image/png"]) {
+		if d, ok := e.ev.(*event.Display); ok && (string(d.Data["text/plain"]) != `"a plot"` || d.Data["image/png"] != nil || d.Files["image/png"] != files["image/png"]) {
 			t.Fatalf("%+v", d)
 		}
-		if r, ok := e.ev.(*dipexec.Result); ok && (len(r.Data) != 1 || r.Data["image/png"] != nil || r.Metadata != nil) {
+		if r, ok := e.ev.(*event.Result); ok && (len(r.Data) != 1 || r.Data["image/png"] != nil || r.Metadata != nil) {
 			t.Fatalf("%+v", r)
 		}
 	}
 	for range queuedOutput / eventOverhead {
-		q.put(&dipexec.Display{Header: run("a"), Data: map[string]json.RawMessage{"text/plain": json.RawMessage(`"a plot"`)}})
+		q.put(&event.Display{Header: run("a"), Data: map[string]json.RawMessage{"text/plain": json.RawMessage(`"a plot"`)}})
 	}
 	events = q.take()
 	if gap, ok := events[0].ev.(*leftOut); !ok || gap.Run != "a" || gap.bytes+(len(events)-1)*(len(`"a plot"`)+eventOverhead) != queuedOutput/eventOverhead*(len(`"a plot"`)+eventOverhead) {

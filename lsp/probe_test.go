@@ -9,7 +9,7 @@ import (
 
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // SlowEvents is how long, in nanoseconds, each event takes to be entered: a busy machine.
@@ -21,7 +21,7 @@ var Wished = make(chan struct{}, 1)
 // The tests ask the server for the text that it has, and have it fail, by a feature of their own.
 func init() {
 	features = append(features, func(s *server) feature {
-		return feature{event: func(*workspace, dipexec.Event) { time.Sleep(time.Duration(SlowEvents.Load())) }, methods: map[string]method{
+		return feature{event: func(*workspace, event.Event) { time.Sleep(time.Duration(SlowEvents.Load())) }, methods: map[string]method{
 			"test/text": call(func(ctx context.Context, p *protocol.TextDocumentIdentifier) (string, error) {
 				d, err := snapshotOf(ctx, p.URI)
 				if err != nil {
@@ -53,7 +53,7 @@ func init() {
 			"test/publish": call(func(_ context.Context, p *struct {
 				Event json.RawMessage `json:"event"`
 			}) (any, error) {
-				ev, err := dipexec.ParseJSON(p.Event)
+				ev, err := event.ParseJSON(p.Event)
 				if err != nil {
 					return nil, err
 				}

@@ -12,7 +12,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 )
@@ -60,17 +60,17 @@ type activity struct {
 }
 
 // event enters an event.
-func (p *progress) event(w *workspace, ev dipexec.Event) {
+func (p *progress) event(w *workspace, ev event.Event) {
 	if !p.s.client.showsWork() || p.s.client.folded {
 		return // who takes both events and live lines shows what goes on in a way of its own
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if ev, ok := ev.(*dipexec.PoolState); ok {
+	if ev, ok := ev.(*event.PoolState); ok {
 		p.poolState(w, ev)
 		return
 	}
-	if ev, ok := ev.(*dipexec.RunStarted); ok {
+	if ev, ok := ev.(*event.RunStarted); ok {
 		p.runStarted(w, ev)
 		return
 	}
@@ -80,14 +80,14 @@ func (p *progress) event(w *workspace, ev dipexec.Event) {
 		return
 	}
 	switch ev := ev.(type) {
-	case *dipexec.RankState:
+	case *event.RankState:
 		a.ended[rankOf(ev)] = ev.Status != ""
 		if ev.Status != "" {
 			maps.DeleteFunc(a.bars, func(k barKey, _ *bar) bool { return k.rank == rankOf(ev) })
 		}
-	case *dipexec.Stream:
+	case *event.Stream:
 		a.stream(rankOf(ev), ev)
-	case *dipexec.RunFinished:
+	case *event.RunFinished:
 		delete(p.runs, id)
 		if a.run == id {
 			a.finish(ending(ev))
@@ -96,7 +96,7 @@ func (p *progress) event(w *workspace, ev dipexec.Event) {
 }
 
 // runStarted begins the activity of a run, or makes a run part of that of the one that has asked for it.
-func (p *progress) runStarted(w *workspace, ev *dipexec.RunStarted) {
+func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 	if parent := p.runs[ev.Parent]; parent != nil {
 		p.runs[ev.Run] = parent
 		return
@@ -106,7 +106,7 @@ func (p *progress) runStarted(w *workspace, ev *dipexec.RunStarted) {
 	p.runs[ev.Run] = a
 }
 
-func (p *progress) poolState(w *workspace, ev *dipexec.PoolState) {
+func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 	a := p.pools[w]
 	switch {
 	case ev.State == "starting" && a == nil:
@@ -195,7 +195,7 @@ func (p *progress) message(a *activity) string {
 }
 
 // titleOf names a run: "Cell 3: Train (all ranks)".
-func titleOf(ev *dipexec.RunStarted) string {
+func titleOf(ev *event.RunStarted) string {
 	title := clean.Line(ev.Title)
 	if ev.Cell != nil {
 		title = fmt.Sprintf("Cell %d", *ev.Cell)
@@ -215,9 +215,9 @@ func titleOf(ev *dipexec.RunStarted) string {
 }
 
 // ending says how a run ended.
-func ending(ev *dipexec.RunFinished) string {
-	text := map[dipexec.Status]string{
-		dipexec.StatusOK: "done", dipexec.StatusError: "failed", dipexec.StatusInterrupted: "interrupted", dipexec.StatusDied: "died",
+func ending(ev *event.RunFinished) string {
+	text := map[event.Status]string{
+		event.StatusOK: "done", event.StatusError: "failed", event.StatusInterrupted: "interrupted", event.StatusDied: "died",
 	}[ev.Status] + " after " + lasted(time.Duration(ev.Seconds*float64(time.Second)))
 	if ev.Reason != "" {
 		text += ": " + ev.Reason
@@ -244,7 +244,7 @@ type barKey struct {
 }
 
 // stream lets a process draw.
-func (a *activity) stream(rank int, ev *dipexec.Stream) {
+func (a *activity) stream(rank int, ev *event.Stream) {
 	if a.quiet || rank >= 0 && !a.see.Contains(rank) {
 		return
 	}

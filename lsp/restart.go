@@ -11,7 +11,7 @@ import (
 
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -146,7 +146,7 @@ func (s *server) restartPython(ctx context.Context, w *workspace) error {
 	if err := w.processes.end(ctx); err != nil {
 		return err
 	}
-	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, "Python has ended; the next cell starts it anew"))
+	w.executor.Publish(event.NewLog(event.LevelInfo, "Python has ended; the next cell starts it anew"))
 	return nil
 }
 

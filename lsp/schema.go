@@ -3,7 +3,7 @@ package lsp
 import (
 	"reflect"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 //go:generate go run ./gen ..
@@ -40,7 +40,7 @@ func NewSchema() Schema {
 			{Method: methodTrusted},
 		},
 		Notifications: []Message{
-			{Method: methodEvent, Params: reflect.TypeFor[dipexec.Event]()},
+			{Method: methodEvent, Params: reflect.TypeFor[event.Event]()},
 			{Method: methodFolded, Params: reflect.TypeFor[foldedParams]()},
 			{Method: methodCellsChanged, Params: reflect.TypeFor[cellsChangedParams]()},
 		},

@@ -20,6 +20,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/private"
 )
@@ -208,7 +209,7 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 			}
 			known = true
 		}
-		if started, ok := ev.(*dipexec.RunStarted); ok {
+		if started, ok := ev.(*event.RunStarted); ok {
 			all := *started
 			all.See, all.Quiet = "all", false
 			ev = &all

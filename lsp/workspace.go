@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/trace"
 	"dipls/internal/trust"
 	"dipls/ranks"
@@ -201,11 +202,11 @@ func (p *processes) options(s Settings) (session.Options, error) {
 		Node: options,
 		Pool: s.pool(),
 		Notice: func(text string) {
-			p.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+			p.executor.Publish(event.NewLog(event.LevelInfo, text))
 		},
 		Warn: func(text string) {
 			p.log.Warn(text, zap.String("folder", p.dir)) // at the end nobody reads events any more
-			p.executor.Publish(dipexec.NewLog(dipexec.LevelWarning, text))
+			p.executor.Publish(event.NewLog(event.LevelWarning, text))
 		},
 		Install: p.asks.install,
 		Consent: func(ctx context.Context) error { return p.asks.consent(ctx, python, s) },

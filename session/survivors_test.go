@@ -9,6 +9,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/stress"
 	"dipls/internal/testpython"
 	"dipls/ranks"
@@ -25,7 +26,7 @@ func TestStressSurvivors(t *testing.T) {
 	})
 	e := dipexec.New(dipexec.Options{Pool: f, Manager: f, DeathGrace: 10 * time.Millisecond})
 	defer e.Close(testContext(t))
-	run := func(target, code string) dipexec.Report {
+	run := func(target, code string) event.Report {
 		t.Helper()
 		where, err := cells.ParseTarget(target)
 		if err != nil {
@@ -41,7 +42,7 @@ func TestStressSurvivors(t *testing.T) {
 		}
 		return report
 	}
-	wantStatus := func(what string, r dipexec.Report, want dipexec.Status) {
+	wantStatus := func(what string, r event.Report, want event.Status) {
 		t.Helper()
 		if r.Status != want {
 			t.Errorf("%s ended %s: %s", what, r.Status, r.Reason)
@@ -56,7 +57,7 @@ func TestStressSurvivors(t *testing.T) {
 	ways := []string{"pass", "while True: pass", "time.sleep(1000)", "subprocess.call(['sleep', '1000'])", "1 / 0"}
 	for round := range stress.Rounds(2, 50) {
 		f.making(wire.MakeCommand{Ranks: size, App: "none", Restart: round > 0})
-		wantStatus("the first cell", run("remote", "import os, subprocess, time; x = [int(os.environ['RANK'])] * 3"), dipexec.StatusOK)
+		wantStatus("the first cell", run("remote", "import os, subprocess, time; x = [int(os.environ['RANK'])] * 3"), event.StatusOK)
 		victim := rng.IntN(size)
 		doing := make([]string, size)
 		code := "rank = x[0]\n"
@@ -72,17 +73,17 @@ func TestStressSurvivors(t *testing.T) {
 			}
 			await(t, "the word of the death", func() bool { return f.Info(testContext(t)).State == "dead" })
 		}
-		wantStatus(fmt.Sprintf("round %d: the cell in which rank %d dies", round, victim), run("remote", code), dipexec.StatusDied)
+		wantStatus(fmt.Sprintf("round %d: the cell in which rank %d dies", round, victim), run("remote", code), event.StatusDied)
 		for rank := range size {
-			want := dipexec.StatusOK
+			want := event.StatusOK
 			if rank == victim {
-				want = dipexec.StatusError
+				want = event.StatusError
 			}
 			what := fmt.Sprintf("round %d: the pull from rank %d (%s) after rank %d has died", round, rank, doing[rank], victim)
 			wantStatus(what, run("local", fmt.Sprintf("%%dipull -r %d x\nassert x == [%[1]d] * 3", rank)), want)
 		}
-		wantStatus("a cell on a survivor", run(fmt.Sprintf("ranks:%d", (victim+1)%size), "y = 1"), dipexec.StatusDied)
+		wantStatus("a cell on a survivor", run(fmt.Sprintf("ranks:%d", (victim+1)%size), "y = 1"), event.StatusDied)
 	}
 	f.making(wire.MakeCommand{Restart: true})
-	wantStatus("a cell after the restart", run("remote", "assert 'x' not in globals()"), dipexec.StatusOK)
+	wantStatus("a cell after the restart", run("remote", "assert 'x' not in globals()"), event.StatusOK)
 }

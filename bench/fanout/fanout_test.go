@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 )
@@ -90,7 +91,7 @@ func BenchmarkFanIn(b *testing.B) {
 type server struct {
 	pool     *ranks.Pool
 	executor *dipexec.Executor
-	sub      *dipexec.Subscription
+	sub      *event.Subscription
 	seen     int // bytes of output that were delivered
 }
 
@@ -139,10 +140,10 @@ func (s *server) run(b *testing.B, code string) {
 		}
 		for _, ev := range events {
 			switch ev := ev.(type) {
-			case *dipexec.Stream:
+			case *event.Stream:
 				s.seen += len(ev.Text)
-			case *dipexec.RunFinished:
-				if ev.Status != dipexec.StatusOK {
+			case *event.RunFinished:
+				if ev.Status != event.StatusOK {
 					b.Fatalf("%s: %s %s", code, ev.Status, ev.Reason)
 				}
 				if ev.Run == id {

@@ -12,6 +12,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 const (
@@ -98,9 +99,9 @@ func (s *server) hang(ctx context.Context, after time.Duration, looks int) (told
 		}
 		for _, ev := range events {
 			switch ev.(type) {
-			case *dipexec.Hang:
+			case *event.Hang:
 				told = time.Since(begin)
-			case *dipexec.RunFinished:
+			case *event.RunFinished:
 				return 0, 0, errors.New("the ranks do not hang")
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // output is what a client that reads all events has got of a run, and how long that took.
@@ -38,10 +39,10 @@ func (s *server) print(ctx context.Context, code string) (out output, err error)
 		}
 		for _, ev := range events {
 			switch ev := ev.(type) {
-			case *dipexec.Stream:
+			case *event.Stream:
 				out.lines += strings.Count(ev.Text, "\n")
 				out.bytes += int64(len(ev.Text))
-			case *dipexec.RunFinished:
+			case *event.RunFinished:
 				finished = finished || ev.Run == id
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/ranks"
 )
 
@@ -90,8 +91,8 @@ func (s *server) run(ctx context.Context, where cells.Where, code string) (time.
 }
 
 // failure says why a run failed; nil if it did not.
-func failure(code string, report dipexec.Report) error {
-	if report.Status == dipexec.StatusOK {
+func failure(code string, report event.Report) error {
+	if report.Status == event.StatusOK {
 		return nil
 	}
 	reason := report.Reason

@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/private"
 	"dipls/ranks"
 )
@@ -321,7 +322,7 @@ func (d *doctor) tryOut(ctx context.Context, python string) {
 	switch {
 	case err != nil:
 		d.fail("cell", err, remedy)
-	case report.Status != dipexec.StatusOK:
+	case report.Status != event.StatusOK:
 		d.fail("cell", fmt.Errorf("%s %s", report.Status, report.Reason), remedy)
 	default:
 		backend := "no process group"

@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/ranks"
 	"dipls/session"
 )
@@ -72,14 +73,14 @@ type trial struct {
 	d        *doctor
 	session  *session.Session
 	executor *dipexec.Executor
-	found    *dipexec.Subscription
+	found    *event.Subscription
 	size     int
-	backend  string        // "": none
-	pids     []int         // by rank
-	gpus     bool          // ranks have GPUs
-	torch    string        // its version
-	hung     *dipexec.Hang // of a cell that still runs
-	broken   string        // why nothing else is tried; "": it is
+	backend  string      // "": none
+	pids     []int       // by rank
+	gpus     bool        // ranks have GPUs
+	torch    string      // its version
+	hung     *event.Hang // of a cell that still runs
+	broken   string      // why nothing else is tried; "": it is
 }
 
 // tryPool makes a pool, and does what a person meets in a day: collectives, a hang, its end, memory that is given back.
@@ -96,7 +97,7 @@ func (d *doctor) tryPool(ctx context.Context, python, torch string) {
 		Notice: func(string) {},
 	})
 	t.executor = dipexec.New(dipexec.Options{Pool: t.session, Manager: t.session})
-	t.found = t.executor.Subscribe(dipexec.KindHang)
+	t.found = t.executor.Subscribe(event.KindHang)
 	t.step(ctx, "pool", t.start, "dipls run FILE --log-level debug says more; where NCCL takes part, so does NCCL_DEBUG=INFO")
 	switch {
 	case t.broken != "":
@@ -203,7 +204,7 @@ func (t *trial) hang(ctx context.Context) (string, error) {
 }
 
 // awaitHang starts a cell in which the last rank stays away from a collective, and waits until it is told that the others wait for it.
-func (t *trial) awaitHang(ctx context.Context) (*dipexec.Hang, error) {
+func (t *trial) awaitHang(ctx context.Context) (*event.Hang, error) {
 	id, err := t.begin(trialHang, 0)
 	if err != nil {
 		return nil, err
@@ -218,8 +219,8 @@ func (t *trial) awaitHang(ctx context.Context) (*dipexec.Hang, error) {
 			return nil, fmt.Errorf("rank %d stayed away from a collective, and nobody has told of it within %v", missing[0], trialTold)
 		}
 		for _, ev := range events {
-			e, ok := ev.(*dipexec.Hang)
-			if !ok || e.Run != id || e.Gone || e.Level == dipexec.LevelInfo {
+			e, ok := ev.(*event.Hang)
+			if !ok || e.Run != id || e.Gone || e.Level == event.LevelInfo {
 				continue
 			}
 			if !slices.Equal(ranksAt(e.Missing), missing) {
@@ -232,7 +233,7 @@ func (t *trial) awaitHang(ctx context.Context) (*dipexec.Hang, error) {
 }
 
 // ranksAt are the ranks at some places.
-func ranksAt(places []dipexec.Place) []int {
+func ranksAt(places []event.Place) []int {
 	var on []int
 	for _, p := range places {
 		on = append(on, p.Ranks...)
@@ -353,7 +354,7 @@ func (t *trial) run(ctx context.Context, code string) error {
 			return fmt.Errorf("%s on rank %d: %s", f.EName, part.Rank, f.EValue)
 		}
 	}
-	if report.Status != dipexec.StatusOK {
+	if report.Status != event.StatusOK {
 		return fmt.Errorf("%s %s", report.Status, report.Reason)
 	}
 	return nil
@@ -372,7 +373,7 @@ func (t *trial) giveUp(ctx context.Context, id string) error {
 		return fmt.Errorf("the ranks were not back within %v of the interrupt", trialFreed)
 	case err != nil:
 		return err
-	case report.Status != dipexec.StatusInterrupted:
+	case report.Status != event.StatusInterrupted:
 		return fmt.Errorf("the interrupted cell ended as %q %s", report.Status, report.Reason)
 	}
 	return nil

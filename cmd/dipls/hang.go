@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/session"
 )
@@ -123,7 +123,7 @@ type hangs struct {
 
 // alarms are those of a run.
 type alarms struct {
-	standing map[int]*dipexec.Hang // by number
+	standing map[int]*event.Hang // by number
 	told     map[int]bool
 	timer    *time.Timer // since when there has been one; nil: there is none, or no timeout
 }
@@ -135,7 +135,7 @@ func newHangs(r *runner, s *session.Session) *hangs {
 }
 
 // watch takes the events of a subscription to its end.
-func (h *hangs) watch(sub *dipexec.Subscription) {
+func (h *hangs) watch(sub *event.Subscription) {
 	defer sub.Close()
 	for {
 		events, err := sub.Next(context.Background())
@@ -144,9 +144,9 @@ func (h *hangs) watch(sub *dipexec.Subscription) {
 		}
 		for _, ev := range events {
 			switch e := ev.(type) {
-			case *dipexec.Hang:
+			case *event.Hang:
 				h.found(e)
-			case *dipexec.RunFinished:
+			case *event.RunFinished:
 				h.over(e.Run)
 			}
 		}
@@ -173,15 +173,15 @@ func (h *hangs) begin(f func()) {
 }
 
 // found takes a finding.
-func (h *hangs) found(e *dipexec.Hang) {
+func (h *hangs) found(e *event.Hang) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := h.runs[e.Run]
 	if a == nil {
-		a = &alarms{standing: map[int]*dipexec.Hang{}, told: map[int]bool{}}
+		a = &alarms{standing: map[int]*event.Hang{}, told: map[int]bool{}}
 		h.runs[e.Run] = a
 	}
-	if e.Gone || e.Level == dipexec.LevelInfo {
+	if e.Gone || e.Level == event.LevelInfo {
 		if delete(a.standing, e.Hang); len(a.standing) == 0 {
 			a.stop()
 		}
@@ -196,7 +196,7 @@ func (h *hangs) found(e *dipexec.Hang) {
 	}
 	a.told[e.Hang] = true
 	if len(a.told) <= maxStacks {
-		h.begin(func() { h.note(e.Run, dipexec.LevelInfo, h.where(alarmLines)) })
+		h.begin(func() { h.note(e.Run, event.LevelInfo, h.where(alarmLines)) })
 	}
 	h.notify(e, "stands")
 }
@@ -233,8 +233,8 @@ func (h *hangs) end(run string) {
 	h.begin(func() {
 		text := fmt.Sprintf("ranks have waited for each other for %s (--hang-timeout): they are freed, and the file ends with exit code %d",
 			shortDuration(h.timeout), exitHang)
-		h.note(run, dipexec.LevelError, text)
-		h.note(run, dipexec.LevelInfo, h.where(0))
+		h.note(run, event.LevelError, text)
+		h.note(run, event.LevelInfo, h.where(0))
 		h.mu.Lock()
 		h.notify(last, "freed")
 		h.mu.Unlock()
@@ -249,7 +249,7 @@ func (h *hangs) end(run string) {
 }
 
 // note tells something of a run.
-func (h *hangs) note(run string, level dipexec.Level, text string) {
+func (h *hangs) note(run string, level event.Level, text string) {
 	ctx, stop := context.WithTimeout(context.Background(), notePatience)
 	defer stop()
 	h.r.executor.Note(ctx, run, level, text)
@@ -281,7 +281,7 @@ func describeStacks(s *session.Session, wanted func(rank int) bool, limit int) s
 }
 
 // notify has the user's command told of a finding. The caller holds mu.
-func (h *hangs) notify(e *dipexec.Hang, state string) {
+func (h *hangs) notify(e *event.Hang, state string) {
 	command := h.r.flags.notify
 	if command == "" {
 		return
@@ -295,17 +295,17 @@ func (h *hangs) notify(e *dipexec.Hang, state string) {
 		h.broken = h.broken || tell
 		h.mu.Unlock()
 		if tell {
-			h.r.executor.Publish(dipexec.NewLog(dipexec.LevelWarning, fmt.Sprintf("--notify: %v", err)))
+			h.r.executor.Publish(event.NewLog(event.LevelWarning, fmt.Sprintf("--notify: %v", err)))
 		}
 	})
 }
 
 // notify runs a shell command that tells somebody of a finding, with the event as JSON on its standard input and the sentence in $DIPLS_HANG;
 // $DIPLS_HANG_STATE is "stands", or "freed" once --hang-timeout is over. It ends when ctx does, with all that it has started.
-func notify(ctx context.Context, command string, e *dipexec.Hang, state string) error {
+func notify(ctx context.Context, command string, e *event.Hang, state string) error {
 	var line bytes.Buffer
 	var said firstBytes
-	if err := dipexec.WriteJSON(&line, e); err != nil {
+	if err := event.WriteJSON(&line, e); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)

@@ -15,12 +15,13 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/session"
 )
 
 // stuck is a finding as the issue has it.
-func stuck(number int, level dipexec.Level, text string) *dipexec.Hang {
-	return &dipexec.Hang{Header: header(dipexec.KindHang, -1), Hang: number, Level: level, Text: text}
+func stuck(number int, level event.Level, text string) *event.Hang {
+	return &event.Hang{Header: header(event.KindHang, -1), Hang: number, Level: level, Text: text}
 }
 
 const waitText = "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
@@ -29,21 +30,21 @@ func TestTerminalHang(t *testing.T) {
 	shown := func(quiet bool) string {
 		term, text := newTestTerminal(quiet)
 		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
-		term.take([]dipexec.Event{
-			&dipexec.RunStarted{Header: header(dipexec.KindRunStarted, -1), Title: "Train", Target: "remote", See: "all"},
-			stuck(1, dipexec.LevelWarning, waitText),
-			stuck(1, dipexec.LevelWarning, waitText),
-			stuck(2, dipexec.LevelInfo, "rank 0 is still in save() at line 60; ranks 1-3 wait for it in barrier"),
-			stuck(1, dipexec.LevelWarning, "all_reduce #17: corrected"),
+		term.take([]event.Event{
+			&event.RunStarted{Header: header(event.KindRunStarted, -1), Title: "Train", Target: "remote", See: "all"},
+			stuck(1, event.LevelWarning, waitText),
+			stuck(1, event.LevelWarning, waitText),
+			stuck(2, event.LevelInfo, "rank 0 is still in save() at line 60; ranks 1-3 wait for it in barrier"),
+			stuck(1, event.LevelWarning, "all_reduce #17: corrected"),
 		})
 		for range 20 { // whatever it is that comes and goes
-			term.take([]dipexec.Event{stuck(1, dipexec.LevelWarning, waitText), stuck(1, dipexec.LevelInfo, fmt.Sprint("other ", time.Now()))})
+			term.take([]event.Event{stuck(1, event.LevelWarning, waitText), stuck(1, event.LevelInfo, fmt.Sprint("other ", time.Now()))})
 		}
 		over := stuck(1, "", "all_reduce #17 goes on")
 		over.Gone = true
 		never := stuck(9, "", "never told")
 		never.Gone = true
-		term.take([]dipexec.Event{over, never})
+		term.take([]event.Event{over, never})
 		term.flush()
 		return text.String()
 	}
@@ -84,16 +85,16 @@ type watchedRun struct {
 	*runner
 	hangs  *hangs
 	id     string
-	events *dipexec.Subscription
+	events *event.Subscription
 }
 
 func watchRun(t *testing.T, flags *runFlags) *watchedRun {
 	t.Helper()
 	executor := dipexec.New(dipexec.Options{Pool: noRanks{}})
-	w := &watchedRun{events: executor.Subscribe(dipexec.KindLog)}
+	w := &watchedRun{events: executor.Subscribe(event.KindLog)}
 	w.runner = &runner{flags: flags, executor: executor, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
 	w.hangs = newHangs(w.runner, session.New(session.Options{}))
-	found := executor.Subscribe(dipexec.KindHang, dipexec.KindRunFinished)
+	found := executor.Subscribe(event.KindHang, event.KindRunFinished)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -114,14 +115,14 @@ func watchRun(t *testing.T, flags *runFlags) *watchedRun {
 }
 
 // find publishes a finding of the run.
-func (w *watchedRun) find(number int, level dipexec.Level, gone bool) {
+func (w *watchedRun) find(number int, level event.Level, gone bool) {
 	e := stuck(number, level, waitText)
 	e.Run, e.Gone = w.id, gone
 	w.executor.Publish(e)
 }
 
 // awaitLog waits for a sentence.
-func (w *watchedRun) awaitLog(t *testing.T, part string) *dipexec.Log {
+func (w *watchedRun) awaitLog(t *testing.T, part string) *event.Log {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -131,7 +132,7 @@ func (w *watchedRun) awaitLog(t *testing.T, part string) *dipexec.Log {
 			t.Fatalf("no log with %q: %v", part, err)
 		}
 		for _, e := range events {
-			if log := e.(*dipexec.Log); strings.Contains(log.Text, part) {
+			if log := e.(*event.Log); strings.Contains(log.Text, part) {
 				return log
 			}
 		}
@@ -141,14 +142,14 @@ func (w *watchedRun) awaitLog(t *testing.T, part string) *dipexec.Log {
 func TestHangTimeoutEndsTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "told")
 	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Millisecond, said: true}, notify: `echo "$DIPLS_HANG_STATE" >>` + file})
-	w.find(1, dipexec.LevelWarning, false)
-	if log := w.awaitLog(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); log.Level != dipexec.LevelError {
+	w.find(1, event.LevelWarning, false)
+	if log := w.awaitLog(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); log.Level != event.LevelError {
 		t.Errorf("told as %s", log.Level)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	report, err := w.executor.Wait(ctx, w.id)
-	if err != nil || report.Status != dipexec.StatusInterrupted {
+	if err != nil || report.Status != event.StatusInterrupted {
 		t.Errorf("the run: %+v, %v", report, err)
 	}
 	if w.endsWith() != exitHang {
@@ -168,13 +169,13 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
 	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
 	w.end(exitInterrupted)
-	e := stuck(1, dipexec.LevelWarning, waitText)
+	e := stuck(1, event.LevelWarning, waitText)
 	e.Run = w.id
 	w.hangs.found(e)
 	w.hangs.end(w.id)
 	w.hangs.close()
-	w.executor.Publish(dipexec.NewLog(dipexec.LevelInfo, "the end, without --hang-timeout"))
-	if log := w.awaitLog(t, "--hang-timeout"); log.Level != dipexec.LevelInfo {
+	w.executor.Publish(event.NewLog(event.LevelInfo, "the end, without --hang-timeout"))
+	if log := w.awaitLog(t, "--hang-timeout"); log.Level != event.LevelInfo {
 		t.Errorf("told: %s", log.Text)
 	}
 	if w.endsWith() != exitInterrupted {
@@ -191,26 +192,26 @@ func TestHangTimeoutIsForStandingAlarms(t *testing.T) {
 		a := w.hangs.runs[w.id]
 		return a != nil && a.timer != nil
 	}
-	found := func(number int, level dipexec.Level, gone bool) {
+	found := func(number int, level event.Level, gone bool) {
 		e := stuck(number, level, waitText)
 		e.Run, e.Gone = w.id, gone
 		w.hangs.found(e)
 	}
-	found(1, dipexec.LevelInfo, false)
+	found(1, event.LevelInfo, false)
 	if timer() {
 		t.Error("a slow rank is timed")
 	}
-	found(2, dipexec.LevelWarning, false)
-	found(3, dipexec.LevelWarning, false)
+	found(2, event.LevelWarning, false)
+	found(3, event.LevelWarning, false)
 	found(2, "", true)
 	if !timer() {
 		t.Error("no time is taken while an alarm stands")
 	}
-	found(3, dipexec.LevelInfo, false)
+	found(3, event.LevelInfo, false)
 	if timer() {
 		t.Error("what is no alarm any more is timed")
 	}
-	found(4, dipexec.LevelWarning, false)
+	found(4, event.LevelWarning, false)
 	w.hangs.over(w.id)
 	if timer() {
 		t.Error("a run that has finished is timed")
@@ -263,12 +264,12 @@ func TestNotify(t *testing.T) {
 		hangTimeout: orOff{off: true, said: true},
 		notify:      fmt.Sprintf(`{ printf '%%s|%%s|' "$DIPLS_HANG_STATE" "$DIPLS_HANG"; cat; } >> '%s'; echo gone wrong >&2; exit 3`, file),
 	})
-	w.find(1, dipexec.LevelInfo, false)
-	w.find(2, dipexec.LevelWarning, false)
-	w.find(2, dipexec.LevelWarning, false)
+	w.find(1, event.LevelInfo, false)
+	w.find(2, event.LevelWarning, false)
+	w.find(2, event.LevelWarning, false)
 	w.awaitLog(t, "--notify: the command failed: gone wrong")
 	w.end(exitInterrupted)
-	late := stuck(3, dipexec.LevelWarning, waitText)
+	late := stuck(3, event.LevelWarning, waitText)
 	late.Run = w.id
 	w.hangs.found(late) // which is no news to who has interrupted
 	w.hangs.close()
@@ -294,11 +295,11 @@ func TestNotifyLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := notify(ctx, "yes >&2", stuck(1, dipexec.LevelWarning, waitText), "stands"); err == nil || !strings.Contains(err.Error(), "took too long") {
+	if err := notify(ctx, "yes >&2", stuck(1, event.LevelWarning, waitText), "stands"); err == nil || !strings.Contains(err.Error(), "took too long") {
 		t.Errorf("a command without an end: %v", err)
 	}
 	pid := filepath.Join(t.TempDir(), "pid")
-	if err := notify(t.Context(), "sleep 1000 & echo $! >"+pid, stuck(1, dipexec.LevelWarning, waitText), "stands"); err != nil {
+	if err := notify(t.Context(), "sleep 1000 & echo $! >"+pid, stuck(1, event.LevelWarning, waitText), "stands"); err != nil {
 		t.Errorf("a command that leaves something: %v", err)
 	}
 	number, err := os.ReadFile(pid)

@@ -10,16 +10,25 @@ import (
 // mayImport is the package borders of docs/architecture.md: which project packages each one may import, in tests too.
 // Imports point down only.
 var mayImport = map[string][]string{
-	"dipls/cells":               {},
-	"dipls/ranks/wire":          {},
-	"dipls/ranks/link":          {"dipls/ranks/wire"},
-	"dipls/ranks":               {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/fakerank"}, // the last in tests
-	"dipls/ranks/fakerank":      {"dipls/ranks/wire"},
-	"dipls/diagnose":            {"dipls/ranks/wire"},
-	"dipls/dipexec":             {"dipls/cells", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/session":             {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
-	"dipls/lsp":                 {"dipls/cells", "dipls/dipexec", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
-	"dipls/lsp/gen":             {"dipls/lsp", "dipls/cells", "dipls/dipexec"},
+	"dipls/cells": {},
+
+	"dipls/ranks/wire":     {},
+	"dipls/ranks/link":     {"dipls/ranks/wire"},
+	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/fakerank"}, // the last in tests
+	"dipls/ranks/fakerank": {"dipls/ranks/wire"},
+
+	"dipls/diagnose": {"dipls/ranks/wire"},
+
+	"dipls/dipexec/event":           {"dipls/ranks/wire"},
+	"dipls/dipexec/event/eventtest": {"dipls/dipexec/event"},
+	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+
+	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+
+	"dipls/lsp":     {"dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/lsp/gen": {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
+
+	"dipls/internal/bytesize":   {},
 	"dipls/internal/clean":      {},
 	"dipls/internal/contain":    {},
 	"dipls/internal/lsptest":    {},
@@ -31,17 +40,18 @@ var mayImport = map[string][]string{
 	"dipls/internal/testpython": {},
 	"dipls/internal/trace":      {},
 	"dipls/internal/trust":      {"dipls/internal/private"},
-	"dipls/cmd/dipls":           {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
-	"dipls/bench/keystroke":     {"dipls/dipexec", "dipls/lsp"},
-	"dipls/bench/figures":       {"dipls/cells", "dipls/ranks", "dipls/dipexec"},
-	"dipls/bench/fanout":        {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec"},
+
+	"dipls/cmd/dipls":       {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
+	"dipls/bench/keystroke": {"dipls/dipexec", "dipls/dipexec/event", "dipls/lsp"},
+	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event"},
+	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec", "dipls/dipexec/event"},
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
-var tools = []string{"dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/ranklist", "dipls/internal/trace"}
+var tools = []string{"dipls/internal/bytesize", "dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/ranklist", "dipls/internal/trace"}
 
 // helpers are what any test may import.
-var helpers = []string{"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
+var helpers = []string{"dipls/dipexec/event/eventtest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
 
 // onlyImporter names the one package that may import a library in its shipped code, because its rules of use are kept there.
 var onlyImporter = map[string]string{

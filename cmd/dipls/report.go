@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // reportedRuns is how many of the last runs a report tells of.
@@ -162,7 +163,7 @@ var reportedFields = []string{
 }
 
 // fields are the event's, without those that are for nobody else's eyes, of whose texts the length stays.
-func (r *report) fields(ev dipexec.Event) (map[string]any, error) {
+func (r *report) fields(ev event.Event) (map[string]any, error) {
 	b, err := json.Marshal(ev)
 	if err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func (r *report) fields(ev dipexec.Event) (map[string]any, error) {
 		text, isText := value.(string)
 		switch {
 		case slices.Contains(reportedFields, name):
-		case name == "text" && ev.Head().Kind == dipexec.KindLog: // a sentence of ours
+		case name == "text" && ev.Head().Kind == event.KindLog: // a sentence of ours
 		case isText:
 			fields[name] = fmt.Sprintf("(%d bytes)", len(text))
 		default:

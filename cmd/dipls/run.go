@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/trace"
@@ -362,7 +363,7 @@ func (r *runner) tell(text string) {
 	executor := r.executor
 	r.mu.Unlock()
 	if executor != nil {
-		executor.Publish(dipexec.NewLog(dipexec.LevelInfo, text))
+		executor.Publish(event.NewLog(event.LevelInfo, text))
 		return
 	}
 	fmt.Fprintf(r.errOut, "dipls: %s\n", text)
@@ -392,7 +393,7 @@ func (r *runner) perform(ctx context.Context) error {
 	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
 	s := session.New(session.Options{
 		Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install, Consent: r.tellOwn(python),
-		Warn: func(text string) { executor.Publish(dipexec.NewLog(dipexec.LevelWarning, text)) },
+		Warn: func(text string) { executor.Publish(event.NewLog(event.LevelWarning, text)) },
 	})
 	if err := r.checkPool(ctx, s); err != nil {
 		return err
@@ -417,7 +418,7 @@ func (r *runner) perform(ctx context.Context) error {
 
 	hangs := newHangs(r, s)
 	watched := make(chan struct{})
-	found := executor.Subscribe(dipexec.KindHang, dipexec.KindRunFinished)
+	found := executor.Subscribe(event.KindHang, event.KindRunFinished)
 	go func() {
 		defer close(watched)
 		hangs.watch(found)
@@ -452,12 +453,12 @@ func (r *runner) perform(ctx context.Context) error {
 // tellKept tells where what was printed is kept, and what of it is not.
 func (r *runner) tellKept(journal *dipexec.Journal) {
 	lacking := journal.Lacking()
-	told := &dipexec.Log{
-		Header: dipexec.Header{Kind: dipexec.KindLog}, Level: dipexec.LevelInfo, Path: journal.Dir(),
+	told := &event.Log{
+		Header: event.Header{Kind: event.KindLog}, Level: event.LevelInfo, Path: journal.Dir(),
 		Text: "everything that was printed is kept in " + journal.Dir(),
 	}
 	if len(lacking) > 0 {
-		told.Level = dipexec.LevelWarning
+		told.Level = event.LevelWarning
 		told.Text = fmt.Sprintf("the journal, %s, lacks some of what was printed: %s", journal.Dir(), strings.Join(lacking, "; "))
 	}
 	if r.journaled || len(lacking) > 0 {
@@ -524,9 +525,9 @@ func (r *runner) await(ctx context.Context, id string, tally *int) error {
 		return &exitError{code, nil}
 	case err != nil:
 		return &exitError{exitPool, err}
-	case report.Status == dipexec.StatusDied:
+	case report.Status == event.StatusDied:
 		*tally = exitPool
-	case report.Status != dipexec.StatusOK:
+	case report.Status != event.StatusOK:
 		// The first failure tells. One that is a script's own end has said itself what to answer.
 		*tally = cmp.Or(*tally, report.ExitCode, exitFailed)
 	}
@@ -577,7 +578,7 @@ func (r *runner) install(ctx context.Context, missing *ranks.MissingPackagesErro
 }
 
 // view shows the events until the executor is closed. Its error is that of a write: the reader has gone.
-func (r *runner) view(subscription *dipexec.Subscription) error {
+func (r *runner) view(subscription *event.Subscription) error {
 	defer subscription.Close()
 	if r.flags.json {
 		return showJSON(r.out, subscription)
@@ -588,7 +589,7 @@ func (r *runner) view(subscription *dipexec.Subscription) error {
 }
 
 // showJSON prints events, one JSON object a line.
-func showJSON(w io.Writer, subscription *dipexec.Subscription) error {
+func showJSON(w io.Writer, subscription *event.Subscription) error {
 	buffered := bufio.NewWriterSize(paced.Writer(w, subscription.Progress), 64<<10)
 	for {
 		events, err := subscription.Next(context.Background())
@@ -599,7 +600,7 @@ func showJSON(w io.Writer, subscription *dipexec.Subscription) error {
 			return err
 		}
 		for _, ev := range events {
-			if err := dipexec.WriteJSON(buffered, ev); err != nil {
+			if err := event.WriteJSON(buffered, ev); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/ranklist"
@@ -65,7 +66,7 @@ type runStatus struct {
 	ranks   int          // ranks that have taken part
 	begun   bool         // a process has begun it
 	journal string
-	failed  []*dipexec.Failure
+	failed  []*event.Failure
 }
 
 func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
@@ -78,11 +79,11 @@ func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 }
 
 // show reads the subscription to its end. It answers the error of a write that failed: whoever read our output is gone.
-func (t *terminal) show(sub *dipexec.Subscription) error {
+func (t *terminal) show(sub *event.Subscription) error {
 	t.progress = sub.Progress
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	batches := make(chan []dipexec.Event)
+	batches := make(chan []event.Event)
 	go func() {
 		defer close(batches)
 		for {
@@ -135,29 +136,29 @@ func (t *terminal) nextWake(now time.Time) time.Duration {
 }
 
 // take shows what a batch of events brings.
-func (t *terminal) take(events []dipexec.Event) {
+func (t *terminal) take(events []event.Event) {
 	now := time.Now()
 	for _, ev := range events {
 		switch e := ev.(type) {
-		case *dipexec.RunStarted:
+		case *event.RunStarted:
 			t.started(e, now)
-		case *dipexec.RankState:
+		case *event.RankState:
 			t.rankState(e)
-		case *dipexec.PoolState:
+		case *event.PoolState:
 			t.poolState(e)
-		case *dipexec.Failure:
+		case *event.Failure:
 			if run := t.run(e.Run); run != nil {
 				run.failed = append(run.failed, e)
 			}
 		}
 		t.print(t.folder.Add(ev, now))
-		if e, ok := ev.(*dipexec.RunFinished); ok {
+		if e, ok := ev.(*event.RunFinished); ok {
 			t.finished(e)
 		}
 	}
 }
 
-func (t *terminal) started(e *dipexec.RunStarted, now time.Time) {
+func (t *terminal) started(e *event.RunStarted, now time.Time) {
 	run := &runStatus{
 		id: e.Run, parent: e.Parent, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[int]bool{},
 	}
@@ -211,7 +212,7 @@ func (r *runStatus) label() string {
 	return label
 }
 
-func (t *terminal) rankState(e *dipexec.RankState) {
+func (t *terminal) rankState(e *event.RankState) {
 	run := t.run(e.Run)
 	if run == nil {
 		return
@@ -232,14 +233,14 @@ func (t *terminal) rankState(e *dipexec.RankState) {
 	}
 }
 
-func (t *terminal) poolState(e *dipexec.PoolState) {
+func (t *terminal) poolState(e *event.PoolState) {
 	t.pool = ""
 	if e.State == "starting" {
 		t.pool = fmt.Sprintf("starting %s", plural(e.Size, "rank"))
 	}
 }
 
-func (t *terminal) finished(e *dipexec.RunFinished) {
+func (t *terminal) finished(e *event.RunFinished) {
 	run := t.run(e.Run)
 	if run == nil {
 		return
@@ -248,14 +249,14 @@ func (t *terminal) finished(e *dipexec.RunFinished) {
 	if run.parent != "" {
 		return // what it printed and how it failed has been shown, and the cell that asked goes on or tells
 	}
-	if t.quiet && e.Status == dipexec.StatusOK {
+	if t.quiet && e.Status == event.StatusOK {
 		return
 	}
 	took := dipexec.FormatDuration(time.Duration(e.Seconds * float64(time.Second)))
 	switch {
-	case e.Status == dipexec.StatusOK && run.ranks > 0:
+	case e.Status == event.StatusOK && run.ranks > 0:
 		t.say(t.colour(32, "✓") + t.dim(fmt.Sprintf(" %s · %s", plural(run.ranks, "rank"), took)))
-	case e.Status == dipexec.StatusOK:
+	case e.Status == event.StatusOK:
 		t.say(t.colour(32, "✓") + t.dim(" "+took))
 	default:
 		// The traceback or the reason has been shown by now; this line sums it up where the eye rests at the end.
@@ -270,13 +271,13 @@ func (t *terminal) finished(e *dipexec.RunFinished) {
 const maxFailures = 3
 
 // outcome says in a few words how a run ended that did not go well: "NameError on ranks 0-2 (train.py:12)".
-func (r *runStatus) outcome(status dipexec.Status) string {
-	if !r.begun && status != dipexec.StatusInterrupted {
+func (r *runStatus) outcome(status event.Status) string {
+	if !r.begun && status != event.StatusInterrupted {
 		return "could not start"
 	}
-	if len(r.failed) == 0 || status != dipexec.StatusError {
-		return map[dipexec.Status]string{
-			dipexec.StatusError: "could not run", dipexec.StatusDied: "ended by a death", dipexec.StatusInterrupted: "interrupted",
+	if len(r.failed) == 0 || status != event.StatusError {
+		return map[event.Status]string{
+			event.StatusError: "could not run", event.StatusDied: "ended by a death", event.StatusInterrupted: "interrupted",
 		}[status]
 	}
 	var order []string
@@ -321,11 +322,11 @@ func onRanks(numbers []int) string {
 func (t *terminal) print(items []dipexec.Item) {
 	for _, item := range items {
 		switch e := item.Event.(type) {
-		case *dipexec.Log:
-			if t.quiet && e.Level == dipexec.LevelInfo {
+		case *event.Log:
+			if t.quiet && e.Level == event.LevelInfo {
 				continue
 			}
-		case *dipexec.Hang:
+		case *event.Hang:
 			t.hang(e, item.Text)
 			continue
 		}
@@ -347,8 +348,8 @@ func (t *terminal) print(items []dipexec.Item) {
 const hangIndent = "      "
 
 // hang shows a finding, or that it is over, and with the first alarm of a run what the user can do.
-func (t *terminal) hang(e *dipexec.Hang, text string) {
-	alarm := !e.Gone && e.Level != dipexec.LevelInfo
+func (t *terminal) hang(e *event.Hang, text string) {
+	alarm := !e.Gone && e.Level != event.LevelInfo
 	if t.quiet && !alarm {
 		return
 	}

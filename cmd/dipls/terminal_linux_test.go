@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // openTerminal is a terminal of so many columns; shown is what was written to it, up to a text with which that ends.
@@ -54,7 +54,7 @@ func TestTerminalHangFitsItsWidth(t *testing.T) {
 		end, read := openTerminal(t, columns)
 		term := newTerminal(end, newScreen(end), false)
 		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
-		term.take([]dipexec.Event{stuck(1, dipexec.LevelWarning, waitText)})
+		term.take([]event.Event{stuck(1, event.LevelWarning, waitText)})
 		term.flush()
 		text := read("stacks\n")
 		for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {

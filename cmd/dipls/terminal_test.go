@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 )
 
 // newTestTerminal is a terminal whose out and err are one screen, 80 columns wide, that is kept as text.
@@ -16,8 +16,8 @@ func newTestTerminal(quiet bool) (*terminal, *bytes.Buffer) {
 	return newTerminal(&text, &screen{w: &text, live: true}, quiet), &text
 }
 
-func header(kind dipexec.Kind, rank int) dipexec.Header {
-	h := dipexec.Header{Kind: kind, Run: "r1", Cell: new(3)}
+func header(kind event.Kind, rank int) event.Header {
+	h := event.Header{Kind: kind, Run: "r1", Cell: new(3)}
 	if rank >= 0 {
 		h.Rank = &rank
 	}
@@ -25,26 +25,26 @@ func header(kind dipexec.Kind, rank int) dipexec.Header {
 }
 
 // begin is how a run on so many ranks begins.
-func begin(size int) []dipexec.Event {
-	events := []dipexec.Event{
-		&dipexec.RunStarted{Header: header(dipexec.KindRunStarted, -1), Title: "Train\x1b]0;x\a", Target: "remote", See: "all", Journal: "/j/r1"},
+func begin(size int) []event.Event {
+	events := []event.Event{
+		&event.RunStarted{Header: header(event.KindRunStarted, -1), Title: "Train\x1b]0;x\a", Target: "remote", See: "all", Journal: "/j/r1"},
 	}
 	for rank := range size {
-		events = append(events, &dipexec.RankState{Header: header(dipexec.KindRankState, rank), State: "busy"})
+		events = append(events, &event.RankState{Header: header(event.KindRankState, rank), State: "busy"})
 	}
 	return events
 }
 
-func printed(rank int, text string) dipexec.Event {
-	return &dipexec.Stream{Header: header(dipexec.KindStream, rank), Name: "stdout", Text: text}
+func printed(rank int, text string) event.Event {
+	return &event.Stream{Header: header(event.KindStream, rank), Name: "stdout", Text: text}
 }
 
 func TestTerminalStatusLine(t *testing.T) {
 	term, text := newTestTerminal(false)
 	now := time.Now()
 	term.take(begin(4))
-	term.take([]dipexec.Event{
-		&dipexec.RankState{Header: header(dipexec.KindRankState, 1), State: "ready", Status: dipexec.StatusOK},
+	term.take([]event.Event{
+		&event.RankState{Header: header(event.KindRankState, 1), State: "ready", Status: event.StatusOK},
 		printed(0, "\r 50%"),
 	})
 	term.flush()
@@ -86,13 +86,13 @@ func TestTerminalSumsFailuresUp(t *testing.T) {
 	term, text := newTestTerminal(false)
 	term.take(begin(3))
 	for rank := range 3 {
-		failure := &dipexec.Failure{Header: header(dipexec.KindError, rank), EName: "NameError", EValue: "x", Path: "/p/train.py", Line: 12}
+		failure := &event.Failure{Header: header(event.KindError, rank), EName: "NameError", EValue: "x", Path: "/p/train.py", Line: 12}
 		if rank == 2 {
 			failure.EName, failure.Line = "KeyError", 14
 		}
-		term.take([]dipexec.Event{failure})
+		term.take([]event.Event{failure})
 	}
-	term.take([]dipexec.Event{&dipexec.RunFinished{Header: header(dipexec.KindRunFinished, -1), Status: dipexec.StatusError, Seconds: 1.25}})
+	term.take([]event.Event{&event.RunFinished{Header: header(event.KindRunFinished, -1), Status: event.StatusError, Seconds: 1.25}})
 	term.flush()
 	want := "NameError on ranks 0-1 (train.py:12); KeyError on rank 2 (train.py:14) after 1.2 s\n  journal: /j/r1\n"
 	if !strings.HasSuffix(text.String(), want) {
@@ -103,12 +103,12 @@ func TestTerminalSumsFailuresUp(t *testing.T) {
 func TestTerminalQuiet(t *testing.T) {
 	term, text := newTestTerminal(true)
 	term.take(begin(1))
-	term.take([]dipexec.Event{
-		dipexec.NewLog(dipexec.LevelInfo, "no GPU"),
-		dipexec.NewLog(dipexec.LevelWarning, "look out"),
+	term.take([]event.Event{
+		event.NewLog(event.LevelInfo, "no GPU"),
+		event.NewLog(event.LevelWarning, "look out"),
 		printed(0, "out\n"),
-		&dipexec.RankState{Header: header(dipexec.KindRankState, 0), State: "ready", Status: dipexec.StatusOK},
-		&dipexec.RunFinished{Header: header(dipexec.KindRunFinished, -1), Status: dipexec.StatusOK, Seconds: 1},
+		&event.RankState{Header: header(event.KindRankState, 0), State: "ready", Status: event.StatusOK},
+		&event.RunFinished{Header: header(event.KindRunFinished, -1), Status: event.StatusOK, Seconds: 1},
 	})
 	term.flush()
 	if got, want := text.String(), "look out\nout\n"; got != want {
@@ -123,7 +123,7 @@ func TestTerminalTellsOfProgress(t *testing.T) {
 	term.progress = func() { told = append(told, text.Len()) }
 	term.take(begin(1))
 	const size = 1 << 20
-	term.take([]dipexec.Event{printed(0, strings.Repeat(strings.Repeat("x", 99)+"\n", size/100))})
+	term.take([]event.Event{printed(0, strings.Repeat(strings.Repeat("x", 99)+"\n", size/100))})
 	term.flush()
 	if text.Len() < size-100 || told[len(told)-1] != text.Len() {
 		t.Fatalf("%d bytes were shown, %v told", text.Len(), told)
@@ -140,7 +140,7 @@ func TestTerminalLogsWhileTheOutputIsStuck(t *testing.T) {
 	reader, writer := io.Pipe()
 	var told bytes.Buffer
 	term := newTerminal(writer, &screen{w: &told}, true)
-	term.take([]dipexec.Event{printed(0, "stuck\n")})
+	term.take([]event.Event{printed(0, "stuck\n")})
 	flushed := make(chan struct{})
 	go func() {
 		defer close(flushed)

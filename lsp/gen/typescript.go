@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"dipls/cells"
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/lsp"
 )
 
@@ -29,9 +29,9 @@ func typescriptReference(schema lsp.Schema, source source) string {
 }
 
 // eventKinds are all kinds of events.
-var eventKinds = []dipexec.Kind{
-	dipexec.KindRunStarted, dipexec.KindStream, dipexec.KindDisplay, dipexec.KindResult, dipexec.KindError,
-	dipexec.KindRankState, dipexec.KindPoolState, dipexec.KindRunFinished, dipexec.KindHang, dipexec.KindLog,
+var eventKinds = []event.Kind{
+	event.KindRunStarted, event.KindStream, event.KindDisplay, event.KindResult, event.KindError,
+	event.KindRankState, event.KindPoolState, event.KindRunFinished, event.KindHang, event.KindLog,
 }
 
 // typescriptTypes are the types that are written otherwise than by their kind, as package.Type in Go.
@@ -39,7 +39,7 @@ var typescriptTypes = map[string]string{
 	"uri.URI":         "string",
 	"lsp.gpuList":     "string | number | number[]",
 	"json.RawMessage": "unknown", // any JSON: a value of a MIME type
-	"dipexec.Event":   "DipEvent",
+	"event.Event":     "DipEvent",
 }
 
 // typescriptFields are fields whose type says less than is true, as Type.Field in Go.
@@ -77,7 +77,7 @@ func (t *typescript) section(format string, args ...any) {
 func (t *typescript) events() {
 	var names []string
 	for _, kind := range eventKinds {
-		ev, err := dipexec.ParseJSON(fmt.Appendf(nil, `{"event":%q}`, kind))
+		ev, err := event.ParseJSON(fmt.Appendf(nil, `{"event":%q}`, kind))
 		if err != nil {
 			panic("gen: " + err.Error()) // a mistake in the table
 		}

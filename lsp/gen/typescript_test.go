@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"dipls/dipexec"
+	"dipls/dipexec/event"
 	"dipls/lsp"
 )
 
@@ -44,7 +44,7 @@ func TestTypescriptFields(t *testing.T) {
 		}
 	}
 	for _, kind := range eventKinds {
-		ev, err := dipexec.ParseJSON([]byte(`{"event":"` + string(kind) + `"}`))
+		ev, err := event.ParseJSON([]byte(`{"event":"` + string(kind) + `"}`))
 		if err != nil {
 			t.Fatal(err)
 		}

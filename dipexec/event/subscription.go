@@ -1,4 +1,4 @@
-package dipexec
+package event
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"dipls/internal/bytesize"
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 )
@@ -25,11 +26,8 @@ const batchBytes = 32 << 10
 // waited for: output is then left out of its queue, and a Log event that says how much and where to find it stands in its place. Events
 // that are not output are never left out.
 type Subscription struct {
-	limit int
-	stall time.Duration
-	kinds []Kind              // of the events that come; nil: all
-	leave func(*Subscription) // takes the subscription off the executor's list
-	trace *trace.Tracer
+	bus   *Bus
+	kinds []Kind // of the events that come; nil: all
 	track trace.Track
 
 	ready chan struct{} // capacity 1: there may be something to read
@@ -37,7 +35,7 @@ type Subscription struct {
 	mu      sync.Mutex
 	queue   []queued
 	queued  uint64              // events so far
-	bytes   int                 // the sum of the queue's sizes; below limit + one event
+	bytes   int                 // the sum of the queue's sizes; below the bus's QueueBytes + one event
 	taken   time.Time           // when the reader last took something or made progress, or the queue began to fill
 	told    trace.Time          // what was taken up to then, the trace knows
 	stalled bool                // output is left out until the queue is half empty
@@ -62,27 +60,22 @@ type elision struct {
 	ranks   map[int]bool
 }
 
-func newSubscription(limit int, stall time.Duration, leave func(*Subscription)) *Subscription {
-	return &Subscription{limit: limit, stall: stall, leave: leave, ready: make(chan struct{}, 1)}
-}
-
-// traced has the subscription tell a trace how long events waited in it.
-func (s *Subscription) traced(t *trace.Tracer) {
-	s.trace, s.track = t, t.NewTrack("subscriber")
+func newSubscription(b *Bus, kinds []Kind) *Subscription {
+	return &Subscription{bus: b, kinds: kinds, track: b.o.Trace.NewTrack("subscriber"), ready: make(chan struct{}, 1)}
 }
 
 // traceTaken tells the trace of events that are taken now, of which the oldest came at a moment. The caller holds mu.
 func (s *Subscription) traceTaken(oldest trace.Time, evs []Event) {
-	if !s.trace.On() {
+	if !s.bus.o.Trace.On() {
 		return
 	}
 	// Of what has waited longer than the last batch, the trace has the beginning already.
-	from, now := max(oldest, s.told), s.trace.Now()
-	s.trace.Span(s.track, "deliver", from, now, trace.Int("events", int64(len(evs))), trace.Text("first", string(evs[0].Head().Kind)))
+	from, now := max(oldest, s.told), s.bus.o.Trace.Now()
+	s.bus.o.Trace.Span(s.track, "deliver", from, now, trace.Int("events", int64(len(evs))), trace.Text("first", string(evs[0].Head().Kind)))
 	s.told = now
 }
 
-// Next waits for events and returns some of them, at least one, in order. It returns [io.EOF] when the executor or the
+// Next waits for events and returns some of them, at least one, in order. It returns [io.EOF] when the bus or the
 // subscription was closed and everything has been read, and ctx's error when that ends. Only one goroutine may call it.
 func (s *Subscription) Next(ctx context.Context) ([]Event, error) {
 	for {
@@ -133,7 +126,7 @@ func (s *Subscription) take() []Event {
 	s.queue = s.queue[n:]
 	s.bytes -= size
 	s.taken = time.Now()
-	if s.bytes <= s.limit/2 {
+	if s.bytes <= s.bus.o.QueueBytes/2 {
 		s.stalled = false
 		if s.room != nil {
 			close(s.room)
@@ -152,7 +145,7 @@ func (s *Subscription) Progress() {
 
 // Close ends the subscription. Whoever waits for room in it waits no longer.
 func (s *Subscription) Close() {
-	s.leave(s)
+	s.bus.unsubscribe(s)
 	s.mu.Lock()
 	s.queue, s.bytes, s.elided = nil, 0, nil
 	s.mu.Unlock()
@@ -197,8 +190,8 @@ func (s *Subscription) tryOffer(ev Event, size int, journal string) (wait time.D
 	if s.ended {
 		return 0, nil
 	}
-	if size > 0 && s.bytes >= s.limit && !s.stalled {
-		if wait = time.Until(s.taken.Add(s.stall)); wait > 0 {
+	if size > 0 && s.bytes >= s.bus.o.QueueBytes && !s.stalled {
+		if wait = time.Until(s.taken.Add(s.bus.o.StallAfter)); wait > 0 {
 			if s.room == nil {
 				s.room = make(chan struct{})
 			}
@@ -211,7 +204,7 @@ func (s *Subscription) tryOffer(ev Event, size int, journal string) (wait time.D
 		return 0, nil
 	}
 	s.tellElided()
-	s.push(queued{ev, size, s.trace.Now()})
+	s.push(queued{ev, size, s.bus.o.Trace.Now()})
 	select {
 	case s.ready <- struct{}{}:
 	default:
@@ -254,7 +247,7 @@ func (s *Subscription) tellElided() {
 		return
 	}
 	for _, run := range slices.SortedFunc(maps.Keys(s.elided), cmp.Compare[string]) {
-		s.push(queued{s.elided[run].log(), 0, s.trace.Now()})
+		s.push(queued{s.elided[run].log(), 0, s.bus.o.Trace.Now()})
 	}
 	clear(s.elided)
 }
@@ -269,23 +262,9 @@ func (el *elision) log() *Log {
 	default:
 		who = ranklist.Name(ranks)
 	}
-	text := fmt.Sprintf("%s of output of %s left out here: it came faster than it was read", formatBytes(el.bytes), who)
+	text := fmt.Sprintf("%s of output of %s left out here: it came faster than it was read", bytesize.Format(el.bytes), who)
 	if el.journal != "" {
 		text += "; all of it is in " + el.journal
 	}
 	return &Log{Header: el.head, Level: LevelWarning, Text: text, Path: el.journal}
-}
-
-// formatBytes writes a size for people: "12.4 MB".
-func formatBytes(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 1e6:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1e9:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	default:
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	}
 }

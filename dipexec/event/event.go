@@ -1,12 +1,15 @@
-package dipexec
+// Package event is what is told of runs, their processes and the pool: the closed set of events, their JSON, and the bus that hands them to
+// subscribers; and the report of a run that has ended.
+package event
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
-	"time"
+	"strings"
 
 	"dipls/ranks/wire"
 )
@@ -38,6 +41,34 @@ const (
 	StatusInterrupted Status = "interrupted" // cancelled, or out of time
 	StatusDied        Status = "died"        // a process died, or the pool could not be started
 )
+
+// The states of RankState and PoolState.
+const (
+	StateNone         = "none" // of a pool that there has never been
+	StateStarting     = "starting"
+	StateReady        = "ready"
+	StateBusy         = "busy"
+	StateInterrupting = "interrupting"
+	StateDead         = "dead"
+	StateStopped      = "stopped"
+)
+
+// The values of "name" in a stream event.
+const (
+	Stdout = "stdout"
+	Stderr = "stderr"
+)
+
+// StreamNames are the streams by index, as [StreamIndex] gives it.
+var StreamNames = [...]string{Stdout, Stderr}
+
+// StreamIndex is 1 for [Stderr] and 0 for every other name.
+func StreamIndex(name string) int {
+	if name == Stderr {
+		return 1
+	}
+	return 0
+}
 
 // Level is how much a log event matters.
 type Level string
@@ -79,6 +110,33 @@ func (h *Header) Who() string {
 	default:
 		return ""
 	}
+}
+
+// HeaderOf makes the header of an event of a process. Cell may be nil.
+func HeaderOf(k Kind, run string, cell *int, rank int) Header {
+	h := Header{Kind: k, Run: run, Cell: cell}
+	if rank < 0 {
+		h.Local = true
+	} else {
+		h.Rank = &rank
+	}
+	return h
+}
+
+// CellOf is the index of a cell as events have it: nil for 0, which is no cell.
+func CellOf(index int) *int {
+	if index == 0 {
+		return nil
+	}
+	return &index
+}
+
+// RankOf is the rank of an event of a process; -1 is the local namespace.
+func RankOf(h *Header) int {
+	if h.Rank == nil {
+		return -1
+	}
+	return *h.Rank
 }
 
 // RunStarted tells that a run's turn has come. The processes that it runs on are told by their RankState events.
@@ -143,6 +201,19 @@ func (f *Failure) Name() string {
 	return f.EName
 }
 
+// varying is what may differ in the texts of failures that are the same: numbers and addresses.
+var varying = regexp.MustCompile(`[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\b(?:nan|inf)\b)`)
+
+// Signature is the same for failures that are the same: exception, text but for numbers and addresses, and frames.
+func (f *Failure) Signature() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\x00%s", f.EName, varying.ReplaceAllLiteralString(f.EValue, "#"))
+	for _, fr := range f.Frames {
+		fmt.Fprintf(&b, "\x00%s\x00%d\x00%s", fr.File, fr.Line, fr.Name)
+	}
+	return b.String()
+}
+
 // Frame is one stack frame of a Failure.
 type Frame struct {
 	File wire.Path `json:"file"`
@@ -199,8 +270,6 @@ type Hang struct {
 	Missing    []Place `json:"missing,omitempty"`     // who is waited for
 	Text       string  `json:"text"`                  // all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
 	Gone       bool    `json:"gone,omitempty"`        // it is over; nothing else but Hang, Variant, Level and Text, as they were, is set then
-
-	stood time.Duration // for how long the ranks have waited, at least, where that is told
 }
 
 // Place is where some ranks are, in a Hang.

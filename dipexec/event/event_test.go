@@ -1,4 +1,4 @@
-package dipexec
+package event
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ var (
 // docSections gives the parts of docs/events.md by their headings.
 func docSections(t *testing.T) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile("../docs/events.md")
+	b, err := os.ReadFile("../../docs/events.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestParseJSONErrors(t *testing.T) {
 // Rank 0 and cell 0 are said, not left out as zero values.
 func TestHeaderZeros(t *testing.T) {
 	var b bytes.Buffer
-	if err := WriteJSON(&b, &Stream{Header: headerOf(KindStream, "r", new(0), 0), Name: "stdout"}); err != nil {
+	if err := WriteJSON(&b, &Stream{Header: HeaderOf(KindStream, "r", new(0), 0), Name: "stdout"}); err != nil {
 		t.Fatal(err)
 	}
 	if want := `{"event":"stream","run":"r","cell":0,"rank":0,"name":"stdout","text":""}` + "\n"; b.String() != want {

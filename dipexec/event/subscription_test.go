@@ -1,4 +1,4 @@
-package dipexec
+package event_test
 
 import (
 	"context"
@@ -8,28 +8,33 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 )
 
-func testSubscription(limit int) *Subscription {
-	return newSubscription(limit, time.Second, func(*Subscription) {})
+// newBus returns a bus whose queues hold so many bytes, and its one subscription.
+func newBus(limit int) (*event.Bus, *event.Subscription) {
+	b := event.NewBus(event.BusOptions{QueueBytes: limit, StallAfter: time.Second})
+	return b, b.Subscribe()
 }
 
-func text(rank int, s string) *Stream {
-	return &Stream{Header: headerOf(KindStream, "r1", new(1), rank), Name: "stdout", Text: s}
+func text(rank int, s string) *event.Stream {
+	return &event.Stream{Header: event.HeaderOf(event.KindStream, "r1", new(1), rank), Name: "stdout", Text: s}
 }
 
-func offer(s *Subscription, rank int, piece string) {
-	s.offer(text(rank, piece), len(piece), "/journal/r1")
+func offer(b *event.Bus, rank int, piece string) {
+	b.PublishOutput(text(rank, piece), len(piece), "/journal/r1")
 }
 
 func TestSubscriptionWaitsForAReaderWhoReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testSubscription(10)
+		b, s := newBus(10)
 		go func() {
 			for range 100 {
-				offer(s, 0, "12345")
+				offer(b, 0, "12345")
 			}
-			s.end()
+			b.Close()
 		}()
 		n := 0
 		for {
@@ -39,8 +44,8 @@ func TestSubscriptionWaitsForAReaderWhoReads(t *testing.T) {
 				break
 			}
 			for _, e := range evs {
-				if e.Head().Kind != KindStream {
-					t.Fatalf("got %v", describe([]Event{e}))
+				if e.Head().Kind != event.KindStream {
+					t.Fatalf("got %v", eventtest.Describe([]event.Event{e}))
 				}
 				n++
 			}
@@ -53,21 +58,21 @@ func TestSubscriptionWaitsForAReaderWhoReads(t *testing.T) {
 
 func TestSubscriptionLeavesOutputOutForAReaderWhoSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testSubscription(10)
+		b, s := newBus(10)
 		start := time.Now()
 		for i := range 1000 {
-			offer(s, i%3, "12345")
+			offer(b, i%3, "12345")
 		}
 		if waited := time.Since(start); waited != time.Second {
 			t.Errorf("the ranks waited %v", waited)
 		}
-		s.offer(&RunFinished{Header: Header{Kind: KindRunFinished, Run: "r1"}, Status: StatusOK}, 0, "")
-		offer(s, 0, "still full")
-		if len(s.queue) > 5 {
-			t.Errorf("%d events are queued", len(s.queue))
+		b.Publish(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r1"}, Status: event.StatusOK})
+		offer(b, 0, "still full")
+		if n := s.Queued(); n > 5 {
+			t.Errorf("%d events are queued", n)
 		}
-		s.end()
-		sameLines(t, describe(drain(t, s)),
+		b.Close()
+		eventtest.SameLines(t, eventtest.Describe(eventtest.Drain(t, s)),
 			`stream rank 0 stdout "12345"`,
 			`stream rank 1 stdout "12345"`,
 			`log warning: 5.0 kB of output of ranks 0-2 left out here: it came faster than it was read; all of it is in /journal/r1`,
@@ -79,7 +84,7 @@ func TestSubscriptionLeavesOutputOutForAReaderWhoSleeps(t *testing.T) {
 // What a reader has taken may be much to show: as long as it gets on with that, it is waited for.
 func TestSubscriptionWaitsForAReaderWhoGetsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testSubscription(10)
+		b, s := newBus(10)
 		start := time.Now()
 		go func() {
 			for range 9 {
@@ -88,14 +93,14 @@ func TestSubscriptionWaitsForAReaderWhoGetsOn(t *testing.T) {
 			}
 		}()
 		for i := range 1000 {
-			offer(s, i%3, "12345")
+			offer(b, i%3, "12345")
 		}
 		// And for a second after it has stopped.
 		if waited, want := time.Since(start), 9*900*time.Millisecond+time.Second; waited != want {
 			t.Errorf("the ranks waited %v, want %v", waited, want)
 		}
-		s.end()
-		sameLines(t, describe(drain(t, s)),
+		b.Close()
+		eventtest.SameLines(t, eventtest.Describe(eventtest.Drain(t, s)),
 			`stream rank 0 stdout "12345"`,
 			`stream rank 1 stdout "12345"`,
 			`log warning: 5.0 kB of output of ranks 0-2 left out here: it came faster than it was read; all of it is in /journal/r1`)
@@ -104,17 +109,17 @@ func TestSubscriptionWaitsForAReaderWhoGetsOn(t *testing.T) {
 
 func TestSubscriptionRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testSubscription(10)
+		b, s := newBus(10)
 		for range 10 {
-			offer(s, 0, "12345")
+			offer(b, 0, "12345")
 		}
 		first, err := s.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		offer(s, 0, "fresh")
-		s.end()
-		sameLines(t, describe(append(first, drain(t, s)...)),
+		offer(b, 0, "fresh")
+		b.Close()
+		eventtest.SameLines(t, eventtest.Describe(append(first, eventtest.Drain(t, s)...)),
 			`stream rank 0 stdout "12345"`,
 			`stream rank 0 stdout "12345"`,
 			`log warning: 40 bytes of output of rank 0 left out here: it came faster than it was read; all of it is in /journal/r1`,
@@ -123,23 +128,23 @@ func TestSubscriptionRecovers(t *testing.T) {
 }
 
 func TestSubscriptionKeepsEventsThatAreNotOutput(t *testing.T) {
-	s := testSubscription(1)
+	b, s := newBus(1)
 	for range 1000 {
-		s.offer(NewLog(LevelInfo, "x"), 0, "")
+		b.Publish(event.NewLog(event.LevelInfo, "x"))
 	}
-	s.end()
-	if n := len(drain(t, s)); n != 1000 {
+	b.Close()
+	if n := len(eventtest.Drain(t, s)); n != 1000 {
 		t.Errorf("got %d of 1000 events", n)
 	}
 }
 
 func TestSubscriptionCloseFreesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testSubscription(1)
-		offer(s, 0, "full")
+		b, s := newBus(1)
+		offer(b, 0, "full")
 		done := make(chan struct{})
 		go func() {
-			offer(s, 0, "waits")
+			offer(b, 0, "waits")
 			close(done)
 		}()
 		synctest.Wait()
@@ -154,72 +159,26 @@ func TestSubscriptionCloseFreesWhoWaits(t *testing.T) {
 func TestSubscriptionNextEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := testSubscription(1).Next(ctx); !errors.Is(err, context.Canceled) {
+	_, s := newBus(1)
+	if _, err := s.Next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func BenchmarkSubscription(b *testing.B) {
-	s := testSubscription(4 << 20)
+	bus, s := newBus(4 << 20)
 	piece := strings.Repeat("x", 1<<10)
 	b.SetBytes(int64(len(piece)))
 	go func() {
 		ev := text(0, piece)
 		for range b.N {
-			s.offer(ev, len(piece), "")
+			bus.PublishOutput(ev, len(piece), "")
 		}
-		s.end()
+		bus.Close()
 	}()
 	for {
 		if _, err := s.Next(context.Background()); err != nil {
 			return
 		}
-	}
-}
-
-// Who subscribes to some kinds of events has no others, however many there are.
-func TestSubscriptionOfKinds(t *testing.T) {
-	pool := newFakePool(1)
-	e, _ := start(t, Options{Pool: pool})
-	some := e.Subscribe(KindHang, KindRunFinished)
-	id := mustStart(t, e, Request{})
-	x := pool.local.next()
-	x.print("output\n")
-	e.Publish(&Hang{Header: Header{Kind: KindHang, Run: id}, Hang: 1})
-	x.ok()
-	mustWait(t, e, id)
-	e.Close(t.Context())
-	var kinds []Kind
-	for _, ev := range drain(t, some) {
-		kinds = append(kinds, ev.Head().Kind)
-	}
-	if len(kinds) != 2 || kinds[0] != KindHang || kinds[1] != KindRunFinished {
-		t.Errorf("got %v", kinds)
-	}
-}
-
-// What is told of a run belongs to it while it goes on.
-func TestNote(t *testing.T) {
-	pool := newFakePool(1)
-	e, rec := start(t, Options{Pool: pool})
-	id := mustStart(t, e, Request{})
-	x := pool.local.next()
-	e.Note(t.Context(), id, LevelWarning, "while it runs")
-	x.ok()
-	mustWait(t, e, id)
-	e.Note(t.Context(), id, LevelInfo, "after its end")
-	e.Close(t.Context())
-	<-rec.done
-	told := map[string]string{}
-	for _, ev := range rec.all() {
-		if log, ok := ev.(*Log); ok {
-			told[log.Text] = log.Run
-		}
-	}
-	if run, ok := told["while it runs"]; !ok || run != id {
-		t.Errorf("told %v", told)
-	}
-	if run, ok := told["after its end"]; !ok || run != "" {
-		t.Errorf("told %v", told)
 	}
 }
