@@ -635,7 +635,7 @@ def test_pxresult(local):
     result = run(local, "%pxresult", result=reply)
     assert result.text().splitlines() == ["Out[0]: 42", "[stdout:1] unseen", "Out[1]: 43"]
     result = run(local, "%pxresult", result=parts({"status": "ok", "output": "seen", "shown": True}, run_status="ok"))
-    assert result.text() == "Nothing more was printed, and nothing returned on ranks 0: ok.\n"
+    assert result.text() == "Nothing more was printed, and nothing returned on rank 0: ok.\n"
     result = run(local, "%pxresult", result=parts(run_status="died", reason="the pool has no rank 7"))
     assert result.text() == "It came to no rank: the pool has no rank 7.\n"
 

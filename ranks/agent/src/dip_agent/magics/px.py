@@ -128,9 +128,9 @@ def _pxresult(client: Client, given: SimpleNamespace, _: Any) -> None:
     if not reply["parts"]:
         lines = [f"It came to no rank: {reply.get('reason') or reply['run_status']}."]
     elif not lines:
-        on = ranklist.spans(part["rank"] for part in reply["parts"])
+        on = ranklist.name(part["rank"] for part in reply["parts"])
         is_more = "more was printed, and nothing" if any(map(_was_shown, reply["parts"])) else "was printed or"
-        lines = [f"Nothing {is_more} returned on ranks {on}: {reply['run_status']}."]
+        lines = [f"Nothing {is_more} returned on {on}: {reply['run_status']}."]
     print("\n".join(lines))
 
 
