@@ -13,6 +13,7 @@ import {
 import type { TargetCommand } from './cells/names';
 import { folderOf } from './pool/focus';
 import { workspaceOf } from './pool/rows';
+import { LOCAL } from './ranks';
 import type { Run } from './runs';
 import { isOurs, type Server } from './server';
 
@@ -127,7 +128,7 @@ async function asked(
       if ('names' in args) {
         return args;
       }
-      const { variables } = await server.execute('dip.variables', { rank: -1, ...uriOf(args) });
+      const { variables } = await server.execute('dip.variables', { rank: LOCAL, ...uriOf(args) });
       const names = await askNames(title, variables, atCursor(variables));
       if (!names) {
         return undefined;

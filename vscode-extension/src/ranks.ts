@@ -1,6 +1,6 @@
-/** Ranks as numbers and as people write them. */
+/** Ranks as numbers and as people write them. The server writes them likewise: testdata/ranklist.json has the examples for both. */
 
-/** Stands for the local namespace where ranks are numbers. */
+/** Stands for the local namespace among ranks, as in the server's `dip.variables` and `dip.stack`. */
 export const LOCAL = -1;
 
 /** Writes ascending ranks as a list: `0-2,5`. The local namespace is `local`. */
@@ -22,6 +22,18 @@ export function rankList(ranks: readonly number[]): string {
   return parts.join(',');
 }
 
+/** The ranks of a list such as `0,2-3`; one that makes no sense has none. */
+export function parseRanks(list: string): number[] {
+  return list.split(',').flatMap((part) => {
+    const [, first, last] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
+    if (first === undefined) {
+      return [];
+    }
+    const from = Number(first);
+    return Array.from({ length: Number(last ?? first) - from + 1 }, (_, i) => from + i);
+  });
+}
+
 /** Whether a list such as `0-2,5`, or `all`, has a rank. */
 export function listHas(list: string, rank: number): boolean {
   if (list === 'all') {
@@ -33,24 +45,26 @@ export function listHas(list: string, rank: number): boolean {
   });
 }
 
-/** Says of whom something is: `rank 1`, `ranks 0-3`, `local`. */
-export function whose(ranks: readonly number[]): string {
-  if (ranks.length === 1) {
-    return ranks[0] === LOCAL ? 'local' : `rank ${ranks[0] as number}`;
-  }
-  return `ranks ${rankList(ranks)}`;
+/** Names ranks: `rank 1`, `ranks 0,2-4`; with the local namespace `local` or `local and ranks 0-3`. */
+export function whose(processes: readonly number[]): string {
+  const ranks = [...new Set(processes)].filter((process) => process !== LOCAL).sort((a, b) => a - b);
+  const names = [
+    ...(processes.includes(LOCAL) ? ['local'] : []),
+    ...(ranks.length > 0 ? [`${ranks.length === 1 ? 'rank' : 'ranks'} ${rankList(ranks)}`] : []),
+  ];
+  return names.join(' and ');
 }
 
 /** Says in words what a target is: `all ranks`, `local and rank 2`. */
 export function targetWords(target: string): string {
-  const [name = '', list] = target.split(':');
-  if (name === 'remote') {
+  if (target === 'remote') {
     return 'all ranks';
   }
-  if (list === undefined) {
-    return name;
+  const [, name, list = ''] = /^(\w+):(.*)$/.exec(target) ?? [];
+  if (name === undefined) {
+    return target;
   }
-  const ranks = `${/^\d+$/.test(list) ? 'rank' : 'ranks'} ${list}`;
+  const ranks = `${/^-?\d+$/.test(list) ? 'rank' : 'ranks'} ${list}`;
   return name === 'everywhere' ? `local and ${ranks}` : ranks;
 }
 

@@ -28,7 +28,7 @@ import {
   workspaceOf,
 } from '../src/pool/rows';
 import { Runs } from '../src/runs';
-import { bytes, count, escaped, parseRanks, who } from '../src/pool/words';
+import { bytes, count, escaped } from '../src/pool/words';
 
 function rank(n: number, more: Partial<RankStatus> = {}): RankStatus {
   return {
@@ -88,18 +88,6 @@ describe('words', () => {
 
   it('counts', () => {
     expect([count(1, 'rank'), count(0, 'rank'), count(4, 'rank')]).toEqual(['1 rank', '0 ranks', '4 ranks']);
-  });
-
-  it('reads lists of ranks', () => {
-    expect(parseRanks('0,2-4')).toEqual([0, 2, 3, 4]);
-    expect(parseRanks('all')).toEqual([]);
-    expect(parseRanks('4-2')).toEqual([]);
-  });
-
-  it('says who has something', () => {
-    expect(who(true, [0, 1, 2, 3])).toBe('local, ranks 0-3');
-    expect(who(false, [2])).toBe('rank 2');
-    expect(who(true, [])).toBe('local');
   });
 
   it('keeps text from being Markdown', () => {

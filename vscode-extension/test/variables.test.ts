@@ -38,14 +38,14 @@ const shown = (...replies: VariablesReply[]): string[] =>
 
 describe('rows of variables', () => {
   it('are one for all who agree', () => {
-    expect(shown(reply([int('3', { local: true, ranks: '0-3' })]))).toEqual(['x: int · 3 · local, ranks 0-3']);
+    expect(shown(reply([int('3', { local: true, ranks: '0-3' })]))).toEqual(['x: int · 3 · local and ranks 0-3']);
   });
 
   it('say that values differ, and whether their types do', () => {
     expect(shown(reply([int('3', { local: true }), int('4', { ranks: '0-1' })]))).toEqual([
-      'x: int · 2 values · local, ranks 0-1',
+      'x: int · 2 values · local and ranks 0-1',
     ]);
-    expect(shown(reply([int('3', { local: true }), tensor]))).toEqual(['x: 2 types · 2 values · local, ranks 0-3']);
+    expect(shown(reply([int('3', { local: true }), tensor]))).toEqual(['x: 2 types · 2 values · local and ranks 0-3']);
   });
 
   it('say type, shape, element type and device', () => {
@@ -59,7 +59,7 @@ describe('rows of variables', () => {
       'float32',
       'on cuda:0',
       '4.0 kB',
-      'local, rank 0',
+      'local and rank 0',
     ]);
   });
 
@@ -75,23 +75,23 @@ describe('rows of variables', () => {
 
 describe('processes that are busy', () => {
   it('are read as the server names them', () => {
-    expect([...busyProcesses('local, ranks 0,2-3')]).toEqual([-1, 0, 2, 3]);
+    expect([...busyProcesses('local and ranks 0,2-3')]).toEqual([-1, 0, 2, 3]);
     expect([...busyProcesses('rank 2')]).toEqual([2]);
     expect([...busyProcesses('')]).toEqual([]);
   });
 
   it('keep what they held', () => {
     const before = reply([int('3', { local: true, ranks: '0-3' })]);
-    expect(shown(before, reply([], 'local, ranks 0-3'))).toEqual(['x: int · 3 · local, ranks 0-3']);
+    expect(shown(before, reply([], 'local and ranks 0-3'))).toEqual(['x: int · 3 · local and ranks 0-3']);
     expect(shown(before, reply([int('4', { local: true, ranks: '0-1' })], 'ranks 2-3'))).toEqual([
-      'x: int · 2 values · local, ranks 0-3',
+      'x: int · 2 values · local and ranks 0-3',
     ]);
     expect(shown(before, reply([int('3', { ranks: '0-1' })], 'ranks 2-3'))).toEqual(['x: int · 3 · ranks 0-3']);
   });
 
   it('keep nothing of those that were there before them', () => {
     const before = merge(none, reply([int('3', { local: true, ranks: '0-1' })]), all);
-    const { rows } = merge(before, reply([], 'local, ranks 0-1'), (process) => process < 0);
+    const { rows } = merge(before, reply([], 'local and ranks 0-1'), (process) => process < 0);
     expect(rows.map(rowText)).toEqual(['int · 3 · local']);
   });
 

@@ -4,7 +4,7 @@
  */
 import * as vscode from 'vscode';
 import type { DipEvent, FoldedItem, FoldedParams } from '../generated/server';
-import { LOCAL } from '../ranks';
+import { whose } from '../ranks';
 import type { Runs } from '../runs';
 import { plain } from '../screen';
 import type { Server } from '../server';
@@ -237,5 +237,5 @@ function textOf({ kind, text }: FoldedItem): string[] {
 }
 
 function nameOf(rank: number): string {
-  return rank === LOCAL ? 'Dip: local' : `Dip: rank ${rank}`;
+  return `Dip: ${whose([rank])}`;
 }

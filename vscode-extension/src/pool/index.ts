@@ -133,7 +133,7 @@ export class Pool implements vscode.Disposable {
     return file === undefined ? this.focus.where : { uri: vscode.Uri.file(file).toString() };
   }
 
-  /** Shows where processes are: one, -1 for the local namespace, or all of them, folded. */
+  /** Shows where processes are: one, by its rank or `LOCAL`, or all of them, folded. */
   private async showStacks(rank?: number, uri?: string): Promise<void> {
     const { stacks, folded } = await this.server.execute('dip.stack', {
       ...(rank === undefined ? { native: true } : { rank }),

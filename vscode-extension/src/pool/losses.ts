@@ -1,5 +1,6 @@
 /** What would be lost with the processes that a command ends, so that nobody loses hours of work by a wrong key. */
 import type { CommandArguments, CommandName, VariablesReply, WorkspaceStatus } from '../generated/server';
+import { LOCAL } from '../ranks';
 import { hasPool } from './rows';
 import { busyProcesses, merge, none } from './variables';
 import { count } from './words';
@@ -38,7 +39,7 @@ export interface Question {
 
 /** What to ask before processes end, from what they hold; undefined if nothing would be lost. */
 export function question(found: Ends, held: VariablesReply, size: number): Question | undefined {
-  const ending = (process: number) => (process < 0 ? found.local : found.ranks);
+  const ending = (process: number) => (process === LOCAL ? found.local : found.ranks);
   const busy = [...busyProcesses(held.busy ?? '')].some(ending);
   const names = merge(none, held, () => false).rows.filter(({ values }) =>
     values.some(({ local, ranks }) => (local && found.local) || (ranks.length > 0 && found.ranks)),

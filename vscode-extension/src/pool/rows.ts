@@ -1,13 +1,13 @@
 /** What is shown of a workspace's pool and local namespace: text and icons, without the editor that shows them. */
 import type { CurrentRun, HangEvent, WorkspaceStatus } from '../generated/server';
 import { type Standing, standing, summary } from '../hangs';
-import { duration, rankList } from '../ranks';
+import { duration, LOCAL, rankList, whose } from '../ranks';
 import type { Memory } from './pools';
 import { bytes, count, escaped } from './words';
 
 /** A rank or the local namespace, as one row. */
 export interface Process {
-  /** -1 is the local namespace. */
+  /** Its number, or `LOCAL`. */
   rank: number;
   pid: number;
   /** '' where there is none. */
@@ -68,20 +68,22 @@ export function processes(
     return [];
   }
   const { local, ranks, reason } = workspace.pool;
-  return [...(local ? [{ ...local, rank: -1, device: '' }] : []), ...ranks].map(({ rank, pid, device, state, run }) => {
-    const known = memory(pid);
-    const hang = state === 'dead' || state === 'stopped' ? undefined : standing(hangs, rank);
-    return {
-      rank,
-      pid,
-      device,
-      state,
-      ...(known && { memory: known }),
-      ...(run && { work: { ...run, seconds: run.seconds + age } }),
-      ...(hang && { hang }),
-      ...(state === 'dead' && reason.startsWith(`rank ${rank} `) && { reason }),
-    };
-  });
+  return [...(local ? [{ ...local, rank: LOCAL, device: '' }] : []), ...ranks].map(
+    ({ rank, pid, device, state, run }) => {
+      const known = memory(pid);
+      const hang = state === 'dead' || state === 'stopped' ? undefined : standing(hangs, rank);
+      return {
+        rank,
+        pid,
+        device,
+        state,
+        ...(known && { memory: known }),
+        ...(run && { work: { ...run, seconds: run.seconds + age } }),
+        ...(hang && { hang }),
+        ...(state === 'dead' && reason.startsWith(`${whose([rank])} `) && { reason }),
+      };
+    },
+  );
 }
 
 /** What is said above the rows of a pool that is not as it should be. */
@@ -193,7 +195,7 @@ export function workName({ cell, title }: CurrentRun): string {
 
 /** The name of a row. */
 export function processName(rank: number): string {
-  return rank < 0 ? 'local namespace' : `rank ${rank}`;
+  return rank === LOCAL ? 'local namespace' : whose([rank]);
 }
 
 function memoryText({ host, gpu }: Memory): string[] {

@@ -1,6 +1,7 @@
 /** The variables of all namespaces, as rows. */
 import type { VariableValue, VariablesReply } from '../generated/server';
-import { bytes, parseRanks, who } from './words';
+import { LOCAL, parseRanks, whose } from '../ranks';
+import { bytes } from './words';
 
 /** A value, and the processes that hold it. */
 export interface Value {
@@ -26,10 +27,10 @@ export interface Variables {
 
 export const none: Variables = { rows: [], busy: '', more: 0 };
 
-/** The processes of the server's sentence: `local`, `ranks 0,2-3`, `local, ranks 1-2`. The local namespace is -1. */
+/** The processes of the server's sentence: `local`, `ranks 0,2-3`, `local and ranks 1-2`. */
 export function busyProcesses(text: string): Set<number> {
   const ranks = /ranks? ([\d,\s-]+)/.exec(text)?.[1];
-  return new Set([...(/\blocal\b/.test(text) ? [-1] : []), ...(ranks === undefined ? [] : parseRanks(ranks))]);
+  return new Set([...(/\blocal\b/.test(text) ? [LOCAL] : []), ...(ranks === undefined ? [] : parseRanks(ranks))]);
 }
 
 function valueOf(value: VariableValue): Value {
@@ -42,7 +43,7 @@ function valueOf(value: VariableValue): Value {
 
 /** What is left of a value with only some of the processes. */
 function only(value: Value, wanted: (process: number) => boolean): Value | undefined {
-  const local = value.local && wanted(-1);
+  const local = value.local && wanted(LOCAL);
   const ranks = value.ranks.filter(wanted);
   return local || ranks.length > 0 ? { ...value, local, ranks } : undefined;
 }
@@ -96,6 +97,11 @@ export function merge(before: Variables, reply: VariablesReply, stays: (process:
   };
 }
 
+/** Who has a value: `local`, `rank 2`, `local and ranks 0-3`. */
+export function holders({ local, ranks }: Pick<Value, 'local' | 'ranks'>): string {
+  return whose(local ? [LOCAL, ...ranks] : ranks);
+}
+
 /** `Tensor[2, 500] float32 cuda:0`: the type without its module, with shape, element type and device. */
 export function typeText({ type, shape, dtype, device, length }: VariableValue): string {
   const name = type.slice(type.lastIndexOf('.') + 1);
@@ -115,17 +121,13 @@ export function rowText(row: Row): string {
   const types = new Set(row.values.map((value) => typeText(value.object)));
   const local = row.values.some((value) => value.local);
   const ranks = row.values.flatMap((value) => value.ranks).sort((a, b) => a - b);
-  return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${who(local, ranks)}`;
+  return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${holders({ local, ranks })}`;
 }
 
 /** What is said of a value: with whose it is, or as one of several, with the text in which arrays differ. */
-export function valueText(value: Value, whose: boolean): string {
+export function valueText(value: Value, withWhose: boolean): string {
   const { object } = value;
-  const parts = [
-    typeText(object),
-    object.shape && whose ? '' : object.text,
-    whose ? who(value.local, value.ranks) : '',
-  ];
+  const parts = [typeText(object), object.shape && withWhose ? '' : object.text, withWhose ? holders(value) : ''];
   return parts.filter((part) => part !== '').join(' · ');
 }
 
@@ -136,7 +138,7 @@ export function valueDetails({ local, ranks, object }: Value): string[] {
     ...(object.dtype ? [object.dtype] : []),
     ...(object.device ? [`on ${object.device}`] : []),
     ...(object.bytes === undefined ? [] : [bytes(object.bytes)]),
-    who(local, ranks),
+    holders({ local, ranks }),
   ];
 }
 

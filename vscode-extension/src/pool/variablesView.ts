@@ -5,7 +5,7 @@ import type { Focus } from './focus';
 import type { Pools } from './pools';
 import { hasPool, processes, workspaceOf } from './rows';
 import * as model from './variables';
-import { escaped, who } from './words';
+import { escaped } from './words';
 
 /** How long after the last event the namespaces are looked at, in milliseconds: a row of short cells is looked at once. */
 const settle = 300;
@@ -78,7 +78,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
   getTreeItem({ row, value }: Node): vscode.TreeItem {
     const [first] = row.values;
     const one = value ?? (row.values.length === 1 ? first : undefined);
-    const name = value ? who(value.local, value.ranks) : row.name;
+    const name = value ? model.holders(value) : row.name;
     const item = new vscode.TreeItem(
       name,
       one ? vscode.TreeItemCollapsibleState.None : vscode.TreeItemCollapsibleState.Collapsed,
