@@ -28,7 +28,7 @@ func (d *diagnostics) offered(ctx context.Context, doc *Snapshot, r protocol.Ran
 // narrowActions run less than a cell: what is selected, and the line magic at its start that has a lens, too.
 func narrowActions(doc *Snapshot, r protocol.Range) []action {
 	var actions []action
-	if r.Start != r.End && doc.selects(r) {
+	if r.Start != r.End && selects(doc, r) {
 		actions = append(actions, action{title: "Run selection", kind: actionRun, command: "runSelection", args: selectionArgs{URI: doc.URI, Range: &r}})
 	}
 	if _, m, ok := doc.lineMagic(int(r.Start.Line) + 1); ok && runsAlone(m) {
@@ -40,12 +40,12 @@ func narrowActions(doc *Snapshot, r protocol.Range) []action {
 }
 
 // selects reports whether there is something to run in a range, and nothing that keeps it from running.
-func (d *Snapshot) selects(r protocol.Range) bool {
+func selects(d *Snapshot, r protocol.Range) bool {
 	found := false
 	c, ok := d.CellAt(r.Start)
 	for ; ok && c.Line() <= int(r.End.Line)+1; c, ok = d.File.Cell(c.Index() + 1) {
-		if _, selected := d.selected(c, r); selected {
-			if d.runnable(c) != nil {
+		if _, selected := selected(d, c, r); selected {
+			if runnable(d, c) != nil {
 				return false
 			}
 			found = true
@@ -65,7 +65,7 @@ func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
 		})
 	}
 	_, code := dipexec.RequestFor(doc.Name(), c)
-	if code = code && doc.runnable(c) == nil; code {
+	if code = code && runnable(doc, c) == nil; code {
 		run("Run cell", "runCell", "")
 		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))
 		run("Run cell everywhere", "runCell", everywhereTarget(c.Directive().Target))
@@ -106,7 +106,7 @@ func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
 // variableActions bring the variable at a place from where it is. They ask processes that live what they bind, which they answer while they are
 // busy, too.
 func (d *diagnostics) variableActions(ctx context.Context, doc *Snapshot, r protocol.Range) []action {
-	name := doc.variableAt(r)
+	name := variableAt(doc, r)
 	w := d.opened(doc)
 	if name == "" || w == nil || d.s.board.pool(w).State != "ready" {
 		return nil
@@ -131,7 +131,7 @@ func (d *diagnostics) variableActions(ctx context.Context, doc *Snapshot, r prot
 }
 
 // variableAt is the name of the variable that a range lies in; "" if there is none, or it stands in a line magic, which says itself what becomes of it.
-func (d *Snapshot) variableAt(r protocol.Range) string {
+func variableAt(d *Snapshot, r protocol.Range) string {
 	c, ok := d.CellAt(r.Start)
 	if _, _, magic := d.lineMagic(int(r.Start.Line) + 1); magic || !ok || c.Type() != cells.CodeCell {
 		return ""

@@ -110,7 +110,6 @@ func newBoard(docs *documents, changed func(change)) *board {
 		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, hung: map[string]*Run{},
 		pools: map[*workspace]*event.PoolState{},
 	}
-	docs.gone = b.forgetCells
 	return b
 }
 

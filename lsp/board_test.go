@@ -28,7 +28,7 @@ type boardFixture struct {
 func newBoardFixture(t *testing.T, text string) *boardFixture {
 	f := &boardFixture{t: t, w: &workspace{}}
 	tell := func(c change) { f.told.add(c) }
-	f.docs = newDocuments(zap.NewNop(), tell)
+	f.docs = newDocuments(zap.NewNop(), func(c Change) { tell(textChange(c)) }, func(g goneCells) { f.forgetCells(g) })
 	f.board = newBoard(f.docs, tell)
 	f.must(f.docs.didOpen(t.Context(), &protocol.DidOpenTextDocumentParams{
 		TextDocument: protocol.TextDocumentItem{URI: boardURI, Version: 1, Text: text},
@@ -102,7 +102,7 @@ func head(k event.Kind, run string, rank int) event.Header {
 func TestBoardRun(t *testing.T) {
 	f := newBoardFixture(t, "x\n# %%\ny\n")
 	f.ran("r", 2)
-	cell := f.doc().ids[1]
+	cell := f.doc().IDs()[1]
 	if r, ok := f.lastRun(boardURI, cell); !ok || r.State != Queued {
 		t.Errorf("%+v", r)
 	}
@@ -210,7 +210,7 @@ func TestBoardAdopts(t *testing.T) {
 		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "nested"}, Parent: "r", Target: "remote"},
 		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "theirs", Cell: &two}, Path: "/a.py", Line: 4, Target: "local"},
 	)
-	ids := f.doc().ids
+	ids := f.doc().IDs()
 	if r, _ := f.run("nested"); r.Cell != ids[0] || r.Parent != "r" {
 		t.Errorf("%+v", r)
 	}
@@ -238,7 +238,7 @@ func TestBoardForgets(t *testing.T) {
 	if len(f.runs) > keptRuns || len(f.ended) > keptRuns {
 		t.Errorf("%d runs", len(f.runs))
 	}
-	if r, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok || r.ID != "first" {
+	if r, ok := f.lastRun(boardURI, f.doc().IDs()[0]); !ok || r.ID != "first" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -247,6 +247,7 @@ func TestBoardForgets(t *testing.T) {
 func TestBoardForgetsCells(t *testing.T) {
 	f := newBoardFixture(t, "x\n# %%\ny\n")
 	f.ran("kept", 1)
+	const maxLost, maxClosed = 256, 64 // how many cells and documents are remembered
 	for i := range 2 * maxLost {
 		f.edit(2, 3, fmt.Sprintf("%d\n", i))
 		f.ran(fmt.Sprint("lost ", i), 2)
@@ -256,7 +257,7 @@ func TestBoardForgetsCells(t *testing.T) {
 	if n := len(f.last); n > maxLost+1 {
 		t.Errorf("%d last runs of one document", n)
 	}
-	if _, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok {
+	if _, ok := f.lastRun(boardURI, f.doc().IDs()[0]); !ok {
 		t.Error("what is there is forgotten")
 	}
 	open := func(u uri.URI) {
@@ -272,7 +273,7 @@ func TestBoardForgetsCells(t *testing.T) {
 		open(u)
 		shut(u)
 	}
-	if _, ok := f.lastRun(boardURI, f.doc().ids[0]); !ok {
+	if _, ok := f.lastRun(boardURI, f.doc().IDs()[0]); !ok {
 		t.Error("a document that is open is forgotten")
 	}
 	shut(boardURI)
@@ -281,8 +282,8 @@ func TestBoardForgetsCells(t *testing.T) {
 		open(u)
 		shut(u)
 	}
-	if len(f.last) > 0 || len(f.docs.ids.lost) > 0 {
-		t.Errorf("of documents that are forgotten there are %d last runs, lost cells of %d", len(f.last), len(f.docs.ids.lost))
+	if len(f.last) > 0 {
+		t.Errorf("of documents that are forgotten there are %d last runs", len(f.last))
 	}
 }
 
@@ -313,7 +314,7 @@ func TestChangesAdd(t *testing.T) {
 func TestBoardHangs(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
 	f.ran("r", 1)
-	cell := f.doc().ids[0]
+	cell := f.doc().IDs()[0]
 	hang := func(run string, number int, text string, gone bool) *event.Hang {
 		return &event.Hang{Header: event.Header{Kind: event.KindHang, Run: run}, Hang: number, Text: text, Level: event.LevelWarning, Gone: gone}
 	}

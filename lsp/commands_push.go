@@ -30,7 +30,7 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	if !ok {
 		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
 	}
-	if err := d.runnable(c); err != nil {
+	if err := runnable(d, c); err != nil {
 		return nil, err
 	}
 	w, err := s.workspaceOf(d)

@@ -153,7 +153,7 @@ func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) 
 		if !ok {
 			continue
 		}
-		if err := d.runnable(c); err != nil {
+		if err := runnable(d, c); err != nil {
 			return nil, err
 		}
 		plan = append(plan, planned{request, c, false})
@@ -162,7 +162,7 @@ func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) 
 }
 
 // runnable refuses a cell whose directive is wrong: to guess where it should run could cost hours.
-func (d *Snapshot) runnable(c cells.Cell) error {
+func runnable(d *Snapshot, c cells.Cell) error {
 	for _, p := range c.Problems() {
 		if p.Severity != cells.Error {
 			continue
@@ -227,8 +227,8 @@ func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply,
 	}
 	var plan []planned
 	for c := range d.File.Cells() {
-		if p, ok := d.selected(c, *a.Range); ok {
-			if err := d.runnable(c); err != nil {
+		if p, ok := selected(d, c, *a.Range); ok {
+			if err := runnable(d, c); err != nil {
 				return nil, err
 			}
 			plan = append(plan, p)
@@ -238,7 +238,7 @@ func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply,
 }
 
 // selected is what a selection means of a cell: the lines that it touches. Of one line it is what is selected, unless that is nothing.
-func (d *Snapshot) selected(c cells.Cell, r protocol.Range) (planned, bool) {
+func selected(d *Snapshot, c cells.Cell, r protocol.Range) (planned, bool) {
 	request, ok := dipexec.RequestFor(d.Name(), c)
 	if !ok {
 		return planned{}, false
@@ -291,31 +291,4 @@ func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (*runReply, erro
 		Code: strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(code),
 	}
 	return s.carryOut(d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, c, true}})
-}
-
-// lineMagic is the line magic that stands on a line, or goes on there; line counts from 1.
-func (d *Snapshot) lineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
-	c, ok = d.File.CellAt(d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
-	if !ok || line > c.EndLine() {
-		return c, m, false
-	}
-	for _, m := range c.LineMagics() {
-		if first, last := d.Position(m.Range.Start), d.Position(m.Range.End); int(first.Line) < line && line <= int(last.Line)+1 {
-			return c, m, true
-		}
-	}
-	return c, m, false
-}
-
-// text is the document's text between two offsets of one cell.
-func (d *Snapshot) text(start, end int) string {
-	c, ok := d.File.CellAt(start)
-	if !ok {
-		return ""
-	}
-	body := c.BodyRange()
-	if start < body.Start || end > body.End {
-		return ""
-	}
-	return c.Body()[start-body.Start : end-body.Start]
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -241,22 +240,22 @@ func (d *diagnostics) lookAgain(doc *Snapshot, dirty map[cellID]bool, first, las
 	}
 	var again []int
 	add := func(i int) {
-		if 0 < i && i <= first || i > len(doc.ids)-last {
+		if 0 < i && i <= first || i > len(doc.IDs())-last {
 			again = append(again, i)
 		}
 	}
 	if len(wanted) <= fewCells {
 		for id := range wanted {
-			add(slices.Index(doc.ids, id) + 1)
+			add(slices.Index(doc.IDs(), id) + 1)
 		}
 	} else {
-		for i, id := range doc.ids {
+		for i, id := range doc.IDs() {
 			if wanted[id] {
 				add(i + 1)
 			}
 		}
 	}
-	for i := first + 1; i <= len(doc.ids)-last; i++ {
+	for i := first + 1; i <= len(doc.IDs())-last; i++ {
 		again = append(again, i)
 	}
 	slices.Sort(again)
@@ -368,20 +367,4 @@ func (d *diagnostics) failureDiagnostic(doc *Snapshot, c cells.Cell, f *failure)
 		diagnostic.RelatedInformation = d.related(f)
 	}
 	return diagnostic, true
-}
-
-// codeRange is the range of the code in a line of a cell, or of the name that it holds exactly once. line counts from 1.
-func (d *Snapshot) codeRange(c cells.Cell, line int, name string) protocol.Range {
-	start := d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8)
-	end := d.File.Offset(cells.Position{Line: line - 1, Column: d.File.Size()}, cells.UTF8)
-	text := d.text(start, end)
-	if strings.TrimSpace(text) == "" {
-		return d.LineRange(line) // the header, or nothing
-	}
-	if i, ok := onlyWord(text, name); ok {
-		return d.Range(cells.Range{Start: start + i, End: start + i + len(name)})
-	}
-	return d.Range(cells.Range{
-		Start: start + len(text) - len(strings.TrimLeft(text, " \t\f")), End: start + len(strings.TrimRight(text, " \t\f")),
-	})
 }

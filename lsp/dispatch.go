@@ -10,6 +10,7 @@ import (
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
 	"go.uber.org/zap"
 )
 
@@ -61,7 +62,7 @@ func decodeParams[P any](params jsonrpc2.RawMessage) (*P, error) {
 // allMethods are the methods of the server and of its features.
 func (s *server) allMethods() map[string]method {
 	all := map[string]method{}
-	for _, some := range []map[string]method{s.lifecycleMethods(), s.docs.methods(), s.config.methods(), s.commandMethods()} {
+	for _, some := range []map[string]method{s.lifecycleMethods(), s.documentMethods(), s.config.methods(), s.commandMethods()} {
 		maps.Copy(all, some)
 	}
 	for _, f := range s.features {
@@ -189,4 +190,24 @@ func (c *calls) cancelRequest(_ context.Context, p *protocol.CancelParams) error
 		cancel()
 	}
 	return nil
+}
+
+// viewOf is the open documents as they were when a request came.
+func viewOf(ctx context.Context) view {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	if r == nil {
+		return nil
+	}
+	return r.documents
+}
+
+// snapshotOf is the document that a request is about, as it was when the request came. Its error is for the client.
+func snapshotOf(ctx context.Context, u uri.URI) (*Snapshot, error) {
+	if d := viewOf(ctx)[u]; d != nil {
+		return d, nil
+	}
+	if u == "" {
+		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which document? There is no uri")
+	}
+	return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s is not open: send textDocument/didOpen first", u)
 }

@@ -56,6 +56,9 @@ func (d *Snapshot) LineRange(line int) protocol.Range {
 // CellAt is the cell at a position.
 func (d *Snapshot) CellAt(p protocol.Position) (cells.Cell, bool) { return d.File.CellAt(d.Offset(p)) }
 
+// IDs are the identities of the snapshot's cells, in order. They are not to be changed.
+func (d *Snapshot) IDs() []cellID { return d.ids }
+
 // ID is the identity of one of the snapshot's cells.
 func (d *Snapshot) ID(c cells.Cell) cellID { return d.ids[c.Index()-1] }
 
@@ -66,6 +69,12 @@ func (d *Snapshot) Find(id cellID) (c cells.Cell, ok bool) {
 		return cells.Cell{}, false
 	}
 	return d.File.Cell(i + 1)
+}
+
+// Change tells that a document's text is not as it was.
+type Change struct {
+	URI            uri.URI
+	Opened, Closed bool
 }
 
 // goneCells are cells of a document that will never be back; nil means all of them.
@@ -84,7 +93,7 @@ const maxClosed = 64
 type documents struct {
 	log      *zap.Logger
 	encoding cells.Encoding        // set by initialize
-	changed  func(change)          // told of every change, after it can be seen
+	changed  func(Change)          // told of every change, after it can be seen
 	gone     func(goneCells)       // told of what will never be back
 	current  atomic.Pointer[view]  // replaced, never changed
 	mu       sync.Mutex            // guards what follows
@@ -93,8 +102,9 @@ type documents struct {
 	order    []uri.URI             // of closed, oldest first
 }
 
-func newDocuments(log *zap.Logger, changed func(change)) *documents {
-	d := &documents{log: log, changed: changed, gone: func(goneCells) {}, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
+// newDocuments makes a store without documents. changed is told of every change of a text, after it can be seen; gone of what will never be back.
+func newDocuments(log *zap.Logger, changed func(Change), gone func(goneCells)) *documents {
+	d := &documents{log: log, changed: changed, gone: gone, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
 	d.current.Store(&view{})
 	return d
 }
@@ -125,15 +135,6 @@ func (v view) byName(name string) *Snapshot {
 	return nil
 }
 
-func (d *documents) methods() map[string]method {
-	return map[string]method{
-		protocol.MethodTextDocumentDidOpen:   notification(d.didOpen),
-		protocol.MethodTextDocumentDidChange: notification(d.didChange),
-		protocol.MethodTextDocumentDidClose:  notification(d.didClose),
-		protocol.MethodTextDocumentDidSave:   notification(func(context.Context, *protocol.DidSaveTextDocumentParams) error { return nil }),
-	}
-}
-
 func (d *documents) didOpen(_ context.Context, p *protocol.DidOpenTextDocumentParams) error {
 	item := p.TextDocument
 	if item.URI == "" {
@@ -145,7 +146,7 @@ func (d *documents) didOpen(_ context.Context, p *protocol.DidOpenTextDocumentPa
 	}
 	old := d.lastKnown(item.URI)
 	d.replace(old, next)
-	d.changed(change{docs: map[uri.URI]*docChange{item.URI: {opened: true, text: true}}})
+	d.changed(Change{URI: item.URI, Opened: true})
 	return nil
 }
 
@@ -171,7 +172,7 @@ func (d *documents) didChange(_ context.Context, p *protocol.DidChangeTextDocume
 		}
 	}
 	d.replace(old, &next)
-	d.changed(change{docs: map[uri.URI]*docChange{next.URI: {text: true}}})
+	d.changed(Change{URI: next.URI})
 	return nil
 }
 
@@ -198,7 +199,7 @@ func (d *documents) didClose(_ context.Context, p *protocol.DidCloseTextDocument
 	next := maps.Clone(d.view())
 	delete(next, u)
 	d.current.Store(&next)
-	d.changed(change{docs: map[uri.URI]*docChange{u: {closed: true, text: true}}})
+	d.changed(Change{URI: u, Closed: true})
 	return nil
 }
 
@@ -237,24 +238,4 @@ func (v view) byCell(id cellID) (d *Snapshot, c cells.Cell, ok bool) {
 		}
 	}
 	return nil, c, false
-}
-
-// viewOf is the open documents as they were when a request came.
-func viewOf(ctx context.Context) view {
-	r, _ := ctx.Value(requestKey{}).(*request)
-	if r == nil {
-		return nil
-	}
-	return r.documents
-}
-
-// snapshotOf is the document that a request is about, as it was when the request came. Its error is for the client.
-func snapshotOf(ctx context.Context, u uri.URI) (*Snapshot, error) {
-	if d := viewOf(ctx)[u]; d != nil {
-		return d, nil
-	}
-	if u == "" {
-		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which document? There is no uri")
-	}
-	return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s is not open: send textDocument/didOpen first", u)
 }

@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
@@ -299,29 +297,3 @@ func (d *diagnostics) enter(r Run, f *failure) {
 	d.failures[f.at.cellKey] = append(d.failures[f.at.cellKey], f)
 	d.dirty.add(f.at.cellKey)
 }
-
-// onlyWord is where a name occurs as a word in text; ok is false unless it does exactly once.
-func onlyWord(text, name string) (at int, ok bool) {
-	if name == "" {
-		return 0, false
-	}
-	for from := 0; ; {
-		i := strings.Index(text[from:], name)
-		if i < 0 {
-			return at, ok
-		}
-		i += from
-		from = i + len(name)
-		before, _ := utf8.DecodeLastRuneInString(text[:i])
-		after, _ := utf8.DecodeRuneInString(text[from:])
-		if inName(before) || inName(after) {
-			continue
-		}
-		if ok {
-			return 0, false
-		}
-		at, ok = i, true
-	}
-}
-
-func inName(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }

@@ -60,6 +60,11 @@ type docChange struct {
 	cells          map[cellID]bool // whose runs have changed
 }
 
+// textChange is a change of a document's text.
+func textChange(c Change) change {
+	return change{docs: map[uri.URI]*docChange{c.URI: {opened: c.Opened, closed: c.Closed, text: true}}}
+}
+
 // cellChange is a change of a run.
 func cellChange(r *Run) change {
 	if r.Cell == 0 {

@@ -28,7 +28,7 @@ func foldingRanges(ctx context.Context, p *protocol.FoldingRangeParams) ([]proto
 		if !n.cell.HasHeader() {
 			continue
 		}
-		first, last := uint32(n.cell.Line()-1), d.lastLine(sections[n.last])
+		first, last := uint32(n.cell.Line()-1), lastLine(d, sections[n.last])
 		if last > first {
 			ranges = append(ranges, protocol.FoldingRange{StartLine: first, EndLine: last, Kind: protocol.FoldingRangeKindRegion})
 		}
@@ -37,7 +37,7 @@ func foldingRanges(ctx context.Context, p *protocol.FoldingRangeParams) ([]proto
 }
 
 // lastLine is the last line of a section's own cell that is not blank, from 0.
-func (d *Snapshot) lastLine(n section) uint32 {
+func lastLine(d *Snapshot, n section) uint32 {
 	end := contentEnd(n.cell)
 	if end == n.cell.BodyRange().Start {
 		return uint32(n.cell.Line() - 1)

@@ -37,7 +37,7 @@ func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protoc
 		return nil, err
 	}
 	list := []protocol.InlayHint{}
-	for c := range d.headersIn(p.Range) {
+	for c := range headersIn(d, p.Range) {
 		if r, ran := h.s.board.lastRun(d.URI, d.ID(c)); ran {
 			list = append(list, hint(d, c, &r))
 		}
@@ -46,7 +46,7 @@ func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protoc
 }
 
 // headersIn yields the cells whose first line is in a range.
-func (d *Snapshot) headersIn(r protocol.Range) iter.Seq[cells.Cell] {
+func headersIn(d *Snapshot, r protocol.Range) iter.Seq[cells.Cell] {
 	return func(yield func(cells.Cell) bool) {
 		first := 1
 		if c, ok := d.CellAt(r.Start); ok {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"go.lsp.dev/protocol"
@@ -79,68 +78,6 @@ func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 		return cells.Target{Where: cells.Remote}
 	}
 	return targetNow(w, c)
-}
-
-// nameAt is the name of a variable or attribute that a byte offset touches in a cell: its range in the document, and for the namespaces its line and where
-// on that line it ends. The range is empty if there is none: strings and comments have none, but those that are line magics.
-func (d *Snapshot) nameAt(c cells.Cell, offset int) (line string, at int, word cells.Range) {
-	body, base := c.Body(), c.BodyRange().Start
-	start, end := wordAround(body, offset-base)
-	if start == end || !isNameStart(body[start:]) {
-		return "", 0, cells.Range{}
-	}
-	word = cells.Range{Start: base + start, End: base + end}
-	if cells.StuffAt(body, start) != cells.InCode && !inArguments(c, word) {
-		return "", 0, cells.Range{}
-	}
-	from := strings.LastIndexAny(body[:start], "\r\n") + 1
-	to := len(body)
-	if i := strings.IndexAny(body[end:], "\r\n"); i >= 0 {
-		to = end + i
-	}
-	return body[from:to], end - from, word
-}
-
-// inArguments reports whether a range lies in the arguments of a line magic.
-func inArguments(c cells.Cell, r cells.Range) bool {
-	for _, m := range c.LineMagics() {
-		if r.Start >= m.Range.End-len(m.Args) && r.End <= m.Range.End {
-			return true
-		}
-	}
-	return false
-}
-
-// wordAround is the word of letters, digits and underscores that touches an offset of text.
-func wordAround(text string, offset int) (start, end int) {
-	if offset < 0 || offset > len(text) {
-		return 0, 0
-	}
-	start, end = offset, offset
-	for start > 0 {
-		r, size := utf8.DecodeLastRuneInString(text[:start])
-		if !isNameRune(r) {
-			break
-		}
-		start -= size
-	}
-	for end < len(text) {
-		r, size := utf8.DecodeRuneInString(text[end:])
-		if !isNameRune(r) {
-			break
-		}
-		end += size
-	}
-	return start, end
-}
-
-func isNameRune(r rune) bool {
-	return r == '_' || unicode.IsLetter(r) || unicode.In(r, unicode.Digit, unicode.Mn, unicode.Mc, unicode.Pc)
-}
-
-func isNameStart(text string) bool {
-	r, _ := utf8.DecodeRuneInString(text)
-	return r == '_' || unicode.IsLetter(r)
 }
 
 // variant is what some processes agree on.

@@ -46,7 +46,7 @@ var emptyList = &lensList{file: cells.Parse(""), json: []byte("[]"), begins: []i
 
 // newLensList is a document's lenses, made from an older list as far as that is of use. They are written to a spare buffer if it is large enough.
 func newLensList(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell, old *lensList, spare []byte) *lensList {
-	n := &lensList{file: d.File, ids: d.ids, kinds: kinds, states: states, runs: d.File.Len()}
+	n := &lensList{file: d.File, ids: d.IDs(), kinds: kinds, states: states, runs: d.File.Len()}
 	first, last := n.shared(old)
 	if cap(spare) < len(old.json) {
 		spare = make([]byte, 0, len(old.json)+4096)

@@ -36,7 +36,7 @@ func TestLensListOfEdits(t *testing.T) {
 			kinds = []lensKind{lensAbove, lensLocal, lensEverywhere}[:random.IntN(4)]
 		case 2:
 			states = map[cellID]runOfCell{}
-			for _, id := range f.doc().ids {
+			for _, id := range f.doc().IDs() {
 				if random.IntN(5) == 0 {
 					states[id] = runOfCell{RunState(random.IntN(3)), random.IntN(2) == 0}
 				}

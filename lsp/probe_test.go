@@ -34,7 +34,7 @@ func init() {
 				if err != nil {
 					return nil, err
 				}
-				return d.ids, nil
+				return d.IDs(), nil
 			}),
 			"test/panic":  call(func(context.Context, *struct{}) (any, error) { panic("as asked") }),
 			"test/panics": notification(func(context.Context, *struct{}) error { panic("as asked") }),

@@ -27,14 +27,14 @@ func selectionRanges(ctx context.Context, p *protocol.SelectionRangeParams) ([]p
 	sections := outline(d.File)
 	list := []protocol.SelectionRange{}
 	for _, position := range p.Positions {
-		list = append(list, d.chain(d.around(position, sections)))
+		list = append(list, chain(d, around(d, position, sections)))
 	}
 	return list, nil
 }
 
 // around yields the ranges around a position, inner ones first.
-func (d *Snapshot) around(p protocol.Position, sections []section) []cells.Range {
-	ranges := []cells.Range{d.lineAt(d.Offset(p))}
+func around(d *Snapshot, p protocol.Position, sections []section) []cells.Range {
+	ranges := []cells.Range{lineAt(d, d.Offset(p))}
 	if c, ok := d.CellAt(p); ok {
 		ranges = append(ranges, cells.Range{Start: c.BodyRange().Start, End: contentEnd(c)}, c.BodyRange(), c.Range())
 		for i := c.Index() - 1; i >= 0; i = sections[i].parent {
@@ -45,7 +45,7 @@ func (d *Snapshot) around(p protocol.Position, sections []section) []cells.Range
 }
 
 // lineAt is the line that an offset stands on, without its terminator.
-func (d *Snapshot) lineAt(offset int) cells.Range {
+func lineAt(d *Snapshot, offset int) cells.Range {
 	line := d.File.Position(offset, cells.UTF8).Line
 	return cells.Range{
 		Start: d.File.Offset(cells.Position{Line: line}, cells.UTF8),
@@ -54,7 +54,7 @@ func (d *Snapshot) lineAt(offset int) cells.Range {
 }
 
 // chain links ranges from the inside out. One that does not reach beyond the one inside of it is left out.
-func (d *Snapshot) chain(ranges []cells.Range) protocol.SelectionRange {
+func chain(d *Snapshot, ranges []cells.Range) protocol.SelectionRange {
 	inner := ranges[0]
 	chosen := ranges[:1]
 	for _, r := range ranges[1:] {

@@ -99,7 +99,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	stream.out.traced(deps.Trace)
 	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
-	s.docs = newDocuments(s.log, s.feed.tell)
+	s.docs = newDocuments(s.log, func(c Change) { s.feed.tell(textChange(c)) }, func(g goneCells) { s.board.forgetCells(g) })
 	s.board = newBoard(s.docs, s.feed.tell)
 	s.config = newConfiguration(s)
 	s.consent = newConsent(s, deps.Workspaces.o.Trust)
@@ -198,6 +198,16 @@ func (s *server) lifecycleMethods() map[string]method {
 		protocol.MethodSetTrace:                           notification(func(context.Context, *protocol.SetTraceParams) error { return nil }),
 		protocol.MethodWorkspaceDidChangeWorkspaceFolders: notification(s.didChangeFolders),
 		methodTrusted:                                     notification(s.didTrust),
+	}
+}
+
+// documentMethods keep the documents up to date.
+func (s *server) documentMethods() map[string]method {
+	return map[string]method{
+		protocol.MethodTextDocumentDidOpen:   notification(s.docs.didOpen),
+		protocol.MethodTextDocumentDidChange: notification(s.docs.didChange),
+		protocol.MethodTextDocumentDidClose:  notification(s.docs.didClose),
+		protocol.MethodTextDocumentDidSave:   notification(func(context.Context, *protocol.DidSaveTextDocumentParams) error { return nil }),
 	}
 }
 
