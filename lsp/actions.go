@@ -12,6 +12,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // Kinds of code actions of our own. A client that asks for "dip" gets all of them.
@@ -86,7 +87,7 @@ func wants(only []protocol.CodeActionKind, kind protocol.CodeActionKind) bool {
 }
 
 // encode is an action as the client can take it; nil if it cannot.
-func (d *diagnostics) encode(doc *Snapshot, a action) protocol.CommandOrCodeAction {
+func (d *diagnostics) encode(doc *docs.Snapshot, a action) protocol.CommandOrCodeAction {
 	var can protocol.CodeActionClientCapabilities
 	if t := d.s.client.can.TextDocument; t != nil && t.CodeAction != nil {
 		can = *t.CodeAction
@@ -121,13 +122,13 @@ func (d *diagnostics) encode(doc *Snapshot, a action) protocol.CommandOrCodeActi
 }
 
 // edit is an edit of one version of a document; nil if the client could make it in another one.
-func (d *diagnostics) edit(doc *Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
+func (d *diagnostics) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
 	var can protocol.WorkspaceEditClientCapabilities
 	if w := d.s.client.can.Workspace; w != nil && w.WorkspaceEdit != nil {
 		can = *w.WorkspaceEdit
 	}
 	switch {
-	case d.s.docs.view()[doc.URI] != doc:
+	case d.s.docs.View()[doc.URI] != doc:
 		return nil
 	case can.DocumentChanges != nil && *can.DocumentChanges:
 		change := &protocol.TextDocumentEdit{Edits: []protocol.TextDocumentEditElement{&edit}}
@@ -138,7 +139,7 @@ func (d *diagnostics) edit(doc *Snapshot, edit protocol.TextEdit) *protocol.Work
 }
 
 // quickFixes are those of the diagnostics that a range touches.
-func (d *diagnostics) quickFixes(ctx context.Context, doc *Snapshot, r protocol.Range) []action {
+func (d *diagnostics) quickFixes(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
 	var actions []action
 	found := d.foundIn(doc, r)
 	names := d.names(ctx, doc, found)
@@ -159,7 +160,7 @@ func (d *diagnostics) quickFixes(ctx context.Context, doc *Snapshot, r protocol.
 }
 
 // foundIn are the findings that a range touches.
-func (d *diagnostics) foundIn(doc *Snapshot, r protocol.Range) []finding {
+func (d *diagnostics) foundIn(doc *docs.Snapshot, r protocol.Range) []finding {
 	first, ok := doc.CellAt(r.Start)
 	if !ok {
 		if first, ok = doc.File.Cell(1); !ok {
@@ -190,7 +191,7 @@ func before(p, q protocol.Position) bool {
 }
 
 // names asks which processes bind the names that the findings miss: by rank, -1 is the local namespace. It starts no process.
-func (d *diagnostics) names(ctx context.Context, doc *Snapshot, found []finding) map[int][]string {
+func (d *diagnostics) names(ctx context.Context, doc *docs.Snapshot, found []finding) map[int][]string {
 	var missing []string
 	for _, f := range found {
 		if f.failure != nil && f.failure.name() != "" {
@@ -210,7 +211,7 @@ func (d *diagnostics) names(ctx context.Context, doc *Snapshot, found []finding)
 }
 
 // nameFixes bring a name that is not defined from where it is. bound is as in [diagnostics.names].
-func nameFixes(doc *Snapshot, f finding, bound map[int][]string) []action {
+func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
 	name := f.failure.name()
 	var actions []action
 	fix := func(title, command string, args any) {
@@ -247,7 +248,7 @@ func lowestRank(bound map[int][]string, name string) (rank int, ok bool) {
 }
 
 // ownerCell is the number of the cell that has failed as a whole, if that is one of the document.
-func ownerCell(doc *Snapshot, f *failure) (int, bool) {
+func ownerCell(doc *docs.Snapshot, f *failure) (int, bool) {
 	if f.owner.doc != doc.URI || f.partial {
 		return 0, false
 	}

@@ -10,10 +10,11 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/lsp/docs"
 )
 
 // offered is what there is to do at a place, of the kinds that a client wants: first with what stands there, then with the cell, then with everything.
-func (d *diagnostics) offered(ctx context.Context, doc *Snapshot, r protocol.Range, only []protocol.CodeActionKind) []action {
+func (d *diagnostics) offered(ctx context.Context, doc *docs.Snapshot, r protocol.Range, only []protocol.CodeActionKind) []action {
 	all := narrowActions(doc, r)
 	if wants(only, actionVariables) {
 		all = append(all, d.variableActions(ctx, doc, r)...)
@@ -26,21 +27,21 @@ func (d *diagnostics) offered(ctx context.Context, doc *Snapshot, r protocol.Ran
 }
 
 // narrowActions run less than a cell: what is selected, and the line magic at its start that has a lens, too.
-func narrowActions(doc *Snapshot, r protocol.Range) []action {
+func narrowActions(doc *docs.Snapshot, r protocol.Range) []action {
 	var actions []action
 	if r.Start != r.End && selects(doc, r) {
 		actions = append(actions, action{title: "Run selection", kind: actionRun, command: "runSelection", args: selectionArgs{URI: doc.URI, Range: &r}})
 	}
-	if _, m, ok := doc.lineMagic(int(r.Start.Line) + 1); ok && runsAlone(m) {
+	if _, m, ok := doc.LineMagic(int(r.Start.Line) + 1); ok && runsAlone(m) {
 		actions = append(actions, action{title: "Run this line", kind: actionRun, command: "runLine", args: lineArgs{
-			URI: doc.URI, Position: ptr(doc.Position(m.Range.Start)), Text: doc.text(m.Range.Start, m.Range.End),
+			URI: doc.URI, Position: ptr(doc.Position(m.Range.Start)), Text: doc.Text(m.Range.Start, m.Range.End),
 		}})
 	}
 	return actions
 }
 
 // selects reports whether there is something to run in a range, and nothing that keeps it from running.
-func selects(d *Snapshot, r protocol.Range) bool {
+func selects(d *docs.Snapshot, r protocol.Range) bool {
 	found := false
 	c, ok := d.CellAt(r.Start)
 	for ; ok && c.Line() <= int(r.End.Line)+1; c, ok = d.File.Cell(c.Index() + 1) {
@@ -55,7 +56,7 @@ func selects(d *Snapshot, r protocol.Range) bool {
 }
 
 // cellActions run a cell or those around it, and tell of its last run.
-func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
+func (d *diagnostics) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 	var actions []action
 	index := c.Index()
 	run := func(title, command, target string) {
@@ -105,7 +106,7 @@ func (d *diagnostics) cellActions(doc *Snapshot, c cells.Cell) []action {
 
 // variableActions bring the variable at a place from where it is. They ask processes that live what they bind, which they answer while they are
 // busy, too.
-func (d *diagnostics) variableActions(ctx context.Context, doc *Snapshot, r protocol.Range) []action {
+func (d *diagnostics) variableActions(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
 	name := variableAt(doc, r)
 	w := d.opened(doc)
 	if name == "" || w == nil || d.s.board.pool(w).State != "ready" {
@@ -131,20 +132,20 @@ func (d *diagnostics) variableActions(ctx context.Context, doc *Snapshot, r prot
 }
 
 // variableAt is the name of the variable that a range lies in; "" if there is none, or it stands in a line magic, which says itself what becomes of it.
-func variableAt(d *Snapshot, r protocol.Range) string {
+func variableAt(d *docs.Snapshot, r protocol.Range) string {
 	c, ok := d.CellAt(r.Start)
-	if _, _, magic := d.lineMagic(int(r.Start.Line) + 1); magic || !ok || c.Type() != cells.CodeCell {
+	if _, _, magic := d.LineMagic(int(r.Start.Line) + 1); magic || !ok || c.Type() != cells.CodeCell {
 		return ""
 	}
-	line, at, word := d.nameAt(c, d.Offset(r.Start))
+	line, at, word := d.NameAt(c, d.Offset(r.Start))
 	if word.Len() == 0 || d.Offset(r.End) > word.End || strings.HasSuffix(strings.TrimRight(line[:at-word.Len()], " \t"), ".") {
 		return ""
 	}
-	return d.text(word.Start, word.End)
+	return d.Text(word.Start, word.End)
 }
 
 // workspaceActions end, start and change what all cells have in common.
-func (d *diagnostics) workspaceActions(doc *Snapshot) []action {
+func (d *diagnostics) workspaceActions(doc *docs.Snapshot) []action {
 	here := whereArgs{URI: doc.URI}
 	var actions []action
 	add := func(title string, kind protocol.CodeActionKind, command string, args any) {
@@ -186,7 +187,7 @@ func (d *diagnostics) workspaceActions(doc *Snapshot) []action {
 }
 
 // opened is the workspace of a document if something has been done in it, else nil.
-func (d *diagnostics) opened(doc *Snapshot) *workspace {
+func (d *diagnostics) opened(doc *docs.Snapshot) *workspace {
 	dir := d.s.folderOf(doc.Path)
 	for _, w := range d.s.workspaces() {
 		if w.dir == dir {

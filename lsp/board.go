@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/lsp/docs"
 )
 
 // RunState is where a run is in its life.
@@ -30,10 +31,10 @@ func (s RunState) String() string { return [...]string{"queued", "running", "end
 // Run is what is known of one run. Features get copies.
 type Run struct {
 	ID       string
-	Parent   string  // id of the run whose cell has asked for this one; "": none
-	Doc      uri.URI // of the cell; "": the run is of no cell of a document
-	Cell     cellID  // zero: likewise
-	Partial  bool    // part of the cell ran, a selection
+	Parent   string      // id of the run whose cell has asked for this one; "": none
+	Doc      uri.URI     // of the cell; "": the run is of no cell of a document
+	Cell     docs.CellID // zero: likewise
+	Partial  bool        // part of the cell ran, a selection
 	State    RunState
 	Title    string // as in RunStarted
 	Target   string // as in RunStarted; before that, where it would go if its turn were now
@@ -48,13 +49,13 @@ type Run struct {
 	Hangs    []*event.Hang // what its ranks wait for, by number; [board.lastRun] tells those of the runs that the cell has asked for, too
 
 	workspace *workspace
-	plan      *plan    // in which it waits; nil: it has been started
-	place     int      // in the plan
-	before    *Run     // the cell's last run before this one, while it waits in a plan
-	number    uint64   // in the order of their starts
-	text      cellText // of the cell
-	cellLine  int      // 1-based line on which the cell began
-	line, end int      // 1-based lines that the code took, both inclusive
+	plan      *plan         // in which it waits; nil: it has been started
+	place     int           // in the plan
+	before    *Run          // the cell's last run before this one, while it waits in a plan
+	number    uint64        // in the order of their starts
+	text      docs.CellText // of the cell
+	cellLine  int           // 1-based line on which the cell began
+	line, end int           // 1-based lines that the code took, both inclusive
 
 	interrupts int // how often the user has asked for its end
 }
@@ -80,7 +81,7 @@ func (r *Run) Done() int {
 }
 
 // Stale reports whether a cell is no longer what ran.
-func (r *Run) Stale(c cells.Cell) bool { return !r.text.sameCode(textOf(c)) }
+func (r *Run) Stale(c cells.Cell) bool { return !r.text.SameCode(docs.TextOf(c)) }
 
 // keptRuns is how many runs that have ended are remembered besides the last one of each cell.
 const keptRuns = 200
@@ -88,7 +89,7 @@ const keptRuns = 200
 // board is what is known of runs and pools: one place that events are entered on and that all features read. Documents are not on it;
 // what ties the two together is the cellID.
 type board struct {
-	docs    *documents
+	docs    *docs.Store
 	changed func(change) // told of every change, after it can be seen
 
 	mu    sync.Mutex // guards what follows
@@ -102,10 +103,10 @@ type board struct {
 
 type cellKey struct {
 	doc  uri.URI
-	cell cellID
+	cell docs.CellID
 }
 
-func newBoard(docs *documents, changed func(change)) *board {
+func newBoard(docs *docs.Store, changed func(change)) *board {
 	b := &board{
 		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, hung: map[string]*Run{},
 		pools: map[*workspace]*event.PoolState{},
@@ -115,7 +116,7 @@ func newBoard(docs *documents, changed func(change)) *board {
 
 // start starts a request and enters its run. d and c are the cell that it is made of; d is nil if there is none. The run is on the
 // board before any of its events can be.
-func (b *board) start(w *workspace, req dipexec.Request, d *Snapshot, c cells.Cell, partial bool) (id string, err error) {
+func (b *board) start(w *workspace, req dipexec.Request, d *docs.Snapshot, c cells.Cell, partial bool) (id string, err error) {
 	r, err := b.startLocked(w, req, d, c, partial)
 	if err != nil {
 		return "", err
@@ -125,7 +126,7 @@ func (b *board) start(w *workspace, req dipexec.Request, d *Snapshot, c cells.Ce
 }
 
 // startLocked is start under the lock.
-func (b *board) startLocked(w *workspace, req dipexec.Request, d *Snapshot, c cells.Cell, partial bool) (*Run, error) {
+func (b *board) startLocked(w *workspace, req dipexec.Request, d *docs.Snapshot, c cells.Cell, partial bool) (*Run, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	id, err := w.executor.Start(req)
@@ -134,7 +135,7 @@ func (b *board) startLocked(w *workspace, req dipexec.Request, d *Snapshot, c ce
 	}
 	r := &Run{ID: id, Partial: partial, Target: w.executor.TargetNow(req).String(), workspace: w}
 	if d != nil {
-		r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), textOf(c), c.Line()
+		r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), docs.TextOf(c), c.Line()
 		r.line = req.Line
 		r.end = req.Line + countLines(req.Code) - 1
 	}
@@ -265,7 +266,7 @@ func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
 		r.line, r.end = parent.line, parent.end
 		return r
 	}
-	d := b.docs.view().byName(string(ev.Path))
+	d := b.docs.View().ByName(string(ev.Path))
 	if d == nil || ev.Cell == nil {
 		return r
 	}
@@ -273,7 +274,7 @@ func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
 	if !ok || ev.Line < c.Line() || ev.Line > c.EndLine() {
 		return r
 	}
-	r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), textOf(c), c.Line()
+	r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), docs.TextOf(c), c.Line()
 	r.line, r.end = ev.Line, c.EndLine()
 	return r
 }
@@ -288,15 +289,15 @@ func (b *board) forget(id string) {
 }
 
 // forgetCells lets go of what hangs on cells that will never be back.
-func (b *board) forgetCells(g goneCells) {
+func (b *board) forgetCells(g docs.Gone) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if g.cells == nil {
-		maps.DeleteFunc(b.last, func(key cellKey, _ *Run) bool { return key.doc == g.doc })
+	if g.Cells == nil {
+		maps.DeleteFunc(b.last, func(key cellKey, _ *Run) bool { return key.doc == g.Doc })
 		return
 	}
-	for _, id := range g.cells {
-		delete(b.last, cellKey{g.doc, id})
+	for _, id := range g.Cells {
+		delete(b.last, cellKey{g.Doc, id})
 	}
 }
 
@@ -334,7 +335,7 @@ func (b *board) run(id string) (Run, bool) {
 }
 
 // lastRun is the last run of a cell as a whole, in whatever state.
-func (b *board) lastRun(doc uri.URI, cell cellID) (Run, bool) {
+func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.last[cellKey{doc, cell}]; r != nil {
@@ -356,10 +357,10 @@ type runOfCell struct {
 }
 
 // states tell of the last runs of a document's cells that have had one.
-func (b *board) states(doc uri.URI) map[cellID]runOfCell {
+func (b *board) states(doc uri.URI) map[docs.CellID]runOfCell {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	found := map[cellID]runOfCell{}
+	found := map[docs.CellID]runOfCell{}
 	for key, r := range b.last {
 		if key.doc == doc {
 			found[key.cell] = runOfCell{state: r.State}
@@ -412,13 +413,13 @@ func (b *board) pool(w *workspace) event.PoolState {
 // anchor is a line of a cell, as it was when that ran.
 type anchor struct {
 	cellKey
-	text cellText // of the cell
-	line int      // 0: the cell's first line
+	text docs.CellText // of the cell
+	line int           // 0: the cell's first line
 }
 
 // in is where the line is in a cell that has the anchor's identity, 1-based; ok is false if the cell's code is another one by now.
 func (a anchor) in(c cells.Cell) (line int, ok bool) {
-	if !a.text.sameCode(textOf(c)) {
+	if !a.text.SameCode(docs.TextOf(c)) {
 		return 0, false
 	}
 	return c.Line() + a.line, true
@@ -454,7 +455,7 @@ func (b *board) ran(r Run, id string) (Run, bool) {
 
 // clear forgets what has run in a document, but for what still runs.
 func (b *board) clear(doc uri.URI) {
-	c := &docChange{cells: map[cellID]bool{}}
+	c := &docChange{cells: map[docs.CellID]bool{}}
 	b.mu.Lock()
 	for key, r := range b.last {
 		switch {

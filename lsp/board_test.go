@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/lsp/docs"
 )
 
 const boardURI = uri.URI("file:///a.py")
@@ -20,7 +21,7 @@ const boardURI = uri.URI("file:///a.py")
 type boardFixture struct {
 	*board
 	t    *testing.T
-	docs *documents
+	docs *docs.Store
 	w    *workspace
 	told change
 }
@@ -28,9 +29,9 @@ type boardFixture struct {
 func newBoardFixture(t *testing.T, text string) *boardFixture {
 	f := &boardFixture{t: t, w: &workspace{}}
 	tell := func(c change) { f.told.add(c) }
-	f.docs = newDocuments(zap.NewNop(), func(c Change) { tell(textChange(c)) }, func(g goneCells) { f.forgetCells(g) })
+	f.docs = docs.New(zap.NewNop(), func(c docs.Change) { tell(textChange(c)) }, func(g docs.Gone) { f.forgetCells(g) })
 	f.board = newBoard(f.docs, tell)
-	f.must(f.docs.didOpen(t.Context(), &protocol.DidOpenTextDocumentParams{
+	f.must(f.docs.DidOpen(t.Context(), &protocol.DidOpenTextDocumentParams{
 		TextDocument: protocol.TextDocumentItem{URI: boardURI, Version: 1, Text: text},
 	}))
 	return f
@@ -43,11 +44,11 @@ func (f *boardFixture) must(err error) {
 	}
 }
 
-func (f *boardFixture) doc() *Snapshot { return f.docs.view()[boardURI] }
+func (f *boardFixture) doc() *docs.Snapshot { return f.docs.View()[boardURI] }
 
 // place finds where a line of the code of run of, which a frame of r's traceback names, is now, 1-based. ok is false if that code had no such
 // line, or if its cell's code has been edited since, or is gone.
-func (f *boardFixture) place(d *Snapshot, r Run, of string, line int) (now int, cell cells.Cell, ok bool) {
+func (f *boardFixture) place(d *docs.Snapshot, r Run, of string, line int) (now int, cell cells.Cell, ok bool) {
 	a, ok := f.anchor(d.URI, r, event.Frame{Line: line, Run: of})
 	if !ok {
 		return 0, cells.Cell{}, false
@@ -63,7 +64,7 @@ func (f *boardFixture) place(d *Snapshot, r Run, of string, line int) (now int, 
 // edit replaces lines, counted from 0.
 func (f *boardFixture) edit(from, to uint32, text string) {
 	f.t.Helper()
-	f.must(f.docs.didChange(f.t.Context(), &protocol.DidChangeTextDocumentParams{
+	f.must(f.docs.DidChange(f.t.Context(), &protocol.DidChangeTextDocumentParams{
 		TextDocument: protocol.VersionedTextDocumentIdentifier{
 			TextDocumentIdentifier: protocol.TextDocumentIdentifier{URI: boardURI}, Version: f.doc().Version + 1,
 		},
@@ -82,7 +83,7 @@ func (f *boardFixture) ran(id string, index int) {
 	if !ok || !code {
 		f.t.Fatalf("there is no cell %d to run", index)
 	}
-	r := &Run{ID: id, Doc: d.URI, Cell: d.ID(c), text: textOf(c), cellLine: c.Line(), line: req.Line, end: c.EndLine(), workspace: f.w}
+	r := &Run{ID: id, Doc: d.URI, Cell: d.ID(c), text: docs.TextOf(c), cellLine: c.Line(), line: req.Line, end: c.EndLine(), workspace: f.w}
 	f.mu.Lock()
 	f.enter(r)
 	f.mu.Unlock()
@@ -261,10 +262,10 @@ func TestBoardForgetsCells(t *testing.T) {
 		t.Error("what is there is forgotten")
 	}
 	open := func(u uri.URI) {
-		f.must(f.docs.didOpen(t.Context(), &protocol.DidOpenTextDocumentParams{TextDocument: protocol.TextDocumentItem{URI: u, Version: 1, Text: "x\n"}}))
+		f.must(f.docs.DidOpen(t.Context(), &protocol.DidOpenTextDocumentParams{TextDocument: protocol.TextDocumentItem{URI: u, Version: 1, Text: "x\n"}}))
 	}
 	shut := func(u uri.URI) {
-		f.must(f.docs.didClose(t.Context(), &protocol.DidCloseTextDocumentParams{TextDocument: protocol.TextDocumentIdentifier{URI: u}}))
+		f.must(f.docs.DidClose(t.Context(), &protocol.DidCloseTextDocumentParams{TextDocument: protocol.TextDocumentIdentifier{URI: u}}))
 	}
 	for i := range 2 * maxClosed {
 		shut(boardURI)
@@ -302,7 +303,7 @@ func TestBoardPool(t *testing.T) {
 func TestChangesAdd(t *testing.T) {
 	var c change
 	c.add(change{docs: map[uri.URI]*docChange{boardURI: {opened: true, text: true}}})
-	c.add(change{docs: map[uri.URI]*docChange{boardURI: {cells: map[cellID]bool{3: true}}}, settings: true})
+	c.add(change{docs: map[uri.URI]*docChange{boardURI: {cells: map[docs.CellID]bool{3: true}}}, settings: true})
 	c.add(change{docs: map[uri.URI]*docChange{boardURI: {closed: true}}, pools: map[*workspace]bool{nil: true}})
 	d := c.docs[boardURI]
 	if d.opened || !d.closed || !d.text || !d.cells[3] || !c.settings || len(c.pools) != 1 || c.empty() {

@@ -9,6 +9,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // What cells are asked for with, and how a client that has said so is told to ask again, as docs/language-server.md has it.
@@ -38,7 +39,7 @@ type cellsAnswer struct {
 
 // cellInfo is a cell and how it ran last.
 type cellInfo struct {
-	ID      cellID         `json:"id"`     // stays while its text is edited, moved and reopened
+	ID      docs.CellID    `json:"id"`     // stays while its text is edited, moved and reopened
 	Number  int            `json:"number"` // from 1
 	Kind    string         `json:"kind"`
 	Title   string         `json:"title"`
@@ -89,7 +90,7 @@ func (s *server) cells(ctx context.Context, p *cellsParams) (*cellsAnswer, error
 }
 
 // cellInfo describes a cell of a snapshot.
-func (s *server) cellInfo(d *Snapshot, c cells.Cell) cellInfo {
+func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell) cellInfo {
 	start, body, end := c.Range().Start, c.BodyRange().Start, c.Range().End
 	if end < d.File.Size() {
 		end-- // the line terminator: a caret behind it is in the next cell
@@ -135,7 +136,7 @@ func (s *server) tellCells(c change) {
 	if !s.client.cells {
 		return
 	}
-	open := s.docs.view()
+	open := s.docs.View()
 	for u, d := range c.docs {
 		if len(d.cells) > 0 && open[u] != nil {
 			s.client.notifyLatest(string(u), methodCellsChanged, &cellsChangedParams{u})

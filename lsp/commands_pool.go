@@ -309,7 +309,7 @@ func (s *server) autodip(ctx context.Context, a *autodipArgs) (*autodipReply, er
 }
 
 func (s *server) clear(_ context.Context, a *clearArgs) (*noReply, error) {
-	if s.docs.lastKnown(a.URI) == nil {
+	if s.docs.LastKnown(a.URI) == nil {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%q is not open", a.URI)
 	}
 	s.board.clear(a.URI)

@@ -13,6 +13,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/ranklist"
+	"dipls/lsp/docs"
 )
 
 // cellArgs name a cell, and say how it runs.
@@ -20,7 +21,7 @@ type cellArgs struct {
 	URI      uri.URI            `json:"uri" doc:"the document"`
 	Cell     *int               `json:"cell,omitempty" doc:"number of the cell, from 1"`
 	Position *protocol.Position `json:"position,omitempty" doc:"a place in the cell, where there is no number"`
-	ID       cellID             `json:"id,omitempty" doc:"the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number"`
+	ID       docs.CellID        `json:"id,omitempty" doc:"the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number"`
 	howArgs
 }
 
@@ -77,7 +78,7 @@ func (a howArgs) parse() (h how, err error) {
 }
 
 // cell finds the cell that the arguments name.
-func (a *cellArgs) cell(ctx context.Context) (*Snapshot, cells.Cell, error) {
+func (a *cellArgs) cell(ctx context.Context) (*docs.Snapshot, cells.Cell, error) {
 	d, err := snapshotOf(ctx, a.URI)
 	if err != nil {
 		return nil, cells.Cell{}, err
@@ -139,7 +140,7 @@ func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error)
 }
 
 // runCells runs the code cells of a document that are chosen.
-func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
+func (s *server) runCells(d *docs.Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
 	h, err := a.parse()
 	if err != nil {
 		return nil, err
@@ -162,7 +163,7 @@ func (s *server) runCells(d *Snapshot, a howArgs, chosen func(cells.Cell) bool) 
 }
 
 // runnable refuses a cell whose directive is wrong: to guess where it should run could cost hours.
-func runnable(d *Snapshot, c cells.Cell) error {
+func runnable(d *docs.Snapshot, c cells.Cell) error {
 	for _, p := range c.Problems() {
 		if p.Severity != cells.Error {
 			continue
@@ -177,7 +178,7 @@ func runnable(d *Snapshot, c cells.Cell) error {
 }
 
 // carryOut starts the first of the planned runs, and the others one after the other while all goes well.
-func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error) {
+func (s *server) carryOut(d *docs.Snapshot, h how, plan []planned) (*runReply, error) {
 	if len(plan) == 0 {
 		return nil, errors.New("there is no code to run")
 	}
@@ -200,7 +201,7 @@ func (s *server) carryOut(d *Snapshot, h how, plan []planned) (*runReply, error)
 }
 
 // aim makes a planned run go where the command says, and show what that or the settings say.
-func (s *server) aim(d *Snapshot, h how, p *planned) {
+func (s *server) aim(d *docs.Snapshot, h how, p *planned) {
 	r := &p.request
 	settings := s.config.ofDocument(d)
 	r.Target, r.See, r.JournalLimit, r.HangAfter = h.target, h.see, settings.JournalLimit, settings.HangAfter
@@ -209,7 +210,7 @@ func (s *server) aim(d *Snapshot, h how, p *planned) {
 	}
 }
 
-func (s *server) begin(w *workspace, d *Snapshot, p planned) (id string, err error) {
+func (s *server) begin(w *workspace, d *docs.Snapshot, p planned) (id string, err error) {
 	return s.board.start(w, p.request, d, p.cell, p.partial)
 }
 
@@ -238,7 +239,7 @@ func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply,
 }
 
 // selected is what a selection means of a cell: the lines that it touches. Of one line it is what is selected, unless that is nothing.
-func selected(d *Snapshot, c cells.Cell, r protocol.Range) (planned, bool) {
+func selected(d *docs.Snapshot, c cells.Cell, r protocol.Range) (planned, bool) {
 	request, ok := dipexec.RequestFor(d.Name(), c)
 	if !ok {
 		return planned{}, false
@@ -257,7 +258,7 @@ func selected(d *Snapshot, c cells.Cell, r protocol.Range) (planned, bool) {
 	code := strings.Join(lines[from-request.Line:to-request.Line+1], "")
 	if first.Line == last.Line && start < end && from == to {
 		line := d.LineRange(from)
-		if text := d.text(start, end); start > d.Offset(line.Start) || end < d.Offset(line.End) {
+		if text := d.Text(start, end); start > d.Offset(line.Start) || end < d.Offset(line.End) {
 			code = strings.TrimSpace(text)
 		}
 	}
@@ -278,11 +279,11 @@ func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (*runReply, erro
 		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which line? Give position")
 	}
 	line := int(a.Position.Line) + 1
-	c, m, ok := d.lineMagic(line)
+	c, m, ok := d.LineMagic(line)
 	if !ok {
 		return nil, fmt.Errorf("there is no magic in line %d, such as %%dipush x", line)
 	}
-	code := d.text(m.Range.Start, m.Range.End)
+	code := d.Text(m.Range.Start, m.Range.End)
 	if a.Text != "" && a.Text != code {
 		return nil, fmt.Errorf("nothing was run: line %d says %s now", line, code)
 	}

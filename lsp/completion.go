@@ -15,6 +15,7 @@ import (
 	"dipls/cells"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
+	"dipls/lsp/docs"
 	"dipls/ranks/wire"
 )
 
@@ -83,7 +84,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 }
 
 // listOrNothing is what is offered without a process, nil if that is nothing.
-func listOrNothing(d *Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
+func listOrNothing(d *docs.Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
 	if len(offered) == 0 {
 		return nil
 	}
@@ -129,16 +130,16 @@ var completionKinds = map[string]protocol.CompletionItemKind{
 
 // itemData is what a completion item says of itself when it is resolved.
 type itemData struct {
-	URI  uri.URI `json:"uri"`
-	Cell cellID  `json:"cell"`
-	Code string  `json:"code"` // a name, dotted or not
+	URI  uri.URI     `json:"uri"`
+	Cell docs.CellID `json:"cell"`
+	Code string      `json:"code"` // a name, dotted or not
 }
 
 // owner is the chain of names that a member is completed of.
 var owner = regexp.MustCompile(`(?:^|[^\pL\pN_.)\]'"])((?:[\pL_][\pL\pN_]*\.)+)$`)
 
 // listOfReply is what a process has found.
-func (c *completion) listOfReply(d *Snapshot, cell cells.Cell, offset int, code string, reply *wire.CompleteReply) *protocol.CompletionList {
+func (c *completion) listOfReply(d *docs.Snapshot, cell cells.Cell, offset int, code string, reply *wire.CompleteReply) *protocol.CompletionList {
 	start := runeOffset(code, reply.CursorStart)
 	edit := d.Range(cells.Range{Start: offset - (len(code) - start), End: offset})
 	line := code[strings.LastIndexByte(code[:start], '\n')+1 : start]
@@ -184,7 +185,7 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	if len(item.Data) == 0 || json.Unmarshal(item.Data, &data) != nil {
 		return item, nil
 	}
-	d := c.s.docs.lastKnown(data.URI)
+	d := c.s.docs.LastKnown(data.URI)
 	if d == nil {
 		return item, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/ranklist"
+	"dipls/lsp/docs"
 )
 
 // offer is something that may be written where a directive, a magic or a header stands.
@@ -106,7 +107,7 @@ func flagDoc(magic string, f cells.Flag) string {
 
 // ofMagics is what may stand at the end of a line that is a header, a directive or a line magic. It is not sure of what a namespace may know better:
 // IPython's magics, and lines that are none of these.
-func (c *completion) ofMagics(ctx context.Context, d *Snapshot, line string, invoked bool) (offered []offer, sure bool) {
+func (c *completion) ofMagics(ctx context.Context, d *docs.Snapshot, line string, invoked bool) (offered []offer, sure bool) {
 	if m := magicName.FindStringSubmatch(line); m != nil {
 		if m[1] != "" && m[2] == "%%" && m[3] == "" && !invoked {
 			return nil, true // most likely a plain marker: Enter must not make something else of it
@@ -135,7 +136,7 @@ func magicsFor(percent, typed string) []offer {
 }
 
 // arguments are what may stand at the end of a magic's arguments.
-func (c *completion) arguments(ctx context.Context, d *Snapshot, m cells.Magic, line string) []offer {
+func (c *completion) arguments(ctx context.Context, d *docs.Snapshot, m cells.Magic, line string) []offer {
 	before, typed := line, ""
 	if i := strings.LastIndexAny(line, " \t"); i < len(line)-1 {
 		before, typed = line[:i+1], line[i+1:]
@@ -228,7 +229,7 @@ func flagNamed(flags []cells.Flag, name string) (cells.Flag, bool) {
 }
 
 // valuesOf are values that a flag may have.
-func (c *completion) valuesOf(magic string, f cells.Flag, d *Snapshot) []string {
+func (c *completion) valuesOf(magic string, f cells.Flag, d *docs.Snapshot) []string {
 	switch {
 	case magic == "%makedip" && slices.Contains(f.Names, "--app"):
 		return []string{"torch", "none", "fastai", "accelerate"}
@@ -241,7 +242,7 @@ func (c *completion) valuesOf(magic string, f cells.Flag, d *Snapshot) []string 
 }
 
 // rankLists are some lists of ranks: all, and if the pool's size is known the first one and all of them by number.
-func (c *completion) rankLists(d *Snapshot) []string {
+func (c *completion) rankLists(d *docs.Snapshot) []string {
 	lists := []string{"all"}
 	w := c.s.existing(d)
 	if w == nil {
@@ -259,7 +260,7 @@ func (c *completion) rankLists(d *Snapshot) []string {
 }
 
 // variableNames are the variables of the local namespace or of rank 0, if that is idle.
-func (c *completion) variableNames(ctx context.Context, d *Snapshot, onRank bool) []string {
+func (c *completion) variableNames(ctx context.Context, d *docs.Snapshot, onRank bool) []string {
 	w := c.s.existing(d)
 	if w == nil {
 		return nil
@@ -283,7 +284,7 @@ func (c *completion) variableNames(ctx context.Context, d *Snapshot, onRank bool
 }
 
 // headerWords are what may stand at the end of a header: keys of ours, and their values.
-func (c *completion) headerWords(d *Snapshot, line string) []offer {
+func (c *completion) headerWords(d *docs.Snapshot, line string) []offer {
 	var offered []offer
 	if m := headerValue.FindStringSubmatch(line); m != nil {
 		quote := m[2]
@@ -328,7 +329,7 @@ func startingWith(offered []offer, typed string) []offer {
 }
 
 // listOf is what a client gets of offers at an offset.
-func listOf(d *Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
+func listOf(d *docs.Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
 	list := &protocol.CompletionList{Items: make([]protocol.CompletionItem, 0, len(offered))}
 	after := cell.Text()[offset-cell.Range().Start:]
 	for i, o := range offered {

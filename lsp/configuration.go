@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/ranklist"
+	"dipls/lsp/docs"
 )
 
 // configurationPatience is how long a run waits for the client to tell its settings before it goes on without.
@@ -57,7 +58,7 @@ func (c *configuration) of(dir string) Settings {
 }
 
 // ofDocument is the settings that count for a document.
-func (c *configuration) ofDocument(d *Snapshot) Settings { return c.of(c.s.folderOf(d.Path)) }
+func (c *configuration) ofDocument(d *docs.Snapshot) Settings { return c.of(c.s.folderOf(d.Path)) }
 
 // await is of, once the client has told its settings; it does not wait for ever.
 func (c *configuration) await(ctx context.Context, dir string) Settings {

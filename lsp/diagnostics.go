@@ -14,6 +14,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // diagnosticSource is the source of every diagnostic.
@@ -53,11 +54,11 @@ type diagnostics struct {
 }
 
 // changes are cells of documents.
-type changes map[uri.URI]map[cellID]bool
+type changes map[uri.URI]map[docs.CellID]bool
 
 func (c changes) add(key cellKey) {
 	if c[key.doc] == nil {
-		c[key.doc] = map[cellID]bool{}
+		c[key.doc] = map[docs.CellID]bool{}
 	}
 	c[key.doc][key.cell] = true
 }
@@ -71,7 +72,7 @@ type followed struct {
 
 // shown is what a document's diagnostics were when they were published last.
 type shown struct {
-	of     *Snapshot
+	of     *docs.Snapshot
 	cells  []cellDiagnostics     // of the cells that have any, in their order
 	all    []protocol.Diagnostic // of all cells, in memory that the next ones will be in
 	nobody bool                  // the client has been told of none, or that there are none
@@ -114,7 +115,7 @@ func (d *diagnostics) changed(c change) {
 		d.publishRelated(u)
 	}
 	if c.settings {
-		for u := range d.s.docs.view() {
+		for u := range d.s.docs.View() {
 			d.publish(u, nil, true)
 		}
 	}
@@ -122,15 +123,15 @@ func (d *diagnostics) changed(c change) {
 
 // forget lets go of what hangs on documents that are not remembered any more. mu is held.
 func (d *diagnostics) forget() {
-	gone := func(key cellKey) bool { return d.s.docs.lastKnown(key.doc) == nil }
+	gone := func(key cellKey) bool { return d.s.docs.LastKnown(key.doc) == nil }
 	maps.DeleteFunc(d.failures, func(key cellKey, _ []*failure) bool { return gone(key) })
 	maps.DeleteFunc(d.outputs, func(key cellKey, _ *printed) bool { return gone(key) })
 }
 
 // publish brings what the client knows of a document up to date, if that is not so already. Cells that no edit has touched are looked at again only if
 // they are among the dirty ones, or if anew is true. mu is held.
-func (d *diagnostics) publish(u uri.URI, dirty map[cellID]bool, anew bool) {
-	doc, known := d.s.docs.view()[u], d.shown[u]
+func (d *diagnostics) publish(u uri.URI, dirty map[docs.CellID]bool, anew bool) {
+	doc, known := d.s.docs.View()[u], d.shown[u]
 	if doc == nil {
 		d.publishUnopened(u, known)
 		return
@@ -177,7 +178,7 @@ func (d *diagnostics) publishUnopened(u uri.URI, known *shown) {
 }
 
 // update makes known's cells those of doc, and reports whether anything is not as it was. mu is held.
-func (d *diagnostics) update(known *shown, doc *Snapshot, dirty map[cellID]bool, anew bool) (changed bool) {
+func (d *diagnostics) update(known *shown, doc *docs.Snapshot, dirty map[docs.CellID]bool, anew bool) (changed bool) {
 	first, last, oldLen, down := 0, 0, 0, 0
 	if old := known.of; old != nil {
 		oldLen, down = old.File.Len(), doc.File.Lines()-old.File.Lines()
@@ -225,8 +226,8 @@ func (d *diagnostics) update(known *shown, doc *Snapshot, dirty map[cellID]bool,
 
 // lookAgain are the cells of a document, by index, that have to be looked at: the dirty ones, those with failures, which may hang on
 // other cells, and all between the first and the last ones, which an edit has left alone. mu is held.
-func (d *diagnostics) lookAgain(doc *Snapshot, dirty map[cellID]bool, first, last int) []int {
-	wanted := map[cellID]bool{}
+func (d *diagnostics) lookAgain(doc *docs.Snapshot, dirty map[docs.CellID]bool, first, last int) []int {
+	wanted := map[docs.CellID]bool{}
 	maps.Copy(wanted, dirty)
 	for key := range d.failures {
 		if key.doc == doc.URI {
@@ -273,7 +274,7 @@ func move(list []protocol.Diagnostic, lines int) {
 
 // send tells the client all diagnostics of a document, and does not keep them; doc is nil if it is not open. It takes the place of what the client has
 // not read yet.
-func (d *diagnostics) send(u uri.URI, doc *Snapshot, list []protocol.Diagnostic) {
+func (d *diagnostics) send(u uri.URI, doc *docs.Snapshot, list []protocol.Diagnostic) {
 	if list == nil {
 		list = []protocol.Diagnostic{} // not null
 	}
@@ -309,7 +310,7 @@ func diagnosticsOf(found []finding) []protocol.Diagnostic {
 }
 
 // found is what there is to say about a cell, with the setting for output. mu is held.
-func (d *diagnostics) found(doc *Snapshot, c cells.Cell, mode string) []finding {
+func (d *diagnostics) found(doc *docs.Snapshot, c cells.Cell, mode string) []finding {
 	var found []finding
 	for _, p := range c.Problems() {
 		found = append(found, finding{Diagnostic: problemDiagnostic(doc, p), problem: &p})
@@ -322,7 +323,7 @@ func (d *diagnostics) found(doc *Snapshot, c cells.Cell, mode string) []finding 
 	}
 	found = append(found, d.hangsOf(doc, c)...)
 	if out := d.outputs[key]; out != nil {
-		if text := out.show(mode); text != "" && out.text.sameCode(textOf(c)) {
+		if text := out.show(mode); text != "" && out.text.SameCode(docs.TextOf(c)) {
 			found = append(found, finding{Diagnostic: newDiagnostic(doc.LineRange(c.Line()), protocol.DiagnosticSeverityInformation, "output", text)})
 		}
 	}
@@ -335,7 +336,7 @@ func newDiagnostic(r protocol.Range, severity protocol.DiagnosticSeverity, code,
 	}
 }
 
-func problemDiagnostic(doc *Snapshot, p cells.Problem) protocol.Diagnostic {
+func problemDiagnostic(doc *docs.Snapshot, p cells.Problem) protocol.Diagnostic {
 	severity := protocol.DiagnosticSeverityWarning
 	switch p.Severity {
 	case cells.Error:
@@ -351,18 +352,18 @@ func problemDiagnostic(doc *Snapshot, p cells.Problem) protocol.Diagnostic {
 }
 
 // failureDiagnostic is a failure where it stands now; ok is false if that is nowhere. mu is held.
-func (d *diagnostics) failureDiagnostic(doc *Snapshot, c cells.Cell, f *failure) (_ protocol.Diagnostic, ok bool) {
+func (d *diagnostics) failureDiagnostic(doc *docs.Snapshot, c cells.Cell, f *failure) (_ protocol.Diagnostic, ok bool) {
 	line, ok := f.at.in(c)
 	if !ok {
 		return protocol.Diagnostic{}, false
 	}
 	if f.owner.doc == doc.URI && f.owner.cell != f.at.cell {
 		owner, ok := doc.Find(f.owner.cell)
-		if !ok || !f.ownerText.sameCode(textOf(owner)) {
+		if !ok || !f.ownerText.SameCode(docs.TextOf(owner)) {
 			return protocol.Diagnostic{}, false
 		}
 	}
-	diagnostic := newDiagnostic(doc.codeRange(c, line, f.name()), f.severity, f.code, f.message())
+	diagnostic := newDiagnostic(doc.CodeRange(c, line, f.name()), f.severity, f.code, f.message())
 	if related := d.can().RelatedInformation; related != nil && *related {
 		diagnostic.RelatedInformation = d.related(f)
 	}

@@ -12,6 +12,8 @@ import (
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 	"go.uber.org/zap"
+
+	"dipls/lsp/docs"
 )
 
 // method serves a request or a notification of one name.
@@ -122,7 +124,7 @@ func (s *server) route(requestCtx context.Context, req *jsonrpc2.Request) (any, 
 		return nil, err
 	}
 	ctx := context.WithValue(s.ctx, requestKey{}, &request{
-		documents: s.docs.view(), release: sync.OnceFunc(func() { jsonrpc2.Async(requestCtx) }),
+		documents: s.docs.View(), release: sync.OnceFunc(func() { jsonrpc2.Async(requestCtx) }),
 	})
 	if req.IsCall() {
 		var done func()
@@ -137,7 +139,7 @@ func (s *server) route(requestCtx context.Context, req *jsonrpc2.Request) (any, 
 
 // request is what a request's context carries.
 type request struct {
-	documents view // when it came
+	documents docs.View // when it came
 	release   func()
 }
 
@@ -193,7 +195,7 @@ func (c *calls) cancelRequest(_ context.Context, p *protocol.CancelParams) error
 }
 
 // viewOf is the open documents as they were when a request came.
-func viewOf(ctx context.Context) view {
+func viewOf(ctx context.Context) docs.View {
 	r, _ := ctx.Value(requestKey{}).(*request)
 	if r == nil {
 		return nil
@@ -202,7 +204,7 @@ func viewOf(ctx context.Context) view {
 }
 
 // snapshotOf is the document that a request is about, as it was when the request came. Its error is for the client.
-func snapshotOf(ctx context.Context, u uri.URI) (*Snapshot, error) {
+func snapshotOf(ctx context.Context, u uri.URI) (*docs.Snapshot, error) {
 	if d := viewOf(ctx)[u]; d != nil {
 		return d, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 const (
@@ -27,11 +28,11 @@ const (
 // failure is one way in which a run has failed, on one process or in the same way on several, at one place.
 type failure struct {
 	run       string
-	partial   bool     // of a run of a part of the cell
-	owner     cellKey  // that ran
-	ownerText cellText // likewise
-	at        anchor   // where it stands
-	target    string   // of the run; "": a cell has asked for it
+	partial   bool          // of a run of a part of the cell
+	owner     cellKey       // that ran
+	ownerText docs.CellText // likewise
+	at        anchor        // where it stands
+	target    string        // of the run; "": a cell has asked for it
 	severity  protocol.DiagnosticSeverity
 	code      string
 	text      string
@@ -151,7 +152,7 @@ func (r *Run) excerpt(text string) string {
 
 // ownFrame is the innermost frame in the run's own document, -1 if there is none, and where it stands: at the cell's first line then.
 func (d *diagnostics) ownFrame(r Run, frames []event.Frame) (int, anchor) {
-	if doc := d.s.docs.lastKnown(r.Doc); doc != nil {
+	if doc := d.s.docs.LastKnown(r.Doc); doc != nil {
 		for i, frame := range slices.Backward(frames) {
 			if string(frame.File) != doc.Name() {
 				continue
@@ -169,9 +170,9 @@ func headerOf(r Run) anchor { return anchor{cellKey: cellKey{r.Doc, r.Cell}, tex
 
 // foreignFrame is the innermost frame in another open document, if it is further in than the run's own.
 func (d *diagnostics) foreignFrame(r Run, frames []event.Frame, own int) (int, anchor, bool) {
-	open := d.s.docs.view()
+	open := d.s.docs.View()
 	for i := len(frames) - 1; i > own; i-- {
-		doc := open.byName(string(frames[i].File))
+		doc := open.ByName(string(frames[i].File))
 		if doc == nil || doc.URI == r.Doc {
 			continue
 		}
@@ -186,20 +187,20 @@ func (d *diagnostics) foreignFrame(r Run, frames []event.Frame, own int) (int, a
 }
 
 // anchorNow is a line of a document as it is now; line is 1-based.
-func anchorNow(doc *Snapshot, line int) (anchor, bool) {
+func anchorNow(doc *docs.Snapshot, line int) (anchor, bool) {
 	c, ok := doc.File.CellAt(doc.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
 	if !ok || line < c.Line() || line > c.EndLine() {
 		return anchor{}, false
 	}
-	return anchor{cellKey{doc.URI, doc.ID(c)}, textOf(c), line - c.Line()}, true
+	return anchor{cellKey{doc.URI, doc.ID(c)}, docs.TextOf(c), line - c.Line()}, true
 }
 
 // traced are the frames but the one that a failure stands at.
 func (d *diagnostics) traced(r Run, frames []event.Frame, own int) []traced {
 	var list []traced
-	open := d.s.docs.view()
+	open := d.s.docs.View()
 	for i, frame := range frames {
-		doc := open.byName(string(frame.File))
+		doc := open.ByName(string(frame.File))
 		if i == own || len(frames)-i > maxRelated || doc == nil && !strings.HasPrefix(string(frame.File), "/") {
 			continue
 		}
@@ -220,7 +221,7 @@ func (d *diagnostics) traced(r Run, frames []event.Frame, own int) []traced {
 // related is the rest of a failure's traceback, outermost first. Lines that have been edited since are left out.
 func (d *diagnostics) related(f *failure) []protocol.DiagnosticRelatedInformation {
 	var list []protocol.DiagnosticRelatedInformation
-	open := d.s.docs.view()
+	open := d.s.docs.View()
 	for _, t := range f.frames {
 		location := protocol.Location{URI: t.uri}
 		location.Range.Start.Line = uint32(max(t.line, 1) - 1)
@@ -234,7 +235,7 @@ func (d *diagnostics) related(f *failure) []protocol.DiagnosticRelatedInformatio
 			if !ok {
 				continue
 			}
-			location = protocol.Location{URI: doc.URI, Range: doc.codeRange(c, line, "")}
+			location = protocol.Location{URI: doc.URI, Range: doc.CodeRange(c, line, "")}
 		}
 		list = append(list, protocol.DiagnosticRelatedInformation{Location: location, Message: "in " + brief(t.name)})
 	}

@@ -8,6 +8,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec/event"
+	"dipls/lsp/docs"
 )
 
 // feature is one thing that the server does for an editor: a file of its own, whose constructor stands in [features]. Every field may be
@@ -56,12 +57,12 @@ type change struct {
 // docChange is what has changed of one document.
 type docChange struct {
 	opened, closed bool
-	text           bool            // any of its text, so any place in it
-	cells          map[cellID]bool // whose runs have changed
+	text           bool                 // any of its text, so any place in it
+	cells          map[docs.CellID]bool // whose runs have changed
 }
 
 // textChange is a change of a document's text.
-func textChange(c Change) change {
+func textChange(c docs.Change) change {
 	return change{docs: map[uri.URI]*docChange{c.URI: {opened: c.Opened, closed: c.Closed, text: true}}}
 }
 
@@ -70,7 +71,7 @@ func cellChange(r *Run) change {
 	if r.Cell == 0 {
 		return change{}
 	}
-	return change{docs: map[uri.URI]*docChange{r.Doc: {cells: map[cellID]bool{r.Cell: true}}}}
+	return change{docs: map[uri.URI]*docChange{r.Doc: {cells: map[docs.CellID]bool{r.Cell: true}}}}
 }
 
 func (c *change) empty() bool {
@@ -85,7 +86,7 @@ func (c *change) add(more change) {
 			if c.docs == nil {
 				c.docs = map[uri.URI]*docChange{}
 			}
-			old = &docChange{cells: map[cellID]bool{}}
+			old = &docChange{cells: map[docs.CellID]bool{}}
 			c.docs[u] = old
 		}
 		old.text = old.text || d.text

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"go.lsp.dev/protocol"
+
+	"dipls/lsp/docs"
 )
 
 // newFolding serves folding ranges: a section folds into its header.
@@ -37,7 +39,7 @@ func foldingRanges(ctx context.Context, p *protocol.FoldingRangeParams) ([]proto
 }
 
 // lastLine is the last line of a section's own cell that is not blank, from 0.
-func lastLine(d *Snapshot, n section) uint32 {
+func lastLine(d *docs.Snapshot, n section) uint32 {
 	end := contentEnd(n.cell)
 	if end == n.cell.BodyRange().Start {
 		return uint32(n.cell.Line() - 1)

@@ -11,6 +11,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // hangCode is the code of diagnostics of ranks that wait for others.
@@ -91,7 +92,7 @@ func (m *hangMark) severity() protocol.DiagnosticSeverity {
 }
 
 // location is where the place is now; ok is false if it is nowhere, or has been edited since.
-func (m *hangMark) location(open view) (location protocol.Location, ok bool) {
+func (m *hangMark) location(open docs.View) (location protocol.Location, ok bool) {
 	if m.uri == "" {
 		return location, false
 	}
@@ -108,7 +109,7 @@ func (m *hangMark) location(open view) (location protocol.Location, ok bool) {
 	if !ok {
 		return location, false
 	}
-	return protocol.Location{URI: m.uri, Range: doc.codeRange(c, line, "")}, true
+	return protocol.Location{URI: m.uri, Range: doc.CodeRange(c, line, "")}, true
 }
 
 // hang enters that ranks wait, or no longer do. mu is held.
@@ -153,8 +154,8 @@ func (d *diagnostics) placeHang(m *hangMark) {
 	if path == "" || m.place.Line < 1 {
 		return
 	}
-	doc := d.s.docs.view().byName(path)
-	if own := d.s.docs.lastKnown(m.run.Doc); doc == nil && own != nil && own.Name() == path {
+	doc := d.s.docs.View().ByName(path)
+	if own := d.s.docs.LastKnown(m.run.Doc); doc == nil && own != nil && own.Name() == path {
 		doc = own
 	}
 	if doc == nil {
@@ -170,7 +171,7 @@ func (d *diagnostics) placeHang(m *hangMark) {
 }
 
 // opensHangs ties the places in a file to its text, now that it is open. mu is held.
-func (d *diagnostics) opensHangs(doc *Snapshot) {
+func (d *diagnostics) opensHangs(doc *docs.Snapshot) {
 	for _, m := range d.hangs {
 		if !m.hung && string(m.place.Path) == doc.Name() {
 			d.placeHang(m)
@@ -179,15 +180,15 @@ func (d *diagnostics) opensHangs(doc *Snapshot) {
 }
 
 // hangsOf are the diagnostics of ranks that wait, or are waited for, in a cell. mu is held.
-func (d *diagnostics) hangsOf(doc *Snapshot, c cells.Cell) []finding {
+func (d *diagnostics) hangsOf(doc *docs.Snapshot, c cells.Cell) []finding {
 	var found []finding
 	for _, m := range d.hangs {
 		if !m.hung || m.at.cellKey != (cellKey{doc.URI, doc.ID(c)}) {
 			continue
 		}
 		if line, ok := m.at.in(c); ok {
-			location := protocol.Location{URI: doc.URI, Range: doc.codeRange(c, line, "")}
-			found = append(found, finding{Diagnostic: d.hangDiagnostic(m, location, d.s.docs.view()), hang: m})
+			location := protocol.Location{URI: doc.URI, Range: doc.CodeRange(c, line, "")}
+			found = append(found, finding{Diagnostic: d.hangDiagnostic(m, location, d.s.docs.View()), hang: m})
 		}
 	}
 	return found
@@ -196,7 +197,7 @@ func (d *diagnostics) hangsOf(doc *Snapshot, c cells.Cell) []finding {
 // hangsOfFile are the same for a file of the workspace that is not open. mu is held.
 func (d *diagnostics) hangsOfFile(u uri.URI) []protocol.Diagnostic {
 	var list []protocol.Diagnostic
-	open := d.s.docs.view()
+	open := d.s.docs.View()
 	for _, m := range d.hangs {
 		if m.uri != u || !contains(m.run.workspace.dir, string(m.place.Path)) {
 			continue
@@ -227,7 +228,7 @@ func (d *diagnostics) publishRelated(u uri.URI) {
 }
 
 // hangDiagnostic is a diagnostic at a place, with the other places of the same finding.
-func (d *diagnostics) hangDiagnostic(m *hangMark, location protocol.Location, open view) protocol.Diagnostic {
+func (d *diagnostics) hangDiagnostic(m *hangMark, location protocol.Location, open docs.View) protocol.Diagnostic {
 	diagnostic := newDiagnostic(location.Range, m.severity(), hangCode, m.message())
 	if related := d.can().RelatedInformation; related == nil || !*related {
 		return diagnostic
@@ -245,7 +246,7 @@ func (d *diagnostics) hangDiagnostic(m *hangMark, location protocol.Location, op
 }
 
 // hangFixes are what there is to do about ranks that wait.
-func hangFixes(doc *Snapshot, f finding) []action {
+func hangFixes(doc *docs.Snapshot, f finding) []action {
 	run := f.hang.ev.Run
 	return []action{
 		{title: freeTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "free", args: freeArgs{Run: run}},

@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // hints are the inlay hints: after a cell's header, how its last run went, and whether the text is not what ran.
@@ -46,7 +47,7 @@ func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protoc
 }
 
 // headersIn yields the cells whose first line is in a range.
-func headersIn(d *Snapshot, r protocol.Range) iter.Seq[cells.Cell] {
+func headersIn(d *docs.Snapshot, r protocol.Range) iter.Seq[cells.Cell] {
 	return func(yield func(cells.Cell) bool) {
 		first := 1
 		if c, ok := d.CellAt(r.Start); ok {
@@ -64,7 +65,7 @@ func headersIn(d *Snapshot, r protocol.Range) iter.Seq[cells.Cell] {
 	}
 }
 
-func hint(d *Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
+func hint(d *docs.Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 	n := protocol.InlayHint{
 		Position: d.LineRange(c.Line()).End, Label: protocol.String(clean.Line(r.hintAt(c))), PaddingLeft: ptr(true),
 	}

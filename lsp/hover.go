@@ -37,7 +37,7 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if !ok || c.Type() != cells.CodeCell {
 		return nil, nil
 	}
-	line, at, word := d.nameAt(c, d.Offset(p.Position))
+	line, at, word := d.NameAt(c, d.Offset(p.Position))
 	if word.Len() == 0 {
 		return nil, nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // lenses are the code lenses: what can be run, how it went, and what is wrong.
@@ -68,7 +69,7 @@ var lensKinds = map[string]lensKind{
 // lens is a lens that has not been resolved.
 type lens struct {
 	line  int // from 0
-	cell  cellID
+	cell  docs.CellID
 	kind  lensKind
 	magic int // of a lensLine: which of the cell's magics
 }
@@ -90,13 +91,13 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (any, err
 }
 
 // lastOf are the lenses that a document had last, which are remembered while it is open.
-func (l *lenses) lastOf(d *Snapshot) *lastLenses {
+func (l *lenses) lastOf(d *docs.Snapshot) *lastLenses {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := l.last[d.URI]
 	if last == nil {
 		last = &lastLenses{}
-		if l.s.docs.view()[d.URI] != nil { // otherwise it has been closed since, and forgotten
+		if l.s.docs.View()[d.URI] != nil { // otherwise it has been closed since, and forgotten
 			l.last[d.URI] = last
 		}
 	}
@@ -104,10 +105,10 @@ func (l *lenses) lastOf(d *Snapshot) *lastLenses {
 }
 
 // kindsOf is the setting, which is remembered.
-func (l *lenses) kindsOf(d *Snapshot) (kinds []lensKind) {
+func (l *lenses) kindsOf(d *docs.Snapshot) (kinds []lensKind) {
 	l.mu.Lock()
 	names := l.s.config.ofDocument(d).CodeLens // under the lock: what changes later is seen by choicesDiffer
-	if l.s.docs.view()[d.URI] != nil {
+	if l.s.docs.View()[d.URI] != nil {
 		l.chosen[d.URI] = names
 	}
 	l.mu.Unlock()
@@ -127,7 +128,7 @@ func (l *lenses) resolvable() bool {
 }
 
 // listResolved is the list for clients that do not resolve lenses.
-func (l *lenses) listResolved(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell) []protocol.CodeLens {
+func (l *lenses) listResolved(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell) []protocol.CodeLens {
 	list := []protocol.CodeLens{}
 	above := false
 	for c := range d.File.Cells() {
@@ -167,7 +168,7 @@ func (n lens) appendJSON(b []byte) []byte {
 }
 
 // ofCell yields the lenses of a code cell; runs says whether there is anything to run in it, and above whether there is in a cell above.
-func ofCell(d *Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[cellID]runOfCell, yield func(lens)) {
+func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[docs.CellID]runOfCell, yield func(lens)) {
 	if len(kinds) == 0 {
 		return
 	}
@@ -221,7 +222,7 @@ func (l *lenses) resolve(ctx context.Context, p *protocol.CodeLens) (*protocol.C
 	if err != nil {
 		return nil, err
 	}
-	d, c, ok := viewOf(ctx).byCell(n.cell)
+	d, c, ok := viewOf(ctx).ByCell(n.cell)
 	if ok {
 		p.Command, ok = l.command(d, c, n)
 	}
@@ -239,7 +240,7 @@ func parseLens(data protocol.LSPAny) (n lens, err error) {
 	if err := json.Unmarshal(data, &fields); err != nil || len(fields) < 2 || len(fields) > 3 {
 		return n, jsonrpc2.NewError(jsonrpc2.InvalidParams, "data: want it as it came with the lens")
 	}
-	n.cell, n.kind = cellID(fields[0]), lensKind(min(fields[1], uint64(lensLine)+1))
+	n.cell, n.kind = docs.CellID(fields[0]), lensKind(min(fields[1], uint64(lensLine)+1))
 	if len(fields) == 3 {
 		n.magic = int(min(fields[2], 1<<30))
 	}
@@ -247,7 +248,7 @@ func parseLens(data protocol.LSPAny) (n lens, err error) {
 }
 
 // command is what a lens says and does; ok is false if there is no such lens at the cell as it is now.
-func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Command, ok bool) {
+func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.Command, ok bool) {
 	args := cellArgs{URI: d.URI, Cell: ptr(c.Index()), ID: n.cell}
 	target := c.Directive().Target
 	switch n.kind {
@@ -285,11 +286,11 @@ func (l *lenses) command(d *Snapshot, c cells.Cell, n lens) (cmd protocol.Comman
 }
 
 // lineCommand runs a line magic of a cell.
-func (l *lenses) lineCommand(d *Snapshot, c cells.Cell, number int) (cmd protocol.Command, ok bool) {
+func (l *lenses) lineCommand(d *docs.Snapshot, c cells.Cell, number int) (cmd protocol.Command, ok bool) {
 	for i, m := range c.LineMagics() {
 		if i == number && runsAlone(m) {
 			return lensCommand("Run this line", "runLine", lineArgs{
-				URI: d.URI, Position: ptr(d.Position(m.Range.Start)), Text: d.text(m.Range.Start, m.Range.End),
+				URI: d.URI, Position: ptr(d.Position(m.Range.Start)), Text: d.Text(m.Range.Start, m.Range.End),
 			}), true
 		}
 	}
@@ -335,7 +336,7 @@ func (l *lenses) changed(c change) {
 func (l *lenses) choicesDiffer(c change) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	open := l.s.docs.view()
+	open := l.s.docs.View()
 	for u := range c.docs {
 		if open[u] == nil {
 			delete(l.chosen, u)

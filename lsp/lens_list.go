@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"dipls/cells"
+	"dipls/lsp/docs"
 )
 
 // lastLenses are the lenses that a document had last. They are kept, for the next list is mostly the same: after a keystroke in a document of ten
@@ -17,7 +18,7 @@ type lastLenses struct {
 }
 
 // make makes the list of a document as it is now, and hands its JSON to use, which must not keep it.
-func (l *lastLenses) make(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell, use func(json []byte)) {
+func (l *lastLenses) make(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell, use func(json []byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.list == nil {
@@ -33,9 +34,9 @@ func (l *lastLenses) make(d *Snapshot, kinds []lensKind, states map[cellID]runOf
 // lensList is the lenses of a document as JSON, and what they were made of.
 type lensList struct {
 	file   *cells.File
-	ids    []cellID
+	ids    []docs.CellID
 	kinds  []lensKind
-	states map[cellID]runOfCell
+	states map[docs.CellID]runOfCell
 	json   []byte
 	begins []int32 // where in json the lenses of each cell begin, each with the comma or bracket before it; one more for the bracket at the end
 	runs   int     // how many cells are above the first one that runs
@@ -45,7 +46,7 @@ type lensList struct {
 var emptyList = &lensList{file: cells.Parse(""), json: []byte("[]"), begins: []int32{0}}
 
 // newLensList is a document's lenses, made from an older list as far as that is of use. They are written to a spare buffer if it is large enough.
-func newLensList(d *Snapshot, kinds []lensKind, states map[cellID]runOfCell, old *lensList, spare []byte) *lensList {
+func newLensList(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell, old *lensList, spare []byte) *lensList {
 	n := &lensList{file: d.File, ids: d.IDs(), kinds: kinds, states: states, runs: d.File.Len()}
 	first, last := n.shared(old)
 	if cap(spare) < len(old.json) {
@@ -109,7 +110,7 @@ func (n *lensList) append(c cells.Cell, old *lensList) bool {
 }
 
 // add appends the lenses of a cell.
-func (n *lensList) add(d *Snapshot, c cells.Cell) {
+func (n *lensList) add(d *docs.Snapshot, c cells.Cell) {
 	n.begins = append(n.begins, int32(len(n.json)))
 	i, runs := c.Index()-1, c.Runs()
 	if c.Type() == cells.CodeCell {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.lsp.dev/protocol"
+
+	"dipls/lsp/docs"
 )
 
 // However a document came to be, its lenses are those of the same document made from nothing.
@@ -25,7 +27,7 @@ func TestLensListOfEdits(t *testing.T) {
 	f := newBoardFixture(t, some(40))
 	old := emptyList
 	var spare []byte
-	states := map[cellID]runOfCell{}
+	states := map[docs.CellID]runOfCell{}
 	for i := range 4000 {
 		lineCount := f.doc().File.Lines()
 		from := random.IntN(lineCount + 1)
@@ -35,7 +37,7 @@ func TestLensListOfEdits(t *testing.T) {
 		case 1:
 			kinds = []lensKind{lensAbove, lensLocal, lensEverywhere}[:random.IntN(4)]
 		case 2:
-			states = map[cellID]runOfCell{}
+			states = map[docs.CellID]runOfCell{}
 			for _, id := range f.doc().IDs() {
 				if random.IntN(5) == 0 {
 					states[id] = runOfCell{RunState(random.IntN(3)), random.IntN(2) == 0}
@@ -71,7 +73,7 @@ func TestLensListOfEdits(t *testing.T) {
 // editAll makes two edits in one notification.
 func (f *boardFixture) editAll(first protocol.Range, text string, second protocol.Range, more string) {
 	f.t.Helper()
-	f.must(f.docs.didChange(f.t.Context(), &protocol.DidChangeTextDocumentParams{
+	f.must(f.docs.DidChange(f.t.Context(), &protocol.DidChangeTextDocumentParams{
 		TextDocument: protocol.VersionedTextDocumentIdentifier{
 			TextDocumentIdentifier: protocol.TextDocumentIdentifier{URI: boardURI}, Version: f.doc().Version + 1,
 		},

@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
+	"dipls/lsp/docs"
 )
 
 // verdict is how a run goes or went, as a mark and a few words.
@@ -205,18 +206,18 @@ func brief(text string) string {
 // goroutine uses it, that of the feed.
 type shownOutcomes struct {
 	s    *server
-	docs map[uri.URI]map[cellID]string // of open documents
+	docs map[uri.URI]map[docs.CellID]string // of open documents
 }
 
 func newShownOutcomes(s *server) *shownOutcomes {
-	return &shownOutcomes{s, map[uri.URI]map[cellID]string{}}
+	return &shownOutcomes{s, map[uri.URI]map[docs.CellID]string{}}
 }
 
 // differ reports whether, after a change, a client sees other outcomes in an open document if it looks again. A client looks by itself when
 // text changes.
 func (o *shownOutcomes) differ(c change) bool {
 	found := false
-	open := o.s.docs.view()
+	open := o.s.docs.View()
 	for u, d := range c.docs {
 		if open[u] == nil {
 			delete(o.docs, u)
@@ -224,7 +225,7 @@ func (o *shownOutcomes) differ(c change) bool {
 		}
 		shown := o.docs[u]
 		if shown == nil || d.opened {
-			shown = map[cellID]string{}
+			shown = map[docs.CellID]string{}
 			o.docs[u] = shown
 		}
 		for id := range d.cells {

@@ -6,6 +6,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/lsp/docs"
 )
 
 // rankParts are parts of ranks from 0 on that have the statuses; "" has not ended.
@@ -81,7 +82,7 @@ func TestOutcome(t *testing.T) {
 func TestHintAt(t *testing.T) {
 	c, _ := cells.Parse("# %%\nx\n").Cell(1)
 	other, _ := cells.Parse("# %%\ny\n").Cell(1)
-	text := textOf(c)
+	text := docs.TextOf(c)
 	for want, r := range map[string]Run{
 		"… queued":                    {},
 		"✓ 1.2 s":                     {State: Ended, Status: event.StatusOK, Seconds: 1.23, Target: "local"},

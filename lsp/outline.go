@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"dipls/cells"
+	"dipls/lsp/docs"
 )
 
 // section is a cell and the deeper cells that follow it, up to the next one that is not deeper.
@@ -41,7 +42,7 @@ func outline(f *cells.File) []section {
 func depthOf(c cells.Cell) int { return min(c.Depth(), maxDepth) }
 
 // end is where a section ends, the terminator of its last line aside, unless it ends with the file.
-func (n section) end(d *Snapshot, sections []section) int {
+func (n section) end(d *docs.Snapshot, sections []section) int {
 	end := sections[n.last].cell.Range().End
 	if end < d.File.Size() {
 		end-- // a caret that stands before the next marker is in the next section

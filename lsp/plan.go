@@ -9,6 +9,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/lsp/docs"
 )
 
 // planned is a run that has been decided on.
@@ -23,7 +24,7 @@ type planned struct {
 type plan struct {
 	s    *server
 	w    *workspace
-	d    *Snapshot
+	d    *docs.Snapshot
 	runs []planned
 
 	mu      sync.Mutex // guards what follows
@@ -33,12 +34,12 @@ type plan struct {
 }
 
 // newPlan is a plan whose first run has begun.
-func (s *server) newPlan(w *workspace, d *Snapshot, first string, runs []planned) *plan {
+func (s *server) newPlan(w *workspace, d *docs.Snapshot, first string, runs []planned) *plan {
 	p := &plan{s: s, w: w, d: d, runs: runs, begun: []string{first}, waiting: make([]*Run, len(runs)), end: len(runs)}
 	for i, next := range runs[1:] {
 		p.waiting[i+1] = &Run{
 			ID: fmt.Sprintf("%s+%d", first, i+1), Doc: d.URI, Cell: d.ID(next.cell), Partial: next.partial,
-			Target: w.executor.TargetNow(next.request).String(), workspace: w, text: textOf(next.cell), cellLine: next.cell.Line(), plan: p, place: i + 1,
+			Target: w.executor.TargetNow(next.request).String(), workspace: w, text: docs.TextOf(next.cell), cellLine: next.cell.Line(), plan: p, place: i + 1,
 		}
 	}
 	s.board.queue(p.waiting[1:])

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/cells"
+	"dipls/lsp/docs"
 )
 
 // prewarm starts Python, and has it import what ranks need, when a file is opened whose cells run on ranks: the first of them then
@@ -21,7 +22,7 @@ func (p *prewarm) changed(c change) {
 	if p.s.forbidden() {
 		return
 	}
-	for u, d := range p.s.docs.view() {
+	for u, d := range p.s.docs.View() {
 		if doc := c.docs[u]; (c.trusted || doc != nil && doc.opened) && usesRanks(d.File) {
 			p.s.goOn("prewarm", func() { p.start(d) })
 		}
@@ -39,7 +40,7 @@ func usesRanks(f *cells.File) bool {
 }
 
 // start starts what a document's cells need. Whatever goes wrong will do so again when a cell runs, and is told then.
-func (p *prewarm) start(d *Snapshot) {
+func (p *prewarm) start(d *docs.Snapshot) {
 	dir := p.s.folderOf(d.Path)
 	if !p.s.config.await(p.s.ctx, dir).Prewarm || p.s.ctx.Err() != nil {
 		return

@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 const (
@@ -38,7 +39,7 @@ const (
 // printed is what a cell's run has printed, and the runs that this one has asked for.
 type printed struct {
 	cellKey
-	text    cellText // of the cell
+	text    docs.CellText // of the cell
 	run     string
 	lines   []string // final
 	size    int      // of lines

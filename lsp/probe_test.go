@@ -10,6 +10,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/event"
+	"dipls/lsp/docs"
 )
 
 // SlowEvents is how long, in nanoseconds, each event takes to be entered: a busy machine.
@@ -29,7 +30,7 @@ func init() {
 				}
 				return d.File.Text(), nil
 			}),
-			"test/ids": call(func(ctx context.Context, p *protocol.TextDocumentIdentifier) ([]cellID, error) {
+			"test/ids": call(func(ctx context.Context, p *protocol.TextDocumentIdentifier) ([]docs.CellID, error) {
 				d, err := snapshotOf(ctx, p.URI)
 				if err != nil {
 					return nil, err

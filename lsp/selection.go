@@ -6,6 +6,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/lsp/docs"
 )
 
 // newSelection serves selection ranges: the line, then the cell's body, the cell, the sections around it, the file.
@@ -33,7 +34,7 @@ func selectionRanges(ctx context.Context, p *protocol.SelectionRangeParams) ([]p
 }
 
 // around yields the ranges around a position, inner ones first.
-func around(d *Snapshot, p protocol.Position, sections []section) []cells.Range {
+func around(d *docs.Snapshot, p protocol.Position, sections []section) []cells.Range {
 	ranges := []cells.Range{lineAt(d, d.Offset(p))}
 	if c, ok := d.CellAt(p); ok {
 		ranges = append(ranges, cells.Range{Start: c.BodyRange().Start, End: contentEnd(c)}, c.BodyRange(), c.Range())
@@ -45,7 +46,7 @@ func around(d *Snapshot, p protocol.Position, sections []section) []cells.Range 
 }
 
 // lineAt is the line that an offset stands on, without its terminator.
-func lineAt(d *Snapshot, offset int) cells.Range {
+func lineAt(d *docs.Snapshot, offset int) cells.Range {
 	line := d.File.Position(offset, cells.UTF8).Line
 	return cells.Range{
 		Start: d.File.Offset(cells.Position{Line: line}, cells.UTF8),
@@ -54,7 +55,7 @@ func lineAt(d *Snapshot, offset int) cells.Range {
 }
 
 // chain links ranges from the inside out. One that does not reach beyond the one inside of it is left out.
-func chain(d *Snapshot, ranges []cells.Range) protocol.SelectionRange {
+func chain(d *docs.Snapshot, ranges []cells.Range) protocol.SelectionRange {
 	inner := ranges[0]
 	chosen := ranges[:1]
 	for _, r := range ranges[1:] {

@@ -25,6 +25,7 @@ import (
 	"dipls/cells"
 	"dipls/internal/contain"
 	"dipls/internal/trace"
+	"dipls/lsp/docs"
 	"dipls/ranks"
 )
 
@@ -71,7 +72,7 @@ type server struct {
 	tasks  sync.WaitGroup // all goroutines of the connection but the library's
 
 	client   *client
-	docs     *documents
+	docs     *docs.Store
 	board    *board
 	feed     *feed
 	config   *configuration
@@ -99,7 +100,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	stream.out.traced(deps.Trace)
 	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
-	s.docs = newDocuments(s.log, func(c Change) { s.feed.tell(textChange(c)) }, func(g goneCells) { s.board.forgetCells(g) })
+	s.docs = docs.New(s.log, func(c docs.Change) { s.feed.tell(textChange(c)) }, func(g docs.Gone) { s.board.forgetCells(g) })
 	s.board = newBoard(s.docs, s.feed.tell)
 	s.config = newConfiguration(s)
 	s.consent = newConsent(s, deps.Workspaces.o.Trust)
@@ -204,9 +205,9 @@ func (s *server) lifecycleMethods() map[string]method {
 // documentMethods keep the documents up to date.
 func (s *server) documentMethods() map[string]method {
 	return map[string]method{
-		protocol.MethodTextDocumentDidOpen:   notification(s.docs.didOpen),
-		protocol.MethodTextDocumentDidChange: notification(s.docs.didChange),
-		protocol.MethodTextDocumentDidClose:  notification(s.docs.didClose),
+		protocol.MethodTextDocumentDidOpen:   notification(s.docs.DidOpen),
+		protocol.MethodTextDocumentDidChange: notification(s.docs.DidChange),
+		protocol.MethodTextDocumentDidClose:  notification(s.docs.DidClose),
 		protocol.MethodTextDocumentDidSave:   notification(func(context.Context, *protocol.DidSaveTextDocumentParams) error { return nil }),
 	}
 }
@@ -228,7 +229,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 	s.client.events, s.client.folded, s.client.cells = o.Events, o.Folded, o.Cells
 	s.trusted.Store(int32(saidBy(o.Trusted)))
 	encoding, kind := negotiate(p.Capabilities.General)
-	s.docs.encoding = encoding
+	s.docs.Encoding = encoding
 	s.config.initialize(json.RawMessage(p.InitializationOptions))
 	s.mu.Lock()
 	s.dirs = foldersOf(p)
@@ -295,7 +296,7 @@ func foldersOf(p *protocol.InitializeParams) []string {
 }
 
 func appendDir(dirs []string, u uri.URI) []string {
-	if path := pathOf(u); path != "" {
+	if path := docs.PathOf(u); path != "" {
 		return append(dirs, filepath.Clean(path))
 	}
 	return dirs
@@ -402,13 +403,13 @@ func (s *server) folderOf(path string) string {
 }
 
 // workspaceOf is the workspace that a document belongs to.
-func (s *server) workspaceOf(d *Snapshot) (*workspace, error) {
+func (s *server) workspaceOf(d *docs.Snapshot) (*workspace, error) {
 	return s.open(s.folderOf(d.Path), d.Path)
 }
 
 // existing is the workspace that a document belongs to, if there is one already, else nil. To look something up begins none: where the modules
 // of a workspace are is settled by what runs first, not by what somebody points at.
-func (s *server) existing(d *Snapshot) *workspace {
+func (s *server) existing(d *docs.Snapshot) *workspace {
 	dir := s.folderOf(d.Path)
 	if !s.deps.Workspaces.has(dir) {
 		return nil
@@ -429,7 +430,7 @@ func (s *server) anyWorkspace() (*workspace, error) {
 	if w != nil {
 		return w, nil
 	}
-	open := s.docs.view()
+	open := s.docs.View()
 	if folders == 0 && len(open) > 0 {
 		return s.workspaceOf(open[slices.Min(slices.Collect(maps.Keys(open)))])
 	}

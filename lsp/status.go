@@ -112,7 +112,7 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 
 // numberNow is the number of a run's cell in the document as it is now; 0 if there is none.
 func (s *server) numberNow(r *Run) int {
-	if d := s.docs.lastKnown(r.Doc); d != nil {
+	if d := s.docs.LastKnown(r.Doc); d != nil {
 		if c, ok := d.Find(r.Cell); ok {
 			return c.Index()
 		}

@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 // symbols are the document symbols: the cells, deeper ones inside of the ones above them.
@@ -48,7 +49,7 @@ func (y *symbols) nests() bool {
 }
 
 // nested is the sections as a tree.
-func nested(d *Snapshot, sections []section) protocol.DocumentSymbolSlice {
+func nested(d *docs.Snapshot, sections []section) protocol.DocumentSymbolSlice {
 	list := protocol.DocumentSymbolSlice{}
 	for i := 0; i < len(sections); i = sections[i].last + 1 {
 		list = append(list, symbol(d, sections, i))
@@ -56,7 +57,7 @@ func nested(d *Snapshot, sections []section) protocol.DocumentSymbolSlice {
 	return list
 }
 
-func symbol(d *Snapshot, sections []section, i int) protocol.DocumentSymbol {
+func symbol(d *docs.Snapshot, sections []section, i int) protocol.DocumentSymbol {
 	n := sections[i]
 	y := protocol.DocumentSymbol{
 		Name: nameOf(n.cell), Kind: kindOfCell(n.cell),
@@ -73,7 +74,7 @@ func symbol(d *Snapshot, sections []section, i int) protocol.DocumentSymbol {
 }
 
 // flat is the sections as a list, for clients that know no tree.
-func flat(d *Snapshot, sections []section) protocol.SymbolInformationSlice {
+func flat(d *docs.Snapshot, sections []section) protocol.SymbolInformationSlice {
 	list := protocol.SymbolInformationSlice{}
 	for _, n := range sections {
 		y := protocol.SymbolInformation{Location: protocol.Location{

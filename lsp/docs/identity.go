@@ -1,4 +1,4 @@
-package lsp
+package docs
 
 import (
 	"slices"
@@ -9,24 +9,25 @@ import (
 	"dipls/cells"
 )
 
-// cellID names a cell for as long as a person would say that it is the same one: it is kept when lines are inserted above, when its text is
+// CellID names a cell for as long as a person would say that it is the same one: it is kept when lines are inserted above, when its text is
 // edited, when it is moved, when the whole text is replaced by a formatter, and when the file is closed and reopened. Everything that is
 // known of a cell hangs on it. IDs are never used again. Zero names no cell.
-type cellID uint64
+type CellID uint64
 
-// cellText is a cell's text. It is what tells whether a cell is still as it was when it ran: title, marker and all, but not its place.
-type cellText struct {
+// CellText is a cell's text with its title and marker, but without its place. It tells whether a cell is still as it was when it ran.
+type CellText struct {
 	title, body, directive string
 	typ                    cells.CellType
 	depth                  int
 }
 
-func textOf(c cells.Cell) cellText {
-	return cellText{c.Title(), c.Body(), c.Directive().String(), c.Type(), c.Depth()}
+// TextOf is a cell's text.
+func TextOf(c cells.Cell) CellText {
+	return CellText{c.Title(), c.Body(), c.Directive().String(), c.Type(), c.Depth()}
 }
 
-// sameCode reports whether two cells run the same: a title may change, and so may blank lines at the end, as when a cell is put behind.
-func (t cellText) sameCode(u cellText) bool {
+// SameCode reports whether two cells run the same: its title may change, and so may blank lines at its end, as when a cell is added below.
+func (t CellText) SameCode(u CellText) bool {
 	return t.directive == u.directive && t.typ == u.typ && strings.TrimRight(t.body, blanks) == strings.TrimRight(u.body, blanks)
 }
 
@@ -40,7 +41,7 @@ type header struct {
 	depth int
 }
 
-func (t cellText) header() header { return header{t.title, t.typ, t.depth} }
+func (t CellText) header() header { return header{t.title, t.typ, t.depth} }
 
 // maxLost is how many cells of a document that have disappeared are remembered: they may have been cut to be pasted, or be brought back
 // by an undo.
@@ -48,41 +49,41 @@ const maxLost = 256
 
 // identities gives cells their ids.
 type identities struct {
-	last cellID
+	last CellID
 	lost map[uri.URI][]lostCell // oldest first
 }
 
 type lostCell struct {
-	id   cellID
-	text cellText
+	id   CellID
+	text CellText
 }
 
 // carry gives the cells of a document's new version their ids: those of the cells of the old version that they come from, or fresh ones.
 // Where cells have changed, they are matched by their text, then by their header, then in the order in which they stand. Forgotten are ids that no cell
 // will have again.
-func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, forgotten []cellID) {
+func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, forgotten []CellID) {
 	first, last := file.Shared(old.File)
-	ids = make([]cellID, file.Len())
+	ids = make([]CellID, file.Len())
 	copy(ids, old.ids[:first])
 	copy(ids[len(ids)-last:], old.ids[len(old.ids)-last:])
 
 	var left []lostCell
 	for i := first; i < len(old.ids)-last; i++ {
 		c, _ := old.File.Cell(i + 1)
-		left = append(left, lostCell{old.ids[i], textOf(c)})
+		left = append(left, lostCell{old.ids[i], TextOf(c)})
 	}
 	came := ids[first : len(ids)-last]
-	texts := make([]cellText, len(came))
+	texts := make([]CellText, len(came))
 	for i := range came {
 		c, _ := file.Cell(first + i + 1)
-		texts[i] = textOf(c)
+		texts[i] = TextOf(c)
 	}
-	left = match(came, texts, left, func(t cellText) cellText { return t })
+	left = match(came, texts, left, func(t CellText) CellText { return t })
 	if lost := g.lost[u]; len(lost) > 0 {
-		g.lost[u] = match(came, texts, lost, func(t cellText) cellText { return t })
+		g.lost[u] = match(came, texts, lost, func(t CellText) CellText { return t })
 	}
-	left = match(came, texts, left, cellText.header)
-	left = match(came, texts, left, func(cellText) struct{} { return struct{}{} })
+	left = match(came, texts, left, CellText.header)
+	left = match(came, texts, left, func(CellText) struct{} { return struct{}{} })
 	forgotten = g.lose(u, left)
 	for i := range came {
 		if came[i] == 0 {
@@ -94,7 +95,7 @@ func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, for
 }
 
 // match gives the cells without an id those of cells with the same key, in order. It returns the cells that are left.
-func match[K comparable](ids []cellID, texts []cellText, from []lostCell, key func(cellText) K) (left []lostCell) {
+func match[K comparable](ids []CellID, texts []CellText, from []lostCell, key func(CellText) K) (left []lostCell) {
 	if len(ids) == 0 || len(from) == 0 {
 		return from
 	}
@@ -117,7 +118,7 @@ func match[K comparable](ids []cellID, texts []cellText, from []lostCell, key fu
 }
 
 // lose remembers cells that have disappeared, and returns the ids of those that it forgets for them.
-func (g *identities) lose(u uri.URI, gone []lostCell) (forgotten []cellID) {
+func (g *identities) lose(u uri.URI, gone []lostCell) (forgotten []CellID) {
 	if len(gone) == 0 {
 		return nil
 	}

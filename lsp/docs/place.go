@@ -1,4 +1,4 @@
-package lsp
+package docs
 
 import (
 	"strings"
@@ -10,8 +10,8 @@ import (
 	"dipls/cells"
 )
 
-// lineMagic is the line magic that stands on a line, or goes on there; line counts from 1.
-func (d *Snapshot) lineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
+// LineMagic is the line magic that stands on a line, or goes on there; line counts from 1.
+func (d *Snapshot) LineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
 	c, ok = d.File.CellAt(d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
 	if !ok || line > c.EndLine() {
 		return c, m, false
@@ -24,8 +24,8 @@ func (d *Snapshot) lineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
 	return c, m, false
 }
 
-// text is the document's text between two offsets of one cell.
-func (d *Snapshot) text(start, end int) string {
+// Text is the document's text between two offsets in the body of one cell; "" if they are not.
+func (d *Snapshot) Text(start, end int) string {
 	c, ok := d.File.CellAt(start)
 	if !ok {
 		return ""
@@ -37,9 +37,9 @@ func (d *Snapshot) text(start, end int) string {
 	return c.Body()[start-body.Start : end-body.Start]
 }
 
-// nameAt is the name of a variable or attribute that a byte offset touches in a cell: its range in the document, and for the namespaces its line and where
-// on that line it ends. The range is empty if there is none: strings and comments have none, but those that are line magics.
-func (d *Snapshot) nameAt(c cells.Cell, offset int) (line string, at int, word cells.Range) {
+// NameAt finds the name of a variable or an attribute that a byte offset touches in a cell: word is its range in the document, line the line that it
+// stands on, and at where in that line it ends. word is empty if there is none. In strings and comments there are no names, except in line magics.
+func (d *Snapshot) NameAt(c cells.Cell, offset int) (line string, at int, word cells.Range) {
 	body, base := c.Body(), c.BodyRange().Start
 	start, end := wordAround(body, offset-base)
 	if start == end || !isNameStart(body[start:]) {
@@ -99,11 +99,11 @@ func isNameStart(text string) bool {
 	return r == '_' || unicode.IsLetter(r)
 }
 
-// codeRange is the range of the code in a line of a cell, or of the name that it holds exactly once. line counts from 1.
-func (d *Snapshot) codeRange(c cells.Cell, line int, name string) protocol.Range {
+// CodeRange is the range of the code in a line of a cell, or of the name that it holds exactly once. line counts from 1.
+func (d *Snapshot) CodeRange(c cells.Cell, line int, name string) protocol.Range {
 	start := d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8)
 	end := d.File.Offset(cells.Position{Line: line - 1, Column: d.File.Size()}, cells.UTF8)
-	text := d.text(start, end)
+	text := d.Text(start, end)
 	if strings.TrimSpace(text) == "" {
 		return d.LineRange(line) // the header, or nothing
 	}

@@ -1,0 +1,68 @@
+package docs
+
+import (
+	"cmp"
+	"slices"
+
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+)
+
+// Snapshot is one version of an open document. It is immutable: a request, a run or a feature reads one snapshot from beginning to end,
+// whatever is typed meanwhile.
+type Snapshot struct {
+	URI      uri.URI
+	Path     string // of the file; "" if the document has none yet
+	Version  int32
+	Language string
+	File     *cells.File
+
+	encoding cells.Encoding
+	ids      []CellID // of the cells of File, in order
+}
+
+// Offset is the byte offset of a position that the client has sent. What lies outside of the document is clamped as LSP says.
+func (d *Snapshot) Offset(p protocol.Position) int {
+	return d.File.Offset(cells.Position{Line: int(p.Line), Column: int(p.Character)}, d.encoding)
+}
+
+// Position is the client's position of a byte offset.
+func (d *Snapshot) Position(offset int) protocol.Position {
+	p := d.File.Position(offset, d.encoding)
+	return protocol.Position{Line: uint32(p.Line), Character: uint32(p.Column)}
+}
+
+// Range is the client's range of a range of bytes.
+func (d *Snapshot) Range(r cells.Range) protocol.Range {
+	return protocol.Range{Start: d.Position(r.Start), End: d.Position(r.End)}
+}
+
+// LineRange is the range of one line without its terminator; line counts from 1. A line that is not there is the nearest end.
+func (d *Snapshot) LineRange(line int) protocol.Range {
+	start := d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8)
+	end := d.File.Offset(cells.Position{Line: line - 1, Column: d.File.Size()}, cells.UTF8)
+	return d.Range(cells.Range{Start: start, End: end})
+}
+
+// CellAt is the cell at a position.
+func (d *Snapshot) CellAt(p protocol.Position) (cells.Cell, bool) { return d.File.CellAt(d.Offset(p)) }
+
+// IDs are the identities of the snapshot's cells, in order. They are not to be changed.
+func (d *Snapshot) IDs() []CellID { return d.ids }
+
+// ID is the identity of one of the snapshot's cells.
+func (d *Snapshot) ID(c cells.Cell) CellID { return d.ids[c.Index()-1] }
+
+// Find is the cell that has an identity; ok is false if this version of the document has none.
+func (d *Snapshot) Find(id CellID) (c cells.Cell, ok bool) {
+	i := slices.Index(d.ids, id)
+	if id == 0 || i < 0 {
+		return cells.Cell{}, false
+	}
+	return d.File.Cell(i + 1)
+}
+
+// Name is what the document's code is compiled under, and tracebacks call it: the file's path, or without a file the document's uri.
+func (d *Snapshot) Name() string { return cmp.Or(d.Path, string(d.URI)) }

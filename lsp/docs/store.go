@@ -1,0 +1,192 @@
+// Package docs holds the documents that an editor has open: immutable snapshots of their versions, and the identity of their cells from one version to
+// the next. It knows nothing of runs, features and connections. Positions and ranges are those of the client, in the encoding that it has chosen.
+package docs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+	"go.uber.org/zap"
+
+	"dipls/cells"
+)
+
+// Change tells that a document's text has changed.
+type Change struct {
+	URI            uri.URI
+	Opened, Closed bool // it was opened or closed; neither: it was edited
+}
+
+// Gone are cells of a document that will never be back. Cells nil means all of them.
+type Gone struct {
+	Doc   uri.URI
+	Cells []CellID
+}
+
+// View is all open documents at one moment. It is never changed.
+type View map[uri.URI]*Snapshot
+
+// maxClosed is how many closed documents are remembered, so that what is known of their cells is there again when they are reopened.
+const maxClosed = 64
+
+// Store has the current versions of all open documents, and remembers those that were closed. Only the client's notifications change it, one after the
+// other; anybody may read it at any time.
+type Store struct {
+	// Encoding is how the client counts columns. It is set before the first document is opened.
+	Encoding cells.Encoding
+
+	log     *zap.Logger
+	changed func(Change)
+	gone    func(Gone)
+	current atomic.Pointer[View] // replaced, never changed
+
+	mu     sync.Mutex // guards what follows
+	ids    identities
+	closed map[uri.URI]*Snapshot // the last version of documents that were closed
+	order  []uri.URI             // of closed, oldest first
+}
+
+// New makes a store without documents. changed is told of every change of a text, after it can be seen; gone of cells that will never be back.
+func New(log *zap.Logger, changed func(Change), gone func(Gone)) *Store {
+	s := &Store{log: log, changed: changed, gone: gone, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
+	s.current.Store(&View{})
+	return s
+}
+
+// View is what is open now.
+func (s *Store) View() View { return *s.current.Load() }
+
+// LastKnown is a document as it is now or was when it was closed; nil if it never was open, or long ago.
+func (s *Store) LastKnown(u uri.URI) *Snapshot {
+	if snapshot := s.View()[u]; snapshot != nil {
+		return snapshot
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed[u]
+}
+
+// ByName is the open document of a name; see [Snapshot.Name]. nil: there is none.
+func (v View) ByName(name string) *Snapshot {
+	for _, d := range v {
+		if d.Name() == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// ByCell is the open document that has a cell.
+func (v View) ByCell(id CellID) (d *Snapshot, c cells.Cell, ok bool) {
+	for _, d := range v {
+		if c, ok := d.Find(id); ok {
+			return d, c, true
+		}
+	}
+	return nil, c, false
+}
+
+// DidOpen is textDocument/didOpen.
+func (s *Store) DidOpen(_ context.Context, p *protocol.DidOpenTextDocumentParams) error {
+	item := p.TextDocument
+	if item.URI == "" {
+		return errors.New("a document needs a uri")
+	}
+	next := &Snapshot{
+		URI: item.URI, Path: PathOf(item.URI), Version: item.Version, Language: string(item.LanguageID),
+		File: cells.Parse(item.Text), encoding: s.Encoding,
+	}
+	old := s.LastKnown(item.URI)
+	s.replace(old, next)
+	s.changed(Change{URI: item.URI, Opened: true})
+	return nil
+}
+
+// DidChange is textDocument/didChange.
+func (s *Store) DidChange(_ context.Context, p *protocol.DidChangeTextDocumentParams) error {
+	old := s.View()[p.TextDocument.URI]
+	if old == nil {
+		return fmt.Errorf("%s is not open", p.TextDocument.URI)
+	}
+	if p.TextDocument.Version <= old.Version {
+		s.log.Warn("a document's version does not grow", zap.String("uri", string(old.URI)),
+			zap.Int32("from", old.Version), zap.Int32("to", p.TextDocument.Version))
+	}
+	next := *old
+	next.Version = p.TextDocument.Version
+	for _, c := range p.ContentChanges {
+		switch c := c.(type) {
+		case *protocol.TextDocumentContentChangePartial:
+			next.File = next.File.Edit(next.Offset(c.Range.Start), next.Offset(c.Range.End), c.Text)
+		case *protocol.TextDocumentContentChangeWholeDocument:
+			next.File = cells.Parse(c.Text)
+		default:
+			return fmt.Errorf("a change of %s that is neither a range nor the whole text", old.URI)
+		}
+	}
+	s.replace(old, &next)
+	s.changed(Change{URI: next.URI})
+	return nil
+}
+
+// DidClose is textDocument/didClose.
+func (s *Store) DidClose(_ context.Context, p *protocol.DidCloseTextDocumentParams) error {
+	u := p.TextDocument.URI
+	old := s.View()[u]
+	if old == nil {
+		return fmt.Errorf("%s is not open", u)
+	}
+	s.mu.Lock()
+	s.closed[u] = old
+	s.order = append(slices.DeleteFunc(s.order, func(o uri.URI) bool { return o == u }), u)
+	var forgotten uri.URI
+	if len(s.order) > maxClosed {
+		forgotten = s.order[0]
+		delete(s.closed, forgotten)
+		delete(s.ids.lost, forgotten)
+		s.order = s.order[1:]
+	}
+	s.mu.Unlock()
+	if forgotten != "" {
+		s.gone(Gone{Doc: forgotten})
+	}
+	next := maps.Clone(s.View())
+	delete(next, u)
+	s.current.Store(&next)
+	s.changed(Change{URI: u, Closed: true})
+	return nil
+}
+
+// replace makes next the current version of a document, whose cells are those of old as far as they can be recognized.
+func (s *Store) replace(old, next *Snapshot) {
+	s.mu.Lock()
+	if old == nil {
+		old = &Snapshot{File: cells.Parse("")}
+	}
+	var forgotten []CellID
+	next.ids, forgotten = s.ids.carry(next.URI, old, next.File)
+	delete(s.closed, next.URI)
+	s.order = slices.DeleteFunc(s.order, func(o uri.URI) bool { return o == next.URI })
+	s.mu.Unlock()
+	if len(forgotten) > 0 {
+		s.gone(Gone{next.URI, forgotten})
+	}
+	changed := maps.Clone(s.View())
+	changed[next.URI] = next
+	s.current.Store(&changed)
+}
+
+// PathOf is the path of a document's file; "" if it is none.
+func PathOf(u uri.URI) string {
+	if !u.IsFile() {
+		return ""
+	}
+	return u.FsPath()
+}
