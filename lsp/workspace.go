@@ -129,7 +129,7 @@ type processes struct {
 	executor *dipexec.Executor
 
 	mu       sync.Mutex // guards what follows
-	session  *session.Session
+	session  *session.Processes
 	settings Settings       // that the session was made with
 	choice   session.Choice // of its next pool
 	closed   bool
@@ -142,7 +142,7 @@ var (
 
 // open gives the session, another one in the place of one that could not start. An error is for the user: what there is to set right can
 // be, and the next run tries again.
-func (p *processes) open(ctx context.Context) (*session.Session, error) {
+func (p *processes) open(ctx context.Context) (*session.Processes, error) {
 	if s := p.opened(); s != nil && s.Unusable() == nil {
 		return s, nil
 	}
@@ -159,7 +159,7 @@ func (p *processes) open(ctx context.Context) (*session.Session, error) {
 }
 
 // renew gives the session, a new one if there is none or the old one could not start.
-func (p *processes) renew(options session.Options, settings Settings) (current, old *session.Session, err error) {
+func (p *processes) renew(options session.ProcessOptions, settings Settings) (current, old *session.Processes, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -169,26 +169,26 @@ func (p *processes) renew(options session.Options, settings Settings) (current, 
 		return p.session, nil, nil
 	}
 	old = p.session
-	p.session, p.settings, p.choice = session.New(options), settings, options.Pool
+	p.session, p.settings, p.choice = session.NewProcesses(options), settings, options.Pool
 	return p.session, old, nil
 }
 
 // opened is the session if there is one.
-func (p *processes) opened() *session.Session {
+func (p *processes) opened() *session.Processes {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.session
 }
 
 // options are what the settings mean for a session.
-func (p *processes) options(s Settings) (session.Options, error) {
+func (p *processes) options(s Settings) (session.ProcessOptions, error) {
 	start, err := ranks.ParseStartMethod(s.Start)
 	if err != nil {
-		return session.Options{}, fmt.Errorf("%s.start: %w", settingsSection, err)
+		return session.ProcessOptions{}, fmt.Errorf("%s.start: %w", settingsSection, err)
 	}
 	python, err := interpreter(s, p.dir)
 	if err != nil {
-		return session.Options{}, err
+		return session.ProcessOptions{}, err
 	}
 	p.log.Info("interpreter", zap.String("path", python.Path), zap.String("from", python.Why), zap.String("folder", p.dir))
 	options := ranks.Options{
@@ -198,7 +198,7 @@ func (p *processes) options(s Settings) (session.Options, error) {
 	if private, err := ranks.PrivatePackages(python.Path); err == nil { // without a home directory there are none
 		options.ExtraPath = []string{private}
 	}
-	return session.Options{
+	return session.ProcessOptions{
 		Node: options,
 		Pool: s.pool(),
 		Notice: func(text string) {
@@ -255,7 +255,7 @@ func (p *processes) outdated(now Settings) bool {
 }
 
 // choose gives the session, whose next pool will be as the settings say now.
-func (p *processes) choose(ctx context.Context) (*session.Session, error) {
+func (p *processes) choose(ctx context.Context) (*session.Processes, error) {
 	s, err := p.open(ctx)
 	if err != nil {
 		return nil, err

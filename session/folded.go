@@ -219,7 +219,7 @@ func describeOthers(frames []wire.StackFrame, last bool) string {
 	return text + "; " + native
 }
 
-// isNative reports whether a frame is of native code, which [Session.AddNative] tells.
+// isNative reports whether a frame is of native code, which [processes.AddNative] tells.
 func isNative(f wire.StackFrame) bool { return f.Line == 0 }
 
 // isUsers reports whether a frame is of the user's code: of a cell, or of a file that is not installed.

@@ -125,7 +125,7 @@ func TestAddNative(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &Session{}
+	s := &processes{}
 	s.o.Node.Python = filepath.Join(bin, "python")
 	ctx := testContext(t)
 	stacks := func() []Stack {

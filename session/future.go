@@ -15,7 +15,7 @@ type future[T any] struct {
 }
 
 // begin starts something that all who need it will share; the context that start gets ends with the session. s.mu is held.
-func begin[T any](s *Session, start func(context.Context) (T, error)) *future[T] {
+func begin[T any](s *processes, start func(context.Context) (T, error)) *future[T] {
 	if s.closed {
 		return failed[T](ErrClosed)
 	}

@@ -16,12 +16,12 @@ const stateNone = "none"
 const parallelReads = 8
 
 // Info describes the pool and the local namespace as they are, and starts nothing. When ctx ends, the memory on GPUs is left out.
-func (s *Session) Info(ctx context.Context) wire.PoolInfo { return s.describe(ctx, true) }
+func (s *processes) Info(ctx context.Context) wire.PoolInfo { return s.describe(ctx, true) }
 
 // Glance is Info without memory, which takes no time.
-func (s *Session) Glance() wire.PoolInfo { return s.describe(context.Background(), false) }
+func (s *processes) Glance() wire.PoolInfo { return s.describe(context.Background(), false) }
 
-func (s *Session) describe(ctx context.Context, memory bool) wire.PoolInfo {
+func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	s.mu.Lock()
 	p, local := s.current, s.local
 	var spec ranks.PoolSpec

@@ -72,18 +72,18 @@ var quick = ranks.Ladder{Ask: 50 * time.Millisecond, Interrupt: 50 * time.Millis
 
 // fixture is a session, with what it has told.
 type fixture struct {
-	*Session
+	*processes
 	t testing.TB
 
 	mu      sync.Mutex
 	notices []string
 }
 
-// newSession makes a session on a fake node that is gone when the test ends.
-func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *fixture {
+// newFixture makes a session on a fake node that is gone when the test ends.
+func newFixture(t testing.TB, c fakerank.Config, change ...func(*processOptions)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
-	o := Options{
+	o := processOptions{
 		Node: ranks.Options{Command: fakerank.Command(c)},
 		Notice: func(text string) {
 			f.mu.Lock()
@@ -94,7 +94,7 @@ func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *fixt
 	for _, apply := range change {
 		apply(&o)
 	}
-	f.Session = New(o)
+	f.processes = newProcesses(o)
 	t.Cleanup(func() {
 		if err := f.Close(testContext(t)); err != nil {
 			t.Errorf("Close: %v", err)
@@ -104,7 +104,7 @@ func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *fixt
 }
 
 // choose makes a session's choice.
-func choose(c Choice) func(*Options) { return func(o *Options) { o.Pool = c } }
+func choose(c Choice) func(*processOptions) { return func(o *processOptions) { o.Pool = c } }
 
 // told is what the session has told since the last call.
 func (f *fixture) told() string {

@@ -35,7 +35,7 @@ func (e *noPoolError) Unwrap() error { return e.err }
 // *[ChoiceError]. When ctx ends, a start is given up and leaves nothing running, and a shutdown becomes a short one.
 //
 // Make ends what runs on the ranks if it has to end these, so an executor calls it in its turn.
-func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error) {
+func (s *processes) Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error) {
 	if err := checkMake(cmd); err != nil {
 		return "", err
 	}
@@ -88,7 +88,7 @@ func (s *Session) Make(ctx context.Context, cmd wire.MakeCommand) (text string, 
 }
 
 // chooser is how a command says which ranks there are to be: by itself, or as the pool before it.
-func (s *Session) chooser(cmd wire.MakeCommand) chooser {
+func (s *processes) chooser(cmd wire.MakeCommand) chooser {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -120,7 +120,7 @@ func checkMake(cmd wire.MakeCommand) error {
 }
 
 // alive waits until a pool has started, and reports whether it lives.
-func (s *Session) alive(ctx context.Context, p *pool) (bool, error) {
+func (s *processes) alive(ctx context.Context, p *pool) (bool, error) {
 	started, err := p.wait(ctx)
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
@@ -129,7 +129,7 @@ func (s *Session) alive(ctx context.Context, p *pool) (bool, error) {
 }
 
 // wanted is the pool that a command asks for: what it says, and for the rest what the last pool was, or the session's choice.
-func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.PoolSpec, err error) {
+func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.PoolSpec, err error) {
 	s.mu.Lock()
 	last, choose := s.last, s.choose
 	s.mu.Unlock()
@@ -173,7 +173,7 @@ func (s *Session) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.
 }
 
 // chosen is the session's choice with the ranks and GPUs that a command says.
-func (s *Session) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolSpec, error) {
+func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolSpec, error) {
 	choice := s.chose()
 	cpuRanks := choice.Ranks
 	if cpuRanks == 0 {
@@ -187,7 +187,7 @@ func (s *Session) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolS
 }
 
 // replace ends a pool, if there is one, and starts another. Whoever asks for ranks meanwhile waits for the new ones.
-func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
+func (s *processes) replace(ctx context.Context, old *pool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
 	begun := time.Now()
 	s.mu.Lock()
 	p := s.succeed(old, spec, choose)
@@ -201,7 +201,7 @@ func (s *Session) replace(ctx context.Context, old *pool, spec ranks.PoolSpec, c
 }
 
 // succeed begins a pool in the place of another, if there is one, which it ends. s.mu is held.
-func (s *Session) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *pool {
+func (s *processes) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *pool {
 	p := &pool{spec: spec, choose: choose, claimed: true, choice: s.o.Pool}
 	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
@@ -239,7 +239,7 @@ func explainStart(err error, ended bool) error {
 }
 
 // end ends a pool, or its start, whatever its ranks do; ended is true if it lived, and why is told to whom waits for the start. Nil is no pool.
-func (s *Session) end(ctx context.Context, p *pool, why error) (ended bool, err error) {
+func (s *processes) end(ctx context.Context, p *pool, why error) (ended bool, err error) {
 	if p == nil {
 		return false, nil
 	}
@@ -256,7 +256,7 @@ func (s *Session) end(ctx context.Context, p *pool, why error) (ended bool, err 
 }
 
 // kill ends the pool for good: no other one is started until somebody asks for it.
-func (s *Session) kill(ctx context.Context) (text string, err error) {
+func (s *processes) kill(ctx context.Context) (text string, err error) {
 	s.mu.Lock()
 	old := s.current
 	starting := old != nil && !old.known()
@@ -278,7 +278,7 @@ func (s *Session) kill(ctx context.Context) (text string, err error) {
 }
 
 // adjust changes what can be changed of a living pool: its app, and how much that says.
-func (s *Session) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (text string, err error) {
+func (s *processes) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (text string, err error) {
 	s.mu.Lock()
 	spec, claimed := p.spec, p.claimed
 	p.claimed = true

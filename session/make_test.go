@@ -105,7 +105,7 @@ func TestMake(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fakeGPUs(t, test.gpus)
-			f := newSession(t, fakerank.Config{Notices: test.notices}, choose(test.choice))
+			f := newFixture(t, fakerank.Config{Notices: test.notices}, choose(test.choice))
 			for i, s := range test.steps {
 				f.step(i, s)
 			}
@@ -148,7 +148,7 @@ func TestSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newSession(t, fakerank.Config{}, choose(Choice{Seed: five}))
+	f := newFixture(t, fakerank.Config{}, choose(Choice{Seed: five}))
 	want := func(ofLocal string, ofRanks ...string) {
 		t.Helper()
 		local, err := f.Local(testContext(t))
@@ -189,7 +189,7 @@ func TestSeed(t *testing.T) {
 
 // A restart ends the old ranks, whatever they run, and gives new ones.
 func TestRestartWhileBusy(t *testing.T) {
-	f := newSession(t, fakerank.Config{Processes: true}, func(o *Options) { o.Node.Ladder = quick })
+	f := newFixture(t, fakerank.Config{Processes: true}, func(o *processOptions) { o.Node.Ladder = quick })
 	old := f.ranks()
 	x := start(old[1], "stubborn\nstuck")
 	before := f.pids()
@@ -209,7 +209,7 @@ func TestRestartWhileBusy(t *testing.T) {
 
 // A pool that was started ahead, from the defaults, has nothing to lose until it is used.
 func TestMakeReplacesWhatNobodyUsed(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	if err := f.Begin(testContext(t), true, true); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestMakeReplacesWhatNobodyUsed(t *testing.T) {
 		t.Error("a pool that was asked for was replaced")
 	}
 
-	f = newSession(t, fakerank.Config{})
+	f = newFixture(t, fakerank.Config{})
 	if err := f.Begin(testContext(t), true, false); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestMakeReplacesWhatNobodyUsed(t *testing.T) {
 		t.Errorf("%d ranks", got)
 	}
 
-	f = newSession(t, fakerank.Config{})
+	f = newFixture(t, fakerank.Config{})
 	f.ranks()
 	if _, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 3}); err == nil {
 		t.Error("a pool that was used was replaced")
@@ -239,7 +239,7 @@ func TestMakeReplacesWhatNobodyUsed(t *testing.T) {
 // A pool that died is not replaced until somebody says so.
 func TestMakeAfterDeath(t *testing.T) {
 	for _, cmd := range []wire.MakeCommand{{}, {Ranks: 3}, {Restart: true}, {Ranks: 3, Restart: true}} {
-		f := newSession(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
+		f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
 		before := f.ranks()
 		waitFor(t, "the end of rank 1", start(before[1], "signal SIGKILL").done)
 		for range 2 {
@@ -261,7 +261,7 @@ func TestMakeAfterDeath(t *testing.T) {
 }
 
 func TestKillAfterDeath(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	waitFor(t, "the end of rank 1", start(f.ranks()[1], "exit 3").done)
 	if got := f.making(wire.MakeCommand{Kill: true}); got != "the pool had ended already" {
 		t.Error(got)
@@ -272,7 +272,7 @@ func TestKillAfterDeath(t *testing.T) {
 
 // The end of a pool that is being started is the end of its start.
 func TestKillWhileStarting(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinHang: []int{0}})
+	f := newFixture(t, fakerank.Config{JoinHang: []int{0}})
 	if err := f.Begin(testContext(t), true, false); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestKillWhileStarting(t *testing.T) {
 
 // A start that fails leaves nothing, and no default takes its place.
 func TestMakeFails(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinExit: map[int]int{2: 7}})
+	f := newFixture(t, fakerank.Config{JoinExit: map[int]int{2: 7}})
 	_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 3})
 	wantError(t, err, "start 3 ranks: rank 2 exited with code 7")
 	for range 2 {
@@ -312,14 +312,14 @@ func TestMakeFails(t *testing.T) {
 }
 
 func TestMakeTimeout(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinHang: []int{1}})
+	f := newFixture(t, fakerank.Config{JoinHang: []int{1}})
 	_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2, Timeout: 0.05})
 	wantError(t, err, "rank 1 is not ready: it took longer than 50ms; -t SECONDS allows more")
 }
 
 // An interrupt aborts the start, and nothing is left of it.
 func TestMakeInterrupted(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinHang: []int{2}, Processes: true})
+	f := newFixture(t, fakerank.Config{JoinHang: []int{2}, Processes: true})
 	f.making(wire.MakeCommand{Ranks: 2})
 	ctx, cancel := context.WithCancelCause(testContext(t))
 	made := make(chan error, 1)
@@ -346,7 +346,7 @@ func TestMakeInterrupted(t *testing.T) {
 }
 
 func TestMakeInterruptedBefore(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	before := f.pids()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -362,7 +362,7 @@ func TestMakeInterruptedBefore(t *testing.T) {
 
 // Close ends what Make starts, and Make then says so.
 func TestCloseDuringMake(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinHang: []int{1}})
+	f := newFixture(t, fakerank.Config{JoinHang: []int{1}})
 	made := make(chan error, 1)
 	go func() {
 		_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2})
@@ -389,7 +389,7 @@ func TestStressRestartRightAfterNodeDeath(t *testing.T) {
 	for _, heard := range []bool{true, false} {
 		for round := range stress.Rounds(4, 50) {
 			died := make(chan struct{}, 1)
-			f := newSession(t, fakerank.Config{Processes: true}, choose(Choice{Ranks: 2}), func(o *Options) {
+			f := newFixture(t, fakerank.Config{Processes: true}, choose(Choice{Ranks: 2}), func(o *processOptions) {
 				o.Node.OnState = func(c ranks.StateChange) {
 					if c.Process == nil && c.To == ranks.Dead {
 						died <- struct{}{}
@@ -429,7 +429,7 @@ func TestStressRestartRightAfterNodeDeath(t *testing.T) {
 
 // A node that was stopped (SIGSTOP) goes on when it is needed.
 func TestRestartWithStoppedNode(t *testing.T) {
-	f := newSession(t, fakerank.Config{Processes: true}, choose(Choice{Ranks: 2}))
+	f := newFixture(t, fakerank.Config{Processes: true}, choose(Choice{Ranks: 2}))
 	before := f.pids()
 	stop := func() {
 		t.Helper()
@@ -453,7 +453,7 @@ func TestRestartWithStoppedNode(t *testing.T) {
 
 // A node that died takes everything along; a new pool gets a new node.
 func TestMakeAfterNodeDeath(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	local, err := f.Local(testContext(t))
 	if err != nil {
 		t.Fatal(err)
@@ -482,7 +482,7 @@ func TestMakeAfterNodeDeath(t *testing.T) {
 
 // Everybody may do everything at the same time.
 func TestConcurrent(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	ctx := testContext(t)
 	var work sync.WaitGroup
 	for _, do := range []func(){

@@ -24,7 +24,7 @@ const nativePatience = 5 * time.Second
 
 // AddNative adds to stacks what native code the threads are in below Python's frames, and gives those of processes that have not answered, if py-spy
 // is there, on the PATH or beside the interpreter, and may read them. problem is a sentence where it may not.
-func (s *Session) AddNative(ctx context.Context, stacks []Stack) (problem string) {
+func (s *processes) AddNative(ctx context.Context, stacks []Stack) (problem string) {
 	program := s.pySpy()
 	if program == "" {
 		return ""
@@ -64,7 +64,7 @@ func (s *Session) AddNative(ctx context.Context, stacks []Stack) (problem string
 }
 
 // pySpy is the path of py-spy; "" if there is none.
-func (s *Session) pySpy() string {
+func (s *processes) pySpy() string {
 	if path, err := exec.LookPath(filepath.Join(filepath.Dir(s.o.Node.Python), "py-spy")); err == nil && s.o.Node.Python != "" {
 		return path
 	}

@@ -12,7 +12,7 @@ import (
 
 // What is prepared is there when it is needed, and no more is started.
 func TestPrepare(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	if err := f.Prepare(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestPrepare(t *testing.T) {
 
 // A session whose node could not be started says so.
 func TestUnusable(t *testing.T) {
-	f := newSession(t, fakerank.Config{Missing: []string{"zmq"}})
+	f := newFixture(t, fakerank.Config{Missing: []string{"zmq"}})
 	if err := f.Unusable(); err != nil {
 		t.Error(err)
 	}
@@ -40,7 +40,7 @@ func TestUnusable(t *testing.T) {
 
 // Another choice counts for the next pool, however the last one came to be.
 func TestChoose(t *testing.T) {
-	f := newSession(t, fakerank.Config{}, choose(Choice{Ranks: 2}))
+	f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 2}))
 	f.making(wire.MakeCommand{Ranks: 4})
 	before := f.pids()
 	f.Choose(Choice{Ranks: 3, App: "none"})
@@ -55,7 +55,7 @@ func TestChoose(t *testing.T) {
 
 // A start that is cancelled leaves nothing, and nothing takes its place until somebody asks.
 func TestCancelStart(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinHang: []int{0}}, choose(Choice{Ranks: 2}))
+	f := newFixture(t, fakerank.Config{JoinHang: []int{0}}, choose(Choice{Ranks: 2}))
 	f.CancelStart() // of nothing
 	if err := f.Begin(testContext(t), true, false); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestCancelStart(t *testing.T) {
 	await(t, "the start of the ranks", func() bool { return len(sockets("r0-*")) > 0 })
 	f.CancelStart()
 	for range 2 {
-		_, err := f.Session.Ranks(testContext(t))
+		_, err := f.processes.Ranks(testContext(t))
 		wantError(t, err, "the start of the pool was cancelled; make one with %makedip")
 	}
 	if left := sockets("r*"); len(left) > 0 {

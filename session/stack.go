@@ -20,7 +20,7 @@ type Stack struct {
 
 // Stacks asks processes where they are, which they tell also while they are busy: those that are wanted, by their ranks, of which -1 is the local
 // namespace. The answers are in that order. Processes that do not live are asked, too: how they ended is their error.
-func (s *Session) Stacks(ctx context.Context, wanted func(rank int) bool) []Stack {
+func (s *processes) Stacks(ctx context.Context, wanted func(rank int) bool) []Stack {
 	s.mu.Lock()
 	p, local := s.current, s.local
 	s.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 func TestStacks(t *testing.T) {
-	f := newSession(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
+	f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
 	told := func(wanted func(int) bool) string {
 		var lines []string
 		for _, s := range f.Stacks(testContext(t), wanted) {

@@ -20,7 +20,7 @@ import (
 type chooser func(context.Context) (ranks.PoolSpec, error)
 
 // surroundings are what the local namespace has changed; nil: nothing, or it does not live.
-func (s *Session) surroundings() *wire.Surroundings {
+func (s *processes) surroundings() *wire.Surroundings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.local == nil || !s.local.known() || s.local.err != nil {
@@ -30,7 +30,7 @@ func (s *Session) surroundings() *wire.Surroundings {
 }
 
 // settle prepares a pool for being used; renewed is true if another one takes its place instead.
-func (s *Session) settle(ctx context.Context, p *pool) (renewed bool, err error) {
+func (s *processes) settle(ctx context.Context, p *pool) (renewed bool, err error) {
 	now := s.surroundings()
 	s.mu.Lock()
 	used, done := p.used, p.used && p.seen == now
@@ -54,7 +54,7 @@ func (s *Session) settle(ctx context.Context, p *pool) (renewed bool, err error)
 }
 
 // bringUpToDate has the ranks of a pool that nobody has used take over what has changed since it began.
-func (s *Session) bringUpToDate(p *pool, now *wire.Surroundings) {
+func (s *processes) bringUpToDate(p *pool, now *wire.Surroundings) {
 	s.mu.Lock()
 	given := p.spec.Surroundings
 	s.mu.Unlock()
@@ -64,7 +64,7 @@ func (s *Session) bringUpToDate(p *pool, now *wire.Surroundings) {
 }
 
 // late are the variables that have changed since a pool began and that count only for ranks that join after that.
-func (s *Session) late(ctx context.Context, p *pool, now *wire.Surroundings) []string {
+func (s *processes) late(ctx context.Context, p *pool, now *wire.Surroundings) []string {
 	s.mu.Lock()
 	spec, choose := p.spec, p.choose
 	s.mu.Unlock()
@@ -109,7 +109,7 @@ func changedNames(a, b *wire.Surroundings) []string {
 }
 
 // tellLate tells the user of variables that a pool that is used has not got, once for the same.
-func (s *Session) tellLate(p *pool, names []string) {
+func (s *processes) tellLate(p *pool, names []string) {
 	text := fmt.Sprintf("%s changed after the ranks had joined, and counts for those of the next pool: %%makedip -r", strings.Join(names, ", "))
 	if len(names) > 1 {
 		text = strings.Replace(text, "counts", "count", 1)
@@ -124,7 +124,7 @@ func (s *Session) tellLate(p *pool, names []string) {
 }
 
 // renew puts another pool in the place of one that nobody has used.
-func (s *Session) renew(ctx context.Context, p *pool, names []string) (bool, error) {
+func (s *processes) renew(ctx context.Context, p *pool, names []string) (bool, error) {
 	s.mu.Lock()
 	spec, choose := p.spec, p.choose
 	s.mu.Unlock()

@@ -35,7 +35,7 @@ func (f *fixture) inherited(want string) {
 // begun is a session whose pool was started ahead, and what that has told.
 func begun(t *testing.T, c Choice) *fixture {
 	t.Helper()
-	f := newSession(t, fakerank.Config{Processes: true}, choose(c))
+	f := newFixture(t, fakerank.Config{Processes: true}, choose(c))
 	if err := f.Begin(testContext(t), true, true); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func (f *fixture) tells(want string) {
 }
 
 func TestRanksInheritFromTheLocalNamespace(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	// What ranks have of the launcher is never carried, and a value need not be UTF-8.
 	f.moved(`{"env":{"A":"\udcff","B":null,"RANK":"7","MASTER_PORT":"1","DIPLS_X":"y","CUDA_VISIBLE_DEVICES":""},"cwd":"/d","path":["/p",null]}`)
 	f.inherited(`{"env":{"A":"\udcff","B":null},"cwd":"/d","path":["/p",null]}`)
@@ -163,7 +163,7 @@ func TestVisibleGPUs(t *testing.T) {
 	f.making(wire.MakeCommand{Restart: true})
 	gpusOf(f, "")
 
-	f = newSession(t, fakerank.Config{})
+	f = newFixture(t, fakerank.Config{})
 	f.moved(`{"env":{"CUDA_VISIBLE_DEVICES":"9"}}`)
 	_, err := f.Make(testContext(t), wire.MakeCommand{GPUs: gpus("0")})
 	wantError(t, err, "no GPU is visible")
@@ -183,7 +183,7 @@ func TestVisibleGPUs(t *testing.T) {
 // Both ends for real: a pool that was there before, one with a variable that counts at joining, and one that is made later.
 func TestPythonSurroundings(t *testing.T) {
 	python, dir := testpython.Need(t), t.TempDir()
-	f := newSession(t, fakerank.Config{}, choose(Choice{App: "none"}), func(o *Options) {
+	f := newFixture(t, fakerank.Config{}, choose(Choice{App: "none"}), func(o *processOptions) {
 		o.Node = ranks.Options{Python: python, Dir: dir}
 	})
 	if err := f.Begin(testContext(t), true, true); err != nil {

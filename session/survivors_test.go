@@ -21,7 +21,7 @@ import (
 func TestStressSurvivors(t *testing.T) {
 	python := testpython.Need(t)
 	rng := stress.Rand(t)
-	f := newSession(t, fakerank.Config{}, func(o *Options) {
+	f := newFixture(t, fakerank.Config{}, func(o *processOptions) {
 		o.Node = ranks.Options{Python: python, Dir: t.TempDir()}
 	})
 	e := dipexec.New(dipexec.Options{Pool: f, Manager: f, DeathGrace: 10 * time.Millisecond})

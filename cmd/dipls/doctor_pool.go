@@ -71,7 +71,7 @@ assert more < %d, f"torch still holds {more >> 20} MiB more than before they wer
 // trial is a pool that is tried out, as the next cell would make one.
 type trial struct {
 	d        *doctor
-	session  *session.Session
+	session  *session.Processes
 	executor *dipexec.Executor
 	found    *event.Subscription
 	size     int
@@ -91,7 +91,7 @@ func (d *doctor) tryPool(ctx context.Context, python, torch string) {
 		return
 	}
 	t := &trial{d: d, torch: torch}
-	t.session = session.New(session.Options{
+	t.session = session.NewProcesses(session.ProcessOptions{
 		Node:   ranks.Options{Python: python, ExtraPath: extraPath(python), Log: log},
 		Pool:   session.Choice{Ranks: trialRanks},
 		Notice: func(string) {},

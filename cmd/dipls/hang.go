@@ -109,7 +109,7 @@ func shortDuration(d time.Duration) string {
 // hangs watches over the findings of runs: it shows where ranks are, tells the user's command, and ends what has stood too long.
 type hangs struct {
 	r       *runner
-	session *session.Session
+	session *session.Processes
 	timeout time.Duration      // 0: none
 	ctx     context.Context    // ends when nobody waits for a run any more
 	stop    context.CancelFunc //
@@ -128,7 +128,7 @@ type alarms struct {
 	timer    *time.Timer // since when there has been one; nil: there is none, or no timeout
 }
 
-func newHangs(r *runner, s *session.Session) *hangs {
+func newHangs(r *runner, s *session.Processes) *hangs {
 	h := &hangs{r: r, session: s, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
@@ -262,7 +262,7 @@ func (h *hangs) where(limit int) string {
 }
 
 // describeStacks asks processes where they are, and folds what they say.
-func describeStacks(s *session.Session, wanted func(rank int) bool, limit int) string {
+func describeStacks(s *session.Processes, wanted func(rank int) bool, limit int) string {
 	ctx, stop := context.WithTimeout(context.Background(), stackPatience)
 	defer stop()
 	stacks := s.Stacks(ctx, wanted)

@@ -93,7 +93,7 @@ func watchRun(t *testing.T, flags *runFlags) *watchedRun {
 	executor := dipexec.New(dipexec.Options{Pool: noRanks{}})
 	w := &watchedRun{events: executor.Subscribe(event.KindLog)}
 	w.runner = &runner{flags: flags, executor: executor, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
-	w.hangs = newHangs(w.runner, session.New(session.Options{}))
+	w.hangs = newHangs(w.runner, session.NewProcesses(session.ProcessOptions{}))
 	found := executor.Subscribe(event.KindHang, event.KindRunFinished)
 	done := make(chan struct{})
 	go func() {

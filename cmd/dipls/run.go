@@ -233,7 +233,7 @@ func (f *runFlags) choice() session.Choice {
 
 // checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for
 // GPUs only if a cell runs on ranks, and leaves a pool that a cell makes to that cell.
-func (r *runner) checkPool(ctx context.Context, s *session.Session) error {
+func (r *runner) checkPool(ctx context.Context, s *session.Processes) error {
 	if !r.plan.needsRanks || r.plan.makesPool {
 		return nil
 	}
@@ -260,11 +260,11 @@ type runner struct {
 	journaled bool               // a run has a journal; belongs to the goroutine that runs the cells
 
 	mu        sync.Mutex
-	session   *session.Session  // nil before it exists
-	executor  *dipexec.Executor // nil before it exists
-	runs      []string          // cells that have been started
-	finishing bool              // the cells are done, and the processes end
-	ending    int               // the exit code with which the file is to end before its last cell; 0: it is not
+	session   *session.Processes // nil before it exists
+	executor  *dipexec.Executor  // nil before it exists
+	runs      []string           // cells that have been started
+	finishing bool               // the cells are done, and the processes end
+	ending    int                // the exit code with which the file is to end before its last cell; 0: it is not
 }
 
 // watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees what waits, the third into the end of
@@ -391,7 +391,7 @@ func (r *runner) perform(ctx context.Context) error {
 	var executor *dipexec.Executor
 	options.Trace = r.trace
 	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
-	s := session.New(session.Options{
+	s := session.NewProcesses(session.ProcessOptions{
 		Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install, Consent: r.tellOwn(python),
 		Warn: func(text string) { executor.Publish(event.NewLog(event.LevelWarning, text)) },
 	})
@@ -467,7 +467,7 @@ func (r *runner) tellKept(journal *dipexec.Journal) {
 }
 
 // cells starts the node and runs one cell after the other.
-func (r *runner) cells(ctx context.Context, s *session.Session) error {
+func (r *runner) cells(ctx context.Context, s *session.Processes) error {
 	if err := s.Begin(ctx, r.plan.needsRanks && !r.plan.makesPool, r.plan.needsLocal); err != nil {
 		return &exitError{exitPool, err}
 	}
@@ -542,7 +542,7 @@ func (r *runner) endsWith() int {
 }
 
 // finish waits as Python does at the end of a script: for threads, for exit handlers, however long they take. Only the user ends that.
-func (r *runner) finish(ctx context.Context, s *session.Session) error {
+func (r *runner) finish(ctx context.Context, s *session.Processes) error {
 	r.mu.Lock()
 	r.finishing = true
 	r.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 // ErrClosed is what a session answers after Close.
 var ErrClosed = errors.New("the session is closed")
 
-// Options say how to start what a session needs.
-type Options struct {
+// processOptions say how to start processes.
+type processOptions struct {
 	Node ranks.Options // of its node
 	Pool Choice        // the pool where nobody says otherwise
 
@@ -28,10 +28,10 @@ type Options struct {
 	Consent func(context.Context) error
 }
 
-// Session is a node, its local namespace and its pool, each started when it is first needed. Its methods may be called at the
+// processes are a node, its local namespace and its pool, each started when it is first needed. Its methods may be called at the
 // same time.
-type Session struct {
-	o      Options         // o.Pool under mu
+type processes struct {
+	o      processOptions  // o.Pool under mu
 	ctx    context.Context // ends when Close begins: whatever is being started is given up
 	cancel context.CancelCauseFunc
 	starts sync.WaitGroup // futures that are not known yet
@@ -65,12 +65,12 @@ type pool struct {
 }
 
 var (
-	_ dipexec.Pool    = (*Session)(nil)
-	_ dipexec.Manager = (*Session)(nil)
+	_ dipexec.Pool    = (*processes)(nil)
+	_ dipexec.Manager = (*processes)(nil)
 )
 
-// New returns a session, of which nothing is started yet. Close ends it.
-func New(o Options) *Session {
+// newProcesses returns processes of which none is started yet. Close ends them.
+func newProcesses(o processOptions) *processes {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
@@ -82,14 +82,14 @@ func New(o Options) *Session {
 		o.Node.Ladder = ranks.DefaultLadder
 	}
 	o.Node.Notice = o.Notice
-	s := &Session{o: o, making: make(chan struct{}, 1)}
+	s := &processes{o: o, making: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
 // PoolSpec is the pool that the options ask for, on this machine; one that is no *[ChoiceError] tells that its GPUs could not be
 // looked for.
-func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
+func (s *processes) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 	mask := ranks.GPUMask(s.surroundings())
 	s.mu.Lock()
 	choice, known, of := s.o.Pool, s.choice, s.mask
@@ -113,12 +113,12 @@ func (s *Session) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // GPUs are those that a pool can be made of now: those that the local namespace would see.
-func (s *Session) GPUs(ctx context.Context) ([]ranks.GPU, error) {
+func (s *processes) GPUs(ctx context.Context) ([]ranks.GPU, error) {
 	return ranks.VisibleGPUs(ctx, ranks.GPUMask(s.surroundings()))
 }
 
 // Begin starts the node, and has the pool and the local namespace start while the first cells may already run.
-func (s *Session) Begin(ctx context.Context, withRanks, withLocal bool) error {
+func (s *processes) Begin(ctx context.Context, withRanks, withLocal bool) error {
 	if _, err := s.startedNode(ctx); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (s *Session) Begin(ctx context.Context, withRanks, withLocal bool) error {
 }
 
 // Prepare starts the node and has it import what ranks need, so that a pool starts in no time later.
-func (s *Session) Prepare(ctx context.Context) error {
+func (s *processes) Prepare(ctx context.Context) error {
 	node, err := s.startedNode(ctx)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (s *Session) Prepare(ctx context.Context) error {
 }
 
 // Unusable says why the node could not be started, after which nothing of the session can be; nil if it was, or nobody has needed it.
-func (s *Session) Unusable() error {
+func (s *processes) Unusable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.node == nil || !s.node.known() {
@@ -154,14 +154,14 @@ func (s *Session) Unusable() error {
 }
 
 // Choose says anew which pool the next one is to be where nobody says otherwise. One that lives, or is being started, stays as it is.
-func (s *Session) Choose(c Choice) {
+func (s *processes) Choose(c Choice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.o.Pool, s.choice, s.last, s.choose = c, nil, nil, nil
 }
 
 // PoolChoice is the choice that the session had when its pool was begun; ok is false if there is none.
-func (s *Session) PoolChoice() (c Choice, ok bool) {
+func (s *processes) PoolChoice() (c Choice, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
@@ -171,14 +171,14 @@ func (s *Session) PoolChoice() (c Choice, ok bool) {
 }
 
 // chose is the choice that counts now.
-func (s *Session) chose() Choice {
+func (s *processes) chose() Choice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.o.Pool
 }
 
 // CancelStart gives up the start of a pool, if one is being started. Then there is none until somebody makes one.
-func (s *Session) CancelStart() {
+func (s *processes) CancelStart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.current; p != nil && !p.known() {
@@ -189,7 +189,7 @@ func (s *Session) CancelStart() {
 // Finish has the processes that have nothing to do end as Python does at the end of a script, the local namespace first, for what it does in the
 // background may need the ranks: [ranks.Finish] tells what that means. The ranks of a dead pool, and what is still being started, are left to Close.
 // waits is told what is waited for.
-func (s *Session) Finish(ctx context.Context, waits func(text string)) error {
+func (s *processes) Finish(ctx context.Context, waits func(text string)) error {
 	s.mu.Lock()
 	local, current := s.local, s.current
 	s.mu.Unlock()
@@ -204,7 +204,7 @@ func (s *Session) Finish(ctx context.Context, waits func(text string)) error {
 }
 
 // Close ends whatever was started, in order; when ctx ends, at once. Every call waits until nothing is left.
-func (s *Session) Close(ctx context.Context) error {
+func (s *processes) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	node := s.node
@@ -222,7 +222,7 @@ func (s *Session) Close(ctx context.Context) error {
 }
 
 // Local returns the local namespace. One that died is not replaced: see RestartLocal.
-func (s *Session) Local(ctx context.Context) (dipexec.Process, error) {
+func (s *processes) Local(ctx context.Context) (dipexec.Process, error) {
 	s.mu.Lock()
 	f := s.needLocal()
 	s.mu.Unlock()
@@ -235,7 +235,7 @@ func (s *Session) Local(ctx context.Context) (dipexec.Process, error) {
 
 // RestartLocal replaces the local namespace by a fresh one, whatever it does. When ctx ends, the start is given up and there is
 // none until the next RestartLocal.
-func (s *Session) RestartLocal(ctx context.Context) error {
+func (s *processes) RestartLocal(ctx context.Context) error {
 	if err := s.beginMaking(ctx); err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (s *Session) RestartLocal(ctx context.Context) error {
 
 // Ranks returns the ranks. A pool of which one has died is not replaced, for what that held in memory is gone, and what the others hold is not: the
 // error is a *[dipexec.BrokenPoolError]. Neither is one that was ended or could not be made.
-func (s *Session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
+func (s *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 	for {
 		s.mu.Lock()
 		p := s.needPool()
@@ -288,7 +288,7 @@ func (s *Session) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 }
 
 // needLocal gives the local namespace, which the first call begins. s.mu is held.
-func (s *Session) needLocal() *future[*ranks.Process] {
+func (s *processes) needLocal() *future[*ranks.Process] {
 	if s.local == nil {
 		s.local = begin(s, func(ctx context.Context) (*ranks.Process, error) {
 			node, err := s.startedNode(ctx)
@@ -302,7 +302,7 @@ func (s *Session) needLocal() *future[*ranks.Process] {
 }
 
 // needPool gives the pool, which the first call begins. s.mu is held.
-func (s *Session) needPool() *pool {
+func (s *processes) needPool() *pool {
 	if s.current == nil {
 		p := &pool{choice: s.o.Pool, choose: s.PoolSpec}
 		p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
@@ -318,7 +318,7 @@ func (s *Session) needPool() *pool {
 }
 
 // startPool starts a pool and tells what it has to say.
-func (s *Session) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (*ranks.Pool, error) {
+func (s *processes) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (*ranks.Pool, error) {
 	spec.Surroundings = s.surroundings()
 	s.mu.Lock()
 	p.spec = spec
@@ -339,14 +339,14 @@ func (s *Session) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (
 }
 
 // tell tells notices.
-func (s *Session) tell(notices []string) {
+func (s *processes) tell(notices []string) {
 	for _, text := range notices {
 		s.o.Notice(text)
 	}
 }
 
 // startedNode gives the node, which the first call starts.
-func (s *Session) startedNode(ctx context.Context) (*ranks.Node, error) {
+func (s *processes) startedNode(ctx context.Context) (*ranks.Node, error) {
 	s.mu.Lock()
 	if s.node == nil {
 		s.node = begin(s, s.startNode)
@@ -360,7 +360,7 @@ func (s *Session) startedNode(ctx context.Context) (*ranks.Node, error) {
 var cacheTold sync.Once
 
 // startNode starts a node, and gets what the interpreter lacks if that may be had.
-func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
+func (s *processes) startNode(ctx context.Context) (*ranks.Node, error) {
 	if s.o.Consent != nil {
 		if err := s.o.Consent(ctx); err != nil {
 			return nil, err
@@ -383,7 +383,7 @@ func (s *Session) startNode(ctx context.Context) (*ranks.Node, error) {
 }
 
 // forgetDeadNode begins another node if the present one has ended, or lets the next start do so if it could not be started. s.mu is held.
-func (s *Session) forgetDeadNode() {
+func (s *processes) forgetDeadNode() {
 	switch {
 	case s.node == nil || !s.node.known():
 	case s.node.value == nil:
@@ -415,7 +415,7 @@ func hasEnded(f *future[*ranks.Node]) bool {
 
 // onLivingNode starts what needs a node: on another one if the present one has ended, and once more if it turns out to have, which nobody
 // had noticed.
-func onLivingNode[T any](ctx context.Context, s *Session, start func(context.Context) (T, error)) (T, error) {
+func onLivingNode[T any](ctx context.Context, s *processes, start func(context.Context) (T, error)) (T, error) {
 	s.mu.Lock()
 	s.forgetDeadNode()
 	node := s.node
@@ -431,7 +431,7 @@ func onLivingNode[T any](ctx context.Context, s *Session, start func(context.Con
 }
 
 // beginMaking waits until nobody else replaces processes.
-func (s *Session) beginMaking(ctx context.Context) error {
+func (s *processes) beginMaking(ctx context.Context) error {
 	select {
 	case s.making <- struct{}{}:
 		return nil
@@ -440,7 +440,7 @@ func (s *Session) beginMaking(ctx context.Context) error {
 	}
 }
 
-func (s *Session) endMaking() { <-s.making }
+func (s *processes) endMaking() { <-s.making }
 
 // awaitOrCancel waits for the outcome of a start that ends with ctx.
 func awaitOrCancel[T any](ctx context.Context, f *future[T]) (T, error) {

@@ -17,7 +17,7 @@ import (
 
 // Nothing is started before it is needed, and then once for all who need it.
 func TestLazy(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	if info := f.Info(testContext(t)); info.State != "none" || info.Ranks == nil || info.Local != nil {
 		t.Errorf("info %+v", info)
 	}
@@ -54,7 +54,7 @@ func TestLazy(t *testing.T) {
 
 // Whoever gives up leaves the start going for the others.
 func TestGiveUpWaiting(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("enough"))
 	if _, err := f.Ranks(ctx); err == nil || err.Error() != "enough" {
@@ -68,7 +68,7 @@ func TestGiveUpWaiting(t *testing.T) {
 
 // A start that failed is not tried again until somebody says so.
 func TestStartFails(t *testing.T) {
-	f := newSession(t, fakerank.Config{JoinError: map[int]string{1: "no route to host"}})
+	f := newFixture(t, fakerank.Config{JoinError: map[int]string{1: "no route to host"}})
 	for range 2 {
 		_, err := f.Ranks(testContext(t))
 		wantError(t, err, "start 2 ranks: rank 1: hello failed: RuntimeError: no route to host")
@@ -79,7 +79,7 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestNodeFails(t *testing.T) {
-	f := newSession(t, fakerank.Config{StartError: "no room"})
+	f := newFixture(t, fakerank.Config{StartError: "no room"})
 	_, err := f.Local(testContext(t))
 	wantError(t, err, "no room")
 	_, err = f.Ranks(testContext(t))
@@ -92,7 +92,7 @@ func TestNodeFails(t *testing.T) {
 
 func TestInstall(t *testing.T) {
 	asked := 0
-	f := newSession(t, fakerank.Config{Missing: []string{"zmq"}}, func(o *Options) {
+	f := newFixture(t, fakerank.Config{Missing: []string{"zmq"}}, func(o *processOptions) {
 		o.Install = func(_ context.Context, missing *ranks.MissingPackagesError) error {
 			asked++
 			return fmt.Errorf("%s are not to be had", strings.Join(missing.Missing, ", "))
@@ -106,7 +106,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("asked %d times", asked)
 	}
 
-	f = newSession(t, fakerank.Config{Missing: []string{"zmq"}})
+	f = newFixture(t, fakerank.Config{Missing: []string{"zmq"}})
 	_, err := f.Local(testContext(t))
 	var missing *ranks.MissingPackagesError
 	if !errors.As(err, &missing) {
@@ -115,7 +115,7 @@ func TestInstall(t *testing.T) {
 }
 
 func TestRestartLocal(t *testing.T) {
-	f := newSession(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{})
 	old, err := f.Local(testContext(t))
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestRestartLocal(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	processes := fakeGPUs(t, 2)
-	f := newSession(t, fakerank.Config{Processes: true}, choose(Choice{Verbose: true}))
+	f := newFixture(t, fakerank.Config{Processes: true}, choose(Choice{Verbose: true}))
 	f.ranks()
 	if _, err := f.Local(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestInfo(t *testing.T) {
 // A restart gives new processes, which rendezvous anew, and an empty namespace; the local one stays.
 func TestPythonRestart(t *testing.T) {
 	python := testpython.Need(t)
-	f := newSession(t, fakerank.Config{}, func(o *Options) {
+	f := newFixture(t, fakerank.Config{}, func(o *processOptions) {
 		o.Node = ranks.Options{Python: python, Dir: t.TempDir()}
 	})
 	local, err := f.Local(testContext(t))
