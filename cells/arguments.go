@@ -76,7 +76,7 @@ func quoteArg(s string) string {
 type option struct {
 	names []string
 	takes takes
-	set   func(*argumentReader, argument) // takes the value; nil if nothing comes of the flag
+	set   func(*argumentReader, argument) // takes the value; nil if the flag has no effect
 }
 
 type takes int
@@ -89,7 +89,7 @@ const (
 	arguments       // a text in quotes, whose words are read in its place; if there is a set, only a text that begins with a flag
 )
 
-// An argumentReader reads the arguments of magics. What they say about a run gathers in the Directive; what is said first holds.
+// An argumentReader reads the arguments of magics and collects what they say about a run in its Directive. The first to say something wins.
 type argumentReader struct {
 	Directive
 	report func(Problem)
@@ -199,7 +199,7 @@ func (d *argumentReader) expand(w argument) {
 	d.rest = rest
 }
 
-// unknownFlag reports the flag w, of which name is the part before a value.
+// unknownFlag reports the flag w; name is its part before a value.
 func (d *argumentReader) unknownFlag(name string, w argument) {
 	var names []string
 	for _, f := range d.flags {

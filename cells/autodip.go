@@ -60,8 +60,8 @@ func (n *node) autodipAfter(d *Directive) *Directive {
 	return d
 }
 
-// runsLocally reports whether the local namespace has part in the cell's run under autodip's directive d. Elsewhere nothing
-// switches autodip.
+// runsLocally reports whether the local namespace takes part in the cell's run under autodip's directive d. Only there can a cell
+// switch autodip.
 func (n *node) runsLocally(d *Directive) bool {
 	where := n.directive.Target.Where
 	if where == None && d != nil && !n.alone {
@@ -74,9 +74,9 @@ func (n *node) runsLocally(d *Directive) bool {
 // line of its body that is not blank is a line or cell magic, bare or in a comment, IPython's too, or #dip_locally.
 func (c Cell) LeavesAutodip() bool { return c.n.alone }
 
-// Autodip returns the directive by which autodip runs the cell, and whether it does, as far as the text tells: the cells above
-// have run in order, and their lines %autodip and %autopx, which are not indented, have switched it. A cell that does not run,
-// has a target of its own or is left alone by autodip is not run by it.
+// Autodip returns the directive by which autodip runs the cell, and whether autodip runs it at all. It goes by the text alone: as if
+// the cells above had run in order, with their %autodip and %autopx lines that are not indented. Autodip does not run a cell that has
+// nothing to run, has a target of its own, or is left alone ([Cell.LeavesAutodip]).
 func (c Cell) Autodip() (Directive, bool) {
 	if c.n.typ != CodeCell || c.n.directive.Target.Where != None || c.n.alone {
 		return Directive{}, false
@@ -88,7 +88,7 @@ func (c Cell) Autodip() (Directive, bool) {
 	return *d, true
 }
 
-// autodipBefore is the directive of autodip when the turn comes of the node at offset; nil: off.
+// autodipBefore is autodip's directive just before the node at offset runs; nil: off.
 func (f *File) autodipBefore(offset int) *Directive {
 	c := f.chunks[sort.Search(len(f.chunks), func(i int) bool { return f.chunks[i].off > offset })-1]
 	d := c.autodip

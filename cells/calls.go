@@ -8,10 +8,10 @@ type call struct {
 	Range Range  // of the name in the source, from its first letter
 }
 
-// callsIn returns the calls in a cell's source, as Rewrite gives it, of which code is what codeOf makes: names, dotted or not, that an opening parenthesis
-// follows, outside of strings and comments, but also in the replacement fields of f-strings. Definitions are no calls, class
-// patterns of a match statement are taken as calls. IPython's lines are left out, and so is the body of a cell magic for
-// another language. Broken source is read as well as it can be.
+// callsIn returns the calls in a cell's source. code is what codeOf makes of the source that Rewrite gives. A call is a name, dotted or not,
+// followed by an opening parenthesis, outside of strings and comments; replacement fields of f-strings count as code.
+// Definitions are no calls; class patterns of a match statement are taken as calls. IPython's lines are left out, and so is
+// the body of a cell magic for another language. Broken source is read as well as it can be.
 func callsIn(code string) []call {
 	var calls []call
 	var parts []string // of the name so far
@@ -56,7 +56,7 @@ func callsIn(code string) []call {
 	return calls
 }
 
-// keywords are the words that an opening parenthesis can follow without a call.
+// keywords are the words before a parenthesis that make no call.
 var keywords = func() map[string]bool {
 	words := map[string]bool{}
 	for _, w := range strings.Fields("and as assert async await class def del elif else except for from global if import in " +

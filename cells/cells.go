@@ -53,7 +53,7 @@ type File struct {
 	nodes  int
 	gap    int // 1 if the first node is not a cell
 
-	autodip *Directive // what the text leaves autodip at; nil: off
+	autodip *Directive // autodip's directive after the last cell; nil: off
 }
 
 // A node is a cell, or the gap before the first one. Its offsets count from its own start. It does not change once made.
@@ -170,8 +170,8 @@ func (f *File) all(i int) iter.Seq[located] {
 	}
 }
 
-// find returns the last node that begins at or before something that grows along the file: before tells whether a place,
-// given by the bytes, lines and nodes before it, lies beyond that.
+// find returns the last node that begins at or before a wanted place. beyond tells whether a node with so many bytes, lines and nodes
+// before it begins after that place.
 func (f *File) find(beyond func(off, line, index int) bool) (located, bool) {
 	i := sort.Search(len(f.chunks), func(i int) bool { c := f.chunks[i]; return beyond(c.off, c.line, c.first) }) - 1
 	if i < 0 {
@@ -325,7 +325,7 @@ func (c Cell) Metadata() []Metadatum {
 	return all
 }
 
-// Directive is what the cell says about its own run; the zero Directive if it says nothing or is not a code cell.
+// Directive is what the cell says about its own run: zero if it says nothing, or is no code cell.
 func (c Cell) Directive() Directive { return c.n.directive }
 
 // Magics are the project's magics in the cell, in order. Other magics are not listed.
@@ -337,7 +337,7 @@ func (c Cell) Magics() []Magic {
 	return all
 }
 
-// LineMagics yields the project's line magics of the body, those of [Cell.Magics] that are no directive, with their numbers there.
+// LineMagics yields the project's line magics of the body, with their indices in [Cell.Magics]: all of those but the directive.
 func (c Cell) LineMagics() iter.Seq2[int, Magic] {
 	return func(yield func(int, Magic) bool) {
 		for i, m := range c.n.magics {
@@ -418,7 +418,7 @@ func (c Cell) seen() iter.Seq[string] {
 
 // Rewrite returns the body as IPython must see it, and the number of the file's line that it begins on, from 1. The directive's
 // line is blank and commented line magics are bare; no line is added or taken away. All lines end in \n, a byte order mark is
-// dropped, and what is not UTF-8 becomes U+FFFD. Of a cell whose directive asks for help, that is all that is left.
+// dropped, and what is not UTF-8 becomes U+FFFD. Of a cell whose directive asks for help, only that directive is left.
 func (c Cell) Rewrite() (source string, line int) {
 	n := c.n
 	var b strings.Builder

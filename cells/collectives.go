@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// collectives are torch.distributed's functions that wait for every rank of a process group, with the position of the argument that names
-// another group than that of all ranks; those of families have variants, such as all_gather_into_tensor.
+// collectives are torch.distributed's functions that wait for every rank of a process group, with the position of their group argument.
+// Families have variants, such as all_gather_into_tensor.
 var (
 	collectives        = map[string]int{"all_reduce": 2, "barrier": 0, "monitored_barrier": 0, "reduce": 3, "new_group": -1}
 	collectiveFamilies = map[string]int{"all_gather": 2, "all_to_all": 2, "broadcast": 2, "gather": 3, "reduce_scatter": 3, "scatter": 3}
@@ -26,8 +26,9 @@ var (
 	silenced = regexp.MustCompile(`#\s*dipls:\s*ignore\b`)
 )
 
-// Collectives returns the names of the collectives of all ranks that code calls, as far as its text tells, each once: of torch.distributed's, and
-// of what calls them. Those of a group of their own are left out, and so is what only a function that the code does not call would do.
+// Collectives returns the names of the collectives over all ranks that code calls, each once, as far as the text tells: those of
+// torch.distributed, and functions of the code that call them. Calls with a group of their own are left out, and so are
+// functions that are defined but not called.
 func Collectives(code string) []string {
 	if !mayCollect(code) {
 		return nil
@@ -68,7 +69,7 @@ type reckoning struct {
 	told      map[Range]bool // calls that a problem is about
 }
 
-// mayCollect reports whether code holds what it must to call a collective, so that other code costs next to nothing.
+// mayCollect is a cheap test that rules out most code: without one of the marks it calls no collective.
 func mayCollect(source string) bool {
 	return slices.ContainsFunc(marks, func(mark string) bool { return strings.Contains(source, mark) })
 }
@@ -88,7 +89,7 @@ func reckon(source string) *reckoning {
 // all are the collectives that running the code calls.
 func (r *reckoning) all() []collective { return r.reached(r.top) }
 
-// calledCollectives gives the calls of collectives of all ranks in source of which code is what codeOf makes.
+// calledCollectives returns the calls of collectives over all ranks in code, which codeOf has made.
 func calledCollectives(code string) []collective {
 	modules := []string{"dist", "distributed", "torch.distributed"}
 	for _, m := range distributedAlias.FindAllStringSubmatch(code, -1) {
@@ -132,7 +133,7 @@ func groupPosition(name string) (position int, ok bool) {
 	return -1, slices.Contains(wrappers, name)
 }
 
-// ofOwnGroup reports whether the call whose opening parenthesis comes next names a group. What is unpacked may name one.
+// ofOwnGroup reports whether the call whose opening parenthesis comes next names a group. Unpacked arguments (*args, **kwargs) may name one.
 func ofOwnGroup(code string, i, position int) bool {
 	i = skipBlank(code, i)
 	if i >= len(code) || code[i] != '(' {
@@ -175,7 +176,7 @@ func passedAt(code string, i int) []string {
 	return append(found, code[start:])
 }
 
-// A statement is one logical line of Python, or what a compound one has before its colon, with the block that follows.
+// A statement is one logical line of Python, or a compound statement: the part before its colon, and its block.
 type statement struct {
 	keyword string // that it begins with: "if", "for", "return", …; "" for others
 	head    Range  // of it in the code, with the keyword; without the block
@@ -191,7 +192,7 @@ type function struct {
 	calls []collective // that calling it calls, the first of them
 }
 
-// maxCalls bounds how many collectives are known of a function: those that call others several times each would have any number.
+// maxCalls bounds the collectives noted per function: functions that call each other several times would double them at each level.
 const maxCalls = 32
 
 // compound are the keywords of statements with blocks.
@@ -230,7 +231,7 @@ func (r *reckoning) parse() []*statement {
 		}
 		last = r.line(stack[len(stack)-1].block, start, end)
 	}
-	for _, f := range r.define(top) { // in this order, so that of functions that call each other always the same is known
+	for _, f := range r.define(top) { // in the order of the text: the answer for functions that call each other depends on it
 		r.callsOfFunction(f)
 	}
 	return top
@@ -298,13 +299,13 @@ var (
 	comparison = regexp.MustCompile(`[=!]=|[<>]|\b(?:not|in|is)\b`)
 	alias      = regexp.MustCompile(`^(?:int\s*\(\s*)?[\w.]+(?:\s*\[[^\[\]]*\]|\s*\([^()]*\))?\s*\)?$`)
 
-	// rankName is what people call a rank, and what tells one from others.
+	// rankName matches names of ranks, and of tests that tell one rank from others.
 	rankName = regexp.MustCompile(`(?i)` +
 		`^(?:(?:local|global|world|node|group|process|proc|my|cur|current|dist|device|worker|dp|tp|pp|ep|cp|mp|ddp|fsdp)_?)?(?:rank|rank_id|rank0)$` +
 		`|^get_(?:\w+_)?rank$` +
 		`|^is_(?:\w+_)?(?:main_process|process_zero|global_zero|rank_zero|rank0|main_rank|master|chief)$` +
 		`|^is_(?:main|master|main_proc)$|^main_process$`)
-	// ofEachRank is what holds on every rank alike, although it names one.
+	// ofEachRank matches tests that name a rank and yet have the same outcome on every rank.
 	ofEachRank = regexp.MustCompile(`[\w.]*(?i:rank)(?:\(\))?\s*(?:is\s+(?:not\s+)?None\b|(?:==|!=|>|<=)\s*-\s*1\b|(?:<|>=)\s*0\b)`)
 	// rankVariable is a rank in the environment.
 	rankVariable = regexp.MustCompile(`env(?:iron)?\b.*["'](?:LOCAL_|GROUP_|GLOBAL_)?RANK["']`)
@@ -372,7 +373,7 @@ func (r *reckoning) reached(block []*statement) []collective {
 	return found
 }
 
-// callsOf are the collectives that running a statement calls, with its block. They are found out once: much asks for them again and again.
+// callsOf are the collectives that running a statement calls, with its block. The answer is cached: it is needed many times.
 func (r *reckoning) callsOf(s *statement) []collective {
 	if s.keyword != "def" && !s.known {
 		s.calls = append(r.calledIn(s.head), r.reached(s.body)...)
@@ -381,7 +382,7 @@ func (r *reckoning) callsOf(s *statement) []collective {
 	return s.calls
 }
 
-// callsOfFunction are the collectives that calling a function calls; of one that is being looked at, because it calls itself, none.
+// callsOfFunction are the collectives that calling a function calls. A function that calls itself adds nothing by that.
 func (r *reckoning) callsOfFunction(f *function) []collective {
 	if !f.known {
 		f.known = true

@@ -12,8 +12,8 @@ const (
 	remedy  = "have every rank call it, or name its ranks by group=" + silence
 )
 
-// collectiveProblems finds the collectives of a node's body that not all ranks would take part in: a collective waits for each of them, and so for
-// ever. What cannot be known from the text alone is left alone.
+// collectiveProblems finds collectives in a node's body that some ranks would not take part in; the others would wait for them for ever.
+// What the text alone does not show is left alone.
 func (n *node) collectiveProblems() []Problem {
 	if n.directive.Target.Where == Local || !mayCollect(n.text) {
 		return nil
@@ -35,7 +35,7 @@ func (n *node) collectiveProblems() []Problem {
 	return r.problems
 }
 
-// rest is what follows a block: the collectives that those do not call who leave it.
+// rest is the collectives that follow a block: a rank that leaves the block early does not call them.
 type rest struct {
 	turn     []collective // of this turn of the loop around it
 	loop     []collective // of this turn and later ones
@@ -43,14 +43,14 @@ type rest struct {
 	inLoop   bool
 }
 
-// after is the rest of a block within, which calls follow.
+// after is the rest of a block inside, when calls come between its end and this rest.
 func (r rest) after(calls []collective) rest {
 	return rest{slices.Concat(calls, r.turn), slices.Concat(calls, r.loop), slices.Concat(calls, r.function), r.inLoop}
 }
 
 // branch is one way through an if statement.
 type branch struct {
-	leaves *statement // what ends it, if it leaves the block around the if statement
+	leaves *statement // its last statement, if that leaves the block around the if statement
 	calls  []collective
 }
 
@@ -97,7 +97,7 @@ func (r *reckoning) check(block []*statement, after rest) {
 	}
 }
 
-// missed are those of the calls of a block that who leaves the part of a try statement before it does not come to: what is under finally is run all the same.
+// missed are the calls of a block that a rank does not reach when it leaves a try statement before it. What stands under finally is always run.
 func (r *reckoning) missed(block []*statement, calls []collective) []collective {
 	for i, s := range block {
 		switch s.keyword {
@@ -111,11 +111,11 @@ func (r *reckoning) missed(block []*statement, calls []collective) []collective 
 	return calls
 }
 
-// turns are the if statements of a block in two of which ranks come to the same collectives after each other: "if rank != 0: barrier()" before what
-// rank 0 is to do first, and "if rank == 0: barrier()" after it.
+// turns are pairs of if statements that let ranks take turns: "if rank != 0: barrier()", then what rank 0 does first, then
+// "if rank == 0: barrier()". Together all ranks call the same collectives.
 func (r *reckoning) turns(block []*statement) map[*statement]bool {
 	var found map[*statement]bool
-	var first *statement // the last that calls collectives, if it may be such a one
+	var first *statement // the last one that calls collectives, if it can be the first of a pair
 	for i, s := range block {
 		calls := r.callsOf(s)
 		if len(calls) == 0 {
@@ -138,7 +138,7 @@ func (r *reckoning) turns(block []*statement) map[*statement]bool {
 	return found
 }
 
-// checkBranches finds collectives that only those ranks come to that take one of the branches of an if statement.
+// checkBranches finds collectives that only the ranks in one branch of an if statement reach.
 func (r *reckoning) checkBranches(chain []*statement, after rest) {
 	first := slices.IndexFunc(chain, func(s *statement) bool { return s.keyword != "else" && r.dependsOnRank(s.head) })
 	if first < 0 {
@@ -192,7 +192,7 @@ func (r *reckoning) checkBranches(chain []*statement, after rest) {
 	}
 }
 
-// leaves reports whether a statement is the last that runs of the block around it.
+// leaves reports whether a statement ends the block around it: return, raise, break and the like.
 func (r *reckoning) leaves(s *statement, inLoop bool) bool {
 	switch s.keyword {
 	case "return", "raise":
@@ -214,14 +214,14 @@ func sameCalls(a, b []collective) bool {
 	return slices.EqualFunc(a, b, func(a, b collective) bool { return a.name == b.name })
 }
 
-// tellUnder tells of collectives that only some ranks come to.
+// tellUnder reports collectives that only some ranks reach.
 func (r *reckoning) tellUnder(calls []collective, under *statement) {
 	for _, c := range calls {
 		r.tell(c, RankCondition, fmt.Sprintf("%s, and only some come here: %s", c.text(), r.excerpt(under)), remedy, under.head)
 	}
 }
 
-// tell tells of a collective, once, unless a comment on its line, or on one of those of what is wrong, silences that.
+// tell reports a collective, once. A comment on its line, or on a line in because, silences it.
 func (r *reckoning) tell(c collective, code Code, message, hint string, because ...Range) {
 	if r.told[c.at] {
 		return

@@ -85,7 +85,7 @@ func ParseTarget(s string) (Target, error) {
 	return t, nil
 }
 
-// only narrows t to some ranks.
+// only is t on some ranks only.
 func (t Target) only(ranks ranklist.List) Target {
 	t.Ranks = ranks
 	if ranks.All() {
@@ -133,7 +133,7 @@ type Directive struct {
 	Verbose    Answer        // --verbose of %%px: a view is told which ranks run it
 }
 
-// An Answer to a question that may have been left open.
+// An Answer is yes, no, or nothing.
 type Answer int
 
 const (
@@ -142,7 +142,7 @@ const (
 	No
 )
 
-// Or is the answer, or what another one says where nothing was said.
+// Or is a, or other if a says nothing.
 func (a Answer) Or(other Answer) Answer {
 	if a == Unsaid {
 		return other
@@ -150,13 +150,13 @@ func (a Answer) Or(other Answer) Answer {
 	return a
 }
 
-// PxConfig is what %pxconfig sets: how a %%px runs that does not say it itself.
+// PxConfig is what %pxconfig sets: how a %%px runs where it does not say so itself.
 type PxConfig struct {
 	Targets          ranklist.List // zero: every rank
 	NoBlock, Verbose bool
 }
 
-// Under is the directive with what %pxconfig says about what a %%px has left unsaid.
+// Under fills in what a %%px has left unsaid by what %pxconfig says.
 func (d Directive) Under(c PxConfig) Directive {
 	if !d.Px {
 		return d
@@ -188,8 +188,8 @@ func ParseDirective(text string) (Directive, []Problem) {
 	return d.Directive, problems
 }
 
-// String is the directive as a magic, such as "%%dip everywhere --see all"; "" for the zero Directive. What follows %%dip is for
-// ParseDirective. A %%px is written as one, which shows the output of every rank, whatever See is.
+// String is the directive as a magic, such as "%%dip everywhere --see all"; "" for the zero Directive. ParseDirective reads what
+// follows %%dip. A %%px is written as %%px, which shows the output of every rank, whatever See is.
 func (d Directive) String() string {
 	ranks := d.Target.Ranks.String()
 	switch {
@@ -267,8 +267,8 @@ func (d *argumentReader) metadatum(m Metadatum) {
 	d.setTarget(t, m.Range)
 }
 
-// directive takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic. It reports whether they ask for help, and say
-// nothing else then.
+// directive takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic. If it reports that they ask for help,
+// nothing else that they say counts.
 func (d *argumentReader) directive(name, args string, base int, at Range) (helps bool) {
 	before := d.Directive
 	flags := dipFlags

@@ -49,8 +49,8 @@ func (f *File) Edit(start, end int, text string) *File {
 	return f.replace(from, to, new.nodes)
 }
 
-// restart is the number of the last node from whose start on everything must be parsed anew after an edit at offset: its
-// marker's line ends before the edit, and no decision in the nodes above has looked that far.
+// restart is the number of the node where parsing begins after an edit at offset: the last one whose marker's line ends before the edit,
+// while no decision about the nodes above it has looked as far as the edit.
 func (f *File) restart(offset int) int {
 	at, _ := f.nodeAt(offset)
 	i := at.index

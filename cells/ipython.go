@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// An ipythonMagic is what IPython's magic of a name takes as %name and as %%name; notThere if there is none.
+// An ipythonMagic says what one of IPython's magics takes as %name and as %%name; notThere where it has no such form.
 type ipythonMagic struct {
 	line, cell shape
 	python     bool // the body below %%name is Python
 }
 
-// A shape is what the arguments of one of IPython's magics look like, as far as that tells them from prose: a comment may well begin
-// with "%time is …".
+// A shape is what the arguments of one of IPython's magics look like. It tells a magic from prose: a comment may well begin with
+// "%time is …".
 type shape int
 
 const (
@@ -126,7 +126,7 @@ var functionWords = wordSet("about also although an and are as at be because bee
 	"there these they this those to too under until very was we were what when where whether which while who why will with without " +
 	"would you your isn't doesn't don't can't won't")
 
-// reads reports whether words read like part of a sentence: one of them is such a word, and the first one is a word like those of a text.
+// reads reports whether words look like part of a sentence: one of them is a function word, and the first one is a word of a text.
 func reads(words []string) bool {
 	if !isWord(words[0]) {
 		return false
@@ -160,7 +160,7 @@ var programs = wordSet("" +
 	"sleep sort source squeue srun ssh stat sudo systemctl tail tar tee tensorboard test time top touch tr tree true type ulimit umask uname " +
 	"uniq unzip uptime uv uvx wandb watch wc wget which who whoami xargs xz yes zip zsh")
 
-// exclamations are words that comments begin with and programs are not called.
+// exclamations are words that comments begin with, and that are no names of programs.
 var exclamations = wordSet("attention beware careful caution danger deprecated fixme hack important info nb note notice obsolete tip todo unused warning")
 
 // isCommand reports whether the text of "# !…" is a command, and not a comment that begins with an exclamation mark.
@@ -203,8 +203,8 @@ var joiningWords = wordSet("and as else for from if import in is not or")
 var openingWords = wordSet("assert async await break class continue def del for from global if import lambda match nonlocal not pass raise return try " +
 	"while with yield")
 
-// isPython reports whether s can be Python. What shows that it cannot is two names that stand side by side; words alone with nothing but
-// "in", "is" and the like between them are taken as prose, too.
+// isPython reports whether s can be Python. It cannot if two names stand side by side. Words with nothing but "in", "is" and the like
+// between them are taken as prose, too.
 func isPython(s string) bool {
 	if s = strings.TrimLeft(s, " \t\f"); strings.HasPrefix(s, "%") || strings.HasPrefix(s, "!") {
 		return true

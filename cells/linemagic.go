@@ -70,8 +70,7 @@ func withHelp(flags ...option) []option {
 	return append(flags[:len(flags):len(flags)], option{[]string{"-h", "--help"}, nothing, (*argumentReader).help})
 }
 
-// line reads and checks a line magic, which stands at offset at. What it says about a run is then in the Directive, if complete
-// is true.
+// line reads and checks a line magic, which stands at offset at. If complete is true, the Directive holds what it says about a run.
 func (d *argumentReader) line(m Magic, at int) (complete bool) {
 	magic := lineMagics[m.Name]
 	whole := m.Range.shift(at)
@@ -98,7 +97,7 @@ func (d *argumentReader) line(m Magic, at int) (complete bool) {
 	return !d.flawed
 }
 
-// front reads the flags that stand before code, which are the words that begin with two dashes: one may begin code, too.
+// front reads the flags before code. Only words that begin with two dashes are flags, since code may begin with one dash.
 func (d *argumentReader) front(args string, base int, flags []option) {
 	d.buffer, _ = splitArgs(d.buffer[:0], args, base) // quotes are the code's business
 	d.flags, d.rest = flags, d.buffer
@@ -109,7 +108,7 @@ func (d *argumentReader) front(args string, base int, flags []option) {
 		d.flag(w)
 		end = d.buffer[len(d.buffer)-len(d.rest)-1].at.End
 	}
-	d.taken = d.flawed || strings.TrimSpace(args[end-base:]) != "" // what follows a flag that there is not may be its value or code
+	d.taken = d.flawed || strings.TrimSpace(args[end-base:]) != "" // after an unknown flag nobody knows where the code begins
 }
 
 func (d *argumentReader) help(argument) { d.helps = true }

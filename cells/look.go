@@ -14,8 +14,8 @@ const (
 	InComment // or in a line of IPython's
 )
 
-// StuffAt tells what the byte at an offset of a cell's source belongs to: its body, or what Rewrite made of it. Quotes belong to
-// their string, the replacement fields of f-strings are code. Outside of the source all is code.
+// StuffAt tells what the byte at an offset of source belongs to. source is a cell's body, or what Rewrite made of it. Quotes belong to
+// their string; replacement fields of f-strings are code, and so is everything outside of the source.
 func StuffAt(source string, offset int) Stuff {
 	if offset < 0 || offset >= len(source) {
 		return InCode

@@ -20,7 +20,7 @@ const (
 	cellScope
 )
 
-// known holds the project's own magics. What is not here is IPython's business.
+// known holds the project's own magics. All others are IPython's.
 var known = map[string]scope{
 	"makedip":  lineScope,
 	"dipush":   lineScope,
@@ -35,7 +35,7 @@ var known = map[string]scope{
 	"load_ext": lineScope, // of one of extensions
 }
 
-// extensions are the predecessors of our magics that %load_ext may name; any other extension is IPython's business.
+// extensions are those whose magics dipls has itself: %load_ext of one loads nothing. Any other extension is IPython's.
 var extensions = map[string]bool{"Ddip": true, "ddip": true, "Ddipp": true, "ddipp": true, "ipyparallel": true}
 
 // readMagic reads a line's text from its first non-blank byte on as a known magic, bare or commented. Offsets in the answer
@@ -91,8 +91,8 @@ func nameLen(s string) int {
 	return i
 }
 
-// isForeign reports whether a body's first line, a bare cell magic, makes the rest of it something other than Python. So do magics that nobody here
-// knows.
+// isForeign reports whether a body whose first line is this cell magic may be something other than Python. It may, too, if the magic is
+// unknown.
 func isForeign(text string) bool {
 	name, ok := strings.CutPrefix(text, "%%")
 	if !ok {

@@ -80,8 +80,8 @@ func readMarker(comment string) (marker, bool) {
 	return marker{}, false
 }
 
-// magic is the marker if it is a magic, "# %%NAME", or a title that only looks like one. ok is false if it is something else: a magic of a line, or a
-// question about a magic.
+// magic completes a marker of the form "# %%NAME": a cell magic, or a title that only looks like one. ok is false if the comment is no
+// marker: a line magic, or a question about a magic.
 func (m marker) magic(comment string) (_ marker, ok bool) {
 	own, isOwn := readMagic(comment)
 	if isOwn {
@@ -119,8 +119,8 @@ type header struct {
 }
 
 // readHeader reads title, type and metadata in the forms that jupytext writes: Title [type] key=value …, or
-// Title [type] {"key": value, …}. base is added to every offset. What does not read as metadata is title, unless it was
-// clearly meant to be metadata; and so are pairs of which the key is not ours.
+// Title [type] {"key": value, …}. base is added to every offset. What cannot be read as metadata belongs to the title, unless it was
+// clearly meant as metadata. Pairs whose key is not ours belong to the title as well.
 func readHeader(s string, base int) header {
 	var h header
 	end := len(strings.TrimRight(s, " \t\f"))
@@ -162,7 +162,7 @@ func readHeader(s string, base int) header {
 	return h
 }
 
-// mended is what was most likely meant by metadata of ours that does not parse: its quote closed, or the pair behind the title; "" if nobody knows.
+// mended is what metadata that does not parse most likely meant: with its quote closed, or as a pair behind the title; "" if that is unclear.
 func mended(s string) string {
 	for _, quote := range []string{`"`, "'"} {
 		if pairs, keys, _ := readPairs(s+quote, 0); pairs != nil && keys[0].Start == 0 {
@@ -215,7 +215,7 @@ func words(s string) func(func(Range) bool) {
 	}
 }
 
-// jsonStart is where a word begins that looks like the start of a JSON object; -1 if none does.
+// jsonStart is the offset of the first word that looks like the start of a JSON object, or -1.
 func jsonStart(s string) int {
 	for word := range words(s) {
 		if s[word.Start] != '{' {
@@ -250,8 +250,8 @@ func plainValue(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// readPairs finds the first word from which on everything is key=value pairs, of which keys are the ranges in s. If there is none, broken is where a
-// key of ours stands all the same, or -1.
+// readPairs finds the first word from which on everything is key=value pairs. keys are the ranges of their keys in s. If there is no such
+// word, broken is where one of our keys stands nevertheless, or -1.
 func readPairs(s string, base int) (pairs []Metadatum, keys []Range, broken int) {
 	broken = -1
 	failed := -1 // all words up to here are known to be followed by something that is no pair

@@ -7,8 +7,8 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// A near is what a line says that is nearly a directive or one of the project's own magics. What nobody understands must not be taken for a
-// title or a comment: the cell would silently run somewhere else.
+// A near is text that is nearly a directive or one of the project's own magics. It must not pass for a title or a comment, since the cell
+// would silently run somewhere else.
 type near struct {
 	at   Range  // what should be replaced, counted from the start of the text
 	fix  string // by what
@@ -20,8 +20,8 @@ func (n near) problem(text string, at int, s Severity) Problem {
 	return Problem{n.at.shift(at), s, NearDirective, text[n.at.Start:n.at.End] + " is no directive and no magic", didYouMean(n.fix), n.fix}
 }
 
-// nearMagic reads a line's text, from its first byte that is not blank on, as something that is nearly one of our magics, bare or commented:
-// another case, a letter more or less, a percent sign too many or too few, a blank before the name, something right behind it.
+// nearMagic reads a line's text, from its first non-blank byte on, as nearly one of our magics, bare or commented: wrong case, a
+// letter more or less, a percent sign too many or too few, a blank before the name, something right behind it.
 func nearMagic(text string) (n near, ok bool) {
 	i := 0
 	if strings.HasPrefix(text, "#") {
@@ -132,7 +132,7 @@ func nearTitle(comment string, from int) (n near, ok bool) {
 
 func ownName(word string) bool { return known[word] != 0 && word != "load_ext" }
 
-// saysSo reports whether the text after the name of one of our magics is what that magic takes, and no prose.
+// saysSo reports whether rest, the text after the name of one of our magics, is what that magic takes, rather than prose.
 func saysSo(name, rest string) bool {
 	if rest != "" && !isBlank(rest[0]) {
 		return false
@@ -154,7 +154,7 @@ func saysSo(name, rest string) bool {
 	return d.line(Magic{Name: name, Args: strings.TrimSpace(rest)}, 0)
 }
 
-// sentenceWords are words of sentences that are not names of variables, and words that names cannot be.
+// sentenceWords are words of sentences that nobody uses as names of variables, or that cannot be names.
 var sentenceWords = wordSet("and are as for from if in is not of or that the this to was which while with")
 
 // isProse reports whether a line magic of ours in a comment is the beginning of a sentence.
@@ -223,8 +223,7 @@ func nearDipLocally(comment string) (n near, ok bool) {
 	return n, len(text) <= len(dipLocally)+2 && text != dipLocally && editDistance(strings.ToLower(text), dipLocally) <= 2
 }
 
-// nearKey is the key of ours that a key of a header is meant to be, "" if it is none: one that is nearly spelled so, and has a value that goes
-// with it.
+// nearKey is the key of ours that a header's key was meant to be, or "": it is spelled nearly so, and its value fits.
 func nearKey(m Metadatum) string {
 	if m.Key == "target" || m.Key == "see" || len(m.Key) > len("target")+2 {
 		return ""
@@ -249,8 +248,8 @@ func isTargetText(s string) bool {
 	return err == nil || strings.HasPrefix(s, "rank") || nearest(strings.ToLower(s), targetNames) != ""
 }
 
-// nearPair finds "target: remote" and the like at the end of a title: one of our keys, or nearly, then a colon, blanks or an equals sign with blanks
-// around, then a value that goes with it, and nothing more.
+// nearPair finds "target: remote" and the like at the end of a title: one of our keys, or nearly, then a colon, blanks, or an equals sign
+// with blanks around it, then a value that fits, and nothing more.
 func nearPair(s string) (n near, ok bool) {
 	if !strings.ContainsAny(s, ":=") {
 		return n, false

@@ -89,7 +89,7 @@ func parse(src string, first, last bool) part {
 	return result
 }
 
-// joins reports whether the part stands as it is in front of n, and n behind it.
+// joins reports whether n can follow the part with neither of them parsed anew.
 func (p part) joins(n *node) bool {
 	if !p.whole || n.origin < byMarker {
 		return false
@@ -109,7 +109,7 @@ func (p part) joins(n *node) bool {
 	return code < len(n.text) && !p.block.holds(n.text, skipBlank(n.text, 0), code)
 }
 
-// depend has the part's last node know what of n has shown that n begins where it does.
+// depend notes in the part's last node how far into n the parser had to look to know that n begins there.
 func (p part) depend(n *node) {
 	if p.block.open() && len(p.nodes) > 0 {
 		last := p.nodes[len(p.nodes)-1]
@@ -193,8 +193,8 @@ func (p *parser) step() {
 	}
 }
 
-// endsText decides whether the marker from at to end ends a cell of text, where a line that begins with a magic is prose, but for a directive with code
-// right below it.
+// endsText decides whether the marker from at to end ends a cell of text. There a line that begins with a magic is prose, unless it is a
+// directive with code right below it.
 func (p *parser) endsText(m marker, at, end int) bool {
 	if m.kind != ownMagic || p.node.typ != MarkdownCell {
 		return m.kind == titled
@@ -243,7 +243,7 @@ func (p *parser) inBlock(at, end int) bool {
 	return p.block.holds(p.src, at, p.ahead)
 }
 
-// holds reports whether the block goes on at a comment, for it is indented itself or the line of code that comes next is the block's.
+// holds reports whether the block goes on at a comment: the comment is indented, or the next line of code belongs to the block.
 func (b block) holds(src string, comment, code int) bool {
 	if columnAt(src, comment) > b.base {
 		return true
@@ -333,7 +333,7 @@ func (p *parser) splits(begin, at int) bool {
 	return true
 }
 
-// reportOpen reports the innermost bracket or string that is open, as one that will not be closed.
+// reportOpen reports the innermost open bracket or string as one that is never closed.
 func (p *parser) reportOpen() {
 	if len(p.stack) == 0 || !p.isPython() {
 		return
@@ -618,7 +618,7 @@ func allComments(s string) bool {
 	return codeLine(s, 0) == len(s) && strings.Contains(s, "#")
 }
 
-// uncomment has IPython see the lines of a body in another language that is written in comments, so that the file is Python.
+// uncomment takes the comment signs off a body in another language, which is written in comments so that the file stays Python.
 func (p *parser) uncomment(i, end int) {
 	for ; i < end; i = skipNewline(p.src, lineEnd(p.src, i)) {
 		at := skipBlank(p.src, i)

@@ -366,8 +366,8 @@ func (s *scanner) enclosing() int {
 	return i
 }
 
-// closes looks ahead from pos, a line start, for the end of stack[i] within maxLines lines (0: any number). The answer is no
-// if something comes first that Python would refuse inside of it.
+// closes looks ahead from pos, a line start, for the end of stack[i] within maxLines lines (0: any number). It is false if something
+// comes first that Python would refuse there.
 func (s *scanner) closes(i, maxLines int) bool {
 	p := scanner{src: s.src, pos: s.pos, stack: slices.Clone(s.stack[i:]), probing: true}
 	markers := 0
@@ -392,9 +392,9 @@ func (s *scanner) closes(i, maxLines int) bool {
 	return false
 }
 
-// stringCloses looks ahead from a marker that is inside of stack[i], a triple-quoted string, or of a field of it. The string is taken to be closed by
-// the next quotes of its kind unless these rather begin the next string, as they do if somebody has just typed the opening ones: then Python would
-// refuse what follows them, or so many strings run over markers, up to the end of the file, as nobody writes.
+// stringCloses looks ahead from a marker inside of stack[i], a triple-quoted string, or inside of a field of it. The next quotes of its
+// kind are taken to close it, unless they more likely begin the next string, because somebody has just typed the opening ones. That is so
+// if Python would refuse what follows the quotes, or if unlikely many strings would run over markers, up to the end of the file.
 func (s *scanner) stringCloses(i, _ int) bool {
 	p := scanner{src: s.src, pos: s.pos, stack: slices.Clone(s.stack), floor: i, probing: true}
 	run := 0 // markers that strings have run over since

@@ -1,8 +1,8 @@
 package cells
 
-// Shared tells how many cells at the beginning and at the end the file has in common with one that it comes from by edits, or
-// the other way round: cells that no edit has touched, at whatever place they are now. The two runs of cells do not overlap in
-// either file. Files that are not related share nothing, even if their text is the same. It takes far less time than to compare texts.
+// Shared tells how many cells at the beginning and at the end two files have in common, one of which comes from the other by edits:
+// cells that no edit has touched, wherever they are now. The two stretches do not overlap in either file. Files that are not
+// related share nothing, even if their text is the same. It is much faster than comparing the texts.
 func (f *File) Shared(old *File) (first, last int) {
 	before := sharedStart(f, old)
 	after := sharedEnd(f, old, min(f.nodes, old.nodes)-before)

@@ -6,7 +6,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Case is what is known of the ranks of a pool that a run goes on on.
+// Case is what is known of the ranks of a pool during a run.
 type Case struct {
 	Run   string    `json:"run,omitempty"`  // id of the run
 	Path  wire.Path `json:"path,omitempty"` // file of its code; "": none
@@ -19,17 +19,17 @@ type Rank struct {
 	Before    *wire.GroupsReply `json:"before,omitempty"` // what it told at the first moment; nil: nothing
 	Now       *wire.GroupsReply `json:"now,omitempty"`    // and at the second
 	Condition Condition         `json:"condition"`        // at the second
-	Still     bool              `json:"still,omitempty"`  // it has done next to nothing in between, for sure
+	Still     bool              `json:"still,omitempty"`  // it has certainly done next to nothing in between
 	Works     bool              `json:"works,omitempty"`  // any thread of its has computed in between
-	Waits     string            `json:"waits,omitempty"`  // what its main thread, if that is still, waits in by what the system knows: "in a lock"
-	Stood     time.Duration     `json:"stood,omitempty"`  // for how long it has been seen at this very place
+	Waits     string            `json:"waits,omitempty"`  // what its main thread waits in, if it is still, by what the system knows: "in a lock"
+	Stood     time.Duration     `json:"stood,omitempty"`  // for how long it has been seen at this place
 	Moved     bool              `json:"moved,omitempty"`  // its main thread or a child of its has run in between, as far as the system knows
-	Looks     int               `json:"looks,omitempty"`  // at how many looks in a row, before this one, it was at this very place
-	Idle      int               `json:"idle,omitempty"`   // at how many of these its main thread had not run since the one before
+	Looks     int               `json:"looks,omitempty"`  // how many looks in a row before this one found it at this place
+	Idle      int               `json:"idle,omitempty"`   // in how many of those its main thread had not run since the look before
 	Part      Part              `json:"part"`
 }
 
-// Condition is what keeps a process from going on, as the system tells it.
+// Condition is what keeps a process from going on, according to the system.
 type Condition struct {
 	State State  `json:"state,omitempty"`
 	How   string `json:"how,omitempty"` // the rest of a sentence about the process: "was killed by SIGKILL"
@@ -44,7 +44,7 @@ const (
 	Stopped  State = "stopped"  // by a signal
 	Traced   State = "traced"   // stopped by a debugger
 	Swapping State = "swapping" // most of the time it waits for its memory
-	Native   State = "native"   // native code holds Python's lock
+	Native   State = "native"   // native code holds Python's global lock (GIL)
 	Dead     State = "dead"
 )
 
@@ -94,7 +94,7 @@ const (
 	Circle             Variant = "circle"   // nobody: ranks wait for each other in different groups
 	Nobody             Variant = "nobody"   // nobody: the network, or a GPU
 	Unknown            Variant = "unknown"  // nobody knows
-	Outside            Variant = "outside"  // nobody is looked for: ranks wait in something else than collectives
+	Outside            Variant = "outside"  // nobody is named: ranks wait in something else than collectives
 )
 
 // Finding tells of ranks that wait.

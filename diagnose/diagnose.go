@@ -12,22 +12,22 @@ import (
 	"dipls/ranks/wire"
 )
 
-// patience is at how many looks in a row a rank must have been at one place, where nothing moves, until that counts as an alarm.
+// patience is how many looks in a row must find a rank at one place, with nothing moving, before that is an alarm.
 const patience = 2
 
-// generic are the names of operations that say no more than that something is waited for.
+// generic are operations whose names say only that something is waited for.
 var generic = []string{"", "wait", "backward", "synchronize"}
 
-// alike are the collectives for which all ranks have to bring tensors of the same size and type.
+// alike are the collectives that need tensors of the same size and type on all ranks.
 var alike = []string{"all_reduce", "all_gather_into_tensor", "broadcast", "reduce", "reduce_scatter_tensor"}
 
-// rooted are the collectives that ranks leave before all are there.
+// rooted are the collectives that some ranks leave before all have come.
 var rooted = []string{"broadcast", "broadcast_object_list", "reduce", "gather", "gather_object", "scatter", "scatter_object_list"}
 
-// MayWait reports whether a rank may wait for others, as it tells it.
+// MayWait reports whether a rank may wait for others, by its own account.
 func MayWait(told *wire.GroupsReply) bool { return len(waitsOf(told)) > 0 }
 
-// waitsOf are the operations in which threads of a rank wait, those of the main thread first.
+// waitsOf are the operations that threads of a rank wait in, the main thread's first.
 func waitsOf(told *wire.GroupsReply) []wire.Operation {
 	if told == nil {
 		return nil
@@ -35,7 +35,7 @@ func waitsOf(told *wire.GroupsReply) []wire.Operation {
 	waits := slices.DeleteFunc(slices.Clone(told.Operations), func(op wire.Operation) bool { return op.Thread == 0 })
 	if len(waits) == 0 {
 		if op := background(told, wire.Operation{}); op != nil && onGPU(told, op.Group) {
-			waits = append(waits, *op) // whatever looks at a tensor waits for it
+			waits = append(waits, *op) // whoever reads a tensor waits for it
 		}
 	}
 	return waits
@@ -46,21 +46,21 @@ func onGPU(told *wire.GroupsReply, group string) bool {
 	return g != nil && strings.Contains(g.Backend, "nccl")
 }
 
-// computes reports whether the main thread is in an operation that stands for more than to wait, and does not only wait.
+// computes reports whether the main thread is in an operation that may also compute, and does compute.
 func (r *Rank) computes(op wire.Operation) bool {
 	if !r.Moved || !slices.Contains(generic, op.Name) {
 		return false
 	}
-	first := background(r.Now, op) // who waits for a GPU may well ask it all the time
+	first := background(r.Now, op) // waiting for a GPU may mean asking it all the time
 	return first == nil || op.Name == "backward" || !onGPU(r.Now, first.Group)
 }
 
-// Moved reports whether any rank has got on with its collectives between the two moments.
+// Moved reports whether any rank has made progress with its collectives between the two moments.
 func (c *Case) Moved() bool {
 	return slices.ContainsFunc(c.Ranks, func(r Rank) bool { return r.gotOn() })
 }
 
-// progress is what a rank that waits for others does not change.
+// progress is what stays the same while a rank waits for others.
 type progress struct {
 	groups     []wire.Group
 	operations []wire.Operation
@@ -83,7 +83,7 @@ func (r *Rank) gotOn() bool {
 	if !reflect.DeepEqual(progressOf(r.Before), progressOf(r.Now)) {
 		return true
 	}
-	// Two loops of sends and receives, or of what nobody counts, look alike at any moment. Who waits in one has not run.
+	// A loop of sends and receives, or of operations without counts, looks the same at any moment. A rank that waits in one has not run.
 	return r.Moved && slices.ContainsFunc(waitsOf(r.Now), func(op wire.Operation) bool {
 		g := groupNamed(r.Now, op.Group)
 		return op.Count == 0 && !slices.Contains(generic, op.Name) && (g == nil || isPairwise(op.Name) && !strings.Contains(g.Backend, "nccl"))
@@ -94,7 +94,7 @@ func isPairwise(name string) bool {
 	return strings.Contains(name, "send") || strings.Contains(name, "recv")
 }
 
-// groupNamed is what a rank tells of a group. Where it does not know which, there may be no more than one.
+// groupNamed is what a rank tells of a group. Where the name is not known, the rank must have only one.
 func groupNamed(told *wire.GroupsReply, name string) *wire.Group {
 	for i := range told.Groups {
 		if g := &told.Groups[i]; g.Name == name || name == "" && len(told.Groups) == 1 {
@@ -104,7 +104,7 @@ func groupNamed(told *wire.GroupsReply, name string) *wire.Group {
 	return nil
 }
 
-// group is a process group, as all of its ranks know it together.
+// group is a process group, put together from what its ranks tell.
 type group struct {
 	wire.Group
 	counts map[int]uint64 // by rank
@@ -145,7 +145,7 @@ func toward(op wire.Operation) string {
 	return fmt.Sprintf("%s to rank %d", op.Name, *op.Peer)
 }
 
-// diagnosis is what is found out of a case.
+// diagnosis is a case and what has been found out about it.
 type diagnosis struct {
 	ranks  map[int]*Rank
 	groups []*group
@@ -159,8 +159,8 @@ type finding struct {
 	group   *group // nil: not known, or several
 	waiting []*wait
 	missing []*absence
-	unsure  bool   // not all of those that are missing need be
-	tail    string // what is to be said instead of for whom they wait
+	unsure  bool   // some of the ranks that are missing may have been there
+	tail    string // what the sentence says in place of whom they wait for
 	also    string // and besides
 }
 
@@ -170,12 +170,12 @@ type absence struct {
 	variant Variant
 	alarm   bool
 	place   Place
-	many    string                 // why several of them are there, if that is said otherwise
+	many    string                 // the same for several ranks, where the wording differs
 	clause  func(many bool) string // what comes after "which"
 }
 
-// Findings says who waits for whom, what may be the cause of others first. There are none if any rank has got on between the two moments, or none
-// waits.
+// Findings says who waits for whom; a finding that may be the cause of others comes first. There are none if any rank has made progress
+// between the two moments, or if no rank waits.
 func Findings(c Case) []Finding {
 	if c.Moved() {
 		return nil
@@ -207,7 +207,7 @@ func Findings(c Case) []Finding {
 	return found
 }
 
-// told is the last that a rank has told.
+// told is the latest that a rank has told.
 func (r *Rank) told() *wire.GroupsReply {
 	if r.Now != nil {
 		return r.Now
@@ -272,7 +272,7 @@ func (d *diagnosis) collectWaits(ranks []Rank) {
 	}
 }
 
-// background is the first of those operations of a rank that go on without a thread that may be what another one waits for.
+// background is the first operation of a rank that runs without a thread and may be what waiting waits for.
 func background(told *wire.GroupsReply, waiting wire.Operation) *wire.Operation {
 	var first *wire.Operation
 	for i := range told.Operations {
@@ -285,7 +285,7 @@ func background(told *wire.GroupsReply, waiting wire.Operation) *wire.Operation 
 	return first
 }
 
-// standFor makes of a wait for something one for an operation.
+// standFor replaces a generic wait by the operation that it waits for.
 func (w *wait) standFor(op *wire.Operation) {
 	if op == nil {
 		return
@@ -295,7 +295,7 @@ func (w *wait) standFor(op *wire.Operation) {
 	w.op.Thread = thread
 }
 
-// uneven is the only group of a rank that others are behind in; nil: there is none, or several.
+// uneven is the one group of a rank in which others are behind it; nil: there is none, or several.
 func (d *diagnosis) uneven(r *Rank) *group {
 	var found *group
 	for _, g := range d.groups {
@@ -315,7 +315,7 @@ func (d *diagnosis) uneven(r *Rank) *group {
 	return found
 }
 
-// ofGroup finds out about the collectives of one group.
+// ofGroup makes the findings about the collectives of one group.
 func (d *diagnosis) ofGroup(g *group) {
 	var waits []*wait
 	var top uint64
@@ -351,7 +351,7 @@ func (d *diagnosis) ofGroup(g *group) {
 	for _, w := range f.waiting {
 		there[w.rank.Rank] = true
 	}
-	var silent []*absence // of ranks of which nobody knows how far they are
+	var silent []*absence // ranks of which nobody knows how far they are
 	for _, rank := range g.members() {
 		r := d.ranks[rank]
 		if there[rank] || r == nil {
@@ -363,7 +363,7 @@ func (d *diagnosis) ofGroup(g *group) {
 		switch {
 		case other >= 0:
 			a := different(others[other], false)
-			if others[other].count < top { // all have been there: what is large takes its time
+			if others[other].count < top { // all have been there: much data takes time
 				a.alarm = r.Looks >= patience
 			}
 			f.missing = append(f.missing, a)
@@ -393,7 +393,7 @@ func (d *diagnosis) ofGroup(g *group) {
 		f.Variant, f.Alarm = Mismatch, true
 	case name == "backward":
 		return
-	case len(there) < len(g.members()) && slices.Contains(alike, name): // who has got through may have brought less
+	case len(there) < len(g.members()) && slices.Contains(alike, name): // a rank that is through may have brought less
 		f.nobody("nobody is behind", "tensors of other sizes, the network, or a GPU")
 	case len(there) < len(g.members()):
 		f.nobody("nobody is behind", "the network, or a GPU")
@@ -403,7 +403,7 @@ func (d *diagnosis) ofGroup(g *group) {
 	d.found = append(d.found, f)
 }
 
-// nobody says that there is no rank to be waited for. What is large takes its time, so it is no alarm at once.
+// nobody says that no rank is missing. Much data takes time, so it is no alarm at once.
 func (f *finding) nobody(what, why string) {
 	f.Variant, f.Alarm = Nobody, !slices.ContainsFunc(f.waiting, func(w *wait) bool { return w.rank.Looks < patience })
 	if !f.Alarm {
@@ -412,7 +412,7 @@ func (f *finding) nobody(what, why string) {
 	f.tail = "and " + what + ": " + why + "?"
 }
 
-// last is the lowest count that a rank of the group may have: of one that has told nothing it may be any.
+// last is the lowest count that a rank of the group may have. A rank that has told nothing may have any.
 func (g *group) last() uint64 {
 	if len(g.counts) < len(g.members()) {
 		return 0
@@ -433,7 +433,7 @@ func (g *group) members() []int {
 	return slices.Sorted(maps.Keys(g.counts))
 }
 
-// mostCommon is the name of the collective in which most ranks wait, of two with as many that of the lower rank.
+// mostCommon is the collective in which most ranks wait. In a tie the lower rank decides.
 func mostCommon(waits []*wait, count uint64) string {
 	votes := map[string]int{}
 	best := ""
@@ -459,8 +459,8 @@ func differs(a, b string) bool {
 	return plain(a) != plain(b) && !slices.Contains(generic, a) && !slices.Contains(generic, b)
 }
 
-// mismatch tells of the different tensors that the ranks have brought that wait, as "with [8] against [7] of rank 3: the last batch?", and which ranks
-// have others than most; "" if they have the same, or nobody knows.
+// mismatch says how the tensors of the waiting ranks differ, as in "with [8] against [7] of rank 3: the last batch?", and which ranks differ
+// from most; "" if all are the same, or nobody knows.
 func (f *finding) mismatch() (text string, most, others []*wait) {
 	if !slices.Contains(alike, f.Operation) {
 		return "", nil, nil
@@ -498,12 +498,12 @@ func (f *finding) mismatch() (text string, most, others []*wait) {
 	return text, most, others
 }
 
-// sameType reports whether the tensors of all ranks that wait are of one type.
+// sameType reports whether the tensors of all waiting ranks have the same type.
 func (f *finding) sameType() bool {
 	return !slices.ContainsFunc(f.waiting, func(w *wait) bool { return w.op.DType != f.waiting[0].op.DType })
 }
 
-// mismatched makes a finding of it if the ranks that wait, which are all, have brought different tensors.
+// mismatched makes a finding if all ranks are there, but with different tensors.
 func (f *finding) mismatched() bool {
 	text, most, others := f.mismatch()
 	if text == "" {
@@ -526,7 +526,7 @@ func onlyFirstDiffers(a, b [][]int64) bool {
 	})
 }
 
-// ofPairs finds out about sends and receives.
+// ofPairs makes the findings about sends and receives.
 func (d *diagnosis) ofPairs() {
 	byKey := map[string]*finding{}
 	for _, w := range d.waits {
@@ -567,7 +567,7 @@ func (d *diagnosis) paired(f *finding) bool {
 	return false
 }
 
-// ofUnknown tells of ranks that wait in what cannot be joined, once for each operation. A backward pass may do something else than to wait.
+// ofUnknown makes the findings about waits that cannot be matched with others, one for each operation. A backward pass may also compute.
 func (d *diagnosis) ofUnknown() {
 	byName := map[string]*finding{}
 	for _, w := range d.waits {
@@ -587,7 +587,7 @@ func (d *diagnosis) ofUnknown() {
 		f.waiting = append(f.waiting, w)
 	}
 	for name, f := range byName {
-		if name == "monitored_barrier" && f.group != nil { // is not counted, but has no end before all are there
+		if name == "monitored_barrier" && f.group != nil { // has no count, but does not end before all are there
 			for _, rank := range f.group.members() {
 				if r := d.ranks[rank]; r != nil && !f.waits(r) {
 					f.missing = append(f.missing, d.absent(r))
@@ -616,7 +616,7 @@ func (f *finding) lacks(r *Rank) bool {
 	return slices.ContainsFunc(f.missing, func(a *absence) bool { return a.rank == r })
 }
 
-// different is the absence of a rank that waits in another operation, of which is to be told whose it is.
+// different is the absence of a rank that waits in another operation.
 func different(w *wait, named bool) *absence {
 	p := w.place()
 	if named {
@@ -702,7 +702,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	if a.place.Line > 0 {
 		at = describeLine(a.place.Path, a.place.Line)
 	}
-	if still && s.document() != nil { // who gets on may be elsewhere at any moment, but is there all the time
+	if still && s.document() != nil { // a rank that moves passes many places, but stays within this line of the document
 		what, beyond = s.within(), ""
 	}
 	if beyond != "" {
@@ -737,7 +737,7 @@ func (d *diagnosis) absent(r *Rank) *absence {
 	return a
 }
 
-// circles makes one finding of those that wait for each other.
+// circles replaces findings that wait for each other by a single one.
 func (d *diagnosis) circles() {
 	n := len(d.found)
 	reach := make([][]bool, n)
@@ -763,7 +763,7 @@ func (d *diagnosis) circles() {
 			j := slices.Index(d.found, other)
 			return reach[i][j] && reach[j][i]
 		}):
-			rest = append(rest, d.circle(i, reach)) // in the place of its first
+			rest = append(rest, d.circle(i, reach)) // where the first of them was
 		}
 	}
 	d.found = rest
@@ -774,7 +774,7 @@ func (f *finding) needs(other *finding) bool {
 	return slices.ContainsFunc(f.missing, func(a *absence) bool { return a.variant == MissingDifferent && other.waits(a.rank) })
 }
 
-// circle is the finding that stands for all that wait for each other with one.
+// circle is the finding that replaces finding i and all that wait with it in a circle.
 func (d *diagnosis) circle(i int, reach [][]bool) *finding {
 	c := &finding{}
 	c.Variant, c.Alarm = Circle, true
@@ -811,7 +811,7 @@ func (d *diagnosis) judge() {
 	}
 }
 
-// alarms reports whether a rank may never come: one that waits itself is as late as those it waits for.
+// alarms reports whether a missing rank may never come. One that waits itself comes no sooner than those it waits for.
 func (d *diagnosis) alarms(f *finding, a *absence, seen []*finding) bool {
 	if a.variant != MissingDifferent || slices.Contains(seen, f) {
 		return a.alarm
@@ -828,7 +828,7 @@ func (d *diagnosis) alarms(f *finding, a *absence, seen []*finding) bool {
 	return a.alarm
 }
 
-// depth is how many findings lie between one and its cause.
+// depth is how many findings lie between a finding and its cause.
 func (d *diagnosis) depth(f *finding, seen []*finding) int {
 	if slices.Contains(seen, f) {
 		return 0

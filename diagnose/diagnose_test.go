@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is found into the golden files")
 
-// Cases of testdata/NAME.json, recorded from real ranks or made by hand, and what is found out of each: NAME.txt.
+// testdata/NAME.json is a case, recorded from real ranks or made by hand; NAME.txt has its findings.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {

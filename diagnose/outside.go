@@ -18,8 +18,8 @@ const (
 	forFuture = "for a future"
 )
 
-// waitsOutside says what a thread waits in that is in a function of Python's own modules, by what LibraryOf tells, the file and the function; "" stands
-// for any.
+// waitsOutside says what a thread waits in whose innermost frame is in Python's own modules: by module (as LibraryOf gives it), file and
+// function; "" stands for any.
 var waitsOutside = []struct{ library, file, name, in string }{
 	{"threading", "", "join", forThread},
 	{"threading", "", "_wait_for_tstate_lock", forThread},
@@ -42,14 +42,14 @@ var waitsOutside = []struct{ library, file, name, in string }{
 	{"selectors", "", "", "for a socket"},
 }
 
-// notOutside are libraries that wait for a person, or for a time that they know as well as for others.
+// notOutside are libraries whose waiting means nothing: for a person, or for a timer as well as for others.
 var notOutside = []string{
 	"asyncio", "trio", "curio",
 	"pdb", "bdb", "cmd", "code", "codeop", "debugpy", "pydevd", "_pydevd_bundle", "_pydev_bundle", "ipdb", "pudb", "remote_pdb", "web_pdb",
 }
 
-// outside tells where ranks are, if none waits in a collective, and all that have not finished wait for something else. It names nobody who is
-// to blame: what they wait for may well come, and where from is not known.
+// outside tells where ranks are if none waits in a collective and all that have not finished wait for something else. It blames nobody:
+// what they wait for may well come, and from where is not known.
 func outside(c Case) *Finding {
 	f := &Finding{Variant: Outside}
 	for i := range c.Ranks {
@@ -100,8 +100,8 @@ func (r *Rank) outside() string {
 	return r.Waits
 }
 
-// waitsOutside is what a thread waits in by its frames: what the user's code has called, directly or by other libraries. ok is false if its
-// innermost frame is none that only waits.
+// waitsOutside is what a thread waits in, by its frames: what the user's code has called, directly or through libraries. ok is false if the
+// innermost frame does more than wait.
 func (s stack) waitsOutside() (in string, ok bool) {
 	for _, f := range slices.Backward(s) {
 		next := waitOf(f)
@@ -113,7 +113,7 @@ func (s stack) waitsOutside() (in string, ok bool) {
 	return in, in != ""
 }
 
-// waitOf is what a frame waits in by what it is; "" if it may do something else.
+// waitOf is what a frame waits in; "" if it may do something else.
 func waitOf(f wire.StackFrame) string {
 	library, _ := LibraryOf(f)
 	for _, w := range waitsOutside {
@@ -124,7 +124,7 @@ func waitOf(f wire.StackFrame) string {
 	return ""
 }
 
-// threadsWork reports whether the main thread of a rank waits for others of its that get on.
+// threadsWork reports whether the main thread of a rank waits for its own threads, and these make progress.
 func (r *Rank) threadsWork() bool {
 	in, _ := mainStack(r.Now).waitsOutside()
 	return r.Before != nil && (in == forThread || in == forFuture) && slices.ContainsFunc(r.Now.Threads, func(t wire.Thread) bool {

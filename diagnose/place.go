@@ -17,12 +17,12 @@ const maxSource = 60
 // stack is where a thread is.
 type stack []wire.StackFrame
 
-// document is the innermost frame in code of a run's; nil: there is none.
+// document is the innermost frame in a run's code; nil: there is none.
 func (s stack) document() *wire.StackFrame {
 	return s.last(func(f *wire.StackFrame) bool { return f.Run != "" })
 }
 
-// users is the innermost frame in code of the user's; nil: there is none.
+// users is the innermost frame in the user's code; nil: there is none.
 func (s stack) users() *wire.StackFrame {
 	return s.last(func(f *wire.StackFrame) bool {
 		_, library := LibraryOf(*f)
@@ -51,8 +51,8 @@ func (s stack) at() Place {
 	return Place{Path: f.File, Line: f.Line, Run: f.Run, Name: f.Name}
 }
 
-// doing tells what the thread does, as "next(loader)" or "save()"; "" if nobody knows. beyond is where that is, "data.py:88", if it is
-// beyond its place in the document.
+// doing is what the thread does, such as "next(loader)" or "save()"; "" if nobody knows. beyond is where that happens, such as "data.py:88",
+// if it is further in than the thread's place in the document.
 func (s stack) doing() (what, beyond string) {
 	f := s.users()
 	if f == nil {
@@ -64,10 +64,10 @@ func (s stack) doing() (what, beyond string) {
 	return s.of(f), beyond
 }
 
-// within tells what the document does.
+// within is what the document's frame does.
 func (s stack) within() string { return s.of(s.document()) }
 
-// of tells what a frame does: the text of its line, or what it has called.
+// of is what a frame does: the text of its line, or what it has called.
 func (s stack) of(f *wire.StackFrame) string {
 	if f.Source != "" {
 		return shorten(f.Source)
@@ -83,10 +83,10 @@ func (s stack) of(f *wire.StackFrame) string {
 	return f.Name + "()"
 }
 
-// inDocument reports whether it is the code of a run itself that runs.
+// inDocument reports whether the innermost frame is a run's own code.
 func (s stack) inDocument() bool { return len(s) > 0 && s[len(s)-1].Run != "" }
 
-// same reports whether a thread is where it was.
+// same reports whether a thread has not moved.
 func (s stack) same(before stack) bool {
 	return slices.EqualFunc(s, before, func(a, b wire.StackFrame) bool { return a.Frame == b.Frame })
 }

@@ -10,8 +10,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// maxSequence is the highest number of a collective that is told: older versions of torch count from a random number on, which tells nobody
-// anything.
+// maxSequence is the highest number of a collective that is shown. Older versions of torch count from a random number, which helps nobody.
 const maxSequence = 1 << 24
 
 func ranksOf(waits []*wait) []int {
@@ -62,7 +61,7 @@ func tensors(op wire.Operation) string {
 	return text
 }
 
-// spellTensors writes what a rank has brought, without its type if that is the same everywhere.
+// spellTensors writes the tensors of a rank, without their type if that is the same everywhere.
 func spellTensors(w *wait, shapes bool) string {
 	if shapes {
 		return strings.TrimPrefix(tensors(w.op), w.op.DType)
@@ -137,7 +136,7 @@ func (f *finding) sentence() string {
 	return text + " for " + f.whoIsMissing() + f.also
 }
 
-// slow reports whether there is no more to say than that ranks are slow.
+// slow reports whether all there is to say is that ranks are slow.
 func (f *finding) slow() bool {
 	return len(f.missing) > 0 && !slices.ContainsFunc(f.missing, func(a *absence) bool { return a.variant != MissingSlow })
 }
@@ -211,7 +210,7 @@ func (f *finding) whoIsMissing() string {
 	return strings.Join(clauses, ", and for ")
 }
 
-// absentees are ranks of which the same is to be said.
+// absentees are ranks that the sentence says the same of.
 type absentees struct {
 	*absence
 	ranks  []int
