@@ -1,5 +1,5 @@
-// Package clean makes text of programs and files into text that only shows something. Exceptions, names and titles may hold what steers a terminal or an
-// editor: escape sequences (which set the clipboard, the window's title, the keyboard …), control characters, and marks that turn the reading order around.
+// Package clean removes from text what controls a terminal or an editor: escape sequences (they can set the clipboard, the window's title, the
+// keyboard …), control characters, and marks that reverse the reading order. Exceptions, names and titles may hold any of them.
 package clean
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Text is text of one or more lines: only line feeds and tabs are left of what steers.
+// Text cleans text of one or more lines. Of control characters only line feeds and tabs stay.
 func Text(s string) string { return filter(s, false) }
 
-// Styled is Text that keeps colours and the like, for terminals. They end with the text.
+// Styled is like Text, but keeps colours and other styles, for terminals. Styles end with the text.
 func Styled(s string) string { return filter(s, true) }
 
-// Line is text on one line, where lines and tabs become spaces.
+// Line cleans text and puts it on one line: line feeds and tabs become spaces.
 func Line(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
@@ -69,14 +69,14 @@ func isStyle(seq string) bool {
 	return ok && strings.Trim(body, "0123456789;:") == ""
 }
 
-// steers reports whether a character is no text.
+// steers reports whether a character controls something instead of being text.
 func steers(r rune) bool {
 	return unicode.IsControl(r) && r != '\n' && r != '\t' ||
 		r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' // embeddings, overrides and isolates of directions
 }
 
-// Excerpt is text of at most about so many lines and bytes: its first and last lines, and between them how much is left out. Where says where the rest is;
-// "" is nowhere.
+// Excerpt shortens text to about so many lines and bytes: its first and last lines, and between them how much was left out. where says where
+// all of it is; "" is nowhere.
 func Excerpt(s string, maxLines, maxBytes int, where string) string {
 	if len(s) <= maxBytes && strings.Count(s, "\n") < maxLines {
 		return s
@@ -96,7 +96,7 @@ func Excerpt(s string, maxLines, maxBytes int, where string) string {
 	return strings.TrimSuffix(head, "\n") + "\n" + note + " …\n" + strings.TrimPrefix(tail, "\n")
 }
 
-// ends are the beginning and the end of a text, each of at most so many lines and bytes, and of whole characters.
+// ends are the beginning and the end of a text, each of whole characters and of at most so many lines and bytes.
 func ends(s string, lines, bytes int) (head, tail string) {
 	head = s[:min(len(s), bytes)]
 	for len(head) > 0 && len(head) < len(s) && !utf8.RuneStart(s[len(head)]) {

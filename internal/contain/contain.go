@@ -1,7 +1,7 @@
-// Package contain keeps a panic to what it struck. The processes that hold a user's variables end with the server's process, so no fault of ours in
-// one message, event or run may end that.
+// Package contain turns a panic into an error of the one message, event or run that it struck. The processes that hold a user's variables
+// end with the server's process, so a fault of ours must not end it.
 //
-// A mutex that is held where a panic may come is let go by defer: else whoever needs it next waits for ever.
+// A mutex that is held where a panic may come must be unlocked by defer, or the next one to lock it waits for ever.
 package contain
 
 import (

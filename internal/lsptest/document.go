@@ -40,7 +40,7 @@ func (e *Editor) Open(name, text string) {
 	e.Notify("textDocument/didOpen", Object{"textDocument": Object{"uri": e.URI(name), "languageId": "python", "version": 1, "text": text}})
 }
 
-// OpenRepeated opens a file whose text is a text many times over, which costs hardly more than to send it.
+// OpenRepeated opens a file whose text is a text repeated many times. It costs hardly more than sending it.
 func (e *Editor) OpenRepeated(name, text string, times int) {
 	e.t.Helper()
 	e.docs[name] = &document{strings.Repeat(text, times), 1}
@@ -83,7 +83,7 @@ func (e *Editor) apply(d *document, edit Edit) {
 	d.text = d.text[:start] + edit.Text + d.text[end:]
 }
 
-// Edits makes edits, each of which next chooses when those before it have been made, and tells the server in one notification.
+// Edits makes several edits and tells the server in one notification. next chooses each edit once those before it are made.
 func (e *Editor) Edits(name string, count int, next func() Edit) {
 	e.t.Helper()
 	d := e.document(name)

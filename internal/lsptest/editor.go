@@ -1,6 +1,6 @@
 // Package lsptest is an editor for tests: it starts a language server, in the process of the test or as a program, speaks LSP with
-// it, and records every message. It knows nothing of the server's own types and libraries, so that what the server sends is read by
-// somebody else's eyes: JSON as it comes.
+// it, and records every message. It uses none of the server's types and libraries, so that it reads what the server sends as a
+// stranger does: JSON as it comes.
 //
 //	e := lsptest.Start(t, lsptest.Options{Server: inProcess})
 //	e.Open("train.py", "# %%\nprint(1)\n")
@@ -8,12 +8,12 @@
 //	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("train.py"), "cell": 1}, &reply)
 //	e.Await("the end of the run", lsptest.Method("dip/event"), lsptest.Has("event", "run_finished"))
 //
-// Nothing waits for a time to pass: Await looks at all messages since the last [Editor.Mark], and then at each one that comes, and fails the test with
-// what did come if none fits before the test's deadline.
+// Nothing waits for a time to pass. Await looks at all messages since the last [Editor.Mark], then at each new one. If none fits before the
+// test's deadline, the test fails and shows what did come.
 //
 // What the server asks, the editor answers: workspace/configuration from Options.Settings, refreshes and progress tokens with null,
-// window/showDocument with success. At the end of the test it shuts the server down, and fails the test if that has an error to
-// tell. Whoever wants to see that no goroutine is left uses goleak in TestMain.
+// window/showDocument with success. At the end of the test it shuts the server down, and fails the test if that ends with an
+// error. Leaked goroutines are found by goleak in TestMain.
 //
 // [Files] reads tests whose files have marks in them; see there.
 package lsptest
@@ -351,7 +351,7 @@ func (e *Editor) write(m any) {
 	e.WriteRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body))
 }
 
-// WriteRaw sends bytes, whatever they are. A server that has gone is no failure here: whoever waits for it sees that.
+// WriteRaw sends any bytes. A server that is gone is no failure here; a test that waits for it will notice.
 func (e *Editor) WriteRaw(text string) { e.writeRaw(text) }
 
 // writeRaw sends bytes that come in pieces.
@@ -543,7 +543,7 @@ func (e *Editor) Settings(settings Object) {
 	e.Notify("workspace/didChangeConfiguration", Object{"settings": Object{"dip": settings}})
 }
 
-// Leave closes the editor's end of the stream without a word, as a death does, and returns the server's error.
+// Leave closes the editor's end of the stream without shutdown, as when the editor dies, and returns the server's error.
 func (e *Editor) Leave() error {
 	e.left = true
 	e.stream.Close()

@@ -25,7 +25,7 @@ type recorder struct {
 // recording is nil unless Record has been called, which is before any editor starts.
 var recording *recorder
 
-// Record has every message that any editor gets from its server from now on written to a file in a directory, for [Validate].
+// Record writes every message that editors get from their servers from now on to a file in a directory, for [Validate].
 func Record(dir string) error {
 	f, err := os.CreateTemp(dir, "lsp-messages-*.jsonl")
 	if err != nil {
@@ -54,9 +54,9 @@ func (r *recorder) record(method string, m Message) {
 	r.failed = err
 }
 
-// Validate ends the recording and has an implementation of LSP that is not ours, the Python package lsprotocol, look at every message:
-// a field that LSP does not have, one that is missing and one of another type are errors. Notifications and requests that begin with one of the
-// prefixes are extensions, which it does not know. validator is the path of validate.py, which stands beside this file.
+// Validate ends the recording and checks every message against an independent implementation of LSP, the Python package lsprotocol: a field
+// that LSP does not have, one that is missing and one of another type are errors. Methods that begin with one of the
+// prefixes are extensions and are not checked. validator is the path of validate.py, which stands beside this file.
 func Validate(python, validator string, prefixes ...string) error {
 	r := recording
 	if r == nil {

@@ -9,7 +9,7 @@ import (
 	"dipls/internal/testpython"
 )
 
-// What is right passes, and every kind of fault is found.
+// Correct messages pass, and every kind of fault is found.
 func TestValidate(t *testing.T) {
 	python := testpython.Need(t)
 	if exec.Command(python, "-c", "import lsprotocol").Run() != nil {
@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 		{"$/progress", `{"method":"$/progress","params":{"token":"t","value":{"kind":"report","title":"t"}}}`, ".params.value.title"},
 		{"dip/event", `{"method":"dip/event","params":17}`, "neither an object nor a list"},
 	}
-	for _, wrong := range []bool{false, true} { // apart, for to start Python takes long
+	for _, wrong := range []bool{false, true} { // all messages of a kind at once: starting Python takes long
 		if err := Record(t.TempDir()); err != nil {
 			t.Fatal(err)
 		}

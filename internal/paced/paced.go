@@ -1,10 +1,10 @@
-// Package paced tells of the progress of writes to somebody who may be slow to read.
+// Package paced reports progress while writing to a reader that may be slow.
 package paced
 
 import "io"
 
-// pieceBytes is how much a reader has to take before it counts as progress: little enough that one who takes tens of kilobytes a second
-// shows some every second, and enough that a write costs little beside the copying.
+// pieceBytes is how much a reader has to take before that counts as progress. It is small enough that a reader of tens of kilobytes a second
+// shows progress every second, and large enough that the extra writes cost little.
 const pieceBytes = 16 << 10
 
 // Writer returns a writer that writes to w in pieces and calls progress after each.

@@ -1,11 +1,11 @@
 // Package private makes and checks directories whose content nobody else can change.
 //
-// A directory is private if it is the user's, and at every step of its path only the user or root could put something else there: each directory on the
-// way is theirs and may be written by nobody else, or is sticky, as /tmp is; and so is each link, with what it leads to. What holds once then holds on, for
-// whoever could undo it has been ruled out, so a path that was found private may be used as it is.
+// A directory is private if it is the user's, and if at every step of its path only the user or root could put something else there. Each
+// directory on the way belongs to one of them and nobody else may write to it, or it is sticky, as /tmp is. The same holds for each link and
+// for what it leads to. A path that was found private stays private, since nobody who could change that is left; so it may be used as it is.
 //
-// Each step is looked at in the directory that was opened and found good before (openat), never by a path, so there is no moment between the look and
-// the use in which somebody could exchange what was looked at.
+// Each step is checked relative to the directory that was opened and checked before (openat), never by path. So nobody can exchange
+// anything between the check and the use.
 package private
 
 import (
@@ -21,11 +21,11 @@ import (
 // maxLinks is how many links a path may lead through, as in Linux.
 const maxLinks = 40
 
-// Dir makes sure that path, which is absolute, is a private directory. It makes what is missing, for the user alone. The error says which part of the path is
-// open to whom.
+// Dir makes sure that an absolute path is a private directory. It creates what is missing, for the user alone. The error says which part of the
+// path others could change.
 func Dir(path string) error { return walk(path, true) }
 
-// Check is Dir without making anything; what is missing is an error that is [fs.ErrNotExist].
+// Check is Dir without creating anything: if something is missing, the error is [fs.ErrNotExist].
 func Check(path string) error { return walk(path, false) }
 
 // walk goes from the root of the file system to path.
@@ -145,7 +145,7 @@ func (w *walker) readLink(name string) (string, error) {
 	return w.at + "/" + string(b[:n]), nil
 }
 
-// end checks the directory that the path leads to, in which we write.
+// end checks the directory that the path leads to, which we write to.
 func (w *walker) end() error {
 	switch {
 	case int(w.st.Uid) != os.Geteuid():
@@ -164,8 +164,8 @@ func (w *walker) owned(path string, st *unix.Stat_t) error {
 	return fmt.Errorf("%s belongs to uid %d, not to uid %d or root", path, st.Uid, os.Geteuid())
 }
 
-// open reports whether others may write to a directory. A group that has the user's own number is the user's own: many systems give each user such a
-// one, and let it write by default.
+// open reports whether others may write to a directory. A group with the same number as the user counts as the user: many systems give each
+// user such a group, and let it write by default.
 func open(st *unix.Stat_t) bool {
 	group := st.Mode&0o020 != 0 && !(int(st.Gid) == os.Getegid() && os.Getegid() == os.Geteuid())
 	return group || st.Mode&0o002 != 0

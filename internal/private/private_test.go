@@ -49,7 +49,7 @@ func TestDirMakesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Whoever could change what is in a directory makes it one that is not private, wherever on the path that is.
+// A directory is not private if anybody else could change something anywhere on its path.
 func TestOpenToOthers(t *testing.T) {
 	for name, test := range map[string]struct {
 		make func(t *testing.T, base string) string
@@ -128,7 +128,7 @@ func TestOpenToOthers(t *testing.T) {
 	}
 }
 
-// Links of the user's are followed, and so is a sticky directory gone through.
+// The user's own links are followed, and a sticky directory may be on the way.
 func TestWaysThatAreFine(t *testing.T) {
 	base := t.TempDir()
 	mkdir(t, base+"/real/deep", 0o755)

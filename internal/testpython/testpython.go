@@ -22,7 +22,7 @@ func Path() string {
 	return filepath.Join(dir, ".venv", "bin", "python")
 }
 
-// Need is Path for a test that cannot do without, which is skipped if the interpreter is not there, or in short mode.
+// Need is Path for a test that needs it: without the interpreter, and in short mode, the test is skipped.
 func Need(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {

@@ -1,11 +1,11 @@
 // Package trace writes what happens to a cell on its way from the editor to the ranks and back, as Chrome's trace events
 // (JSON array format), which chrome://tracing and https://ui.perfetto.dev show.
 //
-// A nil *Tracer is one that is off: every method may be called on it, and costs a comparison. Times are of the one clock that all processes
-// of a machine share, so that spans of ranks, which Python has measured, stand beside those of this process.
+// A nil *Tracer is off: every method may be called on it, and costs a comparison. All processes of a machine share the clock of the times, so
+// spans that Python has measured on ranks stand beside those of this process.
 //
-// Spans of one [Track] nest, as what one thread does: of two that overlap, one contains the other. What has several things going on at
-// once, such as runs that wait for their turn, is told by phases of a thing with an id ([Tracer.Begin], [Tracer.Phase], [Tracer.End]).
+// Spans of one [Track] nest, like calls on one thread: of two that overlap, one contains the other. Things that overlap freely, such as runs
+// that wait for their turn, have an id and phases instead ([Tracer.Begin], [Tracer.Phase], [Tracer.End]).
 package trace
 
 import (
@@ -39,8 +39,8 @@ func Text(key, value string) Arg { return Arg{key: key, text: value, isText: tru
 // Int is a number as a detail.
 func Int(key string, value int64) Arg { return Arg{key: key, number: value} }
 
-// flushBytes is how much is collected between writes, each of which ends with a whole event: so the file can be read whenever this process
-// is killed. The format does without the last bracket.
+// flushBytes is how much is collected between writes. Each write ends with a whole event, so the file can be read even if this process is
+// killed: the format may do without the last bracket.
 const flushBytes = 32 << 10
 
 // Tracer writes a trace. It may be used by any number of goroutines.
@@ -73,7 +73,7 @@ func Create(path string) (*Tracer, error) {
 	return t, nil
 }
 
-// On tells whether there is a trace, for what is not worth preparing otherwise.
+// On tells whether there is a trace: without one, arguments need not be prepared.
 func (t *Tracer) On() bool { return t != nil }
 
 // Now is the present moment.
@@ -168,21 +168,21 @@ func (t *Tracer) moment(track Track, name string, at Time, args []Arg) {
 	t.args(args)
 }
 
-// Begin tells that something with an id of its own begins; its phases come before its End.
+// Begin begins something with an id of its own, such as a run. Its phases come before its End.
 func (t *Tracer) Begin(pid int, id, name string, at Time, args ...Arg) {
 	if t != nil {
 		t.mark("b", pid, id, name, at, args)
 	}
 }
 
-// End tells of the end of what has begun.
+// End ends what Begin began.
 func (t *Tracer) End(pid int, id, name string, at Time) {
 	if t != nil {
 		t.mark("e", pid, id, name, at, nil)
 	}
 }
 
-// Phase tells of a part of what has an id.
+// Phase adds a phase of what Begin began.
 func (t *Tracer) Phase(pid int, id, name string, from, to Time, args ...Arg) {
 	if t != nil {
 		t.phase(pid, id, name, from, to, args)

@@ -109,7 +109,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// What is in the file when the process is killed can be read: whole events, of which only the closing bracket is missing.
+// When the process is killed, the file can be read: it has whole events, and only the closing bracket is missing.
 func TestKilled(t *testing.T) {
 	tr, path := create(t)
 	defer tr.Close()
@@ -132,7 +132,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// The first write that fails is told in the end.
+// Close returns the error of the first write that failed.
 func TestFullDisk(t *testing.T) {
 	tr, _ := create(t)
 	tr.f.Close()

@@ -1,7 +1,7 @@
 // Package trust remembers the folders whose code the user has let run.
 //
-// The memory is a file of JSON lines, which the user alone may read or write (mode 0600, in a directory that nobody else can change): a
-// folder by its real path, and the interpreter that lies in it or belongs to it, if that was let run, too. What others could have written counts for nothing.
+// The memory is a file of JSON lines, which the user alone may read or write (mode 0600, in a directory that nobody else can change). A line is
+// a folder by its real path, and the folder's own interpreter if that may run, too. A file that others could have written is ignored.
 package trust
 
 import (
@@ -37,7 +37,7 @@ func Open(path string) *Store { return &Store{path} }
 // Path is the file.
 func (s *Store) Path() string { return s.path }
 
-// Real is the path by which a folder is remembered: what links lead to, or, of one that is not there, its plain path.
+// Real is the path by which a folder is remembered: without links, or as it is if the folder is not there.
 func Real(folder string) (string, error) {
 	abs, err := filepath.Abs(folder)
 	if err != nil {
@@ -107,8 +107,8 @@ func (s *Store) Find(folder string) (Entry, bool) {
 	return entries[i], true
 }
 
-// Add remembers a folder, and its own interpreter if that is not "". A folder that anybody may write to is not remembered: what it holds tomorrow
-// is not what was let run.
+// Add remembers a folder, and its own interpreter if that is not "". A folder that anybody may write to is not remembered: tomorrow it may
+// hold something else than the user has let run.
 func (s *Store) Add(folder, python string) error {
 	real, err := Real(folder)
 	if err != nil {

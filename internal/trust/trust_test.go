@@ -61,7 +61,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// What others could have written counts for nothing, and is told when it is to be changed.
+// A file that others could have written is ignored, and an attempt to change it is an error.
 func TestStoreThatOthersWrote(t *testing.T) {
 	for name, spoil := range map[string]func(*Store) error{
 		"mode":   func(s *Store) error { return os.Chmod(s.path, 0o644) },
