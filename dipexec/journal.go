@@ -661,7 +661,7 @@ func (rj *runJournal) finish(r event.Report, at time.Time) bool {
 	rj.record.Finished, rj.record.Status, rj.record.ExitCode, rj.record.Reason = at, r.Status, r.ExitCode, r.Reason
 	for i := range r.Parts {
 		p := &r.Parts[i]
-		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: seconds(p.Elapsed), ExecutionCount: p.ExecutionCount, Seed: p.Seed, GroupTimeout: seconds(p.GroupTimeout)}
+		pr := PartRecord{Local: p.Rank < 0, Status: p.Status, Seconds: event.Seconds(p.Elapsed), ExecutionCount: p.ExecutionCount, Seed: p.Seed, GroupTimeout: event.Seconds(p.GroupTimeout)}
 		if !pr.Local {
 			pr.Rank = &p.Rank
 		}
@@ -957,11 +957,6 @@ func relative(files map[string]string) map[string]string {
 		names[mime] = filepath.Base(path)
 	}
 	return names
-}
-
-func seconds(d time.Duration) float64 {
-	// Microseconds are as fine as anybody reads, and print short.
-	return float64(d.Microseconds()) / 1e6
 }
 
 // describeJournalError is the sentence for a journal that cannot be written.

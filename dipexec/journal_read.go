@@ -20,9 +20,6 @@ import (
 	"dipls/dipexec/event"
 )
 
-// maxText bounds the text of one Stream event.
-const maxText = 32 << 10
-
 // RunReader gives back the events of a run from its journal, as they were published: the same events in the same order, but
 // for pieces of one stream that came with nothing between them, which may be cut differently. A Log event stands for what is not kept any more
 // because the journal's limit was reached.
@@ -47,7 +44,7 @@ type readProc struct {
 	raw     *os.File
 	section int           // whose file raw is
 	seen    map[int]int64 // by section: how much of its file the index has told of
-	text    [2]textDecoder
+	text    [2]event.TextDecoder
 	header  event.Header // for its Stream events
 }
 
@@ -173,7 +170,7 @@ func (r *RunReader) readOutput() error {
 		p.close()
 		p.raw, p.section = f, r.output.Section
 	}
-	b := make([]byte, min(r.output.Size, maxText))
+	b := make([]byte, min(r.output.Size, event.MaxText))
 	if _, err := p.raw.ReadAt(b, r.output.Offset); err != nil {
 		if errors.Is(err, io.EOF) && p.section > 0 { // it is just being removed
 			r.gap()
@@ -184,7 +181,7 @@ func (r *RunReader) readOutput() error {
 	r.output.Offset += int64(len(b))
 	r.output.Size -= int64(len(b))
 	p.seen[p.section] = max(p.seen[p.section], r.output.Offset)
-	r.push(p, r.output.Name, p.text[event.StreamIndex(r.output.Name)].decode(b))
+	r.push(p, r.output.Name, p.text[event.StreamIndex(r.output.Name)].Decode(b))
 	return nil
 }
 
@@ -272,7 +269,7 @@ func (r *RunReader) proc(rank int) *readProc {
 // flush gives out what a process's decoders hold back.
 func (r *RunReader) flush(p *readProc) {
 	for i := range p.text {
-		r.push(p, event.StreamNames[i], p.text[i].flush())
+		r.push(p, event.StreamNames[i], p.text[i].Flush())
 	}
 }
 

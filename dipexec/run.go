@@ -643,7 +643,7 @@ func (r *run) finish(status event.Status, reason string) {
 	r.tracePhase("outcome")
 	ev := &event.RunFinished{
 		Header: r.head(event.KindRunFinished), Parent: r.parent(), Status: status, ExitCode: r.report.ExitCode,
-		Seconds: seconds(r.report.Elapsed), Reason: reason,
+		Seconds: event.Seconds(r.report.Elapsed), Reason: reason,
 	}
 	if r.journal != nil { // is complete for whoever hears of the end
 		if lacking := r.journal.lacking(); lacking != "" && r.journal.begun() {
@@ -730,7 +730,7 @@ type part struct {
 	before  *partEnd // how the one before it ended
 
 	// Guarded by proc.mu.
-	text  [len(event.StreamNames)]textDecoder
+	text  [len(event.StreamNames)]event.TextDecoder
 	raw   rawFile // raw.rj is nil without a journal, and once closed
 	heard bool    // it has printed; kept only for the trace
 
@@ -816,7 +816,7 @@ func (pt *part) stream(name string, b []byte) {
 		t.Since(pt.proc.track, "journal", came)
 	}
 	journaled := t.Now()
-	pt.publishText(i, pt.text[i].decode(b))
+	pt.publishText(i, pt.text[i].Decode(b))
 	t.Since(pt.proc.track, "publish", journaled)
 	if t.On() {
 		t.Since(pt.proc.track, "output", came, trace.Int("bytes", int64(len(b))), trace.Text("run", pt.r.id))
@@ -826,7 +826,7 @@ func (pt *part) stream(name string, b []byte) {
 func (pt *part) publishText(i int, text string) {
 	var piece string
 	for text != "" {
-		piece, text = splitText(text, maxText)
+		piece, text = event.SplitText(text, event.MaxText)
 		ev := &event.Stream{Header: pt.header(event.KindStream), Name: event.StreamNames[i], Text: piece}
 		pt.proc.e.bus.PublishOutput(ev, len(piece), pt.journalDir())
 	}
@@ -835,7 +835,7 @@ func (pt *part) publishText(i int, text string) {
 // flushText publishes the beginnings of characters that will not be completed.
 func (pt *part) flushText() {
 	for i := range pt.text {
-		pt.publishText(i, pt.text[i].flush())
+		pt.publishText(i, pt.text[i].Flush())
 	}
 }
 
@@ -895,7 +895,7 @@ func (pt *part) exception(f wire.Error) {
 func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	elapsed := time.Since(pt.started)
 	came := pt.proc.e.o.Trace.Now()
-	ev := &event.RankState{Header: pt.header(event.KindRankState), State: event.StateReady, Seconds: seconds(elapsed)}
+	ev := &event.RankState{Header: pt.header(event.KindRankState), State: event.StateReady, Seconds: event.Seconds(elapsed)}
 	count, exit := 0, 0
 	var death *ranks.ExitError
 	ended := errors.As(err, &death)

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"dipls/dipexec/event"
 )
 
 const (
@@ -109,7 +111,7 @@ func (s *screen) put(text string, emit func(string)) {
 	for len(r.text) > maxLine {
 		// Emitting every row down to this one loses nothing but the chance to redraw those above.
 		rest := ""
-		r.text, rest = splitText(r.text, maxLine)
+		r.text, rest = event.SplitText(r.text, maxLine)
 		next := row{text: rest, before: s.colours, colour: r.colour}
 		s.emitRows(s.at+1, emit)
 		s.rows = append([]row{next}, s.rows...)

@@ -1,9 +1,8 @@
-package dipexec
+package event
 
 import (
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -20,12 +19,12 @@ func TestTextDecoder(t *testing.T) {
 		{[]string{"end \xe2\x82"}, "end ��"},
 		{[]string{"\xc3", "\xc3", "\xa9"}, "�é"},
 	} {
-		var d textDecoder
+		var d TextDecoder
 		var got strings.Builder
 		for _, p := range c.pieces {
-			got.WriteString(d.decode([]byte(p)))
+			got.WriteString(d.Decode([]byte(p)))
 		}
-		got.WriteString(d.flush())
+		got.WriteString(d.Flush())
 		if got.String() != c.want {
 			t.Errorf("%q: got %q, want %q", c.pieces, got.String(), c.want)
 		}
@@ -37,17 +36,17 @@ func FuzzTextDecoder(f *testing.F) {
 	f.Add([]byte("h\xc3\xa9llo \xf0\x9f\x98\x80\xff\xe2\x82"), uint64(0b1010101))
 	f.Add([]byte("\xed\xa0\x80\xf4\x90\x80\x80\xc0\x80"), uint64(0xffff))
 	f.Fuzz(func(t *testing.T, b []byte, cuts uint64) {
-		var d textDecoder
+		var d TextDecoder
 		var got strings.Builder
 		begin := 0
 		for i := range b {
 			if cuts>>(i%64)&1 == 1 {
-				got.WriteString(d.decode(b[begin:i]))
+				got.WriteString(d.Decode(b[begin:i]))
 				begin = i
 			}
 		}
-		got.WriteString(d.decode(b[begin:]))
-		got.WriteString(d.flush())
+		got.WriteString(d.Decode(b[begin:]))
+		got.WriteString(d.Flush())
 		if want := string([]rune(string(b))); got.String() != want {
 			t.Errorf("got %q, want %q", got.String(), want)
 		}
@@ -63,7 +62,7 @@ func FuzzSplitText(f *testing.F) {
 		var all string
 		for rest := s; rest != ""; {
 			var piece string
-			piece, rest = splitText(rest, max)
+			piece, rest = SplitText(rest, max)
 			if piece == "" || len(piece) > max || !utf8.ValidString(piece) {
 				t.Fatalf("%q is a bad piece of %q", piece, s)
 			}
@@ -73,14 +72,4 @@ func FuzzSplitText(f *testing.F) {
 			t.Errorf("got %q, want %q", all, s)
 		}
 	})
-}
-
-func TestFormatDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		2 * time.Millisecond: "2 ms", 1234 * time.Millisecond: "1.2 s", 12 * time.Second: "12 s", 185 * time.Second: "3 min 05 s",
-	} {
-		if got := FormatDuration(d); got != want {
-			t.Errorf("%v is %q, want %q", d, got, want)
-		}
-	}
 }

@@ -1,21 +1,23 @@
-package dipexec
+package event
 
 import (
-	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
 
-// textDecoder turns the bytes of one stream into text, piece by piece. What comes out does not depend on where the pieces
+// MaxText bounds the text of one Stream event.
+const MaxText = 32 << 10
+
+// TextDecoder turns the bytes of one stream into text, piece by piece. What comes out does not depend on where the pieces
 // were cut: a character that is cut is held back until its rest arrives, and every byte that is no UTF-8 becomes one U+FFFD.
-type textDecoder struct {
+type TextDecoder struct {
 	held [utf8.UTFMax]byte
 	n    int // bytes in held: the beginning of a character
 }
 
-// decode returns the text of what was held back and of b, as far as it is complete.
-func (d *textDecoder) decode(b []byte) string {
+// Decode returns the text of what was held back and of b, as far as it is complete.
+func (d *TextDecoder) Decode(b []byte) string {
 	if d.n == 0 {
 		cut := len(b) - incompleteTail(b)
 		d.n = copy(d.held[:], b[cut:])
@@ -33,13 +35,13 @@ func (d *textDecoder) decode(b []byte) string {
 		}
 	}
 	if len(b) > 0 {
-		s.WriteString(d.decode(b))
+		s.WriteString(d.Decode(b))
 	}
 	return s.String()
 }
 
-// flush returns what was held back: the stream ends here.
-func (d *textDecoder) flush() string {
+// Flush returns what was held back: the stream ends here.
+func (d *TextDecoder) Flush() string {
 	n := d.n
 	d.n = 0
 	return strings.Repeat(string(utf8.RuneError), n)
@@ -72,9 +74,9 @@ func validText(b []byte) string {
 	return s.String()
 }
 
-// splitText cuts the longest piece of at most max bytes off s, after a line feed if there is one and never inside a
+// SplitText cuts the longest piece of at most max bytes off s, after a line feed if there is one and never inside a
 // character.
-func splitText(s string, max int) (piece, rest string) {
+func SplitText(s string, max int) (piece, rest string) {
 	if len(s) <= max {
 		return s, ""
 	}
@@ -86,16 +88,5 @@ func splitText(s string, max int) (piece, rest string) {
 	return s[:cut], s[cut:]
 }
 
-// FormatDuration writes a duration as a person would: 30 ms, 1.2 s, 12 s, 3 min 05 s.
-func FormatDuration(d time.Duration) string {
-	switch s := d.Seconds(); {
-	case s < 0.1:
-		return fmt.Sprintf("%.0f ms", s*1000)
-	case s < 10:
-		return fmt.Sprintf("%.1f s", s)
-	case s < 60:
-		return fmt.Sprintf("%.0f s", s)
-	default:
-		return fmt.Sprintf("%d min %02d s", int(s)/60, int(s)%60)
-	}
-}
+// Seconds is a duration as events have it: microseconds are as fine as anybody reads, and print short.
+func Seconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6 }

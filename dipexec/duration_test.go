@@ -1,0 +1,16 @@
+package dipexec
+
+import (
+	"testing"
+	"time"
+)
+
+func TestFormatDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		2 * time.Millisecond: "2 ms", 1234 * time.Millisecond: "1.2 s", 12 * time.Second: "12 s", 185 * time.Second: "3 min 05 s",
+	} {
+		if got := FormatDuration(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}
