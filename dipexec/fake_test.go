@@ -331,15 +331,10 @@ func (x *fakeExecution) print(text string)  { x.h.Message(streamMessage("stdout"
 func (x *fakeExecution) stderr(text string) { x.h.Message(streamMessage("stderr", []byte(text))) }
 
 func (x *fakeExecution) result(count int, text string) {
-	x.h.Message(message(wire.TypeExecuteResult, wire.Display{Data: plain(text), ExecutionCount: count}))
+	x.h.Message(message(wire.TypeExecuteResult, wire.Display{Data: eventtest.Plain(text), ExecutionCount: count}))
 }
 
 func (x *fakeExecution) display(d wire.Display) { x.h.Message(message(wire.TypeDisplayData, d)) }
-
-func plain(text string) map[string]json.RawMessage {
-	b, _ := json.Marshal(text)
-	return map[string]json.RawMessage{"text/plain": b}
-}
 
 func (x *fakeExecution) ok() {
 	x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "ok"}, ExecutionCount: 7}, nil)

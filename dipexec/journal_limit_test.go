@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 	"dipls/internal/bytesize"
 	"dipls/internal/testdisk"
 	"dipls/ranks/wire"
@@ -47,7 +48,7 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 		x[0].print(piece)
 		x[1].print(piece)
 	}
-	x[1].display(wire.Display{Data: plain("rich")})
+	x[1].display(wire.Display{Data: eventtest.Plain("rich")})
 	for _, x := range x {
 		x.ok()
 	}

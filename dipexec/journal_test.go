@@ -340,7 +340,7 @@ func TestJournalKeepsWhatTellsSomething(t *testing.T) {
 			return true
 		},
 		"value": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
-			x.h.Message(message(wire.TypeExecuteResult, wire.Display{ExecutionCount: 7, Data: plain("42")}))
+			x.h.Message(message(wire.TypeExecuteResult, wire.Display{ExecutionCount: 7, Data: eventtest.Plain("42")}))
 			x.ok()
 			return true
 		},
@@ -731,7 +731,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	for range 2 {
 		id := mustStart(t, e, Request{})
 		x := pool.local.next()
-		x.display(wire.Display{Data: plain("x")}) // goes into the index
+		x.display(wire.Display{Data: eventtest.Plain("x")}) // goes into the index
 		var dir string
 		rec.await(t, "run_started", func(ev event.Event) bool {
 			s, ok := ev.(*event.RunStarted)

@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -177,7 +178,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 				t.add(ev.Text)
 			}
 		case *event.Result:
-			result[event.RankOf(&ev.Header)] = richText(ev.Data, nil)
+			result[event.RankOf(&ev.Header)] = view.RichText(ev.Data, nil)
 		}
 	}
 	for i := range parts {

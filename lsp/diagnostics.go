@@ -12,7 +12,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
 )
@@ -45,7 +45,7 @@ type diagnostics struct {
 	hangs    []*hangMark
 	runs     map[string]*followed // that are running, or ended not long ago
 	ended    []string             // those of runs that have ended, oldest first
-	folder   *dipexec.Folder
+	folder   *view.Folder
 	shown    map[uri.URI]*shown // of open documents
 	unopened map[uri.URI]bool   // files that are not open, of which the client has been told something
 	dirty    changes            // has to be published soon
@@ -86,7 +86,7 @@ type cellDiagnostics struct {
 func newDiagnostics(s *server) feature {
 	d := &diagnostics{
 		s: s, events: newEventQueue(), failures: map[cellKey][]*failure{}, outputs: map[cellKey]*printed{}, runs: map[string]*followed{},
-		folder: dipexec.NewFolder(dipexec.FoldOptions{}), shown: map[uri.URI]*shown{}, unopened: map[uri.URI]bool{}, dirty: changes{}, wordy: changes{},
+		folder: view.NewFolder(view.FoldOptions{}), shown: map[uri.URI]*shown{}, unopened: map[uri.URI]bool{}, dirty: changes{}, wordy: changes{},
 	}
 	return feature{
 		methods:      d.methods(),

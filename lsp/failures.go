@@ -10,8 +10,8 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
 )
@@ -38,7 +38,7 @@ type failure struct {
 	text      string
 	death     bool  // text is what has become of a process: "was killed by SIGKILL"
 	ranks     []int // ascending; -1: the local namespace; nil: of the run as a whole
-	apart     dipexec.Apart
+	apart     view.Apart
 	frames    []traced
 	key       string // the same for failures that are the same
 }

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 )
 
 // methodFolded is the notification that carries what a person reads of runs, as docs/language-server.md has it.
@@ -41,16 +41,16 @@ const (
 )
 
 // foldedKinds are the kinds of a folder's items.
-var foldedKinds = map[dipexec.ItemKind]foldedKind{
-	dipexec.ItemLine: foldedLine, dipexec.ItemResult: foldedResult, dipexec.ItemDisplay: foldedDisplay,
-	dipexec.ItemFailure: foldedFailure, dipexec.ItemNotice: foldedNotice,
+var foldedKinds = map[view.ItemKind]foldedKind{
+	view.ItemLine: foldedLine, view.ItemResult: foldedResult, view.ItemDisplay: foldedDisplay,
+	view.ItemFailure: foldedFailure, view.ItemNotice: foldedNotice,
 }
 
 // folding is what a client is told of a workspace that takes events and wants them folded as well.
 type folding struct {
 	*output
 	w      *workspace
-	folder *dipexec.Folder
+	folder *view.Folder
 	items  []foldedItem
 	live   []string  // as the client has them
 	told   time.Time // when it got them
@@ -58,7 +58,7 @@ type folding struct {
 
 // tellFolded tells of a workspace's output until the connection ends.
 func (o *output) tellFolded(w *workspace, sub *event.Subscription) {
-	f := &folding{output: o, w: w, folder: dipexec.NewFolder(dipexec.FoldOptions{})}
+	f := &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
 	due := time.Time{} // of unfinished lines
 	for {
 		events, err := o.nextUntil(f.folder, due, w, sub)
@@ -87,7 +87,7 @@ func (f *folding) enter(ev event.Event) {
 	}
 }
 
-func (f *folding) add(items []dipexec.Item) {
+func (f *folding) add(items []view.Item) {
 	for _, item := range items {
 		f.items = append(f.items, foldedItem{foldedKinds[item.Kind], item.Run, item.String()})
 	}

@@ -9,8 +9,8 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
@@ -69,7 +69,7 @@ func (r *Run) took() string {
 	if r.Seconds == 0 {
 		return ""
 	}
-	return dipexec.FormatDuration(time.Duration(r.Seconds * float64(time.Second)))
+	return view.FormatDuration(time.Duration(r.Seconds * float64(time.Second)))
 }
 
 // parts are the parts of the local namespace, nil if it has none, and of the ranks.

@@ -11,8 +11,8 @@ import (
 
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 )
 
@@ -91,7 +91,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription
 }
 
 // nextUntil is next, but returns without events when something in the folder is due, or at a time if that is not zero.
-func (o *output) nextUntil(folder *dipexec.Folder, at time.Time, w *workspace, sub *event.Subscription) ([]event.Event, error) {
+func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub *event.Subscription) ([]event.Event, error) {
 	deadline, ok := folder.Deadline()
 	if !at.IsZero() && (!ok || at.Before(deadline)) {
 		deadline, ok = at, true
@@ -120,13 +120,13 @@ func isState(ev event.Event) bool {
 // fold sends what a person wants to see.
 func (o *output) fold(w *workspace, sub *event.Subscription) {
 	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
-	folder := dipexec.NewFolder(dipexec.FoldOptions{})
+	folder := view.NewFolder(view.FoldOptions{})
 	for {
 		events, err := o.nextUntil(folder, time.Time{}, w, sub)
 		if err != nil {
 			return
 		}
-		var items []dipexec.Item
+		var items []view.Item
 		for _, ev := range events {
 			items = append(items, folder.Add(ev, time.Now())...)
 		}
@@ -147,7 +147,7 @@ type reading struct {
 }
 
 // show sends items. Lines that come together go in one message.
-func (v *reading) show(items []dipexec.Item) {
+func (v *reading) show(items []view.Item) {
 	var lines []byte
 	flush := func() {
 		if len(lines) > 0 {
@@ -161,11 +161,11 @@ func (v *reading) show(items []dipexec.Item) {
 			text = clean.Excerpt(text, loggedLines, loggedBytes, v.journal(item.Run))
 		}
 		switch item.Kind {
-		case dipexec.ItemFailure:
+		case view.ItemFailure:
 			flush()
 			v.s.client.logMessage(protocol.MessageTypeError, text)
 			v.failure(item)
-		case dipexec.ItemNotice:
+		case view.ItemNotice:
 			flush()
 			t := typeOfNotice(item.Event)
 			v.s.client.logMessage(t, text)
@@ -199,7 +199,7 @@ func (v *reading) first(run, what string) bool {
 }
 
 // failure tells of a failure, once for all that are the same.
-func (v *reading) failure(item dipexec.Item) {
+func (v *reading) failure(item view.Item) {
 	f, ok := item.Event.(*event.Failure)
 	how := v.s.config.of(v.w.dir).Failures
 	if !ok || how == failuresOff || !v.first(item.Run, fmt.Sprintf("%s: %s at %s:%d", f.EName, f.EValue, f.Path, f.Line)) {
@@ -228,7 +228,7 @@ func (v *reading) hang(ev *event.Hang, text string) {
 }
 
 // picture tells of the first output of a run that is no text, for there is nothing of it to read.
-func (v *reading) picture(item dipexec.Item) {
+func (v *reading) picture(item view.Item) {
 	path := pictureOf(item.Event)
 	if path == "" || !v.first(item.Run, "picture") {
 		return
@@ -321,7 +321,7 @@ func typeOfNotice(ev event.Event) protocol.MessageType {
 }
 
 // describeFailure is a failure in a line, or a few: "NameError: name 'x' is not defined (rank 0, line 12)". The journal has all of it.
-func describeFailure(f *event.Failure, item dipexec.Item, journal string) string {
+func describeFailure(f *event.Failure, item view.Item, journal string) string {
 	text := f.EName
 	if f.EValue != "" {
 		text += ": " + f.EValue

@@ -10,8 +10,8 @@ import (
 
 	"go.lsp.dev/uri"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
 )
@@ -326,10 +326,10 @@ func (d *diagnostics) end(r *followed) {
 }
 
 // print enters folded output. mu is held.
-func (d *diagnostics) print(items []dipexec.Item) {
+func (d *diagnostics) print(items []view.Item) {
 	for _, item := range items {
 		r := d.runs[item.Run]
-		if r == nil || r.output == nil || item.Kind == dipexec.ItemFailure || item.Kind == dipexec.ItemNotice {
+		if r == nil || r.output == nil || item.Kind == view.ItemFailure || item.Kind == view.ItemNotice {
 			continue
 		}
 		r.output.add(item.String())

@@ -21,6 +21,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/private"
 )
@@ -161,7 +162,7 @@ func escapeGlob(path string) string {
 }
 
 // writeLive writes the lines that are not finished.
-func writeLive(w io.Writer, lines []dipexec.LiveLine) error {
+func writeLive(w io.Writer, lines []view.LiveLine) error {
 	for _, line := range lines {
 		if _, err := io.WriteString(w, clean.Text(line.Prefix+line.Text)+"\n"); err != nil {
 			return err
@@ -177,8 +178,8 @@ func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error 
 		return err
 	}
 	defer r.Close()
-	folder := dipexec.NewFolder(dipexec.FoldOptions{Window: renderWindow})
-	write := func(items []dipexec.Item) (err error) {
+	folder := view.NewFolder(view.FoldOptions{Window: renderWindow})
+	write := func(items []view.Item) (err error) {
 		for _, item := range items {
 			if _, err = io.WriteString(w, clean.Text(item.String())+"\n"); err != nil {
 				return err

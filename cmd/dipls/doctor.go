@@ -16,6 +16,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/private"
 	"dipls/ranks"
 )
@@ -106,7 +107,7 @@ func (d *doctor) fail(what string, found error, remedy string) {
 func (d *doctor) line(colour int, verdict, what, found, remedy string) {
 	d.checks = append(d.checks, check{what, strings.ToLower(verdict), found, remedy, d.took.Seconds()})
 	if d.took > 0 {
-		found += " · " + dipexec.FormatDuration(d.took)
+		found += " · " + view.FormatDuration(d.took)
 	}
 	verdict = fmt.Sprintf("%-4s", verdict)
 	text := fmt.Sprintf("  %-12s %s\n", what, indentLines(found, 19))
@@ -329,7 +330,7 @@ func (d *doctor) tryOut(ctx context.Context, python string) {
 		if pool.Backend() != "" {
 			backend = "joined over " + pool.Backend()
 		}
-		found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, dipexec.FormatDuration(time.Since(begin)))
+		found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, view.FormatDuration(time.Since(begin)))
 		if notices := pool.Notices(); len(notices) > 0 {
 			found += "\n" + strings.Join(notices, "\n")
 		}

@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/ranks"
 	"dipls/session"
 )
@@ -200,7 +201,7 @@ func (t *trial) hang(ctx context.Context) (string, error) {
 	if t.hung, err = t.awaitHang(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("told after %s (--hang-after %s): %s", dipexec.FormatDuration(time.Since(began)), trialAfter, t.hung.Text), nil
+	return fmt.Sprintf("told after %s (--hang-after %s): %s", view.FormatDuration(time.Since(began)), trialAfter, t.hung.Text), nil
 }
 
 // awaitHang starts a cell in which the last rank stays away from a collective, and waits until it is told that the others wait for it.
@@ -256,7 +257,7 @@ func (t *trial) free(ctx context.Context) (string, error) {
 		if err := t.giveUp(ctx, t.hung.Run); err != nil {
 			return "", err
 		}
-		took = append(took, dipexec.FormatDuration(time.Since(began)))
+		took = append(took, view.FormatDuration(time.Since(began)))
 		for _, cell := range []string{trialReduce, trialKept} {
 			if err := t.run(ctx, cell); err != nil {
 				return "", fmt.Errorf("after interrupt %d: %w", i+1, err)

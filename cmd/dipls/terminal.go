@@ -15,8 +15,8 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/ranklist"
@@ -44,7 +44,7 @@ type terminal struct {
 	quiet      bool            // no headings, no outcomes
 	wayOut     string          // of ranks that wait for each other, a line for the user; "": nothing is said of it
 	shownOut   map[string]bool // runs in which it was said
-	folder     *dipexec.Folder
+	folder     *view.Folder
 	runs       []*runStatus // in progress, in the order in which they started
 	pool       string       // what the pool is doing while no cell runs, "" if nothing worth telling
 	pending    bytes.Buffer
@@ -74,7 +74,7 @@ func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 	return &terminal{
 		out: out, err: err, shared: out == err.w || isTerminal(out), quiet: quiet,
 		outColour: colour && isTerminal(out), errColour: colour && isTerminal(err.w),
-		folder: dipexec.NewFolder(dipexec.FoldOptions{}), progress: func() {}, shownOut: map[string]bool{},
+		folder: view.NewFolder(view.FoldOptions{}), progress: func() {}, shownOut: map[string]bool{},
 	}
 }
 
@@ -252,7 +252,7 @@ func (t *terminal) finished(e *event.RunFinished) {
 	if t.quiet && e.Status == event.StatusOK {
 		return
 	}
-	took := dipexec.FormatDuration(time.Duration(e.Seconds * float64(time.Second)))
+	took := view.FormatDuration(time.Duration(e.Seconds * float64(time.Second)))
 	switch {
 	case e.Status == event.StatusOK && run.ranks > 0:
 		t.say(t.colour(32, "✓") + t.dim(fmt.Sprintf(" %s · %s", plural(run.ranks, "rank"), took)))
@@ -319,7 +319,7 @@ func onRanks(numbers []int) string {
 }
 
 // print shows folded items.
-func (t *terminal) print(items []dipexec.Item) {
+func (t *terminal) print(items []view.Item) {
 	for _, item := range items {
 		switch e := item.Event.(type) {
 		case *event.Log:
@@ -331,12 +331,12 @@ func (t *terminal) print(items []dipexec.Item) {
 			continue
 		}
 		w, colour := t.out, t.outColour
-		if item.Kind == dipexec.ItemFailure || item.Kind == dipexec.ItemNotice || item.Stream == "stderr" {
+		if item.Kind == view.ItemFailure || item.Kind == view.ItemNotice || item.Stream == "stderr" {
 			w, colour = t.err.w, t.errColour
 		}
 		text := item.Text
 		// What a program prints is its own; colours that Python's traceback brings are for terminals only.
-		if !colour && item.Kind != dipexec.ItemLine {
+		if !colour && item.Kind != view.ItemLine {
 			text = ansi.Strip(text)
 		}
 		item.Text = text
@@ -465,7 +465,7 @@ func (t *terminal) statusLine(now time.Time) string {
 		if t.pool != "" {
 			busy = t.pool
 		}
-		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.label(), busy, dipexec.FormatDuration(now.Sub(run.started))))
+		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.label(), busy, view.FormatDuration(now.Sub(run.started))))
 	case t.pool != "":
 		return t.dim(spinner + " " + t.pool)
 	}

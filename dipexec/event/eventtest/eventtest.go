@@ -94,3 +94,9 @@ func richText(data map[string]json.RawMessage) string {
 	}
 	return "<" + strings.Join(slices.Sorted(maps.Keys(data)), ", ") + ">"
 }
+
+// Plain is the data of rich output that is a text.
+func Plain(text string) map[string]json.RawMessage {
+	b, _ := json.Marshal(text)
+	return map[string]json.RawMessage{"text/plain": b}
+}

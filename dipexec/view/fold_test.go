@@ -1,4 +1,4 @@
-package dipexec
+package view
 
 import (
 	"encoding/json"
@@ -49,7 +49,7 @@ func (f *folding) fail(rank int, evalue string) {
 }
 
 func (f *folding) result(rank int, s string) {
-	f.add(&event.Result{Header: event.HeaderOf(event.KindResult, "r1", new(1), rank), ExecutionCount: 10, Data: plain(s)})
+	f.add(&event.Result{Header: event.HeaderOf(event.KindResult, "r1", new(1), rank), ExecutionCount: 10, Data: eventtest.Plain(s)})
 }
 
 // sleep lets time pass, with a Flush at every deadline.

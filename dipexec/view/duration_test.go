@@ -1,4 +1,4 @@
-package dipexec
+package view
 
 import (
 	"testing"

@@ -1,9 +1,8 @@
-package dipexec
+package view
 
 import (
 	"cmp"
 	"container/heap"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -207,7 +206,7 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 	case *event.Result:
 		if p := f.proc(h); p.seen {
 			p.finishScreens(now)
-			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: richText(e.Data, e.Files)})
+			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: RichText(e.Data, e.Files)})
 		}
 	case *event.Failure:
 		p := f.proc(h)
@@ -285,7 +284,7 @@ func (r *foldRun) live() []LiveLine {
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
-			parts = append(parts, richText(p.displays[id].Data, p.displays[id].Files))
+			parts = append(parts, RichText(p.displays[id].Data, p.displays[id].Files))
 		}
 		for _, text := range parts {
 			if i, ok := where[text]; ok && rank >= 0 && who[i][0] >= 0 {
@@ -534,7 +533,7 @@ func (p *foldProc) line(stream int, line string, now time.Time) {
 }
 
 func (p *foldProc) addDisplay(e *event.Display, now time.Time) {
-	text := richText(e.Data, e.Files)
+	text := RichText(e.Data, e.Files)
 	p.add(classKey{ItemDisplay, 0, text}, entry{at: now, ev: e, text: text})
 }
 
@@ -832,92 +831,6 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 		return ""
 	}
 	return "[" + ranklist.Of(ranks...).String() + "] "
-}
-
-// Limits of what [Apart.Lines] tells.
-const (
-	maxApart     = 8   // lines
-	maxApartText = 200 // characters of a text in a line
-)
-
-// Apart is what processes have said whose failures have the same [event.Failure.Signature].
-type Apart struct {
-	texts []string // each once
-	ranks [][]int  // that have said it
-}
-
-// Add adds what a rank has said.
-func (a *Apart) Add(rank int, text string) {
-	i := slices.Index(a.texts, text)
-	if i < 0 {
-		i = len(a.texts)
-		a.texts, a.ranks = append(a.texts, text), append(a.ranks, nil)
-	}
-	a.ranks[i] = append(a.ranks[i], rank)
-}
-
-// Lines tells what differs, as "ranks 1-3: loss 0.5", for those of the ranks, which name gives names; nothing if nothing differs.
-func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
-	if len(a.texts) < 2 {
-		return nil
-	}
-	split := make([][]string, len(a.texts)) // into as many lines each, for those hold no numbers
-	for i, text := range a.texts {
-		split[i] = strings.Split(text, "\n")
-	}
-	at := 0 // the first line that differs
-	for at < len(split[0])-1 && !slices.ContainsFunc(split, func(other []string) bool { return other[at] != split[0][at] }) {
-		at++
-	}
-	var lines []string
-	order := make([]int, len(a.texts))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(i, j int) int { return slices.Min(a.ranks[i]) - slices.Min(a.ranks[j]) })
-	for _, i := range order {
-		all := a.ranks[i]
-		who := slices.DeleteFunc(slices.Clone(all), func(rank int) bool { return !slices.Contains(ranks, rank) })
-		if len(who) == 0 {
-			continue
-		}
-		if len(lines) == maxApart {
-			return append(lines, "…")
-		}
-		text := []rune(clean.Line(strings.TrimSpace(split[i][at])))
-		if len(text) > maxApartText {
-			text = append(text[:maxApartText], '…')
-		}
-		lines = append(lines, name(who)+": "+string(text))
-	}
-	return lines
-}
-
-func failureText(f *event.Failure) string {
-	if len(f.Traceback) == 0 {
-		return clean.Text(f.EName + ": " + f.EValue)
-	}
-	return clean.Styled(strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n"))
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
-}
-
-// richText is rich output for a reader of text: its text, and the files that hold the rest.
-func richText(data map[string]json.RawMessage, files map[string]string) string {
-	var text string
-	if json.Unmarshal(data["text/plain"], &text) != nil {
-		text = "<" + strings.Join(slices.Sorted(maps.Keys(data)), ", ") + ">"
-	}
-	for _, mime := range slices.Sorted(maps.Keys(files)) {
-		// HTML says the same as the text (a table does), unless that is only a placeholder such as "<… HTML object>".
-		if mime != "text/html" || strings.HasPrefix(text, "<") {
-			text += " [" + files[mime] + "]"
-		}
-	}
-	return clean.Styled(text)
 }
 
 // headHeap orders ranks by when their first entry came.
