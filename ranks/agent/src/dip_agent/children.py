@@ -71,6 +71,10 @@ class Child:
         """Whether the process has ended. It must not have been reaped."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def killed_by(self, number: int) -> str:
+        """Return the name of the signal that has killed the process, of which the system says `number`."""
+        return crash.first_signal(self.crash) or system.signal_name(number)
+
     def tail(self) -> list[Chunk]:
         """Return the output that the server never acknowledged, and the stacks of a crash. The process must be dead."""
         memory = Ring(self.ring)

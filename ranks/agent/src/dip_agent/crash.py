@@ -1,4 +1,14 @@
-"""What a process that a signal has killed leaves of its stacks: faulthandler's report, with the user's line first."""
+"""The report that faulthandler writes of a process that a signal kills, made readable: the user's line comes first.
+
+faulthandler writes the stacks of all threads, newest first, and stops none of them. If the struck thread has released
+the GIL, another one may run meanwhile, and change its stack while that is read. faulthandler may then be struck itself,
+and the report ends before it comes to the struck thread. That is rare, and such a report says so; `first_signal` tells
+what struck first.
+
+Python offers no way to have the struck thread written first and the others after it: faulthandler allows one handler
+for a fatal signal, and what comes after that handler must be C. Nor is `all_threads=False` a way out: when a native
+thread is struck, such as NCCL's watchdog, only the other threads show where the user's code was.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +24,32 @@ _INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 _BOOTSTRAP = f"{os.sep}threading.py"
 _SHELL = re.compile(r"[/\\]IPython[/\\]core[/\\]")
 _MAX = 1 << 20  # bytes that are read of a report
+_HEAD = "Fatal Python error: "
+_SIGNALS = {
+    "Segmentation fault": "SIGSEGV",
+    "Aborted": "SIGABRT",
+    "Bus error": "SIGBUS",
+    "Illegal instruction": "SIGILL",
+    "Floating point exception": "SIGFPE",
+    "Floating-point exception": "SIGFPE",
+}
+CUT = "(cut short: faulthandler crashed while it read the stack of another thread, which was running)"
 
 
 def read(fd: int) -> str:
-    """Return what is to be told of the report in a file; "" if there is none."""
-    text = os.pread(fd, _MAX, 0).decode("utf-8", "replace")
+    """Return the readable form of the report in a file; "" if there is none."""
+    text = _text(fd)
     return told(_ESCAPE.sub(_character, text)) if text.strip() else ""
+
+
+def first_signal(fd: int) -> str:
+    """Return the name of the signal that struck first, if faulthandler was struck afterwards; otherwise ""."""
+    _, *heads = _text(fd).split(_HEAD)
+    return _SIGNALS.get(heads[0].partition("\n")[0], "") if len(heads) > 1 else ""
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, _MAX, 0).decode("utf-8", "replace")
 
 
 def _character(escape: re.Match[str]) -> str:
@@ -30,7 +60,8 @@ def _character(escape: re.Match[str]) -> str:
 
 
 def told(report: str) -> str:
-    """Return a report without threads and frames of ours, its first line with the line of the user's that matters."""
+    """Return a report without our threads and frames; its first line names the user's line that matters."""
+    report, cut = _whole(report)
     blocks = [block.split("\n") for block in report.strip("\n").split("\n\n")]
     kept: list[list[str]] = []
     threads = frames = 0
@@ -54,11 +85,23 @@ def told(report: str) -> str:
     left_out = [f"{n} {what}{'s' if n > 1 else ''}" for n, what in ((threads, "thread"), (frames, "frame")) if n]
     if left_out:
         kept.append([f"({' and '.join(left_out)} of dipls and IPython left out)"])
+    if cut:
+        kept.append([CUT])
     return "\n\n".join("\n".join(block) for block in kept) + "\n"
 
 
+def _whole(report: str) -> tuple[str, bool]:
+    """Return a report without the stack of a running thread in which it breaks off, and whether there was one."""
+    again = report.find(_HEAD, len(_HEAD))
+    text = report if again < 0 else report[:again]
+    before, _, last = text.rpartition("\n\n")
+    head, *frames = last.rstrip("\n").split("\n")
+    cut = head.startswith("Thread ") and (again >= 0 or not all(map(_FRAME.match, frames)))
+    return (before, True) if cut else (text, False)
+
+
 def _ends(lines: list[str]) -> int:
-    """Return how many frames of a stack are the user's and what these called: those above ours, with which it began."""
+    """Return how many frames of a stack to show: the user's and what they called, but not ours, which come first."""
     frames = [match.group("file", "name") for match in map(_FRAME.match, lines) if match]
     for index in reversed(range(len(frames))):
         file, name = frames[index]

@@ -381,7 +381,7 @@ class Node:
             "pid": child.pid,
             "start_time": child.start_time,
             "code": None if signalled else info.si_status,
-            "signal": system.signal_name(info.si_status) if signalled else None,
+            "signal": child.killed_by(info.si_status) if signalled else None,
             "asked": bool(child.asked),
             "oom": oom,
             "tail": [{"name": NAMES[chunk.tag], "seq": chunk.seq, "size": len(chunk.data)} for chunk in chunks],
