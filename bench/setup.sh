@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv-bench: .venv as it is, and over it the peers that bench/ measures. What they need and .venv lacks is installed
-# here, so that nothing of .venv, on which the tests rely, changes.
+# Makes .venv-bench: it sees .venv's packages, and adds the peers that bench/ measures and what they need. .venv itself, which the tests
+# use, is not changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh

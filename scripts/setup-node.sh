@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to Node 20 or newer with npm, and to the extension's packages. Exits with 3, having printed why, where there is no such Node and none
-# can be installed.
+# Makes sure that Node 20 or newer, npm and the extension's packages are there. Exits with 3, having printed why, if there is no such Node and
+# none can be installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh

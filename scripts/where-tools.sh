@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# where-tools.sh WHAT SETUP COMMAND…: runs COMMAND, with what SETUP prints as its environment. Where SETUP exits with 3, because a
-# tool is missing and cannot be installed, it says instead that WHAT is skipped and why; with DIPLS_REQUIRE_E2E=1 that is an error.
+# where-tools.sh WHAT SETUP COMMAND…: runs COMMAND, with what SETUP prints as its environment. If SETUP exits with 3, because a
+# tool is missing and cannot be installed, WHAT is skipped with a message; with DIPLS_REQUIRE_E2E=1 that is an error.
 set -euo pipefail
 
 what=$1 setup=$2

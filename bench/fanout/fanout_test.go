@@ -1,5 +1,5 @@
-// Package fanout measures what the server itself costs per rank, with ranks that cost next to nothing: hundreds of fake ones, which speak
-// the wire from a process of their own. Run it with `make bench-fanout`.
+// Package fanout measures what the server itself costs per rank. The ranks are fakes that cost next to nothing: hundreds of them speak the
+// wire protocol from a process of their own. Run it with `make bench-fanout`.
 package fanout
 
 import (
@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// BenchmarkDispatch has every rank run a cell that prints nothing: two messages per rank. What is counted is this process's processor time,
-// of which a thousand ranks cost a thousand times as much as one; and its memory, after the first dispatch.
+// BenchmarkDispatch runs a silent cell on every rank: two messages per rank. It reports this process's CPU time, which grows in proportion to
+// the number of ranks, and its memory after the first dispatch.
 func BenchmarkDispatch(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -163,7 +163,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// perRank is a time in microseconds, shared by a number of ranks or of ranks' runs.
+// perRank is a time in microseconds divided by the number of ranks, or of ranks times runs.
 func perRank(d time.Duration, count int) float64 {
 	return float64(d.Nanoseconds()) / 1000 / float64(count)
 }

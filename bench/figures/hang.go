@@ -19,14 +19,14 @@ const (
 	// lateRank is code in which rank 0 never comes to a collective in which the others wait.
 	lateRank = "import torch, torch.distributed as dist\nif dist.get_rank(): dist.all_reduce(torch.ones(1))"
 
-	// usualHangAfter is when a run is looked at if nothing else is said.
+	// usualHangAfter is the default of --hang-after.
 	usualHangAfter = 10 * time.Second
 
 	hangLooks = 50 // over which what a look costs is measured
 )
 
-// measureHangs tells how long it takes, beyond what is wanted, until a hang is told, and what part of a core the looks at a run take that hangs, as often
-// as they come by default.
+// measureHangs measures how much later than asked for a hang is reported, and what part of a core the looks at a hanging run take at their
+// default rate.
 func (p *plan) measureHangs(ctx context.Context, s *server) error {
 	if err := s.startPool(ctx, p.ranks, ""); err != nil {
 		return err
@@ -59,7 +59,7 @@ var interruptedLoops = []string{
 	"model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(100, 100))\nwhile True: model(torch.ones(8, 100)).sum().backward()",
 }
 
-// freed tells how many seconds it takes, from the interrupt, until ranks are free and agree.
+// freed is how many seconds pass between the interrupt and ranks that are free and agree.
 func (p *plan) freed(ctx context.Context, s *server) (samples []float64, err error) {
 	for i := range 10 * p.repeats * len(interruptedLoops) {
 		id, err := s.executor.Start(dipexec.Request{Code: interruptedLoops[i%len(interruptedLoops)], Target: cells.Target{Where: cells.Remote}, HangAfter: -1})
@@ -82,8 +82,8 @@ func (p *plan) freed(ctx context.Context, s *server) (samples []float64, err err
 	return samples, nil
 }
 
-// hang has the ranks hang, and frees them. It answers how long it took until that was told, and how much processor time a look has cost after that,
-// of this process and of the ranks, over so many.
+// hang makes the ranks hang, and frees them. It returns how long it took until the hang was reported, and the CPU time of one look after
+// that, of this process and of the ranks, averaged over so many looks.
 func (s *server) hang(ctx context.Context, after time.Duration, looks int) (told, cost time.Duration, err error) {
 	sub := s.executor.Subscribe()
 	defer sub.Close()

@@ -74,7 +74,7 @@ func emit(figure string, samples ...float64) error {
 	}{figure, samples})
 }
 
-// emitFailure tells why a figure is missing, if it is: one that fails does not take the others with it.
+// emitFailure prints why a figure is missing. A figure that fails does not stop the others.
 func emitFailure(figure string, err error) error {
 	if err == nil {
 		return nil

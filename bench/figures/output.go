@@ -15,7 +15,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// output is what a client that reads all events has got of a run, and how long that took.
+// output is what a client that reads all events has received of a run, and how long that took.
 type output struct {
 	took    time.Duration
 	lines   int
@@ -61,7 +61,7 @@ func (p *plan) measureLines(ctx context.Context, s *server) error {
 	return p.printLines(ctx, s, "lines", p.ranks)
 }
 
-// printLines emits how many seconds it takes until all lines of all ranks are in the journal and with a client that reads.
+// printLines emits how many seconds pass until all lines of all ranks are in the journal and have reached a client.
 func (p *plan) printLines(ctx context.Context, s *server, figure string, size int) error {
 	out, err := s.print(ctx, fmt.Sprintf("for i in range(%d): print('line', i)", p.lines))
 	if err != nil {
@@ -76,8 +76,8 @@ func (p *plan) printLines(ctx context.Context, s *server, figure string, size in
 	return emit(figure, out.took.Seconds())
 }
 
-// measureFlood tells by how much memory grows, of the server and of the ranks, while these print a great deal, and that all of it is
-// delivered and in the journal.
+// measureFlood measures how much the memory of the server and the ranks grows while the ranks print a great deal. It checks that all of it was
+// delivered and is in the journal.
 func (p *plan) measureFlood(ctx context.Context, s *server) error {
 	if p.flood == 0 {
 		return nil

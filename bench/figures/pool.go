@@ -48,7 +48,7 @@ func (p *plan) measurePool(ctx context.Context, s *server) error {
 	return nil
 }
 
-// measureMemory tells what idle ranks cost. The node is one of them, so to say: what they share with it is theirs, too.
+// measureMemory measures what idle ranks cost. The node counts as one of them, since they share memory with it.
 func (p *plan) measureMemory(_ context.Context, s *server) error {
 	processes := append(s.pids(), s.node.PID())
 	idle, err := sumPSS(processes)
@@ -96,7 +96,7 @@ func (p *plan) measureRestart(ctx context.Context, s *server) error {
 	return nil
 }
 
-// measureSweep measures pass by the number of ranks, without an app: what is measured is the way there and back.
+// measureSweep measures pass for several numbers of ranks, without an app: just the way there and back.
 func (p *plan) measureSweep(ctx context.Context, s *server) error {
 	for _, size := range p.sizes {
 		if err := s.startPool(ctx, size, "none"); err != nil {

@@ -104,7 +104,7 @@ func failure(code string, report event.Report) error {
 	return fmt.Errorf("%.60q: %s %s", code, report.Status, reason)
 }
 
-// repeat runs code on all ranks several times, after once that does not count, and answers how long each took, in milliseconds.
+// repeat runs code on all ranks several times, after a first time that does not count. It returns how long each took, in milliseconds.
 func (s *server) repeat(ctx context.Context, times int, code string) (samples []float64, err error) {
 	if _, err := s.remote(ctx, code); err != nil {
 		return nil, err

@@ -6,7 +6,7 @@ import (
 )
 
 // measureTransfers pushes arrays of several sizes from the local namespace to all ranks, and pulls them from the first.
-// What arrives is looked at, and let go of, where no clock runs.
+// What arrives is checked and released while no clock runs.
 func (p *plan) measureTransfers(ctx context.Context, s *server) error {
 	if _, err := s.local(ctx, "import numpy"); err != nil {
 		return err

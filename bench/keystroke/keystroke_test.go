@@ -1,5 +1,5 @@
-// Package keystroke measures what a person waits for who types into a large file: one character goes to the language server, and all that can be
-// seen is fresh again. Run it with `make bench-lsp`.
+// Package keystroke measures how long a person waits after typing a character into a large file, until everything in view is up to date again.
+// Run it with `make bench-lsp`.
 package keystroke
 
 import (
@@ -88,8 +88,8 @@ func BenchmarkKeystroke(b *testing.B) {
 	b.ReportMetric(float64(len(lenses)), "resolved")
 }
 
-// BenchmarkMovingDiagnostics types a line above 7,500 cells that have a diagnostic each, or takes it away, and waits until these have come, all of
-// them with other lines.
+// BenchmarkMovingDiagnostics types a line above 7,500 cells with a diagnostic each, or takes it away. It waits until all the diagnostics have
+// come with their new lines.
 func BenchmarkMovingDiagnostics(b *testing.B) {
 	c := connect(b, strings.ReplaceAll(text(), "import math", "%dipush --rank 0 x"))
 	edits := [2]string{
@@ -119,7 +119,7 @@ func BenchmarkMovingDiagnostics(b *testing.B) {
 	b.ReportMetric(float64(len(published)), "bytes")
 }
 
-// keep writes how long each keystroke took, in milliseconds, as JSON to the file that $DIPLS_KEYSTROKES names, if it does.
+// keep writes how long each keystroke took, in milliseconds, as JSON to the file named by $DIPLS_KEYSTROKES, if that is set.
 func keep(b *testing.B, took []time.Duration) {
 	path := os.Getenv("DIPLS_KEYSTROKES")
 	if path == "" {
@@ -148,7 +148,7 @@ func report(b *testing.B, took []time.Duration) {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// client is an editor that decodes no more than it needs, so that what is measured is the server.
+// client is an editor that decodes only what it needs, so that the server is measured and not the client.
 type client struct {
 	conn    net.Conn
 	r       *bufio.Reader
@@ -207,7 +207,7 @@ func sockets(b *testing.B) (mine, theirs net.Conn) {
 }
 
 func (c *client) send(body string) {
-	// A server that has gone is seen by who reads.
+	// If the server is gone, read fails.
 	_, _ = io.WriteString(c.conn, "Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body)
 }
 
@@ -223,7 +223,7 @@ func (c *client) request(method, params string) {
 	c.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}`, c.count, method, params))
 }
 
-// read reads a message, which is good until the next one is read.
+// read reads a message, which is valid until the next read.
 func (c *client) read(b *testing.B) []byte {
 	size := 0
 	for {

@@ -90,7 +90,7 @@ func dash(s string) string {
 	return s
 }
 
-// firstLine is what stands for a cell without a title: its first line that says something, in brackets.
+// firstLine is the title shown for a cell that has none: its first line of text, in brackets.
 func firstLine(source string) string {
 	for line := range strings.Lines(source) {
 		if line = strings.TrimSpace(line); line != "" {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// sources are the files of the project, as git would commit them now, by their paths from its root, whose names end in one of suffixes.
+// sources are the project's files, as git would commit them now, whose names end in one of suffixes.
 func sources(t *testing.T, suffixes ...string) []string {
 	t.Helper()
 	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -35,7 +35,7 @@ var (
 	fence   = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 )
 
-// anchors are what links to a page's headings end in, as code hosts make them.
+// anchors are the fragments by which links reach a page's headings, as code hosts make them.
 func anchors(page string) map[string]bool {
 	found := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {

@@ -77,9 +77,9 @@ type doctor struct {
 	w      io.Writer
 	colour bool
 	pool   bool // is tried out in full
-	json   bool // nothing is written but checks, at the end
+	json   bool // write only the checks, as JSON, at the end
 	failed bool
-	took   time.Duration // by what is told next; 0: that is not told
+	took   time.Duration // how long the step of the next finding took; 0: not shown
 	checks []check
 	err    error // of writing
 	report report
@@ -126,7 +126,7 @@ func (d *doctor) line(colour int, verdict, what, found, remedy string) {
 	}
 }
 
-// writeReport writes the report, and says what is in it.
+// writeReport writes the report, and says what it contains.
 func (d *doctor) writeReport(path string) {
 	runs, err := d.report.write(path)
 	if err != nil {

@@ -19,15 +19,15 @@ import (
 
 const (
 	trialRanks  = 2                // of the pool that is tried out
-	trialAfter  = time.Second      // its runs are looked at for ranks that wait for others
-	trialCell   = time.Minute      // a cell that should end has for that
+	trialAfter  = time.Second      // when its runs are first checked for ranks that wait for others
+	trialCell   = time.Minute      // the longest that a cell may take that should end
 	trialTold   = 30 * time.Second // within which a hang is told
 	trialFreed  = 30 * time.Second // within which ranks are back
 	trialFrees  = 3                // in a row
 	trialMemory = 256 << 20        // bytes of a GPU that a cell takes and gives back
 )
 
-// The cells of the trial. Those that are to succeed check for themselves that they have.
+// The cells of the trial. Those that should succeed check their own results.
 const (
 	trialSetup = `import torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -81,10 +81,10 @@ type trial struct {
 	gpus     bool        // ranks have GPUs
 	torch    string      // its version
 	hung     *event.Hang // of a cell that still runs
-	broken   string      // why nothing else is tried; "": it is
+	broken   string      // why the rest is not tried; "": it is
 }
 
-// tryPool makes a pool, and does what a person meets in a day: collectives, a hang, its end, memory that is given back.
+// tryPool makes a pool and tries what a person meets in a day: collectives, a hang and its end, GPU memory that is given back.
 func (d *doctor) tryPool(ctx context.Context, python, torch string) {
 	log, err := newLogger("debug", &d.report.log)
 	if err != nil {
@@ -115,7 +115,7 @@ func (d *doctor) tryPool(ctx context.Context, python, torch string) {
 	t.step(ctx, "end", t.end, "report it, with dipls doctor --report FILE")
 }
 
-// step does a part of the trial, and tells how it went and how long it took. After one that has failed the next ones are left out.
+// step does a part of the trial, and reports how it went and how long it took. After a failure the remaining steps are left out.
 func (t *trial) step(ctx context.Context, what string, f func(context.Context) (string, error), remedy string) {
 	if t.broken != "" {
 		t.d.warn(what, "skipped: "+t.broken, "")
@@ -191,7 +191,7 @@ func (t *trial) reduce(ctx context.Context) (string, error) {
 	return fmt.Sprintf("of ones gives %d", t.size), nil
 }
 
-// hang has a rank stay away from a collective, and waits until that is told.
+// hang keeps a rank away from a collective, and waits until that is reported.
 func (t *trial) hang(ctx context.Context) (string, error) {
 	if err := t.run(ctx, trialTrain); err != nil {
 		return "", fmt.Errorf("a step of DDP before it: %w", err)
@@ -204,7 +204,7 @@ func (t *trial) hang(ctx context.Context) (string, error) {
 	return fmt.Sprintf("told after %s (--hang-after %s): %s", view.FormatDuration(time.Since(began)), trialAfter, t.hung.Text), nil
 }
 
-// awaitHang starts a cell in which the last rank stays away from a collective, and waits until it is told that the others wait for it.
+// awaitHang starts a cell in which the last rank stays away from a collective, and waits for the report that the others wait for it.
 func (t *trial) awaitHang(ctx context.Context) (*event.Hang, error) {
 	id, err := t.begin(trialHang, 0)
 	if err != nil {
@@ -243,7 +243,7 @@ func ranksAt(places []event.Place) []int {
 	return on
 }
 
-// free interrupts ranks that wait for another, several times, and sees that they go on with what they hold.
+// free interrupts ranks that wait for another one, several times, and checks that they go on with their variables.
 func (t *trial) free(ctx context.Context) (string, error) {
 	var took []string
 	for i := range trialFrees {
@@ -267,7 +267,7 @@ func (t *trial) free(ctx context.Context) (string, error) {
 	return fmt.Sprintf("interrupted ranks that waited, back after %s; all_reduce is right then, and variables are kept", strings.Join(took, ", ")), nil
 }
 
-// goOn trains with what was made before the interrupts.
+// goOn trains with the model that was made before the interrupts.
 func (t *trial) goOn(ctx context.Context) (string, error) {
 	if err := t.run(ctx, trialGoOn); err != nil {
 		return "", err
@@ -278,7 +278,7 @@ func (t *trial) goOn(ctx context.Context) (string, error) {
 	return "the DDP module from before the interrupts trains on, with equal parameters", nil
 }
 
-// memory takes memory of GPUs, and sees that it is given back after the cell.
+// memory allocates GPU memory, and checks that it is given back after the cell.
 func (t *trial) memory(ctx context.Context) (string, error) {
 	if !t.gpus {
 		return "", &notApplicable{"there is no GPU"}
@@ -309,7 +309,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 	return found + " and nvidia-smi", nil
 }
 
-// end ends the pool, and sees that nothing is left of it.
+// end ends the pool, and checks that nothing is left of it.
 func (t *trial) end(ctx context.Context) (string, error) {
 	t.executor.Stop()
 	err := t.session.Close(ctx)
@@ -340,7 +340,7 @@ func (t *trial) begin(code string, timeout time.Duration) (id string, err error)
 	return t.executor.Start(dipexec.Request{Code: code, Target: cells.Target{Where: cells.Remote}, Timeout: timeout, HangAfter: trialAfter})
 }
 
-// run runs a cell on all ranks; how it failed is its error.
+// run runs a cell on all ranks. The error says how it failed.
 func (t *trial) run(ctx context.Context, code string) error {
 	id, err := t.begin(code, trialCell)
 	if err != nil {

@@ -37,7 +37,7 @@ atexit.register(time.sleep, 0.1)
 time.sleep(0.1)
 `
 
-// Whatever signals come, and whenever: dipls run ends with a code that says how, and leaves nothing.
+// Whatever signals come, and whenever they come, dipls run ends with a code that says how, and leaves nothing behind.
 func TestStressEnds(t *testing.T) {
 	python := testpython.Need(t)
 	rng := stress.Rand(t)

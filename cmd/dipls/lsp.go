@@ -98,11 +98,10 @@ type stdio struct {
 
 func (s stdio) Write(b []byte) (int, error) { return s.out.Write(b) }
 
-// Close closes both. A read of some kinds of input goes on all the same.
+// Close closes both. It may not end a read that is under way: that depends on the kind of input.
 func (s stdio) Close() error { return errors.Join(s.out.Close(), s.ReadCloser.Close()) }
 
-// servesPipe reports whether dipls was started as a language server without saying so: its input is a pipe or a socket, as
-// an editor makes it.
+// servesPipe reports whether an editor seems to have started dipls without the subcommand lsp: the input is a pipe or a socket.
 func servesPipe(in *os.File) bool {
 	info, err := in.Stat()
 	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0

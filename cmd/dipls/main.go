@@ -48,7 +48,7 @@ func usagef(format string, args ...any) error {
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is main without the process: it answers the exit code.
+// run is main, but returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -92,7 +92,7 @@ in a local namespace, or everywhere.`,
 	return root
 }
 
-// knownCommand refuses what is no subcommand, and names the likely one.
+// knownCommand refuses an unknown subcommand, and suggests a similar one.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -42,10 +42,10 @@ const patience = 2 * time.Minute
 //	signal SIGNAL FILE     send a signal to the process whose pid is in FILE
 //	gone FILE…             wait until the processes whose pids are in the files have ended
 //	said RANKS REGEXP      the last command showed lines that match, of exactly these ranks: how lines are folded depends on when they come
-//	disk DIR BYTES         mount a disk of that size; where "[disk]" does not hold, that cannot be done
+//	disk DIR BYTES         mount a disk of that size; only where the condition "[disk]" holds
 //	count N TEXT           the last command's output and errors together contain TEXT exactly N times
 func TestScripts(t *testing.T) {
-	// A process inherits that a signal is ignored, as by nohup, and dipls heeds that; what is handled here is at its default there.
+	// A process inherits ignored signals, as from nohup, and dipls respects that. Handled ones are at their default there.
 	handled := make(chan os.Signal, 1)
 	signal.Notify(handled, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(handled)
@@ -128,7 +128,7 @@ func sessionsIn(runtime string) []string {
 	return sessions
 }
 
-// awaitNothing waits until look finds nothing, and answers what it found last.
+// awaitNothing waits until look finds nothing, and returns what it found last.
 func awaitNothing(look func() []string) []string {
 	var found []string
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

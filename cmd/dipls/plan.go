@@ -94,7 +94,7 @@ func (p *plan) add(cell cells.Cell, request dipexec.Request) {
 	p.cells = append(p.cells, planned)
 }
 
-// checkRanks refuses what no pool of so many ranks can do, before its first cell has had any effect.
+// checkRanks refuses cells that a pool of so many ranks cannot run, before the first one has had any effect.
 func (p *plan) checkRanks(size int) error {
 	for _, planned := range p.cells {
 		request := planned.request
@@ -112,8 +112,8 @@ func (p *plan) checkRanks(size int) error {
 	return nil
 }
 
-// checkProblems refuses to run a selected cell of which a line is wrong, such as its directive: guessing where it should run could cost hours. With
-// keepGoing it answers the cells that are left. What Python itself will complain about, or what does no harm, is a warning.
+// checkProblems refuses to run if a line of a selected cell is wrong, such as its directive: to guess where it should run could cost hours.
+// With keepGoing it returns the other cells. What Python itself will complain about, or what does no harm, is a warning.
 func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.Cell, keepGoing bool) ([]cells.Cell, error) {
 	var right []cells.Cell
 	var errors []string

@@ -42,14 +42,14 @@ what a process printed when it could not start or died.`
 
 // report is what doctor gathers for a bug report.
 type report struct {
-	output   bool // what runs printed, returned and raised, and their code, go in, too
+	output   bool // include what runs printed, returned and raised, and their code
 	findings bytes.Buffer
 	log      bytes.Buffer
 	python   string
 	packages map[string]string
 }
 
-// write writes the report as a zip file, which must not be there yet. Nothing is left of one that could not be completed.
+// write writes the report as a zip file, which must not exist yet. A file that could not be completed is removed.
 func (r *report) write(path string) (runs int, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -115,7 +115,7 @@ func lastRuns(dir string) []string {
 	entries, _ := os.ReadDir(dir) // sorted; the names of runs begin with the time
 	var found []string
 	for _, e := range entries {
-		// Files that a running dipls has made ahead are no run yet.
+		// A directory that a running dipls has made ahead is no run yet.
 		run := filepath.Join(dir, e.Name())
 		if _, err := os.Stat(filepath.Join(run, "run.json")); err == nil && !strings.HasPrefix(e.Name(), ".") {
 			found = append(found, run)
@@ -124,7 +124,7 @@ func lastRuns(dir string) []string {
 	return found[max(0, len(found)-reportedRuns):]
 }
 
-// run writes the events of a run. What of it cannot be read is said in a line of its own, for that may be the fault.
+// run writes the events of a run. An event that cannot be read becomes a line that says so: it may be the fault that is being looked for.
 func (r *report) run(w io.Writer, dir string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -156,13 +156,13 @@ func (r *report) run(w io.Writer, dir string) error {
 	}
 }
 
-// reportedFields are those of events that tell nothing of what the user's code holds or says.
+// reportedFields are the fields of events that reveal nothing about the user's code, data and output.
 var reportedFields = []string{
 	"event", "run", "cell", "rank", "local", "path", "line", "target", "see", "quiet", "autodip", "parent", "journal", "name", "wait", "clear", "update",
 	"execution_count", "ename", "frames", "state", "status", "seconds", "size", "exit_code", "level", "reason",
 }
 
-// fields are the event's, without those that are for nobody else's eyes, of whose texts the length stays.
+// fields are the event's fields. A private text is replaced by its length.
 func (r *report) fields(ev event.Event) (map[string]any, error) {
 	b, err := json.Marshal(ev)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A report tells of the last runs. What a running dipls has made ahead for the next one is none.
+// A report is about the last runs. A directory that a running dipls has made ahead is none.
 func TestLastRuns(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[runs]")
 	for _, name := range []string{".next-17", "2026-01-02T03-04-05-a-1", "2026-01-02T03-04-06-a-2"} {

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/term"
 )
 
-// screen is standard error, where it is a terminal with a live region at its end: progress bars and the status line. What
-// is written goes above the region, which is taken away first and drawn again by whoever owns it.
+// screen is standard error: a terminal with a live region at its end, for progress bars and the status line. Text is written above
+// the region: a write removes the region, and its owner draws it again.
 type screen struct {
 	w    io.Writer
 	live bool // there may be a region
 
 	mu     sync.Mutex
 	drawn  int  // lines of the region that stand on the terminal
-	asking bool // a question waits for its answer: there is no region below it
+	asking bool // a question waits for its answer; meanwhile there is no region
 }
 
 func newScreen(w io.Writer) *screen {

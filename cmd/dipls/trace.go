@@ -20,7 +20,7 @@ func openTrace(path string) (*trace.Tracer, error) {
 	return t, nil
 }
 
-// closeTrace ends a trace. One that could not be written is no reason to call a run failed.
+// closeTrace ends a trace. A trace that could not be written does not make the run fail.
 func closeTrace(t *trace.Tracer, log *zap.Logger) {
 	if err := t.Close(); err != nil {
 		log.Warn("the trace is not complete", zap.Error(err))

@@ -104,7 +104,7 @@ func trustFolder(cmd *cobra.Command, store *trust.Store, folder string) error {
 	return store.Add(folder, own)
 }
 
-// tellOwn tells once that what runs is the interpreter that belongs to the file's folder: to run the file is the user's consent.
+// tellOwn tells the user, once per folder, that the interpreter belongs to the file's folder. Running the file is the user's consent.
 func (r *runner) tellOwn(python ranks.Interpreter) func(context.Context) error {
 	return func(context.Context) error {
 		folder := filepath.Dir(r.plan.path)
