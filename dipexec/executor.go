@@ -223,27 +223,14 @@ func New(o Options) *Executor {
 	return e
 }
 
-// Start queues a request and returns the run's id at once. A run waits for the earlier runs on its namespaces, the local
-// one, the ranks or both; a subset of the ranks counts as all of them. Where a run goes that says nothing itself is known when
-// its turn in the local namespace comes, since the cells before it may turn autodip on; until then it has a place on the ranks,
-// too. A cell that may ask for the ranks by a magic has one until it has ended.
-func (e *Executor) Start(req Request) (id string, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r, err := e.start(req, e.nextPlace(nil), nil)
-	if err != nil {
-		return "", err
-	}
-	return r.id, nil
-}
-
 // start queues a request at a place, as a nested run if origin is not nil. The caller holds mu.
-func (e *Executor) start(req Request, at place, origin *origin) (*run, error) {
+func (e *Executor) start(req Request, at place, origin *origin, after predecessor) (*run, error) {
 	if e.closed {
 		return nil, ErrClosed
 	}
 	e.count++
 	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, at, origin)
+	r.after = after
 	e.runs[r.id] = r
 	e.watchRuns()
 	r.traceBegin()

@@ -36,12 +36,15 @@ func (p place) compare(q place) int {
 //
 //   - in either queue, for a holder with a smaller place there;
 //   - of a run's turn in the local namespace, for a command on the ranks, whose place is smaller than that of the run itself
-//     and larger than those of all earlier runs.
+//     and larger than those of all earlier runs;
+//   - outside of the queues, of a run in a sequence, for the end or the turn of the one before it, whose place is smaller. It is not its turn
+//     anywhere then, though it has its places.
 //
 // A chain of waits that goes from the local queue to that of the ranks cannot come back: on the ranks it reaches commands,
 // which wait for nothing else, and runs of smaller places. Such a run does not wait for the local namespace any more: it
-// either never wanted it, or has left it, since the cell whose command began the chain has its turn there and comes later. And
-// along each queue places only get smaller.
+// either never wanted it, or has left it, since the cell whose command began the chain has its turn there and comes later. The same holds for
+// the runs before it in a sequence, which it may wait for: their places are smaller still. And along each queue, as along each
+// sequence, places only get smaller.
 //
 // A place may be held long before its holder is ready to take its turn, or by a cell that only may ask for one, and nobody
 // with a larger place overtakes it then. But it is not its turn until it takes it: the command of an everywhere cell, which comes after the cell has got its

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -104,8 +106,10 @@ func TestQueueKeepsPlaces(t *testing.T) {
 	})
 }
 
-// asking is what marks a cell as one that may ask for the ranks.
-const asking = "%dipush"
+const (
+	asking  = "%dipush" // marks a cell as one that may ask for the ranks
+	failing = "fail"    // has a cell fail
+)
 
 // scriptedPool has one rank, and a local namespace that carries out the cells' code: commands between semicolons.
 type scriptedPool struct {
@@ -161,8 +165,11 @@ func (p *scriptedProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Hand
 	go func() {
 		reply := &wire.ExecuteReply{Status: wire.Status{Status: "ok"}}
 		if p.rank >= 0 {
-			name, _, _ := strings.Cut(code, ":")
+			name, rest, _ := strings.Cut(code, ":")
 			p.pool.onRank(name)
+			if rest == failing {
+				reply.Status.Status = "error"
+			}
 		} else if !p.script(code, h, interrupted) {
 			reply.Status.Status = "error"
 		}
@@ -171,12 +178,15 @@ func (p *scriptedProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Hand
 	return id
 }
 
-// script carries out a cell's code; it reports false if it was interrupted.
+// script carries out a cell's code; it reports false if it failed or was interrupted.
 func (p *scriptedProcess) script(code string, h ranks.Handler, interrupted chan struct{}) bool {
 	_, code, _ = strings.Cut(code, ":")
 	for content := range strings.SplitSeq(code, ";") {
-		if content == "" || content == asking {
+		switch content {
+		case "", asking:
 			continue
+		case failing:
+			return false
 		}
 		p.mu.Lock()
 		p.id++
@@ -219,14 +229,41 @@ func newScriptedPool() *scriptedPool {
 
 // scenario is what somebody does, and what has to happen on the rank.
 type scenario struct {
+	sequences []scriptedSequence
+	want      []string
+}
+
+// scriptedSequence is requests that are started together.
+type scriptedSequence struct {
 	requests []Request
-	want     []string
+	goOn     bool
+	want     []event.Status
+}
+
+// start starts all runs of a scenario.
+func (s scenario) start(t *testing.T, e *Executor) (ids []string) {
+	t.Helper()
+	for _, seq := range s.sequences {
+		begun, err := e.StartSequence(seq.requests, seq.goOn)
+		if err != nil || len(begun) != len(seq.requests) {
+			t.Fatal(begun, err)
+		}
+		ids = append(ids, begun...)
+	}
+	return ids
 }
 
 func randomScenario(t *testing.T, r *rand.Rand) scenario {
 	var s scenario
+	var seq *scriptedSequence
 	autodip := false
+	skipping := false // the rest of the sequence does not run
 	for i := range 1 + r.IntN(12) {
+		if seq == nil || r.IntN(2) == 0 {
+			s.sequences = append(s.sequences, scriptedSequence{goOn: r.IntN(3) == 0})
+			seq = &s.sequences[len(s.sequences)-1]
+			skipping = false
+		}
 		where := []string{"", "local", "remote", "everywhere"}[r.IntN(4)]
 		req := Request{NoAutodip: r.IntN(4) == 0}
 		if where != "" {
@@ -235,6 +272,8 @@ func randomScenario(t *testing.T, r *rand.Rand) scenario {
 		open := where == "" && !req.NoAutodip
 		name := fmt.Sprint("cell ", i)
 		req.Code = name + ":"
+		var want []string
+		switchedTo := autodip
 		onRank := where == "remote" || where == "everywhere" || open && autodip
 		if where == "everywhere" || !onRank {
 			for n := range r.IntN(4) {
@@ -250,20 +289,36 @@ func randomScenario(t *testing.T, r *rand.Rand) scenario {
 				case 4:
 					content = `"command":"info"`
 				case 5:
-					autodip = r.IntN(2) == 0
-					content = fmt.Sprintf(`"command":"autodip","on":%t`, autodip)
+					switchedTo = r.IntN(2) == 0
+					content = fmt.Sprintf(`"command":"autodip","on":%t`, switchedTo)
 				}
 				req.Code += content + ";"
 				if log != "" {
 					req.Code += asking + ";"
-					s.want = append(s.want, log)
+					want = append(want, log)
 				}
 			}
 		}
-		if onRank {
-			s.want = append(s.want, name)
+		status := event.StatusOK
+		if where != "everywhere" && r.IntN(6) == 0 { // that one would fail in the local namespace or on the rank
+			req.Code += failing
+			status = event.StatusError
 		}
-		s.requests = append(s.requests, req)
+		if where == "remote" && r.IntN(3) == 0 {
+			req.Directive = cells.Directive{Target: req.Target, Px: true, NoBlock: cells.Yes}
+		}
+		if onRank {
+			want = append(want, name)
+		}
+		seq.requests = append(seq.requests, req)
+		if skipping {
+			seq.want = append(seq.want, event.StatusSkipped)
+			continue
+		}
+		seq.want = append(seq.want, status)
+		s.want = append(s.want, want...)
+		autodip = switchedTo
+		skipping = status != event.StatusOK && !seq.goOn && req.Directive.NoBlock != cells.Yes
 	}
 	return s
 }
@@ -276,10 +331,16 @@ func TestEverythingHasItsTurn(t *testing.T) {
 			s := randomScenario(t, rand.New(rand.NewPCG(seed, 1)))
 			pool := newScriptedPool()
 			e := New(Options{Pool: pool, Manager: pool})
-			for _, req := range s.requests {
-				mustStart(t, e, req)
-			}
+			ids := s.start(t, e)
 			e.waitAll()
+			for _, seq := range s.sequences {
+				for _, want := range seq.want {
+					if r := mustWait(t, e, ids[0]); r.Status != want || (r.Reason != "") != (want == event.StatusSkipped) {
+						t.Errorf("seed %d: run %s: %+v, want %s", seed, ids[0], r, want)
+					}
+					ids = ids[1:]
+				}
+			}
 			e.Close(t.Context())
 			if !slices.Equal(pool.log, s.want) {
 				t.Fatalf("seed %d: on the rank were\n%q\nwant\n%q", seed, pool.log, s.want)
@@ -296,10 +357,7 @@ func TestCancelledTurns(t *testing.T) {
 			s := randomScenario(t, r)
 			pool := newScriptedPool()
 			e := New(Options{Pool: pool, Manager: pool})
-			var ids []string
-			for _, req := range s.requests {
-				ids = append(ids, mustStart(t, e, req))
-			}
+			ids := s.start(t, e)
 			for range 1 + r.IntN(3) {
 				time.Sleep(time.Duration(r.IntN(40)) * time.Millisecond)
 				_ = e.Cancel(ids[r.IntN(len(ids))]) // it may have ended

@@ -37,6 +37,7 @@ type run struct {
 	req     Request
 	at      place
 	origin  *origin // nil: it is no nested run
+	after   predecessor
 	target  cells.Target
 	open    bool // autodip will say what the target is
 	autodip bool // autodip has said what the target is
@@ -212,6 +213,9 @@ func (r *run) drive() {
 
 // perform runs the code in one namespace after the other, whenever its turn has come.
 func (r *run) perform() (status event.Status, reason string) {
+	if status, reason := r.awaitPredecessors(); status != event.StatusOK {
+		return status, reason
+	}
 	if r.open {
 		if err := r.tickets[localNamespace].take(r.ctx); err != nil {
 			return event.StatusInterrupted, ""

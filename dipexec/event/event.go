@@ -40,6 +40,7 @@ const (
 	StatusError       Status = "error"       // an exception, or a request that cannot be run
 	StatusInterrupted Status = "interrupted" // cancelled, or out of time
 	StatusDied        Status = "died"        // a process died, or the pool could not be started
+	StatusSkipped     Status = "skipped"     // of a run: its turn never came, since an earlier one of its sequence has not ended well
 )
 
 // The states of RankState and PoolState.
@@ -244,7 +245,7 @@ type PoolState struct {
 }
 
 // RunFinished is the last event of a run, and comes exactly once for every run id that was given out; only output that
-// threads print later may follow. A run that was cancelled in the queue has no other event.
+// threads print later may follow. A run that was cancelled in the queue, or skipped, has no other event.
 type RunFinished struct {
 	Header
 	Parent   string  `json:"parent,omitempty"` // as in RunStarted

@@ -50,6 +50,24 @@ function shown(run: Run | undefined): string[] {
   return (run?.timeline.entries ?? []).map((entry) => `[${rankList(entry.ranks)}] ${text(entry)}`);
 }
 
+describe('a run that is skipped', () => {
+  it('shows nothing: it has not begun', () => {
+    const { runs, begin, end, say, shown } = setup();
+    begin();
+    say(0, 'epoch 1\n');
+    end();
+    const before = shown();
+    let changes = 0;
+    const changed = () => ++changes;
+    runs.listen({ changed, spliced: changed, forgotten: changed, live: changed });
+    runs.apply({ event: 'run_finished', run: 's', cell: 1, status: 'skipped', seconds: 0, reason: 'cell 4 failed' });
+    runs.settle();
+    expect(runs.list.map((run) => run.id)).toEqual(['r']);
+    expect(shown()).toEqual(before);
+    expect(changes).toBe(0);
+  });
+});
+
 describe('what ranks say', () => {
   it('is there once if they say the same, in whatever pieces it comes', () => {
     const { begin, say, shown } = setup(3);

@@ -131,7 +131,7 @@ export interface RankStateEvent {
   local?: boolean;
   state: 'busy' | 'ready' | 'interrupting' | 'dead' | 'stopped';
   /** with ready and stopped, and with dead in a run: how its part ended */
-  status?: 'ok' | 'error' | 'interrupted' | 'died';
+  status?: 'ok' | 'error' | 'interrupted' | 'died' | 'skipped';
   /** how long its part took */
   seconds?: number;
   /** with dead: "rank 2 was killed by SIGKILL" */
@@ -169,7 +169,7 @@ export interface RunFinishedEvent {
   local?: boolean;
   /** as in RunStarted */
   parent?: string;
-  status: 'ok' | 'error' | 'interrupted' | 'died';
+  status: 'ok' | 'error' | 'interrupted' | 'died' | 'skipped';
   /** what the code has passed to sys.exit, if it failed with that: the highest of all processes */
   exit_code?: number;
   /** from its start; 0 if it never started */

@@ -287,7 +287,9 @@ function statusSign(head: Head): string {
 function statusWord(head: Head): string {
   return head.running
     ? 'running'
-    : ({ ok: 'ok', error: 'failed', interrupted: 'interrupted', died: 'died' } as const)[head.status ?? 'ok'];
+    : ({ ok: 'ok', error: 'failed', interrupted: 'interrupted', died: 'died', skipped: 'skipped' } as const)[
+        head.status ?? 'ok'
+      ];
 }
 
 /** How a run's parts do: who still runs, or on which it did not go well. */

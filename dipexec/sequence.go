@@ -1,0 +1,95 @@
+package dipexec
+
+import (
+	"fmt"
+	"strings"
+
+	"dipls/dipexec/event"
+)
+
+// predecessor is the run before one in a sequence.
+type predecessor struct {
+	run  *run // nil: there is none
+	goOn bool // the one after it runs however it has ended
+}
+
+// Start queues a request and returns the run's id at once. A run waits for the earlier runs on its namespaces, the local
+// one, the ranks or both; a subset of the ranks counts as all of them. Where a run goes that says nothing itself is known when
+// its turn in the local namespace comes, since the cells before it may turn autodip on; until then it has a place on the ranks,
+// too. A cell that may ask for the ranks by a magic has one until it has ended.
+func (e *Executor) Start(req Request) (id string, err error) {
+	ids, err := e.StartSequence([]Request{req}, false)
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// StartSequence queues requests that run one after the other, and returns the ids of their runs at once, in their order. Each waits until the one
+// before it has ended, or, if that is a %%px --noblock, until its turn has come. What is started later comes after those on its namespaces.
+//
+// After the first that does not end as [event.StatusOK] the others do not run, unless goOn says so: each ends as [event.StatusSkipped], with no other
+// event than [event.RunFinished] and without a journal.
+func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	after := predecessor{goOn: goOn}
+	for _, req := range reqs {
+		r, err := e.start(req, e.nextPlace(nil), nil, after)
+		if err != nil {
+			return nil, err // of the first, or of none
+		}
+		ids = append(ids, r.id)
+		after.run = r
+	}
+	return ids, nil
+}
+
+// awaitPredecessors waits for the runs before this one in its sequence. Another status than ok is how the run ends without having begun.
+func (r *run) awaitPredecessors() (event.Status, string) {
+	for p := r.after.run; p != nil; p = p.after.run {
+		select {
+		case <-p.begun: // however it has ended meanwhile
+			return event.StatusOK, ""
+		default:
+		}
+		select {
+		case <-p.begun:
+			return event.StatusOK, ""
+		case <-p.finished:
+		case <-r.ctx.Done():
+			return event.StatusInterrupted, ""
+		}
+		switch {
+		case p.report.Status == event.StatusOK:
+			return event.StatusOK, ""
+		case !r.after.goOn:
+			return event.StatusSkipped, p.whySkip()
+		}
+		// If it was cancelled while it waited itself, what it waited for may still go on.
+	}
+	return event.StatusOK, ""
+}
+
+// whySkip says why those after a run that has not ended well do not run: "cell 2 failed".
+func (r *run) whySkip() string {
+	what := "the run before"
+	switch {
+	case r.req.Cell > 0:
+		what = fmt.Sprintf("cell %d", r.req.Cell)
+	case r.req.Title != "":
+		what = r.req.Title
+	}
+	switch {
+	case r.report.Status == event.StatusSkipped:
+		return r.report.Reason
+	case r.report.Status == event.StatusDied:
+		return what + " died"
+	case strings.HasPrefix(r.report.Reason, whyTimeout):
+		return what + " " + r.report.Reason
+	case r.report.Status == event.StatusInterrupted:
+		return what + " was interrupted"
+	default:
+		return what + " failed"
+	}
+}
