@@ -15,6 +15,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/dipexec/journal"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -438,7 +439,7 @@ func TestPxConfig(t *testing.T) {
 
 func TestNestedRun(t *testing.T) {
 	pool := newFakePool(2)
-	e, rec := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	e, rec := start(t, Options{Pool: pool, Journal: newJournal(t, journal.Options{})})
 	id, x := startCell(t, e, pool, "everywhere")
 	x.command(`{"id":1,"command":"run","code":"f()","path":"/t.py","line":9,"ranks":"all","see":"all","wait":true}`)
 	y := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next()}
@@ -484,7 +485,7 @@ func TestNestedRun(t *testing.T) {
 // The output of a run that printed a lot is its end.
 func TestResultIsBounded(t *testing.T) {
 	pool := newFakePool(1)
-	e, _ := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{}), QueueBytes: 1 << 30})
+	e, _ := start(t, Options{Pool: pool, Journal: newJournal(t, journal.Options{}), QueueBytes: 1 << 30})
 	id, x := startCell(t, e, pool, "local")
 	x.command(`{"id":1,"command":"run","wait":true}`)
 	y := pool.ranks[0].next()

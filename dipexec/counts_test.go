@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"dipls/cells"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -57,7 +58,7 @@ func dispatchAllocs(t *testing.T, size int) float64 {
 	for _, p := range pool {
 		p.sent = make([]*ranks.PreparedRequest, 0, 1000)
 	}
-	e := New(Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	e := New(Options{Pool: pool, Journal: newJournal(t, journal.Options{})})
 	defer e.Close(t.Context())
 	return testing.AllocsPerRun(100, func() {
 		mustWait(t, e, mustStart(t, e, Request{Code: "pass", Target: cells.Target{Where: cells.Remote}}))
@@ -110,7 +111,7 @@ func TestWritesOfAJournal(t *testing.T) {
 	}
 	const rounds, pieces = 20, 5
 	pool := newFakePool(2)
-	e, _ := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	e, _ := start(t, Options{Pool: pool, Journal: newJournal(t, journal.Options{})})
 	runs := func(pieces int) int {
 		before, _ := written(t)
 		for range rounds {

@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
@@ -121,14 +122,14 @@ func ProcessesOf(pool *ranks.Pool) []Process {
 // Options configure an Executor.
 type Options struct {
 	Pool           Pool
-	Manager        Manager       // nil: magics that ask for one are refused
-	Journal        *Journal      // nil: no journal is kept
-	InterruptGrace time.Duration // how long an interrupt may go unanswered before the user is told; 0 is 5 s
-	FreeAfter      time.Duration // how long after an interrupt ranks that still wait in a collective are freed; 0 is 1 s
-	DeathGrace     time.Duration // how long the other ranks may go on once one has died, before they are interrupted; 0 is 3 s
-	QueueBytes     int           // how much output waits for a subscriber; 0 is 4 MiB
-	StallAfter     time.Duration // how long a subscriber that takes nothing is waited for; 0 is 1 s
-	Trace          *trace.Tracer // nil: none
+	Manager        Manager        // nil: magics that ask for one are refused
+	Journal        *journal.Store // nil: no journal is kept
+	InterruptGrace time.Duration  // how long an interrupt may go unanswered before the user is told; 0 is 5 s
+	FreeAfter      time.Duration  // how long after an interrupt ranks that still wait in a collective are freed; 0 is 1 s
+	DeathGrace     time.Duration  // how long the other ranks may go on once one has died, before they are interrupted; 0 is 3 s
+	QueueBytes     int            // how much output waits for a subscriber; 0 is 4 MiB
+	StallAfter     time.Duration  // how long a subscriber that takes nothing is waited for; 0 is 1 s
+	Trace          *trace.Tracer  // nil: none
 }
 
 // Request is one cell to run: an immutable snapshot of it, and where it goes.

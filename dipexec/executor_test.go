@@ -11,6 +11,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/dipexec/journal"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -586,7 +587,7 @@ func BenchmarkDispatch(b *testing.B) {
 			}
 			o := Options{Pool: pool}
 			if c.journal {
-				o.Journal = OpenJournal(JournalOptions{Dir: b.TempDir()})
+				o.Journal = journal.Open(journal.Options{Dir: b.TempDir()})
 				defer o.Journal.Close()
 			}
 			e := New(o)

@@ -12,6 +12,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/dipexec/journal"
 	"dipls/internal/stress"
 	"dipls/internal/testpython"
 	"dipls/ranks"
@@ -33,7 +34,7 @@ func startTorch(t *testing.T, size int, o Options) *torchPool {
 	if err != nil {
 		t.Skip("no torch")
 	}
-	o.Journal = openJournal(t, JournalOptions{})
+	o.Journal = newJournal(t, journal.Options{})
 	e, rec := startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "torch"}, o, ranks.Options{Python: python, Dir: t.TempDir()})
 	p := &torchPool{t: t, e: e, rec: rec, two: !strings.HasPrefix(string(out), "1.")}
 	p.run("import os, sys, time, torch, torch.distributed as dist; rank = dist.get_rank(); kept = [rank]")

@@ -17,6 +17,7 @@ import (
 	"dipls/diagnose"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/dipexec/journal"
 	"dipls/internal/testpython"
 	"dipls/ranks"
 )
@@ -63,7 +64,7 @@ func startHangPython(t *testing.T) *hangPython {
 	if err := os.WriteFile(filepath.Join(h.dir, "helpers.py"), []byte(helpers), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Journal: openJournal(t, JournalOptions{}), DeathGrace: time.Hour, InterruptGrace: time.Second}
+	o := Options{Journal: newJournal(t, journal.Options{}), DeathGrace: time.Hour, InterruptGrace: time.Second}
 	h.e, h.rec = startNodeOf(t, ranks.PoolSpec{Ranks: 4, App: "torch"}, o, ranks.Options{Python: python, Dir: t.TempDir()})
 	r := cell(t, h.e, "remote", fmt.Sprintf(`
 import os, signal, sys, time, torch, torch.distributed as dist

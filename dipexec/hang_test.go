@@ -11,6 +11,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -44,7 +45,7 @@ func (p *fakeProcess) asked() int { return strings.Count(p.told(), "groups") }
 func TestHangIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
-		e, rec := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+		e, rec := start(t, Options{Pool: pool, Journal: newJournal(t, journal.Options{})})
 		pool.ranks[0].stands(always(inCollective(17, 41)))
 		pool.ranks[1].stands(always(world(16)))
 		id := mustStart(t, e, Request{Path: "/d/t.py", Target: cells.Target{Where: cells.Remote}})
@@ -73,7 +74,7 @@ func TestHangIsTold(t *testing.T) {
 		if len(e.Hangs()) != 0 {
 			t.Errorf("living are %+v", e.Hangs())
 		}
-		reader, err := ReadRun(r.Journal)
+		reader, err := journal.Read(r.Journal)
 		if err != nil {
 			t.Fatal(err)
 		}

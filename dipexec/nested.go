@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
@@ -146,7 +147,7 @@ func (c *command) result(cmd wire.ResultCommand) (any, error) {
 
 // readResults reads what the parts of a run printed, whether a view showed that, and the values that they ended with, from its journal.
 func readResults(dir string, parts []wire.RunPart) error {
-	reader, err := ReadRun(dir)
+	reader, err := journal.Read(dir)
 	if errors.Is(err, fs.ErrNotExist) { // there was nothing of that
 		return nil
 	}

@@ -1,11 +1,15 @@
 package dipexec
 
-import "testing"
+import (
+	"testing"
+
+	"dipls/dipexec/journal"
+)
 
 // Without an id, result is about the run that came to the ranks last: a cell's own, or one that a cell has given.
 func TestResultOfTheLastRun(t *testing.T) {
 	pool := newFakePool(1)
-	e, _ := start(t, Options{Pool: pool, Journal: openJournal(t, JournalOptions{})})
+	e, _ := start(t, Options{Pool: pool, Journal: newJournal(t, journal.Options{})})
 	id, x := startCell(t, e, pool, "local")
 	x.command(`{"id":1,"command":"result","run":""}`)
 	pool.local.answered(t, `{"id":1,"status":"error","ename":"UsageError","evalue":"nothing has run on the ranks yet"}`)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/testpython"
 	"dipls/ranks"
 )
@@ -15,7 +16,7 @@ import (
 // startPython starts a node with the real agent, with a pool, and an executor on them.
 func startPython(t *testing.T, size int) (*Executor, *recorder) {
 	t.Helper()
-	return startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, Options{Journal: openJournal(t, JournalOptions{})}, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
+	return startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, Options{Journal: newJournal(t, journal.Options{})}, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
 }
 
 // cell runs a cell.
@@ -27,7 +28,7 @@ func cell(t *testing.T, e *Executor, where, code string) event.Report {
 // printed is all that a run printed on stdout.
 func printed(t *testing.T, r event.Report) string {
 	t.Helper()
-	reader, err := ReadRun(r.Journal)
+	reader, err := journal.Read(r.Journal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}

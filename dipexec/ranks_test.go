@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 )
@@ -67,7 +68,7 @@ func startNodeOf(t *testing.T, spec ranks.PoolSpec, o Options, node ranks.Option
 }
 
 func TestRealRanks(t *testing.T) {
-	j := openJournal(t, JournalOptions{})
+	j := newJournal(t, journal.Options{})
 	e, rec := startNode(t, 3, Options{Journal: j})
 	r := mustWait(t, e, mustStart(t, e, Request{
 		Path: "/t.py", Line: 3, Code: "rank\nresult 42\nlater bye", Target: target(t, "everywhere"),
@@ -152,7 +153,7 @@ func TestRealDeath(t *testing.T) {
 
 // A rank that floods fills the journal, not the memory, and does not hold up the others.
 func TestRealFlood(t *testing.T) {
-	e, rec := startNode(t, 2, Options{Journal: openJournal(t, JournalOptions{})})
+	e, rec := startNode(t, 2, Options{Journal: newJournal(t, journal.Options{})})
 	r := mustWait(t, e, mustStart(t, e, Request{Code: "flood 30000000\nprint end", Target: target(t, "remote")}))
 	if r.Status != event.StatusOK {
 		t.Errorf("report %+v", r)

@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
@@ -62,8 +63,8 @@ type run struct {
 	interrupted time.Time // first, where the code runs now; zero: it was not
 	freed       []string  // which ranks had to be freed of what then, a clause each
 	timeout     <-chan time.Time
-	journal     *runJournal // nil: none
-	parts       []*part     // of all phases so far
+	journal     *journal.Recorder // nil: none
+	parts       []*part           // of all phases so far
 
 	traced   trace.Time    // when the phase of the run began that the trace will be told of next
 	begun    chan struct{} // closed when its turn has come, if nothing is to wait for its end
@@ -186,7 +187,7 @@ func (r *run) head(k event.Kind) event.Header {
 // emit publishes and journals an event of the run that is not output.
 func (r *run) emit(ev event.Event) {
 	if r.journal != nil {
-		r.journal.event(ev)
+		r.journal.Event(ev)
 	}
 	r.e.bus.Publish(ev)
 }
@@ -285,14 +286,14 @@ func (r *run) start() {
 		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
 	}
 	if j := r.e.o.Journal; j != nil {
-		rj, err := j.begin(RunRecord{
+		rj, err := j.Begin(journal.Record{
 			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
 			Target: ev.Target, See: see, Code: r.req.Code, Started: r.started,
-		}, r.req.JournalLimit, journalHooks{r.journalFailed, r.journalFull})
+		}, r.req.JournalLimit, journal.Hooks{Failed: r.journalFailed, Full: r.journalFull})
 		if err != nil {
 			r.journalFailed(err)
 		} else {
-			r.journal, ev.Journal = rj, rj.dir
+			r.journal, ev.Journal = rj, rj.Dir
 		}
 	}
 	r.tracePhase("journal begun")
@@ -306,15 +307,15 @@ func (r *run) journalFailed(err error) {
 		return
 	}
 	dir := r.e.o.Journal.Dir()
-	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: describeJournalError(err), Path: dir})
+	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: journal.Describe(err), Path: dir})
 }
 
 // journalFull tells the user that not all of the run will be kept.
 func (r *run) journalFull() {
 	r.emit(&event.Log{
-		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.dir,
+		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.Dir,
 		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
-			formatLimit(r.journal.limit)),
+			journal.FormatLimit(r.journal.Limit)),
 	})
 }
 
@@ -442,11 +443,11 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		}
 		*pt = part{r: r, proc: proc, started: now, before: proc.ended.Load()}
 		pt.head = event.HeaderOf("", r.id, event.CellOf(r.req.Cell), pt.proc.rank)
-		pt.raw = rawFile{rj: r.journal, rank: pt.proc.rank}
+		pt.raw = journal.Output{Rj: r.journal, Rank: pt.proc.rank}
 		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
 		if r.journal != nil {
-			r.journal.retain()
+			r.journal.Retain()
 		}
 		r.parts = append(r.parts, pt)
 		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy})
@@ -650,15 +651,15 @@ func (r *run) finish(status event.Status, reason string) {
 		Seconds: event.Seconds(r.report.Elapsed), Reason: reason,
 	}
 	if r.journal != nil { // is complete for whoever hears of the end
-		if lacking := r.journal.lacking(); lacking != "" && r.journal.begun() {
-			r.emit(&event.Log{Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.dir})
+		if lacking := r.journal.Lacking(); lacking != "" && r.journal.Begun() {
+			r.emit(&event.Log{Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.Dir})
 		}
-		r.journal.event(ev)
-		r.report.Journal = r.journal.dir
-		if r.journal.finish(r.report, now) {
+		r.journal.Event(ev)
+		r.report.Journal = r.journal.Dir
+		if r.journal.Finish(r.report, now) {
 			r.e.journalFailed.Store(false)
 		}
-		r.journal.release()
+		r.journal.Release()
 		r.tracePhase("journal complete")
 	}
 	r.e.bus.Publish(ev)
@@ -735,8 +736,8 @@ type part struct {
 
 	// Guarded by proc.mu.
 	text  [len(event.StreamNames)]event.TextDecoder
-	raw   rawFile // raw.rj is nil without a journal, and once closed
-	heard bool    // it has printed; kept only for the trace
+	raw   journal.Output // raw.rj is nil without a journal, and once closed
+	heard bool           // it has printed; kept only for the trace
 
 	// Guarded by r.mu.
 	ended   bool
@@ -815,8 +816,8 @@ func (pt *part) stream(name string, b []byte) {
 		t.Moment(pt.proc.track, "first byte", came, trace.Text("run", pt.r.id))
 	}
 	i := event.StreamIndex(name)
-	if pt.raw.rj != nil {
-		pt.raw.rj.output(&pt.raw, event.StreamNames[i], b)
+	if pt.raw.Rj != nil {
+		pt.raw.Rj.Output(&pt.raw, event.StreamNames[i], b)
 		t.Since(pt.proc.track, "journal", came)
 	}
 	journaled := t.Now()
@@ -845,22 +846,22 @@ func (pt *part) flushText() {
 
 // rich takes rich output, of whose event data and files are.
 func (pt *part) rich(ev event.Event, data *map[string]json.RawMessage, files *map[string]string, size int) {
-	if pt.raw.rj == nil {
+	if pt.raw.Rj == nil {
 		pt.output(ev, size)
 		return
 	}
 	whole := *data
-	saved, rest := pt.raw.rj.rich(&pt.raw, whole)
-	*data, *files = rest, relative(saved)
-	pt.raw.rj.event(ev)
+	saved, rest := pt.raw.Rj.Rich(&pt.raw, whole)
+	*data, *files = rest, journal.Relative(saved)
+	pt.raw.Rj.Event(ev)
 	*data, *files = whole, saved
 	pt.proc.e.bus.PublishOutput(ev, size, pt.journalDir())
 }
 
 // output journals and publishes an event that a subscriber who does not read may lose.
 func (pt *part) output(ev event.Event, size int) {
-	if pt.raw.rj != nil {
-		pt.raw.rj.event(ev)
+	if pt.raw.Rj != nil {
+		pt.raw.Rj.Event(ev)
 	}
 	pt.proc.e.bus.PublishOutput(ev, size, pt.journalDir())
 }
@@ -870,10 +871,10 @@ func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
 
 // journalDir is the directory with all that the part has printed; "" if there is none.
 func (pt *part) journalDir() string {
-	if pt.raw.rj == nil || pt.raw.rj.off.Load() || pt.raw.rj.partial.Load() {
+	if pt.raw.Rj == nil || pt.raw.Rj.Off.Load() || pt.raw.Rj.Partial.Load() {
 		return ""
 	}
-	return pt.raw.rj.dir
+	return pt.raw.Rj.Dir
 }
 
 // exception takes the exception that ended the code.
@@ -947,12 +948,12 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 
 // closeJournal gives up the part's files. The caller holds proc.mu.
 func (pt *part) closeJournal() {
-	if pt.raw.rj == nil {
+	if pt.raw.Rj == nil {
 		return
 	}
-	pt.raw.close()
-	pt.raw.rj.release()
-	pt.raw.rj = nil
+	pt.raw.Close()
+	pt.raw.Rj.Release()
+	pt.raw.Rj = nil
 }
 
 // partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of

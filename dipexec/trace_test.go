@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/testpython"
 	"dipls/internal/trace"
 	"dipls/ranks"
@@ -37,7 +38,7 @@ func traceOf(t *testing.T, size int, run func(e *Executor)) []traced {
 		t.Fatal(err)
 	}
 	t.Run("run", func(t *testing.T) {
-		options := Options{Journal: openJournal(t, JournalOptions{}), Trace: tr}
+		options := Options{Journal: newJournal(t, journal.Options{}), Trace: tr}
 		e, _ := startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, options, ranks.Options{Python: python, Dir: t.TempDir(), Trace: tr})
 		run(e)
 	})

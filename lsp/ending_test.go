@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/internal/lsptest"
 	"dipls/lsp"
 )
@@ -50,9 +50,9 @@ func runDeaf(e *lsptest.Editor) {
 func TestEndWhileRanksHang(t *testing.T) {
 	needPython(t)
 	e := holdingDeaf(t, func(ctx context.Context, stream io.ReadWriteCloser) error {
-		journal := dipexec.OpenJournal(dipexec.JournalOptions{})
-		defer journal.Close()
-		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Journal: journal})
+		store := journal.Open(journal.Options{})
+		defer store.Close()
+		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Journal: store})
 		served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: zap.NewNop(), Version: "test"})
 		return errors.Join(served, ws.Close(context.Background()))
 	})

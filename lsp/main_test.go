@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
-	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/internal/lsptest"
 	"dipls/internal/testpython"
 	"dipls/internal/trust"
@@ -90,9 +90,9 @@ func inProcess(t testing.TB) lsptest.Server {
 		if testing.Verbose() {
 			log = zaptest.NewLogger(t)
 		}
-		journal := dipexec.OpenJournal(dipexec.JournalOptions{})
-		defer journal.Close()
-		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal, Trust: trust.Open(os.Getenv("XDG_STATE_HOME") + "/dipls/trusted")})
+		store := journal.Open(journal.Options{})
+		defer store.Close()
+		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: store, Trust: trust.Open(os.Getenv("XDG_STATE_HOME") + "/dipls/trusted")})
 		served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
 		patience, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 )
 
@@ -115,7 +115,7 @@ var settingsTable = []Setting{
 			if err := json.Unmarshal(raw, &text); err != nil {
 				return fmt.Errorf("want %s", kindOf(text))
 			}
-			limit, err := dipexec.ParseJournalLimit(text)
+			limit, err := journal.ParseLimit(text)
 			s.JournalLimit = limit
 			return err
 		}},

@@ -19,8 +19,8 @@ import (
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/private"
@@ -137,7 +137,7 @@ func writeShown(dir, name string, mode fs.FileMode, write func(io.Writer) error)
 // rawOutput is the file with what a process printed, that of the one that printed most if no rank is named, and whether all together it is too
 // much to be made into text. Of a process that has several, because the journal came near its limit, it is the newest.
 func rawOutput(dir string, rank *int) (path string, tooLong bool) {
-	files, _ := dipexec.OutputFiles(dir)
+	files, _ := journal.OutputFiles(dir)
 	var total, most int64
 	sizes, newest := map[int]int64{}, map[int]string{}
 	for _, f := range files {
@@ -173,7 +173,7 @@ func writeLive(w io.Writer, lines []view.LiveLine) error {
 
 // writeOutput writes a run's folded output, without colours.
 func writeOutput(ctx context.Context, w io.Writer, dir string, rank *int) error {
-	r, err := dipexec.ReadRun(dir)
+	r, err := journal.Read(dir)
 	if err != nil {
 		return err
 	}

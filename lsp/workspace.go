@@ -13,6 +13,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/trace"
 	"dipls/internal/trust"
 	"dipls/ranks"
@@ -22,10 +23,10 @@ import (
 
 // WorkspaceOptions say how the workspaces of [NewWorkspaces] do their work.
 type WorkspaceOptions struct {
-	Log     *zap.Logger      // nil: none
-	Journal *dipexec.Journal // nil: none
-	Trace   *trace.Tracer    // nil: none
-	Trust   *trust.Store     // remembers the folders whose code may run; nil: nothing does
+	Log     *zap.Logger    // nil: none
+	Journal *journal.Store // nil: none
+	Trace   *trace.Tracer  // nil: none
+	Trust   *trust.Store   // remembers the folders whose code may run; nil: nothing does
 }
 
 // Workspaces are the local namespaces and pools of folders, one of each for a folder. They outlive a connection: several editors may

@@ -16,6 +16,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 )
@@ -109,7 +110,7 @@ func start(b *testing.B, size int) *server {
 		b.Fatal(err)
 	}
 	s := &server{}
-	journal := dipexec.OpenJournal(dipexec.JournalOptions{Dir: b.TempDir()})
+	store := journal.Open(journal.Options{Dir: b.TempDir()})
 	b.Cleanup(func() {
 		if s.executor != nil {
 			s.executor.Close(ctx)
@@ -117,12 +118,12 @@ func start(b *testing.B, size int) *server {
 		if err := node.Close(ctx); err != nil {
 			b.Error(err)
 		}
-		journal.Close()
+		store.Close()
 	})
 	if s.pool, err = node.StartPool(ctx, ranks.PoolSpec{Ranks: size}); err != nil {
 		b.Fatal(err)
 	}
-	s.executor = dipexec.New(dipexec.Options{Pool: s, Journal: journal})
+	s.executor = dipexec.New(dipexec.Options{Pool: s, Journal: store})
 	s.sub = s.executor.Subscribe()
 	return s
 }

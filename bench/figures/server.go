@@ -10,6 +10,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 )
 
@@ -17,7 +18,7 @@ import (
 type server struct {
 	node     *ranks.Node
 	pool     *ranks.Pool
-	journal  *dipexec.Journal
+	journal  *journal.Store
 	dir      string // of the journal
 	executor *dipexec.Executor
 }
@@ -31,7 +32,7 @@ func open(ctx context.Context, python string) (_ *server, err error) {
 	if s.node, err = ranks.StartNode(ctx, ranks.Options{Python: python}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
-	s.journal = dipexec.OpenJournal(dipexec.JournalOptions{Dir: s.dir})
+	s.journal = journal.Open(journal.Options{Dir: s.dir})
 	s.executor = dipexec.New(dipexec.Options{Pool: s, Journal: s.journal})
 	return s, nil
 }

@@ -19,7 +19,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/lsp"
 )
 
@@ -162,13 +162,13 @@ func connect(b *testing.B, text string) *client {
 	mine, theirs := sockets(b)
 	c := &client{conn: mine, r: bufio.NewReaderSize(mine, 1<<20)}
 	ctx, cancel := context.WithCancel(context.Background())
-	journal := dipexec.OpenJournal(dipexec.JournalOptions{Dir: b.TempDir()})
-	ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: zap.NewNop(), Journal: journal})
+	store := journal.Open(journal.Options{Dir: b.TempDir()})
+	ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: zap.NewNop(), Journal: store})
 	ended := make(chan struct{})
 	go func() {
 		_ = lsp.Serve(ctx, theirs, lsp.Deps{Workspaces: ws, Version: "bench"})
 		_ = ws.Close(context.Background())
-		journal.Close()
+		store.Close()
 		close(ended)
 	}()
 	b.Cleanup(func() {

@@ -16,6 +16,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/dipexec/view"
 	"dipls/internal/private"
 	"dipls/ranks"
@@ -226,7 +227,7 @@ func (d *doctor) sockets() {
 }
 
 func (d *doctor) journal() {
-	dir, err := dipexec.DefaultJournalDir()
+	dir, err := journal.DefaultDir()
 	if err == nil {
 		err = writable(dir)
 	}

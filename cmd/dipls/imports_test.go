@@ -22,12 +22,13 @@ var mayImport = map[string][]string{
 	"dipls/dipexec/event":           {"dipls/ranks/wire"},
 	"dipls/dipexec/event/eventtest": {"dipls/dipexec/event"},
 	"dipls/dipexec/view":            {"dipls/dipexec/event"},
-	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/dipexec/journal":         {"dipls/dipexec/event", "dipls/ranks/wire"},
+	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
 	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
 	"dipls/lsp/docs": {"dipls/cells"},
-	"dipls/lsp":      {"dipls/lsp/docs", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/lsp":      {"dipls/lsp/docs", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
 	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
 
 	"dipls/internal/bytesize":   {},
@@ -43,10 +44,10 @@ var mayImport = map[string][]string{
 	"dipls/internal/trace":      {},
 	"dipls/internal/trust":      {"dipls/internal/private"},
 
-	"dipls/cmd/dipls":       {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
-	"dipls/bench/keystroke": {"dipls/dipexec", "dipls/dipexec/event", "dipls/lsp"},
-	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event"},
-	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec", "dipls/dipexec/event"},
+	"dipls/cmd/dipls":       {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
+	"dipls/bench/keystroke": {"dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/lsp"},
+	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
+	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/lsp"
 	"dipls/ranks"
 )
@@ -65,13 +65,13 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
-	journal := dipexec.OpenJournal(dipexec.JournalOptions{})
-	defer journal.Close()
+	store := journal.Open(journal.Options{})
+	defer store.Close()
 	trusted, err := openTrust()
 	if err != nil {
 		log.Warn("which folders' code may run is not remembered", zap.Error(err))
 	}
-	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: journal, Trace: tracer, Trust: trusted})
+	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: store, Trace: tracer, Trust: trusted})
 	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Workspaces: workspaces, Log: log, Version: version + revision(), Trace: tracer})
 
 	stop() // a second signal ends the process at once; the node sees that and cleans up

@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 )
 
 // reportedRuns is how many of the last runs a report tells of.
@@ -81,7 +81,7 @@ func (r *report) fill(z *zip.Writer) (runs int, err error) {
 			return 0, err
 		}
 	}
-	dir, err := dipexec.DefaultJournalDir()
+	dir, err := journal.DefaultDir()
 	if err != nil {
 		return 0, nil // which doctor.txt tells
 	}
@@ -128,7 +128,7 @@ func lastRuns(dir string) []string {
 func (r *report) run(w io.Writer, dir string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	reader, err := dipexec.ReadRun(dir)
+	reader, err := journal.Read(dir)
 	if err != nil {
 		return enc.Encode(map[string]string{"unreadable": withoutHome(err.Error())})
 	}

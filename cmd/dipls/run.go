@@ -20,6 +20,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/trace"
@@ -384,7 +385,7 @@ func (r *runner) perform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	limit, err := dipexec.ParseJournalLimit(r.flags.journalLimit)
+	limit, err := journal.ParseLimit(r.flags.journalLimit)
 	if err != nil {
 		return usagef("--journal-limit: %w", err)
 	}
@@ -399,9 +400,9 @@ func (r *runner) perform(ctx context.Context) error {
 		return err
 	}
 
-	journal := dipexec.OpenJournal(dipexec.JournalOptions{Limit: limit})
-	defer journal.Close()
-	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: journal, Trace: r.trace})
+	store := journal.Open(journal.Options{Limit: limit})
+	defer store.Close()
+	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: store, Trace: r.trace})
 	r.mu.Lock()
 	r.executor, r.session = executor, s
 	r.mu.Unlock()
@@ -431,7 +432,7 @@ func (r *runner) perform(ctx context.Context) error {
 	defer cancel()
 	executor.Stop()
 	closeErr := s.Close(patience) // what the processes say at last is shown, for the executor goes on
-	r.tellKept(journal)
+	r.tellKept(store)
 	executor.Close(patience)
 	<-watched
 	viewErr := r.awaitView(ctx, viewed)
@@ -451,15 +452,15 @@ func (r *runner) perform(ctx context.Context) error {
 }
 
 // tellKept tells where what was printed is kept, and what of it is not.
-func (r *runner) tellKept(journal *dipexec.Journal) {
-	lacking := journal.Lacking()
+func (r *runner) tellKept(store *journal.Store) {
+	lacking := store.Lacking()
 	told := &event.Log{
-		Header: event.Header{Kind: event.KindLog}, Level: event.LevelInfo, Path: journal.Dir(),
-		Text: "everything that was printed is kept in " + journal.Dir(),
+		Header: event.Header{Kind: event.KindLog}, Level: event.LevelInfo, Path: store.Dir(),
+		Text: "everything that was printed is kept in " + store.Dir(),
 	}
 	if len(lacking) > 0 {
 		told.Level = event.LevelWarning
-		told.Text = fmt.Sprintf("the journal, %s, lacks some of what was printed: %s", journal.Dir(), strings.Join(lacking, "; "))
+		told.Text = fmt.Sprintf("the journal, %s, lacks some of what was printed: %s", store.Dir(), strings.Join(lacking, "; "))
 	}
 	if r.journaled || len(lacking) > 0 {
 		r.executor.Publish(told)

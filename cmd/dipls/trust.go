@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/internal/trust"
 	"dipls/ranks"
 )
@@ -54,7 +54,7 @@ func newTrust() *cobra.Command {
 
 // openTrust is the memory of the folders whose code may run.
 func openTrust() (*trust.Store, error) {
-	runs, err := dipexec.DefaultJournalDir()
+	runs, err := journal.DefaultDir()
 	if err != nil {
 		return nil, err
 	}

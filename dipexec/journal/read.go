@@ -1,4 +1,4 @@
-package dipexec
+package journal
 
 import (
 	"bufio"
@@ -20,11 +20,11 @@ import (
 	"dipls/dipexec/event"
 )
 
-// RunReader gives back the events of a run from its journal, as they were published: the same events in the same order, but
+// Reader gives back the events of a run from its journal, as they were published: the same events in the same order, but
 // for pieces of one stream that came with nothing between them, which may be cut differently. A Log event stands for what is not kept any more
 // because the journal's limit was reached.
-type RunReader struct {
-	Record RunRecord
+type Reader struct {
+	Record Record
 
 	dir     string
 	index   *os.File
@@ -59,10 +59,10 @@ type indexStream struct {
 	Section int `json:"section"`
 }
 
-// ReadRun opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
+// Read opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
 // where the journal does. The error is [fs.ErrNotExist] for a run of which there was nothing to keep.
-func ReadRun(dir string) (*RunReader, error) {
-	r := &RunReader{dir: dir, procs: map[int]*readProc{}}
+func Read(dir string) (*Reader, error) {
+	r := &Reader{dir: dir, procs: map[int]*readProc{}}
 	b, err := os.ReadFile(filepath.Join(dir, recordName))
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func ReadRun(dir string) (*RunReader, error) {
 }
 
 // Close closes the files.
-func (r *RunReader) Close() {
+func (r *Reader) Close() {
 	_ = r.index.Close()
 	for _, p := range r.procs {
 		p.close()
@@ -93,7 +93,7 @@ func (p *readProc) close() {
 }
 
 // Next returns the next event and when it was published, counted from the run's start. It returns [io.EOF] at the end.
-func (r *RunReader) Next() (event.Event, time.Duration, error) {
+func (r *Reader) Next() (event.Event, time.Duration, error) {
 	for len(r.queue) == 0 {
 		var err error
 		switch {
@@ -114,7 +114,7 @@ func (r *RunReader) Next() (event.Event, time.Duration, error) {
 }
 
 // readLine reads a line of the index.
-func (r *RunReader) readLine() error {
+func (r *Reader) readLine() error {
 	line, err := r.lines.ReadBytes('\n')
 	if errors.Is(err, io.EOF) { // a line without an end was being written when the server died
 		return r.nextSection()
@@ -152,13 +152,13 @@ func (r *RunReader) readLine() error {
 }
 
 // readOutput reads a piece of the current stretch of output.
-func (r *RunReader) readOutput() error {
+func (r *Reader) readOutput() error {
 	p := r.proc(-1)
 	if !r.output.Local {
 		p = r.proc(r.output.Rank)
 	}
 	if p.raw == nil || p.section != r.output.Section {
-		name := (&section{number: r.output.Section}).name((&rawFile{rank: p.rank}).base(), rawSuffix)
+		name := (&section{number: r.output.Section}).name((&Output{Rank: p.rank}).base(), rawSuffix)
 		f, err := os.Open(filepath.Join(r.dir, name))
 		if errors.Is(err, fs.ErrNotExist) && r.output.Section > 0 { // removed meanwhile
 			r.gap()
@@ -186,7 +186,7 @@ func (r *RunReader) readOutput() error {
 }
 
 // nextSection goes on with the index of the next section that there is.
-func (r *RunReader) nextSection() error {
+func (r *Reader) nextSection() error {
 	for {
 		next, err := r.after(r.section)
 		if err != nil {
@@ -213,7 +213,7 @@ func (r *RunReader) nextSection() error {
 }
 
 // after is the number of the first section after one; 0: there is none.
-func (r *RunReader) after(number int) (next int, err error) {
+func (r *Reader) after(number int) (next int, err error) {
 	entries, err := os.ReadDir(r.dir)
 	for _, entry := range entries {
 		digits, index := strings.CutPrefix(strings.TrimSuffix(entry.Name(), indexExt), indexBase+".")
@@ -225,7 +225,7 @@ func (r *RunReader) after(number int) (next int, err error) {
 }
 
 // gap tells of output that is not kept any more, and passes over what is left of the current stretch.
-func (r *RunReader) gap() {
+func (r *Reader) gap() {
 	r.output = indexStream{}
 	if r.gapped {
 		return
@@ -239,7 +239,7 @@ func (r *RunReader) gap() {
 
 // readRest reads, stretch by stretch, what the index does not tell of because the server died; from which of the two streams it
 // came is not known. Then it ends the events.
-func (r *RunReader) readRest() error {
+func (r *Reader) readRest() error {
 	files, err := OutputFiles(r.dir)
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (r *RunReader) readRest() error {
 	return nil
 }
 
-func (r *RunReader) proc(rank int) *readProc {
+func (r *Reader) proc(rank int) *readProc {
 	p := r.procs[rank]
 	if p == nil {
 		p = &readProc{rank: rank, seen: map[int]int64{}, header: event.HeaderOf(event.KindStream, r.Record.Run, event.CellOf(r.Record.Cell), rank)}
@@ -267,13 +267,13 @@ func (r *RunReader) proc(rank int) *readProc {
 }
 
 // flush gives out what a process's decoders hold back.
-func (r *RunReader) flush(p *readProc) {
+func (r *Reader) flush(p *readProc) {
 	for i := range p.text {
 		r.push(p, event.StreamNames[i], p.text[i].Flush())
 	}
 }
 
-func (r *RunReader) push(p *readProc, name, text string) {
+func (r *Reader) push(p *readProc, name, text string) {
 	if text != "" {
 		r.gapped = false
 		r.queue = append(r.queue, &event.Stream{Header: p.header, Name: name, Text: text})
@@ -290,7 +290,7 @@ func jsonString(s string) json.RawMessage {
 }
 
 // restore puts the contents of files back into data, and makes their paths whole.
-func (r *RunReader) restore(data map[string]json.RawMessage, files map[string]string) (map[string]json.RawMessage, error) {
+func (r *Reader) restore(data map[string]json.RawMessage, files map[string]string) (map[string]json.RawMessage, error) {
 	for mime, name := range files {
 		path := filepath.Join(r.dir, filepath.Base(name))
 		files[mime] = path

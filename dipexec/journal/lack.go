@@ -1,4 +1,4 @@
-package dipexec
+package journal
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ type lostOutput struct {
 }
 
 // lose counts output that is not kept.
-func (rj *runJournal) lose(f *rawFile, n int) {
+func (rj *Recorder) lose(f *Output, n int) {
 	if n == 0 {
 		return
 	}
@@ -31,21 +31,21 @@ func (rj *runJournal) lose(f *rawFile, n int) {
 	if rj.lost == nil {
 		rj.lost = map[int]*lostOutput{}
 	}
-	if rj.lost[f.rank] == nil {
-		rj.lost[f.rank] = &lostOutput{from: f.total}
+	if rj.lost[f.Rank] == nil {
+		rj.lost[f.Rank] = &lostOutput{from: f.total}
 	}
-	rj.lost[f.rank].bytes += int64(n)
+	rj.lost[f.Rank].bytes += int64(n)
 }
 
 // loseRich counts rich output that is not kept.
-func (rj *runJournal) loseRich() {
+func (rj *Recorder) loseRich() {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	rj.lostRich++
 }
 
 // lacking says in words what the journal lacks of what was printed; "" is nothing.
-func (rj *runJournal) lacking() string {
+func (rj *Recorder) Lacking() string {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	var lacks []string
@@ -76,14 +76,14 @@ func (rj *runJournal) lacking() string {
 		}
 		lacks = append(lacks, text+" ("+shortError(rj.err)+")")
 	}
-	if rj.partial.Load() {
-		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", bytesize.Format(rj.dropped), formatLimit(rj.limit)))
+	if rj.Partial.Load() {
+		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", bytesize.Format(rj.dropped), FormatLimit(rj.Limit)))
 	}
 	return strings.Join(lacks, "; ")
 }
 
 // begun tells whether there is something of the run in the directory.
-func (rj *runJournal) begun() bool {
+func (rj *Recorder) Begun() bool {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	return rj.files != nil
@@ -109,7 +109,7 @@ func shortError(err error) string {
 }
 
 // lacks notes that a run's journal lacks something, or will.
-func (j *Journal) lacks(rj *runJournal) {
+func (j *Store) lacks(rj *Recorder) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if rj.noted {
@@ -125,13 +125,13 @@ func (j *Journal) lacks(rj *runJournal) {
 
 // Lacking says what the journal lacks of what the runs so far have put out, a line for each of the first runs of which something is lacking;
 // none is nothing.
-func (j *Journal) Lacking() []string {
+func (j *Store) Lacking() []string {
 	j.mu.Lock()
 	runs, more := slices.Clone(j.lacking), j.lackingMore
 	j.mu.Unlock()
 	var lines []string
 	for _, rj := range runs {
-		if text := rj.lacking(); text != "" {
+		if text := rj.Lacking(); text != "" {
 			lines = append(lines, fmt.Sprintf("of cell %d, %s", rj.record.Cell, text))
 		}
 	}

@@ -1,4 +1,4 @@
-package dipexec
+package journal
 
 import (
 	"bufio"
@@ -40,28 +40,28 @@ const (
 const (
 	runDirTime   = "2006-01-02T15-04-05" // then "-" and the run's id
 	spareDir     = ".next-"              // then anything: the files of a run to come
-	maxOpenFiles = 512                   // NAME.out files kept open by one Journal, unless a quarter of what the process may have is less; further ones are opened for each write
+	maxOpenFiles = 512                   // NAME.out files kept open by one Store, unless a quarter of what the process may have is less; further ones are opened for each write
 	indexFlush   = time.Second           // the index is at most this much behind the NAME.out files, while there is output
 	keepAfter    = time.Second           // how often is looked for runs that have gone on for as long and are not in the directory yet
 	rotateAfter  = 2 * time.Second       // without a run: to look through a thousand runs, and to remove some, takes a while
 )
 
-// JournalOptions configure a Journal.
-type JournalOptions struct {
-	Dir      string        // "": DefaultJournalDir
+// Options configure a Store.
+type Options struct {
+	Dir      string        // "": DefaultDir
 	MaxAge   time.Duration // runs that ended longer ago are removed; 0 is 14 days
 	MaxBytes int64         // the oldest runs beyond this total are removed; 0 is 4 GiB
 	MaxRuns  int           // the oldest runs beyond this number are removed; 0 is 1,000
-	Limit    int64         // what one run takes at most, where its Request does not say; 0 is DefaultJournalLimit, less than 0 is none
+	Limit    int64         // what one run takes at most, where its Request does not say; 0 is DefaultLimit, less than 0 is none
 }
 
-// Journal keeps what runs printed: a directory with one directory a run. The oldest runs are removed when there are too
+// Store keeps what runs printed: a directory with one directory a run. The oldest runs are removed when there are too
 // many; a run that is being written, by whatever process, is never touched.
 //
 // A run's directory is made when there is something to keep: output, an exception, any event that tells more than that all goes as it
 // should, an end that is not well, or that the run takes long. One of which there is nothing to tell leaves nothing: most cells
 // are such, and their files would cost more of the processor than all else that the executor does for them.
-type Journal struct {
+type Store struct {
 	dir      string
 	dirErr   error // why there is none
 	maxAge   time.Duration
@@ -77,27 +77,27 @@ type Journal struct {
 	measured map[string]oldRun // the rotation's: by directory, those that are over
 
 	mu        sync.Mutex
-	written   int64                    // bytes written since the last rotation began
-	runs      int                      // and runs
-	rotating  bool                     // at most one rotation at a time
-	quiet     *time.Timer              // begins a rotation; nil: none is due
-	spare     *runFiles                // for the next run that has something to keep; nil: none
-	preparing bool                     // a spare is being made
-	unkept    map[*runJournal]struct{} // runs that go on and have no files yet
-	keeping   *time.Timer              // has those of unkept kept that take long; nil: there were none
-	closed    bool                     // nothing begins any more
+	written   int64                  // bytes written since the last rotation began
+	runs      int                    // and runs
+	rotating  bool                   // at most one rotation at a time
+	quiet     *time.Timer            // begins a rotation; nil: none is due
+	spare     *runFiles              // for the next run that has something to keep; nil: none
+	preparing bool                   // a spare is being made
+	unkept    map[*Recorder]struct{} // runs that go on and have no files yet
+	keeping   *time.Timer            // has those of unkept kept that take long; nil: there were none
+	closed    bool                   // nothing begins any more
 
-	lacking     []*runJournal // the first runs whose journals lack something, at most maxLacking
-	lackingMore int           // how many more
+	lacking     []*Recorder // the first runs whose journals lack something, at most maxLacking
+	lackingMore int         // how many more
 	work        sync.WaitGroup
 }
 
-// OpenJournal opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
+// Open opens the journal and begins to remove old runs. It does not fail: an executor tells its subscribers when it
 // cannot write to it.
-func OpenJournal(o JournalOptions) *Journal {
-	j := &Journal{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), limit: cmp.Or(o.Limit, DefaultJournalLimit), rotateAfter: rotateAfter, maxOpen: maxOpenFiles, unkept: map[*runJournal]struct{}{}}
+func Open(o Options) *Store {
+	j := &Store{dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000), limit: cmp.Or(o.Limit, DefaultLimit), rotateAfter: rotateAfter, maxOpen: maxOpenFiles, unkept: map[*Recorder]struct{}{}}
 	if j.dir == "" {
-		j.dir, j.dirErr = DefaultJournalDir()
+		j.dir, j.dirErr = DefaultDir()
 	}
 	var files syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil {
@@ -107,9 +107,9 @@ func OpenJournal(o JournalOptions) *Journal {
 	return j
 }
 
-// DefaultJournalDir is where journals are kept: dipls/runs in $XDG_STATE_HOME, by default in ~/.local/state, on macOS in
+// DefaultDir is where journals are kept: dipls/runs in $XDG_STATE_HOME, by default in ~/.local/state, on macOS in
 // ~/Library/Application Support.
-func DefaultJournalDir() (string, error) {
+func DefaultDir() (string, error) {
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()
@@ -125,10 +125,10 @@ func DefaultJournalDir() (string, error) {
 }
 
 // Dir is the directory.
-func (j *Journal) Dir() string { return j.dir }
+func (j *Store) Dir() string { return j.dir }
 
 // Close waits for the removal of old runs to end. The executor that uses the journal has to be closed before.
-func (j *Journal) Close() {
+func (j *Store) Close() {
 	j.mu.Lock()
 	j.closed = true
 	for _, t := range []*time.Timer{j.quiet, j.keeping} {
@@ -145,7 +145,7 @@ func (j *Journal) Close() {
 
 // wrote counts a run and its bytes, and sees to a rotation when they may have made too many: when there has been no run for a
 // while, or at once when they are four times that many.
-func (j *Journal) wrote(n int64) {
+func (j *Store) wrote(n int64) {
 	j.mu.Lock()
 	j.written += n
 	j.runs++
@@ -160,12 +160,12 @@ func (j *Journal) wrote(n int64) {
 }
 
 // over reports whether more than a part of what may be kept has been written since the last rotation. The caller holds mu.
-func (j *Journal) over(part int) bool {
+func (j *Store) over(part int) bool {
 	return j.written > j.maxBytes/int64(part) || j.runs > j.maxRuns/part
 }
 
 // rotateLater has a rotation begin when there has been no run for a while. The caller holds mu.
-func (j *Journal) rotateLater() {
+func (j *Store) rotateLater() {
 	switch {
 	case j.closed:
 	case j.quiet == nil:
@@ -176,7 +176,7 @@ func (j *Journal) rotateLater() {
 }
 
 // takeSpare takes the files that were made ahead. Nil if there are none.
-func (j *Journal) takeSpare() *runFiles {
+func (j *Store) takeSpare() *runFiles {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	f := j.spare
@@ -186,7 +186,7 @@ func (j *Journal) takeSpare() *runFiles {
 
 // admit notes a run that begins, and puts off a rotation. It makes sure that there are files, or that they are being made: that a journal cannot be
 // written is to be known when a run begins.
-func (j *Journal) admit(rj *runJournal) error {
+func (j *Store) admit(rj *Recorder) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.dirErr != nil {
@@ -210,7 +210,7 @@ func (j *Journal) admit(rj *runJournal) error {
 }
 
 // kept notes that a run is in the directory, or has ended.
-func (j *Journal) kept(rj *runJournal) {
+func (j *Store) kept(rj *Recorder) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.unkept, rj)
@@ -218,7 +218,7 @@ func (j *Journal) kept(rj *runJournal) {
 
 // keepLong has runs kept that go on for long: if the server is killed, it is known that they were. One timer serves all, for to set one is dearer than
 // many a run.
-func (j *Journal) keepLong() {
+func (j *Store) keepLong() {
 	j.mu.Lock()
 	unkept := slices.Collect(maps.Keys(j.unkept))
 	if j.keeping = nil; len(unkept) > 0 && !j.closed {
@@ -231,7 +231,7 @@ func (j *Journal) keepLong() {
 }
 
 // prepare makes the files of the next run ahead, in the background: file systems take long for that. What fails is told by the next run.
-func (j *Journal) prepare() {
+func (j *Store) prepare() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || j.preparing || j.spare != nil || j.dirErr != nil {
@@ -257,7 +257,7 @@ type runFiles struct {
 }
 
 // newFiles makes them.
-func (j *Journal) newFiles() (_ *runFiles, err error) {
+func (j *Store) newFiles() (_ *runFiles, err error) {
 	if err := private.Dir(j.dir); err != nil {
 		return nil, err
 	}
@@ -279,7 +279,7 @@ func (j *Journal) newFiles() (_ *runFiles, err error) {
 }
 
 // files gives a run its files, in the directory dir: those that were made ahead, if they are still there.
-func (j *Journal) files(dir string) (*runFiles, error) {
+func (j *Store) files(dir string) (*runFiles, error) {
 	if f := j.takeSpare(); f != nil {
 		if f.move(dir) == nil {
 			return f, nil
@@ -321,7 +321,7 @@ func (f *runFiles) discard() {
 	_ = os.RemoveAll(f.dir)
 }
 
-func (j *Journal) startRotation() {
+func (j *Store) startRotation() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || j.rotating || j.dirErr != nil {
@@ -368,7 +368,7 @@ func measure(dir string, changed time.Time) (oldRun, error) {
 
 // rotate removes runs that are too old, and then the oldest ones until the rest fits. What cannot be removed is left for
 // the next time: nobody is waiting for it. The files of runs that were over when they were measured are not looked at again.
-func (j *Journal) rotate(now time.Time) {
+func (j *Store) rotate(now time.Time) {
 	if private.Check(j.dir) != nil { // what is not there, or others could have put there, is not for us to remove
 		return
 	}
@@ -437,8 +437,8 @@ func locked(dir string) bool {
 	return syscall.Flock(int(index.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }
 
-// RunRecord is what run.json says of a run.
-type RunRecord struct {
+// Record is what run.json says of a run.
+type Record struct {
 	Run      string       `json:"run"`
 	Parent   string       `json:"parent,omitempty"` // run whose cell has asked for it
 	Cell     int          `json:"cell"`
@@ -473,22 +473,22 @@ type PartRecord struct {
 //
 // Parts hold references: output may come after the run has ended. When the last one is given up, the files are closed and
 // the lock ends.
-type runJournal struct {
-	j     *Journal
-	dir   string
+type Recorder struct {
+	j     *Store
+	Dir   string
 	refs  atomic.Int32
-	off   atomic.Bool // nothing is written any more: an error, or closed
-	hooks journalHooks
+	Off   atomic.Bool // nothing is written any more: an error, or closed
+	hooks Hooks
 	size  atomic.Int64 // that it takes, about
-	limit int64        // how large that may become; not more than 0: it may be as large as it will
+	Limit int64        // how large that may become; not more than 0: it may be as large as it will
 
 	section atomic.Pointer[section] // that is written; replaced under mu
-	partial atomic.Bool             // the limit has been reached
+	Partial atomic.Bool             // the limit has been reached
 
 	noted bool // in j's lists of those that lack something; guarded by j.mu
 
 	mu      sync.Mutex // guards what follows
-	record  RunRecord
+	record  Record
 	waiting []timedEvent  // while there are no files: what goes into the index once there are
 	files   *runFiles     // nil: there is nothing to keep yet
 	head    []byte        // of run.json: what it began with, up to where the record of the end goes
@@ -509,9 +509,9 @@ type runJournal struct {
 }
 
 // journalHooks are told of what a user has to know, by whoever writes at that moment.
-type journalHooks struct {
-	failed func(error) // the first error: nothing is kept any more
-	full   func()      // the limit has been reached: what is neither old nor new is not kept any more
+type Hooks struct {
+	Failed func(error) // the first error: nothing is kept any more
+	Full   func()      // the limit has been reached: what is neither old nor new is not kept any more
 }
 
 // timedEvent is an event and when it was published, counted from the run's start.
@@ -522,7 +522,7 @@ type timedEvent struct {
 
 // rangeRecord tells where in a NAME.out file a stretch of a stream is.
 type rangeRecord struct {
-	file   *rawFile
+	file   *Output
 	in     *section
 	stream string
 	at     time.Duration
@@ -531,24 +531,24 @@ type rangeRecord struct {
 }
 
 // begin begins the journal of a run, which may take limit bytes; 0 is the usual, less is no limit. The caller holds its first reference.
-func (j *Journal) begin(rec RunRecord, limit int64, hooks journalHooks) (*runJournal, error) {
+func (j *Store) Begin(rec Record, limit int64, hooks Hooks) (*Recorder, error) {
 	dir := filepath.Join(j.dir, rec.Started.Format(runDirTime)+"-"+rec.Run)
-	rj := &runJournal{j: j, dir: dir, record: rec, hooks: hooks, limit: cmp.Or(limit, j.limit), flushed: rec.Started}
+	rj := &Recorder{j: j, Dir: dir, record: rec, hooks: hooks, Limit: cmp.Or(limit, j.limit), flushed: rec.Started}
 	rj.section.Store(new(section))
 	rj.refs.Store(1)
 	if err := j.admit(rj); err != nil {
-		j.lacks(&runJournal{record: rec, refused: true, err: err})
+		j.lacks(&Recorder{record: rec, refused: true, err: err})
 		return nil, err
 	}
 	return rj, nil
 }
 
 // keep makes the run's files, if there are none yet. The caller holds mu.
-func (rj *runJournal) keep() error {
+func (rj *Recorder) keep() error {
 	if rj.files != nil {
 		return nil
 	}
-	f, err := rj.j.files(rj.dir)
+	f, err := rj.j.files(rj.Dir)
 	if err != nil {
 		return err
 	}
@@ -569,7 +569,7 @@ func (rj *runJournal) keep() error {
 }
 
 // keepOrFail is keep for those who have no other use for the error. It reports whether there are files. The caller holds mu.
-func (rj *runJournal) keepOrFail() bool {
+func (rj *Recorder) keepOrFail() bool {
 	err := rj.keep()
 	if err != nil {
 		rj.fail(err)
@@ -578,7 +578,7 @@ func (rj *runJournal) keepOrFail() bool {
 }
 
 // ready makes sure that there is a directory for a file. A fresh one goes with its section.
-func (rj *runJournal) ready(s *section, name string, fresh bool) error {
+func (rj *Recorder) ready(s *section, name string, fresh bool) error {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	if fresh {
@@ -588,24 +588,24 @@ func (rj *runJournal) ready(s *section, name string, fresh bool) error {
 }
 
 // keepIfLong keeps a run that has gone on for a while.
-func (rj *runJournal) keepIfLong() {
+func (rj *Recorder) keepIfLong() {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
-	if !rj.off.Load() && !rj.ended && time.Since(rj.record.Started) >= keepAfter && rj.keepOrFail() {
+	if !rj.Off.Load() && !rj.ended && time.Since(rj.record.Started) >= keepAfter && rj.keepOrFail() {
 		rj.flush()
 	}
 }
 
-func (rj *runJournal) retain() { rj.refs.Add(1) }
+func (rj *Recorder) Retain() { rj.refs.Add(1) }
 
-func (rj *runJournal) release() {
+func (rj *Recorder) Release() {
 	if rj.refs.Add(-1) > 0 {
 		return
 	}
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	rj.flush()
-	rj.off.Store(true)
+	rj.Off.Store(true)
 	if rj.files != nil {
 		rj.files.close()
 		rj.closeLater()
@@ -614,13 +614,13 @@ func (rj *runJournal) release() {
 }
 
 // fail turns the journal off. The caller holds mu.
-func (rj *runJournal) fail(err error) {
-	if rj.off.Swap(true) {
+func (rj *Recorder) fail(err error) {
+	if rj.Off.Swap(true) {
 		return
 	}
 	rj.err = err
 	rj.j.lacks(rj)
-	rj.hooks.failed(err)
+	rj.hooks.Failed(err)
 }
 
 // recordEnd is how run.json ends.
@@ -628,7 +628,7 @@ const recordEnd = "\n}\n"
 
 // writeRecord writes run.json, or at the run's end what is new of it: how it ended is at the end of the record, so that what stands there
 // already stays as it is, and no other file has to be made to take its place. The caller holds mu.
-func (rj *runJournal) writeRecord() error {
+func (rj *Recorder) writeRecord() error {
 	b, err := json.MarshalIndent(rj.record, "", "  ")
 	if err != nil {
 		return err
@@ -653,7 +653,7 @@ func (rj *runJournal) writeRecord() error {
 }
 
 // finish writes down how the run ended, and reports whether the run is in the directory.
-func (rj *runJournal) finish(r event.Report, at time.Time) bool {
+func (rj *Recorder) Finish(r event.Report, at time.Time) bool {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	rj.ended = true
@@ -668,7 +668,7 @@ func (rj *runJournal) finish(r event.Report, at time.Time) bool {
 		rj.record.Parts = append(rj.record.Parts, pr)
 	}
 	switch {
-	case rj.off.Load():
+	case rj.Off.Load():
 	case rj.files != nil:
 		rj.flush()
 		if err := rj.writeRecord(); err != nil {
@@ -678,12 +678,12 @@ func (rj *runJournal) finish(r event.Report, at time.Time) bool {
 	case rj.keepOrFail():
 		rj.flush()
 	}
-	return rj.files != nil && !rj.off.Load()
+	return rj.files != nil && !rj.Off.Load()
 }
 
 // output keeps bytes that a process printed.
-func (rj *runJournal) output(f *rawFile, stream string, b []byte) {
-	if rj.off.Load() {
+func (rj *Recorder) Output(f *Output, stream string, b []byte) {
+	if rj.Off.Load() {
 		rj.lose(f, len(b))
 		return
 	}
@@ -708,25 +708,25 @@ func (rj *runJournal) output(f *rawFile, stream string, b []byte) {
 	full := rj.turn()
 	rj.mu.Unlock()
 	if full {
-		rj.hooks.full()
+		rj.hooks.Full()
 	}
 }
 
 // event keeps an event that is not output.
-func (rj *runJournal) event(e event.Event) {
-	if rj.off.Load() {
+func (rj *Recorder) Event(e event.Event) {
+	if rj.Off.Load() {
 		if rich(e) {
 			rj.loseRich()
 		}
 		return
 	}
 	if rj.enter(e) {
-		rj.hooks.full()
+		rj.hooks.Full()
 	}
 }
 
 // enter puts an event into the index. It reports whether the limit has been reached with that.
-func (rj *runJournal) enter(e event.Event) (full bool) {
+func (rj *Recorder) enter(e event.Event) (full bool) {
 	rj.mu.Lock()
 	defer rj.mu.Unlock()
 	timed := timedEvent{time.Since(rj.record.Started), e}
@@ -766,7 +766,7 @@ func routine(e event.Event) bool {
 }
 
 // writeEvent writes an event into the index. The caller holds mu.
-func (rj *runJournal) writeEvent(e timedEvent) {
+func (rj *Recorder) writeEvent(e timedEvent) {
 	rj.scratch.Reset()
 	if err := event.WriteJSON(&rj.scratch, e.ev); err != nil {
 		// Only raw JSON from a process can fail to encode, and that was parsed when it came.
@@ -776,19 +776,19 @@ func (rj *runJournal) writeEvent(e timedEvent) {
 	rj.writeIndex(rj.scratch.Bytes()[1:]) // without the brace
 }
 
-func (rj *runJournal) writeTime(at time.Duration) {
+func (rj *Recorder) writeTime(at time.Duration) {
 	b := append(rj.index.AvailableBuffer(), `{"time":`...)
 	b = strconv.AppendFloat(b, at.Seconds(), 'f', 6, 64)
 	rj.writeIndex(append(b, ','))
 }
 
-func (rj *runJournal) writeIndex(b []byte) {
+func (rj *Recorder) writeIndex(b []byte) {
 	_, _ = rj.index.Write(b) // flush tells of an error
 	rj.wrote(rj.section.Load(), len(b))
 }
 
 // writePending moves the pending stretch of output to the index. The caller holds mu.
-func (rj *runJournal) writePending() {
+func (rj *Recorder) writePending() {
 	p := rj.pending
 	if p.file == nil {
 		return
@@ -796,10 +796,10 @@ func (rj *runJournal) writePending() {
 	rj.pending = rangeRecord{}
 	rj.writeTime(p.at)
 	b := append(rj.index.AvailableBuffer(), `"event":"stream",`...)
-	if p.file.rank < 0 {
+	if p.file.Rank < 0 {
 		b = append(b, `"local":true`...)
 	} else {
-		b = strconv.AppendInt(append(b, `"rank":`...), int64(p.file.rank), 10)
+		b = strconv.AppendInt(append(b, `"rank":`...), int64(p.file.Rank), 10)
 	}
 	b = append(append(append(b, `,"name":"`...), p.stream...), `","offset":`...)
 	b = strconv.AppendInt(b, p.offset, 10)
@@ -811,7 +811,7 @@ func (rj *runJournal) writePending() {
 }
 
 // flushIfDue flushes the index now and then. The caller holds mu.
-func (rj *runJournal) flushIfDue() {
+func (rj *Recorder) flushIfDue() {
 	if now := time.Now(); rj.ended || now.Sub(rj.flushed) >= indexFlush {
 		rj.flushed = now
 		rj.flush()
@@ -819,8 +819,8 @@ func (rj *runJournal) flushIfDue() {
 }
 
 // flush writes the index out, if there is one. The caller holds mu.
-func (rj *runJournal) flush() {
-	if rj.off.Load() || rj.files == nil {
+func (rj *Recorder) flush() {
+	if rj.Off.Load() || rj.files == nil {
 		return
 	}
 	rj.writePending()
@@ -830,9 +830,9 @@ func (rj *runJournal) flush() {
 }
 
 // rawFile is a NAME.out file: the bytes that one process printed. It belongs to a part, whose lock guards it.
-type rawFile struct {
-	rj     *runJournal
-	rank   int      // -1: the local namespace
+type Output struct {
+	Rj     *Recorder
+	Rank   int      // -1: the local namespace
 	in     *section // whose file it is
 	f      *os.File
 	size   int64 // of the file
@@ -840,31 +840,31 @@ type rawFile struct {
 	riches int   // rich output saved so far
 }
 
-func (f *rawFile) base() string {
-	if f.rank < 0 {
+func (f *Output) base() string {
+	if f.Rank < 0 {
 		return "local"
 	}
-	return "rank-" + strconv.Itoa(f.rank)
+	return "rank-" + strconv.Itoa(f.Rank)
 }
 
 // write appends to the file of the section that is written, which is opened when there is something to write.
-func (f *rawFile) write(b []byte) (n int, err error) {
-	if s := f.rj.section.Load(); f.in != s {
-		f.close()
+func (f *Output) write(b []byte) (n int, err error) {
+	if s := f.Rj.section.Load(); f.in != s {
+		f.Close()
 		f.in, f.size = s, 0
 	}
 	if f.f == nil {
 		name := f.in.name(f.base(), rawSuffix)
-		if err := f.rj.ready(f.in, name, f.size == 0); err != nil {
+		if err := f.Rj.ready(f.in, name, f.size == 0); err != nil {
 			return 0, err
 		}
-		file, err := os.OpenFile(filepath.Join(f.rj.dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		file, err := os.OpenFile(filepath.Join(f.Rj.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 		if err != nil {
 			return 0, err
 		}
 		f.f = file
-		if f.rj.j.open.Add(1) > f.rj.j.maxOpen {
-			defer f.close()
+		if f.Rj.j.open.Add(1) > f.Rj.j.maxOpen {
+			defer f.Close()
 		}
 	}
 	n, err = f.f.Write(b)
@@ -873,11 +873,11 @@ func (f *rawFile) write(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (f *rawFile) close() {
+func (f *Output) Close() {
 	if f.f != nil {
 		_ = f.f.Close() // every write has been checked
 		f.f = nil
-		f.rj.j.open.Add(-1)
+		f.Rj.j.open.Add(-1)
 	}
 }
 
@@ -896,8 +896,8 @@ var richFiles = map[string]struct {
 }
 
 // rich saves rich output in files. It returns their paths by MIME type, and what of data they do not hold.
-func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files map[string]string, rest map[string]json.RawMessage) {
-	if rj.off.Load() {
+func (rj *Recorder) Rich(f *Output, data map[string]json.RawMessage) (files map[string]string, rest map[string]json.RawMessage) {
+	if rj.Off.Load() {
 		return nil, data
 	}
 	f.riches++
@@ -920,7 +920,7 @@ func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files m
 			lossless = base64.StdEncoding.EncodeToString(content) == s // no line feeds
 		}
 		name := in.name(f.base(), fmt.Sprintf("-%d%s", f.riches, kind.ext))
-		path := filepath.Join(rj.dir, name)
+		path := filepath.Join(rj.Dir, name)
 		err := rj.ready(in, name, true)
 		if err == nil {
 			err = os.WriteFile(path, content, 0o600)
@@ -948,7 +948,7 @@ func (rj *runJournal) rich(f *rawFile, data map[string]json.RawMessage) (files m
 }
 
 // relative is files as the index has them: without the directory, which may be moved.
-func relative(files map[string]string) map[string]string {
+func Relative(files map[string]string) map[string]string {
 	if files == nil {
 		return nil
 	}
@@ -960,7 +960,7 @@ func relative(files map[string]string) map[string]string {
 }
 
 // describeJournalError is the sentence for a journal that cannot be written.
-func describeJournalError(err error) string {
+func Describe(err error) string {
 	next := "mend that, or set XDG_STATE_HOME to another directory"
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		next = "free some space, or set XDG_STATE_HOME to a directory on another disk"

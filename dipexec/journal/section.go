@@ -1,4 +1,4 @@
-package dipexec
+package journal
 
 import (
 	"fmt"
@@ -22,10 +22,10 @@ const (
 	laterShare = 16
 )
 
-// DefaultJournalLimit is how much one run's journal takes at most if nobody says otherwise; MinJournalLimit is the least that may be said.
+// DefaultLimit is how much one run's journal takes at most if nobody says otherwise; MinLimit is the least that may be said.
 const (
-	DefaultJournalLimit = 2 << 30
-	MinJournalLimit     = 16 << 20
+	DefaultLimit = 2 << 30
+	MinLimit     = 16 << 20
 )
 
 // leastFile is what a file of rich output takes at least.
@@ -33,8 +33,8 @@ const leastFile = 4 << 10
 
 var limitPattern = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?) ?(?:([kmgt])(i?)b?|b)?$`)
 
-// ParseJournalLimit reads a limit such as "2GiB", "500 MB" or "4G" (the same as 4GiB); "0" is none, which is told as -1.
-func ParseJournalLimit(s string) (int64, error) {
+// ParseLimit reads a limit such as "2GiB", "500 MB" or "4G" (the same as 4GiB); "0" is none, which is told as -1.
+func ParseLimit(s string) (int64, error) {
 	m := limitPattern.FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
 		return 0, fmt.Errorf("%q is no size; want one such as 500MB or 2GiB, or 0 for no limit", s)
@@ -53,14 +53,14 @@ func ParseJournalLimit(s string) (int64, error) {
 	switch {
 	case err != nil || n > 1<<60:
 		return 0, fmt.Errorf("%q is too much", s)
-	case n < MinJournalLimit:
-		return 0, fmt.Errorf("%q is too little for a journal; want at least %s, or 0 for no limit", s, formatLimit(MinJournalLimit))
+	case n < MinLimit:
+		return 0, fmt.Errorf("%q is too little for a journal; want at least %s, or 0 for no limit", s, FormatLimit(MinLimit))
 	}
 	return int64(n), nil
 }
 
 // formatLimit writes a limit for people: "2 GiB".
-func formatLimit(n int64) string {
+func FormatLimit(n int64) string {
 	for i, unit := range []string{"GiB", "MiB", "KiB"} {
 		if one := int64(1) << (30 - 10*i); n >= one && n%one == 0 {
 			return fmt.Sprintf("%d %s", n/one, unit)
@@ -126,29 +126,29 @@ func OutputFiles(dir string) ([]OutputFile, error) {
 }
 
 // wrote counts what has been written into a section.
-func (rj *runJournal) wrote(s *section, n int) {
+func (rj *Recorder) wrote(s *section, n int) {
 	s.size.Add(int64(n))
 	rj.size.Add(int64(n))
 }
 
 // turn begins another section when the current one is full, and removes old ones if all together are too much. It reports whether the limit
 // has been reached with that. The caller holds mu.
-func (rj *runJournal) turn() (reached bool) {
+func (rj *Recorder) turn() (reached bool) {
 	s := rj.section.Load()
 	share := int64(laterShare)
 	if s.number == 0 {
 		share = firstShare
 	}
-	if rj.limit <= 0 || rj.files == nil || s.size.Load() < rj.limit/share {
+	if rj.Limit <= 0 || rj.files == nil || s.size.Load() < rj.Limit/share {
 		return false
 	}
 	rj.flush()
-	if rj.off.Load() {
+	if rj.Off.Load() {
 		return false
 	}
 	next := &section{number: s.number + 1}
 	name := next.name(indexBase, indexExt)
-	file, err := os.OpenFile(filepath.Join(rj.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(filepath.Join(rj.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		rj.fail(err)
 		return false
@@ -159,10 +159,10 @@ func (rj *runJournal) turn() (reached bool) {
 	next.names = []string{name}
 	rj.later = append(rj.later, next)
 	rj.section.Store(next)
-	for len(rj.later) > 1 && rj.size.Load() > rj.limit-rj.limit/laterShare {
+	for len(rj.later) > 1 && rj.size.Load() > rj.Limit-rj.Limit/laterShare {
 		rj.drop(rj.later[0])
 		rj.later = rj.later[1:]
-		reached = !rj.partial.Swap(true) || reached
+		reached = !rj.Partial.Swap(true) || reached
 	}
 	if reached {
 		rj.j.lacks(rj)
@@ -171,9 +171,9 @@ func (rj *runJournal) turn() (reached bool) {
 }
 
 // drop removes a section. The caller holds mu.
-func (rj *runJournal) drop(s *section) {
+func (rj *Recorder) drop(s *section) {
 	for _, name := range s.names {
-		path := filepath.Join(rj.dir, name)
+		path := filepath.Join(rj.Dir, name)
 		_ = os.Truncate(path, 0) // a process that has printed nothing since may have it open
 		_ = os.Remove(path)
 	}
@@ -182,7 +182,7 @@ func (rj *runJournal) drop(s *section) {
 }
 
 // closeLater closes the index of a later section. Every write to it has been checked.
-func (rj *runJournal) closeLater() {
+func (rj *Recorder) closeLater() {
 	if rj.laterIndex != nil {
 		_ = rj.laterIndex.Close()
 		rj.laterIndex = nil
