@@ -18,6 +18,7 @@ import (
 	"dipls/dipexec/journal"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -64,7 +65,9 @@ func TestPushFails(t *testing.T) {
 	id, x := startCell(t, e, pool, "local")
 	pool.ranks[1].push = refusal("ModuleNotFoundError", "No module named 'foo'", "model")
 	pool.ranks[2].push = refusal("ModuleNotFoundError", "No module named 'foo'", "model")
-	pool.ranks[3].push = func(context.Context) error { return &ranks.ExitError{Name: "rank 3", Signal: "SIGKILL"} }
+	pool.ranks[3].push = func(context.Context) error {
+		return &ranks.ExitError{Name: "rank 3", Exit: host.Exit{Signal: "SIGKILL"}}
+	}
 	x.command(`{"id":1,"command":"push","names":["a","model"],"ranks":"all"}`)
 	pool.local.answered(t, `{"id":1,"status":"error","ename":"ModuleNotFoundError","evalue":"model: No module named 'foo' (ranks 1-2); `+
 		`rank 3 was killed by SIGKILL; nothing was pushed"}`)

@@ -20,6 +20,7 @@ import (
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -47,8 +48,8 @@ type Process interface {
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
 	Stack(ctx context.Context) (*wire.StackReply, error)
 	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it does, or nobody knows
-	Vitals() (v ranks.Vitals, ok bool)
-	Condition(ctx context.Context, before, now ranks.Vitals, answered bool) ranks.Condition
+	Vitals(ctx context.Context) (v host.Vitals, ok bool)
+	Condition(ctx context.Context, before, now host.Vitals, answered bool) host.Condition
 	Done() <-chan struct{} // closed when it has ended
 }
 

@@ -14,6 +14,7 @@ import (
 	"dipls/dipexec/journal"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -250,7 +251,7 @@ func TestInterruptOfStoppedRank(t *testing.T) {
 		id := mustStart(t, e, Request{Target: target(t, "remote")})
 		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next(), pool.ranks[2].next()}
 		pool.ranks[1].mu.Lock()
-		pool.ranks[1].condition = ranks.Condition{State: ranks.Halted, How: "is stopped: kill -CONT 4711 lets it go on"}
+		pool.ranks[1].condition = host.Condition{State: host.Halted, How: "is stopped: kill -CONT 4711 lets it go on"}
 		pool.ranks[1].mu.Unlock()
 		x[2].ok()
 		_ = e.Cancel(id)

@@ -14,6 +14,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -42,7 +43,7 @@ type fakeProcess struct {
 	mute        bool  // it does not say how its groups stand
 
 	standstill string
-	condition  ranks.Condition
+	condition  host.Condition
 	looking    func()                      // what there is to do until it is known; nil: nothing
 	names      []string                    // that its namespace binds
 	look       func(context.Context) error // comes of a lookup; nil: an answer
@@ -224,9 +225,11 @@ func (p *fakeProcess) Stack(context.Context) (*wire.StackReply, error) {
 	return &wire.StackReply{}, nil
 }
 
-func (p *fakeProcess) Vitals() (ranks.Vitals, bool) { return ranks.Vitals{At: time.Now()}, true }
+func (p *fakeProcess) Vitals(context.Context) (host.Vitals, bool) {
+	return host.Vitals{At: time.Now()}, true
+}
 
-func (p *fakeProcess) Condition(context.Context, ranks.Vitals, ranks.Vitals, bool) ranks.Condition {
+func (p *fakeProcess) Condition(context.Context, host.Vitals, host.Vitals, bool) host.Condition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.condition
@@ -350,7 +353,7 @@ func (x *fakeExecution) die() { x.end(false) }
 // end ends the process; asked: because the server wanted it so.
 func (x *fakeExecution) end(asked bool) {
 	rank := x.p.rank
-	err := &ranks.ExitError{Name: fmt.Sprintf("rank %d", rank), Rank: &rank, Signal: "SIGKILL", Asked: asked}
+	err := &ranks.ExitError{Name: fmt.Sprintf("rank %d", rank), Rank: &rank, Exit: host.Exit{Signal: "SIGKILL"}, Asked: asked}
 	x.p.mu.Lock()
 	x.p.dead = err
 	close(x.p.ended)

@@ -14,7 +14,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
-	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -56,14 +56,14 @@ type lookout struct {
 // moment is what is known of a rank at one time.
 type moment struct {
 	told   *wire.GroupsReply // nil: it has not answered
-	vitals ranks.Vitals
+	vitals host.Vitals
 }
 
 // standingPlace is where a rank was seen.
 type standingPlace struct {
 	groups []wire.Group
 	frames []wire.StackFrame
-	vitals ranks.Vitals
+	vitals host.Vitals
 	since  time.Time
 	looks  int // in a row
 	idle   int // at which it had not run since the one before, in a row
@@ -251,7 +251,7 @@ func (l *lookout) ask() []moment {
 		if err == nil {
 			moments[i].told = reply
 		}
-		moments[i].vitals, _ = p.Vitals()
+		moments[i].vitals, _ = p.Vitals(l.ctx)
 		return err
 	})
 	return moments
@@ -266,7 +266,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	onAll(l.procs, func(i int, p Process) error {
 		told := now[i].told
 		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
-		if told == nil && condition.State == ranks.Sound && now[i].stands(before[i]) {
+		if told == nil && condition.State == host.Sound && now[i].stands(before[i]) {
 			told = before[i].told // it would have answered that
 			now[i].told = told
 		}

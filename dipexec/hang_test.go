@@ -12,7 +12,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
 	"dipls/dipexec/journal"
-	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -243,7 +243,7 @@ func TestStandstillInAHang(t *testing.T) {
 		pool.ranks[0].stands(always(inCollective(17, 41)))
 		pool.ranks[1].stands(always(world(16)))
 		p := pool.ranks[1]
-		p.condition = ranks.Condition{State: ranks.Halted, How: "is stopped: kill -CONT 7 lets it go on"}
+		p.condition = host.Condition{State: host.Halted, How: "is stopped: kill -CONT 7 lets it go on"}
 		p.standsStill("rank 1 (pid 7) is stopped: kill -CONT 7 lets it go on")
 		run := func(after time.Duration) {
 			id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}, HangAfter: after})
@@ -255,11 +255,11 @@ func TestStandstillInAHang(t *testing.T) {
 		}
 		run(2 * time.Second)
 		p.standsStill("")
-		p.condition = ranks.Condition{}
+		p.condition = host.Condition{}
 		time.Sleep(watchEvery)
 		run(-1)
 		p.standsStill("rank 1 (pid 7) is stopped: kill -CONT 7 lets it go on")
-		p.condition = ranks.Condition{State: ranks.Halted, How: "is stopped: kill -CONT 7 lets it go on"}
+		p.condition = host.Condition{State: host.Halted, How: "is stopped: kill -CONT 7 lets it go on"}
 		run(0)
 		e.Close(t.Context())
 		<-rec.done
@@ -321,7 +321,7 @@ func TestRanksThatWaitOutside(t *testing.T) {
 		pool.ranks[1].stands(always(standsAt(3, 55)))
 		pool.ranks[2].stands(always(world(3)))
 		for _, p := range pool.ranks {
-			p.condition = ranks.Condition{Still: true, Waits: "in a lock"}
+			p.condition = host.Condition{Still: true, Waits: "in a lock"}
 		}
 		id := mustStart(t, e, Request{Path: "/d/t.py", Target: cells.Target{Where: cells.Remote}})
 		x := []*fakeExecution{pool.ranks[0].next(), pool.ranks[1].next(), pool.ranks[2].next()}

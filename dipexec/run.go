@@ -20,6 +20,7 @@ import (
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -544,8 +545,8 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	var awake []*part
 	for _, pt := range deaf {
-		now, _ := pt.proc.p.Vitals()
-		if c := pt.proc.p.Condition(r.e.ctx, ranks.Vitals{}, now, true); c.State == ranks.Halted || c.State == ranks.Traced {
+		now, _ := pt.proc.p.Vitals(r.e.ctx)
+		if c := pt.proc.p.Condition(r.e.ctx, host.Vitals{}, now, true); c.State == host.Halted || c.State == host.Traced {
 			r.log(event.LevelWarning, "%s has not answered the interrupt for %s: it %s", nameParts([]*part{pt}), r.e.o.InterruptGrace, c.How)
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/trust"
-	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 // said is what a client says of the folders' code.
@@ -44,16 +44,16 @@ type consent struct {
 
 	asking sync.Mutex // held while the user is asked: one question at a time
 
-	mu    sync.Mutex                   // guards what follows
-	given map[string]ranks.Interpreter // by folder: what could not be remembered, by this client
+	mu    sync.Mutex                  // guards what follows
+	given map[string]host.Interpreter // by folder: what could not be remembered, by this client
 }
 
 func newConsent(s *server, store *trust.Store) *consent {
-	return &consent{s: s, store: store, given: map[string]ranks.Interpreter{}}
+	return &consent{s: s, store: store, given: map[string]host.Interpreter{}}
 }
 
 // holds reports whether an interpreter may run a folder's code without a word.
-func (c *consent) holds(dir string, python ranks.Interpreter) bool {
+func (c *consent) holds(dir string, python host.Interpreter) bool {
 	switch said(c.s.trusted.Load()) {
 	case saidYes:
 		return true
@@ -75,7 +75,7 @@ func (c *consent) holds(dir string, python ranks.Interpreter) bool {
 }
 
 // obtain is called when a command needs Python in a folder. It tells what will run, or asks, and remembers. The error is for the user, who has said no.
-func (c *consent) obtain(ctx context.Context, dir string, python ranks.Interpreter, settings Settings) error {
+func (c *consent) obtain(ctx context.Context, dir string, python host.Interpreter, settings Settings) error {
 	c.asking.Lock()
 	defer c.asking.Unlock()
 	if c.holds(dir, python) {
@@ -112,7 +112,7 @@ func (c *consent) obtain(ctx context.Context, dir string, python ranks.Interpret
 }
 
 // remember notes a consent for the next time, until the user takes it back, and reports whether it could.
-func (c *consent) remember(dir string, python ranks.Interpreter, own bool) bool {
+func (c *consent) remember(dir string, python host.Interpreter, own bool) bool {
 	if c.store == nil {
 		return false
 	}

@@ -3,7 +3,7 @@ package lsp
 import (
 	"context"
 
-	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 // gpusReply answers which GPUs a pool can be made of.
@@ -22,7 +22,7 @@ func (s *server) gpus(ctx context.Context, a *whereArgs) (*gpusReply, error) {
 	if s.forbidden() {
 		return nil, errUntrusted
 	}
-	visible := ranks.ListGPUs
+	visible := func(ctx context.Context) ([]host.GPU, error) { return host.ListGPUs(ctx, host.Local{}) }
 	if w, err := a.begun(ctx, s); err != nil {
 		return nil, err
 	} else if w != nil {

@@ -12,7 +12,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/event"
-	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -152,7 +152,7 @@ func (s *server) restartPython(ctx context.Context, w *workspace) error {
 
 // offerInstall asks the user whether what the interpreter lacks may be installed, in a directory of our own, and does so. While nothing runs in the
 // folder it asks nothing, for then Python was only to be started ahead: what runs first asks.
-func (s *server) offerInstall(ctx context.Context, dir string, missing *ranks.MissingPackagesError) error {
+func (s *server) offerInstall(ctx context.Context, dir string, missing *host.MissingPackagesError) error {
 	if !slices.ContainsFunc(s.board.active(nil), func(r Run) bool { return r.workspace.dir == dir }) {
 		return missing
 	}
@@ -161,7 +161,7 @@ func (s *server) offerInstall(ctx context.Context, dir string, missing *ranks.Mi
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
-	private, err := ranks.PrivatePackages(missing.Python)
+	private, err := host.PrivatePackages(missing.Python)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (s *server) offerInstall(ctx context.Context, dir string, missing *ranks.Mi
 			missing.Python, names, missing.Python, strings.Join(missing.Missing, " "))
 	}
 	w := s.client.beginWork(ctx, "Installing "+names, "", func() { cancel(errInstallCancelled) })
-	err = ranks.InstallMissing(ctx, missing.Python, missing.Missing, reporter{w})
+	err = host.InstallMissing(ctx, missing.Python, missing.Missing, reporter{w})
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -26,7 +26,7 @@ import (
 	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/lsp/docs"
-	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 // Deps are what a connection needs and does not end itself.
@@ -462,10 +462,10 @@ func (s *server) join(dir, script string) (*workspace, error) {
 	}
 	w, err := s.deps.Workspaces.open(dir, script, asks{
 		settings: func(ctx context.Context) Settings { return s.config.await(ctx, dir) },
-		install: func(ctx context.Context, missing *ranks.MissingPackagesError) error {
+		install: func(ctx context.Context, missing *host.MissingPackagesError) error {
 			return s.offerInstall(ctx, dir, missing)
 		},
-		consent: func(ctx context.Context, python ranks.Interpreter, settings Settings) error {
+		consent: func(ctx context.Context, python host.Interpreter, settings Settings) error {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()

@@ -17,6 +17,7 @@ import (
 	"dipls/internal/trace"
 	"dipls/internal/trust"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 	"dipls/session"
 )
@@ -57,8 +58,8 @@ type workspace struct {
 // asks are the questions that the processes of a workspace have to whoever opened it, once they are needed.
 type asks struct {
 	settings func(context.Context) Settings
-	install  func(context.Context, *ranks.MissingPackagesError) error // gets what the interpreter lacks, or says why not
-	consent  func(context.Context, ranks.Interpreter, Settings) error // has the user let Python run what is in the folder, or says why not
+	install  func(context.Context, *host.MissingPackagesError) error // gets what the interpreter lacks, or says why not
+	consent  func(context.Context, host.Interpreter, Settings) error // has the user let Python run what is in the folder, or says why not
 }
 
 // open gives the workspace of a directory. What its processes need to know is settled by whoever opens it first: modules are looked for
@@ -196,7 +197,7 @@ func (p *processes) options(s Settings) (session.ProcessOptions, error) {
 		Python: python.Path, Dir: p.dir, Script: p.script, Preload: s.Preload, Start: start, Log: p.log, OnState: p.executor.StateChanged,
 		Trace: p.trace,
 	}
-	if private, err := ranks.PrivatePackages(python.Path); err == nil { // without a home directory there are none
+	if private, err := host.PrivatePackages(python.Path); err == nil { // without a home directory there are none
 		options.ExtraPath = []string{private}
 	}
 	return session.ProcessOptions{
@@ -215,8 +216,8 @@ func (p *processes) options(s Settings) (session.ProcessOptions, error) {
 }
 
 // interpreter is the one that settings mean in a folder.
-func interpreter(s Settings, dir string) (ranks.Interpreter, error) {
-	return ranks.FindPython(settingsSection+".python", pythonIn(s.Python, dir), dir)
+func interpreter(s Settings, dir string) (host.Interpreter, error) {
+	return host.FindPython(settingsSection+".python", pythonIn(s.Python, dir), dir)
 }
 
 // pythonIn is what the setting dip.python names in a folder: a path is seen from there, and a name without a slash is looked up on PATH.

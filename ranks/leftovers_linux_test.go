@@ -17,6 +17,7 @@ import (
 	"dipls/internal/stress"
 	"dipls/internal/testpython"
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 )
 
 // offspring are ways in which code of a rank leaves something behind. Every process sleeps for TAG seconds, or has the environment of its
@@ -66,11 +67,14 @@ func kill(t *testing.T, pid int) {
 
 // guardOf is the parent of a session's node.
 func guardOf(t *testing.T, r serverReport) int {
-	st, err := statProcess(r.Node)
-	if err != nil {
-		t.Fatal(err)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.Node))
+	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	pid, bad := strconv.Atoi(line)
+	if err != nil || bad != nil {
+		t.Fatal(err, bad)
 	}
-	return st.ppid
+	return pid
 }
 
 // round is one session that is to leave nothing.
@@ -81,7 +85,12 @@ type round struct {
 }
 
 func newRound(t *testing.T, choices *rand.Rand) *round {
-	return &round{tag: fmt.Sprintf("100000.%09d", choices.IntN(1e9)), tmp: shortTempDir(t)}
+	tmp, err := os.MkdirTemp("/tmp", "dr") // short: sockets may lie there
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	return &round{tag: fmt.Sprintf("100000.%09d", choices.IntN(1e9)), tmp: tmp}
 }
 
 // env has all processes of a session know the round that they are of.
@@ -116,12 +125,12 @@ func (r *round) code(kinds []string, hang bool) string {
 // left tells what there still is of the round.
 func (r *round) left() []string {
 	var left []string
-	for _, p := range allProcesses() {
-		dir := "/proc/" + strconv.Itoa(p.pid)
-		line, _ := os.ReadFile(dir + "/cmdline")
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range processes {
+		line, _ := os.ReadFile(dir + "/cmdline") // a zombie has neither
 		environ, _ := os.ReadFile(dir + "/environ")
-		if p.state != 'Z' && (strings.Contains(string(line), r.tag) || strings.Contains(string(environ), "DIPLS_TEST_ROUND="+r.tag)) {
-			left = append(left, fmt.Sprintf("process %d: %s", p.pid, strings.ReplaceAll(string(line), "\x00", " ")))
+		if strings.Contains(string(line), r.tag) || strings.Contains(string(environ), "DIPLS_TEST_ROUND="+r.tag) {
+			left = append(left, fmt.Sprintf("process %s: %s", filepath.Base(dir), strings.ReplaceAll(string(line), "\x00", " ")))
 		}
 	}
 	for _, name := range r.shared {
@@ -249,14 +258,22 @@ func TestServerKilledDuringAnEndlessImport(t *testing.T) {
 	r.awaitNothing(t)
 }
 
+// sweep removes what dead sessions have left, as each new one does.
+func sweep(t *testing.T) {
+	t.Helper()
+	if _, err := host.CheckSockets(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A session whose directory was removed while it lives makes it anew for the next pool.
 func TestSessionWithoutItsDirectory(t *testing.T) {
 	n := startFake(t, fakerank.Config{})
 	startPool(t, n, 2)
-	if err := os.RemoveAll(filepath.Dir(n.dir.path)); err != nil {
+	if err := os.RemoveAll(filepath.Dir(directory(n))); err != nil {
 		t.Fatal(err)
 	}
-	sweep(filepath.Dir(n.dir.path), testLog(t))
+	sweep(t)
 	p := startPool(t, n, 2)
 	if got := execute(t, p.Ranks()[1], "print on"); got.output() == "" {
 		t.Errorf("no output, %v", got.err)
@@ -267,60 +284,15 @@ func TestSessionWithoutItsDirectory(t *testing.T) {
 func TestSessionMakesItsDirectoryAnew(t *testing.T) {
 	n := startPython(t)
 	p := startPool(t, n, 1)
-	if err := errors.Join(os.RemoveAll(n.dir.path), os.Mkdir(n.dir.path, 0o700)); err != nil {
+	if err := errors.Join(os.RemoveAll(directory(n)), os.Mkdir(directory(n), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	sweep(n.dir.root, testLog(t))
+	sweep(t)
 	if got := execute(t, p.Ranks()[0], "print('on')"); got.output() != "on\n" {
 		t.Errorf("output %q, %v", got.output(), got.err)
 	}
 	if got := execute(t, startPool(t, n, 1).Ranks()[0], "print('on')"); got.output() != "on\n" {
 		t.Errorf("of the next pool, output %q, %v", got.output(), got.err)
-	}
-}
-
-// What is shared belongs to a session if a library made it for that, and nobody else has it: not to another program, nor to the user who
-// gave it a name.
-func TestSharedFiles(t *testing.T) {
-	began := time.Now()
-	name := func(format string) string { return sharedDir + fmt.Sprintf(format, os.Getpid()) }
-	files := map[string]bool{ // whether it is removed
-		sharedDir + "psm_00d1f5aa": true,
-		name("torch_%d_1_1"):       true,
-		name("sem.mp-dipls%d"):     true,
-		name("mine%d"):             false,
-		name("torch_%d_2_2"):       false, // another process has it
-		sharedDir + "psm_00d1f5ab": false, // no process of the session had it
-	}
-	t.Cleanup(func() {
-		for file := range files {
-			os.Remove(file)
-		}
-	})
-	shared := sharedFiles{inodes: make(map[uint64]bool)}
-	for file := range files {
-		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
-			t.Skip(err)
-		}
-		var st syscall.Stat_t
-		if err := syscall.Stat(file, &st); err != nil {
-			t.Fatal(err)
-		}
-		shared.inodes[st.Ino] = file != sharedDir+"psm_00d1f5ab"
-	}
-	reader, err := os.Open(name("torch_%d_2_2"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	if made := madeSince(sharedDir+"psm_00d1f5aa", began); !made || madeSince(sharedDir+"psm_00d1f5aa", began.Add(time.Hour)) {
-		t.Errorf("made by a library since: %v, since an hour from now: true", made)
-	}
-	shared.remove(began)
-	for file, want := range files {
-		if _, err := os.Lstat(file); (err != nil) != want {
-			t.Errorf("%s: %v, want it removed: %v", file, err, want)
-		}
 	}
 }
 
@@ -360,52 +332,4 @@ func TestSharedMemoryWithoutATracker(t *testing.T) {
 		Python: testpython.Need(t), Adopt: true,
 		Code: r.code([]string{"memory", "lock", "no tracker"}, false),
 	}, "server")
-}
-
-// From before there is a directory, the guard removes it on SIGTERM, too.
-func TestGuardIsThereBeforeTheDirectory(t *testing.T) {
-	for range 5 {
-		dir := &runtimeDir{path: filepath.Join(shortTempDir(t), "session")}
-		p, err := startProcess(&Options{Log: testLog(t)}, []string{"sleep", "1000"}, dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(p.awaitGuard(testContext(t)), os.Mkdir(dir.path, 0o700)); err != nil {
-			t.Error(err)
-		}
-		p.kill()
-		if e := p.wait(); p.lost || e.Signal != "SIGKILL" {
-			t.Errorf("the guard lost: %v, and the node %v, want it killed", p.lost, e)
-		}
-		if _, err := os.Lstat(dir.path); err == nil {
-			t.Errorf("%s is left", dir.path)
-		}
-		p.release()
-	}
-}
-
-// What a node ends on hearing that the server is gone, however soon, the guard has seen before.
-func TestSharedMemoryOfANodeThatEndsAtOnce(t *testing.T) {
-	name := sharedDir + fmt.Sprintf("psm_%08x", rand.Uint32())
-	t.Cleanup(func() { os.Remove(name) })
-	dir := &runtimeDir{path: filepath.Join(shortTempDir(t), "session")}
-	p, err := startProcess(&Options{Log: testLog(t)}, []string{"sh", "-c", `exec 5>"$0" && echo >&3; read line && read line`, name}, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.lifeline.WriteString("start\n"); err != nil {
-		t.Error(err)
-	}
-	_, err = p.ready.Read(make([]byte, 1))
-	if _, statErr := os.Stat(name); err != nil || statErr != nil {
-		t.Error(err, statErr)
-	}
-	p.lifeline.Close()
-	if e := p.wait(); e.Code == nil || *e.Code != 1 {
-		t.Errorf("%v, want status 1: the node has read one line", e)
-	}
-	p.release()
-	if _, err := os.Stat(name); err == nil {
-		t.Errorf("%s is left", name)
-	}
 }

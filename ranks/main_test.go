@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -104,9 +108,22 @@ func closeNode(t testing.TB, n *Node) {
 	if err := n.Close(testContext(t)); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	if _, err := os.Lstat(n.dir.path); err == nil {
-		t.Errorf("Close left %s", n.dir.path)
+	if _, err := os.Lstat(directory(n)); err == nil {
+		t.Errorf("Close left %s", directory(n))
 	}
+}
+
+// directory is that of a node's sockets: XDG_RUNTIME_DIR is set, and usable.
+func directory(n *Node) string {
+	return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "dipls", n.proc.Session())
+}
+
+// running reports whether a process is there and no zombie.
+func running(p host.Process) bool {
+	if runtime.GOOS == "linux" {
+		return !host.Local{}.Ended(p)
+	}
+	return syscall.Kill(p.PID, 0) == nil
 }
 
 func startPool(t testing.TB, n *Node, ranks int) *Pool {

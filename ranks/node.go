@@ -2,18 +2,20 @@ package ranks
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
 	"dipls/internal/trace"
+	"dipls/ranks/host"
 	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
@@ -64,7 +66,7 @@ type Options struct {
 	Seed      Seed              // of the local namespace
 	ExtraPath []string          // directories for the end of sys.path: our private packages
 	Plain     bool              // what IPython itself writes has no colours
-	Env       []string          // environment of the node, as os.Environ gives it; nil is the server's
+	Env       []string          // environment of the node, as os.Environ gives it; nil: what its host inherits
 	Log       *zap.Logger       // nil: none
 	Notice    func(string)      // told what the user should know of what was started, a sentence each; must not wait. Nil: nobody is
 	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close or StartPool
@@ -73,26 +75,20 @@ type Options struct {
 	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
 	Command   []string          // command line instead of PYTHON AGENT_DIR: tests run a fake agent
 	Trace     *trace.Tracer     // nil: none
-}
-
-// Info describes an interpreter.
-type Info struct {
-	Python   string            // path
-	Version  string            // "3.11.2"
-	Packages map[string]string // distribution name → version; absent if not installed
+	Host      host.Host         // where it runs; nil: here
 }
 
 // Node is one running node process.
 //
-// It ends when its process does, whoever ended that: the goroutine supervise then tells every process's owner, ends
-// what outlived the node, removes the runtime directory and closes done. Close only brings this about and waits.
+// It ends when its process does, whoever ended that: the goroutine supervise then has the host end what outlived the node, tells every process's
+// owner, and closes done. Close only brings this about and waits.
 type Node struct {
 	opts   Options
 	log    *zap.Logger
-	dir    *runtimeDir
-	proc   *nodeProcess
+	host   host.Host
+	proc   host.NodeProcess
 	link   *link.Link
-	info   Info
+	info   host.PythonInfo
 	events *notifier
 
 	wordGrace         time.Duration // the constants; shorter in tests
@@ -148,20 +144,36 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, &StartTimeoutError{o.Timeout})
 	defer cancel()
 
-	dir, err := planRuntimeDir(o.Log)
-	if err != nil {
-		return nil, err
+	if o.Host == nil {
+		o.Host = host.Local{}
+	}
+	if o.Env == nil {
+		o.Env = o.Host.Environ()
 	}
 	key := wire.NewKey()
-	proc, err := launchNode(ctx, &o, dir, key)
+	proc, err := o.Host.StartNode(ctx, host.NodeSpec{
+		Python:  o.Python,
+		Command: o.Command,
+		Dir:     o.Dir,
+		Env:     nodeEnv(o.Env),
+		Line: wire.StartLine{
+			Protocol:  wire.ProtocolVersion,
+			Name:      nodeName,
+			Key:       hex.EncodeToString(key),
+			Script:    wire.Path(o.Script),
+			ExtraPath: append([]string{}, o.ExtraPath...), // [] rather than null
+			Plain:     o.Plain,
+			LogLevel:  logLevel(o.Log),
+		},
+		Log: o.Log,
+	})
 	if err != nil {
-		dir.remove()
 		return nil, err
 	}
 	n := &Node{
 		opts:   o,
 		log:    o.Log,
-		dir:    dir,
+		host:   o.Host,
 		proc:   proc,
 		events: newNotifier(o.OnState, o.Log),
 
@@ -178,10 +190,9 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.link, err = n.open(ctx, nodeName, nodeName, key, n.log)
 	if err != nil {
-		proc.kill()
-		proc.wait()
-		proc.release()
-		dir.remove()
+		proc.Kill()
+		proc.Wait()
+		proc.CleanUp(nil)
 		n.events.close()
 		n.cancel(err)
 		return nil, fmt.Errorf("connect to the node: %w", err)
@@ -196,32 +207,52 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		err = fmt.Errorf("node speaks protocol %d, not %d", hello.Protocol, wire.ProtocolVersion)
 	}
 	if err != nil {
-		proc.kill()
+		proc.Kill()
 		<-n.done
 		return nil, fmt.Errorf("start the node: %w", n.explain(err))
 	}
-	n.info = Info{Python: o.Python, Version: hello.Python, Packages: hello.Packages}
+	n.info = host.PythonInfo{Python: o.Python, Version: hello.Python, Packages: hello.Packages}
 	return n, nil
 }
 
 // open begins the conversation with the process that has a socket.
 func (n *Node) open(ctx context.Context, sock, name string, key []byte, log *zap.Logger) (*link.Link, error) {
-	nc, err := n.dir.dial(ctx, sock)
+	nc, err := n.proc.Dial(ctx, sock)
 	if err != nil {
 		return nil, err
 	}
 	return link.Open(ctx, nc, name, key, log)
 }
 
+// nodeEnv is the environment of a node, without what another launcher has set for a rank of its own. Modules that the node imports would take it
+// for theirs, and torch would look for that launcher's store.
+func nodeEnv(given []string) []string {
+	return slices.DeleteFunc(slices.Clone(given), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return slices.Contains(launcherEnv, name)
+	})
+}
+
+// logLevel is the lowest level that a logger writes, as the agent takes it.
+func logLevel(log *zap.Logger) string {
+	if level := log.Level(); level <= zap.ErrorLevel {
+		return level.String()
+	}
+	return zap.ErrorLevel.String()
+}
+
+// Host is where the node runs.
+func (n *Node) Host() host.Host { return n.host }
+
 // Info describes the interpreter.
-func (n *Node) Info() Info {
+func (n *Node) Info() host.PythonInfo {
 	i := n.info
 	i.Packages = maps.Clone(i.Packages)
 	return i
 }
 
 // PID is the node's process id.
-func (n *Node) PID() int { return n.proc.pid }
+func (n *Node) PID() int { return n.proc.Process().PID }
 
 // Exited is closed when the node's process has ended, and nothing can be had of it any more. What is left of it goes until Done.
 func (n *Node) Exited() <-chan struct{} { return n.exited }
@@ -323,7 +354,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	}
 	defer n.spawnSem.release()
 	n.rouse()
-	if err := n.dir.make(); err != nil {
+	if err := n.proc.Renew(); err != nil {
 		n.discard(procs)
 		return nil, n.explain(err)
 	}
@@ -346,7 +377,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	}
 	for _, p := range procs {
 		p.mu.Lock()
-		p.pid, p.start = byName[p.sock].PID, byName[p.sock].StartTime
+		p.id = host.Process{PID: byName[p.sock].PID, Start: byName[p.sock].StartTime}
 		p.mu.Unlock()
 	}
 	return reply, nil
@@ -354,7 +385,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 
 // explain replaces the end of the conversation by the end of the node.
 func (n *Node) explain(err error) error {
-	if !errors.Is(err, link.ErrEnded) {
+	if !errors.Is(err, link.ErrEnded) && !errors.Is(err, host.ErrEnded) {
 		return err
 	}
 	<-n.exited
@@ -431,7 +462,7 @@ func (n *Node) processExited(m *wire.Message) {
 	e := &ending{
 		err: &ExitError{
 			Name: p.name, Rank: p.rankPtr(), PID: ev.PID,
-			Code: ev.Code, Signal: ev.Signal, OOM: ev.OOM, Asked: ev.Asked,
+			Exit: host.Exit{Code: ev.Code, Signal: ev.Signal, OOM: ev.OOM}, Asked: ev.Asked,
 		},
 		tail: ev.Tail,
 	}
@@ -447,17 +478,20 @@ func (n *Node) linkEnded(cause error) {
 	case <-n.exited:
 	case <-time.After(n.wordGrace):
 		n.log.Error("node lives but its connection has ended; killing it", zap.Error(cause))
-		n.proc.kill()
+		n.proc.Kill()
 	}
 }
 
 // wait waits for the end of the node and of what was under it, and says how it ended.
 func (n *Node) wait() {
-	exit := n.proc.wait()
-	n.proc.release()
+	ended := n.proc.Wait()
+	exit := &ExitError{Name: nodeName, PID: ended.PID, Exit: ended.Exit, Lost: ended.Failed}
+	if ended.Guard {
+		exit.Name = "the node's guard"
+	}
 	n.mu.Lock()
 	if exit.Asked = n.closing; !exit.Asked {
-		exit.Detail = n.proc.output.tail()
+		exit.Detail = n.proc.Output()
 		n.shut(exit)
 	}
 	n.mu.Unlock()
@@ -480,12 +514,13 @@ func (n *Node) supervise() {
 	n.mu.Lock()
 	procs := slices.Collect(maps.Values(n.procs))
 	n.mu.Unlock()
-	n.killSurvivors(procs)
+	var started []host.Process
+	for _, p := range procs {
+		started = append(started, p.ID())
+	}
+	n.proc.CleanUp(started)
 	for _, p := range procs {
 		p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Node: n.exit}})
-	}
-	if err := n.dir.remove(); err != nil {
-		n.log.Warn("cannot remove the runtime directory", zap.Error(err))
 	}
 	for _, p := range procs {
 		<-p.done
@@ -527,7 +562,7 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 // rouse lets the node go on if it was stopped (SIGSTOP): it has to tell how its processes end, and to start others.
-func (n *Node) rouse() { n.proc.guard.Process.Signal(syscall.SIGCONT) }
+func (n *Node) rouse() { n.proc.Resume() }
 
 // endNode ends the node's process: it is asked, then killed with all that is left.
 func (n *Node) endNode(ctx context.Context, l Ladder) {
@@ -537,7 +572,7 @@ func (n *Node) endNode(ctx context.Context, l Ladder) {
 		act  func()
 	}{
 		{l.Ask, func() {}},
-		{l.Interrupt, func() { n.proc.lifeline.Close() }}, // as if the server were gone
+		{l.Interrupt, n.proc.HangUp},
 	}
 	for _, s := range steps {
 		if s.wait == 0 || ctx.Err() != nil {
@@ -548,6 +583,6 @@ func (n *Node) endNode(ctx context.Context, l Ladder) {
 			return
 		}
 	}
-	n.proc.kill()
+	n.proc.Kill()
 	<-n.exited
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 )
 
 func TestNodeStartFails(t *testing.T) {
@@ -38,7 +39,7 @@ func TestNodeStartFails(t *testing.T) {
 	}
 
 	_, err := StartNode(testContext(t), Options{Command: fakerank.Command(fakerank.Config{Missing: []string{"zmq", "IPython"}}), Python: "/usr/bin/python3"})
-	var missing *MissingPackagesError
+	var missing *host.MissingPackagesError
 	if !errors.As(err, &missing) || !slices.Equal(missing.Missing, []string{"pyzmq", "ipython"}) || missing.Python != "/usr/bin/python3" {
 		t.Errorf("missing packages: %v", err)
 	}
@@ -108,7 +109,7 @@ func TestNodeKilled(t *testing.T) {
 			t.Errorf("the node's error: %v", n.Err())
 		}
 		for _, r := range append(p.Ranks(), local) {
-			if processes && running(r.PID(), r.StartTime()) {
+			if processes && running(r.ID()) {
 				t.Errorf("%s (pid %d) outlived its node", r.Name(), r.PID())
 			}
 		}
@@ -130,7 +131,7 @@ func TestNodeStopped(t *testing.T) {
 	}
 	closeNode(t, n)
 	for _, r := range p.Ranks() {
-		if running(r.PID(), r.StartTime()) {
+		if running(r.ID()) {
 			t.Errorf("%s (pid %d) is left", r.Name(), r.PID())
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,15 +16,16 @@ import (
 
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
 // PoolSpec says what pool to start.
 type PoolSpec struct {
-	Ranks   int    // how many
-	GPUs    []GPU  // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
-	App     string // "torch", "none", … or a module of the user's (docs/apps.md); "" lets the agent choose
-	Verbose bool   // the app tells what it does
+	Ranks   int        // how many
+	GPUs    []host.GPU // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
+	App     string     // "torch", "none", … or a module of the user's (docs/apps.md); "" lets the agent choose
+	Verbose bool       // the app tells what it does
 
 	Surroundings *wire.Surroundings // of the local namespace, which its ranks inherit; nil: it has changed nothing
 
@@ -94,7 +93,7 @@ func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	n.generation++
 	generation := n.generation
 	n.mu.Unlock()
-	run := fmt.Sprintf("%s-%d", filepath.Base(n.dir.path), generation)
+	run := fmt.Sprintf("%s-%d", n.proc.Session(), generation)
 	p := &Pool{node: n, done: make(chan struct{}), left: spec.Ranks}
 	p.counts[Starting] = spec.Ranks
 	specs := make([]wire.SpawnProcess, spec.Ranks)
@@ -441,9 +440,6 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 		"TORCHELASTIC_RUN_ID":        run,
 		"TORCHELASTIC_RESTART_COUNT": "0", // each pool is a run of its own
 		"TORCHELASTIC_MAX_RESTARTS":  "0",
-	}
-	if inherited == nil {
-		inherited = os.Environ()
 	}
 	set := func(name string) bool {
 		return slices.ContainsFunc(inherited, func(s string) bool { return strings.HasPrefix(s, name+"=") })

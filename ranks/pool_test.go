@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -82,14 +82,14 @@ func TestPoolEnvironment(t *testing.T) {
 	for _, name := range launcherEnv { // as if dipls ran under torchrun
 		t.Setenv(name, "inherited")
 	}
-	gpus := []GPU{{Index: 3, ID: "GPU-three"}, {Index: 1, ID: "GPU-one"}}
+	gpus := []host.GPU{{Index: 3, ID: "GPU-three"}, {Index: 1, ID: "GPU-one"}}
 	n := startFake(t, fakerank.Config{})
 	p, err := n.StartPool(testContext(t), PoolSpec{Ranks: 2, GPUs: gpus})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": filepath.Base(n.dir.path) + "-1", "TORCHELASTIC_RESTART_COUNT": "0",
+		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": n.proc.Session() + "-1", "TORCHELASTIC_RESTART_COUNT": "0",
 		"TORCHELASTIC_USE_AGENT_STORE": "", "TORCHELASTIC_ERROR_FILE": "", "JAX_PROCESS_ID": "",
 		"CUDA_VISIBLE_DEVICES": "GPU-three,GPU-one", "OMP_NUM_THREADS": "3",
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/ranks/host"
 	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
@@ -26,8 +27,9 @@ const (
 	// that has closed its socket may still have a lot to tear down, and a loaded machine makes that slow.
 	wordGrace = 5 * time.Second
 
-	// maxEarly bounds what a process may print before somebody listens.
-	maxEarly = 64 << 10
+	// maxEarly bounds what a process may print before somebody listens, and earlyTail what an error tells of that.
+	maxEarly  = 64 << 10
+	earlyTail = 4 << 10
 )
 
 // Handler receives what belongs to one execution.
@@ -65,8 +67,7 @@ type Process struct {
 	seen, acked uint64
 
 	mu       sync.Mutex
-	pid      int
-	start    uint64
+	id       host.Process
 	hello    wire.ProcessHelloReply
 	link     *link.Link // nil until connected
 	state    State
@@ -150,29 +151,39 @@ func (p *Process) Seed() *int64 { return p.seed }
 // GroupTimeout is how long its collectives wait for others; 0 if nobody has chosen that.
 func (p *Process) GroupTimeout() time.Duration { return p.groupTimeout }
 
+// Host is where the process runs.
+func (p *Process) Host() host.Host { return p.node.host }
+
+// ID names the process among those of its host; zero before it is started.
+func (p *Process) ID() host.Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.id
+}
+
 // PID is the process id.
-func (p *Process) PID() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.pid
-}
+func (p *Process) PID() int { return p.ID().PID }
 
-// StartTime is the start time that together with the pid names the process for ever; 0 where unknown.
-func (p *Process) StartTime() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.start
-}
-
-// HostMemory is how many bytes of the host's memory the process takes: its proportional share, which counts memory that N processes
-// share as 1/N, or, on other systems than Linux, what is resident. ok is false where that is unknown, and once the process has ended.
-func (p *Process) HostMemory() (bytes int64, ok bool) {
-	pid := p.PID()
-	if pid <= 1 || p.State().Final() {
+// HostMemory is how many bytes of the host's memory the process takes: see [host.Host]. ok is false where that is unknown, and once the process
+// has ended.
+func (p *Process) HostMemory(ctx context.Context) (bytes int64, ok bool) {
+	if p.State().Final() {
 		return 0, false
 	}
-	bytes, ok = hostMemory(pid, p.StartTime())
-	return bytes, ok && bytes > 0
+	return p.node.host.Memory(ctx, p.ID())
+}
+
+// Vitals are how the process is now; ok is false where nobody knows.
+func (p *Process) Vitals(ctx context.Context) (v host.Vitals, ok bool) {
+	if p.State().Final() {
+		return host.Vitals{}, false
+	}
+	return p.node.host.Vitals(ctx, p.ID())
+}
+
+// Condition is how the process does, by its vitals now and at an earlier moment: see [host.Host].
+func (p *Process) Condition(ctx context.Context, before, now host.Vitals, answered bool) host.Condition {
+	return p.node.host.Condition(ctx, p.ID(), before, now, answered, p.said().IOThread)
 }
 
 // State is where the process stands.
@@ -545,8 +556,8 @@ func (p *Process) tell(e *ending) {
 		return
 	}
 	p.ending = e
-	if p.pid == 0 {
-		p.pid = e.err.PID
+	if p.id.PID == 0 {
+		p.id.PID = e.err.PID
 	}
 	close(p.told)
 	l := p.link
@@ -672,7 +683,7 @@ func (p *Process) earlyText() string {
 		}
 	}
 	text := b.String()
-	if n := len(text) - outputTail; n > 0 {
+	if n := len(text) - earlyTail; n > 0 {
 		text = text[n:]
 	}
 	return strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD"))

@@ -219,7 +219,7 @@ func TestVanish(t *testing.T) {
 	if x.err == nil || !strings.HasPrefix(x.err.Error(), "lost the connection to rank 0 (pid ") {
 		t.Errorf("error %v", x.err)
 	}
-	await(t, "its process to be gone", func() bool { return !running(r.PID(), r.StartTime()) })
+	await(t, "its process to be gone", func() bool { return !running(r.ID()) })
 }
 
 func TestDroppedMessages(t *testing.T) {

@@ -110,7 +110,7 @@ func TestPythonKilled(t *testing.T) {
 	}
 	waitFor(t, "the end of the node", n.Done())
 	wantError(t, p.Ranks()[0].Err(), "rank 0 ended with its node: node was killed by SIGKILL")
-	if running(p.Ranks()[0].PID(), p.Ranks()[0].StartTime()) {
+	if running(p.Ranks()[0].ID()) {
 		t.Error("rank 0 outlived its node")
 	}
 }
@@ -185,7 +185,7 @@ while True:
 	}
 	await(t, "the forked child to be gone", func() bool { return gone(child) })
 	for _, r := range p.Ranks() {
-		if running(r.PID(), r.StartTime()) {
+		if running(r.ID()) {
 			t.Errorf("%s (pid %d) is left", r.Name(), r.PID())
 		}
 	}

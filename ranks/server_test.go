@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -23,14 +24,12 @@ const serverArg = "test-server"
 // serverSpec is what such a server does; serverReport is what it prints when it has.
 type serverSpec struct {
 	Python string // the real agent; "" is a fake one
-	Adopt  bool   // call AdoptOrphans
+	Adopt  bool   // call host.AdoptOrphans
 	Code   string // run on every rank
 	Ranks  int    // 0: the local namespace alone
 
 	Dir     string
 	Preload []string
-
-	Install string // an interpreter to install packages for; then it does nothing else
 }
 
 type serverReport struct {
@@ -40,8 +39,7 @@ type serverReport struct {
 }
 
 type serverProcess struct {
-	PID    int
-	Start  uint64
+	host.Process
 	Output string // of Code, up to the end of its first line
 }
 
@@ -63,14 +61,11 @@ func serverMain() {
 
 func serve(spec serverSpec) error {
 	if spec.Adopt {
-		if err := AdoptOrphans(); err != nil {
+		if err := host.AdoptOrphans(); err != nil {
 			return err
 		}
 	}
 	ctx := context.Background()
-	if spec.Install != "" {
-		return InstallMissing(ctx, spec.Install, []string{"pyzmq"}, os.Stdout)
-	}
 	o := Options{Python: spec.Python, Dir: spec.Dir, Preload: spec.Preload}
 	if spec.Python == "" {
 		o.Command = fakerank.Command(fakerank.Config{Processes: true})
@@ -91,7 +86,7 @@ func serve(spec serverSpec) error {
 		}
 		procs = append(procs, p.Ranks()...)
 	}
-	report := serverReport{Dir: n.dir.path, Node: n.PID(), Processes: map[string]serverProcess{}}
+	report := serverReport{Dir: directory(n), Node: n.PID(), Processes: map[string]serverProcess{}}
 	for _, proc := range procs {
 		output := ""
 		if spec.Code != "" {
@@ -107,7 +102,7 @@ func serve(spec serverSpec) error {
 				time.Sleep(time.Millisecond)
 			}
 		}
-		report.Processes[proc.Name()] = serverProcess{proc.PID(), proc.StartTime(), output}
+		report.Processes[proc.Name()] = serverProcess{proc.ID(), output}
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
 		return err
@@ -166,7 +161,7 @@ func startServer(t *testing.T, spec serverSpec) (*exec.Cmd, *bufio.Reader, serve
 func awaitNothing(t *testing.T, report serverReport) {
 	t.Helper()
 	for name, p := range report.Processes {
-		await(t, fmt.Sprintf("%s (pid %d) to be gone", name, p.PID), func() bool { return !running(p.PID, p.Start) })
+		await(t, fmt.Sprintf("%s (pid %d) to be gone", name, p.PID), func() bool { return !running(p.Process) })
 	}
 	await(t, "the node to be gone", func() bool { return syscall.Kill(report.Node, 0) != nil })
 	await(t, "the runtime directory to be gone", func() bool {

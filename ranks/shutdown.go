@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -63,7 +64,7 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 		for _, p := range procs {
 			switch {
 			case p.State().Final():
-			case asked && hasEnded(p.PID(), p.StartTime()):
+			case asked && n.host.Ended(p.ID()):
 				// The node, which imports perhaps, has had the time to say so, and says nothing.
 				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
 			default:
@@ -92,7 +93,7 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 	deadline := time.Now().Add(last / 2)
 	for _, p := range procs {
 		if !p.State().Final() && p.destroy(deadline) {
-			p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Signal: "SIGKILL"}})
+			p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Exit: host.Exit{Signal: "SIGKILL"}}})
 		}
 	}
 	if waitAll(ctx, last/2, dones(procs)...) {
@@ -168,36 +169,13 @@ func (n *Node) discard(procs []*Process) {
 		return
 	}
 	n.log.Error("the node does not answer; killing it", zap.Int("pid", n.PID()))
-	n.proc.kill()
-}
-
-// killSurvivors ends what has outlived the guard, if that was killed: the node, its processes, and what they had started.
-func (n *Node) killSurvivors(procs []*Process) {
-	deadline := time.Now().Add(wordGrace)
-	if n.proc.lost && !destroy(n.proc.pid, n.proc.start, deadline) {
-		n.log.Warn("cannot end the node", zap.Int("pid", n.proc.pid))
-	}
-	known := map[int]bool{n.proc.pid: true}
-	for _, p := range procs {
-		if pid := p.PID(); pid > 1 {
-			known[pid] = true
-		}
-		if !p.destroy(deadline) {
-			n.log.Warn("cannot end a process", zap.String("process", p.name), zap.Int("pid", p.PID()))
-		}
-	}
-	if n.proc.lost {
-		killSession(n.dir.session())
-		reapOrphans(n.dir.session(), known)
-	}
+	n.proc.Kill()
 }
 
 // destroy kills a process without its node's help and reports whether it is gone.
-func (p *Process) destroy(deadline time.Time) bool { return destroy(p.PID(), p.StartTime(), deadline) }
-
-func destroy(pid int, start uint64, deadline time.Time) bool {
+func (p *Process) destroy(deadline time.Time) bool {
 	for {
-		gone, err := killProcess(pid, start)
+		gone, err := p.node.host.Kill(p.ID())
 		if gone || err != nil || time.Now().After(deadline) {
 			return gone
 		}

@@ -38,7 +38,7 @@ func TestShutdownLadder(t *testing.T) {
 					t.Errorf("pool is %v, %v", p.State(), p.Err())
 				}
 				for _, r := range p.Ranks() {
-					if processes && running(r.PID(), r.StartTime()) {
+					if processes && running(r.ID()) {
 						t.Errorf("%s (pid %d) is left", r.Name(), r.PID())
 					}
 				}
@@ -85,7 +85,7 @@ func TestDeafNode(t *testing.T) {
 	p := startPool(t, n, 2)
 	closeNode(t, n)
 	for _, r := range p.Ranks() {
-		if running(r.PID(), r.StartTime()) {
+		if running(r.ID()) {
 			t.Errorf("%s (pid %d) is left", r.Name(), r.PID())
 		}
 	}

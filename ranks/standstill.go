@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"dipls/ranks/host"
 )
 
 const (
@@ -19,13 +21,9 @@ const (
 func (p *Process) Standstill(ctx context.Context) string { return p.standstill(ctx, answerPatience) }
 
 func (p *Process) standstill(ctx context.Context, patience time.Duration) string {
-	pid, start := p.PID(), p.StartTime()
-	if pid <= 1 || p.State().Final() {
-		return ""
-	}
-	if _, yes := stopped(pid, start); yes {
+	if p.stopSentence(ctx) != "" {
 		pause(ctx, stopPatience)
-		return p.stopSentence(pid, start)
+		return p.stopSentence(ctx)
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -33,23 +31,32 @@ func (p *Process) standstill(ctx context.Context, patience time.Duration) string
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return ""
 	}
-	if text := p.stopSentence(pid, start); text != "" {
+	if text := p.stopSentence(ctx); text != "" {
 		return text
 	}
 	// One that answers nothing because its reader here waits for somebody does not wait for a lock.
-	how, yes := p.lock()
-	if !yes {
+	how := p.conditionNow(ctx, false).Lock
+	if how == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s (pid %d) has answered nothing for %v: native code holds Python's lock %s; no interrupt gets through before it lets go", p.name, pid, patience, how)
+	return fmt.Sprintf("%s (pid %d) has answered nothing for %v: native code holds Python's lock %s; no interrupt gets through before it lets go",
+		p.name, p.PID(), patience, how)
 }
 
-func (p *Process) stopSentence(pid int, start uint64) string {
-	how, yes := stopped(pid, start)
-	if !yes {
+// stopSentence tells of a process that has been stopped; "" if it has not.
+func (p *Process) stopSentence(ctx context.Context) string {
+	switch c := p.conditionNow(ctx, true); c.State {
+	case host.Halted, host.Traced:
+		return fmt.Sprintf("%s (pid %d) %s", p.name, p.PID(), c.How)
+	default:
 		return ""
 	}
-	return fmt.Sprintf("%s (pid %d) %s", p.name, pid, how)
+}
+
+// conditionNow is how the process does, as far as one look tells.
+func (p *Process) conditionNow(ctx context.Context, answered bool) host.Condition {
+	now, _ := p.Vitals(ctx)
+	return p.Condition(ctx, host.Vitals{}, now, answered)
 }
 
 // pause waits for a while, or until ctx ends.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -50,13 +51,13 @@ func TestExitError(t *testing.T) {
 		err  ExitError
 		want string
 	}{
-		{ExitError{Name: "rank 2", Rank: &rank, Signal: "SIGKILL"}, "rank 2 was killed by SIGKILL"},
-		{ExitError{Name: "rank 2", Signal: "SIGKILL", OOM: true}, "rank 2 was killed by SIGKILL (out of memory)"},
-		{ExitError{Name: "rank 2", Signal: "SIGKILL", Asked: true}, "rank 2 was killed by SIGKILL"},
-		{ExitError{Name: "rank 0", Signal: "SIGSEGV"}, "rank 0 was killed by SIGSEGV (segmentation fault)"},
-		{ExitError{Name: "rank 1", Code: &three}, "rank 1 exited with code 3 (os._exit?)"},
-		{ExitError{Name: "rank 1", Code: &three, Detail: "Traceback"}, "rank 1 exited with code 3 (os._exit?): Traceback"},
-		{ExitError{Name: "node", Code: &three}, "node exited with code 3"},
+		{ExitError{Name: "rank 2", Rank: &rank, Exit: host.Exit{Signal: "SIGKILL"}}, "rank 2 was killed by SIGKILL"},
+		{ExitError{Name: "rank 2", Exit: host.Exit{Signal: "SIGKILL", OOM: true}}, "rank 2 was killed by SIGKILL (out of memory)"},
+		{ExitError{Name: "rank 2", Exit: host.Exit{Signal: "SIGKILL"}, Asked: true}, "rank 2 was killed by SIGKILL"},
+		{ExitError{Name: "rank 0", Exit: host.Exit{Signal: "SIGSEGV"}}, "rank 0 was killed by SIGSEGV (segmentation fault)"},
+		{ExitError{Name: "rank 1", Exit: host.Exit{Code: &three}}, "rank 1 exited with code 3 (os._exit?)"},
+		{ExitError{Name: "rank 1", Exit: host.Exit{Code: &three}, Detail: "Traceback"}, "rank 1 exited with code 3 (os._exit?): Traceback"},
+		{ExitError{Name: "node", Exit: host.Exit{Code: &three}}, "node exited with code 3"},
 	} {
 		if got := test.err.Error(); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)

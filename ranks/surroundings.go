@@ -7,11 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
-
-// GPUMaskName is the variable that says which GPUs a process sees. Ranks get theirs from the pool's GPUs.
-const GPUMaskName = "CUDA_VISIBLE_DEVICES"
 
 // Surroundings are what a process has changed, since its start, of what its children would inherit; nil: nothing. They are never changed
 // themselves.
@@ -79,7 +77,7 @@ func inheritable(s *wire.Surroundings) *wire.Surroundings {
 	}
 	of := wire.Surroundings{Env: map[string]json.RawMessage{}, Cwd: s.Cwd, Path: s.Path}
 	for name, value := range s.Env {
-		if name != GPUMaskName {
+		if name != host.GPUMaskName {
 			of.Env[name] = value
 		}
 	}
@@ -92,18 +90,18 @@ func CountsAtJoining(name string) bool {
 }
 
 var (
-	atJoining         = []string{GPUMaskName, "OMP_NUM_THREADS", "TORCH_DISTRIBUTED_DEBUG"}
+	atJoining         = []string{host.GPUMaskName, "OMP_NUM_THREADS", "TORCH_DISTRIBUTED_DEBUG"}
 	atJoiningFamilies = []string{"NCCL_", "GLOO_", "TORCH_NCCL_", "TORCH_GLOO_"}
 )
 
-// GPUMask is what CUDA_VISIBLE_DEVICES is for a process with surroundings, for [VisibleGPUs].
-func GPUMask(s *wire.Surroundings) *string {
+// GPUMask is what CUDA_VISIBLE_DEVICES is for a process with surroundings, whose node has an environment; nil: it is not set.
+func GPUMask(environ []string, s *wire.Surroundings) *string {
 	if s != nil {
-		if value, ok := s.Env[GPUMaskName]; ok {
+		if value, ok := s.Env[host.GPUMaskName]; ok {
 			var mask *string
 			_ = json.Unmarshal(value, &mask) // null: it was removed
 			return mask
 		}
 	}
-	return inheritedGPUMask()
+	return host.GPUMask(environ)
 }

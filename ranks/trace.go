@@ -19,8 +19,8 @@ func (p *Process) beginTrace() {
 		return
 	}
 	p.link.TraceTo(t, t.NewTrack("to "+p.name), t.NewTrack("from "+p.name))
-	t.NameProcess(p.pid, p.name, p.rank)
-	t.NameTrack(trace.Track{PID: p.pid, TID: mainThread}, "main thread")
+	t.NameProcess(p.id.PID, p.name, p.rank)
+	t.NameTrack(trace.Track{PID: p.id.PID, TID: mainThread}, "main thread")
 }
 
 // traceExecution tells the trace what the process says of an execution.

@@ -8,6 +8,7 @@ import (
 
 	"dipls/internal/ranklist"
 	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 // defaultCPURanks is the size of a pool on a machine without GPUs when nobody says how many ranks: the smallest number
@@ -42,7 +43,7 @@ func choiceErrorf(format string, args ...any) error {
 
 // spec translates a choice into a pool for this machine, whose GPUs it looks for, of those that CUDA_VISIBLE_DEVICES shows; cpuRanks is how many
 // ranks there are on the CPU where the choice does not say. An error that is no *[ChoiceError] tells that they could not be looked for.
-func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
+func (c Choice) spec(ctx context.Context, h host.Host, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
 	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed,
 		GroupTimeout: c.GroupTimeout, Check: c.Check}
 	if c.Ranks < 0 {
@@ -55,7 +56,7 @@ func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.
 			return spec, choiceErrorf("-g: %v", err)
 		}
 	}
-	visible, err := ranks.VisibleGPUs(ctx, gpuMask)
+	visible, err := h.GPUs(ctx, gpuMask)
 	if err != nil {
 		return spec, err
 	}
@@ -78,14 +79,14 @@ func (c Choice) spec(ctx context.Context, cpuRanks int, gpuMask *string) (ranks.
 }
 
 // pick gives the GPUs of a list; all of them if it is "all" or says nothing.
-func pick(visible []ranks.GPU, list ranklist.List) ([]ranks.GPU, error) {
+func pick(visible []host.GPU, list ranklist.List) ([]host.GPU, error) {
 	if list.IsZero() || list.All() {
 		return visible, nil
 	}
 	if len(visible) == 0 {
 		return nil, choiceErrorf("-g %s: no GPU is visible; -n N makes N ranks on the CPU", list)
 	}
-	picked, err := ranks.SelectGPUs(visible, slices.Collect(list.Written()))
+	picked, err := host.SelectGPUs(visible, slices.Collect(list.Written()))
 	if err != nil {
 		return nil, choiceErrorf("-g: %v", err)
 	}
@@ -94,7 +95,7 @@ func pick(visible []ranks.GPU, list ranklist.List) ([]ranks.GPU, error) {
 
 // sameRanks reports whether two pools have as many ranks on the same GPUs, in the same order.
 func sameRanks(a, b ranks.PoolSpec) bool {
-	return a.Ranks == b.Ranks && slices.EqualFunc(a.GPUs, b.GPUs, func(g, h ranks.GPU) bool { return g.ID == h.ID })
+	return a.Ranks == b.Ranks && slices.EqualFunc(a.GPUs, b.GPUs, func(g, h host.GPU) bool { return g.ID == h.ID })
 }
 
 // sameKind reports whether a pool of one kind can stand for the other, but for what can be changed while it lives.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 func TestChoice(t *testing.T) {
@@ -40,7 +40,7 @@ func TestChoice(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fakeGPUs(t, test.gpus)
-			spec, err := test.choice.spec(testContext(t), defaultCPURanks, ranks.GPUMask(nil))
+			spec, err := test.choice.spec(testContext(t), host.Local{}, defaultCPURanks, host.GPUMask(os.Environ()))
 			if test.err != "" {
 				var wrong *ChoiceError
 				if wantError(t, err, test.err); !errors.As(err, &wrong) {
@@ -65,7 +65,7 @@ func TestChoiceWithoutDriver(t *testing.T) {
 	if err := os.WriteFile(os.Getenv("PATH")+"/nvidia-smi", []byte("#!/bin/sh\necho no driver\nexit 9\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Choice{}.spec(context.Background(), defaultCPURanks, ranks.GPUMask(nil))
+	_, err := Choice{}.spec(context.Background(), host.Local{}, defaultCPURanks, host.GPUMask(os.Environ()))
 	var wrong *ChoiceError
 	if wantError(t, err, "no driver"); errors.As(err, &wrong) {
 		t.Error("it is a *ChoiceError")

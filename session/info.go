@@ -6,6 +6,7 @@ import (
 
 	"dipls/internal/contain"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -39,13 +40,13 @@ func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	default:
 		describePool(&info, p.value, spec)
 		if memory {
-			addMemory(ctx, &info, p.value, len(spec.GPUs) > 0)
+			addMemory(ctx, s.o.Node.Host, &info, p.value, len(spec.GPUs) > 0)
 		}
 	}
 	if local != nil && local.known() && local.err == nil && !local.value.State().Final() {
 		info.Local = &wire.LocalInfo{PID: local.value.PID(), State: local.value.State().String()}
 		if memory {
-			info.Local.HostBytes = hostBytes(local.value)
+			info.Local.HostBytes = hostBytes(ctx, local.value)
 		}
 	}
 	return info
@@ -65,11 +66,11 @@ func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
 }
 
 // addMemory adds what memory the ranks take.
-func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
+func addMemory(ctx context.Context, h host.Host, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
 	var work sync.WaitGroup
 	var byPID map[int]int64
 	if onGPUs {
-		work.Go(func() { contain.Do(func() { byPID, _ = ranks.GPUMemory(ctx) }) }) // what nvidia-smi does not tell is unknown
+		work.Go(func() { contain.Do(func() { byPID, _ = h.GPUMemory(ctx) }) }) // what nvidia-smi does not tell is unknown
 	}
 	processes := p.Ranks()
 	slots := make(chan struct{}, parallelReads)
@@ -77,7 +78,7 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs b
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			contain.Do(func() { info.Ranks[rank].HostBytes = hostBytes(process) })
+			contain.Do(func() { info.Ranks[rank].HostBytes = hostBytes(ctx, process) })
 		})
 	}
 	work.Wait()
@@ -89,8 +90,8 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs b
 }
 
 // hostBytes is a process's host memory; nil if unknown.
-func hostBytes(p *ranks.Process) *int64 {
-	n, ok := p.HostMemory()
+func hostBytes(ctx context.Context, p *ranks.Process) *int64 {
+	n, ok := p.HostMemory(ctx)
 	if !ok {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -136,7 +137,7 @@ func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec rank
 	switch {
 	case cmd.GPUs != nil || cmd.Ranks > 0:
 		spec, err = s.chosen(ctx, cmd)
-	case last != nil && !slices.Contains(changedNames(last.Surroundings, s.surroundings()), ranks.GPUMaskName):
+	case last != nil && !slices.Contains(changedNames(last.Surroundings, s.surroundings()), host.GPUMaskName):
 		spec = *last
 	case last != nil:
 		spec, err = choose(ctx)
@@ -183,7 +184,7 @@ func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.Poo
 	if cmd.GPUs != nil {
 		choice.GPUs = *cmd.GPUs
 	}
-	return choice.spec(ctx, cpuRanks, ranks.GPUMask(s.surroundings()))
+	return choice.spec(ctx, s.o.Node.Host, cpuRanks, s.gpuMask())
 }
 
 // replace ends a pool, if there is one, and starts another. Whoever asks for ranks meanwhile waits for the new ones.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"dipls/ranks"
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -32,7 +32,7 @@ func TestUnusable(t *testing.T) {
 	if err := f.Unusable(); err != nil {
 		t.Error(err)
 	}
-	var missing *ranks.MissingPackagesError
+	var missing *host.MissingPackagesError
 	if err := f.Prepare(testContext(t)); !errors.As(err, &missing) || !errors.As(f.Unusable(), &missing) {
 		t.Errorf("%v, %v", err, f.Unusable())
 	}

@@ -7,6 +7,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -23,7 +24,7 @@ type processOptions struct {
 	// Notice is told what the pool and its ranks have to say, a sentence each. Nil: nobody is.
 	Notice func(text string)
 	// Install gets what the interpreter lacks, or says why not. Nil: what lacks is an error.
-	Install func(context.Context, *ranks.MissingPackagesError) error
+	Install func(context.Context, *host.MissingPackagesError) error
 	// Consent is asked before a node starts, which runs the interpreter and what it finds. Its error is why it does not. Nil: it may.
 	Consent func(context.Context) error
 }
@@ -82,6 +83,9 @@ func newProcesses(o processOptions) *processes {
 		o.Node.Ladder = ranks.DefaultLadder
 	}
 	o.Node.Notice = o.Notice
+	if o.Node.Host == nil {
+		o.Node.Host = host.Local{}
+	}
 	s := &processes{o: o, making: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
@@ -90,14 +94,14 @@ func newProcesses(o processOptions) *processes {
 // PoolSpec is the pool that the options ask for, on this machine; one that is no *[ChoiceError] tells that its GPUs could not be
 // looked for.
 func (s *processes) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
-	mask := ranks.GPUMask(s.surroundings())
+	mask := s.gpuMask()
 	s.mu.Lock()
 	choice, known, of := s.o.Pool, s.choice, s.mask
 	s.mu.Unlock()
 	if known != nil && equal(of, mask) {
 		return *known, nil
 	}
-	spec, err := choice.spec(ctx, defaultCPURanks, mask)
+	spec, err := choice.spec(ctx, s.o.Node.Host, defaultCPURanks, mask)
 	if err != nil {
 		return spec, err
 	}
@@ -113,8 +117,17 @@ func (s *processes) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // GPUs are those that a pool can be made of now: those that the local namespace would see.
-func (s *processes) GPUs(ctx context.Context) ([]ranks.GPU, error) {
-	return ranks.VisibleGPUs(ctx, ranks.GPUMask(s.surroundings()))
+func (s *processes) GPUs(ctx context.Context) ([]host.GPU, error) {
+	return s.o.Node.Host.GPUs(ctx, s.gpuMask())
+}
+
+// gpuMask is what CUDA_VISIBLE_DEVICES is for what the local namespace starts; nil: it is not set.
+func (s *processes) gpuMask() *string {
+	environ := s.o.Node.Env
+	if environ == nil {
+		environ = s.o.Node.Host.Environ()
+	}
+	return ranks.GPUMask(environ, s.surroundings())
 }
 
 // Begin starts the node, and has the pool and the local namespace start while the first cells may already run.
@@ -366,13 +379,13 @@ func (s *processes) startNode(ctx context.Context) (*ranks.Node, error) {
 			return nil, err
 		}
 	}
-	if notice := ranks.CacheNotice(); notice != "" {
+	if notice := host.CacheNotice(); notice != "" {
 		cacheTold.Do(func() { s.o.Notice(notice) })
 	}
 	options := s.o.Node
 	options.Seed = s.chose().Seed
 	node, err := ranks.StartNode(ctx, options)
-	var missing *ranks.MissingPackagesError
+	var missing *host.MissingPackagesError
 	if !errors.As(err, &missing) || s.o.Install == nil {
 		return node, err
 	}

@@ -12,6 +12,7 @@ import (
 	"dipls/internal/testpython"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -93,7 +94,7 @@ func TestNodeFails(t *testing.T) {
 func TestInstall(t *testing.T) {
 	asked := 0
 	f := newFixture(t, fakerank.Config{Missing: []string{"zmq"}}, func(o *processOptions) {
-		o.Install = func(_ context.Context, missing *ranks.MissingPackagesError) error {
+		o.Install = func(_ context.Context, missing *host.MissingPackagesError) error {
 			asked++
 			return fmt.Errorf("%s are not to be had", strings.Join(missing.Missing, ", "))
 		}
@@ -108,7 +109,7 @@ func TestInstall(t *testing.T) {
 
 	f = newFixture(t, fakerank.Config{Missing: []string{"zmq"}})
 	_, err := f.Local(testContext(t))
-	var missing *ranks.MissingPackagesError
+	var missing *host.MissingPackagesError
 	if !errors.As(err, &missing) {
 		t.Errorf("error %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -73,7 +74,7 @@ func (s *processes) late(ctx context.Context, p *pool, now *wire.Surroundings) [
 		if !ranks.CountsAtJoining(name) {
 			continue
 		}
-		if name == ranks.GPUMaskName {
+		if name == host.GPUMaskName {
 			if again, err := choose(ctx); err == nil && sameRanks(again, spec) {
 				continue // such as on a machine without GPUs
 			}

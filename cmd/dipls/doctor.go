@@ -20,6 +20,7 @@ import (
 	"dipls/dipexec/view"
 	"dipls/internal/private"
 	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 const doctorHelp = `Check what dipls needs on this machine, and try it out: the interpreter and its packages, GPUs, directories,
@@ -147,7 +148,7 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)
 	d.sockets()
-	if notice := ranks.CacheNotice(); notice != "" {
+	if notice := host.CacheNotice(); notice != "" {
 		d.warn("cache", notice, "")
 	}
 	d.journal()
@@ -164,12 +165,12 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 
 // python examines the interpreter and its packages; usable tells whether ranks can start on it.
 func (d *doctor) python(ctx context.Context, flag string) (path string, usable bool) {
-	python, err := ranks.FindPython("--python", flag, ".")
+	python, err := host.FindPython("--python", flag, ".")
 	if err != nil {
 		d.fail("python", err, "install Python 3.9 or newer, or name one with --python or DIPLS_PYTHON")
 		return "", false
 	}
-	info, err := ranks.Probe(ctx, python.Path, extraPath(python.Path)...)
+	info, err := host.Probe(ctx, python.Path, extraPath(python.Path)...)
 	if err != nil {
 		d.fail("python", err, "name another one with --python or DIPLS_PYTHON")
 		return "", false
@@ -198,7 +199,7 @@ func (d *doctor) python(ctx context.Context, flag string) (path string, usable b
 }
 
 func (d *doctor) gpus(ctx context.Context) {
-	gpus, err := ranks.ListGPUs(ctx)
+	gpus, err := host.ListGPUs(ctx, host.Local{})
 	switch {
 	case err != nil:
 		d.warn("gpus", err.Error(), "see what nvidia-smi itself says")
@@ -218,7 +219,7 @@ func (d *doctor) gpus(ctx context.Context) {
 }
 
 func (d *doctor) sockets() {
-	dir, err := ranks.CheckSockets()
+	dir, err := host.CheckSockets()
 	if err != nil {
 		d.fail("sockets", err, "set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own, mode 700")
 		return
@@ -263,7 +264,7 @@ func (d *doctor) limits() {
 			d.ok("open files", found)
 		}
 	}
-	if err := ranks.CheckLimits(); err != nil {
+	if err := host.CheckLimits(); err != nil {
 		d.fail("limits", err, "")
 	}
 	var shm unix.Statfs_t

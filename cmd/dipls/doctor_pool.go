@@ -14,6 +14,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/session"
 )
 
@@ -283,7 +284,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 	if !t.gpus {
 		return "", &notApplicable{"there is no GPU"}
 	}
-	before, err := ranks.GPUMemory(ctx)
+	before, err := host.Local{}.GPUMemory(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -292,7 +293,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	after, err := ranks.GPUMemory(ctx)
+	after, err := host.Local{}.GPUMemory(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -323,7 +324,7 @@ func (t *trial) end(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("process %d of rank %d is left", pid, rank)
 		}
 	}
-	held, err := ranks.GPUMemory(ctx)
+	held, err := host.Local{}.GPUMemory(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -14,7 +14,9 @@ var mayImport = map[string][]string{
 
 	"dipls/ranks/wire":     {},
 	"dipls/ranks/link":     {"dipls/ranks/wire"},
-	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/fakerank"}, // the last in tests
+	"dipls/ranks/agent":    {},
+	"dipls/ranks/host":     {"dipls/ranks/wire", "dipls/ranks/agent"},
+	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host", "dipls/ranks/fakerank"}, // the last in tests
 	"dipls/ranks/fakerank": {"dipls/ranks/wire"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
@@ -23,12 +25,12 @@ var mayImport = map[string][]string{
 	"dipls/dipexec/event/eventtest": {"dipls/dipexec/event"},
 	"dipls/dipexec/view":            {"dipls/dipexec/event"},
 	"dipls/dipexec/journal":         {"dipls/dipexec/event", "dipls/ranks/wire"},
-	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
-	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/ranks", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
 	"dipls/lsp/docs": {"dipls/cells"},
-	"dipls/lsp":      {"dipls/lsp/docs", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/lsp":      {"dipls/lsp/docs", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
 	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
 
 	"dipls/internal/bytesize":   {},
@@ -44,7 +46,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/trace":      {},
 	"dipls/internal/trust":      {"dipls/internal/private"},
 
-	"dipls/cmd/dipls":       {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
+	"dipls/cmd/dipls":       {"dipls/cells", "dipls/ranks", "dipls/ranks/host", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
 	"dipls/bench/keystroke": {"dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/lsp"},
 	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
 	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},

@@ -12,15 +12,16 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 // nodeOptions say how to start the node that serves a file, with an interpreter that has what the agent needs.
-func (r *runner) nodeOptions() (_ ranks.Options, python ranks.Interpreter, err error) {
+func (r *runner) nodeOptions() (_ ranks.Options, python host.Interpreter, err error) {
 	start, err := ranks.ParseStartMethod(r.flags.start)
 	if err != nil {
 		return ranks.Options{}, python, usagef("--start: %w", err)
 	}
-	python, err = ranks.FindPython("--python", r.flags.python, filepath.Dir(r.plan.path))
+	python, err = host.FindPython("--python", r.flags.python, filepath.Dir(r.plan.path))
 	if err != nil {
 		return ranks.Options{}, python, &exitError{exitPool, err}
 	}
@@ -34,7 +35,7 @@ func (r *runner) nodeOptions() (_ ranks.Options, python ranks.Interpreter, err e
 // extraPath is where packages of our own for the interpreter lie. Without a home directory there are none, which is no
 // reason not to run.
 func extraPath(python string) []string {
-	private, err := ranks.PrivatePackages(python)
+	private, err := host.PrivatePackages(python)
 	if err != nil {
 		return nil
 	}
@@ -43,8 +44,8 @@ func extraPath(python string) []string {
 
 // offerInstall asks whether missing packages may be installed into dipls' own directory, and installs them. Its error says
 // what is missing and what to do.
-func offerInstall(ctx context.Context, missing *ranks.MissingPackagesError, yes bool, in *os.File, errOut *screen) error {
-	private, err := ranks.PrivatePackages(missing.Python)
+func offerInstall(ctx context.Context, missing *host.MissingPackagesError, yes bool, in *os.File, errOut *screen) error {
+	private, err := host.PrivatePackages(missing.Python)
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func offerInstall(ctx context.Context, missing *ranks.MissingPackagesError, yes 
 		}
 	}
 	fmt.Fprintf(errOut, "dipls: installing %s into %s\n", strings.Join(missing.Missing, ", "), private)
-	return ranks.InstallMissing(ctx, missing.Python, missing.Missing, errOut)
+	return host.InstallMissing(ctx, missing.Python, missing.Missing, errOut)
 }
 
 // readLine reads a line from the terminal, or gives up with ctx.

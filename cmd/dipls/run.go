@@ -25,6 +25,7 @@ import (
 	"dipls/internal/paced"
 	"dipls/internal/trace"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/session"
 )
 
@@ -174,7 +175,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := ranks.CheckLimits(); err != nil {
+	if err := host.CheckLimits(); err != nil {
 		return &exitError{exitPool, err}
 	}
 	for _, warning := range p.warnings {
@@ -188,7 +189,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		return nil
 	}
 
-	if err := ranks.AdoptOrphans(); err != nil {
+	if err := host.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
 	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
@@ -574,7 +575,7 @@ func (r *runner) awaitView(ctx context.Context, viewed <-chan error) error {
 }
 
 // install gets the packages that the interpreter lacks, with the user's consent.
-func (r *runner) install(ctx context.Context, missing *ranks.MissingPackagesError) error {
+func (r *runner) install(ctx context.Context, missing *host.MissingPackagesError) error {
 	return offerInstall(ctx, missing, r.flags.yes, os.Stdin, r.errOut)
 }
 

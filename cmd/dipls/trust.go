@@ -10,7 +10,7 @@ import (
 
 	"dipls/dipexec/journal"
 	"dipls/internal/trust"
-	"dipls/ranks"
+	"dipls/ranks/host"
 )
 
 const trustHelp = `Tell whose code editors may run without a word, or change that.
@@ -98,14 +98,14 @@ func trustFolder(cmd *cobra.Command, store *trust.Store, folder string) error {
 		return err
 	}
 	own := ""
-	if python, err := ranks.FindPython("--python", "", real); err == nil && python.BelongsTo(real) {
+	if python, err := host.FindPython("--python", "", real); err == nil && python.BelongsTo(real) {
 		own = python.Path
 	}
 	return store.Add(folder, own)
 }
 
 // tellOwn tells the user, once per folder, that the interpreter belongs to the file's folder. Running the file is the user's consent.
-func (r *runner) tellOwn(python ranks.Interpreter) func(context.Context) error {
+func (r *runner) tellOwn(python host.Interpreter) func(context.Context) error {
 	return func(context.Context) error {
 		folder := filepath.Dir(r.plan.path)
 		if !python.BelongsTo(folder) {

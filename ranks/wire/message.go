@@ -105,6 +105,7 @@ type Status struct {
 // StartLine is the object on the first line of a node's standard input.
 type StartLine struct {
 	Protocol   int      `json:"protocol"`
+	Host       string   `json:"host"` // its name: "" if it has none
 	RuntimeDir string   `json:"runtime_dir"`
 	Name       string   `json:"name"`
 	Key        string   `json:"key"` // hex

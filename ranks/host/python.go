@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"bytes"
@@ -169,6 +169,13 @@ func pythonIn(env string) (string, bool) {
 	return "", false
 }
 
+// PythonInfo describes an interpreter.
+type PythonInfo struct {
+	Python   string            // path
+	Version  string            // "3.11.2"
+	Packages map[string]string // distribution name → version; absent if not installed
+}
+
 // probeScript asks for versions without importing anything big, and nothing from the working directory. It runs on any
 // Python 3, so that an old one can be named.
 const probeScript = `
@@ -192,8 +199,8 @@ print(json.dumps(out))
 `
 
 // Probe asks an interpreter for its version and the packages that matter here; extraPath is searched last. An interpreter that is
-// too old is an error; packages that are missing or too old are not, see [Info.Missing].
-func Probe(ctx context.Context, python string, extraPath ...string) (Info, error) {
+// too old is an error; packages that are missing or too old are not, see [PythonInfo.Missing].
+func Probe(ctx context.Context, python string, extraPath ...string) (PythonInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, append([]string{"-c", probeScript}, extraPath...)...)
@@ -202,10 +209,10 @@ func Probe(ctx context.Context, python string, extraPath ...string) (Info, error
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
-		return Info{}, fmt.Errorf("%s does not answer: %w", python, ctx.Err())
+		return PythonInfo{}, fmt.Errorf("%s does not answer: %w", python, ctx.Err())
 	}
 	if err != nil {
-		return Info{}, fmt.Errorf("%s does not work as a Python interpreter: %w: %s", python, err, lastLine(stderr.String()))
+		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: %w: %s", python, err, lastLine(stderr.String()))
 	}
 	var answer struct {
 		Version  [3]int
@@ -213,10 +220,10 @@ func Probe(ctx context.Context, python string, extraPath ...string) (Info, error
 	}
 	// A sitecustomize may print, too; the answer is the last line.
 	if err := json.Unmarshal([]byte(lastLine(string(out))), &answer); err != nil {
-		return Info{}, fmt.Errorf("%s does not work as a Python interpreter: it answered %.100q", python, out)
+		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: it answered %.100q", python, out)
 	}
 	v := answer.Version
-	info := Info{Python: python, Version: fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]), Packages: answer.Packages}
+	info := PythonInfo{Python: python, Version: fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]), Packages: answer.Packages}
 	if v[0] != 3 || v[1] < 9 {
 		return info, fmt.Errorf("%s is Python %s, but %s or later is needed: name another interpreter with --python, or by the setting dip.python", python, info.Version, minPythonText)
 	}
@@ -224,7 +231,7 @@ func Probe(ctx context.Context, python string, extraPath ...string) (Info, error
 }
 
 // Missing lists the distributions that the agent needs and the interpreter lacks, or has in too old a version.
-func (i Info) Missing() []string {
+func (i PythonInfo) Missing() []string {
 	var missing []string
 	for _, dist := range required {
 		version := i.Packages[dist]
@@ -234,6 +241,17 @@ func (i Info) Missing() []string {
 	}
 	slices.Sort(missing)
 	return missing
+}
+
+// MissingPackagesError says which of the packages that the agent needs an interpreter does not have.
+type MissingPackagesError struct {
+	Python  string   // path of the interpreter
+	Missing []string // distribution names, as pip takes them
+}
+
+func (e *MissingPackagesError) Error() string {
+	return fmt.Sprintf("%s lacks %s: install with '%s -m pip install %s', or let dipls install into a directory of its own with --yes",
+		e.Python, strings.Join(e.Missing, ", "), e.Python, strings.Join(e.Missing, " "))
 }
 
 // major is the first number of a version.

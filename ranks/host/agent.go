@@ -1,10 +1,9 @@
-package ranks
+package host
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,13 +16,8 @@ import (
 	"time"
 
 	"dipls/internal/private"
+	"dipls/ranks/agent"
 )
-
-// agentFiles is the Python agent. The pattern says all: because without it embed leaves out names that begin with "_", such as
-// __main__.py.
-//
-//go:embed all:agent/src
-var agentFiles embed.FS
 
 // keepAgents is how long an unpacked agent is kept that no server has used.
 const keepAgents = 30 * 24 * time.Hour
@@ -34,13 +28,7 @@ type agentSource struct {
 	hash  string            // of names and contents
 }
 
-var embeddedAgent = sync.OnceValues(func() (*agentSource, error) {
-	src, err := fs.Sub(agentFiles, "agent/src")
-	if err != nil {
-		return nil, err
-	}
-	return readAgent(src)
-})
+var embeddedAgent = sync.OnceValues(func() (*agentSource, error) { return readAgent(agent.Source()) })
 
 // readAgent reads the agent's files, without what Python leaves beside them.
 func readAgent(src fs.FS) (*agentSource, error) {

@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"bytes"
@@ -50,6 +50,8 @@ type procStat struct {
 	startTime uint64 // clock ticks since boot
 }
 
+func (s procStat) id() Process { return Process{s.pid, s.startTime} }
+
 // ended reports whether a process no longer runs. Of one whose first thread has ended others may still run, and have children.
 func (s procStat) ended() bool { return (s.state == 'Z' || s.state == 'X') && s.threads <= 1 }
 
@@ -75,29 +77,19 @@ func statProcess(pid int) (procStat, error) {
 	return st, err
 }
 
-// stopped tells whether a process has been stopped, and by what.
-func stopped(pid int, startTime uint64) (how string, yes bool) {
-	st, err := statProcess(pid)
-	if err != nil || st.startTime != startTime {
-		return "", false
-	}
-	how, state := stoppedState(pid, st.state)
-	return how, state != Sound
-}
-
-// vitalsOf reads what the system tells of a process that has a pid and started then.
-func vitalsOf(pid int, startTime uint64) (Vitals, bool) {
-	dir := "/proc/" + strconv.Itoa(pid)
+// vitalsOf reads what the system tells of a process.
+func vitalsOf(p Process) (Vitals, bool) {
+	dir := "/proc/" + strconv.Itoa(p.PID)
 	now := time.Now()
 	stat, err := os.ReadFile(dir + "/stat")
-	if fields := statFields(stat); err != nil || len(fields) < 20 || string(fields[19]) != strconv.FormatUint(startTime, 10) {
+	if fields := statFields(stat); err != nil || len(fields) < 20 || string(fields[19]) != strconv.FormatUint(p.Start, 10) {
 		return Vitals{}, false
 	}
 	status, err := os.ReadFile(dir + "/status")
 	if err != nil {
 		return Vitals{}, false
 	}
-	task := dir + "/task/" + strconv.Itoa(pid)
+	task := dir + "/task/" + strconv.Itoa(p.PID)
 	main, _ := os.ReadFile(task + "/stat") // the first thread has ended without it
 	v, ok := parseVitals(stat, status, main)
 	v.At = now
@@ -236,14 +228,14 @@ func mainWaits(pid int) string {
 	return ""
 }
 
-// hostMemory is the proportional share of memory, in bytes, of the process that has a pid and started then, which counts a page that N processes
-// share as 1/N, or, from an old kernel, its resident set.
-func hostMemory(pid int, startTime uint64) (bytes int64, ok bool) {
-	bytes, ok = memoryOf(pid)
-	return bytes, ok && sameProcess(pid, startTime)
+// memoryOf is the proportional share of memory, in bytes, of a process, which counts a page that N processes share as 1/N, or, from an old
+// kernel, its resident set.
+func memoryOf(p Process) (bytes int64, ok bool) {
+	bytes, ok = memoryOfPID(p.PID)
+	return bytes, ok && sameProcess(p)
 }
 
-func memoryOf(pid int) (int64, bool) {
+func memoryOfPID(pid int) (int64, bool) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	if data, err := os.ReadFile(dir + "/smaps_rollup"); err == nil {
 		for line := range bytes.Lines(data) {
@@ -263,26 +255,26 @@ func memoryOf(pid int) (int64, bool) {
 }
 
 // sameProcess reports whether the process that has a pid is still the one that started then.
-func sameProcess(pid int, startTime uint64) bool {
-	st, err := statProcess(pid)
-	return err == nil && st.startTime == startTime
+func sameProcess(p Process) bool {
+	st, err := statProcess(p.PID)
+	return err == nil && st.startTime == p.Start
 }
 
-// hasEnded reports whether a process that had a pid and started then runs no more, whether or not its parent has taken note of that.
-func hasEnded(pid int, startTime uint64) bool {
-	if pid <= 1 || startTime == 0 {
+// hasEnded reports whether a process runs no more, whether or not its parent has taken note of that.
+func hasEnded(p Process) bool {
+	if p.PID <= 1 || p.Start == 0 {
 		return false // unknown
 	}
-	st, err := statProcess(pid)
-	return err != nil || st.startTime != startTime || st.ended()
+	st, err := statProcess(p.PID)
+	return err != nil || st.startTime != p.Start || st.ended()
 }
 
 // killProcess sends SIGKILL to a process if it is still the one that started then; gone is true if it no longer runs.
-func killProcess(pid int, startTime uint64) (gone bool, err error) {
-	if pid <= 1 || startTime == 0 {
+func killProcess(p Process) (gone bool, err error) {
+	if p.PID <= 1 || p.Start == 0 {
 		return true, nil // never known
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return true, nil
 	}
@@ -291,8 +283,8 @@ func killProcess(pid int, startTime uint64) (gone bool, err error) {
 	}
 	defer unix.Close(fd)
 	// The descriptor names one process for good; checked after it was opened, it names the right one.
-	st, err := statProcess(pid)
-	if err != nil || st.startTime != startTime || st.ended() {
+	st, err := statProcess(p.PID)
+	if err != nil || st.startTime != p.Start || st.ended() {
 		return true, nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -343,7 +335,7 @@ func (g *guard) descendants() []procStat {
 
 // kill kills one of the guard's descendants.
 func (g *guard) kill(p procStat) error {
-	_, err := killProcess(p.pid, p.startTime)
+	_, err := killProcess(p.id())
 	return err
 }
 
@@ -383,7 +375,7 @@ func ofSession(pid int, session string) bool {
 func killSession(session string) {
 	for _, p := range allProcesses() {
 		if ofSession(p.pid, session) && !isJanitor(p.pid) {
-			_, _ = killProcess(p.pid, p.startTime) // else it belongs to another user
+			_, _ = killProcess(p.id()) // else it belongs to another user
 		}
 	}
 }
@@ -425,7 +417,7 @@ func reapOrphans(session string, known map[int]bool) {
 			doomed = slices.DeleteFunc(doomed, func(p procStat) bool { return isJanitor(p.pid) })
 		}
 		for _, p := range doomed {
-			_, _ = killProcess(p.pid, p.startTime)
+			_, _ = killProcess(p.id())
 		}
 		time.Sleep(time.Millisecond)
 	}

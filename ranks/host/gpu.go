@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -26,20 +25,25 @@ type GPU struct {
 	MemUsed  int    // MiB
 }
 
-// ListGPUs lists the GPUs that processes started here would see, in the order of their numbers: what nvidia-smi finds (in
-// PCI order), less what CUDA_VISIBLE_DEVICES hides. A machine without nvidia-smi has none. No CUDA library is loaded.
-func ListGPUs(ctx context.Context) ([]GPU, error) { return VisibleGPUs(ctx, inheritedGPUMask()) }
+// GPUMaskName is the variable that says which GPUs a process sees.
+const GPUMaskName = "CUDA_VISIBLE_DEVICES"
 
-// inheritedGPUMask is what CUDA_VISIBLE_DEVICES is for processes started here; nil: not set.
-func inheritedGPUMask() *string {
-	if mask, ok := os.LookupEnv(GPUMaskName); ok {
-		return &mask
+// GPUMask is what CUDA_VISIBLE_DEVICES is in an environment; nil: not set.
+func GPUMask(environ []string) *string {
+	for _, s := range slices.Backward(environ) { // the last one counts
+		if value, ok := strings.CutPrefix(s, GPUMaskName+"="); ok {
+			return &value
+		}
 	}
 	return nil
 }
 
-// VisibleGPUs is ListGPUs with another CUDA_VISIBLE_DEVICES; nil: it is not set.
-func VisibleGPUs(ctx context.Context, mask *string) ([]GPU, error) {
+// ListGPUs lists the GPUs that processes started on a host see where nobody says otherwise.
+func ListGPUs(ctx context.Context, h Host) ([]GPU, error) { return h.GPUs(ctx, GPUMask(h.Environ())) }
+
+// visibleTo lists what nvidia-smi finds (in PCI order), less what a CUDA_VISIBLE_DEVICES hides; nil: it is not set. A machine without
+// nvidia-smi has no GPU. No CUDA library is loaded.
+func visibleTo(ctx context.Context, mask *string) ([]GPU, error) {
 	if mask != nil {
 		if first, _, _ := strings.Cut(*mask, ","); slices.Contains([]string{"", "-1"}, strings.TrimSpace(first)) {
 			return nil, nil // whatever nvidia-smi would say, or fail to
@@ -83,9 +87,8 @@ func queryGPUs(ctx context.Context) ([]GPU, error) {
 	return parseGPUs(out)
 }
 
-// GPUMemory says how many bytes of GPU memory each process holds that computes on a GPU, by pid. Processes whose use the driver
-// does not tell are left out, and so is everything where nvidia-smi sees other pids than we do (in a container).
-func GPUMemory(ctx context.Context) (map[int]int64, error) {
+// gpuMemory asks nvidia-smi for the memory that processes hold.
+func gpuMemory(ctx context.Context) (map[int]int64, error) {
 	path, err := exec.LookPath("nvidia-smi")
 	if err != nil {
 		return nil, nil
@@ -101,7 +104,7 @@ func GPUMemory(ctx context.Context) (map[int]int64, error) {
 	return parseGPUMemory(out), nil
 }
 
-// parseGPUMemory reads what GPUMemory asked for: a line for each process and GPU. Lines that are not of that form, such as
+// parseGPUMemory reads what gpuMemory asked for: a line for each process and GPU. Lines that are not of that form, such as
 // that no process was found, say nothing.
 func parseGPUMemory(out []byte) map[int]int64 {
 	byPID := make(map[int]int64)

@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"fmt"
@@ -42,7 +42,7 @@ func TestGPUMemory(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fakeNvidiaSMI(t, test.stdout, "", test.code)
-			got, err := GPUMemory(testContext(t))
+			got, err := (Local{}).GPUMemory(testContext(t))
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -52,7 +52,7 @@ func TestGPUMemory(t *testing.T) {
 		})
 	}
 	t.Setenv("PATH", t.TempDir())
-	if got, err := GPUMemory(testContext(t)); got != nil || err != nil {
+	if got, err := (Local{}).GPUMemory(testContext(t)); got != nil || err != nil {
 		t.Errorf("without nvidia-smi: %v, %v", got, err)
 	}
 }
@@ -97,7 +97,7 @@ func TestListGPUs(t *testing.T) {
 				os.Unsetenv("CUDA_VISIBLE_DEVICES")
 			}
 			fakeNvidiaSMI(t, test.stdout, test.stderr, test.code)
-			got, err := ListGPUs(testContext(t))
+			got, err := ListGPUs(testContext(t), Local{})
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Errorf("%v, error %v, want %s", got, err, test.err)
@@ -111,7 +111,7 @@ func TestListGPUs(t *testing.T) {
 	}
 	t.Run("no nvidia-smi", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		if got, err := ListGPUs(testContext(t)); len(got) != 0 || err != nil {
+		if got, err := ListGPUs(testContext(t), Local{}); len(got) != 0 || err != nil {
 			t.Errorf("%v, %v", got, err)
 		}
 	})

@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"context"
@@ -19,13 +19,15 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/private"
-	"dipls/ranks/link"
 )
 
 // maxSocketName bounds NAME in DIR/NAME: rank and generation may each have six digits.
 const maxSocketName = len("r999999-999999")
 
 var sessionName = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
+// ErrEnded tells that a node's session is over, and nothing is started in it any more.
+var ErrEnded = errors.New("the session of the node is over")
 
 // runtimeDir is a session's private directory, which holds its sockets.
 //
@@ -63,7 +65,7 @@ func (d *runtimeDir) make() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
-		return link.ErrEnded
+		return ErrEnded
 	}
 	if d.lock != nil {
 		if sameFile(d.lock, d.path) {
@@ -152,7 +154,7 @@ func (d *runtimeDir) remove() error {
 	return err
 }
 
-// CheckSockets makes a session's directory as [StartNode] does, binds a socket in it, and removes both. It returns where
+// CheckSockets makes a session's directory as [Local.StartNode] does, binds a socket in it, and removes both. It returns where
 // sessions' directories lie.
 func CheckSockets() (root string, err error) {
 	dir, err := planRuntimeDir(zap.NewNop())

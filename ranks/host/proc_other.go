@@ -1,6 +1,6 @@
 //go:build !linux
 
-package ranks
+package host
 
 import (
 	"context"
@@ -30,20 +30,17 @@ func dieWithUs(attr *syscall.SysProcAttr) {}
 // psTimeout bounds ps.
 const psTimeout = 5 * time.Second
 
-// hostMemory is the resident set of the process that has a pid, in bytes: what several processes share is counted for each of them.
-func hostMemory(pid int, _ uint64) (int64, bool) {
+// memoryOf is the resident set of a process, in bytes: what several processes share is counted for each of them.
+func memoryOf(p Process) (int64, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), psTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
+	out, err := exec.CommandContext(ctx, "ps", "-o", "rss=", "-p", strconv.Itoa(p.PID)).Output()
 	if err != nil {
 		return 0, false
 	}
 	kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 	return kib << 10, err == nil
 }
-
-// stopped is unknown here.
-func stopped(int, uint64) (how string, yes bool) { return "", false }
 
 // lockHeld is unknown here.
 func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
@@ -52,17 +49,17 @@ func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
 func mainWaits(pid int) string { return "" }
 
 // vitalsOf is unknown here.
-func vitalsOf(pid int, startTime uint64) (Vitals, bool) { return Vitals{}, false }
+func vitalsOf(Process) (Vitals, bool) { return Vitals{}, false }
 
 // sameProcess is unknown here.
-func sameProcess(pid int, startTime uint64) bool { return false }
+func sameProcess(Process) bool { return false }
 
 // hasEnded is for the node to say here.
-func hasEnded(pid int, startTime uint64) bool { return false }
+func hasEnded(Process) bool { return false }
 
 // killProcess cannot tell a process from a later one with its number here, so it leaves it to the node.
-func killProcess(pid int, startTime uint64) (gone bool, err error) {
-	return pid <= 1 || startTime == 0, errors.ErrUnsupported
+func killProcess(p Process) (gone bool, err error) {
+	return p.PID <= 1 || p.Start == 0, errors.ErrUnsupported
 }
 
 // procStat is a process.

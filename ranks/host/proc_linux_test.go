@@ -1,4 +1,4 @@
-package ranks
+package host
 
 import (
 	"os"
@@ -9,25 +9,25 @@ import (
 )
 
 // running reports whether a process is there and no zombie.
-func running(pid int, startTime uint64) bool {
-	st, err := statProcess(pid)
-	return err == nil && st.startTime == startTime && st.state != 'Z'
+func running(p Process) bool {
+	st, err := statProcess(p.PID)
+	return err == nil && st.startTime == p.Start && st.state != 'Z'
 }
 
-func TestHostMemory(t *testing.T) {
+func TestMemory(t *testing.T) {
 	st, err := statProcess(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Process{pid: os.Getpid(), start: st.startTime}
-	if n, ok := p.HostMemory(); !ok || n < 1<<20 || n > 1<<40 {
+	p := st.id()
+	if n, ok := (Local{}).Memory(t.Context(), p); !ok || n < 1<<20 || n > 1<<40 {
 		t.Errorf("%d bytes, %v", n, ok)
 	}
-	p.start++
-	if n, ok := p.HostMemory(); ok {
+	p.Start++
+	if n, ok := (Local{}).Memory(t.Context(), p); ok {
 		t.Errorf("another process with that number has %d bytes", n)
 	}
-	if n, ok := new(Process).HostMemory(); ok {
+	if n, ok := (Local{}).Memory(t.Context(), Process{}); ok {
 		t.Errorf("a process that never was has %d bytes", n)
 	}
 }
@@ -44,15 +44,16 @@ func TestKillProcess(t *testing.T) {
 	if err != nil || st.ppid != os.Getpid() {
 		t.Fatalf("%+v, %v", st, err)
 	}
-	if gone, err := killProcess(pid, st.startTime+1); !gone || err != nil || !running(pid, st.startTime) {
-		t.Errorf("another process with that number: gone %v, %v, running %v", gone, err, running(pid, st.startTime))
+	p := st.id()
+	if gone, err := killProcess(Process{pid, p.Start + 1}); !gone || err != nil || !running(p) {
+		t.Errorf("another process with that number: gone %v, %v, running %v", gone, err, running(p))
 	}
-	if gone, err := killProcess(pid, st.startTime); gone || err != nil {
+	if gone, err := killProcess(p); gone || err != nil {
 		t.Errorf("gone %v, %v", gone, err)
 	}
-	await(t, "its end", func() bool { gone, _ := killProcess(pid, st.startTime); return gone })
+	await(t, "its end", func() bool { gone, _ := killProcess(p); return gone })
 	cmd.Wait()
-	if gone, err := killProcess(pid, st.startTime); !gone || err != nil {
+	if gone, err := killProcess(p); !gone || err != nil {
 		t.Errorf("after its end: gone %v, %v", gone, err)
 	}
 }
@@ -75,11 +76,11 @@ ctypes.CDLL(None).pthread_exit(None)
 		st, err = statProcess(cmd.Process.Pid)
 		return err == nil && st.state == 'Z'
 	})
-	if st.threads < 2 || hasEnded(st.pid, st.startTime) {
-		t.Errorf("a process with %d threads counts as ended: %v", st.threads, hasEnded(st.pid, st.startTime))
+	if st.threads < 2 || hasEnded(st.id()) {
+		t.Errorf("a process with %d threads counts as ended: %v", st.threads, hasEnded(st.id()))
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "its end", func() bool { return hasEnded(st.pid, st.startTime) })
+	await(t, "its end", func() bool { return hasEnded(st.id()) })
 }

@@ -1,11 +1,13 @@
-package ranks
+package host
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -264,7 +266,20 @@ func TestInstallMissingKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PIP_MODE", "hang")
-	cmd, out := runServer(t, serverSpec{Install: python})
+	cmd := exec.Command(os.Args[0], installArg, python)
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	out := bufio.NewReader(pipe)
 	out.ReadString('\n') // Collecting …
 	line, err := out.ReadString('\n')
 	if err != nil {
@@ -322,7 +337,7 @@ func TestPrivatePackages(t *testing.T) {
 
 // What is installed privately is of versions that the tests run with.
 func TestTestedVersions(t *testing.T) {
-	pins, err := os.ReadFile("agent/requirements-dev.txt")
+	pins, err := os.ReadFile("../agent/requirements-dev.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

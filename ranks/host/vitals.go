@@ -1,7 +1,6 @@
-package ranks
+package host
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
@@ -42,6 +41,7 @@ func (v Vitals) runnable() bool { return v.State == 'R' || v.State == 'D' }
 type Condition struct {
 	State ConditionState
 	How   string // the rest of a sentence about the process: "is stopped: kill -CONT 7 lets it go on"
+	Lock  string // what the process does while native code holds Python's lock: "and computes"; "" if that is not known to hold it
 	Moved bool   // its main thread, or a process that it has started, has run between two looks
 	Works bool   // all of its threads together have kept some part of a core busy in between
 	Still bool   // it has done next to nothing in between: neither is so, for sure
@@ -57,48 +57,13 @@ const (
 // A process that reads so many of its pages a second back from swap does little else.
 const swapsPerSecond = 50
 
-// Vitals are how the process is now; ok is false where nobody knows.
-func (p *Process) Vitals() (v Vitals, ok bool) {
-	pid := p.PID()
-	if pid <= 1 || p.State().Final() {
-		return Vitals{}, false
+// holdLock notes that native code holds Python's lock, and what it does meanwhile.
+func (c *Condition) holdLock(how string, before, now Vitals) {
+	c.State, c.Lock = Native, how
+	c.How = "is in native code that holds Python's lock " + how
+	if share := coresUsed(before, now); share > 0 {
+		c.How += fmt.Sprintf(" (%.0f %% of a core)", 100*share)
 	}
-	return vitalsOf(pid, p.StartTime())
-}
-
-// Condition is how the process does, by its vitals now and at an earlier moment (zero: not known). Of one that has answered nothing in between it looks,
-// for 200 ms, whether native code holds Python's lock.
-func (p *Process) Condition(ctx context.Context, before, now Vitals, answered bool) Condition {
-	if now.At.IsZero() {
-		return Condition{}
-	}
-	c := conditionOf(p.PID(), before, now)
-	if c.Still && c.State == Sound && answered {
-		if waits := mainWaits(p.PID()); sameProcess(p.PID(), p.StartTime()) {
-			c.Waits = waits
-		}
-	}
-	if c.State != Sound || answered || ctx.Err() != nil {
-		return c
-	}
-	if how, yes := p.lock(); yes {
-		c.State, c.How = Native, "is in native code that holds Python's lock "+how
-		if share := coresUsed(before, now); share > 0 {
-			c.How += fmt.Sprintf(" (%.0f %% of a core)", 100*share)
-		}
-	}
-	return c
-}
-
-// lock tells whether native code of the process holds Python's lock, and what it does meanwhile.
-func (p *Process) lock() (how string, yes bool) {
-	pid, start := p.PID(), p.StartTime()
-	thread := p.said().IOThread
-	if thread == 0 {
-		return "", false
-	}
-	how, yes = lockHeld(pid, thread)
-	return how, yes && sameProcess(pid, start)
 }
 
 // coresUsed is how many cores a process has kept busy between two moments.

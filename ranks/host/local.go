@@ -1,0 +1,81 @@
+package host
+
+import (
+	"context"
+	"os"
+	"sync"
+	"time"
+)
+
+// Local is the machine that this program runs on.
+type Local struct{}
+
+var _ Host = Local{}
+
+// hostname is asked for once: every message that names the host is to name it alike.
+var hostname = sync.OnceValue(func() string {
+	name, _ := os.Hostname() // "" is unknown
+	return name
+})
+
+// Name is the machine's hostname.
+func (Local) Name() string { return hostname() }
+
+// Address is the loopback interface's: nobody else's machine reaches what ranks open for each other.
+func (Local) Address() string { return "127.0.0.1" }
+
+// Clock is 0: there is one clock.
+func (Local) Clock() time.Duration { return 0 }
+
+// Environ is this program's environment.
+func (Local) Environ() []string { return os.Environ() }
+
+// GPUs asks nvidia-smi.
+func (Local) GPUs(ctx context.Context, mask *string) ([]GPU, error) { return visibleTo(ctx, mask) }
+
+// GPUMemory asks nvidia-smi. Processes whose use the driver does not tell are left out, and so is everything where nvidia-smi sees other pids
+// than we do (in a container).
+func (Local) GPUMemory(ctx context.Context) (map[int]int64, error) { return gpuMemory(ctx) }
+
+// Memory reads /proc, or asks ps.
+func (Local) Memory(_ context.Context, p Process) (bytes int64, ok bool) {
+	if p.PID <= 1 {
+		return 0, false
+	}
+	bytes, ok = memoryOf(p)
+	return bytes, ok && bytes > 0
+}
+
+// Vitals reads /proc.
+func (Local) Vitals(_ context.Context, p Process) (v Vitals, ok bool) {
+	if p.PID <= 1 {
+		return Vitals{}, false
+	}
+	return vitalsOf(p)
+}
+
+// Condition reads /proc.
+func (Local) Condition(ctx context.Context, p Process, before, now Vitals, answered bool, thread int) Condition {
+	if now.At.IsZero() {
+		return Condition{}
+	}
+	c := conditionOf(p.PID, before, now)
+	switch {
+	case c.State != Sound:
+	case answered && c.Still:
+		if waits := mainWaits(p.PID); sameProcess(p) {
+			c.Waits = waits
+		}
+	case !answered && ctx.Err() == nil && thread != 0:
+		if how, yes := lockHeld(p.PID, thread); yes && sameProcess(p) {
+			c.holdLock(how, before, now)
+		}
+	}
+	return c
+}
+
+// Ended reads /proc; on other systems only the node knows.
+func (Local) Ended(p Process) bool { return hasEnded(p) }
+
+// Kill goes by a descriptor of the process, which cannot pass to another one; where there is none, it leaves the process to its node.
+func (Local) Kill(p Process) (gone bool, err error) { return killProcess(p) }

@@ -1,0 +1,393 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/ranks/wire"
+)
+
+const (
+	maxReadyLine = 64 << 10
+	outputTail   = 4 << 10
+
+	// outputPause is how long a node's output may be quiet after its end until everything counts as read: see nodeOutput.close.
+	outputPause = 50 * time.Millisecond
+
+	// survivorPatience is how long what has outlived its node may take to end.
+	survivorPatience = 5 * time.Second
+)
+
+// localNode is a node on this machine: its guard, which is our child, the lifeline, what they print, and the session's directory.
+type localNode struct {
+	dir      *runtimeDir
+	log      *zap.Logger
+	name     string // of the node, for people
+	guard    *exec.Cmd
+	id       Process       // of the node, once it is ready
+	lifeline *os.File      // the stdin of the guard, which passes it on; closing it tells both that we are gone
+	ready    *os.File      // where the node's ready line comes; nil once it has
+	end      *os.File      // where the guard writes
+	reports  *bufio.Reader // of end: an empty line when the guard is there, and at last a nodeEnd
+	output   *nodeOutput
+	exit     *NodeExit // nil before wait has set it
+	lost     bool      // the guard was killed; set by wait
+}
+
+// StartNode starts a guard, which starts the node, makes the session's directory, and waits until the node's socket is bound there. It removes what
+// dead sessions have left.
+func (l Local) StartNode(ctx context.Context, spec NodeSpec) (NodeProcess, error) {
+	dir, err := planRuntimeDir(spec.Log)
+	if err != nil {
+		return nil, err
+	}
+	spec.Line.RuntimeDir, spec.Line.Host = dir.path, l.Name()
+	n, err := launch(ctx, spec, dir)
+	if err != nil {
+		dir.remove()
+		return nil, err
+	}
+	return n, nil
+}
+
+// launch starts a node whose directory is planned.
+func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, err error) {
+	if spec.Dir != "" {
+		if _, err := os.Stat(spec.Dir); err != nil {
+			return nil, fmt.Errorf("start the node: working directory: %w", err) // fork/exec would blame the interpreter
+		}
+	}
+	argv := spec.Command
+	if argv == nil {
+		agent, err := unpackAgent(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		if spec.Python == "" {
+			return nil, errors.New("start the node: no Python interpreter given")
+		}
+		argv = []string{spec.Python, agent}
+	}
+
+	n, err := startGuard(spec, argv, dir)
+	if err != nil {
+		return nil, fmt.Errorf("start the node: %w", nameLimit(err))
+	}
+	defer func() {
+		if err != nil {
+			n.Kill()
+			n.Wait()
+		}
+	}()
+	if err := n.awaitGuard(ctx); err != nil {
+		return nil, err
+	}
+	// The guard is there before the directory is: whenever we are killed, it is removed.
+	if err := dir.make(); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		n.ready.SetReadDeadline(time.Unix(1, 0))
+		n.lifeline.SetWriteDeadline(time.Unix(1, 0))
+	})
+	defer stop()
+
+	start, err := json.Marshal(spec.Line)
+	if err != nil {
+		return nil, err
+	}
+	// A node that ended before it read the line says why on its ready line or by its exit.
+	_, writeErr := n.lifeline.Write(append(start, '\n'))
+
+	line, err := bufio.NewReader(io.LimitReader(n.ready, maxReadyLine)).ReadBytes('\n')
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("node is not ready: %w%s", context.Cause(ctx), n.output.suffix())
+	case err != nil:
+		return nil, n.diedEarly(ctx, errors.Join(writeErr, err))
+	}
+	var ready wire.ReadyLine
+	if err := json.Unmarshal(line, &ready); err != nil {
+		return nil, fmt.Errorf("node's ready line %.100q: %w", line, err)
+	}
+	if !ready.Ready {
+		if len(ready.Missing) > 0 {
+			return nil, &MissingPackagesError{Python: spec.Python, Missing: distributions(ready.Missing)}
+		}
+		return nil, fmt.Errorf("node could not start: %s%s", ready.Error, n.output.suffix())
+	}
+	n.id = Process{ready.PID, ready.StartTime}
+	n.ready.Close()
+	n.ready = nil
+	return n, nil
+}
+
+// awaitGuard waits until the guard heeds signals and has started the node. Before, a SIGTERM just ends it.
+func (n *localNode) awaitGuard(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { n.guard.Process.Kill() }) // it has nothing to remove yet, and the node goes with it
+	first, err := n.reports.Peek(1)
+	switch {
+	case !stop():
+		return fmt.Errorf("node is not ready: %w", context.Cause(ctx))
+	case err != nil || first[0] != '\n':
+		return n.diedEarly(ctx, err)
+	}
+	return nil
+}
+
+// diedEarly explains why a node closed its ready line without a word.
+func (n *localNode) diedEarly(ctx context.Context, cause error) error {
+	defer context.AfterFunc(ctx, n.Kill)()
+	timer := time.AfterFunc(time.Second, n.Kill) // it lives, but has nothing to say
+	defer timer.Stop()
+	exit := n.Wait()
+	if exit.Failed != nil {
+		return fmt.Errorf("start the node: %w", exit.Failed)
+	}
+	who := n.name
+	if exit.Guard {
+		who = "the node's guard"
+	}
+	early := fmt.Errorf("%s %v", who, exit)
+	if tail := n.Output(); tail != "" {
+		early = fmt.Errorf("%w: %s", early, tail)
+	}
+	return fmt.Errorf("node could not start: %w", errors.Join(early, ignoreEOF(cause)))
+}
+
+func (n *localNode) Process() Process { return n.id }
+
+func (n *localNode) Session() string { return n.dir.session() }
+
+func (n *localNode) Renew() error { return n.dir.make() }
+
+func (n *localNode) Dial(ctx context.Context, socket string) (net.Conn, error) {
+	return n.dir.dial(ctx, socket)
+}
+
+// Resume wakes the guard, too, which passes it on.
+func (n *localNode) Resume() { n.guard.Process.Signal(syscall.SIGCONT) }
+
+func (n *localNode) HangUp() { n.lifeline.Close() }
+
+// Kill has the guard do it.
+func (n *localNode) Kill() {
+	n.guard.Process.Signal(syscall.SIGTERM)
+	time.AfterFunc(killPatience, func() { n.guard.Process.Kill() }) // it does not heed us; what it cannot do then, CleanUp does
+}
+
+// Wait waits until the guard has ended all that it guards, or was itself killed.
+func (n *localNode) Wait() NodeExit {
+	if n.exit == nil {
+		exit := n.awaitEnd()
+		n.exit = &exit
+		n.release()
+	}
+	return *n.exit
+}
+
+func (n *localNode) awaitEnd() NodeExit {
+	var end nodeEnd
+	if err := json.NewDecoder(n.reports).Decode(&end); err != nil {
+		n.guard.Wait()
+		n.lost = true
+		return NodeExit{Exit: exitOf(n.guard.ProcessState), PID: n.guard.ProcessState.Pid(), Guard: true}
+	}
+	if end.Janitors {
+		go n.guard.Wait() // for as long as the guard's patience lasts: see guardMain
+	} else {
+		n.guard.Wait()
+	}
+	exit := NodeExit{Exit: Exit{Code: end.Code, Signal: end.Signal}, PID: n.id.PID}
+	if end.Failed != nil {
+		exit.Failed = end.Failed
+	}
+	return exit
+}
+
+func (n *localNode) Output() string { return n.output.tail() }
+
+// CleanUp has something to kill only if the guard was killed.
+func (n *localNode) CleanUp(started []Process) {
+	deadline := time.Now().Add(survivorPatience)
+	if n.lost && !destroy(n.id, deadline) {
+		n.log.Warn("cannot end the node", zap.Int("pid", n.id.PID))
+	}
+	known := map[int]bool{n.id.PID: true}
+	for _, p := range started {
+		if p.PID > 1 {
+			known[p.PID] = true
+		}
+		if !destroy(p, deadline) {
+			n.log.Warn("cannot end a process", zap.Int("pid", p.PID))
+		}
+	}
+	if n.lost {
+		killSession(n.dir.session())
+		reapOrphans(n.dir.session(), known)
+	}
+	if err := n.dir.remove(); err != nil {
+		n.log.Warn("cannot remove the session's directory", zap.Error(err))
+	}
+}
+
+// destroy kills a process and reports whether it is gone.
+func destroy(p Process, deadline time.Time) bool {
+	for {
+		gone, err := killProcess(p)
+		if gone || err != nil || time.Now().After(deadline) {
+			return gone
+		}
+		time.Sleep(time.Millisecond) // no event tells of the end of a process that is not our child
+	}
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
+// startGuard starts the guard, which starts the node, with the descriptors that docs/wire.md lists.
+func startGuard(spec NodeSpec, argv []string, dir *runtimeDir) (_ *localNode, err error) {
+	var files []*os.File // closed if something fails
+	defer func() {
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+		}
+	}()
+	pipe := func() (r, w *os.File) {
+		if err != nil {
+			return nil, nil
+		}
+		if r, w, err = os.Pipe(); err == nil {
+			files = append(files, r, w)
+		}
+		return r, w
+	}
+	stdinR, stdinW := pipe()
+	outR, outW := pipe()
+	readyR, readyW := pipe()
+	endR, endW := pipe()
+	if err != nil {
+		return nil, err
+	}
+	self, err := thisProgram()
+	if err != nil {
+		return nil, err
+	}
+
+	cmd := exec.Command(self)
+	cmd.Args = append([]string{guardName, dir.path}, argv...)
+	cmd.Dir = spec.Dir
+	cmd.Env = spec.Env
+	cmd.Stdin = stdinR
+	cmd.Stdout = outW
+	cmd.Stderr = outW
+	cmd.ExtraFiles = []*os.File{readyW, endW}            // guardReady, guardEnd
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // the user's Ctrl-C is for the server alone
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stdinR.Close()
+	outW.Close()
+	readyW.Close()
+	endW.Close()
+	return &localNode{
+		dir: dir, log: spec.Log, name: spec.Line.Name,
+		guard: cmd, lifeline: stdinW, ready: readyR, end: endR, reports: bufio.NewReader(endR), output: collectOutput(outR, spec.Log),
+	}, nil
+}
+
+// release closes our ends of the pipes; the guard must have ended.
+func (n *localNode) release() {
+	n.lifeline.Close()
+	n.end.Close()
+	if n.ready != nil {
+		n.ready.Close()
+	}
+	n.output.close()
+}
+
+// exitOf describes the end of a child of ours.
+func exitOf(ps *os.ProcessState) Exit {
+	if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return Exit{Signal: signalName(ws.Signal())}
+	}
+	code := ps.ExitCode()
+	return Exit{Code: &code}
+}
+
+// nodeOutput logs what a node prints, line by line, and keeps the end of it for error messages.
+type nodeOutput struct {
+	pipe *os.File
+	log  *zap.Logger
+	done chan struct{} // the collecting goroutine has ended
+
+	mu   sync.Mutex
+	last []byte // at most outputTail
+}
+
+func collectOutput(pipe *os.File, log *zap.Logger) *nodeOutput {
+	o := &nodeOutput{pipe: pipe, log: log, done: make(chan struct{})}
+	go o.collect()
+	return o
+}
+
+func (o *nodeOutput) collect() {
+	defer close(o.done)
+	r := bufio.NewReaderSize(o.pipe, outputTail)
+	for {
+		line, err := r.ReadSlice('\n') // a line that is too long comes in pieces
+		if len(line) > 0 {
+			o.mu.Lock()
+			o.last = append(o.last, line...)
+			if n := len(o.last) - outputTail; n > 0 {
+				o.last = append(o.last[:0], o.last[n:]...)
+			}
+			o.mu.Unlock()
+			o.log.Debug("node printed", zap.ByteString("text", line))
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}
+
+// close ends the collecting when what has been printed is read, also if a descendant of the node still holds the pipe.
+func (o *nodeOutput) close() {
+	o.pipe.SetReadDeadline(time.Now().Add(outputPause))
+	<-o.done
+	o.pipe.Close()
+}
+
+// tail is the end of what was printed.
+func (o *nodeOutput) tail() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.TrimSpace(strings.ToValidUTF8(string(o.last), "\uFFFD"))
+}
+
+// suffix is the tail for the end of an error message.
+func (o *nodeOutput) suffix() string {
+	if t := o.tail(); t != "" {
+		return "; it printed: " + t
+	}
+	return ""
+}
