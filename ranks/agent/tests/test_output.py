@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from harness import wait_until
 
-from dip_agent.io_thread import COALESCE
+from dip_agent.link.sender import COALESCE
 
 
 def test_streams_interleave_in_order(local):

@@ -26,8 +26,8 @@ from typing import Any, Callable
 import zmq
 
 from . import children, limits, paths, system
-from .channel import Channel
 from .children import Child, Starter
+from .link.channel import Channel
 from .nursery import Nursery
 from .oom import OOMKills
 from .ring import NAMES

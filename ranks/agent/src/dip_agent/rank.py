@@ -18,7 +18,7 @@ from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
 from .interrupts import STARTING, Interrupts
-from .io_thread import IOThread
+from .link.io_thread import IOThread
 from .lookup import Lookups
 from .moments import Moments
 from .output import Output
@@ -100,16 +100,16 @@ class _Process:
             "inspect_request": lookups.inspect,
             "variables_request": lookups.variables,
         }
-        io_thread.serve_at_once("pull_release", self._transfers.release)
-        io_thread.serve_at_once("command_reply", self._commands.answer)
-        io_thread.serve_at_once("hang", self._app.tell_hang)
-        io_thread.answer_at_once("names_request", self._bound)
+        io_thread.dispatcher.serve_at_once("pull_release", self._transfers.release)
+        io_thread.dispatcher.serve_at_once("command_reply", self._commands.answer)
+        io_thread.dispatcher.serve_at_once("hang", self._app.tell_hang)
+        io_thread.dispatcher.answer_at_once("names_request", self._bound)
         if spec.rank is not None:
-            io_thread.pull_beside(self._transfers.pull)
-        io_thread.answer_at_once("groups_request", self._standing)
+            io_thread.dispatcher.pull_beside(self._transfers.pull)
+        io_thread.dispatcher.answer_at_once("groups_request", self._standing)
         operations.on_failure(interrupts.wait_failed)
-        io_thread.answer_at_once("connections_request", mending.tell_connections)
-        io_thread.answer_later("break_request", self._break)
+        io_thread.dispatcher.answer_at_once("connections_request", mending.tell_connections)
+        io_thread.dispatcher.answer_later("break_request", self._break)
 
     def serve(self, generators: Generators | None) -> int:
         self._shell.plain = self._spec.plain
@@ -134,7 +134,7 @@ class _Process:
 
     def _ask(self, msg_type: str, content: dict[str, Any]) -> None:
         self._tell_surroundings()
-        self._io.post(msg_type, content, self._header)
+        self._io.sender.post(msg_type, content, self._header)
 
     def _tell_surroundings(self) -> None:
         """Tell the server, ahead of what it is told next, what ranks that are made from now on inherit."""
@@ -142,7 +142,7 @@ class _Process:
             return
         try:
             if (news := self._surroundings.news()) is not None:
-                self._io.post("surroundings", news, self._header)
+                self._io.sender.post("surroundings", news, self._header)
         except Exception:  # what the user has put there may be anything
             log.warning("the surroundings cannot be told", exc_info=True)
 
@@ -168,7 +168,7 @@ class _Process:
         elif message.type == "push_commit":
             self._transfers.end_push(bool(message.content.get("commit")))
             self._answered = True
-            self._io.done(message.id)
+            self._io.mailbox.done(message.id)
         elif message.type == "push_request":
             self._answer(message, self._transfers.push)
         elif message.type == "pull_request":
@@ -247,7 +247,7 @@ class _Process:
         self._watch_gpu()
         if self._spec.rank is None:
             self._surroundings = Surroundings()
-        self._io.started = True
+        self._io.dispatcher.started = True
 
     def _watch_gpu(self) -> None:
         if self._spec.free_gpu and self._gpu is None:
@@ -266,7 +266,7 @@ class _Process:
         moments = message.moments
         if moments is not None:
             moments.taken = time.monotonic_ns()
-        self._io.set_parent(message)
+        self._io.sender.set_parent(message)
         self._output.watch(moments)
         self._header = message.header
         self._path = str(message.content.get("path") or "")
@@ -330,7 +330,7 @@ class _Process:
             shown = content.get("traceback") or [content.get("data", {}).get("text/plain", "")]
             print("\n".join(shown), file=sys.stderr if msg_type == "error" else sys.stdout)
             return
-        self._io.post(msg_type, content, self._header)
+        self._io.sender.post(msg_type, content, self._header)
 
     def _stop(self, message: Message) -> None:
         """Do what Python does at the end of a script; the process then leaves by os._exit.
@@ -339,8 +339,8 @@ class _Process:
         """
         patient = bool(message.content.get("wait"))
         ending = Ending(self._interrupts, message.id, patient)
-        self._io.ending = ending
-        if self._io.hurried:
+        self._io.dispatcher.ending = ending
+        if self._io.dispatcher.hurried:
             ending.hurry()
         self._transfers.end_push(False)
         if not patient:

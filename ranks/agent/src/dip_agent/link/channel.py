@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from .wire import MAX_MESSAGE, NO_METADATA, NO_PARENT, BadMessage, Message, Session
+from ..wire import MAX_MESSAGE, NO_METADATA, NO_PARENT, BadMessage, Message, Session
 
 log = logging.getLogger(__name__)
 
