@@ -108,6 +108,23 @@ func (t Target) String() string {
 	return t.Where.String() + ":" + t.Ranks.String()
 }
 
+// MarshalText writes the target as String does, and the zero Target as nothing.
+func (t Target) MarshalText() ([]byte, error) {
+	if t.Where == None {
+		return nil, nil
+	}
+	return []byte(t.String()), nil
+}
+
+// UnmarshalText is the inverse of MarshalText.
+func (t *Target) UnmarshalText(text []byte) (err error) {
+	*t = Target{}
+	if len(text) > 0 {
+		*t, err = ParseTarget(string(text))
+	}
+	return err
+}
+
 // Name names the place for people: "local", "everywhere", "all ranks", "ranks 0-3", "local and ranks 0-3".
 func (t Target) Name() string {
 	switch {
@@ -123,14 +140,14 @@ func (t Target) Name() string {
 
 // A Directive is what a cell says about its own run, in its header's metadata and in its directive magic together.
 type Directive struct {
-	Target     Target        // zero: the cell does not say
-	See        ranklist.List // whose output to show; zero: the cell does not say
-	Quiet      bool          // -q: show errors at once, and other output at the end
-	AppCommand string        // -a: a command for the pool's app; "" for none
-	Anyway     bool          // --anyway: run also on ranks that are out of step
-	Px         bool          // it is a %%px: what it leaves unsaid, %pxconfig says
-	NoBlock    Answer        // --noblock of %%px: nothing waits for the run
-	Verbose    Answer        // --verbose of %%px: a view is told which ranks run it
+	Target     Target        `json:"target,omitzero"`      // zero: the cell does not say
+	See        ranklist.List `json:"see,omitzero"`         // whose output to show; zero: the cell does not say
+	Quiet      bool          `json:"quiet,omitzero"`       // -q: show errors at once, and other output at the end
+	AppCommand string        `json:"app_command,omitzero"` // -a: a command for the pool's app; "" for none
+	Anyway     bool          `json:"anyway,omitzero"`      // --anyway: run also on ranks that are out of step
+	Px         bool          `json:"px,omitzero"`          // it is a %%px: what it leaves unsaid, %pxconfig says
+	NoBlock    Answer        `json:"no_block,omitzero"`    // --noblock of %%px: nothing waits for the run
+	Verbose    Answer        `json:"verbose,omitzero"`     // --verbose of %%px: a view is told which ranks run it
 }
 
 // An Answer is yes, no, or nothing.

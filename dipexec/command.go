@@ -147,7 +147,11 @@ func (e *Executor) begin(c *command, name string, content json.RawMessage) error
 		return valueError(fmt.Errorf("command %d goes on already", c.id))
 	}
 	c.at = e.nextPlace(c.giver)
-	c.ctx, c.stop = context.WithCancel(e.ctx)
+	ctx := e.ctx
+	if c.last != nil {
+		ctx = withCaller(ctx, c.last.req.Caller)
+	}
+	c.ctx, c.stop = context.WithCancel(ctx)
 	if h.turn {
 		c.turn = e.queues[poolNamespace].enter(c.at, c)
 	}

@@ -135,20 +135,38 @@ type Options struct {
 
 // Request is one cell to run: an immutable snapshot of it, and where it goes.
 type Request struct {
-	Path      string          // file of the cell; "" if it has none
-	Cell      int             // index of the cell
-	Title     string          // title of the cell
-	Code      string          // rewritten for execution; line numbers as in the file
-	Line      int             // 1-based line of Path on which Code starts
-	Directive cells.Directive // what the cell says
-	NoAutodip bool            // a cell that says nothing is local, also under autodip
-	Target    cells.Target    // what the command says; zero: nothing
-	See       ranklist.List   // what the command says; zero: nothing
-	Timeout   time.Duration   // for the code to run, from when it starts to; 0: none
-	HangAfter time.Duration   // how long after its start the run is looked at for ranks that wait for others; 0: 10 s, less: never
+	Path      string          `json:"path,omitempty"`      // file of the cell; "" if it has none
+	Cell      int             `json:"cell,omitempty"`      // index of the cell
+	Title     string          `json:"title,omitempty"`     // title of the cell
+	Code      string          `json:"code"`                // rewritten for execution; line numbers as in the file
+	Line      int             `json:"line"`                // 1-based line of Path on which Code starts
+	Directive cells.Directive `json:"directive,omitzero"`  // what the cell says
+	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that says nothing is local, also under autodip
+	Target    cells.Target    `json:"target,omitzero"`     // what the command says; zero: nothing
+	See       ranklist.List   `json:"see,omitzero"`        // what the command says; zero: nothing
+	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code to run, from when it starts to; 0: none
+	HangAfter time.Duration   `json:"hang_after,omitzero"` // how long after its start the run is looked at for ranks that wait for others; 0: 10 s, less: never
 
-	JournalLimit int64 // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
+	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
+
+	// Caller is who wants the run, for the [Pool] and the [Manager]: see [CallerOf].
+	Caller any `json:"-"`
 }
+
+// callerKey is the key of a context's caller.
+type callerKey struct{}
+
+// withCaller gives a context that CallerOf knows a caller of.
+func withCaller(ctx context.Context, caller any) context.Context {
+	if caller == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, callerKey{}, caller)
+}
+
+// CallerOf is the Caller of the request for whose run a [Pool] or a [Manager] is called with a context. What a cell asks for by a magic is for the
+// cell's run. Nil: the request has none.
+func CallerOf(ctx context.Context) any { return ctx.Value(callerKey{}) }
 
 // Sentinel errors.
 var (
@@ -180,6 +198,7 @@ type Executor struct {
 
 	bus           *event.Bus
 	journalFailed atomic.Bool // the user has been told, and no run was journaled since
+	journaled     atomic.Bool // a run has ended that has a journal
 	last          atomic.Bool // nothing will run after what runs
 
 	mu       sync.Mutex // guards what follows
@@ -271,15 +290,22 @@ func (e *Executor) Free(id string) error {
 	return nil
 }
 
-// CancelAll cancels every run that has not ended.
-func (e *Executor) CancelAll() {
+// CancelAll cancels every run that has not ended, and reports how many those are.
+func (e *Executor) CancelAll() int { return e.CancelWhere(func(cells.Target) bool { return true }) }
+
+// CancelWhere cancels the runs that have not ended and that run, or would run if it were their turn now, on a target that is meant. It reports how
+// many those are.
+func (e *Executor) CancelWhere(meant func(cells.Target) bool) int {
+	autodip := e.autodipDirective().Target
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, r := range e.latestFirst() {
-		if !r.isAwaited() { // else it is cancelled with the one that waits
+	runs := slices.DeleteFunc(e.latestFirst(), func(r *run) bool { return !meant(r.targetUnder(autodip)) })
+	for _, r := range runs {
+		if !r.isAwaited() || !slices.Contains(runs, r.waiter()) { // else it is cancelled with the one that waits
 			r.cancel()
 		}
 	}
+	return len(runs)
 }
 
 // latestFirst are the runs that have not ended, in the order in which several are cancelled: none begins because one before it ends. The caller holds mu.
@@ -289,6 +315,9 @@ func (e *Executor) latestFirst() []*run {
 
 // Last tells the executor that nothing will run on the ranks after what runs there now: what becomes of them after an interrupt is of no use to anybody.
 func (e *Executor) Last() { e.last.Store(true) }
+
+// Journaled reports whether a run has ended that has a journal.
+func (e *Executor) Journaled() bool { return e.journaled.Load() }
 
 // Awaited reports whether the cell of another run waits for a run, which is cancelled with that one.
 func (e *Executor) Awaited(id string) bool {

@@ -41,9 +41,10 @@ type run struct {
 	origin  *origin // nil: it is no nested run
 	after   predecessor
 	target  cells.Target
-	open    bool // autodip will say what the target is
-	autodip bool // autodip has said what the target is
-	asks    bool // its code may ask for the ranks by magics
+	open    bool                         // autodip will say what the target is
+	decided atomic.Pointer[cells.Target] // the target for others than drive; nil: it is open
+	autodip bool                         // autodip has said what the target is
+	asks    bool                         // its code may ask for the ranks by magics
 	tickets [namespaces]*ticket
 
 	notices chan notice     // what the user should know of its processes
@@ -96,9 +97,12 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 		begun: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if from != nil && from.run != nil {
-		r.req.JournalLimit, r.req.HangAfter = from.run.req.JournalLimit, from.run.req.HangAfter
+		r.req.JournalLimit, r.req.HangAfter, r.req.Caller = from.run.req.JournalLimit, from.run.req.HangAfter, from.run.req.Caller
 	}
-	r.ctx, r.stop = context.WithCancel(e.ctx)
+	if !r.open {
+		r.decided.Store(new(r.target))
+	}
+	r.ctx, r.stop = context.WithCancel(withCaller(e.ctx, r.req.Caller))
 	return r
 }
 
@@ -169,6 +173,14 @@ func (r *run) parent() string {
 		return ""
 	}
 	return r.origin.run.id
+}
+
+// targetUnder is where the run goes, as far as that is decided, or would go under an autodip. Anybody may ask.
+func (r *run) targetUnder(autodip cells.Target) cells.Target {
+	if t := r.decided.Load(); t != nil {
+		return *t
+	}
+	return Resolve(cells.Target{}, cells.Target{}, autodip)
 }
 
 // over tells whether the run has ended.
@@ -259,6 +271,7 @@ func (r *run) decide() {
 		d.Anyway = d.Anyway || auto.Anyway
 	}
 	r.open = false
+	r.decided.Store(new(r.target))
 	switch {
 	case r.target.Where == cells.Remote:
 		r.leave(localNamespace)
@@ -657,6 +670,7 @@ func (r *run) finish(status event.Status, reason string) {
 		}
 		r.journal.Event(ev)
 		r.report.Journal = r.journal.Dir
+		r.e.journaled.Store(true)
 		if r.journal.Finish(r.report, now) {
 			r.e.journalFailed.Store(false)
 		}

@@ -18,18 +18,15 @@ const defaultCPURanks = 2
 // Choice is the pool that a user asks for, in the words of the command line, of %makedip and of an editor's settings. The zero
 // value says nothing: a rank for every GPU, or CPU ranks.
 type Choice struct {
-	GPUs    string        // "all" or a list such as "3,1", numbered as torch does; "": not said
-	Ranks   int           // 0: not said
-	App     string        // "": torch if it is installed
-	Verbose bool          // the app tells what it does
-	Timeout time.Duration // for the pool to start; 0: ranks' own
-
-	KeepGPUMemory bool // as in [ranks.PoolSpec]
-
-	Seed ranks.Seed // of the ranks and of the local namespace
-
-	GroupTimeout time.Duration // 0: 24 h
-	Check        bool          // as in [ranks.PoolSpec]
+	GPUs          string        `json:"gpus,omitempty"`           // "all" or a list such as "3,1", numbered as torch does; "": not said
+	Ranks         int           `json:"ranks,omitempty"`          // 0: not said
+	App           string        `json:"app,omitempty"`            // "": torch if it is installed
+	Verbose       bool          `json:"verbose,omitempty"`        // the app tells what it does
+	Timeout       time.Duration `json:"timeout,omitempty"`        // for the pool to start; 0: two minutes
+	KeepGPUMemory bool          `json:"keep_gpu_memory,omitzero"` // as in [ranks.PoolSpec]
+	Seed          ranks.Seed    `json:"seed,omitzero"`            // of the ranks and of the local namespace
+	GroupTimeout  time.Duration `json:"group_timeout,omitempty"`  // of collectives; 0: 24 h
+	Check         bool          `json:"check,omitempty"`          // collectives are compared before they run
 }
 
 // ChoiceError says that a choice cannot be: it is wrong in itself, or this machine does not have what it names.

@@ -1,12 +1,12 @@
-// Package session is the Python side of one user's work: a node, its local namespace and its pool.
+// Package session is one user's work in one folder, and all that a front needs to know of it: [API].
 //
-// A [Session] is what an executor runs on: it is its dipexec.Pool, which gives it the processes and starts them when they are first
-// needed, and its dipexec.Manager, which does what %makedip asks for. The command line has one for each dipls run; a
-// language server has one for each file that it serves.
+// A [Session] owns what runs and what it runs on: an executor with its journal, autodip, and the processes (a node, its local namespace and its
+// pool), which are started when they are first needed, with the settings of the call that needs them. The command line has one session for
+// each dipls run; a language server has one for each folder.
 //
 // # What is started, and when
 //
-// Each of the three is a future: whoever needs it first begins it, and all who need it wait for the same one. It belongs to the
+// Node, local namespace and pool are a future each: whoever needs one first begins it, and all who need it wait for the same one. It belongs to the
 // session, not to who began it, so that somebody who gives up leaves it going for the others. Only what Make starts ends with Make's
 // context, because there its user has said "stop".
 //

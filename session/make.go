@@ -23,6 +23,9 @@ var (
 	errReplaced  = errors.New("%makedip has put another pool in its place")
 )
 
+// textNoPool says that nothing was ended.
+const textNoPool = "there is no pool to end"
+
 // noPoolError tells whoever needs ranks why there are none.
 type noPoolError struct{ err error }
 
@@ -274,7 +277,7 @@ func (s *processes) kill(ctx context.Context) (text string, err error) {
 	case starting:
 		return "the start of the pool was given up", nil
 	default:
-		return "there is no pool to end", nil
+		return textNoPool, nil
 	}
 }
 

@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"dipls/dipexec/journal":         {"dipls/dipexec/event", "dipls/ranks/wire"},
 	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
-	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/internal/trust", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
 	"dipls/lsp/docs": {"dipls/cells"},
 	"dipls/lsp":      {"dipls/lsp/docs", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests

@@ -1,0 +1,81 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"dipls/dipexec"
+	"dipls/internal/ranklist"
+	"dipls/ranks"
+	"dipls/ranks/host"
+)
+
+// Code says what kind of error it is.
+type Code string
+
+// The codes.
+const (
+	CodeClosed   Code = "closed"   // the session is closed, or closing
+	CodeNoRun    Code = "no-run"   // there is no such run, or it ended long ago
+	CodeBusy     Code = "busy"     // no process can answer now
+	CodeInvalid  Code = "invalid"  // the call's arguments contradict each other, or name what is not there
+	CodeConsent  Code = "consent"  // the user has not let the folder's code run
+	CodePackages Code = "packages" // the interpreter lacks packages
+	CodePool     Code = "pool"     // there are no ranks, or they could not be made
+	CodePython   Code = "python"   // Python, or the local namespace, could not be started
+)
+
+// Error is an error that a front can act on.
+type Error struct {
+	Code Code          `json:"code"`
+	Text string        `json:"text"`           // a sentence
+	Rank *ranklist.Who `json:"rank,omitempty"` // the process that it is about
+	Hint string        `json:"hint,omitempty"` // what to do next
+}
+
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Text
+	}
+	return e.Text + ": " + e.Hint
+}
+
+// errorf makes an error of a code.
+func errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+var errClosed = &Error{Code: CodeClosed, Text: ErrClosed.Error()}
+
+// noRun is of a run that nobody knows.
+func noRun(run string) error { return errorf(CodeNoRun, "there is no run %s", run) }
+
+// coded makes of an error of the floors below one with a code, and with otherwise where they say nothing. Nil, the end of a context and what has a
+// code already stay as they are.
+func coded(err error, otherwise Code) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
+	}
+	code := otherwise
+	switch {
+	case errors.Is(err, ErrClosed), errors.Is(err, dipexec.ErrClosed):
+		return errClosed
+	case is[*host.MissingPackagesError](err):
+		code = CodePackages
+	case is[*ChoiceError](err):
+		code = CodeInvalid
+	case is[*noPoolError](err), is[*dipexec.BrokenPoolError](err), is[*ranks.StartTimeoutError](err):
+		code = CodePool
+	}
+	return &Error{Code: code, Text: err.Error()}
+}
+
+// is reports whether an error is of a type.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}

@@ -1,0 +1,69 @@
+package session
+
+import (
+	"context"
+
+	"dipls/cells"
+
+	"dipls/internal/ranklist"
+	"dipls/ranks/wire"
+)
+
+// Complete implements [API].
+func (s *Session) Complete(ctx context.Context, l Lookup) (Completion, error) {
+	reply, err := s.executor.Complete(ctx, l.Target, wire.CompleteRequest{Code: l.Code, CursorPos: l.Cursor})
+	if err != nil {
+		return Completion{}, coded(err, CodeBusy)
+	}
+	c := Completion{Start: reply.CursorStart, End: reply.CursorEnd, Matches: make([]Match, len(reply.Matches)), Incomplete: reply.Metadata.Incomplete}
+	for i, text := range reply.Matches {
+		c.Matches[i].Text = text
+		if types := reply.Metadata.Types; i < len(types) {
+			c.Matches[i].Kind = types[i].Type
+		}
+	}
+	return c, nil
+}
+
+// Inspect implements [API].
+func (s *Session) Inspect(ctx context.Context, l Lookup) ([]Inspection, error) {
+	answers := s.executor.Inspect(ctx, l.Target, wire.InspectRequest{Code: l.Code, CursorPos: l.Cursor})
+	found := make([]Inspection, len(answers))
+	for i, a := range answers {
+		found[i] = Inspection{Who: whoOf(a.Rank), Silent: a.Reply == nil}
+		if a.Reply != nil {
+			found[i].Found, found[i].Object = a.Reply.Found, a.Reply.Data.Object
+		}
+	}
+	return found, nil
+}
+
+// Variables implements [API].
+func (s *Session) Variables(ctx context.Context, target cells.Target) ([]Variables, error) {
+	answers := s.executor.Variables(ctx, target)
+	found := make([]Variables, len(answers))
+	for i, a := range answers {
+		found[i] = Variables{Who: whoOf(a.Rank), Busy: a.Busy}
+		if a.Reply != nil {
+			found[i].Variables, found[i].More = a.Reply.Variables, a.Reply.More
+		}
+	}
+	return found, nil
+}
+
+// Bound implements [API].
+func (s *Session) Bound(ctx context.Context, names []string) ([]Binding, error) {
+	var found []Binding
+	for rank, bound := range s.executor.Bound(ctx, names) {
+		found = append(found, Binding{whoOf(rank), bound})
+	}
+	return found, nil
+}
+
+// whoOf is a process by its rank, of which -1 is the local namespace.
+func whoOf(rank int) ranklist.Who {
+	if rank < 0 {
+		return ranklist.Local
+	}
+	return ranklist.Rank(rank)
+}

@@ -1,0 +1,399 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/dipexec"
+	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
+	"dipls/ranks"
+	"dipls/ranks/host"
+	"dipls/ranks/wire"
+)
+
+// stackPatience is how long processes have to say where they are. It takes them milliseconds, unless something keeps all of their threads.
+const stackPatience = 2 * time.Second
+
+// python is the processes of one start of Python, and the settings of the call that needed it.
+type python struct {
+	*processes
+	settings Settings
+	choice   Choice // of the next pool; under the session's lock
+	asks     bool   // what there was to ask was asked; else it was started ahead, and what needed a question was refused
+}
+
+// errUntrusted is why nothing runs.
+var errUntrusted = &Error{Code: CodeConsent, Text: "nothing runs in a folder that is not trusted", Hint: "trust it in the editor first"}
+
+// permitted is why a caller may start nothing; nil if it may.
+func permitted(by Caller) error {
+	if by.Settings.Trust == TrustNo {
+		return errUntrusted
+	}
+	return nil
+}
+
+// present is what was started; nil if nothing was.
+func (s *Session) present() *python {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.python
+}
+
+// open gives what was started, and starts it if nothing was, or if that failed. An error is for the user: what there is to set right can be, and the next
+// call tries again. ask allows questions.
+func (s *Session) open(ctx context.Context, by Caller, ask bool) (*python, error) {
+	if err := permitted(by); err != nil {
+		return nil, err
+	}
+	if p := s.present(); p != nil && p.Unusable() == nil {
+		return p, nil
+	}
+	fresh, err := s.prepare(by, ask)
+	if err != nil {
+		return nil, err
+	}
+	p, old, err := s.renew(fresh)
+	if old != nil {
+		err = errors.Join(err, old.Close(ctx)) // there is nothing to end, only to wait for those that want to hear of that
+	}
+	return p, err
+}
+
+// renew puts fresh in the place of nothing, and of what could not start.
+func (s *Session) renew(fresh *python) (current, old *python, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, nil, errClosed
+	case s.python != nil && s.python.Unusable() == nil:
+		return s.python, nil, nil
+	}
+	old, s.python = s.python, fresh
+	return fresh, old, nil
+}
+
+// prepare makes of a caller's settings what can be started, and starts nothing.
+func (s *Session) prepare(by Caller, ask bool) (*python, error) {
+	settings := by.Settings
+	start := ranks.StartMethod(0)
+	if settings.Start != "" {
+		var err error
+		if start, err = ranks.ParseStartMethod(settings.Start); err != nil {
+			return nil, errorf(CodeInvalid, "%sstart: %v", s.o.Prefix, err)
+		}
+	}
+	interpreter, err := s.interpreter(settings)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("interpreter", zap.String("path", interpreter.Path), zap.String("from", interpreter.Why), zap.String("folder", s.o.Dir))
+	node := ranks.Options{
+		Python: interpreter.Path, Dir: s.o.WorkDir, Script: settings.Script, Preload: settings.Preload, Start: start, Plain: s.o.Plain,
+		Log: s.log, OnState: s.executor.StateChanged, Trace: s.o.Trace, Command: s.o.Command, Ladder: s.o.Ladder,
+	}
+	if private, err := host.PrivatePackages(interpreter.Path); err == nil { // without a home directory there are none
+		node.ExtraPath = []string{private}
+	}
+	return &python{
+		settings: settings, choice: settings.Pool, asks: ask,
+		processes: newProcesses(processOptions{
+			Node: node, Pool: settings.Pool,
+			Notice: func(text string) { s.say(event.LevelInfo, text, "") },
+			Warn: func(text string) {
+				s.log.Warn(text, zap.String("folder", s.o.Dir)) // at the end nobody reads events any more
+				s.say(event.LevelWarning, text, "")
+			},
+			Consent: func(ctx context.Context) error { return s.obtainConsent(ctx, by, interpreter, ask) },
+			Install: func(ctx context.Context, missing *host.MissingPackagesError) error {
+				return s.offerInstall(ctx, by, missing, ask)
+			},
+		}),
+	}, nil
+}
+
+// interpreter is the one that settings mean.
+func (s *Session) interpreter(settings Settings) (host.Interpreter, error) {
+	path := settings.Python
+	if strings.Contains(path, "/") && !filepath.IsAbs(path) {
+		path = filepath.Join(s.o.Dir, path)
+	}
+	found, err := host.FindPython(s.o.Prefix+"python", path, s.o.Dir)
+	if err != nil {
+		return found, &Error{Code: CodePython, Text: err.Error()}
+	}
+	return found, nil
+}
+
+// choose is open for those who may begin a pool: the next one will be as the caller's settings say.
+func (s *Session) choose(ctx context.Context, by Caller, ask bool) (*python, error) {
+	p, err := s.open(ctx, by, ask)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p == s.python && p.choice != by.Settings.Pool {
+		p.choice = by.Settings.Pool
+		p.Choose(p.choice)
+	}
+	return p, nil
+}
+
+// need is what a call needs of Python.
+type need struct {
+	ask  bool // its user may be asked
+	pool bool // a pool may be begun: it is to be as the caller's settings say
+}
+
+// with does something that needs Python. If that was being started ahead, and could not be without a question, it is started once more, with the question.
+func with[T any](ctx context.Context, s *Session, by Caller, n need, do func(*python) (T, error)) (value T, err error) {
+	open := s.open
+	if n.pool {
+		open = s.choose
+	}
+	for {
+		p, err := open(ctx, by, n.ask)
+		if err != nil {
+			return value, err
+		}
+		value, err = do(p)
+		if err == nil || ctx.Err() != nil || !n.ask || p.asks || p.Unusable() == nil {
+			return value, err
+		}
+	}
+}
+
+// supply gives the executor the processes that its runs need: what has to be started is, with the settings of the call that wanted the run.
+type supply struct{ s *Session }
+
+var (
+	_ dipexec.Pool    = supply{}
+	_ dipexec.Manager = supply{}
+)
+
+// callerOf is who has called for what the executor wants.
+func callerOf(ctx context.Context) Caller {
+	by, _ := dipexec.CallerOf(ctx).(Caller)
+	return by
+}
+
+// Local implements [dipexec.Pool].
+func (u supply) Local(ctx context.Context) (dipexec.Process, error) {
+	return with(ctx, u.s, callerOf(ctx), need{ask: true}, func(p *python) (dipexec.Process, error) { return p.Local(ctx) })
+}
+
+// Ranks implements [dipexec.Pool].
+func (u supply) Ranks(ctx context.Context) ([]dipexec.Process, error) {
+	return with(ctx, u.s, callerOf(ctx), need{ask: true, pool: true}, func(p *python) ([]dipexec.Process, error) { return p.Ranks(ctx) })
+}
+
+// Make implements [dipexec.Manager].
+func (u supply) Make(ctx context.Context, cmd wire.MakeCommand) (string, error) {
+	return u.s.remake(ctx, callerOf(ctx), cmd)
+}
+
+// Info implements [dipexec.Manager].
+func (u supply) Info(ctx context.Context) wire.PoolInfo {
+	if p := u.s.present(); p != nil {
+		return p.Info(ctx)
+	}
+	return noPool()
+}
+
+// noPool describes what is not there.
+func noPool() wire.PoolInfo { return wire.PoolInfo{State: stateNone, Ranks: []wire.RankInfo{}} }
+
+// remake makes a pool, or ends one.
+func (s *Session) remake(ctx context.Context, by Caller, cmd wire.MakeCommand) (string, error) {
+	return with(ctx, s, by, need{ask: true, pool: true}, func(p *python) (string, error) { return p.Make(ctx, cmd) })
+}
+
+// RestartPool implements [API].
+func (s *Session) RestartPool(ctx context.Context, by Caller) (string, error) {
+	s.executor.CancelWhere(onRanks)
+	text, err := s.remake(ctx, by, wire.MakeCommand{Restart: true})
+	if err != nil {
+		return "", coded(err, CodePool)
+	}
+	s.say(event.LevelInfo, text, "")
+	return text, nil
+}
+
+// KillPool implements [API].
+func (s *Session) KillPool(ctx context.Context) (string, error) {
+	s.executor.CancelWhere(onRanks)
+	text := textNoPool
+	if p := s.present(); p != nil {
+		var err error
+		if text, err = p.Make(ctx, wire.MakeCommand{Kill: true}); err != nil {
+			return "", coded(err, CodePool)
+		}
+	}
+	s.say(event.LevelInfo, text, "")
+	return text, nil
+}
+
+// CancelStart implements [API].
+func (s *Session) CancelStart(context.Context) error {
+	if p := s.present(); p != nil {
+		p.CancelStart()
+	}
+	return nil
+}
+
+// RestartLocal implements [API].
+func (s *Session) RestartLocal(ctx context.Context, by Caller) error {
+	s.executor.CancelWhere(inLocal)
+	_, err := with(ctx, s, by, need{ask: true}, func(p *python) (struct{}, error) { return struct{}{}, p.RestartLocal(ctx) })
+	return coded(err, CodePython)
+}
+
+// EndPython implements [API].
+func (s *Session) EndPython(ctx context.Context) error {
+	s.executor.CancelAll()
+	if err := s.endPython(ctx); err != nil {
+		return coded(err, CodePython)
+	}
+	s.say(event.LevelInfo, "Python has ended; the next cell starts it anew", "")
+	return nil
+}
+
+// endPython ends all processes. What needs one next starts new ones.
+func (s *Session) endPython(ctx context.Context) error {
+	s.mu.Lock()
+	old := s.python
+	s.python = nil
+	s.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	return old.Close(ctx)
+}
+
+// Prepare implements [API].
+func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
+	interpreter, err := s.interpreter(by.Settings)
+	if err != nil {
+		return err
+	}
+	if err := permitted(by); err != nil {
+		return err
+	}
+	if !r.Ask && !s.mayRun(by, interpreter) {
+		return errorf(CodeConsent, "Python waits for a command of the user's, which is the consent for the folder %s", s.o.Dir)
+	}
+	_, err = with(ctx, s, by, need{ask: r.Ask, pool: true}, func(p *python) (struct{}, error) {
+		if r.Pool || r.Local {
+			return struct{}{}, p.Begin(ctx, r.Pool, r.Local)
+		}
+		return struct{}{}, p.Prepare(ctx)
+	})
+	return coded(err, CodePython)
+}
+
+// Info implements [API].
+func (s *Session) Info(ctx context.Context, memory bool) (PoolInfo, error) {
+	info := noPool()
+	if p := s.present(); p != nil && memory {
+		info = p.Info(ctx)
+	} else if p != nil {
+		info = p.Glance()
+	}
+	info.Autodip = s.executor.Autodip()
+	return info, nil
+}
+
+// Used implements [API].
+func (s *Session) Used(context.Context) (Used, error) {
+	p := s.present()
+	if p == nil {
+		return Used{}, nil
+	}
+	used := Used{Python: &p.settings}
+	if choice, ok := p.PoolChoice(); ok {
+		used.Pool = &choice
+	}
+	return used, nil
+}
+
+// PoolSize implements [API].
+func (s *Session) PoolSize(ctx context.Context, by Caller) (int, error) {
+	here := host.Local{}
+	mask := host.GPUMask(here.Environ())
+	if p := s.present(); p != nil {
+		mask = p.gpuMask()
+	}
+	spec, err := by.Settings.Pool.spec(ctx, here, defaultCPURanks, mask)
+	return spec.Ranks, coded(err, CodePool)
+}
+
+// GPUs implements [API].
+func (s *Session) GPUs(ctx context.Context) ([]GPU, error) {
+	if p := s.present(); p != nil {
+		found, err := p.GPUs(ctx)
+		return found, coded(err, CodePool)
+	}
+	found, err := host.ListGPUs(ctx, host.Local{})
+	return found, coded(err, CodePool)
+}
+
+// Stacks implements [API].
+func (s *Session) Stacks(ctx context.Context, r StacksRequest) ([]Stack, error) {
+	p := s.present()
+	var stacks []Stack
+	if p != nil {
+		asked, stop := context.WithTimeout(ctx, stackPatience)
+		defer stop()
+		stacks = p.Stacks(asked, r.wants)
+		if r.Native {
+			if problem := p.AddNative(ctx, stacks); problem != "" {
+				s.log.Info(problem)
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(stacks) == 0 && len(r.Of) > 0 {
+		info, _ := s.Info(ctx, false)
+		return nil, nobodyThere(r.Of, info)
+	}
+	return stacks, nil
+}
+
+// wants reports whether a process's stack is wanted; rank -1 is the local namespace.
+func (r StacksRequest) wants(rank int) bool {
+	if len(r.Of) == 0 {
+		return true
+	}
+	for _, who := range r.Of {
+		if n, ok := who.Rank(); ok && n == rank || !ok && rank < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nobodyThere says why none of the processes that are meant was asked where it is.
+func nobodyThere(of []ranklist.Who, pool PoolInfo) error {
+	n, ok := of[0].Rank()
+	switch {
+	case !ok:
+		return errorf(CodeInvalid, "the local namespace does not live: a cell that runs in it starts it")
+	case pool.State == event.StateStarting:
+		return errorf(CodeInvalid, "the ranks are being started")
+	case len(pool.Ranks) == 0 && pool.Reason != "":
+		return errorf(CodeInvalid, "there are no ranks: %s", pool.Reason)
+	case len(pool.Ranks) == 0:
+		return errorf(CodeInvalid, "there are no ranks")
+	}
+	return errorf(CodeInvalid, "there is no rank %d: the pool has %d", n, len(pool.Ranks))
+}

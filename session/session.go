@@ -1,0 +1,202 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"dipls/cells"
+	"dipls/dipexec"
+	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
+	"dipls/internal/trace"
+	"dipls/internal/trust"
+	"dipls/ranks"
+	"dipls/ranks/host"
+)
+
+// Options configure a [Session].
+type Options struct {
+	Dir     string         // the session's folder: where an interpreter is looked for, there and above
+	WorkDir string         // working directory of the processes; "": Dir
+	Journal *journal.Store // which whoever has opened it closes after the session; nil: none is kept
+	Trust   *trust.Store   // remembers the folders whose code may run; nil: nothing does
+	Trace   *trace.Tracer  // nil: none
+	Log     *zap.Logger    // nil: none
+
+	// Prefix is what the names of settings begin with in sentences for the user: "dip." or "--".
+	Prefix string
+	// Plain has IPython write without colours.
+	Plain bool
+	// Command is the command line of the node instead of Python's: tests run a fake agent.
+	Command []string
+	// Ladder says how processes are ended; zero: as usual.
+	Ladder ranks.Ladder
+}
+
+// Session is one user's work in one folder: its runs, the processes that they run on, and what was said of both. It implements [API].
+type Session struct {
+	o        Options
+	log      *zap.Logger
+	executor *dipexec.Executor
+
+	mu      sync.Mutex // guards what follows; no other lock is taken under it
+	python  *python    // nil: none was started
+	closed  bool
+	trusted *host.Interpreter // that may run here, where nothing remembers it; nil: none
+}
+
+var _ API = (*Session)(nil)
+
+// New returns a session, of which nothing is started yet. Close ends it.
+func New(o Options) *Session {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.WorkDir == "" {
+		o.WorkDir = o.Dir
+	}
+	s := &Session{o: o, log: o.Log}
+	s.executor = dipexec.New(dipexec.Options{Pool: supply{s}, Manager: supply{s}, Journal: o.Journal, Trace: o.Trace})
+	return s
+}
+
+// Start implements [API].
+func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string, err error) {
+	if err := permitted(by); err != nil {
+		return nil, err
+	}
+	list := slices.Clone(q.Cells)
+	for i := range list {
+		list[i].Caller = by
+	}
+	runs, err = s.executor.StartSequence(list, q.GoOn)
+	return runs, coded(err, CodeInvalid)
+}
+
+// Transfer implements [API].
+func (s *Session) Transfer(_ context.Context, by Caller, t Transfer) (run string, err error) {
+	return "", errorf(CodeInvalid, "not yet")
+}
+
+// MakePool implements [API].
+func (s *Session) MakePool(_ context.Context, by Caller, p PoolRequest) (run string, err error) {
+	return "", errorf(CodeInvalid, "not yet")
+}
+
+// Cancel implements [API].
+func (s *Session) Cancel(_ context.Context, run string) (n int, err error) {
+	if run == "" {
+		return s.executor.CancelAll(), nil
+	}
+	if s.executor.Cancel(run) != nil {
+		return 0, noRun(run)
+	}
+	return 1, nil
+}
+
+// Free implements [API].
+func (s *Session) Free(_ context.Context, run string) error {
+	err := s.executor.Free(run)
+	if errors.Is(err, dipexec.ErrNoRun) && run != "" {
+		return noRun(run)
+	}
+	return coded(err, CodeNoRun)
+}
+
+// Wait implements [API].
+func (s *Session) Wait(ctx context.Context, run string) (event.Report, error) {
+	report, err := s.executor.Wait(ctx, run)
+	if errors.Is(err, dipexec.ErrNoRun) {
+		return report, noRun(run)
+	}
+	return report, err
+}
+
+// Subscribe implements [API].
+func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription, error) {
+	return s.executor.Subscribe(r.Kinds...), nil
+}
+
+// Say implements [API].
+func (s *Session) Say(ctx context.Context, n Note) error {
+	if n.Run != "" {
+		s.executor.Note(ctx, n.Run, n.Level, n.Text)
+		return nil
+	}
+	s.say(n.Level, n.Text, n.Path)
+	return nil
+}
+
+// say has subscribers hear a sentence that is about no run.
+func (s *Session) say(l event.Level, text, path string) {
+	told := event.NewLog(l, text)
+	told.Path = path
+	s.executor.Publish(told)
+}
+
+// Answer implements [API].
+func (s *Session) Answer(_ context.Context, question, choice string) error {
+	return errorf(CodeInvalid, "there is no question %s", question)
+}
+
+// Last implements [API].
+func (s *Session) Last(context.Context) error {
+	s.executor.Last()
+	return nil
+}
+
+// Autodip implements [API].
+func (s *Session) Autodip(context.Context) (string, error) { return s.executor.Autodip(), nil }
+
+// SetAutodip implements [API].
+func (s *Session) SetAutodip(_ context.Context, on bool, arguments string) error {
+	return coded(s.executor.SetAutodip(on, arguments), CodeInvalid)
+}
+
+// Finish implements [API].
+func (s *Session) Finish(ctx context.Context) error {
+	p := s.present()
+	if p == nil {
+		return nil
+	}
+	return p.Finish(ctx, func(text string) { s.say(event.LevelInfo, "waiting for "+text, "") })
+}
+
+// Close implements [API]. The processes end first, for a run on one that hangs ends with that only; what they say at last is heard.
+func (s *Session) Close(ctx context.Context, c CloseRequest) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.executor.Stop()
+	err := s.endPython(ctx)
+	if c.TellJournal {
+		s.tellJournal()
+	}
+	s.executor.Close(ctx)
+	return err
+}
+
+// tellJournal tells where what was printed is kept, and what of it is not.
+func (s *Session) tellJournal() {
+	if s.o.Journal == nil {
+		return
+	}
+	dir, lacking := s.o.Journal.Dir(), s.o.Journal.Lacking()
+	switch {
+	case len(lacking) > 0:
+		s.say(event.LevelWarning, fmt.Sprintf("the journal, %s, lacks some of what was printed: %s", dir, strings.Join(lacking, "; ")), dir)
+	case s.executor.Journaled():
+		s.say(event.LevelInfo, "everything that was printed is kept in "+dir, dir)
+	}
+}
+
+// onRanks and inLocal tell what runs concern the ranks, and the local namespace.
+func onRanks(t cells.Target) bool { return t.Where == cells.Remote || t.Where == cells.Everywhere }
+
+func inLocal(t cells.Target) bool { return t.Where == cells.Local || t.Where == cells.Everywhere }

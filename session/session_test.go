@@ -1,0 +1,116 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/ranks/fakerank"
+)
+
+// newSession makes a session on a fake node that is gone when the test ends.
+func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *Session {
+	t.Helper()
+	o := Options{Dir: t.TempDir(), Prefix: "dip.", Command: fakerank.Command(c)}
+	for _, apply := range change {
+		apply(&o)
+	}
+	s := New(o)
+	t.Cleanup(func() {
+		if err := s.Close(testContext(t), CloseRequest{}); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// wants is a caller who wants a pool.
+func wants(c Choice) Caller { return Caller{Settings: Settings{Trust: TrustYes, Pool: c}} }
+
+// on is a cell that runs on a target.
+func on(target cells.Where, code string) Cell {
+	return Cell{Code: code, Line: 1, Target: cells.Target{Where: target}}
+}
+
+// ran waits for the ends of runs, and gives how they ended.
+func ran(t testing.TB, s *Session, ids ...string) (statuses []event.Status) {
+	t.Helper()
+	for _, id := range ids {
+		report, err := s.Wait(testContext(t), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses = append(statuses, report.Status)
+	}
+	return statuses
+}
+
+// began starts a sequence.
+func began(t testing.TB, s *Session, by Caller, list ...Cell) []string {
+	t.Helper()
+	runs, err := s.Start(testContext(t), by, Sequence{Cells: list})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runs
+}
+
+// wantCode fails a test whose error has another code.
+func wantCode(t testing.TB, err error, want Code) {
+	t.Helper()
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != want {
+		t.Errorf("error %v, want code %q", err, want)
+	}
+}
+
+// What runs need is started with the settings of the call that started them.
+func TestSettingsComeWithTheCall(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	ctx := testContext(t)
+	if used, _ := s.Used(ctx); used != (Used{}) {
+		t.Errorf("used before anything was: %+v", used)
+	}
+	runs := began(t, s, wants(Choice{Ranks: 3}), on(cells.Local, ""), on(cells.Remote, ""))
+	if got := ran(t, s, runs...); got[0] != event.StatusOK || got[1] != event.StatusOK {
+		t.Fatalf("ended %v", got)
+	}
+	info, err := s.Info(ctx, false)
+	if err != nil || info.Size != 3 || info.Local == nil {
+		t.Errorf("%+v, %v", info, err)
+	}
+	began(t, s, wants(Choice{Ranks: 2}), on(cells.Remote, "")) // whose pool lives
+	if _, err := s.RestartPool(ctx, wants(Choice{Ranks: 1})); err != nil {
+		t.Error(err)
+	}
+	info, _ = s.Info(ctx, false)
+	used, _ := s.Used(ctx)
+	if info.Size != 1 || *used.Pool != (Choice{Ranks: 1}) || used.Python.Pool != (Choice{Ranks: 3}) {
+		t.Errorf("%+v, %+v", info, used)
+	}
+}
+
+// Errors have codes.
+func TestCodes(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	ctx := testContext(t)
+	_, err := s.Wait(ctx, "none")
+	wantCode(t, err, CodeNoRun)
+	_, err = s.Cancel(ctx, "none")
+	wantCode(t, err, CodeNoRun)
+	wantCode(t, s.Free(ctx, "none"), CodeNoRun)
+	wantCode(t, s.SetAutodip(ctx, true, "--moon"), CodeInvalid)
+	_, err = s.Complete(ctx, Lookup{Target: cells.Target{Where: cells.Local}})
+	wantCode(t, err, CodeBusy)
+	_, err = s.Start(ctx, Caller{Settings: Settings{Trust: TrustNo}}, Sequence{Cells: []Cell{on(cells.Local, "")}})
+	wantCode(t, err, CodeConsent)
+	_, err = s.PoolSize(ctx, wants(Choice{Ranks: -1}))
+	wantCode(t, err, CodeInvalid)
+	if err := s.Close(ctx, CloseRequest{}); err != nil {
+		t.Error(err)
+	}
+	_, err = s.Start(ctx, wants(Choice{}), Sequence{Cells: []Cell{on(cells.Local, "")}})
+	wantCode(t, err, CodeClosed)
+	wantCode(t, s.Prepare(context.Background(), wants(Choice{}), Preparation{}), CodeClosed)
+}

@@ -1,0 +1,54 @@
+package session
+
+import (
+	"strings"
+
+	"dipls/cells"
+	"dipls/dipexec"
+	"dipls/ranks"
+	"dipls/ranks/host"
+	"dipls/ranks/wire"
+)
+
+// The words of the floors below that belong to the [API]. They are named here, so that a front needs to know no package below this one.
+type (
+	// Cell is one cell to run: an immutable snapshot of it, and where it goes. [CellOf] makes it of a cell of a file.
+	Cell = dipexec.Request
+	// PoolInfo describes the pool and the local namespace.
+	PoolInfo = wire.PoolInfo
+	// RankInfo describes a rank.
+	RankInfo = wire.RankInfo
+	// LocalInfo describes the local namespace.
+	LocalInfo = wire.LocalInfo
+	// Object is what is known of an object in a namespace.
+	Object = wire.Object
+	// Thread is where one thread is.
+	Thread = wire.Thread
+	// StackFrame is a frame of a Thread.
+	StackFrame = wire.StackFrame
+	// GPU is a GPU that a pool can be made of.
+	GPU = host.GPU
+	// Seed is where random generators begin.
+	Seed = ranks.Seed
+)
+
+// CellOf is a cell of the file at path as the cell itself says how it runs; the caller adds what its user says. ok is false if there is nothing to run: the
+// cell is text, or blank but for a directive.
+func CellOf(path string, cell cells.Cell) (c Cell, ok bool) { return dipexec.RequestFor(path, cell) }
+
+// TargetOf is where a cell would run if its turn were now, under an autodip as [API.Autodip] tells it.
+func TargetOf(c Cell, autodip string) cells.Target {
+	var auto cells.Directive
+	arguments, dip := strings.CutPrefix(autodip, "%%dip")
+	switch {
+	case c.NoAutodip || autodip == "":
+	case dip:
+		auto, _ = cells.ParseDirective(arguments)
+	default:
+		auto = cells.Autopx
+	}
+	return dipexec.Resolve(c.Target, c.Directive.Target, auto.Target)
+}
+
+// NewSeed checks a seed. -1 is none.
+func NewSeed(n int64) (Seed, error) { return ranks.NewSeed(n) }
