@@ -58,6 +58,7 @@ func TestSequence(t *testing.T) {
 		for _, id := range append(ids, later) {
 			endsAs(t, e, id, "ok")
 		}
+		synctest.Wait() // until the events have been read
 		var started []string
 		for _, ev := range rec.all() {
 			if h := ev.Head(); h.Kind == event.KindRunStarted {
