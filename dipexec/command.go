@@ -21,8 +21,8 @@ import (
 // another thread, which still waits.
 type command struct {
 	e    *Executor
-	proc *process // that has asked
-	id   int      // its number for it
+	proc *process // that has asked, or for which the executor has
+	id   int      // its number for it; less than 0: the executor's own
 	at   place    // where it stands in the queues
 
 	// giver is the run whose cell has given it; nil: a thread has, while no cell ran.
@@ -34,6 +34,8 @@ type command struct {
 	stop    context.CancelFunc
 	turn    *ticket // on the ranks; nil: it needs none
 	release func()  // lets go of what it holds; nil: nothing
+
+	reply func(any) // takes the reply; nil: the process does, which has asked
 }
 
 // cancel implements holder.
@@ -123,14 +125,18 @@ func (e *Executor) command(p *process, last *run, running bool, m *wire.Message)
 	if running {
 		c.giver = last
 	}
-	if err := e.begin(c, head.Command, m.Content); err != nil {
+	h, known := handlerOf(head.Command)
+	err := valueError(fmt.Errorf("there is no command %q", head.Command))
+	if known {
+		err = e.begin(c, h, m.Content)
+	}
+	if err != nil {
 		c.answer(c.failed(err))
 	}
 }
 
 // begin gives a command its place and starts to serve it.
-func (e *Executor) begin(c *command, name string, content json.RawMessage) error {
-	h, known := handlerOf(name)
+func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) error {
 	key := commandKey{c.proc, c.id}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -141,8 +147,6 @@ func (e *Executor) begin(c *command, name string, content json.RawMessage) error
 		return &commandError{"RuntimeError", "the cell that asks was given up when its time was over"}
 	case c.proc.rank >= 0:
 		return valueError(errors.New("only the local namespace may give commands"))
-	case !known:
-		return valueError(fmt.Errorf("there is no command %q", name))
 	case e.commands[key] != nil:
 		return valueError(fmt.Errorf("command %d goes on already", c.id))
 	}
@@ -235,6 +239,10 @@ const besidePause = 500 * time.Millisecond // between two looks whether ranks ha
 
 // answer sends the reply.
 func (c *command) answer(reply any) {
+	if c.reply != nil {
+		c.reply(reply)
+		return
+	}
 	_ = c.proc.p.Answer(reply) // of strings, numbers, and JSON that was parsed: can be encoded
 }
 

@@ -51,6 +51,7 @@ type Process interface {
 	Vitals(ctx context.Context) (v host.Vitals, ok bool)
 	Condition(ctx context.Context, before, now host.Vitals, answered bool) host.Condition
 	Done() <-chan struct{} // closed when it has ended
+	Err() error            // why it has ended; nil while it lives
 }
 
 // Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
@@ -133,7 +134,8 @@ type Options struct {
 	Trace          *trace.Tracer  // nil: none
 }
 
-// Request is one cell to run: an immutable snapshot of it, and where it goes.
+// Request is one cell to run: an immutable snapshot of it, and where it goes. Or it is what takes its turn as a cell does, and has no code to
+// run: see [RequestForTransfer] and [RequestForPool].
 type Request struct {
 	Path      string          `json:"path,omitempty"`      // file of the cell; "" if it has none
 	Cell      int             `json:"cell,omitempty"`      // index of the cell
@@ -146,6 +148,9 @@ type Request struct {
 	See       ranklist.List   `json:"see,omitzero"`        // what the command says; zero: nothing
 	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code to run, from when it starts to; 0: none
 	HangAfter time.Duration   `json:"hang_after,omitzero"` // how long after its start the run is looked at for ranks that wait for others; 0: 10 s, less: never
+
+	Transfer *Transfer         `json:"transfer,omitempty"` // variables to be moved, in place of code
+	Pool     *wire.MakeCommand `json:"pool,omitempty"`     // a pool to be made, in place of code
 
 	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
 
@@ -255,7 +260,7 @@ func (e *Executor) start(req Request, at place, origin *origin, after predecesso
 	e.runs[r.id] = r
 	e.watchRuns()
 	r.traceBegin()
-	r.asks = e.asks(req.Code)
+	r.asks = r.operates() || e.asks(req.Code)
 	r.enter(&e.queues)
 	e.goOn(r.drive)
 	return r, nil

@@ -220,6 +220,15 @@ func (p *fakeProcess) told() string {
 
 func (p *fakeProcess) Done() <-chan struct{} { return p.ended }
 
+func (p *fakeProcess) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead == nil {
+		return nil
+	}
+	return p.dead
+}
+
 func (p *fakeProcess) Stack(context.Context) (*wire.StackReply, error) {
 	p.say("stack")
 	return &wire.StackReply{}, nil

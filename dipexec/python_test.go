@@ -98,6 +98,32 @@ odd, good = Odd(), 1
 	prints(t, e, "ranks:0", "print('good' in globals(), 'odd' in globals())", "False False\n")
 }
 
+// What goes without a line does what the magics do.
+func TestPythonTransfersWithoutALine(t *testing.T) {
+	e, _ := startPython(t, 2)
+	transfer := func(tr Transfer, want string) {
+		t.Helper()
+		r := mustWait(t, e, mustStart(t, e, RequestForTransfer(tr)))
+		got := string(r.Status)
+		if len(r.Parts) == 1 && r.Parts[0].Failure != nil {
+			got += " " + strings.Join(r.Parts[0].Failure.Traceback, "\n")
+		}
+		if got != want {
+			t.Errorf("%+v: got %s, want %s", tr, got, want)
+		}
+	}
+	prints(t, e, "local", "x, größe = [1], 2", "")
+	transfer(Transfer{Names: []string{"x", "größe"}}, "ok")
+	prints(t, e, "ranks:1", "x.append(größe); print(x)", "[1, 2]\n")
+	transfer(Transfer{Pull: true, Names: []string{"x"}, Ranks: rankList(t, "1")}, "ok")
+	prints(t, e, "local", "print(x)", "[1, 2]\n")
+	transfer(Transfer{Pull: true, Names: []string{"x"}, Ranks: rankList(t, "0-1")}, "ok")
+	prints(t, e, "local", "print(x)", "[[1], [1, 2]]\n")
+	transfer(Transfer{Names: []string{"y"}}, "error NameError: name 'y' is not defined in the local namespace; nothing was pushed")
+	transfer(Transfer{Pull: true, Names: []string{"y"}}, "error NameError: name 'y' is not defined on rank 0; nothing was pulled")
+	transfer(Transfer{Names: []string{"x"}, Ranks: rankList(t, "5")}, "error ValueError: there is no rank 5: the pool has ranks 0-1")
+}
+
 // A rank that dies of a variable is told of, and the others do not have it.
 func TestPythonDeathInPush(t *testing.T) {
 	e, rec := startPython(t, 2)

@@ -30,9 +30,9 @@ func (p place) compare(q place) int {
 
 // queue says whose turn it is in a namespace: one at a time, in the order of their places.
 //
-// Nobody waits in a circle. Call what has a place a holder: a run, or a command that a run's cell has given. A holder whose turn
-// it is needs no other turn, but for two: a run that goes everywhere leaves the local namespace before it waits for the
-// ranks, and a cell that runs in the local namespace waits for the command that it gives. So every wait is one of
+// Nobody waits in a circle. Call what has a place a holder: a run, or a command that a run has given: its cell, or, where it makes a pool, the
+// run itself. A holder whose turn it is needs no other turn, but for two: a run that goes everywhere leaves the local namespace before it
+// waits for the ranks, and a run in the local namespace waits for the command that it gives. So every wait is one of
 //
 //   - in either queue, for a holder with a smaller place there;
 //   - of a run's turn in the local namespace, for a command on the ranks, whose place is smaller than that of the run itself
@@ -42,7 +42,7 @@ func (p place) compare(q place) int {
 //
 // A chain of waits that goes from the local queue to that of the ranks cannot come back: on the ranks it reaches commands,
 // which wait for nothing else, and runs of smaller places. Such a run does not wait for the local namespace any more: it
-// either never wanted it, or has left it, since the cell whose command began the chain has its turn there and comes later. The same holds for
+// either never wanted it, or has left it, since the run whose command began the chain has its turn there and comes later. The same holds for
 // the runs before it in a sequence, which it may wait for: their places are smaller still. And along each queue, as along each
 // sequence, places only get smaller.
 //

@@ -264,6 +264,16 @@ func randomScenario(t *testing.T, r *rand.Rand) scenario {
 			seq = &s.sequences[len(s.sequences)-1]
 			skipping = false
 		}
+		if r.IntN(8) == 0 {
+			seq.requests = append(seq.requests, RequestForPool(wire.MakeCommand{}))
+			if skipping {
+				seq.want = append(seq.want, event.StatusSkipped)
+			} else {
+				seq.want = append(seq.want, event.StatusOK)
+				s.want = append(s.want, "make")
+			}
+			continue
+		}
 		where := []string{"", "local", "remote", "everywhere"}[r.IntN(4)]
 		req := Request{NoAutodip: r.IntN(4) == 0}
 		if where != "" {

@@ -431,8 +431,11 @@ func list(names []string) string {
 //go:noinline
 func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
 	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
-	if ns == poolNamespace {
+	switch {
+	case ns == poolNamespace:
 		code.AppCommand = r.req.Directive.AppCommand
+	case r.req.Transfer != nil:
+		code = wire.ExecuteRequest{Transfer: r.req.Transfer.wired(), Run: r.id}
 	}
 	req := ranks.Prepare(code)
 	if r.e.o.Trace.On() {
@@ -471,6 +474,10 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		pt.proc.p.SetBackground(pt.proc.background)
 	}
 	for i, p := range procs {
+		if r.req.Pool != nil {
+			parts[i].makePool()
+			continue
+		}
 		parts[i].id = p.ExecutePrepared(req, &parts[i])
 	}
 	return r.parts[len(r.parts)-len(procs):]
@@ -590,6 +597,10 @@ func (r *run) awaits() bool {
 func (r *run) interrupt(parts []*part) {
 	for _, pt := range r.unfinished(parts) {
 		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateInterrupting})
+		if pt.command != nil {
+			pt.command.cancel()
+			continue
+		}
 		r.e.goOn(func() {
 			ctx, stop := context.WithTimeout(r.e.ctx, r.e.o.InterruptGrace)
 			defer stop()
@@ -748,6 +759,7 @@ type part struct {
 	id      string       // of the execution; the run's goroutine's
 	started time.Time
 	before  *partEnd // how the one before it ended
+	command *command // what it does in place of the execution; nil: nothing. The run's goroutine's
 
 	// Guarded by proc.mu.
 	text  [len(event.StreamNames)]event.TextDecoder
@@ -771,16 +783,23 @@ func (pt *part) header(k event.Kind) event.Header {
 
 // Message implements [ranks.Handler].
 func (pt *part) Message(m *wire.Message) {
+	pt.says(func() {
+		if isCommand(m) {
+			pt.proc.e.command(pt.proc, pt.r, true, m)
+			return
+		}
+		pt.message(m)
+	})
+}
+
+// says has f take what is said in the part, whose output comes now. f is called with proc.mu held.
+func (pt *part) says(f func()) {
 	pt.proc.mu.Lock()
 	defer pt.proc.mu.Unlock()
 	if !pt.proc.gone {
 		pt.proc.adoptLocked(pt)
 	}
-	if isCommand(m) {
-		pt.proc.e.command(pt.proc, pt.r, true, m)
-		return
-	}
-	pt.message(m)
+	f()
 }
 
 // message takes one message. The caller holds proc.mu.

@@ -268,6 +268,15 @@ type ExecuteRequest struct {
 	Line         int    `json:"line"`
 	Run          string `json:"run,omitempty"`         // comes back in Frame
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
+
+	Transfer *Transfer `json:"transfer,omitempty"` // for the local namespace, in place of code
+}
+
+// Transfer is a push or a pull of the local namespace, as %dipush and %dipull do it.
+type Transfer struct {
+	Pull  bool     `json:"pull"` // from a rank; else to ranks
+	Names []string `json:"names"`
+	Ranks string   `json:"ranks"` // "all" or a list; of a pull from one rank, its number
 }
 
 // TraceWanted is the metadata of an execute_request whose reply shall have [TraceMetadata].

@@ -29,8 +29,18 @@ def answer(process: Process, request: Message, **content: Any) -> None:
 
 def run(process: Process, code: str, path: str = PATH, line: int = 10, **answers: Answer) -> Result:
     """Run a cell and answer its commands, by name; `asked` of the result is what they were."""
+    return serve(process, process.start(code, path, line), answers)
+
+
+def transfer(process: Process, way: str, names: list[str], ranks: str, **answers: Answer) -> Result:
+    """Have variables pushed or pulled by a request that has no code, and answer its commands as `run` does."""
+    wanted = {"pull": way == "pull", "names": names, "ranks": ranks}
+    return serve(process, process.start("", transfer=wanted), answers)
+
+
+def serve(process: Process, request: str, answers: dict[str, Answer]) -> Result:
+    """Answer the commands of a request until its end."""
     before = len(process.output)
-    request = process.start(code, path, line)
     asked = []
     while True:
         message = process.wait(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from harness import Node, Process
-from server import PATH, Ranks, failing, run
+from server import PATH, Ranks, answer, command, failing, run, transfer
 
 MAGICS = (
     "%makedip",
@@ -394,6 +394,45 @@ def test_pull_that_fails(local, ranks):
     assert re.match(r"TransferError: rank 1: .*; nothing was pulled", plain(result.error))
     assert len(result.all("command_end")) == 1
     assert value(local.run("x")) == "mine"
+
+
+# What they do comes without a line, too.
+
+
+def test_transfers_without_a_line(local, ranks):
+    server = Ranks(ranks)
+    local.run("x, größe = [1], 2", PATH)
+    result = transfer(local, "push", ["x", "größe", "x"], "all", push=server.push)
+    assert (result.status, result.text(), result.all("error")) == ("ok", "", [])
+    (asked,) = result.asked
+    assert (asked["command"], asked["names"], asked["ranks"]) == ("push", ["x", "größe"], "all")
+    ranks[1].run("x.append(größe)")
+    result = transfer(local, "pull", ["x"], "1", pull=server.pull)
+    assert (result.status, result.asked) == ("ok", [{"command": "pull", "names": ["x"], "ranks": "1"}])
+    assert value(local.run("x")) == [1, 2]
+
+
+def test_transfers_without_a_line_fail(local):
+    result = transfer(local, "push", ["x", "y"], "all")
+    sentence = "NameError: names 'x', 'y' are not defined in the local namespace; nothing was pushed"
+    assert (result.status, result.asked, plain(result.error).splitlines()[-1]) == ("error", [], sentence)
+    assert "dip_agent" not in plain(result.error)
+    result = transfer(local, "pull", ["x"], "0", pull=failing("NameError", "no x on rank 0; nothing was pulled"))
+    assert plain(result.error) == "NameError: no x on rank 0; nothing was pulled"
+    result = transfer(local, "pull", ["x; import os"], "0")
+    assert (result.content["ename"], result.asked) == ("ValueError", [])
+
+
+def test_interrupt_of_a_transfer_without_a_line(local):
+    request = local.start("", transfer={"pull": True, "names": ["x"], "ranks": "0"})
+    asked = command(local)
+    local.ask("interrupt_request", {"parent": request})
+    ended = local.wait(lambda m: m.type == "command_end", "command_end")
+    assert ended.content["id"] == asked.content["id"]
+    answer(local, asked, status="aborted")
+    result = local.finish(request)
+    assert (result.content["ename"], result.error["ename"]) == ("KeyboardInterrupt", "KeyboardInterrupt")
+    assert "dip_agent" not in plain(result.error)
 
 
 # Where magics stand.

@@ -278,8 +278,11 @@ class _Process:
         else:
             try:
                 try:
-                    around = self._within_command(str(message.content.get("app_command") or ""))
-                    reply = self._shell.execute(message.content, self._about_to_run(moments), around)
+                    if wanted := message.content.get("transfer"):
+                        reply = self._shell.transfer(wanted, self._about_to_run(moments))
+                    else:
+                        around = self._within_command(str(message.content.get("app_command") or ""))
+                        reply = self._shell.execute(message.content, self._about_to_run(moments), around)
                     if moments is not None:
                         moments.ran = time.monotonic_ns()
                     self._leave_if_forked(reply.get("exit_code", 0 if reply["status"] == "ok" else 1))

@@ -212,6 +212,21 @@ class Shell(InteractiveShell):
             return self.report(err)
         return {"status": "ok", "execution_count": self._count}
 
+    def transfer(self, wanted: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
+        """Push or pull what an execute_request says in place of code; return the content of the reply.
+
+        `about_to_run` is as in `execute`.
+        """
+        self._cancelled = False
+        self._shown = None
+        self._count = self.execution_count
+        try:
+            about_to_run()
+            magics.transfer(self.magics_client, wanted)
+        except BaseException as err:
+            return self.report(err)
+        return {"status": "ok", "execution_count": self._count}
+
     def report(self, err: BaseException) -> dict[str, Any]:
         """Publish what ended the cell unless that is done; return the content of the reply."""
         err = self._translate(err)

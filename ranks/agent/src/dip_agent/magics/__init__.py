@@ -23,8 +23,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from . import dip, dipper, px
 from .arguments import nearest
 from .client import Client, RankError
+from .dip import transfer
 
-__all__ = ["Client", "RankError", "hinting", "register"]
+__all__ = ["Client", "RankError", "hinting", "register", "transfer"]
 
 _MAGICS = (*dip.MAGICS, *px.MAGICS, *dipper.MAGICS)
 _HELP = {magic.parser.spelling: magic.parser.help for magic in _MAGICS}

@@ -7,7 +7,7 @@ from collections import ChainMap
 from types import SimpleNamespace
 from typing import Any
 
-from .arguments import Flag, Parser, count, names, ranks, seconds, seed, targets, truth
+from .arguments import Flag, Parser, count, name, names, ranks, seconds, seed, targets, truth
 from .client import ALL, Client, autodip_state
 from .magic import Magic
 
@@ -138,6 +138,15 @@ def _dipull(client: Client, given: SimpleNamespace, _: Any) -> None:
     if not wanted:
         raise _DIPULL.misuse("%dipull: which variables?")
     client.pull(wanted, given.ranks, bind=True)
+
+
+def transfer(client: Client, wanted: dict[str, Any]) -> None:
+    """Do what %dipush or %dipull does, without a line: `wanted` is the `transfer` of an execute_request."""
+    named = list(dict.fromkeys(map(name, wanted["names"])))
+    if wanted["pull"]:
+        client.pull(named, wanted["ranks"], bind=True)
+    else:
+        client.push(find(named, client.shell.user_ns), wanted["ranks"])
 
 
 _AUTODIP = Parser(
