@@ -1,4 +1,4 @@
-/** The settings as package.json declares them: the server's, of its own table, and the extension's. `npm run generate` writes them there. */
+/** The settings as package.json declares them: the server's, from its generated table, and the extension's own. `npm run generate` writes them there. */
 import { type SettingRow, settings } from './src/generated/server';
 
 /** A row of `contributes.configuration.properties`. */
@@ -71,13 +71,13 @@ const own: Record<string, Property> = {
   },
 };
 
-/** The server's settings that mean nothing here: failures are in the results, the problems and the output. */
+/** Settings of the server that have no effect here: failures are in the results, the problems and the output. */
 const meaningless = ['dip.failures'];
 
-/** Settings that begin with another value here: the results view has what cells print, and each diagnostic would be underlined and counted. */
+/** Settings with another default here: the results view has what cells print, and each diagnostic would be underlined and counted. */
 const defaults: Readonly<Record<string, Property['default']>> = { 'dip.diagnostics.output': 'off' };
 
-/** The settings that name what is run. A workspace sets them only if it is trusted; `dip.server.path` it never sets. */
+/** The settings that name a program to run. Only a trusted workspace may set them, and none may set `dip.server.path`. */
 export const executable = ['dip.python', 'dip.preload', 'dip.app', 'dip.server.path'];
 
 function property(row: SettingRow): Property {
@@ -93,7 +93,7 @@ function property(row: SettingRow): Property {
     ...(type === 'integer' && { minimum: Math.min(0, Number(initial)) }),
     default: defaults[row.key] ?? initial,
     markdownDescription: doc,
-    // What names a path on this machine is not synchronized to others.
+    // A path on this machine is not synchronized to others.
     scope: row.key === 'dip.python' ? 'machine-overridable' : 'resource',
   };
 }

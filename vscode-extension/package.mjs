@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 
-// The server runs where Python's ranks do, so nowhere else; its processes talk through sockets that Windows does not have.
+// The server runs where ranks can run. Not on Windows: its processes talk through sockets that Windows does not have.
 const targets = {
   'linux-x64': { GOOS: 'linux', GOARCH: 'amd64' },
   'linux-arm64': { GOOS: 'linux', GOARCH: 'arm64' },

@@ -3,7 +3,7 @@ import { afterAll, afterEach } from 'vitest';
 import { until } from './until';
 import { type Options, VSCode } from './vscode';
 
-/** Starts VS Code. A test that fails leaves pictures and logs behind; after the last one nothing runs on, or that is a failure. */
+/** Starts VS Code. A test that fails leaves pictures and logs behind. It is a failure if anything still runs after the last test. */
 export async function startVSCode(options: Options): Promise<VSCode> {
   const code = await VSCode.start(options);
   afterEach(async ({ task }) => {

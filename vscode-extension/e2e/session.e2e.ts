@@ -21,7 +21,7 @@ beforeAll(async () => {
   window = await code.open();
 });
 
-/** Saves a picture of the window for the documentation, where these are asked for. */
+/** Saves a picture of the window for the documentation, if asked to (`make screenshots`). */
 async function screenshot(name: string): Promise<void> {
   if (screenshots) {
     await mkdir(screenshots, { recursive: true });
@@ -29,7 +29,7 @@ async function screenshot(name: string): Promise<void> {
   }
 }
 
-/** Waits until a channel shows what is looked for, and gives the match's first group. */
+/** Waits until a channel shows a match, and returns its first group. */
 async function inChannel(name: string, pattern: RegExp): Promise<string> {
   return until(`${String(pattern)} in "${name}"`, async () => {
     const match = pattern.exec(await window.channel(name));

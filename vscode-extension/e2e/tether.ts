@@ -1,6 +1,6 @@
 /**
- * Runs a command for as long as standard input is open, then ends its process group. So what the tests have started ends with
- * them however they end, by a signal that cannot be caught included.
+ * Runs a command for as long as standard input is open, then ends its process group. So everything that the tests have started ends
+ * with them, even if they are killed.
  *
  *     node tether.ts COMMAND ARGUMENTS…
  */
@@ -17,7 +17,7 @@ function end(signal: NodeJS.Signals): void {
   }
 }
 
-// The one who holds the other end of standard input decides, not who pressed Ctrl-C.
+// Whoever holds the other end of standard input decides when to end, not whoever pressed Ctrl-C.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => undefined);
 }

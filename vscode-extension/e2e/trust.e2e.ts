@@ -1,4 +1,4 @@
-/** A folder that the user does not trust at first. It names an interpreter that says so when it is started. */
+/** A folder that the user does not trust at first. It names an interpreter that leaves a trace when it is started. */
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { beforeAll, expect, it } from 'vitest';

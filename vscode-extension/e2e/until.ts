@@ -2,8 +2,8 @@
 import { setTimeout } from 'node:timers/promises';
 
 /**
- * Waits until `condition` holds: gives a value that is not false, null, undefined or an empty array. What it throws counts as
- * not yet. After `limit` milliseconds it fails, saying `what` was awaited and what was seen or thrown last.
+ * Waits until `condition` holds: until it returns something other than false, null, undefined or an empty array. An exception counts as
+ * not yet. After `limit` milliseconds it fails, and says `what` was awaited and what was last seen or thrown.
  */
 export async function until<T>(what: string, condition: () => Promise<T>, limit = 30_000): Promise<NonNullable<T>> {
   const end = Date.now() + limit;

@@ -5,10 +5,10 @@ export default defineConfig({
     dir: import.meta.dirname,
     include: ['*.e2e.ts'],
     reporters: ['verbose'],
-    // Of a test: a pool starts in it, on a machine that does other things too. What is awaited has shorter limits of its own.
+    // The limit of a whole test, which may start a pool on a busy machine. Each awaited condition has a shorter limit of its own.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    // Each file has a VS Code of its own, and one at a time is work enough.
+    // Each file has a VS Code of its own, and one at a time is enough work.
     fileParallelism: false,
   },
 });

@@ -20,7 +20,7 @@ function tool(name: string): string {
   return value;
 }
 
-/** A profile in which nothing moves, asks or reaches for the network by itself. */
+/** A profile in which nothing moves, asks questions or uses the network by itself. */
 const profile = {
   'security.workspace.trust.startupPrompt': 'never',
   'window.confirmBeforeClose': 'never',
@@ -89,7 +89,7 @@ export class VSCode {
       ...profile,
       'security.workspace.trust.enabled': options.trust ?? false,
     });
-    // The browser's user and the server's machine are two for VS Code: what names an executable counts only on the machine.
+    // For VS Code the browser's user and the server's machine are different: settings that name an executable count only on the machine.
     await writeSettings(path.join(root, 'data', 'Machine'), { 'dip.python': tool('E2E_PYTHON'), ...options.settings });
     await writeFile(path.join(root, 'code-server.yaml'), '');
 
@@ -158,7 +158,7 @@ export class VSCode {
     return marked(this.mark);
   }
 
-  /** Saves a picture of each window, and the logs, for whoever looks into a failure. Gives the folder. */
+  /** Saves a picture of each window, and the logs, for the analysis of a failure. Returns the folder. */
   async evidence(): Promise<string> {
     const folder = await mkdtemp(path.join(tmpdir(), 'dipls-e2e-failure-'));
     await Promise.all(
@@ -170,7 +170,7 @@ export class VSCode {
     return folder;
   }
 
-  /** Ends browser and server. What they have started is theirs to end; see `processes`. */
+  /** Ends browser and server, which must end what they have started: see `processes`. */
   async stop(): Promise<void> {
     await this.browser.close();
     await this.server.stop();
@@ -187,7 +187,7 @@ async function writeSettings(folder: string, settings: object): Promise<void> {
   await writeFile(path.join(folder, 'settings.json'), JSON.stringify(settings, null, 2));
 }
 
-/** The environment without what is said of the user's own Python, editor or session; their caches stay in use. */
+/** The environment without the variables of the user's own Python, editor and session. Caches stay in use. */
 function cleanEnvironment(home: string): NodeJS.ProcessEnv {
   const cache = process.env.XDG_CACHE_HOME ?? path.join(process.env.HOME ?? home, '.cache');
   const own =

@@ -1,11 +1,11 @@
-/** A window of VS Code, as a person sees and uses it. Whatever is looked for is awaited. */
+/** A window of VS Code, as a person sees and uses it. Every method waits for what it looks for. */
 import { setTimeout } from 'node:timers/promises';
 import type { FrameLocator, Locator, Page } from 'playwright-core';
 import { until } from './until';
 
 /**
- * Milliseconds for what a lens shows: VS Code asks for lenses the later the longer it has waited for them before, so that on a
- * busy machine they may be many seconds behind.
+ * Limit for lenses, in milliseconds. The longer VS Code has waited for lenses before, the later it asks for them again, so on a busy
+ * machine they may be many seconds behind.
  */
 const patience = 90_000;
 
@@ -29,10 +29,10 @@ export class Window {
     await this.line('').first().waitFor();
   }
 
-  /** Types into the quick input that a key opens, and takes the choice that is called so. */
+  /** Types into the quick input that a key opens, and takes the choice of that name. */
   private async pick(key: string, typed: string, choice: string): Promise<void> {
     const input = this.page.locator('.quick-input-widget input[type=text]:visible');
-    // Repeated, because in a window that has just opened neither the keyboard's handler nor every command need be there.
+    // Repeated: in a window that has just opened, the keyboard's handler and some commands may not be there yet.
     await until(`"${choice}" can be chosen`, async () => {
       await this.page.keyboard.press(key);
       await input.fill(typed, { timeout: 2_000 });
@@ -41,7 +41,7 @@ export class Window {
     });
   }
 
-  /** Takes a choice of the list that is open; without it the list is closed, and that is an error. */
+  /** Takes a choice of the open list. If it is not there, the list is closed, and that is an error. */
   async choose(label: string): Promise<void> {
     const rows = this.page.locator('.quick-input-list .monaco-list-row');
     const row = rows.filter({ has: this.page.getByText(label, { exact: true }) }).first();
@@ -73,7 +73,7 @@ export class Window {
   async clickLens(header: string, title: string): Promise<void> {
     await this.untilLens(`lens "${title}" of "${header}"`, async () => {
       const lenses = await this.lensesOf(header);
-      // They are made anew when something of them changes: a click on what is just replaced is lost.
+      // Lenses are made anew when they change: a click on one that is just being replaced is lost.
       const shown = await lenses.innerHTML({ timeout: 1_000 });
       await setTimeout(400);
       if ((await lenses.innerHTML({ timeout: 1_000 })) !== shown) {
@@ -88,8 +88,8 @@ export class Window {
   }
 
   /**
-   * Waits for what a lens is to show. Where that takes long it looks at another file and back, as a person does whose lenses are behind: see
-   * `lookAgainAtLenses` of the extension.
+   * Waits until a lens shows something. If that takes long, it switches to another file and back, as a person does whose lenses are
+   * behind: see `lookAgainAtLenses` of the extension.
    */
   private async untilLens(what: string, condition: () => Promise<boolean>): Promise<void> {
     let seen = Date.now();
@@ -119,14 +119,14 @@ export class Window {
     });
   }
 
-  /** The lenses right above a line: the one thing that ties them to it is where they are. */
+  /** The lenses right above a line. Only their position ties them to it. */
   private async lensesOf(header: string): Promise<Locator> {
     return until(`lenses of "${header}"`, async () => {
       const line = await this.line(header).first().boundingBox();
       for (const lenses of await this.page.locator('.codelens-decoration').all()) {
         const box = await lenses.boundingBox();
         const above = line && box && box.y < line.y && line.y - box.y < 1.5 * line.height;
-        // Links, because a file that is shown again has the titles of its last lenses as mere text at first.
+        // Only links count: a file that is shown again has the titles of its last lenses as plain text at first.
         if (above && (await lenses.locator('a').count()) > 0) {
           return lenses;
         }

@@ -1,6 +1,6 @@
-/** Text with ANSI colours as pieces of one style. */
+/** Splits text with ANSI colours into pieces of one style each. */
 
-/** A colour: one of the theme's sixteen by number, or red, green and blue. */
+/** A colour: the number of one of the theme's sixteen, or red, green and blue. */
 export type Colour = number | readonly [number, number, number];
 
 export interface Style {

@@ -1,4 +1,4 @@
-/** What a command is about where nobody says so: the place of the cursor. */
+/** The arguments of commands: what is not given comes from the place of the cursor. */
 import type { CommandName } from './generated/server';
 
 interface Position {
@@ -14,7 +14,7 @@ export interface Place {
   readonly range: { readonly start: Position; readonly end: Position };
 }
 
-/** What the commands that cannot do without a document are about. The others take any document of the workspace that is meant. */
+/** For each command that needs a document, what it is about. For the others any document of the workspace will do. */
 const about: Partial<Record<CommandName, readonly ('position' | 'range')[]>> = {
   'dip.runCell': ['position'],
   'dip.runAbove': ['position'],
@@ -27,8 +27,8 @@ const about: Partial<Record<CommandName, readonly ('position' | 'range')[]>> = {
 };
 
 /**
- * The arguments of a command: those that are given, of a lens or a key, and what they leave out from the place of the cursor. Undefined if there is
- * nothing that the command could be about.
+ * The arguments of a command: those that a lens or a key gives, completed from the place of the cursor. Undefined if there is nothing that
+ * the command could be about.
  */
 export function fill(
   command: CommandName,
@@ -48,7 +48,7 @@ export function fill(
   return { uri: place.uri, ...Object.fromEntries(filled), ...given };
 }
 
-/** What went wrong, for people: without the name of the command, which they have just given themselves. */
+/** What went wrong, for people: without the name of the command that they have just used. */
 export function problem(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/^dip\.\w+: /, '');

@@ -1,10 +1,10 @@
-/** Questions to the user, each in a list that can be filtered by typing. Who closes a list has answered nothing: undefined. */
+/** Questions to the user, each a list that can be filtered by typing. If the user closes the list, the answer is undefined. */
 import * as vscode from 'vscode';
 import { parseNames } from './arguments';
 import type { Variable, VariableValue } from './generated/server';
 import type { Run } from './runs';
 
-/** Names of variables: those of a list that are chosen, or what is typed. `first` are chosen to begin with. */
+/** Names of variables, chosen from a list or typed. Those in `first` are chosen at the beginning. */
 export function askNames(
   title: string,
   variables: readonly Variable[],
@@ -19,7 +19,7 @@ export function askNames(
   picker.items = items;
   picker.selectedItems = items.filter(({ label }) => first.includes(label));
   return answer(picker, () => {
-    // What is typed filters the list; only where nothing in it fits is it a name of its own.
+    // Typed text filters the list. It is taken as a name only if nothing in the list fits.
     const typed = picker.activeItems.length === 0 ? parseNames(picker.value) : [];
     const names = [...picker.selectedItems.map(({ label }) => label), ...(typed ?? [])];
     return typed && names.length > 0 ? names : undefined;

@@ -1,4 +1,4 @@
-/** The server's commands in the palette, in menus and under keys: what they are about is where the cursor stands, else they ask. */
+/** The server's commands in the palette, in menus and under keys. Arguments come from the place of the cursor; what is missing is asked for. */
 import * as vscode from 'vscode';
 import { fill, type Place, problem } from './arguments';
 import { askNames, askRank, askRanks, askRun } from './ask';
@@ -17,17 +17,17 @@ import { LOCAL } from './ranks';
 import type { Run } from './runs';
 import { isOurs, type Server } from './server';
 
-/** What commands want to know of the rest of the extension. */
+/** What commands need from the rest of the extension. */
 export interface Surroundings {
-  /** Says whether a command may be executed; it may ask. */
+  /** Decides whether a command may be executed; it may ask the user. */
   confirm(command: CommandName, args: object): Promise<boolean>;
   /** The runs that are known, oldest first. */
   runs(): readonly Run[];
 }
 
 /**
- * Registers every command of the server. Arguments of lenses, quick fixes and key bindings count more than the editor. A command's answer is that of
- * the server; undefined if it was not executed, or failed, which the user is told.
+ * Registers every command of the server. Arguments of lenses, quick fixes and key bindings win over the cursor. A command returns the
+ * server's answer, or undefined if it was not executed, or failed and the user was told.
  */
 export function registerCommands(server: Server, around: Surroundings): vscode.Disposable {
   const register = (id: string, { name, title }: Pick<CommandRow, 'name' | 'title'>, also: object) =>
@@ -45,10 +45,10 @@ export function registerCommands(server: Server, around: Surroundings): vscode.D
   );
 }
 
-/** The server's commands that the extension does itself: it has documents that cannot be edited. */
+/** Commands of the server that the extension implements itself, because it can show documents that cannot be edited. */
 const own: readonly CommandName[] = ['dip.showStacks'];
 
-/** Where the commands run a cell that are the server's `dip.runCell` with a target. */
+/** The targets of the commands that are `dip.runCell` with a target. */
 const targets: Record<TargetCommand, string> = {
   'dip.runCellOnRanks': 'remote',
   'dip.runCellLocally': 'local',
@@ -78,7 +78,7 @@ async function execute<C extends CommandName>(
   return answer;
 }
 
-/** What a lens, a key or a menu says that a command is about. Menus of an editor name its document, those of its gutter the line as well. */
+/** The argument that a lens, a key or a menu passes. Menus of an editor pass its document; those of its gutter, the line as well. */
 function told(given: unknown): { named: Readonly<Record<string, unknown>>; place: Place | undefined } {
   const active = vscode.window.activeTextEditor;
   if (given instanceof vscode.Uri) {
@@ -114,7 +114,7 @@ function placeOf(editor: vscode.TextEditor | undefined): Place | undefined {
   return { uri: document.uri.toString(), position, range: { start, end } };
 }
 
-/** The arguments with what the user is asked for, where the command cannot do without; undefined if the user would rather not. */
+/** The arguments, completed by questions to the user where the command needs more. Undefined if the user cancels. */
 async function asked(
   server: Server,
   around: Surroundings,
@@ -166,7 +166,7 @@ async function asked(
   }
 }
 
-/** Says what a command has done where nothing else shows it. */
+/** Tells the user what a command has done, where nothing else shows it. */
 function tell<C extends CommandName>(name: C, answer: CommandAnswers[C]): void {
   if (name === 'dip.autodip' && 'autodip' in answer) {
     vscode.window.setStatusBarMessage(
@@ -184,7 +184,7 @@ function uriOf(args: object): { uri?: string } {
   return 'uri' in args && typeof args.uri === 'string' ? { uri: args.uri } : {};
 }
 
-/** How many ranks the pool has that is meant. */
+/** The number of ranks of the pool in question. */
 async function poolSize(server: Server, args: object): Promise<number> {
   const { workspaces } = await server.execute('dip.status', {});
   const { uri } = uriOf(args);

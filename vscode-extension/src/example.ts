@@ -1,4 +1,4 @@
-/** An example to try: a new document, so that whatever is done with it harms nobody. */
+/** An example to try: a new document, so that nothing of the user's can be damaged. */
 import { readFile } from 'node:fs/promises';
 import * as vscode from 'vscode';
 

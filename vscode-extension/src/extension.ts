@@ -40,7 +40,7 @@ export function activate(context: vscode.ExtensionContext): void {
     followChanges(started, interpreters),
     registerExample(context),
   );
-  // Not awaited: the editor need not wait for the server, commands do. What goes wrong it tells the user itself.
+  // Not awaited: the editor need not wait for the server, only commands do. The server tells the user itself what goes wrong.
   started.start().catch(() => undefined);
 }
 

@@ -1,4 +1,4 @@
-/** Ranks that wait for others, in words, and which of that the user is told of. */
+/** Ranks that wait for others, in words, and what of that the user is notified of. */
 import type { DipEvent, HangEvent, Place } from './generated/server';
 import { whose } from './ranks';
 
@@ -10,12 +10,12 @@ export interface Standing {
   readonly alarm: boolean;
 }
 
-/** Whether a finding is one of which nobody knows that it ends by itself. */
+/** Whether a finding may not end by itself. */
 export function isAlarm(hang: HangEvent): boolean {
   return hang.level !== 'info';
 }
 
-/** What a rank has to do with hangs: an alarm counts more than what is only slow, and to be missing more than to wait. */
+/** What a rank has to do with hangs: an alarm comes before slowness, and being missing before waiting. */
 export function standing(hangs: readonly HangEvent[], rank: number): Standing | undefined {
   const found = hangs.flatMap((hang) => {
     const missing = placeOf(hang.missing, rank);
@@ -41,11 +41,11 @@ export function summary(hangs: readonly HangEvent[]): string | undefined {
   return `${whose(waiting)} ${waiting.length === 1 ? 'waits' : 'wait'}${missing.length === 0 ? '' : ` for ${whose(missing)}`}`;
 }
 
-/** Keeps what the user has been told of: each alarm once, and not what corrects it. */
+/** Remembers what the user was notified of: each alarm once, without its corrections. */
 export class Alarms {
   private readonly told = new Map<string, Set<number>>(); // by run
 
-  /** What the user is to be told because of an event; undefined: nothing. */
+  /** What to notify the user of after an event; undefined: nothing. */
   apply(event: DipEvent): HangEvent | undefined {
     const run = event.run ?? '';
     if (event.event === 'run_finished') {

@@ -1,13 +1,13 @@
 /**
- * The interpreter that the user has chosen in another extension. `dip.python` counts more; without any the server looks by itself.
+ * The interpreter that the user has chosen in another extension. The setting `dip.python` wins over it; without either the server searches.
  *
- * The extensions' interfaces are declared as far as they are used, by hand: each is a field of another extension's exports, and what
- * is not as expected there is no interpreter, rather than a fault.
+ * The interfaces of the other extensions are declared here by hand, as far as they are used. If an extension's exports are not as
+ * expected, it counts as having no interpreter, and nothing fails.
  */
 import * as vscode from 'vscode';
 import type { Interpreter } from './server';
 
-/** The exports of ms-python.python, of its stable interface. It asks ms-python.vscode-python-envs itself where that is in use. */
+/** The exports of ms-python.python: its stable interface. It asks ms-python.vscode-python-envs itself where that is in use. */
 interface PythonExports {
   environments: {
     getActiveEnvironmentPath(resource?: vscode.Uri): { path: string };
@@ -16,19 +16,19 @@ interface PythonExports {
   };
 }
 
-/** The exports of ms-python.vscode-python-envs, for those who have it alone. */
+/** The exports of ms-python.vscode-python-envs, for users who have only that one. */
 interface EnvironmentsExports {
   getEnvironment(scope: vscode.Uri | undefined): Promise<{ execInfo: { run: { executable: string } } } | undefined>;
   onDidChangeEnvironment: vscode.Event<unknown>;
 }
 
-/** Who knows of interpreters. */
+/** An extension that knows interpreters. */
 interface Source {
   interpreter: Interpreter;
   onDidChange: vscode.Event<unknown>;
 }
 
-/** How long another extension may take to begin, in milliseconds; the server does not wait much longer for its settings. */
+/** How long another extension may take to activate, in milliseconds. The server does not wait much longer for its settings. */
 const patience = 4000;
 
 export class Interpreters implements vscode.Disposable {
@@ -47,7 +47,7 @@ export class Interpreters implements vscode.Disposable {
     );
   }
 
-  /** The interpreter of a folder; undefined if nobody knows one, or the workspace is not trusted: then no other extension is begun. */
+  /** The interpreter of a folder. Undefined if none is known, or if the workspace is not trusted: then no other extension is activated. */
   readonly of: Interpreter = async (folder) => {
     if (!vscode.workspace.isTrusted) {
       return undefined;
@@ -73,7 +73,7 @@ export class Interpreters implements vscode.Disposable {
     vscode.Disposable.from(...this.disposables).dispose();
   }
 
-  /** Looks again where nobody knew of interpreters: an extension may have come. */
+  /** Looks again where no extension knew interpreters: one may have been installed. */
   private async look(): Promise<void> {
     if (this.source && !(await this.source)) {
       this.source = this.find();
@@ -118,7 +118,7 @@ export class Interpreters implements vscode.Disposable {
     );
   }
 
-  /** What another extension exports, once it has begun; undefined if it is not there or cannot. */
+  /** What another extension exports once it is activated. Undefined if it is not there, or activation fails. */
   private async exports<T>(id: string): Promise<T | undefined> {
     try {
       return await vscode.extensions.getExtension<T | undefined>(id)?.activate();

@@ -1,4 +1,4 @@
-/** How often a server that ends by itself is started anew: one that keeps ending is left alone, until the user says otherwise. */
+/** How often a server that ends by itself is restarted: one that keeps ending is left alone until the user restarts it. */
 export class Restarts {
   private ends: number[] = [];
 
@@ -8,7 +8,7 @@ export class Restarts {
     private readonly period = 180_000,
   ) {}
 
-  /** Whether a server that has ended at a time, in milliseconds, may be started anew. It counts as an end. */
+  /** Whether a server that has ended at a time, in milliseconds, may be restarted. The call counts that end. */
   allows(now: number): boolean {
     this.ends = this.ends.filter((end) => now - end < this.period);
     this.ends.push(now);

@@ -1,4 +1,4 @@
-/** What is known of runs from their events: which there are, how their parts do, and what they have put out. One for the window. */
+/** The model of runs, made from their events: which there are, the state of their parts, and their output. One per window. */
 import type {
   DipEvent,
   DisplayEvent,
@@ -26,40 +26,40 @@ export interface Part {
   seconds?: number;
 }
 
-/** A line that is not finished, such as a progress bar, and whose it is. */
+/** A line that is not finished, such as a progress bar, and its ranks. */
 export interface LiveLine {
   readonly ranks: readonly number[];
   readonly stream: 'stdout' | 'stderr';
   readonly text: string;
 }
 
-/** Takes what `Runs` tells of; it is told in the order in which it happens, and leaves out what it does not care for. */
+/** Is told of changes, in the order in which they happen. Every method is optional. */
 export interface RunsListener {
   /** A run began, one of its parts changed, or it ended. */
   changed?(run: Run): void;
-  /** At an index of a run's entries some were removed, then others put there. */
+  /** At an index of a run's entries, some were removed, then others inserted. */
   spliced?(run: Run, index: number, removed: number, added: readonly Entry[]): void;
-  /** The ranks of an entry are others. */
+  /** The ranks of an entry have changed. */
   ranksChanged?(run: Run, entry: Entry): void;
-  /** A run has put out something that waits for `settle`, and is told by `spliced` after that. */
+  /** A run has put out something that waits for `settle`; after that, `spliced` tells of it. */
   waits?(run: Run): void;
-  /** The lines that are not finished are others. */
+  /** The unfinished lines have changed. */
   live?(run: Run): void;
-  /** A run is known no more. */
+  /** A run was removed from the model. */
   forgotten?(run: Run): void;
 }
 
-/** What a process puts out in a run, as far as it is not in the timeline. */
+/** The output of a process in a run that is not in the timeline yet. */
 interface Process {
   readonly screens: { readonly stdout: Screen; readonly stderr: Screen };
   readonly displays: Map<string, Entry[]>; // by display_id
-  clearing: boolean; // it wants what it has shown removed once something else comes
+  clearing: boolean; // its output is removed when the next output comes
 }
 
-/** A run that has begun, or, with no id, what was said while none was. */
+/** A run that has begun, or, without an id, output that came outside of runs. */
 export class Run {
   readonly parts = new Map<number, Part>();
-  /** What its ranks wait for, by number, as long as they do. */
+  /** The hangs that stand at the moment, by number. */
   readonly hangs = new Map<number, HangEvent>();
   readonly timeline: Timeline;
   /** How it ended; absent while it goes on. */
@@ -95,7 +95,7 @@ export class Run {
     );
   }
 
-  /** Its id; empty for what was said while no run was. */
+  /** Its id; empty for output that came outside of runs. */
   get id(): string {
     return this.event.run ?? '';
   }
@@ -104,12 +104,12 @@ export class Run {
     return this.id !== '' && this.status === undefined;
   }
 
-  /** Whether a view should show what a process prints: of a quiet run at its end. Errors are always shown. */
+  /** Whether a view should show what a process prints. For a quiet run, only once it has ended. Errors are always shown. */
   shows(rank: number): boolean {
     return !(this.event.quiet && this.running) && (rank === LOCAL || listHas(this.event.see, rank));
   }
 
-  /** The lines that are not finished, those that are alike once. */
+  /** The unfinished lines; equal ones only once. */
   live(): LiveLine[] {
     const lines = new Map<string, LiveLine & { ranks: number[] }>();
     for (const rank of [...this.processes.keys()].sort((a, b) => a - b)) {
@@ -144,7 +144,7 @@ export class Run {
         this.take(rank, (process, of) => {
           const other = event.name === 'stdout' ? 'stderr' : 'stdout';
           const lines: Output[] = [];
-          process.screens[other].settle(lineTo(lines, other)); // a bar that was finished before does not come after
+          process.screens[other].settle(lineTo(lines, other)); // a finished bar of the other stream comes before this text
           process.screens[event.name].write(event.text, lineTo(lines, event.name));
           this.timeline.add(of, lines, now);
         });
@@ -179,7 +179,7 @@ export class Run {
     this.tellLive();
   }
 
-  /** Shows a sentence. */
+  /** Adds a sentence. */
   note(notice: Notice, rank: number | undefined, now: number): void {
     this.timeline.note(rank === undefined ? [] : [rank], notice, now);
   }
@@ -198,7 +198,7 @@ export class Run {
       return;
     }
     if (!this.parts.has(rank)) {
-      this.setPart(rank, 'ready'); // late output of a process whose part has not been told
+      this.setPart(rank, 'ready'); // late output of a process whose part is not known
     }
     const process = this.process(rank);
     if (process.clearing) {
@@ -240,7 +240,7 @@ export class Run {
     });
   }
 
-  /** Keeps what ranks wait for. An alarm is put out, once: what corrects it stands where it is looked at. */
+  /** Keeps what ranks wait for. An alarm also becomes a notice, once; its corrections do not. */
   private hang(event: HangEvent, now: number): void {
     const before = this.hangs.get(event.hang);
     if (event.gone || !this.running) {
@@ -354,7 +354,7 @@ export class Runs {
     };
   }
 
-  /** Those that are known, oldest first. */
+  /** The runs of the model, oldest first. */
   get list(): readonly Run[] {
     return this.runs;
   }
@@ -363,12 +363,12 @@ export class Runs {
     return this.runs.findLast((run) => run.id === id);
   }
 
-  /** What a process (a rank, or `LOCAL`) runs now. */
+  /** The run that a process (a rank, or `LOCAL`) is in now. */
   current(rank: number): Run | undefined {
     return this.runs.findLast((run) => run.running && run.parts.has(rank) && run.parts.get(rank)?.status === undefined);
   }
 
-  /** Has a listener told of changes until the returned function is called. */
+  /** Tells a listener of changes until the returned function is called. */
   listen(listener: RunsListener): () => void {
     this.listeners.add(listener);
     return () => {
@@ -405,7 +405,7 @@ export class Runs {
     this.bound();
   }
 
-  /** Puts what runs have put out in its place. Until then it waits, so that ranks that speak at about the same time do so in order. */
+  /** Puts waiting output in its place. It waits so that output of ranks from about the same time comes in the order of the ranks. */
   settle(): void {
     for (const run of this.runs) {
       run.timeline.settle();
@@ -413,7 +413,7 @@ export class Runs {
     this.bound();
   }
 
-  /** Ends the runs that go on: the server has ended, which nobody is left to tell of. */
+  /** Ends the runs in progress: the server has ended, and will send no more events. */
   lost(): void {
     const now = this.now();
     const reason = 'the server has ended, and Python with it';
@@ -453,7 +453,7 @@ export class Runs {
     this.all.forgotten(run);
   }
 
-  /** Tells why something ended; once, though a death ends a process, a run and a pool. */
+  /** Tells why something ended. A death ends a process, a run and a pool, but is told once. */
   private end(event: DipEvent, reason: string | undefined, now: number): void {
     if (reason && !this.ends.has(reason)) {
       this.ends.add(reason);
@@ -469,7 +469,7 @@ export class Runs {
     run?.note(notice, event.local ? LOCAL : event.rank, now);
   }
 
-  /** Keeps what is known within its limit: runs that ended long ago lose what they have put out, then long ones its beginning. */
+  /** Keeps the model within its limit: first runs that ended long ago lose their output, then long ones the beginning of it. */
   private bound(): void {
     while (this.runs.reduce((n, run) => n + run.timeline.bytes, 0) > this.budget) {
       const full = this.runs.filter((run) => run.timeline.entries.length > 0);

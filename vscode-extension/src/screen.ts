@@ -9,7 +9,7 @@ interface Row {
   text: string; // without the colours that were on at its beginning
   before: string; // those
   colour: boolean; // colours are on at its end
-  drawn: boolean; // text was put there after a carriage return: a progress bar, probably
+  drawn: boolean; // its text came after a carriage return: probably a progress bar
 }
 
 /** Takes a line that nothing can change any more. */
@@ -21,15 +21,15 @@ export function prompted(prompt: string, value: string): string {
 }
 
 /**
- * Turns text into lines, as a terminal would show them as far as progress bars need that: a carriage return lets the text
- * after it replace the line, and "cursor up" goes back to a line above (tqdm's nested bars, rich). Every line is complete in
- * itself: it begins with the colours that are on, and turns them off at its end. Other control sequences are dropped,
- * other control characters made visible. It does as the server's own folding does.
+ * Turns text into lines as a terminal would, as far as progress bars need it: after a carriage return the text replaces the line, and
+ * "cursor up" goes back to a line above (tqdm's nested bars, rich). Every line is complete in itself: it begins with the colours that
+ * are on, and turns them off at its end. Other control sequences are dropped, other control characters made visible. The server
+ * folds by the same rules.
  */
 export class Screen {
   private rows: Row[] = []; // not final, the lowest one last
   private at = 0; // the cursor's row; rows.length: below all of them
-  /** How the cursor came to the beginning of a row, where the next text replaces what is there. */
+  /** How the cursor came to the beginning of a row, whose text the next text replaces. */
   private home: 'away' | 'fed' | 'returned' = 'away';
   private colours = ''; // colour codes that are on
   private escape = ''; // the beginning of a control sequence whose end has not come
@@ -44,7 +44,7 @@ export class Screen {
     return this.rows.length > 0;
   }
 
-  /** Takes text. What it does not emit becomes final by `settle` or `finish`. */
+  /** Takes text. Lines that it does not emit become final by `settle` or `finish`. */
   write(text: string, emit: Emit): void {
     text = this.escape + text;
     this.escape = '';
@@ -126,7 +126,7 @@ export class Screen {
     row.colour = this.colours !== '';
     row.text += text;
     while (row.text.length > maxLine) {
-      // Emitting every row down to this one loses nothing but the chance to redraw those above.
+      // Emitting every row down to this one costs only the chance to redraw those above.
       const cut = isLowSurrogate(row.text.charCodeAt(maxLine)) ? maxLine - 1 : maxLine;
       const rest: Row = { text: row.text.slice(cut), before: this.colours, colour: row.colour, drawn: false };
       row.text = row.text.slice(0, cut);
@@ -186,7 +186,7 @@ export class Screen {
       case 'A': // up
       case 'F':
         if (this.at < n && this.rows.length > 0 && this.rows.length < maxRows) {
-          // The row is final already. What is put there must not replace one that is not.
+          // That row is final already. New text must not replace one that is not.
           this.rows.unshift({ text: '', before: '', colour: false, drawn: true });
         }
         this.at = Math.max(0, this.at - n);
@@ -205,7 +205,7 @@ export class Screen {
     }
   }
 
-  /** Takes a colour code. It stays in the text, but at the beginning of a row: that begins with what is on anyway. */
+  /** Takes a colour code. It is added to the text, except at the beginning of a row, which starts with the active colours anyway. */
   private colour(params: string, all: string): void {
     if (params === '' || params === '0' || this.colours.length + all.length > maxColour) {
       this.colours = '';

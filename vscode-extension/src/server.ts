@@ -26,7 +26,7 @@ import type {
 import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
 
-/** The documents that the server is for. Untitled ones have no file, but cells. */
+/** The documents that the server handles. Untitled ones have no file, but may have cells. */
 const documents = [
   { language: 'python', scheme: 'file' },
   { language: 'python', scheme: 'untitled' },
@@ -43,9 +43,9 @@ export type ServerState = 'starting' | 'running' | 'stopped';
 export type Interpreter = (folder: vscode.Uri | undefined) => Promise<string | undefined>;
 
 /**
- * Commands are registered by `registerCommands`, when the extension is activated, not by the client when the server has
- * begun: they are there from the first moment, and take what they are about from the editor. What goes wrong is told
- * by [[Server]], once, and not for every request.
+ * Commands are registered by `registerCommands` when the extension is activated, not by the client when the server has started. So
+ * they are there from the first moment, and take their arguments from the editor. [[Server]] reports failures once,
+ * not for every request.
  */
 class Client extends LanguageClient {
   override registerFeature(feature: StaticFeature | DynamicFeature<object>): void {
@@ -63,13 +63,13 @@ class Client extends LanguageClient {
 /** With a name alone the client would send an empty list of parameters. */
 const trusted = new NotificationType0('dip/trusted' satisfies keyof ClientNotifications);
 
-/** How long the processes of a server that was asked to end may take, in milliseconds, before another one is started beside it. */
+/** How long a server's processes may take to end, in milliseconds, before another server is started beside them. */
 const patience = 15_000;
 
-/** Milliseconds without a change of cells after which their lenses are asked for once more. */
+/** After so many milliseconds without a change of cells, their lenses are asked for once more. */
 const quiet = 2_000;
 
-/** One for the window. What it tells comes by its events, in the order in which the server says it. */
+/** One per window. Its events come in the server's order. */
 export class Server implements vscode.Disposable {
   private readonly eventEmitter = new vscode.EventEmitter<DipEvent>();
   private readonly foldedEmitter = new vscode.EventEmitter<FoldedParams>();
@@ -78,22 +78,22 @@ export class Server implements vscode.Disposable {
   private readonly restarts = new Restarts();
   private running: Promise<Client> | undefined;
   private process: ChildProcessWithoutNullStreams | undefined;
-  /** Settled once the server before has ended: there is never more than one. */
+  /** Settled once the previous server has ended: there is never more than one. */
   private ended: Promise<void> = Promise.resolve();
   private current: ServerState = 'stopped';
   private lensTimer: NodeJS.Timeout | undefined;
 
-  /** What runs do. */
+  /** The events of runs. */
   readonly onEvent = this.eventEmitter.event;
-  /** What a person reads of it, as on a terminal. */
+  /** The same, folded for a person to read, as on a terminal. */
   readonly onFolded = this.foldedEmitter.event;
-  /** The states of a document's cells have changed. Changes of its text are not told. */
+  /** The states of a document's cells have changed. Changes of its text do not count. */
   readonly onCellsChanged = this.cellsEmitter.event;
   readonly onState = this.stateEmitter.event;
 
   constructor(
     private readonly context: vscode.ExtensionContext,
-    /** Where the server's own words go: what it logs, not what runs print. */
+    /** The server's own log, not what runs print. */
     readonly log: vscode.LogOutputChannel,
     private readonly interpreter: Interpreter,
   ) {}
@@ -102,7 +102,7 @@ export class Server implements vscode.Disposable {
     return this.current;
   }
 
-  /** Starts the server, if it has not been; an error says why it does not run. The user has been told then. */
+  /** Starts the server, if it does not run. An error says why it cannot; the user has been told. */
   async start(): Promise<void> {
     await this.connected();
   }
@@ -113,12 +113,12 @@ export class Server implements vscode.Disposable {
     await this.start();
   }
 
-  /** Ends the server and waits, within reason, for what it has started to end. */
+  /** Ends the server, and waits a limited time for everything that it has started to end. */
   stop(): Promise<void> {
     const { running } = this;
     if (running) {
       this.running = undefined;
-      this.become('stopped'); // at once: what is asked for meanwhile is for the next one
+      this.become('stopped'); // at once: requests from now on are for the next one
       this.ended = this.end(running);
     }
     return this.ended;
@@ -137,7 +137,7 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  /** Executes a command. An error is one that the server tells the user about: it says why and what to do. */
+  /** Executes a command. An error of the server is a sentence for the user: it says why and what to do. */
   async execute<C extends keyof CommandArguments>(command: C, args: CommandArguments[C]): Promise<CommandAnswers[C]> {
     const client = await this.connected();
     return client.sendRequest<CommandAnswers[C]>('workspace/executeCommand', { command, arguments: [args] });
@@ -159,7 +159,7 @@ export class Server implements vscode.Disposable {
     await client.sendNotification(trusted);
   }
 
-  /** Has the server ask for its settings again, as when the interpreter that another extension knows has changed. */
+  /** Makes the server ask for its settings again, for example when the interpreter of another extension has changed. */
   async settingsChanged(): Promise<void> {
     const client = await this.connected();
     await client.sendNotification('workspace/didChangeConfiguration', { settings: null });
@@ -219,7 +219,7 @@ export class Server implements vscode.Disposable {
         },
       },
       middleware: {
-        // They say how a cell went, as its lenses do right above: once is enough.
+        // Hints say how a cell went, and so do the lenses right above: once is enough.
         provideInlayHints: (document, range, token, next) =>
           showsLenses(document) ? [] : next(document, range, token),
         workspace: {
@@ -261,8 +261,8 @@ export class Server implements vscode.Disposable {
   }
 
   /**
-   * Has VS Code ask for lenses once more when their cells have been quiet for a while. It was seen to miss that they have changed when the
-   * window's layout changes at that moment, and a run that is not told of further would show nothing of it, not even how to interrupt it.
+   * Makes VS Code ask for lenses once more when the cells have been quiet for a while. If the window's layout changes at the same
+   * moment, VS Code may miss that lenses have changed. Then a long run would show nothing, not even how to interrupt it.
    */
   private lookAgainAtLenses(client: Client): void {
     clearTimeout(this.lensTimer);
@@ -274,11 +274,11 @@ export class Server implements vscode.Disposable {
     }, quiet);
   }
 
-  /** A connection has ended. If nobody wanted that, the server is started anew, and the user hears of it. */
+  /** A connection has ended. If nobody wanted that, the server is restarted, and the user is told. */
   private async closed(client: Client): Promise<void> {
     const { running, process } = this;
     if (this.current !== 'running' || (await running) !== client) {
-      return; // it was asked to end, or has not begun: whoever waits for that tells
+      return; // it was asked to end, or never started: the caller of that reports it
     }
     this.running = undefined;
     this.become('stopped');
@@ -294,7 +294,7 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  /** Tells the user something, with the ways on. */
+  /** Tells the user something, and offers what can be done. */
   private tell(how: 'warning' | 'error', text: string, restart: boolean): void {
     this.log.error(text);
     const show = 'Show Log';
@@ -325,12 +325,12 @@ function showsLenses(document: vscode.TextDocument): boolean {
   return of('editor').get<boolean>('codeLens', true) && of('dip').get<readonly string[]>('codeLens', []).length > 0;
 }
 
-/** What an error says, without the stop at its end. */
+/** The message of an error, without the full stop. */
 function sentence(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
 }
 
-/** The settings of a folder, with the interpreter that another extension knows where they name none. */
+/** The settings of a folder, with the interpreter of another extension where they name none. */
 async function withInterpreter(
   settings: unknown,
   folder: vscode.Uri | undefined,

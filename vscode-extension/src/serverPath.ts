@@ -14,12 +14,12 @@ export function serverPath(context: vscode.ExtensionContext): string {
   return path.join(context.extensionPath, 'server', 'dipls');
 }
 
-/** A server's process, which has begun. An error says which file it was and why that cannot run. */
+/** Starts a server's process. An error says which file it was and why that cannot run. */
 export async function startServer(command: string): Promise<ChildProcessWithoutNullStreams> {
   if (!existsSync(command)) {
     throw new Error(`there is no ${command}`);
   }
-  // What is worth a warning it tells the client as well.
+  // Warnings reach the client as well.
   const process = spawn(command, ['lsp', '--log-level', 'error'], { cwd: workingDirectory() });
   await new Promise<void>((resolve, reject) => {
     process.once('spawn', resolve);
@@ -30,13 +30,13 @@ export async function startServer(command: string): Promise<ChildProcessWithoutN
   return process;
 }
 
-/** Where documents without a file are at home: the first folder, as far as there is one. */
+/** The folder for documents without a file: the first one, if there is any. */
 function workingDirectory(): string {
   const folder = vscode.workspace.workspaceFolders?.find(({ uri }) => uri.scheme === 'file' && existsSync(uri.fsPath));
   return folder?.uri.fsPath ?? homedir();
 }
 
-/** How a process has ended, in a few words, once it has; undefined if it has not after so many milliseconds. */
+/** Waits for a process to end, and returns how it did, in a few words. Undefined if it has not after so many milliseconds. */
 export async function ending(process: ChildProcessWithoutNullStreams, patience: number): Promise<string | undefined> {
   if (process.exitCode === null && process.signalCode === null) {
     const ended = await new Promise<boolean>((resolve) => {

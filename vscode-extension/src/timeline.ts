@@ -1,4 +1,4 @@
-/** What the processes of a run have put out, in one order, and what several ranks put out alike once. */
+/** The output of a run's processes in one order, with equal output of several ranks folded into one entry. */
 import type { Frame } from './generated/server';
 import { LOCAL } from './ranks';
 
@@ -42,20 +42,20 @@ export type Output = Line | Rich | Failure | Notice;
 
 /** An output, and the ranks that it came from. */
 export interface Entry {
-  /** Unique in the window. An entry's output never changes, an update makes another entry. */
+  /** Unique in the window. An entry's output never changes: an update makes another entry. */
   readonly id: number;
   readonly output: Output;
   /** Ascending; `[LOCAL]` alone for the local namespace; none for a notice of the run. */
   readonly ranks: readonly number[];
 }
 
-/** What a timeline tells of its changes. Indices count from the first entry that it holds. */
+/** Is told of a timeline's changes. Indices count from the first entry that it holds. */
 export interface TimelineListener {
-  /** At an index entries were removed, then others put there. */
+  /** At an index, entries were removed, then others inserted. */
   spliced(index: number, removed: number, added: readonly Entry[]): void;
-  /** The ranks of an entry are others. */
+  /** The ranks of an entry have changed. */
   ranksChanged(entry: Entry): void;
-  /** Something waits to be put in its place by `settle`. */
+  /** Output waits to be put in its place by `settle`. */
   waits(): void;
 }
 
@@ -72,10 +72,10 @@ class Item implements Entry {
   ) {}
 }
 
-/** How much waits at most to be put in its place, in bytes. */
+/** How many bytes of output wait at most to be put in their place. */
 const maxWaiting = 1 << 20;
 
-/** How much of what a rank alone has said at the end may still give way to what is shared. */
+/** How many of a rank's own last outputs may still move down for shared output. */
 const maxFloats = 256;
 
 /** Items, and where to put them. */
@@ -84,23 +84,23 @@ interface Place {
   readonly items: Item[];
 }
 
-/** How long, in milliseconds, another rank's output may stand below before what comes is not put among it any more. */
+/** For how long, in milliseconds, output may still be inserted above what other ranks have put out. */
 const frozenAfter = 1000;
 
 /**
- * Keeps the order of each rank, and folds whatever the ranks say alike, however far apart they are: an entry gains ranks as
- * these come to it. What only one rank has said stands where it said it: after the last entry that it shares, beside what the
- * others said in that place; at the end, where nothing is shared yet, what came last is below, and goes up once it turns out
- * to be before something. So ranks can be looked at folded, one by one and side by side without another copy.
+ * Keeps the order of each rank's output, and folds equal output of ranks, however far apart they are: an entry gains ranks as they
+ * reach it. Output of one rank alone stands after the last entry that the rank shares, beside what other ranks put out in that
+ * place. At the end, where nothing is shared yet, the latest output is at the bottom; it moves up once a shared entry after it
+ * turns up. So one list serves to show ranks folded, one by one, and side by side.
  *
- * What ranks say at about the same time is put in its place together, lower ranks first: it waits until somebody looks.
+ * Output of about the same time is put in its place together, lower ranks first: it waits until somebody looks.
  */
 export class Timeline {
   private items: Item[] = [];
-  private readonly anchors = new Map<number, Item>(); // the last item of each rank that stays where it is
-  private readonly floats = new Map<number, Item[]>(); // what is each rank's alone and came after: it gives way to what is shared
-  private readonly open = new Map<string, Item[]>(); // by key: items that more ranks may come to, ascending
-  private frozen = 0; // before this index nothing is put that does not have to be there
+  private readonly anchors = new Map<number, Item>(); // each rank's last item whose place is fixed
+  private readonly floats = new Map<number, Item[]>(); // each rank's own items after that; they move down for shared ones
+  private readonly open = new Map<string, Item[]>(); // by key: items that more ranks may still reach, ascending
+  private frozen = 0; // nothing is inserted before this index unless order requires it
   private total = 0;
   private readonly waiting = new Map<number, Output[]>(); // by rank: what has no place yet
   private waitingBytes = 0;
@@ -108,7 +108,7 @@ export class Timeline {
 
   constructor(
     private readonly listener: TimelineListener,
-    /** How many ranks may say the same: an item that all of them have said is complete. */
+    /** The number of ranks. An item that all of them have reached is complete. */
     private readonly ranks: () => number,
   ) {}
 
@@ -122,7 +122,7 @@ export class Timeline {
     return this.total;
   }
 
-  /** Adds what a process has put out, in its order. */
+  /** Adds output of a process, in its order. */
   add(rank: number, outputs: readonly Output[], now: number): void {
     if (outputs.length === 0) {
       return;
@@ -156,7 +156,7 @@ export class Timeline {
     }
   }
 
-  /** Adds what a process has put out now and at once, and returns the entries that have it. */
+  /** Adds output of a process without waiting, and returns its entries. */
   put(rank: number, outputs: readonly Output[], now: number): readonly Entry[] {
     this.settle();
     if (rank === LOCAL || this.ranks() === 1) {
@@ -214,13 +214,13 @@ export class Timeline {
     return entries;
   }
 
-  /** Adds a sentence that is no process's, or one process's own. */
+  /** Adds a notice, of the run or of one process. */
   note(ranks: number[], notice: Notice, now: number): void {
     this.settle();
     this.insert([{ index: this.items.length, items: [this.item(notice, ranks, now, '')] }]);
   }
 
-  /** Puts another output of a rank into the place of one that it has put out. */
+  /** Replaces an output of a rank by another one. */
   replace(rank: number, entry: Entry, output: Output, now: number): Entry {
     this.settle();
     const key = keyOf(output);
@@ -242,7 +242,7 @@ export class Timeline {
     return updated;
   }
 
-  /** Removes what a process has put out. */
+  /** Removes the output of a process. */
   clear(rank: number): void {
     this.settle();
     if (!this.anchors.has(rank) && !this.floats.has(rank)) {
@@ -308,7 +308,7 @@ export class Timeline {
     return new Item(output, typeof rank === 'number' ? [rank] : rank, now, key);
   }
 
-  /** The first item from an index on that the rank may come to. */
+  /** The first item from an index on that the rank may join. */
   private find(key: string, after: number, rank: number): Item | undefined {
     const same = this.open.get(key);
     if (!same) {
@@ -323,7 +323,7 @@ export class Timeline {
     return undefined;
   }
 
-  /** Where to put what a rank has said before an item that it shares, but after an index: ranks stand in ascending order. */
+  /** Where to put a rank's own output between an index and a shared item: ranks stand in ascending order. */
   private before(same: Item, after: number, rank: number): number {
     let index = same.index;
     while (index > after && ((this.items[index - 1] as Item).ranks[0] ?? rank) > rank) {
@@ -332,7 +332,7 @@ export class Timeline {
     return index;
   }
 
-  /** Where to put so many things that the rank says at the end: behind what lower ranks have said in their place. */
+  /** Where to put `n` outputs of a rank at the end: after as many of each lower rank. */
   private among(after: number, rank: number, n: number): number {
     const said = new Map<number, number>();
     let index = Math.max(after, this.frozen);
@@ -380,7 +380,7 @@ export class Timeline {
     }
   }
 
-  /** Lets more ranks come to an item. */
+  /** Lets more ranks join an item. */
   private offer(item: Item): void {
     const same = this.open.get(item.key);
     if (same) {
@@ -419,7 +419,7 @@ export class Timeline {
     this.listener.ranksChanged(item);
   }
 
-  /** Has an item of a rank stay where it is, and with it what is above. */
+  /** Fixes the place of a rank's item, and of those above it. */
   private anchor(rank: number, item: Item): void {
     const floats = this.floats.get(rank) ?? [];
     const i = floats.indexOf(item);
@@ -439,7 +439,7 @@ export class Timeline {
     this.remove(item);
   }
 
-  /** The same output of ranks that have updated theirs before: it stands beside the old one, with nothing of the rank between. */
+  /** The entry to join for an updated output: one that other ranks have updated to the same, with nothing of this rank between. */
   private sibling(old: Item, key: string, rank: number): Item | undefined {
     for (const step of [1, -1]) {
       for (let i = old.index + step, n = this.ranks(); n > 0; i += step, n--) {
@@ -496,7 +496,7 @@ function lowerBound(items: readonly Item[], index: number): number {
   return low;
 }
 
-/** The same for outputs that are the same. */
+/** A key: equal outputs have equal keys. */
 function keyOf(output: Output): string {
   switch (output.kind) {
     case 'line':
@@ -515,10 +515,10 @@ function keyOf(output: Output): string {
   }
 }
 
-/** What may differ in the texts of failures that are the same, as the server folds them: numbers and addresses. */
+/** What may differ between failures that count as the same, as on the server: numbers and addresses. */
 const varying = /[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\b(?:nan|inf)\b)/g;
 
-/** What differs of a failure from one that is the same: it stands below that. */
+/** How a failure differs from the one that it is folded into: shown below that one. */
 class Apart implements Failure {
   readonly kind = 'failure';
   readonly frames: readonly Frame[] = [];
@@ -532,7 +532,7 @@ class Apart implements Failure {
   }
 }
 
-/** Whether a process has put something out itself. */
+/** Whether an output is as a process has put it out: not an `Apart`, which is made here. */
 function isOwn(output: Output): boolean {
   return !(output instanceof Apart);
 }
@@ -546,7 +546,7 @@ function whatDiffers(shown: Output, output: Output): Output | undefined {
   return new Apart(output.ename, line ?? output.evalue);
 }
 
-/** Tells texts apart that may be megabytes long. */
+/** A hash that tells texts apart, which may be megabytes long. */
 function digest(text: string): string {
   let a = 0x9e3779b9;
   let b = 0x85ebca6b;

@@ -1,9 +1,9 @@
-/** What changes while the server runs, and what it has to be told of: trust, settings, the interpreter. */
+/** Tells the server of what changes while it runs: trust, settings, the interpreter. */
 import * as vscode from 'vscode';
 import type { Interpreters } from './interpreter';
 import type { Server } from './server';
 
-/** Tells the server of changes. Where it does not run there is nothing to tell: it asks when it begins. */
+/** Tells the server of changes. A server that does not run asks when it starts. */
 export function followChanges(server: Server, interpreters: Interpreters): vscode.Disposable {
   const tell = (what: () => Promise<void>) => {
     if (server.state === 'stopped') {
@@ -17,7 +17,7 @@ export function followChanges(server: Server, interpreters: Interpreters): vscod
     vscode.workspace.onDidGrantWorkspaceTrust(() => {
       tell(async () => {
         await server.trust();
-        await server.settingsChanged(); // there are settings, and an interpreter, that did not count before
+        await server.settingsChanged(); // settings and an interpreter that did not count before count now
       });
     }),
     interpreters.onDidChange(() => {

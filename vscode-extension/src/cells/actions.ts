@@ -1,4 +1,4 @@
-/** What one does with cells in an editor: running them in several ways, going from one to another, and editing them. */
+/** What one does with cells in an editor: run them in several ways, go from one to another, edit them. */
 import * as vscode from 'vscode';
 import { problem } from '../arguments';
 import type { CellInfo } from '../generated/server';
@@ -37,7 +37,7 @@ export function registerActions(server: Server): vscode.Disposable {
 }
 
 class Actions {
-  /** Ends when all that was asked for has been done. */
+  /** Resolves when everything asked for so far has been done. */
   private last: Promise<void> = Promise.resolve();
 
   constructor(private readonly server: Server) {}
@@ -102,7 +102,7 @@ class Actions {
     },
   };
 
-  /** Does something when all that was asked for before has been done: who presses a key three times means three cells. */
+  /** Does something after everything asked for before it: pressing a key three times means three cells. */
   inTurn(act: () => Promise<void>): Promise<void> {
     this.last = this.last.then(act).catch((error: unknown) => {
       void vscode.window.showErrorMessage(problem(error));
@@ -110,17 +110,17 @@ class Actions {
     return this.last;
   }
 
-  /** Runs the cell of the cursor, if there is anything in it to run, and gives it. */
+  /** Runs the cell of the cursor, if there is anything in it to run, and returns it. */
   private async run(editor: vscode.TextEditor): Promise<CellInfo | undefined> {
     const cell = await this.current(editor);
     if (cell?.kind === 'code' && hasBody(textOf(editor.document), linesOf(cell))) {
-      // The server has taken the text when it answers: edits that follow do not count.
+      // When the server answers it has taken the text, so later edits do not matter.
       await this.server.execute('dip.runCell', { uri: editor.document.uri.toString(), id: cell.id });
     }
     return cell;
   }
 
-  /** Runs the cell of the cursor and goes to the next one. Behind the last one, unless it is empty, there is a new one, as in a notebook. */
+  /** Runs the cell of the cursor and goes to the next one. After the last cell, unless that is empty, a new one is made, as in a notebook. */
   private async runAndAdvance(editor: vscode.TextEditor): Promise<void> {
     const cell = await this.run(editor);
     const next = await this.below(editor, cell);
@@ -131,7 +131,7 @@ class Actions {
     }
   }
 
-  /** Splits the cell of the cursor. Where a marker would be none, as in a string or in brackets, nothing is split. */
+  /** Splits the cell of the cursor, unless a marker would not count there, as in a string or in brackets. */
   private async split(editor: vscode.TextEditor): Promise<void> {
     const cell = await this.current(editor);
     if (!cell) {
@@ -183,7 +183,7 @@ class Actions {
     );
   }
 
-  /** Cells of the text as it is. */
+  /** The cells of the document's present text. */
   private async cells(document: vscode.TextDocument, range?: vscode.Range): Promise<readonly CellInfo[]> {
     for (;;) {
       const { version, cells } = await this.server.cells(document, range);
@@ -194,7 +194,7 @@ class Actions {
   }
 }
 
-/** Goes into a cell, all of which is then to be seen if it is short enough. */
+/** Goes into a cell, and scrolls so that all of it is in view, if it is short enough. */
 function enter(editor: vscode.TextEditor, cell: CellInfo): void {
   const lines = linesOf(cell);
   const place = position(entry(textOf(editor.document), lines));
@@ -206,7 +206,7 @@ function enter(editor: vscode.TextEditor, cell: CellInfo): void {
 /** How many lines of a cell should be seen when one goes to it. */
 const maxRevealed = 10;
 
-/** Makes a change that is undone in one step; false if the text has changed meanwhile. */
+/** Makes a change that is undone in one step. False if the text has changed meanwhile. */
 async function apply(editor: vscode.TextEditor, { edits, cursor }: Change): Promise<boolean> {
   const done = await editor.edit((builder) => {
     for (const { start, end, text } of edits) {

@@ -61,7 +61,7 @@ export class Decorations implements vscode.Disposable {
     const settings = vscode.workspace.getConfiguration('dip.cells', editor.document);
     const cells = this.watch.shown(editor)?.cells ?? [];
     const starts = cells.filter((cell) => cell.range.start.line > 0 && linesOf(cell).header);
-    // At the end of the line above, not at the beginning of the marker's: lenses, which stand between the two, are the cell's.
+    // Drawn at the end of the line above, not at the beginning of the marker's line: the lenses between the two belong to the cell.
     const above = settings.get<boolean>('decorations', true) ? starts.map(({ range }) => range.start.line - 1) : [];
     this.set(editor, this.separator, above.map(lineAt));
     this.drawActive(editor);
@@ -78,7 +78,7 @@ export class Decorations implements vscode.Disposable {
   private drawActive(editor: vscode.TextEditor): void {
     const shown = this.watch.shown(editor);
     if (shown && shown.version !== editor.document.version) {
-      return; // VS Code moves what is drawn with the text until it is known better
+      return; // until then VS Code moves the decorations with the text
     }
     const cell = vscode.workspace.getConfiguration('dip.cells', editor.document).get<boolean>('decorations', true)
       ? cellAt(shown?.cells ?? [], editor.selection.active.line)
@@ -92,7 +92,7 @@ export class Decorations implements vscode.Disposable {
     );
   }
 
-  /** Draws, if it is not what is drawn: a picture that moves begins anew each time. */
+  /** Draws, unless the same is drawn already: an animation would begin anew. */
   private set(editor: vscode.TextEditor, type: vscode.TextEditorDecorationType, ranges: readonly vscode.Range[]): void {
     const drawn = this.drawn.get(editor) ?? new Map<vscode.TextEditorDecorationType, string>();
     this.drawn.set(editor, drawn);

@@ -1,6 +1,6 @@
 /**
- * Edits of a document's cells, as functions of its text: what is to be replaced, and where the cursor stands afterwards. What a cell is the server
- * says; here it is the lines from its first to its last one, blank lines before the next cell included.
+ * Edits of a document's cells, as functions of its text: what to replace, and where the cursor stands afterwards. The server says what a
+ * cell is. Here it is a range of lines, with the blank lines before the next cell.
  */
 
 export interface Position {
@@ -32,7 +32,7 @@ export interface Edit extends Range {
   readonly text: string;
 }
 
-/** Edits that do not touch each other, of positions before any of them, and the place of the cursor after all of them. */
+/** Edits that do not touch each other, with positions as before all of them, and the place of the cursor after all of them. */
 export interface Change {
   readonly edits: readonly Edit[];
   readonly cursor: Position;
@@ -53,7 +53,7 @@ export function insertAbove(text: Text, cell: CellLines): Change {
   const { eol } = text;
   const { marker, indent } = markerLike(text, cell);
   const apart = cell.first > 0 && !isBlank(text.line(cell.first - 1)) ? eol : '';
-  // What stands before the first marker would be the new cell's body, if it did not get a marker of its own.
+  // Text before the first marker gets a marker of its own; otherwise it would become the new cell's body.
   const own = cell.header ? '' : marker + eol;
   return {
     edits: [insertion(at(cell.first, 0), apart + marker + eol + indent + eol + eol + own)],
@@ -93,8 +93,8 @@ function appendCell(text: Text, last: number, marker: string, indent: string): C
 }
 
 /**
- * A cell split where the cursor is, or at both ends of a selection, of which then comes a cell of its own. Blank lines there are replaced by the
- * marker; where nothing is left below, that is a new cell.
+ * Splits a cell at the cursor, or at both ends of a selection, which then becomes a cell of its own. Blank lines there are replaced by
+ * the marker. If nothing is left below, a new cell begins there.
  */
 export function split(text: Text, cell: CellLines, selection: Range): Change {
   const top = gapAt(text, cell, selection.start);
@@ -130,7 +130,7 @@ function gapAt(text: Text, cell: CellLines, place: Position): Gap | undefined {
   const before = text.line(from.line).slice(0, from.character).trimEnd();
   const above = before === '' ? lastText(text, cell.first, from.line - 1) : from.line;
   const start = before !== '' ? at(from.line, before.length) : above < 0 ? at(cell.first, 0) : endOf(text, above);
-  // Text that is torn out of its line is indented as that is.
+  // Text that is taken out of its line keeps the line's indentation.
   const indent = indentOf(text.line(next.line));
   const torn = next.character > indent.length;
   const lead = above < 0 ? '' : eol + eol;
@@ -157,8 +157,8 @@ function nextText(text: Text, from: Position, last: number): Position | undefine
 }
 
 /**
- * Two cells that follow each other, in the other order; blank lines between cells stay where they are. The cell that is moved takes the cursor with
- * it. The text before the first marker gets a marker when it is no longer before it.
+ * Swaps two neighbouring cells. Blank lines between cells stay where they are. The cursor goes with the cell that is moved. The text
+ * before the first marker gets a marker if it is not the first cell any more.
  */
 export function swap(
   text: Text,
@@ -208,7 +208,7 @@ export function whole(text: Text, cell: CellLines): Range {
   };
 }
 
-/** Where one goes to be in a cell: the line below its marker. */
+/** Where the cursor goes in a cell: the line below its marker. */
 export function entry(text: Text, cell: CellLines): Position {
   if (!cell.header) {
     return at(cell.first, 0);

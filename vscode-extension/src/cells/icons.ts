@@ -1,7 +1,7 @@
-/** Pictures of the gutter, each of its own shape, so that it needs no colour to be told. */
+/** Pictures of the gutter. Each has its own shape, so they can be told apart without colours. */
 import type { Mark } from './places';
 
-/** Colours on a dark and on a light background, of contrast enough for both, high-contrast themes included. */
+/** Colours on a dark and on a light background, with enough contrast for both, also in high-contrast themes. */
 const colours: Record<Mark, { dark: string; light: string }> = {
   queued: { dark: '#a0a0a0', light: '#6a6a6a' },
   running: { dark: '#4daafc', light: '#0063b8' },

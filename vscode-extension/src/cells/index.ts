@@ -6,13 +6,13 @@ import { Decorations } from './decorations';
 import { hasCells, seemsToHaveCells } from './places';
 import { Watch } from './watch';
 
-/** Shows the cells of Python files, and what is done with them. */
+/** Registers everything about cells. */
 export function showCells(server: Server): vscode.Disposable {
   const watch = new Watch(server);
   return vscode.Disposable.from(watch, new Decorations(watch), registerActions(server), followContext(watch));
 }
 
-/** Keeps the context `dip`: the active editor has Python with cells, for which keys and menus are. */
+/** Keeps the context key `dip`: the active editor has Python with cells. Keys and menus depend on it. */
 function followContext(watch: Watch): vscode.Disposable {
   let told: boolean | undefined;
   const tell = () => {
@@ -26,10 +26,10 @@ function followContext(watch: Watch): vscode.Disposable {
   return vscode.Disposable.from(watch.onChange(tell), vscode.window.onDidChangeActiveTextEditor(tell));
 }
 
-/** Whether an editor has Python with cells; undefined if that will be known in a moment, or it is none that has a say. */
+/** Whether an editor has Python with cells. Undefined if that will be known in a moment, or if the editor does not count. */
 function answer(watch: Watch, editor: vscode.TextEditor | undefined): boolean | undefined {
   if (editor?.document.uri.scheme === 'output') {
-    return undefined; // VS Code takes a panel with text for an editor; the buttons of the one above it stay
+    return undefined; // a panel with text counts as an editor for VS Code; the buttons of the real editor stay
   }
   if (!editor || !isOurs(editor.document)) {
     return false;

@@ -1,13 +1,13 @@
-/** The commands of cells, besides those of the server, and what people choose them by. */
+/** The commands about cells that the server does not have, with their titles. */
 
-/** Those that are the server's with a target. */
+/** Those that are a command of the server with a target. */
 export const targetCommands = {
   'dip.runCellOnRanks': 'Run cell on all ranks',
   'dip.runCellLocally': 'Run cell locally',
   'dip.runCellEverywhere': 'Run cell everywhere',
 } as const;
 
-/** Those that the editor takes part in. */
+/** Those that also move the cursor or edit the text. */
 export const cellCommands = {
   'dip.runCellAndAdvance': 'Run cell and advance',
   'dip.runCellAndInsertBelow': 'Run cell and insert below',

@@ -2,14 +2,14 @@
 import type { CellInfo } from '../generated/server';
 import { linesOf } from './edits';
 
-/** The cell of a line; undefined if none has it, as a header of YAML. */
+/** The cell of a line. Undefined if the line belongs to none, as in a YAML header. */
 export function cellAt<C extends Pick<CellInfo, 'range'>>(cells: readonly C[], line: number): C | undefined {
   return cells.find(({ range }) => range.start.line <= line && line <= range.end.line);
 }
 
 /**
- * Whether a document has cells as far as a person can see, of some of its cells, which may be those of a part of it only: an ordinary module is one
- * cell without a marker, from its first to its last line.
+ * Whether a document has cells in a person's eyes, judged from some of its cells. An ordinary module is one cell without a marker, from its
+ * first to its last line, and does not count.
  */
 export function hasCells(cells: readonly Pick<CellInfo, 'range' | 'header' | 'target'>[], lineCount: number): boolean {
   const [only, ...others] = cells;
@@ -21,8 +21,8 @@ export function hasCells(cells: readonly Pick<CellInfo, 'range' | 'header' | 'ta
 }
 
 /**
- * Whether a text seems to have cells, for as long as the server has not said so: a key that is pressed right after a file was opened is meant for its
- * cells, and must not type into it.
+ * Whether a text seems to have cells. Used until the server has answered: a key pressed right after a file was opened is meant for its
+ * cells, and must not type into the text.
  */
 export function seemsToHaveCells(text: string): boolean {
   return /^[ \t]*#[ \t]*(%%|In\[[\d ]*\]|<codecell>)/m.test(text);
@@ -39,7 +39,7 @@ export function markOf({ state, stale }: Pick<CellInfo, 'state' | 'stale'>): Mar
   return stale && state !== 'queued' && state !== 'running' ? 'stale' : state;
 }
 
-/** Lines, from first to last, that are shown and some more on both sides, so that a little scrolling needs nothing new. */
+/** The lines in view, from first to last, and some more on both sides, so that a little scrolling needs no new request. */
 export function around(shown: readonly { readonly first: number; readonly last: number }[], lineCount: number): Lines {
   const first = Math.min(...shown.map((range) => range.first));
   const last = Math.max(...shown.map((range) => range.last));
@@ -54,7 +54,7 @@ export interface Lines {
   readonly last: number;
 }
 
-/** Whether all that is shown is within lines. */
+/** Whether everything in view is within the lines. */
 export function covers(lines: Lines | undefined, shown: readonly Lines[]): boolean {
   return lines !== undefined && shown.every(({ first, last }) => lines.first <= first && last <= lines.last);
 }

@@ -1,4 +1,4 @@
-/** The cells that can be seen, of each editor: asked for again when the text, what is shown, or how they ran has changed. */
+/** The cells in view of each editor. They are requested again when the text, the view, or how they ran has changed. */
 import * as vscode from 'vscode';
 import type { CellInfo } from '../generated/server';
 import { isOurs, type Server } from '../server';
@@ -15,15 +15,15 @@ export interface Shown {
 const pause = 50;
 
 /**
- * At most one request at a time goes out for an editor, for the lines that it shows and as many above and below: a document of any length costs the
- * same. An answer for a text that has changed since is dropped; the change has asked again.
+ * There is at most one request at a time per editor. It is for the lines in view and as many above and below, so documents of any length
+ * cost the same. An answer for a text that has changed since is dropped: the change has made another request.
  */
 export class Watch implements vscode.Disposable {
   private readonly emitter = new vscode.EventEmitter<vscode.TextEditor>();
   private readonly editors = new Map<vscode.TextEditor, Watched>();
   private readonly subscription: vscode.Disposable;
 
-  /** Other cells can be seen in an editor, or they are not as they were. */
+  /** Other cells came into view in an editor, or those in view have changed. */
   readonly onChange = this.emitter.event;
 
   constructor(private readonly server: Server) {
@@ -105,14 +105,14 @@ class Watched implements vscode.Disposable {
     private readonly changed: () => void,
   ) {}
 
-  /** Asks if lines are shown that nothing is known of. */
+  /** Requests cells if lines are in view that nothing is known of. */
   look(): void {
     if (!covers(this.shown?.lines, this.visible())) {
       this.ask();
     }
   }
 
-  /** Asks soon. */
+  /** Requests cells after a short delay. */
   ask(): void {
     if (this.asking) {
       this.again = true;
@@ -147,13 +147,13 @@ class Watched implements vscode.Disposable {
     }
   }
 
-  /** The cells of lines; undefined where there is no server to tell. */
+  /** The cells of some lines. Undefined if no server can answer. */
   private async answer(
     document: vscode.TextDocument,
     { first, last }: Lines,
   ): Promise<Omit<Shown, 'lines'> | undefined> {
     if (this.server.state !== 'running') {
-      return undefined; // it is asked again once it runs
+      return undefined; // another request is made once it runs
     }
     try {
       return await this.server.cells(document, new vscode.Range(first, 0, last, 0));

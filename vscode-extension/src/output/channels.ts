@@ -1,6 +1,6 @@
 /**
- * The output channels: `Dip` has what a person wants to read, folded, as the server tells it; `Dip: local` and `Dip: rank N` have
- * everything of one process. Each is there once there is something to say.
+ * The output channels. `Dip` has what a person wants to read, folded by the server; `Dip: local` and `Dip: rank N` have everything of one
+ * process. A channel is made when it gets its first text.
  */
 import * as vscode from 'vscode';
 import type { DipEvent, FoldedItem, FoldedParams } from '../generated/server';
@@ -12,12 +12,12 @@ import { paint } from './colours';
 import { Page } from './page';
 import { heading, headline, marked, processOf, Transcript } from './transcript';
 
-/** How long what comes is gathered before it is shown, in milliseconds. */
+/** How long new text is collected before it is shown, in milliseconds. */
 const gather = 50;
 
 /**
- * How many bytes a channel takes before another one takes its place. VS Code writes all that a channel is ever given, what was replaced
- * included, into a file, which it puts away at 30 MB: what the channel shows is empty then.
+ * How many bytes a channel gets before a new one replaces it. VS Code writes everything that a channel is ever given, replaced text
+ * included, to a file. At 30 MB it rotates that file, and the channel would be empty.
  */
 const wornOut = 20_000_000;
 
@@ -128,7 +128,7 @@ export class OutputChannels implements vscode.Disposable {
       vscode.window.onDidChangeVisibleTextEditors((editors) => {
         for (const editor of editors) {
           this.paint(editor);
-          this.channelOf(editor.document)?.flushSoon(0); // live lines are drawn for somebody who is looking
+          this.channelOf(editor.document)?.flushSoon(0); // live lines are drawn only while somebody is looking
         }
       }),
       vscode.window.onDidChangeTextEditorVisibleRanges(({ textEditor }) => {
@@ -188,7 +188,7 @@ export class OutputChannels implements vscode.Disposable {
     }
   }
 
-  /** The server has ended, and with it every process: what is live does not change any more. */
+  /** The server has ended, and with it every process: live lines do not change any more. */
   private ended(): void {
     for (const [rank, transcript] of this.transcripts) {
       this.channels.get(nameOf(rank))?.write(transcript.end(), []);
@@ -205,7 +205,7 @@ export class OutputChannels implements vscode.Disposable {
     return channel;
   }
 
-  /** Where all output is that is kept. */
+  /** Where all of the output is kept. */
   private pointer(): string {
     const journal = this.runs.list.findLast((run) => run.event.journal !== undefined)?.event.journal;
     return journal === undefined ? 'See the journal.' : `The journal is ${journal}`;

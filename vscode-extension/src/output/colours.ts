@@ -1,6 +1,6 @@
 /**
- * ANSI colours in output channels. VS Code shows channels in editors that know no control sequences, so the text goes there without,
- * and what can be seen of it is coloured by decorations.
+ * ANSI colours in output channels. VS Code shows channels in editors that do not understand control sequences. So the text goes there
+ * without them, and decorations colour the lines in view.
  */
 import * as vscode from 'vscode';
 import { type Colour, type Style, spans } from '../ansi';
@@ -11,7 +11,7 @@ const maxStyles = 128;
 
 const types = new Map<string, vscode.TextEditorDecorationType>();
 
-/** Colours the lines of an editor that can be seen; `line` is one with its colour codes. */
+/** Colours the lines in view of an editor; `line` returns a line with its colour codes. */
 export function paint(editor: vscode.TextEditor, line: (index: number) => string | undefined): void {
   const found = new Map<string, vscode.Range[]>();
   for (const visible of editor.visibleRanges) {
@@ -41,7 +41,7 @@ function enter(found: Map<string, vscode.Range[]>, line: number, coloured: strin
   }
 }
 
-/** The name of a style that has a decoration type; undefined for plain text, and when there are too many. */
+/** The name of a style's decoration type. Undefined for plain text, and when there are too many styles. */
 function keyOf(style: Style): string | undefined {
   const key = JSON.stringify(style);
   if (key === '{}') {

@@ -1,6 +1,6 @@
-/** The text of an output channel: it grows at its end, its last lines may be live, and it never becomes too much. */
+/** The text of an output channel: it grows at its end, its last lines may be live, and its size is bounded. */
 
-/** Where a page is shown. Each call costs as much as the text it is given. */
+/** Where a page is shown. The cost of a call is proportional to its text. */
 export interface Sink {
   append(text: string): void;
   /** Shows the text in place of all that was shown. */
@@ -8,9 +8,9 @@ export interface Sink {
 }
 
 export interface PageLimits {
-  /** How many characters are kept at most; of more, the older half is left out. */
+  /** How many characters are kept at most. Beyond that, the older half is left out. */
   kept: number;
-  /** How many characters may come at once, and in a second for long: nobody reads faster, and editors have to keep up. */
+  /** How many characters may come at once, and per second in the long run: nobody reads faster, and editors have to keep up. */
   burst: number;
   perSecond: number;
 }
@@ -24,7 +24,7 @@ const liveEvery = 200;
 const replacedPerSecond = 256 << 10;
 
 /**
- * Lines keep their colour codes here; the sink is given them without. Whatever is left out, a line says so, and where all of it is.
+ * Lines keep their colour codes here; the sink gets them without. Where something is left out, a line says so, and where all of it is.
  *
  * It has no clock: it is told the time, in milliseconds.
  */
@@ -83,8 +83,8 @@ export class Page {
   }
 
   /**
-   * Shows what there is. Live lines are shown to somebody who is looking only: each time the whole text is replaced. Returns
-   * in how many milliseconds it is to be called again; undefined if there is no need before something comes.
+   * Shows what there is. Live lines are shown only while somebody is looking, since they replace the whole text each time. Returns
+   * after how many milliseconds to call it again; undefined: not before something comes.
    */
   flush(now: number, looking: boolean): number | undefined {
     this.tokens = Math.min(this.limits.burst, this.tokens + ((now - this.refilled) / 1000) * this.limits.perSecond);
@@ -109,7 +109,7 @@ export class Page {
     return undefined;
   }
 
-  /** How long a replacement is worth, the longer the more there is of it and the longer it has been going on. */
+  /** How long to wait between replacements of the text: longer for a longer text, and the longer they have been going on. */
   private patience(now: number): number {
     return Math.max(liveEvery, (this.size / replacedPerSecond) * 1000, (now - this.liveSince) / 200);
   }
@@ -123,7 +123,7 @@ export class Page {
     }
   }
 
-  /** Makes pending lines shown ones, and returns them as text. */
+  /** Moves the pending lines to the shown ones, and returns them as text. */
   private settle(): string {
     if (this.pendingSize > this.tokens) {
       this.leaveOut(this.tokens);
@@ -139,7 +139,7 @@ export class Page {
     return this.text(pending);
   }
 
-  /** Leaves out the middle of the pending lines, so that about so many characters are left. */
+  /** Leaves out the middle of the pending lines, so that about so many characters remain. */
   private leaveOut(left: number): void {
     const half = Math.max(left, 4096) / 2;
     const head = upTo(this.pending, half);
@@ -153,7 +153,7 @@ export class Page {
     this.pendingSize += note.length + 1 - sizeOf(gone);
   }
 
-  /** Leaves out the older half of too much. */
+  /** Leaves out the older half if there is too much. */
   private shorten(): boolean {
     if (this.size <= this.limits.kept) {
       return false;

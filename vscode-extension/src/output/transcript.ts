@@ -1,4 +1,4 @@
-/** Everything that one process says, as lines of text. */
+/** Everything that one process puts out, as lines of text. */
 import type { DipEvent, DisplayEvent, FailureEvent, ResultEvent, RunStartedEvent } from '../generated/server';
 import { duration, LOCAL, targetWords } from '../ranks';
 import { prompted, Screen } from '../screen';
@@ -12,8 +12,8 @@ export function processOf(event: DipEvent): number | undefined {
 }
 
 /**
- * A transcript has both streams on one screen, as a terminal would, and says where a run begins and how the process's part in it
- * has ended. A run in which the process says nothing leaves no trace.
+ * A transcript has both streams on one screen, as on a terminal. It says where a run begins and how the process's part in it has ended.
+ * A run in which the process puts out nothing leaves no trace.
  */
 export class Transcript {
   private readonly screen = new Screen();
@@ -72,7 +72,7 @@ export class Transcript {
     return lines;
   }
 
-  /** Makes what is shown final, and returns it: nothing more comes of the process. */
+  /** Makes all lines final, and returns them: the process has ended. */
   end(): string[] {
     const lines: string[] = [];
     this.finish((line) => lines.push(line));
@@ -84,7 +84,7 @@ export class Transcript {
     return [...this.screen.live(), ...[...this.displays.values()].flatMap((text) => text.split('\n'))];
   }
 
-  /** Says which run it is that what comes belongs to, if that is another one. */
+  /** Says which run the output belongs to from here on, if it is another one. */
   private begin(run: string | undefined, emit: (line: string) => void): void {
     if (run !== undefined && run !== this.run) {
       this.finish(emit);
@@ -160,7 +160,7 @@ export function marked(text: string): string {
   return `\x1b[${colour}m${text.slice(0, 1)}\x1b[0m\x1b[2m${text.slice(1)}\x1b[0m`;
 }
 
-/** A heading as a line. It begins with what editors take for no word, which they would mark wherever the same stands. */
+/** A heading as a line. It begins with characters that are no word: editors mark every occurrence of the word at the cursor. */
 export function headline(text: string): string {
   return `\x1b[2m--- ${text}\x1b[0m`;
 }

@@ -7,12 +7,12 @@ import { ends, question } from './losses';
 import type { Pools } from './pools';
 import { workspaceOf } from './rows';
 
-/** Says whether a command may be executed. */
+/** Decides whether a command may be executed. */
 export type Confirm = (command: CommandName, args: object) => Promise<boolean>;
 
 /**
- * The question is a modal one, the only one of this extension: variables may be hours of work, and cannot be had back. It comes only if there
- * are any, and says how many. The setting `dip.confirmRestart` turns it off.
+ * The question is modal, the only modal one of this extension: variables may be hours of work, and cannot be restored. It is asked only if
+ * there are variables, and says how many. The setting `dip.confirmRestart` turns it off.
  */
 export function confirmLosses(server: Server, pools: Pools, focus: Focus): Confirm {
   return async (command, args) => {
@@ -21,7 +21,7 @@ export function confirmLosses(server: Server, pools: Pools, focus: Focus): Confi
     if (!workspace || !found || !vscode.workspace.getConfiguration('dip').get<boolean>('confirmRestart', true)) {
       return true;
     }
-    // Who does not answer is at work, and what it holds is not known.
+    // A process that does not answer is busy, and nobody knows what it holds.
     const held = await server
       .execute('dip.variables', focus.where)
       .catch(() => ({ variables: [], busy: found.local ? 'local' : 'rank 0' }));

@@ -1,4 +1,4 @@
-/** Runs that are of no cell, such as `%dipush x` from a menu: no place in a file shows that they have failed. */
+/** Failures of runs that belong to no cell, such as `%dipush x` from a menu: no place in a file shows them. */
 import type { DipEvent } from '../generated/server';
 import type { Runs } from '../runs';
 
@@ -7,7 +7,7 @@ export class Failures {
 
   constructor(private readonly runs: Pick<Runs, 'get'>) {}
 
-  /** What the user is to be told because of an event, once for a run; undefined: nothing. */
+  /** What to tell the user after an event, once per run; undefined: nothing. */
   apply(event: DipEvent): string | undefined {
     const id = event.run ?? '';
     if (event.event === 'error') {

@@ -1,4 +1,4 @@
-/** Which folder's pool is meant: that of the Python file which the user looked at last. */
+/** Which folder's pool is meant: that of the Python file that the user looked at last. */
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import { isOurs } from '../server';
@@ -9,7 +9,7 @@ export class Focus implements vscode.Disposable {
   private document: vscode.TextDocument | undefined;
   private looking = false;
 
-  /** Another folder is meant, or the user looks at Python or no longer does. */
+  /** Another folder is meant now, or the user has turned to Python or away from it. */
   readonly onChange = this.emitter.event;
 
   constructor() {
@@ -59,7 +59,7 @@ export class Focus implements vscode.Disposable {
   }
 }
 
-/** The innermost workspace folder around a document, else its own directory: as the server divides them. */
+/** The innermost workspace folder around a document, else its own directory, as on the server. */
 export function folderOf(uri: vscode.Uri): string | undefined {
   if (uri.scheme !== 'file') {
     return vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;

@@ -31,7 +31,7 @@ export class Pool implements vscode.Disposable {
     const failures = new Failures(runs);
     const alarms = new Alarms();
     const hangs = (workspace: WorkspaceStatus | undefined): HangEvent[] => this.hangs(workspace);
-    // Only of a server that runs: looking must not start one that is about to end, or has given up.
+    // Only if the server runs: looking must not start one that is about to end, or that has given up.
     this.pools = new Pools(async (memory) =>
       server.state === 'running' ? server.execute('dip.status', memory ? { memory } : {}) : { workspaces: [] },
     );
@@ -95,7 +95,7 @@ export class Pool implements vscode.Disposable {
     }
   }
 
-  /** Frees the ranks that wait, whose rows the user looks at. */
+  /** Frees the waiting ranks of the folder that the user looks at. */
   private async free(): Promise<void> {
     const hung = new Set(this.hangs(this.workspace).flatMap(({ run }) => run ?? []));
     for (const run of hung) {
@@ -112,7 +112,7 @@ export class Pool implements vscode.Disposable {
     return hangsOf(workspace, (run) => this.runs.get(run)?.hangs.values() ?? []);
   }
 
-  /** Tells of ranks that wait and may not go on by themselves, with the ways on. */
+  /** Notifies of ranks that wait and may not go on by themselves, and offers what can be done. */
   private async tellHang({ text, run = '' }: HangEvent): Promise<void> {
     if (!vscode.workspace.getConfiguration('dip').get<boolean>('hang.notify', true)) {
       return;
@@ -148,7 +148,7 @@ export class Pool implements vscode.Disposable {
     await this.stacks.show(processName(rank), text.join('\n\n'), stacks);
   }
 
-  /** What menus and the text of empty views ask for. */
+  /** The commands that menus and the text of empty views use. */
   private setContext(): void {
     const { workspace } = this;
     const state = workspace?.pool.state ?? 'none';
@@ -165,7 +165,7 @@ async function tellFailure(text: string): Promise<void> {
   }
 }
 
-/** Registers a command whose error is told to the user. */
+/** Registers a command whose errors are shown to the user. */
 function command(name: string, act: (...args: never[]) => unknown): vscode.Disposable {
   return vscode.commands.registerCommand(name, async (...args: never[]) => {
     try {

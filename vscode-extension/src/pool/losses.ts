@@ -1,4 +1,4 @@
-/** What would be lost with the processes that a command ends, so that nobody loses hours of work by a wrong key. */
+/** What would be lost with the processes that a command ends, so that a wrong key does not cost hours of work. */
 import type { CommandArguments, CommandName, VariablesReply, WorkspaceStatus } from '../generated/server';
 import { LOCAL } from '../ranks';
 import { hasPool } from './rows';

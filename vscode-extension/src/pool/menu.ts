@@ -76,7 +76,7 @@ export class Menu {
     }
   }
 
-  /** By way of the editor's command, so that errors are shown and losses are asked about in one place. */
+  /** Executes the editor's command, so that errors are shown and losses asked about in one place. */
   private command(name: string, args: object = {}): Thenable<unknown> {
     return vscode.commands.executeCommand(name, { ...this.focus.where, ...args });
   }

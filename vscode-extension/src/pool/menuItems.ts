@@ -1,4 +1,4 @@
-/** What the menu of the status-bar item offers, by what there is. */
+/** What the menu of the status-bar item offers in each state. */
 import type { WorkspaceStatus } from '../generated/server';
 import { hasPool } from './rows';
 import { count } from './words';
@@ -111,12 +111,12 @@ export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[]
   ].filter((section) => section.items.length > 0);
 }
 
-/** What is wrong with a number of ranks as it was typed; undefined if nothing is. */
+/** What is wrong with a typed number of ranks; undefined if nothing. */
 export function badCount(text: string): string | undefined {
   return /^[1-9]\d{0,4}$/.test(text.trim()) ? undefined : 'A number of ranks, from 1';
 }
 
-/** What is wrong with a list of GPUs as it was typed; undefined if nothing is. */
+/** What is wrong with a typed list of GPUs; undefined if nothing. */
 export function badGpus(text: string): string | undefined {
   return /^\s*(all|\d+(-\d+)?(\s*,\s*\d+(-\d+)?)*)\s*$/.test(text) ? undefined : 'all, or a list such as 0,2-3';
 }

@@ -10,12 +10,12 @@ export interface Memory {
   gpu: number | null;
 }
 
-/** What is not as it was: what the processes do, or only how much memory they take. */
+/** What has changed: what the processes do, or only how much memory they take. */
 export type Change = 'status' | 'memory';
 
 export type Ask = (memory: boolean) => Promise<StatusReply>;
 
-/** How long events are gathered before the server is asked, in milliseconds. */
+/** How long events are collected before the server is asked, in milliseconds. */
 const gather = 100;
 
 /** Whether an event may have changed what `dip.status` answers. */
@@ -42,7 +42,7 @@ export class Pools {
     return this.reply.workspaces;
   }
 
-  /** Seconds since the server has told what is known: a run that goes on has taken that much longer. */
+  /** Seconds since the server's last answer. A run in progress has taken that much longer. */
   get age(): number {
     return (this.clock() - this.repliedAt) / 1000;
   }
@@ -65,7 +65,7 @@ export class Pools {
     }
   }
 
-  /** Asks the server, soon: what is wanted meanwhile is asked for once, and never twice at a time. */
+  /** Asks the server after a short delay. Requests during that time become one, and there is never more than one at a time. */
   refresh(): void {
     if (this.asking) {
       this.again = true;

@@ -1,4 +1,4 @@
-/** The Ranks view: the local namespace and each rank, with what it is at. */
+/** The Ranks view: the local namespace and each rank, with what it does. */
 import * as vscode from 'vscode';
 import type { HangEvent, WorkspaceStatus } from '../generated/server';
 import type { Focus } from './focus';
@@ -15,10 +15,10 @@ import {
   workspaceOf,
 } from './rows';
 
-/** How often the processes' memory is asked for while somebody looks, in milliseconds. */
+/** How often the processes' memory is asked for while the view is visible, in milliseconds. */
 const memoryEvery = 5000;
 
-/** A process, known by its rank, or a line about one. */
+/** A process, identified by its rank, or a line about one. */
 export type Node = { rank: number; detail?: undefined } | { rank: number; detail: Detail };
 
 export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposable {
@@ -127,7 +127,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
     return node;
   }
 
-  /** Shows what has changed, and looks on as long as somebody looks at it. */
+  /** Shows what has changed, and keeps asking while the view is visible. */
   private update(): void {
     const all = this.processes();
     const looking = this.view.visible && vscode.window.state.focused;
@@ -151,7 +151,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
     }
   }
 
-  /** Draws the rows anew if they say something else. */
+  /** Redraws the rows if their texts have changed. */
   private show(all: readonly Process[]): void {
     const pool = this.workspace?.pool;
     const message = pool ? poolMessage(pool) : '';

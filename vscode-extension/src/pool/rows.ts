@@ -34,12 +34,12 @@ export function hasPool(workspace: WorkspaceStatus | undefined): boolean {
   return workspace !== undefined && ['ready', 'busy', 'interrupting'].includes(workspace.pool.state);
 }
 
-/** Whether anything of a workspace lives, is about to, or has died and was not cleared away. */
+/** Whether anything of a workspace lives, is starting, or has died and was not cleared away. */
 export function isThere(workspace: WorkspaceStatus): boolean {
   return workspace.pool.local !== null || hasPool(workspace) || ['starting', 'dead'].includes(workspace.pool.state);
 }
 
-/** The workspace that a folder is; without a folder the only one, or the first in which something lives. */
+/** The workspace of a folder. Without a folder, the only one, or the first in which something lives. */
 export function workspaceOf(
   workspaces: readonly WorkspaceStatus[],
   folder: string | undefined,
@@ -57,7 +57,7 @@ export function hangsOf(
   return (workspace?.runs ?? []).flatMap(({ run }) => [...ofRun(run)]);
 }
 
-/** The local namespace and the ranks of a workspace, `age` seconds after the server has told of them. */
+/** The local namespace and the ranks of a workspace, `age` seconds after the server's answer. */
 export function processes(
   workspace: WorkspaceStatus | undefined,
   memory: (pid: number) => Memory | undefined,
@@ -86,7 +86,7 @@ export function processes(
   );
 }
 
-/** What is said above the rows of a pool that is not as it should be. */
+/** The message above the rows if something is wrong with the pool. */
 export function poolMessage({ state, size, reason }: WorkspaceStatus['pool']): string {
   switch (state) {
     case 'starting':
@@ -140,7 +140,7 @@ export function statusText(workspace: WorkspaceStatus | undefined, hangs: readon
   return { text, mood: mood(workspace, hung !== undefined) };
 }
 
-/** What the status-bar item tells under the mouse, in Markdown. */
+/** The tooltip of the status-bar item, in Markdown. */
 export function statusTooltip(workspace: WorkspaceStatus | undefined, several: boolean): string {
   if (!workspace) {
     return 'No pool yet: a cell that runs on ranks makes it.\n\nClick for what can be done.';
@@ -202,7 +202,7 @@ function memoryText({ host, gpu }: Memory): string[] {
   return [...(host === null ? [] : [bytes(host)]), ...(gpu === null ? [] : [`GPU ${bytes(gpu)}`])];
 }
 
-/** What stands behind the name of a row, what changes first. */
+/** The text after a row's name; what changes most comes first. */
 export function processText(process: Process): string {
   const { work, hang, memory, device, reason } = process;
   const state =
@@ -220,7 +220,7 @@ export function processText(process: Process): string {
     .join(' · ');
 }
 
-/** One line of what a row tells when it is opened. */
+/** One line of an opened row. */
 export interface Detail {
   label: string;
   value: string;
@@ -240,7 +240,7 @@ export function processDetails(process: Process): Detail[] {
   ];
 }
 
-/** The icon of a row, a codicon with the colour of the theme that says the same. */
+/** The icon of a row: a codicon, with the theme's colour for that meaning. */
 export function processIcon({ state, hang }: Pick<Process, 'state' | 'hang'>): { icon: string; color?: string } {
   if (hang?.alarm) {
     return { icon: 'warning', color: 'list.warningForeground' };

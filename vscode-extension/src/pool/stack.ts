@@ -25,7 +25,7 @@ export class Stacks implements vscode.TextDocumentContentProvider, vscode.Docume
     );
   }
 
-  /** Shows a text about stacks under a name such as `rank 2`, in the place of an earlier one of that name. */
+  /** Shows a text about stacks under a name such as `rank 2`. It replaces an earlier one of that name. */
   async show(name: string, text: string, stacks: readonly ProcessStack[]): Promise<void> {
     const uri = vscode.Uri.from({ scheme, path: `Stack of ${name}` });
     this.shown.set(uri.path, { text, places: [...places(text), ...foldedPlaces(text, stacks)] });

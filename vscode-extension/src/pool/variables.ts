@@ -11,7 +11,7 @@ export interface Value {
   object: VariableValue;
 }
 
-/** A name, and what it is bound to: one value if all who have it agree. */
+/** A name, and what it is bound to: one value if all processes that have it agree. */
 export interface Row {
   name: string;
   values: readonly Value[];
@@ -19,7 +19,7 @@ export interface Row {
 
 export interface Variables {
   rows: readonly Row[];
-  /** Who has told nothing: `rank 2`. What is shown of them is what they held before. */
+  /** Processes that have not answered: `rank 2`. What is shown of them is what they held before. */
   busy: string;
   /** How many were left out. */
   more: number;
@@ -27,7 +27,7 @@ export interface Variables {
 
 export const none: Variables = { rows: [], busy: '', more: 0 };
 
-/** The processes of the server's sentence: `local`, `ranks 0,2-3`, `local and ranks 1-2`. */
+/** The processes that a phrase of the server names: `local`, `ranks 0,2-3`, `local and ranks 1-2`. */
 export function busyProcesses(text: string): Set<number> {
   const ranks = /ranks? ([\d,\s-]+)/.exec(text)?.[1];
   return new Set([...(/\blocal\b/.test(text) ? [LOCAL] : []), ...(ranks === undefined ? [] : parseRanks(ranks))]);
@@ -41,14 +41,14 @@ function valueOf(value: VariableValue): Value {
   };
 }
 
-/** What is left of a value with only some of the processes. */
+/** A value with only some of its processes. */
 function only(value: Value, wanted: (process: number) => boolean): Value | undefined {
   const local = value.local && wanted(LOCAL);
   const ranks = value.ranks.filter(wanted);
   return local || ranks.length > 0 ? { ...value, local, ranks } : undefined;
 }
 
-/** Whether two values look alike: the same as where the server folds them. */
+/** Whether two values look alike, by the rule by which the server folds them. */
 function alike(a: VariableValue, b: VariableValue): boolean {
   return (
     a.type === b.type &&
@@ -109,7 +109,7 @@ export function typeText({ type, shape, dtype, device, length }: VariableValue):
   return [name + size, dtype, device].filter(Boolean).join(' ');
 }
 
-/** What stands behind a name: the type, the value if there is but one, and who has it. */
+/** The text after a name: the type, the value if there is only one, and who has it. */
 export function rowText(row: Row): string {
   const [first, second] = row.values;
   if (!first) {
@@ -124,7 +124,7 @@ export function rowText(row: Row): string {
   return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${holders({ local, ranks })}`;
 }
 
-/** What is said of a value: with whose it is, or as one of several, with the text in which arrays differ. */
+/** The text of a value: with its processes, or, as one of several, with the text in which arrays differ. */
 export function valueText(value: Value, withWhose: boolean): string {
   const { object } = value;
   const parts = [typeText(object), object.shape && withWhose ? '' : object.text, withWhose ? holders(value) : ''];

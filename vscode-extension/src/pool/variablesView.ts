@@ -7,7 +7,7 @@ import { hasPool, processes, workspaceOf } from './rows';
 import * as model from './variables';
 import { escaped } from './words';
 
-/** How long after the last event the namespaces are looked at, in milliseconds: a row of short cells is looked at once. */
+/** How long after the last event the namespaces are asked, in milliseconds: once after a series of short cells. */
 const settle = 300;
 
 /** A variable, or one of its values where processes hold different ones. */
@@ -21,7 +21,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
   private readonly view: vscode.TreeView<Node>;
   private readonly subscriptions: { dispose: () => unknown }[];
   private known = model.none;
-  /** The processes that `known` is of, by rank: whoever has another pid holds nothing of it. */
+  /** The pids of the processes that `known` is about, by rank. A process with another pid holds nothing of it. */
   private pids = new Map<number, number>();
   private folder: string | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -43,7 +43,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
           this.refresh();
         }
       }),
-      // What a run does to the variables is known when it, or one rank's part of it, has ended; the pools' change comes with it.
+      // A run's effect on variables is known when it, or one rank's part of it, has ended. A change of the pools comes with that.
       pools.onChange((what) => {
         if (what === 'status') {
           this.refresh();
@@ -57,7 +57,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
     ];
   }
 
-  /** Asks the namespaces, soon and if somebody looks; otherwise when somebody does. */
+  /** Asks the namespaces after a short delay, or, if the view is hidden, once it is visible. */
   refresh(): void {
     this.stale = true;
     if (this.view.visible && !this.timer) {
@@ -144,7 +144,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
     const pids = new Map(processes(this.workspace, () => undefined, 0).map(({ rank, pid }) => [rank, pid]));
     const before = this.folder === this.focus.folder ? this.known : model.none;
     const folder = this.focus.folder;
-    // Asking begins nothing, but where nothing lives there is nothing to ask.
+    // Asking would start nothing, but where nothing lives there is nothing to ask.
     const reply =
       pids.size === 0
         ? { variables: [] }

@@ -1,4 +1,4 @@
-/** How figures are said in few words. */
+/** Figures in few words. */
 /** Bytes as people say them: `1.2 GB`. */
 export function bytes(n: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -15,7 +15,7 @@ export function count(n: number, thing: string): string {
   return `${n} ${thing}${n === 1 ? '' : 's'}`;
 }
 
-/** Text in Markdown as it is. */
+/** Text, escaped for Markdown. */
 export function escaped(text: string): string {
   return text.replace(/[\\`*_{}[\]()#+\-.!|<>~&$]/g, '\\$&');
 }

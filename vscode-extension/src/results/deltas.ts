@@ -12,7 +12,7 @@ interface Pending {
   ranks: Map<number, readonly number[]>;
 }
 
-/** Gathers changes until somebody takes them: of what changes often only the last, of entries only what is new. */
+/** Collects changes until they are taken: the last state of what changes often, and only the new ones of a run's entries. */
 export class Deltas implements RunsListener {
   private readonly pending = new Map<Run, Pending>();
   private gone: RunKey[] = [];
@@ -22,7 +22,7 @@ export class Deltas implements RunsListener {
 
   constructor(
     private readonly runs: Runs,
-    /** Told once there is something to take. */
+    /** Called once there is something to take. */
     private readonly some: () => void,
     private readonly now: () => number = Date.now,
   ) {
@@ -71,7 +71,7 @@ export class Deltas implements RunsListener {
     this.some();
   }
 
-  /** What has changed since it was taken last. */
+  /** What has changed since the last take. */
   take(): RunUpdate[] {
     this.runs.settle();
     const updates: RunUpdate[] = this.gone.map((key) => ({ key, forgotten: true }));
@@ -88,7 +88,7 @@ export class Deltas implements RunsListener {
     return updates;
   }
 
-  /** All there is, as updates of nothing; nothing else is left to take. */
+  /** Everything, as updates that begin with nothing. After that there is nothing left to take. */
   takeAll(): RunUpdate[] {
     this.runs.settle();
     this.drop();
@@ -102,7 +102,7 @@ export class Deltas implements RunsListener {
     }));
   }
 
-  /** Forgets what was gathered, as when nobody looks. */
+  /** Forgets what was collected, when nobody looks. */
   drop(): void {
     this.pending.clear();
     this.gone = [];

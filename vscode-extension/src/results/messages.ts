@@ -3,15 +3,15 @@ import type { Part, Status } from '../runs';
 import type { LiveLine } from '../runs';
 import type { Output } from '../timeline';
 
-/** Names a run in the view; those that have no id have one, too. */
+/** Names a run in the view, also one without an id. */
 export type RunKey = number;
 
-/** What stands above what a run has put out. */
+/** What stands above a run's output. */
 export interface Head {
   readonly title: string;
   /** Its cell's file and line, as people write them; empty if it has no cell. */
   readonly place: string;
-  /** In words; empty if it is no run. */
+  /** The target in words; empty if it is no run. */
   readonly target: string;
   readonly see: string;
   readonly quiet: boolean;
@@ -26,21 +26,21 @@ export interface Head {
   readonly elided: number;
 }
 
-/** An entry; what of it may change is its ranks. */
+/** An entry. Only its ranks may change. */
 export interface WireEntry {
   readonly id: number;
   readonly ranks: readonly number[];
   readonly output: Output;
 }
 
-/** At an index so many entries are removed, then others put there. */
+/** At an index, so many entries are removed, then others inserted. */
 export interface Splice {
   readonly index: number;
   readonly removed: number;
   readonly added: WireEntry[];
 }
 
-/** What has become of a run: all splices in their order, then the ranks. */
+/** The changes of a run: all splices in their order, then the ranks. */
 export interface RunUpdate {
   readonly key: RunKey;
   readonly head?: Head;
@@ -52,7 +52,7 @@ export interface RunUpdate {
 }
 
 export type ToView =
-  /** What has changed. The view answers `taken`, and gets nothing more before. With `reset` it forgets what it has. */
+  /** What has changed. The view gets the next message only after it has answered `taken`. With `reset` it forgets what it has. */
   | { readonly type: 'update'; readonly reset?: true; readonly runs: readonly RunUpdate[] }
   /** A command that is the view's own. */
   | { readonly type: 'do'; readonly command: ViewCommand };
@@ -72,10 +72,10 @@ export type FromView =
 
 export const runActions = ['goToCell', 'showOutput', 'interrupt'] as const;
 
-/** What one does with a run. */
+/** What can be done with a run. */
 export type RunAction = (typeof runActions)[number];
 
-/** A message of the view, if it is one: pages show what programs have made, so the extension takes nothing on trust. */
+/** A message of the view, if it is a valid one: the page shows what programs have made, so nothing from it is trusted. */
 export function fromView(message: unknown): FromView | undefined {
   const { type, path, line, key, text } = fields(message);
   if (type === 'ready' || type === 'taken') {

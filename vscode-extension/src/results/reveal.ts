@@ -1,9 +1,9 @@
-/** When what runs put out brings the results view up. */
+/** When output opens the results view. */
 import type { Output } from '../timeline';
 
 export type Reveal = 'never' | 'onOutput' | 'onRich' | 'onError';
 
-/** Whether an output brings up the view: what can be seen elsewhere need not. */
+/** Whether an output opens the view. What can be seen elsewhere does not. */
 export function reveals(setting: Reveal, output: Output): boolean {
   switch (setting) {
     case 'never':

@@ -1,4 +1,4 @@
-/** The view "Dip Results": what the extension's side of it does. */
+/** The view "Dip Results": the extension's side of it. */
 import { randomBytes } from 'node:crypto';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -21,10 +21,10 @@ import { type Reveal, reveals } from './reveal';
 
 const viewId = 'dip.results';
 
-/** How long changes are gathered before the view is told, in milliseconds. */
+/** How long changes are collected before the view is told, in milliseconds. */
 const gather = 30;
 
-/** Shows what runs put out. The view is made anew whenever it comes into sight: what it shows is in the model of runs. */
+/** Shows the output of runs. VS Code makes the page anew whenever it becomes visible; its content comes from the model of runs. */
 export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposable {
   private view: vscode.WebviewView | undefined;
   private readonly deltas: Deltas;
@@ -82,7 +82,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
       this.ready = false;
     });
     view.onDidChangeVisibility(() => {
-      this.ready = false; // it is gone, or comes anew and says so
+      this.ready = false; // the page is gone; a new one will say when it is ready
     });
     webview.html = page(webview, bundle);
   }
@@ -116,13 +116,13 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     void this.view?.webview.postMessage(message);
   }
 
-  /** Tells the view what has changed, soon, and not before it has taken what it was told last. */
+  /** Tells the view what has changed: after a short delay, and not before it has taken the last message. */
   private schedule(): void {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       if (!this.view?.visible) {
         this.runs.settle();
-        this.deltas.drop(); // it gets all there is when it comes
+        this.deltas.drop(); // a new page gets everything
       } else if (this.ready) {
         const runs = this.deltas.take();
         if (runs.length > 0) {
@@ -133,7 +133,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }, gather);
   }
 
-  /** Brings the view up, without the focus, at a run's first output that is worth it. */
+  /** Opens the view, without the focus, at a run's first output that calls for it. */
   private reveal(run: Run, added: readonly Entry[]): void {
     if (this.revealed.has(run) || this.view?.visible) {
       return;
@@ -150,7 +150,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }
   }
 
-  /** Does something with a run; with the last one, if none is named. */
+  /** Does something with a run, by default the last one. */
   private async act(action: RunAction, key: RunKey | undefined): Promise<void> {
     const run = key === undefined ? this.runs.list.findLast((run) => run.id !== '') : this.deltas.run(key);
     if (!run?.id) {
@@ -168,7 +168,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }
   }
 
-  /** Shows the cell of a run where it is now, which may be elsewhere than when it ran. */
+  /** Shows the cell of a run at its present place, which may have changed since it ran. */
   private async goToCell(run: Run): Promise<void> {
     const { path: file, line } = run.event;
     if (file === undefined) {
@@ -185,7 +185,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     await show(document, now ?? (line ?? 1) - 1);
   }
 
-  /** Opens a place that output has named, if it is a file's. */
+  /** Opens a place that output names, if it is in a file. */
   private async open(name: string, line: number): Promise<void> {
     const home = name.startsWith('~/') ? path.join(os.homedir(), name.slice(2)) : name;
     const folders = vscode.workspace.workspaceFolders ?? [];
@@ -200,7 +200,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     void vscode.window.setStatusBarMessage(`${name} is no file that can be opened`, 5000);
   }
 
-  /** The document of a path, if it is a file's that is text. */
+  /** The document of a path, if that is a text file. */
   private async document(file: string): Promise<vscode.TextDocument | undefined> {
     const uri = vscode.Uri.file(file);
     try {

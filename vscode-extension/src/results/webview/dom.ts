@@ -1,4 +1,4 @@
-/** Elements in few words. */
+/** Short ways to make elements. */
 
 type Properties = Readonly<Record<string, string | boolean | ((event: MouseEvent) => void) | undefined>>;
 
@@ -22,7 +22,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A button of text or a sign, with a name for those who do not see it. */
+/** A button with a text or a symbol, and a name for screen readers. */
 export function button(label: string, sign: string, click: () => void, more: Properties = {}): HTMLButtonElement {
   return h('button', { type: 'button', title: label, 'aria-label': label, click, ...more }, sign);
 }

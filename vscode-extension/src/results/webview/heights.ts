@@ -1,4 +1,4 @@
-/** The arithmetic of a list of which only the rows in sight are there: how high each row is, and so where. */
+/** The geometry of a virtual list: the height of each row, and so its place. */
 
 export class Heights {
   private heights = new Float64Array(1024);
@@ -28,7 +28,7 @@ export class Heights {
     return this.heights[row] as number;
   }
 
-  /** Says how high a row is, and returns by how much that is more than it was. */
+  /** Sets the height of a row, and returns by how much it has grown. */
   set(row: number, height: number): number {
     const more = height - (this.heights[row] as number);
     if (more !== 0) {

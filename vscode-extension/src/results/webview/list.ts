@@ -1,19 +1,19 @@
-/** The list of rows, of which only those in sight are in the page. */
+/** The virtual list of rows: only those in view are in the page. */
 import { Heights } from './heights';
 import { h } from './dom';
 import { type Row, rowKey } from './rows';
 
 export interface ListOptions {
   readonly render: (row: Row) => HTMLElement;
-  /** A row's element is made anew when this changes. */
+  /** When this changes, the row's element is made anew. */
   readonly stamp: (row: Row) => unknown;
-  /** Called for a row that is in sight and whose element stays. */
+  /** Called for a row in view whose element is kept. */
   readonly keep: (row: Row, element: HTMLElement) => void;
   /** How high a row probably is, in pixels. */
   readonly estimate: (row: Row) => number;
-  /** Told when the list begins or stops to follow what is new. */
+  /** Called when the list starts or stops following new rows. */
   readonly following: (follows: boolean) => void;
-  /** Told which row is at the top, and how much of it is above that, in pixels. */
+  /** Called with the row at the top, and how many pixels of it are above the edge. */
   readonly topped: (row: Row | undefined, above: number) => void;
 }
 
@@ -61,14 +61,14 @@ export class List {
     }).observe(this.element);
   }
 
-  /** Takes rows of which those before one are as they were. */
+  /** Takes new rows. Those before `from` have not changed. */
   update(rows: readonly Row[], from: number): void {
     this.rows = rows;
     this.heights.replaceFrom(from, rows.length - from, (row) => this.height(row));
     this.draw();
   }
 
-  /** Makes all rows anew: what they look like has changed. */
+  /** Makes all rows anew, because their looks have changed. */
   refresh(): void {
     for (const { element } of this.shown.values()) {
       element.remove();
@@ -82,7 +82,7 @@ export class List {
     return this.follows;
   }
 
-  /** Goes to the end and stays there, or does not. */
+  /** Goes to the end and stays there, or stops doing so. */
   follow(follows: boolean): void {
     if (follows !== this.follows) {
       this.follows = follows;
@@ -122,14 +122,14 @@ export class List {
   }
 
   private drawNow(): void {
-    // What is measured moves what is below it, so that other rows may be in sight.
+    // A measured row moves the rows below it, so other rows may be in view.
     for (let round = 0; round < 4 && this.drawOnce(); round++);
     const top = this.element.scrollTop;
     const row = this.heights.at(top + 1);
     this.options.topped(this.rows[row], this.rows.length > 0 ? top - this.heights.top(row) : 0);
   }
 
-  /** Puts the rows in sight into the page; true if they turned out to be of other heights than was thought. */
+  /** Puts the rows in view into the page; true if their heights are not as estimated. */
   private drawOnce(): boolean {
     const { element, heights } = this;
     const view = element.clientHeight;

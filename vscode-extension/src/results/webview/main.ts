@@ -1,4 +1,4 @@
-/** The view's page: what it has, what of that is chosen, and who is told. */
+/** The view's page: its data, what of that is shown, and its messages to the extension. */
 import { LOCAL, rankList } from '../../ranks';
 import { prompted } from '../../screen';
 import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
@@ -8,7 +8,7 @@ import { Mirror, type MirrorRun } from './mirror';
 import { elapsed, Renderer } from './render';
 import { type Choice, labelOf, type Options, type Row, Rows, textOf } from './rows';
 
-/** What outlives the page, which is gone whenever it is out of sight. */
+/** What outlives the page, which VS Code removes whenever it is hidden. */
 interface State {
   choice?: Choice;
   filter?: string;
@@ -164,7 +164,7 @@ class View {
     const change = this.mirror.apply(message.runs, performance.now());
     this.list.update(this.rows.list, this.rows.update(this.mirror.runs, this.options, change));
     this.show();
-    // What is drawn next has it all; only then there may be more.
+    // Ask for more only after everything so far has been drawn.
     requestAnimationFrame(() => {
       vscode.postMessage({ type: 'taken' });
     });
@@ -201,7 +201,7 @@ class View {
     this.show();
   }
 
-  /** Says in the toolbar what is chosen. */
+  /** Shows in the toolbar what is chosen. */
   private show(): void {
     const { runs } = this.mirror;
     const choice = this.options.choice;
@@ -231,7 +231,7 @@ class View {
     this.tick();
   }
 
-  /** Has the clocks of runs go as long as one runs. */
+  /** Updates the clocks of runs as long as one is running. */
   private tick(): void {
     const running = this.mirror.runs.some((run) => run.head.running);
     if (running && this.clock === 0) {
@@ -249,7 +249,7 @@ class View {
     }
   }
 
-  /** Keeps the head of the run at the top in sight. */
+  /** Keeps the head of the topmost run in view. */
   private stick(row: Row | undefined): void {
     this.sticky.hidden = row === undefined;
     if (row && this.sticky.dataset['stamp'] !== stampOf(row.run)) {
@@ -264,7 +264,7 @@ class View {
     this.list.refresh();
   }
 
-  /** Learns how large characters are, by which the heights of rows out of sight are reckoned. */
+  /** Measures characters, from which the heights of rows out of view are estimated. */
   private measure(): void {
     const probe = h('div', { class: 'text probe' }, 'x'.repeat(100));
     this.list.element.append(probe);

@@ -1,8 +1,8 @@
-/** The runs as the view knows them: what it was told, put together. */
+/** The runs as the view knows them, put together from the messages. */
 import type { LiveLine } from '../../runs';
 import type { Head, RunKey, RunUpdate, Splice, WireEntry } from '../messages';
 
-/** An entry, where it stands among those of its run, and its ranks, which may change. */
+/** An entry, its place among those of its run, and its ranks, which may change. */
 export interface MirrorEntry extends Omit<WireEntry, 'ranks'> {
   index: number;
   ranks: readonly number[];
@@ -17,7 +17,7 @@ export interface MirrorRun {
   live: readonly LiveLine[];
 }
 
-/** From where on what the view shows is other than it was: an entry of a run (by their positions), and all that is below. */
+/** The first place that has changed: an entry of a run (by their positions), and with it everything below. */
 export interface Change {
   run: number;
   entry: number;
@@ -73,7 +73,7 @@ export class Mirror {
     return first;
   }
 
-  /** Applies an update, and returns the first entry that is not as it was. */
+  /** Applies an update, and returns the first entry that has changed. */
   private update(run: MirrorRun, update: RunUpdate, now: number): number {
     const { entries } = run;
     let first = entries.length;
@@ -103,7 +103,7 @@ export class Mirror {
     return first;
   }
 
-  /** Applies splices that `together` has put together, and returns the first index at which something is other. */
+  /** Applies splices that `together` has grouped, and returns the first index that has changed. */
   private splice(entries: MirrorEntry[], splices: readonly Splice[]): number {
     const first = splices[0]?.index ?? entries.length;
     const behind = entries.splice(first);
@@ -133,7 +133,7 @@ export class Mirror {
   }
 }
 
-/** Splices of which each begins behind the one before: they are done in one pass, however many there are. */
+/** Groups splices of which each begins behind the one before: a group is applied in one pass, however long it is. */
 function* together(splices: readonly Splice[]): Generator<readonly Splice[]> {
   let group: Splice[] = [];
   let end = 0;

@@ -1,4 +1,4 @@
-/** A line's text cut into pieces: by its colours, by the places that it names, by what differs or is looked for. */
+/** Cuts a line's text into pieces: by colours, by the places that it names, by what differs or is searched for. */
 import { type Span, spans, type Style } from '../../ansi';
 
 /** A place in a file that a text names. */
@@ -21,7 +21,7 @@ export interface Range {
   readonly to: number;
 }
 
-/** Cuts a text with colours. Ranges count in it without them. */
+/** Cuts a text with colours. Ranges count in the text without colour codes. */
 export function pieces(text: string, differing?: Range, filter = ''): Piece[] {
   const coloured = spans(text);
   const plain = coloured.map((span) => span.text).join('');
@@ -99,7 +99,7 @@ export function placesIn(text: string): (Range & { place: Place })[] {
   return places.sort((a, b) => a.from - b.from);
 }
 
-/** Where each of some texts differs from the others: all but what they begin and end with alike. */
+/** Where each text differs from the others: everything but their common beginning and end. */
 export function differences(texts: readonly string[]): (Range | undefined)[] {
   const [first = '', ...others] = texts;
   if (others.every((text) => text === first)) {

@@ -12,7 +12,7 @@ import { labelOf, type Row } from './rows';
 
 export interface RenderContext {
   readonly nonce: string;
-  /** What is looked for, in lower case. */
+  /** The search text, in lower case. */
   readonly filter: () => string;
   readonly open: (place: Place) => void;
   readonly act: (action: RunAction, run: RunKey) => void;
@@ -27,7 +27,7 @@ const maxShown = 20_000;
 export class Renderer {
   constructor(private readonly context: RenderContext) {}
 
-  /** What may change of a row: while it is the same, so is the row's element. */
+  /** The part of a row that may change. While it stays the same, the row's element is kept. */
   stamp(row: Row): unknown {
     switch (row.kind) {
       case 'head':
@@ -74,7 +74,7 @@ export class Renderer {
     }
   }
 
-  /** Says again whose an entry is, after that has changed. */
+  /** Updates the ranks shown at an entry, after they have changed. */
   relabel(row: Row, element: HTMLElement): void {
     if (row.kind === 'entry') {
       const before = element.querySelector('.label');
@@ -237,7 +237,7 @@ function flagsOf(style: Style): string[] {
   return (['bold', 'dim', 'italic', 'underline', 'strike', 'inverse'] as const).filter((flag) => style[flag]);
 }
 
-/** Whether it is clear whose everything is. */
+/** Whether no labels are needed, because all output comes from one process. */
 function alone(run: MirrorRun): boolean {
   return run.head.parts.length === 1;
 }
@@ -292,7 +292,7 @@ function statusWord(head: Head): string {
       ];
 }
 
-/** How a run's parts do: who still runs, or on which it did not go well. */
+/** The state of a run's parts: who still runs, or where it has failed. */
 export function partsWords(head: Head): string {
   const { parts } = head;
   const busy = parts.filter((part) => part.status === undefined).map((part) => part.rank);

@@ -3,19 +3,19 @@ import type { Rich } from '../../timeline';
 import { h } from './dom';
 import { sanitise, styleAttribute } from './sanitise';
 
-/** What makes an element of a MIME type's value; nothing if there is nothing to see. */
+/** Makes an element of a MIME type's value; undefined if there is nothing to see. */
 type Show = (value: unknown, output: Rich, context: RichContext) => HTMLElement | undefined;
 
 export interface RichContext {
   /** The page's nonce. */
   readonly nonce: string;
-  /** Whose it is, for those who do not see it. */
+  /** Whose output it is, for screen readers. */
   readonly whose: string;
   /** Text with colours and links. */
   readonly text: (text: string) => HTMLElement;
 }
 
-/** From the one that says most to the one that says least. */
+/** From the most to the least informative. */
 const shows: readonly (readonly [RegExp, Show])[] = [
   [/^text\/html$/, html],
   [/^image\/(png|jpeg|gif|webp)$/, image],
@@ -26,7 +26,7 @@ const shows: readonly (readonly [RegExp, Show])[] = [
   [/^text\//, text],
 ];
 
-/** The element of an output: of its types the first that there is something to see of. */
+/** The element of an output: of the first of its types that has something to show. */
 export function richElement(output: Rich, context: RichContext): HTMLElement {
   for (const [form, show] of shows) {
     for (const [mime, value] of Object.entries(output.data)) {
@@ -55,7 +55,7 @@ function svg(value: unknown, output: Rich, context: RichContext): HTMLElement | 
   return source === undefined ? undefined : picture(source, 'image/svg+xml', output, context);
 }
 
-/** An image: not part of the page, whatever is in it. */
+/** An image element: its content does not become part of the page. */
 function picture(src: string, mime: string, output: Rich, context: RichContext): HTMLElement {
   const alt = output.data['text/plain'];
   const element = h('img', { src, alt: `${typeof alt === 'string' ? alt : 'Image'} of ${context.whose}` });
@@ -71,13 +71,13 @@ function picture(src: string, mime: string, output: Rich, context: RichContext):
   return element;
 }
 
-/** A frame of its own in which no script runs, of HTML that has none. */
+/** A frame for HTML without scripts. No script can run in it. */
 function html(value: unknown, _: Rich, context: RichContext): HTMLElement | undefined {
   const clean = typeof value === 'string' ? sanitise(value, context.nonce, window) : undefined;
   if (clean === undefined) {
     return undefined;
   }
-  // `allow-same-origin` lets the page look at how high the frame's text is; scripts need `allow-scripts`.
+  // `allow-same-origin` lets the page measure the frame's text. Scripts would need `allow-scripts`.
   const frame = h('iframe', { sandbox: 'allow-same-origin', title: `Output of ${context.whose}` });
   frame.addEventListener('load', () => {
     const page = frame.contentDocument;
@@ -94,7 +94,7 @@ function html(value: unknown, _: Rich, context: RichContext): HTMLElement | unde
 
 const maxFrame = 600; // higher ones scroll
 
-/** The theme's colours, for a page that does not have its variables. */
+/** The theme's colours, for a frame, which does not have the page's CSS variables. */
 function frameStyle(): string {
   const theme = getComputedStyle(document.documentElement);
   const of = (name: string, otherwise: string): string => theme.getPropertyValue(`--vscode-${name}`) || otherwise;

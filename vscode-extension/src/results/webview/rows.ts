@@ -6,12 +6,12 @@ import type { Output } from '../../timeline';
 import type { Head, RunKey } from '../messages';
 import type { Change, MirrorEntry, MirrorRun } from './mirror';
 
-/** Whose output is shown: of the ranks that each run wants seen, of all, or of one process. */
+/** Whose output is shown: that of the ranks in the run's `see`, of all, or of one process. */
 export type Choice = 'seen' | 'all' | number;
 
 export interface Options {
   readonly choice: Choice;
-  /** Only what has this text in it, in lower case; empty for all. */
+  /** Show only what contains this text, in lower case; empty for all. */
   readonly filter: string;
   readonly sideBySide: boolean;
   /** Runs of which only the head is shown. */
@@ -24,13 +24,13 @@ export type Row =
   | { readonly kind: 'entry'; readonly run: MirrorRun; readonly entry: MirrorEntry }
   /** Whose the columns below are. */
   | { readonly kind: 'columns'; readonly run: MirrorRun; readonly columns: readonly (readonly number[])[] }
-  /** What the columns' ranks have said in one place, where they differ. */
+  /** What the columns' ranks have put out in one place where they differ. */
   | { readonly kind: 'cells'; readonly run: MirrorRun; readonly cells: readonly (MirrorEntry | undefined)[] }
   | { readonly kind: 'live'; readonly run: MirrorRun; readonly line: LiveLine; readonly index: number }
-  /** So much of these ranks is not shown. */
+  /** How much of these ranks is not shown. */
   | { readonly kind: 'hidden'; readonly run: MirrorRun; readonly count: number; readonly ranks: readonly number[] };
 
-/** The same for the same row at another time. */
+/** Identifies the row: the same at any time. */
 export function rowKey(row: Row): string {
   switch (row.kind) {
     case 'entry':
@@ -44,14 +44,14 @@ export function rowKey(row: Row): string {
   }
 }
 
-/** The rows of all runs; those that are not concerned stay when some change. */
+/** The rows of all runs. When some change, the others are kept. */
 export class Rows {
   readonly list: Row[] = [];
   private readonly heads = new Map<RunKey, number>();
-  /** How many entries have the text of the filter. */
+  /** How many entries contain the filter's text. */
   matches = 0;
 
-  /** Makes the rows anew from where something has changed, and returns the first row that is new. */
+  /** Makes the rows anew from the first change on, and returns the first new row. */
   update(runs: readonly MirrorRun[], options: Options, from: Change): number {
     const [start, entry] = this.start(runs, options, from);
     this.list.length = start;
@@ -63,7 +63,7 @@ export class Rows {
     return start;
   }
 
-  /** The row from which on all are made anew, and the entry of the run that it is of: 0 if it is the run's head. */
+  /** The first row to make anew, and its entry of the run: 0 if it is the run's head. */
   private start(runs: readonly MirrorRun[], options: Options, from: Change): [row: number, entry: number] {
     const { list } = this;
     const run = runs[from.run];
@@ -85,7 +85,7 @@ export class Rows {
       }
       return [low, from.entry];
     }
-    // Columns begin anew behind the last thing that all have said, if they are still the same.
+    // Columns begin anew after the last output that all ranks share, if they are still the same.
     const heading = list.slice(head, head + 3).find((row) => row.kind === 'columns');
     const columns = columnsOf(run, options.choice);
     if (!heading || heading.columns.join(';') !== columns.join(';')) {
@@ -151,7 +151,7 @@ export class Rows {
     }
   }
 
-  /** Says how much of other ranks there is, if that is not shown because the run does not want it seen. */
+  /** Says how much output of other ranks is hidden by the run's `see`. */
   private addHidden(run: MirrorRun, options: Options): void {
     const { list } = this;
     const ranks = run.head.parts.map((part) => part.rank).filter((rank) => !showsRank(run.head, options.choice, rank));
@@ -213,7 +213,7 @@ export class Rows {
   }
 }
 
-/** Whether a row is of an entry of a run before one, or above those. */
+/** Whether a row comes before an entry of a run. */
 function stays(row: Row, run: MirrorRun, entry: number): boolean {
   return row.run === run && (row.kind === 'elided' || (row.kind === 'entry' && row.entry.index < entry));
 }
@@ -223,7 +223,7 @@ function sideBySide(run: MirrorRun, options: Options): boolean {
   return options.sideBySide && typeof options.choice === 'string' && run.head.parts.length > 1;
 }
 
-/** The ranks that are shown, those together that have said the same. */
+/** The ranks that are shown, grouped by equal output. */
 export function columnsOf(run: MirrorRun, choice: Choice): number[][] {
   const ranks = run.head.parts
     .map((part) => part.rank)
@@ -256,7 +256,7 @@ export function showsRank(head: Head, choice: Choice, rank: number): boolean {
   }
 }
 
-/** Whether an entry of a run is shown: sentences always, and where those are wanted that are seen, failures. */
+/** Whether an entry of a run is shown. Notices always are; with the run's own `see`, so are failures. */
 function showing(head: Head, choice: Choice): (entry: MirrorEntry) => boolean {
   const known = new Map<number, boolean>();
   const shows = (rank: number): boolean => {
@@ -271,7 +271,7 @@ function showing(head: Head, choice: Choice): (entry: MirrorEntry) => boolean {
     output.kind === 'notice' || (output.kind === 'failure' && choice === 'seen') || ranks.some(shows);
 }
 
-/** Whether an output has a text in it; it is in lower case. */
+/** Whether an output contains a text, given in lower case. */
 function matches(output: Output, filter: string): boolean {
   return filter === '' || textOf(output).toLowerCase().includes(filter);
 }
@@ -292,7 +292,7 @@ export function textOf(output: Output): string {
   }
 }
 
-/** Whose an output is and, of a value, its number, as a label before it; empty where it is clear. */
+/** The label before an output: its ranks and, for a value, its number. Empty where that is clear. */
 export function labelOf(list: string, alone: boolean, output: Output): string {
   if (output.kind === 'rich' && output.count !== undefined) {
     return alone ? `Out[${output.count}]:` : `Out[${list}:${output.count}]:`;

@@ -1,12 +1,12 @@
-/** HTML that programs have made, as it may be shown. */
+/** Makes HTML from programs safe to show. */
 import createPurifier from 'dompurify';
 
-/** Attribute that holds what was in `style`: the page's policy takes styles from scripts and from elements with its nonce only. */
+/** Attribute that takes the content of `style`: the page's policy allows styles only from scripts and from elements with its nonce. */
 export const styleAttribute = 'data-dip-style';
 
 /**
- * Leaves of HTML what shows something: no scripts, no forms, nothing that is loaded from elsewhere, no links that lead away.
- * Style sheets get the nonce of the page. Answers nothing if nothing is left to see.
+ * Keeps only what shows something: no scripts, no forms, nothing that is loaded from elsewhere, no links that lead away.
+ * Style sheets get the nonce of the page. Empty if nothing is left to see.
  */
 export function sanitise(html: string, nonce: string, window: Window & typeof globalThis): string | undefined {
   const purifier = createPurifier(window);
