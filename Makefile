@@ -58,7 +58,7 @@ lint: setup ## linters and format checks
 
 fuzz: ## fuzz the cell parser and LSP's framing for a minute each
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
-	go test ./lsp -run '^$$' -fuzz FuzzFraming -fuzztime 60s
+	go test ./lsp/rpc -run '^$$' -fuzz FuzzFraming -fuzztime 60s
 
 stress: setup build ## deaths, interrupts and floods at random moments, many times: some minutes
 	DIPLS_STRESS=1 DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -count 1 -timeout 120m -run Stress ./...

@@ -13,6 +13,7 @@ import (
 
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // Kinds of code actions of our own. A client that asks for "dip" gets all of them.
@@ -28,8 +29,8 @@ const (
 // namesPatience is how long processes are waited for that are asked for names: somebody looks at the light bulb.
 const namesPatience = 200 * time.Millisecond
 
-func (d *diagnostics) methods() map[string]method {
-	return map[string]method{protocol.MethodTextDocumentCodeAction: call(d.codeAction)}
+func (d *diagnostics) methods() map[string]rpc.Method {
+	return map[string]rpc.Method{protocol.MethodTextDocumentCodeAction: rpc.Request(d.codeAction)}
 }
 
 func (d *diagnostics) capabilities(caps *protocol.ServerCapabilities) {
@@ -89,7 +90,7 @@ func wants(only []protocol.CodeActionKind, kind protocol.CodeActionKind) bool {
 // encode is an action as the client can take it; nil if it cannot.
 func (d *diagnostics) encode(doc *docs.Snapshot, a action) protocol.CommandOrCodeAction {
 	var can protocol.CodeActionClientCapabilities
-	if t := d.s.client.can.TextDocument; t != nil && t.CodeAction != nil {
+	if t := d.s.client.Can.TextDocument; t != nil && t.CodeAction != nil {
 		can = *t.CodeAction
 	}
 	var command protocol.Command
@@ -124,7 +125,7 @@ func (d *diagnostics) encode(doc *docs.Snapshot, a action) protocol.CommandOrCod
 // edit is an edit of one version of a document; nil if the client could make it in another one.
 func (d *diagnostics) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
 	var can protocol.WorkspaceEditClientCapabilities
-	if w := d.s.client.can.Workspace; w != nil && w.WorkspaceEdit != nil {
+	if w := d.s.client.Can.Workspace; w != nil && w.WorkspaceEdit != nil {
 		can = *w.WorkspaceEdit
 	}
 	switch {

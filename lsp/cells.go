@@ -10,6 +10,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // What cells are asked for with, and how a client that has said so is told to ask again, as docs/language-server.md has it.
@@ -21,7 +22,7 @@ const (
 // newCells tells rich clients of the cells of a document and how they ran, so that they can show that otherwise than by lenses and hints.
 func newCells(s *server) feature {
 	return feature{
-		methods: map[string]method{methodCells: call(s.cells)},
+		methods: map[string]rpc.Method{methodCells: rpc.Request(s.cells)},
 		changed: s.tellCells,
 	}
 }
@@ -133,13 +134,13 @@ type cellsChangedParams struct {
 
 // tellCells tells the client of documents whose cells' runs are not as they were. What its own edits change it knows.
 func (s *server) tellCells(c change) {
-	if !s.client.cells {
+	if !s.wants.Cells {
 		return
 	}
 	open := s.docs.View()
 	for u, d := range c.docs {
 		if len(d.cells) > 0 && open[u] != nil {
-			s.client.notifyLatest(string(u), methodCellsChanged, &cellsChangedParams{u})
+			s.client.NotifyLatest(string(u), methodCellsChanged, &cellsChangedParams{u})
 		}
 	}
 }

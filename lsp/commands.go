@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 
+	"dipls/lsp/rpc"
+
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 )
@@ -86,8 +88,8 @@ func commandNames() []string {
 	return names
 }
 
-func (s *server) commandMethods() map[string]method {
-	return map[string]method{protocol.MethodWorkspaceExecuteCommand: inOrder(s.executeCommand)}
+func (s *server) commandMethods() map[string]rpc.Method {
+	return map[string]rpc.Method{protocol.MethodWorkspaceExecuteCommand: rpc.InOrder(s.executeCommand)}
 }
 
 // codeFailed is LSP's RequestFailed: the request was right, but it cannot be done.
@@ -103,7 +105,7 @@ func (s *server) executeCommand(ctx context.Context, p *protocol.ExecuteCommandP
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s: %v", p.Command, err)
 		}
 		if c.waits {
-			release(ctx)
+			rpc.Release(ctx)
 		}
 		reply, err := c.run(s, ctx, raw)
 		var coded *jsonrpc2.Error

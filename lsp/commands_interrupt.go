@@ -8,6 +8,7 @@ import (
 
 	"go.lsp.dev/protocol"
 
+	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
 )
 
@@ -142,20 +143,20 @@ func (s *server) askToEndPool(r Run, kept string) {
 func (s *server) endPoolIfWanted(r Run, kept string) {
 	const end, wait = "End pool", "Keep waiting"
 	text := fmt.Sprintf("%s: the interrupt is not heeded. End the pool? Variables on the ranks are lost", kept)
-	chosen, err := s.client.request(s.ctx, protocol.MessageTypeWarning, text, end, wait)
+	chosen, err := s.client.TryAsk(s.ctx, protocol.MessageTypeWarning, text, end, wait)
 	switch {
-	case errors.Is(err, errCannotAsk):
-		s.client.showMessage(protocol.MessageTypeWarning,
+	case errors.Is(err, rpc.ErrCannotAsk):
+		s.client.ShowMessage(protocol.MessageTypeWarning,
 			fmt.Sprintf("%s: the interrupt is not heeded; %skillPool ends the pool, and variables on the ranks are lost", kept, commandPrefix))
 		return
 	case err != nil || chosen != end:
 		return
 	}
 	if now, known := s.board.run(r.ID); !known || now.State == Ended {
-		s.client.showMessage(protocol.MessageTypeInfo, "the run has ended meanwhile: the pool was kept")
+		s.client.ShowMessage(protocol.MessageTypeInfo, "the run has ended meanwhile: the pool was kept")
 		return
 	}
 	if _, err := s.remakeIn(s.ctx, r.workspace, wire.MakeCommand{Kill: true}); err != nil && s.ctx.Err() == nil {
-		s.client.showMessage(protocol.MessageTypeError, err.Error())
+		s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 	}
 }

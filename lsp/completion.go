@@ -16,6 +16,7 @@ import (
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
 )
 
@@ -26,9 +27,9 @@ type completion struct{ s *server }
 func newCompletion(s *server) feature {
 	c := &completion{s}
 	return feature{
-		methods: map[string]method{
-			protocol.MethodTextDocumentCompletion: call(c.complete),
-			protocol.MethodCompletionItemResolve:  call(c.resolve),
+		methods: map[string]rpc.Method{
+			protocol.MethodTextDocumentCompletion: rpc.Request(c.complete),
+			protocol.MethodCompletionItemResolve:  rpc.Request(c.resolve),
 		},
 		capabilities: func(caps *protocol.ServerCapabilities) {
 			caps.CompletionProvider = &protocol.CompletionOptions{
@@ -219,7 +220,7 @@ func firstOf(t cells.Target) cells.Target {
 
 // format is Markdown unless the client wants plain text.
 func (c *completion) format() protocol.MarkupKind {
-	t := c.s.client.can.TextDocument
+	t := c.s.client.Can.TextDocument
 	if t != nil && t.Completion != nil && t.Completion.CompletionItem != nil {
 		if formats := t.Completion.CompletionItem.DocumentationFormat; len(formats) > 0 && !slices.Contains(formats, protocol.MarkupKindMarkdown) {
 			return protocol.MarkupKindPlainText

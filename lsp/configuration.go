@@ -13,6 +13,7 @@ import (
 
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // configurationPatience is how long a run waits for the client to tell its settings before it goes on without.
@@ -35,8 +36,8 @@ func newConfiguration(s *server) *configuration {
 	return &configuration{s: s, told: defaultSettings(), base: defaultSettings(), byDir: map[string]Settings{}, fresh: make(chan struct{})}
 }
 
-func (c *configuration) methods() map[string]method {
-	return map[string]method{protocol.MethodWorkspaceDidChangeConfiguration: notification(c.didChange)}
+func (c *configuration) methods() map[string]rpc.Method {
+	return map[string]rpc.Method{protocol.MethodWorkspaceDidChangeConfiguration: rpc.Notification(c.didChange)}
 }
 
 // initialize takes initializationOptions.
@@ -83,7 +84,7 @@ func (c *configuration) await(ctx context.Context, dir string) Settings {
 
 // pulls reports whether the client can be asked.
 func (c *configuration) pulls() bool {
-	w := c.s.client.can.Workspace
+	w := c.s.client.Can.Workspace
 	return w != nil && w.Configuration != nil && *w.Configuration
 }
 
@@ -129,7 +130,7 @@ func (c *configuration) fetch(round int) {
 		params.Items = append(params.Items, item)
 	}
 	var answers []protocol.LSPAny
-	if err := c.s.client.call(c.s.ctx, protocol.MethodWorkspaceConfiguration, params, &answers); err != nil {
+	if err := c.s.client.Call(c.s.ctx, protocol.MethodWorkspaceConfiguration, params, &answers); err != nil {
 		if c.s.ctx.Err() == nil {
 			c.s.log.Warn("the editor did not tell its settings", zap.Error(err))
 		}
@@ -190,7 +191,7 @@ func (c *configuration) didChange(_ context.Context, p *protocol.DidChangeConfig
 func (c *configuration) tell(where string, problems []string) {
 	for _, problem := range problems {
 		c.s.log.Warn(problem, zap.String("in", where))
-		c.s.client.showMessage(protocol.MessageTypeWarning, problem)
+		c.s.client.ShowMessage(protocol.MessageTypeWarning, problem)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/trust"
+	"dipls/lsp/rpc"
 	"dipls/ranks/host"
 )
 
@@ -89,14 +90,14 @@ func (c *consent) obtain(ctx context.Context, dir string, python host.Interprete
 	command := fmt.Sprintf("`dipls trust --remove '%s'`", dir)
 	switch {
 	case !own:
-		c.s.client.showMessage(protocol.MessageTypeInfo, fmt.Sprintf("from now on dipls runs %s; %s takes that back", what, command))
+		c.s.client.ShowMessage(protocol.MessageTypeInfo, fmt.Sprintf("from now on dipls runs %s; %s takes that back", what, command))
 	default:
 		const run = "Run"
 		text := fmt.Sprintf("Run %s? That interpreter belongs to the folder, so whoever made the folder chooses what it does. %s takes that back.", what, command)
-		chosen, err := c.s.client.request(ctx, protocol.MessageTypeWarning, text, run)
+		chosen, err := c.s.client.TryAsk(ctx, protocol.MessageTypeWarning, text, run)
 		switch {
-		case errors.Is(err, errCannotAsk):
-			c.s.client.showMessage(protocol.MessageTypeWarning, fmt.Sprintf("from now on dipls runs %s, which belongs to the folder; %s takes that back", what, command))
+		case errors.Is(err, rpc.ErrCannotAsk):
+			c.s.client.ShowMessage(protocol.MessageTypeWarning, fmt.Sprintf("from now on dipls runs %s, which belongs to the folder; %s takes that back", what, command))
 		case err != nil:
 			return err
 		case chosen != run:

@@ -282,12 +282,12 @@ func (d *diagnostics) send(u uri.URI, doc *docs.Snapshot, list []protocol.Diagno
 	if can := d.can(); doc != nil && can.VersionSupport != nil && *can.VersionSupport {
 		params.Version = protocol.NewOptional(doc.Version)
 	}
-	d.s.client.notifyLatest(string(u), protocol.MethodTextDocumentPublishDiagnostics, params)
+	d.s.client.NotifyLatest(string(u), protocol.MethodTextDocumentPublishDiagnostics, params)
 }
 
 // can is what the client can do with diagnostics.
 func (d *diagnostics) can() protocol.PublishDiagnosticsClientCapabilities {
-	if t := d.s.client.can.TextDocument; t != nil && t.PublishDiagnostics != nil {
+	if t := d.s.client.Can.TextDocument; t != nil && t.PublishDiagnostics != nil {
 		return *t.PublishDiagnostics
 	}
 	return protocol.PublishDiagnosticsClientCapabilities{}
@@ -332,7 +332,7 @@ func (d *diagnostics) found(doc *docs.Snapshot, c cells.Cell, mode string) []fin
 
 func newDiagnostic(r protocol.Range, severity protocol.DiagnosticSeverity, code, message string) protocol.Diagnostic {
 	return protocol.Diagnostic{
-		Range: r, Severity: severity, Code: protocol.String(brief(code)), Source: protocol.NewOptional(diagnosticSource), Message: protocol.String(clean.Text(message)),
+		Range: r, Severity: severity, Code: protocol.String(clean.Brief(code)), Source: protocol.NewOptional(diagnosticSource), Message: protocol.String(clean.Text(message)),
 	}
 }
 

@@ -237,7 +237,7 @@ func (d *diagnostics) related(f *failure) []protocol.DiagnosticRelatedInformatio
 			}
 			location = protocol.Location{URI: doc.URI, Range: doc.CodeRange(c, line, "")}
 		}
-		list = append(list, protocol.DiagnosticRelatedInformation{Location: location, Message: "in " + brief(t.name)})
+		list = append(list, protocol.DiagnosticRelatedInformation{Location: location, Message: "in " + clean.Brief(t.name)})
 	}
 	return list
 }

@@ -9,13 +9,14 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // feature is one thing that the server does for an editor: a file of its own, whose constructor stands in [features]. Every field may be
 // left out.
 type feature struct {
 	// methods are the requests and notifications that it handles; see [call] and [notification].
-	methods map[string]method
+	methods map[string]rpc.Method
 	// capabilities enters what it offers; what the client can do is known by then.
 	capabilities func(*protocol.ServerCapabilities)
 	// changed is told what is not as it was: text, cells' runs, settings, pools. Calls come one at a time, from a goroutine of the feed,

@@ -104,7 +104,7 @@ func (f *folding) tell(now time.Time) (due time.Time) {
 		return f.told.Add(liveEvery)
 	}
 	if len(f.items) > 0 || fresh {
-		f.s.client.notify(methodFolded, &foldedParams{Items: f.items, Live: live})
+		f.s.client.Notify(methodFolded, &foldedParams{Items: f.items, Live: live})
 		f.items, f.live, f.told = nil, live, now
 	}
 	return time.Time{}

@@ -6,12 +6,13 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // newFolding serves folding ranges: a section folds into its header.
 func newFolding(*server) feature {
 	return feature{
-		methods: map[string]method{protocol.MethodTextDocumentFoldingRange: call(foldingRanges)},
+		methods: map[string]rpc.Method{protocol.MethodTextDocumentFoldingRange: rpc.Request(foldingRanges)},
 		capabilities: func(c *protocol.ServerCapabilities) {
 			c.FoldingRangeProvider = protocol.Boolean(true)
 		},

@@ -239,7 +239,7 @@ func (d *diagnostics) hangDiagnostic(m *hangMark, location protocol.Location, op
 		}
 		if location, ok := other.location(open); ok {
 			diagnostic.RelatedInformation = append(diagnostic.RelatedInformation,
-				protocol.DiagnosticRelatedInformation{Location: location, Message: brief(other.here())})
+				protocol.DiagnosticRelatedInformation{Location: location, Message: clean.Brief(other.here())})
 		}
 	}
 	return diagnostic

@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // hints are the inlay hints: after a cell's header, how its last run went, and whether the text is not what ran.
@@ -23,7 +24,7 @@ type hints struct {
 func newHints(s *server) feature {
 	h := &hints{s, newShownOutcomes(s)}
 	return feature{
-		methods: map[string]method{protocol.MethodTextDocumentInlayHint: call(h.list)},
+		methods: map[string]rpc.Method{protocol.MethodTextDocumentInlayHint: rpc.Request(h.list)},
 		capabilities: func(c *protocol.ServerCapabilities) {
 			c.InlayHintProvider = protocol.Boolean(true)
 		},
@@ -104,8 +105,8 @@ func (r *Run) explained() string {
 // changed asks the client to look again if there is something else to see.
 func (h *hints) changed(c change) {
 	differ := h.shown.differ(c)
-	workspace := h.s.client.can.Workspace
+	workspace := h.s.client.Can.Workspace
 	if differ && workspace != nil && workspace.InlayHint != nil && workspace.InlayHint.RefreshSupport != nil && *workspace.InlayHint.RefreshSupport {
-		h.s.client.refresh(protocol.MethodWorkspaceInlayHintRefresh)
+		h.s.client.Refresh(protocol.MethodWorkspaceInlayHintRefresh)
 	}
 }

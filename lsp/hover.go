@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
+	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
 )
 
@@ -23,7 +24,7 @@ type hover struct{ s *server }
 func newHover(s *server) feature {
 	h := &hover{s}
 	return feature{
-		methods:      map[string]method{protocol.MethodTextDocumentHover: call(h.show)},
+		methods:      map[string]rpc.Method{protocol.MethodTextDocumentHover: rpc.Request(h.show)},
 		capabilities: func(c *protocol.ServerCapabilities) { c.HoverProvider = protocol.Boolean(true) },
 	}
 }
@@ -56,7 +57,7 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 
 // format is Markdown unless the client wants plain text.
 func (h *hover) format() protocol.MarkupKind {
-	if t := h.s.client.can.TextDocument; t != nil && t.Hover != nil && len(t.Hover.ContentFormat) > 0 &&
+	if t := h.s.client.Can.TextDocument; t != nil && t.Hover != nil && len(t.Hover.ContentFormat) > 0 &&
 		!slices.Contains(t.Hover.ContentFormat, protocol.MarkupKindMarkdown) {
 		return protocol.MarkupKindPlainText
 	}

@@ -15,6 +15,7 @@ import (
 	"dipls/cells"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // lenses are the code lenses: what can be run, how it went, and what is wrong.
@@ -34,9 +35,9 @@ type lenses struct {
 func newLenses(s *server) feature {
 	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}, last: map[uri.URI]*lastLenses{}}
 	return feature{
-		methods: map[string]method{
-			protocol.MethodTextDocumentCodeLens: call(l.list),
-			protocol.MethodCodeLensResolve:      call(l.resolve),
+		methods: map[string]rpc.Method{
+			protocol.MethodTextDocumentCodeLens: rpc.Request(l.list),
+			protocol.MethodCodeLensResolve:      rpc.Request(l.resolve),
 		},
 		capabilities: func(c *protocol.ServerCapabilities) {
 			c.CodeLensProvider = &protocol.CodeLensOptions{ResolveProvider: ptr(true)}
@@ -85,10 +86,17 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (any, err
 	if !l.resolvable() {
 		return l.listResolved(d, kinds, states), nil
 	}
-	var result *largeResult
-	l.lastOf(d).make(d, kinds, states, func(json []byte) { result = l.s.client.stream.largeResult(json) })
-	return result, nil
+	return appender(func(b []byte) []byte {
+		l.lastOf(d).make(d, kinds, states, func(json []byte) { b = append(slices.Grow(b, len(json)+len(json)/16), json...) }) // the next one may be longer
+		return b
+	}), nil
 }
+
+// appender is an answer that is written by a function; see [rpc.Appender].
+type appender func([]byte) []byte
+
+// AppendJSON implements [rpc.Appender].
+func (f appender) AppendJSON(b []byte) []byte { return f(b) }
 
 // lastOf are the lenses that a document had last, which are remembered while it is open.
 func (l *lenses) lastOf(d *docs.Snapshot) *lastLenses {
@@ -120,7 +128,7 @@ func (l *lenses) kindsOf(d *docs.Snapshot) (kinds []lensKind) {
 
 // resolvable reports whether the client resolves lenses. Before LSP 3.18 clients could not say that they do not.
 func (l *lenses) resolvable() bool {
-	text := l.s.client.can.TextDocument
+	text := l.s.client.Can.TextDocument
 	if text == nil || text.CodeLens == nil || text.CodeLens.ResolveSupport.Properties == nil {
 		return true
 	}
@@ -265,7 +273,7 @@ func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.C
 		return lensCommand("Run above", "runAbove", args), true
 	case lensProblem:
 		p, faulty := c.Fault()
-		return lensCommand("⚠ "+brief(withHint(p)), "", nil), faulty
+		return lensCommand("⚠ "+clean.Brief(withHint(p)), "", nil), faulty
 	case lensLine:
 		return l.lineCommand(d, c, n.magic)
 	}
@@ -326,9 +334,9 @@ func (l *lenses) changed(c change) {
 	if l.choicesDiffer(c) {
 		differ = true
 	}
-	workspace := l.s.client.can.Workspace
+	workspace := l.s.client.Can.Workspace
 	if differ && workspace != nil && workspace.CodeLens != nil && workspace.CodeLens.RefreshSupport != nil && *workspace.CodeLens.RefreshSupport {
-		l.s.client.refresh(protocol.MethodWorkspaceCodeLensRefresh)
+		l.s.client.Refresh(protocol.MethodWorkspaceCodeLensRefresh)
 	}
 }
 

@@ -7,11 +7,12 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"dipls/internal/clean"
+	"dipls/lsp/rpc"
 )
 
 // clientCore is a zap core that shows what is a warning or worse in the editor's output window.
 type clientCore struct {
-	client *client
+	client *rpc.Client
 	fields []zapcore.Field
 }
 
@@ -43,7 +44,7 @@ func (c *clientCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level >= zapcore.ErrorLevel {
 		t = protocol.MessageTypeError
 	}
-	c.client.logMessage(t, "dipls: "+clean.Excerpt(strings.TrimSpace(line.String()), loggedLines, loggedBytes, ""))
+	c.client.LogMessage(t, "dipls: "+clean.Excerpt(strings.TrimSpace(line.String()), rpc.LoggedLines, rpc.LoggedBytes, ""))
 	line.Free()
 	return nil
 }

@@ -28,7 +28,7 @@ func (r *Run) verdict() (mark, text string) {
 	case r.Status == event.StatusInterrupted:
 		return "✗", "interrupted"
 	default:
-		return "✗", brief(r.fault())
+		return "✗", clean.Brief(r.fault())
 	}
 }
 
@@ -186,18 +186,6 @@ func nameProcesses(ranks []int) string {
 		return "local and " + text
 	case local:
 		return "local"
-	}
-	return text
-}
-
-// maxBrief is how long a text above a line may be, in characters.
-const maxBrief = 80
-
-// brief is a text cut to what fits in a line.
-func brief(text string) string {
-	text = strings.Join(strings.Fields(clean.Text(text)), " ")
-	if runes := []rune(text); len(runes) > maxBrief {
-		return string(runes[:maxBrief-1]) + "…"
 	}
 	return text
 }

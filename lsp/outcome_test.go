@@ -66,11 +66,11 @@ func TestOutcome(t *testing.T) {
 			Failures: []*event.Failure{failureOf(0, "A"), failureOf(1, "B"), failureOf(2, "C")}},
 		"✗ local and ranks 0-1: A": {State: Ended, Status: wrong, Target: "everywhere", Parts: local(wrong, wrong, wrong),
 			Failures: []*event.Failure{failureOf(-1, "A"), failureOf(0, "A"), failureOf(1, "A")}},
-		"✗ ranks 1-2 died":    {State: Ended, Status: died, Target: "remote", Parts: state(rankParts(died, died, died), "dead", 1, 2)},
-		"✗ local died":        {State: Ended, Status: died, Target: "local", Parts: state(local(died), "dead", 0)},
-		"✗ there is no GPU 7": {State: Ended, Status: died, Target: "remote", Reason: "there is\nno GPU 7"},
-		"✗ failed":            {State: Ended, Status: wrong},
-		"✗ " + strings.Repeat("ä", maxBrief-1) + "…": {State: Ended, Status: wrong, Reason: strings.Repeat("ä", 2*maxBrief)},
+		"✗ ranks 1-2 died":                   {State: Ended, Status: died, Target: "remote", Parts: state(rankParts(died, died, died), "dead", 1, 2)},
+		"✗ local died":                       {State: Ended, Status: died, Target: "local", Parts: state(local(died), "dead", 0)},
+		"✗ there is no GPU 7":                {State: Ended, Status: died, Target: "remote", Reason: "there is\nno GPU 7"},
+		"✗ failed":                           {State: Ended, Status: wrong},
+		"✗ " + strings.Repeat("ä", 79) + "…": {State: Ended, Status: wrong, Reason: strings.Repeat("ä", 160)},
 	} {
 		if got := r.outcome(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -14,6 +14,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
+	"dipls/lsp/rpc"
 )
 
 // methodEvent is the notification that carries an event, as docs/language-server.md has it.
@@ -40,9 +41,9 @@ func newOutput(s *server) feature {
 // follow shows a workspace's events until the connection ends.
 func (o *output) follow(w *workspace) {
 	switch {
-	case !o.s.client.events:
+	case !o.s.wants.Events:
 		o.read(w, o.fold)
-	case o.s.client.folded:
+	case o.s.wants.Folded:
 		o.read(w, o.tellFolded)
 		fallthrough
 	default:
@@ -72,7 +73,7 @@ func (o *output) forward(w *workspace, sub *event.Subscription) {
 		for _, ev := range events {
 			b.Reset()
 			if err := event.WriteJSON(&b, ev); err == nil { // an event can always be written to memory
-				o.s.client.notify(methodEvent, protocol.LSPAny(bytes.TrimSpace(b.Bytes())))
+				o.s.client.Notify(methodEvent, protocol.LSPAny(bytes.TrimSpace(b.Bytes())))
 			}
 		}
 	}
@@ -80,7 +81,7 @@ func (o *output) forward(w *workspace, sub *event.Subscription) {
 
 // next waits for events, and before that for a client that is behind. Events that the client may ask about are on the board when they are returned.
 func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription) ([]event.Event, error) {
-	if err := o.s.client.stream.out.awaitRoom(ctx, sub.Progress); err != nil {
+	if err := o.s.client.AwaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
 	}
 	events, err := sub.Next(ctx)
@@ -151,26 +152,26 @@ func (v *reading) show(items []view.Item) {
 	var lines []byte
 	flush := func() {
 		if len(lines) > 0 {
-			v.s.client.logMessage(protocol.MessageTypeLog, string(lines[:len(lines)-1]))
+			v.s.client.LogMessage(protocol.MessageTypeLog, string(lines[:len(lines)-1]))
 			lines = lines[:0]
 		}
 	}
 	for _, item := range items {
 		text := clean.Text(item.String())
-		if len(text) > loggedBytes || strings.Count(text, "\n") >= loggedLines {
-			text = clean.Excerpt(text, loggedLines, loggedBytes, v.journal(item.Run))
+		if len(text) > rpc.LoggedBytes || strings.Count(text, "\n") >= rpc.LoggedLines {
+			text = clean.Excerpt(text, rpc.LoggedLines, rpc.LoggedBytes, v.journal(item.Run))
 		}
 		switch item.Kind {
 		case view.ItemFailure:
 			flush()
-			v.s.client.logMessage(protocol.MessageTypeError, text)
+			v.s.client.LogMessage(protocol.MessageTypeError, text)
 			v.failure(item)
 		case view.ItemNotice:
 			flush()
 			t := typeOfNotice(item.Event)
-			v.s.client.logMessage(t, text)
+			v.s.client.LogMessage(t, text)
 			if t == protocol.MessageTypeError {
-				v.s.client.showMessage(t, item.Text)
+				v.s.client.ShowMessage(t, item.Text)
 			}
 			if ev, ok := item.Event.(*event.Hang); ok && t == protocol.MessageTypeWarning {
 				v.hang(ev, item.Text)
@@ -252,13 +253,13 @@ type way struct {
 // tell shows a message, with the ways on where the user wants such.
 func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 	if v.s.config.of(v.w.dir).Failures != failuresAsk {
-		v.s.client.showMessage(t, text)
+		v.s.client.ShowMessage(t, text)
 		return
 	}
 	select {
 	case v.asking <- struct{}{}:
 	default:
-		v.s.client.showMessage(t, text)
+		v.s.client.ShowMessage(t, text)
 		return
 	}
 	v.s.goOn("a question", func() {
@@ -266,14 +267,14 @@ func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 		for _, w := range ways {
 			titles = append(titles, w.title)
 		}
-		chosen := v.s.client.ask(v.s.ctx, t, text, titles...)
+		chosen := v.s.client.Ask(v.s.ctx, t, text, titles...)
 		<-v.asking
 		for _, w := range ways {
 			if w.title != chosen {
 				continue
 			}
 			if err := w.act(v.s.ctx); err != nil && v.s.ctx.Err() == nil {
-				v.s.client.showMessage(protocol.MessageTypeError, err.Error())
+				v.s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 			}
 		}
 	})
@@ -333,5 +334,5 @@ func describeFailure(f *event.Failure, item view.Item, journal string) string {
 	if f.Line > 0 {
 		where += fmt.Sprintf(", line %d", f.Line)
 	}
-	return clean.Excerpt(clean.Text(text), shownLines-2, shownBytes-len(where)-len(journal)-100, journal) + " (" + where + ")"
+	return clean.Excerpt(clean.Text(text), rpc.ShownLines-2, rpc.ShownBytes-len(where)-len(journal)-100, journal) + " (" + where + ")"
 }

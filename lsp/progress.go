@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
@@ -39,8 +38,7 @@ type progress struct {
 func newProgress(s *server) feature {
 	p := &progress{s: s, runs: map[string]*activity{}, pools: map[*workspace]*activity{}}
 	return feature{
-		methods: map[string]method{protocol.MethodWindowWorkDoneProgressCancel: notification(s.client.cancelWork)},
-		event:   p.event,
+		event: p.event,
 	}
 }
 
@@ -61,7 +59,7 @@ type activity struct {
 
 // event enters an event.
 func (p *progress) event(w *workspace, ev event.Event) {
-	if !p.s.client.showsWork() || p.s.client.folded {
+	if !p.s.client.ShowsWork() || p.s.wants.Folded {
 		return // who takes both events and live lines shows what goes on in a way of its own
 	}
 	p.mu.Lock()
@@ -145,7 +143,7 @@ func (p *progress) show(a *activity) {
 		return
 	}
 	shown := p.message(a)
-	work := p.s.client.beginWork(p.s.ctx, a.title, shown, a.cancel)
+	work := p.s.client.BeginWork(p.s.ctx, a.title, shown, a.cancel)
 	if work == nil {
 		return
 	}
@@ -156,10 +154,10 @@ func (p *progress) show(a *activity) {
 		case <-ticker.C:
 			if text := p.message(a); text != shown {
 				shown = text
-				work.report(text)
+				work.Report(text)
 			}
 		case <-a.done:
-			work.end(a.outcome) // nobody sets it any more
+			work.End(a.outcome) // nobody sets it any more
 			return
 		case <-p.s.ctx.Done():
 			return

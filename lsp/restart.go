@@ -12,6 +12,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/event"
+	"dipls/lsp/rpc"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -77,11 +78,11 @@ func counts(keys []string) string {
 // offer tells the user something and does it if they choose to.
 func (r *restart) offer(text, action string, act func(context.Context) error) {
 	r.s.goOn("a question", func() {
-		if r.s.client.ask(r.s.ctx, protocol.MessageTypeInfo, text, action) != action {
+		if r.s.client.Ask(r.s.ctx, protocol.MessageTypeInfo, text, action) != action {
 			return
 		}
 		if err := act(r.s.ctx); err != nil && r.s.ctx.Err() == nil {
-			r.s.client.showMessage(protocol.MessageTypeError, err.Error())
+			r.s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 		}
 	})
 }
@@ -166,25 +167,25 @@ func (s *server) offerInstall(ctx context.Context, dir string, missing *host.Mis
 		return err
 	}
 	text := fmt.Sprintf("%s lacks %s. Install into %s, leaving your environment as it is?", missing.Python, names, private)
-	if s.client.ask(ctx, protocol.MessageTypeWarning, text, install) != install {
+	if s.client.Ask(ctx, protocol.MessageTypeWarning, text, install) != install {
 		return fmt.Errorf("%s lacks %s: install with '%s -m pip install %s', or choose another interpreter by the setting dip.python; then run the cell again",
 			missing.Python, names, missing.Python, strings.Join(missing.Missing, " "))
 	}
-	w := s.client.beginWork(ctx, "Installing "+names, "", func() { cancel(errInstallCancelled) })
+	w := s.client.BeginWork(ctx, "Installing "+names, "", func() { cancel(errInstallCancelled) })
 	err = host.InstallMissing(ctx, missing.Python, missing.Missing, reporter{w})
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		w.end(err.Error())
+		w.End(err.Error())
 		return err
 	}
-	w.end("installed")
+	w.End("installed")
 	return nil
 }
 
 // reporter shows lines of output as how far work is.
-type reporter struct{ work *work }
+type reporter struct{ work *rpc.Work }
 
 var _ io.Writer = reporter{}
 
@@ -192,7 +193,7 @@ var _ io.Writer = reporter{}
 func (r reporter) Write(b []byte) (int, error) {
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		r.work.report(last)
+		r.work.Report(last)
 	}
 	return len(b), nil
 }

@@ -7,12 +7,13 @@ import (
 
 	"dipls/cells"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // newSelection serves selection ranges: the line, then the cell's body, the cell, the sections around it, the file.
 func newSelection(*server) feature {
 	return feature{
-		methods: map[string]method{protocol.MethodTextDocumentSelectionRange: call(selectionRanges)},
+		methods: map[string]rpc.Method{protocol.MethodTextDocumentSelectionRange: rpc.Request(selectionRanges)},
 		capabilities: func(c *protocol.ServerCapabilities) {
 			c.SelectionRangeProvider = protocol.Boolean(true)
 		},

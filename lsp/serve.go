@@ -26,6 +26,7 @@ import (
 	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 	"dipls/ranks/host"
 )
 
@@ -54,12 +55,8 @@ func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := newServer(ctx, cancel, rwc, deps)
-	s.client.conn.Go(ctx, s.handle)
 	s.goOn("changes", s.deliverChanges)
-	select {
-	case <-ctx.Done():
-	case <-s.client.conn.Done():
-	}
+	s.conn.Serve(ctx, rpc.Handler{Methods: s.allMethods(), Admit: s.admits, Enter: s.enter, Log: s.log})
 	return s.close()
 }
 
@@ -69,16 +66,16 @@ type server struct {
 	log    *zap.Logger
 	ctx    context.Context // ends with the connection
 	cancel context.CancelCauseFunc
-	tasks  sync.WaitGroup // all goroutines of the connection but the library's
+	tasks  sync.WaitGroup // all goroutines of the connection but those that serve its messages
 
-	client   *client
+	conn     *rpc.Conn
+	client   *rpc.Client
+	wants    options // set by initialize, before anybody reads them
 	docs     *docs.Store
 	board    *board
 	feed     *feed
 	config   *configuration
 	features []feature
-	methods  map[string]method
-	calls    calls
 	trusted  atomic.Int32 // what the client has said of that; see said
 	consent  *consent
 
@@ -94,11 +91,9 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	if deps.Log == nil {
 		deps.Log = zap.NewNop()
 	}
-	stream := newStream(rwc)
-	conn := jsonrpc2.NewConn(stream, jsonrpc2.WithCodec(codec{stream}))
 	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}, asking: map[*workspace]bool{}}
-	stream.out.traced(deps.Trace)
-	s.client = &client{conn: conn, stream: stream, log: deps.Log, ctx: ctx}
+	s.conn = rpc.New(rwc, deps.Log, deps.Trace)
+	s.client = rpc.NewClient(ctx, s.conn, s.goOn)
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
 	s.docs = docs.New(s.log, func(c docs.Change) { s.feed.tell(textChange(c)) }, func(g docs.Gone) { s.board.forgetCells(g) })
 	s.board = newBoard(s.docs, s.feed.tell)
@@ -107,9 +102,11 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	for _, make := range features {
 		s.features = append(s.features, make(s))
 	}
-	s.methods = s.allMethods()
 	return s
 }
+
+// lastWords is how long a client that does not read is waited for at the end.
+const lastWords = time.Second
 
 // close ends the connection and waits for all that belongs to it.
 func (s *server) close() error {
@@ -120,16 +117,11 @@ func (s *server) close() error {
 	s.log.Info("the connection ends", zap.Error(cause))
 	words, stop := context.WithTimeout(context.Background(), lastWords)
 	defer stop()
-	_ = s.client.stream.out.flush(words) // a client that does not read gets no last words
+	_ = s.conn.Flush(words) // a client that does not read gets no last words
 	s.cancel(cause)
-	s.client.stream.Close()
-	_ = s.client.conn.Close()
+	s.conn.Close()
 	s.tasks.Wait()
-	s.client.work.Wait()
-	select {
-	case <-s.client.stream.out.done:
-	case <-words.Done(): // a write that cannot be interrupted, to somebody who does not read
-	}
+	s.conn.AwaitWriter(words)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != shutDown && s.state != uninitialized {
@@ -189,26 +181,25 @@ func (s *server) admits(method string) error {
 }
 
 // lifecycleMethods are those of a connection's own life.
-func (s *server) lifecycleMethods() map[string]method {
-	return map[string]method{
-		protocol.MethodInitialize:                         inOrder(s.initialize),
-		protocol.MethodInitialized:                        notification(s.initialized),
-		protocol.MethodShutdown:                           inOrder(s.shutdown),
-		protocol.MethodExit:                               notification(s.exit),
-		protocol.MethodCancelRequest:                      notification(s.calls.cancelRequest),
-		protocol.MethodSetTrace:                           notification(func(context.Context, *protocol.SetTraceParams) error { return nil }),
-		protocol.MethodWorkspaceDidChangeWorkspaceFolders: notification(s.didChangeFolders),
-		methodTrusted:                                     notification(s.didTrust),
+func (s *server) lifecycleMethods() map[string]rpc.Method {
+	return map[string]rpc.Method{
+		protocol.MethodInitialize:                         rpc.InOrder(s.initialize),
+		protocol.MethodInitialized:                        rpc.Notification(s.initialized),
+		protocol.MethodShutdown:                           rpc.InOrder(s.shutdown),
+		protocol.MethodExit:                               rpc.Notification(s.exit),
+		protocol.MethodSetTrace:                           rpc.Notification(func(context.Context, *protocol.SetTraceParams) error { return nil }),
+		protocol.MethodWorkspaceDidChangeWorkspaceFolders: rpc.Notification(s.didChangeFolders),
+		methodTrusted:                                     rpc.Notification(s.didTrust),
 	}
 }
 
 // documentMethods keep the documents up to date.
-func (s *server) documentMethods() map[string]method {
-	return map[string]method{
-		protocol.MethodTextDocumentDidOpen:   notification(s.docs.DidOpen),
-		protocol.MethodTextDocumentDidChange: notification(s.docs.DidChange),
-		protocol.MethodTextDocumentDidClose:  notification(s.docs.DidClose),
-		protocol.MethodTextDocumentDidSave:   notification(func(context.Context, *protocol.DidSaveTextDocumentParams) error { return nil }),
+func (s *server) documentMethods() map[string]rpc.Method {
+	return map[string]rpc.Method{
+		protocol.MethodTextDocumentDidOpen:   rpc.Notification(s.docs.DidOpen),
+		protocol.MethodTextDocumentDidChange: rpc.Notification(s.docs.DidChange),
+		protocol.MethodTextDocumentDidClose:  rpc.Notification(s.docs.DidClose),
+		protocol.MethodTextDocumentDidSave:   rpc.Notification(func(context.Context, *protocol.DidSaveTextDocumentParams) error { return nil }),
 	}
 }
 
@@ -221,12 +212,12 @@ type options struct {
 }
 
 func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*protocol.InitializeResult, error) {
-	s.client.can = p.Capabilities
+	s.client.Can = p.Capabilities
 	var o options
 	if err := json.Unmarshal([]byte(cmp.Or(string(p.InitializationOptions), "{}")), &o); err != nil {
 		s.log.Warn("initializationOptions: events, folded and cells want true or false")
 	}
-	s.client.events, s.client.folded, s.client.cells = o.Events, o.Folded, o.Cells
+	s.wants = o
 	s.trusted.Store(int32(saidBy(o.Trusted)))
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.Encoding = encoding

@@ -89,14 +89,14 @@ func (s *server) journalOf(id string) (string, error) {
 
 // showFile opens a file in the editor. A client that cannot do that says where it is: "the output is in …".
 func (s *server) showFile(ctx context.Context, isIn, path string) (*showReply, error) {
-	w := s.client.can.Window
+	w := s.client.Can.Window
 	if w == nil || w.ShowDocument == nil || !w.ShowDocument.Support {
-		s.client.showMessage(protocol.MessageTypeInfo, isIn+" "+path)
+		s.client.ShowMessage(protocol.MessageTypeInfo, isIn+" "+path)
 		return &showReply{Path: path}, nil
 	}
 	var result protocol.ShowDocumentResult
 	params := &protocol.ShowDocumentParams{URI: uri.File(path), TakeFocus: ptr(true)}
-	if err := s.client.call(ctx, protocol.MethodWindowShowDocument, params, &result); err != nil {
+	if err := s.client.Call(ctx, protocol.MethodWindowShowDocument, params, &result); err != nil {
 		return nil, fmt.Errorf("the editor did not open %s: %w", path, err)
 	}
 	if !result.Success {

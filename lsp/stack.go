@@ -15,6 +15,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/internal/clean"
+	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
 	"dipls/session"
 )
@@ -141,8 +142,8 @@ func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply,
 	}
 	text = clean.Text(text)
 	if _, err := os.Stat(run.Journal); run.Journal == "" || errors.Is(err, fs.ErrNotExist) { // there is no place for a file
-		s.client.logMessage(protocol.MessageTypeInfo, clean.Excerpt(text, loggedLines, loggedBytes, ""))
-		s.client.showMessage(protocol.MessageTypeInfo, text)
+		s.client.LogMessage(protocol.MessageTypeInfo, clean.Excerpt(text, rpc.LoggedLines, rpc.LoggedBytes, ""))
+		s.client.ShowMessage(protocol.MessageTypeInfo, text)
 		return &showReply{}, nil
 	}
 	path, err := writeShown(run.Journal, "stacks", 0o400, func(w io.Writer) error {

@@ -11,6 +11,7 @@ import (
 	"dipls/cells"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
 )
 
 // symbols are the document symbols: the cells, deeper ones inside of the ones above them.
@@ -19,7 +20,7 @@ type symbols struct{ s *server }
 func newSymbols(s *server) feature {
 	y := &symbols{s}
 	return feature{
-		methods: map[string]method{protocol.MethodTextDocumentDocumentSymbol: call(y.list)},
+		methods: map[string]rpc.Method{protocol.MethodTextDocumentDocumentSymbol: rpc.Request(y.list)},
 		capabilities: func(c *protocol.ServerCapabilities) {
 			c.DocumentSymbolProvider = &protocol.DocumentSymbolOptions{Label: ptr("cells")}
 		},
@@ -40,7 +41,7 @@ func (y *symbols) list(ctx context.Context, p *protocol.DocumentSymbolParams) (p
 
 // nests reports whether the client knows symbols inside of symbols.
 func (y *symbols) nests() bool {
-	text := y.s.client.can.TextDocument
+	text := y.s.client.Can.TextDocument
 	if text == nil || text.DocumentSymbol == nil {
 		return false
 	}

@@ -30,7 +30,8 @@ var mayImport = map[string][]string{
 	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/internal/trust", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 
 	"dipls/lsp/docs": {"dipls/cells"},
-	"dipls/lsp":      {"dipls/lsp/docs", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
+	"dipls/lsp/rpc":  {},
+	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
 	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
 
 	"dipls/internal/bytesize":   {},
@@ -62,7 +63,7 @@ var helpers = []string{"dipls/dipexec/event/eventtest", "dipls/internal/stress",
 var onlyImporters = map[string][]string{
 	"github.com/go-zeromq/zmq4": {"dipls/ranks/link"},
 	"github.com/spf13/cobra":    {"dipls/cmd/dipls"},
-	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/docs"}, // docs for positions and URIs as clients write them
+	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs"}, // docs for positions and URIs as clients write them
 }
 
 func TestPackageBorders(t *testing.T) {

@@ -27,6 +27,18 @@ func Line(s string) string {
 	}, Text(s))
 }
 
+// maxBrief is how long a brief text may be, in characters.
+const maxBrief = 80
+
+// Brief is text on one line, with single spaces, cut to what a person takes in at a glance.
+func Brief(s string) string {
+	s = strings.Join(strings.Fields(Text(s)), " ")
+	if runes := []rune(s); len(runes) > maxBrief {
+		return string(runes[:maxBrief-1]) + "…"
+	}
+	return s
+}
+
 const reset = "\x1b[m"
 
 func filter(s string, styles bool) string {

@@ -1,4 +1,4 @@
-package lsp
+package rpc
 
 import (
 	"bufio"
@@ -11,97 +11,60 @@ import (
 	"sync"
 
 	"go.lsp.dev/jsonrpc2"
-	"go.lsp.dev/protocol"
 
 	"dipls/internal/contain"
 )
 
-// codec encodes and decodes what messages carry, with LSP's union types. An answer that is JSON already goes as it is.
-type codec struct{ s *stream }
-
-func (c codec) Marshal(v any) (_ []byte, err error) {
-	defer contain.AsError(&err)
-	switch v := v.(type) {
-	case jsonrpc2.RawMessage:
-		if v != nil {
-			return v, nil
-		}
-	case *largeResult:
-		return c.s.large.ticket(v), nil
-	}
-	return protocol.Marshal(v)
-}
-
-func (codec) Unmarshal(data []byte, v any) (err error) {
-	defer contain.AsError(&err)
-	return protocol.Unmarshal(data, v)
-}
-
-// stream is the byte stream to one client as messages: LSP's base protocol. It implements [jsonrpc2.Stream].
+// stream is the byte stream to one client as messages: LSP's base protocol.
 //
 // A message that cannot be read is answered with an error and skipped; after a header that makes no sense, the next one is looked
-// for. Messages are read by a goroutine of their own, so that Close ends a Read also where the bytes come from something whose
+// for. Messages are read by a goroutine of their own, so that close ends a next also where the bytes come from something whose
 // reads nothing can interrupt (a terminal, some pipes). Writes go through an outbox and never block.
 type stream struct {
 	rwc      io.ReadWriteCloser
 	out      *outbox
-	large    largeResults
 	messages chan jsonrpc2.Message
 	end      error // why there are no more messages; set before the channel is closed
 
 	closing sync.Once
 	closed  chan struct{}
-	closeFn func() error
 }
-
-var _ jsonrpc2.Stream = (*stream)(nil)
 
 func newStream(rwc io.ReadWriteCloser) *stream {
 	s := &stream{rwc: rwc, messages: make(chan jsonrpc2.Message), closed: make(chan struct{})}
-	s.out = newOutbox(rwc, func(error) { s.Close() })
-	s.closeFn = sync.OnceValue(rwc.Close)
+	s.out = newOutbox(rwc, func(error) { s.close() })
 	go s.read()
 	return s
 }
 
-// Read implements [jsonrpc2.Stream]. It waits while a client that does not read its answers asks for more.
-func (s *stream) Read(ctx context.Context) (jsonrpc2.Message, int64, error) {
+// next is the next message. It waits while a client that does not read its answers asks for more.
+func (s *stream) next(ctx context.Context) (jsonrpc2.Message, error) {
 	if err := s.out.await(ctx, func() bool { return s.out.bytes < fullBytes }); err != nil {
-		return nil, 0, io.EOF
+		return nil, io.EOF
 	}
 	select {
 	case m, ok := <-s.messages:
 		if !ok {
-			return nil, 0, s.end
+			return nil, s.end
 		}
-		return m, 0, nil
+		return m, nil
 	case <-s.closed:
-		return nil, 0, io.EOF
+		return nil, io.EOF
 	case <-ctx.Done():
-		return nil, 0, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
-// Write implements [jsonrpc2.Stream].
-func (s *stream) Write(_ context.Context, m jsonrpc2.Message) (int64, error) {
-	f := s.frame(func(b []byte) []byte { return jsonrpc2.AppendMessage(b, m) })
-	if large, ok := s.large.redeem(f); ok {
-		f = large
+// send queues a message, which body appends to a buffer; one with a key takes the place of an older one with that key that has not been written. If body
+// fails, nothing is sent. Large messages are written to a spare buffer, if there is one.
+func (s *stream) send(key string, body func([]byte) ([]byte, error)) (err error) {
+	defer contain.AsError(&err)
+	spare := s.out.takeSpare()
+	f, err := framed(spare, body)
+	if len(f) < cap(spare)/2 {
+		f = bytes.Clone(f)
+		s.out.keepSpare(spare)
 	}
-	s.out.put("", f)
-	return int64(len(f)), nil
-}
-
-// notify sends a notification; one with a key takes the place of an older one with that key that the client has not been sent. The error
-// is that of parameters that cannot be encoded.
-func (s *stream) notify(key, method string, params any) error {
-	var err error
-	f := s.frame(func(b []byte) []byte {
-		b = jsonrpc2.AppendNotification(b, method, nil)
-		b = append(b[:len(b)-len("}")], `,"params":`...)
-		b, err = protocol.AppendMarshal(b, params)
-		return append(b, '}')
-	})
 	if err != nil {
 		return err
 	}
@@ -109,43 +72,31 @@ func (s *stream) notify(key, method string, params any) error {
 	return nil
 }
 
-// frame is framed with a spare buffer, if the message is large enough for that.
-func (s *stream) frame(body func([]byte) []byte) []byte {
-	spare := s.out.takeSpare()
-	f := framed(spare, body)
-	if len(f) < cap(spare)/2 {
-		f = bytes.Clone(f)
-		s.out.keepSpare(spare)
-	}
-	return f
-}
-
-// Close implements [jsonrpc2.Stream]. What has not been written is lost: see outbox.flush.
-func (s *stream) Close() error {
+// close ends the stream. What has not been written is lost: see outbox.flush.
+func (s *stream) close() {
 	s.closing.Do(func() {
 		close(s.closed)
 		s.out.close()
+		_ = s.rwc.Close() // there is nobody who could be told
 	})
-	return s.closeFn()
 }
 
 // headerRoom is more than any header takes.
 const headerRoom = 40
 
 // framed is a message with its header; it is written to a spare buffer if there is one and it is large enough.
-func framed(spare []byte, body func([]byte) []byte) []byte {
+func framed(spare []byte, body func([]byte) ([]byte, error)) ([]byte, error) {
 	if cap(spare) < headerRoom {
 		spare = make([]byte, 512)
 	}
-	return headed(body(spare[:headerRoom]), headerRoom)
-}
-
-// headed is a message, which begins at a place in b, with its header before it.
-func headed(b []byte, begin int) []byte {
-	header := "Content-Length: " + strconv.Itoa(len(b)-begin) + "\r\n\r\n"
-	b = b[begin-len(header):]
+	b, err := body(spare[:headerRoom])
+	if err != nil {
+		return nil, err
+	}
+	header := "Content-Length: " + strconv.Itoa(len(b)-headerRoom) + "\r\n\r\n"
+	b = b[headerRoom-len(header):]
 	copy(b, header)
-	return b
+	return b, nil
 }
 
 // read reads messages until the stream ends.
@@ -177,26 +128,9 @@ func (s *stream) read() {
 	}
 }
 
-// decode reads one message. The error is the answer.
-func decode(body []byte) (_ jsonrpc2.Message, err error) {
-	defer contain.AsError(&err)
-	if text := bytes.TrimLeft(body, " \t\r\n"); len(text) > 0 && text[0] == '[' {
-		return nil, jsonrpc2.NewError(jsonrpc2.InvalidRequest, "LSP has no batches: send one message at a time")
-	}
-	m, err := jsonrpc2.DecodeMessage(body)
-	if err != nil {
-		var coded *jsonrpc2.Error
-		if !errors.As(err, &coded) {
-			return nil, jsonrpc2.NewError(jsonrpc2.ParseError, err.Error())
-		}
-		return nil, coded
-	}
-	return m, nil
-}
-
 // refuse answers what cannot be read, and so has no id.
 func (s *stream) refuse(err error) {
-	s.out.put("", framed(nil, func(b []byte) []byte { return jsonrpc2.AppendResponse(b, jsonrpc2.ID{}, nil, err) }))
+	_ = s.send("", func(b []byte) ([]byte, error) { return jsonrpc2.AppendResponse(b, jsonrpc2.ID{}, nil, err), nil }) // it has no error of its own
 }
 
 const (

@@ -1,10 +1,9 @@
-package lsp
+package rpc
 
 import (
 	"context"
 	"io"
 	"sync"
-	"time"
 
 	"dipls/internal/paced"
 	"dipls/internal/trace"
@@ -262,6 +261,3 @@ func (o *outbox) tellMoved() {
 		o.moved = nil
 	}
 }
-
-// lastWords is how long a client that does not read is waited for at the end.
-const lastWords = time.Second

@@ -1,0 +1,55 @@
+package lsp
+
+import (
+	"context"
+	"maps"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.lsp.dev/uri"
+
+	"dipls/lsp/docs"
+	"dipls/lsp/rpc"
+)
+
+// allMethods are the methods of the server and of its features.
+func (s *server) allMethods() map[string]rpc.Method {
+	all := map[string]rpc.Method{}
+	for _, some := range []map[string]rpc.Method{
+		s.lifecycleMethods(), s.documentMethods(), s.config.methods(), s.commandMethods(), s.client.Methods(),
+	} {
+		maps.Copy(all, some)
+	}
+	for _, f := range s.features {
+		for name, m := range f.methods {
+			if _, twice := all[name]; twice {
+				panic("lsp: two features handle " + name) // a mistake in the program, found by any test
+			}
+			all[name] = m
+		}
+	}
+	return all
+}
+
+type viewKey struct{}
+
+// enter gives the context of a message the documents as they are when it comes.
+func (s *server) enter(ctx context.Context) context.Context {
+	return context.WithValue(ctx, viewKey{}, s.docs.View())
+}
+
+// viewOf is the open documents as they were when a message came.
+func viewOf(ctx context.Context) docs.View {
+	v, _ := ctx.Value(viewKey{}).(docs.View)
+	return v
+}
+
+// snapshotOf is the document that a request is about, as it was when the request came. Its error is for the client.
+func snapshotOf(ctx context.Context, u uri.URI) (*docs.Snapshot, error) {
+	if d := viewOf(ctx)[u]; d != nil {
+		return d, nil
+	}
+	if u == "" {
+		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which document? There is no uri")
+	}
+	return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s is not open: send textDocument/didOpen first", u)
+}
