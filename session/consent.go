@@ -47,13 +47,57 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 		what += ", which imports " + strings.Join(preload, ", ") + " first"
 	}
 	command := fmt.Sprintf("`dipls trust --remove '%s'`", s.o.Dir)
-	if own {
-		s.say(event.LevelWarning, fmt.Sprintf("from now on dipls runs %s, which belongs to the folder; %s takes that back", what, command), "")
-	} else {
-		s.say(event.LevelInfo, fmt.Sprintf("from now on dipls runs %s; %s takes that back", what, command), "")
+	if !own {
+		s.tellCaller(by, event.LevelInfo, fmt.Sprintf("from now on dipls runs %s; %s takes that back", what, command))
+		s.remember(python, own)
+		return nil
+	}
+	unasked := fmt.Sprintf("from now on dipls runs %s, which belongs to the folder; %s takes that back", what, command)
+	q := s.pose(ctx, by, s.settlesConsent(python), event.Question{
+		Level: event.LevelWarning, Choices: []string{choiceRun}, Default: choiceRun, Unasked: unasked,
+		Text: fmt.Sprintf("Run %s? That interpreter belongs to the folder, so whoever made the folder chooses what it does. %s takes that back.", what, command),
+	})
+	if q == nil {
+		s.say(event.LevelWarning, unasked, "")
+		s.remember(python, own)
+		return nil
+	}
+	switch choice, err := q.await(); {
+	case err != nil:
+		q.over(err.Error())
+		return err
+	case choice != choiceRun:
+		q.over("")
+		return &Error{
+			Code: CodeConsent, Text: fmt.Sprintf("nothing was run: %s belongs to the folder and you have not let it run", python.Path),
+			Hint: fmt.Sprintf("run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting %spython", s.o.Dir, s.o.Prefix),
+		}
 	}
 	s.remember(python, own)
+	q.over("")
 	return nil
+}
+
+// choiceRun lets an interpreter run.
+const choiceRun = "Run"
+
+// settlesConsent is what the settings of a call say to the question whether an interpreter may run.
+func (s *Session) settlesConsent(python host.Interpreter) func(Caller) (string, bool) {
+	return func(by Caller) (string, bool) {
+		switch by.Settings.Trust {
+		case TrustYes:
+			return choiceRun, true
+		case TrustNo:
+			return "", true
+		}
+		return "", s.meansAnother(by, python.Path)
+	}
+}
+
+// meansAnother reports whether a caller's settings mean another interpreter.
+func (s *Session) meansAnother(by Caller, path string) bool {
+	now, err := s.interpreter(by.Settings)
+	return err == nil && now.Path != path
 }
 
 // remember notes a consent for the next time, until the user takes it back.
@@ -72,9 +116,4 @@ func (s *Session) remember(python host.Interpreter, own bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trusted = &python
-}
-
-// offerInstall asks the caller's user whether what the interpreter lacks may be installed, in a directory of our own, and does so.
-func (s *Session) offerInstall(_ context.Context, _ Caller, missing *host.MissingPackagesError, _ bool) error {
-	return missing
 }

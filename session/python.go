@@ -31,8 +31,9 @@ type python struct {
 // errUntrusted is why nothing runs.
 var errUntrusted = &Error{Code: CodeConsent, Text: "nothing runs in a folder that is not trusted", Hint: "trust it in the editor first"}
 
-// permitted is why a caller may start nothing; nil if it may.
-func permitted(by Caller) error {
+// admit hears what a caller's settings say, and tells why it may start nothing; nil if it may.
+func (s *Session) admit(by Caller) error {
+	s.hear(by)
 	if by.Settings.Trust == TrustNo {
 		return errUntrusted
 	}
@@ -49,9 +50,6 @@ func (s *Session) present() *python {
 // open gives what was started, and starts it if nothing was, or if that failed. An error is for the user: what there is to set right can be, and the next
 // call tries again. ask allows questions.
 func (s *Session) open(ctx context.Context, by Caller, ask bool) (*python, error) {
-	if err := permitted(by); err != nil {
-		return nil, err
-	}
 	if p := s.present(); p != nil && p.Unusable() == nil {
 		return p, nil
 	}
@@ -218,6 +216,9 @@ func (s *Session) remake(ctx context.Context, by Caller, cmd wire.MakeCommand) (
 
 // RestartPool implements [API].
 func (s *Session) RestartPool(ctx context.Context, by Caller) (string, error) {
+	if err := s.admit(by); err != nil {
+		return "", err
+	}
 	s.executor.CancelWhere(onRanks)
 	text, err := s.remake(ctx, by, wire.MakeCommand{Restart: true})
 	if err != nil {
@@ -251,6 +252,9 @@ func (s *Session) CancelStart(context.Context) error {
 
 // RestartLocal implements [API].
 func (s *Session) RestartLocal(ctx context.Context, by Caller) error {
+	if err := s.admit(by); err != nil {
+		return err
+	}
 	s.executor.CancelWhere(inLocal)
 	_, err := with(ctx, s, by, need{ask: true}, func(p *python) (struct{}, error) { return struct{}{}, p.RestartLocal(ctx) })
 	return coded(err, CodePython)
@@ -280,11 +284,11 @@ func (s *Session) endPython(ctx context.Context) error {
 
 // Prepare implements [API].
 func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
-	interpreter, err := s.interpreter(by.Settings)
-	if err != nil {
+	if err := s.admit(by); err != nil {
 		return err
 	}
-	if err := permitted(by); err != nil {
+	interpreter, err := s.interpreter(by.Settings)
+	if err != nil {
 		return err
 	}
 	if !r.Ask && !s.mayRun(by, interpreter) {

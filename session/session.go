@@ -45,10 +45,14 @@ type Session struct {
 	log      *zap.Logger
 	executor *dipexec.Executor
 
-	mu      sync.Mutex // guards what follows; no other lock is taken under it
+	mu      sync.Mutex // guards what follows; under it only locks of processes and of subscriptions are taken
 	python  *python    // nil: none was started
 	closed  bool
 	trusted *host.Interpreter // that may run here, where nothing remembers it; nil: none
+
+	fronts    map[string]*subscription // by name: those whose users can be asked
+	questions map[string]*question     // by id: that are not over
+	posed     int                      // questions so far
 }
 
 var _ API = (*Session)(nil)
@@ -61,14 +65,14 @@ func New(o Options) *Session {
 	if o.WorkDir == "" {
 		o.WorkDir = o.Dir
 	}
-	s := &Session{o: o, log: o.Log}
+	s := &Session{o: o, log: o.Log, fronts: map[string]*subscription{}, questions: map[string]*question{}}
 	s.executor = dipexec.New(dipexec.Options{Pool: supply{s}, Manager: supply{s}, Journal: o.Journal, Trace: o.Trace})
 	return s
 }
 
 // Start implements [API].
 func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string, err error) {
-	if err := permitted(by); err != nil {
+	if err := s.admit(by); err != nil {
 		return nil, err
 	}
 	list := slices.Clone(q.Cells)
@@ -118,11 +122,6 @@ func (s *Session) Wait(ctx context.Context, run string) (event.Report, error) {
 	return report, err
 }
 
-// Subscribe implements [API].
-func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription, error) {
-	return s.executor.Subscribe(r.Kinds...), nil
-}
-
 // Say implements [API].
 func (s *Session) Say(ctx context.Context, n Note) error {
 	if n.Run != "" {
@@ -138,11 +137,6 @@ func (s *Session) say(l event.Level, text, path string) {
 	told := event.NewLog(l, text)
 	told.Path = path
 	s.executor.Publish(told)
-}
-
-// Answer implements [API].
-func (s *Session) Answer(_ context.Context, question, choice string) error {
-	return errorf(CodeInvalid, "there is no question %s", question)
 }
 
 // Last implements [API].

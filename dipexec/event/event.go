@@ -29,6 +29,7 @@ const (
 	KindRunFinished Kind = "run_finished"
 	KindHang        Kind = "hang"
 	KindLog         Kind = "log"
+	KindQuestion    Kind = "question"
 )
 
 // Status is how a run, or the part of it that one process ran, ended.
@@ -82,7 +83,7 @@ const (
 )
 
 // Event is one of *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished],
-// *[Hang] and *[Log]. An event is never changed once it is published: subscribers share it.
+// *[Hang], *[Log] and *[Question]. An event is never changed once it is published: subscribers share it.
 type Event interface {
 	// Head tells what the event is and whom it is about.
 	Head() *Header
@@ -320,6 +321,8 @@ func newEvent(k Kind) (Event, error) {
 		e = new(Hang)
 	case KindLog:
 		e = new(Log)
+	case KindQuestion:
+		e = new(Question)
 	default:
 		return nil, fmt.Errorf("no event is called %q", k)
 	}

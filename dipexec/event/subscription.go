@@ -136,6 +136,9 @@ func (s *Subscription) take() []Event {
 	return evs
 }
 
+// Tell gives the subscription an event that no other one gets. It never waits.
+func (s *Subscription) Tell(ev Event) { s.offer(ev, 0, "") }
+
 // Progress tells that the reader gets on with what it has taken, of which there may be much to show: it is waited for.
 func (s *Subscription) Progress() {
 	s.mu.Lock()

@@ -1,0 +1,67 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"dipls/dipexec/event"
+	"dipls/ranks/host"
+)
+
+// choiceInstall has what lacks be installed.
+const choiceInstall = "Install"
+
+// offerInstall asks a caller's user whether what the interpreter lacks may be installed, in a directory of our own, and does so.
+func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.MissingPackagesError, ask bool) error {
+	if !ask {
+		return missing
+	}
+	private, err := host.PrivatePackages(missing.Python)
+	if err != nil {
+		return err
+	}
+	names := strings.Join(missing.Missing, ", ")
+	settled := func(by Caller) (string, bool) { return "", s.meansAnother(by, missing.Python) }
+	q := s.pose(ctx, by, settled, event.Question{
+		Level: event.LevelWarning, Choices: []string{choiceInstall},
+		Text: fmt.Sprintf("%s lacks %s. Install into %s, leaving your environment as it is?", missing.Python, names, private),
+	})
+	if q == nil {
+		return missing
+	}
+	switch choice, err := q.await(); {
+	case err != nil:
+		q.over(err.Error())
+		return err
+	case choice != choiceInstall:
+		q.over("")
+		return &Error{
+			Code: CodePackages, Text: fmt.Sprintf("%s lacks %s", missing.Python, names),
+			Hint: fmt.Sprintf("install with '%s -m pip install %s', or choose another interpreter by the setting %spython; then run the cell again",
+				missing.Python, strings.Join(missing.Missing, " "), s.o.Prefix),
+		}
+	}
+	q.working("Installing " + names)
+	if err := host.InstallMissing(q.ctx, missing.Python, missing.Missing, progress{q}); err != nil {
+		if cause := context.Cause(q.ctx); cause != nil {
+			err = cause
+		}
+		q.over(err.Error())
+		return err
+	}
+	q.over("installed")
+	return nil
+}
+
+// progress tells of lines of output as how far the work is.
+type progress struct{ q *question }
+
+// Write implements [io.Writer].
+func (p progress) Write(b []byte) (int, error) {
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
+		p.q.working(last)
+	}
+	return len(b), nil
+}

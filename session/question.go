@@ -1,0 +1,186 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"dipls/dipexec/event"
+)
+
+// choiceCancel ends the work that follows an answer.
+const choiceCancel = "Cancel"
+
+var (
+	errFrontGone        = &Error{Code: CodeConsent, Text: "nobody has answered the question", Hint: "run the cell again"}
+	errWithdrawn        = &Error{Code: CodeConsent, Text: "the setting that the question was about has changed", Hint: "run the cell again"}
+	errInstallCancelled = errors.New("the installation was cancelled")
+)
+
+// subscription is a front's view of the events.
+type subscription struct {
+	*event.Subscription
+	s     *Session
+	front string // "": it hears no questions
+}
+
+// Subscribe implements [API].
+func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription, error) {
+	if r.From != "" {
+		return nil, errorf(CodeInvalid, "a subscription cannot begin with an earlier run yet")
+	}
+	sub := &subscription{Subscription: s.executor.Subscribe(r.Kinds...), s: s}
+	if r.Front == "" || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, event.KindQuestion) {
+		return sub, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fronts[r.Front] != nil {
+		sub.Subscription.Close()
+		return nil, errorf(CodeInvalid, "a front %q has subscribed already", r.Front)
+	}
+	sub.front = r.Front
+	s.fronts[r.Front] = sub
+	return sub, nil
+}
+
+// Close implements [Subscription].
+func (u *subscription) Close() {
+	if u.front != "" {
+		u.s.leave(u)
+	}
+	u.Subscription.Close()
+}
+
+// leave has nobody be asked any more by a subscription.
+func (s *Session) leave(u *subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.fronts, u.front)
+	for _, q := range s.questions {
+		if q.sub == u {
+			q.stop(errFrontGone)
+		}
+	}
+}
+
+// question is something that a user is asked, until it is over.
+type question struct {
+	s       *Session
+	sub     *subscription
+	settled func(Caller) (choice string, ok bool) // what another call's settings say to it; ok is false if they leave it open
+	ctx     context.Context                       // ends when nobody wants an answer any more, or the work to go on
+	stop    context.CancelCauseFunc
+	chosen  chan string // cap 1
+
+	told     event.Question // last; under the session's lock, as what follows
+	answered bool
+}
+
+// pose asks a caller's user. Nil: nobody can be asked. Else over must be called.
+func (s *Session) pose(ctx context.Context, by Caller, settled func(Caller) (string, bool), told event.Question) *question {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.fronts[by.Front]
+	if sub == nil {
+		return nil
+	}
+	s.posed++
+	q := &question{s: s, sub: sub, settled: settled, chosen: make(chan string, 1), told: told}
+	q.ctx, q.stop = context.WithCancelCause(ctx)
+	q.told.Kind, q.told.ID, q.told.State = event.KindQuestion, fmt.Sprintf("question-%d", s.posed), event.QuestionAsked
+	s.questions[q.told.ID] = q
+	q.tell()
+	return q
+}
+
+// tell tells the front how far the question is. The caller holds the session's lock, which keeps what is told in order.
+func (q *question) tell() {
+	told := q.told
+	q.sub.Tell(&told)
+}
+
+// await waits for what the user chooses, "" for nothing. An error is why nobody wants to know any more.
+func (q *question) await() (choice string, err error) {
+	select {
+	case choice = <-q.chosen:
+		return choice, nil
+	case <-q.ctx.Done():
+		return "", context.Cause(q.ctx)
+	}
+}
+
+// working tells that what was chosen is being done, and how far that is.
+func (q *question) working(note string) {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	q.told.State, q.told.Choices, q.told.Note = event.QuestionWorking, []string{choiceCancel}, note
+	q.tell()
+}
+
+// over ends the question, and says how.
+func (q *question) over(note string) {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	q.told.State, q.told.Choices, q.told.Note = event.QuestionOver, nil, note
+	q.tell()
+	delete(q.s.questions, q.told.ID)
+	q.stop(nil)
+}
+
+// Answer implements [API].
+func (s *Session) Answer(_ context.Context, id, choice string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.questions[id]
+	switch {
+	case q == nil:
+		return errorf(CodeInvalid, "there is no question %s, or it is over", id)
+	case choice != "" && !slices.Contains(q.told.Choices, choice):
+		return errorf(CodeInvalid, "%q is no choice of question %s", choice, id)
+	case q.told.State == event.QuestionWorking && choice == choiceCancel:
+		q.stop(errInstallCancelled)
+	case q.answered:
+		return errorf(CodeInvalid, "question %s has been answered", id)
+	default:
+		q.answered, q.told.Answer = true, choice
+		q.chosen <- choice
+	}
+	return nil
+}
+
+// hear looks whether the settings of a call answer what is being asked.
+func (s *Session) hear(by Caller) {
+	s.mu.Lock()
+	open := make([]*question, 0, len(s.questions))
+	for _, q := range s.questions {
+		if !q.answered {
+			open = append(open, q)
+		}
+	}
+	s.mu.Unlock()
+	for _, q := range open {
+		switch choice, ok := q.settled(by); {
+		case !ok:
+		case choice == "":
+			q.stop(errWithdrawn)
+		default:
+			_ = s.Answer(context.Background(), q.told.ID, choice) // else it has just been answered
+		}
+	}
+}
+
+// tellCaller tells a caller's user something, and everybody if nobody is there.
+func (s *Session) tellCaller(by Caller, l event.Level, text string) {
+	s.mu.Lock()
+	sub := s.fronts[by.Front]
+	s.posed++
+	id := fmt.Sprintf("question-%d", s.posed)
+	s.mu.Unlock()
+	if sub == nil {
+		s.say(l, text, "")
+		return
+	}
+	sub.Tell(&event.Question{Header: event.Header{Kind: event.KindQuestion}, ID: id, State: event.QuestionOver, Level: l, Text: text})
+}
