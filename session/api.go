@@ -131,13 +131,6 @@ type Sequence struct {
 	GoOn bool `json:"go_on,omitempty"`
 }
 
-// Transfer is variables that go from the local namespace to ranks, or from one rank to the local namespace, all of them or none.
-type Transfer struct {
-	Pull  bool          `json:"pull,omitempty"` // from a rank; else to ranks
-	Names []string      `json:"names"`          // of the variables
-	Ranks ranklist.List `json:"ranks"`          // to which, or from which one; zero: to all, from rank 0
-}
-
 // PoolRequest is a pool to be made, as %makedip's flags say it.
 type PoolRequest struct {
 	GPUs    string        `json:"gpus,omitempty"` // as in [Choice]

@@ -18,6 +18,7 @@ import (
 	"dipls/internal/trust"
 	"dipls/ranks"
 	"dipls/ranks/host"
+	"dipls/ranks/wire"
 )
 
 // Options configure a [Session].
@@ -84,13 +85,26 @@ func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string
 }
 
 // Transfer implements [API].
-func (s *Session) Transfer(_ context.Context, by Caller, t Transfer) (run string, err error) {
-	return "", errorf(CodeInvalid, "not yet")
+func (s *Session) Transfer(ctx context.Context, by Caller, t Transfer) (run string, err error) {
+	return s.queue(ctx, by, dipexec.RequestForTransfer(t))
 }
 
 // MakePool implements [API].
-func (s *Session) MakePool(_ context.Context, by Caller, p PoolRequest) (run string, err error) {
-	return "", errorf(CodeInvalid, "not yet")
+func (s *Session) MakePool(ctx context.Context, by Caller, p PoolRequest) (run string, err error) {
+	cmd := wire.MakeCommand{Ranks: p.Ranks, App: p.App, Restart: p.Restart, Timeout: p.Timeout.Seconds()}
+	if p.GPUs != "" {
+		cmd.GPUs = &p.GPUs
+	}
+	return s.queue(ctx, by, dipexec.RequestForPool(cmd))
+}
+
+// queue starts one run of a caller's.
+func (s *Session) queue(ctx context.Context, by Caller, c Cell) (run string, err error) {
+	runs, err := s.Start(ctx, by, Sequence{Cells: []Cell{c}})
+	if err != nil {
+		return "", err
+	}
+	return runs[0], nil
 }
 
 // Cancel implements [API].

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"dipls/cells"
@@ -89,6 +90,36 @@ func TestSettingsComeWithTheCall(t *testing.T) {
 	if info.Size != 1 || *used.Pool != (Choice{Ranks: 1}) || used.Python.Pool != (Choice{Ranks: 3}) {
 		t.Errorf("%+v, %+v", info, used)
 	}
+}
+
+// What takes its turn as a cell does has a run as one.
+func TestTransferAndMakePool(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	ctx := testContext(t)
+	by := wants(Choice{Ranks: 1})
+	made, err := s.MakePool(ctx, by, PoolRequest{Ranks: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := s.Transfer(ctx, by, Transfer{Names: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulled, err := s.Transfer(ctx, by, Transfer{Pull: true, Names: []string{"missing"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ran(t, s, made, pushed, pulled); !slices.Equal(got, []event.Status{event.StatusOK, event.StatusOK, event.StatusError}) {
+		t.Errorf("ended %v", got)
+	}
+	if info, err := s.Info(ctx, false); err != nil || info.Size != 3 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	no := Caller{Settings: Settings{Trust: TrustNo}}
+	_, err = s.Transfer(ctx, no, Transfer{Names: []string{"x"}})
+	wantCode(t, err, CodeConsent)
+	_, err = s.MakePool(ctx, no, PoolRequest{})
+	wantCode(t, err, CodeConsent)
 }
 
 // Errors have codes.

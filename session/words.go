@@ -14,6 +14,8 @@ import (
 type (
 	// Cell is one cell to run: an immutable snapshot of it, and where it goes. [CellOf] makes it of a cell of a file.
 	Cell = dipexec.Request
+	// Transfer is variables that go from the local namespace to ranks, or from ranks to the local namespace.
+	Transfer = dipexec.Transfer
 	// PoolInfo describes the pool and the local namespace.
 	PoolInfo = wire.PoolInfo
 	// RankInfo describes a rank.

@@ -42,6 +42,8 @@
 //	ask JSON              send a command_request, print the command_reply to it, and send command_end; if interrupted, send command_end
 //	                      and go on waiting
 //
+// An execute_request with a transfer gives the command push or pull, and fails as that does.
+//
 // A push_request, pull_request or app_request succeeds unless a variable, or the app, is called
 //
 //	missing   NameError

@@ -368,6 +368,9 @@ func (r *rank) execute(m *wire.Message) {
 	if err := json.Unmarshal(m.Content, &req); err != nil {
 		failed = &pyError{"ValueError", err.Error()}
 	}
+	if req.Transfer != nil {
+		failed = r.transfer(m, count, req.Transfer)
+	}
 	for line := range strings.Lines(req.Code) {
 		verb, arg, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if verb == "later" {

@@ -120,9 +120,33 @@ func (r *rank) setApp(m *wire.Message) {
 
 // ask sends a command_request, whose content the code gives, and prints its reply.
 func (r *rank) ask(m *wire.Message, content string) *pyError {
+	reply, failed := r.command(m, content)
+	if reply != nil {
+		r.print(m, "stdout", fmt.Appendf(nil, "%s\n", reply))
+	}
+	return failed
+}
+
+// transfer gives the command that a push or a pull is, and fails as that does.
+func (r *rank) transfer(m *wire.Message, number int, t *wire.Transfer) *pyError {
+	name, payload := "push", map[string]any{}
+	if t.Pull {
+		name, payload = "pull", nil
+	}
+	content, _ := json.Marshal(map[string]any{"id": number, "command": name, "names": t.Names, "ranks": t.Ranks, "payload": payload})
+	reply, failed := r.command(m, string(content))
+	var status wire.Status
+	if json.Unmarshal(reply, &status) == nil && status.Status == "error" {
+		return &pyError{status.EName, status.EValue}
+	}
+	return failed
+}
+
+// command sends a command_request, and command_end when it has the reply.
+func (r *rank) command(m *wire.Message, content string) (reply []byte, failed *pyError) {
 	var c wire.Command
 	if err := json.Unmarshal([]byte(content), &c); err != nil {
-		return &pyError{"ValueError", err.Error()}
+		return nil, &pyError{"ValueError", err.Error()}
 	}
 	end := func() { r.peer.send(wire.TypeCommandEnd, m.RawHeader, map[string]int{"id": c.ID}) }
 	r.peer.send(wire.TypeCommandRequest, m.RawHeader, json.RawMessage(content))
@@ -132,23 +156,22 @@ func (r *rank) ask(m *wire.Message, content string) *pyError {
 	interrupted, dead := !replied(), r.isDead
 	r.mu.Unlock()
 	if dead {
-		return nil
+		return nil, nil
 	}
 	if interrupted {
 		end()
 		r.waitUntil(replied)
 	}
 	r.mu.Lock()
-	reply := r.commands[c.ID]
+	reply = r.commands[c.ID]
 	delete(r.commands, c.ID)
 	r.interrupt = false
 	r.mu.Unlock()
-	r.print(m, "stdout", fmt.Appendf(nil, "%s\n", reply))
 	if interrupted {
-		return &pyError{"KeyboardInterrupt", ""}
+		return reply, &pyError{"KeyboardInterrupt", ""}
 	}
 	end()
-	return nil
+	return reply, nil
 }
 
 func (r *rank) commandReply(m *wire.Message) {
