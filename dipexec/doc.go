@@ -34,7 +34,7 @@
 //
 // # Output
 //
-// The bytes that a process prints are kept as they are in the [journal.Store]; events have them as text. A [event.Subscription] holds a
+// The bytes that a process prints are kept as they are in the journal; events have them as text. A [event.Subscription] holds a
 // bounded amount: its reader is waited for as long as it reads, and then left behind. A [view.Folder] makes of the events what a
 // person wants to see of many ranks that say nearly the same.
 package dipexec

@@ -199,9 +199,7 @@ func (r *run) head(k event.Kind) event.Header {
 
 // emit publishes and journals an event of the run that is not output.
 func (r *run) emit(ev event.Event) {
-	if r.journal != nil {
-		r.journal.Event(ev)
-	}
+	r.journal.Event(ev)
 	r.e.bus.Publish(ev)
 }
 
@@ -307,7 +305,7 @@ func (r *run) start() {
 		if err != nil {
 			r.journalFailed(err)
 		} else {
-			r.journal, ev.Journal = rj, rj.Dir
+			r.journal, ev.Journal = rj, rj.Dir()
 		}
 	}
 	r.tracePhase("journal begun")
@@ -321,15 +319,15 @@ func (r *run) journalFailed(err error) {
 		return
 	}
 	dir := r.e.o.Journal.Dir()
-	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: journal.Describe(err), Path: dir})
+	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: journal.Problem(err), Path: dir})
 }
 
 // journalFull tells the user that not all of the run will be kept.
 func (r *run) journalFull() {
 	r.emit(&event.Log{
-		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.Dir,
+		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.Dir(),
 		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
-			journal.FormatLimit(r.journal.Limit)),
+			journal.FormatLimit(r.journal.Limit())),
 	})
 }
 
@@ -460,12 +458,9 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		}
 		*pt = part{r: r, proc: proc, started: now, before: proc.ended.Load()}
 		pt.head = event.HeaderOf("", r.id, event.CellOf(r.req.Cell), pt.proc.rank)
-		pt.raw = journal.Output{Rj: r.journal, Rank: pt.proc.rank}
+		pt.kept = r.journal.Output(pt.proc.rank)
 		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
-		if r.journal != nil {
-			r.journal.Retain()
-		}
 		r.parts = append(r.parts, pt)
 		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy})
 	}
@@ -676,16 +671,17 @@ func (r *run) finish(status event.Status, reason string) {
 		Seconds: event.Seconds(r.report.Elapsed), Reason: reason,
 	}
 	if r.journal != nil { // is complete for whoever hears of the end
-		if lacking := r.journal.Lacking(); lacking != "" && r.journal.Begun() {
-			r.emit(&event.Log{Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.Dir})
+		if lacking := r.journal.Lacking(); lacking != "" {
+			r.emit(&event.Log{
+				Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.Dir(),
+			})
 		}
 		r.journal.Event(ev)
-		r.report.Journal = r.journal.Dir
+		r.report.Journal = r.journal.Dir()
 		r.e.journaled.Store(true)
 		if r.journal.Finish(r.report, now) {
 			r.e.journalFailed.Store(false)
 		}
-		r.journal.Release()
 		r.tracePhase("journal complete")
 	}
 	r.e.bus.Publish(ev)
@@ -732,7 +728,7 @@ func (p *process) adopt(pt *part) {
 func (p *process) adoptLocked(pt *part) {
 	if old := p.last; old != nil && old != pt {
 		old.flushText()
-		old.closeJournal()
+		old.kept.Close()
 	}
 	p.last = pt
 	p.gone = pt == nil
@@ -763,7 +759,7 @@ type part struct {
 
 	// Guarded by proc.mu.
 	text  [len(event.StreamNames)]event.TextDecoder
-	raw   journal.Output // raw.rj is nil without a journal, and once closed
+	kept  journal.Output // of what the process puts out
 	heard bool           // it has printed; kept only for the trace
 
 	// Guarded by r.mu.
@@ -816,7 +812,7 @@ func (pt *part) message(m *wire.Message) {
 		if err = json.Unmarshal(m.Content, &d); err == nil {
 			ev := &event.Display{Header: pt.header(event.KindDisplay), Data: d.Data, Metadata: d.Metadata, Update: m.Header.MsgType == wire.TypeUpdateDisplayData}
 			_ = json.Unmarshal(d.Transient["display_id"], &ev.DisplayID) // optional
-			pt.rich(ev, &ev.Data, &ev.Files, len(m.Content))
+			pt.output(ev, len(m.Content))
 		}
 	case wire.TypeClearOutput:
 		var c wire.ClearOutput
@@ -827,7 +823,7 @@ func (pt *part) message(m *wire.Message) {
 		var d wire.Display
 		if err = json.Unmarshal(m.Content, &d); err == nil {
 			ev := &event.Result{Header: pt.header(event.KindResult), ExecutionCount: d.ExecutionCount, Data: d.Data, Metadata: d.Metadata}
-			pt.rich(ev, &ev.Data, &ev.Files, len(m.Content))
+			pt.output(ev, len(m.Content))
 		}
 	case wire.TypeError:
 		var f wire.Error
@@ -850,8 +846,8 @@ func (pt *part) stream(name string, b []byte) {
 		t.Moment(pt.proc.track, "first byte", came, trace.Text("run", pt.r.id))
 	}
 	i := event.StreamIndex(name)
-	if pt.raw.Rj != nil {
-		pt.raw.Rj.Output(&pt.raw, event.StreamNames[i], b)
+	if pt.kept.Keeps() {
+		pt.kept.Print(event.StreamNames[i], b)
 		t.Since(pt.proc.track, "journal", came)
 	}
 	journaled := t.Now()
@@ -867,7 +863,7 @@ func (pt *part) publishText(i int, text string) {
 	for text != "" {
 		piece, text = event.SplitText(text, event.MaxText)
 		ev := &event.Stream{Header: pt.header(event.KindStream), Name: event.StreamNames[i], Text: piece}
-		pt.proc.e.bus.PublishOutput(ev, len(piece), pt.journalDir())
+		pt.proc.e.bus.PublishOutput(ev, len(piece), pt.kept.Dir())
 	}
 }
 
@@ -878,38 +874,14 @@ func (pt *part) flushText() {
 	}
 }
 
-// rich takes rich output, of whose event data and files are.
-func (pt *part) rich(ev event.Event, data *map[string]json.RawMessage, files *map[string]string, size int) {
-	if pt.raw.Rj == nil {
-		pt.output(ev, size)
-		return
-	}
-	whole := *data
-	saved, rest := pt.raw.Rj.Rich(&pt.raw, whole)
-	*data, *files = rest, journal.Relative(saved)
-	pt.raw.Rj.Event(ev)
-	*data, *files = whole, saved
-	pt.proc.e.bus.PublishOutput(ev, size, pt.journalDir())
-}
-
 // output journals and publishes an event that a subscriber who does not read may lose.
 func (pt *part) output(ev event.Event, size int) {
-	if pt.raw.Rj != nil {
-		pt.raw.Rj.Event(ev)
-	}
-	pt.proc.e.bus.PublishOutput(ev, size, pt.journalDir())
+	pt.kept.Event(ev)
+	pt.proc.e.bus.PublishOutput(ev, size, pt.kept.Dir())
 }
 
 // emit journals and publishes an event that no subscriber may lose.
 func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
-
-// journalDir is the directory with all that the part has printed; "" if there is none.
-func (pt *part) journalDir() string {
-	if pt.raw.Rj == nil || pt.raw.Rj.Off.Load() || pt.raw.Rj.Partial.Load() {
-		return ""
-	}
-	return pt.raw.Rj.Dir
-}
 
 // exception takes the exception that ended the code.
 func (pt *part) exception(f wire.Error) {
@@ -972,22 +944,12 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	}
 	pt.emit(ev)
 	if ended || pt.proc.gone {
-		pt.closeJournal() // nothing comes any more
+		pt.kept.Close() // nothing comes any more
 	}
 	pt.proc.mu.Unlock()
 
 	pt.proc.e.o.Trace.Since(pt.proc.track, "reply", came)
 	pt.r.ended(pt, ev.Status, elapsed, count, exit, death)
-}
-
-// closeJournal gives up the part's files. The caller holds proc.mu.
-func (pt *part) closeJournal() {
-	if pt.raw.Rj == nil {
-		return
-	}
-	pt.raw.Close()
-	pt.raw.Rj.Release()
-	pt.raw.Rj = nil
 }
 
 // partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of

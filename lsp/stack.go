@@ -14,6 +14,7 @@ import (
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 
+	"dipls/dipexec/journal"
 	"dipls/internal/clean"
 	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
@@ -146,7 +147,7 @@ func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply,
 		s.client.ShowMessage(protocol.MessageTypeInfo, text)
 		return &showReply{}, nil
 	}
-	path, err := writeShown(run.Journal, "stacks", 0o400, func(w io.Writer) error {
+	path, err := journal.WriteText(run.Journal, "stacks", 0o400, func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
 		return err
 	})

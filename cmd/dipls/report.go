@@ -85,7 +85,8 @@ func (r *report) fill(z *zip.Writer) (runs int, err error) {
 	if err != nil {
 		return 0, nil // which doctor.txt tells
 	}
-	for _, run := range lastRuns(dir) {
+	all := journal.Runs(dir)
+	for _, run := range all[max(0, len(all)-reportedRuns):] {
 		w, err := z.Create("runs/" + filepath.Base(run) + ".jsonl")
 		if err != nil {
 			return runs, err
@@ -108,20 +109,6 @@ func (r *report) versions() map[string]any {
 		about["kernel"] = unix.ByteSliceToString(uname.Release[:])
 	}
 	return about
-}
-
-// lastRuns are the directories of the last runs that left a journal, oldest first.
-func lastRuns(dir string) []string {
-	entries, _ := os.ReadDir(dir) // sorted; the names of runs begin with the time
-	var found []string
-	for _, e := range entries {
-		// A directory that a running dipls has made ahead is no run yet.
-		run := filepath.Join(dir, e.Name())
-		if _, err := os.Stat(filepath.Join(run, "run.json")); err == nil && !strings.HasPrefix(e.Name(), ".") {
-			found = append(found, run)
-		}
-	}
-	return found[max(0, len(found)-reportedRuns):]
 }
 
 // run writes the events of a run. An event that cannot be read becomes a line that says so: it may be the fault that is being looked for.

@@ -22,71 +22,72 @@ type lostOutput struct {
 }
 
 // lose counts output that is not kept.
-func (rj *Recorder) lose(f *Output, n int) {
+func (r *Recorder) lose(o *Output, n int) {
 	if n == 0 {
 		return
 	}
-	rj.mu.Lock()
-	defer rj.mu.Unlock()
-	if rj.lost == nil {
-		rj.lost = map[int]*lostOutput{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lost == nil {
+		r.lost = map[int]*lostOutput{}
 	}
-	if rj.lost[f.Rank] == nil {
-		rj.lost[f.Rank] = &lostOutput{from: f.total}
+	if r.lost[o.rank] == nil {
+		r.lost[o.rank] = &lostOutput{from: o.total}
 	}
-	rj.lost[f.Rank].bytes += int64(n)
+	r.lost[o.rank].bytes += int64(n)
 }
 
 // loseRich counts rich output that is not kept.
-func (rj *Recorder) loseRich() {
-	rj.mu.Lock()
-	defer rj.mu.Unlock()
-	rj.lostRich++
+func (r *Recorder) loseRich() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lostRich++
 }
 
-// lacking says in words what the journal lacks of what was printed; "" is nothing.
-func (rj *Recorder) Lacking() string {
-	rj.mu.Lock()
-	defer rj.mu.Unlock()
+// Lacking says in words what the run's directory lacks of what was printed; "" is nothing, or that there is no directory.
+func (r *Recorder) Lacking() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files == nil {
+		return ""
+	}
+	return r.lacks()
+}
+
+// lacks says in words what of the run is not kept; "" is nothing. The caller holds mu.
+func (r *Recorder) lacks() string {
 	var lacks []string
 	switch {
-	case rj.refused:
-		lacks = append(lacks, "all of it ("+shortError(rj.err)+")")
-	case rj.err != nil && len(rj.lost) == 0 && rj.lostRich == 0:
-		lacks = append(lacks, "the end of its index ("+shortError(rj.err)+")")
-	case rj.err != nil:
+	case r.refused:
+		lacks = append(lacks, "all of it ("+shortError(r.err)+")")
+	case r.err != nil && len(r.lost) == 0 && r.lostRich == 0:
+		lacks = append(lacks, "the end of its index ("+shortError(r.err)+")")
+	case r.err != nil:
 		var words []string
-		ranks := slices.Sorted(maps.Keys(rj.lost))
+		ranks := slices.Sorted(maps.Keys(r.lost))
 		for i, rank := range ranks {
 			if i == maxLacking {
 				words = append(words, fmt.Sprintf("%d more from some byte on", len(ranks)-i))
 				break
 			}
-			words = append(words, fmt.Sprintf("%s from byte %d on", nameRank(rank), rj.lost[rank].from))
+			words = append(words, fmt.Sprintf("%s from byte %d on", nameRank(rank), r.lost[rank].from))
 		}
 		text := ""
 		if len(words) > 0 {
 			text = "what was printed by " + strings.Join(words, ", ")
 		}
-		if rj.lostRich > 0 {
+		if r.lostRich > 0 {
 			if text != "" {
 				text += ", and "
 			}
-			text += fmt.Sprintf("%d pieces of rich output", rj.lostRich)
+			text += fmt.Sprintf("%d pieces of rich output", r.lostRich)
 		}
-		lacks = append(lacks, text+" ("+shortError(rj.err)+")")
+		lacks = append(lacks, text+" ("+shortError(r.err)+")")
 	}
-	if rj.Partial.Load() {
-		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", bytesize.Format(rj.dropped), FormatLimit(rj.Limit)))
+	if r.partial.Load() {
+		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", bytesize.Format(r.dropped), FormatLimit(r.limit)))
 	}
 	return strings.Join(lacks, "; ")
-}
-
-// begun tells whether there is something of the run in the directory.
-func (rj *Recorder) Begun() bool {
-	rj.mu.Lock()
-	defer rj.mu.Unlock()
-	return rj.files != nil
 }
 
 func nameRank(rank int) string {
@@ -108,35 +109,48 @@ func shortError(err error) string {
 	return err.Error()
 }
 
-// lacks notes that a run's journal lacks something, or will.
-func (j *Store) lacks(rj *Recorder) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if rj.noted {
+// noteLack notes that a run's journal lacks something, or will.
+func (s *Store) noteLack(r *Recorder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.noted {
 		return
 	}
-	rj.noted = true
-	if len(j.lacking) < maxLacking {
-		j.lacking = append(j.lacking, rj)
+	r.noted = true
+	if len(s.lacking) < maxLacking {
+		s.lacking = append(s.lacking, r)
 	} else {
-		j.lackingMore++
+		s.lackingMore++
 	}
 }
 
 // Lacking says what the journal lacks of what the runs so far have put out, a line for each of the first runs of which something is lacking;
 // none is nothing.
-func (j *Store) Lacking() []string {
-	j.mu.Lock()
-	runs, more := slices.Clone(j.lacking), j.lackingMore
-	j.mu.Unlock()
+func (s *Store) Lacking() []string {
+	s.mu.Lock()
+	runs, more := slices.Clone(s.lacking), s.lackingMore
+	s.mu.Unlock()
 	var lines []string
-	for _, rj := range runs {
-		if text := rj.Lacking(); text != "" {
-			lines = append(lines, fmt.Sprintf("of cell %d, %s", rj.record.Cell, text))
+	for _, r := range runs {
+		r.mu.Lock()
+		text := r.lacks()
+		r.mu.Unlock()
+		if text != "" {
+			lines = append(lines, fmt.Sprintf("of cell %d, %s", r.record.Cell, text))
 		}
 	}
 	if more > 0 {
 		lines = append(lines, fmt.Sprintf("something of %d more runs", more))
 	}
 	return lines
+}
+
+// Problem is the sentence for a journal that cannot be written, because of an error.
+func Problem(err error) string {
+	next := "mend that, or set XDG_STATE_HOME to another directory"
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		next = "free some space, or set XDG_STATE_HOME to a directory on another disk"
+	}
+	return fmt.Sprintf("what the cells print is shown but not kept, because the journal cannot be written: %s; %s",
+		strings.TrimPrefix(err.Error(), "open "), next)
 }

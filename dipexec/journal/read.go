@@ -158,7 +158,7 @@ func (r *Reader) readOutput() error {
 		p = r.proc(r.output.Rank)
 	}
 	if p.raw == nil || p.section != r.output.Section {
-		name := (&section{number: r.output.Section}).name((&Output{Rank: p.rank}).base(), rawSuffix)
+		name := (&section{number: r.output.Section}).name(baseOf(p.rank), rawSuffix)
 		f, err := os.Open(filepath.Join(r.dir, name))
 		if errors.Is(err, fs.ErrNotExist) && r.output.Section > 0 { // removed meanwhile
 			r.gap()

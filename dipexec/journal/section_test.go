@@ -16,14 +16,14 @@ func TestJournalLimitWhileItIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Output{Rj: rj, Rank: 0}
+	f := rj.Output(0)
 	write := func(from, to int) {
 		for i := from; i < to; i++ {
-			rj.Output(f, event.StreamNames[i%2], fmt.Appendf(nil, "line %d\n", i))
+			f.Print(event.StreamNames[i%2], fmt.Appendf(nil, "line %d\n", i))
 		}
 	}
 	write(0, 3000)
-	r, err := Read(rj.Dir)
+	r, err := Read(rj.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestJournalLimitWhileItIsRead(t *testing.T) {
 		t.Errorf("read up to line %d of %d, with %d gaps", last, written, gaps)
 	}
 	f.Close()
-	rj.Release()
+	rj.release()
 }
 
 func TestParseJournalLimit(t *testing.T) {

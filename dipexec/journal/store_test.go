@@ -1,13 +1,17 @@
 package journal
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,21 +59,21 @@ func TestJournalOfAServerThatDied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Output{Rj: rj, Rank: 0}
-	rj.Output(f, "stdout", []byte("indexed\n"))
+	f := rj.Output(0)
+	f.Print("stdout", []byte("indexed\n"))
 	rj.Event(&event.Log{Header: event.Header{Kind: event.KindLog, Run: "r1"}, Level: event.LevelInfo, Text: "hello"})
 	rj.mu.Lock()
 	rj.flush()
 	rj.mu.Unlock()
-	rj.Output(f, "stderr", []byte("not indexed\n"))
+	f.Print("stderr", []byte("not indexed\n"))
 	if _, err := rj.files.index.WriteString(`{"time":0.5,"eve`); err != nil {
 		t.Fatal(err)
 	}
-	rj.Off.Store(true) // killed
+	rj.off.Store(true) // killed
 	f.Close()
-	rj.Release()
+	rj.release()
 
-	record, events := readRun(t, rj.Dir)
+	record, events := readRun(t, rj.dir)
 	if record.Status != "" || !record.Finished.IsZero() {
 		t.Errorf("record %+v", record)
 	}
@@ -92,20 +96,21 @@ func TestJournalRotation(t *testing.T) {
 		{"kept", 10 * time.Hour, 3000},
 		{"newest", time.Hour, 3000},
 	} {
-		rj, err := j.Begin(Record{Run: strings.ReplaceAll(old.name, " ", "-"), Started: now.Add(-old.age - time.Hour)}, 0, Hooks{Failed: func(err error) { t.Error(err) }})
+		record := Record{Run: strings.ReplaceAll(old.name, " ", "-"), Started: now.Add(-old.age - time.Hour)}
+		rj, err := j.Begin(record, 0, Hooks{Failed: func(err error) { t.Error(err) }})
 		if err != nil {
 			t.Fatal(err)
 		}
-		dirs[old.name] = rj.Dir
-		f := &Output{Rj: rj, Rank: -1}
-		rj.Output(f, "stdout", make([]byte, old.size))
+		dirs[old.name] = rj.dir
+		f := rj.Output(-1)
+		f.Print("stdout", make([]byte, old.size))
 		f.Close()
 		if old.name == "live" {
-			defer rj.Release()
+			defer rj.release()
 		} else {
-			rj.Release()
+			rj.release()
 		}
-		files, err := os.ReadDir(rj.Dir)
+		files, err := os.ReadDir(rj.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +120,7 @@ func TestJournalRotation(t *testing.T) {
 		}
 		// The directory itself comes last: a rotation that the writing has started may be measuring it.
 		for _, name := range append(names, "") {
-			if err := os.Chtimes(filepath.Join(rj.Dir, name), now, now.Add(-old.age)); err != nil {
+			if err := os.Chtimes(filepath.Join(rj.dir, name), now, now.Add(-old.age)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -146,7 +151,7 @@ func TestJournalRotation(t *testing.T) {
 // A run that goes on for long is kept though it prints nothing: its server may be killed.
 func TestJournalKeepsLongRuns(t *testing.T) {
 	j := open(t, Options{})
-	j.keeping = time.AfterFunc(time.Hour, func() {}) // the test is the clock
+	j.ageing = time.AfterFunc(time.Hour, func() {}) // the test is the clock
 	begin := func(id string, started time.Time) *Recorder {
 		rj, err := j.Begin(Record{Run: id, Started: started}, 0, Hooks{Failed: func(err error) { t.Error(err) }})
 		if err != nil {
@@ -158,22 +163,20 @@ func TestJournalKeepsLongRuns(t *testing.T) {
 	long, ended := begin("long", time.Now().Add(-time.Hour)), begin("ended", time.Now().Add(-time.Hour))
 	short := begin("short", time.Now().Add(time.Hour))
 	ended.Finish(event.Report{Status: event.StatusOK}, time.Now())
-	j.keepLong()
+	j.createLong()
 	for rj, want := range map[*Recorder]bool{long: true, ended: false, short: false} {
-		if _, err := os.Stat(rj.Dir); (err == nil) != want {
+		if _, err := os.Stat(rj.dir); (err == nil) != want {
 			t.Errorf("%s: %v", rj.record.Run, err)
 		}
 	}
-	record, events := readRun(t, long.Dir)
+	record, events := readRun(t, long.dir)
 	if !record.Finished.IsZero() || len(events) != 1 {
 		t.Errorf("record %+v, events %s", record, eventtest.Describe(events))
 	}
 	short.Finish(event.Report{Status: event.StatusOK}, time.Now())
-	for _, rj := range []*Recorder{long, ended, short} {
-		rj.Release()
-	}
-	if len(j.unkept) > 0 {
-		t.Errorf("%d runs are thought to go on", len(j.unkept))
+	long.release()
+	if len(j.silent) > 0 {
+		t.Errorf("%d runs are thought to go on", len(j.silent))
 	}
 }
 
@@ -187,41 +190,41 @@ func TestJournalMeasuresOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &Output{Rj: rj}
-		rj.Output(f, "stdout", []byte("some output\n"))
-		return rj, f
+		f := rj.Output(0)
+		f.Print("stdout", []byte("some output\n"))
+		return rj, &f
 	}
 	over, f := begin("over")
 	f.Close()
-	over.Release()
+	over.release()
 	live, f := begin("live")
-	defer live.Release()
+	defer live.release()
 	defer f.Close()
 	j.rotate(time.Now())
-	if _, known := j.measured[live.Dir]; known || len(j.measured) != 1 {
+	if _, known := j.measured[live.dir]; known || len(j.measured) != 1 {
 		t.Fatalf("measured %v", j.measured)
 	}
 
-	size := j.measured[over.Dir].size
-	if err := os.Truncate(filepath.Join(over.Dir, "rank-0.out"), 1000); err != nil { // which nobody does
+	size := j.measured[over.dir].size
+	if err := os.Truncate(filepath.Join(over.dir, "rank-0.out"), 1000); err != nil { // which nobody does
 		t.Fatal(err)
 	}
 	j.rotate(time.Now())
-	if got := j.measured[over.Dir].size; got != size {
+	if got := j.measured[over.dir].size; got != size {
 		t.Errorf("measured again: %d bytes, %d before", got, size)
 	}
-	if err := os.WriteFile(filepath.Join(over.Dir, "output.txt"), make([]byte, 500), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(over.dir, "output.txt"), make([]byte, 500), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	changed := time.Now().Add(time.Second) // the clock of the file system may be a coarse one
-	if err := os.Chtimes(over.Dir, changed, changed); err != nil {
+	if err := os.Chtimes(over.dir, changed, changed); err != nil {
 		t.Fatal(err)
 	}
 	j.rotate(time.Now())
-	if got := j.measured[over.Dir].size; got != size-int64(len("some output\n"))+1500 {
+	if got := j.measured[over.dir].size; got != size-int64(len("some output\n"))+1500 {
 		t.Errorf("%d bytes, %d before", got, size)
 	}
-	if err := os.RemoveAll(over.Dir); err != nil {
+	if err := os.RemoveAll(over.dir); err != nil {
 		t.Fatal(err)
 	}
 	j.rotate(time.Now())
@@ -239,13 +242,13 @@ func TestJournalKeepFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Output{Rj: rj}
-	rj.Output(f, "stdout", []byte("lost\n"))
-	rj.Output(f, "stdout", []byte("lost\n"))
+	f := rj.Output(0)
+	f.Print("stdout", []byte("lost\n"))
+	f.Print("stdout", []byte("lost\n"))
 	if rj.Finish(event.Report{Status: event.StatusError}, time.Now()) || told != 1 {
 		t.Errorf("told %d times", told)
 	}
-	rj.Release()
+	f.Close()
 	if entries, err := os.ReadDir(j.Dir()); len(entries) > 0 || err != nil {
 		t.Errorf("left %v, %v", entries, err)
 	}
@@ -335,22 +338,21 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	if names := entries(); len(names) != 1 || isRunDir(names[0]) {
 		t.Errorf("begun: %q", names)
 	}
-	if err := rj.ready(rj.section.Load(), "x", true); err != nil || rj.files != spare {
+	if _, err := rj.file(rj.section.Load(), "x", true); err != nil || rj.files != spare {
 		t.Fatalf("kept %+v, %v", rj, err)
 	}
 	j.work.Wait()
 	if names := entries(); len(names) != 2 || isRunDir(names[0]) || !isRunDir(names[1]) {
 		t.Errorf("kept: %q", names)
 	}
-	if removeRun(rj.Dir, time.Hour) {
+	if removeRun(rj.dir, time.Hour) {
 		t.Error("it was not locked")
 	}
-	if rec, _ := readRun(t, rj.Dir); rec.Code != "größe = 1" || !rec.Finished.IsZero() {
+	if rec, _ := readRun(t, rj.dir); rec.Code != "größe = 1" || !rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
 	}
 	rj.Finish(event.Report{Status: event.StatusError, Reason: "why", Parts: []event.PartReport{{Rank: -1}, {Rank: 3}}}, time.Now())
-	rj.Release()
-	if rec, _ := readRun(t, rj.Dir); rec.Reason != "why" || rec.Code != "größe = 1" || len(rec.Parts) != 2 || rec.Finished.IsZero() {
+	if rec, _ := readRun(t, rj.dir); rec.Reason != "why" || rec.Code != "größe = 1" || len(rec.Parts) != 2 || rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
 	}
 
@@ -361,10 +363,10 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := rj.ready(rj.section.Load(), "x", true); err != nil {
+	if _, err := rj.file(rj.section.Load(), "x", true); err != nil {
 		t.Fatal(err)
 	}
-	rj.Release()
+	rj.release()
 	j.Close()
 	j.prepare()
 	if names := entries(); len(names) != 1 || !isRunDir(names[0]) {
@@ -407,7 +409,7 @@ func TestRecordOnAFullDisk(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if err := rj.ready(rj.section.Load(), "x", true); err != nil {
+	if _, err := rj.file(rj.section.Load(), "x", true); err != nil {
 		t.Fatal(err)
 	}
 	info, err := rj.files.record.Stat()
@@ -425,11 +427,10 @@ func TestRecordOnAFullDisk(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	rj.Release()
 	if !errors.Is(told, syscall.EFBIG) {
 		t.Errorf("told %v", told)
 	}
-	if rec, _ := readRun(t, rj.Dir); rec.Run != "r1" || !rec.Finished.IsZero() {
+	if rec, _ := readRun(t, rj.dir); rec.Run != "r1" || !rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
 	}
 }
@@ -451,7 +452,7 @@ func TestDefaultJournalDir(t *testing.T) {
 }
 
 func TestJournalErrorSentences(t *testing.T) {
-	full := Describe(&os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC})
+	full := Problem(&os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC})
 	if !strings.Contains(full, "free some space") {
 		t.Error(full)
 	}
@@ -465,10 +466,12 @@ func TestJournalBoundsOpenFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := make([]Output, maxOpenFiles+100)
+	for i := range files {
+		files[i] = rj.Output(i)
+	}
 	for pass := range 2 {
 		for i := range files {
-			files[i].Rj, files[i].Rank = rj, i
-			rj.Output(&files[i], "stdout", fmt.Appendf(nil, "pass %d\n", pass))
+			files[i].Print("stdout", fmt.Appendf(nil, "pass %d\n", pass))
 		}
 	}
 	if n := j.open.Load(); n != maxOpenFiles {
@@ -480,9 +483,176 @@ func TestJournalBoundsOpenFiles(t *testing.T) {
 	if n := j.open.Load(); n != 0 {
 		t.Errorf("%d files are open", n)
 	}
-	rj.Release()
-	b, err := os.ReadFile(filepath.Join(rj.Dir, fmt.Sprintf("rank-%d.out", len(files)-1)))
+	rj.release()
+	b, err := os.ReadFile(filepath.Join(rj.dir, fmt.Sprintf("rank-%d.out", len(files)-1)))
 	if err != nil || string(b) != "pass 0\npass 1\n" {
 		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// A silent run leaves nothing, whatever it goes through.
+func TestSilence(t *testing.T) {
+	data := eventtest.Plain("42")
+	for name, test := range map[string]struct {
+		do     func(r *Recorder, o *Output)
+		status event.Status
+		kept   bool
+	}{
+		"routine": {do: func(r *Recorder, o *Output) {
+			r.Event(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted}})
+			o.Event(&event.RankState{Header: event.HeaderOf(event.KindRankState, "a-1", nil, 0), State: event.StateReady})
+		}},
+		"a bad end":   {do: func(*Recorder, *Output) {}, status: event.StatusError, kept: true},
+		"output":      {do: func(_ *Recorder, o *Output) { o.Print(event.Stdout, []byte("a")) }, kept: true},
+		"a value":     {do: func(_ *Recorder, o *Output) { o.Event(&event.Result{Data: data}) }, kept: true},
+		"an update":   {do: func(_ *Recorder, o *Output) { o.Event(&event.Display{Clear: true}) }, kept: true},
+		"an event":    {do: func(r *Recorder, _ *Output) { r.Event(event.NewLog(event.LevelInfo, "hello")) }, kept: true},
+		"late output": {do: func(r *Recorder, _ *Output) { r.ended = true; r.Event(&event.RankState{}) }, kept: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := open(t, Options{})
+			r, err := j.Begin(Record{Run: "a-1", Started: time.Now()}, 0, Hooks{Failed: func(err error) { t.Error(err) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := r.Output(0)
+			test.do(r, &o)
+			o.Close()
+			if kept := r.Finish(event.Report{Status: cmp.Or(test.status, event.StatusOK)}, time.Now()); kept != test.kept {
+				t.Errorf("kept is %v", kept)
+			}
+			if _, err := os.Stat(r.Dir()); (err == nil) != test.kept {
+				t.Errorf("kept is not %v: %v", test.kept, err)
+			}
+			if len(j.silent) > 0 {
+				t.Errorf("%d runs are thought to go on", len(j.silent))
+			}
+		})
+	}
+}
+
+// Where there is no journal, all that writes to it does nothing.
+func TestNoRecorder(t *testing.T) {
+	var r *Recorder
+	o := r.Output(0)
+	ev := &event.Result{Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`)}}
+	r.Event(ev)
+	o.Event(ev)
+	o.Print(event.Stdout, []byte("a"))
+	if o.Keeps() || o.Dir() != "" || ev.Files != nil {
+		t.Errorf("%+v, %+v", o, ev)
+	}
+	o.Close()
+}
+
+// A run that cannot begin is told of at the end.
+func TestRefusedRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := open(t, Options{Dir: filepath.Join(file, "runs")})
+	if _, err := j.Begin(Record{Run: "a-1", Cell: 5}, 0, Hooks{}); err == nil {
+		t.Error("it began")
+	}
+	if got := j.Lacking(); len(got) != 1 || !strings.HasPrefix(got[0], "of cell 5, all of it (") {
+		t.Errorf("lacking are %q", got)
+	}
+}
+
+// Rich output is in files; the event names them whole, and the index by what they are called.
+func TestRichOutput(t *testing.T) {
+	j := open(t, Options{})
+	r, err := j.Begin(Record{Run: "a-1", Started: time.Now()}, 0, Hooks{Failed: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := r.Output(3)
+	data := map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`), "text/plain": json.RawMessage(`"plain"`)}
+	ev := &event.Display{Header: event.HeaderOf(event.KindDisplay, "a-1", nil, 3), Data: data}
+	o.Event(ev)
+	o.Close()
+	r.Finish(event.Report{Status: event.StatusOK}, time.Now())
+	path := filepath.Join(r.Dir(), "rank-3-1.png")
+	if b, err := os.ReadFile(path); len(b) != 3 || err != nil || ev.Files["image/png"] != path || len(ev.Data) != 2 {
+		t.Errorf("%d bytes, %v, %+v", len(b), err, ev)
+	}
+	index, err := os.ReadFile(filepath.Join(r.Dir(), indexName))
+	if err != nil || strings.Contains(string(index), "AAAA") || strings.Contains(string(index), j.Dir()) {
+		t.Errorf("%s, %v", index, err)
+	}
+	_, events := readRun(t, r.Dir())
+	if len(events) != 1 || !reflect.DeepEqual(events[0], ev) {
+		t.Errorf("read: %+v", events)
+	}
+}
+
+// Runs are found by their ids, and by age. A directory that a running dipls has made ahead is none.
+func TestRuns(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "[runs]")
+	for _, name := range []string{".next-17", "2026-01-02T03-04-05-a-1", "2026-01-02T03-04-06-a-2"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "run.json"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Join(dir, "2026-01-02T03-04-05-a-1"), filepath.Join(dir, "2026-01-02T03-04-06-a-2")}
+	if got := Runs(dir); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	j := open(t, Options{Dir: dir})
+	for run, want := range map[string]string{"a-1": want[0], "a-2": want[1], "a-3": "", "-1": "", "*": "", "next-17": ""} {
+		if got := j.Find(run); got != want {
+			t.Errorf("%q is in %q, want %q", run, got, want)
+		}
+	}
+}
+
+// What a person reads of a run says once what several ranks have said, or only what one has.
+func TestRender(t *testing.T) {
+	j := open(t, Options{})
+	r, err := j.Begin(Record{Run: "a-1", Cell: 1, Started: time.Now()}, 0, Hooks{Failed: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := func(k event.Kind, rank int) event.Header { return event.HeaderOf(k, "a-1", new(1), rank) }
+	r.Event(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "a-1"}, Target: "remote", See: "0", Quiet: true})
+	outputs := []Output{r.Output(0), r.Output(1)}
+	for rank := range outputs {
+		outputs[rank].Event(&event.RankState{Header: head(event.KindRankState, rank), State: event.StateBusy})
+	}
+	for rank := range outputs {
+		o := &outputs[rank]
+		o.Print(event.Stdout, []byte("\x1b[31mhällo\x1b[0m\n"))
+		o.Print(event.Stdout, fmt.Appendf(nil, "rank %d\n", rank))
+	}
+	for rank := range outputs {
+		outputs[rank].Event(&event.RankState{Header: head(event.KindRankState, rank), State: event.StateReady, Status: event.StatusOK})
+		outputs[rank].Close()
+	}
+	r.Event(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "a-1"}, Status: event.StatusOK})
+	r.Finish(event.Report{Status: event.StatusOK}, time.Now())
+	for _, test := range []struct {
+		rank *int
+		want string
+	}{
+		{nil, "[0-1] hällo\n[0] rank 0\n[1] rank 1\n"},
+		{new(1), "hällo\nrank 1\n"},
+	} {
+		path, err := Render(t.Context(), r.Dir(), test.rank)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); string(got) != test.want || err != nil {
+			t.Errorf("%s: %q, %v; want %q", path, got, err, test.want)
+		}
+	}
+	if _, err := Render(t.Context(), r.Dir(), new(2)); err == nil {
+		t.Error("rank 2 has a part in it")
 	}
 }

@@ -1,0 +1,87 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"dipls/dipexec/event"
+	"dipls/ranks/wire"
+)
+
+// Record is what run.json says of a run.
+type Record struct {
+	Run      string       `json:"run"`
+	Parent   string       `json:"parent,omitempty"` // run whose cell has asked for it
+	Cell     int          `json:"cell"`
+	Path     wire.Path    `json:"path,omitempty"`
+	Line     int          `json:"line,omitempty"`
+	Title    string       `json:"title,omitempty"`
+	Target   string       `json:"target"`
+	See      string       `json:"see"`
+	Code     string       `json:"code"`
+	Server   int          `json:"server"` // pid of the process that ran it
+	Started  time.Time    `json:"started"`
+	Finished time.Time    `json:"finished,omitzero"` // absent: it runs, or the server died
+	Status   event.Status `json:"status,omitempty"`
+	ExitCode int          `json:"exit_code,omitempty"`
+	Reason   string       `json:"reason,omitempty"`
+	Parts    []PartRecord `json:"parts,omitempty"`
+}
+
+// PartRecord is how one process did.
+type PartRecord struct {
+	Rank           *int         `json:"rank,omitempty"`
+	Local          bool         `json:"local,omitempty"`
+	Status         event.Status `json:"status"`
+	Seconds        float64      `json:"seconds"`
+	ExecutionCount int          `json:"execution_count,omitempty"`
+	Seed           *int64       `json:"seed,omitempty"`          // of its random generators; absent: nobody has chosen one
+	GroupTimeout   float64      `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: nobody has chosen that
+}
+
+// recordEnd is how run.json ends.
+const recordEnd = "\n}\n"
+
+// writeRecord writes run.json, or at the run's end what is new of it: how it ended is at the end of the record, so that what stands there
+// already stays as it is, and no other file has to be made to take its place. The caller holds mu.
+func (r *Recorder) writeRecord() error {
+	b, err := json.MarshalIndent(r.record, "", "  ")
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	begins := r.head == nil
+	if !begins && !bytes.HasPrefix(b, r.head) {
+		return errors.New("the record of a run has changed while it ran") // nobody changes it
+	}
+	at := int64(len(r.head))
+	if _, err := r.files.record.WriteAt(b[at:], at); err != nil {
+		if !begins { // as on a full disk: what was there is worth more than half of what is new
+			_, _ = r.files.record.WriteAt([]byte(recordEnd), at)
+			_ = r.files.record.Truncate(at + int64(len(recordEnd)))
+		}
+		return err
+	}
+	if begins {
+		r.head = b[:len(b)-len(recordEnd)]
+	}
+	return nil
+}
+
+// addEnd enters how the run ended.
+func (r *Record) addEnd(report event.Report, at time.Time) {
+	r.Finished, r.Status, r.ExitCode, r.Reason = at, report.Status, report.ExitCode, report.Reason
+	for i := range report.Parts {
+		p := &report.Parts[i]
+		part := PartRecord{
+			Local: p.Rank < 0, Status: p.Status, Seconds: event.Seconds(p.Elapsed), ExecutionCount: p.ExecutionCount,
+			Seed: p.Seed, GroupTimeout: event.Seconds(p.GroupTimeout),
+		}
+		if !part.Local {
+			part.Rank = &p.Rank
+		}
+		r.Parts = append(r.Parts, part)
+	}
+}
