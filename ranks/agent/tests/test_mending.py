@@ -215,7 +215,7 @@ def test_large_parameters_are_compared_without_a_copy(pool):
     """There may be no room for one where they are."""
     (rank,) = pool(1)
     code = """
-from dip_agent import replicas
+from dip_agent.groups import replicas
 large = [torch.ones(1 << 24), torch.ones(0), torch.tensor(2.0)]
 with torch.autograd.profiler.profile(profile_memory=True) as profiled:
     sums = replicas._sums(large)
@@ -246,7 +246,7 @@ def test_a_message_that_ends_in_groups_formed_anew_is_not_counted_there(pool):
     good(ranks, "for _ in range(3): dist.all_reduce(torch.ones(1))")
     message = """
 import threading
-from dip_agent import collectives
+from dip_agent.groups import collectives
 ends = threading.Event()
 def recv(group): ends.wait()
 thread = threading.Thread(target=collectives._uncounted(recv), args=(dist.distributed_c10d._get_default_group(),))
@@ -498,7 +498,7 @@ def test_an_interrupt_ends_the_waiting_for_others(pool):
 
 
 LEFT_ALONE = """
-import dip_agent.mending as mending
+import dip_agent.groups.mending as mending
 def once(self, *given, form=mending._Forming.form):
     mending._Forming.form = form
     if rank == 1:

@@ -257,7 +257,7 @@ def test_batches_of_messages_are_told_from_those_of_collectives(monkeypatch):
         def send(self):
             self.count += 0 if self.nccl else 1
 
-    from dip_agent import collectives
+    from dip_agent.groups import collectives
 
     group = Group()
     c10d = SimpleNamespace(_pg_names={}, is_initialized=lambda: True, ProcessGroup=Group)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Callable, NamedTuple
 
-from . import collectives, wire
+from . import wire
+from .groups import collectives
 from .wire import Message
 
 _ATTEMPTS = 3  # a main thread that waits may be woken for a moment, as by a signal

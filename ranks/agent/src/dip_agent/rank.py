@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, collectives, limits, mending, operations, output, paths, randomness, surroundings, wire
+from . import apps, limits, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
+from .groups import collectives, mending, operations
 from .interrupts import STARTING, Interrupts
 from .link.io_thread import IOThread
 from .lookup import Lookups

@@ -15,7 +15,7 @@ from typing import Any, Callable
 import torch
 import torch.distributed as dist
 
-from .. import collectives, connections, mending
+from ..groups import collectives, connections, mending
 from ..shell import AT_A_BREAKPOINT, no_keyboard
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Callable
 
-from . import ranklist
+from .. import ranklist
 
 log = logging.getLogger(__name__)
 

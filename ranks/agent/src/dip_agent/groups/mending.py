@@ -21,9 +21,10 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Callable
 
-from . import collectives, connections, holders, ranklist, replicas, sharded
+from .. import ranklist
+from ..interrupts import Interrupts
+from . import collectives, connections, holders, replicas, sharded
 from .connections import Connection
-from .interrupts import Interrupts
 
 _C10D = "torch.distributed.distributed_c10d"
 _PAUSE = 0.002  # seconds between looks at who has come
@@ -384,7 +385,7 @@ def _pool_store(default: _Default, timeout: timedelta) -> Any:
     """Return a client of the store that lives as long as rank 0, or of that of a group of the user's own."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return default.store
-    from .apps import torch as app
+    from ..apps import torch as app
 
     return app.mending_store(timeout)
 

@@ -18,7 +18,7 @@ import weakref
 from types import FrameType
 from typing import Any, Callable, NamedTuple
 
-from .stacks import is_ours
+from ..stacks import is_ours
 
 _C10D = "torch.distributed.distributed_c10d"
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any, Callable, TypeVar
 
-from . import operations, stacks
+from .. import stacks
+from . import operations
 
 log = logging.getLogger(__name__)
 

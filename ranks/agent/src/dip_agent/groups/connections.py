@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from . import system, threads
+from .. import system, threads
 
 _WAIT = (64, 10)  # how gloo's thread calls epoll_wait: for so many events, and so many milliseconds
 _LIBRARY = re.compile(r"^lib(torch|gloo)[^/]*$")  # of the call; others may have a gloo of their own
