@@ -92,6 +92,12 @@ func TestQuestionIsAskedOnce(t *testing.T) {
 	}
 	by.Front = "other"
 	second := began(t, s, by, on(cells.Remote, ""))
+	await(t, "the second run, which waits for a pool", func() bool {
+		p := s.present()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.current != nil
+	})
 	wantCode(t, s.Answer(testContext(t), q.ID, "Perhaps"), CodeInvalid)
 	wantCode(t, s.Answer(testContext(t), "none", ""), CodeInvalid)
 	answer(t, s, q, "")
