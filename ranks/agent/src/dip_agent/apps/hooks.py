@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
-import importlib.metadata
 import importlib.util
 import linecache
 import os
@@ -199,6 +197,8 @@ def _find_file(name: str, script: str) -> str:
 
 def _fastai(wanted: str) -> str:
     """Return the name of the app for the fastai that is installed. Raises AppError if another one is wanted."""
+    import importlib.metadata  # takes 5 ms, and few ranks need it
+
     try:
         version = importlib.metadata.version("fastai")
     except importlib.metadata.PackageNotFoundError:
@@ -221,6 +221,8 @@ def _unknown(name: str) -> str:
 
 
 def _hint(name: str, known: Any) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, [one for one in known if isinstance(one, str)], 1)
     return f"; did you mean {near[0]}?" if near else ""
 
