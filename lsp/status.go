@@ -2,7 +2,6 @@ package lsp
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"go.lsp.dev/uri"
@@ -43,8 +42,7 @@ type localStatus struct {
 }
 
 type processStatus struct {
-	Host string      `json:"host"` // name of the machine
-	Run  *currentRun `json:"run"`  // that it has begun its part of
+	Run *currentRun `json:"run"` // that it has begun its part of
 }
 
 // currentRun is a run that goes on.
@@ -100,12 +98,11 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 			}
 		}
 	}
-	host, _ := os.Hostname() // "" is unknown
 	for _, rank := range info.Ranks {
-		status.Pool.Ranks = append(status.Pool.Ranks, rankStatus{rank, processStatus{host, current[rank.Rank]}})
+		status.Pool.Ranks = append(status.Pool.Ranks, rankStatus{rank, processStatus{current[rank.Rank]}})
 	}
 	if info.Local != nil {
-		status.Pool.Local = &localStatus{*info.Local, processStatus{host, current[-1]}}
+		status.Pool.Local = &localStatus{*info.Local, processStatus{current[-1]}}
 	}
 	return status
 }

@@ -146,10 +146,11 @@ func (p *Process) shutdownReply(m *wire.Message) {
 }
 
 // tellParting tells the user what was lost when processes were ended.
-func (n *Node) tellParting(procs []*Process) {
-	if n.opts.OnLoss == nil {
+func tellParting(procs []*Process) {
+	if len(procs) == 0 || procs[0].node.opts.OnLoss == nil {
 		return
 	}
+	tell := procs[0].node.opts.OnLoss
 	slices.SortFunc(procs, func(a, b *Process) int { return a.rank - b.rank })
 	texts := make([]string, len(procs))
 	var killed []int
@@ -167,18 +168,18 @@ func (n *Node) tellParting(procs []*Process) {
 		p.mu.Unlock()
 	}
 	for _, text := range gather(procs, texts) {
-		n.opts.OnLoss(text)
+		tell(text)
 	}
 	if len(killed) > 0 && killed[0] < 0 {
-		n.opts.OnLoss("the local namespace did not end in time, and was killed")
+		tell("the local namespace did not end in time, and was killed")
 		killed = killed[1:]
 	}
 	switch {
 	case len(killed) == 0:
 	case len(killed) == 1:
-		n.opts.OnLoss(ranklist.Name(killed) + " did not end in time, and was killed")
+		tell(ranklist.Name(killed) + " did not end in time, and was killed")
 	default:
-		n.opts.OnLoss(ranklist.Name(killed) + " did not end in time, and were killed")
+		tell(ranklist.Name(killed) + " did not end in time, and were killed")
 	}
 }
 

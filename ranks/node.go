@@ -292,7 +292,7 @@ func (n *Node) RestartLocal(ctx context.Context) error {
 	old := n.local
 	n.mu.Unlock()
 	if old != nil {
-		if err := n.end(ctx, []*Process{old}, n.opts.Ladder); err != nil {
+		if err := end(ctx, []*Process{old}, n.opts.Ladder); err != nil {
 			return fmt.Errorf("restart the local namespace: %w", err)
 		}
 		n.mu.Lock()
@@ -311,15 +311,15 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 	if p != nil {
 		return p, nil
 	}
-	ctx, cancel := n.startContext(ctx, n.opts.Timeout)
+	ctx, cancel := startContext(ctx, n.opts.Timeout, n)
 	defer cancel()
 	p = newProcess(n, nil, -1, "local")
 	p.seed = n.opts.Seed.Of(p.rank)
 	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, App: "none", Seed: p.seed}
-	_, err := n.spawn(ctx, []*Process{p}, []wire.SpawnProcess{spec})
+	_, err := n.spawn(ctx, []*Process{p}, []wire.SpawnProcess{spec}, nil)
 	if err == nil {
 		if err = p.connect(ctx); err != nil {
-			n.discard([]*Process{p})
+			discard([]*Process{p})
 		}
 	}
 	if err != nil {
@@ -331,17 +331,26 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 	return p, nil
 }
 
-// startContext bounds the start of something by the caller's context, a timeout and the life of the node.
-func (n *Node) startContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+// startContext bounds the start of something by the caller's context, a timeout and the lives of nodes.
+func startContext(ctx context.Context, timeout time.Duration, nodes ...*Node) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &StartTimeoutError{timeout})
 	ctx, cancelCause := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(n.ctx, func() { cancelCause(context.Cause(n.ctx)) })
-	return ctx, func() { stop(); cancelCause(nil); cancel() }
+	stops := make([]func() bool, len(nodes))
+	for i, n := range nodes {
+		stops[i] = context.AfterFunc(n.ctx, func() { cancelCause(context.Cause(n.ctx)) })
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancelCause(nil)
+		cancel()
+	}
 }
 
 // spawn has the node start processes: all of them or none. They are known to the node, and so sure to be ended, from before the
-// request is sent.
-func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnProcess) (*wire.SpawnReply, error) {
+// request is sent. meet says where ranks meet; nil: there are none.
+func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnProcess, meet *wire.Rendezvous) (*wire.SpawnReply, error) {
 	if err := n.register(procs); err != nil {
 		forgo(procs)
 		return nil, err
@@ -349,21 +358,21 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	reply := new(wire.SpawnReply)
 	err := n.spawnSem.acquire(ctx)
 	if err != nil {
-		n.discard(procs)
+		discard(procs)
 		return nil, err
 	}
 	defer n.spawnSem.release()
 	n.rouse()
 	if err := n.proc.Renew(); err != nil {
-		n.discard(procs)
+		discard(procs)
 		return nil, n.explain(err)
 	}
-	err = n.link.Call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Processes: specs}, reply)
+	err = n.link.Call(ctx, wire.TypeSpawnRequest, wire.SpawnRequest{Method: n.opts.Start.String(), Rendezvous: meet, Processes: specs}, reply)
 	if err == nil && len(reply.Processes) != len(procs) {
 		err = fmt.Errorf("node: started %d processes instead of %d", len(reply.Processes), len(procs))
 	}
 	if err != nil {
-		n.discard(procs)
+		discard(procs)
 		return nil, n.explain(err)
 	}
 	for _, text := range reply.Notices {
@@ -416,9 +425,9 @@ func (n *Node) unregister(p *Process) {
 	}
 }
 
-// signal has the node signal a process; nobody waits for the answer.
-func (n *Node) signal(p *Process, signal string) {
-	n.link.Post(wire.TypeSignalRequest, signalRequest(p, signal))
+// signal has the node signal the process; nobody waits for the answer.
+func (p *Process) signal(signal string) {
+	p.node.link.Post(wire.TypeSignalRequest, signalRequest(p, signal))
 }
 
 func signalRequest(p *Process, signal string) []byte {
@@ -545,7 +554,7 @@ func (n *Node) Close(ctx context.Context) error {
 	l := n.opts.Ladder
 	var err error
 	if slices.ContainsFunc(procs, func(p *Process) bool { return p.PID() != 0 }) {
-		err = n.end(ctx, procs, l)
+		err = end(ctx, procs, l)
 		l.Ask, l.Interrupt = min(l.Ask, nodeLadder.Ask), min(l.Interrupt, nodeLadder.Interrupt)
 	} else {
 		// Nothing has come to life that could be ended in order, and a node that imports hears nothing.

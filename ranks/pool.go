@@ -20,7 +20,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// PoolSpec says what pool to start.
+// PoolSpec says what pool to start. Of one over several nodes, ranks and GPUs are those of its shares.
 type PoolSpec struct {
 	Ranks   int        // how many
 	GPUs    []host.GPU // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
@@ -40,10 +40,18 @@ type PoolSpec struct {
 	Check        bool          // torch compares what ranks pass to collectives, which takes time
 }
 
+// Share is what one node runs of a pool: ranks that follow each other.
+type Share struct {
+	Node  *Node
+	Ranks int        // how many
+	GPUs  []host.GPU // of the node's host, as in [PoolSpec]
+}
+
 // Pool is the ranks that live and die together. They are processes of one generation: a successor has processes and sockets
 // of its own.
 type Pool struct {
-	node    *Node
+	nodes   []*Node   // in the order of their ranks
+	events  *notifier // of the first node: one pool's changes are told in order
 	ranks   []*Process
 	notices []string
 	method  StartMethod
@@ -61,22 +69,34 @@ type StartTimeoutError struct{ After time.Duration }
 
 func (e *StartTimeoutError) Error() string { return fmt.Sprintf("it took longer than %v", e.After) }
 
-// StartPool starts a pool; either all ranks are ready when it returns, and OnState has been told so, or nothing is left of
-// them.
+// StartPool starts a pool on this node alone: see [StartPool].
 func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
-	if spec.Ranks < 1 {
-		return nil, fmt.Errorf("start a pool of %d ranks: at least one is needed", spec.Ranks)
-	}
-	if len(spec.GPUs) > spec.Ranks {
-		return nil, fmt.Errorf("start a pool of %d ranks on %d GPUs: there must be a rank for each", spec.Ranks, len(spec.GPUs))
+	return StartPool(ctx, spec, Share{Node: n, Ranks: spec.Ranks, GPUs: spec.GPUs})
+}
+
+// StartPool starts a pool over nodes, with ranks in the order of the shares; either all ranks are ready when it returns, and OnState has been told
+// so, or nothing is left of them. The nodes must have been started alike; the first one's options say who is told of the pool.
+func StartPool(ctx context.Context, spec PoolSpec, shares ...Share) (*Pool, error) {
+	spec.Ranks, spec.GPUs = 0, nil
+	var nodes []*Node
+	for _, s := range shares {
+		if s.Ranks < 1 {
+			return nil, fmt.Errorf("start a pool of %d ranks: at least one is needed", s.Ranks)
+		}
+		if len(s.GPUs) > s.Ranks {
+			return nil, fmt.Errorf("start a pool of %d ranks on %d GPUs: there must be a rank for each", s.Ranks, len(s.GPUs))
+		}
+		spec.Ranks += s.Ranks
+		spec.GPUs = append(spec.GPUs, s.GPUs...)
+		nodes = append(nodes, s.Node)
 	}
 	timeout := spec.Timeout
 	if timeout == 0 {
 		timeout = 120 * time.Second
 	}
-	ctx, cancel := n.startContext(ctx, timeout)
+	ctx, cancel := startContext(ctx, timeout, nodes...)
 	defer cancel()
-	pool, err := n.startPool(ctx, spec)
+	pool, err := bringUp(ctx, spec, shares)
 	if err != nil {
 		what := fmt.Sprintf("%d ranks", spec.Ranks)
 		if spec.Ranks == 1 {
@@ -87,71 +107,131 @@ func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	return pool, nil
 }
 
-func (n *Node) startPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
-	n.rouse()
-	n.mu.Lock()
-	n.generation++
-	generation := n.generation
-	n.mu.Unlock()
-	run := fmt.Sprintf("%s-%d", n.proc.Session(), generation)
-	p := &Pool{node: n, done: make(chan struct{}), left: spec.Ranks}
-	p.counts[Starting] = spec.Ranks
-	specs := make([]wire.SpawnProcess, spec.Ranks)
-	for rank := range spec.Ranks {
-		proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
-		proc.seed, proc.groupTimeout = spec.Seed.Of(rank), spec.GroupTimeout
-		p.ranks = append(p.ranks, proc)
-		specs[rank] = wire.SpawnProcess{
-			Name: proc.sock,
-			Rank: proc.rankPtr(),
-			Key:  proc.keyHex(),
-			Env:  rankEnv(n.opts.Env, spec, rank, run),
-			App:  spec.App,
-
-			Surroundings: inheritable(spec.Surroundings),
-
-			Verbose: spec.Verbose,
-			FreeGPU: !spec.KeepGPUMemory,
-			Seed:    proc.seed,
-		}
-	}
-	n.events.post(StateChange{Pool: p, From: Starting, To: Starting})
-
-	var preloaded *wire.PreloadReply
-	if n.opts.Start != StartSpawn {
-		var err error
-		if preloaded, err = n.preloadOnce(ctx, spec.App); err != nil {
-			forgo(p.ranks)
-			return nil, err
-		}
-	}
-	reply, err := n.spawn(ctx, p.ranks, specs)
-	if err != nil {
+// bringUp starts a pool within ctx.
+func bringUp(ctx context.Context, spec PoolSpec, shares []Share) (*Pool, error) {
+	p, parts := newPool(spec, shares)
+	p.events.post(StateChange{Pool: p, From: Starting, To: Starting})
+	if err := onAll(ctx, parts, func(ctx context.Context, part *poolPart) error { return part.preload(ctx, spec.App) }); err != nil {
+		forgo(p.ranks)
 		return nil, err
 	}
-
+	if err := p.spawn(ctx, parts); err != nil {
+		return nil, err
+	}
 	// All at once: no rank's app joins before every other one does.
-	g, gctx := errgroup.WithContext(ctx)
-	for _, proc := range p.ranks {
-		g.Go(func() (err error) {
-			defer contain.AsError(&err)
-			return proc.connect(gctx)
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := onAll(ctx, p.ranks, func(ctx context.Context, proc *Process) error { return proc.connect(ctx) }); err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("%s: %w%s", p.starting(), context.Cause(ctx), p.forkHint(ctx, reply))
+			err = fmt.Errorf("%s: %w%s", p.starting(), context.Cause(ctx), p.forkHint(ctx, parts))
 		}
-		n.discard(p.ranks)
+		discard(p.ranks)
 		return nil, err
 	}
-	n.events.flush() // what runs on the pool is told of after the pool
+	p.events.flush() // what runs on the pool is told of after the pool
 	p.method = StartFork
-	if reply.Method == StartSpawn.String() {
+	if parts[0].spawned.Method == StartSpawn.String() {
 		p.method = StartSpawn
 	}
-	p.notices = p.describe(n.opts.Start, spec, preloaded, reply)
+	p.notices = p.describe(spec, parts)
 	return p, nil
+}
+
+// poolPart is a share of a pool while that is started.
+type poolPart struct {
+	node      *Node
+	ranks     []*Process
+	specs     []wire.SpawnProcess
+	preloaded *wire.PreloadReply // nil: nothing was to be
+	spawned   *wire.SpawnReply
+}
+
+// newPool makes a pool of which nothing is started yet.
+func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
+	p := &Pool{events: shares[0].Node.events, done: make(chan struct{}), left: spec.Ranks}
+	p.counts[Starting] = spec.Ranks
+	var parts []*poolPart
+	var run string // names the pool among all those of the user
+	for group, share := range shares {
+		n := share.Node
+		generation := n.nextGeneration()
+		if group == 0 {
+			run = fmt.Sprintf("%s-%d", n.proc.Session(), generation)
+		}
+		part := &poolPart{node: n}
+		for local := range share.Ranks {
+			rank := len(p.ranks)
+			proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
+			proc.seed, proc.groupTimeout = spec.Seed.Of(rank), spec.GroupTimeout
+			p.ranks = append(p.ranks, proc)
+			part.ranks = append(part.ranks, proc)
+			part.specs = append(part.specs, wire.SpawnProcess{
+				Name: proc.sock,
+				Rank: proc.rankPtr(),
+				Key:  proc.keyHex(),
+				Env:  rankEnv(spec, share, place{rank: rank, local: local, group: group, groups: len(shares)}, run),
+				App:  spec.App,
+
+				Surroundings: inheritable(spec.Surroundings),
+
+				Verbose: spec.Verbose,
+				FreeGPU: !spec.KeepGPUMemory,
+				Seed:    proc.seed,
+			})
+		}
+		p.nodes = append(p.nodes, n)
+		parts = append(parts, part)
+	}
+	return p, parts
+}
+
+// nextGeneration counts the pools that have ranks on the node.
+func (n *Node) nextGeneration() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.generation++
+	return n.generation
+}
+
+// preload has the nursery import what the ranks will need, if they are forked from it.
+func (part *poolPart) preload(ctx context.Context, app string) (err error) {
+	part.node.rouse()
+	if part.node.opts.Start != StartSpawn {
+		part.preloaded, err = part.node.preloadOnce(ctx, app)
+	}
+	return err
+}
+
+// spawn has the nodes start the ranks, all or none: first the one of rank 0, which says where the others meet it.
+func (p *Pool) spawn(ctx context.Context, parts []*poolPart) error {
+	first, others := parts[0], parts[1:]
+	meet := wire.Rendezvous{Address: first.node.host.Address(), Ranks: len(p.ranks)}
+	spawn := func(ctx context.Context, part *poolPart) (err error) {
+		part.spawned, err = part.node.spawn(ctx, part.ranks, part.specs, &meet)
+		return err
+	}
+	if err := spawn(ctx, first); err != nil {
+		for _, part := range others {
+			forgo(part.ranks)
+		}
+		return err
+	}
+	meet.MasterPort, meet.JAXPort = first.spawned.MasterPort, first.spawned.JAXPort
+	err := onAll(ctx, others, spawn)
+	if err != nil {
+		discard(p.ranks)
+	}
+	return err
+}
+
+// onAll does something for all of some at once. The first error ends the context of the others.
+func onAll[T any](ctx context.Context, all []T, do func(context.Context, T) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, one := range all {
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
+			return do(ctx, one)
+		})
+	}
+	return g.Wait()
 }
 
 // Preload has the nursery import ahead of time what ranks will need, where these are forked from it. What cannot be imported is told by the
@@ -216,9 +296,10 @@ func (p *Pool) starting() string {
 
 // forkHint is what may keep every rank of a pool from starting: a library that was imported before the fork and does not work after it. "" if that
 // is not what it looks like.
-func (p *Pool) forkHint(ctx context.Context, reply *wire.SpawnReply) string {
+func (p *Pool) forkHint(ctx context.Context, parts []*poolPart) string {
 	waited := new(StartTimeoutError)
-	if reply.Method != StartFork.String() || !errors.As(context.Cause(ctx), &waited) {
+	forked := func(part *poolPart) bool { return part.spawned.Method == StartFork.String() }
+	if !slices.ContainsFunc(parts, forked) || !errors.As(context.Cause(ctx), &waited) {
 		return ""
 	}
 	for _, proc := range p.ranks {
@@ -226,8 +307,8 @@ func (p *Pool) forkHint(ctx context.Context, reply *wire.SpawnReply) string {
 			return ""
 		}
 	}
-	modules := slices.Clone(p.node.opts.Preload)
-	if p.node.info.Packages["torch"] != "" {
+	modules := slices.Clone(p.nodes[0].opts.Preload)
+	if p.nodes[0].info.Packages["torch"] != "" {
 		modules = append(modules, "torch")
 	}
 	if len(modules) == 0 {
@@ -238,7 +319,7 @@ func (p *Pool) forkHint(ctx context.Context, reply *wire.SpawnReply) string {
 }
 
 // describe says what the pool's user should know about it.
-func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.PreloadReply, reply *wire.SpawnReply) []string {
+func (p *Pool) describe(spec PoolSpec, parts []*poolPart) []string {
 	var notices []string
 	backend := p.Backend()
 	if len(spec.GPUs) == 0 {
@@ -260,13 +341,20 @@ func (p *Pool) describe(method StartMethod, spec PoolSpec, preloaded *wire.Prelo
 		}
 		notices = append(notices, text)
 	}
-	if preloaded != nil {
-		for _, f := range preloaded.Failed {
-			notices = append(notices, fmt.Sprintf("could not preload %s: %s", f.Module, f.Error))
+	note := func(text string) {
+		if !slices.Contains(notices, text) { // nodes say the same
+			notices = append(notices, text)
 		}
 	}
-	if method == StartAuto && reply.Method == "spawn" {
-		notices = append(notices, "spawned, not forked: "+reply.Reason)
+	for _, part := range parts {
+		if part.preloaded != nil {
+			for _, f := range part.preloaded.Failed {
+				note(fmt.Sprintf("could not preload %s: %s", f.Module, f.Error))
+			}
+		}
+		if part.node.opts.Start == StartAuto && part.spawned.Method == StartSpawn.String() {
+			note("spawned, not forked: " + part.spawned.Reason)
+		}
 	}
 	said := make([][]string, len(p.ranks))
 	for rank, proc := range p.ranks {
@@ -370,7 +458,7 @@ func (p *Pool) rankChanged(proc *Process, from, to State) {
 		return
 	}
 	if !legal(p.state, next) {
-		p.node.log.Error("illegal transition of the pool", zap.Stringer("from", p.state), zap.Stringer("to", next))
+		p.nodes[0].log.Error("illegal transition of the pool", zap.Stringer("from", p.state), zap.Stringer("to", next))
 		return
 	}
 	change := StateChange{Pool: p, From: p.state, To: next}
@@ -378,7 +466,7 @@ func (p *Pool) rankChanged(proc *Process, from, to State) {
 		change.Err = p.err
 	}
 	p.state = next
-	p.node.events.post(change)
+	p.events.post(change)
 }
 
 // derive computes the state from the ranks'. p.mu is held.
@@ -421,19 +509,26 @@ var launcherEnv = []string{
 	"JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES",
 }
 
+// place is where a rank stands in its pool.
+type place struct {
+	rank          int
+	local         int // among the ranks of its node
+	group, groups int // its node among the pool's
+}
+
 // rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
 // node fills in, and TORCHELASTIC_USE_AGENT_STORE, which a rank sets when it joins: before that there is no store. run names the
-// pool among all those of the machine.
-func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string]string {
+// pool among all those of the user.
+func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string {
 	size := strconv.Itoa(spec.Ranks)
 	env := map[string]string{
-		"RANK":             strconv.Itoa(rank),
-		"LOCAL_RANK":       strconv.Itoa(rank),
+		"RANK":             strconv.Itoa(at.rank),
+		"LOCAL_RANK":       strconv.Itoa(at.local),
 		"WORLD_SIZE":       size,
-		"LOCAL_WORLD_SIZE": size,
-		"GROUP_RANK":       "0",
-		"GROUP_WORLD_SIZE": "1",
-		"ROLE_RANK":        strconv.Itoa(rank),
+		"LOCAL_WORLD_SIZE": strconv.Itoa(share.Ranks),
+		"GROUP_RANK":       strconv.Itoa(at.group),
+		"GROUP_WORLD_SIZE": strconv.Itoa(at.groups),
+		"ROLE_RANK":        strconv.Itoa(at.rank),
 		"ROLE_WORLD_SIZE":  size,
 		"ROLE_NAME":        "default",
 
@@ -442,7 +537,7 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 		"TORCHELASTIC_MAX_RESTARTS":  "0",
 	}
 	set := func(name string) bool {
-		return slices.ContainsFunc(inherited, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+		return slices.ContainsFunc(share.Node.opts.Env, func(s string) bool { return strings.HasPrefix(s, name+"=") })
 	}
 	unset := func(name string) bool { return !set(name) && !spec.Surroundings.Sets(name) }
 	if unset("OMP_NUM_THREADS") {
@@ -460,9 +555,9 @@ func rankEnv(inherited []string, spec PoolSpec, rank int, run string) map[string
 	if spec.Check {
 		env["TORCH_DISTRIBUTED_DEBUG"] = "DETAIL"
 	}
-	// Every rank sees the pool's GPUs in rank order, so that cuda:LOCAL_RANK is its own; CPU ranks see none.
-	ids := make([]string, len(spec.GPUs))
-	for i, g := range spec.GPUs {
+	// Every rank sees its node's GPUs of the pool in rank order, so that cuda:LOCAL_RANK is its own; CPU ranks see none.
+	ids := make([]string, len(share.GPUs))
+	for i, g := range share.GPUs {
 		ids[i] = g.ID
 	}
 	env["CUDA_VISIBLE_DEVICES"] = strings.Join(ids, ",")

@@ -109,9 +109,14 @@ func TestPoolEnvironment(t *testing.T) {
 			t.Errorf("locally %s is %q", name, got)
 		}
 	}
-	if env := rankEnv([]string{"A=b"}, PoolSpec{Ranks: 1}, 0, ""); env["OMP_NUM_THREADS"] != "1" || env["CUDA_VISIBLE_DEVICES"] != "" {
+	if env := rankEnv(PoolSpec{Ranks: 1}, shareOf("A=b"), place{groups: 1}, ""); env["OMP_NUM_THREADS"] != "1" || env["CUDA_VISIBLE_DEVICES"] != "" {
 		t.Errorf("environment of a CPU rank: %v", env)
 	}
+}
+
+// shareOf is a rank on a node with an environment.
+func shareOf(environ ...string) Share {
+	return Share{Node: &Node{opts: Options{Env: environ}}, Ranks: 1}
 }
 
 func TestGroupsEnvironment(t *testing.T) {
@@ -126,7 +131,7 @@ func TestGroupsEnvironment(t *testing.T) {
 		{[]string{"TORCH_FR_BUFFER_SIZE=0"}, PoolSpec{Ranks: 1}, []string{"", "", "", ""}},
 		{[]string{"TORCH_NCCL_TRACE_BUFFER_SIZE=9"}, PoolSpec{Ranks: 1}, []string{"", "", "", ""}},
 	} {
-		env := rankEnv(test.inherited, test.spec, 0, "")
+		env := rankEnv(test.spec, shareOf(test.inherited...), place{groups: 1}, "")
 		var got []string
 		for _, name := range names {
 			got = append(got, env[name])

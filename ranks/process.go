@@ -49,13 +49,14 @@ type Handler interface {
 // reader wait for the node's word about the process, hand on what the process had left to say, and tell
 // every handler.
 type Process struct {
-	node *Node
-	pool *Pool // nil: the local namespace
-	name string
-	sock string // its name on the wire and in the runtime directory
-	rank int    // -1: the local namespace
-	key  []byte
-	seed *int64 // of its random generators; nil: none
+	node   *Node
+	pool   *Pool     // nil: the local namespace
+	events *notifier // who is told of its state
+	name   string
+	sock   string // its name on the wire and in the runtime directory
+	rank   int    // -1: the local namespace
+	key    []byte
+	seed   *int64 // of its random generators; nil: none
 
 	groupTimeout time.Duration // as in [PoolSpec]
 	log          *zap.Logger
@@ -107,16 +108,21 @@ func newProcess(n *Node, pool *Pool, rank int, sock string) *Process {
 	if rank >= 0 {
 		name = "rank " + strconv.Itoa(rank)
 	}
+	events := n.events
+	if pool != nil {
+		events = pool.events
+	}
 	return &Process{
-		node: n,
-		pool: pool,
-		name: name,
-		sock: sock,
-		rank: rank,
-		key:  wire.NewKey(),
-		log:  n.log.With(zap.String("process", name)),
-		told: make(chan struct{}),
-		done: make(chan struct{}),
+		node:   n,
+		events: events,
+		pool:   pool,
+		name:   name,
+		sock:   sock,
+		rank:   rank,
+		key:    wire.NewKey(),
+		log:    n.log.With(zap.String("process", name)),
+		told:   make(chan struct{}),
+		done:   make(chan struct{}),
 	}
 }
 
@@ -574,7 +580,7 @@ func (p *Process) linkEnded(cause error) {
 	var lost error
 	if link.Nonsense(cause) {
 		lost = cause // it speaks nonsense, so it may well live
-		p.node.signal(p, "SIGKILL")
+		p.signal("SIGKILL")
 	}
 	e := p.word(p.node.wordGrace)
 	for e == nil && p.isStopping() {
@@ -582,7 +588,7 @@ func (p *Process) linkEnded(cause error) {
 	}
 	if e == nil && lost == nil {
 		lost = cause // no socket and no word: it lives, but cannot be reached
-		p.node.signal(p, "SIGKILL")
+		p.signal("SIGKILL")
 	}
 	if e == nil {
 		e = p.word(p.node.wordGrace)
@@ -717,7 +723,7 @@ func (p *Process) setState(to State) {
 	if to == Dead {
 		change.Err = p.err
 	}
-	p.node.events.post(change)
+	p.events.post(change)
 	if p.pool != nil {
 		p.pool.rankChanged(p, from, to)
 	}

@@ -312,7 +312,7 @@ func TestMute(t *testing.T) {
 	n := startFake(t, fakerank.Config{}, func(o *Options) { o.Ladder = quick })
 	r := startPool(t, n, 1).Ranks()[0]
 	x := start(r, "mute")
-	if err := r.node.end(testContext(t), []*Process{r}, quick); err != nil {
+	if err := end(testContext(t), []*Process{r}, quick); err != nil {
 		t.Error(err)
 	}
 	if x.wait(t); x.err == nil || r.State() != Stopped {

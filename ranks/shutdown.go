@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,28 +34,39 @@ var DefaultLadder = Ladder{Ask: 1800 * time.Millisecond, Interrupt: 300 * time.M
 // Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes
 // that could not be ended. All changes of state have been told before it returns.
 func (p *Pool) Shutdown(ctx context.Context, l Ladder) error {
-	err := p.node.end(ctx, p.ranks, l)
-	p.node.events.flush()
+	err := end(ctx, p.ranks, l)
+	p.events.flush()
 	return err
 }
 
-// end takes processes down the ladder, and tells what was lost by that.
-func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
-	n.rouse()
+// byNode groups processes by their nodes.
+func byNode(procs []*Process) map[*Node][]*Process {
+	of := make(map[*Node][]*Process)
+	for _, p := range procs {
+		of[p.node] = append(of[p.node], p)
+	}
+	return of
+}
+
+// end takes processes down the ladder, all at once, for ranks leave their process group together. It tells what was lost by that.
+func end(ctx context.Context, procs []*Process, l Ladder) error {
+	for n := range byNode(procs) {
+		n.rouse()
+	}
 	var living []*Process
 	for _, p := range procs {
 		if p.stop() {
 			living = append(living, p)
 		}
 	}
-	defer n.tellParting(living)
+	defer tellParting(living)
 	steps := []struct {
 		wait time.Duration
 		act  func(*Process)
 	}{
 		{l.Ask, (*Process).ask},
-		{l.Interrupt, func(p *Process) { n.signal(p, "SIGINT") }},
-		{l.Terminate, func(p *Process) { p.force(); n.signal(p, "SIGTERM") }},
+		{l.Interrupt, func(p *Process) { p.signal("SIGINT") }},
+		{l.Terminate, func(p *Process) { p.force(); p.signal("SIGTERM") }},
 	}
 	asked := false
 	for _, s := range steps {
@@ -64,7 +76,7 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 		for _, p := range procs {
 			switch {
 			case p.State().Final():
-			case asked && n.host.Ended(p.ID()):
+			case asked && p.node.host.Ended(p.ID()):
 				// The node, which imports perhaps, has had the time to say so, and says nothing.
 				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
 			default:
@@ -83,16 +95,19 @@ func (n *Node) end(ctx context.Context, procs []*Process, l Ladder) error {
 	for _, p := range procs {
 		if !p.State().Final() {
 			p.force()
-			n.signal(p, "SIGKILL")
+			p.signal("SIGKILL")
 		}
 	}
 	if waitAll(ctx, last/2, dones(procs)...) {
 		return nil
 	}
-	n.log.Warn("the node does not end its processes; killing them directly")
 	deadline := time.Now().Add(last / 2)
 	for _, p := range procs {
-		if !p.State().Final() && p.destroy(deadline) {
+		if p.State().Final() {
+			continue
+		}
+		p.log.Warn("the node does not end the process; killing it directly")
+		if p.destroy(deadline) {
 			p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Exit: host.Exit{Signal: "SIGKILL"}}})
 		}
 	}
@@ -144,8 +159,17 @@ func forgo(procs []*Process) {
 	}
 }
 
-// discard ends processes whose start has failed, and returns when nothing is left of them. The node serves requests in
-// order, so its answer to the signal tells of a process that has come to life in the meantime, too.
+// discard ends processes whose start has failed, and returns when nothing is left of them.
+func discard(procs []*Process) {
+	var work sync.WaitGroup
+	for n, its := range byNode(procs) {
+		work.Go(func() { n.discard(its) })
+	}
+	work.Wait()
+}
+
+// discard ends those of the node. The node serves requests in order, so its answer to the signal tells of a process that has come to life in
+// the meantime, too.
 func (n *Node) discard(procs []*Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), discardTimeout)
 	defer cancel()

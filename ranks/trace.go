@@ -39,14 +39,16 @@ func (p *Process) traceExecution(e *execution, metadata []byte) {
 	main := trace.Track{PID: pid, TID: mainThread}
 	run := trace.Text("run", e.run)
 	// What a process waits for, or its other thread does, is told by phases: they may overlap with what the main thread does for others.
+	ahead := p.node.host.Clock().Nanoseconds()
+	moment := func(there int64) trace.Time { return trace.Time(there - ahead) }
 	wait := func(name string, from, to int64) {
 		if from > 0 && to > 0 {
-			t.Phase(pid, e.id, name, trace.Time(from), trace.Time(to), run)
+			t.Phase(pid, e.id, name, moment(from), moment(to), run)
 		}
 	}
 	do := func(name string, from, to int64) {
 		if from > 0 && to > 0 {
-			t.Span(main, name, trace.Time(from), trace.Time(to), run)
+			t.Span(main, name, moment(from), moment(to), run)
 		}
 	}
 	wait("wait for the main thread", m.Received, m.Taken)
@@ -55,7 +57,7 @@ func (p *Process) traceExecution(e *execution, metadata []byte) {
 	do("run", m.Compiled, m.Ran)
 	do("settle", m.Ran, m.Replied)
 	if m.Printed > 0 {
-		t.Moment(main, "first byte", trace.Time(m.Printed), run)
+		t.Moment(main, "first byte", moment(m.Printed), run)
 	}
 	wait("first byte waits", m.Printed, m.Streamed)
 	wait("reply waits", m.Replied, m.Sent)

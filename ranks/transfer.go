@@ -15,7 +15,10 @@ import (
 const interruptPatience = 5 * time.Second
 
 // PreparedPush is a push_request that is encoded once for many processes.
-type PreparedPush struct{ content []byte }
+type PreparedPush struct {
+	content []byte
+	host    string // where the variables lie
+}
 
 // PreparePush encodes a push_request.
 func PreparePush(req wire.PushRequest) (*PreparedPush, error) {
@@ -23,13 +26,16 @@ func PreparePush(req wire.PushRequest) (*PreparedPush, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", wire.TypePushRequest, err)
 	}
-	return &PreparedPush{content}, nil
+	return &PreparedPush{content, req.Payload.Host()}, nil
 }
 
 // Push has the process unpickle variables, which then wait for EndPush. After an error nothing waits; that of the process itself is
 // a *[wire.ReplyError]. When ctx ends, the process is interrupted; it may be too late for that, and the error is nil.
 // Only one push may be under way.
 func (p *Process) Push(ctx context.Context, req *PreparedPush) error {
+	if here := p.node.host.Name(); req.host != "" && req.host != here {
+		return fmt.Errorf("%s is on %s, and cannot map what lies in the memory of %s", p.name, here, req.host)
+	}
 	_, err := p.request(ctx, wire.TypePushRequest, req.content, nil)
 	if err != nil && !refused(err) {
 		p.EndPush(false) // the process may get there yet, and then comes to this

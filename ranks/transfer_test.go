@@ -22,7 +22,7 @@ func transferRank(t *testing.T, c fakerank.Config) *Process {
 
 func preparePush(t *testing.T, names ...string) *PreparedPush {
 	t.Helper()
-	req, err := PreparePush(wire.PushRequest{Names: names, Payload: json.RawMessage(`{"files":[]}`)})
+	req, err := PreparePush(wire.PushRequest{Names: names, Payload: wire.Payload(`{"files":[]}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestPush(t *testing.T) {
 }
 
 func TestPreparePushOfNonsense(t *testing.T) {
-	if _, err := PreparePush(wire.PushRequest{Payload: json.RawMessage(`{"fil`)}); err == nil {
+	if _, err := PreparePush(wire.PushRequest{Payload: wire.Payload(`{"fil`)}); err == nil {
 		t.Error("a payload that is not JSON was accepted")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -130,8 +131,8 @@ func TestAddNative(t *testing.T) {
 	ctx := testContext(t)
 	stacks := func() []Stack {
 		return []Stack{
-			{Rank: 0, pid: 7, Threads: []wire.Thread{mainThread(at(41, "<module>", "work(x)")), {ID: 2, Name: "idle"}}},
-			{Rank: 1, pid: 8, Err: context.DeadlineExceeded},
+			{Rank: 0, on: host.Local{}, of: host.Process{PID: 7}, Threads: []wire.Thread{mainThread(at(41, "<module>", "work(x)")), {ID: 2, Name: "idle"}}},
+			{Rank: 1, on: host.Local{}, of: host.Process{PID: 8}, Err: context.DeadlineExceeded},
 			{Rank: 2, Err: errors.New("rank 2 was killed by SIGKILL")},
 		}
 	}

@@ -40,11 +40,11 @@ func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	default:
 		describePool(&info, p.value, spec)
 		if memory {
-			addMemory(ctx, s.o.Node.Host, &info, p.value, len(spec.GPUs) > 0)
+			addMemory(ctx, &info, p.value, len(spec.GPUs) > 0)
 		}
 	}
 	if local != nil && local.known() && local.err == nil && !local.value.State().Final() {
-		info.Local = &wire.LocalInfo{PID: local.value.PID(), State: local.value.State().String()}
+		info.Local = &wire.LocalInfo{Host: local.value.Host().Name(), PID: local.value.PID(), State: local.value.State().String()}
 		if memory {
 			info.Local.HostBytes = hostBytes(ctx, local.value)
 		}
@@ -61,18 +61,28 @@ func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
 	}
 	info.Ranks = make([]wire.RankInfo, p.Size())
 	for rank, process := range p.Ranks() {
-		info.Ranks[rank] = wire.RankInfo{Rank: rank, PID: process.PID(), Device: process.Device(), State: process.State().String()}
+		info.Ranks[rank] = wire.RankInfo{
+			Rank: rank, Host: process.Host().Name(), PID: process.PID(), Device: process.Device(), State: process.State().String(),
+		}
 	}
 }
 
 // addMemory adds what memory the ranks take.
-func addMemory(ctx context.Context, h host.Host, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
+func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
 	var work sync.WaitGroup
-	var byPID map[int]int64
-	if onGPUs {
-		work.Go(func() { contain.Do(func() { byPID, _ = h.GPUMemory(ctx) }) }) // what nvidia-smi does not tell is unknown
-	}
 	processes := p.Ranks()
+	onHost := make(map[host.Host]*map[int]int64) // GPU memory by pid
+	for _, process := range processes {
+		h := process.Host()
+		if onHost[h] != nil {
+			continue
+		}
+		byPID := new(map[int]int64)
+		onHost[h] = byPID
+		if onGPUs {
+			work.Go(func() { contain.Do(func() { *byPID, _ = h.GPUMemory(ctx) }) }) // what nvidia-smi does not tell is unknown
+		}
+	}
 	slots := make(chan struct{}, parallelReads)
 	for rank, process := range processes {
 		slots <- struct{}{}
@@ -83,7 +93,7 @@ func addMemory(ctx context.Context, h host.Host, info *wire.PoolInfo, p *ranks.P
 	}
 	work.Wait()
 	for rank, process := range processes {
-		if used, ok := byPID[process.PID()]; ok && !process.State().Final() {
+		if used, ok := (*onHost[process.Host()])[process.PID()]; ok && !process.State().Final() {
 			info.Ranks[rank].GPUBytes = &used
 		}
 	}

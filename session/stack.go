@@ -6,6 +6,7 @@ import (
 
 	"dipls/internal/contain"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -15,7 +16,8 @@ type Stack struct {
 	Threads []wire.Thread // the main thread first
 	Err     error         // it has not told
 
-	pid int // of the process; 0: not known
+	on host.Host    // where the process runs
+	of host.Process // zero: not known
 }
 
 // Stacks asks processes where they are, which they tell also while they are busy: those that are wanted, by their ranks, of which -1 is the local
@@ -29,7 +31,7 @@ func (s *processes) Stacks(ctx context.Context, wanted func(rank int) bool) []St
 	ask := func(rank int, process *ranks.Process) {
 		if wanted(rank) {
 			asked = append(asked, process)
-			stacks = append(stacks, Stack{Rank: rank, pid: process.PID()})
+			stacks = append(stacks, Stack{Rank: rank, on: process.Host(), of: process.ID()})
 		}
 	}
 	if local != nil && local.known() && local.err == nil {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -192,7 +193,16 @@ func (n *node) spawn(m *wire.Message) wire.SpawnReply {
 	if err := json.Unmarshal(m.Content, &req); err != nil {
 		return wire.SpawnReply{Status: wire.Status{Status: "error", EName: "ValueError", EValue: err.Error()}}
 	}
-	reply := wire.SpawnReply{Status: wire.Status{Status: "ok"}, Method: "fork", MasterPort: 1}
+	reply := wire.SpawnReply{Status: wire.Status{Status: "ok"}, Method: "fork"}
+	if meet := req.Rendezvous; meet != nil {
+		if meet.MasterPort == 0 {
+			meet.MasterPort, meet.JAXPort = 20000+os.Getpid()%10000, 1 // another node's ranks have another one
+			reply.MasterPort, reply.JAXPort = meet.MasterPort, meet.JAXPort
+		}
+		for _, spec := range req.Processes {
+			spec.Env["MASTER_ADDR"], spec.Env["MASTER_PORT"] = meet.Address, strconv.Itoa(meet.MasterPort)
+		}
+	}
 	if req.Method == "spawn" || n.config.ForkUnsafe != "" {
 		reply.Method, reply.Reason = "spawn", n.config.ForkUnsafe
 	}

@@ -29,7 +29,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Host is a machine on which nodes run. Its methods may be called at the same time. Those that take a context may have to ask the machine; the
+// Host is a machine on which nodes run; == tells whether two are the same one. Its methods may be called at the same time. Those that take a context may have to ask the machine; the
 // others answer from what is known of it. Where the machine does not tell something, ok is false.
 type Host interface {
 	// Name is the host's own name, for people and in messages: "" if it has none.
@@ -58,6 +58,8 @@ type Host interface {
 	// Condition is how a process does, by its vitals now and at an earlier moment (zero: not known). Of one that has answered nothing in between
 	// it looks, for 200 ms, whether native code holds Python's lock, for which the thread waits then that would answer.
 	Condition(ctx context.Context, p Process, before, now Vitals, answered bool, thread int) Condition
+	// Spy asks py-spy for the threads of a process, with their native frames; [ErrNoSpy] if the host has none.
+	Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error)
 	// Ended reports whether a process runs no more for sure, whether or not its parent has taken note of that.
 	Ended(p Process) bool
 	// Kill sends SIGKILL to a process of ours; gone is true if it no longer runs.

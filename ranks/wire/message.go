@@ -177,8 +177,17 @@ type PreloadFailed struct {
 
 // SpawnRequest asks a node for processes; all of them or none come to life.
 type SpawnRequest struct {
-	Method    string         `json:"method"` // "auto", "fork" or "spawn"
-	Processes []SpawnProcess `json:"processes"`
+	Method     string         `json:"method"`               // "auto", "fork" or "spawn"
+	Rendezvous *Rendezvous    `json:"rendezvous,omitempty"` // nil: there are no ranks among the processes
+	Processes  []SpawnProcess `json:"processes"`
+}
+
+// Rendezvous says where the ranks of a pool meet.
+type Rendezvous struct {
+	Address    string `json:"address"`              // of the host of rank 0: MASTER_ADDR
+	Ranks      int    `json:"ranks"`                // of the whole pool
+	MasterPort int    `json:"master_port,omitzero"` // these two as the node of rank 0 has chosen them; 0 for that node, which does
+	JAXPort    int    `json:"jax_port,omitzero"`
 }
 
 // SpawnProcess describes one process to start.
@@ -216,8 +225,9 @@ type SpawnReply struct {
 	Status
 	Method     string           `json:"method"`
 	Reason     string           `json:"reason"`
-	Notices    []string         `json:"notices"` // sentences for the user, each of them once
-	MasterPort int              `json:"master_port"`
+	Notices    []string         `json:"notices"`     // sentences for the user, each of them once
+	MasterPort int              `json:"master_port"` // that it has chosen; 0 if rank 0 is not among the processes
+	JAXPort    int              `json:"jax_port"`
 	Processes  []SpawnedProcess `json:"processes"`
 }
 
@@ -565,9 +575,6 @@ type Thread struct {
 	Frames []StackFrame `json:"frames"` // outermost first, without those of what calls the user's code; none: it waits for a cell
 }
 
-// Payload says where pickled variables lie in memory. Only Python reads what is in it.
-type Payload = json.RawMessage
-
 // PushRequest asks a rank to unpickle variables; they wait for PushCommit.
 type PushRequest struct {
 	Names   []string `json:"names"`
@@ -765,6 +772,7 @@ type PoolInfo struct {
 // RankInfo describes a rank.
 type RankInfo struct {
 	Rank      int    `json:"rank"`
+	Host      string `json:"host"` // the name of its machine; "" if that has none
 	PID       int    `json:"pid"`
 	Device    string `json:"device"`
 	State     string `json:"state"`
@@ -774,6 +782,7 @@ type RankInfo struct {
 
 // LocalInfo describes the local namespace.
 type LocalInfo struct {
+	Host      string `json:"host"` // the name of its machine; "" if that has none
 	PID       int    `json:"pid"`
 	State     string `json:"state"`
 	HostBytes *int64 `json:"host_bytes"`

@@ -20,6 +20,11 @@ AGENT_DIR = Path(__file__).resolve().parents[1] / "src"
 TIMEOUT = 60.0  # seconds until a test that waits gives up
 
 
+def meeting(ranks: int, **ports: int) -> dict[str, Any]:
+    """Return the `rendezvous` of a spawn_request: of a pool of so many ranks, on this host."""
+    return {"address": "127.0.0.1", "ranks": ranks, **ports}
+
+
 class Peer:
     """One DEALER, to one process."""
 
@@ -163,6 +168,7 @@ class Node(Peer):
             os.close(fd)
         line = {
             "protocol": 1,
+            "host": "",
             "runtime_dir": str(runtime_dir),
             "name": "node",
             "key": key.hex(),
@@ -213,7 +219,7 @@ class Node(Peer):
                     **options,
                 }
             )
-        self.spawned = self.ask("spawn_request", {"method": method, "processes": wanted})
+        self.spawned = self.ask("spawn_request", {"method": method, "rendezvous": meeting(ranks), "processes": wanted})
         if self.spawned["status"] != "ok":
             return []
         made = [

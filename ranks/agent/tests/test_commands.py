@@ -109,6 +109,7 @@ def test_errors_can_be_caught(local):
 
 def test_pull_lets_go_in_any_case(local):
     nowhere = {
+        "host": "",
         "files": [{"path": "/proc/1/fd/99", "inode": 1, "size": 1}],
         "pickle": [0, 0, 1],
         "buffers": [],

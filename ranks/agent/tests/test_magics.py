@@ -385,6 +385,7 @@ def test_pull_that_fails(local, ranks):
         if reply.get("payloads"):
             reply["payloads"][1]["payload"] = {
                 **reply["payloads"][1]["payload"],
+                "host": "",
                 "files": [{"path": "/proc/1/fd/99", "inode": 1, "size": 1}],
             }
         return reply

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import AGENT_DIR, Peer, alive, wait_until
+from harness import AGENT_DIR, Peer, Process, alive, meeting, wait_until
 
 from dip_agent import system
 
@@ -98,6 +98,22 @@ def test_environment_of_ranks(node, spawn, method):
     assert len({process.pid for process in ranks} | {node.popen.pid}) == 3
 
 
+def test_ranks_of_a_pool_that_began_on_another_node(make_node):
+    """They meet the others where that one's node has said."""
+    node = make_node()
+    wanted = [{"name": f"r{n}-1", "rank": n, "key": "00" * 32, "app": "none", "env": {"RANK": str(n)}} for n in (2, 3)]
+    meet = {**meeting(4, master_port=4711, jax_port=4712), "address": "10.77.0.10"}
+    reply = node.ask("spawn_request", {"method": "spawn", "rendezvous": meet, "processes": wanted})
+    assert (reply["status"], reply["master_port"], reply["jax_port"]) == ("ok", 0, 0)
+    for rank, facts in zip((2, 3), reply["processes"]):
+        process = Process(f"{node.runtime_dir}/{facts['name']}", bytes(32), facts)
+        node.processes.append(process)
+        process.ask("hello", {"protocol": 1})
+        names = ("MASTER_ADDR", "MASTER_PORT", "JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "GLOO_SOCKET_IFNAME")
+        found = environment(process, *names)
+        assert list(found.values()) == ["10.77.0.10", "4711", "10.77.0.10:4712", str(rank), None]
+
+
 def test_users_environment_wins(make_node):
     node = make_node(env={"OMP_NUM_THREADS": "3", "MPLBACKEND": "agg", "GLOO_SOCKET_IFNAME": "lo", "GONE": "1"})
     node.ask("preload_request", {"modules": ["json"]})
@@ -162,7 +178,8 @@ def half_started(make_node, tmp_path):
         }
         for rank in range(2)
     ]
-    node.request = node.send("spawn_request", {"method": "spawn", "processes": processes})
+    request = {"method": "spawn", "rendezvous": meeting(2), "processes": processes}
+    node.request = node.send("spawn_request", request)
     wait_until(lambda: (node.runtime_dir / "r0-0").exists(), "rank 0's socket")
     rank = Peer(f"{node.runtime_dir}/r0-0", bytes(32))
     wait_until(lambda: rank.ask("status_request", reply="status")["execution_state"] == "idle", "rank 0's start")

@@ -220,6 +220,14 @@ def test_a_file_that_is_not_what_was_sent_is_refused(change: dict[str, Any]) -> 
             load(outgoing)
 
 
+def test_memory_of_another_host_is_refused() -> None:
+    with pack({"x": 1}, {}) as outgoing:
+        assert outgoing.payload["host"] == memory.host()
+        outgoing.payload["host"] = "far"
+        with pytest.raises(TransferError, match="x cannot be received: the memory of far cannot be mapped on"):
+            load(outgoing)
+
+
 def test_free_memory_is_the_tightest_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
         "/proc/meminfo": "MemTotal: 99 kB\nMemAvailable:    4000 kB\n",

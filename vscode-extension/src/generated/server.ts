@@ -432,6 +432,8 @@ export interface CurrentRun {
 
 export interface RankStatus {
   rank: number;
+  /** the name of its machine; "" if that has none */
+  host: string;
   pid: number;
   device: string;
   state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
@@ -439,18 +441,16 @@ export interface RankStatus {
   host_bytes: number | null;
   /** null: unknown */
   gpu_bytes: number | null;
-  /** name of the machine */
-  host: string;
   /** that it has begun its part of */
   run: CurrentRun | null;
 }
 
 export interface LocalStatus {
+  /** the name of its machine; "" if that has none */
+  host: string;
   pid: number;
   state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   host_bytes: number | null;
-  /** name of the machine */
-  host: string;
   /** that it has begun its part of */
   run: CurrentRun | null;
 }
@@ -781,7 +781,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.status',
     title: 'Status',
-    doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [the wire](wire.md#commands), `info`; besides, each of its `ranks` and `local` have a `host` and the `run` that goes on there, or null.",
+    doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [the wire](wire.md#commands), `info`; besides, its `ranks` and `local` each have the `run` that goes on there, or null.",
   },
   {
     name: 'dip.gpus',

@@ -256,13 +256,18 @@ class Node:
             # What is here now stays for good; the collector would only write to the pages that forks share.
             gc.collect()
             gc.freeze()
-        ranks = [process for process in wanted if process["rank"] is not None]
+        meet: dict[str, Any] = dict(content.get("rendezvous") or {})
+        listener, gate = -1, (-1, -1)
+        chosen = {"master_port": 0, "jax_port": 0}
         with contextlib.ExitStack() as stack:
-            store, jax = (stack.enter_context(_reserve_port()) for _ in range(2))
-            port = store.getsockname()[1]
-            gate = os.pipe()
-            for fd in gate:
-                stack.callback(os.close, fd)
+            if any(process["rank"] == 0 for process in wanted):
+                store, jax = (stack.enter_context(_reserve_port(meet["address"])) for _ in range(2))
+                chosen = {"master_port": store.getsockname()[1], "jax_port": jax.getsockname()[1]}
+                meet.update(chosen)
+                listener = store.fileno()
+                gate = os.pipe()
+                for fd in gate:
+                    stack.callback(os.close, fd)
             for process in wanted:
                 inherited = dict(process.get("surroundings") or {})
                 changed = inherited.pop("env", None) or {}
@@ -275,7 +280,8 @@ class Node:
                     "free_gpu": process.get("free_gpu", True),
                     "seed": process.get("seed"),
                     "script": self._start.get("script", ""),
-                    "listener": store.fileno() if process["rank"] == 0 else -1,
+                    "host": self._start.get("host", ""),
+                    "listener": listener if process["rank"] == 0 else -1,
                     "gate": -1 if process["rank"] is None else gate[process["rank"] == 0],
                     "surroundings": inherited,
                     "extra_path": self._start.get("extra_path", []),
@@ -283,9 +289,9 @@ class Node:
                     "log_level": self._start.get("log_level", "info"),
                 }
                 env = {name: value for name, value in changed.items() if value is not None}
-                env = {**_defaults(process), **env, **process.get("env", {})}
                 if process["rank"] is not None:
-                    env = {**_rendezvous(process, len(ranks), port, jax.getsockname()[1]), **env}
+                    env = {**_defaults(meet), **_rendezvous(process, meet), **env}
+                env.update(process.get("env", {}))
                 unset = [name for name, value in changed.items() if value is None]
                 unset += process.get("unset", []) + (self._ranks_only if process["rank"] is None else [])
                 child = self._starter.start(method, spec, env, unset, self._shell, self._nursery)
@@ -296,7 +302,7 @@ class Node:
             "method": method,
             "reason": reason,
             "notices": self._overridden() if method == "fork" else [],
-            "master_port": port if ranks else 0,
+            **chosen,
             "processes": [{"name": c.name, "pid": c.pid, "start_time": c.start_time} for c in started],
         }
 
@@ -438,34 +444,34 @@ def _choose_backend() -> None:
         os.environ.setdefault("MPLBACKEND", _INLINE_BACKEND)
 
 
-def _defaults(process: dict[str, Any]) -> dict[str, str]:
-    """Return the variables that a process gets unless the user has set them."""
-    values = {}
-    if process["rank"] is not None:
-        values = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo" if system.LINUX else "lo0"}
+def _defaults(meet: dict[str, Any]) -> dict[str, str]:
+    """Return the variables that a rank gets unless the user has set them."""
+    values = {"OMP_NUM_THREADS": "1"}
+    if meet["address"].startswith("127."):  # the ranks are all on this host
+        values["GLOO_SOCKET_IFNAME"] = "lo" if system.LINUX else "lo0"
     return {name: value for name, value in values.items() if name not in os.environ}
 
 
-def _rendezvous(process: dict[str, Any], world_size: int, port: int, jax_port: int) -> dict[str, str]:
+def _rendezvous(process: dict[str, Any], meet: dict[str, Any]) -> dict[str, str]:
     """Return the variables by which ranks find each other."""
     return {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{jax_port}",
+        "MASTER_ADDR": meet["address"],
+        "MASTER_PORT": str(meet["master_port"]),
+        "JAX_COORDINATOR_ADDRESS": f"{meet['address']}:{meet['jax_port']}",
         "JAX_PROCESS_ID": str(process["rank"]),
-        "JAX_NUM_PROCESSES": str(world_size),
+        "JAX_NUM_PROCESSES": str(meet["ranks"]),
     }
 
 
-def _reserve_port() -> socket.socket:
-    """Return a socket bound to a free port of the loopback interface.
+def _reserve_port(address: str) -> socket.socket:
+    """Return a socket bound to a free port of an address of this host.
 
     It does not listen: a rank that connects too early must be refused, and try again, rather than wait in a queue that
     nobody empties. SO_REUSEADDR lets rank 0 bind the port anew.
     """
     reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind(("127.0.0.1", 0))
+    reserved.bind((address, 0))
     return reserved
 
 

@@ -92,7 +92,7 @@ class _Process:
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._path = ""  # of the cell that runs, or ran last
         self._answered = True  # whether the request that was taken last has its reply
-        self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path))
+        self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path), spec.host)
         self._surroundings: Surroundings | None = None  # the local namespace's
         self._commands = Commands(self._ask, interrupts)
         lookups = Lookups(shell)

@@ -34,6 +34,7 @@ class Spec:
     surroundings: dict[str, Any] = field(default_factory=dict)  # of the local namespace, as in docs/wire.md
     extra_path: list[str] = field(default_factory=list)
     log_level: str = "info"
+    host: str = ""  # its name, as the server has it
 
     def fds(self) -> list[int]:
         """Return the descriptors, all of which must survive the start."""

@@ -58,6 +58,7 @@ def pack(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[
     except (NoRoomError, OSError) as err:
         raise TransferError("", f"{', '.join(variables)} cannot be sent: {wire.text(err)}") from err
     payload = {
+        "host": memory.host(),
         "files": shared.files,
         "pickle": shared.places[0],
         "buffers": [[*place, buffer.readonly] for place, buffer in zip(shared.places[1:], buffers)],
@@ -75,6 +76,9 @@ def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, A
     Raises TransferError. Any exception leaves `namespace` as it was.
     """
     names = list(dict.fromkeys(names))
+    if (there := payload["host"]) != (here := memory.host()):
+        what = ", ".join(names)
+        raise TransferError("", f"{what} cannot be received: the memory of {there} cannot be mapped on {here}")
     try:
         files = memory.open_shared(payload["files"])
     except (OSError, ValueError) as err:
@@ -90,9 +94,9 @@ def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, A
 class Transfers:
     """A rank's side of push and pull."""
 
-    def __init__(self, namespace: dict[str, Any], directory: str):
-        """`directory` is nobody else's: there lie files that can only be reached by a name."""
-        memory.use_directory(directory)
+    def __init__(self, namespace: dict[str, Any], directory: str, host: str):
+        """`directory` and `host` are as for `memory.settle`."""
+        memory.settle(directory, host)
         self._namespace = namespace
         self._staged: Incoming | None = None
         self._lock = threading.Lock()  # guards what follows, which the I/O thread changes, too

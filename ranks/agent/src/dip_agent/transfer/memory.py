@@ -43,6 +43,7 @@ _PROT_NONE = 0
 _MADV_COLLAPSE = 25  # since Linux 6.1
 
 _directory = ""  # where files lie that others can only reach by a name
+_host = ""  # the name of this host
 
 
 class NoRoomError(Exception):
@@ -202,10 +203,18 @@ class _HugePages:
             self._whole = self._made  # there are no more, or this system makes none: small ones do as well
 
 
-def use_directory(path: str) -> None:
-    """Have files that can only be reached by a name lie in `path`, a directory that is nobody else's."""
-    global _directory
-    _directory = path
+def settle(directory: str, host: str) -> None:
+    """Say where this process is.
+
+    Files that can only be reached by a name lie in `directory`, which is nobody else's. `host` is this host's name.
+    """
+    global _directory, _host
+    _directory, _host = directory, host
+
+
+def host() -> str:
+    """Return the name of this host, whose processes alone can map what is shared here."""
+    return _host
 
 
 def acquire(owned: list[Any], call: Callable[..., Any], *arguments: Any) -> None:
