@@ -3,7 +3,6 @@ package lsp
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -107,15 +106,13 @@ func (a whereArgs) begun(ctx context.Context, s *server) (*workspace, error) {
 	return s.existing(d), nil
 }
 
-// runLine runs a line in the local namespace, as if it were a cell.
-func (s *server) runLine(ctx context.Context, where whereArgs, line string) (*runReply, error) {
+// operate starts a run that has no code.
+func (s *server) operate(ctx context.Context, where whereArgs, req dipexec.Request) (*runReply, error) {
 	w, err := where.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.board.start(w, dipexec.Request{
-		Title: line, Code: line, Line: 1, NoAutodip: true, Target: cells.Target{Where: cells.Local}, HangAfter: s.config.of(w.dir).HangAfter,
-	}, nil, cells.Cell{}, false)
+	id, err := s.board.start(w, req, nil, cells.Cell{}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -123,62 +120,17 @@ func (s *server) runLine(ctx context.Context, where whereArgs, line string) (*ru
 }
 
 func (s *server) makePool(ctx context.Context, a *makePoolArgs) (*runReply, error) {
-	line := "%makedip"
+	cmd := wire.MakeCommand{Ranks: a.Ranks, App: a.App, Restart: a.Restart, Timeout: a.Timeout}
 	if a.GPUs != "" {
-		list, err := ranklist.Parse(string(a.GPUs))
-		if err != nil {
+		if _, err := ranklist.Parse(string(a.GPUs)); err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "gpus: %v", err)
 		}
-		line += " -g " + written(list)
+		cmd.GPUs = (*string)(&a.GPUs)
 	}
 	if a.Ranks < 0 {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: a pool has at least one rank, not %d", a.Ranks)
 	}
-	if a.Ranks > 0 {
-		line += fmt.Sprintf(" -n %d", a.Ranks)
-	}
-	if a.App != "" {
-		app, err := quoted(a.App)
-		if err != nil {
-			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "app: %v", err)
-		}
-		line += " -a " + app
-	}
-	if a.Restart {
-		line += " -r"
-	}
-	if a.Timeout != 0 {
-		line += fmt.Sprintf(" -t %g", a.Timeout)
-	}
-	return s.runLine(ctx, a.whereArgs, line)
-}
-
-// written is a list in the order in which it was written, for that order counts for GPUs.
-func written(list ranklist.List) string {
-	if list.All() {
-		return "all"
-	}
-	var numbers []string
-	for n := range list.Written() {
-		numbers = append(numbers, fmt.Sprint(n))
-	}
-	return strings.Join(numbers, ",")
-}
-
-// quoted is text as one word of a magic's arguments. What IPython would replace by values of the user's is refused: there is no
-// spelling of all of it that it leaves alone.
-func quoted(text string) (string, error) {
-	switch {
-	case strings.ContainsAny(text, "{}$"):
-		return "", errors.New("{, } and $ mean something else in a magic; the setting dip.app takes them")
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return "", errors.New("no control characters, please")
-	case !strings.Contains(text, `"`):
-		return `"` + text + `"`, nil
-	case !strings.Contains(text, `'`):
-		return `'` + text + `'`, nil
-	}
-	return "", errors.New("both kinds of quotes cannot be in one word")
+	return s.operate(ctx, a.whereArgs, dipexec.RequestForPool(cmd))
 }
 
 // textReply answers what was done, in a sentence.
@@ -242,52 +194,49 @@ func (s *server) cancelWhere(w *workspace, condition func(Run) bool) int {
 }
 
 func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {
-	names, err := spelled(a.Names)
-	if err != nil {
+	t := dipexec.Transfer{Names: a.Names}
+	if err := checkNames(a.Names); err != nil {
 		return nil, err
 	}
-	flags := ""
 	if a.Ranks != "" {
-		list, err := ranklist.Parse(a.Ranks)
-		if err != nil {
+		var err error
+		if t.Ranks, err = ranklist.Parse(a.Ranks); err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: %v", err)
 		}
-		flags = " -r " + list.String()
 	}
-	return s.runLine(ctx, a.whereArgs, "%dipush"+flags+names)
+	return s.operate(ctx, a.whereArgs, dipexec.RequestForTransfer(t))
 }
 
 func (s *server) pull(ctx context.Context, a *pullArgs) (*runReply, error) {
-	names, err := spelled(a.Names)
-	if err != nil {
+	t := dipexec.Transfer{Pull: true, Names: a.Names}
+	if err := checkNames(a.Names); err != nil {
 		return nil, err
 	}
-	flags := ""
 	if a.Rank != nil {
 		if *a.Rank < 0 {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "rank: there is no rank %d", *a.Rank)
 		}
-		flags = fmt.Sprintf(" -r %d", *a.Rank)
+		t.Ranks = ranklist.Of(*a.Rank)
 	}
-	return s.runLine(ctx, a.whereArgs, "%dipull"+flags+names)
+	return s.operate(ctx, a.whereArgs, dipexec.RequestForTransfer(t))
 }
 
-// spelled is names as the end of a line magic.
-func spelled(names []string) (string, error) {
+// checkNames refuses what cannot be the names of variables.
+func checkNames(names []string) error {
 	if len(names) == 0 {
-		return "", jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: which variables?")
+		return jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: which variables?")
 	}
 	for _, name := range names {
 		for i, r := range name {
 			if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.In(r, unicode.Digit, unicode.Mn, unicode.Mc, unicode.Pc)) {
-				return "", jsonrpc2.Errorf(jsonrpc2.InvalidParams, "names: %q is no name of a variable", name)
+				return jsonrpc2.Errorf(jsonrpc2.InvalidParams, "names: %q is no name of a variable", name)
 			}
 		}
 		if name == "" {
-			return "", jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: an empty name")
+			return jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: an empty name")
 		}
 	}
-	return " " + strings.Join(names, " "), nil
+	return nil
 }
 
 // autodipReply answers the directive under which cells run that do not say where; "" while autodip is off.

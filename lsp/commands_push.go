@@ -14,8 +14,7 @@ type pushAndRunArgs struct {
 
 // pushAndRun runs a cell, as it is now, when a push has ended well. The reply's run is the push.
 func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, error) {
-	names, err := spelled(a.Names)
-	if err != nil {
+	if err := checkNames(a.Names); err != nil {
 		return nil, err
 	}
 	d, c, err := a.cell(ctx)
@@ -39,7 +38,7 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	}
 	cell := planned{request, c, false}
 	s.aim(d, h, &cell)
-	push, err := s.runLine(ctx, whereArgs{URI: d.URI}, "%dipush"+names)
+	push, err := s.operate(ctx, whereArgs{URI: d.URI}, dipexec.RequestForTransfer(dipexec.Transfer{Names: a.Names}))
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,17 @@ func TestPoolCommands(t *testing.T) {
 		finished(e, e.Run("dip.makePool", lsptest.Object{"ranks": 2}), "ok")
 		finished(e, cell(1), "ok")
 		finished(e, e.Run("dip.push", lsptest.Object{"names": []string{"x"}}), "ok")
-		run := cell(2)
+		run := e.Run("dip.push", lsptest.Object{"names": []string{"nosuch"}})
+		e.Await("what is wrong", lsptest.Has("run", run), lsptest.Has("event", "error"),
+			lsptest.Has("evalue", "name 'nosuch' is not defined in the local namespace; nothing was pushed"))
+		finished(e, run, "error")
+		run = e.Run("dip.makePool", lsptest.Object{"restart": true, "ranks": 2, "app": `{x} $y "'`}) // which mean something to IPython
+		e.Await("its title", lsptest.Has("run", run), lsptest.Has("title", `%makedip -n 2 -a "{x} $y \"'" -r`))
+		e.Await("the app's name", lsptest.Contains("text", `app {x} $y "': there is no app or module of that name`))
+		finished(e, run, "ok")
+		finished(e, e.Run("dip.makePool", lsptest.Object{"restart": true, "ranks": 2, "app": "none"}), "ok")
+		finished(e, e.Run("dip.push", lsptest.Object{"names": []string{"x"}}), "ok")
+		run = cell(2)
 		e.Await("what was pushed", lsptest.Has("run", run), lsptest.Contains("text", "from local"))
 		finished(e, run, "ok")
 

@@ -27,17 +27,3 @@ func TestPythonIn(t *testing.T) {
 		}
 	}
 }
-
-// Words of a magic are left alone by IPython.
-func TestQuoted(t *testing.T) {
-	for text, want := range map[string]string{"torch": `"torch"`, "a b.py": `"a b.py"`, `say "hi"`: `'say "hi"'`, "a'b": `"a'b"`} {
-		if got, err := quoted(text); err != nil || got != want {
-			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"a\nb", `'"`, "{x}", "$x", "}"} {
-		if got, err := quoted(text); err == nil {
-			t.Errorf("%q is %q", text, got)
-		}
-	}
-}

@@ -726,7 +726,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.makePool',
     title: 'Make pool',
-    doc: 'Makes a pool: `%makedip` in the local namespace. What is not said is as it was, or as the settings say.',
+    doc: 'Makes a pool, as `%makedip` does, when the runs before have ended. What is not said is as it was, or as the settings say.',
   },
   {
     name: 'dip.restartPool',
@@ -761,7 +761,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.push',
     title: 'Push variables to the ranks',
-    doc: 'Copies variables from the local namespace to the ranks: `%dipush`.',
+    doc: 'Copies variables from the local namespace to the ranks, as `%dipush` does, when the runs before have ended.',
   },
   {
     name: 'dip.pushAndRun',
@@ -771,7 +771,7 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.pull',
     title: 'Pull variables from a rank',
-    doc: 'Copies variables from a rank to the local namespace: `%dipull`.',
+    doc: 'Copies variables from a rank to the local namespace, as `%dipull` does, when the runs before have ended.',
   },
   {
     name: 'dip.autodip',
