@@ -1,7 +1,7 @@
 """Pulls that are served while the main thread waits in a collective, each by a thread of its own.
 
-What the main thread would change meanwhile would be sent half changed: so its variables are only taken while it stands
-still. If it moves, the pull is one for the main thread, in its turn, as any other is.
+If the main thread changed a variable while it is pickled, half of the change would be sent. So variables are taken only
+while the main thread stands still. If it moves, the main thread serves the pull itself, in its turn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Pull = Callable[[Message, "Callable[[], None]"], "dict[str, Any]"]
 Post = Callable[[str, Any, bytes, Sequence[bytes]], None]
 
 
-class _Moved(BaseException):  # no error, and nothing for those who pickle to catch
+class _Moved(BaseException):  # no Exception, so that no user code that is called to pickle something catches it
     """The main thread has run."""
 
 
@@ -32,17 +32,17 @@ class _Stand(NamedTuple):
     """Where the main thread waits."""
 
     frame: FrameType
-    ran: str  # how long it has run; "": the system does not tell
+    ran: str  # CPU time so far, to tell whether it has run; "" where the system does not say
 
     @classmethod
     def now(cls) -> _Stand | None:
-        """Return where it is, if that is in a collective."""
+        """Return where the main thread waits, None if that is not in a collective."""
         ran = _ran()
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
         return cls(frame, ran) if frame is not None and collectives.are_waited_for(frame) else None
 
     def holds(self) -> bool:
-        """Whether it has stayed there."""
+        """Whether the main thread has stayed there and has not run."""
         now = sys._current_frames().get(threading.main_thread().ident or 0)
         return now is self.frame and _ran() == self.ran
 
@@ -54,7 +54,7 @@ class _Job:
         self.cancelled = False
 
     def check(self) -> None:
-        """Raise what keeps this from going on."""
+        """Raise KeyboardInterrupt or _Moved if the pull is to stop."""
         if self.cancelled:
             raise KeyboardInterrupt
         if not self.stand.holds():
@@ -65,14 +65,14 @@ class Beside:
     """Has pulls served beside the main thread."""
 
     def __init__(self, pull: Pull, post: Post, hand_over: Callable[[Message], None]):
-        """`pull` makes a reply, `post` sends one, `hand_over` is for what the main thread has to do after all."""
+        """`pull` makes a reply, `post` sends it, and `hand_over` gives a request to the main thread after all."""
         self._pull = pull
         self._post = post
         self._hand_over = hand_over
         self._jobs: dict[str, _Job] = {}  # by request
 
     def take(self, request: Message) -> bool:
-        """Serve a pull_request, unless the main thread does something else than wait in a collective."""
+        """Serve a pull_request if the main thread waits in a collective; otherwise return False."""
         if not request.content.get("while_busy") or (stand := _Stand.now()) is None:
             return False
         job = self._jobs[request.id] = _Job(request, stand)
@@ -80,14 +80,14 @@ class Beside:
         return True
 
     def cancel(self, request: str) -> bool:
-        """Have a pull give up as soon as it can; False: there is none of this name."""
+        """Have a pull give up as soon as it can. Returns False if there is no such pull."""
         if (job := self._jobs.get(request)) is None:
             return False
         job.cancelled = True
         return True
 
     def _serve(self, job: _Job) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread is to get them
         pid, reply = os.getpid(), self._reply(job)
         if os.getpid() != pid:
             os._exit(1)  # forked by user code; the socket is its parent's

@@ -1,4 +1,4 @@
-"""What is noted of names, as long as they are bound to the same object."""
+"""Notes on names of a namespace. A note holds as long as its name is bound to the same object."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 
 class Bindings:
-    """A note, a text, on each of some names. Keeps alive only those objects that cannot be referred to weakly."""
+    """Texts by name. Objects are kept alive only if they cannot be referred to weakly."""
 
     def __init__(self) -> None:
         self._notes: dict[str, tuple[Callable[[], Any], str]] = {}
@@ -18,7 +18,7 @@ class Bindings:
         self._notes[name] = _reference(value), text
 
     def get(self, name: str, value: Any) -> str:
-        """Return what was noted on a name when it was bound to this very object; "" if nothing was."""
+        """Return the note on a name if it was made for this very object; otherwise ""."""
         reference, text = self._notes.get(name, (None, ""))
         if reference is None or reference() is not value:
             return ""
@@ -29,7 +29,7 @@ class Bindings:
         self._notes.pop(name, None)
 
     def prune(self, namespace: Mapping[str, Any]) -> None:
-        """Forget what was noted on names that the namespace has bound to something else, or lacks."""
+        """Forget the notes on names that are now bound to another object, or to none."""
         for name in list(self._notes):
             if name not in namespace or not self.get(name, namespace[name]):
                 self.forget(name)

@@ -1,6 +1,6 @@
 """From `python AGENT_DIR` to a node, or to a process that a node spawned.
 
-Imports the standard library only, until it has found that the other packages are there.
+It imports only the standard library until it knows that the other packages are there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _node(agent_dir: str) -> int:
         from .node import Node
         from .rank import configure_logging
 
-        # A number of its own: in a forked process 2 is what the user prints.
+        # The log gets a descriptor of its own: in a forked process 2 is what the user prints to.
         log_fd = os.dup(2)
         configure_logging(log_fd, start["log_level"], start["name"])
         from .shell import Shell
@@ -56,7 +56,7 @@ def _child() -> int:
 
     with open(0, encoding="utf-8", closefd=False) as file:
         spec = Spec.from_json(file.read())
-    system.close_fds_except(spec.fds())  # what a node inherited from elsewhere is nothing to us
+    system.close_fds_except(spec.fds())  # not what the node has inherited from elsewhere
     paths.hide(paths.folder_of(spec.script), "")
     _extend_path(spec.extra_path)
     from . import children, rank

@@ -1,4 +1,4 @@
-"""The processes of a node: how they start, and what is left to do when they end."""
+"""The processes of a node: how they start, and how what they leave is cleaned up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MARK = "DIPLS_PROCESS"  # in the environment of a process and its offspring: SESSION/NAME of the process
 
-_PIPE_SIZE = 1 << 20  # asked for where the system has that (Linux); a flood then wakes the I/O thread less often
+_PIPE_SIZE = 1 << 20  # on Linux; the larger the pipe, the less often a flood of output wakes the I/O thread
 _F_SETPIPE_SZ = 1031
 _READ = 1 << 20
 
@@ -45,7 +45,7 @@ class Child:
     since: float = field(default_factory=time.monotonic)
 
     def report_line(self) -> dict[str, Any] | None:
-        """Return what the process reported about its socket, None if it ended without a word."""
+        """Return what the process reported about its socket, None if it ended before it could."""
         try:
             line = os.read(self.report, 65536)
             return json.loads(line) if line else None
@@ -59,11 +59,11 @@ class Child:
         if number == signal.SIGTERM:
             os.killpg(self.pid, number)
         else:
-            # What a SIGKILL leaves of the group is seen to after the death.
+            # After a SIGKILL, `kill_offspring` ends what is left of the group.
             os.kill(self.pid, number)
 
     def ask(self) -> None:
-        """Ask the process to end in order: there is no server that could."""
+        """Ask the process to end in order, since no server is left to do so."""
         with contextlib.suppress(OSError):  # it has ended
             os.write(self.lifeline, b"\n")
 
@@ -72,7 +72,7 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def killed_by(self, number: int) -> str:
-        """Return the name of the signal that has killed the process, of which the system says `number`."""
+        """Return the name of the signal that killed the process. `number` is what the system says."""
         return crash.first_signal(self.crash) or system.signal_name(number)
 
     def tail(self) -> list[Chunk]:
@@ -105,10 +105,10 @@ class Starter:
     def start(
         self, method: str, spec: dict[str, Any], env: dict[str, str], unset: list[str], shell: Any, nursery: Nursery
     ) -> Child:
-        """Start one process and return it; it reports by itself when its socket is bound.
+        """Start one process and return it. It reports by itself when its socket is bound.
 
-        `spec` holds the fields of Spec that are not made here, `env` and `unset` change the node's environment, `shell`
-        is what a fork runs, and `nursery` has what it was born with. Raises OSError.
+        `spec` holds the fields of Spec that are not made here. `env` and `unset` change the node's environment for the
+        process. A fork runs `shell`, and starts with what `nursery` has imported. Raises OSError.
         """
         name = _memory(self._runtime_dir, spec["name"])
         memory = ring.create(name, self._runtime_dir)
@@ -148,7 +148,7 @@ class Starter:
         environment.update(env)
         read, write = os.pipe()
         try:
-            # Far below what a pipe holds, so that this cannot block.
+            # The pipe holds far more than this, so the write cannot block.
             os.write(write, spec.to_json().encode())
             for fd in spec.fds():
                 os.set_inheritable(fd, True)
@@ -173,7 +173,7 @@ class Starter:
 
 
 def become(spec: Spec) -> None:
-    """Turn a spawned process, or a fork in its own group, into what rank.main expects."""
+    """Prepare a spawned process, or a fork in a process group of its own, for `rank.main`."""
     system.die_with_parent(spec.node)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -181,19 +181,20 @@ def become(spec: Spec) -> None:
 
 
 def mark(runtime_dir: str, name: str) -> str:
-    """Return the value of MARK for a process: no other one of the user's has it, in whatever session."""
+    """Return the value of MARK for a process. It is unique among all sessions of the user."""
     return f"{os.path.basename(runtime_dir)}/{name}"
 
 
 def _memory(runtime_dir: str, name: str) -> str:
-    """Return the name of a process's ring, by which a plain fork of it is known."""
+    """Return the name of a process's ring. Whatever maps a ring of that name is a fork of the process."""
     return f"dipls:{os.path.basename(runtime_dir)}:{name}"
 
 
 def kill_offspring(child: Child | None, runtime_dir: str, known: set[int]) -> None:
-    """Kill what a dead process, which has not been reaped, has left; what any has left if `child` is None.
+    """Kill the processes that a dead one has left, or that any has left if `child` is None.
 
-    What frees the shared memory of dead processes is left to its work, which it does now, and then ends.
+    `child` must not have been reaped. Processes that free the shared memory of the dead are spared: they do so now, and
+    then end by themselves.
     """
     if child is not None and not system.knows_children():
         try:
@@ -202,7 +203,7 @@ def kill_offspring(child: Child | None, runtime_dir: str, known: set[int]) -> No
             pass
         return
     doomed: dict[int, int] = {}  # pid → start time
-    spared = set(known)  # what is somebody else's
+    spared = set(known)  # processes that belong to somebody else
     while True:
         # The orphans are our children: their pids are theirs until we reap them.
         orphans = [pid for pid in system.child_pids() if pid not in spared]
@@ -230,10 +231,10 @@ def _doom(pid: int, doomed: dict[int, int]) -> None:
 
 
 def _descends(pid: int, child: Child, runtime_dir: str) -> bool:
-    """Whether an orphan was the offspring of a dead process.
+    """Whether an orphan descends from a dead process.
 
-    What has no group of its own is still in that of the process, a program that one has started has the mark in its
-    environment, and a plain fork of it still maps its ring.
+    It may still be in that process's group. If it was started as a program, its environment has the mark. If it is a
+    plain fork, it maps the ring.
     """
     with contextlib.suppress(OSError):
         if os.getpgid(pid) == child.pid:
@@ -250,9 +251,9 @@ def _descends(pid: int, child: Child, runtime_dir: str) -> bool:
 
 
 def _is_janitor(pid: int) -> bool:
-    """Whether a process frees the shared memory of others when they have ended, and then ends by itself.
+    """Whether a process frees the shared memory of others once they have ended, and then ends by itself.
 
-    That is Python's resource tracker, that of joblib, and torch's manager.
+    Such are Python's resource tracker, joblib's, and torch's shared memory manager.
     """
     try:
         line = _read(f"/proc/{pid}/cmdline")
@@ -270,12 +271,12 @@ def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, nursery
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
-        # Python 3.12 counts ZeroMQ's own threads. They hold no lock of Python's, and the child never uses that context.
+        # Python 3.12 warns because of ZeroMQ's threads. They hold no lock of Python's, and the child does not use them.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid:
         try:
-            os.setpgid(pid, pid)  # both sides do it, so that it is done whoever runs first
+            os.setpgid(pid, pid)  # parent and child both do it, since either may run first
         except OSError:
             pass
         return pid
@@ -286,7 +287,7 @@ def _fork(spec: Spec, env: dict[str, str], unset: list[str], shell: Any, nursery
             signal.signal(number, signal.SIG_DFL)
         os.dup2(spec.stdout[1], 1)
         os.dup2(spec.stderr[1], 2)
-        # The node's connections and the others' pipes must not live on here: their end of file means a death.
+        # The child must not keep the other processes' pipes open: their end of file tells of a death.
         system.close_fds_except(nursery.fds | set(spec.fds()))
         for name in unset:
             os.environ.pop(name, None)

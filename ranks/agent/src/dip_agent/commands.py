@@ -13,9 +13,9 @@ from .interrupts import Interrupts
 
 
 class CommandError(RuntimeError):
-    """The server could not do what it was asked; `ename` is the class of the error there.
+    """The server could not do what it was asked. `ename` is the name of the error's class there.
 
-    Its own class has that name, too: it is what a view shows of an exception. `except NameError` catches a rank's.
+    The exception's own class gets that name, too, since views show it. `except NameError` catches a rank's NameError.
     """
 
     def __new__(cls, ename: str, evalue: str) -> CommandError:
@@ -28,11 +28,11 @@ class CommandError(RuntimeError):
         self.ename = ename
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: the sentence alone, since the stack that led to it is not the user's."""
+        """IPython's hook: show only the sentence, since the stack below it is ours."""
         return [f"{type(self).__name__}: {self}"]
 
 
-# What code may expect to catch, as it would catch its own.
+# Exceptions of ranks that user code can catch by their class.
 _CAUGHT_AS = {"NameError": (NameError,), "ValueError": (ValueError,)}
 
 
@@ -41,7 +41,7 @@ class _Question:
 
     def __init__(self) -> None:
         self.reply: dict[str, Any] | None = None
-        # In C, and so never left half locked by an interrupt, unlike what `threading` has to wait with.
+        # It is written in C: an interrupt cannot leave it half locked, as it can what `threading` offers.
         self.bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def wait(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class _Question:
 
 
 class Commands:
-    """Asks, from any thread, and waits for the answers that the I/O thread brings."""
+    """Asks the server, on any thread, and waits for the answers."""
 
     def __init__(self, post: Callable[[str, dict[str, Any]], None], interrupts: Interrupts):
         """`post(type, content)` sends a message."""
@@ -63,20 +63,20 @@ class Commands:
         self._closed = False
 
     def close(self) -> None:
-        """Refuse commands from now on: the server has asked the process to leave and answers no more."""
+        """Refuse commands from now on. The server has asked the process to end, and answers no more."""
         self._closed = True
 
     def ask(self, command: str, **content: Any) -> dict[str, Any]:
-        """Ask and wait; return the content of the reply. Raises CommandError, or KeyboardInterrupt if it was aborted.
+        """Ask, wait for the reply and return its content. Raises CommandError, or KeyboardInterrupt if it was aborted.
 
-        An exception that strikes meanwhile, such as an interrupt, has the server give up, and is raised when it has; a
-        second one does not wait for that.
+        If an exception strikes meanwhile, such as an interrupt, the server is told to give up, and the exception is
+        raised once it has. A second exception is raised at once.
         """
         return self._ask(next(self._ids), command, content)
 
     @contextlib.contextmanager
     def holding(self, command: str, **content: Any) -> Iterator[dict[str, Any]]:
-        """`ask`, and at the end of the block let go of what the server holds for the command."""
+        """As `ask`; at the end of the block the server lets go of what it holds for the command."""
         number = next(self._ids)
         try:
             yield self._ask(number, command, content)
@@ -84,7 +84,7 @@ class Commands:
             self._end(number)
 
     def answer(self, content: dict[str, Any]) -> None:
-        """Take a reply; called on the I/O thread."""
+        """Take a reply; called by the thread that has received it."""
         question = self._waiting.get(content.get("id", 0))
         if question is not None:
             question.reply = content
@@ -99,7 +99,7 @@ class Commands:
         posted = False
         try:
             try:
-                # Whether the server will answer must be known for sure: an interrupt waits until the request is out.
+                # An interrupt waits until the request is posted: then it is certain that the server will answer.
                 self._interrupts.hold()
                 try:
                     self._post("command_request", {"id": number, "command": command, **content})
@@ -115,7 +115,7 @@ class Commands:
         finally:
             del self._waiting[number]
         if reply["status"] == "aborted":
-            raise KeyboardInterrupt(reply.get("evalue", ""))  # the server's doing: its interrupt is still on its way
+            raise KeyboardInterrupt(reply.get("evalue", ""))  # the server's interrupt, whose signal is on its way
         if reply["status"] != "ok":
             raise CommandError(reply.get("ename", ""), reply.get("evalue", ""))
         return reply
@@ -123,7 +123,7 @@ class Commands:
     def _end(self, number: int) -> None:
         """Tell the server that nothing more is needed of a command."""
         if os.getpid() != self._pid:
-            return  # a child that was forked meanwhile leaves what its parent has
+            return  # a fork: the command is its parent's
         self._interrupts.hold()
         try:
             self._post("command_end", {"id": number})

@@ -53,9 +53,9 @@ def _text(fd: int) -> str:
 
 
 def _character(escape: re.Match[str]) -> str:
-    """Return the character that faulthandler has escaped, as it does all that are not ASCII."""
+    """Return the character that faulthandler has escaped. It escapes all that are not ASCII."""
     code = int(escape[1] or escape[2] or escape[3], 16)
-    # What is none: a byte of a file name that is not UTF-8.
+    # A surrogate stands for a byte of a file name that is not UTF-8, and stays escaped.
     return escape[0] if 0xD800 <= code <= 0xDFFF or code > sys.maxunicode else chr(code)
 
 
@@ -68,7 +68,7 @@ def told(report: str) -> str:
     where = ""
     for block in blocks:
         if not block[0].endswith("(most recent call first):") or not all(_FRAME.match(line) for line in block[1:]):
-            kept.append(block)  # the first words, modules, native stacks
+            kept.append(block)  # no stack of Python's: the first line, modules, native stacks
             continue
         shown = block[: 1 + _ends(block[1:])]
         if len(shown) == 1 and len(block) > 1:
@@ -124,7 +124,7 @@ def _ours(file: str) -> bool:
 
 
 def _place(lines: list[str]) -> str:
-    """Name the innermost frame that is in a file of the user's, or just the innermost."""
+    """Name the innermost frame that is in a file of the user's, or else the innermost one."""
     library = sysconfig.get_path("stdlib")
     found = [match for match in map(_FRAME.match, lines) if match and not _ours(match["file"])]
     mine = (

@@ -15,29 +15,29 @@ from typing import Any, Callable
 
 from .interrupts import Interrupts
 
-LEAVING = "the process group to be left"  # which takes for ever where a collective hangs; the server knows these words
-GRACE = 0.2  # seconds for threads to end that are not waited for: those of an executor that has nothing to do, say
+LEAVING = "the process group to be left"  # takes for ever where a collective hangs; the server knows these words
+GRACE = 0.2  # seconds for threads to end where nobody waits for them; enough for those of an idle executor
 
 
 class Ending:
-    """Does one part of the end after the other, in the main thread. An interrupt ends the part that goes on."""
+    """Ends the process part by part, in the main thread. An interrupt ends the current part."""
 
     _THREADS = "the end of threads"  # as a request that can be interrupted
 
     def __init__(self, interrupts: Interrupts, request: str, patient: bool):
-        """`request` asks for the end. With `patient`, threads are waited for however long they take."""
+        """`request` is the id of the one that asks for the end. `patient`: wait for threads however long they take."""
         self._interrupts = interrupts
         self._request = request
         self._patient = patient
         self._part: Callable[[], str] = lambda: ""
 
     def waits_for(self) -> str:
-        """Say in a few words what the process waits for, "" if it is at nothing that takes long. For any thread."""
+        """Say in a few words what the process waits for, "" if that takes no time. For any thread."""
         return self._part()
 
     def hurry(self) -> None:
-        """Wait for threads no longer; for any thread. Exit handlers have the time that whoever asks gives them."""
-        self._patient = False  # first: `threads` begins before it looks at it
+        """Stop waiting for threads. For any thread, under the turn. Exit handlers run on until somebody kills us."""
+        self._patient = False  # before the interrupt: `threads` begins its request before it looks at this
         self._interrupts.request(self._THREADS, group=False)
 
     def threads(self) -> None:
@@ -47,7 +47,7 @@ class Ending:
             if not _threads():
                 return
             due = None if self._patient else time.monotonic() + GRACE
-            # It waits for the executors' threads one by one, which is not to keep us from ending in time.
+            # In a thread of its own, since it waits for the executors' threads one by one, however long that takes.
             helper = threading.Thread(target=_end_executors, name="dipls end", daemon=True)
             helper.start()
             waited: list[threading.Thread] = [helper]
@@ -62,7 +62,7 @@ class Ending:
             wait()
 
     def exit_handlers(self) -> None:
-        """Run what was registered with `atexit`, which prints what it raises."""
+        """Run what was registered with `atexit`. Python prints what that raises."""
         with self._doing(lambda: _count(len(_processes()), "child process", "es") or "exit handlers"):
             atexit._run_exitfuncs()
 
@@ -79,14 +79,14 @@ class Ending:
         return failure
 
     def finalisers(self, clear: Callable[[], None]) -> None:
-        """Let go of what the namespace holds: files are written to their ends, and `__del__` is called."""
+        """Let go of what the namespace holds, so that files are flushed and `__del__` is called."""
         with self._doing(lambda: "finalisers"), _alone_with_output():
             clear()
             if self._patient:
                 gc.collect()
 
     def cut_off(self) -> dict[str, int]:
-        """Return how many threads and child processes are left that Python would have waited for."""
+        """Return how many threads and child processes are still there that Python would have waited for."""
         return {"threads": len(_threads()), "processes": len(_processes())}
 
     @contextlib.contextmanager
@@ -114,7 +114,7 @@ def _threads() -> list[threading.Thread]:
 def _processes() -> list[Any]:
     """Return the child processes that `multiprocessing` waits for at Python's end."""
     module = sys.modules.get("multiprocessing.process")
-    # `active_children` would reap those that have ended, which is for the thread that joins them.
+    # `active_children` would reap those that have ended, but that is up to the thread that joins them.
     return [child for child in list(getattr(module, "_children", ())) if not child.daemon and _lives(child.pid)]
 
 
@@ -157,7 +157,7 @@ class _MainOnly:
 
 @contextlib.contextmanager
 def _alone_with_output() -> Iterator[None]:
-    """Keep daemon threads from printing that what they used is gone. Python stops them before it takes things away."""
+    """Keep daemon threads from printing errors because what they use is gone. Python would have stopped them before."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(_MainOnly, streams)
     try:

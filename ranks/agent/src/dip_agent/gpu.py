@@ -1,4 +1,4 @@
-"""torch's cache of GPU memory, which other processes cannot use: freed after cells."""
+"""torch's cache of GPU memory. Other processes cannot use what it holds, so it is freed after cells."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class GPUCache:
         self._allocated = 0  # bytes, when it was freed last
 
     def free_if_changed(self) -> None:
-        """Free the cache if another amount is allocated than after the last time. Raises nothing.
+        """Free the cache if the amount of allocated memory has changed since the last time. Raises nothing.
 
-        It may wait for what runs on the GPU, such as a collective that an interrupt left behind, so it does not belong
-        after an interrupt: the next time makes up for that.
+        This may wait for what runs on the GPU, such as a collective that an interrupt has left behind. So it is not
+        called after an interrupt; the next call makes up for that.
         """
         try:
             if self._cuda.memory_allocated(self._device) != self._allocated:

@@ -13,39 +13,40 @@ from types import FrameType
 
 STARTING = "starting"  # the pseudo request that runs while the app joins
 
-# By it the main thread is woken to look at a SIGINT that it has: a second one would be one more to a handler of the
-# user's. Nobody is harmed by it who does not handle it.
+# Wakes the main thread so that Python runs the handler of a SIGINT that has come. A second SIGINT would do, too, but a
+# handler of the user's would count it. By default SIGURG is ignored.
 _NUDGE = signal.SIGURG
 
 
 class Interrupts:
-    """Which request runs, which ones shall be interrupted, and the handler that decides when the signal is there.
+    """Which request runs, which ones are to be interrupted, and the handlers that raise KeyboardInterrupt.
 
-    `queued`, `request`, `nudge` and `broke` are for whoever receives messages, in one thread at a time; everything else
-    belongs to the main thread, where Python also runs the handlers. So between "that request runs" and "raise" nothing
-    can come: a late signal finds another request and is ignored.
+    `queued`, `request`, `nudge` and `broke` are called under the turn (see `link.io_thread`), `wanted` and
+    `wait_failed` by any thread, and everything else by the main thread. Python runs signal handlers in the main thread,
+    too, so no request can end between the handler's check that it runs and the exception: a signal that comes late
+    finds another request, and is ignored.
     """
 
     def __init__(self) -> None:
         self.running: str | None = None
-        self.broken = False  # so were the waits of the request that ran last, which was interrupted
-        self._failed = False  # a wait has, since it was broken
-        self._lock = threading.Lock()  # guards _queued and _wanted
+        self.broken = False  # the request that runs, or ran last, was interrupted, and its collectives were broken
+        self._failed = False  # waiting in a collective has raised since then
+        self._lock = threading.Lock()  # guards _queued and _wanted, and who sets `broken`
         self._queued: set[str] = set()
-        self._wanted: set[str] = set()  # requests that shall be interrupted, queued ones included
-        self._own = 0  # signals that `request` sent and the handler has not seen
-        self._seen = True  # the handler has run since `request` sent a signal, where it is ours
-        self._missed = False  # it has, where nothing can be raised
+        self._wanted: set[str] = set()  # requests that are to be interrupted, queued ones included
+        self._own = 0  # signals that `request` has sent and our handler has not seen
+        self._seen = True  # our handler has run since `request` sent the last signal
+        self._missed = False  # our handler has run where nothing can be raised
         self._main = threading.get_ident()
         self._held = 0
         self._pending = False
-        self._handler, self._nudged = self._on_signal, self._on_nudge  # as they are handed to Python
+        self._handler, self._nudged = self._on_signal, self._on_nudge  # objects to compare with what Python has
         set_handler(_NUDGE, self._nudged)
 
     def install(self) -> None:
-        """Make ours the handler of SIGINT; user code may have replaced it."""
+        """Make ours the handler of SIGINT. User code may have replaced it."""
         if set_handler(signal.SIGINT, self._handler) is not self._handler:
-            self._own = 0  # another one has had them
+            self._own = 0  # the user's handler has seen them
 
     def queued(self, request: str) -> None:
         """Note that a request waits for the main thread."""
@@ -55,8 +56,8 @@ class Interrupts:
     def request(self, parent: str, group: bool = True) -> None:
         """Interrupt the request `parent`, or whichever runs if that is empty.
 
-        The signal goes to the whole process group, as Ctrl-C in a terminal does: `!sleep 60` ends too. Without
-        `group` it spares what else there is, such as the workers of a data loader.
+        The signal goes to the whole process group, as Ctrl-C in a terminal does, so that `!sleep 60` ends, too. Without
+        `group` it goes to the main thread only, and spares other processes such as a data loader's workers.
         """
         with self._lock:
             running = self.running
@@ -75,10 +76,10 @@ class Interrupts:
             signal.pthread_kill(self._main, signal.SIGINT)
 
     def nudge(self) -> bool:
-        """Wake the main thread unless our handler has run; return whether it had to be done.
+        """Wake the main thread unless our handler has run. Returns whether it had not.
 
-        A signal that comes just before a system call that waits does not end the wait, and one that another thread
-        takes ends none: Python looks at it only after that. What a handler of the user's has seen nobody knows.
+        Python runs a handler between two bytecodes. A signal that comes just before a system call that waits does not
+        end the wait, nor does one that another thread takes. Whether a handler of the user's has run is not known.
         """
         if self._seen:
             return False
@@ -87,9 +88,9 @@ class Interrupts:
         return True
 
     def broke(self) -> None:
-        """Note that what the main thread may have waited for, in a collective, was broken.
+        """Note that the process groups were broken, so that whoever waits in a collective is freed.
 
-        If the request that runs was interrupted, it ends as that, whatever was raised by it.
+        If the request that runs was interrupted, it ends as interrupted, whatever the broken collective raises.
         """
         with self._lock:
             if self.running in self._wanted:
@@ -97,14 +98,14 @@ class Interrupts:
 
     @property
     def wanted(self) -> bool:
-        """Whether the request that runs shall be interrupted, seen by the main thread or not; for any thread."""
+        """Whether the request that runs is to be interrupted, whether the main thread knows it or not."""
         with self._lock:
             return self.running in self._wanted
 
     def wait_failed(self) -> None:
-        """Be told that waiting in a collective has raised; for any thread.
+        """Be told that waiting in a collective has raised.
 
-        It ends with KeyboardInterrupt if that was broken, and user code has swallowed what it had raised before.
+        Raises KeyboardInterrupt if the groups were broken and user code has swallowed the first such exception.
         """
         if self.broken and threading.get_ident() == self._main:
             if self._failed and not self._held:
@@ -112,7 +113,7 @@ class Interrupts:
             self._failed = True
 
     def begin(self, request: str) -> bool:
-        """Note that a request starts. False: it was interrupted while it waited and must not start."""
+        """Note that a request starts. Returns False if it was interrupted while it waited, and so must not start."""
         self.install()
         with self._lock:
             self.broken = self._failed = False
@@ -124,7 +125,7 @@ class Interrupts:
         return True
 
     def end(self) -> None:
-        """Note that no request runs. From the first line on no KeyboardInterrupt is raised."""
+        """Note that no request runs. From the first line on, no handler of ours raises KeyboardInterrupt."""
         request, self.running = self.running, None
         self._held, self._pending, self._missed = 0, False, False
         if request is not None:
@@ -132,12 +133,12 @@ class Interrupts:
                 self._wanted.discard(request)
 
     def hold(self) -> None:
-        """Put KeyboardInterrupt off until `release`. Calls nest; on other threads they do nothing."""
+        """Put KeyboardInterrupt off until `release`. Calls nest. On other threads this does nothing."""
         if threading.get_ident() == self._main:
             self._held += 1
 
     def release(self) -> None:
-        """Raise the KeyboardInterrupt that came in between, if any."""
+        """End the last `hold`; raise the KeyboardInterrupt that was put off, if there is one."""
         if threading.get_ident() == self._main:
             self._held -= 1
             if self._pending and not self._held:
@@ -146,13 +147,13 @@ class Interrupts:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Put KeyboardInterrupt off until the end of a block that raises nothing."""
+        """Put KeyboardInterrupt off until the end of a block. The block must raise nothing."""
         self.hold()
         yield
         self.release()
 
     def release_unseen(self) -> None:
-        """Release where nothing can be raised: a nudge will strike with what came in between."""
+        """As `release`, where nothing can be raised: the next nudge raises what was put off."""
         if threading.get_ident() == self._main:
             self._held -= 1
             if self._pending and not self._held:
@@ -165,7 +166,7 @@ class Interrupts:
             return
         self._seen, self._missed = True, False
         if self.running is not None and not (own and self.running not in self._wanted):
-            self._strike()  # otherwise it was meant for a request that has ended meanwhile
+            self._strike()  # otherwise the signal was meant for a request that has ended meanwhile
 
     def _on_nudge(self, signum: int, frame: FrameType | None) -> None:
         if self._missed and not _in_destructor(frame):
@@ -180,7 +181,7 @@ class Interrupts:
 
 
 def _in_destructor(frame: FrameType | None) -> bool:
-    """Tell whether a frame belongs to a `__del__`, out of which Python lets no exception."""
+    """Whether a frame runs within a `__del__`. Python lets no exception out of one."""
     while frame is not None and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None

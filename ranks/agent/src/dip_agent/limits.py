@@ -1,4 +1,4 @@
-"""The limits that a user or a system has set for processes (`ulimit`), named as what they are."""
+"""The limits that a user or a system has set for processes (`ulimit`): which of them is the cause of an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from . import system, wire
 
-# What one process more takes of the node's descriptors, and what it opens itself and the node opens for a moment.
+# Descriptors that the node needs for one more process, and those that a process, or the node for a moment, opens.
 _FILES_EACH, _FILES_MORE = 7, 26
 _THREADS_EACH = 8  # of a process without torch
 _LOW_THREADS = 4096
@@ -17,13 +17,13 @@ _MEMORY_EACH = 200 << 20  # bytes of address space, beyond what the node has map
 
 
 def shortage(count: int) -> str:
-    """Return why `count` processes more cannot be started, "" if there is nothing to be seen of that."""
+    """Return which limit keeps `count` more processes from being started, "" if none is known to."""
     files = _limit(resource.RLIMIT_NOFILE)
     need = len(system.open_fds()) + count * _FILES_EACH + _FILES_MORE
     if files is not None and files < need:
         return f"{_files(files)}, and {_processes(count)} need about {need}; raise it: ulimit -n {max(1024, 2 * need)}"
     threads = _limit(resource.RLIMIT_NPROC)
-    if os.geteuid() == 0 or (threads or 0) > _LOW_THREADS:  # for root it is none; to count takes milliseconds
+    if os.geteuid() == 0 or (threads or 0) > _LOW_THREADS:  # root has no limit; counting takes milliseconds
         threads = None
     if threads is not None and (have := _threads_of_user()) + count * _THREADS_EACH > threads:
         return (
@@ -37,7 +37,7 @@ def shortage(count: int) -> str:
 
 
 def explain(err: BaseException) -> str:
-    """Return an error's text, with the limit that it may be about."""
+    """Return an error's text, and the limit that may be the cause."""
     code = err.errno if isinstance(err, OSError) else None
     text = wire.text(err)
     hint = ""

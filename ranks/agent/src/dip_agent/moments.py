@@ -1,4 +1,4 @@
-"""When what happened to a request: what a trace is told of this process.
+"""When each thing happened to a request, for traces.
 
 Times are `time.monotonic_ns()`, a clock that all processes of a host share.
 """
@@ -9,9 +9,9 @@ from time import monotonic_ns
 
 
 class Moments:
-    """One request's moments; 0 stands for what has not happened.
+    """One request's moments; 0 means that it has not happened.
 
-    Each is set by one thread, and all may be read by any.
+    Each is set by one thread, and any thread may read all of them.
     """
 
     __slots__ = ("compiled", "printed", "ran", "received", "replied", "sent", "streamed", "taken")
@@ -22,5 +22,5 @@ class Moments:
         self.received = monotonic_ns()
 
     def to_json(self) -> dict[str, int]:
-        """Return those that were, by name."""
+        """Return the moments of what has happened, by name."""
         return {name: at for name in self.__slots__ if (at := getattr(self, name))}

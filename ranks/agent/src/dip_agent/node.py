@@ -1,7 +1,7 @@
 """The node: one thread, one poll loop, the parent of this host's processes. It never runs user code.
 
-It ends, and everything that it started ends with it, when the server closes its standard input, asks it to, or when it
-is told by SIGTERM. A server that asks has ended the processes before; otherwise they are asked to end in order.
+It ends, and everything that it started ends with it, when the server closes its standard input or asks it to, or at
+SIGTERM. A server that asks has ended the processes before; otherwise the node asks them to end in order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .wire import PROTOCOL_VERSION, Message, encode, failure, unknown
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 1.5  # seconds for processes to end in order when there is no server that would see to it
+_PATIENCE = 1.5  # seconds for processes to end in order when no server is left to end them
 
 _PACKAGES = ("ipython", "pyzmq", "cloudpickle", "torch", "numpy", "matplotlib")
 _INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
@@ -43,7 +43,7 @@ _INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 
 @dataclass
 class _Spawn:
-    """A spawn_request whose processes have not all bound their sockets."""
+    """A spawn_request of which some processes have not bound their sockets yet."""
 
     request: Message
     reply: dict[str, Any]
@@ -95,7 +95,7 @@ class Node:
 
     def run(self) -> None:
         """Serve until the end, then leave nothing behind."""
-        # While it started, it would have gone with its guard; from here on it cleans up when the server goes.
+        # Until now it was to die with its guard. From here on it cleans up when the server goes.
         system.outlive_parent()
         poller = zmq.Poller()
         for fd in (self._channel.socket, 0, self._deaths):
@@ -176,7 +176,7 @@ class Node:
 
     @contextlib.contextmanager
     def _mortal(self) -> Iterator[None]:
-        """Let SIGTERM, and the guard's end, end the node at once: imports may take for ever."""
+        """Let SIGTERM, and the guard's end, end the node at once, since imports may take for ever."""
         handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         system.die_with_parent(os.getppid())
         try:
@@ -186,7 +186,7 @@ class Node:
             signal.signal(signal.SIGTERM, handler)
 
     def _import(self, content: dict[str, Any]) -> dict[str, Any]:
-        # OpenMP reads this when it is loaded, which is now and not in the rank.
+        # OpenMP reads this when it is loaded. That is now, not in the rank.
         if "OMP_NUM_THREADS" not in os.environ:
             os.environ["OMP_NUM_THREADS"] = "1"
             self._ranks_only.append("OMP_NUM_THREADS")
@@ -196,7 +196,7 @@ class Node:
         return reply
 
     def _prepare_shell(self) -> None:
-        """Make the shell that forks run, if it is not there, and have it import what it will need."""
+        """Make the shell that forks run, unless it is there already, and have it import what it will need."""
         with self._nursery.keeping_fds():
             if self._shell is None:
                 self._shell = self._make_shell()
@@ -211,7 +211,7 @@ class Node:
         if content["signal"] not in ("SIGINT", "SIGTERM", "SIGKILL"):
             raise ValueError(f"signal {content['signal']!r} is not sent")
         if content["signal"] == "SIGKILL" and self._spawn is not None and child in self._spawn.children:
-            # The server has given the start up. Nothing more is heard of what never came to life.
+            # The server has given up the start. It hears nothing more of processes that have not bound their sockets.
             self._fail_spawn("RuntimeError", f"{child.name} was killed while it started")
             return {"sent": False}
         child.signal(content["signal"])
@@ -253,7 +253,7 @@ class Node:
             with self._nursery.keeping_fds():
                 self._shell = self._make_shell()
         if method == "fork":
-            # What is here now stays for good; the collector would only write to the pages that forks share.
+            # What is here now stays for good. The garbage collector would only write to pages that forks share.
             gc.collect()
             gc.freeze()
         meet: dict[str, Any] = dict(content.get("rendezvous") or {})
@@ -307,7 +307,7 @@ class Node:
         }
 
     def _overridden(self) -> list[str]:
-        """Return what has not been told of files whose names are those of modules that forks have already."""
+        """Return what is new on files of the script's folder that have the names of modules which forks have loaded."""
         news = [text for text in paths.overridden(self._start.get("script", "")) if text not in self._told]
         self._told.update(news)
         return news
@@ -340,7 +340,7 @@ class Node:
         """Leave nothing running of a spawn_request that failed; its processes are not reported as `exited`."""
         for child in started:
             if self._children.pop(child.name, None) is None:
-                continue  # buried before its siblings were there: its pid may be anybody's by now
+                continue  # reaped already: its pid may be anybody's by now
             os.kill(child.pid, signal.SIGKILL)
             self._log_tail(child)
             self._kill_offspring(child)
@@ -370,7 +370,7 @@ class Node:
             if self._spawn is not None and child.name in self._spawn.waiting:
                 self._on_report(child)
                 if child.name not in self._children:
-                    continue  # it never came to life, and went with its siblings
+                    continue  # it never bound its socket, and was abandoned with its siblings
             self._kill_offspring(child)
             killed = info.si_code != os.CLD_EXITED and info.si_status == signal.SIGKILL
             oom = killed and not child.asked and self._oom_kills.killed(child.pid, child.since)
@@ -399,7 +399,7 @@ class Node:
         children.kill_offspring(child, self._runtime_dir, known if child is None else known | {child.pid})
 
     def _end_in_order(self) -> None:
-        """Have those processes end by themselves that can in a moment."""
+        """Give processes a moment to end by themselves."""
         starting = {child.name for child in self._unbound()}
         going = [child for child in self._children.values() if child.name not in starting]
         for child in going:
@@ -418,7 +418,7 @@ class Node:
             os.unlink(os.path.join(self._runtime_dir, child.name))
 
     def _end(self, shutdown: Message | None) -> None:
-        """End everything, say goodbye if asked to end, and remove the sockets or, without a server, the directory."""
+        """End everything and reply to `shutdown`. Remove the sockets or, without a server, the whole directory."""
         if shutdown is None:
             self._end_in_order()
         for child in self._children.values():
@@ -439,7 +439,7 @@ class Node:
 
 
 def _choose_backend() -> None:
-    """Have plots be displays, unless the user has chosen otherwise. matplotlib reads this when it is imported."""
+    """Have plots shown as displays, unless the user has chosen a backend. matplotlib reads this as it is imported."""
     if importlib.util.find_spec("matplotlib_inline") is not None:
         os.environ.setdefault("MPLBACKEND", _INLINE_BACKEND)
 
@@ -466,8 +466,8 @@ def _rendezvous(process: dict[str, Any], meet: dict[str, Any]) -> dict[str, str]
 def _reserve_port(address: str) -> socket.socket:
     """Return a socket bound to a free port of an address of this host.
 
-    It does not listen: a rank that connects too early must be refused, and try again, rather than wait in a queue that
-    nobody empties. SO_REUSEADDR lets rank 0 bind the port anew.
+    It does not listen. A rank that connects too early is then refused, and tries again; otherwise it would wait in a
+    queue that nobody empties. SO_REUSEADDR lets rank 0 bind the port again.
     """
     reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -481,7 +481,7 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         pass
-    # A system's package may come without metadata, as Debian's torch does.
+    # A system's package may have no metadata. Debian's torch has none.
     spec = importlib.util.find_spec(distribution) if distribution.isidentifier() else None
     if spec is None or spec.origin is None:
         return ""

@@ -16,35 +16,35 @@ from . import limits, paths, system, threads
 from .apps.hooks import import_app
 from .randomness import Generators
 
-# What the first training step imports: seconds per rank if it is left to them.
+# What the first training step imports. If the ranks did that, it would take each of them seconds.
 _TORCH = ("torch", "torch.distributed", "torch.nn.parallel", "torch.optim", "torch._dynamo")
 
 
 class Nursery:
     """Prepares this process for being forked.
 
-    A fork closes every descriptor that it inherits, but for `fds`: those were opened by what was prepared here, whose
-    objects still live in the fork and would otherwise close some day what has their number by then.
+    A fork closes every descriptor that it inherits but `fds`, which imported modules have opened. Their objects live on
+    in the fork; if these descriptors were closed, such an object might later close one that has got the same number.
     """
 
     def __init__(self, fds: set[int], folder: str):
         """`fds` are the descriptors that imported modules have opened so far.
 
-        `folder` is the script's, of which nothing is imported but what is named.
+        `folder` is the script's. Nothing of it is imported but what `preload` names.
         """
         self.fds = fds
         self._folder = folder
         self.generators = Generators()
         self._own_threads = threads.ids()
-        self._started_by: dict[int, str] = {}  # native threads, by id: the module during whose import they came
+        self._started_by: dict[int, str] = {}  # native threads by id: the module whose import started them
 
     def keep_threads(self) -> None:
-        """Take the threads that there are for our own: ZeroMQ's, which hold nothing that a fork uses."""
+        """Regard all threads that exist now as ours. They are ZeroMQ's, and hold nothing that a fork uses."""
         self._own_threads = threads.ids()
 
     @contextlib.contextmanager
     def keeping_fds(self) -> Iterator[None]:
-        """Add the descriptors that are opened meanwhile to `fds`."""
+        """Add the descriptors that are opened within the block to `fds`."""
         before = system.open_fds()
         try:
             yield
@@ -84,7 +84,7 @@ class Nursery:
             importlib.import_module(name)
 
     def obstacle(self) -> str:
-        """Return why processes must not be forked from this one, "" if they may."""
+        """Return why processes must not be forked from this one, "" if they may be."""
         if not system.LINUX:
             return f"fork is not safe on {sys.platform}"
         others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
@@ -110,7 +110,7 @@ class Nursery:
 
     @contextlib.contextmanager
     def _noting(self, module: str) -> Iterator[None]:
-        """Note what an import leaves behind that a fork must know of."""
+        """Note the descriptors and threads that an import leaves behind."""
         before = threads.ids()
         try:
             with contextlib.nullcontext() if module in _TORCH else self.generators.watching():
@@ -120,7 +120,7 @@ class Nursery:
 
 
 def _sees_gpus() -> bool:
-    """Whether what looks for a GPU would find one: fastai takes it while it is imported, after which no fork can."""
+    """Whether a program here would find a GPU. fastai uses it as it is imported, and then no fork can."""
     return os.path.exists("/dev/nvidiactl") and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
 
 

@@ -1,4 +1,4 @@
-"""Whether the kernel has killed a process for want of memory: its own control group says so, or the kernel's log."""
+"""Whether the kernel has killed a process for want of memory, told by the control group's count or the kernel's log."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import os
 import re
 import time
 
-_INITIAL_NAMESPACE = "pid:[4026531836]"  # the kernel's log has the pids of this one
+_INITIAL_NAMESPACE = "pid:[4026531836]"  # pids in the kernel's log are of this namespace
 _DRIFT = 60.0  # seconds by which the log's clock and ours may differ
 _LEFT_FOR = 10.0  # seconds in which the processes of one shortage end
 _LOG_DELAY = 0.05  # the log's line comes just after the signal
 
 
 class OOMKills:
-    """The node's watch over the count of its control group, in which the processes that it starts are, too."""
+    """Watches the count of the node's control group, to which the processes that it starts belong, too."""
 
     def __init__(self) -> None:
         self._counter = _counter()
         self._seen = self._count()
-        self._left = 0  # kills that were counted and have no process yet
+        self._left = 0  # kills that were counted and not yet ascribed to a process
         self._until = 0.0
 
     def killed(self, pid: int, since: float) -> bool:
-        """Whether that is why a process that SIGKILL has ended did so; it was started at `since`."""
+        """Whether a process that SIGKILL has ended was killed for want of memory. It was started at `since`."""
         counted = self._news()
         said = _log_says(pid, since)
         if said is False and counted:
@@ -34,7 +34,7 @@ class OOMKills:
         return said
 
     def _news(self) -> bool:
-        """Take what has been counted since the last time."""
+        """Take the kills that were counted since the last call."""
         count = self._count()
         fresh, self._seen = count - self._seen, count
         if fresh > 0:
@@ -53,7 +53,7 @@ class OOMKills:
 
 
 def _counter() -> str | None:
-    """Return the file in which the process's own control group counts such kills, None if there is none to be seen."""
+    """Return the file in which this process's control group counts such kills, None if none can be seen."""
     try:
         with open("/proc/self/cgroup", encoding="utf-8") as file:
             groups = [line.rstrip("\n").split(":", 2) for line in file]
@@ -66,7 +66,7 @@ def _counter() -> str | None:
         if "memory" in controllers.split(","):
             found = _mounted(mounts, "cgroup", group, "memory.oom_control")
         elif not controllers:
-            # That of the group alone, where the kernel tells it apart from those of the groups within.
+            # This counts the group alone, without the groups within it. Not every kernel has it.
             local = _mounted(mounts, "cgroup2", group, "memory.events.local")
             found = local or _mounted(mounts, "cgroup2", group, "memory.events")
         if found:
@@ -87,7 +87,7 @@ def _mounted(mounts: list[list[str]], kind: str, group: str, name: str) -> str |
 
 
 def _log_says(pid: int, since: float) -> bool | None:
-    """Whether the kernel's log has the kill of a process; None if it cannot be read, or its pids are not ours."""
+    """Whether the kernel's log tells of the kill of a process. None if it cannot be read, or its pids are not ours."""
     try:
         if os.readlink("/proc/self/ns/pid") != _INITIAL_NAMESPACE:
             return None
@@ -99,10 +99,10 @@ def _log_says(pid: int, since: float) -> bool | None:
         while True:
             try:
                 record = os.read(log, 8192)
-            except BrokenPipeError:  # what came next has been overwritten
+            except BrokenPipeError:  # the next line has been overwritten
                 continue
             if not record:
-                return None  # something else is there, as in some containers
+                return None  # this is no log, as in some containers
             head, _, text = record.partition(b";")
             if kill.search(text) and int(head.split(b",")[2]) / 1e6 > since - _DRIFT:
                 return True

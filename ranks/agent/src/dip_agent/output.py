@@ -1,11 +1,11 @@
-"""What a process prints, from `print` or a descriptor to the I/O thread.
+"""What a process prints, on its way from `print` or a descriptor to the sender.
 
-Two ways lead into the ring: Python's own streams append to it directly, without a system call; whatever writes to the
-descriptors 1 and 2 (C libraries, subprocesses) goes through pipes, which the I/O thread empties into it. To keep the
-order of `print(); os.system(); print()`, a Python-level write empties the pipes first.
+Two ways lead into the ring. Python's own streams append to it directly, without a system call. What is written to the
+descriptors 1 and 2 (by C libraries, by subprocesses) goes through pipes, which the I/O thread empties into the ring. To
+keep the order of `print(); os.system(); print()`, a write of Python's empties the pipes first.
 
-One `print` is several writes. Those that do not end a line only wait in a deque, which costs next to nothing; the end
-of the line takes them into the ring together, or the I/O thread does when it next sends.
+One `print` is several writes. A write that does not end a line only waits in a deque, which costs next to nothing. The
+end of the line moves all of them into the ring; if it does not come, the I/O thread does so when it next sends.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from .system import Bell, libc
 
 _T = TypeVar("_T")
 
-MESSAGE = 256 << 10  # bytes of payload in one stream message, about
+MESSAGE = 256 << 10  # about how many bytes of payload one stream message has at most
 _READ = 64 << 10
-_LOW = SIZE // 2  # bytes of room below which output is sent at once
-_MAX_PIECES = 256  # of an unfinished line, before they are taken into the ring all the same
-_MAX_PIECE = 4096  # characters of one of them
-# Seconds after a write in which nothing else can have been printed: looking into the pipes costs a system call, and a
-# loop that prints need not pay it for each line.
+_LOW = SIZE // 2  # bytes of room in the ring below which output is sent at once
+_MAX_PIECES = 256  # of an unfinished line; more are moved into the ring all the same
+_MAX_PIECE = 4096  # characters of a piece that may wait
+# Seconds after a write in which nothing else can have been printed. Looking into the pipes costs a system call, which a
+# loop that prints need not pay for each line.
 _BACK_TO_BACK = 2e-6
 
 
 class Output:
-    """The ring, the pipes and the lock that makes one sequence of them.
+    """The ring, the pipes, and the lock that makes one sequence of what comes by either.
 
-    Writers are any threads; the reader is who has the turn at the socket, or, where it sleeps, the I/O thread.
+    Any thread writes. Whoever has the turn (see `link.io_thread`) takes output out and frees its room. Only the I/O
+    thread sleeps until there is output, and is woken by writers.
     """
 
     def __init__(self, ring: Ring, read_fds: dict[int, int], write_fds: dict[int, int], interrupts: Interrupts):
@@ -56,24 +57,24 @@ class Output:
         self._poll = select.poll()
         for fd in self._tags:
             self._poll.register(fd, select.POLLIN)
-        # Reentrant, since a signal handler or a finaliser may print while this very thread moves output: `_moving` says
-        # so, and leaves what it printed to the move that it interrupted.
+        # Reentrant, since a signal handler or a finaliser may print while its own thread moves output. `_moving` tells
+        # it so, and the move that it has interrupted then takes what it prints.
         self._lock = threading.RLock()
         self._moving = False
         self.pieces: dict[int, deque[str]] = {STDOUT: deque(), STDERR: deque()}  # appended to without the lock
         self._backlog: deque[tuple[int, memoryview]] = deque()  # what found no room in the ring, in order
         self._moved_at = 0.0  # when output was last moved (monotonic)
-        self._moments: Moments | None = None  # of the request that has not printed yet
-        self._silent = 0  # the ring's position while it has not
+        self._moments: Moments | None = None  # of the request that runs, as long as it has not printed
+        self._silent = 0  # the ring's position as long as it has not
         self._drained = 0  # bytes ever read from the pipes
-        self.asleep = False  # the I/O thread must be woken to see new output
-        self._roused = False  # it has been woken because room runs low
-        self.bell = Bell()  # that `wake` rings
-        self._room = threading.Event()
-        self._reader = 0  # the I/O thread
-        self.receiver = 0  # another thread that must not wait for room, since it is to receive what makes it
-        self._forked = False
-        self._forking: list[bool] = []  # `_moving` before a fork that is going on
+        self.asleep = False  # the I/O thread does not see new output unless it is woken
+        self._roused = False  # the I/O thread was woken because room runs low
+        self.bell = Bell()  # wakes the I/O thread
+        self._room = threading.Event()  # writers may look for room again
+        self._reader = 0  # the I/O thread, which must not wait for room
+        self.receiver = 0  # another thread that must not: it is receiving, and what it receives makes room
+        self._forked = False  # this is a process that user code has forked
+        self._forking: list[bool] = []  # `_moving` before each fork that is going on
         os.register_at_fork(
             before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
         )
@@ -81,31 +82,31 @@ class Output:
     # Any thread.
 
     def order(self) -> None:
-        """Take in what was printed by other ways before the piece of text that comes next."""
+        """Move what was printed in other ways so far, so that it stands before the piece of text that comes next."""
         if monotonic() - self._moved_at > _BACK_TO_BACK or self.pieces[STDOUT] or self.pieces[STDERR]:
             self.flush(drain=True)
 
     def flush(self, drain: bool = False) -> None:
-        """Take the text printed so far, then what the pipes hold if `drain`, into the ring.
+        """Move the text printed so far into the ring, and then, if `drain`, what the pipes hold.
 
-        Waits while the text finds no room, which is while the server is behind by the size of the ring.
+        Waits while there is no room for the text, that is, while the server is behind by the size of the ring.
         """
         while not self._move(drain) and threading.get_ident() not in (self._reader, self.receiver):
             self._room.wait()
 
     def write(self, tag: int, data: bytes | memoryview) -> None:
-        """Print bytes; waits as `flush` does."""
+        """Print bytes. Waits as `flush` does."""
         self.flush(drain=True)
         with self._lock:
             self._backlog.append((tag, memoryview(bytes(data))))
         self.flush()
 
     def settle(self) -> None:
-        """Bring everything that was printed so far, also by C code and by subprocesses that ended, into the ring."""
+        """Move everything that was printed so far into the ring, also by C code and by subprocesses that have ended."""
         libc.fflush(None)
         self._reopen()
         self.flush()
-        with self._lock:  # or what the I/O thread reads in between is in neither of the two
+        with self._lock:  # otherwise what the I/O thread reads in between would be in neither number
             target = self._drained + sum(_readable(fd) for fd, _ in self._poll.poll(0))
         while self._drained < target:
             self._move(drain=True)
@@ -119,7 +120,7 @@ class Output:
         return self._ring.written if position is None else position
 
     def watch(self, moments: Moments | None) -> None:
-        """Note in `moments`, if given, when the next output is in the ring."""
+        """Have `moments`, if given, note when the next output comes into the ring."""
         self._moments, self._silent = moments, self._ring.written
 
     def wake(self) -> None:
@@ -131,7 +132,7 @@ class Output:
 
     @property
     def pipe_fds(self) -> list[int]:
-        """The pipes to wait for: none while there is no room for what they hold."""
+        """The pipes to wait for. There are none while there is no room for what they hold."""
         return list(self._tags) if self._ring.room else []
 
     @property
@@ -141,12 +142,12 @@ class Output:
 
     @property
     def ends_line(self) -> bool:
-        """Whether what is pending ends with a line. Only while something is pending."""
+        """Whether what is pending ends with a whole line. To be asked only while something is pending."""
         return not any(self.pieces.values()) and self._ring.ends_line
 
     @property
     def urgent(self) -> bool:
-        """Whether writers wait, or soon will: more output is not worth collecting first."""
+        """Whether writers wait for room, or soon will, so that output is to be sent at once."""
         return self._ring.room < _LOW
 
     def attach_reader(self) -> None:
@@ -154,15 +155,15 @@ class Output:
         self._reader = threading.get_ident()
 
     def fall_asleep(self) -> bool:
-        """Ask to be woken by the next write. False: there is something already."""
-        # First the flag, then the look: a writer does it the other way round, so one of the two sees the other.
+        """Ask to be woken by the next write. Returns False if there is output already."""
+        # First set the flag, then look. A writer first prints, then looks at the flag: one of the two sees the other.
         self.asleep = True
         if self.pending:
             self.asleep = False
         return self.asleep
 
     def awake(self) -> None:
-        """Spare writers the wake-up until the next `fall_asleep`, or until room runs low."""
+        """Spare writers from waking the I/O thread until the next `fall_asleep`, or until room runs low."""
         self.asleep = self._roused = False
 
     def drain(self) -> None:
@@ -170,9 +171,11 @@ class Output:
         self._move(drain=True)
 
     def take_in(self) -> int:
-        """Bring the text printed so far into the ring and return the position behind it."""
+        """Move the text printed so far into the ring and return the position behind it."""
         self._move()
         return self._ring.written
+
+    # Under the turn.
 
     def chunks(self, until: int) -> Iterator[Chunk]:
         """Take what was printed up to a position."""
@@ -183,21 +186,24 @@ class Output:
             yield chunk
 
     def ack(self, seq: int) -> None:
-        """Free the room of what the server has."""
+        """Free the room of the output that the server has, which ends at or before `seq`."""
         self._alone(self._ring.ack, seq)
         self._room.set()
 
     # Under the lock.
 
     def _alone(self, use: Callable[..., _T], *args: Any) -> _T | None:
-        """Use the ring while nobody else does, a signal handler or a finaliser that strikes meanwhile included."""
+        """Use the ring while nobody else does: no other thread, and no signal handler or finaliser in this one.
+
+        Returns None without doing so in such a handler or finaliser, and in a forked process.
+        """
         if self._forked:
             return None
         self._interrupts.hold()
         try:
             with self._lock:
                 if self._moving:
-                    return None  # this is what strikes
+                    return None  # a handler or finaliser has interrupted the use
                 self._moving = True
                 try:
                     return use(*args)
@@ -209,7 +215,7 @@ class Output:
             self._interrupts.release()
 
     def _move(self, drain: bool = False) -> bool:
-        """Move text, then what the pipes hold if `drain`, into the ring, and say whether all the text found room."""
+        """Move text into the ring and then, if `drain`, what the pipes hold. Returns whether all text found room."""
         if self._forked:
             self._print_directly()
             return True
@@ -217,7 +223,7 @@ class Output:
         try:
             with self._lock:
                 if self._moving:
-                    return True  # the move that this one interrupted goes on with it
+                    return True  # the move that was interrupted goes on with what is new
                 self._moving = True
                 try:
                     done = self._move_text()
@@ -274,7 +280,7 @@ class Output:
                     break
 
     def _reopen(self) -> None:
-        """Open descriptors 1 and 2 again if user code closed them; where it put something else, that stays."""
+        """Open descriptors 1 and 2 again if user code has closed them. What it has put in their place stays."""
         for tag, fd in self._write_fds.items():
             try:
                 os.fstat(tag)
@@ -284,7 +290,7 @@ class Output:
     # A forked process.
 
     def _before_fork(self) -> None:
-        # What finalisers print until the child knows what it is would be written by both into the one ring.
+        # What finalisers print before the child knows that it is one must not be written into its parent's ring.
         self._interrupts.hold()
         self._lock.acquire()
         self._forking.append(self._moving)
@@ -298,8 +304,8 @@ class Output:
         self._interrupts.release_unseen()
 
     def _after_fork_in_child(self) -> None:
-        # The child has no I/O thread, and the ring is its parent's: it prints to the pipes like any subprocess, by
-        # lines, so that those of several do not mix. What its parent had not finished is its parent's to print.
+        # The child has no I/O thread, and the ring is its parent's. It prints to the pipes as any subprocess does, line
+        # by line, so that the lines of several do not mix. What its parent had yet to print is left to its parent.
         self._forked = True
         self.asleep = False
         self._backlog.clear()
@@ -318,7 +324,7 @@ class Output:
 
 
 class _Stream:
-    """What both kinds of streams have in common."""
+    """What text and byte streams have in common."""
 
     def __init__(self, output: Output, tag: int):
         self._output = output
@@ -338,11 +344,11 @@ class _Stream:
         return False
 
     def close(self) -> None:
-        """Stay open: `sys.stdout.close()` must not silence the cells that follow."""
+        """Stay open, since `sys.stdout.close()` must not silence the cells that follow."""
 
 
 class TextStream(_Stream, io.TextIOBase):
-    """`sys.stdout` or `sys.stderr`: able to print any string."""
+    """`sys.stdout` or `sys.stderr`. It can print any string."""
 
     encoding = "utf-8"
     errors = "backslashreplace"  # lone surrogates must not raise
@@ -369,7 +375,7 @@ class TextStream(_Stream, io.TextIOBase):
         return len(text)
 
     def reconfigure(self, **options: object) -> None:
-        """Accept what TextIOWrapper's method does; there is nothing to set."""
+        """Accept what TextIOWrapper.reconfigure accepts, and do nothing."""
 
 
 class ByteStream(_Stream, io.BufferedIOBase):
@@ -390,7 +396,7 @@ def install(output: Output) -> None:
 
 
 def _encode(pieces: deque[str]) -> bytes:
-    """Take all pieces of text; other threads may append more meanwhile."""
+    """Take the pieces of text that are there. Other threads may append more meanwhile."""
     text = "".join([pieces.popleft() for _ in range(len(pieces))])
     return text.encode("utf-8", "backslashreplace")
 

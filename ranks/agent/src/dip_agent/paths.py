@@ -1,8 +1,8 @@
 """Where imports look. This module imports nothing that is not loaded when Python starts.
 
-Where cells run, the script's folder comes first, as under `python SCRIPT`. A node only imports for them, and what it
-imports must be what was installed: else a `numpy.py` beside the script would become the numpy of torch, on every rank.
-So the script's folder and the working directory are hidden from sys.path until a process is about to run cells.
+Where cells run, the script's folder comes first, as under `python SCRIPT`. A node runs no cells, and must import only
+what is installed: otherwise torch on every rank would get a `numpy.py` beside the script as its numpy. So the script's
+folder and the working directory are hidden from sys.path until a process is about to run cells.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 from typing import Any
 
 _hidden: list[tuple[int, str]] = []  # place in sys.path and entry, in the order in which they were taken off
-_folder = ""  # of the file whose cell this process runs, or ran last; its place in sys.path is ours
-_others: list[str] = []  # folders of files whose cells have run before, which follow it there
-_displaced: dict[str, dict[str, Any]] = {}  # modules of a folder, while those of the same names of another one count
+_folder = ""  # of the file whose cell runs, or ran last; we put it into sys.path
+_others: list[str] = []  # folders of files whose cells have run before; they follow it in sys.path
+_displaced: dict[str, dict[str, Any]] = {}  # by folder: its modules while another folder's have their names
 
 
 def folder_of(script: str) -> str:
-    """Return what `python SCRIPT` has as sys.path[0]; without a script it is the working directory."""
+    """Return what sys.path[0] is under `python SCRIPT`. Without a script it is the working directory."""
     return os.path.dirname(_real(script)) if script else _real("")
 
 
@@ -31,7 +31,7 @@ def _real(path: str) -> str:
 
 
 def hide(*folders: str) -> None:
-    """Take folders off sys.path, and only them."""
+    """Take folders off sys.path; all other entries stay."""
     for index, entry in reversed(_hidden):
         sys.path.insert(index, entry)
     _hidden.clear()
@@ -42,15 +42,15 @@ def hide(*folders: str) -> None:
 
 
 def _is_library(entry: str) -> bool:
-    """Whether an entry of sys.path holds what was installed, though somebody works there."""
+    """Whether an entry of sys.path holds installed packages, even if it is the working directory."""
     return entry == os.path.dirname(os.__file__) or os.path.basename(entry) in ("site-packages", "dist-packages")
 
 
 def play(file: str) -> None:
-    """Have imports look where they would under `python FILE`, from the next cell on, which is one of that file.
+    """Have imports look where they would under `python FILE`, since the next cell is one of that file.
 
-    What files in other folders have beside them can still be imported, as long as this one's folder has nothing of that
-    name: the files share a namespace, and a function of one may yet import something.
+    Modules beside the files of earlier cells can still be imported unless this file's folder has one of that name: the
+    files share a namespace, and a function of an earlier file may import something later.
     """
     global _folder
     folder = folder_of(file)
@@ -69,7 +69,7 @@ def play(file: str) -> None:
 
 
 def _take_turns(folder: str) -> None:
-    """Have the names of modules that several of our folders have mean those of `folder`."""
+    """Where several of our folders have a module of one name, have the name mean that of `folder`."""
     for name, module in list(sys.modules.items()):
         for other in _others if "." not in name else ():
             if _is_of(other, name, module) and _may_mean(folder, name, module):
@@ -88,7 +88,7 @@ def _is_of(folder: str, name: str, module: Any) -> bool:
 
 
 def _may_mean(folder: str, name: str, module: Any) -> bool:
-    """Whether the name of another folder's module may be that of one of `folder`."""
+    """Whether `folder` may have a module of the same name as another folder's module."""
     return bool(_module_file(folder, name)) or (_is_plain(module) and os.path.isdir(os.path.join(folder, name)))
 
 
@@ -98,21 +98,21 @@ def _is_plain(module: Any) -> bool:
 
 
 def without_ours(path: list[Any]) -> list[str | None]:
-    """Return a sys.path with None in the place of our folders, which each process has for itself."""
+    """Return a sys.path with None in place of our folders. Each process puts in its own."""
     ours = [_folder, *_others]
     found: list[str | None] = []
     for entry in path:
-        if entry in ours:  # the user's own may follow
+        if entry in ours:  # once: the user may have added the same folder behind it
             ours.remove(entry)
             if entry == _folder:
                 found.append(None)
-        elif isinstance(entry, (str, os.PathLike)):  # imports pass over anything else
+        elif isinstance(entry, (str, os.PathLike)):  # imports ignore anything else
             found.append(os.fsdecode(entry))
     return found
 
 
 def with_ours(path: list[str | None]) -> list[str]:
-    """Return what `without_ours` has made of another process's sys.path, with this one's folders."""
+    """Return what another process's `without_ours` has made, with this process's folders put in."""
     found: list[str] = []
     for entry in path:
         found += [_folder, *_others] if entry is None else [entry]
@@ -120,7 +120,7 @@ def with_ours(path: list[str | None]) -> list[str]:
 
 
 def show(script: str) -> None:
-    """Have imports look where they would under `python SCRIPT`. Comes after our own imports."""
+    """Have imports look where they would under `python SCRIPT`. Call it after all imports of our own."""
     global _folder
     _folder = folder_of(script)
     hide()
@@ -128,9 +128,9 @@ def show(script: str) -> None:
 
 
 class Finder:
-    """Finds in the script's folder the one module that the user has named, and what modules of the folder import.
+    """A finder of sys.meta_path for the script's folder.
 
-    The former only if it is nowhere else. It is a finder of sys.meta_path.
+    It finds the one module that the user has named, unless that is installed, and what modules of the folder import.
     """
 
     def __init__(self, folder: str, module: str):
@@ -149,7 +149,7 @@ class Finder:
         import importlib.machinery  # `from` it would import more: see its `__getattr__` in Python 3.14
 
         if path is not None:
-            return None  # a submodule is where its package says
+            return None  # a submodule: its package says where it is
         if not self._asked_by_folder() and (name != self._named or _installed(name)):
             return None
         return importlib.machinery.PathFinder.find_spec(name, [self._folder])
@@ -161,7 +161,7 @@ class Finder:
         if frame is None:
             return False
         file = _real(frame.f_code.co_filename)
-        # An environment may lie in the folder, too.
+        # A virtual environment may lie in the folder, too.
         libraries = [_real(entry) for entry in sys.path]
         return _contains(self._folder, file) and not any(_contains(entry, file) for entry in libraries)
 
@@ -171,7 +171,7 @@ def _contains(folder: str, file: str) -> bool:
 
 
 def _installed(name: str) -> str:
-    """Return where a module comes from but for the folder and the working directory, "" if from nowhere."""
+    """Return where a module is found outside of the script's folder and the working directory, "" if nowhere."""
     import importlib.machinery
 
     if name in sys.builtin_module_names:
@@ -179,13 +179,13 @@ def _installed(name: str) -> str:
     own = {_real(_folder), _real("")}
     elsewhere = [entry for entry in sys.path if _is_library(entry) or _real(entry) not in own]
     spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
-    if spec is None or spec.loader is None:  # a mere directory is no module that anybody means
+    if spec is None or spec.loader is None:  # a directory without `__init__.py`: nobody means that
         return ""
     return spec.origin or ""
 
 
 def overridden(script: str) -> list[str]:
-    """Return a sentence for each module of the script's folder that a loaded one of its name keeps from imports."""
+    """Return a sentence for each module of the script's folder that cannot be imported: its name is loaded already."""
     folder = folder_of(script)
     found = []
     try:
@@ -212,7 +212,7 @@ def _module_file(folder: str, name: str) -> str:
 
 
 def hint(err: BaseException) -> str:
-    """Return why `err` came if a file beside the script hides the module that was meant, else ""."""
+    """Return a hint if `err` came because a file beside the script hides the module that was meant; otherwise ""."""
     try:
         name = _failed_module(err)
         file = _module_file(_folder, name) if _folder and name else ""
@@ -221,12 +221,12 @@ def hint(err: BaseException) -> str:
             return ""
         origin = _installed(name)
     except Exception:
-        return ""  # only a help
+        return ""  # it is only a hint
     return f"{file} hides the installed {name} ({origin}): rename that file" if origin else ""
 
 
 def _failed_module(err: BaseException) -> str:
-    """Return the top-level module of which something could not be had."""
+    """Return the top-level module that could not be imported, or that lacks what was asked of it."""
     if isinstance(err, ImportError):
         return (err.name or "").partition(".")[0]
     if isinstance(err, AttributeError):

@@ -1,8 +1,8 @@
 """The random state of a process: one of its own, as if it had not been forked.
 
-A fork begins with the state of what its node has imported, and so would all ranks. `settle` gives a process what fresh
-imports would have given it: new states where these come from the system's entropy, the same ones where code has set a
-seed. Only packages that are there are touched; none is imported.
+All forks begin with the random state of their node, so all ranks would draw the same numbers. `settle` gives a process
+what fresh imports would have given it: new states where these come from the system's entropy, and the same ones where
+code has set a seed. It touches only packages that are loaded, and imports none.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from typing import Any, Callable
 
 log = logging.getLogger(__name__)
 
-_TYPED_BY_SOMEBODY = 1 << 64  # NumPy's own seeds have 128 bits
-_TYPED_FOR_TORCH = 1 << 32  # torch's own have 53
-_TORCH_DEFAULT = 67280421310721  # the seed of a torch.Generator that has been given none, in every process
+_TYPED_BY_SOMEBODY = 1 << 64  # a smaller seed was chosen by somebody: NumPy's own seeds have 128 bits
+_TYPED_FOR_TORCH = 1 << 32  # the same for torch, whose own seeds have 53 bits
+_TORCH_DEFAULT = 67280421310721  # in every process, the seed of a torch.Generator that was given none
 
 
 class Generators:
-    """The generators that modules make while they are imported, besides the global ones.
+    """The generators that modules make as they are imported, besides the global ones.
 
-    `shared` are sentences on those from which all forks draw the same numbers without anybody having wanted that.
+    `shared` has a sentence on each from which all forks draw the same numbers although nobody wanted that.
     """
 
     def __init__(self) -> None:
         self.shared: list[str] = []
-        self._pythons: dict[int, weakref.ref[random.Random]] = {}  # by id, those that nobody has given a seed
+        self._pythons: dict[int, weakref.ref[random.Random]] = {}  # by id; those to which nobody has given a seed
         self._bits: list[Any] = []  # NumPy's BitGenerators, likewise
-        self._states: list[Any] = []  # NumPy's RandomStates, which keep a number of the normal distribution
+        self._states: list[Any] = []  # NumPy's RandomStates, each of which may keep a normal number for later
         self._torchs: list[Any] = []
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Find the generators that are made meanwhile."""
+        """Find the generators that are made within the block."""
         before = gc.get_objects()  # kept, so that no new object has the id of an old one
         modules = set(sys.modules)
         seed = random.Random.seed
@@ -60,7 +60,7 @@ class Generators:
             self._add([one for one in gc.get_objects() if id(one) not in known], sys.modules.keys() - modules)
 
     def reseed(self, source: random.Random) -> None:
-        """Give each that nobody has given a seed another one, made of numbers of `source`."""
+        """Reseed each generator to which nobody has given a seed, with numbers from `source`."""
         for reference in self._pythons.values():
             if (generator := reference()) is not None:
                 generator.seed(source.getrandbits(128))
@@ -76,7 +76,7 @@ class Generators:
         if numpy is not None:
             own = sys.modules["numpy.random.mtrand"]._rand
             for one in objects:
-                # By the type itself: an object may say anything of its class, and run code for that.
+                # By the type, not `__class__`: an object may run code to answer that.
                 if issubclass(type(one), numpy.BitGenerator) and one is not own._bit_generator and _is_fresh(one):
                     self._bits.append(one)
                 elif issubclass(type(one), numpy.RandomState) and one is not own and _is_fresh(one._bit_generator):
@@ -85,7 +85,7 @@ class Generators:
         kind = getattr(torch, "Generator", None)
         if kind is None:
             return
-        # The collector does not know them themselves, but those that refer to them.
+        # The garbage collector does not track them, but it tracks the objects that refer to them.
         found = {id(one): one for one in gc.get_referents(*objects) if type(one) is kind}
         for one in found.values():
             if one is torch.default_generator:
@@ -99,17 +99,17 @@ class Generators:
 
 
 def settle(seed: int | None, generators: Generators | None) -> list[str]:
-    """Give this process a random state of its own: of the seed or, if that is None, of the system's entropy.
+    """Give this process a random state of its own: from the seed or, if that is None, from the system's entropy.
 
-    `generators` are those of the node that it was forked of, None if it was not forked. Returns sentences on what could
-    not be done.
+    `generators` are those of the node from which it was forked; None if it was not forked. Returns sentences on what
+    could not be done.
     """
     if seed is None and generators is None:
-        return []  # all of it is fresh
+        return []  # everything is fresh
     source = random.Random(seed)
     problems = []
     if seed is not None:
-        random.seed(seed)  # otherwise Python itself has seen to that
+        random.seed(seed)  # otherwise Python itself has reseeded it after the fork
         sys.meta_path.insert(0, _SeedsWhenImported(seed))  # type: ignore[arg-type]
     for name, reseed in _GLOBAL.items():
         if name in sys.modules:
@@ -146,7 +146,7 @@ def _reseed_torch(seed: int | None) -> None:
         torch.default_generator.seed()
     else:
         torch.default_generator.manual_seed(seed)
-    # CUDA's generators come to life later, with seeds of entropy, unless another one waits for them.
+    # CUDA's generators are made later, with seeds from entropy unless a seed waits for them.
     waiting = getattr(torch.cuda, "_lazy_seed_tracker", None)
     if seed is not None or (waiting is not None and waiting.get_calls()):
         torch.cuda.manual_seed_all(torch.initial_seed())
@@ -156,7 +156,7 @@ _GLOBAL: dict[str, Callable[[int | None], None]] = {"numpy.random": _reseed_nump
 
 
 class _SeedsWhenImported:
-    """Finds packages as the other finders do, and gives them the seed once they are imported."""
+    """Finds packages as the other finders do, and seeds them once they are imported."""
 
     def __init__(self, seed: int):
         self._seed = seed
@@ -186,7 +186,7 @@ class _SeedsWhenImported:
 
 
 def _is_fresh(bits: Any) -> bool:
-    """Whether a BitGenerator has its seed of the system's entropy, and not of somebody's choice."""
+    """Whether a BitGenerator has its seed from the system's entropy rather than from somebody."""
     sequence = getattr(bits, "_seed_seq", None)
     entropy = getattr(sequence, "entropy", None)
     return isinstance(entropy, int) and entropy >= _TYPED_BY_SOMEBODY
@@ -196,12 +196,12 @@ def _reseed_bits(bits: Any, seed: int) -> None:
     """Give a BitGenerator of NumPy another seed."""
     sequence = getattr(bits, "_seed_seq", None)
     if sequence is not None:
-        sequence.__init__(seed)  # in place: others are spawned by it
+        sequence.__init__(seed)  # in place, since others are spawned from it
     bits.state = type(bits)(seed if sequence is None else sequence).state
 
 
 def _name(value: Any, modules: set[str]) -> str:
-    """Return under which name a module has a value, "" if none has."""
+    """Return the name under which a module has a value, "" if none has."""
     for module in sorted(modules):
         for name, found in list(vars(sys.modules[module]).items()) if module in sys.modules else ():
             if found is value:
@@ -210,7 +210,7 @@ def _name(value: Any, modules: set[str]) -> str:
 
 
 def _forget_random_node() -> None:
-    """Have uuid1 make up another node where the machine has none: one that was made up has a bit that says so."""
+    """Have uuid1 make up a new node id if it made up the present one, which has a bit set then."""
     uuid = sys.modules.get("uuid")
     node = getattr(uuid, "_node", None)
     if node is not None and node >> 40 & 1:

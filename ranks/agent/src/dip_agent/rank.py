@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
-    """Be the process that `spec` describes until its shutdown; return its exit status.
+    """Be the process that `spec` describes until its shutdown. Returns its exit status.
 
-    The caller has set up process group, descriptors 0 to 2 and environment, and exits without unwinding. `generators`
-    are those that the process was forked with.
+    The caller has set up the process group, descriptors 0 to 2 and the environment, and exits without unwinding.
+    `generators` are the random generators that the process was forked with.
     """
     for fd in spec.fds():
         os.set_inheritable(fd, False)
@@ -51,8 +51,8 @@ def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
     )
     os.close(spec.ring)
     interrupts.install()
-    # The stacks of a crash are the node's to show. Those of a fork that user code makes are shown as they come, on a
-    # private duplicate of descriptor 2: they arrive even if a cell has closed that.
+    # The node shows the stacks of a crash. Those of a fork that user code makes are printed as they come, on a private
+    # duplicate of descriptor 2, since a cell may have closed that.
     faulthandler.enable(file=spec.crash)
     os.register_at_fork(after_in_child=lambda: _crashes_to(spec.stderr[1]))
     io_thread = IOThread(spec.path, bytes.fromhex(spec.key), printed, interrupts, spec.lifeline)
@@ -70,7 +70,7 @@ def main(spec: Spec, shell: Shell, generators: Generators | None = None) -> int:
 
 
 def _crashes_to(fd: int) -> None:
-    """Have the stacks of a crash written to a descriptor, unless user code wants none or has closed that."""
+    """Have the stacks of a crash written to a descriptor, unless user code has disabled that or closed it."""
     if faulthandler.is_enabled():
         with contextlib.suppress(OSError, ValueError):
             faulthandler.enable(file=fd)
@@ -87,7 +87,7 @@ class _Process:
         self._io = io_thread
         self._pid = os.getpid()
         self._app = apps.Host(spec, shell.user_ns)
-        self._gpu: GPUCache | None = None  # what is to be freed after cells
+        self._gpu: GPUCache | None = None  # to be freed after cells
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._path = ""  # of the cell that runs, or ran last
@@ -119,7 +119,7 @@ class _Process:
         self._start(randomness.settle(self._spec.seed, generators))
         while True:
             try:
-                while True:  # in here, since a signal handler may also raise at the end of the loop
+                while True:  # within `try`, since a signal handler may raise between two requests, too
                     message = self._io.next_request()
                     self._answered = False
                     if message.type == "shutdown_request":
@@ -128,7 +128,7 @@ class _Process:
                     self._serve(message)
             except BaseException as err:
                 self._leave_if_forked()
-                # Between cells only a signal handler of the user's raises. Nobody must wait for its victim in vain.
+                # Between cells only a signal handler of the user's raises. The request that it strikes gets its reply.
                 traceback.print_exc()
                 if not self._answered:
                     self._reply(message, message.type.partition("_")[0] + "_reply", wire.failure(err))
@@ -138,23 +138,23 @@ class _Process:
         self._io.sender.post(msg_type, content, self._header)
 
     def _tell_surroundings(self) -> None:
-        """Tell the server, ahead of what it is told next, what ranks that are made from now on inherit."""
+        """Tell the server what ranks that are made from now on inherit, before it is told anything else."""
         if self._surroundings is None:
             return
         try:
             if (news := self._surroundings.news()) is not None:
                 self._io.sender.post("surroundings", news, self._header)
-        except Exception:  # what the user has put there may be anything
+        except Exception:  # the user may have put anything there
             log.warning("the surroundings cannot be told", exc_info=True)
 
     def _bound(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Tell which of some names the namespace binds."""
+        """Return which of the names asked for are defined in the namespace."""
         names = content.get("names")
         known = names if isinstance(names, list) else []
         return {"names": [name for name in known if isinstance(name, str) and name in self._shell.user_ns]}
 
     def _standing(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Tell where this process is, and how far with collectives."""
+        """Return what this process runs and how far it is with collectives: a groups_reply."""
         running = self._interrupts.running
         return collectives.state(self._io.ident, "" if running in (None, STARTING) else running)
 
@@ -182,7 +182,7 @@ class _Process:
             self._look_up(message)
 
     def _answer(self, message: Message, handler: Callable[[Message], dict[str, Any]]) -> None:
-        """Have `handler` make the reply of a request other than a cell. An interrupt ends it as it ends a cell."""
+        """Have `handler` make the reply to a request that is no cell. An interrupt ends it as it ends a cell."""
         try:
             try:
                 if not self._interrupts.begin(message.id):
@@ -196,7 +196,7 @@ class _Process:
         self._reply(message, message.type.replace("_request", "_reply"), reply)
 
     def _look_up(self, message: Message) -> None:
-        """Answer what an editor asks of the namespace, unless its time is over before, or there is work to do."""
+        """Answer what an editor asks of the namespace, unless its time runs out or there is other work to do."""
         try:
             try:
                 if not self._interrupts.begin(message.id):
@@ -255,7 +255,7 @@ class _Process:
             self._gpu = GPUCache.of(self._app.facts.get("device", "cpu"))
 
     def _break(self, content: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
-        self._interrupts.broke()  # before a wait raises for that
+        self._interrupts.broke()  # first: breaking makes waits raise, and `wait_failed` looks at it
         mending.break_groups(content, answer)
 
     def _change_app(self, message: Message) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class _Process:
         self._output.watch(moments)
         self._header = message.header
         self._path = str(message.content.get("path") or "")
-        # IPython swallows an interrupt that strikes some of its own code: none is let through before the user's runs.
+        # Some of IPython's code swallows an interrupt. So interrupts are put off until the user's code runs.
         self._interrupts.hold()
         if not self._interrupts.begin(message.id):
             self._interrupts.end()
@@ -290,7 +290,7 @@ class _Process:
                     self._output.settle()
                 finally:
                     self._interrupts.end()
-            except BaseException as err:  # an interrupt that struck IPython itself, or while output was on its way
+            except BaseException as err:  # an interrupt has struck IPython itself, or `settle`
                 self._interrupts.end()
                 self._leave_if_forked()
                 reply = self._shell.report(err)
@@ -307,7 +307,7 @@ class _Process:
         self._reply(message, "execute_reply", reply)
 
     def _about_to_run(self, moments: Moments | None) -> Callable[[], None]:
-        """Return what the shell calls just before the first line of the user's runs."""
+        """Return what the shell is to call just before the user's first line runs."""
         if moments is None:
             return self._interrupts.release
 
@@ -319,27 +319,27 @@ class _Process:
 
     @contextlib.contextmanager
     def _within_command(self, command: str) -> Iterator[None]:
-        """Run a command of the app, if there is one, and stay in the context manager that it returns."""
+        """Run a command of the app, if there is one, and enter the context manager that it returns."""
         if not command:
             yield
             return
-        self._interrupts.release()  # IPython is not at work yet
+        self._interrupts.release()  # this is user code, not IPython's
         with self._app.command(command):
             self._interrupts.hold()
             yield
 
     def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
         if os.getpid() != self._pid:
-            # A process that user code forked prints, as any subprocess does.
+            # User code has forked this process, which prints as any subprocess does.
             shown = content.get("traceback") or [content.get("data", {}).get("text/plain", "")]
             print("\n".join(shown), file=sys.stderr if msg_type == "error" else sys.stdout)
             return
         self._io.sender.post(msg_type, content, self._header)
 
     def _stop(self, message: Message) -> None:
-        """Do what Python does at the end of a script; the process then leaves by os._exit.
+        """Do what Python does at the end of a script. The process then leaves by os._exit.
 
-        Whoever asks for the end in order answers commands meanwhile. Who does not has no time for that.
+        With "wait" the server goes on answering commands meanwhile; without, it does not.
         """
         patient = bool(message.content.get("wait"))
         ending = Ending(self._interrupts, message.id, patient)
@@ -365,7 +365,7 @@ class _Process:
         self._io.stop()
 
     def _leave_if_forked(self, code: int = 1) -> None:
-        """End a process that user code forked and that came back out of the cell: the socket is its parent's."""
+        """End a process that user code has forked and that has left the cell, since the socket is its parent's."""
         if os.getpid() != self._pid:
             try:
                 self._output.flush()

@@ -1,7 +1,7 @@
 """The shared memory that holds what a process printed until the server has it on disk.
 
-The node makes it, the process writes it, and after the process's death the node reads what was never acknowledged: a
-SIGKILL loses nothing that was printed. Layout, in the machine's own byte order:
+The node makes it and the process writes it. After the process's death the node reads what was never acknowledged, so
+that a SIGKILL loses nothing that was printed. Layout, in the machine's own byte order:
 
     0   written   uint64  position behind the last record
     8   acked     uint64  position behind the last record that the server has
@@ -9,8 +9,8 @@ SIGKILL loses nothing that was printed. Layout, in the machine's own byte order:
     64  data      SIZE bytes, positions modulo SIZE
 
 A record is {tag uint8, 3 bytes of padding, size uint32, seq uint64 = bytes printed before it} and its payload.
-Positions only ever rise. A writer stores payload, then header, then `written`, so that whatever `written` covers is
-whole at every instant at which the process may die.
+Positions only ever rise. A writer stores payload, then header, then `written`: whenever the process dies, all that
+lies before `written` is whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections import deque
 from typing import NamedTuple
 
 SIZE = 1 << 20
-STDOUT, STDERR = 1, 2  # tags, and the descriptors that they stand for
+STDOUT, STDERR = 1, 2  # tags; they equal the descriptors' numbers
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 
 _DATA = 64
@@ -43,14 +43,14 @@ class Chunk(NamedTuple):
 
 
 def create(name: str, directory: str) -> int:
-    """Return the descriptor of a new ring. `name` shows up in the memory maps of the processes that use it."""
+    """Return the descriptor of a new ring. `name` shows in the memory maps of the processes that use it."""
     fd = nameless(name, directory)
     os.ftruncate(fd, _DATA + SIZE)
     return fd
 
 
 def nameless(name: str, directory: str) -> int:
-    """Return the descriptor of a new file that no directory has."""
+    """Return the descriptor of a new file that has no name in any directory."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
     else:
@@ -60,16 +60,16 @@ def nameless(name: str, directory: str) -> int:
 
 
 class Ring:
-    """One mapping of a ring. One thread at a time (see `output` for the lock)."""
+    """One mapping of a ring. One thread at a time may use it; `Output` has the lock."""
 
     def __init__(self, fd: int):
         self._map = mmap.mmap(fd, _DATA + SIZE)
-        # Items of this view are stored with one instruction each, so a death never leaves half a position.
+        # An item of this view is stored by one instruction, so that a death never leaves half a position.
         self._marks = memoryview(self._map)[:24].cast("Q")
         self._data = memoryview(self._map)[_DATA:]
         self._taken = 0  # position behind the last record that `take` returned
         self._sent: deque[tuple[int, int]] = deque()  # (seq, position) behind each taken chunk, until acknowledged
-        # The writer's own: where it stands, and the open record.
+        # The writer's state: its position and the open record.
         self._end = self._marks[_WRITTEN]
         self._open_tag = 0  # 0: no record is open
         self._open_at = 0  # position of its header
@@ -92,13 +92,13 @@ class Ring:
 
     @property
     def ends_line(self) -> bool:
-        """Whether the last byte ends a line (or returns to its begin, as progress bars do)."""
+        """Whether the last byte is a newline, or a carriage return as progress bars print."""
         return self._get(self._marks[_WRITTEN] - 1, 1) in b"\r\n"
 
     def append(self, tag: int, data: bytes | memoryview) -> int:
-        """Append as much of `data` as there is room for and return how much that was."""
+        """Append as much of `data` as there is room for. Returns how many bytes that were."""
         size, offset = len(data), self._end % SIZE
-        if tag == self._open_tag and size <= self._open_room and offset + size <= SIZE:  # as nearly always
+        if tag == self._open_tag and size <= self._open_room and offset + size <= SIZE:  # the usual case
             self._data[offset : offset + size] = data
             self._open_room -= size
             self._end += size
@@ -133,10 +133,7 @@ class Ring:
         return size
 
     def close_record(self) -> int:
-        """Have the next append begin a new record: nothing that follows is joined to what is there.
-
-        Returns the position behind that.
-        """
+        """Have the next append begin a new record. Returns the position behind what is there."""
         if self._open_tag:
             seq, size = self._marks[_SEQ], self._end - self._open_at - _RECORD.size
             self._put(self._open_at, _RECORD.pack(self._open_tag, size, seq))
@@ -147,7 +144,7 @@ class Ring:
     def take(self, limit: int, until: int) -> Chunk | None:
         """Return the next stretch of one stream, of about `limit` bytes, from records that begin before `until`."""
         tag, seq, size, parts = 0, 0, 0, []
-        self.close_record()  # it must not grow once the reader stands behind it
+        self.close_record()  # a record that was taken must not grow
         while self._taken < until:
             next_tag, next_size, before = self._record(self._taken)
             if parts and (next_tag != tag or size + next_size > limit):
@@ -162,12 +159,12 @@ class Ring:
         return Chunk(tag, seq, b"".join(parts))
 
     def ack(self, seq: int) -> None:
-        """Free what was taken and ends at or before `seq`."""
+        """Free the room of what was taken and ends at or before `seq`."""
         while self._sent and self._sent[0][0] <= seq:
             self._marks[_ACKED] = self._sent.popleft()[1]
 
     def tail(self) -> tuple[list[Chunk], int]:
-        """Return what was never acknowledged and the number of bytes ever printed; for the node, after the death."""
+        """Return what was never acknowledged, and how many bytes were ever printed. For the node, after the death."""
         at, end, seq = self._marks[_ACKED], self._marks[_WRITTEN], self._marks[_SEQ]
         chunks: list[Chunk] = []
         while at < end:

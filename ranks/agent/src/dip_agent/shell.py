@@ -71,13 +71,13 @@ class _ResultHook(DisplayHook):
 
 
 class _History(HistoryManager):
-    """IPython's, but that what every cell sets is no trait: to check and announce that takes longer than all else."""
+    """IPython's, but what every cell sets is no trait: checking and announcing it would take longer than all else."""
 
     _i00 = _i = _ii = _iii = ""
 
 
 class _Publisher(DisplayPublisher):
-    """Publishes what `display` is given."""
+    """Publishes what `display` gets."""
 
     def publish(
         self,
@@ -121,13 +121,13 @@ class Shell(InteractiveShell):
     def __init__(self, **options: Any):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cancelled = False  # the running cell's coroutine was cancelled by an interrupt
-        self._shown: BaseException | None = None  # the exception published last
+        self._shown: BaseException | None = None  # the exception that was published last
         self._count = 1  # the execution count of the running cell
         self._about_to_run: Callable[[], None] | None = None
         self._file = ""  # whose cells run
-        self._first_line = 0  # of that, from 1, on which something stands that is no comment
-        self._body_error: BaseException | None = None  # what ended the code that a magic runs
-        self._shows = False  # the magic that runs only shows an exception
+        self._first_line = 0  # of that file, from 1: the first line that is no comment
+        self._body_error: BaseException | None = None  # the exception that ended the code that a magic runs
+        self._shows = False  # the running magic only shows an exception
         self._interrupts: Interrupts | None = None
         self.plain = False  # nobody wants colours
         super().__init__(**options)  # runs magics, so what they need is here already
@@ -138,22 +138,22 @@ class Shell(InteractiveShell):
         config = Config()
         config.HistoryManager.enabled = False
         shell = cls.instance(config=config, user_module=spawned.Main("__main__"))
-        # It takes the namespace away, which is for `clear` to do: the app and other exit handlers may need it.
+        # It would clear the namespace, which the app and other exit handlers may still need. `clear` does that later.
         atexit.unregister(shell.atexit_operations)
         shell.input_transformer_manager = Transformations()
         shell.magics_client = magics.register(shell)
         shell.loop_runner = shell.run_coroutine
         shell._connect_plots()
-        import stack_data  # noqa: F401  IPython does for the first traceback, when the script's folder may have another
+        import stack_data  # noqa: F401  IPython needs it at the first traceback, when the script's folder may have another
 
         return shell
 
     def attach(
         self, publish: Publish, script: str, commands: Commands | None = None, interrupts: Interrupts | None = None
     ) -> None:
-        """Publish by `publish(type, content)`, and play the script at `script`, if there is one.
+        """Publish by `publish(type, content)`, and act as the script at `script`, if there is one.
 
-        `commands` is what magics ask the server by; a rank has none, and nothing there says that somebody sits at it.
+        Magics ask the server by `commands`. A rank has none, and looks non-interactive to code.
         """
         self.publish = publish
         self._interrupts = interrupts
@@ -169,19 +169,19 @@ class Shell(InteractiveShell):
         builtins.input = self.raw_input_original = no_keyboard("input()", value)
         getpass.getpass = no_keyboard("getpass()", value)
         sys.breakpointhook = no_keyboard("breakpoint()", AT_A_BREAKPOINT)
-        # IPython's advice for terminals, given at every SystemExit.
+        # At every SystemExit IPython gives an advice that is only for terminals.
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
-        # Python 3.12 warns at every fork because of our own I/O thread, of which a fork keeps nothing.
+        # Python 3.12 warns at every fork because of our I/O thread. A fork keeps nothing of that.
         warnings.filterwarnings("ignore", message=".* multi-threaded, use of fork", category=DeprecationWarning)
 
     def execute(
         self, request: dict[str, Any], about_to_run: Callable[[], None], around: contextlib.AbstractContextManager[Any]
     ) -> dict[str, Any]:
-        """Run the cell of an execute_request inside the context manager `around`; return the content of the reply.
+        """Run the cell of an execute_request within the context manager `around`. Returns the content of the reply.
 
-        `about_to_run` is called once, just before the first line of the user's runs; what it raises ends the cell.
-        Raises what strikes IPython itself and not the cell, such as an interrupt, and what `around` raises; `report` is
-        for that.
+        `about_to_run` is called once, just before the user's first line runs; what it raises ends the cell. Raises what
+        strikes IPython itself rather than the cell, such as an interrupt, and what `around` raises. Pass that to
+        `report`.
         """
         code = str(request.get("code", "")).replace("\r\n", "\n").replace("\r", "\n")
         path = str(request.get("path") or "")
@@ -205,7 +205,7 @@ class Shell(InteractiveShell):
             result = self.run_cell(code, store_history=store, silent=silent)
             snapshots.note_classes(None)
             if (err := result.error_before_exec or result.error_in_exec) is not None:
-                # IPython shows it and raises nothing, but `around` shall know.
+                # IPython only shows it, but `around` is to know.
                 stack.pop_all().__exit__(type(err), err, err.__traceback__)
         self._started()
         if err is not None:
@@ -213,7 +213,7 @@ class Shell(InteractiveShell):
         return {"status": "ok", "execution_count": self._count}
 
     def transfer(self, wanted: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
-        """Push or pull what an execute_request says in place of code; return the content of the reply.
+        """Push or pull what an execute_request has in place of code. Returns the content of the reply.
 
         `about_to_run` is as in `execute`.
         """
@@ -228,7 +228,7 @@ class Shell(InteractiveShell):
         return {"status": "ok", "execution_count": self._count}
 
     def report(self, err: BaseException) -> dict[str, Any]:
-        """Publish what ended the cell unless that is done; return the content of the reply."""
+        """Publish what ended the cell unless that was done already. Returns the content of the reply."""
         err = self._translate(err)
         code = tracebacks.exit_code(err)
         if code == 0:
@@ -245,10 +245,7 @@ class Shell(InteractiveShell):
         }
 
     def rehearse(self) -> None:
-        """Do what imports modules when it is first done: run a cell, describe exceptions. It leaves nothing behind.
-
-        What a nursery has rehearsed, its forks need not import.
-        """
+        """Run a cell and describe exceptions, and leave nothing behind. What that imports, forks need not import."""
         path = "<rehearsal>"
         for wrong in ("1 / 0\n", "1 +\n"):
             linecache.cache[path] = (len(wrong), None, [wrong], path)
@@ -261,13 +258,13 @@ class Shell(InteractiveShell):
         self.last_execution_result = None
 
     def clear(self) -> None:
-        """Let go of all that the namespace holds, in the order in which Python does that at its end."""
+        """Let go of all that the namespace holds, in the order in which Python does so at its end."""
         sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
         self.last_execution_result = self._shown = self._body_error = None
         if self.history_manager is not None:
             self.history_manager.output_hist.clear()
         names = [name for name in self.user_ns if name != "__builtins__"]
-        for name in sorted(names, key=lambda name: not name.startswith("_")):  # first what nobody may rely on
+        for name in sorted(names, key=lambda name: not name.startswith("_")):  # private names first, as Python does
             self.user_ns[name] = None
         self.atexit_operations()
 
@@ -275,7 +272,7 @@ class Shell(InteractiveShell):
 
     @property
     def user_global_ns(self) -> dict[str, Any]:
-        """As IPython's, but that `spawned.Main` is not asked in Python for what every cell needs."""
+        """As IPython's, but without asking `spawned.Main`, which would cost Python calls for every cell."""
         return object.__getattribute__(self.user_module, "__dict__")
 
     def init_history(self) -> None:
@@ -284,27 +281,27 @@ class Shell(InteractiveShell):
         self.configurables.append(self.history_manager)
 
     def init_prompts(self) -> None:
-        """Leave out `sys.ps1`, by which code knows that a person types it: that is so in the local namespace only."""
+        """Leave out `sys.ps1`, which tells code that a person types: only the local namespace has it."""
 
     def init_virtualenv(self) -> None:
-        """Leave sys.path alone: which interpreter runs was decided, and $VIRTUAL_ENV may name another."""
+        """Leave sys.path alone. The interpreter has been chosen, and $VIRTUAL_ENV may name another one."""
 
     @contextlib.contextmanager
     def _tee(self, channel: str) -> Iterator[None]:
-        """Keep no copy of the output in the history, as IPython 9 does: it would fill the memory."""
+        """Keep no copy of the output in the history. IPython 9 does so, and it would fill the memory."""
         yield
 
     def _format_exception_for_storage(self, exception: BaseException, *_: Any, **__: Any) -> dict[str, Any]:
-        """Keep no formatted copy of errors in the history, as IPython 9 does: formatting is dear and may raise."""
+        """Keep no formatted copy of errors in the history. IPython 9 does so, but formatting is slow and may raise."""
         return {"ename": type(exception).__name__, "evalue": text(exception), "traceback": []}
 
     def system(self, cmd: str) -> None:
-        """Run `!cmd` on our own descriptors: IPython would give it a terminal, in which it can wait for a keyboard."""
+        """Run `!cmd` on our descriptors. IPython would give it a terminal, where it could wait for a keyboard."""
         code = subprocess.call(self.var_expand(cmd, depth=1), shell=True, executable=os.environ.get("SHELL"))
         self.user_ns["_exit_code"] = -(code - 128) if code > 128 else code
 
     def should_run_async(self, raw_cell: str, **known: Any) -> bool:
-        """Say whether a cell awaits at top level. IPython compiles it to find out, which nearly always need not be."""
+        """Whether a cell awaits at top level. IPython compiles it to find out, which is nearly always unnecessary."""
         cell = known.get("transformed_cell")
         if isinstance(cell, str) and "await" not in cell and "async" not in cell:
             return False
@@ -336,14 +333,14 @@ class Shell(InteractiveShell):
         return result
 
     def set_next_input(self, s: str, replace: bool = False) -> None:
-        """Refuse what `%load` and `%recall` want: there is no input line to put code into."""
+        """Refuse `%load` and `%recall`: there is no input line to put code into."""
         if self._caller() == "magic":
             raise UsageError(
                 "no input line is here that code could be put into: write it into the file, or run one with %run FILE."
             )
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """Accept `%matplotlib inline`; there is no screen for anything else."""
+        """Accept `%matplotlib inline`. There is no screen for anything else."""
         if gui not in (None, "inline"):
             raise UsageError(f"no screen is connected to this process: {gui!r} cannot work, `inline` does.")
 
@@ -355,7 +352,7 @@ class Shell(InteractiveShell):
         exception_only: bool = False,
         running_compiled_code: bool = False,
     ) -> None:
-        """Publish an exception as the cell's error; what user code or `%tb` asked to be shown is text on stderr."""
+        """Publish an exception as the cell's error. If user code or `%tb` only wants it shown, print it to stderr."""
         try:
             _, err, tb = self._get_exc_info(exc_tuple)
         except ValueError:
@@ -385,7 +382,7 @@ class Shell(InteractiveShell):
         except BaseException:
             if task.done():
                 raise
-            # An interrupt struck the loop itself. The cell must end too, or it would go on in the next one's loop.
+            # An interrupt has struck the loop itself. End the cell, too, or it would go on in the next cell's loop.
             self._cancelled = True
             task.cancel()
             return self._loop.run_until_complete(task)
@@ -393,11 +390,11 @@ class Shell(InteractiveShell):
     # Ours.
 
     def painted(self, written: str) -> str:
-        """Return what IPython itself has written as it is shown: without its colours where nobody wants any."""
+        """Return text that IPython itself has written, without its colours where nobody wants any."""
         return _COLOURS.sub("", written) if self.plain or os.environ.get("NO_COLOR") else written
 
     def _connect_plots(self) -> None:
-        """Have matplotlib's inline backend show figures by this shell if it was loaded when there was none yet."""
+        """Have matplotlib's inline backend show figures through this shell if it was loaded before there was one."""
         backend = sys.modules.get("matplotlib_inline.backend_inline")
         if backend is not None and sys.modules["matplotlib"].get_backend() in (
             "inline",
@@ -406,7 +403,7 @@ class Shell(InteractiveShell):
             self.enable_matplotlib("inline")
 
     def _play(self, path: str) -> None:
-        """Let another file take the place of the one whose cells have run so far."""
+        """Act as another file from now on: its cells run next."""
         self._file = path
         sys.argv[:1] = [path]
         paths.play(path)
@@ -420,7 +417,7 @@ class Shell(InteractiveShell):
                 with tokenize.open(path) as file:
                     doc, self._first_line = docstring(file.readline)
         except (OSError, SyntaxError, ValueError):
-            pass  # none can be read
+            pass  # it cannot be read
         self.user_ns["__doc__"] = doc
 
     def _started(self) -> None:
@@ -429,10 +426,10 @@ class Shell(InteractiveShell):
             about_to_run()
 
     def _show(self, err: BaseException, tb: Any) -> None:
-        if tracebacks.exit_code(err) == 0:  # as at the end of a script: nothing has failed
+        if tracebacks.exit_code(err) == 0:  # `sys.exit()`: nothing has failed
             return
         if isinstance(err, KeyboardInterrupt) and isinstance(self._shown, KeyboardInterrupt):
-            return  # a second interrupt, of a cell that had ended by then
+            return  # a second interrupt, after the cell has ended
         held = self._interrupts.held if self._interrupts is not None else contextlib.nullcontext
         # A second interrupt would end the description of the first, and be shown with what it has struck. Only where
         # code of the user's takes part in that, which may take for ever, it may.
@@ -444,7 +441,7 @@ class Shell(InteractiveShell):
                 self._shown = err
 
     def _translate(self, err: BaseException) -> BaseException:
-        """Return KeyboardInterrupt, at the user's line, for what an interrupt turned into."""
+        """Return KeyboardInterrupt, at the user's line, for an exception that an interrupt has turned into."""
         if isinstance(self._shown, KeyboardInterrupt) and not isinstance(err, SystemExit):
             return self._shown
         if self._cancelled and isinstance(err, asyncio.CancelledError):
@@ -458,7 +455,7 @@ class Shell(InteractiveShell):
 
     @contextlib.contextmanager
     def _failing_with_body(self, magic_name: str) -> Iterator[None]:
-        """Fail if the code that a magic runs does: `%%capture`, `%run` and older `%time` would hide it and go on."""
+        """Fail if the code that a magic runs fails. `%%capture`, `%run` and older `%time` would hide that and go on."""
         outer = self._body_error, self._shows
         self._body_error, self._shows = None, magic_name == "tb"
         try:
@@ -469,7 +466,7 @@ class Shell(InteractiveShell):
             self._body_error, self._shows = outer
 
     def _caller(self) -> str:
-        """Return on whose behalf IPython shows an exception: "user" code's, a "magic"'s or the "cell"'s."""
+        """Return for whom IPython shows an exception: for "user" code, a "magic" or the "cell" itself."""
         frame = sys._getframe(2)
         while frame is not None:
             if frame.f_globals is self.user_ns:
@@ -484,9 +481,9 @@ _MAGICS = frozenset({Shell.run_line_magic.__code__, Shell.run_cell_magic.__code_
 
 
 def _be_interactive() -> None:
-    """Tell code that looks for it that a person uses this process, as in a notebook."""
+    """Tell code that looks for `sys.ps1` that a person uses this process, as in a notebook."""
     sys.ps1, sys.ps2, sys.ps3 = "In : ", "...: ", "Out: "  # IPython's
-    # Lightning looks once, while it is imported, which may have been in the nursery.
+    # Lightning looks only while it is imported, which may have been in the nursery.
     for name, module in list(sys.modules.items()):
         if "lightning" in name and "_IS_INTERACTIVE" in getattr(module, "__dict__", {}):
             module._IS_INTERACTIVE = True
@@ -496,7 +493,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def no_keyboard(what: str, advice: str) -> Callable[..., Any]:
-    """Return what takes the place of a function that would wait for somebody to type."""
+    """Return a replacement for a function that would wait for somebody to type."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise NoKeyboardError(what, advice)
@@ -509,7 +506,7 @@ def _display(data: dict[str, Any], metadata: dict[str, Any] | None) -> dict[str,
 
 
 def _json_safe(value: Any) -> Any:
-    """Return `value` as JSON can hold it: bytes in base64, what is not a number as null, anything strange as text."""
+    """Return `value` in a form that JSON can hold: bytes as base64, NaN as null, anything unknown as text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

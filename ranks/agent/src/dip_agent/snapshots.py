@@ -1,11 +1,10 @@
-"""The text that code was compiled of, found by the code itself.
+"""The text that code was compiled from, which the code itself knows.
 
-Each execution's code has a file name of its own: a string that is equal to the real path and besides knows the text
-that was run. What goes from code to source takes `co_filename` to `linecache` (tracebacks, warnings, `inspect`, pdb,
-torch.jit), and finds that text, whatever has been edited or run since. It is freed with the last code that was compiled
-of it.
+The code of each execution has a file name of its own: a string that equals the real path, and also knows the text that
+was run. Whatever shows source (tracebacks, warnings, `inspect`, pdb, torch.jit) looks up `co_filename` in `linecache`,
+and finds that text there, whatever has been edited or run since. The text is freed with the last code compiled from it.
 
-Imports the standard library only: processes that user code spawns have this module, too.
+This module imports only the standard library, since processes that user code spawns import it, too.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _Entry = tuple[int, None, list[str], str]
 
 
 class SourcePath(str):
-    """The path of a file from which lines were executed: in all ways that path, but with those lines."""
+    """The path of a file of which lines were executed. It equals that path in all ways, and has the lines, too."""
 
     line: int  # of the first line of `text`, from 1
     text: str  # as the user wrote it
-    run: str  # the run's id, as the server knows it; "": it has none
-    python: str  # what the compiler got for `text`: the same lines without magics; "": the same
+    run: str  # the run's id at the server; "" if it has none
+    python: str  # what the compiler got: the lines of `text` without magics; "" if that is `text` itself
     _entry: _Entry | None
 
     def __new__(cls, path: str, line: int, text: str, run: str = "", python: str = "") -> SourcePath:
@@ -40,18 +39,18 @@ class SourcePath(str):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Travel as the path alone: only our own pickles go where this module is."""
+        """Be pickled as the path alone: only our own pickles go where this module is."""
         return str, (str(self),)
 
     def with_text(self) -> tuple[Any, ...]:
-        """Return what `__reduce__` would for a receiver that has this module."""
+        """Return what `__reduce__` would return for a receiver that has this module."""
         return _arrived, (str(self), self.line, self.text, self.run, self.python)
 
     def entry(self) -> _Entry:
-        """Return what linecache has for the file: nothing below the executed lines.
+        """Return an entry for linecache: the file up to the last line that was executed.
 
-        If the file on the disk has them where they were, they look as there, where a magic may be a comment and a line
-        that came blank a directive in a comment, and have above them what the file has.
+        If the file on the disk still has these lines in this place, its own text is taken, in which a magic may be a
+        comment and a line that came blank may be a directive, and so are the lines above.
         """
         if self._entry is None:
             lines = [part + "\n" for part in self.text.split("\n")]
@@ -61,7 +60,7 @@ class SourcePath(str):
             above = ["\n"] * (self.line - 1)
             if stand_in(lines, there):
                 above = file[: self.line - 1]
-                size = len("".join(lines).rstrip().split("\n"))  # what is below is the next cell's
+                size = len("".join(lines).rstrip().split("\n"))  # the blank lines below belong to the next cell
                 pairs = zip(there[:size], lines)
                 shown = [have if want.strip() or have.lstrip().startswith("#") else want for have, want in pairs]
                 lines[: len(shown)] = shown
@@ -70,7 +69,7 @@ class SourcePath(str):
 
 
 class _Cache(dict[str, Any]):
-    """linecache's entries, where a SourcePath has its own."""
+    """linecache's entries, of which each SourcePath has its own."""
 
     def __contains__(self, name: object) -> bool:
         return type(name) is SourcePath or super().__contains__(name)
@@ -90,18 +89,18 @@ class _Cache(dict[str, Any]):
 
 
 def stand_in(lines: list[str], there: list[str]) -> bool:
-    """Whether lines are those of a file, but for what the file has before them: blanks, prompts, comment signs."""
+    """Whether lines equal those of a file, apart from blanks, prompts and comment signs before them."""
     while lines and not lines[-1].strip():
         lines = lines[:-1]
     return len(there) >= len(lines) and all(have.rstrip().endswith(want.strip()) for have, want in zip(there, lines))
 
 
 _classes: weakref.WeakKeyDictionary[type, SourcePath] = weakref.WeakKeyDictionary()  # those that have no code to tell
-_running: tuple[ast.Module, SourcePath] | None = None  # a cell that defines classes
+_running: tuple[ast.Module, SourcePath] | None = None  # the cell that runs, if it defines classes
 
 
 def install() -> None:
-    """Have the standard library find the text. Does nothing the second time."""
+    """Have the standard library find these texts. A second call does nothing."""
     if type(linecache.cache) is _Cache:
         return
     linecache.cache = _Cache(linecache.cache)
@@ -124,14 +123,14 @@ def _of_code(cls: type) -> SourcePath | None:
 
 
 def note_class(cls: type, path: SourcePath) -> None:
-    """Remember where a class is from that has no code."""
+    """Remember where a class without code is from."""
     _classes[cls] = path
 
 
 def note_classes(of: tuple[ast.Module, SourcePath] | None) -> None:
-    """Remember where the classes of a cell are from that has run, of which nothing else may tell that afterwards.
+    """Remember where the classes of the cell that has just run are from: a class without code does not tell.
 
-    The next cell to ask about is `of`, which has not run yet.
+    `of` is the cell that runs next.
     """
     global _running
     if _running is not None:
@@ -160,7 +159,7 @@ _plain_findsource = inspect.findsource
 
 
 def _findsource(object: Any) -> tuple[list[str], int]:
-    """inspect.findsource, which looks for a class in the file as it is on the disk, and for all else by its code."""
+    """inspect.findsource, which would look for a class in the file as it is on the disk now."""
     if isinstance(object, type) and (path := of_class(object)) is not None:
         first = vars(object).get("__firstlineno__") or _first_line(path, object.__qualname__)
         if first:
@@ -169,12 +168,12 @@ def _findsource(object: Any) -> tuple[list[str], int]:
 
 
 def _first_line(path: SourcePath, qualname: str) -> int:
-    """Return the line of a class of that name, 0 if there is none. Python tells it from 3.13 on."""
+    """Return the line of a class of that name, 0 if there is none. Since 3.13 Python tells it itself."""
     try:
         tree = ast.parse("\n" * (path.line - 1) + (path.python or path.text))
     except (SyntaxError, ValueError):
         return 0
-    return max(_lines_of(tree, "", qualname), default=0)  # the last one was bound
+    return max(_lines_of(tree, "", qualname), default=0)  # the last of several is bound
 
 
 def _lines_of(node: ast.AST, scope: str, qualname: str) -> Iterator[int]:
@@ -198,7 +197,7 @@ def _canonic(self: bdb.Bdb, filename: str) -> str:
 
 
 def _dump(value: Any, file: Any, *arguments: Any, **options: Any) -> Any:
-    """marshal.dump, which profilers save by what they have measured."""
+    """marshal.dump, with which profilers save what they have measured."""
     return file.write(_dumps(value, *arguments, **options))
 
 
@@ -211,7 +210,7 @@ def _dumps(value: Any, *arguments: Any, **options: Any) -> bytes:
 
 
 def _without_text(value: Any) -> Any:
-    """Return code, or what it is known by, with the path alone for a file name."""
+    """Return code, or a key that identifies it, with a plain path as file name."""
     kind = type(value)
     if kind is SourcePath:
         return str(value)
@@ -233,7 +232,7 @@ def _arrived(*parts: Any) -> SourcePath:
 
 
 def reduce_code(code: types.CodeType, reduce: Any) -> tuple[Any, ...]:
-    """Return how to pickle code: as cloudpickle's `reduce` says, but with its file, which that may leave out."""
+    """Return how to pickle code: as cloudpickle's `reduce` does, but with its file name, which that may leave out."""
     return _code, (reduce(code)[1], code.co_filename)
 
 

@@ -1,7 +1,7 @@
 """Cells compiled under the real path and the real lines of their file.
 
 Tracebacks, warnings, profilers and `inspect` then all point into the user's file. They show the text that ran (see
-`snapshots`), even if the file, or what else has run at those lines, is another by now.
+`snapshots`), even if the file has been edited since, or other text has run at those lines.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from IPython.core.inputtransformer2 import TransformerManager
 from . import snapshots
 from .snapshots import SourcePath
 
-# Names under which IPython's magics compile the code that they were given.
+# File names under which IPython's magics compile the code that they are given.
 _MAGIC_NAMES = frozenset({"<timed exec>", "<timed eval>", "<magic-timeit>"})
 
-_CONSTANT = re.compile("[rRuU]?['\"]")  # how a docstring begins: before Python 3.12 the tokens of f-strings are strings
+_CONSTANT = re.compile(
+    "[rRuU]?['\"]"
+)  # how a docstring begins. An f-string is none, though its token is a string before 3.12
 _BLANK = re.compile(r"(?:[^\S\n]*\n)*")
 
 
@@ -35,7 +37,7 @@ _BLANK = re.compile(r"(?:[^\S\n]*\n)*")
 class _Place:
     """Where a piece of source comes from."""
 
-    path: str  # a SourcePath, unless it is a magic's that stands in no cell
+    path: str  # a SourcePath, unless this is the code of a magic that stands in no cell
     line: int  # of the first line of `text`, from 1
     text: str  # as the user wrote it
     magic: bool  # the argument or body of a magic
@@ -43,9 +45,9 @@ class _Place:
 
 
 class Compiler(CachingCompiler):
-    """IPython's compiler, told where the code that comes next is from.
+    """IPython's compiler, which is told where the code that comes next is from.
 
-    A place holds for its own text and thread only: whatever else is compiled meanwhile keeps IPython's names.
+    That holds for this text and this thread only. Whatever else is compiled meanwhile keeps IPython's names.
     """
 
     def __init__(self) -> None:
@@ -59,14 +61,14 @@ class Compiler(CachingCompiler):
 
     @contextlib.contextmanager
     def at(self, path: str, line: int, text: str, run: str = "") -> Iterator[None]:
-        """Compile `text`, if it is compiled, as line `line` and following of `path`, in the run of that id."""
+        """Within the block, compile `text` as the lines of `path` from `line` on, in the run with the id `run`."""
         with self._at(_Place(SourcePath(path, line, text, run), line, text, magic=False)):
             yield
 
     @contextlib.contextmanager
     def at_magic(self, text: str, depth: int, down: int) -> Iterator[None]:
-        """Compile the argument or body of a magic as source `down` lines below the caller at stack depth `depth`."""
-        frame = sys._getframe(depth + 2)  # two of them are contextlib's and our own
+        """Compile the argument or body of a magic as text `down` lines below the caller at stack depth `depth`."""
+        frame = sys._getframe(depth + 2)  # two more: contextlib's and our own
         path, line = frame.f_code.co_filename, frame.f_lineno + down
         del frame
         here = type(path) is SourcePath and (not down or _stands_at(path, line, text))
@@ -82,7 +84,7 @@ class Compiler(CachingCompiler):
             self._here.place = outer
 
     def where(self) -> tuple[str, int]:
-        """Return path and line of the argument or body of the magic that runs; an empty path if it is not in a file."""
+        """Return path and line of the argument or body of the magic that runs. The path is "" if it is in no file."""
         place = self._place
         return (place.path, place.line) if place is not None and place.magic else ("", 1)
 
@@ -91,7 +93,7 @@ class Compiler(CachingCompiler):
         return self._place is not None and self._place.magic and self._place.text == text
 
     def transformed(self, raw: str, cell: str) -> None:
-        """Note that IPython has made `cell` of `raw`, without its leading blank lines but (`keep_lines`) all others."""
+        """Note that IPython has made `cell` of `raw`: without leading blank lines, but with all other lines kept."""
         place = self._place
         if place is not None and raw == place.text:
             place.cell = cell
@@ -107,7 +109,7 @@ class Compiler(CachingCompiler):
         place = self._place
         if place is None or source != place.cell:
             return super().ast_parse(source, filename, symbol)
-        # Leading newlines put nodes and syntax errors alike where they belong, at the speed of C.
+        # Leading newlines put nodes and syntax errors on the right lines, and cost next to nothing.
         first = place.line + _BLANK.match(place.text).group().count("\n")
         tree = super().ast_parse("\n" * (first - 1) + source, place.path, symbol)
         if "class " in source and not place.magic:
@@ -123,7 +125,7 @@ class Compiler(CachingCompiler):
 
 
 def docstring(readline: Callable[[], str]) -> tuple[str | None, int]:
-    """Return the docstring of a file, None if it has none, and the line on which its first statement begins, from 1."""
+    """Return the docstring of a file, None if it has none, and the line, from 1, of its first statement."""
     parts: list[str] = []
     line = 0
     try:
@@ -136,7 +138,7 @@ def docstring(readline: Callable[[], str]) -> tuple[str | None, int]:
                 continue
             if parts and (token.type in (tokenize.NEWLINE, tokenize.ENDMARKER) or token.string == ";"):
                 found: dict[str, Any] = {}
-                with warnings.catch_warnings():  # of escapes: who compiles the cell warns
+                with warnings.catch_warnings():  # about escapes: compiling the cell warns about them anyway
                     warnings.simplefilter("ignore")
                     exec(compile(" ".join(parts), "<docstring>", "exec"), found)
                 return found.get("__doc__"), line
@@ -147,11 +149,11 @@ def docstring(readline: Callable[[], str]) -> tuple[str | None, int]:
 
 
 class Transformations(TransformerManager):
-    """IPython's transformations of a cell: they keep the number of lines, and cost nothing if there is nothing to do.
+    """IPython's transformations of a cell. They keep the number of lines, and cost nothing if there is nothing to do.
 
-    Several of IPython's join the lines of a continued command (`!ls \\` and what follows); blank lines make up for it.
-    To find out that there is nothing to do, IPython takes the cell apart in Python, which for a hundred lines takes
-    longer than all the rest of the way from the editor to a rank.
+    Some of IPython's join the lines of a continued command (`!ls \\` and what follows); blank lines make up for that.
+    To find out that there is nothing to do, IPython tokenizes the cell in Python. For a hundred lines that takes longer
+    than the rest of the way from the editor to a rank, so regular expressions look first.
     """
 
     def __init__(self) -> None:
@@ -176,7 +178,8 @@ _KNOWN = {
     *("MagicAssign", "SystemAssign", "EscapedCommand", "HelpEnd"),
 }
 
-# Where any of them may have something to do. Each matches more than it must: what it misses would be run as it is.
+# Text that a transformation may have something to do with. Each matches too much rather than too little: what it misses
+# would be run as it is.
 _SPECIAL = re.compile(
     r"""\A\s | ^[^\S\n]+$                               # blank lines at the beginning, indentation, lines of spaces
     | ^[^\S\n]*(?: [%!?,;/]                            # a magic, a command or a call
@@ -205,9 +208,9 @@ def _padded(cls: type) -> type:
 
 
 def _stands_at(path: str, line: int, text: str) -> bool:
-    """Whether the body of a magic is what the file has from `line` on, and not a string that code has made.
+    """Whether the file has the body of a magic from `line` on. Otherwise it is a string that code has made.
 
-    Of a body, IPython has taken off what is left of the code: indentation, prompts.
+    IPython has stripped indentation and prompts off the body.
     """
     wanted = text.rstrip().splitlines()
     return snapshots.stand_in(wanted, linecache.getlines(path)[line - 1 : line - 1 + len(wanted)])

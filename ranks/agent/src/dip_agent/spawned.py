@@ -1,12 +1,12 @@
 """What cells define, in processes that user code starts by spawn or forkserver, as pools of workers do.
 
-Such a process runs the file of `__main__` once more, to have what that defines. Of a file of cells that would be those
-that nobody asked for, magics that are no Python, and side effects for a second time. So `__main__` says that there is
-nothing to run, as IPython's does, and the functions and classes that it defines go by value (cloudpickle) where they
-would else go by name. There they, and the globals that functions use, become those of `__main__`, as if the cells had
-run.
+Such a process usually runs the file of `__main__` once more, to get what that defines. With a file of cells it would
+run cells that nobody asked for, magics that are no Python, and side effects a second time. So `__main__` says that
+there is nothing to run, as IPython's does. The functions and classes that it defines are pickled by value (cloudpickle)
+rather than by name. In the new process they, and the globals that functions use, become names of `__main__`, as if the
+cells had run there.
 
-Imports the standard library only: the started processes have this module, too.
+This module imports only the standard library, since the started processes import it, too.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .snapshots import SourcePath, note_class, of_class, reduce_code
 _LRUCache = type(functools.lru_cache(len))
 _AGENT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# By a name that ends like this, what starts a process knows a module that it need not run.
+# `multiprocessing.spawn` does not run a main module whose name ends like this.
 _NOTHING = ModuleSpec("dipls.__main__", None)
 
 
 class Main(types.ModuleType):
     """The module `__main__` of cells.
 
-    Its `__spec__` is None, as any script's. `multiprocessing.spawn`, or a relative of it, sees one with nothing to run.
+    Its `__spec__` is None, as any script's. `multiprocessing.spawn` and its relatives get one with nothing to run.
     """
 
-    def __getattribute__(self, name: str) -> Any:  # a property would do, did not Python 3.14 pass it over
+    def __getattribute__(self, name: str) -> Any:  # not a property: Python 3.14 does not ask it
         if name == "__spec__":
             caller = sys._getframe(1)
             if str(caller.f_globals.get("__name__")).endswith(".spawn"):
@@ -50,8 +50,8 @@ class Main(types.ModuleType):
 
 
 def _starting(caller: types.FrameType) -> ModuleSpec:
-    """Be ready for a process that is started by a function of `multiprocessing.spawn` or a relative of it."""
-    data = caller.f_locals.get("d")  # what the new process is told
+    """Prepare for a process that `multiprocessing.spawn`, or a relative of it, starts."""
+    data = caller.f_locals.get("d")  # the dict that the new process is sent
     if isinstance(data, dict) and isinstance(data.get("sys_path"), list) and _AGENT not in data["sys_path"]:
         data["sys_path"].append(_AGENT)
     if caller.f_globals["__name__"] == "multiprocessing.spawn":
@@ -59,7 +59,7 @@ def _starting(caller: types.FrameType) -> ModuleSpec:
     return _NOTHING
 
 
-# Here: on the way to another process.
+# In the process that starts another one: pickling.
 
 _sent = Bindings()
 _versions = itertools.count()
@@ -96,7 +96,7 @@ def _reduce(pickler: Any, value: Any) -> Any:
         if value.__module__ == "__main__":
             return _reduce_class(value)
         if value.__module__ == "builtins" and getattr(builtins, value.__name__, None) is not value:
-            return _by_value(value)  # such as `types.MappingProxyType`, which is not to be found under its name
+            return _by_value(value)  # such as `types.MappingProxyType`, which cannot be found by its name
     elif kind is _LRUCache:
         if getattr(value, "__module__", "") == "__main__":
             return cached, (value.cache_parameters(), value.__wrapped__)
@@ -108,7 +108,7 @@ def _reduce(pickler: Any, value: Any) -> Any:
 def _reduce_function(pickler: Any, function: types.FunctionType) -> Any:
     reduced = _by_value(function)
     if function.__globals__ is not _namespace():
-        return reduced  # a decorator's that looks like what it decorates
+        return reduced  # made by a decorator, with the name of what it decorates
     _, (code, *_, closure), (attributes, slots), *_ = reduced
     name = _global_name(function)
     used = slots.pop("__globals__")
@@ -141,11 +141,12 @@ def _global_name(value: Any) -> str:
 
 
 def _lend(pickler: Any, used: dict[str, Any]) -> dict[str, tuple[str, bytes]]:
-    """Return version and pickle of globals, and of those that functions among them use: once in what is pickled.
+    """Return version and pickle, by name, of globals and of those that functions among them use.
 
-    What cannot travel is not among them: a function may do without, and Python says so if it does not.
+    In one pickle each comes once. Globals that cannot be pickled are left out: if a function needs one after all, it
+    raises NameError.
     """
-    if hasattr(pickler, "wanted"):  # one of those pickles
+    if hasattr(pickler, "wanted"):  # this is one of `_pickle`'s
         pickler.wanted.update(used)
         return {}
     hidden = _hidden()
@@ -171,9 +172,9 @@ def _hidden() -> dict[str, Any]:
 
 
 def _pickle(value: Any, wanted: dict[str, Any]) -> bytes | None:
-    """Pickle a global, None if that cannot be, and add the globals to `wanted` that it needs.
+    """Pickle a global and add those that it needs to `wanted`. Returns None if it cannot be pickled.
 
-    It is a copy: of a tensor, `multiprocessing` would make one that both sides change.
+    A tensor is copied. `multiprocessing` itself would share its memory, so that both processes change it.
     """
     from multiprocessing.reduction import ForkingPickler
 
@@ -206,7 +207,7 @@ def _is_torchs(reduce: Any) -> bool:
 
 
 def _version(name: str, value: Any) -> str:
-    """Return what tells this object under a name from another one under the same name."""
+    """Return a text that tells this object from any other that has the same name at another time."""
     version = _sent.get(name, value) if name else ""
     if name and not version:
         version = f"{os.getpid()}.{next(_versions)}"
@@ -215,28 +216,28 @@ def _version(name: str, value: Any) -> str:
 
 
 def with_slots(cls: type, make: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the arguments by which `make` makes a class that has the slots of `cls`.
+    """Return the arguments with which `make` makes a class that has the slots of `cls`.
 
-    cloudpickle 3.1 makes one without them: what is pickled of its instances would not fit the original.
+    cloudpickle 3.1 leaves them out, and instances of such a class could not be unpickled for the original.
     """
     if "__slots__" not in vars(cls) or make.__name__ != "_make_skeleton_class":
         return arguments
     needed = {**arguments[3], "__slots__": cls.__slots__}
-    if typing.NamedTuple in vars(cls).get("__orig_bases__", ()):  # which sees to its slots itself
+    if typing.NamedTuple in vars(cls).get("__orig_bases__", ()):  # it makes its slots itself
         del needed["__slots__"]
         needed["__module__"] = cls.__module__  # cloudpickle 2 leaves it out
     return (*arguments[:3], needed, *arguments[4:])
 
 
-# There: what is called in the other process, in the order of the pickle.
+# In the process that was started: what its pickle calls, in that order.
 
-_lent = Bindings()  # what has come
-_kept: dict[int, Any] = {}  # functions and classes that were there, by id: they stay as they are
-_mains: list[types.ModuleType] = []  # earlier ones, whose names something may still use
+_lent = Bindings()  # the versions of the globals that have come
+_kept: dict[int, Any] = {}  # by id: functions and classes that were there already, and stay as they are
+_mains: list[types.ModuleType] = []  # earlier modules `__main__`, whose names may still be in use
 
 
 def _namespace() -> dict[str, Any]:
-    """Return the names of `__main__`. In a new process it has those of what has started that, and is replaced."""
+    """Return the namespace of `__main__`. In a new process the module, which is the starting program's, is replaced."""
     main = sys.modules["__main__"]
     if not isinstance(main, Main) and main.__name__ == "__main__" and _is_new_process():
         _mains.append(main)
@@ -253,7 +254,7 @@ def _is_new_process() -> bool:
 
 
 def _own(name: str, version: str) -> Any:
-    """Return what has that name, if it is of that version, or has come in another way: by a fork."""
+    """Return what has that name, if it is of that version or was inherited by a fork."""
     value = _namespace().get(name) if name else None
     if value is not None and _lent.get(name, value) in ("", version):
         _kept[id(value)] = value
@@ -283,9 +284,9 @@ def _finish(function: types.FunctionType, state: tuple[Any, ...]) -> None:
             try:
                 function.__closure__[index].cell_contents = cell.cell_contents
             except ValueError:
-                pass  # not assigned yet
+                pass  # the cell has no value yet
         for name, value in slots.items():
-            if name != "_cloudpickle_submodules":  # there to be imported
+            if name != "_cloudpickle_submodules":  # it is there only so that modules are imported
                 setattr(function, name, value)
     namespace = _namespace()
     for name, (version, pickled) in lent.items():

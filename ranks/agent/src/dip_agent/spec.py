@@ -22,15 +22,15 @@ class Spec:
     crash: int  # a file for the stacks of a process that a signal kills
     stdout: tuple[int, int]  # read and write end
     stderr: tuple[int, int]
-    lifeline: int  # end of file: the node is gone
+    lifeline: int  # its end of file means that the node is gone
     report: int  # one line of JSON goes here once the socket is bound, or could not be
     log: int
     listener: int = -1  # for rank 0: the bound socket of the process group's store
     verbose: bool = False  # of the app
-    seed: int | None = None  # of all random generators; None: they are to have states of entropy
+    seed: int | None = None  # of all random generators; None: the system's entropy gives them their states
     plain: bool = False  # no colours in what IPython itself writes
     free_gpu: bool = True  # free torch's cached memory after cells
-    gate: int = -1  # end of file: the store listens. Rank 0 has the end to close, the others the end to read
+    gate: int = -1  # its end of file means that the store listens. Rank 0 has the end to close, others the end to read
     surroundings: dict[str, Any] = field(default_factory=dict)  # of the local namespace, as in docs/wire.md
     extra_path: list[str] = field(default_factory=list)
     log_level: str = "info"

@@ -21,10 +21,10 @@ _THREADING = threading.Thread.run.__code__.co_filename
 
 
 def threads(hidden: int | None, source: bool = True) -> list[dict[str, Any]]:
-    """Return `{"id", "name", "main", "frames"}` of the threads that run user code, the main thread first in any case.
+    """Return `{"id", "name", "main", "frames"}` of the threads that run user code. The main thread always comes first.
 
-    Frames are those of the user and of libraries, outermost first; with `source` they have the line's text, too.
-    `hidden` is left out, and so are other threads of ours.
+    Frames are those of the user and of libraries, outermost first. With `source` they have the line's text, too. The
+    thread `hidden` and other threads of ours are left out.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
@@ -45,7 +45,7 @@ def is_ours(filename: str) -> bool:
 
 
 def describe(file: str, line: int, name: str) -> dict[str, Any]:
-    """Return a frame as messages have it."""
+    """Return a frame in the form that it has in messages."""
     found = {"file": file, "line": line, "name": name}
     if type(file) is SourcePath and file.run:
         found["run"] = file.run
@@ -53,16 +53,16 @@ def describe(file: str, line: int, name: str) -> dict[str, Any]:
 
 
 def _frames(frame: FrameType | None, main: bool) -> list[FrameType]:
-    """Return the frames of a thread, outermost first, without those of the machinery, wherever they stand.
+    """Return the frames of a thread, outermost first, without those of the machinery.
 
-    There are none for a thread of ours, and for the main thread while it waits for something to do.
+    A thread of ours has none, and the main thread has none while it waits for a request.
     """
     found: list[FrameType] = []
     while frame is not None:
         found.append(frame)
         frame = frame.f_back
     found.reverse()
-    if main:  # what is outside of the machinery has started the process
+    if main:  # frames outside of the machinery have started the process
         first = next((i for i, frame in enumerate(found) if _is_ours(frame)), 0)
         found = found[first:]
     elif _is_ours(next((frame for frame in found if not _starts_threads(frame)), found[0])):

@@ -1,6 +1,6 @@
-"""What children of a process inherit from it: environment, working directory, where imports look.
+"""What children inherit from a process: environment, working directory, sys.path.
 
-The local namespace tells the server what it has changed of that since its start, and ranks that are made later take it
+The local namespace tells the server what it has changed of these since its start. Ranks that are made later take that
 over, as if they were its children.
 """
 
@@ -15,7 +15,7 @@ from . import paths
 
 
 class Surroundings:
-    """Notices changes. Made once the process has become what it is; any thread may ask."""
+    """Notices changes. Made once the process has been set up. Any thread may ask."""
 
     def __init__(self) -> None:
         self._start = _State()
@@ -48,7 +48,7 @@ class Surroundings:
 
 
 class _State:
-    """Everything as it is."""
+    """The state of all of it at one moment."""
 
     def __init__(self) -> None:
         self.env = dict(_environ())
@@ -56,7 +56,7 @@ class _State:
         self.path = list(sys.path)
 
     def holds(self) -> bool:
-        """Whether everything is still like that."""
+        """Whether nothing has changed since."""
         return self.env == _environ() and self.path == sys.path and self.cwd == _cwd()
 
 
@@ -66,7 +66,7 @@ def _text(value: bytes | None) -> str | None:
 
 def _environ() -> dict[bytes, bytes]:
     try:
-        return os.environ._data  # to decode all of it after every cell would take long
+        return os.environ._data  # decoding all of it after every cell would take long
     except AttributeError:  # the user has put something else there
         return {os.fsencode(name): os.fsencode(value) for name, value in dict(os.environ).items()}
 
@@ -75,11 +75,11 @@ def _cwd() -> str | None:
     try:
         return os.getcwd()
     except OSError:
-        return None  # removed
+        return None  # the working directory was removed
 
 
 def take_over(changes: dict[str, Any]) -> list[str]:
-    """Change what the local namespace has changed; return sentences about what could not be."""
+    """Make the changes that the local namespace has made. Returns sentences about those that could not be made."""
     problems = []
     for name, value in (changes.get("env") or {}).items():
         try:

@@ -23,8 +23,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 class Poller:
     """Waits until descriptors are readable.
 
-    One that is `shared` may be waited for by several pollers, of which on Linux the first that waits at the moment is
-    woken, and no other; elsewhere, all are.
+    Several pollers may wait for a `shared` descriptor. On Linux only one of them is woken: of those that wait, the one
+    that was first to add it. Elsewhere all are woken.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Poller:
     def add(self, fd: int, shared: bool = False) -> None:
         """Wait for `fd`, too."""
         if LINUX and shared:
-            # Not every Linux can do this; where it cannot, all are woken.
+            # Old kernels cannot do this. All pollers are woken there.
             with contextlib.suppress(OSError):
                 self._poll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
                 return
@@ -44,7 +44,7 @@ class Poller:
         self._poll.unregister(fd)
 
     def wait(self, seconds: float | None) -> list[int]:
-        """Return the descriptors that are readable, or whose other end is closed; none if `seconds` are over."""
+        """Return the descriptors that are readable or whose other end is closed; none if `seconds` have passed."""
         patience = seconds if seconds is None or LINUX else math.ceil(seconds * 1000)
         return [fd for fd, _ in self._poll.poll(patience)]
 
@@ -59,7 +59,7 @@ class Bell:
 
     def ring(self) -> None:
         """Make `fd` readable; never waits."""
-        with contextlib.suppress(BlockingIOError):  # full: it rings
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so it rings already
             os.write(self._write, b"\0")
 
     def clear(self) -> None:
@@ -107,22 +107,22 @@ def adopt_orphans() -> None:
 
 
 def child_pids(pid: int | str = "self") -> list[int]:
-    """Return the pids of a process's children, adopted ones included; an empty list where that is unknown."""
+    """Return the pids of a process's children, adopted ones included. The list is empty where that is unknown."""
     pids: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                pids.extend(map(int, file.read().split()))  # a thread that has ended meanwhile has none
+                pids.extend(map(int, file.read().split()))  # a thread may have ended meanwhile
     return pids
 
 
 def knows_children() -> bool:
-    """Whether `child_pids` knows."""
+    """Whether the system tells `child_pids` of children."""
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 def kill(pid: int, started: int) -> bool:
-    """Kill a process if it is still the one that has started then. Linux only.
+    """Kill the process `pid` if its start time is `started`. Linux only.
 
     Returns False if that is not allowed.
     """
@@ -132,9 +132,9 @@ def kill(pid: int, started: int) -> bool:
     except ProcessLookupError:
         return True
     except (AttributeError, OSError):
-        pass  # Python was built for older systems, as conda's is, or runs on one, or has no descriptor left
+        pass  # this Python was built for an older system, as conda's is, or runs on one, or has no descriptor left
     try:
-        # The descriptor names one process for good; looked at after it was opened, it names the right one.
+        # The descriptor means one process for good. So the start time is looked at after it was opened.
         if start_time(pid) != started:
             return True
         if fd >= 0:
@@ -177,7 +177,7 @@ def _is_open(fd: int) -> bool:
 
 
 def signal_name(number: int) -> str:
-    """Return `SIGKILL` for 9; the number as text for one that has no name."""
+    """Return `SIGKILL` for 9. For a number without a name, return the number as text."""
     try:
         return signal.Signals(number).name
     except ValueError:

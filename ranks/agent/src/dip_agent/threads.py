@@ -1,6 +1,6 @@
-"""The threads of this process that Python knows nothing of: started by libraries, in C++ or Rust. Linux only.
+"""The native threads of this process: libraries in C++ or Rust have started them, and Python does not know them.
 
-A fork has none of them, and hangs at the first use of what waits for one. Some libraries see to that themselves.
+A fork has none of them, and hangs as soon as something waits for one. Some libraries prevent that. Linux only.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import threading
 import time
 from typing import NamedTuple
 
-_PATIENCE = 1.0  # seconds for a thread to come to rest; until then nobody can tell whose it is
-_STACK = 1 << 16  # bytes of a stack that are looked at, at most: a thread that waits has a few kilobytes
+_PATIENCE = 1.0  # seconds to wait for a thread that runs: whose it is can be told only while it waits
+_STACK = 1 << 16  # bytes to look at of a stack, at most. A waiting thread's has a few kilobytes
 
-# Those that see to a fork: OpenBLAS ends its threads before it, jemalloc starts others after it, and so does numexpr at
+# Libraries that survive a fork. OpenBLAS ends its threads before it. jemalloc starts new ones after it, and numexpr at
 # its first use. Most files are named after the library; numexpr's is in a folder of that name.
 _SAFE_LIBRARY = re.compile(r"openblas[^/]*$|/numexpr/")
 _SAFE_NAMES = frozenset({"jemalloc_bg_thd"})
@@ -28,15 +28,15 @@ class Thread(NamedTuple):
     """A native thread."""
 
     id: int
-    name: str  # as it calls itself; most have the program's
-    libraries: tuple[str, ...]  # their files, the outermost frame's first; none if they cannot be told
+    name: str  # the program's, unless the library has given it another
+    libraries: tuple[str, ...]  # files, the outermost frame's first; empty if they are not known
 
     def __str__(self) -> str:
         return os.path.basename(self.libraries[0]) if self.libraries else self.name
 
     @property
     def survives_fork(self) -> bool:
-        """Whether the library that it belongs to works in a fork all the same."""
+        """Whether its library works in a fork all the same."""
         return self.name in _SAFE_NAMES or bool(self.libraries and _SAFE_LIBRARY.search(self.libraries[0]))
 
 
@@ -49,7 +49,7 @@ def ids() -> set[int]:
 
 
 def native(known: set[int]) -> list[Thread]:
-    """Return the native threads that are not in `known`. May wait until those that run have come to rest."""
+    """Return the native threads that are not in `known`. If one runs, wait a moment until it waits."""
     pythons = {thread.native_id for thread in threading.enumerate()}
     unknown = ids() - known - pythons
     if not unknown:
@@ -66,30 +66,31 @@ def native(known: set[int]) -> list[Thread]:
 
 
 def runs(number: int) -> bool:
-    """Whether a thread runs at the moment, so that nobody can tell where it is."""
+    """Whether a thread runs at the moment. Where it is can be told only while it waits."""
     return _read(number, "syscall") == "running"
 
 
 def call(number: int) -> tuple[int, ...]:
-    """Return the arguments of the system call that a thread waits in; none if it runs, or the system does not tell."""
+    """Return the arguments of the system call that a thread waits in. Empty if it runs or the system does not tell."""
     words = _read(number, "syscall").split()
-    # The number of the call is followed by six arguments, the stack's place and the program's.
+    # The call's number, its six arguments, the stack pointer, the program counter.
     return tuple(int(word, 16) for word in words[1:-2]) if len(words) == 9 else ()
 
 
 class Memory:
-    """What is mapped where in this process."""
+    """The memory map of this process."""
 
     def __init__(self) -> None:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             self._lines = maps.readlines()
         self._firsts = [int(line[: line.index("-")], 16) for line in self._lines]  # addresses, ascending
-        self._mappings: dict[int, tuple[int, str, bool]] = {}  # what `_mapping` has told, by line
+        self._mappings: dict[int, tuple[int, str, bool]] = {}  # what `_mapping` has returned, by line
 
     def libraries_of(self, number: int) -> tuple[str, ...]:
-        """Return the libraries into which the words on a waiting thread's stack point, where its calls return.
+        """Return the libraries whose functions a waiting thread is in, outermost first.
 
-        The outermost comes first. None if it runs, or the system does not tell.
+        They are those into whose code words on its stack point, such as return addresses. Empty if the thread runs or
+        the system does not tell.
         """
         words = _read(number, "syscall").split()
         if len(words) < 3:
@@ -122,7 +123,7 @@ class Memory:
         return mapping if address < mapping[0] else (0, "", False)
 
     def _mapping(self, index: int) -> tuple[int, str, bool]:
-        """Return the end of what a line tells of, its file, and whether that is somebody's code."""
+        """Return the end address of a mapping, its file, and whether that is code of a library."""
         place, access, _, _, _, *path = self._lines[index].rstrip("\n").split(maxsplit=5)
         file = path[0] if path else ""
         is_code = "x" in access and file != "" and not _EVERYBODYS.search(os.path.basename(file))

@@ -29,7 +29,7 @@ def exit_code(err: BaseException) -> int | None:
     if err.code is None:
         return 0
     if not isinstance(err.code, int):
-        return 1  # it is a message
+        return 1  # the argument is a message
     return (err.code if -(2**63) <= err.code < 2**63 else -1) & 0xFF
 
 
@@ -41,14 +41,14 @@ def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | No
     if isinstance(err, SyntaxError) and err.filename and err.lineno:
         frames.append(stacks.describe(err.filename, err.lineno, "<module>"))
     value, rendered = text(err), _render(shell, err, tb)
-    if (hint := paths.hint(err)) and "renaming" not in value:  # newer Pythons say it themselves
+    if (hint := paths.hint(err)) and "renaming" not in value:  # Python 3.13 says so itself
         value, rendered = f"{value}; {hint}", [*rendered, hint]
     rendered = [shell.painted(line) for line in rendered]
     return {"ename": type(err).__name__, "evalue": value, "traceback": rendered, "frames": frames}
 
 
 def users_part(tb: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without frames of the machinery, wherever they stand, and of what that calls for itself."""
+    """Return the traceback without frames of the machinery, and of library code that the machinery calls for itself."""
     users = []
     ours = True
     for part in _parts(tb):
@@ -60,21 +60,21 @@ def users_part(tb: TracebackType | None) -> TracebackType | None:
 
 
 def struck_machinery(err: BaseException) -> bool:
-    """Tell whether an interrupt has struck code of ours, or while that dealt with what it does not tell the user."""
+    """Whether an interrupt has struck code of ours, or struck while that handled an exception that users never see."""
     cause = err.__context__
     return users_part(err.__traceback__) is None or (cause is not None and users_part(cause.__traceback__) is None)
 
 
 def in_torch(err: BaseException) -> bool:
-    """Tell whether code of torch's has raised something, or ours that it has called."""
+    """Whether torch's code has raised an exception, or our code that torch has called."""
     parts = list(_parts(users_part(err.__traceback__)))
     return bool(parts) and _TORCH in parts[-1].tb_frame.f_code.co_filename
 
 
 def place(err: BaseException) -> TracebackType | None:
-    """Return the traceback of the user's code that an interrupt has ended, whatever it struck and was turned into.
+    """Return the traceback of the user's code that an interrupt has ended, whatever exception it was turned into.
 
-    What torch did there is left out: it waited.
+    torch's frames are left out, since torch only waited.
     """
     seen: set[int] = set()
     users, cause = users_part(err.__traceback__), err
@@ -106,7 +106,7 @@ def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | Non
         return [f"UsageError: {text(err)}"]
     if isinstance(err, SystemExit):
         if not isinstance(err.code, int):
-            return text(err).split("\n")  # the message, as Python prints it
+            return text(err).split("\n")  # its message, which is what Python prints
         return [f"SystemExit: {text(err)}", "This ended the cell. The process lives on: it ends with its pool."]
     try:
         if isinstance(err, SyntaxError):
@@ -116,7 +116,7 @@ def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | Non
         if tb is not None and not _has_group(err):
             return shell.InteractiveTB.structured_traceback(type(err), err, tb, tb_offset=0)
     except Exception:
-        pass  # broken source, a broken __repr__ …: the standard library's way is plainer and sturdier
+        pass  # because of broken source, a broken __repr__ …; the standard library's formatter bears more
     finally:
         _forget_sources()
     try:
@@ -126,7 +126,7 @@ def _render(shell: InteractiveShell, err: BaseException, tb: TracebackType | Non
 
 
 def _forget_sources() -> None:
-    """Have IPython's helpers forget what they have read: they would keep the code of every traceback for good."""
+    """Have IPython's helpers forget what they have read. They would keep the code of every traceback for good."""
     for module in ("executing", "stack_data"):
         cls = getattr(sys.modules.get(module), "Source", None)
         for name, part in list(vars(cls).items()) if cls is not None else ():
@@ -137,7 +137,7 @@ def _forget_sources() -> None:
 
 
 def _has_group(err: BaseException | None) -> bool:
-    """Whether an exception group (Python 3.11) is in the chain: IPython's formatter leaves its members out."""
+    """Whether an exception group (Python 3.11) is in the chain. IPython's formatter leaves out its members."""
     seen: set[int] = set()
     while err is not None and id(err) not in seen:
         if hasattr(err, "exceptions") and hasattr(err, "split"):

@@ -50,7 +50,7 @@ class Message:
 class Session:
     """One end of a conversation: signs what goes out, verifies what comes in.
 
-    The peer's session id is pinned by its first message that verifies; after that its message numbers must rise.
+    The first message that verifies fixes the peer's session id. After that its message numbers must rise.
     """
 
     def __init__(self, key: bytes):
@@ -70,10 +70,10 @@ class Session:
     ) -> list[bytes]:
         """Return the frames of a new message. `content` and `metadata` are JSON, see `encode`.
 
-        Messages must be sent in the order in which they are packed: the receiver takes a falling number for a replay.
+        Messages must be sent in the order in which they are packed. The receiver takes a falling number for a replay.
         """
         self._sent += 1
-        # An encoder would take several times as long to write this, for each message.
+        # For every message; the JSON encoder would take several times as long.
         header = (
             f'{{"msg_id":"{self._id}_{self._sent}","session":"{self._id}","username":"dipls",'
             f'"date":"{datetime.now(timezone.utc).isoformat()}","msg_type":{_encode(msg_type)},'
@@ -128,7 +128,7 @@ def encode(value: Any) -> bytes:
 
 
 def unknown(message: Message) -> tuple[str, bytes]:
-    """Return type and content of the answer to a request of a type that nobody knows here."""
+    """Return type and content of the answer to a request of an unknown type."""
     content = {
         "status": "error",
         "ename": "NotImplementedError",
@@ -149,7 +149,7 @@ def failure(err: BaseException) -> dict[str, Any]:
 
 
 def text(err: BaseException) -> str:
-    """Return `str(err)`, or what can be said where that raises."""
+    """Return `str(err)`, or a text that names the classes if that raises."""
     try:
         return str(err)
     except Exception as broken:
