@@ -255,7 +255,7 @@ func (e *Executor) start(req Request, at place, origin *origin, after predecesso
 		return nil, ErrClosed
 	}
 	e.count++
-	r := newRun(e, fmt.Sprintf("%s-%d", e.session, e.count), req, at, origin)
+	r := newRun(e, e.runID(e.count), req, at, origin)
 	r.after = after
 	e.runs[r.id] = r
 	e.watchRuns()

@@ -65,13 +65,15 @@ type run struct {
 	interrupted time.Time // first, where the code runs now; zero: it was not
 	freed       []string  // which ranks had to be freed of what then, a clause each
 	timeout     <-chan time.Time
-	journal     *journal.Recorder // nil: none
+	journal     *journal.Recorder // nil: none; set under order
 	parts       []*part           // of all phases so far
 
 	traced   trace.Time    // when the phase of the run began that the trace will be told of next
 	begun    chan struct{} // closed when its turn has come, if nothing is to wait for its end
 	finished chan struct{} // closed at the end
 	report   event.Report  // after that
+
+	order sync.Mutex // held while an event that no process has said is journaled and published: see SubscribeFrom
 
 	mu    sync.Mutex // guards what follows, and the outcome of every part
 	left  int        // parts that have not ended
@@ -199,6 +201,13 @@ func (r *run) head(k event.Kind) event.Header {
 
 // emit publishes and journals an event of the run that is not output.
 func (r *run) emit(ev event.Event) {
+	r.order.Lock()
+	defer r.order.Unlock()
+	r.emitLocked(ev)
+}
+
+// emitLocked is emit for who holds order, or the mu of the process that the event comes of.
+func (r *run) emitLocked(ev event.Event) {
 	r.journal.Event(ev)
 	r.e.bus.Publish(ev)
 }
@@ -297,6 +306,8 @@ func (r *run) start() {
 		Header: r.head(event.KindRunStarted), Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
 		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
 	}
+	r.order.Lock()
+	defer r.order.Unlock()
 	if j := r.e.o.Journal; j != nil {
 		rj, err := j.Begin(journal.Record{
 			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
@@ -309,7 +320,7 @@ func (r *run) start() {
 		}
 	}
 	r.tracePhase("journal begun")
-	r.emit(ev)
+	r.emitLocked(ev)
 }
 
 // journalFailed tells the user that the journal cannot be written, unless that is still so since the last time. The event belongs to
@@ -322,9 +333,9 @@ func (r *run) journalFailed(err error) {
 	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: journal.Problem(err), Path: dir})
 }
 
-// journalFull tells the user that not all of the run will be kept.
+// journalFull tells the user that not all of the run will be kept. Whoever has written into the journal calls it.
 func (r *run) journalFull() {
-	r.emit(&event.Log{
+	r.emitLocked(&event.Log{
 		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.Dir(),
 		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
 			journal.FormatLimit(r.journal.Limit())),
@@ -670,9 +681,10 @@ func (r *run) finish(status event.Status, reason string) {
 		Header: r.head(event.KindRunFinished), Parent: r.parent(), Status: status, ExitCode: r.report.ExitCode,
 		Seconds: event.Seconds(r.report.Elapsed), Reason: reason,
 	}
+	r.order.Lock()
 	if r.journal != nil { // is complete for whoever hears of the end
 		if lacking := r.journal.Lacking(); lacking != "" {
-			r.emit(&event.Log{
+			r.emitLocked(&event.Log{
 				Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.Dir(),
 			})
 		}
@@ -685,6 +697,7 @@ func (r *run) finish(status event.Status, reason string) {
 		r.tracePhase("journal complete")
 	}
 	r.e.bus.Publish(ev)
+	r.order.Unlock()
 	if w := r.waiter(); w != nil {
 		w.mu.Lock()
 		delete(w.awaited, r)

@@ -34,6 +34,7 @@ type Reader struct {
 	at      time.Duration     // of the last index line
 	output  indexStream       // what is left to read of the last stretch of output
 	queue   []event.Event     // to be returned next
+	to      *Mark             // where the events end; nil: where the journal does
 	ended   bool              // the index has been read
 	gapped  bool              // the last of the output that could be told was that something is not kept any more
 }
@@ -75,6 +76,25 @@ func Read(dir string) (*Reader, error) {
 	}
 	r.lines = bufio.NewReader(r.index)
 	return r, nil
+}
+
+// ReadTo opens a journal as Read does. The events end at the mark. What was a part of a character there is left out.
+func ReadTo(m Mark) (*Reader, error) {
+	r, err := Read(m.dir)
+	if err != nil {
+		return nil, err
+	}
+	r.to = &m
+	r.lines.Reset(r.upToMark())
+	return r, nil
+}
+
+// upToMark is the current section's index, as far as it is to be read.
+func (r *Reader) upToMark() io.Reader {
+	if r.to != nil && r.to.section == r.section {
+		return io.LimitReader(r.index, r.to.size)
+	}
+	return r.index
 }
 
 // Close closes the files.
@@ -192,6 +212,10 @@ func (r *Reader) nextSection() error {
 		if err != nil {
 			return err
 		}
+		if r.to != nil && (next == 0 || next > r.to.section) {
+			r.ended = true
+			return nil
+		}
 		if next == 0 {
 			return r.readRest()
 		}
@@ -207,14 +231,17 @@ func (r *Reader) nextSection() error {
 			r.gap()
 		}
 		r.index, r.section = index, next
-		r.lines.Reset(index)
+		r.lines.Reset(r.upToMark())
 		return nil
 	}
 }
 
 // after is the number of the first section after one; 0: there is none.
-func (r *Reader) after(number int) (next int, err error) {
-	entries, err := os.ReadDir(r.dir)
+func (r *Reader) after(number int) (next int, err error) { return sectionAfter(r.dir, number) }
+
+// sectionAfter is the number of the first section of a journal after one; 0: there is none.
+func sectionAfter(dir string, number int) (next int, err error) {
+	entries, err := os.ReadDir(dir)
 	for _, entry := range entries {
 		digits, index := strings.CutPrefix(strings.TrimSuffix(entry.Name(), indexExt), indexBase+".")
 		if n, err := strconv.Atoi(digits); index && err == nil && n > number && (next == 0 || n < next) {

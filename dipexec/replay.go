@@ -1,0 +1,131 @@
+package dipexec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
+)
+
+// SubscribeFrom is Subscribe with what has been told of a run, and of those that were started after it, as far as journals have it. Each event of theirs is
+// either among what was told or comes by the subscription.
+//
+// For that nothing is journaled or published while the subscription begins: an event is both under the mu of the process that has said it, or
+// under the order of its run. The locks are taken in this order: of the processes, of the executor, of the runs.
+func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *event.Subscription, error) {
+	procs := e.holdAll()
+	defer func() {
+		e.mu.Unlock()
+		for _, p := range procs {
+			p.mu.Unlock()
+		}
+	}()
+	number, err := strconv.Atoi(strings.TrimPrefix(run, e.session+"-"))
+	if err != nil || !strings.HasPrefix(run, e.session+"-") || number < 1 || number > e.count {
+		return nil, nil, ErrNoRun
+	}
+	for _, r := range e.runs {
+		r.order.Lock()
+		defer r.order.Unlock()
+	}
+	replay := &Replay{}
+	if e.o.Journal != nil {
+		dirs := e.o.Journal.Dirs()
+		for ; number <= e.count; number++ {
+			var told earlier
+			dir := dirs[e.runID(number)]
+			if r := e.runs[e.runID(number)]; r != nil && r.journal != nil {
+				told.held, dir = r.journal.Settle(), r.journal.Dir()
+			}
+			if told.held == nil && dir != "" {
+				told.mark, err = journal.MarkOf(dir)
+				told.kept = err == nil // else it is not there, or not any more
+			}
+			replay.runs = append(replay.runs, told)
+		}
+	}
+	return replay, e.bus.Subscribe(kinds...), nil
+}
+
+// runID is the id of the session's how manieth run.
+func (e *Executor) runID(number int) string { return fmt.Sprintf("%s-%d", e.session, number) }
+
+// holdAll takes the locks of all processes, which it returns, and of the executor.
+func (e *Executor) holdAll() []*process {
+	for {
+		e.mu.Lock()
+		known := maps.Clone(e.procs)
+		e.mu.Unlock()
+		var held []*process
+		for _, rank := range slices.Sorted(maps.Keys(known)) {
+			known[rank].mu.Lock()
+			held = append(held, known[rank])
+		}
+		e.mu.Lock()
+		if maps.Equal(known, e.procs) {
+			return held
+		}
+		e.mu.Unlock()
+		for _, p := range held {
+			p.mu.Unlock()
+		}
+	}
+}
+
+// Replay gives back what has been told of runs, run by run.
+type Replay struct {
+	runs   []earlier
+	reader *journal.Reader // of the first of them; nil: it is not open
+}
+
+// earlier is what has been told of one run.
+type earlier struct {
+	held []event.Event // that stand in no file
+	mark journal.Mark  // up to where files have it, if it is kept
+	kept bool
+}
+
+// Next returns the next event. It returns [io.EOF] at the end.
+func (r *Replay) Next() (event.Event, error) {
+	for len(r.runs) > 0 {
+		run := &r.runs[0]
+		if len(run.held) > 0 {
+			ev := run.held[0]
+			run.held = run.held[1:]
+			return ev, nil
+		}
+		if run.kept && r.reader == nil {
+			var err error
+			if r.reader, err = journal.ReadTo(run.mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+		if r.reader != nil {
+			ev, _, err := r.reader.Next()
+			if err == nil {
+				return ev, nil
+			}
+			r.Close()
+			if !errors.Is(err, io.EOF) && !errors.Is(err, fs.ErrNotExist) { // a journal may be removed at any time
+				return nil, err
+			}
+		}
+		r.runs = r.runs[1:]
+	}
+	return nil, io.EOF
+}
+
+// Close closes what is open.
+func (r *Replay) Close() {
+	if r.reader != nil {
+		r.reader.Close()
+		r.reader = nil
+	}
+}
