@@ -18,41 +18,6 @@ var (
 	errInstallCancelled = errors.New("the installation was cancelled")
 )
 
-// subscription is a front's view of the events.
-type subscription struct {
-	*event.Subscription
-	s     *Session
-	front string // "": it hears no questions
-}
-
-// Subscribe implements [API].
-func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription, error) {
-	if r.From != "" {
-		return nil, errorf(CodeInvalid, "a subscription cannot begin with an earlier run yet")
-	}
-	sub := &subscription{Subscription: s.executor.Subscribe(r.Kinds...), s: s}
-	if r.Front == "" || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, event.KindQuestion) {
-		return sub, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fronts[r.Front] != nil {
-		sub.Subscription.Close()
-		return nil, errorf(CodeInvalid, "a front %q has subscribed already", r.Front)
-	}
-	sub.front = r.Front
-	s.fronts[r.Front] = sub
-	return sub, nil
-}
-
-// Close implements [Subscription].
-func (u *subscription) Close() {
-	if u.front != "" {
-		u.s.leave(u)
-	}
-	u.Subscription.Close()
-}
-
 // leave has nobody be asked any more by a subscription.
 func (s *Session) leave(u *subscription) {
 	s.mu.Lock()

@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"dipls/dipexec"
+	"dipls/dipexec/event"
+)
+
+// How much one Next returns of what was told before a subscription began.
+const (
+	earlierEvents = 100
+	earlierBytes  = 32 << 10
+)
+
+// subscription is a front's view of the events.
+type subscription struct {
+	*event.Subscription // what happens since
+	s                   *Session
+	front               string // "": it hears no questions
+	kinds               []event.Kind
+
+	mu      sync.Mutex      // guards what follows
+	earlier *dipexec.Replay // what was told before; nil: all of that has been read
+	read    uint64          // events of that so far
+}
+
+// Subscribe implements [API].
+func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription, error) {
+	sub := &subscription{s: s, kinds: r.Kinds}
+	if r.From == "" {
+		sub.Subscription = s.executor.Subscribe(r.Kinds...)
+	} else {
+		var err error
+		if sub.earlier, sub.Subscription, err = s.executor.SubscribeFrom(r.From, r.Kinds...); err != nil {
+			return nil, noRun(r.From)
+		}
+	}
+	if r.Front == "" || !sub.wants(event.KindQuestion) {
+		return sub, nil
+	}
+	s.mu.Lock()
+	taken := s.fronts[r.Front] != nil
+	if !taken {
+		sub.front = r.Front
+		s.fronts[r.Front] = sub
+	}
+	s.mu.Unlock()
+	if taken {
+		sub.Close()
+		return nil, errorf(CodeInvalid, "a front %q has subscribed already", r.Front)
+	}
+	return sub, nil
+}
+
+// wants reports whether events of a kind come.
+func (u *subscription) wants(k event.Kind) bool {
+	return len(u.kinds) == 0 || slices.Contains(u.kinds, k)
+}
+
+// Next implements [Subscription].
+func (u *subscription) Next(ctx context.Context) ([]event.Event, error) {
+	if evs := u.nextEarlier(); len(evs) > 0 {
+		u.Progress() // what happens meanwhile waits for its reader
+		return evs, nil
+	}
+	return u.Subscription.Next(ctx)
+}
+
+// nextEarlier returns some of what was told before the subscription began; nothing at the end. What cannot be read is told of.
+func (u *subscription) nextEarlier() (evs []event.Event) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for size := 0; u.earlier != nil && len(evs) < earlierEvents && size < earlierBytes; {
+		ev, err := u.earlier.Next()
+		if err != nil {
+			u.endEarlier()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			ev = event.NewLog(event.LevelWarning, fmt.Sprintf("not all of what was told before can be read: %v", err))
+		}
+		if text, ok := ev.(*event.Stream); ok {
+			size += len(text.Text)
+		}
+		if u.wants(ev.Head().Kind) {
+			evs = append(evs, ev)
+		}
+	}
+	u.read += uint64(len(evs))
+	return evs
+}
+
+// endEarlier goes on with what happens since. The caller holds mu.
+func (u *subscription) endEarlier() {
+	if u.earlier != nil {
+		u.earlier.Close()
+		u.earlier = nil
+	}
+}
+
+// Queued implements [Subscription].
+func (u *subscription) Queued() uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.read + u.Subscription.Queued()
+}
+
+// Close implements [Subscription].
+func (u *subscription) Close() {
+	if u.front != "" {
+		u.s.leave(u)
+	}
+	u.mu.Lock()
+	u.endEarlier()
+	u.mu.Unlock()
+	u.Subscription.Close()
+}
