@@ -193,7 +193,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 		proc.Kill()
 		proc.Wait()
 		proc.CleanUp(nil)
-		n.events.close()
+		n.events.leave()
 		n.cancel(err)
 		return nil, fmt.Errorf("connect to the node: %w", err)
 	}
@@ -537,7 +537,7 @@ func (n *Node) supervise() {
 			<-l.Done()
 		}
 	}
-	n.events.close()
+	n.events.leave()
 	close(n.done)
 }
 

@@ -72,6 +72,32 @@ func TestDeathOfOneNodeOfAPool(t *testing.T) {
 	}
 }
 
+// When the first node of a pool is gone, it is told all the same what becomes of the ranks on the others.
+func TestFirstNodeOfAPoolDies(t *testing.T) {
+	told := make(chan StateChange, 100)
+	first := startFake(t, fakerank.Config{}, func(o *Options) { o.OnState = func(c StateChange) { told <- c } })
+	second := startFake(t, fakerank.Config{})
+	p, err := StartPool(testContext(t), PoolSpec{}, Share{Node: first, Ranks: 1}, Share{Node: second, Ranks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(first.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of the first node", first.Done())
+	if err := p.Shutdown(testContext(t), DefaultLadder); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, "the end of the pool", p.Done())
+	var last StateChange
+	for len(told) > 0 {
+		last = <-told
+	}
+	if last.Process != p.Ranks()[1] || last.To != Stopped {
+		t.Errorf("told last is %v of %v, want the stop of rank 1", last.To, last.Process)
+	}
+}
+
 // A pool starts on all of its nodes or on none.
 func TestPoolOverNodesStartsWholly(t *testing.T) {
 	for name, c := range map[string][2]fakerank.Config{

@@ -9,14 +9,16 @@ import (
 )
 
 // notifier calls one function with every state change, in the order in which they were made, on a goroutine of its own: those
-// who make a change hold locks and must not wait for those who hear of it.
+// who make a change hold locks and must not wait for those who hear of it. It is a node's, and lives on with those processes of the
+// node's pools that are on other nodes.
 type notifier struct {
 	wake chan struct{} // cap 1: the queue has something, or closed is set
 	done chan struct{} // the goroutine has ended
 
-	mu     sync.Mutex
-	queue  []notice
-	closed bool
+	mu      sync.Mutex
+	queue   []notice
+	holders int // who may post still; when none is left, closed is set
+	closed  bool
 }
 
 // notice is a change to tell of, or a channel to close when all before it has been told.
@@ -25,9 +27,10 @@ type notice struct {
 	told   chan struct{}
 }
 
-// newNotifier starts the goroutine, which close ends. With a nil function nothing is kept and nothing runs.
+// newNotifier starts the goroutine, which ends when its one holder, and those who have joined it, have left. With a nil function nothing is
+// kept and nothing runs.
 func newNotifier(f func(StateChange), log *zap.Logger) *notifier {
-	n := &notifier{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	n := &notifier{wake: make(chan struct{}, 1), done: make(chan struct{}), holders: 1}
 	if f == nil {
 		n.closed = true
 		close(n.done)
@@ -85,11 +88,25 @@ func (n *notifier) run(f func(StateChange), log *zap.Logger) {
 	}
 }
 
-// close waits until everything has been told.
-func (n *notifier) close() {
+// join keeps the goroutine running until leave. Its caller knows that another holder has not left.
+func (n *notifier) join() {
 	n.mu.Lock()
-	n.closed = true
-	n.signal()
+	defer n.mu.Unlock()
+	n.holders++
+}
+
+// leave waits until everything that has been posted has been told. The last holder's ends the goroutine.
+func (n *notifier) leave() {
+	n.flush()
+	n.mu.Lock()
+	n.holders--
+	last := n.holders == 0
+	if last {
+		n.closed = true
+		n.signal()
+	}
 	n.mu.Unlock()
-	<-n.done
+	if last {
+		<-n.done
+	}
 }

@@ -109,8 +109,9 @@ func newProcess(n *Node, pool *Pool, rank int, sock string) *Process {
 		name = "rank " + strconv.Itoa(rank)
 	}
 	events := n.events
-	if pool != nil {
+	if pool != nil && pool.events != n.events {
 		events = pool.events
+		events.join()
 	}
 	return &Process{
 		node:   n,
@@ -595,7 +596,7 @@ func (p *Process) linkEnded(cause error) {
 	}
 	if e == nil {
 		e = new(ending)
-		p.destroy(time.Now().Add(wordGrace))
+		p.destroy(wordGrace)
 	}
 	if lost != nil {
 		e = &ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Lost: lost}, tail: e.tail, data: e.data}
@@ -650,6 +651,9 @@ func (p *Process) finish(e *ending) {
 	close(p.done)
 	if p.pool != nil {
 		p.pool.rankDone()
+	}
+	if p.events != p.node.events {
+		p.events.leave()
 	}
 }
 

@@ -107,7 +107,7 @@ func end(ctx context.Context, procs []*Process, l Ladder) error {
 			continue
 		}
 		p.log.Warn("the node does not end the process; killing it directly")
-		if p.destroy(deadline) {
+		if p.destroy(time.Until(deadline)) {
 			p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID(), Exit: host.Exit{Signal: "SIGKILL"}}})
 		}
 	}
@@ -197,14 +197,10 @@ func (n *Node) discard(procs []*Process) {
 }
 
 // destroy kills a process without its node's help and reports whether it is gone.
-func (p *Process) destroy(deadline time.Time) bool {
-	for {
-		gone, err := p.node.host.Kill(p.ID())
-		if gone || err != nil || time.Now().After(deadline) {
-			return gone
-		}
-		time.Sleep(time.Millisecond) // no event tells of the end of a process that is not our child
-	}
+func (p *Process) destroy(patience time.Duration) bool {
+	ctx, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	return p.node.host.Kill(ctx, p.ID())
 }
 
 func dones(procs []*Process) []<-chan struct{} {

@@ -29,8 +29,8 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Host is a machine on which nodes run; == tells whether two are the same one. Its methods may be called at the same time. Those that take a context may have to ask the machine; the
-// others answer from what is known of it. Where the machine does not tell something, ok is false.
+// Host is a machine on which nodes run; == tells whether two are the same one. Its methods may be called at the same time. Those that take a
+// context may have to ask the machine; the others answer from what is known of it. Where the machine does not tell something, ok is false.
 type Host interface {
 	// Name is the host's own name, for people and in messages: "" if it has none.
 	Name() string
@@ -62,8 +62,8 @@ type Host interface {
 	Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error)
 	// Ended reports whether a process runs no more for sure, whether or not its parent has taken note of that.
 	Ended(p Process) bool
-	// Kill sends SIGKILL to a process of ours; gone is true if it no longer runs.
-	Kill(p Process) (gone bool, err error)
+	// Kill kills a process of ours, and waits until it is gone or ctx ends. It is for what no node of ours ends any more.
+	Kill(ctx context.Context, p Process) (gone bool)
 }
 
 // NodeSpec says what node to start.

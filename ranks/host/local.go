@@ -78,4 +78,12 @@ func (Local) Condition(ctx context.Context, p Process, before, now Vitals, answe
 func (Local) Ended(p Process) bool { return hasEnded(p) }
 
 // Kill goes by a descriptor of the process, which cannot pass to another one; where there is none, it leaves the process to its node.
-func (Local) Kill(p Process) (gone bool, err error) { return killProcess(p) }
+func (Local) Kill(ctx context.Context, p Process) (gone bool) {
+	for {
+		gone, err := killProcess(p)
+		if gone || err != nil || ctx.Err() != nil {
+			return gone
+		}
+		time.Sleep(time.Millisecond) // no event tells of the end of a process that is not our child
+	}
+}

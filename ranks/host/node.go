@@ -222,8 +222,9 @@ func (n *localNode) Output() string { return n.output.tail() }
 
 // CleanUp has something to kill only if the guard was killed.
 func (n *localNode) CleanUp(started []Process) {
-	deadline := time.Now().Add(survivorPatience)
-	if n.lost && !destroy(n.id, deadline) {
+	ctx, stop := context.WithTimeout(context.Background(), survivorPatience)
+	defer stop()
+	if n.lost && !(Local{}).Kill(ctx, n.id) {
 		n.log.Warn("cannot end the node", zap.Int("pid", n.id.PID))
 	}
 	known := map[int]bool{n.id.PID: true}
@@ -231,7 +232,7 @@ func (n *localNode) CleanUp(started []Process) {
 		if p.PID > 1 {
 			known[p.PID] = true
 		}
-		if !destroy(p, deadline) {
+		if !(Local{}).Kill(ctx, p) {
 			n.log.Warn("cannot end a process", zap.Int("pid", p.PID))
 		}
 	}
@@ -241,17 +242,6 @@ func (n *localNode) CleanUp(started []Process) {
 	}
 	if err := n.dir.remove(); err != nil {
 		n.log.Warn("cannot remove the session's directory", zap.Error(err))
-	}
-}
-
-// destroy kills a process and reports whether it is gone.
-func destroy(p Process, deadline time.Time) bool {
-	for {
-		gone, err := killProcess(p)
-		if gone || err != nil || time.Now().After(deadline) {
-			return gone
-		}
-		time.Sleep(time.Millisecond) // no event tells of the end of a process that is not our child
 	}
 }
 
