@@ -14,6 +14,12 @@
 // more by each of them, and the namespaces would differ after it. A run that says nothing itself has places in both queues
 // until its turn in the local namespace comes; then autodip decides, as the cells before it have left it.
 //
+// Runs that are started as a sequence have their ids and their places from the start, and each waits for the one before it besides. After the
+// first that fails the others are skipped, unless they are to go on.
+//
+// A request may have no code, but variables to move or a pool to make. It takes its turn, and tells of itself, as a cell in the local namespace
+// does that holds the magic for it.
+//
 // Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it; what
 // the processes tell comes on their reader goroutines and is handled there, so that nothing is ever queued in between: a message
 // is journaled and offered to the subscribers before the process that sent it is told that its output has arrived.

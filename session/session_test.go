@@ -112,6 +112,10 @@ func TestTransferAndMakePool(t *testing.T) {
 	if got := ran(t, s, made, pushed, pulled); !slices.Equal(got, []event.Status{event.StatusOK, event.StatusOK, event.StatusError}) {
 		t.Errorf("ended %v", got)
 	}
+	runs := began(t, s, by, CellOfTransfer(Transfer{Pull: true, Names: []string{"missing"}}), on(cells.Local, ""))
+	if report, err := s.Wait(ctx, runs[1]); err != nil || report.Reason != "%dipull missing failed" || report.Status != event.StatusSkipped {
+		t.Errorf("%+v, %v", report, err)
+	}
 	if info, err := s.Info(ctx, false); err != nil || info.Size != 3 {
 		t.Errorf("%+v, %v", info, err)
 	}

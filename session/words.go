@@ -38,6 +38,9 @@ type (
 // cell is text, or blank but for a directive.
 func CellOf(path string, cell cells.Cell) (c Cell, ok bool) { return dipexec.RequestFor(path, cell) }
 
+// CellOfTransfer is a transfer as a member of a [Sequence]: what is behind it does not run if it fails.
+func CellOfTransfer(t Transfer) Cell { return dipexec.RequestForTransfer(t) }
+
 // TargetOf is where a cell would run if its turn were now, under an autodip as [API.Autodip] tells it.
 func TargetOf(c Cell, autodip string) cells.Target {
 	var auto cells.Directive
