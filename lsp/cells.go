@@ -29,7 +29,7 @@ func newCells(s *server) feature {
 
 type cellsParams struct {
 	TextDocument protocol.TextDocumentIdentifier `json:"textDocument"`
-	Range        *protocol.Range                 `json:"range,omitempty" doc:"only the cells that have something in it; without it all"`
+	Range        *protocol.Range                 `json:"range,omitempty" doc:"only the cells that touch it; without it, all"`
 }
 
 // cellsAnswer is the cells of one version of a document.

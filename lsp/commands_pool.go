@@ -20,15 +20,15 @@ import (
 
 // whereArgs name a workspace.
 type whereArgs struct {
-	URI uri.URI `json:"uri,omitempty" doc:"a document of the workspace that is meant; without it, the one that was used last"`
+	URI uri.URI `json:"uri,omitempty" doc:"a document of the workspace; without it, the workspace that was used last"`
 }
 
 type makePoolArgs struct {
 	GPUs    gpuList `json:"gpus,omitempty" doc:"all, or a list such as 0,2-3"`
 	Ranks   int     `json:"ranks,omitempty" doc:"number of ranks"`
-	App     string  `json:"app,omitempty" doc:"what frames the pool's life; see the setting dip.app"`
-	Restart bool    `json:"restart,omitempty" doc:"put it in the place of one that lives"`
-	Timeout float64 `json:"timeout,omitempty" doc:"seconds that it may take"`
+	App     string  `json:"app,omitempty" doc:"the app, see the setting dip.app"`
+	Restart bool    `json:"restart,omitempty" doc:"replace a pool that lives"`
+	Timeout float64 `json:"timeout,omitempty" doc:"how long it may take, in seconds"`
 	whereArgs
 }
 
@@ -45,7 +45,7 @@ type pullArgs struct {
 }
 
 type autodipArgs struct {
-	On    *bool  `json:"on,omitempty" doc:"whether it is to be on; without it nothing changes"`
+	On    *bool  `json:"on,omitempty" doc:"on or off; without it nothing changes"`
 	Flags string `json:"flags,omitempty" doc:"arguments of a %%dip"`
 	whereArgs
 }

@@ -20,8 +20,8 @@ import (
 type cellArgs struct {
 	URI      uri.URI            `json:"uri" doc:"the document"`
 	Cell     *int               `json:"cell,omitempty" doc:"number of the cell, from 1"`
-	Position *protocol.Position `json:"position,omitempty" doc:"a place in the cell, where there is no number"`
-	ID       docs.CellID        `json:"id,omitempty" doc:"the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number"`
+	Position *protocol.Position `json:"position,omitempty" doc:"a place in the cell, in place of the number"`
+	ID       docs.CellID        `json:"id,omitempty" doc:"the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number"`
 	howArgs
 }
 
@@ -29,7 +29,7 @@ type cellArgs struct {
 type lineArgs struct {
 	URI      uri.URI            `json:"uri" doc:"the document"`
 	Position *protocol.Position `json:"position" doc:"a place in the line"`
-	Text     string             `json:"text,omitempty" doc:"the magic as it was seen, from its percent sign on; nothing runs if the line says something else now"`
+	Text     string             `json:"text,omitempty" doc:"the magic as it was seen, from its percent sign on; nothing runs if the line has changed"`
 }
 
 // documentArgs name a document, and say how its cells run.
@@ -41,14 +41,14 @@ type documentArgs struct {
 // selectionArgs name lines.
 type selectionArgs struct {
 	URI   uri.URI         `json:"uri" doc:"the document"`
-	Range *protocol.Range `json:"range" doc:"what is selected; if it is empty, the line that it stands on"`
+	Range *protocol.Range `json:"range" doc:"the selection; if it is empty, its line"`
 	howArgs
 }
 
 // howArgs say how cells run.
 type howArgs struct {
-	Target string `json:"target,omitempty" doc:"where: remote, local, everywhere or ranks:LIST; without it, what the cell says"`
-	See    string `json:"see,omitempty" doc:"whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say"`
+	Target string `json:"target,omitempty" doc:"where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says"`
+	See    string `json:"see,omitempty" doc:"whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say"`
 }
 
 // runReply answers a command that runs something.

@@ -16,15 +16,15 @@ const liveEvery = 100 * time.Millisecond
 
 // foldedParams are what a person reads of runs, as on a terminal.
 type foldedParams struct {
-	Items []foldedItem `json:"items,omitempty" doc:"what is final, in order"`
-	Live  []string     `json:"live,omitempty" doc:"the lines that are not, as they stand: progress bars, prompts. They take the place of those told before"`
+	Items []foldedItem `json:"items,omitempty" doc:"the final items, in order"`
+	Live  []string     `json:"live,omitempty" doc:"the lines that are not final: progress bars, prompts. They replace those sent before"`
 }
 
 // foldedItem is something to show.
 type foldedItem struct {
 	Kind foldedKind `json:"kind"`
 	Run  string     `json:"run,omitempty"`
-	Text string     `json:"text" doc:"one or more lines with whose they are, such as [0-3], and colours"`
+	Text string     `json:"text" doc:"one or more lines, with ranks in front, such as [0-3], and colours"`
 }
 
 type foldedKind string

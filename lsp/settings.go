@@ -56,9 +56,10 @@ type Setting struct {
 
 // settingsTable is all settings.
 var settingsTable = []Setting{
-	{"python", "string", `""`, "The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
+	{"python", "string", `""`, "The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are replaced. " +
+		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
-	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs.", nil,
+	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs.", nil,
 		func(s *Settings, raw json.RawMessage) error {
 			var n int
 			if err := json.Unmarshal(raw, &n); err != nil || n < 0 {
@@ -69,7 +70,8 @@ var settingsTable = []Setting{
 		}},
 	{"gpus", "string", `""`, "GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.", nil,
 		into(func(s *Settings) *string { return &s.GPUs })},
-	{"app", "string", `""`, "What frames a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. Without it `torch`, where that is installed.", nil,
+	{"app", "string", `""`, "The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. " +
+		"If it is empty, `torch` where that is installed.", nil,
 		into(func(s *Settings) *string { return &s.App })},
 	{"preload", "array of strings", `[]`, "Modules to import once, before the ranks are forked, besides torch.", nil,
 		into(func(s *Settings) *[]string { return &s.Preload })},
@@ -77,9 +79,10 @@ var settingsTable = []Setting{
 		into(func(s *Settings) *string { return &s.Start })},
 	{"startTimeout", "number", `120`, "How long a pool may take to start, in seconds.", nil,
 		seconds(func(s *Settings) *time.Duration { return &s.StartTimeout })},
-	{"groupTimeout", "number", `86400`, "How long a collective of a pool's process groups waits for the other ranks, in seconds, before torch gives it up and the ranks end. It is long, so that who thinks at a breakpoint keeps the pool; `dip.hang.after` tells of ranks that wait.", nil,
+	{"groupTimeout", "number", `86400`, "How long a collective waits for the other ranks, in seconds, before torch gives up and ends the ranks. " +
+		"It is long, so that you can think at a breakpoint; `dip.hang.after` tells you of ranks that wait.", nil,
 		seconds(func(s *Settings) *time.Duration { return &s.GroupTimeout })},
-	{"hang.after", "number", `10`, "After how many seconds of a run the ranks are asked where they are, to tell who waits for whom. 0: never.", nil,
+	{"hang.after", "number", `10`, "After how many seconds of a run the ranks are asked where they are, to find out who waits for whom. 0: never.", nil,
 		func(s *Settings, raw json.RawMessage) error {
 			var n float64
 			if json.Unmarshal(raw, &n) == nil && n == 0 {
@@ -91,9 +94,10 @@ var settingsTable = []Setting{
 			}
 			return nil
 		}},
-	{"keepGpuMemory", "boolean", `false`, "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.", nil,
+	{"keepGpuMemory", "boolean", `false`, "Keep torch's cached GPU memory; otherwise it is freed after each cell that changed it.", nil,
 		into(func(s *Settings) *bool { return &s.KeepGPUMemory })},
-	{"seed", "integer", `-1`, "Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere.", nil,
+	{"seed", "integer", `-1`, "Seed of the random generators of Python, NumPy and torch: rank r begins with the seed + r, " +
+		"the local namespace with the seed itself. -1: other numbers each time.", nil,
 		func(s *Settings, raw json.RawMessage) (err error) {
 			var n int64
 			if err := json.Unmarshal(raw, &n); err != nil {
@@ -104,12 +108,14 @@ var settingsTable = []Setting{
 		}},
 	{"prewarm", "boolean", `true`, "Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.", nil,
 		into(func(s *Settings) *bool { return &s.Prewarm })},
-	{"see", "string", `""`, "Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0.", nil,
+	{"see", "string", `""`, "Whose output is shown if the cell does not say so: `all`, or a list such as `0,2-4`. If it is empty, rank 0.", nil,
 		into(func(s *Settings) *string { return &s.See })},
-	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`, "The lenses above each cell that run something, in this order. Without any there are no lenses at all.",
+	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`,
+		"The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all.",
 		[]string{"runRemote", "runEverywhere", "runLocal", "runAbove"},
 		into(func(s *Settings) *[]string { return &s.CodeLens })},
-	{"journalLimit", "string", `"2GiB"`, "How much one run's journal takes at most, such as `500MB` or `4GiB`; `0` is any amount. Of a run that puts out more, the oldest and the newest are kept.", nil,
+	{"journalLimit", "string", `"2GiB"`, "How much the journal of one run may take, such as `500MB` or `4GiB`; `0`: any amount. " +
+		"Of a run that puts out more, the oldest and the newest output is kept.", nil,
 		func(s *Settings, raw json.RawMessage) error {
 			var text string
 			if err := json.Unmarshal(raw, &text); err != nil {
@@ -119,9 +125,10 @@ var settingsTable = []Setting{
 			s.JournalLimit = limit
 			return err
 		}},
-	{"diagnostics.output", "string", `"last"`, "What cells print, as a diagnostic at their header: nothing, the last lines, or all.", []string{"off", "last", "full"},
-		into(func(s *Settings) *string { return &s.DiagnosticsOutput })},
-	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only.",
+	{"diagnostics.output", "string", `"last"`, "What cells print, as a diagnostic at their header: nothing, the last lines, or everything.",
+		[]string{"off", "last", "full"}, into(func(s *Settings) *string { return &s.DiagnosticsOutput })},
+	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output " +
+		"(many editors block until it is answered), or in the output window only.",
 		[]string{failuresMessage, failuresAsk, failuresOff}, into(func(s *Settings) *string { return &s.Failures })},
 }
 

@@ -16,7 +16,7 @@ import (
 
 type showOutputArgs struct {
 	Run  string `json:"run" doc:"id of the run"`
-	Rank *int   `json:"rank,omitempty" doc:"the rank; without it all of them, and the local namespace, folded"`
+	Rank *int   `json:"rank,omitempty" doc:"only this rank; without it, all ranks and the local namespace, folded"`
 }
 
 // showReply answers which file holds what is shown.

@@ -22,8 +22,8 @@ import (
 )
 
 type stackArgs struct {
-	Rank   *int `json:"rank,omitempty" doc:"only that of this rank; -1 is the local namespace. Without it those of all processes"`
-	Native bool `json:"native,omitempty" doc:"in native code, too, where py-spy is installed, which takes a moment"`
+	Rank   *int `json:"rank,omitempty" doc:"only this rank; -1 is the local namespace; without it, all processes"`
+	Native bool `json:"native,omitempty" doc:"also in native code, if py-spy is installed; takes a moment"`
 	whereArgs
 }
 
@@ -50,7 +50,7 @@ type threadFrames struct {
 }
 
 type showStacksArgs struct {
-	Run string `json:"run,omitempty" doc:"id of the run whose ranks are meant; without it, the last one that runs"`
+	Run string `json:"run,omitempty" doc:"id of the run; without it, the latest one that goes on"`
 	whereArgs
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 type statusArgs struct {
-	Memory bool `json:"memory,omitempty" doc:"tell also how much memory the processes take, which takes a moment"`
+	Memory bool `json:"memory,omitempty" doc:"also the memory of the processes; takes a moment"`
 }
 
 // statusReply answers how the workspaces do.

@@ -14,7 +14,7 @@ import (
 )
 
 type variablesArgs struct {
-	Rank *int `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace. Without it those of all processes"`
+	Rank *int `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace; without it, of all processes"`
 	whereArgs
 }
 

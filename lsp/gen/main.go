@@ -45,9 +45,11 @@ func generated(root string) (map[string]string, error) {
 		return nil, err
 	}
 	schema := lsp.NewSchema()
-	return map[string]string{
-		"docs/settings.md":                         settingsReference(schema),
-		"docs/commands.md":                         commandsReference(schema),
-		"vscode-extension/src/generated/server.ts": typescriptReference(schema, source),
-	}, nil
+	files := map[string]string{"vscode-extension/src/generated/server.ts": typescriptReference(schema, source)}
+	for _, name := range []string{"settings.md", "commands.md"} {
+		if files["docs/"+name], err = page(name, schema); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }

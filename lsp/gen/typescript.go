@@ -98,10 +98,10 @@ func (t *typescript) commands() {
 	t.section("/** The argument of each command. */\nexport interface CommandArguments {\n%s}\n", &arguments)
 	t.section("/** What each command answers. */\nexport interface CommandAnswers {\n%s}\n", &answers)
 	t.section("export type CommandName = keyof CommandArguments;\n")
-	t.section("export interface CommandRow {\n  readonly name: CommandName;\n  readonly title: string;\n  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
+	t.section("export interface CommandRow {\n  readonly name: CommandName;\n  readonly title: string;\n}\n")
 	t.section("/** All commands. */\nexport const commands: readonly CommandRow[] = [\n")
 	for _, c := range t.schema.Commands {
-		t.row([][2]string{{"name", quote(t.prefixed(c.Name))}, {"title", quote(c.Title)}, {"doc", quote(c.Doc)}})
+		t.row([][2]string{{"name", quote(t.prefixed(c.Name))}, {"title", quote(c.Title)}})
 	}
 	t.body.WriteString("];\n")
 }
@@ -122,7 +122,7 @@ func (t *typescript) settings() {
 		if row.Values != nil {
 			fields = append(fields, [2]string{"enum", list(row.Values)})
 		}
-		t.row(append(fields, [2]string{"default", settingDefault(row)}, [2]string{"doc", quote(row.Doc)}))
+		t.row(append(fields, [2]string{"default", settingDefault(row)}, [2]string{"doc", quoteText(row.Doc)}))
 	}
 	t.body.WriteString("];\n")
 }
@@ -205,8 +205,8 @@ func (t *typescript) named(of reflect.Type, argument bool) string {
 	return name
 }
 
-// interfaceOf writes a struct, after what it consists of. What an argument points to is there if it is needed; elsewhere it may be null. Given are types of fields
-// that are known better.
+// interfaceOf writes a struct, after the structs of its fields. In an argument, a pointer that is needed is never null; elsewhere it may be. given has the
+// types of fields whose Go type says less than is known.
 func (t *typescript) interfaceOf(name string, of reflect.Type, argument bool, given map[string]string) {
 	type field struct {
 		name, typ, doc string
@@ -297,7 +297,12 @@ func (t *typescript) typeOf(of reflect.Type, argument bool) string {
 // field writes a field of an interface.
 func (t *typescript) field(name string, optional bool, typ, doc string) {
 	if doc != "" {
-		fmt.Fprintf(&t.body, "  /** %s */\n", strings.NewReplacer("*/", "*\\/", "nil:", "null:").Replace(doc))
+		doc = strings.NewReplacer("*/", "*\\/", "nil:", "null:").Replace(doc)
+		if lines := wrap(doc, lineWidth-len("  /**  */")); len(lines) == 1 {
+			fmt.Fprintf(&t.body, "  /** %s */\n", doc)
+		} else {
+			fmt.Fprintf(&t.body, "  /**\n   * %s\n   */\n", strings.Join(lines, "\n   * "))
+		}
 	}
 	mark := ""
 	if optional {
@@ -306,13 +311,49 @@ func (t *typescript) field(name string, optional bool, typ, doc string) {
 	t.body.WriteString(indent(declaration(name+mark+":", strings.Split(typ, " | "), ";"), "  "))
 }
 
-// row writes an object of a table.
+// row writes an object of a table. A value of several lines begins below its key.
 func (t *typescript) row(fields [][2]string) {
 	t.body.WriteString("  {\n")
 	for _, f := range fields {
-		fmt.Fprintf(&t.body, "    %s: %s,\n", f[0], f[1])
+		key, value := f[0], " "+f[1]
+		if strings.Contains(value, "\n") {
+			value = "\n" + indent(f[1], "      ")
+		}
+		fmt.Fprintf(&t.body, "    %s:%s,\n", key, value)
 	}
 	t.body.WriteString("  },\n")
+}
+
+// wrap breaks text at blanks into lines of at most so many characters, where it has blanks.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.SplitSeq(text, " ") {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+			lines, line = append(lines, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
+}
+
+// quoteText is a string as a row has it: one that is too long for a line is a sum of several.
+func quoteText(text string) string {
+	lines := wrap(text, lineWidth-len("      '' +"))
+	for i, line := range lines {
+		if i < len(lines)-1 {
+			line += " "
+		}
+		lines[i] = quote(line)
+	}
+	if one := quote(text); len(lines) == 1 && utf8.RuneCountInString("    doc: "+one+",") > lineWidth {
+		return "\n" + one
+	}
+	return strings.Join(lines, " +\n")
 }
 
 // lineWidth is how long a line may be before it is broken.

@@ -222,7 +222,10 @@ export interface HangEvent {
   waiting?: Place[];
   /** who is waited for */
   missing?: Place[];
-  /** all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell" */
+  /**
+   * all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for
+   * rank 2, which has finished this cell"
+   */
   text: string;
   /** it is over; nothing else but Hang, Variant, Level and Text, as they were, is set then */
   gone?: boolean;
@@ -267,13 +270,13 @@ export interface CellArgs {
   uri: string;
   /** number of the cell, from 1 */
   cell?: number;
-  /** a place in the cell, where there is no number */
+  /** a place in the cell, in place of the number */
   position?: Position;
-  /** the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
+  /** the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number */
   id?: number;
-  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -287,9 +290,9 @@ export interface RunReply {
 export interface DocumentArgs {
   /** the document */
   uri: string;
-  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -301,11 +304,11 @@ export interface Range {
 export interface SelectionArgs {
   /** the document */
   uri: string;
-  /** what is selected; if it is empty, the line that it stands on */
+  /** the selection; if it is empty, its line */
   range: Range;
-  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -314,7 +317,7 @@ export interface LineArgs {
   uri: string;
   /** a place in the line */
   position: Position;
-  /** the magic as it was seen, from its percent sign on; nothing runs if the line says something else now */
+  /** the magic as it was seen, from its percent sign on; nothing runs if the line has changed */
   text?: string;
 }
 
@@ -323,18 +326,18 @@ export interface MakePoolArgs {
   gpus?: string | number | number[];
   /** number of ranks */
   ranks?: number;
-  /** what frames the pool's life; see the setting dip.app */
+  /** the app, see the setting dip.app */
   app?: string;
-  /** put it in the place of one that lives */
+  /** replace a pool that lives */
   restart?: boolean;
-  /** seconds that it may take */
+  /** how long it may take, in seconds */
   timeout?: number;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
 export interface WhereArgs {
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -347,7 +350,7 @@ export type NoReply = Record<string, never>;
 export interface InterruptArgs {
   /** id of the run; without it, all runs */
   run?: string;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -358,7 +361,7 @@ export interface InterruptReply {
 export interface FreeArgs {
   /** id of the run; without it, whatever is on the ranks */
   run?: string;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -371,7 +374,7 @@ export interface PushArgs {
   names: string[];
   /** all, or a list such as 0,2-3; without it all */
   ranks?: string;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -382,13 +385,13 @@ export interface PushAndRunArgs {
   uri: string;
   /** number of the cell, from 1 */
   cell?: number;
-  /** a place in the cell, where there is no number */
+  /** a place in the cell, in place of the number */
   position?: Position;
-  /** the cell as lenses and code actions name it, which is the same cell whatever has been typed above; it counts more than the number */
+  /** the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number */
   id?: number;
-  /** where: remote, local, everywhere or ranks:LIST; without it, what the cell says */
+  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, what the cell or the settings say */
+  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -397,16 +400,16 @@ export interface PullArgs {
   names: string[];
   /** the rank; without it 0 */
   rank?: number;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
 export interface AutodipArgs {
-  /** whether it is to be on; without it nothing changes */
+  /** on or off; without it nothing changes */
   on?: boolean;
   /** arguments of a %%dip */
   flags?: string;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -415,7 +418,7 @@ export interface AutodipReply {
 }
 
 export interface StatusArgs {
-  /** tell also how much memory the processes take, which takes a moment */
+  /** also the memory of the processes; takes a moment */
   memory?: boolean;
 }
 
@@ -513,9 +516,9 @@ export interface GpusReply {
 }
 
 export interface VariablesArgs {
-  /** only those of this rank; -1 is the local namespace. Without it those of all processes */
+  /** only those of this rank; -1 is the local namespace; without it, of all processes */
   rank?: number;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -555,11 +558,11 @@ export interface VariablesReply {
 }
 
 export interface StackArgs {
-  /** only that of this rank; -1 is the local namespace. Without it those of all processes */
+  /** only this rank; -1 is the local namespace; without it, all processes */
   rank?: number;
-  /** in native code, too, where py-spy is installed, which takes a moment */
+  /** also in native code, if py-spy is installed; takes a moment */
   native?: boolean;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -602,9 +605,9 @@ export interface StackReply {
 }
 
 export interface ShowStacksArgs {
-  /** id of the run whose ranks are meant; without it, the last one that runs */
+  /** id of the run; without it, the latest one that goes on */
   run?: string;
-  /** a document of the workspace that is meant; without it, the one that was used last */
+  /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
 
@@ -617,7 +620,7 @@ export interface ShowReply {
 export interface ShowOutputArgs {
   /** id of the run */
   run: string;
-  /** the rank; without it all of them, and the local namespace, folded */
+  /** only this rank; without it, all ranks and the local namespace, folded */
   rank?: number;
 }
 
@@ -687,8 +690,6 @@ export type CommandName = keyof CommandArguments;
 export interface CommandRow {
   readonly name: CommandName;
   readonly title: string;
-  /** What it does, in Markdown. */
-  readonly doc: string;
 }
 
 /** All commands. */
@@ -696,134 +697,117 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.runCell',
     title: 'Run cell',
-    doc: 'Runs a cell as it is now. It says itself where, unless `target` does.',
   },
   {
     name: 'dip.runAbove',
     title: 'Run cells above',
-    doc: 'Runs the code cells above a cell, without it, one after the other; the first one that fails ends it.',
   },
   {
     name: 'dip.runBelow',
     title: 'Run cell and below',
-    doc: 'Runs a cell and those below it, likewise.',
   },
   {
     name: 'dip.runAll',
     title: 'Run all cells',
-    doc: 'Runs all cells of a document, likewise.',
   },
   {
     name: 'dip.runSelection',
     title: 'Run selection',
-    doc: 'Runs the lines of a range, or within one line the text that is selected, where their cell would run.',
   },
   {
     name: 'dip.runLine',
     title: 'Run line magic',
-    doc: 'Runs the line magic that stands on a line, such as `# %dipush x`, in the local namespace.',
   },
   {
     name: 'dip.makePool',
     title: 'Make pool',
-    doc: 'Makes a pool, as `%makedip` does, when the runs before have ended. What is not said is as it was, or as the settings say.',
   },
   {
     name: 'dip.restartPool',
     title: 'Restart pool',
-    doc: 'Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.',
   },
   {
     name: 'dip.killPool',
     title: 'Kill pool',
-    doc: 'Interrupts what runs on the ranks and ends them.',
   },
   {
     name: 'dip.restartLocal',
     title: 'Restart local namespace',
-    doc: 'Interrupts what runs in the local namespace and replaces it by a fresh one.',
   },
   {
     name: 'dip.restart',
     title: 'Restart Python',
-    doc: 'Interrupts everything and ends Python, the local namespace as well as the ranks. The next cell starts it anew, with the settings as they are then.',
   },
   {
     name: 'dip.interrupt',
     title: 'Interrupt',
-    doc: 'Interrupts a run, or all runs of the workspace. Ranks that do not heed it within a second because they wait for others are freed. The second time they are freed at once; after that the user is asked whether the pool may end (`window/showMessageRequest`).',
   },
   {
     name: 'dip.free',
     title: 'Free ranks',
-    doc: "Ends a run on the ranks, or whatever is on them, and frees ranks that wait for others, at once. Their variables stay, and the next cell's collectives pair up.",
   },
   {
     name: 'dip.push',
     title: 'Push variables to the ranks',
-    doc: 'Copies variables from the local namespace to the ranks, as `%dipush` does, when the runs before have ended.',
   },
   {
     name: 'dip.pushAndRun',
     title: 'Push variables and run cell',
-    doc: 'Copies variables to all ranks, and runs a cell once they are there.',
   },
   {
     name: 'dip.pull',
     title: 'Pull variables from a rank',
-    doc: 'Copies variables from a rank to the local namespace, as `%dipull` does, when the runs before have ended.',
   },
   {
     name: 'dip.autodip',
     title: 'Switch autodip',
-    doc: 'Switches autodip: whether cells that do not say where they run run on the ranks. Without `on` it only tells.',
   },
   {
     name: 'dip.status',
     title: 'Status',
-    doc: "Tells of the workspaces' pools, processes and runs. `pool` is as in [the wire](wire.md#commands), `info`; besides, its `ranks` and `local` each have the `run` that goes on there, or null.",
   },
   {
     name: 'dip.gpus',
     title: 'GPUs',
-    doc: 'Tells of the GPUs that a pool can be made of: those that the local namespace would see. Where there is no `nvidia-smi` there are none.',
   },
   {
     name: 'dip.variables',
     title: 'Variables',
-    doc: 'Tells what the namespaces hold that live and are idle. Each variable has a value for all processes that agree on it, an object as in [the wire](wire.md#lookups); processes that are `busy` have told nothing.',
   },
   {
     name: 'dip.stack',
     title: 'Stacks',
-    doc: 'Tells where processes are in their code, also while they are busy. One that does not say it within 2 seconds has an `error` in place of `text` and `frames`. `folded` is all of it for people.',
   },
   {
     name: 'dip.showStacks',
     title: 'Show stacks',
-    doc: 'Opens where processes are, folded, with what is known of who waits for whom, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself; where there is no journal it is a message, and `path` is empty.',
   },
   {
     name: 'dip.showOutput',
     title: 'Show output',
-    doc: 'Opens what a run has printed, folded, in the editor: `window/showDocument`. A client that cannot do that opens `path` itself.',
   },
   {
     name: 'dip.clear',
     title: 'Clear outcomes of cells',
-    doc: 'Forgets how the cells of a document ran: lenses, hints and diagnostics are as before they did.',
   },
 ];
 
 /** Settings without their prefix. */
 export interface Settings {
-  /** The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`. */
+  /**
+   * The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are
+   * replaced. If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in
+   * the folder or above it, `python3`.
+   */
   python?: string;
-  /** Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs. */
+  /** Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs. */
   ranks?: number;
   /** GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does. */
   gpus?: string;
-  /** What frames a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. Without it `torch`, where that is installed. */
+  /**
+   * The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. If
+   * it is empty, `torch` where that is installed.
+   */
   app?: string;
   /** Modules to import once, before the ranks are forked, besides torch. */
   preload?: string[];
@@ -831,25 +815,40 @@ export interface Settings {
   start?: 'auto' | 'fork' | 'spawn';
   /** How long a pool may take to start, in seconds. */
   startTimeout?: number;
-  /** How long a collective of a pool's process groups waits for the other ranks, in seconds, before torch gives it up and the ranks end. It is long, so that who thinks at a breakpoint keeps the pool; `dip.hang.after` tells of ranks that wait. */
+  /**
+   * How long a collective waits for the other ranks, in seconds, before torch gives up and ends the ranks. It is
+   * long, so that you can think at a breakpoint; `dip.hang.after` tells you of ranks that wait.
+   */
   groupTimeout?: number;
-  /** After how many seconds of a run the ranks are asked where they are, to tell who waits for whom. 0: never. */
+  /** After how many seconds of a run the ranks are asked where they are, to find out who waits for whom. 0: never. */
   'hang.after'?: number;
-  /** Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it. */
+  /** Keep torch's cached GPU memory; otherwise it is freed after each cell that changed it. */
   keepGpuMemory?: boolean;
-  /** Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere. */
+  /**
+   * Seed of the random generators of Python, NumPy and torch: rank r begins with the seed + r, the local namespace
+   * with the seed itself. -1: other numbers each time.
+   */
   seed?: number;
-  /** Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs. */
+  /**
+   * Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first
+   * cell runs.
+   */
   prewarm?: boolean;
-  /** Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0. */
+  /** Whose output is shown if the cell does not say so: `all`, or a list such as `0,2-4`. If it is empty, rank 0. */
   see?: string;
-  /** The lenses above each cell that run something, in this order. Without any there are no lenses at all. */
+  /** The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all. */
   codeLens?: ('runRemote' | 'runEverywhere' | 'runLocal' | 'runAbove')[];
-  /** How much one run's journal takes at most, such as `500MB` or `4GiB`; `0` is any amount. Of a run that puts out more, the oldest and the newest are kept. */
+  /**
+   * How much the journal of one run may take, such as `500MB` or `4GiB`; `0`: any amount. Of a run that puts out
+   * more, the oldest and the newest output is kept.
+   */
   journalLimit?: string;
-  /** What cells print, as a diagnostic at their header: nothing, the last lines, or all. */
+  /** What cells print, as a diagnostic at their header: nothing, the last lines, or everything. */
   'diagnostics.output'?: 'off' | 'last' | 'full';
-  /** How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only. */
+  /**
+   * How a client without events shows that a cell has failed: as a message, as a question whether to open the
+   * output (many editors block until it is answered), or in the output window only.
+   */
   failures?: 'message' | 'ask' | 'off';
 }
 
@@ -869,25 +868,32 @@ export const settings: readonly SettingRow[] = [
     key: 'dip.python',
     type: 'string',
     default: '',
-    doc: 'The interpreter: a path, from the folder if it is not absolute, or a name on `PATH`; `~` and `${workspaceFolder}` are known. Without it the first of these is taken: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.',
+    doc:
+      'The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are ' +
+      'replaced. If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in ' +
+      'the folder or above it, `python3`.',
   },
   {
     key: 'dip.ranks',
     type: 'integer',
     default: 0,
-    doc: 'Number of ranks of a pool. 0: one for every GPU, or 2 on a machine without GPUs.',
+    doc: 'Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs.',
   },
   {
     key: 'dip.gpus',
     type: 'string',
     default: '',
-    doc: 'GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.',
+    doc:
+      
+      'GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.',
   },
   {
     key: 'dip.app',
     type: 'string',
     default: '',
-    doc: "What frames a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. Without it `torch`, where that is installed.",
+    doc:
+      "The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. If " +
+      'it is empty, `torch` where that is installed.',
   },
   {
     key: 'dip.preload',
@@ -912,75 +918,90 @@ export const settings: readonly SettingRow[] = [
     key: 'dip.groupTimeout',
     type: 'number',
     default: 86400,
-    doc: "How long a collective of a pool's process groups waits for the other ranks, in seconds, before torch gives it up and the ranks end. It is long, so that who thinks at a breakpoint keeps the pool; `dip.hang.after` tells of ranks that wait.",
+    doc:
+      'How long a collective waits for the other ranks, in seconds, before torch gives up and ends the ranks. It is ' +
+      'long, so that you can think at a breakpoint; `dip.hang.after` tells you of ranks that wait.',
   },
   {
     key: 'dip.hang.after',
     type: 'number',
     default: 10,
-    doc: 'After how many seconds of a run the ranks are asked where they are, to tell who waits for whom. 0: never.',
+    doc:
+      
+      'After how many seconds of a run the ranks are asked where they are, to find out who waits for whom. 0: never.',
   },
   {
     key: 'dip.keepGpuMemory',
     type: 'boolean',
     default: false,
-    doc: "Leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it.",
+    doc: "Keep torch's cached GPU memory; otherwise it is freed after each cell that changed it.",
   },
   {
     key: 'dip.seed',
     type: 'integer',
     default: -1,
-    doc: 'Where the random generators of Python, NumPy and torch begin: rank r with the seed + r, the local namespace with the seed itself. -1: anywhere, each time elsewhere.',
+    doc:
+      'Seed of the random generators of Python, NumPy and torch: rank r begins with the seed + r, the local namespace ' +
+      'with the seed itself. -1: other numbers each time.',
   },
   {
     key: 'dip.prewarm',
     type: 'boolean',
     default: true,
-    doc: 'Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.',
+    doc:
+      'Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first ' +
+      'cell runs.',
   },
   {
     key: 'dip.see',
     type: 'string',
     default: '',
-    doc: 'Whose output is shown where a cell does not say: `all`, or a list such as `0,2-4`. Without it rank 0.',
+    doc: 'Whose output is shown if the cell does not say so: `all`, or a list such as `0,2-4`. If it is empty, rank 0.',
   },
   {
     key: 'dip.codeLens',
     type: 'array',
     enum: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
     default: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
-    doc: 'The lenses above each cell that run something, in this order. Without any there are no lenses at all.',
+    doc: 'The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all.',
   },
   {
     key: 'dip.journalLimit',
     type: 'string',
     default: '2GiB',
-    doc: "How much one run's journal takes at most, such as `500MB` or `4GiB`; `0` is any amount. Of a run that puts out more, the oldest and the newest are kept.",
+    doc:
+      'How much the journal of one run may take, such as `500MB` or `4GiB`; `0`: any amount. Of a run that puts out ' +
+      'more, the oldest and the newest output is kept.',
   },
   {
     key: 'dip.diagnostics.output',
     type: 'string',
     enum: ['off', 'last', 'full'],
     default: 'last',
-    doc: 'What cells print, as a diagnostic at their header: nothing, the last lines, or all.',
+    doc: 'What cells print, as a diagnostic at their header: nothing, the last lines, or everything.',
   },
   {
     key: 'dip.failures',
     type: 'string',
     enum: ['message', 'ask', 'off'],
     default: 'message',
-    doc: 'How a client without events shows that a cell has failed: as a message, as a question whether to open the output (many editors let you do nothing else until it is answered), or in the output window only.',
+    doc:
+      'How a client without events shows that a cell has failed: as a message, as a question whether to open the ' +
+      'output (many editors block until it is answered), or in the output window only.',
   },
 ];
 
 export interface InitializationOptions extends Settings {
-  /** true: what is in the folders may run; false: nothing of them may. Without it, a command is the consent for its folder */
+  /**
+   * true: what is in the folders may run; false: nothing of them may; absent: a command is the consent for its
+   * folder
+   */
   trusted?: boolean;
-  /** true: the client takes events in place of text */
+  /** true: the client takes events instead of text */
   events?: boolean;
-  /** true, with events: and what a person reads of them as well */
+  /** true, with events: the client also takes what a person reads of them */
   folded?: boolean;
-  /** true: the client is told when to ask for cells anew */
+  /** true: the client is told when to ask for cells again */
   cells?: boolean;
 }
 
@@ -990,7 +1011,7 @@ export interface TextDocumentIdentifier {
 
 export interface CellsParams {
   textDocument: TextDocumentIdentifier;
-  /** only the cells that have something in it; without it all */
+  /** only the cells that touch it; without it, all */
   range?: Range;
 }
 
@@ -1029,14 +1050,14 @@ export interface CellsAnswer {
 export interface FoldedItem {
   kind: 'heading' | 'outcome' | 'line' | 'result' | 'display' | 'failure' | 'notice';
   run?: string;
-  /** one or more lines with whose they are, such as [0-3], and colours */
+  /** one or more lines, with ranks in front, such as [0-3], and colours */
   text: string;
 }
 
 export interface FoldedParams {
-  /** what is final, in order */
+  /** the final items, in order */
   items?: FoldedItem[];
-  /** the lines that are not, as they stand: progress bars, prompts. They take the place of those told before */
+  /** the lines that are not final: progress bars, prompts. They replace those sent before */
   live?: string[];
 }
 
