@@ -29,14 +29,19 @@ const (
 // namesPatience is how long processes are waited for that are asked for names: somebody looks at the light bulb.
 const namesPatience = 200 * time.Millisecond
 
-func (d *diagnostics) methods() map[string]rpc.Method {
-	return map[string]rpc.Method{protocol.MethodTextDocumentCodeAction: rpc.Request(d.codeAction)}
-}
+// codeActions offers what can be done at a place: about what the marks say there, and with the cell and its ranks.
+type codeActions struct{ s *server }
 
-func (d *diagnostics) capabilities(caps *protocol.ServerCapabilities) {
-	caps.CodeActionProvider = &protocol.CodeActionOptions{
-		CodeActionKinds: []protocol.CodeActionKind{
-			protocol.CodeActionKindQuickFix, actionRun, actionOutput, actionVariables, actionInterrupt, actionRestart, actionPool,
+func newCodeActions(s *server) feature {
+	ca := &codeActions{s}
+	return feature{
+		methods: map[string]rpc.Method{protocol.MethodTextDocumentCodeAction: rpc.Request(ca.list)},
+		capabilities: func(caps *protocol.ServerCapabilities) {
+			caps.CodeActionProvider = &protocol.CodeActionOptions{
+				CodeActionKinds: []protocol.CodeActionKind{
+					protocol.CodeActionKindQuickFix, actionRun, actionOutput, actionVariables, actionInterrupt, actionRestart, actionPool,
+				},
+			}
 		},
 	}
 }
@@ -52,28 +57,28 @@ type action struct {
 	args      any
 }
 
-// codeAction offers quick fixes of the diagnostics in a range, and what there is to do at that place. The latter is not offered to a client that asks by
+// list answers textDocument/codeAction: quick fixes of the diagnostics in a range, and what there is to do at that place. The latter is not offered to a client that asks by
 // itself, as the caret moves: it would show a light bulb on every line.
-func (d *diagnostics) codeAction(ctx context.Context, p *protocol.CodeActionParams) ([]protocol.CommandOrCodeAction, error) {
+func (ca *codeActions) list(ctx context.Context, p *protocol.CodeActionParams) ([]protocol.CommandOrCodeAction, error) {
 	doc, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {
 		return nil, err
 	}
 	var actions []action
 	if wants(p.Context.Only, protocol.CodeActionKindQuickFix) {
-		actions = d.quickFixes(ctx, doc, p.Range)
+		actions = ca.quickFixes(ctx, doc, p.Range)
 	}
 	asked := p.Context.TriggerKind != protocol.CodeActionTriggerKindAutomatic || len(p.Context.Only) > 0
-	if asked && !d.s.forbidden() {
-		for _, a := range d.offered(ctx, doc, p.Range, p.Context.Only) {
+	if asked && !ca.s.forbidden() {
+		for _, a := range ca.offered(ctx, doc, p.Range, p.Context.Only) {
 			if !slices.ContainsFunc(actions, func(fix action) bool { return fix.title == a.title }) {
 				actions = append(actions, a)
 			}
 		}
 	}
 	answer := []protocol.CommandOrCodeAction{}
-	for _, a := range actions {
-		if encoded := d.encode(doc, a); encoded != nil {
+	for _, one := range actions {
+		if encoded := ca.encode(doc, one); encoded != nil {
 			answer = append(answer, encoded)
 		}
 	}
@@ -88,9 +93,9 @@ func wants(only []protocol.CodeActionKind, kind protocol.CodeActionKind) bool {
 }
 
 // encode is an action as the client can take it; nil if it cannot.
-func (d *diagnostics) encode(doc *docs.Snapshot, a action) protocol.CommandOrCodeAction {
+func (ca *codeActions) encode(doc *docs.Snapshot, a action) protocol.CommandOrCodeAction {
 	var can protocol.CodeActionClientCapabilities
-	if t := d.s.client.Can.TextDocument; t != nil && t.CodeAction != nil {
+	if t := ca.s.client.Can.TextDocument; t != nil && t.CodeAction != nil {
 		can = *t.CodeAction
 	}
 	var command protocol.Command
@@ -115,7 +120,7 @@ func (d *diagnostics) encode(doc *docs.Snapshot, a action) protocol.CommandOrCod
 		encoded.IsPreferred = &a.preferred
 	}
 	if a.edit != nil {
-		if encoded.Edit = d.edit(doc, *a.edit); encoded.Edit == nil {
+		if encoded.Edit = ca.edit(doc, *a.edit); encoded.Edit == nil {
 			return nil
 		}
 	}
@@ -123,13 +128,13 @@ func (d *diagnostics) encode(doc *docs.Snapshot, a action) protocol.CommandOrCod
 }
 
 // edit is an edit of one version of a document; nil if the client could make it in another one.
-func (d *diagnostics) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
+func (ca *codeActions) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
 	var can protocol.WorkspaceEditClientCapabilities
-	if w := d.s.client.Can.Workspace; w != nil && w.WorkspaceEdit != nil {
+	if w := ca.s.client.Can.Workspace; w != nil && w.WorkspaceEdit != nil {
 		can = *w.WorkspaceEdit
 	}
 	switch {
-	case d.s.docs.View()[doc.URI] != doc:
+	case ca.s.docs.View()[doc.URI] != doc:
 		return nil
 	case can.DocumentChanges != nil && *can.DocumentChanges:
 		change := &protocol.TextDocumentEdit{Edits: []protocol.TextDocumentEditElement{&edit}}
@@ -140,69 +145,47 @@ func (d *diagnostics) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protocol
 }
 
 // quickFixes are those of the diagnostics that a range touches.
-func (d *diagnostics) quickFixes(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
+func (ca *codeActions) quickFixes(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
 	var actions []action
-	found := d.foundIn(doc, r)
-	names := d.names(ctx, doc, found)
+	found := ca.s.marks.foundIn(doc, r)
+	names := ca.names(ctx, doc, found)
 	for _, f := range found {
 		switch {
-		case f.problem != nil && f.problem.Fix != "":
+		case f.remedy.replacement != "":
 			actions = append(actions, action{
-				title: fmt.Sprintf("Replace by '%s'", f.problem.Fix), kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, preferred: true,
-				edit: &protocol.TextEdit{Range: f.Range, NewText: f.problem.Fix},
+				title: fmt.Sprintf("Replace by '%s'", f.remedy.replacement), kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, preferred: true,
+				edit: &protocol.TextEdit{Range: f.Range, NewText: f.remedy.replacement},
 			})
-		case f.failure != nil && f.failure.name() != "":
+		case f.remedy.missing != nil:
 			actions = append(actions, nameFixes(doc, f, names)...)
-		case f.hang != nil:
+		case f.remedy.hung != "":
 			actions = append(actions, hangFixes(doc, f)...)
 		}
 	}
 	return actions
 }
 
-// foundIn are the findings that a range touches.
-func (d *diagnostics) foundIn(doc *docs.Snapshot, r protocol.Range) []finding {
-	first, ok := doc.CellAt(r.Start)
-	if !ok {
-		if first, ok = doc.File.Cell(1); !ok {
-			return nil
-		}
+// hangFixes are what there is to do about ranks that wait.
+func hangFixes(doc *docs.Snapshot, f finding) []action {
+	run := f.remedy.hung
+	return []action{
+		{title: freeTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "free", args: freeArgs{Run: run}},
+		{title: stacksTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "showStacks", args: showStacksArgs{Run: run, whereArgs: whereArgs{URI: doc.URI}}},
 	}
-	mode := d.s.config.ofDocument(doc).DiagnosticsOutput
-	var found []finding
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c, ok := first, true; ok && c.Line() <= int(r.End.Line)+1; c, ok = doc.File.Cell(c.Index() + 1) {
-		for _, f := range d.found(doc, c, mode) {
-			if !before(f.Range.End, r.Start) && !before(r.End, f.Range.Start) {
-				if f.failure != nil {
-					copied := *f.failure
-					copied.ranks = slices.Clone(copied.ranks)
-					f.failure = &copied
-				}
-				found = append(found, f)
-			}
-		}
-	}
-	return found
-}
-
-func before(p, q protocol.Position) bool {
-	return p.Line < q.Line || p.Line == q.Line && p.Character < q.Character
 }
 
 // names asks which processes bind the names that the findings miss: by rank, -1 is the local namespace. It starts no process.
-func (d *diagnostics) names(ctx context.Context, doc *docs.Snapshot, found []finding) map[int][]string {
+func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []finding) map[int][]string {
 	var missing []string
 	for _, f := range found {
-		if f.failure != nil && f.failure.name() != "" {
-			missing = append(missing, f.failure.name())
+		if f.remedy.missing != nil {
+			missing = append(missing, f.remedy.missing.name)
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	w := d.opened(doc)
+	w := ca.opened(doc)
 	if w == nil {
 		return nil
 	}
@@ -211,9 +194,10 @@ func (d *diagnostics) names(ctx context.Context, doc *docs.Snapshot, found []fin
 	return w.executor.Bound(ctx, missing)
 }
 
-// nameFixes bring a name that is not defined from where it is. bound is as in [diagnostics.names].
+// nameFixes bring a name that is not defined from where it is. bound is as in [codeActions.names].
 func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
-	name := f.failure.name()
+	missing := f.remedy.missing
+	name := missing.name
 	var actions []action
 	fix := func(title, command string, args any) {
 		actions = append(actions, action{
@@ -221,15 +205,15 @@ func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
 		})
 	}
 	here := whereArgs{URI: doc.URI}
-	if f.failure.ranks[len(f.failure.ranks)-1] >= 0 && slices.Contains(bound[-1], name) {
+	if missing.ranks[len(missing.ranks)-1] >= 0 && slices.Contains(bound[-1], name) {
 		fix(fmt.Sprintf("Push '%s' to all ranks", name), "push", pushArgs{Names: []string{name}, whereArgs: here})
-		if cell, ok := ownerCell(doc, f.failure); ok {
+		if cell, ok := ownerCell(doc, missing); ok {
 			fix(fmt.Sprintf("Push '%s' to all ranks and rerun", name), "pushAndRun", pushAndRunArgs{
-				Names: []string{name}, cellArgs: cellArgs{URI: doc.URI, Cell: &cell, howArgs: howArgs{Target: f.failure.target}},
+				Names: []string{name}, cellArgs: cellArgs{URI: doc.URI, Cell: &cell, howArgs: howArgs{Target: missing.target}},
 			})
 		}
 	}
-	if f.failure.ranks[0] < 0 {
+	if missing.ranks[0] < 0 {
 		if from, ok := lowestRank(bound, name); ok {
 			fix(fmt.Sprintf("Pull '%s' from rank %d", name, from), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
 		}
@@ -237,7 +221,7 @@ func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
 	return actions
 }
 
-// lowestRank is the first rank that binds a name. bound is as in [diagnostics.names].
+// lowestRank is the first rank that binds a name. bound is as in [codeActions.names].
 func lowestRank(bound map[int][]string, name string) (rank int, ok bool) {
 	rank = -1
 	for r, names := range bound {
@@ -249,11 +233,11 @@ func lowestRank(bound map[int][]string, name string) (rank int, ok bool) {
 }
 
 // ownerCell is the number of the cell that has failed as a whole, if that is one of the document.
-func ownerCell(doc *docs.Snapshot, f *failure) (int, bool) {
-	if f.owner.doc != doc.URI || f.partial {
+func ownerCell(doc *docs.Snapshot, missing *missingName) (int, bool) {
+	if missing.owner.doc != doc.URI || !missing.whole {
 		return 0, false
 	}
-	c, ok := doc.Find(f.owner.cell)
+	c, ok := doc.Find(missing.owner.cell)
 	if !ok {
 		return 0, false
 	}

@@ -14,15 +14,15 @@ import (
 )
 
 // offered is what there is to do at a place, of the kinds that a client wants: first with what stands there, then with the cell, then with everything.
-func (d *diagnostics) offered(ctx context.Context, doc *docs.Snapshot, r protocol.Range, only []protocol.CodeActionKind) []action {
+func (ca *codeActions) offered(ctx context.Context, doc *docs.Snapshot, r protocol.Range, only []protocol.CodeActionKind) []action {
 	all := narrowActions(doc, r)
 	if wants(only, actionVariables) {
-		all = append(all, d.variableActions(ctx, doc, r)...)
+		all = append(all, ca.variableActions(ctx, doc, r)...)
 	}
 	if c, ok := doc.CellAt(r.Start); ok {
-		all = append(all, d.cellActions(doc, c)...)
+		all = append(all, ca.cellActions(doc, c)...)
 	}
-	all = append(all, d.workspaceActions(doc)...)
+	all = append(all, ca.workspaceActions(doc)...)
 	return slices.DeleteFunc(all, func(a action) bool { return !wants(only, a.kind) })
 }
 
@@ -56,7 +56,7 @@ func selects(d *docs.Snapshot, r protocol.Range) bool {
 }
 
 // cellActions run a cell or those around it, and tell of its last run.
-func (d *diagnostics) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
+func (ca *codeActions) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 	var actions []action
 	index := c.Index()
 	run := func(title, command, target string) {
@@ -85,7 +85,7 @@ func (d *diagnostics) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 	if doc.File.Len() > 1 {
 		actions = append(actions, action{title: "Run all cells", kind: actionRun, command: "runAll", args: documentArgs{URI: doc.URI}})
 	}
-	r, ran := d.s.board.lastRun(doc.URI, doc.ID(c))
+	r, ran := ca.s.board.lastRun(doc.URI, doc.ID(c))
 	if ran && r.Journal != "" {
 		actions = append(actions, action{title: "Show the cell's output", kind: actionOutput, command: "showOutput", args: showOutputArgs{Run: r.ID}})
 	}
@@ -106,10 +106,10 @@ func (d *diagnostics) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 
 // variableActions bring the variable at a place from where it is. They ask processes that live what they bind, which they answer while they are
 // busy, too.
-func (d *diagnostics) variableActions(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
+func (ca *codeActions) variableActions(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
 	name := variableAt(doc, r)
-	w := d.opened(doc)
-	if name == "" || w == nil || d.s.board.pool(w).State != "ready" {
+	w := ca.opened(doc)
+	if name == "" || w == nil || ca.s.board.pool(w).State != "ready" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesPatience)
@@ -145,17 +145,17 @@ func variableAt(d *docs.Snapshot, r protocol.Range) string {
 }
 
 // workspaceActions end, start and change what all cells have in common.
-func (d *diagnostics) workspaceActions(doc *docs.Snapshot) []action {
+func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 	here := whereArgs{URI: doc.URI}
 	var actions []action
 	add := func(title string, kind protocol.CodeActionKind, command string, args any) {
 		actions = append(actions, action{title: title, kind: kind, command: command, args: args})
 	}
 	pool, autodip := "none", false
-	w := d.opened(doc)
+	w := ca.opened(doc)
 	if w != nil {
-		pool, autodip = d.s.board.pool(w).State, w.executor.Autodip() != ""
-		if len(d.s.board.active(w)) > 0 {
+		pool, autodip = ca.s.board.pool(w).State, w.executor.Autodip() != ""
+		if len(ca.s.board.active(w)) > 0 {
 			add("Interrupt all runs", actionInterrupt, "interrupt", interruptArgs{whereArgs: here})
 		}
 	}
@@ -177,7 +177,7 @@ func (d *diagnostics) workspaceActions(doc *docs.Snapshot) []action {
 	} else {
 		add("Turn autodip on", actionPool, "autodip", autodipArgs{On: ptr(true), whereArgs: here})
 	}
-	for _, run := range d.s.board.states(doc.URI) {
+	for _, run := range ca.s.board.states(doc.URI) {
 		if run.state == Ended {
 			add("Forget how the cells have run", actionOutput, "clear", clearArgs{URI: doc.URI})
 			break
@@ -187,36 +187,12 @@ func (d *diagnostics) workspaceActions(doc *docs.Snapshot) []action {
 }
 
 // opened is the workspace of a document if something has been done in it, else nil.
-func (d *diagnostics) opened(doc *docs.Snapshot) *workspace {
-	dir := d.s.folderOf(doc.Path)
-	for _, w := range d.s.workspaces() {
+func (ca *codeActions) opened(doc *docs.Snapshot) *workspace {
+	dir := ca.s.folderOf(doc.Path)
+	for _, w := range ca.s.workspaces() {
 		if w.dir == dir {
 			return w
 		}
 	}
 	return nil
-}
-
-// ranksOf names the ranks that a cell is for, whether it says so or not.
-func ranksOf(t cells.Target) string {
-	if t.Ranks.IsZero() {
-		return "all ranks"
-	}
-	if len(slices.Collect(t.Ranks.Written())) == 1 {
-		return "rank " + t.Ranks.String()
-	}
-	return "ranks " + t.Ranks.String()
-}
-
-// remoteTarget is the target of a run on these ranks only.
-func remoteTarget(t cells.Target) string {
-	if t.Ranks.IsZero() {
-		return "remote"
-	}
-	return "ranks:" + t.Ranks.String()
-}
-
-// everywhereTarget is the target of a run in the local namespace and on these ranks.
-func everywhereTarget(t cells.Target) string {
-	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
 }

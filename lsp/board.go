@@ -410,21 +410,6 @@ func (b *board) pool(w *workspace) event.PoolState {
 	return event.PoolState{State: "none"}
 }
 
-// anchor is a line of a cell, as it was when that ran.
-type anchor struct {
-	cellKey
-	text docs.CellText // of the cell
-	line int           // 0: the cell's first line
-}
-
-// in is where the line is in a cell that has the anchor's identity, 1-based; ok is false if the cell's code is another one by now.
-func (a anchor) in(c cells.Cell) (line int, ok bool) {
-	if !a.text.SameCode(docs.TextOf(c)) {
-		return 0, false
-	}
-	return c.Line() + a.line, true
-}
-
 // anchor is what a frame of a run's traceback hangs on. Its line is that of the file as it was when the frame's code ran: the
 // run's own cell, or another one that ran before (a function that the cell calls). ok is false if no run is known that had the line.
 func (b *board) anchor(doc uri.URI, r Run, frame event.Frame) (a anchor, ok bool) {

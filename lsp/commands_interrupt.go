@@ -160,3 +160,9 @@ func (s *server) endPoolIfWanted(r Run, kept string) {
 		s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 	}
 }
+
+// What is offered where ranks wait, by all who offer it.
+const (
+	freeTitle   = "Free ranks"
+	stacksTitle = "Show stacks"
+)

@@ -262,10 +262,6 @@ func (s *server) clear(_ context.Context, a *clearArgs) (*noReply, error) {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%q is not open", a.URI)
 	}
 	s.board.clear(a.URI)
-	for _, f := range s.features {
-		if f.cleared != nil {
-			f.cleared(a.URI)
-		}
-	}
+	s.marks.clear(a.URI)
 	return &noReply{}, nil
 }

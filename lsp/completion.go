@@ -122,13 +122,6 @@ func worthAsking(body string, offset int, line string, invoked bool) bool {
 	return cells.StuffAt(body, last) == cells.InCode && (invoked || completable.MatchString(line))
 }
 
-// completionKinds are LSP's kinds of the types that the namespaces tell.
-var completionKinds = map[string]protocol.CompletionItemKind{
-	"instance": protocol.CompletionItemKindVariable, "function": protocol.CompletionItemKindFunction, "class": protocol.CompletionItemKindClass,
-	"module": protocol.CompletionItemKindModule, "property": protocol.CompletionItemKindProperty, "param": protocol.CompletionItemKindField,
-	"keyword": protocol.CompletionItemKindKeyword, "magic": protocol.CompletionItemKindFunction,
-}
-
 // itemData is what a completion item says of itself when it is resolved.
 type itemData struct {
 	URI  uri.URI     `json:"uri"`
@@ -155,7 +148,7 @@ func (c *completion) listOfReply(d *docs.Snapshot, cell cells.Cell, offset int, 
 		}
 		if i < len(reply.Metadata.Types) {
 			kind := reply.Metadata.Types[i].Type
-			item.Kind = completionKinds[kind]
+			item.Kind = objectKinds[kind]
 			if kind == "magic" {
 				item.FilterText = protocol.NewOptional(text)
 			}

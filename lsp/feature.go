@@ -15,7 +15,7 @@ import (
 // feature is one thing that the server does for an editor: a file of its own, whose constructor stands in [features]. Every field may be
 // left out.
 type feature struct {
-	// methods are the requests and notifications that it handles; see [call] and [notification].
+	// methods are the requests and notifications that it handles; see [rpc.Request], [rpc.InOrder] and [rpc.Notification].
 	methods map[string]rpc.Method
 	// capabilities enters what it offers; what the client can do is known by then.
 	capabilities func(*protocol.ServerCapabilities)
@@ -24,8 +24,6 @@ type feature struct {
 	changed func(change)
 	// event is told every event of every workspace, those of one workspace in order, after the board has recorded it. It must not wait.
 	event func(*workspace, event.Event)
-	// cleared is told that what is known of how a document's cells ran is to be forgotten, but for what still runs. It must not wait.
-	cleared func(uri.URI)
 	// follow is told of every workspace before anything runs in it for this client. It must not wait.
 	follow func(*workspace)
 }
@@ -33,7 +31,11 @@ type feature struct {
 // features makes the features of a connection. To add one is to add its constructor.
 var features = []func(*server) feature{
 	newOutput,
-	newDiagnostics,
+	newProblems,
+	newFailures,
+	newHangs,
+	newCellOutput,
+	newCodeActions,
 	newLenses,
 	newHints,
 	newSymbols,

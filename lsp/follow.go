@@ -34,6 +34,7 @@ func (s *server) follow(w *workspace) *follower {
 			}
 			for _, ev := range events {
 				s.contained("board", func() { s.board.event(w, ev) })
+				s.contained("marks", func() { s.marks.event(w, ev) })
 				for _, feature := range s.features {
 					if feature.event != nil {
 						s.contained("event", func() { feature.event(w, ev) })

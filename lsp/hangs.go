@@ -4,11 +4,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 
-	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
@@ -17,21 +17,25 @@ import (
 // hangCode is the code of diagnostics of ranks that wait for others.
 const hangCode = "hang"
 
-// What is offered where ranks wait.
-const (
-	freeTitle   = "Free ranks"
-	stacksTitle = "Show stacks"
-)
+// hangs says in documents, and in files of the workspace, where ranks wait for others, as long as that is so.
+type hangs struct {
+	s     *server
+	layer *layer[*hangMark]
+}
 
-// hangMark is a place in the user's code where ranks wait, or are that others wait for, as long as that is so.
+func newHangs(s *server) feature {
+	h := &hangs{s, newLayer[*hangMark](s.marks, true)}
+	s.marks.sources = append(s.marks.sources, source{event: h.event, opened: h.opened})
+	return feature{}
+}
+
+// hangMark is a place in the user's code where ranks wait, or are that others wait for.
 type hangMark struct {
+	mark
 	run     Run
 	ev      *event.Hang
 	place   event.Place
-	missing bool    // others wait for them
-	uri     uri.URI // of the document or the file; "": the place is in none
-	hung    bool    // at has the place; otherwise the line counts as it was
-	at      anchor
+	missing bool // others wait for them
 }
 
 // here is what is said at the place: "ranks 0-1,3 wait here in all_reduce".
@@ -81,7 +85,8 @@ func operationOf(ev *event.Hang, why string) string {
 	return ""
 }
 
-func (m *hangMark) severity() protocol.DiagnosticSeverity {
+// level is how much the finding matters.
+func (m *hangMark) level() protocol.DiagnosticSeverity {
 	switch m.ev.Level {
 	case event.LevelInfo:
 		return protocol.DiagnosticSeverityInformation
@@ -91,212 +96,75 @@ func (m *hangMark) severity() protocol.DiagnosticSeverity {
 	return protocol.DiagnosticSeverityWarning
 }
 
-// location is where the place is now; ok is false if it is nowhere, or has been edited since.
-func (m *hangMark) location(open docs.View) (location protocol.Location, ok bool) {
-	if m.uri == "" {
-		return location, false
+// event enters that ranks wait, or no longer do. It is over with the run at the latest.
+func (h *hangs) event(r *followed, ev event.Event, _ time.Time) {
+	switch ev := ev.(type) {
+	case *event.Hang:
+		if !r.ended {
+			h.enter(r.Run, ev)
+		}
+	case *event.RunFinished:
+		h.layer.drop(func(k *hangMark) bool { return k.ev.Run == r.ID })
 	}
-	doc := open[m.uri]
-	if !m.hung || doc == nil {
-		line := uint32(m.place.Line - 1)
-		return protocol.Location{URI: m.uri, Range: protocol.Range{Start: protocol.Position{Line: line}, End: protocol.Position{Line: line + 1}}}, true
-	}
-	c, ok := doc.Find(m.at.cell)
-	if !ok {
-		return location, false
-	}
-	line, ok := m.at.in(c)
-	if !ok {
-		return location, false
-	}
-	return protocol.Location{URI: m.uri, Range: doc.CodeRange(c, line, "")}, true
 }
 
-// hang enters that ranks wait, or no longer do. mu is held.
-func (d *diagnostics) hang(r Run, ev *event.Hang) {
-	d.dropHangs(func(m *hangMark) bool { return m.ev.Run == ev.Run && m.ev.Hang == ev.Hang })
+// enter enters a finding in place of what it was before.
+func (h *hangs) enter(r Run, ev *event.Hang) {
+	h.layer.drop(func(k *hangMark) bool { return k.ev.Run == ev.Run && k.ev.Hang == ev.Hang })
 	if ev.Gone {
 		return
 	}
-	enter := func(places []event.Place, missing bool) {
-		for _, place := range places {
-			m := &hangMark{run: r, ev: ev, place: place, missing: missing}
-			d.placeHang(m)
-			d.hangs = append(d.hangs, m)
-			d.touchHang(m)
+	var all []*hangMark
+	for i, place := range slices.Concat(ev.Waiting, ev.Missing) {
+		k := &hangMark{run: r, ev: ev, place: place, missing: i >= len(ev.Waiting)}
+		message := k.message()
+		k.mark = mark{
+			spot: h.spotOf(k), severity: k.level(), code: hangCode, text: func(Settings) string { return message },
+			remedy: func() remedy { return remedy{hung: ev.Run} }, unopened: contains(r.workspace.dir, string(place.Path)),
 		}
+		all = append(all, k)
 	}
-	enter(ev.Waiting, false)
-	enter(ev.Missing, true)
-}
-
-// dropHangs lets go of places where ranks no longer wait. mu is held.
-func (d *diagnostics) dropHangs(gone func(*hangMark) bool) {
-	d.hangs = slices.DeleteFunc(d.hangs, func(m *hangMark) bool {
-		if !gone(m) {
-			return false
-		}
-		d.touchHang(m)
-		return true
-	})
-}
-
-// touchHang has what is said at a place looked at again soon. mu is held.
-func (d *diagnostics) touchHang(m *hangMark) {
-	if m.uri != "" {
-		d.dirty.add(cellKey{m.uri, m.at.cell})
-	}
-}
-
-// placeHang finds the document of a place, or its file. mu is held.
-func (d *diagnostics) placeHang(m *hangMark) {
-	path := string(m.place.Path)
-	if path == "" || m.place.Line < 1 {
-		return
-	}
-	doc := d.s.docs.View().ByName(path)
-	if own := d.s.docs.LastKnown(m.run.Doc); doc == nil && own != nil && own.Name() == path {
-		doc = own
-	}
-	if doc == nil {
-		if filepath.IsAbs(path) {
-			m.uri = uri.File(path)
-		}
-		return
-	}
-	m.uri = doc.URI
-	if m.at, m.hung = d.s.board.anchor(doc.URI, m.run, event.Frame{File: m.place.Path, Line: m.place.Line, Run: m.place.Run}); !m.hung {
-		m.at, m.hung = anchorNow(doc, m.place.Line)
-	}
-}
-
-// opensHangs ties the places in a file to its text, now that it is open. mu is held.
-func (d *diagnostics) opensHangs(doc *docs.Snapshot) {
-	for _, m := range d.hangs {
-		if !m.hung && string(m.place.Path) == doc.Name() {
-			d.placeHang(m)
-		}
-	}
-}
-
-// hangsOf are the diagnostics of ranks that wait, or are waited for, in a cell. mu is held.
-func (d *diagnostics) hangsOf(doc *docs.Snapshot, c cells.Cell) []finding {
-	var found []finding
-	for _, m := range d.hangs {
-		if !m.hung || m.at.cellKey != (cellKey{doc.URI, doc.ID(c)}) {
-			continue
-		}
-		if line, ok := m.at.in(c); ok {
-			location := protocol.Location{URI: doc.URI, Range: doc.CodeRange(c, line, "")}
-			found = append(found, finding{Diagnostic: d.hangDiagnostic(m, location, d.s.docs.View()), hang: m})
-		}
-	}
-	return found
-}
-
-// hangsOfFile are the same for a file of the workspace that is not open. mu is held.
-func (d *diagnostics) hangsOfFile(u uri.URI) []protocol.Diagnostic {
-	var list []protocol.Diagnostic
-	open := d.s.docs.View()
-	for _, m := range d.hangs {
-		if m.uri != u || !contains(m.run.workspace.dir, string(m.place.Path)) {
-			continue
-		}
-		if location, ok := m.location(open); ok {
-			list = append(list, d.hangDiagnostic(m, location, open))
-		}
-	}
-	return list
-}
-
-// publishRelated brings what refers to places in a document up to date, in other documents and files. mu is held.
-func (d *diagnostics) publishRelated(u uri.URI) {
-	others := changes{}
-	for _, m := range d.hangs {
-		if m.uri != u {
-			continue
-		}
-		for _, other := range d.hangs {
-			if other.ev == m.ev && other.uri != u && other.uri != "" {
-				others.add(cellKey{other.uri, other.at.cell})
+	for _, k := range all {
+		for _, other := range all {
+			if other != k {
+				k.related = append(k.related, related{&other.spot, clean.Brief(other.here())})
 			}
 		}
-	}
-	for other, cells := range others {
-		d.publish(other, cells, false)
+		h.layer.add(k)
 	}
 }
 
-// hangDiagnostic is a diagnostic at a place, with the other places of the same finding.
-func (d *diagnostics) hangDiagnostic(m *hangMark, location protocol.Location, open docs.View) protocol.Diagnostic {
-	diagnostic := newDiagnostic(location.Range, m.severity(), hangCode, m.message())
-	if related := d.can().RelatedInformation; related == nil || !*related {
-		return diagnostic
+// spotOf finds the document of a place, or its file.
+func (h *hangs) spotOf(k *hangMark) spot {
+	path := string(k.place.Path)
+	if path == "" || k.place.Line < 1 {
+		return spot{}
 	}
-	for _, other := range d.hangs {
-		if other == m || other.ev != m.ev || len(diagnostic.RelatedInformation) == maxRelated {
-			continue
+	doc := h.s.docs.View().ByName(path)
+	if own := h.s.docs.LastKnown(k.run.Doc); doc == nil && own != nil && own.Name() == path {
+		doc = own
+	}
+	switch {
+	case doc != nil:
+		return h.s.board.spotOf(doc, k.run, event.Frame{File: k.place.Path, Line: k.place.Line, Run: k.place.Run})
+	case filepath.IsAbs(path):
+		return spot{uri: uri.File(path), line: k.place.Line}
+	}
+	return spot{}
+}
+
+// opened ties the places in a file to its text, now that it is open.
+func (h *hangs) opened(doc *docs.Snapshot) {
+	var found []*hangMark
+	h.layer.drop(func(k *hangMark) bool {
+		here := !k.tied && string(k.place.Path) == doc.Name()
+		if here {
+			found = append(found, k)
 		}
-		if location, ok := other.location(open); ok {
-			diagnostic.RelatedInformation = append(diagnostic.RelatedInformation,
-				protocol.DiagnosticRelatedInformation{Location: location, Message: clean.Brief(other.here())})
-		}
+		return here
+	})
+	for _, k := range found {
+		k.spot = h.spotOf(k)
+		h.layer.add(k)
 	}
-	return diagnostic
-}
-
-// hangFixes are what there is to do about ranks that wait.
-func hangFixes(doc *docs.Snapshot, f finding) []action {
-	run := f.hang.ev.Run
-	return []action{
-		{title: freeTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "free", args: freeArgs{Run: run}},
-		{title: stacksTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "showStacks", args: showStacksArgs{Run: run, whereArgs: whereArgs{URI: doc.URI}}},
-	}
-}
-
-// waits says in a few words who waits for whom in a run: "ranks 0-1,3 wait for rank 2"; "" if nobody is known to.
-func (r *Run) waits() string {
-	for _, ev := range r.Hangs {
-		waiting, missing := ranksIn(ev.Waiting), ranksIn(ev.Missing)
-		if ev.Level == event.LevelInfo || len(waiting) == 0 {
-			continue
-		}
-		text := joinWords(nameProcesses(waiting), verb(len(waiting) == 1, "waits", "wait"))
-		if len(missing) > 0 {
-			text += " for " + nameProcesses(missing)
-		}
-		return text
-	}
-	return ""
-}
-
-// ranksIn are the ranks of some places, in order.
-func ranksIn(places []event.Place) []int {
-	var all []int
-	for _, p := range places {
-		all = append(all, p.Ranks...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-func verb(one bool, singular, plural string) string {
-	if one {
-		return singular
-	}
-	return plural
-}
-
-// joinWords puts words into a row; "" is none.
-func joinWords(words ...string) string {
-	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
-}
-
-// hangSentences are the findings about a run as sentences.
-func (r *Run) hangSentences() string {
-	var lines []string
-	for _, ev := range r.Hangs {
-		lines = append(lines, clean.Text(ev.Text))
-	}
-	return strings.Join(lines, "\n")
 }

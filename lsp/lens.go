@@ -218,11 +218,6 @@ func isModule(f *cells.File, c cells.Cell) bool {
 	return f.Len() == 1 && !c.HasHeader() && len(c.Magics()) == 0
 }
 
-// runsAlone reports whether a line magic has a lens of its own: it does something at once that one may want to do again.
-func runsAlone(m cells.Magic) bool {
-	return !m.Help && (m.Name == "makedip" || m.Name == "dipush" || m.Name == "dipull")
-}
-
 // resolve answers codeLens/resolve. A lens that makes no sense any more is the client's to ask for anew, which it does when the text changes and
 // when it is told to refresh.
 func (l *lenses) resolve(ctx context.Context, p *protocol.CodeLens) (*protocol.CodeLens, error) {

@@ -190,6 +190,85 @@ func nameProcesses(ranks []int) string {
 	return text
 }
 
+const (
+	// maxMessage is about how long the text of a diagnostic or a tooltip is, in bytes.
+	maxMessage = 4 << 10
+	// messageLines is how many lines it has.
+	messageLines = 24
+)
+
+// excerpt is text of a bearable length for a diagnostic or a tooltip: its first and last lines, and where the rest is.
+func (r *Run) excerpt(text string) string {
+	return clean.Excerpt(clean.Text(text), messageLines, maxMessage, r.Journal)
+}
+
+// waits says in a few words who waits for whom in a run: "ranks 0-1,3 wait for rank 2"; "" if nobody is known to.
+func (r *Run) waits() string {
+	for _, ev := range r.Hangs {
+		waiting, missing := ranksIn(ev.Waiting), ranksIn(ev.Missing)
+		if ev.Level == event.LevelInfo || len(waiting) == 0 {
+			continue
+		}
+		text := joinWords(nameProcesses(waiting), verb(len(waiting) == 1, "waits", "wait"))
+		if len(missing) > 0 {
+			text += " for " + nameProcesses(missing)
+		}
+		return text
+	}
+	return ""
+}
+
+// ranksIn are the ranks of some places, in order.
+func ranksIn(places []event.Place) []int {
+	var all []int
+	for _, p := range places {
+		all = append(all, p.Ranks...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func verb(one bool, singular, plural string) string {
+	if one {
+		return singular
+	}
+	return plural
+}
+
+// joinWords puts words into a row; "" is none.
+func joinWords(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
+}
+
+// hangSentences are the findings about a run as sentences.
+func (r *Run) hangSentences() string {
+	var lines []string
+	for _, ev := range r.Hangs {
+		lines = append(lines, clean.Text(ev.Text))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// titleOf names a run: "Cell 3: Train (all ranks)".
+func titleOf(ev *event.RunStarted) string {
+	title := clean.Line(ev.Title)
+	if ev.Cell != nil {
+		title = fmt.Sprintf("Cell %d", *ev.Cell)
+		if ev.Title != "" {
+			title += ": " + clean.Line(ev.Title)
+		}
+	}
+	switch where, list, _ := strings.Cut(ev.Target, ":"); {
+	case where == "local":
+		return title
+	case list != "":
+		return title + " (ranks " + list + ")"
+	case where == "everywhere":
+		return title + " (everywhere)"
+	}
+	return title + " (all ranks)"
+}
+
 // shownOutcomes remembers the outcomes that a client has been able to see, so that it is asked to look again only if one is not as it was. Only one
 // goroutine uses it, that of the feed.
 type shownOutcomes struct {

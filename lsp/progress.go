@@ -12,7 +12,6 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"dipls/dipexec/event"
-	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 )
 
@@ -190,26 +189,6 @@ func (p *progress) message(a *activity) string {
 		parts = append(parts, bar)
 	}
 	return strings.Join(parts, " · ")
-}
-
-// titleOf names a run: "Cell 3: Train (all ranks)".
-func titleOf(ev *event.RunStarted) string {
-	title := clean.Line(ev.Title)
-	if ev.Cell != nil {
-		title = fmt.Sprintf("Cell %d", *ev.Cell)
-		if ev.Title != "" {
-			title += ": " + clean.Line(ev.Title)
-		}
-	}
-	switch where, list, _ := strings.Cut(ev.Target, ":"); {
-	case where == "local":
-		return title
-	case list != "":
-		return title + " (ranks " + list + ")"
-	case where == "everywhere":
-		return title + " (everywhere)"
-	}
-	return title + " (all ranks)"
 }
 
 // ending says how a run ended.

@@ -2,22 +2,13 @@ package lsp
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"reflect"
-	"slices"
 	"strings"
 
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec/event"
-	"dipls/lsp/rpc"
-	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
-
-var errInstallCancelled = errors.New("the installation was cancelled")
 
 // restart tells the user of settings that have changed and count only once something is started anew, and does that for whoever wants it.
 type restart struct {
@@ -130,70 +121,4 @@ func both(a, b []string) (keys []string) {
 		}
 	}
 	return keys
-}
-
-// restartAll is the command dip.restart.
-func (s *server) restartAll(ctx context.Context, a *whereArgs) (*noReply, error) {
-	w, err := a.workspace(s, ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &noReply{}, s.restartPython(ctx, w)
-}
-
-// restartPython ends all processes of a workspace, and what runs in them. What needs some next starts them with the settings of then.
-func (s *server) restartPython(ctx context.Context, w *workspace) error {
-	s.cancelWhere(w, func(Run) bool { return true })
-	if err := w.processes.end(ctx); err != nil {
-		return err
-	}
-	w.executor.Publish(event.NewLog(event.LevelInfo, "Python has ended; the next cell starts it anew"))
-	return nil
-}
-
-// offerInstall asks the user whether what the interpreter lacks may be installed, in a directory of our own, and does so. While nothing runs in the
-// folder it asks nothing, for then Python was only to be started ahead: what runs first asks.
-func (s *server) offerInstall(ctx context.Context, dir string, missing *host.MissingPackagesError) error {
-	if !slices.ContainsFunc(s.board.active(nil), func(r Run) bool { return r.workspace.dir == dir }) {
-		return missing
-	}
-	const install = "Install"
-	names := strings.Join(missing.Missing, ", ")
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
-	private, err := host.PrivatePackages(missing.Python)
-	if err != nil {
-		return err
-	}
-	text := fmt.Sprintf("%s lacks %s. Install into %s, leaving your environment as it is?", missing.Python, names, private)
-	if s.client.Ask(ctx, protocol.MessageTypeWarning, text, install) != install {
-		return fmt.Errorf("%s lacks %s: install with '%s -m pip install %s', or choose another interpreter by the setting dip.python; then run the cell again",
-			missing.Python, names, missing.Python, strings.Join(missing.Missing, " "))
-	}
-	w := s.client.BeginWork(ctx, "Installing "+names, "", func() { cancel(errInstallCancelled) })
-	err = host.InstallMissing(ctx, missing.Python, missing.Missing, reporter{w})
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		w.End(err.Error())
-		return err
-	}
-	w.End("installed")
-	return nil
-}
-
-// reporter shows lines of output as how far work is.
-type reporter struct{ work *rpc.Work }
-
-var _ io.Writer = reporter{}
-
-// Write implements [io.Writer].
-func (r reporter) Write(b []byte) (int, error) {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		r.work.Report(last)
-	}
-	return len(b), nil
 }

@@ -56,6 +56,7 @@ func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
 	defer cancel(nil)
 	s := newServer(ctx, cancel, rwc, deps)
 	s.goOn("changes", s.deliverChanges)
+	s.goOn("marks", s.marks.run)
 	s.conn.Serve(ctx, rpc.Handler{Methods: s.allMethods(), Admit: s.admits, Enter: s.enter, Log: s.log})
 	return s.close()
 }
@@ -73,6 +74,7 @@ type server struct {
 	wants    options // set by initialize, before anybody reads them
 	docs     *docs.Store
 	board    *board
+	marks    *marks
 	feed     *feed
 	config   *configuration
 	features []feature
@@ -97,6 +99,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
 	s.docs = docs.New(s.log, func(c docs.Change) { s.feed.tell(textChange(c)) }, func(g docs.Gone) { s.board.forgetCells(g) })
 	s.board = newBoard(s.docs, s.feed.tell)
+	s.marks = newMarks(s)
 	s.config = newConfiguration(s)
 	s.consent = newConsent(s, deps.Workspaces.o.Trust)
 	for _, make := range features {
@@ -139,8 +142,12 @@ func (s *server) deliverChanges() {
 			return
 		}
 		c := s.feed.take()
+		if c.empty() {
+			continue
+		}
+		s.contained("marks", func() { s.marks.changed(c) })
 		for _, f := range s.features {
-			if f.changed != nil && !c.empty() {
+			if f.changed != nil {
 				s.contained("changed", func() { f.changed(c) })
 			}
 		}

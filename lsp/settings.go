@@ -40,6 +40,12 @@ const (
 	failuresOff     = "off"
 )
 
+// What the setting dip.diagnostics.output may be, besides "full".
+const (
+	outputOff  = "off"
+	outputLast = "last"
+)
+
 // settingsSection is what a client calls all settings together, and what their keys begin with.
 const settingsSection = "dip"
 

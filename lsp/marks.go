@@ -1,0 +1,356 @@
+package lsp
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.lsp.dev/protocol"
+	"go.lsp.dev/uri"
+
+	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/lsp/docs"
+)
+
+const (
+	// soon is how long what runs do to diagnostics is gathered after the last time, so that runs that follow each other at once cost little.
+	soon = 50 * time.Millisecond
+	// later is the same for what runs print: nobody reads faster.
+	later = 300 * time.Millisecond
+	// keptFollowed is how many runs are known after their end, for what they still print.
+	keptFollowed = 64
+)
+
+// marks is a store: what there is to say at places in documents. Features leave marks there, each in a [layer] of its own; the store shows them to the
+// client as diagnostics (marks_publish.go) and knows what is shown where. What runs leave hangs on a cell, and is shown while that is as it was
+// when it ran.
+//
+// Events are queued, and one goroutine enters them: it hands them to the sources, in order. Documents are published by that goroutine and by the feed's. An
+// edit costs as much as the cells that it touches, unless diagnostics move.
+type marks struct {
+	s       *server
+	sources []source   // complete before there is anything to enter
+	layers  []anyLayer // likewise
+	events  eventQueue
+
+	mu       sync.Mutex           // guards what follows, the layers, and what the sources keep
+	runs     map[string]*followed // that are running, or ended not long ago
+	ended    []string             // those of runs that have ended, oldest first
+	shown    map[uri.URI]*shown   // of open documents
+	unopened map[uri.URI]bool     // files that are not open, of which the client has been told something
+	dirty    changes              // has to be published soon
+	wordy    changes              // likewise, but it is only output
+	last     time.Time            // when one of these was
+}
+
+// source is a feature that has something to say in documents. Its functions may be nil. They are called one at a time, under the store's lock, so what they
+// keep needs no other; they must not wait, nor call what takes the lock.
+type source struct {
+	// text is what the text of a cell says by itself.
+	text func(doc *docs.Snapshot, c cells.Cell) []finding
+	// event is told the events of runs, from RunStarted to RunFinished, and the output that comes after that.
+	event func(r *followed, ev event.Event, now time.Time)
+	// opened is told of a document that has been opened, before it is published.
+	opened func(doc *docs.Snapshot)
+	// cleared lets go of what runs have left in a document, except those that go on; over reports whether one does not.
+	cleared func(u uri.URI, over func(run string) bool)
+	// flush enters what has become due without an event; deadline is when something next will, if anything.
+	flush    func(now time.Time)
+	deadline func() (at time.Time, ok bool)
+	// settle brings marks up to date that are not kept so with every event, as documents are about to be published.
+	settle func()
+}
+
+// followed is a run whose events are entered.
+type followed struct {
+	Run
+	ended bool
+}
+
+// mark is something to say at a spot, on account of a run. Its fields are changed under the store's lock, and then it is touched.
+type mark struct {
+	spot
+	wholeLine bool   // the spot's line is meant, blanks and all
+	word      string // what is meant if it stands there once
+	severity  protocol.DiagnosticSeverity
+	code      string
+	text      func(Settings) string // "": there is nothing to say
+	owner     anchor                // the cell that ran: the mark is shown while that is as it was; zero: it need not be known
+	related   []related
+	remedy    func() remedy // what may be done about it; nil: nothing
+	unopened  bool          // it is also shown while its file is not open
+}
+
+// related is another place that a mark refers to, and what to say of it.
+type related struct {
+	*spot
+	text string
+}
+
+// remedy is what may be done about something that is shown: at most one thing.
+type remedy struct {
+	replacement string       // to write this in its place
+	missing     *missingName // to bring a variable from where it is
+	hung        string       // a run, to free its ranks and see where they are
+}
+
+// missingName is a name that code has looked for in vain.
+type missingName struct {
+	name   string
+	ranks  []int   // where, ascending; -1: the local namespace
+	target string  // of the run; "": a cell has asked for it
+	owner  cellKey // that ran
+	whole  bool    // all of it
+}
+
+// self makes what embeds a mark [marked].
+func (k *mark) self() *mark { return k }
+
+// marked is what a feature keeps of a mark.
+type marked interface{ self() *mark }
+
+// layer is the marks of one feature, by cell. The store's lock guards it.
+type layer[T marked] struct {
+	store *marks
+	wide  bool // its marks depend on more than the text of the cell where they are
+	items map[cellKey][]T
+}
+
+// anyLayer is a layer of any type.
+type anyLayer interface {
+	isWide() bool
+	at(key cellKey) iter.Seq[*mark]
+	all() iter.Seq[*mark]
+	forget(gone func(cellKey) bool)
+}
+
+// newLayer makes a layer for a feature. A wide one has marks that depend on more than the text of the cell where they are.
+func newLayer[T marked](m *marks, wide bool) *layer[T] {
+	l := &layer[T]{store: m, wide: wide, items: map[cellKey][]T{}}
+	m.layers = append(m.layers, l)
+	return l
+}
+
+func newMarks(s *server) *marks {
+	return &marks{
+		s: s, events: newEventQueue(), runs: map[string]*followed{},
+		shown: map[uri.URI]*shown{}, unopened: map[uri.URI]bool{}, dirty: changes{}, wordy: changes{},
+	}
+}
+
+// add leaves a mark.
+func (l *layer[T]) add(item T) {
+	k := item.self()
+	l.items[k.key()] = append(l.items[k.key()], item)
+	l.store.touch(k)
+}
+
+// set leaves a mark in place of all others of the layer in its cell.
+func (l *layer[T]) set(item T) {
+	k := item.self()
+	l.items[k.key()] = []T{item}
+	l.store.touch(k)
+}
+
+// drop takes marks away.
+func (l *layer[T]) drop(gone func(T) bool) {
+	for key, list := range l.items {
+		left := slices.DeleteFunc(slices.Clone(list), gone)
+		switch {
+		case len(left) == len(list):
+			continue
+		case len(left) == 0:
+			delete(l.items, key)
+		default:
+			l.items[key] = left
+		}
+		l.store.dirty.add(key)
+	}
+}
+
+func (l *layer[T]) isWide() bool { return l.wide }
+
+func (l *layer[T]) at(key cellKey) iter.Seq[*mark] {
+	return func(yield func(*mark) bool) {
+		for _, item := range l.items[key] {
+			if !yield(item.self()) {
+				return
+			}
+		}
+	}
+}
+
+func (l *layer[T]) all() iter.Seq[*mark] {
+	return func(yield func(*mark) bool) {
+		for _, list := range l.items {
+			for _, item := range list {
+				if !yield(item.self()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (l *layer[T]) forget(gone func(cellKey) bool) {
+	for key, list := range l.items {
+		if gone(key) {
+			l.items[key] = slices.DeleteFunc(list, func(item T) bool { return item.self().tied && !item.self().unopened })
+		}
+	}
+	maps.DeleteFunc(l.items, func(_ cellKey, list []T) bool { return len(list) == 0 })
+}
+
+// changes are cells of documents.
+type changes map[uri.URI]map[docs.CellID]bool
+
+func (c changes) add(key cellKey) {
+	if key.doc == "" {
+		return
+	}
+	if c[key.doc] == nil {
+		c[key.doc] = map[docs.CellID]bool{}
+	}
+	c[key.doc][key.cell] = true
+}
+
+// touch has what a mark says looked at again soon.
+func (m *marks) touch(k *mark) { m.dirty.add(k.key()) }
+
+// event queues what marks are made of.
+func (m *marks) event(w *workspace, ev event.Event) {
+	switch ev.(type) {
+	case *event.Stream, *event.Display, *event.Result, *event.Log:
+		if m.s.config.of(w.dir).DiagnosticsOutput != outputOff {
+			m.events.put(ev)
+		}
+	case *event.RunStarted, *event.RankState, *event.Failure, *event.RunFinished, *event.Hang:
+		m.events.put(ev)
+	}
+}
+
+// run enters queued events and publishes what they change, until the connection ends.
+func (m *marks) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-m.events.wake:
+		case <-timer.C:
+		case <-m.s.ctx.Done():
+			return
+		}
+		m.s.contained("marks", func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.enterAll(time.Now())
+			m.publishDue(time.Now())
+			timer.Reset(m.patience())
+		})
+	}
+}
+
+// enterAll enters the events that are queued. mu is held.
+func (m *marks) enterAll(now time.Time) {
+	for _, e := range m.events.take() {
+		m.enter(e.ev, now)
+	}
+	for _, src := range m.sources {
+		if src.flush != nil {
+			src.flush(now)
+		}
+	}
+}
+
+// enter enters one event. mu is held.
+func (m *marks) enter(ev event.Event, now time.Time) {
+	id := ev.Head().Run
+	if _, ok := ev.(*event.RunStarted); ok {
+		if r, ok := m.s.board.run(id); ok {
+			m.runs[id] = &followed{Run: r}
+		}
+	}
+	r := m.runs[id]
+	if r == nil {
+		return
+	}
+	for _, src := range m.sources {
+		if src.event != nil {
+			src.event(r, ev, now)
+		}
+	}
+	if _, ok := ev.(*event.RunFinished); ok {
+		r.ended = true
+		m.ended = append(m.ended, id)
+		for len(m.ended) > keptFollowed {
+			delete(m.runs, m.ended[0])
+			m.ended = m.ended[1:]
+		}
+	}
+}
+
+// publishDue publishes the documents whose time has come. mu is held.
+func (m *marks) publishDue(now time.Time) {
+	if len(m.dirty) == 0 && len(m.wordy) == 0 || now.Sub(m.last) < m.gap() {
+		return
+	}
+	m.last = now
+	for _, src := range m.sources {
+		if src.settle != nil {
+			src.settle()
+		}
+	}
+	for u, dirty := range m.wordy {
+		for id := range dirty {
+			m.dirty.add(cellKey{u, id})
+		}
+	}
+	for u, dirty := range m.dirty {
+		m.publish(u, dirty, false)
+	}
+	clear(m.dirty)
+	clear(m.wordy)
+}
+
+// gap is how long what there is to publish waits after the last time. mu is held.
+func (m *marks) gap() time.Duration {
+	if len(m.dirty) > 0 {
+		return soon
+	}
+	return later
+}
+
+// patience is how long there is nothing to do without new events. mu is held.
+func (m *marks) patience() time.Duration {
+	wait := time.Hour
+	if len(m.dirty) > 0 || len(m.wordy) > 0 {
+		wait = time.Until(m.last.Add(m.gap()))
+	}
+	for _, src := range m.sources {
+		if src.deadline == nil {
+			continue
+		}
+		if deadline, ok := src.deadline(); ok {
+			wait = min(wait, time.Until(deadline))
+		}
+	}
+	return max(wait, 0)
+}
+
+// clear forgets what runs have left in a document, but for those that go on.
+func (m *marks) clear(u uri.URI) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.enterAll(time.Now())
+	over := func(run string) bool { r := m.runs[run]; return r == nil || r.ended }
+	for _, src := range m.sources {
+		if src.cleared != nil {
+			src.cleared(u, over)
+		}
+	}
+	m.last = time.Time{}
+	m.publishDue(time.Now())
+}

@@ -1,0 +1,230 @@
+package lsp
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.lsp.dev/protocol"
+
+	"dipls/dipexec"
+	"dipls/internal/clean"
+	"dipls/internal/ranklist"
+	"dipls/ranks/wire"
+)
+
+// objectKinds are LSP's kinds for what namespaces say that a name is.
+var objectKinds = map[string]protocol.CompletionItemKind{
+	"instance": protocol.CompletionItemKindVariable, "function": protocol.CompletionItemKindFunction, "class": protocol.CompletionItemKindClass,
+	"module": protocol.CompletionItemKindModule, "property": protocol.CompletionItemKindProperty, "param": protocol.CompletionItemKindField,
+	"keyword": protocol.CompletionItemKindKeyword, "magic": protocol.CompletionItemKindFunction,
+}
+
+// variant is what some processes agree on.
+type variant struct {
+	local  bool
+	ranks  []int
+	object wire.Object
+}
+
+// who names the processes: "local", "ranks 0-2", "local, rank 0".
+func (v variant) who() string {
+	var names []string
+	if v.local {
+		names = append(names, "local")
+	}
+	switch len(v.ranks) {
+	case 0:
+	case 1:
+		names = append(names, fmt.Sprintf("rank %d", v.ranks[0]))
+	default:
+		names = append(names, "ranks "+ranklist.Of(v.ranks...).String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// foldObjects puts together the processes whose objects have the same key, in the order of the first ones.
+func foldObjects(ranks []int, objects []wire.Object, key func(wire.Object) string) []variant {
+	var found []variant
+	index := map[string]int{}
+	for i, o := range objects {
+		k := key(o)
+		at, known := index[k]
+		if !known {
+			at = len(found)
+			index[k] = at
+			found = append(found, variant{object: o})
+		}
+		if ranks[i] < 0 {
+			found[at].local = true
+		} else {
+			found[at].ranks = append(found[at].ranks, ranks[i])
+		}
+	}
+	return found
+}
+
+// describeName is what processes say of a name, in Markdown or plain text; "" if none knows it.
+func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) string {
+	var ranks []int
+	var objects []wire.Object
+	var missing variant
+	for _, a := range answers {
+		switch {
+		case a.Reply == nil:
+		case a.Reply.Found && a.Reply.Data.Object != nil:
+			ranks, objects = append(ranks, a.Rank), append(objects, *a.Reply.Data.Object)
+		case a.Rank < 0:
+			missing.local = true
+		default:
+			missing.ranks = append(missing.ranks, a.Rank)
+		}
+	}
+	if len(objects) == 0 {
+		return ""
+	}
+	// Ranks that differ in their device or value only are told of in one line, with all of their devices and values.
+	outlines := foldObjects(ranks, objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
+	onlyLocal := len(answers) == 1 && answers[0].Rank < 0
+	var parts []string
+	for _, v := range outlines {
+		var in []int
+		var same []wire.Object
+		for i, rank := range ranks {
+			if rank < 0 && v.local || slices.Contains(v.ranks, rank) {
+				in, same = append(in, rank), append(same, objects[i])
+			}
+		}
+		parts = append(parts, describeVariant(v, in, same, !onlyLocal, markdown))
+	}
+	if missing.local || len(missing.ranks) > 0 {
+		parts = append(parts, "not defined: "+missing.who())
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// describeVariant is what processes say that agree on all but device and value.
+func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, markdown bool) string {
+	o := v.object
+	code := clean.Line
+	bold := code
+	if markdown {
+		code = codeSpan
+		bold = func(text string) string { return "**" + code(text) + "**" }
+	}
+	head := bold(o.Name + o.Signature)
+	facts := []string{code(o.Type)}
+	if o.Kind != "instance" {
+		facts = []string{o.Kind}
+		if _, known := objectKinds[o.Kind]; !known {
+			facts[0] = code(o.Kind)
+		}
+	}
+	if o.Shape != nil {
+		facts = append(facts, "shape "+code(shapeText(o.Shape)))
+	}
+	if o.DType != "" {
+		facts = append(facts, code(o.DType))
+	}
+	if devices := devicesOf(objects); devices != "" {
+		facts = append(facts, code(devices))
+	}
+	switch {
+	case o.Bytes != nil:
+		facts = append(facts, bytesText(*o.Bytes))
+	case o.Length != nil && o.Shape == nil:
+		facts = append(facts, fmt.Sprintf("length %d", *o.Length))
+	}
+	head += " " + joined(facts...)
+	if tellWho {
+		head += " — " + v.who()
+	}
+	parts := []string{head}
+	values := foldObjects(ranks, objects, func(o wire.Object) string { return o.Text })
+	var lines []string
+	for _, value := range values {
+		text := value.object.Text
+		if text == "" || o.Kind == "class" || o.Kind == "module" {
+			continue
+		}
+		if len(values) > 1 {
+			text = value.who() + ": " + text
+		}
+		lines = append(lines, text)
+	}
+	if len(lines) > 0 {
+		parts = append(parts, codeBlock(strings.Join(lines, "\n"), markdown))
+	}
+	if o.Doc != "" {
+		parts = append(parts, codeBlock(o.Doc, markdown))
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// codeSpan is text on one line that Markdown shows as it is: nothing in it ends the span, neither a backtick nor a blank line.
+func codeSpan(text string) string {
+	text = strings.TrimSpace(strings.ReplaceAll(clean.Line(text), "`", "'"))
+	if text == "" {
+		return ""
+	}
+	return "`" + text + "`"
+}
+
+// codeBlock is text that is shown as it is.
+func codeBlock(text string, markdown bool) string {
+	text = clean.Text(text)
+	if !markdown {
+		return text
+	}
+	fence := "```"
+	for strings.Contains(text, fence) {
+		fence += "`"
+	}
+	return fence + "text\n" + text + "\n" + fence
+}
+
+// shapeText is a shape as Python writes it.
+func shapeText(shape []int) string {
+	text := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(shape), "[]")), ", ")
+	if len(shape) == 1 {
+		text += ","
+	}
+	return "(" + text + ")"
+}
+
+// devicesOf are the devices of objects: "cpu", "cuda:0-3".
+func devicesOf(objects []wire.Object) string {
+	var numbers []int
+	var names []string
+	for _, o := range objects {
+		var n int
+		if rest, ok := strings.CutPrefix(o.Device, "cuda:"); ok {
+			if _, err := fmt.Sscanf(rest, "%d", &n); err == nil {
+				numbers = append(numbers, n)
+				continue
+			}
+		}
+		if o.Device != "" && !slices.Contains(names, o.Device) {
+			names = append(names, o.Device)
+		}
+	}
+	if len(numbers) > 0 {
+		names = append(names, "cuda:"+ranklist.Of(numbers...).String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string {
+	size, unit := float64(n), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if size < 1024 {
+			break
+		}
+		size, unit = size/1024, next
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, unit)
+}

@@ -1,0 +1,54 @@
+package lsp
+
+import (
+	"slices"
+
+	"dipls/cells"
+	"dipls/dipexec"
+)
+
+// targetNow is where a cell would run if its turn were now.
+func targetNow(w *workspace, c cells.Cell) cells.Target {
+	return w.executor.TargetNow(dipexec.Request{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()})
+}
+
+// targetOfLine is where the names of a line of a cell are looked up: where the cell goes, unless it is a magic that speaks of another place.
+func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
+	m, _ := cells.ReadMagic(line)
+	switch {
+	case m.Name == "dipush":
+		return cells.Target{Where: cells.Local}
+	case m.Name == "dipull", m.Name == "px" && !m.Cell:
+		return cells.Target{Where: cells.Remote}
+	}
+	return targetNow(w, c)
+}
+
+// ranksOf names the ranks that a cell is for, whether it says so or not.
+func ranksOf(t cells.Target) string {
+	if t.Ranks.IsZero() {
+		return "all ranks"
+	}
+	if len(slices.Collect(t.Ranks.Written())) == 1 {
+		return "rank " + t.Ranks.String()
+	}
+	return "ranks " + t.Ranks.String()
+}
+
+// remoteTarget is the target of a run on these ranks only.
+func remoteTarget(t cells.Target) string {
+	if t.Ranks.IsZero() {
+		return "remote"
+	}
+	return "ranks:" + t.Ranks.String()
+}
+
+// everywhereTarget is the target of a run in the local namespace and on these ranks.
+func everywhereTarget(t cells.Target) string {
+	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
+}
+
+// runsAlone reports whether a line magic is offered to be run by itself: it does something at once that one may want to do again.
+func runsAlone(m cells.Magic) bool {
+	return !m.Help && (m.Name == "makedip" || m.Name == "dipush" || m.Name == "dipull")
+}
