@@ -92,7 +92,9 @@ func (pt *part) madePool(reply any) {
 	switch reply := reply.(type) {
 	case wire.MakeCommandReply:
 		status = reply.Status
-		pt.says(func() { pt.stream(event.Stdout, []byte(reply.Text+"\n")) })
+		if reply.Text != "" {
+			pt.says(func() { pt.stream(event.Stdout, []byte(reply.Text+"\n")) })
+		}
 	case wire.CommandStatus:
 		status = reply.Status
 	}
