@@ -1,6 +1,10 @@
 package ranks
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
 
 // maxSeed is the largest seed: NumPy takes no larger one.
 const maxSeed = 1<<32 - 1
@@ -38,4 +42,21 @@ func (s Seed) String() string {
 		return "none"
 	}
 	return fmt.Sprint(s.n)
+}
+
+// MarshalJSON writes the number, or null.
+func (s Seed) MarshalJSON() ([]byte, error) {
+	if !s.given {
+		return []byte("null"), nil
+	}
+	return strconv.AppendInt(nil, s.n, 10), nil
+}
+
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (s *Seed) UnmarshalJSON(data []byte) (err error) {
+	n := int64(-1)
+	if err = json.Unmarshal(data, &n); err == nil {
+		*s, err = NewSeed(n)
+	}
+	return err
 }

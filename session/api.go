@@ -51,13 +51,15 @@ type API interface {
 	// RestartPool interrupts what is on the ranks and puts a new pool in the place of the present one; text says what was done. It jumps the queue: it is
 	// asked for when runs go wrong. When ctx ends, the start is given up and there is no pool.
 	RestartPool(ctx context.Context, by Caller) (text string, err error)
-	// KillPool interrupts what is on the ranks and ends these. There is no pool until somebody makes one. It jumps the queue.
+	// KillPool interrupts what is on the ranks and ends these; when ctx ends, at once. There is no pool until somebody makes one. It jumps the queue.
 	KillPool(ctx context.Context) (text string, err error)
 	// CancelStart gives up the start of a pool, if one is being started.
 	CancelStart(ctx context.Context) error
-	// RestartLocal interrupts what is in the local namespace and puts a fresh one in its place. It jumps the queue.
+	// RestartLocal interrupts what is in the local namespace and puts a fresh one in its place. It jumps the queue. When ctx ends, the start is given up and
+	// there is none until the next RestartLocal.
 	RestartLocal(ctx context.Context, by Caller) error
-	// EndPython interrupts everything and ends all processes. What needs one next starts it, with the settings of then. It jumps the queue.
+	// EndPython interrupts everything and ends all processes; when ctx ends, at once. What needs one next starts it, with the settings of then. It jumps the
+	// queue.
 	EndPython(ctx context.Context) error
 	// Prepare starts Python ahead of time and has it import what ranks need. Python goes on to start when ctx ends.
 	Prepare(ctx context.Context, by Caller, p Preparation) error

@@ -51,11 +51,11 @@ var errClosed = &Error{Code: CodeClosed, Text: ErrClosed.Error()}
 // noRun is of a run that nobody knows.
 func noRun(run string) error { return errorf(CodeNoRun, "there is no run %s", run) }
 
-// coded makes of an error of the floors below one with a code, and with otherwise where they say nothing. Nil, the end of a context and what has a
+// coded makes of an error of the floors below one with a code, and with otherwise where they say nothing. Nil and what has a
 // code already stay as they are.
 func coded(err error, otherwise Code) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if err == nil {
+		return nil
 	}
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
@@ -72,6 +72,14 @@ func coded(err error, otherwise Code) error {
 		code = CodePool
 	}
 	return &Error{Code: code, Text: err.Error()}
+}
+
+// waited is coded for a call that has waited: if that has ended because its context did, the error is the context's.
+func waited(ctx context.Context, err error, otherwise Code) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return coded(err, otherwise)
 }
 
 // is reports whether an error is of a type.

@@ -13,7 +13,7 @@ import (
 func (s *Session) Complete(ctx context.Context, l Lookup) (Completion, error) {
 	reply, err := s.executor.Complete(ctx, l.Target, wire.CompleteRequest{Code: l.Code, CursorPos: l.Cursor})
 	if err != nil {
-		return Completion{}, coded(err, CodeBusy)
+		return Completion{}, waited(ctx, err, CodeBusy)
 	}
 	c := Completion{Start: reply.CursorStart, End: reply.CursorEnd, Matches: make([]Match, len(reply.Matches)), Incomplete: reply.Metadata.Incomplete}
 	for i, text := range reply.Matches {
@@ -35,7 +35,7 @@ func (s *Session) Inspect(ctx context.Context, l Lookup) ([]Inspection, error) {
 			found[i].Found, found[i].Object = a.Reply.Found, a.Reply.Data.Object
 		}
 	}
-	return found, nil
+	return found, ctx.Err()
 }
 
 // Variables implements [API].
@@ -48,7 +48,7 @@ func (s *Session) Variables(ctx context.Context, target cells.Target) ([]Variabl
 			found[i].Variables, found[i].More = a.Reply.Variables, a.Reply.More
 		}
 	}
-	return found, nil
+	return found, ctx.Err()
 }
 
 // Bound implements [API].

@@ -222,7 +222,7 @@ func (s *Session) RestartPool(ctx context.Context, by Caller) (string, error) {
 	s.executor.CancelWhere(onRanks)
 	text, err := s.remake(ctx, by, wire.MakeCommand{Restart: true})
 	if err != nil {
-		return "", coded(err, CodePool)
+		return "", waited(ctx, err, CodePool)
 	}
 	s.say(event.LevelInfo, text, "")
 	return text, nil
@@ -235,7 +235,7 @@ func (s *Session) KillPool(ctx context.Context) (string, error) {
 	if p := s.present(); p != nil {
 		var err error
 		if text, err = p.Make(ctx, wire.MakeCommand{Kill: true}); err != nil {
-			return "", coded(err, CodePool)
+			return "", waited(ctx, err, CodePool)
 		}
 	}
 	s.say(event.LevelInfo, text, "")
@@ -257,7 +257,7 @@ func (s *Session) RestartLocal(ctx context.Context, by Caller) error {
 	}
 	s.executor.CancelWhere(inLocal)
 	_, err := with(ctx, s, by, need{ask: true}, func(p *python) (struct{}, error) { return struct{}{}, p.RestartLocal(ctx) })
-	return coded(err, CodePython)
+	return waited(ctx, err, CodePython)
 }
 
 // EndPython implements [API].
@@ -300,7 +300,7 @@ func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
 		}
 		return struct{}{}, p.Prepare(ctx)
 	})
-	return coded(err, CodePython)
+	return waited(ctx, err, CodePython)
 }
 
 // Info implements [API].
@@ -336,17 +336,17 @@ func (s *Session) PoolSize(ctx context.Context, by Caller) (int, error) {
 		mask = p.gpuMask()
 	}
 	spec, err := by.Settings.Pool.spec(ctx, here, defaultCPURanks, mask)
-	return spec.Ranks, coded(err, CodePool)
+	return spec.Ranks, waited(ctx, err, CodePool)
 }
 
 // GPUs implements [API].
 func (s *Session) GPUs(ctx context.Context) ([]GPU, error) {
 	if p := s.present(); p != nil {
 		found, err := p.GPUs(ctx)
-		return found, coded(err, CodePool)
+		return found, waited(ctx, err, CodePool)
 	}
 	found, err := host.ListGPUs(ctx, host.Local{})
-	return found, coded(err, CodePool)
+	return found, waited(ctx, err, CodePool)
 }
 
 // Stacks implements [API].

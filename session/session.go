@@ -86,6 +86,9 @@ func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string
 
 // Transfer implements [API].
 func (s *Session) Transfer(ctx context.Context, by Caller, t Transfer) (run string, err error) {
+	if len(t.Names) == 0 {
+		return "", errorf(CodeInvalid, "no variables are named")
+	}
 	return s.queue(ctx, by, dipexec.RequestForTransfer(t))
 }
 
@@ -120,11 +123,14 @@ func (s *Session) Cancel(_ context.Context, run string) (n int, err error) {
 
 // Free implements [API].
 func (s *Session) Free(_ context.Context, run string) error {
-	err := s.executor.Free(run)
-	if errors.Is(err, dipexec.ErrNoRun) && run != "" {
+	switch err := s.executor.Free(run); {
+	case errors.Is(err, dipexec.ErrNoRun) && run == "":
+		return errorf(CodeNoRun, "nothing is on the ranks")
+	case errors.Is(err, dipexec.ErrNoRun):
 		return noRun(run)
+	default:
+		return coded(err, CodeNoRun)
 	}
-	return coded(err, CodeNoRun)
 }
 
 // Wait implements [API].

@@ -149,3 +149,39 @@ func TestCodes(t *testing.T) {
 	wantCode(t, err, CodeClosed)
 	wantCode(t, s.Prepare(context.Background(), wants(Choice{}), Preparation{}), CodeClosed)
 }
+
+// A call that waits ends with its context; what others need goes on.
+func TestContexts(t *testing.T) {
+	s := newSession(t, fakerank.Config{JoinHang: []int{0}}, func(o *Options) { o.Ladder = quick })
+	by := wants(Choice{Ranks: 1})
+	run := began(t, s, by, on(cells.Remote, ""))
+	ended, end := context.WithCancel(testContext(t))
+	end()
+	if _, err := s.Wait(ended, run[0]); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait: %v", err)
+	}
+	runs, err := s.Start(ended, by, Sequence{Cells: []Cell{on(cells.Local, "")}})
+	if err != nil || ran(t, s, runs...)[0] != event.StatusOK {
+		t.Errorf("Start: %v", err)
+	}
+	for what, call := range map[string]func() error{
+		"RestartPool": func() error { _, err := s.RestartPool(ended, by); return err },
+		"Inspect": func() error {
+			_, err := s.Inspect(ended, Lookup{Target: cells.Target{Where: cells.Local}, Code: "x"})
+			return err
+		},
+		"Variables": func() error { _, err := s.Variables(ended, cells.Target{Where: cells.Local}); return err },
+		"Complete": func() error {
+			_, err := s.Complete(ended, Lookup{Target: cells.Target{Where: cells.Local}, Code: "x"})
+			return err
+		},
+		"Stacks": func() error { _, err := s.Stacks(ended, StacksRequest{}); return err },
+	} {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := s.Info(ended, true); err != nil {
+		t.Errorf("Info: %v", err)
+	}
+}

@@ -18,11 +18,11 @@ const gpuTimeout = 20 * time.Second
 
 // GPU is one visible GPU.
 type GPU struct {
-	Index    int    // the number that torch uses: the position among the visible ones
-	ID       string // what CUDA_VISIBLE_DEVICES takes: a UUID
-	Name     string // "NVIDIA H100 80GB HBM3"; "" for a part of a GPU (MIG)
-	MemTotal int    // MiB; 0 if unknown
-	MemUsed  int    // MiB
+	Index    int    `json:"index"`     // the number that torch uses: the position among the visible ones
+	ID       string `json:"id"`        // what CUDA_VISIBLE_DEVICES takes: a UUID
+	Name     string `json:"name"`      // "NVIDIA H100 80GB HBM3"; "" for a part of a GPU (MIG)
+	MemTotal int    `json:"mem_total"` // MiB; 0 if unknown
+	MemUsed  int    `json:"mem_used"`  // MiB
 }
 
 // GPUMaskName is the variable that says which GPUs a process sees.
