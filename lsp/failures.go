@@ -23,7 +23,7 @@ type failures struct {
 
 func newFailures(s *server) feature {
 	f := &failures{s, newLayer[*failure](s.marks, true)}
-	s.marks.sources = append(s.marks.sources, source{event: f.event, cleared: f.cleared})
+	s.marks.addSource(source{event: f.event, cleared: f.cleared})
 	return feature{}
 }
 
@@ -215,7 +215,7 @@ func (f *failures) died(r Run, ev *event.RankState) {
 
 // finish is the end of a run, with the reason if nothing else tells it.
 func (f *failures) finish(r Run, ev *event.RunFinished) {
-	told := slices.ContainsFunc(f.layer.items[cellKey{r.Doc, r.Cell}], func(old *failure) bool { return old.run == r.ID && old.code == string(event.StatusDied) })
+	told := slices.ContainsFunc(f.layer.of(cellKey{r.Doc, r.Cell}), func(old *failure) bool { return old.run == r.ID && old.code == string(event.StatusDied) })
 	if ev.Reason == "" || told || ev.Status == event.StatusOK {
 		return
 	}
@@ -229,7 +229,7 @@ func (f *failures) finish(r Run, ev *event.RunFinished) {
 // merge adds a process to a failure that others had before, and reports whether there was one; otherwise one becomes the process's.
 func (f *failures) merge(r Run, one *failure, ev event.Event) bool {
 	rank := rankOf(ev)
-	for _, old := range f.layer.items[one.key()] {
+	for _, old := range f.layer.of(one.key()) {
 		if old.run == r.ID && old.kind == one.kind && old.at.line == one.at.line {
 			if i, found := slices.BinarySearch(old.ranks, rank); !found {
 				old.ranks = slices.Insert(old.ranks, i, rank)

@@ -25,7 +25,7 @@ type hangs struct {
 
 func newHangs(s *server) feature {
 	h := &hangs{s, newLayer[*hangMark](s.marks, true)}
-	s.marks.sources = append(s.marks.sources, source{event: h.event, opened: h.opened})
+	s.marks.addSource(source{event: h.event, opened: h.opened})
 	return feature{}
 }
 
@@ -39,12 +39,12 @@ type hangMark struct {
 }
 
 // here is what is said at the place: "ranks 0-1,3 wait here in all_reduce".
-func (m *hangMark) here() string {
-	who, why := nameProcesses(m.place.Ranks), m.place.Why
-	one := len(m.place.Ranks) == 1
+func (k *hangMark) here() string {
+	who, why := nameProcesses(k.place.Ranks), k.place.Why
+	one := len(k.place.Ranks) == 1
 	switch {
-	case !m.missing:
-		return joinWords(who, verb(one, "waits", "wait"), "here", operationOf(m.ev, why))
+	case !k.missing:
+		return joinWords(who, verb(one, "waits", "wait"), "here", operationOf(k.ev, why))
 	case why == "":
 		return joinWords(who, verb(one, "is", "are"), "here")
 	case strings.HasPrefix(why, "in "), strings.HasPrefix(why, "with "):
@@ -60,18 +60,18 @@ func (m *hangMark) here() string {
 var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 
 // message is the diagnostic: what is said there, and all that is known as a sentence.
-func (m *hangMark) message() string {
-	text := m.here()
-	if others := ranksIn(m.ev.Missing); !m.missing && len(others) > 0 {
+func (k *hangMark) message() string {
+	text := k.here()
+	if others := ranksIn(k.ev.Missing); !k.missing && len(others) > 0 {
 		text += " for " + nameProcesses(others)
 	}
-	if others := ranksIn(m.ev.Waiting); m.missing && len(others) > 0 {
-		text += ": " + joinWords(nameProcesses(others), verb(len(others) == 1, "waits", "wait"), "for", verb(len(m.place.Ranks) == 1, "it", "them"), operationOf(m.ev, ""))
+	if others := ranksIn(k.ev.Waiting); k.missing && len(others) > 0 {
+		text += ": " + joinWords(nameProcesses(others), verb(len(others) == 1, "waits", "wait"), "for", verb(len(k.place.Ranks) == 1, "it", "them"), operationOf(k.ev, ""))
 	}
-	if m.ev.Text != "" {
-		text += "\n" + m.ev.Text
+	if k.ev.Text != "" {
+		text += "\n" + k.ev.Text
 	}
-	return m.run.excerpt(text)
+	return k.run.excerpt(text)
 }
 
 // operationOf is what ranks wait in: "in all_reduce"; "" if that is not known.
@@ -86,8 +86,8 @@ func operationOf(ev *event.Hang, why string) string {
 }
 
 // level is how much the finding matters.
-func (m *hangMark) level() protocol.DiagnosticSeverity {
-	switch m.ev.Level {
+func (k *hangMark) level() protocol.DiagnosticSeverity {
+	switch k.ev.Level {
 	case event.LevelInfo:
 		return protocol.DiagnosticSeverityInformation
 	case event.LevelError:

@@ -141,6 +141,9 @@ func newMarks(s *server) *marks {
 	}
 }
 
+// addSource has a source told of what happens.
+func (m *marks) addSource(src source) { m.sources = append(m.sources, src) }
+
 // add leaves a mark.
 func (l *layer[T]) add(item T) {
 	k := item.self()
@@ -170,6 +173,9 @@ func (l *layer[T]) drop(gone func(T) bool) {
 		l.store.dirty.add(key)
 	}
 }
+
+// of are the marks in a cell.
+func (l *layer[T]) of(key cellKey) []T { return l.items[key] }
 
 func (l *layer[T]) isWide() bool { return l.wide }
 
@@ -219,6 +225,12 @@ func (c changes) add(key cellKey) {
 
 // touch has what a mark says looked at again soon.
 func (m *marks) touch(k *mark) { m.dirty.add(k.key()) }
+
+// touchOutput has it looked at again less soon: it is only output.
+func (m *marks) touchOutput(k *mark) { m.wordy.add(k.key()) }
+
+// follows reports whether events of a run are entered: it goes on, or ended not long ago.
+func (m *marks) follows(run string) bool { return m.runs[run] != nil }
 
 // event queues what marks are made of.
 func (m *marks) event(w *workspace, ev event.Event) {

@@ -34,7 +34,7 @@ func newCellOutput(s *server) feature {
 	o := &cellOutput{
 		marks: s.marks, layer: newLayer[*printed](s.marks, false), folder: view.NewFolder(view.FoldOptions{}), byRun: map[string]*printed{},
 	}
-	s.marks.sources = append(s.marks.sources, source{
+	s.marks.addSource(source{
 		event: o.event, cleared: o.cleared, settle: o.settle, deadline: o.folder.Deadline,
 		flush: func(now time.Time) { o.print(o.folder.Flush(now)) },
 	})
@@ -53,8 +53,8 @@ type printed struct {
 
 // begin makes room for the output of a run; it has none if that is of no cell. A whole or partial run of a cell begins anew.
 func (o *cellOutput) begin(r Run) {
-	maps.DeleteFunc(o.byRun, func(run string, _ *printed) bool { return o.marks.runs[run] == nil })
-	if parent := o.marks.runs[r.Parent]; parent != nil {
+	maps.DeleteFunc(o.byRun, func(run string, _ *printed) bool { return !o.marks.follows(run) })
+	if o.marks.follows(r.Parent) {
 		if p := o.byRun[r.Parent]; p != nil {
 			o.byRun[r.ID] = p
 		}
@@ -113,8 +113,8 @@ func (o *cellOutput) print(items []view.Item) {
 
 // touch notes that there is more output, unless a later run of the cell has begun.
 func (o *cellOutput) touch(p *printed) {
-	if slices.Contains(o.layer.items[p.key()], p) {
-		o.marks.wordy.add(p.key())
+	if slices.Contains(o.layer.of(p.key()), p) {
+		o.marks.touchOutput(&p.mark)
 	}
 }
 

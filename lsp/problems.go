@@ -9,7 +9,7 @@ import (
 
 // newProblems says in documents what the parser has found.
 func newProblems(s *server) feature {
-	s.marks.sources = append(s.marks.sources, source{text: problemsOf})
+	s.marks.addSource(source{text: problemsOf})
 	return feature{}
 }
 
