@@ -1,8 +1,8 @@
 """Hooks around a pool's life.
 
 An app is a module that may define `imports`, `set_verbose`, `initializer`, `finalizer`, `on_hang` and `commands`; see
-docs/apps.md. Before any of them a rank joins torch's process group. `torch` is that alone, `none` is plain
-Python.
+docs/apps.md. Before any of them runs, a rank joins torch's process group. The app `torch` does only that, and `none` is
+plain Python.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class Host:
     """A process and its app. Everything here but `tell_hang` runs in the main thread.
 
-    `name` is the app that runs: less than what was asked for if that could not be had. `notices` are the sentences that
-    tell the user so, and what a verbose app says at its start. `facts` are `backend` and `device` of the process group,
+    `name` is the app that runs, which is a simpler one than was asked for if that failed. `notices` are sentences that
+    tell the user so, and what a verbose app says as it starts. `facts` are `backend` and `device` of the process group
     once it was joined.
     """
 
     def __init__(self, spec: Spec, namespace: dict[str, Any]):
-        """`namespace` is where the app's imports go. Nothing runs before `start`."""
+        """The app's imports go into `namespace`. Nothing runs before `start`."""
         self.name = "none"
         self.notices: list[str] = []
         self.facts: dict[str, Any] = {}
@@ -45,7 +45,7 @@ class Host:
     def start(self) -> None:
         """Join the process group and start the app.
 
-        Raises what keeps the rank from joining. What is wrong with the app itself is a notice.
+        Raises whatever keeps the rank from joining. A fault of the app itself becomes a notice.
         """
         if self._spec.rank is None:
             _use_every_core()
@@ -58,10 +58,10 @@ class Host:
         self._enter(self._spec.app)
 
     def change(self, name: str | None, verbose: bool | None) -> list[str]:
-        """Let another app take the old one's place, or be more or less verbose; None leaves that as it is.
+        """Change to another app, or make the app more or less verbose. None leaves either as it is.
 
-        A rank that has joined the process group stays there. Returns the notices. Raises what keeps the rank from
-        joining, or an interrupt; the rank is then without an app, and sound.
+        A rank that has joined the process group stays in it. Returns the notices. Raises whatever keeps the rank from
+        joining, or an interrupt. The rank then has no app, and works.
         """
         if self._spec.rank is None:
             raise RuntimeError("the local namespace has no app: apps are for the ranks")
@@ -76,7 +76,7 @@ class Host:
         with self._as_notice(f"app {self.name}: ", ""):
             self._leave_hooks()
         if name == "none":
-            # The group stays: whatever holds on to it, such as a model, keeps its port from a next one.
+            # The group stays. Whatever holds it, such as a model, keeps its port, and a new group could not have that.
             self.name = "none"
         elif self._group is not None:
             self.name = "torch"
@@ -86,21 +86,21 @@ class Host:
         return self.notices
 
     def command(self, text: str) -> contextlib.AbstractContextManager[Any]:
-        """Run the app's command `NAME ARGUMENT…`; return the context manager in which the cell runs.
+        """Run the app's command `NAME ARGUMENT…`. Returns the context manager in which the cell is to run.
 
-        Raises UsageError for a command that there is not, and whatever the command raises.
+        Raises UsageError for an unknown command, and whatever the command raises.
         """
         if self._hooks is None:
             raise no_commands(self.name)
         return self._hooks.command(text)
 
     def tell_hang(self, finding: dict[str, Any]) -> None:
-        """Tell the app that ranks wait for others. For any thread; it returns at once."""
+        """Tell the app that ranks wait for others. For any thread. It returns at once."""
         if (hooks := self._hooks) is not None:
             hooks.tell_hang(finding)
 
     def stop(self) -> None:
-        """End the app; `leave_group` is to follow. Raises AppError for what the app's finalizer raises."""
+        """End the app. Call `leave_group` afterwards. Raises AppError if the app's finalizer raises."""
         name = self.name
         try:
             self._leave_hooks()
@@ -139,7 +139,7 @@ class Host:
 
     @contextlib.contextmanager
     def _as_notice(self, before: str, after: str) -> Any:
-        """Make a notice of an AppError; a verbose app's has the traceback of its cause, too."""
+        """Turn an AppError into a notice. If the app is verbose, the notice has the traceback of the cause, too."""
         try:
             yield
         except AppError as err:
@@ -151,14 +151,14 @@ class Host:
 
 
 def _use_every_core() -> None:
-    """Undo in the local namespace that the nursery imported torch as ranks need it, with one thread."""
+    """Let torch in the local namespace use all cores. The nursery imported it as ranks need it, with one thread."""
     torch = sys.modules.get("torch")
     if torch is not None and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(os.cpu_count() or 1)
 
 
 def _listen_again() -> int:
-    """Return a socket for the store of a process group that is joined late; -1 where none is needed."""
+    """Return a socket for the store of a process group that is joined late, -1 where none is needed."""
     distributed = sys.modules.get("torch.distributed")
     if os.environ["RANK"] != "0" or (distributed is not None and distributed.is_initialized()):
         return -1

@@ -1,7 +1,7 @@
 """The app of Hugging Face's accelerate: its Accelerator takes part in the process group that the rank has joined.
 
-A rank's environment is torchrun's, from which Accelerator learns nearly all. `Accelerator.print` and
-`accelerate.utils.tqdm` keep what they show to rank 0 by themselves.
+Accelerator learns nearly everything from a rank's environment, which is torchrun's. `Accelerator.print` and
+`accelerate.utils.tqdm` show only rank 0's output by themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _patches = Patches()
 def initializer() -> str:
     """Have every Accelerator from now on use the rank's device."""
     if not torch.cuda.is_available():
-        # Without this it takes whatever else the machine has, and looks for a backend of its own.
+        # Without this it takes another device of the machine, and chooses a backend itself.
         _patches.set_item(os.environ, "ACCELERATE_USE_CPU", "true")
     elif torch.cuda.device_count() < int(os.environ["LOCAL_WORLD_SIZE"]):
         raise RuntimeError(
@@ -33,12 +33,12 @@ def initializer() -> str:
 
 
 def finalizer() -> None:
-    """Have accelerate forget the process group, which ends."""
+    """Have accelerate forget the process group, which is about to end."""
     _patches.undo()
     _forget()
 
 
 def _forget() -> None:
-    """Reset what all Accelerators of a process share."""
+    """Reset the state that all Accelerators of a process share."""
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

@@ -1,4 +1,4 @@
-"""fastprogress, which draws fastai's bars and tables: as text in rank 0, not at all in the other ranks."""
+"""fastprogress draws fastai's bars and tables. Rank 0 shows them as text, the other ranks not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .patches import Patches
 
 
 class _SilentMasterBar(fastprogress.MasterBar):
-    """Counts and shows nothing, as fastprogress's ProgressBar does without a display."""
+    """Counts but shows nothing, as fastprogress's ProgressBar does without a display."""
 
     pcls = fastprogress.ProgressBar
 

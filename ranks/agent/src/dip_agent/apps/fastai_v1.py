@@ -1,6 +1,6 @@
-"""The app of fastai 1: `fit`, and what is made of it, trains on all ranks; rank 0 alone shows bars and tables.
+"""The app of fastai 1: `fit`, and what calls it, trains on all ranks. Only rank 0 shows bars and tables.
 
-A learner that a script has made distributed by itself, with `learn.to_distributed(…)`, stays as it is.
+A learner that the script itself has made distributed, with `learn.to_distributed(…)`, stays as it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _patches = Patches()
 
 
 def initializer() -> str:
-    """Change Learner as the module says."""
+    """Change Learner as described above."""
     try:
         bars.install(_patches, shown=rank_distrib() == 0)
         _patches.set(Learner, "fit", _on_all_ranks(Learner.fit))
@@ -38,12 +38,12 @@ def initializer() -> str:
 
 
 def finalizer() -> None:
-    """Give Learner back as it was."""
+    """Undo the changes to Learner."""
     _patches.undo()
 
 
 def _on_all_ranks(fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Have Learner.fit wrap the model and split the data, for as long as it takes."""
+    """Have Learner.fit wrap the model and split the data for as long as it runs."""
 
     @functools.wraps(fit)
     def wrapper(self: Learner, *args: Any, **options: Any) -> Any:
@@ -60,5 +60,5 @@ def _on_all_ranks(fit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_cpu(model: torch.nn.Module, **_: Any) -> DistributedDataParallel:
-    """Wrap a model on the CPU, for which DistributedDataParallel takes no devices."""
+    """Wrap a model on the CPU, where DistributedDataParallel takes no devices."""
     return DistributedDataParallel(model)

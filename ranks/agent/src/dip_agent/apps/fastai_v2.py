@@ -1,8 +1,8 @@
-"""The app of fastai 2: `fit`, and what is made of it, trains on all ranks; rank 0 alone shows bars and tables.
+"""The app of fastai 2: `fit`, and what calls it, trains on all ranks. Only rank 0 shows bars and tables.
 
-What a Learner does beside training, each rank does by itself and on all of the data, so that `learn.get_preds()` works
-in one rank as it does in all. The learning rate is sought by rank 0 for all. `learn.distrib_ctx()` and
-`learn.to_distributed()` of a script work as in fastai, on the CPU too.
+Whatever else a Learner does, each rank does by itself and with all of the data, so that `learn.get_preds()` works on
+one rank as on all. Rank 0 finds the learning rate for all. `learn.distrib_ctx()` and `learn.to_distributed()` in a
+script work as in fastai, on the CPU, too.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .patches import Patches
 imports = ["import fastai.distributed"]
 
 _patches = Patches()
-_indices: torch.Tensor | None = None  # that were broadcast last
+_indices: torch.Tensor | None = None  # those that were broadcast last
 
 
 def initializer() -> str:
-    """Change Learner as the module says."""
+    """Change Learner as described above."""
     if not hasattr(fastai.distributed, "Accelerator"):
         raise RuntimeError(f"fastai {fastai.__version__} trains in another way; this app needs fastai 2.7 or newer")
     accelerate.initializer()
@@ -53,7 +53,7 @@ def initializer() -> str:
 
 
 def finalizer() -> None:
-    """Give Learner back as it was."""
+    """Undo the changes to Learner."""
     global _indices
     _indices = None
     _patches.undo()
@@ -61,7 +61,7 @@ def finalizer() -> None:
 
 
 def _on_all_ranks(fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap Learner.fit in the learner's distrib_ctx unless it is in there already."""
+    """Run Learner.fit within the learner's distrib_ctx unless it is within it already."""
 
     @functools.wraps(fit)
     def wrapper(self: Learner, *args: Any, **options: Any) -> Any:
@@ -73,7 +73,7 @@ def _on_all_ranks(fit: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _restored(learn: Learner) -> Iterator[None]:
-    """Unwrap a learner whatever ends its fit: fastai does so only at the regular end."""
+    """Unwrap a learner whatever ends its fit. fastai does so only at a regular end."""
     loaders, logger = learn.dls.loaders, learn.logger
     try:
         yield
@@ -84,20 +84,20 @@ def _restored(learn: Learner) -> Iterator[None]:
 
 
 def _once(to_distributed: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a learner wrapped once, by whomever, and only if there is somebody to train with."""
+    """Have a learner wrapped only once, and only if there are other ranks to train with."""
 
     @functools.wraps(to_distributed)
     def wrapper(self: Learner, sync_bn: bool = True, **options: Any) -> Learner:
         if num_distrib() < 2 or _trainers(self):
             return self
-        # SyncBatchNorm works on GPUs only.
+        # SyncBatchNorm works only on GPUs.
         return to_distributed(self, sync_bn and torch.cuda.is_available(), **options)
 
     return wrapper
 
 
 def _gathering_what_was_split(to_detach: Callable[..., Any]) -> Callable[..., Any]:
-    """Gather only batches of which each rank has its own part: fastai gathers whenever there are several ranks."""
+    """Gather only batches of which each rank has its own part. fastai gathers whenever there are several ranks."""
 
     @functools.wraps(to_detach)
     def wrapper(self: Learner, b: Any, cpu: bool = True, gather: bool = True) -> Any:
@@ -107,9 +107,9 @@ def _gathering_what_was_split(to_detach: Callable[..., Any]) -> Callable[..., An
 
 
 def _on_rank_0(lr_find: Callable[..., Any]) -> Callable[..., Any]:
-    """Have rank 0 alone seek the learning rate, and tell the others.
+    """Have rank 0 alone find the learning rate and tell the others.
 
-    Together they would not end: each rank stops at its own loss, and only rank 0 saves and restores the model.
+    Together they would hang: each rank stops at its own loss, and only rank 0 saves and restores the model.
     """
 
     @functools.wraps(lr_find)
@@ -136,7 +136,7 @@ def _on_rank_0(lr_find: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _alone(learn: Learner) -> Iterator[None]:
-    """Have a learner, and fastai as a whole, see no other rank."""
+    """Have a learner, and all of fastai, see no other rank."""
     alone = Patches()
     alone.set_item(os.environ, "WORLD_SIZE", "1")
     try:
@@ -151,11 +151,11 @@ def _trainers(learn: Learner) -> list[DistributedTrainer]:
 
 
 def _broadcast(self: DistributedDL, t: Any, rank: int) -> list[int]:
-    """Broadcast indices on the CPU, where gloo has them; fastai's own does it on the GPU.
+    """Broadcast indices on the CPU, since gloo has them there. fastai itself does it on the GPU.
 
-    They are kept, since fastai forks its workers next: where gloo's thread is the last to let go of a tensor of
-    Python's, it makes itself known to Python for that, under a lock that a fork before Python 3.12 needs (gh-112275).
-    A worker that is forked at that moment hangs before it has run a line.
+    The tensor is kept, since fastai forks its workers next. If gloo's thread were the last to let go of it, that thread
+    would register with Python, under a lock that a fork before Python 3.12 needs (gh-112275). A worker that is forked
+    at that moment hangs before it has run a line.
     """
     global _indices
     _indices = torch.as_tensor(t, dtype=torch.int64)

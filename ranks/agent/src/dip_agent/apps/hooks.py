@@ -1,4 +1,4 @@
-"""A module's hooks: where the module comes from, how its hooks are called, and what is said when they fail."""
+"""An app's hooks: how its module is found, how the hooks are called, and what the user is told when they fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from IPython.core.error import UsageError
 from ..stacks import is_ours
 from ..wire import text
 
-NAMES = ("torch", "none", "fastai", "fastai_v1", "fastai_v2", "accelerate")  # those that come with dipls
+NAMES = ("torch", "none", "fastai", "fastai_v1", "fastai_v2", "accelerate")  # the apps that come with dipls
 
 _FASTAI = frozenset({"fastai", "fastai_v1", "fastai_v2"})
 _BUILT_IN = _FASTAI | {"accelerate"}
@@ -27,14 +27,14 @@ _HOOKS = ("imports", "set_verbose", "initializer", "finalizer", "on_hang", "comm
 
 
 class AppError(Exception):
-    """What is wrong with an app: words that follow "app NAME: ". Its cause is what the app raised, if it did."""
+    """An app is at fault. The text continues "app NAME: ". The cause is what the app raised, if it raised anything."""
 
 
 class Hooks:
     """The hooks of one app. Those that its module does not define do nothing."""
 
     def __init__(self, name: str, module: ModuleType, namespace: dict[str, Any]):
-        """`namespace` is where the imports go. Raises AppError if there is no hook in the module, or a strange one."""
+        """The imports go into `namespace`. Raises AppError if the module has no hook, or one of a wrong kind."""
         self.name = name
         self._file = getattr(module, "__file__", None) or ""
         self._namespace = namespace
@@ -55,9 +55,9 @@ class Hooks:
 
     @classmethod
     def of(cls, name: str, script: str, namespace: dict[str, Any]) -> Hooks:
-        """Return the hooks of the app `name`, an app of ours, an import path or a file. Raises AppError.
+        """Return the hooks of the app `name`: an app of ours, an import path or a file. Raises AppError.
 
-        A relative file is looked for in the working directory, then beside `script`.
+        A relative file is looked for in the working directory, and then beside `script`.
         """
         if name == "torch":
             raise AppError(_not_installed("torch"))
@@ -75,9 +75,9 @@ class Hooks:
             _fail(name, "the module", err)
 
     def enter(self, verbose: bool) -> str:
-        """Run the imports and the initializer, and return what that says, if verbose.
+        """Run the imports and the initializer. Returns what the initializer says, if verbose.
 
-        Raises AppError for what those raise; an interrupt passes.
+        Raises AppError for what they raise, but an interrupt as it is.
         """
         for statement in self._imports:
             try:
@@ -97,7 +97,7 @@ class Hooks:
         self._call("finalizer")
 
     def tell_hang(self, finding: dict[str, Any]) -> None:
-        """Have `on_hang` called on a thread of its own, for the main thread may wait. What it raises is printed."""
+        """Call `on_hang` on a thread of its own, since the main thread may be waiting. What it raises is printed."""
         if "on_hang" not in self._functions:
             return
 
@@ -132,7 +132,7 @@ class Hooks:
 
 
 def import_app(name: str) -> None:
-    """Import what the app `name` imports, if it is one of ours. Raises what the imports raise, and AppError."""
+    """Import what the app `name` imports, if the app is one of ours. Raises what the imports raise, and AppError."""
     if name in _FASTAI:
         name = _fastai(name)
     if name in _BUILT_IN:
@@ -146,14 +146,14 @@ def no_commands(app: str) -> UsageError:
 
 
 class _FreshLoader(SourceFileLoader):
-    """Reads the file each time: a cached compilation may be as old as the second in which the file was saved."""
+    """Reads the file each time. A cached compilation may be out of date if the file was saved in the same second."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _module(name: str, script: str) -> ModuleType:
-    """Import the module of an app; raises AppError and whatever the import does."""
+    """Import the module of an app. Raises AppError and whatever the import raises."""
     if name in _BUILT_IN:
         return importlib.import_module(f"{__package__}.{name}")
     if not name.endswith(".py"):
@@ -162,13 +162,13 @@ def _module(name: str, script: str) -> ModuleType:
         return importlib.import_module(name)
     path = _find_file(name, script)
     linecache.checkcache(path)
-    # A name of its own: the file's may be that of a package, which it must not hide.
+    # Not the file's name: that may be a package's, which must not be hidden.
     module_name = f"dip_app_{os.path.basename(path)[:-3]}"
     spec = importlib.util.spec_from_file_location(module_name, path, loader=_FreshLoader(module_name, path))
     assert isinstance(spec, ModuleSpec)
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # what dataclasses and pickle look for
+    sys.modules[module_name] = module  # dataclasses and pickle look for it there
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -178,7 +178,7 @@ def _module(name: str, script: str) -> ModuleType:
 
 
 def _names(app: str, module: str) -> bool:
-    """Whether `module` is what the import path `app` leads to or through."""
+    """Whether `module` is on the import path `app`, or at its end."""
     return app not in _BUILT_IN and not app.endswith(".py") and f"{app}.".startswith(f"{module}.")
 
 
@@ -231,12 +231,12 @@ def _fail(app: str, what: str, err: BaseException, file: str = "") -> NoReturn:
     """Raise an AppError that says that `what` of an app raised `err`, and where."""
     if app in _BUILT_IN and isinstance(err, ModuleNotFoundError) and err.name and "." not in err.name:
         raise AppError(_not_installed(err.name)) from err
-    words = err.msg if isinstance(err, SyntaxError) else text(err)  # its text has the place, too
+    words = err.msg if isinstance(err, SyntaxError) else text(err)  # its text would name the place as well
     raise AppError(f"{what} raised {type(err).__name__}: {words}{_place(err, file)}") from err
 
 
 def _place(err: BaseException, file: str) -> str:
-    """Return file and line of the innermost frame that is the app's or, failing that, nobody's of ours."""
+    """Return file and line of the innermost frame in the app's file or, if there is none, of the innermost not ours."""
     frames = traceback.extract_tb(err.__traceback__)
     places = [(frame.filename, frame.lineno) for frame in frames if not is_ours(frame.filename)]
     if isinstance(err, SyntaxError) and err.filename:

@@ -9,7 +9,7 @@ _MISSING = object()
 
 
 class Patches:
-    """What was changed, the latest last."""
+    """The changes so far, latest last."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
@@ -25,12 +25,12 @@ class Patches:
         mapping[key] = value
 
     def rebind(self, name: str, old: Any, new: Any) -> None:
-        """Bind the global `name` to `new` in every module that has it bound to `old`, star imports included."""
+        """Bind the global `name` to `new` in every module where it is bound to `old`, as by a star import."""
         self._undo.append(lambda: _rebind(name, new, old))
         _rebind(name, old, new)
 
     def undo(self) -> None:
-        """Take everything back, the latest first."""
+        """Take all changes back, latest first."""
         while self._undo:
             self._undo.pop()()
 

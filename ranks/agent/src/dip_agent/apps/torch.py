@@ -1,4 +1,4 @@
-"""Torch's process group: every rank joins it and has its device set."""
+"""torch's process group: every rank joins it and sets its device."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..shell import AT_A_BREAKPOINT, no_keyboard
 class TorchApp:
     """Joins with nccl if every rank of this host has a GPU of its own, otherwise with gloo.
 
-    CUDA_VISIBLE_DEVICES holds the GPUs of all ranks of this host, and LOCAL_RANK counts through them; ranks that
-    outnumber the GPUs share them in turn.
+    CUDA_VISIBLE_DEVICES has the GPUs of all ranks of this host, and LOCAL_RANK is an index into it. If there are more
+    ranks than GPUs, they share them in turn.
 
-    The store is served by rank 0 as long as it lives, as torchrun's agent does it: every rank, rank 0 too, is a client,
-    for its group and for whatever else it joins (`TORCHELASTIC_USE_AGENT_STORE`).
+    Rank 0 serves the store as long as it lives, as torchrun's agent does. Every rank, rank 0 included, is a client, for
+    its group and for whatever else it joins (`TORCHELASTIC_USE_AGENT_STORE`).
     """
 
     _server: dist.Store | None = None  # rank 0's
@@ -35,16 +35,16 @@ class TorchApp:
     _second_join_accepted = False
 
     def __init__(self, listener: int, gate: int):
-        """`listener` is the bound socket of the process group's store in rank 0, otherwise -1.
+        """`listener` is the bound socket of the process group's store in rank 0, and otherwise -1.
 
-        `gate` is a pipe that tells when the store listens: rank 0 has the end to close, the others the end to read. -1:
-        there is none.
+        `gate` is a pipe that tells when the store listens: rank 0 has the end to close, the others the end to read. It
+        is -1 if there is none.
         """
         self._listener = listener
         self._gate = gate
 
     def initialize(self) -> dict[str, Any]:
-        """Set the device, join the process group; return `backend` and `device`."""
+        """Set the device and join the process group. Returns `backend` and `device`."""
         rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         local_rank, local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
@@ -57,11 +57,11 @@ class TorchApp:
                 backend = "nccl"
         if not dist.is_available():
             return {"backend": "", "device": device}
-        if dist.is_initialized():  # by the user, while the app was `none`
+        if dist.is_initialized():  # the user has joined, while the app was `none`
             return {"backend": dist.get_backend(), "device": device}
         collectives.watch()
         if "TORCH_DISTRIBUTED_DEBUG" in os.environ and hasattr(dist, "set_debug_level_from_env"):
-            dist.set_debug_level_from_env()  # which torch has read as it was imported, before this rank was forked
+            dist.set_debug_level_from_env()  # torch read it as it was imported, before this rank was forked
         _name_recorder()
         self._serve(rank, world_size)
         _wait_long(dist.distributed_c10d, group_timeout())
@@ -85,7 +85,7 @@ class TorchApp:
             if rank == 0 and TorchApp._server is None:
                 TorchApp._server = self._listen(world_size)
             elif self._gate >= 0:
-                # A client that comes too early is refused and sleeps for a second before it tries again.
+                # A client that comes too early is refused, and sleeps for a second before it tries again.
                 os.read(self._gate, 1)
         finally:
             if self._gate >= 0:
@@ -118,19 +118,19 @@ def _open_store(**options: Any) -> dist.Store:
 def _own_store() -> dist.Store:
     """Return a store for this rank's next join.
 
-    A group that has ended leaves its keys behind, and the next one, of the same name, would at times take them for its
-    own: under torchrun some joins hang.
+    A group that has ended leaves its keys behind, and the next one has the same name. It would at times take those keys
+    for its own, and hang: under torchrun some joins do.
     """
     return dist.PrefixStore(f"/dipls/join_{TorchApp._joins}", _open_client())
 
 
 def _open_client(**options: Any) -> dist.Store:
-    """Return a client of the pool's store of which mending knows the connection."""
+    """Return a client of the pool's store, and tell mending its connection."""
     port = int(os.environ["MASTER_PORT"])
     before = set(connections.with_port(port))
     client = _open_store(world_size=int(os.environ["WORLD_SIZE"]), is_master=False, **options)
-    client.set_timeout(group_timeout())  # as torch does for a store that it makes itself
-    # Before torch 2.1 there is a second one, of a thread of the client's, which ends the process if it is broken.
+    client.set_timeout(group_timeout())  # torch does so for a store that it makes itself
+    # Before torch 2.1 there is a second connection, of a thread of the client's. Breaking it would end the process.
     for connection in [one for one in connections.with_port(port) if one not in before][:1]:
         mending.note_store(connection)
     return client
@@ -150,9 +150,9 @@ def mending_store(timeout: timedelta) -> dist.Store:
 
 
 def group_timeout() -> timedelta:
-    """Return how long the collectives of a group wait for the others, unless its user says otherwise.
+    """Return how long the collectives of a group wait for other ranks, unless the user says otherwise.
 
-    Long: who thinks at a breakpoint, or between two cells, is to lose nothing by that.
+    It is long: nobody is to lose anything by thinking at a breakpoint or between two cells.
     """
     try:
         seconds = float(os.environ["DIPLS_GROUP_TIMEOUT"])
@@ -162,19 +162,19 @@ def group_timeout() -> timedelta:
 
 
 def _name_recorder() -> None:
-    """Tell torch before 2.8 the size of its flight recorder by the name that it knows; newer torch warns of that."""
+    """Tell torch before 2.8 the size of its flight recorder by the old name. Newer torch warns about that name."""
     size = os.environ.get("TORCH_FR_BUFFER_SIZE")
     if size is not None and not hasattr(torch._C._distributed_c10d, "_dump_fr_trace_json"):
         os.environ.setdefault("TORCH_NCCL_TRACE_BUFFER_SIZE", size)
 
 
 def _wait_long(c10d: Any, timeout: timedelta) -> None:
-    """Have groups that the user makes without a timeout wait as long as the default one, those of a mesh, too."""
+    """Have groups that the user makes without a timeout, those of a mesh included, wait as long as the default one."""
     old = c10d.default_pg_timeout
     for name in ("default_pg_timeout", "default_pg_nccl_timeout"):
         if getattr(c10d, name, None) is not None:
             setattr(c10d, name, timeout)
-    # Before torch 2.2 the timeout stands in the signatures.
+    # Before torch 2.2 the timeout is in the signatures.
     for value in list(vars(c10d).values()):
         function = inspect.unwrap(value) if type(value) is FunctionType else None
         if function is not None and function.__module__ == c10d.__name__ and function.__defaults__:
@@ -197,7 +197,7 @@ def _join_anew(join: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def _refuse_breakpoints() -> None:
-    """Have torch's breakpoint fail on all ranks alike: the others would wait for the one that has it."""
+    """Have torch's breakpoint fail on all ranks alike. Otherwise the others would wait for the one that stops there."""
     if hasattr(dist, "breakpoint"):  # since torch 2.1
         dist.breakpoint = no_keyboard("torch.distributed.breakpoint()", AT_A_BREAKPOINT)
 

@@ -1,8 +1,8 @@
 """How far this rank is with the collectives of its process groups.
 
-Ranks of which one has taken part in fewer are out of step, and their next ones would be paired with the wrong ones. A
-group counts what it is asked for; what goes between two ranks only is left out here, for the others know nothing of it.
-Nothing is imported: without torch.distributed there are no groups.
+If one rank has taken part in fewer collectives than another, they are out of step: their next collectives would be
+paired with the wrong ones. A group counts what it is asked for. Messages between two ranks are left out here, since the
+other ranks know nothing of them. Nothing is imported: without torch.distributed there are no groups.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# The methods of a process group that not all of its ranks call alike. (A monitored barrier is many messages.)
+# Methods of a process group that its ranks do not call alike. (A monitored barrier is many messages.)
 _BETWEEN_RANKS = ("send", "recv", "recv_anysource", "monitored_barrier")
 
 _C10D = "torch.distributed.distributed_c10d"
 
-# Around a batch of either; nccl counts it as a collective before it knows which.
+# These enclose a batch of messages or collectives. nccl counts it as a collective before it knows which it is.
 _BATCH = ("_start_coalescing", "_end_coalescing")
 
 _between: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # how often they have counted, by group
@@ -45,18 +45,18 @@ _known = True  # torch is as we know it
 
 @dataclass
 class _Batch:
-    """What goes out together."""
+    """Messages or collectives that go out together."""
 
-    before: int  # the group's count
-    forgotten: int  # how often counts had begun anew
-    noted: int = 0  # by how much its messages have raised that
-    messages: bool = False  # there are some
+    before: int  # the group's count before the batch
+    forgotten: int  # `_forgotten` at that time
+    noted: int = 0  # by how much the batch's messages have raised the count
+    messages: bool = False  # it has messages
 
 
 def watch() -> None:
-    """Tell collectives from messages from now on, if torch.distributed is there. For the main thread.
+    """From now on tell collectives from messages, if torch.distributed is loaded. For the main thread.
 
-    Groups that are there already are counted no more.
+    Groups that exist already are no longer counted.
     """
     try:
         _watch()
@@ -83,9 +83,9 @@ def _watch() -> None:
 
 
 def counts() -> dict[str, int]:
-    """Return how many collectives each group has been asked for, by its name; none before the rank has joined one.
+    """Return how many collectives each group has been asked for, by its name. Empty before the rank has joined one.
 
-    A count may begin anywhere, but does so alike on all ranks. For the main thread.
+    A count may begin at any number, but at the same one on all ranks. For the main thread.
     """
     if _C10D not in sys.modules:
         return {}
@@ -98,7 +98,7 @@ def counts() -> dict[str, int]:
 
 
 def _tell_of_unknown() -> None:
-    """Tell once of a torch that is not as we know it: it costs the counts, and no cell."""
+    """Log once that this torch is not as we know it. There are no counts then, but no cell fails."""
     global _known
     if _known:
         log.exception("the collectives of this torch are not counted")
@@ -106,21 +106,21 @@ def _tell_of_unknown() -> None:
 
 
 def forget() -> None:
-    """Begin anew with all counts: all groups were formed anew, on all of their ranks. For the main thread."""
+    """Begin all counts anew, since all groups were formed anew on all of their ranks. For the main thread."""
     global _forgotten
     with _lock:
         _forgotten += 1
         _between.clear()
-    _underway.clear()  # also of what an interrupt has struck just where it was to be taken out
+    _underway.clear()  # an interrupt may have struck just before an entry was taken out
     _batches.clear()
     _unknown.clear()
     operations.forget()
 
 
 def state(hidden: int | None, running: str) -> dict[str, Any]:
-    """Return the content of a groups_reply, in any thread.
+    """Return the content of a groups_reply. For any thread.
 
-    `hidden` is a thread of ours, `running` the request that the main thread serves.
+    `hidden` is a thread of ours to leave out, `running` the request that the main thread serves.
     """
     c10d = _c10d()
     known = _groups()
@@ -153,14 +153,14 @@ def _groups() -> list[tuple[str, int, Any]]:
             continue
         try:
             count = _sequence(group)
-        except Exception:  # a backend that does not count, or a group that ends this moment
+        except Exception:  # a backend that does not count, or a group that is just ending
             continue
         found.append((str(name), _underway.get(group, count) - _between.get(group, 0), group))
     return found
 
 
 def _names(c10d: ModuleType | None) -> dict[Any, Any]:
-    """Return the names of the groups that there are; none where torch keeps them elsewhere."""
+    """Return the groups that exist, with their names. Empty if this torch keeps them elsewhere."""
     return getattr(c10d, "_pg_names", {})
 
 
@@ -177,7 +177,7 @@ def _describe(c10d: Any, name: str, count: int, group: Any) -> dict[str, Any]:
 
 
 def _told(ask: Callable[[], _T]) -> _T | None:
-    """Return what torch answers, None if it does not."""
+    """Return what torch answers, None if it raises."""
     try:
         return ask()
     except Exception:
@@ -185,7 +185,7 @@ def _told(ask: Callable[[], _T]) -> _T | None:
 
 
 def _uncounted(method: Any) -> Any:
-    """Return `method` of a group, noting by how much it raises the group's count."""
+    """Return a group's `method`, wrapped so that it notes by how much it raises the group's count."""
 
     name = method.__name__
 
@@ -202,7 +202,7 @@ def _uncounted(method: Any) -> Any:
             return work
         finally:
             _underway.pop(group, None)
-            with contextlib.suppress(Exception):  # the message counts for more than its note
+            with contextlib.suppress(Exception):  # the message matters more than the note on it
                 raised = _sequence(group) - before
                 if (batch := _batches.get(group)) is not None:
                     batch.messages, batch.noted = True, batch.noted + raised
@@ -234,20 +234,20 @@ def _batch_ended(method: Any) -> Any:
 
 
 def count_by(group: Any, backend: Any) -> None:
-    """Have a backend count the collectives of its group, which it has just been given to."""
+    """Have a backend that a group was just given count the group's collectives."""
     _counters[group] = backend
 
 
 def _sequence(group: Any) -> int:
-    """Return how much a group has been asked for, messages included.
+    """Return how many operations a group has been asked for, messages included.
 
-    A group itself goes on to ask its first backend in some versions of torch.
+    In some versions of torch the group itself goes on asking the first backend that it had.
     """
     return int(_counters.get(group, group)._get_sequence_number_for_group())
 
 
 def _note(group: Any, raised: int, forgotten: int) -> None:
-    """Note by how much messages have raised a group's count, unless that has begun anew since they began."""
+    """Note by how much messages have raised a group's count, unless counts have begun anew since."""
     with _lock:
         if forgotten == _forgotten:
             _between[group] = _between.get(group, 0) + raised

@@ -1,8 +1,8 @@
-"""The TCP connections that gloo's backends of this process have opened themselves. Linux only.
+"""The TCP connections that gloo's backends in this process have opened themselves. Linux only.
 
-Each device of gloo's has a thread that does nothing but wait at an epoll descriptor of the device's, in which are its
-connections, also those that are made only when they are first needed. Such a thread is known by how it waits, and by
-the library that it runs; what else the process has open, in Python or natively, is in no such descriptor.
+Each of gloo's devices has a thread that only waits at the device's epoll descriptor. All of the device's connections
+are in that descriptor, also those that are opened only when they are first needed. Such a thread is known by how it
+waits and by the library that it runs. No other connection of the process is in such a descriptor.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from typing import NamedTuple
 
 from .. import system, threads
 
-_WAIT = (64, 10)  # how gloo's thread calls epoll_wait: for so many events, and so many milliseconds
-_LIBRARY = re.compile(r"^lib(torch|gloo)[^/]*$")  # of the call; others may have a gloo of their own
-PATIENCE = 0.3  # seconds for a thread to come to its wait; one that computes never does
+_WAIT = (64, 10)  # gloo's thread calls epoll_wait with these numbers: of events, and of milliseconds
+_LIBRARY = re.compile(r"^lib(torch|gloo)[^/]*$")  # that calls; other libraries may have a gloo of their own
+PATIENCE = 0.3  # seconds to wait until a thread waits; one that computes never does
 
 _KNOCK = 0.5  # seconds for a connection within this process
 
 _lock = threading.Lock()  # guards what follows
-_known: dict[int, tuple[int, int]] = {}  # gloo's threads, by their ids: when each has started, and its descriptor
-_settled: set[tuple[int, int]] = set()  # threads that are none of a group's that is being formed, with their starts
+_known: dict[int, tuple[int, int]] = {}  # gloo's threads by id: start time and epoll descriptor
+_settled: set[tuple[int, int]] = set()  # threads, with their start times, of groups that have been formed
 
 
 class Connection(NamedTuple):
-    """The two ends of one, each as `ADDRESS:PORT`, or `[ADDRESS]:PORT` in IPv6."""
+    """The two ends of a connection, each as `ADDRESS:PORT`, or `[ADDRESS]:PORT` for IPv6."""
 
     local: str
     remote: str
 
 
 def of_gloo() -> list[Connection]:
-    """Return the connections that are there. For any thread."""
+    """Return gloo's connections. For any thread."""
     found = []
     for connected, connection in _open():
         connected.close()
@@ -58,12 +58,12 @@ def with_port(port: int) -> list[Connection]:
 
 
 def shut_down_any(wanted: set[Connection]) -> int:
-    """As `shut_down`, whoever has opened them."""
+    """As `shut_down`, but also shut down connections that are not gloo's."""
     return _shut_down(_connected((fd, 0) for fd in sorted(system.open_fds())), wanted)
 
 
 def shut_down(wanted: set[Connection]) -> int:
-    """Shut down those of the connections that are still there; return how many. Whoever waits at them is woken."""
+    """Shut down the connections that still exist, which wakes whoever waits at them. Returns how many these were."""
     return _shut_down(_open(), wanted)
 
 
@@ -72,17 +72,17 @@ def _shut_down(found: Iterable[tuple[socket.socket, Connection]], wanted: set[Co
     for connected, connection in found:
         with connected:
             if connection in wanted:
-                with contextlib.suppress(OSError):  # the other end has been faster
+                with contextlib.suppress(OSError):  # the other end was faster
                     connected.shutdown(socket.SHUT_RDWR)
                     number += 1
     return number
 
 
 def knock(peers: int) -> int:
-    """Take the place of peers that do not come, where gloo listens for a group that is being formed; return how often.
+    """Free a thread that waits in gloo for its peers to connect, as a group is formed. Returns how often it knocked.
 
-    Who waits there has no connection yet that could be shut down. It gets one for each of the numbers by which gloo
-    tells its peers apart, all of them closed at once. (A listener's connections begin with theirs: gloo,
+    The thread has no connection yet that could be shut down. So connect to gloo's listener once for each number by
+    which gloo tells its peers apart, and close at once. (A connection begins with that number: gloo,
     transport/tcp/listener.cc.)
     """
     _loops()
@@ -92,7 +92,7 @@ def knock(peers: int) -> int:
         ]
     if not forming:
         return 0
-    _, _, epoll = max(forming)  # the others have been formed since: what comes later is given further numbers of theirs
+    _, _, epoll = max(forming)  # the youngest; groups that were formed before it are not in `_settled` yet
     number = 0
     for fd, inode in _watched(epoll):
         listener = _duplicate(fd, inode)
@@ -111,19 +111,19 @@ def knock(peers: int) -> int:
 
 
 def _open() -> Iterator[tuple[socket.socket, Connection]]:
-    """Yield a duplicate of each of gloo's sockets, to be closed, and its ends."""
+    """Yield each of gloo's sockets as a duplicate, which the caller closes, and its ends."""
     for epoll in _loops():
         yield from _connected(_watched(epoll))
 
 
 def _connected(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[socket.socket, Connection]]:
-    """Yield a duplicate of each connected socket among descriptors, and its ends. What goes away is left out."""
+    """Yield each connected socket among descriptors as a duplicate, and its ends. Those that vanish are left out."""
     for fd, inode in numbers:
         connected = _duplicate(fd, inode)
         if connected is None:
             continue
         try:
-            # Of the duplicate: the number itself may be another's by now.
+            # Ask the duplicate: the descriptor's number may mean something else by now.
             connection = Connection(_text(connected.getsockname()), _text(connected.getpeername()))
         except OSError:  # it listens, or has been closed by the other end
             connected.close()
@@ -132,10 +132,10 @@ def _connected(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[socket.sock
 
 
 def learn(patience: float = 0.0) -> bool:
-    """Get to know gloo's threads while they wait; return whether all could be told from others.
+    """Find gloo's threads. Returns whether it is known of every thread whether it is one.
 
-    One that runs, or waits for a processor, cannot, unless it comes to its wait within `patience` seconds. To be called
-    when a group has been formed.
+    A thread can be told only while it waits, so one that runs has `patience` seconds to come to that. To be called when
+    a group has been formed.
     """
     with _lock:
         running = _look(patience)
@@ -152,12 +152,12 @@ def _loops() -> set[int]:
 
 
 def _look(patience: float) -> set[int]:
-    """Look for gloo's threads among those that are not known; return those that have run all the time."""
+    """Look for gloo's threads among the unknown ones. Returns those that ran all the time."""
     deadline = time.monotonic() + patience
     for number, (started, _) in list(_known.items()):
         if system.start_time(number) != started:
             del _known[number]
-    # Python's own threads are none of gloo's; the one that looks would never be seen to wait.
+    # Python's threads are not gloo's, and this one would never be seen waiting.
     pending = threads.ids() - {thread.native_id for thread in threading.enumerate()} - set(_known)
     memory: threads.Memory | None = None
     while pending:
@@ -183,7 +183,7 @@ def _is_epoll(fd: int) -> bool:
 
 
 def _watched(epoll: int) -> list[tuple[int, int]]:
-    """Return descriptors that an epoll descriptor watches, each with its inode; 0 where the system does not tell."""
+    """Return the descriptors that an epoll descriptor watches, each with its inode, or 0 if the system does not say."""
     try:
         with open(f"/proc/self/fdinfo/{epoll}", encoding="ascii", errors="replace") as info:
             lines = [line.split() for line in info if line.startswith("tfd:")]
@@ -197,7 +197,7 @@ def _watched(epoll: int) -> list[tuple[int, int]]:
 
 
 def _duplicate(fd: int, inode: int) -> socket.socket | None:
-    """Return a duplicate of a descriptor that is a TCP socket, and still the one with that inode."""
+    """Return a duplicate of a descriptor if it is a TCP socket and still has that inode."""
     try:
         copy = os.dup(fd)
     except OSError:
@@ -220,6 +220,6 @@ def _duplicate(fd: int, inode: int) -> socket.socket | None:
 
 def _text(address: tuple[str, int]) -> str:
     host, port = address[0].partition("%")[0], address[1]
-    if host.startswith("::ffff:") and "." in host:  # both ends are to read alike, whatever family they were given
+    if host.startswith("::ffff:") and "." in host:  # so that both ends read alike, whatever their address families
         host = host[len("::ffff:") :]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

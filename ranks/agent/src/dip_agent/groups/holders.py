@@ -1,4 +1,4 @@
-"""What still holds a process group that is no more: the user has to make it again."""
+"""Which of the user's objects still hold a process group that has ended. The user has to make them again."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-_MOST = 100  # items of a container that are looked at
+_MOST = 100  # items of a container to look at
 _CONTAINERS = (list, tuple, set, frozenset)
 _IPYTHONS = frozenset({"In", "Out"})
 _WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel"})
 
 
 def of(groups: list[Any], default: Any, namespace: dict[str, Any]) -> list[dict[str, str]]:
-    """Return `{"name", "type", "todo"}` of what holds one of the groups: variables, or what is directly in them.
+    """Return `{"name", "type", "todo"}` of each variable, or item directly in one, that holds one of the groups.
 
-    Nothing of the user's is called. `default` is the default group, or None.
+    No user code is called. `default` is the default group, or None.
     """
     ids = {id(group): group is default for group in groups}
     found = []
@@ -26,12 +26,12 @@ def of(groups: list[Any], default: Any, namespace: dict[str, Any]) -> list[dict[
             if todo := _todo(item, ids):
                 found.append({"name": path, "type": type(item).__name__, "todo": todo})
                 if item is value:
-                    break  # what it has is made again with it
+                    break  # its items are made again with it
     return found
 
 
 def _todo(value: Any, ids: dict[int, bool]) -> str:
-    """Return what the user is to do about a value; "" if it holds none of the groups."""
+    """Return what the user has to do about a value, "" if it holds none of the groups."""
     if id(value) in ids:
         return "take dist.group.WORLD again" if ids[id(value)] else "make it again with new_group"
     if not any(cls.__module__.partition(".")[0] == "torch" for cls in type(value).__mro__):
@@ -44,7 +44,7 @@ def _todo(value: Any, ids: dict[int, bool]) -> str:
 
 
 def _within(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what is directly in a value, each with what the user calls it."""
+    """Yield each item directly in a value, with the expression for it."""
     if isinstance(value, dict):
         for key, item in islice(list(value.items()), _MOST):
             yield f"{name}[{key!r}]" if isinstance(key, (str, int)) else name, item
@@ -57,7 +57,7 @@ def _within(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """Return an object's own attributes, and the modules in a module of torch's; none of a module of Python's."""
+    """Return an object's own attributes, for a torch module also its submodules. A Python module has none here."""
     try:
         own = object.__getattribute__(value, "__dict__")
     except AttributeError:

@@ -1,8 +1,8 @@
-"""Process groups that are broken on purpose, so that nobody waits in them any longer, and then formed anew.
+"""Process groups are broken on purpose, so that nobody waits in them any longer, and then formed anew.
 
-All ranks of a pool do either at the same time. Since torch 2.0 a group is an object that may be given another backend:
-whatever holds it, such as a model that trains in parallel, goes on with it. Before that the groups end and the default
-one is joined again; what held them has to be made anew by the user, and is named.
+All ranks of a pool do the one or the other at the same time. Since torch 2.0 a group can be given another backend:
+whatever holds the group, such as a model that trains in parallel, goes on with it. Before that, the groups end and the
+default one is joined again. The user has to make anew what held them, and is told what that is.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from . import collectives, connections, holders, replicas, sharded
 from .connections import Connection
 
 _C10D = "torch.distributed.distributed_c10d"
-_PAUSE = 0.002  # seconds between looks at who has come
+_PAUSE = 0.002  # seconds between looks at which ranks have come
 _LOOK = 0.1  # seconds between looks at whether a group is still being formed
-_MOST_LOOKS = 3  # for gloo's threads, one after each cell; what is not known then is looked for when it is needed
-_ALONE = 1.0  # seconds after an interrupt for which that may go on: others may have been interrupted before it
+_MOST_LOOKS = 3  # for gloo's threads, one after each cell; later they are looked for only when they are needed
+_ALONE = 1.0  # seconds after an interrupt that a group may still take to form; other ranks may be gone by then
 
-# Backend types, of which a group takes one each time it gets another backend: first those that torch has a name for.
+# Backend types. A group takes a new one each time it gets another backend; those that torch has a name for come first.
 _NAMED = ("CUSTOM", "UCC", "MPI", "XCCL")
 _UNNAMED = range(50, 250)
 
 
 @dataclass
 class _Renewed:
-    """What has become of a group."""
+    """What a group that was formed anew has been given."""
 
-    types: int = 0  # that it has taken
-    wrappers: list[tuple[Any, list[Any]]] = field(default_factory=list)  # backends that wrap others, and these
+    types: int = 0  # how many of _TYPES it has taken
+    wrappers: list[tuple[Any, list[Any]]] = field(default_factory=list)  # backends that wrap others, and those
 
     def parts_of(self, backend: Any) -> list[Any]:
-        """Return the backends that have connections. One that wraps others and is not known does not tell them."""
+        """Return the backends that have connections. A wrapping backend is replaced by those that we had it wrap."""
         for wrapper, parts in self.wrappers:
             if wrapper is backend:
                 return parts
@@ -55,7 +55,7 @@ class _Renewed:
         return len(_types(c10d)) - self.types
 
     def take_type(self, c10d: ModuleType) -> Any:
-        """Return a backend type that the group has not had."""
+        """Return a backend type that the group has not had yet."""
         self.types += 1
         return _types(c10d)[self.types - 1]
 
@@ -68,20 +68,20 @@ def _types(c10d: ModuleType) -> list[Any]:
 _renewed: weakref.WeakKeyDictionary[Any, _Renewed] = weakref.WeakKeyDictionary()  # by group
 _FORMING = frozenset({"_new_process_group_helper", "_create_gloo_process_group", "_create_process_group_wrapper"})
 
-_stores: set[Connection] = set()  # of this process, as a client of the pool's store
-_cut_off = False  # the backends that there are cannot reach the store any more
-_learned: set[str] = set()  # names of groups
-_looks = 0  # how often gloo's threads have been looked for since those have changed
-_left: _Default | None = None  # the default group that has been left, to be joined anew
+_stores: set[Connection] = set()  # connections of this process to the pool's store
+_cut_off = False  # the groups' backends cannot reach the store any more
+_learned: set[str] = set()  # names of the groups for which gloo's threads were looked for
+_looks = 0  # how often they have been looked for since `_learned` changed
+_left: _Default | None = None  # the default group, if it has been left and is to be joined anew
 
 
 class MendError(Exception):
-    """The groups could not be formed anew; they may be the next time."""
+    """The groups could not be formed anew this time."""
 
 
 @dataclass
 class _Default:
-    """What the default group is made of."""
+    """What is needed to make the default group."""
 
     backend: str
     rank: int
@@ -91,7 +91,7 @@ class _Default:
 
 
 def learn(names: Iterable[str]) -> None:
-    """Note which groups there are now. For the main thread."""
+    """Note which groups exist now, and find the threads of those that are new. For the main thread."""
     global _learned, _looks
     if (now := set(names)) != _learned:
         _learned, _looks = now, 0
@@ -102,13 +102,13 @@ def learn(names: Iterable[str]) -> None:
 
 
 def tell_connections(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a connections_reply, in any thread."""
+    """Return the content of a connections_reply. For any thread."""
     found = connections.of_gloo() if _C10D in sys.modules else []
     return {"connections": [connection._asdict() for connection in found]}
 
 
 def break_groups(content: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
-    """Have whatever waits in the groups give up; call `answer` with the content of a break_reply. For any thread."""
+    """Free whoever waits in the groups, and call `answer` with the content of a break_reply. For any thread."""
     wanted = {
         Connection(str(ends.get("local")), str(ends.get("remote")))
         for ends in content.get("connections") or []
@@ -138,24 +138,24 @@ def break_groups(content: dict[str, Any], answer: Callable[[dict[str, Any]], Non
         said = list(problems) if done.wait(seconds) else [f"the communicators have not ended within {seconds:g} s"]
         answer({"broken": broken, "aborted": list(aborted), "problems": said})
 
-    # Whoever asks is answered in time, and this thread is free for others, however long NCCL takes.
+    # On threads of their own, so that this thread is free and the answer comes in time, however long NCCL takes.
     threading.Thread(target=abort, name="dipls abort", daemon=True).start()
     threading.Thread(target=wait, name="dipls abort's end", daemon=True).start()
 
 
 def note_store(connection: Connection) -> None:
-    """Note how this rank reaches the pool's store for its groups; it is made anew once it is broken."""
+    """Note a connection of this rank's groups to the pool's store. When it is broken, mending makes a new one."""
     _stores.add(connection)
 
 
 def _forms_a_group() -> bool:
-    """Whether a thread waits for the others to make the same group: gloo waits at the store for them, in C++."""
+    """Whether a thread is making a group, in which gloo waits at the store for the other ranks, in C++."""
     innermost = [frame.f_code for frame in sys._current_frames().values()]
     return any(code.co_name in _FORMING and code.co_filename.endswith("distributed_c10d.py") for code in innermost)
 
 
 def _cut_off_from_store() -> None:
-    """Have whoever waits at the pool's store give up. For any thread."""
+    """Free whoever waits at the pool's store. For any thread."""
     global _cut_off
     if _stores:
         connections.shut_down_any(_stores)
@@ -164,7 +164,7 @@ def _cut_off_from_store() -> None:
 
 
 def _communicators() -> list[tuple[str, Any]]:
-    """Return the groups' NCCL backends, each with the name of its group, the youngest first."""
+    """Return the groups' NCCL backends, each with the name of its group, youngest first."""
     c10d = sys.modules.get(_C10D)
     kind = getattr(c10d, "ProcessGroupNCCL", None)
     if c10d is None or kind is None:
@@ -178,15 +178,15 @@ def _communicators() -> list[tuple[str, Any]]:
 
 
 def _abort(communicators: list[tuple[str, Any]], aborted: list[str], problems: list[str]) -> None:
-    """Abort communicators, as torch's own `_abort_process_group` does it, but leave the groups in place."""
+    """Abort communicators as torch's `_abort_process_group` does, but leave the groups in place."""
     first = communicators[0][1]
-    # In one batch: else one's abort may wait for another's.
+    # In one batch, or the abort of one may wait for that of another.
     batch = getattr(first, "supports_coalescing", False) and len(communicators) > 1
     if batch:
         first._start_coalescing()
     try:
         for name, backend in communicators:
-            # `_shutdown` was the abort before there was `abort`.
+            # Before torch had `abort`, `_shutdown` did that.
             abort = getattr(backend, "abort", None) or getattr(backend, "_abort", None)
             abort = abort or getattr(backend, "_shutdown", None)
             if abort is None:
@@ -204,23 +204,24 @@ def _abort(communicators: list[tuple[str, Any]], aborted: list[str], problems: l
 
 
 def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interrupts) -> dict[str, Any]:
-    """Form the process groups anew; return the content of a mend_reply. For the main thread.
+    """Form the process groups anew. Returns the content of a mend_reply. For the main thread.
 
-    Raises MendError, in words for the user, and KeyboardInterrupt while others are waited for.
+    Raises MendError with a text for the user, and KeyboardInterrupt while it waits for other ranks.
     """
     c10d = sys.modules.get(_C10D)
     reply: dict[str, Any] = {"in_place": True, "groups": [], "stale": [], "notices": []}
     if c10d is None or not (c10d.is_initialized() or _left is not None):
         return reply
     keep = bool(content.get("keep"))
-    # In it is what a block was putting together when it was left by an interrupt, and all that comes later would be.
+    # An interrupt may have left a block that puts a batch together. The batch is still there, and would take all that
+    # comes later.
     if (batches := getattr(getattr(c10d, "_world", None), "pg_coalesce_state", None)) is not None:
         batches.clear()
     default = _left or _default(c10d)
     meeting = _Meeting(c10d, default, int(content["round"]), float(content["timeout"]))
     with meeting.failures():
         if not keep:
-            # Before anybody is met: nobody's new connections are to be taken for old ones.
+            # Before the meeting, so that no rank's new connections are taken for old ones.
             connections.shut_down(set(connections.of_gloo()))
             forming = _Forming(c10d, meeting, default, interrupts, reply)
             forming.form(meeting.exchange("groups", _facts(c10d)), namespace)
@@ -233,27 +234,27 @@ def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interru
 
 
 def _default(c10d: ModuleType) -> _Default:
-    """Return what the default group is made of."""
+    """Return what is needed to make the default group again."""
     group = c10d._get_default_group()
     backend, store = c10d._pg_map[group]
     return _Default(str(backend), group.rank(), group.size(), _timeout(group), store)
 
 
 def _timeout(group: Any) -> timedelta:
-    """Return how long a group's collectives wait."""
+    """Return the timeout of a group's collectives."""
     for backend, _ in _backends(group):
         with contextlib.suppress(AttributeError):
             return _inner(backend).options._timeout
-    return timedelta(minutes=30)  # a backend that does not tell; torch's own for most
+    return timedelta(minutes=30)  # the backend does not say; this is torch's default
 
 
 def _inner(backend: Any) -> Any:
-    """Return the backend that does the work: TORCH_DISTRIBUTED_DEBUG=DETAIL puts another around it."""
+    """Return the backend that does the work. TORCH_DISTRIBUTED_DEBUG=DETAIL wraps it in another one."""
     return getattr(backend, "wrapped_pg", None) or backend
 
 
 def _backends(group: Any) -> list[tuple[Any, list[Any]]]:
-    """Return a group's backends, each with the devices that it is for."""
+    """Return a group's backends, each with the devices that it serves."""
     if not hasattr(group, "_get_backend"):  # before torch 2.0 a backend is the group
         return [(group, [])]
     torch = sys.modules["torch"]
@@ -262,7 +263,7 @@ def _backends(group: Any) -> list[tuple[Any, list[Any]]]:
     for device in sorted(devices, key=str):
         try:
             backend = group._get_backend(device)
-        except RuntimeError:  # there is none for it
+        except RuntimeError:  # the device has none
             continue
         for known, its in found:
             if known is backend:
@@ -280,12 +281,12 @@ def _members(c10d: ModuleType, group: Any) -> list[int]:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Return a key by which all ranks sort their groups alike; most names are numbers."""
+    """Return a key by which all ranks sort their groups alike. Most names are numbers."""
     return len(name), name
 
 
 def _facts(c10d: ModuleType) -> dict[str, Any]:
-    """Return what the others are to know of this rank's groups."""
+    """Return what the other ranks need to know about this rank's groups."""
     groups = list(c10d._pg_names.items())
     return {
         "groups": {str(name): _members(c10d, group) for group, name in groups},
@@ -296,7 +297,7 @@ def _facts(c10d: ModuleType) -> dict[str, Any]:
 
 
 def _takes_another(c10d: ModuleType, group: Any) -> bool:
-    """Whether a group can go on as the object that it is."""
+    """Whether a group can be given another backend and stay the same object."""
     if not hasattr(group, "_register_backend"):
         return False
     backends = [backend for backend, _ in _backends(group) if isinstance(_inner(backend), _kinds(c10d))]
@@ -304,25 +305,25 @@ def _takes_another(c10d: ModuleType, group: Any) -> bool:
 
 
 def _kinds(c10d: ModuleType) -> tuple[type, ...]:
-    """Return the types of the backends that are formed anew."""
+    """Return the backend types that mending forms anew."""
     names = ("ProcessGroupGloo", "ProcessGroupNCCL")
     return tuple(kind for kind in (getattr(c10d, name, None) for name in names) if isinstance(kind, type))
 
 
 def _is_reconfigurable(backend: Any) -> bool:
-    """Whether a backend itself can connect again, as gloo's can since torch 2.14."""
+    """Whether a backend can itself connect again, as gloo's can since torch 2.14."""
     return bool(getattr(backend, "supports_reconfigure", False))
 
 
 class _Meeting:
-    """The ranks of the pool, which all mend at the same time, and tell each other through the pool's store."""
+    """All ranks of the pool mend at the same time, and tell each other things through the pool's store."""
 
     def __init__(self, c10d: ModuleType, default: _Default, number: int, seconds: float):
-        """`number` is that of the round; who takes part is waited for until `seconds` are over."""
+        """`number` is the round's. Ranks have `seconds` to come."""
         self.number = number
         self.rank, self.size = default.rank, default.size
         self._c10d = c10d
-        self.deadline = time.monotonic() + seconds  # for the others to come
+        self.deadline = time.monotonic() + seconds  # for the other ranks to come
         self._seconds = seconds
         self._met: list[str] = []
         try:
@@ -333,17 +334,17 @@ class _Meeting:
             raise MendError(f"the store of the process group does not answer ({_first_line(err)})") from err
 
     def store(self, name: str) -> Any:
-        """Return a part of the store that nobody has used before, the same on all ranks."""
+        """Return a part of the store that nobody has used before. It is the same on all ranks."""
         return self._c10d.PrefixStore(f"/dipls/mend_{self.number}/{name}", self._client)
 
     @property
     def left(self) -> timedelta:
-        """How long others may still take."""
+        """How long other ranks may still take."""
         return timedelta(seconds=max(0.5, self.deadline - time.monotonic()))
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
-        """Tell the others of what is raised, so that they do not wait."""
+        """Tell the other ranks of what the block raises, so that they do not wait."""
         try:
             yield
         except BaseException as err:
@@ -355,7 +356,7 @@ class _Meeting:
             raise
 
     def exchange(self, what: str, facts: Any, ranks: list[int] | None = None) -> list[Any]:
-        """Tell some ranks, else all, something; return what they tell, in their order. Each `what` is for one time."""
+        """Tell `ranks`, or all, some facts. Returns what they tell, in their order. Each `what` is used once."""
         others = list(range(self.size)) if ranks is None else ranks
         self._store.set(f"{what}/{self.rank}", json.dumps(facts))
         self._store.add(f"{what}/{self.rank}/come", 1)
@@ -374,7 +375,7 @@ class _Meeting:
 
 
 class _OthersFailed(MendError):
-    """Another rank has told what it failed at."""
+    """Another rank has failed, and has told so."""
 
 
 def _first_line(err: BaseException) -> str:
@@ -382,7 +383,7 @@ def _first_line(err: BaseException) -> str:
 
 
 def _pool_store(default: _Default, timeout: timedelta) -> Any:
-    """Return a client of the store that lives as long as rank 0, or of that of a group of the user's own."""
+    """Return a client of the store that lives as long as rank 0, or of the store of a group that the user has made."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return default.store
     from ..apps import torch as app
@@ -391,7 +392,7 @@ def _pool_store(default: _Default, timeout: timedelta) -> Any:
 
 
 class _Forming:
-    """The groups of this rank, one after the other."""
+    """Forms the groups of this rank, one after the other."""
 
     def __init__(
         self, c10d: ModuleType, meeting: _Meeting, default: _Default, interrupts: Interrupts, reply: dict[str, Any]
@@ -403,7 +404,7 @@ class _Forming:
         self._reply = reply
 
     def form(self, told: list[Any], namespace: dict[str, Any]) -> None:
-        """Form them. `told` are the facts of all ranks."""
+        """Form the groups. `told` are the facts of all ranks."""
         if all(facts["in_place"] for facts in told):
             self._in_place(told)
         else:
@@ -431,7 +432,7 @@ class _Forming:
         _cut_off = False
 
     def _renew(self, group: Any, name: str, ranks: list[int], connects: bool) -> None:
-        """Give a group new connections, by the backends that it has if they can connect again on all ranks."""
+        """Give a group new connections. `connects`: on all ranks its backends can themselves connect again."""
         c10d = self._c10d
         renewed = _renewed.setdefault(group, _Renewed())
         default = None
@@ -456,13 +457,13 @@ class _Forming:
         if default is not None:
             if hasattr(group, "_set_default_backend"):  # since torch 2.5
                 group._set_default_backend(default)
-            if hasattr(group, "_set_group_name"):  # the new backends are to know them, too
+            if hasattr(group, "_set_group_name"):  # the new backends need to know the name, too
                 group._set_group_name(group.group_name)
                 group._set_group_desc(group.group_desc)
         c10d._pg_map[group] = (c10d._pg_map[group][0], self._meeting.store(f"{name}/later"))
 
     def _reconfigure(self, backend: Any, part: str, ranks: list[int]) -> None:
-        """Have a backend itself connect again."""
+        """Have a backend connect again."""
         options = self._c10d.ReconfigureOptions()
         options.uuid = self._meeting.number
         options.handles = self._meeting.exchange(part, backend.get_reconfigure_handle(), ranks)
@@ -470,7 +471,7 @@ class _Forming:
         backend.reconfigure(options).wait()
 
     def _another(self, renewed: _Renewed, backend: Any, store: Any, group: Any) -> Any:
-        """Return a backend like the given one, with connections of its own."""
+        """Return a new backend like the given one, with its own connections."""
         c10d = self._c10d
         inner, rank, size = _inner(backend), group.rank(), group.size()
         timeout = inner.options._timeout
@@ -497,7 +498,7 @@ class _Forming:
         with self._uninterrupted():
             if c10d.is_initialized():
                 c10d.destroy_process_group()
-            c10d._group_count = 0  # of a join that has failed there is left that, and names would differ
+            c10d._group_count = 0  # a join that failed has raised it, and the ranks' names would differ
             # The end of a group waits for its threads; nobody shall wait for that.
             threading.Thread(target=old.clear, name="dipls old groups", daemon=True).start()
             c10d.init_process_group(
@@ -512,9 +513,9 @@ class _Forming:
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Put an interrupt off while a group is formed: it would leave those alone who wait for this rank.
+        """Put an interrupt off while a group is formed, since other ranks wait for this one meanwhile.
 
-        They wait at the store, in C++, as long as the group's timeout is, and do not hear of one.
+        They wait at the store, in C++, until the group's timeout, and would not hear of the interrupt.
         """
         formed = threading.Event()
         self._interrupts.hold()
@@ -526,8 +527,8 @@ class _Forming:
             self._interrupts.release()
 
     def _give_up(self, formed: threading.Event) -> None:
-        """End the waiting of a rank that has been left alone; its groups may be formed the next time."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
+        """Free this rank if the others do not come. Its groups may be formed the next time."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread is to get them
         until = self._meeting.deadline
         while not formed.wait(_LOOK):
             if self._interrupts.wanted:
@@ -538,7 +539,7 @@ class _Forming:
 
 
 def _gloo_options(c10d: ModuleType, old: Any) -> Any:
-    """Return options for a backend that shares the devices of another, and so their threads and descriptors."""
+    """Return options for a backend that shares another one's devices, with their threads and descriptors."""
     options = c10d.ProcessGroupGloo._Options()
     for name in ("_devices", "_threads", "_timeout", "global_ranks_in_group", "group_name"):
         if hasattr(old, name):

@@ -1,7 +1,7 @@
-"""What of torch.distributed this process has begun and not ended: told by its threads' stacks and by torch's recorder.
+"""Which operations of torch.distributed this process has begun and not ended, from stacks and from torch's recorder.
 
-It runs beside whatever user code does, so none of that is called: what frames hold is looked at only where it is
-torch's own. Nothing here waits, and what cannot be known for sure is left out.
+This runs while user code does, and must call none of it. So of what frames hold only torch's own objects are looked at.
+Nothing here waits, and what cannot be known for sure is left out.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def _torch(*parts: str) -> str:
     return os.sep + os.path.join("torch", *parts)
 
 
-# Functions of distributed_c10d that wait for other ranks, with the parameter that holds what this rank gives. Where
-# that may differ between ranks that fit together, there is none.
+# Functions of distributed_c10d that wait for other ranks, with the parameter that holds what this rank gives. It is
+# None where sizes may differ between ranks although the calls match.
 _COLLECTIVES = {
     "all_reduce": "tensor",
     "all_reduce_coalesced": "tensors",
@@ -64,10 +64,10 @@ _MESSAGES = {
     "send_object_list": "",
     "recv_object_list": "",
 }
-# They wait for the others by messages or by the store, and no count of a group says so.
+# These wait for the others through messages or the store, so no group counts them.
 _UNCOUNTED = ("monitored_barrier", "init_process_group", "new_group", "_new_group_with_tag", "split_group")
 
-# Functions of other files of torch's that wait for ranks in C++, and what they do there.
+# Functions in other files of torch's that wait for ranks in C++, and the operation that they wait in.
 _ELSEWHERE = {
     (_torch("distributed", "utils.py"), "_verify_param_shape_across_processes"): "all_gather",
     (_torch("distributed", "utils.py"), "_sync_params_and_buffers"): "broadcast",
@@ -86,7 +86,7 @@ _FUNCTIONAL = _torch("distributed", "_functional_collectives.py")
 _OPERATORS = _torch("_ops.py")
 _WITHOUT_COUNT = ("wait", "backward", "synchronize")
 
-# torch's numbers of operations (c10d::OpType), which a Work tells since 2.0.
+# torch's numbers of operations (c10d::OpType). A Work tells its own since 2.0.
 _OP_TYPES = {
     0: "broadcast",
     1: "all_reduce",
@@ -137,34 +137,34 @@ class _Operation(NamedTuple):
     sizes: list[list[int]] | None = None
     dtype: str = ""
     peer: int | None = None
-    counts: bool = False  # the group counts it, as its last one
-    ahead: int = 0  # by how much it is ahead of the group's count, which comes to it later
-    number: int = 0  # that the recorder has for it, where only its `Work` is known
-    begun: bool = False  # the thread waits for what was begun before, by a collective
+    counts: bool = False  # the group's count is this one's
+    ahead: int = 0  # by how much it is ahead of the group's count, which is raised later
+    number: int = 0  # its number in the recorder, where only its `Work` is known
+    begun: bool = False  # a collective began it before, and the thread only waits for it
 
 
-# Messages between two ranks that are on their way: what was asked for, of which group and by which arguments, by Work.
+# Messages between two ranks that are on their way, by Work: the operation, its group and its arguments.
 _messages: weakref.WeakKeyDictionary[Any, tuple[str, Any, tuple[Any, ...]]] = weakref.WeakKeyDictionary()
-_wait: Any = None  # the code of what waits for a Work
-_lost_before = 0  # when groups ended, with what the recorder takes for pending in them for good (time.time_ns)
-_read: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}  # what was recorded, by what tells it, and the counts then
+_wait: Any = None  # the code object of the function that waits for a Work
+_lost_before = 0  # when groups last ended (time.time_ns); the recorder takes what was pending then for pending for good
+_read: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}  # by recorder: its counts when it was read, and what it held
 _failed: Callable[[], None] | None = None
 
 
 def note_message(work: Any, name: str, group: Any, args: tuple[Any, ...]) -> None:
-    """Remember of a `Work` what it is: torch's own record leaves messages out."""
+    """Remember what a `Work` is, since torch's own record leaves messages out."""
     with contextlib.suppress(TypeError):
         _messages[work] = name, group, args
 
 
 def on_failure(failed: Callable[[], None]) -> None:
-    """Have `failed` called where waiting for a `Work` raises RuntimeError; what it raises takes the place of that."""
+    """Have `failed` called when waiting for a `Work` raises RuntimeError. What `failed` raises is raised instead."""
     global _failed
     _failed = failed
 
 
 def watch(c10d: Any) -> None:
-    """Have a thread that waits for a `Work` show in stacks: torch waits without a frame in Python."""
+    """Have a thread that waits for a `Work` show in stacks. Without this there is no Python frame for it."""
     global _wait
     cls = c10d.Work if hasattr(c10d, "Work") else sys.modules["torch._C._distributed_c10d"].Work
     original = cls.wait
@@ -183,7 +183,7 @@ def watch(c10d: Any) -> None:
 
 
 def forget() -> None:
-    """Take what has not ended for lost: the groups are formed anew."""
+    """Regard what has not ended as lost, since the groups are formed anew."""
     global _lost_before
     _messages.clear()
     _lost_before = time.time_ns()
@@ -192,17 +192,17 @@ def forget() -> None:
 def pending(
     c10d: Any, groups: list[dict[str, Any]], messages: dict[str, int], names: dict[Any, Any], hidden: int | None
 ) -> list[dict[str, Any]]:
-    """Return the operations of a groups_reply, in which threads wait and which go on in the background.
+    """Return the operations of a groups_reply: those in which threads wait and those that go on in the background.
 
-    `groups` are those of the same reply, `messages` how many between two ranks each has had, `names` the names of
-    torch's groups; `hidden` is a thread of ours.
+    `groups` are those of the same reply, `messages` says how many messages between two ranks each has had, and `names`
+    has the names of torch's groups. `hidden` is a thread of ours to leave out.
     """
     main = threading.main_thread().ident
     waiting = []
     for ident, frame in sys._current_frames().items():
         if ident == hidden:
             continue
-        with contextlib.suppress(Exception):  # of a torch that is not as we know it
+        with contextlib.suppress(Exception):  # this torch may not be as we know it
             if (found := _of_thread(frame, c10d, names)) is not None:
                 waiting.append((ident, found))
     waiting.sort(key=lambda pair: pair[0] != main)
@@ -211,7 +211,7 @@ def pending(
     operations = []
     numbers: dict[int, dict[str, Any]] = {}
     for ident, found in waiting:
-        # Of several that wait the group's count tells of the last one.
+        # If several wait, the group's count is that of the last one.
         count = counts.get(found.group, 0) if found.counts and counting.count(found.group) == 1 else 0
         if count:
             count += found.ahead
@@ -221,7 +221,7 @@ def pending(
     backends = [name for name in ("gloo", "nccl") if any(name in group["backend"] for group in groups)]
     for one in _recorded(backends, counts, len(counting), len(counting) < len(waiting)):
         behind, number = one.pop("behind"), one.pop("number")
-        behind = max(0, behind - messages.get(one["group"], 0))  # torch has counted them, too
+        behind = max(0, behind - messages.get(one["group"], 0))  # torch has counted messages, too
         one["count"] = counts[one["group"]] - behind if one["group"] in counts else 0
         same = next((other for other in operations if _same(other, one)), numbers.get(number))
         if same is None or (same is numbers.get(number) and same["name"] != one["name"]):
@@ -232,7 +232,7 @@ def pending(
 
 
 def _joined(operations: list[dict[str, Any]], threads: list[int]) -> list[dict[str, Any]]:
-    """Return the operations, with the only one in the background as that which the only one of `threads` waits for."""
+    """Return the operations. If one is in the background and one of `threads` waits, they are the same operation."""
     background = [one for one in operations if not one["thread"]]
     vague = [one for one in operations if one["name"] == "wait" and one["thread"] in threads]
     if len(background) == len(vague) == 1:
@@ -242,7 +242,7 @@ def _joined(operations: list[dict[str, Any]], threads: list[int]) -> list[dict[s
 
 
 def waits(frame: FrameType, c10d: Any, names: dict[Any, Any]) -> bool:
-    """Whether the thread of an innermost frame is inside of an operation."""
+    """Whether the thread whose innermost frame this is waits in an operation."""
     with contextlib.suppress(Exception):  # as above
         return _of_thread(frame, c10d, names) is not None
     return False
@@ -266,7 +266,7 @@ def _same(waiting: dict[str, Any], recorded: dict[str, Any]) -> bool:
 
 
 def _of_thread(frame: FrameType | None, c10d: Any, names: dict[Any, Any]) -> _Operation | None:
-    """Return what a thread waits in: its innermost frames are torch's then, up to the code that called that."""
+    """Return what a thread waits in. Then its innermost frames are torch's, up to the code that called torch."""
     found = None
     innermost, begun = True, False
     while frame is not None:
@@ -297,7 +297,7 @@ def _passes_on(file: str) -> bool:
 
 
 def _checks_first(c10d: Any) -> int:
-    """Return 1 where a group first has its ranks agree on what they are about to do, which it does not count."""
+    """Return 1 if a group first has its ranks agree on what they are about to do. It does not count that."""
     module = sys.modules["torch.distributed"]
     return int(str(module.get_debug_level()).endswith("DETAIL")) if hasattr(module, "get_debug_level") else 0
 
@@ -318,7 +318,7 @@ def _of_c10d(name: str, begun: bool, frame: FrameType, c10d: Any, names: dict[An
 def _of_torch(
     place: str, name: str, frame: FrameType, innermost: bool, c10d: Any, names: dict[Any, Any]
 ) -> _Operation | None:
-    """Return what other code of torch's waits in, at that: only the innermost frame knows."""
+    """Return what other code of torch's waits in. Only the innermost frame tells."""
     if place == _OPERATORS and innermost:
         known = getattr(frame.f_locals.get("self"), "__dict__", {})
         called = known.get("_name") or known.get("_qualified_op_name") or ""
@@ -336,7 +336,7 @@ def _of_torch(
 
 
 def _of_work(work: Any, c10d: Any, names: dict[Any, Any]) -> _Operation:
-    """Return what a thread waits for that called a `wait` method itself."""
+    """Return what a thread waits for that has called a `wait` method itself."""
     if (message := _messages.get(work)) is not None:
         name, group, args = message
         sizes, dtype = _shapes(args[0] if args else None)
@@ -344,7 +344,7 @@ def _of_work(work: Any, c10d: Any, names: dict[Any, Any]) -> _Operation:
         ranks = _ranks(c10d, group)
         at = ranks[peer] if type(peer) is int and 0 <= peer < len(ranks) else None
         return _Operation(name.partition("_")[0], str(names.get(group, "")), sizes, dtype, at)
-    only = str(next(iter(names.values()))) if len(names) == 1 else ""  # a Work is always a group's
+    only = str(next(iter(names.values()))) if len(names) == 1 else ""  # every Work belongs to a group
     name, number = "wait", 0
     if type(work).__module__.startswith("torch"):
         with contextlib.suppress(Exception):
@@ -380,7 +380,7 @@ def _ranks(c10d: Any, group: Any) -> list[int]:
 
 
 def _shapes(value: Any) -> tuple[list[list[int]] | None, str]:
-    """Return sizes and type of tensors, if they are torch's own: others may run code of the user's."""
+    """Return sizes and type of tensors if they are torch's own. Other classes may run user code."""
     torch = sys.modules.get("torch")
     own = (torch.Tensor, torch.nn.Parameter) if torch is not None else ()
     tensors = value if type(value) in (list, tuple) else [value]
@@ -393,7 +393,7 @@ def _shapes(value: Any) -> tuple[list[list[int]] | None, str]:
 
 
 def _recorders(backends: Any) -> list[Callable[[bool, bool], bytes]]:
-    """Return what tells of operations of these backends: each has its own, and another's is empty."""
+    """Return the functions that dump what these backends have recorded. Each kind of backend has its own."""
     module = sys.modules.get("torch._C._distributed_c10d")
     functions = {"gloo": "_dump_fr_trace_json", "nccl": "_dump_nccl_trace_json"}
     found = (getattr(module, functions[backend], None) for backend in backends)
@@ -401,7 +401,7 @@ def _recorders(backends: Any) -> list[Callable[[bool, bool], bytes]]:
 
 
 def _status(dump: Callable[[bool, bool], bytes]) -> dict[str, tuple[int, int]]:
-    """Return by the number of each group how many operations have begun and how many have ended."""
+    """Return how many operations have begun and how many have ended, by the number of the group."""
     status = json.loads(dump(False, True)).get("pg_status", {})
     return {
         number: (int(told["last_enqueued_collective"]), max(0, int(told["last_completed_collective"])))
@@ -410,10 +410,10 @@ def _status(dump: Callable[[bool, bool], bytes]) -> dict[str, tuple[int, int]]:
 
 
 def _recorded(backends: list[str], counts: dict[str, int], explained: int, vague: bool) -> list[dict[str, Any]]:
-    """Return the operations that were recorded and have not ended, unless that is `explained` by what threads wait in.
+    """Return the recorded operations that have not ended. Each says how far `behind` its group's last one it is.
 
-    `counts` are the groups'. Each says how far `behind` the group's last one it is. All that was recorded is asked for
-    only where there is more to know and something has moved, since that takes milliseconds.
+    `counts` are the groups' counts. Reading the whole record takes milliseconds. So it is read only if more operations
+    are pending than the `explained` ones, in which threads wait, or one is `vague`, and something has moved since.
     """
     found = []
     for dump in _recorders(backends):
@@ -435,7 +435,7 @@ def _recorded(backends: list[str], counts: dict[str, int], explained: int, vague
                 "number": entry["collective_seq_id"],
             }
             side = "output" if name == "scatter" else "input"
-            if entry[f"{side}_dtypes"] and not name.startswith("all_to_all"):  # of which it may differ
+            if entry[f"{side}_dtypes"] and not name.startswith("all_to_all"):  # whose sizes may differ
                 dtype = entry[f"{side}_dtypes"][0]
                 one["sizes"], one["dtype"] = entry[f"{side}_sizes"], _DTYPES.get(dtype, dtype.lower())
             found.append(one)
@@ -443,12 +443,12 @@ def _recorded(backends: list[str], counts: dict[str, int], explained: int, vague
 
 
 def _entries(dump: bytes) -> list[dict[str, Any]]:
-    """Return those entries of a dump that have not ended. The others, nearly all of them, are not parsed."""
+    """Return the entries of a dump that have not ended. The others, which are nearly all, are not parsed."""
     found = []
     for match in re.finditer(b'"retired":false', dump):
         first, last = dump.rfind(b"{", 0, match.start()), dump.find(b"}", match.end())
         try:
             found.append(json.loads(dump[first : last + 1]))
-        except ValueError:  # of braces in what the user calls a group
+        except ValueError:  # the user's name for a group has braces
             return [entry for entry in json.loads(dump)["entries"] if not entry["retired"]]
     return found

@@ -1,7 +1,7 @@
-"""Models that train in parallel with equal parameters: what an interrupt has left different is brought to agree.
+"""Models that train in parallel with equal parameters. What an interrupt has left different is made equal again.
 
-It strikes one rank before and another after its optimizer's step, or in the middle of a backward pass. Which models and
-optimizers there are, and that the n-th on one rank is the n-th on another, is known from when they were made.
+An interrupt may strike one rank before its optimizer's step and another after it, or in the middle of a backward pass.
+Models and optimizers are noted as they are made, so that the n-th on one rank is known to be the n-th on another.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 _MODELS = "torch.nn.parallel.distributed"
 _OPTIMIZERS = "torch.optim.optimizer"
 
-_AT_ONCE = 1 << 18  # words that are summed at a time: torch makes a copy of them first, in 64 bits
+_AT_ONCE = 1 << 18  # words to sum at a time: torch first copies them to 64 bits each
 
-_models: list[tuple[str, int, weakref.ref[Any]]] = []  # with the name of its group, and the how manieth of that it is
+_models: list[tuple[str, int, weakref.ref[Any]]] = []  # name of its group, its number in that, the model
 _optimizers: list[tuple[int, weakref.ref[Any]]] = []
 _models_made: dict[str, int] = {}  # by the name of their group
 _optimizers_made = 0
@@ -34,7 +34,7 @@ _watched = False
 
 
 def watch() -> None:
-    """Note from now on which models and optimizers are made."""
+    """From now on note the models and optimizers that are made."""
     global _watched
     models, optimizers = sys.modules.get(_MODELS), sys.modules.get(_OPTIMIZERS)
     if _watched or models is None or optimizers is None:
@@ -71,9 +71,9 @@ def _note_optimizer(optimizer: Any) -> None:
 
 
 def agree(c10d: ModuleType, meeting: Any, namespace: dict[str, Any]) -> list[str]:
-    """Bring the models of this rank's groups to agree with those of the others; return sentences about what was done.
+    """Make the models of this rank's groups equal those of the other ranks. Returns sentences about what was done.
 
-    Those of rank 0 of a model's group count, as when the model was made. `meeting` is with all ranks. There are
+    Rank 0 of a model's group has what counts, as when the model was made. `meeting` is with all ranks. There are
     collectives only for what differs.
     """
     global _optimizers_made
@@ -84,7 +84,7 @@ def agree(c10d: ModuleType, meeting: Any, namespace: dict[str, Any]) -> list[str
         "optimizers_made": _optimizers_made,
     }
     told = meeting.exchange("models", facts)
-    # One that was interrupted while it made a model is to count the next one as the others do.
+    # A rank that was interrupted while it made a model is to number the next one as the others do.
     _optimizers_made = max(one["optimizers_made"] for one in told)
     for name in _models_made:
         _models_made[name] = max(one["models_made"].get(name, 0) for one in told)
@@ -92,7 +92,7 @@ def agree(c10d: ModuleType, meeting: Any, namespace: dict[str, Any]) -> list[str
     try:
         for model in models:
             theirs = [told[rank]["models"].get(model.name) for rank in model.ranks]
-            # Nobody trains one that is gone elsewhere, or was never finished.
+            # Nobody trains a model that is gone on another rank, or was never finished there.
             if None not in theirs and (notice := model.adopt(meeting, theirs)):
                 notices.append(f"{_called(model.module, namespace)}: {notice}")
     finally:
@@ -109,7 +109,7 @@ def _replicas(c10d: ModuleType) -> Iterator[_Replica]:
         if module is None:
             continue
         group, name = names.get(id(module.process_group), (None, ""))
-        if group is None:  # that is no more: what it held is wrapped again, and its optimizers go on
+        if group is None:  # the group has ended: the user wraps the module again, and its optimizers go on
             group, name = c10d._get_default_group(), f"gone {made_of}"
             if module.process_group.size() != group.size():
                 continue
@@ -134,10 +134,10 @@ class _Replica:
         self._optimizers = self._find_optimizers()
 
     def _find_optimizers(self) -> dict[str, Any]:
-        """Return those of which all ranks have the same state, by their numbers."""
+        """Return the optimizers whose state is the same on all ranks, by number."""
         own = set(map(id, self._parameters))
         alive = [(number, made) for number, reference in _optimizers if (made := reference()) is not None]
-        # Some split their state between the ranks, by another one inside.
+        # Some split their state between the ranks, with another optimizer inside.
         split = [made for _, made in alive if type(made).__module__.startswith("torch.distributed")]
         inner = {id(getattr(made, "optim", None)) for made in split} | set(map(id, split))
         return {
@@ -147,7 +147,7 @@ class _Replica:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Return what the others are to know."""
+        """Return what the other ranks need to know."""
         return {
             "made": _digest([(str(one.dtype), list(one.shape)) for one in (*self._parameters, *self._buffers)]),
             "state": _digest(_sums(self._parameters)),
@@ -162,7 +162,7 @@ class _Replica:
         }
 
     def adopt(self, meeting: Any, theirs: list[dict[str, Any]]) -> str:
-        """Take over what the group's first rank has, where anybody differs; return a sentence about that.
+        """Where any rank differs, take over what the group's first rank has. Returns a sentence about that.
 
         `theirs` are the facts of the group's ranks.
         """
@@ -189,16 +189,16 @@ class _Replica:
         return said + (", but not the state of an optimizer that differs too much: make it again" if left else "")
 
     def _send(self, tensor: Any) -> None:
-        """Take over the group's first rank's content of a tensor."""
+        """Take over a tensor's content from the group's first rank."""
         local = _local(tensor)
-        device = self._parameters[0].device  # which the group's backend can send
+        device = self._parameters[0].device  # the group's backend can send from there
         sent = local.detach().to(device).contiguous()
         self._c10d.broadcast(sent, self.ranks[0], group=self.group)
         if sent.data_ptr() != local.data_ptr():
             local.copy_(sent)
 
     def _take_state(self, optimizer: Any, sent: dict[str, Any]) -> bool:
-        """Make the state of an optimizer the one that was sent; return whether all of it could be."""
+        """Give an optimizer the state that was sent. Returns whether all of it could be taken over."""
         torch = sys.modules["torch"]
         whole = True
         for group, values in zip(optimizer.param_groups, sent["groups"]):
@@ -235,10 +235,10 @@ class _Replica:
 
 
 def _reset(c10d: ModuleType, module: Any) -> None:
-    """Have the next iteration begin as the first one: a backward pass may have been left in its middle.
+    """Have the next iteration begin like the first one, since a backward pass may have been left in its middle.
 
-    All ranks do it alike, also where nothing was: they put the gradients together anew. One whose group is no more
-    is not to wait for gradients either: it would send those of the model that was made of its parameters since.
+    All ranks do so, also those where none was: they then form their buckets of gradients alike. A model whose group has
+    ended must not wait for gradients either: it would send those of the model that now has its parameters.
     """
     try:
         if hasattr(module, "_static_graph_delay_allreduce_enqueued"):
@@ -250,7 +250,7 @@ def _reset(c10d: ModuleType, module: Any) -> None:
             if hasattr(module.reducer, "_reset_state"):  # since torch 2.3
                 module.reducer._reset_state()
             return
-        # As a model does it that comes out of a pickle.
+        # As a model does when it is unpickled.
         parameters, sparse = module._build_params_for_reducer()
         names = module._build_debug_param_to_name_mapping(parameters)
         module._ddp_init_helper(parameters, sparse, names, module.static_graph)
@@ -261,12 +261,12 @@ def _reset(c10d: ModuleType, module: Any) -> None:
             module.logger._set_static_graph()
         for hook, state in hooks:
             c10d._register_comm_hook(module.reducer, state, hook)
-    except Exception:  # of a torch that is not as we know it
+    except Exception:  # this torch is not as we know it
         log.exception("a model's reducer cannot be made again")
 
 
 def _can_make_reducer(module: Any, hooks: list[Any]) -> bool:
-    """Whether a model's reducer holds nothing that only its maker knows."""
+    """Whether a model's reducer can be made again: it holds nothing that only its maker knows."""
     if getattr(module, "mixed_precision", None) is not None or getattr(module, "_use_python_reducer", False):
         return False
     if getattr(module, "_delay_all_reduce_params", None):
@@ -283,7 +283,7 @@ def _trained(optimizer: Any) -> list[Any]:
 
 
 def _state(optimizer: Any) -> dict[str, Any]:
-    """Return an optimizer's state as JSON, of tensors only what they are like."""
+    """Return an optimizer's state for JSON. Of tensors it has only type and size."""
     torch = sys.modules["torch"]
     states: list[dict[str, Any] | None] = []
     for parameter in _trained(optimizer):
@@ -327,7 +327,7 @@ def _tensors(optimizer: Any) -> Iterator[Any]:
 
 
 def _steps(optimizer: Any) -> int | None:
-    """Return how many steps an optimizer has made; None if it does not count them."""
+    """Return how many steps an optimizer has made, None if it does not count them."""
     found = [state.get("step") for state in optimizer.state.values() if isinstance(state, dict)]
     steps = [int(one) for one in found if isinstance(one, (int, float)) or _is_number(one)]
     return max(steps) if steps else None
@@ -349,7 +349,7 @@ def _local(tensor: Any) -> Any:
 
 
 def _sums(tensors: list[Any]) -> list[int]:
-    """Return of each tensor the sum of its words, of whatever type: two that differ have others."""
+    """Return the sum of each tensor's words, read as integers. Tensors with different sums differ."""
     torch = sys.modules["torch"]
     words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     sums = []
@@ -375,7 +375,7 @@ def _digest(value: Any) -> str:
 
 
 def _describe_differences(ranks: list[int], theirs: list[dict[str, Any]]) -> str:
-    """Say which ranks differ from the first, and by how many steps, where that is known."""
+    """Say which ranks differ from the first, and by how many steps if that is known."""
     groups: dict[str, list[int]] = {}
     for rank, facts in zip(ranks, theirs):
         if facts != theirs[0]:
@@ -399,7 +399,7 @@ def _compare(facts: dict[str, Any], first: dict[str, Any], rank: int) -> str:
 
 
 def _called(module: Any, namespace: dict[str, Any]) -> str:
-    """Return what the user calls a model."""
+    """Return the user's name for a model."""
     for name, value in list(namespace.items()):
         if not name.startswith("_"):
             if value is module:

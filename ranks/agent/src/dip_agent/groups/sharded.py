@@ -1,7 +1,7 @@
-"""Models that are spread over the ranks (`fully_shard`): after an interrupt all ranks begin the next step alike.
+"""Models that are spread over the ranks (`fully_shard`). After an interrupt all ranks begin the next step alike.
 
-One that was struck in the middle of a step has parameters gathered that others have not, and would leave out the next
-collective. What each rank has of the parameters is its own: there is nothing to compare.
+A rank that was struck in the middle of a step may have gathered parameters that other ranks have not, and would leave
+out the next collective. Each rank has its own part of the parameters, so there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _MODULES = ("torch.distributed.fsdp._fully_shard._fully_shard", "torch.distribut
 
 
 def settle(meeting: Any, namespace: dict[str, Any]) -> list[str]:
-    """Drop the step that was interrupted, on all ranks alike; return sentences about what was done."""
+    """Drop the step that was interrupted, on all ranks alike. Returns sentences about what was done."""
     roots: dict[str, list[Any]] = {}
     try:
         for module in _roots():
             roots.setdefault(_form(module), []).append(module)
         facts = {form: sorted(_progress(module) for module in alike) for form, alike in roots.items()}
-    except Exception:  # of a torch that is not as we know it
+    except Exception:  # this torch is not as we know it
         log.exception("what is sharded is left as the interrupt has left it")
         roots, facts = {}, {}
     told = meeting.exchange("sharded", facts)
@@ -52,25 +52,25 @@ def _roots() -> list[Any]:
     classes = tuple(sys.modules[name].FSDPModule for name in _MODULES if name in sys.modules)
     if not classes:
         return []
-    made = list(sys.modules[_STATES]._module_state_mapping)  # also of modules that are in no variable
+    made = list(sys.modules[_STATES]._module_state_mapping)  # modules that no variable holds, too
     return [module for module in made if isinstance(module, classes) and module._get_fsdp_state()._is_root]
 
 
 def _form(module: Any) -> str:
-    """Return what a module is known by on all ranks."""
+    """Return a text by which all ranks know a module."""
     form = [(name, list(own.shape), str(own.dtype)) for name, own in module.named_parameters()]
     return hashlib.blake2b(repr(form).encode(), digest_size=16).hexdigest()
 
 
 def _groups(state: Any) -> list[Any]:
-    groups = getattr(state, "_fsdp_param_groups", None)  # of newer torch; there was one before
+    groups = getattr(state, "_fsdp_param_groups", None)  # newer torch; older ones have only one
     if groups is None:
         groups = [state._fsdp_param_group] if state._fsdp_param_group else []
     return list(groups)
 
 
 def _progress(module: Any) -> str:
-    """Return how far a module is in a step; it ends with `_IDLE` if it is in none."""
+    """Return how far a module is in a step. The text ends with `_IDLE` if it is in none."""
     root = module._get_fsdp_state()
     context = root._state_ctx
     idle = context.iter_forward_root is None and not context.post_backward_final_callback_queued
@@ -89,7 +89,7 @@ def _reset(module: Any) -> None:
     for state in context.all_states:
         for group in _groups(state):
             group._all_gather_result = None  # nobody waits for what was broken
-    if hasattr(module, "reset_iter_state"):  # of newer torch
+    if hasattr(module, "reset_iter_state"):  # newer torch has it
         module.reset_iter_state()
         return
     comm = root._comm_ctx
