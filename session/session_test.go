@@ -92,6 +92,23 @@ func TestSettingsComeWithTheCall(t *testing.T) {
 	}
 }
 
+// What a cell asks for by a magic, and a run that this starts, get the settings of the cell's call.
+func TestMagicsHaveTheCellsSettings(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	run := began(t, s, wants(Choice{Ranks: 3}), on(cells.Local, `ask {"id": 1, "command": "make"}`))
+	began(t, s, wants(Choice{Ranks: 1}), on(cells.Local, ""))
+	ran(t, s, run...)
+	if info, _ := s.Info(testContext(t), false); info.Size != 3 {
+		t.Errorf("%d ranks", info.Size)
+	}
+	if _, err := s.KillPool(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	if info, _ := s.Info(testContext(t), false); info.Size != 0 || info.Reason == "" {
+		t.Errorf("%+v", info)
+	}
+}
+
 // What takes its turn as a cell does has a run as one.
 func TestTransferAndMakePool(t *testing.T) {
 	s := newSession(t, fakerank.Config{})
