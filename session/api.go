@@ -19,8 +19,8 @@ import (
 //
 // # Contexts
 //
-// A call that answers at once (Start, Cancel, Free, Used, Autodip, …) ignores the end of its context. One that waits returns with the context's error. What it
-// has begun is given up then where its comment says so, and goes on for others elsewhere.
+// A call that answers at once (Start, Cancel, Free, Used, Autodip, …) ignores the end of its context. One that waits returns with the context's error.
+// What it has begun is given up then where its comment says so, and goes on for others elsewhere.
 //
 // # Errors
 //

@@ -70,7 +70,8 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 		q.over("")
 		return &Error{
 			Code: CodeConsent, Text: fmt.Sprintf("nothing was run: %s belongs to the folder and you have not let it run", python.Path),
-			Hint: fmt.Sprintf("run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting %spython", s.o.Dir, s.o.Prefix),
+			Hint: fmt.Sprintf("run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting %spython",
+				s.o.Dir, s.o.Prefix),
 		}
 	}
 	s.remember(python, own)

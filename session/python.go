@@ -263,23 +263,19 @@ func (s *Session) RestartLocal(ctx context.Context, by Caller) error {
 // EndPython implements [API].
 func (s *Session) EndPython(ctx context.Context) error {
 	s.executor.CancelAll()
-	if err := s.endPython(ctx); err != nil {
-		return coded(err, CodePython)
+	s.mu.Lock()
+	old := s.python
+	if !s.closed { // else Close waits for it
+		s.python = nil
+	}
+	s.mu.Unlock()
+	if old != nil {
+		if err := old.Close(ctx); err != nil {
+			return coded(err, CodePython)
+		}
 	}
 	s.say(event.LevelInfo, "Python has ended; the next cell starts it anew", "")
 	return nil
-}
-
-// endPython ends all processes. What needs one next starts new ones.
-func (s *Session) endPython(ctx context.Context) error {
-	s.mu.Lock()
-	old := s.python
-	s.python = nil
-	s.mu.Unlock()
-	if old == nil {
-		return nil
-	}
-	return old.Close(ctx)
 }
 
 // Prepare implements [API].

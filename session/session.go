@@ -186,9 +186,13 @@ func (s *Session) Finish(ctx context.Context) error {
 func (s *Session) Close(ctx context.Context, c CloseRequest) error {
 	s.mu.Lock()
 	s.closed = true
+	p := s.python
 	s.mu.Unlock()
 	s.executor.Stop()
-	err := s.endPython(ctx)
+	var err error
+	if p != nil {
+		err = p.Close(ctx)
+	}
 	if c.TellJournal {
 		s.tellJournal()
 	}
