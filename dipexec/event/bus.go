@@ -35,7 +35,7 @@ func NewBus(o BusOptions) *Bus {
 	return b
 }
 
-// Subscribe returns a subscription to all events from now on, or to those of some kinds. That of a closed bus has none.
+// Subscribe returns a subscription to all events from now on, or to those of some kinds. On a closed bus it has no events.
 func (b *Bus) Subscribe(kinds ...Kind) *Subscription {
 	s := newSubscription(b, kinds)
 	b.mu.Lock()
@@ -59,8 +59,8 @@ func (b *Bus) unsubscribe(s *Subscription) {
 // Publish hands on an event that no subscriber may lose. It never waits.
 func (b *Bus) Publish(ev Event) { b.PublishOutput(ev, 0, "") }
 
-// PublishOutput hands on an event with so many bytes of output. It waits for subscribers that read and whose queues are full. Those that do
-// not read lose the event; they are told of the journal, a directory, which has it ("": none has).
+// PublishOutput hands on an event with so many bytes of output. It waits for subscribers that read but whose queues are full. Subscribers that
+// do not read lose the event; they are told of the journal directory that has it ("": there is none).
 func (b *Bus) PublishOutput(ev Event, size int, journal string) {
 	for _, s := range *b.subs.Load() {
 		if s.kinds == nil || slices.Contains(s.kinds, ev.Head().Kind) {

@@ -1,5 +1,5 @@
-// Package event is what is told of runs, their processes and the pool: the closed set of events, their JSON, and the bus that hands them to
-// subscribers; and the report of a run that has ended.
+// Package event has what is published about runs, their processes and the pool: the closed set of events, their JSON, the bus that hands them
+// to subscribers, and the report of a finished run.
 package event
 
 import (
@@ -46,7 +46,7 @@ const (
 
 // The states of RankState and PoolState.
 const (
-	StateNone         = "none" // of a pool that there has never been
+	StateNone         = "none" // there has been no pool yet
 	StateStarting     = "starting"
 	StateReady        = "ready"
 	StateBusy         = "busy"
@@ -141,7 +141,7 @@ func RankOf(h *Header) int {
 	return *h.Rank
 }
 
-// RunStarted tells that a run's turn has come. The processes that it runs on are told by their RankState events.
+// RunStarted says that a run's turn has come. Its RankState events tell which processes run it.
 type RunStarted struct {
 	Header
 	Path    wire.Path `json:"path,omitempty"`    // file of the cell
@@ -150,12 +150,12 @@ type RunStarted struct {
 	Target  string    `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
 	See     string    `json:"see"`               // "all" or a rank list: whose output a view shows
 	Quiet   bool      `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
-	Autodip bool      `json:"autodip,omitempty"` // true: autodip has said where the run goes
+	Autodip bool      `json:"autodip,omitempty"` // true: autodip decided where the run goes
 	Parent  string    `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
-	Journal string    `json:"journal,omitempty"` // directory of the run's journal, which is there once there is something to keep
+	Journal string    `json:"journal,omitempty"` // directory of the run's journal; it exists once there is something to keep
 }
 
-// Stream is output. A character that the process wrote in two pieces is in the later one; bytes that are no UTF-8 are
+// Stream is output. A character that the process wrote in two pieces is in the later event. Bytes that are not UTF-8 become
 // U+FFFD (the journal has them as they were).
 type Stream struct {
 	Header
@@ -163,13 +163,13 @@ type Stream struct {
 	Text string `json:"text"`
 }
 
-// Display is rich output, a later version of one, or (Clear) the wish to remove what the process has shown so far.
+// Display is rich output, a new version of it (Update), or a request to remove what the process has shown so far (Clear).
 type Display struct {
 	Header
 	Data      map[string]json.RawMessage `json:"data,omitempty"`       // MIME type → JSON: text or base64 as a string, application/json any value
 	Metadata  map[string]json.RawMessage `json:"metadata,omitempty"`   // as Jupyter has it
 	Files     map[string]string          `json:"files,omitempty"`      // MIME type → file of the journal that holds it
-	DisplayID string                     `json:"display_id,omitempty"` // names a display that is updated later
+	DisplayID string                     `json:"display_id,omitempty"` // names a display that may be updated later
 	Update    bool                       `json:"update,omitempty"`     // true: replaces the display of that display_id
 	Clear     bool                       `json:"clear,omitempty"`      // true: remove the output of this process; there is no data
 	Wait      bool                       `json:"wait,omitempty"`       // with clear: not before the next output
@@ -195,7 +195,7 @@ type Failure struct {
 	Frames    []Frame   `json:"frames,omitempty"` // outermost first
 }
 
-// Name names the failure in a word or two: the class of the exception, and for sys.exit(N) the code, too.
+// Name names the failure in a word or two: the class of the exception, with the code of a sys.exit(N).
 func (f *Failure) Name() string {
 	if _, err := strconv.Atoi(f.EValue); err == nil && f.EName == "SystemExit" {
 		return f.EName + ": " + f.EValue
@@ -203,10 +203,10 @@ func (f *Failure) Name() string {
 	return f.EName
 }
 
-// varying is what may differ in the texts of failures that are the same: numbers and addresses.
+// varying is what may differ between failures that count as the same: numbers and addresses.
 var varying = regexp.MustCompile(`[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\b(?:nan|inf)\b)`)
 
-// Signature is the same for failures that are the same: exception, text but for numbers and addresses, and frames.
+// Signature is equal for failures that count as the same: equal exception, frames, and text apart from numbers and addresses.
 func (f *Failure) Signature() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\x00%s", f.EName, varying.ReplaceAllLiteralString(f.EValue, "#"))
@@ -221,11 +221,11 @@ type Frame struct {
 	File wire.Path `json:"file"`
 	Line int       `json:"line"`          // 1-based
 	Name string    `json:"name"`          // of the function
-	Run  string    `json:"run,omitempty"` // of whose code it is: the lines are those of the text that ran then; "": of a file that was imported
+	Run  string    `json:"run,omitempty"` // the run that compiled the code: Line is a line of the text of that run; "": a file that was imported
 }
 
-// RankState tells of a process, a rank or the local namespace, that begins its part of a run ("busy"), has ended it
-// ("ready"), has been asked to give it up ("interrupting"), has died ("dead", also between runs), or was ended by us
+// RankState says that a process (a rank or the local namespace) begins its part of a run ("busy"), has ended it
+// ("ready"), was asked to give it up ("interrupting"), has died ("dead", also between runs), or was ended by us
 // in a run ("stopped").
 type RankState struct {
 	Header
@@ -235,51 +235,51 @@ type RankState struct {
 	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL"
 }
 
-// PoolState tells of the pool as a whole, "none" (there has been none yet), "starting", "ready", "dead" or "stopped", and of
-// autodip. It comes when either changes.
+// PoolState is the state of the pool as a whole, "none" (there has been none yet), "starting", "ready", "dead" or "stopped", and
+// of autodip. It comes when either changes.
 type PoolState struct {
 	Header
 	State   string `json:"state"`
 	Size    int    `json:"size,omitempty"`    // number of ranks
 	Reason  string `json:"reason,omitempty"`  // with dead: why
-	Autodip string `json:"autodip,omitempty"` // the directive under which cells run that say nothing, such as "%%dip --see all"
+	Autodip string `json:"autodip,omitempty"` // the directive for cells that do not say where they run, such as "%%dip --see all"
 }
 
-// RunFinished is the last event of a run, and comes exactly once for every run id that was given out; only output that
-// threads print later may follow. A run that was cancelled in the queue, or skipped, has no other event.
+// RunFinished is the last event of a run, and comes exactly once for every run id. Only late output of threads and children may
+// follow it. A run that was cancelled in the queue, or skipped, has no other event.
 type RunFinished struct {
 	Header
 	Parent   string  `json:"parent,omitempty"` // as in RunStarted
 	Status   Status  `json:"status"`
-	ExitCode int     `json:"exit_code,omitempty"` // what the code has passed to sys.exit, if it failed with that: the highest of all processes
+	ExitCode int     `json:"exit_code,omitempty"` // the argument of sys.exit, if the code failed by that: the highest of all processes
 	Seconds  float64 `json:"seconds"`             // from its start; 0 if it never started
-	Reason   string  `json:"reason,omitempty"`    // a sentence, where the status alone would leave the user guessing
+	Reason   string  `json:"reason,omitempty"`    // a sentence, where the status alone says too little
 }
 
-// Hang tells that ranks wait for others. A later one with the same number in the same run takes its place: it knows better, or says that
-// it is over (Gone). It is over at the latest when the run has finished.
+// Hang says that ranks wait for others. A later one with the same number in the same run replaces it: it knows more, or says that the hang
+// is over (Gone). It is over when the run finishes, at the latest.
 type Hang struct {
 	Header
 	Hang       int     `json:"hang"`                  // number of the finding in its run, from 1 on
 	Variant    string  `json:"variant"`               // what kind of finding it is, as in package diagnose: "finished", "raised", "elsewhere", …
-	Level      Level   `json:"level"`                 // info: slow, but healthy, as far as is known; warning: it may not end by itself
-	Group      string  `json:"group,omitempty"`       // "default group", or what names a subgroup
+	Level      Level   `json:"level"`                 // info: as far as is known, ranks are only slow; warning: it may not end by itself
+	Group      string  `json:"group,omitempty"`       // "default group", or the name of another one
 	GroupRanks []int   `json:"group_ranks,omitempty"` // its members
 	Operation  string  `json:"operation,omitempty"`   // "all_reduce"
-	Sequence   uint64  `json:"sequence,omitempty"`    // the how manieth of the group's collectives it is
+	Sequence   uint64  `json:"sequence,omitempty"`    // its number among the group's collectives, from 1
 	Tensors    string  `json:"tensors,omitempty"`     // "float32[1024]"
 	Waiting    []Place `json:"waiting,omitempty"`     // who waits
 	Missing    []Place `json:"missing,omitempty"`     // who is waited for
-	Text       string  `json:"text"`                  // all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
-	Gone       bool    `json:"gone,omitempty"`        // it is over; nothing else but Hang, Variant, Level and Text, as they were, is set then
+	Text       string  `json:"text"`                  // all of it as a sentence: "all_reduce #17: ranks 0-1,3 wait at train.py:41 for rank 2, …"
+	Gone       bool    `json:"gone,omitempty"`        // it is over; then only Hang, Variant, Level and Text are set, as they were last
 }
 
 // Place is where some ranks are, in a Hang.
 type Place struct {
 	Ranks []int     `json:"ranks"`
-	Path  wire.Path `json:"path,omitempty"` // file of the innermost frame of the user's
-	Line  int       `json:"line,omitempty"` // 1-based, as it was when the run's code was taken; 0: they are in none
-	Run   string    `json:"run,omitempty"`  // of whose code that is, as in [Frame]
+	Path  wire.Path `json:"path,omitempty"` // file of the innermost frame in the user's code
+	Line  int       `json:"line,omitempty"` // 1-based, in the text that Run ran; 0: they are in no file
+	Run   string    `json:"run,omitempty"`  // the run that compiled the code, as in [Frame]
 	Name  string    `json:"name,omitempty"` // of the function
 	Why   string    `json:"why"`            // "in all_reduce", "has finished this cell", "in next(loader)", …
 }

@@ -1,7 +1,7 @@
 package event
 
-// Question is something that one front's user is asked. It comes to the subscription of that front alone and is in no journal. A later one with the same ID
-// takes its place. One without choices asks nothing: it tells the front's user something, and is over.
+// Question asks the user of one front. It comes only to that front's subscription, and no journal keeps it. A later one with the same ID
+// replaces it. One without choices asks nothing: it tells the user something, and is over.
 type Question struct {
 	Header
 	ID      string        `json:"id"`
@@ -9,13 +9,13 @@ type Question struct {
 	Level   Level         `json:"level"`             // how much it matters
 	Text    string        `json:"text"`              // a question, or with no choices a sentence
 	Choices []string      `json:"choices,omitempty"` // that the user has now
-	Default string        `json:"default,omitempty"` // the choice that counts where nobody can be asked; "": none of them
-	Unasked string        `json:"unasked,omitempty"` // what a front whose user cannot be asked tells them when it answers with the default
+	Default string        `json:"default,omitempty"` // the choice if nobody can be asked; "": none of them
+	Unasked string        `json:"unasked,omitempty"` // what a front that cannot ask tells its user when it takes the default
 	Answer  string        `json:"answer,omitempty"`  // what was chosen
-	Note    string        `json:"note,omitempty"`    // how far the work is that follows, or how it ended
+	Note    string        `json:"note,omitempty"`    // progress of the work that follows, or how it ended
 }
 
-// QuestionState is how far a question is.
+// QuestionState is the state of a question.
 type QuestionState string
 
 // The states.

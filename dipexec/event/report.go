@@ -8,10 +8,10 @@ type Report struct {
 	Status  Status
 	Reason  string        // as in [RunFinished]
 	Elapsed time.Duration // 0 if it never started
-	Journal string        // directory of its journal, where there is none if there was nothing to keep; "" if no journal is kept
-	// ExitCode is the highest with which sys.exit has failed the code of a process; 0 if none has.
+	Journal string        // directory of its journal, which does not exist if there was nothing to keep; "" if no journal is kept
+	// ExitCode is the highest argument of sys.exit by which the code has failed on a process; 0 if it has on none.
 	ExitCode int
-	Parts    []PartReport // of the processes that were asked to run it: the local namespace first, then the ranks in order
+	Parts    []PartReport // of the processes that had part in it: the local namespace first, then the ranks in order
 }
 
 // PartReport is how one process did.
@@ -20,8 +20,8 @@ type PartReport struct {
 	Status         Status
 	Elapsed        time.Duration
 	ExecutionCount int
-	Seed           *int64        // with which the process has begun; nil: none
+	Seed           *int64        // that the process began with; nil: none
 	GroupTimeout   time.Duration // of its collectives; 0: nobody has chosen one
-	ExitCode       int           // with which sys.exit has failed the code; 0: it has not
+	ExitCode       int           // argument of sys.exit, if the code failed by that; 0: it did not
 	Failure        *Failure      // the exception, if there was one
 }

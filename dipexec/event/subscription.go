@@ -21,9 +21,9 @@ const batchBytes = 32 << 10
 // Subscription is one reader's view of the events. The events of one process come in order, and those of a run between
 // its RunStarted and its RunFinished; the order between different processes may differ from subscriber to subscriber.
 //
-// The queue is bounded. While it is full, the processes whose output has no room wait (their output is not acknowledged, so
-// they stop in write in the end). A reader that takes nothing for a while, and tells of no progress with what it has taken, is no longer
-// waited for: output is then left out of its queue, and a Log event that says how much and where to find it stands in its place. Events
+// The queue is bounded. While it is full, processes whose output has no room wait: their output is not acknowledged, so
+// write blocks in the end. A reader that takes nothing for a while, and reports no progress with what it has taken, is not
+// waited for any more: output is left out of its queue, and a Log event says how much and where to find it. Events
 // that are not output are never left out.
 type Subscription struct {
 	bus   *Bus
@@ -37,7 +37,7 @@ type Subscription struct {
 	queued  uint64              // events so far
 	bytes   int                 // the sum of the queue's sizes; below the bus's QueueBytes + one event
 	taken   time.Time           // when the reader last took something or made progress, or the queue began to fill
-	told    trace.Time          // what was taken up to then, the trace knows
+	told    trace.Time          // up to when the trace knows what was taken
 	stalled bool                // output is left out until the queue is half empty
 	room    chan struct{}       // closed when the queue gets half empty; nil while nobody waits
 	elided  map[string]*elision // by run: what was left out after the last event of the queue
@@ -64,12 +64,12 @@ func newSubscription(b *Bus, kinds []Kind) *Subscription {
 	return &Subscription{bus: b, kinds: kinds, track: b.o.Trace.NewTrack("subscriber"), ready: make(chan struct{}, 1)}
 }
 
-// traceTaken tells the trace of events that are taken now, of which the oldest came at a moment. The caller holds mu.
+// traceTaken tells the trace that events are taken now; the oldest of them came at a moment. The caller holds mu.
 func (s *Subscription) traceTaken(oldest trace.Time, evs []Event) {
 	if !s.bus.o.Trace.On() {
 		return
 	}
-	// Of what has waited longer than the last batch, the trace has the beginning already.
+	// The trace already has the beginning of a wait that is longer than the last batch.
 	from, now := max(oldest, s.told), s.bus.o.Trace.Now()
 	s.bus.o.Trace.Span(s.track, "deliver", from, now, trace.Int("events", int64(len(evs))), trace.Text("first", string(evs[0].Head().Kind)))
 	s.told = now
@@ -96,8 +96,8 @@ func (s *Subscription) Next(ctx context.Context) ([]Event, error) {
 	}
 }
 
-// Queued is how many events the subscription has been given so far, read or not. An event comes to the subscriptions in the order in which these
-// began: whoever has one from a later subscription knows that it is among these.
+// Queued is how many events the subscription has been given so far, read or not. Older subscriptions get an event first: if a later
+// subscription has given an event to its reader, Queued counts it here, too.
 func (s *Subscription) Queued() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +139,7 @@ func (s *Subscription) take() []Event {
 // Tell gives the subscription an event that no other one gets. It never waits.
 func (s *Subscription) Tell(ev Event) { s.offer(ev, 0, "") }
 
-// Progress tells that the reader gets on with what it has taken, of which there may be much to show: it is waited for.
+// Progress says that the reader is still busy with what it has taken, which may be a lot to show, and so is waited for.
 func (s *Subscription) Progress() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +155,7 @@ func (s *Subscription) Close() {
 	s.end()
 }
 
-// end says that nothing comes any more; what is queued can still be read.
+// end says that no more events come; those in the queue can still be read.
 func (s *Subscription) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +186,7 @@ func (s *Subscription) offer(ev Event, size int, journal string) {
 	}
 }
 
-// tryOffer queues an event or leaves it out. Else the caller has to try again, after the duration or once room is closed.
+// tryOffer queues an event or leaves it out. If it can do neither yet, the caller tries again after the duration, or once room is closed.
 func (s *Subscription) tryOffer(ev Event, size int, journal string) (wait time.Duration, room <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,7 +244,7 @@ func (s *Subscription) elide(ev Event, size int, journal string) {
 	}
 }
 
-// tellElided queues the Log events that stand for what was left out. The caller holds mu.
+// tellElided queues the Log events about what was left out. The caller holds mu.
 func (s *Subscription) tellElided() {
 	if len(s.elided) == 0 {
 		return

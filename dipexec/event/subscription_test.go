@@ -81,7 +81,7 @@ func TestSubscriptionLeavesOutputOutForAReaderWhoSleeps(t *testing.T) {
 	})
 }
 
-// What a reader has taken may be much to show: as long as it gets on with that, it is waited for.
+// A reader may have taken a lot to show: as long as it makes progress with that, it is waited for.
 func TestSubscriptionWaitsForAReaderWhoGetsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBus(10)

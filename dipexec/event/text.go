@@ -9,14 +9,14 @@ import (
 // MaxText bounds the text of one Stream event.
 const MaxText = 32 << 10
 
-// TextDecoder turns the bytes of one stream into text, piece by piece. What comes out does not depend on where the pieces
-// were cut: a character that is cut is held back until its rest arrives, and every byte that is no UTF-8 becomes one U+FFFD.
+// TextDecoder turns the bytes of one stream into text, piece by piece. The text does not depend on where the pieces
+// were cut: an incomplete character is held back until the rest arrives, and every byte that is not UTF-8 becomes one U+FFFD.
 type TextDecoder struct {
 	held [utf8.UTFMax]byte
 	n    int // bytes in held: the beginning of a character
 }
 
-// Decode returns the text of what was held back and of b, as far as it is complete.
+// Decode returns the text of the bytes held back and of b, as far as it is complete.
 func (d *TextDecoder) Decode(b []byte) string {
 	if d.n == 0 {
 		cut := len(b) - incompleteTail(b)

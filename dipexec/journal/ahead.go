@@ -14,7 +14,7 @@ import (
 
 const (
 	spareDir    = ".next-"    // then anything: the files of a run to come
-	createAfter = time.Second // a run that goes on for as long gets a directory though it is silent
+	createAfter = time.Second // a silent run that takes so long gets a directory, too
 )
 
 // runFiles are the files that every run has, in a directory that has no run's name yet.
@@ -35,7 +35,7 @@ func (s *Store) newFiles() (_ *runFiles, err error) {
 	}
 	f.index, err = os.OpenFile(filepath.Join(f.dir, indexName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err == nil {
-		// A file system without locks is no reason to keep no journal: without the lock, removeRun gets the same error.
+		// On a file system without locks the journal is kept all the same: removeRun gets the same error, and removes nothing that is in use.
 		_ = syscall.Flock(int(f.index.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		f.record, err = os.OpenFile(filepath.Join(f.dir, recordName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
@@ -74,7 +74,7 @@ func (f *runFiles) move(dir string) error {
 	return nil
 }
 
-// close closes the files, and ends the lock with that. Whoever writes to them checks every write.
+// close closes the files, which also ends the lock. Every write was checked when it was made.
 func (f *runFiles) close() {
 	for _, file := range []*os.File{f.index, f.record} {
 		if file != nil {
@@ -98,7 +98,7 @@ func (s *Store) takeSpare() *runFiles {
 	return f
 }
 
-// prepare makes the files of the next run ahead, in the background: file systems take long for that. What fails is told by the next run.
+// prepare makes the files of the next run ahead, in the background, since file systems take long for that. The next run reports a failure.
 func (s *Store) prepare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,8 +117,8 @@ func (s *Store) prepare() {
 	})
 }
 
-// admit takes in a run that begins, and puts off a rotation. It makes sure that there are files, or that they are being made: that the journal
-// cannot be written is to be known when a run begins.
+// admit takes in a run that begins, and puts off a rotation. It makes sure that there are files, or that they are being made: a journal that
+// cannot be written is to be noticed when a run begins.
 func (s *Store) admit(r *Recorder) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +142,7 @@ func (s *Store) admit(r *Recorder) error {
 	return nil
 }
 
-// forget takes a run off the silent ones: it has a directory, or has ended.
+// forget removes a run from the silent ones: it has a directory now, or has ended.
 func (s *Store) forget(r *Recorder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

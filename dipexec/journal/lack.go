@@ -12,10 +12,10 @@ import (
 	"dipls/internal/bytesize"
 )
 
-// maxLacking bounds the runs and ranks of which is told one by one what their journal lacks.
+// maxLacking bounds the runs and ranks whose gaps in the journal are listed one by one.
 const maxLacking = 4
 
-// lostOutput is what a process has printed and its run's journal could not take.
+// lostOutput is output of a process that its run's journal could not take.
 type lostOutput struct {
 	from  int64 // how much it had printed before
 	bytes int64
@@ -44,7 +44,7 @@ func (r *Recorder) loseRich() {
 	r.lostRich++
 }
 
-// Lacking says in words what the run's directory lacks of what was printed; "" is nothing, or that there is no directory.
+// Lacking says in words what is missing from the run's directory of what was printed; "": nothing, or there is no directory.
 func (r *Recorder) Lacking() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +54,7 @@ func (r *Recorder) Lacking() string {
 	return r.lacks()
 }
 
-// lacks says in words what of the run is not kept; "" is nothing. The caller holds mu.
+// lacks says in words what of the run is not kept; "": nothing is missing. The caller holds mu.
 func (r *Recorder) lacks() string {
 	var lacks []string
 	switch {
@@ -109,7 +109,7 @@ func shortError(err error) string {
 	return err.Error()
 }
 
-// noteLack notes that a run's journal lacks something, or will.
+// noteLack notes that a run's journal is missing something, or will be.
 func (s *Store) noteLack(r *Recorder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,8 +124,7 @@ func (s *Store) noteLack(r *Recorder) {
 	}
 }
 
-// Lacking says what the journal lacks of what the runs so far have put out, a line for each of the first runs of which something is lacking;
-// none is nothing.
+// Lacking says what the journal is missing of the output of the runs so far: a line for each of the first runs where something is missing.
 func (s *Store) Lacking() []string {
 	s.mu.Lock()
 	runs, more := slices.Clone(s.lacking), s.lackingMore

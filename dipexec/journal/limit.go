@@ -10,7 +10,7 @@ import (
 	"dipls/internal/bytesize"
 )
 
-// DefaultLimit is how much one run's journal takes at most if nobody says otherwise; MinLimit is the least that may be said.
+// DefaultLimit is how much one run's journal takes at most by default; MinLimit is the least that may be asked for.
 const (
 	DefaultLimit = 2 << 30
 	MinLimit     = 16 << 20
@@ -18,7 +18,7 @@ const (
 
 var limitPattern = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?) ?(?:([kmgt])(i?)b?|b)?$`)
 
-// ParseLimit reads a limit such as "2GiB", "500 MB" or "4G" (the same as 4GiB); "0" is none, which is told as -1.
+// ParseLimit reads a limit such as "2GiB", "500 MB" or "4G" (the same as 4GiB). "0" means no limit, and gives -1.
 func ParseLimit(s string) (int64, error) {
 	m := limitPattern.FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {

@@ -14,7 +14,7 @@ type Mark struct {
 	size    int64 // of its index
 }
 
-// MarkOf tells how far the journal in a directory is, in which nobody may write at that moment.
+// MarkOf tells how far the journal in a directory is. Nobody may write to it at that moment.
 func MarkOf(dir string) (Mark, error) {
 	m := Mark{dir: dir}
 	for {
@@ -35,7 +35,7 @@ func MarkOf(dir string) (Mark, error) {
 	return m, nil
 }
 
-// Settle writes down what is buffered. Of a run without a directory it returns the events so far.
+// Settle writes out what is buffered. For a run without a directory it returns the events so far.
 func (r *Recorder) Settle() []event.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// maxOpenFiles is how many NAME.out files a Store keeps open, unless a quarter of what the process may have is less. Further ones are opened for
+// maxOpenFiles is how many NAME.out files a Store keeps open, but at most a quarter of what the process may open. Further ones are opened for
 // each write.
 const maxOpenFiles = 512
 
@@ -30,7 +30,7 @@ type Output struct {
 	riches int       // rich output saved so far
 }
 
-// Output begins to keep what a process puts out, until that is closed; -1 is the local namespace.
+// Output begins to keep the output of a process, until the Output is closed; -1 is the local namespace.
 func (r *Recorder) Output(rank int) Output {
 	if r != nil {
 		r.refs.Add(1)
@@ -38,10 +38,10 @@ func (r *Recorder) Output(rank int) Output {
 	return Output{r: r, rank: rank}
 }
 
-// Keeps reports whether there is a journal, whatever becomes of it.
+// Keeps reports whether there is a journal at all, even if it cannot be written.
 func (o *Output) Keeps() bool { return o.r != nil }
 
-// Dir is the directory with all that the process has put out so far; "" if something of that is lacking.
+// Dir is the directory with all output of the process so far; "" if some of it is missing.
 func (o *Output) Dir() string {
 	if o.r == nil || o.r.off.Load() || o.r.partial.Load() {
 		return ""
@@ -81,12 +81,12 @@ func (o *Output) Print(stream string, b []byte) {
 	r.printed(o, stream, int64(n))
 }
 
-// Event keeps an event of the process that is no stream. Of rich output it saves what people look at in files, and names these in the event.
+// Event keeps an event of the process other than a Stream. It saves rich output that people look at as files, and names them in the event.
 func (o *Output) Event(e event.Event) {
 	if o.r == nil {
 		return
 	}
-	kept := e // without what the files have, and with names that hold wherever the directory is moved
+	kept := e // without the files' content, and with names that are still right if the directory is moved
 	switch e := e.(type) {
 	case *event.Display:
 		if e.Clear {
@@ -177,7 +177,7 @@ func isRich(e event.Event) bool {
 	}
 }
 
-// save saves rich output in files. It returns their paths by MIME type, nil if there are none, and what of data they do not hold.
+// save saves rich output as files. It returns their paths by MIME type, nil if there are none, and the rest of data.
 func (o *Output) save(data map[string]json.RawMessage) (files map[string]string, rest map[string]json.RawMessage) {
 	r := o.r
 	if r.off.Load() {
@@ -241,7 +241,7 @@ var outputName = regexp.MustCompile(`^(?:local|rank-(\d+))(?:\.(\d+))?\.out$`)
 type OutputFile struct {
 	Path    string
 	Rank    int // -1: the local namespace
-	Section int // 0: the beginning of the run. There are others once the journal has come near its limit
+	Section int // 0: the first one. There are others once the journal has come near its limit
 	Size    int64
 }
 

@@ -20,8 +20,8 @@ import (
 	"dipls/dipexec/event"
 )
 
-// Reader gives back the events of a run from its journal, as they were published: the same events in the same order, but
-// for pieces of one stream that came with nothing between them, which may be cut differently. A Log event stands for what is not kept any more
+// Reader reads the events of a run from its journal: the same events in the same order as they were published. Only pieces of
+// one stream with nothing between them may be cut differently. A Log event stands where output was removed
 // because the journal's limit was reached.
 type Reader struct {
 	Record Record
@@ -32,11 +32,11 @@ type Reader struct {
 	lines   *bufio.Reader
 	procs   map[int]*readProc // by rank; -1 is the local namespace
 	at      time.Duration     // of the last index line
-	output  indexStream       // what is left to read of the last stretch of output
+	output  indexStream       // the rest of the last stretch of output
 	queue   []event.Event     // to be returned next
 	to      *Mark             // where the events end; nil: where the journal does
 	ended   bool              // the index has been read
-	gapped  bool              // the last of the output that could be told was that something is not kept any more
+	gapped  bool              // the last event about output was that something was removed
 }
 
 // readProc is what has been read of one process.
@@ -44,12 +44,12 @@ type readProc struct {
 	rank    int
 	raw     *os.File
 	section int           // whose file raw is
-	seen    map[int]int64 // by section: how much of its file the index has told of
+	seen    map[int]int64 // by section: how much of its file the index has mentioned
 	text    [2]event.TextDecoder
 	header  event.Header // for its Stream events
 }
 
-// indexStream is the index line of a stretch of output.
+// indexStream is an index line about a stretch of output.
 type indexStream struct {
 	Rank   int    `json:"rank"`
 	Local  bool   `json:"local"`
@@ -61,7 +61,7 @@ type indexStream struct {
 }
 
 // Read opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
-// where the journal does. The error is [fs.ErrNotExist] for a run of which there was nothing to keep.
+// where the journal does. The error is [fs.ErrNotExist] for a run that had nothing to keep.
 func Read(dir string) (*Reader, error) {
 	r := &Reader{dir: dir, procs: map[int]*readProc{}}
 	b, err := os.ReadFile(filepath.Join(dir, recordName))
@@ -78,7 +78,7 @@ func Read(dir string) (*Reader, error) {
 	return r, nil
 }
 
-// ReadTo opens a journal as Read does. The events end at the mark. What was a part of a character there is left out.
+// ReadTo opens a journal as Read does, but the events end at the mark. A character that is incomplete there is left out.
 func ReadTo(m Mark) (*Reader, error) {
 	r, err := Read(m.dir)
 	if err != nil {
@@ -192,7 +192,7 @@ func (r *Reader) readOutput() error {
 	}
 	b := make([]byte, min(r.output.Size, event.MaxText))
 	if _, err := p.raw.ReadAt(b, r.output.Offset); err != nil {
-		if errors.Is(err, io.EOF) && p.section > 0 { // it is just being removed
+		if errors.Is(err, io.EOF) && p.section > 0 { // the section is just being removed
 			r.gap()
 			return nil
 		}
@@ -251,7 +251,7 @@ func sectionAfter(dir string, number int) (next int, err error) {
 	return next, err
 }
 
-// gap tells of output that is not kept any more, and passes over what is left of the current stretch.
+// gap is the event for output that was removed. It skips the rest of the current stretch.
 func (r *Reader) gap() {
 	r.output = indexStream{}
 	if r.gapped {
@@ -264,8 +264,8 @@ func (r *Reader) gap() {
 	})
 }
 
-// readRest reads, stretch by stretch, what the index does not tell of because the server died; from which of the two streams it
-// came is not known. Then it ends the events.
+// readRest reads, stretch by stretch, output that the index does not mention because the server died; which of the two streams
+// it came from is not known. Then it ends the events.
 func (r *Reader) readRest() error {
 	files, err := OutputFiles(r.dir)
 	if err != nil {
@@ -293,7 +293,7 @@ func (r *Reader) proc(rank int) *readProc {
 	return p
 }
 
-// flush gives out what a process's decoders hold back.
+// flush returns what a process's decoders hold back.
 func (r *Reader) flush(p *readProc) {
 	for i := range p.text {
 		r.push(p, event.StreamNames[i], p.text[i].Flush())

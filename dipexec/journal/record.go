@@ -37,15 +37,15 @@ type PartRecord struct {
 	Status         event.Status `json:"status"`
 	Seconds        float64      `json:"seconds"`
 	ExecutionCount int          `json:"execution_count,omitempty"`
-	Seed           *int64       `json:"seed,omitempty"`          // of its random generators; absent: nobody has chosen one
-	GroupTimeout   float64      `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: nobody has chosen that
+	Seed           *int64       `json:"seed,omitempty"`          // of its random generators; absent: none was chosen
+	GroupTimeout   float64      `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: none was chosen
 }
 
 // recordEnd is how run.json ends.
 const recordEnd = "\n}\n"
 
-// writeRecord writes run.json, or at the run's end what is new of it: how it ended is at the end of the record, so that what stands there
-// already stays as it is, and no other file has to be made to take its place. The caller holds mu.
+// writeRecord writes run.json; at the run's end, only what is new. How the run ended comes last in the record, so the beginning stays as it is
+// and no second file is needed to replace the first. The caller holds mu.
 func (r *Recorder) writeRecord() error {
 	b, err := json.MarshalIndent(r.record, "", "  ")
 	if err != nil {
@@ -58,7 +58,7 @@ func (r *Recorder) writeRecord() error {
 	}
 	at := int64(len(r.head))
 	if _, err := r.files.record.WriteAt(b[at:], at); err != nil {
-		if !begins { // as on a full disk: what was there is worth more than half of what is new
+		if !begins { // as on a full disk: the old record is worth more than half of the new one
 			_, _ = r.files.record.WriteAt([]byte(recordEnd), at)
 			_ = r.files.record.Truncate(at + int64(len(recordEnd)))
 		}

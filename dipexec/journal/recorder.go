@@ -19,12 +19,13 @@ import (
 // indexFlush is how much the index is behind the NAME.out files at most, while there is output.
 const indexFlush = time.Second
 
-// Recorder writes the journal of one run. What processes print is written at once, unbuffered, and so survives the server; the index
-// of it and all other events are buffered for a short while. A nil Recorder keeps nothing.
+// Recorder writes the journal of one run. Output of processes is written at once, unbuffered, so it survives the server. Its index
+// and all other events are buffered for a short while. A nil Recorder keeps nothing.
 //
-// Whether the run has a directory is one thing, files, and only create changes it.
+// The field files says whether the run has a directory; only create changes it.
 //
-// Outputs hold references: output may come after the run has ended. When the last one is closed, so are the files, and the lock ends.
+// Outputs hold references, since output may come after the run has ended. When the last one is closed, the files are closed and the lock
+// ends.
 type Recorder struct {
 	store *Store
 	dir   string
@@ -32,23 +33,23 @@ type Recorder struct {
 	off   atomic.Bool  // nothing is written any more: an error, or closed
 	hooks Hooks
 	size  atomic.Int64 // that it takes, about
-	limit int64        // how large that may become; not more than 0: it may be as large as it will
+	limit int64        // how large that may become; 0 or less: any size
 
 	section atomic.Pointer[section] // that is written; replaced under mu
 	partial atomic.Bool             // the limit has been reached
 
-	noted bool // in the store's lists of those that lack something; guarded by the store's mu
+	noted bool // in the store's list of runs that are missing something; guarded by the store's mu
 
 	mu      sync.Mutex // guards what follows; the store's mu may be taken with it held
 	record  Record
 	files   *runFiles     // nil: the run has no directory
-	held    []timedEvent  // until it has one: what goes into the index then
-	head    []byte        // of run.json: what it began with, up to where the record of the end goes
+	held    []timedEvent  // events for the index, until there is a directory
+	head    []byte        // run.json up to the place for how the run ended
 	index   *bufio.Writer // of the section that is written
 	scratch bytes.Buffer
 	flushed time.Time
-	pending stretch // of output, that the next index line will tell of, if no more is added to it
-	ended   bool    // the run: what is written now is late output, and flushed at once
+	pending stretch // output for the next index line; more may be added to it
+	ended   bool    // the run has ended: late output is flushed at once
 
 	later      []*section // those after the first that are there
 	laterIndex *os.File   // of the last of them
@@ -60,10 +61,10 @@ type Recorder struct {
 	lostRich int // pieces of rich output
 }
 
-// Hooks are told of what a user has to know, by whoever writes at that moment.
+// Hooks are called when the user has to be told something, by the goroutine that writes at that moment.
 type Hooks struct {
 	Failed func(error) // the first error: nothing is kept any more. It must not call the Recorder
-	Full   func()      // the limit has been reached: what is neither old nor new is not kept any more
+	Full   func()      // the limit has been reached: from now on only the oldest and the newest output is kept
 }
 
 // timedEvent is an event and when it was published, counted from the run's start.
@@ -82,7 +83,7 @@ type stretch struct {
 	size   int64
 }
 
-// Begin begins the journal of a run, which may take limit bytes; 0 is the store's limit, less is none. [Recorder.Finish] ends it.
+// Begin begins the journal of a run, which may take limit bytes; 0: the store's limit; less: no limit. [Recorder.Finish] ends it.
 func (s *Store) Begin(record Record, limit int64, hooks Hooks) (*Recorder, error) {
 	dir := filepath.Join(s.dir, record.Started.Format(runDirTime)+"-"+record.Run)
 	r := &Recorder{store: s, dir: dir, record: record, hooks: hooks, limit: cmp.Or(limit, s.limit), flushed: record.Started}
@@ -117,7 +118,7 @@ func (r *Recorder) Event(e event.Event) {
 	}
 }
 
-// Finish writes down how the run ended, and reports whether the run is in the directory. Only outputs that are open may write then.
+// Finish writes down how the run ended, and reports whether the run has a directory. After that only open outputs may write.
 func (r *Recorder) Finish(report event.Report, at time.Time) (kept bool) {
 	defer r.release()
 	r.mu.Lock()
@@ -132,7 +133,7 @@ func (r *Recorder) Finish(report event.Report, at time.Time) (kept bool) {
 		if err := r.writeRecord(); err != nil {
 			r.fail(err)
 		}
-	case report.Status == event.StatusOK: // it stays silent, unless something comes late
+	case report.Status == event.StatusOK: // it stays silent, unless late output comes
 	case r.create() == nil:
 		r.flush()
 	}
@@ -176,7 +177,7 @@ func (r *Recorder) createIfLong() {
 	}
 }
 
-// file is the path of a file of a section, in the run's directory, which is created if need be. A fresh file goes with its section.
+// file is the path of a file of a section, in the run's directory, which is created if needed. A fresh file is removed with its section.
 func (r *Recorder) file(s *section, name string, fresh bool) (path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -211,7 +212,7 @@ func (r *Recorder) fail(err error) {
 	r.hooks.Failed(err)
 }
 
-// printed enters bytes that an output has taken into the index.
+// printed enters into the index bytes that an output has written.
 func (r *Recorder) printed(o *Output, stream string, n int64) {
 	r.mu.Lock()
 	if p := &r.pending; p.file == o && p.in == o.in && p.stream == stream {
@@ -246,7 +247,7 @@ func (r *Recorder) enter(e event.Event) (full bool) {
 	return r.turn()
 }
 
-// isRoutine reports whether an event is one that every run has: it does not end the run's silence.
+// isRoutine reports whether every run has such an event, so that the run stays silent.
 func isRoutine(e event.Event) bool {
 	switch e.(type) {
 	case *event.RunStarted, *event.RankState, *event.RunFinished:

@@ -18,14 +18,14 @@ import (
 	"dipls/internal/clean"
 )
 
-// maxRendered is how much output is made into text to be read; of more, the journal's own file is shown.
+// maxRendered is how much output is rendered as text. For more, the journal's own file is shown.
 const maxRendered = 64 << 20
 
-// renderWindow is how far apart ranks may print the same line for it to be shown once: more than on a live view, since nobody waits.
+// renderWindow is how far apart ranks may print the same line for it to be folded: further than in a live view, since nobody waits.
 const renderWindow = 10 * time.Second
 
-// Render writes what a run has printed as text, beside its journal, and returns the file. Rank nil is all of its processes. If
-// it is too much for that, the file is what a process printed, byte by byte.
+// Render writes a run's output as text beside its journal, and returns the file. Rank nil means all of its processes. If
+// there is too much output for that, it returns the file with the bytes that a process printed.
 func Render(ctx context.Context, dir string, rank *int) (path string, err error) {
 	name := "output"
 	if rank != nil {
@@ -37,8 +37,8 @@ func Render(ctx context.Context, dir string, rank *int) (path string, err error)
 	return WriteText(dir, name, 0o600, func(w io.Writer) error { return render(ctx, w, dir, rank) })
 }
 
-// rawOutput is the file with what a process printed, that of the one that printed most if no rank is named, and whether all together it is too
-// much to be made into text. Of a process that has several, because the journal came near its limit, it is the newest.
+// rawOutput is the file with the bytes that a process printed, by default the process that printed most, and whether all output together is too
+// much to render. If a process has several files, because the journal came near its limit, it is the newest.
 func rawOutput(dir string, rank *int) (path string, tooLong bool) {
 	files, _ := OutputFiles(dir)
 	var total, most int64
@@ -120,7 +120,7 @@ func render(ctx context.Context, w io.Writer, dir string, rank *int) error {
 	return ctx.Err()
 }
 
-// WriteText writes NAME.txt into the directory of a run, in the place of the one before, and returns its path.
+// WriteText writes NAME.txt into the directory of a run, replacing an earlier one, and returns its path.
 func WriteText(dir, name string, mode fs.FileMode, write func(io.Writer) error) (path string, err error) {
 	f, err := os.CreateTemp(dir, name+"-*.new")
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"dipls/internal/private"
 )
 
-// rotateAfter is how long no run has written for a rotation to begin: to look through a thousand runs, and to remove some, takes a while.
+// rotateAfter is how long no run must have written before a rotation begins: looking through a thousand runs, and removing some, takes a while.
 const rotateAfter = 2 * time.Second
 
-// wrote counts a run and its bytes, and sees to a rotation when they may have made too many: when there has been no run for a
-// while, or at once when they are four times that many.
+// wrote counts a run and its bytes. If there may be too many now, a rotation begins: after a while without runs, or at once if there are
+// four times as many.
 func (s *Store) wrote(n int64) {
 	s.mu.Lock()
 	s.written += n
@@ -37,7 +37,7 @@ func (s *Store) over(part int) bool {
 	return s.written > s.maxBytes/int64(part) || s.runs > s.maxRuns/part
 }
 
-// rotateLater has a rotation begin when there has been no run for a while. The caller holds mu.
+// rotateLater schedules a rotation for when there has been no run for a while. The caller holds mu.
 func (s *Store) rotateLater() {
 	switch {
 	case s.closed:
@@ -79,7 +79,7 @@ type oldRun struct {
 // measure looks at a directory.
 func measure(dir string, changed time.Time) (oldRun, error) {
 	r := oldRun{dir: dir, changed: changed, ended: changed}
-	// Before its files are looked at: if it ends meanwhile, it is measured again. A spare may just be taking its lock, and gets no other beside it.
+	// Ask before looking at its files: if the run ends meanwhile, it is measured again. Do not ask for a spare, which may be taking its lock just now.
 	r.over = isRunDir(filepath.Base(dir)) && !locked(dir)
 	files, err := os.ReadDir(dir)
 	for _, f := range files {
@@ -94,9 +94,9 @@ func measure(dir string, changed time.Time) (oldRun, error) {
 }
 
 // rotate removes runs that are too old, and then the oldest ones until the rest fits. What cannot be removed is left for
-// the next time: nobody is waiting for it. The files of runs that were over when they were measured are not looked at again.
+// the next rotation. Runs that were over when they were measured are not measured again.
 func (s *Store) rotate(now time.Time) {
-	if private.Check(s.dir) != nil { // what is not there, or others could have put there, is not for us to remove
+	if private.Check(s.dir) != nil { // it does not exist, or others could have put something there: nothing is removed
 		return
 	}
 	entries, err := os.ReadDir(s.dir)
@@ -146,7 +146,7 @@ func removeRun(dir string, age time.Duration) bool {
 	return age >= time.Minute && !locked(dir) && os.RemoveAll(dir) == nil
 }
 
-// locked tells whether somebody writes a run, or may be doing so. One that was nobody's is nobody's for ever.
+// locked tells whether somebody writes a run, or may be doing so. A run that nobody writes stays that way for ever.
 func locked(dir string) bool {
 	index, err := os.OpenFile(filepath.Join(dir, indexName), os.O_RDWR, 0)
 	if err != nil {

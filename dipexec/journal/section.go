@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// What a run's journal takes is limited. It has sections, one after the other in time: the first takes half of the limit, each later one a
-// sixteenth, and of the later ones the oldest go. So the oldest and the newest of what was printed are kept, and what a section holds is
-// removed with it, its part of the index included.
+// The size of a run's journal is limited. It has sections, one after the other in time: the first takes half of the limit, each later one a
+// sixteenth. The oldest of the later ones are removed, with their part of the index. So the oldest and the newest output is kept.
 const (
 	firstShare = 2
 	laterShare = 16
@@ -22,7 +21,7 @@ const leastFile = 4 << 10
 type section struct {
 	number  int
 	size    atomic.Int64 // what it takes, about
-	printed atomic.Int64 // what processes printed of that
+	printed atomic.Int64 // the part of that which processes printed
 	names   []string     // its files; guarded by the journal's mu
 }
 
@@ -40,8 +39,8 @@ func (r *Recorder) wrote(s *section, n int) {
 	r.size.Add(int64(n))
 }
 
-// turn begins another section when the current one is full, and removes old ones if all together are too much. It reports whether the limit
-// has been reached with that. The caller holds mu.
+// turn begins another section when the current one is full, and removes old ones if all together take too much. It reports whether this
+// reached the limit. The caller holds mu.
 func (r *Recorder) turn() (reached bool) {
 	s := r.section.Load()
 	share := int64(laterShare)

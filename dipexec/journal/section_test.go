@@ -9,7 +9,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// A run may be read while its journal loses what is neither old nor new.
+// A run can be read while sections of its journal are removed.
 func TestJournalLimitWhileItIsRead(t *testing.T) {
 	j := open(t, Options{})
 	rj, err := j.Begin(Record{Run: "r1", Started: time.Now()}, 64<<10, Hooks{Failed: func(err error) { t.Error(err) }, Full: func() {}})

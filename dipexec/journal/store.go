@@ -1,5 +1,5 @@
-// Package journal keeps what runs put out: every byte that a process printed, rich output as files, and an index of all events. A [Store] is the
-// directory with the runs, a [Recorder] writes one run, a [Reader] gives its events back, and [Render] makes text of them that a person reads.
+// Package journal keeps the output of runs: every byte that a process printed, rich output as files, and an index of all events. A [Store] is
+// the directory with the runs, a [Recorder] writes one run, a [Reader] reads its events, and [Render] makes text of them for people.
 package journal
 
 import (
@@ -34,14 +34,14 @@ type Options struct {
 	MaxAge   time.Duration // runs that ended longer ago are removed; 0 is 14 days
 	MaxBytes int64         // the oldest runs beyond this total are removed; 0 is 4 GiB
 	MaxRuns  int           // the oldest runs beyond this number are removed; 0 is 1,000
-	Limit    int64         // what one run takes at most, where nobody says otherwise; 0 is DefaultLimit, less than 0 is none
+	Limit    int64         // what one run takes at most by default; 0 is DefaultLimit, less than 0 no limit
 }
 
 // Store is a directory with one directory a run. The oldest runs are removed when there are too many; a run that is being
 // written, by whatever process, is never touched.
 //
-// A silent run leaves no directory. Most runs are silent, and creating files would cost more of the processor than the rest of the run. A run is
-// not silent if there is output, an exception, any event that not every run has, or an end that is not well, or if it takes long.
+// A silent run leaves no directory. Most runs are silent, and creating files would cost more CPU time than the rest of the run. A run is
+// not silent if it has output, an exception, an event that not every run has, or a bad end, or if it takes long.
 type Store struct {
 	dir      string
 	dirErr   error // why there is none
@@ -76,7 +76,7 @@ type Store struct {
 	lackingMore int         // how many more
 }
 
-// Open opens the journal and begins to remove old runs. It does not fail: that it cannot be written is known when a run begins.
+// Open opens the journal and begins to remove old runs. It does not fail: a journal that cannot be written is noticed when a run begins.
 func Open(o Options) *Store {
 	s := &Store{
 		dir: o.Dir, maxAge: cmp.Or(o.MaxAge, 14*24*time.Hour), maxBytes: cmp.Or(o.MaxBytes, 4<<30), maxRuns: cmp.Or(o.MaxRuns, 1000),
@@ -132,7 +132,7 @@ func (s *Store) Close() {
 // runID is what ids of runs look like. Ids come from clients, too, and become part of names of files.
 var runID = regexp.MustCompile(`^[0-9a-f]+-[0-9]+$`)
 
-// Find is the directory of a run, also of one that an earlier session ran; "" if there is none.
+// Find is the directory of a run, of this or an earlier session; "" if there is none.
 func (s *Store) Find(run string) string {
 	if !runID.MatchString(run) || private.Check(s.dir) != nil {
 		return ""

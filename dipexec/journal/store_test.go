@@ -309,7 +309,7 @@ func TestJournalRotatesWhileItGrows(t *testing.T) {
 	}
 }
 
-// The files of the next run are made ahead. They are no run: who reads the journal does not see them, and nothing of them stays.
+// The files of the next run are made ahead. They are no run: readers of the journal do not see them, and nothing of them stays.
 func TestJournalPreparesTheNextRun(t *testing.T) {
 	j := Open(Options{Dir: filepath.Join(t.TempDir(), "runs")})
 	entries := func() (names []string) {
@@ -374,7 +374,7 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	}
 }
 
-// What a killed server has made ahead goes with a rotation, what a living one has stays.
+// A rotation removes what a killed server has made ahead, but not what a living one has.
 func TestJournalSweepsSpares(t *testing.T) {
 	j := open(t, Options{})
 	j.prepare()
@@ -531,7 +531,7 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// Where there is no journal, all that writes to it does nothing.
+// Without a journal, everything that writes to it does nothing.
 func TestNoRecorder(t *testing.T) {
 	var r *Recorder
 	o := r.Output(0)

@@ -13,7 +13,7 @@ const (
 	maxApartText = 200 // characters of a text in a line
 )
 
-// Apart is what processes have said whose failures have the same [event.Failure.Signature].
+// Apart collects the texts of failures that have the same [event.Failure.Signature].
 type Apart struct {
 	texts []string // each once
 	ranks [][]int  // that have said it
@@ -29,12 +29,12 @@ func (a *Apart) Add(rank int, text string) {
 	a.ranks[i] = append(a.ranks[i], rank)
 }
 
-// Lines tells what differs, as "ranks 1-3: loss 0.5", for those of the ranks, which name gives names; nothing if nothing differs.
+// Lines tells what differs, as in "ranks 1-3: loss 0.5", for some of the ranks, with the names that name gives; none if nothing differs.
 func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
 	if len(a.texts) < 2 {
 		return nil
 	}
-	split := make([][]string, len(a.texts)) // into as many lines each, for those hold no numbers
+	split := make([][]string, len(a.texts)) // all into the same number of lines: line breaks cannot differ
 	for i, text := range a.texts {
 		split[i] = strings.Split(text, "\n")
 	}

@@ -9,7 +9,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// What programs name and say of themselves steers no terminal; colours of tracebacks and displays stay.
+// Names and texts of programs cannot control a terminal; colours of tracebacks and displays stay.
 func TestFoldedTextSteersNothing(t *testing.T) {
 	const evil = "a\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202eb\x1b[31mc\rd"
 	plain := func(text string) json.RawMessage {

@@ -40,9 +40,9 @@ type Item struct {
 	Local  bool        // of the local namespace
 	Ranks  []int       // of these ranks, ascending; nil with Local, and for a notice of no rank
 	Stream string      // "stdout" or "stderr", of a line
-	Prefix string      // what its lines begin with: "[0-3] ", or "" where it is clear whose it is
+	Prefix string      // what its lines begin with: "[0-3] ", or "" if there is only one process
 	Text   string      // one or more lines, without prefixes and the last line feed
-	Event  event.Event // what it was made of, the lowest rank's, of a quiet run without the data of rich output; nil for a line
+	Event  event.Event // its event, of the lowest rank; in a quiet run without the data of rich output; nil for a line
 }
 
 // String gives the text with the prefix before every line.
@@ -75,17 +75,17 @@ const (
 
 // Folder turns the events of runs into what a person reads: the same line from several ranks once, as "[0-3] epoch 1", lines that
 // differ one by one, only the ranks that the run wants seen, a failure once for all the ranks that had it. The order of
-// what one rank said is always kept.
+// one rank's output is always kept.
 //
-// A rank's lines wait in a queue until the other ranks that still run have said the same, or until the window is over;
-// where only one rank is seen, and for the local namespace, nothing waits. Lines that cannot fold because the ranks
-// are a few lines apart are put out in the order that lets most of the others fold.
+// A rank's lines wait in a queue until the other ranks that still run have printed the same, or until the window is over.
+// If only one rank is seen, and for the local namespace, nothing waits. If ranks are a few lines apart, lines are put out
+// in the order that lets most of them fold.
 //
 // A Folder has no clock: it is told the time, which must not go backwards. It is not safe for concurrent use.
 type Folder struct {
 	window    time.Duration
 	runs      []*foldRun             // in the order in which they came
-	unsettled map[*foldProc]struct{} // whose screens have lines that time will make final
+	unsettled map[*foldProc]struct{} // processes whose screens have lines that become final with time
 	pool      string                 // its state
 	ends      map[string]bool        // reasons that were shown since a run or pool began
 	out       []Item
@@ -109,20 +109,20 @@ type foldRun struct {
 	seen    int               // how many of those are seen
 	taking  int               // how many ranks take part: they run, or something of theirs waits
 	showing int               // how many of those are seen
-	fewer   bool              // taking or showing has become less: more may be complete
+	fewer   bool              // taking or showing has decreased: more lines may be complete
 	classes map[classKey]*class
 	heads   headHeap                // the ranks that have something waiting
 	full    []*class                // may be complete
 	shown   map[string]shownFailure // by signature
 	hangs   map[int]*shownHang      // by number
-	slow    map[string]bool         // what was shown of findings that are no alarms
+	slow    map[string]bool         // texts shown of findings that are no alarms
 	stops   bool                    // somebody has interrupted it
 	held    []Item                  // what a quiet run shows at its end
 	holds   int                     // bytes of held
-	dropped int                     // lines that were more than a quiet run holds
+	dropped int                     // lines left out because a quiet run holds no more
 }
 
-// shownFailure is a failure whose traceback was shown: the lowest rank that had it then, and what it said.
+// shownFailure is a failure whose traceback was shown: the lowest rank that had it at that moment, and its text.
 type shownFailure struct {
 	rank  int
 	value string
@@ -165,7 +165,7 @@ type class struct {
 	key   classKey
 	n     int         // entries
 	heads []*foldProc // whose first entry it is
-	deep  []deepEntry // entries that were not first when they came; some may be by now, or be gone
+	deep  []deepEntry // entries that were not first when they came; some may be first by now, or gone
 }
 
 type classKey struct {
@@ -194,7 +194,7 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 	case *event.Stream:
 		if p := f.proc(h); p.seen {
 			i := event.StreamIndex(e.Name)
-			p.settle(1-i, now) // a bar that was finished before does not come after
+			p.settle(1-i, now) // a finished bar of the other stream comes before this text
 			p.written = now
 			p.screens[i].write(e.Text, func(line string) { p.line(i, line, now) })
 			if p.unsettled() {
@@ -304,7 +304,7 @@ func (r *foldRun) live() []LiveLine {
 	return lines
 }
 
-// settle makes final what was not redrawn for the length of the window.
+// settle makes lines final that were not redrawn for the length of the window.
 func (f *Folder) settle(now time.Time) {
 	var due []*foldProc
 	for p := range f.unsettled {
@@ -436,21 +436,21 @@ func (f *Folder) runFinished(e *event.RunFinished) {
 	}
 }
 
-// maxHangTexts bounds how often what is shown of a finding is corrected, until it becomes an alarm.
+// maxHangTexts bounds how many texts are shown of a finding, until it becomes an alarm.
 const maxHangTexts = 5
 
-// alarmPrefix is what a finding begins with of which nobody knows that it ends by itself.
+// alarmPrefix begins the text of a finding that may not end by itself.
 const alarmPrefix = "hang? "
 
-// measures are what a finding says of a process that are others each time.
+// measures matches figures in a finding's text that change from look to look.
 var measures = regexp.MustCompile(`\d[\d.]* (?:%|[KMG]iB|pages a second)`)
 
-// hang shows who waits for whom, what corrects that, and that it is over, each sentence once.
+// hang shows who waits for whom, corrections of that, and that it is over, each sentence once.
 func (f *Folder) hang(e *event.Hang) {
 	r := f.run(&e.Header)
 	shown, text := r.hangs[e.Hang], e.Text
 	switch {
-	case e.Gone && (shown == nil || r.stops): // who interrupts knows why it is over
+	case e.Gone && (shown == nil || r.stops): // the user, who has interrupted it, knows why it is over
 		return
 	case e.Gone:
 		delete(r.hangs, e.Hang)
@@ -473,7 +473,7 @@ func (f *Folder) hang(e *event.Hang) {
 		r.hangs[e.Hang] = shown
 	}
 	isAlarm := func(text string) bool { return strings.HasPrefix(text, alarmPrefix) }
-	// Who has interrupted because of an alarm does not need it in other words.
+	// A user who has interrupted because of an alarm does not need to read it in other words.
 	enough := r.stops || len(shown.texts) >= maxHangTexts
 	key := measures.ReplaceAllString(text, "")
 	if slices.Contains(shown.texts, key) || enough && len(shown.texts) > 0 && (!isAlarm(text) || slices.ContainsFunc(shown.texts, isAlarm)) {
@@ -492,7 +492,7 @@ func (f *Folder) hang(e *event.Hang) {
 	f.notice(e, text)
 }
 
-// end shows why something ended; once, though a death ends a process, a run and a pool.
+// end shows why something ended. A death ends a process, a run and a pool, but is shown once.
 func (f *Folder) end(e event.Event, reason string) {
 	if reason != "" && !f.ends[reason] {
 		f.ends[reason] = true
@@ -537,7 +537,7 @@ func (p *foldProc) addDisplay(e *event.Display, now time.Time) {
 	p.add(classKey{ItemDisplay, 0, text}, entry{at: now, ev: e, text: text})
 }
 
-// alone reports whether nothing can fold with what the process says.
+// alone reports whether nothing can fold with the process's output.
 func (p *foldProc) alone(k ItemKind) bool {
 	switch {
 	case p.rank < 0 || p.r.over:
@@ -576,14 +576,14 @@ func (p *foldProc) add(key classKey, e entry) {
 	}
 }
 
-// drain shows what waits in the process's queue until that takes no more than so many bytes.
+// drain shows entries of the process's queue until the rest takes no more than so many bytes.
 func (p *foldProc) drain(bytes int) {
 	for p.r.emitFull(); p.bytes > bytes; p.r.emitFull() {
 		p.r.emit(p.r.choose(p))
 	}
 }
 
-// next is the rank whose turn it is to have something shown that does not fold: the lowest of those whose first entries came
+// next is the rank whose entry is shown next if nothing folds: the lowest of those whose first entries came
 // at about the same time. A person looks for rank 0 before rank 1, whichever was a millisecond faster.
 func (r *foldRun) next() *foldProc {
 	lowest := r.heads[0]
@@ -614,7 +614,7 @@ func (p *foldProc) recount() {
 	}
 }
 
-// arrive tells of a new first entry in p's queue. P is not in the heap.
+// arrive handles a new first entry in p's queue. p is not in the heap.
 func (r *foldRun) arrive(p *foldProc) {
 	c := p.queue[0].c
 	c.heads = append(c.heads, p)
@@ -624,10 +624,10 @@ func (r *foldRun) arrive(p *foldProc) {
 	}
 }
 
-// complete reports whether every rank that takes part has come to the class.
+// complete reports whether every rank that takes part has reached the class.
 func (r *foldRun) complete(c *class) bool {
 	if r.id == "" {
-		return false // who else will say it is not known
+		return false // it is not known who else will print it
 	}
 	want := r.showing
 	if c.key.kind == ItemFailure {
@@ -636,7 +636,7 @@ func (r *foldRun) complete(c *class) bool {
 	return len(c.heads) >= max(want, 1)
 }
 
-// emitFull shows what is complete.
+// emitFull shows the classes that are complete.
 func (r *foldRun) emitFull() {
 	for r.fewer || len(r.full) > 0 {
 		if r.fewer {
@@ -656,8 +656,8 @@ func (r *foldRun) emitFull() {
 	}
 }
 
-// choose picks the class to show next so that p's queue gets shorter in the end: p's first entry, unless the same thing is a little
-// further down in the queue of a rank that has something else to say first; then that, by the same rule.
+// choose picks the class to show next so that p's queue gets shorter in the end. It is that of p's first entry, unless another rank has
+// the same a little further down in its queue, behind something else. Then it is that something, by the same rule.
 func (r *foldRun) choose(p *foldProc) *class {
 	c := p.queue[0].c
 	for tried := []*class{c}; ; tried = append(tried, c) {
@@ -683,7 +683,7 @@ func (c *class) deepen(d deepEntry) {
 // past reports whether the entry is the first one now, or was shown.
 func (d deepEntry) past() bool { return d.number <= d.p.first }
 
-// behind finds the lowest rank that comes to the class soon, but has something else first.
+// behind finds the lowest rank that reaches the class soon, but has something else first.
 func (c *class) behind() *foldProc {
 	for len(c.deep) > 0 && c.deep[0].past() {
 		c.deep = c.deep[1:]
@@ -783,7 +783,7 @@ func prompted(prompt, value string) string {
 	return prompt + " " + value
 }
 
-// put shows an item; one of a quiet run at the run's end, unless it is a failure.
+// put shows an item. In a quiet run only failures are shown at once, everything else at its end.
 func (r *foldRun) put(it Item) {
 	if !r.quiet || r.over || it.Kind == ItemFailure {
 		r.f.out = append(r.f.out, it)
@@ -801,7 +801,7 @@ func (r *foldRun) put(it Item) {
 	}
 }
 
-// withoutData is an event of rich output less what it holds: a cell may make hundreds of pictures, and its text names their files.
+// withoutData is an event of rich output without its data: a cell may make hundreds of pictures, and the text names their files.
 func withoutData(e event.Event) event.Event {
 	switch e := e.(type) {
 	case *event.Display:

@@ -429,7 +429,7 @@ func FuzzScreen(f *testing.F) {
 	})
 }
 
-// Whatever the streams and their timing: a rank's lines come out in its order, none is lost, none comes twice.
+// Whatever the streams and their timing are, a rank's lines come out in its order, none is lost, and none comes twice.
 func TestFoldLosesNothing(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))

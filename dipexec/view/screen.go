@@ -16,10 +16,10 @@ const (
 	maxEscape = 4 << 10  // a longer control sequence is none
 )
 
-// screen turns the text of one stream into lines, as a terminal would show them as far as progress bars need that: a
-// carriage return lets the text after it replace the line, and "cursor up" goes back to a line above (tqdm's nested bars,
-// rich). Every line is complete in itself: it begins with the colours that are on, and turns them off at its end. Other
-// control sequences are dropped, other control characters made visible.
+// screen turns the text of one stream into lines as a terminal would, as far as progress bars need it: after a carriage
+// return the text replaces the line, and "cursor up" goes back to a line above (tqdm's nested bars, rich). Every line is
+// complete in itself: it begins with the colours that are on, and turns them off at its end. Other control sequences are
+// dropped, other control characters made visible.
 type screen struct {
 	rows    []row  // not final, the lowest one last
 	at      int    // the cursor's row; len(rows): below all of them
@@ -41,7 +41,7 @@ type row struct {
 	text   string // without the colours that were on at its beginning
 	before string // those
 	colour bool   // colours are on at its end
-	drawn  bool   // text was put there after a carriage return: a progress bar, probably
+	drawn  bool   // its text came after a carriage return: probably a progress bar
 }
 
 func (r *row) line() string {
@@ -51,7 +51,7 @@ func (r *row) line() string {
 	return r.before + r.text
 }
 
-// write takes text, and calls emit for every line that nothing can change any more. The rest become final by settle or
+// write takes text, and calls emit for every line that nothing can change any more. Other lines become final by settle or
 // finish.
 func (s *screen) write(text string, emit func(line string)) {
 	if s.escape != "" {
@@ -109,7 +109,7 @@ func (s *screen) put(text string, emit func(string)) {
 	r.colour = s.colours != ""
 	r.text += text
 	for len(r.text) > maxLine {
-		// Emitting every row down to this one loses nothing but the chance to redraw those above.
+		// Emitting every row down to this one costs only the chance to redraw those above.
 		rest := ""
 		r.text, rest = event.SplitText(r.text, maxLine)
 		next := row{text: rest, before: s.colours, colour: r.colour}
@@ -215,7 +215,7 @@ func (s *screen) csi(final byte, params, all string) {
 		s.colour(params, all)
 	case 'A', 'F': // up
 		if s.at < n && len(s.rows) > 0 && len(s.rows) < maxRows {
-			// The row is final already. What is put there must not replace one that is not.
+			// That row is final already. New text must not replace one that is not.
 			s.rows = slices.Insert(s.rows, 0, row{drawn: true})
 		}
 		s.at = max(0, s.at-n)
@@ -238,7 +238,7 @@ func (s *screen) csi(final byte, params, all string) {
 	}
 }
 
-// colour takes a colour code. It stays in the text, but at the beginning of a row: that begins with what is on anyway.
+// colour takes a colour code. It is added to the text, except at the beginning of a row, which starts with the active colours anyway.
 func (s *screen) colour(params, all string) {
 	switch {
 	case params == "" || params == "0" || len(s.colours)+len(all) > maxColour:
@@ -254,7 +254,7 @@ func (s *screen) colour(params, all string) {
 	}
 }
 
-// visible replaces the control characters of text, but tabs, so that they do a terminal no harm.
+// visible replaces the control characters of text, except tabs, so that they cannot harm a terminal.
 func visible(text string) string {
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c < ' ' && c != '\t' || c == 0x7f || c == 0xc2 {

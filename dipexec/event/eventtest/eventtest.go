@@ -63,7 +63,7 @@ func Describe(events []event.Event) []string {
 	return lines
 }
 
-// SameLines has the test fail unless it got the lines that it wants.
+// SameLines fails the test unless it got the lines that it wants.
 func SameLines(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {

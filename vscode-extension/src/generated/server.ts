@@ -22,11 +22,11 @@ export interface RunStartedEvent {
   see: string;
   /** true: a view shows errors at once, everything else at the end */
   quiet?: boolean;
-  /** true: autodip has said where the run goes */
+  /** true: autodip decided where the run goes */
   autodip?: boolean;
   /** id of the run whose cell has asked for this one */
   parent?: string;
-  /** directory of the run's journal, which is there once there is something to keep */
+  /** directory of the run's journal; it exists once there is something to keep */
   journal?: string;
 }
 
@@ -61,7 +61,7 @@ export interface DisplayEvent {
   metadata?: Record<string, unknown>;
   /** MIME type → file of the journal that holds it */
   files?: Record<string, string>;
-  /** names a display that is updated later */
+  /** names a display that may be updated later */
   display_id?: string;
   /** true: replaces the display of that display_id */
   update?: boolean;
@@ -93,7 +93,7 @@ export interface Frame {
   line: number;
   /** of the function */
   name: string;
-  /** of whose code it is: the lines are those of the text that ran then; "": of a file that was imported */
+  /** the run that compiled the code: Line is a line of the text of that run; "": a file that was imported */
   run?: string;
 }
 
@@ -153,7 +153,7 @@ export interface PoolStateEvent {
   size?: number;
   /** with dead: why */
   reason?: string;
-  /** the directive under which cells run that say nothing, such as "%%dip --see all" */
+  /** the directive for cells that do not say where they run, such as "%%dip --see all" */
   autodip?: string;
 }
 
@@ -170,21 +170,21 @@ export interface RunFinishedEvent {
   /** as in RunStarted */
   parent?: string;
   status: 'ok' | 'error' | 'interrupted' | 'died' | 'skipped';
-  /** what the code has passed to sys.exit, if it failed with that: the highest of all processes */
+  /** the argument of sys.exit, if the code failed by that: the highest of all processes */
   exit_code?: number;
   /** from its start; 0 if it never started */
   seconds: number;
-  /** a sentence, where the status alone would leave the user guessing */
+  /** a sentence, where the status alone says too little */
   reason?: string;
 }
 
 export interface Place {
   ranks: number[];
-  /** file of the innermost frame of the user's */
+  /** file of the innermost frame in the user's code */
   path?: string;
-  /** 1-based, as it was when the run's code was taken; 0: they are in none */
+  /** 1-based, in the text that Run ran; 0: they are in no file */
   line?: number;
-  /** of whose code that is, as in [Frame] */
+  /** the run that compiled the code, as in [Frame] */
   run?: string;
   /** of the function */
   name?: string;
@@ -206,15 +206,15 @@ export interface HangEvent {
   hang: number;
   /** what kind of finding it is, as in package diagnose: "finished", "raised", "elsewhere", … */
   variant: string;
-  /** info: slow, but healthy, as far as is known; warning: it may not end by itself */
+  /** info: as far as is known, ranks are only slow; warning: it may not end by itself */
   level: 'info' | 'warning' | 'error';
-  /** "default group", or what names a subgroup */
+  /** "default group", or the name of another one */
   group?: string;
   /** its members */
   group_ranks?: number[];
   /** "all_reduce" */
   operation?: string;
-  /** the how manieth of the group's collectives it is */
+  /** its number among the group's collectives, from 1 */
   sequence?: number;
   /** "float32[1024]" */
   tensors?: string;
@@ -222,12 +222,9 @@ export interface HangEvent {
   waiting?: Place[];
   /** who is waited for */
   missing?: Place[];
-  /**
-   * all of it as a sentence: "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for
-   * rank 2, which has finished this cell"
-   */
+  /** all of it as a sentence: "all_reduce #17: ranks 0-1,3 wait at train.py:41 for rank 2, …" */
   text: string;
-  /** it is over; nothing else but Hang, Variant, Level and Text, as they were, is set then */
+  /** it is over; then only Hang, Variant, Level and Text are set, as they were last */
   gone?: boolean;
 }
 
