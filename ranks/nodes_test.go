@@ -133,9 +133,10 @@ func TestPythonPoolOverNodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const code = "import os, torch, torch.distributed as dist\nx = torch.ones(1)\ndist.all_reduce(x)\nprint(int(x), os.environ['LOCAL_RANK'])"
 	var runs []*run
 	for _, rank := range p.Ranks() {
-		runs = append(runs, start(rank, "import os, torch, torch.distributed as dist\nx = torch.ones(1)\ndist.all_reduce(x)\nprint(int(x), os.environ['LOCAL_RANK'])"))
+		runs = append(runs, start(rank, code))
 	}
 	for rank, r := range runs {
 		if r.wait(t); r.err != nil || r.output() != "2 0\n" {

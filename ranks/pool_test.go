@@ -89,7 +89,8 @@ func TestPoolEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": n.proc.Session() + "-1", "TORCHELASTIC_RESTART_COUNT": "0",
+		"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+		"TORCHELASTIC_RUN_ID": n.proc.Session() + "-1", "TORCHELASTIC_RESTART_COUNT": "0",
 		"TORCHELASTIC_USE_AGENT_STORE": "", "TORCHELASTIC_ERROR_FILE": "", "JAX_PROCESS_ID": "",
 		"CUDA_VISIBLE_DEVICES": "GPU-three,GPU-one", "OMP_NUM_THREADS": "3",
 	} {
@@ -202,7 +203,8 @@ func TestPoolNotices(t *testing.T) {
 
 // Where no rank at all gets on, the fork is named as what may be the cause.
 func TestPoolThatStandsStillAfterAFork(t *testing.T) {
-	const hint = "no rank is ready: it took longer than 1s; they were forked from a process that had imported polars, torch, and a library that does not expect that may hang: --start spawn"
+	const hint = "no rank is ready: it took longer than 1s; they were forked from a process that had imported polars, torch, " +
+		"and a library that does not expect that may hang: --start spawn"
 	for _, test := range []struct {
 		name   string
 		config fakerank.Config

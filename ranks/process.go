@@ -317,7 +317,8 @@ func (p *Process) Connections(ctx context.Context) ([]wire.Connection, error) {
 	return reply.Connections, nil
 }
 
-// Break has the process give up what waits in its process groups, also while busy. It is for all ranks of a pool at once, and has to be followed by [Process.Mend].
+// Break has the process give up whatever waits in its process groups, also while busy. It is for all ranks of a pool at once; [Process.Mend] has to
+// follow.
 func (p *Process) Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error) {
 	reply := new(wire.BreakReply)
 	if err := p.call(ctx, wire.TypeBreakRequest, req, reply); err != nil {
@@ -428,8 +429,8 @@ func (p *Process) message(m *wire.Message) {
 		p.shutdownReply(m)
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply, wire.TypeMendReply:
 		p.answeredLate(m)
-	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply, wire.TypeConnectionsReply, wire.TypeBreakReply,
-		wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
+	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply,
+		wire.TypeConnectionsReply, wire.TypeBreakReply, wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
 		p.deliver(m)

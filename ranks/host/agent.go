@@ -19,7 +19,7 @@ import (
 	"dipls/ranks/agent"
 )
 
-// keepAgents is how long an unpacked agent is kept that no server has used.
+// keepAgents is how long an unpacked agent is kept while no server uses it.
 const keepAgents = 30 * 24 * time.Hour
 
 // agentSource is the embedded agent as an ordinary set of files.
@@ -59,9 +59,9 @@ func readAgent(src fs.FS) (*agentSource, error) {
 	return a, nil
 }
 
-// unpackAgent makes sure that the agent lies on disk and returns its directory: in the user's cache under the
-// hash of its content, so that versions do not meet and Python may keep its bytecode there, or, if the cache cannot be
-// written or is open to others, in the session's runtime directory.
+// unpackAgent makes sure that the agent is on disk and returns its directory. That is in the user's cache, under the hash of the content: each
+// version has its own, in which Python can keep its bytecode. If the cache cannot be written, or is open to others, it is in the session's
+// directory.
 func unpackAgent(ctx context.Context, runtime *runtimeDir) (string, error) {
 	a, err := embeddedAgent()
 	if err != nil {
@@ -85,8 +85,8 @@ func unpackAgent(ctx context.Context, runtime *runtimeDir) (string, error) {
 	return dir, nil
 }
 
-// unpack makes sure that parent/HASH holds the agent and returns its path. Servers that do so at the same time wait for each
-// other: under the lock, nobody sees a directory that is half made or half removed.
+// unpack makes sure that parent/HASH holds the agent and returns its path. A lock keeps servers that do this at the same time from seeing a
+// directory that is half made or half removed.
 func (a *agentSource) unpack(ctx context.Context, parent string) (string, error) {
 	if err := private.Dir(parent); err != nil {
 		return "", err
@@ -146,8 +146,7 @@ func (a *agentSource) replace(dir string) error {
 	return os.Rename(tmp, dir)
 }
 
-// removeUnused removes what has not been used since then: the agents of other versions, and what servers left that were
-// killed as they unpacked one.
+// removeUnused removes agents of other versions that have not been used since then, and half unpacked ones of servers that were killed.
 func removeUnused(parent string, since time.Time) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// gpuTimeout bounds nvidia-smi, which takes seconds where the driver is not kept loaded.
+// gpuTimeout bounds nvidia-smi. It takes seconds where the driver has to be loaded for it.
 const gpuTimeout = 20 * time.Second
 
 // GPU is one visible GPU.
@@ -30,7 +30,7 @@ const GPUMaskName = "CUDA_VISIBLE_DEVICES"
 
 // GPUMask is what CUDA_VISIBLE_DEVICES is in an environment; nil: not set.
 func GPUMask(environ []string) *string {
-	for _, s := range slices.Backward(environ) { // the last one counts
+	for _, s := range slices.Backward(environ) { // the last of several counts
 		if value, ok := strings.CutPrefix(s, GPUMaskName+"="); ok {
 			return &value
 		}
@@ -38,15 +38,15 @@ func GPUMask(environ []string) *string {
 	return nil
 }
 
-// ListGPUs lists the GPUs that processes started on a host see where nobody says otherwise.
+// ListGPUs lists the GPUs that a process on a host sees by default.
 func ListGPUs(ctx context.Context, h Host) ([]GPU, error) { return h.GPUs(ctx, GPUMask(h.Environ())) }
 
-// visibleTo lists what nvidia-smi finds (in PCI order), less what a CUDA_VISIBLE_DEVICES hides; nil: it is not set. A machine without
+// visibleTo lists the GPUs that nvidia-smi finds (in PCI order) and a CUDA_VISIBLE_DEVICES (nil: not set) does not hide. A machine without
 // nvidia-smi has no GPU. No CUDA library is loaded.
 func visibleTo(ctx context.Context, mask *string) ([]GPU, error) {
 	if mask != nil {
 		if first, _, _ := strings.Cut(*mask, ","); slices.Contains([]string{"", "-1"}, strings.TrimSpace(first)) {
-			return nil, nil // whatever nvidia-smi would say, or fail to
+			return nil, nil // none is visible; no need to ask nvidia-smi
 		}
 	}
 	all, err := queryGPUs(ctx)
@@ -104,8 +104,8 @@ func gpuMemory(ctx context.Context) (map[int]int64, error) {
 	return parseGPUMemory(out), nil
 }
 
-// parseGPUMemory reads what gpuMemory asked for: a line for each process and GPU. Lines that are not of that form, such as
-// that no process was found, say nothing.
+// parseGPUMemory reads the answer to gpuMemory: a line for each process and GPU. Other lines are skipped, such as the one that says that there
+// is no process.
 func parseGPUMemory(out []byte) map[int]int64 {
 	byPID := make(map[int]int64)
 	for line := range strings.Lines(string(out)) {
@@ -119,7 +119,7 @@ func parseGPUMemory(out []byte) map[int]int64 {
 	return byPID
 }
 
-// parseGPUs reads what queryGPUs asked for.
+// parseGPUs reads the answer to queryGPUs.
 func parseGPUs(out []byte) ([]GPU, error) {
 	r := csv.NewReader(bytes.NewReader(out))
 	r.FieldsPerRecord = 5
@@ -148,8 +148,8 @@ func mebibytes(s string) int {
 	return n
 }
 
-// visibleGPUs applies CUDA_VISIBLE_DEVICES: numbers, UUIDs or beginnings of UUIDs, or MIG ids, which nvidia-smi does not list and which
-// are kept as they are. Like CUDA it stops at the first entry that names no device.
+// visibleGPUs applies CUDA_VISIBLE_DEVICES. Its entries are numbers, UUIDs, beginnings of UUIDs, or MIG ids; the last are kept as they are, for
+// nvidia-smi does not list them. Like CUDA it stops at the first entry that names no device.
 func visibleGPUs(all []GPU, mask string) ([]GPU, error) {
 	var visible []GPU
 	for entry := range strings.SplitSeq(mask, ",") {
@@ -183,7 +183,7 @@ func visibleGPUs(all []GPU, mask string) ([]GPU, error) {
 	return visible, nil
 }
 
-// SelectGPUs picks from the visible GPUs by their numbers, as torch counts them. The order is kept: the first one is rank 0's.
+// SelectGPUs picks visible GPUs by their numbers in torch, in the order of the numbers: the first one is for rank 0.
 func SelectGPUs(visible []GPU, numbers []int) ([]GPU, error) {
 	var picked []GPU
 	for i, n := range numbers {

@@ -72,7 +72,8 @@ func TestListGPUs(t *testing.T) {
 		{"none", "No devices were found\n", "", 0, "-", nil, ""},
 		{"none, exit code", "No devices were found\n", "", 6, "-", nil, ""},
 		{"mismatch", "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 550.54\n", "", 18, "-", nil,
-			"nvidia-smi failed (exit status 18), so no GPU can be used: Failed to initialize NVML: Driver/library version mismatch NVML library version: 550.54; set CUDA_VISIBLE_DEVICES= for CPU ranks"},
+			"nvidia-smi failed (exit status 18), so no GPU can be used: Failed to initialize NVML: Driver/library version mismatch " +
+				"NVML library version: 550.54; set CUDA_VISIBLE_DEVICES= for CPU ranks"},
 		{"no driver", "", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", 9, "-", nil, "couldn't communicate"},
 		{"shared memory", "0, GPU-1, NVIDIA GB10, [N/A], [N/A]\n", "", 0, "-", []GPU{{0, "GPU-1", "NVIDIA GB10", 0, 0}}, ""},
 		{"rubbish", "what?\n", "", 0, "-", nil, "output of nvidia-smi"},

@@ -15,27 +15,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guardName is the name under which this program is a guard.
+// guardName is the name (argv[0]) under which this program acts as a guard.
 const guardName = "dipls-guard"
 
-// processMark is the variable by which what a node has started is known, with all its offspring: SESSION/NAME.
+// processMark is an environment variable, SESSION/NAME, that a node gives to each process. All its descendants are known by it.
 const processMark = "DIPLS_PROCESS"
 
 const (
-	// nodePatience is how long a node may take to end everything in order after the server's end.
+	// nodePatience is how long a node may take to end everything in order after the server has ended.
 	nodePatience = 2200 * time.Millisecond
 
-	// lookPatience bounds the wait for a look at what processes share: the kernel may keep one for ever, and with it who looks at its maps.
+	// lookPatience bounds the look at what processes share. Reading the maps of a process that hangs in the kernel may hang, too.
 	lookPatience = time.Second
 
-	// janitorPatience is how long what frees the shared memory of dead processes may take for that when all others have ended. Torch's manager
+	// janitorPatience is how long janitors (processes that free the shared memory of dead ones) may take after all others have ended. Torch's
 	// takes two seconds.
 	janitorPatience = 3 * time.Second
 
-	// killPause is how long to wait for the end of what was killed before it is killed again.
+	// killPause is how long to wait after a kill before the next one.
 	killPause = 20 * time.Millisecond
 
-	// killPatience bounds the wait for what SIGKILL does not end: it hangs in the kernel, or belongs to another user.
+	// killPatience bounds the wait for processes that SIGKILL does not end: they hang in the kernel, or belong to another user.
 	killPatience = 5 * time.Second
 )
 
@@ -43,16 +43,16 @@ const (
 const (
 	guardLifeline = 0
 	guardReady    = 3
-	guardEnd      = 4 // an empty line goes there when the node has been started, and a nodeEnd at last
+	guardEnd      = 4 // the guard writes an empty line when it has started the node, and a nodeEnd at the end
 )
 
-// nodeEnd is what a guard writes when its node has ended, and all else with it but for what frees shared memory.
+// nodeEnd is what a guard writes when its node and everything under it, except janitors, has ended.
 type nodeEnd struct {
 	Code   *int        `json:"code,omitempty"`
 	Signal string      `json:"signal,omitempty"`
-	Failed *startError `json:"failed,omitempty"` // there never was one
+	Failed *startError `json:"failed,omitempty"` // the node was not started
 
-	Janitors bool `json:"janitors,omitempty"` // the guard waits for what frees shared memory
+	Janitors bool `json:"janitors,omitempty"` // the guard still waits for janitors
 }
 
 // startError says why a guard could not start its node.
@@ -65,9 +65,9 @@ func (e *startError) Error() string { return e.Text }
 
 func (e *startError) Unwrap() error { return e.Errno }
 
-// guard is the parent of a node, a process of its own: it sees to it that nothing of the session is left when server or node end, or both at
-// once, whatever they were doing. What loses its parent becomes its child (on Linux), so nothing that was started there can get away from it,
-// whatever session or process group it is in, and whatever its environment says.
+// guard is the parent of a node, in a process of its own. It makes sure that nothing of the session is left when the server, the node or both
+// end, whatever they were doing. On Linux it becomes the parent of every process under it that loses its own, so no process can escape it, whatever
+// its login session, process group and environment are.
 type guard struct {
 	dir    string // the session's runtime directory
 	node   int    // pid
@@ -75,19 +75,19 @@ type guard struct {
 	ended  chan unix.WaitStatus // of the node
 	change chan struct{}        // a child has ended
 	alone  chan struct{}        // closed: no child is left
-	looked chan struct{}        // closed: it has seen what the session shares, and the node may hear that the server is gone
+	looked chan struct{}        // closed: what the session shares is noted, and the node may learn that the server is gone
 	end    *os.File             // where the server reads
 	shared sharedFiles
 }
 
-// Whatever program has this package can be a guard, tests included. A guard starts before all else has been set up, and is small.
+// Every program with this package can be a guard, tests included. A guard runs before anything else of the program is set up, so it stays small.
 func init() {
 	if os.Args[0] == guardName {
 		os.Exit(guardMain(os.Args[1], os.Args[2:]))
 	}
 }
 
-// guardMain starts a node by its command line and stays until nothing is left of it.
+// guardMain starts a node by its command line and returns when nothing of it is left.
 func guardMain(dir string, command []string) int {
 	for _, fd := range []int{guardReady, guardEnd} {
 		syscall.CloseOnExec(fd)
@@ -95,8 +95,8 @@ func guardMain(dir string, command []string) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	resumed := make(chan os.Signal, 1)
-	signal.Notify(resumed, syscall.SIGCONT)                 // for the node
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // nobody may read what the node prints
+	signal.Notify(resumed, syscall.SIGCONT)                 // passed on to the node
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // ignored: the server may no longer read our output
 	nameProcess(guardName)
 	if err := AdoptOrphans(); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
@@ -120,8 +120,8 @@ func guardMain(dir string, command []string) int {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = lifeline, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{ready}
-	// A session of its own, without a terminal: the user's Ctrl-C is for the server alone, and code that asks at /dev/tty
-	// (ssh, sudo) fails instead of being stopped as a background job of that terminal.
+	// A login session of its own has no terminal. The user's Ctrl-C goes to the server alone, and code that asks at /dev/tty (ssh, sudo) fails
+	// instead of being stopped as a background job.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	dieWithUs(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
@@ -179,7 +179,7 @@ func guardMain(dir string, command []string) int {
 		end.Code = &code
 	}
 	g.report(end)
-	// From here on nobody waits for us if nothing but janitors is left.
+	// From here on the server no longer waits for us if only janitors are left.
 	if !g.awaitAll(janitorPatience) {
 		g.endAll(true)
 	}
@@ -193,15 +193,15 @@ func failedStart(err error) *startError {
 	return failed
 }
 
-// passOn gives the node what the server writes, and the end of that as soon as we have looked: on hearing of it the node ends its processes,
-// and of what has ended nobody can tell what it shared.
+// passOn gives the node what the server writes. The end of that is passed on only after the look at what the session shares: the node then ends its
+// processes, and of an ended process nobody can tell what it shared.
 func (g *guard) passOn(toNode *os.File) {
 	_, _ = io.Copy(toNode, os.Stdin) // a node that ends early reads no more
 	<-g.looked
 	toNode.Close()
 }
 
-// look notes what processes share.
+// look notes which files in shared memory processes use.
 func (g *guard) look(processes func() []procStat) {
 	done := make(chan struct{})
 	go func() {
@@ -219,7 +219,7 @@ func (g *guard) report(end nodeEnd) {
 	g.end.Close()
 }
 
-// reap takes leave of the node and of adopted children.
+// reap reaps the node and adopted children.
 func (g *guard) reap() {
 	defer close(g.alone)
 	for {
@@ -229,7 +229,7 @@ func (g *guard) reap() {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
-			return // none is left, so none can be adopted either
+			return // no child is left, so none can be adopted either
 		case pid == g.node:
 			g.ended <- status
 		}
@@ -240,7 +240,7 @@ func (g *guard) reap() {
 	}
 }
 
-// endAll kills everything that is left, but not what frees the shared memory of dead processes unless that is to end, too.
+// endAll kills everything that is left, janitors only if told so.
 func (g *guard) endAll(janitors bool) {
 	begin := time.Now()
 	foreign := make(map[int]bool)
@@ -262,7 +262,7 @@ func (g *guard) endAll(janitors bool) {
 		for _, p := range left {
 			if err := g.kill(p); err != nil {
 				fmt.Fprintf(os.Stderr, "guard: cannot end process %d: %v\n", p.pid, err)
-				foreign[p.pid] = true // another user's
+				foreign[p.pid] = true // it belongs to another user
 			}
 		}
 		select {
@@ -282,7 +282,7 @@ func (g *guard) awaitAll(patience time.Duration) bool {
 	}
 }
 
-// awaitHangup returns when the other end of a pipe is closed, without reading what is in there.
+// awaitHangup returns when the other end of a pipe is closed. It reads nothing.
 func awaitHangup(fd int32) {
 	for {
 		fds := []unix.PollFd{{Fd: fd}}

@@ -1,21 +1,20 @@
-// Package host is what one machine does for us: it starts nodes and dials their processes, tells how processes do, lists GPUs, and cleans up. It
-// knows processes by pid and start time, and neither ranks nor pools.
+// Package host is what one machine does for us. It starts nodes, connects to their processes, looks at processes, lists GPUs and cleans up. It
+// knows processes by pid and start time, and knows nothing of ranks and pools.
 //
-// [Host] is the interface through which all of that is asked for, and [Local] the machine that this program runs on. What else is here is of
-// this machine, too: its interpreters and what they lack ([FindPython], [InstallMissing]), its limits ([CheckLimits]).
+// [Host] is the interface. [Local], the machine that this program runs on, is its one implementation. The rest of the package is about this
+// machine, too: its interpreters and the packages that they lack ([FindPython], [InstallMissing]), and its limits ([CheckLimits]).
 //
 // # What guards a node
 //
-// A node is one process in a session of its own, so without a terminal, with a pipe as its standard input, the lifeline. Its parent is a guard,
-// the child of the server; that is this very program under another name.
+// A node is a process in a login session of its own, and so without a terminal. Its standard input is a pipe, the lifeline. Its parent is the
+// guard, a child of the server: the same program under another name.
 //
 // # What may be left behind
 //
-// Nothing. A node ends when its lifeline does, kills its children and removes its session's directory, so the server may be killed at any
-// moment. The guard does the same for whatever the node has not: it is there before the directory and the node are, and everything under the node
-// becomes its child at the latest when the node ends. If the guard is killed, the server ends what it adopts then ([AdoptOrphans]), or the node
-// does. If all three are killed at once, the next server removes the directory, whose lock nobody holds any more, and ends what has the
-// session's mark.
+// Nothing. The server may be killed at any moment: a node sees its lifeline close, kills its children, removes its session's directory and ends.
+// The guard does whatever the node has not done. It starts before the directory and the node exist, and it adopts whatever loses its parent under
+// the node. If the guard is killed, the server ends what it adopts then ([AdoptOrphans]), or the node does. If all three are killed at once, the
+// next server finds that nobody holds the lock of the directory, removes it, and ends what has the session's mark.
 package host
 
 import (
@@ -29,40 +28,41 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Host is a machine on which nodes run; == tells whether two are the same one. Its methods may be called at the same time. Those that take a
-// context may have to ask the machine; the others answer from what is known of it. Where the machine does not tell something, ok is false.
+// Host is a machine that runs nodes. Two values are equal (==) if they are the same machine. Methods may be called concurrently. A method that
+// takes a context may have to ask the machine; the others answer from what is known. ok is false where the machine does not tell.
 type Host interface {
-	// Name is the host's own name, for people and in messages: "" if it has none.
+	// Name is the hostname, for people and in messages; "" if the machine has none.
 	Name() string
-	// Address is where the ranks of a pool reach each other's sockets on this host: MASTER_ADDR if the first rank runs here.
+	// Address is an IP address of the host that all ranks of a pool can reach: MASTER_ADDR if rank 0 runs here.
 	Address() string
 	// Clock is how far the host's monotonic clock is ahead of ours.
 	Clock() time.Duration
-	// Environ is the environment that a node inherits, as os.Environ gives it.
+	// Environ is the environment that a node inherits, in the form of [os.Environ].
 	Environ() []string
 
-	// StartNode starts a node and waits until it is ready to be dialled. ctx bounds the start only. An interpreter without the agent's packages
-	// gives a *[MissingPackagesError]; after an error nothing is left.
+	// StartNode starts a node and waits until its socket is there. ctx bounds the start only. If the interpreter lacks packages that the agent
+	// needs, the error is a *[MissingPackagesError]. After an error nothing is left.
 	StartNode(ctx context.Context, spec NodeSpec) (NodeProcess, error)
 
-	// GPUs lists the GPUs that a process sees whose CUDA_VISIBLE_DEVICES is mask, in the order of their numbers; nil: it is not set.
+	// GPUs lists the GPUs that a process sees if its CUDA_VISIBLE_DEVICES is mask (nil: not set), in the order of their numbers.
 	GPUs(ctx context.Context, mask *string) ([]GPU, error)
-	// GPUMemory says how many bytes of GPU memory each process holds that computes on a GPU, by pid, as far as that is known.
+	// GPUMemory is how many bytes of GPU memory each process holds, by pid. Processes of which that is not known are absent.
 	GPUMemory(ctx context.Context) (map[int]int64, error)
 
-	// Memory is how many bytes of the host's memory a process takes: its proportional share, which counts memory that N processes share as 1/N,
-	// or, on other systems than Linux, what is resident.
+	// Memory is how many bytes of the host's memory a process takes: on Linux its proportional share, in which memory that N processes share
+	// counts as 1/N; elsewhere its resident memory.
 	Memory(ctx context.Context, p Process) (bytes int64, ok bool)
 	// Vitals are how a process is now.
 	Vitals(ctx context.Context, p Process) (v Vitals, ok bool)
-	// Condition is how a process does, by its vitals now and at an earlier moment (zero: not known). Of one that has answered nothing in between
-	// it looks, for 200 ms, whether native code holds Python's lock, for which the thread waits then that would answer.
+	// Condition compares the vitals of a process now with those of an earlier moment (zero: not known). If the process has answered nothing in
+	// between, it takes 200 ms to look whether native code holds Python's lock: then thread, which would have answered, waits for it.
 	Condition(ctx context.Context, p Process, before, now Vitals, answered bool, thread int) Condition
-	// Spy asks py-spy for the threads of a process, with their native frames; [ErrNoSpy] if the host has none.
+	// Spy asks py-spy for the threads of a process, with their native frames. The error is [ErrNoSpy] if the host has no py-spy, neither beside
+	// the interpreter python nor on its PATH.
 	Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error)
-	// Ended reports whether a process runs no more for sure, whether or not its parent has taken note of that.
+	// Ended reports whether a process is known to run no more. Its parent may not have reaped it yet.
 	Ended(p Process) bool
-	// Kill kills a process of ours, and waits until it is gone or ctx ends. It is for what no node of ours ends any more.
+	// Kill kills a process of ours (SIGKILL) and waits until it is gone or ctx ends. It is for processes whose node does not end them.
 	Kill(ctx context.Context, p Process) (gone bool)
 }
 
@@ -72,40 +72,39 @@ type NodeSpec struct {
 	Command []string       // command line instead of PYTHON AGENT_DIR: tests run a fake agent
 	Dir     string         // working directory of the processes; "" is the server's
 	Env     []string       // environment of the node
-	Line    wire.StartLine // what it is told at its start; the host fills in its own name and the directory
+	Line    wire.StartLine // the first line that the node reads; the host fills in its name and the directory
 	Log     *zap.Logger
 }
 
-// NodeProcess is a node as its host sees it: a process, what guards it, and a private directory with the sockets of the processes under it.
+// NodeProcess is a node as its host sees it: a process, its guard, and a private directory with the sockets of the node's processes.
 type NodeProcess interface {
 	// Process is the node's process.
 	Process() Process
-	// Session is an id of the directory, unique among the user's on this host.
+	// Session is the id of the directory. No other session of the user on this host has the same.
 	Session() string
-	// Renew makes the directory anew if something has removed it.
+	// Renew makes the directory again if something has removed it. The error is [ErrEnded] after CleanUp.
 	Renew() error
-	// Dial connects to the socket of a process, or of the node itself.
+	// Dial connects to the socket of a process or of the node. What a process had written before its death can be read after it.
 	Dial(ctx context.Context, socket string) (net.Conn, error)
 
-	// Resume lets a node go on that was stopped (SIGSTOP).
+	// Resume continues a node that was stopped by a signal.
 	Resume()
-	// HangUp has the node end in order, as if the server were gone.
+	// HangUp closes the lifeline: the node ends in order, as if the server were gone.
 	HangUp()
-	// Kill has the node killed with all that is under it, at once.
+	// Kill kills the node and everything under it.
 	Kill()
-	// Wait waits for the end of the node and of what was under it, and says how it ended. One goroutine at a time may call it.
+	// Wait waits until the node and everything under it has ended, and tells how the node ended. One goroutine at a time may call it.
 	Wait() NodeExit
-	// Output is the end of what the node has printed.
+	// Output is the last part of what the node has printed.
 	Output() string
-	// CleanUp is for after the end. It kills what has outlived the node, of which it may be told processes that the node has started, and
-	// removes the directory.
+	// CleanUp, after Wait, kills what has outlived the node and removes the directory. started are the processes that the node had started.
 	CleanUp(started []Process)
 }
 
-// Process names one process of a host for ever: a pid alone may pass to another one.
+// Process identifies a process of a host for ever. A pid alone does not: it is used again.
 type Process struct {
 	PID   int
-	Start uint64 // when it started, in a unit of the host's; 0 where unknown
+	Start uint64 // its start time, in a unit of the host (Linux: clock ticks since boot); 0 where unknown
 }
 
 // Exit is how a process ended.
@@ -115,7 +114,7 @@ type Exit struct {
 	OOM    bool   // the kernel counted an out-of-memory kill
 }
 
-// signalMeaning is what a person should read into a signal.
+// signalMeaning tells people what a signal usually means.
 var signalMeaning = map[string]string{
 	"SIGSEGV": "segmentation fault",
 	"SIGBUS":  "bus error: a memory-mapped file or shared memory ran out?",
@@ -124,7 +123,7 @@ var signalMeaning = map[string]string{
 	"SIGILL":  "illegal instruction: a library built for another CPU?",
 }
 
-// String is what a sentence about the process says: "was killed by SIGKILL (out of memory)", "exited with code 3". "" if nobody knows.
+// String is the rest of a sentence about the process: "was killed by SIGKILL (out of memory)", "exited with code 3". "" if nobody knows.
 func (e Exit) String() string {
 	switch {
 	case e.Signal != "" && e.OOM:
@@ -143,6 +142,6 @@ func (e Exit) String() string {
 type NodeExit struct {
 	Exit
 	PID    int
-	Guard  bool  // pid and exit are the guard's: it was killed, and nobody knows more
-	Failed error // nil, or why the node's process could not even be started
+	Guard  bool  // PID and Exit are the guard's: it was killed, and nobody knows how the node ended
+	Failed error // why the node's process could not be started; nil if it was
 }

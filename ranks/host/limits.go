@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What dipls itself needs at least, whatever it starts. Go ends a process that cannot have a thread or memory, and says so in a way that
-// helps nobody.
+// What dipls itself needs at least. Go crashes if it gets no thread or no memory, and its message does not help.
 const (
 	leastFiles   = 48
 	leastThreads = 24
@@ -19,23 +18,25 @@ const (
 	leastMemory  = 2 << 30 // of address space, most of it only reserved
 )
 
-// LimitError tells that a limit that was set for processes (ulimit) is too low.
+// LimitError tells that a resource limit (ulimit) is too low.
 type LimitError struct{ text string }
 
 func (e *LimitError) Error() string { return e.text }
 
-// CheckLimits looks whether the limits leave room for this process. What the ranks need of them the node knows.
+// CheckLimits checks whether the resource limits leave room for this process. The node checks what the ranks need.
 func CheckLimits() error {
 	if limit, set := limitOf(unix.RLIMIT_AS); set && limit < leastMemory {
-		return &LimitError{fmt.Sprintf("the limit on address space (ulimit -v) is %d MiB, and dipls needs at least %d; raise it: ulimit -v unlimited", limit>>20, leastMemory>>20)}
+		return &LimitError{fmt.Sprintf("the limit on address space (ulimit -v) is %d MiB, and dipls needs at least %d; raise it: ulimit -v unlimited",
+			limit>>20, leastMemory>>20)}
 	}
 	if limit, set := limitOf(unix.RLIMIT_NOFILE); set && limit < leastFiles {
 		return &LimitError{fmt.Sprintf("the limit on open files (ulimit -n) is %d, and dipls needs at least %d; raise it: ulimit -n 4096", limit, leastFiles)}
 	}
-	// For root it is none. To count takes milliseconds, which only a low one is worth.
+	// It does not apply to root. Counting takes milliseconds, so only a low limit is checked.
 	if limit, set := limitOf(unix.RLIMIT_NPROC); set && limit < lowThreads && os.Geteuid() != 0 {
 		if have := threadsOfUser(); have+leastThreads > limit {
-			return &LimitError{fmt.Sprintf("the limit on processes and threads of this user (ulimit -u) is %d, of which %d are taken, and dipls needs at least %d more; raise it, or end something", limit, have, leastThreads)}
+			return &LimitError{fmt.Sprintf("the limit on processes and threads of this user (ulimit -u) is %d, of which %d are taken, "+
+				"and dipls needs at least %d more; raise it, or end something", limit, have, leastThreads)}
 		}
 	}
 	return nil
@@ -50,7 +51,7 @@ func limitOf(resource int) (limit uint64, set bool) {
 	return uint64(r.Cur), true
 }
 
-// threadsOfUser is how many processes and threads the user has; 0 where the system does not tell.
+// threadsOfUser counts the user's processes and threads; 0 where the system does not tell.
 func threadsOfUser() (n uint64) {
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {
@@ -67,7 +68,7 @@ func threadsOfUser() (n uint64) {
 	return n
 }
 
-// nameLimit adds the limit to an error that may be about one.
+// nameLimit adds to an error the resource limit that it may come from.
 func nameLimit(err error) error {
 	for _, about := range []struct {
 		code     syscall.Errno

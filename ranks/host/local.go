@@ -12,7 +12,7 @@ type Local struct{}
 
 var _ Host = Local{}
 
-// hostname is asked for once: every message that names the host is to name it alike.
+// hostname is asked for once, so that all messages give the host the same name.
 var hostname = sync.OnceValue(func() string {
 	name, _ := os.Hostname() // "" is unknown
 	return name
@@ -21,10 +21,10 @@ var hostname = sync.OnceValue(func() string {
 // Name is the machine's hostname.
 func (Local) Name() string { return hostname() }
 
-// Address is the loopback interface's: nobody else's machine reaches what ranks open for each other.
+// Address is the loopback address: no other machine can reach the sockets that ranks open for each other.
 func (Local) Address() string { return "127.0.0.1" }
 
-// Clock is 0: there is one clock.
+// Clock is 0: all processes of a machine share one monotonic clock.
 func (Local) Clock() time.Duration { return 0 }
 
 // Environ is this program's environment.
@@ -33,8 +33,7 @@ func (Local) Environ() []string { return os.Environ() }
 // GPUs asks nvidia-smi.
 func (Local) GPUs(ctx context.Context, mask *string) ([]GPU, error) { return visibleTo(ctx, mask) }
 
-// GPUMemory asks nvidia-smi. Processes whose use the driver does not tell are left out, and so is everything where nvidia-smi sees other pids
-// than we do (in a container).
+// GPUMemory asks nvidia-smi. In a container nvidia-smi may know other pids than we do; then nothing is known.
 func (Local) GPUMemory(ctx context.Context) (map[int]int64, error) { return gpuMemory(ctx) }
 
 // Memory reads /proc, or asks ps.
@@ -74,10 +73,10 @@ func (Local) Condition(ctx context.Context, p Process, before, now Vitals, answe
 	return c
 }
 
-// Ended reads /proc; on other systems only the node knows.
+// Ended reads /proc. On systems without it only the node knows.
 func (Local) Ended(p Process) bool { return hasEnded(p) }
 
-// Kill goes by a descriptor of the process, which cannot pass to another one; where there is none, it leaves the process to its node.
+// Kill signals by a descriptor of the process (pidfd), which never means another process. On systems without such descriptors it does nothing.
 func (Local) Kill(ctx context.Context, p Process) (gone bool) {
 	for {
 		gone, err := killProcess(p)

@@ -24,31 +24,31 @@ const (
 	maxReadyLine = 64 << 10
 	outputTail   = 4 << 10
 
-	// outputPause is how long a node's output may be quiet after its end until everything counts as read: see nodeOutput.close.
+	// outputPause is how long a node's output must be quiet after its end before all of it counts as read: see nodeOutput.close.
 	outputPause = 50 * time.Millisecond
 
-	// survivorPatience is how long what has outlived its node may take to end.
+	// survivorPatience is how long processes that have outlived their node may take to die.
 	survivorPatience = 5 * time.Second
 )
 
-// localNode is a node on this machine: its guard, which is our child, the lifeline, what they print, and the session's directory.
+// localNode is a node on this machine: its guard, which is our child, the pipes to both, and the session's directory.
 type localNode struct {
 	dir      *runtimeDir
 	log      *zap.Logger
 	name     string // of the node, for people
 	guard    *exec.Cmd
 	id       Process       // of the node, once it is ready
-	lifeline *os.File      // the stdin of the guard, which passes it on; closing it tells both that we are gone
-	ready    *os.File      // where the node's ready line comes; nil once it has
-	end      *os.File      // where the guard writes
-	reports  *bufio.Reader // of end: an empty line when the guard is there, and at last a nodeEnd
+	lifeline *os.File      // the guard's stdin, which it passes on to the node; closing it tells both that we are gone
+	ready    *os.File      // here comes the node's ready line; nil after that
+	end      *os.File      // here the guard reports: see guardEnd
+	reports  *bufio.Reader // of end
 	output   *nodeOutput
-	exit     *NodeExit // nil before wait has set it
-	lost     bool      // the guard was killed; set by wait
+	exit     *NodeExit // set by Wait
+	lost     bool      // the guard was killed; set by Wait
 }
 
-// StartNode starts a guard, which starts the node, makes the session's directory, and waits until the node's socket is bound there. It removes what
-// dead sessions have left.
+// StartNode starts a guard, which starts the node, makes the session's directory, and waits until the node has bound its socket there. It also
+// removes what dead sessions have left.
 func (l Local) StartNode(ctx context.Context, spec NodeSpec) (NodeProcess, error) {
 	dir, err := planRuntimeDir(spec.Log)
 	if err != nil {
@@ -63,7 +63,7 @@ func (l Local) StartNode(ctx context.Context, spec NodeSpec) (NodeProcess, error
 	return n, nil
 }
 
-// launch starts a node whose directory is planned.
+// launch starts a node whose directory has a name, but is not made yet.
 func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, err error) {
 	if spec.Dir != "" {
 		if _, err := os.Stat(spec.Dir); err != nil {
@@ -95,7 +95,7 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 	if err := n.awaitGuard(ctx); err != nil {
 		return nil, err
 	}
-	// The guard is there before the directory is: whenever we are killed, it is removed.
+	// The guard runs before the directory is made. So it is removed whenever we are killed.
 	if err := dir.make(); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 	if err != nil {
 		return nil, err
 	}
-	// A node that ended before it read the line says why on its ready line or by its exit.
+	// If the node ended before it read this line, its ready line or its exit says why.
 	_, writeErr := n.lifeline.Write(append(start, '\n'))
 
 	line, err := bufio.NewReader(io.LimitReader(n.ready, maxReadyLine)).ReadBytes('\n')
@@ -135,9 +135,9 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 	return n, nil
 }
 
-// awaitGuard waits until the guard heeds signals and has started the node. Before, a SIGTERM just ends it.
+// awaitGuard waits until the guard handles signals and has started the node. Before that, a SIGTERM would just end it.
 func (n *localNode) awaitGuard(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { n.guard.Process.Kill() }) // it has nothing to remove yet, and the node goes with it
+	stop := context.AfterFunc(ctx, func() { n.guard.Process.Kill() }) // there is nothing to remove yet, and the node dies with it
 	first, err := n.reports.Peek(1)
 	switch {
 	case !stop():
@@ -148,10 +148,10 @@ func (n *localNode) awaitGuard(ctx context.Context) error {
 	return nil
 }
 
-// diedEarly explains why a node closed its ready line without a word.
+// diedEarly explains why a node closed its ready pipe without a line.
 func (n *localNode) diedEarly(ctx context.Context, cause error) error {
 	defer context.AfterFunc(ctx, n.Kill)()
-	timer := time.AfterFunc(time.Second, n.Kill) // it lives, but has nothing to say
+	timer := time.AfterFunc(time.Second, n.Kill) // it lives, but says nothing
 	defer timer.Stop()
 	exit := n.Wait()
 	if exit.Failed != nil {
@@ -178,7 +178,7 @@ func (n *localNode) Dial(ctx context.Context, socket string) (net.Conn, error) {
 	return n.dir.dial(ctx, socket)
 }
 
-// Resume wakes the guard, too, which passes it on.
+// Resume continues the guard, which does the same for the node.
 func (n *localNode) Resume() { n.guard.Process.Signal(syscall.SIGCONT) }
 
 func (n *localNode) HangUp() { n.lifeline.Close() }
@@ -186,10 +186,10 @@ func (n *localNode) HangUp() { n.lifeline.Close() }
 // Kill has the guard do it.
 func (n *localNode) Kill() {
 	n.guard.Process.Signal(syscall.SIGTERM)
-	time.AfterFunc(killPatience, func() { n.guard.Process.Kill() }) // it does not heed us; what it cannot do then, CleanUp does
+	time.AfterFunc(killPatience, func() { n.guard.Process.Kill() }) // it does not react; CleanUp does the rest
 }
 
-// Wait waits until the guard has ended all that it guards, or was itself killed.
+// Wait waits until the guard has ended everything, or was itself killed.
 func (n *localNode) Wait() NodeExit {
 	if n.exit == nil {
 		exit := n.awaitEnd()
@@ -207,7 +207,7 @@ func (n *localNode) awaitEnd() NodeExit {
 		return NodeExit{Exit: exitOf(n.guard.ProcessState), PID: n.guard.ProcessState.Pid(), Guard: true}
 	}
 	if end.Janitors {
-		go n.guard.Wait() // for as long as the guard's patience lasts: see guardMain
+		go n.guard.Wait() // it ends after janitorPatience at the latest
 	} else {
 		n.guard.Wait()
 	}
@@ -324,7 +324,7 @@ func exitOf(ps *os.ProcessState) Exit {
 	return Exit{Code: &code}
 }
 
-// nodeOutput logs what a node prints, line by line, and keeps the end of it for error messages.
+// nodeOutput logs what a node prints, line by line, and keeps the last part for error messages.
 type nodeOutput struct {
 	pipe *os.File
 	log  *zap.Logger
@@ -360,14 +360,14 @@ func (o *nodeOutput) collect() {
 	}
 }
 
-// close ends the collecting when what has been printed is read, also if a descendant of the node still holds the pipe.
+// close waits until everything printed has been read. It does not wait for an end of file: a descendant of the node may hold the pipe open.
 func (o *nodeOutput) close() {
 	o.pipe.SetReadDeadline(time.Now().Add(outputPause))
 	<-o.done
 	o.pipe.Close()
 }
 
-// tail is the end of what was printed.
+// tail is the last part of what was printed.
 func (o *nodeOutput) tail() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

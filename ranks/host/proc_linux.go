@@ -19,16 +19,16 @@ import (
 // maxSocketPath is the size of sun_path less its terminating zero.
 const maxSocketPath = 107
 
-// thisProgram is the path of this very program, also if its file has been replaced since.
+// thisProgram is the path of this program, valid even if its file has been replaced.
 func thisProgram() (string, error) { return "/proc/self/exe", nil }
 
 // nameProcess gives this process the name that ps and top show.
 func nameProcess(name string) {
-	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // no more than a name
+	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // only a name: a failure does not matter
 }
 
-// AdoptOrphans makes this process the one that inherits its descendants when their parents die (a "child subreaper"), so
-// that what a killed node leaves can be ended and reaped. It concerns the whole process, so only main decides on it.
+// AdoptOrphans makes this process adopt its descendants when their parents die (a "child subreaper"), so that what a killed node leaves can be
+// ended and reaped. It is a property of the whole process, so only main calls it.
 func AdoptOrphans() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a child subreaper: %w", err)
@@ -52,7 +52,7 @@ type procStat struct {
 
 func (s procStat) id() Process { return Process{s.pid, s.startTime} }
 
-// ended reports whether a process no longer runs. Of one whose first thread has ended others may still run, and have children.
+// ended reports whether a process no longer runs. If only its first thread has ended, it looks like a zombie, but others run on and may fork.
 func (s procStat) ended() bool { return (s.state == 'Z' || s.state == 'X') && s.threads <= 1 }
 
 func statProcess(pid int) (procStat, error) {
@@ -90,21 +90,21 @@ func vitalsOf(p Process) (Vitals, bool) {
 		return Vitals{}, false
 	}
 	task := dir + "/task/" + strconv.Itoa(p.PID)
-	main, _ := os.ReadFile(task + "/stat") // the first thread has ended without it
+	main, _ := os.ReadFile(task + "/stat") // fails if the first thread has ended
 	v, ok := parseVitals(stat, status, main)
 	v.At = now
 	children, _ := os.ReadFile(task + "/children") // not with every kernel
 	for _, child := range bytes.Fields(children) {
-		stat, _ := os.ReadFile("/proc/" + string(child) + "/stat") // it has ended
+		stat, _ := os.ReadFile("/proc/" + string(child) + "/stat") // fails if it has ended
 		v.Children += cpuOf(statFields(stat))
 	}
 	return v, ok
 }
 
-// clockTick is the unit of CPU times in /proc; the same on all architectures that Go knows.
+// clockTick is the unit of CPU times in /proc. It is the same on all architectures that Go supports.
 const clockTick = 10 * time.Millisecond
 
-// parseVitals makes sense of /proc/PID/stat, /proc/PID/status and /proc/PID/task/PID/stat.
+// parseVitals reads /proc/PID/stat, /proc/PID/status and /proc/PID/task/PID/stat.
 func parseVitals(stat, status, main []byte) (Vitals, bool) {
 	fields := statFields(stat)
 	if len(fields) < 13 {
@@ -132,7 +132,7 @@ func parseVitals(stat, status, main []byte) (Vitals, bool) {
 	return v, true
 }
 
-// statFields are what /proc/PID/stat tells from the third field on: a command's name may hold anything, what follows its last parenthesis does not.
+// statFields are the fields of /proc/PID/stat from the third on. The second, the command's name, may hold spaces and parentheses; the others do not.
 func statFields(stat []byte) [][]byte { return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) }
 
 // cpuOf is the CPU time in fields of /proc/PID/stat.
@@ -145,8 +145,9 @@ func cpuOf(fields [][]byte) time.Duration {
 	return time.Duration(user+system) * clockTick
 }
 
-// lockHeld tells whether one thread of a process waits for a lock all the time, and what the main thread does meanwhile. One that waits for
-// Python's asks for it every few milliseconds: where others want the processors, too, it is often seen to wait for one of these.
+// lockHeld tells whether a thread of a process waits for a lock all the time, and what the main thread does meanwhile. A thread that waits for
+// Python's lock wakes every few milliseconds to ask for it. On a busy machine it is then often seen waiting for a processor, so it is looked at
+// several times.
 func lockHeld(pid, thread int) (how string, yes bool) {
 	for i := range lockLooks {
 		if i > 0 {
@@ -180,7 +181,7 @@ const (
 	lockLookEvery = 20 * time.Millisecond
 )
 
-// waitsIn is the function of the kernel in which a thread waits; "" if it does not, or nobody knows.
+// waitsIn is the kernel function in which a thread waits; "" if it does not wait, or that is not known.
 func waitsIn(pid, thread int) string {
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/wchan", pid, thread))
 	if string(name) == "0" {
@@ -189,8 +190,8 @@ func waitsIn(pid, thread int) string {
 	return string(name)
 }
 
-// mainWaits is what the main thread of a process waits in, as far as that is something of another thread's or process's: "in a lock", "reading a
-// socket". "" if it does not, as one that sleeps, reads what a person types, or polls, or if nobody may know.
+// mainWaits tells what the main thread of a process waits for, if that is something that another thread or process has to do: "in a lock", "reading
+// a socket". "" if it does not wait, sleeps, polls or reads from the terminal, and if it is not known.
 func mainWaits(pid int) string {
 	dir := "/proc/" + strconv.Itoa(pid)
 	call, _ := os.ReadFile(dir + "/task/" + strconv.Itoa(pid) + "/syscall")
@@ -211,7 +212,7 @@ func mainWaits(pid int) string {
 		return "for a connection"
 	}
 	fd, err := strconv.ParseUint(string(fields[1]), 0, 31)
-	if err != nil || fd == 0 { // what a person types
+	if err != nil || fd == 0 { // standard input: a person types
 		return ""
 	}
 	what, _ := os.Readlink(fmt.Sprintf("%s/fd/%d", dir, fd))
@@ -228,8 +229,8 @@ func mainWaits(pid int) string {
 	return ""
 }
 
-// memoryOf is the proportional share of memory, in bytes, of a process, which counts a page that N processes share as 1/N, or, from an old
-// kernel, its resident set.
+// memoryOf is the proportional share of memory of a process in bytes: a page that N processes share counts as 1/N. Of old kernels it is the resident
+// set.
 func memoryOf(p Process) (bytes int64, ok bool) {
 	bytes, ok = memoryOfPID(p.PID)
 	return bytes, ok && sameProcess(p)
@@ -260,7 +261,7 @@ func sameProcess(p Process) bool {
 	return err == nil && st.startTime == p.Start
 }
 
-// hasEnded reports whether a process runs no more, whether or not its parent has taken note of that.
+// hasEnded reports whether a process runs no more, reaped or not.
 func hasEnded(p Process) bool {
 	if p.PID <= 1 || p.Start == 0 {
 		return false // unknown
@@ -282,7 +283,7 @@ func killProcess(p Process) (gone bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	// The descriptor names one process for good; checked after it was opened, it names the right one.
+	// The descriptor means one process for ever. The start time, read after it was opened, shows that it is the right one.
 	st, err := statProcess(p.PID)
 	if err != nil || st.startTime != p.Start || st.ended() {
 		return true, nil
@@ -293,7 +294,7 @@ func killProcess(p Process) (gone bool, err error) {
 	return false, nil
 }
 
-// allProcesses is what there is now, as far as it can be seen.
+// allProcesses lists the processes that can be seen.
 func allProcesses() []procStat {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -310,7 +311,7 @@ func allProcesses() []procStat {
 	return all
 }
 
-// under gives those of some processes that descend from one for which root says so, these included, without what has ended.
+// under gives, of some processes, those for which root is true and all their descendants, without those that have ended.
 func under(all []procStat, root func(procStat) bool) []procStat {
 	children := make(map[int][]procStat, len(all))
 	var found []procStat
@@ -327,7 +328,7 @@ func under(all []procStat, root func(procStat) bool) []procStat {
 	return slices.DeleteFunc(found, procStat.ended)
 }
 
-// descendants is everything under the guard that lives.
+// descendants are all living processes under the guard.
 func (g *guard) descendants() []procStat {
 	self := os.Getpid()
 	return under(allProcesses(), func(p procStat) bool { return p.ppid == self })
@@ -339,8 +340,8 @@ func (g *guard) kill(p procStat) error {
 	return err
 }
 
-// isJanitor reports whether a process frees the shared memory of others when these have ended, and then ends by itself: Python's
-// resource tracker, that of joblib, and torch's manager.
+// isJanitor reports whether a process is one that frees the shared memory of others when they have ended, and then ends by itself: Python's
+// resource tracker, joblib's, and torch's manager.
 func isJanitor(pid int) bool {
 	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	if err != nil {
@@ -350,19 +351,19 @@ func isJanitor(pid int) bool {
 	return path.Base(string(program)) == "torch_shm_manager" || bytes.Contains(line, []byte("resource_tracker import main"))
 }
 
-// isGuard reports whether a child of ours is a guard, or is about to be.
+// isGuard reports whether a child of ours is a guard, or is about to become one.
 func isGuard(pid int) bool {
 	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	own, _ := os.ReadFile("/proc/self/cmdline")
 	return err != nil || bytes.HasPrefix(line, []byte(guardName+"\x00")) || bytes.Equal(line, own)
 }
 
-// ofSession reports whether a process is of a session: it has inherited the mark, or is a plain fork of one that has memory of that name.
+// ofSession reports whether a process belongs to a session: it has inherited the mark, or, if it is a plain fork, memory with the session's name.
 func ofSession(pid int, session string) bool {
 	dir := "/proc/" + strconv.Itoa(pid)
 	environ, err := os.ReadFile(dir + "/environ")
 	if err != nil {
-		return false // another user's, at the latest now
+		return false // it has ended, or is another user's
 	}
 	if bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+processMark+"="+session+"/")) {
 		return true
@@ -371,26 +372,26 @@ func ofSession(pid int, session string) bool {
 	return bytes.Contains(maps, []byte("/memfd:dipls:"+session+":"))
 }
 
-// killSession kills what runs with the mark of a session whose server, guard and node were all killed at once.
+// killSession kills the processes that are left of a session whose server, guard and node were all killed.
 func killSession(session string) {
 	for _, p := range allProcesses() {
 		if ofSession(p.pid, session) && !isJanitor(p.pid) {
-			_, _ = killProcess(p.id()) // else it belongs to another user
+			_, _ = killProcess(p.id()) // fails if it belongs to another user
 		}
 	}
 }
 
-// reapOrphans ends and reaps what this process has adopted of a session whose guard was killed, and all that descends from that. What is not
-// in our login session, and no other session's guard, cannot be a child that we started. Janitors may first do their work. known are the
-// node and its processes, of which each leads a process group.
+// reapOrphans ends and reaps what this process has adopted of a session whose guard was killed, with all descendants. A child outside our login
+// session that is no guard cannot be one that we started. Janitors get time for their work. known are the pids of the node and of its processes,
+// each of which leads a process group.
 func reapOrphans(session string, known map[int]bool) {
 	self, err := statProcess(os.Getpid())
 	if err != nil {
 		return
 	}
 	due := time.Now().Add(janitorPatience)
-	// A zombie that is not known may be a child of ours that somebody waits for. One that is known may still have threads, and their children
-	// are not adopted before it can be reaped.
+	// A zombie that is not known may be a child of ours that another goroutine waits for. A known one may still have threads; their children are
+	// not adopted before it can be reaped.
 	seen := maps.Clone(known)
 	for {
 		adopted := func(p procStat) bool {
@@ -407,10 +408,10 @@ func reapOrphans(session string, known map[int]bool) {
 			}
 			orphans++
 			seen[p.pid] = true
-			_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil) // our child: the number cannot have passed to another
+			_, _ = unix.Wait4(p.pid, nil, unix.WNOHANG, nil) // it is our child, so its pid cannot be another's
 		}
 		if orphans == 0 || time.Since(due) > killPatience {
-			return // what does not end now hangs in the kernel, or belongs to another user
+			return // the rest hangs in the kernel, or belongs to another user
 		}
 		doomed := under(all, adopted)
 		if time.Now().Before(due) {

@@ -54,10 +54,10 @@ func vitalsOf(Process) (Vitals, bool) { return Vitals{}, false }
 // sameProcess is unknown here.
 func sameProcess(Process) bool { return false }
 
-// hasEnded is for the node to say here.
+// hasEnded is unknown here: only the node can tell.
 func hasEnded(Process) bool { return false }
 
-// killProcess cannot tell a process from a later one with its number here, so it leaves it to the node.
+// killProcess does nothing here: it could not tell the process from a later one with the same pid.
 func killProcess(p Process) (gone bool, err error) {
 	return p.PID <= 1 || p.Start == 0, errors.ErrUnsupported
 }
@@ -65,7 +65,7 @@ func killProcess(p Process) (gone bool, err error) {
 // procStat is a process.
 type procStat struct{ pid int }
 
-// descendants is the node alone: nobody can be sure of more here. The node itself ends its processes.
+// descendants is the node alone: nothing more is certain here. The node itself ends its processes.
 func (g *guard) descendants() []procStat { return []procStat{{g.node}} }
 
 // kill kills the node, which is the guard's child.
@@ -77,7 +77,7 @@ func killSession(session string) {}
 
 func reapOrphans(session string, known map[int]bool) {}
 
-// sharedFiles is shared memory to remove: it has no names that could be listed here.
+// sharedFiles does nothing here: the names of shared memory cannot be listed.
 type sharedFiles struct{}
 
 func (*sharedFiles) note([]procStat)  {}

@@ -34,7 +34,7 @@ const (
 // required lists the distributions that the agent imports, by import name.
 var required = map[string]string{"IPython": "ipython", "zmq": "pyzmq", "cloudpickle": "cloudpickle"}
 
-// tested are the versions of them that the agent is tested with; private packages are of these.
+// tested are the versions that the agent is tested with, and that are installed.
 var tested = map[string]string{"ipython": fmt.Sprintf(">=%d,<10", minIPython), "pyzmq": ">=25,<28", "cloudpickle": ">=2.2,<4"}
 
 // distributions turns import names into names that pip takes.
@@ -49,14 +49,14 @@ func distributions(imports []string) []string {
 	return names
 }
 
-// Interpreter is a Python interpreter and why it was chosen.
+// Interpreter is a Python interpreter, and why it was chosen.
 type Interpreter struct {
-	Path string // absolute; not resolved, because a virtual environment is known by its path
-	Why  string // "--python", "dip.python", "VIRTUAL_ENV", "/home/u/project/.venv", …; and what was passed over before, if anything
-	Near bool   // it was found by where the file lies: a .venv
+	Path string // absolute; links are not resolved, for Python finds a virtual environment by this path
+	Why  string // "--python", "dip.python", "VIRTUAL_ENV", "/home/u/project/.venv", …; and what was passed over, if anything
+	Near bool   // it is from a .venv above the file
 }
 
-// BelongsTo reports whether an interpreter is what a folder brings along, and not the user's: it lies in the folder, or was found by where that lies.
+// BelongsTo reports whether an interpreter comes with a folder and is not the user's choice: it lies in the folder, or in a .venv above it.
 func (i Interpreter) BelongsTo(folder string) bool {
 	if i.Near || within(folder, i.Path) {
 		return true
@@ -68,7 +68,7 @@ func (i Interpreter) BelongsTo(folder string) bool {
 	if within(realFolder, i.Path) {
 		return true
 	}
-	// A link to it may lie elsewhere, also to the directory in which it is.
+	// The path may lead through links: to the interpreter, or to its directory.
 	for _, path := range []string{i.Path, filepath.Dir(i.Path)} {
 		if real, err := filepath.EvalSymlinks(path); err == nil && within(realFolder, real) {
 			return true
@@ -85,15 +85,15 @@ func within(dir, path string) bool {
 
 // FindPython finds the interpreter to use. The first of these that is set, or exists, decides:
 //
-//  1. value, what the user has said by option, as --python: a path, or a name on PATH
+//  1. value, which the user has given with option (--python): a path, or a name on PATH
 //  2. DIPLS_PYTHON, likewise
 //  3. the active virtual environment, VIRTUAL_ENV
 //  4. the active conda environment, CONDA_PREFIX
-//  5. .venv in dir or the nearest directory above it that has one, unless it belongs to neither the user nor root: whoever
-//     may write to /tmp must not choose what runs below it
+//  5. .venv in dir or in the nearest directory above that has one. It must belong to the user or to root: whoever may write to /tmp must not
+//     choose what runs below it
 //  6. python3 on PATH, then python
 //
-// Something that is set but leads to no interpreter is an error; the search does not go on behind the user's back.
+// If one of the first four is set but leads to no interpreter, that is an error: the search does not go on silently.
 func FindPython(option, value, dir string) (Interpreter, error) {
 	for _, c := range []struct{ value, why string }{{value, option}, {os.Getenv("DIPLS_PYTHON"), "DIPLS_PYTHON"}} {
 		if c.value == "" {
@@ -140,10 +140,11 @@ func FindPython(option, value, dir string) (Interpreter, error) {
 			return absInterpreter(path, name+" on PATH"+passed)
 		}
 	}
-	return Interpreter{}, errors.New("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with " + option + " or DIPLS_PYTHON" + passed)
+	return Interpreter{}, fmt.Errorf("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with %s or DIPLS_PYTHON%s",
+		option, passed)
 }
 
-// trusted reports whether the user or root has made a file, directory or link.
+// trusted reports whether a file, directory or link belongs to the user or to root.
 func trusted(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -176,8 +177,8 @@ type PythonInfo struct {
 	Packages map[string]string // distribution name → version; absent if not installed
 }
 
-// probeScript asks for versions without importing anything big, and nothing from the working directory. It runs on any
-// Python 3, so that an old one can be named.
+// probeScript asks for versions. It imports nothing big, and nothing from the working directory. It runs on any Python 3, so that the version of one
+// that is too old can be told.
 const probeScript = `
 import sys
 if sys.path[0] == "":
@@ -198,8 +199,8 @@ except ImportError:
 print(json.dumps(out))
 `
 
-// Probe asks an interpreter for its version and the packages that matter here; extraPath is searched last. An interpreter that is
-// too old is an error; packages that are missing or too old are not, see [PythonInfo.Missing].
+// Probe asks an interpreter for its version and for the packages that matter here. extraPath is searched last. An interpreter that is too old is an
+// error. Packages that are missing or too old are not: see [PythonInfo.Missing].
 func Probe(ctx context.Context, python string, extraPath ...string) (PythonInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -218,19 +219,20 @@ func Probe(ctx context.Context, python string, extraPath ...string) (PythonInfo,
 		Version  [3]int
 		Packages map[string]string
 	}
-	// A sitecustomize may print, too; the answer is the last line.
+	// The answer is the last line: a sitecustomize may print, too.
 	if err := json.Unmarshal([]byte(lastLine(string(out))), &answer); err != nil {
 		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: it answered %.100q", python, out)
 	}
 	v := answer.Version
 	info := PythonInfo{Python: python, Version: fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]), Packages: answer.Packages}
 	if v[0] != 3 || v[1] < 9 {
-		return info, fmt.Errorf("%s is Python %s, but %s or later is needed: name another interpreter with --python, or by the setting dip.python", python, info.Version, minPythonText)
+		return info, fmt.Errorf("%s is Python %s, but %s or later is needed: name another interpreter with --python, or by the setting dip.python",
+			python, info.Version, minPythonText)
 	}
 	return info, nil
 }
 
-// Missing lists the distributions that the agent needs and the interpreter lacks, or has in too old a version.
+// Missing lists the distributions that the agent needs and the interpreter lacks or has in a version that is too old.
 func (i PythonInfo) Missing() []string {
 	var missing []string
 	for _, dist := range required {
@@ -243,7 +245,7 @@ func (i PythonInfo) Missing() []string {
 	return missing
 }
 
-// MissingPackagesError says which of the packages that the agent needs an interpreter does not have.
+// MissingPackagesError says which packages that the agent needs an interpreter lacks.
 type MissingPackagesError struct {
 	Python  string   // path of the interpreter
 	Missing []string // distribution names, as pip takes them
@@ -269,7 +271,8 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// cacheDir is where what can be made again is kept: dipls in the user's cache, unless others could change what is there and so choose what Python runs.
+// cacheDir is a directory for what can be made again: dipls in the user's cache. It is an error if others could write there, and so choose what
+// Python runs.
 func cacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -279,7 +282,7 @@ func cacheDir() (string, error) {
 	return dir, private.Dir(dir)
 }
 
-// CacheNotice says that the cache is passed over, and why; "" if it is not.
+// CacheNotice says why the cache is not used; "" if it is.
 func CacheNotice() string {
 	_, err := cacheDir()
 	if err == nil {
@@ -288,9 +291,9 @@ func CacheNotice() string {
 	return fmt.Sprintf("the cache is passed over for a private directory: %v; mend that, or set XDG_CACHE_HOME to a directory of your own", err)
 }
 
-// PrivatePackages is the directory of our own for what an interpreter lacks; it need not exist. Each interpreter has one, because packages
-// may hold compiled code: it is named after the path, which tells environments apart, and the binary's identity behind it,
-// which changes when Python is upgraded in place. Where the cache cannot be used, it lies beside the sessions' runtime directories.
+// PrivatePackages is a directory of ours for packages that an interpreter lacks. It may not exist yet. Each interpreter has its own, because packages
+// may hold compiled code. Its name depends on the interpreter's path, which tells environments apart, and on the binary, which changes when Python is
+// upgraded in place. If the cache cannot be used, it lies beside the directories of the sessions.
 func PrivatePackages(python string) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -316,9 +319,8 @@ func PrivatePackages(python string) (string, error) {
 	return filepath.Join(cache, "packages", hex.EncodeToString(sum[:8])), nil
 }
 
-// InstallMissing installs distributions with the interpreter's own pip into [PrivatePackages], which then holds these
-// and what it held before. It either succeeds or changes nothing; the user's environment is never touched. What pip says goes to
-// progress.
+// InstallMissing adds distributions to [PrivatePackages], with the interpreter's own pip. It succeeds or changes nothing. The user's environment is
+// never touched. pip's output goes to progress.
 func InstallMissing(ctx context.Context, python string, missing []string, progress io.Writer) error {
 	dir, err := PrivatePackages(python)
 	if err != nil {
@@ -332,8 +334,10 @@ func InstallMissing(ctx context.Context, python string, missing []string, progre
 		return fmt.Errorf("install packages: %w", err)
 	}
 	defer unlock()
-	if info, err := Probe(ctx, python, dir); err == nil && !slices.ContainsFunc(missing, func(d string) bool { return info.Packages[d] == "" }) && len(info.Missing()) == 0 {
-		return nil // whoever held the lock has done it
+	info, err := Probe(ctx, python, dir)
+	lacks := func(dist string) bool { return info.Packages[dist] == "" }
+	if err == nil && !slices.ContainsFunc(missing, lacks) && len(info.Missing()) == 0 {
+		return nil // another dipls has installed them while we waited for the lock
 	}
 
 	tmp := dir + ".new" // ours while we hold the lock
@@ -372,10 +376,10 @@ func runPip(ctx context.Context, python, target string, missing []string, progre
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdout = io.MultiWriter(progress, &said)
 	cmd.Stderr = cmd.Stdout
-	cmd.Dir = filepath.Dir(target) // -m imports from the working directory first
+	cmd.Dir = filepath.Dir(target) // not the user's: -m imports from the working directory first
 	cmd.SysProcAttr = new(syscall.SysProcAttr)
 	dieWithUs(cmd.SysProcAttr)
-	runtime.LockOSThread() // whose end the kernel takes for ours
+	runtime.LockOSThread() // the kernel takes the end of this thread for ours
 	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	text := said.String()
@@ -393,9 +397,12 @@ func runPip(ctx context.Context, python, target string, missing []string, progre
 	}
 }
 
-// offline reports whether pip said that it could not reach the index.
+// offline reports whether pip could not reach the index, by what it printed.
 func offline(text string) bool {
-	for _, sign := range []string{"NewConnectionError", "Name or service not known", "Temporary failure in name resolution", "Network is unreachable", "ConnectTimeoutError", "nodename nor servname", "ProxyError"} {
+	for _, sign := range []string{
+		"NewConnectionError", "ConnectTimeoutError", "ProxyError", "Network is unreachable",
+		"Name or service not known", "Temporary failure in name resolution", "nodename nor servname",
+	} {
 		if strings.Contains(text, sign) {
 			return true
 		}

@@ -21,20 +21,19 @@ import (
 	"dipls/internal/private"
 )
 
-// maxSocketName bounds NAME in DIR/NAME: rank and generation may each have six digits.
+// maxSocketName is the length of the longest NAME in DIR/NAME: rank and generation may have six digits each.
 const maxSocketName = len("r999999-999999")
 
 var sessionName = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
-// ErrEnded tells that a node's session is over, and nothing is started in it any more.
+// ErrEnded tells that a node's session is over: nothing more can be started in it.
 var ErrEnded = errors.New("the session of the node is over")
 
 // runtimeDir is a session's private directory, which holds its sockets.
 //
-// It lies in a directory of the user's, the root, beside those of other sessions. The server keeps it flocked while it lives: whoever comes
-// later can tell a dead session's directory, which is left only if server and guard were killed together, and removes it. It is the directory
-// itself that is locked: there is no file that could be removed while the directory stays, and programs that clean up
-// /tmp pass over a locked directory.
+// It lies in the root, a directory of the user, beside those of other sessions. The server holds a lock (flock) on it while it lives. So a later
+// server can tell the directory of a dead session, which is left only if server and guard were killed together, and removes it. The lock is on the
+// directory itself: a lock file could be removed while the directory stays, and programs that clean up /tmp skip locked directories.
 type runtimeDir struct {
 	root string
 	path string
@@ -42,10 +41,10 @@ type runtimeDir struct {
 
 	mu   sync.Mutex
 	lock *os.File // the directory, flocked; nil before it is made
-	gone bool     // remove has been called: it is not made again
+	gone bool     // it was removed for good
 }
 
-// planRuntimeDir chooses a session's directory, which make makes, and removes those of dead sessions.
+// planRuntimeDir chooses a name for a session's directory, and removes the directories of dead sessions. make makes it.
 func planRuntimeDir(log *zap.Logger) (*runtimeDir, error) {
 	root, err := runtimeRoot(log)
 	if err != nil {
@@ -57,10 +56,10 @@ func planRuntimeDir(log *zap.Logger) (*runtimeDir, error) {
 	return &runtimeDir{root: root, path: filepath.Join(root, hex.EncodeToString(name[:])), log: log}, nil
 }
 
-// session is the session's id, unique among the user's.
+// session is the session's id; no other session of the user has the same.
 func (d *runtimeDir) session() string { return filepath.Base(d.path) }
 
-// make makes the directory if it is not there, as at first, or because something has removed it since: a program that cleans up /tmp, for one.
+// make makes the directory if it is not there: the first time, and after something has removed it, such as a program that cleans up /tmp.
 func (d *runtimeDir) make() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,12 +91,12 @@ func (d *runtimeDir) make() error {
 			d.lock = lock
 			return nil
 		}
-		// Another dipls took it for a dead session's before it was locked, and removes it.
+		// Before we could lock it, another dipls took it for a dead session's, and removes it.
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// lockDir locks a directory; nil if another dipls has it, or has removed it.
+// lockDir locks a directory; nil if another dipls holds the lock, or has removed the directory.
 func lockDir(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,7 +116,7 @@ func lockDir(path string) (*os.File, error) {
 	return nil, err
 }
 
-// sameFile reports whether an open file is the one that has a path.
+// sameFile reports whether an open file is the one at a path.
 func sameFile(f *os.File, path string) bool {
 	open, err := f.Stat()
 	if err != nil {
@@ -141,7 +140,7 @@ func (d *runtimeDir) dial(ctx context.Context, name string) (net.Conn, error) {
 	return dialer.DialContext(ctx, "unix", path)
 }
 
-// remove removes the directory; the processes must be gone.
+// remove removes the directory. The processes must have ended.
 func (d *runtimeDir) remove() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -154,8 +153,8 @@ func (d *runtimeDir) remove() error {
 	return err
 }
 
-// CheckSockets makes a session's directory as [Local.StartNode] does, binds a socket in it, and removes both. It returns where
-// sessions' directories lie.
+// CheckSockets makes a session's directory as [Local.StartNode] does, binds a socket in it, and removes both. It returns the directory in which
+// those of sessions are.
 func CheckSockets() (root string, err error) {
 	dir, err := planRuntimeDir(zap.NewNop())
 	if err != nil {
@@ -172,8 +171,7 @@ func CheckSockets() (root string, err error) {
 	return filepath.Dir(dir.path), listener.Close()
 }
 
-// runtimeRoot finds or makes the directory that holds the sessions' directories: dipls in $XDG_RUNTIME_DIR if that is
-// usable, else dipls-UID in $TMPDIR or /tmp.
+// runtimeRoot finds or makes the directory for those of sessions: dipls in $XDG_RUNTIME_DIR if that is usable, else dipls-UID in $TMPDIR or /tmp.
 func runtimeRoot(log *zap.Logger) (string, error) {
 	if xdg := os.Getenv("XDG_RUNTIME_DIR"); xdg != "" {
 		root := filepath.Join(xdg, "dipls")
@@ -181,7 +179,7 @@ func runtimeRoot(log *zap.Logger) (string, error) {
 		if err == nil {
 			return root, nil
 		}
-		// After su or in a container the variable often names somebody else's directory, or none.
+		// After su, or in a container, the variable often names a directory of another user, or none.
 		log.Debug("XDG_RUNTIME_DIR passed over", zap.Error(err))
 	}
 	tmp := os.TempDir()
@@ -192,7 +190,7 @@ func runtimeRoot(log *zap.Logger) (string, error) {
 	return root, nil
 }
 
-// usableRoot makes root and checks it. parent, if not empty, must be private too.
+// usableRoot makes root and checks it. parent, if not "", must be private, too.
 func usableRoot(parent, root string) error {
 	if !filepath.IsAbs(root) {
 		return fmt.Errorf("%s is not an absolute path", root)
@@ -214,7 +212,7 @@ func usableRoot(parent, root string) error {
 	return checkPrivate(root)
 }
 
-// checkPrivate makes sure that dir is a directory, not a link to one, that is ours and nobody else's.
+// checkPrivate checks that dir is a directory, not a link, that belongs to us and is closed to others.
 func checkPrivate(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -232,7 +230,7 @@ func checkPrivate(dir string) error {
 	return nil
 }
 
-// sweep removes the directories of dead sessions, and ends what still runs of them.
+// sweep removes the directories of dead sessions, and kills what still runs of them.
 func sweep(root string, log *zap.Logger) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
@@ -252,7 +250,7 @@ func sweep(root string, log *zap.Logger) {
 			continue
 		}
 		log.Info("removing what a dead session has left", zap.String("dir", dir))
-		// An empty one is being made, and not locked yet: anew perhaps, by a session that lives.
+		// An empty one may have just been made, and not be locked yet. It may be a living session's, made again.
 		if content, err := os.ReadDir(dir); err != nil || len(content) > 0 {
 			killSession(e.Name())
 		}
@@ -263,7 +261,7 @@ func sweep(root string, log *zap.Logger) {
 	}
 }
 
-// lockFile makes and locks a file, waiting for whoever holds it.
+// lockFile makes and locks a file. It waits while another process holds the lock.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -16,20 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharedDir is where named shared memory lies.
+// sharedDir is the directory of named shared memory.
 const sharedDir = "/dev/shm/"
 
-// libraryName is the name that a library makes up for what its user does not name: multiprocessing's SharedMemory and
-// semaphores, joblib's, torch's, nccl's and CUDA's. What a user has named may be meant to stay.
+// libraryName matches names that libraries make up for shared memory: multiprocessing's SharedMemory and semaphores, joblib, torch, nccl and CUDA.
+// Memory that a user has named may be meant to stay.
 var libraryName = regexp.MustCompile(`^(psm_[0-9a-f]{8}|sem\.(mp|loky)-[0-9A-Za-z_-]+|torch_\d+_\d+_\d+|nccl-[0-9A-Za-z]{6}|cuda\.shm\.[0-9a-f.]+)$`)
 
-// sharedFiles are the files in /dev/shm that processes of a session used when they were to end.
+// sharedFiles are the files in /dev/shm that processes of a session used just before they were ended.
 type sharedFiles struct {
 	mu     sync.Mutex
-	inodes map[uint64]bool // the maps of a process do not tell all files by the names that they have now
+	inodes map[uint64]bool // by inode, for the maps of a process may give another name than a file has now
 }
 
-// note remembers what processes have mapped or opened.
+// note adds the files that processes have mapped or opened.
 func (s *sharedFiles) note(processes []procStat) {
 	for _, p := range processes {
 		found := sharedBy(p.pid)
@@ -42,8 +42,8 @@ func (s *sharedFiles) note(processes []procStat) {
 	}
 }
 
-// remove removes what nobody has removed by now. It is the session's, and nobody else's, if a library has made it for us since the
-// session began, and no process has it any more.
+// remove removes the files that are left. A file is the session's, and nobody else's, if it has a library's name, is ours, is not older than the
+// session, and no process uses it any more.
 func (s *sharedFiles) remove(began time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,11 +68,11 @@ func (s *sharedFiles) remove(began time.Time) {
 		}
 	}
 	for _, name := range files {
-		_ = os.Remove(name) // somebody was quicker
+		_ = os.Remove(name) // fails if somebody was quicker
 	}
 }
 
-// madeSince reports whether a file is one of ours that a library has named, and not older than that.
+// madeSince reports whether a file has a library's name, is ours and is not older than began.
 func madeSince(name string, began time.Time) bool {
 	if !libraryName.MatchString(path.Base(name)) {
 		return false
@@ -84,9 +84,9 @@ func madeSince(name string, began time.Time) bool {
 	}
 	made := st.Btime
 	if st.Mask&unix.STATX_BTIME == 0 {
-		made = st.Mtime // the system does not keep that of its birth
+		made = st.Mtime // this file system keeps no time of birth
 	}
-	// The kernel's clock for files is a tick late.
+	// The clock that the kernel uses for files is up to a tick late.
 	return time.Unix(made.Sec, int64(made.Nsec)).After(began.Add(-20 * time.Millisecond))
 }
 

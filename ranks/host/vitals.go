@@ -5,59 +5,60 @@ import (
 	"time"
 )
 
-// Vitals are what the system tells of a process at one moment. What it does not tell is 0.
+// Vitals are what the operating system tells of a process at one moment. What it does not tell is 0.
 type Vitals struct {
 	At       time.Time
 	State    byte          // 'R', 'S', 'T' (stopped), 't' (by a debugger), …
 	CPU      time.Duration // of all of its threads
-	Main     time.Duration // of the main one
-	Switches uint64        // how often the main thread has been put aside
-	Faults   uint64        // pages that it has waited for
+	Main     time.Duration // of its main thread
+	Switches uint64        // context switches of its main thread
+	Faults   uint64        // major page faults: pages that it waited for
 	Swapped  int64         // bytes of it that are in swap
-	Children time.Duration // CPU time of the processes that its main thread has started, and that live
+	Children time.Duration // CPU time of the living processes that its main thread has started
 }
 
-// ConditionState says what keeps a process from going on.
+// ConditionState says what stops a process from making progress.
 type ConditionState string
 
 // The states of a condition.
 const (
-	Sound    ConditionState = ""         // nothing is known that does
+	Sound    ConditionState = ""         // nothing, as far as is known
 	Halted   ConditionState = "stopped"  // by a signal
 	Traced   ConditionState = "traced"   // stopped by a debugger
 	Swapping ConditionState = "swapping" // it waits for its memory
 	Native   ConditionState = "native"   // native code holds Python's lock
 )
 
-// Ran reports whether the main thread of the process, or a process that it has started, has run since an earlier moment, or would if it got a core.
+// Ran reports whether the main thread of the process, or a process that it has started, has run since an earlier moment, or would have if it had
+// got a core.
 func (v Vitals) Ran(before Vitals) bool {
 	return v.Switches != before.Switches || v.Main != before.Main || v.Children > before.Children || v.runnable() || before.runnable()
 }
 
-// runnable reports whether the main thread waits for no more than a core, or a disk.
+// runnable reports whether the main thread runs, or waits only for a core or a disk.
 func (v Vitals) runnable() bool { return v.State == 'R' || v.State == 'D' }
 
-// Condition is how a process does, as far as the system knows.
+// Condition is how a process does, as far as the operating system knows.
 type Condition struct {
 	State ConditionState
 	How   string // the rest of a sentence about the process: "is stopped: kill -CONT 7 lets it go on"
-	Lock  string // what the process does while native code holds Python's lock: "and computes"; "" if that is not known to hold it
-	Moved bool   // its main thread, or a process that it has started, has run between two looks
-	Works bool   // all of its threads together have kept some part of a core busy in between
-	Still bool   // it has done next to nothing in between: neither is so, for sure
-	Waits string // what its main thread waits in that has not run, "in a lock" or "reading a socket"; "": nothing of that kind, or nobody knows
+	Lock  string // with Native: what the process does meanwhile, "and computes"; otherwise ""
+	Moved bool   // its main thread, or a process that it has started, has run between the two looks
+	Works bool   // its threads together have used a noticeable share of a core between them
+	Still bool   // neither: it has certainly done next to nothing
+	Waits string // with Still: what its main thread waits for, "in a lock" or "reading a socket"; "" if that is not known
 }
 
-// A process that has used no more than that does next to nothing: it answers those who look at it.
+// A process that has used no more than this does next to nothing but answer those who look at it.
 const (
 	idleShare = 0.05                  // of a core
-	idleTime  = 30 * time.Millisecond // however short the time between two looks is
+	idleTime  = 30 * time.Millisecond // at least, however soon the second look comes
 )
 
-// A process that reads so many of its pages a second back from swap does little else.
+// A process that reads this many pages a second back from swap does little else.
 const swapsPerSecond = 50
 
-// holdLock notes that native code holds Python's lock, and what it does meanwhile.
+// holdLock sets the state to Native.
 func (c *Condition) holdLock(how string, before, now Vitals) {
 	c.State, c.Lock = Native, how
 	c.How = "is in native code that holds Python's lock " + how
@@ -66,7 +67,7 @@ func (c *Condition) holdLock(how string, before, now Vitals) {
 	}
 }
 
-// coresUsed is how many cores a process has kept busy between two moments.
+// coresUsed is how many cores a process has used between two moments, on average.
 func coresUsed(before, now Vitals) float64 {
 	passed := now.At.Sub(before.At)
 	if before.At.IsZero() || passed <= 0 {
@@ -96,7 +97,7 @@ func conditionOf(pid int, before, now Vitals) Condition {
 	return c
 }
 
-// stoppedState tells of a process that the system says to be stopped.
+// stoppedState tells whether a process in a state of the operating system is stopped.
 func stoppedState(pid int, state byte) (how string, what ConditionState) {
 	switch state {
 	case 'T':

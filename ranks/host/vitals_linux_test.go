@@ -11,11 +11,15 @@ import (
 
 // What /proc has told of a rank: computing, and once most of its memory was in swap.
 const (
-	recordedStat = "4711 (rank 1 (x) y) S 4700 4711 4700 0 -1 4194560 51234 0 1290 0 731 112 0 0 20 0 9 0 892113 5312884736 401822 18446744073709551615 1 1 0 0 0 0 0 16781312 17663 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
-	laterStat    = "4711 (rank 1 (x) y) D 4700 4711 4700 0 -1 4194560 51234 0 2102 0 733 118 0 0 20 0 9 0 892113 5312884736 301822 18446744073709551615 1 1 0 0 0 0 0 16781312 17663 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+	recordedStat = "4711 (rank 1 (x) y) S 4700 4711 4700 0 -1 4194560 51234 0 1290 0 731 112 0 0 20 0 9 0 892113 5312884736 401822 18446744073709551615 " +
+		"1 1 0 0 0 0 0 16781312 17663 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+	laterStat = "4711 (rank 1 (x) y) D 4700 4711 4700 0 -1 4194560 51234 0 2102 0 733 118 0 0 20 0 9 0 892113 5312884736 301822 18446744073709551615 " +
+		"1 1 0 0 0 0 0 16781312 17663 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
 	stoppedStat  = "4711 (rank 1 (x) y) T 4700 4711 4700 0 -1 4194560 51234 0 1290 0 731 112 0 0 20 0 9 0 892113 5312884736 401822\n"
-	recordedRest = "Name:\trank 1\nState:\tS (sleeping)\nTgid:\t4711\nVmRSS:\t  1607288 kB\nVmSwap:\t       0 kB\nThreads:\t9\nvoluntary_ctxt_switches:\t512\nnonvoluntary_ctxt_switches:\t67\n"
-	laterRest    = "Name:\trank 1\nState:\tD (disk sleep)\nTgid:\t4711\nVmRSS:\t  107288 kB\nVmSwap:\t 3355443 kB\nThreads:\t9\nvoluntary_ctxt_switches:\t1324\nnonvoluntary_ctxt_switches:\t67\n"
+	recordedRest = "Name:\trank 1\nState:\tS (sleeping)\nTgid:\t4711\nVmRSS:\t  1607288 kB\nVmSwap:\t       0 kB\nThreads:\t9\n" +
+		"voluntary_ctxt_switches:\t512\nnonvoluntary_ctxt_switches:\t67\n"
+	laterRest = "Name:\trank 1\nState:\tD (disk sleep)\nTgid:\t4711\nVmRSS:\t  107288 kB\nVmSwap:\t 3355443 kB\nThreads:\t9\n" +
+		"voluntary_ctxt_switches:\t1324\nnonvoluntary_ctxt_switches:\t67\n"
 )
 
 func recorded(t *testing.T, after time.Duration, stat, status string) Vitals {
@@ -65,7 +69,8 @@ func TestConditionOf(t *testing.T) {
 		{"moves", first, moved, Condition{Moved: true}},
 		{"its workers move", first, worker, Condition{Moved: true}},
 		{"gets no core", first, starved, Condition{Moved: true}},
-		{"is stopped", first, recorded(t, time.Second, stoppedStat, recordedRest), Condition{State: Halted, How: "is stopped: kill -CONT 4711 lets it go on", Still: true}},
+		{"is stopped", first, recorded(t, time.Second, stoppedStat, recordedRest),
+			Condition{State: Halted, How: "is stopped: kill -CONT 4711 lets it go on", Still: true}},
 		{"swaps", first, recorded(t, time.Second, laterStat, laterRest),
 			Condition{State: Swapping, How: "is swapping: 3.2 GiB of it are in swap, and it waits for 812 pages a second", Moved: true, Works: true}},
 		{"swaps a little", first, recorded(t, time.Minute, laterStat, laterRest), Condition{Moved: true}},

@@ -23,8 +23,8 @@ const (
 	maxReadyCommand  = 4 << 10
 	handshakeTimeout = 10 * time.Second
 
-	// drainPause is how long a connection may be quiet after its process has ended until everything counts as read.
-	// What the process wrote lies in the socket's buffer by then; only a descendant that inherited the socket keeps it open.
+	// drainPause is how long a connection must be quiet after the end of its process before everything counts as read.
+	// All that the process wrote is in the socket's buffer then. There may be no end of file: a descendant may have inherited the socket.
 	drainPause = 50 * time.Millisecond
 )
 
@@ -35,18 +35,18 @@ const (
 	flagCommand = 1 << 2
 )
 
-// A frameError is a peer's breach of ZMTP or of our limits; the connection cannot go on.
+// A frameError tells that the peer broke ZMTP or our limits. The connection is of no more use.
 type frameError struct{ msg string }
 
 func (e *frameError) Error() string { return e.msg }
 
-// conn is a ZMTP connection to one process. One goroutine may send while another one receives.
+// conn is a ZMTP connection to one process. One goroutine may send while another receives.
 type conn struct {
 	zmtp *zmq4.Conn
 	raw  *frameConn
 }
 
-// openConn shakes hands with the ROUTER at the other end. After an error nc is closed.
+// openConn does the handshake with the ROUTER at the other end. After an error nc is closed.
 func openConn(ctx context.Context, nc net.Conn) (*conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, fmt.Errorf("no ZMTP handshake within %v", handshakeTimeout))
 	defer cancel()
@@ -63,7 +63,7 @@ func openConn(ctx context.Context, nc net.Conn) (*conn, error) {
 	return &conn{zmtp: zc, raw: raw}, nil
 }
 
-// handshake turns a panic of zmq4 into an error: its parser of the peer's metadata indexes without looking.
+// handshake turns a panic of zmq4 into an error: its parser of the peer's metadata does not check lengths.
 func handshake(raw *frameConn) (zc *zmq4.Conn, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,7 +77,7 @@ func handshake(raw *frameConn) (zc *zmq4.Conn, err error) {
 	return zmq4.Open(raw, null.Security(), zmq4.Dealer, nil, false, nil)
 }
 
-// send writes one message; flush must follow before the caller waits for anything.
+// send writes one message into a buffer. The caller must call flush before it waits for anything.
 func (c *conn) send(frames [][]byte) error { return c.zmtp.SendMsg(zmq4.Msg{Frames: frames}) }
 
 func (c *conn) flush() error { return c.raw.w.Flush() }
@@ -91,7 +91,7 @@ func (c *conn) recv() ([][]byte, error) {
 	return m.Frames, nil
 }
 
-// drain lets recv read what has arrived and then fail, whoever else still holds the peer's end of the socket.
+// drain lets recv read what has arrived and then fail, even if another process still holds the peer's end of the socket.
 func (c *conn) drain() {
 	c.raw.draining.Store(true)
 	c.raw.Conn.SetReadDeadline(time.Now().Add(drainPause))
@@ -99,22 +99,23 @@ func (c *conn) drain() {
 
 func (c *conn) close() error { return c.raw.Close() }
 
-// Nonsense reports whether a conversation was ended because the peer broke the protocol, and not by its end: it may well live.
+// Nonsense reports whether a conversation was ended because the peer broke the protocol. Then the peer may still live.
 func Nonsense(err error) bool {
 	var fe *frameError
 	return errors.As(err, &fe)
 }
 
-// frameConn is the net.Conn under a zmq4.Conn. Writes are gathered until Flush: zmq4 writes the head and the body of each
-// frame apart. Reads are buffered, because zmq4 reads two bytes at a time, and checked: zmq4 believes any length in a frame's
-// head and allocates it, or panics if it cannot; and it would answer a PING from the reading goroutine, in between
-// another goroutine's frames. So a frame that is too long and any command after the handshake's end the connection here.
+// frameConn is the net.Conn under a zmq4.Conn.
+//
+// It gathers writes until Flush, for zmq4 writes the head and the body of each frame separately. It buffers reads, for zmq4 reads two bytes at a
+// time. And it checks what is read: zmq4 allocates whatever length a frame claims, or panics if it cannot, and it would answer a PING on the
+// reading goroutine, between frames of the writing one. So a frame that is too long, or a command after the handshake, ends the connection here.
 type frameConn struct {
 	net.Conn
 	w        *bufio.Writer
 	draining atomic.Bool
 
-	// The reader's. What zmq4 has yet to take of the greeting, of the current frame's head, and of its body:
+	// The reader's: how many bytes of the greeting, of the current frame's head and of its body zmq4 has not read yet.
 	r                    *bufio.Reader
 	greeting, head, body int
 
@@ -130,7 +131,7 @@ func newFrameConn(nc net.Conn) *frameConn {
 	return c
 }
 
-// patientReader reads from the socket; once the process is known to have ended, it gives up after a quiet moment.
+// patientReader reads from the socket. Once the connection is draining, a quiet moment counts as the end.
 type patientReader struct{ c *frameConn }
 
 func (p patientReader) Read(b []byte) (int, error) {
@@ -173,7 +174,7 @@ func (c *frameConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nextFrame looks at the head of the next frame before zmq4 sees it.
+// nextFrame checks the head of the next frame before zmq4 sees it.
 func (c *frameConn) nextFrame() error {
 	b, err := c.r.Peek(2)
 	if err != nil {

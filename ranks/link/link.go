@@ -1,11 +1,11 @@
-// Package link is the conversation with one process: Jupyter's messages, as [dipls/ranks/wire] frames and signs them, over ZMTP. It owns the
-// connection, knows who waits for which answer, and nothing of what the messages mean.
+// Package link is the conversation with one process: Jupyter's messages, framed and signed by [dipls/ranks/wire], over ZMTP. It owns the connection
+// and knows who waits for which answer. It does not know what the messages mean.
 //
 // # Why zmq4 is used below its sockets
 //
-// zmq4.NewDealer brings a queue, a reaper goroutine and reconnecting, none of which is of use on a socket with one peer, and
-// which were seen to leak goroutines and to deadlock. zmq4.Open does the ZMTP handshake over a net.Conn of ours and leaves
-// the goroutines to us. That net.Conn makes up for what zmq4 v0.17.0 does not check: see frameConn.
+// zmq4.NewDealer brings a queue, a reaper goroutine and reconnecting. None of them is useful with one peer, and they were seen to leak goroutines
+// and to deadlock. zmq4.Open only does the ZMTP handshake, over a net.Conn of ours, and leaves the goroutines to us. That net.Conn checks what
+// zmq4 v0.17.0 does not: see frameConn.
 package link
 
 import (
@@ -23,10 +23,10 @@ import (
 	"dipls/ranks/wire"
 )
 
-// ErrEnded is what a call returns when the conversation ends before the answer; the peer's own end says why.
+// ErrEnded is the error of a call if the conversation ends before the answer comes.
 var ErrEnded = errors.New("connection ended")
 
-// replyTypes says what answers a request. Requests with other answers are not made with Call or Begin.
+// replyTypes is the type of the answer to a request. Other requests are not made with Call or Begin.
 var replyTypes = map[string]string{
 	wire.TypeHello:              wire.TypeHelloReply,
 	wire.TypePreloadRequest:     wire.TypePreloadReply,
@@ -50,9 +50,9 @@ var replyTypes = map[string]string{
 
 // Link is the conversation with one process: the owner of its socket.
 //
-// Two goroutines belong to it. The writer numbers, signs and writes what is queued, so that nobody who sends ever waits for a
-// peer. The reader verifies what comes and hands it on; it alone waits for those it hands to. Both end when the connection
-// does, which Drain brings about; Done is closed after that, and when the handler that runs has returned.
+// It has two goroutines. The writer numbers, signs and writes what is queued, so senders never wait for the peer. The reader verifies messages and
+// calls the handlers; only the reader waits for them. Both end with the connection, which Drain ends once everything has been read. Done is closed
+// after that, when the last handler has returned.
 type Link struct {
 	name string // for people
 	log  *zap.Logger
@@ -63,14 +63,14 @@ type Link struct {
 	trace    *trace.Tracer
 	to, from trace.Track // of the writer and of the reader
 
-	onMessage func(*wire.Message) // on the reader
-	onEnd     func(error)         // on the reader, last; the error is what ended the connection
+	onMessage func(*wire.Message) // called on the reader
+	onEnd     func(error)         // called on the reader, last, with what ended the connection
 
 	wake chan struct{} // cap 1: the queue has something, or the link has ended
 	done chan struct{} // both goroutines have ended
 
 	mu    sync.Mutex
-	ended bool                // nothing is queued or called any more
+	ended bool                // nothing more can be queued
 	queue []outgoing          // in the order of their numbers
 	last  uint64              // number of the last message queued
 	calls map[string]waitCall // by msg_id; every entry is answered or closed exactly once
@@ -89,8 +89,8 @@ type waitCall struct {
 	ch    chan *wire.Message
 }
 
-// Open makes a link over a connection with the socket of a process, which it shakes hands with. Nothing moves until Start; a link that is not
-// started is closed with Close. name is for people; key signs the messages. After an error the connection is closed.
+// Open does the handshake over a connection to the socket of a process, and makes a link. Start starts it; a link that is not started has to be
+// closed with Close. name is for people; key signs the messages. After an error the connection is closed.
 func Open(ctx context.Context, nc net.Conn, name string, key []byte, log *zap.Logger) (*Link, error) {
 	c, err := openConn(ctx, nc)
 	if err != nil {
@@ -112,11 +112,11 @@ func newLink(c *conn, name string, key []byte, log *zap.Logger) *Link {
 	}
 }
 
-// TraceTo has the link tell a trace what its writer (to) and its reader (from) do. It is for before Start.
+// TraceTo makes the link record in a trace what its writer (to) and its reader (from) do. It must be called before Start.
 func (l *Link) TraceTo(t *trace.Tracer, to, from trace.Track) { l.trace, l.to, l.from = t, to, from }
 
-// Start starts the goroutines. onMessage gets what is no answer to a call, and onEnd, last, what ended the conversation; both are called
-// on the reader goroutine.
+// Start starts the goroutines. onMessage gets every message that is not the answer to a call, and onEnd, last, what ended the conversation. Both are
+// called on the reader goroutine.
 func (l *Link) Start(onMessage func(*wire.Message), onEnd func(error)) {
 	l.onMessage, l.onEnd = onMessage, onEnd
 	var wg sync.WaitGroup
@@ -128,7 +128,7 @@ func (l *Link) Start(onMessage func(*wire.Message), onEnd func(error)) {
 // Close ends a link that has not been started.
 func (l *Link) Close() { l.conn.close() }
 
-// Drain ends the link when everything that has arrived is read. The process must have ended.
+// Drain ends the link once everything that has arrived is read. The process must have ended.
 func (l *Link) Drain() { l.conn.drain() }
 
 // Done is closed when the link has ended, and the last handler has returned.
@@ -159,7 +159,7 @@ func (l *Link) postLocked(metadata []byte, msgType string, content []byte) (id s
 	return l.enc.ID(l.last), true
 }
 
-// Begin sends a request and returns where its answer will come; the channel is closed without one if the link ends.
+// Begin sends a request and returns a channel for its answer. It is closed without one if the link ends.
 func (l *Link) Begin(msgType string, content []byte) (id string, answer <-chan *wire.Message) {
 	ch := make(chan *wire.Message, 1)
 	l.mu.Lock()
@@ -173,7 +173,7 @@ func (l *Link) Begin(msgType string, content []byte) (id string, answer <-chan *
 	return id, ch
 }
 
-// Forget gives up waiting for an answer.
+// Forget gives up the answer to a request of Begin.
 func (l *Link) Forget(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,7 +235,7 @@ func (l *Link) read() {
 		came := l.trace.Now()
 		m, err := l.dec.Decode(frames)
 		if err != nil {
-			// The 1st, 2nd, 4th, 8th … is logged: a peer that sends nothing else must not fill the log.
+			// The 1st, 2nd, 4th, 8th … is logged, so that a peer that sends nothing else does not fill the log.
 			if dropped++; dropped&(dropped-1) == 0 {
 				l.log.Warn("dropped a message", zap.String("process", l.name), zap.Int("dropped", dropped), zap.Error(err))
 			}
@@ -243,20 +243,21 @@ func (l *Link) read() {
 		}
 		l.trace.Since(l.from, "verify", came)
 		if fault := contain.Do(func() { l.deliver(m) }); fault != nil {
-			l.log.Error("a fault of ours", zap.String("process", l.name), zap.String("message", m.Header.MsgType), zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
+			l.log.Error("a fault of ours", zap.String("process", l.name), zap.String("message", m.Header.MsgType),
+				zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
 		}
 		l.trace.Since(l.from, m.Header.MsgType, came)
 	}
 }
 
-// deliver hands a message to whom it is for.
+// deliver gives a message to the call that waits for it, or to the handler.
 func (l *Link) deliver(m *wire.Message) {
 	if !l.answer(m) {
 		l.onMessage(m)
 	}
 }
 
-// answer hands a message to the call that waits for it.
+// answer gives a message to the call that waits for it, if there is one.
 func (l *Link) answer(m *wire.Message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -269,7 +270,7 @@ func (l *Link) answer(m *wire.Message) bool {
 	return true
 }
 
-// end refuses further requests, fails those that wait, and lets the writer go.
+// end refuses further requests, fails those that wait, and ends the writer.
 func (l *Link) end() {
 	l.mu.Lock()
 	l.ended = true
@@ -286,7 +287,7 @@ func (l *Link) end() {
 	}
 }
 
-// write is the writer goroutine. What is queued while it writes goes out in one piece after that.
+// write is the writer goroutine. What is queued during a write goes out together in the next one.
 func (l *Link) write() {
 	var batch []outgoing
 	for range l.wake {

@@ -7,18 +7,18 @@ import (
 	"unsafe"
 )
 
-// quietSocket is a socket of whose reads and writes the scheduler is not told. It need not be, for the descriptor never blocks; and where it is,
-// each call that ends a quiet moment wakes its monitor, a thread that then looks every 20 µs for calls that take long. With a message now and
-// then, as ranks send them, that takes a third of the server's processor time and half of its context switches.
+// quietSocket reads and writes without telling Go's scheduler. The scheduler need not know, for the descriptor never blocks. If it is told, a call
+// after a quiet moment wakes its monitor, a thread that then looks every 20 µs for calls that take long. With a message now and then, as ranks
+// send them, that costs a third of the server's CPU time and half of its context switches.
 type quietSocket struct {
 	net.Conn
 	raw     syscall.RawConn
 	in, out socketCall // the reader's and the writer's
 }
 
-// socketCall is what is to be read or written, and what came of it.
+// socketCall is a read or a write, and its result.
 type socketCall struct {
-	try   func(fd uintptr) (done bool) // made once, for one made for each call would be allocated
+	try   func(fd uintptr) (done bool) // made once, to save an allocation for each call
 	b     []byte
 	n     int
 	errno syscall.Errno
@@ -32,7 +32,7 @@ func quiet(nc net.Conn) net.Conn {
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return nc // closed, as whoever uses it will find
+		return nc // it is closed; its first use tells
 	}
 	s := &quietSocket{Conn: nc, raw: raw}
 	s.in.try = func(fd uintptr) bool { return s.in.call(syscall.SYS_READ, fd) }
@@ -40,7 +40,7 @@ func quiet(nc net.Conn) net.Conn {
 	return s
 }
 
-// call makes a system call; it is not done if the socket is not ready for it.
+// call makes a system call. It reports false if the socket is not ready for it.
 func (c *socketCall) call(number, fd uintptr) (done bool) {
 	for {
 		n, _, errno := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.b))), uintptr(len(c.b)))
