@@ -16,20 +16,19 @@ import (
 )
 
 const (
-	// soon is how long what runs do to diagnostics is gathered after the last time, so that runs that follow each other at once cost little.
+	// soon is how often diagnostics are published at most for what runs do, so that many short runs cost little.
 	soon = 50 * time.Millisecond
-	// later is the same for what runs print: nobody reads faster.
+	// later is the same for what runs print. Nobody reads faster.
 	later = 300 * time.Millisecond
-	// keptFollowed is how many runs are known after their end, for what they still print.
+	// keptFollowed is how many runs are followed after their end, for output that comes late.
 	keptFollowed = 64
 )
 
-// marks is a store: what there is to say at places in documents. Features leave marks there, each in a [layer] of its own; the store shows them to the
-// client as diagnostics (marks_publish.go) and knows what is shown where. What runs leave hangs on a cell, and is shown while that is as it was
-// when it ran.
+// marks is a store of what there is to say at places in documents. Each feature leaves its marks in a [layer]; the store shows them to the client as
+// diagnostics (marks_publish.go). A mark is tied to a line of a cell, and is shown while the cell's text is what ran.
 //
-// Events are queued, and one goroutine enters them: it hands them to the sources, in order. Documents are published by that goroutine and by the feed's. An
-// edit costs as much as the cells that it touches, unless diagnostics move.
+// Events wait in a queue, from which one goroutine hands them to the sources, in order. That goroutine publishes diagnostics, and so does the feed's. An edit
+// costs no more than the cells that it touches, unless diagnostics move.
 type marks struct {
 	s       *server
 	sources []source   // complete before there is anything to enter
@@ -46,8 +45,8 @@ type marks struct {
 	last     time.Time            // when one of these was
 }
 
-// source is a feature that has something to say in documents. Its functions may be nil. They are called one at a time, under the store's lock, so what they
-// keep needs no other; they must not wait, nor call what takes the lock.
+// source is a feature that has something to say in documents. Its functions may be nil. They are called one at a time, under the store's lock, so their own
+// data needs no lock. They must not wait, nor call anything that takes the store's lock.
 type source struct {
 	// text is what the text of a cell says by itself.
 	text func(doc *docs.Snapshot, c cells.Cell) []finding
@@ -57,10 +56,10 @@ type source struct {
 	opened func(doc *docs.Snapshot)
 	// cleared lets go of what runs have left in a document, except those that go on; over reports whether one does not.
 	cleared func(u uri.URI, over func(run string) bool)
-	// flush enters what has become due without an event; deadline is when something next will, if anything.
+	// flush is called when events have been handed out, and at the deadline that the source has given.
 	flush    func(now time.Time)
 	deadline func() (at time.Time, ok bool)
-	// settle brings marks up to date that are not kept so with every event, as documents are about to be published.
+	// settle is called before documents are published, for what is too dear to do at every event.
 	settle func()
 }
 
@@ -70,7 +69,7 @@ type followed struct {
 	ended bool
 }
 
-// mark is something to say at a spot, on account of a run. Its fields are changed under the store's lock, and then it is touched.
+// mark is something to say at a spot because of a run. Whoever changes it holds the store's lock, and calls [marks.touch] then.
 type mark struct {
 	spot
 	wholeLine bool   // the spot's line is meant, blanks and all
@@ -78,7 +77,7 @@ type mark struct {
 	severity  protocol.DiagnosticSeverity
 	code      string
 	text      func(Settings) string // "": there is nothing to say
-	owner     anchor                // the cell that ran: the mark is shown while that is as it was; zero: it need not be known
+	owner     anchor                // of the cell that ran, if that is another one: the mark is shown while its text is what ran
 	related   []related
 	remedy    func() remedy // what may be done about it; nil: nothing
 	unopened  bool          // it is also shown while its file is not open
@@ -106,7 +105,7 @@ type missingName struct {
 	whole  bool    // all of it
 }
 
-// self makes what embeds a mark [marked].
+// self makes every type that embeds a mark [marked].
 func (k *mark) self() *mark { return k }
 
 // marked is what a feature keeps of a mark.
@@ -226,7 +225,7 @@ func (c changes) add(key cellKey) {
 // touch has what a mark says looked at again soon.
 func (m *marks) touch(k *mark) { m.dirty.add(k.key()) }
 
-// touchOutput has it looked at again less soon: it is only output.
+// touchOutput is touch for output, which can wait a little longer.
 func (m *marks) touchOutput(k *mark) { m.wordy.add(k.key()) }
 
 // follows reports whether events of a run are entered: it goes on, or ended not long ago.

@@ -9,9 +9,9 @@ import (
 	"dipls/cells"
 )
 
-// CellID names a cell for as long as a person would say that it is the same one: it is kept when lines are inserted above, when its text is
-// edited, when it is moved, when the whole text is replaced by a formatter, and when the file is closed and reopened. Everything that is
-// known of a cell hangs on it. IDs are never used again. Zero names no cell.
+// CellID names a cell for as long as a person would say that it is the same one. A cell keeps its ID when lines are inserted above it, when its text is
+// edited, when it is moved, when a formatter replaces the whole text, and when the file is closed and reopened. Everything that is known of a cell
+// is kept under its ID. IDs are never used again. Zero names no cell.
 type CellID uint64
 
 // CellText is a cell's text with its title and marker, but without its place. It tells whether a cell is still as it was when it ran.
@@ -43,8 +43,7 @@ type header struct {
 
 func (t CellText) header() header { return header{t.title, t.typ, t.depth} }
 
-// maxLost is how many cells of a document that have disappeared are remembered: they may have been cut to be pasted, or be brought back
-// by an undo.
+// maxLost is how many cells of a document are remembered after they have disappeared. They may be pasted again, or come back by an undo.
 const maxLost = 256
 
 // identities gives cells their ids.
@@ -58,9 +57,8 @@ type lostCell struct {
 	text CellText
 }
 
-// carry gives the cells of a document's new version their ids: those of the cells of the old version that they come from, or fresh ones.
-// Where cells have changed, they are matched by their text, then by their header, then in the order in which they stand. Forgotten are ids that no cell
-// will have again.
+// carry gives the cells of a document's new version their ids: those of the old cells that they come from, or fresh ones. Cells that have changed are
+// matched by their text, then by their header, then by their order. No cell will have the forgotten ids again.
 func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, forgotten []CellID) {
 	first, last := file.Shared(old.File)
 	ids = make([]CellID, file.Len())
@@ -94,7 +92,7 @@ func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, for
 	return ids, forgotten
 }
 
-// match gives the cells without an id those of cells with the same key, in order. It returns the cells that are left.
+// match gives each cell without an id the one of an old cell with the same key, in order. It returns the old cells that are left.
 func match[K comparable](ids []CellID, texts []CellText, from []lostCell, key func(CellText) K) (left []lostCell) {
 	if len(ids) == 0 || len(from) == 0 {
 		return from
@@ -117,7 +115,7 @@ func match[K comparable](ids []CellID, texts []CellText, from []lostCell, key fu
 	return left
 }
 
-// lose remembers cells that have disappeared, and returns the ids of those that it forgets for them.
+// lose remembers cells that have disappeared. To make room it forgets the oldest ones, and returns their ids.
 func (g *identities) lose(u uri.URI, gone []lostCell) (forgotten []CellID) {
 	if len(gone) == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"dipls/cells"
 )
 
-// LineMagic is the line magic that stands on a line, or goes on there; line counts from 1.
+// LineMagic returns the line magic that covers a line, and its cell. line counts from 1.
 func (d *Snapshot) LineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
 	c, ok = d.File.CellAt(d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
 	if !ok || line > c.EndLine() {
@@ -99,7 +99,7 @@ func isNameStart(text string) bool {
 	return r == '_' || unicode.IsLetter(r)
 }
 
-// CodeRange is the range of the code in a line of a cell, or of the name that it holds exactly once. line counts from 1.
+// CodeRange returns the range of the code in a line of a cell, or of a name if the line has it exactly once. line counts from 1.
 func (d *Snapshot) CodeRange(c cells.Cell, line int, name string) protocol.Range {
 	start := d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8)
 	end := d.File.Offset(cells.Position{Line: line - 1, Column: d.File.Size()}, cells.UTF8)
@@ -115,7 +115,7 @@ func (d *Snapshot) CodeRange(c cells.Cell, line int, name string) protocol.Range
 	})
 }
 
-// onlyWord is where a name occurs as a word in text; ok is false unless it does exactly once.
+// onlyWord returns where a name stands as a word in text; ok is false unless it stands there exactly once.
 func onlyWord(text, name string) (at int, ok bool) {
 	if name == "" {
 		return 0, false

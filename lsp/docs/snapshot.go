@@ -23,7 +23,7 @@ type Snapshot struct {
 	ids      []CellID // of the cells of File, in order
 }
 
-// Offset is the byte offset of a position that the client has sent. What lies outside of the document is clamped as LSP says.
+// Offset returns the byte offset of one of the client's positions. A position outside of the document is moved inside, as LSP says.
 func (d *Snapshot) Offset(p protocol.Position) int {
 	return d.File.Offset(cells.Position{Line: int(p.Line), Column: int(p.Character)}, d.encoding)
 }
@@ -39,7 +39,7 @@ func (d *Snapshot) Range(r cells.Range) protocol.Range {
 	return protocol.Range{Start: d.Position(r.Start), End: d.Position(r.End)}
 }
 
-// LineRange is the range of one line without its terminator; line counts from 1. A line that is not there is the nearest end.
+// LineRange returns the range of one line without its terminator. line counts from 1; beyond the document it is the nearest end.
 func (d *Snapshot) LineRange(line int) protocol.Range {
 	start := d.File.Offset(cells.Position{Line: line - 1}, cells.UTF8)
 	end := d.File.Offset(cells.Position{Line: line - 1, Column: d.File.Size()}, cells.UTF8)
@@ -49,7 +49,7 @@ func (d *Snapshot) LineRange(line int) protocol.Range {
 // CellAt is the cell at a position.
 func (d *Snapshot) CellAt(p protocol.Position) (cells.Cell, bool) { return d.File.CellAt(d.Offset(p)) }
 
-// IDs are the identities of the snapshot's cells, in order. They are not to be changed.
+// IDs are the identities of the snapshot's cells, in order. The caller must not change them.
 func (d *Snapshot) IDs() []CellID { return d.ids }
 
 // ID is the identity of one of the snapshot's cells.
@@ -64,5 +64,5 @@ func (d *Snapshot) Find(id CellID) (c cells.Cell, ok bool) {
 	return d.File.Cell(i + 1)
 }
 
-// Name is what the document's code is compiled under, and tracebacks call it: the file's path, or without a file the document's uri.
+// Name is the file name in the document's code objects and tracebacks: the file's path, or the document's uri if it has no file.
 func (d *Snapshot) Name() string { return cmp.Or(d.Path, string(d.URI)) }

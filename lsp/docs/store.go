@@ -33,7 +33,7 @@ type Gone struct {
 // View is all open documents at one moment. It is never changed.
 type View map[uri.URI]*Snapshot
 
-// maxClosed is how many closed documents are remembered, so that what is known of their cells is there again when they are reopened.
+// maxClosed is how many closed documents are remembered. What is known of their cells is there again when they are reopened.
 const maxClosed = 64
 
 // Store has the current versions of all open documents, and remembers those that were closed. Only the client's notifications change it, one after the
@@ -164,7 +164,7 @@ func (s *Store) DidClose(_ context.Context, p *protocol.DidCloseTextDocumentPara
 	return nil
 }
 
-// replace makes next the current version of a document, whose cells are those of old as far as they can be recognized.
+// replace makes next the current version of a document. Its cells get the identities of the cells of old that they come from.
 func (s *Store) replace(old, next *Snapshot) {
 	s.mu.Lock()
 	if old == nil {

@@ -43,12 +43,12 @@ func (c *Client) Methods() map[string]Method {
 	return map[string]Method{protocol.MethodWindowWorkDoneProgressCancel: Notification(c.cancelWork)}
 }
 
-// LogMessage writes into the editor's output window. How much is for the caller to bound.
+// LogMessage writes into the editor's output window. The caller bounds the length.
 func (c *Client) LogMessage(t protocol.MessageType, text string) {
 	c.Notify(protocol.MethodWindowLogMessage, &protocol.LogMessageParams{Type: t, Message: clean.Text(text)})
 }
 
-// ShowMessage shows a message to the user, of a length that can be read.
+// ShowMessage shows the user a message, cut to a length that can be read.
 func (c *Client) ShowMessage(t protocol.MessageType, text string) {
 	c.Notify(protocol.MethodWindowShowMessage, &protocol.ShowMessageParams{Type: t, Message: popUp(text)})
 }
@@ -62,7 +62,7 @@ const (
 // popUp is a text as a message that pops up.
 func popUp(text string) string { return clean.Excerpt(clean.Text(text), ShownLines, ShownBytes, "") }
 
-// Ask shows a message and waits for the user to choose one of the actions; "" is none of them. Where the client cannot ask, it is a message.
+// Ask shows a message and waits until the user chooses one of the actions; "" is none of them. If the client cannot ask, it shows the message only.
 func (c *Client) Ask(ctx context.Context, t protocol.MessageType, text string, actions ...string) (chosen string) {
 	chosen, err := c.TryAsk(ctx, t, text, actions...)
 	if err != nil && ctx.Err() == nil {
@@ -96,8 +96,8 @@ func (c *Client) TryAsk(ctx context.Context, t protocol.MessageType, text string
 	return item.Title, nil
 }
 
-// Refresh asks the client to ask for something anew, by one of the workspace/…/refresh requests; the caller has looked whether the client
-// supports it. While an earlier one is not answered, any number of further ones become one.
+// Refresh has the client ask for something anew, by one of the workspace/…/refresh requests. The caller has checked that the client supports it. While one
+// is not answered, any number of further ones become one.
 func (c *Client) Refresh(method string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

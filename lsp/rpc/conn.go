@@ -17,8 +17,8 @@ import (
 // errEnded is why a call has no answer.
 var errEnded = errors.New("the connection has ended")
 
-// Conn is a connection to a client. To notify it never waits. To call it waits for its answer, so a call must not be made while a message is handled that
-// keeps the next ones waiting: see [Method].
+// Conn is a connection to a client. A notification never waits for the client. A call waits for its answer, so a handler that keeps later messages waiting
+// must not make one: see [Method].
 type Conn struct {
 	stream *stream
 	log    *zap.Logger // does not write to the client
@@ -44,7 +44,8 @@ func New(rwc io.ReadWriteCloser, log *zap.Logger, t *trace.Tracer) *Conn {
 	return c
 }
 
-// Serve handles the client's messages, in the order in which they come, until its stream ends, or ctx. Requests that are being served may outlive it: see Close.
+// Serve handles the client's messages, in the order in which they come, until the stream or ctx ends. Requests that are being served then may outlive it:
+// see [Conn.Close].
 func (c *Conn) Serve(ctx context.Context, h Handler) {
 	defer close(c.ended)
 	h = c.withCancel(h)
@@ -132,7 +133,7 @@ func (c *Conn) answered(m *jsonrpc2.Response) {
 	}
 }
 
-// AwaitRoom waits until little waits to be written, for those whose messages can wait where they come from. Progress is called when the client takes
+// AwaitRoom waits until little waits to be written. It is for messages that can wait where they come from. It calls progress when the client takes
 // something meanwhile.
 func (c *Conn) AwaitRoom(ctx context.Context, progress func()) error {
 	return c.stream.out.awaitRoom(ctx, progress)
@@ -148,7 +149,7 @@ func (c *Conn) Close() {
 	c.requests.Wait()
 }
 
-// AwaitWriter waits, after Close, until nothing is being written. A write to somebody who does not read may go on if nothing can interrupt it.
+// AwaitWriter waits, after Close, until nothing is being written, or until ctx ends: nothing can interrupt some writes to a client that does not read.
 func (c *Conn) AwaitWriter(ctx context.Context) {
 	select {
 	case <-c.stream.out.done:

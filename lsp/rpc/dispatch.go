@@ -21,7 +21,7 @@ type Handler struct {
 	Methods map[string]Method
 	// Admit reports why a method that is known cannot be served now; nil: it can.
 	Admit func(method string) error
-	// Enter adds to the context of a message what it is to find, as that is when the message comes.
+	// Enter returns the context for a message that has just come, with what its handler is to see as of now.
 	Enter func(context.Context) context.Context
 	// Log is told of notifications that failed, and of faults of ours. It may write to the client.
 	Log *zap.Logger
@@ -31,8 +31,8 @@ type Handler struct {
 type Method struct {
 	// serve decodes the parameters and answers. Notifications answer nil.
 	serve func(ctx context.Context, params jsonrpc2.RawMessage) (any, error)
-	// released lets the next messages be handled while serve goes on. Without it they wait for its end, so it must not wait for anything, above
-	// all not for the client.
+	// released lets later messages be handled while serve runs. Without it they wait until serve returns, so serve must not wait for anything,
+	// least of all for the client.
 	released bool
 }
 
@@ -73,7 +73,7 @@ func decodeParams[P any](params jsonrpc2.RawMessage) (*P, error) {
 
 type releaseKey struct{}
 
-// Release lets the next messages be handled while the one of ctx goes on: it may wait from then on, and call the client.
+// Release lets later messages be handled while the handler that has ctx runs on. From then on it may wait, and call the client.
 func Release(ctx context.Context) {
 	if release, ok := ctx.Value(releaseKey{}).(func()); ok {
 		release()
@@ -95,7 +95,7 @@ func (in incoming) String() string {
 	return fmt.Sprintf("request %v", in.id)
 }
 
-// handle serves a message, and returns when the next one may be handled: when this one has been answered, or was released.
+// handle serves a message. It returns when the next one may be handled: when this one has been answered or released.
 func (c *Conn) handle(ctx context.Context, h Handler, in incoming) {
 	next := make(chan struct{})
 	release := sync.OnceFunc(func() { close(next) })
@@ -163,7 +163,7 @@ func (c *Conn) answer(h Handler, in incoming, result any, err error) {
 	_ = c.stream.send("", func(b []byte) ([]byte, error) { return jsonrpc2.AppendResponse(b, in.id, nil, err), nil }) // it has no error of its own
 }
 
-// begin enters a request, so that it can be cancelled; done must be called at its end.
+// begin makes a request one that can be cancelled. done must be called at its end.
 func (c *Conn) begin(ctx context.Context, id jsonrpc2.ID) (_ context.Context, done func()) {
 	if !id.IsValid() {
 		return ctx, func() {}

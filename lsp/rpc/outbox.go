@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// roomBytes is how much may wait for the client before output does, which can wait where it comes from.
+	// roomBytes is how much may wait for the client before output waits as well, which can wait where it comes from.
 	roomBytes = 1 << 20
-	// fullBytes is how much may wait for the client before notifications are dropped, and no more of its requests are read: these have answers,
-	// which cannot be dropped. It is so much more because a client that writes before it reads must not find the server waiting for it.
+	// fullBytes is how much may wait for the client before notifications are dropped and its requests are no longer read: their answers cannot
+	// be dropped. It is much more than roomBytes, because the server must not wait for a client that writes a lot before it reads.
 	fullBytes = 64 << 20
 	// writeBytes is about how much one write takes.
 	writeBytes = 64 << 10
-	// spareBytes is how large a buffer may be that is kept to be used again.
+	// spareBytes is the size of the largest buffer that is kept to be used again.
 	spareBytes = 16 << 20
 )
 
-// outbox is what waits to be written to the client. To put something in never blocks, so that no client holds up a rank, a run or the
-// reading of its own requests by not reading. One goroutine writes, several small messages at a time.
+// outbox is what waits to be written to the client. Putting something in never blocks, so a client that does not read cannot hold up a rank, a run or
+// the reading of its own requests. One goroutine writes; it joins small messages.
 type outbox struct {
 	w     io.Writer     // tells of its progress
 	trace *trace.Tracer // set by traced, before there is anything to write
@@ -34,15 +34,15 @@ type outbox struct {
 	frames []frame
 	latest map[string]int // key → index in frames
 	bytes  int            // of frames
-	spare  []byte         // of a large frame that has been written: a fresh one would cost more than to fill it
+	spare  []byte         // the buffer of a large frame that has been written: a fresh one costs more than filling it
 	busy   bool           // frames have been taken out and are being written
 	closed bool
 	failed func(error)   // told of the first write that fails
-	told   trace.Time    // what was written up to then, the trace knows; the writer's
+	told   trace.Time    // until when the trace knows what was written; only the writer uses it
 	moved  chan struct{} // closed when the client has taken something; nil while nobody waits for that
 }
 
-// frame is a message with its header. One with a key takes the place of a frame with that key that still waits.
+// frame is a message with its header. A frame with a key replaces one with the same key that still waits.
 type frame struct {
 	key  string
 	data []byte
@@ -67,7 +67,7 @@ func (o *outbox) traceWritten(frames []frame) {
 	if !o.trace.On() {
 		return
 	}
-	// Of what has waited longer than the last write, the trace has the beginning already.
+	// The trace already has the time before the last write, also for frames that waited then.
 	from, now := max(frames[0].at, o.told), o.trace.Now()
 	o.trace.Span(o.track, "write", from, now, trace.Int("messages", int64(len(frames))))
 	o.told = now
@@ -131,7 +131,7 @@ func (o *outbox) full() bool {
 	return o.bytes >= fullBytes
 }
 
-// awaitRoom waits until little waits for the client. It tells when the client takes something meanwhile.
+// awaitRoom waits until there is room for output. It calls progress when the client takes something meanwhile.
 func (o *outbox) awaitRoom(ctx context.Context, progress func()) error {
 	first := true
 	return o.await(ctx, func() bool {
@@ -148,7 +148,7 @@ func (o *outbox) flush(ctx context.Context) error {
 	return o.await(ctx, func() bool { return len(o.frames) == 0 && !o.busy })
 }
 
-// await waits for a condition, which is asked under the lock, and again whenever the client has taken something. It ends with ctx and with the outbox.
+// await waits for a condition. It checks it under the lock, at once and whenever the client has taken something. It ends with ctx and with the outbox.
 func (o *outbox) await(ctx context.Context, condition func() bool) error {
 	for {
 		o.mu.Lock()
@@ -171,7 +171,7 @@ func (o *outbox) await(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// close lets go of what has not been written. Whoever closes the writer ends a write that goes on.
+// close drops what has not been written. A write in progress ends when its caller closes the stream.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -204,7 +204,7 @@ func (o *outbox) write() {
 	}
 }
 
-// take takes frames out, about as many as one write takes.
+// take takes out as many frames as go into one write, at least one.
 func (o *outbox) take() (frames []frame, closed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -236,7 +236,7 @@ func (o *outbox) writeAll(frames []frame, buffer *[]byte) error {
 	return err
 }
 
-// written tells those who wait for it that frames have been written.
+// written is called when frames have been written. It keeps a large buffer and wakes those who wait.
 func (o *outbox) written(frames []frame) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -247,14 +247,14 @@ func (o *outbox) written(frames []frame) {
 	o.tellMoved()
 }
 
-// progress tells those who wait for it that the client has taken some of what is being written.
+// progress is called when the client has taken some of what is being written. It wakes those who wait.
 func (o *outbox) progress() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tellMoved()
 }
 
-// tellMoved has those who wait ask for their condition again. mu is held.
+// tellMoved has those who wait check their condition again. mu is held.
 func (o *outbox) tellMoved() {
 	if o.moved != nil {
 		close(o.moved)

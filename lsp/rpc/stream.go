@@ -17,9 +17,9 @@ import (
 
 // stream is the byte stream to one client as messages: LSP's base protocol.
 //
-// A message that cannot be read is answered with an error and skipped; after a header that makes no sense, the next one is looked
-// for. Messages are read by a goroutine of their own, so that close ends a next also where the bytes come from something whose
-// reads nothing can interrupt (a terminal, some pipes). Writes go through an outbox and never block.
+// A message that cannot be read is answered with an error and skipped. After a header that makes no sense, it looks for the next one. A goroutine
+// of its own reads, so that close ends a call of next even where nothing can interrupt a read (a terminal, some pipes). Writes go through an
+// outbox and never block.
 type stream struct {
 	rwc      io.ReadWriteCloser
 	out      *outbox
@@ -37,7 +37,7 @@ func newStream(rwc io.ReadWriteCloser) *stream {
 	return s
 }
 
-// next is the next message. It waits while a client that does not read its answers asks for more.
+// next returns the next message. It waits while too many answers wait for a client that does not read them.
 func (s *stream) next(ctx context.Context) (jsonrpc2.Message, error) {
 	if err := s.out.await(ctx, func() bool { return s.out.bytes < fullBytes }); err != nil {
 		return nil, io.EOF
@@ -55,8 +55,8 @@ func (s *stream) next(ctx context.Context) (jsonrpc2.Message, error) {
 	}
 }
 
-// send queues a message, which body appends to a buffer; one with a key takes the place of an older one with that key that has not been written. If body
-// fails, nothing is sent. Large messages are written to a spare buffer, if there is one.
+// send queues a message, which body appends to a buffer. A message with a key replaces an older one with the same key that has not been written. If
+// body fails, nothing is sent. A large message reuses the buffer of an earlier one, if there is one.
 func (s *stream) send(key string, body func([]byte) ([]byte, error)) (err error) {
 	defer contain.AsError(&err)
 	spare := s.out.takeSpare()
@@ -84,7 +84,7 @@ func (s *stream) close() {
 // headerRoom is more than any header takes.
 const headerRoom = 40
 
-// framed is a message with its header; it is written to a spare buffer if there is one and it is large enough.
+// framed returns a message with its header, in the spare buffer if that is large enough.
 func framed(spare []byte, body func([]byte) ([]byte, error)) ([]byte, error) {
 	if cap(spare) < headerRoom {
 		spare = make([]byte, 512)
@@ -128,7 +128,7 @@ func (s *stream) read() {
 	}
 }
 
-// refuse answers what cannot be read, and so has no id.
+// refuse answers a message that cannot be read. Its id is not known, so the answer has none.
 func (s *stream) refuse(err error) {
 	_ = s.send("", func(b []byte) ([]byte, error) { return jsonrpc2.AppendResponse(b, jsonrpc2.ID{}, nil, err), nil }) // it has no error of its own
 }
@@ -138,7 +138,7 @@ const (
 	maxHeader = 4 << 10   // of a header line
 )
 
-// readBody reads the next message's bytes, which are the caller's to keep.
+// readBody reads the next message's bytes. The caller may keep them.
 func (s *stream) readBody(r *bufio.Reader) (_ []byte, err error) {
 	defer contain.AsError(&err)
 	for {
@@ -161,7 +161,7 @@ func (s *stream) readBody(r *bufio.Reader) (_ []byte, err error) {
 	}
 }
 
-// readHeader reads up to the beginning of the next body, of which it returns the length.
+// readHeader reads up to the beginning of the next body, and returns that one's length.
 func (s *stream) readHeader(r *bufio.Reader) (size int64, err error) {
 	size = -1
 	told := false
@@ -185,9 +185,9 @@ func (s *stream) readHeader(r *bufio.Reader) (size int64, err error) {
 			if size >= 0 {
 				return size, nil
 			}
-			continue // what stood above was no header: the next one is looked for
+			continue // the lines above were no header
 		}
-		// The last header of a line counts: what is before it belongs to a body that was longer than its header said.
+		// The last header of a line counts. What is before it belongs to a body that was longer than its header said.
 		field := line
 		if i := lastHeader(line); i > 0 {
 			garbage(line[:i])
@@ -212,8 +212,8 @@ func (s *stream) readHeader(r *bufio.Reader) (size int64, err error) {
 // contentLength is the header that counts.
 const contentLength = "content-length:"
 
-// lastHeader is where the last Content-Length header of a line begins; -1 if there is none. It folds no letters but ASCII's: others may have
-// another length in lower case.
+// lastHeader returns where the last Content-Length header of a line begins, -1 if there is none. It folds only ASCII letters: others may change
+// their length with their case.
 func lastHeader(line []byte) int {
 	for i := len(line) - len(contentLength); i >= 0; i-- {
 		if bytes.EqualFold(line[i:i+len(contentLength)], []byte(contentLength)) {

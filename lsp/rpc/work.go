@@ -10,8 +10,8 @@ import (
 	"dipls/internal/clean"
 )
 
-// Work is something that goes on for a while and that the editor shows: work done progress with a token of ours. All methods may be called on
-// nil, which is work that the client does not show.
+// Work is something that takes a while and that the editor shows: LSP's work done progress, with a token of ours. All methods may be called on nil,
+// which is work that the client does not show.
 type Work struct {
 	client *Client
 	token  protocol.String
@@ -29,8 +29,8 @@ func (c *Client) ShowsWork() bool {
 	return w != nil && w.WorkDoneProgress != nil && *w.WorkDoneProgress
 }
 
-// BeginWork shows that something has begun; it waits for the client. Cancel is called when the user cancels it and must not wait; nil:
-// it cannot be cancelled. Nil is returned if the client does not show it; otherwise [Work.End] must be called.
+// BeginWork shows that something has begun. It waits for the client. cancel is called when the user cancels the work, and must not wait; if it is nil, the
+// work cannot be cancelled. BeginWork returns nil if the client does not show work; otherwise [Work.End] must be called.
 func (c *Client) BeginWork(ctx context.Context, title, message string, cancel func()) *Work {
 	if !c.ShowsWork() {
 		return nil
@@ -78,7 +78,7 @@ func (w *Work) forget() {
 	delete(w.client.works.cancel, w.token)
 }
 
-// send sends a value. A report that the client has not read makes way for the next one, and for the end.
+// send sends a value. It replaces a value with the same key that the client has not read.
 func (w *Work) send(key string, value any) {
 	data, err := protocol.Marshal(value)
 	if err != nil {
