@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"dipls/dipexec/event"
 	"dipls/internal/contain"
+	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -91,47 +91,36 @@ func decoded[T any](serve func(*command, T) (any, error)) func(*command, json.Ra
 	}
 }
 
-// isCommand tells whether a message is about a command.
-func isCommand(m *wire.Message) bool {
-	return m.Header.MsgType == wire.TypeCommandRequest || m.Header.MsgType == wire.TypeCommandEnd
-}
-
 // commandKey is what a command is known by.
 type commandKey struct {
 	proc *process
 	id   int
 }
 
-// command takes a message about a command. It waits for nothing: it is called on the reader goroutine of the process. Last
-// is the run that the process began last, running tells whether its cell still runs.
-func (e *Executor) command(p *process, last *run, running bool, m *wire.Message) {
-	var head wire.Command
-	if err := json.Unmarshal(m.Content, &head); err != nil {
-		l := &event.Log{Header: event.HeaderOf(event.KindLog, "", nil, p.rank), Level: event.LevelError}
-		l.Text = fmt.Sprintf("%s sent a %s message that cannot be read: %v", l.Who(), m.Header.MsgType, err)
-		e.Publish(l)
-		return
-	}
-	if m.Header.MsgType == wire.TypeCommandEnd {
-		e.mu.Lock()
-		c := e.commands[commandKey{p, head.ID}]
-		e.mu.Unlock()
-		if c != nil { // else it has ended already
-			c.cancel()
-		}
-		return
-	}
-	c := &command{e: e, proc: p, id: head.ID, last: last}
+// command takes a command. It waits for nothing: it is called on the reader goroutine of the process. Last is the run that
+// the process began last, running tells whether its cell still runs.
+func (e *Executor) command(p *process, last *run, running bool, said ranks.Command) {
+	c := &command{e: e, proc: p, id: said.ID, last: last}
 	if running {
 		c.giver = last
 	}
-	h, known := handlerOf(head.Command)
-	err := valueError(fmt.Errorf("there is no command %q", head.Command))
+	h, known := handlerOf(said.Command.Command)
+	err := valueError(fmt.Errorf("there is no command %q", said.Command.Command))
 	if known {
-		err = e.begin(c, h, m.Content)
+		err = e.begin(c, h, said.Content)
 	}
 	if err != nil {
 		c.answer(c.failed(err))
+	}
+}
+
+// commandEnd ends a command of which the process needs nothing any more.
+func (e *Executor) commandEnd(p *process, id int) {
+	e.mu.Lock()
+	c := e.commands[commandKey{p, id}]
+	e.mu.Unlock()
+	if c != nil { // else it has ended already
+		c.cancel()
 	}
 }
 

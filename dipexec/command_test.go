@@ -214,7 +214,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 		b, _ := json.Marshal(wire.CommandStatus{ID: 1, Status: wire.Status{Status: "error", EName: c.ename, EValue: c.evalue}})
 		pool.local.answered(t, string(b))
 	}
-	x.command(`[]`)
+	x.h.Happened(ranks.Unreadable{Type: wire.TypeCommandRequest, Err: errors.New("it is a list")})
 	rec.await(t, "a log", func(ev event.Event) bool {
 		l, ok := ev.(*event.Log)
 		return ok && l.Local && strings.HasPrefix(l.Text, "local sent a command_request message that cannot be read: ")

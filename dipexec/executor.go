@@ -31,7 +31,7 @@ type Process interface {
 	GroupTimeout() time.Duration // of its collectives; 0 if nobody has chosen one
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
 	Interrupt(ctx context.Context, id string) error
-	SetBackground(f func(*wire.Message))
+	SetBackground(f func(ranks.Happening))
 	Push(ctx context.Context, req *ranks.PreparedPush) error
 	EndPush(commit bool)
 	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)

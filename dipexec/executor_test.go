@@ -439,8 +439,8 @@ func TestMessagesThatMakeNoSense(t *testing.T) {
 	e, rec := start(t, Options{Pool: pool})
 	id := mustStart(t, e, Request{})
 	x := pool.local.next()
-	x.h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeError}, Content: []byte(`{"ename": 3}`)})
-	x.h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeStream}, Content: []byte(`[]`)})
+	x.h.Happened(ranks.Unreadable{Type: wire.TypeError, Err: errors.New("ename is a number")})
+	x.h.Happened(ranks.Unreadable{Type: wire.TypeCommandRequest, Err: errors.New("it is a list")})
 	x.h.Done(nil, errors.New("local: content of execute_reply: nonsense"))
 	if r := mustWait(t, e, id); r.Status != event.StatusError {
 		t.Errorf("report %+v", r)
@@ -629,7 +629,7 @@ type benchProcess struct {
 func (p *benchProcess) Rank() (int, bool)                       { return p.rank, true }
 func (p *benchProcess) Seed() *int64                            { return nil }
 func (p *benchProcess) GroupTimeout() time.Duration             { return 0 }
-func (p *benchProcess) SetBackground(func(*wire.Message))       {}
+func (p *benchProcess) SetBackground(func(ranks.Happening))     {}
 func (p *benchProcess) Done() <-chan struct{}                   { return nil }
 func (p *benchProcess) Interrupt(context.Context, string) error { return nil }
 func (p *benchProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler) string {

@@ -29,7 +29,7 @@ type fakeProcess struct {
 	mu         sync.Mutex
 	count      int
 	dead       *ranks.ExitError
-	background func(*wire.Message)
+	background func(ranks.Happening)
 	interrupts []string
 	interrupt  func(id string) // nil: ignored
 	said       []string        // pushes, pulls, and what became of them
@@ -268,7 +268,7 @@ func (p *fakeProcess) standsStill(why string) {
 	p.standstill = why
 }
 
-func (p *fakeProcess) SetBackground(f func(*wire.Message)) {
+func (p *fakeProcess) SetBackground(f func(ranks.Happening)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.background = f
@@ -293,17 +293,17 @@ func (p *fakeProcess) later(text string) {
 	p.mu.Lock()
 	f := p.background
 	p.mu.Unlock()
-	f(streamMessage("stdout", []byte(text)))
+	f(outputOf(event.Stdout, text))
 }
 
 // command gives a command while the execution goes on.
 func (x *fakeExecution) command(content string) {
-	x.h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeCommandRequest}, Content: []byte(content)})
+	x.h.Happened(commanded(content))
 }
 
 // endCommand tells that nothing more is needed of a command.
 func (x *fakeExecution) endCommand(id int) {
-	x.h.Message(message(wire.TypeCommandEnd, wire.Command{ID: id}))
+	x.h.Happened(ranks.CommandEnd{ID: id})
 }
 
 // command gives a command when nothing is executed.
@@ -311,7 +311,7 @@ func (p *fakeProcess) command(content string) {
 	p.mu.Lock()
 	f := p.background
 	p.mu.Unlock()
-	f(&wire.Message{Header: wire.Header{MsgType: wire.TypeCommandRequest}, Content: []byte(content)})
+	f(commanded(content))
 }
 
 // answered waits for the next reply and compares it.
@@ -327,33 +327,38 @@ func (p *fakeProcess) answered(t *testing.T, want string) {
 	}
 }
 
-func message(msgType string, content any, buffers ...[]byte) *wire.Message {
-	b, err := json.Marshal(content)
-	if err != nil {
+// commanded is a command, as its process writes it.
+func commanded(content string) ranks.Command {
+	c := ranks.Command{Content: json.RawMessage(content)}
+	if err := json.Unmarshal(c.Content, &c.Command); err != nil {
 		panic(err)
 	}
-	return &wire.Message{Header: wire.Header{MsgType: msgType}, Content: b, Buffers: buffers}
+	return c
 }
 
-func streamMessage(name string, b []byte) *wire.Message {
-	return message(wire.TypeStream, wire.Stream{Name: name}, b)
+// outputOf is output to a stream.
+func outputOf(stream, text string) ranks.Output {
+	return ranks.Output{Stream: stream, Data: []byte(text)}
 }
 
-func (x *fakeExecution) print(text string)  { x.h.Message(streamMessage("stdout", []byte(text))) }
-func (x *fakeExecution) stderr(text string) { x.h.Message(streamMessage("stderr", []byte(text))) }
+func (x *fakeExecution) print(text string)  { x.h.Happened(outputOf(event.Stdout, text)) }
+func (x *fakeExecution) stderr(text string) { x.h.Happened(outputOf(event.Stderr, text)) }
 
 func (x *fakeExecution) result(count int, text string) {
-	x.h.Message(message(wire.TypeExecuteResult, wire.Display{Data: eventtest.Plain(text), ExecutionCount: count}))
+	x.h.Happened(ranks.Result{Data: eventtest.Plain(text), ExecutionCount: count, Size: len(text)})
 }
 
-func (x *fakeExecution) display(d wire.Display) { x.h.Message(message(wire.TypeDisplayData, d)) }
+func (x *fakeExecution) display(d ranks.Display) {
+	d.Size = 100
+	x.h.Happened(d)
+}
 
 func (x *fakeExecution) ok() {
 	x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "ok"}, ExecutionCount: 7}, nil)
 }
 
 func (x *fakeExecution) fail(ename, evalue string, frames ...wire.Frame) {
-	x.h.Message(message(wire.TypeError, wire.Error{EName: ename, EValue: evalue, Traceback: []string{ename + ": " + evalue}, Frames: frames}))
+	x.h.Happened(ranks.Failure{EName: ename, EValue: evalue, Traceback: []string{ename + ": " + evalue}, Frames: frames})
 	x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "error", EName: ename, EValue: evalue}}, nil)
 }
 

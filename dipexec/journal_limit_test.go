@@ -18,7 +18,7 @@ import (
 	"dipls/dipexec/journal"
 	"dipls/internal/bytesize"
 	"dipls/internal/testdisk"
-	"dipls/ranks/wire"
+	"dipls/ranks"
 )
 
 // A disk that gets full costs the views nothing, and the end says from which byte on nothing was kept.
@@ -48,7 +48,7 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 		x[0].print(piece)
 		x[1].print(piece)
 	}
-	x[1].display(wire.Display{Data: eventtest.Plain("rich")})
+	x[1].display(ranks.Display{Data: eventtest.Plain("rich")})
 	for _, x := range x {
 		x.ok()
 	}
@@ -158,7 +158,7 @@ func TestJournalLimit(t *testing.T) {
 		printed[i%2].WriteString(line)
 		x[i%2].print(line)
 		if i%4000 == 0 {
-			x[0].display(wire.Display{Data: map[string]json.RawMessage{"text/html": json.RawMessage(fmt.Sprintf(`"<b>%d</b>"`, i))}})
+			x[0].display(ranks.Display{Data: map[string]json.RawMessage{"text/html": json.RawMessage(fmt.Sprintf(`"<b>%d</b>"`, i))}})
 		}
 		if i%100 == 0 {
 			most = max(most, usage(t, dir))

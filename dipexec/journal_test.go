@@ -21,6 +21,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
 	"dipls/dipexec/journal"
+	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -118,13 +119,13 @@ func TestJournalGivesBackTheEvents(t *testing.T) {
 		}
 		switch rng.IntN(10) {
 		case 0:
-			x[rank].display(wire.Display{Data: map[string]json.RawMessage{
+			x[rank].display(ranks.Display{Data: map[string]json.RawMessage{
 				"image/png":  json.RawMessage(`"` + base64.StdEncoding.EncodeToString(png) + `"`),
 				"text/html":  json.RawMessage(`"<b>é</b>"`),
 				"text/plain": json.RawMessage(`"plain"`),
-			}, Metadata: map[string]json.RawMessage{"image/png": json.RawMessage(`{"width":3}`)}, Transient: map[string]json.RawMessage{"display_id": json.RawMessage(`"d1"`)}})
+			}, Metadata: map[string]json.RawMessage{"image/png": json.RawMessage(`{"width":3}`)}, ID: "d1"})
 		case 1:
-			x[rank].h.Message(message(wire.TypeClearOutput, wire.ClearOutput{Wait: true}))
+			x[rank].h.Happened(ranks.Clear{Wait: true})
 		case 2, 3:
 			x[rank].stderr(string(b))
 			raw[rank].Write(b)
@@ -243,12 +244,12 @@ func TestJournalKeepsWhatTellsSomething(t *testing.T) {
 			return true
 		},
 		"value": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
-			x.h.Message(message(wire.TypeExecuteResult, wire.Display{ExecutionCount: 7, Data: eventtest.Plain("42")}))
+			x.result(7, "42")
 			x.ok()
 			return true
 		},
 		"plot": func(_ *fakePool, _ *Executor, _ string, x *fakeExecution) bool {
-			x.display(wire.Display{Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`)}})
+			x.display(ranks.Display{Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`)}})
 			x.ok()
 			return true
 		},
@@ -324,7 +325,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	for range 2 {
 		id := mustStart(t, e, Request{})
 		x := pool.local.next()
-		x.display(wire.Display{Data: eventtest.Plain("x")}) // goes into the index
+		x.display(ranks.Display{Data: eventtest.Plain("x")}) // goes into the index
 		var dir string
 		rec.await(t, "run_started", func(ev event.Event) bool {
 			s, ok := ev.(*event.RunStarted)
@@ -433,7 +434,7 @@ func BenchmarkOutput(b *testing.B) {
 				b.Fatal(err)
 			}
 			line := strings.Repeat("a line of the usual length, with a loss of 0.12345\n", size/50+1)[:size]
-			m := streamMessage("stdout", []byte(line))
+			h := outputOf(event.Stdout, line)
 			b.SetBytes(int64(8 * size))
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -443,7 +444,7 @@ func BenchmarkOutput(b *testing.B) {
 					defer func() { done <- struct{}{} }()
 					x := p.next()
 					for range b.N {
-						x.h.Message(m)
+						x.h.Happened(h)
 					}
 					x.ok()
 				}()

@@ -103,7 +103,7 @@ func (pt *part) madePool(reply any) {
 		return
 	}
 	if status.Status == "error" {
-		failure := wire.Error{EName: status.EName, EValue: status.EValue, Traceback: []string{status.EName + ": " + status.EValue}}
+		failure := ranks.Failure{EName: status.EName, EValue: status.EValue, Traceback: []string{status.EName + ": " + status.EValue}}
 		pt.says(func() { pt.exception(failure) })
 	}
 	pt.Done(&wire.ExecuteReply{Status: status}, nil)

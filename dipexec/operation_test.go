@@ -10,6 +10,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
 	"dipls/internal/ranklist"
+	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -189,5 +190,5 @@ func TestNoManager(t *testing.T) {
 // nobodyHandles handles an execution that there is not.
 type nobodyHandles struct{}
 
-func (nobodyHandles) Message(*wire.Message)          {}
+func (nobodyHandles) Happened(ranks.Happening)       {}
 func (nobodyHandles) Done(*wire.ExecuteReply, error) {}

@@ -192,11 +192,11 @@ func (p *scriptedProcess) script(code string, h ranks.Handler, interrupted chan 
 		p.id++
 		id := p.id
 		p.mu.Unlock()
-		h.Message(&wire.Message{Header: wire.Header{MsgType: wire.TypeCommandRequest}, Content: fmt.Appendf(nil, `{"id":%d,%s}`, id, content)})
+		h.Happened(commanded(fmt.Sprintf(`{"id":%d,%s}`, id, content)))
 		select {
 		case <-p.answers:
 		case <-interrupted:
-			h.Message(message(wire.TypeCommandEnd, wire.Command{ID: id}))
+			h.Happened(ranks.CommandEnd{ID: id})
 			<-p.answers
 			return false
 		}

@@ -3,7 +3,6 @@ package dipexec
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -748,17 +747,16 @@ func (p *process) adoptLocked(pt *part) {
 }
 
 // background takes what a process says between executions. What it prints goes to the last run.
-func (p *process) background(m *wire.Message) {
+func (p *process) background(h ranks.Happening) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.last == nil:
-	case isCommand(m):
-		p.e.command(p, p.last.r, false, m)
-	default:
-		p.last.message(m)
+	if p.last != nil {
+		p.last.take(h, false)
 	}
 }
+
+// clearSize is what the wish to remove output counts as, in bytes of output.
+const clearSize = 16
 
 // part is what one process does of a run. It is the handler of the execution.
 type part struct {
@@ -790,16 +788,8 @@ func (pt *part) header(k event.Kind) event.Header {
 	return h
 }
 
-// Message implements [ranks.Handler].
-func (pt *part) Message(m *wire.Message) {
-	pt.says(func() {
-		if isCommand(m) {
-			pt.proc.e.command(pt.proc, pt.r, true, m)
-			return
-		}
-		pt.message(m)
-	})
-}
+// Happened implements [ranks.Handler].
+func (pt *part) Happened(h ranks.Happening) { pt.says(func() { pt.take(h, true) }) }
 
 // says has f take what is said in the part, whose output comes now. f is called with proc.mu held.
 func (pt *part) says(f func()) {
@@ -811,42 +801,32 @@ func (pt *part) says(f func()) {
 	f()
 }
 
-// message takes one message. The caller holds proc.mu.
-func (pt *part) message(m *wire.Message) {
-	var err error
-	switch m.Header.MsgType {
-	case wire.TypeStream:
-		var s wire.Stream
-		if s, err = wire.ParseStream(m.Content); err == nil && len(m.Buffers) > 0 {
-			pt.stream(s.Name, m.Buffers[0])
-		}
-	case wire.TypeDisplayData, wire.TypeUpdateDisplayData:
-		var d wire.Display
-		if err = json.Unmarshal(m.Content, &d); err == nil {
-			ev := &event.Display{Header: pt.header(event.KindDisplay), Data: d.Data, Metadata: d.Metadata, Update: m.Header.MsgType == wire.TypeUpdateDisplayData}
-			_ = json.Unmarshal(d.Transient["display_id"], &ev.DisplayID) // optional
-			pt.output(ev, len(m.Content))
-		}
-	case wire.TypeClearOutput:
-		var c wire.ClearOutput
-		if err = json.Unmarshal(m.Content, &c); err == nil {
-			pt.output(&event.Display{Header: pt.header(event.KindDisplay), Clear: true, Wait: c.Wait}, len(m.Content))
-		}
-	case wire.TypeExecuteResult:
-		var d wire.Display
-		if err = json.Unmarshal(m.Content, &d); err == nil {
-			ev := &event.Result{Header: pt.header(event.KindResult), ExecutionCount: d.ExecutionCount, Data: d.Data, Metadata: d.Metadata}
-			pt.output(ev, len(m.Content))
-		}
-	case wire.TypeError:
-		var f wire.Error
-		if err = json.Unmarshal(m.Content, &f); err == nil {
-			pt.exception(f)
-		}
-	}
-	if err != nil {
-		pt.emit(&event.Log{Header: pt.header(event.KindLog), Level: event.LevelError,
-			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.head.Who(), m.Header.MsgType, err)})
+// take takes what happens in the part, or after it: running tells whether its code still runs. The caller holds proc.mu.
+func (pt *part) take(h ranks.Happening, running bool) {
+	switch h := h.(type) {
+	case ranks.Output:
+		pt.stream(h.Stream, h.Data)
+	case ranks.Display:
+		pt.output(&event.Display{
+			Header: pt.header(event.KindDisplay), Data: h.Data, Metadata: h.Metadata, DisplayID: h.ID, Update: h.Update,
+		}, h.Size)
+	case ranks.Clear:
+		pt.output(&event.Display{Header: pt.header(event.KindDisplay), Clear: true, Wait: h.Wait}, clearSize)
+	case ranks.Result:
+		pt.output(&event.Result{
+			Header: pt.header(event.KindResult), ExecutionCount: h.ExecutionCount, Data: h.Data, Metadata: h.Metadata,
+		}, h.Size)
+	case ranks.Failure:
+		pt.exception(h)
+	case ranks.Command:
+		pt.proc.e.command(pt.proc, pt.r, running, h)
+	case ranks.CommandEnd:
+		pt.proc.e.commandEnd(pt.proc, h.ID)
+	case ranks.Unreadable:
+		pt.emit(&event.Log{
+			Header: pt.header(event.KindLog), Level: event.LevelError,
+			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.head.Who(), h.Type, h.Err),
+		})
 	}
 }
 
@@ -897,7 +877,7 @@ func (pt *part) output(ev event.Event, size int) {
 func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
 
 // exception takes the exception that ended the code.
-func (pt *part) exception(f wire.Error) {
+func (pt *part) exception(f ranks.Failure) {
 	ev := &event.Failure{Header: pt.header(event.KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
 	for _, fr := range f.Frames {
 		ev.Frames = append(ev.Frames, event.Frame(fr))

@@ -10,6 +10,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -70,7 +71,7 @@ func afterCounts(t *testing.T, first, second uint64) (*Executor, *recorder, *fak
 	e, rec := start(t, Options{Pool: pool})
 	id := mustStart(t, e, Request{Path: "/d/t.py", Line: 1, Target: target(t, "remote")})
 	one, two := pool.ranks[0].next(), pool.ranks[1].next()
-	one.h.Message(message(wire.TypeError, wire.Error{EName: "ValueError", Frames: []wire.Frame{{File: "/d/t.py", Line: 5}}}))
+	one.h.Happened(ranks.Failure{EName: "ValueError", Frames: []wire.Frame{{File: "/d/t.py", Line: 5}}})
 	one.counted("error", map[string]uint64{"0": first})
 	two.counted("ok", map[string]uint64{"0": second})
 	mustWait(t, e, id)

@@ -23,7 +23,7 @@ func cpuTime(b *testing.B) time.Duration {
 
 type countDown struct{ *sync.WaitGroup }
 
-func (countDown) Message(*wire.Message)                {}
+func (countDown) Happened(Happening)                   {}
 func (c countDown) Done(_ *wire.ExecuteReply, _ error) { c.WaitGroup.Done() }
 
 // dispatch runs code on every rank and waits for all; server-µs/rank is this process's processor time per rank and dispatch.

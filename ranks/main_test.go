@@ -140,7 +140,7 @@ type run struct {
 	done chan struct{}
 
 	mu       sync.Mutex
-	messages []*wire.Message
+	happened []Happening     // but for output
 	text     strings.Builder // stdout and stderr
 	reply    *wire.ExecuteReply
 	err      error
@@ -149,17 +149,17 @@ type run struct {
 
 func newRun() *run { return &run{done: make(chan struct{})} }
 
-func (r *run) Message(m *wire.Message) {
+func (r *run) Happened(h Happening) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended > 0 {
-		panic("message after Done")
+		panic("something happened after Done")
 	}
-	if m.Header.MsgType == wire.TypeStream {
-		r.text.Write(m.Buffers[0])
+	if output, ok := h.(Output); ok {
+		r.text.Write(output.Data)
 		return
 	}
-	r.messages = append(r.messages, m)
+	r.happened = append(r.happened, h)
 }
 
 func (r *run) Done(reply *wire.ExecuteReply, err error) {

@@ -34,10 +34,10 @@ const (
 
 // Handler receives what belongs to one execution.
 type Handler interface {
-	// Message is called on the process's reader goroutine, in socket order. The output that it brings is acknowledged to
-	// the process when it returns, so a handler that waits slows that process down, and no other. It must not wait for
-	// an answer of the same process.
-	Message(m *wire.Message)
+	// Happened is called on the process's reader goroutine, in socket order. Output is acknowledged to the process when it
+	// returns, so a handler that waits slows that process down, and no other. It must not wait for an answer of the same
+	// process.
+	Happened(h Happening)
 	// Done ends the execution; it is called exactly once, last. reply is nil if the process died (err is an *ExitError)
 	// or was dead when it was asked; it is called before Execute returns then, and may be at any time.
 	Done(reply *wire.ExecuteReply, err error)
@@ -84,8 +84,8 @@ type Process struct {
 
 	// background is called with bgMu held, which keeps its calls in order.
 	bgMu       sync.Mutex
-	background func(*wire.Message)
-	early      []*wire.Message // what came before there was a background
+	background func(Happening)
+	early      []Happening // what came before there was a background
 	earlySize  int
 }
 
@@ -235,9 +235,9 @@ func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 	return ""
 }
 
-// SetBackground names the function that receives what is printed between executions; it is called like [Handler.Message].
+// SetBackground names the function that receives what is printed between executions; it is called like [Handler.Happened].
 // The first one also gets what was printed before, in this very call.
-func (p *Process) SetBackground(f func(*wire.Message)) {
+func (p *Process) SetBackground(f func(Happening)) {
 	p.bgMu.Lock()
 	defer p.bgMu.Unlock()
 	p.background = f
@@ -246,8 +246,8 @@ func (p *Process) SetBackground(f func(*wire.Message)) {
 	}
 	early := p.early
 	p.early = nil
-	for _, m := range early {
-		f(m)
+	for _, h := range early {
+		f(h)
 	}
 }
 
@@ -420,7 +420,7 @@ func (p *Process) explain(ctx context.Context, err error) error {
 func (p *Process) message(m *wire.Message) {
 	switch m.Header.MsgType {
 	case wire.TypeStream:
-		p.stream(m)
+		p.printed(m)
 	case wire.TypeExecuteReply:
 		p.executed(m)
 	case wire.TypeSurroundings:
@@ -433,18 +433,27 @@ func (p *Process) message(m *wire.Message) {
 		wire.TypeConnectionsReply, wire.TypeBreakReply, wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
 		// Nobody waits for the answer any more, or ever did.
 	default:
-		p.deliver(m)
+		h, known := happeningOf(m)
+		if !known {
+			p.log.Warn("dropped a message of a type that is not known", zap.String("type", m.Header.MsgType))
+			return
+		}
+		p.deliver(m.ParentID, h, len(m.Content))
 	}
 }
 
-// stream hands on what is new of a piece of output.
-func (p *Process) stream(m *wire.Message) {
+// printed takes a stream message.
+func (p *Process) printed(m *wire.Message) {
 	s, err := wire.ParseStream(m.Content)
 	if err != nil || len(m.Buffers) != 1 {
 		p.log.Warn("dropped a stream message", zap.Int("buffers", len(m.Buffers)), zap.Error(err))
 		return
 	}
-	data := m.Buffers[0]
+	p.stream(m.ParentID, s, m.Buffers[0])
+}
+
+// stream hands on what is new of a piece of output.
+func (p *Process) stream(parent string, s wire.Stream, data []byte) {
 	size := uint64(len(data))
 	if s.Seq < size {
 		p.log.Warn("dropped a stream message that counts fewer bytes than it has", zap.Uint64("seq", s.Seq), zap.Uint64("size", size))
@@ -455,12 +464,12 @@ func (p *Process) stream(m *wire.Message) {
 	}
 	switch begin := s.Seq - size; {
 	case begin < p.seen:
-		m.Buffers[0] = data[p.seen-begin:]
+		data = data[p.seen-begin:]
 	case begin > p.seen:
 		p.log.Warn("output is missing", zap.Uint64("from", p.seen), zap.Uint64("to", begin))
 	}
 	p.seen = s.Seq
-	p.deliver(m)
+	p.deliver(parent, Output{s.Name, data}, len(data))
 	if p.seen-p.acked >= ackEvery {
 		p.acknowledge()
 	}
@@ -477,26 +486,23 @@ func (p *Process) acknowledge() {
 	p.link.Post(wire.TypeStreamAck, content)
 }
 
-// deliver hands a message to the execution that it belongs to, or to the background.
-func (p *Process) deliver(m *wire.Message) {
+// deliver hands something of a size to the execution that it belongs to, or to the background.
+func (p *Process) deliver(parent string, h Happening, size int) {
 	p.mu.Lock()
-	e := p.find(m.ParentID)
+	e := p.find(parent)
 	p.mu.Unlock()
 	if e != nil {
-		e.handler.Message(m)
+		e.handler.Happened(h)
 		return
 	}
 	p.bgMu.Lock()
 	defer p.bgMu.Unlock()
 	if p.background != nil {
-		p.background(m)
+		p.background(h)
 		return
 	}
-	for _, b := range m.Buffers {
-		p.earlySize += len(b)
-	}
-	if p.earlySize += len(m.Content); p.earlySize <= maxEarly {
-		p.early = append(p.early, m)
+	if p.earlySize += size; p.earlySize <= maxEarly {
+		p.early = append(p.early, h)
 	}
 }
 
@@ -672,13 +678,7 @@ func (p *Process) deliverTail(e *ending) {
 			p.log.Warn("tail of the output is short", zap.Int("size", t.Size), zap.Int("have", len(data)))
 			return
 		}
-		content, _ := json.Marshal(wire.Stream{Name: t.Name, Seq: t.Seq})
-		p.stream(&wire.Message{
-			Header:   wire.Header{MsgType: wire.TypeStream},
-			ParentID: parent,
-			Content:  content,
-			Buffers:  [][]byte{data[:t.Size:t.Size]},
-		})
+		p.stream(parent, wire.Stream{Name: t.Name, Seq: t.Seq}, data[:t.Size:t.Size])
 		data = data[t.Size:]
 	}
 }
@@ -688,9 +688,9 @@ func (p *Process) earlyText() string {
 	p.bgMu.Lock()
 	defer p.bgMu.Unlock()
 	var b strings.Builder
-	for _, m := range p.early {
-		if m.Header.MsgType == wire.TypeStream {
-			b.Write(m.Buffers[0])
+	for _, h := range p.early {
+		if output, ok := h.(Output); ok {
+			b.Write(output.Data)
 		}
 	}
 	text := b.String()

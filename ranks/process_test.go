@@ -1,11 +1,16 @@
 package ranks
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"dipls/ranks/fakerank"
 	"dipls/ranks/wire"
@@ -19,12 +24,12 @@ func TestExecute(t *testing.T) {
 	if got.output() != "one\ntwo\nfour\n" {
 		t.Errorf("printed %q", got.output())
 	}
-	var types []string
-	for _, m := range got.messages {
-		types = append(types, m.Header.MsgType)
+	want := []Happening{
+		Result{ExecutionCount: 1, Data: map[string]json.RawMessage{"text/plain": json.RawMessage(`"3"`)}},
+		Display{Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`)}},
 	}
-	if s := strings.Join(types, " "); s != "execute_result display_data" {
-		t.Errorf("messages %s", s)
+	if happened := sizeless(t, got.happened); !reflect.DeepEqual(happened, want) {
+		t.Errorf("happened: %+v", happened)
 	}
 	if got.reply == nil || got.reply.Status.Status != "ok" || got.reply.ExecutionCount != 1 {
 		t.Errorf("reply %+v, %v", got.reply, got.err)
@@ -231,6 +236,68 @@ func TestDroppedMessages(t *testing.T) {
 	}
 }
 
+// sizeless gives rich output without its size on the wire, which has to be told.
+func sizeless(t *testing.T, happened []Happening) []Happening {
+	t.Helper()
+	var without []Happening
+	for _, h := range happened {
+		size := 1
+		switch rich := h.(type) {
+		case Display:
+			size, rich.Size = rich.Size, 0
+			h = rich
+		case Result:
+			size, rich.Size = rich.Size, 0
+			h = rich
+		}
+		if size < 1 {
+			t.Errorf("%+v has no size", h)
+		}
+		without = append(without, h)
+	}
+	return without
+}
+
+// What a process says comes decoded. A message whose type is not known is dropped and named in the log, and one that cannot be read is told of.
+func TestHappenings(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	n := startFake(t, fakerank.Config{}, func(o *Options) { o.Log = zap.New(core) })
+	r := startPool(t, n, 1).Ranks()[0]
+	data := `"data":{"text/plain":"x"},"metadata":{"text/plain":{"a":1}}`
+	got := execute(t, r, strings.Join([]string{
+		`say display_data {` + data + `,"transient":{"display_id":"d1"}}`,
+		`say update_display_data {` + data + `,"transient":{"display_id":"d1"}}`,
+		`say clear_output {"wait":true}`,
+		`say execute_result {` + data + `,"execution_count":7}`,
+		`say error {"ename":"ValueError","evalue":"no","traceback":["line"],"frames":[{"file":"/a.py","line":3,"name":"f","run":"a-1"}]}`,
+		`say command_request {"id":4,"command":"info","more":1}`,
+		`say command_end {"id":4}`,
+		`say display_data {"data":3}`,
+		`say news {"of":"tomorrow"}`,
+	}, "\n"))
+	rich := map[string]json.RawMessage{"text/plain": json.RawMessage(`"x"`)}
+	metadata := map[string]json.RawMessage{"text/plain": json.RawMessage(`{"a":1}`)}
+	want := []Happening{
+		Display{Data: rich, Metadata: metadata, ID: "d1"},
+		Display{Data: rich, Metadata: metadata, ID: "d1", Update: true},
+		Clear{Wait: true},
+		Result{ExecutionCount: 7, Data: rich, Metadata: metadata},
+		Failure{EName: "ValueError", EValue: "no", Traceback: []string{"line"}, Frames: []wire.Frame{{File: "/a.py", Line: 3, Name: "f", Run: "a-1"}}},
+		Command{wire.Command{ID: 4, Command: "info"}, json.RawMessage(`{"id":4,"command":"info","more":1}`)},
+		CommandEnd{ID: 4},
+	}
+	happened := sizeless(t, got.happened)
+	if len(happened) != len(want)+1 || !reflect.DeepEqual(happened[:len(want)], want) {
+		t.Fatalf("happened: %+v", happened)
+	}
+	if u, ok := happened[len(want)].(Unreadable); !ok || u.Type != "display_data" || u.Err == nil {
+		t.Errorf("happened: %+v", happened[len(want)])
+	}
+	if unknown := logs.FilterField(zap.String("type", "news")).All(); len(unknown) != 1 {
+		t.Errorf("logged: %+v", logs.All())
+	}
+}
+
 func TestFlood(t *testing.T) {
 	n := startFake(t, fakerank.Config{})
 	p := startPool(t, n, 2)
@@ -255,7 +322,7 @@ type countHandler struct {
 	done func()
 }
 
-func (h *countHandler) Message(m *wire.Message)            { *h.size += len(m.Buffers[0]) }
+func (h *countHandler) Happened(got Happening)             { *h.size += len(got.(Output).Data) }
 func (h *countHandler) Done(_ *wire.ExecuteReply, _ error) { h.done() }
 
 // A handler that waits holds up its own process: that stops printing when 1 MiB is not acknowledged. It holds up no other.
@@ -282,7 +349,7 @@ func TestSlowHandler(t *testing.T) {
 	}
 }
 
-// gateHandler waits at its gate in every message.
+// gateHandler waits at its gate whenever something happens.
 type gateHandler struct {
 	*run
 	gate    chan struct{}
@@ -290,17 +357,17 @@ type gateHandler struct {
 	once    sync.Once
 }
 
-func (h *gateHandler) Message(m *wire.Message) {
+func (h *gateHandler) Happened(got Happening) {
 	h.once.Do(func() { close(h.entered) })
 	<-h.gate
-	h.run.Message(m)
+	h.run.Happened(got)
 }
 
 func TestBackground(t *testing.T) {
 	n := startFake(t, fakerank.Config{JoinPrint: "a warning of the app"})
 	r := startPool(t, n, 1).Ranks()[0]
 	got := newRun()
-	r.SetBackground(got.Message)
+	r.SetBackground(got.Happened)
 	if got.output() != "a warning of the app\n" {
 		t.Errorf("printed while it started: %q", got.output())
 	}

@@ -56,7 +56,7 @@ func pulling(t *testing.T, ctx context.Context, p *Process) <-chan error {
 	t.Helper()
 	r := start(p, "pass").wait(t) // what is printed between cells is the last one's
 	background := newRun()
-	p.SetBackground(background.Message)
+	p.SetBackground(background.Happened)
 	failed := make(chan error, 1)
 	go func() {
 		_, _, err := p.Pull(ctx, []string{"bad"})

@@ -2,7 +2,6 @@ package ranks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -318,8 +317,8 @@ func TestCommand(t *testing.T) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.messages) != 2 || h.messages[1].Header.MsgType != wire.TypeCommandEnd {
-		t.Errorf("%d messages", len(h.messages))
+	if len(h.happened) != 2 || h.happened[1] != Happening(CommandEnd{ID: 7}) {
+		t.Errorf("happened: %+v", h.happened)
 	}
 }
 
@@ -329,11 +328,9 @@ type commandHandler struct {
 	process *Process
 }
 
-func (h *commandHandler) Message(m *wire.Message) {
-	h.run.Message(m)
-	if m.Header.MsgType == wire.TypeCommandRequest {
-		var c wire.Command
-		_ = json.Unmarshal(m.Content, &c)
+func (h *commandHandler) Happened(got Happening) {
+	h.run.Happened(got)
+	if c, ok := got.(Command); ok {
 		_ = h.process.Answer(wire.MakeCommandReply{CommandStatus: wire.CommandStatus{ID: c.ID, Status: wire.Status{Status: "ok"}}, Text: "hello"})
 	}
 }

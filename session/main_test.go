@@ -162,11 +162,11 @@ type run struct {
 	err  error
 }
 
-func (r *run) Message(m *wire.Message) {
+func (r *run) Happened(h ranks.Happening) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.Header.MsgType == wire.TypeStream {
-		r.text.Write(m.Buffers[0])
+	if output, ok := h.(ranks.Output); ok {
+		r.text.Write(output.Data)
 	}
 }
 

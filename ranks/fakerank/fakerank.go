@@ -10,6 +10,7 @@
 //	write TEXT            print without an end of line
 //	result TEXT           an execute_result of type text/plain
 //	display MIME DATA     a display_data
+//	say TYPE CONTENT      send a message
 //	error NAME MESSAGE    raise: an error message, and the end of this execution
 //	surroundings JSON     tell of surroundings
 //	inherited             print those that it has got: at the start; and later

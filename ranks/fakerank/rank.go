@@ -438,6 +438,9 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		mime, data, _ := strings.Cut(arg, " ")
 		value, _ := json.Marshal(data)
 		p.send(wire.TypeDisplayData, m.RawHeader, wire.Display{Data: map[string]json.RawMessage{mime: value}})
+	case "say":
+		msgType, content, _ := strings.Cut(arg, " ")
+		p.send(msgType, m.RawHeader, json.RawMessage(content))
 	case "error":
 		name, message, _ := strings.Cut(arg, " ")
 		return &pyError{name, message}
