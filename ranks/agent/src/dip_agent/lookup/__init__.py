@@ -1,13 +1,13 @@
 """What a namespace holds, for editors: completion, hover and a list of variables.
 
 The messages are Jupyter's (`complete_request`, `inspect_request`), and one is our own (`variables_request`).
-IPython's completer is not used, since it does what must not happen to somebody who only types: it imports packages, it
-swallows the interrupt that bounds it and prints a traceback in its place, and it refuses to look into objects that have
-a `__getattr__`, which every `torch.nn.Module` has.
+IPython's completer is not used, since it does things that must not happen while somebody only types. It imports
+packages. It swallows the interrupt that bounds it, and prints a traceback instead. And it does not look into objects
+with a `__getattr__`, which every `torch.nn.Module` has.
 
-All of this runs on the main thread, while no cell does. Code of the user's may run (`__repr__`, `__dir__`), but as
-little as possible, and an interrupt ends it at any moment. Properties, `__getattr__`, calls, imports and items of the
-user's own containers are never evaluated.
+All of this runs on the main thread, while no cell does. It runs as little user code as possible (`__repr__`,
+`__dir__`), and an interrupt ends it at any moment. Properties, `__getattr__`, calls, imports and items of the user's
+own containers are never evaluated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .completion import complete
 from .describe import describe, explain, explain_computed, unread
 from .evaluate import Computed, chain_at, evaluate
 
-MIME = "application/vnd.dipls.object+json"  # of what is known of an object, in the data of an inspect_reply
+MIME = "application/vnd.dipls.object+json"  # under it the data of an inspect_reply has what is known of an object
 MAX_VARIABLES = 1000
 
 
@@ -51,7 +51,7 @@ class Lookups:
         }
 
     def inspect(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return an inspect_reply: what the dotted name is that stands at `cursor_pos` of `code`."""
+        """Return an inspect_reply: what the dotted name at `cursor_pos` of `code` is."""
         chain = chain_at(*_place(content))
         not_found = {"found": False, "data": {}, "metadata": {}}
         if not chain:
@@ -68,7 +68,7 @@ class Lookups:
         return {"found": True, "data": {"text/plain": facts["text"], MIME: facts}, "metadata": {}}
 
     def variables(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return a variables_reply: the variables of the namespace, by name. Once time is over, values are left out."""
+        """Return a variables_reply: the variables of the namespace, by name. If time runs out, values are left out."""
         space = self._shell.user_ns
         hidden = self._shell.user_ns_hidden
         names = sorted(
@@ -100,9 +100,9 @@ def _place(content: dict[str, Any]) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Drop what this thread is warned of: nobody has asked for what they are about.
+    """Drop this thread's warnings, since the user has not run the code that they are about.
 
-    Unlike `warnings.catch_warnings`, this leaves other threads theirs, and Python does not forget which it has shown.
+    Unlike `warnings.catch_warnings`, this does not affect other threads, nor which warnings Python has shown already.
     """
     show, me = warnings.showwarning, threading.get_ident()
 

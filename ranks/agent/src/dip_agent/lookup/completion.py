@@ -1,4 +1,4 @@
-"""What may stand at a place in code, as the namespace knows it."""
+"""What may be completed at a place in code, according to the namespace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .describe import kind_of
 from .evaluate import CHAIN, FREE, NAME, evaluate
 
 MAX_MATCHES = 1000
-_BACK = 4000  # characters that are read before the cursor, for the call that it stands in
+_BACK = 4000  # characters before the cursor in which the enclosing call is looked for
 
 _ITEM = re.compile(rf"{FREE}({CHAIN})\[\s*(?:'([^'\\\n]*)|\"([^\"\\\n]*))$")
 _ATTRIBUTE = re.compile(rf"{FREE}({CHAIN})\s*\.\s*(\w*)$")
@@ -29,14 +29,14 @@ _CALLEE = re.compile(rf"{FREE}({CHAIN})\s*$")
 
 
 class Match(NamedTuple):
-    """One text that may take the place of what has been typed, and what it names, in Jupyter's words."""
+    """A text that may replace what has been typed, and the type of what it names, in Jupyter's words."""
 
     text: str
     type: str
 
 
 class Found(NamedTuple):
-    """The matches, and from where on they take the place of what is there."""
+    """The matches, and the position from which on they replace the code."""
 
     start: int
     matches: list[Match]
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def complete(shell: Any, before: str) -> Found:
-    """Return what may stand after the text `before`. Raises nothing but interrupts."""
+    """Return what may follow, or complete, the text `before`. Raises nothing but interrupts."""
     line = before[before.rfind("\n") + 1 :]
     space = shell.user_ns
     if match := _ITEM.search(line):
@@ -68,12 +68,12 @@ def complete(shell: Any, before: str) -> Found:
 def _attempt(find: Any, what: str, space: dict[str, Any]) -> Iterable[Any]:
     try:
         return find(what, space)
-    except Exception:  # of code of the user's, or there is nothing of that name
+    except Exception:  # user code has raised, or there is nothing of that name
         return ()
 
 
 def _found(before: str, typed: str, candidates: Iterable[tuple[str, str]]) -> Found:
-    """Choose the candidates that go on as the user has begun, each once, public ones first."""
+    """Return the candidates that begin as the user has typed, each once, public ones first."""
     low = typed.lower()
     chosen: dict[str, Match] = {}
     for text, kind in candidates:
@@ -102,7 +102,7 @@ def _members_of(chain: str, space: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _members(value: Any) -> list[tuple[str, str]]:
-    """Return the names of attributes, with what can be told of them without getting them."""
+    """Return the names of attributes, with what is known of them without getting them."""
     places: list[Any] = [getattr(value, "__dict__", {})]
     if not issubclass(type(value), types.ModuleType):
         classes = value.__mro__ if issubclass(type(value), type) else type(value).__mro__
@@ -116,7 +116,7 @@ def _members(value: Any) -> list[tuple[str, str]]:
 
 
 def _keys(chain: str, space: dict[str, Any]) -> list[str]:
-    """Return the keys of a dict, or the columns or fields of a table, as far as they are text that needs no escapes."""
+    """Return the keys of a dict, or the columns or fields of a table, that are text without need of escapes."""
     value = evaluate(chain, space)
     if isinstance(value, dict):
         keys: Iterable[Any] = list(value)
@@ -128,7 +128,7 @@ def _keys(chain: str, space: dict[str, Any]) -> list[str]:
 
 
 def _arguments(before: str, space: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the names of the parameters of the call in whose parentheses `before` ends, each with its "="."""
+    """Return the parameter names of the call in whose parentheses `before` ends, each with its "="."""
     depth = 0
     for place in range(len(before) - 1, -1, -1):
         char = before[place]

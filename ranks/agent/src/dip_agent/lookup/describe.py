@@ -1,4 +1,4 @@
-"""What an object is, in a few words: type, value, and of arrays and tensors shape, dtype and device."""
+"""What an object is, in a few words: type, value, and for arrays and tensors shape, dtype and device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHORT = 120  # characters of a variable's value in a list
 LONG = 2000  # characters of a value
 LINES = 25  # of a value
 DOC = 3000  # characters of a docstring
-SAMPLE = 6  # elements that are shown of an array that is large, or on a GPU
+SAMPLE = 6  # elements to show of an array that is large or on a GPU
 
 _FUNCTIONS = (
     types.FunctionType,
@@ -30,18 +30,18 @@ _FUNCTIONS = (
 )
 _PROPERTIES = (property, types.GetSetDescriptorType, types.MemberDescriptorType)
 _CONTAINERS = (dict, list, tuple, set, frozenset, collections.deque)
-_HUGE = 1000  # items, of which a container is not asked to write all
+_HUGE = 1000  # items; a container with more is not asked for the text of all
 
 
 def describe(value: Any) -> dict[str, Any]:
-    """Return type, kind, text (one short line), and shape, dtype, device, length and bytes as far as it has them."""
+    """Return type, kind and text (one short line), and shape, dtype, device, length and bytes if it has them."""
     facts = {**unread(value), **_array_facts(value)}
     facts["text"] = _clip(" ".join(_text(value, facts, SHORT).split()), SHORT)
     return facts
 
 
 def explain(value: Any) -> dict[str, Any]:
-    """Return what `describe` does, with a longer text, and for what can be called signature and documentation."""
+    """Return what `describe` does with a longer text, and for what can be called its signature and documentation."""
     facts = {**unread(value), **_array_facts(value)}
     facts["text"] = _clip_lines(_text(value, facts, LONG))
     if facts["kind"] in ("function", "class"):
@@ -55,14 +55,14 @@ def explain(value: Any) -> dict[str, Any]:
 
 
 def explain_computed(descriptor: Any) -> dict[str, Any]:
-    """Return what is known of an attribute that is computed when it is asked for: its documentation."""
+    """Return what is known of an attribute that is computed on access: its documentation."""
     known = type(descriptor) in (property, functools.cached_property)
     doc = _clip(inspect.getdoc(descriptor) or "", DOC) if known else ""
     return {"type": type_name(descriptor), "kind": "property", "text": "", "doc": doc}
 
 
 def unread(value: Any) -> dict[str, Any]:
-    """Return what can be told without any code of the user's: type, kind, and the length of built-in containers."""
+    """Return what can be told without running user code: type, kind, and the length of built-in containers."""
     facts: dict[str, Any] = {"type": type_name(value), "kind": kind_of(value), "text": ""}
     if type(value) in (*_CONTAINERS, str, bytes, bytearray):
         facts["length"] = len(value)
@@ -70,7 +70,7 @@ def unread(value: Any) -> dict[str, Any]:
 
 
 def type_name(value: Any) -> str:
-    """Return the name of an object's type, with its module unless that goes without saying."""
+    """Return the name of an object's type, with its module unless that is obvious."""
     cls = type(value)
     module = cls.__module__
     if not isinstance(module, str) or module in ("builtins", "__main__"):
@@ -80,7 +80,7 @@ def type_name(value: Any) -> str:
 
 def kind_of(value: Any) -> str:
     """Return "module", "class", "function", "property" or "instance"."""
-    cls = type(value)  # not isinstance, which asks __class__, and a proxy imports or computes then
+    cls = type(value)  # not isinstance: it asks for __class__, at which a proxy may import or compute something
     for kind, classes in (
         ("module", types.ModuleType),
         ("class", type),
@@ -131,7 +131,7 @@ def _text(value: Any, facts: dict[str, Any], limit: int) -> str:
 
 
 def _elements(array: Any) -> str:
-    """Return the elements of an array, or some of them; "" where they cannot be had without waiting for a device."""
+    """Return the elements of an array, or some of them. Returns "" if one would have to wait for a device."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and isinstance(array, (numpy.ndarray, numpy.generic)):
         with numpy.printoptions(threshold=100, edgeitems=3, linewidth=100):
@@ -165,9 +165,9 @@ def _is_torch(value: Any) -> bool:
 
 
 def _gpu_is_busy(device: Any = None) -> bool:
-    """Tell whether a GPU, by default torch's current one, still has something to do.
+    """Whether a GPU, by default torch's current one, still has work to do.
 
-    To copy from it would wait for that, and nothing could end it: it may be a collective that never ends.
+    Copying from it would wait for that work, which may be a collective that never ends, and nothing could end the wait.
     """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
@@ -182,7 +182,7 @@ def _outline(name: str, facts: dict[str, Any]) -> str:
 
 
 class _Repr(reprlib.Repr):
-    """`repr` that writes no more than is shown, and the elements of no array that it comes upon."""
+    """A `repr` that writes no more than is shown, and no elements of arrays within other objects."""
 
     def __init__(self, limit: int):
         super().__init__()
@@ -209,7 +209,7 @@ class _Repr(reprlib.Repr):
         if type(x).__module__ != "builtins" and _gpu_is_busy():
             return f"<{type(x).__name__}>"  # its repr may read a tensor
         text = repr(x)
-        return text if level == self.maxlevel else _clip(text, SHORT)  # lines of an object by itself are cut later
+        return text if level == self.maxlevel else _clip(text, SHORT)  # the lines of the outermost object are cut later
 
 
 def _clip(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""The value of a dotted name, with as little of the user's code as possible."""
+"""The value of a dotted name, found by running as little user code as possible."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 NAME = r"[^\W\d]\w*"
 _STEP = rf"\.{NAME}|\[(?:-?\d+|'[^'\\\n]*'|\"[^\"\\\n]*\")\]"
 CHAIN = rf"{NAME}(?:{_STEP})*"  # a.b[0]['c'].d
-FREE = r"(?<![\w.\)\]'\"])"  # before a chain: it is no continuation of something else
+FREE = r"(?<![\w.\)\]'\"])"  # before a chain: it does not continue something else
 _DOTTED = re.compile(rf"{FREE}{NAME}(?:\.{NAME})*")
 _PARTS = re.compile(rf"^{NAME}|{_STEP}")
 
 
-_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of a type's __flags__: made at run time; but fixed since
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of a type's __flags__: made at run time; cannot be changed
 
 
 class Computed(LookupError):
-    """The value of an attribute is what code of the user's computes, which is not run; `descriptor` stands there."""
+    """User code would compute the attribute's value, and is not run. `descriptor` is the attribute's descriptor."""
 
     def __init__(self, descriptor: Any):
         super().__init__("what a property computes is not looked at")
@@ -31,7 +31,7 @@ class Computed(LookupError):
 
 
 def chain_at(code: str, cursor: int) -> str:
-    """Return the dotted name at a place in code, up to the end of the part on which that is; "" if there is none."""
+    """Return the dotted name at a place in code, up to the end of the part at that place. "" if there is none."""
     start = code.rfind("\n", 0, cursor) + 1
     end = code.find("\n", cursor)
     line = code[start : end if end >= 0 else len(code)]
@@ -45,7 +45,7 @@ def chain_at(code: str, cursor: int) -> str:
 def evaluate(chain: str, space: dict[str, Any]) -> Any:
     """Return the value of a chain such as `a.b[0]['c']`.
 
-    Raises whatever keeps it from having one: `Computed` if its last step is a property.
+    Raises whatever keeps it from having a value, and `Computed` if its last step is a property.
     """
     first, *steps = _PARTS.findall(chain)
     value = space[first] if first in space else vars(builtins)[first]
@@ -61,7 +61,7 @@ def evaluate(chain: str, space: dict[str, Any]) -> Any:
 
 def _attribute(value: Any, name: str) -> Any:
     if issubclass(type(value), types.ModuleType):
-        return vars(value)[name]  # a module's own __getattr__ imports, and must not be interrupted in that
+        return vars(value)[name]  # a module's own __getattr__ may import, and an import must not be interrupted
     if issubclass(type(value), enum.EnumMeta) and name in (members := vars(value).get("_member_map_", {})):
         return members[name]
     try:
@@ -78,7 +78,7 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _only_binds(descriptor: Any) -> bool:
-    """Tell whether a descriptor runs no code of the user's to get an attribute: functions, slots, fields of C types."""
+    """Whether a descriptor runs no user code to get an attribute, as functions, slots and fields of C types do not."""
     cls = type(descriptor)
     if cls in (classmethod, staticmethod):
         return isinstance(descriptor.__func__, (types.FunctionType, types.BuiltinFunctionType))
@@ -88,7 +88,7 @@ def _only_binds(descriptor: Any) -> bool:
 
 
 def _child(value: Any, name: str) -> Any:
-    """Return what a `torch.nn.Module` finds by its `__getattr__`: a parameter, buffer or module."""
+    """Return what a `torch.nn.Module` would find by `__getattr__`: a parameter, buffer or module."""
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(type(value), torch.nn.Module):
         for store in ("_parameters", "_buffers", "_modules"):
@@ -98,7 +98,7 @@ def _child(value: Any, name: str) -> Any:
 
 
 def _item(value: Any, key: Any) -> Any:
-    # A dataset's items are read, transformed and drawn at random: to look at one would change what a cell gets.
+    # A dataset may read, transform or draw its items at random. Looking at one would change what a cell gets.
     if not isinstance(value, (list, tuple, dict)) and type(value).__module__ != "torch.nn.modules.container":
         raise LookupError(f"items of {type(value).__name__} are not looked at")
     return value[key]

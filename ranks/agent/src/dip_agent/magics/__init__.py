@@ -1,10 +1,10 @@
 """Magics that IPython does not have, or that mean something else here.
 
-The shell, and with it every magic, is made before the fork: `register` returns the `Client` that gets its `commands`
-after it. On a rank it gets none, and the magics say where they work.
+The shell, and with it every magic, is made before the fork. `register` returns the `Client`, which gets its `commands`
+after the fork. On a rank it gets none, and the magics say where they work.
 
-    arguments  what a magic's line may hold, its help, errors that say what was meant
-    magic      a magic as a table's entry
+    arguments  what a magic's line may have, its help, and errors that guess what was meant
+    magic      the entry of one magic in a table of magics
     client     what magics do: asking the server, moving variables, running bodies
     dip        Ddip's magics
     px         ipyparallel's magics
@@ -33,7 +33,7 @@ _BUILT_IN = frozenset({"Ddip", "ddip", "Ddipp", "ddipp", "ipyparallel"})
 
 
 def register(shell: InteractiveShell) -> Client:
-    """Register them with a shell."""
+    """Register all magics with a shell."""
     client = Client(shell)
     for magic in _MAGICS:
         magic.register(shell, client)
@@ -49,7 +49,7 @@ def register(shell: InteractiveShell) -> Client:
 
 @contextlib.contextmanager
 def hinting(shell: InteractiveShell, spelling: str) -> Iterator[None]:
-    """Say in the error of a magic that there is not, `%NAME` or `%%NAME`, which one may be meant."""
+    """Within the block, have the error about an unknown magic, `%NAME` or `%%NAME`, say which one may be meant."""
     try:
         yield
     except UsageError as err:
@@ -65,7 +65,7 @@ def hinting(shell: InteractiveShell, spelling: str) -> Iterator[None]:
 
 
 def _wrap(shell: InteractiveShell, name: str, wrapper: Callable[..., bool]) -> None:
-    """Have `wrapper(shell, line)` serve a line magic of IPython's, as far as it returns True."""
+    """Have `wrapper(shell, line)` serve a line magic of IPython's. Where it returns False, IPython's own does."""
     original = shell.find_line_magic(name)
 
     def magic(line: str = "") -> Any:
@@ -83,7 +83,7 @@ def _load_ext(shell: InteractiveShell, line: str) -> bool:
 
 
 def _help(shell: InteractiveShell, line: str) -> bool:
-    """Print the help of a magic of ours; `%px?` and `px?` are the line magic, `%%px?` is the cell magic."""
+    """Print the help of a magic of ours. `%px?` and `px?` mean the line magic, `%%px?` the cell magic."""
     name = line.strip().strip("?")
     if not name.startswith("%") and name not in shell.user_ns:
         name = f"%{name}" if f"%{name}" in _HELP else f"%%{name}"
@@ -97,6 +97,6 @@ def _no_editor(*_: Any, **__: Any) -> None:
 
 
 def _show_in_pager(shell: InteractiveShell, data: Any, start: int = 0, screen_lines: int = 0) -> None:
-    """IPython's hook: print what it would page, since nobody turns pages here."""
+    """IPython's hook: print what it would show in a pager, since there is none."""
     text = data.get("text/plain", "") if isinstance(data, dict) else data
     print(shell.painted("\n".join(text.splitlines()[start:])))

@@ -1,4 +1,4 @@
-"""Arguments of magics: what a magic takes, its help, and errors that say what was meant."""
+"""Arguments of magics: what a magic takes, its help, and errors that guess what was meant."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ class Word(NamedTuple):
     """A word of a magic's line."""
 
     raw: str  # as written
-    text: str  # quotes taken off
+    text: str  # without quotes
 
 
 @dataclass(frozen=True)
 class Flag:
     """A flag of a magic.
 
-    `read` makes the value of the text after the flag and raises ValueError, which says what is expected, if it cannot.
+    `read` turns the text after the flag into the value. It raises ValueError, which says what is expected.
     """
 
-    names: tuple[str, ...]  # the long one last; the value is found under its name
+    names: tuple[str, ...]  # the long one last, which gives the value its name
     help: str
     value: str = ""  # what the help calls its value; "" if it takes none
     read: Callable[[str], Any] = str
     default: Any = None
-    ranks: bool = False  # the words after the first that look like ranks are its, too
-    otherwise: Any = None  # the value if none is written; None: one must be written
+    ranks: bool = False  # it also takes the words after the first that look like ranks
+    otherwise: Any = None  # the value if none is written; None if one must be written
     const: Any = True  # the value of a flag that takes none
-    dest: str = ""  # where the value is found, if not under the flag's name
+    dest: str = ""  # the value's name, if not the flag's
 
     @property
     def key(self) -> str:
-        """Where the value is found."""
+        """The name of the value."""
         return self.dest or self.names[-1].lstrip("-").replace("-", "_")
 
     @property
@@ -66,21 +66,21 @@ _HELP = Flag(("-h", "--help"), "show this help")
 
 @dataclass(frozen=True)
 class Parser:
-    """What a magic takes, and what its help says."""
+    """Parses a magic's line, and knows its help."""
 
     spelling: str  # "%dipush"
     purpose: str  # one sentence
     flags: tuple[Flag, ...] = ()
-    words: str = ""  # what the usage calls words that are not flags; "" if there are none
+    words: str = ""  # the usage's name for words that are not flags; "" if there are none
     words_help: str = ""
     raw: bool = False  # the line is not parsed here
     notes: str = ""
     examples: tuple[str, ...] = ()
-    hidden: tuple[Flag, ...] = field(default=())  # accepted, but without effect, which is told
+    hidden: tuple[Flag, ...] = field(default=())  # accepted, but without effect, and the user is told so
 
     @property
     def usage(self) -> str:
-        """What can be written, as `usage: …`, in lines that are not long."""
+        """The usage text, `usage: …`, in short lines."""
         parts = [self.spelling, *(flag.usage for flag in self.flags), *self.words.split()]
         unbroken = " ".join(part.replace(" ", "\0") for part in parts)
         lines = textwrap.fill(
@@ -105,11 +105,11 @@ class Parser:
         return "\n\n".join(filter(None, parts))
 
     def fail(self, message: str) -> UsageError:
-        """Return the error for a line that cannot be."""
+        """Return the error for a wrong line."""
         return UsageError(f"{message}\n{self.usage}\n{self.spelling}? tells more.")
 
     def misuse(self, message: str) -> UsageError:
-        """Print the help, and return the error for a line that lacks the essential."""
+        """Print the help and return the error for a line that lacks something essential."""
         print(self.help)
         return UsageError(message)
 
@@ -127,7 +127,7 @@ class Parser:
         return words
 
     def parse(self, line: str) -> SimpleNamespace | None:
-        """Return the flags' values by name, and as `words` the other words; None if help is asked for.
+        """Return the flags' values by name, and the other words as `words`. None if help is asked for.
 
         Raises UsageError.
         """
@@ -147,9 +147,9 @@ class Parser:
         return found
 
     def parse_front(self, line: str) -> tuple[SimpleNamespace, str] | None:
-        """Return the values of the flags that stand before code, and the code; None if help is asked for.
+        """Return the values of the flags that stand before code, and the code. None if help is asked for.
 
-        Only words that begin with "--" are flags: a single "-" may begin code, too. Raises UsageError.
+        Only words that begin with "--" are flags, since a single "-" may begin code. Raises UsageError.
         """
         found = self._defaults()
         while (line := line.lstrip()).startswith("--"):
@@ -176,7 +176,7 @@ class Parser:
             print(f"{self.spelling}: {flag.names[-1]} {effect}.", file=sys.stderr)
 
     def _flag(self, word: Word) -> tuple[Flag, str | None]:
-        """Return the flag that a word is, and its value if that is in the same word: `--ranks=0` or `-r0`."""
+        """Return the flag that a word is, and its value if the word has that, too: `--ranks=0` or `-r0`."""
         flags = {name: flag for flag in (*self.flags, *self.hidden, _HELP) for name in flag.names}
         name, equals, value = word.text.partition("=")
         if name in flags:
@@ -202,7 +202,7 @@ class Parser:
             raise self.fail(f"{self.spelling}: {flag.names[-1]} {text}: {err}{hint}.") from None
 
     def _next(self, flag: Flag, rest: deque[Word]) -> str | None:
-        """Take the value of a flag from the words after it; None if it is left out and may be."""
+        """Take the value of a flag from the words after it. None if it is optional and left out."""
         if flag.otherwise is not None:
             return rest.popleft().text if rest and _is_truth(rest[0].text) else None
         if not rest or (rest[0].raw[0] == "-" and not rest[0].raw[1:2].isdigit()):
@@ -233,7 +233,7 @@ def ranks(text: str) -> str:
 
 
 def targets(text: str) -> str:
-    """Return ranks as `ranks` does, which here may count from the end: -1, 1:3, ::2, [0, -1]. Raises ValueError."""
+    """As `ranks`, but also take ipyparallel's targets: -1, 1:3, ::2, [0, -1]. Raises ValueError."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]
@@ -286,7 +286,7 @@ def truth(text: str) -> bool:
 
 
 def names(words: list[str], parser: Parser) -> list[str]:
-    """Return names of variables, written between blanks or commas, each once. Raises UsageError."""
+    """Return names of variables, separated by blanks or commas, each once. Raises UsageError."""
     found = [unicodedata.normalize("NFKC", name) for word in words for name in word.split(",") if name]
     for name in found:
         if not name.isidentifier():
@@ -304,13 +304,13 @@ def _is_truth(text: str) -> bool:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """Return which of the known flags may be meant, or all of them."""
+    """Return the known flag that may be meant, or all of them."""
     near = nearest(name, known)
     return f"; did you mean {near}?" if near else f"; it has {' '.join(known)}."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return which of the known words may be meant, by the rule of the editors' diagnostics; "" if none may."""
+    """Return the known word that may be meant, "" if none may. The rule is that of the editors' diagnostics."""
     near = [(_edits(name, word), word) for word in known if abs(len(name) - len(word)) <= 2]
     distance, word = min(near, default=(len(name), ""))
     return word if distance <= min(2, len(name) // 2) else ""

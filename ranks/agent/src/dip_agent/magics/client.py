@@ -1,4 +1,4 @@
-"""What magics do, apart from reading their lines: asking the server, moving variables, running bodies here."""
+"""What magics do once their lines are parsed: ask the server, move variables, run bodies here."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ALL = "all"
 class RankError(RuntimeError):
     """Code failed on ranks, whose tracebacks have been shown.
 
-    `run` is the run's id, `status` its end ("error", "interrupted" or "died"), and `parts` holds, for every rank,
-    `{"rank", "status", "ename", "evalue"}`.
+    `run` is the run's id, `status` says how it ended ("error", "interrupted" or "died"), and `parts` has
+    `{"rank", "status", "ename", "evalue"}` for each rank.
     """
 
     def __init__(self, reply: Mapping[str, Any]):
@@ -30,12 +30,12 @@ class RankError(RuntimeError):
         super().__init__(_failure(self.parts, reply.get("reason") or self.status))
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: one line, since the ranks' own tracebacks are there already."""
+        """IPython's hook: show one line, since the ranks' own tracebacks have been shown."""
         return [f"RankError: {self}"]
 
 
 class Info(dict):
-    """The pool as the server describes it: docs/wire.md, "Commands". Prints as a table."""
+    """The server's description of the pool: docs/wire.md, "Commands". Prints as a table."""
 
     def __repr__(self) -> str:
         ranks = self.get("ranks") or []
@@ -89,10 +89,10 @@ class Client:
         self.shell = shell
         self.commands: Commands | None = None  # a rank has none
         self._pushed = Pushed()
-        self._unpacking = threading.RLock()  # one thread at a time reads pickles
+        self._unpacking = threading.RLock()  # one thread at a time unpickles
 
     def require(self, spelling: str) -> None:
-        """Raise UsageError where `spelling` cannot work."""
+        """Raise UsageError if `spelling` cannot work in this process."""
         if self.commands is None:
             raise UsageError(
                 f"{spelling} works in the local namespace, not on a rank: put it into a cell without %%dip, or with "
@@ -112,9 +112,9 @@ class Client:
             print(notice)
 
     def pull(self, names: list[str], ranks: str, bind: bool) -> dict[str, Any]:
-        """Return variables of ranks by name: the value if `ranks` is one number, else a list by rank.
+        """Return variables of ranks by name: the value if `ranks` is one number, otherwise a list by rank.
 
-        With `bind` they become variables of the local namespace. Raises CommandError, and then nothing has changed.
+        With `bind` they become variables of the local namespace. If it raises CommandError, nothing has changed.
         """
         with self.commands.holding("pull", names=names, ranks=ranks) as reply, self._unpacking:
             return self._take(names, reply["payloads"], ranks.isdecimal(), bind)
@@ -128,7 +128,7 @@ class Client:
             by_rank = [one.values for one in incoming]
             values = by_rank[0] if single else {name: [found[name] for found in by_rank] for name in names}
             for one in incoming:
-                one.values = {}  # bound below, all at once; what functions brought along stays in any case
+                one.values = {}  # bound below, all at once; the globals that came with functions stay in any case
                 one.commit()
             if bind:
                 self.shell.user_ns.update(values)
@@ -141,9 +141,9 @@ class Client:
             raise
 
     def run(self, code: str, *, place: tuple[str, int] = ("", 1), **how: Any) -> tuple[str, bool]:
-        """Run code on ranks; return the run's id, and whether its end was waited for.
+        """Run code on ranks. Returns the run's id, and whether its end was waited for.
 
-        `place` is path and line of the code; `how` may hold the command's `ranks`, `see`, `quiet`, `app_command`,
+        `place` is path and line of the code. `how` may have the command's `ranks`, `see`, `quiet`, `app_command`,
         `anyway`, `wait`, `px` and `verbose`. Raises CommandError, or RankError if the code fails.
         """
         path, line = place
@@ -155,11 +155,11 @@ class Client:
         return reply["run"], waited
 
     def run_here(self, code: str) -> None:
-        """Run the body of the magic that runs in the local namespace. Raises what it raises."""
+        """Run the body of the running magic in the local namespace. Raises what that raises."""
         self.shell.run_cell(code, store_history=False).raise_error()
 
     def result(self, run: str) -> dict[str, Any]:
-        """Wait for the end of a run, "" for the last one on the ranks; return the reply, which has "parts"."""
+        """Wait for the end of a run, "" being the last one on the ranks. Returns the reply, which has "parts"."""
         return self.commands.ask("result", run=run)
 
     def info(self) -> Info:
@@ -167,19 +167,19 @@ class Client:
         return Info(self.commands.ask("info")["pool"])
 
     def pxconfig(self, **said: Any) -> dict[str, Any]:
-        """Set how a %px runs that does not say it itself; return what holds: `targets`, `block`, `verbose`."""
+        """Set the defaults of %px. Returns those that now hold: `targets`, `block`, `verbose`."""
         return self.commands.ask("pxconfig", **said)
 
     def autodip(self, on: bool | None = None, **how: Any) -> str:
-        """Switch autodip, or with None only ask; return the directive by which cells run, "" if it is off.
+        """Switch autodip, or with None only ask. Returns the directive by which cells run, "" if it is off.
 
-        `how` may hold `flags` of a %%dip, or `px`: cells run as %%px.
+        `how` may have `flags`, those of a %%dip, or `px`, by which cells run as %%px.
         """
         return self.commands.ask("autodip", on=on, **how)["autodip"]
 
 
 class Run:
-    """Code that was started on ranks. `id` is the run's."""
+    """A run that was started on ranks. `id` is its id."""
 
     def __init__(self, client: Client, run: str):
         self._client = client
@@ -188,7 +188,7 @@ class Run:
     def wait(self) -> list[dict[str, Any]]:
         """Wait for its end. Raises RankError if it failed.
 
-        Returns for every rank `{"rank", "status", "output", "result"}`: what it printed, and the text of its value.
+        Returns `{"rank", "status", "output", "result"}` for each rank: what it printed, and its value as text.
         """
         reply = self._client.result(self.id)
         check(reply)
@@ -199,7 +199,7 @@ class Run:
 
 
 def autodip_state(directive: str) -> str:
-    """Return the sentence about what `Client.autodip` has returned."""
+    """Return a sentence about the directive that `Client.autodip` has returned."""
     return f"Autodip: on, cells run as {directive}" if directive else "Autodip: off"
 
 
@@ -210,7 +210,7 @@ def check(reply: Mapping[str, Any]) -> None:
 
 
 def describe_failure(part: Mapping[str, Any], reason: str = "") -> str:
-    """Return one line about a part of a run that failed."""
+    """Return one line about a failed part of a run."""
     if not part.get("ename"):
         return reason or part["status"]
     text = str(part.get("evalue", "")).partition("\n")[0]
@@ -223,7 +223,7 @@ def _failure(parts: list[dict[str, Any]], reason: str) -> str:
         if part["status"] != "ok":
             groups.setdefault(describe_failure(part), []).append(part["rank"])
     if not groups or any(part["status"] == "died" for part in parts):
-        return reason  # which names the ranks that died; with them the others end in one way or another
+        return reason  # it names the ranks that died; the others may then end in any way
     return "; ".join(f"{text} — {ranklist.name(on)}" for text, on in groups.items())
 
 

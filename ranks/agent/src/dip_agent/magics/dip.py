@@ -104,7 +104,7 @@ def _dipush(client: Client, given: SimpleNamespace, local_ns: dict[str, Any]) ->
 
 
 def find(wanted: list[str], namespace: Any) -> dict[str, Any]:
-    """Return those variables. Raises NameError, which names all that are missing."""
+    """Return the variables `wanted` of a namespace. Raises NameError, which names all that are missing."""
     missing = [name for name in wanted if name not in namespace]
     if missing:
         listed = ", ".join(map(repr, missing))
@@ -141,7 +141,7 @@ def _dipull(client: Client, given: SimpleNamespace, _: Any) -> None:
 
 
 def transfer(client: Client, wanted: dict[str, Any]) -> None:
-    """Do what %dipush or %dipull does, without a line: `wanted` is the `transfer` of an execute_request."""
+    """Do what %dipush or %dipull does, as `wanted`, the `transfer` of an execute_request, says."""
     named = list(dict.fromkeys(map(name, wanted["names"])))
     if wanted["pull"]:
         client.pull(named, wanted["ranks"], bind=True)
@@ -179,7 +179,7 @@ def _autodip(client: Client, line: str, _: Any) -> None:
 
 
 def _dip_flags(words: list[Any]) -> str:
-    """Return flags as %%dip has them. Ddip has them in quotes, behind a flag that in %%dip is for the app's command."""
+    """Return flags in the form of %%dip. Ddip has them in quotes, after a flag that in %%dip is the app's command."""
     found = []
     rest = iter(words)
     for word in rest:

@@ -1,4 +1,4 @@
-"""The handle that code of the local namespace reaches the ranks by, without magics."""
+"""The handle by which code of the local namespace reaches the ranks without magics."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Dipper:
 
     @property
     def ranks(self) -> list[int]:
-        """The ranks that there are: `[0, 1, …]`, empty before there is a pool."""
+        """The ranks of the pool: `[0, 1, …]`. Empty before there is one."""
         return [rank["rank"] for rank in self.info().get("ranks") or []]
 
     def push(self, *names: str, ranks: Any = ALL, **values: Any) -> None:
-        """Push variables of the local namespace by their names, and `values` under theirs.
+        """Push variables of the local namespace by name, and `values` under their names.
 
         All ranks get all of it, or none gets any. Raises NameError or CommandError.
         """
@@ -63,11 +63,11 @@ class Dipper:
         return None if waited else Run(self._client, run)
 
     def interrupt(self) -> int:
-        """Interrupt what runs on the ranks; return how many runs that were."""
+        """Interrupt what runs on the ranks. Returns how many runs these were."""
         return self._client.commands.ask("interrupt")["interrupted"]
 
     def info(self) -> Info:
-        """Return what `%makedip -i` shows, as a dict that prints as that."""
+        """Return what `%makedip -i` shows, as a dict that prints like that."""
         return self._client.info()
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ def _named(given: Iterable[Any], method: str) -> list[str]:
 
 
 def _listed(given: Any) -> str:
-    """Return ranks as the server reads them. Raises ValueError."""
+    """Return ranks in the form that the server reads. Raises ValueError."""
     if isinstance(given, Iterable) and not isinstance(given, str):
         given = ",".join(map(str, given))
     try:

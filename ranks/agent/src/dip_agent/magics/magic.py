@@ -1,4 +1,4 @@
-"""A magic as a table's entry, and as IPython wants it."""
+"""One magic: an entry of our tables, and what IPython gets for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .client import Client
 
 @dataclass(frozen=True)
 class Magic:
-    """A line or cell magic; its name is the parser's.
+    """A line or cell magic, with the parser's name.
 
-    `serve(client, arguments, rest)` does it. `arguments` are the parsed line, or the line itself if the parser leaves
-    it raw; `rest` is a cell magic's body, or the local variables at the place where a line magic stands.
+    `serve(client, arguments, rest)` does its work. `arguments` are the parsed line, or the line itself if the parser
+    leaves it raw. `rest` is a cell magic's body, or the local variables at the place where a line magic stands.
     """
 
     parser: Parser
@@ -38,7 +38,7 @@ class Magic:
 
             function.needs_local_scope = True
         function.__doc__ = self.parser.help
-        no_var_expand(function)  # what stands between braces is code for the ranks, or an f-string's
+        no_var_expand(function)  # text between braces is code for the ranks, or part of an f-string
         shell.register_magic_function(function, "cell" if self._is_cell else "line", self.parser.spelling.lstrip("%"))
 
     @property

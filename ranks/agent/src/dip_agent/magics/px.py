@@ -22,7 +22,7 @@ _OUT = Flag(
     ("-o", "--out"), "bind NAME to a handle on the run: NAME.wait() waits, and tells what came of it", "NAME", name
 )
 
-# What ipyparallel has to arrange its output.
+# Flags by which ipyparallel arranges its output.
 _ARRANGING = (
     Flag(("-e",), ""),
     Flag(("-r",), ""),
@@ -82,7 +82,7 @@ def _cell_px(client: Client, given: SimpleNamespace, body: str) -> Run | None:
 
 
 def _execute(client: Client, code: str, given: SimpleNamespace) -> Run | None:
-    """Run code on the ranks; return a handle on what is not waited for."""
+    """Run code on the ranks. Returns a handle on the run if it is not waited for."""
     said = {"ranks": given.targets or "", "wait": given.block, "verbose": given.verbose}
     run, waited = client.run(code, place=client.shell.compile.where(), see=ALL, px=True, **said)
     handle = Run(client, run)

@@ -1,9 +1,15 @@
 """Variables on their way from one process's namespace to another's, in memory that both map.
 
-`pack` puts variables where other processes can map them, `unpack` takes them from there; `Transfers` does both for a
-rank. pickles.py says what is pickled how, arrays.py what arrays and tensors become, memory.py where the bytes lie, and
-parts.py what later pushes share with earlier ones,
-explain.py why something cannot be sent. The format is in docs/wire.md, "Payload".
+`pack` puts variables where other processes can map them, and `unpack` takes them from there. `Transfers` does both for
+a rank. The format is in docs/wire.md, "Payload".
+
+    pickles  how each kind of object is pickled
+    classes  whether two classes are the same code
+    arrays   how arrays and tensors are pickled
+    memory   where the bytes lie
+    owned    arrays and storages over that memory, which can be resized
+    parts    what later pushes share with earlier ones
+    explain  why something cannot be sent
 """
 
 from __future__ import annotations
@@ -47,7 +53,7 @@ class Outgoing:
 def pack(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[], None] | None = None) -> Outgoing:
     """Pickle variables of `namespace` into memory that other processes can map.
 
-    `check`, if given, is called now and then, and ends this by what it raises.
+    `check`, if given, is called now and then. What it raises ends this.
 
     Raises TransferError if one of them cannot be pickled or if there is no room. Any exception leaves nothing behind.
     """
@@ -68,10 +74,10 @@ def pack(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[
 
 
 def unpack(names: Sequence[str], payload: dict[str, Any], namespace: dict[str, Any]) -> Incoming:
-    """Map and unpickle variables that `pack` has put somewhere; `commit` of what is returned binds them.
+    """Map and unpickle variables that `pack` has put somewhere. The result's `commit` binds them.
 
-    Functions among the values may need globals that came with them: these stay in `namespace` only after `commit`. A
-    name may be there twice. Not for two threads at once.
+    Functions among the values may need globals that come with them. These stay in `namespace` only after `commit`. A
+    name may be there twice. Only one thread at a time may do this.
 
     Raises TransferError. Any exception leaves `namespace` as it was.
     """
@@ -99,13 +105,13 @@ class Transfers:
         memory.settle(directory, host)
         self._namespace = namespace
         self._staged: Incoming | None = None
-        self._lock = threading.Lock()  # guards what follows, which the I/O thread changes, too
+        self._lock = threading.Lock()  # guards `_pulled` and `_pulling`, which `release` changes on another thread
         self._pulled: dict[str, Outgoing] = {}
-        self._pulling: set[str] = set()  # pull_requests that are being served and were not released meanwhile
-        self._pickling = threading.Lock()  # what is pickled by one thread may be just what another one unpickles
+        self._pulling: set[str] = set()  # ids of pull_requests that are being served and have not been released
+        self._pickling = threading.Lock()  # one thread at a time pickles or unpickles
 
     def push(self, request: Message) -> dict[str, Any]:
-        """Unpickle the variables of a push_request; they wait for `end_push`. Return what the reply says."""
+        """Unpickle the variables of a push_request, which then wait for `end_push`. Returns the reply's content."""
         self.end_push(False)
         try:
             with self._pickling:
@@ -115,7 +121,7 @@ class Transfers:
         return {}
 
     def end_push(self, commit: bool) -> None:
-        """Bind the variables that wait, or forget them."""
+        """Bind the variables that a push has brought, or forget them."""
         staged, self._staged = self._staged, None
         if staged is not None and commit:
             staged.commit()
@@ -123,10 +129,7 @@ class Transfers:
             staged.abort()
 
     def pull(self, request: Message, check: Callable[[], None] | None = None) -> dict[str, Any]:
-        """Pickle the variables of a pull_request. Return what the reply says. `check` is as in `pack`.
-
-        Also for other threads.
-        """
+        """Pickle the variables of a pull_request for its reply. For any thread. `check` is as in `pack`."""
         names = request.content["names"]
         for name in names:
             if name not in self._namespace:
@@ -150,8 +153,8 @@ class Transfers:
         return {"payload": outgoing.payload}
 
     def prune(self) -> None:
-        """Let go of what has come along with functions and was replaced since, and of memory that was outgrown."""
-        if self._pickling.acquire(blocking=False):  # else the next time will do
+        """Let go of globals that came with functions and were replaced since, and of memory that arrays have left."""
+        if self._pickling.acquire(blocking=False):  # otherwise the next call does it
             try:
                 pickles.prune(self._namespace)
                 owned.settle()
@@ -159,7 +162,7 @@ class Transfers:
                 self._pickling.release()
 
     def release(self, content: dict[str, Any]) -> None:
-        """Free what the pull_request `content["parent"]` was answered with. Called on the I/O thread."""
+        """Free the memory of the reply to the pull_request `content["parent"]`. Called under the turn."""
         parent = content.get("parent")
         with self._lock:
             outgoing = self._pulled.pop(parent, None)

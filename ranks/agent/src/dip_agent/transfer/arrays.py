@@ -1,7 +1,7 @@
 """NumPy's arrays and torch's storages, pickled so that their bytes travel out of band.
 
-Both pickle by themselves, too, but copy into the pickle what is not contiguous, every date, and every tensor. Neither
-package is imported here before there is an object of it.
+Both can be pickled without this, but copy into the pickle every tensor, every date and whatever is not contiguous.
+Neither package is imported here before there is an object of it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from . import owned
 
 
 class Reducers:
-    """The reducers of one pickle; see `pickle.Pickler.reducer_override`."""
+    """The reducers for one pickle; see `pickle.Pickler.reducer_override`."""
 
     def __init__(self) -> None:
         self._by_type: dict[type, Callable[[Reducers, Any], Any]] = {}
-        self._storages: dict[int, Any] = {}  # the one object by which each storage is pickled; keeps its bytes alive
+        self._storages: dict[
+            int, Any
+        ] = {}  # for each storage the one object that is pickled for it; it keeps the bytes alive
         if (ndarray := getattr(sys.modules.get("numpy"), "ndarray", None)) is not None:
             self._by_type[ndarray] = Reducers._reduce_array
         torch = sys.modules.get("torch")
@@ -32,20 +34,20 @@ class Reducers:
                 self._by_type[torch.Tensor] = Reducers._reduce_lazy
 
     def reduce(self, value: Any) -> Any:
-        """Return what `__reduce_ex__` would, or NotImplemented."""
+        """Return what `__reduce_ex__` would return, or NotImplemented."""
         reducer = self._by_type.get(type(value))
         return NotImplemented if reducer is None else reducer(self, value)
 
     def _reduce_array(self, array: Any) -> Any:
         if array.dtype.hasobject or not array.dtype.itemsize:
-            # By NumPy itself, which forgets the flag.
+            # NumPy itself pickles it, but forgets the flag.
             return NotImplemented if array.flags.writeable else (rebuild_read_only, (array.copy(order="K"),))
         if not (array.flags.c_contiguous or array.flags.f_contiguous):
             writable = array.flags.writeable
             array = array.copy(order="C")
             array.flags.writeable = writable
         order = "C" if array.flags.c_contiguous else "F"
-        # As plain bytes: not every type of item, a date for one, can be exported as what it is.
+        # As plain bytes, since some types of items, such as dates, have no buffer format.
         buffer = pickle.PickleBuffer(array.reshape(-1, order=order).view("u1"))
         return rebuild_array, (buffer, array.dtype, array.shape, order)
 
@@ -65,7 +67,7 @@ class Reducers:
         return rebuild_storage, (pickle.PickleBuffer(_storage_bytes(storage)), kind)
 
     def _reduce_lazy(self, tensor: Any) -> Any:
-        # Before torch 2 a pickle forgets that a tensor is the conjugate or the negative of what is in its storage.
+        # Before torch 2 a pickle forgets that a tensor is the conjugate or the negative of its storage.
         conjugated, negated = tensor.is_conj(), tensor.is_neg()
         if not conjugated and not negated:
             return NotImplemented
@@ -73,7 +75,7 @@ class Reducers:
         return rebuild_lazy, (plain._neg_view() if negated else plain, conjugated, negated, tensor.requires_grad)
 
     def _canonical(self, storage: Any) -> Any:
-        # Each tensor makes objects of its own for the storage that it shares with others.
+        # Every tensor makes a new object for its storage, even if it shares the storage with others.
         return self._storages.setdefault(storage._cdata, storage)
 
 
@@ -83,13 +85,13 @@ def rebuild_array(buffer: Any, dtype: Any, shape: Sequence[int], order: str) -> 
 
 
 def rebuild_read_only(array: Any) -> Any:
-    """Return `array` as one that cannot be written to."""
+    """Return `array`, made read-only."""
     array.flags.writeable = False
     return array
 
 
 def rebuild_storage(buffer: Any, kind: str) -> Any:
-    """Return a storage over the bytes of `buffer`, or one on the current GPU with a copy of them."""
+    """Return a storage over the bytes of `buffer`, or, for a GPU, a storage on the current one with a copy of them."""
     import torch
 
     view = memoryview(buffer)
@@ -98,7 +100,7 @@ def rebuild_storage(buffer: Any, kind: str) -> Any:
 
 
 def rebuild_typed(storage: Any, dtype: Any) -> Any:
-    """Return `storage` as a tensor's pickle wants it."""
+    """Return `storage` in the form that a tensor's pickle needs."""
     from torch.storage import TypedStorage
 
     try:
@@ -118,7 +120,7 @@ def _has_bytes(storage: Any) -> bool:
 
 
 def _storage_bytes(storage: Any) -> Any:
-    """Return the storage's memory, or a copy of what a GPU holds."""
+    """Return the storage's memory, or a copy of it if it is on a GPU."""
     if not storage.nbytes():
         return bytearray()
     host = storage if storage.device.type == "cpu" else storage.cpu()

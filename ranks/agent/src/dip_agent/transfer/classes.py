@@ -1,4 +1,4 @@
-"""Whether two classes of `__main__`, each made in a process of its own, are the same code."""
+"""Whether two classes of `__main__`, made in different processes, are the same code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 _LRUCache = type(functools.lru_cache(len))
 _HOLDERS = (functools.cached_property, functools.partialmethod, functools.singledispatchmethod)
-_GENERATED = frozenset({"__annotate__", "__annotate_func__"})  # by Python 3.14, for what is no code of the class
+_GENERATED = frozenset({"__annotate__", "__annotate_func__"})  # made by Python 3.14; no code of the class
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
 def is_named(cls: type) -> bool:
-    """Whether a class is one of `__main__` that a namespace can have under its qualified name."""
+    """Whether a class is of `__main__`, and a namespace can have it under its qualified name."""
     return cls.__module__ == "__main__" and "<locals>" not in cls.__qualname__
 
 
@@ -68,13 +68,13 @@ class Fingerprints:
 
 
 class _Functions:
-    """Describes what functions do, one class's: there they may refer to each other, and in a circle."""
+    """Describes what the functions of one class do. They may refer to each other, also in a circle."""
 
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}  # id → number
 
     def of(self, value: Any) -> Any:
-        """Return a description of a function, or of what holds functions; None for data."""
+        """Return a description of a function, or of an object that holds functions. None for data."""
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, (staticmethod, classmethod)):
@@ -105,10 +105,10 @@ class _Functions:
         try:
             return self._value(cell.cell_contents)
         except ValueError:
-            return None  # not assigned yet
+            return None  # the cell is empty
 
     def _value(self, value: Any) -> Any:
-        """Describe a default or what a decorator keeps: functions and constants; of other data the type."""
+        """Describe a default value, or what a decorator keeps: functions and constants, and other data by type."""
         found = self.of(value)
         return _constant(value) if found is None else found
 
@@ -133,7 +133,9 @@ def _constant(value: Any) -> Any:
     if kind is tuple:
         return kind.__name__, [_constant(item) for item in value]
     if kind is frozenset:
-        return kind.__name__, sorted(repr(_constant(item)) for item in value)  # whose order is each process's own
+        return kind.__name__, sorted(
+            repr(_constant(item)) for item in value
+        )  # sorted, since its order differs between processes
     return _name(value if isinstance(value, type) else kind)
 
 

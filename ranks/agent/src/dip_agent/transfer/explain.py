@@ -1,4 +1,4 @@
-"""Why a variable cannot go from one process to another: the error, and where in the variable the culprit sits."""
+"""Why a variable cannot go from one process to another: the error, and where in the variable the culprit is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-NODES = 200_000  # objects looked at, at most, in search of a culprit
+NODES = 200_000  # at most so many objects are looked at in search of a culprit
 DEPTH = 100  # steps from the variable to the culprit
 
 
 class TransferError(Exception):
-    """A variable cannot be sent or received; `name` is the variable's, or empty if it is about all of them."""
+    """A variable cannot be sent or received. `name` is its name, or "" if this is about all variables."""
 
     def __init__(self, name: str, message: str):
         super().__init__(message)
@@ -22,9 +22,9 @@ class TransferError(Exception):
 
 
 class Place(NamedTuple):
-    """Where an object was found: an expression, and what its first name is, if not a variable of the namespace.
+    """Where an object was found: an expression, and what its first name is if it is no variable of the namespace.
 
-    `through` is the first global of the namespace that the way leads through, as a function's and not as an attribute.
+    `through` is the first global on the way that a function uses; an attribute does not count.
     """
 
     expression: str
@@ -42,12 +42,12 @@ class Place(NamedTuple):
         return self._replace(expression=self.expression + suffix, depth=self.depth + 1)
 
     def used(self, name: str, origin: str, through: str = "") -> Place:
-        """Return the place of an object that the function here knows as `name`."""
+        """Return the place of an object that the function at this place knows as `name`."""
         return Place(name, origin, self.through or through, self.depth + 1)
 
 
 def locate(culprit: Any, name: str, value: Any, namespace: Mapping[str, Any]) -> Place | None:
-    """Return where in the variable `name` the very object `culprit` is, the shortest way. None: not found."""
+    """Return the shortest way to the object `culprit` in the variable `name`. None if it is not found."""
     todo = deque([(Place(name), value)])
     seen = {id(value): value}
     while todo:
@@ -81,7 +81,7 @@ def _parts(place: Place, value: Any, namespace: Mapping[str, Any]) -> Iterator[t
         else:
             yield from _instance_parts(place, value)
     except Exception:
-        return  # an object that cannot even be looked at has no parts that could be named
+        return  # an object that cannot be looked at has no parts to name
 
 
 def _function_parts(place: Place, function: Any, namespace: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
@@ -89,7 +89,7 @@ def _function_parts(place: Place, function: Any, namespace: Mapping[str, Any]) -
         try:
             yield place.used(name, f"{place}'s closure variable {name!r}"), cell.cell_contents
         except ValueError:
-            pass  # not assigned yet
+            pass  # the cell is empty
     for name in sorted(global_names(function.__code__)):
         if name in function.__globals__:
             through = name if function.__globals__ is namespace else ""
@@ -103,7 +103,7 @@ def _function_parts(place: Place, function: Any, namespace: Mapping[str, Any]) -
 
 def _class_parts(place: Place, cls: type) -> Iterator[tuple[Place, Any]]:
     if cls.__module__ != "__main__" and "<locals>" not in cls.__qualname__:
-        return  # goes by its name
+        return  # it is pickled by name
     for name, value in vars(cls).items():
         if isinstance(value, (staticmethod, classmethod)):
             yield place.inside(f".{name}"), value.__func__
@@ -145,7 +145,7 @@ def _attributes(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def _reduced(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
-    """Yield what the object itself hands to pickle: the last resort, for what is made in C or on the spot."""
+    """Yield what the object itself gives to pickle. A last resort for objects of C types, or with no other parts."""
     if isinstance(value, (dict, list, tuple, set, frozenset)) or type(value).__module__ in ("numpy", "torch"):
         return
     reduced = value.__reduce_ex__(5)
@@ -170,7 +170,7 @@ def _short(key: Any) -> str:
 
 
 def reason(err: BaseException, say: Callable[[BaseException], str]) -> str:
-    """Return in a few words what went wrong; `say` is a safe `str`."""
+    """Return in a few words what went wrong. `say` is a `str` that does not raise."""
     if isinstance(err, RecursionError) or isinstance(err.__cause__, RecursionError):
         return "it is nested too deeply"
     words = say(err)

@@ -1,4 +1,4 @@
-"""Bytes that other processes of this host can map, and the mapping of theirs.
+"""Bytes that other processes of this host can map, and mappings of theirs.
 
 A file here is anonymous memory (a sealed memfd) or, where memory is short or the system has none, a file on disk that
 only its owner can read. See docs/wire.md, "Payload".
@@ -20,12 +20,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
-SEPARATE = 1 << 20  # bytes from which on a piece gets a file of its own, and its memory is free as soon as it is unused
-MOST_SEPARATE = 64  # pieces of one payload with a file of their own
-ALIGNMENT = 64  # bytes; what vector instructions and torch's own allocator go by
-STRIDE = 4 << 20  # bytes written in one call: they stay in a cache, and between calls an interrupt gets through
-UNNOTICED = 1 << 20  # bytes that are sent without a look at how much memory is free
-MARGIN = 0.1  # part of the free memory or disk that is left to others
+SEPARATE = 1 << 20  # bytes; a larger piece gets its own file, so that its memory is freed as soon as it is unused
+MOST_SEPARATE = 64  # pieces of one payload that may have their own files
+ALIGNMENT = 64  # bytes, as vector instructions and torch's own allocator want it
+STRIDE = 4 << 20  # bytes to write in one call: they stay in a cache, and an interrupt is seen between calls
+UNNOTICED = 1 << 20  # bytes that may be sent without looking at how much memory is free
+MARGIN = 0.1  # the part of the free memory or disk that is left to others
 
 _SEALS = ("F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE", "F_SEAL_SEAL")
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -42,7 +42,7 @@ _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _PROT_NONE = 0
 _MADV_COLLAPSE = 25  # since Linux 6.1
 
-_directory = ""  # where files lie that others can only reach by a name
+_directory = ""  # for files that other processes can reach only by name
 _host = ""  # the name of this host
 
 
@@ -51,9 +51,9 @@ class NoRoomError(Exception):
 
 
 class Piece(NamedTuple):
-    """Bytes that stay together, in as many chunks as they happen to be."""
+    """Bytes that stay together, in any number of chunks."""
 
-    chunks: Sequence[Any]  # bytes-like, of one dimension and one byte an item
+    chunks: Sequence[Any]  # bytes-like, with one dimension and items of one byte
     size: int
 
     @classmethod
@@ -62,10 +62,10 @@ class Piece(NamedTuple):
 
 
 class _Descriptors(list):
-    """Open files, which are closed when this list is gone, at the latest."""
+    """Open files, which are closed at the latest when this list is freed."""
 
     def close(self) -> None:
-        # No step of the interpreter lies between taking a number out and closing it, so none is closed twice.
+        # No bytecode lies between taking a number out and closing it, so that none is closed twice.
         deque(map(os.close, map(self.pop, [-1] * len(self))), maxlen=0)
 
     def __del__(self) -> None:
@@ -75,8 +75,8 @@ class _Descriptors(list):
 class Shared:
     """Pieces that other processes can map until `close`.
 
-    `files` and `places` ([file, offset, size], one a piece) are as in docs/wire.md; `notice` is a sentence for the
-    user or empty.
+    `files` and `places` ([file, offset, size] for each piece) are as in docs/wire.md. `notice` is a sentence for the
+    user, or "".
     """
 
     _paths: Any = ()  # of one whose making was interrupted
@@ -103,7 +103,7 @@ class Shared:
             self.close()
 
     def add(self, pieces: Sequence[tuple[Piece, int]], on_disk: str) -> None:
-        """Write one file, of pieces at their offsets: in the directory `on_disk`, or in memory if that is ""."""
+        """Write pieces at their offsets into one new file: in the directory `on_disk`, or in memory if that is ""."""
         path = self._create(on_disk)
         fd = self._fds[-1]
         end = max(offset + piece.size for piece, offset in pieces)
@@ -117,7 +117,7 @@ class Shared:
         self.files.append({"path": path, "inode": status.st_ino, "size": status.st_size})
 
     def _create(self, on_disk: str) -> str:
-        """Open a new file, the last of `_fds`, and return the path by which others reach it."""
+        """Open a new file, which becomes the last of `_fds`. Returns the path by which other processes reach it."""
         if not os.path.isdir("/proc/self/fd"):
             return self._create_named(on_disk or _directory or disk_directory())
         if on_disk:
@@ -132,18 +132,18 @@ class Shared:
 
     def _create_named(self, directory: str) -> str:
         path = os.path.join(directory, f"dipls-{secrets.token_hex(8)}")
-        self._paths.append(path)  # first the note: an interrupt may come any time
+        self._paths.append(path)  # before the file exists, since an interrupt may come at any time
         acquire(self._fds, os.open, path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         return path
 
 
 class _Mapping:
-    """A file's bytes, a private copy of every page that is written to. Unmapped with the last view of them."""
+    """A file's bytes, mapped copy-on-write. They are unmapped with the last view of them."""
 
     _address: Any = ()  # of one whose making was interrupted
 
     def __init__(self, fd: int, size: int, at: int | None = None):
-        """Map `size` bytes at the address `at` if that is free; of no file if `fd` is -1."""
+        """Map `size` bytes, at the address `at` if that is free. With `fd` -1 they are no file's."""
         self._size = size
         self._address = []
         access, kind = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE
@@ -157,7 +157,7 @@ class _Mapping:
 
     @property
     def address(self) -> int:
-        """Where it begins."""
+        """The address at which the mapping begins."""
         return self._address[0]
 
     def view(self) -> memoryview:
@@ -172,18 +172,19 @@ class _Mapping:
 
 
 class _HugePages:
-    """Has a file in memory consist of huge pages, before it is written to and as far as the system gives any.
+    """Has a file in memory consist of huge pages, as far as the system has any.
 
-    Page by page, memory takes three times as long to fill, and long to give back. A system seldom offers huge pages for
-    a file of its own accord, but it makes one of what there is in a range when it is asked to: here, of one small page.
+    Small pages take three times as long to fill, and long to give back. A system seldom gives a file huge pages by
+    itself. But when it is asked to, it makes a huge page of the pages that a range has. So each range first gets one
+    small page, and the rest is written afterwards.
     """
 
     def __init__(self, fd: int, size: int):
-        """The file will have `size` bytes, and has none."""
+        """The file is empty, and will have `size` bytes."""
         self._fd = fd
         self._page = _huge_page()
-        self._made = 0  # bytes that have been seen to
-        self._whole = size - size % self._page if self._page else 0  # bytes that whole huge pages can hold
+        self._made = 0  # bytes that were prepared
+        self._whole = size - size % self._page if self._page else 0  # bytes of whole huge pages
         if self._whole:
             os.ftruncate(fd, size)
             try:
@@ -192,7 +193,7 @@ class _HugePages:
                 self._whole = 0
 
     def prepare(self, end: int) -> None:
-        """See to the bytes before `end`; those that have not been seen to have not been written either."""
+        """Prepare the bytes before `end`. Bytes that were not prepared must not have been written either."""
         begin = self._made
         if end <= begin or begin == self._whole:
             return
@@ -200,7 +201,7 @@ class _HugePages:
         for offset in range(begin, self._made, self._page):
             os.pwrite(self._fd, b"\0", offset)
         if _madvise(self._mapping.address + begin, self._made - begin, _MADV_COLLAPSE) != 0:
-            self._whole = self._made  # there are no more, or this system makes none: small ones do as well
+            self._whole = self._made  # the system has no more, or makes none; go on with small pages
 
 
 def settle(directory: str, host: str) -> None:
@@ -220,13 +221,13 @@ def host() -> str:
 def acquire(owned: list[Any], call: Callable[..., Any], *arguments: Any) -> None:
     """Append `call(*arguments)` to `owned`.
 
-    No step of the interpreter lies in between, at which an interrupt could lose what `call` returns.
+    No bytecode lies between call and append, so an interrupt cannot lose what `call` returns.
     """
     owned.extend(map(call, *([argument] for argument in arguments)))
 
 
 def share(pieces: Sequence[Piece]) -> Shared:
-    """Write pieces where other processes can map them. Raises NoRoomError, or OSError where the system refuses."""
+    """Write pieces where other processes can map them. Raises NoRoomError, or OSError if the system refuses."""
     shared = Shared()
     total = sum(piece.size for piece in pieces)
     on_disk, shared.notice = _where(total)
@@ -262,23 +263,23 @@ def _map(file: dict[str, Any]) -> memoryview:
 
 
 def _map_file(fd: int, size: int) -> _Mapping:
-    """Map a file, so that its huge pages can be mapped as such: they must lie in memory as they do in the file."""
+    """Map a file so that its huge pages are mapped as such. Their addresses must be aligned as their offsets are."""
     at, page = None, _huge_page()
     if 0 < page <= size:
         room = _Mapping(-1, size + page)
         at = -(-room.address // page) * page
-        del room  # should somebody else be faster, the file goes elsewhere
+        del room  # if another thread takes its place first, the file is mapped elsewhere
     return _Mapping(fd, size, at)
 
 
 @functools.cache
 def _huge_page() -> int:
-    """Return the size of a huge page, 0 where there are none."""
+    """Return the size of a huge page, 0 if there are none."""
     return int(_read("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") or 0)
 
 
 def _layout(sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
-    """Return, for each file, which pieces lie in it at which offsets."""
+    """Return for each file which pieces it has, and at which offsets."""
     large = sorted((i for i, size in enumerate(sizes) if size >= SEPARATE), key=lambda i: -sizes[i])[:MOST_SEPARATE]
     together = []
     end = 0
@@ -290,7 +291,7 @@ def _layout(sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
 
 
 def _write(fd: int, chunk: Any, offset: int, huge: _HugePages) -> int:
-    """Write `chunk` at `offset`; return where it ends."""
+    """Write `chunk` at `offset`. Returns where it ends."""
     view = memoryview(chunk)
     done = 0
     while done < len(view):
@@ -309,7 +310,7 @@ def _seal(fd: int) -> None:
 
 
 def _where(total: int) -> tuple[str, str]:
-    """Return the directory on disk for `total` bytes, "" for memory, and what the user should know about it."""
+    """Return the directory on disk for `total` bytes, or "" for memory, and a sentence for the user about that."""
     free = free_memory() if total > UNNOTICED else None
     if free is None or total <= free * (1 - MARGIN):
         return "", ""
@@ -324,7 +325,7 @@ def _where(total: int) -> tuple[str, str]:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes machine and control group have to give without pushing others out. None: unknown."""
+    """Return how many bytes are free in this machine and control group. None if that is unknown."""
     found = [free for free in (_available(), *_group_room()) if free is not None]
     return max(0, min(found)) if found else None
 
@@ -346,7 +347,7 @@ def disk_directory() -> str:
 
 
 def human(size: int) -> str:
-    """Return a number of bytes as people write it."""
+    """Return a number of bytes in the form that people write, such as "1.5 GB"."""
     amount = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:
@@ -372,7 +373,7 @@ def _available() -> int | None:
 
 
 def _group_room() -> list[int]:
-    """Return what the control groups of this process, of either version, still allow, from the inside out."""
+    """Return how many bytes each control group of this process, of either version, still allows, innermost first."""
     rooms = []
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
@@ -383,7 +384,7 @@ def _group_room() -> list[int]:
             reclaimable = "total_inactive_file"
         else:
             continue
-        # In a container the path may be the host's; the limit then stands at the root.
+        # In a container the path may be the host's. The limit is then in the root directory.
         while True:
             directory = root + group.rstrip("/")
             allowed, used = _read(f"{directory}/{limit}").strip(), _read(f"{directory}/{usage}").strip()

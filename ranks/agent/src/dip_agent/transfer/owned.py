@@ -1,11 +1,11 @@
-"""Arrays and storages over memory that was mapped, which can be resized as those that have allocated theirs can.
+"""Arrays and storages over mapped memory that can be resized like those that have allocated their memory.
 
-Their bytes are not copied: until somebody resizes them, the memory stays shared. A resize moves them into memory of
-their own, as a resize of any array may, and lets go of what was mapped.
+Their bytes are not copied: the memory stays shared until somebody resizes them. A resize moves them into memory of
+their own, as it may with any array, and lets go of the mapping.
 
-NumPy has a door for that, the allocator that an array is made with (NEP 49). torch has none: what it knows of the
-memory of a storage is changed in place. Where that is not found for sure, or NumPy is older than 1.22, things are over
-the memory as usual, and cannot be resized.
+NumPy allows that by the allocator with which an array is made (NEP 49). torch does not, so a storage's allocator is
+changed in place. If its place in the storage is not found for sure, or NumPy is older than 1.22, the objects lie over
+the memory in the usual way, and cannot be resized.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-_COPIED = 1 << 14  # bytes up to which an array is copied: that is faster than an allocator of its own
+_COPIED = 1 << 14  # bytes; a smaller array is copied, which is faster than giving it an allocator
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 
@@ -30,39 +30,39 @@ _POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 
 class _Allocator(ctypes.Structure):
-    """NumPy's PyDataMemAllocator. Its functions are called with `ctx` in front."""
+    """NumPy's PyDataMemAllocator. Its functions get `ctx` as first argument."""
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("ctx", "malloc", "calloc", "realloc", "free")]
 
 
 class _Handler(ctypes.Structure):
-    """NumPy's PyDataMem_Handler, of one array. The array has a reference to it, and it has the array's memory."""
+    """NumPy's PyDataMem_Handler for one array. The array has a reference to it, and it holds the array's memory."""
 
     _fields_ = [
         ("name", ctypes.c_char * 127),
         ("version", ctypes.c_uint8),
         ("allocator", _Allocator),
     ]
-    memory: list[Any]  # that the array has; while and after a resize, the former, too
+    memory: list[Any]  # the array's; during and after a resize, the former one, too
     array = 0  # id of the array
 
     def settle(self) -> None:
-        """Let go of memory that the array does not have any more."""
+        """Let go of memory that the array no longer uses."""
         if self.array:
             data = ctypes.cast(self.array, ctypes.py_object).value.ctypes.data
             self.memory = [one for one in self.memory if one.ctypes.data == data]
 
 
 class _Answers(dict):
-    """What functions answer, by a number that they return.
+    """What callbacks answer, by a number that they return.
 
-    Of a function that raised, ctypes returns any number, and there is no answer.
+    If a callback raises, ctypes returns any number, for which there is no answer here.
     """
 
     __missing__ = staticmethod({}.get)
 
 
-_allocations: dict[int, int] = {}  # address of the memory that an array is about to get, by the id of its handler
+_allocations: dict[int, int] = {}  # by the id of its handler: the address of the memory that an array is about to get
 _moves = _Answers()
 _numbers = itertools.count(0x5EED)
 _resized: weakref.WeakValueDictionary[int, _Handler] = weakref.WeakValueDictionary()
@@ -70,14 +70,17 @@ _resized: weakref.WeakValueDictionary[int, _Handler] = weakref.WeakValueDictiona
 
 @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 def _move(context: int, address: int, size: int) -> int:
-    """Move an array to new memory, whose address is the answer."""
+    """Move an array to new memory. The answer is its address."""
     import numpy
 
     handler = ctypes.cast(context, ctypes.py_object).value
     (old,) = (one for one in handler.memory if one.ctypes.data == address)
     new = numpy.empty(size, "u1")
     ctypes.memmove(new.ctypes.data, address, min(size, old.nbytes))
-    handler.memory = [old, new]  # an interrupt may yet keep NumPy from the answer: `settle` lets go of one of them
+    handler.memory = [
+        old,
+        new,
+    ]  # an interrupt may keep the answer from NumPy, so `settle` finds out later which one it uses
     _resized[context] = handler
     _moves.clear()
     number = next(_numbers)
@@ -87,7 +90,7 @@ def _move(context: int, address: int, size: int) -> int:
 
 _move.restype = _moves.__getitem__
 
-# What NumPy calls. An interrupt that strikes Python code here would lose memory, or worse: there is none but `_move`.
+# What NumPy calls. An interrupt in Python code here would lose memory, or worse, so only `_move` is Python code.
 _malloc = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(functools.partial(dict.get, _allocations))
 _realloc = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(_move)
 _free = ctypes.pythonapi.Py_DecRef  # gives back the array's reference to its handler
@@ -112,7 +115,7 @@ def array(buffer: Any, dtype: Any, shape: Sequence[int], order: str) -> Any:
 
 
 def settle() -> None:
-    """Let go of the memory that arrays had before they were resized."""
+    """Let go of the memory that arrays have left by being resized."""
     while _resized:
         _resized.popitem()[1].settle()
 
@@ -125,11 +128,11 @@ def _owning(set_handler: Any, memory: Any, dtype: Any, shape: Sequence[int], ord
     key = id(handler)
     handler.allocator = _Allocator(key, *_FUNCTIONS)
     capsule = _api.PyCapsule_New(ctypes.byref(handler), b"mem_handler", None)
-    context = contextvars.copy_context()  # NumPy looks there for the allocator, and nobody else shall find it
+    context = contextvars.copy_context()  # NumPy looks for the allocator in the context; nobody else is to find it
     context.run(set_handler, capsule)
     _allocations[key] = memory.ctypes.data
     try:
-        reference = functools.partial(_api.Py_IncRef, handler)  # which `free` gives back
+        reference = functools.partial(_api.Py_IncRef, handler)  # `_free` gives this reference back
         made = [*map(_call, (reference, functools.partial(context.run, numpy.empty, shape, dtype, order)))]
     finally:
         del _allocations[key]
@@ -146,13 +149,13 @@ _api.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
 _api.PyCapsule_GetPointer.restype = ctypes.c_void_p
 
 _TABLES = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")  # NumPy 2, NumPy 1
-_GET_FEATURE_VERSION, _SET_HANDLER = 211, 304  # in NumPy's table of functions, which stays as it is
+_GET_FEATURE_VERSION, _SET_HANDLER = 211, 304  # places in NumPy's table of functions, which do not change
 _HANDLERS_SINCE = 0xF  # NumPy 1.22
 
 
 @functools.cache
 def _set_handler() -> Any:
-    """Return NumPy's PyDataMem_SetHandler, None where there is none."""
+    """Return NumPy's PyDataMem_SetHandler, None if it has none."""
     umath = next(filter(None, map(sys.modules.get, _TABLES)), None)
     if umath is None:
         log.warning("arrays that come from other processes cannot be resized: this NumPy is not known")
@@ -168,7 +171,7 @@ def _set_handler() -> Any:
 
 # torch.
 
-_STORAGE_BYTES = 96  # of a StorageImpl that are looked at
+_STORAGE_BYTES = 96  # bytes to look at of a StorageImpl
 _LOWEST_ADDRESS = 1 << 16
 
 
@@ -189,7 +192,7 @@ def _foreign(memory: Any) -> Any:
 
 
 def untyped(storage: Any) -> Any:
-    """Return what a TypedStorage is made of, None if it is not known."""
+    """Return the untyped storage in a TypedStorage, None if it is not found."""
     for name in ("_untyped_storage", "_storage"):  # torch 2, torch 1
         if hasattr(storage, name):
             return getattr(storage, name)
@@ -198,17 +201,17 @@ def untyped(storage: Any) -> Any:
 
 @functools.cache
 def _layout() -> tuple[int, int, int] | None:
-    """Return where a StorageImpl has its allocator and whether it may be resized, and torch's allocator.
+    """Return where a StorageImpl has its allocator and its flag "resizable", and the address of torch's allocator.
 
-    Storages over memory of torch's and of others differ in that. None where it is not clear what is what.
+    Storages over torch's memory and over other memory differ only in these. None if the places are not clear.
     """
     import torch
 
     try:
-        # By turns, so that what happens to lie behind them in memory is no difference.
+        # Made in turns, so that whatever lies behind them in memory does not look like a difference.
         pairs = [(torch.UntypedStorage(size), _foreign(bytearray(size))) for size in (64, 192, 4096, 640)]
         ours, theirs = ([ctypes.string_at(one._cdata, _STORAGE_BYTES) for one in some] for some in zip(*pairs))
-    except Exception:  # some other torch
+    except Exception:  # this torch is not as we know it
         log.warning("storages that come from other processes cannot be resized", exc_info=True)
         return None
     pointers, flags = _differences(ours, theirs)
@@ -220,7 +223,7 @@ def _layout() -> tuple[int, int, int] | None:
 
 
 def _differences(ours: Sequence[bytes], theirs: Sequence[bytes]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Return where all of ours have the same pointer, and which, and where they have 1; all of theirs have 0 there."""
+    """Return where all `ours` have the same pointer, with the pointer, and where all have 1, and all `theirs` have 0."""
     pointers = []
     for at in range(0, _STORAGE_BYTES, _POINTER):
         word = ours[0][at : at + _POINTER]

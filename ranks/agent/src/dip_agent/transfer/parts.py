@@ -1,6 +1,6 @@
-"""Which tensors and arrays earlier pushes have brought: what a later push brings of the same has copies of its own.
+"""Which tensors and arrays earlier pushes have brought. If a later push brings one again, ranks get another copy of it.
 
-An optimizer that is pushed after its model holds parameters that no model there has, and moves nothing.
+An optimizer that is pushed after its model thus has parameters that no model on the ranks has, and changes nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Collector:
         loaded = (
             getattr(sys.modules.get(name), kind, None) for name, kind in (("numpy", "ndarray"), ("torch", "Tensor"))
         )
-        self.kinds = tuple(kind for kind in loaded if kind is not None)  # of what is to be seen
+        self.kinds = tuple(kind for kind in loaded if kind is not None)  # the types to look for
 
     def see(self, value: Any) -> None:
-        """Note a tensor or an array, or what it is a view of."""
+        """Note a tensor or an array, or the one that it is a view of."""
         base = getattr(value, "_base", None)  # a tensor's
         if base is None:
-            base = getattr(value, "base", None)  # an array's, which may be anything that has bytes
+            base = getattr(value, "base", None)  # an array's, which may be any object with bytes
         owner = base if isinstance(base, self.kinds) else value
         self._parts[id(owner)] = weakref.ref(owner)
 
@@ -40,7 +40,7 @@ class _Push(NamedTuple):
 
 
 class Pushed:
-    """The pushes to a pool so far, as far as they still hold: a name counts for the last push that brought it."""
+    """The pushes to a pool so far. A name belongs to the last push that has brought it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards what follows: any thread may push
@@ -48,9 +48,9 @@ class Pushed:
         self._pushes: list[_Push] = []
 
     def add(self, pool: int, ranks: Iterable[int], names: Collection[str], parts: Parts) -> str:
-        """Note a push to ranks of a pool; return a sentence about what it shares with earlier ones, or "".
+        """Note a push to ranks of a pool. Returns a sentence about what it shares with earlier ones, or "".
 
-        `pool` says which pool it was: what another one got is gone.
+        `pool` is the pool's number. What an earlier pool got is gone.
         """
         with self._lock:
             if pool != self._pool:
@@ -77,7 +77,7 @@ class Pushed:
 
 
 def _shared(some: Parts, others: Parts) -> int:
-    """Count what is in both and still lives."""
+    """Count the parts that are in both and still live."""
     found = 0
     for key in some.keys() & others.keys():
         part = some[key]()

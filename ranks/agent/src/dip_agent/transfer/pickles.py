@@ -1,8 +1,8 @@
-"""What of a variable is pickled how.
+"""How variables are pickled.
 
-One pickle holds the values of all variables, so that what they share stays shared. Functions and classes of the
-namespace go by value (cloudpickle); on the other side the namespace there takes the place of the one here, as if their
-`def` had been run there. A class that comes only because something needs it is the receiver's own, if that has it.
+One pickle has the values of all variables, so that what they share stays shared. Functions and classes of the namespace
+are pickled by value (cloudpickle). On the receiver's side their globals are the receiver's namespace, as if their `def`
+had been run there. A class that comes only because something needs it is the receiver's own if that has the same one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LRUCache = type(functools.lru_cache(len))
 
 
 class Pickled(NamedTuple):
-    """A pickle, in the chunks in which it was written, its buffers, and the tensors and arrays that are in it."""
+    """A pickle in the chunks in which it was written, its buffers, and the tensors and arrays in it."""
 
     chunks: list[Any]
     buffers: list[pickle.PickleBuffer]
@@ -42,7 +42,7 @@ class Pickled(NamedTuple):
 
 
 class _Variable:
-    """A value on its way into the pickle: when the pickler comes to it, it notes which one that is."""
+    """A value on its way into the pickle. When the pickler comes to it, it notes which value that is."""
 
     def __init__(self, index: int, value: Any):
         self.index = index
@@ -50,27 +50,27 @@ class _Variable:
 
 
 class _Mark:
-    """Comes right before a value, and has the receiver note which one it is at."""
+    """Comes right before a value, and has the receiver note which value comes next."""
 
     def __init__(self, index: int):
         self.index = index
 
 
 class _Cell:
-    """A closure's cell, without what is in it: that comes once the function is there, which it may refer to."""
+    """A closure's cell without its content. That may refer to the function, so it comes after the function."""
 
 
 class _Namespace:
-    """Stands for the namespace of whoever unpickles."""
+    """Stands for the receiver's namespace."""
 
 
 _NAMESPACE = _Namespace()
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Pickles values of `namespace`. Functions take along the globals that they use, but not the `withheld` ones.
+    """Pickles values of `namespace`. Functions take along the globals that they use, except the `withheld` ones.
 
-    The `sent` values are those of the variables: a class among them replaces the receiver's.
+    The `sent` values are the variables' own. A class among them replaces the receiver's.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class _Pickler(cloudpickle.Pickler):
         sent: Collection[Any],
         check: Callable[[], None] | None,
     ):
-        write = pickled.chunks.append  # which copies no long `bytes` object
+        write = pickled.chunks.append  # this does not copy a long `bytes` object
         file = types.SimpleNamespace(write=write if check is None else lambda chunk: (check(), write(chunk)))
         super().__init__(file, protocol=PROTOCOL, buffer_callback=pickled.buffers.append)
         self.index = 0  # of the value that is being pickled
-        self.last: Any = None  # the object that was come to last: if it fails, the culprit
+        self.last: Any = None  # the object that the pickler came to last: the culprit if it fails
         self._namespace = namespace
         self._withheld = withheld
         self._known = _shell_names(namespace)
@@ -117,7 +117,7 @@ class _Pickler(cloudpickle.Pickler):
         if kind is _LRUCache and (
             getattr(value, "__module__", "") == "__main__" or "<locals>" in getattr(value, "__qualname__", "<locals>")
         ):
-            # By itself it would go by its name, as which the receiver may have anything or nothing.
+            # Otherwise it would be pickled by name, and the receiver may have something else under that, or nothing.
             return cached, (value.cache_parameters(), value.__wrapped__)
         if kind is types.CodeType:
             return reduce_code(value, self.dispatch_table[kind])
@@ -132,7 +132,7 @@ class _Pickler(cloudpickle.Pickler):
         return reduced
 
     def _class(self, cls: type, reduced: Any) -> Any:
-        """Rewrite cloudpickle's idea of a class: it may be the receiver's own, or else be taken back."""
+        """Rewrite cloudpickle's reduction of a class. It may become the receiver's own, and can be undone otherwise."""
         if not isinstance(reduced, tuple) or len(reduced) != 6 or reduced[5] is None:
             return reduced  # it goes by its name, or in a way of some other cloudpickle
         make, arguments, state, items, pairs, finish = reduced
@@ -146,7 +146,7 @@ class _Pickler(cloudpickle.Pickler):
         return _own_class, (*wanted, make, arguments), state, items, pairs, _finish_unless_own
 
     def _in_namespace(self, function: types.FunctionType, reduced: Any) -> Any:
-        """Rewrite cloudpickle's idea of a function so that its globals are the receiver's namespace."""
+        """Rewrite cloudpickle's reduction of a function so that its globals become the receiver's namespace."""
         try:
             _, (code, _, name, defaults, _), (attributes, slots), _, _, _ = reduced
             used = slots["__globals__"]
@@ -169,9 +169,9 @@ class _Pickler(cloudpickle.Pickler):
 
 
 class _Loading:
-    """A pickle that is being read: how far that is, and what it has done to the namespace and to classes.
+    """A pickle that is being read: which value it is at, and what it has changed in the namespace and in classes.
 
-    Unless `keep` was called, that is undone when this object is gone, at the latest.
+    Unless `keep` is called, these changes are undone, at the latest when this object is freed.
     """
 
     _lent: Sequence[tuple[str, Any, str, Any]] = ()  # of one whose making was interrupted
@@ -186,39 +186,39 @@ class _Loading:
         self._fingerprints = classes.Fingerprints()
 
     def own_class(self, qualname: str, fingerprint: str) -> type | None:
-        """Return the namespace's class of that name if it is the same code."""
+        """Return the namespace's class of that name if it has the same fingerprint."""
         found = classes.find(self.namespace, qualname)
         if found is None or self._fingerprints.of(found) != fingerprint:
             return None
         return self._own.setdefault(id(found), found)
 
     def is_outdated(self, name: str, version: str) -> bool:
-        """Whether what the namespace has under a name was lent, in another version."""
+        """Whether the namespace has an object under a name that was lent in another version."""
         return version != "" and _lent.get(name, self.namespace.get(name)) not in ("", version)
 
     def is_own(self, cls: type) -> bool:
-        """Whether `own_class` has returned a class."""
+        """Whether a class is one that `own_class` has returned."""
         return id(cls) in self._own
 
     def lend(self, names: dict[str, tuple[Any, str]]) -> None:
-        """Give the namespace what functions use and it lacks, or has in another version that was lent before."""
+        """Give the namespace the globals that functions use if it lacks them, or has a version that was lent before."""
         for name, (value, version) in names.items():
             if name not in self.namespace or self.is_outdated(name, version):
                 self._lent.append((name, value, version, self.namespace.get(name, _ABSENT)))
                 self.namespace[name] = value
 
     def about_to_change(self, cls: type) -> None:
-        """Remember a class as it is: a pickle brings the classes that it has brought before up to date."""
+        """Remember a class as it is, since the pickle is about to update it."""
         self._classes.append((cls, dict(vars(cls))))
 
     def keep(self) -> None:
-        """Leave namespace and classes as they are."""
+        """Keep the changes to namespace and classes."""
         lent, self._lent, self._classes = self._lent, (), ()
         for name, value, version, _ in lent:
             _lent.note(name, value, version)
 
     def undo(self) -> None:
-        """Leave namespace and classes as they were. An interrupt in the middle is no harm: it can be called again."""
+        """Undo the changes to namespace and classes. If an interrupt ends it in the middle, it can be called again."""
         for name, value, _, before in self._lent:
             if self.namespace.get(name, _ABSENT) is not value:
                 continue
@@ -240,7 +240,7 @@ class _Loading:
 
 
 class Loaded:
-    """Values that are there and not bound yet."""
+    """Values that were unpickled and are not bound yet."""
 
     def __init__(self, names: Sequence[str], values: Sequence[Any], loading: _Loading):
         self.values = dict(zip(names, values))
@@ -251,14 +251,14 @@ class Loaded:
         if self._loading is not None:
             try:
                 self._loading.namespace.update(self.values)
-            finally:  # even if an interrupt comes: the update itself is one step
+            finally:  # even if an interrupt comes; the update itself is one step
                 self._loading.keep()
                 self._loading = None
             for name in self.values:
                 _lent.forget(name)
 
     def abort(self) -> None:
-        """Forget the values and undo what came with them."""
+        """Forget the values and undo the changes that came with them."""
         if self._loading is not None:
             self._loading.undo()
             self._loading = None
@@ -267,15 +267,15 @@ class Loaded:
 
 _loading: _Loading | None = None  # the pickle that the main thread reads
 
-# The globals that have come with functions and those that have gone, each with its version: another object under that
-# name is another version, but an object that was changed is not. Else a receiver would lose what it has made of it.
+# Globals that were received with functions, and those that were sent, each with its version. Another object under the
+# name is another version. An object that was changed is not, or the receiver would lose its own changes to it.
 _lent = Bindings()
 _sent = Bindings()
 _versions = itertools.count()
 
 
 def prune(namespace: dict[str, Any]) -> None:
-    """Let go of lent objects of the process's namespace whose names have been bound to something else."""
+    """Let go of lent objects whose names in the process's namespace are now bound to something else."""
     _lent.prune(namespace)
     _sent.prune(namespace)
 
@@ -283,7 +283,7 @@ def prune(namespace: dict[str, Any]) -> None:
 def dump(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[], None] | None = None) -> Pickled:
     """Pickle the values of variables. Raises TransferError, with the name of the one at fault.
 
-    A global that a function uses and that cannot be pickled is no failure: the receiver may have one of its own.
+    If a global that a function uses cannot be pickled, it is left out, since the receiver may have its own.
     """
     names = list(variables)
     withheld: dict[str, str] = {}
@@ -303,7 +303,7 @@ def dump(variables: dict[str, Any], namespace: dict[str, Any], check: Callable[[
 
 
 def load(data: Any, buffers: Sequence[Any], names: Sequence[str], namespace: dict[str, Any]) -> Loaded:
-    """Unpickle the values of variables. Raises TransferError (with the name of the one at fault), leaving nothing."""
+    """Unpickle the values of variables. Raises TransferError, with the name of the one at fault, and leaves nothing."""
     loading = _Loading(namespace)
     try:
         values = _loads(data, buffers, loading)
@@ -324,7 +324,7 @@ def load(data: Any, buffers: Sequence[Any], names: Sequence[str], namespace: dic
 
 
 def _advice(err: Exception) -> str:
-    """Return what to do about what only ranks can have, such as DistributedDataParallel."""
+    """Return advice about an object that only ranks can have, such as DistributedDataParallel."""
     if "process group has not been initialized" not in text(err):
         return ""
     return " What DistributedDataParallel has wrapped can travel: its .module"
@@ -332,14 +332,14 @@ def _advice(err: Exception) -> str:
 
 def _loads(data: Any, buffers: Sequence[Any], loading: _Loading) -> list[Any]:
     global _loading
-    outer, _loading = _loading, loading  # a value may pull others while it is made
+    outer, _loading = _loading, loading  # unpickling a value may run code that pulls others
     try:
         return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same user, see docs/wire.md
     finally:
         _loading = outer
 
 
-# What the receiver calls, in the order of the pickle.
+# What the pickle has the receiver call, in that order.
 
 
 def _reached(index: int) -> None:
@@ -360,7 +360,7 @@ def _finish_function(function: types.FunctionType, state: tuple[Any, ...]) -> No
     for index, value in contents.items():
         function.__closure__[index].cell_contents = value
     for name, value in slots.items():
-        if name != "_cloudpickle_submodules":  # there to be imported
+        if name != "_cloudpickle_submodules":  # it is there only so that modules are imported
             setattr(function, name, value)
     for name, problem in missing.items():
         if name not in function.__globals__:
@@ -406,11 +406,11 @@ def _contents(cells: Sequence[types.CellType]) -> dict[int, Any]:
         try:
             found[index] = cell.cell_contents
         except ValueError:
-            pass  # not assigned yet
+            pass  # the cell is empty
     return found
 
 
 def _shell_names(namespace: dict[str, Any]) -> dict[str, Any]:
-    """Return the names that IPython gives every namespace, such as `get_ipython`: the receiver has its own."""
+    """Return the names that IPython gives every namespace, such as `get_ipython`. The receiver has its own."""
     shell = get_ipython()
     return shell.user_ns_hidden if shell is not None and shell.user_ns is namespace else {}
