@@ -223,7 +223,7 @@ def _layout() -> tuple[int, int, int] | None:
 
 
 def _differences(ours: Sequence[bytes], theirs: Sequence[bytes]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Return where all `ours` have the same pointer, with the pointer, and where all have 1, and all `theirs` have 0."""
+    """Return where all `ours` have one pointer, and which, and where they have 1. There all `theirs` have 0."""
     pointers = []
     for at in range(0, _STORAGE_BYTES, _POINTER):
         word = ours[0][at : at + _POINTER]
