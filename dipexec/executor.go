@@ -313,6 +313,17 @@ func (e *Executor) CancelWhere(meant func(cells.Target) bool) int {
 	return len(runs)
 }
 
+// FreeAll interrupts every run that has not ended, and frees ranks that wait in a collective at once. It does not wait.
+func (e *Executor) FreeAll() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.latestFirst() {
+		if !r.isAwaited() { // else it is freed with the one that waits
+			r.free()
+		}
+	}
+}
+
 // latestFirst are the runs that have not ended, in the order in which several are cancelled: none begins because one before it ends. The caller holds mu.
 func (e *Executor) latestFirst() []*run {
 	return slices.SortedFunc(maps.Values(e.runs), func(r, s *run) int { return s.at.compare(r.at) })

@@ -38,6 +38,8 @@ type API interface {
 	Cancel(ctx context.Context, run string) (n int, err error)
 	// Free interrupts a run, or whatever is on the ranks if run is empty, and frees ranks that wait in a collective at once.
 	Free(ctx context.Context, run string) error
+	// FreeAll interrupts every run that has not ended, and frees ranks that wait in a collective at once.
+	FreeAll(ctx context.Context) error
 	// Wait waits for the end of a run. A run that ended long ago is forgotten: the error's code is CodeNoRun.
 	Wait(ctx context.Context, run string) (event.Report, error)
 	// Subscribe begins to tell of events.
@@ -73,7 +75,7 @@ type API interface {
 	// GPUs are those that a pool can be made of now.
 	GPUs(ctx context.Context) ([]GPU, error)
 	// Stacks tells where processes are, also while they are busy: those that are named, or all if none is.
-	Stacks(ctx context.Context, s StacksRequest) ([]Stack, error)
+	Stacks(ctx context.Context, s StacksRequest) (Stacks, error)
 	// Complete asks what may stand at a place in code that runs on a target. The error's code is CodeBusy if no process can answer now.
 	Complete(ctx context.Context, l Lookup) (Completion, error)
 	// Inspect asks all processes of a target what the name is that stands at a place in code.
@@ -91,8 +93,8 @@ type API interface {
 	// Last says that nothing else will be started. What becomes of the ranks after an interrupt is of no use to anybody then, and nobody takes care of it.
 	Last(ctx context.Context) error
 	// Finish has the processes that have nothing to do end as Python does at the end of a script: threads and exit handlers are waited for, and log events tell
-	// for which. It is given up when ctx ends; Close ends what is left.
-	Finish(ctx context.Context) error
+	// for which, and how the user ends that. It is given up when ctx ends; Close ends what is left.
+	Finish(ctx context.Context, wayOut string) error
 	// Close ends the session: it cancels all runs and ends all processes, in order; when ctx ends, at once. Nothing is left when it returns. Subscriptions
 	// end once they are read.
 	Close(ctx context.Context, c CloseRequest) error
@@ -194,6 +196,12 @@ type CloseRequest struct {
 type StacksRequest struct {
 	Of     []ranklist.Who `json:"of,omitempty"`     // none: of all that live
 	Native bool           `json:"native,omitempty"` // with the frames of native code, where that can be told
+}
+
+// Stacks is where processes are.
+type Stacks struct {
+	Of      []Stack `json:"of"`                // the local namespace first, then the ranks in order
+	Problem string  `json:"problem,omitempty"` // why native frames are not there, a sentence; "": they are, or were not asked for
 }
 
 // Lookup is a place in code.

@@ -25,10 +25,14 @@ func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.Mis
 	settled := func(by Caller) (string, bool) { return "", s.meansAnother(by, missing.Python) }
 	q := s.pose(ctx, by, settled, event.Question{
 		Level: event.LevelWarning, Choices: []string{choiceInstall},
-		Text: fmt.Sprintf("%s lacks %s. Install into %s, leaving your environment as it is?", missing.Python, names, private),
+		Text: fmt.Sprintf("%s lacks %s.\nInstall into %s, leaving your environment as it is?", missing.Python, names, private),
 	})
+	refused := &Error{
+		Code: CodePackages, Text: fmt.Sprintf("%s lacks %s", missing.Python, names),
+		Hint: fmt.Sprintf("install with %s, or %s", missing.Remedy(), s.o.Instead),
+	}
 	if q == nil {
-		return missing
+		return refused
 	}
 	switch choice, err := q.await(); {
 	case err != nil:
@@ -36,11 +40,7 @@ func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.Mis
 		return err
 	case choice != choiceInstall:
 		q.over("")
-		return &Error{
-			Code: CodePackages, Text: fmt.Sprintf("%s lacks %s", missing.Python, names),
-			Hint: fmt.Sprintf("install with '%s -m pip install %s', or choose another interpreter by the setting %spython; then run the cell again",
-				missing.Python, strings.Join(missing.Missing, " "), s.o.Prefix),
-		}
+		return refused
 	}
 	q.working("Installing " + names)
 	if err := host.InstallMissing(q.ctx, missing.Python, missing.Missing, progress{q}); err != nil {

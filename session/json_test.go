@@ -17,7 +17,7 @@ import (
 func TestJSON(t *testing.T) {
 	known := map[reflect.Type]bool{
 		reflect.TypeFor[context.Context](): true, reflect.TypeFor[error](): true, reflect.TypeFor[Subscription](): true,
-		reflect.TypeFor[event.Report](): true, reflect.TypeFor[[]Stack](): true, // not yet
+		reflect.TypeFor[event.Report](): true, reflect.TypeFor[Stacks](): true, // not yet
 	}
 	check := func(typ reflect.Type) {
 		if known[typ] {

@@ -96,9 +96,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	node := ranks.Options{
 		Python: interpreter.Path, Dir: s.o.WorkDir, Script: settings.Script, Preload: settings.Preload, Start: start, Plain: s.o.Plain,
 		Log: s.log, OnState: s.executor.StateChanged, Trace: s.o.Trace, Command: s.o.Command, Ladder: s.o.Ladder,
-	}
-	if private, err := host.PrivatePackages(interpreter.Path); err == nil { // without a home directory there are none
-		node.ExtraPath = []string{private}
+		ExtraPath: ownPackages(interpreter.Path),
 	}
 	return &python{
 		settings: settings, choice: settings.Pool, asks: ask,
@@ -341,32 +339,28 @@ func (s *Session) GPUs(ctx context.Context) ([]GPU, error) {
 		found, err := p.GPUs(ctx)
 		return found, waited(ctx, err, CodePool)
 	}
-	found, err := host.ListGPUs(ctx, host.Local{})
+	found, err := ListGPUs(ctx)
 	return found, waited(ctx, err, CodePool)
 }
 
 // Stacks implements [API].
-func (s *Session) Stacks(ctx context.Context, r StacksRequest) ([]Stack, error) {
-	p := s.present()
-	var stacks []Stack
-	if p != nil {
+func (s *Session) Stacks(ctx context.Context, r StacksRequest) (found Stacks, err error) {
+	if p := s.present(); p != nil {
 		asked, stop := context.WithTimeout(ctx, stackPatience)
 		defer stop()
-		stacks = p.Stacks(asked, r.wants)
-		if r.Native {
-			if problem := p.AddNative(ctx, stacks); problem != "" {
-				s.log.Info(problem)
-			}
+		found.Of = p.Stacks(asked, r.wants)
+		if r.Native && len(found.Of) > 0 {
+			found.Problem = p.AddNative(ctx, found.Of)
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return Stacks{}, err
 	}
-	if len(stacks) == 0 && len(r.Of) > 0 {
+	if len(found.Of) == 0 && len(r.Of) > 0 {
 		info, _ := s.Info(ctx, false)
-		return nil, nobodyThere(r.Of, info)
+		return Stacks{}, nobodyThere(r.Of, info)
 	}
-	return stacks, nil
+	return found, nil
 }
 
 // wants reports whether a process's stack is wanted; rank -1 is the local namespace.

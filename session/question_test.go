@@ -87,7 +87,7 @@ func TestQuestionIsAskedOnce(t *testing.T) {
 	by.Front = "one"
 	first := began(t, s, by, on(cells.Local, ""))
 	q := one.question(event.QuestionAsked)
-	if !strings.Contains(q.Text, "lacks pyzmq. Install into") || !slices.Equal(q.Choices, []string{"Install"}) || q.Default != "" {
+	if !strings.Contains(q.Text, "lacks pyzmq.\nInstall into") || !slices.Equal(q.Choices, []string{"Install"}) || q.Default != "" {
 		t.Errorf("asked %+v", q)
 	}
 	by.Front = "other"

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type Options struct {
 
 	// Prefix is what the names of settings begin with in sentences for the user: "dip." or "--".
 	Prefix string
+	// Instead is what a user can do who does not want to install what the interpreter lacks, the end of a sentence.
+	Instead string
 	// Plain has IPython write without colours.
 	Plain bool
 	// Command is the command line of the node instead of Python's: tests run a fake agent.
@@ -63,6 +66,7 @@ func New(o Options) *Session {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	o.Instead = cmp.Or(o.Instead, fmt.Sprintf("choose another interpreter by %spython; then run the cell again", o.Prefix))
 	if o.WorkDir == "" {
 		o.WorkDir = o.Dir
 	}
@@ -133,6 +137,12 @@ func (s *Session) Free(_ context.Context, run string) error {
 	}
 }
 
+// FreeAll implements [API].
+func (s *Session) FreeAll(context.Context) error {
+	s.executor.FreeAll()
+	return nil
+}
+
 // Wait implements [API].
 func (s *Session) Wait(ctx context.Context, run string) (event.Report, error) {
 	report, err := s.executor.Wait(ctx, run)
@@ -174,12 +184,12 @@ func (s *Session) SetAutodip(_ context.Context, on bool, arguments string) error
 }
 
 // Finish implements [API].
-func (s *Session) Finish(ctx context.Context) error {
+func (s *Session) Finish(ctx context.Context, wayOut string) error {
 	p := s.present()
 	if p == nil {
 		return nil
 	}
-	return p.Finish(ctx, func(text string) { s.say(event.LevelInfo, "waiting for "+text, "") })
+	return p.Finish(ctx, func(text string) { s.say(event.LevelInfo, "waiting for "+text+"; "+wayOut, "") })
 }
 
 // Close implements [API]. The processes end first, for a run on one that hangs ends with that only; what they say at last is heard.

@@ -14,13 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
 	"dipls/dipexec/view"
 	"dipls/internal/private"
-	"dipls/ranks"
-	"dipls/ranks/host"
+	"dipls/session"
 )
 
 const doctorHelp = `Check what dipls needs on this machine, and try it out: the interpreter and its packages, GPUs, directories,
@@ -148,7 +146,7 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)
 	d.sockets()
-	if notice := host.CacheNotice(); notice != "" {
+	if notice := session.CacheNotice(); notice != "" {
 		d.warn("cache", notice, "")
 	}
 	d.journal()
@@ -165,12 +163,12 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 
 // python examines the interpreter and its packages; usable tells whether ranks can start on it.
 func (d *doctor) python(ctx context.Context, flag string) (path string, usable bool) {
-	python, err := host.FindPython("--python", flag, ".")
+	python, err := session.FindPython("--python", flag, ".")
 	if err != nil {
 		d.fail("python", err, "install Python 3.9 or newer, or name one with --python or DIPLS_PYTHON")
 		return "", false
 	}
-	info, err := host.Probe(ctx, python.Path, extraPath(python.Path)...)
+	info, err := session.Probe(ctx, python.Path)
 	if err != nil {
 		d.fail("python", err, "name another one with --python or DIPLS_PYTHON")
 		return "", false
@@ -199,7 +197,7 @@ func (d *doctor) python(ctx context.Context, flag string) (path string, usable b
 }
 
 func (d *doctor) gpus(ctx context.Context) {
-	gpus, err := host.ListGPUs(ctx, host.Local{})
+	gpus, err := session.ListGPUs(ctx)
 	switch {
 	case err != nil:
 		d.warn("gpus", err.Error(), "see what nvidia-smi itself says")
@@ -219,7 +217,7 @@ func (d *doctor) gpus(ctx context.Context) {
 }
 
 func (d *doctor) sockets() {
-	dir, err := host.CheckSockets()
+	dir, err := session.CheckSockets()
 	if err != nil {
 		d.fail("sockets", err, "set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own, mode 700")
 		return
@@ -264,7 +262,7 @@ func (d *doctor) limits() {
 			d.ok("open files", found)
 		}
 	}
-	if err := host.CheckLimits(); err != nil {
+	if err := session.CheckLimits(); err != nil {
 		d.fail("limits", err, "")
 	}
 	var shm unix.Statfs_t
@@ -279,63 +277,86 @@ func (d *doctor) limits() {
 	}
 }
 
-// ranksOnly is a dipexec.Pool without a local namespace.
-type ranksOnly struct{ pool *ranks.Pool }
-
-func (p ranksOnly) Local(context.Context) (dipexec.Process, error) {
-	return nil, errors.New("no local namespace is needed here")
-}
-
-func (p ranksOnly) Ranks(context.Context) ([]dipexec.Process, error) {
-	return dipexec.ProcessesOf(p.pool), nil
+// doctorSession is a session in the current directory whose pools have so many ranks, and who starts things in it.
+func (d *doctor) doctorSession(python string, ranks int) (session.API, session.Caller, error) {
+	log, err := newLogger("debug", &d.report.log)
+	if err != nil {
+		return nil, session.Caller{}, err
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, session.Caller{}, err
+	}
+	by := session.Caller{Settings: session.Settings{Python: python, Trust: session.TrustYes, Pool: session.Choice{Ranks: ranks}}}
+	return session.New(session.Options{Dir: here, Log: log, Prefix: "--"}), by, nil
 }
 
 // tryOut starts a pool of two ranks and runs a cell on it.
 func (d *doctor) tryOut(ctx context.Context, python string) {
 	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
 	begin := time.Now()
-	log, err := newLogger("debug", &d.report.log)
+	s, by, err := d.doctorSession(python, 2)
 	if err != nil {
 		d.fail("log", err, "")
 		return
 	}
-	node, err := ranks.StartNode(ctx, ranks.Options{Python: python, ExtraPath: extraPath(python), Log: log})
-	if err != nil {
-		d.fail("node", err, remedy)
-		return
-	}
 	defer func() {
-		if err := node.Close(ctx); err != nil {
+		if err := s.Close(ctx, session.CloseRequest{}); err != nil {
 			d.fail("shutdown", err, remedy)
 		}
 	}()
-	pool, err := node.StartPool(ctx, ranks.PoolSpec{Ranks: 2})
+	if err := s.Prepare(ctx, by, session.Preparation{Ask: true}); err != nil {
+		d.fail("node", err, remedy)
+		return
+	}
+	told, err := s.Subscribe(ctx, session.SubscribeRequest{Kinds: []event.Kind{event.KindLog, event.KindRunFinished}})
 	if err != nil {
 		d.fail("pool", err, remedy)
 		return
 	}
-	executor := dipexec.New(dipexec.Options{Pool: ranksOnly{pool}})
-	defer executor.Close(ctx)
-	run, err := executor.Start(dipexec.Request{Code: "import os; assert os.environ['WORLD_SIZE'] == '2'", Target: cells.Target{Where: cells.Remote}})
+	defer told.Close()
+	cell := session.Cell{Code: "import os; assert os.environ['WORLD_SIZE'] == '2'", Target: cells.Target{Where: cells.Remote}}
+	runs, err := s.Start(ctx, by, session.Sequence{Cells: []session.Cell{cell}})
 	if err != nil {
 		d.fail("cell", err, remedy)
 		return
 	}
-	report, err := executor.Wait(ctx, run)
+	report, err := s.Wait(ctx, runs[0])
 	switch {
 	case err != nil:
 		d.fail("cell", err, remedy)
+		return
+	case report.Status == event.StatusDied:
+		d.fail("pool", errors.New(report.Reason), remedy)
+		return
 	case report.Status != event.StatusOK:
 		d.fail("cell", fmt.Errorf("%s %s", report.Status, report.Reason), remedy)
-	default:
-		backend := "no process group"
-		if pool.Backend() != "" {
-			backend = "joined over " + pool.Backend()
+		return
+	}
+	backend := "no process group"
+	if info, err := s.Info(ctx, false); err == nil && info.Backend != "" {
+		backend = "joined over " + info.Backend
+	}
+	found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, view.FormatDuration(time.Since(begin)))
+	d.ok("pool", strings.Join(append([]string{found}, sentences(ctx, told, runs[0])...), "\n"))
+}
+
+// sentences are what was said until a run ended, which it has.
+func sentences(ctx context.Context, told session.Subscription, run string) (said []string) {
+	for {
+		events, err := told.Next(ctx)
+		if err != nil {
+			return said
 		}
-		found := fmt.Sprintf("2 ranks, %s, ran a cell; %s from nothing", backend, view.FormatDuration(time.Since(begin)))
-		if notices := pool.Notices(); len(notices) > 0 {
-			found += "\n" + strings.Join(notices, "\n")
+		for _, ev := range events {
+			switch e := ev.(type) {
+			case *event.Log:
+				said = append(said, e.Text)
+			case *event.RunFinished:
+				if e.Run == run {
+					return said
+				}
+			}
 		}
-		d.ok("pool", found)
 	}
 }

@@ -10,11 +10,8 @@ import (
 	"time"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
-	"dipls/ranks"
-	"dipls/ranks/host"
 	"dipls/session"
 )
 
@@ -72,34 +69,31 @@ assert more < %d, f"torch still holds {more >> 20} MiB more than before they wer
 
 // trial is a pool that is tried out, as the next cell would make one.
 type trial struct {
-	d        *doctor
-	session  *session.Processes
-	executor *dipexec.Executor
-	found    *event.Subscription
-	size     int
-	backend  string      // "": none
-	pids     []int       // by rank
-	gpus     bool        // ranks have GPUs
-	torch    string      // its version
-	hung     *event.Hang // of a cell that still runs
-	broken   string      // why the rest is not tried; "": it is
+	d       *doctor
+	session session.API
+	by      session.Caller
+	found   session.Subscription
+	size    int
+	backend string      // "": none
+	pids    []int       // by rank
+	gpus    bool        // ranks have GPUs
+	torch   string      // its version
+	hung    *event.Hang // of a cell that still runs
+	broken  string      // why the rest is not tried; "": it is
 }
 
 // tryPool makes a pool and tries what a person meets in a day: collectives, a hang and its end, GPU memory that is given back.
 func (d *doctor) tryPool(ctx context.Context, python, torch string) {
-	log, err := newLogger("debug", &d.report.log)
+	s, by, err := d.doctorSession(python, trialRanks)
 	if err != nil {
 		d.fail("log", err, "")
 		return
 	}
-	t := &trial{d: d, torch: torch}
-	t.session = session.NewProcesses(session.ProcessOptions{
-		Node:   ranks.Options{Python: python, ExtraPath: extraPath(python), Log: log},
-		Pool:   session.Choice{Ranks: trialRanks},
-		Notice: func(string) {},
-	})
-	t.executor = dipexec.New(dipexec.Options{Pool: t.session, Manager: t.session})
-	t.found = t.executor.Subscribe(event.KindHang)
+	t := &trial{d: d, torch: torch, session: s, by: by}
+	if t.found, err = s.Subscribe(ctx, session.SubscribeRequest{Kinds: []event.Kind{event.KindHang}}); err != nil {
+		d.fail("pool", err, "")
+		return
+	}
 	t.step(ctx, "pool", t.start, "dipls run FILE --log-level debug says more; where NCCL takes part, so does NCCL_DEBUG=INFO")
 	switch {
 	case t.broken != "":
@@ -145,22 +139,25 @@ func (e *notApplicable) Error() string { return "not applicable: " + e.why }
 
 // start makes the pool.
 func (t *trial) start(ctx context.Context) (string, error) {
-	if _, err := t.session.Ranks(ctx); err != nil {
+	if err := t.run(ctx, "pass"); err != nil {
 		return "", err
 	}
-	info := t.session.Info(ctx)
-	t.size, t.backend = info.Size, info.Backend
-	for _, r := range info.Ranks {
-		t.pids = append(t.pids, r.PID)
-	}
-	spec, err := t.session.PoolSpec(ctx)
+	info, err := t.session.Info(ctx, false)
 	if err != nil {
 		return "", err
 	}
-	t.gpus = len(spec.GPUs) > 0
+	t.size, t.backend = info.Size, info.Backend
+	devices := 0
+	for _, r := range info.Ranks {
+		t.pids = append(t.pids, r.PID)
+		if r.Device != "cpu" {
+			devices++
+		}
+	}
+	t.gpus = devices > 0
 	found := fmt.Sprintf("%s on the CPU", plural(t.size, "rank"))
 	if t.gpus {
-		found = fmt.Sprintf("%s on %s", plural(t.size, "rank"), plural(len(spec.GPUs), "GPU"))
+		found = fmt.Sprintf("%s on %s", plural(t.size, "rank"), plural(devices, "GPU"))
 	}
 	if t.backend != "" {
 		found += " over " + t.backend
@@ -170,7 +167,7 @@ func (t *trial) start(ctx context.Context) (string, error) {
 		found += "\nNCCL is not tried: it needs a GPU for each rank"
 	}
 	if t.backend == "" {
-		return found, t.run(ctx, "pass")
+		return found, nil
 	}
 	if err := t.run(ctx, trialSetup); err != nil {
 		return "", err
@@ -284,7 +281,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 	if !t.gpus {
 		return "", &notApplicable{"there is no GPU"}
 	}
-	before, err := host.Local{}.GPUMemory(ctx)
+	before, err := session.GPUMemory(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -293,7 +290,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	after, err := host.Local{}.GPUMemory(ctx)
+	after, err := session.GPUMemory(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -312,9 +309,7 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 
 // end ends the pool, and checks that nothing is left of it.
 func (t *trial) end(ctx context.Context) (string, error) {
-	t.executor.Stop()
-	err := t.session.Close(ctx)
-	t.executor.Close(ctx)
+	err := t.session.Close(ctx, session.CloseRequest{})
 	t.found.Close()
 	if err != nil {
 		return "", err
@@ -324,7 +319,7 @@ func (t *trial) end(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("process %d of rank %d is left", pid, rank)
 		}
 	}
-	held, err := host.Local{}.GPUMemory(ctx)
+	held, err := session.GPUMemory(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -338,7 +333,12 @@ func (t *trial) end(ctx context.Context) (string, error) {
 
 // begin starts a cell on all ranks.
 func (t *trial) begin(code string, timeout time.Duration) (id string, err error) {
-	return t.executor.Start(dipexec.Request{Code: code, Target: cells.Target{Where: cells.Remote}, Timeout: timeout, HangAfter: trialAfter})
+	cell := session.Cell{Code: code, Target: cells.Target{Where: cells.Remote}, Timeout: timeout, HangAfter: trialAfter}
+	runs, err := t.session.Start(context.Background(), t.by, session.Sequence{Cells: []session.Cell{cell}})
+	if err != nil {
+		return "", err
+	}
+	return runs[0], nil
 }
 
 // run runs a cell on all ranks. The error says how it failed.
@@ -347,7 +347,7 @@ func (t *trial) run(ctx context.Context, code string) error {
 	if err != nil {
 		return err
 	}
-	report, err := t.executor.Wait(ctx, id)
+	report, err := t.session.Wait(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -364,12 +364,12 @@ func (t *trial) run(ctx context.Context, code string) error {
 
 // giveUp interrupts a run, and waits until its ranks are back.
 func (t *trial) giveUp(ctx context.Context, id string) error {
-	if err := t.executor.Cancel(id); err != nil {
+	if _, err := t.session.Cancel(ctx, id); err != nil {
 		return err
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), trialFreed)
 	defer stop()
-	report, err := t.executor.Wait(ctx, id)
+	report, err := t.session.Wait(ctx, id)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the ranks were not back within %v of the interrupt", trialFreed)

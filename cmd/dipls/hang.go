@@ -17,11 +17,11 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/session"
 )
 
 const (
-	stackPatience  = 2 * time.Second  // for processes to say where they are
 	notePatience   = time.Second      // for a run to take what is told of it
 	freePatience   = 30 * time.Second // for ranks to come back that --hang-timeout frees, before the pool is ended
 	notifyPatience = 10 * time.Second // for the command of --notify
@@ -109,7 +109,6 @@ func shortDuration(d time.Duration) string {
 // hangs watches over the findings of runs: it shows where ranks are, tells the user's command, and ends what has stood too long.
 type hangs struct {
 	r       *runner
-	session *session.Processes
 	timeout time.Duration      // 0: none
 	ctx     context.Context    // ends when nobody waits for a run any more
 	stop    context.CancelFunc //
@@ -128,28 +127,19 @@ type alarms struct {
 	timer    *time.Timer // since when there has been one; nil: there is none, or no timeout
 }
 
-func newHangs(r *runner, s *session.Processes) *hangs {
-	h := &hangs{r: r, session: s, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
+func newHangs(r *runner) *hangs {
+	h := &hangs{r: r, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
 
-// watch takes the events of a subscription to its end.
-func (h *hangs) watch(sub *event.Subscription) {
-	defer sub.Close()
-	for {
-		events, err := sub.Next(context.Background())
-		if err != nil {
-			return
-		}
-		for _, ev := range events {
-			switch e := ev.(type) {
-			case *event.Hang:
-				h.found(e)
-			case *event.RunFinished:
-				h.over(e.Run)
-			}
-		}
+// take takes an event.
+func (h *hangs) take(ev event.Event) {
+	switch e := ev.(type) {
+	case *event.Hang:
+		h.found(e)
+	case *event.RunFinished:
+		h.over(e.Run)
 	}
 }
 
@@ -238,10 +228,10 @@ func (h *hangs) end(run string) {
 		h.mu.Lock()
 		h.notify(last, "freed")
 		h.mu.Unlock()
-		h.r.free(run)
+		_ = h.r.session.FreeAll(h.ctx)
 		patience, cancel := context.WithTimeout(h.ctx, freePatience)
 		defer cancel()
-		if _, err := h.r.executor.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {
+		if _, err := h.r.session.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {
 			h.r.tell("they are not free; ending everything")
 			h.r.cancel()
 		}
@@ -252,30 +242,34 @@ func (h *hangs) end(run string) {
 func (h *hangs) note(run string, level event.Level, text string) {
 	ctx, stop := context.WithTimeout(context.Background(), notePatience)
 	defer stop()
-	h.r.executor.Note(ctx, run, level, text)
+	_ = h.r.session.Say(ctx, session.Note{Run: run, Level: level, Text: text})
 }
 
-// where is where the ranks are, as text of about so many lines; 0: of any number, with native frames where they can be had.
+// where is where the ranks are, as text of about so many lines; 0: where all processes are, as any number of lines, with native frames where they can
+// be had.
 func (h *hangs) where(limit int) string {
-	text := describeStacks(h.session, func(rank int) bool { return limit == 0 || rank >= 0 }, limit)
+	var of []ranklist.Who
+	if info, err := h.r.session.Info(h.ctx, false); err == nil && limit > 0 {
+		for _, r := range info.Ranks {
+			of = append(of, ranklist.Rank(r.Rank))
+		}
+	}
+	text := describeStacks(h.r.session, of, limit)
 	return hangIndent + strings.ReplaceAll(text, "\n", "\n"+hangIndent)
 }
 
-// describeStacks asks processes where they are, and folds what they say.
-func describeStacks(s *session.Processes, wanted func(rank int) bool, limit int) string {
-	ctx, stop := context.WithTimeout(context.Background(), stackPatience)
-	defer stop()
-	stacks := s.Stacks(ctx, wanted)
-	if len(stacks) == 0 {
+// describeStacks asks processes where they are, all if none are named, and folds what they say.
+func describeStacks(s session.API, of []ranklist.Who, limit int) string {
+	found, err := s.Stacks(context.Background(), session.StacksRequest{Of: of, Native: limit == 0})
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(found.Of) == 0:
 		return "no process is ready yet"
 	}
-	problem := ""
-	if limit == 0 {
-		problem = s.AddNative(context.Background(), stacks)
-	}
-	text := session.DescribeStacks(session.FoldStacks(stacks), limit)
-	if problem != "" {
-		text += "\n" + problem
+	text := session.DescribeStacks(session.FoldStacks(found.Of), limit)
+	if found.Problem != "" {
+		text += "\n" + found.Problem
 	}
 	return text
 }
@@ -295,7 +289,7 @@ func (h *hangs) notify(e *event.Hang, state string) {
 		h.broken = h.broken || tell
 		h.mu.Unlock()
 		if tell {
-			h.r.executor.Publish(event.NewLog(event.LevelWarning, fmt.Sprintf("--notify: %v", err)))
+			h.r.say(event.LevelWarning, fmt.Sprintf("--notify: %v", err))
 		}
 	})
 }

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/session"
 )
@@ -67,74 +65,77 @@ func TestTerminalHang(t *testing.T) {
 	}
 }
 
-// noRanks is a pool that is never ready.
-type noRanks struct{}
-
-func (noRanks) Local(ctx context.Context) (dipexec.Process, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
+// oneRun is a session in which one run goes on until it is freed.
+type oneRun struct {
+	session.API // nil: what else is called fails
+	said        chan session.Note
+	freed       chan struct{}
 }
 
-func (noRanks) Ranks(ctx context.Context) ([]dipexec.Process, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
+func (s *oneRun) Say(_ context.Context, n session.Note) error {
+	s.said <- n
+	return nil
 }
 
-// watchedRun is a run that goes on for ever, whose findings are watched.
+func (s *oneRun) FreeAll(context.Context) error {
+	close(s.freed)
+	return nil
+}
+
+func (s *oneRun) Wait(ctx context.Context, run string) (event.Report, error) {
+	select {
+	case <-s.freed:
+		return event.Report{Run: run, Status: event.StatusInterrupted}, nil
+	case <-ctx.Done():
+		return event.Report{}, ctx.Err()
+	}
+}
+
+func (s *oneRun) Last(context.Context) error { return nil }
+
+func (s *oneRun) Info(context.Context, bool) (session.PoolInfo, error) {
+	return session.PoolInfo{}, nil
+}
+
+func (s *oneRun) Stacks(context.Context, session.StacksRequest) (session.Stacks, error) {
+	return session.Stacks{}, nil
+}
+
+// watchedRun is a run whose findings are watched.
 type watchedRun struct {
 	*runner
-	hangs  *hangs
-	id     string
-	events *event.Subscription
+	hangs   *hangs
+	id      string
+	session *oneRun
 }
 
 func watchRun(t *testing.T, flags *runFlags) *watchedRun {
 	t.Helper()
-	executor := dipexec.New(dipexec.Options{Pool: noRanks{}})
-	w := &watchedRun{events: executor.Subscribe(event.KindLog)}
-	w.runner = &runner{flags: flags, executor: executor, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
-	w.hangs = newHangs(w.runner, session.NewProcesses(session.ProcessOptions{}))
-	found := executor.Subscribe(event.KindHang, event.KindRunFinished)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.hangs.watch(found)
-	}()
-	t.Cleanup(func() {
-		w.hangs.close()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		executor.Close(ctx)
-		<-done
-	})
-	var err error
-	if w.id, err = w.start(dipexec.Request{Code: "wait()", Target: cells.Target{Where: cells.Remote}}); err != nil {
-		t.Fatal(err)
-	}
+	w := &watchedRun{id: "r", session: &oneRun{said: make(chan session.Note, 100), freed: make(chan struct{})}}
+	w.runner = &runner{flags: flags, plan: &plan{}, session: w.session, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
+	w.hangs = newHangs(w.runner)
+	t.Cleanup(w.hangs.close)
 	return w
 }
 
-// find publishes a finding of the run.
+// find tells a finding of the run.
 func (w *watchedRun) find(number int, level event.Level, gone bool) {
 	e := stuck(number, level, waitText)
 	e.Run, e.Gone = w.id, gone
-	w.executor.Publish(e)
+	w.hangs.take(e)
 }
 
-// awaitLog waits for a sentence.
-func (w *watchedRun) awaitLog(t *testing.T, part string) *event.Log {
+// awaitSaid waits for a sentence.
+func (w *watchedRun) awaitSaid(t *testing.T, part string) session.Note {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	for {
-		events, err := w.events.Next(ctx)
-		if err != nil {
-			t.Fatalf("no log with %q: %v", part, err)
-		}
-		for _, e := range events {
-			if log := e.(*event.Log); strings.Contains(log.Text, part) {
-				return log
+		select {
+		case n := <-w.session.said:
+			if strings.Contains(n.Text, part) {
+				return n
 			}
+		case <-time.After(patience):
+			t.Fatalf("nothing was said with %q", part)
 		}
 	}
 }
@@ -143,19 +144,19 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "told")
 	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Millisecond, said: true}, notify: `echo "$DIPLS_HANG_STATE" >>` + file})
 	w.find(1, event.LevelWarning, false)
-	if log := w.awaitLog(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); log.Level != event.LevelError {
-		t.Errorf("told as %s", log.Level)
+	if n := w.awaitSaid(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); n.Level != event.LevelError || n.Run != w.id {
+		t.Errorf("told as %+v", n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	report, err := w.executor.Wait(ctx, w.id)
+	report, err := w.session.Wait(ctx, w.id)
 	if err != nil || report.Status != event.StatusInterrupted {
 		t.Errorf("the run: %+v, %v", report, err)
 	}
 	if w.endsWith() != exitHang {
 		t.Errorf("ends with %d", w.endsWith())
 	}
-	if _, err := w.start(dipexec.Request{Code: "next()"}); err == nil {
+	if _, err := w.start(ctx, session.Caller{}); err == nil {
 		t.Error("another cell was started")
 	}
 	w.hangs.close()
@@ -174,9 +175,9 @@ func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
 	w.hangs.found(e)
 	w.hangs.end(w.id)
 	w.hangs.close()
-	w.executor.Publish(event.NewLog(event.LevelInfo, "the end, without --hang-timeout"))
-	if log := w.awaitLog(t, "--hang-timeout"); log.Level != event.LevelInfo {
-		t.Errorf("told: %s", log.Text)
+	w.tell("the end, without --hang-timeout")
+	if n := w.awaitSaid(t, "--hang-timeout"); n.Level != event.LevelInfo {
+		t.Errorf("told: %s", n.Text)
 	}
 	if w.endsWith() != exitInterrupted {
 		t.Errorf("ends with %d", w.endsWith())
@@ -267,7 +268,7 @@ func TestNotify(t *testing.T) {
 	w.find(1, event.LevelInfo, false)
 	w.find(2, event.LevelWarning, false)
 	w.find(2, event.LevelWarning, false)
-	w.awaitLog(t, "--notify: the command failed: gone wrong")
+	w.awaitSaid(t, "--notify: the command failed: gone wrong")
 	w.end(exitInterrupted)
 	late := stuck(3, event.LevelWarning, waitText)
 	late.Run = w.id

@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/trace":      {},
 	"dipls/internal/trust":      {"dipls/internal/private"},
 
-	"dipls/cmd/dipls":       {"dipls/cells", "dipls/ranks", "dipls/ranks/host", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
+	"dipls/cmd/dipls":       {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
 	"dipls/bench/keystroke": {"dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/lsp"},
 	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
 	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},

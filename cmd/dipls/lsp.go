@@ -14,7 +14,7 @@ import (
 
 	"dipls/dipexec/journal"
 	"dipls/lsp"
-	"dipls/ranks/host"
+	"dipls/session"
 )
 
 const lspHelp = `Serve an editor on standard input and output, by the Language Server Protocol.
@@ -49,7 +49,7 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	if err != nil {
 		return err
 	}
-	if err := host.CheckLimits(); err != nil {
+	if err := session.CheckLimits(); err != nil {
 		return &exitError{exitPool, err}
 	}
 	tracer, err := openTrace(traceFile)
@@ -57,7 +57,7 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 		return err
 	}
 	defer closeTrace(tracer, log)
-	if err := host.AdoptOrphans(); err != nil {
+	if err := session.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
 	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow any more is an error of that write

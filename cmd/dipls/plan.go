@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/internal/ranklist"
+	"dipls/session"
 )
 
 // plan is what a run will do, decided before anything is started.
@@ -24,7 +24,7 @@ type plan struct {
 
 // plannedCell is a cell that will be run.
 type plannedCell struct {
-	request dipexec.Request
+	request session.Cell
 	target  cells.Target // where it will run, as far as the text tells
 }
 
@@ -63,7 +63,7 @@ func (f *runFlags) plan(file string) (*plan, error) {
 		return nil, err
 	}
 	for _, cell := range selected {
-		request, ok := dipexec.RequestFor(path, cell)
+		request, ok := session.CellOf(path, cell)
 		if !ok {
 			continue
 		}
@@ -74,11 +74,11 @@ func (f *runFlags) plan(file string) (*plan, error) {
 }
 
 // add plans to run a cell.
-func (p *plan) add(cell cells.Cell, request dipexec.Request) {
+func (p *plan) add(cell cells.Cell, request session.Cell) {
 	autodip, _ := cell.Autodip()
 	planned := plannedCell{
 		request: request,
-		target:  dipexec.Resolve(request.Target, request.Directive.Target, autodip.Target),
+		target:  session.TargetOf(request, autodip.String()),
 	}
 	switch planned.target.Where {
 	case cells.Local:
@@ -92,6 +92,15 @@ func (p *plan) add(cell cells.Cell, request dipexec.Request) {
 		p.makesPool = p.makesPool || magic.Name == "makedip" && !magic.Help
 	}
 	p.cells = append(p.cells, planned)
+}
+
+// requests are the cells as a session takes them.
+func (p *plan) requests() []session.Cell {
+	list := make([]session.Cell, len(p.cells))
+	for i, planned := range p.cells {
+		list[i] = planned.request
+	}
+	return list
 }
 
 // checkRanks refuses cells that a pool of so many ranks cannot run, before the first one has had any effect.

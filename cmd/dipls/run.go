@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,14 +18,11 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
 	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/trace"
-	"dipls/ranks"
-	"dipls/ranks/host"
 	"dipls/session"
 )
 
@@ -86,7 +83,7 @@ type runFlags struct {
 	app           string
 	keepGPUMemory bool
 	seedNumber    int64
-	seed          ranks.Seed // of seedNumber
+	seed          session.Seed // of seedNumber
 	preload       []string
 	start         string
 	keepGoing     bool
@@ -123,7 +120,7 @@ func newRun() *cobra.Command {
 			}
 			if cmd.Flags().Changed("seed") {
 				var err error
-				if f.seed, err = ranks.NewSeed(f.seedNumber); err != nil {
+				if f.seed, err = session.NewSeed(f.seedNumber); err != nil {
 					return usagef("--%w", err)
 				}
 			}
@@ -175,7 +172,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := host.CheckLimits(); err != nil {
+	if err := session.CheckLimits(); err != nil {
 		return &exitError{exitPool, err}
 	}
 	for _, warning := range p.warnings {
@@ -189,7 +186,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		return nil
 	}
 
-	if err := host.AdoptOrphans(); err != nil {
+	if err := session.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
 	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
@@ -213,7 +210,18 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		return err
 	}
 	defer closeTrace(tracer, log)
+	limit, err := journal.ParseLimit(f.journalLimit)
+	if err != nil {
+		return usagef("--journal-limit: %w", err)
+	}
+	store := journal.Open(journal.Options{Limit: limit})
+	defer store.Close()
 	r := &runner{flags: f, plan: p, log: log, trace: tracer, out: out, errOut: errOut, cancel: cancel}
+	here, _ := os.Getwd() // "" is the file's folder
+	r.session = session.New(session.Options{
+		Dir: filepath.Dir(p.path), WorkDir: here, Journal: store, Trace: tracer, Log: log, Prefix: "--", Plain: !isTerminal(out) || !isTerminal(errOut.w),
+		Instead: "let dipls install into a directory of its own with --yes",
+	})
 	finished, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -225,48 +233,64 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	return err
 }
 
-// choice is the pool that the flags ask for.
-func (f *runFlags) choice() session.Choice {
-	return session.Choice{
-		GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
-		KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
+// caller is who starts things: the settings are the flags.
+func (r *runner) caller() session.Caller {
+	return session.Caller{Front: front, Settings: session.Settings{
+		Python: r.flags.pythonPath(), Script: r.plan.path, Preload: r.flags.preload, Start: r.flags.start, Trust: session.TrustYes,
+		Pool: session.Choice{
+			GPUs: r.flags.gpus, Ranks: r.flags.ranks, App: r.flags.app, Timeout: r.flags.startTimeout,
+			KeepGPUMemory: r.flags.keepGPUMemory, Seed: r.flags.seed, GroupTimeout: r.flags.groupTimeout,
+		},
+	}}
+}
+
+// front is the name under which questions come.
+const front = "dipls run"
+
+// pythonPath is --python as it is seen from here.
+func (f *runFlags) pythonPath() string {
+	if absolute, err := filepath.Abs(f.python); err == nil && strings.Contains(f.python, "/") {
+		return absolute
 	}
+	return f.python
 }
 
 // checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for
 // GPUs only if a cell runs on ranks, and leaves a pool that a cell makes to that cell.
-func (r *runner) checkPool(ctx context.Context, s *session.Processes) error {
+func (r *runner) checkPool(ctx context.Context) error {
 	if !r.plan.needsRanks || r.plan.makesPool {
 		return nil
 	}
-	spec, err := s.PoolSpec(ctx)
-	var wrong *session.ChoiceError
-	switch {
-	case errors.As(err, &wrong):
-		return usagef("%w", wrong)
-	case err != nil:
-		return &exitError{exitPool, err}
+	size, err := r.session.PoolSize(ctx, r.caller())
+	if err != nil {
+		return startError(err)
 	}
-	return r.plan.checkRanks(spec.Ranks)
+	return r.plan.checkRanks(size)
+}
+
+// startError is how the file ends because something could not be started.
+func startError(err error) error {
+	if e, ok := errors.AsType[*session.Error](err); ok && e.Code == session.CodeInvalid {
+		return usagef("%w", err)
+	}
+	return &exitError{exitPool, err}
 }
 
 // runner is one dipls run in progress.
 type runner struct {
-	flags     *runFlags
-	plan      *plan
-	log       *zap.Logger
-	trace     *trace.Tracer // nil: none
-	out       io.Writer
-	errOut    *screen
-	cancel    context.CancelFunc // ends the session's context: its user has lost patience
-	journaled bool               // a run has a journal; belongs to the goroutine that runs the cells
+	flags   *runFlags
+	plan    *plan
+	log     *zap.Logger
+	trace   *trace.Tracer // nil: none
+	session session.API
+	out     io.Writer
+	errOut  *screen
+	cancel  context.CancelFunc // its user has lost patience
 
 	mu        sync.Mutex
-	session   *session.Processes // nil before it exists
-	executor  *dipexec.Executor  // nil before it exists
-	runs      []string           // cells that have been started
-	finishing bool               // the cells are done, and the processes end
-	ending    int                // the exit code with which the file is to end before its last cell; 0: it is not
+	running   bool // cells have been started
+	finishing bool // the cells are done, and the processes end
+	ending    int  // the exit code with which the file is to end before its last cell; 0: it is not
 }
 
 // watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees what waits, the third into the end of
@@ -289,16 +313,16 @@ func (r *runner) watchSignals(signals, asks <-chan os.Signal, finished <-chan st
 				os.Exit(exitInterrupted)
 			case running && interrupts == 0:
 				interrupts++
-				r.executor.CancelAll()
+				r.interrupt()
 				r.tell("interrupting, and ending the file; Ctrl-C again frees at once what still waits")
 			case running && interrupts == 1:
 				interrupts++
-				r.free()
+				_ = r.session.FreeAll(context.Background())
 				r.tell("interrupting again, and freeing what waits; Ctrl-C again ends the pool")
 			default:
 				ended = true
 				if r.isRunning() {
-					r.executor.CancelAll()
+					r.interrupt()
 				}
 				r.tell("ending everything; Ctrl-C again leaves at once")
 				r.cancel()
@@ -307,15 +331,16 @@ func (r *runner) watchSignals(signals, asks <-chan os.Signal, finished <-chan st
 	}
 }
 
-// end lets no other cell start, and has the file end with an exit code; ok is false if it ends with another one already.
+// interrupt cancels all runs.
+func (r *runner) interrupt() { _, _ = r.session.Cancel(context.Background(), "") }
+
+// end has the file end with an exit code; ok is false if it ends with another one already.
 func (r *runner) end(code int) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ending == 0 {
 		r.ending = code
-		if r.executor != nil {
-			r.executor.Last()
-		}
+		_ = r.session.Last(context.Background())
 		return true
 	}
 	return r.ending == code
@@ -325,33 +350,12 @@ func (r *runner) end(code int) (ok bool) {
 func (r *runner) isRunning() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.runs) > 0 && !r.finishing
-}
-
-// free interrupts cells once more, and others of the runs, and frees ranks that wait at once.
-func (r *runner) free(others ...string) {
-	r.mu.Lock()
-	runs := slices.Clone(r.runs)
-	r.mu.Unlock()
-	for _, run := range others {
-		if !slices.Contains(runs, run) && !r.executor.Awaited(run) { // else it is freed with the cell that waits for it
-			runs = append(runs, run)
-		}
-	}
-	for _, run := range runs {
-		_ = r.executor.Free(run) // an error means that it has ended
-	}
+	return r.running && !r.finishing
 }
 
 // showStacks shows where all processes are.
 func (r *runner) showStacks() {
-	r.mu.Lock()
-	s := r.session
-	r.mu.Unlock()
-	text := "no process is ready yet"
-	if s != nil {
-		text = describeStacks(s, func(int) bool { return true }, 0)
-	}
+	text := describeStacks(r.session, nil, 0)
 	if r.flags.quiet && !r.flags.json {
 		fmt.Fprintln(r.errOut, text) // the user has asked for it
 		return
@@ -359,16 +363,11 @@ func (r *runner) showStacks() {
 	r.tell(text)
 }
 
-// tell says something to the user, in its place among the events once there are any.
-func (r *runner) tell(text string) {
-	r.mu.Lock()
-	executor := r.executor
-	r.mu.Unlock()
-	if executor != nil {
-		executor.Publish(event.NewLog(event.LevelInfo, text))
-		return
-	}
-	fmt.Fprintf(r.errOut, "dipls: %s\n", text)
+// tell says something to the user, in its place among the events.
+func (r *runner) tell(text string) { r.say(event.LevelInfo, text) }
+
+func (r *runner) say(l event.Level, text string) {
+	_ = r.session.Say(context.Background(), session.Note{Level: l, Text: text})
 }
 
 // run is the whole of it; what fails after an interrupt failed because of that.
@@ -380,62 +379,39 @@ func (r *runner) run(ctx context.Context) error {
 	return err
 }
 
-// perform starts the session, runs the cells, and ends the session whatever came of them.
+// perform runs the cells, and ends the session whatever came of them.
 func (r *runner) perform(ctx context.Context) error {
-	options, python, err := r.nodeOptions()
+	if err := r.checkPool(ctx); err != nil {
+		return err
+	}
+	shown, err := r.session.Subscribe(ctx, session.SubscribeRequest{})
 	if err != nil {
 		return err
 	}
-	limit, err := journal.ParseLimit(r.flags.journalLimit)
-	if err != nil {
-		return usagef("--journal-limit: %w", err)
-	}
-	var executor *dipexec.Executor
-	options.Trace = r.trace
-	options.OnState = func(c ranks.StateChange) { executor.StateChanged(c) }
-	s := session.NewProcesses(session.ProcessOptions{
-		Node: options, Pool: r.flags.choice(), Notice: r.tell, Install: r.install, Consent: r.tellOwn(python),
-		Warn: func(text string) { executor.Publish(event.NewLog(event.LevelWarning, text)) },
-	})
-	if err := r.checkPool(ctx, s); err != nil {
-		return err
-	}
-
-	store := journal.Open(journal.Options{Limit: limit})
-	defer store.Close()
-	executor = dipexec.New(dipexec.Options{Pool: s, Manager: s, Journal: store, Trace: r.trace})
-	r.mu.Lock()
-	r.executor, r.session = executor, s
-	r.mu.Unlock()
-
 	viewed := make(chan error, 1)
-	subscription := executor.Subscribe()
 	go func() {
-		viewErr := r.view(subscription)
+		viewErr := r.view(shown)
 		if viewErr != nil {
 			r.cancel() // nobody reads what the cells print
 		}
 		viewed <- viewErr
 	}()
+	var watched sync.WaitGroup
+	hangs := newHangs(r)
+	if err := r.watch(ctx, &watched, hangs.take, event.KindHang, event.KindRunFinished); err != nil {
+		return err
+	}
+	if err := r.watch(ctx, &watched, r.question(ctx), event.KindQuestion); err != nil {
+		return err
+	}
 
-	hangs := newHangs(r, s)
-	watched := make(chan struct{})
-	found := executor.Subscribe(event.KindHang, event.KindRunFinished)
-	go func() {
-		defer close(watched)
-		hangs.watch(found)
-	}()
-
-	outcome := r.cells(ctx, s)
+	outcome := r.cells(ctx)
 	hangs.close()
-	endErr := r.finish(ctx, s)
+	endErr := r.finish(ctx)
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
-	executor.Stop()
-	closeErr := s.Close(patience) // what the processes say at last is shown, for the executor goes on
-	r.tellKept(store)
-	executor.Close(patience)
-	<-watched
+	closeErr := r.session.Close(patience, session.CloseRequest{TellJournal: true})
+	watched.Wait()
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
 	case errors.Is(viewErr, syscall.EPIPE):
@@ -452,50 +428,45 @@ func (r *runner) perform(ctx context.Context) error {
 	return outcome
 }
 
-// tellKept tells where what was printed is kept, and what of it is not.
-func (r *runner) tellKept(store *journal.Store) {
-	lacking := store.Lacking()
-	told := &event.Log{
-		Header: event.Header{Kind: event.KindLog}, Level: event.LevelInfo, Path: store.Dir(),
-		Text: "everything that was printed is kept in " + store.Dir(),
+// watch has every event of some kinds taken until the session is closed.
+func (r *runner) watch(ctx context.Context, watched *sync.WaitGroup, take func(event.Event), kinds ...event.Kind) error {
+	sub, err := r.session.Subscribe(ctx, session.SubscribeRequest{Front: front, Kinds: kinds})
+	if err != nil {
+		return err
 	}
-	if len(lacking) > 0 {
-		told.Level = event.LevelWarning
-		told.Text = fmt.Sprintf("the journal, %s, lacks some of what was printed: %s", store.Dir(), strings.Join(lacking, "; "))
-	}
-	if r.journaled || len(lacking) > 0 {
-		r.executor.Publish(told)
-	}
+	watched.Go(func() {
+		defer sub.Close()
+		for {
+			events, err := sub.Next(context.Background())
+			if err != nil {
+				return
+			}
+			for _, ev := range events {
+				take(ev)
+			}
+		}
+	})
+	return nil
 }
 
-// cells starts the node and runs one cell after the other.
-func (r *runner) cells(ctx context.Context, s *session.Processes) error {
-	if err := s.Begin(ctx, r.plan.needsRanks && !r.plan.makesPool, r.plan.needsLocal); err != nil {
-		return &exitError{exitPool, err}
+// cells starts Python, runs one cell after the other, and waits for them.
+func (r *runner) cells(ctx context.Context) error {
+	r.tellOwn()
+	by := r.caller()
+	ahead := session.Preparation{Ask: true, Pool: r.plan.needsRanks && !r.plan.makesPool, Local: r.plan.needsLocal}
+	if err := r.session.Prepare(ctx, by, ahead); err != nil {
+		return startError(err)
+	}
+	runs, err := r.start(ctx, by)
+	if err != nil {
+		return err
 	}
 	tally := exitOK
 	if r.plan.skipped {
 		tally = exitFailed
 	}
-	var behind []string // runs that the next cells did not wait for
-	for _, planned := range r.plan.cells {
-		id, err := r.start(planned.request)
-		if err != nil {
-			return err
-		}
-		if _, ended, err := r.executor.Proceed(ctx, id); err == nil && !ended {
-			behind = append(behind, id)
-			continue
-		}
-		if err := r.await(ctx, id, &tally); err != nil {
-			return err
-		}
-		if tally != exitOK && !r.flags.keepGoing {
-			break
-		}
-	}
-	for _, id := range behind {
-		if err := r.await(ctx, id, &tally); err != nil {
+	for _, run := range runs {
+		if err := r.await(ctx, run, &tally); err != nil {
 			return err
 		}
 	}
@@ -505,23 +476,20 @@ func (r *runner) cells(ctx context.Context, s *session.Processes) error {
 	return nil
 }
 
-// start starts to run a cell, unless the user has asked for an end.
-func (r *runner) start(request dipexec.Request) (id string, err error) {
+// start starts the cells, unless the user has asked for an end.
+func (r *runner) start(ctx context.Context, by session.Caller) (runs []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ending != 0 {
-		return "", &exitError{r.ending, nil}
+		return nil, &exitError{r.ending, nil}
 	}
-	if id, err = r.executor.Start(request); err == nil {
-		r.runs = append(r.runs, id)
-	}
-	return id, err
+	r.running = true
+	return r.session.Start(ctx, by, session.Sequence{Cells: r.plan.requests(), GoOn: r.flags.keepGoing})
 }
 
 // await waits for a run and adds its outcome to the tally, which is an exit code. Its error ends the file's run.
-func (r *runner) await(ctx context.Context, id string, tally *int) error {
-	report, err := r.executor.Wait(ctx, id)
-	r.journaled = r.journaled || report.Journal != ""
+func (r *runner) await(ctx context.Context, run string, tally *int) error {
+	report, err := r.session.Wait(ctx, run)
 	switch code := r.endsWith(); {
 	case code != 0:
 		return &exitError{code, nil}
@@ -529,7 +497,7 @@ func (r *runner) await(ctx context.Context, id string, tally *int) error {
 		return &exitError{exitPool, err}
 	case report.Status == event.StatusDied:
 		*tally = exitPool
-	case report.Status != event.StatusOK:
+	case report.Status != event.StatusOK && report.Status != event.StatusSkipped:
 		// The first failure tells. One that is a script's own end has said itself what to answer.
 		*tally = cmp.Or(*tally, report.ExitCode, exitFailed)
 	}
@@ -544,14 +512,14 @@ func (r *runner) endsWith() int {
 }
 
 // finish waits as Python does at the end of a script: for threads, for exit handlers, however long they take. Only the user ends that.
-func (r *runner) finish(ctx context.Context, s *session.Processes) error {
+func (r *runner) finish(ctx context.Context) error {
 	r.mu.Lock()
 	r.finishing = true
 	r.mu.Unlock()
 	if ctx.Err() != nil {
 		return nil // the user has lost patience before
 	}
-	err := s.Finish(ctx, func(text string) { r.tell("waiting for " + text + "; Ctrl-C ends") })
+	err := r.session.Finish(ctx, "Ctrl-C ends")
 	if code := r.endsWith(); ctx.Err() != nil && code != 0 {
 		return &exitError{code, nil}
 	}
@@ -574,13 +542,8 @@ func (r *runner) awaitView(ctx context.Context, viewed <-chan error) error {
 	}
 }
 
-// install gets the packages that the interpreter lacks, with the user's consent.
-func (r *runner) install(ctx context.Context, missing *host.MissingPackagesError) error {
-	return offerInstall(ctx, missing, r.flags.yes, os.Stdin, r.errOut)
-}
-
 // view shows the events until the executor is closed. Its error is that of a write: the reader has gone.
-func (r *runner) view(subscription *event.Subscription) error {
+func (r *runner) view(subscription session.Subscription) error {
 	defer subscription.Close()
 	if r.flags.json {
 		return showJSON(r.out, subscription)
@@ -591,7 +554,7 @@ func (r *runner) view(subscription *event.Subscription) error {
 }
 
 // showJSON prints events, one JSON object a line.
-func showJSON(w io.Writer, subscription *event.Subscription) error {
+func showJSON(w io.Writer, subscription session.Subscription) error {
 	buffered := bufio.NewWriterSize(paced.Writer(w, subscription.Progress), 64<<10)
 	for {
 		events, err := subscription.Next(context.Background())

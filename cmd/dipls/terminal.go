@@ -20,6 +20,7 @@ import (
 	"dipls/internal/clean"
 	"dipls/internal/paced"
 	"dipls/internal/ranklist"
+	"dipls/session"
 )
 
 // maxLiveLines bounds the progress bars shown at once; the rest are counted.
@@ -79,7 +80,7 @@ func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 }
 
 // show reads the subscription to its end. It answers the error of a write that failed: whoever read our output is gone.
-func (t *terminal) show(sub *event.Subscription) error {
+func (t *terminal) show(sub session.Subscription) error {
 	t.progress = sub.Progress
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

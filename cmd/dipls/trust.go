@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 
@@ -10,7 +9,7 @@ import (
 
 	"dipls/dipexec/journal"
 	"dipls/internal/trust"
-	"dipls/ranks/host"
+	"dipls/session"
 )
 
 const trustHelp = `Tell whose code editors may run without a word, or change that.
@@ -98,30 +97,28 @@ func trustFolder(cmd *cobra.Command, store *trust.Store, folder string) error {
 		return err
 	}
 	own := ""
-	if python, err := host.FindPython("--python", "", real); err == nil && python.BelongsTo(real) {
+	if python, err := session.FindPython("--python", "", real); err == nil && python.BelongsTo(real) {
 		own = python.Path
 	}
 	return store.Add(folder, own)
 }
 
 // tellOwn tells the user, once per folder, that the interpreter belongs to the file's folder. Running the file is the user's consent.
-func (r *runner) tellOwn(python host.Interpreter) func(context.Context) error {
-	return func(context.Context) error {
-		folder := filepath.Dir(r.plan.path)
-		if !python.BelongsTo(folder) {
-			return nil
-		}
-		store, err := openTrust()
-		if err == nil {
-			if e, known := store.Find(folder); known && e.Python == python.Path {
-				return nil
-			}
-			err = store.Add(folder, python.Path)
-		}
-		if err != nil {
-			r.log.Info("that the user has been told cannot be remembered", zap.Error(err))
-		}
-		r.tell(fmt.Sprintf("this runs %s, which belongs to the folder", python.Path))
-		return nil
+func (r *runner) tellOwn() {
+	folder := filepath.Dir(r.plan.path)
+	python, err := session.FindPython("--python", r.flags.pythonPath(), folder)
+	if err != nil || !python.BelongsTo(folder) {
+		return // an error is told when Python is to start
 	}
+	store, err := openTrust()
+	if err == nil {
+		if e, known := store.Find(folder); known && e.Python == python.Path {
+			return
+		}
+		err = store.Add(folder, python.Path)
+	}
+	if err != nil {
+		r.log.Info("that the user has been told cannot be remembered", zap.Error(err))
+	}
+	r.tell(fmt.Sprintf("this runs %s, which belongs to the folder", python.Path))
 }

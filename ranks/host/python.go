@@ -252,8 +252,12 @@ type MissingPackagesError struct {
 }
 
 func (e *MissingPackagesError) Error() string {
-	return fmt.Sprintf("%s lacks %s: install with '%s -m pip install %s', or let dipls install into a directory of its own with --yes",
-		e.Python, strings.Join(e.Missing, ", "), e.Python, strings.Join(e.Missing, " "))
+	return fmt.Sprintf("%s lacks %s: install with %s", e.Python, strings.Join(e.Missing, ", "), e.Remedy())
+}
+
+// Remedy is the command that installs them: "'/usr/bin/python3 -m pip install pyzmq'".
+func (e *MissingPackagesError) Remedy() string {
+	return fmt.Sprintf("'%s -m pip install %s'", e.Python, strings.Join(e.Missing, " "))
 }
 
 // major is the first number of a version.
