@@ -102,7 +102,8 @@ type API interface {
 
 // Caller says who makes a call.
 type Caller struct {
-	// Front is the name under which the caller has subscribed: its questions come there. "": nobody can be asked, and a question's default counts.
+	// Front is the name under which the caller has subscribed: its questions come there, and when that subscription has ended, nobody answers them: none of the
+	// choices counts. "": nobody can be asked, and a question's default counts.
 	Front string `json:"front,omitempty"`
 	// Settings count for what the call has to start, and for no other call.
 	Settings Settings `json:"settings"`

@@ -57,7 +57,10 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 		Level: event.LevelWarning, Choices: []string{choiceRun}, Default: choiceRun, Unasked: unasked,
 		Text: fmt.Sprintf("Run %s? That interpreter belongs to the folder, so whoever made the folder chooses what it does. %s takes that back.", what, command),
 	})
-	if q == nil {
+	switch {
+	case q == nil && by.Front != "": // who would have been asked has gone, and has not let it run
+		return errFrontGone
+	case q == nil:
 		s.say(event.LevelWarning, unasked, "")
 		s.remember(python, own)
 		return nil

@@ -256,6 +256,17 @@ func TestConsentWithNobody(t *testing.T) {
 	}
 }
 
+// An interpreter that belongs to the folder does not run because the front has gone that would have been asked.
+func TestConsentOfFrontThatIsGone(t *testing.T) {
+	folder, _ := own(t)
+	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Dir = folder })
+	newFront(t, s, SubscribeRequest{Front: "one"}).sub.Close()
+	run := began(t, s, Caller{Front: "one"}, on(cells.Local, ""))
+	if reason := died(t, s, run[0]); !strings.Contains(reason, "nobody has answered") {
+		t.Error(reason)
+	}
+}
+
 // bare is an interpreter that lacks what the agent needs, until its pip links that from the interpreter of the tests.
 func bare(t *testing.T, python string) string {
 	t.Helper()
