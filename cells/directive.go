@@ -125,6 +125,14 @@ func (t *Target) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// NameTarget names for people what ParseTarget reads; text that it does not read is left as it is.
+func NameTarget(s string) string {
+	if t, err := ParseTarget(s); err == nil {
+		return t.Name()
+	}
+	return s
+}
+
 // Name names the place for people: "local", "everywhere", "all ranks", "ranks 0-3", "local and ranks 0-3".
 func (t Target) Name() string {
 	switch {

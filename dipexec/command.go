@@ -134,7 +134,7 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 		return errEnding
 	case c.giver != nil && c.giver.over(): // what has begun since waits for that process, and this would wait for it in turn
 		return &commandError{"RuntimeError", "the cell that asks was given up when its time was over"}
-	case c.proc.rank >= 0:
+	case !c.proc.who.IsLocal():
 		return valueError(errors.New("only the local namespace may give commands"))
 	case e.commands[key] != nil:
 		return valueError(fmt.Errorf("command %d goes on already", c.id))

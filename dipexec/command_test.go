@@ -421,7 +421,7 @@ func TestPxConfig(t *testing.T) {
 	}
 	own := mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "ranks:1"), Px: true, NoBlock: cells.No, Verbose: cells.No}})
 	pool.ranks[1].next().ok()
-	if report, ended, err := e.Proceed(t.Context(), own); !ended || err != nil || report.Parts[0].Rank != 1 {
+	if report, ended, err := e.Proceed(t.Context(), own); !ended || err != nil || report.Parts[0].Who != ranklist.Rank(1) {
 		t.Errorf("%+v, %v, %v", report, ended, err)
 	}
 	auto := mustStart(t, e, Request{})

@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/journal"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -36,7 +37,7 @@ func newQuickPool(size int) quickPool {
 	p := make(quickPool, size)
 	for rank := range p {
 		reply := &wire.ExecuteReply{Status: wire.Status{Status: "ok"}, ExecutionCount: 1}
-		p[rank] = &quickProcess{fakeProcess: newFakeProcess(rank), reply: reply}
+		p[rank] = &quickProcess{fakeProcess: newFakeProcess(ranklist.Rank(rank)), reply: reply}
 	}
 	return p
 }

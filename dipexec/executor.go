@@ -26,7 +26,7 @@ import (
 
 // Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
 type Process interface {
-	Rank() (n int, ok bool)      // ok is false for the local namespace
+	Who() ranklist.Who
 	Seed() *int64                // of its random generators; nil if nobody has chosen one
 	GroupTimeout() time.Duration // of its collectives; 0 if nobody has chosen one
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
@@ -215,7 +215,7 @@ type Executor struct {
 	reports  map[string]event.Report // of those that have, the last keptReports
 	order    []string                // the keys of reports, oldest first
 	onRanks  string                  // id of the run that came to the ranks last; "" if none did
-	procs    map[int]*process        // by rank; -1: the local namespace
+	procs    map[ranklist.Who]*process
 	given    [namespaces][]Process   // what the pool gave last, never changed
 	pools    int                     // how many the ranks given so far were of
 	commands map[commandKey]*command // that have not ended
@@ -239,7 +239,7 @@ func New(o Options) *Executor {
 	_, _ = rand.Read(random[:]) // never fails
 	e := &Executor{
 		o: o, bus: event.NewBus(event.BusOptions{QueueBytes: o.QueueBytes, StallAfter: o.StallAfter, Trace: o.Trace}), session: hex.EncodeToString(random[:]),
-		runs: map[string]*run{}, reports: map[string]event.Report{}, procs: map[int]*process{},
+		runs: map[string]*run{}, reports: map[string]event.Report{}, procs: map[ranklist.Who]*process{},
 		commands: map[commandKey]*command{},
 		pool:     event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: event.StateNone},
 	}
@@ -421,28 +421,27 @@ func (e *Executor) StateChanged(c ranks.StateChange) {
 
 // processDied publishes the death of a process, unless it is a run's to tell.
 func (e *Executor) processDied(p Process, err error) {
-	rank := rankOfProcess(p)
 	e.mu.Lock()
-	known := e.procs[rank]
+	known := e.procs[p.Who()]
 	e.mu.Unlock()
 	if known != nil && known.p == p && !known.tellDeath() {
 		return
 	}
-	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, rank), State: event.StateDead, Reason: err.Error()})
+	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, p.Who()), State: event.StateDead, Reason: err.Error()})
 }
 
 // process returns what the executor knows of a process, and whether it has just met it. A process that takes another's
 // place makes that one forgotten.
 func (e *Executor) process(p Process) (known *process, fresh bool) {
-	rank := rankOfProcess(p)
+	who := p.Who()
 	e.mu.Lock()
-	old := e.procs[rank]
+	old := e.procs[who]
 	if old != nil && old.p == p {
 		e.mu.Unlock()
 		return old, false
 	}
-	known = &process{e: e, p: p, rank: rank, track: e.o.Trace.NewTrack(trackName(rank))}
-	e.procs[rank] = known
+	known = &process{e: e, p: p, who: who, track: e.o.Trace.NewTrack("output of " + who.String())}
+	e.procs[who] = known
 	e.mu.Unlock()
 	if old != nil {
 		old.adopt(nil)
@@ -454,12 +453,12 @@ func (e *Executor) process(p Process) (known *process, fresh bool) {
 func (e *Executor) forgetEnded() {
 	var ended []*process
 	e.mu.Lock()
-	for rank, p := range e.procs {
+	for who, p := range e.procs {
 		select {
 		case <-p.p.Done():
-			if rank >= 0 {
+			if !who.IsLocal() {
 				ended = append(ended, p)
-				delete(e.procs, rank)
+				delete(e.procs, who)
 			}
 		default:
 		}
@@ -528,7 +527,7 @@ func (e *Executor) Close(ctx context.Context) {
 	e.giveUp()
 	e.mu.Lock()
 	procs := e.procs
-	e.procs = map[int]*process{}
+	e.procs = map[ranklist.Who]*process{}
 	e.mu.Unlock()
 	for _, p := range procs {
 		p.adopt(nil)
@@ -536,9 +535,8 @@ func (e *Executor) Close(ctx context.Context) {
 	e.bus.Close()
 }
 
-func rankOfProcess(p Process) int {
-	if n, ok := p.Rank(); ok {
-		return n
-	}
-	return -1
+// rankOf is the number of a process of the pool.
+func rankOf(p Process) int {
+	rank, _ := p.Who().Rank()
+	return rank
 }

@@ -27,7 +27,7 @@ func TestRunLocally(t *testing.T) {
 	x.result(7, "42")
 	x.ok()
 	r := mustWait(t, e, id)
-	if r.Status != event.StatusOK || len(r.Parts) != 1 || r.Parts[0].Rank != -1 || r.Parts[0].ExecutionCount != 7 {
+	if r.Status != event.StatusOK || len(r.Parts) != 1 || !r.Parts[0].Who.IsLocal() || r.Parts[0].ExecutionCount != 7 {
 		t.Errorf("report %+v", r)
 	}
 	rec.await(t, "run_finished", isKind(event.KindRunFinished))
@@ -626,7 +626,7 @@ type benchProcess struct {
 	rank    int
 }
 
-func (p *benchProcess) Rank() (int, bool)                       { return p.rank, true }
+func (p *benchProcess) Who() ranklist.Who                       { return ranklist.Rank(p.rank) }
 func (p *benchProcess) Seed() *int64                            { return nil }
 func (p *benchProcess) GroupTimeout() time.Duration             { return 0 }
 func (p *benchProcess) SetBackground(func(ranks.Happening))     {}

@@ -13,6 +13,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -20,7 +21,8 @@ import (
 
 // fakeProcess is a Process whose every answer a test gives by hand.
 type fakeProcess struct {
-	rank       int // -1: the local namespace
+	who        ranklist.Who
+	rank       int // its number; 0: also the local namespace
 	seed       *int64
 	executions chan *fakeExecution
 	ended      chan struct{} // closed when it has died
@@ -55,15 +57,17 @@ type fakeExecution struct {
 	h  ranks.Handler
 }
 
-func newFakeProcess(rank int) *fakeProcess {
-	return &fakeProcess{rank: rank, executions: make(chan *fakeExecution, 64), ended: make(chan struct{}), answers: make(chan string, 64)}
+func newFakeProcess(who ranklist.Who) *fakeProcess {
+	rank, _ := who.Rank()
+	return &fakeProcess{
+		who: who, rank: rank, executions: make(chan *fakeExecution, 64), ended: make(chan struct{}), answers: make(chan string, 64)}
 }
 
 func (p *fakeProcess) Seed() *int64 { return p.seed }
 
 func (p *fakeProcess) GroupTimeout() time.Duration { return 0 }
 
-func (p *fakeProcess) Rank() (int, bool) { return max(p.rank, 0), p.rank >= 0 }
+func (p *fakeProcess) Who() ranklist.Who { return p.who }
 
 func (p *fakeProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Handler) string {
 	p.mu.Lock()
@@ -182,17 +186,17 @@ func (p *fakeProcess) Mend(ctx context.Context, req wire.MendRequest) (*wire.Men
 }
 
 func (p *fakeProcess) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {
-	reply := &wire.CompleteReply{Matches: []string{fmt.Sprintf("%s on %d", req.Code, p.rank)}}
+	reply := &wire.CompleteReply{Matches: []string{fmt.Sprintf("%s on %v", req.Code, p.who)}}
 	return reply, p.lookedUp(ctx)
 }
 
 func (p *fakeProcess) Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error) {
-	reply := &wire.InspectReply{Found: true, Data: wire.InspectData{Text: fmt.Sprintf("%s on %d", req.Code, p.rank)}}
+	reply := &wire.InspectReply{Found: true, Data: wire.InspectData{Text: fmt.Sprintf("%s on %v", req.Code, p.who)}}
 	return reply, p.lookedUp(ctx)
 }
 
 func (p *fakeProcess) Variables(ctx context.Context, _ wire.VariablesRequest) (*wire.VariablesReply, error) {
-	return &wire.VariablesReply{Variables: []wire.Object{{Name: fmt.Sprintf("on %d", p.rank)}}}, p.lookedUp(ctx)
+	return &wire.VariablesReply{Variables: []wire.Object{{Name: fmt.Sprintf("on %v", p.who)}}}, p.lookedUp(ctx)
 }
 
 func (p *fakeProcess) lookedUp(ctx context.Context) error {
@@ -384,9 +388,9 @@ type fakePool struct {
 }
 
 func newFakePool(size int) *fakePool {
-	p := &fakePool{local: newFakeProcess(-1)}
+	p := &fakePool{local: newFakeProcess(ranklist.Local)}
 	for i := range size {
-		p.ranks = append(p.ranks, newFakeProcess(i))
+		p.ranks = append(p.ranks, newFakeProcess(ranklist.Rank(i)))
 	}
 	return p
 }

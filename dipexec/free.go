@@ -77,7 +77,7 @@ func (s *rescue) whereabouts(parts []*part) []string {
 	defer s.mu.Unlock()
 	var lines []string
 	for _, at := range s.seen {
-		if at.groups == nil || !slices.ContainsFunc(parts, func(pt *part) bool { return pt.proc.rank == at.rank }) {
+		if at.groups == nil || !slices.ContainsFunc(parts, func(pt *part) bool { return pt.proc.who == ranklist.Rank(at.rank) }) {
 			continue
 		}
 		if line := diagnose.At(at.groups); line != "" && !slices.Contains(lines, line) {
@@ -223,7 +223,7 @@ func (e *Executor) breakGroups(procs []Process) (problems []string) {
 	var folded foldedTexts
 	for i, reply := range replies {
 		if reply != nil {
-			folded.add(rankOfProcess(living[i]), reply.Problems...)
+			folded.add(rankOf(living[i]), reply.Problems...)
 		}
 	}
 	return folded.lines(len(living))

@@ -54,7 +54,7 @@ func (p *torchPool) fail(r event.Report) {
 	p.t.Helper()
 	for _, part := range r.Parts {
 		if part.Failure != nil {
-			p.t.Logf("rank %d: %s", part.Rank, strings.Join(part.Failure.Traceback, "\n"))
+			p.t.Logf("%v: %s", part.Who, strings.Join(part.Failure.Traceback, "\n"))
 		}
 	}
 	p.t.Fatalf("ended %s: %s\n%s", r.Status, r.Reason, strings.Join(linesOf(p.t, p.rec, r.Run), "\n"))
@@ -106,7 +106,7 @@ func (p *torchPool) wait(id string) event.Report {
 	}
 	for _, proc := range p.e.given[poolNamespace] {
 		if told, err := proc.Groups(p.t.Context()); err == nil {
-			p.t.Logf("%d: %+v", rankOfProcess(proc), told)
+			p.t.Logf("%d: %+v", rankOf(proc), told)
 		}
 	}
 	p.t.Fatalf("the run does not end:\n%s", strings.Join(eventtest.Describe(p.rec.all()), "\n"))

@@ -274,7 +274,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 			told = withSource(ctx, p, told)
 		}
 		c.Ranks[i] = diagnose.Rank{
-			Rank: rankOfProcess(p), Before: before[i].told, Now: told,
+			Rank: rankOf(p), Before: before[i].told, Now: told,
 			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How},
 			Moved:     condition.Moved, Works: condition.Works, Still: condition.Still, Waits: condition.Waits,
 		}
@@ -324,7 +324,7 @@ func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.Gr
 func (l *lookout) note(moments []moment) {
 	l.earlier = lastAnswers(l.earlier, moments)
 	for i, m := range moments {
-		rank := rankOfProcess(l.procs[i])
+		rank := rankOf(l.procs[i])
 		l.places[rank] = placeAt(l.places[rank], m)
 	}
 }
@@ -353,7 +353,7 @@ func (r *run) howDead(p Process) string {
 	if r.death == nil {
 		return ""
 	}
-	how, is := strings.CutPrefix(r.death.Error(), ranklist.Name([]int{rankOfProcess(p)})+" ")
+	how, is := strings.CutPrefix(r.death.Error(), p.Who().String()+" ")
 	if !is {
 		return "" // another's
 	}
@@ -414,7 +414,7 @@ func (r *run) tellApp(procs []Process, ev *event.Hang) {
 	stops := !r.interrupted.IsZero()
 	r.mu.Unlock()
 	ranks := ranksIn(ev.Waiting)
-	i := slices.IndexFunc(procs, func(p Process) bool { return len(ranks) > 0 && rankOfProcess(p) == ranks[0] })
+	i := slices.IndexFunc(procs, func(p Process) bool { return len(ranks) > 0 && rankOf(p) == ranks[0] })
 	if ev.Level != event.LevelWarning || i < 0 || stops || r.hangApp[ev.Hang] {
 		return
 	}
@@ -494,12 +494,13 @@ func (e *Executor) Hangs() []*event.Hang {
 	return hangs
 }
 
-// tellsOf reports whether a hang that is not over says what keeps a rank from going on.
-func (e *Executor) tellsOf(rank int) bool {
+// tellsOf reports whether a hang that is not over says what keeps a process from going on.
+func (e *Executor) tellsOf(who ranklist.Who) bool {
+	rank, ok := who.Rank()
 	return slices.ContainsFunc(e.Hangs(), func(h *event.Hang) bool {
 		return slices.ContainsFunc(h.Missing, func(p event.Place) bool {
 			held := strings.HasPrefix(p.Why, "is stopped") || strings.HasPrefix(p.Why, "is in native code")
-			return held && slices.Contains(p.Ranks, rank)
+			return held && ok && slices.Contains(p.Ranks, rank)
 		})
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"dipls/dipexec/event/eventtest"
 	"dipls/dipexec/journal"
 	"dipls/internal/bytesize"
+	"dipls/internal/ranklist"
 	"dipls/internal/testdisk"
 	"dipls/ranks"
 )
@@ -97,17 +98,18 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 
 	e.Close(t.Context())
 	<-rec.done
-	shown := map[int]int{}
+	shown := map[ranklist.Who]int{}
 	var logs []string
 	for _, ev := range rec.all() {
 		switch ev := ev.(type) {
 		case *event.Stream:
-			shown[event.RankOf(&ev.Header)] += len(ev.Text)
+			who, _ := ev.Who()
+			shown[who] += len(ev.Text)
 		case *event.Log:
 			logs = append(logs, ev.Text)
 		}
 	}
-	if all := pieces * len(piece); shown[0] != all || shown[1] != all || shown[2] != 6 || shown[-1] != 6 {
+	if all := pieces * len(piece); shown[ranklist.Rank(0)] != all || shown[ranklist.Rank(1)] != all || shown[ranklist.Rank(2)] != 6 || shown[ranklist.Local] != 6 {
 		t.Errorf("shown are %v", shown)
 	}
 	if len(logs) != 2 || !strings.HasPrefix(logs[0], "what the cells print is shown but not kept") || logs[1] != "the journal of this run lacks "+lack {

@@ -56,6 +56,12 @@ func readJournal(t *testing.T, dir string) (journal.Record, []event.Event) {
 	}
 }
 
+func sameProcess(a, b event.Event) bool {
+	who, known := a.Head().Who()
+	other, also := b.Head().Who()
+	return who == other && known == also
+}
+
 // merged writes events as JSON, pieces of one stream that follow one another as one.
 func merged(t *testing.T, events []event.Event) []string {
 	t.Helper()
@@ -69,7 +75,7 @@ func merged(t *testing.T, events []event.Event) []string {
 	}
 	for _, e := range events {
 		s, ok := e.(*event.Stream)
-		if ok && open != nil && open.Name == s.Name && open.Who() == s.Who() {
+		if ok && open != nil && open.Name == s.Name && sameProcess(open, s) {
 			open.Text += s.Text
 			continue
 		}

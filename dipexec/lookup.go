@@ -8,6 +8,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -21,8 +22,8 @@ const (
 // Answer is what one process answers to a lookup: a question about what its namespace holds, which only processes answer that live and have nothing
 // else to do.
 type Answer[T any] struct {
-	Rank  int // -1: the local namespace
-	Reply *T  // nil: it has none
+	Who   ranklist.Who
+	Reply *T // nil: it has none
 	Busy  bool
 }
 
@@ -73,7 +74,7 @@ func askAll[T any](ctx context.Context, procs []Process, ask func(context.Contex
 	var work sync.WaitGroup
 	for i, p := range procs {
 		work.Go(func() {
-			answers[i].Rank = rankOfProcess(p)
+			answers[i].Who = p.Who()
 			var reply *T
 			var err error
 			if fault := contain.Do(func() { reply, err = ask(ctx, p) }); fault != nil {

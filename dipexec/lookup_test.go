@@ -18,9 +18,9 @@ func inspected(e *Executor, t *testing.T, where string) string {
 	for _, a := range e.Inspect(context.Background(), target(t, where), wire.InspectRequest{Code: "x"}) {
 		switch {
 		case a.Busy:
-			words = append(words, fmt.Sprintf("%d busy", a.Rank))
+			words = append(words, fmt.Sprintf("%v busy", a.Who))
 		case a.Reply == nil:
-			words = append(words, fmt.Sprintf("%d nothing", a.Rank))
+			words = append(words, fmt.Sprintf("%v nothing", a.Who))
 		default:
 			words = append(words, a.Reply.Data.Text)
 		}
@@ -49,13 +49,13 @@ func TestLookups(t *testing.T) {
 	pool.ranks[1].look = func(context.Context) error { return fmt.Errorf("rank 1: %w", ranks.ErrBusy) }
 	pool.ranks[2].look = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // that is deaf
 	for where, want := range map[string]string{
-		"local": "x on -1", "remote": "x on 0, 1 busy, 2 busy", "ranks:0": "x on 0", "everywhere:1": "x on -1, 1 busy", "ranks:7": "",
+		"local": "x on local", "remote": "x on rank 0, rank 1 busy, rank 2 busy", "ranks:0": "x on rank 0", "everywhere:1": "x on local, rank 1 busy", "ranks:7": "",
 	} {
 		if got := inspected(e, t, where); got != want {
 			t.Errorf("%s: %s, want %s", where, got, want)
 		}
 	}
-	for where, want := range map[string]string{"everywhere": "y on -1", "ranks:0-1": "y on 0"} {
+	for where, want := range map[string]string{"everywhere": "y on local", "ranks:0-1": "y on rank 0"} {
 		reply, err := e.Complete(context.Background(), target(t, where), wire.CompleteRequest{Code: "y"})
 		if err != nil || reply.Matches[0] != want {
 			t.Errorf("%s: %+v, %v", where, reply, err)
@@ -68,7 +68,7 @@ func TestLookups(t *testing.T) {
 	if got := inspected(e, t, "ranks:0"); got != "" {
 		t.Errorf("of the dead: %s", got)
 	}
-	if v := e.Variables(context.Background(), target(t, "local")); len(v) != 1 || v[0].Reply.Variables[0].Name != "on -1" {
+	if v := e.Variables(context.Background(), target(t, "local")); len(v) != 1 || v[0].Reply.Variables[0].Name != "on local" {
 		t.Errorf("%+v", v)
 	}
 }

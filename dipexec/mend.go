@@ -40,7 +40,7 @@ func (e *Executor) mend(ctx context.Context, procs []Process, keep bool) ([]rema
 func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]remark, error) {
 	for _, p := range procs {
 		if !isAlive(p) {
-			return nil, fmt.Errorf("%s is dead", ranklist.Name([]int{rankOfProcess(p)}))
+			return nil, fmt.Errorf("%s is dead", p.Who())
 		}
 	}
 	e.mu.Lock()
@@ -93,7 +93,7 @@ func (e *Executor) bringBackAndMend(ctx context.Context, procs []Process) ([]rem
 func remarksOn(procs []Process, replies []*wire.MendReply) []remark {
 	var stale, notices foldedTexts
 	for i, reply := range replies {
-		rank := rankOfProcess(procs[i])
+		rank := rankOf(procs[i])
 		for _, s := range reply.Stale {
 			stale.add(rank, fmt.Sprintf("%s (%s) belongs to the old group: %s", s.Name, s.Type, s.Todo))
 		}
@@ -209,13 +209,13 @@ func (r *run) remark(told []remark) {
 }
 
 // late are the ranks that the interrupt has not brought back soon.
-func (r *run) late(parts []*part) []int {
+func (r *run) late(parts []*part) []ranklist.Who {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var late []int
+	var late []ranklist.Who
 	for _, pt := range parts {
 		if pt.started.Add(pt.elapsed).Sub(r.interrupted) > r.e.o.FreeAfter {
-			late = append(late, pt.proc.rank)
+			late = append(late, pt.proc.who)
 		}
 	}
 	return late

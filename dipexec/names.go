@@ -5,11 +5,12 @@ import (
 	"sync"
 
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 )
 
 // Bound asks the processes that have run something which of some names their namespaces bind, all at the same time and also while they are busy. It starts
-// none, and leaves out those that do not answer before ctx ends. The answers are by rank, -1 is the local namespace.
-func (e *Executor) Bound(ctx context.Context, names []string) map[int][]string {
+// none, and leaves out those that do not answer before ctx ends.
+func (e *Executor) Bound(ctx context.Context, names []string) map[ranklist.Who][]string {
 	e.mu.Lock()
 	procs := make([]*process, 0, len(e.procs))
 	for _, p := range e.procs {
@@ -19,7 +20,7 @@ func (e *Executor) Bound(ctx context.Context, names []string) map[int][]string {
 	var (
 		work  sync.WaitGroup
 		mu    sync.Mutex
-		bound = map[int][]string{}
+		bound = map[ranklist.Who][]string{}
 	)
 	for _, p := range procs {
 		work.Go(func() {
@@ -30,7 +31,7 @@ func (e *Executor) Bound(ctx context.Context, names []string) map[int][]string {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			bound[p.rank] = found
+			bound[p.who] = found
 		})
 	}
 	work.Wait()

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+
+	"dipls/internal/ranklist"
 )
 
 // Who has run something is asked which names it binds; who has died is left out.
@@ -20,7 +22,7 @@ func TestBound(t *testing.T) {
 	mustWait(t, e, id)
 	pool.local.names, pool.ranks[1].names = []string{"x", "y"}, []string{"y"}
 	got := e.Bound(t.Context(), []string{"x", "y", "z"})
-	want := map[int][]string{-1: {"x", "y"}, 1: {"y"}}
+	want := map[ranklist.Who][]string{ranklist.Local: {"x", "y"}, ranklist.Rank(1): {"y"}}
 	if !maps.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("%v, want %v", got, want)
 	}

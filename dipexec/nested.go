@@ -104,10 +104,11 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 func (c *command) runReply(r event.Report) wire.RunCommandReply {
 	reply := wire.RunCommandReply{CommandStatus: c.ok(), Run: r.Run, RunStatus: string(r.Status), Reason: r.Reason, Parts: []wire.RunPart{}}
 	for _, p := range r.Parts {
-		if p.Rank < 0 {
+		rank, ok := p.Who.Rank()
+		if !ok {
 			continue
 		}
-		part := wire.RunPart{Rank: p.Rank, Status: string(p.Status)}
+		part := wire.RunPart{Rank: rank, Status: string(p.Status)}
 		if p.Failure != nil {
 			part.EName, part.EValue = p.Failure.EName, p.Failure.EValue
 		}
@@ -175,11 +176,13 @@ func readResults(dir string, parts []wire.RunPart) error {
 				shown, _ = ranklist.Parse(ev.See)
 			}
 		case *event.Stream:
-			if t := output[event.RankOf(&ev.Header)]; t != nil {
-				t.add(ev.Text)
+			if ev.Rank != nil && output[*ev.Rank] != nil {
+				output[*ev.Rank].add(ev.Text)
 			}
 		case *event.Result:
-			result[event.RankOf(&ev.Header)] = view.RichText(ev.Data, nil)
+			if ev.Rank != nil {
+				result[*ev.Rank] = view.RichText(ev.Data, nil)
+			}
 		}
 	}
 	for i := range parts {

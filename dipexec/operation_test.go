@@ -116,7 +116,7 @@ func TestMakePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
 		e, rec, id := startPool(t, pool, func(context.Context) (string, error) { return "pool of 4 ranks", nil })
-		if r := mustWait(t, e, id); r.Status != event.StatusOK || len(r.Parts) != 1 || r.Parts[0].Rank != -1 {
+		if r := mustWait(t, e, id); r.Status != event.StatusOK || len(r.Parts) != 1 || !r.Parts[0].Who.IsLocal() {
 			t.Errorf("report %+v", r)
 		}
 		synctest.Wait()

@@ -13,6 +13,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
 )
@@ -164,7 +165,7 @@ func (p *scriptedProcess) ExecutePrepared(_ *ranks.PreparedRequest, h ranks.Hand
 	code := h.(*part).r.req.Code
 	go func() {
 		reply := &wire.ExecuteReply{Status: wire.Status{Status: "ok"}}
-		if p.rank >= 0 {
+		if !p.who.IsLocal() {
 			name, rest, _ := strings.Cut(code, ":")
 			p.pool.onRank(name)
 			if rest == failing {
@@ -221,8 +222,8 @@ func (p *scriptedProcess) Push(context.Context, *ranks.PreparedPush) error {
 
 func newScriptedPool() *scriptedPool {
 	p := &scriptedPool{}
-	for rank, where := range map[int]**scriptedProcess{-1: &p.local, 0: &p.rank} {
-		*where = &scriptedProcess{fakeProcess: newFakeProcess(rank), pool: p, interrupt: map[string]chan struct{}{}}
+	for who, where := range map[ranklist.Who]**scriptedProcess{ranklist.Local: &p.local, ranklist.Rank(0): &p.rank} {
+		*where = &scriptedProcess{fakeProcess: newFakeProcess(who), pool: p, interrupt: map[string]chan struct{}{}}
 	}
 	return p
 }

@@ -12,6 +12,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
+	"dipls/internal/ranklist"
 )
 
 // SubscribeFrom is Subscribe with what has been told of a run, and of those that were started after it, as far as journals have it. Each event of theirs is
@@ -64,9 +65,9 @@ func (e *Executor) holdAll() []*process {
 		known := maps.Clone(e.procs)
 		e.mu.Unlock()
 		var held []*process
-		for _, rank := range slices.Sorted(maps.Keys(known)) {
-			known[rank].mu.Lock()
-			held = append(held, known[rank])
+		for _, who := range slices.SortedFunc(maps.Keys(known), ranklist.Who.Compare) {
+			known[who].mu.Lock()
+			held = append(held, known[who])
 		}
 		e.mu.Lock()
 		if maps.Equal(known, e.procs) {

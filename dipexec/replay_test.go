@@ -49,7 +49,10 @@ func told(events []event.Event, meant ...string) map[string]string {
 		if !slices.Contains(meant, h.Run) {
 			continue
 		}
-		key := h.Run + " " + h.Who()
+		key := h.Run
+		if who, ok := h.Who(); ok {
+			key += " " + who.String()
+		}
 		switch ev := ev.(type) {
 		case *event.Stream:
 			said[key] += ev.Text

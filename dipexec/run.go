@@ -467,8 +467,8 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 			fresh = append(fresh, pt)
 		}
 		*pt = part{r: r, proc: proc, started: now, before: proc.ended.Load()}
-		pt.head = event.HeaderOf("", r.id, event.CellOf(r.req.Cell), pt.proc.rank)
-		pt.kept = r.journal.Output(pt.proc.rank)
+		pt.head = event.HeaderOf("", r.id, event.CellOf(r.req.Cell), pt.proc.who)
+		pt.kept = r.journal.Output(pt.proc.who)
 		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
 		r.parts = append(r.parts, pt)
@@ -622,14 +622,11 @@ func (r *run) unfinished(parts []*part) []*part {
 }
 
 func nameParts(parts []*part) string {
-	if parts[0].proc.rank < 0 {
-		return "the local namespace"
-	}
-	list := make([]int, len(parts))
+	who := make([]ranklist.Who, len(parts))
 	for i, p := range parts {
-		list[i] = p.proc.rank
+		who[i] = p.proc.who
 	}
-	return ranklist.Name(list)
+	return ranklist.InSentence(who)
 }
 
 // outcome is how the parts of one phase ended, taken together.
@@ -667,7 +664,7 @@ func (r *run) finish(status event.Status, reason string) {
 	r.mu.Lock()
 	for _, p := range r.parts {
 		r.report.Parts = append(r.report.Parts, event.PartReport{
-			Rank: p.proc.rank, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
+			Who: p.proc.who, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
 			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(),
 		})
 		if status == event.StatusError {
@@ -711,7 +708,7 @@ func (r *run) finish(status event.Status, reason string) {
 type process struct {
 	e     *Executor
 	p     Process
-	rank  int         // -1: the local namespace
+	who   ranklist.Who
 	track trace.Track // of what its reader goroutine does here
 
 	newest  atomic.Pointer[run]     // that was sent to it
@@ -825,7 +822,7 @@ func (pt *part) take(h ranks.Happening, running bool) {
 	case ranks.Unreadable:
 		pt.emit(&event.Log{
 			Header: pt.header(event.KindLog), Level: event.LevelError,
-			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.head.Who(), h.Type, h.Err),
+			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.proc.who, h.Type, h.Err),
 		})
 	}
 }

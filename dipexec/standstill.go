@@ -2,7 +2,6 @@ package dipexec
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -83,7 +82,7 @@ func (e *Executor) lookAt(procs []*process) {
 		said, told := e.watch.told[p]
 		switch {
 		case stands && !told:
-			said = !e.tellsOf(p.rank) // else a hang says it
+			said = !e.tellsOf(p.who) // else a hang says it
 			e.stands(func(told map[*process]bool) { told[p] = said })
 			if said {
 				p.notify(notice{event.LevelWarning, text})
@@ -94,7 +93,7 @@ func (e *Executor) lookAt(procs []*process) {
 			case <-p.p.Done(): // which is told
 			default:
 				if said {
-					p.notify(notice{event.LevelInfo, fmt.Sprintf("%s answers again", nameProcess(p))})
+					p.notify(notice{event.LevelInfo, ranklist.InSentence([]ranklist.Who{p.who}) + " answers again"})
 				}
 			}
 		}
@@ -134,11 +133,4 @@ func (r *run) note(ctx context.Context, n notice) (ok bool) {
 	case <-ctx.Done():
 	}
 	return false
-}
-
-func nameProcess(p *process) string {
-	if p.rank < 0 {
-		return "the local namespace"
-	}
-	return ranklist.Name([]int{p.rank})
 }

@@ -133,7 +133,7 @@ func (e *Executor) known(procs []Process) []*process {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range procs {
-		if known := e.procs[rankOfProcess(p)]; known != nil && known.p == p {
+		if known := e.procs[p.Who()]; known != nil && known.p == p {
 			found = append(found, known)
 		}
 	}
@@ -156,7 +156,7 @@ func (e *Executor) look(ctx context.Context, procs []Process, patience time.Dura
 		return err
 	})
 	for i, p := range procs {
-		found[i].rank = rankOfProcess(p)
+		found[i].rank = rankOf(p)
 	}
 	for _, known := range e.known(procs) {
 		if known.running.Load() > 0 {
@@ -290,7 +290,7 @@ func (e *Executor) describeBehind(g *stepGroup, count, last uint64, size int) st
 	var failed []string
 	for _, rank := range on {
 		e.mu.Lock()
-		known := e.procs[rank]
+		known := e.procs[ranklist.Rank(rank)]
 		e.mu.Unlock()
 		if known == nil {
 			continue

@@ -1,18 +1,8 @@
 package dipexec
 
 import (
-	"strconv"
-
 	"dipls/internal/trace"
 )
-
-// trackName names what the reader goroutine of a process does here.
-func trackName(rank int) string {
-	if rank < 0 {
-		return "output of local"
-	}
-	return "output of rank " + strconv.Itoa(rank)
-}
 
 // traceBegin tells the trace that the run was asked for.
 func (r *run) traceBegin() {

@@ -58,7 +58,7 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	releases := make([]func(), len(procs))
 	busy := c.e.stillOn(procs)
 	errs := onAll(procs, func(i int, p Process) (err error) {
-		reply.Payloads[i].Rank = rankOfProcess(p)
+		reply.Payloads[i].Rank = rankOf(p)
 		if slices.Contains(busy, p) {
 			reply.Payloads[i].Payload, releases[i], err = p.PullBeside(c.ctx, cmd.Names)
 		} else {
@@ -121,7 +121,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 	var deaf []int
 	for i, err := range onAll(procs, func(_ int, p Process) error { return c.e.comeBack(c.ctx, p) }) {
 		if err != nil {
-			deaf = append(deaf, rankOfProcess(procs[i]))
+			deaf = append(deaf, rankOf(procs[i]))
 		}
 	}
 	if len(deaf) == 0 {
@@ -189,7 +189,7 @@ func onAll(procs []Process, f func(i int, p Process) error) []error {
 func rankNumbers(procs []Process) []int {
 	list := make([]int, len(procs))
 	for i, p := range procs {
-		list[i] = rankOfProcess(p)
+		list[i] = rankOf(p)
 	}
 	return list
 }
@@ -216,7 +216,7 @@ func transferError(procs []Process, errs []error, outcome string) error {
 			known[key] = f
 			failures = append(failures, f)
 		}
-		known[key].ranks = append(known[key].ranks, rankOfProcess(procs[i]))
+		known[key].ranks = append(known[key].ranks, rankOf(procs[i]))
 	}
 	if len(failures) == 0 {
 		return context.Canceled // the command ended before it was done

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
 )
@@ -174,8 +176,8 @@ func hangFixes(doc *docs.Snapshot, f finding) []action {
 	}
 }
 
-// names asks which processes bind the names that the findings miss: by rank, -1 is the local namespace. It starts no process.
-func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []finding) map[int][]string {
+// names asks which processes bind the names that the findings miss. It starts no process.
+func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []finding) map[ranklist.Who][]string {
 	var missing []string
 	for _, f := range found {
 		if f.remedy.missing != nil {
@@ -195,7 +197,7 @@ func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []fi
 }
 
 // nameFixes bring a name that is not defined from where it is. bound is as in [codeActions.names].
-func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
+func nameFixes(doc *docs.Snapshot, f finding, bound map[ranklist.Who][]string) []action {
 	missing := f.remedy.missing
 	name := missing.name
 	var actions []action
@@ -205,7 +207,7 @@ func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
 		})
 	}
 	here := whereArgs{URI: doc.URI}
-	if missing.ranks[len(missing.ranks)-1] >= 0 && slices.Contains(bound[-1], name) {
+	if !missing.who[len(missing.who)-1].IsLocal() && slices.Contains(bound[ranklist.Local], name) {
 		fix(fmt.Sprintf("Push '%s' to all ranks", name), "push", pushArgs{Names: []string{name}, whereArgs: here})
 		if cell, ok := ownerCell(doc, missing); ok {
 			fix(fmt.Sprintf("Push '%s' to all ranks and rerun", name), "pushAndRun", pushAndRunArgs{
@@ -213,23 +215,22 @@ func nameFixes(doc *docs.Snapshot, f finding, bound map[int][]string) []action {
 			})
 		}
 	}
-	if missing.ranks[0] < 0 {
+	if missing.who[0].IsLocal() {
 		if from, ok := lowestRank(bound, name); ok {
-			fix(fmt.Sprintf("Pull '%s' from rank %d", name, from), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
+			fix(fmt.Sprintf("Pull '%s' from %v", name, ranklist.Rank(from)), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
 		}
 	}
 	return actions
 }
 
 // lowestRank is the first rank that binds a name. bound is as in [codeActions.names].
-func lowestRank(bound map[int][]string, name string) (rank int, ok bool) {
-	rank = -1
-	for r, names := range bound {
-		if r >= 0 && slices.Contains(names, name) && (rank < 0 || r < rank) {
-			rank = r
+func lowestRank(bound map[ranklist.Who][]string, name string) (rank int, ok bool) {
+	for _, who := range slices.SortedFunc(maps.Keys(bound), ranklist.Who.Compare) {
+		if rank, ok = who.Rank(); ok && slices.Contains(bound[who], name) {
+			return rank, true
 		}
 	}
-	return rank, rank >= 0
+	return 0, false
 }
 
 // ownerCell is the number of the cell that has failed as a whole, if that is one of the document.

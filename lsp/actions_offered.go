@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
 
@@ -117,14 +118,14 @@ func (ca *codeActions) variableActions(ctx context.Context, doc *docs.Snapshot, 
 	bound := w.executor.Bound(ctx, []string{name})
 	here := whereArgs{URI: doc.URI}
 	var actions []action
-	if len(bound[-1]) > 0 {
+	if len(bound[ranklist.Local]) > 0 {
 		actions = append(actions, action{
 			title: fmt.Sprintf("Push '%s' to all ranks", name), kind: actionVariables, command: "push", args: pushArgs{Names: []string{name}, whereArgs: here},
 		})
 	}
 	if rank, ok := lowestRank(bound, name); ok {
 		actions = append(actions, action{
-			title: fmt.Sprintf("Pull '%s' from rank %d", name, rank), kind: actionVariables, command: "pull",
+			title: fmt.Sprintf("Pull '%s' from %v", name, ranklist.Rank(rank)), kind: actionVariables, command: "pull",
 			args: pullArgs{Names: []string{name}, Rank: &rank, whereArgs: here},
 		})
 	}

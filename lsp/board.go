@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
 
@@ -62,7 +63,7 @@ type Run struct {
 
 // Part is how one process does in a run.
 type Part struct {
-	Rank    int          // -1: the local namespace
+	Who     ranklist.Who
 	State   string       // as in RankState: busy, ready, interrupting, dead or stopped
 	Status  event.Status // "" while it runs
 	Seconds float64      // once it has ended
@@ -221,7 +222,8 @@ func (b *board) record(w *workspace, ev event.Event) change {
 	case *event.RunStarted:
 		r.State, r.Title, r.Target, r.See, r.Journal, r.Parent, r.Started = Running, ev.Title, ev.Target, ev.See, ev.Journal, ev.Parent, time.Now()
 	case *event.RankState:
-		part := r.part(rankOf(ev))
+		who, _ := ev.Who()
+		part := r.part(who)
 		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
 	case *event.Failure:
 		r.Failures = append(r.Failures, ev)
@@ -302,20 +304,12 @@ func (b *board) forgetCells(g docs.Gone) {
 }
 
 // part is a process's part, a new one if need be.
-func (r *Run) part(rank int) *Part {
-	i, found := slices.BinarySearchFunc(r.Parts, rank, func(p Part, rank int) int { return cmp.Compare(p.Rank, rank) })
+func (r *Run) part(who ranklist.Who) *Part {
+	i, found := slices.BinarySearchFunc(r.Parts, who, func(p Part, who ranklist.Who) int { return p.Who.Compare(who) })
 	if !found {
-		r.Parts = slices.Insert(r.Parts, i, Part{Rank: rank})
+		r.Parts = slices.Insert(r.Parts, i, Part{Who: who})
 	}
 	return &r.Parts[i]
-}
-
-// rankOf is -1 for the local namespace.
-func rankOf(ev event.Event) int {
-	if h := ev.Head(); h.Rank != nil {
-		return *h.Rank
-	}
-	return -1
 }
 
 func (r *Run) clone() Run {

@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
 
@@ -115,7 +116,7 @@ func TestBoardRun(t *testing.T) {
 		&event.RankState{Header: head(event.KindRankState, "r", 1), State: "ready", Status: event.StatusOK, Seconds: 1},
 	)
 	r, _ := f.lastRun(boardURI, cell)
-	if r.State != Running || len(r.Parts) != 2 || r.Parts[0].Rank != 0 || r.Done() != 1 {
+	if r.State != Running || len(r.Parts) != 2 || r.Parts[0].Who != ranklist.Rank(0) || r.Done() != 1 {
 		t.Errorf("%+v", r)
 	}
 	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] || len(d.cells) != 1 || d.text {

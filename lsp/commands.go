@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 
+	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
 
 	"go.lsp.dev/jsonrpc2"
@@ -220,7 +221,7 @@ func TypeName(t reflect.Type) string {
 		return "LSP's " + t.Name()
 	case t.Kind() == reflect.Slice:
 		return "array of " + TypeName(t.Elem()) + "s"
-	case t.Kind() == reflect.Int || t.Kind() == reflect.Uint32 || t.Kind() == reflect.Uint64:
+	case t == reflect.TypeFor[ranklist.Who](), t.Kind() == reflect.Int || t.Kind() == reflect.Uint32 || t.Kind() == reflect.Uint64:
 		return "integer"
 	case t.Kind() == reflect.Float64:
 		return "number"

@@ -8,6 +8,7 @@ import (
 
 	"go.lsp.dev/protocol"
 
+	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
 )
@@ -84,7 +85,7 @@ func (s *server) interruptRun(r Run, withAnother bool) bool {
 	if r.plan == nil {
 		n = s.board.interrupted(r.ID)
 	}
-	switch kept := nameProcesses(r.ranksThatRun()); {
+	switch kept := ranklist.Name(r.ranksThatRun()); {
 	case withAnother && n < 3:
 		return true
 	case n == 1 || kept == "":
@@ -107,11 +108,11 @@ func (s *server) interruptID(w *workspace, id string) {
 }
 
 // ranksThatRun are the ranks that have not ended their part.
-func (r *Run) ranksThatRun() []int {
-	var found []int
+func (r *Run) ranksThatRun() []ranklist.Who {
+	var found []ranklist.Who
 	for _, p := range r.Parts {
-		if p.Rank >= 0 && p.Status == "" {
-			found = append(found, p.Rank)
+		if !p.Who.IsLocal() && p.Status == "" {
+			found = append(found, p.Who)
 		}
 	}
 	return found

@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 )
 
 // failures says in documents how cells have failed: a mark for each failure that differs, where it stands in the code.
@@ -31,11 +32,11 @@ func newFailures(s *server) feature {
 type failure struct {
 	mark
 	run     string
-	partial bool   // of a run of a part of the cell
-	target  string // of the run; "": a cell has asked for it
-	what    string // has happened: "NameError: name 'x' is not defined"
-	death   bool   // what is what has become of a process: "was killed by SIGKILL"
-	ranks   []int  // ascending; -1: the local namespace; nil: of the run as a whole
+	partial bool           // of a run of a part of the cell
+	target  string         // of the run; "": a cell has asked for it
+	what    string         // has happened: "NameError: name 'x' is not defined"
+	death   bool           // what is what has become of a process: "was killed by SIGKILL"
+	who     []ranklist.Who // ascending; nil: of the run as a whole
 	apart   view.Apart
 	kind    string // the same for failures that are the same
 }
@@ -69,16 +70,16 @@ func (f *failures) event(r *followed, ev event.Event, _ time.Time) {
 // message is the failure for people: "NameError: name 'x' is not defined — ranks 0-2".
 func (f *failure) message() string {
 	switch {
-	case f.ranks == nil:
+	case f.who == nil:
 		return f.what
-	case f.death && len(f.ranks) > 1:
-		return nameProcesses(f.ranks) + " " + strings.Replace(f.what, "was ", "were ", 1)
+	case f.death && len(f.who) > 1:
+		return ranklist.Name(f.who) + " " + strings.Replace(f.what, "was ", "were ", 1)
 	case f.death:
-		return nameProcesses(f.ranks) + " " + f.what
+		return ranklist.Name(f.who) + " " + f.what
 	case f.target == "local":
 		return f.what
 	}
-	lines := append([]string{f.what + " — " + nameProcesses(f.ranks)}, f.apart.Lines(f.ranks, nameProcesses)...)
+	lines := append([]string{f.what + " — " + ranklist.Name(f.who)}, f.apart.Lines(f.who)...)
 	return strings.Join(lines, "\n")
 }
 
@@ -98,7 +99,7 @@ func (f *failure) remedies() remedy {
 	if f.name() == "" {
 		return remedy{}
 	}
-	return remedy{missing: &missingName{name: f.name(), ranks: slices.Clone(f.ranks), target: f.target, owner: f.owner.cellKey, whole: !f.partial}}
+	return remedy{missing: &missingName{name: f.name(), who: slices.Clone(f.who), target: f.target, owner: f.owner.cellKey, whole: !f.partial}}
 }
 
 // begin is the start of a run: what an earlier one has left is gone.
@@ -134,10 +135,11 @@ func (f *failures) fail(r Run, ev *event.Failure) {
 	if ev.EName == "KeyboardInterrupt" {
 		severity = protocol.DiagnosticSeverityInformation // somebody wanted it
 	}
+	who, _ := ev.Who()
 	enter := func(frame int, at anchor) {
 		one := newFailure(at, severity, ev.EName, r.excerpt(what), ev.Signature())
 		one.word = one.name()
-		one.apart.Add(rankOf(ev), ev.EValue)
+		one.apart.Add(who, ev.EValue)
 		if !f.merge(r, one, ev) {
 			one.related = f.traced(r, ev.Frames, frame)
 			f.enter(r, one)
@@ -205,7 +207,8 @@ func (f *failures) traced(r Run, frames []event.Frame, own int) []related {
 
 // died enters the death of a process.
 func (f *failures) died(r Run, ev *event.RankState) {
-	what := cmp.Or(strings.TrimSpace(strings.TrimPrefix(ev.Reason, ev.Who())), "died")
+	who, _ := ev.Who()
+	what := cmp.Or(strings.TrimSpace(strings.TrimPrefix(ev.Reason, who.String())), "died")
 	one := newFailure(headerOf(r), protocol.DiagnosticSeverityError, string(event.StatusDied), r.excerpt(what), "died "+what)
 	one.death = true
 	if !f.merge(r, one, ev) {
@@ -228,23 +231,23 @@ func (f *failures) finish(r Run, ev *event.RunFinished) {
 
 // merge adds a process to a failure that others had before, and reports whether there was one; otherwise one becomes the process's.
 func (f *failures) merge(r Run, one *failure, ev event.Event) bool {
-	rank := rankOf(ev)
+	who, _ := ev.Head().Who()
 	for _, old := range f.layer.of(one.key()) {
 		if old.run == r.ID && old.kind == one.kind && old.at.line == one.at.line {
-			if i, found := slices.BinarySearch(old.ranks, rank); !found {
-				old.ranks = slices.Insert(old.ranks, i, rank)
+			if i, found := slices.BinarySearchFunc(old.who, who, ranklist.Who.Compare); !found {
+				old.who = slices.Insert(old.who, i, who)
 				if i == 0 {
 					old.what, old.word = one.what, one.word
 				}
 				if fail, ok := ev.(*event.Failure); ok {
-					old.apart.Add(rank, fail.EValue)
+					old.apart.Add(who, fail.EValue)
 				}
 				f.s.marks.touch(&old.mark)
 			}
 			return true
 		}
 	}
-	one.ranks = []int{rank}
+	one.who = []ranklist.Who{who}
 	return false
 }
 

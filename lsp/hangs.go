@@ -11,6 +11,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
 
@@ -40,7 +41,7 @@ type hangMark struct {
 
 // here is what is said at the place: "ranks 0-1,3 wait here in all_reduce".
 func (k *hangMark) here() string {
-	who, why := nameProcesses(k.place.Ranks), k.place.Why
+	who, why := ranklist.Name(k.place.Ranks), k.place.Why
 	one := len(k.place.Ranks) == 1
 	switch {
 	case !k.missing:
@@ -63,10 +64,10 @@ var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 func (k *hangMark) message() string {
 	text := k.here()
 	if others := ranksIn(k.ev.Missing); !k.missing && len(others) > 0 {
-		text += " for " + nameProcesses(others)
+		text += " for " + ranklist.Name(others)
 	}
 	if others := ranksIn(k.ev.Waiting); k.missing && len(others) > 0 {
-		text += ": " + joinWords(nameProcesses(others), verb(len(others) == 1, "waits", "wait"), "for", verb(len(k.place.Ranks) == 1, "it", "them"), operationOf(k.ev, ""))
+		text += ": " + joinWords(ranklist.Name(others), verb(len(others) == 1, "waits", "wait"), "for", verb(len(k.place.Ranks) == 1, "it", "them"), operationOf(k.ev, ""))
 	}
 	if k.ev.Text != "" {
 		text += "\n" + k.ev.Text

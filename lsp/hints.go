@@ -11,6 +11,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
 )
@@ -79,7 +80,7 @@ func hint(d *docs.Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 // explained is what went wrong, a line for each failure that differs, and who waits for whom; "" if nothing did.
 func (r *Run) explained() string {
 	var lines []string
-	who := map[string][]int{}
+	who := map[string][]ranklist.Who{}
 	for _, f := range r.Failures {
 		text := f.EName
 		if f.EValue != "" {
@@ -88,10 +89,11 @@ func (r *Run) explained() string {
 		if _, known := who[text]; !known {
 			lines = append(lines, text)
 		}
-		who[text] = append(who[text], rankOf(f))
+		of, _ := f.Who()
+		who[text] = append(who[text], of)
 	}
 	for i, text := range lines {
-		lines[i] = fmt.Sprintf("%s: %s", nameProcesses(who[text]), text)
+		lines[i] = fmt.Sprintf("%s: %s", ranklist.Name(who[text]), text)
 	}
 	if r.Reason != "" {
 		lines = slices.Insert(lines, 0, r.Reason)

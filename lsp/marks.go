@@ -12,6 +12,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
 
@@ -99,10 +100,10 @@ type remedy struct {
 // missingName is a name that code has looked for in vain.
 type missingName struct {
 	name   string
-	ranks  []int   // where, ascending; -1: the local namespace
-	target string  // of the run; "": a cell has asked for it
-	owner  cellKey // that ran
-	whole  bool    // all of it
+	who    []ranklist.Who // where, ascending
+	target string         // of the run; "": a cell has asked for it
+	owner  cellKey        // that ran
+	whole  bool           // all of it
 }
 
 // self makes every type that embeds a mark [marked].

@@ -22,29 +22,12 @@ var objectKinds = map[string]protocol.CompletionItemKind{
 
 // variant is what some processes agree on.
 type variant struct {
-	local  bool
-	ranks  []int
+	who    []ranklist.Who
 	object wire.Object
 }
 
-// who names the processes: "local", "ranks 0-2", "local, rank 0".
-func (v variant) who() string {
-	var names []string
-	if v.local {
-		names = append(names, "local")
-	}
-	switch len(v.ranks) {
-	case 0:
-	case 1:
-		names = append(names, fmt.Sprintf("rank %d", v.ranks[0]))
-	default:
-		names = append(names, "ranks "+ranklist.Of(v.ranks...).String())
-	}
-	return strings.Join(names, ", ")
-}
-
 // foldObjects puts together the processes whose objects have the same key, in the order of the first ones.
-func foldObjects(ranks []int, objects []wire.Object, key func(wire.Object) string) []variant {
+func foldObjects(who []ranklist.Who, objects []wire.Object, key func(wire.Object) string) []variant {
 	var found []variant
 	index := map[string]int{}
 	for i, o := range objects {
@@ -55,56 +38,48 @@ func foldObjects(ranks []int, objects []wire.Object, key func(wire.Object) strin
 			index[k] = at
 			found = append(found, variant{object: o})
 		}
-		if ranks[i] < 0 {
-			found[at].local = true
-		} else {
-			found[at].ranks = append(found[at].ranks, ranks[i])
-		}
+		found[at].who = append(found[at].who, who[i])
 	}
 	return found
 }
 
 // describeName is what processes say of a name, in Markdown or plain text; "" if none knows it.
 func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) string {
-	var ranks []int
+	var who, missing []ranklist.Who
 	var objects []wire.Object
-	var missing variant
 	for _, a := range answers {
 		switch {
 		case a.Reply == nil:
 		case a.Reply.Found && a.Reply.Data.Object != nil:
-			ranks, objects = append(ranks, a.Rank), append(objects, *a.Reply.Data.Object)
-		case a.Rank < 0:
-			missing.local = true
+			who, objects = append(who, a.Who), append(objects, *a.Reply.Data.Object)
 		default:
-			missing.ranks = append(missing.ranks, a.Rank)
+			missing = append(missing, a.Who)
 		}
 	}
 	if len(objects) == 0 {
 		return ""
 	}
 	// Ranks that differ in their device or value only are told of in one line, with all of their devices and values.
-	outlines := foldObjects(ranks, objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
-	onlyLocal := len(answers) == 1 && answers[0].Rank < 0
+	outlines := foldObjects(who, objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
+	onlyLocal := len(answers) == 1 && answers[0].Who.IsLocal()
 	var parts []string
 	for _, v := range outlines {
-		var in []int
 		var same []wire.Object
-		for i, rank := range ranks {
-			if rank < 0 && v.local || slices.Contains(v.ranks, rank) {
-				in, same = append(in, rank), append(same, objects[i])
+		for i, w := range who {
+			if slices.Contains(v.who, w) {
+				same = append(same, objects[i])
 			}
 		}
-		parts = append(parts, describeVariant(v, in, same, !onlyLocal, markdown))
+		parts = append(parts, describeVariant(v, same, !onlyLocal, markdown))
 	}
-	if missing.local || len(missing.ranks) > 0 {
-		parts = append(parts, "not defined: "+missing.who())
+	if len(missing) > 0 {
+		parts = append(parts, "not defined: "+ranklist.NameEach(missing))
 	}
 	return strings.Join(parts, "\n\n")
 }
 
 // describeVariant is what processes say that agree on all but device and value.
-func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, markdown bool) string {
+func describeVariant(v variant, objects []wire.Object, tellWho, markdown bool) string {
 	o := v.object
 	code := clean.Line
 	bold := code
@@ -137,10 +112,10 @@ func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, mar
 	}
 	head += " " + joined(facts...)
 	if tellWho {
-		head += " — " + v.who()
+		head += " — " + ranklist.NameEach(v.who)
 	}
 	parts := []string{head}
-	values := foldObjects(ranks, objects, func(o wire.Object) string { return o.Text })
+	values := foldObjects(v.who, objects, func(o wire.Object) string { return o.Text })
 	var lines []string
 	for _, value := range values {
 		text := value.object.Text
@@ -148,7 +123,7 @@ func describeVariant(v variant, ranks []int, objects []wire.Object, tellWho, mar
 			continue
 		}
 		if len(values) > 1 {
-			text = value.who() + ": " + text
+			text = ranklist.NameEach(value.who) + ": " + text
 		}
 		lines = append(lines, text)
 	}

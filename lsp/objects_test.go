@@ -16,7 +16,7 @@ func TestHoverStaysCode(t *testing.T) {
 		object.Kind = kind
 		reply := &wire.InspectReply{Found: true}
 		reply.Data.Object = &object
-		text := describeName([]dipexec.Answer[wire.InspectReply]{{Rank: -1, Reply: reply}}, true)
+		text := describeName([]dipexec.Answer[wire.InspectReply]{{Reply: reply}}, true)
 		if text == "" || strings.ContainsAny(text, "\x1b\x07") {
 			t.Errorf("%q", text)
 		}

@@ -74,7 +74,7 @@ func (r *Run) took() string {
 
 // parts are the parts of the local namespace, nil if it has none, and of the ranks.
 func (r *Run) parts() (local *Part, ranks []Part) {
-	if len(r.Parts) > 0 && r.Parts[0].Rank < 0 {
+	if len(r.Parts) > 0 && r.Parts[0].Who.IsLocal() {
 		return &r.Parts[0], r.Parts[1:]
 	}
 	return nil, r.Parts
@@ -114,7 +114,7 @@ func (r *Run) processes() string {
 	case 0:
 		return ""
 	case 1:
-		text = fmt.Sprintf("rank %d", ranks[0].Rank)
+		text = ranks[0].Who.String()
 	default:
 		text = fmt.Sprintf("%d/%[1]d ranks", len(ranks))
 	}
@@ -133,13 +133,14 @@ func (r *Run) fault() string {
 		return dead + " died"
 	}
 	var names []string
-	who := map[string][]int{} // -1: the local namespace
+	who := map[string][]ranklist.Who{}
 	for _, f := range r.Failures {
 		name := f.Name()
 		if _, known := who[name]; !known {
 			names = append(names, name)
 		}
-		who[name] = append(who[name], rankOf(f))
+		of, _ := f.Who()
+		who[name] = append(who[name], of)
 	}
 	switch {
 	case len(names) == 0 && r.Reason != "":
@@ -151,7 +152,7 @@ func (r *Run) fault() string {
 	}
 	var faults []string
 	for _, name := range names[:min(len(names), maxFaults)] {
-		faults = append(faults, nameProcesses(who[name])+": "+name)
+		faults = append(faults, ranklist.Name(who[name])+": "+name)
 	}
 	if len(names) > maxFaults {
 		faults = append(faults, "…")
@@ -161,33 +162,13 @@ func (r *Run) fault() string {
 
 // dead names the processes that died in a run; "" if none did.
 func (r *Run) dead() string {
-	var dead []int
+	var dead []ranklist.Who
 	for _, p := range r.Parts {
 		if p.State == "dead" {
-			dead = append(dead, p.Rank)
+			dead = append(dead, p.Who)
 		}
 	}
-	return nameProcesses(dead)
-}
-
-// nameProcesses names processes for people: "rank 2", "ranks 0-3", "local and ranks 0-3"; -1 is the local namespace.
-func nameProcesses(ranks []int) string {
-	ranks = slices.Sorted(slices.Values(ranks))
-	local := len(ranks) > 0 && ranks[0] < 0
-	if local {
-		ranks = slices.DeleteFunc(ranks, func(rank int) bool { return rank < 0 })
-	}
-	text := ""
-	if len(ranks) > 0 {
-		text = ranklist.Name(ranks)
-	}
-	switch {
-	case local && text != "":
-		return "local and " + text
-	case local:
-		return "local"
-	}
-	return text
+	return ranklist.Name(dead)
 }
 
 const (
@@ -209,9 +190,9 @@ func (r *Run) waits() string {
 		if ev.Level == event.LevelInfo || len(waiting) == 0 {
 			continue
 		}
-		text := joinWords(nameProcesses(waiting), verb(len(waiting) == 1, "waits", "wait"))
+		text := joinWords(ranklist.Name(waiting), verb(len(waiting) == 1, "waits", "wait"))
 		if len(missing) > 0 {
-			text += " for " + nameProcesses(missing)
+			text += " for " + ranklist.Name(missing)
 		}
 		return text
 	}
@@ -258,15 +239,10 @@ func titleOf(ev *event.RunStarted) string {
 			title += ": " + clean.Line(ev.Title)
 		}
 	}
-	switch where, list, _ := strings.Cut(ev.Target, ":"); {
-	case where == "local":
+	if ev.Target == cells.Local.String() {
 		return title
-	case list != "":
-		return title + " (ranks " + list + ")"
-	case where == "everywhere":
-		return title + " (everywhere)"
 	}
-	return title + " (all ranks)"
+	return title + " (" + cells.NameTarget(ev.Target) + ")"
 }
 
 // shownOutcomes remembers the outcomes that a client has been able to see, so that it is asked to look again only if one is not as it was. Only one

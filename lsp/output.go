@@ -327,7 +327,8 @@ func describeFailure(f *event.Failure, item view.Item, journal string) string {
 	if f.EValue != "" {
 		text += ": " + f.EValue
 	}
-	where := f.Who()
+	who, _ := f.Who()
+	where := who.String()
 	if len(item.Ranks) > 1 {
 		where = fmt.Sprintf("%d ranks", len(item.Ranks))
 	}

@@ -52,7 +52,7 @@ type activity struct {
 	outcome string
 	see     ranklist.List
 	quiet   bool
-	ended   map[int]bool // by rank; -1 is the local namespace
+	ended   map[ranklist.Who]bool
 	bars    map[barKey]*bar
 }
 
@@ -78,12 +78,14 @@ func (p *progress) event(w *workspace, ev event.Event) {
 	}
 	switch ev := ev.(type) {
 	case *event.RankState:
-		a.ended[rankOf(ev)] = ev.Status != ""
+		who, _ := ev.Who()
+		a.ended[who] = ev.Status != ""
 		if ev.Status != "" {
-			maps.DeleteFunc(a.bars, func(k barKey, _ *bar) bool { return k.rank == rankOf(ev) })
+			maps.DeleteFunc(a.bars, func(k barKey, _ *bar) bool { return k.who == who })
 		}
 	case *event.Stream:
-		a.stream(rankOf(ev), ev)
+		who, _ := ev.Who()
+		a.stream(who, ev)
 	case *event.RunFinished:
 		delete(p.runs, id)
 		if a.run == id {
@@ -120,7 +122,7 @@ func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 
 // begin shows an activity until it ends.
 func (p *progress) begin(a *activity) *activity {
-	a.begun, a.done, a.ended, a.bars = time.Now(), make(chan struct{}), map[int]bool{}, map[barKey]*bar{}
+	a.begun, a.done, a.ended, a.bars = time.Now(), make(chan struct{}), map[ranklist.Who]bool{}, map[barKey]*bar{}
 	p.s.goOn("progress", func() { p.show(a) })
 	return a
 }
@@ -170,8 +172,8 @@ func (p *progress) message(a *activity) string {
 	defer p.mu.Unlock()
 	var parts []string
 	ranks, ended := 0, 0
-	for rank, over := range a.ended {
-		if rank >= 0 {
+	for who, over := range a.ended {
+		if !who.IsLocal() {
 			ranks++
 			if over {
 				ended++
@@ -216,16 +218,16 @@ func lasted(d time.Duration) string {
 
 // barKey names a stream of a process.
 type barKey struct {
-	rank   int // -1: the local namespace
+	who    ranklist.Who
 	stream string
 }
 
 // stream lets a process draw.
-func (a *activity) stream(rank int, ev *event.Stream) {
-	if a.quiet || rank >= 0 && !a.see.Contains(rank) {
+func (a *activity) stream(who ranklist.Who, ev *event.Stream) {
+	if rank, ok := who.Rank(); a.quiet || ok && !a.see.Contains(rank) {
 		return
 	}
-	key := barKey{rank, ev.Name}
+	key := barKey{who, ev.Name}
 	if a.bars[key] == nil {
 		a.bars[key] = new(bar)
 	}
@@ -234,7 +236,7 @@ func (a *activity) stream(rank int, ev *event.Stream) {
 
 // bar is the progress bar to show: that of the local namespace or the lowest rank that has one.
 func (a *activity) bar() string {
-	compare := func(j, k barKey) int { return cmp.Or(j.rank-k.rank, cmp.Compare(j.stream, k.stream)) }
+	compare := func(j, k barKey) int { return cmp.Or(j.who.Compare(k.who), cmp.Compare(j.stream, k.stream)) }
 	for _, key := range slices.SortedFunc(maps.Keys(a.bars), compare) {
 		if text := a.bars[key].String(); text != "" {
 			return text

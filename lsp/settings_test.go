@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dipls/internal/ranklist"
 )
 
 func TestSettings(t *testing.T) {
@@ -32,9 +34,9 @@ func TestSettings(t *testing.T) {
 		{`{"start": "clone", "codeLens": ["runLocal", "runAway"]}`, func(s Settings) bool { return s.Start == "auto" && len(s.CodeLens) == 4 },
 			[]string{"dip.start: want auto, fork, spawn", "dip.codeLens: want runRemote"}},
 		{`{"codeLens": []}`, func(s Settings) bool { return len(s.CodeLens) == 0 }, nil},
-		{`{"seed": 0}`, func(s Settings) bool { return *s.pool().Seed.Of(1) == 1 }, nil},
-		{`{"seed": -1}`, func(s Settings) bool { return s.pool().Seed.Of(0) == nil }, nil},
-		{`{"seed": -2}`, func(s Settings) bool { return s.pool().Seed.Of(0) == nil }, []string{"dip.seed: seed -2: want a number from 0 to 4294967295"}},
+		{`{"seed": 0}`, func(s Settings) bool { return *s.pool().Seed.Of(ranklist.Rank(1)) == 1 }, nil},
+		{`{"seed": -1}`, func(s Settings) bool { return s.pool().Seed.Of(ranklist.Local) == nil }, nil},
+		{`{"seed": -2}`, func(s Settings) bool { return s.pool().Seed.Of(ranklist.Local) == nil }, []string{"dip.seed: seed -2: want a number from 0 to 4294967295"}},
 		{`{"startTimeout": 0}`, func(s Settings) bool { return s.StartTimeout == 2*time.Minute }, []string{"dip.startTimeout"}},
 		{`null`, func(s Settings) bool { return s.HangAfter == 10*time.Second && s.pool().GroupTimeout == 24*time.Hour }, nil},
 		{`{"hang": {"after": 2.5}, "groupTimeout": 60}`, func(s Settings) bool {

@@ -12,6 +12,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec/journal"
+	"dipls/internal/ranklist"
 )
 
 type showOutputArgs struct {
@@ -40,7 +41,11 @@ func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply,
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("run %s has put out nothing so far", a.Run)
 	}
-	path, err := journal.Render(ctx, dir, a.Rank)
+	var who *ranklist.Who
+	if a.Rank != nil {
+		who = ptr(ranklist.Rank(*a.Rank))
+	}
+	path, err := journal.Render(ctx, dir, who)
 	if err != nil {
 		return nil, err
 	}

@@ -11,19 +11,19 @@ import (
 	"strings"
 	"time"
 
-	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/journal"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
 	"dipls/session"
 )
 
 type stackArgs struct {
-	Rank   *int `json:"rank,omitempty" doc:"only this rank; -1 is the local namespace; without it, all processes"`
-	Native bool `json:"native,omitempty" doc:"also in native code, if py-spy is installed; takes a moment"`
+	Rank   *ranklist.Who `json:"rank,omitempty" doc:"only this rank; -1 is the local namespace; without it, all processes"`
+	Native bool          `json:"native,omitempty" doc:"also in native code, if py-spy is installed; takes a moment"`
 	whereArgs
 }
 
@@ -34,10 +34,10 @@ type stackReply struct {
 }
 
 type processStack struct {
-	Rank  int    `json:"rank"`            // -1: the local namespace
-	Local bool   `json:"local,omitzero"`  // true: likewise
-	Text  string `json:"text,omitempty"`  // the threads, the main one first; of each the frames, outermost first
-	Error string `json:"error,omitempty"` // why there is no text
+	Rank  ranklist.Who `json:"rank"`            // -1: the local namespace
+	Local bool         `json:"local,omitzero"`  // true: likewise
+	Text  string       `json:"text,omitempty"`  // the threads, the main one first; of each the frames, outermost first
+	Error string       `json:"error,omitempty"` // why there is no text
 
 	Frames []threadFrames `json:"frames,omitempty"` // what text says, by thread
 }
@@ -58,14 +58,11 @@ type showStacksArgs struct {
 const stackPatience = 2 * time.Second
 
 func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
-	if a.Rank != nil && *a.Rank < -1 {
-		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "rank: there is no rank %d", *a.Rank)
-	}
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	stacks := w.processes.stacks(ctx, a.Native, func(rank int) bool { return a.Rank == nil || *a.Rank == rank })
+	stacks := w.processes.stacks(ctx, a.Native, func(who ranklist.Who) bool { return a.Rank == nil || *a.Rank == who })
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -80,11 +77,11 @@ func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 }
 
 // nobodyThere says why no process was asked where it is.
-func nobodyThere(rank *int, pool wire.PoolInfo) error {
+func nobodyThere(who *ranklist.Who, pool wire.PoolInfo) error {
 	switch {
-	case rank == nil:
+	case who == nil:
 		return errors.New("no process lives: a cell that runs starts what it needs")
-	case *rank < 0:
+	case who.IsLocal():
 		return errors.New("the local namespace does not live: a cell that runs in it starts it")
 	case pool.State == "starting":
 		return errors.New("the ranks are being started")
@@ -93,14 +90,14 @@ func nobodyThere(rank *int, pool wire.PoolInfo) error {
 	case len(pool.Ranks) == 0:
 		return errors.New("there are no ranks: dip.makePool makes a pool")
 	}
-	return fmt.Errorf("there is no rank %d: the pool has %d", *rank, len(pool.Ranks))
+	return fmt.Errorf("there is no %v: the pool has %d", *who, len(pool.Ranks))
 }
 
 func describeStack(stack session.Stack) processStack {
-	p := processStack{Rank: stack.Rank, Local: stack.Rank < 0}
+	p := processStack{Rank: stack.Who, Local: stack.Who.IsLocal()}
 	switch {
 	case errors.Is(stack.Err, context.DeadlineExceeded):
-		p.Error = fmt.Sprintf("%s has not answered within %v: it is stopped, or in C code that keeps Python's global lock", nameProcesses([]int{stack.Rank}), stackPatience)
+		p.Error = fmt.Sprintf("%v has not answered within %v: it is stopped, or in C code that keeps Python's global lock", stack.Who, stackPatience)
 	case stack.Err != nil:
 		p.Error = stack.Err.Error()
 	default:
@@ -119,7 +116,7 @@ func foldedStacks(stacks []session.Stack) string {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		b.WriteString(stack.Who() + "\n")
+		b.WriteString(stack.Title() + "\n")
 		for _, line := range stack.Lines(0) {
 			b.WriteString("  " + line + "\n")
 		}
@@ -133,7 +130,7 @@ func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply,
 	if err != nil {
 		return nil, err
 	}
-	stacks := w.processes.stacks(ctx, true, func(int) bool { return true })
+	stacks := w.processes.stacks(ctx, true, func(ranklist.Who) bool { return true })
 	if len(stacks) == 0 {
 		return nil, nobodyThere(nil, w.processes.glance())
 	}

@@ -6,6 +6,7 @@ import (
 
 	"go.lsp.dev/uri"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -86,7 +87,7 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 	}
 	info.Autodip = w.executor.Autodip()
 	status := workspaceStatus{Folder: w.dir, Runs: []runStatus{}, Pool: poolStatus{PoolInfo: info, Ranks: []rankStatus{}}}
-	current := map[int]*currentRun{} // by rank, -1 is the local namespace
+	current := map[ranklist.Who]*currentRun{}
 	for _, r := range s.board.active(w) {
 		cell := s.numberNow(&r)
 		status.Runs = append(status.Runs, runStatus{
@@ -94,15 +95,15 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 		})
 		for _, part := range r.Parts {
 			if part.Status == "" {
-				current[part.Rank] = &currentRun{r.ID, r.Doc, cell, r.Title, time.Since(r.Started).Seconds()}
+				current[part.Who] = &currentRun{r.ID, r.Doc, cell, r.Title, time.Since(r.Started).Seconds()}
 			}
 		}
 	}
 	for _, rank := range info.Ranks {
-		status.Pool.Ranks = append(status.Pool.Ranks, rankStatus{rank, processStatus{current[rank.Rank]}})
+		status.Pool.Ranks = append(status.Pool.Ranks, rankStatus{rank, processStatus{current[ranklist.Rank(rank.Rank)]}})
 	}
 	if info.Local != nil {
-		status.Pool.Local = &localStatus{*info.Local, processStatus{current[-1]}}
+		status.Pool.Local = &localStatus{*info.Local, processStatus{current[ranklist.Local]}}
 	}
 	return status
 }

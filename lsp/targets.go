@@ -1,10 +1,9 @@
 package lsp
 
 import (
-	"slices"
-
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/internal/ranklist"
 )
 
 // targetNow is where a cell would run if its turn were now.
@@ -27,12 +26,9 @@ func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 // ranksOf names the ranks that a cell is for, whether it says so or not.
 func ranksOf(t cells.Target) string {
 	if t.Ranks.IsZero() {
-		return "all ranks"
+		return ranklist.All.Name()
 	}
-	if len(slices.Collect(t.Ranks.Written())) == 1 {
-		return "rank " + t.Ranks.String()
-	}
-	return "ranks " + t.Ranks.String()
+	return t.Ranks.Name()
 }
 
 // remoteTarget is the target of a run on these ranks only.

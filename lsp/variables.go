@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"go.lsp.dev/jsonrpc2"
-
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/internal/ranklist"
@@ -14,7 +12,7 @@ import (
 )
 
 type variablesArgs struct {
-	Rank *int `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace; without it, of all processes"`
+	Rank *ranklist.Who `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace; without it, of all processes"`
 	whereArgs
 }
 
@@ -32,8 +30,8 @@ type variable struct {
 }
 
 type variableValue struct {
-	Local bool   `json:"local,omitzero"`
-	Ranks string `json:"ranks,omitempty"` // a list such as 0,2-3
+	Local bool          `json:"local,omitzero"`
+	Ranks ranklist.List `json:"ranks,omitzero"` // a list such as 0,2-3
 	wire.Object
 }
 
@@ -44,13 +42,9 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 	}
 	target := cells.Target{Where: cells.Everywhere}
 	if a.Rank != nil {
-		switch {
-		case *a.Rank < -1:
-			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "rank: there is no rank %d", *a.Rank)
-		case *a.Rank == -1:
-			target = cells.Target{Where: cells.Local}
-		default:
-			target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(*a.Rank)}
+		target = cells.Target{Where: cells.Local}
+		if rank, ok := a.Rank.Rank(); ok {
+			target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(rank)}
 		}
 	}
 	reply := foldVariables(w.executor.Variables(ctx, target))
@@ -60,18 +54,16 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 // foldVariables puts the variables of processes together.
 func foldVariables(answers []dipexec.Answer[wire.VariablesReply]) variablesReply {
 	reply := variablesReply{Variables: []variable{}}
-	var busy variant
+	var busy []ranklist.Who
 	type bound struct {
-		ranks   []int
+		who     []ranklist.Who
 		objects []wire.Object
 	}
 	byName := map[string]*bound{}
 	var names []string
 	for _, a := range answers {
-		if a.Busy && a.Rank < 0 {
-			busy.local = true
-		} else if a.Busy {
-			busy.ranks = append(busy.ranks, a.Rank)
+		if a.Busy {
+			busy = append(busy, a.Who)
 		}
 		if a.Reply == nil {
 			continue
@@ -84,23 +76,21 @@ func foldVariables(answers []dipexec.Answer[wire.VariablesReply]) variablesReply
 				byName[o.Name] = b
 				names = append(names, o.Name)
 			}
-			b.ranks, b.objects = append(b.ranks, a.Rank), append(b.objects, o)
+			b.who, b.objects = append(b.who, a.Who), append(b.objects, o)
 		}
 	}
 	slices.Sort(names)
+	alike := func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Device, "\x00", o.Text) }
 	for _, name := range names {
 		b := byName[name]
 		v := variable{Name: name}
-		for _, same := range foldObjects(b.ranks, b.objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Device, "\x00", o.Text) }) {
+		for _, same := range foldObjects(b.who, b.objects, alike) {
 			same.object.Name = ""
-			value := variableValue{Local: same.local, Object: same.object}
-			if len(same.ranks) > 0 {
-				value.Ranks = ranklist.Of(same.ranks...).String()
-			}
-			v.Values = append(v.Values, value)
+			local, ranks := ranklist.Split(same.who)
+			v.Values = append(v.Values, variableValue{Local: local, Ranks: ranks, Object: same.object})
 		}
 		reply.Variables = append(reply.Variables, v)
 	}
-	reply.Busy = busy.who()
+	reply.Busy = ranklist.NameEach(busy)
 	return reply
 }

@@ -14,6 +14,7 @@ import (
 	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
+	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/internal/trust"
 	"dipls/ranks"
@@ -327,7 +328,7 @@ func (p *processes) glance() wire.PoolInfo {
 }
 
 // stacks asks the processes that are wanted where they are; native: in native code, too, where that can be told.
-func (p *processes) stacks(ctx context.Context, native bool, wanted func(rank int) bool) []session.Stack {
+func (p *processes) stacks(ctx context.Context, native bool, wanted func(ranklist.Who) bool) []session.Stack {
 	s := p.opened()
 	if s == nil {
 		return nil

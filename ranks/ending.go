@@ -114,17 +114,17 @@ func onlyLeave(texts []string) bool {
 // gather says each text once, with the ranks that it is of; "" is nothing. What the local namespace says comes first, as it stands.
 func gather(procs []*Process, texts []string) []string {
 	var local, shared []string
-	who := map[string][]int{}
+	who := map[string][]ranklist.Who{}
 	for i, text := range texts {
 		switch {
 		case text == "":
-		case procs[i].rank < 0:
+		case procs[i].who.IsLocal():
 			local = append(local, text)
 		default:
 			if who[text] == nil {
 				shared = append(shared, text)
 			}
-			who[text] = append(who[text], procs[i].rank)
+			who[text] = append(who[text], procs[i].who)
 		}
 	}
 	for _, text := range shared {
@@ -151,14 +151,14 @@ func tellParting(procs []*Process) {
 		return
 	}
 	tell := procs[0].node.opts.OnLoss
-	slices.SortFunc(procs, func(a, b *Process) int { return a.rank - b.rank })
+	slices.SortFunc(procs, func(a, b *Process) int { return a.who.Compare(b.who) })
 	texts := make([]string, len(procs))
-	var killed []int
+	var killed []ranklist.Who
 	for i, p := range procs {
 		p.mu.Lock()
 		switch reply := p.farewell; {
 		case reply == nil && p.forced:
-			killed = append(killed, p.rank)
+			killed = append(killed, p.who)
 		case reply == nil:
 		case reply.Status.Status != "ok":
 			texts[i] = reply.EValue
@@ -170,8 +170,8 @@ func tellParting(procs []*Process) {
 	for _, text := range gather(procs, texts) {
 		tell(text)
 	}
-	if len(killed) > 0 && killed[0] < 0 {
-		tell("the local namespace did not end in time, and was killed")
+	if len(killed) > 0 && killed[0].IsLocal() {
+		tell(ranklist.InSentence(killed[:1]) + " did not end in time, and was killed")
 		killed = killed[1:]
 	}
 	switch {

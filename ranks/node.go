@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks/host"
 	"dipls/ranks/link"
@@ -313,8 +314,8 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 	}
 	ctx, cancel := startContext(ctx, n.opts.Timeout, n)
 	defer cancel()
-	p = newProcess(n, nil, -1, "local")
-	p.seed = n.opts.Seed.Of(p.rank)
+	p = newProcess(n, nil, ranklist.Local, "local")
+	p.seed = n.opts.Seed.Of(p.who)
 	spec := wire.SpawnProcess{Name: p.sock, Key: p.keyHex(), Env: map[string]string{}, App: "none", Seed: p.seed}
 	_, err := n.spawn(ctx, []*Process{p}, []wire.SpawnProcess{spec}, nil)
 	if err == nil {

@@ -62,8 +62,8 @@ func TestLocal(t *testing.T) {
 	if again, err := n.Local(testContext(t)); again != p || err != nil {
 		t.Errorf("a second call gives %v, %v", again, err)
 	}
-	if _, ok := p.Rank(); ok || p.Name() != "local" {
-		t.Errorf("it is %q, a rank: %v", p.Name(), ok)
+	if !p.Who().IsLocal() || p.Name() != "local" {
+		t.Errorf("it is %q, %v", p.Name(), p.Who())
 	}
 	if got := execute(t, p, "print here").output(); got != "here\n" {
 		t.Errorf("printed %q", got)

@@ -159,8 +159,8 @@ func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
 		part := &poolPart{node: n}
 		for local := range share.Ranks {
 			rank := len(p.ranks)
-			proc := newProcess(n, p, rank, fmt.Sprintf("r%d-%d", rank, generation))
-			proc.seed, proc.groupTimeout = spec.Seed.Of(rank), spec.GroupTimeout
+			proc := newProcess(n, p, ranklist.Rank(rank), fmt.Sprintf("r%d-%d", rank, generation))
+			proc.seed, proc.groupTimeout = spec.Seed.Of(proc.who), spec.GroupTimeout
 			p.ranks = append(p.ranks, proc)
 			part.ranks = append(part.ranks, proc)
 			part.specs = append(part.specs, wire.SpawnProcess{
@@ -278,10 +278,10 @@ func (n *Node) preloadOnce(ctx context.Context, app string) (*wire.PreloadReply,
 
 // starting tells which ranks are not ready yet.
 func (p *Pool) starting() string {
-	var late []int
+	var late []ranklist.Who
 	for _, proc := range p.ranks {
 		if proc.State() == Starting {
-			late = append(late, proc.rank)
+			late = append(late, proc.who)
 		}
 	}
 	switch len(late) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -22,8 +23,8 @@ func TestPool(t *testing.T) {
 		if got, want := execute(t, r, "rank").output(), fmt.Sprintln(i); got != want {
 			t.Errorf("rank %d printed %q, want %q", i, got, want)
 		}
-		if rank, ok := r.Rank(); rank != i || !ok || r.Name() != fmt.Sprint("rank ", i) || r.Device() != "cpu" {
-			t.Errorf("rank %d is %d, %v, %q, %q", i, rank, ok, r.Name(), r.Device())
+		if r.Who() != ranklist.Rank(i) || r.Name() != fmt.Sprint("rank ", i) || r.Device() != "cpu" {
+			t.Errorf("rank %d is %v, %q, %q", i, r.Who(), r.Name(), r.Device())
 		}
 	}
 	if p.Size() != 3 || p.Backend() != "gloo" || p.State() != Ready || p.Err() != nil {

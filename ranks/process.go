@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/host"
 	"dipls/ranks/link"
 	"dipls/ranks/wire"
@@ -52,9 +53,9 @@ type Process struct {
 	node   *Node
 	pool   *Pool     // nil: the local namespace
 	events *notifier // who is told of its state
+	who    ranklist.Who
 	name   string
 	sock   string // its name on the wire and in the runtime directory
-	rank   int    // -1: the local namespace
 	key    []byte
 	seed   *int64 // of its random generators; nil: none
 
@@ -103,11 +104,8 @@ type ending struct {
 	data []byte // of tail
 }
 
-func newProcess(n *Node, pool *Pool, rank int, sock string) *Process {
-	name := "local"
-	if rank >= 0 {
-		name = "rank " + strconv.Itoa(rank)
-	}
+func newProcess(n *Node, pool *Pool, who ranklist.Who, sock string) *Process {
+	name := who.String()
 	events := n.events
 	if pool != nil && pool.events != n.events {
 		events = pool.events
@@ -117,9 +115,9 @@ func newProcess(n *Node, pool *Pool, rank int, sock string) *Process {
 		node:   n,
 		events: events,
 		pool:   pool,
+		who:    who,
 		name:   name,
 		sock:   sock,
-		rank:   rank,
 		key:    wire.NewKey(),
 		log:    n.log.With(zap.String("process", name)),
 		told:   make(chan struct{}),
@@ -149,8 +147,8 @@ func (r *PreparedRequest) Traced(run string) { r.metadata, r.run = wire.TraceWan
 // Name is the process's name for people: "rank 3" or "local".
 func (p *Process) Name() string { return p.name }
 
-// Rank is the rank; ok is false for the local namespace.
-func (p *Process) Rank() (n int, ok bool) { return max(p.rank, 0), p.rank >= 0 }
+// Who is the process: a rank, or the local namespace.
+func (p *Process) Who() ranklist.Who { return p.who }
 
 // Seed is where its random generators began; nil if nobody has chosen that.
 func (p *Process) Seed() *int64 { return p.seed }
@@ -700,12 +698,12 @@ func (p *Process) earlyText() string {
 	return strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD"))
 }
 
+// rankPtr is its rank as messages and errors have it: nil for the local namespace.
 func (p *Process) rankPtr() *int {
-	if p.rank < 0 {
-		return nil
+	if rank, ok := p.who.Rank(); ok {
+		return &rank
 	}
-	rank := p.rank
-	return &rank
+	return nil
 }
 
 // stop notes that the process's end is our wish from now on, and reports whether there is a process left to end.

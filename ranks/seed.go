@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"dipls/internal/ranklist"
 )
 
 // maxSeed is the largest seed: NumPy takes no larger one.
@@ -27,12 +29,13 @@ func NewSeed(n int64) (Seed, error) {
 	return Seed{true, n}, nil
 }
 
-// Of is the seed of a rank, which is its number more, and that of the local namespace, rank -1, which is the seed itself. Nil if there is none.
-func (s Seed) Of(rank int) *int64 {
+// Of is the seed of a process: of a rank its number more, of the local namespace the seed itself. Nil if there is none.
+func (s Seed) Of(who ranklist.Who) *int64 {
 	if !s.given {
 		return nil
 	}
-	n := s.n + int64(max(rank, 0))
+	rank, _ := who.Rank()
+	n := s.n + int64(rank)
 	return &n
 }
 

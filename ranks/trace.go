@@ -19,7 +19,11 @@ func (p *Process) beginTrace() {
 		return
 	}
 	p.link.TraceTo(t, t.NewTrack("to "+p.name), t.NewTrack("from "+p.name))
-	t.NameProcess(p.id.PID, p.name, p.rank)
+	order := 0 // the local namespace, then the ranks
+	if rank, ok := p.who.Rank(); ok {
+		order = 1 + rank
+	}
+	t.NameProcess(p.id.PID, p.name, order)
 	t.NameTrack(trace.Track{PID: p.id.PID, TID: mainThread}, "main thread")
 }
 

@@ -18,7 +18,7 @@ import (
 
 // FoldedStack is where a thread is, and which processes have one at the same place.
 type FoldedStack struct {
-	Ranks  []int             // ascending; -1 is the local namespace
+	Who    []ranklist.Who    // ascending
 	Thread string            // its name, without what numbers it; "": the main thread
 	Frames []wire.StackFrame // outermost first; none: it waits for a cell
 	Err    string            // why nothing is known of these processes; "": it is
@@ -29,21 +29,21 @@ type FoldedStack struct {
 func FoldStacks(stacks []Stack) []FoldedStack {
 	var folded []FoldedStack
 	index := map[string]int{}
-	add := func(key string, rank int, s FoldedStack) {
+	add := func(key string, who ranklist.Who, s FoldedStack) {
 		i, known := index[key]
 		if !known {
 			i = len(folded)
 			index[key] = i
 			folded = append(folded, s)
 		}
-		if on := folded[i].Ranks; !slices.Contains(on, rank) {
-			folded[i].Ranks = append(on, rank)
+		if on := folded[i].Who; !slices.Contains(on, who) {
+			folded[i].Who = append(on, who)
 		}
 	}
 	for _, s := range stacks {
 		if s.Err != nil {
 			text := describeSilence(s)
-			add("error\x00"+text, s.Rank, FoldedStack{Err: text})
+			add("error\x00"+text, s.Who, FoldedStack{Err: text})
 		}
 		for _, thread := range s.Threads {
 			f := FoldedStack{Thread: numbered.ReplaceAllString(thread.Name, "$1"), Frames: thread.Frames}
@@ -56,17 +56,17 @@ func FoldStacks(stacks []Stack) []FoldedStack {
 			for _, frame := range f.Frames {
 				key += fmt.Sprintf("\x00%s\x00%d\x00%s\x00%s", frame.File, frame.Line, frame.Name, frame.Source)
 			}
-			add(key, s.Rank, f)
+			add(key, s.Who, f)
 		}
 	}
 	for i := range folded {
-		slices.Sort(folded[i].Ranks)
+		slices.SortFunc(folded[i].Who, ranklist.Who.Compare)
 	}
 	slices.SortStableFunc(folded, func(a, b FoldedStack) int {
 		if d := a.place() - b.place(); d != 0 {
 			return d
 		}
-		return a.Ranks[0] - b.Ranks[0]
+		return a.Who[0].Compare(b.Who[0])
 	})
 	return folded
 }
@@ -91,24 +91,12 @@ func describeSilence(s Stack) string {
 	if errors.Is(s.Err, context.DeadlineExceeded) {
 		return "no answer: stopped, or in native code that keeps Python's lock"
 	}
-	return strings.TrimPrefix(s.Err.Error(), FoldedStack{Ranks: []int{s.Rank}}.Who()+" ")
+	return strings.TrimPrefix(s.Err.Error(), s.Who.String()+" ")
 }
 
-// Who names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.
-func (s FoldedStack) Who() string {
-	ranks := s.Ranks
-	var who []string
-	if ranks[0] < 0 {
-		who, ranks = append(who, "local"), ranks[1:]
-	}
-	switch len(ranks) {
-	case 0:
-	case 1:
-		who = append(who, fmt.Sprintf("rank %d", ranks[0]))
-	default:
-		who = append(who, "ranks "+ranklist.Of(ranks...).String())
-	}
-	text := strings.Join(who, " and ")
+// Title names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.
+func (s FoldedStack) Title() string {
+	text := ranklist.NameEach(s.Who)
 	if s.Thread != "" {
 		text += fmt.Sprintf(", thread %q", clean.Line(s.Thread))
 	}
@@ -127,7 +115,7 @@ func (s FoldedStack) Lines(limit int) []string {
 	switch {
 	case s.Err != "":
 		return []string{clean.Line(s.Err)}
-	case len(s.Frames) == 0 && len(s.Ranks) > 1:
+	case len(s.Frames) == 0 && len(s.Who) > 1:
 		return []string{"wait for a cell"}
 	case len(s.Frames) == 0:
 		return []string{"waits for a cell"}
@@ -253,7 +241,7 @@ func DescribeStacks(folded []FoldedStack, limit int) string {
 			break
 		}
 		written += 1 + len(lines)
-		fmt.Fprintf(&b, "%s\n", s.Who())
+		fmt.Fprintf(&b, "%s\n", s.Title())
 		for _, line := range lines {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}

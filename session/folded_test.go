@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -35,15 +36,15 @@ func stacksOfFour() []Stack {
 	other := loader
 	other.Name = "Thread-9 (pin)"
 	return []Stack{
-		{Rank: -1, Threads: []wire.Thread{mainThread()}},
-		{Rank: 0, Threads: []wire.Thread{waits, loader, {ID: 3, Name: "dipls-io"}}},
-		{Rank: 1, Threads: []wire.Thread{waits, other}},
-		{Rank: 2, Threads: []wire.Thread{mainThread(
+		{Who: ranklist.Local, Threads: []wire.Thread{mainThread()}},
+		{Who: ranklist.Rank(0), Threads: []wire.Thread{waits, loader, {ID: 3, Name: "dipls-io"}}},
+		{Who: ranklist.Rank(1), Threads: []wire.Thread{waits, other}},
+		{Who: ranklist.Rank(2), Threads: []wire.Thread{mainThread(
 			at(50, "<module>", "for batch in loader:"), in("/p/data.py", 88, "__next__"), in("/usr/lib/python3.11/queue.py", 171, "get"),
 		)}},
-		{Rank: 3, Threads: []wire.Thread{waits, {ID: 4, Name: "watch", Frames: []wire.StackFrame{in("/usr/lib/python3.11/threading.py", 3, "wait")}}}},
-		{Rank: 4, Err: context.DeadlineExceeded},
-		{Rank: 5, Err: errors.New("rank 5 was killed by SIGKILL")},
+		{Who: ranklist.Rank(3), Threads: []wire.Thread{waits, {ID: 4, Name: "watch", Frames: []wire.StackFrame{in("/usr/lib/python3.11/threading.py", 3, "wait")}}}},
+		{Who: ranklist.Rank(4), Err: context.DeadlineExceeded},
+		{Who: ranklist.Rank(5), Err: errors.New("rank 5 was killed by SIGKILL")},
 	}
 }
 
@@ -52,7 +53,7 @@ func TestIdleStacks(t *testing.T) {
 	for n, want := range map[int]string{1: "rank 0\n  waits for a cell", 3: "ranks 0-2\n  wait for a cell"} {
 		stacks := make([]Stack, n)
 		for i := range stacks {
-			stacks[i] = Stack{Rank: i, Threads: []wire.Thread{mainThread()}}
+			stacks[i] = Stack{Who: ranklist.Rank(i), Threads: []wire.Thread{mainThread()}}
 		}
 		if got := DescribeStacks(FoldStacks(stacks), 0); got != want {
 			t.Errorf("%d ranks: %q", n, got)
@@ -88,17 +89,17 @@ rank 3, thread "watch"
 
 // Where there is little room, the innermost lines of the user's are what is left.
 func TestFoldStacksShort(t *testing.T) {
-	deep := FoldedStack{Ranks: []int{0}}
+	deep := FoldedStack{Who: []ranklist.Who{ranklist.Rank(0)}}
 	for line := range 30 {
 		deep.Frames = append(deep.Frames, at(line+1, "f", "f()"))
 	}
-	got := DescribeStacks([]FoldedStack{deep, {Ranks: []int{1, 2}}}, 12)
+	got := DescribeStacks([]FoldedStack{deep, {Who: []ranklist.Who{ranklist.Rank(1), ranklist.Rank(2)}}}, 12)
 	if lines := strings.Count(got, "\n") + 1; lines > 12 || !strings.Contains(got, "train.py:30 in f  f()") || !strings.Contains(got, "… 26 more above") {
 		t.Errorf("%d lines:\n%s", lines, got)
 	}
 	many := make([]FoldedStack, 30)
 	for rank := range many {
-		many[rank] = FoldedStack{Ranks: []int{rank}, Frames: []wire.StackFrame{at(rank+1, "g", "")}}
+		many[rank] = FoldedStack{Who: []ranklist.Who{ranklist.Rank(rank)}, Frames: []wire.StackFrame{at(rank+1, "g", "")}}
 	}
 	got = DescribeStacks(many, 12)
 	if lines := strings.Count(got, "\n") + 1; lines > 13 || !strings.HasSuffix(got, "… 24 more") {
@@ -108,7 +109,7 @@ func TestFoldStacksShort(t *testing.T) {
 
 // A stack may hold what steers a terminal: a file's name, a line of code.
 func TestFoldStacksIsClean(t *testing.T) {
-	bad := FoldedStack{Ranks: []int{0}, Thread: "\x1b]0;x\a", Frames: []wire.StackFrame{
+	bad := FoldedStack{Who: []ranklist.Who{ranklist.Rank(0)}, Thread: "\x1b]0;x\a", Frames: []wire.StackFrame{
 		{Frame: wire.Frame{File: "/p/a\x1b[2Jb.py", Line: 1, Name: "f\n", Run: "r"}, Source: "x = '\x1b[31m'\ny"},
 		in("/x/site-packages/t\x1borch/a.py", 1, "g\x1b[1m"), in("lib\x1b.so", 0, "h\x1b"),
 	}}
@@ -131,9 +132,9 @@ func TestAddNative(t *testing.T) {
 	ctx := testContext(t)
 	stacks := func() []Stack {
 		return []Stack{
-			{Rank: 0, on: host.Local{}, of: host.Process{PID: 7}, Threads: []wire.Thread{mainThread(at(41, "<module>", "work(x)")), {ID: 2, Name: "idle"}}},
-			{Rank: 1, on: host.Local{}, of: host.Process{PID: 8}, Err: context.DeadlineExceeded},
-			{Rank: 2, Err: errors.New("rank 2 was killed by SIGKILL")},
+			{Who: ranklist.Rank(0), on: host.Local{}, of: host.Process{PID: 7}, Threads: []wire.Thread{mainThread(at(41, "<module>", "work(x)")), {ID: 2, Name: "idle"}}},
+			{Who: ranklist.Rank(1), on: host.Local{}, of: host.Process{PID: 8}, Err: context.DeadlineExceeded},
+			{Who: ranklist.Rank(2), Err: errors.New("rank 2 was killed by SIGKILL")},
 		}
 	}
 

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"dipls/cells"
-
-	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -30,7 +28,7 @@ func (s *Session) Inspect(ctx context.Context, l Lookup) ([]Inspection, error) {
 	answers := s.executor.Inspect(ctx, l.Target, wire.InspectRequest{Code: l.Code, CursorPos: l.Cursor})
 	found := make([]Inspection, len(answers))
 	for i, a := range answers {
-		found[i] = Inspection{Who: whoOf(a.Rank), Silent: a.Reply == nil}
+		found[i] = Inspection{Who: a.Who, Silent: a.Reply == nil}
 		if a.Reply != nil {
 			found[i].Found, found[i].Object = a.Reply.Found, a.Reply.Data.Object
 		}
@@ -43,7 +41,7 @@ func (s *Session) Variables(ctx context.Context, target cells.Target) ([]Variabl
 	answers := s.executor.Variables(ctx, target)
 	found := make([]Variables, len(answers))
 	for i, a := range answers {
-		found[i] = Variables{Who: whoOf(a.Rank), Busy: a.Busy}
+		found[i] = Variables{Who: a.Who, Busy: a.Busy}
 		if a.Reply != nil {
 			found[i].Variables, found[i].More = a.Reply.Variables, a.Reply.More
 		}
@@ -54,16 +52,8 @@ func (s *Session) Variables(ctx context.Context, target cells.Target) ([]Variabl
 // Bound implements [API].
 func (s *Session) Bound(ctx context.Context, names []string) ([]Binding, error) {
 	var found []Binding
-	for rank, bound := range s.executor.Bound(ctx, names) {
-		found = append(found, Binding{whoOf(rank), bound})
+	for who, bound := range s.executor.Bound(ctx, names) {
+		found = append(found, Binding{who, bound})
 	}
 	return found, nil
-}
-
-// whoOf is a process by its rank, of which -1 is the local namespace.
-func whoOf(rank int) ranklist.Who {
-	if rank < 0 {
-		return ranklist.Local
-	}
-	return ranklist.Rank(rank)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -335,7 +336,7 @@ func describe(p *ranks.Pool, spec ranks.PoolSpec) string {
 	if app := p.App(); app != "" {
 		text += ", app " + app
 	}
-	if seed := spec.Seed.Of(0); seed != nil {
+	if seed := spec.Seed.Of(ranklist.Rank(0)); seed != nil {
 		text += fmt.Sprintf(", seed %d", *seed)
 	}
 	if spec.Check {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -47,17 +48,17 @@ func (s *processes) AddNative(ctx context.Context, stacks []Stack) (problem stri
 		})
 	}
 	work.Wait()
-	var ranks FoldedStack
+	var who []ranklist.Who
 	for i, err := range failed {
 		if err != nil {
-			ranks.Ranks = append(ranks.Ranks, stacks[i].Rank)
+			who = append(who, stacks[i].Who)
 		}
 	}
-	if len(ranks.Ranks) == 0 {
+	if len(who) == 0 {
 		return ""
 	}
 	first := failed[slices.IndexFunc(failed, func(err error) bool { return err != nil })]
-	return fmt.Sprintf("no native frames of %s: %v", ranks.Who(), first)
+	return fmt.Sprintf("no native frames of %s: %v", ranklist.NameEach(who), first)
 }
 
 // addNative adds what py-spy has seen.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -363,24 +364,15 @@ func (s *Session) Stacks(ctx context.Context, r StacksRequest) (found Stacks, er
 	return found, nil
 }
 
-// wants reports whether a process's stack is wanted; rank -1 is the local namespace.
-func (r StacksRequest) wants(rank int) bool {
-	if len(r.Of) == 0 {
-		return true
-	}
-	for _, who := range r.Of {
-		if n, ok := who.Rank(); ok && n == rank || !ok && rank < 0 {
-			return true
-		}
-	}
-	return false
+// wants reports whether a process's stack is wanted.
+func (r StacksRequest) wants(who ranklist.Who) bool {
+	return len(r.Of) == 0 || slices.Contains(r.Of, who)
 }
 
 // nobodyThere says why none of the processes that are meant was asked where it is.
 func nobodyThere(of []ranklist.Who, pool PoolInfo) error {
-	n, ok := of[0].Rank()
 	switch {
-	case !ok:
+	case of[0].IsLocal():
 		return errorf(CodeInvalid, "the local namespace does not live: a cell that runs in it starts it")
 	case pool.State == event.StateStarting:
 		return errorf(CodeInvalid, "the ranks are being started")
@@ -389,5 +381,5 @@ func nobodyThere(of []ranklist.Who, pool PoolInfo) error {
 	case len(pool.Ranks) == 0:
 		return errorf(CodeInvalid, "there are no ranks")
 	}
-	return errorf(CodeInvalid, "there is no rank %d: the pool has %d", n, len(pool.Ranks))
+	return errorf(CodeInvalid, "there is no %v: the pool has %d", of[0], len(pool.Ranks))
 }

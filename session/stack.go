@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"dipls/internal/contain"
+	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -12,7 +13,7 @@ import (
 
 // Stack is where a process is.
 type Stack struct {
-	Rank    int           // -1: the local namespace
+	Who     ranklist.Who
 	Threads []wire.Thread // the main thread first
 	Err     error         // it has not told
 
@@ -20,26 +21,26 @@ type Stack struct {
 	of host.Process // zero: not known
 }
 
-// Stacks asks processes where they are, which they tell also while they are busy: those that are wanted, by their ranks, of which -1 is the local
-// namespace. The answers are in that order. Processes that do not live are asked, too: how they ended is their error.
-func (s *processes) Stacks(ctx context.Context, wanted func(rank int) bool) []Stack {
+// Stacks asks processes where they are, which they tell also while they are busy: those that are wanted. The answers begin with the local namespace,
+// and the ranks are in order. Processes that do not live are asked, too: how they ended is their error.
+func (s *processes) Stacks(ctx context.Context, wanted func(ranklist.Who) bool) []Stack {
 	s.mu.Lock()
 	p, local := s.current, s.local
 	s.mu.Unlock()
 	var asked []*ranks.Process
 	var stacks []Stack
-	ask := func(rank int, process *ranks.Process) {
-		if wanted(rank) {
+	ask := func(process *ranks.Process) {
+		if who := process.Who(); wanted(who) {
 			asked = append(asked, process)
-			stacks = append(stacks, Stack{Rank: rank, on: process.Host(), of: process.ID()})
+			stacks = append(stacks, Stack{Who: who, on: process.Host(), of: process.ID()})
 		}
 	}
 	if local != nil && local.known() && local.err == nil {
-		ask(-1, local.value)
+		ask(local.value)
 	}
 	if p != nil && p.known() && p.err == nil {
-		for rank, process := range p.value.Ranks() {
-			ask(rank, process)
+		for _, process := range p.value.Ranks() {
+			ask(process)
 		}
 	}
 	var work sync.WaitGroup

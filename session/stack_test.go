@@ -5,15 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/fakerank"
 )
 
 func TestStacks(t *testing.T) {
 	f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
-	told := func(wanted func(int) bool) string {
+	told := func(wanted func(ranklist.Who) bool) string {
 		var lines []string
 		for _, s := range f.Stacks(testContext(t), wanted) {
-			line := fmt.Sprintf("%d: %v", s.Rank, s.Err)
+			line := fmt.Sprintf("%v: %v", s.Who, s.Err)
 			for _, thread := range s.Threads {
 				line += " " + thread.Name
 			}
@@ -21,7 +22,7 @@ func TestStacks(t *testing.T) {
 		}
 		return strings.Join(lines, "; ")
 	}
-	all := func(int) bool { return true }
+	all := func(ranklist.Who) bool { return true }
 	if got := told(all); got != "" {
 		t.Errorf("before anything was started: %s", got)
 	}
@@ -29,14 +30,14 @@ func TestStacks(t *testing.T) {
 	if _, err := f.Local(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := told(all), "-1: <nil> MainThread; 0: <nil> MainThread; 1: <nil> MainThread; 2: <nil> MainThread"; got != want {
+	if got, want := told(all), "local: <nil> MainThread; rank 0: <nil> MainThread; rank 1: <nil> MainThread; rank 2: <nil> MainThread"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got, want := told(func(rank int) bool { return rank == 2 }), "2: <nil> MainThread"; got != want {
+	if got, want := told(func(who ranklist.Who) bool { return who == ranklist.Rank(2) }), "rank 2: <nil> MainThread"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	waitFor(t, "the end of rank 1", start(running[1], "signal SIGKILL").done)
-	if got, want := told(func(rank int) bool { return rank == 1 }), "1: rank 1 was killed by SIGKILL"; got != want {
+	if got, want := told(func(who ranklist.Who) bool { return who == ranklist.Rank(1) }), "rank 1: rank 1 was killed by SIGKILL"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

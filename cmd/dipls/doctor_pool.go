@@ -353,7 +353,7 @@ func (t *trial) run(ctx context.Context, code string) error {
 	}
 	for _, part := range report.Parts {
 		if f := part.Failure; f != nil {
-			return fmt.Errorf("%s on rank %d: %s", f.EName, part.Rank, f.EValue)
+			return fmt.Errorf("%s on %v: %s", f.EName, part.Who, f.EValue)
 		}
 	}
 	if report.Status != event.StatusOK {

@@ -19,7 +19,7 @@ import (
 
 // stuck is a finding as the issue has it.
 func stuck(number int, level event.Level, text string) *event.Hang {
-	return &event.Hang{Header: header(event.KindHang, -1), Hang: number, Level: level, Text: text}
+	return &event.Hang{Header: ofRun(event.KindHang), Hang: number, Level: level, Text: text}
 }
 
 const waitText = "all_reduce #17 (default group, float32[1024]): ranks 0-1,3 wait at train.py:41 for rank 2, which has finished this cell"
@@ -29,7 +29,7 @@ func TestTerminalHang(t *testing.T) {
 		term, text := newTestTerminal(quiet)
 		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
 		term.take([]event.Event{
-			&event.RunStarted{Header: header(event.KindRunStarted, -1), Title: "Train", Target: "remote", See: "all"},
+			&event.RunStarted{Header: ofRun(event.KindRunStarted), Title: "Train", Target: "remote", See: "all"},
 			stuck(1, event.LevelWarning, waitText),
 			stuck(1, event.LevelWarning, waitText),
 			stuck(2, event.LevelInfo, "rank 0 is still in save() at line 60; ranks 1-3 wait for it in barrier"),

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
+	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
@@ -63,9 +63,9 @@ type runStatus struct {
 	title   string
 	target  string
 	started time.Time
-	busy    map[int]bool // ranks that still run it; -1 is the local namespace
-	ranks   int          // ranks that have taken part
-	begun   bool         // a process has begun it
+	busy    map[ranklist.Who]bool // that still run it
+	ranks   int                   // ranks that have taken part
+	begun   bool                  // a process has begun it
 	journal string
 	failed  []*event.Failure
 }
@@ -161,14 +161,14 @@ func (t *terminal) take(events []event.Event) {
 
 func (t *terminal) started(e *event.RunStarted, now time.Time) {
 	run := &runStatus{
-		id: e.Run, parent: e.Parent, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[int]bool{},
+		id: e.Run, parent: e.Parent, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[ranklist.Who]bool{},
 	}
 	if e.Cell != nil {
 		run.cell = *e.Cell
 	}
 	t.runs = append(t.runs, run)
 	if !t.quiet && run.parent == "" {
-		heading := "── " + run.label() + " · " + where(e.Target)
+		heading := "── " + run.label() + " · " + cells.NameTarget(e.Target)
 		if e.Autodip {
 			heading += " (autodip)"
 		}
@@ -186,25 +186,6 @@ func (t *terminal) run(id string) *runStatus {
 	return nil
 }
 
-// where says in words what a target is.
-func where(target string) string {
-	name, list, subset := strings.Cut(target, ":")
-	switch {
-	case name == "remote":
-		return "all ranks"
-	case !subset:
-		return name
-	}
-	noun := "ranks "
-	if _, err := strconv.Atoi(list); err == nil {
-		noun = "rank "
-	}
-	if name == "everywhere" {
-		return "local and " + noun + list
-	}
-	return noun + list
-}
-
 func (r *runStatus) label() string {
 	label := fmt.Sprintf("cell %d", r.cell)
 	if r.title != "" {
@@ -218,15 +199,12 @@ func (t *terminal) rankState(e *event.RankState) {
 	if run == nil {
 		return
 	}
-	who := -1
-	if e.Rank != nil {
-		who = *e.Rank
-	}
+	who, _ := e.Who()
 	switch e.State {
 	case "busy":
 		run.begun = true
 		run.busy[who] = true
-		if who >= 0 {
+		if !who.IsLocal() {
 			run.ranks++
 		}
 	case "ready", "dead", "stopped":
@@ -282,19 +260,17 @@ func (r *runStatus) outcome(status event.Status) string {
 		}[status]
 	}
 	var order []string
-	ranksOf := map[string][]int{}
+	whose := map[string][]ranklist.Who{}
 	for _, failure := range r.failed {
 		what := clean.Line(failure.Name()) + "%s"
 		if failure.Line > 0 {
 			what += fmt.Sprintf(" (%s:%d)", filepath.Base(string(failure.Path)), failure.Line)
 		}
-		if _, known := ranksOf[what]; !known {
+		if whose[what] == nil {
 			order = append(order, what)
-			ranksOf[what] = nil
 		}
-		if failure.Rank != nil {
-			ranksOf[what] = append(ranksOf[what], *failure.Rank)
-		}
+		who, _ := failure.Who()
+		whose[what] = append(whose[what], who)
 	}
 	var words []string
 	for i, what := range order {
@@ -302,21 +278,17 @@ func (r *runStatus) outcome(status event.Status) string {
 			words = append(words, fmt.Sprintf("%d more kinds of failure", len(order)-i))
 			break
 		}
-		words = append(words, strings.Replace(what, "%s", onRanks(ranksOf[what]), 1))
+		words = append(words, strings.Replace(what, "%s", onRanks(whose[what]), 1))
 	}
 	return strings.Join(words, "; ")
 }
 
 // onRanks is " on rank 1", " on ranks 0-2", or "" for the local namespace.
-func onRanks(numbers []int) string {
-	switch len(numbers) {
-	case 0:
+func onRanks(who []ranklist.Who) string {
+	if !slices.ContainsFunc(who, func(w ranklist.Who) bool { return !w.IsLocal() }) {
 		return ""
-	case 1:
-		return fmt.Sprintf(" on rank %d", numbers[0])
 	}
-	slices.Sort(numbers)
-	return " on ranks " + ranklist.Of(numbers...).String()
+	return " on " + ranklist.NameEach(who)
 }
 
 // print shows folded items.
@@ -475,17 +447,17 @@ func (t *terminal) statusLine(now time.Time) string {
 
 // stillBusy names the ranks that a run waits for.
 func (r *runStatus) stillBusy() string {
-	if r.busy[-1] {
-		return "local"
+	if r.busy[ranklist.Local] {
+		return ranklist.Local.String()
 	}
 	if len(r.busy) == 0 {
-		return where(r.target)
+		return cells.NameTarget(r.target)
 	}
 	var ranks []int
-	for rank := range r.busy {
+	for who := range r.busy {
+		rank, _ := who.Rank()
 		ranks = append(ranks, rank)
 	}
-	slices.Sort(ranks)
 	return fmt.Sprintf("%s of %d running", ranklist.Of(ranks...), r.ranks)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 )
 
 // newTestTerminal is a terminal whose out and err are one screen, 80 columns wide, that is kept as text.
@@ -16,18 +17,17 @@ func newTestTerminal(quiet bool) (*terminal, *bytes.Buffer) {
 	return newTerminal(&text, &screen{w: &text, live: true}, quiet), &text
 }
 
+// ofRun is the header of an event of the run as a whole.
+func ofRun(kind event.Kind) event.Header { return event.Header{Kind: kind, Run: "r1", Cell: new(3)} }
+
 func header(kind event.Kind, rank int) event.Header {
-	h := event.Header{Kind: kind, Run: "r1", Cell: new(3)}
-	if rank >= 0 {
-		h.Rank = &rank
-	}
-	return h
+	return event.HeaderOf(kind, "r1", new(3), ranklist.Rank(rank))
 }
 
 // begin is how a run on so many ranks begins.
 func begin(size int) []event.Event {
 	events := []event.Event{
-		&event.RunStarted{Header: header(event.KindRunStarted, -1), Title: "Train\x1b]0;x\a", Target: "remote", See: "all", Journal: "/j/r1"},
+		&event.RunStarted{Header: ofRun(event.KindRunStarted), Title: "Train\x1b]0;x\a", Target: "remote", See: "all", Journal: "/j/r1"},
 	}
 	for rank := range size {
 		events = append(events, &event.RankState{Header: header(event.KindRankState, rank), State: "busy"})
@@ -92,7 +92,7 @@ func TestTerminalSumsFailuresUp(t *testing.T) {
 		}
 		term.take([]event.Event{failure})
 	}
-	term.take([]event.Event{&event.RunFinished{Header: header(event.KindRunFinished, -1), Status: event.StatusError, Seconds: 1.25}})
+	term.take([]event.Event{&event.RunFinished{Header: ofRun(event.KindRunFinished), Status: event.StatusError, Seconds: 1.25}})
 	term.flush()
 	want := "NameError on ranks 0-1 (train.py:12); KeyError on rank 2 (train.py:14) after 1.2 s\n  journal: /j/r1\n"
 	if !strings.HasSuffix(text.String(), want) {
@@ -108,7 +108,7 @@ func TestTerminalQuiet(t *testing.T) {
 		event.NewLog(event.LevelWarning, "look out"),
 		printed(0, "out\n"),
 		&event.RankState{Header: header(event.KindRankState, 0), State: "ready", Status: event.StatusOK},
-		&event.RunFinished{Header: header(event.KindRunFinished, -1), Status: event.StatusOK, Seconds: 1},
+		&event.RunFinished{Header: ofRun(event.KindRunFinished), Status: event.StatusOK, Seconds: 1},
 	})
 	term.flush()
 	if got, want := text.String(), "look out\nout\n"; got != want {
@@ -155,15 +155,4 @@ func TestTerminalLogsWhileTheOutputIsStuck(t *testing.T) {
 	}
 	reader.Close()
 	<-flushed
-}
-
-func TestWhere(t *testing.T) {
-	for target, want := range map[string]string{
-		"remote": "all ranks", "local": "local", "everywhere": "everywhere",
-		"ranks:0-3": "ranks 0-3", "ranks:7": "rank 7", "everywhere:1,2": "local and ranks 1,2",
-	} {
-		if got := where(target); got != want {
-			t.Errorf("where(%q) is %q, want %q", target, got, want)
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -102,25 +103,19 @@ type Header struct {
 // Head makes the struct that embeds a Header an Event.
 func (h *Header) Head() *Header { return h }
 
-// Who names the process for people: "rank 3", "local", or "" for an event of no process.
-func (h *Header) Who() string {
-	switch {
-	case h.Local:
-		return "local"
-	case h.Rank != nil:
-		return "rank " + strconv.Itoa(*h.Rank)
-	default:
-		return ""
+// Who is the process that the event is about; ok is false for an event of no process.
+func (h *Header) Who() (who ranklist.Who, ok bool) {
+	if h.Rank != nil && *h.Rank >= 0 {
+		return ranklist.Rank(*h.Rank), true
 	}
+	return ranklist.Local, h.Local
 }
 
 // HeaderOf makes the header of an event of a process. Cell may be nil.
-func HeaderOf(k Kind, run string, cell *int, rank int) Header {
-	h := Header{Kind: k, Run: run, Cell: cell}
-	if rank < 0 {
-		h.Local = true
-	} else {
-		h.Rank = &rank
+func HeaderOf(k Kind, run string, cell *int, who ranklist.Who) Header {
+	h := Header{Kind: k, Run: run, Cell: cell, Local: who.IsLocal()}
+	if rank, ok := who.Rank(); ok {
+		h.Rank = new(rank)
 	}
 	return h
 }
@@ -130,15 +125,7 @@ func CellOf(index int) *int {
 	if index == 0 {
 		return nil
 	}
-	return &index
-}
-
-// RankOf is the rank of an event of a process; -1 is the local namespace.
-func RankOf(h *Header) int {
-	if h.Rank == nil {
-		return -1
-	}
-	return *h.Rank
+	return new(index)
 }
 
 // RunStarted says that a run's turn has come. Its RankState events tell which processes run it.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"dipls/internal/ranklist"
 )
 
 var allKinds = []Kind{
@@ -119,7 +121,7 @@ func TestParseJSONErrors(t *testing.T) {
 // Rank 0 and cell 0 are said, not left out as zero values.
 func TestHeaderZeros(t *testing.T) {
 	var b bytes.Buffer
-	if err := WriteJSON(&b, &Stream{Header: HeaderOf(KindStream, "r", new(0), 0), Name: "stdout"}); err != nil {
+	if err := WriteJSON(&b, &Stream{Header: HeaderOf(KindStream, "r", new(0), ranklist.Rank(0)), Name: "stdout"}); err != nil {
 		t.Fatal(err)
 	}
 	if want := `{"event":"stream","run":"r","cell":0,"rank":0,"name":"stdout","text":""}` + "\n"; b.String() != want {

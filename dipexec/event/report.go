@@ -1,6 +1,10 @@
 package event
 
-import "time"
+import (
+	"time"
+
+	"dipls/internal/ranklist"
+)
 
 // Report is how a run ended.
 type Report struct {
@@ -16,7 +20,7 @@ type Report struct {
 
 // PartReport is how one process did.
 type PartReport struct {
-	Rank           int // -1: the local namespace
+	Who            ranklist.Who
 	Status         Status
 	Elapsed        time.Duration
 	ExecutionCount int

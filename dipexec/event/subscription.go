@@ -56,8 +56,7 @@ type elision struct {
 	head    Header
 	journal string
 	bytes   int64
-	local   bool
-	ranks   map[int]bool
+	who     map[ranklist.Who]bool
 }
 
 func newSubscription(b *Bus, kinds []Kind) *Subscription {
@@ -230,18 +229,15 @@ func (s *Subscription) elide(ev Event, size int, journal string) {
 	h := ev.Head()
 	el := s.elided[h.Run]
 	if el == nil {
-		el = &elision{head: Header{Kind: KindLog, Run: h.Run, Cell: h.Cell}, journal: journal, ranks: map[int]bool{}}
+		el = &elision{head: Header{Kind: KindLog, Run: h.Run, Cell: h.Cell}, journal: journal, who: map[ranklist.Who]bool{}}
 		if s.elided == nil {
 			s.elided = map[string]*elision{}
 		}
 		s.elided[h.Run] = el
 	}
 	el.bytes += int64(size)
-	if h.Rank != nil {
-		el.ranks[*h.Rank] = true
-	} else {
-		el.local = true
-	}
+	who, _ := h.Who()
+	el.who[who] = true
 }
 
 // tellElided queues the Log events about what was left out. The caller holds mu.
@@ -256,15 +252,7 @@ func (s *Subscription) tellElided() {
 }
 
 func (el *elision) log() *Log {
-	var who string
-	switch ranks := slices.Sorted(maps.Keys(el.ranks)); {
-	case el.local && len(ranks) > 0:
-		who = "the local namespace and " + ranklist.Name(ranks)
-	case el.local:
-		who = "the local namespace"
-	default:
-		who = ranklist.Name(ranks)
-	}
+	who := ranklist.InSentence(slices.Collect(maps.Keys(el.who)))
 	text := fmt.Sprintf("%s of output of %s left out here: it came faster than it was read", bytesize.Format(el.bytes), who)
 	if el.journal != "" {
 		text += "; all of it is in " + el.journal

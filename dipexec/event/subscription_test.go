@@ -11,6 +11,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/internal/ranklist"
 )
 
 // newBus returns a bus whose queues hold so many bytes, and its one subscription.
@@ -20,7 +21,7 @@ func newBus(limit int) (*event.Bus, *event.Subscription) {
 }
 
 func text(rank int, s string) *event.Stream {
-	return &event.Stream{Header: event.HeaderOf(event.KindStream, "r1", new(1), rank), Name: "stdout", Text: s}
+	return &event.Stream{Header: event.HeaderOf(event.KindStream, "r1", new(1), ranklist.Rank(rank)), Name: "stdout", Text: s}
 }
 
 func offer(b *event.Bus, rank int, piece string) {

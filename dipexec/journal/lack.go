@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"dipls/internal/bytesize"
+	"dipls/internal/ranklist"
 )
 
 // maxLacking bounds the runs and ranks whose gaps in the journal are listed one by one.
@@ -29,12 +30,12 @@ func (r *Recorder) lose(o *Output, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lost == nil {
-		r.lost = map[int]*lostOutput{}
+		r.lost = map[ranklist.Who]*lostOutput{}
 	}
-	if r.lost[o.rank] == nil {
-		r.lost[o.rank] = &lostOutput{from: o.total}
+	if r.lost[o.who] == nil {
+		r.lost[o.who] = &lostOutput{from: o.total}
 	}
-	r.lost[o.rank].bytes += int64(n)
+	r.lost[o.who].bytes += int64(n)
 }
 
 // loseRich counts rich output that is not kept.
@@ -64,13 +65,13 @@ func (r *Recorder) lacks() string {
 		lacks = append(lacks, "the end of its index ("+shortError(r.err)+")")
 	case r.err != nil:
 		var words []string
-		ranks := slices.Sorted(maps.Keys(r.lost))
-		for i, rank := range ranks {
+		losers := slices.SortedFunc(maps.Keys(r.lost), ranklist.Who.Compare)
+		for i, who := range losers {
 			if i == maxLacking {
-				words = append(words, fmt.Sprintf("%d more from some byte on", len(ranks)-i))
+				words = append(words, fmt.Sprintf("%d more from some byte on", len(losers)-i))
 				break
 			}
-			words = append(words, fmt.Sprintf("%s from byte %d on", nameRank(rank), r.lost[rank].from))
+			words = append(words, fmt.Sprintf("%s from byte %d on", ranklist.InSentence([]ranklist.Who{who}), r.lost[who].from))
 		}
 		text := ""
 		if len(words) > 0 {
@@ -88,13 +89,6 @@ func (r *Recorder) lacks() string {
 		lacks = append(lacks, fmt.Sprintf("%s in the middle (the limit of one run is %s)", bytesize.Format(r.dropped), FormatLimit(r.limit)))
 	}
 	return strings.Join(lacks, "; ")
-}
-
-func nameRank(rank int) string {
-	if rank < 0 {
-		return "the local namespace"
-	}
-	return fmt.Sprintf("rank %d", rank)
 }
 
 // shortError is an error without the file that it is about.

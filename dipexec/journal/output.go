@@ -10,8 +10,10 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 )
 
 // maxOpenFiles is how many NAME.out files a Store keeps open, but at most a quarter of what the process may open. Further ones are opened for
@@ -22,20 +24,20 @@ const maxOpenFiles = 512
 // use it. The zero value keeps nothing.
 type Output struct {
 	r      *Recorder // nil: nothing is kept
-	rank   int       // -1: the local namespace
-	in     *section  // whose file is written
-	f      *os.File  // nil: it is not open
-	size   int64     // of the file
-	total  int64     // of what the process has printed, all sections together
-	riches int       // rich output saved so far
+	who    ranklist.Who
+	in     *section // whose file is written
+	f      *os.File // nil: it is not open
+	size   int64    // of the file
+	total  int64    // of what the process has printed, all sections together
+	riches int      // rich output saved so far
 }
 
-// Output begins to keep the output of a process, until the Output is closed; -1 is the local namespace.
-func (r *Recorder) Output(rank int) Output {
+// Output begins to keep the output of a process, until the Output is closed.
+func (r *Recorder) Output(who ranklist.Who) Output {
 	if r != nil {
 		r.refs.Add(1)
 	}
-	return Output{r: r, rank: rank}
+	return Output{r: r, who: who}
 }
 
 // Keeps reports whether there is a journal at all, even if it cannot be written.
@@ -110,14 +112,10 @@ func (o *Output) Event(e event.Event) {
 }
 
 // base is what the names of the process's files begin with.
-func (o *Output) base() string { return baseOf(o.rank) }
+func (o *Output) base() string { return baseOf(o.who) }
 
-func baseOf(rank int) string {
-	if rank < 0 {
-		return "local"
-	}
-	return "rank-" + strconv.Itoa(rank)
-}
+// baseOf is what the names of a process's files begin with: "rank-3", "local".
+func baseOf(who ranklist.Who) string { return strings.ReplaceAll(who.String(), " ", "-") }
 
 // write appends to the file of the section that is written, which is opened when there is something to write.
 func (o *Output) write(b []byte) (n int, err error) {
@@ -240,12 +238,12 @@ var outputName = regexp.MustCompile(`^(?:local|rank-(\d+))(?:\.(\d+))?\.out$`)
 // OutputFile is a file of a run's journal with what a process printed, byte by byte.
 type OutputFile struct {
 	Path    string
-	Rank    int // -1: the local namespace
+	Who     ranklist.Who
 	Section int // 0: the first one. There are others once the journal has come near its limit
 	Size    int64
 }
 
-// OutputFiles lists those of a run's directory, by section and then by rank.
+// OutputFiles lists those of a run's directory, by section and then by process, the local namespace first.
 func OutputFiles(dir string) ([]OutputFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -258,9 +256,13 @@ func OutputFiles(dir string) ([]OutputFile, error) {
 		if m == nil || err != nil { // removed meanwhile
 			continue
 		}
-		f := OutputFile{Path: filepath.Join(dir, entry.Name()), Rank: -1, Size: info.Size()}
+		f := OutputFile{Path: filepath.Join(dir, entry.Name()), Size: info.Size()}
 		if m[1] != "" {
-			f.Rank, _ = strconv.Atoi(m[1])
+			rank, err := strconv.Atoi(m[1])
+			if err != nil { // none of ours
+				continue
+			}
+			f.Who = ranklist.Rank(rank)
 		}
 		f.Section, _ = strconv.Atoi(m[2])
 		files = append(files, f)
@@ -269,7 +271,7 @@ func OutputFiles(dir string) ([]OutputFile, error) {
 		if a.Section != b.Section {
 			return a.Section - b.Section
 		}
-		return a.Rank - b.Rank
+		return a.Who.Compare(b.Who)
 	})
 	return files, nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 )
 
 // Reader reads the events of a run from its journal: the same events in the same order as they were published. Only pieces of
@@ -30,18 +31,18 @@ type Reader struct {
 	index   *os.File
 	section int // whose index that is
 	lines   *bufio.Reader
-	procs   map[int]*readProc // by rank; -1 is the local namespace
-	at      time.Duration     // of the last index line
-	output  indexStream       // the rest of the last stretch of output
-	queue   []event.Event     // to be returned next
-	to      *Mark             // where the events end; nil: where the journal does
-	ended   bool              // the index has been read
-	gapped  bool              // the last event about output was that something was removed
+	procs   map[ranklist.Who]*readProc
+	at      time.Duration // of the last index line
+	output  indexStream   // the rest of the last stretch of output
+	queue   []event.Event // to be returned next
+	to      *Mark         // where the events end; nil: where the journal does
+	ended   bool          // the index has been read
+	gapped  bool          // the last event about output was that something was removed
 }
 
 // readProc is what has been read of one process.
 type readProc struct {
-	rank    int
+	who     ranklist.Who
 	raw     *os.File
 	section int           // whose file raw is
 	seen    map[int]int64 // by section: how much of its file the index has mentioned
@@ -51,8 +52,7 @@ type readProc struct {
 
 // indexStream is an index line about a stretch of output.
 type indexStream struct {
-	Rank   int    `json:"rank"`
-	Local  bool   `json:"local"`
+	event.Header
 	Name   string `json:"name"`
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
@@ -63,7 +63,7 @@ type indexStream struct {
 // Read opens the journal in the directory dir. The run may still be going on, or its server may have died: the events end
 // where the journal does. The error is [fs.ErrNotExist] for a run that had nothing to keep.
 func Read(dir string) (*Reader, error) {
-	r := &Reader{dir: dir, procs: map[int]*readProc{}}
+	r := &Reader{dir: dir, procs: map[ranklist.Who]*readProc{}}
 	b, err := os.ReadFile(filepath.Join(dir, recordName))
 	if err != nil {
 		return nil, err
@@ -151,6 +151,7 @@ func (r *Reader) readLine() error {
 	}
 	r.at = time.Duration(head.Time * float64(time.Second))
 	if head.Kind == event.KindStream {
+		r.output = indexStream{}
 		return json.Unmarshal(line, &r.output)
 	}
 	e, err := event.ParseJSON(line)
@@ -164,7 +165,8 @@ func (r *Reader) readLine() error {
 		e.Data, err = r.restore(e.Data, e.Files)
 	case *event.RankState:
 		if e.State == event.StateReady || e.State == event.StateDead {
-			r.flush(r.proc(event.RankOf(&e.Header)))
+			who, _ := e.Who()
+			r.flush(r.proc(who))
 		}
 	}
 	r.queue = append(r.queue, e)
@@ -173,12 +175,10 @@ func (r *Reader) readLine() error {
 
 // readOutput reads a piece of the current stretch of output.
 func (r *Reader) readOutput() error {
-	p := r.proc(-1)
-	if !r.output.Local {
-		p = r.proc(r.output.Rank)
-	}
+	who, _ := r.output.Who()
+	p := r.proc(who)
 	if p.raw == nil || p.section != r.output.Section {
-		name := (&section{number: r.output.Section}).name(baseOf(p.rank), rawSuffix)
+		name := (&section{number: r.output.Section}).name(baseOf(p.who), rawSuffix)
 		f, err := os.Open(filepath.Join(r.dir, name))
 		if errors.Is(err, fs.ErrNotExist) && r.output.Section > 0 { // removed meanwhile
 			r.gap()
@@ -272,23 +272,28 @@ func (r *Reader) readRest() error {
 		return err
 	}
 	for _, f := range files {
-		if seen := r.proc(f.Rank).seen[f.Section]; f.Size > seen {
-			r.output = indexStream{Rank: f.Rank, Local: f.Rank < 0, Name: event.Stdout, Offset: seen, Size: f.Size - seen, Section: f.Section}
+		if seen := r.proc(f.Who).seen[f.Section]; f.Size > seen {
+			r.output = indexStream{
+				Header: r.proc(f.Who).header, Name: event.Stdout, Offset: seen, Size: f.Size - seen, Section: f.Section,
+			}
 			return nil
 		}
 	}
 	r.ended = true
-	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
-		r.flush(r.procs[rank])
+	for _, who := range slices.SortedFunc(maps.Keys(r.procs), ranklist.Who.Compare) {
+		r.flush(r.procs[who])
 	}
 	return nil
 }
 
-func (r *Reader) proc(rank int) *readProc {
-	p := r.procs[rank]
+func (r *Reader) proc(who ranklist.Who) *readProc {
+	p := r.procs[who]
 	if p == nil {
-		p = &readProc{rank: rank, seen: map[int]int64{}, header: event.HeaderOf(event.KindStream, r.Record.Run, event.CellOf(r.Record.Cell), rank)}
-		r.procs[rank] = p
+		p = &readProc{
+			who: who, seen: map[int]int64{},
+			header: event.HeaderOf(event.KindStream, r.Record.Run, event.CellOf(r.Record.Cell), who),
+		}
+		r.procs[who] = p
 	}
 	return p
 }

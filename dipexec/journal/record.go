@@ -73,14 +73,16 @@ func (r *Recorder) writeRecord() error {
 // addEnd enters how the run ended.
 func (r *Record) addEnd(report event.Report, at time.Time) {
 	r.Finished, r.Status, r.ExitCode, r.Reason = at, report.Status, report.ExitCode, report.Reason
+	ranks := make([]int, len(report.Parts)) // one allocation for all of them
 	for i := range report.Parts {
 		p := &report.Parts[i]
 		part := PartRecord{
-			Local: p.Rank < 0, Status: p.Status, Seconds: event.Seconds(p.Elapsed), ExecutionCount: p.ExecutionCount,
+			Local: p.Who.IsLocal(), Status: p.Status, Seconds: event.Seconds(p.Elapsed), ExecutionCount: p.ExecutionCount,
 			Seed: p.Seed, GroupTimeout: event.Seconds(p.GroupTimeout),
 		}
-		if !part.Local {
-			part.Rank = &p.Rank
+		if rank, ok := p.Who.Rank(); ok {
+			ranks[i] = rank
+			part.Rank = &ranks[i]
 		}
 		r.Parts = append(r.Parts, part)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 )
 
 // indexFlush is how much the index is behind the NAME.out files at most, while there is output.
@@ -57,7 +58,7 @@ type Recorder struct {
 
 	err      error // the first one
 	refused  bool  // nothing could be kept at all, because of err
-	lost     map[int]*lostOutput
+	lost     map[ranklist.Who]*lostOutput
 	lostRich int // pieces of rich output
 }
 
@@ -288,10 +289,10 @@ func (r *Recorder) writePending() {
 	r.pending = stretch{}
 	r.writeTime(p.at)
 	b := append(r.index.AvailableBuffer(), `"event":"stream",`...)
-	if p.file.rank < 0 {
-		b = append(b, `"local":true`...)
+	if rank, ok := p.file.who.Rank(); ok {
+		b = strconv.AppendInt(append(b, `"rank":`...), int64(rank), 10)
 	} else {
-		b = strconv.AppendInt(append(b, `"rank":`...), int64(p.file.rank), 10)
+		b = append(b, `"local":true`...)
 	}
 	b = append(append(append(b, `,"name":"`...), p.stream...), `","offset":`...)
 	b = strconv.AppendInt(b, p.offset, 10)

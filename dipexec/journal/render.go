@@ -16,6 +16,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 )
 
 // maxRendered is how much output is rendered as text. For more, the journal's own file is shown.
@@ -24,36 +25,36 @@ const maxRendered = 64 << 20
 // renderWindow is how far apart ranks may print the same line for it to be folded: further than in a live view, since nobody waits.
 const renderWindow = 10 * time.Second
 
-// Render writes a run's output as text beside its journal, and returns the file. Rank nil means all of its processes. If
+// Render writes a run's output as text beside its journal, and returns the file. who nil means all of its processes. If
 // there is too much output for that, it returns the file with the bytes that a process printed.
-func Render(ctx context.Context, dir string, rank *int) (path string, err error) {
+func Render(ctx context.Context, dir string, who *ranklist.Who) (path string, err error) {
 	name := "output"
-	if rank != nil {
-		name = fmt.Sprintf("rank-%d", *rank)
+	if who != nil {
+		name = baseOf(*who)
 	}
-	if raw, tooLong := rawOutput(dir, rank); tooLong {
+	if raw, tooLong := rawOutput(dir, who); tooLong {
 		return raw, nil
 	}
-	return WriteText(dir, name, 0o600, func(w io.Writer) error { return render(ctx, w, dir, rank) })
+	return WriteText(dir, name, 0o600, func(w io.Writer) error { return render(ctx, w, dir, who) })
 }
 
 // rawOutput is the file with the bytes that a process printed, by default the process that printed most, and whether all output together is too
 // much to render. If a process has several files, because the journal came near its limit, it is the newest.
-func rawOutput(dir string, rank *int) (path string, tooLong bool) {
+func rawOutput(dir string, who *ranklist.Who) (path string, tooLong bool) {
 	files, _ := OutputFiles(dir)
 	var total, most int64
-	sizes, newest := map[int]int64{}, map[int]string{}
+	sizes, newest := map[ranklist.Who]int64{}, map[ranklist.Who]string{}
 	for _, f := range files {
-		if rank != nil && f.Rank != *rank {
+		if who != nil && f.Who != *who {
 			continue
 		}
 		total += f.Size
-		sizes[f.Rank] += f.Size
-		newest[f.Rank] = f.Path // they come by section
+		sizes[f.Who] += f.Size
+		newest[f.Who] = f.Path // they come by section
 	}
-	for _, r := range slices.Sorted(maps.Keys(sizes)) {
-		if sizes[r] > most {
-			path, most = newest[r], sizes[r]
+	for _, w := range slices.SortedFunc(maps.Keys(sizes), ranklist.Who.Compare) {
+		if sizes[w] > most {
+			path, most = newest[w], sizes[w]
 		}
 	}
 	return path, total > maxRendered
@@ -70,7 +71,7 @@ func writeLive(w io.Writer, lines []view.LiveLine) error {
 }
 
 // render writes a run's folded output, without colours.
-func render(ctx context.Context, w io.Writer, dir string, rank *int) error {
+func render(ctx context.Context, w io.Writer, dir string, who *ranklist.Who) error {
 	r, err := Read(dir)
 	if err != nil {
 		return err
@@ -86,11 +87,11 @@ func render(ctx context.Context, w io.Writer, dir string, rank *int) error {
 		return nil
 	}
 	var last time.Time
-	known := rank == nil
+	known := who == nil
 	for ctx.Err() == nil {
 		ev, at, err := r.Next()
 		if errors.Is(err, io.EOF) && !known {
-			return fmt.Errorf("rank %d has no part in the run", *rank)
+			return fmt.Errorf("%v has no part in the run", *who)
 		}
 		if errors.Is(err, io.EOF) {
 			if err := write(folder.Flush(last.Add(time.Hour))); err != nil {
@@ -102,8 +103,8 @@ func render(ctx context.Context, w io.Writer, dir string, rank *int) error {
 			return err
 		}
 		last = r.Record.Started.Add(at)
-		if h := ev.Head(); rank != nil && (h.Local || h.Rank != nil) {
-			if h.Local || *h.Rank != *rank {
+		if of, ok := ev.Head().Who(); who != nil && ok {
+			if of != *who {
 				continue
 			}
 			known = true

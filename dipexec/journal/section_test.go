@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 )
 
 // A run can be read while sections of its journal are removed.
@@ -16,7 +17,7 @@ func TestJournalLimitWhileItIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := rj.Output(0)
+	f := rj.Output(ranklist.Rank(0))
 	write := func(from, to int) {
 		for i := from; i < to; i++ {
 			f.Print(event.StreamNames[i%2], fmt.Appendf(nil, "line %d\n", i))

@@ -19,6 +19,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/internal/ranklist"
 )
 
 func open(t *testing.T, o Options) *Store {
@@ -59,7 +60,7 @@ func TestJournalOfAServerThatDied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := rj.Output(0)
+	f := rj.Output(ranklist.Rank(0))
 	f.Print("stdout", []byte("indexed\n"))
 	rj.Event(&event.Log{Header: event.Header{Kind: event.KindLog, Run: "r1"}, Level: event.LevelInfo, Text: "hello"})
 	rj.mu.Lock()
@@ -102,7 +103,7 @@ func TestJournalRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		dirs[old.name] = rj.dir
-		f := rj.Output(-1)
+		f := rj.Output(ranklist.Local)
 		f.Print("stdout", make([]byte, old.size))
 		f.Close()
 		if old.name == "live" {
@@ -157,7 +158,7 @@ func TestJournalKeepsLongRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rj.Event(&event.RankState{Header: event.HeaderOf(event.KindRankState, id, nil, 3), State: event.StateBusy})
+		rj.Event(&event.RankState{Header: event.HeaderOf(event.KindRankState, id, nil, ranklist.Rank(3)), State: event.StateBusy})
 		return rj
 	}
 	long, ended := begin("long", time.Now().Add(-time.Hour)), begin("ended", time.Now().Add(-time.Hour))
@@ -190,7 +191,7 @@ func TestJournalMeasuresOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := rj.Output(0)
+		f := rj.Output(ranklist.Rank(0))
 		f.Print("stdout", []byte("some output\n"))
 		return rj, &f
 	}
@@ -242,7 +243,7 @@ func TestJournalKeepFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := rj.Output(0)
+	f := rj.Output(ranklist.Rank(0))
 	f.Print("stdout", []byte("lost\n"))
 	f.Print("stdout", []byte("lost\n"))
 	if rj.Finish(event.Report{Status: event.StatusError}, time.Now()) || told != 1 {
@@ -351,7 +352,7 @@ func TestJournalPreparesTheNextRun(t *testing.T) {
 	if rec, _ := readRun(t, rj.dir); rec.Code != "größe = 1" || !rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
 	}
-	rj.Finish(event.Report{Status: event.StatusError, Reason: "why", Parts: []event.PartReport{{Rank: -1}, {Rank: 3}}}, time.Now())
+	rj.Finish(event.Report{Status: event.StatusError, Reason: "why", Parts: []event.PartReport{{Who: ranklist.Local}, {Who: ranklist.Rank(3)}}}, time.Now())
 	if rec, _ := readRun(t, rj.dir); rec.Reason != "why" || rec.Code != "größe = 1" || len(rec.Parts) != 2 || rec.Finished.IsZero() {
 		t.Errorf("record %+v", rec)
 	}
@@ -467,7 +468,7 @@ func TestJournalBoundsOpenFiles(t *testing.T) {
 	}
 	files := make([]Output, maxOpenFiles+100)
 	for i := range files {
-		files[i] = rj.Output(i)
+		files[i] = rj.Output(ranklist.Rank(i))
 	}
 	for pass := range 2 {
 		for i := range files {
@@ -500,7 +501,7 @@ func TestSilence(t *testing.T) {
 	}{
 		"routine": {do: func(r *Recorder, o *Output) {
 			r.Event(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted}})
-			o.Event(&event.RankState{Header: event.HeaderOf(event.KindRankState, "a-1", nil, 0), State: event.StateReady})
+			o.Event(&event.RankState{Header: event.HeaderOf(event.KindRankState, "a-1", nil, ranklist.Rank(0)), State: event.StateReady})
 		}},
 		"a bad end":   {do: func(*Recorder, *Output) {}, status: event.StatusError, kept: true},
 		"output":      {do: func(_ *Recorder, o *Output) { o.Print(event.Stdout, []byte("a")) }, kept: true},
@@ -515,7 +516,7 @@ func TestSilence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := r.Output(0)
+			o := r.Output(ranklist.Rank(0))
 			test.do(r, &o)
 			o.Close()
 			if kept := r.Finish(event.Report{Status: cmp.Or(test.status, event.StatusOK)}, time.Now()); kept != test.kept {
@@ -534,7 +535,7 @@ func TestSilence(t *testing.T) {
 // Without a journal, everything that writes to it does nothing.
 func TestNoRecorder(t *testing.T) {
 	var r *Recorder
-	o := r.Output(0)
+	o := r.Output(ranklist.Rank(0))
 	ev := &event.Result{Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`)}}
 	r.Event(ev)
 	o.Event(ev)
@@ -567,9 +568,9 @@ func TestRichOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := r.Output(3)
+	o := r.Output(ranklist.Rank(3))
 	data := map[string]json.RawMessage{"image/png": json.RawMessage(`"AAAA"`), "text/plain": json.RawMessage(`"plain"`)}
-	ev := &event.Display{Header: event.HeaderOf(event.KindDisplay, "a-1", nil, 3), Data: data}
+	ev := &event.Display{Header: event.HeaderOf(event.KindDisplay, "a-1", nil, ranklist.Rank(3)), Data: data}
 	o.Event(ev)
 	o.Close()
 	r.Finish(event.Report{Status: event.StatusOK}, time.Now())
@@ -620,9 +621,11 @@ func TestRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := func(k event.Kind, rank int) event.Header { return event.HeaderOf(k, "a-1", new(1), rank) }
+	head := func(k event.Kind, rank int) event.Header {
+		return event.HeaderOf(k, "a-1", new(1), ranklist.Rank(rank))
+	}
 	r.Event(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "a-1"}, Target: "remote", See: "0", Quiet: true})
-	outputs := []Output{r.Output(0), r.Output(1)}
+	outputs := []Output{r.Output(ranklist.Rank(0)), r.Output(ranklist.Rank(1))}
 	for rank := range outputs {
 		outputs[rank].Event(&event.RankState{Header: head(event.KindRankState, rank), State: event.StateBusy})
 	}
@@ -638,13 +641,13 @@ func TestRender(t *testing.T) {
 	r.Event(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "a-1"}, Status: event.StatusOK})
 	r.Finish(event.Report{Status: event.StatusOK}, time.Now())
 	for _, test := range []struct {
-		rank *int
+		who  *ranklist.Who
 		want string
 	}{
 		{nil, "[0-1] hällo\n[0] rank 0\n[1] rank 1\n"},
-		{new(1), "hällo\nrank 1\n"},
+		{new(ranklist.Rank(1)), "hällo\nrank 1\n"},
 	} {
-		path, err := Render(t.Context(), r.Dir(), test.rank)
+		path, err := Render(t.Context(), r.Dir(), test.who)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -652,7 +655,7 @@ func TestRender(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", path, got, err, test.want)
 		}
 	}
-	if _, err := Render(t.Context(), r.Dir(), new(2)); err == nil {
+	if _, err := Render(t.Context(), r.Dir(), new(ranklist.Rank(2))); err == nil {
 		t.Error("rank 2 has a part in it")
 	}
 }

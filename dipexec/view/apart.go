@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 )
 
 // Limits of what [Apart.Lines] tells.
@@ -15,22 +16,22 @@ const (
 
 // Apart collects the texts of failures that have the same [event.Failure.Signature].
 type Apart struct {
-	texts []string // each once
-	ranks [][]int  // that have said it
+	texts []string         // each once
+	who   [][]ranklist.Who // has said it
 }
 
-// Add adds what a rank has said.
-func (a *Apart) Add(rank int, text string) {
+// Add adds what a process has said.
+func (a *Apart) Add(who ranklist.Who, text string) {
 	i := slices.Index(a.texts, text)
 	if i < 0 {
 		i = len(a.texts)
-		a.texts, a.ranks = append(a.texts, text), append(a.ranks, nil)
+		a.texts, a.who = append(a.texts, text), append(a.who, nil)
 	}
-	a.ranks[i] = append(a.ranks[i], rank)
+	a.who[i] = append(a.who[i], who)
 }
 
-// Lines tells what differs, as in "ranks 1-3: loss 0.5", for some of the ranks, with the names that name gives; none if nothing differs.
-func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
+// Lines tells what differs, as in "ranks 1-3: loss 0.5", for some of the processes; none if nothing differs.
+func (a *Apart) Lines(of []ranklist.Who) []string {
 	if len(a.texts) < 2 {
 		return nil
 	}
@@ -47,10 +48,10 @@ func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return slices.Min(a.ranks[i]) - slices.Min(a.ranks[j]) })
+	first := func(i int) ranklist.Who { return slices.MinFunc(a.who[i], ranklist.Who.Compare) }
+	slices.SortStableFunc(order, func(i, j int) int { return first(i).Compare(first(j)) })
 	for _, i := range order {
-		all := a.ranks[i]
-		who := slices.DeleteFunc(slices.Clone(all), func(rank int) bool { return !slices.Contains(ranks, rank) })
+		who := slices.DeleteFunc(slices.Clone(a.who[i]), func(w ranklist.Who) bool { return !slices.Contains(of, w) })
 		if len(who) == 0 {
 			continue
 		}
@@ -61,7 +62,7 @@ func (a *Apart) Lines(ranks []int, name func(ranks []int) string) []string {
 		if len(text) > maxApartText {
 			text = append(text[:maxApartText], '…')
 		}
-		lines = append(lines, name(who)+": "+string(text))
+		lines = append(lines, ranklist.Name(who)+": "+string(text))
 	}
 	return lines
 }

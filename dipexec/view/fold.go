@@ -104,12 +104,12 @@ type foldRun struct {
 	see     ranklist.List
 	quiet   bool
 	over    bool
-	procs   map[int]*foldProc // by rank; -1: the local namespace
-	ranks   int               // how many of procs are ranks
-	seen    int               // how many of those are seen
-	taking  int               // how many ranks take part: they run, or something of theirs waits
-	showing int               // how many of those are seen
-	fewer   bool              // taking or showing has decreased: more lines may be complete
+	procs   map[ranklist.Who]*foldProc
+	ranks   int  // how many of procs are ranks
+	seen    int  // how many of those are seen
+	taking  int  // how many ranks take part: they run, or something of theirs waits
+	showing int  // how many of those are seen
+	fewer   bool // taking or showing has decreased: more lines may be complete
 	classes map[classKey]*class
 	heads   headHeap                // the ranks that have something waiting
 	full    []*class                // may be complete
@@ -124,7 +124,7 @@ type foldRun struct {
 
 // shownFailure is a failure whose traceback was shown: the lowest rank that had it at that moment, and its text.
 type shownFailure struct {
-	rank  int
+	who   ranklist.Who
 	value string
 }
 
@@ -137,7 +137,7 @@ type shownHang struct {
 // foldProc is what a Folder knows of a process in a run.
 type foldProc struct {
 	r       *foldRun
-	rank    int // -1: the local namespace
+	who     ranklist.Who
 	seen    bool
 	busy    bool
 	taking  bool // counted in r.taking
@@ -272,9 +272,10 @@ func (r *foldRun) live() []LiveLine {
 	}
 	var lines []LiveLine
 	where := map[string]int{}
-	var who [][]int
-	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
-		p := r.procs[rank]
+	var ranks [][]int // of each line; nil: the local namespace
+	for _, who := range slices.SortedFunc(maps.Keys(r.procs), ranklist.Who.Compare) {
+		p := r.procs[who]
+		rank, isRank := who.Rank()
 		var parts []string
 		for i := range p.screens {
 			for j := range p.screens[i].rows {
@@ -287,18 +288,21 @@ func (r *foldRun) live() []LiveLine {
 			parts = append(parts, RichText(p.displays[id].Data, p.displays[id].Files))
 		}
 		for _, text := range parts {
-			if i, ok := where[text]; ok && rank >= 0 && who[i][0] >= 0 {
-				who[i] = append(who[i], rank)
+			if i, ok := where[text]; ok && isRank && ranks[i] != nil {
+				ranks[i] = append(ranks[i], rank)
 				continue
 			}
 			where[text] = len(lines)
 			lines = append(lines, LiveLine{Run: r.id, Text: text})
-			who = append(who, []int{rank})
+			ranks = append(ranks, nil)
+			if isRank {
+				ranks[len(ranks)-1] = []int{rank}
+			}
 		}
 	}
 	for i := range lines {
-		if who[i][0] >= 0 {
-			lines[i].Prefix = r.prefix(slices.Compact(who[i]), false)
+		if ranks[i] != nil {
+			lines[i].Prefix = r.prefix(slices.Compact(ranks[i]), false)
 		}
 	}
 	return lines
@@ -312,7 +316,7 @@ func (f *Folder) settle(now time.Time) {
 			due = append(due, p)
 		}
 	}
-	slices.SortFunc(due, func(a, b *foldProc) int { return cmp.Or(a.written.Compare(b.written), a.rank-b.rank) })
+	slices.SortFunc(due, func(a, b *foldProc) int { return cmp.Or(a.written.Compare(b.written), a.who.Compare(b.who)) })
 	for _, p := range due {
 		delete(f.unsettled, p)
 		for i := range p.screens {
@@ -343,7 +347,7 @@ func (f *Folder) run(h *event.Header) *foldRun {
 		}
 	}
 	r := &foldRun{
-		f: f, id: h.Run, cell: h.Cell, see: ranklist.All, procs: map[int]*foldProc{},
+		f: f, id: h.Run, cell: h.Cell, see: ranklist.All, procs: map[ranklist.Who]*foldProc{},
 		classes: map[classKey]*class{}, shown: map[string]shownFailure{},
 	}
 	f.runs = append(f.runs, r)
@@ -353,12 +357,13 @@ func (f *Folder) run(h *event.Header) *foldRun {
 // proc returns the process that an event is of.
 func (f *Folder) proc(h *event.Header) *foldProc {
 	r := f.run(h)
-	rank := event.RankOf(h)
-	p := r.procs[rank]
+	who, _ := h.Who()
+	p := r.procs[who]
 	if p == nil {
-		p = &foldProc{r: r, rank: rank, seen: rank < 0 || r.see.Contains(rank), index: -1}
-		r.procs[rank] = p
-		if rank >= 0 {
+		rank, isRank := who.Rank()
+		p = &foldProc{r: r, who: who, seen: !isRank || r.see.Contains(rank), index: -1}
+		r.procs[who] = p
+		if isRank {
 			r.ranks++
 			if p.seen {
 				r.seen++
@@ -411,8 +416,8 @@ func (f *Folder) display(e *event.Display, now time.Time) {
 
 func (f *Folder) runFinished(e *event.RunFinished) {
 	r := f.run(&e.Header)
-	for _, rank := range slices.Sorted(maps.Keys(r.procs)) {
-		p := r.procs[rank]
+	for _, who := range slices.SortedFunc(maps.Keys(r.procs), ranklist.Who.Compare) {
+		p := r.procs[who]
 		p.finishScreens(p.written)
 		p.busy = false
 		p.recount()
@@ -540,7 +545,7 @@ func (p *foldProc) addDisplay(e *event.Display, now time.Time) {
 // alone reports whether nothing can fold with the process's output.
 func (p *foldProc) alone(k ItemKind) bool {
 	switch {
-	case p.rank < 0 || p.r.over:
+	case p.who.IsLocal() || p.r.over:
 		return true
 	case k == ItemFailure:
 		return p.r.ranks == 1
@@ -589,7 +594,7 @@ func (r *foldRun) next() *foldProc {
 	lowest := r.heads[0]
 	together := lowest.queue[0].at.Add(r.f.window / 2)
 	for _, p := range r.heads {
-		if p.rank < lowest.rank && !p.queue[0].at.After(together) {
+		if p.who.Compare(lowest.who) < 0 && !p.queue[0].at.After(together) {
 			lowest = p
 		}
 	}
@@ -599,7 +604,7 @@ func (r *foldRun) next() *foldProc {
 // recount counts the process again, after busy or the queue has changed.
 func (p *foldProc) recount() {
 	taking := p.busy || len(p.queue) > 0
-	if p.rank < 0 || taking == p.taking {
+	if p.who.IsLocal() || taking == p.taking {
 		return
 	}
 	p.taking = taking
@@ -690,7 +695,7 @@ func (c *class) behind() *foldProc {
 	}
 	var found *foldProc
 	for _, d := range c.deep[:min(len(c.deep), scan)] {
-		if !d.past() && d.number-d.p.first <= lookahead && d.p.queue[0].c != c && (found == nil || d.p.rank < found.rank) {
+		if !d.past() && d.number-d.p.first <= lookahead && d.p.queue[0].c != c && (found == nil || d.p.who.Compare(found.who) < 0) {
 			found = d.p
 		}
 	}
@@ -701,7 +706,7 @@ func (c *class) behind() *foldProc {
 func (r *foldRun) emit(c *class) {
 	procs := c.heads
 	c.heads = nil
-	slices.SortFunc(procs, func(a, b *foldProc) int { return a.rank - b.rank })
+	slices.SortFunc(procs, func(a, b *foldProc) int { return a.who.Compare(b.who) })
 	entries := make([]entry, len(procs))
 	for _, p := range procs {
 		heap.Remove(&r.heads, p.index)
@@ -733,24 +738,25 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 	if key.kind == ItemLine {
 		it.Stream = event.StreamNames[key.stream]
 	}
-	if procs[0].rank < 0 {
-		it.Local = true
-	} else {
+	it.Local = procs[0].who.IsLocal()
+	if !it.Local {
 		for _, p := range procs {
-			it.Ranks = append(it.Ranks, p.rank)
+			rank, _ := p.who.Rank()
+			it.Ranks = append(it.Ranks, rank)
 		}
 		it.Prefix = r.prefix(it.Ranks, key.kind == ItemFailure)
 	}
 	switch key.kind {
 	case ItemResult: // each rank's value is its own
+		all := it.Ranks
 		for i, e := range entries {
 			it.Event, it.Prefix = e.ev, ""
 			count := e.ev.(*event.Result).ExecutionCount
 			if it.Local {
 				it.Text = prompted(fmt.Sprintf("Out[%d]:", count), e.text)
 			} else {
-				it.Ranks = []int{procs[i].rank}
-				it.Text = prompted(fmt.Sprintf("Out[%d:%d]:", procs[i].rank, count), e.text)
+				it.Ranks = all[i : i+1 : i+1]
+				it.Text = prompted(fmt.Sprintf("Out[%d:%d]:", all[i], count), e.text)
 			}
 			r.put(it)
 		}
@@ -759,15 +765,17 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 		var apart Apart
 		if first, ok := r.shown[key.text]; ok && !it.Local {
 			f := it.Event.(*event.Failure)
-			it.Text = fmt.Sprintf("%s: %s (as on rank %d)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first.rank)
-			apart.Add(first.rank, first.value)
+			it.Text = fmt.Sprintf("%s: %s (as on %v)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first.who)
+			apart.Add(first.who, first.value)
 		} else {
-			r.shown[key.text] = shownFailure{procs[0].rank, it.Event.(*event.Failure).EValue}
+			r.shown[key.text] = shownFailure{procs[0].who, it.Event.(*event.Failure).EValue}
 		}
+		who := make([]ranklist.Who, len(procs))
 		for i, e := range entries {
-			apart.Add(procs[i].rank, e.ev.(*event.Failure).EValue)
+			who[i] = procs[i].who
+			apart.Add(who[i], e.ev.(*event.Failure).EValue)
 		}
-		for _, line := range apart.Lines(it.Ranks, ranklist.Name) {
+		for _, line := range apart.Lines(who) {
 			it.Text += "\n" + line
 		}
 	}
@@ -839,7 +847,7 @@ type headHeap []*foldProc
 func (h headHeap) Len() int { return len(h) }
 func (h headHeap) Less(i, j int) bool {
 	a, b := h[i].queue[0].at, h[j].queue[0].at
-	return a.Before(b) || a.Equal(b) && h[i].rank < h[j].rank
+	return a.Before(b) || a.Equal(b) && h[i].who.Compare(h[j].who) < 0
 }
 func (h headHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]

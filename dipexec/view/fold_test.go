@@ -11,6 +11,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/internal/ranklist"
 )
 
 // folding feeds a Folder with one run's events.
@@ -20,36 +21,42 @@ type folding struct {
 	items []Item
 }
 
+// of is a process of a folding.
+var of = ranklist.Rank
+
 // newFolding begins a run on ranks 0 to size-1; size 0 is the local namespace.
 func newFolding(size int, see string) *folding {
 	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
 	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1", Cell: new(1)}, Target: "remote", See: see})
-	for i := range max(size, 1) {
-		f.state(i-1+min(size, 1), event.StateBusy, "")
+	if size == 0 {
+		f.state(ranklist.Local, event.StateBusy, "")
+	}
+	for rank := range size {
+		f.state(of(rank), event.StateBusy, "")
 	}
 	return f
 }
 
 func (f *folding) add(e event.Event) { f.items = append(f.items, f.f.Add(e, f.now)...) }
 
-func (f *folding) state(rank int, state, reason string) {
-	f.add(&event.RankState{Header: event.HeaderOf(event.KindRankState, "r1", new(1), rank), State: state, Reason: reason})
+func (f *folding) state(who ranklist.Who, state, reason string) {
+	f.add(&event.RankState{Header: event.HeaderOf(event.KindRankState, "r1", new(1), who), State: state, Reason: reason})
 }
 
-func (f *folding) print(rank int, s string) { f.add(text(rank, s)) }
+func (f *folding) print(who ranklist.Who, s string) { f.add(text(who, s)) }
 
-func (f *folding) stderr(rank int, s string) {
-	e := text(rank, s)
+func (f *folding) stderr(who ranklist.Who, s string) {
+	e := text(who, s)
 	e.Name = "stderr"
 	f.add(e)
 }
 
-func (f *folding) fail(rank int, evalue string) {
-	f.add(&event.Failure{Header: event.HeaderOf(event.KindError, "r1", new(1), rank), EName: "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue}})
+func (f *folding) fail(who ranklist.Who, evalue string) {
+	f.add(&event.Failure{Header: event.HeaderOf(event.KindError, "r1", new(1), who), EName: "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue}})
 }
 
-func (f *folding) result(rank int, s string) {
-	f.add(&event.Result{Header: event.HeaderOf(event.KindResult, "r1", new(1), rank), ExecutionCount: 10, Data: eventtest.Plain(s)})
+func (f *folding) result(who ranklist.Who, s string) {
+	f.add(&event.Result{Header: event.HeaderOf(event.KindResult, "r1", new(1), who), ExecutionCount: 10, Data: eventtest.Plain(s)})
 }
 
 // sleep lets time pass, with a Flush at every deadline.
@@ -91,21 +98,21 @@ func (f *folding) live() []string {
 func TestFoldSameLines(t *testing.T) {
 	f := newFolding(4, "all")
 	for rank := range 4 {
-		f.print(rank, "epoch 1\n")
+		f.print(of(rank), "epoch 1\n")
 		if rank < 3 {
 			eventtest.SameLines(t, f.shown())
 		}
 	}
 	eventtest.SameLines(t, f.shown(), "[0-3] epoch 1")
 
-	f.print(0, "epoch 2\n")
-	f.print(1, "epoch 2\nwarning\nepoch 3\n")
-	f.print(3, "epoch 2\nepoch 3\n")
+	f.print(of(0), "epoch 2\n")
+	f.print(of(1), "epoch 2\nwarning\nepoch 3\n")
+	f.print(of(3), "epoch 2\nepoch 3\n")
 	f.sleep(99 * time.Millisecond)
 	eventtest.SameLines(t, f.shown())
 	f.sleep(time.Millisecond)
 	eventtest.SameLines(t, f.shown(), "[0-1,3] epoch 2", "[1] warning", "[1,3] epoch 3")
-	f.print(2, "epoch 2\nepoch 3\n")
+	f.print(of(2), "epoch 2\nepoch 3\n")
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "[2] epoch 2", "[2] epoch 3")
 }
@@ -113,14 +120,14 @@ func TestFoldSameLines(t *testing.T) {
 func TestFoldShowsRanksInOrder(t *testing.T) {
 	f := newFolding(3, "all")
 	for _, rank := range []int{2, 0, 1} { // a few milliseconds apart, as ranks are
-		f.print(rank, fmt.Sprintf("pid %d\nlr %d\n", 100+rank, rank))
+		f.print(of(rank), fmt.Sprintf("pid %d\nlr %d\n", 100+rank, rank))
 		f.sleep(10 * time.Millisecond)
 	}
 	f.sleep(100 * time.Millisecond)
 	eventtest.SameLines(t, f.shown(), "[0] pid 100", "[0] lr 0", "[1] pid 101", "[1] lr 1", "[2] pid 102", "[2] lr 2")
 
 	for _, rank := range []int{1, 2, 0} {
-		f.print(rank, fmt.Sprintf("end %d\n", rank))
+		f.print(of(rank), fmt.Sprintf("end %d\n", rank))
 	}
 	f.finish(event.StatusOK, "")
 	eventtest.SameLines(t, f.shown(), "[0] end 0", "[1] end 1", "[2] end 2")
@@ -128,25 +135,25 @@ func TestFoldShowsRanksInOrder(t *testing.T) {
 
 func TestFoldDoesNotWaitForRanksThatAreDone(t *testing.T) {
 	f := newFolding(3, "all")
-	f.state(2, event.StateReady, "")
-	f.print(0, "a\n")
-	f.print(1, "a\n")
+	f.state(of(2), event.StateReady, "")
+	f.print(of(0), "a\n")
+	f.print(of(1), "a\n")
 	eventtest.SameLines(t, f.shown(), "[0-1] a")
-	f.print(0, "b\n")
-	f.state(1, event.StateReady, "")
+	f.print(of(0), "b\n")
+	f.state(of(1), event.StateReady, "")
 	eventtest.SameLines(t, f.shown(), "[0] b")
 }
 
 func TestFoldKeepsTheOrderOfARank(t *testing.T) {
 	f := newFolding(2, "all")
-	f.print(0, "x\ny\n")
-	f.print(1, "y\nx\n")
+	f.print(of(0), "x\ny\n")
+	f.print(of(1), "y\nx\n")
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "[0] x", "[0-1] y", "[1] x")
 
-	f.print(0, "a\n")
-	f.stderr(0, "b\n")
-	f.stderr(1, "a\n")
+	f.print(of(0), "a\n")
+	f.stderr(of(0), "b\n")
+	f.stderr(of(1), "a\n")
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "[0] a", "[0] b", "[1] a")
 }
@@ -154,9 +161,9 @@ func TestFoldKeepsTheOrderOfARank(t *testing.T) {
 func TestFoldOneRankSeen(t *testing.T) {
 	f := newFolding(4, "2")
 	for rank := range 4 {
-		f.print(rank, fmt.Sprintf("I am %d\n", rank))
-		f.result(rank, "x")
-		f.fail(rank, "abcd"[rank/2:rank/2+1])
+		f.print(of(rank), fmt.Sprintf("I am %d\n", rank))
+		f.result(of(rank), "x")
+		f.fail(of(rank), "abcd"[rank/2:rank/2+1])
 	}
 	f.finish(event.StatusError, "")
 	eventtest.SameLines(t, f.shown(), "I am 2", "Out[2:10]: x",
@@ -166,12 +173,12 @@ func TestFoldOneRankSeen(t *testing.T) {
 
 func TestFoldLocal(t *testing.T) {
 	f := newFolding(0, "0")
-	f.print(-1, "first\nsecond, not ")
+	f.print(ranklist.Local, "first\nsecond, not ")
 	eventtest.SameLines(t, f.shown(), "first")
 	eventtest.SameLines(t, f.live(), "second, not ")
-	f.print(-1, "yet\n")
-	f.result(-1, "42")
-	f.fail(-1, "local")
+	f.print(ranklist.Local, "yet\n")
+	f.result(ranklist.Local, "42")
+	f.fail(ranklist.Local, "local")
 	eventtest.SameLines(t, f.shown(), "second, not yet", "Out[10]: 42", "Traceback\nValueError: local")
 }
 
@@ -179,11 +186,11 @@ func TestFoldLocal(t *testing.T) {
 func TestFoldResultOfSeveralLines(t *testing.T) {
 	const array = "array([[0, 1],\n       [2, 3]])"
 	f := newFolding(0, "0")
-	f.result(-1, array)
+	f.result(ranklist.Local, array)
 	eventtest.SameLines(t, f.shown(), "Out[10]:\narray([[0, 1],\n       [2, 3]])")
 	f = newFolding(2, "all")
-	f.result(0, array)
-	f.result(1, array)
+	f.result(of(0), array)
+	f.result(of(1), array)
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "Out[0:10]:\narray([[0, 1],\n       [2, 3]])", "Out[1:10]:\narray([[0, 1],\n       [2, 3]])")
 }
@@ -191,8 +198,8 @@ func TestFoldResultOfSeveralLines(t *testing.T) {
 func TestFoldResults(t *testing.T) {
 	f := newFolding(3, "all")
 	for _, rank := range []int{2, 0, 1} {
-		f.print(rank, fmt.Sprintf("pid %d\n", 100+rank))
-		f.result(rank, fmt.Sprintf("value %d", rank))
+		f.print(of(rank), fmt.Sprintf("pid %d\n", 100+rank))
+		f.result(of(rank), fmt.Sprintf("value %d", rank))
 	}
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "[0] pid 100", "[1] pid 101", "[2] pid 102",
@@ -201,12 +208,12 @@ func TestFoldResults(t *testing.T) {
 
 func TestFoldFailures(t *testing.T) {
 	f := newFolding(4, "0")
-	f.fail(1, "bad")
-	f.fail(3, "bad")
-	f.fail(0, "worse")
+	f.fail(of(1), "bad")
+	f.fail(of(3), "bad")
+	f.fail(of(0), "worse")
 	f.sleep(100 * time.Millisecond) // rank 2 is still at it
 	eventtest.SameLines(t, f.shown(), "[0] Traceback\n[0] ValueError: worse", "[1,3] Traceback\n[1,3] ValueError: bad")
-	f.fail(2, "bad")
+	f.fail(of(2), "bad")
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "[2] ValueError: bad (as on rank 1)")
 }
@@ -214,18 +221,18 @@ func TestFoldFailures(t *testing.T) {
 // Failures that differ by numbers and addresses are one, with what differs.
 func TestFoldFailuresApart(t *testing.T) {
 	f := newFolding(4, "0")
-	f.fail(0, "sizes differ:\nloss -1.5e-07 of <Net at 0x7f00aa> on cuda:0")
-	f.fail(1, "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
-	f.fail(3, "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
+	f.fail(of(0), "sizes differ:\nloss -1.5e-07 of <Net at 0x7f00aa> on cuda:0")
+	f.fail(of(1), "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
+	f.fail(of(3), "sizes differ:\nloss nan of <Net at 0x7f00bb> on cuda:1")
 	f.sleep(time.Second) // rank 2 is still at it
 	eventtest.SameLines(t, f.shown(), "[0-1,3] Traceback\n[0-1,3] ValueError: sizes differ:\n[0-1,3] loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n"+
 		"[0-1,3] rank 0: loss -1.5e-07 of <Net at 0x7f00aa> on cuda:0\n[0-1,3] ranks 1,3: loss nan of <Net at 0x7f00bb> on cuda:1")
-	f.fail(2, "sizes differ:\nloss 7 of <Net at 0x7f00cc> on cuda:2")
+	f.fail(of(2), "sizes differ:\nloss 7 of <Net at 0x7f00cc> on cuda:2")
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown(), "[2] ValueError: sizes differ: (as on rank 0)\n[2] rank 2: loss 7 of <Net at 0x7f00cc> on cuda:2")
 	f = newFolding(64, "0")
 	for rank := range 64 {
-		f.fail(rank, fmt.Sprintf("loss %d", rank))
+		f.fail(of(rank), fmt.Sprintf("loss %d", rank))
 	}
 	if got := strings.Count(strings.Join(f.shown(), "\n"), "\n"); got != 1+maxApart+1 {
 		t.Errorf("%d lines", got+1)
@@ -236,27 +243,27 @@ func TestFoldFailuresApart(t *testing.T) {
 func TestFoldQuiet(t *testing.T) {
 	f := &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
 	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
-	f.state(0, event.StateBusy, "")
-	f.print(0, "epoch 1\nbar 50%")
+	f.state(of(0), event.StateBusy, "")
+	f.print(of(0), "epoch 1\nbar 50%")
 	f.sleep(time.Second)
 	eventtest.SameLines(t, f.shown())
 	if live := f.f.Live(); len(live) > 0 {
 		t.Errorf("live: %+v", live)
 	}
-	f.result(0, "noise")
-	f.fail(0, "heard")
+	f.result(of(0), "noise")
+	f.fail(of(0), "heard")
 	eventtest.SameLines(t, f.shown(), "Traceback\nValueError: heard")
 	f.finish(event.StatusError, "")
 	eventtest.SameLines(t, f.shown(), "epoch 1", "bar 50%", "Out[0:10]: noise")
-	f.print(0, "late\n")
+	f.print(of(0), "late\n")
 	eventtest.SameLines(t, f.shown(), "late")
 
 	f = &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
 	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
-	f.state(0, event.StateBusy, "")
+	f.state(of(0), event.StateBusy, "")
 	const kept = heldBytes / maxLine
 	line := strings.Repeat("x", maxLine-entryBytes)
-	f.print(0, "first\n"+strings.Repeat(line+"\n", kept)+"last\n")
+	f.print(of(0), "first\n"+strings.Repeat(line+"\n", kept)+"last\n")
 	f.finish(event.StatusOK, "")
 	shown := f.shown()
 	eventtest.SameLines(t, shown[:1], "the first 2 lines of this quiet cell are left out here; its journal has them")
@@ -267,12 +274,12 @@ func TestFoldQuiet(t *testing.T) {
 	// The data of rich output is not held: a text of a few bytes may come with megabytes.
 	f = &folding{f: NewFolder(FoldOptions{}), now: time.Unix(0, 0)}
 	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
-	f.state(0, event.StateBusy, "")
+	f.state(of(0), event.StateBusy, "")
 	picture := &event.Display{
-		Header: event.HeaderOf(event.KindDisplay, "r1", new(1), 0), Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
+		Header: event.HeaderOf(event.KindDisplay, "r1", new(1), of(0)), Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
 	}
 	f.add(picture)
-	f.state(0, event.StateReady, "")
+	f.state(of(0), event.StateReady, "")
 	held := f.f.runs[0].held
 	if len(held) != 1 || len(held[0].Event.(*event.Display).Data) > 0 || held[0].Event.(*event.Display).Files["image/png"] == "" || len(picture.Data) != 1 {
 		t.Errorf("held is %+v of %+v", held, picture)
@@ -283,8 +290,8 @@ func TestFoldQuiet(t *testing.T) {
 
 func TestFoldDeath(t *testing.T) {
 	f := newFolding(3, "all")
-	f.print(1, "last words\nwithout end")
-	f.state(1, event.StateDead, "rank 1 was killed by SIGKILL")
+	f.print(of(1), "last words\nwithout end")
+	f.state(of(1), event.StateDead, "rank 1 was killed by SIGKILL")
 	f.add(&event.PoolState{State: event.StateDead, Reason: "rank 1 was killed by SIGKILL"})
 	f.finish(event.StatusDied, "rank 1 was killed by SIGKILL")
 	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r2"}, Target: "local", See: "0"})
@@ -298,10 +305,10 @@ func TestFoldDeath(t *testing.T) {
 
 func TestFoldReasonAndLateOutput(t *testing.T) {
 	f := newFolding(2, "0")
-	f.print(0, "on time\n")
+	f.print(of(0), "on time\n")
 	f.finish(event.StatusInterrupted, "timed out after 30s")
-	f.print(0, "late\n")
-	f.print(1, "late but unseen\n")
+	f.print(of(0), "late\n")
+	f.print(of(1), "late but unseen\n")
 	f.add(event.NewLog(event.LevelInfo, "a sentence"))
 	eventtest.SameLines(t, f.shown(), "on time", "timed out after 30s", "late", "a sentence")
 	for i := range 2 * keptRuns { // memory is bounded
@@ -323,16 +330,16 @@ const (
 func TestFoldProgressBars(t *testing.T) {
 	f := newFolding(2, "all")
 	for i := range len(tqdmBar) - 1 {
-		f.stderr(0, tqdmBar[i:i+1])
+		f.stderr(of(0), tqdmBar[i:i+1])
 		f.sleep(time.Second)
 	}
-	f.stderr(1, "\r 33%|3| 1/3 [00:00<00:00]")
+	f.stderr(of(1), "\r 33%|3| 1/3 [00:00<00:00]")
 	eventtest.SameLines(t, f.shown())
 	eventtest.SameLines(t, f.live(), "[0] 100%|##| 3/3 [00:00<00:00]", "[1]  33%|3| 1/3 [00:00<00:00]")
-	f.stderr(1, "\r100%|##| 3/3 [00:00<00:00]")
+	f.stderr(of(1), "\r100%|##| 3/3 [00:00<00:00]")
 	eventtest.SameLines(t, f.live(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
-	f.stderr(0, "\n")
-	f.stderr(1, "\n")
+	f.stderr(of(0), "\n")
+	f.stderr(of(1), "\n")
 	f.sleep(100 * time.Millisecond)
 	eventtest.SameLines(t, f.shown(), "[0-1] 100%|##| 3/3 [00:00<00:00]")
 	eventtest.SameLines(t, f.live())
@@ -341,24 +348,24 @@ func TestFoldProgressBars(t *testing.T) {
 // A finished bar on one stream comes before what was printed on the other after it.
 func TestFoldKeepsBarsInTheirPlace(t *testing.T) {
 	f := newFolding(0, "0")
-	f.print(-1, "before\n")
-	f.stderr(-1, tqdmBar)
-	f.print(-1, "after\nno end")
-	f.result(-1, "42")
+	f.print(ranklist.Local, "before\n")
+	f.stderr(ranklist.Local, tqdmBar)
+	f.print(ranklist.Local, "after\nno end")
+	f.result(ranklist.Local, "42")
 	eventtest.SameLines(t, f.shown(), "before", "100%|##| 3/3 [00:00<00:00]", "after", "no end", "Out[10]: 42")
 }
 
 func TestFoldNestedProgressBars(t *testing.T) {
 	f := newFolding(1, "0")
-	f.stderr(0, "\ro:   0%| | 0/2"+tqdmInner+"\ro:  50%|5| 1/2")
+	f.stderr(of(0), "\ro:   0%| | 0/2"+tqdmInner+"\ro:  50%|5| 1/2")
 	f.sleep(time.Second)
-	f.stderr(0, "\n\ri:   0%| | 0/2")
+	f.stderr(of(0), "\n\ri:   0%| | 0/2")
 	eventtest.SameLines(t, f.live(), "o:  50%|5| 1/2", "i:   0%| | 0/2")
-	f.stderr(0, "\x1b[A")
+	f.stderr(of(0), "\x1b[A")
 	f.sleep(time.Second)
-	f.stderr(0, tqdmInner)
+	f.stderr(of(0), tqdmInner)
 	eventtest.SameLines(t, f.shown())
-	f.stderr(0, "\ro: 100%|#| 2/2\nafter\n")
+	f.stderr(of(0), "\ro: 100%|#| 2/2\nafter\n")
 	f.finish(event.StatusOK, "")
 	eventtest.SameLines(t, f.shown(), "o: 100%|#| 2/2", "after")
 }
@@ -451,13 +458,13 @@ func TestFoldLosesNothing(t *testing.T) {
 		for slices.ContainsFunc(left, func(s string) bool { return s != "" }) {
 			rank := rng.IntN(size)
 			n := min(len(left[rank]), rng.IntN(40))
-			f.print(rank, left[rank][:n])
+			f.print(of(rank), left[rank][:n])
 			left[rank] = left[rank][n:]
 			if rng.IntN(4) == 0 {
 				f.sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
 			}
 			if left[rank] == "" && rng.IntN(2) == 0 {
-				f.state(rank, event.StateReady, "")
+				f.state(of(rank), event.StateReady, "")
 			}
 		}
 		f.finish(event.StatusOK, "")
@@ -495,7 +502,7 @@ func TestFoldIdenticalStreams(t *testing.T) {
 		for begin := 0; begin < len(stream); begin += 100 { // every rank prints the next 100 bytes within the window
 			end := min(begin+100, len(stream))
 			for _, rank := range rng.Perm(size) {
-				f.print(rank, stream[at[rank]:end])
+				f.print(of(rank), stream[at[rank]:end])
 				at[rank] = end
 				f.now = f.now.Add(time.Millisecond)
 			}
@@ -511,19 +518,19 @@ func TestFoldMemoryIsBounded(t *testing.T) {
 	f := newFolding(2, "all")
 	line := strings.Repeat("x", 1000) + "\n"
 	for range 5000 { // rank 1 says nothing, and no time passes
-		f.print(0, line)
+		f.print(of(0), line)
 	}
-	p := f.f.runs[0].procs[0]
+	p := f.f.runs[0].procs[of(0)]
 	if p.bytes > maxWaiting || len(f.items) < 3000 {
 		t.Errorf("%d bytes wait, %d lines were shown", p.bytes, len(f.items))
 	}
-	f.print(1, strings.Repeat("y", 10*maxLine))
-	if n := len(p.r.procs[1].screens[0].rows[0].text); n > maxLine {
+	f.print(of(1), strings.Repeat("y", 10*maxLine))
+	if n := len(p.r.procs[of(1)].screens[0].rows[0].text); n > maxLine {
 		t.Errorf("a line of %d bytes is kept", n)
 	}
 	for i := range 100000 {
-		f.stderr(1, "\n")
-		f.stderr(0, "\n")
+		f.stderr(of(1), "\n")
+		f.stderr(of(0), "\n")
 		if i%100 == 0 {
 			f.shown()
 		}
@@ -554,7 +561,7 @@ func BenchmarkFold(b *testing.B) {
 						fmt.Fprintf(&s, "rank %d, step %d: a line of the usual length, with a loss of 0.12345\n", rank, i)
 					}
 				}
-				events[rank] = text(rank, s.String())
+				events[rank] = text(of(rank), s.String())
 				n += len(events[rank].Text)
 			}
 			b.SetBytes(int64(n))
@@ -601,7 +608,7 @@ func TestFoldHang(t *testing.T) {
 	found(6, event.LevelInfo, "rank 0 is in load()", false) // as before
 	found(6, "", "rank 0 is in load()", true)
 	found(4, event.LevelWarning, "stuck", false)
-	f.state(1, event.StateInterrupting, "")
+	f.state(of(1), event.StateInterrupting, "")
 	found(4, event.LevelWarning, "stuck in other words", false)
 	found(4, "", "stuck", true) // by the interrupt
 	found(7, event.LevelWarning, "stuck still", false)
@@ -617,6 +624,6 @@ func TestFoldHang(t *testing.T) {
 		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck", "hang? stuck still")
 }
 
-func text(rank int, s string) *event.Stream {
-	return &event.Stream{Header: event.HeaderOf(event.KindStream, "r1", new(1), rank), Name: event.Stdout, Text: s}
+func text(who ranklist.Who, s string) *event.Stream {
+	return &event.Stream{Header: event.HeaderOf(event.KindStream, "r1", new(1), who), Name: event.Stdout, Text: s}
 }

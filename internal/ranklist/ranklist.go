@@ -19,14 +19,7 @@ func NameEach[P int | Who](who []P) string { return name(who, "local", len(who))
 func InSentence[P int | Who](who []P) string { return name(who, "the local namespace", maxPieces) }
 
 func name[P int | Who](who []P, local string, maxPieces int) string {
-	ranks, isLocal := List{}, false
-	for _, p := range who {
-		if n, ok := number(p); ok {
-			ranks.add(n)
-		} else {
-			isLocal = true
-		}
-	}
+	isLocal, ranks := split(who)
 	text := ""
 	if spans := ranks.merged(); len(spans) > maxPieces {
 		text = fmt.Sprintf("%d ranks", count(spans))
@@ -40,6 +33,20 @@ func name[P int | Who](who []P, local string, maxPieces int) string {
 		return local
 	}
 	return text
+}
+
+// Split tells whether the local namespace is among processes, and lists the ranks that are.
+func Split(who []Who) (local bool, ranks List) { return split(who) }
+
+func split[P int | Who](who []P) (local bool, ranks List) {
+	for _, p := range who {
+		if n, ok := number(p); ok {
+			ranks.add(n)
+		} else {
+			local = true
+		}
+	}
+	return local, ranks
 }
 
 // number is the number of a rank; ok is false for the local namespace.

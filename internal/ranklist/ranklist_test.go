@@ -122,6 +122,10 @@ func TestWho(t *testing.T) {
 			t.Errorf("%v: written as %s, %v", want, out, err)
 		}
 	}
+	kept := Rank(3)
+	if err := json.Unmarshal([]byte("null"), &kept); err != nil || kept != Rank(3) {
+		t.Errorf("null: got %v, %v", kept, err)
+	}
 	for _, text := range []string{"-2", "1048576", "1.5", `"0"`} {
 		if err := json.Unmarshal([]byte(text), new(Who)); err == nil {
 			t.Errorf("%s is read", text)

@@ -38,13 +38,13 @@ func (w Who) MarshalJSON() ([]byte, error) { return strconv.AppendInt(nil, int64
 
 // UnmarshalJSON is the inverse of MarshalJSON.
 func (w *Who) UnmarshalJSON(data []byte) error {
-	var n int
-	if err := json.Unmarshal(data, &n); err != nil {
+	var n *int
+	if err := json.Unmarshal(data, &n); err != nil || n == nil {
 		return err
 	}
-	if n < -1 || n > Max {
-		return fmt.Errorf("there is no rank %d", n)
+	if *n < -1 || *n > Max {
+		return fmt.Errorf("there is no rank %d", *n)
 	}
-	w.n = n + 1
+	w.n = *n + 1
 	return nil
 }

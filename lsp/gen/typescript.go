@@ -37,6 +37,8 @@ var eventKinds = []event.Kind{
 // typescriptTypes are the types that are written otherwise than by their kind, as package.Type in Go.
 var typescriptTypes = map[string]string{
 	"uri.URI":         "string",
+	"ranklist.Who":    "number",
+	"ranklist.List":   "string",
 	"lsp.gpuList":     "string | number | number[]",
 	"json.RawMessage": "unknown", // any JSON: a value of a MIME type
 	"event.Event":     "DipEvent",

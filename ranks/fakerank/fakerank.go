@@ -81,7 +81,7 @@ type Config struct {
 	SpawnError    string   `json:",omitempty"` // answer spawn_request with this error
 	Imports       bool     `json:",omitempty"` // hear nothing any more once there is something to prepare or to start
 
-	// Of its ranks, by rank; -1 is the local namespace.
+	// Of its ranks, by rank.
 	JoinError map[int]string `json:",omitempty"` // hello fails with this message
 	JoinExit  map[int]int    `json:",omitempty"` // hello ends the process with this code
 	JoinHang  []int          `json:",omitempty"` // hello is never answered

@@ -24,7 +24,6 @@ type rank struct {
 	config Config
 	spec   wire.SpawnProcess
 	pid    int
-	number int // -1: local namespace
 	l      net.Listener
 	exit   func(code int, sig syscall.Signal, asked bool)
 
@@ -69,7 +68,7 @@ func newRank(c Config, dir string, spec wire.SpawnProcess, pid int) (*rank, erro
 		return nil, err
 	}
 	r := &rank{
-		config: c, spec: spec, pid: pid, number: -1, l: l,
+		config: c, spec: spec, pid: pid, l: l,
 		requests: make(chan *wire.Message, 1024),
 		dead:     make(chan struct{}),
 		aborted:  make(map[string]bool),
@@ -81,15 +80,23 @@ func newRank(c Config, dir string, spec wire.SpawnProcess, pid int) (*rank, erro
 		r.app = "torch"
 	}
 	r.cond = sync.NewCond(&r.mu)
-	if spec.Rank != nil {
-		r.number = *spec.Rank
-	}
 	if spec.Surroundings != nil {
 		r.inherited, _ = json.Marshal(spec.Surroundings)
 	}
-	r.stubborn = slices.Contains(c.Stubborn, r.number)
+	r.stubborn = isIn(c.Stubborn, spec.Rank)
 	return r, nil
 }
+
+// of is what a table has for a rank; there is nothing for the local namespace, which is nil.
+func of[T any](table map[int]T, rank *int) (entry T, ok bool) {
+	if rank != nil {
+		entry, ok = table[*rank]
+	}
+	return entry, ok
+}
+
+// isIn reports whether a rank is in a list; the local namespace, nil, never is.
+func isIn(list []int, rank *int) bool { return rank != nil && slices.Contains(list, *rank) }
 
 // run serves the connection: this goroutine answers what is answered at once, another one plays the main thread.
 func (r *rank) run() {
@@ -187,17 +194,18 @@ func (r *rank) serve(m *wire.Message) {
 		if c.JoinPrint != "" {
 			r.print(m, "stderr", []byte(c.JoinPrint+"\n"))
 		}
-		code, exit := c.JoinExit[r.number]
-		message, fail := c.JoinError[r.number]
+		code, exit := of(c.JoinExit, r.spec.Rank)
+		message, fail := of(c.JoinError, r.spec.Rank)
+		notices, _ := of(c.Notices, r.spec.Rank)
 		switch {
 		case exit:
 			r.die(code, 0, false)
 		case fail:
 			r.peer.send(wire.TypeHelloReply, m.RawHeader, wire.Status{Status: "error", EName: "RuntimeError", EValue: message})
-		case slices.Contains(c.JoinHang, r.number):
+		case isIn(c.JoinHang, r.spec.Rank):
 		default:
 			r.peer.send(wire.TypeHelloReply, m.RawHeader, wire.ProcessHelloReply{
-				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.app, Backend: "gloo", Device: "cpu", Notices: c.Notices[r.number],
+				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.app, Backend: "gloo", Device: "cpu", Notices: notices,
 			})
 		}
 	case wire.TypeShutdownRequest:
@@ -447,7 +455,11 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 	case "pid":
 		r.print(m, "stdout", fmt.Appendln(nil, r.pid))
 	case "rank":
-		r.print(m, "stdout", fmt.Appendln(nil, r.number))
+		said := any("none")
+		if r.spec.Rank != nil {
+			said = *r.spec.Rank
+		}
+		r.print(m, "stdout", fmt.Appendln(nil, said))
 	case "surroundings":
 		p.send(wire.TypeSurroundings, m.RawHeader, json.RawMessage(arg))
 	case "inherited":

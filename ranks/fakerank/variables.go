@@ -92,7 +92,7 @@ func (r *rank) pull(m *wire.Message) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.held[m.Header.MsgID] = true
-		payload, _ := json.Marshal(map[string]any{"rank": r.number, "names": req.Names})
+		payload, _ := json.Marshal(map[string]any{"rank": r.spec.Rank, "names": req.Names})
 		return wire.PullReply{Status: wire.Status{Status: "ok"}, Payload: payload}
 	})
 }

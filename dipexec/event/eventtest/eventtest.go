@@ -21,8 +21,8 @@ func Describe(events []event.Event) []string {
 	for _, e := range events {
 		h := e.Head()
 		s := string(h.Kind)
-		if who := h.Who(); who != "" {
-			s += " " + who
+		if who, ok := h.Who(); ok {
+			s += " " + who.String()
 		}
 		switch e := e.(type) {
 		case *event.RunStarted:
