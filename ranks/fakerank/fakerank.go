@@ -1,4 +1,4 @@
-// Package fakerank is a node and its ranks without Python, for tests: canned, quick, and able to misbehave in every way that
+// Package fakerank is a node with ranks without Python, for tests: quick, with canned answers, and able to misbehave in every way that
 // a Python process might.
 //
 // A test binary plays the node itself: TestMain calls [Main] first, and the tests start nodes with [Command] as the command line.
@@ -12,14 +12,14 @@
 //	display MIME DATA     a display_data
 //	say TYPE CONTENT      send a message
 //	error NAME MESSAGE    raise: an error message, and the end of this execution
-//	surroundings JSON     tell of surroundings
-//	inherited             print those that it has got: at the start; and later
+//	surroundings JSON     send the message surroundings
+//	inherited             print the surroundings that it got: at the start; and later
 //	pid, rank, env NAME   print the process id, the rank, a variable of the environment
-//	spec                  print what the node was asked for besides: app, verbose, free_gpu
+//	spec                  print other parts of its spawn_request: app, verbose, free_gpu
 //	seed                  print its seed, or null
 //	wait                  until interrupted, which raises KeyboardInterrupt
 //	stuck                 for ever: interrupts are acknowledged and change nothing
-//	mute                  answer nothing any more, to nobody
+//	mute                  answer nothing any more
 //	stubborn              ignore shutdown_request, SIGINT and SIGTERM from here on
 //	flood BYTES           print that much in pieces of 64 KiB
 //	big BYTES             print that much in one message
@@ -79,7 +79,7 @@ type Config struct {
 	ForkUnsafe    string   `json:",omitempty"` // why a fork is not safe
 	PreloadFailed []string `json:",omitempty"` // modules that cannot be imported
 	SpawnError    string   `json:",omitempty"` // answer spawn_request with this error
-	Imports       bool     `json:",omitempty"` // hear nothing any more once there is something to prepare or to start
+	Imports       bool     `json:",omitempty"` // read no more messages after the first preload_request or spawn_request
 
 	// Of its ranks, by rank.
 	JoinError map[int]string `json:",omitempty"` // hello fails with this message

@@ -321,12 +321,12 @@ func (r *rank) print(m *wire.Message, name string, data []byte) bool {
 	return ok
 }
 
-// wait waits for an interrupt; if deaf, for the end only.
+// wait waits for an interrupt; if deaf, only for the end.
 func (r *rank) wait(deaf bool) {
 	r.waitUntil(func() bool { return !deaf && r.interrupt })
 }
 
-// waitUntil waits for a condition, which is asked with r.mu held whenever r.cond says so, or for the end.
+// waitUntil waits for a condition or for the end. The condition is checked with r.mu held, whenever r.cond is signalled.
 func (r *rank) waitUntil(cond func() bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

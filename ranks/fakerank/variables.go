@@ -61,7 +61,7 @@ func (r *rank) answer(m *wire.Message, replyType string, names []string, do func
 	}
 }
 
-// push has the variables wait.
+// push makes the variables wait for push_commit.
 func (r *rank) push(m *wire.Message) {
 	var req wire.PushRequest
 	json.Unmarshal(m.Content, &req)

@@ -124,7 +124,7 @@ func (a *agentSource) verify(dir string) error {
 	return nil
 }
 
-// replace puts the agent in the place of dir, which is missing or damaged.
+// replace puts the agent into dir, which is missing or damaged.
 func (a *agentSource) replace(dir string) error {
 	tmp := dir + ".new"
 	if err := os.RemoveAll(tmp); err != nil { // a server that was killed has left it

@@ -67,7 +67,7 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// What has not been used for a long time goes when a new version comes; to start a node with it is to use it.
+// What has not been used for a long time is removed when a new version comes. Starting a node with it counts as use.
 func TestUnpackRemovesUnused(t *testing.T) {
 	parent := t.TempDir()
 	age := func(dir string, by time.Duration) {

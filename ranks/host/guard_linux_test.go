@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// What is shared belongs to a session if a library made it for that, and nobody else has it: not to another program, nor to the user who
-// gave it a name.
+// Shared memory belongs to a session if a library made it for the session and nobody else has it. Memory of another program, or that the user
+// has given a name, does not.
 func TestSharedFiles(t *testing.T) {
 	began := time.Now()
 	name := func(format string) string { return sharedDir + fmt.Sprintf(format, os.Getpid()) }
@@ -56,7 +56,7 @@ func TestSharedFiles(t *testing.T) {
 	}
 }
 
-// From before there is a directory, the guard removes it on SIGTERM, too.
+// The guard removes the directory on SIGTERM, even if the signal comes before there is one.
 func TestGuardIsThereBeforeTheDirectory(t *testing.T) {
 	for range 5 {
 		dir := &runtimeDir{path: filepath.Join(shortTempDir(t), "session")}
@@ -77,7 +77,7 @@ func TestGuardIsThereBeforeTheDirectory(t *testing.T) {
 	}
 }
 
-// What a node ends on hearing that the server is gone, however soon, the guard has seen before.
+// However soon a node ends its processes when the server is gone, the guard has seen them before.
 func TestSharedMemoryOfANodeThatEndsAtOnce(t *testing.T) {
 	name := sharedDir + fmt.Sprintf("psm_%08x", rand.Uint32())
 	t.Cleanup(func() { os.Remove(name) })

@@ -52,7 +52,7 @@ type Host interface {
 	// Memory is how many bytes of the host's memory a process takes: on Linux its proportional share, in which memory that N processes share
 	// counts as 1/N; elsewhere its resident memory.
 	Memory(ctx context.Context, p Process) (bytes int64, ok bool)
-	// Vitals are how a process is now.
+	// Vitals are what the system says of a process now.
 	Vitals(ctx context.Context, p Process) (v Vitals, ok bool)
 	// Condition compares the vitals of a process now with those of an earlier moment (zero: not known). If the process has answered nothing in
 	// between, it takes 200 ms to look whether native code holds Python's lock: then thread, which would have answered, waits for it.
@@ -109,7 +109,7 @@ type Process struct {
 
 // Exit is how a process ended.
 type Exit struct {
-	Code   *int   // exit code; nil if it was killed, or if nobody knows
+	Code   *int   // exit code; nil if it was killed, or if it is not known
 	Signal string // "SIGKILL"; "" if it exited by itself
 	OOM    bool   // the kernel counted an out-of-memory kill
 }

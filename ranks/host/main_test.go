@@ -70,7 +70,7 @@ func testLog(t testing.TB) *zap.Logger {
 	return zap.NewNop()
 }
 
-// await waits for a condition that something outside brings about.
+// await waits for a condition that another process brings about.
 func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(testTimeout)

@@ -36,7 +36,7 @@ func AdoptOrphans() error {
 	return nil
 }
 
-// dieWithUs has a child killed when the thread that starts it ends.
+// dieWithUs makes the kernel kill a child when the thread that starts it ends.
 func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // procStat is what /proc/PID/stat tells of a process.

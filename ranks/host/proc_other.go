@@ -30,7 +30,7 @@ func dieWithUs(attr *syscall.SysProcAttr) {}
 // psTimeout bounds ps.
 const psTimeout = 5 * time.Second
 
-// memoryOf is the resident set of a process, in bytes: what several processes share is counted for each of them.
+// memoryOf is the resident set of a process, in bytes: shared memory is counted for each process.
 func memoryOf(p Process) (int64, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), psTimeout)
 	defer cancel()

@@ -92,7 +92,7 @@ func TestFindPython(t *testing.T) {
 	}
 }
 
-// A .venv that somebody else has put above the user's files is not used, and that is told.
+// A .venv that somebody else has put above the user's files is not used, and the user is told.
 func TestFindPythonOfSomebodyElse(t *testing.T) {
 	root := t.TempDir()
 	python := script(t, filepath.Join(root, ".venv", "bin", "python"), "")
@@ -257,7 +257,7 @@ func TestInstallMissing(t *testing.T) {
 	}
 }
 
-// A server that is killed takes pip along, and what was left half done is no obstacle.
+// When the server is killed, pip ends, too, and half an installation is no obstacle for the next one.
 func TestInstallMissingKilled(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	python := script(t, filepath.Join(t.TempDir(), "python"), fakePip)
@@ -335,7 +335,7 @@ func TestPrivatePackages(t *testing.T) {
 	}
 }
 
-// What is installed privately is of versions that the tests run with.
+// Private packages are installed in versions that the tests run with.
 func TestTestedVersions(t *testing.T) {
 	pins, err := os.ReadFile("../agent/requirements-dev.txt")
 	if err != nil {

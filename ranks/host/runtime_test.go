@@ -36,7 +36,7 @@ func TestRuntimeDir(t *testing.T) {
 	if err := checkPrivate(d.path); err != nil {
 		t.Error(err)
 	}
-	// What is alive is not swept, what is dead is, and what is not ours stays.
+	// Directories of dead sessions are swept; those of living ones, and what is not ours, stay.
 	dead := filepath.Join(base, "dipls", "0000dead")
 	halfMade := filepath.Join(base, "dipls", "0000beef")
 	foreign := filepath.Join(base, "dipls", "notes")
@@ -58,7 +58,7 @@ func TestRuntimeDir(t *testing.T) {
 		if err := dir.remove(); err != nil {
 			t.Error(err)
 		}
-		// Whoever was about to start something in there comes too late.
+		// After that nothing can be started in it any more.
 		if err := dir.make(); err == nil {
 			t.Error("made after it was removed for good")
 		}
@@ -105,8 +105,8 @@ func TestRuntimeDirConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// What cleans up /tmp may remove anything that is old: files, a session's directory, that of all sessions. Another dipls does not take the
-// living for dead then, and the session goes on.
+// Cleaners of /tmp may remove anything old: files, a session's directory, that of all sessions. The session goes on, and another dipls does not
+// take it for dead.
 func TestRuntimeDirCleanedUp(t *testing.T) {
 	base := shortTempDir(t)
 	t.Setenv("XDG_RUNTIME_DIR", base)
@@ -145,7 +145,7 @@ func TestRuntimeDirCleanedUp(t *testing.T) {
 		t.Error("the directory made anew is left")
 	}
 
-	// What is not ours is not taken.
+	// A directory that is not ours is not used.
 	d = makeRuntimeDir(t)
 	defer d.remove()
 	os.RemoveAll(d.path)

@@ -15,7 +15,7 @@ import (
 	"dipls/internal/clean"
 )
 
-// ErrNoSpy tells that a host has no py-spy.
+// ErrNoSpy says that a host has no py-spy.
 var ErrNoSpy = errors.New("there is no py-spy")
 
 // SpiedThread is a thread in what "py-spy dump --json" prints (https://github.com/benfred/py-spy).
@@ -33,7 +33,7 @@ type SpiedFrame struct {
 	Line   int     `json:"line"`
 }
 
-// Spy runs the py-spy that lies beside the interpreter, or is on the PATH.
+// Spy runs the py-spy beside the interpreter, or the one on the PATH.
 func (Local) Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error) {
 	program := pySpy(python)
 	if program == "" {

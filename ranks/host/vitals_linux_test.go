@@ -86,7 +86,7 @@ func TestConditionOf(t *testing.T) {
 	}
 }
 
-// What a process of Python's waits in is told by what its main thread asks the system for; that it sleeps or reads what a person types is not.
+// The system call of a Python process's main thread tells what it waits in; sleeping, and reading what a person types, do not count.
 func TestMainWaits(t *testing.T) {
 	for code, want := range map[string]string{
 		"import threading; l = threading.Lock(); l.acquire(); ready(); l.acquire()": "in a lock",

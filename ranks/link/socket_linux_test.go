@@ -57,7 +57,7 @@ func TestQuietSocketCarriesEverything(t *testing.T) {
 	}
 }
 
-// The ends of a conversation are those of any other socket.
+// A conversation ends as on any other socket.
 func TestQuietSocketEnds(t *testing.T) {
 	s, peer := socketPair(t)
 	b := make([]byte, 8)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Limits of one message. A peer that goes beyond them is broken or hostile.
+// Limits of one message. A peer that exceeds them is broken or hostile.
 const (
 	MaxMessage = 1 << 30 // bytes in all frames together
 	MaxFrames  = 1024
@@ -98,7 +98,7 @@ func (e *Encoder) ID(n uint64) string {
 }
 
 // Encode makes the frames of the session's nth message; n must grow from call to call. parent is the header of the message
-// that this one answers, as it came, or nil. The frames are good until the next call.
+// that this one answers, as it came, or nil. The frames are valid until the next call.
 func (e *Encoder) Encode(n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
 	return e.EncodeWith(nil, n, msgType, parent, content, buffers...)
 }
@@ -127,11 +127,11 @@ func (e *Encoder) EncodeWith(metadata []byte, n uint64, msgType string, parent, 
 	return e.frames
 }
 
-// Decoder is the receiving end of a conversation: it lets each message of one session pass once. It belongs to one goroutine.
+// Decoder is the receiving end of a conversation: it accepts each message of one session once. It belongs to one goroutine.
 type Decoder struct {
 	mac     hash.Hash
 	session string // "" until the first message that verifies
-	last    uint64 // number of the last message let through
+	last    uint64 // number of the last message accepted
 	sum     [signatureSize]byte
 }
 
@@ -141,7 +141,7 @@ func NewDecoder(key []byte) *Decoder {
 }
 
 // Decode verifies one message. The message keeps the frames. An error wraps ErrMalformed, ErrSignature, ErrSession or
-// ErrReplay; the message is to be dropped then, and the decoder is as it was before.
+// ErrReplay; then the message must be dropped, and the decoder is as it was before.
 func (d *Decoder) Decode(frames [][]byte) (*Message, error) {
 	if err := checkFrames(frames); err != nil {
 		return nil, err
@@ -160,8 +160,8 @@ func (d *Decoder) Decode(frames [][]byte) (*Message, error) {
 	if m.ParentID, err = parseParentID(parent); err != nil {
 		return nil, fmt.Errorf("%w: parent header of %s: %v", ErrMalformed, describe(header), err)
 	}
-	// The signature covers the frames joined together. That each but the last is complete JSON is what keeps bytes from
-	// being moved from one to the next.
+	// The signature covers the frames joined together. Each frame must be complete JSON, so that no bytes can be moved from one
+	// frame to the next.
 	if !bytes.Equal(metadata, emptyObject) {
 		if !json.Valid(metadata) {
 			return nil, fmt.Errorf("%w: metadata of %s is not JSON", ErrMalformed, describe(header))
@@ -182,7 +182,7 @@ func (d *Decoder) Decode(frames [][]byte) (*Message, error) {
 	return m, nil
 }
 
-// checkFrames checks number, sizes and delimiter, all that can be known before the signature.
+// checkFrames checks number, sizes and delimiter: all that can be checked before the signature.
 func checkFrames(frames [][]byte) error {
 	if len(frames) < fixedFrames {
 		return fmt.Errorf("%w: %d frames, at least %d are needed", ErrMalformed, len(frames), fixedFrames)
@@ -228,7 +228,7 @@ func sequence(h Header) (uint64, error) {
 	return n, nil
 }
 
-// parseHeader decodes a header. Every message has two, so the shape that every sender uses has a way without reflection.
+// parseHeader decodes a header. Every message has two, so there is a fast way without reflection for the shape that senders use.
 func parseHeader(data []byte) (Header, error) {
 	var h Header
 	text := string(data) // the fields share it
@@ -287,9 +287,9 @@ func ParseStream(content []byte) (Stream, error) {
 	return s, err
 }
 
-// scanFlat walks a JSON object of the simplest kind: its values are strings of printable ASCII without escapes or, where
-// number is not nil, natural numbers. It returns false as soon as it meets anything else, which is then for encoding/json
-// to judge; what it was told until then is to be forgotten.
+// scanFlat walks a JSON object of the simplest kind: its values are strings of printable ASCII without escapes or, if
+// number is not nil, natural numbers. It returns false as soon as it meets anything else. Then the caller forgets what it was
+// given so far, and uses encoding/json.
 func scanFlat(s string, str func(key, value string), number func(key string, value uint64)) bool {
 	i := 0
 	space := func() {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// vector is one file of testdata/wire, which other implementations read, too: a signed message, and what a receiver makes of it.
+// vector is one file of testdata/wire: a signed message, and what a receiver makes of it.
 type vector struct {
 	Comment   string   `json:"comment"`
 	Key       string   `json:"key"` // hex
@@ -224,7 +224,7 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// FuzzDecode: no frames make Decode panic, and what it lets through is signed.
+// FuzzDecode: no frames make Decode panic, and what it accepts is signed.
 func FuzzDecode(f *testing.F) {
 	add := func(frames [][]byte) { f.Add(frames[1], frames[2], frames[3], frames[5], []byte("buffer"), true) }
 	add(NewEncoder(testKey).Encode(1, TypeStream, []byte(`{"msg_id":"p_1","msg_type":"hello"}`), []byte(`{"name":"stdout","seq":3}`)))
@@ -252,7 +252,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// foldedKeys reports whether an object has a key that encoding/json takes for a field's name though it is spelled differently.
+// foldedKeys reports whether an object has a key that encoding/json takes for a field's name although its case differs.
 func foldedKeys(data []byte) bool {
 	var object map[string]json.RawMessage
 	json.Unmarshal(data, &object)
@@ -266,7 +266,7 @@ func foldedKeys(data []byte) bool {
 	return false
 }
 
-// FuzzScanFlat: the quick way gives what encoding/json gives, or gives up.
+// FuzzScanFlat: the fast way gives what encoding/json gives, or gives up.
 func FuzzScanFlat(f *testing.F) {
 	for _, s := range []string{
 		`{}`, ` { "a" : "b" , "c":12 } `, `{"a":"\n"}`, `{"a":01}`, `{"a":-1}`, `{"a":1.5}`, `{"a":{}}`, `{"a":"b",}`, `{"a":"b"`,

@@ -1,7 +1,7 @@
 // Package wire holds the messages between the server and its Python processes: their types, framing and signing.
 //
-// The messages are Jupyter messages (https://jupyter-client.readthedocs.io/en/stable/messaging.html); the few types that
-// Jupyter lacks, and how they are used, are described in docs/wire.md. The package knows no sockets.
+// The messages are Jupyter messages (https://jupyter-client.readthedocs.io/en/stable/messaging.html). docs/wire.md describes
+// the types that Jupyter lacks, and how all are used. The package knows no sockets.
 package wire
 
 import "encoding/json"
@@ -151,16 +151,16 @@ type ProcessHelloReply struct {
 
 	Notices []string `json:"notices"` // sentences for the user
 
-	IOThread int `json:"io_thread"` // the system's number of the thread that answers while the main one is busy; 0: not known
+	IOThread int `json:"io_thread"` // the system's number of the thread that answers while the main one is busy; 0: unknown
 }
 
 // PreloadRequest asks a node to import modules before it forks.
 type PreloadRequest struct {
 	Modules []string `json:"modules"`
-	App     string   `json:"app,omitempty"` // whose modules are imported as well, if it comes with dipls
+	App     string   `json:"app,omitempty"` // if it comes with dipls, its modules are imported as well
 }
 
-// PreloadReply says what came of it.
+// PreloadReply answers it.
 type PreloadReply struct {
 	Status
 	Seconds  float64         `json:"seconds"`
@@ -175,7 +175,7 @@ type PreloadFailed struct {
 	Error  string `json:"error"`
 }
 
-// SpawnRequest asks a node for processes; all of them or none come to life.
+// SpawnRequest asks a node to start processes: all of them or none.
 type SpawnRequest struct {
 	Method     string         `json:"method"`               // "auto", "fork" or "spawn"
 	Rendezvous *Rendezvous    `json:"rendezvous,omitempty"` // nil: there are no ranks among the processes
@@ -199,15 +199,15 @@ type SpawnProcess struct {
 	Unset []string          `json:"unset,omitempty"`
 	App   string            `json:"app"`
 
-	Surroundings *Surroundings `json:"surroundings,omitempty"` // what it inherits of the local namespace; Env goes before it
+	Surroundings *Surroundings `json:"surroundings,omitempty"` // what it inherits from the local namespace; applied after Env
 
 	Verbose bool `json:"verbose"`  // of the app
 	FreeGPU bool `json:"free_gpu"` // free torch's cached memory after cells that changed it
 
-	Seed *int64 `json:"seed,omitempty"` // of its random generators; nil: of the system's entropy
+	Seed *int64 `json:"seed,omitempty"` // of its random generators; nil: from the system's entropy
 }
 
-// Surroundings are what the local namespace has ever changed, since its start, of what its children inherit. Values are passed on as they came:
+// Surroundings are what the local namespace has changed since its start of what its children inherit. Values are passed on as they came, since
 // they need not be UTF-8.
 type Surroundings struct {
 	Env  map[string]json.RawMessage `json:"env"`            // a string each; null: removed
@@ -215,7 +215,7 @@ type Surroundings struct {
 	Path json.RawMessage            `json:"path,omitempty"` // sys.path; null stands for the folders of files whose cells run
 }
 
-// Sets reports whether a variable has a value that the process has set itself.
+// Sets reports whether the process itself has given a variable a value.
 func (s *Surroundings) Sets(name string) bool {
 	return s != nil && s.Env[name] != nil && string(s.Env[name]) != "null"
 }
@@ -244,13 +244,13 @@ type SignalRequest struct {
 	Signal string `json:"signal"` // "SIGINT", "SIGTERM" or "SIGKILL"
 }
 
-// SignalReply tells whether the child still lived.
+// SignalReply says whether the child still lived.
 type SignalReply struct {
 	Status
 	Sent bool `json:"sent"`
 }
 
-// Exited tells that a node's child has ended; Buffers[0] of its message holds the bytes of Tail.
+// Exited says that a node's child has ended; Buffers[0] of its message holds the bytes of Tail.
 type Exited struct {
 	Name      string `json:"name"`
 	PID       int    `json:"pid"`
@@ -262,7 +262,7 @@ type Exited struct {
 	Tail      []Tail `json:"tail"`
 }
 
-// Tail is a stretch of output that the dead process had not got acknowledged.
+// Tail is output of the dead process that had not been acknowledged.
 type Tail struct {
 	Name string `json:"name"`
 	Seq  uint64 `json:"seq"` // as in Stream
@@ -289,7 +289,7 @@ type Transfer struct {
 	Ranks string   `json:"ranks"` // "all" or a list; of a pull from one rank, its number
 }
 
-// TraceWanted is the metadata of an execute_request whose reply shall have [TraceMetadata].
+// TraceWanted is the metadata of an execute_request that asks for [TraceMetadata] in the reply.
 var TraceWanted = []byte(`{"trace":true}`)
 
 // TraceMetadata is the metadata of an execute_reply that was asked for it.
@@ -297,8 +297,8 @@ type TraceMetadata struct {
 	Trace *Moments `json:"trace"`
 }
 
-// Moments are when what happened to a request in a process: nanoseconds of the clock that all processes of the host share (Python's
-// time.monotonic_ns); 0 if it did not.
+// Moments are when things happened to a request in a process: nanoseconds of the clock that all processes of the host share (Python's
+// time.monotonic_ns); 0 if one did not happen.
 type Moments struct {
 	Received int64 `json:"received"` // by the I/O thread, which has verified it
 	Taken    int64 `json:"taken"`    // by the main thread
@@ -314,8 +314,8 @@ type Moments struct {
 type ExecuteReply struct {
 	Status
 	ExecutionCount int               `json:"execution_count"`
-	ExitCode       int               `json:"exit_code,omitempty"` // what sys.exit was called with, if that has failed the cell
-	Groups         map[string]uint64 `json:"groups,omitempty"`    // of a rank that has joined process groups: how many collectives each has been asked for
+	ExitCode       int               `json:"exit_code,omitempty"` // argument of sys.exit, if the cell failed by that
+	Groups         map[string]uint64 `json:"groups,omitempty"`    // if the rank has joined process groups: how many collectives each group was asked for
 }
 
 // Stream heads a piece of output; the bytes are Buffers[0] of its message.
@@ -356,7 +356,7 @@ type Frame struct {
 	File Path   `json:"file"`
 	Line int    `json:"line"`
 	Name string `json:"name"` // of the function
-	Run  string `json:"run"`  // of the ExecuteRequest with the frame's code, also if another process ran it; "": of none
+	Run  string `json:"run"`  // Run of the ExecuteRequest that brought the code, also if another process ran that; "": none did
 }
 
 // StackFrame is a frame of a thread that runs.
@@ -375,28 +375,28 @@ type ProcessStatus struct {
 	Status
 	ExecutionState string `json:"execution_state"`     // "starting", "busy", "idle" or "ending"
 	MsgID          string `json:"msg_id"`              // the running request
-	WaitsFor       string `json:"waits_for,omitempty"` // what an end that takes long waits for: "2 threads"
+	WaitsFor       string `json:"waits_for,omitempty"` // what a long end waits for: "2 threads"
 }
 
-// ShutdownReply is what a process says last.
+// ShutdownReply is a process's last message.
 type ShutdownReply struct {
 	Status        // an error is that of the app's finalizer
 	CutOff CutOff `json:"cut_off"`
 }
 
-// CutOff is what of a process was still going on when it ended: how many threads and child processes that Python would have waited for.
+// CutOff counts what was still going on in a process when it ended: threads and child processes that Python would have waited for.
 type CutOff struct {
 	Threads   int `json:"threads"`
 	Processes int `json:"processes"`
 }
 
-// StackReply holds the stacks of every thread of a process.
+// StackReply holds the stacks of all threads of a process.
 type StackReply struct {
 	Status
 	Threads []Thread `json:"threads"`
 }
 
-// NamesRequest asks which of some names the namespace of a process binds.
+// NamesRequest asks which of some names are defined in a process's namespace.
 type NamesRequest struct {
 	Names []string `json:"names"`
 }
@@ -404,10 +404,10 @@ type NamesRequest struct {
 // NamesReply answers it.
 type NamesReply struct {
 	Status
-	Names []string `json:"names"` // that are bound, in the order in which they were asked for
+	Names []string `json:"names"` // those that are defined, in the order of the request
 }
 
-// GroupsReply says how far a rank is with the collectives of its process groups, and where it is; there are none before it has joined.
+// GroupsReply says how far a rank is with the collectives of its process groups, and where it is. There are no groups before it has joined.
 type GroupsReply struct {
 	Status
 	Groups     []Group     `json:"groups"`
@@ -418,27 +418,27 @@ type GroupsReply struct {
 
 // Group is a process group as one of its ranks knows it.
 type Group struct {
-	Name    string `json:"name"`    // as torch calls it, the same on all its ranks; "0" of the default group in most versions
+	Name    string `json:"name"`    // torch's name, the same on all its ranks; in most versions "0" for the default group
 	Default bool   `json:"default"` // it is the one of all ranks
-	Label   string `json:"label"`   // what its user calls it (group_desc); "": nothing
+	Label   string `json:"label"`   // the user's name for it (group_desc); "": none
 	Backend string `json:"backend"` // "gloo", "nccl", …
 	Ranks   []int  `json:"ranks"`
-	Count   uint64 `json:"count"` // of collectives, from any number on that is the same on all ranks
+	Count   uint64 `json:"count"` // of collectives; it may begin at any number, which is the same on all ranks
 }
 
-// Operation is something of torch.distributed that a rank has begun and that has not ended.
+// Operation is a call of torch.distributed that a rank has begun and that has not ended.
 type Operation struct {
 	Group  string    `json:"group"`           // its name; "": not known
-	Name   string    `json:"name"`            // "all_reduce", "send", "barrier", …; "backward", "wait" or "synchronize" where only that is known
-	Count  uint64    `json:"count"`           // that of the group with which it began, in the same terms as [Group.Count]; 0: not known
-	Sizes  [][]int64 `json:"sizes,omitempty"` // of its tensors, where they are known
+	Name   string    `json:"name"`            // "all_reduce", "send", "barrier", …; "backward", "wait" or "synchronize" if no more is known
+	Count  uint64    `json:"count"`           // the group's count with it, counted as [Group.Count]; 0: not known
+	Sizes  [][]int64 `json:"sizes,omitempty"` // of its tensors, if known
 	DType  string    `json:"dtype,omitempty"` // "float32"
-	Peer   *int      `json:"peer,omitempty"`  // of a send or receive between two ranks: the other one, as a rank of the pool; nil: any, or not known
-	Thread uint64    `json:"thread"`          // the thread that waits in it; 0: none does, it goes on in the background
+	Peer   *int      `json:"peer,omitempty"`  // the other rank of a send or receive, as a rank of the pool; nil: any, or not known
+	Thread uint64    `json:"thread"`          // the thread that waits in it; 0: none, it runs in the background
 }
 
-// ConnectionsReply tells which TCP connections of the process the backends of its process groups have opened themselves. What user code has
-// opened, in Python or natively, is never among them.
+// ConnectionsReply lists the TCP connections that the backends of the process's groups have opened themselves. Connections that user code has
+// opened, in Python or natively, are never among them.
 type ConnectionsReply struct {
 	Status
 	Connections []Connection `json:"connections"`
@@ -450,10 +450,10 @@ type Connection struct {
 	Remote string `json:"remote"`
 }
 
-// BreakRequest has the process give up whatever waits in its process groups, also while busy: it shuts down these connections, and aborts
-// the communicators of backends that are ended in that way. It is for all ranks of a pool at once; the groups have to be mended after it.
+// BreakRequest makes the process give up whatever waits in its process groups, also while it is busy: it shuts down these connections, and
+// aborts communicators of backends that have them. It is sent to all ranks of a pool at once; after it the groups must be mended.
 type BreakRequest struct {
-	Connections []Connection `json:"connections"` // of those that it has told
+	Connections []Connection `json:"connections"` // some of those in its ConnectionsReply
 	Timeout     float64      `json:"timeout"`     // seconds for the communicators
 }
 
@@ -465,34 +465,34 @@ type BreakReply struct {
 	Problems []string `json:"problems"` // sentences
 }
 
-// MendRequest forms all process groups of a rank anew, on all ranks of the pool at once. It is served by the main thread, in turn.
+// MendRequest forms all process groups of a rank anew, on all ranks of the pool at once. The main thread serves it in turn.
 type MendRequest struct {
-	Round   int     `json:"round"`   // another one each time, the same on all ranks
+	Round   int     `json:"round"`   // new each time, the same on all ranks
 	Timeout float64 `json:"timeout"` // seconds for the others to come
 
-	// Keep: the groups are sound and stay as they are. What was interrupted between two collectives is brought to agree all the same, such as a
-	// model of which one rank's optimizer has made the last step and another's has not. There are collectives only if there is such a thing.
+	// Keep: the groups are sound and stay as they are. Ranks are only made to agree after an interrupt between two collectives, for example on a
+	// model that one rank's optimizer has stepped and another's has not. Collectives are run only if there is such a thing.
 	Keep bool `json:"keep,omitempty"`
 }
 
 // MendReply answers it.
 type MendReply struct {
 	Status
-	InPlace bool     `json:"in_place"` // whoever holds a group goes on with it
+	InPlace bool     `json:"in_place"` // the group objects are the same, and can be used on
 	Groups  []string `json:"groups"`   // names of those that were formed anew
-	Stale   []Stale  `json:"stale"`    // what still holds a group that is no more
-	Notices []string `json:"notices"`  // sentences for the user, such as what was brought to agree
+	Stale   []Stale  `json:"stale"`    // variables that hold a group that no longer exists
+	Notices []string `json:"notices"`  // sentences for the user, such as what was made to agree
 }
 
-// Stale is a variable that holds a process group that is no more.
+// Stale is a variable that holds a process group that no longer exists.
 type Stale struct {
 	Name string `json:"name"` // "model"
 	Type string `json:"type"` // "DistributedDataParallel"
 	Todo string `json:"todo"` // "wrap it again"
 }
 
-// CompleteRequest asks what may stand at a place in code. It is a lookup, as InspectRequest and VariablesRequest: served only by a
-// process that is idle, and given up when Timeout is over or there is something to run.
+// CompleteRequest asks how code may go on at a place. Like InspectRequest and VariablesRequest it is a lookup: only an idle process
+// answers, and it gives up when Timeout is over or there is something to run.
 type CompleteRequest struct {
 	Code      string  `json:"code"`
 	CursorPos int     `json:"cursor_pos"` // in code points
@@ -503,12 +503,12 @@ type CompleteRequest struct {
 type CompleteReply struct {
 	Status
 	Matches     []string         `json:"matches"`
-	CursorStart int              `json:"cursor_start"` // what the matches take the place of, in code points
+	CursorStart int              `json:"cursor_start"` // of the text that the matches replace, in code points
 	CursorEnd   int              `json:"cursor_end"`
 	Metadata    CompleteMetadata `json:"metadata"`
 }
 
-// CompleteMetadata is what Jupyter has no fields for.
+// CompleteMetadata is what Jupyter's reply has no fields for.
 type CompleteMetadata struct {
 	Types      []MatchType `json:"_jupyter_types_experimental"` // of the matches, in their order
 	Incomplete bool        `json:"incomplete"`                  // there are more
@@ -520,7 +520,7 @@ type MatchType struct {
 	Type string `json:"type"`
 }
 
-// InspectRequest asks what the name is that stands at a place in code.
+// InspectRequest asks about the name at a place in code.
 type InspectRequest struct {
 	Code      string  `json:"code"`
 	CursorPos int     `json:"cursor_pos"` // in code points
@@ -549,7 +549,7 @@ type VariablesRequest struct {
 type VariablesReply struct {
 	Status
 	Variables []Object `json:"variables"` // by name
-	More      int      `json:"more"`      // that have been left out
+	More      int      `json:"more"`      // how many were left out
 }
 
 // Object is what is known of an object in a namespace.
@@ -572,7 +572,7 @@ type Thread struct {
 	ID     uint64       `json:"id"`
 	Name   string       `json:"name"`
 	Main   bool         `json:"main"`
-	Frames []StackFrame `json:"frames"` // outermost first, without those of what calls the user's code; none: it waits for a cell
+	Frames []StackFrame `json:"frames"` // outermost first, without those that lead to the user's code; none: it waits for a cell
 }
 
 // PushRequest asks a rank to unpickle variables; they wait for PushCommit.
@@ -595,7 +595,7 @@ type PushCommit struct {
 // PullRequest asks a rank to pickle variables.
 type PullRequest struct {
 	Names     []string `json:"names"`
-	WhileBusy bool     `json:"while_busy,omitempty"` // it need not wait its turn while the main thread waits in a collective
+	WhileBusy bool     `json:"while_busy,omitempty"` // while the main thread waits in a collective, another thread may answer
 }
 
 // PullReply answers it. The payload is there until PullRelease.
@@ -605,7 +605,7 @@ type PullReply struct {
 	Payload Payload `json:"payload"`
 }
 
-// PullRelease frees the payload that the request Parent was answered with.
+// PullRelease frees the payload of the answer to the request Parent.
 type PullRelease struct {
 	Parent string `json:"parent"`
 }
@@ -648,7 +648,7 @@ type (
 	PushCommandReply struct {
 		CommandStatus
 		Ranks []int `json:"ranks"`
-		Pool  int   `json:"pool"` // which of the session's pools they are of, counted from 1
+		Pool  int   `json:"pool"` // which of the session's pools it is, counted from 1
 	}
 
 	// PullCommand is "pull". Its payloads are there until command_end.
@@ -665,7 +665,7 @@ type (
 		Payload Payload `json:"payload"`
 	}
 
-	// MakeCommand is "make": make, restart or end the pool, or change what can be changed while it lives.
+	// MakeCommand is "make": make, restart or end the pool, or change some of its settings while it lives.
 	MakeCommand struct {
 		GPUs         *string `json:"gpus"`  // nil: not said; "all" or a list
 		Ranks        int     `json:"ranks"` // 0: not said
@@ -699,8 +699,8 @@ type (
 		Quiet      bool   `json:"quiet"`
 		AppCommand string `json:"app_command"`
 		Anyway     bool   `json:"anyway"`
-		Wait       *bool  `json:"wait"` // for the end of the run, with the reply; nil: no, or as %pxconfig says
-		Px         bool   `json:"px"`   // %px asks: %pxconfig says what is left open here
+		Wait       *bool  `json:"wait"` // reply at the end of the run; nil: no, or as %pxconfig says
+		Px         bool   `json:"px"`   // from %px: %pxconfig says what is left open here
 		Verbose    *bool  `json:"verbose"`
 	}
 	// PxConfigCommand is "pxconfig": what is nil stays.
@@ -717,7 +717,7 @@ type (
 	}
 	// ResultCommand is "result".
 	ResultCommand struct {
-		Run string `json:"run"` // "": the run that came to the ranks last
+		Run string `json:"run"` // "": the latest run on the ranks
 	}
 	// RunCommandReply answers "run" and "result".
 	RunCommandReply struct {
@@ -732,7 +732,7 @@ type (
 		Status string `json:"status"`
 		EName  string `json:"ename,omitempty"`
 		EValue string `json:"evalue,omitempty"`
-		Output string `json:"output,omitempty"` // of "result": the last that was printed
+		Output string `json:"output,omitempty"` // of "result": the end of what was printed
 		Result string `json:"result,omitempty"` // of "result": text/plain of the value
 		Shown  bool   `json:"shown,omitempty"`  // of "result": whether a view shows the output as it comes
 	}
@@ -741,7 +741,7 @@ type (
 	AutodipCommand struct {
 		On    *bool  `json:"on"` // nil only asks
 		Flags string `json:"flags"`
-		Px    bool   `json:"px"` // %autopx asks: cells run as %%px
+		Px    bool   `json:"px"` // from %autopx: cells run as %%px
 	}
 	AutodipCommandReply struct {
 		CommandStatus

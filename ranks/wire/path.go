@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// Path is the name of a file. Names are bytes, and JSON has text: a byte that is no UTF-8 is written as Python writes it, as the lone
-// surrogate \udc80 to \udcff ("surrogateescape"), which encoding/json would replace.
+// Path is the name of a file. Names are bytes, but JSON has text: a byte that is not UTF-8 is written as Python writes it, as a lone
+// surrogate \udc80 to \udcff ("surrogateescape"). encoding/json would replace it.
 type Path string
 
-// MarshalJSON implements [json.Marshaler]. A usual name needs no encoder within the encoder, which would take time, and stack of the run's goroutine.
+// MarshalJSON implements [json.Marshaler]. For usual names it avoids an encoder inside the encoder, which would take time and stack.
 func (p Path) MarshalJSON() ([]byte, error) {
 	if p.isPlain() {
 		out := make([]byte, 0, len(p)+2)
@@ -58,7 +58,7 @@ func (p *Path) UnmarshalJSON(data []byte) error {
 	if !strings.Contains(s, "\ufffd") {
 		return nil
 	}
-	// In a valid string, the escapes stand as they are, and all else is decoded between them.
+	// In a valid string, take the escapes of bytes as they are, and decode everything between them.
 	var out strings.Builder
 	text := string(data[1 : len(data)-1])
 	for start, i := 0, 0; ; {

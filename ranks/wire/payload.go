@@ -2,8 +2,8 @@ package wire
 
 import "encoding/json"
 
-// Payload says, as a JSON object, where pickled variables lie: in the memory of a host, which only processes of that host can map. Only Python
-// reads more of it than which host that is. docs/wire.md has the format.
+// Payload says, as a JSON object, where pickled variables are: in the memory of a host, which only processes of that host can map. Go reads
+// only the host's name from it; the rest is for Python. docs/wire.md has the format.
 type Payload json.RawMessage
 
 // Host is the name of the host; "" if it has none.
@@ -11,7 +11,7 @@ func (p Payload) Host() string {
 	var head struct {
 		Host string `json:"host"`
 	}
-	_ = json.Unmarshal(p, &head) // whoever maps it finds out
+	_ = json.Unmarshal(p, &head) // a broken one is noticed when it is mapped
 	return head.Host
 }
 

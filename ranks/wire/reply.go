@@ -5,7 +5,7 @@ import "fmt"
 // ReplyError is an error that a process answered with.
 type ReplyError struct {
 	Name      string // who answered: "rank 2", "node"
-	Request   string // what it was asked: "hello", "spawn_request"
+	Request   string // the request: "hello", "spawn_request"
 	EName     string
 	EValue    string
 	Traceback []string
