@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	// tellAfter is how long an orderly end may take before its user is told what it waits for, and tellAgain how often it is looked after that
-	// whether it waits for something else.
+	// tellAfter is how long an orderly end may take before the user is told what it waits for. After that it is asked every tellAgain whether it
+	// waits for something else.
 	tellAfter = 300 * time.Millisecond
 	tellAgain = time.Second
 
-	// maxLeaving is how often in a row processes may be found to do nothing but leave their process group: where a collective hangs, that has no end,
-	// and nothing is lost that Python would have waited for.
+	// maxLeaving is how often in a row processes may be found doing nothing but leaving their process group, before that is given up. It never ends
+	// if a collective hangs, and Python would not have waited for it.
 	maxLeaving  = 3
-	leavesGroup = "the process group to be left" // as the agent says it
+	leavesGroup = "the process group to be left" // the agent's words
 )
 
 // The contents of shutdown_request.
@@ -34,11 +34,11 @@ var (
 	waitingShutdown = []byte(`{"restart":false,"wait":true}`)
 )
 
-// Finish has processes end as Python does at the end of a script: they wait for their threads, run their exit handlers and only then leave
-// the app, however long that takes. It returns when they have ended, or when ctx ends, after which those that still live are for Shutdown or
-// Close. A process that is busy is left alone: it would not hear of it. So are those that take long for nothing but to leave their process group.
+// Finish has processes end as Python does at the end of a script: they wait for their threads, run their exit handlers and then leave the app,
+// however long that takes. It returns when they have ended, or when ctx ends. Processes that are busy, or hang while they leave their process group,
+// are left alone. What still lives afterwards is for Shutdown or Close.
 //
-// waits is told what is waited for whenever that has changed: "2 threads on ranks 0-1". The error is of processes that did not end well.
+// waits gets what is waited for, "2 threads on ranks 0-1", each time that it changes. The error is of processes that failed at their end.
 func Finish(ctx context.Context, procs []*Process, waits func(text string)) error {
 	var asked []*Process
 	for _, p := range procs {
@@ -85,7 +85,7 @@ func (p *Process) askToFinish() bool {
 	return true
 }
 
-// waitingFor asks processes that end what they wait for.
+// waitingFor asks processes that are ending what they wait for.
 func waitingFor(ctx context.Context, procs []*Process) []string {
 	ctx, cancel := context.WithTimeout(ctx, tellAgain)
 	defer cancel()
@@ -96,7 +96,7 @@ func waitingFor(ctx context.Context, procs []*Process) []string {
 			if p.State().Final() {
 				return
 			}
-			if status, err := p.Status(ctx); err == nil { // else it has just ended, or is about to
+			if status, err := p.Status(ctx); err == nil { // otherwise it has ended, or is about to
 				texts[i] = status.WaitsFor
 			}
 		})
@@ -105,13 +105,13 @@ func waitingFor(ctx context.Context, procs []*Process) []string {
 	return texts
 }
 
-// onlyLeave reports whether processes that wait for something all wait for their process group to be left.
+// onlyLeave reports whether all processes that wait for something wait for their process group to be left.
 func onlyLeave(texts []string) bool {
 	waiting := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == "" })
 	return len(waiting) > 0 && !slices.ContainsFunc(waiting, func(text string) bool { return text != leavesGroup })
 }
 
-// gather says each text once, with the ranks that it is of; "" is nothing. What the local namespace says comes first, as it stands.
+// gather gives each text once, with the ranks that say it. A text "" is left out. The texts of the local namespace come first, unchanged.
 func gather(procs []*Process, texts []string) []string {
 	var local, shared []string
 	who := map[string][]ranklist.Who{}
@@ -133,7 +133,7 @@ func gather(procs []*Process, texts []string) []string {
 	return local
 }
 
-// shutdownReply notes what a process says of its end.
+// shutdownReply notes what the process says about its end.
 func (p *Process) shutdownReply(m *wire.Message) {
 	reply := new(wire.ShutdownReply)
 	if err := json.Unmarshal(m.Content, reply); err != nil {

@@ -13,10 +13,10 @@ type ExitError struct {
 	Rank *int   // nil: not a rank
 	PID  int
 	host.Exit
-	Asked  bool       // we had told it to go
-	Node   *ExitError // the end of its node, if that took it along
-	Lost   error      // why the connection broke, if that is all that is known
-	Detail string     // what else is known: the last lines that a node printed
+	Asked  bool       // we had told it to end
+	Node   *ExitError // how its node ended, if it ended with that
+	Lost   error      // why the connection broke, if nothing else is known
+	Detail string     // what else is known, such as the last lines that a node printed
 }
 
 func (e *ExitError) Error() string {
@@ -41,7 +41,7 @@ func (e *ExitError) Error() string {
 	return b.String()
 }
 
-// Unwrap gives what ended the process or the connection, if something else did.
+// Unwrap gives the end of the node, or why the connection broke.
 func (e *ExitError) Unwrap() error {
 	if e.Node != nil {
 		return e.Node

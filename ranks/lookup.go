@@ -8,24 +8,25 @@ import (
 	"dipls/ranks/wire"
 )
 
-// ErrBusy is what a lookup returns if the process has something else to do.
+// ErrBusy is the error of a lookup if the process has something else to do.
 var ErrBusy = errors.New("it is busy")
 
-// Complete asks what may stand at a place in code, as the process's namespace knows it. Like Inspect and Variables it is a lookup: a process
-// that is not idle is not asked (ErrBusy), one that gets something to run meanwhile answers ErrBusy, and so does one whose time, the
-// request's Timeout, is over. It changes nothing in the process's state, and holds up nothing.
+// Complete asks for completions at a place in code, from the process's namespace.
+//
+// Complete, Inspect and Variables are lookups. They do not change the process's state, and delay nothing. The error is ErrBusy if the process is not
+// idle, gets something to run meanwhile, or does not answer within the request's Timeout.
 func (p *Process) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {
 	reply := new(wire.CompleteReply)
 	return reply, p.lookUp(ctx, wire.TypeCompleteRequest, req, reply)
 }
 
-// Inspect asks what the name is that stands at a place in code.
+// Inspect asks what the name at a place in code is.
 func (p *Process) Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error) {
 	reply := new(wire.InspectReply)
 	return reply, p.lookUp(ctx, wire.TypeInspectRequest, req, reply)
 }
 
-// Variables asks for the variables of the namespace.
+// Variables asks for the variables of the process's namespace.
 func (p *Process) Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error) {
 	reply := new(wire.VariablesReply)
 	return reply, p.lookUp(ctx, wire.TypeVariablesRequest, req, reply)

@@ -21,16 +21,16 @@ import (
 	"dipls/ranks/wire"
 )
 
-// nodeLadder is how long a node itself may take that runs nothing any more.
+// nodeLadder is how long a node may take to end once all its processes have ended.
 var nodeLadder = Ladder{Ask: 300 * time.Millisecond, Interrupt: 100 * time.Millisecond}
 
 // nodeName is the node's name for people and on the wire.
 const nodeName = "node"
 
-// ErrClosed is what a node answers after Close.
+// ErrClosed is the error of a node's methods after Close.
 var ErrClosed = errors.New("the node is closed")
 
-// StartMethod is how the processes of a pool come to life.
+// StartMethod is how processes are started.
 type StartMethod uint8
 
 // The start methods.
@@ -66,23 +66,23 @@ type Options struct {
 	Start     StartMethod       // how ranks start
 	Seed      Seed              // of the local namespace
 	ExtraPath []string          // directories for the end of sys.path: our private packages
-	Plain     bool              // what IPython itself writes has no colours
-	Env       []string          // environment of the node, as os.Environ gives it; nil: what its host inherits
+	Plain     bool              // IPython writes no colours
+	Env       []string          // environment of the node, in the form of [os.Environ]; nil is the host's
 	Log       *zap.Logger       // nil: none
-	Notice    func(string)      // told what the user should know of what was started, a sentence each; must not wait. Nil: nobody is
-	OnState   func(StateChange) // told of every change of a process's or pool's state, in order, one at a time; must not wait for Close or StartPool
-	OnLoss    func(text string) // nil, or told in a sentence what was lost when processes were ended: threads that went on, …
+	Notice    func(string)      // gets sentences for the user about what was started; must not wait; nil: nobody does
+	OnState   func(StateChange) // gets every change of state, in order, one at a time; must not wait for Close or StartPool; nil: nobody does
+	OnLoss    func(text string) // gets sentences about what was lost when processes were ended, such as threads; nil: nobody does
 	Ladder    Ladder            // how Close ends what still lives; the zero value is DefaultLadder
 	Timeout   time.Duration     // for the start of the node, and of the local namespace; 0 is 60 s
 	Command   []string          // command line instead of PYTHON AGENT_DIR: tests run a fake agent
 	Trace     *trace.Tracer     // nil: none
-	Host      host.Host         // where it runs; nil: here
+	Host      host.Host         // the machine that it runs on; nil is this one
 }
 
 // Node is one running node process.
 //
-// It ends when its process does, whoever ended that: the goroutine supervise then has the host end what outlived the node, tells every process's
-// owner, and closes done. Close only brings this about and waits.
+// It ends when its process does, whoever has ended that. The goroutine supervise then has the host kill what has outlived the node, ends the node's
+// processes for those who use them, and closes done. Close only starts this and waits.
 type Node struct {
 	opts   Options
 	log    *zap.Logger
@@ -92,10 +92,10 @@ type Node struct {
 	info   host.PythonInfo
 	events *notifier
 
-	wordGrace         time.Duration // the constants; shorter in tests
+	wordGrace         time.Duration // these are the constants of that name, shorter in tests
 	interruptPatience time.Duration
 
-	ctx    context.Context // ends with the node or when Close begins: whoever is starting something gives up
+	ctx    context.Context // ends with the node, or when Close begins; then starts are given up
 	cancel context.CancelCauseFunc
 
 	exited chan struct{} // the process has ended; exit is set
@@ -104,14 +104,14 @@ type Node struct {
 
 	preload semaphore // guards loaded and apps
 	loaded  *wire.PreloadReply
-	apps    []string // whose modules have been imported, as far as they can be
+	apps    []string // whose modules the nursery has imported, or tried to
 
 	localSem semaphore // held while the local namespace starts
 	spawnSem semaphore // held while a spawn_request is unanswered: the node takes one at a time
 
 	mu         sync.Mutex
-	closing    bool                // no process is registered any more
-	procs      map[string]*Process // those that live or may come to life, by name on the wire
+	closing    bool                // no more processes are registered
+	procs      map[string]*Process // that live or are being started, by name on the wire
 	generation int                 // of the last pool
 	local      *Process            // nil until first asked for
 }
@@ -130,8 +130,8 @@ func (s semaphore) acquire(ctx context.Context) error {
 
 func (s semaphore) release() { <-s }
 
-// StartNode starts a node. ctx bounds the start only. An interpreter without the agent's packages gives a
-// *MissingPackagesError.
+// StartNode starts a node. ctx bounds the start only. If the interpreter lacks packages that the agent needs, the error is a
+// *[host.MissingPackagesError].
 func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -216,7 +216,7 @@ func StartNode(ctx context.Context, o Options) (_ *Node, err error) {
 	return n, nil
 }
 
-// open begins the conversation with the process that has a socket.
+// open begins the conversation with the process that listens on a socket.
 func (n *Node) open(ctx context.Context, sock, name string, key []byte, log *zap.Logger) (*link.Link, error) {
 	nc, err := n.proc.Dial(ctx, sock)
 	if err != nil {
@@ -225,8 +225,8 @@ func (n *Node) open(ctx context.Context, sock, name string, key []byte, log *zap
 	return link.Open(ctx, nc, name, key, log)
 }
 
-// nodeEnv is the environment of a node, without what another launcher has set for a rank of its own. Modules that the node imports would take it
-// for theirs, and torch would look for that launcher's store.
+// nodeEnv is the environment of a node. It leaves out what a launcher around dipls has set for a rank of its own: modules that the node imports
+// would take that for theirs, and torch would look for that launcher's store.
 func nodeEnv(given []string) []string {
 	return slices.DeleteFunc(slices.Clone(given), func(s string) bool {
 		name, _, _ := strings.Cut(s, "=")
@@ -234,7 +234,7 @@ func nodeEnv(given []string) []string {
 	})
 }
 
-// logLevel is the lowest level that a logger writes, as the agent takes it.
+// logLevel is the lowest level that a logger writes, in the agent's words.
 func logLevel(log *zap.Logger) string {
 	if level := log.Level(); level <= zap.ErrorLevel {
 		return level.String()
@@ -242,7 +242,7 @@ func logLevel(log *zap.Logger) string {
 	return zap.ErrorLevel.String()
 }
 
-// Host is where the node runs.
+// Host is the machine that the node runs on.
 func (n *Node) Host() host.Host { return n.host }
 
 // Info describes the interpreter.
@@ -255,13 +255,13 @@ func (n *Node) Info() host.PythonInfo {
 // PID is the node's process id.
 func (n *Node) PID() int { return n.proc.Process().PID }
 
-// Exited is closed when the node's process has ended, and nothing can be had of it any more. What is left of it goes until Done.
+// Exited is closed when the node's process has ended. Nothing more can be started on it then. What it has left is gone when Done is closed.
 func (n *Node) Exited() <-chan struct{} { return n.exited }
 
 // Done is closed when the node has ended and nothing is left of it.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err says how the node ended: an *ExitError; nil while it lives and if Close ended it.
+// Err tells how the node ended, an *ExitError; nil while it lives, and if Close has ended it.
 func (n *Node) Err() error {
 	select {
 	case <-n.done:
@@ -274,7 +274,7 @@ func (n *Node) Err() error {
 	}
 }
 
-// Local returns the local namespace, which the first call starts. It may have died since: see [Node.RestartLocal].
+// Local returns the local namespace. The first call starts it. It may have died since then: see [Node.RestartLocal].
 func (n *Node) Local(ctx context.Context) (*Process, error) {
 	if err := n.localSem.acquire(ctx); err != nil {
 		return nil, fmt.Errorf("start the local namespace: %w", err)
@@ -332,7 +332,7 @@ func (n *Node) localLocked(ctx context.Context) (*Process, error) {
 	return p, nil
 }
 
-// startContext bounds the start of something by the caller's context, a timeout and the lives of nodes.
+// startContext is ctx with a timeout, which also ends when one of the nodes does.
 func startContext(ctx context.Context, timeout time.Duration, nodes ...*Node) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &StartTimeoutError{timeout})
 	ctx, cancelCause := context.WithCancelCause(ctx)
@@ -349,8 +349,8 @@ func startContext(ctx context.Context, timeout time.Duration, nodes ...*Node) (c
 	}
 }
 
-// spawn has the node start processes: all of them or none. They are known to the node, and so sure to be ended, from before the
-// request is sent. meet says where ranks meet; nil: there are none.
+// spawn has the node start processes, all of them or none. They are registered before the request is sent, so it is certain that they will be ended.
+// meet says where ranks meet; nil if there are none.
 func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnProcess, meet *wire.Rendezvous) (*wire.SpawnReply, error) {
 	if err := n.register(procs); err != nil {
 		forgo(procs)
@@ -393,7 +393,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	return reply, nil
 }
 
-// explain replaces the end of the conversation by the end of the node.
+// explain replaces an error that comes from the end of the node by how that ended.
 func (n *Node) explain(err error) error {
 	if !errors.Is(err, link.ErrEnded) && !errors.Is(err, host.ErrEnded) {
 		return err
@@ -426,7 +426,7 @@ func (n *Node) unregister(p *Process) {
 	}
 }
 
-// signal has the node signal the process; nobody waits for the answer.
+// signal has the node signal the process. It does not wait for the answer.
 func (p *Process) signal(signal string) {
 	p.node.link.Post(wire.TypeSignalRequest, signalRequest(p, signal))
 }
@@ -434,13 +434,12 @@ func (p *Process) signal(signal string) {
 func signalRequest(p *Process, signal string) []byte {
 	content, err := json.Marshal(wire.SignalRequest{Name: p.sock, Signal: signal})
 	if err != nil {
-		panic(err) // two strings: cannot fail
+		panic(err) // two strings cannot fail
 	}
 	return content
 }
 
-// message is called on the reader goroutine of the node's socket. It must not wait for any process: what it hears may be what
-// others wait for.
+// message is called on the reader goroutine of the node's socket. It must not wait for any process: others may wait for what comes next.
 func (n *Node) message(m *wire.Message) {
 	switch m.Header.MsgType {
 	case wire.TypeExited:
@@ -492,7 +491,7 @@ func (n *Node) linkEnded(cause error) {
 	}
 }
 
-// wait waits for the end of the node and of what was under it, and says how it ended.
+// wait waits for the end of the node's process, and notes how it ended.
 func (n *Node) wait() {
 	ended := n.proc.Wait()
 	exit := &ExitError{Name: nodeName, PID: ended.PID, Exit: ended.Exit, Lost: ended.Failed}
@@ -510,13 +509,13 @@ func (n *Node) wait() {
 	close(n.exited)
 }
 
-// shut keeps anything new from starting. n.mu is held.
+// shut ends all starts, and lets no new ones begin. n.mu is held.
 func (n *Node) shut(why error) {
 	n.closing = true
 	n.cancel(why)
 }
 
-// supervise waits for the node's end and sees to it that nothing outlives it.
+// supervise waits for the end of the node's process, and makes sure that nothing outlives it.
 func (n *Node) supervise() {
 	<-n.exited
 	n.link.Drain() // the last "exited" messages
@@ -542,9 +541,8 @@ func (n *Node) supervise() {
 	close(n.done)
 }
 
-// Close ends the node with everything it runs and removes its runtime directory. When ctx ends, what still lives is
-// killed at once. Every call waits until nothing is left; only a handler that does not return can make it give up,
-// with an error.
+// Close ends the node with everything that it runs, and has its directory removed. When ctx ends, what still lives is killed at once. Every call
+// waits until nothing is left. It gives up, with an error, only if a handler does not return.
 func (n *Node) Close(ctx context.Context) error {
 	n.rouse()
 	n.mu.Lock()
@@ -558,7 +556,7 @@ func (n *Node) Close(ctx context.Context) error {
 		err = end(ctx, procs, l)
 		l.Ask, l.Interrupt = min(l.Ask, nodeLadder.Ask), min(l.Interrupt, nodeLadder.Interrupt)
 	} else {
-		// Nothing has come to life that could be ended in order, and a node that imports hears nothing.
+		// No process lives that could be ended in order, and a node that imports modules does not react.
 		for _, p := range procs {
 			p.stop()
 		}
@@ -566,15 +564,15 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	n.endNode(ctx, l)
 	if waitAll(context.WithoutCancel(ctx), n.opts.Ladder.last(), n.done) {
-		return nil // whatever would not end, ended with the node
+		return nil // processes that would not end have ended with the node
 	}
 	return errors.Join(err, fmt.Errorf("node (pid %d) has ended, but a handler of its processes does not return", n.PID()))
 }
 
-// rouse lets the node go on if it was stopped (SIGSTOP): it has to tell how its processes end, and to start others.
+// rouse continues the node if a signal has stopped it: it has to start processes, and to tell how they end.
 func (n *Node) rouse() { n.proc.Resume() }
 
-// endNode ends the node's process: it is asked, then killed with all that is left.
+// endNode ends the node's process: it is asked to end, and killed with everything that is left if it does not.
 func (n *Node) endNode(ctx context.Context, l Ladder) {
 	n.link.Post(wire.TypeShutdownRequest, []byte("{}"))
 	steps := []struct {

@@ -8,27 +8,25 @@ import (
 	"dipls/internal/contain"
 )
 
-// notifier calls one function with every state change, in the order in which they were made, on a goroutine of its own: those
-// who make a change hold locks and must not wait for those who hear of it. It is a node's, and lives on with those processes of the
-// node's pools that are on other nodes.
+// notifier calls a function with every change of state, in order. It has a goroutine of its own, because whoever changes a state holds locks and must
+// not wait for the function. It belongs to a node. It outlives the node if the node's pools have processes on other nodes that do.
 type notifier struct {
 	wake chan struct{} // cap 1: the queue has something, or closed is set
 	done chan struct{} // the goroutine has ended
 
 	mu      sync.Mutex
 	queue   []notice
-	holders int // who may post still; when none is left, closed is set
+	holders int // how many may still post; the last one to leave sets closed
 	closed  bool
 }
 
-// notice is a change to tell of, or a channel to close when all before it has been told.
+// notice is a change to tell, or a channel to close when everything before it has been told.
 type notice struct {
 	change StateChange
 	told   chan struct{}
 }
 
-// newNotifier starts the goroutine, which ends when its one holder, and those who have joined it, have left. With a nil function nothing is
-// kept and nothing runs.
+// newNotifier starts the goroutine, with one holder. It ends when that one, and all that have joined, have left. If f is nil, there is no goroutine.
 func newNotifier(f func(StateChange), log *zap.Logger) *notifier {
 	n := &notifier{wake: make(chan struct{}, 1), done: make(chan struct{}), holders: 1}
 	if f == nil {
@@ -88,14 +86,14 @@ func (n *notifier) run(f func(StateChange), log *zap.Logger) {
 	}
 }
 
-// join keeps the goroutine running until leave. Its caller knows that another holder has not left.
+// join adds a holder. Another holder must not have left yet.
 func (n *notifier) join() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.holders++
 }
 
-// leave waits until everything that has been posted has been told. The last holder's ends the goroutine.
+// leave removes a holder, when everything that has been posted has been told. The last one to leave ends the goroutine.
 func (n *notifier) leave() {
 	n.flush()
 	n.mu.Lock()

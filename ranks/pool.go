@@ -20,38 +20,37 @@ import (
 	"dipls/ranks/wire"
 )
 
-// PoolSpec says what pool to start. Of one over several nodes, ranks and GPUs are those of its shares.
+// PoolSpec says what pool to start. For a pool over several nodes, its shares say how many ranks and which GPUs.
 type PoolSpec struct {
 	Ranks   int        // how many
-	GPUs    []host.GPU // in rank order; if there are fewer than ranks, these share them in turn; empty: CPU ranks
+	GPUs    []host.GPU // in rank order; if there are fewer than ranks, ranks share them in turn; empty: CPU ranks
 	App     string     // "torch", "none", … or a module of the user's (docs/apps.md); "" lets the agent choose
 	Verbose bool       // the app tells what it does
 
-	Surroundings *wire.Surroundings // of the local namespace, which its ranks inherit; nil: it has changed nothing
+	Surroundings *wire.Surroundings // what ranks inherit of the local namespace; nil: it has changed nothing
 
 	Timeout time.Duration // for the whole start; 0 is 120 s
 
-	// KeepGPUMemory leaves torch's cache alone; otherwise ranks on GPUs free it after a cell that changed how much is allocated.
+	// KeepGPUMemory leaves torch's cache of GPU memory alone. Otherwise ranks free it after each cell that has changed how much is allocated.
 	KeepGPUMemory bool
 
 	Seed Seed // of the ranks
 
-	GroupTimeout time.Duration // how long a collective waits for the others before torch gives up; 0: 24 h
-	Check        bool          // torch compares what ranks pass to collectives, which takes time
+	GroupTimeout time.Duration // how long a collective waits for other ranks before torch gives up; 0: 24 h
+	Check        bool          // torch checks that ranks call the same collectives alike, which takes time
 }
 
-// Share is what one node runs of a pool: ranks that follow each other.
+// Share is the part of a pool that one node runs: consecutive ranks.
 type Share struct {
 	Node  *Node
 	Ranks int        // how many
 	GPUs  []host.GPU // of the node's host, as in [PoolSpec]
 }
 
-// Pool is the ranks that live and die together. They are processes of one generation: a successor has processes and sockets
-// of its own.
+// Pool is ranks that live and die together. A pool that is made anew has other processes and other sockets.
 type Pool struct {
 	nodes   []*Node   // in the order of their ranks
-	events  *notifier // of the first node: one pool's changes are told in order
+	events  *notifier // of the first node, so that all changes of a pool come in order
 	ranks   []*Process
 	notices []string
 	method  StartMethod
@@ -60,8 +59,8 @@ type Pool struct {
 	mu     sync.Mutex
 	state  State
 	counts [len(stateNames)]int // ranks by state
-	left   int                  // ranks whose handlers have not all been told
-	err    error                // why the pool is dead: the first death
+	left   int                  // ranks whose handlers have not all been told of their end
+	err    error                // why the pool is dead: the first death of a rank
 }
 
 // StartTimeoutError says that a start took longer than it was allowed to.
@@ -74,8 +73,8 @@ func (n *Node) StartPool(ctx context.Context, spec PoolSpec) (*Pool, error) {
 	return StartPool(ctx, spec, Share{Node: n, Ranks: spec.Ranks, GPUs: spec.GPUs})
 }
 
-// StartPool starts a pool over nodes, with ranks in the order of the shares; either all ranks are ready when it returns, and OnState has been told
-// so, or nothing is left of them. The nodes must have been started alike; the first one's options say who is told of the pool.
+// StartPool starts a pool over nodes. Its ranks are in the order of the shares. When it returns, either all ranks are ready, and OnState has been
+// told so, or nothing is left of them. The nodes must have been started with the same options; those of the first node say who is told of the pool.
 func StartPool(ctx context.Context, spec PoolSpec, shares ...Share) (*Pool, error) {
 	spec.Ranks, spec.GPUs = 0, nil
 	var nodes []*Node
@@ -118,7 +117,7 @@ func bringUp(ctx context.Context, spec PoolSpec, shares []Share) (*Pool, error) 
 	if err := p.spawn(ctx, parts); err != nil {
 		return nil, err
 	}
-	// All at once: no rank's app joins before every other one does.
+	// All at once, for apps wait for each other: no rank joins before all others do.
 	if err := onAll(ctx, p.ranks, func(ctx context.Context, proc *Process) error { return proc.connect(ctx) }); err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%s: %w%s", p.starting(), context.Cause(ctx), p.forkHint(ctx, parts))
@@ -126,7 +125,7 @@ func bringUp(ctx context.Context, spec PoolSpec, shares []Share) (*Pool, error) 
 		discard(p.ranks)
 		return nil, err
 	}
-	p.events.flush() // what runs on the pool is told of after the pool
+	p.events.flush() // so that the pool is told of before anything that runs on it
 	p.method = StartFork
 	if parts[0].spawned.Method == StartSpawn.String() {
 		p.method = StartSpawn
@@ -140,7 +139,7 @@ type poolPart struct {
 	node      *Node
 	ranks     []*Process
 	specs     []wire.SpawnProcess
-	preloaded *wire.PreloadReply // nil: nothing was to be
+	preloaded *wire.PreloadReply // nil: nothing had to be
 	spawned   *wire.SpawnReply
 }
 
@@ -183,7 +182,7 @@ func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
 	return p, parts
 }
 
-// nextGeneration counts the pools that have ranks on the node.
+// nextGeneration is the number of a new pool among those with ranks on the node.
 func (n *Node) nextGeneration() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -200,7 +199,7 @@ func (part *poolPart) preload(ctx context.Context, app string) (err error) {
 	return err
 }
 
-// spawn has the nodes start the ranks, all or none: first the one of rank 0, which says where the others meet it.
+// spawn has the nodes start the ranks, all or none. The node of rank 0 comes first, for it chooses the ports at which the ranks meet.
 func (p *Pool) spawn(ctx context.Context, parts []*poolPart) error {
 	first, others := parts[0], parts[1:]
 	meet := wire.Rendezvous{Address: first.node.host.Address(), Ranks: len(p.ranks)}
@@ -222,7 +221,7 @@ func (p *Pool) spawn(ctx context.Context, parts []*poolPart) error {
 	return err
 }
 
-// onAll does something for all of some at once. The first error ends the context of the others.
+// onAll calls do for all elements at once. The first error ends the context of the others.
 func onAll[T any](ctx context.Context, all []T, do func(context.Context, T) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, one := range all {
@@ -234,8 +233,8 @@ func onAll[T any](ctx context.Context, all []T, do func(context.Context, T) erro
 	return g.Wait()
 }
 
-// Preload has the nursery import ahead of time what ranks will need, where these are forked from it. What cannot be imported is told by the
-// pool.
+// Preload has the nursery import what ranks will need, if they are going to be forked from it. The notices of the pool tell what could not be
+// imported.
 func (n *Node) Preload(ctx context.Context, app string) error {
 	if n.opts.Start == StartSpawn {
 		return nil
@@ -264,7 +263,7 @@ func (n *Node) preloadOnce(ctx context.Context, app string) (*wire.PreloadReply,
 	request := wire.PreloadRequest{Modules: append([]string{}, modules...), App: app} // [] rather than null
 	err := n.link.Call(ctx, wire.TypePreloadRequest, request, reply)
 	if refusal := new(wire.ReplyError); errors.As(err, &refusal) {
-		// Preloading saves time, no more. A module that the ranks cannot do without fails there, too.
+		// Preloading only saves time. If the ranks need a module that is missing, they will fail and tell.
 		reply.Failed = []wire.PreloadFailed{{Module: strings.Join(modules, ", "), Error: refusal.EName + ": " + refusal.EValue}}
 	} else if err != nil {
 		return nil, n.explain(err)
@@ -294,8 +293,8 @@ func (p *Pool) starting() string {
 	}
 }
 
-// forkHint is what may keep every rank of a pool from starting: a library that was imported before the fork and does not work after it. "" if that
-// is not what it looks like.
+// forkHint is a hint for a pool of which no rank gets ready: a library that was imported before the fork may hang after it. "" if it does not look
+// like that.
 func (p *Pool) forkHint(ctx context.Context, parts []*poolPart) string {
 	waited := new(StartTimeoutError)
 	forked := func(part *poolPart) bool { return part.spawned.Method == StartFork.String() }
@@ -342,7 +341,7 @@ func (p *Pool) describe(spec PoolSpec, parts []*poolPart) []string {
 		notices = append(notices, text)
 	}
 	note := func(text string) {
-		if !slices.Contains(notices, text) { // nodes say the same
+		if !slices.Contains(notices, text) { // several nodes may say the same
 			notices = append(notices, text)
 		}
 	}
@@ -363,7 +362,7 @@ func (p *Pool) describe(spec PoolSpec, parts []*poolPart) []string {
 	return append(notices, mergeNotices(said)...)
 }
 
-// mergeNotices gathers what each rank has to say. What all ranks say is said once; the rest, with the ranks that say it.
+// mergeNotices merges the notices of the ranks. What all ranks say is there once. Anything else names the ranks that say it.
 func mergeNotices(byRank [][]string) []string {
 	var texts []string
 	saidBy := make(map[string][]int)
@@ -386,8 +385,8 @@ func mergeNotices(byRank [][]string) []string {
 	return texts
 }
 
-// SetApp gives all ranks at once another app, or changes the one that they have. Notices are sentences for the user. An error tells of
-// the first rank that failed; others may have changed.
+// SetApp gives all ranks another app at once, or changes the one that they have. Notices are sentences for the user. The error is of the first rank
+// that failed; others may have changed.
 func (p *Pool) SetApp(ctx context.Context, req wire.AppRequest) (notices []string, err error) {
 	said := make([][]string, len(p.ranks))
 	g, ctx := errgroup.WithContext(ctx)
@@ -413,9 +412,9 @@ func (p *Pool) Ranks() []*Process { return slices.Clone(p.ranks) }
 // Size is the world size.
 func (p *Pool) Size() int { return len(p.ranks) }
 
-// State is the pool's state, which follows from its ranks': it is ready when all of them are, busy or interrupting
-// when any of them is, dead as soon as one has died, and stopped when all have stopped. The ranks of a dead pool may live
-// on until Shutdown, and can still be interrupted and asked for their stacks.
+// State follows from the states of the ranks. The pool is ready when all of them are, busy or interrupting when any of them is, dead as soon as one
+// has died, and stopped when all have stopped. The ranks of a dead pool may live on until Shutdown. They can still be interrupted and asked for their
+// stacks.
 func (p *Pool) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -428,7 +427,7 @@ func (p *Pool) Backend() string { return p.ranks[0].said().Backend }
 // Method is how the ranks came to life: StartFork or StartSpawn.
 func (p *Pool) Method() StartMethod { return p.method }
 
-// App is what frames the pool's life, as its ranks have it: "torch", "none" or a module of the user's.
+// App is the app of its ranks: "torch", "none", … or a module of the user's.
 func (p *Pool) App() string { return p.ranks[0].App() }
 
 // Notices are sentences about the pool that its user should see.
@@ -437,14 +436,14 @@ func (p *Pool) Notices() []string { return slices.Clone(p.notices) }
 // Done is closed when every rank has ended.
 func (p *Pool) Done() <-chan struct{} { return p.done }
 
-// Err says why the pool is dead, the first death of a rank; nil otherwise.
+// Err tells why the pool is dead: the first death of a rank. nil if it is not dead.
 func (p *Pool) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
 
-// rankChanged follows a rank's transition; the rank's lock is held.
+// rankChanged updates the pool's state after a rank's transition. The rank's lock is held.
 func (p *Pool) rankChanged(proc *Process, from, to State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -479,7 +478,7 @@ func (p *Pool) derive() State {
 	case c[Stopped] == len(p.ranks):
 		return Stopped
 	case c[Stopped] > 0:
-		return p.state // on its way
+		return p.state // it is being stopped
 	case c[Starting] > 0:
 		return Starting
 	case c[Interrupting] > 0:
@@ -491,7 +490,7 @@ func (p *Pool) derive() State {
 	}
 }
 
-// rankDone counts the ranks whose handlers have been told.
+// rankDone notes that all handlers of a rank have been told of its end.
 func (p *Pool) rankDone() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -500,7 +499,7 @@ func (p *Pool) rankDone() {
 	}
 }
 
-// launcherEnv is what a launcher such as torchrun sets for a rank: it is never inherited.
+// launcherEnv are the variables that a launcher such as torchrun sets for a rank. They are never inherited.
 var launcherEnv = []string{
 	"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
 	"ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT",
@@ -509,16 +508,15 @@ var launcherEnv = []string{
 	"JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES",
 }
 
-// place is where a rank stands in its pool.
+// place is a rank's place in its pool.
 type place struct {
 	rank          int
 	local         int // among the ranks of its node
 	group, groups int // its node among the pool's
 }
 
-// rankEnv is torchrun's environment for one rank (https://docs.pytorch.org/docs/stable/elastic/run.html), less what the
-// node fills in, and TORCHELASTIC_USE_AGENT_STORE, which a rank sets when it joins: before that there is no store. run names the
-// pool among all those of the user.
+// rankEnv is torchrun's environment for a rank (https://docs.pytorch.org/docs/stable/elastic/run.html), except for what the node adds, and for
+// TORCHELASTIC_USE_AGENT_STORE: a rank sets that when it joins, for before there is no store. run is a name that no other pool of the user has.
 func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string {
 	size := strconv.Itoa(spec.Ranks)
 	env := map[string]string{
@@ -544,9 +542,9 @@ func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string
 		env["OMP_NUM_THREADS"] = "1" // as torchrun: N ranks with a thread per core each would fight for the cores
 	}
 	if unset("TORCH_FR_BUFFER_SIZE") && unset("TORCH_NCCL_TRACE_BUFFER_SIZE") {
-		// How many collectives torch's flight recorder remembers: more than are begun at a time, as by a loop over a model's parameters, or the first, for
-		// which all others wait, is forgotten. That is 2 MB, and reading it all takes 16 ms (a tenth with 200). Newer torch warns of the second name; the
-		// rank sets that where it is needed.
+		// How many collectives torch's flight recorder remembers. It must be more than code starts at a time, such as one for each parameter of a
+		// model; else the first one, for which all others wait, is forgotten. 2000 take 2 MB, and 16 ms to read (a tenth with 200). Newer torch warns
+		// of the second name; the rank sets that where it is needed.
 		env["TORCH_FR_BUFFER_SIZE"] = "2000"
 	}
 	if spec.GroupTimeout > 0 {
@@ -555,7 +553,7 @@ func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string
 	if spec.Check {
 		env["TORCH_DISTRIBUTED_DEBUG"] = "DETAIL"
 	}
-	// Every rank sees its node's GPUs of the pool in rank order, so that cuda:LOCAL_RANK is its own; CPU ranks see none.
+	// Every rank sees the pool's GPUs on its node, in rank order, so cuda:LOCAL_RANK is its own. CPU ranks see none.
 	ids := make([]string, len(share.GPUs))
 	for i, g := range share.GPUs {
 		ids[i] = g.ID
@@ -564,5 +562,5 @@ func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string
 	return env
 }
 
-// keyHex is the process's signing key as it travels to the node.
+// keyHex is the process's signing key in hexadecimal form.
 func (p *Process) keyHex() string { return hex.EncodeToString(p.key) }

@@ -20,35 +20,33 @@ import (
 )
 
 const (
-	// ackEvery bounds the output that is handled but not acknowledged. The process keeps 1 MiB of it, so a
-	// process that prints fast has an acknowledgement on its way long before it must wait for one.
+	// ackEvery bounds the output that is handled but not acknowledged. The process keeps 1 MiB, so one that prints fast gets an acknowledgement long
+	// before it would have to wait for it.
 	ackEvery = 256 << 10
 
-	// wordGrace is how long a broken connection waits for the node's word on what became of the process. An interpreter
-	// that has closed its socket may still have a lot to tear down, and a loaded machine makes that slow.
+	// wordGrace is how long to wait, after a connection has broken, for the node to tell how the process ended. An interpreter that has closed its
+	// socket may still have a lot to tear down, which is slow on a busy machine.
 	wordGrace = 5 * time.Second
 
-	// maxEarly bounds what a process may print before somebody listens, and earlyTail what an error tells of that.
+	// maxEarly bounds what is kept of the output before somebody listens, and earlyTail how much of it an error shows.
 	maxEarly  = 64 << 10
 	earlyTail = 4 << 10
 )
 
-// Handler receives what belongs to one execution.
+// Handler receives everything that belongs to one execution.
 type Handler interface {
-	// Happened is called on the process's reader goroutine, in socket order. Output is acknowledged to the process when it
-	// returns, so a handler that waits slows that process down, and no other. It must not wait for an answer of the same
-	// process.
+	// Happened is called on the process's reader goroutine, in the order of the socket. Output is acknowledged to the process when it returns, so a
+	// handler that waits slows down that process, and no other. It must not wait for an answer of the same process.
 	Happened(h Happening)
-	// Done ends the execution; it is called exactly once, last. reply is nil if the process died (err is an *ExitError)
-	// or was dead when it was asked; it is called before Execute returns then, and may be at any time.
+	// Done ends the execution. It is called exactly once, last, and perhaps before Execute returns. reply is nil if the process has died; then err is an
+	// *ExitError.
 	Done(reply *wire.ExecuteReply, err error)
 }
 
 // Process is one Python process that runs code: a rank or the local namespace.
 //
-// Its socket's reader goroutine is the one that calls handlers, and the one that ends it: the end of the connection makes the
-// reader wait for the node's word about the process, hand on what the process had left to say, and tell
-// every handler.
+// The reader goroutine of its socket calls the handlers, and ends the process: when the connection ends, the reader waits for the node to tell how the
+// process ended, delivers what the process had printed last, and tells every handler.
 type Process struct {
 	node   *Node
 	pool   *Pool     // nil: the local namespace
@@ -62,10 +60,10 @@ type Process struct {
 	groupTimeout time.Duration // as in [PoolSpec]
 	log          *zap.Logger
 
-	told chan struct{} // the node has said how the process ended; ending is set
+	told chan struct{} // the node has told how the process ended; ending is set
 	done chan struct{} // every handler has been told
 
-	// The reader's: bytes of output handled and acknowledged.
+	// The reader's: how many bytes of output have been handled, and acknowledged.
 	seen, acked uint64
 
 	mu       sync.Mutex
@@ -73,31 +71,31 @@ type Process struct {
 	hello    wire.ProcessHelloReply
 	link     *link.Link // nil until connected
 	state    State
-	stopping bool                // its end is our wish
-	forced   bool                // it had time to end, and has not
-	farewell *wire.ShutdownReply // nil: it has not said it
-	pending  []*execution        // in the order of their requests; the process runs them in that order
+	stopping bool                // we want it to end
+	forced   bool                // it has had time to end, and has not
+	farewell *wire.ShutdownReply // nil until it has come
+	pending  []*execution        // in the order in which they were requested, and are run
 	serving  int                 // other requests for the main thread that are not answered: see request
-	ending   *ending             // the node's word
+	ending   *ending             // how it ended, as the node tells
 	moved    *wire.Surroundings  // what it has changed; nil: nothing
-	carry    []byte              // what the next request for its main thread takes along: see [Pool.Carry]
+	carry    []byte              // goes along with the next request for its main thread: see [Pool.Carry]
 	err      *ExitError          // set with a final state
 
 	// background is called with bgMu held, which keeps its calls in order.
 	bgMu       sync.Mutex
 	background func(Happening)
-	early      []Happening // what came before there was a background
+	early      []Happening // that came before there was a background
 	earlySize  int
 }
 
-// execution is one request whose reply has not come.
+// execution is an execute_request whose reply has not come.
 type execution struct {
 	id      string
 	run     string // for the trace
 	handler Handler
 }
 
-// ending is what the node tells of a process's end.
+// ending is what the node tells about the end of a process.
 type ending struct {
 	err  *ExitError
 	tail []wire.Tail
@@ -136,12 +134,12 @@ type PreparedRequest struct {
 func Prepare(req wire.ExecuteRequest) *PreparedRequest {
 	content, err := json.Marshal(req)
 	if err != nil {
-		panic(err) // strings, booleans and a number: cannot fail
+		panic(err) // strings, booleans and a number cannot fail
 	}
 	return &PreparedRequest{content: content}
 }
 
-// Traced has the processes say in their replies when what happened, for the trace of [Options], and names there the run that this is for.
+// Traced has the processes say in their replies when what happened, for the trace of [Options]. run names the run there.
 func (r *PreparedRequest) Traced(run string) { r.metadata, r.run = wire.TraceWanted, run }
 
 // Name is the process's name for people: "rank 3" or "local".
@@ -150,16 +148,16 @@ func (p *Process) Name() string { return p.name }
 // Who is the process: a rank, or the local namespace.
 func (p *Process) Who() ranklist.Who { return p.who }
 
-// Seed is where its random generators began; nil if nobody has chosen that.
+// Seed is the seed of its random generators; nil if none was given.
 func (p *Process) Seed() *int64 { return p.seed }
 
-// GroupTimeout is how long its collectives wait for others; 0 if nobody has chosen that.
+// GroupTimeout is how long its collectives wait for other ranks; 0 if that was not given.
 func (p *Process) GroupTimeout() time.Duration { return p.groupTimeout }
 
-// Host is where the process runs.
+// Host is the machine that the process runs on.
 func (p *Process) Host() host.Host { return p.node.host }
 
-// ID names the process among those of its host; zero before it is started.
+// ID identifies the process on its host; zero before it is started.
 func (p *Process) ID() host.Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,8 +167,7 @@ func (p *Process) ID() host.Process {
 // PID is the process id.
 func (p *Process) PID() int { return p.ID().PID }
 
-// HostMemory is how many bytes of the host's memory the process takes: see [host.Host]. ok is false where that is unknown, and once the process
-// has ended.
+// HostMemory is how many bytes of the host's memory the process takes: see [host.Host]. ok is false if that is not known, or the process has ended.
 func (p *Process) HostMemory(ctx context.Context) (bytes int64, ok bool) {
 	if p.State().Final() {
 		return 0, false
@@ -178,7 +175,7 @@ func (p *Process) HostMemory(ctx context.Context) (bytes int64, ok bool) {
 	return p.node.host.Memory(ctx, p.ID())
 }
 
-// Vitals are how the process is now; ok is false where nobody knows.
+// Vitals are the process's vitals now; ok is false if they are not known, or the process has ended.
 func (p *Process) Vitals(ctx context.Context) (v host.Vitals, ok bool) {
 	if p.State().Final() {
 		return host.Vitals{}, false
@@ -186,25 +183,25 @@ func (p *Process) Vitals(ctx context.Context) (v host.Vitals, ok bool) {
 	return p.node.host.Vitals(ctx, p.ID())
 }
 
-// Condition is how the process does, by its vitals now and at an earlier moment: see [host.Host].
+// Condition compares the process's vitals now with those of an earlier moment: see [host.Host].
 func (p *Process) Condition(ctx context.Context, before, now host.Vitals, answered bool) host.Condition {
 	return p.node.host.Condition(ctx, p.ID(), before, now, answered, p.said().IOThread)
 }
 
-// State is where the process stands.
+// State is the process's state.
 func (p *Process) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
 }
 
-// Device is "cpu" or "cuda:0", as the app chose; "" if none did.
+// Device is the device that the app has chosen, "cpu" or "cuda:0"; "" if it has not.
 func (p *Process) Device() string { return p.said().Device }
 
-// App is what frames the process's life, "torch" or "none" for one; "" before it has joined.
+// App is the process's app, such as "torch" or "none"; "" before it has joined.
 func (p *Process) App() string { return p.said().App }
 
-// said is what the process has said of itself: at hello, and since.
+// said is what the process has told about itself, at hello and since.
 func (p *Process) said() wire.ProcessHelloReply {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,7 +217,7 @@ func (p *Process) Execute(req wire.ExecuteRequest, h Handler) (id string) {
 func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 	p.mu.Lock()
 	if !p.state.Final() && p.link != nil {
-		// The link may have ended already. Then finish is about to come and tells the handler with the others.
+		// If the link has ended already, finish is about to be called, and tells this handler, too.
 		id, _ = p.link.PostWith(req.metadata, wire.TypeExecuteRequest, p.laden(req.content))
 		p.pending = append(p.pending, &execution{id, req.run, h})
 		p.busy()
@@ -233,8 +230,8 @@ func (p *Process) ExecutePrepared(req *PreparedRequest, h Handler) (id string) {
 	return ""
 }
 
-// SetBackground names the function that receives what is printed between executions; it is called like [Handler.Happened].
-// The first one also gets what was printed before, in this very call.
+// SetBackground sets the function that receives what is printed between executions. It is called like [Handler.Happened].
+// The first one gets what was printed before, during this call.
 func (p *Process) SetBackground(f func(Happening)) {
 	p.bgMu.Lock()
 	defer p.bgMu.Unlock()
@@ -249,8 +246,8 @@ func (p *Process) SetBackground(f func(Happening)) {
 	}
 }
 
-// Interrupt interrupts the execution id, or whatever runs if id is empty; one that still waits is aborted. It returns when the
-// process has understood, which may be long before the execution ends.
+// Interrupt interrupts the execution id, or whatever runs if id is "". An execution that still waits is aborted. Interrupt returns when the process has
+// received it, which may be long before the execution ends.
 func (p *Process) Interrupt(ctx context.Context, id string) error {
 	p.mu.Lock()
 	if id == "" || p.find(id) != nil {
@@ -260,14 +257,14 @@ func (p *Process) Interrupt(ctx context.Context, id string) error {
 	return p.call(ctx, wire.TypeInterruptRequest, wire.InterruptRequest{Parent: id}, nil)
 }
 
-// interrupting notes that an interrupt is on its way. p.mu is held.
+// interrupting notes that an interrupt was sent. p.mu is held.
 func (p *Process) interrupting() {
 	if p.state == Busy {
 		p.setState(Interrupting)
 	}
 }
 
-// Stack returns the stacks of all threads, also while busy.
+// Stack asks for the stacks of all threads, also while busy.
 func (p *Process) Stack(ctx context.Context) (*wire.StackReply, error) {
 	reply := new(wire.StackReply)
 	if err := p.call(ctx, wire.TypeStackRequest, struct{}{}, reply); err != nil {
@@ -285,7 +282,7 @@ func (p *Process) Status(ctx context.Context) (*wire.ProcessStatus, error) {
 	return reply, nil
 }
 
-// Names asks which of some names the process's namespace binds, also while busy.
+// Names asks which of names are bound in the process's namespace, also while busy.
 func (p *Process) Names(ctx context.Context, names []string) ([]string, error) {
 	reply := new(wire.NamesReply)
 	if err := p.call(ctx, wire.TypeNamesRequest, wire.NamesRequest{Names: names}, reply); err != nil {
@@ -303,7 +300,7 @@ func (p *Process) Groups(ctx context.Context) (*wire.GroupsReply, error) {
 	return reply, nil
 }
 
-// TellHang has the process tell its app of a hang, an event as JSON, also while busy. It does not wait.
+// TellHang has the process tell its app about a hang, an event as JSON, also while busy. It does not wait.
 func (p *Process) TellHang(event []byte) { p.post(wire.TypeHang, event) }
 
 // Connections asks the process which connections its process groups have opened, also while busy.
@@ -328,7 +325,7 @@ func (p *Process) Break(ctx context.Context, req wire.BreakRequest) (*wire.Break
 // Done is closed when the process has ended and every handler has been told.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err says how the process ended: an *ExitError; nil while it lives.
+// Err tells how the process ended, an *ExitError; nil while it lives.
 func (p *Process) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -346,7 +343,7 @@ func (p *Process) endError() error {
 	return p.err
 }
 
-// call makes a request that is answered at once. If the process ends meanwhile, its end is the error.
+// call makes a request that is answered at once. If the process ends meanwhile, the error tells how.
 func (p *Process) call(ctx context.Context, msgType string, request, reply any) error {
 	p.mu.Lock()
 	l := p.link
@@ -361,7 +358,7 @@ func (p *Process) call(ctx context.Context, msgType string, request, reply any) 
 	return err
 }
 
-// end is how the process ended, once its handlers have been told; otherwise if ctx ends before.
+// end waits until the process has ended and all handlers have been told, and gives its error. If ctx ends before, it gives otherwise.
 func (p *Process) end(ctx context.Context, otherwise error) error {
 	select {
 	case <-p.done:
@@ -371,7 +368,7 @@ func (p *Process) end(ctx context.Context, otherwise error) error {
 	}
 }
 
-// connect dials the process's socket and says hello; it returns when the app has joined.
+// connect connects to the process and says hello. It returns when the app has joined.
 func (p *Process) connect(ctx context.Context) error {
 	l, err := p.node.open(ctx, p.sock, p.name, p.key, p.log)
 	if err != nil {
@@ -402,7 +399,7 @@ func (p *Process) connect(ctx context.Context) error {
 	return nil
 }
 
-// explain replaces a failure to connect by its cause if that is the process's death.
+// explain replaces the error of a failure to connect, if the process has died, by how it died.
 func (p *Process) explain(ctx context.Context, err error) error {
 	select {
 	case <-p.done:
@@ -450,7 +447,7 @@ func (p *Process) printed(m *wire.Message) {
 	p.stream(m.ParentID, s, m.Buffers[0])
 }
 
-// stream hands on what is new of a piece of output.
+// stream delivers what is new in a piece of output.
 func (p *Process) stream(parent string, s wire.Stream, data []byte) {
 	size := uint64(len(data))
 	if s.Seq < size {
@@ -504,7 +501,7 @@ func (p *Process) deliver(parent string, h Happening, size int) {
 	}
 }
 
-// find gives the execution with an id, nil if it has ended. p.mu is held.
+// find gives the execution with an id; nil if there is none, or it has ended. p.mu is held.
 func (p *Process) find(id string) *execution {
 	for _, e := range p.pending { // rarely more than two
 		if e.id == id {
@@ -547,7 +544,7 @@ func (p *Process) busy() {
 	}
 }
 
-// served notes that the main thread has done one of the things that it had to do. p.mu is held.
+// served notes that the main thread is done with one request. p.mu is held.
 func (p *Process) served() {
 	switch {
 	case p.idle() && (p.state == Busy || p.state == Interrupting):
@@ -560,7 +557,7 @@ func (p *Process) served() {
 // idle reports whether the main thread has nothing to do. p.mu is held.
 func (p *Process) idle() bool { return len(p.pending) == 0 && p.serving == 0 }
 
-// tell gives the process the node's word on its end. Only the first word counts.
+// tell tells how the process ended. Only the first call counts.
 func (p *Process) tell(e *ending) {
 	p.mu.Lock()
 	if p.ending != nil {
@@ -585,15 +582,15 @@ func (p *Process) tell(e *ending) {
 func (p *Process) linkEnded(cause error) {
 	var lost error
 	if link.Nonsense(cause) {
-		lost = cause // it speaks nonsense, so it may well live
+		lost = cause // it has broken the protocol, so it may still live
 		p.signal("SIGKILL")
 	}
 	e := p.word(p.node.wordGrace)
 	for e == nil && p.isStopping() {
-		e = p.word(p.node.wordGrace) // the shutdown ladder sees to it that it ends, and that we hear of it
+		e = p.word(p.node.wordGrace) // the shutdown ladder will end it, and we will be told
 	}
 	if e == nil && lost == nil {
-		lost = cause // no socket and no word: it lives, but cannot be reached
+		lost = cause // the node has told nothing, so it lives, but cannot be reached
 		p.signal("SIGKILL")
 	}
 	if e == nil {
@@ -609,7 +606,7 @@ func (p *Process) linkEnded(cause error) {
 	p.finish(e)
 }
 
-// word waits for what the node has to say of the process's end; nil if it says nothing in time.
+// word waits until the node tells how the process ended; nil if it does not in time.
 func (p *Process) word(timeout time.Duration) *ending {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -629,7 +626,7 @@ func (p *Process) isStopping() bool {
 	return p.stopping
 }
 
-// finish ends the process for all who have to do with it: the one call is the reader's, or tell's if there is no reader.
+// finish ends the process for its handlers, its pool and its node. It is called once: by the reader, or by tell if there is no reader.
 func (p *Process) finish(e *ending) {
 	p.deliverTail(e)
 
@@ -662,7 +659,7 @@ func (p *Process) finish(e *ending) {
 	}
 }
 
-// deliverTail hands on what the process had printed and nobody had read.
+// deliverTail delivers what the process had printed and nobody had read.
 func (p *Process) deliverTail(e *ending) {
 	p.mu.Lock()
 	var parent string
@@ -681,7 +678,7 @@ func (p *Process) deliverTail(e *ending) {
 	}
 }
 
-// earlyText is the end of what was printed before anybody listened.
+// earlyText is the last part of what was printed before anybody listened.
 func (p *Process) earlyText() string {
 	p.bgMu.Lock()
 	defer p.bgMu.Unlock()
@@ -706,7 +703,7 @@ func (p *Process) rankPtr() *int {
 	return nil
 }
 
-// stop notes that the process's end is our wish from now on, and reports whether there is a process left to end.
+// stop notes that we want the process to end, and reports whether it still lives.
 func (p *Process) stop() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -714,7 +711,7 @@ func (p *Process) stop() bool {
 	return !p.state.Final()
 }
 
-// setState makes a transition and tells of it. p.mu is held.
+// setState makes a transition and tells it. p.mu is held.
 func (p *Process) setState(to State) {
 	from := p.state
 	if !legal(from, to) {

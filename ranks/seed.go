@@ -11,8 +11,7 @@ import (
 // maxSeed is the largest seed: NumPy takes no larger one.
 const maxSeed = 1<<32 - 1
 
-// Seed is where the random generators of ranks begin. The zero value says nothing: each process begins with the system's entropy, another
-// time with another.
+// Seed is the seed of the random generators of ranks. With the zero value each process takes its seed from the operating system.
 type Seed struct {
 	given bool
 	n     int64

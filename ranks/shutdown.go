@@ -13,10 +13,10 @@ import (
 	"dipls/ranks/wire"
 )
 
-// discardTimeout bounds the clearing away of processes whose start has failed.
+// discardTimeout bounds how long processes whose start has failed may take to end.
 const discardTimeout = 30 * time.Second
 
-// Ladder says how long each step of a shutdown may take; a step of zero length is skipped. The last one is always taken.
+// Ladder says how long to wait after each step of a shutdown. A step without time is skipped, but the last one is always taken.
 type Ladder struct {
 	Ask       time.Duration // shutdown_request: leave the app, run atexit, exit
 	Interrupt time.Duration // SIGINT
@@ -24,15 +24,15 @@ type Ladder struct {
 	Kill      time.Duration // SIGKILL
 }
 
-// last is the time for the last step, which is always taken.
+// last is the time for the last step.
 func (l Ladder) last() time.Duration { return max(l.Kill, time.Second) }
 
-// DefaultLadder gives a process group time to be left in order, and ends within three seconds whatever hangs: a kill takes no time but where the
-// node, too, does not do its work.
+// DefaultLadder gives ranks time to leave their process group in order, and is over within three seconds whatever hangs: a kill takes time only if
+// the node hangs, too.
 var DefaultLadder = Ladder{Ask: 1800 * time.Millisecond, Interrupt: 300 * time.Millisecond, Terminate: 300 * time.Millisecond, Kill: 2 * time.Second}
 
-// Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes
-// that could not be ended. All changes of state have been told before it returns.
+// Shutdown ends all ranks, step by step. When ctx ends, those that still live are killed at once. The error names the processes that could not be
+// ended. OnState has been told of all changes when it returns.
 func (p *Pool) Shutdown(ctx context.Context, l Ladder) error {
 	err := end(ctx, p.ranks, l)
 	p.events.flush()
@@ -48,7 +48,7 @@ func byNode(procs []*Process) map[*Node][]*Process {
 	return of
 }
 
-// end takes processes down the ladder, all at once, for ranks leave their process group together. It tells what was lost by that.
+// end takes processes down the ladder, all at once, for ranks leave their process group together. It tells OnLoss what was lost.
 func end(ctx context.Context, procs []*Process, l Ladder) error {
 	for n := range byNode(procs) {
 		n.rouse()
@@ -77,7 +77,7 @@ func end(ctx context.Context, procs []*Process, l Ladder) error {
 			switch {
 			case p.State().Final():
 			case asked && p.node.host.Ended(p.ID()):
-				// The node, which imports perhaps, has had the time to say so, and says nothing.
+				// The node has had time to tell, and has not: perhaps it imports modules.
 				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
 			default:
 				s.act(p)
@@ -89,7 +89,7 @@ func end(ctx context.Context, procs []*Process, l Ladder) error {
 		}
 	}
 
-	// From here on the caller's patience does not matter: nothing may be left.
+	// From here on ctx does not matter: nothing may be left.
 	ctx = context.WithoutCancel(ctx)
 	last := l.last()
 	for _, p := range procs {
@@ -130,14 +130,14 @@ func end(ctx context.Context, procs []*Process, l Ladder) error {
 	return errors.Join(errs...)
 }
 
-// force notes that a process is ended by force.
+// force notes that the process is ended by force.
 func (p *Process) force() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forced = true
 }
 
-// ask asks a process to leave. A busy one would serve the request after what it runs, so that is interrupted.
+// ask asks the process to end. A busy one would serve the request only after what it runs, so that is interrupted.
 func (p *Process) ask() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,7 +151,7 @@ func (p *Process) ask() {
 	p.link.Post(wire.TypeShutdownRequest, shutdownAtOnce)
 }
 
-// forgo ends processes that the node has not been asked for.
+// forgo ends processes that their node was never asked to start.
 func forgo(procs []*Process) {
 	for _, p := range procs {
 		p.stop()
@@ -168,8 +168,8 @@ func discard(procs []*Process) {
 	work.Wait()
 }
 
-// discard ends those of the node. The node serves requests in order, so its answer to the signal tells of a process that has come to life in
-// the meantime, too.
+// discard ends those of the node. A process may come to life in the meantime. The node serves requests in order, so its answer to the signal tells of
+// that, too.
 func (n *Node) discard(procs []*Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), discardTimeout)
 	defer cancel()
@@ -183,7 +183,7 @@ func (n *Node) discard(procs []*Process) {
 		select {
 		case m, ok := <-answers[i]:
 			if !ok || n.link.DecodeReply(wire.TypeSignalRequest, m, &reply) != nil || !reply.Sent {
-				// Never started, or ended: the node has told us so before it answered. Or the node itself has ended.
+				// It was never started, or has ended, of which the node has told before it answered. Or the node has ended.
 				p.tell(&ending{err: &ExitError{Name: p.name, Rank: p.rankPtr(), PID: p.PID()}})
 			}
 		case <-ctx.Done():
@@ -211,7 +211,7 @@ func dones(procs []*Process) []<-chan struct{} {
 	return chs
 }
 
-// waitAll waits until all channels are closed, and reports whether they are: a timeout or the context may end it.
+// waitAll waits until all channels are closed, the time is over or ctx ends. It reports whether all are closed.
 func waitAll(ctx context.Context, timeout time.Duration, chs ...<-chan struct{}) bool {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// stopPatience is how long a process must have been stopped to count as that: tools that look at one stop it for a moment.
+	// stopPatience is how long a process must have been stopped to count as stopped: tools that look at a process stop it for a moment.
 	stopPatience = time.Second
-	// answerPatience is how long a process may take to say that it is there.
+	// answerPatience is how long a process may take to answer.
 	answerPatience = 5 * time.Second
 )
 
-// Standstill looks whether the process can answer, as it does also while it is busy. Where it cannot, it says why in a sentence, as far as the
-// system knows: it has been stopped, or native code does not let go of Python's lock. It takes seconds then.
+// Standstill checks whether the process answers, which it does even while it is busy. If it does not, Standstill says why in a sentence, as far as the
+// operating system knows: it was stopped, or native code keeps Python's lock. That takes seconds.
 func (p *Process) Standstill(ctx context.Context) string { return p.standstill(ctx, answerPatience) }
 
 func (p *Process) standstill(ctx context.Context, patience time.Duration) string {
@@ -34,7 +34,7 @@ func (p *Process) standstill(ctx context.Context, patience time.Duration) string
 	if text := p.stopSentence(ctx); text != "" {
 		return text
 	}
-	// One that answers nothing because its reader here waits for somebody does not wait for a lock.
+	// There may be another reason: its reader here may be waiting. Then the process does not wait for a lock.
 	how := p.conditionNow(ctx, false).Lock
 	if how == "" {
 		return ""
@@ -43,7 +43,7 @@ func (p *Process) standstill(ctx context.Context, patience time.Duration) string
 		p.name, p.PID(), patience, how)
 }
 
-// stopSentence tells of a process that has been stopped; "" if it has not.
+// stopSentence says that the process is stopped; "" if it is not.
 func (p *Process) stopSentence(ctx context.Context) string {
 	switch c := p.conditionNow(ctx, true); c.State {
 	case host.Halted, host.Traced:
@@ -53,13 +53,13 @@ func (p *Process) stopSentence(ctx context.Context) string {
 	}
 }
 
-// conditionNow is how the process does, as far as one look tells.
+// conditionNow is the process's condition, as far as a single look tells.
 func (p *Process) conditionNow(ctx context.Context, answered bool) host.Condition {
 	now, _ := p.Vitals(ctx)
 	return p.Condition(ctx, host.Vitals{}, now, answered)
 }
 
-// pause waits for a while, or until ctx ends.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

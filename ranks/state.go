@@ -2,16 +2,16 @@ package ranks
 
 import "fmt"
 
-// State is where a process or a pool stands in its life.
+// State is the state of a process or a pool.
 type State uint8
 
 // The states of a process. A pool has the same ones; see [Pool.State] for how they follow from its ranks'.
 const (
 	Starting     State = iota // being started; its app is joining
 	Ready                     // idle
-	Busy                      // has executions, or variables or an app to see to
-	Interrupting              // busy, and asked to give up what it runs
-	Dead                      // ended by itself, by a signal that was not ours, or out of reach
+	Busy                      // runs executions, or serves a request for its main thread
+	Interrupting              // busy, and was interrupted
+	Dead                      // ended by itself or by somebody else's signal, or cannot be reached
 	Stopped                   // ended because it was told to
 )
 
@@ -31,11 +31,10 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
 
-// Final reports whether nothing follows the state.
+// Final reports whether the state never changes again.
 func (s State) Final() bool { return s == Dead || s == Stopped }
 
-// transitions is the table of legal transitions. A process that was told to stop may be killed by something else before it
-// obeys, so every live state leads to both ends.
+// transitions is the table of legal transitions. Something else may kill a process that was told to stop, so every live state leads to both ends.
 var transitions = [...][]State{
 	Starting:     {Ready, Dead, Stopped},
 	Ready:        {Busy, Dead, Stopped},
@@ -58,7 +57,7 @@ func legal(from, to State) bool {
 	return false
 }
 
-// StateChange tells of one transition. The first of a pool leads from Starting to Starting: its start has begun.
+// StateChange is one transition. The first one of a pool is from Starting to Starting: its start has begun.
 type StateChange struct {
 	Process *Process // nil: the change is the pool's
 	Pool    *Pool    // the pool, or the one that Process belongs to; nil for the local namespace

@@ -11,8 +11,8 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Surroundings are what a process has changed, since its start, of what its children would inherit; nil: nothing. They are never changed
-// themselves.
+// Surroundings are what the process has changed, since its start, of what its children inherit: variables of its environment and directories. nil:
+// nothing. Nobody may change the value.
 func (p *Process) Surroundings() *wire.Surroundings {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,13 +36,13 @@ func (p *Process) hasMoved(m *wire.Message) {
 	p.moved = s
 }
 
-// Carry has each rank take over surroundings ahead of what it is asked next, and in the same message. Nil takes that back.
+// Carry has each rank take over surroundings before its next request, and in the same message. Nil takes that back.
 func (p *Pool) Carry(s *wire.Surroundings) {
 	var carry []byte
 	if s = inheritable(s); s != nil {
 		content, err := json.Marshal(s)
 		if err != nil {
-			panic(err) // it came as JSON
+			panic(err) // it has come as JSON
 		}
 		carry = content
 	}
@@ -53,7 +53,7 @@ func (p *Pool) Carry(s *wire.Surroundings) {
 	}
 }
 
-// laden is a request with what it is to take along. p.mu is held.
+// laden is a request together with what Carry has left for it. p.mu is held.
 func (p *Process) laden(content []byte) []byte {
 	if p.carry == nil {
 		return content
@@ -70,7 +70,7 @@ func (p *Process) laden(content []byte) []byte {
 	return append(whole, '}')
 }
 
-// inheritable is what ranks take over of surroundings; nil if there is nothing.
+// inheritable is the part of surroundings that ranks take over; nil if there is none.
 func inheritable(s *wire.Surroundings) *wire.Surroundings {
 	if s == nil {
 		return nil
@@ -84,7 +84,7 @@ func inheritable(s *wire.Surroundings) *wire.Surroundings {
 	return &of
 }
 
-// CountsAtJoining reports whether a variable counts for a rank only if it is set before it joins its process group.
+// CountsAtJoining reports whether a variable has an effect on a rank only if it is set before the rank joins its process group.
 func CountsAtJoining(name string) bool {
 	return slices.Contains(atJoining, name) || slices.ContainsFunc(atJoiningFamilies, func(family string) bool { return strings.HasPrefix(name, family) })
 }
@@ -94,12 +94,12 @@ var (
 	atJoiningFamilies = []string{"NCCL_", "GLOO_", "TORCH_NCCL_", "TORCH_GLOO_"}
 )
 
-// GPUMask is what CUDA_VISIBLE_DEVICES is for a process with surroundings, whose node has an environment; nil: it is not set.
+// GPUMask is the CUDA_VISIBLE_DEVICES of a process with surroundings, on a node with an environment; nil: not set.
 func GPUMask(environ []string, s *wire.Surroundings) *string {
 	if s != nil {
 		if value, ok := s.Env[host.GPUMaskName]; ok {
 			var mask *string
-			_ = json.Unmarshal(value, &mask) // null: it was removed
+			_ = json.Unmarshal(value, &mask) // null if it was removed
 			return mask
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"dipls/ranks/wire"
 )
 
-// mainThread is the track of the thread of a process that runs cells.
+// mainThread is the track of a process's main thread, which runs cells.
 const mainThread = 1
 
-// beginTrace has the link of a process tell the trace what it does. p.mu is held, and the link is not started.
+// beginTrace makes the process's link record in the trace. p.mu is held, and the link is not started.
 func (p *Process) beginTrace() {
 	t := p.node.opts.Trace
 	if !t.On() {
@@ -27,7 +27,7 @@ func (p *Process) beginTrace() {
 	t.NameTrack(trace.Track{PID: p.id.PID, TID: mainThread}, "main thread")
 }
 
-// traceExecution tells the trace what the process says of an execution.
+// traceExecution records in the trace what the process says about an execution.
 func (p *Process) traceExecution(e *execution, metadata []byte) {
 	t := p.node.opts.Trace
 	var said wire.TraceMetadata
@@ -42,7 +42,7 @@ func (p *Process) traceExecution(e *execution, metadata []byte) {
 	pid := p.PID()
 	main := trace.Track{PID: pid, TID: mainThread}
 	run := trace.Text("run", e.run)
-	// What a process waits for, or its other thread does, is told by phases: they may overlap with what the main thread does for others.
+	// Waits, and what the I/O thread does, are phases, for they may overlap with what the main thread does for others.
 	ahead := p.node.host.Clock().Nanoseconds()
 	moment := func(there int64) trace.Time { return trace.Time(there - ahead) }
 	wait := func(name string, from, to int64) {

@@ -11,7 +11,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// interruptPatience is how long a request that was interrupted may take to be answered.
+// interruptPatience is how long a process may take to answer a request that was interrupted.
 const interruptPatience = 5 * time.Second
 
 // PreparedPush is a push_request that is encoded once for many processes.
@@ -29,35 +29,32 @@ func PreparePush(req wire.PushRequest) (*PreparedPush, error) {
 	return &PreparedPush{content, req.Payload.Host()}, nil
 }
 
-// Push has the process unpickle variables, which then wait for EndPush. After an error nothing waits; that of the process itself is
-// a *[wire.ReplyError]. When ctx ends, the process is interrupted; it may be too late for that, and the error is nil.
-// Only one push may be under way.
+// Push has the process unpickle variables, which then wait for EndPush. After an error nothing waits. An error of the process itself is a
+// *[wire.ReplyError]. When ctx ends, the process is interrupted; if that comes too late, the error is nil. Only one push at a time is allowed.
 func (p *Process) Push(ctx context.Context, req *PreparedPush) error {
 	if here := p.node.host.Name(); req.host != "" && req.host != here {
 		return fmt.Errorf("%s is on %s, and cannot map what lies in the memory of %s", p.name, here, req.host)
 	}
 	_, err := p.request(ctx, wire.TypePushRequest, req.content, nil)
 	if err != nil && !refused(err) {
-		p.EndPush(false) // the process may get there yet, and then comes to this
+		p.EndPush(false) // the process may still serve the request, and after it this
 	}
 	return err
 }
 
-// EndPush binds the variables that wait, or has the process forget them. It does not wait; what the process is asked
-// after it comes after it.
+// EndPush has the process bind the variables that wait, or forget them. It does not wait. The process serves it before later requests.
 func (p *Process) EndPush(commit bool) {
 	content, _ := json.Marshal(wire.PushCommit{Commit: commit})
 	p.post(wire.TypePushCommit, content)
 }
 
-// Pull has the process pickle variables. The payload is there until release is called, which must be; after an error there is
-// none. An error of the process itself is a *[wire.ReplyError]. When ctx ends, the process is interrupted; it may be too
-// late for that, and the error is nil.
+// Pull has the process pickle variables. The payload exists until release is called, which must be done. After an error there is none. An error of the
+// process itself is a *[wire.ReplyError]. When ctx ends, the process is interrupted; if that comes too late, the error is nil.
 func (p *Process) Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) {
 	return p.pull(ctx, wire.PullRequest{Names: names})
 }
 
-// PullBeside is Pull, but of a process whose main thread waits in a collective, variables come while it waits.
+// PullBeside is Pull, but a process whose main thread waits in a collective answers while it waits.
 func (p *Process) PullBeside(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) {
 	return p.pull(ctx, wire.PullRequest{Names: names, WhileBusy: true})
 }
@@ -71,21 +68,21 @@ func (p *Process) pull(ctx context.Context, req wire.PullRequest) (payload wire.
 	id, err := p.request(ctx, wire.TypePullRequest, content, &reply)
 	if err != nil {
 		if id != "" && !refused(err) {
-			p.releasePull(id) // an answer that says nothing may stand for a payload all the same
+			p.releasePull(id) // there may be a payload, even if the answer could not be read
 		}
 		return nil, nil, err
 	}
 	return reply.Payload, func() { p.releasePull(id) }, nil
 }
 
-// releasePull has the process free what it answered a pull_request with.
+// releasePull has the process free the payload with which it answered a pull_request.
 func (p *Process) releasePull(id string) {
 	content, _ := json.Marshal(wire.PullRelease{Parent: id})
 	p.post(wire.TypePullRelease, content)
 }
 
-// SetApp gives the process another app, or changes the one that it has. An error of the process itself is a *[wire.ReplyError]. When ctx
-// ends, the process is interrupted.
+// SetApp gives the process another app, or changes the one that it has. An error of the process itself is a *[wire.ReplyError]. When ctx ends, the
+// process is interrupted.
 func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppReply, error) {
 	content, err := json.Marshal(req)
 	if err != nil {
@@ -104,7 +101,7 @@ func (p *Process) SetApp(ctx context.Context, req wire.AppRequest) (*wire.AppRep
 	return reply, nil
 }
 
-// Mend forms the process groups of the rank anew, in its turn. It is for all ranks of a pool at once, for they wait for each other.
+// Mend forms the process groups of the rank anew, when its main thread is free. It is for all ranks of a pool at once, for they wait for each other.
 func (p *Process) Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error) {
 	content, err := json.Marshal(req)
 	if err != nil {
@@ -127,7 +124,7 @@ func (p *Process) Answer(reply any) error {
 	return nil
 }
 
-// post sends a message that has no answer; a process that has ended needs none.
+// post sends a message that has no answer. It does nothing if the process has ended.
 func (p *Process) post(msgType string, content []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,15 +133,14 @@ func (p *Process) post(msgType string, content []byte) {
 	}
 }
 
-// refused reports whether an error is a process's answer.
+// refused reports whether an error is the answer of a process.
 func refused(err error) bool {
 	var reply *wire.ReplyError
 	return errors.As(err, &reply)
 }
 
-// request makes a request that the process's main thread serves, after what it was asked before; until then the process is
-// busy. When ctx ends, it is interrupted; the answer to that is waited for, so that both sides know what came of it.
-// id is empty if the request was not made.
+// request makes a request that the process's main thread serves, after earlier ones. Until then the process is busy. When ctx ends, the request is
+// interrupted, and its answer is still waited for, so that both sides know how it ended. id is "" if the request was not made.
 func (p *Process) request(ctx context.Context, msgType string, content []byte, reply any) (id string, err error) {
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
@@ -164,7 +160,7 @@ func (p *Process) request(ctx context.Context, msgType string, content []byte, r
 		case <-time.After(p.node.interruptPatience):
 			l.Forget(id)
 			select {
-			case m, ok = <-answer: // just in time
+			case m, ok = <-answer: // it came in the last moment
 			default:
 				// It stays busy: see answeredLate.
 				return id, fmt.Errorf("%s does not answer: %w", p.name, context.Cause(ctx))
@@ -207,7 +203,7 @@ func (p *Process) endServing() {
 	}
 }
 
-// answeredLate sees to the answer of a request that was given up.
+// answeredLate handles the answer to a request that was given up.
 func (p *Process) answeredLate(m *wire.Message) {
 	p.endServing()
 	if m.Header.MsgType == wire.TypePullReply {
