@@ -139,10 +139,11 @@ func (w *wait) main() bool {
 
 // toward is "send to rank 1".
 func toward(op wire.Operation) string {
+	peer := ranklist.Name([]int{*op.Peer})
 	if strings.Contains(op.Name, "recv") {
-		return fmt.Sprintf("%s from rank %d", op.Name, *op.Peer)
+		return op.Name + " from " + peer
 	}
-	return fmt.Sprintf("%s to rank %d", op.Name, *op.Peer)
+	return op.Name + " to " + peer
 }
 
 // diagnosis is a case and what has been found out about it.

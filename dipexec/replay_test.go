@@ -49,9 +49,9 @@ func told(events []event.Event, meant ...string) map[string]string {
 		if !slices.Contains(meant, h.Run) {
 			continue
 		}
-		key := h.Run
+		key := h.Run + " "
 		if who, ok := h.Who(); ok {
-			key += " " + who.String()
+			key += who.String()
 		}
 		switch ev := ev.(type) {
 		case *event.Stream:

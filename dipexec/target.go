@@ -54,9 +54,9 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 		}
 		slices.Sort(missing)
 		missing = slices.Compact(missing)
-		has := fmt.Sprintf("ranks 0-%d", len(pool)-1)
+		has := ranklist.Name(rankNumbers(pool))
 		if len(pool) == 1 {
-			has = "only rank 0"
+			has = "only " + has
 		}
 		be := "is"
 		if len(missing) > 1 {
