@@ -16,16 +16,16 @@ type Output struct {
 	Data   []byte
 }
 
-// Display is rich output, or a later version of one.
+// Display is rich output, or a new version of it.
 type Display struct {
 	Data     map[string]json.RawMessage // by MIME type, as in [wire.Display]
 	Metadata map[string]json.RawMessage
 	ID       string // names a display that may be updated; "": it cannot be
-	Update   bool   // it takes the place of the display of that ID
+	Update   bool   // it replaces the display with that ID
 	Size     int    // bytes that it took on the wire
 }
 
-// Clear is the wish to remove what the process has shown so far.
+// Clear is a request to remove what the process has shown so far.
 type Clear struct {
 	Wait bool // not before the next output
 }
@@ -47,7 +47,7 @@ type Command struct {
 	Content json.RawMessage // all of it, as the command has it
 }
 
-// CommandEnd says that nothing of a command is needed any more.
+// CommandEnd says that the process needs nothing more of a command.
 type CommandEnd struct {
 	ID int // of the command
 }

@@ -116,7 +116,7 @@ type Node struct {
 	local      *Process            // nil until first asked for
 }
 
-// semaphore is a lock that can be waited for with a context.
+// semaphore is a lock whose wait a context can end.
 type semaphore chan struct{}
 
 func (s semaphore) acquire(ctx context.Context) error {
@@ -405,7 +405,7 @@ func (n *Node) explain(err error) error {
 	return n.exit
 }
 
-// register makes processes known to the node.
+// register adds processes to those of the node.
 func (n *Node) register(procs []*Process) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -445,7 +445,7 @@ func (n *Node) message(m *wire.Message) {
 	case wire.TypeExited:
 		n.processExited(m)
 	case wire.TypeSignalReply, wire.TypeShutdownReply, wire.TypeSpawnReply, wire.TypePreloadReply, wire.TypeHelloReply:
-		// Nobody waits for the answer any more, or ever did.
+		// The answer to a request that nobody waits for.
 	default:
 		n.log.Warn("unexpected message from the node", zap.String("type", m.Header.MsgType))
 	}
@@ -481,7 +481,7 @@ func (n *Node) processExited(m *wire.Message) {
 	p.tell(e)
 }
 
-// linkEnded is called on the reader goroutine of the node's socket. A node without its socket is of no use.
+// linkEnded is called on the reader goroutine of the node's socket. A node without its socket is useless.
 func (n *Node) linkEnded(cause error) {
 	select {
 	case <-n.exited:

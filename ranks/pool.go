@@ -25,7 +25,7 @@ type PoolSpec struct {
 	Ranks   int        // how many
 	GPUs    []host.GPU // in rank order; if there are fewer than ranks, ranks share them in turn; empty: CPU ranks
 	App     string     // "torch", "none", … or a module of the user's (docs/apps.md); "" lets the agent choose
-	Verbose bool       // the app tells what it does
+	Verbose bool       // the app says what it does
 
 	Surroundings *wire.Surroundings // what ranks inherit of the local namespace; nil: it has changed nothing
 
@@ -143,12 +143,12 @@ type poolPart struct {
 	spawned   *wire.SpawnReply
 }
 
-// newPool makes a pool of which nothing is started yet.
+// newPool makes a pool; nothing of it is started yet.
 func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
 	p := &Pool{events: shares[0].Node.events, done: make(chan struct{}), left: spec.Ranks}
 	p.counts[Starting] = spec.Ranks
 	var parts []*poolPart
-	var run string // names the pool among all those of the user
+	var run string // names the pool among all of the user's
 	for group, share := range shares {
 		n := share.Node
 		generation := n.nextGeneration()
@@ -190,7 +190,7 @@ func (n *Node) nextGeneration() int {
 	return n.generation
 }
 
-// preload has the nursery import what the ranks will need, if they are forked from it.
+// preload makes the nursery import what the ranks will need, if they are forked from it.
 func (part *poolPart) preload(ctx context.Context, app string) (err error) {
 	part.node.rouse()
 	if part.node.opts.Start != StartSpawn {
@@ -243,7 +243,7 @@ func (n *Node) Preload(ctx context.Context, app string) error {
 	return err
 }
 
-// preloadOnce has the nursery import what ranks with an app will need.
+// preloadOnce makes the nursery import what ranks with an app will need.
 func (n *Node) preloadOnce(ctx context.Context, app string) (*wire.PreloadReply, error) {
 	if err := n.preload.acquire(ctx); err != nil {
 		return nil, err
@@ -424,7 +424,7 @@ func (p *Pool) State() State {
 // Backend is torch's backend, "gloo" or "nccl"; "" if no process group was joined.
 func (p *Pool) Backend() string { return p.ranks[0].said().Backend }
 
-// Method is how the ranks came to life: StartFork or StartSpawn.
+// Method is how the ranks were started: StartFork or StartSpawn.
 func (p *Pool) Method() StartMethod { return p.method }
 
 // App is the app of its ranks: "torch", "none", … or a module of the user's.
@@ -468,7 +468,7 @@ func (p *Pool) rankChanged(proc *Process, from, to State) {
 	p.events.post(change)
 }
 
-// derive computes the state from the ranks'. p.mu is held.
+// derive computes the state from those of the ranks. p.mu is held.
 func (p *Pool) derive() State {
 	switch c := &p.counts; {
 	case p.state.Final():
