@@ -59,8 +59,8 @@ type action struct {
 	args      any
 }
 
-// list answers textDocument/codeAction: quick fixes of the diagnostics in a range, and what there is to do at that place. The latter is not offered to a client that asks by
-// itself, as the caret moves: it would show a light bulb on every line.
+// list answers textDocument/codeAction: quick fixes of the diagnostics in a range, and what there is to do at that place. The latter is not offered to a
+// client that asks by itself, as the caret moves: it would show a light bulb on every line.
 func (ca *codeActions) list(ctx context.Context, p *protocol.CodeActionParams) ([]protocol.CommandOrCodeAction, error) {
 	doc, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {
@@ -169,10 +169,12 @@ func (ca *codeActions) quickFixes(ctx context.Context, doc *docs.Snapshot, r pro
 
 // hangFixes are what there is to do about ranks that wait.
 func hangFixes(doc *docs.Snapshot, f finding) []action {
-	run := f.remedy.hung
+	fix := func(title, command string, args any) action {
+		return action{title: title, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: command, args: args}
+	}
 	return []action{
-		{title: freeTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "free", args: freeArgs{Run: run}},
-		{title: stacksTitle, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: "showStacks", args: showStacksArgs{Run: run, whereArgs: whereArgs{URI: doc.URI}}},
+		fix(freeTitle, "free", freeArgs{Run: f.remedy.hung}),
+		fix(stacksTitle, "showStacks", showStacksArgs{Run: f.remedy.hung, whereArgs: whereArgs{URI: doc.URI}}),
 	}
 }
 

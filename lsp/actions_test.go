@@ -45,7 +45,8 @@ func actions(t *testing.T, e *lsptest.Editor, name string, r lsptest.Range, cont
 		context["diagnostics"] = []any{}
 	}
 	var list []action
-	if err := e.Call("textDocument/codeAction", lsptest.Object{"textDocument": lsptest.Object{"uri": e.URI(name)}, "range": r, "context": context}, &list); err != nil {
+	params := lsptest.Object{"textDocument": lsptest.Object{"uri": e.URI(name)}, "range": r, "context": context}
+	if err := e.Call("textDocument/codeAction", params, &list); err != nil {
 		t.Fatal(err)
 	}
 	return list

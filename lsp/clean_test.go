@@ -44,7 +44,7 @@ func steering(t *testing.T, m lsptest.Message) string {
 	return find(v)
 }
 
-// Titles, names of classes and texts of exceptions and displays steer no client, and what is shown of long ones is its beginning, its end, and where all of it is.
+// Titles, names of classes and texts of exceptions and displays steer no client. Of long ones the beginning and the end are shown, and where all of it is.
 func TestTextOfProgramsIsCleanAndBounded(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
@@ -69,7 +69,8 @@ func TestTextOfProgramsIsCleanAndBounded(t *testing.T) {
 		second := e.Await("the other message", lsptest.Method("window/showMessage"), lsptest.Contains("message", "ValueError: yyy"))
 		for _, m := range []lsptest.Message{first, second} {
 			text, _ := m.Get("message").(string)
-			if len(text) > 3<<10 || strings.Count(text, "\n") > 12 || !strings.Contains(text, " left out; all of it is in /") || !strings.Contains(text, "/dipls/runs/") || !strings.HasSuffix(text, ")") {
+			if len(text) > 3<<10 || strings.Count(text, "\n") > 12 || !strings.Contains(text, " left out; all of it is in /") ||
+				!strings.Contains(text, "/dipls/runs/") || !strings.HasSuffix(text, ")") {
 				t.Errorf("%d bytes: %.300q … %q", len(text), text, text[max(0, len(text)-300):])
 			}
 		}
@@ -99,7 +100,8 @@ func TestTextOfProgramsIsCleanAndBounded(t *testing.T) {
 			}
 		}
 		var symbols []any
-		if err := e.Call("textDocument/documentSymbol", inDocument(e, "a.py"), &symbols); err != nil || len(symbols) == 0 || lsptest.Dig(symbols[0], "name") != "title" {
+		err := e.Call("textDocument/documentSymbol", inDocument(e, "a.py"), &symbols)
+		if err != nil || len(symbols) == 0 || lsptest.Dig(symbols[0], "name") != "title" {
 			t.Errorf("%v, %v", symbols, err)
 		}
 	})

@@ -101,7 +101,8 @@ func (c *consent) obtain(ctx context.Context, dir string, python host.Interprete
 		case err != nil:
 			return err
 		case chosen != run:
-			return fmt.Errorf("nothing was run: %s belongs to the folder and you have not let it run; run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting dip.python", python.Path, dir)
+			return fmt.Errorf("nothing was run: %s belongs to the folder and you have not let it run; run the cell again to be asked again, "+
+				"trust the folder with 'dipls trust %s', or choose another interpreter by the setting dip.python", python.Path, dir)
 		}
 	}
 	if !c.remember(dir, python, own) {

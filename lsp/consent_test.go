@@ -123,7 +123,8 @@ func TestCommandIsConsent(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		folder, python := hostile(t, false)
-		told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", "from now on dipls runs the cells of "+folder+" with "+python+"; `dipls trust --remove '"+folder+"'`")}
+		message := "from now on dipls runs the cells of " + folder + " with " + python + "; `dipls trust --remove '" + folder + "'`"
+		told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", message)}
 		options := lsptest.Options{Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}}
 		e := lsptest.Start(t, options)
 		e.Open("a.py", "# %%dip everywhere\nprint('hello')\n")
@@ -196,7 +197,9 @@ func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 			Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"},
 			Answers: lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any { return answer }},
 		}
-		asked := []lsptest.Condition{lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python), lsptest.Contains("message", "belongs to the folder")}
+		asked := []lsptest.Condition{
+			lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python), lsptest.Contains("message", "belongs to the folder"),
+		}
 		e := lsptest.Start(t, options)
 		e.Open("a.py", "# %%\nprint('local')\n")
 		cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
@@ -205,7 +208,8 @@ func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 			run := e.Run("dip.runCell", cell)
 			e.Await("the question", asked...)
 			end := e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run))
-			if reason := fmt.Sprint(end.Get("reason")); end.Get("status") == "ok" || !strings.Contains(reason, "nothing was run") || !strings.Contains(reason, "dipls trust "+folder) {
+			reason := fmt.Sprint(end.Get("reason"))
+			if end.Get("status") == "ok" || !strings.Contains(reason, "nothing was run") || !strings.Contains(reason, "dipls trust "+folder) {
 				t.Errorf("ended %v: %v", end.Get("status"), reason)
 			}
 			if whatRan(folder) != "" {

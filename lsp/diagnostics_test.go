@@ -269,7 +269,8 @@ func TestOutputWhileRunning(t *testing.T) {
 		}
 		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: settings("last")})
 		flag := filepath.Join(e.Folder, "go")
-		e.Open("a.py", fmt.Sprintf("# %%%%\nimport os, time\nfor i in range(3):\n    print('epoch', i)\nprint('\\r 40%%', end='', flush=True)\nwhile not os.path.exists(%q): time.sleep(0.01)\nprint('\\r100%%')\n", flag))
+		e.Open("a.py", fmt.Sprintf("# %%%%\nimport os, time\nfor i in range(3):\n    print('epoch', i)\nprint('\\r 40%%', end='', flush=True)\n"+
+			"while not os.path.exists(%q): time.sleep(0.01)\nprint('\\r100%%')\n", flag))
 		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 		awaitDiagnostics(t, e, "a.py", "0:0-0:4 information output epoch 0\nepoch 1\nepoch 2\n 40%")
 		if err := os.WriteFile(flag, nil, 0o644); err != nil {
@@ -320,7 +321,8 @@ func TestCollectiveWarnings(t *testing.T) {
 	e.Open("a.py", "# %% Set up\nrank, dist = 1, __import__('types').SimpleNamespace(barrier=print)\n# %% Wait\nif rank == 0:\n    dist.barrier()\n")
 	await(t, "the warning", func() bool {
 		list := published(e, e.Messages(), "a.py")
-		return len(list) == 1 && strings.HasPrefix(list[0], "4:4-4:") && strings.Contains(list[0], "warning") && strings.Contains(list[0], "barrier waits for every rank")
+		return len(list) == 1 && strings.HasPrefix(list[0], "4:4-4:") && strings.Contains(list[0], "warning") &&
+			strings.Contains(list[0], "barrier waits for every rank")
 	})
 	if lenses := titles(lensesOf(t, e, "a.py"), 2); !strings.Contains(lenses, "Locally") || strings.Contains(lenses, "⚠") {
 		t.Error(lenses)

@@ -67,7 +67,8 @@ func (k *hangMark) message() string {
 		text += " for " + ranklist.Name(others)
 	}
 	if others := ranksIn(k.ev.Waiting); k.missing && len(others) > 0 {
-		text += ": " + joinWords(ranklist.Name(others), verb(len(others) == 1, "waits", "wait"), "for", verb(len(k.place.Ranks) == 1, "it", "them"), operationOf(k.ev, ""))
+		them := verb(len(k.place.Ranks) == 1, "it", "them")
+		text += ": " + joinWords(ranklist.Name(others), verb(len(others) == 1, "waits", "wait"), "for", them, operationOf(k.ev, ""))
 	}
 	if k.ev.Text != "" {
 		text += "\n" + k.ev.Text

@@ -23,7 +23,8 @@ var relating = lsptest.Object{
 }
 
 // waitingCell waits for a file on every rank, which stands for ranks that wait for one another.
-const waitingCell = "# %% Above\nx = 1\n# %% Train target=\"remote\"\nimport os, time\nprint('begun', flush=True)\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\n"
+const waitingCell = "# %% Above\nx = 1\n" +
+	"# %% Train target=\"remote\"\nimport os, time\nprint('begun', flush=True)\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\n"
 
 // hangTest is an editor in which a cell runs on three ranks, of which hangs can be told.
 type hangTest struct {
@@ -116,7 +117,8 @@ func TestHangDiagnostics(t *testing.T) {
 	waiting := []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0, 2)}
 
 	h.tell(1, waiting, []lsptest.Object{h.at(data, 2, "in next(loader)", 1)}, nil)
-	const wait, here = "ranks 0,2 wait here in all_reduce for rank 1\na sentence", "rank 1 is here, in next(loader): ranks 0,2 wait for it in all_reduce\na sentence"
+	const wait = "ranks 0,2 wait here in all_reduce for rank 1\na sentence"
+	const here = "rank 1 is here, in next(loader): ranks 0,2 wait for it in all_reduce\na sentence"
 	awaitDiagnostics(t, h.Editor, "a.py", "6:4-6:20 warning hang "+wait)
 	awaitDiagnostics(t, h.Editor, data, "1:0-2:0 warning hang "+here)
 	if got := h.relatedTo("a.py"); !slices.Equal(got, []string{"data.py:1 rank 1 is here, in next(loader)"}) {
@@ -147,14 +149,16 @@ func TestHangDiagnostics(t *testing.T) {
 	awaitDiagnostics(t, h.Editor, "a.py", "8:4-8:20 information hang "+wait)
 	awaitDiagnostics(t, h.Editor, data)
 	// Several at several places, and nobody is missing.
-	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)}, []lsptest.Object{h.at("a.py", 5, "has raised ValueError", 1), h.at("a.py", 6, "in send", 2)}, nil)
+	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)},
+		[]lsptest.Object{h.at("a.py", 5, "has raised ValueError", 1), h.at("a.py", 6, "in send", 2)}, nil)
 	h.tell(2, []lsptest.Object{h.at("a.py", 4, "in barrier", 0, 1, 2)}, nil, lsptest.Object{"operation": "barrier"})
 	awaitDiagnostics(t, h.Editor, "a.py",
 		"8:4-8:20 warning hang rank 0 waits here in all_reduce for ranks 1-2\na sentence",
 		"6:0-6:26 warning hang rank 1 has raised ValueError: rank 0 waits for it in all_reduce\na sentence",
 		"7:0-7:33 warning hang rank 2 is here, in send: rank 0 waits for it in all_reduce\na sentence",
 		"5:0-5:15 warning hang ranks 0-2 wait here in barrier\na sentence")
-	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)}, []lsptest.Object{h.at("a.py", 5, "was stopped by SIGSTOP", 1, 2), h.at("a.py", 7, "with [7]", 3)}, nil)
+	h.tell(1, []lsptest.Object{h.at("a.py", 7, "in all_reduce", 0)},
+		[]lsptest.Object{h.at("a.py", 5, "was stopped by SIGSTOP", 1, 2), h.at("a.py", 7, "with [7]", 3)}, nil)
 	h.tell(2, nil, nil, lsptest.Object{"gone": true})
 	awaitDiagnostics(t, h.Editor, "a.py",
 		"8:4-8:20 warning hang rank 0 waits here in all_reduce for ranks 1-3\na sentence",
@@ -264,7 +268,8 @@ func TestHangIsAskedAbout(t *testing.T) {
 }
 
 // stubborn is a cell whose ranks do not heed an interrupt until a file is there.
-const stubborn = "# %% target=\"remote\"\nimport os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+const stubborn = "# %% target=\"remote\"\nimport os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" +
+	"while not os.path.exists('gate'):\n    time.sleep(0.01)\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 // The third time that somebody asks for the end of a run whose ranks do not come back, there is a question, and what it says is done.
 func TestThirdInterruptAsks(t *testing.T) {
@@ -310,7 +315,8 @@ func TestInterruptOfAllIsOne(t *testing.T) {
 	must(t, os.WriteFile(gate, nil, 0o644))
 	finished(h.Editor, h.runs, "ok")
 	must(t, os.Remove(gate))
-	h.Open("b.py", "# %% target=\"local\"\nget_ipython().run_cell_magic('dip', '-r all', '''import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"+
+	h.Open("b.py", "# %% target=\"local\"\nget_ipython().run_cell_magic('dip', '-r all', "+
+		"'''import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"+
 		"print('here')\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\n''')\n")
 	h.begin("b.py", 1)
 	nested := h.Await("the ranks' output", lsptest.Has("event", "stream"), lsptest.Contains("text", "here")).Get("run")
@@ -370,7 +376,10 @@ func TestHangIsFreed(t *testing.T) {
 	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
 	e.Edit("a.py", lsptest.Edit{Text: "\n"})
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2})
-	for _, want := range []string{`^7:0-7:30 \w+ hang ranks 0,2 wait here in all_reduce for rank 1\n`, `^6:4-6:31 \w+ hang rank 1 is here, in .*: ranks 0,2 wait for it in all_reduce\n`} {
+	for _, want := range []string{
+		`^7:0-7:30 \w+ hang ranks 0,2 wait here in all_reduce for rank 1\n`,
+		`^6:4-6:31 \w+ hang rank 1 is here, in .*: ranks 0,2 wait for it in all_reduce\n`,
+	} {
 		e.Until(want, func(all []lsptest.Message) bool {
 			return slices.ContainsFunc(published(e, all, "a.py"), regexp.MustCompile(want).MatchString)
 		})

@@ -186,7 +186,8 @@ func TestLensesOfRuns(t *testing.T) {
 		}
 		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3}, nil)
 		awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
-		if got, want := hintsOf(t, e, 1, 9), `^3\.22 ✗ rank 2: NameError · [\d.]+ m?s \(rank 2: NameError: name 'foobar' is not defined\)\n5\.10 ✓ [\d.]+ m?s$`; !regexp.MustCompile(want).MatchString(got) {
+		want := `^3\.22 ✗ rank 2: NameError · [\d.]+ m?s \(rank 2: NameError: name 'foobar' is not defined\)\n5\.10 ✓ [\d.]+ m?s$`
+		if got := hintsOf(t, e, 1, 9); !regexp.MustCompile(want).MatchString(got) {
 			t.Errorf("hints %q", got)
 		}
 

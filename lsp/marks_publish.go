@@ -384,6 +384,7 @@ func before(p, q protocol.Position) bool {
 
 func newDiagnostic(r protocol.Range, severity protocol.DiagnosticSeverity, code, message string) protocol.Diagnostic {
 	return protocol.Diagnostic{
-		Range: r, Severity: severity, Code: protocol.String(clean.Brief(code)), Source: protocol.NewOptional(diagnosticSource), Message: protocol.String(clean.Text(message)),
+		Range: r, Severity: severity, Code: protocol.String(clean.Brief(code)),
+		Source: protocol.NewOptional(diagnosticSource), Message: protocol.String(clean.Text(message)),
 	}
 }

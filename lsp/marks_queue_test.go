@@ -33,7 +33,8 @@ func TestEventQueue(t *testing.T) {
 	if kept := (len(events) - 3) * (len(text) + eventOverhead); gap.bytes+kept != put {
 		t.Errorf("%d bytes left out, %d kept, of %d", gap.bytes, kept, put)
 	}
-	if got, want := gap.text("/journal"), fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read; the journal of the run is /journal", float64(gap.bytes)/1e6); got != want {
+	want := fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read; the journal of the run is /journal", float64(gap.bytes)/1e6)
+	if got := gap.text("/journal"); got != want {
 		t.Error(got)
 	}
 }
@@ -46,14 +47,17 @@ func TestEventQueueOfPictures(t *testing.T) {
 	run := func(id string) event.Header { return event.Header{Run: id} }
 	for range 1000 {
 		q.put(&event.Display{Header: run("a"), Data: map[string]json.RawMessage{"image/png": picture, "text/plain": json.RawMessage(`"a plot"`)}, Files: files})
-		q.put(&event.Result{Header: run("b"), Data: map[string]json.RawMessage{"image/png": picture}, Metadata: map[string]json.RawMessage{"x": picture}, Files: files})
+		q.put(&event.Result{
+			Header: run("b"), Data: map[string]json.RawMessage{"image/png": picture}, Metadata: map[string]json.RawMessage{"x": picture}, Files: files,
+		})
 	}
 	events := q.take()
 	if len(events) != 2000 {
 		t.Fatalf("%d events", len(events))
 	}
 	for _, e := range events {
-		if d, ok := e.ev.(*event.Display); ok && (string(d.Data["text/plain"]) != `"a plot"` || d.Data["image/png"] != nil || d.Files["image/png"] != files["image/png"]) {
+		if d, ok := e.ev.(*event.Display); ok &&
+			(string(d.Data["text/plain"]) != `"a plot"` || d.Data["image/png"] != nil || d.Files["image/png"] != files["image/png"]) {
 			t.Fatalf("%+v", d)
 		}
 		if r, ok := e.ev.(*event.Result); ok && (len(r.Data) != 1 || r.Data["image/png"] != nil || r.Metadata != nil) {
@@ -64,7 +68,8 @@ func TestEventQueueOfPictures(t *testing.T) {
 		q.put(&event.Display{Header: run("a"), Data: map[string]json.RawMessage{"text/plain": json.RawMessage(`"a plot"`)}})
 	}
 	events = q.take()
-	if gap, ok := events[0].ev.(*leftOut); !ok || gap.Run != "a" || gap.bytes+(len(events)-1)*(len(`"a plot"`)+eventOverhead) != queuedOutput/eventOverhead*(len(`"a plot"`)+eventOverhead) {
+	const each = len(`"a plot"`) + eventOverhead
+	if gap, ok := events[0].ev.(*leftOut); !ok || gap.Run != "a" || gap.bytes+(len(events)-1)*each != queuedOutput/eventOverhead*each {
 		t.Errorf("%d events, from %+v", len(events), events[0].ev)
 	}
 }

@@ -53,8 +53,13 @@ func TestOutcome(t *testing.T) {
 			Failures: []*event.Failure{{EName: "SystemExit", EValue: "3"}}},
 		"✗ SystemExit": {State: Ended, Status: wrong, Target: "local", Parts: local(wrong),
 			Failures: []*event.Failure{{EName: "SystemExit", EValue: "no such data set"}}},
-		"✗ local: NameError":  {State: Ended, Status: wrong, Target: "everywhere", Parts: local(wrong), Failures: []*event.Failure{failureOf(ranklist.Local, "NameError")}},
-		"✗ rank 2: NameError": {State: Ended, Status: wrong, Target: "remote", Parts: rankParts(ok, ok, wrong), Failures: []*event.Failure{failureOf(ranklist.Rank(2), "NameError")}},
+		"✗ local: NameError": {
+			State: Ended, Status: wrong, Target: "everywhere", Parts: local(wrong), Failures: []*event.Failure{failureOf(ranklist.Local, "NameError")},
+		},
+		"✗ rank 2: NameError": {
+			State: Ended, Status: wrong, Target: "remote", Parts: rankParts(ok, ok, wrong),
+			Failures: []*event.Failure{failureOf(ranklist.Rank(2), "NameError")},
+		},
 		"✗ ranks 0,2: KeyError, rank 1: OSError": {State: Ended, Status: wrong, Target: "remote", Parts: rankParts(wrong, wrong, wrong),
 			Failures: []*event.Failure{failureOf(ranklist.Rank(2), "KeyError"), failureOf(ranklist.Rank(1), "OSError"), failureOf(ranklist.Rank(0), "KeyError")}},
 		"✗ rank 0: A, rank 1: B, …": {State: Ended, Status: wrong, Target: "remote", Parts: rankParts(wrong, wrong, wrong),
@@ -79,11 +84,13 @@ func TestHintAt(t *testing.T) {
 	other, _ := cells.Parse("# %%\ny\n").Cell(1)
 	text := docs.TextOf(c)
 	for want, r := range map[string]Run{
-		"… queued":                    {},
-		"✓ 1.2 s":                     {State: Ended, Status: event.StatusOK, Seconds: 1.23, Target: "local"},
-		"✗ rank 2: NameError · 1.2 s": {State: Ended, Status: event.StatusError, Seconds: 1.23, Target: "remote", Failures: []*event.Failure{failureOf(ranklist.Rank(2), "NameError")}},
-		"✗ interrupted":               {State: Ended, Status: event.StatusInterrupted},
-		"✗ there is no GPU 7":         {State: Ended, Status: event.StatusDied, Reason: "there is no GPU 7"},
+		"… queued": {},
+		"✓ 1.2 s":  {State: Ended, Status: event.StatusOK, Seconds: 1.23, Target: "local"},
+		"✗ rank 2: NameError · 1.2 s": {
+			State: Ended, Status: event.StatusError, Seconds: 1.23, Target: "remote", Failures: []*event.Failure{failureOf(ranklist.Rank(2), "NameError")},
+		},
+		"✗ interrupted":       {State: Ended, Status: event.StatusInterrupted},
+		"✗ there is no GPU 7": {State: Ended, Status: event.StatusDied, Reason: "there is no GPU 7"},
 	} {
 		r.text = text
 		if got := r.hintAt(c); got != want {

@@ -16,7 +16,8 @@ func TestCellsWait(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
 	gate := filepath.Join(e.Folder, "gate")
 	e.Open("a.py", fmt.Sprintf(
-		"# %%%%\nimport os, time\nwhile not os.path.exists(%q): time.sleep(0.01)\n# %%%% [markdown]\n# %%%%\nprint('two')\n# %%%%\nprint('three')\n# %%%%\nprint('four')\n", gate))
+		"# %%%%\nimport os, time\nwhile not os.path.exists(%q): time.sleep(0.01)\n# %%%% [markdown]\n"+
+			"# %%%%\nprint('two')\n# %%%%\nprint('three')\n# %%%%\nprint('four')\n", gate))
 	runCell(e, 4, "ok")
 	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
 	all := lsptest.Object{"uri": e.URI("a.py")}

@@ -101,7 +101,8 @@ func TestMissingPackages(t *testing.T) {
 	e.Open("a.py", "# %%\nprint('at last')\n")
 	agree <- false
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "/python lacks "), lsptest.Contains("message", ". Install into "))
+	e.Await("the question", lsptest.Method("window/showMessageRequest"),
+		lsptest.Contains("message", "/python lacks "), lsptest.Contains("message", ". Install into "))
 	e.Await("the refusal", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "died"),
 		lsptest.Contains("reason", "/python -m pip install "), lsptest.Contains("reason", "then run the cell again"))
 	e.Mark()
@@ -129,7 +130,9 @@ func TestMissingPackagesAhead(t *testing.T) {
 		}
 		return nil
 	}}
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true}, Answers: answers, Settings: lsptest.Object{"python": python}})
+	e := lsptest.Start(t, lsptest.Options{
+		Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true}, Answers: answers, Settings: lsptest.Object{"python": python},
+	})
 	e.Open("a.py", "# %%\n# %%dip\nprint('never')\n")
 	exists(t, started)
 	ran.Store(true)
@@ -162,7 +165,8 @@ func TestPrewarm(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := lsptest.Start(t, lsptest.Options{
-				Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true}, Settings: lsptest.Object{"preload": []string{"marker"}, "prewarm": test.prewarm},
+				Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true},
+				Settings: lsptest.Object{"preload": []string{"marker"}, "prewarm": test.prewarm},
 			})
 			if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
 				t.Fatal(err)
@@ -213,7 +217,9 @@ func TestTrusted(t *testing.T) {
 func TestUntrusted(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		for _, trusted := range []any{false, "yes"} {
-			e := lsptest.Start(t, lsptest.Options{Server: server, Init: lsptest.Object{"events": true, "trusted": trusted}, Settings: lsptest.Object{"python": "/no/python"}})
+			e := lsptest.Start(t, lsptest.Options{
+				Server: server, Init: lsptest.Object{"events": true, "trusted": trusted}, Settings: lsptest.Object{"python": "/no/python"},
+			})
 			e.Open("a.py", "# %%dip everywhere\nx = 1\n")
 			cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
 			for name, args := range map[string]lsptest.Object{

@@ -212,7 +212,7 @@ func (s *server) documentMethods() map[string]rpc.Method {
 
 // options are the initializationOptions that are no settings.
 type options struct {
-	Trusted json.RawMessage `json:"trusted,omitempty" doc:"true: what is in the folders may run; false: nothing of them may; absent: a command is the consent for its folder"`
+	Trusted json.RawMessage `json:"trusted,omitempty" doc:"true: code of the folders may run; false: none may; absent: a command is the consent for its folder"`
 	Events  bool            `json:"events,omitempty" doc:"true: the client takes events instead of text"`
 	Folded  bool            `json:"folded,omitempty" doc:"true, with events: the client also takes what a person reads of them"`
 	Cells   bool            `json:"cells,omitempty" doc:"true: the client is told when to ask for cells again"`

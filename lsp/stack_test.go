@@ -86,9 +86,12 @@ func statusOf(t *testing.T, e *lsptest.Editor, args lsptest.Object) poolStatus {
 func TestStackAndStatus(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none", "prewarm": false}})
-	e.Open("ä b.py", "# %% Wait target=\"remote\"\nimport time\ndef forever():\n    print('held', flush=True)\n    while True: time.sleep(0.05)\nforever()\n# %% Local\nx = 1\n")
+	e.Open("ä b.py", "# %% Wait target=\"remote\"\nimport time\ndef forever():\n    print('held', flush=True)\n    while True: time.sleep(0.05)\n"+
+		"forever()\n# %% Local\nx = 1\n")
 	uri := e.URI("ä b.py")
-	for args, want := range map[string]string{"": "no process lives", "-1": "the local namespace does not live", "0": "there are no ranks", "-2": "there is no rank -2"} {
+	for args, want := range map[string]string{
+		"": "no process lives", "-1": "the local namespace does not live", "0": "there are no ranks", "-2": "there is no rank -2",
+	} {
 		object := lsptest.Object{}
 		if args != "" {
 			object["rank"] = lsptest.Object{"-1": -1, "0": 0, "-2": -2}[args]
@@ -129,7 +132,8 @@ func TestStackAndStatus(t *testing.T) {
 	}
 	var folded struct{ Folded string }
 	e.Command("dip.stack", lsptest.Object{"native": true}, &folded)
-	if want := "local\n  waits for a cell\n\nranks 0-2\n  ä b.py:6"; !strings.HasPrefix(folded.Folded, want) || !strings.Contains(folded.Folded, "ä b.py:5 in forever") {
+	const want = "local\n  waits for a cell\n\nranks 0-2\n  ä b.py:6"
+	if !strings.HasPrefix(folded.Folded, want) || !strings.Contains(folded.Folded, "ä b.py:5 in forever") {
 		t.Errorf("%q", folded.Folded)
 	}
 	if local := stacksOf(e, lsptest.Object{"rank": -1, "uri": uri}); len(local) != 1 || !strings.Contains(local[0].Text, "waiting for a cell") {

@@ -98,7 +98,10 @@ func writeSymbols(list []symbol, indent string) string {
 // What LSP asks of ranges holds whatever is in a file: children lie in their parents, a header in its symbol, a position in its selection.
 func TestStructureNests(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	lines := []string{"# %%", "# %%% Deeper 🚀", "# %%%% [markdown]", "# %%dip", "  # %%%% indented", "x = '🚀'", "", "   ", "\t# text", "# ---", "'''", "# " + strings.Repeat("%", 40)}
+	lines := []string{
+		"# %%", "# %%% Deeper 🚀", "# %%%% [markdown]", "# %%dip", "  # %%%% indented", "x = '🚀'", "", "   ", "\t# text", "# ---", "'''",
+		"# " + strings.Repeat("%", 40),
+	}
 	for _, encoding := range []string{"utf-8", "utf-16", "utf-32"} {
 		e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Encodings: []string{encoding}, Capabilities: nesting})
 		for i := range 60 {

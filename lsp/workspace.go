@@ -237,7 +237,9 @@ func pythonIn(value, dir string) string {
 
 // pool is what the settings say of a pool.
 func (s Settings) pool() session.Choice {
-	return session.Choice{GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout}
+	return session.Choice{
+		GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout,
+	}
 }
 
 // used are the settings that Python was started with; ok is false if it was not.

@@ -568,7 +568,7 @@ export interface StackFrame {
   line: number;
   /** of the function */
   name: string;
-  /** of the ExecuteRequest with the frame's code, also if another process ran it; "": of none */
+  /** Run of the ExecuteRequest that brought the code, also if another process ran that; "": none did */
   run: string;
   /** the line's text, without the blanks around it */
   source?: string;
@@ -989,10 +989,7 @@ export const settings: readonly SettingRow[] = [
 ];
 
 export interface InitializationOptions extends Settings {
-  /**
-   * true: what is in the folders may run; false: nothing of them may; absent: a command is the consent for its
-   * folder
-   */
+  /** true: code of the folders may run; false: none may; absent: a command is the consent for its folder */
   trusted?: boolean;
   /** true: the client takes events instead of text */
   events?: boolean;
