@@ -43,4 +43,17 @@
 // The bytes that a process prints are kept as they are in the journal; events have them as text. A [event.Subscription] holds a
 // bounded amount: its reader is waited for as long as it reads, and then left behind. A [view.Folder] makes of the events what a
 // person wants to see of many ranks that say nearly the same.
+//
+// # Locks
+//
+// Locks are taken in this order; whoever holds one takes only later ones:
+//
+//  1. process.mu: what a process says, from when it is journaled until it is published. Held while a subscriber is waited for.
+//  2. Executor.mu: runs, processes, commands and their places. Held for moments only.
+//  3. run.order: as process.mu, for the events that no process has said.
+//  4. queue.mu, Executor.poolMu and rescue.mu, of which nobody holds two.
+//  5. Those of the packages below: of a journal's recorder and of its store, of the bus, of a subscription.
+//
+// Everything else of a run belongs to its goroutine. A part belongs to the goroutine that tells what happens in it, which is the reader of its
+// process, until it sends its outcome to the run: see part.send.
 package dipexec

@@ -206,7 +206,7 @@ type Executor struct {
 	journaled     atomic.Bool // a run has ended that has a journal
 	last          atomic.Bool // nothing will run after what runs
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows; order of locks: see the package
 	closed   bool
 	count    int                     // runs so far
 	handles  []string                // names of objects by which cells may ask for the ranks
@@ -224,7 +224,7 @@ type Executor struct {
 	broken   []Process // all ranks of a pool whose groups were broken and are not mended; never changed
 	rounds   int       // of mending so far
 
-	poolMu  sync.Mutex      // guards what follows; held while that is published
+	poolMu  sync.Mutex      // guards what follows; held while that is published. No lock of this package is taken with it held
 	pool    event.PoolState // as it was published last
 	autodip cells.Directive // zero: off
 	px      cells.PxConfig
@@ -307,7 +307,7 @@ func (e *Executor) CancelWhere(meant func(cells.Target) bool) int {
 	runs := slices.DeleteFunc(e.latestFirst(), func(r *run) bool { return !meant(r.targetUnder(autodip)) })
 	for _, r := range runs {
 		if !r.isAwaited() || !slices.Contains(runs, r.waiter()) { // else it is cancelled with the one that waits
-			r.cancel()
+			r.cancelLocked(false)
 		}
 	}
 	return len(runs)
@@ -319,7 +319,7 @@ func (e *Executor) FreeAll() {
 	defer e.mu.Unlock()
 	for _, r := range e.latestFirst() {
 		if !r.isAwaited() { // else it is freed with the one that waits
-			r.free()
+			r.cancelLocked(true)
 		}
 	}
 }
@@ -491,6 +491,9 @@ func (e *Executor) isClosed() bool {
 func (e *Executor) ended(r *run) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if w := r.waiter(); w != nil {
+		delete(w.awaited, r)
+	}
 	delete(e.runs, r.id)
 	e.reports[r.id] = r.report
 	e.order = append(e.order, r.id)

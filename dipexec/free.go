@@ -33,7 +33,7 @@ type rescue struct {
 	hurried chan struct{} // capacity 1: somebody has interrupted again, or wants the ranks free
 	done    chan struct{}
 
-	mu   sync.Mutex // guards seen
+	mu   sync.Mutex // guards seen; no other lock is taken with it held
 	seen []standing // at the last look; nil: there was none
 
 	freed []standing // the ranks that had to be freed, as they were then; the goroutine's until done

@@ -331,29 +331,27 @@ func (l *lookout) note(moments []moment) {
 
 // partNow is how far a part is; waits: the process has not come back from an earlier run.
 func (r *run) partNow(pt *part, waits bool) diagnose.Part {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	end := pt.sent.Load()
 	switch {
-	case !pt.ended && waits:
+	case end == nil && waits:
 		return diagnose.Part{State: diagnose.GivenUp}
-	case !pt.ended:
+	case end == nil:
 		return diagnose.Part{State: diagnose.Running}
-	case pt.status == event.StatusInterrupted:
+	case end.status == event.StatusInterrupted:
 		return diagnose.Part{State: diagnose.Interrupted}
-	case pt.failure == nil:
+	case end.failure == nil:
 		return diagnose.Part{State: diagnose.Finished}
 	}
-	return diagnose.Part{State: diagnose.Raised, Error: pt.failure.EName, Path: pt.failure.Path, Line: pt.failure.Line}
+	return diagnose.Part{State: diagnose.Raised, Error: end.failure.EName, Path: end.failure.Path, Line: end.failure.Line}
 }
 
 // howDead says how a process has ended, as the rest of a sentence about it; "": nobody knows.
 func (r *run) howDead(p Process) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.death == nil {
+	death := r.death.Load()
+	if death == nil {
 		return ""
 	}
-	how, is := strings.CutPrefix(r.death.Error(), p.Who().String()+" ")
+	how, is := strings.CutPrefix(death.Error(), p.Who().String()+" ")
 	if !is {
 		return "" // another's
 	}
@@ -410,9 +408,7 @@ func (r *run) tellHangs(result foundHangs) {
 // tellApp has the pool's app told of an alarm, once. Ranks that wait let another thread of theirs run, so the first of these tells it; who has
 // interrupted knows.
 func (r *run) tellApp(procs []Process, ev *event.Hang) {
-	r.mu.Lock()
 	stops := !r.interrupted.IsZero()
-	r.mu.Unlock()
 	ranks := ranksIn(ev.Waiting)
 	i := slices.IndexFunc(procs, func(p Process) bool { return len(ranks) > 0 && rankOf(p) == ranks[0] })
 	if ev.Level != event.LevelWarning || i < 0 || stops || r.hangApp[ev.Hang] {

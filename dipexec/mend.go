@@ -210,11 +210,9 @@ func (r *run) remark(told []remark) {
 
 // late are the ranks that the interrupt has not brought back soon.
 func (r *run) late(parts []*part) []ranklist.Who {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var late []ranklist.Who
 	for _, pt := range parts {
-		if pt.started.Add(pt.elapsed).Sub(r.interrupted) > r.e.o.FreeAfter {
+		if pt.started.Add(pt.outcome().elapsed).Sub(r.interrupted) > r.e.o.FreeAfter {
 			late = append(late, pt.proc.who)
 		}
 	}

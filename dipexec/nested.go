@@ -90,8 +90,6 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 	}
 	c.e.onRanks = r.id
 	if w := r.waiter(); w != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
 		if w.awaited == nil {
 			w.awaited = map[*run]struct{}{}
 		}

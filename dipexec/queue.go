@@ -50,7 +50,7 @@ func (p place) compare(q place) int {
 // with a larger place overtakes it then. But it is not its turn until it takes it: the command of an everywhere cell, which comes after the cell has got its
 // place on the ranks, stands before it and goes first.
 type queue struct {
-	mu      sync.Mutex // guards what follows, and the tickets
+	mu      sync.Mutex // guards what follows, and the tickets; no other lock is taken with it held
 	active  *ticket    // whose turn it is; nil: nobody's
 	waiting []*ticket  // the others, in the order of their places
 }

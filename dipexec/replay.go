@@ -19,7 +19,7 @@ import (
 // either among what was told or comes by the subscription.
 //
 // For that nothing is journaled or published while the subscription begins: an event is both under the mu of the process that has said it, or
-// under the order of its run. The locks are taken in this order: of the processes, of the executor, of the runs.
+// under the order of its run.
 func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *event.Subscription, error) {
 	procs := e.holdAll()
 	defer func() {

@@ -3,9 +3,7 @@ package dipexec
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -72,14 +70,13 @@ type run struct {
 	finished chan struct{} // closed at the end
 	report   event.Report  // after that
 
-	order sync.Mutex // held while an event that no process has said is journaled and published: see SubscribeFrom
+	order sync.Mutex // held while an event that no process has said is journaled and published: see SubscribeFrom. After the executor's mu
 
-	mu    sync.Mutex // guards what follows, and the outcome of every part
-	left  int        // parts that have not ended
-	death error      // of the first process that died
-	why   string     // why the run was interrupted first; "": it was not
+	left  atomic.Int32                    // parts that have not ended
+	death atomic.Pointer[ranks.ExitError] // of the first process that died
+	why   atomic.Pointer[string]          // why the run was interrupted first; nil: it was not
 
-	awaited map[*run]struct{} // nested runs that the cell waits for
+	awaited map[*run]struct{} // nested runs that the cell waits for; guarded by the executor's mu
 }
 
 // Why a run is interrupted.
@@ -131,14 +128,22 @@ func (r *run) namespaces() []namespace {
 }
 
 // cancel implements holder. What the cell has begun on the ranks and waits for is cancelled with it.
-func (r *run) cancel() { r.cancelBy((*run).cancel, r.ctx.Err() != nil) }
+func (r *run) cancel() {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.cancelLocked(false)
+}
 
 // free cancels the run, and has ranks that wait in a collective freed at once.
-func (r *run) free() { r.cancelBy((*run).free, true) }
+func (r *run) free() {
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.cancelLocked(true)
+}
 
-// cancelBy cancels the run, and what it waits for in a way.
-func (r *run) cancelBy(how func(*run), hurry bool) {
-	if hurry {
+// cancelLocked is cancel, or free if there is a hurry, as there is the second time. The caller holds the executor's mu.
+func (r *run) cancelLocked(hurry bool) {
+	if hurry || r.ctx.Err() != nil {
 		r.hurry.Store(true)
 	}
 	r.stop()
@@ -146,11 +151,8 @@ func (r *run) cancelBy(how func(*run), hurry bool) {
 	case r.asked <- struct{}{}:
 	default:
 	}
-	r.mu.Lock()
-	awaited := slices.Collect(maps.Keys(r.awaited))
-	r.mu.Unlock()
-	for _, n := range awaited {
-		how(n)
+	for n := range r.awaited {
+		n.cancelLocked(hurry)
 	}
 }
 
@@ -455,9 +457,7 @@ func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
 // dispatch sends the code to processes.
 func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 	parts := make([]part, len(procs))
-	r.mu.Lock()
-	r.left = len(procs)
-	r.mu.Unlock()
+	r.left.Store(int32(len(procs)))
 	now := time.Now()
 	var fresh []*part
 	for i, p := range procs {
@@ -498,11 +498,7 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 	)
 	r.interrupted, r.freed = time.Time{}, nil
 	interrupt := func(why string) {
-		r.mu.Lock()
-		if r.why == "" {
-			r.why = why
-		}
-		r.mu.Unlock()
+		r.why.CompareAndSwap(nil, &why)
 		if r.interrupted.IsZero() {
 			r.interrupted = time.Now()
 		}
@@ -522,10 +518,8 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 		}
 	}()
 	for {
-		r.mu.Lock()
-		left, death := r.left, r.death
-		r.mu.Unlock()
-		if left == 0 {
+		death := r.death.Load()
+		if r.left.Load() == 0 {
 			return nil
 		}
 		if death != nil && deathGrace == nil {
@@ -593,8 +587,8 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 
 // awaits tells whether the cell waits for a nested run.
 func (r *run) awaits() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
 	return len(r.awaited) > 0
 }
 
@@ -616,9 +610,7 @@ func (r *run) interrupt(parts []*part) {
 }
 
 func (r *run) unfinished(parts []*part) []*part {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p.ended })
+	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p.sent.Load() != nil })
 }
 
 func nameParts(parts []*part) string {
@@ -631,24 +623,20 @@ func nameParts(parts []*part) string {
 
 // outcome is how the parts of one phase ended, taken together.
 func (r *run) outcome(parts, abandoned []*part) (event.Status, string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, p := range abandoned {
-		if !p.ended {
-			p.ended, p.status, p.elapsed = true, event.StatusInterrupted, time.Since(p.started)
-		}
+		p.giveUp()
 	}
 	status := event.StatusOK
 	for _, p := range parts {
-		if p.status != event.StatusOK && status != event.StatusInterrupted {
-			status = p.status
+		if o := p.outcome(); o.status != event.StatusOK && status != event.StatusInterrupted {
+			status = o.status
 		}
 	}
-	switch {
-	case r.death != nil:
-		return event.StatusDied, r.death.Error()
-	case r.why != "" && r.why != whyAsked: // out of time, whatever the code made of the interrupt
-		return event.StatusInterrupted, r.why
+	if death := r.death.Load(); death != nil {
+		return event.StatusDied, death.Error()
+	}
+	if why := r.why.Load(); why != nil && *why != whyAsked { // out of time, whatever the code made of the interrupt
+		return event.StatusInterrupted, *why
 	}
 	return status, "" // ok also if the code was cancelled too late, or went on to its end
 }
@@ -661,17 +649,16 @@ func (r *run) finish(status event.Status, reason string) {
 	if !r.started.IsZero() {
 		r.report.Elapsed = now.Sub(r.started)
 	}
-	r.mu.Lock()
 	for _, p := range r.parts {
+		o := p.outcome()
 		r.report.Parts = append(r.report.Parts, event.PartReport{
-			Who: p.proc.who, Status: p.status, Elapsed: p.elapsed, ExecutionCount: p.count, ExitCode: p.exit, Failure: p.failure,
+			Who: p.proc.who, Status: o.status, Elapsed: o.elapsed, ExecutionCount: o.count, ExitCode: o.exit, Failure: o.failure,
 			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(),
 		})
 		if status == event.StatusError {
-			r.report.ExitCode = max(r.report.ExitCode, p.exit)
+			r.report.ExitCode = max(r.report.ExitCode, o.exit)
 		}
 	}
-	r.mu.Unlock()
 	r.tracePhase("outcome")
 	ev := &event.RunFinished{
 		Header: r.head(event.KindRunFinished), Parent: r.parent(), Status: status, ExitCode: r.report.ExitCode,
@@ -694,285 +681,7 @@ func (r *run) finish(status event.Status, reason string) {
 	}
 	r.e.bus.Publish(ev)
 	r.order.Unlock()
-	if w := r.waiter(); w != nil {
-		w.mu.Lock()
-		delete(w.awaited, r)
-		w.mu.Unlock()
-	}
 	r.e.ended(r)
 	r.traceEnd()
 	close(r.finished)
-}
-
-// process is what the executor remembers of a Process.
-type process struct {
-	e     *Executor
-	p     Process
-	who   ranklist.Who
-	track trace.Track // of what its reader goroutine does here
-
-	newest  atomic.Pointer[run]     // that was sent to it
-	running atomic.Int32            // parts that were sent to it and have not ended
-	told    atomic.Bool             // of its death
-	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has, or there is nothing to tell of it
-
-	mu   sync.Mutex // guards what follows, and the output of the part last; held while a subscriber is waited for
-	last *part      // whose output comes now: the last part that it began
-	gone bool       // another process has taken its place, or the executor is closed
-}
-
-// tellDeath reports whether the caller is to publish the death of the process: the parts that it runs do that themselves,
-// and once is enough.
-func (p *process) tellDeath() bool {
-	return p.running.Load() == 0 && !p.told.Swap(true)
-}
-
-// adopt makes pt the part whose output comes now. Nil forgets the process.
-func (p *process) adopt(pt *part) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.adoptLocked(pt)
-}
-
-func (p *process) adoptLocked(pt *part) {
-	if old := p.last; old != nil && old != pt {
-		old.flushText()
-		old.kept.Close()
-	}
-	p.last = pt
-	p.gone = pt == nil
-}
-
-// background takes what a process says between executions. What it prints goes to the last run.
-func (p *process) background(h ranks.Happening) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.last != nil {
-		p.last.take(h, false)
-	}
-}
-
-// clearSize is what the wish to remove output counts as, in bytes of output.
-const clearSize = 16
-
-// part is what one process does of a run. It is the handler of the execution.
-type part struct {
-	r       *run
-	proc    *process
-	head    event.Header // of its events, without the kind
-	id      string       // of the execution; the run's goroutine's
-	started time.Time
-	before  *partEnd // how the one before it ended
-	command *command // what it does in place of the execution; nil: nothing. The run's goroutine's
-
-	// Guarded by proc.mu.
-	text  [len(event.StreamNames)]event.TextDecoder
-	kept  journal.Output // of what the process puts out
-	heard bool           // it has printed; kept only for the trace
-
-	// Guarded by r.mu.
-	ended   bool
-	status  event.Status
-	elapsed time.Duration
-	count   int
-	exit    int // with which sys.exit has failed the code; 0: it has not
-	failure *event.Failure
-}
-
-func (pt *part) header(k event.Kind) event.Header {
-	h := pt.head
-	h.Kind = k
-	return h
-}
-
-// Happened implements [ranks.Handler].
-func (pt *part) Happened(h ranks.Happening) { pt.says(func() { pt.take(h, true) }) }
-
-// says has f take what is said in the part, whose output comes now. f is called with proc.mu held.
-func (pt *part) says(f func()) {
-	pt.proc.mu.Lock()
-	defer pt.proc.mu.Unlock()
-	if !pt.proc.gone {
-		pt.proc.adoptLocked(pt)
-	}
-	f()
-}
-
-// take takes what happens in the part, or after it: running tells whether its code still runs. The caller holds proc.mu.
-func (pt *part) take(h ranks.Happening, running bool) {
-	switch h := h.(type) {
-	case ranks.Output:
-		pt.stream(h.Stream, h.Data)
-	case ranks.Display:
-		pt.output(&event.Display{
-			Header: pt.header(event.KindDisplay), Data: h.Data, Metadata: h.Metadata, DisplayID: h.ID, Update: h.Update,
-		}, h.Size)
-	case ranks.Clear:
-		pt.output(&event.Display{Header: pt.header(event.KindDisplay), Clear: true, Wait: h.Wait}, clearSize)
-	case ranks.Result:
-		pt.output(&event.Result{
-			Header: pt.header(event.KindResult), ExecutionCount: h.ExecutionCount, Data: h.Data, Metadata: h.Metadata,
-		}, h.Size)
-	case ranks.Failure:
-		pt.exception(h)
-	case ranks.Command:
-		pt.proc.e.command(pt.proc, pt.r, running, h)
-	case ranks.CommandEnd:
-		pt.proc.e.commandEnd(pt.proc, h.ID)
-	case ranks.Unreadable:
-		pt.emit(&event.Log{
-			Header: pt.header(event.KindLog), Level: event.LevelError,
-			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.proc.who, h.Type, h.Err),
-		})
-	}
-}
-
-// stream takes bytes that the process printed.
-func (pt *part) stream(name string, b []byte) {
-	t := pt.proc.e.o.Trace
-	came := t.Now()
-	if t.On() && !pt.heard {
-		pt.heard = true
-		t.Moment(pt.proc.track, "first byte", came, trace.Text("run", pt.r.id))
-	}
-	i := event.StreamIndex(name)
-	if pt.kept.Keeps() {
-		pt.kept.Print(event.StreamNames[i], b)
-		t.Since(pt.proc.track, "journal", came)
-	}
-	journaled := t.Now()
-	pt.publishText(i, pt.text[i].Decode(b))
-	t.Since(pt.proc.track, "publish", journaled)
-	if t.On() {
-		t.Since(pt.proc.track, "output", came, trace.Int("bytes", int64(len(b))), trace.Text("run", pt.r.id))
-	}
-}
-
-func (pt *part) publishText(i int, text string) {
-	var piece string
-	for text != "" {
-		piece, text = event.SplitText(text, event.MaxText)
-		ev := &event.Stream{Header: pt.header(event.KindStream), Name: event.StreamNames[i], Text: piece}
-		pt.proc.e.bus.PublishOutput(ev, len(piece), pt.kept.Dir())
-	}
-}
-
-// flushText publishes the beginnings of characters that will not be completed.
-func (pt *part) flushText() {
-	for i := range pt.text {
-		pt.publishText(i, pt.text[i].Flush())
-	}
-}
-
-// output journals and publishes an event that a subscriber who does not read may lose.
-func (pt *part) output(ev event.Event, size int) {
-	pt.kept.Event(ev)
-	pt.proc.e.bus.PublishOutput(ev, size, pt.kept.Dir())
-}
-
-// emit journals and publishes an event that no subscriber may lose.
-func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
-
-// exception takes the exception that ended the code.
-func (pt *part) exception(f ranks.Failure) {
-	ev := &event.Failure{Header: pt.header(event.KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
-	for _, fr := range f.Frames {
-		ev.Frames = append(ev.Frames, event.Frame(fr))
-	}
-	ev.Path = wire.Path(pt.r.req.Path)
-	for _, fr := range slices.Backward(f.Frames) {
-		if fr.File == ev.Path && ev.Path != "" {
-			ev.Line = fr.Line
-			break
-		}
-	}
-	pt.r.mu.Lock()
-	pt.failure = ev
-	pt.r.mu.Unlock()
-	pt.emit(ev)
-}
-
-// Done implements [ranks.Handler].
-func (pt *part) Done(reply *wire.ExecuteReply, err error) {
-	elapsed := time.Since(pt.started)
-	came := pt.proc.e.o.Trace.Now()
-	ev := &event.RankState{Header: pt.header(event.KindRankState), State: event.StateReady, Seconds: event.Seconds(elapsed)}
-	count, exit := 0, 0
-	var death *ranks.ExitError
-	ended := errors.As(err, &death)
-	switch {
-	case ended && death.Asked: // we have ended it ourselves, which is no death
-		ev.State, ev.Status, death = event.StateStopped, event.StatusInterrupted, nil
-	case ended:
-		ev.State, ev.Status, ev.Reason = event.StateDead, event.StatusDied, err.Error()
-		pt.proc.told.Store(true)
-	case err != nil: // the reply made no sense
-		ev.Status = event.StatusError
-	default:
-		count = reply.ExecutionCount
-		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
-			exit = reply.ExitCode
-		}
-		pt.r.mu.Lock()
-		failure := pt.failure
-		pt.r.mu.Unlock()
-		var end *partEnd // none where there is nothing to remember: it would be an allocation for each rank of each cell
-		if reply.Groups != nil || failure != nil {
-			end = &partEnd{groups: reply.Groups, failure: failure}
-		}
-		pt.proc.ended.Store(end)
-	}
-	pt.proc.running.Add(-1)
-
-	pt.proc.mu.Lock()
-	if !pt.proc.gone {
-		pt.proc.adoptLocked(pt)
-	}
-	pt.flushText()
-	if err != nil && !ended {
-		pt.emit(&event.Log{Header: pt.header(event.KindLog), Level: event.LevelError, Text: err.Error()})
-	}
-	pt.emit(ev)
-	if ended || pt.proc.gone {
-		pt.kept.Close() // nothing comes any more
-	}
-	pt.proc.mu.Unlock()
-
-	pt.proc.e.o.Trace.Since(pt.proc.track, "reply", came)
-	pt.r.ended(pt, ev.Status, elapsed, count, exit, death)
-}
-
-// partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of
-// the KeyboardInterrupt.
-func (r *run) partStatus(reply *wire.ExecuteReply) event.Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case reply.Status.Status == "ok":
-		return event.StatusOK
-	case reply.Status.Status == "aborted", r.why != "":
-		return event.StatusInterrupted
-	default:
-		return event.StatusError
-	}
-}
-
-// ended records the end of a part.
-func (r *run) ended(pt *part, status event.Status, elapsed time.Duration, count, exit int, death *ranks.ExitError) {
-	r.mu.Lock()
-	if !pt.ended { // else it was given up
-		pt.ended, pt.status, pt.elapsed, pt.count, pt.exit = true, status, elapsed, count, exit
-		r.left--
-	}
-	if death != nil && r.death == nil {
-		r.death = death
-	}
-	tell := r.left == 0 || death != nil
-	r.mu.Unlock()
-	if tell {
-		select {
-		case r.change <- struct{}{}:
-		default:
-		}
-	}
 }

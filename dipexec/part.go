@@ -1,0 +1,249 @@
+package dipexec
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
+	"dipls/internal/trace"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// clearSize is what the wish to remove output counts as, in bytes of output.
+const clearSize = 16
+
+// part is what one process does of a run. It is the handler of the execution.
+type part struct {
+	r       *run
+	proc    *process
+	head    event.Header // of its events, without the kind
+	id      string       // of the execution; the run's goroutine's
+	started time.Time
+	before  *partEnd // how the one before it ended
+	command *command // what it does in place of the execution; nil: nothing. The run's goroutine's
+
+	// Guarded by proc.mu.
+	text  [len(event.StreamNames)]event.TextDecoder
+	kept  journal.Output // of what the process puts out
+	heard bool           // it has printed; kept only for the trace
+
+	own  outcome                 // until it is sent, the goroutine's that tells what happens in the part; never changed after that
+	sent atomic.Pointer[outcome] // to the run: own, or what the run has made of a part that it has given up; nil: the part goes on
+}
+
+// outcome is how a part ended.
+type outcome struct {
+	status  event.Status
+	elapsed time.Duration
+	count   int // of the process's executions
+	exit    int // with which sys.exit has failed the code; 0: it has not
+	failure *event.Failure
+}
+
+// outcome is what the part has sent to its run; zero if it has not.
+func (pt *part) outcome() outcome {
+	if o := pt.sent.Load(); o != nil {
+		return *o
+	}
+	return outcome{}
+}
+
+// send sends the run how the part ended, unless the run has given it up. death is that of its process, nil if that lives. The run is woken by the
+// last part and by every death: to wake it for each would cost more than all else that is done for most parts.
+func (pt *part) send(death *ranks.ExitError) {
+	r := pt.r
+	if death != nil {
+		r.death.CompareAndSwap(nil, death) // before the run may see that all have ended
+	}
+	last := pt.sent.CompareAndSwap(nil, &pt.own) && r.left.Add(-1) == 0
+	if last || death != nil {
+		select {
+		case r.change <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// giveUp makes an end of the part for its run, unless it has one. For the run's goroutine.
+func (pt *part) giveUp() {
+	pt.sent.CompareAndSwap(nil, &outcome{status: event.StatusInterrupted, elapsed: time.Since(pt.started)})
+}
+
+func (pt *part) header(k event.Kind) event.Header {
+	h := pt.head
+	h.Kind = k
+	return h
+}
+
+// Happened implements [ranks.Handler].
+func (pt *part) Happened(h ranks.Happening) { pt.says(func() { pt.take(h, true) }) }
+
+// says has f take what is said in the part, whose output comes now. f is called with proc.mu held.
+func (pt *part) says(f func()) {
+	pt.proc.mu.Lock()
+	defer pt.proc.mu.Unlock()
+	if !pt.proc.gone {
+		pt.proc.adoptLocked(pt)
+	}
+	f()
+}
+
+// take takes what happens in the part, or after it: running tells whether its code still runs. The caller holds proc.mu.
+func (pt *part) take(h ranks.Happening, running bool) {
+	switch h := h.(type) {
+	case ranks.Output:
+		pt.stream(h.Stream, h.Data)
+	case ranks.Display:
+		pt.output(&event.Display{
+			Header: pt.header(event.KindDisplay), Data: h.Data, Metadata: h.Metadata, DisplayID: h.ID, Update: h.Update,
+		}, h.Size)
+	case ranks.Clear:
+		pt.output(&event.Display{Header: pt.header(event.KindDisplay), Clear: true, Wait: h.Wait}, clearSize)
+	case ranks.Result:
+		pt.output(&event.Result{
+			Header: pt.header(event.KindResult), ExecutionCount: h.ExecutionCount, Data: h.Data, Metadata: h.Metadata,
+		}, h.Size)
+	case ranks.Failure:
+		pt.exception(h)
+	case ranks.Command:
+		pt.proc.e.command(pt.proc, pt.r, running, h)
+	case ranks.CommandEnd:
+		pt.proc.e.commandEnd(pt.proc, h.ID)
+	case ranks.Unreadable:
+		pt.emit(&event.Log{
+			Header: pt.header(event.KindLog), Level: event.LevelError,
+			Text: fmt.Sprintf("%s sent a %s message that cannot be read: %v", pt.proc.who, h.Type, h.Err),
+		})
+	}
+}
+
+// stream takes bytes that the process printed.
+func (pt *part) stream(name string, b []byte) {
+	t := pt.proc.e.o.Trace
+	came := t.Now()
+	if t.On() && !pt.heard {
+		pt.heard = true
+		t.Moment(pt.proc.track, "first byte", came, trace.Text("run", pt.r.id))
+	}
+	i := event.StreamIndex(name)
+	if pt.kept.Keeps() {
+		pt.kept.Print(event.StreamNames[i], b)
+		t.Since(pt.proc.track, "journal", came)
+	}
+	journaled := t.Now()
+	pt.publishText(i, pt.text[i].Decode(b))
+	t.Since(pt.proc.track, "publish", journaled)
+	if t.On() {
+		t.Since(pt.proc.track, "output", came, trace.Int("bytes", int64(len(b))), trace.Text("run", pt.r.id))
+	}
+}
+
+func (pt *part) publishText(i int, text string) {
+	var piece string
+	for text != "" {
+		piece, text = event.SplitText(text, event.MaxText)
+		ev := &event.Stream{Header: pt.header(event.KindStream), Name: event.StreamNames[i], Text: piece}
+		pt.proc.e.bus.PublishOutput(ev, len(piece), pt.kept.Dir())
+	}
+}
+
+// flushText publishes the beginnings of characters that will not be completed.
+func (pt *part) flushText() {
+	for i := range pt.text {
+		pt.publishText(i, pt.text[i].Flush())
+	}
+}
+
+// output journals and publishes an event that a subscriber who does not read may lose.
+func (pt *part) output(ev event.Event, size int) {
+	pt.kept.Event(ev)
+	pt.proc.e.bus.PublishOutput(ev, size, pt.kept.Dir())
+}
+
+// emit journals and publishes an event that no subscriber may lose.
+func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
+
+// exception takes the exception that ended the code.
+func (pt *part) exception(f ranks.Failure) {
+	ev := &event.Failure{Header: pt.header(event.KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
+	for _, fr := range f.Frames {
+		ev.Frames = append(ev.Frames, event.Frame(fr))
+	}
+	ev.Path = wire.Path(pt.r.req.Path)
+	for _, fr := range slices.Backward(f.Frames) {
+		if fr.File == ev.Path && ev.Path != "" {
+			ev.Line = fr.Line
+			break
+		}
+	}
+	if pt.sent.Load() == nil { // else it comes too late for the outcome
+		pt.own.failure = ev
+	}
+	pt.emit(ev)
+}
+
+// Done implements [ranks.Handler].
+func (pt *part) Done(reply *wire.ExecuteReply, err error) {
+	o := &pt.own
+	o.elapsed = time.Since(pt.started)
+	came := pt.proc.e.o.Trace.Now()
+	ev := &event.RankState{Header: pt.header(event.KindRankState), State: event.StateReady, Seconds: event.Seconds(o.elapsed)}
+	var death *ranks.ExitError
+	ended := errors.As(err, &death)
+	switch {
+	case ended && death.Asked: // we have ended it ourselves, which is no death
+		ev.State, ev.Status, death = event.StateStopped, event.StatusInterrupted, nil
+	case ended:
+		ev.State, ev.Status, ev.Reason = event.StateDead, event.StatusDied, err.Error()
+		pt.proc.told.Store(true)
+	case err != nil: // the reply made no sense
+		ev.Status = event.StatusError
+	default:
+		o.count = reply.ExecutionCount
+		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
+			o.exit = reply.ExitCode
+		}
+		var end *partEnd // none where there is nothing to remember: it would be an allocation for each rank of each cell
+		if reply.Groups != nil || o.failure != nil {
+			end = &partEnd{groups: reply.Groups, failure: o.failure}
+		}
+		pt.proc.ended.Store(end)
+	}
+	o.status = ev.Status
+	pt.proc.running.Add(-1)
+
+	pt.proc.mu.Lock()
+	if !pt.proc.gone {
+		pt.proc.adoptLocked(pt)
+	}
+	pt.flushText()
+	if err != nil && !ended {
+		pt.emit(&event.Log{Header: pt.header(event.KindLog), Level: event.LevelError, Text: err.Error()})
+	}
+	pt.emit(ev)
+	if ended || pt.proc.gone {
+		pt.kept.Close() // nothing comes any more
+	}
+	pt.proc.mu.Unlock()
+
+	pt.proc.e.o.Trace.Since(pt.proc.track, "reply", came)
+	pt.send(death)
+}
+
+// partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of
+// the KeyboardInterrupt.
+func (r *run) partStatus(reply *wire.ExecuteReply) event.Status {
+	switch {
+	case reply.Status.Status == "ok":
+		return event.StatusOK
+	case reply.Status.Status == "aborted", r.why.Load() != nil:
+		return event.StatusInterrupted
+	default:
+		return event.StatusError
+	}
+}
