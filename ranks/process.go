@@ -312,8 +312,8 @@ func (p *Process) Connections(ctx context.Context) ([]wire.Connection, error) {
 	return reply.Connections, nil
 }
 
-// Break has the process give up whatever waits in its process groups, also while busy. It is for all ranks of a pool at once; [Process.Mend] has to
-// follow.
+// Break makes the process give up whatever waits in its process groups, also while busy. It is for all ranks of a pool at once, and
+// [Process.Mend] must follow.
 func (p *Process) Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error) {
 	reply := new(wire.BreakReply)
 	if err := p.call(ctx, wire.TypeBreakRequest, req, reply); err != nil {
@@ -426,7 +426,7 @@ func (p *Process) message(m *wire.Message) {
 		p.answeredLate(m)
 	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply,
 		wire.TypeConnectionsReply, wire.TypeBreakReply, wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply:
-		// Nobody waits for the answer any more, or ever did.
+		// The answer to a request that nobody waits for.
 	default:
 		h, known := happeningOf(m)
 		if !known {
@@ -481,7 +481,7 @@ func (p *Process) acknowledge() {
 	p.link.Post(wire.TypeStreamAck, content)
 }
 
-// deliver hands something of a size to the execution that it belongs to, or to the background.
+// deliver passes a happening of a size to its execution, or to the background.
 func (p *Process) deliver(parent string, h Happening, size int) {
 	p.mu.Lock()
 	e := p.find(parent)
@@ -537,7 +537,7 @@ func (p *Process) executed(m *wire.Message) {
 	e.handler.Done(reply, err)
 }
 
-// busy notes that the main thread has something to do. p.mu is held.
+// busy notes that the main thread got something to do. p.mu is held.
 func (p *Process) busy() {
 	if p.state == Ready {
 		p.setState(Busy)
@@ -578,7 +578,7 @@ func (p *Process) tell(e *ending) {
 	l.Drain()
 }
 
-// linkEnded is called on the reader goroutine when the connection has ended, before or after the node's word.
+// linkEnded is called on the reader goroutine when the connection has ended, before or after the node's message about the process.
 func (p *Process) linkEnded(cause error) {
 	var lost error
 	if link.Nonsense(cause) {

@@ -8,7 +8,7 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// maxSeed is the largest seed: NumPy takes no larger one.
+// maxSeed is the largest seed that NumPy takes.
 const maxSeed = 1<<32 - 1
 
 // Seed is the seed of the random generators of ranks. With the zero value each process takes its seed from the operating system.
@@ -28,7 +28,7 @@ func NewSeed(n int64) (Seed, error) {
 	return Seed{true, n}, nil
 }
 
-// Of is the seed of a process: of a rank its number more, of the local namespace the seed itself. Nil if there is none.
+// Of is the seed of a process: the seed plus the number of a rank, or the seed itself for the local namespace. Nil if there is none.
 func (s Seed) Of(who ranklist.Who) *int64 {
 	if !s.given {
 		return nil

@@ -17,7 +17,7 @@ const interruptPatience = 5 * time.Second
 // PreparedPush is a push_request that is encoded once for many processes.
 type PreparedPush struct {
 	content []byte
-	host    string // where the variables lie
+	host    string // where the variables are
 }
 
 // PreparePush encodes a push_request.
