@@ -52,11 +52,11 @@ type processes struct {
 // pool is a pool from the decision to start it on.
 type pool struct {
 	*future[*ranks.Pool]
-	choice Choice  // that the session had when this was begun
+	choice Choice  // that counted when this was begun
 	choose chooser // how its ranks were chosen
 	ended  bool    // the pool before it was ended for it; set with the future's outcome
 
-	// Under the session's lock:
+	// Under the mu of the processes:
 	spec    ranks.PoolSpec // zero until it is known
 	claimed bool           // somebody has asked for this very pool, or has its ranks
 	used    bool           // somebody has its ranks
@@ -156,7 +156,7 @@ func (s *processes) Prepare(ctx context.Context) error {
 	return node.Preload(ctx, s.chose().App)
 }
 
-// Unusable says why the node could not be started, after which nothing of the session can be; nil if it was, or nobody has needed it.
+// Unusable says why the node could not be started, after which nothing else can be; nil if it was, or nobody has needed it.
 func (s *processes) Unusable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +173,7 @@ func (s *processes) Choose(c Choice) {
 	s.o.Pool, s.choice, s.last, s.choose = c, nil, nil, nil
 }
 
-// PoolChoice is the choice that the session had when its pool was begun; ok is false if there is none.
+// PoolChoice is the choice that counted when the pool was begun; ok is false if there is none.
 func (s *processes) PoolChoice() (c Choice, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
