@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"go.lsp.dev/protocol"
 
@@ -54,9 +53,6 @@ type showStacksArgs struct {
 	whereArgs
 }
 
-// stackPatience is how long processes have to say where they are. It takes them milliseconds, unless something keeps all of their threads.
-const stackPatience = 2 * time.Second
-
 func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
@@ -96,10 +92,8 @@ func nobodyThere(who *ranklist.Who, pool wire.PoolInfo) error {
 func describeStack(stack session.Stack) processStack {
 	p := processStack{Rank: stack.Who, Local: stack.Who.IsLocal()}
 	switch {
-	case errors.Is(stack.Err, context.DeadlineExceeded):
-		p.Error = fmt.Sprintf("%v has not answered within %v: it is stopped, or in C code that keeps Python's global lock", stack.Who, stackPatience)
-	case stack.Err != nil:
-		p.Error = stack.Err.Error()
+	case stack.Error != "":
+		p.Error = stack.Error
 	default:
 		p.Text = threadsText(stack.Threads)
 		for _, thread := range stack.Threads {

@@ -335,15 +335,11 @@ func (p *processes) stacks(ctx context.Context, native bool, wanted func(ranklis
 	if s == nil {
 		return nil
 	}
-	asked, cancel := context.WithTimeout(ctx, stackPatience)
-	defer cancel()
-	stacks := s.Stacks(asked, wanted)
-	if native {
-		if problem := s.AddNative(ctx, stacks); problem != "" {
-			p.log.Info(problem)
-		}
+	found := s.Stacks(ctx, wanted, native)
+	if found.Problem != "" {
+		p.log.Info(found.Problem)
 	}
-	return stacks
+	return found.Of
 }
 
 // noPool describes what is not there.

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -41,7 +39,7 @@ func FoldStacks(stacks []Stack) []FoldedStack {
 		}
 	}
 	for _, s := range stacks {
-		if s.Err != nil {
+		if s.Error != "" {
 			text := describeSilence(s)
 			add("error\x00"+text, s.Who, FoldedStack{Err: text})
 		}
@@ -88,10 +86,10 @@ func (s FoldedStack) place() int {
 
 // describeSilence says why a process has not told where it is.
 func describeSilence(s Stack) string {
-	if errors.Is(s.Err, context.DeadlineExceeded) {
+	if s.Silent {
 		return "no answer: stopped, or in native code that keeps Python's lock"
 	}
-	return strings.TrimPrefix(s.Err.Error(), s.Who.String()+" ")
+	return strings.TrimPrefix(s.Error, s.Who.String()+" ")
 }
 
 // Title names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.
@@ -207,7 +205,7 @@ func describeOthers(frames []wire.StackFrame, last bool) string {
 	return text + "; " + native
 }
 
-// isNative reports whether a frame is of native code, which [processes.AddNative] tells.
+// isNative reports whether a frame is of native code, which [processes.addNative] tells.
 func isNative(f wire.StackFrame) bool { return f.Line == 0 }
 
 // isUsers reports whether a frame is of the user's code: of a cell, or of a file that is not installed.

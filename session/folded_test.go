@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,8 +41,8 @@ func stacksOfFour() []Stack {
 			at(50, "<module>", "for batch in loader:"), in("/p/data.py", 88, "__next__"), in("/usr/lib/python3.11/queue.py", 171, "get"),
 		)}},
 		{Who: ranklist.Rank(3), Threads: []wire.Thread{waits, {ID: 4, Name: "watch", Frames: []wire.StackFrame{in("/usr/lib/python3.11/threading.py", 3, "wait")}}}},
-		{Who: ranklist.Rank(4), Err: context.DeadlineExceeded},
-		{Who: ranklist.Rank(5), Err: errors.New("rank 5 was killed by SIGKILL")},
+		{Who: ranklist.Rank(4), Error: "it has not answered", Silent: true},
+		{Who: ranklist.Rank(5), Error: "rank 5 was killed by SIGKILL"},
 	}
 }
 
@@ -118,7 +116,7 @@ func TestFoldStacksIsClean(t *testing.T) {
 	}
 }
 
-// AddNative works with whatever py-spy there is: here a program that answers as it does.
+// addNative works with whatever py-spy there is: here a program that answers as it does.
 func TestAddNative(t *testing.T) {
 	bin := t.TempDir()
 	write := func(script string) {
@@ -130,11 +128,12 @@ func TestAddNative(t *testing.T) {
 	s := &processes{}
 	s.o.Node.Python = filepath.Join(bin, "python")
 	ctx := testContext(t)
+	places := []placed{{host.Local{}, host.Process{PID: 7}}, {host.Local{}, host.Process{PID: 8}}, {}}
 	stacks := func() []Stack {
 		return []Stack{
-			{Who: ranklist.Rank(0), on: host.Local{}, of: host.Process{PID: 7}, Threads: []wire.Thread{mainThread(at(41, "<module>", "work(x)")), {ID: 2, Name: "idle"}}},
-			{Who: ranklist.Rank(1), on: host.Local{}, of: host.Process{PID: 8}, Err: context.DeadlineExceeded},
-			{Who: ranklist.Rank(2), Err: errors.New("rank 2 was killed by SIGKILL")},
+			{Who: ranklist.Rank(0), Threads: []wire.Thread{mainThread(at(41, "<module>", "work(x)")), {ID: 2, Name: "idle"}}},
+			{Who: ranklist.Rank(1), Error: "it has not answered", Silent: true},
+			{Who: ranklist.Rank(2), Error: "rank 2 was killed by SIGKILL"},
 		}
 	}
 
@@ -150,7 +149,7 @@ cat <<'END'
 END
 `)
 	got := stacks()
-	if problem := s.AddNative(ctx, got); problem != "" {
+	if problem := s.addNative(ctx, got, places); problem != "" {
 		t.Error(problem)
 	}
 	want := `rank 0
@@ -168,11 +167,11 @@ rank 2
 
 	write("echo 'Error: Permission Denied: Try running again with elevated permissions' >&2; exit 1")
 	got = stacks()
-	if problem := s.AddNative(ctx, got); !strings.HasPrefix(problem, "no native frames of ranks 0-1: py-spy may not read them") || got[1].Err == nil {
-		t.Errorf("%q, %v", problem, got[1].Err)
+	if problem := s.addNative(ctx, got, places); !strings.HasPrefix(problem, "no native frames of ranks 0-1: py-spy may not read them") || !got[1].Silent {
+		t.Errorf("%q, %v", problem, got[1].Error)
 	}
 	write("echo 'not json'")
-	if problem := s.AddNative(ctx, stacks()); !strings.Contains(problem, "cannot be read") {
+	if problem := s.addNative(ctx, stacks(), places); !strings.Contains(problem, "cannot be read") {
 		t.Errorf("%q", problem)
 	}
 	if err := os.Remove(filepath.Join(bin, "py-spy")); err != nil {
@@ -181,7 +180,7 @@ rank 2
 	if _, err := exec.LookPath("py-spy"); err == nil {
 		return
 	}
-	if problem := s.AddNative(ctx, stacks()); problem != "" {
+	if problem := s.addNative(ctx, stacks(), places); problem != "" {
 		t.Errorf("without py-spy: %q", problem)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"dipls/cells"
-	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 )
@@ -17,7 +16,6 @@ import (
 func TestJSON(t *testing.T) {
 	known := map[reflect.Type]bool{
 		reflect.TypeFor[context.Context](): true, reflect.TypeFor[error](): true, reflect.TypeFor[Subscription](): true,
-		reflect.TypeFor[event.Report](): true, reflect.TypeFor[Stacks](): true, // not yet
 	}
 	check := func(typ reflect.Type) {
 		if known[typ] {

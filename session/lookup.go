@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 
 	"dipls/cells"
 	"dipls/ranks/wire"
@@ -55,5 +56,6 @@ func (s *Session) Bound(ctx context.Context, names []string) ([]Binding, error) 
 	for who, bound := range s.executor.Bound(ctx, names) {
 		found = append(found, Binding{who, bound})
 	}
+	slices.SortFunc(found, func(a, b Binding) int { return a.Who.Compare(b.Who) })
 	return found, nil
 }

@@ -19,24 +19,30 @@ import (
 // nativePatience is how long py-spy may take for a process.
 const nativePatience = 5 * time.Second
 
-// AddNative adds to stacks what native code the threads are in below Python's frames, and gives those of processes that have not answered, if py-spy
+// placed is where a process runs; its pid is 0 if that is not known.
+type placed struct {
+	on host.Host
+	of host.Process
+}
+
+// addNative adds to stacks what native code the threads are in below Python's frames, and gives those of processes that have not answered, if py-spy
 // is there, on the PATH or beside the interpreter, and may read them. problem is a sentence where it may not.
-func (s *processes) AddNative(ctx context.Context, stacks []Stack) (problem string) {
+func (s *processes) addNative(ctx context.Context, stacks []Stack, places []placed) (problem string) {
 	ctx, stop := context.WithTimeout(ctx, nativePatience)
 	defer stop()
 	slots := make(chan struct{}, parallelReads)
 	failed := make([]error, len(stacks))
 	var work sync.WaitGroup
 	for i := range stacks {
-		stack := &stacks[i]
-		if stack.of.PID == 0 || stack.Err != nil && !errors.Is(stack.Err, context.DeadlineExceeded) {
+		stack, place := &stacks[i], places[i]
+		if place.of.PID == 0 || stack.Error != "" && !stack.Silent {
 			continue
 		}
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
 			defer contain.AsError(&failed[i])
-			threads, err := stack.on.Spy(ctx, s.o.Node.Python, stack.of)
+			threads, err := place.on.Spy(ctx, s.o.Node.Python, place.of)
 			switch {
 			case err == nil:
 				stack.addNative(threads)
@@ -63,8 +69,8 @@ func (s *processes) AddNative(ctx context.Context, stacks []Stack) (problem stri
 
 // addNative adds what py-spy has seen.
 func (s *Stack) addNative(spied []host.SpiedThread) {
-	if s.Err != nil {
-		s.Err = nil
+	if s.Silent {
+		s.Silent, s.Error = false, ""
 		for _, t := range spied {
 			thread := wire.Thread{ID: t.ID, Name: t.Name, Main: t.Name == "MainThread"}
 			for _, f := range slices.Backward(t.Frames) {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -17,9 +16,6 @@ import (
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
-
-// stackPatience is how long processes have to say where they are. It takes them milliseconds, unless something keeps all of their threads.
-const stackPatience = 2 * time.Second
 
 // python is the processes of one start of Python, and the settings of the call that needed it.
 type python struct {
@@ -347,12 +343,7 @@ func (s *Session) GPUs(ctx context.Context) ([]GPU, error) {
 // Stacks implements [API].
 func (s *Session) Stacks(ctx context.Context, r StacksRequest) (found Stacks, err error) {
 	if p := s.present(); p != nil {
-		asked, stop := context.WithTimeout(ctx, stackPatience)
-		defer stop()
-		found.Of = p.Stacks(asked, r.wants)
-		if r.Native && len(found.Of) > 0 {
-			found.Problem = p.AddNative(ctx, found.Of)
-		}
+		found = p.Stacks(ctx, r.wants, r.Native)
 	}
 	if err := ctx.Err(); err != nil {
 		return Stacks{}, err

@@ -2,37 +2,38 @@ package session
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
-	"dipls/ranks/host"
-	"dipls/ranks/wire"
 )
+
+// stackPatience is how long processes have to say where they are. It takes them milliseconds, unless something keeps all of their threads.
+const stackPatience = 2 * time.Second
 
 // Stack is where a process is.
 type Stack struct {
-	Who     ranklist.Who
-	Threads []wire.Thread // the main thread first
-	Err     error         // it has not told
-
-	on host.Host    // where the process runs
-	of host.Process // zero: not known
+	Who     ranklist.Who `json:"rank"`
+	Threads []Thread     `json:"threads,omitempty"` // the main thread first
+	Error   string       `json:"error,omitempty"`   // why there are none, a sentence
+	Silent  bool         `json:"silent,omitempty"`  // it has not answered in time
 }
 
-// Stacks asks processes where they are, which they tell also while they are busy: those that are wanted. The answers begin with the local namespace,
-// and the ranks are in order. Processes that do not live are asked, too: how they ended is their error.
-func (s *processes) Stacks(ctx context.Context, wanted func(ranklist.Who) bool) []Stack {
+// Stacks asks processes where they are, which they tell also while they are busy: those that are wanted. Processes that do not live are asked, too: how they
+// ended is their error. With native, py-spy looks where their native code is.
+func (s *processes) Stacks(ctx context.Context, wanted func(ranklist.Who) bool, native bool) (found Stacks) {
 	s.mu.Lock()
 	p, local := s.current, s.local
 	s.mu.Unlock()
 	var asked []*ranks.Process
-	var stacks []Stack
 	ask := func(process *ranks.Process) {
 		if who := process.Who(); wanted(who) {
 			asked = append(asked, process)
-			stacks = append(stacks, Stack{Who: who, on: process.Host(), of: process.ID()})
+			found.Of = append(found.Of, Stack{Who: who})
 		}
 	}
 	if local != nil && local.known() && local.err == nil {
@@ -43,18 +44,39 @@ func (s *processes) Stacks(ctx context.Context, wanted func(ranklist.Who) bool) 
 			ask(process)
 		}
 	}
+	patient, stop := context.WithTimeout(ctx, stackPatience)
+	defer stop()
 	var work sync.WaitGroup
 	for i, process := range asked {
-		work.Go(func() {
-			defer contain.AsError(&stacks[i].Err)
-			reply, err := process.Stack(ctx)
-			if err != nil {
-				stacks[i].Err = err
-				return
-			}
-			stacks[i].Threads = reply.Threads
-		})
+		work.Go(func() { found.Of[i].ask(patient, process) })
 	}
 	work.Wait()
-	return stacks
+	if native {
+		places := make([]placed, len(asked))
+		for i, process := range asked {
+			places[i] = placed{process.Host(), process.ID()}
+		}
+		found.Problem = s.addNative(ctx, found.Of, places)
+	}
+	return found
+}
+
+// ask asks the process whose stack it is.
+func (s *Stack) ask(ctx context.Context, process *ranks.Process) {
+	var err error
+	if fault := contain.Do(func() {
+		reply, failed := process.Stack(ctx)
+		if err = failed; err == nil {
+			s.Threads = reply.Threads
+		}
+	}); fault != nil {
+		err = fault
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		s.Silent = true
+		s.Error = fmt.Sprintf("%v has not answered within %v: it is stopped, or in C code that keeps Python's global lock", s.Who, stackPatience)
+	case err != nil:
+		s.Error = err.Error()
+	}
 }
