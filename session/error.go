@@ -31,7 +31,7 @@ type Error struct {
 	Code Code          `json:"code"`
 	Text string        `json:"text"`           // a sentence
 	Rank *ranklist.Who `json:"rank,omitempty"` // the process that it is about
-	Hint string        `json:"hint,omitempty"` // what to do next
+	Hint string        `json:"hint,omitempty"` // what to do next, where the text does not say it
 }
 
 func (e *Error) Error() string {
@@ -71,7 +71,11 @@ func coded(err error, otherwise Code) error {
 	case is[*noPoolError](err), is[*dipexec.BrokenPoolError](err), is[*ranks.StartTimeoutError](err):
 		code = CodePool
 	}
-	return &Error{Code: code, Text: err.Error()}
+	e := &Error{Code: code, Text: err.Error()}
+	if death, ok := errors.AsType[*ranks.ExitError](err); ok && death.Rank != nil {
+		e.Rank = new(ranklist.Rank(*death.Rank))
+	}
+	return e
 }
 
 // waited is coded for a call that has waited: if that has ended because its context did, the error is the context's.

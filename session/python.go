@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -362,15 +363,18 @@ func (r StacksRequest) wants(who ranklist.Who) bool {
 
 // nobodyThere says why none of the processes that are meant was asked where it is.
 func nobodyThere(of []ranklist.Who, pool PoolInfo) error {
+	e := &Error{Code: CodeInvalid, Rank: &of[0]}
 	switch {
 	case of[0].IsLocal():
-		return errorf(CodeInvalid, "the local namespace does not live: a cell that runs in it starts it")
+		e.Text, e.Hint = "the local namespace does not live", "a cell that runs in it starts it"
 	case pool.State == event.StateStarting:
-		return errorf(CodeInvalid, "the ranks are being started")
+		e.Text = "the ranks are being started"
 	case len(pool.Ranks) == 0 && pool.Reason != "":
-		return errorf(CodeInvalid, "there are no ranks: %s", pool.Reason)
+		e.Text = "there are no ranks: " + pool.Reason
 	case len(pool.Ranks) == 0:
-		return errorf(CodeInvalid, "there are no ranks")
+		e.Text = "there are no ranks"
+	default:
+		e.Text = fmt.Sprintf("there is no %v: the pool has %d", of[0], len(pool.Ranks))
 	}
-	return errorf(CodeInvalid, "there is no %v: the pool has %d", of[0], len(pool.Ranks))
+	return e
 }

@@ -8,6 +8,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 	"dipls/ranks/fakerank"
 )
 
@@ -200,5 +201,20 @@ func TestContexts(t *testing.T) {
 	}
 	if _, err := s.Info(ended, true); err != nil {
 		t.Errorf("Info: %v", err)
+	}
+}
+
+// An error says which process it is about, where it is about one.
+func TestErrorsNameRanks(t *testing.T) {
+	s := newSession(t, fakerank.Config{JoinExit: map[int]int{1: 7}})
+	_, err := s.Stacks(testContext(t), StacksRequest{Of: []ranklist.Who{ranklist.Rank(3)}})
+	wantCode(t, err, CodeInvalid)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Rank == nil || *e.Rank != ranklist.Rank(3) {
+		t.Errorf("%+v", err)
+	}
+	_, err = s.RestartPool(testContext(t), wants(Choice{Ranks: 2}))
+	wantCode(t, err, CodePool)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Rank == nil || *e.Rank != ranklist.Rank(1) {
+		t.Errorf("%+v", err)
 	}
 }

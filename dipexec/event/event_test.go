@@ -110,6 +110,21 @@ func TestEventsAreDocumented(t *testing.T) {
 	}
 }
 
+// A question can be written as the other events can, though only one front hears it.
+func TestQuestionAsJSON(t *testing.T) {
+	asked := &Question{
+		Header: Header{Kind: KindQuestion}, ID: "question-1", State: QuestionWorking, Level: LevelWarning, Text: "Install?", Choices: []string{"Cancel"},
+		Default: "Install", Unasked: "It is installed.", Answer: "Install", Note: "Collecting ipython",
+	}
+	var b bytes.Buffer
+	if err := WriteJSON(&b, asked); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ParseJSON(b.Bytes()); err != nil || !reflect.DeepEqual(got, Event(asked)) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestParseJSONErrors(t *testing.T) {
 	for _, s := range []string{"", "[]", `{"event":"nonsense"}`, `{"event":"stream","text":3}`} {
 		if _, err := ParseJSON([]byte(s)); err == nil {
