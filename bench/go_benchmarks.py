@@ -43,7 +43,7 @@ def benchmark(package, pattern, times, count=1):
 
 def keystroke(p):
     file = Path("keystrokes.json").resolve()
-    os.environ["DIPLS_KEYSTROKES"] = str(file)  # every sample, of which the benchmark itself prints quantiles only
+    os.environ["DIPLS_KEYSTROKES"] = str(file)  # every sample; the benchmark itself prints only quantiles
     list(benchmark("keystroke", "^BenchmarkKeystroke$", p["keystrokes"]))
     emit("keystroke", json.loads(file.read_text()))
 

@@ -22,7 +22,7 @@ class Failure(Exception):
 
 
 def adopt_orphans():
-    """Makes this process the parent of what its descendants leave behind, so that it can end that (Linux only)."""
+    """Makes this process the parent of orphans among its descendants, so that it can end them (Linux only)."""
     if sys.platform == "linux":
         pr_set_child_subreaper = 36
         ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)

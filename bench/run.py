@@ -193,7 +193,7 @@ def private(command):
 
 
 def last_line(path):
-    """The last line of a log; "" if there is none."""
+    """The last line of a log, "" if it has none."""
     lines = path.read_text(errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 

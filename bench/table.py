@@ -148,7 +148,7 @@ def size_name(size):
 
 
 class Samples:
-    """Samples by who and figure, round by round; and what failed."""
+    """Samples by peer and figure, round by round, and the failures."""
 
     def __init__(self):
         self.rounds = {}  # (who, figure) → a list of samples for each round
@@ -244,7 +244,7 @@ def goal(f):
 
 
 def verdict(f, line, samples):
-    """Whether the goal is reached (None: there is none, or it cannot be said), and what there is to say."""
+    """Whether the goal is reached (None: there is no goal, or it is not known), and a remark."""
     sides = (("ours", "dipls", f.key), ("theirs", f.peer, f.peer_key or f.key))
     missing = "; ".join(why for side, who, key in sides if side not in line and (why := samples.why_missing(who, key)))
     if not line["goal"] or f.needs or "ours" not in line or ((f.faster or f.share) and "ratio" not in line):

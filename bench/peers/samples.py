@@ -19,7 +19,7 @@ def plan():
 
 
 def emit(figure, samples, who=None):
-    """Samples of a figure, in its unit. A script that measures several says whose they are."""
+    """Samples of a figure, in its unit. A script that measures several figures names it."""
     record = {"figure": figure, "samples": list(samples)}
     print(json.dumps({**record, "who": who} if who else record), file=_out)
 

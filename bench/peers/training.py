@@ -1,7 +1,8 @@
 """The script that is trained under dipls and under torchrun: examples/train_ddp.py, framed by two cells.
 
-The first joins the process group where nobody has, as a script under torchrun must. The last goes on training, an epoch
-whenever it is told to, and tells how long that took. Both launchers run the same file: to torchrun, cells are comments.
+The first cell joins the process group if the launcher has not, as a script under torchrun must. The last trains another
+epoch whenever it is told to, and tells how long that took. Both launchers run the same file: to torchrun, markers are
+comments.
 """
 
 import os
@@ -59,7 +60,7 @@ def write(name, last=""):
 
 
 def write_turns(who, address):
-    """The same with a last cell that trains whenever it is told to by whoever listens at the address."""
+    """The same script with a last cell that trains whenever the listener at the address tells it to."""
     return write(f"{who}.py", TURNS.format(who=who, address=address))
 
 

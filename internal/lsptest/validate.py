@@ -125,7 +125,7 @@ def check_object(value, cls, path):
 def check_enum(value, cls, path):
     if value in [member.value for member in cls] and not isinstance(value, bool):
         return
-    # Sets that LSP leaves open to values of one's own are not marked in lsprotocol.
+    # lsprotocol does not mark the sets to which LSP lets programs add values.
     if cls in (lsp.CodeActionKind, lsp.FoldingRangeKind) and isinstance(value, str):
         return
     raise Misfit(path, f"{brief(value)} is no {cls.__name__}")
@@ -156,7 +156,7 @@ def brief(value):
 
 
 def check_message(method, message, prefixes):
-    """Check a message, whose method is its own or that of the request that it answers."""
+    """Check a message. `method` is its own, or that of the request that it answers."""
     if message.get("jsonrpc") != "2.0":
         raise Misfit(".jsonrpc", "not 2.0")
     if "error" in message:

@@ -52,7 +52,7 @@ def _close(node: Node) -> None:
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node that tests share; see `local` for a process of one's own."""
+    """A node that tests share. `local` is a process of the test's own."""
     made = Node(tmp_path_factory.mktemp("node") / "run")
     yield made
     _close(made)

@@ -59,7 +59,7 @@ class Peer:
         return True
 
     def take(self, name: str, seq: int, data: bytes) -> None:
-        """Append output that ends at `seq`, without what is there already."""
+        """Append output that ends at `seq`, except what has come before."""
         assert seq - len(data) <= self.seq, "output is missing"
         if new := data[len(data) - max(0, seq - self.seq) :] if seq > self.seq else b"":
             self.output.append((name, new))

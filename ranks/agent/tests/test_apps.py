@@ -1,4 +1,4 @@
-"""Apps: a user's module around a pool's life, its commands, and what is said when something is wrong with it."""
+"""Apps: a user's module around a pool's life, its commands, and what the user is told if it is at fault."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(torch_node):
 
 @pytest.fixture
 def start(torch_node, spawn, write):
-    """A function that starts a rank with the app whose code it is given."""
+    """A function that takes an app's code and starts a rank with it."""
 
     def with_app(code, **options):
         (rank,) = spawn(torch_node, 1, app=write(code), **options)

@@ -67,7 +67,7 @@ def test_second_interrupt_waits_no_more(local):
     ended(local, asked.content["id"])
     local.ask("interrupt_request", {"parent": request})
     assert local.finish(request).content["ename"] == "KeyboardInterrupt"
-    answer(local, asked, text="late")  # nobody is there for it
+    answer(local, asked, text="late")  # nobody waits for it any more
     assert run(local, "%autodip", autodip={"autodip": ""}).text() == "Autodip: off\n"
 
 

@@ -84,7 +84,7 @@ print("never")
 
 
 def test_interrupt_in_a_destructor_is_not_lost(local, tmp_path):
-    """Python ignores what is raised there; the interrupt strikes after it."""
+    """Python ignores exceptions in `__del__`, so the interrupt strikes after it."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = f"""
@@ -257,7 +257,7 @@ def test_strangers_are_not_heard(node, local):
 
 
 def test_status_before_the_app_has_joined(torch_node, spawn):
-    """A rank whose peers never come answers, shows its stack and can be interrupted."""
+    """A rank that waits for peers that never come answers, shows its stack and can be interrupted."""
     (rank,) = spawn(torch_node, 1, app="torch", env={"WORLD_SIZE": "2"}, hello=False)
     assert rank.ask("status_request", reply="status")["execution_state"] == "starting"
     hello = rank.send("hello", {"protocol": 1})

@@ -1,4 +1,4 @@
-"""The end of a process: what Python waits for at its end, in its order, and what is cut off."""
+"""The end of a process: it waits for what Python waits for, in that order, and tells what is cut off."""
 
 from __future__ import annotations
 

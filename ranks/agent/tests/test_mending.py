@@ -31,7 +31,7 @@ def good(ranks, code, **options):
 
 
 def between(ranks):
-    """Return the connections of each rank of which both ends are among the ranks, as the server does."""
+    """Return each rank's connections to other ranks, chosen as the server does."""
     told = [[(one["local"], one["remote"]) for one in rank.ask("connections_request")["connections"]] for rank in ranks]
     ends = {connection for connections in told for connection in connections}
     return [[one for one in connections if one[::-1] in ends] for connections in told]
@@ -45,7 +45,7 @@ def waits(rank):
 def break_all(ranks):
     """Break the groups on all ranks until nobody waits; return how many connections that took.
 
-    gloo may connect just while it is asked for its connections.
+    gloo may open another connection while it is asked for its connections.
     """
     broken = break_once(ranks)
     while any(map(waits, ranks)):
@@ -316,7 +316,7 @@ def test_stress_interrupts_of_training(pool, optimizer):
     good(ranks, MODEL.format(optimizer=optimizer))
     for _ in range(stress.rounds(4, 100)):
         requests = [rank.start("while True: step()", path="/p/train.py") for rank in ranks]
-        time.sleep(choices.random() * 0.2)  # the moment is what is tried out
+        time.sleep(choices.random() * 0.2)  # the interrupt comes at a random moment
         results, broken = interrupted(ranks, requests, 0.2)
         for result in results:  # it may come before a cell has begun
             assert result.status == "aborted" or result.content["ename"] == "KeyboardInterrupt", result.content

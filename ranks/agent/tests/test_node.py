@@ -131,7 +131,7 @@ def test_threads_of_ranks_and_of_the_local_namespace(make_node):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_are_apart(node, spawn, method):
-    """Own group, own descriptors: the end of one is the end of file for its peers and nobody else's business."""
+    """Each has its own group and descriptors. If one ends, its peers see an end of file, and others see nothing."""
     first, second = spawn(node, 2, method=method)
     for process in (first, second):
         assert os.getpgid(process.pid) == process.pid
@@ -162,7 +162,7 @@ def test_failed_start_leaves_nothing(node):
 
 @pytest.fixture
 def half_started(make_node, tmp_path):
-    """A node whose spawn_request hangs: rank 0 is there, rank 1 waits for ever in its interpreter's start."""
+    """A node whose spawn_request hangs: rank 0 has started, rank 1 waits for ever as its interpreter starts."""
     (tmp_path / "sitecustomize.py").write_text(
         f"import os\nif os.environ.get('RANK') == '1': open({str(tmp_path / 'never')!r}).read()\n"
     )
@@ -482,6 +482,6 @@ def test_a_kill_without_descriptors_of_processes(monkeypatch, pidfd_open):
 def test_children_of_a_process_of_which_a_thread_ends(monkeypatch):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         listed = os.listdir
-        monkeypatch.setattr(os, "listdir", lambda path: ["0", *listed(path)])  # there is none of that number any more
+        monkeypatch.setattr(os, "listdir", lambda path: ["0", *listed(path)])  # no process has that number any more
         assert process.pid in system.child_pids()
         process.kill()

@@ -21,7 +21,7 @@ def new_modules(process):
 
 @pytest.fixture
 def nursery(make_node, tmp_path):
-    """A function that starts a node which has imported modules, and a witness of what there is at a fork."""
+    """A function that starts a node with imported modules, one of which notes what exists when it forks."""
     (tmp_path / "witness.py").write_text(WITNESS)
 
     def start(modules=(), **options):

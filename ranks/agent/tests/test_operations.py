@@ -1,4 +1,4 @@
-"""What a rank tells of where it is and of what it waits in, on real process groups over gloo."""
+"""What a rank tells of where it waits and in which operation, with real process groups over gloo."""
 
 from __future__ import annotations
 

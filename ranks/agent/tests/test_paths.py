@@ -65,7 +65,7 @@ def test_spawned_processes_import_nothing_of_the_folder_for_us(make_node, folder
 
 
 def test_preloading_takes_from_the_folder_what_is_named(make_node, folder):
-    """A module that is named, and what it imports itself; nothing that the libraries look for."""
+    """Found are the named module and what it imports, but nothing that libraries look for."""
     (folder / "mine.py").write_text(SEEN + "import helper, library, numpy\n")
     (folder / "helper.py").write_text(SEEN + "import deeper.inner\n")
     (folder / "deeper").mkdir()
@@ -102,7 +102,7 @@ def test_an_error_names_the_file_that_hides_a_module(make_node, folder):
 
 @pytest.fixture
 def two(tmp_path):
-    """Two folders with a script and modules beside it, of which three have the same names, and a link to the second."""
+    """Two folders with a script and modules, three of which have the same names, and a link to the second folder."""
     scripts = []
     for name in ("one ü", "two"):
         folder = tmp_path / name

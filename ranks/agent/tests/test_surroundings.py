@@ -16,7 +16,7 @@ def news(local):
 
 @pytest.fixture
 def quiet(make_node, tmp_path):
-    """A node of one's own with A and B in its environment, and its local namespace."""
+    """A node of the test's own with A and B in its environment, and its local namespace."""
     (tmp_path / "two").mkdir()
     (tmp_path / "train.py").write_text("")
     node = make_node(script=str(tmp_path / "train.py"), env={"A": "a", "B": "b"})

@@ -85,7 +85,7 @@ def test_join_with_another_backend_is_refused(ranks):
 
 @pytest.mark.parametrize("join", ['"gloo"', '"gloo", "env://"', 'rank=rank, world_size=2, backend="gloo"'])
 def test_leaving_and_joining_anew(ranks, join):
-    """As under torchrun, whose agent serves the store, but again and again, while the old groups are still held."""
+    """As under torchrun, whose agent serves the store, but several times, while the old groups are still held."""
     code = f"""
 import os, torch, torch.distributed as dist
 rank = dist.get_rank()

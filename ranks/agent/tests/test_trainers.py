@@ -24,7 +24,7 @@ def test_only_the_local_namespace_is_interactive(make_node, tmp_path, method):
     (tmp_path / "witness.py").write_text(WITNESS)
     path = str(tmp_path / "train.py")
     node = make_node(script=path)
-    (local,) = node.spawn(method=method)  # makes the shell of which ranks are forked, too
+    (local,) = node.spawn(method=method)  # it also makes the shell that forks run
     assert node.ask("preload_request", {"modules": ["witness"]})["failed"] == []
     (rank,) = node.spawn(1, method=method)
     assert json.loads(rank.run(SEEN, path).text()) == [False, False, False, False, False, path]

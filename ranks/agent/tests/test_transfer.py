@@ -657,7 +657,7 @@ def test_one_array_of_a_push_is_freed_alone(pair: Pair) -> None:
 
 
 def smaps(process: Process, what: str) -> dict[str, int]:
-    """Return the figures, in bytes, of the mappings whose name has `what` in it."""
+    """Return the sizes, in bytes, of the mappings with `what` in their name."""
     figures: dict[str, int] = {}
     wanted = False
     for line in Path(f"/proc/{process.pid}/smaps").read_text().splitlines():
@@ -721,7 +721,7 @@ cloudpickle.Pickler._dispatch_table[types.CodeType] = lambda code: _reduce(code.
 
 @pytest.fixture(params=["", SHORTENED], ids=["", "no-file"])  # cloudpickle leaves the file out from 3.1.3 on
 def sourced(pair: Pair, request: pytest.FixtureRequest) -> Pair:
-    """A pair whose local namespace has defined something on lines of a file that the disk does not have."""
+    """A pair of processes. The local one has defined things on lines of a file that is not on the disk."""
     ok(pair.local, request.param)
     code = (
         "import dataclasses\n"
@@ -742,7 +742,7 @@ def test_what_was_pushed_keeps_file_line_and_source(sourced: Pair) -> None:
         {"file": "/home/u/träin.py", "line": 50, "name": "<module>", "run": "r-8"},
         {"file": "/home/u/träin.py", "line": 6, "name": "boom", "run": "r-7"},
     ]
-    for process in (sourced.rank, sourced.local):  # what is pulled has not changed, either
+    for process in (sourced.rank, sourced.local):  # the pulled variable has not changed, either
         ok(process, "import inspect")
         assert value(process, "inspect.getsource(boom)") == "def boom(x):\n    y = x * 2\n    return y / 0\n"
         assert value(process, "inspect.getsourcelines(Plain)") == (["class Plain:\n", "    a = 1\n"], 7)

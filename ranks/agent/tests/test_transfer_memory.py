@@ -25,7 +25,7 @@ PACKAGE = os.path.dirname(memory.__file__)
 
 
 def load(outgoing: Any, **has: Any) -> dict[str, Any]:
-    """Return a namespace that had `has` and got what is in `outgoing`."""
+    """Return a namespace that had `has` and has received `outgoing`."""
     unpack(["x"], outgoing.payload, has).commit()
     return has
 
@@ -139,7 +139,7 @@ def test_without_huge_pages_small_ones_do(monkeypatch: pytest.MonkeyPatch, there
 
 
 def test_chunks_of_any_size_fill_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "STRIDE", 3 * MIB)  # so that what is written ends within a page
+    monkeypatch.setattr(memory, "STRIDE", 3 * MIB)  # so that the last write ends within a page
     parts = [bytes([n]) * (n * MIB + n) for n in range(1, 5)]  # each is a chunk of the pickle
     with pack({"x": parts}, {}) as outgoing:
         assert load(outgoing)["x"] == parts
@@ -291,7 +291,7 @@ class _Steps:
 
 
 def _is_in_del(frame: Any) -> bool:
-    # Python prints and drops what is raised there.
+    # Python prints and drops exceptions from there.
     while frame is not None and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None

@@ -91,7 +91,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def canonical(value: Any) -> str:
-    """Return what sets, of which none holds another's NaN, can be compared by."""
+    """Return a form in which sets can be compared that hold NaNs of their own."""
     if isinstance(value, (set, frozenset)):
         return f"{{{sorted(map(canonical, value))}}}"
     if isinstance(value, tuple):
@@ -159,7 +159,7 @@ hashable = st.recursive(
 
 
 def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Containers of what `inner` gives."""
+    """Containers of values from `inner`."""
     pairs = st.lists(st.tuples(hashable, inner), max_size=3)
     return st.one_of(
         st.lists(inner, max_size=4),
