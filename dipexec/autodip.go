@@ -7,15 +7,15 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Autodip is the directive under which cells run that say nothing themselves, such as "%%dip --see all"; "" if it is off.
+// Autodip is the directive for cells that do not say where they run, such as "%%dip --see all"; "" if it is off.
 func (e *Executor) Autodip() string {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
 	return e.pool.Autodip
 }
 
-// SetAutodip turns autodip off, or on with the arguments of a %%dip, such as "--see all". It counts for the runs whose turn in
-// the local namespace comes later. Arguments that make no sense are an error, and change nothing.
+// SetAutodip turns autodip off, or on with the arguments of a %%dip, such as "--see all". It applies to runs whose turn in
+// the local namespace comes later. Invalid arguments are an error, and change nothing.
 func (e *Executor) SetAutodip(on bool, args string) error {
 	var directive cells.Directive
 	if on {
@@ -55,7 +55,7 @@ func (e *Executor) autodipDirective() cells.Directive {
 	return e.autodip
 }
 
-// poolChanged publishes how the pool does now.
+// poolChanged publishes the pool's state.
 func (e *Executor) poolChanged(state string, size int, reason string) {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
@@ -69,7 +69,7 @@ func (e *Executor) publishPool() {
 	e.Publish(&ev)
 }
 
-// autodip turns autodip on or off, or only tells of it.
+// autodip turns autodip on or off, or only answers what it is.
 func (c *command) autodip(cmd wire.AutodipCommand) (any, error) {
 	switch {
 	case cmd.On == nil:

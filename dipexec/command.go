@@ -12,20 +12,20 @@ import (
 	"dipls/ranks/wire"
 )
 
-// command is something that the local namespace has asked for. Its own goroutine serves it and is the only one to answer
-// it, exactly once; it goes on after that while the command holds something.
+// command is something that the local namespace has asked for. A goroutine of its own serves it and alone answers
+// it, exactly once. The goroutine goes on after that while the command holds something.
 //
-// A command ends when the process says so, when the process ends, when the executor is closed, and when the run that gave it
-// is given up. It does not end with its run: the main thread of the local namespace waits for the answer to what its
-// cell has asked for, or says that it does not want it any more, before the cell ends. What is left then was asked for by
+// A command ends when the process says so, when the process ends, when the executor is closed, or when the run that gave it
+// is given up. It does not end with its run: before the cell ends, the main thread of the local namespace waits for the answer
+// to what the cell has asked for, or says that it does not want it any more. A command that is left then was given by
 // another thread, which still waits.
 type command struct {
 	e    *Executor
-	proc *process // that has asked, or for which the executor has
+	proc *process // that has asked, or that the executor has asked for
 	id   int      // its number for it; less than 0: the executor's own
-	at   place    // where it stands in the queues
+	at   place    // its place in the queues
 
-	// giver is the run whose cell has given it; nil: a thread has, while no cell ran.
+	// giver is the run whose cell has given it; nil: a thread gave it while no cell ran.
 	giver *run
 	// last is giver, or the run that the process began last; nil: none.
 	last *run
@@ -33,15 +33,15 @@ type command struct {
 	ctx     context.Context // ends when the command does
 	stop    context.CancelFunc
 	turn    *ticket // on the ranks; nil: it needs none
-	release func()  // lets go of what it holds; nil: nothing
+	release func()  // releases what it holds; nil: nothing
 
-	reply func(any) // takes the reply; nil: the process does, which has asked
+	reply func(any) // takes the reply; nil: it goes to the process
 }
 
 // cancel implements holder.
 func (c *command) cancel() { c.stop() }
 
-// commandError is an error as the local namespace is told of it: an exception's class and text.
+// commandError is an error for the local namespace: an exception's class and text.
 type commandError struct{ ename, evalue string }
 
 func (e *commandError) Error() string { return e.ename + ": " + e.evalue }
@@ -51,7 +51,7 @@ func valueError(err error) error { return &commandError{"ValueError", err.Error(
 // commandHandler serves one kind of command. What it returns is the reply, one of wire's, or an error.
 type commandHandler struct {
 	turn   bool // it takes its turn on the ranks
-	beside bool // it need not wait for that while they hang
+	beside bool // while the ranks hang it need not wait for its turn
 	serve  func(c *command, content json.RawMessage) (reply any, err error)
 }
 
@@ -80,7 +80,7 @@ func handlerOf(name string) (h commandHandler, known bool) {
 	return h, h.serve != nil
 }
 
-// decoded makes of a method that takes a decoded command one that takes it as it came.
+// decoded wraps a method that takes a decoded command into one that takes it as it came.
 func decoded[T any](serve func(*command, T) (any, error)) func(*command, json.RawMessage) (any, error) {
 	return func(c *command, content json.RawMessage) (any, error) {
 		var cmd T
@@ -91,13 +91,13 @@ func decoded[T any](serve func(*command, T) (any, error)) func(*command, json.Ra
 	}
 }
 
-// commandKey is what a command is known by.
+// commandKey identifies a command.
 type commandKey struct {
 	proc *process
 	id   int
 }
 
-// command takes a command. It waits for nothing: it is called on the reader goroutine of the process. Last is the run that
+// command takes a command. It waits for nothing, since it is called on the reader goroutine of the process. last is the run that
 // the process began last, running tells whether its cell still runs.
 func (e *Executor) command(p *process, last *run, running bool, said ranks.Command) {
 	c := &command{e: e, proc: p, id: said.ID, last: last}
@@ -114,12 +114,12 @@ func (e *Executor) command(p *process, last *run, running bool, said ranks.Comma
 	}
 }
 
-// commandEnd ends a command of which the process needs nothing any more.
+// commandEnd ends a command that the process needs nothing more of.
 func (e *Executor) commandEnd(p *process, id int) {
 	e.mu.Lock()
 	c := e.commands[commandKey{p, id}]
 	e.mu.Unlock()
-	if c != nil { // else it has ended already
+	if c != nil { // it may have ended already
 		c.cancel()
 	}
 }
@@ -132,7 +132,7 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 	switch {
 	case e.closed:
 		return errEnding
-	case c.giver != nil && c.giver.over(): // what has begun since waits for that process, and this would wait for it in turn
+	case c.giver != nil && c.giver.over(): // later runs wait for that process, and this command would wait for them
 		return &commandError{"RuntimeError", "the cell that asks was given up when its time was over"}
 	case !c.proc.who.IsLocal():
 		return valueError(errors.New("only the local namespace may give commands"))
@@ -155,7 +155,7 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 
 var errEnding = &commandError{"RuntimeError", "the session is ending"}
 
-// nextPlace is the next free place: of something that giver's cell asks for, or after everything else if giver is nil. The
+// nextPlace is the next free place: for something that giver's cell asks for, or after everything else if giver is nil. The
 // caller holds mu.
 func (e *Executor) nextPlace(giver *run) place {
 	e.places++
@@ -189,7 +189,7 @@ func (c *command) live(h commandHandler, content json.RawMessage) {
 	c.end()
 }
 
-// end forgets the command.
+// end removes the command.
 func (c *command) end() {
 	c.cancel()
 	c.e.mu.Lock()
@@ -197,7 +197,7 @@ func (c *command) end() {
 	delete(c.e.commands, commandKey{c.proc, c.id})
 }
 
-// serve does what was asked for, when its turn has come.
+// serve does what was asked for, once its turn has come.
 func (c *command) serve(h commandHandler, content json.RawMessage) (_ any, err error) {
 	if c.turn != nil {
 		defer c.turn.leave()
@@ -209,7 +209,7 @@ func (c *command) serve(h commandHandler, content json.RawMessage) (_ any, err e
 	return h.serve(c, content)
 }
 
-// takeTurn waits for the command's turn, or, if it may be served beside the run that has the ranks, until that hangs.
+// takeTurn waits for the command's turn. If the command may be served beside the run on the ranks, it waits only until that run hangs.
 func (c *command) takeTurn(beside bool) error {
 	if !beside {
 		return c.turn.take(c.ctx)
@@ -235,7 +235,7 @@ func (c *command) answer(reply any) {
 	_ = c.proc.p.Answer(reply) // of strings, numbers, and JSON that was parsed: can be encoded
 }
 
-// failed is the reply that tells of an error. Whatever fails after a command has ended fails because of that.
+// failed is the reply for an error. Whatever fails after a command has ended fails because of that.
 func (c *command) failed(err error) wire.CommandStatus {
 	s := wire.Status{Status: "error", EName: "RuntimeError", EValue: err.Error()}
 	if ce, ok := errors.AsType[*commandError](err); ok {
@@ -247,12 +247,12 @@ func (c *command) failed(err error) wire.CommandStatus {
 	return wire.CommandStatus{ID: c.id, Status: s}
 }
 
-// ok is the beginning of a reply that tells of no error.
+// ok is the beginning of a reply without an error.
 func (c *command) ok() wire.CommandStatus {
 	return wire.CommandStatus{ID: c.id, Status: wire.Status{Status: "ok"}}
 }
 
-// endCommands ends the commands for which f answers true.
+// endCommands ends the commands for which f is true.
 func (e *Executor) endCommands(f func(*command) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,48 +1,48 @@
-// Package dipexec runs code on the local namespace and on the ranks, and tells what comes of it. It knows processes by the
-// [Process] and [Pool] interfaces, and everybody else knows runs by their [event.Event]s, of which the terminal, the language
-// server and the journal are three views. docs/events.md describes the events.
+// Package dipexec runs code on the local namespace and on the ranks, and publishes what happens. It knows processes by the
+// [Process] and [Pool] interfaces. Everybody else knows runs by their [event.Event]s: the terminal, the language
+// server and the journal are three views of them. docs/events.md describes the events.
 //
 // # Runs
 //
-// A [Request] is a snapshot: nothing that happens to the file later reaches the run. [Executor.Start] answers with an id;
-// all else is told by events, and [Executor.Wait] gives a [event.Report] at the end.
+// A [Request] is a snapshot: later changes of the file do not reach the run. [Executor.Start] returns an id;
+// everything else is told by events, and [Executor.Wait] gives a [event.Report] at the end.
 //
 // There are two namespaces, the local one and the ranks, and each is a queue: first come, first served, one run at a time. A
-// run on some of the ranks queues for all of them, since its code may well wait for the others in a collective. Runs on the two
+// run on some of the ranks queues for all of them, since its code may wait for the others in a collective. Runs on the two
 // namespaces may overlap. A run that goes everywhere takes a place in both queues at once, runs locally, leaves that
-// queue, and then runs on the ranks. If it fails locally, the ranks do not run it: whatever is wrong would only be said once
-// more by each of them, and the namespaces would differ after it. A run that says nothing itself has places in both queues
-// until its turn in the local namespace comes; then autodip decides, as the cells before it have left it.
+// queue, and then runs on the ranks. If it fails locally, the ranks do not run it: each of them would only report the same
+// failure, and the namespaces would differ afterwards. A run that does not say where it goes has places in both queues
+// until its turn in the local namespace comes. Then autodip decides, as the cells before it have left it.
 //
-// Runs that are started as a sequence have their ids and their places from the start, and each waits for the one before it besides. After the
+// Runs that are started as a sequence have their ids and places from the start, and each also waits for the one before it. After the
 // first that fails the others are skipped, unless they are to go on.
 //
-// A request may have no code, but variables to move or a pool to make. It takes its turn, and tells of itself, as a cell in the local namespace
-// does that holds the magic for it.
+// A request may have variables to move or a pool to make instead of code. It takes its turn, and publishes events, like a cell in the local
+// namespace with the corresponding magic.
 //
-// Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it; what
-// the processes tell comes on their reader goroutines and is handled there, so that nothing is ever queued in between: a message
+// Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it. What
+// the processes say comes on their reader goroutines and is handled there, so nothing is queued in between: a message
 // is journaled and offered to the subscribers before the process that sent it is told that its output has arrived.
 //
-// A run that is cancelled is interrupted; if its code ends in an exception then, whichever, it was interrupted. Code that
-// does not react is told of and waited for, because only the user can know whether it is worth killing. It is given up
+// A run that is cancelled is interrupted; if its code then ends in any exception, the run counts as interrupted. Code that
+// does not react is reported and waited for, since only the user can know whether it is worth killing. It is given up
 // in three cases only: the run's time is over, another rank has died, or the executor is closed.
 //
 // When a rank dies, its process group is broken, and ranks that wait for it may wait for ever. The others get a moment to
-// fail by themselves, which tells the user more, and are interrupted then.
+// fail by themselves, which tells the user more. Then they are interrupted.
 //
 // # Commands
 //
 // While a cell runs in the local namespace, it may ask for what only the server can do: push and pull variables, make a pool,
 // run code on the ranks, switch autodip. Such a command comes as a message of that process and is served by a goroutine of its
-// own, since the reader must not wait. If it needs the ranks it queues for them, where its cell stands: the queue's comment
-// shows why no two can wait for each other. Code that a command runs is a run like any other, but for its parent.
+// own, since the reader must not wait. If it needs the ranks it queues for them at its cell's place: the comment of queue
+// shows why no two can wait for each other. Code that a command runs is a run like any other, except that it has a parent.
 //
 // # Output
 //
-// The bytes that a process prints are kept as they are in the journal; events have them as text. A [event.Subscription] holds a
-// bounded amount: its reader is waited for as long as it reads, and then left behind. A [view.Folder] makes of the events what a
-// person wants to see of many ranks that say nearly the same.
+// The journal keeps the bytes that a process prints; events have them as text. A [event.Subscription] holds a
+// bounded amount: its reader is waited for as long as it reads, and otherwise misses output. A [view.Folder] turns the events into what a
+// person wants to see of many ranks that print nearly the same.
 //
 // # Locks
 //
@@ -50,7 +50,7 @@
 //
 //  1. process.mu: what a process says, from when it is journaled until it is published. Held while a subscriber is waited for.
 //  2. Executor.mu: runs, processes, commands and their places. Held for moments only.
-//  3. run.order: as process.mu, for the events that no process has said.
+//  3. run.order: as process.mu, for events of the run that come from no process.
 //  4. queue.mu, Executor.poolMu and rescue.mu, of which nobody holds two.
 //  5. Those of the packages below: of a journal's recorder and of its store, of the bus, of a subscription.
 //

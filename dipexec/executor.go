@@ -27,8 +27,8 @@ import (
 // Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
 type Process interface {
 	Who() ranklist.Who
-	Seed() *int64                // of its random generators; nil if nobody has chosen one
-	GroupTimeout() time.Duration // of its collectives; 0 if nobody has chosen one
+	Seed() *int64                // of its random generators; nil if none was chosen
+	GroupTimeout() time.Duration // of its collectives; 0 if none was chosen
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
 	Interrupt(ctx context.Context, id string) error
 	SetBackground(f func(ranks.Happening))
@@ -47,23 +47,23 @@ type Process interface {
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
 	Stack(ctx context.Context) (*wire.StackReply, error)
-	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it does, or nobody knows
+	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it can, or that is not known
 	Vitals(ctx context.Context) (v host.Vitals, ok bool)
 	Condition(ctx context.Context, before, now host.Vitals, answered bool) host.Condition
 	Done() <-chan struct{} // closed when it has ended
 	Err() error            // why it has ended; nil while it lives
 }
 
-// Pool gives the executor the processes to run on. The executor asks whenever a run needs them: the answer may be to start
-// them, which may take long, or new ones after the old ones died. An error ends the run as [event.StatusDied] and is its reason, so
+// Pool gives the executor the processes to run on. The executor asks whenever a run needs them. That may start
+// them, which may take long, or give new ones after the old ones have died. An error ends the run as [event.StatusDied] and is its reason, so
 // it should be a sentence that says what to do next.
 type Pool interface {
 	Local(ctx context.Context) (Process, error)
 	Ranks(ctx context.Context) ([]Process, error) // all ranks, in order
 }
 
-// BrokenPoolError is a [Pool]'s reason for giving no ranks where one has died. The others live on until the pool is ended or restarted: no code
-// runs on them, but what they hold can be pulled.
+// BrokenPoolError is the error of a [Pool] in which a rank has died. The others live on until the pool is ended or restarted: no code
+// runs on them, but their variables can be pulled.
 type BrokenPoolError struct {
 	Ranks []Process // all ranks, in order
 	Err   error     // the first death
@@ -84,7 +84,7 @@ func (e *BrokenPoolError) Error() string {
 
 func (e *BrokenPoolError) Unwrap() error { return e.Err }
 
-// lost tells that ranks from which something is wanted have died.
+// lost is the error if ranks that are needed have died.
 func (e *BrokenPoolError) lost(dead []int) error {
 	verb := "lives"
 	if len(dead) > 1 {
@@ -103,16 +103,16 @@ func isAlive(p Process) bool {
 	}
 }
 
-// Manager makes and ends the processes that a [Pool] gives, when a magic of the local namespace asks for it.
+// Manager makes and ends a [Pool]'s processes when a magic of the local namespace asks for it.
 type Manager interface {
-	// Make makes, restarts or ends the ranks, or changes what can be changed while they live; text says what was done, for
+	// Make makes, restarts or ends the ranks, or changes settings of a living pool. text says what was done, for
 	// the user. The executor calls it when no run is on the ranks.
 	Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error)
 	// Info describes the processes, without starting any. Autodip is the executor's to fill in.
 	Info(ctx context.Context) wire.PoolInfo
 }
 
-// ProcessesOf gives a pool's ranks as [Pool.Ranks] has to.
+// ProcessesOf converts a pool's ranks for [Pool.Ranks].
 func ProcessesOf(pool *ranks.Pool) []Process {
 	processes := make([]Process, 0, pool.Size())
 	for _, p := range pool.Ranks() {
@@ -134,8 +134,8 @@ type Options struct {
 	Trace          *trace.Tracer  // nil: none
 }
 
-// Request is one cell to run: an immutable snapshot of it, and where it goes. Or it is what takes its turn as a cell does, and has no code to
-// run: see [RequestForTransfer] and [RequestForPool].
+// Request is one cell to run: an immutable snapshot of it, and where it goes. Or it is something without code that takes its turn like a
+// cell: see [RequestForTransfer] and [RequestForPool].
 type Request struct {
 	Path      string          `json:"path,omitempty"`      // file of the cell; "" if it has none
 	Cell      int             `json:"cell,omitempty"`      // index of the cell
@@ -143,16 +143,16 @@ type Request struct {
 	Code      string          `json:"code"`                // rewritten for execution; line numbers as in the file
 	Line      int             `json:"line"`                // 1-based line of Path on which Code starts
 	Directive cells.Directive `json:"directive,omitzero"`  // what the cell says
-	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that says nothing is local, also under autodip
+	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that does not say where it runs is local, also under autodip
 	Target    cells.Target    `json:"target,omitzero"`     // what the command says; zero: nothing
 	See       ranklist.List   `json:"see,omitzero"`        // what the command says; zero: nothing
-	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code to run, from when it starts to; 0: none
-	HangAfter time.Duration   `json:"hang_after,omitzero"` // how long after its start the run is looked at for ranks that wait for others; 0: 10 s, less: never
+	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code, from its start; 0: none
+	HangAfter time.Duration   `json:"hang_after,omitzero"` // when after its start the run is first checked for ranks that wait for others; 0: 10 s, less: never
 
 	Transfer *Transfer         `json:"transfer,omitempty"` // variables to be moved, in place of code
 	Pool     *wire.MakeCommand `json:"pool,omitempty"`     // a pool to be made, in place of code
 
-	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal takes at most; 0: as the Journal's options say; less: any amount
+	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal may take; 0: as the Journal's options say; less: any amount
 
 	// Caller is who wants the run, for the [Pool] and the [Manager]: see [CallerOf].
 	Caller any `json:"-"`
@@ -161,7 +161,7 @@ type Request struct {
 // callerKey is the key of a context's caller.
 type callerKey struct{}
 
-// withCaller gives a context that CallerOf knows a caller of.
+// withCaller is a context for whose caller CallerOf can be asked.
 func withCaller(ctx context.Context, caller any) context.Context {
 	if caller == nil {
 		return ctx
@@ -169,8 +169,8 @@ func withCaller(ctx context.Context, caller any) context.Context {
 	return context.WithValue(ctx, callerKey{}, caller)
 }
 
-// CallerOf is the Caller of the request for whose run a [Pool] or a [Manager] is called with a context. What a cell asks for by a magic is for the
-// cell's run. Nil: the request has none.
+// CallerOf is the Caller of the request in whose run a [Pool] or a [Manager] was called with this context. A magic belongs to its cell's
+// run. Nil: the request has none.
 func CallerOf(ctx context.Context) any { return ctx.Value(callerKey{}) }
 
 // Sentinel errors.
@@ -195,16 +195,16 @@ const (
 type Executor struct {
 	o       Options
 	session string             // the ids of its runs begin with it
-	ctx     context.Context    // ends when Close gives up the runs that still go on
+	ctx     context.Context    // ends when Close gives up the runs that are left
 	giveUp  context.CancelFunc //
 	work    sync.WaitGroup     // runs and the interrupts that they send
 
 	queues [namespaces]queue // where runs and commands wait for their turn
 
 	bus           *event.Bus
-	journalFailed atomic.Bool // the user has been told, and no run was journaled since
+	journalFailed atomic.Bool // the user has been told, and no run has been journaled since
 	journaled     atomic.Bool // a run has ended that has a journal
-	last          atomic.Bool // nothing will run after what runs
+	last          atomic.Bool // nothing will run after the present run
 
 	mu       sync.Mutex // guards what follows; order of locks: see the package
 	closed   bool
@@ -214,17 +214,17 @@ type Executor struct {
 	runs     map[string]*run         // that have not ended
 	reports  map[string]event.Report // of those that have, the last keptReports
 	order    []string                // the keys of reports, oldest first
-	onRanks  string                  // id of the run that came to the ranks last; "" if none did
+	onRanks  string                  // id of the latest run on the ranks; "" if there was none
 	procs    map[ranklist.Who]*process
 	given    [namespaces][]Process   // what the pool gave last, never changed
-	pools    int                     // how many the ranks given so far were of
+	pools    int                     // how many pools there have been
 	commands map[commandKey]*command // that have not ended
 	watch    watch                   // its timer, looks and told
 	hang     hangWatch
 	broken   []Process // all ranks of a pool whose groups were broken and are not mended; never changed
 	rounds   int       // of mending so far
 
-	poolMu  sync.Mutex      // guards what follows; held while that is published. No lock of this package is taken with it held
+	poolMu  sync.Mutex      // guards what follows; held while pool is published. No lock of this package is taken with it held
 	pool    event.PoolState // as it was published last
 	autodip cells.Directive // zero: off
 	px      cells.PxConfig
@@ -266,8 +266,8 @@ func (e *Executor) start(req Request, at place, origin *origin, after predecesso
 	return r, nil
 }
 
-// Cancel takes a run out of the queue, or interrupts it where it runs. It does not wait; RunFinished tells of the end. Ranks that wait in a collective, which
-// no interrupt ends, are freed a little later. To cancel a run again is to interrupt it again, and to free its ranks at once.
+// Cancel takes a run out of the queue, or interrupts it if it runs. It does not wait; RunFinished says when it has ended. Ranks that wait in a
+// collective, which no interrupt ends, are freed a little later. Cancelling a run again interrupts it again, and frees its ranks at once.
 func (e *Executor) Cancel(id string) error {
 	e.mu.Lock()
 	r := e.runs[id]
@@ -279,8 +279,8 @@ func (e *Executor) Cancel(id string) error {
 	return nil
 }
 
-// Free interrupts a run, or whatever is on the ranks if id is empty, and frees ranks that wait in a collective at once. It does not wait. Where the ranks are
-// not back from a run that was given up, they are freed and mended.
+// Free interrupts a run, or whatever is on the ranks if id is empty, and at once frees ranks that wait in a collective. It does not wait. Ranks
+// that are not back from a run that was given up are freed and mended.
 func (e *Executor) Free(id string) error {
 	if id == "" {
 		return e.freeRanks()
@@ -298,7 +298,7 @@ func (e *Executor) Free(id string) error {
 // CancelAll cancels every run that has not ended, and reports how many those are.
 func (e *Executor) CancelAll() int { return e.CancelWhere(func(cells.Target) bool { return true }) }
 
-// CancelWhere cancels the runs that have not ended and that run, or would run if it were their turn now, on a target that is meant. It reports how
+// CancelWhere cancels the runs that have not ended and whose target, or whose target if it were their turn now, is accepted. It reports how
 // many those are.
 func (e *Executor) CancelWhere(meant func(cells.Target) bool) int {
 	autodip := e.autodipDirective().Target
@@ -306,36 +306,37 @@ func (e *Executor) CancelWhere(meant func(cells.Target) bool) int {
 	defer e.mu.Unlock()
 	runs := slices.DeleteFunc(e.latestFirst(), func(r *run) bool { return !meant(r.targetUnder(autodip)) })
 	for _, r := range runs {
-		if !r.isAwaited() || !slices.Contains(runs, r.waiter()) { // else it is cancelled with the one that waits
+		if !r.isAwaited() || !slices.Contains(runs, r.waiter()) { // otherwise it is cancelled with the one that waits
 			r.cancelLocked(false)
 		}
 	}
 	return len(runs)
 }
 
-// FreeAll interrupts every run that has not ended, and frees ranks that wait in a collective at once. It does not wait.
+// FreeAll interrupts every run that has not ended, and at once frees ranks that wait in a collective. It does not wait.
 func (e *Executor) FreeAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range e.latestFirst() {
-		if !r.isAwaited() { // else it is freed with the one that waits
+		if !r.isAwaited() { // otherwise it is freed with the one that waits
 			r.cancelLocked(true)
 		}
 	}
 }
 
-// latestFirst are the runs that have not ended, in the order in which several are cancelled: none begins because one before it ends. The caller holds mu.
+// latestFirst are the runs that have not ended, the latest first: cancelled in this order, none begins because an earlier one ends. The caller
+// holds mu.
 func (e *Executor) latestFirst() []*run {
 	return slices.SortedFunc(maps.Values(e.runs), func(r, s *run) int { return s.at.compare(r.at) })
 }
 
-// Last tells the executor that nothing will run on the ranks after what runs there now: what becomes of them after an interrupt is of no use to anybody.
+// Last tells the executor that nothing will run on the ranks after the present run, so it need not care for them after an interrupt.
 func (e *Executor) Last() { e.last.Store(true) }
 
 // Journaled reports whether a run has ended that has a journal.
 func (e *Executor) Journaled() bool { return e.journaled.Load() }
 
-// Awaited reports whether the cell of another run waits for a run, which is cancelled with that one.
+// Awaited reports whether the cell of another run waits for a run. Then it is cancelled with that one.
 func (e *Executor) Awaited(id string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -343,7 +344,7 @@ func (e *Executor) Awaited(id string) bool {
 	return r != nil && r.isAwaited()
 }
 
-// Wait waits for a run to end. The reports of runs that ended long ago are forgotten.
+// Wait waits for a run to end. Reports of runs that ended long ago are forgotten.
 func (e *Executor) Wait(ctx context.Context, id string) (event.Report, error) {
 	e.mu.Lock()
 	r := e.runs[id]
@@ -369,10 +370,10 @@ func (e *Executor) Subscribe(kinds ...event.Kind) *event.Subscription {
 	return e.bus.Subscribe(kinds...)
 }
 
-// Publish tells the subscribers of something that is not the executor's own doing. It never waits.
+// Publish hands an event from elsewhere to the subscribers. It never waits.
 func (e *Executor) Publish(ev event.Event) { e.bus.Publish(ev) }
 
-// Note tells the user something about a run. It is part of that, and kept in its journal, if the run's processes go on and the run takes it before
+// Note tells the user something about a run. It belongs to the run, and is in its journal, if the run has not finished and takes it before
 // ctx ends.
 func (e *Executor) Note(ctx context.Context, id string, l event.Level, text string) {
 	e.mu.Lock()
@@ -383,12 +384,12 @@ func (e *Executor) Note(ctx context.Context, id string, l event.Level, text stri
 	}
 }
 
-// tellFault tells the subscribers of a fault of ours.
+// tellFault tells the subscribers of a fault in dipls.
 func (e *Executor) tellFault(f *contain.Fault) {
 	e.Publish(event.NewLog(event.LevelError, fmt.Sprintf("%v\n%s", f, f.Stack)))
 }
 
-// goOn has a goroutine of the executor do something. A fault of ours ends nothing else.
+// goOn does something on a goroutine of the executor. A panic there ends nothing else.
 func (e *Executor) goOn(f func()) {
 	e.work.Go(func() {
 		if fault := contain.Do(f); fault != nil {
@@ -397,8 +398,8 @@ func (e *Executor) goOn(f func()) {
 	})
 }
 
-// StateChanged tells the executor of a change of state, for [ranks.Options.OnState]. It publishes what the subscribers
-// should know of it and the runs do not tell: how the pool does, and the death of a process that ran nothing.
+// StateChanged tells the executor of a change of state, for [ranks.Options.OnState]. It publishes what
+// runs do not publish themselves: the pool's state, and the death of a process that ran nothing.
 func (e *Executor) StateChanged(c ranks.StateChange) {
 	if c.Process == nil {
 		reason := ""
@@ -419,7 +420,7 @@ func (e *Executor) StateChanged(c ranks.StateChange) {
 	}
 }
 
-// processDied publishes the death of a process, unless it is a run's to tell.
+// processDied publishes the death of a process, unless a run does.
 func (e *Executor) processDied(p Process, err error) {
 	e.mu.Lock()
 	known := e.procs[p.Who()]
@@ -430,8 +431,8 @@ func (e *Executor) processDied(p Process, err error) {
 	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, p.Who()), State: event.StateDead, Reason: err.Error()})
 }
 
-// process returns what the executor knows of a process, and whether it has just met it. A process that takes another's
-// place makes that one forgotten.
+// process returns what the executor knows of a process, and whether the process is new. If it replaces another one,
+// that one is forgotten.
 func (e *Executor) process(p Process) (known *process, fresh bool) {
 	who := p.Who()
 	e.mu.Lock()
@@ -449,7 +450,7 @@ func (e *Executor) process(p Process) (known *process, fresh bool) {
 	return known, true
 }
 
-// forgetEnded forgets the ranks that have ended; a pool that takes the place of theirs may have fewer.
+// forgetEnded forgets ranks that have ended: the next pool may have fewer.
 func (e *Executor) forgetEnded() {
 	var ended []*process
 	e.mu.Lock()
@@ -503,7 +504,7 @@ func (e *Executor) ended(r *run) {
 	}
 }
 
-// Stop lets nothing begin any more and cancels what has begun. It does not wait.
+// Stop lets nothing new begin, and cancels everything that has begun. It does not wait.
 func (e *Executor) Stop() {
 	e.mu.Lock()
 	e.closed = true
@@ -519,9 +520,9 @@ func (e *Executor) Stop() {
 	e.endCommands(func(*command) bool { return true })
 }
 
-// Close cancels all runs and commands and waits for them; when ctx ends it gives up those that still go on. Then every subscription ends
-// once it has been read. The processes are not the executor's: whoever made them ends them between Stop and Close, so that nobody waits for
-// one that hangs and all hear what they say at last.
+// Close cancels all runs and commands and waits for them; when ctx ends it gives up those that are left. Then every subscription ends
+// once it has been read. The processes do not belong to the executor. Their owner ends them between Stop and Close, so that nobody waits for
+// one that hangs, and their last output is still published.
 func (e *Executor) Close(ctx context.Context) {
 	e.Stop()
 	stop := context.AfterFunc(ctx, e.giveUp)

@@ -15,8 +15,8 @@ import (
 	"dipls/ranks/wire"
 )
 
-// An interrupt reaches no rank that waits in a collective. Such ranks are freed by breaking the process groups on all ranks of the pool: what waits in
-// them raises. After that the groups have to be mended (mend.go).
+// No interrupt reaches a rank that waits in a collective. Such ranks are freed by breaking the process groups on all ranks of the pool:
+// whatever waits in them raises. After that the groups must be mended (mend.go).
 const (
 	freePatience  = 500 * time.Millisecond // for a rank to say where it is, or what connections it has
 	abortPatience = 3 * time.Second        // a rank's, with the communicators of its groups
@@ -24,17 +24,18 @@ const (
 	maxFreeTries  = 3                      // of ranks that stay where they are
 )
 
-// rescue frees the ranks of a run that an interrupt does not bring back. It has a goroutine of its own, so that the run hears meanwhile of what else happens.
+// rescue frees the ranks of a run that an interrupt does not bring back. It has a goroutine of its own, so that the run can react to other things
+// meanwhile.
 type rescue struct {
 	r       *run
 	all     []Process // of the pool
 	ctx     context.Context
 	stop    context.CancelFunc
-	hurried chan struct{} // capacity 1: somebody has interrupted again, or wants the ranks free
+	hurried chan struct{} // capacity 1: somebody has interrupted again, or wants the ranks freed
 	done    chan struct{}
 
 	mu   sync.Mutex // guards seen; no other lock is taken with it held
-	seen []standing // at the last look; nil: there was none
+	seen []standing // at the last look; nil: there has been none
 
 	freed []standing // the ranks that had to be freed, as they were then; the goroutine's until done
 }
@@ -53,7 +54,7 @@ func (r *run) beginRescue(all []Process) *rescue {
 	return s
 }
 
-// hurry has the ranks freed at once.
+// hurry makes the rescue free the ranks at once.
 func (s *rescue) hurry() {
 	select {
 	case s.hurried <- struct{}{}:
@@ -61,14 +62,14 @@ func (s *rescue) hurry() {
 	}
 }
 
-// end waits until nothing is done to the ranks any more, and tells which had to be freed of what.
+// end waits until the rescue leaves the ranks alone, and tells which had to be freed from what.
 func (s *rescue) end() []string {
 	s.stop()
 	<-s.done
 	return describeWaiting(s.freed, "was", "were")
 }
 
-// whereabouts are the lines at which ranks were seen last, as far as they are known.
+// whereabouts are the lines at which ranks were last seen, as far as known.
 func (s *rescue) whereabouts(parts []*part) []string {
 	if s == nil {
 		return nil
@@ -87,8 +88,9 @@ func (s *rescue) whereabouts(parts []*part) []string {
 	return lines
 }
 
-// watch frees ranks as long as the run is on any. Those that wait are freed once it is sure that nothing else ends that: where one waits for a rank that is
-// back already, or where no count of collectives has moved. Code that handles the interrupt itself, and goes on with collectives, is left alone.
+// watch frees ranks as long as the run is on any. Ranks that wait are freed once it is certain that nothing else ends the wait: if one waits for a
+// rank that is back already, or if no count of collectives has changed. Code that handles the interrupt itself, and goes on with collectives,
+// is left alone.
 func (s *rescue) watch() {
 	e := s.r.e
 	soon := e.o.FreeAfter / 4
@@ -120,7 +122,7 @@ func (s *rescue) watch() {
 		case hurried && mayHold(seen), waits && tries < maxFreeTries && (stand || waitsInVain(seen)):
 			s.free(seen)
 			tries++
-			pause = soon // not every connection may have been there yet
+			pause = soon // some connections may not have been there yet
 			hurried = false
 		case hurried: // nobody holds them yet
 			pause = soon
@@ -134,12 +136,12 @@ func (s *rescue) watch() {
 			before = nil
 		}
 		if !haveGroups(seen) && slices.ContainsFunc(seen, func(at standing) bool { return at.groups != nil }) {
-			hurried = false // there is nothing to be freed
+			hurried = false // there is nothing to free
 		}
 	}
 }
 
-// free breaks the groups, and notes who was freed by that.
+// free breaks the groups, and notes which ranks that freed.
 func (s *rescue) free(seen []standing) {
 	for _, at := range seen {
 		again := func(before standing) bool {
@@ -154,7 +156,7 @@ func (s *rescue) free(seen []standing) {
 	}
 }
 
-// waitsInVain tells whether a rank waits in a collective that another one, which has nothing to do, has not come to.
+// waitsInVain tells whether a rank waits in a collective that an idle rank has not reached.
 func waitsInVain(ranks []standing) bool {
 	idle := func(rank int) bool {
 		return slices.ContainsFunc(ranks, func(s standing) bool { return s.rank == rank && !s.busy })
@@ -173,7 +175,7 @@ func waitsInVain(ranks []standing) bool {
 	return false
 }
 
-// mayHold tells whether process groups may keep a rank from coming back: one waits or has not answered, or they are not where the others are.
+// mayHold tells whether process groups may keep a rank from coming back: one waits or has not answered, or their counts differ.
 func mayHold(ranks []standing) bool {
 	silent := func(s standing) bool { return s.groups == nil }
 	return haveGroups(ranks) && (slices.ContainsFunc(ranks, silent) || outOfStep(ranks) || inFlight(ranks))
@@ -184,7 +186,7 @@ func haveGroups(ranks []standing) bool {
 	return slices.ContainsFunc(ranks, func(s standing) bool { return s.groups != nil && len(s.groups.Groups) > 0 })
 }
 
-// haveMoved tells whether a rank has come to another collective between two looks.
+// haveMoved tells whether a rank has reached another collective between two looks.
 func haveMoved(before, now []standing) bool {
 	return !slices.EqualFunc(before, now, func(a, b standing) bool {
 		if a.groups == nil || b.groups == nil {
@@ -197,7 +199,7 @@ func haveMoved(before, now []standing) bool {
 	})
 }
 
-// breakGroups has the ranks of a pool that live give up what waits in their process groups. It returns what they say went wrong.
+// breakGroups makes the living ranks of a pool give up whatever waits in their process groups. It returns the problems that they report.
 func (e *Executor) breakGroups(procs []Process) (problems []string) {
 	living := slices.DeleteFunc(slices.Clone(procs), func(p Process) bool { return !isAlive(p) })
 	ctx, stop := context.WithTimeout(e.ctx, freePatience)
@@ -215,7 +217,7 @@ func (e *Executor) breakGroups(procs []Process) (problems []string) {
 	ctx, stop = context.WithTimeout(e.ctx, breakPatience)
 	defer stop()
 	replies := make([]*wire.BreakReply, len(living))
-	// A rank that does not answer is not back either, which is told elsewhere.
+	// A rank that does not answer is not back either; that is reported elsewhere.
 	onAll(living, func(i int, p Process) (err error) {
 		replies[i], err = p.Break(ctx, wire.BreakRequest{Connections: own[i], Timeout: abortPatience.Seconds()})
 		return err
@@ -229,8 +231,8 @@ func (e *Executor) breakGroups(procs []Process) (problems []string) {
 	return folded.lines(len(living))
 }
 
-// ownConnections are those whose both ends are ranks of the pool, for each rank: what else there is, is nobody's to break. Where a rank is silent, as one
-// that has been stopped, its ends are not known, and the others' word is taken: they tell of nothing but what their groups have opened.
+// ownConnections are, for each rank, the connections with both ends at ranks of the pool; no others may be broken. If a rank is silent, for
+// example because it is stopped, its ends are not known. Then the others' reports are trusted: they list only what their groups have opened.
 func ownConnections(told [][]wire.Connection, silent bool) [][]wire.Connection {
 	ends := map[[2]string]bool{}
 	for _, list := range told {
@@ -250,7 +252,7 @@ func ownConnections(told [][]wire.Connection, silent bool) [][]wire.Connection {
 	return own
 }
 
-// endOf is an end of a connection in one spelling: a socket of IPv6 may be connected to one of IPv4.
+// endOf is an end of a connection in a single spelling: an IPv6 socket may be connected to an IPv4 one.
 func endOf(address string) string {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -270,7 +272,7 @@ func (e *Executor) stillOn(procs []Process) []Process {
 	return still
 }
 
-// bringBack frees the ranks on which an earlier run, given up, is still at work, and waits for them. An error says which are not back.
+// bringBack frees the ranks that still run an earlier run, which was given up, and waits for them. An error says which are not back.
 func (e *Executor) bringBack(ctx context.Context, procs []Process) error {
 	still := e.stillOn(procs)
 	if still == nil {
@@ -279,7 +281,7 @@ func (e *Executor) bringBack(ctx context.Context, procs []Process) error {
 	ctx, stop := context.WithTimeout(ctx, breakPatience)
 	defer stop()
 	onAll(still, func(_ int, p Process) error { return p.Interrupt(ctx, "") })
-	e.breakGroups(procs) // what goes wrong with that is told by who does not come back
+	e.breakGroups(procs) // if that fails, a rank does not come back, and that is reported
 	for {
 		if still = e.stillOn(procs); still == nil {
 			return nil
@@ -311,7 +313,7 @@ func (e *Executor) freeRanks() error {
 	e.mu.Lock()
 	procs := e.given[poolNamespace]
 	e.mu.Unlock()
-	if e.stillOn(procs) == nil && (!e.isBroken(procs) || anyDead(procs)) { // of a pool that has ended nothing can be mended
+	if e.stillOn(procs) == nil && (!e.isBroken(procs) || anyDead(procs)) { // a pool that has ended cannot be mended
 		return ErrNoRun
 	}
 	e.mu.Lock()
@@ -334,13 +336,13 @@ func (e *Executor) freeRanks() error {
 	return nil
 }
 
-// freeing has a turn on the ranks for freeing them, between runs.
+// freeing holds a turn on the ranks to free them between runs.
 type freeing context.CancelFunc
 
 // cancel implements holder.
 func (f freeing) cancel() { f() }
 
-// freeBetween frees and mends ranks on which a run, given up, is still at work, when it is no run's turn there.
+// freeBetween frees and mends ranks that still run a run that was given up, while no run has its turn there.
 func (e *Executor) freeBetween(ctx context.Context, procs []Process) error {
 	clauses := e.describeStep(e.look(ctx, procs, freePatience))
 	told, err := e.bringBackAndMend(ctx, procs)

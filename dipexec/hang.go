@@ -20,22 +20,22 @@ import (
 
 const (
 	hangAfter    = 10 * time.Second       // from the start of a run to the first look
-	hangEvery    = time.Minute            // between looks, at most, unless the first one is to come later
+	hangEvery    = time.Minute            // between looks, at most, unless the first one comes later
 	hangPatience = 600 * time.Millisecond // for a rank's answer
-	hangPause    = time.Second            // between two moments of a look, but for what the answers took
+	hangPause    = time.Second            // between the two moments of a look, less the time that the answers took
 	minHangPause = 50 * time.Millisecond
 	maxMoments   = 3 // of a look, until ranks have answered twice
 )
 
-// hangWatch is the look-out for ranks that wait for others: one for all runs. There is no more than one run on the ranks at a time.
+// hangWatch looks for ranks that wait for others. There is one for all runs, since at most one run is on the ranks at a time.
 type hangWatch struct {
-	timer   *time.Timer // nil: nothing has run on the ranks since it went off last
+	timer   *time.Timer // nil: nothing has run on the ranks since it last fired
 	due     time.Time   // when it goes off
 	current *lookout    // of the run that is on the ranks; nil: none
-	living  []hangTold  // what was found out about that and is not over
+	living  []hangTold  // the findings about it that are not over
 }
 
-// lookout is what is remembered of the looks at a run. What is guarded by nothing belongs to who looks: one at a time.
+// lookout is the state of the looks at a run. Fields without a guard belong to the goroutine that looks: one at a time.
 type lookout struct {
 	r     *run
 	procs []Process // of the pool, in order
@@ -45,11 +45,11 @@ type lookout struct {
 	// Guarded by the executor's mu.
 	due  time.Time // of the next look
 	ctx  context.Context
-	stop context.CancelFunc // nil: nobody has looked yet; else it ends ctx, as the end of the run's part on the ranks does
+	stop context.CancelFunc // ends ctx, as the end of the run's part on the ranks does; nil: there was no look yet
 
 	interval time.Duration
 	earlier  []moment // of the last look, or of the last one that a rank has answered
-	found    bool     // something was found out by that
+	found    bool     // that look found something
 	places   map[int]*standingPlace
 }
 
@@ -59,17 +59,17 @@ type moment struct {
 	vitals host.Vitals
 }
 
-// standingPlace is where a rank was seen.
+// standingPlace is a place where a rank was seen.
 type standingPlace struct {
 	groups []wire.Group
 	frames []wire.StackFrame
 	vitals host.Vitals
 	since  time.Time
 	looks  int // in a row
-	idle   int // at which it had not run since the one before, in a row
+	idle   int // how many looks in a row found that it had not run since the one before
 }
 
-// placeAt is the place of a rank, which may be that where it was.
+// placeAt is the place of a rank, perhaps the one where it was before.
 func placeAt(before *standingPlace, m moment) *standingPlace {
 	p := &standingPlace{vitals: m.vitals, since: time.Now()}
 	if m.told != nil {
@@ -87,14 +87,14 @@ func placeAt(before *standingPlace, m moment) *standingPlace {
 	return p
 }
 
-// foundHangs is what a look has found out.
+// foundHangs is the result of a look.
 type foundHangs struct {
 	procs []Process // of the pool, in order
-	moved bool      // some rank has got on since the last one
+	moved bool      // some rank has made progress since the last one
 	found []diagnose.Finding
 }
 
-// lookOut has the ranks looked at while a run is on them, until the function is called that it returns. A cell that soon ends costs nothing.
+// lookOut lets the ranks be looked at while a run is on them, until the function that it returns is called. A short cell costs nothing.
 func (r *run) lookOut(procs []Process, parts []*part) (stop func()) {
 	if r.req.HangAfter < 0 || len(procs) < 2 {
 		return func() {}
@@ -119,20 +119,20 @@ func (r *run) lookOut(procs []Process, parts []*part) (stop func()) {
 	}
 }
 
-// lookAgain sees to it that the next look comes when it is due. The caller holds mu.
+// lookAgain makes sure that the next look comes when it is due. The caller holds mu.
 func (e *Executor) lookAgain(l *lookout) {
 	switch {
 	case e.closed:
 	case e.hang.timer == nil:
 		e.hang.due = l.due
 		e.hang.timer = time.AfterFunc(time.Until(l.due), e.lookForHangs)
-	case l.due.Before(e.hang.due) && e.hang.timer.Stop(): // otherwise it has gone off, and will see when this one is due
+	case l.due.Before(e.hang.due) && e.hang.timer.Stop(): // otherwise it has fired, and will see when this look is due
 		e.hang.due = l.due
 		e.hang.timer = time.AfterFunc(time.Until(l.due), e.lookForHangs)
 	}
 }
 
-// lookForHangs looks at the run that is on the ranks, if it is time for that.
+// lookForHangs looks at the run on the ranks, if it is time for that.
 func (e *Executor) lookForHangs() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,7 +150,7 @@ func (e *Executor) lookForHangs() {
 		l.places = map[int]*standingPlace{}
 	}
 	e.goOn(func() {
-		contain.Do(l.look) // nothing is found out then
+		contain.Do(l.look) // a panic means that nothing is found
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if l.ctx.Err() == nil {
@@ -172,7 +172,7 @@ func (l *lookout) look() {
 			l.pause(began)
 			before, began = lastAnswers(before, now), time.Now()
 			now = l.ask()
-		case before == nil || silent(now): // who waits for something else than others is seen by two looks that come anyway
+		case before == nil || silent(now): // ranks that wait outside of collectives are found by two regular looks
 			l.note(now)
 			return
 		}
@@ -180,7 +180,7 @@ func (l *lookout) look() {
 	c := l.compare(before, now)
 	result := foundHangs{procs: l.procs, moved: c.Moved()}
 	for moments := 2; moments < maxMoments && closely && c.Moved() && (l.found || silent(before)); moments++ {
-		// What was found is over, but there may be something new; or one has answered late.
+		// The old finding is over, but there may be a new one; or a rank has answered late.
 		l.pause(began)
 		before, began = lastAnswers(before, now), time.Now()
 		now = l.ask()
@@ -209,7 +209,7 @@ func mayWait(moments []moment) bool {
 	return slices.ContainsFunc(moments, func(m moment) bool { return diagnose.MayWait(m.told) })
 }
 
-// lastAnswers are the newer moments, but for the ranks that have not answered then.
+// lastAnswers are the newer moments, or the older ones for ranks that have not answered since.
 func lastAnswers(older, newer []moment) []moment {
 	last := slices.Clone(newer)
 	for i := range older {
@@ -220,7 +220,7 @@ func lastAnswers(older, newer []moment) []moment {
 	return last
 }
 
-// stands reports whether a process has not run since an earlier moment, for sure.
+// stands reports whether a process has certainly not run since an earlier moment.
 func (m moment) stands(before moment) bool {
 	return !m.vitals.At.IsZero() && !before.vitals.At.IsZero() && !m.vitals.Ran(before.vitals)
 }
@@ -230,7 +230,7 @@ func silent(moments []moment) bool {
 	return slices.ContainsFunc(moments, func(m moment) bool { return m.told == nil })
 }
 
-// pause waits until some time after a moment that has begun then: all ranks have time to get on after they have answered.
+// pause waits until some time after the begin of a moment, so that all ranks have time to make progress after their answers.
 func (l *lookout) pause(began time.Time) {
 	pause := min(hangPause, max(minHangPause, l.after/5))
 	timer := time.NewTimer(max(time.Until(began.Add(pause)), pause/2))
@@ -257,7 +257,7 @@ func (l *lookout) ask() []moment {
 	return moments
 }
 
-// compare puts together what is known of two moments. What is known of the later one without an answer is noted in it.
+// compare puts together what is known of two moments. It completes the later one for ranks that have not answered.
 func (l *lookout) compare(before, now []moment) diagnose.Case {
 	c := diagnose.Case{Run: l.r.id, Path: wire.Path(l.r.req.Path), Ranks: make([]diagnose.Rank, len(l.procs))}
 	ctx, stop := context.WithTimeout(l.ctx, hangPatience)
@@ -267,7 +267,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 		told := now[i].told
 		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
 		if told == nil && condition.State == host.Sound && now[i].stands(before[i]) {
-			told = before[i].told // it would have answered that
+			told = before[i].told // it would have given the same answer
 			now[i].told = told
 		}
 		if told != nil && some && (condition.Moved || !diagnose.MayWait(told)) {
@@ -302,7 +302,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	return c
 }
 
-// withSource is what a rank told, with the text of its lines.
+// withSource is a rank's answer, with the text of its lines.
 func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.GroupsReply {
 	reply, err := p.Stack(ctx)
 	if err != nil || len(told.Threads) == 0 || len(reply.Threads) == 0 {
@@ -320,7 +320,7 @@ func withSource(ctx context.Context, p Process, told *wire.GroupsReply) *wire.Gr
 	return &with
 }
 
-// note remembers where the ranks were.
+// note keeps where the ranks were.
 func (l *lookout) note(moments []moment) {
 	l.earlier = lastAnswers(l.earlier, moments)
 	for i, m := range moments {
@@ -329,7 +329,7 @@ func (l *lookout) note(moments []moment) {
 	}
 }
 
-// partNow is how far a part is; waits: the process has not come back from an earlier run.
+// partNow is the state of a part; waits: the process has not come back from an earlier run.
 func (r *run) partNow(pt *part, waits bool) diagnose.Part {
 	end := pt.sent.Load()
 	switch {
@@ -345,7 +345,7 @@ func (r *run) partNow(pt *part, waits bool) diagnose.Part {
 	return diagnose.Part{State: diagnose.Raised, Error: end.failure.EName, Path: end.failure.Path, Line: end.failure.Line}
 }
 
-// howDead says how a process has ended, as the rest of a sentence about it; "": nobody knows.
+// howDead says how a process has ended, as the rest of a sentence about it; "" if that is not known.
 func (r *run) howDead(p Process) string {
 	death := r.death.Load()
 	if death == nil {
@@ -358,7 +358,7 @@ func (r *run) howDead(p Process) string {
 	return how
 }
 
-// tellHangs tells what has become of the hangs of the run. For the run's goroutine.
+// tellHangs publishes the run's hangs and their changes. For the run's goroutine.
 func (r *run) tellHangs(result foundHangs) {
 	r.e.mu.Lock()
 	old := r.e.hang.living
@@ -392,7 +392,7 @@ func (r *run) tellHangs(result foundHangs) {
 		h := gone.told
 		r.emit(&event.Hang{Header: r.head(event.KindHang), Hang: h.Hang, Variant: h.Variant, Level: h.Level, Text: h.Text, Gone: true})
 	}
-	if len(events) > 0 { // who is slow and gets on is told of less and less often
+	if len(events) > 0 { // slow ranks that make progress are reported less and less often
 		r.hangPace = min(max(2*r.hangPace, cmp.Or(max(r.req.HangAfter, 0), hangAfter)), hangEvery)
 		r.hangWords = time.Now().Add(r.hangPace)
 	}
@@ -405,8 +405,8 @@ func (r *run) tellHangs(result foundHangs) {
 	}
 }
 
-// tellApp has the pool's app told of an alarm, once. Ranks that wait let another thread of theirs run, so the first of these tells it; who has
-// interrupted knows.
+// tellApp tells the pool's app of an alarm, once. Other threads of a waiting rank can run, so the first of those ranks does it. After an interrupt
+// it does nothing: the user knows.
 func (r *run) tellApp(procs []Process, ev *event.Hang) {
 	stops := !r.interrupted.IsZero()
 	ranks := ranksIn(ev.Waiting)
@@ -424,25 +424,25 @@ func (r *run) tellApp(procs []Process, ev *event.Hang) {
 	}
 }
 
-// hangTold is a hang as it was told last.
+// hangTold is a hang as it was last published.
 type hangTold struct {
 	told  *event.Hang
-	stood time.Duration // for how long the ranks have waited, at least, where that is known
+	stood time.Duration // for how long the ranks have waited, at least, if that is known
 }
 
-// wordsOnly reports whether a later finding of a slow rank says no more than where that is now.
+// wordsOnly reports whether a later finding about a slow rank only says where the rank is now.
 func (h hangTold) wordsOnly(later hangTold) bool {
 	was, is := h.told, later.told
 	return was.Variant == is.Variant && was.Level == event.LevelInfo && is.Level == event.LevelInfo &&
 		slices.Equal(ranksIn(was.Missing), ranksIn(is.Missing)) && slices.Equal(ranksIn(was.Waiting), ranksIn(is.Waiting))
 }
 
-// stillStands reports whether a later finding of ranks that wait for something else than each other says no more than that they still do.
+// stillStands reports whether a later finding about ranks that wait outside of collectives only says that they still do.
 func (h hangTold) stillStands(later hangTold) bool {
 	return h.stood > 0 && later.stood < 2*h.stood && reflect.DeepEqual(h.told.Waiting, later.told.Waiting)
 }
 
-// same reports whether a later finding tells of the same as an earlier one.
+// same reports whether a later finding is about the same as an earlier one.
 func (h hangTold) same(later hangTold) bool {
 	was, is := h.told, later.told
 	waiting := ranksIn(is.Waiting)
@@ -479,7 +479,7 @@ func placesOf(found []diagnose.Place) []event.Place {
 	return places
 }
 
-// Hangs are those of the run that is on the ranks which are not over.
+// Hangs are the hangs of the run on the ranks that are not over.
 func (e *Executor) Hangs() []*event.Hang {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -490,7 +490,7 @@ func (e *Executor) Hangs() []*event.Hang {
 	return hangs
 }
 
-// tellsOf reports whether a hang that is not over says what keeps a process from going on.
+// tellsOf reports whether a hang that is not over already says what blocks a process.
 func (e *Executor) tellsOf(who ranklist.Who) bool {
 	rank, ok := who.Rank()
 	return slices.ContainsFunc(e.Hangs(), func(h *event.Hang) bool {
@@ -501,14 +501,14 @@ func (e *Executor) tellsOf(who ranklist.Who) bool {
 	})
 }
 
-// saidStandstill reports whether the user has been told already that a process stands still.
+// saidStandstill reports whether the user was told already that a process stands still.
 func (e *Executor) saidStandstill(p *process) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.watch.told[p]
 }
 
-// hangs tells whether a hang is told of the run that is on the ranks.
+// hangs tells whether the run on the ranks has a hang that is not over.
 func (e *Executor) hangs() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

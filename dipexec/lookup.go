@@ -13,14 +13,13 @@ import (
 	"dipls/ranks/wire"
 )
 
-// lookupPatience is how long a lookup may take. The processes get a little less, so that they have time to say what they have found.
+// lookupPatience is how long a lookup may take. The processes get a little less, so that there is time for their answers.
 const (
 	lookupPatience = 300 * time.Millisecond
 	lookupTime     = 0.25 // seconds
 )
 
-// Answer is what one process answers to a lookup: a question about what its namespace holds, which only processes answer that live and have nothing
-// else to do.
+// Answer is one process's answer to a lookup, a question about its namespace. Only living, idle processes answer.
 type Answer[T any] struct {
 	Who   ranklist.Who
 	Reply *T // nil: it has none
@@ -39,8 +38,8 @@ func (e *Executor) TargetNow(req Request) cells.Target {
 	return Resolve(req.Target, req.Directive.Target, autodip)
 }
 
-// Complete asks what may stand at a place in code that runs on a target. One process answers, for they have much the same in them: the local namespace if the
-// code runs there, too, else the first of the ranks that is idle.
+// Complete asks how code may go on at a place, when it runs on a target. A single process answers, since all have much the same in them: the local
+// namespace if the code runs there, too, otherwise the first idle rank.
 func (e *Executor) Complete(ctx context.Context, target cells.Target, req wire.CompleteRequest) (*wire.CompleteReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
 	defer cancel()
@@ -54,7 +53,7 @@ func (e *Executor) Complete(ctx context.Context, target cells.Target, req wire.C
 	return nil, ErrNobody
 }
 
-// Inspect asks all processes of a target what a name is. The answers are in the order of the ranks, the local namespace first.
+// Inspect asks all processes of a target about a name. The answers are in the order of the ranks, the local namespace first.
 func (e *Executor) Inspect(ctx context.Context, target cells.Target, req wire.InspectRequest) []Answer[wire.InspectReply] {
 	req.Timeout = lookupTime
 	return askAll(ctx, e.living(target), func(ctx context.Context, p Process) (*wire.InspectReply, error) { return p.Inspect(ctx, req) })
@@ -90,7 +89,7 @@ func askAll[T any](ctx context.Context, procs []Process, ask func(context.Contex
 	return answers
 }
 
-// living are the processes of a target that something has been asked of and that have not ended, the local namespace first. None is started for a lookup: a
+// living are the processes of a target that have been used and have not ended, the local namespace first. A lookup starts none, since a
 // fresh one would hold nothing.
 func (e *Executor) living(target cells.Target) []Process {
 	e.mu.Lock()

@@ -14,12 +14,12 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Process groups that were broken, or whose ranks have not taken part in the same collectives, are mended: formed anew on all ranks, whose main threads
-// have to be idle for that.
+// Process groups that were broken, or whose ranks have not taken part in the same collectives, are mended: formed anew on all ranks. For that the
+// main threads must be idle.
 const (
 	mendPatience = 15 * time.Second // of ranks for each other
 	settlePause  = 100 * time.Millisecond
-	settleLooks  = 10 // at ranks whose threads go on with collectives after an interrupt
+	settleLooks  = 10 // at ranks whose threads continue with collectives after an interrupt
 )
 
 // remark is a sentence for the user.
@@ -28,11 +28,12 @@ type remark struct {
 	text  string
 }
 
-// mend has all ranks of a pool form their process groups anew, or with keep bring what trains over them to agree. What was broken is mended then.
+// mend makes all ranks of a pool form their process groups anew, or, with keep, only makes models that train over them agree. After that the
+// groups are not broken any more.
 func (e *Executor) mend(ctx context.Context, procs []Process, keep bool) ([]remark, error) {
 	remarks, err := e.mendOnce(ctx, procs, keep)
 	if _, answered := errors.AsType[*wire.ReplyError](err); answered && !keep && ctx.Err() == nil {
-		remarks, err = e.mendOnce(ctx, procs, keep) // what was on its way then, has arrived
+		remarks, err = e.mendOnce(ctx, procs, keep) // by now everything has arrived that was under way
 	}
 	return remarks, err
 }
@@ -49,7 +50,7 @@ func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]
 	broken := sameProcesses(e.broken, procs)
 	e.mu.Unlock()
 	var told []remark
-	if !keep && !broken { // what goes on in the background would go on
+	if !keep && !broken { // collectives in the background would go on
 		for _, text := range e.breakGroups(procs) {
 			told = append(told, remark{event.LevelWarning, text})
 		}
@@ -81,7 +82,7 @@ func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]
 	return append(told, remarksOn(procs, replies)...), nil
 }
 
-// bringBackAndMend mends the groups of ranks of which some may not be back from an earlier run.
+// bringBackAndMend mends the groups of ranks; some of these may not be back from an earlier run.
 func (e *Executor) bringBackAndMend(ctx context.Context, procs []Process) ([]remark, error) {
 	if err := e.bringBack(ctx, procs); err != nil {
 		return nil, err
@@ -89,7 +90,7 @@ func (e *Executor) bringBackAndMend(ctx context.Context, procs []Process) ([]rem
 	return e.mend(ctx, procs, false)
 }
 
-// remarksOn is what the user has to know of groups that were mended.
+// remarksOn is what the user has to know about groups that were mended.
 func remarksOn(procs []Process, replies []*wire.MendReply) []remark {
 	var stale, notices foldedTexts
 	for i, reply := range replies {
@@ -116,15 +117,15 @@ func (e *Executor) isBroken(procs []Process) bool {
 	return sameProcesses(e.broken, procs)
 }
 
-// sameProcesses tells whether two lists, of which none is empty, hold the same processes.
+// sameProcesses tells whether two lists, neither of them empty, hold the same processes.
 func sameProcesses(a, b []Process) bool { return len(a) > 0 && slices.Equal(a, b) }
 
-// settle has the ranks agree after an interrupt, before the run is told as ended: their groups are mended where they were broken, where a rank came
-// back late, and where the ranks have not taken part in the same collectives or are still in some.
+// settle makes the ranks agree after an interrupt, before the end of the run is published. The groups are mended if they were broken, if a rank came
+// back late, or if the ranks have not taken part in the same collectives or are still in some.
 func (r *run) settle(all []Process, parts []*part) {
 	e := r.e
 	if r.interrupted.IsZero() || e.isClosed() || anyDead(all) || e.stillOn(all) != nil {
-		return // ranks that are not back yet are the next run's to wait for
+		return // the next run waits for ranks that are not back yet
 	}
 	broken, late := e.isBroken(all), r.late(parts)
 	var before []standing
@@ -174,13 +175,13 @@ func (r *run) mendWith(all []Process, subject string) {
 		}
 	case err == nil:
 		r.log(event.LevelInfo, "%s", formedAnew(subject))
-	case !r.e.isClosed() && !anyDead(all): // else that is told elsewhere, and there is no next run
+	case !r.e.isClosed() && !anyDead(all): // otherwise that is reported elsewhere, and there is no next run
 		r.log(event.LevelWarning, "%s could not be formed anew (%v); the next run on the ranks tries again", subject, err)
 	}
 	r.remark(told)
 }
 
-// theyWereFreed tells which ranks had to be freed of what.
+// theyWereFreed tells which ranks had to be freed from what.
 func theyWereFreed(clauses []string) string {
 	if len(clauses) == 1 {
 		return clauses[0] + " and had to be freed"
@@ -198,7 +199,7 @@ func theyWereOutOfStep(clauses []string) string {
 	return fmt.Sprintf("the ranks were out of step (%s): their process groups", strings.Join(clauses, "; "))
 }
 
-// remark tells the user, if there is a next run, of what came with mending.
+// remark tells the user what mending has reported, if there is a next run.
 func (r *run) remark(told []remark) {
 	if r.e.last.Load() {
 		return
@@ -208,7 +209,7 @@ func (r *run) remark(told []remark) {
 	}
 }
 
-// late are the ranks that the interrupt has not brought back soon.
+// late are the ranks that the interrupt has not brought back quickly.
 func (r *run) late(parts []*part) []ranklist.Who {
 	var late []ranklist.Who
 	for _, pt := range parts {
@@ -219,7 +220,7 @@ func (r *run) late(parts []*part) []ranklist.Who {
 	return late
 }
 
-// hasCounted tells whether, as far as is known, a rank has taken part in collectives in this run.
+// hasCounted tells whether a rank has taken part in collectives in this run, as far as is known.
 func (r *run) hasCounted(parts []*part) bool {
 	return slices.ContainsFunc(parts, func(pt *part) bool {
 		end := pt.proc.ended.Load()
@@ -227,7 +228,7 @@ func (r *run) hasCounted(parts []*part) bool {
 	})
 }
 
-// foldedTexts is what several ranks say, equal texts once.
+// foldedTexts are the texts of several ranks, equal ones once.
 type foldedTexts struct {
 	order []string
 	ranks map[string][]int

@@ -8,8 +8,8 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// Bound asks the processes that have run something which of some names their namespaces bind, all at the same time and also while they are busy. It starts
-// none, and leaves out those that do not answer before ctx ends.
+// Bound reports, per process that has run something, which of names are defined there. It asks all at the same time, also while they are busy. It
+// starts none, and leaves out those that do not answer before ctx ends.
 func (e *Executor) Bound(ctx context.Context, names []string) map[ranklist.Who][]string {
 	e.mu.Lock()
 	procs := make([]*process, 0, len(e.procs))

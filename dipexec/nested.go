@@ -17,7 +17,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// maxResultOutput bounds the text that the command result tells of one rank.
+// maxResultOutput bounds the text that the command result returns per rank.
 const maxResultOutput = 1 << 20
 
 // run runs code on the ranks, as a run with an id and events of its own.
@@ -50,7 +50,7 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 		req.Cell = c.last.req.Cell
 	}
 	if c.giver != nil {
-		req.Timeout = c.giver.req.Timeout // or else ranks that are deaf would be waited for, though the cell is not
+		req.Timeout = c.giver.req.Timeout // otherwise deaf ranks would be waited for when the cell is not any more
 	}
 	r, err := c.startNested(req, wait)
 	if err != nil {
@@ -64,14 +64,14 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 		return c.runReply(r.report), nil
 	case <-c.ctx.Done():
 	}
-	if r.ctx.Err() == nil { // else it has been cancelled with the run that waits for it
+	if r.ctx.Err() == nil { // otherwise it was cancelled with the run that waits for it
 		r.cancel()
 	}
 	<-r.finished
 	return nil, c.ctx.Err()
 }
 
-// said is what was said, or what holds where nothing was.
+// said is the given value, or the default.
 func said(what *bool, otherwise bool) bool {
 	if what != nil {
 		return *what
@@ -79,7 +79,7 @@ func said(what *bool, otherwise bool) bool {
 	return otherwise
 }
 
-// startNested starts a run where the command stands.
+// startNested starts a run at the command's place.
 func (c *command) startNested(req Request, wait bool) (*run, error) {
 	from := &origin{run: c.last, cell: c.giver != nil, wait: wait}
 	c.e.mu.Lock()
@@ -98,7 +98,7 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 	return r, nil
 }
 
-// runReply tells of the parts on the ranks: what the local namespace did, a cell there knows.
+// runReply lists the parts on the ranks: a cell of the local namespace knows what happened there.
 func (c *command) runReply(r event.Report) wire.RunCommandReply {
 	reply := wire.RunCommandReply{CommandStatus: c.ok(), Run: r.Run, RunStatus: string(r.Status), Reason: r.Reason, Parts: []wire.RunPart{}}
 	for _, p := range r.Parts {
@@ -115,7 +115,7 @@ func (c *command) runReply(r event.Report) wire.RunCommandReply {
 	return reply
 }
 
-// result waits for a run and tells what came of it.
+// result waits for a run and returns its outcome.
 func (c *command) result(cmd wire.ResultCommand) (any, error) {
 	c.e.mu.Lock()
 	cmd.Run = cmp.Or(cmd.Run, c.e.onRanks)
@@ -144,7 +144,7 @@ func (c *command) result(cmd wire.ResultCommand) (any, error) {
 	return reply, nil
 }
 
-// readResults reads what the parts of a run printed, whether a view showed that, and the values that they ended with, from its journal.
+// readResults reads from a run's journal what its parts printed, whether a view showed that, and the values that they ended with.
 func readResults(dir string, parts []wire.RunPart) error {
 	reader, err := journal.Read(dir)
 	if errors.Is(err, fs.ErrNotExist) { // there was nothing of that
@@ -190,7 +190,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 	return nil
 }
 
-// tailText keeps the end of a text, maxResultOutput bytes of it.
+// tailText keeps the last maxResultOutput bytes of a text.
 type tailText struct{ text strings.Builder }
 
 func (t *tailText) add(s string) {
@@ -212,7 +212,7 @@ func (t *tailText) String() string {
 	return ""
 }
 
-// interrupt interrupts what has its turn on the ranks, and the runs that the asking cell has started and does not wait for.
+// interrupt interrupts what has its turn on the ranks, and runs that the asking cell has started and does not wait for.
 func (c *command) interrupt(struct{}) (any, error) {
 	e := c.e
 	current := e.queues[poolNamespace].current()

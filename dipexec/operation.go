@@ -17,7 +17,7 @@ import (
 type Transfer struct {
 	Pull  bool          `json:"pull,omitempty"` // from ranks; else to them
 	Names []string      `json:"names"`          // of the variables
-	Ranks ranklist.List `json:"ranks"`          // to which, or from which; zero: to all, or from rank 0. Pulled from several, each becomes a list by rank
+	Ranks ranklist.List `json:"ranks"`          // to or from these; zero: to all, or from rank 0. A variable pulled from several becomes a list by rank
 }
 
 // RequestForTransfer is the request to do what %dipush or %dipull does, by the same functions. Only its title is spelled as the magic.
@@ -53,17 +53,17 @@ func RequestForPool(cmd wire.MakeCommand) Request {
 	return operation(Request{Title: title, Pool: &cmd})
 }
 
-// operation makes a request of what has no code: it takes its turn as a cell of the local namespace does that holds its title.
+// operation is a request without code. It takes its turn like a cell of the local namespace whose text is its title.
 func operation(req Request) Request {
 	req.Code, req.Line = req.Title, 1 // for the journal
 	req.NoAutodip, req.Target = true, cells.Target{Where: cells.Local}
 	return req
 }
 
-// operates reports whether the run has something else to do than to run code.
+// operates reports whether the run does something else than running code.
 func (r *run) operates() bool { return r.req.Transfer != nil || r.req.Pool != nil }
 
-// wired is the transfer as the local namespace is asked for it.
+// wired is the transfer as it is sent to the local namespace.
 func (t *Transfer) wired() *wire.Transfer {
 	w := &wire.Transfer{Pull: t.Pull, Names: t.Names, Ranks: t.Ranks.String()}
 	switch {
@@ -76,7 +76,7 @@ func (t *Transfer) wired() *wire.Transfer {
 	return w
 }
 
-// makePool does what the part is for, without its process: it gives the command that a %makedip there would give. The reply ends the part.
+// makePool does the part's work without its process: it gives the command that a %makedip there would give. The reply ends the part.
 func (pt *part) makePool() {
 	cmd := *pt.r.req.Pool
 	pt.command = &command{e: pt.proc.e, proc: pt.proc, id: -int(pt.r.at.run), giver: pt.r, last: pt.r, reply: pt.madePool}
@@ -86,7 +86,7 @@ func (pt *part) makePool() {
 	}
 }
 
-// madePool ends the part as a %makedip would that has had the reply.
+// madePool ends the part as a %makedip with this reply would.
 func (pt *part) madePool(reply any) {
 	var status wire.Status
 	switch reply := reply.(type) {

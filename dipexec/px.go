@@ -9,14 +9,14 @@ import (
 	"dipls/ranks/wire"
 )
 
-// pxConfig is what %pxconfig has set for the %%px that do not say it themselves.
+// pxConfig is what %pxconfig has set, for each %%px that does not say so itself.
 func (e *Executor) pxConfig() cells.PxConfig {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
 	return e.px
 }
 
-// pxconfig sets, of how a %%px runs, what the command names, and tells what holds then.
+// pxconfig changes what the command names, and returns all settings as they are then.
 func (c *command) pxconfig(cmd wire.PxConfigCommand) (any, error) {
 	c.e.poolMu.Lock()
 	defer c.e.poolMu.Unlock()
@@ -42,7 +42,7 @@ func (c *command) pxconfig(cmd wire.PxConfigCommand) (any, error) {
 	return wire.PxConfigCommandReply{CommandStatus: c.ok(), Targets: targets.String(), Block: !config.NoBlock, Verbose: config.Verbose}, nil
 }
 
-// underPx lets %pxconfig say, now that the run's turn has come, what its %%px has not.
+// underPx fills in from %pxconfig what a %%px has left unsaid, now that the run's turn has come.
 func (r *run) underPx() {
 	d := r.req.Directive.Under(r.e.pxConfig())
 	if r.req.Target.Where == cells.None {
@@ -54,8 +54,8 @@ func (r *run) underPx() {
 	}
 }
 
-// Proceed waits until what comes after a run may begin: until the run has ended, or, if it is a %%px --noblock, until its turn has come.
-// Only in the first case is there a report, and ended true.
+// Proceed waits until whatever follows a run may begin: until the run has ended or, for a %%px --noblock, until its turn has come.
+// In the first case ended is true and there is a report.
 func (e *Executor) Proceed(ctx context.Context, id string) (report event.Report, ended bool, err error) {
 	e.mu.Lock()
 	r := e.runs[id]

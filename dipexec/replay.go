@@ -15,10 +15,10 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// SubscribeFrom is Subscribe with what has been told of a run, and of those that were started after it, as far as journals have it. Each event of theirs is
-// either among what was told or comes by the subscription.
+// SubscribeFrom is Subscribe with a replay of a run and of those that were started after it, as far as journals have them. Each of their events
+// comes either in the replay or by the subscription.
 //
-// For that nothing is journaled or published while the subscription begins: an event is both under the mu of the process that has said it, or
+// For that nothing is journaled or published while the subscription begins: both happen under the mu of the process that the event comes from, or
 // under the order of its run.
 func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *event.Subscription, error) {
 	procs := e.holdAll()
@@ -47,7 +47,7 @@ func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *eve
 			}
 			if told.held == nil && dir != "" {
 				told.mark, err = journal.MarkOf(dir)
-				told.kept = err == nil // else it is not there, or not any more
+				told.kept = err == nil // otherwise it does not exist, or not any more
 			}
 			replay.runs = append(replay.runs, told)
 		}
@@ -55,10 +55,10 @@ func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *eve
 	return replay, e.bus.Subscribe(kinds...), nil
 }
 
-// runID is the id of the session's how manieth run.
+// runID is the id of the session's nth run.
 func (e *Executor) runID(number int) string { return fmt.Sprintf("%s-%d", e.session, number) }
 
-// holdAll takes the locks of all processes, which it returns, and of the executor.
+// holdAll takes the locks of all processes, and of the executor. It returns the processes.
 func (e *Executor) holdAll() []*process {
 	for {
 		e.mu.Lock()
@@ -80,16 +80,16 @@ func (e *Executor) holdAll() []*process {
 	}
 }
 
-// Replay gives back what has been told of runs, run by run.
+// Replay reads the earlier events of runs, run by run.
 type Replay struct {
 	runs   []earlier
 	reader *journal.Reader // of the first of them; nil: it is not open
 }
 
-// earlier is what has been told of one run.
+// earlier is the earlier events of one run.
 type earlier struct {
 	held []event.Event // that stand in no file
-	mark journal.Mark  // up to where files have it, if it is kept
+	mark journal.Mark  // up to where files have them, if they are kept
 	kept bool
 }
 

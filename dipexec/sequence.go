@@ -13,9 +13,9 @@ type predecessor struct {
 	goOn bool // the one after it runs however it has ended
 }
 
-// Start queues a request and returns the run's id at once. A run waits for the earlier runs on its namespaces, the local
-// one, the ranks or both; a subset of the ranks counts as all of them. Where a run goes that says nothing itself is known when
-// its turn in the local namespace comes, since the cells before it may turn autodip on; until then it has a place on the ranks,
+// Start queues a request and returns the run's id at once. A run waits for earlier runs on its namespaces: the local
+// one, the ranks or both. A subset of the ranks counts as all of them. If a run does not say where it goes, that is decided when
+// its turn in the local namespace comes, since cells before it may turn autodip on; until then it has a place on the ranks,
 // too. A cell that may ask for the ranks by a magic has one until it has ended.
 func (e *Executor) Start(req Request) (id string, err error) {
 	ids, err := e.StartSequence([]Request{req}, false)
@@ -26,10 +26,10 @@ func (e *Executor) Start(req Request) (id string, err error) {
 }
 
 // StartSequence queues requests that run one after the other, and returns the ids of their runs at once, in their order. Each waits until the one
-// before it has ended, or, if that is a %%px --noblock, until its turn has come. What is started later comes after those on its namespaces.
+// before it has ended or, for a %%px --noblock, until that one's turn has come. Runs that are started later come after them on their namespaces.
 //
-// After the first that does not end as [event.StatusOK] the others do not run, unless goOn says so: each ends as [event.StatusSkipped], with no other
-// event than [event.RunFinished] and without a journal.
+// After the first that does not end as [event.StatusOK], the others do not run, unless goOn is set. Each of them ends as [event.StatusSkipped],
+// with [event.RunFinished] as its only event and without a journal.
 func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -37,7 +37,7 @@ func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err e
 	for _, req := range reqs {
 		r, err := e.start(req, e.nextPlace(nil), nil, after)
 		if err != nil {
-			return nil, err // of the first, or of none
+			return nil, err // for the first, or for none
 		}
 		ids = append(ids, r.id)
 		after.run = r
@@ -45,7 +45,7 @@ func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err e
 	return ids, nil
 }
 
-// awaitPredecessors waits for the runs before this one in its sequence. Another status than ok is how the run ends without having begun.
+// awaitPredecessors waits for the runs before this one in its sequence. If the status is not ok, this run ends with it without having begun.
 func (r *run) awaitPredecessors() (event.Status, string) {
 	for p := r.after.run; p != nil; p = p.after.run {
 		select {
@@ -66,12 +66,12 @@ func (r *run) awaitPredecessors() (event.Status, string) {
 		case !r.after.goOn:
 			return event.StatusSkipped, p.whySkip()
 		}
-		// If it was cancelled while it waited itself, what it waited for may still go on.
+		// If it was cancelled while it waited itself, the run that it waited for may still go on.
 	}
 	return event.StatusOK, ""
 }
 
-// whySkip says why those after a run that has not ended well do not run: "cell 2 failed".
+// whySkip says why the runs after one that has not ended well are skipped: "cell 2 failed".
 func (r *run) whySkip() string {
 	what := "the run before"
 	switch {

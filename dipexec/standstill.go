@@ -12,28 +12,28 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// watchEvery is how often is looked for processes that stand still, while runs go on.
+// watchEvery is how often processes are checked for standing still, while there are runs.
 const watchEvery = 5 * time.Second
 
-// watch is the look-out for processes that stand still: one that has been stopped, or whose lock native code holds, says nothing itself, and
-// whoever waits for it could only guess.
+// watch looks for processes that stand still. A process that is stopped, or whose global lock is held by native code, cannot say so itself,
+// and a user who waits for it could only guess.
 type watch struct {
-	timer *time.Timer        // nil: somebody looks, no run has been started since the last look, or nothing runs any more
-	looks bool               // somebody looks: one at a time
-	ctx   context.Context    // ends when nothing is to be told any more
+	timer *time.Timer        // nil: a look is under way, no run has been started since the last look, or nothing runs any more
+	looks bool               // a look is under way; there is one at a time
+	ctx   context.Context    // ends when nothing more is to be told
 	stop  context.CancelFunc //
 
-	told map[*process]bool // processes that stand still, and whether that was said here; written by the look alone
+	told map[*process]bool // processes that stand still, and whether the user was told here; written only by the look
 }
 
-// watchRuns has processes looked at as long as there are runs. The caller holds mu. A cell that soon ends costs nothing: there is one timer for all.
+// watchRuns lets processes be checked as long as there are runs. A short cell costs nothing, since there is one timer for all. The caller holds mu.
 func (e *Executor) watchRuns() {
 	if e.watch.timer == nil && !e.watch.looks {
 		e.watch.timer = time.AfterFunc(watchEvery, e.watchOnce)
 	}
 }
 
-// watchOnce looks at all processes once, and sees to the next look.
+// watchOnce looks at all processes once, and schedules the next look.
 func (e *Executor) watchOnce() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -55,7 +55,7 @@ func (e *Executor) watchOnce() {
 	})
 }
 
-// lookAt tells of those processes that stand still, and of those that do no more.
+// lookAt reports processes that stand still, and those that do not any more.
 func (e *Executor) lookAt(procs []*process) {
 	var (
 		work  sync.WaitGroup
@@ -65,7 +65,7 @@ func (e *Executor) lookAt(procs []*process) {
 	for _, p := range procs {
 		work.Go(func() {
 			var text string
-			contain.Do(func() { text = p.p.Standstill(e.watch.ctx) }) // nothing is known of it then
+			contain.Do(func() { text = p.p.Standstill(e.watch.ctx) }) // a panic means that nothing is known
 			if text != "" {
 				mu.Lock()
 				defer mu.Unlock()
@@ -116,7 +116,7 @@ type notice struct {
 	text  string
 }
 
-// notify tells the user something about a process, as part of the run that is on it if there is one.
+// notify tells the user something about a process, as part of the run on it, if there is one.
 func (p *process) notify(n notice) {
 	if r := p.newest.Load(); r != nil && p.running.Load() > 0 && r.note(p.e.watch.ctx, n) {
 		return
@@ -124,7 +124,7 @@ func (p *process) notify(n notice) {
 	p.e.Publish(event.NewLog(n.level, n.text))
 }
 
-// note has the run tell something; ok is false if it has finished, or ctx has ended, before.
+// note lets the run tell something; ok is false if the run finishes, or ctx ends, before that.
 func (r *run) note(ctx context.Context, n notice) (ok bool) {
 	select {
 	case r.notices <- n:

@@ -15,12 +15,12 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Ranks are out of step when they have not taken part in the same collectives, or one is still inside of one that belongs to a run
-// that was given up: the next one would be paired with it, and give wrong numbers.
+// Ranks are out of step when they have not taken part in the same collectives, or when one is still inside a collective of a run
+// that was given up: the next collective would be paired with that one, and give wrong numbers.
 const (
 	stepPause    = 250 * time.Millisecond // between two looks at the ranks
 	stepPatience = time.Second            // for a rank's answer
-	maxStepLooks = 20                     // at ranks whose threads go on with collectives
+	maxStepLooks = 20                     // at ranks whose threads continue with collectives
 )
 
 // partEnd is how the last part of a process ended.
@@ -29,15 +29,15 @@ type partEnd struct {
 	failure *event.Failure    // nil: with no exception
 }
 
-// standing is how a rank stands with its collectives.
+// standing is how far a rank is with its collectives.
 type standing struct {
 	rank   int
 	busy   bool              // it has not come back from a run that was given up
 	groups *wire.GroupsReply // nil: it has not answered
 }
 
-// inStep makes sure that ranks are in step before a cell runs on any of them: their groups are mended where they are not. Another status than ok keeps the
-// cell from the ranks. Ranks that may be out of step are asked, and one that has not come back is waited for as long as it is in no collective.
+// inStep makes sure that ranks are in step before a cell runs on any of them: otherwise it mends their groups. If the status is not ok, the cell
+// must not run. Ranks that may be out of step are asked. One that has not come back is waited for as long as it is in no collective.
 func (r *run) inStep(procs []Process) (event.Status, string) {
 	if !r.e.maybeOutOfStep(procs) {
 		return event.StatusOK, ""
@@ -74,7 +74,7 @@ func (r *run) inStep(procs []Process) (event.Status, string) {
 	}
 }
 
-// bringInStep mends the groups of ranks that are out of step, or says what becomes of a run on them. Who runs a cell all the same knows what to make up for.
+// bringInStep mends the groups of ranks that are out of step, or says how a run on them ends. With --anyway it only warns.
 func (r *run) bringInStep(procs []Process, ranks []standing) (event.Status, string) {
 	clauses := r.e.describeStep(ranks)
 	if r.req.Directive.Anyway && !r.e.isBroken(procs) {
@@ -100,7 +100,7 @@ func (r *run) bringInStep(procs []Process, ranks []standing) (event.Status, stri
 
 const theyAreOutOfStep = "the ranks are out of step, and collectives would be paired with earlier ones"
 
-// maybeOutOfStep tells from what the ranks said last, without asking them, whether they may be out of step.
+// maybeOutOfStep tells whether ranks may be out of step, from their latest replies, without asking them.
 func (e *Executor) maybeOutOfStep(procs []Process) bool {
 	if e.isBroken(procs) {
 		return true
@@ -127,7 +127,7 @@ func (e *Executor) maybeOutOfStep(procs []Process) bool {
 	return false
 }
 
-// known are those of some processes on which something has run.
+// known are those processes on which something has run.
 func (e *Executor) known(procs []Process) []*process {
 	found := make([]*process, 0, len(procs))
 	e.mu.Lock()
@@ -140,7 +140,7 @@ func (e *Executor) known(procs []Process) []*process {
 	return found
 }
 
-// look asks ranks how they stand.
+// look asks ranks how far they are.
 func (e *Executor) look(ctx context.Context, procs []Process, patience time.Duration) []standing {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
@@ -198,12 +198,12 @@ func outOfStep(ranks []standing) bool {
 // waits reports whether the rank is in a collective of a run.
 func (s standing) waits() bool { return s.busy && diagnose.MayWait(s.groups) }
 
-// inFlight reports whether a rank is in a collective, be it one of a thread's, or one goes on in the background.
+// inFlight reports whether any thread of a rank is in a collective, or one runs in the background.
 func inFlight(ranks []standing) bool {
 	return slices.ContainsFunc(ranks, func(s standing) bool { return s.groups != nil && len(s.groups.Operations) > 0 })
 }
 
-// stepGroup is a process group with the counts of those of its ranks that have told.
+// stepGroup is a process group with the counts of its ranks, as far as they have answered.
 type stepGroup struct {
 	ranks  []int
 	counts map[uint64][]int // ranks by count
@@ -212,7 +212,7 @@ type stepGroup struct {
 // last is the count of those that are not behind.
 func (g *stepGroup) last() uint64 { return slices.Max(slices.Collect(maps.Keys(g.counts))) }
 
-// groupsOf puts together what ranks tell of the same group.
+// groupsOf puts together what ranks report about the same group.
 func groupsOf(ranks []standing) []*stepGroup {
 	byKey := map[string]*stepGroup{}
 	var found []*stepGroup
@@ -234,7 +234,7 @@ func groupsOf(ranks []standing) []*stepGroup {
 	return found
 }
 
-// describeStep tells which ranks are out of step, and where that comes from, a clause each.
+// describeStep tells which ranks are out of step, and why, a clause each.
 func (e *Executor) describeStep(ranks []standing) []string {
 	clauses := describeWaiting(ranks, "is still", "are still")
 	for _, g := range groupsOf(ranks) {

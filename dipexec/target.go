@@ -9,7 +9,7 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// Resolve says where a run goes: the first target that says anything, of the command's own, the cell's directive and
+// Resolve says where a run goes: the first target that is given, of the command's own, the cell's directive and
 // autodip's; without any, the local namespace.
 func Resolve(command, directive, autodip cells.Target) cells.Target {
 	for _, t := range []cells.Target{command, directive, autodip} {

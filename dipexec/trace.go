@@ -25,7 +25,7 @@ func (r *run) tracePhase(name string) {
 	r.traced = now
 }
 
-// traceEnd tells the trace that the run is over, and has it written out: who reads it while cells run sees whole runs.
+// traceEnd tells the trace that the run is over, and flushes it, so that a reader sees whole runs while cells run.
 func (r *run) traceEnd() {
 	t := r.e.o.Trace
 	if !t.On() {

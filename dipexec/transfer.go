@@ -22,7 +22,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who waits in a collective of a run that was given up would never come to it.
+	// A rank that waits in a collective of a run that was given up would never serve it.
 	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), standing.waits) {
 		if err := c.e.freeBetween(c.ctx, all); err != nil {
 			return nil, err
@@ -45,7 +45,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 	return wire.PushCommandReply{CommandStatus: c.ok(), Ranks: rankNumbers(procs), Pool: c.e.poolNumber()}, nil
 }
 
-// pull has ranks pickle variables, also such that wait in a collective of a run that hangs or was given up. The command holds the payloads.
+// pull makes ranks pickle variables, also ranks that wait in a collective of a run that hangs or was given up. The command holds the payloads.
 func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	_, procs, err := c.ranks(cmd.Names, cmd.Ranks)
 	if broken, ok := errors.AsType[*BrokenPoolError](err); ok {
@@ -81,7 +81,7 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	return reply, nil
 }
 
-// ranks are the pool's, and those processes that variables go to or come from.
+// ranks are all ranks of the pool, and those that variables go to or come from.
 func (c *command) ranks(names []string, list string) (all, procs []Process, err error) {
 	if len(names) == 0 {
 		return nil, nil, valueError(errors.New("no variables are named"))
@@ -101,8 +101,8 @@ func (c *command) ranks(names []string, list string) (all, procs []Process, err 
 	return all, procs, nil
 }
 
-// survivors are the ranks of a broken pool that variables are to come from. Who waits for the dead one is interrupted first, for its main thread has to
-// serve the pull.
+// survivors are the ranks of a broken pool that variables come from. A rank that waits for the dead one is interrupted first, since its main thread
+// must serve the pull.
 func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, error) {
 	target, err := ranksTarget(list)
 	if err != nil {
@@ -135,7 +135,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 		ranklist.Name(deaf), verb)
 }
 
-// comeBack interrupts what a process still runs of a run that was given up, and waits for a while until it has nothing to do.
+// comeBack interrupts a process that still runs a run that was given up, and waits for a while until it is idle.
 func (e *Executor) comeBack(ctx context.Context, p Process) error {
 	known, _ := e.process(p)
 	if known.running.Load() == 0 {
@@ -201,7 +201,7 @@ type transferFailure struct {
 	ranks       []int
 }
 
-// transferError makes one error of those of the ranks, and says what came of it. Ranks that failed in the same way are told of
+// transferError makes one error of those of the ranks, and says what it means for the transfer. Ranks that failed in the same way are named
 // together.
 func transferError(procs []Process, errs []error, outcome string) error {
 	var failures []*transferFailure
