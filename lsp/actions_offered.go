@@ -10,6 +10,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
@@ -90,7 +91,7 @@ func (ca *codeActions) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 	if ran && r.Journal != "" {
 		actions = append(actions, action{title: "Show the cell's output", kind: actionOutput, command: "showOutput", args: showOutputArgs{Run: r.ID}})
 	}
-	if ran && r.State != Ended {
+	if ran && r.State != view.Ended {
 		actions = append(actions, action{
 			title: "Interrupt cell", kind: actionInterrupt, command: "interrupt", args: interruptArgs{Run: r.ID, whereArgs: whereArgs{URI: doc.URI}},
 		})
@@ -179,7 +180,7 @@ func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 		add("Turn autodip on", actionPool, "autodip", autodipArgs{On: ptr(true), whereArgs: here})
 	}
 	for _, run := range ca.s.board.states(doc.URI) {
-		if run.state == Ended {
+		if run.state == view.Ended {
 			add("Forget how the cells have run", actionOutput, "clear", clearArgs{URI: doc.URI})
 			break
 		}

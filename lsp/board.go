@@ -12,42 +12,16 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
-	"dipls/internal/ranklist"
+	"dipls/dipexec/view"
 	"dipls/lsp/docs"
 )
 
-// RunState is where a run is in its life.
-type RunState int
-
-// The states of a run, in the order in which it goes through them.
-const (
-	Queued RunState = iota
-	Running
-	Ended
-)
-
-// String is the state as a word.
-func (s RunState) String() string { return [...]string{"queued", "running", "ended"}[s] }
-
-// Run is what is known of one run. Features get copies.
+// Run is what is known of one run, and of the cell that it is of. Features get copies.
 type Run struct {
-	ID       string
-	Parent   string      // id of the run whose cell has asked for this one; "": none
+	view.Run             // Target is where it would go if its turn were now, until it has begun; [board.lastRun] adds hangs of the runs that it asked for
 	Doc      uri.URI     // of the cell; "": the run is of no cell of a document
 	Cell     docs.CellID // zero: likewise
 	Partial  bool        // part of the cell ran, a selection
-	State    RunState
-	Title    string // as in RunStarted
-	Target   string // as in RunStarted; before that, where it would go if its turn were now
-	See      string
-	Journal  string // directory; "": none
-	Started  time.Time
-	Status   event.Status // once it has ended
-	Seconds  float64      // once it has ended
-	Reason   string       // once it has ended: a sentence, or ""
-	Parts    []Part       // of the processes that have begun: the local namespace first, then the ranks in order
-	Failures []*event.Failure
-	Hangs    []*event.Hang // what its ranks wait for, by number; [board.lastRun] tells those of the runs that the cell has asked for, too
 
 	workspace *workspace
 	plan      *plan         // in which it waits; nil: it has been started
@@ -59,26 +33,6 @@ type Run struct {
 	line, end int           // 1-based lines that the code took, both inclusive
 
 	interrupts int // how often the user has asked for its end
-}
-
-// Part is how one process does in a run.
-type Part struct {
-	Who     ranklist.Who
-	State   string       // as in RankState: busy, ready, interrupting, dead or stopped
-	Status  event.Status // "" while it runs
-	Seconds float64      // once it has ended
-	Reason  string       // with dead
-}
-
-// Done is the number of parts that have ended.
-func (r *Run) Done() int {
-	n := 0
-	for _, p := range r.Parts {
-		if p.Status != "" {
-			n++
-		}
-	}
-	return n
 }
 
 // Stale reports whether a cell is no longer what ran.
@@ -134,7 +88,7 @@ func (b *board) startLocked(w *workspace, req dipexec.Request, d *docs.Snapshot,
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{ID: id, Partial: partial, Target: w.executor.TargetNow(req).String(), workspace: w}
+	r := &Run{Run: view.Run{ID: id, Target: w.executor.TargetNow(req).String()}, Partial: partial, workspace: w}
 	if d != nil {
 		r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), docs.TextOf(c), c.Line()
 		r.line = req.Line
@@ -218,51 +172,23 @@ func (b *board) record(w *workspace, ev event.Event) change {
 	if r == nil {
 		return change{}
 	}
-	switch ev := ev.(type) {
-	case *event.RunStarted:
-		r.State, r.Title, r.Target, r.See, r.Journal, r.Parent, r.Started = Running, ev.Title, ev.Target, ev.See, ev.Journal, ev.Parent, time.Now()
-	case *event.RankState:
-		who, _ := ev.Who()
-		part := r.part(who)
-		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
-	case *event.Failure:
-		r.Failures = append(r.Failures, ev)
-	case *event.Hang:
-		b.hang(r, ev)
-	case *event.RunFinished:
-		r.State, r.Status, r.Seconds, r.Reason, r.Hangs = Ended, ev.Status, ev.Seconds, ev.Reason, nil
-		delete(b.hung, r.ID)
-		b.forget(r.ID)
-	default:
+	if !r.Apply(ev, time.Now()) {
 		return change{} // output: those who show it take the event itself
+	}
+	if len(r.Hangs) > 0 {
+		b.hung[r.ID] = r
+	} else {
+		delete(b.hung, r.ID)
+	}
+	if r.State == view.Ended {
+		b.forget(r.ID)
 	}
 	return cellChange(r)
 }
 
-// hang enters that ranks of a run wait, or no longer do. mu is held.
-func (b *board) hang(r *Run, ev *event.Hang) {
-	if r.State == Ended {
-		return
-	}
-	i, known := slices.BinarySearchFunc(r.Hangs, ev.Hang, func(h *event.Hang, number int) int { return cmp.Compare(h.Hang, number) })
-	switch {
-	case known && ev.Gone:
-		r.Hangs = slices.Delete(r.Hangs, i, i+1)
-	case known:
-		r.Hangs[i] = ev
-	case !ev.Gone:
-		r.Hangs = slices.Insert(r.Hangs, i, ev)
-	}
-	if len(r.Hangs) == 0 {
-		delete(b.hung, r.ID)
-		return
-	}
-	b.hung[r.ID] = r
-}
-
 // adopt is a run that this client has not started: a cell has, or another client. A cell's runs are shown at that cell.
 func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
-	r := &Run{ID: ev.Run, Parent: ev.Parent, workspace: w}
+	r := &Run{Run: view.Run{ID: ev.Run, Parent: ev.Parent}, workspace: w}
 	if parent := b.runs[ev.Parent]; parent != nil {
 		r.Doc, r.Cell, r.text, r.cellLine = parent.Doc, parent.Cell, parent.text, parent.cellLine
 		r.line, r.end = parent.line, parent.end
@@ -303,18 +229,9 @@ func (b *board) forgetCells(g docs.Gone) {
 	}
 }
 
-// part is a process's part, a new one if need be.
-func (r *Run) part(who ranklist.Who) *Part {
-	i, found := slices.BinarySearchFunc(r.Parts, who, func(p Part, who ranklist.Who) int { return p.Who.Compare(who) })
-	if !found {
-		r.Parts = slices.Insert(r.Parts, i, Part{Who: who})
-	}
-	return &r.Parts[i]
-}
-
 func (r *Run) clone() Run {
 	c := *r
-	c.Parts, c.Failures, c.Hangs = slices.Clone(r.Parts), slices.Clone(r.Failures), slices.Clone(r.Hangs)
+	c.Run = r.Run.Clone()
 	return c
 }
 
@@ -346,7 +263,7 @@ func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 
 // runOfCell is what lenses say of a cell's last run.
 type runOfCell struct {
-	state RunState
+	state view.RunState
 	hung  bool // its ranks wait for something
 }
 
@@ -386,7 +303,7 @@ func (b *board) active(w *workspace) []Run {
 	defer b.mu.Unlock()
 	var found []Run
 	for _, r := range b.runs {
-		if r.State != Ended && (w == nil || r.workspace == w) {
+		if r.State != view.Ended && (w == nil || r.workspace == w) {
 			found = append(found, r.clone())
 		}
 	}
@@ -439,10 +356,10 @@ func (b *board) clear(doc uri.URI) {
 	for key, r := range b.last {
 		switch {
 		case key.doc != doc:
-		case r.State == Ended:
+		case r.State == view.Ended:
 			delete(b.last, key)
 			c.cells[key.cell] = true
-		case r.before != nil && r.before.State == Ended:
+		case r.before != nil && r.before.State == view.Ended:
 			r.before = nil
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
@@ -84,7 +85,7 @@ func (f *boardFixture) ran(id string, index int) {
 	if !ok || !code {
 		f.t.Fatalf("there is no cell %d to run", index)
 	}
-	r := &Run{ID: id, Doc: d.URI, Cell: d.ID(c), text: docs.TextOf(c), cellLine: c.Line(), line: req.Line, end: c.EndLine(), workspace: f.w}
+	r := &Run{Run: view.Run{ID: id}, Doc: d.URI, Cell: d.ID(c), text: docs.TextOf(c), cellLine: c.Line(), line: req.Line, end: c.EndLine(), workspace: f.w}
 	f.mu.Lock()
 	f.enter(r)
 	f.mu.Unlock()
@@ -105,7 +106,7 @@ func TestBoardRun(t *testing.T) {
 	f := newBoardFixture(t, "x\n# %%\ny\n")
 	f.ran("r", 2)
 	cell := f.doc().IDs()[1]
-	if r, ok := f.lastRun(boardURI, cell); !ok || r.State != Queued {
+	if r, ok := f.lastRun(boardURI, cell); !ok || r.State != view.Queued {
 		t.Errorf("%+v", r)
 	}
 	f.told = change{}
@@ -116,20 +117,20 @@ func TestBoardRun(t *testing.T) {
 		&event.RankState{Header: head(event.KindRankState, "r", 1), State: "ready", Status: event.StatusOK, Seconds: 1},
 	)
 	r, _ := f.lastRun(boardURI, cell)
-	if r.State != Running || len(r.Parts) != 2 || r.Parts[0].Who != ranklist.Rank(0) || r.Done() != 1 {
+	if r.State != view.Running || len(r.Parts) != 2 || r.Parts[0].Who != ranklist.Rank(0) || view.Done(r.Parts) != 1 {
 		t.Errorf("%+v", r)
 	}
 	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] || len(d.cells) != 1 || d.text {
 		t.Errorf("told %+v", f.told)
 	}
-	if all := f.states(boardURI); len(all) != 1 || all[cell] != (runOfCell{state: Running}) || r.ID != "r" {
+	if all := f.states(boardURI); len(all) != 1 || all[cell] != (runOfCell{state: view.Running}) || r.ID != "r" {
 		t.Errorf("%+v", all)
 	}
 	if active := f.active(f.w); len(active) != 1 || active[0].ID != "r" {
 		t.Errorf("%+v", active)
 	}
 	f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r"}, Status: event.StatusError, Seconds: 2})
-	if r, _ := f.lastRun(boardURI, cell); r.State != Ended || r.Status != event.StatusError || r.Seconds != 2 {
+	if r, _ := f.lastRun(boardURI, cell); r.State != view.Ended || r.Status != event.StatusError || r.Seconds != 2 {
 		t.Errorf("%+v", r)
 	}
 	f.clear(boardURI)

@@ -8,6 +8,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
@@ -108,7 +109,7 @@ func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell) cellInfo {
 		info.Header = d.LineRange(c.Line())
 	}
 	if r, ran := s.board.lastRun(d.URI, info.ID); ran {
-		info.State, info.Stale, info.Run, info.Summary = r.cellState(), r.Stale(c), r.ID, r.outcome()
+		info.State, info.Stale, info.Run, info.Summary = r.cellState(), r.Stale(c), r.ID, r.Outcome()
 	}
 	return info
 }
@@ -116,9 +117,9 @@ func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell) cellInfo {
 // cellState is how a run goes or went, in a word.
 func (r *Run) cellState() cellState {
 	switch {
-	case r.State == Queued:
+	case r.State == view.Queued:
 		return cellQueued
-	case r.State == Running:
+	case r.State == view.Running:
 		return cellRunning
 	case r.Status == event.StatusOK:
 		return cellOK

@@ -8,6 +8,7 @@ import (
 
 	"go.lsp.dev/protocol"
 
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
 	"dipls/ranks/wire"
@@ -78,7 +79,7 @@ func (s *server) free(ctx context.Context, a *freeArgs) (*freeReply, error) {
 // at once; after that there is only one way to get on, which costs variables: the user is asked. A run that is cancelled
 // with another one, which is interrupted, too, hears of it once. It reports whether there was something to end.
 func (s *server) interruptRun(r Run, withAnother bool) bool {
-	if r.State == Ended {
+	if r.State == view.Ended {
 		return false
 	}
 	n := 1
@@ -153,7 +154,7 @@ func (s *server) endPoolIfWanted(r Run, kept string) {
 	case err != nil || chosen != end:
 		return
 	}
-	if now, known := s.board.run(r.ID); !known || now.State == Ended {
+	if now, known := s.board.run(r.ID); !known || now.State == view.Ended {
 		s.client.ShowMessage(protocol.MessageTypeInfo, "the run has ended meanwhile: the pool was kept")
 		return
 	}

@@ -63,10 +63,10 @@ var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 // message is the diagnostic: what is said there, and all that is known as a sentence.
 func (k *hangMark) message() string {
 	text := k.here()
-	if others := ranksIn(k.ev.Missing); !k.missing && len(others) > 0 {
+	if others := event.RanksAt(k.ev.Missing); !k.missing && len(others) > 0 {
 		text += " for " + ranklist.Name(others)
 	}
-	if others := ranksIn(k.ev.Waiting); k.missing && len(others) > 0 {
+	if others := event.RanksAt(k.ev.Waiting); k.missing && len(others) > 0 {
 		them := verb(len(k.place.Ranks) == 1, "it", "them")
 		text += ": " + joinWords(ranklist.Name(others), verb(len(others) == 1, "waits", "wait"), "for", them, operationOf(k.ev, ""))
 	}
@@ -169,4 +169,16 @@ func (h *hangs) opened(doc *docs.Snapshot) {
 		k.spot = h.spotOf(k)
 		h.layer.add(k)
 	}
+}
+
+func verb(one bool, singular, plural string) string {
+	if one {
+		return singular
+	}
+	return plural
+}
+
+// joinWords puts words into a row; "" is none.
+func joinWords(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
 }

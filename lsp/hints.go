@@ -98,7 +98,7 @@ func (r *Run) explained() string {
 	if r.Reason != "" {
 		lines = slices.Insert(lines, 0, r.Reason)
 	}
-	if hangs := r.hangSentences(); hangs != "" {
+	if hangs := r.HangSentences(); hangs != "" {
 		lines = append(lines, hangs)
 	}
 	return strings.Join(lines, "\n")

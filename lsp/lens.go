@@ -13,6 +13,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
@@ -198,7 +199,7 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, 
 	if ran {
 		add(lensOutcome)
 	}
-	if ran && run.state != Ended {
+	if ran && run.state != view.Ended {
 		add(lensInterrupt)
 	}
 	if run.hung {
@@ -278,7 +279,7 @@ func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.C
 		return lensCommand(r.outcomeAt(c), "", nil), true
 	case ran && n.kind == lensOutcome:
 		return lensCommand(r.outcomeAt(c), "showOutput", showOutputArgs{Run: r.ID}), true
-	case ran && n.kind == lensInterrupt && r.State != Ended:
+	case ran && n.kind == lensInterrupt && r.State != view.Ended:
 		return lensCommand("Interrupt", "interrupt", interruptArgs{Run: r.ID}), true
 	case ran && n.kind == lensFree && len(r.Hangs) > 0:
 		return lensCommand(freeTitle, "free", freeArgs{Run: r.Hangs[0].Run}), true

@@ -8,6 +8,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
@@ -110,7 +111,7 @@ func describeVariant(v variant, objects []wire.Object, tellWho, markdown bool) s
 	case o.Length != nil && o.Shape == nil:
 		facts = append(facts, fmt.Sprintf("length %d", *o.Length))
 	}
-	head += " " + joined(facts...)
+	head += " " + view.Joined(facts...)
 	if tellWho {
 		head += " — " + ranklist.NameEach(v.who)
 	}

@@ -76,13 +76,12 @@ func (o *output) tellFolded(w *workspace, sub *event.Subscription) {
 // enter takes an event.
 func (f *folding) enter(ev event.Event) {
 	if ev, ok := ev.(*event.RunStarted); ok && ev.Parent == "" {
-		f.items = append(f.items, foldedItem{foldedHeading, ev.Run, titleOf(ev)})
+		f.items = append(f.items, foldedItem{foldedHeading, ev.Run, view.Heading(ev)})
 	}
 	f.add(f.folder.Add(ev, time.Now()))
 	if ev, ok := ev.(*event.RunFinished); ok && ev.Parent == "" {
 		if r, ok := f.s.board.run(ev.Run); ok {
-			mark, text := r.verdict()
-			f.items = append(f.items, foldedItem{foldedOutcome, ev.Run, mark + " " + joined(text, r.took())})
+			f.items = append(f.items, foldedItem{foldedOutcome, ev.Run, r.Hint()})
 		}
 	}
 }

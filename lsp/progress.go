@@ -12,6 +12,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 )
 
@@ -41,9 +42,9 @@ func newProgress(s *server) feature {
 	}
 }
 
-// activity is something that goes on. The progress's lock guards the fields from outcome on.
+// activity is something that goes on. The progress's lock guards the run, and the fields from outcome on.
 type activity struct {
-	run    string // its id; "" for a pool
+	run    *view.Run // with the parts of the runs that its cell has asked for; nil for a pool
 	title  string
 	begun  time.Time
 	cancel func()
@@ -51,8 +52,6 @@ type activity struct {
 
 	outcome string
 	see     ranklist.List
-	quiet   bool
-	ended   map[ranklist.Who]bool
 	bars    map[barKey]*bar
 }
 
@@ -79,7 +78,7 @@ func (p *progress) event(w *workspace, ev event.Event) {
 	switch ev := ev.(type) {
 	case *event.RankState:
 		who, _ := ev.Who()
-		a.ended[who] = ev.Status != ""
+		a.run.Apply(ev, time.Now())
 		if ev.Status != "" {
 			maps.DeleteFunc(a.bars, func(k barKey, _ *bar) bool { return k.who == who })
 		}
@@ -88,7 +87,7 @@ func (p *progress) event(w *workspace, ev event.Event) {
 		a.stream(who, ev)
 	case *event.RunFinished:
 		delete(p.runs, id)
-		if a.run == id {
+		if a.run.ID == id {
 			a.finish(ending(ev))
 		}
 	}
@@ -100,8 +99,10 @@ func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 		p.runs[ev.Run] = parent
 		return
 	}
+	run := &view.Run{ID: ev.Run}
+	run.Apply(ev, time.Now())
 	see, _ := ranklist.Parse(ev.See) // it was made by the same package
-	a := p.begin(&activity{run: ev.Run, title: titleOf(ev), see: see, quiet: ev.Quiet, cancel: func() { p.s.interruptID(w, ev.Run) }})
+	a := p.begin(&activity{run: run, title: run.Heading(), see: see, cancel: func() { p.s.interruptID(w, ev.Run) }})
 	p.runs[ev.Run] = a
 }
 
@@ -122,7 +123,7 @@ func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 
 // begin shows an activity until it ends.
 func (p *progress) begin(a *activity) *activity {
-	a.begun, a.done, a.ended, a.bars = time.Now(), make(chan struct{}), map[ranklist.Who]bool{}, map[barKey]*bar{}
+	a.begun, a.done, a.bars = time.Now(), make(chan struct{}), map[barKey]*bar{}
 	p.s.goOn("progress", func() { p.show(a) })
 	return a
 }
@@ -171,20 +172,13 @@ func (p *progress) message(a *activity) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var parts []string
-	ranks, ended := 0, 0
-	for who, over := range a.ended {
-		if !who.IsLocal() {
-			ranks++
-			if over {
-				ended++
-			}
+	if a.run != nil {
+		switch ranks := a.run.Ranks(); {
+		case len(ranks) > 0:
+			parts = append(parts, fmt.Sprintf("%d/%d ranks", view.Done(ranks), len(ranks)))
+		case len(a.run.Parts) == 0:
+			parts = append(parts, "waiting for Python")
 		}
-	}
-	switch {
-	case ranks > 0:
-		parts = append(parts, fmt.Sprintf("%d/%d ranks", ended, ranks))
-	case a.run != "" && len(a.ended) == 0:
-		parts = append(parts, "waiting for Python")
 	}
 	parts = append(parts, lasted(time.Since(a.begun)))
 	if bar := a.bar(); bar != "" {
@@ -224,7 +218,7 @@ type barKey struct {
 
 // stream lets a process draw.
 func (a *activity) stream(who ranklist.Who, ev *event.Stream) {
-	if rank, ok := who.Rank(); a.quiet || ok && !a.see.Contains(rank) {
+	if rank, ok := who.Rank(); a.run.Quiet || ok && !a.see.Contains(rank) {
 		return
 	}
 	key := barKey{who, ev.Name}

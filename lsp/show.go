@@ -12,6 +12,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec/journal"
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 )
 
@@ -58,7 +59,7 @@ func (s *server) journalOf(id string) (string, error) {
 	switch {
 	case r.Journal != "":
 		return r.Journal, nil
-	case known && r.State == Queued:
+	case known && r.State == view.Queued:
 		return "", fmt.Errorf("run %s has not begun", id)
 	case known:
 		return "", fmt.Errorf("nothing of run %s was kept: there is no journal", id)

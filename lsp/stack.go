@@ -13,6 +13,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/journal"
+	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
@@ -129,7 +130,7 @@ func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply,
 		return nil, nobodyThere(nil, w.processes.glance())
 	}
 	text := foldedStacks(stacks)
-	if hangs := run.hangSentences(); hangs != "" {
+	if hangs := run.HangSentences(); hangs != "" {
 		text = hangs + "\n\n" + text
 	}
 	text = clean.Text(text)
@@ -161,7 +162,7 @@ func (s *server) runMeant(ctx context.Context, a *showStacksArgs) (*workspace, R
 		return nil, Run{}, err
 	}
 	for _, r := range slices.Backward(s.board.active(w)) {
-		if r.State == Running {
+		if r.State == view.Running {
 			return w, r, nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"go.lsp.dev/uri"
 
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -91,7 +92,7 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 	for _, r := range s.board.active(w) {
 		cell := s.numberNow(&r)
 		status.Runs = append(status.Runs, runStatus{
-			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: r.Done(), Parts: len(r.Parts), Hang: r.hangSentences(),
+			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: view.Done(r.Parts), Parts: len(r.Parts), Hang: r.HangSentences(),
 		})
 		for _, part := range r.Parts {
 			if part.Status == "" {

@@ -222,23 +222,13 @@ func (t *trial) awaitHang(ctx context.Context) (*event.Hang, error) {
 			if !ok || e.Run != id || e.Gone || e.Level == event.LevelInfo {
 				continue
 			}
-			if !slices.Equal(ranksAt(e.Missing), missing) {
+			if !slices.Equal(event.RanksAt(e.Missing), missing) {
 				_ = t.giveUp(ctx, id)
 				return nil, fmt.Errorf("rank %d stayed away from a collective, and another is blamed: %s", missing[0], e.Text)
 			}
 			return e, nil
 		}
 	}
-}
-
-// ranksAt are the ranks at some places.
-func ranksAt(places []event.Place) []int {
-	var on []int
-	for _, p := range places {
-		on = append(on, p.Ranks...)
-	}
-	slices.Sort(on)
-	return on
 }
 
 // free interrupts ranks that wait for another one, several times, and checks that they go on with their variables.

@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 
 	"dipls/dipexec/event":           {"dipls/ranks/wire"},
 	"dipls/dipexec/event/eventtest": {"dipls/dipexec/event"},
-	"dipls/dipexec/view":            {"dipls/dipexec/event"},
+	"dipls/dipexec/view":            {"dipls/cells", "dipls/dipexec/event"},
 	"dipls/dipexec/journal":         {"dipls/dipexec/event", "dipls/dipexec/view", "dipls/ranks/wire"},
 	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
 

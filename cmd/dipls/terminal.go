@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,9 +15,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
-	"dipls/internal/clean"
 	"dipls/internal/paced"
-	"dipls/internal/ranklist"
 	"dipls/session"
 )
 
@@ -46,28 +42,13 @@ type terminal struct {
 	wayOut     string          // of ranks that wait for each other, a line for the user; "": nothing is said of it
 	shownOut   map[string]bool // runs in which it was said
 	folder     *view.Folder
-	runs       []*runStatus // in progress, in the order in which they started
-	pool       string       // what the pool is doing while no cell runs, "" if nothing worth telling
+	runs       view.Runs // in progress
+	pool       string    // what the pool is doing while no cell runs, "" if nothing worth telling
 	pending    bytes.Buffer
 	pendingTo  io.Writer
 	drawnAt    time.Time // when the live region was drawn
 	progress   func()    // told when the reader has taken some of what is written
 	writeError error     // the first failure to write: the reader has gone
-}
-
-// runStatus is what the status line tells of a run in progress.
-type runStatus struct {
-	id      string
-	parent  string // the run whose cell asked for this one; "" if none did
-	cell    int
-	title   string
-	target  string
-	started time.Time
-	busy    map[ranklist.Who]bool // that still run it
-	ranks   int                   // ranks that have taken part
-	begun   bool                  // a process has begun it
-	journal string
-	failed  []*event.Failure
 }
 
 func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
@@ -127,7 +108,7 @@ func (t *terminal) show(sub session.Subscription) error {
 // nextWake is how long show may sleep without an event.
 func (t *terminal) nextWake(now time.Time) time.Duration {
 	wake := time.Hour
-	if t.err.live && (len(t.runs) > 0 || t.pool != "") {
+	if t.err.live && (t.runs.Last() != nil || t.pool != "") {
 		wake = redrawEvery
 	}
 	if deadline, ok := t.folder.Deadline(); ok {
@@ -140,76 +121,29 @@ func (t *terminal) nextWake(now time.Time) time.Duration {
 func (t *terminal) take(events []event.Event) {
 	now := time.Now()
 	for _, ev := range events {
+		run := t.runs.Apply(ev, now)
 		switch e := ev.(type) {
 		case *event.RunStarted:
-			t.started(e, now)
-		case *event.RankState:
-			t.rankState(e)
+			t.started(run)
 		case *event.PoolState:
 			t.poolState(e)
-		case *event.Failure:
-			if run := t.run(e.Run); run != nil {
-				run.failed = append(run.failed, e)
-			}
 		}
 		t.print(t.folder.Add(ev, now))
-		if e, ok := ev.(*event.RunFinished); ok {
-			t.finished(e)
+		if run != nil && run.State == view.Ended {
+			t.finished(run)
 		}
 	}
 }
 
-func (t *terminal) started(e *event.RunStarted, now time.Time) {
-	run := &runStatus{
-		id: e.Run, parent: e.Parent, title: e.Title, target: e.Target, started: now, journal: e.Journal, busy: map[ranklist.Who]bool{},
-	}
-	if e.Cell != nil {
-		run.cell = *e.Cell
-	}
-	t.runs = append(t.runs, run)
-	if !t.quiet && run.parent == "" {
-		heading := "── " + run.label() + " · " + cells.NameTarget(e.Target)
-		if e.Autodip {
-			heading += " (autodip)"
-		}
-		t.say(t.dim(heading))
-	}
-}
-
-// run is the run in progress with an id, or nil.
-func (t *terminal) run(id string) *runStatus {
-	for _, run := range t.runs {
-		if run.id == id {
-			return run
-		}
-	}
-	return nil
-}
-
-func (r *runStatus) label() string {
-	label := fmt.Sprintf("cell %d", r.cell)
-	if r.title != "" {
-		label += " " + clean.Line(r.title)
-	}
-	return label
-}
-
-func (t *terminal) rankState(e *event.RankState) {
-	run := t.run(e.Run)
-	if run == nil {
+func (t *terminal) started(run *view.Run) {
+	if t.quiet || run.Parent != "" {
 		return
 	}
-	who, _ := e.Who()
-	switch e.State {
-	case "busy":
-		run.begun = true
-		run.busy[who] = true
-		if !who.IsLocal() {
-			run.ranks++
-		}
-	case "ready", "dead", "stopped":
-		delete(run.busy, who)
+	heading := "── " + run.Label() + " · " + cells.NameTarget(run.Target)
+	if run.Autodip {
+		heading += " (autodip)"
 	}
+	t.say(t.dim(heading))
 }
 
 func (t *terminal) poolState(e *event.PoolState) {
@@ -219,76 +153,26 @@ func (t *terminal) poolState(e *event.PoolState) {
 	}
 }
 
-func (t *terminal) finished(e *event.RunFinished) {
-	run := t.run(e.Run)
-	if run == nil {
-		return
-	}
-	t.runs = slices.DeleteFunc(t.runs, func(r *runStatus) bool { return r == run })
-	if run.parent != "" {
+func (t *terminal) finished(run *view.Run) {
+	if run.Parent != "" {
 		return // what it printed and how it failed has been shown, and the cell that asked goes on or tells
 	}
-	if t.quiet && e.Status == event.StatusOK {
+	if t.quiet && run.Status == event.StatusOK {
 		return
 	}
-	took := view.FormatDuration(time.Duration(e.Seconds * float64(time.Second)))
+	took, ranks := view.FormatDuration(time.Duration(run.Seconds*float64(time.Second))), len(run.Ranks())
 	switch {
-	case e.Status == event.StatusOK && run.ranks > 0:
-		t.say(t.colour(32, "✓") + t.dim(fmt.Sprintf(" %s · %s", plural(run.ranks, "rank"), took)))
-	case e.Status == event.StatusOK:
+	case run.Status == event.StatusOK && ranks > 0:
+		t.say(t.colour(32, "✓") + t.dim(fmt.Sprintf(" %s · %s", plural(ranks, "rank"), took)))
+	case run.Status == event.StatusOK:
 		t.say(t.colour(32, "✓") + t.dim(" "+took))
 	default:
 		// The traceback or the reason has been shown by now; this line sums it up where the eye rests at the end.
-		t.say(t.colour(31, "✗") + fmt.Sprintf(" %s: %s after %s", run.label(), run.outcome(e.Status), took))
-		if run.journal != "" {
-			t.say(t.dim("  journal: " + run.journal))
+		t.say(t.colour(31, "✗") + fmt.Sprintf(" %s: %s after %s", run.Label(), run.Summary(), took))
+		if run.Journal != "" {
+			t.say(t.dim("  journal: " + run.Journal))
 		}
 	}
-}
-
-// maxFailures bounds how many distinct failures the line that sums a run up names.
-const maxFailures = 3
-
-// outcome says in a few words how a run ended that did not go well: "NameError on ranks 0-2 (train.py:12)".
-func (r *runStatus) outcome(status event.Status) string {
-	if !r.begun && status != event.StatusInterrupted {
-		return "could not start"
-	}
-	if len(r.failed) == 0 || status != event.StatusError {
-		return map[event.Status]string{
-			event.StatusError: "could not run", event.StatusDied: "ended by a death", event.StatusInterrupted: "interrupted",
-		}[status]
-	}
-	var order []string
-	whose := map[string][]ranklist.Who{}
-	for _, failure := range r.failed {
-		what := clean.Line(failure.Name()) + "%s"
-		if failure.Line > 0 {
-			what += fmt.Sprintf(" (%s:%d)", filepath.Base(string(failure.Path)), failure.Line)
-		}
-		if whose[what] == nil {
-			order = append(order, what)
-		}
-		who, _ := failure.Who()
-		whose[what] = append(whose[what], who)
-	}
-	var words []string
-	for i, what := range order {
-		if i == maxFailures {
-			words = append(words, fmt.Sprintf("%d more kinds of failure", len(order)-i))
-			break
-		}
-		words = append(words, strings.Replace(what, "%s", onRanks(whose[what]), 1))
-	}
-	return strings.Join(words, "; ")
-}
-
-// onRanks is " on rank 1", " on ranks 0-2", or "" for the local namespace.
-func onRanks(who []ranklist.Who) string {
-	if !slices.ContainsFunc(who, func(w ranklist.Who) bool { return !w.IsLocal() }) {
-		return ""
-	}
-	return " on " + ranklist.NameEach(who)
 }
 
 // print shows folded items.
@@ -431,34 +315,18 @@ func (t *terminal) liveLines(now time.Time) []string {
 
 func (t *terminal) statusLine(now time.Time) string {
 	spinner := string([]rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")[now.UnixMilli()/redrawEvery.Milliseconds()%10])
+	run := t.runs.Last()
 	switch {
-	case len(t.runs) > 0:
-		run := t.runs[len(t.runs)-1]
-		busy := run.stillBusy()
+	case run != nil:
+		busy := run.Busy()
 		if t.pool != "" {
 			busy = t.pool
 		}
-		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.label(), busy, view.FormatDuration(now.Sub(run.started))))
+		return t.dim(fmt.Sprintf("%s %s · %s · %s", spinner, run.Label(), busy, view.FormatDuration(now.Sub(run.Started))))
 	case t.pool != "":
 		return t.dim(spinner + " " + t.pool)
 	}
 	return ""
-}
-
-// stillBusy names the ranks that a run waits for.
-func (r *runStatus) stillBusy() string {
-	if r.busy[ranklist.Local] {
-		return ranklist.Local.String()
-	}
-	if len(r.busy) == 0 {
-		return cells.NameTarget(r.target)
-	}
-	var ranks []int
-	for who := range r.busy {
-		rank, _ := who.Rank()
-		ranks = append(ranks, rank)
-	}
-	return fmt.Sprintf("%s of %d running", ranklist.Of(ranks...), r.ranks)
 }
 
 func plural(n int, noun string) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -269,6 +270,16 @@ type Place struct {
 	Run   string    `json:"run,omitempty"`  // the run that compiled the code, as in [Frame]
 	Name  string    `json:"name,omitempty"` // of the function
 	Why   string    `json:"why"`            // "in all_reduce", "has finished this cell", "in next(loader)", …
+}
+
+// RanksAt are the ranks at some places, in order.
+func RanksAt(places []Place) []int {
+	var all []int
+	for _, p := range places {
+		all = append(all, p.Ranks...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Log is a sentence for the user.

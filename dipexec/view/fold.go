@@ -98,12 +98,10 @@ func NewFolder(o FoldOptions) *Folder {
 
 // foldRun is what a Folder knows of a run.
 type foldRun struct {
+	Run     // as far as starts and ends go
 	f       *Folder
-	id      string
 	cell    *int
-	see     ranklist.List
-	quiet   bool
-	over    bool
+	see     ranklist.List // of Run.See
 	procs   map[ranklist.Who]*foldProc
 	ranks   int  // how many of procs are ranks
 	seen    int  // how many of those are seen
@@ -187,8 +185,8 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 	case *event.RunStarted:
 		clear(f.ends)
 		r := f.run(h)
+		r.Apply(e, now)
 		r.see, _ = ranklist.Parse(e.See)
-		r.quiet = e.Quiet
 	case *event.RankState:
 		f.rankState(e, now)
 	case *event.Stream:
@@ -213,7 +211,9 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 		p.finishScreens(now)
 		p.add(classKey{ItemFailure, 0, e.Signature()}, entry{at: now, ev: e, text: failureText(e)})
 	case *event.RunFinished:
-		f.runFinished(e)
+		if e.Status != event.StatusSkipped { // else there is nothing of it to show
+			f.runFinished(e, now)
+		}
 	case *event.Log:
 		f.notice(e, e.Text)
 	case *event.Hang:
@@ -267,7 +267,7 @@ func (f *Folder) Live() []LiveLine {
 }
 
 func (r *foldRun) live() []LiveLine {
-	if r.quiet && !r.over {
+	if r.Quiet && r.State != Ended {
 		return nil
 	}
 	var lines []LiveLine
@@ -293,7 +293,7 @@ func (r *foldRun) live() []LiveLine {
 				continue
 			}
 			where[text] = len(lines)
-			lines = append(lines, LiveLine{Run: r.id, Text: text})
+			lines = append(lines, LiveLine{Run: r.ID, Text: text})
 			ranks = append(ranks, nil)
 			if isRank {
 				ranks[len(ranks)-1] = []int{rank}
@@ -342,12 +342,12 @@ func (f *Folder) take(now time.Time) []Item {
 // run returns the run that an event belongs to.
 func (f *Folder) run(h *event.Header) *foldRun {
 	for _, r := range slices.Backward(f.runs) {
-		if r.id == h.Run {
+		if r.ID == h.Run {
 			return r
 		}
 	}
 	r := &foldRun{
-		f: f, id: h.Run, cell: h.Cell, see: ranklist.All, procs: map[ranklist.Who]*foldProc{},
+		Run: Run{ID: h.Run}, f: f, cell: h.Cell, see: ranklist.All, procs: map[ranklist.Who]*foldProc{},
 		classes: map[classKey]*class{}, shown: map[string]shownFailure{},
 	}
 	f.runs = append(f.runs, r)
@@ -414,7 +414,7 @@ func (f *Folder) display(e *event.Display, now time.Time) {
 	}
 }
 
-func (f *Folder) runFinished(e *event.RunFinished) {
+func (f *Folder) runFinished(e *event.RunFinished, now time.Time) {
 	r := f.run(&e.Header)
 	for _, who := range slices.SortedFunc(maps.Keys(r.procs), ranklist.Who.Compare) {
 		p := r.procs[who]
@@ -427,15 +427,15 @@ func (f *Folder) runFinished(e *event.RunFinished) {
 	}
 	r.release(e)
 	f.end(e, e.Reason)
-	r.over = true
+	r.Apply(e, now)
 	over := 0
 	for _, r := range f.runs {
-		if r.over {
+		if r.State == Ended {
 			over++
 		}
 	}
 	if over > keptRuns {
-		i := slices.IndexFunc(f.runs, func(r *foldRun) bool { return r.over })
+		i := slices.IndexFunc(f.runs, func(r *foldRun) bool { return r.State == Ended })
 		maps.DeleteFunc(f.unsettled, func(p *foldProc, _ struct{}) bool { return p.r == f.runs[i] })
 		f.runs = slices.Delete(f.runs, i, i+1)
 	}
@@ -545,7 +545,7 @@ func (p *foldProc) addDisplay(e *event.Display, now time.Time) {
 // alone reports whether nothing can fold with the process's output.
 func (p *foldProc) alone(k ItemKind) bool {
 	switch {
-	case p.who.IsLocal() || p.r.over:
+	case p.who.IsLocal() || p.r.State == Ended:
 		return true
 	case k == ItemFailure:
 		return p.r.ranks == 1
@@ -631,7 +631,7 @@ func (r *foldRun) arrive(p *foldProc) {
 
 // complete reports whether every rank that takes part has reached the class.
 func (r *foldRun) complete(c *class) bool {
-	if r.id == "" {
+	if r.ID == "" {
 		return false // it is not known who else will print it
 	}
 	want := r.showing
@@ -734,7 +734,7 @@ func (r *foldRun) emit(c *class) {
 
 // show puts out entries that folded into one, of ranks in ascending order or of the local namespace.
 func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
-	it := Item{Kind: key.kind, Run: r.id, Cell: r.cell, Text: entries[0].text, Event: entries[0].ev}
+	it := Item{Kind: key.kind, Run: r.ID, Cell: r.cell, Text: entries[0].text, Event: entries[0].ev}
 	if key.kind == ItemLine {
 		it.Stream = event.StreamNames[key.stream]
 	}
@@ -793,7 +793,7 @@ func prompted(prompt, value string) string {
 
 // put shows an item. In a quiet run only failures are shown at once, everything else at its end.
 func (r *foldRun) put(it Item) {
-	if !r.quiet || r.over || it.Kind == ItemFailure {
+	if !r.Quiet || r.State == Ended || it.Kind == ItemFailure {
 		r.f.out = append(r.f.out, it)
 		return
 	}
@@ -835,7 +835,7 @@ func (r *foldRun) release(e event.Event) {
 
 // prefix is what lines of these ranks begin with.
 func (r *foldRun) prefix(ranks []int, failure bool) string {
-	if r.id != "" && (r.ranks == 1 || !failure && r.seen == 1) {
+	if r.ID != "" && (r.ranks == 1 || !failure && r.seen == 1) {
 		return ""
 	}
 	return "[" + ranklist.Of(ranks...).String() + "] "

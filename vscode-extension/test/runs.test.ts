@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { DipEvent } from '../src/generated/server';
-import { LOCAL, rankList } from '../src/ranks';
+import { heading } from '../src/output/transcript';
+import { duration, LOCAL, rankList } from '../src/ranks';
 import { type Run, Runs, type RunsListener } from '../src/runs';
 import { plain } from '../src/screen';
 import type { Entry } from '../src/timeline';
@@ -410,4 +412,50 @@ describe('what ranks wait for', () => {
     runs.settle();
     expect(shown()).toEqual(['[] hang? ranks 0 and 2 wait for rank 1']);
   });
+});
+
+interface Example {
+  readonly name: string;
+  readonly events: readonly DipEvent[];
+  readonly run: {
+    readonly state: string;
+    readonly parts: readonly (readonly [number | 'local', string, string])[];
+    readonly status?: string;
+    readonly seconds?: number;
+    readonly hangs: readonly number[];
+  };
+  readonly texts: Readonly<Record<string, string>>;
+}
+
+const examples = (
+  JSON.parse(readFileSync(new URL('../../testdata/runs.json', import.meta.url), 'utf8')) as { runs: Example[] }
+).runs;
+
+describe('the examples that the server is held to, too', () => {
+  it.each(examples.filter(({ events }) => events[0]?.event === 'run_started').map((x) => [x.name, x] as const))(
+    '%s',
+    (_, x) => {
+      const runs = new Runs(() => 0);
+      for (const event of x.events) {
+        runs.apply(event);
+      }
+      const run = runs.get('r');
+      expect(run).toBeDefined();
+      if (!run) {
+        return;
+      }
+      expect(run.running).toBe(x.run.state === 'running');
+      expect(run.status).toBe(x.run.status);
+      expect(run.seconds).toBe(x.run.seconds);
+      expect([...run.hangs.keys()].sort()).toEqual(x.run.hangs);
+      const parts = [...run.parts.values()].sort((a, b) => a.rank - b.rank);
+      expect(parts.map((p) => [p.rank === LOCAL ? 'local' : p.rank, p.state, p.status ?? ''])).toEqual(x.run.parts);
+      if (x.texts['title'] !== undefined) {
+        expect(heading(run.event)).toBe(x.texts['title']);
+      }
+      if (x.texts['took'] !== undefined) {
+        expect(duration(x.run.seconds ?? 0)).toBe(x.texts['took']);
+      }
+    },
+  );
 });
