@@ -31,6 +31,16 @@
 // When a rank dies, its process group is broken, and ranks that wait for it may wait for ever. The others get a moment to
 // fail by themselves, which tells the user more. Then they are interrupted.
 //
+// # Ranks that wait for each other
+//
+// No interrupt reaches a rank that waits in a collective, and a rank that has missed one would pair its next with another's last. So the ranks
+// are kept in step. What they report about their collectives is judged by package diagnose, which asks nobody. Here is who asks, and who acts:
+//
+//   - hang.go checks a long run on the ranks, and tells who waits for whom. standstill.go tells of processes that cannot say anything themselves.
+//   - free.go follows an interrupt: it breaks the process groups of ranks that wait, so that whatever waits in them raises.
+//   - mend.go forms broken groups anew. After an interrupt it does so before the end of the run is told.
+//   - step.go checks before a run whether the ranks are in step, and has them mended if they are not.
+//
 // # Commands
 //
 // While a cell runs in the local namespace, it may ask for what only the server can do: push and pull variables, make a pool,

@@ -20,106 +20,7 @@ import (
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
-	"dipls/ranks/host"
-	"dipls/ranks/wire"
 )
-
-// Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
-type Process interface {
-	Who() ranklist.Who
-	Seed() *int64                // of its random generators; nil if none was chosen
-	GroupTimeout() time.Duration // of its collectives; 0 if none was chosen
-	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)
-	Interrupt(ctx context.Context, id string) error
-	SetBackground(f func(ranks.Happening))
-	Push(ctx context.Context, req *ranks.PreparedPush) error
-	EndPush(commit bool)
-	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
-	PullBeside(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) // also while it waits in a collective
-	Answer(reply any) error
-	Names(ctx context.Context, names []string) ([]string, error)
-	Groups(ctx context.Context) (*wire.GroupsReply, error)
-	TellHang(event []byte) // for its app
-	Connections(ctx context.Context) ([]wire.Connection, error)
-	Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error)
-	Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error)
-	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
-	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
-	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
-	Stack(ctx context.Context) (*wire.StackReply, error)
-	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it can, or that is not known
-	Vitals(ctx context.Context) (v host.Vitals, ok bool)
-	Condition(ctx context.Context, before, now host.Vitals, answered bool) host.Condition
-	Done() <-chan struct{} // closed when it has ended
-	Err() error            // why it has ended; nil while it lives
-}
-
-// Pool gives the executor the processes to run on. The executor asks whenever a run needs them. That may start
-// them, which may take long, or give new ones after the old ones have died. An error ends the run as [event.StatusDied] and is its reason, so
-// it should be a sentence that says what to do next.
-type Pool interface {
-	Local(ctx context.Context) (Process, error)
-	Ranks(ctx context.Context) ([]Process, error) // all ranks, in order
-}
-
-// BrokenPoolError is the error of a [Pool] in which a rank has died. The others live on until the pool is ended or restarted: no code
-// runs on them, but their variables can be pulled.
-type BrokenPoolError struct {
-	Ranks []Process // all ranks, in order
-	Err   error     // the first death
-}
-
-func (e *BrokenPoolError) Error() string {
-	living := rankNumbers(slices.DeleteFunc(slices.Clone(e.Ranks), func(p Process) bool { return !isAlive(p) }))
-	if len(living) == 0 {
-		return fmt.Sprintf("the pool is dead and its variables are lost; %%makedip -r restarts it, then run the cells again (%v)", e.Err)
-	}
-	verb := "holds"
-	if len(living) > 1 {
-		verb = "hold"
-	}
-	return fmt.Sprintf("the pool is dead, and no cell runs on its ranks (%v); what %s still %s can be pulled, as by %%dipull -r %d; %%makedip -r starts new ranks",
-		e.Err, ranklist.Name(living), verb, living[0])
-}
-
-func (e *BrokenPoolError) Unwrap() error { return e.Err }
-
-// lost is the error if ranks that are needed have died.
-func (e *BrokenPoolError) lost(dead []int) error {
-	verb := "lives"
-	if len(dead) > 1 {
-		verb = "live"
-	}
-	return fmt.Errorf("%s no longer %s: %w", ranklist.Name(dead), verb, e)
-}
-
-// isAlive reports whether a process has not ended.
-func isAlive(p Process) bool {
-	select {
-	case <-p.Done():
-		return false
-	default:
-		return true
-	}
-}
-
-// Manager makes and ends a [Pool]'s processes when a magic of the local namespace asks for it.
-type Manager interface {
-	// Make makes, restarts or ends the ranks, or changes settings of a living pool. text says what was done, for
-	// the user. The executor calls it when no run is on the ranks.
-	Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error)
-	// Info describes the processes, without starting any. Autodip is the executor's to fill in.
-	Info(ctx context.Context) wire.PoolInfo
-}
-
-// ProcessesOf converts a pool's ranks for [Pool.Ranks].
-func ProcessesOf(pool *ranks.Pool) []Process {
-	processes := make([]Process, 0, pool.Size())
-	for _, p := range pool.Ranks() {
-		processes = append(processes, p)
-	}
-	return processes
-}
 
 // Options configure an Executor.
 type Options struct {
@@ -132,30 +33,6 @@ type Options struct {
 	QueueBytes     int            // how much output waits for a subscriber; 0 is 4 MiB
 	StallAfter     time.Duration  // how long a subscriber that takes nothing is waited for; 0 is 1 s
 	Trace          *trace.Tracer  // nil: none
-}
-
-// Request is one cell to run: an immutable snapshot of it, and where it goes. Or it is something without code that takes its turn like a
-// cell: see [RequestForTransfer] and [RequestForPool].
-type Request struct {
-	Path      string          `json:"path,omitempty"`      // file of the cell; "" if it has none
-	Cell      int             `json:"cell,omitempty"`      // index of the cell
-	Title     string          `json:"title,omitempty"`     // title of the cell
-	Code      string          `json:"code"`                // rewritten for execution; line numbers as in the file
-	Line      int             `json:"line"`                // 1-based line of Path on which Code starts
-	Directive cells.Directive `json:"directive,omitzero"`  // what the cell says
-	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that does not say where it runs is local, also under autodip
-	Target    cells.Target    `json:"target,omitzero"`     // what the command says; zero: nothing
-	See       ranklist.List   `json:"see,omitzero"`        // what the command says; zero: nothing
-	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code, from its start; 0: none
-	HangAfter time.Duration   `json:"hang_after,omitzero"` // when after its start the run is first checked for ranks that wait for others; 0: 10 s, less: never
-
-	Transfer *Transfer         `json:"transfer,omitempty"` // variables to be moved, in place of code
-	Pool     *wire.MakeCommand `json:"pool,omitempty"`     // a pool to be made, in place of code
-
-	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal may take; 0: as the Journal's options say; less: any amount
-
-	// Caller is who wants the run, for the [Pool] and the [Manager]: see [CallerOf].
-	Caller any `json:"-"`
 }
 
 // callerKey is the key of a context's caller.
@@ -420,68 +297,6 @@ func (e *Executor) StateChanged(c ranks.StateChange) {
 	}
 }
 
-// processDied publishes the death of a process, unless a run does.
-func (e *Executor) processDied(p Process, err error) {
-	e.mu.Lock()
-	known := e.procs[p.Who()]
-	e.mu.Unlock()
-	if known != nil && known.p == p && !known.tellDeath() {
-		return
-	}
-	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, p.Who()), State: event.StateDead, Reason: err.Error()})
-}
-
-// process returns what the executor knows of a process, and whether the process is new. If it replaces another one,
-// that one is forgotten.
-func (e *Executor) process(p Process) (known *process, fresh bool) {
-	who := p.Who()
-	e.mu.Lock()
-	old := e.procs[who]
-	if old != nil && old.p == p {
-		e.mu.Unlock()
-		return old, false
-	}
-	known = &process{e: e, p: p, who: who, track: e.o.Trace.NewTrack("output of " + who.String())}
-	e.procs[who] = known
-	e.mu.Unlock()
-	if old != nil {
-		old.adopt(nil)
-	}
-	return known, true
-}
-
-// forgetEnded forgets ranks that have ended: the next pool may have fewer.
-func (e *Executor) forgetEnded() {
-	var ended []*process
-	e.mu.Lock()
-	for who, p := range e.procs {
-		select {
-		case <-p.p.Done():
-			if !who.IsLocal() {
-				ended = append(ended, p)
-				delete(e.procs, who)
-			}
-		default:
-		}
-	}
-	e.mu.Unlock()
-	for _, p := range ended {
-		p.adopt(nil)
-	}
-}
-
-// ranks gives all ranks of the pool.
-func (e *Executor) ranks(ctx context.Context) ([]Process, error) {
-	procs, err := e.o.Pool.Ranks(ctx)
-	if err == nil && len(procs) == 0 {
-		err = errors.New("the pool has no ranks")
-	}
-	if err == nil {
-		e.remember(poolNamespace, procs)
-	}
-	return procs, err
-}
-
 func (e *Executor) isClosed() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -537,10 +352,4 @@ func (e *Executor) Close(ctx context.Context) {
 		p.adopt(nil)
 	}
 	e.bus.Close()
-}
-
-// rankOf is the number of a process of the pool.
-func rankOf(p Process) int {
-	rank, _ := p.Who().Rank()
-	return rank
 }

@@ -34,10 +34,10 @@ type rescue struct {
 	hurried chan struct{} // capacity 1: somebody has interrupted again, or wants the ranks freed
 	done    chan struct{}
 
-	mu   sync.Mutex // guards seen; no other lock is taken with it held
-	seen []standing // at the last look; nil: there has been none
+	mu   sync.Mutex          // guards seen; no other lock is taken with it held
+	seen []diagnose.Standing // at the last look; nil: there has been none
 
-	freed []standing // the ranks that had to be freed, as they were then; the goroutine's until done
+	freed []diagnose.Standing // the ranks that had to be freed, as they were then; the goroutine's until done
 }
 
 // beginRescue follows an interrupt.
@@ -66,7 +66,7 @@ func (s *rescue) hurry() {
 func (s *rescue) end() []string {
 	s.stop()
 	<-s.done
-	return describeWaiting(s.freed, "was", "were")
+	return diagnose.DescribeWaiting(s.freed, "was", "were")
 }
 
 // whereabouts are the lines at which ranks were last seen, as far as known.
@@ -78,10 +78,10 @@ func (s *rescue) whereabouts(parts []*part) []string {
 	defer s.mu.Unlock()
 	var lines []string
 	for _, at := range s.seen {
-		if at.groups == nil || !slices.ContainsFunc(parts, func(pt *part) bool { return pt.proc.who == ranklist.Rank(at.rank) }) {
+		if at.Groups == nil || !slices.ContainsFunc(parts, func(pt *part) bool { return pt.proc.who == ranklist.Rank(at.Rank) }) {
 			continue
 		}
-		if line := diagnose.At(at.groups); line != "" && !slices.Contains(lines, line) {
+		if line := diagnose.At(at.Groups); line != "" && !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
@@ -95,8 +95,8 @@ func (s *rescue) watch() {
 	e := s.r.e
 	soon := e.o.FreeAfter / 4
 	pause := soon
-	var before []standing // at the last look, if a rank waited then
-	tries := 0            // to free ranks that have stayed where they are
+	var before []diagnose.Standing // at the last look, if a rank waited then
+	tries := 0                     // to free ranks that have stayed where they are
 	hurried := false
 	for {
 		select {
@@ -113,13 +113,13 @@ func (s *rescue) watch() {
 		s.mu.Lock()
 		s.seen = seen
 		s.mu.Unlock()
-		waits := slices.ContainsFunc(seen, standing.waits)
-		stand := before != nil && !haveMoved(before, seen)
+		waits := slices.ContainsFunc(seen, diagnose.Standing.Waits)
+		stand := before != nil && !diagnose.HaveMoved(before, seen)
 		if !stand {
 			tries = 0
 		}
 		switch {
-		case hurried && mayHold(seen), waits && tries < maxFreeTries && (stand || waitsInVain(seen)):
+		case hurried && diagnose.MayHold(seen), waits && tries < maxFreeTries && (stand || diagnose.WaitsInVain(seen)):
 			s.free(seen)
 			tries++
 			pause = soon // some connections may not have been there yet
@@ -135,68 +135,25 @@ func (s *rescue) watch() {
 		if !waits {
 			before = nil
 		}
-		if !haveGroups(seen) && slices.ContainsFunc(seen, func(at standing) bool { return at.groups != nil }) {
+		if !diagnose.HaveGroups(seen) && slices.ContainsFunc(seen, func(at diagnose.Standing) bool { return at.Groups != nil }) {
 			hurried = false // there is nothing to free
 		}
 	}
 }
 
 // free breaks the groups, and notes which ranks that freed.
-func (s *rescue) free(seen []standing) {
+func (s *rescue) free(seen []diagnose.Standing) {
 	for _, at := range seen {
-		again := func(before standing) bool {
-			return before.rank == at.rank && diagnose.Wait(before.groups) == diagnose.Wait(at.groups)
+		again := func(before diagnose.Standing) bool {
+			return before.Rank == at.Rank && diagnose.Wait(before.Groups) == diagnose.Wait(at.Groups)
 		}
-		if at.waits() && !slices.ContainsFunc(s.freed, again) {
+		if at.Waits() && !slices.ContainsFunc(s.freed, again) {
 			s.freed = append(s.freed, at)
 		}
 	}
 	for _, problem := range s.r.e.breakGroups(s.all) {
 		s.r.log(event.LevelWarning, "%s", problem)
 	}
-}
-
-// waitsInVain tells whether a rank waits in a collective that an idle rank has not reached.
-func waitsInVain(ranks []standing) bool {
-	idle := func(rank int) bool {
-		return slices.ContainsFunc(ranks, func(s standing) bool { return s.rank == rank && !s.busy })
-	}
-	waits := func(rank int) bool {
-		return slices.ContainsFunc(ranks, func(s standing) bool { return s.rank == rank && s.waits() })
-	}
-	for _, g := range groupsOf(ranks) {
-		last := g.last()
-		for count, on := range g.counts {
-			if count != last && slices.ContainsFunc(on, idle) && slices.ContainsFunc(g.counts[last], waits) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// mayHold tells whether process groups may keep a rank from coming back: one waits or has not answered, or their counts differ.
-func mayHold(ranks []standing) bool {
-	silent := func(s standing) bool { return s.groups == nil }
-	return haveGroups(ranks) && (slices.ContainsFunc(ranks, silent) || outOfStep(ranks) || inFlight(ranks))
-}
-
-// haveGroups tells whether any rank has joined a process group.
-func haveGroups(ranks []standing) bool {
-	return slices.ContainsFunc(ranks, func(s standing) bool { return s.groups != nil && len(s.groups.Groups) > 0 })
-}
-
-// haveMoved tells whether a rank has reached another collective between two looks.
-func haveMoved(before, now []standing) bool {
-	return !slices.EqualFunc(before, now, func(a, b standing) bool {
-		if a.groups == nil || b.groups == nil {
-			return a.groups == b.groups
-		}
-		return slices.EqualFunc(a.groups.Groups, b.groups.Groups, func(g, h wire.Group) bool { return g.Name == h.Name && g.Count == h.Count }) &&
-			slices.EqualFunc(a.groups.Operations, b.groups.Operations, func(o, p wire.Operation) bool {
-				return o.Group == p.Group && o.Name == p.Name && o.Count == p.Count && o.Thread == p.Thread
-			})
-	})
 }
 
 // breakGroups makes the living ranks of a pool give up whatever waits in their process groups. It returns the problems that they report.
@@ -344,7 +301,7 @@ func (f freeing) cancel() { f() }
 
 // freeBetween frees and mends ranks that still run a run that was given up, while no run has its turn there.
 func (e *Executor) freeBetween(ctx context.Context, procs []Process) error {
-	clauses := e.describeStep(e.look(ctx, procs, freePatience))
+	clauses := diagnose.DescribeStep(e.look(ctx, procs, freePatience))
 	told, err := e.bringBackAndMend(ctx, procs)
 	if err != nil {
 		return err

@@ -115,19 +115,32 @@ func (e *Executor) living(target cells.Target) []Process {
 	return living
 }
 
-// remember notes the processes that the pool has given.
-func (e *Executor) remember(ns namespace, procs []Process) {
+// Bound reports, per process that has run something, which of names are defined there. It asks all at the same time, also while they are busy. It
+// starts none, and leaves out those that do not answer before ctx ends.
+func (e *Executor) Bound(ctx context.Context, names []string) map[ranklist.Who][]string {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if before := e.given[poolNamespace]; ns == poolNamespace && (len(before) == 0 || before[0] != procs[0]) {
-		e.pools++
+	procs := make([]*process, 0, len(e.procs))
+	for _, p := range e.procs {
+		procs = append(procs, p)
 	}
-	e.given[ns] = procs
-}
-
-// poolNumber tells the pool that gave the last ranks from the ones before it.
-func (e *Executor) poolNumber() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.pools
+	e.mu.Unlock()
+	var (
+		work  sync.WaitGroup
+		mu    sync.Mutex
+		bound = map[ranklist.Who][]string{}
+	)
+	for _, p := range procs {
+		work.Go(func() {
+			var found []string
+			var err error
+			if fault := contain.Do(func() { found, err = p.p.Names(ctx, names) }); fault != nil || err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			bound[p.who] = found
+		})
+	}
+	work.Wait()
+	return bound
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/diagnose"
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
@@ -117,9 +118,6 @@ func (e *Executor) isBroken(procs []Process) bool {
 	return sameProcesses(e.broken, procs)
 }
 
-// sameProcesses tells whether two lists, neither of them empty, hold the same processes.
-func sameProcesses(a, b []Process) bool { return len(a) > 0 && slices.Equal(a, b) }
-
 // settle makes the ranks agree after an interrupt, before the end of the run is published. The groups are mended if they were broken, if a rank came
 // back late, or if the ranks have not taken part in the same collectives or are still in some.
 func (r *run) settle(all []Process, parts []*part) {
@@ -128,18 +126,18 @@ func (r *run) settle(all []Process, parts []*part) {
 		return // the next run waits for ranks that are not back yet
 	}
 	broken, late := e.isBroken(all), r.late(parts)
-	var before []standing
+	var before []diagnose.Standing
 	for looks := 0; ; looks++ {
 		seen := e.look(e.ctx, all, stepPatience)
-		agree := !outOfStep(seen) && !inFlight(seen)
+		agree := !diagnose.OutOfStep(seen) && !diagnose.InFlight(seen)
 		switch {
-		case !haveGroups(seen):
+		case !diagnose.HaveGroups(seen):
 		case broken && len(r.freed) > 0:
 			r.mendWith(all, theyWereFreed(r.freed)+": the process groups")
 		case broken:
 			r.mendWith(all, "the process groups")
-		case !agree && before != nil && !haveMoved(before, seen):
-			r.mendWith(all, theyWereOutOfStep(e.describeStep(seen)))
+		case !agree && before != nil && !diagnose.HaveMoved(before, seen):
+			r.mendWith(all, theyWereOutOfStep(diagnose.DescribeStep(seen)))
 		case agree && len(late) > 0:
 			r.mendWith(all, ranklist.Name(late)+" came back late: the process groups")
 		case agree && r.hasCounted(parts):
@@ -159,10 +157,6 @@ func (r *run) settle(all []Process, parts []*part) {
 		}
 		return
 	}
-}
-
-func anyDead(procs []Process) bool {
-	return slices.ContainsFunc(procs, func(p Process) bool { return !isAlive(p) })
 }
 
 // mendWith mends the groups, and tells of it in a sentence of which subject is the beginning.

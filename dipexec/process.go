@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/internal/trace"
 	"dipls/ranks"
@@ -56,4 +57,67 @@ func (p *process) background(h ranks.Happening) {
 	if p.last != nil {
 		p.last.take(h, false)
 	}
+}
+
+// process returns what the executor knows of a process, and whether the process is new. If it replaces another one,
+// that one is forgotten.
+func (e *Executor) process(p Process) (known *process, fresh bool) {
+	who := p.Who()
+	e.mu.Lock()
+	old := e.procs[who]
+	if old != nil && old.p == p {
+		e.mu.Unlock()
+		return old, false
+	}
+	known = &process{e: e, p: p, who: who, track: e.o.Trace.NewTrack("output of " + who.String())}
+	e.procs[who] = known
+	e.mu.Unlock()
+	if old != nil {
+		old.adopt(nil)
+	}
+	return known, true
+}
+
+// processDied publishes the death of a process, unless a run does.
+func (e *Executor) processDied(p Process, err error) {
+	e.mu.Lock()
+	known := e.procs[p.Who()]
+	e.mu.Unlock()
+	if known != nil && known.p == p && !known.tellDeath() {
+		return
+	}
+	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, p.Who()), State: event.StateDead, Reason: err.Error()})
+}
+
+// forgetEnded forgets ranks that have ended: the next pool may have fewer.
+func (e *Executor) forgetEnded() {
+	var ended []*process
+	e.mu.Lock()
+	for who, p := range e.procs {
+		select {
+		case <-p.p.Done():
+			if !who.IsLocal() {
+				ended = append(ended, p)
+				delete(e.procs, who)
+			}
+		default:
+		}
+	}
+	e.mu.Unlock()
+	for _, p := range ended {
+		p.adopt(nil)
+	}
+}
+
+// known are those processes on which something has run.
+func (e *Executor) known(procs []Process) []*process {
+	found := make([]*process, 0, len(procs))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range procs {
+		if known := e.procs[p.Who()]; known != nil && known.p == p {
+			found = append(found, known)
+		}
+	}
+	return found
 }

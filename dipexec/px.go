@@ -1,10 +1,7 @@
 package dipexec
 
 import (
-	"context"
-
 	"dipls/cells"
-	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -52,22 +49,4 @@ func (r *run) underPx() {
 	if d.NoBlock == cells.Yes {
 		close(r.begun)
 	}
-}
-
-// Proceed waits until whatever follows a run may begin: until the run has ended or, for a %%px --noblock, until its turn has come.
-// In the first case ended is true and there is a report.
-func (e *Executor) Proceed(ctx context.Context, id string) (report event.Report, ended bool, err error) {
-	e.mu.Lock()
-	r := e.runs[id]
-	e.mu.Unlock()
-	if r != nil {
-		select {
-		case <-r.begun:
-			return event.Report{}, false, nil
-		case <-r.finished:
-		case <-ctx.Done():
-		}
-	}
-	report, err = e.Wait(ctx, id)
-	return report, err == nil, err
 }

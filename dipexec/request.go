@@ -1,6 +1,36 @@
 package dipexec
 
-import "dipls/cells"
+import (
+	"time"
+
+	"dipls/cells"
+	"dipls/internal/ranklist"
+	"dipls/ranks/wire"
+)
+
+// Request is one cell to run: an immutable snapshot of it, and where it goes. Or it is something without code that takes its turn like a
+// cell: see [RequestForTransfer] and [RequestForPool].
+type Request struct {
+	Path      string          `json:"path,omitempty"`      // file of the cell; "" if it has none
+	Cell      int             `json:"cell,omitempty"`      // index of the cell
+	Title     string          `json:"title,omitempty"`     // title of the cell
+	Code      string          `json:"code"`                // rewritten for execution; line numbers as in the file
+	Line      int             `json:"line"`                // 1-based line of Path on which Code starts
+	Directive cells.Directive `json:"directive,omitzero"`  // what the cell says
+	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that does not say where it runs is local, also under autodip
+	Target    cells.Target    `json:"target,omitzero"`     // what the command says; zero: nothing
+	See       ranklist.List   `json:"see,omitzero"`        // what the command says; zero: nothing
+	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code, from its start; 0: none
+	HangAfter time.Duration   `json:"hang_after,omitzero"` // when after its start the run is first checked for ranks that wait for others; 0: 10 s, less: never
+
+	Transfer *Transfer         `json:"transfer,omitempty"` // variables to be moved, in place of code
+	Pool     *wire.MakeCommand `json:"pool,omitempty"`     // a pool to be made, in place of code
+
+	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal may take; 0: as the Journal's options say; less: any amount
+
+	// Caller is who wants the run, for the [Pool] and the [Manager]: see [CallerOf].
+	Caller any `json:"-"`
+}
 
 // RequestFor is the request to run a cell of the file at path as the cell itself says; the caller adds the user's choices. ok is false if
 // there is nothing to run: the cell is text, or blank except for a directive.

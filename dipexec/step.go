@@ -3,7 +3,6 @@ package dipexec
 import (
 	"context"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"dipls/diagnose"
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
-	"dipls/ranks/wire"
 )
 
 // Ranks are out of step when they have not taken part in the same collectives, or when one is still inside a collective of a run
@@ -29,27 +27,20 @@ type partEnd struct {
 	failure *event.Failure    // nil: with no exception
 }
 
-// standing is how far a rank is with its collectives.
-type standing struct {
-	rank   int
-	busy   bool              // it has not come back from a run that was given up
-	groups *wire.GroupsReply // nil: it has not answered
-}
-
 // inStep makes sure that ranks are in step before a cell runs on any of them: otherwise it mends their groups. If the status is not ok, the cell
 // must not run. Ranks that may be out of step are asked. One that has not come back is waited for as long as it is in no collective.
 func (r *run) inStep(procs []Process) (event.Status, string) {
 	if !r.e.maybeOutOfStep(procs) {
 		return event.StatusOK, ""
 	}
-	var before []standing
+	var before []diagnose.Standing
 	told := false
 	looks := 0
 	for {
 		now := r.e.look(r.ctx, procs, stepPatience)
-		fault, busy := outOfStep(now), stillBusy(now)
+		fault, busy := diagnose.OutOfStep(now), diagnose.StillBusy(now)
 		switch {
-		case r.e.isBroken(procs), fault && before != nil && !haveMoved(before, now):
+		case r.e.isBroken(procs), fault && before != nil && !diagnose.HaveMoved(before, now):
 			return r.bringInStep(procs, now)
 		case len(busy) > 0:
 			if !fault && !told {
@@ -75,8 +66,8 @@ func (r *run) inStep(procs []Process) (event.Status, string) {
 }
 
 // bringInStep mends the groups of ranks that are out of step, or says how a run on them ends. With --anyway it only warns.
-func (r *run) bringInStep(procs []Process, ranks []standing) (event.Status, string) {
-	clauses := r.e.describeStep(ranks)
+func (r *run) bringInStep(procs []Process, ranks []diagnose.Standing) (event.Status, string) {
+	clauses := diagnose.DescribeStep(ranks)
 	if r.req.Directive.Anyway && !r.e.isBroken(procs) {
 		r.log(event.LevelWarning, "%s: %s", theyAreOutOfStep, strings.Join(clauses, "; "))
 		return event.StatusOK, ""
@@ -127,191 +118,40 @@ func (e *Executor) maybeOutOfStep(procs []Process) bool {
 	return false
 }
 
-// known are those processes on which something has run.
-func (e *Executor) known(procs []Process) []*process {
-	found := make([]*process, 0, len(procs))
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, p := range procs {
-		if known := e.procs[p.Who()]; known != nil && known.p == p {
-			found = append(found, known)
-		}
-	}
-	return found
-}
-
 // look asks ranks how far they are.
-func (e *Executor) look(ctx context.Context, procs []Process, patience time.Duration) []standing {
+func (e *Executor) look(ctx context.Context, procs []Process, patience time.Duration) []diagnose.Standing {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	found := make([]standing, len(procs))
+	found := make([]diagnose.Standing, len(procs))
 	onAll(procs, func(i int, p Process) error {
 		if !isAlive(p) {
 			return nil
 		}
 		reply, err := p.Groups(ctx)
 		if err == nil {
-			found[i].groups = reply
+			found[i].Groups = reply
 		}
 		return err
 	})
 	for i, p := range procs {
-		found[i].rank = rankOf(p)
+		found[i].Rank = rankOf(p)
 	}
 	for _, known := range e.known(procs) {
-		if known.running.Load() > 0 {
-			found[slices.IndexFunc(procs, func(p Process) bool { return p == known.p })].busy = true
-		}
+		at := &found[slices.IndexFunc(procs, func(p Process) bool { return p == known.p })]
+		at.Busy = known.running.Load() > 0
+		at.Failed = known.ended.Load().describe()
 	}
 	return found
 }
 
-// stillBusy are the ranks that have not come back from an earlier run, if there are collectives that they might still come to.
-func stillBusy(ranks []standing) []int {
-	var busy []int
-	joined := false
-	for _, s := range ranks {
-		joined = joined || s.groups != nil && len(s.groups.Groups) > 0
-		if s.busy {
-			busy = append(busy, s.rank)
-		}
+// describe names the exception and its line: "ValueError at train.py:6"; "" if there is none.
+func (end *partEnd) describe() string {
+	switch {
+	case end == nil || end.failure == nil:
+		return ""
+	case end.failure.Line > 0:
+		return fmt.Sprintf("%s at %s:%d", end.failure.EName, filepath.Base(string(end.failure.Path)), end.failure.Line)
+	default:
+		return end.failure.EName
 	}
-	if !joined {
-		return nil
-	}
-	return busy
-}
-
-// outOfStep reports whether the counts of a group differ, or a rank is in a collective of an earlier run.
-func outOfStep(ranks []standing) bool {
-	if slices.ContainsFunc(ranks, standing.waits) {
-		return true
-	}
-	for _, g := range groupsOf(ranks) {
-		if len(g.counts) > 1 {
-			return true
-		}
-	}
-	return false
-}
-
-// waits reports whether the rank is in a collective of a run.
-func (s standing) waits() bool { return s.busy && diagnose.MayWait(s.groups) }
-
-// inFlight reports whether any thread of a rank is in a collective, or one runs in the background.
-func inFlight(ranks []standing) bool {
-	return slices.ContainsFunc(ranks, func(s standing) bool { return s.groups != nil && len(s.groups.Operations) > 0 })
-}
-
-// stepGroup is a process group with the counts of its ranks, as far as they have answered.
-type stepGroup struct {
-	ranks  []int
-	counts map[uint64][]int // ranks by count
-}
-
-// last is the count of those that are not behind.
-func (g *stepGroup) last() uint64 { return slices.Max(slices.Collect(maps.Keys(g.counts))) }
-
-// groupsOf puts together what ranks report about the same group.
-func groupsOf(ranks []standing) []*stepGroup {
-	byKey := map[string]*stepGroup{}
-	var found []*stepGroup
-	for _, s := range ranks {
-		if s.groups == nil {
-			continue
-		}
-		for _, told := range s.groups.Groups {
-			key := fmt.Sprint(told.Name, told.Ranks)
-			g := byKey[key]
-			if g == nil {
-				g = &stepGroup{ranks: told.Ranks, counts: map[uint64][]int{}}
-				byKey[key] = g
-				found = append(found, g)
-			}
-			g.counts[told.Count] = append(g.counts[told.Count], s.rank)
-		}
-	}
-	return found
-}
-
-// describeStep tells which ranks are out of step, and why, a clause each.
-func (e *Executor) describeStep(ranks []standing) []string {
-	clauses := describeWaiting(ranks, "is still", "are still")
-	for _, g := range groupsOf(ranks) {
-		last := g.last()
-		for _, count := range slices.Sorted(maps.Keys(g.counts)) {
-			if count != last {
-				clauses = append(clauses, e.describeBehind(g, count, last, len(ranks)))
-			}
-		}
-	}
-	return clauses
-}
-
-// describeWaiting tells which ranks are in which collectives, a clause each; the verbs are for one rank and for several.
-func describeWaiting(ranks []standing, is, are string) []string {
-	var clauses []string
-	waiting := map[string][]int{}
-	var order []string
-	for _, s := range ranks {
-		if !s.waits() {
-			continue
-		}
-		text := "in " + diagnose.Wait(s.groups)
-		if waiting[text] == nil {
-			order = append(order, text)
-		}
-		waiting[text] = append(waiting[text], s.rank)
-	}
-	for _, text := range order {
-		verb := is
-		if len(waiting[text]) > 1 {
-			verb = are
-		}
-		clauses = append(clauses, ranklist.Name(waiting[text])+" "+verb+" "+text)
-	}
-	return clauses
-}
-
-// describeBehind tells of the ranks that are behind in a group.
-func (e *Executor) describeBehind(g *stepGroup, count, last uint64, size int) string {
-	on := g.counts[count]
-	text := ranklist.Name(on) + " is "
-	if len(on) > 1 {
-		text = ranklist.Name(on) + " are "
-	}
-	text += fmt.Sprintf("%d collectives behind", last-count)
-	if last-count == 1 {
-		text = strings.TrimSuffix(text, "s behind") + " behind"
-	}
-	if len(g.ranks) < size && len(g.ranks) > 0 {
-		text += " in the group of " + ranklist.Name(g.ranks)
-	}
-	var failed []string
-	for _, rank := range on {
-		e.mu.Lock()
-		known := e.procs[ranklist.Rank(rank)]
-		e.mu.Unlock()
-		if known == nil {
-			continue
-		}
-		if end := known.ended.Load(); end != nil && end.failure != nil {
-			at := end.failure.EName
-			if end.failure.Line > 0 {
-				at += " at " + describeLine(string(end.failure.Path), end.failure.Line)
-			}
-			if !slices.Contains(failed, at) {
-				failed = append(failed, at)
-			}
-		}
-	}
-	if len(failed) > 0 {
-		text += " (" + strings.Join(failed, ", ") + ")"
-	}
-	return text
-}
-
-// describeLine is "train.py:6".
-func describeLine(path string, line int) string {
-	return fmt.Sprintf("%s:%d", filepath.Base(path), line)
 }

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"dipls/cells"
-	"dipls/internal/contain"
+	"dipls/diagnose"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -23,7 +22,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 		return nil, err
 	}
 	// A rank that waits in a collective of a run that was given up would never serve it.
-	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), standing.waits) {
+	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), diagnose.Standing.Waits) {
 		if err := c.e.freeBetween(c.ctx, all); err != nil {
 			return nil, err
 		}
@@ -115,7 +114,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 	if dead := slices.DeleteFunc(slices.Clone(procs), isAlive); len(dead) > 0 {
 		return nil, broken.lost(rankNumbers(dead))
 	}
-	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, freePatience), standing.waits) {
+	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, freePatience), diagnose.Standing.Waits) {
 		c.e.breakGroups(broken.Ranks)
 	}
 	var deaf []int
@@ -170,28 +169,6 @@ func ranksTarget(list string) (cells.Target, error) {
 		t.Ranks = ranks
 	}
 	return t, nil
-}
-
-// onAll calls f for all processes at once, and waits.
-func onAll(procs []Process, f func(i int, p Process) error) []error {
-	errs := make([]error, len(procs))
-	var calls sync.WaitGroup
-	for i, p := range procs {
-		calls.Go(func() {
-			defer contain.AsError(&errs[i])
-			errs[i] = f(i, p)
-		})
-	}
-	calls.Wait()
-	return errs
-}
-
-func rankNumbers(procs []Process) []int {
-	list := make([]int, len(procs))
-	for i, p := range procs {
-		list[i] = rankOf(p)
-	}
-	return list
 }
 
 // transferFailure is why a push or pull failed, and the ranks where it did.
