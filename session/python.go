@@ -30,8 +30,8 @@ type python struct {
 var errUntrusted = &Error{Code: CodeConsent, Text: "nothing runs in a folder that is not trusted", Hint: "trust it in the editor first"}
 
 // admit hears what a caller's settings say, and tells why it may start nothing; nil if it may.
-func (s *Session) admit(by Caller) error {
-	s.hear(by)
+func (s *Session) admit(by Caller, ahead bool) error {
+	s.hear(by, ahead)
 	if by.Settings.Trust == TrustNo {
 		return errUntrusted
 	}
@@ -212,7 +212,7 @@ func (s *Session) remake(ctx context.Context, by Caller, cmd wire.MakeCommand) (
 
 // RestartPool implements [API].
 func (s *Session) RestartPool(ctx context.Context, by Caller) (string, error) {
-	if err := s.admit(by); err != nil {
+	if err := s.admit(by, false); err != nil {
 		return "", err
 	}
 	s.executor.CancelWhere(onRanks)
@@ -248,7 +248,7 @@ func (s *Session) CancelStart(context.Context) error {
 
 // RestartLocal implements [API].
 func (s *Session) RestartLocal(ctx context.Context, by Caller) error {
-	if err := s.admit(by); err != nil {
+	if err := s.admit(by, false); err != nil {
 		return err
 	}
 	s.executor.CancelWhere(inLocal)
@@ -276,7 +276,7 @@ func (s *Session) EndPython(ctx context.Context) error {
 
 // Prepare implements [API].
 func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
-	if err := s.admit(by); err != nil {
+	if err := s.admit(by, !r.Ask); err != nil {
 		return err
 	}
 	interpreter, err := s.interpreter(by.Settings)

@@ -115,12 +115,13 @@ func (s *Session) Answer(_ context.Context, id, choice string) error {
 	return nil
 }
 
-// hear looks whether the settings of a call answer what is being asked.
-func (s *Session) hear(by Caller) {
+// hear looks whether the settings of a call answer what is being asked. A call that only starts something ahead has nothing to say to other fronts'
+// questions.
+func (s *Session) hear(by Caller, ahead bool) {
 	s.mu.Lock()
 	open := make([]*question, 0, len(s.questions))
 	for _, q := range s.questions {
-		if !q.answered {
+		if !q.answered && (!ahead || q.sub.front == by.Front) {
 			open = append(open, q)
 		}
 	}

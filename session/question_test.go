@@ -199,6 +199,16 @@ func TestConsent(t *testing.T) {
 	one.question(event.QuestionAsked)
 	other := by
 	other.Settings.Python = "/bin/sh"
+	ahead := other
+	ahead.Front = "other"
+	wantCode(t, s.Prepare(testContext(t), ahead, Preparation{}), CodeConsent)
+	s.mu.Lock()
+	for _, q := range s.questions {
+		if q.ctx.Err() != nil {
+			t.Error("a front that only starts something ahead has withdrawn the other one's question")
+		}
+	}
+	s.mu.Unlock()
 	second := began(t, s, other, on(cells.Local, "")) // it comes after the run that waits for the answer
 	if over := one.question(event.QuestionOver); over.Note == "" {
 		t.Errorf("over: %+v", over)

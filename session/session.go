@@ -77,7 +77,7 @@ func New(o Options) *Session {
 
 // Start implements [API].
 func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string, err error) {
-	if err := s.admit(by); err != nil {
+	if err := s.admit(by, false); err != nil {
 		return nil, err
 	}
 	list := slices.Clone(q.Cells)
