@@ -14,13 +14,13 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// What cells are asked for with, and how a client that has said so is told to ask again, as docs/language-server.md has it.
+// The request for cells, and the notification that has a client ask again; docs/language-server.md has both.
 const (
 	methodCells        = "dip/cells"
 	methodCellsChanged = "dip/cellsChanged"
 )
 
-// newCells tells rich clients of the cells of a document and how they ran, so that they can show that otherwise than by lenses and hints.
+// newCells tells clients of the cells of a document and how they ran, for those that show it otherwise than by lenses and hints.
 func newCells(s *server) feature {
 	return feature{
 		methods: map[string]rpc.Method{methodCells: rpc.Request(s.cells)},
@@ -56,7 +56,7 @@ type cellInfo struct {
 	Summary string         `json:"summary"` // how that goes or went, as lenses have it
 }
 
-// cellState is how a cell's last run goes or went.
+// cellState is how a cell's last run is going or went.
 type cellState string
 
 const (
@@ -114,7 +114,7 @@ func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell) cellInfo {
 	return info
 }
 
-// cellState is how a run goes or went, in a word.
+// cellState says how a run is going or went, in a word.
 func (r *Run) cellState() cellState {
 	switch {
 	case r.State == view.Queued:
@@ -133,7 +133,7 @@ type cellsChangedParams struct {
 	URI uri.URI `json:"uri"`
 }
 
-// tellCells tells the client of documents whose cells' runs are not as they were. What its own edits change it knows.
+// tellCells tells the client in which documents runs have changed something. It knows itself what its edits change.
 func (s *server) tellCells(c change) {
 	if !s.wants.Cells {
 		return

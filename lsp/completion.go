@@ -20,8 +20,8 @@ import (
 	"dipls/ranks/wire"
 )
 
-// completion offers what the namespaces hold where a cell runs, and on lines of directives and magics what these take. The latter needs no
-// process; none is started for the former, and one that is busy is not waited for.
+// completion offers names from the namespace where a cell runs and, in directives and magics, what these take. It starts no process, and does not wait
+// for one that is busy.
 type completion struct{ s *server }
 
 func newCompletion(s *server) feature {
@@ -39,13 +39,13 @@ func newCompletion(s *server) feature {
 	}
 }
 
-// maxCompletionCode is how much of a cell before the cursor a process gets to see.
+// maxCompletionCode is how much of the code before the cursor is sent to a process.
 const maxCompletionCode = 4000
 
 var (
 	// keyed is the end of a line in which a string is an item's key.
 	keyed = regexp.MustCompile(`[\pL\pN_\]]\[[ \t]*(?:'[^'\\]*|"[^"\\]*)$`)
-	// completable is the end of a line that a process may know how to go on with by itself, without the user's asking.
+	// completable is the end of a line for which a process is asked without the user's asking.
 	completable = regexp.MustCompile(`[\pL\pN_.]$|^[ \t]*%{1,2}$`)
 )
 
@@ -84,7 +84,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 	return c.listOfReply(d, cell, offset, code, reply), nil
 }
 
-// listOrNothing is what is offered without a process, nil if that is nothing.
+// listOrNothing is the list of offers that need no process; nil if there are none.
 func listOrNothing(d *docs.Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
 	if len(offered) == 0 {
 		return nil
@@ -100,7 +100,7 @@ func lineBefore(c cells.Cell, offset int) (line string, at int) {
 	return text[i:], r.Start + i
 }
 
-// codeBefore is the code before an offset, from the start of a line on, and not too much of it. The offset's own line begins at lineStart.
+// codeBefore is the last part of the code before an offset, from the start of a line on. The offset's own line begins at lineStart.
 func codeBefore(body string, offset, lineStart int) string {
 	start := max(0, min(lineStart, offset-maxCompletionCode))
 	start = strings.LastIndexByte(body[:start], '\n') + 1
@@ -122,17 +122,17 @@ func worthAsking(body string, offset int, line string, invoked bool) bool {
 	return cells.StuffAt(body, last) == cells.InCode && (invoked || completable.MatchString(line))
 }
 
-// itemData is what a completion item says of itself when it is resolved.
+// itemData comes back with a completion item that is to be resolved.
 type itemData struct {
 	URI  uri.URI     `json:"uri"`
 	Cell docs.CellID `json:"cell"`
 	Code string      `json:"code"` // a name, dotted or not
 }
 
-// owner is the chain of names that a member is completed of.
+// owner is the chain of names before the member that is completed.
 var owner = regexp.MustCompile(`(?:^|[^\pL\pN_.)\]'"])((?:[\pL_][\pL\pN_]*\.)+)$`)
 
-// listOfReply is what a process has found.
+// listOfReply is the list of what a process has found.
 func (c *completion) listOfReply(d *docs.Snapshot, cell cells.Cell, offset int, code string, reply *wire.CompleteReply) *protocol.CompletionList {
 	start := runeOffset(code, reply.CursorStart)
 	edit := d.Range(cells.Range{Start: offset - (len(code) - start), End: offset})
@@ -173,7 +173,7 @@ func runeOffset(text string, n int) int {
 	return len(text)
 }
 
-// resolve adds what the item is bound to.
+// resolve adds what an item's name is bound to.
 func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem) (*protocol.CompletionItem, error) {
 	var data itemData
 	if len(item.Data) == 0 || json.Unmarshal(item.Data, &data) != nil {
@@ -200,7 +200,7 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	return item, nil
 }
 
-// firstOf is the part of a target that a completion comes from, as far as that can be told: the local namespace, or one rank.
+// firstOf is the process of a target that completions come from, as far as it is known: the local namespace, or one rank.
 func firstOf(t cells.Target) cells.Target {
 	switch {
 	case t.Where == cells.Everywhere:

@@ -46,7 +46,7 @@ var magicDocs = map[string]string{
 	"%pxresult": "wait for what runs on the ranks; what it returned or how it failed",
 }
 
-// flagDocs say what the magics' flags do, by their first names; where magics mean different things by one, "%name -f" comes before "-f".
+// flagDocs say what the magics' flags do, by their first names. "%name -f" is for one magic, "-f" for all others.
 var flagDocs = map[string]string{
 	"-h": "what the magic does",
 	"-S": "whose output is shown: all, or ranks such as 0,2-4",
@@ -105,8 +105,8 @@ func flagDoc(magic string, f cells.Flag) string {
 	return flagDocs[f.Names[0]]
 }
 
-// ofMagics is what may stand at the end of a line that is a header, a directive or a line magic. It is not sure of what a namespace may know better:
-// IPython's magics, and lines that are none of these.
+// ofMagics offers what may stand at the end of a header, a directive or a line magic. sure is false where a namespace may know more: for IPython's
+// magics, and for lines that are none of these.
 func (c *completion) ofMagics(ctx context.Context, d *docs.Snapshot, line string, invoked bool) (offered []offer, sure bool) {
 	if m := magicName.FindStringSubmatch(line); m != nil {
 		if m[1] != "" && m[2] == "%%" && m[3] == "" && !invoked {
@@ -320,7 +320,7 @@ func (c *completion) headerWords(d *docs.Snapshot, line string) []offer {
 	return startingWith(offered, typed)
 }
 
-// startingWith keeps what goes on as it has been begun, and does more than that.
+// startingWith keeps offers that begin with what has been typed, and go on after it.
 func startingWith(offered []offer, typed string) []offer {
 	return slices.DeleteFunc(offered, func(o offer) bool {
 		bare := strings.TrimLeft(o.text, `"'`)
@@ -328,7 +328,7 @@ func startingWith(offered []offer, typed string) []offer {
 	})
 }
 
-// listOf is what a client gets of offers at an offset.
+// listOf makes the list for a client, at an offset.
 func listOf(d *docs.Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
 	list := &protocol.CompletionList{Items: make([]protocol.CompletionItem, 0, len(offered))}
 	after := cell.Text()[offset-cell.Range().Start:]

@@ -16,7 +16,7 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// failures says in documents how cells have failed: a mark for each failure that differs, where it stands in the code.
+// failures says in documents how cells have failed: a mark for each distinct failure, at its line of code.
 type failures struct {
 	s     *server
 	layer *layer[*failure]
@@ -41,7 +41,7 @@ type failure struct {
 	kind    string // the same for failures that are the same
 }
 
-// newFailure is a failure that no process has been entered for.
+// newFailure makes a failure of no process so far.
 func newFailure(at anchor, severity protocol.DiagnosticSeverity, code, what, kind string) *failure {
 	f := &failure{what: what, kind: kind}
 	f.mark = mark{spot: spotAt(at), severity: severity, code: code, text: func(Settings) string { return f.message() }, remedy: f.remedies}
@@ -102,7 +102,7 @@ func (f *failure) remedies() remedy {
 	return remedy{missing: &missingName{name: f.name(), who: slices.Clone(f.who), target: f.target, owner: f.owner.cellKey, whole: !f.partial}}
 }
 
-// begin is the start of a run: what an earlier one has left is gone.
+// begin is the start of a run: what earlier ones have left there goes.
 func (f *failures) begin(r Run) {
 	if r.Parent != "" {
 		return
@@ -152,7 +152,7 @@ func (f *failures) fail(r Run, ev *event.Failure) {
 	}
 }
 
-// ownFrame is the innermost frame in the run's own document, -1 if there is none, and where it stands: at the cell's first line then.
+// ownFrame finds the innermost frame in the run's own document, and its place. If there is none, it is -1 and the cell's first line.
 func (f *failures) ownFrame(r Run, frames []event.Frame) (int, anchor) {
 	if doc := f.s.docs.LastKnown(r.Doc); doc != nil {
 		for i, frame := range slices.Backward(frames) {
@@ -167,7 +167,7 @@ func (f *failures) ownFrame(r Run, frames []event.Frame) (int, anchor) {
 	return -1, headerOf(r)
 }
 
-// foreignFrame is the innermost frame in another open document, if it is further in than the run's own.
+// foreignFrame finds the innermost frame in another open document, if it is further in than the run's own.
 func (f *failures) foreignFrame(r Run, frames []event.Frame, own int) (int, anchor, bool) {
 	open := f.s.docs.View()
 	for i := len(frames) - 1; i > own; i-- {
@@ -185,7 +185,7 @@ func (f *failures) foreignFrame(r Run, frames []event.Frame, own int) (int, anch
 	return 0, anchor{}, false
 }
 
-// traced are the frames but the one that a failure stands at, outermost first. Of too many the innermost are kept.
+// traced returns the other frames of a failure, outermost first. If there are too many, it leaves out outer ones.
 func (f *failures) traced(r Run, frames []event.Frame, own int) []related {
 	var list []related
 	open := f.s.docs.View()
@@ -229,7 +229,7 @@ func (f *failures) finish(r Run, ev *event.RunFinished) {
 	f.enter(r, newFailure(headerOf(r), severity, string(ev.Status), r.excerpt(ev.Reason), string(ev.Status)))
 }
 
-// merge adds a process to a failure that others had before, and reports whether there was one; otherwise one becomes the process's.
+// merge adds a process to a failure that others had already, and reports whether there was one. Otherwise it makes one the process's.
 func (f *failures) merge(r Run, one *failure, ev event.Event) bool {
 	who, _ := ev.Head().Who()
 	for _, old := range f.layer.of(one.key()) {

@@ -19,7 +19,7 @@ func newFolding(*server) feature {
 	}
 }
 
-// foldingRanges answers textDocument/foldingRange. Blank lines at the end of a section stay, so that folded ones stand apart as they did.
+// foldingRanges answers textDocument/foldingRange. Blank lines at the end of a section are not folded, so folded sections stay apart.
 func foldingRanges(ctx context.Context, p *protocol.FoldingRangeParams) ([]protocol.FoldingRange, error) {
 	d, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // hangCode is the code of diagnostics of ranks that wait for others.
 const hangCode = "hang"
 
-// hangs says in documents, and in files of the workspace, where ranks wait for others, as long as that is so.
+// hangs says in documents, and in files of the workspace, where ranks wait for others while they do.
 type hangs struct {
 	s     *server
 	layer *layer[*hangMark]
@@ -30,7 +30,7 @@ func newHangs(s *server) feature {
 	return feature{}
 }
 
-// hangMark is a place in the user's code where ranks wait, or are that others wait for.
+// hangMark is a place in the user's code where ranks wait, or where those are that others wait for.
 type hangMark struct {
 	mark
 	run     Run
@@ -57,7 +57,7 @@ func (k *hangMark) here() string {
 	return joinWords(who, why)
 }
 
-// manyVerbs are words with which what is said of one rank begins, for several.
+// manyVerbs are the verbs that begin a reason of one rank, in the plural.
 var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 
 // message is the diagnostic: what is said there, and all that is known as a sentence.

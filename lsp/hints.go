@@ -16,7 +16,7 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// hints are the inlay hints: after a cell's header, how its last run went, and whether the text is not what ran.
+// hints are the inlay hints. After a cell's header they say how its last run went, and whether the text has changed since.
 type hints struct {
 	s     *server
 	shown *shownOutcomes
@@ -33,7 +33,7 @@ func newHints(s *server) feature {
 	}
 }
 
-// list answers textDocument/inlayHint. A client asks for what can be seen.
+// list answers textDocument/inlayHint. A client asks for what is in view.
 func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protocol.InlayHint, error) {
 	d, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {
@@ -77,7 +77,7 @@ func hint(d *docs.Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 	return n
 }
 
-// explained is what went wrong, a line for each failure that differs, and who waits for whom; "" if nothing did.
+// explained says what went wrong, a line for each distinct failure, and who waits for whom; "" if nothing did.
 func (r *Run) explained() string {
 	var lines []string
 	who := map[string][]ranklist.Who{}
@@ -104,7 +104,7 @@ func (r *Run) explained() string {
 	return strings.Join(lines, "\n")
 }
 
-// changed asks the client to look again if there is something else to see.
+// changed has the client ask again if it would see something else.
 func (h *hints) changed(c change) {
 	differ := h.shown.differ(c)
 	workspace := h.s.client.Can.Workspace

@@ -21,9 +21,8 @@ import (
 
 // lenses are the code lenses: what can be run, how it went, and what is wrong.
 //
-// LSP has a client ask for all lenses of a document after each keystroke, and for the titles of those that can be seen. So the list of a large
-// document has nothing but places and what a lens is about, and is made from the one before (see [lensList]); the rest is
-// worked out when a lens is resolved.
+// After each keystroke a client asks for all lenses of a document, and for the titles of those that are in view. So a list has only where a lens is and
+// what it is about, and is made from the list before (see [lensList]). The rest is worked out when a lens is resolved.
 type lenses struct {
 	s     *server
 	shown *shownOutcomes
@@ -99,7 +98,7 @@ type appender func([]byte) []byte
 // AppendJSON implements [rpc.Appender].
 func (f appender) AppendJSON(b []byte) []byte { return f(b) }
 
-// lastOf are the lenses that a document had last, which are remembered while it is open.
+// lastOf returns the lenses that a document had last. They are remembered while it is open.
 func (l *lenses) lastOf(d *docs.Snapshot) *lastLenses {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +112,7 @@ func (l *lenses) lastOf(d *docs.Snapshot) *lastLenses {
 	return last
 }
 
-// kindsOf is the setting, which is remembered.
+// kindsOf returns the kinds that the setting asks for, and remembers them for choicesDiffer.
 func (l *lenses) kindsOf(d *docs.Snapshot) (kinds []lensKind) {
 	l.mu.Lock()
 	names := l.s.config.ofDocument(d).CodeLens // under the lock: what changes later is seen by choicesDiffer
@@ -176,7 +175,7 @@ func (n lens) appendJSON(b []byte) []byte {
 	return append(b, `]}`...)
 }
 
-// ofCell yields the lenses of a code cell; runs says whether there is anything to run in it, and above whether there is in a cell above.
+// ofCell yields the lenses of a code cell. runs says whether it has anything to run, above whether a cell above it has.
 func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[docs.CellID]runOfCell, yield func(lens)) {
 	if len(kinds) == 0 {
 		return
@@ -214,12 +213,12 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, 
 	}
 }
 
-// isModule reports whether a cell is all of a file that has no cells as far as a person can see: an ordinary module.
+// isModule reports whether a cell is all of an ordinary module: a file in which a person sees no cells.
 func isModule(f *cells.File, c cells.Cell) bool {
 	return f.Len() == 1 && !c.HasHeader() && len(c.Magics()) == 0
 }
 
-// resolve answers codeLens/resolve. A lens that makes no sense any more is the client's to ask for anew, which it does when the text changes and
+// resolve answers codeLens/resolve. If a lens makes no sense any more, the client has to ask for all lenses again. It does so when the text changes, and
 // when it is told to refresh.
 func (l *lenses) resolve(ctx context.Context, p *protocol.CodeLens) (*protocol.CodeLens, error) {
 	n, err := parseLens(p.Data)
@@ -324,7 +323,7 @@ func withHint(p cells.Problem) string {
 	return fmt.Sprintf("%s; %s", p.Message, p.Hint)
 }
 
-// changed asks the client to look again if there is something else to see.
+// changed has the client ask again if it would see something else.
 func (l *lenses) changed(c change) {
 	differ := l.shown.differ(c)
 	if l.choicesDiffer(c) {
@@ -336,7 +335,7 @@ func (l *lenses) changed(c change) {
 	}
 }
 
-// choicesDiffer reports whether the setting is not what it was when the client asked last, for a document that is open.
+// choicesDiffer reports whether the setting has changed for an open document since the client last asked.
 func (l *lenses) choicesDiffer(c change) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

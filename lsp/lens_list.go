@@ -9,15 +9,15 @@ import (
 	"dipls/lsp/docs"
 )
 
-// lastLenses are the lenses that a document had last. They are kept, for the next list is mostly the same: after a keystroke in a document of ten
-// thousand cells only those of one cell are written anew.
+// lastLenses are the lenses that a document had last. They are kept because the next list is mostly the same: after a keystroke in a document of ten
+// thousand cells, only the lenses of one cell are written anew.
 type lastLenses struct {
 	mu    sync.Mutex // guards what follows
 	list  *lensList  // nil: none yet
 	spare []byte     // the buffer of the list before, for the next one
 }
 
-// make makes the list of a document as it is now, and hands its JSON to use, which must not keep it.
+// make makes the list of a document as it is now. It passes the JSON to use, which must not keep it.
 func (l *lastLenses) make(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell, use func(json []byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,7 +45,7 @@ type lensList struct {
 // emptyList is what the first list of a document is made from.
 var emptyList = &lensList{file: cells.Parse(""), json: []byte("[]"), begins: []int32{0}}
 
-// newLensList is a document's lenses, made from an older list as far as that is of use. They are written to a spare buffer if it is large enough.
+// newLensList makes a document's lenses, from an older list where that still fits. It writes them to the spare buffer if that is large enough.
 func newLensList(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell, old *lensList, spare []byte) *lensList {
 	n := &lensList{file: d.File, ids: d.IDs(), kinds: kinds, states: states, runs: d.File.Len()}
 	first, last := n.shared(old)
@@ -74,8 +74,8 @@ func newLensList(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runO
 	return n
 }
 
-// shared is how many cells at the beginning and at the end have the same lenses as in an older list, but for the lines that those at the end are
-// on and for whether a cell above runs.
+// shared returns how many cells at the beginning and at the end have the same lenses as in an older list. Those at the end may be on other lines, and
+// whether a cell above them runs may have changed.
 func (n *lensList) shared(old *lensList) (first, last int) {
 	if !slices.Equal(n.kinds, old.kinds) || !maps.Equal(n.states, old.states) || (n.file.Len() == 1) != (old.file.Len() == 1) {
 		return 0, 0
@@ -87,7 +87,7 @@ func (n *lensList) shared(old *lensList) (first, last int) {
 	return first, last
 }
 
-// append appends the lenses of c and all cells below it as they are in an older list, if they fit here.
+// append appends the lenses of c and of all cells below it from an older list, if they fit here.
 func (n *lensList) append(c cells.Cell, old *lensList) bool {
 	i := c.Index() - 1
 	from := old.file.Len() - (n.file.Len() - i)

@@ -18,7 +18,7 @@ import (
 const (
 	// diagnosticSource is the source of every diagnostic.
 	diagnosticSource = "dip"
-	// fewCells is how many cells of a document are sooner found one by one than by going through all.
+	// fewCells is up to how many cells it is faster to search for each than to go through all cells.
 	fewCells = 32
 	// maxRelated is how many other places a diagnostic refers to.
 	maxRelated = 30
@@ -37,7 +37,7 @@ type cellDiagnostics struct {
 	list  []protocol.Diagnostic
 }
 
-// changed publishes what edits and settings have changed. Runs come by their events.
+// changed publishes what edits and settings have changed. What runs change comes with their events.
 func (m *marks) changed(c change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,15 +60,15 @@ func (m *marks) changed(c change) {
 	}
 }
 
-// forget lets go of what hangs on documents that are not remembered any more. mu is held.
+// forget drops the marks of documents that are not remembered any more. mu is held.
 func (m *marks) forget() {
 	for _, l := range m.layers {
 		l.forget(func(key cellKey) bool { return m.s.docs.LastKnown(key.doc) == nil })
 	}
 }
 
-// publish brings what the client knows of a document up to date, if that is not so already. Cells that no edit has touched are looked at again only if
-// they are among the dirty ones, or if anew is true. mu is held.
+// publish sends a document's diagnostics if the client does not have them yet. It looks again at cells that were edited, at the dirty ones, and if anew is
+// true at all. mu is held.
 func (m *marks) publish(u uri.URI, dirty map[docs.CellID]bool, anew bool) {
 	doc, known := m.s.docs.View()[u], m.shown[u]
 	if doc == nil {
@@ -105,7 +105,7 @@ func (m *marks) publish(u uri.URI, dirty map[docs.CellID]bool, anew bool) {
 	m.send(u, doc, known.all)
 }
 
-// publishUnopened does it for a file that is not open, or no longer. mu is held.
+// publishUnopened is publish for a file that is not open. mu is held.
 func (m *marks) publishUnopened(u uri.URI, known *shown) {
 	list := m.foundInFile(u)
 	if len(list) == 0 && !m.unopened[u] && (known == nil || known.nobody) {
@@ -120,7 +120,7 @@ func (m *marks) publishUnopened(u uri.URI, known *shown) {
 	m.send(u, nil, list)
 }
 
-// update makes known's cells those of doc, and reports whether anything is not as it was. mu is held.
+// update brings known up to date with doc, and reports whether anything has changed. mu is held.
 func (m *marks) update(known *shown, doc *docs.Snapshot, dirty map[docs.CellID]bool, anew bool) (changed bool) {
 	first, last, oldLen, down := 0, 0, 0, 0
 	if old := known.of; old != nil {
@@ -167,8 +167,8 @@ func (m *marks) update(known *shown, doc *docs.Snapshot, dirty map[docs.CellID]b
 	})
 }
 
-// lookAgain are the cells of a document, by index, that have to be looked at: the dirty ones, those with marks that depend on more than their
-// cell, and all between the first and the last ones, which an edit has left alone. mu is held.
+// lookAgain returns the indices of the cells that have to be looked at: the dirty ones, those with marks that depend on other cells, and those that an edit
+// may have changed: all but so many first and last ones. mu is held.
 func (m *marks) lookAgain(doc *docs.Snapshot, dirty map[docs.CellID]bool, first, last int) []int {
 	wanted := map[docs.CellID]bool{}
 	maps.Copy(wanted, dirty)
@@ -210,8 +210,8 @@ func move(list []protocol.Diagnostic, lines int) {
 	}
 }
 
-// send tells the client all diagnostics of a document, and does not keep them; doc is nil if it is not open. It takes the place of what the client has
-// not read yet.
+// send sends all diagnostics of a document, and does not keep the list. doc is nil if it is not open. The message replaces one that the client has not
+// read.
 func (m *marks) send(u uri.URI, doc *docs.Snapshot, list []protocol.Diagnostic) {
 	if list == nil {
 		list = []protocol.Diagnostic{} // not null

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// queuedOutput is how much output waits to be entered; what is older is left out.
+	// queuedOutput is how much output waits to be entered. Of more, the older part is left out.
 	queuedOutput = 4 << 20
 	// eventOverhead is about what an event takes besides its text.
 	eventOverhead = 256
 )
 
-// eventQueue is events that wait to be entered. To put one in never waits.
+// eventQueue is the events that wait to be entered. Putting one in never waits.
 type eventQueue struct {
 	wake chan struct{} // capacity 1
 
@@ -24,7 +24,7 @@ type eventQueue struct {
 	bytes  int // the sum of the sizes
 }
 
-// queuedEvent is an event that waits. Size is 0 for one that is not output.
+// queuedEvent is an event that waits. size is 0 if it is not output.
 type queuedEvent struct {
 	ev   event.Event
 	size int
@@ -47,7 +47,7 @@ func (l *leftOut) text(journal string) string {
 
 func newEventQueue() eventQueue { return eventQueue{wake: make(chan struct{}, 1)} }
 
-// put queues an event. Of rich output it keeps the text, which is all of it that is read here.
+// put queues an event. It keeps only the text of rich output: nothing else is read here.
 func (q *eventQueue) put(ev event.Event) {
 	e := queuedEvent{ev: ev}
 	switch ev := ev.(type) {
@@ -78,7 +78,7 @@ func (q *eventQueue) put(ev event.Event) {
 // plainText is the MIME type of text.
 const plainText = "text/plain"
 
-// textIn is rich output without what is no text: of that only the types are left.
+// textIn reduces rich output to its text, and the types of the rest.
 func textIn(data map[string]json.RawMessage) map[string]json.RawMessage {
 	text := make(map[string]json.RawMessage, len(data))
 	for mime := range data {
@@ -90,8 +90,7 @@ func textIn(data map[string]json.RawMessage) map[string]json.RawMessage {
 	return text
 }
 
-// shorten leaves the older half of the output out: what counts is the end. What stands for it is in the place of the first that is left out of
-// each run. mu is held.
+// shorten leaves out the older half of the output, for the end counts most. A [leftOut] takes the place of each run's first missing output. mu is held.
 func (q *eventQueue) shorten() {
 	gone := map[string]*leftOut{}
 	left := q.events[:0]

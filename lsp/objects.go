@@ -14,20 +14,20 @@ import (
 	"dipls/ranks/wire"
 )
 
-// objectKinds are LSP's kinds for what namespaces say that a name is.
+// objectKinds are LSP's kinds for the kinds of objects that namespaces report.
 var objectKinds = map[string]protocol.CompletionItemKind{
 	"instance": protocol.CompletionItemKindVariable, "function": protocol.CompletionItemKindFunction, "class": protocol.CompletionItemKindClass,
 	"module": protocol.CompletionItemKindModule, "property": protocol.CompletionItemKindProperty, "param": protocol.CompletionItemKindField,
 	"keyword": protocol.CompletionItemKindKeyword, "magic": protocol.CompletionItemKindFunction,
 }
 
-// variant is what some processes agree on.
+// variant is an object on which some processes agree.
 type variant struct {
 	who    []ranklist.Who
 	object wire.Object
 }
 
-// foldObjects puts together the processes whose objects have the same key, in the order of the first ones.
+// foldObjects groups processes whose objects have the same key. Groups are in the order of their first process.
 func foldObjects(who []ranklist.Who, objects []wire.Object, key func(wire.Object) string) []variant {
 	var found []variant
 	index := map[string]int{}
@@ -44,7 +44,7 @@ func foldObjects(who []ranklist.Who, objects []wire.Object, key func(wire.Object
 	return found
 }
 
-// describeName is what processes say of a name, in Markdown or plain text; "" if none knows it.
+// describeName describes what a name is bound to in processes, in Markdown or plain text; "" if it is bound in none.
 func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) string {
 	var who, missing []ranklist.Who
 	var objects []wire.Object
@@ -60,7 +60,7 @@ func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) st
 	if len(objects) == 0 {
 		return ""
 	}
-	// Ranks that differ in their device or value only are told of in one line, with all of their devices and values.
+	// Ranks whose objects differ only in device or value share a paragraph, with all of their devices and values.
 	outlines := foldObjects(who, objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
 	onlyLocal := len(answers) == 1 && answers[0].Who.IsLocal()
 	var parts []string
@@ -79,7 +79,7 @@ func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) st
 	return strings.Join(parts, "\n\n")
 }
 
-// describeVariant is what processes say that agree on all but device and value.
+// describeVariant describes an object of processes that agree on all but device and value.
 func describeVariant(v variant, objects []wire.Object, tellWho, markdown bool) string {
 	o := v.object
 	code := clean.Line
@@ -137,7 +137,7 @@ func describeVariant(v variant, objects []wire.Object, tellWho, markdown bool) s
 	return strings.Join(parts, "\n\n")
 }
 
-// codeSpan is text on one line that Markdown shows as it is: nothing in it ends the span, neither a backtick nor a blank line.
+// codeSpan makes text a code span on one line. Nothing in it can end the span, neither a backtick nor a blank line.
 func codeSpan(text string) string {
 	text = strings.TrimSpace(strings.ReplaceAll(clean.Line(text), "`", "'"))
 	if text == "" {
@@ -146,7 +146,7 @@ func codeSpan(text string) string {
 	return "`" + text + "`"
 }
 
-// codeBlock is text that is shown as it is.
+// codeBlock makes text a code block.
 func codeBlock(text string, markdown bool) string {
 	text = clean.Text(text)
 	if !markdown {
@@ -159,7 +159,7 @@ func codeBlock(text string, markdown bool) string {
 	return fence + "text\n" + text + "\n" + fence
 }
 
-// shapeText is a shape as Python writes it.
+// shapeText writes a shape as Python does.
 func shapeText(shape []int) string {
 	text := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(shape), "[]")), ", ")
 	if len(shape) == 1 {
@@ -190,7 +190,7 @@ func devicesOf(objects []wire.Object) string {
 	return strings.Join(names, ", ")
 }
 
-// bytesText is a size for people.
+// bytesText writes a size for people.
 func bytesText(n int64) string {
 	size, unit := float64(n), "B"
 	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {

@@ -29,13 +29,13 @@ const (
 	messageLines = 24
 )
 
-// excerpt is text of a bearable length for a diagnostic or a tooltip: its first and last lines, and where the rest is.
+// excerpt shortens a text for a diagnostic or a tooltip: to its first and last lines, and where the rest is.
 func (r *Run) excerpt(text string) string {
 	return clean.Excerpt(clean.Text(text), messageLines, maxMessage, r.Journal)
 }
 
-// shownOutcomes remembers the outcomes that a client has been able to see, so that it is asked to look again only if one is not as it was. Only one
-// goroutine uses it, that of the feed.
+// shownOutcomes remembers the outcomes that a client may have seen, so that it is asked to look again only if one has changed. Only the feed's goroutine
+// uses it.
 type shownOutcomes struct {
 	s    *server
 	docs map[uri.URI]map[docs.CellID]string // of open documents
@@ -45,8 +45,7 @@ func newShownOutcomes(s *server) *shownOutcomes {
 	return &shownOutcomes{s, map[uri.URI]map[docs.CellID]string{}}
 }
 
-// differ reports whether, after a change, a client sees other outcomes in an open document if it looks again. A client looks by itself when
-// text changes.
+// differ reports whether a client would see other outcomes in an open document after a change. It looks again by itself when the text changes.
 func (o *shownOutcomes) differ(c change) bool {
 	found := false
 	open := o.s.docs.View()

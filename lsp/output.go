@@ -20,17 +20,17 @@ import (
 // methodEvent is the notification that carries an event, as docs/language-server.md has it.
 const methodEvent = "dip/event"
 
-// output shows what runs print and how they fail. Clients that ask for it get the events themselves, the others lines of text in their
-// output window, folded, and failures as messages.
+// output shows what runs print and how they fail. Clients that ask for events get these. The others get folded lines of text in their output window, and
+// failures as messages.
 //
-// It has subscriptions of its own and reads them as fast as the client reads: what a slow client cannot take is left out by the
-// subscription, which says so and where all of it is, and never waits for the client for long.
+// It reads its own subscriptions as fast as the client reads. If the client is slow, the subscription leaves output out, and says so and where all of it is;
+// it never waits for long.
 type output struct {
 	s      *server
 	asking chan struct{} // filled by questions that the user has not answered
 }
 
-// maxAsking is how many questions may wait for the user; further ones become messages.
+// maxAsking is how many questions may wait for the user. Further ones become messages.
 const maxAsking = 4
 
 func newOutput(s *server) feature {
@@ -56,7 +56,7 @@ func (o *output) read(w *workspace, show func(*workspace, *event.Subscription)) 
 	sub := w.executor.Subscribe()
 	o.s.tasks.Go(func() {
 		defer sub.Close()
-		// What struck it has been taken from the subscription: the rest is shown all the same.
+		// After a fault of ours it goes on: the events that caused it are out of the subscription.
 		for !o.s.contained("output", func() { show(w, sub) }) {
 		}
 	})
@@ -79,7 +79,7 @@ func (o *output) forward(w *workspace, sub *event.Subscription) {
 	}
 }
 
-// next waits for events, and before that for a client that is behind. Events that the client may ask about are on the board when they are returned.
+// next waits until the client has caught up, and then for events. The board has those that the client may ask about before next returns them.
 func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription) ([]event.Event, error) {
 	if err := o.s.client.AwaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription
 	return events, err
 }
 
-// nextUntil is next, but returns without events when something in the folder is due, or at a time if that is not zero.
+// nextUntil is next, but also returns, without events, when something in the folder is due, or at a time that is not zero.
 func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub *event.Subscription) ([]event.Event, error) {
 	deadline, ok := folder.Deadline()
 	if !at.IsZero() && (!ok || at.Before(deadline)) {
@@ -140,7 +140,7 @@ func (o *output) fold(w *workspace, sub *event.Subscription) {
 	}
 }
 
-// reading is what somebody reads of a workspace.
+// reading is what a person reads of a workspace.
 type reading struct {
 	*output
 	w    *workspace
@@ -184,13 +184,13 @@ func (v *reading) show(items []view.Item) {
 	flush()
 }
 
-// journal is where all of what a run has put out is kept; "" is nowhere.
+// journal is the directory with all output of a run; "" if it is not kept.
 func (v *reading) journal(run string) string {
 	r, _ := v.s.board.run(run)
 	return r.Journal
 }
 
-// first reports whether something has not been told of a run before.
+// first reports whether something about a run is told for the first time.
 func (v *reading) first(run, what string) bool {
 	if v.told[run] == nil {
 		v.told[run] = map[string]bool{}
@@ -199,7 +199,7 @@ func (v *reading) first(run, what string) bool {
 	return !v.told[run][what]
 }
 
-// failure tells of a failure, once for all that are the same.
+// failure shows a failure, once for all that are the same.
 func (v *reading) failure(item view.Item) {
 	f, ok := item.Event.(*event.Failure)
 	how := v.s.config.of(v.w.dir).Failures
@@ -212,7 +212,7 @@ func (v *reading) failure(item view.Item) {
 	}})
 }
 
-// hang tells of ranks that wait and may not go on by themselves, once: what corrects that can be read elsewhere.
+// hang shows, once, that ranks wait and may not go on by themselves. Corrections of that are in the output window.
 func (v *reading) hang(ev *event.Hang, text string) {
 	if v.s.config.of(v.w.dir).Failures == failuresOff || !v.first(ev.Run, fmt.Sprintf("hang %d", ev.Hang)) {
 		return
@@ -228,7 +228,7 @@ func (v *reading) hang(ev *event.Hang, text string) {
 		}})
 }
 
-// picture tells of the first output of a run that is no text, for there is nothing of it to read.
+// picture shows where a run's first picture is: the output window has only text.
 func (v *reading) picture(item view.Item) {
 	path := pictureOf(item.Event)
 	if path == "" || !v.first(item.Run, "picture") {
@@ -250,7 +250,7 @@ type way struct {
 	act   func(context.Context) error
 }
 
-// tell shows a message, with the ways on where the user wants such.
+// tell shows a message, as a question with the ways on if the setting asks for that.
 func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 	if v.s.config.of(v.w.dir).Failures != failuresAsk {
 		v.s.client.ShowMessage(t, text)
@@ -280,7 +280,7 @@ func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 	})
 }
 
-// pictureOf is the journal's file of rich output that text says nothing of; "" if there is none.
+// pictureOf is the journal's file with the picture of an event; "" if there is none.
 func pictureOf(ev event.Event) string {
 	var files map[string]string
 	switch ev := ev.(type) {
@@ -297,7 +297,7 @@ func pictureOf(ev event.Event) string {
 	return ""
 }
 
-// typeOfNotice is how much a sentence of ours matters.
+// typeOfNotice is the type of message for a sentence of ours.
 func typeOfNotice(ev event.Event) protocol.MessageType {
 	switch ev := ev.(type) {
 	case *event.Log:
@@ -321,7 +321,7 @@ func typeOfNotice(ev event.Event) protocol.MessageType {
 	return protocol.MessageTypeError
 }
 
-// describeFailure is a failure in a line, or a few: "NameError: name 'x' is not defined (rank 0, line 12)". The journal has all of it.
+// describeFailure describes a failure in one line or a few: "NameError: name 'x' is not defined (rank 0, line 12)". The journal has all of it.
 func describeFailure(f *event.Failure, item view.Item, journal string) string {
 	text := f.EName
 	if f.EValue != "" {

@@ -11,7 +11,7 @@ import (
 // methodFolded is the notification that carries what a person reads of runs, as docs/language-server.md has it.
 const methodFolded = "dip/folded"
 
-// liveEvery is how often unfinished lines are told again at most.
+// liveEvery is the least time between two messages with unfinished lines only.
 const liveEvery = 100 * time.Millisecond
 
 // foldedParams are what a person reads of runs, as on a terminal.
@@ -46,7 +46,7 @@ var foldedKinds = map[view.ItemKind]foldedKind{
 	view.ItemFailure: foldedFailure, view.ItemNotice: foldedNotice,
 }
 
-// folding is what a client is told of a workspace that takes events and wants them folded as well.
+// folding tells a client of a workspace that takes events and also wants them folded.
 type folding struct {
 	*output
 	w      *workspace
@@ -92,7 +92,7 @@ func (f *folding) add(items []view.Item) {
 	}
 }
 
-// tell sends what the client does not know, and returns when that is next to be done for the sake of unfinished lines; zero if there is no need.
+// tell sends what the client does not know yet. due is when it must be called again for unfinished lines; zero if it need not.
 func (f *folding) tell(now time.Time) (due time.Time) {
 	var live []string
 	for _, line := range f.folder.Live() {

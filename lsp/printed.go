@@ -17,7 +17,7 @@ import (
 const (
 	// lastLines is how many lines of output a diagnostic has under the setting "last".
 	lastLines = 5
-	// fullLines and fullOutputSize bound it under "full": editors are no pagers, and all of it is in the journal.
+	// fullLines and fullOutputSize bound it under "full". An editor is no pager; the journal has all of it.
 	fullLines      = 1000
 	fullOutputSize = 64 << 10
 )
@@ -41,7 +41,7 @@ func newCellOutput(s *server) feature {
 	return feature{}
 }
 
-// printed is what a cell's run has printed, and the runs that this one has asked for.
+// printed is what a cell's run has printed, and the runs that it has asked for.
 type printed struct {
 	mark
 	run     string
@@ -51,7 +51,7 @@ type printed struct {
 	live    []string // unfinished: progress bars
 }
 
-// begin makes room for the output of a run; it has none if that is of no cell. A whole or partial run of a cell begins anew.
+// begin makes room for the output of a run of a cell, instead of that of earlier runs of the cell, whole or partial.
 func (o *cellOutput) begin(r Run) {
 	maps.DeleteFunc(o.byRun, func(run string, _ *printed) bool { return !o.marks.follows(run) })
 	if o.marks.follows(r.Parent) {
@@ -118,7 +118,7 @@ func (o *cellOutput) touch(p *printed) {
 	}
 }
 
-// settle takes the unfinished lines of all runs as they are.
+// settle brings the unfinished lines of all runs up to date.
 func (o *cellOutput) settle() {
 	for _, p := range o.byRun {
 		p.live = nil
@@ -152,7 +152,7 @@ func (p *printed) add(text string) {
 	}
 }
 
-// cutStart is the end of a line that is too long.
+// cutStart cuts a line that is too long at its start.
 func cutStart(line string) string {
 	if len(line) <= fullOutputSize {
 		return line
@@ -160,7 +160,7 @@ func cutStart(line string) string {
 	return "…" + strings.ToValidUTF8(line[len(line)-fullOutputSize:], "")
 }
 
-// show is what a diagnostic says of it under the setting; "" if there is none.
+// show is the text of the diagnostic under the setting; "" if there is none.
 func (p *printed) show(mode string) string {
 	if mode == outputOff || len(p.lines)+len(p.live) == 0 {
 		return ""

@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// progressAfter is how long something goes on before it is shown: what is over sooner would only flicker.
+	// progressAfter is how long something goes on before it is shown. Something shorter would only flicker.
 	progressAfter = 500 * time.Millisecond
-	// progressEvery is how often it is looked whether there is something new to show.
+	// progressEvery is how often the message is brought up to date.
 	progressEvery = 250 * time.Millisecond
 	// maxBar is how much is shown of a progress bar, in columns.
 	maxBar = 100
 )
 
-// progress shows what goes on: a run, with its ranks, its time and the progress bar that they draw, and the start of a pool. To cancel it
-// is to interrupt the run, and to give up the start.
+// progress shows what goes on: a run, with its ranks, its time and the progress bar that they print, and the start of a pool. Cancelling it interrupts
+// the run, or gives up the start.
 type progress struct {
 	s *server
 
@@ -93,7 +93,7 @@ func (p *progress) event(w *workspace, ev event.Event) {
 	}
 }
 
-// runStarted begins the activity of a run, or makes a run part of that of the one that has asked for it.
+// runStarted begins the activity of a run. A run that another run has asked for is part of that one's activity.
 func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 	if parent := p.runs[ev.Parent]; parent != nil {
 		p.runs[ev.Run] = parent
@@ -216,7 +216,7 @@ type barKey struct {
 	stream string
 }
 
-// stream lets a process draw.
+// stream enters what a process has printed.
 func (a *activity) stream(who ranklist.Who, ev *event.Stream) {
 	if rank, ok := who.Rank(); a.run.Quiet || ok && !a.see.Contains(rank) {
 		return
@@ -239,7 +239,7 @@ func (a *activity) bar() string {
 	return ""
 }
 
-// bar is the line that a process draws over and over again by means of carriage returns, as tqdm does.
+// bar is a line that a process prints again and again with carriage returns, as tqdm does.
 type bar struct {
 	line  string
 	home  bool // the next text takes the place of the line
@@ -272,7 +272,7 @@ func (b *bar) write(text string) {
 	}
 }
 
-// String is the bar without colours, or "" if what was printed last is none.
+// String is the bar without colours, or "" if the last line is no bar.
 func (b *bar) String() string {
 	if !b.drawn {
 		return ""

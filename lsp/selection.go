@@ -55,7 +55,7 @@ func lineAt(d *docs.Snapshot, offset int) cells.Range {
 	}
 }
 
-// chain links ranges from the inside out. One that does not reach beyond the one inside of it is left out.
+// chain links ranges from the inside out. It leaves out a range that is no larger than the one inside it.
 func chain(d *docs.Snapshot, ranges []cells.Range) protocol.SelectionRange {
 	inner := ranges[0]
 	chosen := ranges[:1]

@@ -9,14 +9,14 @@ import (
 	"dipls/lsp/docs"
 )
 
-// anchor is a line of a cell, as it was when that ran.
+// anchor is a line of a cell as it was when the cell ran.
 type anchor struct {
 	cellKey
 	text docs.CellText // of the cell
 	line int           // 0: the cell's first line
 }
 
-// in is where the line is in a cell that has the anchor's identity, 1-based; ok is false if the cell's code is another one by now.
+// in returns where the line is now, 1-based. c is the cell with the anchor's identity; ok is false if its code has changed.
 func (a anchor) in(c cells.Cell) (line int, ok bool) {
 	if !a.text.SameCode(docs.TextOf(c)) {
 		return 0, false
@@ -27,7 +27,7 @@ func (a anchor) in(c cells.Cell) (line int, ok bool) {
 // headerOf is the first line of a run's cell.
 func headerOf(r Run) anchor { return anchor{cellKey: cellKey{r.Doc, r.Cell}, text: r.text} }
 
-// anchorNow is a line of a document as it is now; line is 1-based.
+// anchorNow is the anchor of a line of a document as it is now. line is 1-based.
 func anchorNow(doc *docs.Snapshot, line int) (anchor, bool) {
 	c, ok := doc.File.CellAt(doc.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
 	if !ok || line < c.Line() || line > c.EndLine() {
@@ -47,7 +47,7 @@ type spot struct {
 // spotAt is a spot that is tied to a cell.
 func spotAt(at anchor) spot { return spot{uri: at.doc, tied: true, at: at} }
 
-// spotOf is the spot of a frame of a run in a document: of the text that ran, or else, for it has been imported, of the text as it is now.
+// spotOf returns the spot of a run's frame in a document. If the document's cells did not run the line, it was imported, and the text of now counts.
 func (b *board) spotOf(doc *docs.Snapshot, r Run, frame event.Frame) spot {
 	p := spot{uri: doc.URI, line: frame.Line}
 	if p.at, p.tied = b.anchor(doc.URI, r, frame); !p.tied {
@@ -59,7 +59,7 @@ func (b *board) spotOf(doc *docs.Snapshot, r Run, frame event.Frame) spot {
 // key is the cell of the spot, or cell 0 of its document.
 func (p *spot) key() cellKey { return cellKey{p.uri, p.at.cell} }
 
-// location is where the spot is now; ok is false if it is nowhere, or its text has been edited since.
+// location returns where the spot is now; ok is false if it is nowhere, or its text has been edited.
 func (p *spot) location(open docs.View) (location protocol.Location, ok bool) {
 	if p.uri == "" {
 		return location, false

@@ -49,7 +49,7 @@ func (y *symbols) nests() bool {
 	return nests != nil && *nests
 }
 
-// nested is the sections as a tree.
+// nested returns the sections as a tree.
 func nested(d *docs.Snapshot, sections []section) protocol.DocumentSymbolSlice {
 	list := protocol.DocumentSymbolSlice{}
 	for i := 0; i < len(sections); i = sections[i].last + 1 {
@@ -74,7 +74,7 @@ func symbol(d *docs.Snapshot, sections []section, i int) protocol.DocumentSymbol
 	return y
 }
 
-// flat is the sections as a list, for clients that know no tree.
+// flat returns the sections as a list, for clients that know no trees.
 func flat(d *docs.Snapshot, sections []section) protocol.SymbolInformationSlice {
 	list := protocol.SymbolInformationSlice{}
 	for _, n := range sections {
@@ -93,7 +93,7 @@ func flat(d *docs.Snapshot, sections []section) protocol.SymbolInformationSlice 
 // maxName is how long a symbol's name may be, in characters.
 const maxName = 100
 
-// nameOf is a cell's title, of a text cell without one its first line, else its number.
+// nameOf is a cell's title, or the first line of a text cell, or the cell's number.
 func nameOf(c cells.Cell) string {
 	name := strings.TrimSpace(clean.Line(c.Title()))
 	if name == "" && c.Type() != cells.CodeCell {
@@ -109,7 +109,7 @@ func nameOf(c cells.Cell) string {
 	return cmp.Or(name, fmt.Sprintf("Cell %d", c.Index()))
 }
 
-// kindOfCell is what clients show a cell as: text as a string, code as a module.
+// kindOfCell is the kind of symbol for a cell: string for text, module for code.
 func kindOfCell(c cells.Cell) protocol.SymbolKind {
 	if c.Type() == cells.CodeCell {
 		return protocol.SymbolKindModule

@@ -11,7 +11,7 @@ func targetNow(w *workspace, c cells.Cell) cells.Target {
 	return w.executor.TargetNow(dipexec.Request{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()})
 }
 
-// targetOfLine is where the names of a line of a cell are looked up: where the cell goes, unless it is a magic that speaks of another place.
+// targetOfLine is where the names on a line are looked up: where the cell would run, or the place that a magic on the line is about.
 func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 	m, _ := cells.ReadMagic(line)
 	switch {
@@ -23,7 +23,7 @@ func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 	return targetNow(w, c)
 }
 
-// ranksOf names the ranks that a cell is for, whether it says so or not.
+// ranksOf names the ranks of a target: "all ranks" if it names none.
 func ranksOf(t cells.Target) string {
 	if t.Ranks.IsZero() {
 		return ranklist.All.Name()
@@ -44,7 +44,7 @@ func everywhereTarget(t cells.Target) string {
 	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
 }
 
-// runsAlone reports whether a line magic is offered to be run by itself: it does something at once that one may want to do again.
+// runsAlone reports whether a line magic is offered to be run by itself, because people run it again.
 func runsAlone(m cells.Magic) bool {
 	return !m.Help && (m.Name == "makedip" || m.Name == "dipush" || m.Name == "dipull")
 }
