@@ -11,17 +11,17 @@ import (
 	"dipls/ranks/host"
 )
 
-// defaultCPURanks is the size of a pool on a machine without GPUs when nobody says how many ranks: the smallest number
-// that shows whether code works on more than one.
+// defaultCPURanks is the default size of a pool on a machine without GPUs: the smallest number that shows whether code works
+// on more than one rank.
 const defaultCPURanks = 2
 
-// Choice is the pool that a user asks for, in the words of the command line, of %makedip and of an editor's settings. The zero
-// value says nothing: a rank for every GPU, or CPU ranks.
+// Choice is the pool that a user asks for, in the terms of the command line, of %makedip and of an editor's settings. The zero
+// value means the default: a rank for each GPU, or CPU ranks.
 type Choice struct {
 	GPUs          string        `json:"gpus,omitempty"`           // "all" or a list such as "3,1", numbered as torch does; "": not said
 	Ranks         int           `json:"ranks,omitempty"`          // 0: not said
 	App           string        `json:"app,omitempty"`            // "": torch if it is installed
-	Verbose       bool          `json:"verbose,omitempty"`        // the app tells what it does
+	Verbose       bool          `json:"verbose,omitempty"`        // the app says what it does
 	Timeout       time.Duration `json:"timeout,omitempty"`        // for the pool to start; 0: two minutes
 	KeepGPUMemory bool          `json:"keep_gpu_memory,omitzero"` // as in [ranks.PoolSpec]
 	Seed          ranks.Seed    `json:"seed,omitzero"`            // of the ranks and of the local namespace
@@ -29,7 +29,7 @@ type Choice struct {
 	Check         bool          `json:"check,omitempty"`          // collectives are compared before they run
 }
 
-// ChoiceError says that a choice cannot be: it is wrong in itself, or this machine does not have what it names.
+// ChoiceError says that a choice is impossible: it contradicts itself, or this machine does not have what it names.
 type ChoiceError struct{ text string }
 
 func (e *ChoiceError) Error() string { return e.text }
@@ -38,8 +38,8 @@ func choiceErrorf(format string, args ...any) error {
 	return &ChoiceError{fmt.Sprintf(format, args...)}
 }
 
-// spec translates a choice into a pool for this machine, whose GPUs it looks for, of those that CUDA_VISIBLE_DEVICES shows; cpuRanks is how many
-// ranks there are on the CPU where the choice does not say. An error that is no *[ChoiceError] tells that they could not be looked for.
+// spec translates a choice into a pool for this machine. It looks for the GPUs that CUDA_VISIBLE_DEVICES shows; cpuRanks is how many
+// ranks there are on the CPU by default. An error that is no *[ChoiceError] means that the GPUs could not be looked for.
 func (c Choice) spec(ctx context.Context, h host.Host, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
 	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed,
 		GroupTimeout: c.GroupTimeout, Check: c.Check}
@@ -75,7 +75,7 @@ func (c Choice) spec(ctx context.Context, h host.Host, cpuRanks int, gpuMask *st
 	return spec, nil
 }
 
-// pick gives the GPUs of a list; all of them if it is "all" or says nothing.
+// pick gives the GPUs of a list; all of them if it is "all" or empty.
 func pick(visible []host.GPU, list ranklist.List) ([]host.GPU, error) {
 	if list.IsZero() || list.All() {
 		return visible, nil
@@ -95,7 +95,7 @@ func sameRanks(a, b ranks.PoolSpec) bool {
 	return a.Ranks == b.Ranks && slices.EqualFunc(a.GPUs, b.GPUs, func(g, h host.GPU) bool { return g.ID == h.ID })
 }
 
-// sameKind reports whether a pool of one kind can stand for the other, but for what can be changed while it lives.
+// sameKind reports whether a pool of one kind can serve as the other, apart from what can be changed while it lives.
 func sameKind(a, b ranks.PoolSpec) bool {
 	return sameRanks(a, b) && a.Seed == b.Seed && a.Check == b.Check && a.GroupTimeout == b.GroupTimeout
 }

@@ -33,7 +33,7 @@ func (s *Session) mayRun(by Caller, python host.Interpreter) bool {
 	return remembered && (!own || e.Python == python.Path)
 }
 
-// obtainConsent is called before Python starts. It tells what will run, or asks, and remembers. The error is for the user, who has said no.
+// obtainConsent is called before Python starts. It says what will run, or asks, and remembers the answer. The error is for a user who has said no.
 func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Interpreter, ask bool) error {
 	if s.mayRun(by, python) {
 		return nil
@@ -58,7 +58,7 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 		Text: fmt.Sprintf("Run %s? That interpreter belongs to the folder, so whoever made the folder chooses what it does. %s takes that back.", what, command),
 	})
 	switch {
-	case q == nil && by.Front != "": // who would have been asked has gone, and has not let it run
+	case q == nil && by.Front != "": // the front that would have been asked has gone, so nobody has let it run
 		return errFrontGone
 	case q == nil:
 		s.say(event.LevelWarning, unasked, "")
@@ -85,7 +85,7 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 // choiceRun lets an interpreter run.
 const choiceRun = "Run"
 
-// settlesConsent is what the settings of a call say to the question whether an interpreter may run.
+// settlesConsent is how the settings of a call answer the question whether an interpreter may run.
 func (s *Session) settlesConsent(python host.Interpreter) func(Caller) (string, bool) {
 	return func(by Caller) (string, bool) {
 		switch by.Settings.Trust {
@@ -98,7 +98,7 @@ func (s *Session) settlesConsent(python host.Interpreter) func(Caller) (string, 
 	}
 }
 
-// meansAnother reports whether a caller's settings mean another interpreter.
+// meansAnother reports whether a caller's settings choose another interpreter.
 func (s *Session) meansAnother(by Caller, path string) bool {
 	now, err := s.interpreter(by.Settings)
 	return err == nil && now.Path != path

@@ -19,7 +19,7 @@ const (
 	CodeClosed   Code = "closed"   // the session is closed, or closing
 	CodeNoRun    Code = "no-run"   // there is no such run, or it ended long ago
 	CodeBusy     Code = "busy"     // no process can answer now
-	CodeInvalid  Code = "invalid"  // the call's arguments contradict each other, or name what is not there
+	CodeInvalid  Code = "invalid"  // the call's arguments contradict each other, or name something that does not exist
 	CodeConsent  Code = "consent"  // the user has not let the folder's code run
 	CodePackages Code = "packages" // the interpreter lacks packages
 	CodePool     Code = "pool"     // there are no ranks, or they could not be made
@@ -31,7 +31,7 @@ type Error struct {
 	Code Code          `json:"code"`
 	Text string        `json:"text"`           // a sentence
 	Rank *ranklist.Who `json:"rank,omitempty"` // the process that it is about
-	Hint string        `json:"hint,omitempty"` // what to do next, where the text does not say it
+	Hint string        `json:"hint,omitempty"` // what to do next, if the text does not say so
 }
 
 func (e *Error) Error() string {
@@ -48,11 +48,11 @@ func errorf(code Code, format string, args ...any) *Error {
 
 var errClosed = &Error{Code: CodeClosed, Text: ErrClosed.Error()}
 
-// noRun is of a run that nobody knows.
+// noRun is the error about an unknown run.
 func noRun(run string) error { return errorf(CodeNoRun, "there is no run %s", run) }
 
-// coded makes of an error of the floors below one with a code, and with otherwise where they say nothing. Nil and what has a
-// code already stay as they are.
+// coded gives an error of the packages below a code; otherwise is the code where they do not say. Nil, and an error that has a
+// code already, stay as they are.
 func coded(err error, otherwise Code) error {
 	if err == nil {
 		return nil
@@ -78,7 +78,7 @@ func coded(err error, otherwise Code) error {
 	return e
 }
 
-// waited is coded for a call that has waited: if that has ended because its context did, the error is the context's.
+// waited is coded for a call that waits: if its context has ended the wait, the error is the context's.
 func waited(ctx context.Context, err error, otherwise Code) error {
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()

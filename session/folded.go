@@ -14,16 +14,16 @@ import (
 	"dipls/ranks/wire"
 )
 
-// FoldedStack is where a thread is, and which processes have one at the same place.
+// FoldedStack is a thread's stack, and which processes have the same.
 type FoldedStack struct {
 	Who    []ranklist.Who    // ascending
-	Thread string            // its name, without what numbers it; "": the main thread
+	Thread string            // its name, without the number in it; "": the main thread
 	Frames []wire.StackFrame // outermost first; none: it waits for a cell
-	Err    string            // why nothing is known of these processes; "": it is
+	Err    string            // why nothing is known of these processes; "": something is
 }
 
-// FoldStacks puts those stacks together that are the same: first those of main threads, then of others that are in the user's code, at last the
-// rest; each by the lowest rank that has it.
+// FoldStacks puts equal stacks together: first those of main threads, then those of other threads in the user's code, then the
+// rest; in each group by the lowest rank.
 func FoldStacks(stacks []Stack) []FoldedStack {
 	var folded []FoldedStack
 	index := map[string]int{}
@@ -69,10 +69,10 @@ func FoldStacks(stacks []Stack) []FoldedStack {
 	return folded
 }
 
-// numbered is what Python adds to the names of threads: "Thread-7 (work)", "ThreadPoolExecutor-0_3".
+// numbered matches names that Python gives to threads: "Thread-7 (work)", "ThreadPoolExecutor-0_3".
 var numbered = regexp.MustCompile(`^(.*?[^\d_-])[-_][\d_]+\b`)
 
-// place is where among others a stack is told.
+// place is a stack's place in the order of FoldStacks.
 func (s FoldedStack) place() int {
 	switch {
 	case s.Thread == "":
@@ -84,7 +84,7 @@ func (s FoldedStack) place() int {
 	}
 }
 
-// describeSilence says why a process has not told where it is.
+// describeSilence says why a process has no stack.
 func describeSilence(s Stack) string {
 	if s.Silent {
 		return "no answer: stopped, or in native code that keeps Python's lock"
@@ -107,8 +107,8 @@ const (
 	maxSource = 80
 )
 
-// Lines describes the stack as a person reads it: where the user's code is, outermost first, with the frames between and below that are not the
-// user's told together. Of more than limit lines the outermost are left out; 0: there is no limit.
+// Lines describes the stack for a person: the user's frames, outermost first; the frames between and below them are summed up. If there are
+// more than limit lines, the outermost are left out; 0: there is no limit.
 func (s FoldedStack) Lines(limit int) []string {
 	switch {
 	case s.Err != "":
@@ -170,7 +170,7 @@ func describePlace(f wire.StackFrame) string {
 // maxNatives bounds how many native frames are named.
 const maxNatives = 4
 
-// describeOthers tells of frames that are not the user's in a line; last: there are none below them.
+// describeOthers sums up frames that are not the user's in a line; last: there are none below them.
 func describeOthers(frames []wire.StackFrame, last bool) string {
 	var natives []string
 	for len(frames) > 0 && isNative(frames[len(frames)-1]) {
@@ -205,10 +205,10 @@ func describeOthers(frames []wire.StackFrame, last bool) string {
 	return text + "; " + native
 }
 
-// isNative reports whether a frame is of native code, which [processes.addNative] tells.
+// isNative reports whether a frame is native code, as added by [processes.addNative].
 func isNative(f wire.StackFrame) bool { return f.Line == 0 }
 
-// isUsers reports whether a frame is of the user's code: of a cell, or of a file that is not installed.
+// isUsers reports whether a frame is the user's code: in a cell, or in a file that is not installed.
 func isUsers(f wire.StackFrame) bool {
 	_, library := diagnose.LibraryOf(f)
 	return !isNative(f) && !library
@@ -222,8 +222,8 @@ func shorten(s string, limit int) string {
 	return s
 }
 
-// DescribeStacks is folded stacks as text, the lines of each below the name of whose it is. Where limit is not 0, there are about as many lines at
-// most: the innermost of each, and threads that are not in the user's code are left out.
+// DescribeStacks is folded stacks as text, each below the names of its processes. If limit is not 0, there are at most about that many lines:
+// the innermost of each, without threads that are not in the user's code.
 func DescribeStacks(folded []FoldedStack, limit int) string {
 	each := 0
 	if limit > 0 {

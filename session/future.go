@@ -6,7 +6,7 @@ import (
 	"dipls/internal/contain"
 )
 
-// future is something that is being started, has been, or could not be.
+// future is something that is being started, was started, or could not be started.
 type future[T any] struct {
 	cancel context.CancelCauseFunc // ends the start, not what was started
 	done   chan struct{}           // value and err are set
@@ -14,7 +14,7 @@ type future[T any] struct {
 	err    error
 }
 
-// begin starts something that all who need it will share; the context that start gets ends with the session. s.mu is held.
+// begin starts something that all calls share; the context that start gets ends with the session. s.mu is held.
 func begin[T any](s *processes, start func(context.Context) (T, error)) *future[T] {
 	if s.closed {
 		return failed[T](ErrClosed)
@@ -30,14 +30,14 @@ func begin[T any](s *processes, start func(context.Context) (T, error)) *future[
 	return f
 }
 
-// failed is what could not be started.
+// failed is a future that could not be started.
 func failed[T any](err error) *future[T] {
 	f := &future[T]{cancel: func(error) {}, done: make(chan struct{}), err: err}
 	close(f.done)
 	return f
 }
 
-// wait waits for the outcome. Whoever gives up leaves it going for the others.
+// wait waits for the outcome. If ctx ends, the start goes on for others.
 func (f *future[T]) wait(ctx context.Context) (T, error) {
 	select {
 	case <-f.done:

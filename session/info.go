@@ -10,7 +10,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// stateNone is the state of a pool that is not there.
+// stateNone is the state when there is no pool.
 const stateNone = "none"
 
 // parallelReads is how many processes' memory is read at a time: the kernel walks a process's pages for it.
@@ -52,7 +52,7 @@ func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	return info
 }
 
-// describePool describes a pool that has come to life.
+// describePool describes a pool that has started.
 func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
 	info.State, info.Size, info.Verbose = p.State().String(), p.Size(), spec.Verbose
 	info.Backend, info.App, info.Method = p.Backend(), p.App(), p.Method().String()
@@ -67,7 +67,7 @@ func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
 	}
 }
 
-// addMemory adds what memory the ranks take.
+// addMemory adds the memory that ranks take.
 func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
 	var work sync.WaitGroup
 	processes := p.Ranks()
@@ -80,7 +80,7 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs b
 		byPID := new(map[int]int64)
 		onHost[h] = byPID
 		if onGPUs {
-			work.Go(func() { contain.Do(func() { *byPID, _ = h.GPUMemory(ctx) }) }) // what nvidia-smi does not tell is unknown
+			work.Go(func() { contain.Do(func() { *byPID, _ = h.GPUMemory(ctx) }) }) // without an answer of nvidia-smi it is unknown
 		}
 	}
 	slots := make(chan struct{}, parallelReads)

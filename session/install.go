@@ -9,10 +9,10 @@ import (
 	"dipls/ranks/host"
 )
 
-// choiceInstall has what lacks be installed.
+// choiceInstall installs the missing packages.
 const choiceInstall = "Install"
 
-// offerInstall asks a caller's user whether what the interpreter lacks may be installed, in a directory of our own, and does so.
+// offerInstall asks a caller's user whether missing packages may be installed into a directory of our own, and installs them.
 func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.MissingPackagesError, ask bool) error {
 	if !ask {
 		return missing
@@ -54,7 +54,7 @@ func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.Mis
 	return nil
 }
 
-// progress tells of lines of output as how far the work is.
+// progress passes on lines of output as the progress of the work.
 type progress struct{ q *question }
 
 // Write implements [io.Writer].

@@ -6,7 +6,7 @@ import (
 	"dipls/ranks/host"
 )
 
-// What of this machine a front looks at before there is a session, and doctor examines.
+// What fronts, and doctor, need to know of this machine before there is a session.
 type (
 	// Interpreter is a Python interpreter, and why it was chosen.
 	Interpreter = host.Interpreter
@@ -14,18 +14,18 @@ type (
 	PythonInfo = host.PythonInfo
 )
 
-// FindPython finds the interpreter that value, of a flag or setting called name, means in a folder; without a value by the usual search.
+// FindPython finds the interpreter that the value of a flag or setting called name means in a folder; without a value, by the usual search.
 func FindPython(name, value, dir string) (Interpreter, error) {
 	return host.FindPython(name, value, dir)
 }
 
-// Probe asks an interpreter, given by its path, for its version and the packages that matter here, those of dipls' own directory for it included. One that is
-// too old is an error; packages that are missing or too old are not.
+// Probe asks an interpreter, given by its path, for its version and the packages that matter here, including those in dipls' own directory for it. An
+// interpreter that is too old is an error; packages that are missing or too old are not.
 func Probe(ctx context.Context, python string) (PythonInfo, error) {
 	return host.Probe(ctx, python, ownPackages(python)...)
 }
 
-// ownPackages is where packages of our own for an interpreter lie. Without a home directory there are none, which is no reason not to run.
+// ownPackages is our own directory of packages for an interpreter. Without a home directory there is none, and things run all the same.
 func ownPackages(python string) []string {
 	dir, err := host.PrivatePackages(python)
 	if err != nil {
@@ -34,19 +34,19 @@ func ownPackages(python string) []string {
 	return []string{dir}
 }
 
-// CheckSockets makes a private directory as a session does, binds a socket in it, and removes both. It returns where such directories lie.
+// CheckSockets makes a private directory as a session does, binds a socket in it, and removes both. It returns where such directories are.
 func CheckSockets() (root string, err error) { return host.CheckSockets() }
 
-// CacheNotice says that the cache is passed over, and why; "" if it is not.
+// CacheNotice says that the cache is not used, and why; "" if it is used.
 func CacheNotice() string { return host.CacheNotice() }
 
-// ListGPUs lists the GPUs that processes see which are started now.
+// ListGPUs lists the GPUs that processes started now would see.
 func ListGPUs(ctx context.Context) ([]GPU, error) { return host.ListGPUs(ctx, host.Local{}) }
 
-// CheckLimits tells why the limits of this process do not allow what a session needs.
+// CheckLimits checks that the limits of this process allow what a session needs.
 func CheckLimits() error { return host.CheckLimits() }
 
-// AdoptOrphans has this process inherit, and so end, what a killed node leaves behind.
+// AdoptOrphans makes this process inherit, and so end, what a killed node leaves behind.
 func AdoptOrphans() error { return host.AdoptOrphans() }
 
 // GPUMemory is how many bytes of GPU memory processes take, by pid.

@@ -14,7 +14,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// maxTimeout is the longest start that -t may allow, in seconds: thirty years.
+// maxTimeout is the longest time for a start that -t may set, in seconds: thirty years.
 const maxTimeout = 1e9
 
 var (
@@ -27,7 +27,7 @@ var (
 // textNoPool says that nothing was ended.
 const textNoPool = "there is no pool to end"
 
-// noPoolError tells whoever needs ranks why there are none.
+// noPoolError says why there are no ranks.
 type noPoolError struct{ err error }
 
 func (e *noPoolError) Error() string {
@@ -36,10 +36,10 @@ func (e *noPoolError) Error() string {
 
 func (e *noPoolError) Unwrap() error { return e.err }
 
-// Make does what %makedip asks for; docs/wire.md describes the command. text says what was done. A choice that cannot be is a
+// Make does what %makedip asks for; docs/wire.md describes the command. text says what was done. An impossible choice is a
 // *[ChoiceError]. When ctx ends, a start is given up and leaves nothing running, and a shutdown becomes a short one.
 //
-// Make ends what runs on the ranks if it has to end these, so an executor calls it in its turn.
+// If Make has to end ranks, it ends what runs on them, so an executor calls it in its turn.
 func (s *processes) Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error) {
 	if err := checkMake(cmd); err != nil {
 		return "", err
@@ -92,7 +92,7 @@ func (s *processes) Make(ctx context.Context, cmd wire.MakeCommand) (text string
 	}
 }
 
-// chooser is how a command says which ranks there are to be: by itself, or as the pool before it.
+// chooser is how a command chooses the ranks: by itself, or as the pool before it.
 func (s *processes) chooser(cmd wire.MakeCommand) chooser {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +106,7 @@ func (s *processes) chooser(cmd wire.MakeCommand) chooser {
 	}
 }
 
-// checkMake refuses what contradicts itself.
+// checkMake refuses a command that contradicts itself.
 func checkMake(cmd wire.MakeCommand) error {
 	switch {
 	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil ||
@@ -133,7 +133,7 @@ func (s *processes) alive(ctx context.Context, p *pool) (bool, error) {
 	return err == nil && !started.State().Final(), nil
 }
 
-// wanted is the pool that a command asks for: what it says, and for the rest what the last pool was, or the session's choice.
+// wanted is the pool that a command asks for. What it does not say is as for the last pool, or as the session's choice.
 func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.PoolSpec, err error) {
 	s.mu.Lock()
 	last, choose := s.last, s.choose
@@ -177,7 +177,7 @@ func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec rank
 	return spec, nil
 }
 
-// chosen is the session's choice with the ranks and GPUs that a command says.
+// chosen is the session's choice with the ranks and GPUs of a command.
 func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolSpec, error) {
 	choice := s.chose()
 	cpuRanks := choice.Ranks
@@ -191,7 +191,7 @@ func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.Poo
 	return choice.spec(ctx, s.o.Node.Host, cpuRanks, s.gpuMask())
 }
 
-// replace ends a pool, if there is one, and starts another. Whoever asks for ranks meanwhile waits for the new ones.
+// replace ends a pool, if there is one, and starts another. Calls that need ranks meanwhile wait for the new ones.
 func (s *processes) replace(ctx context.Context, old *pool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
 	begun := time.Now()
 	s.mu.Lock()
@@ -205,7 +205,7 @@ func (s *processes) replace(ctx context.Context, old *pool, spec ranks.PoolSpec,
 	return fmt.Sprintf("%s, ready in %.1f s", describe(started, spec), time.Since(begun).Seconds()), nil
 }
 
-// succeed begins a pool in the place of another, if there is one, which it ends. s.mu is held.
+// succeed begins a pool that replaces another one, if there is one, and ends that. s.mu is held.
 func (s *processes) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *pool {
 	p := &pool{spec: spec, choose: choose, claimed: true, choice: s.o.Pool}
 	s.forgetDeadNode()
@@ -224,7 +224,7 @@ func (s *processes) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *poo
 	return p
 }
 
-// explainStart makes of what a start failed with what its user needs to know; ended is whether a living pool made way for it.
+// explainStart turns the error of a start into what the user needs to know; ended: a living pool was ended for it.
 func explainStart(err error, ended bool) error {
 	var none *noPoolError
 	if errors.As(err, &none) {
@@ -243,7 +243,8 @@ func explainStart(err error, ended bool) error {
 	return err
 }
 
-// end ends a pool, or its start, whatever its ranks do; ended is true if it lived, and why is told to whom waits for the start. Nil is no pool.
+// end ends a pool, or its start, whatever its ranks do. ended is true if it lived; calls that wait for the start get why as their error. p may be
+// nil.
 func (s *processes) end(ctx context.Context, p *pool, why error) (ended bool, err error) {
 	if p == nil {
 		return false, nil
@@ -260,7 +261,7 @@ func (s *processes) end(ctx context.Context, p *pool, why error) (ended bool, er
 	return ended, nil
 }
 
-// kill ends the pool for good: no other one is started until somebody asks for it.
+// kill ends the pool: no other one is started until somebody asks for one.
 func (s *processes) kill(ctx context.Context) (text string, err error) {
 	s.mu.Lock()
 	old := s.current
@@ -282,7 +283,7 @@ func (s *processes) kill(ctx context.Context) (text string, err error) {
 	}
 }
 
-// adjust changes what can be changed of a living pool: its app, and how much that says.
+// adjust changes what can be changed in a living pool: its app, and whether that is verbose.
 func (s *processes) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (text string, err error) {
 	s.mu.Lock()
 	spec, claimed := p.spec, p.claimed

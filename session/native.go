@@ -19,14 +19,14 @@ import (
 // nativePatience is how long py-spy may take for a process.
 const nativePatience = 5 * time.Second
 
-// placed is where a process runs; its pid is 0 if that is not known.
+// placed says on which host a process runs; pid is 0 if that is not known.
 type placed struct {
 	on host.Host
 	of host.Process
 }
 
-// addNative adds to stacks what native code the threads are in below Python's frames, and gives those of processes that have not answered, if py-spy
-// is there, on the PATH or beside the interpreter, and may read them. problem is a sentence where it may not.
+// addNative adds native frames below the Python frames of stacks, and stacks of processes that have not answered. It needs py-spy, on the PATH or
+// beside the interpreter, and the right to read the processes. problem is a sentence if something is missing.
 func (s *processes) addNative(ctx context.Context, stacks []Stack, places []placed) (problem string) {
 	ctx, stop := context.WithTimeout(ctx, nativePatience)
 	defer stop()
@@ -67,7 +67,7 @@ func (s *processes) addNative(ctx context.Context, stacks []Stack, places []plac
 	return fmt.Sprintf("no native frames of %s: %v", ranklist.NameEach(who), first)
 }
 
-// addNative adds what py-spy has seen.
+// addNative adds frames that py-spy has seen.
 func (s *Stack) addNative(spied []host.SpiedThread) {
 	if s.Silent {
 		s.Silent, s.Error = false, ""
@@ -85,14 +85,14 @@ func (s *Stack) addNative(spied []host.SpiedThread) {
 	for i := range s.Threads {
 		thread := &s.Threads[i]
 		at := slices.IndexFunc(spied, func(t host.SpiedThread) bool { return t.ID == thread.ID })
-		if at < 0 || len(thread.Frames) == 0 { // without any it waits for a cell, in code of ours
+		if at < 0 || len(thread.Frames) == 0 { // without frames it waits for a cell, in our own code
 			continue
 		}
 		thread.Frames = append(slices.Clone(thread.Frames), nativeFrames(spied[at].Frames)...)
 	}
 }
 
-// nativeFrames are the native ones among frames below the innermost of Python's, outermost first, without those of the interpreter.
+// nativeFrames are the native frames below the innermost Python frame, outermost first, without those of the interpreter.
 func nativeFrames(frames []host.SpiedFrame) []wire.StackFrame {
 	var found []wire.StackFrame
 	for _, f := range frames {

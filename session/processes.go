@@ -11,21 +11,21 @@ import (
 	"dipls/ranks/wire"
 )
 
-// ErrClosed is what a session answers after Close.
+// ErrClosed is the error of calls after Close.
 var ErrClosed = errors.New("the session is closed")
 
 // processOptions say how to start processes.
 type processOptions struct {
 	Node ranks.Options // of its node
-	Pool Choice        // the pool where nobody says otherwise
+	Pool Choice        // the pool, if nobody asks for another one
 
-	// Warn is told what was lost when processes were ended, a sentence each. Nil: Notice is.
+	// Warn gets sentences about what was lost when processes were ended. Nil: Notice gets them.
 	Warn func(text string)
-	// Notice is told what the pool and its ranks have to say, a sentence each. Nil: nobody is.
+	// Notice gets sentences from the pool and its ranks. May be nil.
 	Notice func(text string)
-	// Install gets what the interpreter lacks, or says why not. Nil: what lacks is an error.
+	// Install installs missing packages, or says why not. Nil: missing packages are an error.
 	Install func(context.Context, *host.MissingPackagesError) error
-	// Consent is asked before a node starts, which runs the interpreter and what it finds. Its error is why it does not. Nil: it may.
+	// Consent is asked before a node starts, which runs the interpreter and what that finds. Its error says why not. Nil: it may start.
 	Consent func(context.Context) error
 }
 
@@ -36,33 +36,33 @@ type processes struct {
 	ctx    context.Context // ends when Close begins: whatever is being started is given up
 	cancel context.CancelCauseFunc
 	starts sync.WaitGroup // futures that are not known yet
-	making chan struct{}  // cap 1: filled by whoever replaces processes, so that one does at a time
+	making chan struct{}  // cap 1: held by the call that replaces processes, so that only one does at a time
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	choice  *ranks.PoolSpec // what o.Pool means on this machine; nil until asked for
-	mask    *string         // the CUDA_VISIBLE_DEVICES that it is for
-	last    *ranks.PoolSpec // of the last pool that came to life, with the changes since; nil: none did
+	mask    *string         // the CUDA_VISIBLE_DEVICES that choice is for
+	last    *ranks.PoolSpec // of the last pool that has started, with the changes since; nil: none has
 	choose  chooser         // of that pool
 	node    *future[*ranks.Node]
 	local   *future[*ranks.Process]
 	current *pool
 }
 
-// pool is a pool from the decision to start it on.
+// pool is a pool, from the decision to start it.
 type pool struct {
 	*future[*ranks.Pool]
-	choice Choice  // that counted when this was begun
+	choice Choice  // the choice when this was begun
 	choose chooser // how its ranks were chosen
-	ended  bool    // the pool before it was ended for it; set with the future's outcome
+	ended  bool    // another pool was ended for it; set with the future's outcome
 
 	// Under the mu of the processes:
 	spec    ranks.PoolSpec // zero until it is known
-	claimed bool           // somebody has asked for this very pool, or has its ranks
+	claimed bool           // somebody has asked for this pool, or has its ranks
 	used    bool           // somebody has its ranks
 
-	seen     *wire.Surroundings // that were looked at when its ranks were last asked for
-	toldLate string             // what the user was told of them last
+	seen     *wire.Surroundings // the surroundings when its ranks were last asked for
+	toldLate string             // what the user was last told about them
 }
 
 var (
@@ -70,7 +70,7 @@ var (
 	_ dipexec.Manager = (*processes)(nil)
 )
 
-// newProcesses returns processes of which none is started yet. Close ends them.
+// newProcesses returns processes, none of them started yet. Close ends them.
 func newProcesses(o processOptions) *processes {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
@@ -91,7 +91,7 @@ func newProcesses(o processOptions) *processes {
 	return s
 }
 
-// PoolSpec is the pool that the options ask for, on this machine; one that is no *[ChoiceError] tells that its GPUs could not be
+// PoolSpec is the pool that the options ask for, on this machine. An error that is no *[ChoiceError] means that the GPUs could not be
 // looked for.
 func (s *processes) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 	mask := s.gpuMask()
@@ -113,10 +113,10 @@ func (s *processes) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
 	return spec, nil
 }
 
-// equal reports whether two variables have the same value, or neither has any.
+// equal reports whether two variables have the same value, or neither is set.
 func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// GPUs are those that a pool can be made of now: those that the local namespace would see.
+// GPUs are the GPUs that a pool can be made of now: those that the local namespace would see.
 func (s *processes) GPUs(ctx context.Context) ([]host.GPU, error) {
 	return s.o.Node.Host.GPUs(ctx, s.gpuMask())
 }
@@ -130,7 +130,7 @@ func (s *processes) gpuMask() *string {
 	return ranks.GPUMask(environ, s.surroundings())
 }
 
-// Begin starts the node, and has the pool and the local namespace start while the first cells may already run.
+// Begin starts the node, and begins to start the pool and the local namespace, while the first cells may already run.
 func (s *processes) Begin(ctx context.Context, withRanks, withLocal bool) error {
 	if _, err := s.startedNode(ctx); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *processes) Begin(ctx context.Context, withRanks, withLocal bool) error 
 	return nil
 }
 
-// Prepare starts the node and has it import what ranks need, so that a pool starts in no time later.
+// Prepare starts the node and makes it import what ranks need, so that a pool starts quickly later.
 func (s *processes) Prepare(ctx context.Context) error {
 	node, err := s.startedNode(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *processes) Prepare(ctx context.Context) error {
 	return node.Preload(ctx, s.chose().App)
 }
 
-// Unusable says why the node could not be started, after which nothing else can be; nil if it was, or nobody has needed it.
+// Unusable says why the node could not be started, so that nothing else can be; nil if it was started, or was not needed yet.
 func (s *processes) Unusable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,14 +166,14 @@ func (s *processes) Unusable() error {
 	return s.node.err
 }
 
-// Choose says anew which pool the next one is to be where nobody says otherwise. One that lives, or is being started, stays as it is.
+// Choose changes the default for the next pool. One that lives, or is being started, stays as it is.
 func (s *processes) Choose(c Choice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.o.Pool, s.choice, s.last, s.choose = c, nil, nil, nil
 }
 
-// PoolChoice is the choice that counted when the pool was begun; ok is false if there is none.
+// PoolChoice is the choice when the pool was begun; ok is false if there is no pool.
 func (s *processes) PoolChoice() (c Choice, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +183,7 @@ func (s *processes) PoolChoice() (c Choice, ok bool) {
 	return s.current.choice, true
 }
 
-// chose is the choice that counts now.
+// chose is the present choice.
 func (s *processes) chose() Choice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,8 +199,8 @@ func (s *processes) CancelStart() {
 	}
 }
 
-// Finish has the processes that have nothing to do end as Python does at the end of a script, the local namespace first, for what it does in the
-// background may need the ranks: [ranks.Finish] tells what that means. The ranks of a dead pool, and what is still being started, are left to Close.
+// Finish makes idle processes end as Python does at the end of a script: see [ranks.Finish]. The local namespace ends first, since its work in the
+// background may need the ranks. The ranks of a dead pool, and everything that is still being started, are left to Close.
 // waits is told what is waited for.
 func (s *processes) Finish(ctx context.Context, waits func(text string)) error {
 	s.mu.Lock()
@@ -216,7 +216,7 @@ func (s *processes) Finish(ctx context.Context, waits func(text string)) error {
 	return failed
 }
 
-// Close ends whatever was started, in order; when ctx ends, at once. Every call waits until nothing is left.
+// Close ends everything that was started, in order, and at once when ctx ends. Every call waits until nothing is left.
 func (s *processes) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -229,12 +229,12 @@ func (s *processes) Close(ctx context.Context) error {
 	}
 	<-node.done
 	if node.value == nil {
-		return nil // what could not be started has cleaned up after itself
+		return nil // a failed start has cleaned up after itself
 	}
 	return node.value.Close(ctx)
 }
 
-// Local returns the local namespace. One that died is not replaced: see RestartLocal.
+// Local returns the local namespace. One that has died is not replaced: see RestartLocal.
 func (s *processes) Local(ctx context.Context) (dipexec.Process, error) {
 	s.mu.Lock()
 	f := s.needLocal()
@@ -246,7 +246,7 @@ func (s *processes) Local(ctx context.Context) (dipexec.Process, error) {
 	return local, nil
 }
 
-// RestartLocal replaces the local namespace by a fresh one, whatever it does. When ctx ends, the start is given up and there is
+// RestartLocal replaces the local namespace by a fresh one, whatever it is doing. When ctx ends, the start is given up, and there is
 // none until the next RestartLocal.
 func (s *processes) RestartLocal(ctx context.Context) error {
 	if err := s.beginMaking(ctx); err != nil {
@@ -272,8 +272,8 @@ func (s *processes) RestartLocal(ctx context.Context) error {
 	return err
 }
 
-// Ranks returns the ranks. A pool of which one has died is not replaced, for what that held in memory is gone, and what the others hold is not: the
-// error is a *[dipexec.BrokenPoolError]. Neither is one that was ended or could not be made.
+// Ranks returns the ranks. A pool with a dead rank is not replaced, since the other ranks still have their variables: the
+// error is a *[dipexec.BrokenPoolError]. A pool that was ended, or could not be made, is not replaced either.
 func (s *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 	for {
 		s.mu.Lock()
@@ -300,7 +300,7 @@ func (s *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 	}
 }
 
-// needLocal gives the local namespace, which the first call begins. s.mu is held.
+// needLocal is the local namespace; the first call begins it. s.mu is held.
 func (s *processes) needLocal() *future[*ranks.Process] {
 	if s.local == nil {
 		s.local = begin(s, func(ctx context.Context) (*ranks.Process, error) {
@@ -314,7 +314,7 @@ func (s *processes) needLocal() *future[*ranks.Process] {
 	return s.local
 }
 
-// needPool gives the pool, which the first call begins. s.mu is held.
+// needPool is the pool; the first call begins it. s.mu is held.
 func (s *processes) needPool() *pool {
 	if s.current == nil {
 		p := &pool{choice: s.o.Pool, choose: s.PoolSpec}
@@ -330,7 +330,7 @@ func (s *processes) needPool() *pool {
 	return s.current
 }
 
-// startPool starts a pool and tells what it has to say.
+// startPool starts a pool and passes on its notices.
 func (s *processes) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (*ranks.Pool, error) {
 	spec.Surroundings = s.surroundings()
 	s.mu.Lock()
@@ -358,7 +358,7 @@ func (s *processes) tell(notices []string) {
 	}
 }
 
-// startedNode gives the node, which the first call starts.
+// startedNode is the node; the first call starts it.
 func (s *processes) startedNode(ctx context.Context) (*ranks.Node, error) {
 	s.mu.Lock()
 	if s.node == nil {
@@ -369,10 +369,10 @@ func (s *processes) startedNode(ctx context.Context) (*ranks.Node, error) {
 	return f.wait(ctx)
 }
 
-// cacheTold is done when the user knows that the cache is passed over.
+// cacheTold is done once the user was told that the cache is not used.
 var cacheTold sync.Once
 
-// startNode starts a node, and gets what the interpreter lacks if that may be had.
+// startNode starts a node, after installing missing packages if that is allowed.
 func (s *processes) startNode(ctx context.Context) (*ranks.Node, error) {
 	if s.o.Consent != nil {
 		if err := s.o.Consent(ctx); err != nil {
@@ -404,7 +404,7 @@ func (s *processes) forgetDeadNode() {
 	case hasEnded(s.node):
 		old := s.node.value
 		s.node = begin(s, func(ctx context.Context) (*ranks.Node, error) {
-			<-old.Done() // what is left of it goes, whoever waits
+			<-old.Done() // whatever is left of it goes first, even if ctx ends
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
@@ -413,7 +413,7 @@ func (s *processes) forgetDeadNode() {
 	}
 }
 
-// hasEnded reports whether a node has lived and does no more. Its user may know before all that was left of it has gone.
+// hasEnded reports whether a node has lived and has ended. What is left of it may not be gone yet.
 func hasEnded(f *future[*ranks.Node]) bool {
 	if f == nil || !f.known() || f.value == nil {
 		return false
@@ -426,8 +426,8 @@ func hasEnded(f *future[*ranks.Node]) bool {
 	}
 }
 
-// onLivingNode starts what needs a node: on another one if the present one has ended, and once more if it turns out to have, which nobody
-// had noticed.
+// onLivingNode starts something that needs a node: on a new one if the present one has ended. It tries once more if the node turns out to have ended
+// unnoticed.
 func onLivingNode[T any](ctx context.Context, s *processes, start func(context.Context) (T, error)) (T, error) {
 	s.mu.Lock()
 	s.forgetDeadNode()

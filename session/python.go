@@ -22,8 +22,8 @@ import (
 type python struct {
 	*processes
 	settings Settings
-	choice   Choice // of the next pool; under the session's lock
-	asks     bool   // what there was to ask was asked; else it was started ahead, and what needed a question was refused
+	choice   Choice // for the next pool; under the session's lock
+	asks     bool   // the user was asked where needed; otherwise it was started ahead, and whatever needed a question was refused
 }
 
 // errUntrusted is why nothing runs.
@@ -45,8 +45,8 @@ func (s *Session) present() *python {
 	return s.python
 }
 
-// open gives what was started, and starts it if nothing was, or if that failed. An error is for the user: what there is to set right can be, and the next
-// call tries again. ask allows questions.
+// open is what was started. It starts Python if nothing was started yet, or if that failed. An error is for the user, who can correct the cause; the
+// next call tries again. ask allows questions.
 func (s *Session) open(ctx context.Context, by Caller, ask bool) (*python, error) {
 	if p := s.present(); p != nil && p.Unusable() == nil {
 		return p, nil
@@ -57,12 +57,12 @@ func (s *Session) open(ctx context.Context, by Caller, ask bool) (*python, error
 	}
 	p, old, err := s.renew(fresh)
 	if old != nil {
-		err = errors.Join(err, old.Close(ctx)) // there is nothing to end, only to wait for those that want to hear of that
+		err = errors.Join(err, old.Close(ctx)) // nothing to end; this only waits for calls that wait for the start
 	}
 	return p, err
 }
 
-// renew puts fresh in the place of nothing, and of what could not start.
+// renew sets fresh, if there is nothing yet or only a failed start.
 func (s *Session) renew(fresh *python) (current, old *python, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *Session) renew(fresh *python) (current, old *python, err error) {
 	return fresh, old, nil
 }
 
-// prepare makes of a caller's settings what can be started, and starts nothing.
+// prepare turns a caller's settings into something that can be started, and starts nothing.
 func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	settings := by.Settings
 	start := ranks.StartMethod(0)
@@ -113,7 +113,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	}, nil
 }
 
-// interpreter is the one that settings mean.
+// interpreter is the one that settings choose.
 func (s *Session) interpreter(settings Settings) (host.Interpreter, error) {
 	path := settings.Python
 	if strings.Contains(path, "/") && !filepath.IsAbs(path) {
@@ -126,7 +126,7 @@ func (s *Session) interpreter(settings Settings) (host.Interpreter, error) {
 	return found, nil
 }
 
-// choose is open for those who may begin a pool: the next one will be as the caller's settings say.
+// choose is open for calls that may begin a pool: the next one will be as the caller's settings say.
 func (s *Session) choose(ctx context.Context, by Caller, ask bool) (*python, error) {
 	p, err := s.open(ctx, by, ask)
 	if err != nil {
@@ -147,7 +147,7 @@ type need struct {
 	pool bool // a pool may be begun: it is to be as the caller's settings say
 }
 
-// with does something that needs Python. If that was being started ahead, and could not be without a question, it is started once more, with the question.
+// with does something that needs Python. If a start ahead of time failed for lack of a question, Python is started once more, with the question.
 func with[T any](ctx context.Context, s *Session, by Caller, n need, do func(*python) (T, error)) (value T, err error) {
 	open := s.open
 	if n.pool {
@@ -165,7 +165,7 @@ func with[T any](ctx context.Context, s *Session, by Caller, n need, do func(*py
 	}
 }
 
-// supply gives the executor the processes that its runs need: what has to be started is, with the settings of the call that wanted the run.
+// supply gives the executor the processes that its runs need. It starts them with the settings of the call that wanted the run.
 type supply struct{ s *Session }
 
 var (
@@ -173,7 +173,7 @@ var (
 	_ dipexec.Manager = supply{}
 )
 
-// callerOf is who has called for what the executor wants.
+// callerOf is the caller of the run that the executor works for.
 func callerOf(ctx context.Context) Caller {
 	by, _ := dipexec.CallerOf(ctx).(Caller)
 	return by
@@ -202,7 +202,7 @@ func (u supply) Info(ctx context.Context) wire.PoolInfo {
 	return noPool()
 }
 
-// noPool describes what is not there.
+// noPool describes the state without a pool.
 func noPool() wire.PoolInfo { return wire.PoolInfo{State: stateNone, Ranks: []wire.RankInfo{}} }
 
 // remake makes a pool, or ends one.
@@ -361,7 +361,7 @@ func (r StacksRequest) wants(who ranklist.Who) bool {
 	return len(r.Of) == 0 || slices.Contains(r.Of, who)
 }
 
-// nobodyThere says why none of the processes that are meant was asked where it is.
+// nobodyThere says why none of the wanted processes could be asked.
 func nobodyThere(of []ranklist.Who, pool PoolInfo) error {
 	e := &Error{Code: CodeInvalid, Rank: &of[0]}
 	switch {

@@ -9,7 +9,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// choiceCancel ends the work that follows an answer.
+// choiceCancel cancels the work that follows an answer.
 const choiceCancel = "Cancel"
 
 var (
@@ -18,7 +18,7 @@ var (
 	errInstallCancelled = errors.New("the installation was cancelled")
 )
 
-// leave has nobody be asked any more by a subscription.
+// leave ends the questions of a subscription: nobody can be asked there any more.
 func (s *Session) leave(u *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,20 +30,20 @@ func (s *Session) leave(u *subscription) {
 	}
 }
 
-// question is something that a user is asked, until it is over.
+// question is a question to a user, until it is over.
 type question struct {
 	s       *Session
 	sub     *subscription
-	settled func(Caller) (choice string, ok bool) // what another call's settings say to it; ok is false if they leave it open
-	ctx     context.Context                       // ends when nobody wants an answer any more, or the work to go on
+	settled func(Caller) (choice string, ok bool) // how another call's settings answer it; ok is false if they do not
+	ctx     context.Context                       // ends when nobody wants the answer, or the work that follows, any more
 	stop    context.CancelCauseFunc
 	chosen  chan string // cap 1
 
-	told     event.Question // last; under the session's lock, as what follows
+	told     event.Question // its latest state; under the session's lock, like the fields below
 	answered bool
 }
 
-// pose asks a caller's user. Nil: nobody can be asked. Else over must be called.
+// pose asks a caller's user. Nil: nobody can be asked. Otherwise over must be called.
 func (s *Session) pose(ctx context.Context, by Caller, settled func(Caller) (string, bool), told event.Question) *question {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,13 +60,13 @@ func (s *Session) pose(ctx context.Context, by Caller, settled func(Caller) (str
 	return q
 }
 
-// tell tells the front how far the question is. The caller holds the session's lock, which keeps what is told in order.
+// tell tells the front the state of the question. The caller holds the session's lock, which keeps these events in order.
 func (q *question) tell() {
 	told := q.told
 	q.sub.Tell(&told)
 }
 
-// await waits for what the user chooses, "" for nothing. An error is why nobody wants to know any more.
+// await waits for the user's choice, "" for none. An error says why nobody wants to know any more.
 func (q *question) await() (choice string, err error) {
 	select {
 	case choice = <-q.chosen:
@@ -76,7 +76,7 @@ func (q *question) await() (choice string, err error) {
 	}
 }
 
-// working tells that what was chosen is being done, and how far that is.
+// working says that the choice is being carried out, and how far that is.
 func (q *question) working(note string) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
@@ -132,12 +132,12 @@ func (s *Session) hear(by Caller, ahead bool) {
 		case choice == "":
 			q.stop(errWithdrawn)
 		default:
-			_ = s.Answer(context.Background(), q.told.ID, choice) // else it has just been answered
+			_ = s.Answer(context.Background(), q.told.ID, choice) // an error means that it has just been answered
 		}
 	}
 }
 
-// tellCaller tells a caller's user something, and everybody if nobody is there.
+// tellCaller tells a caller's user something, or everybody if the caller has no user.
 func (s *Session) tellCaller(by Caller, l event.Level, text string) {
 	s.mu.Lock()
 	sub := s.fronts[by.Front]

@@ -26,16 +26,16 @@ import (
 type Options struct {
 	Dir     string         // the session's folder: where an interpreter is looked for, there and above
 	WorkDir string         // working directory of the processes; "": Dir
-	Journal *journal.Store // which whoever has opened it closes after the session; nil: none is kept
+	Journal *journal.Store // closed by its owner after the session; nil: none is kept
 	Trust   *trust.Store   // remembers the folders whose code may run; nil: nothing does
 	Trace   *trace.Tracer  // nil: none
 	Log     *zap.Logger    // nil: none
 
-	// Prefix is what the names of settings begin with in sentences for the user: "dip." or "--".
+	// Prefix begins the names of settings in sentences for the user: "dip." or "--".
 	Prefix string
-	// Instead is what a user can do who does not want to install what the interpreter lacks, the end of a sentence.
+	// Instead is what users can do who do not want to install missing packages: the end of a sentence.
 	Instead string
-	// Plain has IPython write without colours.
+	// Plain makes IPython write without colours.
 	Plain bool
 	// Command is the command line of the node instead of Python's: tests run a fake agent.
 	Command []string
@@ -43,7 +43,7 @@ type Options struct {
 	Ladder ranks.Ladder
 }
 
-// Session is one user's work in one folder: its runs, the processes that they run on, and what was said of both. It implements [API].
+// Session is one user's work in one folder: its runs, their processes, and the events about both. It implements [API].
 type Session struct {
 	o        Options
 	log      *zap.Logger
@@ -52,7 +52,7 @@ type Session struct {
 	mu      sync.Mutex // guards what follows; under it only locks of processes and of subscriptions are taken
 	python  *python    // nil: none was started
 	closed  bool
-	trusted *host.Interpreter // that may run here, where nothing remembers it; nil: none
+	trusted *host.Interpreter // the interpreter that may run here, if no store remembers that; nil: none
 
 	fronts    map[string]*subscription // by name: those whose users can be asked
 	questions map[string]*question     // by id: that are not over
@@ -61,7 +61,7 @@ type Session struct {
 
 var _ API = (*Session)(nil)
 
-// New returns a session, of which nothing is started yet. Close ends it.
+// New returns a session that has started nothing yet. Close ends it.
 func New(o Options) *Session {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -162,7 +162,7 @@ func (s *Session) Say(ctx context.Context, n Note) error {
 	return nil
 }
 
-// say has subscribers hear a sentence that is about no run.
+// say publishes a sentence that is about no run.
 func (s *Session) say(l event.Level, text, path string) {
 	told := event.NewLog(l, text)
 	told.Path = path
@@ -192,7 +192,7 @@ func (s *Session) Finish(ctx context.Context, wayOut string) error {
 	return p.Finish(ctx, func(text string) { s.say(event.LevelInfo, "waiting for "+text+"; "+wayOut, "") })
 }
 
-// Close implements [API]. The processes end first, for a run on one that hangs ends with that only; what they say at last is heard.
+// Close implements [API]. The processes end first, since a run on a hanging one ends only with it; their last output is still published.
 func (s *Session) Close(ctx context.Context, c CloseRequest) error {
 	s.mu.Lock()
 	s.closed = true
@@ -210,7 +210,7 @@ func (s *Session) Close(ctx context.Context, c CloseRequest) error {
 	return err
 }
 
-// tellJournal tells where what was printed is kept, and what of it is not.
+// tellJournal tells where output is kept, and what of it is missing.
 func (s *Session) tellJournal() {
 	if s.o.Journal == nil {
 		return
@@ -224,7 +224,7 @@ func (s *Session) tellJournal() {
 	}
 }
 
-// onRanks and inLocal tell what runs concern the ranks, and the local namespace.
+// onRanks and inLocal report whether a target includes the ranks, or the local namespace.
 func onRanks(t cells.Target) bool { return t.Where == cells.Remote || t.Where == cells.Everywhere }
 
 func inLocal(t cells.Target) bool { return t.Where == cells.Local || t.Where == cells.Everywhere }

@@ -12,10 +12,10 @@ import (
 	"dipls/ranks"
 )
 
-// stackPatience is how long processes have to say where they are. It takes them milliseconds, unless something keeps all of their threads.
+// stackPatience is how long processes may take to say where they are. They need milliseconds, unless something blocks all of their threads.
 const stackPatience = 2 * time.Second
 
-// Stack is where a process is.
+// Stack is the stack of a process.
 type Stack struct {
 	Who     ranklist.Who `json:"rank"`
 	Threads []Thread     `json:"threads,omitempty"` // the main thread first
@@ -23,8 +23,8 @@ type Stack struct {
 	Silent  bool         `json:"silent,omitempty"`  // it has not answered in time
 }
 
-// Stacks asks processes where they are, which they tell also while they are busy: those that are wanted. Processes that do not live are asked, too: how they
-// ended is their error. With native, py-spy looks where their native code is.
+// Stacks asks the wanted processes where they are, also while they are busy. A process that has ended has that as its error. With native, py-spy
+// adds native frames.
 func (s *processes) Stacks(ctx context.Context, wanted func(ranklist.Who) bool, native bool) (found Stacks) {
 	s.mu.Lock()
 	p, local := s.current, s.local

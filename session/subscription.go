@@ -12,7 +12,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// How much one Next returns of what was told before a subscription began.
+// How many earlier events one Next returns.
 const (
 	earlierEvents = 100
 	earlierBytes  = 32 << 10
@@ -22,11 +22,11 @@ const (
 type subscription struct {
 	*event.Subscription // what happens since
 	s                   *Session
-	front               string // "": it hears no questions
+	front               string // "": it gets no questions
 	kinds               []event.Kind
 
 	mu      sync.Mutex      // guards what follows
-	earlier *dipexec.Replay // what was told before; nil: all of that has been read
+	earlier *dipexec.Replay // earlier events; nil: all of them have been read
 	read    uint64          // events of that so far
 }
 
@@ -66,13 +66,13 @@ func (u *subscription) wants(k event.Kind) bool {
 // Next implements [Subscription].
 func (u *subscription) Next(ctx context.Context) ([]event.Event, error) {
 	if evs := u.nextEarlier(); len(evs) > 0 {
-		u.Progress() // what happens meanwhile waits for its reader
+		u.Progress() // meanwhile new events wait for the reader
 		return evs, nil
 	}
 	return u.Subscription.Next(ctx)
 }
 
-// nextEarlier returns some of what was told before the subscription began; nothing at the end. What cannot be read is told of.
+// nextEarlier returns some of the events from before the subscription began; none at the end. A log event replaces what cannot be read.
 func (u *subscription) nextEarlier() (evs []event.Event) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -96,7 +96,7 @@ func (u *subscription) nextEarlier() (evs []event.Event) {
 	return evs
 }
 
-// endEarlier goes on with what happens since. The caller holds mu.
+// endEarlier goes on with the events since. The caller holds mu.
 func (u *subscription) endEarlier() {
 	if u.earlier != nil {
 		u.earlier.Close()

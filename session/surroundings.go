@@ -13,11 +13,11 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Ranks are to find what the local namespace has changed of what its children inherit, as if they were its children. A pool that is
-// started takes it along. One that began before, as prewarmed ones do, gets it with the first thing that it is asked, unless there is
-// something that counts only for ranks that join after it: then the pool is made anew if nobody has used it, and else the user is told.
+// Ranks inherit what the local namespace has changed of its surroundings, as if they were its children. A new pool gets it at its
+// start. A pool that began before, such as a prewarmed one, gets it with its first request. But some variables count only for ranks that
+// join after the change: then the pool is made again if nobody has used it; otherwise the user is told.
 
-// chooser says which ranks a pool is to have, as the GPUs are visible now.
+// chooser says which ranks a pool gets, with the GPUs that are visible now.
 type chooser func(context.Context) (ranks.PoolSpec, error)
 
 // surroundings are what the local namespace has changed; nil: nothing, or it does not live.
@@ -30,7 +30,7 @@ func (s *processes) surroundings() *wire.Surroundings {
 	return s.local.value.Surroundings()
 }
 
-// settle prepares a pool for being used; renewed is true if another one takes its place instead.
+// settle prepares a pool for its first use; renewed is true if another one replaces it instead.
 func (s *processes) settle(ctx context.Context, p *pool) (renewed bool, err error) {
 	now := s.surroundings()
 	s.mu.Lock()
@@ -54,7 +54,7 @@ func (s *processes) settle(ctx context.Context, p *pool) (renewed bool, err erro
 	return false, nil
 }
 
-// bringUpToDate has the ranks of a pool that nobody has used take over what has changed since it began.
+// bringUpToDate makes the ranks of an unused pool take over what has changed since it began.
 func (s *processes) bringUpToDate(p *pool, now *wire.Surroundings) {
 	s.mu.Lock()
 	given := p.spec.Surroundings
@@ -64,7 +64,7 @@ func (s *processes) bringUpToDate(p *pool, now *wire.Surroundings) {
 	}
 }
 
-// late are the variables that have changed since a pool began and that count only for ranks that join after that.
+// late are the variables that have changed since a pool began, and that count only for ranks that join after the change.
 func (s *processes) late(ctx context.Context, p *pool, now *wire.Surroundings) []string {
 	s.mu.Lock()
 	spec, choose := p.spec, p.choose
@@ -109,7 +109,7 @@ func changedNames(a, b *wire.Surroundings) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return bytes.Equal(before[name], after[name]) })
 }
 
-// tellLate tells the user of variables that a pool that is used has not got, once for the same.
+// tellLate tells the user of variables that came too late for a pool in use, once for the same ones.
 func (s *processes) tellLate(p *pool, names []string) {
 	text := fmt.Sprintf("%s changed after the ranks had joined, and counts for those of the next pool: %%makedip -r", strings.Join(names, ", "))
 	if len(names) > 1 {
@@ -124,7 +124,7 @@ func (s *processes) tellLate(p *pool, names []string) {
 	}
 }
 
-// renew puts another pool in the place of one that nobody has used.
+// renew replaces a pool that nobody has used.
 func (s *processes) renew(ctx context.Context, p *pool, names []string) (bool, error) {
 	s.mu.Lock()
 	spec, choose := p.spec, p.choose

@@ -10,9 +10,9 @@ import (
 	"dipls/ranks/wire"
 )
 
-// The words of the floors below that belong to the [API]. They are named here, so that a front needs to know no package below this one.
+// Types of the packages below that belong to the [API]. They have names here, so that a front needs no package below this one.
 type (
-	// Cell is one cell to run: an immutable snapshot of it, and where it goes. [CellOf] makes it of a cell of a file.
+	// Cell is one cell to run: an immutable snapshot of it, and where it goes. [CellOf] makes one from a cell of a file.
 	Cell = dipexec.Request
 	// Transfer is variables that go from the local namespace to ranks, or from ranks to the local namespace.
 	Transfer = dipexec.Transfer
@@ -22,7 +22,7 @@ type (
 	RankInfo = wire.RankInfo
 	// LocalInfo describes the local namespace.
 	LocalInfo = wire.LocalInfo
-	// Object is what is known of an object in a namespace.
+	// Object describes an object in a namespace.
 	Object = wire.Object
 	// Thread is where one thread is.
 	Thread = wire.Thread
@@ -34,14 +34,14 @@ type (
 	Seed = ranks.Seed
 )
 
-// CellOf is a cell of the file at path as the cell itself says how it runs; the caller adds what its user says. ok is false if there is nothing to run: the
-// cell is text, or blank but for a directive.
+// CellOf is a cell of the file at path, to be run as the cell itself says; the caller adds the user's choices. ok is false if there is nothing to run:
+// the cell is text, or blank except for a directive.
 func CellOf(path string, cell cells.Cell) (c Cell, ok bool) { return dipexec.RequestFor(path, cell) }
 
-// CellOfTransfer is a transfer as a member of a [Sequence]: what is behind it does not run if it fails.
+// CellOfTransfer is a transfer as a member of a [Sequence]: if it fails, the cells after it do not run.
 func CellOfTransfer(t Transfer) Cell { return dipexec.RequestForTransfer(t) }
 
-// TargetOf is where a cell would run if its turn were now, under an autodip as [API.Autodip] tells it.
+// TargetOf is where a cell would run if its turn were now, with autodip as [API.Autodip] returns it.
 func TargetOf(c Cell, autodip string) cells.Target {
 	var auto cells.Directive
 	arguments, dip := strings.CutPrefix(autodip, "%%dip")
