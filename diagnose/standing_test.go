@@ -33,10 +33,16 @@ func TestStandings(t *testing.T) {
 		busy    []int
 		clauses []string
 	}{
-		"in step":           {ranks: []Standing{at(0, 4, ""), at(1, 4, "")}},
-		"no groups":         {ranks: []Standing{alone, busy(alone)}},
-		"one is behind":     {ranks: []Standing{at(0, 4, ""), failed, at(2, 4, "")}, outOf: true, hold: true, clauses: []string{"rank 1 is 1 collective behind (ValueError at train.py:6)"}},
-		"two are behind":    {ranks: []Standing{at(0, 2, ""), at(1, 2, ""), at(2, 4, "")}, outOf: true, hold: true, clauses: []string{"ranks 0-1 are 2 collectives behind"}},
+		"in step":   {ranks: []Standing{at(0, 4, ""), at(1, 4, "")}},
+		"no groups": {ranks: []Standing{alone, busy(alone)}},
+		"one is behind": {
+			ranks: []Standing{at(0, 4, ""), failed, at(2, 4, "")}, outOf: true, hold: true,
+			clauses: []string{"rank 1 is 1 collective behind (ValueError at train.py:6)"},
+		},
+		"two are behind": {
+			ranks: []Standing{at(0, 2, ""), at(1, 2, ""), at(2, 4, "")}, outOf: true, hold: true,
+			clauses: []string{"ranks 0-1 are 2 collectives behind"},
+		},
 		"one has not told":  {ranks: []Standing{at(0, 4, ""), {Rank: 1}}, hold: true},
 		"one is not back":   {ranks: []Standing{at(0, 4, ""), busy(at(1, 4, ""))}, busy: []int{1}},
 		"one is in its own": {ranks: []Standing{at(0, 4, ""), at(1, 4, "all_reduce")}, hold: true},

@@ -454,7 +454,8 @@ func TestNestedRun(t *testing.T) {
 	pool.local.answered(t, `{"id":1,"status":"ok","run":"`+nested+`","run_status":"error","parts":[{"rank":0,"status":"ok"},`+
 		`{"rank":1,"status":"error","ename":"NameError","evalue":"f"}]}`)
 	x.command(`{"id":2,"command":"result","run":"` + nested + `"}`)
-	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+nested+`","run_status":"error","parts":[{"rank":0,"status":"ok","output":"one\n","result":"42","shown":true},`+
+	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+nested+`","run_status":"error",`+
+		`"parts":[{"rank":0,"status":"ok","output":"one\n","result":"42","shown":true},`+
 		`{"rank":1,"status":"error","ename":"NameError","evalue":"f","shown":true}]}`)
 	x.ok()
 	pool.ranks[0].next().ok()

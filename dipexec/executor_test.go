@@ -278,7 +278,8 @@ func TestUnansweredInterrupt(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		lines := rec.lines()
-		if last := lines[len(lines)-1]; last != "log warning: ranks 0,2 have not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason" {
+		const want = "log warning: ranks 0,2 have not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason"
+		if last := lines[len(lines)-1]; last != want {
 			t.Errorf("got %s", last)
 		}
 		_ = e.Cancel(id) // again

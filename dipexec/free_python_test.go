@@ -159,7 +159,8 @@ if rank == 1: compute(int(4e6 * 3 / compute(4_000_000)))
 dist.all_reduce(torch.ones(1))
 time.sleep(100)`,
 		"subgroup": "pair = dist.new_group([0, 1])\nif rank == 0: dist.all_reduce(torch.ones(1), group=pair)\nwhile True: time.sleep(0.1)",
-		"thread":   "import threading\nif rank == 0: threading.Thread(target=lambda: dist.all_reduce(torch.ones(1)), daemon=True).start()\nwhile True: time.sleep(0.1)",
+		"thread": "import threading\nif rank == 0: threading.Thread(target=lambda: dist.all_reduce(torch.ones(1)), daemon=True).start()\n" +
+			"while True: time.sleep(0.1)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.t = t
@@ -177,7 +178,8 @@ time.sleep(100)`,
 	})
 	t.Run("everywhere", func(t *testing.T) {
 		p.t = t
-		id := mustStart(t, p.e, Request{Target: target(t, "everywhere"), Code: "print('begun', flush=True)\nif globals().get('rank'): dist.all_reduce(torch.ones(1))"})
+		id := mustStart(t, p.e, Request{Target: target(t, "everywhere"), Code: "print('begun', flush=True)\n" +
+			"if globals().get('rank'): dist.all_reduce(torch.ones(1))"})
 		p.begun(id, 0, 1, 2)
 		p.interrupted(id)
 		p.run(unharmed)
@@ -300,8 +302,11 @@ func TestStressInterruptsOfTraining(t *testing.T) {
 	goesOn := "for m, o in ((sgd_model, sgd), (adam_model, adam)):\n    for _ in range(3): step(m, o)\n    assert equal(m)\n"
 	if p.two {
 		p.run(trainingOfTwo)
-		loops = append(loops, "while sharded is not None: step(sharded, sharded_opt)\nwhile True: time.sleep(0.01)", "while compiled is not None: step(compiled, compiled_opt)\nwhile True: time.sleep(0.01)")
-		goesOn += "for m, o in ((sharded, sharded_opt), (compiled, compiled_opt)):\n    if m is not None:\n        for _ in range(3): step(m, o)\n        assert equal(m)\n"
+		loops = append(loops,
+			"while sharded is not None: step(sharded, sharded_opt)\nwhile True: time.sleep(0.01)",
+			"while compiled is not None: step(compiled, compiled_opt)\nwhile True: time.sleep(0.01)")
+		goesOn += "for m, o in ((sharded, sharded_opt), (compiled, compiled_opt)):\n    if m is not None:\n        for _ in range(3): step(m, o)\n" +
+			"        assert equal(m)\n"
 	} else {
 		goesOn = "sgd_model, adam_model = DDP(sgd_model.module), DDP(adam_model.module)\n" + goesOn
 	}

@@ -104,7 +104,8 @@ func TestFreeTheLastRun(t *testing.T) {
 
 // Ranks that were at several places are told of one by one.
 func TestFreedAtSeveralPlaces(t *testing.T) {
-	if got, want := theyWereFreed([]string{"ranks 0,3 were in all_reduce at t.py:41", "ranks 1-2 were in barrier"}), "ranks had to be freed (ranks 0,3 were in all_reduce at t.py:41; ranks 1-2 were in barrier)"; got != want {
+	want := "ranks had to be freed (ranks 0,3 were in all_reduce at t.py:41; ranks 1-2 were in barrier)"
+	if got := theyWereFreed([]string{"ranks 0,3 were in all_reduce at t.py:41", "ranks 1-2 were in barrier"}); got != want {
 		t.Errorf("got %s", got)
 	}
 }
@@ -316,7 +317,8 @@ func TestFreeMeanwhile(t *testing.T) {
 		}
 		h.rec.await(t, "word of it", func(ev event.Event) bool {
 			l, ok := ev.(*event.Log)
-			return ok && l.Level == event.LevelWarning && strings.HasSuffix(l.Text, "could not be formed anew (rank 2 was killed by SIGKILL); the next run on the ranks tries again")
+			return ok && l.Level == event.LevelWarning &&
+				strings.HasSuffix(l.Text, "could not be formed anew (rank 2 was killed by SIGKILL); the next run on the ranks tries again")
 		})
 		h.pool.ranks[2].mending = nil
 		h.pool.ranks[1].mending = nil

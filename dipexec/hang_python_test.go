@@ -268,16 +268,19 @@ if rank == 2:
     later("finished", reduce)
 else:
     dist.all_reduce(torch.ones(4)) #W`})
-	h.find(hang{name: "raised", status: event.StatusError, text: "all_reduce (default group, float32[2,3]): ranks 0-1,3 wait at train.py:W for rank 2, which has raised ValueError at train.py:M", code: `
+	h.find(hang{name: "raised", status: event.StatusError,
+		text: "all_reduce (default group, float32[2,3]): ranks 0-1,3 wait at train.py:W for rank 2, which has raised ValueError at train.py:M", code: `
 if rank == 2:
     later("raised", lambda: dist.all_reduce(torch.ones(2, 3)))
     raise ValueError("no data") #M
 dist.all_reduce(torch.ones(2, 3)) #W`})
-	h.find(hang{name: "elsewhere", text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which is in helpers.py:18, return next(loader)", code: `
+	h.find(hang{name: "elsewhere",
+		text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which is in helpers.py:18, return next(loader)", code: `
 if rank == 2:
     batch("elsewhere") #M
 dist.all_reduce(torch.ones(4)) #W`})
-	h.find(hang{name: "slow", level: event.LevelInfo, text: "rank 0 is still in save() at train.py:M; ranks 1-3 wait for it in barrier (default group) at train.py:W", code: `
+	h.find(hang{name: "slow", level: event.LevelInfo,
+		text: "rank 0 is still in save() at train.py:M; ranks 1-3 wait for it in barrier (default group) at train.py:W", code: `
 if rank == 0:
     save() #M
 dist.barrier() #W`})
@@ -311,9 +314,12 @@ if rank == 1:
     os.kill(os.getpid(), signal.SIGSTOP) #M
 dist.all_reduce(torch.ones(4)) #W`, free: func() { _ = syscall.Kill(h.processes()[1].PID(), syscall.SIGCONT) }})
 	prints(t, h.e, "ranks:3", `later("untargeted", reduce)`, "")
-	h.find(hang{name: "untargeted", target: "ranks:0-2", text: "all_reduce (default group, float32[4]): ranks 0-2 wait at train.py:W for rank 3, on which this cell does not run", code: `
+	h.find(hang{name: "untargeted", target: "ranks:0-2",
+		text: "all_reduce (default group, float32[4]): ranks 0-2 wait at train.py:W for rank 3, on which this cell does not run", code: `
 dist.all_reduce(torch.ones(4)) #W`})
-	h.find(hang{name: "several", text: "all_reduce (default group, float32[4]): ranks 0,3 wait at train.py:W for rank 1, which has finished this cell, and for rank 2, which is still in event(\"several\") at train.py:M", code: `
+	h.find(hang{name: "several",
+		text: "all_reduce (default group, float32[4]): ranks 0,3 wait at train.py:W for rank 1, which has finished this cell, " +
+			"and for rank 2, which is still in event(\"several\") at train.py:M", code: `
 if rank == 1:
     later("several", reduce)
 else:
@@ -321,7 +327,8 @@ else:
         event("several") #M
     dist.all_reduce(torch.ones(4)) #W`})
 	h.find(hang{name: "circle", text: "ranks 0-3 wait for each other: rank 0 waits in all_reduce (group of ranks 0-1, float32[4]) at train.py:W for rank 1; " +
-		"rank 2 waits in all_reduce (group of ranks 0,2, float32[4]) at train.py:M for rank 0; rank 1 waits in all_reduce (group of ranks 1,3, float32[4]) at train.py:M for rank 3; " +
+		"rank 2 waits in all_reduce (group of ranks 0,2, float32[4]) at train.py:M for rank 0; " +
+		"rank 1 waits in all_reduce (group of ranks 1,3, float32[4]) at train.py:M for rank 3; " +
 		"rank 3 waits in all_reduce (group of ranks 2-3, float32[4]) at train.py:W for rank 2", code: `
 if rank in (0, 3):
     later("circle", lambda: reduce(data))
@@ -347,7 +354,9 @@ if rank == 2:
     later("backward", train)
 else:
     train()`})
-	h.find(hang{name: "native", level: event.LevelInfo, text: "all_reduce (default group, float32[4]): ranks 0-2 wait at train.py:W for rank 3, which is in native code that holds Python's lock and computes", code: `
+	h.find(hang{name: "native", level: event.LevelInfo,
+		text: "all_reduce (default group, float32[4]): ranks 0-2 wait at train.py:W for rank 3, " +
+			"which is in native code that holds Python's lock and computes", code: `
 def compute(n):
     began = time.monotonic()
     sum(range(n))
@@ -355,12 +364,15 @@ def compute(n):
 if rank == 3:
     compute(int(4e6 * 5 / compute(4_000_000)))
 dist.all_reduce(torch.ones(4)) #W`, free: func() {}})
-	h.find(hang{name: "different", text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which is in broadcast at train.py:M", code: `
+	h.find(hang{name: "different",
+		text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which is in broadcast at train.py:M", code: `
 if rank == 2:
     dist.broadcast(torch.ones(4), 0) #M
 dist.all_reduce(torch.ones(4)) #W`, free: h.free, status: event.StatusInterrupted})
 	// gloo ends a process that reads more than it wants, as soon as it does. The ones between them are late.
-	h.find(hang{name: "sizes", text: "all_reduce (default group, float32): ranks 0,2 wait at train.py:W for ranks 1,3, which have finished this cell; they wait with [8] against [7] of rank 2: the last batch?", code: `
+	h.find(hang{name: "sizes",
+		text: "all_reduce (default group, float32): ranks 0,2 wait at train.py:W for ranks 1,3, which have finished this cell; " +
+			"they wait with [8] against [7] of rank 2: the last batch?", code: `
 if rank % 2 == 0:
     dist.all_reduce(torch.ones(8 if rank == 0 else 7)) #W`, free: h.free, status: event.StatusInterrupted})
 	h.inStep()
@@ -399,7 +411,8 @@ func TestPythonHangOnTheNetwork(t *testing.T) {
 	shell("ip link set lo up")
 	h := startHangPython(t)
 	shell(blockNetwork)
-	h.find(hang{name: "network", text: "all_reduce (default group, float32[4]): ranks 0-3 wait at train.py:W and nobody is missing: the network, or a GPU?", code: `
+	h.find(hang{name: "network",
+		text: "all_reduce (default group, float32[4]): ranks 0-3 wait at train.py:W and nobody is missing: the network, or a GPU?", code: `
 dist.all_reduce(torch.ones(4)) #W`, free: func() { shell("tc qdisc del dev lo root") }})
 }
 

@@ -59,7 +59,8 @@ func TestHangIsTold(t *testing.T) {
 		synctest.Wait()
 		text := "hang 1 warning finished: all_reduce #17 (default group): rank 0 waits at t.py:41 for rank 1, which has finished this cell"
 		eventtest.SameLines(t, hangsOf(rec), text)
-		if told := pool.ranks[0].told(); strings.Count(told, `hang {"event":"hang"`) != 1 || !strings.Contains(told, `for rank 1, which has finished this cell"`) || strings.Contains(pool.ranks[1].told(), "hang") {
+		if told := pool.ranks[0].told(); strings.Count(told, `hang {"event":"hang"`) != 1 ||
+			!strings.Contains(told, `for rank 1, which has finished this cell"`) || strings.Contains(pool.ranks[1].told(), "hang") {
 			t.Errorf("the app was told by %s", told)
 		}
 		if hangs := e.Hangs(); len(hangs) != 1 || hangs[0].Run != id || hangs[0].Waiting[0].Line != 41 || hangs[0].Missing[0].Why != "has finished this cell" {

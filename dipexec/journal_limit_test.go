@@ -69,7 +69,8 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 	if size(2) != 6 || size(0) == 0 || size(1) == 0 || size(0)+size(1) > 1<<20 {
 		t.Errorf("kept are %d, %d and %d bytes", size(0), size(1), size(2))
 	}
-	lack := fmt.Sprintf("what was printed by rank 0 from byte %d on, rank 1 from byte %d on, and 1 pieces of rich output (no space left on device)", size(0), size(1))
+	lack := fmt.Sprintf("what was printed by rank 0 from byte %d on, rank 1 from byte %d on, "+
+		"and 1 pieces of rich output (no space left on device)", size(0), size(1))
 	if got, want := j.Lacking(), []string{"of cell 4, " + lack}; !slices.Equal(got, want) {
 		t.Errorf("lacking are %q, want %q", got, want)
 	}

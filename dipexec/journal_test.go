@@ -153,7 +153,8 @@ func TestJournalGivesBackTheEvents(t *testing.T) {
 	<-rec.done
 
 	record, events := readJournal(t, report.Journal)
-	if record.Run != id || record.Code != "x = 1" || record.Status != event.StatusError || record.Finished.IsZero() || len(record.Parts) != 3 || *record.Parts[1].Rank != 1 {
+	if record.Run != id || record.Code != "x = 1" || record.Status != event.StatusError || record.Finished.IsZero() ||
+		len(record.Parts) != 3 || *record.Parts[1].Rank != 1 {
 		t.Errorf("record %+v", record)
 	}
 	got, want := merged(t, events), merged(t, rec.all())

@@ -16,7 +16,8 @@ import (
 // startPython starts a node with the real agent, with a pool, and an executor on them.
 func startPython(t *testing.T, size int) (*Executor, *recorder) {
 	t.Helper()
-	return startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, Options{Journal: newJournal(t, journal.Options{})}, ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
+	return startNodeOf(t, ranks.PoolSpec{Ranks: size, App: "none"}, Options{Journal: newJournal(t, journal.Options{})},
+		ranks.Options{Python: testpython.Need(t), Dir: t.TempDir()})
 }
 
 // cell runs a cell.
@@ -218,7 +219,8 @@ dist.all_reduce(torch.tensor([100.0]))`}))
 	if r := p.wait(id); r.Status != event.StatusOK || printed(t, r) != "sum 2.0\nsum 2.0\n" {
 		p.fail(r)
 	}
-	want := "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:8; rank 0 is 1 collective behind (ValueError at t.py:7)): their process groups have been formed anew"
+	want := "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:8; rank 0 is 1 collective behind " +
+		"(ValueError at t.py:7)): their process groups have been formed anew"
 	if lines := linesOf(t, p.rec, id); lines[1] != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), want)
 	}

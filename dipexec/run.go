@@ -338,7 +338,8 @@ func (r *run) journalFailed(err error) {
 func (r *run) journalFull() {
 	r.emitLocked(&event.Log{
 		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.Dir(),
-		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, what is between goes (--journal-limit, dip.journalLimit)",
+		Text: fmt.Sprintf("the journal of this run has reached its limit, %s: the oldest and the newest output are kept, "+
+			"what is between goes (--journal-limit, dip.journalLimit)",
 			journal.FormatLimit(r.journal.Limit())),
 	})
 }
@@ -582,7 +583,8 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	if lines := rescue.whereabouts(awake); lines != nil {
 		where = " (" + strings.Join(lines, ", ") + ")"
 	}
-	r.log(event.LevelWarning, "%s %s not answered the interrupt for %s; native code or a handler of SIGINT may be the reason%s", nameParts(awake), have, r.e.o.InterruptGrace, where)
+	r.log(event.LevelWarning, "%s %s not answered the interrupt for %s; native code or a handler of SIGINT may be the reason%s",
+		nameParts(awake), have, r.e.o.InterruptGrace, where)
 }
 
 // awaits tells whether the cell waits for a nested run.

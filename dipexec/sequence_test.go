@@ -109,11 +109,14 @@ func TestWhySkipped(t *testing.T) {
 		req Request
 		end func(*Executor, string, *fakeExecution)
 	}{
-		"cell 2 failed":              {Request{Cell: 2}, func(_ *Executor, _ string, x *fakeExecution) { x.fail("ValueError", "") }},
-		"%dipush x failed":           {Request{Title: "%dipush x"}, func(_ *Executor, _ string, x *fakeExecution) { x.fail("ValueError", "") }},
-		"the run before failed":      {Request{}, func(_ *Executor, _ string, x *fakeExecution) { x.fail("ValueError", "") }},
-		"cell 2 died":                {Request{Cell: 2}, func(_ *Executor, _ string, x *fakeExecution) { x.die() }},
-		"cell 2 timed out after 30s": {Request{Cell: 2, Timeout: 30 * time.Second}, func(_ *Executor, _ string, x *fakeExecution) { time.Sleep(31 * time.Second); x.ok() }},
+		"cell 2 failed":         {Request{Cell: 2}, func(_ *Executor, _ string, x *fakeExecution) { x.fail("ValueError", "") }},
+		"%dipush x failed":      {Request{Title: "%dipush x"}, func(_ *Executor, _ string, x *fakeExecution) { x.fail("ValueError", "") }},
+		"the run before failed": {Request{}, func(_ *Executor, _ string, x *fakeExecution) { x.fail("ValueError", "") }},
+		"cell 2 died":           {Request{Cell: 2}, func(_ *Executor, _ string, x *fakeExecution) { x.die() }},
+		"cell 2 timed out after 30s": {
+			Request{Cell: 2, Timeout: 30 * time.Second},
+			func(_ *Executor, _ string, x *fakeExecution) { time.Sleep(31 * time.Second); x.ok() },
+		},
 		"cell 2 was interrupted": {Request{Cell: 2}, func(e *Executor, id string, x *fakeExecution) {
 			_ = e.Cancel(id)
 			synctest.Wait()

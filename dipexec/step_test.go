@@ -144,7 +144,8 @@ func TestRanksThatCannotBeMended(t *testing.T) {
 	})
 	for _, where := range []string{"remote", "ranks:1"} {
 		r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, where)}))
-		want := "rank 0 is 1 collective behind (ValueError at t.py:5); their process groups could not be formed anew: rank 1: mend_request failed: RuntimeError: no store. "
+		want := "rank 0 is 1 collective behind (ValueError at t.py:5); their process groups could not be formed anew: " +
+			"rank 1: mend_request failed: RuntimeError: no store. "
 		if r.Status != event.StatusError || !strings.Contains(r.Reason, want) || !strings.Contains(r.Reason, "--anyway") {
 			t.Errorf("%s: ended %s: %s", where, r.Status, r.Reason)
 		}
@@ -265,7 +266,8 @@ func TestRankNotBack(t *testing.T) {
 	if r := mustWait(t, e, id); r.Status != event.StatusOK {
 		t.Errorf("ended %s: %s", r.Status, r.Reason)
 	}
-	if text := linesOf(t, rec, id)[2]; text != "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:6): their process groups have been formed anew" {
+	want := "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:6): their process groups have been formed anew"
+	if text := linesOf(t, rec, id)[2]; text != want {
 		t.Error(text)
 	}
 }

@@ -39,7 +39,9 @@ func TestHintAt(t *testing.T) {
 }
 
 func TestExplained(t *testing.T) {
-	r := Run{Run: view.Run{Reason: "it ended", Failures: []*event.Failure{failureOf(ranklist.Rank(2), "A"), failureOf(ranklist.Rank(1), "B"), failureOf(ranklist.Rank(0), "A")}}}
+	r := Run{Run: view.Run{Reason: "it ended", Failures: []*event.Failure{
+		failureOf(ranklist.Rank(2), "A"), failureOf(ranklist.Rank(1), "B"), failureOf(ranklist.Rank(0), "A"),
+	}}}
 	if got, want := r.explained(), "it ended\nranks 0,2: A: why\nrank 1: B: why"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -39,7 +39,8 @@ func (s *server) newPlan(w *workspace, d *docs.Snapshot, first string, runs []pl
 	p := &plan{s: s, w: w, d: d, runs: runs, begun: []string{first}, waiting: make([]*Run, len(runs)), end: len(runs)}
 	for i, next := range runs[1:] {
 		p.waiting[i+1] = &Run{
-			Run: view.Run{ID: fmt.Sprintf("%s+%d", first, i+1), Target: w.executor.TargetNow(next.request).String()}, Doc: d.URI, Cell: d.ID(next.cell), Partial: next.partial,
+			Run: view.Run{ID: fmt.Sprintf("%s+%d", first, i+1), Target: w.executor.TargetNow(next.request).String()},
+			Doc: d.URI, Cell: d.ID(next.cell), Partial: next.partial,
 			workspace: w, text: docs.TextOf(next.cell), cellLine: next.cell.Line(), plan: p, place: i + 1,
 		}
 	}

@@ -25,14 +25,23 @@ var mayImport = map[string][]string{
 	"dipls/dipexec/event/eventtest": {"dipls/dipexec/event"},
 	"dipls/dipexec/view":            {"dipls/cells", "dipls/dipexec/event"},
 	"dipls/dipexec/journal":         {"dipls/dipexec/event", "dipls/dipexec/view", "dipls/ranks/wire"},
-	"dipls/dipexec":                 {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/dipexec": {
+		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host",
+		"dipls/ranks/wire", "dipls/ranks/fakerank",
+	},
 
-	"dipls/session": {"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/internal/trust", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank"},
+	"dipls/session": {
+		"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/internal/trust", "dipls/ranks",
+		"dipls/ranks/host", "dipls/ranks/wire", "dipls/ranks/fakerank",
+	},
 
 	"dipls/lsp/docs": {"dipls/cells"},
 	"dipls/lsp/rpc":  {},
-	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest"}, // the last in tests
-	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
+	"dipls/lsp": {
+		"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view",
+		"dipls/session", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/wire", "dipls/internal/trust", "dipls/internal/lsptest", // the last in tests
+	},
+	"dipls/lsp/gen": {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
 
 	"dipls/internal/bytesize":   {},
 	"dipls/internal/clean":      {},
@@ -47,14 +56,20 @@ var mayImport = map[string][]string{
 	"dipls/internal/trace":      {},
 	"dipls/internal/trust":      {"dipls/internal/private"},
 
-	"dipls/cmd/dipls":       {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp", "dipls/internal/trust"},
+	"dipls/cmd/dipls": {
+		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp",
+		"dipls/internal/trust",
+	},
 	"dipls/bench/keystroke": {"dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/lsp"},
 	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
 	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/ranks/fakerank", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
-var tools = []string{"dipls/internal/bytesize", "dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private", "dipls/internal/ranklist", "dipls/internal/trace"}
+var tools = []string{
+	"dipls/internal/bytesize", "dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private",
+	"dipls/internal/ranklist", "dipls/internal/trace",
+}
 
 // helpers are what any test may import.
 var helpers = []string{"dipls/dipexec/event/eventtest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}

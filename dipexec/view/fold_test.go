@@ -52,7 +52,10 @@ func (f *folding) stderr(who ranklist.Who, s string) {
 }
 
 func (f *folding) fail(who ranklist.Who, evalue string) {
-	f.add(&event.Failure{Header: event.HeaderOf(event.KindError, "r1", new(1), who), EName: "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue}})
+	f.add(&event.Failure{
+		Header: event.HeaderOf(event.KindError, "r1", new(1), who),
+		EName:  "ValueError", EValue: evalue, Traceback: []string{"Traceback", "ValueError: " + evalue},
+	})
 }
 
 func (f *folding) result(who ranklist.Who, s string) {
@@ -276,7 +279,8 @@ func TestFoldQuiet(t *testing.T) {
 	f.add(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r1"}, See: "all", Quiet: true})
 	f.state(of(0), event.StateBusy, "")
 	picture := &event.Display{
-		Header: event.HeaderOf(event.KindDisplay, "r1", new(1), of(0)), Data: map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
+		Header: event.HeaderOf(event.KindDisplay, "r1", new(1), of(0)),
+		Data:   map[string]json.RawMessage{"image/png": json.RawMessage(`"iVBO"`)}, Files: map[string]string{"image/png": "rank-0-1.png"},
 	}
 	f.add(picture)
 	f.state(of(0), event.StateReady, "")
@@ -428,7 +432,8 @@ func FuzzScreen(f *testing.F) {
 		if !slices.Equal(whole, pieces) {
 			t.Errorf("whole %q, in pieces %q", whole, pieces)
 		}
-		if visible(in) == strings.ReplaceAll(visible(in), "\u2400", "") && !strings.ContainsFunc(in, func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }) && in != "" && len(in) < maxLine {
+		steers := func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }
+		if visible(in) == strings.ReplaceAll(visible(in), "\u2400", "") && !strings.ContainsFunc(in, steers) && in != "" && len(in) < maxLine {
 			if len(whole) != 1 || whole[0] != in {
 				t.Errorf("plain %q came out as %q", in, whole)
 			}
@@ -619,7 +624,8 @@ func TestFoldHang(t *testing.T) {
 		}
 		got = append(got, it.Text)
 	}
-	eventtest.SameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
+	eventtest.SameLines(t, got, "rank 0 is in save()", "hang? ranks 1-3 wait",
+		"hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)", "hang? ranks 1-3 wait", "the ranks go on (all_reduce #17)",
 		"rank 0 is in load()", "the ranks go on", "rank 3 computes (80 % of a core)", "the ranks go on",
 		"slow 0", "slow 1", "slow 2", "slow 3", "slow 4", "hang? stuck", "hang? stuck still")
 }

@@ -156,8 +156,8 @@ func (r *Run) WithStatus(s event.Status) []ranklist.Who {
 // Runs are the runs in progress, in the order in which they began.
 type Runs struct{ runs []*Run }
 
-// Apply enters an event in the run that it is of, and answers that run, also the one that the event has ended, which is in progress no more. Nil: the event is of
-// no run that has begun.
+// Apply enters an event in its run, and returns that run, also if the event has ended it and it is not in progress any more. Nil: the event
+// belongs to no run in progress.
 func (rs *Runs) Apply(ev event.Event, now time.Time) *Run {
 	id := ev.Head().Run
 	r := rs.Run(id)
