@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	notePatience   = time.Second      // for a run to take what is told of it
-	freePatience   = 30 * time.Second // for ranks to come back that --hang-timeout frees, before the pool is ended
+	notePatience   = time.Second      // for a run to take a note about it
+	freePatience   = 30 * time.Second // for ranks that --hang-timeout frees to come back, before the pool is ended
 	notifyPatience = 10 * time.Second // for the command of --notify
 
 	alarmLines = 12 // of stacks below an alarm, about
@@ -33,7 +33,7 @@ const (
 // defaultHangAfter is --hang-after.
 const defaultHangAfter = 10 * time.Second
 
-// unattendedHangTimeout is --hang-timeout where nobody sits at a terminal.
+// unattendedHangTimeout is --hang-timeout without a terminal.
 const unattendedHangTimeout = 30 * time.Minute
 
 // orOff is a flag's duration, which may be off.
@@ -70,7 +70,7 @@ func (f *orOff) String() string {
 
 func (f *orOff) Type() string { return "duration" }
 
-// hangAfterOf is when runs are looked at, as a request says it.
+// hangAfterOf is when runs are first checked, in a request's terms.
 func (f *runFlags) hangAfterOf() time.Duration {
 	if f.hangAfter.off {
 		return -1
@@ -78,7 +78,7 @@ func (f *runFlags) hangAfterOf() time.Duration {
 	return f.hangAfter.d
 }
 
-// hangTimeoutOf is how long an alarm may stand; 0: for ever. Where somebody sits at a terminal, that is for them to say.
+// hangTimeoutOf is how long an alarm may stand; 0: for ever, which is the default at a terminal.
 func (f *runFlags) hangTimeoutOf() time.Duration {
 	if !f.hangTimeout.said && !isTerminal(os.Stdin) && !isTerminal(os.Stderr) {
 		return unattendedHangTimeout
@@ -106,7 +106,7 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// hangs watches over the findings of runs: it shows where ranks are, tells the user's command, and ends what has stood too long.
+// hangs watches the findings about runs: it shows where ranks are, runs the user's command, and ends alarms that have stood too long.
 type hangs struct {
 	r       *runner
 	timeout time.Duration      // 0: none
@@ -117,14 +117,14 @@ type hangs struct {
 	mu     sync.Mutex // guards what follows
 	runs   map[string]*alarms
 	closed bool
-	broken bool // the user's command has failed, and that was told
+	broken bool // the user's command has failed, and the user was told
 }
 
 // alarms are those of a run.
 type alarms struct {
 	standing map[int]*event.Hang // by number
 	told     map[int]bool
-	timer    *time.Timer // since when there has been one; nil: there is none, or no timeout
+	timer    *time.Timer // runs since the first one; nil: there is none, or no timeout
 }
 
 func newHangs(r *runner) *hangs {
@@ -143,7 +143,7 @@ func (h *hangs) take(ev event.Event) {
 	}
 }
 
-// close ends the watch, and waits for what it has begun.
+// close ends the watch, and waits for everything that it has begun.
 func (h *hangs) close() {
 	h.mu.Lock()
 	h.closed = true
@@ -155,7 +155,7 @@ func (h *hangs) close() {
 	h.work.Wait()
 }
 
-// begin has something done while the watch goes on. The caller holds mu.
+// begin does something on a goroutine while the watch goes on. The caller holds mu.
 func (h *hangs) begin(f func()) {
 	if !h.closed {
 		h.work.Go(f)
@@ -181,7 +181,7 @@ func (h *hangs) found(e *event.Hang) {
 	if a.timer == nil && h.timeout > 0 {
 		a.timer = time.AfterFunc(h.timeout, func() { h.end(e.Run) })
 	}
-	if a.told[e.Hang] || h.r.endsWith() != 0 { // who has interrupted knows
+	if a.told[e.Hang] || h.r.endsWith() != 0 { // a user who has interrupted knows
 		return
 	}
 	a.told[e.Hang] = true
@@ -208,7 +208,7 @@ func (a *alarms) stop() {
 	}
 }
 
-// end ends the file, since an alarm of a run has stood too long: whatever can be found out goes to the run's journal first.
+// end ends the file because an alarm has stood too long. First, everything that can be found out goes to the run's journal.
 func (h *hangs) end(run string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -238,15 +238,15 @@ func (h *hangs) end(run string) {
 	})
 }
 
-// note tells something of a run.
+// note tells something about a run.
 func (h *hangs) note(run string, level event.Level, text string) {
 	ctx, stop := context.WithTimeout(context.Background(), notePatience)
 	defer stop()
 	_ = h.r.session.Say(ctx, session.Note{Run: run, Level: level, Text: text})
 }
 
-// where is where the ranks are, as text of about so many lines; 0: where all processes are, as any number of lines, with native frames where they can
-// be had.
+// where says where the ranks are, in about so many lines. 0: where all processes are, in any number of lines, with native frames if they can be
+// read.
 func (h *hangs) where(limit int) string {
 	var of []ranklist.Who
 	if info, err := h.r.session.Info(h.ctx, false); err == nil && limit > 0 {
@@ -274,7 +274,7 @@ func describeStacks(s session.API, of []ranklist.Who, limit int) string {
 	return text
 }
 
-// notify has the user's command told of a finding. The caller holds mu.
+// notify runs the user's command for a finding. The caller holds mu.
 func (h *hangs) notify(e *event.Hang, state string) {
 	command := h.r.flags.notify
 	if command == "" {
@@ -294,8 +294,8 @@ func (h *hangs) notify(e *event.Hang, state string) {
 	})
 }
 
-// notify runs a shell command that tells somebody of a finding, with the event as JSON on its standard input and the sentence in $DIPLS_HANG;
-// $DIPLS_HANG_STATE is "stands", or "freed" once --hang-timeout is over. It ends when ctx does, with all that it has started.
+// notify runs a shell command that tells somebody of a finding. The event is JSON on its standard input, the sentence is in $DIPLS_HANG;
+// $DIPLS_HANG_STATE is "stands", or "freed" once --hang-timeout is over. When ctx ends, the command is killed with everything that it has started.
 func notify(ctx context.Context, command string, e *event.Hang, state string) error {
 	var line bytes.Buffer
 	var said firstBytes
@@ -311,7 +311,7 @@ func notify(ctx context.Context, command string, e *event.Hang, state string) er
 	err := cmd.Run()
 	switch {
 	case cmd.Process != nil && errors.Is(err, exec.ErrWaitDelay):
-		_ = end() // it has ended, and what it has left in the background has not
+		_ = end() // it has ended, but what it has left in the background has not
 		return nil
 	case ctx.Err() != nil:
 		return errors.New("the command took too long, and was ended")

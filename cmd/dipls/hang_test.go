@@ -17,7 +17,7 @@ import (
 	"dipls/session"
 )
 
-// stuck is a finding as the issue has it.
+// stuck is a typical finding.
 func stuck(number int, level event.Level, text string) *event.Hang {
 	return &event.Hang{Header: ofRun(event.KindHang), Hang: number, Level: level, Text: text}
 }
@@ -35,7 +35,7 @@ func TestTerminalHang(t *testing.T) {
 			stuck(2, event.LevelInfo, "rank 0 is still in save() at line 60; ranks 1-3 wait for it in barrier"),
 			stuck(1, event.LevelWarning, "all_reduce #17: corrected"),
 		})
-		for range 20 { // whatever it is that comes and goes
+		for range 20 { // findings that come and go
 			term.take([]event.Event{stuck(1, event.LevelWarning, waitText), stuck(1, event.LevelInfo, fmt.Sprint("other ", time.Now()))})
 		}
 		over := stuck(1, "", "all_reduce #17 goes on")
@@ -67,7 +67,7 @@ func TestTerminalHang(t *testing.T) {
 
 // oneRun is a session in which one run goes on until it is freed.
 type oneRun struct {
-	session.API // nil: what else is called fails
+	session.API // nil: any other call fails
 	said        chan session.Note
 	freed       chan struct{}
 }
@@ -101,7 +101,7 @@ func (s *oneRun) Stacks(context.Context, session.StacksRequest) (session.Stacks,
 	return session.Stacks{}, nil
 }
 
-// watchedRun is a run whose findings are watched.
+// watchedRun is a run, and the watch over its findings.
 type watchedRun struct {
 	*runner
 	hangs   *hangs
@@ -166,7 +166,7 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 	}
 }
 
-// Whoever has interrupted is not told that the file ends with another exit code.
+// A user who has interrupted is not told that the file ends with another exit code.
 func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
 	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
 	w.end(exitInterrupted)
@@ -272,7 +272,7 @@ func TestNotify(t *testing.T) {
 	w.end(exitInterrupted)
 	late := stuck(3, event.LevelWarning, waitText)
 	late.Run = w.id
-	w.hangs.found(late) // which is no news to who has interrupted
+	w.hangs.found(late) // which is no news to a user who has interrupted
 	w.hangs.close()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -291,7 +291,7 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// Whatever the command does, it ends, and is no reason to wait for long.
+// Whatever the command does, it ends, and nothing waits for it for long.
 func TestNotifyLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -1,7 +1,7 @@
 // Command dipls runs the "# %%" cells of an ordinary .py file on a pool of ranks.
 //
-// This package is flags, logging and wiring; what a cell is stands in package cells, how runs go in package dipexec,
-// and where Python processes come from in package ranks.
+// This package has flags, logging and wiring, and shows events on a terminal. What a cell is, package cells says; package session
+// runs cells.
 package main
 
 import (

@@ -94,7 +94,7 @@ func (p *plan) add(cell cells.Cell, request session.Cell) {
 	p.cells = append(p.cells, planned)
 }
 
-// requests are the cells as a session takes them.
+// requests are the cells for the session.
 func (p *plan) requests() []session.Cell {
 	list := make([]session.Cell, len(p.cells))
 	for i, planned := range p.cells {
@@ -172,7 +172,7 @@ func selectCells(file *cells.File, wanted []string) ([]cells.Cell, error) {
 	return selected, nil
 }
 
-// matchCells answers the indices of the cells that one value of --cells names: a list of numbers, or a title.
+// matchCells returns the indices of the cells that one value of --cells names: a list of numbers, or a title.
 func matchCells(file *cells.File, want string) ([]int, error) {
 	list, err := ranklist.Parse(want)
 	switch {
@@ -194,7 +194,7 @@ func matchCells(file *cells.File, want string) ([]int, error) {
 	return matchTitle(file, want)
 }
 
-// matchTitle answers the indices of the cells with a title, which may be cut short as long as it fits one cell only.
+// matchTitle returns the indices of the cells with a title. The title may be cut short if it then fits one cell only.
 func matchTitle(file *cells.File, want string) ([]int, error) {
 	var exact, prefix []int
 	var titles []string

@@ -11,7 +11,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// question answers what the session asks, by a look at the terminal: whether what the interpreter lacks may be installed.
+// question answers a question of the session, by asking at the terminal: may missing packages be installed?
 func (r *runner) question(ctx context.Context) func(event.Event) {
 	return func(ev event.Event) {
 		q, ok := ev.(*event.Question)
@@ -24,14 +24,14 @@ func (r *runner) question(ctx context.Context) func(event.Event) {
 			if !r.flags.yes && !agrees(ctx, q.Text, os.Stdin, r.errOut) {
 				choice = q.Default
 			}
-			_ = r.session.Answer(ctx, q.ID, choice) // an error is that nobody wants to know any more
+			_ = r.session.Answer(ctx, q.ID, choice) // an error means that the answer is not wanted any more
 		case q.Note != "":
 			fmt.Fprintf(r.errOut, "dipls: %s\n", q.Note)
 		}
 	}
 }
 
-// agrees asks a yes or no question. Where nobody sits at a terminal, the answer is no.
+// agrees asks a yes or no question. Without a terminal the answer is no.
 func agrees(ctx context.Context, text string, in *os.File, errOut *screen) bool {
 	if !isTerminal(in) || !isTerminal(errOut.w) {
 		return false

@@ -29,7 +29,7 @@ import (
 // viewPatience is how long the last output may take to be shown once the user wants to leave.
 const viewPatience = time.Second
 
-// closePatience bounds the end of a session where even the shutdown ladder, which takes three seconds at most, does not help.
+// closePatience bounds the end of a session if even the shutdown ladder, which takes three seconds at most, does not help.
 const closePatience = 30 * time.Second
 
 const runHelp = `Run the cells of FILE in order: on the ranks of a pool, in the local namespace, or on both, as each cell says.
@@ -189,12 +189,12 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	if err := session.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
-	// A reader that went away (dipls run … | head) must not kill dipls before it has ended the ranks.
-	// And a file that may not grow any more (ulimit -f) is an error of that write.
+	// A reader that has gone (dipls run … | head) must not kill dipls before it has ended the ranks.
+	// And if a file may not grow any more (ulimit -f), only that write fails.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
 	signals := make(chan os.Signal, 8)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // by nohup, or a shell's background job: its user wants it so
+		if !signal.Ignored(s) { // ignored by nohup, or in a shell's background job: the user wants that
 			signal.Notify(signals, s)
 		}
 	}
@@ -233,7 +233,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	return err
 }
 
-// caller is who starts things: the settings are the flags.
+// caller is the caller of everything here; its settings are the flags.
 func (r *runner) caller() session.Caller {
 	return session.Caller{Front: front, Settings: session.Settings{
 		Python: r.flags.pythonPath(), Script: r.plan.path, Preload: r.flags.preload, Start: r.flags.start, Trust: session.TrustYes,
@@ -244,10 +244,10 @@ func (r *runner) caller() session.Caller {
 	}}
 }
 
-// front is the name under which questions come.
+// front is the name under which questions arrive.
 const front = "dipls run"
 
-// pythonPath is --python as it is seen from here.
+// pythonPath is --python, as seen from the working directory.
 func (f *runFlags) pythonPath() string {
 	if absolute, err := filepath.Abs(f.python); err == nil && strings.Contains(f.python, "/") {
 		return absolute
@@ -255,8 +255,8 @@ func (f *runFlags) pythonPath() string {
 	return f.python
 }
 
-// checkPool refuses, before anything is started, what the machine cannot give or what a pool of that size cannot run. It looks for
-// GPUs only if a cell runs on ranks, and leaves a pool that a cell makes to that cell.
+// checkPool refuses, before anything is started, a pool that the machine cannot provide, and cells that a pool of that size cannot run. It looks for
+// GPUs only if a cell runs on ranks. If a cell makes the pool itself, that is left to the cell.
 func (r *runner) checkPool(ctx context.Context) error {
 	if !r.plan.needsRanks || r.plan.makesPool {
 		return nil
@@ -268,7 +268,7 @@ func (r *runner) checkPool(ctx context.Context) error {
 	return r.plan.checkRanks(size)
 }
 
-// startError is how the file ends because something could not be started.
+// startError is the end of the file when something could not be started.
 func startError(err error) error {
 	if e, ok := errors.AsType[*session.Error](err); ok && e.Code == session.CodeInvalid {
 		return usagef("%w", err)
@@ -285,17 +285,17 @@ type runner struct {
 	session session.API
 	out     io.Writer
 	errOut  *screen
-	cancel  context.CancelFunc // its user has lost patience
+	cancel  context.CancelFunc // for a user who has lost patience
 
 	mu        sync.Mutex
 	running   bool // cells have been started
 	finishing bool // the cells are done, and the processes end
-	ending    int  // the exit code with which the file is to end before its last cell; 0: it is not
+	ending    int  // the exit code with which the file ends before its last cell; 0: it does not
 }
 
-// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees what waits, the third into the end of
-// the pool, the last into the end of this process (the node sees that and cleans up). Where no cell runs, as while the end waits for what goes on in
-// the background, or where another signal comes, the first two are left out: they are not for the cell. SIGUSR1 asks where processes are.
+// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees waiting ranks, the third into the end
+// of the pool, and the last into the end of this process (the node notices and cleans up). Other signals begin with the third, and so does Ctrl-C
+// while no cell runs, for example while the end waits for work in the background. SIGUSR1 asks where processes are.
 func (r *runner) watchSignals(signals, asks <-chan os.Signal, finished <-chan struct{}) {
 	interrupts, ended := 0, false
 	var work sync.WaitGroup
@@ -334,7 +334,7 @@ func (r *runner) watchSignals(signals, asks <-chan os.Signal, finished <-chan st
 // interrupt cancels all runs.
 func (r *runner) interrupt() { _, _ = r.session.Cancel(context.Background(), "") }
 
-// end has the file end with an exit code; ok is false if it ends with another one already.
+// end makes the file end with an exit code; ok is false if it ends with another one already.
 func (r *runner) end(code int) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -370,7 +370,7 @@ func (r *runner) say(l event.Level, text string) {
 	_ = r.session.Say(context.Background(), session.Note{Level: l, Text: text})
 }
 
-// run is the whole of it; what fails after an interrupt failed because of that.
+// run does everything. What fails after an interrupt counts as failed because of it.
 func (r *runner) run(ctx context.Context) error {
 	err := r.perform(ctx)
 	if code := r.endsWith(); err != nil && code != 0 {
@@ -379,7 +379,7 @@ func (r *runner) run(ctx context.Context) error {
 	return err
 }
 
-// perform runs the cells, and ends the session whatever came of them.
+// perform runs the cells, and ends the session whatever their outcome.
 func (r *runner) perform(ctx context.Context) error {
 	if err := r.checkPool(ctx); err != nil {
 		return err
@@ -392,7 +392,7 @@ func (r *runner) perform(ctx context.Context) error {
 	go func() {
 		viewErr := r.view(shown)
 		if viewErr != nil {
-			r.cancel() // nobody reads what the cells print
+			r.cancel() // nobody reads the output
 		}
 		viewed <- viewErr
 	}()
@@ -415,7 +415,7 @@ func (r *runner) perform(ctx context.Context) error {
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
 	case errors.Is(viewErr, syscall.EPIPE):
-		return &exitError{exitInterrupted, nil} // by its reader; nobody would read why
+		return &exitError{exitInterrupted, nil} // its reader has gone, so nobody would read why
 	case viewErr != nil:
 		return fmt.Errorf("cannot write the output: %w", viewErr)
 	case outcome == nil && errors.Join(endErr, closeErr) != nil:
@@ -428,7 +428,7 @@ func (r *runner) perform(ctx context.Context) error {
 	return outcome
 }
 
-// watch has every event of some kinds taken until the session is closed.
+// watch passes every event of some kinds to take, until the session is closed.
 func (r *runner) watch(ctx context.Context, watched *sync.WaitGroup, take func(event.Event), kinds ...event.Kind) error {
 	sub, err := r.session.Subscribe(ctx, session.SubscribeRequest{Front: front, Kinds: kinds})
 	if err != nil {
@@ -498,26 +498,26 @@ func (r *runner) await(ctx context.Context, run string, tally *int) error {
 	case report.Status == event.StatusDied:
 		*tally = exitPool
 	case report.Status != event.StatusOK && report.Status != event.StatusSkipped:
-		// The first failure tells. One that is a script's own end has said itself what to answer.
+		// The first failure decides. If it was a script's own sys.exit, that says the exit code.
 		*tally = cmp.Or(*tally, report.ExitCode, exitFailed)
 	}
 	return nil
 }
 
-// endsWith is the exit code with which the file is to end before its last cell; 0: it is not.
+// endsWith is the exit code with which the file ends before its last cell; 0: it does not.
 func (r *runner) endsWith() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ending
 }
 
-// finish waits as Python does at the end of a script: for threads, for exit handlers, however long they take. Only the user ends that.
+// finish waits as Python does at the end of a script: for threads and exit handlers, however long they take. Only the user can end that.
 func (r *runner) finish(ctx context.Context) error {
 	r.mu.Lock()
 	r.finishing = true
 	r.mu.Unlock()
 	if ctx.Err() != nil {
-		return nil // the user has lost patience before
+		return nil // the user had lost patience already
 	}
 	err := r.session.Finish(ctx, "Ctrl-C ends")
 	if code := r.endsWith(); ctx.Err() != nil && code != 0 {
@@ -526,7 +526,7 @@ func (r *runner) finish(ctx context.Context) error {
 	return err
 }
 
-// awaitView waits until everything has been shown. A user who wants to leave does not wait for a reader who has stopped
+// awaitView waits until everything has been shown. A user who wants to leave does not wait for a reader that has stopped
 // reading.
 func (r *runner) awaitView(ctx context.Context, viewed <-chan error) error {
 	select {
@@ -542,7 +542,7 @@ func (r *runner) awaitView(ctx context.Context, viewed <-chan error) error {
 	}
 }
 
-// view shows the events until the executor is closed. Its error is that of a write: the reader has gone.
+// view shows the events until the session is closed. Its error is that of a write: the reader has gone.
 func (r *runner) view(subscription session.Subscription) error {
 	defer subscription.Close()
 	if r.flags.json {

@@ -22,13 +22,13 @@ import (
 // maxLiveLines bounds the progress bars shown at once; the rest are counted.
 const maxLiveLines = 8
 
-// flushAt is how many bytes are collected at most before they are written.
+// flushAt is how many bytes are collected at most before a write.
 const flushAt = 64 << 10
 
 // redrawEvery is how often the status line's clock and spinner move.
 const redrawEvery = 100 * time.Millisecond
 
-// terminal shows events to a person: what the ranks print, folded, on out; what dipls itself has to say on err. Where err
+// terminal shows events to a person: the ranks' output, folded, on out; messages of dipls itself on err. If err
 // is a terminal, its last lines are live: unfinished lines of the ranks (progress bars) and a status line.
 //
 // All fields belong to the goroutine that runs show.
@@ -37,17 +37,17 @@ type terminal struct {
 	err        *screen
 	outColour  bool
 	errColour  bool
-	shared     bool            // out may be the terminal that err is
+	shared     bool            // out and err may be the same terminal
 	quiet      bool            // no headings, no outcomes
-	wayOut     string          // of ranks that wait for each other, a line for the user; "": nothing is said of it
+	wayOut     string          // what the user can do about ranks that wait, a line; "": nothing is said
 	shownOut   map[string]bool // runs in which it was said
 	folder     *view.Folder
 	runs       view.Runs // in progress
-	pool       string    // what the pool is doing while no cell runs, "" if nothing worth telling
+	pool       string    // what the pool is doing while no cell runs; "": nothing worth showing
 	pending    bytes.Buffer
 	pendingTo  io.Writer
 	drawnAt    time.Time // when the live region was drawn
-	progress   func()    // told when the reader has taken some of what is written
+	progress   func()    // called when the reader has taken some of what was written
 	writeError error     // the first failure to write: the reader has gone
 }
 
@@ -60,7 +60,7 @@ func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
 	}
 }
 
-// show reads the subscription to its end. It answers the error of a write that failed: whoever read our output is gone.
+// show reads the subscription to its end. It returns the error of a failed write: the reader of our output has gone.
 func (t *terminal) show(sub session.Subscription) error {
 	t.progress = sub.Progress
 	ctx, cancel := context.WithCancel(context.Background())
@@ -117,7 +117,7 @@ func (t *terminal) nextWake(now time.Time) time.Duration {
 	return wake
 }
 
-// take shows what a batch of events brings.
+// take shows a batch of events.
 func (t *terminal) take(events []event.Event) {
 	now := time.Now()
 	for _, ev := range events {
@@ -155,7 +155,7 @@ func (t *terminal) poolState(e *event.PoolState) {
 
 func (t *terminal) finished(run *view.Run) {
 	if run.Parent != "" {
-		return // what it printed and how it failed has been shown, and the cell that asked goes on or tells
+		return // its output and failures have been shown, and the cell that asked shows its own outcome
 	}
 	if t.quiet && run.Status == event.StatusOK {
 		return
@@ -167,7 +167,7 @@ func (t *terminal) finished(run *view.Run) {
 	case run.Status == event.StatusOK:
 		t.say(t.colour(32, "✓") + t.dim(" "+took))
 	default:
-		// The traceback or the reason has been shown by now; this line sums it up where the eye rests at the end.
+		// The traceback or the reason was shown before; this line sums it up at the end, where people look.
 		t.say(t.colour(31, "✗") + fmt.Sprintf(" %s: %s after %s", run.Label(), run.Summary(), took))
 		if run.Journal != "" {
 			t.say(t.dim("  journal: " + run.Journal))
@@ -192,7 +192,7 @@ func (t *terminal) print(items []view.Item) {
 			w, colour = t.err.w, t.errColour
 		}
 		text := item.Text
-		// What a program prints is its own; colours that Python's traceback brings are for terminals only.
+		// Output of programs stays as it is; the colours of Python's tracebacks are for terminals only.
 		if !colour && item.Kind != view.ItemLine {
 			text = ansi.Strip(text)
 		}
@@ -201,10 +201,10 @@ func (t *terminal) print(items []view.Item) {
 	}
 }
 
-// hangIndent is before what continues a finding: it stands below what follows "hang? ".
+// hangIndent indents the further lines of a finding, below the text after "hang? ".
 const hangIndent = "      "
 
-// hang shows a finding, or that it is over, and with the first alarm of a run what the user can do.
+// hang shows a finding, or that it is over; with the first alarm of a run, also what the user can do.
 func (t *terminal) hang(e *event.Hang, text string) {
 	alarm := !e.Gone && e.Level != event.LevelInfo
 	if t.quiet && !alarm {
@@ -223,13 +223,13 @@ func (t *terminal) hang(e *event.Hang, text string) {
 	}
 }
 
-// minWrap is the least width to which text is wrapped: of a terminal that is narrower nothing can be made.
+// minWrap is the least width to which text is wrapped: a narrower terminal is hopeless.
 const minWrap = 24
 
 // noBreak is a hyphen at which no line is broken.
 const noBreak = "\u2011"
 
-// wrapped breaks a text's lines where a terminal would break them in the middle of words.
+// wrapped breaks a text's lines between words, before the terminal would break them inside of words.
 func (t *terminal) wrapped(text string) string {
 	width := t.err.columns()
 	if width == 0 {
@@ -247,8 +247,8 @@ func (t *terminal) wrapped(text string) string {
 // say writes a line of dipls' own.
 func (t *terminal) say(line string) { t.write(t.err.w, line+"\n") }
 
-// write collects what is to be written, and writes it when the destination changes or there is enough of it: out and err
-// may be the same terminal, where the order counts.
+// write collects text, and writes it when the destination changes or there is enough of it: out and err
+// may be the same terminal, where the order matters.
 func (t *terminal) write(w io.Writer, text string) {
 	if t.pendingTo != w {
 		t.flush()
@@ -260,7 +260,7 @@ func (t *terminal) write(w io.Writer, text string) {
 	}
 }
 
-// flush writes what has been collected.
+// flush writes the collected text.
 func (t *terminal) flush() {
 	if t.pending.Len() == 0 {
 		return
@@ -270,14 +270,14 @@ func (t *terminal) flush() {
 	case t.writeError != nil:
 	case t.pendingTo == t.err.w || t.shared:
 		_, t.writeError = t.err.writeTo(w, t.pending.Bytes())
-	default: // who logs does not wait for who reads the output
+	default: // a goroutine that logs does not wait for the reader of the output
 		_, t.writeError = w.Write(t.pending.Bytes())
 	}
 	t.pending.Reset()
 }
 
-// draw puts the live region on the screen: unfinished lines, then the status line. It does so no sooner than the eye can
-// follow, unless what was printed has taken the region away.
+// draw puts the live region on the screen: unfinished lines, then the status line. It does so no more often than the eye can
+// follow, unless output has removed the region.
 func (t *terminal) draw(now time.Time) {
 	if !t.err.live || t.err.standing() && now.Sub(t.drawnAt) < redrawEvery {
 		return
@@ -288,7 +288,7 @@ func (t *terminal) draw(now time.Time) {
 	}
 	width := t.err.width()
 	for i, line := range lines {
-		// One column stays free: a full line would wrap on some terminals, and the cursor would come back too low.
+		// One column stays free: on some terminals a full line would wrap, and the cursor would come back too low.
 		lines[i] = ansi.Truncate(line, width-1, "…")
 	}
 	t.drawnAt = now

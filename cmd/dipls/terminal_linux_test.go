@@ -11,7 +11,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// openTerminal is a terminal of so many columns; shown is what was written to it, up to a text with which that ends.
+// openTerminal is a terminal of so many columns; shown returns what was written to it, up to a text that ends it.
 func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func(until string) string) {
 	t.Helper()
 	other, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -47,7 +47,7 @@ func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func(until 
 	}
 }
 
-// A finding is broken where words end, and stands below its first word; colours are for terminals only.
+// A finding is broken between words, and its lines are aligned; colours are for terminals only.
 func TestTerminalHangFitsItsWidth(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	for _, columns := range []uint16{200, 60, 40, 5} {

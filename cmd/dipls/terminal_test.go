@@ -60,7 +60,7 @@ func TestTerminalStatusLine(t *testing.T) {
 		t.Errorf("no status line:\n%q", screen)
 	}
 
-	// What is written stands above the live region: two lines are taken away first.
+	// Text is written above the live region: two lines are removed first.
 	text.Reset()
 	if _, err := term.err.Write([]byte("a log line\n")); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestTerminalQuiet(t *testing.T) {
 	}
 }
 
-// However much there is to show at once, its reader gets on with it piece by piece.
+// However much there is to show at once, the reader makes progress piece by piece.
 func TestTerminalTellsOfProgress(t *testing.T) {
 	term, text := newTestTerminal(true)
 	var told []int
@@ -135,7 +135,7 @@ func TestTerminalTellsOfProgress(t *testing.T) {
 	}
 }
 
-// Whoever logs, as those do who read what ranks say, is not held up by a reader of the output who has stopped.
+// A goroutine that logs, such as one that reads from ranks, is not blocked by a reader of the output that has stopped.
 func TestTerminalLogsWhileTheOutputIsStuck(t *testing.T) {
 	reader, writer := io.Pipe()
 	var told bytes.Buffer

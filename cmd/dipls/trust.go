@@ -108,7 +108,7 @@ func (r *runner) tellOwn() {
 	folder := filepath.Dir(r.plan.path)
 	python, err := session.FindPython("--python", r.flags.pythonPath(), folder)
 	if err != nil || !python.BelongsTo(folder) {
-		return // an error is told when Python is to start
+		return // an error is reported when Python starts
 	}
 	store, err := openTrust()
 	if err == nil {
