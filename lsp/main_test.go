@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"dipls/dipexec/journal"
+	"dipls/internal/leaktest"
 	"dipls/internal/lsptest"
 	"dipls/internal/testpython"
 	"dipls/internal/trust"
@@ -28,43 +28,16 @@ import (
 const testTimeout = time.Minute
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "dl") // socket paths are short by law
-	if err != nil {
-		panic(err)
-	}
 	if cache, err := exec.Command("go", "env", "GOCACHE").Output(); err == nil { // which would move with the user's caches
 		os.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
 	}
-	for key, value := range map[string]string{
-		"XDG_RUNTIME_DIR": dir, "XDG_STATE_HOME": dir + "/state", "XDG_CACHE_HOME": dir + "/cache", "CUDA_VISIBLE_DEVICES": "",
-		"DIPLS_PYTHON": testpython.Path(),
-	} {
-		os.Setenv(key, value)
-	}
-	if err := lsptest.Record(dir); err != nil {
+	tests := leaktest.Begin()
+	os.Setenv("CUDA_VISIBLE_DEVICES", "")
+	os.Setenv("DIPLS_PYTHON", testpython.Path())
+	if err := lsptest.Record(tests.Dir); err != nil {
 		panic(err)
 	}
-	code := m.Run()
-	if err := validateMessages(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, "messages that LSP does not know:", err)
-		code = 1
-	}
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			code = 1
-		}
-		if left, _ := filepath.Glob(dir + "/dipls/*/*"); len(left) > 0 {
-			fmt.Fprintln(os.Stderr, "left behind:", left)
-			code = 1
-		}
-		if data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid())); len(data) > 0 {
-			fmt.Fprintf(os.Stderr, "children left: %s\n", data)
-			code = 1
-		}
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	tests.Main(m, validateMessages)
 }
 
 // validateMessages has all that the servers of all tests have sent looked at by somebody else's implementation of LSP.
@@ -74,7 +47,10 @@ func validateMessages() error {
 		fmt.Fprintln(os.Stderr, "the messages are not validated: lsprotocol is missing; run make setup")
 		return nil
 	}
-	return lsptest.Validate(python, "../internal/lsptest/validate.py", "dip/", "test/")
+	if err := lsptest.Validate(python, "../internal/lsptest/validate.py", "dip/", "test/"); err != nil {
+		return fmt.Errorf("messages that LSP does not know: %w", err)
+	}
+	return nil
 }
 
 // needPython skips a test that runs cells where there is no Python for tests.

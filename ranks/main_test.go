@@ -2,7 +2,6 @@ package ranks
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"dipls/internal/leaktest"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -24,37 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	fakerank.Main()
 	serverMain()
-	// What a test leaves in the runtime directory must be its own.
-	dir, err := os.MkdirTemp("", "dr")
-	if err != nil {
-		panic(err)
-	}
-	os.Setenv("XDG_RUNTIME_DIR", dir)
-	os.Setenv("XDG_CACHE_HOME", dir+"/cache")
-	before := children()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			code = 1
-		}
-		if after := children(); len(after) > len(before) {
-			fmt.Fprintln(os.Stderr, "children left:", after)
-			code = 1
-		}
-		if left := sessions(); len(left) > 0 {
-			fmt.Fprintln(os.Stderr, "runtime directories left:", left)
-			code = 1
-		}
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// children are the processes that have this one as their parent.
-func children() []string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-	return strings.Fields(string(data))
+	leaktest.Begin().Main(m)
 }
 
 // sessions are the sessions' directories that exist.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/internal/leaktest"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -115,7 +116,7 @@ func serve(spec serverSpec) error {
 	case <-term:
 		return n.Close(ctx)
 	}
-	fmt.Println(strings.Join(children(), " "))
+	fmt.Println(strings.Join(leaktest.Children(), " "))
 	return nil
 }
 

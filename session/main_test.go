@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"dipls/dipexec"
+	"dipls/internal/leaktest"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/wire"
@@ -20,42 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	fakerank.Main()
-	dir, err := os.MkdirTemp("", "ds")
-	if err != nil {
-		panic(err)
-	}
-	os.Setenv("XDG_RUNTIME_DIR", dir)
-	os.Setenv("XDG_CACHE_HOME", dir+"/cache")
+	tests := leaktest.Begin()
 	os.Setenv("CUDA_VISIBLE_DEVICES", "") // what this machine has is no part of the tests
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			code = 1
-		}
-		if left := children(); len(left) > 0 {
-			fmt.Fprintln(os.Stderr, "children left:", left)
-			code = 1
-		}
-		if left := sockets("*"); len(left) > 0 {
-			fmt.Fprintln(os.Stderr, "sockets left:", left)
-			code = 1
-		}
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// children are the processes that have this one as their parent.
-func children() []string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-	return strings.Fields(string(data))
-}
-
-// sockets are the sockets of all sessions whose names fit a pattern.
-func sockets(pattern string) []string {
-	paths, _ := filepath.Glob(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "dipls", "*", pattern))
-	return paths
+	tests.Main(m)
 }
 
 // testTimeout is for what should take no time at all.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/internal/leaktest"
 	"dipls/internal/stress"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
@@ -276,11 +277,11 @@ func TestKillWhileStarting(t *testing.T) {
 	if err := f.Begin(testContext(t), true, false); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the start of the ranks", func() bool { return len(sockets("r0-*")) > 0 })
+	await(t, "the start of the ranks", func() bool { return len(leaktest.Sockets("r0-*")) > 0 })
 	if got := f.making(wire.MakeCommand{Kill: true}); got != "the start of the pool was given up" {
 		t.Error(got)
 	}
-	if left := sockets("r*"); len(left) > 0 {
+	if left := leaktest.Sockets("r*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -302,7 +303,7 @@ func TestMakeFails(t *testing.T) {
 	f.making(wire.MakeCommand{Ranks: 2})
 	_, err = f.Make(testContext(t), wire.MakeCommand{Ranks: 3, Restart: true})
 	wantError(t, err, "the old pool has ended, and the new one could not be started: start 3 ranks: rank 2 exited with code 7")
-	if left := sockets("r*"); len(left) > 0 {
+	if left := leaktest.Sockets("r*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	f.making(wire.MakeCommand{Restart: true}) // as the last one that lived
@@ -327,7 +328,7 @@ func TestMakeInterrupted(t *testing.T) {
 		_, err := f.Make(ctx, wire.MakeCommand{Ranks: 3, Restart: true})
 		made <- err
 	}()
-	await(t, "the start of the new ranks", func() bool { return len(sockets("r2-*")) > 0 })
+	await(t, "the start of the new ranks", func() bool { return len(leaktest.Sockets("r2-*")) > 0 })
 	if info := f.Info(testContext(t)); info.State != "starting" || info.Size != 3 {
 		t.Errorf("info %+v", info)
 	}
@@ -339,7 +340,7 @@ func TestMakeInterrupted(t *testing.T) {
 	cancel(errors.New("interrupted"))
 	wantError(t, <-made, "interrupted")
 	wantError(t, <-waiting, "there is no pool")
-	if left := sockets("r*"); len(left) > 0 {
+	if left := leaktest.Sockets("r*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	f.making(wire.MakeCommand{})
@@ -368,14 +369,14 @@ func TestCloseDuringMake(t *testing.T) {
 		_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2})
 		made <- err
 	}()
-	await(t, "the start of the ranks", func() bool { return len(sockets("r1-*")) > 0 })
+	await(t, "the start of the ranks", func() bool { return len(leaktest.Sockets("r1-*")) > 0 })
 	if err := f.Close(testContext(t)); err != nil {
 		t.Error(err)
 	}
 	if err := <-made; err == nil {
 		t.Error("a pool was made")
 	}
-	if left := sockets("*"); len(left) > 0 {
+	if left := leaktest.Sockets("*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	_, err := f.Make(testContext(t), wire.MakeCommand{Restart: true})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"dipls/internal/leaktest"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -16,7 +17,7 @@ func TestPrepare(t *testing.T) {
 	if err := f.Prepare(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	if left := sockets("r*"); len(left) > 0 || f.local != nil {
+	if left := leaktest.Sockets("r*"); len(left) > 0 || f.local != nil {
 		t.Errorf("started: %v", left)
 	}
 	node := f.node.value
@@ -60,13 +61,13 @@ func TestCancelStart(t *testing.T) {
 	if err := f.Begin(testContext(t), true, false); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the start of the ranks", func() bool { return len(sockets("r0-*")) > 0 })
+	await(t, "the start of the ranks", func() bool { return len(leaktest.Sockets("r0-*")) > 0 })
 	f.CancelStart()
 	for range 2 {
 		_, err := f.processes.Ranks(testContext(t))
 		wantError(t, err, "the start of the pool was cancelled; make one with %makedip")
 	}
-	if left := sockets("r*"); len(left) > 0 {
+	if left := leaktest.Sockets("r*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	f.CancelStart() // of what has ended

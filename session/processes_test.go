@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"dipls/internal/leaktest"
 	"dipls/internal/testpython"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
@@ -22,7 +23,7 @@ func TestLazy(t *testing.T) {
 	if info := f.Info(testContext(t)); info.State != "none" || info.Ranks == nil || info.Local != nil {
 		t.Errorf("info %+v", info)
 	}
-	if left := children(); len(left) > 0 {
+	if left := leaktest.Children(); len(left) > 0 {
 		t.Errorf("a node was started: %v", left)
 	}
 	type outcome struct {

@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/bytesize":   {},
 	"dipls/internal/clean":      {},
 	"dipls/internal/contain":    {},
+	"dipls/internal/leaktest":   {},
 	"dipls/internal/lsptest":    {},
 	"dipls/internal/paced":      {},
 	"dipls/internal/private":    {},
@@ -72,7 +73,7 @@ var tools = []string{
 }
 
 // helpers are what any test may import.
-var helpers = []string{"dipls/dipexec/event/eventtest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
+var helpers = []string{"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
 
 // onlyImporters names the packages that may import a library in their shipped code, because its rules of use are kept there.
 var onlyImporters = map[string][]string{

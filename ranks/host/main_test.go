@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+
+	"dipls/internal/leaktest"
 )
 
 // installArg makes the test binary a server that installs pyzmq for an interpreter, which a test can kill.
@@ -25,33 +26,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// What a test leaves in the runtime directory must be its own.
-	dir, err := os.MkdirTemp("", "dr")
-	if err != nil {
-		panic(err)
-	}
-	os.Setenv("XDG_RUNTIME_DIR", dir)
-	os.Setenv("XDG_CACHE_HOME", dir+"/cache")
-	before := children()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, "leak:", err)
-			code = 1
-		}
-		if after := children(); len(after) > len(before) {
-			fmt.Fprintln(os.Stderr, "children left:", after)
-			code = 1
-		}
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// children are the processes that have this one as their parent.
-func children() []string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-	return strings.Fields(string(data))
+	leaktest.Begin().Main(m)
 }
 
 // testTimeout is for what should take no time at all.
