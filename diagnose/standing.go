@@ -14,7 +14,7 @@ import (
 type Standing struct {
 	Rank   int
 	Busy   bool              // it has not come back from a run that was given up
-	Failed string            // the exception that ended what it ran last: "ValueError at train.py:6"; "": none did
+	Failed string            // the exception that ended its last code: "ValueError at train.py:6"; "": none
 	Groups *wire.GroupsReply // nil: it has not answered
 }
 
@@ -137,7 +137,7 @@ func DescribeWaiting(ranks []Standing, is, are string) []string {
 	return clauses
 }
 
-// describeBehind tells of the ranks that are behind in a group.
+// describeBehind describes the ranks that are behind in a group.
 func describeBehind(ranks []Standing, g *stepGroup, count, last uint64) string {
 	on := g.counts[count]
 	text := ranklist.Name(on) + " is "
@@ -169,7 +169,7 @@ type stepGroup struct {
 	counts map[uint64][]int // ranks by count
 }
 
-// last is the count of those that are not behind.
+// last is the count of the ranks that are not behind.
 func (g *stepGroup) last() uint64 { return slices.Max(slices.Collect(maps.Keys(g.counts))) }
 
 // groupsOf puts together what ranks report about the same group.

@@ -14,7 +14,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// clearSize is what the wish to remove output counts as, in bytes of output.
+// clearSize is the size of a request to remove output, in bytes of output.
 const clearSize = 16
 
 // part is what one process does of a run. It is the handler of the execution.
@@ -22,18 +22,18 @@ type part struct {
 	r       *run
 	proc    *process
 	head    event.Header // of its events, without the kind
-	id      string       // of the execution; the run's goroutine's
+	id      string       // of the execution; belongs to the run's goroutine
 	started time.Time
-	before  *partEnd // how the one before it ended
-	command *command // what it does in place of the execution; nil: nothing. The run's goroutine's
+	before  *partEnd // how the process's previous part ended
+	command *command // what it does in place of an execution; nil: nothing. Belongs to the run's goroutine
 
 	// Guarded by proc.mu.
 	text  [len(event.StreamNames)]event.TextDecoder
-	kept  journal.Output // of what the process puts out
+	kept  journal.Output // keeps the process's output
 	heard bool           // it has printed; kept only for the trace
 
-	own  outcome                 // until it is sent, the goroutine's that tells what happens in the part; never changed after that
-	sent atomic.Pointer[outcome] // to the run: own, or what the run has made of a part that it has given up; nil: the part goes on
+	own  outcome                 // until it is sent, belongs to the goroutine that tells what happens in the part; never changed after that
+	sent atomic.Pointer[outcome] // the outcome for the run: own, or the run's for a part that it has given up; nil: the part goes on
 }
 
 // outcome is how a part ended.
@@ -41,7 +41,7 @@ type outcome struct {
 	status  event.Status
 	elapsed time.Duration
 	count   int // of the process's executions
-	exit    int // with which sys.exit has failed the code; 0: it has not
+	exit    int // argument of sys.exit, if the code failed by that; 0: it did not
 	failure *event.Failure
 }
 
@@ -53,8 +53,8 @@ func (pt *part) outcome() outcome {
 	return outcome{}
 }
 
-// send sends the run how the part ended, unless the run has given it up. death is that of its process, nil if that lives. The run is woken by the
-// last part and by every death: to wake it for each would cost more than all else that is done for most parts.
+// send tells the run how the part ended, unless the run has given it up. death is that of its process; nil: it lives. The run is woken only by the
+// last part and by a death: waking it for each part would cost more than everything else for most parts.
 func (pt *part) send(death *ranks.ExitError) {
 	r := pt.r
 	if death != nil {
@@ -69,7 +69,7 @@ func (pt *part) send(death *ranks.ExitError) {
 	}
 }
 
-// giveUp makes an end of the part for its run, unless it has one. For the run's goroutine.
+// giveUp ends the part for its run, unless it has ended. For the run's goroutine.
 func (pt *part) giveUp() {
 	pt.sent.CompareAndSwap(nil, &outcome{status: event.StatusInterrupted, elapsed: time.Since(pt.started)})
 }
@@ -83,7 +83,7 @@ func (pt *part) header(k event.Kind) event.Header {
 // Happened implements [ranks.Handler].
 func (pt *part) Happened(h ranks.Happening) { pt.says(func() { pt.take(h, true) }) }
 
-// says has f take what is said in the part, whose output comes now. f is called with proc.mu held.
+// says calls f with proc.mu held, to take something that comes from the process in this part.
 func (pt *part) says(f func()) {
 	pt.proc.mu.Lock()
 	defer pt.proc.mu.Unlock()
@@ -93,7 +93,7 @@ func (pt *part) says(f func()) {
 	f()
 }
 
-// take takes what happens in the part, or after it: running tells whether its code still runs. The caller holds proc.mu.
+// take handles what happens in the part, or after it: running tells whether its code still runs. The caller holds proc.mu.
 func (pt *part) take(h ranks.Happening, running bool) {
 	switch h := h.(type) {
 	case ranks.Output:
@@ -122,7 +122,7 @@ func (pt *part) take(h ranks.Happening, running bool) {
 	}
 }
 
-// stream takes bytes that the process printed.
+// stream handles bytes that the process printed.
 func (pt *part) stream(name string, b []byte) {
 	t := pt.proc.e.o.Trace
 	came := t.Now()
@@ -159,16 +159,16 @@ func (pt *part) flushText() {
 	}
 }
 
-// output journals and publishes an event that a subscriber who does not read may lose.
+// output journals and publishes an event that a subscriber may miss if it does not read.
 func (pt *part) output(ev event.Event, size int) {
 	pt.kept.Event(ev)
 	pt.proc.e.bus.PublishOutput(ev, size, pt.kept.Dir())
 }
 
-// emit journals and publishes an event that no subscriber may lose.
+// emit journals and publishes an event that no subscriber may miss.
 func (pt *part) emit(ev event.Event) { pt.output(ev, 0) }
 
-// exception takes the exception that ended the code.
+// exception handles the exception that ended the code.
 func (pt *part) exception(f ranks.Failure) {
 	ev := &event.Failure{Header: pt.header(event.KindError), EName: f.EName, EValue: f.EValue, Traceback: f.Traceback}
 	for _, fr := range f.Frames {
@@ -181,7 +181,7 @@ func (pt *part) exception(f ranks.Failure) {
 			break
 		}
 	}
-	if pt.sent.Load() == nil { // else it comes too late for the outcome
+	if pt.sent.Load() == nil { // otherwise it comes too late for the outcome
 		pt.own.failure = ev
 	}
 	pt.emit(ev)
@@ -208,7 +208,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
 			o.exit = reply.ExitCode
 		}
-		var end *partEnd // none where there is nothing to remember: it would be an allocation for each rank of each cell
+		var end *partEnd // none if there is nothing to remember: that saves an allocation for each rank of each cell
 		if reply.Groups != nil || o.failure != nil {
 			end = &partEnd{groups: reply.Groups, failure: o.failure}
 		}
@@ -235,7 +235,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	pt.send(death)
 }
 
-// partStatus tells what a reply means: an exception in an interrupted run is the interrupt's, whatever the code made of
+// partStatus tells what a reply means: any exception in an interrupted run counts as the interrupt's, whatever the code made of
 // the KeyboardInterrupt.
 func (r *run) partStatus(reply *wire.ExecuteReply) event.Status {
 	switch {

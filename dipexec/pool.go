@@ -169,7 +169,7 @@ func (e *Executor) remember(ns namespace, procs []Process) {
 	e.given[ns] = procs
 }
 
-// poolNumber tells the pool that gave the last ranks from the ones before it.
+// poolNumber is the number of the pool that gave the last ranks.
 func (e *Executor) poolNumber() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -20,21 +20,21 @@ type process struct {
 	newest  atomic.Pointer[run]     // that was sent to it
 	running atomic.Int32            // parts that were sent to it and have not ended
 	told    atomic.Bool             // of its death
-	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has, or there is nothing to tell of it
+	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has, or there is nothing to remember
 
-	// mu guards what follows, and the output of the part last. It is the first of all locks, held while a subscriber is waited for.
+	// mu guards what follows, and the output of the part last. It is the first of all locks, and is held while a subscriber is waited for.
 	mu   sync.Mutex
-	last *part // whose output comes now: the last part that it began
-	gone bool  // another process has taken its place, or the executor is closed
+	last *part // the last part that it began: output belongs to that
+	gone bool  // another process has replaced it, or the executor is closed
 }
 
-// tellDeath reports whether the caller is to publish the death of the process: the parts that it runs do that themselves,
+// tellDeath reports whether the caller should publish the death of the process: parts that it runs do that themselves,
 // and once is enough.
 func (p *process) tellDeath() bool {
 	return p.running.Load() == 0 && !p.told.Swap(true)
 }
 
-// adopt makes pt the part whose output comes now. Nil forgets the process.
+// adopt makes pt the part that output belongs to. Nil forgets the process.
 func (p *process) adopt(pt *part) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *process) adoptLocked(pt *part) {
 	p.gone = pt == nil
 }
 
-// background takes what a process says between executions. What it prints goes to the last run.
+// background handles what comes from a process between executions. What it prints belongs to the last run.
 func (p *process) background(h ranks.Happening) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,15 +21,15 @@ import (
 	"dipls/ranks/wire"
 )
 
-// origin says where a nested run comes from, one that the local namespace has asked for.
+// origin says where a nested run comes from: a run that the local namespace has asked for.
 type origin struct {
-	run  *run // the run whose cell has asked, or that was the last when a thread did; nil: there was none
+	run  *run // the run whose cell has asked, or the last one when a thread asked; nil: there was none
 	cell bool // a cell that still runs has asked
 	wait bool // the command waits for its end
 }
 
-// run is one run. Its own goroutine, drive, takes it from the queue to its end; the fields without another owner belong to
-// that.
+// run is one run. Its own goroutine, drive, takes it from the queue to its end. Fields without another owner belong to
+// that goroutine.
 type run struct {
 	e       *Executor
 	id      string
@@ -38,43 +38,43 @@ type run struct {
 	origin  *origin // nil: it is no nested run
 	after   predecessor
 	target  cells.Target
-	open    bool                         // autodip will say what the target is
-	decided atomic.Pointer[cells.Target] // the target for others than drive; nil: it is open
-	autodip bool                         // autodip has said what the target is
+	open    bool                         // autodip will decide the target
+	decided atomic.Pointer[cells.Target] // the target for goroutines other than drive; nil: it is open
+	autodip bool                         // autodip has decided the target
 	asks    bool                         // its code may ask for the ranks by magics
 	tickets [namespaces]*ticket
 
-	notices chan notice     // what the user should know of its processes
-	hangs   chan foundHangs // what a look at its ranks has found out
+	notices chan notice     // what the user should know about its processes
+	hangs   chan foundHangs // results of looks at its ranks
 
-	hangCounts []uint64      // of those that were told, as in [diagnose.Finding]
-	hangApp    map[int]bool  // of which the app knows, by number
-	hangPace   time.Duration // between two words about a rank that is slow
-	hangWords  time.Time     // when there may be the next one
+	hangCounts []uint64      // of the published hangs, as in [diagnose.Finding]
+	hangApp    map[int]bool  // hangs that the app was told of, by number
+	hangPace   time.Duration // between two events about a slow rank
+	hangWords  time.Time     // when the next one may come
 
 	asked  chan struct{}   // capacity 1: somebody has asked to cancel
-	hurry  atomic.Bool     // more than once, or to free the ranks
+	hurry  atomic.Bool     // somebody has asked more than once, or to free the ranks
 	ctx    context.Context // ends when somebody has asked to cancel, or the executor gives up
 	stop   context.CancelFunc
 	change chan struct{} // capacity 1: the last part has ended, or one has died
 
 	started     time.Time
-	interrupted time.Time // first, where the code runs now; zero: it was not
-	freed       []string  // which ranks had to be freed of what then, a clause each
+	interrupted time.Time // the first interrupt on the present namespace; zero: none
+	freed       []string  // which ranks had to be freed from what then, a clause each
 	timeout     <-chan time.Time
 	journal     *journal.Recorder // nil: none; set under order
 	parts       []*part           // of all phases so far
 
-	traced   trace.Time    // when the phase of the run began that the trace will be told of next
-	begun    chan struct{} // closed when its turn has come, if nothing is to wait for its end
+	traced   trace.Time    // when the phase began that the trace is told of next
+	begun    chan struct{} // closed when its turn has come, if nothing waits for its end
 	finished chan struct{} // closed at the end
 	report   event.Report  // after that
 
-	order sync.Mutex // held while an event that no process has said is journaled and published: see SubscribeFrom. After the executor's mu
+	order sync.Mutex // held while an event that comes from no process is journaled and published: see SubscribeFrom. After the executor's mu
 
 	left  atomic.Int32                    // parts that have not ended
 	death atomic.Pointer[ranks.ExitError] // of the first process that died
-	why   atomic.Pointer[string]          // why the run was interrupted first; nil: it was not
+	why   atomic.Pointer[string]          // why the run was first interrupted; nil: it was not
 
 	awaited map[*run]struct{} // nested runs that the cell waits for; guarded by the executor's mu
 }
@@ -104,8 +104,8 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	return r
 }
 
-// enter takes the run's places: in the queues of the namespaces that it goes to or may go to, and in that of the ranks also if
-// its cell may ask for them, so that what is started later finds there what the cell has pushed.
+// enter takes the run's places: in the queues of the namespaces that it goes to or may go to. It takes one in that of the ranks also if
+// its cell may ask for them, so that later runs find there what the cell has pushed.
 func (r *run) enter(queues *[namespaces]queue) {
 	for _, ns := range r.namespaces() {
 		r.tickets[ns] = queues[ns].enter(r.at, r)
@@ -127,21 +127,21 @@ func (r *run) namespaces() []namespace {
 	}
 }
 
-// cancel implements holder. What the cell has begun on the ranks and waits for is cancelled with it.
+// cancel implements holder. Whatever the cell has begun on the ranks and waits for is cancelled with it.
 func (r *run) cancel() {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	r.cancelLocked(false)
 }
 
-// free cancels the run, and has ranks that wait in a collective freed at once.
+// free cancels the run, and at once frees ranks that wait in a collective.
 func (r *run) free() {
 	r.e.mu.Lock()
 	defer r.e.mu.Unlock()
 	r.cancelLocked(true)
 }
 
-// cancelLocked is cancel, or free if there is a hurry, as there is the second time. The caller holds the executor's mu.
+// cancelLocked is cancel, or free with hurry; the second time there is always hurry. The caller holds the executor's mu.
 func (r *run) cancelLocked(hurry bool) {
 	if hurry || r.ctx.Err() != nil {
 		r.hurry.Store(true)
@@ -164,7 +164,7 @@ func (r *run) waiter() *run {
 	return r.origin.run
 }
 
-// isAwaited reports whether the cell of a run that goes on waits for this one.
+// isAwaited reports whether the cell of a run that has not ended waits for this one.
 func (r *run) isAwaited() bool {
 	w := r.waiter()
 	return w != nil && !w.over()
@@ -178,7 +178,7 @@ func (r *run) parent() string {
 	return r.origin.run.id
 }
 
-// targetUnder is where the run goes, as far as that is decided, or would go under an autodip. Anybody may ask.
+// targetUnder is where the run goes or, if that is not decided, would go under an autodip. Any goroutine may call it.
 func (r *run) targetUnder(autodip cells.Target) cells.Target {
 	if t := r.decided.Load(); t != nil {
 		return *t
@@ -207,7 +207,7 @@ func (r *run) emit(ev event.Event) {
 	r.emitLocked(ev)
 }
 
-// emitLocked is emit for who holds order, or the mu of the process that the event comes of.
+// emitLocked is emit for a caller that holds order, or the mu of the process that the event comes from.
 func (r *run) emitLocked(ev event.Event) {
 	r.journal.Event(ev)
 	r.e.bus.Publish(ev)
@@ -233,7 +233,7 @@ func (r *run) drive() {
 	}
 }
 
-// perform runs the code in one namespace after the other, whenever its turn has come.
+// perform runs the code in one namespace after the other, as its turns come.
 func (r *run) perform() (status event.Status, reason string) {
 	if status, reason := r.awaitPredecessors(); status != event.StatusOK {
 		return status, reason
@@ -263,7 +263,7 @@ func (r *run) perform() (status event.Status, reason string) {
 	return status, reason
 }
 
-// decide makes of a run that says nothing what autodip makes of it now, and leaves the queue that it does not need.
+// decide lets autodip decide where a run goes that does not say so, and leaves the queue that it does not need.
 func (r *run) decide() {
 	auto := r.e.autodipDirective()
 	if auto.Target.Where != cells.None {
@@ -296,7 +296,7 @@ func (r *run) leave(ns namespace) {
 	}
 }
 
-// start tells that the run's turn has come.
+// start publishes that the run's turn has come.
 func (r *run) start() {
 	r.started = time.Now()
 	if r.req.Directive.Px {
@@ -324,8 +324,8 @@ func (r *run) start() {
 	r.emitLocked(ev)
 }
 
-// journalFailed tells the user that the journal cannot be written, unless that is still so since the last time. The event belongs to
-// no run, for it may come before the run's first event or after its last.
+// journalFailed tells the user that the journal cannot be written, unless no journal has been written since the last time. The event belongs to
+// no run, since it may come before the run's first event or after its last.
 func (r *run) journalFailed(err error) {
 	if r.e.journalFailed.Swap(true) {
 		return
@@ -334,7 +334,7 @@ func (r *run) journalFailed(err error) {
 	r.e.Publish(&event.Log{Header: event.Header{Kind: event.KindLog}, Level: event.LevelWarning, Text: journal.Problem(err), Path: dir})
 }
 
-// journalFull tells the user that not all of the run will be kept. Whoever has written into the journal calls it.
+// journalFull tells the user that not all of the run will be kept. The goroutine that writes into the journal calls it.
 func (r *run) journalFull() {
 	r.emitLocked(&event.Log{
 		Header: r.head(event.KindLog), Level: event.LevelWarning, Path: r.journal.Dir(),
@@ -346,7 +346,7 @@ func (r *run) journalFull() {
 
 // runOn runs the code on the processes of one namespace.
 func (r *run) runOn(ns namespace) (event.Status, string) {
-	if ns == poolNamespace && r.origin == nil { // else it was noted when it was given
+	if ns == poolNamespace && r.origin == nil { // otherwise it was noted when the command was given
 		r.e.mu.Lock()
 		r.e.onRanks = r.id
 		r.e.mu.Unlock()
@@ -370,7 +370,7 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 		if r.req.Directive.Verbose == cells.Yes {
 			r.log(event.LevelInfo, "running on %s", ranklist.Name(rankNumbers(procs)))
 		}
-		if len(procs) < len(all) && r.req.Directive.Target.Ranks.IsZero() { // else the cell itself says so, and has been told
+		if len(procs) < len(all) && r.req.Directive.Target.Ranks.IsZero() { // otherwise the cell says so itself, and the user was told
 			r.warnOfCollectives(rankNumbers(procs), len(all))
 		}
 		if status, reason := r.inStep(all); status != event.StatusOK {
@@ -389,7 +389,7 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 	stopLooking()
 	r.tracePhase("processes run")
 	if len(abandoned) > 0 {
-		// Nobody waits for the answers any more.
+		// From here on nobody waits for the answers.
 		r.e.endCommands(func(c *command) bool { return c.giver == r })
 	}
 	if all != nil {
@@ -436,8 +436,8 @@ func list(names []string) string {
 	return fmt.Sprintf("%s and %s", strings.Join(names[:last], ", "), names[last])
 }
 
-// prepare encodes the code for the processes of a namespace. It is no part of dispatch, on top of whose frame it would need more stack than a
-// run's goroutine has: to make that grow takes longer than all the rest.
+// prepare encodes the code for the processes of a namespace. It is not inlined into dispatch: with that frame it would need more stack than a
+// run's goroutine has, and growing the stack takes longer than everything else.
 //
 //go:noinline
 func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
@@ -475,7 +475,7 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		r.parts = append(r.parts, pt)
 		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy})
 	}
-	for _, pt := range fresh { // what it printed before its first run counts as that run's
+	for _, pt := range fresh { // what it printed before its first run belongs to that run
 		pt.proc.adopt(pt)
 		pt.proc.p.SetBackground(pt.proc.background)
 	}
@@ -489,12 +489,12 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 	return r.parts[len(r.parts)-len(procs):]
 }
 
-// await waits until all parts have ended, and interrupts them where that is called for. It returns those that it has
-// given up. all are the ranks of the pool, none if the parts are not on ranks.
+// await waits until all parts have ended, and interrupts them when necessary. It returns those that it has
+// given up. all are the ranks of the pool; none if the parts are not on ranks.
 func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 	var (
 		deathGrace, answer <-chan time.Time // nil: not waited for
-		mayGiveUp          bool             // the answer to the interrupt is not waited for for ever
+		mayGiveUp          bool             // the wait for an answer to the interrupt is bounded
 		rescue             *rescue          // nil: nothing was interrupted on the ranks
 	)
 	r.interrupted, r.freed = time.Time{}, nil
@@ -549,7 +549,7 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 			if len(deaf) == 0 {
 				continue
 			}
-			if !r.awaits() { // else that run tells of the ranks that are deaf
+			if !r.awaits() { // otherwise that run warns of deaf ranks
 				r.warnOfDeaf(deaf, rescue)
 			}
 			if mayGiveUp {
@@ -561,7 +561,7 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 	}
 }
 
-// warnOfDeaf tells of processes that take no notice of an interrupt. rescue, which may be nil, knows where they are.
+// warnOfDeaf warns of processes that do not react to an interrupt. rescue, which may be nil, knows where they are.
 func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	var awake []*part
 	for _, pt := range deaf {
@@ -594,7 +594,7 @@ func (r *run) awaits() bool {
 	return len(r.awaited) > 0
 }
 
-// interrupt asks those processes that still run the code to give it up.
+// interrupt asks the processes that still run the code to give it up.
 func (r *run) interrupt(parts []*part) {
 	for _, pt := range r.unfinished(parts) {
 		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateInterrupting})
@@ -605,7 +605,7 @@ func (r *run) interrupt(parts []*part) {
 		r.e.goOn(func() {
 			ctx, stop := context.WithTimeout(r.e.ctx, r.e.o.InterruptGrace)
 			defer stop()
-			// An error means that the process is dead or does not answer. Both are told elsewhere: Done, await.
+			// An error means that the process is dead or does not answer. Done and await report that.
 			_ = pt.proc.p.Interrupt(ctx, pt.id)
 		})
 	}
@@ -623,7 +623,7 @@ func nameParts(parts []*part) string {
 	return ranklist.InSentence(who)
 }
 
-// outcome is how the parts of one phase ended, taken together.
+// outcome is how the parts of one phase ended together.
 func (r *run) outcome(parts, abandoned []*part) (event.Status, string) {
 	for _, p := range abandoned {
 		p.giveUp()
@@ -637,10 +637,10 @@ func (r *run) outcome(parts, abandoned []*part) (event.Status, string) {
 	if death := r.death.Load(); death != nil {
 		return event.StatusDied, death.Error()
 	}
-	if why := r.why.Load(); why != nil && *why != whyAsked { // out of time, whatever the code made of the interrupt
+	if why := r.why.Load(); why != nil && *why != whyAsked { // a timeout, whatever the code made of the interrupt
 		return event.StatusInterrupted, *why
 	}
-	return status, "" // ok also if the code was cancelled too late, or went on to its end
+	return status, "" // also ok if the interrupt came too late, or the code went on to its end
 }
 
 // finish ends the run.
@@ -667,7 +667,7 @@ func (r *run) finish(status event.Status, reason string) {
 		Seconds: event.Seconds(r.report.Elapsed), Reason: reason,
 	}
 	r.order.Lock()
-	if r.journal != nil { // is complete for whoever hears of the end
+	if r.journal != nil { // the journal is complete when the end is published
 		if lacking := r.journal.Lacking(); lacking != "" {
 			r.emitLocked(&event.Log{
 				Header: r.head(event.KindLog), Level: event.LevelWarning, Text: "the journal of this run lacks " + lacking, Path: r.journal.Dir(),
