@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import zmq
 
-from dip_agent.wire import Message, Session, encode
+from dip_agent.wire import Codec, Message, encode
 
 AGENT_DIR = Path(__file__).resolve().parents[1] / "src"
 TIMEOUT = 60.0  # seconds until a test that waits gives up
@@ -29,7 +29,7 @@ class Peer:
     """One DEALER, to one process."""
 
     def __init__(self, path: str, key: bytes):
-        self.session = Session(key)
+        self.codec = Codec(key)
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
@@ -42,7 +42,7 @@ class Peer:
 
     def send(self, msg_type: str, content: dict[str, Any] | None = None) -> str:
         """Send a message, return its id."""
-        frames = self.session.pack(msg_type, encode(content or {}))
+        frames = self.codec.pack(msg_type, encode(content or {}))
         self.socket.send_multipart(frames)
         return json.loads(frames[2])["msg_id"]
 
@@ -50,7 +50,7 @@ class Peer:
         """Move one message, if one comes in time, to the inbox; streams also to `output`, acknowledged."""
         if not self.socket.poll(timeout * 1000):
             return False
-        message = self.session.unpack(self.socket.recv_multipart())
+        message = self.codec.unpack(self.socket.recv_multipart())
         self.inbox.append(message)
         if message.type == "stream":
             self.take(message.content["name"], message.content["seq"], message.buffers[0])

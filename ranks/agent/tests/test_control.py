@@ -243,9 +243,9 @@ def test_strangers_are_not_heard(node, local):
     stranger = Peer(path, secrets.token_bytes(32))
     stranger.send("execute_request", {"code": "hacked = 1"})
     right_key = Peer(path, b"")
-    right_key.session._mac = local.session._mac
+    right_key.codec._mac = local.codec._mac
     right_key.send("execute_request", {"code": "hacked = 1"})
-    frames = local.session.pack("execute_request", b'{"code": "n = globals().get(\'n\', 0) + 1"}')
+    frames = local.codec.pack("execute_request", b'{"code": "n = globals().get(\'n\', 0) + 1"}')
     for _ in range(3):
         local.socket.send_multipart(frames)
     assert local.run("print(n, 'hacked' in globals())").text() == "1 False\n"

@@ -63,15 +63,15 @@ def test_a_report_that_is_none_of_ours():
     code = "import ctypes, faulthandler\ndef f():\n    ctypes.string_at(0)\nfaulthandler.enable()\nf()"
     report = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
     head, rest = report.split("\n", 1)
-    told = crash.told(report)
+    told = crash.readable(report)
     assert told.split("\n", 1)[0] == f"{head}, at <string>, line 3, in f"
     assert told.split("\n", 1)[1].strip() == rest.strip()
 
 
 def test_a_report_that_was_cut():
-    assert crash.told("Fatal Python error: Seg") == "Fatal Python error: Seg\n"
+    assert crash.readable("Fatal Python error: Seg") == "Fatal Python error: Seg\n"
     cut = 'Fatal Python error: Aborted\n\nCurrent thread 0x1 (most recent call first):\n  File "/a.py", li'
-    assert crash.told(cut) == cut + "\n"
+    assert crash.readable(cut) == cut + "\n"
 
 
 @pytest.mark.parametrize("again", [True, False])

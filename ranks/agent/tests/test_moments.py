@@ -12,14 +12,14 @@ from dip_agent.wire import encode
 
 def ask(process, code, metadata):
     """Run a cell with metadata; return that of its reply, and how many messages came."""
-    frames = process.session.pack("execute_request", encode({"code": code}), metadata=metadata)
+    frames = process.codec.pack("execute_request", encode({"code": code}), metadata=metadata)
     process.socket.send_multipart(frames)
     request = json.loads(frames[2])["msg_id"]
     messages = 0
     while True:
         assert process.socket.poll(60_000)
         received = process.socket.recv_multipart()
-        message = process.session.unpack(received)
+        message = process.codec.unpack(received)
         messages += parent(message) == request
         if message.type == "execute_reply" and parent(message) == request:
             return json.loads(received[4]), messages

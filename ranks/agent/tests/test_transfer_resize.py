@@ -27,7 +27,7 @@ def leaves_no_mapping():
     gc.collect()
     before = mapped()
     yield
-    owned.settle()
+    owned.free_left()
     gc.collect()
     assert mapped() <= before
 
@@ -74,7 +74,7 @@ def test_a_resize_lets_go_of_what_was_mapped() -> None:
     got = sent(x=numpy.ones(4 * MIB, "u1"))
     assert mapped() == before + 1
     got["x"].resize(3, refcheck=False)
-    owned.settle()  # as after a cell
+    owned.free_left()  # as after a cell
     assert mapped() == before
     assert got["x"].tolist() == [1, 1, 1]
 
@@ -107,7 +107,7 @@ def test_a_resize_that_is_interrupted_at_any_moment_loses_nothing(monkeypatch: p
 
         run_traced(resize, moment)
         outcomes.add(got.size)
-        owned.settle()
+        owned.free_left()
         assert (got[:5000] == x).all()
         assert not got[5000:].any()
     assert outcomes == {"none", 5000}

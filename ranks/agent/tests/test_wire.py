@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from dip_agent.wire import BadMessage, Session, encode
+from dip_agent.wire import BadMessage, Codec, encode
 
 KEY = b"k" * 32
 
 
 @pytest.fixture
-def ends() -> tuple[Session, Session]:
-    return Session(KEY), Session(KEY)
+def ends() -> tuple[Codec, Codec]:
+    return Codec(KEY), Codec(KEY)
 
 
 def test_round_trip(ends):
@@ -35,7 +35,7 @@ def test_replay_and_foreign_session_are_refused(ends):
         with pytest.raises(BadMessage, match="replay"):
             other.unpack(frames)
     with pytest.raises(BadMessage, match="foreign"):
-        other.unpack(Session(KEY).pack("c", b"{}"))
+        other.unpack(Codec(KEY).pack("c", b"{}"))
 
 
 @pytest.mark.parametrize("frame", [1, 2, 3, 4, 5])
@@ -49,7 +49,7 @@ def test_every_signed_frame_is_checked(ends, frame):
 
 def test_wrong_key_is_refused():
     with pytest.raises(BadMessage, match="signature"):
-        Session(KEY).unpack(Session(b"other").pack("a", b"{}"))
+        Codec(KEY).unpack(Codec(b"other").pack("a", b"{}"))
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def test_wrong_key_is_refused():
     ],
 )
 def test_signed_nonsense_is_refused(header, content):
-    session = Session(KEY)
+    codec = Codec(KEY)
     signed = [header, b"{}", b"{}", content]
     with pytest.raises(BadMessage, match="malformed"):
-        Session(KEY).unpack([b"<IDS|MSG>", session._sign(signed), *signed])
+        Codec(KEY).unpack([b"<IDS|MSG>", codec._sign(signed), *signed])
 
 
 @pytest.mark.parametrize("frames", [[], [b""], [b"x"] * 6, [b"<IDS|MSG>"] * 5])
 def test_wrong_frames_are_refused(frames):
     with pytest.raises(BadMessage):
-        Session(KEY).unpack(frames)
+        Codec(KEY).unpack(frames)
 
 
 def test_json_is_strict():

@@ -39,7 +39,7 @@ class _Stand(NamedTuple):
         """Return where the main thread waits, None if that is not in a collective."""
         ran = _ran()
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
-        return cls(frame, ran) if frame is not None and collectives.are_waited_for(frame) else None
+        return cls(frame, ran) if frame is not None and collectives.is_inside(frame) else None
 
     def holds(self) -> bool:
         """Whether the main thread has stayed there and has not run."""

@@ -39,7 +39,7 @@ CUT = "(cut short: faulthandler crashed while it read the stack of another threa
 def read(fd: int) -> str:
     """Return the readable form of the report in a file; "" if there is none."""
     text = _text(fd)
-    return told(_ESCAPE.sub(_character, text)) if text.strip() else ""
+    return readable(_ESCAPE.sub(_character, text)) if text.strip() else ""
 
 
 def first_signal(fd: int) -> str:
@@ -59,7 +59,7 @@ def _character(escape: re.Match[str]) -> str:
     return escape[0] if 0xD800 <= code <= 0xDFFF or code > sys.maxunicode else chr(code)
 
 
-def told(report: str) -> str:
+def readable(report: str) -> str:
     """Return a report without our threads and frames; its first line names the user's line that matters."""
     report, cut = _whole(report)
     blocks = [block.split("\n") for block in report.strip("\n").split("\n\n")]

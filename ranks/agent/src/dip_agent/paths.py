@@ -46,8 +46,8 @@ def _is_library(entry: str) -> bool:
     return entry == os.path.dirname(os.__file__) or os.path.basename(entry) in ("site-packages", "dist-packages")
 
 
-def play(file: str) -> None:
-    """Have imports look where they would under `python FILE`, since the next cell is one of that file.
+def act_as(file: str) -> None:
+    """Have imports look where they would under `python FILE`, since a cell of that file runs next.
 
     Modules beside the files of earlier cells can still be imported unless this file's folder has one of that name: the
     files share a namespace, and a function of an earlier file may import something later.

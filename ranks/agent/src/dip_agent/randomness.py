@@ -1,6 +1,6 @@
 """The random state of a process: one of its own, as if it had not been forked.
 
-All forks begin with the random state of their node, so all ranks would draw the same numbers. `settle` gives a process
+All forks begin with the random state of their node, so all ranks would draw the same numbers. `renew` gives a process
 what fresh imports would have given it: new states where these come from the system's entropy, and the same ones where
 code has set a seed. It touches only packages that are loaded, and imports none.
 """
@@ -98,7 +98,7 @@ class Generators:
                 self._torchs.append(one)
 
 
-def settle(seed: int | None, generators: Generators | None) -> list[str]:
+def renew(seed: int | None, generators: Generators | None) -> list[str]:
     """Give this process a random state of its own: from the seed or, if that is None, from the system's entropy.
 
     `generators` are those of the node from which it was forked; None if it was not forked. Returns sentences on what

@@ -86,7 +86,7 @@ class _Process:
         self._output = printed
         self._io = io_thread
         self._pid = os.getpid()
-        self._app = apps.Host(spec, shell.user_ns)
+        self._app = apps.AppRunner(spec, shell.user_ns)
         self._gpu: GPUCache | None = None  # to be freed after cells
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
@@ -116,7 +116,7 @@ class _Process:
         self._shell.plain = self._spec.plain
         commands = self._commands if self._spec.rank is None else None
         self._shell.attach(self._publish, self._spec.script, commands, self._interrupts)
-        self._start(randomness.settle(self._spec.seed, generators))
+        self._start(randomness.renew(self._spec.seed, generators))
         while True:
             try:
                 while True:  # within `try`, since a signal handler may raise between two requests, too

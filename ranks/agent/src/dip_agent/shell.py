@@ -195,7 +195,7 @@ class Shell(InteractiveShell):
             if os.path.isabs(path):  # otherwise it is the name of a document without a file
                 self.user_ns["__file__"] = path
                 if path != self._file:
-                    self._play(path)
+                    self._act_as(path)
             if path:
                 line, run = max(1, int(request.get("line") or 1)), str(request.get("run") or "")
                 if line <= self._first_line:  # the file may have been edited
@@ -402,11 +402,11 @@ class Shell(InteractiveShell):
         ):
             self.enable_matplotlib("inline")
 
-    def _play(self, path: str) -> None:
+    def _act_as(self, path: str) -> None:
         """Act as another file from now on: its cells run next."""
         self._file = path
         sys.argv[:1] = [path]
-        paths.play(path)
+        paths.act_as(path)
         self._document(path)
 
     def _document(self, path: str) -> None:

@@ -27,9 +27,8 @@ from .snapshots import SourcePath
 # File names under which IPython's magics compile the code that they are given.
 _MAGIC_NAMES = frozenset({"<timed exec>", "<timed eval>", "<magic-timeit>"})
 
-_CONSTANT = re.compile(
-    "[rRuU]?['\"]"
-)  # how a docstring begins. An f-string is none, though its token is a string before 3.12
+# How a docstring begins. An f-string is none, though its token is a string before Python 3.12.
+_CONSTANT = re.compile("[rRuU]?['\"]")
 _BLANK = re.compile(r"(?:[^\S\n]*\n)*")
 
 

@@ -47,7 +47,7 @@ class Message:
     moments: Moments | None = None  # if its metadata asks for them
 
 
-class Session:
+class Codec:
     """One end of a conversation: signs what goes out, verifies what comes in.
 
     The first message that verifies fixes the peer's session id. After that its message numbers must rise.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .torch import TorchApp
 
 
-class Host:
+class AppRunner:
     """A process and its app. Everything here but `tell_hang` runs in the main thread.
 
     `name` is the app that runs, which is a simpler one than was asked for if that failed. `notices` are sentences that

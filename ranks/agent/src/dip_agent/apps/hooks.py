@@ -110,7 +110,7 @@ class Hooks:
         threading.Thread(target=tell, name="on_hang", daemon=True).start()
 
     def command(self, line: str) -> contextlib.AbstractContextManager[Any]:
-        """See Host.command."""
+        """See AppRunner.command."""
         if not self._commands:
             raise no_commands(self.name)
         name, _, argument = line.strip().partition(" ")

@@ -134,7 +134,7 @@ def state(hidden: int | None, running: str) -> dict[str, Any]:
     }
 
 
-def are_waited_for(frame: FrameType) -> bool:
+def is_inside(frame: FrameType) -> bool:
     """Whether the thread of an innermost frame waits for other ranks."""
     c10d = _c10d()
     return c10d is not None and operations.waits(frame, c10d, _names(c10d))

@@ -228,7 +228,7 @@ def mend(content: dict[str, Any], namespace: dict[str, Any], interrupts: Interru
             meeting.exchange("formed", None)
             connections.learn(connections.PATIENCE)
         reply["notices"] += replicas.agree(c10d, meeting, namespace)
-        reply["notices"] += sharded.settle(meeting, namespace)
+        reply["notices"] += sharded.drop_step(meeting, namespace)
         meeting.exchange("agreed", None)
     return reply
 

@@ -17,7 +17,7 @@ _STATES = "torch.distributed._composable_state"
 _MODULES = ("torch.distributed.fsdp._fully_shard._fully_shard", "torch.distributed._composable.fsdp.fully_shard")
 
 
-def settle(meeting: Any, namespace: dict[str, Any]) -> list[str]:
+def drop_step(meeting: Any, namespace: dict[str, Any]) -> list[str]:
     """Drop the step that was interrupted, on all ranks alike. Returns sentences about what was done."""
     roots: dict[str, list[Any]] = {}
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from ..wire import MAX_MESSAGE, NO_METADATA, NO_PARENT, BadMessage, Message, Session
+from ..wire import MAX_MESSAGE, NO_METADATA, NO_PARENT, BadMessage, Codec, Message
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Channel:
     def __init__(self, path: str, key: bytes):
         """Bind `ipc://PATH`. Raises zmq.ZMQError, which names the path, if it cannot."""
         self._path = path
-        self._session = Session(key)
+        self._codec = Codec(key)
         self._peer: bytes | None = None
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.ROUTER)
@@ -63,7 +63,7 @@ class Channel:
         while self.readable:
             identity, *frames = self._frames()
             try:
-                message = self._session.unpack(frames)
+                message = self._codec.unpack(frames)
             except BadMessage as err:
                 log.warning("dropped a message: %s", err)
                 continue
@@ -91,7 +91,7 @@ class Channel:
         if self._peer is None:
             log.warning("dropped %s: nobody has said hello yet", msg_type)
             return
-        *frames, last = self._session.pack(msg_type, content, parent, buffers, metadata)
+        *frames, last = self._codec.pack(msg_type, content, parent, buffers, metadata)
         self.socket.send(self._peer, _SNDMORE)
         for frame in frames:
             self.socket.send(frame, _SNDMORE)

@@ -101,8 +101,8 @@ class Transfers:
     """A rank's side of push and pull."""
 
     def __init__(self, namespace: dict[str, Any], directory: str, host: str):
-        """`directory` and `host` are as for `memory.settle`."""
-        memory.settle(directory, host)
+        """`directory` and `host` are as for `memory.configure`."""
+        memory.configure(directory, host)
         self._namespace = namespace
         self._staged: Incoming | None = None
         self._lock = threading.Lock()  # guards `_pulled` and `_pulling`, which `release` changes on another thread
@@ -157,7 +157,7 @@ class Transfers:
         if self._pickling.acquire(blocking=False):  # otherwise the next call does it
             try:
                 pickles.prune(self._namespace)
-                owned.settle()
+                owned.free_left()
             finally:
                 self._pickling.release()
 

@@ -133,9 +133,7 @@ def _constant(value: Any) -> Any:
     if kind is tuple:
         return kind.__name__, [_constant(item) for item in value]
     if kind is frozenset:
-        return kind.__name__, sorted(
-            repr(_constant(item)) for item in value
-        )  # sorted, since its order differs between processes
+        return kind.__name__, sorted(repr(_constant(item)) for item in value)  # the order differs between processes
     return _name(value if isinstance(value, type) else kind)
 
 

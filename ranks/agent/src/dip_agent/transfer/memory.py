@@ -204,7 +204,7 @@ class _HugePages:
             self._whole = self._made  # the system has no more, or makes none; go on with small pages
 
 
-def settle(directory: str, host: str) -> None:
+def configure(directory: str, host: str) -> None:
     """Say where this process is.
 
     Files that can only be reached by a name lie in `directory`, which is nobody else's. `host` is this host's name.

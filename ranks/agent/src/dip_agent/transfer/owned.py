@@ -46,7 +46,7 @@ class _Handler(ctypes.Structure):
     memory: list[Any]  # the array's; during and after a resize, the former one, too
     array = 0  # id of the array
 
-    def settle(self) -> None:
+    def free_left(self) -> None:
         """Let go of memory that the array no longer uses."""
         if self.array:
             data = ctypes.cast(self.array, ctypes.py_object).value.ctypes.data
@@ -77,10 +77,7 @@ def _move(context: int, address: int, size: int) -> int:
     (old,) = (one for one in handler.memory if one.ctypes.data == address)
     new = numpy.empty(size, "u1")
     ctypes.memmove(new.ctypes.data, address, min(size, old.nbytes))
-    handler.memory = [
-        old,
-        new,
-    ]  # an interrupt may keep the answer from NumPy, so `settle` finds out later which one it uses
+    handler.memory = [old, new]  # an interrupt may keep the answer from NumPy: `free_left` looks which one it uses
     _resized[context] = handler
     _moves.clear()
     number = next(_numbers)
@@ -114,10 +111,10 @@ def array(buffer: Any, dtype: Any, shape: Sequence[int], order: str) -> Any:
     return made
 
 
-def settle() -> None:
+def free_left() -> None:
     """Let go of the memory that arrays have left by being resized."""
     while _resized:
-        _resized.popitem()[1].settle()
+        _resized.popitem()[1].free_left()
 
 
 def _owning(set_handler: Any, memory: Any, dtype: Any, shape: Sequence[int], order: str) -> Any:
