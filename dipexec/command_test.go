@@ -412,17 +412,31 @@ func TestPxConfig(t *testing.T) {
 	mustWait(t, e, id)
 
 	y := pool.ranks[2].next()
-	if _, ended, err := e.Proceed(t.Context(), cell); ended || err != nil {
-		t.Errorf("the cell is waited for: %v, %v", ended, err)
+	begun := func(id string) bool { // so that what comes after it in a sequence may
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		select {
+		case <-e.runs[id].begun:
+			return true
+		default:
+			return false
+		}
+	}
+	if !begun(cell) {
+		t.Error("the cell is waited for")
 	}
 	y.ok()
 	if report := mustWait(t, e, cell); len(report.Parts) != 1 {
 		t.Errorf("%+v", report)
 	}
 	own := mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "ranks:1"), Px: true, NoBlock: cells.No, Verbose: cells.No}})
-	pool.ranks[1].next().ok()
-	if report, ended, err := e.Proceed(t.Context(), own); !ended || err != nil || report.Parts[0].Who != ranklist.Rank(1) {
-		t.Errorf("%+v, %v, %v", report, ended, err)
+	z := pool.ranks[1].next()
+	if begun(own) {
+		t.Error("the cell that says so is not waited for")
+	}
+	z.ok()
+	if report := mustWait(t, e, own); report.Parts[0].Who != ranklist.Rank(1) {
+		t.Errorf("%+v", report)
 	}
 	auto := mustStart(t, e, Request{})
 	pool.ranks[2].next().ok()

@@ -213,14 +213,6 @@ func (e *Executor) Last() { e.last.Store(true) }
 // Journaled reports whether a run has ended that has a journal.
 func (e *Executor) Journaled() bool { return e.journaled.Load() }
 
-// Awaited reports whether the cell of another run waits for a run. Then it is cancelled with that one.
-func (e *Executor) Awaited(id string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r := e.runs[id]
-	return r != nil && r.isAwaited()
-}
-
 // Wait waits for a run to end. Reports of runs that ended long ago are forgotten.
 func (e *Executor) Wait(ctx context.Context, id string) (event.Report, error) {
 	e.mu.Lock()

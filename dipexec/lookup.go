@@ -29,15 +29,6 @@ type Answer[T any] struct {
 // ErrNobody is what Complete returns if no process can answer now.
 var ErrNobody = errors.New("dipexec: nobody to ask: the process is busy, or there is none")
 
-// TargetNow is where a request would go if its turn were now.
-func (e *Executor) TargetNow(req Request) cells.Target {
-	autodip := cells.Target{}
-	if !req.NoAutodip {
-		autodip = e.autodipDirective().Target
-	}
-	return Resolve(req.Target, req.Directive.Target, autodip)
-}
-
 // Complete asks how code may go on at a place, when it runs on a target. A single process answers, since all have much the same in them: the local
 // namespace if the code runs there, too, otherwise the first idle rank.
 func (e *Executor) Complete(ctx context.Context, target cells.Target, req wire.CompleteRequest) (*wire.CompleteReply, error) {

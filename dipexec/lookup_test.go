@@ -76,26 +76,6 @@ func TestLookups(t *testing.T) {
 	}
 }
 
-// Where a cell goes now depends on autodip, if it says nothing itself.
-func TestTargetNow(t *testing.T) {
-	e := New(Options{Pool: newFakePool(1)})
-	defer e.Close(context.Background())
-	says := Request{Target: target(t, "everywhere")}
-	for _, want := range []string{"local", "remote"} {
-		for _, test := range []struct {
-			req  Request
-			want string
-		}{{Request{}, want}, {Request{NoAutodip: true}, "local"}, {says, "everywhere"}} {
-			if got := e.TargetNow(test.req); got.String() != test.want {
-				t.Errorf("%+v goes %s, want %s", test.req, got, test.want)
-			}
-		}
-		if err := e.SetAutodip(true, ""); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // Who has run something is asked which names it binds; who has died is left out.
 func TestBound(t *testing.T) {
 	pool := newFakePool(2)

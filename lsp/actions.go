@@ -179,7 +179,7 @@ func hangFixes(doc *docs.Snapshot, f finding) []action {
 }
 
 // names asks which processes bind the names that the findings miss. It starts no process.
-func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []finding) map[ranklist.Who][]string {
+func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []finding) bindings {
 	var missing []string
 	for _, f := range found {
 		if f.remedy.missing != nil {
@@ -195,11 +195,24 @@ func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []fi
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesPatience)
 	defer cancel()
-	return w.executor.Bound(ctx, missing)
+	return boundIn(ctx, w, missing)
 }
 
-// nameFixes bring a name that is not defined from where it is. bound is as in [codeActions.names].
-func nameFixes(doc *docs.Snapshot, f finding, bound map[ranklist.Who][]string) []action {
+// bindings are which names processes bind.
+type bindings map[ranklist.Who][]string
+
+// boundIn are the processes of a workspace that bind names.
+func boundIn(ctx context.Context, w *workspace, names []string) bindings {
+	found := bindings{}
+	all, _ := w.Bound(ctx, names) // without any nobody knows now
+	for _, b := range all {
+		found[b.Who] = b.Names
+	}
+	return found
+}
+
+// nameFixes bring a name that is not defined from where it is.
+func nameFixes(doc *docs.Snapshot, f finding, bound bindings) []action {
 	missing := f.remedy.missing
 	name := missing.name
 	var actions []action
@@ -225,8 +238,8 @@ func nameFixes(doc *docs.Snapshot, f finding, bound map[ranklist.Who][]string) [
 	return actions
 }
 
-// lowestRank is the first rank that binds a name. bound is as in [codeActions.names].
-func lowestRank(bound map[ranklist.Who][]string, name string) (rank int, ok bool) {
+// lowestRank is the first rank that binds a name.
+func lowestRank(bound bindings, name string) (rank int, ok bool) {
 	for _, who := range slices.SortedFunc(maps.Keys(bound), ranklist.Who.Compare) {
 		if rank, ok = who.Rank(); ok && slices.Contains(bound[who], name) {
 			return rank, true

@@ -9,10 +9,10 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 // offered is what there is to do at a place, of the kinds that a client wants: first with what stands there, then with the cell, then with everything.
@@ -67,7 +67,7 @@ func (ca *codeActions) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 			args: cellArgs{URI: doc.URI, Cell: &index, ID: doc.ID(c), howArgs: howArgs{Target: target}},
 		})
 	}
-	_, code := dipexec.RequestFor(doc.Name(), c)
+	_, code := session.CellOf(doc.Name(), c)
 	if code = code && runnable(doc, c) == nil; code {
 		run("Run cell", "runCell", "")
 		run("Run cell on "+ranksOf(c.Directive().Target), "runCell", remoteTarget(c.Directive().Target))
@@ -116,7 +116,7 @@ func (ca *codeActions) variableActions(ctx context.Context, doc *docs.Snapshot, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesPatience)
 	defer cancel()
-	bound := w.executor.Bound(ctx, []string{name})
+	bound := boundIn(ctx, w, []string{name})
 	here := whereArgs{URI: doc.URI}
 	var actions []action
 	if len(bound[ranklist.Local]) > 0 {
@@ -156,7 +156,8 @@ func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 	pool, autodip := "none", false
 	w := ca.opened(doc)
 	if w != nil {
-		pool, autodip = ca.s.board.pool(w).State, w.executor.Autodip() != ""
+		told := ca.s.board.pool(w)
+		pool, autodip = told.State, told.Autodip != ""
 		if len(ca.s.board.active(w)) > 0 {
 			add("Interrupt all runs", actionInterrupt, "interrupt", interruptArgs{whereArgs: here})
 		}

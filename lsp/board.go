@@ -10,7 +10,6 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/lsp/docs"
@@ -24,9 +23,7 @@ type Run struct {
 	Partial  bool        // part of the cell ran, a selection
 
 	workspace *workspace
-	plan      *plan         // in which it waits; nil: it has been started
-	place     int           // in the plan
-	before    *Run          // the cell's last run before this one, while it waits in a plan
+	before    *Run          // the cell's last run before this one, until its turn comes
 	number    uint64        // in the order of their starts
 	text      docs.CellText // of the cell
 	cellLine  int           // 1-based line on which the cell began
@@ -46,6 +43,8 @@ const keptRuns = 200
 type board struct {
 	docs    *docs.Store
 	changed func(change) // told of every change, after it can be seen
+
+	order sync.Mutex // held while runs are started and entered, and while an event is
 
 	mu    sync.Mutex // guards what follows
 	count uint64
@@ -69,33 +68,24 @@ func newBoard(docs *docs.Store, changed func(change)) *board {
 	return b
 }
 
-// start starts a request and enters its run. d and c are the cell that it is made of; d is nil if there is none. The run is on the
-// board before any of its events can be.
-func (b *board) start(w *workspace, req dipexec.Request, d *docs.Snapshot, c cells.Cell, partial bool) (id string, err error) {
-	r, err := b.startLocked(w, req, d, c, partial)
-	if err != nil {
-		return "", err
-	}
-	b.changed(cellChange(r))
-	return r.ID, nil
-}
-
-// startLocked is start under the lock.
-func (b *board) startLocked(w *workspace, req dipexec.Request, d *docs.Snapshot, c cells.Cell, partial bool) (*Run, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	id, err := w.executor.Start(req)
+// begin enters the runs that start starts, and gives their ids, in their order. None of their events is entered before they are.
+func (b *board) begin(runs []*Run, start func() (ids []string, err error)) ([]string, error) {
+	b.order.Lock()
+	defer b.order.Unlock()
+	ids, err := start()
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{Run: view.Run{ID: id, Target: w.executor.TargetNow(req).String()}, Partial: partial, workspace: w}
-	if d != nil {
-		r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), docs.TextOf(c), c.Line()
-		r.line = req.Line
-		r.end = req.Line + countLines(req.Code) - 1
+	var c change
+	b.mu.Lock()
+	for i, r := range runs {
+		r.ID = ids[i]
+		b.enter(r)
+		c.add(cellChange(r))
 	}
-	b.enter(r)
-	return r, nil
+	b.mu.Unlock()
+	b.changed(c)
+	return ids, nil
 }
 
 // enter puts a run on the board. mu is held.
@@ -104,53 +94,46 @@ func (b *board) enter(r *Run) {
 	r.number = b.count
 	b.runs[r.ID] = r
 	if r.Cell != 0 && !r.Partial && r.Parent == "" {
-		b.last[cellKey{r.Doc, r.Cell}] = r
-	}
-}
-
-// queue enters runs that wait in a plan.
-func (b *board) queue(runs []*Run) {
-	var c change
-	b.mu.Lock()
-	for _, r := range runs {
-		if !r.Partial {
-			r.before = b.last[cellKey{r.Doc, r.Cell}]
-		}
-		b.enter(r)
-		c.add(cellChange(r))
-	}
-	b.mu.Unlock()
-	b.changed(c)
-}
-
-// dequeue takes runs off that have waited in a plan. Their cells are again as they were before, unless they have run since.
-func (b *board) dequeue(runs []*Run) {
-	var c change
-	b.mu.Lock()
-	for _, r := range runs {
-		delete(b.runs, r.ID)
 		key := cellKey{r.Doc, r.Cell}
-		if b.last[key] != r {
-			continue
-		}
-		before := r.before
-		for before != nil && before.plan != nil && b.runs[before.ID] == nil {
-			before = before.before // that one waits no longer, either
-		}
-		b.last[key] = before
-		if before == nil {
-			delete(b.last, key)
-		}
-		c.add(cellChange(r))
+		r.before, b.last[key] = b.last[key], r
 	}
-	b.mu.Unlock()
-	if !c.empty() {
-		b.changed(c)
+}
+
+// wasInVain reports whether the run has ended before its turn came, because it was cancelled or skipped.
+func (r *Run) wasInVain() bool {
+	return r.State == view.Ended && r.Started.IsZero() && (r.Status == event.StatusSkipped || r.Status == event.StatusInterrupted)
+}
+
+// withdraw takes a run off that was in vain. Its cell is again as it was before, unless it has run since. mu is held.
+func (b *board) withdraw(r *Run) {
+	delete(b.runs, r.ID)
+	for _, later := range b.runs {
+		if later.before == r {
+			later.before = r.before
+		}
+	}
+	switch key := (cellKey{r.Doc, r.Cell}); {
+	case b.last[key] != r:
+	case r.before == nil:
+		delete(b.last, key)
+	default:
+		b.last[key] = r.before
+	}
+}
+
+// meet enters what is known of a workspace before its events are.
+func (b *board) meet(w *workspace, autodip string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pools[w] == nil {
+		b.pools[w] = &event.PoolState{State: event.StateNone, Autodip: autodip}
 	}
 }
 
 // event enters an event.
 func (b *board) event(w *workspace, ev event.Event) {
+	b.order.Lock()
+	defer b.order.Unlock()
 	if c := b.record(w, ev); !c.empty() {
 		b.changed(c)
 	}
@@ -175,6 +158,11 @@ func (b *board) record(w *workspace, ev event.Event) change {
 	if !r.Apply(ev, time.Now()) {
 		return change{} // output: those who show it take the event itself
 	}
+	if r.wasInVain() {
+		b.withdraw(r)
+		return cellChange(r)
+	}
+	r.before = nil
 	if len(r.Hangs) > 0 {
 		b.hung[r.ID] = r
 	} else {

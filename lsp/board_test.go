@@ -10,11 +10,11 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 const boardURI = uri.URI("file:///a.py")
@@ -81,7 +81,7 @@ func (f *boardFixture) ran(id string, index int) {
 	f.t.Helper()
 	d := f.doc()
 	c, ok := d.File.Cell(index)
-	req, code := dipexec.RequestFor(d.Path, c)
+	req, code := session.CellOf(d.Path, c)
 	if !ok || !code {
 		f.t.Fatalf("there is no cell %d to run", index)
 	}

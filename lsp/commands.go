@@ -171,7 +171,14 @@ func (s *server) executeCommand(ctx context.Context, p *protocol.ExecuteCommandP
 		if err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s: %v", p.Command, err)
 		}
+		before, done := s.turns.take()
+		defer done()
+		if before != nil {
+			rpc.Release(ctx)
+			<-before
+		}
 		if c.waits {
+			done()
 			rpc.Release(ctx)
 		}
 		reply, err := c.run(s, ctx, raw)

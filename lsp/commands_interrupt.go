@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.lsp.dev/protocol"
 
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
-	"dipls/ranks/wire"
 )
 
 type interruptArgs struct {
@@ -41,7 +39,7 @@ func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptRep
 		switch {
 		case !known:
 			return nil, fmt.Errorf("there is no run %s", a.Run)
-		case !s.interruptRun(r, false):
+		case !s.interruptRun(ctx, r):
 			return &interruptReply{0}, nil // it has ended meanwhile
 		}
 		return &interruptReply{1}, nil
@@ -50,13 +48,11 @@ func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptRep
 	if err != nil {
 		return nil, err
 	}
-	n := 0
-	for _, r := range slices.Backward(s.board.active(w)) { // as in cancelWhere
-		if s.interruptRun(r, r.plan == nil && w.executor.Awaited(r.ID)) {
-			n++
-		}
+	for _, r := range s.board.active(w) {
+		s.asksInVain(r)
 	}
-	return &interruptReply{n}, nil
+	n, err := w.Cancel(ctx, "")
+	return &interruptReply{n}, err
 }
 
 // free is the command dip.free.
@@ -66,46 +62,46 @@ func (s *server) free(ctx context.Context, a *freeArgs) (*freeReply, error) {
 		if !known {
 			return nil, fmt.Errorf("there is no run %s", a.Run)
 		}
-		return &freeReply{r.plan == nil && r.free()}, nil
+		return &freeReply{r.workspace.Free(ctx, a.Run) == nil}, nil
 	}
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &freeReply{w.executor.Free("") == nil}, nil
+	return &freeReply{w.Free(ctx, "") == nil}, nil
 }
 
-// interruptRun asks for a run's end. The first time it is interrupted, and its ranks are freed if they do not heed that; the second time they are freed
-// at once; after that there is only one way to get on, which costs variables: the user is asked. A run that is cancelled
-// with another one, which is interrupted, too, hears of it once. It reports whether there was something to end.
-func (s *server) interruptRun(r Run, withAnother bool) bool {
+// interruptRun asks for a run's end, and reports whether there was something to end. The first time the run is interrupted, and its ranks are freed if they do
+// not heed that; the second time they are freed at once.
+func (s *server) interruptRun(ctx context.Context, r Run) bool {
 	if r.State == view.Ended {
 		return false
 	}
-	n := 1
-	if r.plan == nil {
-		n = s.board.interrupted(r.ID)
-	}
-	switch kept := ranklist.Name(r.ranksThatRun()); {
-	case withAnother && n < 3:
-		return true
-	case n == 1 || kept == "":
-		return r.cancel()
-	case n == 2:
-		return r.free()
-	default:
-		s.askToEndPool(r, kept)
+	if s.asksInVain(r) {
 		return true
 	}
+	_, err := r.workspace.Cancel(ctx, r.ID)
+	return err == nil
+}
+
+// asksInVain counts that a run's end is asked for, and reports whether ranks have not heeded that twice. Then there is only one way to get on, which costs
+// variables: the user is asked.
+func (s *server) asksInVain(r Run) bool {
+	kept := r.ranksThatRun()
+	if s.board.interrupted(r.ID) < 3 || len(kept) == 0 {
+		return false
+	}
+	s.askToEndPool(r, ranklist.Name(kept))
+	return true
 }
 
 // interruptID is interruptRun by the run's id.
 func (s *server) interruptID(w *workspace, id string) {
 	if r, known := s.board.run(id); known {
-		s.interruptRun(r, false)
+		s.interruptRun(s.ctx, r)
 		return
 	}
-	_ = w.executor.Cancel(id) // it has ended
+	_, _ = w.Cancel(s.ctx, id) // it has ended
 }
 
 // ranksThatRun are the ranks that have not ended their part.
@@ -118,9 +114,6 @@ func (r *Run) ranksThatRun() []ranklist.Who {
 	}
 	return found
 }
-
-// free frees the ranks of a run, whatever they wait for, and ends it. It reports whether there was something to end.
-func (r *Run) free() bool { return r.workspace.executor.Free(r.ID) == nil }
 
 // askToEndPool asks the user whether a pool may end whose ranks do not come back. There is one question at a time for a workspace.
 func (s *server) askToEndPool(r Run, kept string) {
@@ -158,7 +151,7 @@ func (s *server) endPoolIfWanted(r Run, kept string) {
 		s.client.ShowMessage(protocol.MessageTypeInfo, "the run has ended meanwhile: the pool was kept")
 		return
 	}
-	if _, err := s.remakeIn(s.ctx, r.workspace, wire.MakeCommand{Kill: true}); err != nil && s.ctx.Err() == nil {
+	if _, err := s.killPoolIn(s.ctx, r.workspace); err != nil && s.ctx.Err() == nil {
 		s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 	}
 }

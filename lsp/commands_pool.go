@@ -4,18 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
-	"dipls/dipexec/event"
+	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 // whereArgs name a workspace.
@@ -92,45 +91,37 @@ func (a whereArgs) workspace(s *server, ctx context.Context) (*workspace, error)
 	return s.workspaceOf(d)
 }
 
-// begun is that workspace if something was done in it already, else nil.
-func (a whereArgs) begun(ctx context.Context, s *server) (*workspace, error) {
-	if a.URI == "" {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.recent, nil
-	}
-	d, err := snapshotOf(ctx, a.URI)
-	if err != nil {
-		return nil, err
-	}
-	return s.existing(d), nil
-}
-
 // operate starts a run that has no code.
-func (s *server) operate(ctx context.Context, where whereArgs, req dipexec.Request) (*runReply, error) {
+func (s *server) operate(ctx context.Context, where whereArgs, start func(*workspace, session.Caller) (run string, err error)) (*runReply, error) {
 	w, err := where.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.board.start(w, req, nil, cells.Cell{}, false)
+	by := s.caller(ctx, w)
+	r := &Run{Run: view.Run{Target: cells.Local.String()}, workspace: w}
+	_, err = s.board.begin([]*Run{r}, func() ([]string, error) {
+		run, err := start(w, by)
+		return []string{run}, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &runReply{Run: id}, nil
+	return &runReply{Run: r.ID}, nil
 }
 
 func (s *server) makePool(ctx context.Context, a *makePoolArgs) (*runReply, error) {
-	cmd := wire.MakeCommand{Ranks: a.Ranks, App: a.App, Restart: a.Restart, Timeout: a.Timeout}
 	if a.GPUs != "" {
 		if _, err := ranklist.Parse(string(a.GPUs)); err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "gpus: %v", err)
 		}
-		cmd.GPUs = (*string)(&a.GPUs)
 	}
 	if a.Ranks < 0 {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: a pool has at least one rank, not %d", a.Ranks)
 	}
-	return s.operate(ctx, a.whereArgs, dipexec.RequestForPool(cmd))
+	pool := session.PoolRequest{
+		GPUs: string(a.GPUs), Ranks: a.Ranks, App: a.App, Restart: a.Restart, Timeout: time.Duration(a.Timeout * float64(time.Second)),
+	}
+	return s.operate(ctx, a.whereArgs, func(w *workspace, by session.Caller) (string, error) { return w.MakePool(ctx, by, pool) })
 }
 
 // textReply answers what was done, in a sentence.
@@ -139,31 +130,38 @@ type textReply struct {
 }
 
 func (s *server) restartPool(ctx context.Context, a *whereArgs) (*textReply, error) {
-	return s.remake(ctx, a, wire.MakeCommand{Restart: true})
-}
-
-func (s *server) killPool(ctx context.Context, a *whereArgs) (*textReply, error) {
-	return s.remake(ctx, a, wire.MakeCommand{Kill: true})
-}
-
-// remake ends the pool at once, and what runs on it. It does not take its turn after the runs, as the magic does: it is asked for when
-// these go wrong.
-func (s *server) remake(ctx context.Context, a *whereArgs, cmd wire.MakeCommand) (*textReply, error) {
 	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.remakeIn(ctx, w, cmd)
+	return s.restartPoolIn(ctx, w)
 }
 
-// remakeIn is remake in a workspace.
-func (s *server) remakeIn(ctx context.Context, w *workspace, cmd wire.MakeCommand) (*textReply, error) {
-	s.cancelWhere(w, func(r Run) bool { return r.Target != "local" })
-	text, err := w.processes.Make(ctx, cmd)
+func (s *server) killPool(ctx context.Context, a *whereArgs) (*textReply, error) {
+	w, err := a.workspace(s, ctx)
 	if err != nil {
 		return nil, err
 	}
-	w.executor.Publish(event.NewLog(event.LevelInfo, text))
+	return s.killPoolIn(ctx, w)
+}
+
+// restartPoolIn is restartPool in a workspace.
+func (s *server) restartPoolIn(ctx context.Context, w *workspace) (*textReply, error) {
+	text, err := w.RestartPool(ctx, s.caller(ctx, w))
+	return s.remade(ctx, w, text, err)
+}
+
+// killPoolIn is killPool in a workspace.
+func (s *server) killPoolIn(ctx context.Context, w *workspace) (*textReply, error) {
+	text, err := w.KillPool(ctx)
+	return s.remade(ctx, w, text, err)
+}
+
+// remade answers what was done to a pool, once it is known here.
+func (s *server) remade(ctx context.Context, w *workspace, text string, err error) (*textReply, error) {
+	if err != nil {
+		return nil, err
+	}
 	_ = s.catchUp(ctx, w) // it has been done, whoever waits for the answer
 	return &textReply{text}, nil
 }
@@ -173,28 +171,11 @@ func (s *server) restartLocal(ctx context.Context, a *whereArgs) (*noReply, erro
 	if err != nil {
 		return nil, err
 	}
-	s.cancelWhere(w, func(r Run) bool { return r.Target == "local" || strings.HasPrefix(r.Target, "everywhere") })
-	session, err := w.processes.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &noReply{}, session.RestartLocal(ctx)
-}
-
-// cancelWhere cancels the runs of a workspace that have not ended and fulfil a condition, the last one first, so that none begins because one before
-// it ends. It returns how many those are.
-func (s *server) cancelWhere(w *workspace, condition func(Run) bool) int {
-	n := 0
-	for _, r := range slices.Backward(s.board.active(w)) {
-		if condition(r) && r.cancel() {
-			n++
-		}
-	}
-	return n
+	return &noReply{}, w.RestartLocal(ctx, s.caller(ctx, w))
 }
 
 func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {
-	t := dipexec.Transfer{Names: a.Names}
+	t := session.Transfer{Names: a.Names}
 	if err := checkNames(a.Names); err != nil {
 		return nil, err
 	}
@@ -204,11 +185,11 @@ func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: %v", err)
 		}
 	}
-	return s.operate(ctx, a.whereArgs, dipexec.RequestForTransfer(t))
+	return s.transfer(ctx, a.whereArgs, t)
 }
 
 func (s *server) pull(ctx context.Context, a *pullArgs) (*runReply, error) {
-	t := dipexec.Transfer{Pull: true, Names: a.Names}
+	t := session.Transfer{Pull: true, Names: a.Names}
 	if err := checkNames(a.Names); err != nil {
 		return nil, err
 	}
@@ -218,7 +199,12 @@ func (s *server) pull(ctx context.Context, a *pullArgs) (*runReply, error) {
 		}
 		t.Ranks = ranklist.Of(*a.Rank)
 	}
-	return s.operate(ctx, a.whereArgs, dipexec.RequestForTransfer(t))
+	return s.transfer(ctx, a.whereArgs, t)
+}
+
+// transfer has variables moved.
+func (s *server) transfer(ctx context.Context, where whereArgs, t session.Transfer) (*runReply, error) {
+	return s.operate(ctx, where, func(w *workspace, by session.Caller) (string, error) { return w.Transfer(ctx, by, t) })
 }
 
 // checkNames refuses what cannot be the names of variables.
@@ -250,11 +236,15 @@ func (s *server) autodip(ctx context.Context, a *autodipArgs) (*autodipReply, er
 		return nil, err
 	}
 	if a.On != nil {
-		if err := w.executor.SetAutodip(*a.On, a.Flags); err != nil {
+		if err := w.SetAutodip(ctx, *a.On, a.Flags); err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "flags: %v", err)
 		}
 	}
-	return &autodipReply{w.executor.Autodip()}, nil
+	autodip, err := w.Autodip(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &autodipReply{autodip}, nil
 }
 
 func (s *server) clear(_ context.Context, a *clearArgs) (*noReply, error) {

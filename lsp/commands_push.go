@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"dipls/dipexec"
+	"dipls/session"
 )
 
 type pushAndRunArgs struct {
@@ -25,7 +25,7 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	if err != nil {
 		return nil, err
 	}
-	request, ok := dipexec.RequestFor(d.Name(), c)
+	request, ok := session.CellOf(d.Name(), c)
 	if !ok {
 		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
 	}
@@ -36,12 +36,10 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	if err != nil {
 		return nil, err
 	}
-	cell := planned{request, c, false}
-	s.aim(d, h, &cell)
-	push, err := s.operate(ctx, whereArgs{URI: d.URI}, dipexec.RequestForTransfer(dipexec.Transfer{Names: a.Names}))
+	push := planned{Cell: session.CellOfTransfer(session.Transfer{Names: a.Names})}
+	runs, err := s.start(ctx, w, d, h, []planned{push, {Cell: request, of: c}})
 	if err != nil {
 		return nil, err
 	}
-	s.goOn("a plan", s.newPlan(w, d, push.Run, []planned{{}, cell}).carryOut)
-	return &runReply{Run: push.Run, Cells: 1}, nil
+	return &runReply{Run: runs[0], Cells: 1}, nil
 }

@@ -1,10 +1,6 @@
 package lsp
 
-import (
-	"context"
-
-	"dipls/dipexec/event"
-)
+import "context"
 
 // restartAll is the command dip.restart.
 func (s *server) restartAll(ctx context.Context, a *whereArgs) (*noReply, error) {
@@ -12,15 +8,5 @@ func (s *server) restartAll(ctx context.Context, a *whereArgs) (*noReply, error)
 	if err != nil {
 		return nil, err
 	}
-	return &noReply{}, s.restartPython(ctx, w)
-}
-
-// restartPython ends all processes of a workspace, and what runs in them. What needs some next starts them with the settings of then.
-func (s *server) restartPython(ctx context.Context, w *workspace) error {
-	s.cancelWhere(w, func(Run) bool { return true })
-	if err := w.processes.end(ctx); err != nil {
-		return err
-	}
-	w.executor.Publish(event.NewLog(event.LevelInfo, "Python has ended; the next cell starts it anew"))
-	return nil
+	return &noReply{}, w.EndPython(ctx)
 }

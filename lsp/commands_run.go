@@ -11,9 +11,9 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 // cellArgs name a cell, and say how it runs.
@@ -109,10 +109,10 @@ func (s *server) runCell(ctx context.Context, a *cellArgs) (*runReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := dipexec.RequestFor(d.Name(), c); !ok {
+	if _, ok := session.CellOf(d.Name(), c); !ok {
 		return nil, fmt.Errorf("cell %d has no code to run", c.Index())
 	}
-	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() == c.Index() })
+	return s.runCells(ctx, d, a.howArgs, func(other cells.Cell) bool { return other.Index() == c.Index() })
 }
 
 func (s *server) runAbove(ctx context.Context, a *cellArgs) (*runReply, error) {
@@ -120,7 +120,7 @@ func (s *server) runAbove(ctx context.Context, a *cellArgs) (*runReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() < c.Index() })
+	return s.runCells(ctx, d, a.howArgs, func(other cells.Cell) bool { return other.Index() < c.Index() })
 }
 
 func (s *server) runBelow(ctx context.Context, a *cellArgs) (*runReply, error) {
@@ -128,7 +128,7 @@ func (s *server) runBelow(ctx context.Context, a *cellArgs) (*runReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.runCells(d, a.howArgs, func(other cells.Cell) bool { return other.Index() >= c.Index() })
+	return s.runCells(ctx, d, a.howArgs, func(other cells.Cell) bool { return other.Index() >= c.Index() })
 }
 
 func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error) {
@@ -136,11 +136,11 @@ func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error)
 	if err != nil {
 		return nil, err
 	}
-	return s.runCells(d, a.howArgs, func(cells.Cell) bool { return true })
+	return s.runCells(ctx, d, a.howArgs, func(cells.Cell) bool { return true })
 }
 
 // runCells runs the code cells of a document that are chosen.
-func (s *server) runCells(d *docs.Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
+func (s *server) runCells(ctx context.Context, d *docs.Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
 	h, err := a.parse()
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (s *server) runCells(d *docs.Snapshot, a howArgs, chosen func(cells.Cell) b
 		if !chosen(c) {
 			continue
 		}
-		request, ok := dipexec.RequestFor(d.Name(), c)
+		request, ok := session.CellOf(d.Name(), c)
 		if !ok {
 			continue
 		}
@@ -159,7 +159,7 @@ func (s *server) runCells(d *docs.Snapshot, a howArgs, chosen func(cells.Cell) b
 		}
 		plan = append(plan, planned{request, c, false})
 	}
-	return s.carryOut(d, h, plan)
+	return s.carryOut(ctx, d, h, plan)
 }
 
 // runnable refuses a cell whose directive is wrong: to guess where it should run could cost hours.
@@ -177,8 +177,15 @@ func runnable(d *docs.Snapshot, c cells.Cell) error {
 	return nil
 }
 
-// carryOut starts the first of the planned runs, and the others one after the other while all goes well.
-func (s *server) carryOut(d *docs.Snapshot, h how, plan []planned) (*runReply, error) {
+// planned is a run that has been decided on.
+type planned struct {
+	session.Cell
+	of      cells.Cell // zero: it is of none
+	partial bool       // part of the cell runs
+}
+
+// carryOut starts the planned runs, one after the other while all goes well.
+func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []planned) (*runReply, error) {
 	if len(plan) == 0 {
 		return nil, errors.New("there is no code to run")
 	}
@@ -186,32 +193,43 @@ func (s *server) carryOut(d *docs.Snapshot, h how, plan []planned) (*runReply, e
 	if err != nil {
 		return nil, err
 	}
-	for i := range plan {
-		s.aim(d, h, &plan[i])
-	}
-	first, err := s.begin(w, d, plan[0])
+	runs, err := s.start(ctx, w, d, h, plan)
 	if err != nil {
 		return nil, err
 	}
 	if len(plan) == 1 {
-		return &runReply{Run: first}, nil
+		return &runReply{Run: runs[0]}, nil
 	}
-	s.goOn("a plan", s.newPlan(w, d, first, plan).carryOut)
-	return &runReply{Run: first, Cells: len(plan)}, nil
+	return &runReply{Run: runs[0], Cells: len(plan)}, nil
 }
 
-// aim makes a planned run go where the command says, and show what that or the settings say.
-func (s *server) aim(d *docs.Snapshot, h how, p *planned) {
-	r := &p.request
+// start starts a sequence of runs and gives their ids.
+func (s *server) start(ctx context.Context, w *workspace, d *docs.Snapshot, h how, plan []planned) ([]string, error) {
+	by := s.caller(ctx, w)
+	autodip := s.board.pool(w).Autodip
+	var sequence session.Sequence
+	var runs []*Run
+	for _, p := range plan {
+		r := &Run{Partial: p.partial, workspace: w}
+		if p.of != (cells.Cell{}) {
+			s.aim(d, h, &p.Cell)
+			r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(p.of), docs.TextOf(p.of), p.of.Line()
+			r.line, r.end = p.Line, p.Line+countLines(p.Code)-1
+		}
+		r.Target = session.TargetOf(p.Cell, autodip).String()
+		sequence.Cells = append(sequence.Cells, p.Cell)
+		runs = append(runs, r)
+	}
+	return s.board.begin(runs, func() ([]string, error) { return w.Start(ctx, by, sequence) })
+}
+
+// aim makes a cell go where the command says, and show what that or the settings say.
+func (s *server) aim(d *docs.Snapshot, h how, c *session.Cell) {
 	settings := s.config.ofDocument(d)
-	r.Target, r.See, r.JournalLimit, r.HangAfter = h.target, h.see, settings.JournalLimit, settings.HangAfter
-	if r.See.IsZero() && r.Directive.See.IsZero() {
-		r.See = settings.see()
+	c.Target, c.See, c.JournalLimit, c.HangAfter = h.target, h.see, settings.JournalLimit, settings.HangAfter
+	if c.See.IsZero() && c.Directive.See.IsZero() {
+		c.See = settings.see()
 	}
-}
-
-func (s *server) begin(w *workspace, d *docs.Snapshot, p planned) (id string, err error) {
-	return s.board.start(w, p.request, d, p.cell, p.partial)
 }
 
 func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply, error) {
@@ -235,12 +253,12 @@ func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply,
 			plan = append(plan, p)
 		}
 	}
-	return s.carryOut(d, h, plan)
+	return s.carryOut(ctx, d, h, plan)
 }
 
 // selected is what a selection means of a cell: the lines that it touches. Of one line it is what is selected, unless that is nothing.
 func selected(d *docs.Snapshot, c cells.Cell, r protocol.Range) (planned, bool) {
-	request, ok := dipexec.RequestFor(d.Name(), c)
+	request, ok := session.CellOf(d.Name(), c)
 	if !ok {
 		return planned{}, false
 	}
@@ -287,9 +305,9 @@ func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (*runReply, erro
 	if a.Text != "" && a.Text != code {
 		return nil, fmt.Errorf("nothing was run: line %d says %s now", line, code)
 	}
-	request := dipexec.Request{
+	request := session.Cell{
 		Path: d.Name(), Cell: c.Index(), Title: c.Title(), Line: int(d.Position(m.Range.Start).Line) + 1, NoAutodip: true,
 		Code: strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(code),
 	}
-	return s.carryOut(d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, c, true}})
+	return s.carryOut(ctx, d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, c, true}})
 }

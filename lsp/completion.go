@@ -17,7 +17,7 @@ import (
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 // completion offers names from the namespace where a cell runs and, in directives and magics, what these take. It starts no process, and does not wait
@@ -77,11 +77,11 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 		return listOrNothing(d, cell, offset, offered), nil
 	}
 	code := codeBefore(cell.Body(), offset-body.Start, at-body.Start)
-	reply, err := w.executor.Complete(ctx, targetOfLine(w, cell, line), wire.CompleteRequest{Code: code, CursorPos: utf8.RuneCountInString(code)})
+	found, err := w.Complete(ctx, session.Lookup{Target: c.s.targetOfLine(w, cell, line), Code: code, Cursor: utf8.RuneCountInString(code)})
 	if err != nil {
 		return listOrNothing(d, cell, offset, offered), nil // nobody knows now
 	}
-	return c.listOfReply(d, cell, offset, code, reply), nil
+	return c.listOfFound(d, cell, offset, code, found), nil
 }
 
 // listOrNothing is the list of offers that need no process; nil if there are none.
@@ -132,22 +132,22 @@ type itemData struct {
 // owner is the chain of names before the member that is completed.
 var owner = regexp.MustCompile(`(?:^|[^\pL\pN_.)\]'"])((?:[\pL_][\pL\pN_]*\.)+)$`)
 
-// listOfReply is the list of what a process has found.
-func (c *completion) listOfReply(d *docs.Snapshot, cell cells.Cell, offset int, code string, reply *wire.CompleteReply) *protocol.CompletionList {
-	start := runeOffset(code, reply.CursorStart)
+// listOfFound is the list of what a process has found.
+func (c *completion) listOfFound(d *docs.Snapshot, cell cells.Cell, offset int, code string, found session.Completion) *protocol.CompletionList {
+	start := runeOffset(code, found.Start)
 	edit := d.Range(cells.Range{Start: offset - (len(code) - start), End: offset})
 	line := code[strings.LastIndexByte(code[:start], '\n')+1 : start]
 	chain, member := "", strings.HasSuffix(line, ".")
 	if m := owner.FindStringSubmatch(line); m != nil {
 		chain = m[1]
 	}
-	list := &protocol.CompletionList{IsIncomplete: reply.Metadata.Incomplete, Items: make([]protocol.CompletionItem, 0, len(reply.Matches))}
-	for i, text := range reply.Matches {
+	list := &protocol.CompletionList{IsIncomplete: found.Incomplete, Items: make([]protocol.CompletionItem, 0, len(found.Matches))}
+	for i, match := range found.Matches {
+		text, kind := match.Text, match.Kind
 		item := protocol.CompletionItem{
 			Label: clean.Line(text), SortText: protocol.NewOptional(fmt.Sprintf("%04d", i)), TextEdit: &protocol.TextEdit{Range: edit, NewText: text},
 		}
-		if i < len(reply.Metadata.Types) {
-			kind := reply.Metadata.Types[i].Type
+		if kind != "" {
 			item.Kind = objectKinds[kind]
 			if kind == "magic" {
 				item.FilterText = protocol.NewOptional(text)
@@ -191,8 +191,10 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	if w == nil {
 		return item, nil
 	}
-	request := wire.InspectRequest{Code: data.Code, CursorPos: utf8.RuneCountInString(data.Code)}
-	answers := w.executor.Inspect(ctx, firstOf(targetNow(w, cell)), request)
+	answers, err := w.Inspect(ctx, session.Lookup{Target: firstOf(c.s.targetNow(w, cell)), Code: data.Code, Cursor: utf8.RuneCountInString(data.Code)})
+	if err != nil {
+		return item, nil // nobody knows now
+	}
 	format := c.format()
 	if text := describeName(answers, format == protocol.MarkupKindMarkdown); text != "" {
 		item.Documentation = &protocol.MarkupContent{Kind: format, Value: text}

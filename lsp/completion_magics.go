@@ -270,11 +270,9 @@ func (c *completion) variableNames(ctx context.Context, d *docs.Snapshot, onRank
 		target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(0)}
 	}
 	var names []string
-	for _, a := range w.executor.Variables(ctx, target) {
-		if a.Reply == nil {
-			continue
-		}
-		for _, o := range a.Reply.Variables {
+	answers, _ := w.Variables(ctx, target) // without any nobody knows now
+	for _, a := range answers {
+		for _, o := range a.Variables {
 			if o.Kind != "module" {
 				names = append(names, o.Name)
 			}

@@ -16,7 +16,7 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// configurationPatience is how long a run waits for the client to tell its settings before it goes on without.
+// configurationPatience is how long a command waits for the client to tell its settings before it goes on without.
 const configurationPatience = 5 * time.Second
 
 // configuration is the settings of a connection: the defaults, then what initializationOptions says, then what the client says of a folder
@@ -61,8 +61,20 @@ func (c *configuration) of(dir string) Settings {
 // ofDocument is the settings that count for a document.
 func (c *configuration) ofDocument(d *docs.Snapshot) Settings { return c.of(c.s.folderOf(d.Path)) }
 
-// await is of, once the client has told its settings; it does not wait for ever.
-func (c *configuration) await(ctx context.Context, dir string) Settings {
+// known reports whether the client has told its settings since it was asked last, or will not.
+func (c *configuration) known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.fresh:
+		return true
+	default:
+		return false
+	}
+}
+
+// await waits until the settings are known; it does not wait for ever.
+func (c *configuration) await(ctx context.Context) {
 	c.mu.Lock()
 	fresh := c.fresh
 	c.mu.Unlock()
@@ -79,7 +91,6 @@ func (c *configuration) await(ctx context.Context, dir string) Settings {
 		c.mu.Unlock()
 	case <-ctx.Done():
 	}
-	return c.of(dir)
 }
 
 // pulls reports whether the client can be asked.

@@ -17,6 +17,7 @@ import (
 	"dipls/internal/testpython"
 	"dipls/internal/trust"
 	"dipls/lsp"
+	"dipls/session"
 )
 
 // hostile is a folder as somebody may hand it out: a file with a cell for the ranks, an interpreter of its own, and files beside it that have the names of
@@ -78,9 +79,11 @@ func TestOpeningRunsNothing(t *testing.T) {
 			folder, _ := hostile(t, own)
 			core, logged := observer.New(zap.InfoLevel)
 			server := func(ctx context.Context, stream io.ReadWriteCloser) error {
-				ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: zap.New(core), Trust: trusted()})
-				served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: zap.New(core)})
-				return errors.Join(served, ws.Close(ctx))
+				sessions := lsp.NewSessions(func(dir string) session.API {
+					return session.New(session.Options{Dir: dir, Log: zap.New(core), Trust: trusted(), Prefix: "dip."})
+				})
+				served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.New(core)})
+				return errors.Join(served, sessions.Close(ctx))
 			}
 			e := lsptest.Start(t, lsptest.Options{
 				Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"preload": []string{"numpy"}, "ranks": 2},
@@ -102,7 +105,7 @@ func TestOpeningRunsNothing(t *testing.T) {
 			for _, name := range []string{"status", "variables", "stack", "interrupt", "autodip"} {
 				_ = e.TryCommand("dip."+name, nil, nil)
 			}
-			if logged.FilterMessageSnippet("interpreter").Len() > 0 || whatRan(folder) != "" {
+			if logged.FilterMessage("interpreter").Len() > 0 || whatRan(folder) != "" {
 				t.Errorf("what ran: %q; logged %v", whatRan(folder), logged.All())
 			}
 			if left, _ := filepath.Glob(os.Getenv("XDG_RUNTIME_DIR") + "/dipls/*/*"); len(left) > 0 {

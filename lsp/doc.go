@@ -1,5 +1,5 @@
-// Package lsp is the language server: it translates between LSP and the packages that know cells and run them. [Serve] serves one editor; workspaces are
-// handed in, and outlive it.
+// Package lsp is the language server: it translates between LSP and the packages that know cells and run them. [Serve] serves one editor; the sessions of
+// its folders are handed in, and outlive it.
 //
 // Below everything here lie the connection (lsp/rpc) and the documents (lsp/docs). On them stand, from the bottom up:
 //
@@ -15,6 +15,6 @@
 // Problems, failures, hangs and the output of cells are features over the marks: each leaves marks of its own kind there, and the store shows them as
 // diagnostics. Code actions read the same store for what may be done about a mark.
 //
-// Lock order: those of features and marks.mu first; under them, one at a time, server.mu and those of settings, board and documents. While board.mu is held,
-// an executor's may be taken.
+// Lock order: those of features and marks.mu first; under them, one at a time, server.mu and those of settings, board and documents. board.order is taken
+// while none of them is held; it is held while a session starts runs. While server.mu is held, a session may be subscribed to, and nothing else is asked of one.
 package lsp

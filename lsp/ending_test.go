@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec/journal"
 	"dipls/internal/lsptest"
 	"dipls/lsp"
+	"dipls/session"
 )
 
 // deaf is a cell that no interrupt reaches, as little as one in a collective. Its exit handlers cannot run.
@@ -52,9 +53,9 @@ func TestEndWhileRanksHang(t *testing.T) {
 	e := holdingDeaf(t, func(ctx context.Context, stream io.ReadWriteCloser) error {
 		store := journal.Open(journal.Options{})
 		defer store.Close()
-		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Journal: store})
-		served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: zap.NewNop(), Version: "test"})
-		return errors.Join(served, ws.Close(context.Background()))
+		sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Journal: store}) })
+		served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.NewNop(), Version: "test"})
+		return errors.Join(served, sessions.Close(context.Background()))
 	})
 	if err := e.Shutdown(); err != nil {
 		t.Error(err)

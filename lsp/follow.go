@@ -4,13 +4,14 @@ import (
 	"context"
 	"sync"
 
-	"dipls/dipexec/event"
+	"dipls/session"
 )
 
 // follower enters a workspace's events on the board and hands them to the features. It waits for nobody, so that the board is always up to date;
 // those who wait for the client have subscriptions of their own, and are behind it: see catchUp.
 type follower struct {
-	sub *event.Subscription
+	sub    session.Subscription
+	script string // of the document for which something was done in the workspace last; under the server's lock
 
 	mu      sync.Mutex // guards what follows
 	entered uint64     // how many events
@@ -18,8 +19,12 @@ type follower struct {
 }
 
 // follow makes a follower of a workspace. mu is held.
-func (s *server) follow(w *workspace) *follower {
-	f := &follower{sub: w.executor.Subscribe()} // before the features do, so that it hears of everything before them
+func (s *server) follow(w *workspace) (*follower, error) {
+	sub, err := w.Subscribe(s.ctx, session.SubscribeRequest{Front: s.front}) // before the features do, so that it hears of everything before them
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{sub: sub}
 	for _, feature := range s.features {
 		if feature.follow != nil {
 			feature.follow(w)
@@ -44,7 +49,7 @@ func (s *server) follow(w *workspace) *follower {
 			f.advance(len(events))
 		}
 	})
-	return f
+	return f, nil
 }
 
 // advance counts events that have been entered.

@@ -1,10 +1,6 @@
 package lsp
 
-import (
-	"context"
-
-	"dipls/ranks/host"
-)
+import "context"
 
 // gpusReply answers which GPUs a pool can be made of.
 type gpusReply struct {
@@ -19,18 +15,11 @@ type gpuInfo struct {
 }
 
 func (s *server) gpus(ctx context.Context, a *whereArgs) (*gpusReply, error) {
-	if s.forbidden() {
-		return nil, errUntrusted
-	}
-	visible := func(ctx context.Context) ([]host.GPU, error) { return host.ListGPUs(ctx, host.Local{}) }
-	if w, err := a.begun(ctx, s); err != nil {
+	w, err := a.workspace(s, ctx)
+	if err != nil {
 		return nil, err
-	} else if w != nil {
-		if here := w.processes.opened(); here != nil {
-			visible = here.GPUs
-		}
 	}
-	found, err := visible(ctx)
+	found, err := w.GPUs(ctx)
 	if err != nil {
 		return nil, err
 	}

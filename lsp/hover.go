@@ -9,7 +9,7 @@ import (
 
 	"dipls/cells"
 	"dipls/lsp/rpc"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 // hover shows what a name is bound to where its cell runs: in the local namespace, or on the ranks, told once where they agree. It never
@@ -41,7 +41,10 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if w == nil {
 		return nil, nil
 	}
-	answers := w.executor.Inspect(ctx, targetOfLine(w, c, line), wire.InspectRequest{Code: line, CursorPos: utf8.RuneCountInString(line[:at])})
+	answers, err := w.Inspect(ctx, session.Lookup{Target: h.s.targetOfLine(w, c, line), Code: line, Cursor: utf8.RuneCountInString(line[:at])})
+	if err != nil {
+		return nil, err
+	}
 	format := h.format()
 	text := describeName(answers, format == protocol.MarkupKindMarkdown)
 	if text == "" {

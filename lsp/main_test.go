@@ -20,8 +20,8 @@ import (
 	"dipls/internal/leaktest"
 	"dipls/internal/lsptest"
 	"dipls/internal/testpython"
-	"dipls/internal/trust"
 	"dipls/lsp"
+	"dipls/session"
 )
 
 // testTimeout is for what should take no time at all.
@@ -59,7 +59,7 @@ func needPython(t testing.TB) {
 	testpython.Need(t)
 }
 
-// inProcess is a server in the process of the test, with workspaces of its own.
+// inProcess is a server in the process of the test, with sessions of its own.
 func inProcess(t testing.TB) lsptest.Server {
 	return func(ctx context.Context, stream io.ReadWriteCloser) error {
 		log := zap.NewNop()
@@ -68,11 +68,13 @@ func inProcess(t testing.TB) lsptest.Server {
 		}
 		store := journal.Open(journal.Options{})
 		defer store.Close()
-		ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: store, Trust: trust.Open(os.Getenv("XDG_STATE_HOME") + "/dipls/trusted")})
-		served := lsp.Serve(ctx, stream, lsp.Deps{Workspaces: ws, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
+		sessions := lsp.NewSessions(func(dir string) session.API {
+			return lsp.NewTelling(session.New(session.Options{Dir: dir, Log: log, Journal: store, Trust: trusted(), Prefix: "dip."}))
+		})
+		served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
 		patience, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
-		return errors.Join(served, ws.Close(patience))
+		return errors.Join(served, sessions.Close(patience))
 	}
 }
 

@@ -7,11 +7,10 @@ import (
 
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 // objectKinds are LSP's kinds for the kinds of objects that namespaces report.
@@ -24,11 +23,11 @@ var objectKinds = map[string]protocol.CompletionItemKind{
 // variant is an object on which some processes agree.
 type variant struct {
 	who    []ranklist.Who
-	object wire.Object
+	object session.Object
 }
 
 // foldObjects groups processes whose objects have the same key. Groups are in the order of their first process.
-func foldObjects(who []ranklist.Who, objects []wire.Object, key func(wire.Object) string) []variant {
+func foldObjects(who []ranklist.Who, objects []session.Object, key func(session.Object) string) []variant {
 	var found []variant
 	index := map[string]int{}
 	for i, o := range objects {
@@ -45,14 +44,14 @@ func foldObjects(who []ranklist.Who, objects []wire.Object, key func(wire.Object
 }
 
 // describeName describes what a name is bound to in processes, in Markdown or plain text; "" if it is bound in none.
-func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) string {
+func describeName(answers []session.Inspection, markdown bool) string {
 	var who, missing []ranklist.Who
-	var objects []wire.Object
+	var objects []session.Object
 	for _, a := range answers {
 		switch {
-		case a.Reply == nil:
-		case a.Reply.Found && a.Reply.Data.Object != nil:
-			who, objects = append(who, a.Who), append(objects, *a.Reply.Data.Object)
+		case a.Silent:
+		case a.Found && a.Object != nil:
+			who, objects = append(who, a.Who), append(objects, *a.Object)
 		default:
 			missing = append(missing, a.Who)
 		}
@@ -61,11 +60,11 @@ func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) st
 		return ""
 	}
 	// Ranks whose objects differ only in device or value share a paragraph, with all of their devices and values.
-	outlines := foldObjects(who, objects, func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
+	outlines := foldObjects(who, objects, func(o session.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
 	onlyLocal := len(answers) == 1 && answers[0].Who.IsLocal()
 	var parts []string
 	for _, v := range outlines {
-		var same []wire.Object
+		var same []session.Object
 		for i, w := range who {
 			if slices.Contains(v.who, w) {
 				same = append(same, objects[i])
@@ -80,7 +79,7 @@ func describeName(answers []dipexec.Answer[wire.InspectReply], markdown bool) st
 }
 
 // describeVariant describes an object of processes that agree on all but device and value.
-func describeVariant(v variant, objects []wire.Object, tellWho, markdown bool) string {
+func describeVariant(v variant, objects []session.Object, tellWho, markdown bool) string {
 	o := v.object
 	code := clean.Line
 	bold := code
@@ -116,7 +115,7 @@ func describeVariant(v variant, objects []wire.Object, tellWho, markdown bool) s
 		head += " — " + ranklist.NameEach(v.who)
 	}
 	parts := []string{head}
-	values := foldObjects(v.who, objects, func(o wire.Object) string { return o.Text })
+	values := foldObjects(v.who, objects, func(o session.Object) string { return o.Text })
 	var lines []string
 	for _, value := range values {
 		text := value.object.Text
@@ -169,7 +168,7 @@ func shapeText(shape []int) string {
 }
 
 // devicesOf are the devices of objects: "cpu", "cuda:0-3".
-func devicesOf(objects []wire.Object) string {
+func devicesOf(objects []session.Object) string {
 	var numbers []int
 	var names []string
 	for _, o := range objects {

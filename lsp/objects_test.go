@@ -4,21 +4,18 @@ import (
 	"strings"
 	"testing"
 
-	"dipls/dipexec"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 // What a namespace says of itself stays code in Markdown: it loads no image and makes no link.
 func TestHoverStaysCode(t *testing.T) {
 	const evil = "x`\n\n![i](http://evil/i.png) [l](http://evil) <img src=http://evil> ```\x1b]0;t\x07"
-	object := wire.Object{
+	object := session.Object{
 		Name: "n" + evil, Type: evil, Kind: "instance", Signature: evil, DType: evil, Device: evil, Text: evil + "\n```\n````\n" + evil, Doc: evil,
 	}
 	for _, kind := range []string{"instance", "function", evil} {
 		object.Kind = kind
-		reply := &wire.InspectReply{Found: true}
-		reply.Data.Object = &object
-		text := describeName([]dipexec.Answer[wire.InspectReply]{{Reply: reply}}, true)
+		text := describeName([]session.Inspection{{Found: true, Object: &object}}, true)
 		if text == "" || strings.ContainsAny(text, "\x1b\x07") {
 			t.Errorf("%q", text)
 		}

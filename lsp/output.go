@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"go.lsp.dev/protocol"
+	"go.uber.org/zap"
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/lsp/rpc"
+	"dipls/session"
 )
 
 // methodEvent is the notification that carries an event, as docs/language-server.md has it.
@@ -52,8 +54,12 @@ func (o *output) follow(w *workspace) {
 }
 
 // read has something read a workspace's events.
-func (o *output) read(w *workspace, show func(*workspace, *event.Subscription)) {
-	sub := w.executor.Subscribe()
+func (o *output) read(w *workspace, show func(*workspace, session.Subscription)) {
+	sub, err := w.Subscribe(o.s.ctx, session.SubscribeRequest{})
+	if err != nil {
+		o.s.log.Warn("what runs print is not shown", zap.String("folder", w.dir), zap.Error(err))
+		return
+	}
 	o.s.tasks.Go(func() {
 		defer sub.Close()
 		// After a fault of ours it goes on: the events that caused it are out of the subscription.
@@ -63,7 +69,7 @@ func (o *output) read(w *workspace, show func(*workspace, *event.Subscription)) 
 }
 
 // forward sends events as they are.
-func (o *output) forward(w *workspace, sub *event.Subscription) {
+func (o *output) forward(w *workspace, sub session.Subscription) {
 	var b bytes.Buffer
 	for {
 		events, err := o.next(o.s.ctx, w, sub)
@@ -80,7 +86,7 @@ func (o *output) forward(w *workspace, sub *event.Subscription) {
 }
 
 // next waits until the client has caught up, and then for events. The board has those that the client may ask about before next returns them.
-func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription) ([]event.Event, error) {
+func (o *output) next(ctx context.Context, w *workspace, sub session.Subscription) ([]event.Event, error) {
 	if err := o.s.client.AwaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
 	}
@@ -92,7 +98,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub *event.Subscription
 }
 
 // nextUntil is next, but also returns, without events, when something in the folder is due, or at a time that is not zero.
-func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub *event.Subscription) ([]event.Event, error) {
+func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub session.Subscription) ([]event.Event, error) {
 	deadline, ok := folder.Deadline()
 	if !at.IsZero() && (!ok || at.Before(deadline)) {
 		deadline, ok = at, true
@@ -119,7 +125,7 @@ func isState(ev event.Event) bool {
 }
 
 // fold sends what a person wants to see.
-func (o *output) fold(w *workspace, sub *event.Subscription) {
+func (o *output) fold(w *workspace, sub session.Subscription) {
 	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
 	folder := view.NewFolder(view.FoldOptions{})
 	for {

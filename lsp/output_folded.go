@@ -6,6 +6,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
+	"dipls/session"
 )
 
 // methodFolded is the notification that carries what a person reads of runs, as docs/language-server.md has it.
@@ -57,7 +58,7 @@ type folding struct {
 }
 
 // tellFolded tells of a workspace's output until the connection ends.
-func (o *output) tellFolded(w *workspace, sub *event.Subscription) {
+func (o *output) tellFolded(w *workspace, sub session.Subscription) {
 	f := &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
 	due := time.Time{} // of unfinished lines
 	for {

@@ -7,6 +7,7 @@ import (
 
 	"dipls/cells"
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 // prewarm starts Python, and has it import what ranks need, when a file is opened whose cells run on ranks: the first of them then
@@ -42,30 +43,19 @@ func usesRanks(f *cells.File) bool {
 // start starts what a document's cells need. Whatever goes wrong will do so again when a cell runs, and is told then.
 func (p *prewarm) start(d *docs.Snapshot) {
 	dir := p.s.folderOf(d.Path)
-	if !p.s.config.await(p.s.ctx, dir).Prewarm || p.s.ctx.Err() != nil {
+	p.s.config.await(p.s.ctx)
+	if !p.s.config.of(dir).Prewarm || p.s.ctx.Err() != nil {
 		return
 	}
 	if err := p.prepare(p.s.ctx, dir, d.Path); err != nil && p.s.ctx.Err() == nil {
-		p.s.log.Info("Python was not started ahead", zap.Error(err))
+		p.s.log.Info("Python was not started ahead: "+err.Error(), zap.String("folder", dir))
 	}
 }
 
 func (p *prewarm) prepare(ctx context.Context, dir, script string) error {
-	python, err := interpreter(p.s.config.await(ctx, dir), dir)
-	if err != nil {
-		return err
-	}
-	if !p.s.consent.holds(dir, python) {
-		p.s.log.Info("Python waits for a command of the user's, which is the consent for the folder", zap.String("folder", dir))
-		return nil
-	}
 	w, err := p.s.join(dir, script)
 	if err != nil {
 		return err
 	}
-	session, err := w.processes.open(ctx)
-	if err != nil {
-		return err
-	}
-	return session.Prepare(ctx)
+	return w.Prepare(ctx, p.s.caller(ctx, w), session.Preparation{})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
+	"dipls/session"
 )
 
 // SlowEvents is how long, in nanoseconds, each event takes to be entered: a busy machine.
@@ -19,6 +21,36 @@ var SlowEvents atomic.Int64
 
 // Wished gets word when test/refresh has made its wishes.
 var Wished = make(chan struct{}, 1)
+
+// telling is a session that tells what a test wants told, too.
+type telling struct {
+	session.API
+
+	mu   sync.Mutex
+	subs []session.Subscription
+}
+
+// NewTelling makes a session one for test/publish.
+func NewTelling(s session.API) session.API { return &telling{API: s} }
+
+// Subscribe implements [session.API].
+func (t *telling) Subscribe(ctx context.Context, r session.SubscribeRequest) (session.Subscription, error) {
+	sub, err := t.API.Subscribe(ctx, r)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		t.subs = append(t.subs, sub)
+	}
+	return sub, err
+}
+
+func (t *telling) tell(ev event.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sub := range t.subs {
+		sub.(interface{ Tell(event.Event) }).Tell(ev)
+	}
+}
 
 // The tests ask the server for the text that it has, and have it fail, by a feature of their own.
 func init() {
@@ -62,7 +94,7 @@ func init() {
 				s.mu.Lock()
 				w := s.recent
 				s.mu.Unlock()
-				w.executor.Publish(ev)
+				w.API.(*telling).tell(ev)
 				return nil, nil
 			}),
 			"test/flood": rpc.Request(func(_ context.Context, p *struct{ Bytes int }) (any, error) {

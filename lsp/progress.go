@@ -114,7 +114,7 @@ func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 		if ev.Size == 1 {
 			title = "Starting 1 rank"
 		}
-		p.pools[w] = p.begin(&activity{title: title, cancel: w.processes.cancelStart})
+		p.pools[w] = p.begin(&activity{title: title, cancel: func() { _ = w.CancelStart(p.s.ctx) }})
 	case ev.State != "starting" && a != nil:
 		delete(p.pools, w)
 		a.finish(cmp.Or(ev.Reason, ev.State))

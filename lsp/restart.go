@@ -7,17 +7,18 @@ import (
 
 	"go.lsp.dev/protocol"
 
-	"dipls/ranks/wire"
+	"dipls/dipexec/event"
+	"dipls/session"
 )
 
 // restart tells the user of settings that have changed and count only once something is started anew, and does that for whoever wants it.
 type restart struct {
 	s    *server
-	seen map[*workspace]Settings // when they were last looked at; of the feed's goroutine
+	seen map[*workspace]session.Settings // when they were last looked at; of the feed's goroutine
 }
 
 func newRestart(s *server) feature {
-	r := &restart{s, map[*workspace]Settings{}}
+	r := &restart{s, map[*workspace]session.Settings{}}
 	return feature{changed: r.changed}
 }
 
@@ -26,33 +27,32 @@ func (r *restart) changed(c change) {
 		return
 	}
 	for _, w := range r.s.workspaces() {
-		now := r.s.config.of(w.dir)
-		before, ok := r.seen[w]
-		if !ok {
-			before, ok = w.processes.used()
+		used, err := w.Used(r.s.ctx)
+		if err != nil || used.Python == nil {
+			delete(r.seen, w)
+			continue // nothing was started with any settings
 		}
-		if !ok {
-			continue // nothing has been started with any settings
+		before, looked := r.seen[w]
+		if !looked {
+			before = *used.Python
 		}
+		now := r.s.settingsOf(w)
 		r.seen[w] = now
-		r.tell(w, before, now)
+		r.tell(w, used, before, now)
 	}
 }
 
 // tell tells of settings that have changed, if what they are about lives.
-func (r *restart) tell(w *workspace, before, now Settings) {
-	used, _ := w.processes.used()
-	python := both(differences(before, now, pythonSettings), differences(used, now, pythonSettings))
+func (r *restart) tell(w *workspace, used session.Used, before, now session.Settings) {
+	python := both(differences(before, now, pythonSettings), differences(*used.Python, now, pythonSettings))
 	pool := differences(before, now, poolSettings)
 	state := r.s.board.pool(w).State
 	switch {
 	case len(python) > 0:
-		r.offer(counts(append(python, pool...))+" when Python is started anew. All variables are lost then.", "Restart Python", func(ctx context.Context) error {
-			return r.s.restartPython(ctx, w)
-		})
-	case len(pool) > 0 && (state == "ready" || state == "starting") && w.processes.outdated(now):
+		r.offer(counts(append(python, pool...))+" when Python is started anew. All variables are lost then.", "Restart Python", w.EndPython)
+	case len(pool) > 0 && (state == event.StateReady || state == event.StateStarting) && used.Pool != nil && *used.Pool != now.Pool:
 		r.offer(counts(pool)+" for the next pool. The ranks' variables are lost then.", "Restart the pool", func(ctx context.Context) error {
-			_, err := r.s.remakeIn(ctx, w, wire.MakeCommand{Restart: true})
+			_, err := r.s.restartPoolIn(ctx, w)
 			return err
 		})
 	}
@@ -81,28 +81,28 @@ func (r *restart) offer(text, action string, act func(context.Context) error) {
 // aspect is a setting that counts when something starts.
 type aspect struct {
 	key string
-	of  func(Settings) any
+	of  func(session.Settings) any
 }
 
 // What is fixed with the start of Python, and of a pool.
 var (
 	pythonSettings = []aspect{
-		{"python", func(s Settings) any { return s.Python }},
-		{"preload", func(s Settings) any { return append([]string{}, s.Preload...) }},
-		{"start", func(s Settings) any { return s.Start }},
+		{"python", func(s session.Settings) any { return s.Python }},
+		{"preload", func(s session.Settings) any { return append([]string{}, s.Preload...) }},
+		{"start", func(s session.Settings) any { return s.Start }},
 	}
 	poolSettings = []aspect{
-		{"ranks", func(s Settings) any { return s.Ranks }},
-		{"gpus", func(s Settings) any { return s.GPUs }},
-		{"app", func(s Settings) any { return s.App }},
-		{"seed", func(s Settings) any { return s.Seed }},
-		{"keepGpuMemory", func(s Settings) any { return s.KeepGPUMemory }},
-		{"groupTimeout", func(s Settings) any { return s.GroupTimeout }},
+		{"ranks", func(s session.Settings) any { return s.Pool.Ranks }},
+		{"gpus", func(s session.Settings) any { return s.Pool.GPUs }},
+		{"app", func(s session.Settings) any { return s.Pool.App }},
+		{"seed", func(s session.Settings) any { return s.Pool.Seed }},
+		{"keepGpuMemory", func(s session.Settings) any { return s.Pool.KeepGPUMemory }},
+		{"groupTimeout", func(s session.Settings) any { return s.Pool.GroupTimeout }},
 	}
 )
 
 // differences are the keys of settings that are not the same.
-func differences(a, b Settings, aspects []aspect) (keys []string) {
+func differences(a, b session.Settings, aspects []aspect) (keys []string) {
 	for _, x := range aspects {
 		if !reflect.DeepEqual(x.of(a), x.of(b)) {
 			keys = append(keys, x.key)

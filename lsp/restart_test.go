@@ -102,7 +102,7 @@ func TestMissingPackages(t *testing.T) {
 	agree <- false
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 	e.Await("the question", lsptest.Method("window/showMessageRequest"),
-		lsptest.Contains("message", "/python lacks "), lsptest.Contains("message", ". Install into "))
+		lsptest.Contains("message", "/python lacks "), lsptest.Contains("message", "Install into "))
 	e.Await("the refusal", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "died"),
 		lsptest.Contains("reason", "/python -m pip install "), lsptest.Contains("reason", "then run the cell again"))
 	e.Mark()

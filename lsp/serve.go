@@ -3,6 +3,7 @@ package lsp
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,12 +28,12 @@ import (
 	"dipls/internal/trace"
 	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
-	"dipls/ranks/host"
+	"dipls/session"
 )
 
 // Deps are what a connection needs and does not end itself.
 type Deps struct {
-	Workspaces *Workspaces   // where cells run
+	Sessions   *Sessions     // where cells run
 	Log        *zap.Logger   // nil: none
 	Version    string        // of the program
 	ParentPoll time.Duration // how often to look whether the editor's process lives; 0 is 3 s
@@ -49,7 +50,7 @@ var (
 )
 
 // Serve serves one client on a stream of bytes until it leaves (exit, end of file, death of its process) or ctx ends. It closes rwc and returns
-// when nothing of the connection is left but, where reads or writes of rwc cannot be interrupted, the goroutine in one. What runs in the workspaces
+// when nothing of the connection is left but, where reads or writes of rwc cannot be interrupted, the goroutine in one. What runs in the sessions
 // goes on: whoever made them ends them.
 func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -78,8 +79,9 @@ type server struct {
 	feed     *feed
 	config   *configuration
 	features []feature
-	trusted  atomic.Int32 // what the client has said of that; see said
-	consent  *consent
+	trusted  atomic.Value // what the client has said of that; a [session.Trust]
+	front    string       // under which sessions know this connection
+	turns    turns        // of commands
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
@@ -93,7 +95,9 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	if deps.Log == nil {
 		deps.Log = zap.NewNop()
 	}
-	s := &server{deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), opened: map[*workspace]*follower{}, asking: map[*workspace]bool{}}
+	s := &server{
+		deps: deps, ctx: ctx, cancel: cancel, feed: newFeed(), front: rand.Text(), opened: map[*workspace]*follower{}, asking: map[*workspace]bool{},
+	}
 	s.conn = rpc.New(rwc, deps.Log, deps.Trace)
 	s.client = rpc.NewClient(ctx, s.conn, s.goOn)
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
@@ -101,7 +105,6 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.board = newBoard(s.docs, s.feed.tell)
 	s.marks = newMarks(s)
 	s.config = newConfiguration(s)
-	s.consent = newConsent(s, deps.Workspaces.o.Trust)
 	for _, make := range features {
 		s.features = append(s.features, make(s))
 	}
@@ -225,7 +228,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 		s.log.Warn("initializationOptions: events, folded and cells want true or false")
 	}
 	s.wants = o
-	s.trusted.Store(int32(saidBy(o.Trusted)))
+	s.trusted.Store(trustIn(o.Trusted))
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.Encoding = encoding
 	s.config.initialize(json.RawMessage(p.InitializationOptions))
@@ -313,7 +316,7 @@ func (s *server) didTrust(_ context.Context, params *any) error {
 	if object, ok := (*params).(map[string]any); *params != nil && (!ok || len(object) > 0) {
 		return errors.New("it takes no parameters, and trust cannot be taken back")
 	}
-	if said(s.trusted.Swap(int32(saidYes))) != saidYes {
+	if s.trusted.Swap(session.TrustYes) != session.TrustYes {
 		s.feed.tell(change{trusted: true})
 	}
 	return nil
@@ -405,11 +408,10 @@ func (s *server) workspaceOf(d *docs.Snapshot) (*workspace, error) {
 	return s.open(s.folderOf(d.Path), d.Path)
 }
 
-// existing is the workspace that a document belongs to, if there is one already, else nil. To look something up begins none: where the modules
-// of a workspace are is settled by what runs first, not by what somebody points at.
+// existing is the workspace that a document belongs to, if there is one already, else nil: to look something up begins none.
 func (s *server) existing(d *docs.Snapshot) *workspace {
 	dir := s.folderOf(d.Path)
-	if !s.deps.Workspaces.has(dir) {
+	if !s.deps.Sessions.has(dir) {
 		return nil
 	}
 	w, err := s.join(dir, d.Path)
@@ -435,12 +437,6 @@ func (s *server) anyWorkspace() (*workspace, error) {
 	return s.open(s.folderOf(""), "")
 }
 
-// errUntrusted is why nothing runs.
-var errUntrusted = errors.New("nothing runs in a folder that is not trusted: trust it in the editor first")
-
-// forbidden reports whether the client has said that nothing may run.
-func (s *server) forbidden() bool { return said(s.trusted.Load()) == saidNo }
-
 // open gives a workspace in which something is about to be done.
 func (s *server) open(dir, script string) (*workspace, error) {
 	w, err := s.join(dir, script)
@@ -453,32 +449,40 @@ func (s *server) open(dir, script string) (*workspace, error) {
 	return w, nil
 }
 
-// join gives a workspace, whose events come here from then on.
+// join gives a workspace, whose events come here from then on. script is the file beside which modules are looked for if something starts; "" is the one
+// of the last time.
 func (s *server) join(dir, script string) (*workspace, error) {
 	if s.forbidden() {
-		return nil, errUntrusted
+		return nil, session.ErrUntrusted
 	}
-	w, err := s.deps.Workspaces.open(dir, script, asks{
-		settings: func(ctx context.Context) Settings { return s.config.await(ctx, dir) },
-		install: func(ctx context.Context, missing *host.MissingPackagesError) error {
-			return s.offerInstall(ctx, dir, missing)
-		},
-		consent: func(ctx context.Context, python host.Interpreter, settings Settings) error {
-			ctx, cancel := context.WithCancelCause(ctx)
-			defer cancel(nil)
-			defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
-			return s.consent.obtain(ctx, dir, python, settings)
-		},
-	})
+	w, err := s.deps.Sessions.of(dir)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.opened[w]; !known {
-		s.opened[w] = s.follow(w)
+	fresh, err := s.joined(w, script)
+	if err != nil || !fresh {
+		return w, err
+	}
+	if autodip, err := w.Autodip(s.ctx); err == nil {
+		s.board.meet(w, autodip)
 	}
 	return w, nil
+}
+
+// joined has the events of a workspace come here, and reports whether they have not before.
+func (s *server) joined(w *workspace, script string) (fresh bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.opened[w]
+	if f == nil {
+		fresh = true
+		if f, err = s.follow(w); err != nil {
+			return false, err
+		}
+		s.opened[w] = f
+	}
+	f.script = cmp.Or(script, f.script)
+	return fresh, nil
 }
 
 // workspaces are those whose events come here, by folder.

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"dipls/dipexec/journal"
-	"dipls/ranks"
+	"dipls/session"
 )
 
 // Settings are what a user may choose, for one folder.
@@ -24,7 +23,7 @@ type Settings struct {
 	GroupTimeout      time.Duration
 	HangAfter         time.Duration // as a Request has it
 	KeepGPUMemory     bool
-	Seed              ranks.Seed
+	Seed              session.Seed
 	Prewarm           bool
 	See               string
 	CodeLens          []string
@@ -109,7 +108,7 @@ var settingsTable = []Setting{
 			if err := json.Unmarshal(raw, &n); err != nil {
 				return fmt.Errorf("want a number, or -1")
 			}
-			s.Seed, err = ranks.NewSeed(n)
+			s.Seed, err = session.NewSeed(n)
 			return err
 		}},
 	{"prewarm", "boolean", `true`, "Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.", nil,
@@ -127,7 +126,7 @@ var settingsTable = []Setting{
 			if err := json.Unmarshal(raw, &text); err != nil {
 				return fmt.Errorf("want %s", kindOf(text))
 			}
-			limit, err := journal.ParseLimit(text)
+			limit, err := session.ParseJournalLimit(text)
 			s.JournalLimit = limit
 			return err
 		}},

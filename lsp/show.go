@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 
-	"dipls/dipexec/journal"
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
+	"dipls/session"
 )
 
 type showOutputArgs struct {
@@ -35,41 +33,52 @@ func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply,
 	if a.Rank != nil && *a.Rank < 0 {
 		return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "rank: there is no rank %d", *a.Rank)
 	}
-	dir, err := s.journalOf(a.Run)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("run %s has put out nothing so far", a.Run)
-	}
-	var who *ranklist.Who
+	request := session.OutputRequest{Run: a.Run}
 	if a.Rank != nil {
-		who = ptr(ranklist.Rank(*a.Rank))
+		request.Who = ptr(ranklist.Rank(*a.Rank))
 	}
-	path, err := journal.Render(ctx, dir, who)
+	path, err := s.output(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	return s.showFile(ctx, "the output is in", path)
 }
 
-// journalOf is the directory of a run's journal, also of a run that has been forgotten.
-func (s *server) journalOf(id string) (string, error) {
-	r, known := s.board.run(id)
+// output is the file with what a run has printed, also of a run that has been forgotten.
+func (s *server) output(ctx context.Context, r session.OutputRequest) (path string, err error) {
+	run, known := s.board.run(r.Run)
 	switch {
-	case r.Journal != "":
-		return r.Journal, nil
-	case known && r.State == view.Queued:
-		return "", fmt.Errorf("run %s has not begun", id)
+	case known && run.State == view.Queued:
+		return "", fmt.Errorf("run %s has not begun", r.Run)
+	case known && run.Journal == "":
+		return "", fmt.Errorf("nothing of run %s was kept: there is no journal", r.Run)
 	case known:
-		return "", fmt.Errorf("nothing of run %s was kept: there is no journal", id)
+		path, err = run.workspace.Output(ctx, r)
+		if hasCode(err, session.CodeNoRun) {
+			return "", fmt.Errorf("run %s has put out nothing so far", r.Run)
+		}
+		return path, err
 	}
-	if store := s.deps.Workspaces.o.Journal; store != nil {
-		if dir := store.Find(id); dir != "" {
-			return dir, nil
+	all := s.workspaces()
+	if len(all) == 0 { // their sessions look in the same place
+		w, err := s.anyWorkspace()
+		if err != nil {
+			return "", err
+		}
+		all = append(all, w)
+	}
+	for _, w := range all {
+		if path, err = w.Output(ctx, r); !hasCode(err, session.CodeNoRun) {
+			return path, err
 		}
 	}
-	return "", fmt.Errorf("there is no run %s", id)
+	return "", fmt.Errorf("there is no run %s", r.Run)
+}
+
+// hasCode reports whether an error of a session is of a kind.
+func hasCode(err error, code session.Code) bool {
+	known, ok := errors.AsType[*session.Error](err)
+	return ok && known.Code == code
 }
 
 // showFile opens a file in the editor. A client that cannot do that says where it is: "the output is in …".

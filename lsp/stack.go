@@ -4,20 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"go.lsp.dev/protocol"
 
-	"dipls/dipexec/journal"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
-	"dipls/ranks/wire"
 	"dipls/session"
 )
 
@@ -44,9 +39,9 @@ type processStack struct {
 
 // threadFrames is where one thread is.
 type threadFrames struct {
-	Thread string            `json:"thread"` // its name
-	Main   bool              `json:"main"`
-	Frames []wire.StackFrame `json:"frames"` // outermost first; none: it waits for a cell
+	Thread string               `json:"thread"` // its name
+	Main   bool                 `json:"main"`
+	Frames []session.StackFrame `json:"frames"` // outermost first; none: it waits for a cell
 }
 
 type showStacksArgs struct {
@@ -59,12 +54,13 @@ func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	stacks := w.processes.stacks(ctx, a.Native, func(who ranklist.Who) bool { return a.Rank == nil || *a.Rank == who })
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	request := session.StacksRequest{Native: a.Native}
+	if a.Rank != nil {
+		request.Of = []ranklist.Who{*a.Rank}
 	}
-	if len(stacks) == 0 {
-		return nil, nobodyThere(a.Rank, w.processes.glance())
+	stacks, err := s.stacksOf(ctx, w, request)
+	if err != nil {
+		return nil, err
 	}
 	reply := &stackReply{Folded: foldedStacks(stacks)}
 	for _, stack := range stacks {
@@ -73,21 +69,19 @@ func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 	return reply, nil
 }
 
-// nobodyThere says why no process was asked where it is.
-func nobodyThere(who *ranklist.Who, pool wire.PoolInfo) error {
-	switch {
-	case who == nil:
-		return errors.New("no process lives: a cell that runs starts what it needs")
-	case who.IsLocal():
-		return errors.New("the local namespace does not live: a cell that runs in it starts it")
-	case pool.State == "starting":
-		return errors.New("the ranks are being started")
-	case len(pool.Ranks) == 0 && pool.Reason != "":
-		return errors.New("there are no ranks: " + pool.Reason)
-	case len(pool.Ranks) == 0:
-		return errors.New("there are no ranks: dip.makePool makes a pool")
+// stacksOf is where processes of a workspace are.
+func (s *server) stacksOf(ctx context.Context, w *workspace, r session.StacksRequest) ([]session.Stack, error) {
+	stacks, err := w.Stacks(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("there is no %v: the pool has %d", *who, len(pool.Ranks))
+	if stacks.Problem != "" {
+		s.log.Info(stacks.Problem)
+	}
+	if len(stacks.Of) == 0 {
+		return nil, errors.New("no process lives: a cell that runs starts what it needs")
+	}
+	return stacks.Of, nil
 }
 
 func describeStack(stack session.Stack) processStack {
@@ -98,7 +92,7 @@ func describeStack(stack session.Stack) processStack {
 	default:
 		p.Text = threadsText(stack.Threads)
 		for _, thread := range stack.Threads {
-			p.Frames = append(p.Frames, threadFrames{thread.Name, thread.Main, slices.Concat([]wire.StackFrame{}, thread.Frames)})
+			p.Frames = append(p.Frames, threadFrames{thread.Name, thread.Main, slices.Concat([]session.StackFrame{}, thread.Frames)})
 		}
 	}
 	return p
@@ -125,26 +119,23 @@ func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply,
 	if err != nil {
 		return nil, err
 	}
-	stacks := w.processes.stacks(ctx, true, func(ranklist.Who) bool { return true })
-	if len(stacks) == 0 {
-		return nil, nobodyThere(nil, w.processes.glance())
+	stacks, err := s.stacksOf(ctx, w, session.StacksRequest{Native: true})
+	if err != nil {
+		return nil, err
 	}
 	text := foldedStacks(stacks)
 	if hangs := run.HangSentences(); hangs != "" {
 		text = hangs + "\n\n" + text
 	}
 	text = clean.Text(text)
-	if _, err := os.Stat(run.Journal); run.Journal == "" || errors.Is(err, fs.ErrNotExist) { // there is no place for a file
+	path, err := w.KeepText(ctx, session.Text{Run: run.ID, Name: "stacks", Text: text})
+	if err != nil {
+		return nil, err
+	}
+	if path == "" {
 		s.client.LogMessage(protocol.MessageTypeInfo, clean.Excerpt(text, rpc.LoggedLines, rpc.LoggedBytes, ""))
 		s.client.ShowMessage(protocol.MessageTypeInfo, text)
 		return &showReply{}, nil
-	}
-	path, err := journal.WriteText(run.Journal, "stacks", 0o400, func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
-	if err != nil {
-		return nil, err
 	}
 	return s.showFile(ctx, "where the processes are stands in", path)
 }
@@ -170,7 +161,7 @@ func (s *server) runMeant(ctx context.Context, a *showStacksArgs) (*workspace, R
 }
 
 // threadsText is the stacks of threads, under their names where there is more than one.
-func threadsText(threads []wire.Thread) string {
+func threadsText(threads []session.Thread) string {
 	var b strings.Builder
 	for i, thread := range threads {
 		if i > 0 {

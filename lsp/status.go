@@ -8,7 +8,7 @@ import (
 
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 type statusArgs struct {
@@ -28,18 +28,18 @@ type workspaceStatus struct {
 
 // poolStatus is the pool, with what each process runs.
 type poolStatus struct {
-	wire.PoolInfo
+	session.PoolInfo
 	Ranks []rankStatus `json:"ranks"`
 	Local *localStatus `json:"local"`
 }
 
 type rankStatus struct {
-	wire.RankInfo
+	session.RankInfo
 	processStatus
 }
 
 type localStatus struct {
-	wire.LocalInfo
+	session.LocalInfo
 	processStatus
 }
 
@@ -75,18 +75,21 @@ func (s *server) status(ctx context.Context, a *statusArgs) (*statusReply, error
 	defer cancel()
 	reply := &statusReply{Workspaces: []workspaceStatus{}}
 	for _, w := range s.workspaces() {
-		reply.Workspaces = append(reply.Workspaces, s.statusOf(ctx, w, a.Memory))
+		status, err := s.statusOf(ctx, w, a.Memory)
+		if err != nil {
+			return nil, err
+		}
+		reply.Workspaces = append(reply.Workspaces, status)
 	}
 	return reply, nil
 }
 
 // statusOf is how one workspace does.
-func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) workspaceStatus {
-	info := w.processes.glance()
-	if memory {
-		info = w.processes.Info(ctx)
+func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) (workspaceStatus, error) {
+	info, err := w.Info(ctx, memory)
+	if err != nil {
+		return workspaceStatus{}, err
 	}
-	info.Autodip = w.executor.Autodip()
 	status := workspaceStatus{Folder: w.dir, Runs: []runStatus{}, Pool: poolStatus{PoolInfo: info, Ranks: []rankStatus{}}}
 	current := map[ranklist.Who]*currentRun{}
 	for _, r := range s.board.active(w) {
@@ -106,7 +109,7 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) worksp
 	if info.Local != nil {
 		status.Pool.Local = &localStatus{*info.Local, processStatus{current[ranklist.Local]}}
 	}
-	return status
+	return status, nil
 }
 
 // numberNow is the number of a run's cell in the document as it is now; 0 if there is none.

@@ -2,17 +2,17 @@ package lsp
 
 import (
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/internal/ranklist"
+	"dipls/session"
 )
 
 // targetNow is where a cell would run if its turn were now.
-func targetNow(w *workspace, c cells.Cell) cells.Target {
-	return w.executor.TargetNow(dipexec.Request{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()})
+func (s *server) targetNow(w *workspace, c cells.Cell) cells.Target {
+	return session.TargetOf(session.Cell{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()}, s.board.pool(w).Autodip)
 }
 
 // targetOfLine is where the names on a line are looked up: where the cell would run, or the place that a magic on the line is about.
-func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
+func (s *server) targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 	m, _ := cells.ReadMagic(line)
 	switch {
 	case m.Name == "dipush":
@@ -20,7 +20,7 @@ func targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 	case m.Name == "dipull", m.Name == "px" && !m.Cell:
 		return cells.Target{Where: cells.Remote}
 	}
-	return targetNow(w, c)
+	return s.targetNow(w, c)
 }
 
 // ranksOf names the ranks of a target: "all ranks" if it names none.

@@ -6,9 +6,8 @@ import (
 	"slices"
 
 	"dipls/cells"
-	"dipls/dipexec"
 	"dipls/internal/ranklist"
-	"dipls/ranks/wire"
+	"dipls/session"
 )
 
 type variablesArgs struct {
@@ -32,7 +31,7 @@ type variable struct {
 type variableValue struct {
 	Local bool          `json:"local,omitzero"`
 	Ranks ranklist.List `json:"ranks,omitzero"` // a list such as 0,2-3
-	wire.Object
+	session.Object
 }
 
 func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesReply, error) {
@@ -47,17 +46,21 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 			target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(rank)}
 		}
 	}
-	reply := foldVariables(w.executor.Variables(ctx, target))
+	answers, err := w.Variables(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	reply := foldVariables(answers)
 	return &reply, nil
 }
 
 // foldVariables puts the variables of processes together.
-func foldVariables(answers []dipexec.Answer[wire.VariablesReply]) variablesReply {
+func foldVariables(answers []session.Variables) variablesReply {
 	reply := variablesReply{Variables: []variable{}}
 	var busy []ranklist.Who
 	type bound struct {
 		who     []ranklist.Who
-		objects []wire.Object
+		objects []session.Object
 	}
 	byName := map[string]*bound{}
 	var names []string
@@ -65,11 +68,8 @@ func foldVariables(answers []dipexec.Answer[wire.VariablesReply]) variablesReply
 		if a.Busy {
 			busy = append(busy, a.Who)
 		}
-		if a.Reply == nil {
-			continue
-		}
-		reply.More = max(reply.More, a.Reply.More)
-		for _, o := range a.Reply.Variables {
+		reply.More = max(reply.More, a.More)
+		for _, o := range a.Variables {
 			b := byName[o.Name]
 			if b == nil {
 				b = new(bound)
@@ -80,7 +80,7 @@ func foldVariables(answers []dipexec.Answer[wire.VariablesReply]) variablesReply
 		}
 	}
 	slices.Sort(names)
-	alike := func(o wire.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Device, "\x00", o.Text) }
+	alike := func(o session.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Device, "\x00", o.Text) }
 	for _, name := range names {
 		b := byName[name]
 		v := variable{Name: name}

@@ -47,6 +47,12 @@ type API interface {
 	// Say publishes a sentence to subscribers, in its place among the events. One about a run is kept in the run's journal, if the run takes it before
 	// ctx ends.
 	Say(ctx context.Context, n Note) error
+	// Output writes what a run has printed as text, and answers the file. Runs of earlier sessions count, too. The error's code is CodeNoRun if nothing of
+	// the run was kept so far.
+	Output(ctx context.Context, r OutputRequest) (path string, err error)
+	// KeepText keeps a text beside what a run has printed, as a file that is not to be written to, and answers the file; "" if nothing of the run was kept
+	// so far.
+	KeepText(ctx context.Context, t Text) (path string, err error)
 	// Answer answers a question. "" means that the user wants none of the choices. If the answer is no choice, or the question is over, that is an
 	// error and changes nothing.
 	Answer(ctx context.Context, question, choice string) error

@@ -26,14 +26,14 @@ type python struct {
 	asks     bool   // the user was asked where needed; otherwise it was started ahead, and whatever needed a question was refused
 }
 
-// errUntrusted is why nothing runs.
-var errUntrusted = &Error{Code: CodeConsent, Text: "nothing runs in a folder that is not trusted", Hint: "trust it in the editor first"}
+// ErrUntrusted is why nothing runs where the user has said so.
+var ErrUntrusted = &Error{Code: CodeConsent, Text: "nothing runs in a folder that is not trusted", Hint: "trust it in the editor first"}
 
 // admit hears what a caller's settings say, and tells why it may start nothing; nil if it may.
 func (s *Session) admit(by Caller, ahead bool) error {
 	s.hear(by, ahead)
 	if by.Settings.Trust == TrustNo {
-		return errUntrusted
+		return ErrUntrusted
 	}
 	return nil
 }

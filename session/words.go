@@ -5,6 +5,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec"
+	"dipls/dipexec/journal"
 	"dipls/ranks"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
@@ -57,3 +58,6 @@ func TargetOf(c Cell, autodip string) cells.Target {
 
 // NewSeed checks a seed. -1 is none.
 func NewSeed(n int64) (Seed, error) { return ranks.NewSeed(n) }
+
+// ParseJournalLimit reads how much the journal of a run may take, as a [Cell] has it: "2GiB", "500 MB"; "0" is any amount.
+func ParseJournalLimit(text string) (int64, error) { return journal.ParseLimit(text) }

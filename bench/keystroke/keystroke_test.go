@@ -17,10 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"dipls/dipexec/journal"
 	"dipls/lsp"
+	"dipls/session"
 )
 
 const (
@@ -163,11 +162,13 @@ func connect(b *testing.B, text string) *client {
 	c := &client{conn: mine, r: bufio.NewReaderSize(mine, 1<<20)}
 	ctx, cancel := context.WithCancel(context.Background())
 	store := journal.Open(journal.Options{Dir: b.TempDir()})
-	ws := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: zap.NewNop(), Journal: store})
+	sessions := lsp.NewSessions(func(dir string) session.API {
+		return session.New(session.Options{Dir: dir, Journal: store, Prefix: "dip."})
+	})
 	ended := make(chan struct{})
 	go func() {
-		_ = lsp.Serve(ctx, theirs, lsp.Deps{Workspaces: ws, Version: "bench"})
-		_ = ws.Close(context.Background())
+		_ = lsp.Serve(ctx, theirs, lsp.Deps{Sessions: sessions, Version: "bench"})
+		_ = sessions.Close(context.Background())
 		store.Close()
 		close(ended)
 	}()

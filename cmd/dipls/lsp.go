@@ -71,13 +71,15 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	if err != nil {
 		log.Warn("which folders' code may run is not remembered", zap.Error(err))
 	}
-	workspaces := lsp.NewWorkspaces(lsp.WorkspaceOptions{Log: log, Journal: store, Trace: tracer, Trust: trusted})
-	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Workspaces: workspaces, Log: log, Version: version + revision(), Trace: tracer})
+	sessions := lsp.NewSessions(func(dir string) session.API {
+		return session.New(session.Options{Dir: dir, Journal: store, Trust: trusted, Trace: tracer, Log: log, Prefix: "dip."})
+	})
+	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Sessions: sessions, Log: log, Version: version + revision(), Trace: tracer})
 
 	stop() // a second signal ends the process at once; the node sees that and cleans up
 	patience, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	closed := workspaces.Close(patience)
+	closed := sessions.Close(patience)
 	switch {
 	case served == nil && closed == nil:
 		return nil

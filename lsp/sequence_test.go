@@ -85,7 +85,11 @@ func TestCellsWaitInVain(t *testing.T) {
 		e.Mark()
 		run := e.Run("dip.runBelow", lsptest.Object{"uri": uri, "cell": 1})
 		awaitLenses(t, e, 6, queued)
-		err := e.TryCommand("dip.showOutput", lsptest.Object{"run": run + "+1"}, nil)
+		var status struct {
+			Workspaces []struct{ Runs []struct{ Run, State string } }
+		}
+		e.Command("dip.status", nil, &status)
+		err := e.TryCommand("dip.showOutput", lsptest.Object{"run": status.Workspaces[0].Runs[1].Run}, nil)
 		if err == nil || !strings.Contains(err.Error(), "has not begun") {
 			t.Error(err)
 		}

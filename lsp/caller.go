@@ -1,0 +1,78 @@
+package lsp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"dipls/lsp/rpc"
+	"dipls/session"
+)
+
+// caller is who makes a call that may have to start something: this connection, with the settings of the folder. If the client has not told them yet,
+// later messages are handled while they are waited for; [turns] keeps the commands among them in order.
+func (s *server) caller(ctx context.Context, w *workspace) session.Caller {
+	if !s.config.known() {
+		rpc.Release(ctx)
+		s.config.await(ctx)
+	}
+	return session.Caller{Front: s.front, Settings: s.settingsOf(w)}
+}
+
+// settingsOf are the settings of a workspace as they are known now, as its session takes them.
+func (s *server) settingsOf(w *workspace) session.Settings {
+	settings := s.config.of(w.dir).ofSession(w.dir)
+	settings.Trust = s.trust()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.opened[w]; f != nil {
+		settings.Script = f.script
+	}
+	return settings
+}
+
+// ofSession are the settings of a folder as its session takes them.
+func (s Settings) ofSession(dir string) session.Settings {
+	return session.Settings{Python: pythonIn(s.Python, dir), Preload: s.Preload, Start: s.Start, Pool: s.pool()}
+}
+
+// pool is what the settings say of a pool.
+func (s Settings) pool() session.Choice {
+	return session.Choice{
+		GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout,
+	}
+}
+
+// pythonIn is what the setting dip.python names in a folder.
+func pythonIn(value, dir string) string {
+	value = strings.ReplaceAll(value, "${workspaceFolder}", dir)
+	if rest, ok := strings.CutPrefix(value, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			value = filepath.Join(home, rest)
+		}
+	}
+	return value
+}
+
+// trustIn understands initializationOptions.trusted. What is not understood is a no.
+func trustIn(raw json.RawMessage) session.Trust {
+	switch {
+	case isNothing(raw):
+		return session.TrustUnsaid
+	case bytes.Equal(bytes.TrimSpace(raw), []byte("true")):
+		return session.TrustYes
+	}
+	return session.TrustNo
+}
+
+// trust is what the client has said of whether the code of its folders may run.
+func (s *server) trust() session.Trust {
+	said, _ := s.trusted.Load().(session.Trust)
+	return said
+}
+
+// forbidden reports whether the client has said that nothing may run.
+func (s *server) forbidden() bool { return s.trust() == session.TrustNo }

@@ -1,0 +1,83 @@
+package lsp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"dipls/session"
+)
+
+// Sessions are the sessions of folders, one for each. They outlive a connection: several editors may share them.
+type Sessions struct {
+	make func(dir string) session.API
+
+	mu     sync.Mutex // guards what follows
+	byDir  map[string]*workspace
+	closed bool
+}
+
+// workspace is a folder and its session.
+type workspace struct {
+	dir string
+	session.API
+}
+
+// NewSessions returns no sessions yet: make makes that of a folder when it is first needed. Close ends them.
+func NewSessions(make func(dir string) session.API) *Sessions {
+	return &Sessions{make: make, byDir: map[string]*workspace{}}
+}
+
+// of gives the workspace of a folder.
+func (ss *Sessions) of(dir string) (*workspace, error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.closed {
+		return nil, errors.New("the server is ending")
+	}
+	w := ss.byDir[dir]
+	if w == nil {
+		w = &workspace{dir, ss.make(dir)}
+		ss.byDir[dir] = w
+	}
+	return w, nil
+}
+
+// has reports whether a folder has a session yet.
+func (ss *Sessions) has(dir string) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.byDir[dir] != nil
+}
+
+// Close ends all sessions, in order; when ctx ends, at once. Nothing is left when it returns.
+func (ss *Sessions) Close(ctx context.Context) error {
+	ss.mu.Lock()
+	ss.closed = true
+	all := ss.byDir
+	ss.mu.Unlock()
+	var (
+		work   sync.WaitGroup
+		mu     sync.Mutex
+		failed error
+	)
+	for _, w := range all {
+		work.Go(func() {
+			if err := w.Close(ctx, session.CloseRequest{}); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", w.dir, err))
+				mu.Unlock()
+			}
+		})
+	}
+	work.Wait()
+	return failed
+}
+
+// contains reports whether a path lies in a directory.
+func contains(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}

@@ -1,0 +1,25 @@
+package lsp
+
+import "sync"
+
+// turns keeps commands in the order in which they came. That is the connection's order, except for those that have let later messages be handled, because
+// they wait for the client's settings.
+type turns struct {
+	mu   sync.Mutex
+	last chan struct{} // closed when the last command that has come is done; nil: none has come
+}
+
+// take gives the next command its place. It may go on once before is closed, or at once if that is nil, and must call done then.
+func (t *turns) take() (before <-chan struct{}, done func()) {
+	own := make(chan struct{})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := t.last
+	t.last = own
+	select {
+	case <-last:
+		last = nil
+	default:
+	}
+	return last, sync.OnceFunc(func() { close(own) })
+}
