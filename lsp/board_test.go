@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -370,5 +371,69 @@ func TestBoardInterrupted(t *testing.T) {
 		if n := f.interrupted("x"); n != 1 {
 			t.Error(n)
 		}
+	}
+}
+
+// A run that was skipped, or cancelled before its turn, leaves its cell as it was before.
+func TestBoardRunsInVain(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n")
+	cell := f.doc().IDs()[0]
+	is := func(want string) {
+		t.Helper()
+		if r, _ := f.lastRun(boardURI, cell); r.ID != want {
+			t.Errorf("the last run is %q, want %q", r.ID, want)
+		}
+	}
+	start := func(id string) {
+		f.events(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: id}})
+	}
+	finish := func(id string, s event.Status) {
+		f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: id}, Status: s})
+	}
+	f.ran("never", 1)
+	finish("never", event.StatusSkipped)
+	is("")
+	f.ran("begun", 1)
+	start("begun")
+	f.ran("waits", 1)
+	f.ran("waits, too", 1)
+	is("waits, too")
+	finish("waits", event.StatusSkipped)
+	is("waits, too")
+	f.told = change{}
+	finish("waits, too", event.StatusInterrupted)
+	is("begun")
+	if d := f.told.docs[boardURI]; d == nil || !d.cells[cell] {
+		t.Errorf("told %+v", f.told)
+	}
+	finish("begun", event.StatusInterrupted)
+	is("begun")
+	f.ran("could not", 1)
+	finish("could not", event.StatusDied)
+	is("could not")
+	if _, known := f.run("waits"); known || len(f.active(f.w)) > 0 {
+		t.Error("what was in vain is still there")
+	}
+}
+
+// No event of a run is entered before the run is.
+func TestBoardBegins(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n")
+	c, _ := f.doc().File.Cell(1)
+	r := &Run{Doc: boardURI, Cell: f.doc().ID(c), workspace: f.w}
+	done := make(chan struct{})
+	ids, err := f.begin([]*Run{r}, func() ([]string, error) {
+		go func() {
+			defer close(done)
+			f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r"}, Status: event.StatusOK})
+		}()
+		return []string{"r"}, nil
+	})
+	<-done
+	if r, _ := f.run("r"); err != nil || ids[0] != "r" || r.Status != event.StatusOK {
+		t.Errorf("%v, %v, %+v", ids, err, r)
+	}
+	if _, err := f.begin([]*Run{{}}, func() ([]string, error) { return nil, errors.New("no") }); err == nil || len(f.active(nil)) > 0 {
+		t.Error(err)
 	}
 }

@@ -26,8 +26,10 @@ var Wished = make(chan struct{}, 1)
 type telling struct {
 	session.API
 
-	mu   sync.Mutex
-	subs []session.Subscription
+	mu       sync.Mutex // guards what follows
+	subs     []session.Subscription
+	fronts   []session.Subscription // those of subs that hear questions
+	answered []string               // what was answered to questions of the test
 }
 
 // NewTelling makes a session one for test/publish.
@@ -41,15 +43,40 @@ func (t *telling) Subscribe(ctx context.Context, r session.SubscribeRequest) (se
 	if err == nil {
 		t.subs = append(t.subs, sub)
 	}
+	if err == nil && r.Front != "" {
+		t.fronts = append(t.fronts, sub)
+	}
 	return sub, err
+}
+
+// Answer implements [session.API].
+func (t *telling) Answer(ctx context.Context, question, choice string) error {
+	if !strings.HasPrefix(question, "test") {
+		return t.API.Answer(ctx, question, choice)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answered = append(t.answered, question+": "+choice)
+	return nil
 }
 
 func (t *telling) tell(ev event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, sub := range t.subs {
+	subs := t.subs
+	if _, ok := ev.(*event.Question); ok {
+		subs = t.fronts
+	}
+	for _, sub := range subs {
 		sub.(interface{ Tell(event.Event) }).Tell(ev)
 	}
+}
+
+// recentTelling is the session in which something was done last.
+func (s *server) recentTelling() *telling {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recent.API.(*telling)
 }
 
 // The tests ask the server for the text that it has, and have it fail, by a feature of their own.
@@ -91,11 +118,14 @@ func init() {
 				if err != nil {
 					return nil, err
 				}
-				s.mu.Lock()
-				w := s.recent
-				s.mu.Unlock()
-				w.API.(*telling).tell(ev)
+				s.recentTelling().tell(ev)
 				return nil, nil
+			}),
+			"test/answered": rpc.Request(func(context.Context, *struct{}) ([]string, error) {
+				t := s.recentTelling()
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				return t.answered, nil
 			}),
 			"test/flood": rpc.Request(func(_ context.Context, p *struct{ Bytes int }) (any, error) {
 				for range p.Bytes >> 16 {

@@ -58,8 +58,11 @@ type Options struct {
 	Raw          bool     // do not initialize: the test does it itself
 }
 
-// Answers say what the editor answers to what the server asks, by method. An *[Error] is a refusal.
+// Answers say what the editor answers to what the server asks, by method. An *[Error] is a refusal, and a [Later] an answer that has to be waited for.
 type Answers map[string]func(Message) any
+
+// Later returns the answer when it is there. The editor reads on meanwhile.
+type Later func() any
 
 // Message is one message, as it came.
 type Message struct {
@@ -527,12 +530,17 @@ func (e *Editor) answer(m Message) {
 	case m.Method == "workspace/applyEdit":
 		result = Object{"applied": true}
 	}
-	answer := Object{"jsonrpc": "2.0", "id": m.ID, "result": result}
-	if refusal, ok := result.(*Error); ok {
-		answer = Object{"jsonrpc": "2.0", "id": m.ID, "error": Object{"code": refusal.Code, "message": refusal.Message}}
-	}
-	body, _ := json.Marshal(answer)
-	go e.WriteRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)) // a server that does not read must not keep the editor from reading
+	go func() { // a server that does not read must not keep the editor from reading
+		if later, ok := result.(Later); ok {
+			result = later()
+		}
+		answer := Object{"jsonrpc": "2.0", "id": m.ID, "result": result}
+		if refusal, ok := result.(*Error); ok {
+			answer = Object{"jsonrpc": "2.0", "id": m.ID, "error": Object{"code": refusal.Code, "message": refusal.Message}}
+		}
+		body, _ := json.Marshal(answer)
+		e.WriteRaw(fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body))
+	}()
 }
 
 // Settings changes the settings and tells the server.
