@@ -96,7 +96,7 @@ func TestPull(t *testing.T) {
 	pool.told(t, "pull a b, pull x, release, release", "pull x", "pull a b, pull x, release, release")
 }
 
-// After a death what the others hold can be pulled: those that wait for the dead one are interrupted first. Nothing else is done on them.
+// After a death the others' variables can be pulled: ranks that wait for the dead one are interrupted first. Nothing else runs on them.
 func TestSurvivors(t *testing.T) {
 	pool := newFakePool(4)
 	e, _ := start(t, Options{Pool: pool, DeathGrace: time.Millisecond, InterruptGrace: 50 * time.Millisecond})
@@ -136,7 +136,7 @@ func TestSurvivors(t *testing.T) {
 	pool.told(t, "", "groups, pull a, groups, pull a, groups", "groups, groups, pull a", "groups, groups")
 }
 
-// What a command holds is let go when the process ends that has asked for it.
+// What a command holds is released when the process that has asked for it ends.
 func TestPayloadsOfTheDead(t *testing.T) {
 	pool := newFakePool(1)
 	e, _ := start(t, Options{Pool: pool})
@@ -386,7 +386,7 @@ func TestAutodipLeavesTheLocalNamespace(t *testing.T) {
 	}
 }
 
-// What %pxconfig sets holds for the %%px and the %px that come after it, and for autopx, as far as they do not say it themselves.
+// What %pxconfig sets holds for later %%px and %px, and for autopx, where they do not say so themselves.
 func TestPxConfig(t *testing.T) {
 	pool := newFakePool(3)
 	e, rec := start(t, Options{Pool: pool})
@@ -525,7 +525,7 @@ func TestResultIsBounded(t *testing.T) {
 	mustWait(t, e, id)
 }
 
-// To cancel a run is to cancel what its cell waits for, once each time.
+// Cancelling a run cancels the runs that its cell waits for, once each time.
 func TestCancelReachesNestedRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -550,7 +550,7 @@ func TestCancelReachesNestedRuns(t *testing.T) {
 	})
 }
 
-// Ranks that do not react to the end of a cell's time are given up also in a run that the cell has asked for.
+// Ranks that do not react to a cell's timeout are given up, also in a run that the cell has asked for.
 func TestTimeoutReachesNestedRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -572,7 +572,7 @@ func TestTimeoutReachesNestedRuns(t *testing.T) {
 	})
 }
 
-// Of a rank that is deaf to an interrupt the nested run tells, and not also the cell that waits for it.
+// The nested run warns of a rank that is deaf to an interrupt, and the cell that waits for it does not.
 func TestDeafRankOfANestedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -597,7 +597,7 @@ func TestDeafRankOfANestedRun(t *testing.T) {
 	})
 }
 
-// A cell that does not react to the end of its time is given up, and what it has asked for with it.
+// A cell that does not react to its timeout is given up, and what it has asked for with it.
 func TestCommandsOfAGivenUpRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -712,7 +712,7 @@ func TestThreadsAsk(t *testing.T) {
 	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+e.session+`-4","run_status":"ok","parts":[{"rank":0,"status":"ok"}]}`)
 }
 
-// What a local cell pushes is there for a cell that is started at once after it.
+// A cell that is started right after a local cell finds what that has pushed.
 func TestAskingCellsKeepTheirPlace(t *testing.T) {
 	pool := newFakePool(1)
 	e, _ := start(t, Options{Pool: pool})

@@ -9,7 +9,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// faultyPool has a fault of ours in it.
+// faultyPool is a pool with a bug.
 type faultyPool struct{ *fakePool }
 
 func (faultyPool) Ranks(context.Context) ([]Process, error) { panic("a slip") }

@@ -66,7 +66,7 @@ func dispatchAllocs(t *testing.T, size int) float64 {
 	})
 }
 
-// What a rank more costs a dispatch is few allocations, and the same for every rank.
+// Each further rank costs a dispatch few allocations, and always the same number.
 func TestAllocationsOfADispatch(t *testing.T) {
 	few, more, many := dispatchAllocs(t, 8), dispatchAllocs(t, 72), dispatchAllocs(t, 136)
 	perRank := (many - more) / 64
@@ -91,7 +91,7 @@ func TestOneEncoding(t *testing.T) {
 	}
 }
 
-// written is how many times this process has asked the system to write, and ok is false where nobody counts that.
+// written is how often this process has asked the system to write; ok is false if that is not counted.
 func written(t *testing.T) (calls int, ok bool) {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/io")
@@ -104,8 +104,8 @@ func written(t *testing.T) (calls int, ok bool) {
 	return calls, found && err == nil
 }
 
-// A run's journal takes a write for each piece of output, and three for all else: its record, how it ended, and the index. That of a run that
-// prints nothing takes none.
+// A run's journal takes one write for each piece of output, and three for everything else: its record, how it ended, and the index. A silent run
+// takes none.
 func TestWritesOfAJournal(t *testing.T) {
 	if _, ok := written(t); !ok {
 		t.Skip("nobody counts writes here")

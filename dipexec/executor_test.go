@@ -243,7 +243,7 @@ func TestCancelWhileThePoolStarts(t *testing.T) {
 	}
 }
 
-// Of a rank that was stopped it is known why it does not answer.
+// If a rank was stopped, the user is told why it does not answer.
 func TestInterruptOfStoppedRank(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(3)
@@ -316,7 +316,7 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
-// Code that goes on after the interrupt, or to its end, has run out of time all the same.
+// Code that goes on after the interrupt, or to its end, still counts as timed out.
 func TestTimeoutOfCodeThatEndsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -379,7 +379,7 @@ func TestDeath(t *testing.T) {
 			"log warning: rank 2 has not answered the interrupt for 5s; native code or a handler of SIGINT may be the reason",
 			"run_finished died: rank 1 was killed by SIGKILL")
 		x[2].ok()
-		// The dead rank is told of again in the run that asks for it, and that run ends.
+		// A run that asks for the dead rank reports the death again, and ends.
 		next := mustStart(t, e, Request{Target: target(t, "ranks:1")})
 		if r := mustWait(t, e, next); r.Status != event.StatusDied {
 			t.Errorf("report %+v", r)
@@ -528,7 +528,7 @@ func TestBackpressureReachesTheRank(t *testing.T) {
 	})
 }
 
-// Who subscribes to some kinds of events has no others, however many there are.
+// A subscription to some kinds of events gets no others, however many there are.
 func TestSubscriptionOfKinds(t *testing.T) {
 	pool := newFakePool(1)
 	e, _ := start(t, Options{Pool: pool})
@@ -549,7 +549,7 @@ func TestSubscriptionOfKinds(t *testing.T) {
 	}
 }
 
-// What is told of a run belongs to it while it goes on.
+// A note about a run belongs to the run while it goes on.
 func TestNote(t *testing.T) {
 	pool := newFakePool(1)
 	e, rec := start(t, Options{Pool: pool})

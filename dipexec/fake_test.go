@@ -215,7 +215,7 @@ func (p *fakeProcess) say(word string) {
 	p.said = append(p.said, word)
 }
 
-// told returns what the process was asked for and told, a word each.
+// told returns what the process was asked and told, a word each.
 func (p *fakeProcess) told() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

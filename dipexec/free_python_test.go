@@ -23,7 +23,7 @@ type torchPool struct {
 	t   *testing.T
 	e   *Executor
 	rec *recorder
-	two bool // torch 2.0 or newer, in which whatever holds a group goes on with it
+	two bool // torch 2.0 or newer, which mends groups in place
 }
 
 // startTorch starts it. dir is that of the files that cells name.
@@ -80,7 +80,7 @@ func (p *torchPool) begun(id string, ranks ...int) {
 	}
 }
 
-// interrupted interrupts a run, whose ranks then have to be back and agree.
+// interrupted interrupts a run; after that its ranks must be back and agree.
 func (p *torchPool) interrupted(id string) time.Duration {
 	p.t.Helper()
 	at := time.Now()

@@ -86,7 +86,7 @@ func TestFree(t *testing.T) {
 	})
 }
 
-// Of groups that nobody will use nothing is said.
+// Nothing is said about groups that nobody will use.
 func TestFreeTheLastRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})
@@ -110,7 +110,7 @@ func TestFreedAtSeveralPlaces(t *testing.T) {
 	}
 }
 
-// A rank that is not free at the first try is told of once.
+// A rank that is not free at the first try is reported once.
 func TestFreedAtTheSecondTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})
@@ -155,7 +155,8 @@ func TestInterruptAgainWhereNobodyWaits(t *testing.T) {
 	})
 }
 
-// Where all may come yet, it is waited until they stand still; code that goes on with its collectives is left alone until the second interrupt.
+// While all ranks may still come, nothing is broken until they stand still. Code that goes on with its collectives is left alone until the second
+// interrupt.
 func TestFreeWhereNobodyIsMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})
@@ -213,7 +214,7 @@ func TestFreeAtOnce(t *testing.T) {
 	}
 }
 
-// Where no rank can say anything at the second interrupt, they are freed at once when one can, also if none of them stands still.
+// If no rank can answer at the second interrupt, they are freed as soon as one can, even if none of them stands still.
 func TestFreeOnceRanksAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})
@@ -277,7 +278,7 @@ func TestFreeAtOtherEnds(t *testing.T) {
 	})
 }
 
-// What else happens while ranks are freed and mended keeps nobody waiting.
+// While ranks are freed and mended, other things go on.
 func TestFreeMeanwhile(t *testing.T) {
 	silence := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	synctest.Test(t, func(t *testing.T) { // a rank never answers, and is not back
@@ -349,7 +350,7 @@ func TestFreeMeanwhile(t *testing.T) {
 	})
 }
 
-// Ranks that agree after an interrupt keep their groups, and only what trains over them is brought to agree.
+// Ranks that agree after an interrupt keep their groups; only models that train over them are made to agree.
 func TestInterruptThatLeavesRanksInStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -416,7 +417,7 @@ func TestPushFreesWhoWaits(t *testing.T) {
 	}
 }
 
-// A pull goes before the run that has the ranks once a hang is told of that, and only then.
+// A pull is served before the run on the ranks has ended once that run has a hang, and only then.
 func TestPullBesideAHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHung(t, Options{})

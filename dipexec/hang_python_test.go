@@ -24,7 +24,7 @@ import (
 
 var updateCases = flag.Bool("update", false, "record the cases of hangs into diagnose/testdata")
 
-// hangPython is a pool of four ranks of torch's that are looked at soon, and what cells have there.
+// hangPython is a pool of four ranks with torch that are looked at early, and the names that cells have there.
 type hangPython struct {
 	t       *testing.T
 	e       *Executor
@@ -85,7 +85,7 @@ if rank == 0: print(torch.__version__, end="")`, h.dir))
 	return h
 }
 
-// hang is one that is to be found.
+// hang is a hang that must be found.
 type hang struct {
 	name   string
 	target string       // "": all ranks
@@ -98,7 +98,7 @@ type hang struct {
 
 var hangNumber = regexp.MustCompile(` #\d+|: kill -CONT \d+ lets it go on| \(\d+ % of a core\)`)
 
-// find runs the code until what it is to be found is told, gets the ranks out, and looks that this is told.
+// find runs the code until the expected finding is published, gets the ranks out, and checks that the end of the hang is published.
 func (h *hangPython) find(want hang) {
 	h.t.Helper()
 	h.count++
@@ -222,7 +222,7 @@ func (h *hangPython) free() {
 	}
 }
 
-// inStep looks that the ranks are as they were.
+// inStep checks that the ranks are in step again.
 func (h *hangPython) inStep() {
 	prints(h.t, h.e, "remote", "t = torch.ones(1); dist.all_reduce(t); assert t.item() == 4, t; assert kept == rank", "")
 }
@@ -260,7 +260,7 @@ func (h *hangPython) record(name string) {
 	}
 }
 
-// Every kind of hang that ranks can be got out of by letting the missing one come.
+// Every kind of hang that ends when the missing rank comes.
 func TestPythonHangs(t *testing.T) {
 	h := startHangPython(t)
 	h.find(hang{name: "finished", text: "all_reduce (default group, float32[4]): ranks 0-1,3 wait at train.py:W for rank 2, which has finished this cell", code: `
@@ -383,7 +383,7 @@ if rank == 2:
 dist.all_reduce(torch.ones(4)) #W`, free: h.kill, status: event.StatusDied})
 }
 
-// Nobody is missing where the network does not get through.
+// If the network is blocked, nobody is missing.
 func TestPythonHangOnTheNetwork(t *testing.T) {
 	const inside = "DIPLS_TEST_NETWORK"
 	if os.Getenv(inside) == "" {

@@ -41,7 +41,7 @@ func hangsOf(rec *recorder) []string {
 
 func (p *fakeProcess) asked() int { return strings.Count(p.told(), "groups") }
 
-// Who waits for whom is told within two seconds of the first look, in the journal too, and that it is over before the run's end is told.
+// Who waits for whom is published within two seconds of the first look, also in the journal, and that it is over, before the end of the run.
 func TestHangIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -94,7 +94,7 @@ func TestHangIsTold(t *testing.T) {
 	})
 }
 
-// Ranks that get on are looked at less and less often, and nothing is said of them.
+// Ranks that make progress are looked at less and less often, and nothing is said about them.
 func TestHealthyRanksAreLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -123,7 +123,7 @@ func TestHealthyRanksAreLeftAlone(t *testing.T) {
 	})
 }
 
-// Nobody looks where nobody may wait for another, or where it is not wanted.
+// There is no look if no rank can wait for another, or if none is wanted.
 func TestNobodyLooksForHangs(t *testing.T) {
 	for _, c := range []struct {
 		size  int
@@ -173,7 +173,7 @@ func TestHangOfALaterRun(t *testing.T) {
 	})
 }
 
-// A rank that is late to answer has not got on for that: what was found out of it stays, and keeps its number.
+// A late answer is no progress: the finding stays, and keeps its number.
 func TestHangOfRanksThatAnswerLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -208,7 +208,7 @@ func TestHangOfRanksThatAnswerLate(t *testing.T) {
 	})
 }
 
-// A rank that is slow is no alarm. That it has moved on is told now and then, and that it has come at the next look.
+// A slow rank is no alarm. That it has moved on is reported now and then, and at the next look that it has come.
 func TestSlowRank(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -236,7 +236,7 @@ func TestSlowRank(t *testing.T) {
 	})
 }
 
-// What a hang says of a rank that stands still is not said again.
+// What a hang says about a rank that stands still is not repeated.
 func TestStandstillInAHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -272,7 +272,7 @@ func TestStandstillInAHang(t *testing.T) {
 	})
 }
 
-// What a cell runs on the ranks is looked at as the cell itself, and goes on to be while it is interrupted.
+// A cell's nested runs are looked at like the cell itself, also while they are interrupted.
 func TestHangOfANestedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -305,8 +305,8 @@ func TestHangOfANestedRun(t *testing.T) {
 	})
 }
 
-// Ranks that wait for something else than a collective are an information once two looks that come anyway have found them there, told again when
-// that has lasted twice as long, and over at the first look at which one has moved.
+// Ranks that wait outside of collectives are reported, as information, once two regular looks have found them there, and again when that has
+// lasted twice as long. It is over at the first look that finds one moved.
 func TestRanksThatWaitOutside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(3)

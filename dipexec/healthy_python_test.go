@@ -23,7 +23,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// healthyPrelude is a module of the user's, with what real programs do. A rank that comes to a meeting with others notes that before, so that
+// healthyPrelude is a module of the user's that does what real programs do. A rank that comes to a meeting with others notes that first, so that
 // the test knows who was late.
 const healthyPrelude = `import os, subprocess, sys, threading, time
 import numpy as np
@@ -92,8 +92,8 @@ def same(model):
     assert all(torch.equal(t, flat) for t in gathered), rank
 `
 
-// healthy are programs in which ranks are uneven and nothing is wrong. LATE is what a rank calls that is late, WHO which one that is, S for how many
-// seconds, and N how often they meet; ROUND is another number each time.
+// healthy are programs in which ranks are uneven and nothing is wrong. LATE is what the late rank calls, WHO is that rank, S for how many
+// seconds it is late, and N how often ranks meet; ROUND is a new number each time.
 var healthy = map[string]string{
 	"cell": `
 for i in range(N):
@@ -434,7 +434,7 @@ func (h *healthyPython) arrivals(since time.Time) [][]arrival {
 	return found
 }
 
-// wrong says what is wrong with a finding about ranks of which nothing is wrong.
+// wrong says what is wrong with a finding about healthy ranks.
 func (h *healthyPython) wrong(told toldHang, arrivals [][]arrival) string {
 	switch told.Variant {
 	case "slow", "elsewhere", "native", "silent", "different", "several", "finished", "unpaired":
@@ -465,7 +465,7 @@ func (h *healthyPython) wrong(told toldHang, arrivals [][]arrival) string {
 	return ""
 }
 
-// Ranks that are uneven, as they are in healthy runs, are told as what they are: nobody is named who is not late.
+// Ranks that are uneven, as in healthy runs, are reported as slow, and only those that are late are named.
 func TestStressHealthyRuns(t *testing.T) {
 	python := testpython.Need(t)
 	if exec.Command(python, "-c", "import torch.distributed").Run() != nil {

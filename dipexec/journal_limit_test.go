@@ -75,7 +75,7 @@ func TestJournalOnADiskThatGetsFull(t *testing.T) {
 		t.Errorf("lacking are %q, want %q", got, want)
 	}
 
-	// A run of which nothing can be kept at all is told of, too.
+	// A run that nothing can be kept of is reported, too.
 	made, err := filepath.Glob(filepath.Join(j.Dir(), ".*")) // ahead, for the next run
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func usage(t *testing.T, dir string) (total int64) {
 	return total
 }
 
-// Of a run that prints more than its journal may take, the oldest and the newest are kept, and given back with a word between them.
+// If a run prints more than its journal may take, the oldest and the newest output is kept, and read back with a log event in between.
 func TestJournalLimit(t *testing.T) {
 	const limit = 256 << 10
 	pool := newFakePool(2)

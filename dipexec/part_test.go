@@ -8,7 +8,7 @@ import (
 	"dipls/ranks"
 )
 
-// A part has one outcome: what it sends, or what its run makes of it when it gives the part up.
+// A part has one outcome: the one that it sends, or the run's if the run gives the part up.
 func TestPartOutcome(t *testing.T) {
 	r := &run{change: make(chan struct{}, 1)}
 	r.left.Store(2)

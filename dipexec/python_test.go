@@ -99,7 +99,7 @@ odd, good = Odd(), 1
 	prints(t, e, "ranks:0", "print('good' in globals(), 'odd' in globals())", "False False\n")
 }
 
-// What goes without a line does what the magics do.
+// Requests without code do what the magics do.
 func TestPythonTransfersWithoutALine(t *testing.T) {
 	e, _ := startPython(t, 2)
 	transfer := func(tr Transfer, want string) {
@@ -125,7 +125,7 @@ func TestPythonTransfersWithoutALine(t *testing.T) {
 	transfer(Transfer{Names: []string{"x"}, Ranks: rankList(t, "5")}, "error ValueError: there is no rank 5: the pool has ranks 0-1")
 }
 
-// A rank that dies of a variable is told of, and the others do not have it.
+// If a rank dies of a variable, that is reported, and the others do not have the variable.
 func TestPythonDeathInPush(t *testing.T) {
 	e, rec := startPython(t, 2)
 	fails(t, e, "local", `
@@ -176,13 +176,13 @@ import os
 if "RANK" not in os.environ:
     get_ipython().run_line_magic("px", "import os; x = int(os.environ['RANK']); print('on', x); x")
     get_ipython().run_line_magic("pxresult", "")`)
-	// The magic repeats the values, which are its own output, and not what the ranks have printed.
+	// The magic repeats values, which are its own output, but not what the ranks have printed.
 	if got := printed(t, r); r.Status != event.StatusOK || got != "Out[0]: 0\nOut[1]: 1\n" {
 		t.Errorf("report %+v, printed %q", r, got)
 	}
 	fails(t, e, "local", "%px 1/0", "RankError: ZeroDivisionError: division by zero", "ranks 0-1")
 
-	// Interrupted while it waits for the ranks, the cell has them interrupted, too.
+	// A cell that is interrupted while it waits for the ranks interrupts them, too.
 	id := mustStart(t, e, Request{Target: target(t, "local"), Code: "%px print('begun', flush=True); import time; time.sleep(600)"})
 	for rank := range 2 {
 		rec.await(t, "begun", func(ev event.Event) bool {
@@ -232,7 +232,7 @@ dist.all_reduce(torch.tensor([100.0]))`}))
 	prints(t, e, "remote", sum, "sum 2.0\nsum 2.0\n")
 	givenUp()
 	prints(t, e, "local", "%px "+sum, "")
-	// Whoever knows what is missing can make up for it.
+	// A user who knows what is missing can make up for it.
 	givenUp()
 	prints(t, e, "local", "%%dip --anyway -r 0\ndist.all_reduce(torch.ones(1))", "")
 	prints(t, e, "ranks:0-1", sum, "sum 2.0\nsum 2.0\n")

@@ -77,7 +77,7 @@ func TestQueueOrder(t *testing.T) {
 	})
 }
 
-// Whoever does not want its turn yet keeps its place, and whoever gives it up lets the next one go.
+// A holder that does not want its turn yet keeps its place; one that leaves lets the next one go.
 func TestQueueKeepsPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := new(queue)
@@ -334,8 +334,8 @@ func randomScenario(t *testing.T, r *rand.Rand) scenario {
 	return s
 }
 
-// Whatever runs there are and whatever their cells ask for, in the end all have had their turn: one at a time, and in the order
-// in which one would carry them out by hand.
+// Whatever runs there are and whatever their cells ask for, in the end all have had their turn: one at a time, in the order
+// in which a person would run them.
 func TestEverythingHasItsTurn(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"dipls/internal/stress"
 )
 
-// replayed is all that comes of a subscription from a run on, until the executor is closed.
+// replayed is everything from a subscription that begins at a run, until the executor is closed.
 func replayed(replay *Replay, sub *event.Subscription) (events []event.Event, err error) {
 	defer replay.Close()
 	for {
@@ -41,7 +41,7 @@ func replayed(replay *Replay, sub *event.Subscription) (events []event.Event, er
 	}
 }
 
-// told is what events say of each process of each run, with pieces of text put together; only runs that are meant count.
+// told is what events say about each process of each wanted run, with pieces of text put together.
 func told(events []event.Event, meant ...string) map[string]string {
 	said := map[string]string{}
 	for _, ev := range events {
@@ -63,7 +63,7 @@ func told(events []event.Event, meant ...string) map[string]string {
 	return said
 }
 
-// Who subscribes from a run on hears each event of it and of later ones once, whatever is printed at that moment.
+// A subscription from a run on gets each event of it and of later ones once, whatever is printed at that moment.
 func TestStressSubscribeFrom(t *testing.T) {
 	rng := stress.Rand(t)
 	for range stress.Rounds(3, 200) {
@@ -143,7 +143,7 @@ func TestStressSubscribeFrom(t *testing.T) {
 	}
 }
 
-// What a run in progress has told stands in memory while it prints nothing, and late output comes once.
+// The events of a silent run in progress are replayed from memory, and late output comes once.
 func TestSubscribeFrom(t *testing.T) {
 	pool := newFakePool(1)
 	e, _ := start(t, Options{Pool: pool, Journal: newJournal(t, journal.Options{})})

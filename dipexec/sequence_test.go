@@ -35,7 +35,7 @@ func endsAs(t *testing.T, e *Executor, id, want string) {
 	}
 }
 
-// Each run waits for the one before, be it on other processes, and what was started later for those on its own.
+// Each run waits for the one before it, even if that is on other processes; runs that are started later wait for those on their own processes.
 func TestSequence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -78,7 +78,7 @@ func TestSequence(t *testing.T) {
 	})
 }
 
-// Cells whose turn does not come have an end, and no other event.
+// Cells whose turn does not come have an end and no other event.
 func TestSkipped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -170,7 +170,7 @@ func TestSequenceDoesNotWaitForNoBlock(t *testing.T) {
 	})
 }
 
-// What is cancelled before its turn has those behind it skipped, or come when it is their turn.
+// If a run is cancelled before its turn, those after it are skipped or, with goOn, run when their turn comes.
 func TestCancelInSequence(t *testing.T) {
 	for _, goOn := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"dipls/dipexec/event"
 )
 
-// What stands still is told once, as part of the run that waits for it, and so is that it goes on.
+// A process that stands still is reported once, as part of the run that waits for it, and so is that it goes on.
 func TestStandstillIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(2)
@@ -63,7 +63,7 @@ func TestStandstillOfAnIdleProcess(t *testing.T) {
 	})
 }
 
-// To look takes seconds where a process does not answer. A run that is started meanwhile begins no second look beside it.
+// A look takes seconds if a process does not answer. A run that is started meanwhile begins no second look.
 func TestStandstillIsLookedForOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)

@@ -136,7 +136,7 @@ func TestRanksOutOfStep(t *testing.T) {
 	}
 }
 
-// What cannot be mended refuses to run, but for who knows what to make up for.
+// Ranks that cannot be mended refuse a cell, unless it says --anyway.
 func TestRanksThatCannotBeMended(t *testing.T) {
 	e, rec, pool := afterCounts(t, 7, 8)
 	pool.ranks[1].mends(func(wire.MendRequest) (*wire.MendReply, error) {
@@ -180,7 +180,7 @@ func TestRanksThatCannotBeMended(t *testing.T) {
 	})
 }
 
-// Whoever runs a cell all the same on ranks that are only out of step, finds their groups as they were.
+// With --anyway, groups of ranks that are only out of step stay as they were.
 func TestAnywayMendsNothing(t *testing.T) {
 	e, _, pool := afterCounts(t, 7, 8)
 	id := mustStart(t, e, Request{Directive: cells.Directive{Target: target(t, "ranks:0"), Anyway: true}})
@@ -211,7 +211,7 @@ func TestRanksOnTheirWayIntoStep(t *testing.T) {
 	}
 }
 
-// The groups of some ranks only count among these.
+// The groups of some ranks are compared only among these.
 func TestSubgroupOutOfStep(t *testing.T) {
 	pool := newFakePool(4)
 	e, rec := start(t, Options{Pool: pool})

@@ -59,7 +59,7 @@ func TestChoice(t *testing.T) {
 	}
 }
 
-// What keeps GPUs from being looked for is not the user's mistake.
+// If GPUs cannot be looked for, that is not the user's mistake.
 func TestChoiceWithoutDriver(t *testing.T) {
 	fakeGPUs(t, 1)
 	if err := os.WriteFile(os.Getenv("PATH")+"/nvidia-smi", []byte("#!/bin/sh\necho no driver\nexit 9\n"), 0o700); err != nil {

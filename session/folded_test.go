@@ -85,7 +85,7 @@ rank 3, thread "watch"
 	}
 }
 
-// Where there is little room, the innermost lines of the user's are what is left.
+// With little room, the innermost of the user's lines are left.
 func TestFoldStacksShort(t *testing.T) {
 	deep := FoldedStack{Who: []ranklist.Who{ranklist.Rank(0)}}
 	for line := range 30 {
@@ -105,7 +105,7 @@ func TestFoldStacksShort(t *testing.T) {
 	}
 }
 
-// A stack may hold what steers a terminal: a file's name, a line of code.
+// A stack may contain control characters: in a file's name, in a line of code.
 func TestFoldStacksIsClean(t *testing.T) {
 	bad := FoldedStack{Who: []ranklist.Who{ranklist.Rank(0)}, Thread: "\x1b]0;x\a", Frames: []wire.StackFrame{
 		{Frame: wire.Frame{File: "/p/a\x1b[2Jb.py", Line: 1, Name: "f\n", Run: "r"}, Source: "x = '\x1b[31m'\ny"},

@@ -36,7 +36,7 @@ func testContext(t testing.TB) context.Context {
 // quick is a ladder for processes that are known to refuse.
 var quick = ranks.Ladder{Ask: 50 * time.Millisecond, Interrupt: 50 * time.Millisecond, Terminate: 50 * time.Millisecond, Kill: 10 * time.Second}
 
-// fixture is a session, with what it has told.
+// fixture is a session, and the sentences that it has told.
 type fixture struct {
 	*processes
 	t testing.TB
@@ -167,7 +167,7 @@ func waitFor(t testing.TB, what string, ch <-chan struct{}) {
 	}
 }
 
-// await waits for a condition that something outside brings about.
+// await waits for a condition that another process brings about.
 func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(testTimeout)

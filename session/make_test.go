@@ -237,7 +237,7 @@ func TestMakeReplacesWhatNobodyUsed(t *testing.T) {
 	}
 }
 
-// A pool that died is not replaced until somebody says so.
+// A pool that has died is not replaced until somebody asks for that.
 func TestMakeAfterDeath(t *testing.T) {
 	for _, cmd := range []wire.MakeCommand{{}, {Ranks: 3}, {Restart: true}, {Ranks: 3, Restart: true}} {
 		f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
@@ -385,7 +385,7 @@ func TestCloseDuringMake(t *testing.T) {
 	}
 }
 
-// Who has heard that the node has died may restart at once, and who has not as well: what is left of it goes meanwhile.
+// A restart is possible right after the death of the node, whether the caller knows of it or not: what is left of the node goes meanwhile.
 func TestStressRestartRightAfterNodeDeath(t *testing.T) {
 	for _, heard := range []bool{true, false} {
 		for round := range stress.Rounds(4, 50) {
@@ -481,7 +481,7 @@ func TestMakeAfterNodeDeath(t *testing.T) {
 	}
 }
 
-// Everybody may do everything at the same time.
+// All calls may be made at the same time.
 func TestConcurrent(t *testing.T) {
 	f := newFixture(t, fakerank.Config{})
 	ctx := testContext(t)

@@ -11,7 +11,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// What is prepared is there when it is needed, and no more is started.
+// What was prepared is there when it is needed, and nothing else was started.
 func TestPrepare(t *testing.T) {
 	f := newFixture(t, fakerank.Config{})
 	if err := f.Prepare(testContext(t)); err != nil {

@@ -54,7 +54,7 @@ func TestLazy(t *testing.T) {
 	}
 }
 
-// Whoever gives up leaves the start going for the others.
+// If a call gives up, the start goes on for the others.
 func TestGiveUpWaiting(t *testing.T) {
 	f := newFixture(t, fakerank.Config{})
 	ctx, cancel := context.WithCancelCause(context.Background())

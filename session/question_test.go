@@ -17,7 +17,7 @@ import (
 	"dipls/ranks/fakerank"
 )
 
-// front is a front with what it has heard.
+// front is a front with the events that it got.
 type front struct {
 	t     testing.TB
 	sub   Subscription
@@ -79,7 +79,7 @@ func answer(t testing.TB, s *Session, q *event.Question, choice string) {
 	}
 }
 
-// Those who need the same wait for one answer, which the front is asked for whose call needed it first.
+// Calls that need the same wait for one answer; the front of the first call is asked.
 func TestQuestionIsAskedOnce(t *testing.T) {
 	s := newSession(t, fakerank.Config{Missing: []string{"zmq"}})
 	one, other := newFront(t, s, SubscribeRequest{Front: "one"}), newFront(t, s, SubscribeRequest{Front: "other"})
@@ -120,7 +120,7 @@ func TestQuestionIsAskedOnce(t *testing.T) {
 	})
 }
 
-// Where nobody can be asked what lacks is an error; a front that leaves, or the end of the session, ends its questions.
+// If nobody can be asked, missing packages are an error. A front that leaves, or the end of the session, ends its questions.
 func TestQuestionWithNobody(t *testing.T) {
 	s := newSession(t, fakerank.Config{Missing: []string{"zmq"}})
 	run := began(t, s, wants(Choice{}), on(cells.Local, ""))
@@ -149,7 +149,7 @@ func TestQuestionWithNobody(t *testing.T) {
 	}
 }
 
-// What is started ahead asks nothing, and the run that needs it meanwhile asks all the same.
+// A start ahead of time asks nothing; a run that needs Python meanwhile asks nevertheless.
 func TestPrepareAsksNothing(t *testing.T) {
 	s := newSession(t, fakerank.Config{Missing: []string{"zmq"}})
 	one := newFront(t, s, SubscribeRequest{Front: "one"})
@@ -251,7 +251,7 @@ func TestTrustAnswers(t *testing.T) {
 	}
 }
 
-// Where nobody can be asked, the interpreter that belongs to the folder runs with a warning.
+// If nobody can be asked, the interpreter that belongs to the folder runs with a warning.
 func TestConsentWithNobody(t *testing.T) {
 	folder, python := own(t)
 	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Dir = folder })
@@ -303,7 +303,7 @@ exec '%s/env/bin/python' "$@"
 	return path
 }
 
-// What lacks is installed once the user agrees, and the front hears how far that is.
+// Missing packages are installed once the user agrees, and the front sees the progress.
 func TestInstallFromQuestion(t *testing.T) {
 	python := bare(t, testpython.Need(t))
 	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Command = nil })

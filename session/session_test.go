@@ -67,7 +67,7 @@ func wantCode(t testing.TB, err error, want Code) {
 	}
 }
 
-// What runs need is started with the settings of the call that started them.
+// Processes that runs need are started with the settings of the call that started the runs.
 func TestSettingsComeWithTheCall(t *testing.T) {
 	s := newSession(t, fakerank.Config{})
 	ctx := testContext(t)
@@ -93,7 +93,7 @@ func TestSettingsComeWithTheCall(t *testing.T) {
 	}
 }
 
-// What a cell asks for by a magic, and a run that this starts, get the settings of the cell's call.
+// What a cell asks for by a magic, and a run that this starts, uses the settings of the cell's call.
 func TestMagicsHaveTheCellsSettings(t *testing.T) {
 	s := newSession(t, fakerank.Config{})
 	run := began(t, s, wants(Choice{Ranks: 3}), on(cells.Local, `ask {"id": 1, "command": "make"}`))
@@ -110,7 +110,7 @@ func TestMagicsHaveTheCellsSettings(t *testing.T) {
 	}
 }
 
-// What takes its turn as a cell does has a run as one.
+// A transfer or the making of a pool takes its turn, and has a run, like a cell.
 func TestTransferAndMakePool(t *testing.T) {
 	s := newSession(t, fakerank.Config{})
 	ctx := testContext(t)
@@ -168,7 +168,7 @@ func TestCodes(t *testing.T) {
 	wantCode(t, s.Prepare(context.Background(), wants(Choice{}), Preparation{}), CodeClosed)
 }
 
-// A call that waits ends with its context; what others need goes on.
+// A call that waits ends with its context; a start that others need goes on.
 func TestContexts(t *testing.T) {
 	s := newSession(t, fakerank.Config{JoinHang: []int{0}}, func(o *Options) { o.Ladder = quick })
 	by := wants(Choice{Ranks: 1})

@@ -28,7 +28,7 @@ func (f *front) all() []event.Event {
 	}
 }
 
-// A subscription tells of the kinds that it names, from now on or from a run on.
+// A subscription gets events of the kinds that it names, from now on or from a run on.
 func TestSubscribe(t *testing.T) {
 	j := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "runs")})
 	t.Cleanup(j.Close)

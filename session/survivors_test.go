@@ -17,7 +17,7 @@ import (
 	"dipls/ranks/wire"
 )
 
-// Whichever rank dies, and whatever the others do then, what these hold comes to the local namespace, nothing else runs on them, and a restart works.
+// Whichever rank dies, and whatever the others do then, their variables can be pulled, nothing else runs on them, and a restart works.
 func TestStressSurvivors(t *testing.T) {
 	python := testpython.Need(t)
 	rng := stress.Rand(t)

@@ -8,7 +8,7 @@ import (
 	"dipls/cells"
 )
 
-// Where a cell goes now depends on autodip, if it says nothing itself.
+// If a cell does not say where it goes, that depends on autodip.
 func TestTargetOf(t *testing.T) {
 	s := New(Options{Dir: t.TempDir()})
 	defer s.Close(t.Context(), CloseRequest{})
@@ -32,7 +32,7 @@ func TestTargetOf(t *testing.T) {
 	}
 }
 
-// An interpreter is seen from the session's folder, whatever this process's own directory is.
+// The path of an interpreter is relative to the session's folder, whatever this process's directory is.
 func TestInterpreterOfFolder(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "a b")
