@@ -13,13 +13,13 @@ import (
 )
 
 // caller is who makes a call that may have to start something: this connection, with the settings of the folder. If the client has not told them yet,
-// later messages are handled while they are waited for; [turns] keeps the commands among them in order.
-func (s *server) caller(ctx context.Context, w *workspace) session.Caller {
+// later messages are handled while they are waited for; [turns] keeps the commands among them in order. The error is that ctx has ended.
+func (s *server) caller(ctx context.Context, w *workspace) (session.Caller, error) {
 	if !s.config.known() {
 		rpc.Release(ctx)
 		s.config.await(ctx)
 	}
-	return session.Caller{Front: s.front, Settings: s.settingsOf(w)}
+	return session.Caller{Front: s.front, Settings: s.settingsOf(w)}, ctx.Err()
 }
 
 // settingsOf are the settings of a workspace as they are known now, as its session takes them.

@@ -97,7 +97,10 @@ func (s *server) operate(ctx context.Context, where whereArgs, start func(*works
 	if err != nil {
 		return nil, err
 	}
-	by := s.caller(ctx, w)
+	by, err := s.caller(ctx, w)
+	if err != nil {
+		return nil, err
+	}
 	r := &Run{Run: view.Run{Target: cells.Local.String()}, workspace: w}
 	_, err = s.board.begin([]*Run{r}, func() ([]string, error) {
 		run, err := start(w, by)
@@ -147,7 +150,11 @@ func (s *server) killPool(ctx context.Context, a *whereArgs) (*textReply, error)
 
 // restartPoolIn is restartPool in a workspace.
 func (s *server) restartPoolIn(ctx context.Context, w *workspace) (*textReply, error) {
-	text, err := w.RestartPool(ctx, s.caller(ctx, w))
+	by, err := s.caller(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	text, err := w.RestartPool(ctx, by)
 	return s.remade(ctx, w, text, err)
 }
 
@@ -171,7 +178,11 @@ func (s *server) restartLocal(ctx context.Context, a *whereArgs) (*noReply, erro
 	if err != nil {
 		return nil, err
 	}
-	return &noReply{}, w.RestartLocal(ctx, s.caller(ctx, w))
+	by, err := s.caller(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return &noReply{}, w.RestartLocal(ctx, by)
 }
 
 func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {

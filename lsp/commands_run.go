@@ -205,7 +205,10 @@ func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []p
 
 // start starts a sequence of runs and gives their ids.
 func (s *server) start(ctx context.Context, w *workspace, d *docs.Snapshot, h how, plan []planned) ([]string, error) {
-	by := s.caller(ctx, w)
+	by, err := s.caller(ctx, w)
+	if err != nil {
+		return nil, err
+	}
 	autodip := s.board.pool(w).Autodip
 	var sequence session.Sequence
 	var runs []*Run

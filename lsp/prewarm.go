@@ -57,5 +57,9 @@ func (p *prewarm) prepare(ctx context.Context, dir, script string) error {
 	if err != nil {
 		return err
 	}
-	return w.Prepare(ctx, p.s.caller(ctx, w), session.Preparation{})
+	by, err := p.s.caller(ctx, w)
+	if err != nil {
+		return err
+	}
+	return w.Prepare(ctx, by, session.Preparation{})
 }

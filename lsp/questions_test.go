@@ -1,6 +1,8 @@
 package lsp_test
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +135,8 @@ func TestCommandsWaitForSettings(t *testing.T) {
 		return e.Send("workspace/executeCommand", command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell}))
 	}
 	sent := []lsptest.Sent{run(1), e.Send("workspace/executeCommand", command("dip.autodip", lsptest.Object{"uri": e.URI("a.py"), "on": true})), run(2)}
+	given := run(1)
+	e.Notify("$/cancelRequest", lsptest.Object{"id": json.Number(given.ID)})
 	e.Replace("a.py", "2\n", "3\n")
 	var text string
 	must(t, e.Call("test/text", lsptest.Object{"uri": e.URI("a.py")}, &text))
@@ -147,10 +151,17 @@ func TestCommandsWaitForSettings(t *testing.T) {
 	for i, reply := range []any{&first, &autodip, &second} {
 		must(t, e.Wait(sent[i], reply))
 	}
+	var answer *lsptest.Error
+	if err := e.Wait(given, nil); !errors.As(err, &answer) || answer.Code != -32800 {
+		t.Errorf("the one that was given up: %v", err)
+	}
 	if !strings.HasSuffix(first.Run, "-1") || autodip.Autodip != "%%dip" || !strings.HasSuffix(second.Run, "-2") {
 		t.Error(first, autodip, second)
 	}
 	for _, run := range []string{first.Run, second.Run} {
 		e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Contains("reason", "/no/python"))
+	}
+	if begun := e.Messages(lsptest.Has("event", "run_started")); len(begun) != 2 {
+		t.Errorf("%d have begun", len(begun))
 	}
 }

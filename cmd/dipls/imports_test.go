@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"dipls/lsp/docs": {"dipls/cells"},
 	"dipls/lsp/rpc":  {},
 	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session"},
-	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec", "dipls/dipexec/event"},
+	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec/event"},
 
 	"dipls/internal/bytesize":   {},
 	"dipls/internal/clean":      {},
