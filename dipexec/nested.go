@@ -12,7 +12,6 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
-	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
@@ -179,7 +178,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 			}
 		case *event.Result:
 			if ev.Rank != nil {
-				result[*ev.Rank] = view.RichText(ev.Data, nil)
+				result[*ev.Rank] = event.RichText(ev.Data, nil)
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package dipexec
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -93,22 +92,4 @@ func (r *run) whySkip() string {
 	default:
 		return what + " failed"
 	}
-}
-
-// Proceed waits until whatever follows a run may begin: until the run has ended or, for a %%px --noblock, until its turn has come.
-// In the first case ended is true and there is a report.
-func (e *Executor) Proceed(ctx context.Context, id string) (report event.Report, ended bool, err error) {
-	e.mu.Lock()
-	r := e.runs[id]
-	e.mu.Unlock()
-	if r != nil {
-		select {
-		case <-r.begun:
-			return event.Report{}, false, nil
-		case <-r.finished:
-		case <-ctx.Done():
-		}
-	}
-	report, err = e.Wait(ctx, id)
-	return report, err == nil, err
 }

@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"dipls/dipexec/view":            {"dipls/cells", "dipls/dipexec/event"},
 	"dipls/dipexec/journal":         {"dipls/dipexec/event", "dipls/dipexec/view", "dipls/ranks/wire"},
 	"dipls/dipexec": {
-		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host",
+		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/diagnose", "dipls/ranks", "dipls/ranks/host",
 		"dipls/ranks/wire", "dipls/ranks/fakerank",
 	},
 

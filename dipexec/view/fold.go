@@ -204,7 +204,7 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 	case *event.Result:
 		if p := f.proc(h); p.seen {
 			p.finishScreens(now)
-			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: RichText(e.Data, e.Files)})
+			p.add(classKey{ItemResult, 0, ""}, entry{at: now, ev: e, text: event.RichText(e.Data, e.Files)})
 		}
 	case *event.Failure:
 		p := f.proc(h)
@@ -285,7 +285,7 @@ func (r *foldRun) live() []LiveLine {
 			}
 		}
 		for _, id := range slices.Sorted(maps.Keys(p.displays)) {
-			parts = append(parts, RichText(p.displays[id].Data, p.displays[id].Files))
+			parts = append(parts, event.RichText(p.displays[id].Data, p.displays[id].Files))
 		}
 		for _, text := range parts {
 			if i, ok := where[text]; ok && isRank && ranks[i] != nil {
@@ -538,7 +538,7 @@ func (p *foldProc) line(stream int, line string, now time.Time) {
 }
 
 func (p *foldProc) addDisplay(e *event.Display, now time.Time) {
-	text := RichText(e.Data, e.Files)
+	text := event.RichText(e.Data, e.Files)
 	p.add(classKey{ItemDisplay, 0, text}, entry{at: now, ev: e, text: text})
 }
 

@@ -1,4 +1,4 @@
-package view
+package event
 
 import (
 	"encoding/json"
@@ -6,21 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"dipls/dipexec/event"
 	"dipls/internal/clean"
 )
-
-func failureText(f *event.Failure) string {
-	if len(f.Traceback) == 0 {
-		return clean.Text(f.EName + ": " + f.EValue)
-	}
-	return clean.Styled(strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n"))
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
-}
 
 // RichText is rich output for a reader of text: its text, and the files that hold the rest.
 func RichText(data map[string]json.RawMessage, files map[string]string) string {
