@@ -249,7 +249,7 @@ func (r *Run) Busy() string {
 	case len(busy) == 0:
 		return cells.NameTarget(r.Target)
 	case busy[0].IsLocal():
-		return "local"
+		return ranklist.Local.String()
 	}
 	_, ranks := ranklist.Split(busy)
 	return fmt.Sprintf("%s of %d running", ranks, len(r.Ranks()))

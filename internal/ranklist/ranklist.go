@@ -16,12 +16,12 @@ func Name[P int | Who](who []P) string { return name(who, "local", maxPieces) }
 func NameEach[P int | Who](who []P) string { return name(who, "local", len(who)) }
 
 // InSentence is Name with "the local namespace" for "local", as a subject or object needs it.
-func InSentence[P int | Who](who []P) string { return name(who, "the local namespace", maxPieces) }
+func InSentence(who []Who) string { return name(who, "the local namespace", maxPieces) }
 
-func name[P int | Who](who []P, local string, maxPieces int) string {
+func name[P int | Who](who []P, local string, most int) string {
 	isLocal, ranks := split(who)
 	text := ""
-	if spans := ranks.merged(); len(spans) > maxPieces {
+	if spans := ranks.merged(); len(spans) > most {
 		text = fmt.Sprintf("%d ranks", count(spans))
 	} else if len(spans) > 0 {
 		text = nameSpans(spans)
