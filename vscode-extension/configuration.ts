@@ -26,16 +26,16 @@ const own: Record<string, Property> = {
     type: 'boolean',
     default: true,
     markdownDescription:
-      'Tell by a notification, once each, of ranks that wait for others and may not go on by themselves. ' +
-      'The problems, the lenses and the Ranks view show it in any case.',
+      'Notify, once each, of ranks that wait for others and may not go on by themselves. ' +
+      'Problems, lenses and the Ranks view show them in any case.',
     scope: 'window',
   },
   'dip.keys': {
     type: 'boolean',
     default: true,
     markdownDescription:
-      'Keys for cells, in Python files that have any: Shift+Enter runs the cell and goes to the next one, ' +
-      'Ctrl+Alt+Enter runs it on all ranks, and so on. They come before those of the Python and Jupyter extensions.',
+      'Keys in Python files with cells: Shift+Enter runs the cell and goes to the next one, ' +
+      'Ctrl+Alt+Enter runs it on all ranks, and so on. They win over those of the Python and Jupyter extensions.',
     scope: 'window',
   },
   'dip.cells.decorations': {
@@ -60,13 +60,13 @@ const own: Record<string, Property> = {
       'At failures.',
     ],
     default: 'onOutput',
-    markdownDescription: 'When a run brings up the results panel. The focus stays where it is.',
+    markdownDescription: 'When a run opens the results panel. The focus stays where it is.',
     scope: 'window',
   },
   'dip.server.path': {
     type: 'string',
     default: '',
-    markdownDescription: 'The `dipls` binary to use in place of the one that the extension carries: an absolute path.',
+    markdownDescription: 'The `dipls` binary to use instead of the one in the extension: an absolute path.',
     scope: 'machine',
   },
 };

@@ -1,8 +1,8 @@
 # An example for Dip
 #
-# Each "# %%" begins a cell. Run the one with the cursor by Shift+Enter, or by what stands
-# above it. A cell says itself where it runs, here in a comment below its header; one that says
-# nothing runs in the local namespace, one more process, which plays the notebook.
+# Each "# %%" begins a cell. Run the one with the cursor by Shift+Enter, or by the links above it.
+# A cell says where it runs, here in a comment below its header. One that does not say so runs in
+# the local namespace, a process that plays the notebook.
 
 # %% Who is there?
 # %%dip --see all
