@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -11,7 +12,7 @@ import (
 // Complete implements [API].
 func (s *Session) Complete(ctx context.Context, l Lookup) (Completion, error) {
 	reply, err := s.executor.Complete(ctx, l.Target, wire.CompleteRequest{Code: l.Code, CursorPos: l.Cursor})
-	if err != nil {
+	if err = cmp.Or(ctx.Err(), err); err != nil {
 		return Completion{}, waited(ctx, err, CodeBusy)
 	}
 	c := Completion{Start: reply.CursorStart, End: reply.CursorEnd, Matches: make([]Match, len(reply.Matches)), Incomplete: reply.Metadata.Incomplete}

@@ -93,7 +93,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	s.log.Info("interpreter", zap.String("path", interpreter.Path), zap.String("from", interpreter.Why), zap.String("folder", s.o.Dir))
 	node := ranks.Options{
 		Python: interpreter.Path, Dir: s.o.WorkDir, Script: settings.Script, Preload: settings.Preload, Start: start, Plain: s.o.Plain,
-		Log: s.log, OnState: s.executor.StateChanged, Trace: s.o.Trace, Command: s.o.Command, Ladder: s.o.Ladder,
+		Log: s.log, OnState: s.executor.StateChanged, Trace: s.o.Trace, Host: s.o.Host, Ladder: s.o.Ladder,
 		ExtraPath: ownPackages(interpreter.Path),
 	}
 	return &python{
@@ -322,7 +322,7 @@ func (s *Session) Used(context.Context) (Used, error) {
 
 // PoolSize implements [API].
 func (s *Session) PoolSize(ctx context.Context, by Caller) (int, error) {
-	here := host.Local{}
+	here := s.o.Host
 	mask := host.GPUMask(here.Environ())
 	if p := s.present(); p != nil {
 		mask = p.gpuMask()
@@ -337,7 +337,7 @@ func (s *Session) GPUs(ctx context.Context) ([]GPU, error) {
 		found, err := p.GPUs(ctx)
 		return found, waited(ctx, err, CodePool)
 	}
-	found, err := ListGPUs(ctx)
+	found, err := host.ListGPUs(ctx, s.o.Host)
 	return found, waited(ctx, err, CodePool)
 }
 

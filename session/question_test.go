@@ -306,7 +306,7 @@ exec '%s/env/bin/python' "$@"
 // Missing packages are installed once the user agrees, and the front sees the progress.
 func TestInstallFromQuestion(t *testing.T) {
 	python := bare(t, testpython.Need(t))
-	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Command = nil })
+	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Host = nil })
 	one := newFront(t, s, SubscribeRequest{Front: "one"})
 	by := wants(Choice{})
 	by.Front, by.Settings.Python = "one", python

@@ -37,8 +37,8 @@ type Options struct {
 	Instead string
 	// Plain makes IPython write without colours.
 	Plain bool
-	// Command is the command line of the node instead of Python's: tests run a fake agent.
-	Command []string
+	// Host is the machine that the processes run on; nil: this one.
+	Host host.Host
 	// Ladder says how processes are ended; zero: as usual.
 	Ladder ranks.Ladder
 }
@@ -65,6 +65,9 @@ var _ API = (*Session)(nil)
 func New(o Options) *Session {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Host == nil {
+		o.Host = host.Local{}
 	}
 	o.Instead = cmp.Or(o.Instead, fmt.Sprintf("choose another interpreter by %spython; then run the cell again", o.Prefix))
 	if o.WorkDir == "" {

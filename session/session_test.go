@@ -12,10 +12,10 @@ import (
 	"dipls/ranks/fakerank"
 )
 
-// newSession makes a session on a fake node that is gone when the test ends.
+// newSession makes a session on a fake machine that is gone when the test ends.
 func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *Session {
 	t.Helper()
-	o := Options{Dir: t.TempDir(), Prefix: "dip.", Command: fakerank.Command(c)}
+	o := Options{Dir: t.TempDir(), Prefix: "dip.", Host: fakerank.NewHost(c)}
 	for _, apply := range change {
 		apply(&o)
 	}

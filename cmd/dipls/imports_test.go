@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"dipls/ranks/agent":    {},
 	"dipls/ranks/host":     {"dipls/ranks/wire", "dipls/ranks/agent"},
 	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host", "dipls/ranks/fakerank"}, // the last in tests
-	"dipls/ranks/fakerank": {"dipls/ranks/wire"},
+	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
 

@@ -1,8 +1,9 @@
 // Package fakerank is a node with ranks without Python, for tests: quick, with canned answers, and able to misbehave in every way that
 // a Python process might.
 //
-// A test binary plays the node itself: TestMain calls [Main] first, and the tests start nodes with [Command] as the command line.
-// Ranks are goroutines of the node, so a thousand of them cost little, or processes, where a real pid matters.
+// There are two ways to have one. A [Host] is a machine whose nodes and ranks are goroutines of the test. Or the node is a process, for which a
+// test binary plays itself: TestMain calls [Main] first, and the tests start nodes with [Command] as the command line. The ranks of such a node are
+// goroutines, so a thousand of them cost little, or processes, where a real pid matters.
 //
 // The code of an execute_request is a list of commands, one a line:
 //
@@ -18,6 +19,8 @@
 //	spec                  print other parts of its spawn_request: app, verbose, free_gpu
 //	seed                  print its seed, or null
 //	wait                  until interrupted, which raises KeyboardInterrupt
+//	gate NAME             until the test opens that gate: see [Host.Open]; or until interrupted
+//	let NAME TEXT         bind a variable, a string, which lookups then find
 //	stuck                 for ever: interrupts are acknowledged and change nothing
 //	mute                  answer nothing any more
 //	stubborn              ignore shutdown_request, SIGINT and SIGTERM from here on
@@ -42,6 +45,8 @@
 //	held                  print how many payloads have not been released, and how many variables wait for push_commit
 //	ask JSON              send a command_request, print the command_reply to it, and send command_end; if interrupted, send command_end
 //	                      and go on waiting
+//
+// A command that fails does so in its line of the file. Lookups are answered from the variables that were bound or pushed.
 //
 // An execute_request with a transfer gives the command push or pull, and fails as that does.
 //

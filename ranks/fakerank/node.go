@@ -14,23 +14,30 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"dipls/ranks/wire"
 )
 
-// firstPID is where the numbers of ranks that are goroutines begin: beyond any that Linux gives out.
-const firstPID = 1 << 23
+// lastPID is where the numbers of ranks that are goroutines begin: beyond any that Linux gives out.
+var lastPID atomic.Int64
 
-// node is the fake node's process.
+func init() { lastPID.Store(1 << 23) }
+
+// node is the fake node.
 type node struct {
 	config Config
 	start  wire.StartLine
+	pid    int
+	open   func(gate string) bool // nil: there are no gates
+	exit   func(code int)         // ends the node; it returns only if that is no process
+	gone   chan struct{}          // closed by the end, if the node is no process
 	peer   *peer
 
-	mu      sync.Mutex
-	ranks   map[string]child
-	nextPID int
+	mu     sync.Mutex
+	ranks  map[string]child
+	ending bool
 }
 
 // child is a rank as its node sees it.
@@ -39,8 +46,9 @@ type child interface {
 	signal(s syscall.Signal)
 }
 
+// runNode plays a node that is a process.
 func runNode(config string) error {
-	n := &node{ranks: make(map[string]child), nextPID: firstPID}
+	n := &node{pid: os.Getpid(), exit: exit, ranks: make(map[string]child)}
 	if err := json.Unmarshal([]byte(config), &n.config); err != nil {
 		return err
 	}
@@ -67,26 +75,38 @@ func runNode(config string) error {
 	case c.StartError != "" || len(c.Missing) > 0:
 		return writeLine(ready, wire.ReadyLine{Error: c.StartError, Missing: c.Missing})
 	}
-	key, err := wire.ParseKey(n.start.Key)
+	l, err := n.listen()
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("unix", filepath.Join(n.start.RuntimeDir, n.start.Name))
-	if err != nil {
-		return err
-	}
-	if err := writeLine(ready, wire.ReadyLine{Ready: true, PID: os.Getpid(), StartTime: startTime(os.Getpid())}); err != nil {
+	if err := writeLine(ready, wire.ReadyLine{Ready: true, PID: n.pid, StartTime: startTime(n.pid)}); err != nil {
 		return err
 	}
 	go func() {
 		io.Copy(io.Discard, stdin)
-		if !c.Deaf {
-			n.quit(0)
-		}
+		n.hangUp()
 	}()
-	if n.peer, err = accept(l, key); err != nil {
+	return n.run(l)
+}
+
+// listen binds the node's socket.
+func (n *node) listen() (net.Listener, error) {
+	return net.Listen("unix", filepath.Join(n.start.RuntimeDir, n.start.Name))
+}
+
+// run serves the one connection of a listener until the node ends.
+func (n *node) run(l net.Listener) error {
+	key, err := wire.ParseKey(n.start.Key)
+	if err != nil {
 		return err
 	}
+	p, err := accept(l, key)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.peer = p
+	n.mu.Unlock()
 	return n.serve()
 }
 
@@ -95,17 +115,40 @@ func writeLine(f *os.File, v any) error {
 	return json.NewEncoder(f).Encode(v)
 }
 
+// hangUp is the end of the lifeline.
+func (n *node) hangUp() {
+	if !n.config.Deaf {
+		n.quit(0)
+	}
+}
+
+// hang waits for the end of a node that does not react.
+func (n *node) hang() error {
+	<-n.gone
+	return nil
+}
+
 // quit ends the node and what it runs, and leaves nothing behind.
 func (n *node) quit(code int) {
-	n.mu.Lock() // for good
-	for _, c := range n.ranks {
+	n.mu.Lock()
+	first := !n.ending
+	n.ending = true
+	children, p := n.ranks, n.peer
+	n.mu.Unlock()
+	if !first {
+		return
+	}
+	if p != nil {
+		p.nc.Close()
+	}
+	for _, c := range children {
+		c.signal(syscall.SIGKILL)
 		if p, ok := c.(*rankProcess); ok {
-			p.signal(syscall.SIGKILL)
 			<-p.ended
 		}
 	}
 	os.RemoveAll(n.start.RuntimeDir)
-	exit(code)
+	n.exit(code)
 }
 
 // serve answers requests until the connection ends.
@@ -115,14 +158,15 @@ func (n *node) serve() error {
 		m, err := n.peer.receive()
 		if err != nil {
 			if c.Deaf {
-				select {}
+				return n.hang()
 			}
 			n.quit(0)
+			return nil
 		}
 		reply := func(msgType string, content any) { n.peer.send(msgType, m.RawHeader, content) }
 		ok := wire.Status{Status: "ok"}
 		if c.Imports && m.Header.MsgType != wire.TypeHello {
-			select {}
+			return n.hang()
 		}
 		switch m.Header.MsgType {
 		case wire.TypeHello:
@@ -131,7 +175,7 @@ func (n *node) serve() error {
 				continue
 			}
 			reply(wire.TypeHelloReply, wire.NodeHelloReply{
-				Status: ok, Protocol: wire.ProtocolVersion, PID: os.Getpid(), StartTime: startTime(os.Getpid()),
+				Status: ok, Protocol: wire.ProtocolVersion, PID: n.pid, StartTime: startTime(n.pid),
 				Python: "3.99.0", Packages: map[string]string{"ipython": "99.0", "pyzmq": "99.0", "cloudpickle": "99.0", "torch": "99.0"},
 			})
 		case wire.TypePreloadRequest:
@@ -155,6 +199,7 @@ func (n *node) serve() error {
 			}
 			reply(wire.TypeShutdownReply, ok)
 			n.quit(0)
+			return nil
 		}
 	}
 }
@@ -223,22 +268,26 @@ func (n *node) spawn(m *wire.Message) wire.SpawnReply {
 // exited forgets a rank and tells the server.
 func (n *node) exited(ev wire.Exited, tail []byte) {
 	n.mu.Lock()
-	delete(n.ranks, ev.Name)
+	ending := n.ending
+	if !ending {
+		delete(n.ranks, ev.Name)
+	}
 	n.mu.Unlock()
+	if ending {
+		return // nobody hears of it
+	}
 	os.Remove(filepath.Join(n.start.RuntimeDir, ev.Name))
 	n.peer.send(wire.TypeExited, nil, ev, tail)
 }
 
 // startGoroutine starts a rank as a goroutine.
 func (n *node) startGoroutine(spec wire.SpawnProcess) (wire.SpawnedProcess, error) {
-	n.mu.Lock()
-	pid := n.nextPID
-	n.nextPID++
-	n.mu.Unlock()
+	pid := int(lastPID.Add(1))
 	r, err := newRank(n.config, n.start.RuntimeDir, spec, pid)
 	if err != nil {
 		return wire.SpawnedProcess{}, err
 	}
+	r.open = n.open
 	r.exit = func(code int, sig syscall.Signal, asked bool) {
 		ev := wire.Exited{Name: spec.Name, PID: pid, Asked: asked}
 		if sig != 0 {
@@ -251,8 +300,15 @@ func (n *node) startGoroutine(spec wire.SpawnProcess) (wire.SpawnedProcess, erro
 		n.exited(ev, data)
 	}
 	n.mu.Lock()
-	n.ranks[spec.Name] = r
+	ending := n.ending
+	if !ending {
+		n.ranks[spec.Name] = r
+	}
 	n.mu.Unlock()
+	if ending {
+		r.l.Close()
+		return wire.SpawnedProcess{}, errors.New("the node ends")
+	}
 	go r.run()
 	return wire.SpawnedProcess{Name: spec.Name, PID: pid}, nil
 }

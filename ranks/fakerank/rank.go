@@ -48,10 +48,13 @@ type rank struct {
 	count     int
 
 	app      string
-	vars     []string                // pushed
+	bound    []wire.Object           // variables, by name
+	pushed   []string                // variables, in that order
 	waiting  []string                // for push_commit
 	held     map[string]bool         // pull_requests whose payload has not been released
 	commands map[int]json.RawMessage // replies to what was asked
+	at       place
+	open     func(gate string) bool // nil: there are no gates
 
 	inherited []byte // surroundings: those of the start, and what has come with requests
 }
@@ -146,10 +149,6 @@ func (r *rank) receive(m *wire.Message) {
 			st.ExecutionState = "busy"
 		}
 		r.peer.send(wire.TypeStatus, m.RawHeader, st)
-	case wire.TypeStackRequest:
-		r.peer.send(wire.TypeStackReply, m.RawHeader, wire.StackReply{Status: ok, Threads: []wire.Thread{
-			{ID: 1, Name: "MainThread", Main: true, Frames: []wire.StackFrame{{Frame: wire.Frame{File: "<fake>", Line: 1, Name: "<module>"}}}},
-		}})
 	case wire.TypeCommandReply:
 		r.commandReply(m)
 	case wire.TypePullRelease:
@@ -164,6 +163,14 @@ func (r *rank) receive(m *wire.Message) {
 		r.mu.Unlock()
 		r.requests <- m
 	default:
+		if replyType, reply := r.beside(m); reply != nil {
+			r.peer.send(replyType, m.RawHeader, reply)
+			return
+		}
+		if replyType, reply := r.lookup(m); reply != nil {
+			r.peer.send(replyType, m.RawHeader, reply)
+			return
+		}
 		r.requests <- m
 	}
 }
@@ -226,6 +233,8 @@ func (r *rank) serve(m *wire.Message) {
 		r.pull(m)
 	case wire.TypeAppRequest:
 		r.setApp(m)
+	case wire.TypeMendRequest:
+		r.peer.send(wire.TypeMendReply, m.RawHeader, wire.MendReply{Status: ok, InPlace: true})
 	}
 }
 
@@ -326,6 +335,13 @@ func (r *rank) wait(deaf bool) {
 	r.waitUntil(func() bool { return !deaf && r.interrupt })
 }
 
+// wake has conditions checked again.
+func (r *rank) wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cond.Broadcast()
+}
+
 // waitUntil waits for a condition or for the end. The condition is checked with r.mu held, whenever r.cond is signalled.
 func (r *rank) waitUntil(cond func() bool) {
 	r.mu.Lock()
@@ -379,27 +395,31 @@ func (r *rank) execute(m *wire.Message) {
 	if req.Transfer != nil {
 		failed = r.transfer(m, count, req.Transfer)
 	}
-	for line := range strings.Lines(req.Code) {
-		verb, arg, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	frame := wire.Frame{File: req.Path, Line: req.Line, Name: "<module>", Run: req.Run}
+	for i, line := range strings.Split(req.Code, "\n") {
+		if failed != nil {
+			break
+		}
+		frame.Line = req.Line + i
+		verb, arg, _ := strings.Cut(line, " ")
+		r.goTo(place{frame, line})
 		if verb == "later" {
 			later = append(later, arg)
 			continue
 		}
-		if failed = r.step(m, verb, arg, count); failed != nil {
-			break
-		}
+		failed = r.step(m, verb, arg, count)
 		r.mu.Lock()
 		interrupted, dead := r.interrupt, r.isDead
 		r.mu.Unlock()
 		if dead {
 			return
 		}
-		if interrupted {
+		if failed == nil && interrupted {
 			failed = &pyError{"KeyboardInterrupt", ""}
-			break
 		}
 	}
 
+	r.goTo(place{})
 	if !r.end() {
 		return
 	}
@@ -408,13 +428,20 @@ func (r *rank) execute(m *wire.Message) {
 		reply.Status = wire.Status{Status: "error", EName: failed.name, EValue: failed.message}
 		r.peer.send(wire.TypeError, m.RawHeader, wire.Error{
 			EName: failed.name, EValue: failed.message, Traceback: []string{failed.name + ": " + failed.message},
-			Frames: []wire.Frame{{File: req.Path, Line: req.Line, Name: "<module>", Run: req.Run}},
+			Frames: []wire.Frame{frame},
 		})
 	}
 	r.peer.send(wire.TypeExecuteReply, m.RawHeader, reply)
 	for _, text := range later {
 		r.print(m, "stdout", []byte(text+"\n"))
 	}
+}
+
+// goTo says where the rank is.
+func (r *rank) goTo(p place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = p
 }
 
 // step runs one command.
@@ -477,6 +504,16 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.print(m, "stdout", append(seed, '\n'))
 	case "wait":
 		r.wait(false)
+	case "gate":
+		if r.open == nil {
+			return &pyError{"NameError", "only the ranks of a fakerank.Host have gates"}
+		}
+		r.waitUntil(func() bool { return r.interrupt || r.open(arg) })
+	case "let":
+		name, value, _ := strings.Cut(arg, " ")
+		r.mu.Lock()
+		r.bind(wire.Object{Name: name, Type: "str", Kind: "instance", Text: value})
+		r.mu.Unlock()
 	case "stuck":
 		r.wait(true)
 	case "mute":
@@ -558,7 +595,7 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		p.send(wire.TypeStream, m.RawHeader, wire.Stream{Name: "stdout", Seq: seq}, slices.Concat(old, []byte(arg+"\n")))
 	case "vars":
 		r.mu.Lock()
-		names := strings.Join(r.vars, " ")
+		names := strings.Join(r.pushed, " ")
 		r.mu.Unlock()
 		r.print(m, "stdout", []byte(names+"\n"))
 	case "held":

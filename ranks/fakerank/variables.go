@@ -79,7 +79,10 @@ func (r *rank) endPush(m *wire.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if req.Commit {
-		r.vars = append(r.vars, r.waiting...)
+		r.pushed = append(r.pushed, r.waiting...)
+		for _, name := range r.waiting {
+			r.bind(wire.Object{Name: name, Type: "object", Kind: "instance"})
+		}
 	}
 	r.waiting = nil
 }
@@ -138,6 +141,13 @@ func (r *rank) transfer(m *wire.Message, number int, t *wire.Transfer) *pyError 
 	var status wire.Status
 	if json.Unmarshal(reply, &status) == nil && status.Status == "error" {
 		return &pyError{status.EName, status.EValue}
+	}
+	if failed == nil && t.Pull {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, name := range t.Names {
+			r.bind(wire.Object{Name: name, Type: "object", Kind: "instance"})
+		}
 	}
 	return failed
 }

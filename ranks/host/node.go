@@ -125,7 +125,7 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 	}
 	if !ready.Ready {
 		if len(ready.Missing) > 0 {
-			return nil, &MissingPackagesError{Python: spec.Python, Missing: distributions(ready.Missing)}
+			return nil, MissingPackages(spec.Python, ready.Missing)
 		}
 		return nil, fmt.Errorf("node could not start: %s%s", ready.Error, n.output.suffix())
 	}

@@ -251,6 +251,11 @@ type MissingPackagesError struct {
 	Missing []string // distribution names, as pip takes them
 }
 
+// MissingPackages is the error about an interpreter that lacks packages, given by the names by which they are imported.
+func MissingPackages(python string, imports []string) *MissingPackagesError {
+	return &MissingPackagesError{Python: python, Missing: distributions(imports)}
+}
+
 func (e *MissingPackagesError) Error() string {
 	return fmt.Sprintf("%s lacks %s: install with %s", e.Python, strings.Join(e.Missing, ", "), e.Remedy())
 }

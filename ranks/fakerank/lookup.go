@@ -1,0 +1,117 @@
+package fakerank
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"unicode"
+
+	"dipls/ranks/wire"
+)
+
+// place is where a rank is in its code; zero: it has nothing to do.
+type place struct {
+	frame  wire.Frame
+	source string
+}
+
+// bind binds a variable. r.mu is held.
+func (r *rank) bind(v wire.Object) {
+	r.unbind(v.Name)
+	r.bound = append(r.bound, v)
+	slices.SortFunc(r.bound, func(a, b wire.Object) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// unbind removes a variable, if it is bound. r.mu is held.
+func (r *rank) unbind(name string) {
+	r.bound = slices.DeleteFunc(r.bound, func(v wire.Object) bool { return v.Name == name })
+}
+
+// threads are the stacks. r.mu is held.
+func (r *rank) threads() []wire.Thread {
+	main := wire.Thread{ID: 1, Name: "MainThread", Main: true, Frames: []wire.StackFrame{}}
+	if r.at != (place{}) {
+		main.Frames = append(main.Frames, wire.StackFrame{Frame: r.at.frame, Source: r.at.source})
+	}
+	return []wire.Thread{main}
+}
+
+// beside answers what a process answers while it is busy, too; nil: the message is no such request.
+func (r *rank) beside(m *wire.Message) (replyType string, reply any) {
+	ok := wire.Status{Status: "ok"}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch m.Header.MsgType {
+	case wire.TypeStackRequest:
+		return wire.TypeStackReply, wire.StackReply{Status: ok, Threads: r.threads()}
+	case wire.TypeNamesRequest:
+		var req wire.NamesRequest
+		json.Unmarshal(m.Content, &req)
+		names := slices.DeleteFunc(req.Names, func(name string) bool {
+			return !slices.ContainsFunc(r.bound, func(v wire.Object) bool { return v.Name == name })
+		})
+		return wire.TypeNamesReply, wire.NamesReply{Status: ok, Names: names}
+	case wire.TypeGroupsRequest:
+		return wire.TypeGroupsReply, wire.GroupsReply{Status: ok, Threads: r.threads(), Running: r.running}
+	case wire.TypeConnectionsRequest:
+		return wire.TypeConnectionsReply, wire.ConnectionsReply{Status: ok}
+	case wire.TypeBreakRequest:
+		return wire.TypeBreakReply, wire.BreakReply{Status: ok}
+	}
+	return "", nil
+}
+
+// lookup answers what only an idle process answers; nil: the message is no such request.
+func (r *rank) lookup(m *wire.Message) (replyType string, reply any) {
+	ok := wire.Status{Status: "ok"}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var at struct {
+		Code   string `json:"code"`
+		Cursor int    `json:"cursor_pos"`
+	}
+	json.Unmarshal(m.Content, &at)
+	name, start := nameAt(at.Code, at.Cursor)
+	switch m.Header.MsgType {
+	case wire.TypeCompleteRequest:
+		c := wire.CompleteReply{Status: ok, CursorStart: start, CursorEnd: at.Cursor, Matches: []string{}}
+		for _, v := range r.bound {
+			if strings.HasPrefix(v.Name, string([]rune(name)[:at.Cursor-start])) {
+				c.Matches = append(c.Matches, v.Name)
+				c.Metadata.Types = append(c.Metadata.Types, wire.MatchType{Text: v.Name, Type: v.Kind})
+			}
+		}
+		replyType, reply = wire.TypeCompleteReply, c
+	case wire.TypeInspectRequest:
+		c := wire.InspectReply{Status: ok}
+		if i := slices.IndexFunc(r.bound, func(v wire.Object) bool { return v.Name == name }); i >= 0 {
+			c.Found, c.Data = true, wire.InspectData{Text: r.bound[i].Text, Object: &r.bound[i]}
+		}
+		replyType, reply = wire.TypeInspectReply, c
+	case wire.TypeVariablesRequest:
+		replyType, reply = wire.TypeVariablesReply, wire.VariablesReply{Status: ok, Variables: slices.Clone(r.bound)}
+	default:
+		return "", nil
+	}
+	if r.running != "" || len(r.queued) > 0 {
+		reply = wire.Status{Status: "aborted"}
+	}
+	return replyType, reply
+}
+
+// nameAt is the name at a place in code, and where it starts. The name goes on after the place.
+func nameAt(code string, cursor int) (name string, start int) {
+	text := []rune(code)
+	cursor = max(0, min(cursor, len(text)))
+	start = cursor
+	end := cursor
+	part := func(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }
+	for start > 0 && part(text[start-1]) {
+		start--
+	}
+	for end < len(text) && part(text[end]) {
+		end++
+	}
+	return string(text[start:end]), start
+}
