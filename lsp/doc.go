@@ -16,5 +16,6 @@
 // diagnostics. Code actions read the same store for what may be done about a mark.
 //
 // Lock order: those of features and marks.mu first; under them, one at a time, server.mu and those of settings, board and documents. board.order is taken
-// while none of them is held; it is held while a session starts runs. While server.mu is held, a session may be subscribed to, and nothing else is asked of one.
+// while none of them is held; it is held while a session starts runs. While server.mu is held, a session may be subscribed to; nothing else is asked
+// of one.
 package lsp

@@ -75,7 +75,9 @@ var tools = []string{
 }
 
 // helpers are what any test may import.
-var helpers = []string{"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython"}
+var helpers = []string{
+	"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython",
+}
 
 // onlyImporters names the packages that may import a library in their shipped code, because its rules of use are kept there.
 var onlyImporters = map[string][]string{

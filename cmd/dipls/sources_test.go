@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // sources are the project's files, as git would commit them now, whose names end in one of suffixes.
@@ -78,6 +80,24 @@ func TestLinksOfDocuments(t *testing.T) {
 				t.Errorf("%s links to %s, which is not there", file, m[1])
 			case anchor != "" && !anchors(string(text))[anchor]:
 				t.Errorf("%s links to %s: there is no such heading", file, m[1])
+			}
+		}
+	}
+}
+
+// No line of a source is longer than maxLine characters: its end would be out of sight in an editor, and in a diff.
+func TestLinesOfSources(t *testing.T) {
+	const maxLine = 160
+	for _, file := range sources(t, ".go", ".py", ".ts", ".mts", ".js", ".mjs", ".lua", ".sh") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // removed, but not yet from git's index
+		}
+		n := 0
+		for line := range bytes.Lines(text) {
+			n++
+			if size := utf8.RuneCount(bytes.TrimSuffix(line, []byte("\n"))); size > maxLine {
+				t.Errorf("%s:%d has %d characters, more than %d", file, n, size, maxLine)
 			}
 		}
 	}
