@@ -75,12 +75,12 @@ def main() -> None:
     command = {"command": "dip.runAll", "arguments": [{"uri": file.as_uri()}]}
     left = client.call("workspace/executeCommand", command).get("cells", 1)
     failed = False
-    while left and not failed:
+    while left:
         message = client.read()
         show(message)
         if message.get("method") == "dip/event" and message["params"]["event"] == "run_finished":
             left -= 1
-            failed = message["params"]["status"] != "ok"  # the cells after it do not run
+            failed = failed or message["params"]["status"] != "ok"  # the cells after it are "skipped"
     client.call("shutdown", None)
     client.send("exit", None)
     sys.exit(failed)
