@@ -26,8 +26,8 @@ class _Lookup:
 class Mailbox:
     """Requests for the main thread, first in, first out.
 
-    They are put in under the turn (see `IOThread`), by either thread. Only the main thread takes them out, and it needs
-    no lock for that: it alone removes, and adding to a deque, a set or a dict is one step for Python.
+    Whoever has the turn (see `IOThread`) puts them in. Only the main thread takes them out, and it needs no lock for
+    that, since adding to a deque, a set or a dict and removing from one is one step for Python.
     """
 
     def __init__(self, interrupts: Interrupts):
