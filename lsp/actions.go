@@ -28,10 +28,10 @@ const (
 	actionPool      protocol.CodeActionKind = "dip.pool" // its start and end, and autodip
 )
 
-// namesPatience is how long processes are waited for that are asked for names: somebody looks at the light bulb.
+// namesPatience is how long to wait for processes that are asked for names: somebody is looking at the light bulb.
 const namesPatience = 200 * time.Millisecond
 
-// codeActions offers what can be done at a place: about what the marks say there, and with the cell and its ranks.
+// codeActions offers what can be done at a place: fixes for what the marks say there, and actions on the cell and its ranks.
 type codeActions struct{ s *server }
 
 func newCodeActions(s *server) feature {
@@ -59,8 +59,8 @@ type action struct {
 	args      any
 }
 
-// list answers textDocument/codeAction: quick fixes of the diagnostics in a range, and what there is to do at that place. The latter is not offered to a
-// client that asks by itself, as the caret moves: it would show a light bulb on every line.
+// list answers textDocument/codeAction: quick fixes for the diagnostics in a range, and other actions at that place. The others are offered only when the
+// user asks: a client that asks by itself as the caret moves would show a light bulb on every line.
 func (ca *codeActions) list(ctx context.Context, p *protocol.CodeActionParams) ([]protocol.CommandOrCodeAction, error) {
 	doc, err := snapshotOf(ctx, p.TextDocument.URI)
 	if err != nil {
@@ -87,14 +87,14 @@ func (ca *codeActions) list(ctx context.Context, p *protocol.CodeActionParams) (
 	return answer, nil
 }
 
-// wants reports whether a client that asks for some kinds only wants one.
+// wants reports whether a client that asks only for some kinds wants this one.
 func wants(only []protocol.CodeActionKind, kind protocol.CodeActionKind) bool {
 	return len(only) == 0 || slices.ContainsFunc(only, func(k protocol.CodeActionKind) bool {
 		return k == kind || k == "" || strings.HasPrefix(string(kind), string(k)+".")
 	})
 }
 
-// encode is an action as the client can take it; nil if it cannot.
+// encode returns an action in the form that the client understands; nil if there is none.
 func (ca *codeActions) encode(doc *docs.Snapshot, a action) protocol.CommandOrCodeAction {
 	var can protocol.CodeActionClientCapabilities
 	if t := ca.s.client.Can.TextDocument; t != nil && t.CodeAction != nil {
@@ -129,7 +129,7 @@ func (ca *codeActions) encode(doc *docs.Snapshot, a action) protocol.CommandOrCo
 	return encoded
 }
 
-// edit is an edit of one version of a document; nil if the client could make it in another one.
+// edit returns an edit of one version of a document; nil if the client might apply it to another version.
 func (ca *codeActions) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protocol.WorkspaceEdit {
 	var can protocol.WorkspaceEditClientCapabilities
 	if w := ca.s.client.Can.Workspace; w != nil && w.WorkspaceEdit != nil {
@@ -146,7 +146,7 @@ func (ca *codeActions) edit(doc *docs.Snapshot, edit protocol.TextEdit) *protoco
 	return &protocol.WorkspaceEdit{Changes: map[uri.URI][]protocol.TextEdit{doc.URI: {edit}}}
 }
 
-// quickFixes are those of the diagnostics that a range touches.
+// quickFixes returns the fixes for the diagnostics that a range touches.
 func (ca *codeActions) quickFixes(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
 	var actions []action
 	found := ca.s.marks.foundIn(doc, r)
@@ -167,7 +167,7 @@ func (ca *codeActions) quickFixes(ctx context.Context, doc *docs.Snapshot, r pro
 	return actions
 }
 
-// hangFixes are what there is to do about ranks that wait.
+// hangFixes returns what can be done about ranks that wait.
 func hangFixes(doc *docs.Snapshot, f finding) []action {
 	fix := func(title, command string, args any) action {
 		return action{title: title, kind: protocol.CodeActionKindQuickFix, fixes: &f.Diagnostic, command: command, args: args}
@@ -178,7 +178,7 @@ func hangFixes(doc *docs.Snapshot, f finding) []action {
 	}
 }
 
-// names asks which processes bind the names that the findings miss. It starts no process.
+// names asks which processes bind the names that are missing according to the findings. It starts no process.
 func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []finding) bindings {
 	var missing []string
 	for _, f := range found {
@@ -198,7 +198,7 @@ func (ca *codeActions) names(ctx context.Context, doc *docs.Snapshot, found []fi
 	return boundIn(ctx, w, missing)
 }
 
-// bindings are which names processes bind.
+// bindings says which names each process binds.
 type bindings map[ranklist.Who][]string
 
 // boundIn are the processes of a workspace that bind names.
@@ -211,7 +211,7 @@ func boundIn(ctx context.Context, w *workspace, names []string) bindings {
 	return found
 }
 
-// nameFixes bring a name that is not defined from where it is.
+// nameFixes returns pushes and pulls that bring a name that is not defined from a process that has it.
 func nameFixes(doc *docs.Snapshot, f finding, bound bindings) []action {
 	missing := f.remedy.missing
 	name := missing.name
@@ -248,7 +248,7 @@ func lowestRank(bound bindings, name string) (rank int, ok bool) {
 	return 0, false
 }
 
-// ownerCell is the number of the cell that has failed as a whole, if that is one of the document.
+// ownerCell returns the number of the cell that has failed as a whole, if it is a cell of the document.
 func ownerCell(doc *docs.Snapshot, missing *missingName) (int, bool) {
 	if missing.owner.doc != doc.URI || !missing.whole {
 		return 0, false

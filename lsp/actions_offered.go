@@ -15,7 +15,7 @@ import (
 	"dipls/session"
 )
 
-// offered is what there is to do at a place, of the kinds that a client wants: first with what stands there, then with the cell, then with everything.
+// offered returns the actions at a place, of the kinds that a client wants: first on what stands there, then on the cell, then on everything.
 func (ca *codeActions) offered(ctx context.Context, doc *docs.Snapshot, r protocol.Range, only []protocol.CodeActionKind) []action {
 	all := narrowActions(doc, r)
 	if wants(only, actionVariables) {
@@ -28,7 +28,7 @@ func (ca *codeActions) offered(ctx context.Context, doc *docs.Snapshot, r protoc
 	return slices.DeleteFunc(all, func(a action) bool { return !wants(only, a.kind) })
 }
 
-// narrowActions run less than a cell: what is selected, and the line magic at its start that has a lens, too.
+// narrowActions run less than a cell: what is selected, and the line magic at its start, if that has a lens.
 func narrowActions(doc *docs.Snapshot, r protocol.Range) []action {
 	var actions []action
 	if r.Start != r.End && selects(doc, r) {
@@ -106,8 +106,7 @@ func (ca *codeActions) cellActions(doc *docs.Snapshot, c cells.Cell) []action {
 	return actions
 }
 
-// variableActions bring the variable at a place from where it is. They ask processes that live what they bind, which they answer while they are
-// busy, too.
+// variableActions push or pull the variable at a place. They ask the running processes what they bind; a busy process answers that, too.
 func (ca *codeActions) variableActions(ctx context.Context, doc *docs.Snapshot, r protocol.Range) []action {
 	name := variableAt(doc, r)
 	w := ca.opened(doc)
@@ -133,7 +132,7 @@ func (ca *codeActions) variableActions(ctx context.Context, doc *docs.Snapshot, 
 	return actions
 }
 
-// variableAt is the name of the variable that a range lies in; "" if there is none, or it stands in a line magic, which says itself what becomes of it.
+// variableAt returns the name of the variable that a range lies in; "" if there is none, or it stands in a line magic, which moves it itself.
 func variableAt(d *docs.Snapshot, r protocol.Range) string {
 	c, ok := d.CellAt(r.Start)
 	if _, _, magic := d.LineMagic(int(r.Start.Line) + 1); magic || !ok || c.Type() != cells.CodeCell {
@@ -146,7 +145,7 @@ func variableAt(d *docs.Snapshot, r protocol.Range) string {
 	return d.Text(word.Start, word.End)
 }
 
-// workspaceActions end, start and change what all cells have in common.
+// workspaceActions start, end and change what all cells share: Python, the pool, autodip.
 func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 	here := whereArgs{URI: doc.URI}
 	var actions []action
@@ -189,7 +188,7 @@ func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 	return actions
 }
 
-// opened is the workspace of a document if something has been done in it, else nil.
+// opened returns the workspace of a document if something has been done in it, else nil.
 func (ca *codeActions) opened(doc *docs.Snapshot) *workspace {
 	dir := ca.s.folderOf(doc.Path)
 	for _, w := range ca.s.workspaces() {

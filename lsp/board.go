@@ -35,11 +35,11 @@ type Run struct {
 // Stale reports whether a cell is no longer what ran.
 func (r *Run) Stale(c cells.Cell) bool { return !r.text.SameCode(docs.TextOf(c)) }
 
-// keptRuns is how many runs that have ended are remembered besides the last one of each cell.
+// keptRuns is how many ended runs are remembered besides the last one of each cell.
 const keptRuns = 200
 
-// board is what is known of runs and pools: one place that events are entered on and that all features read. Documents are not on it;
-// what ties the two together is the cellID.
+// board holds what is known of runs and pools: events are entered here, and all features read it. It knows no documents; a run refers to its cell by
+// [docs.CellID].
 type board struct {
 	docs    *docs.Store
 	changed func(change) // told of every change, after it can be seen
@@ -68,7 +68,7 @@ func newBoard(docs *docs.Store, changed func(change)) *board {
 	return b
 }
 
-// begin enters the runs that start starts, and gives their ids, in their order. None of their events is entered before they are.
+// begin calls start, enters the runs that it has started, and returns their ids in order. No event of theirs is entered before they are.
 func (b *board) begin(runs []*Run, start func() (ids []string, err error)) ([]string, error) {
 	b.order.Lock()
 	defer b.order.Unlock()
@@ -99,12 +99,12 @@ func (b *board) enter(r *Run) {
 	}
 }
 
-// wasInVain reports whether the run has ended before its turn came, because it was cancelled or skipped.
+// wasInVain reports whether the run ended before its turn came, because it was cancelled or skipped.
 func (r *Run) wasInVain() bool {
 	return r.State == view.Ended && r.Started.IsZero() && (r.Status == event.StatusSkipped || r.Status == event.StatusInterrupted)
 }
 
-// withdraw takes a run off that was in vain. Its cell is again as it was before, unless it has run since. mu is held.
+// withdraw removes a run that was in vain. Its cell is shown again as it was before, unless it has run since. mu is held.
 func (b *board) withdraw(r *Run) {
 	delete(b.runs, r.ID)
 	for _, later := range b.runs {
@@ -174,7 +174,7 @@ func (b *board) record(w *workspace, ev event.Event) change {
 	return cellChange(r)
 }
 
-// adopt is a run that this client has not started: a cell has, or another client. A cell's runs are shown at that cell.
+// adopt makes a run that this client has not started: a cell has, or another client. Runs that a cell has started are shown at that cell.
 func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
 	r := &Run{Run: view.Run{ID: ev.Run, Parent: ev.Parent}, workspace: w}
 	if parent := b.runs[ev.Parent]; parent != nil {
@@ -195,7 +195,7 @@ func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
 	return r
 }
 
-// forget lets go of the oldest runs that have ended, now that one more has.
+// forget drops the oldest of the ended runs, now that one more has ended.
 func (b *board) forget(id string) {
 	b.ended = append(b.ended, id)
 	for len(b.ended) > keptRuns {
@@ -204,7 +204,7 @@ func (b *board) forget(id string) {
 	}
 }
 
-// forgetCells lets go of what hangs on cells that will never be back.
+// forgetCells drops what is known of cells that will never be back.
 func (b *board) forgetCells(g docs.Gone) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -249,7 +249,7 @@ func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 	return Run{}, false
 }
 
-// runOfCell is what lenses say of a cell's last run.
+// runOfCell is what lenses show of a cell's last run.
 type runOfCell struct {
 	state view.RunState
 	hung  bool // its ranks wait for something
@@ -273,7 +273,7 @@ func (b *board) states(doc uri.URI) map[docs.CellID]runOfCell {
 	return found
 }
 
-// interrupted counts how often a run's end has been asked for, this time included.
+// interrupted counts one more request to end a run, and returns how many there have been.
 func (b *board) interrupted(id string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -285,7 +285,7 @@ func (b *board) interrupted(id string) int {
 	return r.interrupts
 }
 
-// active are the runs of a workspace that have not ended, in the order of their starts; nil means all workspaces.
+// active returns the runs of a workspace that have not ended, in the order of their starts; nil means all workspaces.
 func (b *board) active(w *workspace) []Run {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -299,7 +299,7 @@ func (b *board) active(w *workspace) []Run {
 	return found
 }
 
-// pool is the last that was told of a workspace's pool, in state "none" if nothing was.
+// pool returns the last known state of a workspace's pool, "none" if nothing is known.
 func (b *board) pool(w *workspace) event.PoolState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -309,8 +309,8 @@ func (b *board) pool(w *workspace) event.PoolState {
 	return event.PoolState{State: "none"}
 }
 
-// anchor is what a frame of a run's traceback hangs on. Its line is that of the file as it was when the frame's code ran: the
-// run's own cell, or another one that ran before (a function that the cell calls). ok is false if no run is known that had the line.
+// anchor ties a frame of a run's traceback to a cell. The frame's line is that of the file as it was when the frame's code ran: in the run's own cell, or
+// in one that ran before (a function that the cell calls). ok is false if no known run had that line.
 func (b *board) anchor(doc uri.URI, r Run, frame event.Frame) (a anchor, ok bool) {
 	from, ok := b.ran(r, frame.Run)
 	if !ok || from.Doc != doc || frame.Line < from.line || frame.Line > from.end {
@@ -337,7 +337,7 @@ func (b *board) ran(r Run, id string) (Run, bool) {
 	return Run{}, false
 }
 
-// clear forgets what has run in a document, but for what still runs.
+// clear forgets what has run in a document, except for what still runs.
 func (b *board) clear(doc uri.URI) {
 	c := &docChange{cells: map[docs.CellID]bool{}}
 	b.mu.Lock()

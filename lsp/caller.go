@@ -12,8 +12,8 @@ import (
 	"dipls/session"
 )
 
-// caller is who makes a call that may have to start something: this connection, with the settings of the folder. If the client has not told them yet,
-// later messages are handled while they are waited for; [turns] keeps the commands among them in order. The error is that ctx has ended.
+// caller returns who makes a call that may have to start something: this connection, with the settings of the folder. If the client has not told them yet,
+// it waits for them. Later messages are handled meanwhile; [turns] keeps the commands among them in order. It fails only when ctx ends.
 func (s *server) caller(ctx context.Context, w *workspace) (session.Caller, error) {
 	if !s.config.known() {
 		rpc.Release(ctx)
@@ -22,7 +22,7 @@ func (s *server) caller(ctx context.Context, w *workspace) (session.Caller, erro
 	return session.Caller{Front: s.front, Settings: s.settingsOf(w)}, ctx.Err()
 }
 
-// settingsOf are the settings of a workspace as they are known now, as its session takes them.
+// settingsOf returns the settings of a workspace, as far as they are known now, in the form that its session takes.
 func (s *server) settingsOf(w *workspace) session.Settings {
 	settings := s.config.of(w.dir).ofSession(w.dir)
 	settings.Trust = s.trust()
@@ -34,19 +34,19 @@ func (s *server) settingsOf(w *workspace) session.Settings {
 	return settings
 }
 
-// ofSession are the settings of a folder as its session takes them.
+// ofSession returns the settings of a folder in the form that its session takes.
 func (s Settings) ofSession(dir string) session.Settings {
 	return session.Settings{Python: pythonIn(s.Python, dir), Preload: s.Preload, Start: s.Start, Pool: s.pool()}
 }
 
-// pool is what the settings say of a pool.
+// pool returns the pool that the settings ask for.
 func (s Settings) pool() session.Choice {
 	return session.Choice{
 		GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout,
 	}
 }
 
-// pythonIn is what the setting dip.python names in a folder.
+// pythonIn returns the interpreter that the setting dip.python names in a folder.
 func pythonIn(value, dir string) string {
 	value = strings.ReplaceAll(value, "${workspaceFolder}", dir)
 	if rest, ok := strings.CutPrefix(value, "~/"); ok {
@@ -57,7 +57,7 @@ func pythonIn(value, dir string) string {
 	return value
 }
 
-// trustIn understands initializationOptions.trusted. What is not understood is a no.
+// trustIn decodes initializationOptions.trusted. Anything that it does not understand is a no.
 func trustIn(raw json.RawMessage) session.Trust {
 	switch {
 	case isNothing(raw):

@@ -14,13 +14,13 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// The request for cells, and the notification that has a client ask again; docs/language-server.md has both.
+// The request for cells, and the notification that makes a client ask again; see docs/language-server.md.
 const (
 	methodCells        = "dip/cells"
 	methodCellsChanged = "dip/cellsChanged"
 )
 
-// newCells tells clients of the cells of a document and how they ran, for those that show it otherwise than by lenses and hints.
+// newCells tells clients about the cells of a document and how they ran. It is for clients that do not show that by lenses and hints.
 func newCells(s *server) feature {
 	return feature{
 		methods: map[string]rpc.Method{methodCells: rpc.Request(s.cells)},
@@ -133,7 +133,7 @@ type cellsChangedParams struct {
 	URI uri.URI `json:"uri"`
 }
 
-// tellCells tells the client in which documents runs have changed something. It knows itself what its edits change.
+// tellCells tells the client in which documents runs have changed something. What its own edits change it knows.
 func (s *server) tellCells(c change) {
 	if !s.wants.Cells {
 		return

@@ -15,7 +15,7 @@ import (
 	"go.lsp.dev/protocol"
 )
 
-// Command is a row of the table of commands, from which capabilities, dispatch and documentation are made.
+// Command is a row of the table of commands. Capabilities, dispatch and documentation are made from it.
 type Command struct {
 	Name   string       // without "dip."
 	Title  string       // for people to choose it by

@@ -71,8 +71,8 @@ func (s *server) free(ctx context.Context, a *freeArgs) (*freeReply, error) {
 	return &freeReply{w.Free(ctx, "") == nil}, nil
 }
 
-// interruptRun asks for a run's end, and reports whether there was something to end. The first time the run is interrupted, and its ranks are freed if they do
-// not heed that; the second time they are freed at once.
+// interruptRun asks for a run's end, and reports whether there was something to end. The first time the run is interrupted, and ranks that do not react to
+// that are freed after a while; the second time they are freed at once.
 func (s *server) interruptRun(ctx context.Context, r Run) bool {
 	if r.State == view.Ended {
 		return false
@@ -84,7 +84,7 @@ func (s *server) interruptRun(ctx context.Context, r Run) bool {
 	return err == nil
 }
 
-// asksInVain counts that a run's end is asked for, and reports whether ranks have not heeded that twice. Then there is only one way to get on, which costs
+// asksInVain counts the requests to end a run, and reports whether ranks have ignored two of them. Then only the end of the pool helps, which costs
 // variables: the user is asked.
 func (s *server) asksInVain(r Run) bool {
 	kept := r.ranksThatRun()
@@ -95,7 +95,7 @@ func (s *server) asksInVain(r Run) bool {
 	return true
 }
 
-// interruptID is interruptRun by the run's id.
+// interruptID is interruptRun for a run's id.
 func (s *server) interruptID(w *workspace, id string) {
 	if r, known := s.board.run(id); known {
 		s.interruptRun(s.ctx, r)
@@ -104,7 +104,7 @@ func (s *server) interruptID(w *workspace, id string) {
 	_, _ = w.Cancel(s.ctx, id) // it has ended
 }
 
-// ranksThatRun are the ranks that have not ended their part.
+// ranksThatRun returns the ranks that have not ended their part.
 func (r *Run) ranksThatRun() []ranklist.Who {
 	var found []ranklist.Who
 	for _, p := range r.Parts {
@@ -115,7 +115,7 @@ func (r *Run) ranksThatRun() []ranklist.Who {
 	return found
 }
 
-// askToEndPool asks the user whether a pool may end whose ranks do not come back. There is one question at a time for a workspace.
+// askToEndPool asks the user whether to end a pool whose ranks do not come back. A workspace has one such question at a time.
 func (s *server) askToEndPool(r Run, kept string) {
 	w := r.workspace
 	s.mu.Lock()
@@ -156,7 +156,7 @@ func (s *server) endPoolIfWanted(r Run, kept string) {
 	}
 }
 
-// What is offered where ranks wait, by all who offer it.
+// The titles of what is offered where ranks wait, for every feature that offers it.
 const (
 	freeTitle   = "Free ranks"
 	stacksTitle = "Show stacks"

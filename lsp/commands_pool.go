@@ -53,10 +53,10 @@ type clearArgs struct {
 	URI uri.URI `json:"uri" doc:"the document"`
 }
 
-// noReply answers that it is done.
+// noReply is the answer of a command that only says that it is done.
 type noReply struct{}
 
-// gpuList is a list of GPUs as text, also where JSON has a number or numbers.
+// gpuList is a list of GPUs as text. In JSON it may also be a number or an array of numbers.
 type gpuList string
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -79,7 +79,7 @@ func (g *gpuList) UnmarshalJSON(raw []byte) error {
 	return fmt.Errorf(`gpus: want "all", or a list such as "0,2-3"`)
 }
 
-// workspace is the one that is meant.
+// workspace returns the workspace that is meant.
 func (a whereArgs) workspace(s *server, ctx context.Context) (*workspace, error) {
 	if a.URI == "" {
 		return s.anyWorkspace()
@@ -164,7 +164,7 @@ func (s *server) killPoolIn(ctx context.Context, w *workspace) (*textReply, erro
 	return s.remade(ctx, w, text, err)
 }
 
-// remade answers what was done to a pool, once it is known here.
+// remade answers what was done to a pool, once the board knows of it.
 func (s *server) remade(ctx context.Context, w *workspace, text string, err error) (*textReply, error) {
 	if err != nil {
 		return nil, err
@@ -213,12 +213,12 @@ func (s *server) pull(ctx context.Context, a *pullArgs) (*runReply, error) {
 	return s.transfer(ctx, a.whereArgs, t)
 }
 
-// transfer has variables moved.
+// transfer moves variables.
 func (s *server) transfer(ctx context.Context, where whereArgs, t session.Transfer) (*runReply, error) {
 	return s.operate(ctx, where, func(w *workspace, by session.Caller) (string, error) { return w.Transfer(ctx, by, t) })
 }
 
-// checkNames refuses what cannot be the names of variables.
+// checkNames refuses what cannot be the name of a variable.
 func checkNames(names []string) error {
 	if len(names) == 0 {
 		return jsonrpc2.NewError(jsonrpc2.InvalidParams, "names: which variables?")
@@ -236,7 +236,7 @@ func checkNames(names []string) error {
 	return nil
 }
 
-// autodipReply answers the directive under which cells run that do not say where; "" while autodip is off.
+// autodipReply has the directive under which cells run that do not say where; "" while autodip is off.
 type autodipReply struct {
 	Autodip string `json:"autodip"`
 }

@@ -12,7 +12,7 @@ type pushAndRunArgs struct {
 	cellArgs
 }
 
-// pushAndRun runs a cell, as it is now, when a push has ended well. The reply's run is the push.
+// pushAndRun pushes variables, and then runs a cell as its text is now, if the push went well. The reply's run is the push.
 func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, error) {
 	if err := checkNames(a.Names); err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ type runReply struct {
 	Cells int    `json:"cells,omitzero"` // how many cells will run, where it can be more than one
 }
 
-// how is howArgs understood.
+// how is howArgs, decoded.
 type how struct {
 	target cells.Target
 	see    ranklist.List
@@ -139,7 +139,7 @@ func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error)
 	return s.runCells(ctx, d, a.howArgs, func(cells.Cell) bool { return true })
 }
 
-// runCells runs the code cells of a document that are chosen.
+// runCells runs the chosen code cells of a document.
 func (s *server) runCells(ctx context.Context, d *docs.Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
 	h, err := a.parse()
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *server) runCells(ctx context.Context, d *docs.Snapshot, a howArgs, chos
 	return s.carryOut(ctx, d, h, plan)
 }
 
-// runnable refuses a cell whose directive is wrong: to guess where it should run could cost hours.
+// runnable refuses a cell whose directive is wrong: a wrong guess where it should run could cost hours.
 func runnable(d *docs.Snapshot, c cells.Cell) error {
 	for _, p := range c.Problems() {
 		if p.Severity != cells.Error {
@@ -184,7 +184,7 @@ type planned struct {
 	partial bool       // part of the cell runs
 }
 
-// carryOut starts the planned runs, one after the other while all goes well.
+// carryOut starts the planned runs. They run one after the other, as long as all goes well.
 func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []planned) (*runReply, error) {
 	if len(plan) == 0 {
 		return nil, errors.New("there is no code to run")
@@ -203,7 +203,7 @@ func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []p
 	return &runReply{Run: runs[0], Cells: len(plan)}, nil
 }
 
-// start starts a sequence of runs and gives their ids.
+// start starts a sequence of runs and returns their ids.
 func (s *server) start(ctx context.Context, w *workspace, d *docs.Snapshot, h how, plan []planned) ([]string, error) {
 	by, err := s.caller(ctx, w)
 	if err != nil {
@@ -226,7 +226,7 @@ func (s *server) start(ctx context.Context, w *workspace, d *docs.Snapshot, h ho
 	return s.board.begin(runs, func() ([]string, error) { return w.Start(ctx, by, sequence) })
 }
 
-// aim makes a cell go where the command says, and show what that or the settings say.
+// aim sets where a cell runs, if the command says so, and whose output is shown, as the command or the settings say.
 func (s *server) aim(d *docs.Snapshot, h how, c *session.Cell) {
 	settings := s.config.ofDocument(d)
 	c.Target, c.See, c.JournalLimit, c.HangAfter = h.target, h.see, settings.JournalLimit, settings.HangAfter
@@ -259,7 +259,7 @@ func (s *server) runSelection(ctx context.Context, a *selectionArgs) (*runReply,
 	return s.carryOut(ctx, d, h, plan)
 }
 
-// selected is what a selection means of a cell: the lines that it touches. Of one line it is what is selected, unless that is nothing.
+// selected returns the part of a cell that a selection means: the lines that it touches. In a single line it is only what is selected, if that is anything.
 func selected(d *docs.Snapshot, c cells.Cell, r protocol.Range) (planned, bool) {
 	request, ok := session.CellOf(d.Name(), c)
 	if !ok {
