@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
@@ -115,7 +114,12 @@ func (o *Output) Event(e event.Event) {
 func (o *Output) base() string { return baseOf(o.who) }
 
 // baseOf is what the names of a process's files begin with: "rank-3", "local".
-func baseOf(who ranklist.Who) string { return strings.ReplaceAll(who.String(), " ", "-") }
+func baseOf(who ranklist.Who) string {
+	if rank, ok := who.Rank(); ok {
+		return "rank-" + strconv.Itoa(rank)
+	}
+	return "local"
+}
 
 // write appends to the file of the section that is written, which is opened when there is something to write.
 func (o *Output) write(b []byte) (n int, err error) {

@@ -30,8 +30,13 @@ func (w Who) IsLocal() bool { return w.n == 0 }
 // Compare orders processes: the local namespace first, then the ranks.
 func (w Who) Compare(v Who) int { return cmp.Compare(w.n, v.n) }
 
-// String is "local" or "rank 3".
-func (w Who) String() string { return Name([]Who{w}) }
+// String is "local" or "rank 3". It makes no list of one: it is called for each rank of each run.
+func (w Who) String() string {
+	if rank, ok := w.Rank(); ok {
+		return "rank " + strconv.Itoa(rank)
+	}
+	return "local"
+}
 
 // MarshalJSON writes the rank as a number, and the local namespace as -1, as the language server's commands have it.
 func (w Who) MarshalJSON() ([]byte, error) { return strconv.AppendInt(nil, int64(w.n-1), 10), nil }
