@@ -56,7 +56,7 @@ var (
 	ErrNoRun  = errors.New("dipexec: no such run")
 )
 
-// keptReports is how many runs' reports are kept after their end.
+// keptReports is how many runs' reports are kept after their end, or after that of their sequence.
 const keptReports = 100
 
 // namespace is what runs queue for.
@@ -90,7 +90,7 @@ type Executor struct {
 	places   uint64                  // numbers given to runs and commands for their places
 	runs     map[string]*run         // that have not ended
 	reports  map[string]event.Report // of those that have, the last keptReports
-	order    []string                // the keys of reports, oldest first
+	order    []string                // the keys of reports that may be forgotten, oldest first
 	onRanks  string                  // id of the latest run on the ranks; "" if there was none
 	procs    map[ranklist.Who]*process
 	given    [namespaces][]Process   // what the pool gave last, never changed
@@ -126,14 +126,15 @@ func New(o Options) *Executor {
 	return e
 }
 
-// start queues a request at a place, as a nested run if origin is not nil. The caller holds mu.
-func (e *Executor) start(req Request, at place, origin *origin, after predecessor) (*run, error) {
+// start queues a request at a place: as a nested run if origin is not nil, otherwise as a run of a sequence, after the one before it. The caller
+// holds mu.
+func (e *Executor) start(req Request, at place, origin *origin, of *sequence, before *run) (*run, error) {
 	if e.closed {
 		return nil, ErrClosed
 	}
 	e.count++
 	r := newRun(e, e.runID(e.count), req, at, origin)
-	r.after = after
+	r.sequence, r.before = of, before
 	e.runs[r.id] = r
 	e.watchRuns()
 	r.traceBegin()
@@ -213,7 +214,7 @@ func (e *Executor) Last() { e.last.Store(true) }
 // Journaled reports whether a run has ended that has a journal.
 func (e *Executor) Journaled() bool { return e.journaled.Load() }
 
-// Wait waits for a run to end. Reports of runs that ended long ago are forgotten.
+// Wait waits for a run to end. Reports of runs that ended long ago are forgotten, those of a sequence not before the last of it has ended.
 func (e *Executor) Wait(ctx context.Context, id string) (event.Report, error) {
 	e.mu.Lock()
 	r := e.runs[id]
@@ -304,11 +305,28 @@ func (e *Executor) ended(r *run) {
 	}
 	delete(e.runs, r.id)
 	e.reports[r.id] = r.report
-	e.order = append(e.order, r.id)
-	if len(e.order) > keptReports {
-		delete(e.reports, e.order[0])
-		e.order = e.order[1:]
+	for range 2 { // those of a long sequence are more for a while, until others have ended
+		if len(e.order) >= keptReports {
+			delete(e.reports, e.order[0])
+			e.order = e.order[1:]
+		}
 	}
+	e.order = append(e.order, r.endedOf()...)
+}
+
+// endedOf are the ids of the runs whose reports may be forgotten from now on, since this one has ended: itself, or all of its sequence if it was
+// the last of that. The caller holds the executor's mu.
+func (r *run) endedOf() []string {
+	s := r.sequence
+	if s == nil {
+		return []string{r.id}
+	}
+	s.left--
+	s.ended = append(s.ended, r.id)
+	if s.left > 0 {
+		return nil
+	}
+	return s.ended
 }
 
 // Stop lets nothing new begin, and cancels everything that has begun. It does not wait.

@@ -83,7 +83,7 @@ func (c *command) startNested(req Request, wait bool) (*run, error) {
 	from := &origin{run: c.last, cell: c.giver != nil, wait: wait}
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
-	r, err := c.e.start(req, c.at, from, predecessor{})
+	r, err := c.e.start(req, c.at, from, nil, nil)
 	if err != nil {
 		return nil, err
 	}

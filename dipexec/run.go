@@ -31,12 +31,15 @@ type origin struct {
 // run is one run. Its own goroutine, drive, takes it from the queue to its end. Fields without another owner belong to
 // that goroutine.
 type run struct {
-	e       *Executor
-	id      string
-	req     Request
-	at      place
-	origin  *origin // nil: it is no nested run
-	after   predecessor
+	e      *Executor
+	id     string
+	req    Request
+	at     place
+	origin *origin // nil: it is no nested run
+
+	sequence *sequence // nil: it is a nested run
+	before   *run      // in the sequence; nil: it is the first
+
 	target  cells.Target
 	open    bool                         // autodip will decide the target
 	decided atomic.Pointer[cells.Target] // the target for goroutines other than drive; nil: it is open

@@ -7,10 +7,11 @@ import (
 	"dipls/dipexec/event"
 )
 
-// predecessor is the run before one in a sequence.
-type predecessor struct {
-	run  *run // nil: there is none
-	goOn bool // the one after it runs however it has ended
+// sequence is runs that were started together, to run one after the other.
+type sequence struct {
+	goOn  bool     // each runs however the one before it has ended
+	left  int      // how many have not ended; guarded by the executor's mu, like ended
+	ended []string // ids of the others
 }
 
 // Start queues a request and returns the run's id at once. A run waits for earlier runs on its namespaces: the local
@@ -33,21 +34,37 @@ func (e *Executor) Start(req Request) (id string, err error) {
 func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	after := predecessor{goOn: goOn}
+	s := &sequence{goOn: goOn, left: len(reqs)}
+	var before *run
 	for _, req := range reqs {
-		r, err := e.start(req, e.nextPlace(nil), nil, after)
+		r, err := e.start(req, e.nextPlace(nil), nil, s, before)
 		if err != nil {
 			return nil, err // for the first, or for none
 		}
 		ids = append(ids, r.id)
-		after.run = r
+		before = r
 	}
 	return ids, nil
 }
 
+// waits reports whether the run has not wanted a turn yet, since the one before it in its sequence goes on.
+func (r *run) waits() bool {
+	if r.before == nil {
+		return false
+	}
+	select {
+	case <-r.before.begun:
+		return false
+	case <-r.before.finished:
+		return false
+	default:
+		return true
+	}
+}
+
 // awaitPredecessors waits for the runs before this one in its sequence. If the status is not ok, this run ends with it without having begun.
 func (r *run) awaitPredecessors() (event.Status, string) {
-	for p := r.after.run; p != nil; p = p.after.run {
+	for p := r.before; p != nil; p = p.before {
 		select {
 		case <-p.begun: // however it has ended meanwhile
 			return event.StatusOK, ""
@@ -63,7 +80,9 @@ func (r *run) awaitPredecessors() (event.Status, string) {
 		switch {
 		case p.report.Status == event.StatusOK:
 			return event.StatusOK, ""
-		case !r.after.goOn:
+		case r.ctx.Err() != nil: // perhaps they were cancelled together, the later one first
+			return event.StatusInterrupted, ""
+		case !r.sequence.goOn:
 			return event.StatusSkipped, p.whySkip()
 		}
 		// If it was cancelled while it waited itself, the run that it waited for may still go on.

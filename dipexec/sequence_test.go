@@ -104,6 +104,51 @@ func TestSkipped(t *testing.T) {
 	})
 }
 
+// Whoever waits for one run of a sequence after the other hears of all of them, however many ended at once.
+func TestReportsOfALongSequence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		ids := mustStartSequence(t, e, false, make([]Request, 3*keptReports)...)
+		pool.local.next().ok()
+		endsAs(t, e, ids[0], "ok")
+		pool.local.next().fail("ValueError", "")
+		synctest.Wait()
+		endsAs(t, e, ids[1], "error")
+		for _, id := range ids[2:] {
+			endsAs(t, e, id, "skipped: the run before failed")
+		}
+		for range 3 * keptReports {
+			id := mustStart(t, e, Request{})
+			pool.local.next().ok()
+			mustWait(t, e, id)
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if len(e.reports) != keptReports || len(e.order) != keptReports {
+			t.Errorf("%d reports are kept, %d can be forgotten", len(e.reports), len(e.order))
+		}
+	})
+}
+
+// Cells that are cancelled together have all been interrupted: none of them was skipped because of another one.
+func TestCancelledSequence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 {
+			pool := newFakePool(1)
+			e, _ := start(t, Options{Pool: pool})
+			ids := mustStartSequence(t, e, false, Request{}, Request{}, Request{}, Request{})
+			x := pool.local.next()
+			e.CancelAll()
+			synctest.Wait()
+			x.fail("KeyboardInterrupt", "")
+			for _, id := range ids {
+				endsAs(t, e, id, "interrupted")
+			}
+		}
+	})
+}
+
 func TestWhySkipped(t *testing.T) {
 	for want, end := range map[string]struct {
 		req Request
