@@ -139,7 +139,7 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 	case e.commands[key] != nil:
 		return valueError(fmt.Errorf("command %d goes on already", c.id))
 	}
-	c.at = e.nextPlace(c.giver)
+	c.at = e.placeOf(c)
 	ctx := e.ctx
 	if c.last != nil {
 		ctx = withCaller(ctx, c.last.req.Caller)
@@ -155,7 +155,22 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 
 var errEnding = &commandError{"RuntimeError", "the session is ending"}
 
-// nextPlace is the next free place: for something that giver's cell asks for, or after everything else if giver is nil. The
+// placeOf is the place of a new command. One that a thread gives while no cell runs comes after everything that was started, except for runs that
+// wait for one before them in their sequence: what these wait for may wait for the thread. The caller holds mu.
+func (e *Executor) placeOf(c *command) place {
+	if c.giver != nil {
+		return e.nextPlace(c.giver)
+	}
+	var first *run
+	for _, r := range e.runs {
+		if r.waits() && (first == nil || r.at.compare(first.at) < 0) {
+			first = r
+		}
+	}
+	return e.nextPlace(first)
+}
+
+// nextPlace is the next free place: before giver itself, for something that its cell asks for, or after everything else if giver is nil. The
 // caller holds mu.
 func (e *Executor) nextPlace(giver *run) place {
 	e.places++

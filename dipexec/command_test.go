@@ -712,6 +712,37 @@ func TestThreadsAsk(t *testing.T) {
 	pool.local.answered(t, `{"id":2,"status":"ok","run":"`+e.session+`-4","run_status":"ok","parts":[{"rank":0,"status":"ok"}]}`)
 }
 
+// A thread that asks between the cells of a sequence need not wait for the cells to come: one of them may wait for the thread.
+func TestThreadsAskBetweenCells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		remote := Request{Target: target(t, "remote")}
+		ids := mustStartSequence(t, e, false, Request{}, remote, Request{}, remote, Request{})
+		pool.local.next().ok()
+		onRanks := pool.ranks[0].next()
+		pool.local.command(`{"id":1,"command":"push","names":["a"]}`)
+		pool.local.command(`{"id":2,"command":"run","code":"thread","wait":true}`)
+		synctest.Wait()
+		pool.told(t, "")
+		onRanks.ok()
+		joins := pool.local.next() // waits for the thread
+		pool.local.answered(t, `{"id":1,"status":"ok","ranks":[0],"pool":1}`)
+		y := pool.ranks[0].next()
+		if got := y.h.(*part).r.req.Code; got != "thread" {
+			t.Fatalf("%q ran", got)
+		}
+		y.ok()
+		pool.local.answered(t, `{"id":2,"status":"ok","run":"`+e.session+`-6","run_status":"ok","parts":[{"rank":0,"status":"ok"}]}`)
+		joins.ok()
+		pool.ranks[0].next().ok()
+		pool.local.next().ok()
+		for _, id := range ids {
+			endsAs(t, e, id, "ok")
+		}
+	})
+}
+
 // A cell that is started right after a local cell finds what that has pushed.
 func TestAskingCellsKeepTheirPlace(t *testing.T) {
 	pool := newFakePool(1)

@@ -11,7 +11,7 @@ import (
 // for while it runs.
 type place struct {
 	run uint64 // the run's number
-	n   uint64 // itself for the run; else the number of what its cell asks for
+	n   uint64 // itself for the run; else the number of what its cell, or a thread before that runs, asks for
 }
 
 // itself is the n of a run's own place: after everything that its cell asks for.
