@@ -45,7 +45,7 @@ const maxCompletionCode = 4000
 var (
 	// keyed is the end of a line in which a string is an item's key.
 	keyed = regexp.MustCompile(`[\pL\pN_\]]\[[ \t]*(?:'[^'\\]*|"[^"\\]*)$`)
-	// completable is the end of a line for which a process is asked without the user's asking.
+	// completable is the end of a line at which a process is asked even if the user has not asked.
 	completable = regexp.MustCompile(`[\pL\pN_.]$|^[ \t]*%{1,2}$`)
 )
 
@@ -84,7 +84,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 	return c.listOfFound(d, cell, offset, code, found), nil
 }
 
-// listOrNothing is the list of offers that need no process; nil if there are none.
+// listOrNothing returns the list of offers that need no process; nil if there are none.
 func listOrNothing(d *docs.Snapshot, cell cells.Cell, offset int, offered []offer) *protocol.CompletionList {
 	if len(offered) == 0 {
 		return nil
@@ -92,7 +92,7 @@ func listOrNothing(d *docs.Snapshot, cell cells.Cell, offset int, offered []offe
 	return listOf(d, cell, offset, offered)
 }
 
-// lineBefore is the text of a cell between the start of an offset's line and the offset; at is where that line starts in the document.
+// lineBefore returns the text of an offset's line up to the offset; at is where that line starts in the document.
 func lineBefore(c cells.Cell, offset int) (line string, at int) {
 	r := c.Range()
 	text := c.Text()[:offset-r.Start]
@@ -100,7 +100,7 @@ func lineBefore(c cells.Cell, offset int) (line string, at int) {
 	return text[i:], r.Start + i
 }
 
-// codeBefore is the last part of the code before an offset, from the start of a line on. The offset's own line begins at lineStart.
+// codeBefore returns the end of the code before an offset, starting with a whole line. The offset's own line begins at lineStart.
 func codeBefore(body string, offset, lineStart int) string {
 	start := max(0, min(lineStart, offset-maxCompletionCode))
 	start = strings.LastIndexByte(body[:start], '\n') + 1
@@ -129,10 +129,10 @@ type itemData struct {
 	Code string      `json:"code"` // a name, dotted or not
 }
 
-// owner is the chain of names before the member that is completed.
+// owner is the chain of names before the dot of the member that is completed.
 var owner = regexp.MustCompile(`(?:^|[^\pL\pN_.)\]'"])((?:[\pL_][\pL\pN_]*\.)+)$`)
 
-// listOfFound is the list of what a process has found.
+// listOfFound returns the list of what a process has found.
 func (c *completion) listOfFound(d *docs.Snapshot, cell cells.Cell, offset int, code string, found session.Completion) *protocol.CompletionList {
 	start := runeOffset(code, found.Start)
 	edit := d.Range(cells.Range{Start: offset - (len(code) - start), End: offset})
@@ -202,7 +202,7 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	return item, nil
 }
 
-// firstOf is the process of a target that completions come from, as far as it is known: the local namespace, or one rank.
+// firstOf returns the process of a target that completions come from, as far as it is known: the local namespace, or one rank.
 func firstOf(t cells.Target) cells.Target {
 	switch {
 	case t.Where == cells.Everywhere:

@@ -105,8 +105,8 @@ func flagDoc(magic string, f cells.Flag) string {
 	return flagDocs[f.Names[0]]
 }
 
-// ofMagics offers what may stand at the end of a header, a directive or a line magic. sure is false where a namespace may know more: for IPython's
-// magics, and for lines that are none of these.
+// ofMagics offers what may stand at the end of a header, a directive or a line magic. sure is false where a namespace may know more: in IPython's
+// magics, and on any other line.
 func (c *completion) ofMagics(ctx context.Context, d *docs.Snapshot, line string, invoked bool) (offered []offer, sure bool) {
 	if m := magicName.FindStringSubmatch(line); m != nil {
 		if m[1] != "" && m[2] == "%%" && m[3] == "" && !invoked {
@@ -124,7 +124,7 @@ func (c *completion) ofMagics(ctx context.Context, d *docs.Snapshot, line string
 	return nil, false
 }
 
-// magicsFor are the magics with as many percent signs.
+// magicsFor returns the magics with this many percent signs.
 func magicsFor(percent, typed string) []offer {
 	var found []offer
 	for _, name := range cells.MagicNames(percent == "%%") {
@@ -135,7 +135,7 @@ func magicsFor(percent, typed string) []offer {
 	return found
 }
 
-// arguments are what may stand at the end of a magic's arguments.
+// arguments returns what may stand at the end of a magic's arguments.
 func (c *completion) arguments(ctx context.Context, d *docs.Snapshot, m cells.Magic, line string) []offer {
 	before, typed := line, ""
 	if i := strings.LastIndexAny(line, " \t"); i < len(line)-1 {
@@ -194,7 +194,7 @@ func (c *completion) arguments(ctx context.Context, d *docs.Snapshot, m cells.Ma
 	return startingWith(offered, typed)
 }
 
-// amongFlags reports whether words are flags and their values only.
+// amongFlags reports whether words are only flags and their values.
 func amongFlags(flags []cells.Flag, words []string) bool {
 	for i := 0; i < len(words); i++ {
 		name, _, attached := strings.Cut(words[i], "=")
@@ -228,7 +228,7 @@ func flagNamed(flags []cells.Flag, name string) (cells.Flag, bool) {
 	return flags[i], true
 }
 
-// valuesOf are values that a flag may have.
+// valuesOf returns values that a flag may have.
 func (c *completion) valuesOf(magic string, f cells.Flag, d *docs.Snapshot) []string {
 	switch {
 	case magic == "%makedip" && slices.Contains(f.Names, "--app"):
@@ -241,7 +241,7 @@ func (c *completion) valuesOf(magic string, f cells.Flag, d *docs.Snapshot) []st
 	return nil
 }
 
-// rankLists are some lists of ranks: all, and if the pool's size is known the first one and all of them by number.
+// rankLists returns some lists of ranks: all, and if the pool's size is known the first one and all of them by number.
 func (c *completion) rankLists(d *docs.Snapshot) []string {
 	lists := []string{"all"}
 	w := c.s.existing(d)
@@ -259,7 +259,7 @@ func (c *completion) rankLists(d *docs.Snapshot) []string {
 	return lists
 }
 
-// variableNames are the variables of the local namespace or of rank 0, if that is idle.
+// variableNames returns the variables of the local namespace or of rank 0, if that is idle.
 func (c *completion) variableNames(ctx context.Context, d *docs.Snapshot, onRank bool) []string {
 	w := c.s.existing(d)
 	if w == nil {
@@ -281,7 +281,7 @@ func (c *completion) variableNames(ctx context.Context, d *docs.Snapshot, onRank
 	return names
 }
 
-// headerWords are what may stand at the end of a header: keys of ours, and their values.
+// headerWords returns what may stand at the end of a header: keys of ours, and their values.
 func (c *completion) headerWords(d *docs.Snapshot, line string) []offer {
 	var offered []offer
 	if m := headerValue.FindStringSubmatch(line); m != nil {
@@ -318,7 +318,7 @@ func (c *completion) headerWords(d *docs.Snapshot, line string) []offer {
 	return startingWith(offered, typed)
 }
 
-// startingWith keeps offers that begin with what has been typed, and go on after it.
+// startingWith returns the offers that begin with what has been typed and are longer.
 func startingWith(offered []offer, typed string) []offer {
 	return slices.DeleteFunc(offered, func(o offer) bool {
 		bare := strings.TrimLeft(o.text, `"'`)

@@ -16,7 +16,7 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// configurationPatience is how long a command waits for the client to tell its settings before it goes on without.
+// configurationPatience is how long a command waits for the client's settings before it goes on without them.
 const configurationPatience = 5 * time.Second
 
 // configuration is the settings of a connection: the defaults, then what initializationOptions says, then what the client says of a folder
@@ -26,10 +26,10 @@ type configuration struct {
 
 	mu     sync.Mutex // guards what follows
 	told   Settings   // the defaults and initializationOptions
-	base   Settings   // of every folder that nothing else is known of
+	base   Settings   // of every folder of which nothing else is known
 	byDir  map[string]Settings
 	fresh  chan struct{} // closed once the client's last answer is in, or there will be none
-	rounds int           // fetches that have begun: only the last one counts
+	rounds int           // how many fetches have begun: only the last one counts
 }
 
 func newConfiguration(s *server) *configuration {
@@ -48,7 +48,7 @@ func (c *configuration) initialize(options json.RawMessage) {
 	c.base = c.told
 }
 
-// of is the settings of a folder as far as they are known.
+// of returns the settings of a folder as far as they are known.
 func (c *configuration) of(dir string) Settings {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +58,7 @@ func (c *configuration) of(dir string) Settings {
 	return c.base
 }
 
-// ofDocument is the settings that count for a document.
+// ofDocument returns the settings that count for a document.
 func (c *configuration) ofDocument(d *docs.Snapshot) Settings { return c.of(c.s.folderOf(d.Path)) }
 
 // known reports whether the client has told its settings since it was asked last, or will not.
@@ -73,7 +73,7 @@ func (c *configuration) known() bool {
 	}
 }
 
-// await waits until the settings are known; it does not wait for ever.
+// await waits until the settings are known, or configurationPatience is over.
 func (c *configuration) await(ctx context.Context) {
 	c.mu.Lock()
 	fresh := c.fresh
@@ -99,7 +99,7 @@ func (c *configuration) pulls() bool {
 	return w != nil && w.Configuration != nil && *w.Configuration
 }
 
-// unlock lets those go on who wait for the client's answer. mu is held.
+// unlock wakes those that wait for the client's answer. mu is held.
 func (c *configuration) unlock() {
 	select {
 	case <-c.fresh:
@@ -108,7 +108,7 @@ func (c *configuration) unlock() {
 	}
 }
 
-// refetch asks the client for the settings of all folders, if it can be asked. Whoever needs them waits for the answer from now on.
+// refetch asks the client for the settings of all folders, if it can be asked. From now on, whoever needs settings waits for the answer.
 func (c *configuration) refetch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +122,7 @@ func (c *configuration) refetch() {
 	c.s.goOn("settings", func() { c.fetch(round) })
 }
 
-// fetch is one asking. It waits for the answer.
+// fetch asks the client once, and waits for the answer.
 func (c *configuration) fetch(round int) {
 	if !c.pulls() {
 		c.settle(round, nil, nil)
@@ -151,7 +151,7 @@ func (c *configuration) fetch(round int) {
 	c.settle(round, dirs, answers)
 }
 
-// settle takes the answers for directories; the first one is for everything that is in none of them.
+// settle enters the answers for directories; the first one is for everything that is in none of them.
 func (c *configuration) settle(round int, dirs []string, answers []protocol.LSPAny) {
 	c.mu.Lock()
 	if round == c.rounds {
@@ -206,7 +206,7 @@ func (c *configuration) tell(where string, problems []string) {
 	}
 }
 
-// see is whose output is to be shown where neither the cell nor the command says; what makes no sense says nothing.
+// see returns whose output to show where neither the cell nor the command says; a value that makes no sense counts as none.
 func (s Settings) see() ranklist.List {
 	list, err := ranklist.Parse(s.See)
 	if err != nil {

@@ -3,14 +3,14 @@
 //
 // Below everything here lie the connection (lsp/rpc) and the documents (lsp/docs). On them stand, from the bottom up:
 //
-//   - stores: the board (what is known of runs and pools), the marks (what there is to say at places in documents), the settings, and the words in which runs
-//     are told of (outcome.go);
+//   - stores: the board (what is known of runs and pools), the marks (what there is to say at places in documents), the settings, and the words for
+//     outcomes of runs (outcome.go);
 //   - commands: rows of a table (commands.go), each a method of the server. A command may use stores and other commands;
 //   - features: one thing each that the server does for an editor, in files of its own (lens.go, lens_list.go). [features] is their table.
 //
 // A feature is a constructor that returns what the server calls it for: requests, changes, events. It may use the client, documents, stores and
 // commands, and keeps what only it needs. It never calls another feature, and nothing calls it; TestFeaturesKeepApart holds that. What two features need
-// belongs below them: in a store, if it is known or shown; in docs, if the text alone gives it; in outcome.go, if it is words.
+// belongs below them: in a store, if it is knowledge or marks; in docs, if it follows from the text alone; in outcome.go, if it is words.
 //
 // Problems, failures, hangs and the output of cells are features over the marks: each leaves marks of its own kind there, and the store shows them as
 // diagnostics. Code actions read the same store for what may be done about a mark.

@@ -16,7 +16,7 @@ import (
 	"dipls/internal/ranklist"
 )
 
-// failures says in documents how cells have failed: a mark for each distinct failure, at its line of code.
+// failures shows in documents how cells have failed: a mark for each distinct failure, at its line of code.
 type failures struct {
 	s     *server
 	layer *layer[*failure]
@@ -34,14 +34,14 @@ type failure struct {
 	run     string
 	partial bool           // of a run of a part of the cell
 	target  string         // of the run; "": a cell has asked for it
-	what    string         // has happened: "NameError: name 'x' is not defined"
-	death   bool           // what is what has become of a process: "was killed by SIGKILL"
+	what    string         // that happened: "NameError: name 'x' is not defined"
+	death   bool           // a process has died, and what says how: "was killed by SIGKILL"
 	who     []ranklist.Who // ascending; nil: of the run as a whole
 	apart   view.Apart
 	kind    string // the same for failures that are the same
 }
 
-// newFailure makes a failure of no process so far.
+// newFailure makes a failure that no process has yet.
 func newFailure(at anchor, severity protocol.DiagnosticSeverity, code, what, kind string) *failure {
 	f := &failure{what: what, kind: kind}
 	f.mark = mark{spot: spotAt(at), severity: severity, code: code, text: func(Settings) string { return f.message() }, remedy: f.remedies}
@@ -67,7 +67,7 @@ func (f *failures) event(r *followed, ev event.Event, _ time.Time) {
 	}
 }
 
-// message is the failure for people: "NameError: name 'x' is not defined — ranks 0-2".
+// message describes the failure for people: "NameError: name 'x' is not defined — ranks 0-2".
 func (f *failure) message() string {
 	switch {
 	case f.who == nil:
@@ -86,7 +86,7 @@ func (f *failure) message() string {
 // undefined is the message of a NameError.
 var undefined = regexp.MustCompile(`^NameError: name '([^']+)' is not defined`)
 
-// name is the name that is not defined, "" if that is not what has failed.
+// name returns the name that is not defined; "" if the failure is another one.
 func (f *failure) name() string {
 	if m := undefined.FindStringSubmatch(f.what); m != nil && f.code == "NameError" {
 		return m[1]
@@ -94,7 +94,7 @@ func (f *failure) name() string {
 	return ""
 }
 
-// remedies are what may be done about the failure.
+// remedies returns what can be done about the failure.
 func (f *failure) remedies() remedy {
 	if f.name() == "" {
 		return remedy{}
@@ -102,7 +102,7 @@ func (f *failure) remedies() remedy {
 	return remedy{missing: &missingName{name: f.name(), who: slices.Clone(f.who), target: f.target, owner: f.owner.cellKey, whole: !f.partial}}
 }
 
-// begin is the start of a run: what earlier ones have left there goes.
+// begin enters the start of a run: it drops the marks that earlier runs have left at its cell.
 func (f *failures) begin(r Run) {
 	if r.Parent != "" {
 		return
@@ -216,7 +216,7 @@ func (f *failures) died(r Run, ev *event.RankState) {
 	}
 }
 
-// finish is the end of a run, with the reason if nothing else tells it.
+// finish enters the end of a run, and makes a mark of the reason if no other mark tells it.
 func (f *failures) finish(r Run, ev *event.RunFinished) {
 	told := slices.ContainsFunc(f.layer.of(cellKey{r.Doc, r.Cell}), func(old *failure) bool { return old.run == r.ID && old.code == string(event.StatusDied) })
 	if ev.Reason == "" || told || ev.Status == event.StatusOK {
@@ -229,7 +229,8 @@ func (f *failures) finish(r Run, ev *event.RunFinished) {
 	f.enter(r, newFailure(headerOf(r), severity, string(ev.Status), r.excerpt(ev.Reason), string(ev.Status)))
 }
 
-// merge adds a process to a failure that others had already, and reports whether there was one. Otherwise it makes one the process's.
+// merge adds a process to a failure that others already had, and reports whether there was one. If there was none, it makes the process the first to have
+// it.
 func (f *failures) merge(r Run, one *failure, ev event.Event) bool {
 	who, _ := ev.Head().Who()
 	for _, old := range f.layer.of(one.key()) {

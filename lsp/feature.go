@@ -15,12 +15,12 @@ import (
 // feature is one thing that the server does for an editor: a file of its own, whose constructor stands in [features]. Every field may be
 // left out.
 type feature struct {
-	// methods are the requests and notifications that it handles; see [rpc.Request], [rpc.InOrder] and [rpc.Notification].
+	// methods returns the requests and notifications that it handles; see [rpc.Request], [rpc.InOrder] and [rpc.Notification].
 	methods map[string]rpc.Method
 	// capabilities enters what it offers; what the client can do is known by then.
 	capabilities func(*protocol.ServerCapabilities)
-	// changed is told what is not as it was: text, cells' runs, settings, pools. Calls come one at a time, from a goroutine of the feed,
-	// never under a lock; changes that come meanwhile are told together in the next one. It may take its time, but ends with the server's ctx.
+	// changed is told what has changed: text, cells' runs, settings, pools. Calls come one at a time, from a goroutine of the feed, never under a lock.
+	// What changes during a call comes with the next one, all together. A call may take its time, but ends with the server's ctx.
 	changed func(change)
 	// event is told every event of every workspace, those of one workspace in order, after the board has recorded it. It must not wait.
 	event func(*workspace, event.Event)
@@ -50,12 +50,12 @@ var features = []func(*server) feature{
 	newCells,
 }
 
-// change is what is not as it was since the last time. Features look at the documents and the board for how it is now.
+// change is what has changed since the last time. For how it is now, features look at the documents and the board.
 type change struct {
 	docs     map[uri.URI]*docChange
 	pools    map[*workspace]bool // whose pool or autodip has changed
 	settings bool
-	trusted  bool // the folders are, from now on
+	trusted  bool // from now on the folders are trusted
 }
 
 // docChange is what has changed of one document.
@@ -65,12 +65,12 @@ type docChange struct {
 	cells          map[docs.CellID]bool // whose runs have changed
 }
 
-// textChange is a change of a document's text.
+// textChange makes a change of a document's text.
 func textChange(c docs.Change) change {
 	return change{docs: map[uri.URI]*docChange{c.URI: {opened: c.Opened, closed: c.Closed, text: true}}}
 }
 
-// cellChange is a change of a run.
+// cellChange makes a change of a run.
 func cellChange(r *Run) change {
 	if r.Cell == 0 {
 		return change{}
@@ -82,7 +82,7 @@ func (c *change) empty() bool {
 	return len(c.docs) == 0 && len(c.pools) == 0 && !c.settings && !c.trusted
 }
 
-// add makes c both changes.
+// add adds another change to c.
 func (c *change) add(more change) {
 	for u, d := range more.docs {
 		old := c.docs[u]

@@ -7,8 +7,8 @@ import (
 	"dipls/session"
 )
 
-// follower enters a workspace's events on the board and hands them to the features. It waits for nobody, so that the board is always up to date;
-// those who wait for the client have subscriptions of their own, and are behind it: see catchUp.
+// follower enters a workspace's events on the board and hands them to the features. It waits for nobody, so the board is always up to date. Features that
+// wait for the client have subscriptions of their own, which must not be ahead of the board: see catchUp.
 type follower struct {
 	sub    session.Subscription
 	script string // of the document for which something was done in the workspace last; under the server's lock
@@ -63,8 +63,8 @@ func (f *follower) advance(n int) {
 	}
 }
 
-// catchUp waits until the board has every event that any other subscription has given by now: a client that is sent one and asks what is known must
-// not hear of the time before.
+// catchUp waits until the board has every event that any subscription has given by now. A client that is sent an event, and then asks, must not get an
+// answer from before that event.
 func (s *server) catchUp(ctx context.Context, w *workspace) error {
 	s.mu.Lock()
 	f := s.opened[w]

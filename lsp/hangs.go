@@ -18,7 +18,7 @@ import (
 // hangCode is the code of diagnostics of ranks that wait for others.
 const hangCode = "hang"
 
-// hangs says in documents, and in files of the workspace, where ranks wait for others while they do.
+// hangs shows in documents, and in files of the workspace, where ranks wait for others, as long as they do.
 type hangs struct {
 	s     *server
 	layer *layer[*hangMark]
@@ -30,7 +30,7 @@ func newHangs(s *server) feature {
 	return feature{}
 }
 
-// hangMark is a place in the user's code where ranks wait, or where those are that others wait for.
+// hangMark is a place in the user's code where ranks wait, or where the ranks are that others wait for.
 type hangMark struct {
 	mark
 	run     Run
@@ -39,7 +39,7 @@ type hangMark struct {
 	missing bool // others wait for them
 }
 
-// here is what is said at the place: "ranks 0-1,3 wait here in all_reduce".
+// here describes the place: "ranks 0-1,3 wait here in all_reduce".
 func (k *hangMark) here() string {
 	who, why := ranklist.Name(k.place.Ranks), k.place.Why
 	one := len(k.place.Ranks) == 1
@@ -60,7 +60,7 @@ func (k *hangMark) here() string {
 // manyVerbs are the verbs that begin a reason of one rank, in the plural.
 var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 
-// message is the diagnostic: what is said there, and all that is known as a sentence.
+// message is the text of the diagnostic: what ranks do here, and then the whole finding in a sentence.
 func (k *hangMark) message() string {
 	text := k.here()
 	if others := event.RanksAt(k.ev.Missing); !k.missing && len(others) > 0 {
@@ -76,7 +76,7 @@ func (k *hangMark) message() string {
 	return k.run.excerpt(text)
 }
 
-// operationOf is what ranks wait in: "in all_reduce"; "" if that is not known.
+// operationOf names what ranks wait in: "in all_reduce"; "" if that is not known.
 func operationOf(ev *event.Hang, why string) string {
 	switch {
 	case why != "":
@@ -87,7 +87,7 @@ func operationOf(ev *event.Hang, why string) string {
 	return ""
 }
 
-// level is how much the finding matters.
+// level is the severity of the finding.
 func (k *hangMark) level() protocol.DiagnosticSeverity {
 	switch k.ev.Level {
 	case event.LevelInfo:
@@ -110,7 +110,7 @@ func (h *hangs) event(r *followed, ev event.Event, _ time.Time) {
 	}
 }
 
-// enter enters a finding in place of what it was before.
+// enter enters a finding, in place of its earlier version.
 func (h *hangs) enter(r Run, ev *event.Hang) {
 	h.layer.drop(func(k *hangMark) bool { return k.ev.Run == ev.Run && k.ev.Hang == ev.Hang })
 	if ev.Gone {
@@ -178,7 +178,7 @@ func verb(one bool, singular, plural string) string {
 	return plural
 }
 
-// joinWords puts words into a row; "" is none.
+// joinWords joins words with blanks and leaves out empty ones.
 func joinWords(words ...string) string {
 	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
 }

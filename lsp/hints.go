@@ -104,7 +104,7 @@ func (r *Run) explained() string {
 	return strings.Join(lines, "\n")
 }
 
-// changed has the client ask again if it would see something else.
+// changed makes the client ask again if it would see something else.
 func (h *hints) changed(c change) {
 	differ := h.shown.differ(c)
 	workspace := h.s.client.Can.Workspace

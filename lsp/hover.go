@@ -12,7 +12,7 @@ import (
 	"dipls/session"
 )
 
-// hover shows what a name is bound to where its cell runs: in the local namespace, or on the ranks, told once where they agree. It never
+// hover shows what a name is bound to where its cell runs: in the local namespace, or on the ranks. Ranks that agree are shown together. It never
 // starts a process, and shows nothing of one that is busy.
 type hover struct{ s *server }
 

@@ -55,9 +55,9 @@ const (
 	lensLocal
 	lensAbove
 	lensOutcome   // of the cell's last run
-	lensInterrupt // the cell's run
-	lensProblem   // that keeps the cell from running
-	lensFree      // the ranks of the cell's run, while they wait
+	lensInterrupt // interrupts the cell's run
+	lensProblem   // a problem that keeps the cell from running
+	lensFree      // frees the ranks of the cell's run, while they wait
 	lensStacks    // likewise
 	lensLine      // a line magic
 )
@@ -323,7 +323,7 @@ func withHint(p cells.Problem) string {
 	return fmt.Sprintf("%s; %s", p.Message, p.Hint)
 }
 
-// changed has the client ask again if it would see something else.
+// changed makes the client ask again if it would see something else.
 func (l *lenses) changed(c change) {
 	differ := l.shown.differ(c)
 	if l.choicesDiffer(c) {

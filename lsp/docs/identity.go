@@ -9,7 +9,7 @@ import (
 	"dipls/cells"
 )
 
-// CellID names a cell for as long as a person would say that it is the same one. A cell keeps its ID when lines are inserted above it, when its text is
+// CellID identifies a cell as long as a person would call it the same one. A cell keeps its ID when lines are inserted above it, when its text is
 // edited, when it is moved, when a formatter replaces the whole text, and when the file is closed and reopened. Everything that is known of a cell
 // is kept under its ID. IDs are never used again. Zero names no cell.
 type CellID uint64
@@ -26,7 +26,7 @@ func TextOf(c cells.Cell) CellText {
 	return CellText{c.Title(), c.Body(), c.Directive().String(), c.Type(), c.Depth()}
 }
 
-// SameCode reports whether two cells run the same: its title may change, and so may blank lines at its end, as when a cell is added below.
+// SameCode reports whether two cells run the same code. Their titles may differ, and so may blank lines at the end, as when a cell is added below.
 func (t CellText) SameCode(u CellText) bool {
 	return t.directive == u.directive && t.typ == u.typ && strings.TrimRight(t.body, blanks) == strings.TrimRight(u.body, blanks)
 }
@@ -34,7 +34,7 @@ func (t CellText) SameCode(u CellText) bool {
 // blanks are the characters of blank lines.
 const blanks = " \t\f\r\n"
 
-// header is what a cell is recognized by if its body has changed.
+// header is what identifies a cell whose body has changed.
 type header struct {
 	title string
 	typ   cells.CellType

@@ -24,7 +24,7 @@ func (d *Snapshot) LineMagic(line int) (c cells.Cell, m cells.Magic, ok bool) {
 	return c, m, false
 }
 
-// Text is the document's text between two offsets in the body of one cell; "" if they are not.
+// Text returns the document's text between two offsets; "" if they are not in the body of one cell.
 func (d *Snapshot) Text(start, end int) string {
 	c, ok := d.File.CellAt(start)
 	if !ok {

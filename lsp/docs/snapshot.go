@@ -28,13 +28,13 @@ func (d *Snapshot) Offset(p protocol.Position) int {
 	return d.File.Offset(cells.Position{Line: int(p.Line), Column: int(p.Character)}, d.encoding)
 }
 
-// Position is the client's position of a byte offset.
+// Position returns the client's position of a byte offset.
 func (d *Snapshot) Position(offset int) protocol.Position {
 	p := d.File.Position(offset, d.encoding)
 	return protocol.Position{Line: uint32(p.Line), Character: uint32(p.Column)}
 }
 
-// Range is the client's range of a range of bytes.
+// Range returns the client's range of a range of bytes.
 func (d *Snapshot) Range(r cells.Range) protocol.Range {
 	return protocol.Range{Start: d.Position(r.Start), End: d.Position(r.End)}
 }
@@ -55,7 +55,7 @@ func (d *Snapshot) IDs() []CellID { return d.ids }
 // ID is the identity of one of the snapshot's cells.
 func (d *Snapshot) ID(c cells.Cell) CellID { return d.ids[c.Index()-1] }
 
-// Find is the cell that has an identity; ok is false if this version of the document has none.
+// Find returns the cell with an identity; ok is false if this version of the document has none.
 func (d *Snapshot) Find(id CellID) (c cells.Cell, ok bool) {
 	i := slices.Index(d.ids, id)
 	if id == 0 || i < 0 {

@@ -18,7 +18,7 @@ import (
 	"dipls/cells"
 )
 
-// Change tells that a document's text has changed.
+// Change says that a document's text has changed.
 type Change struct {
 	URI            uri.URI
 	Opened, Closed bool // it was opened or closed; neither: it was edited
@@ -33,7 +33,7 @@ type Gone struct {
 // View is all open documents at one moment. It is never changed.
 type View map[uri.URI]*Snapshot
 
-// maxClosed is how many closed documents are remembered. What is known of their cells is there again when they are reopened.
+// maxClosed is how many closed documents are remembered. When one is reopened, what is known of its cells is shown again.
 const maxClosed = 64
 
 // Store has the current versions of all open documents, and remembers those that were closed. Only the client's notifications change it, one after the
@@ -53,17 +53,17 @@ type Store struct {
 	order  []uri.URI             // of closed, oldest first
 }
 
-// New makes a store without documents. changed is told of every change of a text, after it can be seen; gone of cells that will never be back.
+// New makes a store without documents. changed is called after every change of a text, when the store has it; gone, when cells will never be back.
 func New(log *zap.Logger, changed func(Change), gone func(Gone)) *Store {
 	s := &Store{log: log, changed: changed, gone: gone, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
 	s.current.Store(&View{})
 	return s
 }
 
-// View is what is open now.
+// View returns the documents that are open now.
 func (s *Store) View() View { return *s.current.Load() }
 
-// LastKnown is a document as it is now or was when it was closed; nil if it never was open, or long ago.
+// LastKnown returns a document as it is now, or was when it was closed; nil if it was never open, or closed long ago.
 func (s *Store) LastKnown(u uri.URI) *Snapshot {
 	if snapshot := s.View()[u]; snapshot != nil {
 		return snapshot
@@ -73,7 +73,7 @@ func (s *Store) LastKnown(u uri.URI) *Snapshot {
 	return s.closed[u]
 }
 
-// ByName is the open document of a name; see [Snapshot.Name]. nil: there is none.
+// ByName returns the open document with a name, see [Snapshot.Name]; nil if there is none.
 func (v View) ByName(name string) *Snapshot {
 	for _, d := range v {
 		if d.Name() == name {
@@ -183,7 +183,7 @@ func (s *Store) replace(old, next *Snapshot) {
 	s.current.Store(&changed)
 }
 
-// PathOf is the path of a document's file; "" if it is none.
+// PathOf returns the path of a document's file; "" if it has none.
 func PathOf(u uri.URI) string {
 	if !u.IsFile() {
 		return ""
