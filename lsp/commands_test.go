@@ -2,8 +2,6 @@ package lsp_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,8 +24,7 @@ func order(e *lsptest.Editor) string {
 
 // Several cells run one after the other, text cells aside, up to the first that fails.
 func TestRunMany(t *testing.T) {
-	needPython(t)
-	const text = "x = 0\n# %%\nx += 1\n# %% [markdown]\n# text\n# %%\n\n# %%\nx += 1\n# %%\n1/0\n# %%\nx += 1\n"
+	const text = "let x 0\n# %%\nlet x 1\n# %% [markdown]\n# text\n# %%\n\n# %%\nlet x 2\n# %%\nnowhere\n# %%\nlet x 3\n"
 	for _, test := range []struct {
 		command string
 		cell    int
@@ -40,7 +37,7 @@ func TestRunMany(t *testing.T) {
 		{"dip.runAll", 0, "1 2 5 6", "error", 5},
 	} {
 		t.Run(test.command, func(t *testing.T) {
-			e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+			e, _ := startFaked(t, lsptest.Options{Init: events})
 			e.Open("a.py", text)
 			if test.command == "dip.runBelow" {
 				finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
@@ -117,9 +114,8 @@ func TestRefused(t *testing.T) {
 
 // A line that is wrong refuses its cell alone; what would run it among others is refused before the first of them.
 func TestRefusedAlone(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"app": "none"}})
-	e.Open("a.py", "# %%\nprint('one')\n# %%dipp everywhere\nx = 2\n# %%\nx = 'three\n# %%\nprint('four')\n")
+	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: lsptest.Object{"app": "none"}})
+	e.Open("a.py", "# %%\nprint one\n# %%dipp everywhere\nlet x 2\n# %%\nlet x 'three\n# %%\nprint four\n")
 	for _, command := range []string{"dip.runAll", "dip.runBelow", "dip.runCell"} {
 		err := e.TryCommand(command, lsptest.Object{"uri": e.URI("a.py"), "cell": 2}, nil)
 		if err == nil || !strings.Contains(err.Error(), "nothing was run: line 3 of cell 2: %%dipp is no directive and no magic; did you mean %%dip?") {
@@ -135,12 +131,11 @@ func TestRefusedAlone(t *testing.T) {
 
 // What is restarted takes along what runs there and waits for its turn there, and nothing else.
 func TestRestartLeavesOthers(t *testing.T) {
-	needPython(t)
-	const hold = "import os, time\nprint('held', flush=True)\nwhile not os.path.exists('gate'): time.sleep(0.01)\n"
+	const hold = "print held\ngate open\n"
 	for command, ended := range map[string]string{"dip.restartPool": "remote", "dip.restartLocal": "local"} {
 		t.Run(command, func(t *testing.T) {
-			e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 1, "app": "none"}})
-			e.Open("a.py", "# %% hold\n"+hold+"# %% then\nx = 1\n")
+			e, machine := startFaked(t, lsptest.Options{Init: events, Settings: lsptest.Object{"ranks": 1, "app": "none"}})
+			e.Open("a.py", "# %% hold\n"+hold+"# %% then\nlet x 1\n")
 			runs := map[string][2]string{}
 			for _, target := range []string{"remote", "local"} {
 				run := func(cell int) string {
@@ -154,7 +149,7 @@ func TestRestartLeavesOthers(t *testing.T) {
 			for _, run := range runs[ended] {
 				finished(e, run, "interrupted")
 			}
-			must(t, os.WriteFile(filepath.Join(e.Folder, "gate"), nil, 0o600))
+			machine.Open("open")
 			delete(runs, ended)
 			for _, others := range runs {
 				finished(e, others[0], "ok")

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"dipls/internal/lsptest"
+	"dipls/ranks/fakerank"
 )
 
 // relating is what an editor says that shows what belongs to a diagnostic, and asks for lenses again when told so.
@@ -22,21 +23,20 @@ var relating = lsptest.Object{
 	},
 }
 
-// waitingCell waits for a file on every rank, which stands for ranks that wait for one another.
-const waitingCell = "# %% Above\nx = 1\n" +
-	"# %% Train target=\"remote\"\nimport os, time\nprint('begun', flush=True)\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\n"
+// waitingCell waits at a gate on every rank, which stands for ranks that wait for one another. Its lines have an end of their own each.
+const waitingCell = "# %% Above\nlet x 1\n" +
+	"# %% Train target=\"remote\"\n# to column 15.\nprint begun. To column 26.\n# this goes on up to column 33...\n    gate end-of-cell\n"
 
 // hangTest is an editor in which a cell runs on three ranks, of which hangs can be told.
 type hangTest struct {
 	*lsptest.Editor
-	t    *testing.T
-	runs string // id of the run
+	t       *testing.T
+	machine *fakerank.Host
+	runs    string // id of the run
 }
 
 func newHangTest(t *testing.T, o lsptest.Options) *hangTest {
 	t.Helper()
-	needPython(t)
-	o.Server = inProcess(t)
 	if o.Settings == nil {
 		o.Settings = lsptest.Object{}
 	}
@@ -45,7 +45,8 @@ func newHangTest(t *testing.T, o lsptest.Options) *hangTest {
 			o.Settings[key] = value
 		}
 	}
-	h := &hangTest{Editor: lsptest.Start(t, o), t: t}
+	h := &hangTest{t: t}
+	h.Editor, h.machine = startFaked(t, o)
 	h.Open("a.py", waitingCell)
 	h.begin("a.py", 2)
 	return h
@@ -60,7 +61,7 @@ func (h *hangTest) begin(name string, cell int) {
 		err := h.TryCommand("dip.stack", nil, &reply) // there may be none yet
 		wait := 0
 		for _, s := range reply.Stacks {
-			if s.Rank >= 0 && strings.Contains(s.Text, "time.sleep") {
+			if s.Rank >= 0 && strings.Contains(s.Text, "end-of-") {
 				wait++
 			}
 		}
@@ -172,7 +173,7 @@ func TestHangDiagnostics(t *testing.T) {
 	// It goes with the run at the latest, whatever is told after that.
 	h.tell(3, waiting, nil, nil)
 	awaitDiagnostics(t, h.Editor, "a.py", "8:4-8:20 warning hang ranks 0,2 wait here in all_reduce\na sentence")
-	must(t, os.WriteFile(filepath.Join(h.Folder, "gate"), nil, 0o644))
+	h.machine.Open("end-of-cell")
 	finished(h.Editor, h.runs, "ok")
 	h.tell(3, waiting, nil, nil)
 	awaitDiagnostics(t, h.Editor, "a.py")
@@ -252,7 +253,7 @@ func TestHangWithoutEvents(t *testing.T) {
 	if len(shown) != 1 || !strings.Contains(fmt.Sprint(shown[0].Get("message")), "ranks 0,2 wait for rank 1") || len(fmt.Sprint(shown[0].Get("message"))) > 3<<10 {
 		t.Errorf("%d messages: %.300v", len(shown), shown)
 	}
-	must(t, os.WriteFile(filepath.Join(h.Folder, "gate"), nil, 0o644))
+	h.machine.Open("end-of-cell")
 }
 
 // A client that is to ask asks what to do about ranks that wait, once for each alarm.
@@ -267,9 +268,8 @@ func TestHangIsAskedAbout(t *testing.T) {
 	await(t, "the end", func() bool { return statusOf(t, h.Editor, nil).State == "ready" })
 }
 
-// stubborn is a cell whose ranks do not heed an interrupt until a file is there.
-const stubborn = "# %% target=\"remote\"\nimport os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" +
-	"while not os.path.exists('gate'):\n    time.sleep(0.01)\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+// stubborn is a cell whose ranks do not heed an interrupt until a gate is open.
+const stubborn = "# %% target=\"remote\"\nhold end-of-stubborn\n"
 
 // The third time that somebody asks for the end of a run whose ranks do not come back, there is a question, and what it says is done.
 func TestThirdInterruptAsks(t *testing.T) {
@@ -291,7 +291,7 @@ func TestThirdInterruptAsks(t *testing.T) {
 			if state := statusOf(t, h.Editor, nil).State; state != pool && state != "interrupting" {
 				t.Error(state)
 			}
-			must(t, os.WriteFile(filepath.Join(h.Folder, "gate"), nil, 0o644))
+			h.machine.Open("end-of-stubborn")
 			h.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", h.runs))
 		})
 	}
@@ -304,20 +304,16 @@ func TestThirdInterruptIsTold(t *testing.T) {
 	h.Open("b.py", stubborn)
 	h.interruptThrice()
 	h.Await("the message", lsptest.Method("window/showMessage"), lsptest.Has("type", 2), lsptest.Contains("message", "dip.killPool ends the pool"))
-	must(t, os.WriteFile(filepath.Join(h.Folder, "gate"), nil, 0o644))
+	h.machine.Open("end-of-stubborn")
 	h.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", h.runs))
 }
 
 // The interrupt of all runs is one also for the ranks of a run that a cell waits for.
 func TestInterruptOfAllIsOne(t *testing.T) {
 	h := newHangTest(t, lsptest.Options{Init: events})
-	gate := filepath.Join(h.Folder, "gate")
-	must(t, os.WriteFile(gate, nil, 0o644))
+	h.machine.Open("end-of-cell")
 	finished(h.Editor, h.runs, "ok")
-	must(t, os.Remove(gate))
-	h.Open("b.py", "# %% target=\"local\"\nget_ipython().run_cell_magic('dip', '-r all', "+
-		"'''import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"+
-		"print('here')\nwhile not os.path.exists('gate'):\n    time.sleep(0.01)\n''')\n")
+	h.Open("b.py", "# %% target=\"local\"\n"+`ask {"id":1,"command":"run","ranks":"all","see":"all","wait":true,"code":"print here\nhold end-of-stubborn"}`+"\n")
 	h.begin("b.py", 1)
 	nested := h.Await("the ranks' output", lsptest.Has("event", "stream"), lsptest.Contains("text", "here")).Get("run")
 	var reply struct{ Interrupted int }
@@ -326,7 +322,7 @@ func TestInterruptOfAllIsOne(t *testing.T) {
 		t.Errorf("%+v", reply)
 	}
 	h.Await("the interrupt", lsptest.Has("run", nested), lsptest.Has("state", "interrupting"), lsptest.Has("rank", 0))
-	must(t, os.WriteFile(gate, nil, 0o644))
+	h.machine.Open("end-of-stubborn")
 	h.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", h.runs))
 	if n := len(h.Messages(lsptest.Has("run", nested), lsptest.Has("state", "interrupting"), lsptest.Has("rank", 0))); n != 1 {
 		t.Errorf("rank 0 was interrupted %d times", n)
@@ -336,10 +332,8 @@ func TestInterruptOfAllIsOne(t *testing.T) {
 // interruptThrice lets the first cell end, and asks three times for the end of one that does not heed it.
 func (h *hangTest) interruptThrice() {
 	h.t.Helper()
-	gate := filepath.Join(h.Folder, "gate")
-	must(h.t, os.WriteFile(gate, nil, 0o644))
+	h.machine.Open("end-of-cell")
 	finished(h.Editor, h.runs, "ok")
-	must(h.t, os.Remove(gate))
 	h.begin("b.py", 1)
 	for range 3 {
 		var reply struct{ Interrupted int }

@@ -21,6 +21,7 @@ import (
 	"dipls/internal/lsptest"
 	"dipls/internal/testpython"
 	"dipls/lsp"
+	"dipls/ranks/fakerank"
 	"dipls/session"
 )
 
@@ -59,8 +60,21 @@ func needPython(t testing.TB) {
 	testpython.Need(t)
 }
 
+// startFaked starts an editor with a faked server, and gives the machine of that.
+func startFaked(t testing.TB, o lsptest.Options) (*lsptest.Editor, *fakerank.Host) {
+	t.Helper()
+	m := fakerank.NewHost(fakerank.Config{})
+	o.Server = faked(t, m)
+	return lsptest.Start(t, o), m
+}
+
+// faked is a server in the process of the test, whose sessions need neither Python nor processes: cells are written in the language of [fakerank].
+func faked(t testing.TB, m *fakerank.Host) lsptest.Server {
+	return inProcess(t, func(o *session.Options) { o.Host = m })
+}
+
 // inProcess is a server in the process of the test, with sessions of its own.
-func inProcess(t testing.TB) lsptest.Server {
+func inProcess(t testing.TB, change ...func(*session.Options)) lsptest.Server {
 	return func(ctx context.Context, stream io.ReadWriteCloser) error {
 		log := zap.NewNop()
 		if testing.Verbose() {
@@ -69,7 +83,11 @@ func inProcess(t testing.TB) lsptest.Server {
 		store := journal.Open(journal.Options{})
 		defer store.Close()
 		sessions := lsp.NewSessions(func(dir string) session.API {
-			return lsp.NewTelling(session.New(session.Options{Dir: dir, Log: log, Journal: store, Trust: trusted(), Prefix: "dip."}))
+			o := session.Options{Dir: dir, Log: log, Journal: store, Trust: trusted(), Prefix: "dip."}
+			for _, apply := range change {
+				apply(&o)
+			}
+			return lsp.NewTelling(session.New(o))
 		})
 		served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
 		patience, cancel := context.WithTimeout(context.Background(), testTimeout)

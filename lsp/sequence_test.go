@@ -1,9 +1,6 @@
 package lsp_test
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,12 +9,8 @@ import (
 
 // Cells that wait for others to end are queued, by lenses, hints and dip.status; they can be interrupted, and those after them with them.
 func TestCellsWait(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	gate := filepath.Join(e.Folder, "gate")
-	e.Open("a.py", fmt.Sprintf(
-		"# %%%%\nimport os, time\nwhile not os.path.exists(%q): time.sleep(0.01)\n# %%%% [markdown]\n"+
-			"# %%%%\nprint('two')\n# %%%%\nprint('three')\n# %%%%\nprint('four')\n", gate))
+	e, machine := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\n\ngate first\n# %% [markdown]\n# %%\nprint two\n# %%\nprint three\n# %%\nprint four\n")
 	runCell(e, 4, "ok")
 	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
 	all := lsptest.Object{"uri": e.URI("a.py")}
@@ -49,9 +42,7 @@ func TestCellsWait(t *testing.T) {
 	awaitLenses(t, e, 8, runLenses+` \| Run above`)
 	awaitLenses(t, e, 4, queued)
 	e.Mark()
-	if err := os.WriteFile(gate, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	machine.Open("first")
 	e.Await("the end of the second one", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 3), lsptest.Has("status", "ok"))
 	awaitLenses(t, e, 4, runLenses+` \| Run above \| ✓ .*`)
 	runCell(e, 5, "ok") // after all that could have begun before it
@@ -62,10 +53,8 @@ func TestCellsWait(t *testing.T) {
 
 // Cells that wait for one that fails are as they were before; to interrupt everything leaves nothing to begin.
 func TestCellsWaitInVain(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	gate := filepath.Join(e.Folder, "gate")
-	e.Open("a.py", fmt.Sprintf("# %%%%\nimport os, time\nwhile not os.path.exists(%q): time.sleep(0.01)\nnowhere\n# %%%%\n1\n# %%%%\n2\n", gate))
+	e, machine := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\ngate first\nnowhere\n\n# %%\nprint 1\n# %%\nprint 2\n")
 	uri := e.URI("a.py")
 	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
 	for _, end := range []func(){
@@ -76,11 +65,7 @@ func TestCellsWaitInVain(t *testing.T) {
 				t.Errorf("interrupted %d", reply.Interrupted)
 			}
 		},
-		func() {
-			if err := os.WriteFile(gate, nil, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		},
+		func() { machine.Open("first") },
 	} {
 		e.Mark()
 		run := e.Run("dip.runBelow", lsptest.Object{"uri": uri, "cell": 1})

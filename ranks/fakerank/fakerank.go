@@ -5,7 +5,7 @@
 // test binary plays itself: TestMain calls [Main] first, and the tests start nodes with [Command] as the command line. The ranks of such a node are
 // goroutines, so a thousand of them cost little, or processes, where a real pid matters.
 //
-// The code of an execute_request is a list of commands, one a line:
+// The code of an execute_request is a list of commands, one a line, with any number of spaces before it:
 //
 //	print TEXT            print a line; also stderr TEXT
 //	write TEXT            print without an end of line
@@ -20,6 +20,9 @@
 //	seed                  print its seed, or null
 //	wait                  until interrupted, which raises KeyboardInterrupt
 //	gate NAME             until the test opens that gate: see [Host.Open]; or until interrupted
+//	hold NAME             likewise, but interrupts are acknowledged and change nothing
+//	on RANKS COMMAND      the command, if it is one of these ranks; "local" is the local namespace
+//	draw TEXT             write TEXT, a string as Go has it, such as "\r 50%", to standard error
 //	let NAME TEXT         bind a variable, a string, which lookups then find
 //	stuck                 for ever: interrupts are acknowledged and change nothing
 //	mute                  answer nothing any more

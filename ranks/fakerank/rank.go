@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -372,6 +373,18 @@ func (r *rank) end() bool {
 	return !r.muted && !r.isDead
 }
 
+// isMeant reports whether a list such as "0,2-3" names it, or "local".
+func (r *rank) isMeant(list string) bool {
+	if r.spec.Rank == nil || list == "local" {
+		return r.spec.Rank == nil && list == "local"
+	}
+	ranks, err := ranklist.Parse(list)
+	if err != nil {
+		panic(err)
+	}
+	return ranks.Contains(*r.spec.Rank)
+}
+
 // pyError is an exception.
 type pyError struct{ name, message string }
 
@@ -401,7 +414,7 @@ func (r *rank) execute(m *wire.Message) {
 			break
 		}
 		frame.Line = req.Line + i
-		verb, arg, _ := strings.Cut(line, " ")
+		verb, arg, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
 		r.goTo(place{frame, line})
 		if verb == "later" {
 			later = append(later, arg)
@@ -504,11 +517,22 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.print(m, "stdout", append(seed, '\n'))
 	case "wait":
 		r.wait(false)
-	case "gate":
+	case "gate", "hold":
 		if r.open == nil {
 			return &pyError{"NameError", "only the ranks of a fakerank.Host have gates"}
 		}
-		r.waitUntil(func() bool { return r.interrupt || r.open(arg) })
+		r.waitUntil(func() bool { return r.interrupt && verb == "gate" || r.open(arg) })
+	case "on":
+		list, command, _ := strings.Cut(arg, " ")
+		if verb, arg, _ := strings.Cut(command, " "); r.isMeant(list) {
+			return r.step(m, verb, arg, count)
+		}
+	case "draw":
+		text, err := strconv.Unquote(arg)
+		if err != nil {
+			panic(err)
+		}
+		r.print(m, "stderr", []byte(text))
 	case "let":
 		name, value, _ := strings.Cut(arg, " ")
 		r.mu.Lock()
