@@ -20,10 +20,10 @@ import (
 	"dipls/ranks/wire"
 )
 
-// lastPID is where the numbers of ranks that are goroutines begin: beyond any that Linux gives out.
+// lastPID is the number given last to a rank that is a goroutine. They begin at 1<<23, beyond any that Linux gives out.
 var lastPID atomic.Int64
 
-func init() { lastPID.Store(1 << 23) }
+func init() { lastPID.Store(1<<23 - 1) }
 
 // node is the fake node.
 type node struct {
