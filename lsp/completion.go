@@ -129,7 +129,7 @@ type itemData struct {
 	Code string      `json:"code"` // a name, dotted or not
 }
 
-// owner is the chain of names before the dot of the member that is completed.
+// owner finds the names before the member that is completed, with their dots.
 var owner = regexp.MustCompile(`(?:^|[^\pL\pN_.)\]'"])((?:[\pL_][\pL\pN_]*\.)+)$`)
 
 // listOfFound returns the list of what a process has found.

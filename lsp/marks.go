@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	// soon is how often diagnostics are published at most for what runs do, so that many short runs cost little.
+	// soon is the least time between two publications of what runs do, so that many short runs cost little.
 	soon = 50 * time.Millisecond
-	// later is the same for what runs print. Nobody reads faster.
+	// later is the same for what runs print. Nobody reads faster than that.
 	later = 300 * time.Millisecond
 	// keptFollowed is how many runs are followed after their end, for output that comes late.
 	keptFollowed = 64
 )
 
-// marks is a store of what there is to say at places in documents. Each feature leaves its marks in a [layer]; the store shows them to the client as
+// marks is the store of what there is to say at places in documents. Each feature leaves its marks in a [layer]; the store shows them to the client as
 // diagnostics (marks_publish.go). A mark is tied to a line of a cell, and is shown while the cell's text is what ran.
 //
 // Events wait in a queue, from which one goroutine hands them to the sources, in order. That goroutine publishes diagnostics, and so does the feed's. An edit
@@ -49,18 +49,18 @@ type marks struct {
 // source is a feature that has something to say in documents. Its functions may be nil. They are called one at a time, under the store's lock, so their own
 // data needs no lock. They must not wait, nor call anything that takes the store's lock.
 type source struct {
-	// text is what the text of a cell says by itself.
+	// text returns the marks that follow from the text of a cell alone.
 	text func(doc *docs.Snapshot, c cells.Cell) []finding
 	// event is told the events of runs, from RunStarted to RunFinished, and the output that comes after that.
 	event func(r *followed, ev event.Event, now time.Time)
 	// opened is told of a document that has been opened, before it is published.
 	opened func(doc *docs.Snapshot)
-	// cleared lets go of what runs have left in a document, except those that go on; over reports whether one does not.
+	// cleared drops what runs have left in a document, except runs that go on; over reports whether a run has ended.
 	cleared func(u uri.URI, over func(run string) bool)
-	// flush is called when events have been handed out, and at the deadline that the source has given.
+	// flush is called after events were handed out, and at the deadline that the source has given.
 	flush    func(now time.Time)
 	deadline func() (at time.Time, ok bool)
-	// settle is called before documents are published, for what is too dear to do at every event.
+	// settle is called before documents are published, for what costs too much to do at every event.
 	settle func()
 }
 
@@ -73,24 +73,24 @@ type followed struct {
 // mark is something to say at a spot because of a run. Whoever changes it holds the store's lock, and calls [marks.touch] then.
 type mark struct {
 	spot
-	wholeLine bool   // the spot's line is meant, blanks and all
-	word      string // what is meant if it stands there once
+	wholeLine bool   // the mark covers the spot's whole line, with its blanks
+	word      string // the mark covers only this word, if the line has it exactly once
 	severity  protocol.DiagnosticSeverity
 	code      string
 	text      func(Settings) string // "": there is nothing to say
-	owner     anchor                // of the cell that ran, if that is another one: the mark is shown while its text is what ran
+	owner     anchor                // the cell that ran, if that is another one: the mark is shown while that cell's text is what ran
 	related   []related
-	remedy    func() remedy // what may be done about it; nil: nothing
+	remedy    func() remedy // what can be done about it; nil: nothing
 	unopened  bool          // it is also shown while its file is not open
 }
 
-// related is another place that a mark refers to, and what to say of it.
+// related is another place that a mark refers to, and what to say there.
 type related struct {
 	*spot
 	text string
 }
 
-// remedy is what may be done about something that is shown: at most one thing.
+// remedy is what can be done about a mark: at most one of these.
 type remedy struct {
 	replacement string       // to write this in its place
 	missing     *missingName // to bring a variable from where it is
@@ -112,7 +112,7 @@ func (k *mark) self() *mark { return k }
 // marked is what a feature keeps of a mark.
 type marked interface{ self() *mark }
 
-// layer is the marks of one feature, by cell. The store's lock guards it.
+// layer has the marks of one feature, by cell. The store's lock guards it.
 type layer[T marked] struct {
 	store *marks
 	wide  bool // its marks depend on more than the text of the cell where they are
@@ -141,7 +141,7 @@ func newMarks(s *server) *marks {
 	}
 }
 
-// addSource has a source told of what happens.
+// addSource adds a source, which is told what happens from then on.
 func (m *marks) addSource(src source) { m.sources = append(m.sources, src) }
 
 // add leaves a mark.
@@ -151,7 +151,7 @@ func (l *layer[T]) add(item T) {
 	l.store.touch(k)
 }
 
-// set leaves a mark in place of all others of the layer in its cell.
+// set leaves a mark in place of all others that the layer has in its cell.
 func (l *layer[T]) set(item T) {
 	k := item.self()
 	l.items[k.key()] = []T{item}
@@ -174,7 +174,7 @@ func (l *layer[T]) drop(gone func(T) bool) {
 	}
 }
 
-// of are the marks in a cell.
+// of returns the marks in a cell.
 func (l *layer[T]) of(key cellKey) []T { return l.items[key] }
 
 func (l *layer[T]) isWide() bool { return l.wide }
@@ -223,7 +223,7 @@ func (c changes) add(key cellKey) {
 	c[key.doc][key.cell] = true
 }
 
-// touch has what a mark says looked at again soon.
+// touch marks the cell of a mark as changed, so that it is published again soon.
 func (m *marks) touch(k *mark) { m.dirty.add(k.key()) }
 
 // touchOutput is touch for output, which can wait a little longer.
@@ -352,7 +352,7 @@ func (m *marks) patience() time.Duration {
 	return max(wait, 0)
 }
 
-// clear forgets what runs have left in a document, but for those that go on.
+// clear forgets what runs have left in a document, except runs that go on.
 func (m *marks) clear(u uri.URI) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -18,13 +18,13 @@ import (
 const (
 	// diagnosticSource is the source of every diagnostic.
 	diagnosticSource = "dip"
-	// fewCells is up to how many cells it is faster to search for each than to go through all cells.
+	// fewCells is the number of cells up to which it is faster to search for each than to go through all cells.
 	fewCells = 32
-	// maxRelated is how many other places a diagnostic refers to.
+	// maxRelated is how many other places a diagnostic refers to at most.
 	maxRelated = 30
 )
 
-// shown is what a document's diagnostics were when they were published last.
+// shown has a document's diagnostics as they were published last.
 type shown struct {
 	of     *docs.Snapshot
 	cells  []cellDiagnostics     // of the cells that have any, in their order
@@ -223,7 +223,7 @@ func (m *marks) send(u uri.URI, doc *docs.Snapshot, list []protocol.Diagnostic) 
 	m.s.client.NotifyLatest(string(u), protocol.MethodTextDocumentPublishDiagnostics, params)
 }
 
-// can is what the client can do with diagnostics.
+// can returns what the client can do with diagnostics.
 func (m *marks) can() protocol.PublishDiagnosticsClientCapabilities {
 	if t := m.s.client.Can.TextDocument; t != nil && t.PublishDiagnostics != nil {
 		return *t.PublishDiagnostics
@@ -231,7 +231,7 @@ func (m *marks) can() protocol.PublishDiagnosticsClientCapabilities {
 	return protocol.PublishDiagnosticsClientCapabilities{}
 }
 
-// finding is a diagnostic and what it is made of.
+// finding is a diagnostic and what it was made of.
 type finding struct {
 	protocol.Diagnostic
 	remedy remedy
@@ -246,7 +246,7 @@ func diagnosticsOf(found []finding) []protocol.Diagnostic {
 	return list
 }
 
-// found is what there is to say about a cell. mu is held.
+// found returns what there is to say about a cell. mu is held.
 func (m *marks) found(doc *docs.Snapshot, c cells.Cell, settings Settings) []finding {
 	var found []finding
 	for _, src := range m.sources {
@@ -265,7 +265,7 @@ func (m *marks) found(doc *docs.Snapshot, c cells.Cell, settings Settings) []fin
 	return found
 }
 
-// finding is what a mark says in a cell as it is now; ok is false if that is nothing. mu is held.
+// finding makes a mark's diagnostic for a cell as it is now; ok is false if there is nothing to say. mu is held.
 func (m *marks) finding(k *mark, doc *docs.Snapshot, c cells.Cell, settings Settings) (_ finding, ok bool) {
 	line, ok := k.at.in(c)
 	if !ok || !k.tied {
@@ -288,7 +288,7 @@ func (m *marks) finding(k *mark, doc *docs.Snapshot, c cells.Cell, settings Sett
 	return finding{Diagnostic: m.diagnostic(k, where, text), mark: k}, true
 }
 
-// diagnostic is what a mark says, at a place. mu is held.
+// diagnostic makes a mark's diagnostic at a place. mu is held.
 func (m *marks) diagnostic(k *mark, where protocol.Range, text string) protocol.Diagnostic {
 	diagnostic := newDiagnostic(where, k.severity, k.code, text)
 	if can := m.can().RelatedInformation; can == nil || !*can {
@@ -306,7 +306,7 @@ func (m *marks) diagnostic(k *mark, where protocol.Range, text string) protocol.
 	return diagnostic
 }
 
-// foundInFile is what there is to say about a file that is not open, from its top. mu is held.
+// foundInFile returns what there is to say about a file that is not open, from its top. mu is held.
 func (m *marks) foundInFile(u uri.URI) []protocol.Diagnostic {
 	var list []protocol.Diagnostic
 	open, settings := m.s.docs.View(), m.s.config.of(m.s.folderOf(docs.PathOf(u)))
@@ -339,7 +339,7 @@ func (m *marks) wide() iter.Seq[*mark] {
 	}
 }
 
-// publishRelated brings up to date what refers to places in a document from others. mu is held.
+// publishRelated updates the diagnostics of other documents that refer to places in this one. mu is held.
 func (m *marks) publishRelated(u uri.URI) {
 	others := changes{}
 	for k := range m.wide() {
@@ -352,7 +352,7 @@ func (m *marks) publishRelated(u uri.URI) {
 	}
 }
 
-// foundIn are the findings that a range of a document touches, with their remedies.
+// foundIn returns the findings that a range of a document touches, with their remedies.
 func (m *marks) foundIn(doc *docs.Snapshot, r protocol.Range) []finding {
 	first, ok := doc.CellAt(r.Start)
 	if !ok {

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// queuedOutput is how much output waits to be entered. Of more, the older part is left out.
+	// queuedOutput is how much output may wait to be entered. Of more, the older part is left out.
 	queuedOutput = 4 << 20
-	// eventOverhead is about what an event takes besides its text.
+	// eventOverhead is about how much memory an event takes besides its text.
 	eventOverhead = 256
 )
 
@@ -36,7 +36,7 @@ type leftOut struct {
 	bytes int
 }
 
-// text is what is shown in its place. journal is the directory that has all of the output; "" is none.
+// text returns what is shown in its place. journal is the directory that has all of the output; "" is none.
 func (l *leftOut) text(journal string) string {
 	text := fmt.Sprintf("%.1f MB of output left out here: it came faster than it was read", float64(l.bytes)/1e6)
 	if journal != "" {
@@ -90,7 +90,7 @@ func textIn(data map[string]json.RawMessage) map[string]json.RawMessage {
 	return text
 }
 
-// shorten leaves out the older half of the output, for the end counts most. A [leftOut] takes the place of each run's first missing output. mu is held.
+// shorten drops the older half of the output, since the end counts most. A [leftOut] takes the place of each run's first missing output. mu is held.
 func (q *eventQueue) shorten() {
 	gone := map[string]*leftOut{}
 	left := q.events[:0]

@@ -11,7 +11,7 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// allMethods are the methods of the server and of its features.
+// allMethods returns the methods of the server and of its features.
 func (s *server) allMethods() map[string]rpc.Method {
 	all := map[string]rpc.Method{}
 	for _, some := range []map[string]rpc.Method{
@@ -32,18 +32,18 @@ func (s *server) allMethods() map[string]rpc.Method {
 
 type viewKey struct{}
 
-// enter gives the context of a message the documents as they are when it comes.
+// enter puts the documents, as they are when a message comes, into the message's context.
 func (s *server) enter(ctx context.Context) context.Context {
 	return context.WithValue(ctx, viewKey{}, s.docs.View())
 }
 
-// viewOf is the open documents as they were when a message came.
+// viewOf returns the open documents as they were when a message came.
 func viewOf(ctx context.Context) docs.View {
 	v, _ := ctx.Value(viewKey{}).(docs.View)
 	return v
 }
 
-// snapshotOf is the document that a request is about, as it was when the request came. Its error is for the client.
+// snapshotOf returns the document that a request is about, as it was when the request came. Its error is for the client.
 func snapshotOf(ctx context.Context, u uri.URI) (*docs.Snapshot, error) {
 	if d := viewOf(ctx)[u]; d != nil {
 		return d, nil

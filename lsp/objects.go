@@ -13,7 +13,7 @@ import (
 	"dipls/session"
 )
 
-// objectKinds are LSP's kinds for the kinds of objects that namespaces report.
+// objectKinds maps the kinds of objects that namespaces report to LSP's.
 var objectKinds = map[string]protocol.CompletionItemKind{
 	"instance": protocol.CompletionItemKindVariable, "function": protocol.CompletionItemKindFunction, "class": protocol.CompletionItemKindClass,
 	"module": protocol.CompletionItemKindModule, "property": protocol.CompletionItemKindProperty, "param": protocol.CompletionItemKindField,
@@ -43,7 +43,7 @@ func foldObjects(who []ranklist.Who, objects []session.Object, key func(session.
 	return found
 }
 
-// describeName describes what a name is bound to in processes, in Markdown or plain text; "" if it is bound in none.
+// describeName describes what processes bind a name to, in Markdown or plain text; "" if none binds it.
 func describeName(answers []session.Inspection, markdown bool) string {
 	var who, missing []ranklist.Who
 	var objects []session.Object
@@ -78,7 +78,7 @@ func describeName(answers []session.Inspection, markdown bool) string {
 	return strings.Join(parts, "\n\n")
 }
 
-// describeVariant describes an object of processes that agree on all but device and value.
+// describeVariant describes the object of processes that agree on everything but device and value.
 func describeVariant(v variant, objects []session.Object, tellWho, markdown bool) string {
 	o := v.object
 	code := clean.Line
@@ -167,7 +167,7 @@ func shapeText(shape []int) string {
 	return "(" + text + ")"
 }
 
-// devicesOf are the devices of objects: "cpu", "cuda:0-3".
+// devicesOf names the devices of objects: "cpu", "cuda:0-3".
 func devicesOf(objects []session.Object) string {
 	var numbers []int
 	var names []string

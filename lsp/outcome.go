@@ -9,10 +9,10 @@ import (
 	"dipls/lsp/docs"
 )
 
-// outcomeAt is a run's outcome at a cell as it is now: it tells whether the cell is no longer what ran.
+// outcomeAt returns a run's outcome at a cell as it is now: it also says if the cell is no longer what ran.
 func (r *Run) outcomeAt(c cells.Cell) string { return r.at(c, r.Outcome()) }
 
-// hintAt is a run's hint at a cell as it is now.
+// hintAt returns a run's hint at a cell as it is now.
 func (r *Run) hintAt(c cells.Cell) string { return r.at(c, r.Hint()) }
 
 func (r *Run) at(c cells.Cell, text string) string {
@@ -23,13 +23,13 @@ func (r *Run) at(c cells.Cell, text string) string {
 }
 
 const (
-	// maxMessage is about how long the text of a diagnostic or a tooltip is, in bytes.
+	// maxMessage is about how long the text of a diagnostic or a tooltip may be, in bytes.
 	maxMessage = 4 << 10
-	// messageLines is how many lines it has.
+	// messageLines is how many lines it may have.
 	messageLines = 24
 )
 
-// excerpt shortens a text for a diagnostic or a tooltip: to its first and last lines, and where the rest is.
+// excerpt shortens a text for a diagnostic or a tooltip: it keeps the first and last lines, and says where the rest is.
 func (r *Run) excerpt(text string) string {
 	return clean.Excerpt(clean.Text(text), messageLines, maxMessage, r.Journal)
 }

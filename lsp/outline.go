@@ -14,7 +14,7 @@ type section struct {
 	last   int // index of the last section in it: its own, if no deeper cell follows
 }
 
-// maxDepth is how deep sections go. Nobody writes that many; it protects clients, which do not bound nesting.
+// maxDepth is how deeply sections may be nested. Nobody writes that many; it protects clients that do not bound nesting.
 const maxDepth = 16
 
 // outline returns the sections of a file, one for each cell, in order. The text before the first marker has no sections in it.
@@ -41,7 +41,7 @@ func outline(f *cells.File) []section {
 
 func depthOf(c cells.Cell) int { return min(c.Depth(), maxDepth) }
 
-// end is where a section ends, without the terminator of its last line unless it ends with the file.
+// end returns where a section ends: before the terminator of its last line, unless it ends with the file.
 func (n section) end(d *docs.Snapshot, sections []section) int {
 	end := sections[n.last].cell.Range().End
 	if end < d.File.Size() {
@@ -50,7 +50,7 @@ func (n section) end(d *docs.Snapshot, sections []section) int {
 	return end
 }
 
-// contentEnd is where a cell's text ends without the blank lines at its end.
+// contentEnd returns where a cell's text ends without the blank lines at its end.
 func contentEnd(c cells.Cell) int {
 	return c.BodyRange().Start + len(strings.TrimRight(c.Body(), " \t\f\r\n"))
 }

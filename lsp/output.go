@@ -19,14 +19,14 @@ import (
 	"dipls/session"
 )
 
-// methodEvent is the notification that carries an event, as docs/language-server.md has it.
+// methodEvent is the notification that carries an event; see docs/language-server.md.
 const methodEvent = "dip/event"
 
-// output shows what runs print and how they fail. Clients that ask for events get these. The others get folded lines of text in their output window, and
+// output shows what runs print and how they fail. Clients that ask for events get events. The others get folded lines of text in their output window, and
 // failures as messages.
 //
-// It reads its own subscriptions as fast as the client reads. If the client is slow, the subscription leaves output out, and says so and where all of it is;
-// it never waits for long.
+// It reads its own subscriptions as fast as the client reads. If the client is slow, the subscription leaves output out, and says that and where all of it
+// is; it never waits for long.
 type output struct {
 	s      *server
 	asking chan struct{} // filled by questions that the user has not answered
@@ -53,7 +53,7 @@ func (o *output) follow(w *workspace) {
 	}
 }
 
-// read has something read a workspace's events.
+// read lets a function read a workspace's events.
 func (o *output) read(w *workspace, show func(*workspace, session.Subscription)) {
 	sub, err := w.Subscribe(o.s.ctx, session.SubscribeRequest{})
 	if err != nil {
@@ -62,7 +62,7 @@ func (o *output) read(w *workspace, show func(*workspace, session.Subscription))
 	}
 	o.s.tasks.Go(func() {
 		defer sub.Close()
-		// After a fault of ours it goes on: the events that caused it are out of the subscription.
+		// After a panic it goes on: the events that caused it have been taken from the subscription.
 		for !o.s.contained("output", func() { show(w, sub) }) {
 		}
 	})
@@ -92,7 +92,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub session.Subscriptio
 	}
 	events, err := sub.Next(ctx)
 	if err == nil && slices.ContainsFunc(events, isState) {
-		_ = o.s.catchUp(o.s.ctx, w) // the events have been taken: they are shown whatever becomes of ctx
+		_ = o.s.catchUp(o.s.ctx, w) // the events have been taken: they are shown even if ctx ends
 	}
 	return events, err
 }
@@ -146,7 +146,7 @@ func (o *output) fold(w *workspace, sub session.Subscription) {
 	}
 }
 
-// reading is what a person reads of a workspace.
+// reading is the text output of a workspace for a person.
 type reading struct {
 	*output
 	w    *workspace
@@ -196,7 +196,7 @@ func (v *reading) journal(run string) string {
 	return r.Journal
 }
 
-// first reports whether something about a run is told for the first time.
+// first reports whether this is the first time that something is told about a run.
 func (v *reading) first(run, what string) bool {
 	if v.told[run] == nil {
 		v.told[run] = map[string]bool{}
@@ -250,13 +250,13 @@ func (v *reading) picture(item view.Item) {
 	}})
 }
 
-// way is something that the user may choose to have done.
+// way is a choice that a message offers, and what it does.
 type way struct {
 	title string
 	act   func(context.Context) error
 }
 
-// tell shows a message, as a question with the ways on if the setting asks for that.
+// tell shows a message; with its ways as buttons, if the setting dip.failures asks for that.
 func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 	if v.s.config.of(v.w.dir).Failures != failuresAsk {
 		v.s.client.ShowMessage(t, text)
@@ -286,7 +286,7 @@ func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
 	})
 }
 
-// pictureOf is the journal's file with the picture of an event; "" if there is none.
+// pictureOf returns the journal's file with the picture of an event; "" if there is none.
 func pictureOf(ev event.Event) string {
 	var files map[string]string
 	switch ev := ev.(type) {
@@ -303,7 +303,7 @@ func pictureOf(ev event.Event) string {
 	return ""
 }
 
-// typeOfNotice is the type of message for a sentence of ours.
+// typeOfNotice returns the type of message for a sentence of ours.
 func typeOfNotice(ev event.Event) protocol.MessageType {
 	switch ev := ev.(type) {
 	case *event.Log:

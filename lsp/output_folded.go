@@ -9,7 +9,7 @@ import (
 	"dipls/session"
 )
 
-// methodFolded is the notification that carries what a person reads of runs, as docs/language-server.md has it.
+// methodFolded is the notification that carries what a person reads of runs; see docs/language-server.md.
 const methodFolded = "dip/folded"
 
 // liveEvery is the least time between two messages with unfinished lines only.
@@ -47,7 +47,7 @@ var foldedKinds = map[view.ItemKind]foldedKind{
 	view.ItemFailure: foldedFailure, view.ItemNotice: foldedNotice,
 }
 
-// folding tells a client of a workspace that takes events and also wants them folded.
+// folding sends the folded output of a workspace to a client that takes events and also wants this.
 type folding struct {
 	*output
 	w      *workspace
@@ -57,7 +57,7 @@ type folding struct {
 	told   time.Time // when it got them
 }
 
-// tellFolded tells of a workspace's output until the connection ends.
+// tellFolded sends a workspace's folded output until the connection ends.
 func (o *output) tellFolded(w *workspace, sub session.Subscription) {
 	f := &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
 	due := time.Time{} // of unfinished lines
@@ -93,7 +93,7 @@ func (f *folding) add(items []view.Item) {
 	}
 }
 
-// tell sends what the client does not know yet. due is when it must be called again for unfinished lines; zero if it need not.
+// tell sends what the client does not have yet. due is when it must be called again for unfinished lines; zero if it need not.
 func (f *folding) tell(now time.Time) (due time.Time) {
 	var live []string
 	for _, line := range f.folder.Live() {

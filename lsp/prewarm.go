@@ -10,8 +10,8 @@ import (
 	"dipls/session"
 )
 
-// prewarm starts Python, and has it import what ranks need, when a file is opened whose cells run on ranks: the first of them then
-// starts in no time. Where the folder's code may not run without a word, it waits for the command that has it run.
+// prewarm starts Python and imports what ranks need as soon as a file is opened whose cells run on ranks, so that the first cell starts at once.
+// If the folder is not trusted yet, it waits for the first command that runs something.
 type prewarm struct{ s *server }
 
 func newPrewarm(s *server) feature {
@@ -40,7 +40,7 @@ func usesRanks(f *cells.File) bool {
 	return false
 }
 
-// start starts what a document's cells need. Whatever goes wrong will do so again when a cell runs, and is told then.
+// start starts what a document's cells need. Whatever goes wrong here goes wrong again when a cell runs, and is told then.
 func (p *prewarm) start(d *docs.Snapshot) {
 	dir := p.s.folderOf(d.Path)
 	p.s.config.await(p.s.ctx)

@@ -22,7 +22,7 @@ const (
 	fullOutputSize = 64 << 10
 )
 
-// cellOutput says at the header of a cell what its last run has printed.
+// cellOutput shows at the header of a cell what its last run has printed.
 type cellOutput struct {
 	marks  *marks
 	layer  *layer[*printed]
@@ -85,7 +85,7 @@ func (o *cellOutput) event(r *followed, ev event.Event, now time.Time) {
 		p.add(ev.text(r.Journal))
 		o.touch(p)
 	case *event.Log:
-		if ev.Path != "" { // it is about output that has been left out before it came here
+		if ev.Path != "" { // it is about output that was left out before it came here
 			p.add(ev.Text)
 			o.touch(p)
 		}
@@ -93,7 +93,7 @@ func (o *cellOutput) event(r *followed, ev event.Event, now time.Time) {
 	o.print(o.folder.Add(ev, now))
 	switch ev.(type) {
 	case *event.Stream:
-		o.touch(p) // lines that are not finished are shown as well
+		o.touch(p) // unfinished lines are shown, too
 	case *event.RunFinished:
 		o.marks.touch(&p.mark)
 	}
@@ -118,7 +118,7 @@ func (o *cellOutput) touch(p *printed) {
 	}
 }
 
-// settle brings the unfinished lines of all runs up to date.
+// settle updates the unfinished lines of all runs.
 func (o *cellOutput) settle() {
 	for _, p := range o.byRun {
 		p.live = nil
@@ -160,7 +160,7 @@ func cutStart(line string) string {
 	return "…" + strings.ToValidUTF8(line[len(line)-fullOutputSize:], "")
 }
 
-// show is the text of the diagnostic under the setting; "" if there is none.
+// show returns the text of the diagnostic under the setting; "" if there is none.
 func (p *printed) show(mode string) string {
 	if mode == outputOff || len(p.lines)+len(p.live) == 0 {
 		return ""

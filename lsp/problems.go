@@ -7,13 +7,13 @@ import (
 	"dipls/lsp/docs"
 )
 
-// newProblems says in documents what the parser has found.
+// newProblems shows in documents what the parser has found.
 func newProblems(s *server) feature {
 	s.marks.addSource(source{text: problemsOf})
 	return feature{}
 }
 
-// problemsOf are the problems of a cell.
+// problemsOf returns the problems of a cell.
 func problemsOf(doc *docs.Snapshot, c cells.Cell) []finding {
 	var found []finding
 	for _, p := range c.Problems() {

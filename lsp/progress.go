@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// progressAfter is how long something goes on before it is shown. Something shorter would only flicker.
+	// progressAfter is how long something must go on before it is shown. What is shorter would only flicker.
 	progressAfter = 500 * time.Millisecond
 	// progressEvery is how often the message is brought up to date.
 	progressEvery = 250 * time.Millisecond
-	// maxBar is how much is shown of a progress bar, in columns.
+	// maxBar is how many columns of a progress bar are shown.
 	maxBar = 100
 )
 
@@ -58,7 +58,7 @@ type activity struct {
 // event enters an event.
 func (p *progress) event(w *workspace, ev event.Event) {
 	if !p.s.client.ShowsWork() || p.s.wants.Folded {
-		return // who takes both events and live lines shows what goes on in a way of its own
+		return // a client that takes both events and live lines has its own way to show what goes on
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,7 +167,7 @@ func (p *progress) show(a *activity) {
 	}
 }
 
-// message says how far an activity is: "3/4 ranks · 12 s · 45%|████▌     | 45/100".
+// message says how far an activity has come: "3/4 ranks · 12 s · 45%|████▌     | 45/100".
 func (p *progress) message(a *activity) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,7 +198,7 @@ func ending(ev *event.RunFinished) string {
 	return text
 }
 
-// lasted is a duration in whole seconds: "7 s", "2 min 5 s", "3 h 20 min".
+// lasted writes a duration in whole seconds: "7 s", "2 min 5 s", "3 h 20 min".
 func lasted(d time.Duration) string {
 	s := int(d.Seconds())
 	switch {
@@ -228,7 +228,7 @@ func (a *activity) stream(who ranklist.Who, ev *event.Stream) {
 	a.bars[key].write(ev.Text)
 }
 
-// bar is the progress bar to show: that of the local namespace or the lowest rank that has one.
+// bar returns the progress bar to show: that of the local namespace or the lowest rank that has one.
 func (a *activity) bar() string {
 	compare := func(j, k barKey) int { return cmp.Or(j.who.Compare(k.who), cmp.Compare(j.stream, k.stream)) }
 	for _, key := range slices.SortedFunc(maps.Keys(a.bars), compare) {
@@ -272,7 +272,7 @@ func (b *bar) write(text string) {
 	}
 }
 
-// String is the bar without colours, or "" if the last line is no bar.
+// String returns the bar without colours, or "" if the last line is no bar.
 func (b *bar) String() string {
 	if !b.drawn {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"dipls/lsp/rpc"
 )
 
-// questions asks the user what sessions want to know on account of what this client has done, and shows the work that follows an answer.
+// questions asks the user what sessions want to know because of what this client has done, and shows the work that follows an answer.
 type questions struct {
 	s *server
 
@@ -26,7 +26,7 @@ type questionKey struct {
 	id string
 }
 
-// question is one that is not over.
+// question is a question that is not over.
 type question struct {
 	questionKey
 	asking  context.Context // ends when no answer is wanted any more
@@ -39,7 +39,7 @@ func newQuestions(s *server) feature {
 	return feature{event: q.event}
 }
 
-// event takes what is told of a question.
+// event enters what is told of a question.
 func (q *questions) event(w *workspace, ev event.Event) {
 	told, ok := ev.(*event.Question)
 	if !ok {
@@ -95,7 +95,7 @@ func (q *questions) ask(one *question, told *event.Question) {
 	}
 }
 
-// cancelOf ends the work that follows an answer; nil: nothing can.
+// cancelOf returns what ends the work that follows an answer; nil: nothing can.
 func (q *questions) cancelOf(one *question, told *event.Question) func() {
 	if len(told.Choices) == 0 {
 		return nil
@@ -103,7 +103,7 @@ func (q *questions) cancelOf(one *question, told *event.Question) func() {
 	return func() { q.send(one, told.Choices[0]) }
 }
 
-// answer has the user answer. Where the editor cannot ask, the default is the answer, and the user is told.
+// answer asks the user and returns the answer. If the editor cannot ask, the default is the answer, and the user is told.
 func (q *questions) answer(one *question, told *event.Question) {
 	level := typeOfLevel(told.Level)
 	chosen, err := q.s.client.TryAsk(one.asking, level, told.Text, told.Choices...)
@@ -117,12 +117,12 @@ func (q *questions) answer(one *question, told *event.Question) {
 	q.send(one, chosen) // after any other error none
 }
 
-// send sends an answer; nobody may want it any more.
+// send sends an answer. It may come too late; that does not matter.
 func (q *questions) send(one *question, chosen string) {
 	_ = one.w.Answer(q.s.ctx, one.id, chosen)
 }
 
-// typeOfLevel is what the editor calls how much a sentence matters.
+// typeOfLevel returns the editor's type of message for a level.
 func typeOfLevel(l event.Level) protocol.MessageType {
 	switch l {
 	case event.LevelError:

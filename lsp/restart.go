@@ -11,7 +11,7 @@ import (
 	"dipls/session"
 )
 
-// restart tells the user of settings that have changed and count only once something is started anew, and does that for whoever wants it.
+// restart tells the user of changed settings that take effect only at the next start of Python or of the pool, and offers to restart it.
 type restart struct {
 	s    *server
 	seen map[*workspace]session.Settings // when they were last looked at; of the feed's goroutine
@@ -42,7 +42,7 @@ func (r *restart) changed(c change) {
 	}
 }
 
-// tell tells of settings that have changed, if what they are about lives.
+// tell tells of settings that have changed, if what they concern is running.
 func (r *restart) tell(w *workspace, used session.Used, before, now session.Settings) {
 	python := both(differences(before, now, pythonSettings), differences(*used.Python, now, pythonSettings))
 	pool := differences(before, now, poolSettings)
@@ -58,7 +58,7 @@ func (r *restart) tell(w *workspace, used session.Used, before, now session.Sett
 	}
 }
 
-// counts begins a sentence about settings.
+// counts returns the start of a sentence about settings.
 func counts(keys []string) string {
 	if len(keys) == 1 {
 		return settingsSection + "." + keys[0] + " has changed: it counts"
@@ -66,7 +66,7 @@ func counts(keys []string) string {
 	return settingsSection + "." + strings.Join(keys, ", "+settingsSection+".") + " have changed: they count"
 }
 
-// offer tells the user something and does it if they choose to.
+// offer tells the user something, with a button, and calls act when the user presses it.
 func (r *restart) offer(text, action string, act func(context.Context) error) {
 	r.s.goOn("a question", func() {
 		if r.s.client.Ask(r.s.ctx, protocol.MessageTypeInfo, text, action) != action {
@@ -84,7 +84,7 @@ type aspect struct {
 	of  func(session.Settings) any
 }
 
-// What is fixed with the start of Python, and of a pool.
+// What is fixed when Python starts, and when a pool starts.
 var (
 	pythonSettings = []aspect{
 		{"python", func(s session.Settings) any { return s.Python }},
@@ -101,7 +101,7 @@ var (
 	}
 )
 
-// differences are the keys of settings that are not the same.
+// differences returns the keys of settings that differ.
 func differences(a, b session.Settings, aspects []aspect) (keys []string) {
 	for _, x := range aspects {
 		if !reflect.DeepEqual(x.of(a), x.of(b)) {
@@ -111,7 +111,7 @@ func differences(a, b session.Settings, aspects []aspect) (keys []string) {
 	return keys
 }
 
-// both is what is in both lists.
+// both returns what is in both lists.
 func both(a, b []string) (keys []string) {
 	for _, x := range a {
 		for _, y := range b {

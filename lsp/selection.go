@@ -46,7 +46,7 @@ func around(d *docs.Snapshot, p protocol.Position, sections []section) []cells.R
 	return append(ranges, cells.Range{End: d.File.Size()})
 }
 
-// lineAt is the line that an offset stands on, without its terminator.
+// lineAt returns the line of an offset, without its terminator.
 func lineAt(d *docs.Snapshot, offset int) cells.Range {
 	line := d.File.Position(offset, cells.UTF8).Line
 	return cells.Range{
