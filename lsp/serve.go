@@ -45,13 +45,13 @@ var (
 	errExit       = errors.New("exit")
 	errParentGone = errors.New("the editor's process has ended")
 
-	// ErrNoShutdown is what Serve returns if the client left without asking for a shutdown first. LSP wants exit code 1 then.
+	// ErrNoShutdown is what Serve returns if the client left without asking for a shutdown first. LSP asks for exit code 1 then.
 	ErrNoShutdown = errors.New("the client left without a shutdown request")
 )
 
-// Serve serves one client on a stream of bytes until it leaves (exit, end of file, death of its process) or ctx ends. It closes rwc and returns
-// when nothing of the connection is left but, where reads or writes of rwc cannot be interrupted, the goroutine in one. What runs in the sessions
-// goes on: whoever made them ends them.
+// Serve serves one client on a stream of bytes until it leaves (exit, end of file, death of its process) or ctx ends. It closes rwc, and returns when
+// nothing of the connection is left, except a goroutine in a read or write of rwc that cannot be interrupted. What runs in the sessions goes on: whoever
+// made them ends them.
 func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -68,26 +68,26 @@ type server struct {
 	log    *zap.Logger
 	ctx    context.Context // ends with the connection
 	cancel context.CancelCauseFunc
-	tasks  sync.WaitGroup // all goroutines of the connection but those that serve its messages
+	tasks  sync.WaitGroup // all goroutines of the connection except those that serve its messages
 
 	conn     *rpc.Conn
 	client   *rpc.Client
-	wants    options // set by initialize, before anybody reads them
+	wants    options // set by initialize, before anything reads them
 	docs     *docs.Store
 	board    *board
 	marks    *marks
 	feed     *feed
 	config   *configuration
 	features []feature
-	trusted  atomic.Value // what the client has said of that; a [session.Trust]
-	front    string       // under which sessions know this connection
+	trusted  atomic.Value // whether the client trusts its folders; a [session.Trust]
+	front    string       // the name of this connection in sessions
 	turns    turns        // of commands
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
 	dirs   []string                 // of the workspace folders
 	opened map[*workspace]*follower // whose events come here
-	recent *workspace               // the last one that something was done in
+	recent *workspace               // the last one in which something was done
 	asking map[*workspace]bool      // whose user is asked whether the pool may end
 }
 
@@ -111,7 +111,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	return s
 }
 
-// lastWords is how long a client that does not read is waited for at the end.
+// lastWords is how long the end of a connection waits for a client that does not read.
 const lastWords = time.Second
 
 // close ends the connection and waits for all that belongs to it.
@@ -157,7 +157,7 @@ func (s *server) deliverChanges() {
 	}
 }
 
-// lifecycle is how far a connection is.
+// lifecycle is the state of a connection.
 type lifecycle int
 
 const (
@@ -173,7 +173,7 @@ func (l lifecycle) String() string {
 // codeNotInitialized is LSP's ServerNotInitialized.
 const codeNotInitialized jsonrpc2.Code = -32002
 
-// admits reports why a method cannot be served now; nil if it can.
+// admits returns why a method cannot be served now; nil if it can.
 func (s *server) admits(method string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,7 +190,7 @@ func (s *server) admits(method string) error {
 	return nil
 }
 
-// lifecycleMethods are those of a connection's own life.
+// lifecycleMethods begin and end a connection.
 func (s *server) lifecycleMethods() map[string]rpc.Method {
 	return map[string]rpc.Method{
 		protocol.MethodInitialize:                         rpc.InOrder(s.initialize),
@@ -203,7 +203,7 @@ func (s *server) lifecycleMethods() map[string]rpc.Method {
 	}
 }
 
-// documentMethods keep the documents up to date.
+// documentMethods tell the server what happens to documents.
 func (s *server) documentMethods() map[string]rpc.Method {
 	return map[string]rpc.Method{
 		protocol.MethodTextDocumentDidOpen:   rpc.Notification(s.docs.DidOpen),
@@ -213,7 +213,7 @@ func (s *server) documentMethods() map[string]rpc.Method {
 	}
 }
 
-// options are the initializationOptions that are no settings.
+// options are the initializationOptions that are not settings.
 type options struct {
 	Trusted json.RawMessage `json:"trusted,omitempty" doc:"true: code of the folders may run; false: none may; absent: a command is the consent for its folder"`
 	Events  bool            `json:"events,omitempty" doc:"true: the client takes events instead of text"`
@@ -260,7 +260,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 
 func ptr[T any](v T) *T { return &v }
 
-// negotiate picks the first position encoding that the client prefers and we know.
+// negotiate picks the first of the client's position encodings that we know.
 func negotiate(general *protocol.GeneralClientCapabilities) (cells.Encoding, protocol.PositionEncodingKind) {
 	if general != nil {
 		for _, kind := range general.PositionEncodings {
@@ -277,7 +277,7 @@ func negotiate(general *protocol.GeneralClientCapabilities) (cells.Encoding, pro
 	return cells.UTF16, protocol.PositionEncodingKindUTF16
 }
 
-// foldersOf are the directories of the workspace folders.
+// foldersOf returns the directories of the workspace folders.
 func foldersOf(p *protocol.InitializeParams) []string {
 	var dirs []string
 	folders, known := p.WorkspaceFolders.Get()
@@ -308,10 +308,10 @@ func (s *server) initialized(context.Context, *protocol.InitializedParams) error
 	return nil
 }
 
-// methodTrusted is the notification that the user has come to trust the folders. There is none for the contrary: what runs would have to end with it.
+// methodTrusted is the notification that the user now trusts the folders. There is none for the contrary: it would have to end what runs.
 const methodTrusted = "dip/trusted"
 
-// didTrust refuses to be told anything: whoever sends {"trusted": false} would get the contrary.
+// didTrust refuses parameters: a client that sends {"trusted": false} would get the contrary.
 func (s *server) didTrust(_ context.Context, params *any) error {
 	if object, ok := (*params).(map[string]any); *params != nil && (!ok || len(object) > 0) {
 		return errors.New("it takes no parameters, and trust cannot be taken back")
@@ -359,8 +359,8 @@ func (s *server) changeFolders(p *protocol.DidChangeWorkspaceFoldersParams) {
 	s.dirs = dirs
 }
 
-// watchParent ends the connection with the process that is said to have started us. One that cannot be seen to begin with is none of this machine or
-// container, and says nothing by not being there.
+// watchParent ends the connection when the process ends that has started us, as the client says. If that process cannot be seen from the start, it is on
+// another machine or in another container, and is not watched.
 func (s *server) watchParent(pid int) {
 	if gone(pid) {
 		s.log.Warn("the editor's process is not to be seen from here: the connection ends with the stream only", zap.Int("pid", pid))
@@ -378,10 +378,10 @@ func (s *server) watchParent(pid int) {
 	s.cancel(errParentGone)
 }
 
-// gone reports whether there is no process of an id.
+// gone reports whether there is no process with an id.
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// folderOf is the directory whose workspace a file belongs to: the innermost workspace folder around it, else its own directory.
+// folderOf returns the directory whose workspace a file belongs to: the innermost workspace folder around it, else its own directory.
 func (s *server) folderOf(path string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -403,12 +403,12 @@ func (s *server) folderOf(path string) string {
 	return here
 }
 
-// workspaceOf is the workspace that a document belongs to.
+// workspaceOf returns the workspace that a document belongs to.
 func (s *server) workspaceOf(d *docs.Snapshot) (*workspace, error) {
 	return s.open(s.folderOf(d.Path), d.Path)
 }
 
-// existing is the workspace that a document belongs to, if there is one already, else nil: to look something up begins none.
+// existing returns the workspace that a document belongs to, if there already is one, else nil: looking something up makes none.
 func (s *server) existing(d *docs.Snapshot) *workspace {
 	dir := s.folderOf(d.Path)
 	if !s.deps.Sessions.has(dir) {
@@ -421,7 +421,7 @@ func (s *server) existing(d *docs.Snapshot) *workspace {
 	return w
 }
 
-// anyWorkspace is the workspace of a command that names no document: the one that something was done in last, else the first folder's, else that of
+// anyWorkspace returns the workspace of a command that names no document: the one in which something was done last, else the first folder's, else that of
 // the first document by name.
 func (s *server) anyWorkspace() (*workspace, error) {
 	s.mu.Lock()
@@ -437,7 +437,7 @@ func (s *server) anyWorkspace() (*workspace, error) {
 	return s.open(s.folderOf(""), "")
 }
 
-// open gives a workspace in which something is about to be done.
+// open returns a workspace in which something is about to be done.
 func (s *server) open(dir, script string) (*workspace, error) {
 	w, err := s.join(dir, script)
 	if err != nil {
@@ -449,8 +449,8 @@ func (s *server) open(dir, script string) (*workspace, error) {
 	return w, nil
 }
 
-// join gives a workspace, whose events come here from then on. script is the file beside which modules are looked for if something starts; "" is the one
-// of the last time.
+// join returns a workspace whose events come here from then on. If something starts, modules are looked for beside the file script; "" means the file of
+// the last time.
 func (s *server) join(dir, script string) (*workspace, error) {
 	if s.forbidden() {
 		return nil, session.ErrUntrusted
@@ -469,7 +469,7 @@ func (s *server) join(dir, script string) (*workspace, error) {
 	return w, nil
 }
 
-// joined has the events of a workspace come here, and reports whether they have not before.
+// joined subscribes to the events of a workspace, and reports whether that is new.
 func (s *server) joined(w *workspace, script string) (fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -485,17 +485,17 @@ func (s *server) joined(w *workspace, script string) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// workspaces are those whose events come here, by folder.
+// workspaces returns the workspaces whose events come here, by folder.
 func (s *server) workspaces() []*workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.SortedFunc(maps.Keys(s.opened), func(v, w *workspace) int { return cmp.Compare(v.dir, w.dir) })
 }
 
-// contained runs something that must not take the connection down, and reports whether it came to its end.
+// contained calls a function whose panic must not end the connection, and reports whether it returned.
 func (s *server) contained(what string, f func()) bool { return contained(s.log, what, f) }
 
-// contained is for those who have no server.
+// contained is the same for code that has no server.
 func contained(log *zap.Logger, what string, f func()) bool {
 	fault := contain.Do(f)
 	if fault != nil {
@@ -504,7 +504,7 @@ func contained(log *zap.Logger, what string, f func()) bool {
 	return fault == nil
 }
 
-// goOn has a goroutine of the connection do something.
+// goOn does something in a goroutine of the connection.
 func (s *server) goOn(what string, f func()) {
 	s.tasks.Go(func() { s.contained(what, f) })
 }

@@ -25,12 +25,12 @@ type workspace struct {
 	session.API
 }
 
-// NewSessions returns no sessions yet: make makes that of a folder when it is first needed. Close ends them.
+// NewSessions returns an empty set of sessions: make makes the one of a folder when it is first needed. Close ends them.
 func NewSessions(make func(dir string) session.API) *Sessions {
 	return &Sessions{make: make, byDir: map[string]*workspace{}}
 }
 
-// of gives the workspace of a folder.
+// of returns the workspace of a folder.
 func (ss *Sessions) of(dir string) (*workspace, error) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()

@@ -54,12 +54,12 @@ type Setting struct {
 	Kind    string   // what a value is, for people: "array of strings"
 	Default string   // as JSON
 	Doc     string   // what it does; sentences in Markdown
-	Values  []string // the only ones, if not nil
+	Values  []string // the values that are allowed; nil: any
 
 	set func(*Settings, json.RawMessage) error
 }
 
-// settingsTable is all settings.
+// settingsTable has all settings.
 var settingsTable = []Setting{
 	{"python", "string", `""`, "The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are replaced. " +
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
@@ -172,7 +172,7 @@ func kindOf(value any) string {
 	}
 }
 
-// defaultSettings are the settings of somebody who sets nothing.
+// defaultSettings returns the settings of a user who sets nothing.
 func defaultSettings() Settings {
 	var s Settings
 	for _, row := range settingsTable {
@@ -184,7 +184,7 @@ func defaultSettings() Settings {
 }
 
 // apply sets what a client's JSON object says and leaves the rest. A key may be spelled "diagnostics.output" or be nested; null says nothing.
-// What is wrong is left as it was and told, a sentence for each; keys that are not known are none of our business.
+// It leaves a setting whose value is wrong, and returns a sentence for each of these. Unknown keys are ignored.
 func (s *Settings) apply(object json.RawMessage) (problems []string) {
 	if isNothing(object) {
 		return nil
@@ -207,7 +207,7 @@ func (s *Settings) apply(object json.RawMessage) (problems []string) {
 	return problems
 }
 
-// check reports what is wrong with a value.
+// check returns what is wrong with a value.
 func (row Setting) check(raw json.RawMessage) error {
 	var trial Settings
 	if err := row.set(&trial, raw); err != nil {
@@ -219,7 +219,7 @@ func (row Setting) check(raw json.RawMessage) error {
 	var list []string
 	if json.Unmarshal(raw, &list) != nil {
 		var one string
-		_ = json.Unmarshal(raw, &one) // it is one or the other, for set took it
+		_ = json.Unmarshal(raw, &one) // it is one or the other, since set took it
 		list = []string{one}
 	}
 	for _, value := range list {

@@ -19,7 +19,7 @@ type showOutputArgs struct {
 	Rank *int   `json:"rank,omitempty" doc:"only this rank; without it, all ranks and the local namespace, folded"`
 }
 
-// showReply answers which file holds what is shown.
+// showReply has the file with what is shown.
 type showReply struct {
 	Path  string `json:"path"`
 	Shown bool   `json:"shown"` // the client has opened it
@@ -44,7 +44,7 @@ func (s *server) showOutput(ctx context.Context, a *showOutputArgs) (*showReply,
 	return s.showFile(ctx, "the output is in", path)
 }
 
-// output is the file with what a run has printed, also of a run that has been forgotten.
+// output returns the file with what a run has printed, also of a run that has been forgotten.
 func (s *server) output(ctx context.Context, r session.OutputRequest) (path string, err error) {
 	run, known := s.board.run(r.Run)
 	switch {

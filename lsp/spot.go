@@ -24,10 +24,10 @@ func (a anchor) in(c cells.Cell) (line int, ok bool) {
 	return c.Line() + a.line, true
 }
 
-// headerOf is the first line of a run's cell.
+// headerOf returns the first line of a run's cell.
 func headerOf(r Run) anchor { return anchor{cellKey: cellKey{r.Doc, r.Cell}, text: r.text} }
 
-// anchorNow is the anchor of a line of a document as it is now. line is 1-based.
+// anchorNow returns the anchor of a line of a document as it is now. line is 1-based.
 func anchorNow(doc *docs.Snapshot, line int) (anchor, bool) {
 	c, ok := doc.File.CellAt(doc.File.Offset(cells.Position{Line: line - 1}, cells.UTF8))
 	if !ok || line < c.Line() || line > c.EndLine() {
@@ -39,15 +39,16 @@ func anchorNow(doc *docs.Snapshot, line int) (anchor, bool) {
 // spot is a place in a document, or in a file that is not open.
 type spot struct {
 	uri  uri.URI // "": it is nowhere
-	line int     // 1-based, as it was; it counts where the text is not known
+	line int     // 1-based, as it was; used where the text is not known
 	tied bool    // at has the place
 	at   anchor
 }
 
-// spotAt is a spot that is tied to a cell.
+// spotAt makes a spot that is tied to a cell.
 func spotAt(at anchor) spot { return spot{uri: at.doc, tied: true, at: at} }
 
-// spotOf returns the spot of a run's frame in a document. If the document's cells did not run the line, it was imported, and the text of now counts.
+// spotOf returns the spot of a run's frame in a document. If no cell of the document ran that line, it was imported, and its place in the present text
+// counts.
 func (b *board) spotOf(doc *docs.Snapshot, r Run, frame event.Frame) spot {
 	p := spot{uri: doc.URI, line: frame.Line}
 	if p.at, p.tied = b.anchor(doc.URI, r, frame); !p.tied {
@@ -56,7 +57,7 @@ func (b *board) spotOf(doc *docs.Snapshot, r Run, frame event.Frame) spot {
 	return p
 }
 
-// key is the cell of the spot, or cell 0 of its document.
+// key returns the cell of the spot, or cell 0 of its document.
 func (p *spot) key() cellKey { return cellKey{p.uri, p.at.cell} }
 
 // location returns where the spot is now; ok is false if it is nowhere, or its text has been edited.

@@ -22,7 +22,7 @@ type stackArgs struct {
 	whereArgs
 }
 
-// stackReply answers where processes are, the local namespace first, then the ranks in order.
+// stackReply says where processes are, the local namespace first, then the ranks in order.
 type stackReply struct {
 	Stacks []processStack `json:"stacks"`
 	Folded string         `json:"folded"` // the same for people: equal stacks once, with whose they are, and what is the user's code first
@@ -69,7 +69,7 @@ func (s *server) stack(ctx context.Context, a *stackArgs) (*stackReply, error) {
 	return reply, nil
 }
 
-// stacksOf is where processes of a workspace are.
+// stacksOf returns where processes of a workspace are.
 func (s *server) stacksOf(ctx context.Context, w *workspace, r session.StacksRequest) ([]session.Stack, error) {
 	stacks, err := w.Stacks(ctx, r)
 	if err != nil {
@@ -98,7 +98,7 @@ func describeStack(stack session.Stack) processStack {
 	return p
 }
 
-// foldedStacks is where processes are, for people.
+// foldedStacks describes where processes are, for people.
 func foldedStacks(stacks []session.Stack) string {
 	var b strings.Builder
 	for i, stack := range session.FoldStacks(stacks) {
@@ -113,7 +113,7 @@ func foldedStacks(stacks []session.Stack) string {
 	return b.String()
 }
 
-// showStacks opens where processes are in the editor, as a file that is not to be written.
+// showStacks shows in the editor where processes are, as a file that is not to be written.
 func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply, error) {
 	w, run, err := s.runMeant(ctx, a)
 	if err != nil {
@@ -140,7 +140,7 @@ func (s *server) showStacks(ctx context.Context, a *showStacksArgs) (*showReply,
 	return s.showFile(ctx, "where the processes are stands in", path)
 }
 
-// runMeant is the run whose stacks are to be shown, and its workspace; an empty run if none goes on.
+// runMeant returns the run whose stacks are to be shown, and its workspace; an empty run if none goes on.
 func (s *server) runMeant(ctx context.Context, a *showStacksArgs) (*workspace, Run, error) {
 	if a.Run != "" {
 		if r, known := s.board.run(a.Run); known {
@@ -160,7 +160,7 @@ func (s *server) runMeant(ctx context.Context, a *showStacksArgs) (*workspace, R
 	return w, Run{}, nil
 }
 
-// threadsText is the stacks of threads, under their names where there is more than one.
+// threadsText writes the stacks of threads, under their names if there is more than one.
 func threadsText(threads []session.Thread) string {
 	var b strings.Builder
 	for i, thread := range threads {

@@ -15,7 +15,7 @@ type statusArgs struct {
 	Memory bool `json:"memory,omitempty" doc:"also the memory of the processes; takes a moment"`
 }
 
-// statusReply answers how the workspaces do.
+// statusReply has the state of every workspace.
 type statusReply struct {
 	Workspaces []workspaceStatus `json:"workspaces"`
 }
@@ -44,7 +44,7 @@ type localStatus struct {
 }
 
 type processStatus struct {
-	Run *currentRun `json:"run"` // that it has begun its part of
+	Run *currentRun `json:"run"` // the run whose part it has begun
 }
 
 // currentRun is a run that goes on.
@@ -67,7 +67,7 @@ type runStatus struct {
 	Hang   string  `json:"hang,omitempty"` // who waits for whom, as sentences
 }
 
-// statusPatience is how long the memory on GPUs is waited for.
+// statusPatience is how long to wait for the memory on GPUs.
 const statusPatience = 3 * time.Second
 
 func (s *server) status(ctx context.Context, a *statusArgs) (*statusReply, error) {
@@ -84,7 +84,7 @@ func (s *server) status(ctx context.Context, a *statusArgs) (*statusReply, error
 	return reply, nil
 }
 
-// statusOf is how one workspace does.
+// statusOf returns the state of one workspace.
 func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) (workspaceStatus, error) {
 	info, err := w.Info(ctx, memory)
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) (works
 	return status, nil
 }
 
-// numberNow is the number of a run's cell in the document as it is now; 0 if there is none.
+// numberNow returns the number of a run's cell in the document as it is now; 0 if there is none.
 func (s *server) numberNow(r *Run) int {
 	if d := s.docs.LastKnown(r.Doc); d != nil {
 		if c, ok := d.Find(r.Cell); ok {

@@ -93,7 +93,7 @@ func flat(d *docs.Snapshot, sections []section) protocol.SymbolInformationSlice 
 // maxName is how long a symbol's name may be, in characters.
 const maxName = 100
 
-// nameOf is a cell's title, or the first line of a text cell, or the cell's number.
+// nameOf returns a cell's title, or the first line of a text cell, or the cell's number.
 func nameOf(c cells.Cell) string {
 	name := strings.TrimSpace(clean.Line(c.Title()))
 	if name == "" && c.Type() != cells.CodeCell {
@@ -109,7 +109,7 @@ func nameOf(c cells.Cell) string {
 	return cmp.Or(name, fmt.Sprintf("Cell %d", c.Index()))
 }
 
-// kindOfCell is the kind of symbol for a cell: string for text, module for code.
+// kindOfCell returns the kind of symbol for a cell: string for text, module for code.
 func kindOfCell(c cells.Cell) protocol.SymbolKind {
 	if c.Type() == cells.CodeCell {
 		return protocol.SymbolKindModule

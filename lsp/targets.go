@@ -6,12 +6,12 @@ import (
 	"dipls/session"
 )
 
-// targetNow is where a cell would run if its turn were now.
+// targetNow returns where a cell would run if its turn were now.
 func (s *server) targetNow(w *workspace, c cells.Cell) cells.Target {
 	return session.TargetOf(session.Cell{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()}, s.board.pool(w).Autodip)
 }
 
-// targetOfLine is where the names on a line are looked up: where the cell would run, or the place that a magic on the line is about.
+// targetOfLine returns where the names on a line are looked up: where the cell would run, or the target of a magic on the line.
 func (s *server) targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
 	m, _ := cells.ReadMagic(line)
 	switch {
@@ -31,7 +31,7 @@ func ranksOf(t cells.Target) string {
 	return t.Ranks.Name()
 }
 
-// remoteTarget is the target of a run on these ranks only.
+// remoteTarget returns the target of a run on these ranks only.
 func remoteTarget(t cells.Target) string {
 	if t.Ranks.IsZero() {
 		return "remote"
@@ -39,12 +39,12 @@ func remoteTarget(t cells.Target) string {
 	return "ranks:" + t.Ranks.String()
 }
 
-// everywhereTarget is the target of a run in the local namespace and on these ranks.
+// everywhereTarget returns the target of a run in the local namespace and on these ranks.
 func everywhereTarget(t cells.Target) string {
 	return cells.Target{Where: cells.Everywhere, Ranks: t.Ranks}.String()
 }
 
-// runsAlone reports whether a line magic is offered to be run by itself, because people run it again.
+// runsAlone reports whether a line magic has a lens that runs it alone: people run it again and again.
 func runsAlone(m cells.Magic) bool {
 	return !m.Help && (m.Name == "makedip" || m.Name == "dipush" || m.Name == "dipull")
 }

@@ -2,8 +2,8 @@ package lsp
 
 import "sync"
 
-// turns keeps commands in the order in which they came. That is the connection's order, except for those that have let later messages be handled, because
-// they wait for the client's settings.
+// turns keeps commands in the order in which they came. The connection does that, too, but not for commands that wait for the client's settings: they let
+// later messages be handled meanwhile.
 type turns struct {
 	mu   sync.Mutex
 	last chan struct{} // closed when the last command that has come is done; nil: none has come

@@ -15,14 +15,14 @@ type variablesArgs struct {
 	whereArgs
 }
 
-// variablesReply answers what the namespaces hold.
+// variablesReply has what the namespaces hold.
 type variablesReply struct {
 	Variables []variable `json:"variables"`      // by name
 	Busy      string     `json:"busy,omitempty"` // who has told nothing
 	More      int        `json:"more,omitzero"`  // that were left out
 }
 
-// variable is what a name is bound to, with a value for all processes that agree on it.
+// variable is a name, with one value for all processes that agree on it.
 type variable struct {
 	Name   string          `json:"name"`
 	Values []variableValue `json:"values"`
@@ -54,7 +54,7 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 	return &reply, nil
 }
 
-// foldVariables puts the variables of processes together.
+// foldVariables merges the variables of processes.
 func foldVariables(answers []session.Variables) variablesReply {
 	reply := variablesReply{Variables: []variable{}}
 	var busy []ranklist.Who
