@@ -48,7 +48,13 @@ func (s *Session) present() *python {
 // open is what was started. It starts Python if nothing was started yet, or if that failed. An error is for the user, who can correct the cause; the
 // next call tries again. ask allows questions.
 func (s *Session) open(ctx context.Context, by Caller, ask bool) (*python, error) {
-	if p := s.present(); p != nil && p.Unusable() == nil {
+	s.mu.Lock()
+	closed, p := s.closed, s.python
+	s.mu.Unlock()
+	switch {
+	case closed:
+		return nil, errClosed
+	case p != nil && p.Unusable() == nil:
 		return p, nil
 	}
 	fresh, err := s.prepare(by, ask)
@@ -147,7 +153,8 @@ type need struct {
 	pool bool // a pool may be begun: it is to be as the caller's settings say
 }
 
-// with does something that needs Python. If a start ahead of time failed for lack of a question, Python is started once more, with the question.
+// with does something that needs Python. If a start ahead of time failed for lack of a question, Python is started once more, with the question. So it
+// is if the start was given up because this call chooses another interpreter.
 func with[T any](ctx context.Context, s *Session, by Caller, n need, do func(*python) (T, error)) (value T, err error) {
 	open := s.open
 	if n.pool {
@@ -159,7 +166,8 @@ func with[T any](ctx context.Context, s *Session, by Caller, n need, do func(*py
 			return value, err
 		}
 		value, err = do(p)
-		if err == nil || ctx.Err() != nil || !n.ask || p.asks || p.Unusable() == nil {
+		again := !p.asks || errors.Is(err, errWithdrawn) && by.Settings.Python != p.settings.Python
+		if err == nil || ctx.Err() != nil || !n.ask || !again || p.Unusable() == nil {
 			return value, err
 		}
 	}
