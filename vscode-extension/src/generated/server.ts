@@ -441,7 +441,7 @@ export interface RankStatus {
   host_bytes: number | null;
   /** null: unknown */
   gpu_bytes: number | null;
-  /** that it has begun its part of */
+  /** the run whose part it has begun */
   run: CurrentRun | null;
 }
 
@@ -451,7 +451,7 @@ export interface LocalStatus {
   pid: number;
   state: 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   host_bytes: number | null;
-  /** that it has begun its part of */
+  /** the run whose part it has begun */
   run: CurrentRun | null;
 }
 
