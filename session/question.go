@@ -22,7 +22,9 @@ var (
 func (s *Session) leave(u *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.fronts, u.front)
+	if s.fronts[u.front] == u { // otherwise it has left before
+		delete(s.fronts, u.front)
+	}
 	for _, q := range s.questions {
 		if q.sub == u {
 			q.stop(errFrontGone)

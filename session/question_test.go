@@ -79,6 +79,21 @@ func answer(t testing.TB, s *Session, q *event.Question, choice string) {
 	}
 }
 
+// A front that has left may come back under its name; whoever closes the old subscription once more does it no harm.
+func TestFrontComesBack(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	old := newFront(t, s, SubscribeRequest{Front: "one"})
+	_, err := s.Subscribe(testContext(t), SubscribeRequest{Front: "one"})
+	wantCode(t, err, CodeInvalid)
+	old.sub.Close()
+	again := newFront(t, s, SubscribeRequest{Front: "one"})
+	old.sub.Close()
+	s.tellCaller(Caller{Front: "one"}, event.LevelInfo, "hello")
+	if q := again.question(event.QuestionOver); q.Text != "hello" {
+		t.Errorf("%+v", q)
+	}
+}
+
 // Calls that need the same wait for one answer; the front of the first call is asked.
 func TestQuestionIsAskedOnce(t *testing.T) {
 	s := newSession(t, fakerank.Config{Missing: []string{"zmq"}})
