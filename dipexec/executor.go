@@ -243,6 +243,9 @@ func (e *Executor) Subscribe(kinds ...event.Kind) *event.Subscription {
 // Publish hands an event from elsewhere to the subscribers. It never waits.
 func (e *Executor) Publish(ev event.Event) { e.bus.Publish(ev) }
 
+// Reaches reports whether events of a kind come to anybody now.
+func (e *Executor) Reaches(k event.Kind) bool { return e.bus.Reaches(k) }
+
 // Note tells the user something about a run. It belongs to the run, and is in its journal, if the run has not finished and takes it before
 // ctx ends.
 func (e *Executor) Note(ctx context.Context, id string, l event.Level, text string) {

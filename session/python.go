@@ -106,11 +106,8 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 		settings: settings, choice: settings.Pool, asks: ask,
 		processes: newProcesses(processOptions{
 			Node: node, Pool: settings.Pool,
-			Notice: func(text string) { s.say(event.LevelInfo, text, "") },
-			Warn: func(text string) {
-				s.log.Warn(text, zap.String("folder", s.o.Dir)) // at the end nobody reads events any more
-				s.say(event.LevelWarning, text, "")
-			},
+			Notice:  func(text string) { s.say(event.LevelInfo, text, "") },
+			Warn:    s.warn,
 			Consent: func(ctx context.Context) error { return s.obtainConsent(ctx, by, interpreter, ask) },
 			Install: func(ctx context.Context, missing *host.MissingPackagesError) error {
 				return s.offerInstall(ctx, by, missing, ask)

@@ -172,6 +172,14 @@ func (s *Session) say(l event.Level, text, path string) {
 	s.executor.Publish(told)
 }
 
+// warn is say with a warning. It is logged if nobody reads events any more, as at the end of an editor's session.
+func (s *Session) warn(text string) {
+	if !s.executor.Reaches(event.KindLog) {
+		s.log.Warn(text, zap.String("folder", s.o.Dir))
+	}
+	s.say(event.LevelWarning, text, "")
+}
+
 // Last implements [API].
 func (s *Session) Last(context.Context) error {
 	s.executor.Last()

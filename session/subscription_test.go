@@ -7,6 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
@@ -25,6 +28,24 @@ func (f *front) all() []event.Event {
 			f.t.Fatal(err)
 		}
 		f.heard = append(f.heard, evs...)
+	}
+}
+
+// A warning is told once: by an event, or by the log if nobody reads events.
+func TestWarnings(t *testing.T) {
+	core, logged := observer.New(zap.WarnLevel)
+	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Log = zap.New(core) })
+	reader := newFront(t, s, SubscribeRequest{Kinds: []event.Kind{}})
+	s.warn("read")
+	reader.await("a warning", func(ev event.Event) bool { l, ok := ev.(*event.Log); return ok && l.Level == event.LevelWarning && l.Text == "read" })
+	if n := logged.Len(); n != 0 {
+		t.Errorf("%d warnings were logged, too", n)
+	}
+	reader.sub.Close()
+	newFront(t, s, SubscribeRequest{Kinds: []event.Kind{event.KindQuestion}})
+	s.warn("logged")
+	if all := logged.All(); len(all) != 1 || all[0].Message != "logged" {
+		t.Errorf("%+v", all)
 	}
 }
 

@@ -49,6 +49,11 @@ func (b *Bus) Subscribe(kinds ...Kind) *Subscription {
 	return s
 }
 
+// Reaches reports whether events of a kind come to anybody now.
+func (b *Bus) Reaches(k Kind) bool {
+	return slices.ContainsFunc(*b.subs.Load(), func(s *Subscription) bool { return s.gets(k) })
+}
+
 func (b *Bus) unsubscribe(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -63,7 +68,7 @@ func (b *Bus) Publish(ev Event) { b.PublishOutput(ev, 0, "") }
 // do not read lose the event; they are told of the journal directory that has it ("": there is none).
 func (b *Bus) PublishOutput(ev Event, size int, journal string) {
 	for _, s := range *b.subs.Load() {
-		if s.kinds == nil || slices.Contains(s.kinds, ev.Head().Kind) {
+		if s.gets(ev.Head().Kind) {
 			s.offer(ev, size, journal)
 		}
 	}

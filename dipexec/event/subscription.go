@@ -27,7 +27,7 @@ const batchBytes = 32 << 10
 // that are not output are never left out.
 type Subscription struct {
 	bus   *Bus
-	kinds []Kind // of the events that come; nil: all
+	kinds []Kind // of the events that come; none: all
 	track trace.Track
 
 	ready chan struct{} // capacity 1: there may be something to read
@@ -62,6 +62,9 @@ type elision struct {
 func newSubscription(b *Bus, kinds []Kind) *Subscription {
 	return &Subscription{bus: b, kinds: kinds, track: b.o.Trace.NewTrack("subscriber"), ready: make(chan struct{}, 1)}
 }
+
+// gets reports whether events of a kind come.
+func (s *Subscription) gets(k Kind) bool { return len(s.kinds) == 0 || slices.Contains(s.kinds, k) }
 
 // traceTaken tells the trace that events are taken now; the oldest of them came at a moment. The caller holds mu.
 func (s *Subscription) traceTaken(oldest trace.Time, evs []Event) {
