@@ -18,6 +18,7 @@ var ErrClosed = errors.New("the session is closed")
 type processOptions struct {
 	Node ranks.Options // of its node
 	Pool Choice        // the pool, if nobody asks for another one
+	Size *size         // what Pool means on this machine, if that is known already
 
 	// Warn gets sentences about what was lost when processes were ended. Nil: Notice gets them.
 	Warn func(text string)
@@ -27,6 +28,13 @@ type processOptions struct {
 	Install func(context.Context, *host.MissingPackagesError) error
 	// Consent is asked before a node starts, which runs the interpreter and what that finds. Its error says why not. Nil: it may start.
 	Consent func(context.Context) error
+}
+
+// size is what a choice means on this machine.
+type size struct {
+	choice Choice
+	mask   *string // the CUDA_VISIBLE_DEVICES that it is for
+	spec   ranks.PoolSpec
 }
 
 // processes are a node, its local namespace and its pool, each started when it is first needed. Its methods may be called at the
@@ -88,6 +96,9 @@ func newProcesses(o processOptions) *processes {
 	}
 	s := &processes{o: o, making: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if o.Size != nil {
+		s.choice, s.mask = &o.Size.spec, o.Size.mask
+	}
 	return s
 }
 

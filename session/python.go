@@ -105,7 +105,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	return &python{
 		settings: settings, choice: settings.Pool, asks: ask,
 		processes: newProcesses(processOptions{
-			Node: node, Pool: settings.Pool,
+			Node: node, Pool: settings.Pool, Size: s.takeSize(settings.Pool),
 			Notice:  func(text string) { s.say(event.LevelInfo, text, "") },
 			Warn:    s.warn,
 			Consent: func(ctx context.Context) error { return s.obtainConsent(ctx, by, interpreter, ask) },
@@ -114,6 +114,18 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 			},
 		}),
 	}, nil
+}
+
+// takeSize is what a choice means on this machine, if PoolSize has just found that out: to look for GPUs may take seconds.
+func (s *Session) takeSize(c Choice) *size {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.size
+	s.size = nil
+	if known == nil || known.choice != c {
+		return nil
+	}
+	return known
 }
 
 // interpreter is the one that settings choose.
@@ -333,7 +345,13 @@ func (s *Session) PoolSize(ctx context.Context, by Caller) (int, error) {
 		mask = p.gpuMask()
 	}
 	spec, err := by.Settings.Pool.spec(ctx, here, defaultCPURanks, mask)
-	return spec.Ranks, waited(ctx, err, CodePool)
+	if err != nil {
+		return 0, waited(ctx, err, CodePool)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.size = &size{by.Settings.Pool, mask, spec}
+	return spec.Ranks, nil
 }
 
 // GPUs implements [API].

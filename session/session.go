@@ -51,6 +51,7 @@ type Session struct {
 
 	mu      sync.Mutex // guards what follows; under it only locks of processes and of subscriptions are taken
 	python  *python    // nil: none was started
+	size    *size      // of the pool that was asked for last, until Python starts; nil: none was
 	closed  bool
 	trusted *host.Interpreter // the interpreter that may run here, if no store remembers that; nil: none
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 )
 
 // newSession makes a session on a fake machine that is gone when the test ends.
@@ -166,6 +168,46 @@ func TestCodes(t *testing.T) {
 	_, err = s.Start(ctx, wants(Choice{}), Sequence{Cells: []Cell{on(cells.Local, "")}})
 	wantCode(t, err, CodeClosed)
 	wantCode(t, s.Prepare(context.Background(), wants(Choice{}), Preparation{}), CodeClosed)
+}
+
+// countingHost counts how often it is asked for its GPUs.
+type countingHost struct {
+	host.Host
+	asked atomic.Int32
+}
+
+func (h *countingHost) GPUs(ctx context.Context, mask *string) ([]host.GPU, error) {
+	h.asked.Add(1)
+	return h.Host.GPUs(ctx, mask)
+}
+
+// A front that asks how big the pool will be, and then makes it, lets the machine look for GPUs once.
+func TestPoolSize(t *testing.T) {
+	h := &countingHost{Host: fakerank.NewHost(fakerank.Config{})}
+	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Host = h })
+	n, err := s.PoolSize(testContext(t), wants(Choice{Ranks: 3}))
+	if err != nil || n != 3 {
+		t.Errorf("%d ranks, %v", n, err)
+	}
+	ran(t, s, began(t, s, wants(Choice{Ranks: 3}), on(cells.Remote, ""))...)
+	if n := h.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	if info, err := s.Info(testContext(t), false); err != nil || info.Size != 3 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// A size that another choice had does not count.
+func TestPoolSizeOfAnother(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	if n, err := s.PoolSize(testContext(t), wants(Choice{Ranks: 3})); err != nil || n != 3 {
+		t.Errorf("%d ranks, %v", n, err)
+	}
+	ran(t, s, began(t, s, wants(Choice{Ranks: 2}), on(cells.Remote, ""))...)
+	if info, err := s.Info(testContext(t), false); err != nil || info.Size != 2 {
+		t.Errorf("%+v, %v", info, err)
+	}
 }
 
 // A call that waits ends with its context; a start that others need goes on.

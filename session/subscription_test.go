@@ -37,7 +37,10 @@ func TestWarnings(t *testing.T) {
 	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Log = zap.New(core) })
 	reader := newFront(t, s, SubscribeRequest{Kinds: []event.Kind{}})
 	s.warn("read")
-	reader.await("a warning", func(ev event.Event) bool { l, ok := ev.(*event.Log); return ok && l.Level == event.LevelWarning && l.Text == "read" })
+	reader.await("a warning", func(ev event.Event) bool {
+		l, ok := ev.(*event.Log)
+		return ok && l.Level == event.LevelWarning && l.Text == "read"
+	})
 	if n := logged.Len(); n != 0 {
 		t.Errorf("%d warnings were logged, too", n)
 	}
