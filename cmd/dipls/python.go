@@ -25,7 +25,7 @@ func (r *runner) question(ctx context.Context) func(event.Event) {
 				choice = q.Default
 			}
 			_ = r.session.Answer(ctx, q.ID, choice) // an error means that the answer is not wanted any more
-		case q.Note != "":
+		case q.State == event.QuestionWorking: // how it ends is said by what waits for it
 			fmt.Fprintf(r.errOut, "dipls: %s\n", q.Note)
 		}
 	}

@@ -381,9 +381,6 @@ func (r *runner) run(ctx context.Context) error {
 
 // perform runs the cells, and ends the session whatever their outcome.
 func (r *runner) perform(ctx context.Context) error {
-	if err := r.checkPool(ctx); err != nil {
-		return err
-	}
 	shown, err := r.session.Subscribe(ctx, session.SubscribeRequest{})
 	if err != nil {
 		return err
@@ -451,6 +448,9 @@ func (r *runner) watch(ctx context.Context, watched *sync.WaitGroup, take func(e
 
 // cells starts Python, runs one cell after the other, and waits for them.
 func (r *runner) cells(ctx context.Context) error {
+	if err := r.checkPool(ctx); err != nil {
+		return err
+	}
 	r.tellOwn()
 	by := r.caller()
 	ahead := session.Preparation{Ask: true, Pool: r.plan.needsRanks && !r.plan.makesPool, Local: r.plan.needsLocal}
