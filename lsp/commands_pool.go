@@ -26,7 +26,7 @@ type makePoolArgs struct {
 	GPUs    gpuList `json:"gpus,omitempty" doc:"all, or a list such as 0,2-3"`
 	Ranks   int     `json:"ranks,omitempty" doc:"number of ranks"`
 	App     string  `json:"app,omitempty" doc:"the app, see the setting dip.app"`
-	Restart bool    `json:"restart,omitempty" doc:"replace a pool that lives"`
+	Restart bool    `json:"restart,omitempty" doc:"end a pool that is there, and make a new one"`
 	Timeout float64 `json:"timeout,omitempty" doc:"how long it may take, in seconds"`
 	whereArgs
 }

@@ -11,7 +11,7 @@ type gpuInfo struct {
 	Index      int    `json:"index"`       // as torch numbers it, and dip.makePool takes it
 	Name       string `json:"name"`        // "" for a part of a GPU
 	TotalBytes int64  `json:"total_bytes"` // 0 if unknown
-	UsedBytes  int64  `json:"used_bytes"`  // by whatever process
+	UsedBytes  int64  `json:"used_bytes"`  // by all processes
 }
 
 func (s *server) gpus(ctx context.Context, a *whereArgs) (*gpusReply, error) {

@@ -25,12 +25,12 @@ type stackArgs struct {
 // stackReply says where processes are, the local namespace first, then the ranks in order.
 type stackReply struct {
 	Stacks []processStack `json:"stacks"`
-	Folded string         `json:"folded"` // the same for people: equal stacks once, with whose they are, and what is the user's code first
+	Folded string         `json:"folded"` // the same for people: equal stacks once, with the processes that have them; the user's code comes first
 }
 
 type processStack struct {
 	Rank  ranklist.Who `json:"rank"`            // -1: the local namespace
-	Local bool         `json:"local,omitzero"`  // true: likewise
+	Local bool         `json:"local,omitzero"`  // true: the local namespace
 	Text  string       `json:"text,omitempty"`  // the threads, the main one first; of each the frames, outermost first
 	Error string       `json:"error,omitempty"` // why there is no text
 

@@ -23,7 +23,7 @@ type statusReply struct {
 type workspaceStatus struct {
 	Folder string      `json:"folder"`
 	Pool   poolStatus  `json:"pool"`
-	Runs   []runStatus `json:"runs"` // that have not ended
+	Runs   []runStatus `json:"runs"` // the runs that have not ended
 }
 
 // poolStatus is the pool, with what each process runs.
@@ -51,7 +51,7 @@ type processStatus struct {
 type currentRun struct {
 	Run     string  `json:"run"`
 	URI     uri.URI `json:"uri,omitempty"`
-	Cell    int     `json:"cell,omitzero"` // its number now
+	Cell    int     `json:"cell,omitzero"` // number of the cell as the document is now
 	Title   string  `json:"title"`         // of the cell, or the line that runs
 	Seconds float64 `json:"seconds"`       // since its start
 }
@@ -60,7 +60,7 @@ type runStatus struct {
 	Run    string  `json:"run"`
 	State  string  `json:"state"` // queued or running
 	URI    uri.URI `json:"uri,omitempty"`
-	Cell   int     `json:"cell,omitzero"` // its number now
+	Cell   int     `json:"cell,omitzero"` // number of the cell as the document is now
 	Target string  `json:"target,omitempty"`
 	Done   int     `json:"done"`           // processes that have ended their part
 	Parts  int     `json:"parts"`          // processes that have begun

@@ -18,8 +18,8 @@ type variablesArgs struct {
 // variablesReply has what the namespaces hold.
 type variablesReply struct {
 	Variables []variable `json:"variables"`      // by name
-	Busy      string     `json:"busy,omitempty"` // who has told nothing
-	More      int        `json:"more,omitzero"`  // that were left out
+	Busy      string     `json:"busy,omitempty"` // processes that were busy and so have told nothing
+	More      int        `json:"more,omitzero"`  // how many were left out
 }
 
 // variable is a name, with one value for all processes that agree on it.

@@ -149,7 +149,7 @@ type PoolRequest struct {
 	GPUs    string        `json:"gpus,omitempty"` // as in [Choice]
 	Ranks   int           `json:"ranks,omitempty"`
 	App     string        `json:"app,omitempty"`
-	Restart bool          `json:"restart,omitempty"` // replace a pool that lives
+	Restart bool          `json:"restart,omitempty"` // end a pool that is there, and make a new one
 	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
@@ -246,7 +246,7 @@ type Inspection struct {
 type Variables struct {
 	Who       ranklist.Who `json:"rank"`
 	Variables []Object     `json:"variables"`      // by name
-	More      int          `json:"more,omitempty"` // that were left out
+	More      int          `json:"more,omitempty"` // how many were left out
 	Busy      bool         `json:"busy,omitempty"` // it could not answer in time
 }
 

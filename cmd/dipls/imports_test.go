@@ -77,7 +77,8 @@ var tools = []string{
 
 // helpers are what any test may import.
 var helpers = []string{
-	"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/sessiontest", "dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython",
+	"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/sessiontest",
+	"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython",
 }
 
 // onlyImporters names the packages that may import a library in their shipped code, because its rules of use are kept there.

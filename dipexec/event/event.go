@@ -133,7 +133,7 @@ func CellOf(index int) *int {
 type RunStarted struct {
 	Header
 	Path    wire.Path `json:"path,omitempty"`    // file of the cell
-	Line    int       `json:"line,omitempty"`    // 1-based line of Path on which the code starts
+	Line    int       `json:"line,omitempty"`    // 1-based line of the file on which the code starts
 	Title   string    `json:"title,omitempty"`   // title of the cell
 	Target  string    `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
 	See     string    `json:"see"`               // "all" or a rank list: whose output a view shows
@@ -155,7 +155,7 @@ type Stream struct {
 type Display struct {
 	Header
 	Data      map[string]json.RawMessage `json:"data,omitempty"`       // MIME type → JSON: text or base64 as a string, application/json any value
-	Metadata  map[string]json.RawMessage `json:"metadata,omitempty"`   // as Jupyter has it
+	Metadata  map[string]json.RawMessage `json:"metadata,omitempty"`   // about the data, as in Jupyter's messages
 	Files     map[string]string          `json:"files,omitempty"`      // MIME type → file of the journal that holds it
 	DisplayID string                     `json:"display_id,omitempty"` // names a display that may be updated later
 	Update    bool                       `json:"update,omitempty"`     // true: replaces the display of that display_id
@@ -179,7 +179,7 @@ type Failure struct {
 	EValue    string    `json:"evalue"`
 	Traceback []string  `json:"traceback"`        // lines, with ANSI colours
 	Path      wire.Path `json:"path,omitempty"`   // file of the cell
-	Line      int       `json:"line,omitempty"`   // 1-based line of the innermost frame inside Path; absent if there is none
+	Line      int       `json:"line,omitempty"`   // 1-based line of the innermost frame in the cell's file; absent if there is none
 	Frames    []Frame   `json:"frames,omitempty"` // outermost first
 }
 
@@ -209,7 +209,7 @@ type Frame struct {
 	File wire.Path `json:"file"`
 	Line int       `json:"line"`          // 1-based
 	Name string    `json:"name"`          // of the function
-	Run  string    `json:"run,omitempty"` // the run that compiled the code: Line is a line of the text of that run; "": a file that was imported
+	Run  string    `json:"run,omitempty"` // the run that compiled the code: the line is one of that run's text; "": a file that was imported
 }
 
 // RankState says that a process (a rank or the local namespace) begins its part of a run ("busy"), has ended it
@@ -237,7 +237,7 @@ type PoolState struct {
 // follow it. A run that was cancelled in the queue, or skipped, has no other event.
 type RunFinished struct {
 	Header
-	Parent   string  `json:"parent,omitempty"` // as in RunStarted
+	Parent   string  `json:"parent,omitempty"` // as in run_started
 	Status   Status  `json:"status"`
 	ExitCode int     `json:"exit_code,omitempty"` // the argument of sys.exit, if the code failed by that: the highest of all processes
 	Seconds  float64 `json:"seconds"`             // from its start; 0 if it never started
@@ -249,7 +249,7 @@ type RunFinished struct {
 type Hang struct {
 	Header
 	Hang       int     `json:"hang"`                  // number of the finding in its run, from 1 on
-	Variant    string  `json:"variant"`               // what kind of finding it is, as in package diagnose: "finished", "raised", "elsewhere", …
+	Variant    string  `json:"variant"`               // what kind of finding it is: "finished", "raised", "elsewhere", …
 	Level      Level   `json:"level"`                 // info: as far as is known, ranks are only slow; warning: it may not end by itself
 	Group      string  `json:"group,omitempty"`       // "default group", or the name of another one
 	GroupRanks []int   `json:"group_ranks,omitempty"` // its members
@@ -259,15 +259,15 @@ type Hang struct {
 	Waiting    []Place `json:"waiting,omitempty"`     // who waits
 	Missing    []Place `json:"missing,omitempty"`     // who is waited for
 	Text       string  `json:"text"`                  // all of it as a sentence: "all_reduce #17: ranks 0-1,3 wait at train.py:41 for rank 2, …"
-	Gone       bool    `json:"gone,omitempty"`        // it is over; then only Hang, Variant, Level and Text are set, as they were last
+	Gone       bool    `json:"gone,omitempty"`        // it is over; then only hang, variant, level and text are set, as they were last
 }
 
 // Place is where some ranks are, in a Hang.
 type Place struct {
 	Ranks []int     `json:"ranks"`
 	Path  wire.Path `json:"path,omitempty"` // file of the innermost frame in the user's code
-	Line  int       `json:"line,omitempty"` // 1-based, in the text that Run ran; 0: they are in no file
-	Run   string    `json:"run,omitempty"`  // the run that compiled the code, as in [Frame]
+	Line  int       `json:"line,omitempty"` // 1-based, in the text of the run that compiled it; 0: they are in no file
+	Run   string    `json:"run,omitempty"`  // the run that compiled the code, as in a frame
 	Name  string    `json:"name,omitempty"` // of the function
 	Why   string    `json:"why"`            // "in all_reduce", "has finished this cell", "in next(loader)", …
 }

@@ -356,7 +356,7 @@ type Frame struct {
 	File Path   `json:"file"`
 	Line int    `json:"line"`
 	Name string `json:"name"` // of the function
-	Run  string `json:"run"`  // Run of the ExecuteRequest that brought the code, also if another process ran that; "": none did
+	Run  string `json:"run"`  // the run whose request brought the code, also if another process ran that one; "": none did
 }
 
 // StackFrame is a frame of a thread that runs.

@@ -12,7 +12,7 @@ export interface RunStartedEvent {
   local?: boolean;
   /** file of the cell */
   path?: string;
-  /** 1-based line of Path on which the code starts */
+  /** 1-based line of the file on which the code starts */
   line?: number;
   /** title of the cell */
   title?: string;
@@ -57,7 +57,7 @@ export interface DisplayEvent {
   local?: boolean;
   /** MIME type → JSON: text or base64 as a string, application/json any value */
   data?: Record<string, unknown>;
-  /** as Jupyter has it */
+  /** about the data, as in Jupyter's messages */
   metadata?: Record<string, unknown>;
   /** MIME type → file of the journal that holds it */
   files?: Record<string, string>;
@@ -93,7 +93,7 @@ export interface Frame {
   line: number;
   /** of the function */
   name: string;
-  /** the run that compiled the code: Line is a line of the text of that run; "": a file that was imported */
+  /** the run that compiled the code: the line is one of that run's text; "": a file that was imported */
   run?: string;
 }
 
@@ -113,7 +113,7 @@ export interface FailureEvent {
   traceback: string[];
   /** file of the cell */
   path?: string;
-  /** 1-based line of the innermost frame inside Path; absent if there is none */
+  /** 1-based line of the innermost frame in the cell's file; absent if there is none */
   line?: number;
   /** outermost first */
   frames?: Frame[];
@@ -167,7 +167,7 @@ export interface RunFinishedEvent {
   rank?: number;
   /** true: the local namespace */
   local?: boolean;
-  /** as in RunStarted */
+  /** as in run_started */
   parent?: string;
   status: 'ok' | 'error' | 'interrupted' | 'died' | 'skipped';
   /** the argument of sys.exit, if the code failed by that: the highest of all processes */
@@ -182,9 +182,9 @@ export interface Place {
   ranks: number[];
   /** file of the innermost frame in the user's code */
   path?: string;
-  /** 1-based, in the text that Run ran; 0: they are in no file */
+  /** 1-based, in the text of the run that compiled it; 0: they are in no file */
   line?: number;
-  /** the run that compiled the code, as in [Frame] */
+  /** the run that compiled the code, as in a frame */
   run?: string;
   /** of the function */
   name?: string;
@@ -204,7 +204,7 @@ export interface HangEvent {
   local?: boolean;
   /** number of the finding in its run, from 1 on */
   hang: number;
-  /** what kind of finding it is, as in package diagnose: "finished", "raised", "elsewhere", … */
+  /** what kind of finding it is: "finished", "raised", "elsewhere", … */
   variant: string;
   /** info: as far as is known, ranks are only slow; warning: it may not end by itself */
   level: 'info' | 'warning' | 'error';
@@ -224,7 +224,7 @@ export interface HangEvent {
   missing?: Place[];
   /** all of it as a sentence: "all_reduce #17: ranks 0-1,3 wait at train.py:41 for rank 2, …" */
   text: string;
-  /** it is over; then only Hang, Variant, Level and Text are set, as they were last */
+  /** it is over; then only hang, variant, level and text are set, as they were last */
   gone?: boolean;
 }
 
@@ -325,7 +325,7 @@ export interface MakePoolArgs {
   ranks?: number;
   /** the app, see the setting dip.app */
   app?: string;
-  /** replace a pool that lives */
+  /** end a pool that is there, and make a new one */
   restart?: boolean;
   /** how long it may take, in seconds */
   timeout?: number;
@@ -422,7 +422,7 @@ export interface StatusArgs {
 export interface CurrentRun {
   run: string;
   uri?: string;
-  /** its number now */
+  /** number of the cell as the document is now */
   cell?: number;
   /** of the cell, or the line that runs */
   title: string;
@@ -475,7 +475,7 @@ export interface RunStatus {
   /** queued or running */
   state: 'queued' | 'running';
   uri?: string;
-  /** its number now */
+  /** number of the cell as the document is now */
   cell?: number;
   target?: string;
   /** processes that have ended their part */
@@ -489,7 +489,7 @@ export interface RunStatus {
 export interface WorkspaceStatus {
   folder: string;
   pool: PoolStatus;
-  /** that have not ended */
+  /** the runs that have not ended */
   runs: RunStatus[];
 }
 
@@ -504,7 +504,7 @@ export interface GpuInfo {
   name: string;
   /** 0 if unknown */
   total_bytes: number;
-  /** by whatever process */
+  /** by all processes */
   used_bytes: number;
 }
 
@@ -548,9 +548,9 @@ export interface Variable {
 export interface VariablesReply {
   /** by name */
   variables: Variable[];
-  /** who has told nothing */
+  /** processes that were busy and so have told nothing */
   busy?: string;
-  /** that were left out */
+  /** how many were left out */
   more?: number;
 }
 
@@ -568,7 +568,7 @@ export interface StackFrame {
   line: number;
   /** of the function */
   name: string;
-  /** Run of the ExecuteRequest that brought the code, also if another process ran that; "": none did */
+  /** the run whose request brought the code, also if another process ran that one; "": none did */
   run: string;
   /** the line's text, without the blanks around it */
   source?: string;
@@ -585,7 +585,7 @@ export interface ThreadFrames {
 export interface ProcessStack {
   /** -1: the local namespace */
   rank: number;
-  /** true: likewise */
+  /** true: the local namespace */
   local?: boolean;
   /** the threads, the main one first; of each the frames, outermost first */
   text?: string;
@@ -597,7 +597,7 @@ export interface ProcessStack {
 
 export interface StackReply {
   stacks: ProcessStack[];
-  /** the same for people: equal stacks once, with whose they are, and what is the user's code first */
+  /** the same for people: equal stacks once, with the processes that have them; the user's code comes first */
   folded: string;
 }
 
