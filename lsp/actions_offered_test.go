@@ -8,7 +8,7 @@ import (
 	"dipls/internal/lsptest"
 )
 
-// All that a client without lenses needs is offered when somebody asks for it, and as far as it makes sense: pool, autodip, variables, output.
+// A client without lenses finds all that it needs among the code actions when its user asks, where that makes sense: pool, autodip, variables, output.
 func TestOfferedActions(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})

@@ -11,7 +11,7 @@ import (
 	"dipls/internal/lsptest"
 )
 
-// action is a code action, or where a client knows no such thing, a command.
+// action is a code action, or a command for a client that knows no code actions.
 type action struct {
 	Title       string
 	Kind        string
@@ -54,7 +54,7 @@ func actions(t *testing.T, e *lsptest.Editor, name string, r lsptest.Range, cont
 
 func only(kinds ...string) lsptest.Object { return lsptest.Object{"only": kinds} }
 
-// titles of actions; those that are preferred begin with *.
+// titles returns the titles of actions; preferred ones begin with *.
 func titlesOf(list []action) []string {
 	titles := []string{}
 	for _, a := range list {
@@ -166,7 +166,7 @@ func TestPushAndRerun(t *testing.T) {
 	})
 }
 
-// Actions are what the client can take.
+// Actions come in a form that the client understands.
 func TestActionsOfClients(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		const text = "# %%dip --sea all\nx = 1\n"
@@ -264,7 +264,7 @@ func TestNarrowActions(t *testing.T) {
 	})
 }
 
-// What runs can be interrupted, and what lives restarted.
+// What runs can be interrupted, and what has been started can be restarted.
 func TestInterruptAction(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

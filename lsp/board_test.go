@@ -20,7 +20,7 @@ import (
 
 const boardURI = uri.URI("file:///a.py")
 
-// boardFixture is a board with one document, on which runs are entered as if an executor had told of them.
+// boardFixture is a board with one document. Tests enter runs on it as if an executor had reported them.
 type boardFixture struct {
 	*board
 	t    *testing.T
@@ -173,7 +173,7 @@ func TestBoardPlace(t *testing.T) {
 	want("define", 3, 0) // gone
 }
 
-// Whether a cell is stale hangs on its code and where it goes, not on its place.
+// Whether a cell is stale depends on its code and target, not on its place.
 func TestBoardStale(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
 	f.ran("r", 1)
@@ -205,7 +205,7 @@ func TestBoardStale(t *testing.T) {
 	}
 }
 
-// What a cell has others run is its own, and is not its last run. What another client runs is found by its place.
+// A run that a cell has started belongs to that cell, but is not its last run. The cell of a run of another client is found by its place.
 func TestBoardAdopts(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n# %%\ny\n")
 	f.ran("r", 1)
@@ -226,7 +226,7 @@ func TestBoardAdopts(t *testing.T) {
 	}
 }
 
-// Runs that have ended are forgotten, but for the last one of a cell.
+// Ended runs are forgotten, except the last one of each cell.
 func TestBoardForgets(t *testing.T) {
 	f := newBoardFixture(t, "x\n# %%\ny\n")
 	finish := func(id string) {
@@ -314,7 +314,7 @@ func TestChangesAdd(t *testing.T) {
 	}
 }
 
-// What ranks wait for is known while that is so, at the cell whose code asked for it, too; the end of the run is its end.
+// Hangs are known while they last, also at the cell whose code has started the run. They end with the run.
 func TestBoardHangs(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
 	f.ran("r", 1)
@@ -360,7 +360,7 @@ func TestBoardHangs(t *testing.T) {
 	is()
 }
 
-// How often a run's end was asked for is counted, and nothing of a run that is not known.
+// Requests to end a run are counted; those for an unknown run are not.
 func TestBoardInterrupted(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
 	f.ran("r", 1)
@@ -416,7 +416,7 @@ func TestBoardRunsInVain(t *testing.T) {
 	}
 }
 
-// No event of a run is entered before the run is.
+// A run is entered before its first event.
 func TestBoardBegins(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
 	c, _ := f.doc().File.Cell(1)

@@ -89,7 +89,7 @@ func TestCellsInRange(t *testing.T) {
 	}
 }
 
-// A cell keeps its id and tells how it ran, also when it has moved; a client that wants to know is told when to look.
+// A moved cell keeps its id and its last run. A client that has asked for that is told when to look again.
 func TestCellsThatRan(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"cells": true, "events": true, "prewarm": false}})
@@ -146,7 +146,7 @@ func TestCellsThatRan(t *testing.T) {
 	}
 }
 
-// Who has not asked to be told is not.
+// A client that has not asked for it is not told.
 func TestCellsChangedUnasked(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})

@@ -9,7 +9,7 @@ import (
 	"dipls/internal/lsptest"
 )
 
-// steering reports the characters of a message that steer something; "" if there are none.
+// steering returns the control characters in a message; "" if there are none.
 func steering(t *testing.T, m lsptest.Message) string {
 	t.Helper()
 	if len(m.Params) == 0 {
@@ -44,7 +44,8 @@ func steering(t *testing.T, m lsptest.Message) string {
 	return find(v)
 }
 
-// Titles, names of classes and texts of exceptions and displays steer no client. Of long ones the beginning and the end are shown, and where all of it is.
+// No title, class name, exception or display brings control characters to a client. Of a long one, the beginning and the end are shown, and where all of it
+// is.
 func TestTextOfProgramsIsCleanAndBounded(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

@@ -16,7 +16,7 @@ import (
 	"dipls/internal/testpython"
 )
 
-// await waits for a condition that no message tells.
+// await waits for a condition that no message reports.
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); !condition(); time.Sleep(5 * time.Millisecond) {
@@ -26,7 +26,7 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// tellPIDs is Python that writes the pids of its own process, its node, that one's guard, and the server into a file of the working directory.
+// tellPIDs is Python that writes the pids of its process, the node, the node's guard and the server into a file of the working directory.
 const tellPIDs = `
 import os
 def parent(pid): return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
@@ -87,8 +87,8 @@ func processState(path string) string {
 	return after[:1]
 }
 
-// Eight ranks that print without end come to theirs though the client never reads, the server does not grow by what they print, and
-// nothing is left when the client goes away.
+// Eight ranks that print a lot finish although the client never reads. The server does not grow by what they print, and nothing is left when the client
+// goes away.
 func TestEightRanksPrintToNobody(t *testing.T) {
 	needPython(t)
 	for name, init := range map[string]any{"events": events, "text": nil} {
@@ -118,7 +118,7 @@ func printToNobody(t *testing.T, server lsptest.Server, init any, lines int) {
 	})
 	pids, pid := toldPIDs(t, e.Folder, 8)
 	if pid != os.Getpid() {
-		if kib := peakMemory(t, pid); kib > 160<<10 { // the race detector takes its part
+		if kib := peakMemory(t, pid); kib > 160<<10 { // some of it is the race detector's
 			t.Errorf("the server took %d MiB; the ranks printed %d", kib>>10, 8*lines/100)
 		}
 	}

@@ -98,7 +98,7 @@ func TestRunSelection(t *testing.T) {
 	})
 }
 
-// What a cell says wrongly keeps it from running.
+// A mistake in a directive keeps the cell from running.
 func TestRefused(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server})
@@ -112,7 +112,7 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// A line that is wrong refuses its cell alone; what would run it among others is refused before the first of them.
+// A wrong line keeps only its cell from running. A command that would run it among others is refused before the first of them runs.
 func TestRefusedAlone(t *testing.T) {
 	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: lsptest.Object{"app": "none"}})
 	e.Open("a.py", "# %%\nprint one\n# %%dipp everywhere\nlet x 2\n# %%\nlet x 'three\n# %%\nprint four\n")
@@ -129,7 +129,7 @@ func TestRefusedAlone(t *testing.T) {
 	}
 }
 
-// What is restarted takes along what runs there and waits for its turn there, and nothing else.
+// A restart ends what runs in the restarted processes or waits for them, and nothing else.
 func TestRestartLeavesOthers(t *testing.T) {
 	const hold = "print held\ngate open\n"
 	for command, ended := range map[string]string{"dip.restartPool": "remote", "dip.restartLocal": "local"} {

@@ -167,7 +167,7 @@ func TestCommandIsConsent(t *testing.T) {
 	})
 }
 
-// What is taken back counts for the next start of Python, also in the same editor.
+// Consent that is taken back no longer counts at the next start of Python, also in the same editor.
 func TestConsentIsTakenBack(t *testing.T) {
 	needPython(t)
 	folder, _ := hostile(t, false)
@@ -189,7 +189,7 @@ func TestConsentIsTakenBack(t *testing.T) {
 	}
 }
 
-// An interpreter that belongs to the folder is asked about, once; a no keeps it from running.
+// The user is asked once about an interpreter that belongs to the folder; a no keeps it from running.
 func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 	needPython(t)
 	noPythonNamed(t)
@@ -206,7 +206,7 @@ func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 		e := lsptest.Start(t, options)
 		e.Open("a.py", "# %%\nprint('local')\n")
 		cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
-		for range 2 { // whoever says no is asked again when they try again
+		for range 2 { // after a no the user is asked again at the next try
 			e.Mark()
 			run := e.Run("dip.runCell", cell)
 			e.Await("the question", asked...)
@@ -242,7 +242,7 @@ func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 	})
 }
 
-// To let a folder run with an interpreter from elsewhere lets none of its own run that it has later.
+// Consent to a folder with an interpreter from elsewhere is none to an interpreter that the folder has later.
 func TestOwnInterpreterThatComesLater(t *testing.T) {
 	needPython(t)
 	noPythonNamed(t)
@@ -281,7 +281,7 @@ func TestClientThatCannotAsk(t *testing.T) {
 	})
 }
 
-// Who says that the folders are trusted hears nothing, and is asked nothing.
+// A client that says that the folders are trusted is told nothing of consent, and asked nothing.
 func TestClientThatTrusts(t *testing.T) {
 	needPython(t)
 	noPythonNamed(t)

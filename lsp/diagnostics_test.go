@@ -37,7 +37,7 @@ func describe(d any) string {
 		get("range.end.character"), severities[get("severity")], get("code"), get("message"))
 }
 
-// expected are the diagnostics that the marks of a document want.
+// expected returns the diagnostics that the marks of a document ask for.
 func expected(m *lsptest.Marked, name string) []string {
 	var list []string
 	for _, mark := range m.Kinds("diag") {
@@ -108,7 +108,7 @@ func TestDiagnostics(t *testing.T) {
 	})
 }
 
-// quietly is settings under which only failures are told.
+// quietly has settings under which only failures are shown.
 var quietly = lsptest.Object{"ranks": 2, "app": "none", "diagnostics": lsptest.Object{"output": "off"}}
 
 // runCell runs a cell of a.py to its end.
@@ -196,7 +196,7 @@ func TestDiagnosticsOfOldText(t *testing.T) {
 	})
 }
 
-// What differs by numbers only is one failure, with what differs.
+// Failures that differ only in numbers are one, which says what differs.
 func TestDiagnosticsApart(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
@@ -314,7 +314,7 @@ func TestDiagnosticsOfSelections(t *testing.T) {
 	})
 }
 
-// A collective that some ranks would never come to is a warning: the cell runs, alone and among all, and has no lens that says it cannot.
+// A collective that some ranks would never reach is only a warning: the cell runs, alone and among others, and no lens says that it cannot.
 func TestCollectiveWarnings(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})

@@ -16,7 +16,7 @@ import (
 	"dipls/session"
 )
 
-// deaf is a cell that no interrupt reaches, as little as one in a collective. Its exit handlers cannot run.
+// deaf is a cell that no interrupt reaches, like one that waits in a collective. Its exit handlers cannot run.
 const deaf = `# %% Deaf target="remote"
 import ctypes, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -47,7 +47,7 @@ func runDeaf(e *lsptest.Editor) {
 	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3})
 }
 
-// A rank that hangs does not keep the server from its end, however patient whoever waits for that: the processes go first.
+// A rank that hangs does not keep the server from ending.
 func TestEndWhileRanksHang(t *testing.T) {
 	needPython(t)
 	e := holdingDeaf(t, func(ctx context.Context, stream io.ReadWriteCloser) error {
@@ -62,7 +62,7 @@ func TestEndWhileRanksHang(t *testing.T) {
 	}
 }
 
-// What a restart cuts off is told, and exit handlers run.
+// The client is told which runs a restart ends, and exit handlers run.
 func TestRestartTellsWhatItCutsOff(t *testing.T) {
 	needPython(t)
 	e := holdingDeaf(t, inProcess(t))

@@ -106,7 +106,7 @@ func typesOf(t *testing.T) (*types.Info, map[string]*ast.File, *token.FileSet) {
 	return info, files, fset
 }
 
-// nothing imports nothing.
+// nothing is an importer that imports nothing.
 type nothing struct{}
 
 func (nothing) Import(string) (*types.Package, error) { return nil, errors.New("not looked at") }

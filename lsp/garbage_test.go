@@ -21,7 +21,7 @@ func alive(t *testing.T, e *lsptest.Editor) {
 	}
 }
 
-// Nothing that a client sends brings the server down as long as it can tell where messages begin.
+// Nothing that a client sends ends the server, as long as the server can tell where messages begin.
 func TestGarbage(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server})
@@ -158,7 +158,7 @@ func TestWrongArguments(t *testing.T) {
 		refused(name, "want one object as argument, not 2", lsptest.Object{}, lsptest.Object{})
 		for field, kind := range documented[name] {
 			for _, value := range []any{lsptest.Object{"x": []any{}}, []any{[]any{}}, true, "text", 1.5} {
-				// Which values of the right type make sense is another matter.
+				// This says nothing of values that have the right type and make no sense.
 				_, object := value.(lsptest.Object)
 				if object && strings.HasPrefix(kind, "LSP's ") ||
 					kind == map[string]string{"bool": "boolean", "string": "string", "float64": "number"}[fmt.Sprintf("%T", value)] {
@@ -195,7 +195,7 @@ func requestsAt(uri any, position any) map[string]lsptest.Object {
 	}
 }
 
-// answered waits for the answer to a request, which may be an error, but none of ours.
+// answered waits for the answer to a request. It may be an error, but not one that says that the server has a fault.
 func answered(t *testing.T, e *lsptest.Editor, request lsptest.Sent, about ...any) {
 	t.Helper()
 	var answer *lsptest.Error
@@ -204,7 +204,7 @@ func answered(t *testing.T, e *lsptest.Editor, request lsptest.Sent, about ...an
 	}
 }
 
-// Whatever place in whatever document a request is about, it is answered, and no answer is a fault of ours.
+// Every request is answered, at any place in any document, and no answer says that the server has a fault.
 func TestAbsurdRequests(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server, Init: lsptest.Object{"prewarm": false}})
@@ -254,7 +254,7 @@ func TestCancelEverything(t *testing.T) {
 	alive(t, e)
 }
 
-// A fault of our own fails the one request.
+// A panic in a handler fails only its request.
 func TestPanics(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
 	var answer *lsptest.Error
@@ -314,7 +314,7 @@ func hugeDocument(t *testing.T, server lsptest.Server, size int) {
 	alive(t, e)
 }
 
-// A client that stops reading holds up nobody but itself, and of what only counts in its last version it gets that.
+// A client that stops reading delays nobody else. Of messages of which only the last version counts, it gets the last version.
 func TestClientThatDoesNotRead(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
 	alive(t, e)
@@ -339,7 +339,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	}
 }
 
-// However often a refresh is wanted, one is asked for at a time, and one after the last wish.
+// However often a refresh is wanted, one request is under way at a time, and one comes after the last wish.
 func TestRefresh(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
 	resume := e.StopReading()

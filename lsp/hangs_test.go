@@ -14,7 +14,7 @@ import (
 	"dipls/ranks/fakerank"
 )
 
-// relating is what an editor says that shows what belongs to a diagnostic, and asks for lenses again when told so.
+// relating has the capabilities of an editor that shows related information of diagnostics, and can refresh lenses.
 var relating = lsptest.Object{
 	"workspace": lsptest.Object{"codeLens": lsptest.Object{"refreshSupport": true}, "workspaceEdit": lsptest.Object{"documentChanges": true}},
 	"textDocument": lsptest.Object{
@@ -27,7 +27,7 @@ var relating = lsptest.Object{
 const waitingCell = "# %% Above\nlet x 1\n" +
 	"# %% Train target=\"remote\"\n# to column 15.\nprint begun. To column 26.\n# this goes on up to column 33...\n    gate end-of-cell\n"
 
-// hangTest is an editor in which a cell runs on three ranks, of which hangs can be told.
+// hangTest is an editor in which a cell runs on three ranks; tests make up hangs of them.
 type hangTest struct {
 	*lsptest.Editor
 	t       *testing.T
@@ -94,7 +94,7 @@ func (h *hangTest) tell(number int, waiting, missing []lsptest.Object, more lspt
 	must(h.t, h.Call("test/publish", lsptest.Object{"event": event}, nil))
 }
 
-// relatedTo is what belongs to the only diagnostic of a document, as it was told last.
+// relatedTo returns the related information of the only diagnostic of a document, as it was published last.
 func (h *hangTest) relatedTo(name string) (related []string) {
 	h.t.Helper()
 	for _, m := range slices.Backward(h.Messages(lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("uri", h.URI(name)))) {
@@ -170,7 +170,7 @@ func TestHangDiagnostics(t *testing.T) {
 	h.tell(1, nil, nil, lsptest.Object{"gone": true})
 	awaitDiagnostics(t, h.Editor, "a.py")
 
-	// It goes with the run at the latest, whatever is told after that.
+	// It ends with the run at the latest, whatever comes after that.
 	h.tell(3, waiting, nil, nil)
 	awaitDiagnostics(t, h.Editor, "a.py", "8:4-8:20 warning hang ranks 0,2 wait here in all_reduce\na sentence")
 	h.machine.Open("end-of-cell")
@@ -256,7 +256,7 @@ func TestHangWithoutEvents(t *testing.T) {
 	h.machine.Open("end-of-cell")
 }
 
-// A client that is to ask asks what to do about ranks that wait, once for each alarm.
+// With the setting for that, the user is asked what to do about ranks that wait, once for each alarm.
 func TestHangIsAskedAbout(t *testing.T) {
 	answers := lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any { return lsptest.Object{"title": "Free ranks"} }}
 	h := newHangTest(t, lsptest.Options{Settings: lsptest.Object{"failures": "ask"}, Answers: answers})
@@ -308,7 +308,7 @@ func TestThirdInterruptIsTold(t *testing.T) {
 	h.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", h.runs))
 }
 
-// The interrupt of all runs is one also for the ranks of a run that a cell waits for.
+// An interrupt of all runs also interrupts a run that a cell has started and waits for.
 func TestInterruptOfAllIsOne(t *testing.T) {
 	h := newHangTest(t, lsptest.Options{Init: events})
 	h.machine.Open("end-of-cell")

@@ -13,7 +13,7 @@ import (
 	"dipls/lsp/docs"
 )
 
-// However a document came to be, its lenses are those of the same document made from nothing.
+// After any edits, the lenses of a document are those that the same text has when it is opened.
 func TestLensListOfEdits(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	lines := []string{"# %%", "# %%", "# %% [markdown]", "# %%dip", "# %%dip --sea", "x = 1", "# %dipush x", "", "'''", "%makedip"}

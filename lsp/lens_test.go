@@ -45,7 +45,7 @@ func lensesOf(t *testing.T, e *lsptest.Editor, name string) []codeLens {
 	return slices.DeleteFunc(list, func(lens codeLens) bool { return lens.Command == nil })
 }
 
-// contentModified is LSP's error code for an answer that would be about what is no more.
+// contentModified is LSP's error code for a request about something that has changed since.
 const contentModified = -32801
 
 // awaitLenses waits until a line's lenses fit a pattern, as an editor does: it asks again whenever it is told to.
@@ -61,7 +61,7 @@ func awaitLenses(t *testing.T, e *lsptest.Editor, line int, pattern string) []co
 	}
 }
 
-// click does what a lens says.
+// click runs the command of a lens.
 func click(t *testing.T, e *lsptest.Editor, lens codeLens, result any) {
 	t.Helper()
 	e.Command(lens.Command.Command, lens.Command.Arguments[0], result)
@@ -83,7 +83,7 @@ func titles(list []codeLens, line int) string {
 	return strings.Join(found, " | ")
 }
 
-// titled is the lens with a title, which has to be one only.
+// titled returns the lens with a title; there must be only one.
 func titled(t *testing.T, list []codeLens, title string) codeLens {
 	t.Helper()
 	var found []codeLens
@@ -127,7 +127,7 @@ func forFiles(t *testing.T, dir string, test func(*testing.T, *lsptest.Editor, *
 	})
 }
 
-// Lenses that nothing has run for.
+// The lenses of documents in which nothing has run.
 func TestLenses(t *testing.T) {
 	forFiles(t, "lens", func(t *testing.T, e *lsptest.Editor, m *lsptest.Marked) {
 		var b strings.Builder
@@ -191,7 +191,7 @@ func TestLensesOfRuns(t *testing.T) {
 			t.Errorf("hints %q", got)
 		}
 
-		// What has been edited since is stale, until it is as it was.
+		// A cell that has been edited since its run is stale, until its text is again as it was.
 		e.Replace("a.py", "x = 1", "x = 2")
 		awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s · stale`)
 		if got := hintsOf(t, e, 5, 5); !regexp.MustCompile(`^5\.10 ✓ [\d.]+ m?s · stale$`).MatchString(got) {
@@ -298,7 +298,7 @@ func TestLensesOfMovedCells(t *testing.T) {
 	})
 }
 
-// The client is asked to look again when there is something else to see, and only then and if it can be.
+// The client is asked to look again only when there is something else to see, and only if it supports that.
 func TestRefreshOfLenses(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

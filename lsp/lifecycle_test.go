@@ -61,7 +61,7 @@ func TestEnd(t *testing.T) {
 	})
 }
 
-// A process that was never to be seen, as that of an editor outside of the server's container, does not end anything by not being there.
+// A parent process that could not be seen from the start, such as an editor outside of the container, ends nothing by not being there.
 func TestEditorOutOfSight(t *testing.T) {
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {
@@ -104,7 +104,7 @@ func wantNoShutdown(t *testing.T, err error) {
 	}
 }
 
-// What a client may ask depends on how far the connection is.
+// What a client may ask depends on the state of the connection.
 func TestLifecycle(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server, Raw: true})

@@ -198,7 +198,7 @@ func TestLookups(t *testing.T) {
 	})
 }
 
-// What is busy is not asked, and says so at once; and nobody who hovers keeps a cell waiting.
+// A busy process is not asked, and the answer says so at once. A hover never delays a cell.
 func TestLookupsWhileBusy(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
@@ -240,7 +240,7 @@ func TestLookupsWhileBusy(t *testing.T) {
 	}
 }
 
-// Tensors are told of with shape, dtype and device; a client without Markdown gets none.
+// Tensors are described by shape, dtype and device; a client without Markdown gets plain text.
 func TestHoverTensor(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2}, Capabilities: lsptest.Object{
@@ -300,7 +300,7 @@ func TestCompleteMagics(t *testing.T) {
 	})
 }
 
-// A place that is no place has nothing to say, and no fault either.
+// A place outside of the text has no hover and no completions, and causes no error.
 func TestLookupsAnywhere(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
@@ -328,7 +328,7 @@ func TestLookupsAnywhere(t *testing.T) {
 	}
 }
 
-// Modules are looked for beside the file that runs first, not beside one that somebody has only pointed at.
+// Modules are looked for beside the file that runs first, not beside one over which the pointer has only hovered.
 func TestLookupSettlesNothing(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

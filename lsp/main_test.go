@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	tests.Main(m, validateMessages)
 }
 
-// validateMessages has all that the servers of all tests have sent looked at by somebody else's implementation of LSP.
+// validateMessages checks all messages of the servers of all tests with another implementation of LSP.
 func validateMessages() error {
 	python := testpython.Path()
 	if exec.Command(python, "-c", "import lsprotocol").Run() != nil {

@@ -39,7 +39,7 @@ func TestEventQueue(t *testing.T) {
 	}
 }
 
-// Of pictures that wait to be entered no more is kept than what a reader of text gets to see, and of too many less.
+// Of pictures that wait to be entered, only the text is kept, and of too many only the newer ones.
 func TestEventQueueOfPictures(t *testing.T) {
 	q := newEventQueue()
 	picture := json.RawMessage(`"` + strings.Repeat("A", 1<<20) + `"`)

@@ -9,7 +9,8 @@ import (
 	"dipls/internal/lsptest"
 )
 
-// While a cell runs, everything is edited. The run has the text that it began with; what it says of a cell that has only moved stands where that is now.
+// While a cell runs, everything is edited. The run has the text that it began with. What it says of a cell that has only moved is shown where the cell is
+// now.
 func TestEditWhileCellRuns(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

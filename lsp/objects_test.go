@@ -7,7 +7,7 @@ import (
 	"dipls/session"
 )
 
-// What a namespace says of itself stays code in Markdown: it loads no image and makes no link.
+// Names and values from a namespace stay code in Markdown: they load no image and make no link.
 func TestHoverStaysCode(t *testing.T) {
 	const evil = "x`\n\n![i](http://evil/i.png) [l](http://evil) <img src=http://evil> ```\x1b]0;t\x07"
 	object := session.Object{

@@ -17,7 +17,7 @@ if rank < 2:
 1/0
 `
 
-// A failure is told once, however many ranks have it and whenever they come to it, and nothing that is shown has colours.
+// A failure is shown once, however many ranks have it and whenever they do, and nothing that is shown has colours.
 func TestFailuresOnce(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"trusted": true}, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
@@ -49,7 +49,7 @@ func TestResultOfSeveralLines(t *testing.T) {
 	e.Await("it at the cell", lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("diagnostics.0.message", "env: DIPLS_ROWS=a\nOut[1]:\na 1\n  2"))
 }
 
-// Who wants to is asked whether to see the output, and who does not want to is not told.
+// If dip.failures is "ask", the user is asked whether to see the output; if it is "off", the user is not told.
 func TestFailuresAsked(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

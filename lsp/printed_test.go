@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What a diagnostic says of output is bounded, and says so.
+// Output in a diagnostic is bounded, and the diagnostic says so.
 func TestPrinted(t *testing.T) {
 	var p printed
 	if got := p.show("last"); got != "" {

@@ -22,7 +22,7 @@ var SlowEvents atomic.Int64
 // Wished gets word when test/refresh has made its wishes.
 var Wished = make(chan struct{}, 1)
 
-// telling is a session that tells what a test wants told, too.
+// telling is a session that also sends events that a test makes up.
 type telling struct {
 	session.API
 

@@ -36,7 +36,7 @@ func begun(e *lsptest.Editor, title string) string {
 	return token
 }
 
-// A run that takes a while is shown, with the bar that a seen rank draws; one that does not is not. To cancel it is to interrupt it.
+// A run that takes a while is shown, with the progress bar of a rank whose output is shown. A short run is not shown. Cancelling interrupts the run.
 func TestProgress(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
@@ -79,7 +79,7 @@ func TestProgressNotSupported(t *testing.T) {
 	}
 }
 
-// The start of a pool is shown, and given up by cancelling it.
+// The start of a pool is shown; cancelling gives it up.
 func TestProgressOfPool(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

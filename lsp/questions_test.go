@@ -103,7 +103,7 @@ func TestQuestionThatCannotBeAsked(t *testing.T) {
 	q.answered("test: Yes", "test 2: ", "test 3: ")
 }
 
-// What has no choices asks nothing.
+// A question without choices is only shown.
 func TestQuestionThatTells(t *testing.T) {
 	q := newQuestionTest(t, func(lsptest.Message) any {
 		t.Error("asked")

@@ -16,7 +16,7 @@ import (
 // choose answers questions with their first action.
 var choose = lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any { return m.Get("actions.0") }}
 
-// Settings that have changed are told when they need a restart, which is a choice away.
+// When changed settings need a restart, the user is told, and can choose it there.
 func TestChangedSettings(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Answers: choose, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
@@ -114,7 +114,7 @@ func TestMissingPackages(t *testing.T) {
 	finished(e, run, "ok")
 }
 
-// To start Python ahead is not worth a question: what runs first asks.
+// Starting Python ahead asks no question; the first command that runs something does.
 func TestMissingPackagesAhead(t *testing.T) {
 	needPython(t)
 	started := filepath.Join(t.TempDir(), "started")

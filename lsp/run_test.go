@@ -35,7 +35,7 @@ func TestRunCell(t *testing.T) {
 	})
 }
 
-// A directive that asks for help gets it, wherever the cell would go, and nothing of the cell runs.
+// A directive that asks for help gets it, wherever the cell would run, and the cell does not run.
 func TestHelpOfDirective(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
@@ -69,7 +69,7 @@ func TestRunCellWithoutEvents(t *testing.T) {
 	})
 }
 
-// A rank that prints a lot gets to its end though the client reads nothing; what that misses is told, and is in the journal.
+// A rank that prints a lot finishes although the client reads nothing. The client is told what it has missed; the journal has it.
 func TestRunPrintsToNobody(t *testing.T) {
 	needPython(t)
 	everyServer(t, func(t *testing.T, server lsptest.Server) {

@@ -108,7 +108,7 @@ func TestShowOutput(t *testing.T) {
 	})
 }
 
-// What an event tells an event client, the server knows when it is asked, however slow the entering of events is.
+// When an event client asks about an event that it was sent, the server knows of it, however slowly events are entered.
 func TestEventsAreKnown(t *testing.T) {
 	needPython(t)
 	lsp.SlowEvents.Store(int64(20 * time.Millisecond))

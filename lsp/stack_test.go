@@ -71,7 +71,7 @@ type poolStatus struct {
 	Local                        *rankStatus
 }
 
-// statusOf asks how the only workspace does.
+// statusOf asks for the state of the only workspace.
 func statusOf(t *testing.T, e *lsptest.Editor, args lsptest.Object) poolStatus {
 	t.Helper()
 	var reply struct{ Workspaces []struct{ Pool poolStatus } }
@@ -82,7 +82,7 @@ func statusOf(t *testing.T, e *lsptest.Editor, args lsptest.Object) poolStatus {
 	return reply.Workspaces[0].Pool
 }
 
-// What processes do is told while they do it, and why one does not tell.
+// dip.stack says where busy processes are, and why one does not answer.
 func TestStackAndStatus(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none", "prewarm": false}})

@@ -91,7 +91,7 @@ func TestDefaultEncoding(t *testing.T) {
 	}
 }
 
-// Positions that cannot be are taken as the nearest that can.
+// A position that does not exist means the nearest one that does.
 func TestAbsurdPositions(t *testing.T) {
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t)})
 	const huge = 1<<31 - 1

@@ -9,7 +9,7 @@ import (
 	"dipls/internal/lsptest"
 )
 
-// A trace begins with the editor's command and ends with what it is told.
+// A trace goes from the editor's command to the last message about its run.
 func TestTrace(t *testing.T) {
 	needPython(t)
 	program(t)

@@ -32,7 +32,7 @@ func TestUntitled(t *testing.T) {
 	})
 }
 
-// The name of a document without a file is no path, whatever it looks like: no file has it, and none comes to be.
+// The name of a document without a file is not a path, whatever it looks like: no such file is read or made.
 func TestUntitledIsNoPath(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
