@@ -139,7 +139,7 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 	case e.commands[key] != nil:
 		return valueError(fmt.Errorf("command %d goes on already", c.id))
 	}
-	c.at = e.placeOf(c)
+	c.at = e.placeFor(c.giver)
 	ctx := e.ctx
 	if c.last != nil {
 		ctx = withCaller(ctx, c.last.req.Caller)
@@ -155,11 +155,12 @@ func (e *Executor) begin(c *command, h commandHandler, content json.RawMessage) 
 
 var errEnding = &commandError{"RuntimeError", "the session is ending"}
 
-// placeOf is the place of a new command. One that a thread gives while no cell runs comes after everything that was started, except for runs that
-// wait for one before them in their sequence: what these wait for may wait for the thread. The caller holds mu.
-func (e *Executor) placeOf(c *command) place {
-	if c.giver != nil {
-		return e.nextPlace(c.giver)
+// placeFor is the place of something that is no run of its own: before giver, whose cell asks for it, or between cells if giver is nil. Then it comes
+// after everything that was started, except for runs that wait for one before them in their sequence: if a thread asks, what these wait for may wait
+// for the thread. The caller holds mu.
+func (e *Executor) placeFor(giver *run) place {
+	if giver != nil {
+		return e.nextPlace(giver)
 	}
 	var first *run
 	for _, r := range e.runs {

@@ -279,7 +279,7 @@ func (e *Executor) freeRanks() error {
 		return ErrClosed
 	}
 	ctx, stop := context.WithCancel(e.ctx)
-	turn := e.queues[poolNamespace].enter(e.nextPlace(nil), freeing(stop))
+	turn := e.queues[poolNamespace].enter(e.placeFor(nil), freeing(stop))
 	e.goOn(func() {
 		defer stop()
 		defer turn.leave()

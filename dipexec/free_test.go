@@ -417,6 +417,31 @@ func TestPushFreesWhoWaits(t *testing.T) {
 	}
 }
 
+// Ranks that are not back are freed between the cells of a sequence, not after it.
+func TestFreeBetweenCells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool, InterruptGrace: time.Millisecond, FreeAfter: time.Hour})
+		id := mustStart(t, e, Request{Target: target(t, "remote"), Timeout: time.Millisecond})
+		stuck := pool.ranks[0].next()
+		mustWait(t, e, id)
+		pool.ranks[0].stands(always(inside(world(4), "barrier", "", 0)))
+		pool.ranks[0].breaks(func() { stuck.fail("RuntimeError", "") })
+		ids := mustStartSequence(t, e, false, Request{}, Request{Target: target(t, "remote")})
+		local := pool.local.next()
+		if err := e.Free(""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if said := pool.ranks[0].told(); !strings.HasSuffix(said, "break, mend") {
+			t.Errorf("rank 0 was asked: %s", said)
+		}
+		local.ok()
+		pool.ranks[0].next().ok()
+		endsAs(t, e, ids[1], "ok")
+	})
+}
+
 // A pull is served before the run on the ranks has ended once that run has a hang, and only then.
 func TestPullBesideAHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
