@@ -303,7 +303,7 @@ func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
 	if !r.Ask && !s.mayRun(by, interpreter) {
 		return errorf(CodeConsent, "Python waits for a command of the user's, which is the consent for the folder %s", s.o.Dir)
 	}
-	_, err = with(ctx, s, by, need{ask: r.Ask, pool: true}, func(p *python) (struct{}, error) {
+	_, err = with(ctx, s, by, need{ask: r.Ask, pool: r.Pool}, func(p *python) (struct{}, error) {
 		if r.Pool || r.Local {
 			return struct{}{}, p.Begin(ctx, r.Pool, r.Local)
 		}

@@ -95,6 +95,27 @@ func TestSettingsComeWithTheCall(t *testing.T) {
 	}
 }
 
+// To start Python ahead of time is no choice of a pool: what another front's user made comes again.
+func TestPrepareChoosesNoPool(t *testing.T) {
+	s := newSession(t, fakerank.Config{})
+	ctx := testContext(t)
+	by := wants(Choice{Ranks: 1})
+	made, err := s.MakePool(ctx, by, PoolRequest{Ranks: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran(t, s, made)
+	if err := s.Prepare(ctx, wants(Choice{Ranks: 2}), Preparation{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.RestartPool(ctx, by); err != nil {
+		t.Error(err)
+	}
+	if info, _ := s.Info(ctx, false); info.Size != 3 {
+		t.Errorf("%d ranks", info.Size)
+	}
+}
+
 // What a cell asks for by a magic, and a run that this starts, uses the settings of the cell's call.
 func TestMagicsHaveTheCellsSettings(t *testing.T) {
 	s := newSession(t, fakerank.Config{})
