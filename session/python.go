@@ -278,12 +278,17 @@ func (s *Session) EndPython(ctx context.Context) error {
 	s.executor.CancelAll()
 	s.mu.Lock()
 	old := s.python
-	if !s.closed { // else Close waits for it
+	if old != nil && !s.closed { // otherwise Close ends it
 		s.python = nil
+		s.ending = append(s.ending, old)
 	}
 	s.mu.Unlock()
 	if old != nil {
-		if err := old.Close(ctx); err != nil {
+		err := old.Close(ctx)
+		s.mu.Lock()
+		s.ending = slices.DeleteFunc(s.ending, func(p *python) bool { return p == old })
+		s.mu.Unlock()
+		if err != nil {
 			return coded(err, CodePython)
 		}
 	}

@@ -51,6 +51,7 @@ type Session struct {
 
 	mu      sync.Mutex // guards what follows; under it only locks of processes and of subscriptions are taken
 	python  *python    // nil: none was started
+	ending  []*python  // that EndPython ends
 	size    *size      // of the pool that was asked for last, until Python starts; nil: none was
 	closed  bool
 	trusted *host.Interpreter // the interpreter that may run here, if no store remembers that; nil: none
@@ -208,12 +209,15 @@ func (s *Session) Finish(ctx context.Context, wayOut string) error {
 func (s *Session) Close(ctx context.Context, c CloseRequest) error {
 	s.mu.Lock()
 	s.closed = true
-	p := s.python
+	all := slices.Clone(s.ending)
+	if s.python != nil {
+		all = append(all, s.python)
+	}
 	s.mu.Unlock()
 	s.executor.Stop()
 	var err error
-	if p != nil {
-		err = p.Close(ctx)
+	for _, p := range all {
+		err = errors.Join(err, p.Close(ctx))
 	}
 	if c.TellJournal {
 		s.tellJournal()

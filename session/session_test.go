@@ -6,10 +6,12 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
+	"dipls/ranks"
 	"dipls/ranks/fakerank"
 	"dipls/ranks/host"
 )
@@ -113,6 +115,34 @@ func TestPrepareChoosesNoPool(t *testing.T) {
 	}
 	if info, _ := s.Info(ctx, false); info.Size != 3 {
 		t.Errorf("%d ranks", info.Size)
+	}
+}
+
+// Close also ends, and waits for, what EndPython is just ending.
+func TestCloseWhilePythonEnds(t *testing.T) {
+	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Ladder = ranks.Ladder{Ask: time.Hour} })
+	began(t, s, wants(Choice{}), on(cells.Local, "stubborn\nstuck"))
+	await(t, "the local namespace", func() bool {
+		info, _ := s.Info(testContext(t), false)
+		return info.Local != nil && info.Local.State == event.StateBusy
+	})
+	old := s.present()
+	ended := make(chan error, 1)
+	go func() { ended <- s.EndPython(context.Background()) }()
+	await(t, "the end of Python", func() bool { return s.present() == nil })
+	now, end := context.WithCancel(testContext(t))
+	end()
+	if err := s.Close(now, CloseRequest{}); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-old.node.value.Done():
+	default:
+		t.Error("a node is left")
+		_ = old.Close(now)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
