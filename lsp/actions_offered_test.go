@@ -10,9 +10,8 @@ import (
 
 // A client without lenses finds all that it needs among the code actions when its user asks, where that makes sense: pool, autodip, variables, output.
 func TestOfferedActions(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
-	e.Open("a.py", "# %%\nimport types; here = types.SimpleNamespace(size=3)\nhere.size\n# %%dip\nfar = 1\n# %%\n# %dipush here\n")
+	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: quietly})
+	e.Open("a.py", "# %%\nlet here 1\nlet here.size 3\nresult 3\n# %%dip\nlet far 1\n# %%\n# %dipush here\n")
 	kinds := []string{"dip.output", "dip.variables", "dip.pool"}
 	offered := func(line, character int) []action {
 		t.Helper()
@@ -35,19 +34,19 @@ func TestOfferedActions(t *testing.T) {
 		return perform(t, e, "a.py", list[i]).Run
 	}
 
-	expect(2, 1, "Start the ranks; Turn autodip on")
+	expect(2, 5, "Start the ranks; Turn autodip on")
 	runCell(e, 1, "ok")
-	expect(2, 1, "Show the cell's output; Start the ranks; Turn autodip on; Forget how the cells have run") // no rank to push to
-	finished(e, do(2, 1, "Start the ranks"), "ok")
+	expect(2, 5, "Show the cell's output; Start the ranks; Turn autodip on; Forget how the cells have run") // no rank to push to
+	finished(e, do(2, 5, "Start the ranks"), "ok")
 	const rest = "; End the ranks; Turn autodip on; Forget how the cells have run"
-	expect(2, 1, "Push 'here' to all ranks; Show the cell's output"+rest)
-	expect(2, 6, "Show the cell's output"+rest) // size is an attribute
-	expect(6, 10, "End the ranks; Turn autodip on; Forget how the cells have run")
-	finished(e, do(2, 1, "Push 'here' to all ranks"), "ok")
+	expect(2, 5, "Push 'here' to all ranks; Show the cell's output"+rest)
+	expect(2, 10, "Show the cell's output"+rest) // size is an attribute
+	expect(7, 10, "End the ranks; Turn autodip on; Forget how the cells have run")
+	finished(e, do(2, 5, "Push 'here' to all ranks"), "ok")
 	runCell(e, 2, "ok")
-	expect(2, 1, "Push 'here' to all ranks; Pull 'here' from rank 0; Show the cell's output"+rest)
-	finished(e, do(4, 1, "Pull 'far' from rank 0"), "ok")
-	expect(4, 1, "Push 'far' to all ranks; Pull 'far' from rank 0; Show the cell's output"+rest)
+	expect(2, 5, "Push 'here' to all ranks; Pull 'here' from rank 0; Show the cell's output"+rest)
+	finished(e, do(5, 5, "Pull 'far' from rank 0"), "ok")
+	expect(5, 5, "Push 'far' to all ranks; Pull 'far' from rank 0; Show the cell's output"+rest)
 
 	do(0, 0, "Turn autodip on")
 	do(0, 0, "Turn autodip off")
@@ -55,7 +54,7 @@ func TestOfferedActions(t *testing.T) {
 	e.Await("the output", lsptest.Method("window/showDocument"))
 	do(0, 0, "Forget how the cells have run")
 	do(0, 0, "End the ranks")
-	expect(2, 1, "Start the ranks; Turn autodip on")
+	expect(2, 5, "Start the ranks; Turn autodip on")
 
 	e.Mark()
 	list := actions(t, e, "a.py", lsptest.Range{}, only("dip.run"))

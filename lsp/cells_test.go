@@ -91,9 +91,8 @@ func TestCellsInRange(t *testing.T) {
 
 // A moved cell keeps its id and its last run. A client that has asked for that is told when to look again.
 func TestCellsThatRan(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"cells": true, "events": true, "prewarm": false}})
-	e.Open("a.py", "# %% One\nx = 1\n# %% Two\n1/0\n# %% Three\nimport time\nprint('held', flush=True)\nwhile True: time.sleep(0.05)\n# %% Four\nx\n")
+	e, _ := startFaked(t, lsptest.Options{Init: lsptest.Object{"cells": true, "events": true, "prewarm": false}})
+	e.Open("a.py", "# %% One\nlet x 1\n# %% Two\nerror ZeroDivisionError by zero\n# %% Three\n\nprint held\nwait\n# %% Four\nresult 1\n")
 	e.Open("b.py", "# %%\n")
 	uri := e.URI("a.py")
 	before := cellsOf(t, e, "a.py", nil)
@@ -132,7 +131,7 @@ func TestCellsThatRan(t *testing.T) {
 	awaitCells("the interrupt", state(2, "interrupted"))
 	awaitCells("the last cell", state(3, "ok"))
 
-	e.Replace("a.py", "x = 1", "x = 2")
+	e.Replace("a.py", "let x 1", "let x 2")
 	e.Replace("a.py", "# %% Two\n", "# %% New\n\n# %% Two\n")
 	a = cellsOf(t, e, "a.py", nil)
 	if a.Version != 3 || !a.Cells[0].Stale || a.Cells[2].Stale || a.Cells[2].ID != before.Cells[1].ID || a.Cells[2].State != "failed" || a.Cells[1].State != "" {
@@ -148,9 +147,8 @@ func TestCellsThatRan(t *testing.T) {
 
 // A client that has not asked for it is not told.
 func TestCellsChangedUnasked(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	e.Open("a.py", "x = 1\n")
+	e, _ := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "let x 1\n")
 	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
 	must(t, e.Shutdown())
 	if told := e.Messages(lsptest.Method("dip/cellsChanged")); len(told) > 0 {

@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -23,12 +22,8 @@ func subject(t testing.TB, dir, python string, script sessiontest.Script, o sess
 // The contract is kept over processes that are goroutines.
 func TestContractOfFake(t *testing.T) {
 	sessiontest.Contract(t, func(t testing.TB, dir string) sessiontest.Subject {
-		python, err := os.Executable() // which nobody runs
-		if err != nil {
-			t.Fatal(err)
-		}
 		machine := fakerank.NewHost(fakerank.Config{})
-		return subject(t, dir, python, sessiontest.Fake{Machine: machine}, session.Options{Host: machine})
+		return subject(t, dir, sessiontest.Interpreter(t), sessiontest.Fake{Machine: machine}, session.Options{Host: machine})
 	})
 }
 

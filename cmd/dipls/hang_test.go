@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/internal/sessiontest"
+	"dipls/ranks/fakerank"
 	"dipls/session"
 )
 
@@ -65,54 +68,28 @@ func TestTerminalHang(t *testing.T) {
 	}
 }
 
-// oneRun is a session in which one run goes on until it is freed.
-type oneRun struct {
-	session.API // nil: any other call fails
-	said        chan session.Note
-	freed       chan struct{}
-}
-
-func (s *oneRun) Say(_ context.Context, n session.Note) error {
-	s.said <- n
-	return nil
-}
-
-func (s *oneRun) FreeAll(context.Context) error {
-	close(s.freed)
-	return nil
-}
-
-func (s *oneRun) Wait(ctx context.Context, run string) (event.Report, error) {
-	select {
-	case <-s.freed:
-		return event.Report{Run: run, Status: event.StatusInterrupted}, nil
-	case <-ctx.Done():
-		return event.Report{}, ctx.Err()
-	}
-}
-
-func (s *oneRun) Last(context.Context) error { return nil }
-
-func (s *oneRun) Info(context.Context, bool) (session.PoolInfo, error) {
-	return session.PoolInfo{}, nil
-}
-
-func (s *oneRun) Stacks(context.Context, session.StacksRequest) (session.Stacks, error) {
-	return session.Stacks{}, nil
-}
-
-// watchedRun is a run, and the watch over its findings.
+// watchedRun is a run that goes on until it is freed, and the watch over its findings.
 type watchedRun struct {
 	*runner
-	hangs   *hangs
-	id      string
-	session *oneRun
+	hangs *hangs
+	id    string
+	told  *sessiontest.Front
 }
 
 func watchRun(t *testing.T, flags *runFlags) *watchedRun {
 	t.Helper()
-	w := &watchedRun{id: "r", session: &oneRun{said: make(chan session.Note, 100), freed: make(chan struct{})}}
-	w.runner = &runner{flags: flags, plan: &plan{}, session: w.session, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
+	s := sessiontest.New(t, fakerank.NewHost(fakerank.Config{}), t.TempDir())
+	by := session.Caller{Settings: session.Settings{Python: sessiontest.Interpreter(t), Pool: session.Choice{Ranks: 1}}}
+	told := sessiontest.Subscribe(t, s, session.SubscribeRequest{})
+	runs, err := s.Start(t.Context(), by, session.Sequence{Cells: []session.Cell{
+		{Code: "print on\nwait", Line: 1, Target: cells.Target{Where: cells.Remote}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told.Printed(runs[0], "on")
+	w := &watchedRun{id: runs[0], told: told}
+	w.runner = &runner{flags: flags, plan: &plan{}, session: s, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
 	w.hangs = newHangs(w.runner)
 	t.Cleanup(w.hangs.close)
 	return w
@@ -126,18 +103,12 @@ func (w *watchedRun) find(number int, level event.Level, gone bool) {
 }
 
 // awaitSaid waits for a sentence.
-func (w *watchedRun) awaitSaid(t *testing.T, part string) session.Note {
+func (w *watchedRun) awaitSaid(t *testing.T, part string) *event.Log {
 	t.Helper()
-	for {
-		select {
-		case n := <-w.session.said:
-			if strings.Contains(n.Text, part) {
-				return n
-			}
-		case <-time.After(patience):
-			t.Fatalf("nothing was said with %q", part)
-		}
-	}
+	return w.told.Await(part, func(ev event.Event) bool {
+		l, ok := ev.(*event.Log)
+		return ok && strings.Contains(l.Text, part)
+	}).(*event.Log)
 }
 
 func TestHangTimeoutEndsTheFile(t *testing.T) {

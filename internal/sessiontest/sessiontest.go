@@ -8,6 +8,7 @@ package sessiontest
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -23,6 +24,15 @@ func Context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// Interpreter is an interpreter as far as a session can tell that never runs it.
+func Interpreter(t testing.TB) string {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // New returns a session in dir over a machine of goroutines. It is closed when the test ends.
