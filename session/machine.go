@@ -43,6 +43,17 @@ func CacheNotice() string { return host.CacheNotice() }
 // ListGPUs lists the GPUs that processes started now would see.
 func ListGPUs(ctx context.Context) ([]GPU, error) { return host.ListGPUs(ctx, host.Local{}) }
 
+// WithoutGPUs is this machine as if it had no GPU.
+func WithoutGPUs() host.Host { return withoutGPUs{} }
+
+type withoutGPUs struct{ host.Local }
+
+// Environ implements [host.Host].
+func (w withoutGPUs) Environ() []string { return append(w.Local.Environ(), host.GPUMaskName+"=") }
+
+// GPUs implements [host.Host].
+func (withoutGPUs) GPUs(context.Context, *string) ([]host.GPU, error) { return nil, nil }
+
 // CheckLimits checks that the limits of this process allow what a session needs.
 func CheckLimits() error { return host.CheckLimits() }
 

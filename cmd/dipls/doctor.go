@@ -277,8 +277,8 @@ func (d *doctor) limits() {
 	}
 }
 
-// doctorSession is a session in the current directory whose pools have so many ranks, and who starts things in it.
-func (d *doctor) doctorSession(python string, ranks int) (session.API, session.Caller, error) {
+// doctorSession is a session in the current directory whose pools have so many ranks, and who starts things in it. The options say what else counts.
+func (d *doctor) doctorSession(python string, ranks int, o session.Options) (session.API, session.Caller, error) {
 	log, err := newLogger("debug", &d.report.log)
 	if err != nil {
 		return nil, session.Caller{}, err
@@ -288,14 +288,15 @@ func (d *doctor) doctorSession(python string, ranks int) (session.API, session.C
 		return nil, session.Caller{}, err
 	}
 	by := session.Caller{Settings: session.Settings{Python: python, Trust: session.TrustYes, Pool: session.Choice{Ranks: ranks}}}
-	return session.New(session.Options{Dir: here, Log: log, Prefix: "--"}), by, nil
+	o.Dir, o.Log, o.Prefix = here, log, "--"
+	return session.New(o), by, nil
 }
 
-// tryOut starts a pool of two ranks and runs a cell on it.
+// tryOut starts a pool of two ranks and runs a cell on it. It leaves GPUs alone, which others may use: --pool tries them.
 func (d *doctor) tryOut(ctx context.Context, python string) {
 	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
 	begin := time.Now()
-	s, by, err := d.doctorSession(python, 2)
+	s, by, err := d.doctorSession(python, 2, session.Options{Host: session.WithoutGPUs()})
 	if err != nil {
 		d.fail("log", err, "")
 		return

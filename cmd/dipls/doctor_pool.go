@@ -84,7 +84,7 @@ type trial struct {
 
 // tryPool makes a pool and tries what a person meets in a day: collectives, a hang and its end, GPU memory that is given back.
 func (d *doctor) tryPool(ctx context.Context, python, torch string) {
-	s, by, err := d.doctorSession(python, trialRanks)
+	s, by, err := d.doctorSession(python, trialRanks, session.Options{})
 	if err != nil {
 		d.fail("log", err, "")
 		return
@@ -147,17 +147,17 @@ func (t *trial) start(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.size, t.backend = info.Size, info.Backend
-	devices := 0
+	gpus := map[string]bool{} // by device: ranks may share one
 	for _, r := range info.Ranks {
 		t.pids = append(t.pids, r.PID)
 		if r.Device != "cpu" {
-			devices++
+			gpus[r.Device] = true
 		}
 	}
-	t.gpus = devices > 0
+	t.gpus = len(gpus) > 0
 	found := fmt.Sprintf("%s on the CPU", plural(t.size, "rank"))
 	if t.gpus {
-		found = fmt.Sprintf("%s on %s", plural(t.size, "rank"), plural(devices, "GPU"))
+		found = fmt.Sprintf("%s on %s", plural(t.size, "rank"), plural(len(gpus), "GPU"))
 	}
 	if t.backend != "" {
 		found += " over " + t.backend
