@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"strings"
+	"sync"
 
 	"go.lsp.dev/protocol"
 
@@ -15,10 +16,22 @@ import (
 type restart struct {
 	s    *server
 	seen map[*workspace]session.Settings // when they were last looked at; of the feed's goroutine
+
+	mu   sync.Mutex // guards what follows
+	open map[*restartOffer]struct{}
+}
+
+// restartOffer is a question whether to restart something, until it is answered.
+type restartOffer struct {
+	w        *workspace
+	action   string
+	act      func(context.Context) error
+	wanted   func(used session.Used, now session.Settings) bool // a restart would still change something
+	withdraw context.CancelFunc
 }
 
 func newRestart(s *server) feature {
-	r := &restart{s, map[*workspace]session.Settings{}}
+	r := &restart{s: s, seen: map[*workspace]session.Settings{}, open: map[*restartOffer]struct{}{}}
 	return feature{changed: r.changed}
 }
 
@@ -28,7 +41,11 @@ func (r *restart) changed(c change) {
 	}
 	for _, w := range r.s.workspaces() {
 		used, err := w.Used(r.s.ctx)
-		if err != nil || used.Python == nil {
+		if err != nil {
+			continue // the connection ends
+		}
+		r.withdraw(w, used)
+		if used.Python == nil {
 			delete(r.seen, w)
 			continue // nothing was started with any settings
 		}
@@ -49,13 +66,24 @@ func (r *restart) tell(w *workspace, used session.Used, before, now session.Sett
 	state := r.s.board.pool(w).State
 	switch {
 	case len(python) > 0:
-		r.offer(counts(append(python, pool...))+" when Python is started anew. All variables are lost then.", "Restart Python", w.EndPython)
-	case len(pool) > 0 && (state == event.StateReady || state == event.StateStarting) && used.Pool != nil && *used.Pool != now.Pool:
-		r.offer(counts(pool)+" for the next pool. The ranks' variables are lost then.", "Restart the pool", func(ctx context.Context) error {
+		text := counts(append(python, pool...)) + " when Python is started anew. All variables are lost then."
+		r.offer(text, &restartOffer{w: w, action: "Restart Python", act: w.EndPython, wanted: wantsPython})
+	case len(pool) > 0 && (state == event.StateReady || state == event.StateStarting) && wantsPool(used, now):
+		text := counts(pool) + " for the next pool. The ranks' variables are lost then."
+		r.offer(text, &restartOffer{w: w, action: "Restart the pool", wanted: wantsPool, act: func(ctx context.Context) error {
 			_, err := r.s.restartPoolIn(ctx, w)
 			return err
-		})
+		}})
 	}
+}
+
+// wantsPython and wantsPool report whether Python, or the pool, was started with other settings than those of now.
+func wantsPython(used session.Used, now session.Settings) bool {
+	return used.Python != nil && len(differences(*used.Python, now, pythonSettings)) > 0
+}
+
+func wantsPool(used session.Used, now session.Settings) bool {
+	return used.Pool != nil && *used.Pool != now.Pool
 }
 
 // counts returns the start of a sentence about settings.
@@ -66,13 +94,40 @@ func counts(keys []string) string {
 	return settingsSection + "." + strings.Join(keys, ", "+settingsSection+".") + " have changed: they count"
 }
 
-// offer tells the user something, with a button, and calls act when the user presses it.
-func (r *restart) offer(text, action string, act func(context.Context) error) {
+// withdraw takes back the offers of restarts that would only lose variables: the settings are those again with which it was started.
+func (r *restart) withdraw(w *workspace, used session.Used) {
+	now := r.s.settingsOf(w)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for o := range r.open {
+		if o.w == w && !o.wanted(used, now) {
+			o.withdraw()
+		}
+	}
+}
+
+// offer tells the user something, with a button, and restarts when the user presses it.
+func (r *restart) offer(text string, o *restartOffer) {
+	ctx, withdraw := context.WithCancel(r.s.ctx)
+	o.withdraw = withdraw
+	r.mu.Lock()
+	r.open[o] = struct{}{}
+	r.mu.Unlock()
 	r.s.goOn("a question", func() {
-		if r.s.client.Ask(r.s.ctx, protocol.MessageTypeInfo, text, action) != action {
+		defer withdraw()
+		chosen := r.s.client.Ask(ctx, protocol.MessageTypeInfo, text, o.action)
+		r.mu.Lock()
+		delete(r.open, o)
+		r.mu.Unlock()
+		if chosen != o.action || ctx.Err() != nil {
 			return
 		}
-		if err := act(r.s.ctx); err != nil && r.s.ctx.Err() == nil {
+		used, err := o.w.Used(ctx)
+		if err == nil && !o.wanted(used, r.s.settingsOf(o.w)) {
+			r.s.client.ShowMessage(protocol.MessageTypeInfo, "the settings count already: nothing was restarted")
+			return
+		}
+		if err := o.act(r.s.ctx); err != nil && r.s.ctx.Err() == nil {
 			r.s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 		}
 	})

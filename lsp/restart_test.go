@@ -59,6 +59,49 @@ func TestChangedSettings(t *testing.T) {
 	}
 }
 
+// A restart that would change nothing any more is not offered, and what is chosen then restarts nothing.
+func TestRestartIsNotOfferedInVain(t *testing.T) {
+	choose := make(chan struct{})
+	e, _ := startFaked(t, lsptest.Options{
+		Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"},
+		Answers: lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any {
+			return lsptest.Later(func() any {
+				<-choose
+				return m.Get("actions.0")
+			})
+		}},
+	})
+	e.Open("a.py", "# %%\n# %%dip\nprint 1\n")
+	run := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+	ranks := func(n int) { e.Settings(lsptest.Object{"ranks": n, "app": "none"}) }
+	asked := func(text string) lsptest.Message {
+		t.Helper()
+		return e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", text))
+	}
+	finished(e, e.Run("dip.runCell", run), "ok")
+
+	ranks(3)
+	first := asked("dip.ranks has changed")
+	ranks(2)
+	taken := e.Await("that it is taken back", lsptest.Method("$/cancelRequest"))
+	if id := string(first.ID); !strings.Contains(taken.String(), `"id":`+id) {
+		t.Errorf("%v was asked, and %v taken back", first, taken)
+	}
+
+	e.Mark()
+	ranks(4)
+	asked("dip.ranks has changed")
+	e.Command("dip.killPool", nil, nil)
+	e.Command("dip.makePool", nil, nil)
+	finished(e, e.Run("dip.runCell", run), "ok") // on a pool of 4 ranks
+	e.Mark()
+	close(choose)
+	e.Await("that it is too late", lsptest.Method("window/showMessage"), lsptest.Has("message", "the settings count already: nothing was restarted"))
+	if restarted := e.Messages(lsptest.Has("event", "pool_state")); len(restarted) > 0 {
+		t.Errorf("restarted: %v", restarted)
+	}
+}
+
 // bare is an interpreter that lacks what the agent needs, until its pip links that from the interpreter of the tests.
 func bare(t *testing.T) string {
 	t.Helper()
