@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
 	"dipls/internal/clean"
@@ -465,9 +466,14 @@ func (r *runner) cells(ctx context.Context) error {
 	if r.plan.skipped {
 		tally = exitFailed
 	}
-	for _, run := range runs {
-		if err := r.await(ctx, run, &tally); err != nil {
-			return err
+	for _, behind := range []bool{false, true} { // what no cell waits for counts last
+		for i, run := range runs {
+			if noBlock := r.plan.cells[i].request.Directive.NoBlock == cells.Yes; noBlock != behind {
+				continue
+			}
+			if err := r.await(ctx, run, &tally); err != nil {
+				return err
+			}
 		}
 	}
 	if tally != exitOK {
