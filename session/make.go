@@ -41,6 +41,11 @@ func (e *noPoolError) Unwrap() error { return e.err }
 //
 // If Make has to end ranks, it ends what runs on them, so an executor calls it in its turn.
 func (s *processes) Make(ctx context.Context, cmd wire.MakeCommand) (text string, err error) {
+	return s.MakeFor(ctx, s.chose(), cmd)
+}
+
+// MakeFor is Make for somebody who has chosen a pool: what the command does not say is as that, unless the last pool was chosen so, too.
+func (s *processes) MakeFor(ctx context.Context, c Choice, cmd wire.MakeCommand) (text string, err error) {
 	if err := checkMake(cmd); err != nil {
 		return "", err
 	}
@@ -53,6 +58,7 @@ func (s *processes) Make(ctx context.Context, cmd wire.MakeCommand) (text string
 	}
 
 	s.mu.Lock()
+	s.choosePool(c)
 	old := s.current
 	s.mu.Unlock()
 	living := false

@@ -39,16 +39,22 @@ func TestUnusable(t *testing.T) {
 	}
 }
 
-// Another choice counts for the next pool, however the last one came to be.
+// Another choice counts for the pool that is made with it, however the last one came to be, and for one that is begun.
 func TestChoose(t *testing.T) {
 	f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 2}))
 	f.making(wire.MakeCommand{Ranks: 4})
 	before := f.pids()
-	f.Choose(Choice{Ranks: 3, App: "none"})
+	f.ChooseFirst(Choice{Ranks: 3, App: "none"})
 	if !slices.Equal(f.pids(), before) {
 		t.Error("the pool is another one")
 	}
 	f.making(wire.MakeCommand{Restart: true})
+	if got := len(f.ranks()); got != 4 {
+		t.Errorf("%d ranks", got)
+	}
+	if _, err := f.MakeFor(testContext(t), Choice{Ranks: 3, App: "none"}, wire.MakeCommand{Restart: true}); err != nil {
+		t.Error(err)
+	}
 	if got := len(f.ranks()); got != 3 {
 		t.Errorf("%d ranks", got)
 	}

@@ -177,11 +177,20 @@ func (s *processes) Unusable() error {
 	return s.node.err
 }
 
-// Choose changes the default for the next pool. One that lives, or is being started, stays as it is.
-func (s *processes) Choose(c Choice) {
+// ChooseFirst is for calls that begin a pool only if there is none: then it is to be that one.
+func (s *processes) ChooseFirst(c Choice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.o.Pool, s.choice, s.last, s.choose = c, nil, nil, nil
+	if s.current == nil {
+		s.choosePool(c)
+	}
+}
+
+// choosePool changes the default for the next pool. One that lives, or is being started, stays as it is. s.mu is held.
+func (s *processes) choosePool(c Choice) {
+	if s.o.Pool != c {
+		s.o.Pool, s.choice, s.last, s.choose = c, nil, nil, nil
+	}
 }
 
 // PoolChoice is the choice when the pool was begun; ok is false if there is no pool.

@@ -22,8 +22,7 @@ import (
 type python struct {
 	*processes
 	settings Settings
-	choice   Choice // for the next pool; under the session's lock
-	asks     bool   // the user was asked where needed; otherwise it was started ahead, and whatever needed a question was refused
+	asks     bool // the user was asked where needed; otherwise it was started ahead, and whatever needed a question was refused
 }
 
 // ErrUntrusted is why nothing runs where the user has said so.
@@ -103,7 +102,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 		ExtraPath: ownPackages(interpreter.Path),
 	}
 	return &python{
-		settings: settings, choice: settings.Pool, asks: ask,
+		settings: settings, asks: ask,
 		processes: newProcesses(processOptions{
 			Node: node, Pool: settings.Pool, Size: s.takeSize(settings.Pool),
 			Notice:  func(text string) { s.say(event.LevelInfo, text, "") },
@@ -141,42 +140,18 @@ func (s *Session) interpreter(settings Settings) (host.Interpreter, error) {
 	return found, nil
 }
 
-// choose is open for calls that may begin a pool: the next one will be as the caller's settings say.
-func (s *Session) choose(ctx context.Context, by Caller, ask bool) (*python, error) {
-	p, err := s.open(ctx, by, ask)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p == s.python && p.choice != by.Settings.Pool {
-		p.choice = by.Settings.Pool
-		p.Choose(p.choice)
-	}
-	return p, nil
-}
-
-// need is what a call needs of Python.
-type need struct {
-	ask  bool // its user may be asked
-	pool bool // a pool may be begun: it is to be as the caller's settings say
-}
-
 // with does something that needs Python. If a start ahead of time failed for lack of a question, Python is started once more, with the question. So it
 // is if the start was given up because this call chooses another interpreter.
-func with[T any](ctx context.Context, s *Session, by Caller, n need, do func(*python) (T, error)) (value T, err error) {
-	open := s.open
-	if n.pool {
-		open = s.choose
-	}
+// ask allows questions.
+func with[T any](ctx context.Context, s *Session, by Caller, ask bool, do func(*python) (T, error)) (value T, err error) {
 	for {
-		p, err := open(ctx, by, n.ask)
+		p, err := s.open(ctx, by, ask)
 		if err != nil {
 			return value, err
 		}
 		value, err = do(p)
 		again := !p.asks || errors.Is(err, errWithdrawn) && by.Settings.Python != p.settings.Python
-		if err == nil || ctx.Err() != nil || !n.ask || !again || p.Unusable() == nil {
+		if err == nil || ctx.Err() != nil || !ask || !again || p.Unusable() == nil {
 			return value, err
 		}
 	}
@@ -198,12 +173,16 @@ func callerOf(ctx context.Context) Caller {
 
 // Local implements [dipexec.Pool].
 func (u supply) Local(ctx context.Context) (dipexec.Process, error) {
-	return with(ctx, u.s, callerOf(ctx), need{ask: true}, func(p *python) (dipexec.Process, error) { return p.Local(ctx) })
+	return with(ctx, u.s, callerOf(ctx), true, func(p *python) (dipexec.Process, error) { return p.Local(ctx) })
 }
 
 // Ranks implements [dipexec.Pool].
 func (u supply) Ranks(ctx context.Context) ([]dipexec.Process, error) {
-	return with(ctx, u.s, callerOf(ctx), need{ask: true, pool: true}, func(p *python) ([]dipexec.Process, error) { return p.Ranks(ctx) })
+	by := callerOf(ctx)
+	return with(ctx, u.s, by, true, func(p *python) ([]dipexec.Process, error) {
+		p.ChooseFirst(by.Settings.Pool)
+		return p.Ranks(ctx)
+	})
 }
 
 // Make implements [dipexec.Manager].
@@ -224,7 +203,7 @@ func noPool() wire.PoolInfo { return wire.PoolInfo{State: stateNone, Ranks: []wi
 
 // remake makes a pool, or ends one.
 func (s *Session) remake(ctx context.Context, by Caller, cmd wire.MakeCommand) (string, error) {
-	return with(ctx, s, by, need{ask: true, pool: true}, func(p *python) (string, error) { return p.Make(ctx, cmd) })
+	return with(ctx, s, by, true, func(p *python) (string, error) { return p.MakeFor(ctx, by.Settings.Pool, cmd) })
 }
 
 // RestartPool implements [API].
@@ -269,7 +248,7 @@ func (s *Session) RestartLocal(ctx context.Context, by Caller) error {
 		return err
 	}
 	s.executor.CancelWhere(inLocal)
-	_, err := with(ctx, s, by, need{ask: true}, func(p *python) (struct{}, error) { return struct{}{}, p.RestartLocal(ctx) })
+	_, err := with(ctx, s, by, true, func(p *python) (struct{}, error) { return struct{}{}, p.RestartLocal(ctx) })
 	return waited(ctx, err, CodePython)
 }
 
@@ -308,7 +287,10 @@ func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
 	if !r.Ask && !s.mayRun(by, interpreter) {
 		return errorf(CodeConsent, "Python waits for a command of the user's, which is the consent for the folder %s", s.o.Dir)
 	}
-	_, err = with(ctx, s, by, need{ask: r.Ask, pool: r.Pool}, func(p *python) (struct{}, error) {
+	_, err = with(ctx, s, by, r.Ask, func(p *python) (struct{}, error) {
+		if r.Pool {
+			p.ChooseFirst(by.Settings.Pool)
+		}
 		if r.Pool || r.Local {
 			return struct{}{}, p.Begin(ctx, r.Pool, r.Local)
 		}
