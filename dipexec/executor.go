@@ -126,8 +126,8 @@ func New(o Options) *Executor {
 	return e
 }
 
-// start queues a request at a place: as a nested run if origin is not nil, otherwise as a run of a sequence, after the one before it. The caller
-// holds mu.
+// start queues a request at a place: as a nested run if origin is not nil, and as one of a sequence, after the one before it, if that is not nil. The
+// caller holds mu.
 func (e *Executor) start(req Request, at place, origin *origin, of *sequence, before *run) (*run, error) {
 	if e.closed {
 		return nil, ErrClosed

@@ -37,7 +37,7 @@ type run struct {
 	at     place
 	origin *origin // nil: it is no nested run
 
-	sequence *sequence // nil: it is a nested run
+	sequence *sequence // nil: it is by itself
 	before   *run      // in the sequence; nil: it is the first
 
 	target  cells.Target

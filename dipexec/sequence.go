@@ -34,7 +34,10 @@ func (e *Executor) Start(req Request) (id string, err error) {
 func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := &sequence{goOn: goOn, left: len(reqs)}
+	var s *sequence
+	if len(reqs) > 1 {
+		s = &sequence{goOn: goOn, left: len(reqs)}
+	}
 	var before *run
 	for _, req := range reqs {
 		r, err := e.start(req, e.nextPlace(nil), nil, s, before)
