@@ -100,70 +100,68 @@ var ableToFix = lsptest.Object{
 
 // The code actions of every marked place are those of its mark: quick fixes (fix), runs (run). The edits of the quick fixes make the golden text.
 func TestActions(t *testing.T) {
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		lsptest.Files(t, "testdata/actions/*.txtar", func(t *testing.T, m *lsptest.Marked) {
-			e := openMarked(t, m, lsptest.Options{Server: server, Capabilities: ableToFix})
-			e.Until(m.Value("diagnostics")+" diagnostics", func(all []lsptest.Message) bool {
-				return fmt.Sprint(len(published(e, all, "a.py"))) == m.Value("diagnostics")
-			})
-			fixes := map[lsptest.Position]action{}
-			for _, mark := range m.Marks {
-				kind := map[string]string{"fix": "quickfix", "run": "dip.run"}[mark.Kind]
-				want := slices.Clone(mark.Args)
-				if want == nil {
-					want = []string{}
-				}
-				list := actions(t, e, mark.File, mark.Range, only(kind))
-				if got := titlesOf(list); !slices.Equal(got, want) {
-					t.Errorf("%s: %q, want %q", mark, got, want)
-				}
-				for _, a := range list {
-					if a.Kind != kind || (kind == "quickfix") != (len(a.Diagnostics) == 1) {
-						t.Errorf("%s: %+v", mark, a)
-					}
-					if a.Edit != nil {
-						fixes[a.Edit.DocumentChanges[0].Edits[0].Range.Start] = a
-					}
-				}
-			}
-			if len(fixes) == 0 {
-				return
-			}
-			byPlace := slices.SortedFunc(maps.Keys(fixes), func(a, b lsptest.Position) int { return b.Line - a.Line })
-			for _, at := range byPlace { // from the end, so that places stay
-				perform(t, e, "a.py", fixes[at])
-			}
-			m.Golden(t, "a.py", e.Text("a.py"))
+	server := program(t)
+	lsptest.Files(t, "testdata/actions/*.txtar", func(t *testing.T, m *lsptest.Marked) {
+		e := openMarked(t, m, lsptest.Options{Server: server, Capabilities: ableToFix})
+		e.Until(m.Value("diagnostics")+" diagnostics", func(all []lsptest.Message) bool {
+			return fmt.Sprint(len(published(e, all, "a.py"))) == m.Value("diagnostics")
 		})
+		fixes := map[lsptest.Position]action{}
+		for _, mark := range m.Marks {
+			kind := map[string]string{"fix": "quickfix", "run": "dip.run"}[mark.Kind]
+			want := slices.Clone(mark.Args)
+			if want == nil {
+				want = []string{}
+			}
+			list := actions(t, e, mark.File, mark.Range, only(kind))
+			if got := titlesOf(list); !slices.Equal(got, want) {
+				t.Errorf("%s: %q, want %q", mark, got, want)
+			}
+			for _, a := range list {
+				if a.Kind != kind || (kind == "quickfix") != (len(a.Diagnostics) == 1) {
+					t.Errorf("%s: %+v", mark, a)
+				}
+				if a.Edit != nil {
+					fixes[a.Edit.DocumentChanges[0].Edits[0].Range.Start] = a
+				}
+			}
+		}
+		if len(fixes) == 0 {
+			return
+		}
+		byPlace := slices.SortedFunc(maps.Keys(fixes), func(a, b lsptest.Position) int { return b.Line - a.Line })
+		for _, at := range byPlace { // from the end, so that places stay
+			perform(t, e, "a.py", fixes[at])
+		}
+		m.Golden(t, "a.py", e.Text("a.py"))
 	})
 }
 
 // A name is pushed and the cell runs again where it failed; its diagnostic goes.
 func TestPushAndRerun(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly, Capabilities: ableToFix})
-		e.Open("a.py", "# %%\nfoobar = [1, 2]\n# %%\nprint(f'there is {foobar}')\n")
-		runCell(e, 1, "ok")
-		uri := e.URI("a.py")
-		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": uri, "cell": 2, "target": "remote", "see": "all"}), "error")
-		awaitDiagnostics(t, e, "a.py", "3:18-3:24 error NameError NameError: name 'foobar' is not defined — ranks 0-1")
-		at := lsptest.Range{Start: lsptest.Position{Line: 3, Character: 20}, End: lsptest.Position{Line: 3, Character: 20}}
-		list := actions(t, e, "a.py", at, lsptest.Object{"triggerKind": 2})
-		if got := strings.Join(titlesOf(list), "; "); got != "*Push 'foobar' to all ranks; Push 'foobar' to all ranks and rerun" {
-			t.Fatal(got)
-		}
-		if got := describe(list[1].Diagnostics[0]); !strings.HasPrefix(got, "3:18-3:24 error NameError") {
-			t.Error(got)
-		}
-		e.Mark()
-		finished(e, perform(t, e, "a.py", list[1]).Run, "ok")
-		for rank := range 2 {
-			e.Await("the cell's output", lsptest.Has("event", "stream"), lsptest.Has("rank", rank), lsptest.Contains("text", "[1, 2]"))
-		}
-		e.Await("its end", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 2), lsptest.Has("status", "ok"))
-		e.Await("no diagnostics", lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("diagnostics", []any{}))
-	})
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly, Capabilities: ableToFix})
+	e.Open("a.py", "# %%\nfoobar = [1, 2]\n# %%\nprint(f'there is {foobar}')\n")
+	runCell(e, 1, "ok")
+	uri := e.URI("a.py")
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": uri, "cell": 2, "target": "remote", "see": "all"}), "error")
+	awaitDiagnostics(t, e, "a.py", "3:18-3:24 error NameError NameError: name 'foobar' is not defined — ranks 0-1")
+	at := lsptest.Range{Start: lsptest.Position{Line: 3, Character: 20}, End: lsptest.Position{Line: 3, Character: 20}}
+	list := actions(t, e, "a.py", at, lsptest.Object{"triggerKind": 2})
+	if got := strings.Join(titlesOf(list), "; "); got != "*Push 'foobar' to all ranks; Push 'foobar' to all ranks and rerun" {
+		t.Fatal(got)
+	}
+	if got := describe(list[1].Diagnostics[0]); !strings.HasPrefix(got, "3:18-3:24 error NameError") {
+		t.Error(got)
+	}
+	e.Mark()
+	finished(e, perform(t, e, "a.py", list[1]).Run, "ok")
+	for rank := range 2 {
+		e.Await("the cell's output", lsptest.Has("event", "stream"), lsptest.Has("rank", rank), lsptest.Contains("text", "[1, 2]"))
+	}
+	e.Await("its end", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 2), lsptest.Has("status", "ok"))
+	e.Await("no diagnostics", lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("diagnostics", []any{}))
 }
 
 // Actions come in a form that the client understands.
@@ -236,49 +234,45 @@ func TestActionsOfClients(t *testing.T) {
 // What is selected runs by itself, and so does the line of a magic.
 func TestNarrowActions(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
-		e.Open("a.py", "x = 1\n# %dipush x\nprint('not this')\n# %%dip --sea\ny = 1\n")
-		for _, test := range []struct {
-			from, to lsptest.Position
-			want     string
-		}{
-			{lsptest.Position{}, lsptest.Position{Line: 1}, "Run selection"},
-			{lsptest.Position{Line: 1, Character: 4}, lsptest.Position{Line: 1, Character: 4}, "Run this line"},
-			{lsptest.Position{Line: 2}, lsptest.Position{Line: 2}, ""},
-			{lsptest.Position{Line: 2}, lsptest.Position{Line: 5}, ""},
-		} {
-			list := actions(t, e, "a.py", lsptest.Range{Start: test.from, End: test.to}, only("dip.run"))
-			list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") || a.Title == "Run all cells" })
-			if got := strings.Join(titlesOf(list), "; "); got != test.want {
-				t.Errorf("%v: %q, want %q", test.from, got, test.want)
-			}
-			for _, a := range list {
-				run := perform(t, e, "a.py", a).Run
-				finished(e, run, "ok")
-				if printed := e.Messages(lsptest.Has("run", run), lsptest.Contains("text", "not this")); len(printed) > 0 {
-					t.Errorf("%s ran the whole cell", a.Title)
-				}
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
+	e.Open("a.py", "x = 1\n# %dipush x\nprint('not this')\n# %%dip --sea\ny = 1\n")
+	for _, test := range []struct {
+		from, to lsptest.Position
+		want     string
+	}{
+		{lsptest.Position{}, lsptest.Position{Line: 1}, "Run selection"},
+		{lsptest.Position{Line: 1, Character: 4}, lsptest.Position{Line: 1, Character: 4}, "Run this line"},
+		{lsptest.Position{Line: 2}, lsptest.Position{Line: 2}, ""},
+		{lsptest.Position{Line: 2}, lsptest.Position{Line: 5}, ""},
+	} {
+		list := actions(t, e, "a.py", lsptest.Range{Start: test.from, End: test.to}, only("dip.run"))
+		list = slices.DeleteFunc(list, func(a action) bool { return strings.HasPrefix(a.Title, "Run cell") || a.Title == "Run all cells" })
+		if got := strings.Join(titlesOf(list), "; "); got != test.want {
+			t.Errorf("%v: %q, want %q", test.from, got, test.want)
+		}
+		for _, a := range list {
+			run := perform(t, e, "a.py", a).Run
+			finished(e, run, "ok")
+			if printed := e.Messages(lsptest.Has("run", run), lsptest.Contains("text", "not this")); len(printed) > 0 {
+				t.Errorf("%s ran the whole cell", a.Title)
 			}
 		}
-	})
+	}
 }
 
 // What runs can be interrupted, and what has been started can be restarted.
 func TestInterruptAction(t *testing.T) {
-	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: quietly})
-		e.Open("a.py", "# %%\nprint('on its way', flush=True)\nwhile True: pass\n# %%dip\nx = 1\n")
-		runCell(e, 2, "ok")
-		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
-		e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "on its way"))
-		list := actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt", "dip.restart"))
-		if got := strings.Join(titlesOf(list), "; "); got != "Interrupt cell; Interrupt all runs; Restart the ranks; Restart the local namespace; Restart Python" {
-			t.Fatal(got)
-		}
-		perform(t, e, "a.py", list[0])
-		finished(e, run, "interrupted")
-		await(t, "nothing to interrupt", func() bool { return len(actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt"))) == 0 })
-	})
+	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: quietly})
+	e.Open("a.py", "# %%\nprint on its way\nwait\n# %%dip\nlet x 1\n")
+	runCell(e, 2, "ok")
+	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "on its way"))
+	list := actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt", "dip.restart"))
+	if got := strings.Join(titlesOf(list), "; "); got != "Interrupt cell; Interrupt all runs; Restart the ranks; Restart the local namespace; Restart Python" {
+		t.Fatal(got)
+	}
+	perform(t, e, "a.py", list[0])
+	finished(e, run, "interrupted")
+	await(t, "nothing to interrupt", func() bool { return len(actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt"))) == 0 })
 }

@@ -65,37 +65,36 @@ func TestRunMany(t *testing.T) {
 // A selection runs what it touches.
 func TestRunSelection(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
-		e.Open("a.py", "# %%\nprint('one'); print('two')\nif True:\n    print('three')\n    print('four')\n# %%\nprint('five')\n")
-		for _, test := range []struct {
-			start, end lsptest.Position
-			want       string
-		}{
-			{lsptest.Position{Line: 1}, lsptest.Position{Line: 1}, "one two"},
-			{lsptest.Position{Line: 1, Character: 14}, lsptest.Position{Line: 1, Character: 26}, "two"},
-			{lsptest.Position{Line: 3, Character: 2}, lsptest.Position{Line: 4, Character: 9}, "three four"},
-			{lsptest.Position{Line: 3}, lsptest.Position{Line: 4}, "three"},
-			{lsptest.Position{Line: 2}, lsptest.Position{Line: 7}, "three four five"},
-		} {
-			e.Mark()
-			args := lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{Start: test.start, End: test.end}}
-			words := strings.Fields(test.want)
-			e.Run("dip.runSelection", args)
-			e.Await(test.want, lsptest.Has("event", "stream"), lsptest.Contains("text", words[len(words)-1]))
-			var got strings.Builder
-			for _, m := range e.Messages(lsptest.Has("event", "stream")) {
-				fmt.Fprint(&got, m.Get("text"))
-			}
-			if printed := strings.Join(strings.Fields(got.String()), " "); printed != test.want {
-				t.Errorf("%v to %v printed %s, want %s", test.start, test.end, printed, test.want)
-			}
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
+	e.Open("a.py", "# %%\nprint('one'); print('two')\nif True:\n    print('three')\n    print('four')\n# %%\nprint('five')\n")
+	for _, test := range []struct {
+		start, end lsptest.Position
+		want       string
+	}{
+		{lsptest.Position{Line: 1}, lsptest.Position{Line: 1}, "one two"},
+		{lsptest.Position{Line: 1, Character: 14}, lsptest.Position{Line: 1, Character: 26}, "two"},
+		{lsptest.Position{Line: 3, Character: 2}, lsptest.Position{Line: 4, Character: 9}, "three four"},
+		{lsptest.Position{Line: 3}, lsptest.Position{Line: 4}, "three"},
+		{lsptest.Position{Line: 2}, lsptest.Position{Line: 7}, "three four five"},
+	} {
+		e.Mark()
+		args := lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{Start: test.start, End: test.end}}
+		words := strings.Fields(test.want)
+		e.Run("dip.runSelection", args)
+		e.Await(test.want, lsptest.Has("event", "stream"), lsptest.Contains("text", words[len(words)-1]))
+		var got strings.Builder
+		for _, m := range e.Messages(lsptest.Has("event", "stream")) {
+			fmt.Fprint(&got, m.Get("text"))
 		}
-		args := lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{}}
-		if err := e.TryCommand("dip.runSelection", args, nil); err == nil || !strings.Contains(err.Error(), "no code to run") {
-			t.Error(err)
+		if printed := strings.Join(strings.Fields(got.String()), " "); printed != test.want {
+			t.Errorf("%v to %v printed %s, want %s", test.start, test.end, printed, test.want)
 		}
-	})
+	}
+	args := lsptest.Object{"uri": e.URI("a.py"), "range": lsptest.Range{}}
+	if err := e.TryCommand("dip.runSelection", args, nil); err == nil || !strings.Contains(err.Error(), "no code to run") {
+		t.Error(err)
+	}
 }
 
 // A mistake in a directive keeps the cell from running.
@@ -162,74 +161,73 @@ func TestRestartLeavesOthers(t *testing.T) {
 // The pool's life from the editor.
 func TestPoolCommands(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
-		e.Open("a.py", "x = 'from local'\n# %%dip\nprint(x)\n# %%dip\nimport time\nprint('held', flush=True)\nwhile True: time.sleep(0.05)\n# %%\nprint(y)\n")
-		uri := e.URI("a.py")
-		cell := func(i int) string { return e.Run("dip.runCell", lsptest.Object{"uri": uri, "cell": i}) }
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
+	e.Open("a.py", "x = 'from local'\n# %%dip\nprint(x)\n# %%dip\nimport time\nprint('held', flush=True)\nwhile True: time.sleep(0.05)\n# %%\nprint(y)\n")
+	uri := e.URI("a.py")
+	cell := func(i int) string { return e.Run("dip.runCell", lsptest.Object{"uri": uri, "cell": i}) }
 
-		finished(e, e.Run("dip.makePool", lsptest.Object{"ranks": 2}), "ok")
-		finished(e, cell(1), "ok")
-		finished(e, e.Run("dip.push", lsptest.Object{"names": []string{"x"}}), "ok")
-		run := e.Run("dip.push", lsptest.Object{"names": []string{"nosuch"}})
-		e.Await("what is wrong", lsptest.Has("run", run), lsptest.Has("event", "error"),
-			lsptest.Has("evalue", "name 'nosuch' is not defined in the local namespace; nothing was pushed"))
-		finished(e, run, "error")
-		run = e.Run("dip.makePool", lsptest.Object{"restart": true, "ranks": 2, "app": `{x} $y "'`}) // which mean something to IPython
-		e.Await("its title", lsptest.Has("run", run), lsptest.Has("title", `%makedip -n 2 -a "{x} $y \"'" -r`))
-		e.Await("the app's name", lsptest.Contains("text", `app {x} $y "': there is no app or module of that name`))
-		finished(e, run, "ok")
-		finished(e, e.Run("dip.makePool", lsptest.Object{"restart": true, "ranks": 2, "app": "none"}), "ok")
-		finished(e, e.Run("dip.push", lsptest.Object{"names": []string{"x"}}), "ok")
-		run = cell(2)
-		e.Await("what was pushed", lsptest.Has("run", run), lsptest.Contains("text", "from local"))
-		finished(e, run, "ok")
+	finished(e, e.Run("dip.makePool", lsptest.Object{"ranks": 2}), "ok")
+	finished(e, cell(1), "ok")
+	finished(e, e.Run("dip.push", lsptest.Object{"names": []string{"x"}}), "ok")
+	run := e.Run("dip.push", lsptest.Object{"names": []string{"nosuch"}})
+	e.Await("what is wrong", lsptest.Has("run", run), lsptest.Has("event", "error"),
+		lsptest.Has("evalue", "name 'nosuch' is not defined in the local namespace; nothing was pushed"))
+	finished(e, run, "error")
+	run = e.Run("dip.makePool", lsptest.Object{"restart": true, "ranks": 2, "app": `{x} $y "'`}) // which mean something to IPython
+	e.Await("its title", lsptest.Has("run", run), lsptest.Has("title", `%makedip -n 2 -a "{x} $y \"'" -r`))
+	e.Await("the app's name", lsptest.Contains("text", `app {x} $y "': there is no app or module of that name`))
+	finished(e, run, "ok")
+	finished(e, e.Run("dip.makePool", lsptest.Object{"restart": true, "ranks": 2, "app": "none"}), "ok")
+	finished(e, e.Run("dip.push", lsptest.Object{"names": []string{"x"}}), "ok")
+	run = cell(2)
+	e.Await("what was pushed", lsptest.Has("run", run), lsptest.Contains("text", "from local"))
+	finished(e, run, "ok")
 
-		run = cell(3)
-		e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "held"))
-		var status map[string]any
-		e.Command("dip.status", nil, &status)
-		for path, want := range map[string]any{
-			"workspaces.0.pool.size": 2, "workspaces.0.runs.0.run": run, "workspaces.0.runs.0.state": "running",
-			"workspaces.0.runs.0.cell": 3, "workspaces.0.runs.0.parts": 2,
-		} {
-			if got := lsptest.Dig(status, path); fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("status %s: %v, want %v", path, got, want)
-			}
+	run = cell(3)
+	e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "held"))
+	var status map[string]any
+	e.Command("dip.status", nil, &status)
+	for path, want := range map[string]any{
+		"workspaces.0.pool.size": 2, "workspaces.0.runs.0.run": run, "workspaces.0.runs.0.state": "running",
+		"workspaces.0.runs.0.cell": 3, "workspaces.0.runs.0.parts": 2,
+	} {
+		if got := lsptest.Dig(status, path); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("status %s: %v, want %v", path, got, want)
 		}
-		var interrupted struct{ Interrupted int }
-		e.Command("dip.interrupt", lsptest.Object{"run": run}, &interrupted)
-		if interrupted.Interrupted != 1 {
-			t.Errorf("%+v", interrupted)
-		}
-		finished(e, run, "interrupted")
+	}
+	var interrupted struct{ Interrupted int }
+	e.Command("dip.interrupt", lsptest.Object{"run": run}, &interrupted)
+	if interrupted.Interrupted != 1 {
+		t.Errorf("%+v", interrupted)
+	}
+	finished(e, run, "interrupted")
 
-		var autodip struct{ Autodip string }
-		e.Command("dip.autodip", lsptest.Object{"on": true, "flags": "--see all"}, &autodip)
-		if autodip.Autodip != "%%dip --see all" {
-			t.Errorf("%+v", autodip)
-		}
-		e.Command("dip.autodip", lsptest.Object{"on": false}, nil)
+	var autodip struct{ Autodip string }
+	e.Command("dip.autodip", lsptest.Object{"on": true, "flags": "--see all"}, &autodip)
+	if autodip.Autodip != "%%dip --see all" {
+		t.Errorf("%+v", autodip)
+	}
+	e.Command("dip.autodip", lsptest.Object{"on": false}, nil)
 
-		run = cell(3)
-		e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "held"))
-		var text struct{ Text string }
-		e.Command("dip.restartPool", nil, &text)
-		if !strings.Contains(text.Text, "pool of 2 ranks") {
-			t.Errorf("%+v", text)
-		}
-		finished(e, run, "interrupted")
-		run = cell(2)
-		e.Await("a NameError", lsptest.Has("run", run), lsptest.Has("ename", "NameError"))
-		finished(e, run, "error")
+	run = cell(3)
+	e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "held"))
+	var text struct{ Text string }
+	e.Command("dip.restartPool", nil, &text)
+	if !strings.Contains(text.Text, "pool of 2 ranks") {
+		t.Errorf("%+v", text)
+	}
+	finished(e, run, "interrupted")
+	run = cell(2)
+	e.Await("a NameError", lsptest.Has("run", run), lsptest.Has("ename", "NameError"))
+	finished(e, run, "error")
 
-		e.Command("dip.restartLocal", nil, nil)
-		finished(e, cell(4), "error")
-		e.Command("dip.killPool", nil, &text)
-		if text.Text != "the pool of 2 ranks has ended" {
-			t.Errorf("%+v", text)
-		}
-		run = cell(2)
-		finished(e, run, "died")
-	})
+	e.Command("dip.restartLocal", nil, nil)
+	finished(e, cell(4), "error")
+	e.Command("dip.killPool", nil, &text)
+	if text.Text != "the pool of 2 ranks has ended" {
+		t.Errorf("%+v", text)
+	}
+	run = cell(2)
+	finished(e, run, "died")
 }

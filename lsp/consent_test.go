@@ -124,47 +124,46 @@ func TestOpeningRunsNothing(t *testing.T) {
 // The first command that runs something is the consent for its folder. One message says what will run; the next editor hears none, and starts Python ahead.
 func TestCommandIsConsent(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		folder, python := hostile(t, false)
-		message := "from now on dipls runs the cells of " + folder + " with " + python + "; `dipls trust --remove '" + folder + "'`"
-		told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", message)}
-		options := lsptest.Options{Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}}
-		e := lsptest.Start(t, options)
-		e.Open("a.py", "# %%dip everywhere\nprint('hello')\n")
-		for range 2 {
-			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-		}
-		if all := e.Messages(told...); len(all) != 1 || all[0].Get("type") != float64(3) {
-			t.Errorf("told: %v", all)
-		}
-		if all := e.Messages(lsptest.Method("window/showMessageRequest")); len(all) > 0 {
-			t.Errorf("asked: %v", all)
-		}
-		if whatRan(folder) != "" {
-			t.Errorf("what ran of the folder: %q", whatRan(folder))
-		}
-		link := filepath.Join(t.TempDir(), "link")
-		if err := os.Symlink(folder, link); err != nil {
-			t.Fatal(err)
-		}
-		if entry, ok := trusted().Find(link); !ok || entry.Python != "" {
-			t.Errorf("remembered: %+v", entry)
-		}
-		if err := e.Shutdown(); err != nil {
-			t.Fatal(err)
-		}
-		options.Settings["preload"] = []string{"marker"}
-		if err := os.WriteFile(folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		e = lsptest.Start(t, options)
-		e.Open("a.py", "# %%dip everywhere\nprint('hello')\n")
-		exists(t, folder+"/imported") // ahead
+	server := program(t)
+	folder, python := hostile(t, false)
+	message := "from now on dipls runs the cells of " + folder + " with " + python + "; `dipls trust --remove '" + folder + "'`"
+	told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", message)}
+	options := lsptest.Options{Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}}
+	e := lsptest.Start(t, options)
+	e.Open("a.py", "# %%dip everywhere\nprint('hello')\n")
+	for range 2 {
 		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-		if all := e.Messages(lsptest.Method("window/showMessage")); len(all) > 0 {
-			t.Errorf("told: %v", all)
-		}
-	})
+	}
+	if all := e.Messages(told...); len(all) != 1 || all[0].Get("type") != float64(3) {
+		t.Errorf("told: %v", all)
+	}
+	if all := e.Messages(lsptest.Method("window/showMessageRequest")); len(all) > 0 {
+		t.Errorf("asked: %v", all)
+	}
+	if whatRan(folder) != "" {
+		t.Errorf("what ran of the folder: %q", whatRan(folder))
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(folder, link); err != nil {
+		t.Fatal(err)
+	}
+	if entry, ok := trusted().Find(link); !ok || entry.Python != "" {
+		t.Errorf("remembered: %+v", entry)
+	}
+	if err := e.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	options.Settings["preload"] = []string{"marker"}
+	if err := os.WriteFile(folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e = lsptest.Start(t, options)
+	e.Open("a.py", "# %%dip everywhere\nprint('hello')\n")
+	exists(t, folder+"/imported") // ahead
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	if all := e.Messages(lsptest.Method("window/showMessage")); len(all) > 0 {
+		t.Errorf("told: %v", all)
+	}
 }
 
 // Consent that is taken back no longer counts at the next start of Python, also in the same editor.
@@ -193,53 +192,52 @@ func TestConsentIsTakenBack(t *testing.T) {
 func TestOwnInterpreterIsAskedAbout(t *testing.T) {
 	needPython(t)
 	noPythonNamed(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		folder, python := hostile(t, true)
-		var answer any
-		options := lsptest.Options{
-			Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"},
-			Answers: lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any { return answer }},
-		}
-		asked := []lsptest.Condition{
-			lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python), lsptest.Contains("message", "belongs to the folder"),
-		}
-		e := lsptest.Start(t, options)
-		e.Open("a.py", "# %%\nprint('local')\n")
-		cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
-		for range 2 { // after a no the user is asked again at the next try
-			e.Mark()
-			run := e.Run("dip.runCell", cell)
-			e.Await("the question", asked...)
-			end := e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run))
-			reason := fmt.Sprint(end.Get("reason"))
-			if end.Get("status") == "ok" || !strings.Contains(reason, "nothing was run") || !strings.Contains(reason, "dipls trust "+folder) {
-				t.Errorf("ended %v: %v", end.Get("status"), reason)
-			}
-			if whatRan(folder) != "" {
-				t.Fatalf("what ran: %q", whatRan(folder))
-			}
-		}
-		answer = lsptest.Object{"title": "Run"}
+	server := program(t)
+	folder, python := hostile(t, true)
+	var answer any
+	options := lsptest.Options{
+		Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"},
+		Answers: lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any { return answer }},
+	}
+	asked := []lsptest.Condition{
+		lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python), lsptest.Contains("message", "belongs to the folder"),
+	}
+	e := lsptest.Start(t, options)
+	e.Open("a.py", "# %%\nprint('local')\n")
+	cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+	for range 2 { // after a no the user is asked again at the next try
 		e.Mark()
-		for range 2 {
-			finished(e, e.Run("dip.runCell", cell), "ok")
+		run := e.Run("dip.runCell", cell)
+		e.Await("the question", asked...)
+		end := e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("run", run))
+		reason := fmt.Sprint(end.Get("reason"))
+		if end.Get("status") == "ok" || !strings.Contains(reason, "nothing was run") || !strings.Contains(reason, "dipls trust "+folder) {
+			t.Errorf("ended %v: %v", end.Get("status"), reason)
 		}
-		if all := e.Messages(asked...); len(all) != 1 {
-			t.Errorf("asked: %v", all)
+		if whatRan(folder) != "" {
+			t.Fatalf("what ran: %q", whatRan(folder))
 		}
-		if whatRan(folder) != "interpreter" {
-			t.Errorf("what ran: %q", whatRan(folder))
-		}
-		if err := e.Shutdown(); err != nil {
-			t.Fatal(err)
-		}
-		e = lsptest.Start(t, options)
-		e.Open("a.py", "# %%\nprint('local')\n")
+	}
+	answer = lsptest.Object{"title": "Run"}
+	e.Mark()
+	for range 2 {
 		finished(e, e.Run("dip.runCell", cell), "ok")
-		if all := e.Messages(asked[0]); len(all) > 0 {
-			t.Errorf("asked: %v", all)
-		}
-	})
+	}
+	if all := e.Messages(asked...); len(all) != 1 {
+		t.Errorf("asked: %v", all)
+	}
+	if whatRan(folder) != "interpreter" {
+		t.Errorf("what ran: %q", whatRan(folder))
+	}
+	if err := e.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	e = lsptest.Start(t, options)
+	e.Open("a.py", "# %%\nprint('local')\n")
+	finished(e, e.Run("dip.runCell", cell), "ok")
+	if all := e.Messages(asked[0]); len(all) > 0 {
+		t.Errorf("asked: %v", all)
+	}
 }
 
 // Consent to a folder with an interpreter from elsewhere is none to an interpreter that the folder has later.
@@ -264,21 +262,20 @@ func TestOwnInterpreterThatComesLater(t *testing.T) {
 func TestClientThatCannotAsk(t *testing.T) {
 	needPython(t)
 	noPythonNamed(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		folder, python := hostile(t, true)
-		e := lsptest.Start(t, lsptest.Options{
-			Server: server, Folder: folder, Init: events,
-			Answers: lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any {
-				return &lsptest.Error{Code: -32601, Message: "no such method"}
-			}},
-		})
-		e.Open("a.py", "# %%\nprint('local')\n")
-		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-		all := e.Messages(lsptest.Method("window/showMessage"))
-		if len(all) != 1 || !lsptest.Contains("message", python+", which belongs to the folder")(all[0]) {
-			t.Errorf("told: %v", all)
-		}
+	server := program(t)
+	folder, python := hostile(t, true)
+	e := lsptest.Start(t, lsptest.Options{
+		Server: server, Folder: folder, Init: events,
+		Answers: lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any {
+			return &lsptest.Error{Code: -32601, Message: "no such method"}
+		}},
 	})
+	e.Open("a.py", "# %%\nprint('local')\n")
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	all := e.Messages(lsptest.Method("window/showMessage"))
+	if len(all) != 1 || !lsptest.Contains("message", python+", which belongs to the folder")(all[0]) {
+		t.Errorf("told: %v", all)
+	}
 }
 
 // A client that says that the folders are trusted is told nothing of consent, and asked nothing.

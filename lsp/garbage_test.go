@@ -287,7 +287,7 @@ func TestHugeDocument(t *testing.T) {
 	const size = 50 << 20
 	t.Run("in process", func(t *testing.T) {
 		if raced { // each byte costs twelve times as much then; the program takes all of them
-			hugeDocument(t, inProcess(t), size/5)
+			hugeDocument(t, inProcess(t), size/20)
 		} else {
 			hugeDocument(t, inProcess(t), size)
 		}

@@ -335,6 +335,9 @@ func (h *hangTest) interruptThrice() {
 	h.machine.Open("end-of-cell")
 	finished(h.Editor, h.runs, "ok")
 	h.begin("b.py", 1)
+	for rank := range 3 { // so that the server knows of it
+		h.Await("a rank", lsptest.Has("event", "rank_state"), lsptest.Has("run", h.runs), lsptest.Has("rank", rank), lsptest.Has("state", "busy"))
+	}
 	for range 3 {
 		var reply struct{ Interrupted int }
 		h.Command("dip.interrupt", lsptest.Object{"run": h.runs}, &reply)

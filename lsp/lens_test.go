@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"dipls/internal/lsptest"
+	"dipls/ranks/fakerank"
 )
 
 // codeLens is one as the client sees it.
@@ -158,58 +159,55 @@ const runLenses = `Run on all ranks \| Everywhere \| Locally`
 
 // A cell's lenses tell how its run goes and went, and its hints the same.
 func TestLensesOfRuns(t *testing.T) {
-	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
-		e.Open("a.py", unindent(`
-			# %% Rank 1 goes on
-			import os, time
-			while os.environ["RANK"] == "1" and not os.path.exists("end"): time.sleep(0.05)
-			# %% Only rank 2 fails
-			if os.environ["RANK"] == "2": foobar
-			# %% Local
-			x = 1
-		`))
-		list := awaitLenses(t, e, 0, runLenses)
-		click(t, e, titled(t, list[:1], "Run on all ranks"), nil)
-		list = awaitLenses(t, e, 0, runLenses+` \| … 2/3 done \| Interrupt`)
-		if got := hintsOf(t, e, 0, 9); got != "0.19 … 2/3 done" {
-			t.Errorf("hints %q", got)
-		}
-		click(t, e, titled(t, list, "Interrupt"), nil)
-		awaitLenses(t, e, 0, runLenses+` \| ✗ interrupted · .* s`)
+	e, _ := startFaked(t, lsptest.Options{Settings: lsptest.Object{"ranks": 3, "app": "none"}})
+	e.Open("a.py", unindent(`
+		# %% Rank 1 goes on
+		print begun
+		on 1 gate end
+		# %% Only rank 2 fails
+		on 2 foobar
+		# %% Local
+		let x 1
+	`))
+	list := awaitLenses(t, e, 0, runLenses)
+	click(t, e, titled(t, list[:1], "Run on all ranks"), nil)
+	list = awaitLenses(t, e, 0, runLenses+` \| … 2/3 done \| Interrupt`)
+	if got := hintsOf(t, e, 0, 9); got != "0.19 … 2/3 done" {
+		t.Errorf("hints %q", got)
+	}
+	click(t, e, titled(t, list, "Interrupt"), nil)
+	awaitLenses(t, e, 0, runLenses+` \| ✗ interrupted · .*s`)
 
-		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2, "target": "remote"}, nil)
-		list = awaitLenses(t, e, 3, runLenses+` \| Run above \| ✗ rank 2: NameError`)
-		if lens := titled(t, list, "✗ rank 2: NameError"); lens.Command.Command != "dip.showOutput" {
-			t.Errorf("%+v", lens.Command)
-		}
-		e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3}, nil)
-		awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
-		want := `^3\.22 ✗ rank 2: NameError · [\d.]+ m?s \(rank 2: NameError: name 'foobar' is not defined\)\n5\.10 ✓ [\d.]+ m?s$`
-		if got := hintsOf(t, e, 1, 9); !regexp.MustCompile(want).MatchString(got) {
-			t.Errorf("hints %q", got)
-		}
+	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2, "target": "remote"}, nil)
+	list = awaitLenses(t, e, 3, runLenses+` \| Run above \| ✗ rank 2: NameError`)
+	if lens := titled(t, list, "✗ rank 2: NameError"); lens.Command.Command != "dip.showOutput" {
+		t.Errorf("%+v", lens.Command)
+	}
+	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3}, nil)
+	awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
+	want := `^3\.22 ✗ rank 2: NameError · [\d.]+ m?s \(rank 2: NameError: name 'foobar' is not defined\)\n5\.10 ✓ [\d.]+ m?s$`
+	if got := hintsOf(t, e, 1, 9); !regexp.MustCompile(want).MatchString(got) {
+		t.Errorf("hints %q", got)
+	}
 
-		// A cell that has been edited since its run is stale, until its text is again as it was.
-		e.Replace("a.py", "x = 1", "x = 2")
-		awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s · stale`)
-		if got := hintsOf(t, e, 5, 5); !regexp.MustCompile(`^5\.10 ✓ [\d.]+ m?s · stale$`).MatchString(got) {
-			t.Errorf("hints %q", got)
-		}
-		e.Replace("a.py", "x = 2", "x = 1")
-		e.Replace("a.py", "# %% Local", "\n# %% Renamed")
-		awaitLenses(t, e, 6, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
+	// A cell that has been edited since its run is stale, until its text is again as it was.
+	e.Replace("a.py", "let x 1", "let x 2")
+	awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s · stale`)
+	if got := hintsOf(t, e, 5, 5); !regexp.MustCompile(`^5\.10 ✓ [\d.]+ m?s · stale$`).MatchString(got) {
+		t.Errorf("hints %q", got)
+	}
+	e.Replace("a.py", "let x 2", "let x 1")
+	e.Replace("a.py", "# %% Local", "\n# %% Renamed")
+	awaitLenses(t, e, 6, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
 
-		e.Mark()
-		e.Command("dip.clear", lsptest.Object{"uri": e.URI("a.py")}, nil)
-		e.Await("a refresh of lenses", lsptest.Method("workspace/codeLens/refresh"))
-		e.Await("a refresh of hints", lsptest.Method("workspace/inlayHint/refresh"))
-		awaitLenses(t, e, 6, runLenses+` \| Run above`)
-		if got := hintsOf(t, e, 0, 9); got != "" {
-			t.Errorf("hints %q", got)
-		}
-	})
+	e.Mark()
+	e.Command("dip.clear", lsptest.Object{"uri": e.URI("a.py")}, nil)
+	e.Await("a refresh of lenses", lsptest.Method("workspace/codeLens/refresh"))
+	e.Await("a refresh of hints", lsptest.Method("workspace/inlayHint/refresh"))
+	awaitLenses(t, e, 6, runLenses+` \| Run above`)
+	if got := hintsOf(t, e, 0, 9); got != "" {
+		t.Errorf("hints %q", got)
+	}
 }
 
 // hintsOf asks for the hints of lines, and writes each as place, label and (tooltip).
@@ -237,99 +235,91 @@ func hintsOf(t *testing.T, e *lsptest.Editor, first, last int) string {
 // and texts are replaced ("edits: old → new; old → new").
 func TestHints(t *testing.T) {
 	duration := regexp.MustCompile(`[\d.]+ m?s\b`)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		lsptest.Files(t, "testdata/hints/*.txtar", func(t *testing.T, m *lsptest.Marked) {
-			e := openMarked(t, m, lsptest.Options{Server: server})
-			for _, edit := range strings.Split(m.Value("edits"), "; ") {
-				if old, text, ok := strings.Cut(edit, " → "); ok {
-					e.Replace("a.py", old, text)
-				}
+	lsptest.Files(t, "testdata/hints/*.txtar", func(t *testing.T, m *lsptest.Marked) {
+		e := openMarked(t, m, lsptest.Options{Server: faked(t, fakerank.NewHost(fakerank.Config{}))})
+		for _, edit := range strings.Split(m.Value("edits"), "; ") {
+			if old, text, ok := strings.Cut(edit, " → "); ok {
+				e.Replace("a.py", old, text)
 			}
-			var want []string
-			for _, mark := range m.Kinds("hint") {
-				want = append(want, place(mark.Range.End)+" "+mark.Args[0])
-			}
-			if got := duration.ReplaceAllString(hintsOf(t, e, 0, 1000), "TIME"); got != strings.Join(want, "\n") {
-				t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
-			}
-		})
+		}
+		var want []string
+		for _, mark := range m.Kinds("hint") {
+			want = append(want, place(mark.Range.End)+" "+mark.Args[0])
+		}
+		if got := duration.ReplaceAllString(hintsOf(t, e, 0, 1000), "TIME"); got != strings.Join(want, "\n") {
+			t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+		}
 	})
 }
 
 // A lens means its cell, wherever that is when it is clicked, and a line's lens means that text.
 func TestLensesOfMovedCells(t *testing.T) {
-	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
-		e.Open("a.py", "# %% First\nx = 'here'\n# %% Second\n# %dipush x\n# %% Third\nprint(f'seen {x}')\n")
-		var unresolved []codeLens
-		must(t, e.Call("textDocument/codeLens", inDocument(e, "a.py"), &unresolved))
-		list := lensesOf(t, e, "a.py")
-		third := list[len(list)-4]
-		line := titled(t, list, "Run this line")
+	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", "# %% First\nlet x here\n# %% Second\n# %dipush x\n# %% Third target=\"remote\"\nvars\n")
+	var unresolved []codeLens
+	must(t, e.Call("textDocument/codeLens", inDocument(e, "a.py"), &unresolved))
+	list := lensesOf(t, e, "a.py")
+	third := list[len(list)-4]
+	line := titled(t, list, "Run this line")
 
-		e.Edit("a.py", lsptest.Edit{Text: "# %%\n1/0\n"})
-		if err := e.TryCommand("dip.runLine", line.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "no magic in line 4") {
-			t.Error(err)
-		}
-		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
-		var reply struct{ Run string }
-		click(t, e, titled(t, lensesOf(t, e, "a.py"), "Run this line"), &reply)
-		finished(e, reply.Run, "ok")
-		click(t, e, third, &reply)
-		e.Await("what was pushed", lsptest.Has("run", reply.Run), lsptest.Contains("text", "seen here"))
-		finished(e, reply.Run, "ok")
+	e.Edit("a.py", lsptest.Edit{Text: "# %%\nnowhere\n"})
+	if err := e.TryCommand("dip.runLine", line.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "no magic in line 4") {
+		t.Error(err)
+	}
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2}), "ok")
+	var reply struct{ Run string }
+	click(t, e, titled(t, lensesOf(t, e, "a.py"), "Run this line"), &reply)
+	finished(e, reply.Run, "ok")
+	click(t, e, third, &reply)
+	e.Await("what was pushed", lsptest.Has("run", reply.Run), lsptest.Contains("text", "x"))
+	finished(e, reply.Run, "ok")
 
-		e.Replace("a.py", "# %dipush x", "# %dipush y")
-		moved := lsptest.Object{"uri": e.URI("a.py"), "position": lsptest.Position{Line: 5}, "text": "%dipush x"}
-		if err := e.TryCommand("dip.runLine", moved, nil); err == nil || !strings.Contains(err.Error(), "line 6 says %dipush y now") {
-			t.Error(err)
+	e.Replace("a.py", "# %dipush x", "# %dipush y")
+	moved := lsptest.Object{"uri": e.URI("a.py"), "position": lsptest.Position{Line: 5}, "text": "%dipush x"}
+	if err := e.TryCommand("dip.runLine", moved, nil); err == nil || !strings.Contains(err.Error(), "line 6 says %dipush y now") {
+		t.Error(err)
+	}
+	e.SetText("a.py", "")
+	for i, lens := range unresolved {
+		var refused *lsptest.Error
+		if err := e.Call("codeLens/resolve", lens, nil); !errors.As(err, &refused) || refused.Code != contentModified {
+			t.Errorf("%s: %v", unresolved[i].Data, err)
 		}
-		e.SetText("a.py", "")
-		for i, lens := range unresolved {
-			var refused *lsptest.Error
-			if err := e.Call("codeLens/resolve", lens, nil); !errors.As(err, &refused) || refused.Code != contentModified {
-				t.Errorf("%s: %v", unresolved[i].Data, err)
-			}
-		}
-		if err := e.TryCommand("dip.runCell", third.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "not there any more") {
-			t.Error(err)
-		}
-	})
+	}
+	if err := e.TryCommand("dip.runCell", third.Command.Arguments[0], nil); err == nil || !strings.Contains(err.Error(), "not there any more") {
+		t.Error(err)
+	}
 }
 
 // The client is asked to look again only when there is something else to see, and only if it supports that.
 func TestRefreshOfLenses(t *testing.T) {
-	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		refreshes := func(e *lsptest.Editor) int {
-			return len(e.Messages(lsptest.Method("workspace/codeLens/refresh"))) + len(e.Messages(lsptest.Method("workspace/inlayHint/refresh")))
+	refreshes := func(e *lsptest.Editor) int {
+		return len(e.Messages(lsptest.Method("workspace/codeLens/refresh"))) + len(e.Messages(lsptest.Method("workspace/inlayHint/refresh")))
+	}
+	t.Run("not supported", func(t *testing.T) {
+		e, _ := startFaked(t, lsptest.Options{Init: events, Capabilities: lsptest.Object{"workspace": lsptest.Object{
+			"codeLens": nil, "inlayHint": lsptest.Object{"refreshSupport": false},
+		}}})
+		e.Open("a.py", "# %%\nlet x 1\n")
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		if n := refreshes(e); n > 0 {
+			t.Errorf("%d refreshes", n)
 		}
-		t.Run("not supported", func(t *testing.T) {
-			e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Capabilities: lsptest.Object{"workspace": lsptest.Object{
-				"codeLens": nil, "inlayHint": lsptest.Object{"refreshSupport": false},
-			}}})
-			e.Open("a.py", "# %%\nx = 1\n")
-			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-			if n := refreshes(e); n > 0 {
-				t.Errorf("%d refreshes", n)
-			}
-		})
-		t.Run("output", func(t *testing.T) {
-			e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
-			e.Open("a.py", "# %%\nfor i in range(30): print(i, flush=True); __import__('time').sleep(0.02)\n")
-			finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
-			if n := refreshes(e); n > 2*4 { // queued, starting, running, ended
-				t.Errorf("%d refreshes", n)
-			}
-		})
-		t.Run("settings", func(t *testing.T) {
-			e := lsptest.Start(t, lsptest.Options{Server: server, Settings: lsptest.Object{}})
-			e.Open("a.py", "# %%\nx = 1\n")
-			awaitLenses(t, e, 0, runLenses)
-			e.Settings(lsptest.Object{"codeLens": []string{"runLocal"}})
-			awaitLenses(t, e, 0, "Locally")
-		})
+	})
+	t.Run("output", func(t *testing.T) {
+		e, _ := startFaked(t, lsptest.Options{Init: events})
+		e.Open("a.py", "# %%\n"+strings.Repeat("print line\n", 30))
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+		if n := refreshes(e); n > 2*4 { // queued, starting, running, ended
+			t.Errorf("%d refreshes", n)
+		}
+	})
+	t.Run("settings", func(t *testing.T) {
+		e, _ := startFaked(t, lsptest.Options{Settings: lsptest.Object{}})
+		e.Open("a.py", "# %%\nlet x 1\n")
+		awaitLenses(t, e, 0, runLenses)
+		e.Settings(lsptest.Object{"codeLens": []string{"runLocal"}})
+		awaitLenses(t, e, 0, "Locally")
 	})
 }

@@ -9,13 +9,17 @@ import (
 	"testing"
 
 	"dipls/internal/lsptest"
+	"dipls/ranks/fakerank"
 )
 
-// hold is a cell that goes on until somebody ends it.
-const hold = "# %%\nimport time\nprint('begun', flush=True)\nwhile True: time.sleep(0.05)\n"
+// hold is a cell that goes on until somebody ends it, in Python; fakedHold is one for a faked server.
+const (
+	hold      = "# %%\nimport time\nprint('begun', flush=True)\nwhile True: time.sleep(0.05)\n"
+	fakedHold = "# %%\nprint begun\nwait\n"
+)
 
 // holding starts an editor in which a cell runs.
-func holding(t *testing.T, o lsptest.Options) *lsptest.Editor {
+func holding(t *testing.T, hold string, o lsptest.Options) *lsptest.Editor {
 	t.Helper()
 	o.Init = events
 	e := lsptest.Start(t, o)
@@ -27,37 +31,41 @@ func holding(t *testing.T, o lsptest.Options) *lsptest.Editor {
 
 // However the client leaves, nothing is left of what ran: TestMain looks.
 func TestEnd(t *testing.T) {
-	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
+	test := func(t *testing.T, server lsptest.Server, hold string) {
 		t.Run("shutdown", func(t *testing.T) {
-			if err := holding(t, lsptest.Options{Server: server}).Shutdown(); err != nil {
+			if err := holding(t, hold, lsptest.Options{Server: server}).Shutdown(); err != nil {
 				t.Error(err)
 			}
 		})
 		t.Run("exit without shutdown", func(t *testing.T) {
-			e := holding(t, lsptest.Options{Server: server})
+			e := holding(t, hold, lsptest.Options{Server: server})
 			e.Notify("exit", nil)
 			wantNoShutdown(t, e.AwaitEnd())
 		})
 		t.Run("end of file", func(t *testing.T) {
-			wantNoShutdown(t, holding(t, lsptest.Options{Server: server}).Leave())
+			wantNoShutdown(t, holding(t, hold, lsptest.Options{Server: server}).Leave())
 		})
 		t.Run("death of the editor", func(t *testing.T) {
 			parent := exec.Command("sleep", "600")
 			if err := parent.Start(); err != nil {
 				t.Fatal(err)
 			}
-			e := holding(t, lsptest.Options{Server: server, ProcessID: &parent.Process.Pid})
+			e := holding(t, hold, lsptest.Options{Server: server, ProcessID: &parent.Process.Pid})
 			_ = parent.Process.Kill()
 			_ = parent.Wait()
 			wantNoShutdown(t, e.AwaitEnd())
 		})
 		t.Run("a client that does not read", func(t *testing.T) {
-			e := holding(t, lsptest.Options{Server: server})
+			e := holding(t, hold, lsptest.Options{Server: server})
 			e.StopReading()
 			e.Notify("exit", nil)
 			wantNoShutdown(t, e.AwaitEnd())
 		})
+	}
+	t.Run("in process", func(t *testing.T) { test(t, faked(t, fakerank.NewHost(fakerank.Config{})), fakedHold) })
+	t.Run("program", func(t *testing.T) {
+		needPython(t)
+		test(t, program(t), hold)
 	})
 }
 
@@ -148,23 +156,20 @@ func TestWithoutCommand(t *testing.T) {
 
 // Documents of a workspace folder share a local namespace; one outside of all folders has that of its directory.
 func TestWorkspaces(t *testing.T) {
-	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events})
-		e.Open("a.py", "# %%\nx = 41\n")
-		e.Open("sub/b.py", "# %%\nprint(x + 1)\n")
-		e.Open("../elsewhere/c.py", "# %%\nprint('x' in globals())\n")
-		for _, dir := range []string{"/sub", "/../elsewhere"} {
-			if err := os.MkdirAll(e.Folder+dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
+	e, _ := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nlet x 41\n")
+	e.Open("sub/b.py", "# %%\nbound\n")
+	e.Open("../elsewhere/c.py", "# %%\nbound\n")
+	for _, dir := range []string{"/sub", "/../elsewhere"} {
+		if err := os.MkdirAll(e.Folder+dir, 0o700); err != nil {
+			t.Fatal(err)
 		}
-		for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "42"}, {"../elsewhere/c.py", "False"}} {
-			run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(step.name), "cell": 1})
-			if step.want != "" {
-				e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Contains("text", step.want))
-			}
-			e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"), lsptest.Has("status", "ok"))
+	}
+	for _, step := range []struct{ name, want string }{{"a.py", ""}, {"sub/b.py", "[x]"}, {"../elsewhere/c.py", "[]"}} {
+		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI(step.name), "cell": 1})
+		if step.want != "" {
+			e.Await(fmt.Sprintf("%q", step.want), lsptest.Has("run", run), lsptest.Contains("text", step.want))
 		}
-	})
+		e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"), lsptest.Has("status", "ok"))
+	}
 }

@@ -124,78 +124,77 @@ sa
 // Hover and completion know what the namespace of the cell holds: the local one's, or the ranks'.
 func TestLookups(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Encodings: utf32, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
-		e.Open("a.py", lookedAt)
-		if got := hovered(t, e, "a.py", "print(grö|ße, "); got != "" {
-			t.Errorf("before anything has run: %s", got)
-		}
-		ran(e, "a.py", 1, 2)
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Encodings: utf32, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
+	e.Open("a.py", lookedAt)
+	if got := hovered(t, e, "a.py", "print(grö|ße, "); got != "" {
+		t.Errorf("before anything has run: %s", got)
+	}
+	ran(e, "a.py", 1, 2)
 
-		const list = "**`größe`** `list` · length 2\n\n```text\n[1, 2]\n```"
-		equal(t, "a variable", hovered(t, e, "a.py", "print(grö|ße, "), list)
-		equal(t, "its end", hovered(t, e, "a.py", "print(größe|, "), list)
-		equal(t, "in an f-string", hovered(t, e, "a.py", "{grö|ße}"), list)
-		for _, nowhere := range []string{`"grö|ße", net`, "  # grö|ße", "\n# grö|ße\n", "# %% Lo|cal"} {
-			if got := hovered(t, e, "a.py", nowhere); got != "" {
-				t.Errorf("%s: %s", nowhere, got)
-			}
+	const list = "**`größe`** `list` · length 2\n\n```text\n[1, 2]\n```"
+	equal(t, "a variable", hovered(t, e, "a.py", "print(grö|ße, "), list)
+	equal(t, "its end", hovered(t, e, "a.py", "print(größe|, "), list)
+	equal(t, "in an f-string", hovered(t, e, "a.py", "{grö|ße}"), list)
+	for _, nowhere := range []string{`"grö|ße", net`, "  # grö|ße", "\n# grö|ße\n", "# %% Lo|cal"} {
+		if got := hovered(t, e, "a.py", nowhere); got != "" {
+			t.Errorf("%s: %s", nowhere, got)
 		}
-		if got := hovered(t, e, "a.py", "prin|t(größe,"); !strings.HasPrefix(got, "**`print(") {
-			t.Errorf("a function of Python's: %s", got)
-		}
-		equal(t, "an attribute", hovered(t, e, "a.py", "net.lay|ers, f"), "**`net.layers`** `dict` · length 2\n\n```text\n{'first': 1, 'last': 2}\n```")
-		equal(t, "a function", hovered(t, e, "a.py", "sca|le(1"), "**`scale(x, factor=2)`** function\n\n```text\nScales x.\n```")
+	}
+	if got := hovered(t, e, "a.py", "prin|t(größe,"); !strings.HasPrefix(got, "**`print(") {
+		t.Errorf("a function of Python's: %s", got)
+	}
+	equal(t, "an attribute", hovered(t, e, "a.py", "net.lay|ers, f"), "**`net.layers`** `dict` · length 2\n\n```text\n{'first': 1, 'last': 2}\n```")
+	equal(t, "a function", hovered(t, e, "a.py", "sca|le(1"), "**`scale(x, factor=2)`** function\n\n```text\nScales x.\n```")
 
-		equal(t, "on ranks, different", hovered(t, e, "a.py", "print(ra|nk,"), "**`rank`** `int` — ranks 0-2\n\n```text\nrank 0: 0\nrank 1: 1\nrank 2: 2\n```")
-		equal(t, "on ranks, the same", hovered(t, e, "a.py", "sa|me, some"), "**`same`** `str` · length 3 — ranks 0-2\n\n```text\n'all'\n```")
-		equal(t, "on some ranks", hovered(t, e, "a.py", "so|me)"),
-			"**`some`** `list` · length 1 — ranks 0-1\n\n```text\nrank 0: [0]\nrank 1: [1]\n```\n\nnot defined: rank 2")
+	equal(t, "on ranks, different", hovered(t, e, "a.py", "print(ra|nk,"), "**`rank`** `int` — ranks 0-2\n\n```text\nrank 0: 0\nrank 1: 1\nrank 2: 2\n```")
+	equal(t, "on ranks, the same", hovered(t, e, "a.py", "sa|me, some"), "**`same`** `str` · length 3 — ranks 0-2\n\n```text\n'all'\n```")
+	equal(t, "on some ranks", hovered(t, e, "a.py", "so|me)"),
+		"**`some`** `list` · length 1 — ranks 0-1\n\n```text\nrank 0: [0]\nrank 1: [1]\n```\n\nnot defined: rank 2")
 
-		equal(t, "arguments", fmt.Sprint(completed(t, e, "a.py", "scale(1, fac|\n")), "[scale(1, factor=]")
-		equal(t, "attributes", fmt.Sprint(completed(t, e, "a.py", "\nnet.lay|\nnet")), "[net.layers]")
-		equal(t, "keys", fmt.Sprint(completed(t, e, "a.py", "net.layers[\"f|")), `[net.layers["first]`)
-		equal(t, "in a string", fmt.Sprint(completed(t, e, "a.py", "\"net.lay|\n")), "[]")
-		equal(t, "on ranks", fmt.Sprint(completed(t, e, "a.py", "\nsa|\n#")), "[same]")
-		equal(t, "in a magic's arguments", hovered(t, e, "a.py", "dipush grö|ße"), list)
-		equal(t, "in a magic of the ranks", fmt.Sprint(completed(t, e, "a.py", "%px ran|\n")), "[%px range %px rank]")
-		equal(t, "in a text", fmt.Sprint(completed(t, e, "a.py", "markdown]\n# gr|öße")), "[]")
+	equal(t, "arguments", fmt.Sprint(completed(t, e, "a.py", "scale(1, fac|\n")), "[scale(1, factor=]")
+	equal(t, "attributes", fmt.Sprint(completed(t, e, "a.py", "\nnet.lay|\nnet")), "[net.layers]")
+	equal(t, "keys", fmt.Sprint(completed(t, e, "a.py", "net.layers[\"f|")), `[net.layers["first]`)
+	equal(t, "in a string", fmt.Sprint(completed(t, e, "a.py", "\"net.lay|\n")), "[]")
+	equal(t, "on ranks", fmt.Sprint(completed(t, e, "a.py", "\nsa|\n#")), "[same]")
+	equal(t, "in a magic's arguments", hovered(t, e, "a.py", "dipush grö|ße"), list)
+	equal(t, "in a magic of the ranks", fmt.Sprint(completed(t, e, "a.py", "%px ran|\n")), "[%px range %px rank]")
+	equal(t, "in a text", fmt.Sprint(completed(t, e, "a.py", "markdown]\n# gr|öße")), "[]")
 
-		items := itemsAt(t, e, "a.py", "\nnet.lay|\nnet")
-		var item completionItem
-		if err := e.Call("completionItem/resolve", lsptest.Object{"label": items[0].Label, "data": items[0].Data}, &item); err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "the item's documentation", item.Documentation.Value, "**`net.layers`** `dict` · length 2\n\n```text\n{'first': 1, 'last': 2}\n```")
+	items := itemsAt(t, e, "a.py", "\nnet.lay|\nnet")
+	var item completionItem
+	if err := e.Call("completionItem/resolve", lsptest.Object{"label": items[0].Label, "data": items[0].Data}, &item); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the item's documentation", item.Documentation.Value, "**`net.layers`** `dict` · length 2\n\n```text\n{'first': 1, 'last': 2}\n```")
 
-		var reply struct {
-			Variables []struct {
-				Name   string
-				Values []map[string]any
-			}
+	var reply struct {
+		Variables []struct {
+			Name   string
+			Values []map[string]any
 		}
-		e.Command("dip.variables", nil, &reply)
-		var lines []string
-		for _, v := range reply.Variables {
-			for _, value := range v.Values {
-				lines = append(lines, fmt.Sprint(v.Name, " ", value["local"], " ", value["ranks"], " ", value["type"], " ", value["text"]))
-			}
+	}
+	e.Command("dip.variables", nil, &reply)
+	var lines []string
+	for _, v := range reply.Variables {
+		for _, value := range v.Values {
+			lines = append(lines, fmt.Sprint(v.Name, " ", value["local"], " ", value["ranks"], " ", value["type"], " ", value["text"]))
 		}
-		slices.Sort(lines)
-		for _, want := range []string{"größe true <nil> list [1, 2]", "rank <nil> 2 int 2", "same <nil> 0-2 str 'all'", "some <nil> 0 list [0]"} {
-			if !slices.Contains(lines, want) {
-				t.Errorf("no %q in %s", want, strings.Join(lines, "\n"))
-			}
+	}
+	slices.Sort(lines)
+	for _, want := range []string{"größe true <nil> list [1, 2]", "rank <nil> 2 int 2", "same <nil> 0-2 str 'all'", "some <nil> 0 list [0]"} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no %q in %s", want, strings.Join(lines, "\n"))
 		}
-		reply.Variables = nil
-		e.Command("dip.variables", lsptest.Object{"rank": 2}, &reply)
-		if len(reply.Variables) != 3 { // os, rank, same
-			t.Errorf("%+v", reply)
-		}
-		if err := e.TryCommand("dip.variables", lsptest.Object{"rank": -2}, nil); err == nil {
-			t.Error("rank -2 is none")
-		}
-	})
+	}
+	reply.Variables = nil
+	e.Command("dip.variables", lsptest.Object{"rank": 2}, &reply)
+	if len(reply.Variables) != 3 { // os, rank, same
+		t.Errorf("%+v", reply)
+	}
+	if err := e.TryCommand("dip.variables", lsptest.Object{"rank": -2}, nil); err == nil {
+		t.Error("rank -2 is none")
+	}
 }
 
 // A busy process is not asked, and the answer says so at once. A hover never delays a cell.

@@ -28,6 +28,9 @@ import (
 // testTimeout is for what should take no time at all.
 const testTimeout = time.Minute
 
+// quick is how long processes are asked to end that are known to refuse, or to answer at once.
+const quick = 100 * time.Millisecond
+
 func TestMain(m *testing.M) {
 	if cache, err := exec.Command("go", "env", "GOCACHE").Output(); err == nil { // which would move with the user's caches
 		os.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
@@ -70,7 +73,10 @@ func startFaked(t testing.TB, o lsptest.Options) (*lsptest.Editor, *fakerank.Hos
 
 // faked is a server in the process of the test, whose sessions need neither Python nor processes: cells are written in the language of [fakerank].
 func faked(t testing.TB, m *fakerank.Host) lsptest.Server {
-	return inProcess(t, func(o *session.Options) { o.Host = m })
+	return inProcess(t, func(o *session.Options) {
+		o.Host = m
+		o.Ladder.Ask, o.Ladder.Interrupt, o.Ladder.Terminate, o.Ladder.Kill = quick, quick, quick, testTimeout
+	})
 }
 
 // inProcess is a server in the process of the test, with sessions of its own.

@@ -11,7 +11,7 @@ import (
 func TestFolded(t *testing.T) {
 	needPython(t)
 	e := lsptest.Start(t, lsptest.Options{
-		Server: inProcess(t), Init: lsptest.Object{"events": true, "folded": true}, Settings: lsptest.Object{"ranks": 2, "app": "none", "prewarm": false},
+		Server: program(t), Init: lsptest.Object{"events": true, "folded": true}, Settings: lsptest.Object{"ranks": 2, "app": "none", "prewarm": false},
 	})
 	e.Open("a.py", `# %% Greet
 # %%dip --see all

@@ -18,9 +18,8 @@ var choose = lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message
 
 // When changed settings need a restart, the user is told, and can choose it there.
 func TestChangedSettings(t *testing.T) {
-	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Answers: choose, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
-	e.Open("a.py", "# %%\nx = 1\n# %%dip\nimport os; print('of ' + os.environ['WORLD_SIZE'])\n# %%\nprint('x' in globals())\n")
+	e, _ := startFaked(t, lsptest.Options{Init: events, Answers: choose, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", "# %%\nlet x 1\n# %%dip\nenv WORLD_SIZE\n# %%\nbound\n")
 	prints := func(cell int, want string) {
 		t.Helper()
 		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell})
@@ -35,12 +34,12 @@ func TestChangedSettings(t *testing.T) {
 
 	// There is no pool yet, so the next one is as the settings say.
 	e.Settings(lsptest.Object{"ranks": 1, "app": "none"})
-	prints(2, "of 1")
+	prints(2, "1")
 	e.Settings(lsptest.Object{"ranks": 3, "app": "none"})
 	question("dip.ranks has changed: it counts for the next pool.")
 	e.Await("a new pool", lsptest.Has("event", "log"), lsptest.Contains("text", "pool of 3 ranks"))
-	prints(2, "of 3")
-	prints(3, "True")
+	prints(2, "3")
+	prints(3, "[x]")
 	if asked := e.Messages(lsptest.Method("window/showMessageRequest")); len(asked) != 1 {
 		t.Errorf("asked %v", asked)
 	}
@@ -49,8 +48,8 @@ func TestChangedSettings(t *testing.T) {
 	e.Settings(lsptest.Object{"ranks": 2, "app": "none", "preload": []string{"json"}})
 	question("dip.preload, dip.ranks have changed: they count when Python is started anew. All variables are lost then.")
 	e.Await("the end of Python", lsptest.Has("event", "log"), lsptest.Contains("text", "Python has ended"))
-	prints(3, "False")
-	prints(2, "of 2")
+	prints(3, "[]")
+	prints(2, "2")
 
 	e.Command("dip.restart", nil, nil)
 	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
@@ -231,29 +230,28 @@ func TestPrewarm(t *testing.T) {
 // Once the user trusts the folder, cells run, and Python starts for the documents that are open.
 func TestTrusted(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{
-			Server: server, Init: lsptest.Object{"events": true, "trusted": false}, Settings: lsptest.Object{"preload": []string{"marker"}, "ranks": 2, "app": "none"},
-		})
-		if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		e.Open("a.py", "# %%dip\nx = 1\n")
-		if err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil); err == nil {
-			t.Error("it runs")
-		}
-		for _, params := range []any{lsptest.Object{"trusted": false}, lsptest.Object{"trusted": true}, []any{false}} {
-			e.Mark()
-			e.Notify("dip/trusted", params)
-			e.Await("a refusal", lsptest.Method("window/logMessage"), lsptest.Contains("message", "takes no parameters"))
-		}
-		if err := e.TryCommand("dip.gpus", nil, nil); err == nil || !strings.Contains(err.Error(), "not trusted") {
-			t.Error(err)
-		}
-		e.Notify("dip/trusted", nil)
-		exists(t, e.Folder+"/imported")
-		runCell(e, 1, "ok")
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{
+		Server: server, Init: lsptest.Object{"events": true, "trusted": false}, Settings: lsptest.Object{"preload": []string{"marker"}, "ranks": 2, "app": "none"},
 	})
+	if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.Open("a.py", "# %%dip\nx = 1\n")
+	if err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil); err == nil {
+		t.Error("it runs")
+	}
+	for _, params := range []any{lsptest.Object{"trusted": false}, lsptest.Object{"trusted": true}, []any{false}} {
+		e.Mark()
+		e.Notify("dip/trusted", params)
+		e.Await("a refusal", lsptest.Method("window/logMessage"), lsptest.Contains("message", "takes no parameters"))
+	}
+	if err := e.TryCommand("dip.gpus", nil, nil); err == nil || !strings.Contains(err.Error(), "not trusted") {
+		t.Error(err)
+	}
+	e.Notify("dip/trusted", nil)
+	exists(t, e.Folder+"/imported")
+	runCell(e, 1, "ok")
 }
 
 // Nothing of a folder that is not trusted is ever run, whatever is opened and asked for.

@@ -36,85 +36,83 @@ func shown(t *testing.T, e *lsptest.Editor, args lsptest.Object) string {
 // What a run has printed can be read as text, also while it goes on, and later from another session.
 func TestShowOutput(t *testing.T) {
 	needPython(t)
-	everyServer(t, func(t *testing.T, server lsptest.Server) {
-		e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
-		e.Open("a.py", unindent(`
-			# %%dip --quiet
-			import os, sys
-			rank = int(os.environ["RANK"])
-			print("\x1b[31mhällo\x1b[0m")
-			print("rank", rank)
-			sys.stderr.write("\r 50%\r100%\n")
-			foobar
-			# %%
-			import time
-			print("going on, without a line's ", end="end", flush=True)
-			while True: time.sleep(0.05)
-			# %%
-			x = 1
-		`))
-		cell := func(i int) string { return e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": i}) }
-		run := cell(1)
-		finished(e, run, "error")
-		all := shown(t, e, lsptest.Object{"run": run})
-		for _, want := range []string{"[0-1] hällo\n", "[0] rank 0\n", "[1] rank 1\n", "[0-1] 100%\n", "[0-1] NameError: name 'foobar' is not defined\n"} {
-			if !strings.Contains(all, want) {
-				t.Errorf("there is no %q in\n%s", want, all)
-			}
+	server := program(t)
+	e := lsptest.Start(t, lsptest.Options{Server: server, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", unindent(`
+		# %%dip --quiet
+		import os, sys
+		rank = int(os.environ["RANK"])
+		print("\x1b[31mhällo\x1b[0m")
+		print("rank", rank)
+		sys.stderr.write("\r 50%\r100%\n")
+		foobar
+		# %%
+		import time
+		print("going on, without a line's ", end="end", flush=True)
+		while True: time.sleep(0.05)
+		# %%
+		x = 1
+	`))
+	cell := func(i int) string { return e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": i}) }
+	run := cell(1)
+	finished(e, run, "error")
+	all := shown(t, e, lsptest.Object{"run": run})
+	for _, want := range []string{"[0-1] hällo\n", "[0] rank 0\n", "[1] rank 1\n", "[0-1] 100%\n", "[0-1] NameError: name 'foobar' is not defined\n"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("there is no %q in\n%s", want, all)
 		}
-		if strings.ContainsAny(all, "\x1b\r") || strings.Contains(all, "] 50%") {
-			t.Errorf("%q", all)
-		}
-		one := shown(t, e, lsptest.Object{"run": run, "rank": 1})
-		if !strings.HasPrefix(one, "hällo\nrank 1\n100%\n") || !strings.HasSuffix(one, "NameError: name 'foobar' is not defined\n") {
-			t.Errorf("%q", one)
-		}
+	}
+	if strings.ContainsAny(all, "\x1b\r") || strings.Contains(all, "] 50%") {
+		t.Errorf("%q", all)
+	}
+	one := shown(t, e, lsptest.Object{"run": run, "rank": 1})
+	if !strings.HasPrefix(one, "hällo\nrank 1\n100%\n") || !strings.HasSuffix(one, "NameError: name 'foobar' is not defined\n") {
+		t.Errorf("%q", one)
+	}
 
-		going := cell(2)
-		e.Await("output", lsptest.Has("run", going), lsptest.Contains("text", "end"))
-		waits := cell(3)
-		if got := shown(t, e, lsptest.Object{"run": going}); got != "going on, without a line's end\n" {
-			t.Errorf("%q", got)
+	going := cell(2)
+	e.Await("output", lsptest.Has("run", going), lsptest.Contains("text", "end"))
+	waits := cell(3)
+	if got := shown(t, e, lsptest.Object{"run": going}); got != "going on, without a line's end\n" {
+		t.Errorf("%q", got)
+	}
+	for args, want := range map[*lsptest.Object]string{
+		{"run": waits}:            "has not begun",
+		{"run": "abcdef-9"}:       "there is no run abcdef-9",
+		{"run": "*"}:              "there is no run *",
+		{}:                        "which run?",
+		{"run": run, "rank": "x"}: "rank: want integer",
+		{"run": run, "rank": -1}:  "there is no rank -1",
+		{"run": run, "rank": 2}:   "rank 2 has no part in the run",
+	} {
+		if err := e.TryCommand("dip.showOutput", *args, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %s", *args, err, want)
 		}
-		for args, want := range map[*lsptest.Object]string{
-			{"run": waits}:            "has not begun",
-			{"run": "abcdef-9"}:       "there is no run abcdef-9",
-			{"run": "*"}:              "there is no run *",
-			{}:                        "which run?",
-			{"run": run, "rank": "x"}: "rank: want integer",
-			{"run": run, "rank": -1}:  "there is no rank -1",
-			{"run": run, "rank": 2}:   "rank 2 has no part in the run",
-		} {
-			if err := e.TryCommand("dip.showOutput", *args, nil); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%v: %v, want %s", *args, err, want)
-			}
-		}
-		e.Command("dip.interrupt", nil, nil)
-		finished(e, going, "interrupted")
-		silent := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3})
-		finished(e, silent, "ok")
-		if err := e.TryCommand("dip.showOutput", lsptest.Object{"run": silent}, nil); err == nil || !strings.Contains(err.Error(), "has put out nothing") {
-			t.Errorf("of a run that printed nothing: %v", err)
-		}
+	}
+	e.Command("dip.interrupt", nil, nil)
+	finished(e, going, "interrupted")
+	silent := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3})
+	finished(e, silent, "ok")
+	if err := e.TryCommand("dip.showOutput", lsptest.Object{"run": silent}, nil); err == nil || !strings.Contains(err.Error(), "has put out nothing") {
+		t.Errorf("of a run that printed nothing: %v", err)
+	}
 
-		later := lsptest.Start(t, lsptest.Options{Server: server})
-		if got := shown(t, later, lsptest.Object{"run": run}); got != all {
-			t.Errorf("%q, want %q", got, all)
-		}
-		files, _ := filepath.Glob(os.Getenv("XDG_STATE_HOME") + "/dipls/runs/*-" + run + "/*.new")
-		if len(files) > 0 {
-			t.Errorf("left: %v", files)
-		}
-	})
+	later := lsptest.Start(t, lsptest.Options{Server: server})
+	if got := shown(t, later, lsptest.Object{"run": run}); got != all {
+		t.Errorf("%q, want %q", got, all)
+	}
+	files, _ := filepath.Glob(os.Getenv("XDG_STATE_HOME") + "/dipls/runs/*-" + run + "/*.new")
+	if len(files) > 0 {
+		t.Errorf("left: %v", files)
+	}
 }
 
 // When an event client asks about an event that it was sent, the server knows of it, however slowly events are entered.
 func TestEventsAreKnown(t *testing.T) {
-	needPython(t)
 	lsp.SlowEvents.Store(int64(20 * time.Millisecond))
 	t.Cleanup(func() { lsp.SlowEvents.Store(0) })
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
-	e.Open("a.py", "# %%\nprint('hello')\n")
+	e, _ := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint hello\n")
 	for range 3 {
 		e.Mark()
 		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
@@ -132,7 +130,6 @@ func TestEventsAreKnown(t *testing.T) {
 
 // A client that cannot open a file, or does not, says where it is.
 func TestShowOutputElsewhere(t *testing.T) {
-	needPython(t)
 	for _, test := range []struct {
 		name    string
 		options lsptest.Options
@@ -143,9 +140,9 @@ func TestShowOutputElsewhere(t *testing.T) {
 			"the editor did not open"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.options.Server, test.options.Init = inProcess(t), events
-			e := lsptest.Start(t, test.options)
-			e.Open("a.py", "# %%\nprint(1)\n")
+			test.options.Init = events
+			e, _ := startFaked(t, test.options)
+			e.Open("a.py", "# %%\nprint 1\n")
 			run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 			finished(e, run, "ok")
 			var reply struct{ Path string }

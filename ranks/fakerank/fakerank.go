@@ -22,7 +22,7 @@
 //	gate NAME             until the test opens that gate: see [Host.Open]; or until interrupted
 //	hold NAME             likewise, but interrupts are acknowledged and change nothing
 //	on RANKS COMMAND      the command, if it is one of these ranks; "local" is the local namespace
-//	draw TEXT             write TEXT, a string as Go has it, such as "\r 50%", to standard error
+//	draw TEXT             write TEXT, a string as Go has it, such as "\r 50%"
 //	let NAME TEXT         bind a variable, a string, which lookups then find
 //	stuck                 for ever: interrupts are acknowledged and change nothing
 //	mute                  answer nothing any more
@@ -45,9 +45,12 @@
 //	malformed             a message that is not a Jupyter message
 //	again TEXT            a stream message that repeats the bytes of the one before and adds TEXT
 //	vars                  print the names of the variables that were pushed
+//	bound                 print the names of all variables, such as [x y]
 //	held                  print how many payloads have not been released, and how many variables wait for push_commit
 //	ask JSON              send a command_request, print the command_reply to it, and send command_end; if interrupted, send command_end
 //	                      and go on waiting
+//
+// Two of the magics are commands, too: %dipush with names, and %makedip alone.
 //
 // A command that fails does so in its line of the file. Lookups are answered from the variables that were bound or pushed.
 //

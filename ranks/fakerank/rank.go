@@ -532,7 +532,7 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		if err != nil {
 			panic(err)
 		}
-		r.print(m, "stderr", []byte(text))
+		r.print(m, "stdout", []byte(text))
 	case "let":
 		name, value, _ := strings.Cut(arg, " ")
 		r.mu.Lock()
@@ -622,6 +622,14 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		names := strings.Join(r.pushed, " ")
 		r.mu.Unlock()
 		r.print(m, "stdout", []byte(names+"\n"))
+	case "bound":
+		r.mu.Lock()
+		names := make([]string, 0, len(r.bound))
+		for _, v := range r.bound {
+			names = append(names, v.Name)
+		}
+		r.mu.Unlock()
+		r.print(m, "stdout", fmt.Appendln(nil, names))
 	case "held":
 		r.mu.Lock()
 		held, waiting := len(r.held), len(r.waiting)
@@ -629,6 +637,10 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		r.print(m, "stdout", fmt.Appendln(nil, held, waiting))
 	case "ask":
 		return r.ask(m, arg)
+	case "%dipush":
+		return r.transfer(m, count, &wire.Transfer{Names: strings.Fields(arg), Ranks: "all"})
+	case "%makedip":
+		return r.makePool(m, count)
 	default:
 		return &pyError{"NameError", "name '" + verb + "' is not defined"}
 	}

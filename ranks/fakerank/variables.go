@@ -152,6 +152,20 @@ func (r *rank) transfer(m *wire.Message, number int, t *wire.Transfer) *pyError 
 	return failed
 }
 
+// makePool gives the command that makes a pool, and prints what was done.
+func (r *rank) makePool(m *wire.Message, number int) *pyError {
+	reply, failed := r.command(m, fmt.Sprintf(`{"id":%d,"command":"make"}`, number))
+	var made wire.MakeCommandReply
+	switch {
+	case json.Unmarshal(reply, &made) != nil:
+	case made.Status.Status == "error":
+		return &pyError{made.EName, made.EValue}
+	default:
+		r.print(m, "stdout", []byte(made.Text+"\n"))
+	}
+	return failed
+}
+
 // command sends a command_request, and command_end when it has the reply.
 func (r *rank) command(m *wire.Message, content string) (reply []byte, failed *pyError) {
 	var c wire.Command
