@@ -170,7 +170,7 @@ func TestCommandIsConsent(t *testing.T) {
 func TestConsentIsTakenBack(t *testing.T) {
 	needPython(t)
 	folder, _ := hostile(t, false)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Folder: folder, Init: events})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Folder: folder, Init: events})
 	e.Open("a.py", "# %%\nprint('local')\n")
 	cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
 	for range 2 {
@@ -248,7 +248,7 @@ func TestOwnInterpreterThatComesLater(t *testing.T) {
 	if err := trusted().Add(folder, ""); err != nil {
 		t.Fatal(err)
 	}
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Folder: folder, Init: events})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Folder: folder, Init: events})
 	e.Open("a.py", "# %%\nprint('local')\n")
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python))
@@ -283,7 +283,7 @@ func TestClientThatTrusts(t *testing.T) {
 	needPython(t)
 	noPythonNamed(t)
 	folder, _ := hostile(t, true)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Folder: folder, Init: lsptest.Object{"events": true, "trusted": true}})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Folder: folder, Init: lsptest.Object{"events": true, "trusted": true}})
 	e.Open("a.py", "# %%\nprint('local')\n")
 	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
 	for _, method := range []string{"window/showMessage", "window/showMessageRequest"} {

@@ -307,7 +307,7 @@ func TestDiagnosticsOfSelections(t *testing.T) {
 // A collective that some ranks would never reach is only a warning: the cell runs, alone and among others, and no lens says that it cannot.
 func TestCollectiveWarnings(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events, Settings: quietly})
 	e.Open("a.py", "# %% Set up\nrank, dist = 1, __import__('types').SimpleNamespace(barrier=print)\n# %% Wait\nif rank == 0:\n    dist.barrier()\n")
 	await(t, "the warning", func() bool {
 		list := published(e, e.Messages(), "a.py")

@@ -65,7 +65,7 @@ func TestEndWhileRanksHang(t *testing.T) {
 // The client is told which runs a restart ends, and exit handlers run.
 func TestRestartTellsWhatItCutsOff(t *testing.T) {
 	needPython(t)
-	e := holdingDeaf(t, inProcess(t))
+	e := holdingDeaf(t, program(t))
 	for _, command := range []string{"dip.restartPool", "dip.killPool"} {
 		e.Command(command, nil, nil)
 		e.Await("word of the ranks", lsptest.Has("event", "log"), lsptest.Contains("text", "ranks 0-1 did not end in time, and were killed"))

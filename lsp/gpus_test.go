@@ -57,7 +57,7 @@ func TestGPUsOfTheLocalNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events})
 	e.Open("a.py", "# %%\nimport os\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'\n")
 	ran(e, "a.py", 1)
 	var reply struct{ GPUs []struct{ Name string } }

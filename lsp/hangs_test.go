@@ -354,7 +354,7 @@ func TestHangIsFreed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Capabilities: relating, Settings: lsptest.Object{
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events, Capabilities: relating, Settings: lsptest.Object{
 		"ranks": 3, "app": "torch", "diagnostics.output": "off", "hang.after": 1, "codeLens": []string{"runLocal"},
 	}})
 	e.Open("a.py", unindent(`

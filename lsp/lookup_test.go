@@ -200,7 +200,7 @@ func TestLookups(t *testing.T) {
 // A busy process is not asked, and the answer says so at once. A hover never delays a cell.
 func TestLookupsWhileBusy(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
 	e.Open("a.py", unindent(`
 		# %%
 		import time
@@ -242,7 +242,7 @@ func TestLookupsWhileBusy(t *testing.T) {
 // Tensors are described by shape, dtype and device; a client without Markdown gets plain text.
 func TestHoverTensor(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 2}, Capabilities: lsptest.Object{
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events, Settings: lsptest.Object{"ranks": 2}, Capabilities: lsptest.Object{
 		"textDocument": lsptest.Object{"hover": lsptest.Object{"contentFormat": []string{"plaintext"}}},
 	}})
 	e.Open("a.py", "# %%dip\nimport os, torch\nx = torch.arange(1000.) + int(os.environ['RANK'])\nx\n")
@@ -302,7 +302,7 @@ func TestCompleteMagics(t *testing.T) {
 // A place outside of the text has no hover and no completions, and causes no error.
 func TestLookupsAnywhere(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events})
 	const text = "x = '🚀'\r\n# %%\r\nx.\r\n\"\"\"x\r\n# %% \r\n# %%dip \r\nd[\"\r\nx"
 	e.Open("a.py", text)
 	e.Open("empty.py", "")

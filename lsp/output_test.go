@@ -42,7 +42,7 @@ func TestFailuresOnce(t *testing.T) {
 // A value of several lines begins on a line of its own, for clients that log output as for those that show it at the cell. IPython's magics in comments run.
 func TestResultOfSeveralLines(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"trusted": true}})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: lsptest.Object{"trusted": true}})
 	e.Open("a.py", "# %%\n# %env DIPLS_ROWS=a\nimport os\nclass Rows:\n    def __repr__(self): return os.environ['DIPLS_ROWS'] + ' 1\\n  2'\nRows()\n")
 	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 	e.Await("the value", lsptest.Method("window/logMessage"), lsptest.Contains("message", "Out[1]:\na 1\n  2"))

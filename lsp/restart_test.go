@@ -138,7 +138,7 @@ func TestMissingPackages(t *testing.T) {
 		return nil
 	}}
 	e := lsptest.Start(t, lsptest.Options{
-		Server: inProcess(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": bare(t)},
+		Server: program(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": bare(t)},
 	})
 	e.Open("a.py", "# %%\nprint('at last')\n")
 	agree <- false
@@ -173,7 +173,7 @@ func TestMissingPackagesAhead(t *testing.T) {
 		return nil
 	}}
 	e := lsptest.Start(t, lsptest.Options{
-		Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true}, Answers: answers, Settings: lsptest.Object{"python": python},
+		Server: program(t), Init: lsptest.Object{"events": true, "trusted": true}, Answers: answers, Settings: lsptest.Object{"python": python},
 	})
 	e.Open("a.py", "# %%\n# %%dip\nprint('never')\n")
 	exists(t, started)
@@ -207,7 +207,7 @@ func TestPrewarm(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := lsptest.Start(t, lsptest.Options{
-				Server: inProcess(t), Init: lsptest.Object{"events": true, "trusted": true},
+				Server: program(t), Init: lsptest.Object{"events": true, "trusted": true},
 				Settings: lsptest.Object{"preload": []string{"marker"}, "prewarm": test.prewarm},
 			})
 			if err := os.WriteFile(e.Folder+"/marker.py", []byte("open('imported', 'w').close()\n"), 0o600); err != nil {

@@ -88,7 +88,7 @@ func TestRunPrintsToNobody(t *testing.T) {
 // A run's journal takes no more than the setting says, and the client is told.
 func TestJournalLimit(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: lsptest.Object{"events": true, "journalLimit": "16MiB"}})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: lsptest.Object{"events": true, "journalLimit": "16MiB"}})
 	e.Open("a.py", "# %%\nfor i in range(400): print('x' * 60_000)\n")
 	var reply struct{ Run string }
 	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, &reply)

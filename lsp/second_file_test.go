@@ -13,7 +13,7 @@ import (
 func TestSecondFileOfAWorkspace(t *testing.T) {
 	needPython(t)
 	dir := t.TempDir()
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Folder: dir, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Folder: dir, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
 	for _, name := range []string{"one ü", "two"} {
 		folder := filepath.Join(dir, name)
 		if err := os.Mkdir(folder, 0o700); err != nil {

@@ -85,7 +85,7 @@ func statusOf(t *testing.T, e *lsptest.Editor, args lsptest.Object) poolStatus {
 // dip.stack says where busy processes are, and why one does not answer.
 func TestStackAndStatus(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none", "prewarm": false}})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none", "prewarm": false}})
 	e.Open("ä b.py", "# %% Wait target=\"remote\"\nimport time\ndef forever():\n    print('held', flush=True)\n    while True: time.sleep(0.05)\n"+
 		"forever()\n# %% Local\nx = 1\n")
 	uri := e.URI("ä b.py")

@@ -34,7 +34,7 @@ func TestUntitled(t *testing.T) {
 // The name of a document without a file is not a path, whatever it looks like: no such file is read or made.
 func TestUntitledIsNoPath(t *testing.T) {
 	needPython(t)
-	e := lsptest.Start(t, lsptest.Options{Server: inProcess(t), Init: events, Settings: quietly})
+	e := lsptest.Start(t, lsptest.Options{Server: program(t), Init: events, Settings: quietly})
 	for _, name := range []string{"untitled:../../a.py", "untitled:/etc/a.py", "untitled:a%00b", "untitled:%C3%A4%20%F0%9F%9A%80"} {
 		e.Open(name, "# %%\nprint(f\"a file: {'__file__' in globals()}\")\nnowhere\n")
 		run := e.Run("dip.runCell", lsptest.Object{"uri": name, "cell": 1})
