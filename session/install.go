@@ -59,9 +59,10 @@ type progress struct{ q *question }
 
 // Write implements [io.Writer].
 func (p progress) Write(b []byte) (int, error) {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		p.q.working(last)
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" {
+			p.q.working(line)
+		}
 	}
 	return len(b), nil
 }

@@ -21,7 +21,9 @@ func (r *runner) question(ctx context.Context) func(event.Event) {
 		switch {
 		case q.State == event.QuestionAsked:
 			choice := q.Choices[0]
-			if !r.flags.yes && !agrees(ctx, q.Text, os.Stdin, r.errOut) {
+			if r.flags.yes {
+				fmt.Fprintf(r.errOut, "%s%sy\n", q.Text, yesOrNo) // it says where
+			} else if !agrees(ctx, q.Text, os.Stdin, r.errOut) {
 				choice = q.Default
 			}
 			_ = r.session.Answer(ctx, q.ID, choice) // an error means that the answer is not wanted any more
@@ -31,12 +33,15 @@ func (r *runner) question(ctx context.Context) func(event.Event) {
 	}
 }
 
+// yesOrNo is what follows a question.
+const yesOrNo = " [y/N] "
+
 // agrees asks a yes or no question. Without a terminal the answer is no.
 func agrees(ctx context.Context, text string, in *os.File, errOut *screen) bool {
 	if !isTerminal(in) || !isTerminal(errOut.w) {
 		return false
 	}
-	answered := errOut.ask(text + " [y/N] ")
+	answered := errOut.ask(text + yesOrNo)
 	answer, err := readLine(ctx, in)
 	answered()
 	answer = strings.ToLower(strings.TrimSpace(answer))
