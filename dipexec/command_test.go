@@ -136,6 +136,16 @@ func TestSurvivors(t *testing.T) {
 	pool.told(t, "", "groups, pull a, groups, pull a, groups", "groups, groups, pull a", "groups, groups")
 }
 
+// Who holds variables is known as soon as a run has been told of the death, even if not everything is over then.
+func TestSurvivorsAtOnce(t *testing.T) {
+	pool := newFakePool(3)
+	pool.ranks[1].dead = &ranks.ExitError{Name: "rank 1", Exit: host.Exit{Signal: "SIGKILL"}}
+	broken := &BrokenPoolError{Ranks: pool.processes(), Err: pool.ranks[1].dead}
+	if text := broken.Error(); !strings.Contains(text, "what ranks 0,2 still hold can be pulled") {
+		t.Error(text)
+	}
+}
+
 // What a command holds is released when the process that has asked for it ends.
 func TestPayloadsOfTheDead(t *testing.T) {
 	pool := newFakePool(1)

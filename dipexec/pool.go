@@ -102,15 +102,8 @@ func ProcessesOf(pool *ranks.Pool) []Process {
 	return processes
 }
 
-// isAlive reports whether a process has not ended.
-func isAlive(p Process) bool {
-	select {
-	case <-p.Done():
-		return false
-	default:
-		return true
-	}
-}
+// isAlive reports whether a process has not ended. It does not look at Done, which may come only after runs have been told of the end.
+func isAlive(p Process) bool { return p.Err() == nil }
 
 func anyDead(procs []Process) bool {
 	return slices.ContainsFunc(procs, func(p Process) bool { return !isAlive(p) })
