@@ -307,6 +307,9 @@ func (e *Executor) ended(r *run) {
 		delete(w.awaited, r)
 	}
 	delete(e.runs, r.id)
+	for r.before != nil && r.before.over() { // nobody needs these any more, and what they hold can go
+		r.before = r.before.before
+	}
 	e.reports[r.id] = r.report
 	for range 2 { // those of a long sequence are more for a while, until others have ended
 		if len(e.order) >= keptReports {

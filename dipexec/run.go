@@ -38,7 +38,7 @@ type run struct {
 	origin *origin // nil: it is no nested run
 
 	sequence *sequence // nil: it is by itself
-	before   *run      // in the sequence; nil: it is the first
+	before   *run      // in the sequence; nil: it is the first. Once it has ended, the nearest one before it that had not
 
 	target  cells.Target
 	open    bool                         // autodip will decide the target

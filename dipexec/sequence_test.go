@@ -11,6 +11,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/internal/ranklist"
 )
 
 func mustStartSequence(t *testing.T, e *Executor, goOn bool, reqs ...Request) []string {
@@ -129,6 +130,22 @@ func TestReportsOfALongSequence(t *testing.T) {
 			t.Errorf("%d reports are kept, %d can be forgotten", len(e.reports), len(e.order))
 		}
 	})
+}
+
+// The last run of a sequence does not keep the others in memory.
+func TestEndedRunsAreForgotten(t *testing.T) {
+	pool := newFakePool(1)
+	e, _ := start(t, Options{Pool: pool})
+	ids := mustStartSequence(t, e, false, Request{}, Request{}, Request{})
+	for range ids {
+		pool.local.next().ok()
+	}
+	mustWait(t, e, ids[2])
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if last := e.procs[ranklist.Local].newest.Load(); last.id != ids[2] || last.before != nil {
+		t.Errorf("%s holds %v", last.id, last.before)
+	}
 }
 
 // Cells that are cancelled together have all been interrupted: none of them was skipped because of another one.
