@@ -40,7 +40,8 @@ type API interface {
 	Free(ctx context.Context, run string) error
 	// FreeAll interrupts every run that has not ended, and at once frees ranks that wait in a collective.
 	FreeAll(ctx context.Context) error
-	// Wait waits for the end of a run. A run that ended long ago is forgotten: the error's code is CodeNoRun.
+	// Wait waits for the end of a run. A run that ended long ago is forgotten: the error's code is CodeNoRun. Runs of a sequence are known until all of
+	// them have ended, and for a while after that.
 	Wait(ctx context.Context, run string) (event.Report, error)
 	// Subscribe begins a subscription to events.
 	Subscribe(ctx context.Context, s SubscribeRequest) (Subscription, error)
