@@ -76,11 +76,11 @@ def main() -> None:
     left = client.call("workspace/executeCommand", command).get("cells", 1)
     failed = False
     while left:
-        message = client.read()
-        show(message)
-        if message.get("method") == "dip/event" and message["params"]["event"] == "run_finished":
+        show(message := client.read())
+        event = message["params"] if message.get("method") == "dip/event" else {}
+        if event.get("event") == "run_finished" and "parent" not in event:  # else it is what a cell's magic has run
             left -= 1
-            failed = failed or message["params"]["status"] != "ok"  # the cells after it are "skipped"
+            failed = failed or event["status"] != "ok"  # the cells after it are "skipped"
     client.call("shutdown", None)
     client.send("exit", None)
     sys.exit(failed)
