@@ -146,22 +146,6 @@ func (c contract) ends(runs []string, want ...string) {
 	}
 }
 
-// printed runs commands, and gives what was printed.
-func (c contract) printed(where cells.Where, commands string) string {
-	c.t.Helper()
-	front := c.front(session.SubscribeRequest{})
-	defer front.Close()
-	run := c.start(c.cell(where, commands))
-	var text strings.Builder
-	for _, ev := range front.Until(run[0]) {
-		if out, ok := ev.(*event.Stream); ok {
-			text.WriteString(out.Text)
-		}
-	}
-	c.ends(run, "ok")
-	return text.String()
-}
-
 func (c contract) front(r session.SubscribeRequest) *Front {
 	c.t.Helper()
 	return Subscribe(c.t, c.API, r)
