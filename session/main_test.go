@@ -45,17 +45,21 @@ type fixture struct {
 	notices []string
 }
 
-// newFixture makes a session on a fake node that is gone when the test ends.
+// newFixture makes a session on a fake machine, or on a fake node if processes are wanted, that is gone when the test ends.
 func newFixture(t testing.TB, c fakerank.Config, change ...func(*processOptions)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	o := processOptions{
-		Node: ranks.Options{Command: fakerank.Command(c)},
 		Notice: func(text string) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.notices = append(f.notices, text)
 		},
+	}
+	if c.Processes {
+		o.Node.Command = fakerank.Command(c)
+	} else {
+		o.Node.Host = fakerank.NewHost(c)
 	}
 	for _, apply := range change {
 		apply(&o)

@@ -242,7 +242,8 @@ func TestMakeAfterDeath(t *testing.T) {
 	for _, cmd := range []wire.MakeCommand{{}, {Ranks: 3}, {Restart: true}, {Ranks: 3, Restart: true}} {
 		f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 3}))
 		before := f.ranks()
-		waitFor(t, "the end of rank 1", start(before[1], "signal SIGKILL").done)
+		waitFor(t, "the end of what rank 1 runs", start(before[1], "signal SIGKILL").done)
+		waitFor(t, "the end of rank 1", before[1].Done())
 		for range 2 {
 			_, err := f.Ranks(testContext(t))
 			wantError(t, err, "the pool is dead, and no cell runs on its ranks (rank 1 was killed by SIGKILL")
@@ -454,7 +455,7 @@ func TestRestartWithStoppedNode(t *testing.T) {
 
 // A node that died takes everything along; a new pool gets a new node.
 func TestMakeAfterNodeDeath(t *testing.T) {
-	f := newFixture(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{Processes: true})
 	local, err := f.Local(testContext(t))
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 
 // Nothing is started before it is needed, and then once for all who need it.
 func TestLazy(t *testing.T) {
-	f := newFixture(t, fakerank.Config{})
+	f := newFixture(t, fakerank.Config{Processes: true})
 	if info := f.Info(testContext(t)); info.State != "none" || info.Ranks == nil || info.Local != nil {
 		t.Errorf("info %+v", info)
 	}

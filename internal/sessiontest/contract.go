@@ -773,8 +773,8 @@ func (c contract) prepare() {
 func (c contract) close() {
 	all := c.front(session.SubscribeRequest{})
 	c.ends(c.start(c.cell(cells.Local, "print x")), "ok") // its journal is there
-	run := c.start(c.cell(cells.Local, "print on\nwait"), c.cell(cells.Local, ""))
 	front := c.front(session.SubscribeRequest{})
+	run := c.start(c.cell(cells.Local, "print on\nwait"), c.cell(cells.Local, ""))
 	front.Printed(run[0], "on")
 	c.no(c.Close(c.ctx, session.CloseRequest{TellJournal: true}))
 	events := all.All()

@@ -115,11 +115,15 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (host.NodeProc
 	return p, nil
 }
 
-// GPUs are none.
-func (h *Host) GPUs(context.Context, *string) ([]host.GPU, error) { return nil, nil }
+// GPUs are those of this machine, unless CUDA_VISIBLE_DEVICES hides them or a test has put an nvidia-smi of its own on PATH.
+func (h *Host) GPUs(ctx context.Context, mask *string) ([]host.GPU, error) {
+	return host.Local{}.GPUs(ctx, mask)
+}
 
-// GPUMemory is not known.
-func (h *Host) GPUMemory(context.Context) (map[int]int64, error) { return nil, nil }
+// GPUMemory is that of this machine.
+func (h *Host) GPUMemory(ctx context.Context) (map[int]int64, error) {
+	return host.Local{}.GPUMemory(ctx)
+}
 
 // Memory is the same for all.
 func (h *Host) Memory(context.Context, host.Process) (bytes int64, ok bool) { return memoryOfAll, true }
