@@ -165,3 +165,25 @@ func TestCommandsWaitForSettings(t *testing.T) {
 		t.Errorf("%d have begun", len(begun))
 	}
 }
+
+// A question whose setting has changed is taken back, before anything else is run.
+func TestQuestionIsOverWithItsSetting(t *testing.T) {
+	noPythonNamed(t)
+	folder, python := hostile(t, true)
+	choose := make(chan struct{})
+	e, _ := startFaked(t, lsptest.Options{
+		Folder: folder, Settings: lsptest.Object{"python": ""},
+		Answers: lsptest.Answers{"window/showMessageRequest": func(lsptest.Message) any {
+			return lsptest.Later(func() any {
+				<-choose
+				return nil
+			})
+		}},
+	})
+	e.Open("a.py", "print one\n")
+	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil)
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python))
+	e.Settings(lsptest.Object{"python": "/bin/sh"})
+	e.Await("that it is taken back", lsptest.Method("$/cancelRequest"))
+	close(choose)
+}

@@ -36,10 +36,14 @@ func newRestart(s *server) feature {
 }
 
 func (r *restart) changed(c change) {
-	if !c.settings {
+	if !c.settings && !c.trusted {
 		return
 	}
 	for _, w := range r.s.workspaces() {
+		_ = w.Heed(r.s.ctx, session.Caller{Front: r.s.front, Settings: r.s.settingsOf(w)}) // an error means that the session ends
+		if !c.settings {
+			continue
+		}
 		used, err := w.Used(r.s.ctx)
 		if err != nil {
 			continue // the connection ends

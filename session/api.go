@@ -54,6 +54,8 @@ type API interface {
 	// KeepText keeps a text beside what a run has printed, as a file that is not to be written to, and answers the file; "" if nothing of the run was kept
 	// so far.
 	KeepText(ctx context.Context, t Text) (path string, err error)
+	// Heed tells what a caller's settings are now, and starts nothing. A question of that caller that they settle is withdrawn, or answered by them.
+	Heed(ctx context.Context, by Caller) error
 	// Answer answers a question. "" means that the user wants none of the choices. If the answer is no choice, or the question is over, that is an
 	// error and changes nothing.
 	Answer(ctx context.Context, question, choice string) error

@@ -117,13 +117,19 @@ func (s *Session) Answer(_ context.Context, id, choice string) error {
 	return nil
 }
 
-// hear looks whether the settings of a call answer what is being asked. A call that only starts something ahead has nothing to say to other fronts'
-// questions.
-func (s *Session) hear(by Caller, ahead bool) {
+// Heed implements [API].
+func (s *Session) Heed(_ context.Context, by Caller) error {
+	s.hear(by, true)
+	return nil
+}
+
+// hear looks whether the settings of a call answer what is being asked. A call that starts nothing, or only something ahead, has nothing to say to other
+// fronts' questions: own.
+func (s *Session) hear(by Caller, own bool) {
 	s.mu.Lock()
 	open := make([]*question, 0, len(s.questions))
 	for _, q := range s.questions {
-		if !q.answered && (!ahead || q.sub.front == by.Front) {
+		if !q.answered && (!own || q.sub.front == by.Front) {
 			open = append(open, q)
 		}
 	}

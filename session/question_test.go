@@ -341,3 +341,40 @@ func TestInstallFromQuestion(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Settings that are told settle the questions of their own front, and start nothing.
+func TestHeed(t *testing.T) {
+	folder, _ := own(t)
+	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Dir = folder })
+	one := newFront(t, s, SubscribeRequest{Front: "one", Kinds: []event.Kind{event.KindQuestion}})
+	by := Caller{Front: "one"}
+	run := began(t, s, by, on(cells.Local, ""))
+	asked := one.question(event.QuestionAsked)
+	for _, says := range []Caller{{Front: "other", Settings: Settings{Python: "/bin/sh"}}, by} {
+		if err := s.Heed(testContext(t), says); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		if q := s.questions[asked.ID]; q == nil || q.ctx.Err() != nil {
+			t.Errorf("%+v has withdrawn the question", says)
+		}
+		s.mu.Unlock()
+	}
+	if err := s.Heed(testContext(t), Caller{Front: "one", Settings: Settings{Python: "/bin/sh"}}); err != nil {
+		t.Fatal(err)
+	}
+	if over := one.question(event.QuestionOver); over.ID != asked.ID {
+		t.Errorf("over: %+v", over)
+	}
+	if reason := died(t, s, run[0]); !strings.Contains(reason, "has changed") {
+		t.Error(reason)
+	}
+	run = began(t, s, by, on(cells.Local, ""))
+	one.question(event.QuestionAsked)
+	if err := s.Heed(testContext(t), Caller{Front: "one", Settings: Settings{Trust: TrustYes}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ran(t, s, run...); got[0] != event.StatusOK {
+		t.Error(got)
+	}
+}
