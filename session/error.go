@@ -46,7 +46,7 @@ func errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-var errClosed = &Error{Code: CodeClosed, Text: ErrClosed.Error()}
+var errClosed = &Error{Code: CodeClosed, Text: "the session is closed"}
 
 // noRun is the error about an unknown run.
 func noRun(run string) error { return errorf(CodeNoRun, "there is no run %s", run) }
@@ -62,7 +62,7 @@ func coded(err error, otherwise Code) error {
 	}
 	code := otherwise
 	switch {
-	case errors.Is(err, ErrClosed), errors.Is(err, dipexec.ErrClosed):
+	case errors.Is(err, dipexec.ErrClosed):
 		return errClosed
 	case is[*host.MissingPackagesError](err):
 		code = CodePackages

@@ -17,7 +17,7 @@ type future[T any] struct {
 // begin starts something that all calls share; the context that start gets ends with the session. s.mu is held.
 func begin[T any](s *processes, start func(context.Context) (T, error)) *future[T] {
 	if s.closed {
-		return failed[T](ErrClosed)
+		return failed[T](errClosed)
 	}
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	f := &future[T]{cancel: cancel, done: make(chan struct{})}

@@ -381,7 +381,7 @@ func TestCloseDuringMake(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 	_, err := f.Make(testContext(t), wire.MakeCommand{Restart: true})
-	if !errors.Is(err, ErrClosed) {
+	if !errors.Is(err, errClosed) {
 		t.Errorf("make after Close: %v", err)
 	}
 }

@@ -11,9 +11,6 @@ import (
 	"dipls/ranks/wire"
 )
 
-// ErrClosed is the error of calls after Close.
-var ErrClosed = errors.New("the session is closed")
-
 // processOptions say how to start processes.
 type processOptions struct {
 	Node ranks.Options // of its node
@@ -242,7 +239,7 @@ func (s *processes) Close(ctx context.Context) error {
 	s.closed = true
 	node := s.node
 	s.mu.Unlock()
-	s.cancel(ErrClosed)
+	s.cancel(errClosed)
 	defer s.starts.Wait()
 	if node == nil {
 		return nil
