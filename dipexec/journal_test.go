@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -35,7 +34,7 @@ func newJournal(t *testing.T, o journal.Options) *journal.Store {
 	return j
 }
 
-// readRun reads a journal to its end.
+// readJournal reads a journal to its end.
 func readJournal(t *testing.T, dir string) (journal.Record, []event.Event) {
 	t.Helper()
 	r, err := journal.Read(dir)
@@ -43,17 +42,7 @@ func readJournal(t *testing.T, dir string) (journal.Record, []event.Event) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var events []event.Event
-	for {
-		e, _, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return r.Record, events
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, e)
-	}
+	return r.Record, eventtest.All(t, r)
 }
 
 func sameProcess(a, b event.Event) bool {

@@ -3,7 +3,6 @@ package lsp_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -101,32 +100,6 @@ func TestRestartIsNotOfferedInVain(t *testing.T) {
 	}
 }
 
-// bare is an interpreter that lacks what the agent needs, until its pip links that from the interpreter of the tests.
-func bare(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command(testpython.Path(), "-m", "venv", "--without-pip", dir+"/env").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	site, err := exec.Command(testpython.Path(), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := fmt.Sprintf(`#!/bin/sh
-if [ "$1 $2" = "-m pip" ]; then
-	while [ "$1" != --target ]; do shift; done
-	echo "Collecting ipython"
-	exec ln -s '%s'/* "$2"
-fi
-exec '%s/env/bin/python' "$@"
-`, strings.TrimSpace(string(site)), dir)
-	path := filepath.Join(dir, "python")
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // What an interpreter lacks is offered to be installed, each time that something needs it, until the user agrees.
 func TestMissingPackages(t *testing.T) {
 	needPython(t)
@@ -138,7 +111,7 @@ func TestMissingPackages(t *testing.T) {
 		return nil
 	}}
 	e := lsptest.Start(t, lsptest.Options{
-		Server: program(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": bare(t)},
+		Server: program(t), Init: events, Answers: answers, Settings: lsptest.Object{"python": testpython.Bare(t, testpython.Path())},
 	})
 	e.Open("a.py", "# %%\nprint('at last')\n")
 	agree <- false
@@ -161,7 +134,7 @@ func TestMissingPackagesAhead(t *testing.T) {
 	needPython(t)
 	started := filepath.Join(t.TempDir(), "started")
 	python := filepath.Join(t.TempDir(), "python")
-	script := fmt.Sprintf("#!/bin/sh\n: >'%s'\nexec '%s' \"$@\"\n", started, bare(t))
+	script := fmt.Sprintf("#!/bin/sh\n: >'%s'\nexec '%s' \"$@\"\n", started, testpython.Bare(t, testpython.Path()))
 	if err := os.WriteFile(python, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,7 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -292,35 +290,9 @@ func TestConsentOfFrontThatIsGone(t *testing.T) {
 	}
 }
 
-// bare is an interpreter that lacks what the agent needs, until its pip links that from the interpreter of the tests.
-func bare(t *testing.T, python string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command(python, "-m", "venv", "--without-pip", dir+"/env").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	site, err := exec.Command(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := fmt.Sprintf(`#!/bin/sh
-if [ "$1 $2" = "-m pip" ]; then
-	while [ "$1" != --target ]; do shift; done
-	echo "Collecting ipython"
-	exec ln -s '%s'/* "$2"
-fi
-exec '%s/env/bin/python' "$@"
-`, strings.TrimSpace(string(site)), dir)
-	path := filepath.Join(dir, "python")
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // Missing packages are installed once the user agrees, and the front sees the progress.
 func TestInstallFromQuestion(t *testing.T) {
-	python := bare(t, testpython.Need(t))
+	python := testpython.Bare(t, testpython.Need(t))
 	s := newSession(t, fakerank.Config{}, func(o *Options) { o.Host = nil })
 	one := newFront(t, s, SubscribeRequest{Front: "one"})
 	by := wants(Choice{})

@@ -1,12 +1,11 @@
 package journal
 
 import (
-	"errors"
-	"io"
 	"path/filepath"
 	"testing"
 
 	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
 
 	"go.uber.org/goleak"
 )
@@ -31,15 +30,5 @@ func readRun(t *testing.T, dir string) (Record, []event.Event) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	var events []event.Event
-	for {
-		e, _, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return r.Record, events
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, e)
-	}
+	return r.Record, eventtest.All(t, r)
 }

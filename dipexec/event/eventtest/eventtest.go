@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dipls/dipexec/event"
 )
@@ -99,4 +100,24 @@ func richText(data map[string]json.RawMessage) string {
 func Plain(text string) map[string]json.RawMessage {
 	b, _ := json.Marshal(text)
 	return map[string]json.RawMessage{"text/plain": b}
+}
+
+// Reader gives the events of a run one by one, as the journal's does.
+type Reader interface {
+	Next() (event.Event, time.Duration, error)
+}
+
+// All reads events to their end.
+func All(t testing.TB, r Reader) (events []event.Event) {
+	t.Helper()
+	for {
+		e, _, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return events
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
 }
