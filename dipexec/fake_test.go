@@ -260,6 +260,13 @@ func (p *fakeProcess) Standstill(context.Context) string {
 	return p.standstill
 }
 
+// tells says what connections the process has, from now on.
+func (p *fakeProcess) tells(connections ...wire.Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connections, p.silent = connections, nil
+}
+
 func (p *fakeProcess) mutes(mute bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,10 +18,14 @@ import (
 // No interrupt reaches a rank that waits in a collective. Such ranks are freed by breaking the process groups on all ranks of the pool:
 // whatever waits in them raises. After that the groups must be mended (mend.go).
 const (
-	freePatience  = 500 * time.Millisecond // for a rank to say where it is, or what connections it has
-	abortPatience = 3 * time.Second        // a rank's, with the communicators of its groups
-	breakPatience = 4 * time.Second        // for a rank's answer to a break
-	maxFreeTries  = 3                      // of ranks that stay where they are
+	freePatience        = 500 * time.Millisecond // for a rank to say where it is
+	connectionsPatience = time.Second            // for a rank to say what connections it has; it may look for them for 0.3 s
+	abortPatience       = 3 * time.Second        // a rank's, with the communicators of its groups
+	breakPatience       = 4 * time.Second        // for a rank's answer to a break
+	maxFreeTries        = 3                      // of ranks that stay where they are
+	againPause          = time.Second            // between two tries to free ranks that are not back from an earlier run
+	lastPause           = 4 * time.Second        // after the last try
+	backPatience        = 10 * time.Second       // for all tries, also if ranks do not answer
 )
 
 // rescue frees the ranks of a run that an interrupt does not bring back. It has a goroutine of its own, so that the run can react to other things
@@ -151,19 +155,20 @@ func (s *rescue) free(seen []diagnose.Standing) {
 			s.freed = append(s.freed, at)
 		}
 	}
-	for _, problem := range s.r.e.breakGroups(s.all) {
+	for _, problem := range s.r.e.breakGroups(s.r.e.ctx, s.all) {
 		s.r.log(event.LevelWarning, "%s", problem)
 	}
 }
 
-// breakGroups makes the living ranks of a pool give up whatever waits in their process groups. It returns the problems that they report.
-func (e *Executor) breakGroups(procs []Process) (problems []string) {
+// breakGroups makes the living ranks of a pool give up whatever waits in their process groups, as far as their connections are known. A rank that
+// is slow to tell them, or has another one made meanwhile, may wait on: then it takes another try. It returns the problems that they report.
+func (e *Executor) breakGroups(ctx context.Context, procs []Process) (problems []string) {
 	living := slices.DeleteFunc(slices.Clone(procs), func(p Process) bool { return !isAlive(p) })
-	ctx, stop := context.WithTimeout(e.ctx, freePatience)
+	asking, stop := context.WithTimeout(ctx, connectionsPatience)
 	defer stop()
 	told := make([][]wire.Connection, len(living))
 	silent := errors.Join(onAll(living, func(i int, p Process) (err error) {
-		told[i], err = p.Connections(ctx)
+		told[i], err = p.Connections(asking)
 		return err
 	})...) != nil
 	own := ownConnections(told, silent)
@@ -171,7 +176,7 @@ func (e *Executor) breakGroups(procs []Process) (problems []string) {
 	e.mu.Lock()
 	e.broken = procs
 	e.mu.Unlock()
-	ctx, stop = context.WithTimeout(e.ctx, breakPatience)
+	ctx, stop = context.WithTimeout(ctx, breakPatience)
 	defer stop()
 	replies := make([]*wire.BreakReply, len(living))
 	// A rank that does not answer is not back either; that is reported elsewhere.
@@ -231,26 +236,44 @@ func (e *Executor) stillOn(procs []Process) []Process {
 
 // bringBack frees the ranks that still run an earlier run, which was given up, and waits for them. An error says which are not back.
 func (e *Executor) bringBack(ctx context.Context, procs []Process) error {
-	still := e.stillOn(procs)
-	if still == nil {
-		return nil
-	}
-	ctx, stop := context.WithTimeout(ctx, breakPatience)
+	trying, stop := context.WithTimeout(ctx, backPatience)
 	defer stop()
-	onAll(still, func(_ int, p Process) error { return p.Interrupt(ctx, "") })
-	e.breakGroups(procs) // if that fails, a rank does not come back, and that is reported
+	still := e.stillOn(procs)
+	onAll(still, func(_ int, p Process) error { return p.Interrupt(trying, "") }) // once: another one would strike code that ends in order
+	for tries := 1; still != nil && tries <= maxFreeTries && trying.Err() == nil; tries++ {
+		pause := againPause
+		if tries == maxFreeTries {
+			pause = lastPause
+		}
+		e.breakGroups(trying, procs) // if that fails, a rank does not come back, and that is reported
+		still = e.awaitBack(trying, procs, pause)
+	}
+	switch {
+	case still == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	verb := "is"
+	if len(still) > 1 {
+		verb = "are"
+	}
+	return fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", ranklist.Name(rankNumbers(still)), verb)
+}
+
+// awaitBack waits until all ranks are back from earlier runs, and returns those that are not back in time.
+func (e *Executor) awaitBack(ctx context.Context, procs []Process, patience time.Duration) []Process {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
 	for {
-		if still = e.stillOn(procs); still == nil {
+		still := e.stillOn(procs)
+		if still == nil {
 			return nil
 		}
 		select {
 		case <-time.After(backPause):
 		case <-ctx.Done():
-			verb := "is"
-			if len(still) > 1 {
-				verb = "are"
-			}
-			return fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", ranklist.Name(rankNumbers(still)), verb)
+			return still
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]
 	e.mu.Unlock()
 	var told []remark
 	if !keep && !broken { // collectives in the background would go on
-		for _, text := range e.breakGroups(procs) {
+		for _, text := range e.breakGroups(ctx, procs) {
 			told = append(told, remark{event.LevelWarning, text})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"dipls/cells"
@@ -234,6 +235,22 @@ func TestSubgroupOutOfStep(t *testing.T) {
 	}
 }
 
+// startNotBack is an executor on two ranks of which rank 1 waits in a collective of a run that was given up.
+func startNotBack(t *testing.T) (*Executor, *recorder, *fakePool, *fakeExecution) {
+	t.Helper()
+	pool := newFakePool(2)
+	e, rec := start(t, Options{Pool: pool, InterruptGrace: time.Millisecond})
+	id := mustStart(t, e, Request{Target: target(t, "remote"), Timeout: time.Millisecond})
+	pool.ranks[0].next().counted("error", map[string]uint64{"0": 4})
+	stuck := pool.ranks[1].next()
+	if r := mustWait(t, e, id); r.Status != event.StatusInterrupted {
+		t.Fatalf("report %+v", r)
+	}
+	pool.ranks[0].stands(always(world(4)))
+	pool.ranks[1].stands(always(inside(world(4), "all_reduce", "/d/t.py", 6)))
+	return e, rec, pool, stuck
+}
+
 // A rank that a run was given up on is waited for, since it may still come to a collective, and freed if it is inside of one.
 func TestRankNotBack(t *testing.T) {
 	pool := newFakePool(2)
@@ -269,5 +286,90 @@ func TestRankNotBack(t *testing.T) {
 	want := "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:6): their process groups have been formed anew"
 	if text := linesOf(t, rec, id)[2]; text != want {
 		t.Error(text)
+	}
+}
+
+// Ranks that are slow to tell their connections keep these at the first tries. They are freed once they have told.
+func TestRankNotBackAtTheFirstTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, rec, pool, stuck := startNotBack(t)
+		for _, p := range pool.ranks {
+			p.silent = context.DeadlineExceeded
+		}
+		breaks := 0
+		pool.ranks[1].breaking = func(_ context.Context, req wire.BreakRequest) (*wire.BreakReply, error) {
+			if breaks++; len(req.Connections) > 0 {
+				stuck.counted("error", map[string]uint64{"0": 5})
+			}
+			if breaks == 2 {
+				pool.ranks[0].tells(wire.Connection{Local: "127.0.0.1:10", Remote: "127.0.0.1:20"})
+				pool.ranks[1].tells(wire.Connection{Local: "127.0.0.1:20", Remote: "127.0.0.1:10"})
+			}
+			return &wire.BreakReply{}, nil
+		}
+		begin := time.Now()
+		id := mustStart(t, e, Request{Target: target(t, "remote")})
+		pool.ranks[0].next().ok()
+		pool.ranks[1].next().ok()
+		if r := mustWait(t, e, id); r.Status != event.StatusOK {
+			t.Errorf("ended %s: %s", r.Status, r.Reason)
+		}
+		if d := time.Since(begin); d != 2*againPause+stepPause {
+			t.Errorf("it took %v", d)
+		}
+		want := "log info: the ranks were out of step (rank 1 is still in all_reduce at t.py:6): their process groups have been formed anew"
+		if text := linesOf(t, rec, id)[1]; text != want {
+			t.Error(text)
+		}
+		once := "connections, break, "
+		if said := pool.ranks[1].told(); said != "groups, groups, "+once+once+once+"mend" {
+			t.Errorf("rank 1 was asked: %s", said)
+		}
+		if asked := len(pool.ranks[1].interrupts); asked != 2 { // once by the run that gave up
+			t.Errorf("rank 1 was interrupted %d times", asked)
+		}
+	})
+}
+
+// The tries to bring a rank back end, and a cell that is interrupted meanwhile ends at once.
+func TestRankThatNeverComesBack(t *testing.T) {
+	ignores := func(context.Context, wire.BreakRequest) (*wire.BreakReply, error) { return &wire.BreakReply{}, nil }
+	silence := func(ctx context.Context, _ wire.BreakRequest) (*wire.BreakReply, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	for name, c := range map[string]struct {
+		breaking func(context.Context, wire.BreakRequest) (*wire.BreakReply, error)
+		tries    int
+		took     time.Duration
+	}{
+		"ignored":    {ignores, 3, 2*againPause + lastPause},
+		"unanswered": {silence, 2, backPatience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, _, pool, stuck := startNotBack(t)
+				pool.ranks[1].breaking = c.breaking
+				begin := time.Now()
+				r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "remote")}))
+				if r.Status != event.StatusError || !strings.Contains(r.Reason, "rank 1 is not back from an earlier run, and no interrupt gets through. ") {
+					t.Errorf("ended %s: %s", r.Status, r.Reason)
+				}
+				if d := time.Since(begin) - stepPause; d != c.took {
+					t.Errorf("it took %v", d)
+				}
+				if tries := strings.Count(pool.ranks[1].told(), "break"); tries != c.tries {
+					t.Errorf("%d tries", tries)
+				}
+				id := mustStart(t, e, Request{Target: target(t, "remote")})
+				time.Sleep(time.Second) // it is at the first try
+				begin = time.Now()
+				_ = e.Cancel(id)
+				if r := mustWait(t, e, id); r.Status != event.StatusInterrupted || time.Since(begin) != 0 {
+					t.Errorf("ended %s: %s after %v", r.Status, r.Reason, time.Since(begin))
+				}
+				stuck.ok()
+			})
+		})
 	}
 }

@@ -115,7 +115,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 		return nil, broken.lost(rankNumbers(dead))
 	}
 	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, freePatience), diagnose.Standing.Waits) {
-		c.e.breakGroups(broken.Ranks)
+		c.e.breakGroups(c.ctx, broken.Ranks)
 	}
 	var deaf []int
 	for i, err := range onAll(procs, func(_ int, p Process) error { return c.e.comeBack(c.ctx, p) }) {
