@@ -96,44 +96,57 @@ func TestPull(t *testing.T) {
 	pool.told(t, "pull a b, pull x, release, release", "pull x", "pull a b, pull x, release, release")
 }
 
-// After a death the others' variables can be pulled: ranks that wait for the dead one are interrupted first. Nothing else runs on them.
+// After a death the others' variables can be pulled: ranks that wait for the dead one are interrupted or freed first. Nothing else runs on them.
 func TestSurvivors(t *testing.T) {
-	pool := newFakePool(4)
-	e, _ := start(t, Options{Pool: pool, DeathGrace: time.Millisecond, InterruptGrace: 50 * time.Millisecond})
-	death := mustStart(t, e, Request{Target: target(t, "remote")})
-	var runs []*fakeExecution
-	for _, r := range pool.ranks {
-		runs = append(runs, r.next())
-	}
-	pool.ranks[1].interrupt = func(string) { runs[1].fail("KeyboardInterrupt", "") }
-	runs[0].die()
-	if r := mustWait(t, e, death); r.Status != event.StatusDied {
-		t.Errorf("the run ended %s: %s", r.Status, r.Reason)
-	}
-	broken := &BrokenPoolError{Ranks: pool.processes(), Err: pool.ranks[0].dead}
-	pool.err = broken
-	pool.ranks[2].interrupt = func(string) { pool.ranks[2].interrupt = nil; runs[2].fail("KeyboardInterrupt", "") }
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(4)
+		e, _ := start(t, Options{Pool: pool, DeathGrace: time.Millisecond})
+		death := mustStart(t, e, Request{Target: target(t, "remote")})
+		var runs []*fakeExecution
+		for _, r := range pool.ranks {
+			runs = append(runs, r.next())
+		}
+		pool.ranks[1].interrupt = func(string) { runs[1].fail("KeyboardInterrupt", "") }
+		runs[0].die()
+		if r := mustWait(t, e, death); r.Status != event.StatusDied {
+			t.Errorf("the run ended %s: %s", r.Status, r.Reason)
+		}
+		for _, r := range pool.ranks {
+			r.said = nil
+		}
+		broken := &BrokenPoolError{Ranks: pool.processes(), Err: pool.ranks[0].dead}
+		pool.err = broken
+		pool.ranks[2].stands(always(inside(world(8), "all_reduce", "/d/t.py", 41)))
+		breaks := 0
+		pool.ranks[2].breaks(func() {
+			if breaks++; breaks == 2 {
+				runs[2].fail("RuntimeError", "")
+			}
+		})
 
-	id, x := startCell(t, e, pool, "local")
-	why := "the pool is dead, and no cell runs on its ranks (" + broken.Err.Error() + "); " +
-		"what ranks 1-3 still hold can be pulled, as by %dipull -r 1; %makedip -r starts new ranks"
-	for i, c := range []struct{ command, want string }{
-		{`"pull","names":["a"],"ranks":"1"`, `"ok","payloads":[{"rank":1,"payload":{"of":1}}]}`},
-		{`"pull","names":["a"],"ranks":"1-2"`, `"ok","payloads":[{"rank":1,"payload":{"of":1}},{"rank":2,"payload":{"of":2}}]}`},
-		{`"pull","names":["a"],"ranks":"1,3"`, `"error","ename":"RuntimeError","evalue":"rank 3 does not come back from a cell, ` +
-			`perhaps one that waits for what has died, and no interrupt gets through; nothing was pulled"}`},
-		{`"pull","names":["a"],"ranks":"0-1"`, `"error","ename":"RuntimeError","evalue":"rank 0 no longer lives: ` + why + `"}`},
-		{`"push","names":["a"],"ranks":"1"`, `"error","ename":"RuntimeError","evalue":"` + why + `"}`},
-	} {
-		x.command(fmt.Sprintf(`{"id":%d,"command":%s}`, i+1, c.command))
-		pool.local.answered(t, fmt.Sprintf(`{"id":%d,"status":%s`, i+1, c.want))
-	}
-	x.ok()
-	mustWait(t, e, id)
-	if r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "ranks:1")})); r.Status != event.StatusDied || r.Reason != why {
-		t.Errorf("a cell on a survivor ended %s: %s", r.Status, r.Reason)
-	}
-	pool.told(t, "", "groups, pull a, groups, pull a, groups", "groups, groups, pull a", "groups, groups")
+		id, x := startCell(t, e, pool, "local")
+		why := "the pool is dead, and no cell runs on its ranks (" + broken.Err.Error() + "); " +
+			"what ranks 1-3 still hold can be pulled, as by %dipull -r 1; %makedip -r starts new ranks"
+		for i, c := range []struct{ command, want string }{
+			{`"pull","names":["a"],"ranks":"1"`, `"ok","payloads":[{"rank":1,"payload":{"of":1}}]}`},
+			{`"pull","names":["a"],"ranks":"1-2"`, `"ok","payloads":[{"rank":1,"payload":{"of":1}},{"rank":2,"payload":{"of":2}}]}`},
+			{`"pull","names":["a"],"ranks":"1,3"`, `"error","ename":"RuntimeError","evalue":"rank 3 does not come back from a cell, ` +
+				`perhaps one that waits for what has died, and no interrupt gets through; nothing was pulled"}`},
+			{`"pull","names":["a"],"ranks":"0-1"`, `"error","ename":"RuntimeError","evalue":"rank 0 no longer lives: ` + why + `"}`},
+			{`"push","names":["a"],"ranks":"1"`, `"error","ename":"RuntimeError","evalue":"` + why + `"}`},
+		} {
+			x.command(fmt.Sprintf(`{"id":%d,"command":%s}`, i+1, c.command))
+			pool.local.answered(t, fmt.Sprintf(`{"id":%d,"status":%s`, i+1, c.want))
+		}
+		x.ok()
+		mustWait(t, e, id)
+		if r := mustWait(t, e, mustStart(t, e, Request{Target: target(t, "ranks:1")})); r.Status != event.StatusDied || r.Reason != why {
+			t.Errorf("a cell on a survivor ended %s: %s", r.Status, r.Reason)
+		}
+		once := "connections, break"
+		twice, thrice := once+", "+once, once+", "+once+", "+once
+		pool.told(t, "", "pull a, "+twice+", pull a, "+thrice, twice+", pull a, "+thrice, twice+", "+thrice)
+	})
 }
 
 // Who holds variables is known as soon as a run has been told of the death, even if not everything is over then.

@@ -234,31 +234,22 @@ func (e *Executor) stillOn(procs []Process) []Process {
 	return still
 }
 
-// bringBack frees the ranks that still run an earlier run, which was given up, and waits for them. An error says which are not back.
-func (e *Executor) bringBack(ctx context.Context, procs []Process) error {
-	trying, stop := context.WithTimeout(ctx, backPatience)
+// bringBack interrupts the ranks, of a pool, that still run an earlier run, which was given up, frees them, and waits for them. It returns those
+// that are not back.
+func (e *Executor) bringBack(ctx context.Context, pool, procs []Process) []Process {
+	ctx, stop := context.WithTimeout(ctx, backPatience)
 	defer stop()
 	still := e.stillOn(procs)
-	onAll(still, func(_ int, p Process) error { return p.Interrupt(trying, "") }) // once: another one would strike code that ends in order
-	for tries := 1; still != nil && tries <= maxFreeTries && trying.Err() == nil; tries++ {
+	onAll(still, func(_ int, p Process) error { return p.Interrupt(ctx, "") }) // once: another one would strike code that ends in order
+	for tries := 1; still != nil && tries <= maxFreeTries && ctx.Err() == nil; tries++ {
 		pause := againPause
 		if tries == maxFreeTries {
 			pause = lastPause
 		}
-		e.breakGroups(trying, procs) // if that fails, a rank does not come back, and that is reported
-		still = e.awaitBack(trying, procs, pause)
+		e.breakGroups(ctx, pool) // if that fails, a rank does not come back, and that is reported
+		still = e.awaitBack(ctx, procs, pause)
 	}
-	switch {
-	case still == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	verb := "is"
-	if len(still) > 1 {
-		verb = "are"
-	}
-	return fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", ranklist.Name(rankNumbers(still)), verb)
+	return still
 }
 
 // awaitBack waits until all ranks are back from earlier runs, and returns those that are not back in time.

@@ -394,27 +394,26 @@ func TestOwnConnections(t *testing.T) {
 	}
 }
 
-// A push to ranks that wait in a collective of a run that was given up frees them.
+// A push to ranks that wait in a collective of a run that was given up frees them, also if they are slow to say so.
 func TestPushFreesWhoWaits(t *testing.T) {
-	pool := newFakePool(2)
-	e, _ := start(t, Options{Pool: pool, InterruptGrace: time.Millisecond})
-	id := mustStart(t, e, Request{Target: target(t, "remote"), Timeout: time.Millisecond})
-	pool.ranks[0].next().ok()
-	stuck := pool.ranks[1].next()
-	mustWait(t, e, id)
-	pool.ranks[1].stands(always(inside(world(4), "barrier", "", 0)))
-	pool.ranks[1].breaks(func() { stuck.fail("RuntimeError", "") })
-	id, x := startCell(t, e, pool, "local")
-	x.command(`{"id":1,"command":"push","names":["a"]}`)
-	pool.local.answered(t, `{"id":1,"status":"ok","ranks":[0,1],"pool":1}`)
-	x.ok()
-	mustWait(t, e, id)
-	if said := pool.ranks[1].told(); !strings.HasSuffix(said, "break, mend, push, commit") {
-		t.Errorf("rank 1 was asked: %s", said)
-	}
-	if err := e.Free(""); !errors.Is(err, ErrNoRun) {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		e, _, pool, stuck := startNotBack(t)
+		pool.ranks[1].mutes(true)
+		pool.ranks[1].breaks(func() { stuck.fail("RuntimeError", "") })
+		id, x := startCell(t, e, pool, "local")
+		x.command(`{"id":1,"command":"push","names":["a"]}`)
+		time.Sleep(10 * time.Second)
+		pool.ranks[1].mutes(false)
+		pool.local.answered(t, `{"id":1,"status":"ok","ranks":[0,1],"pool":1}`)
+		x.ok()
+		mustWait(t, e, id)
+		if said := pool.ranks[1].told(); !strings.HasSuffix(said, "break, mend, push, commit") {
+			t.Errorf("rank 1 was asked: %s", said)
+		}
+		if err := e.Free(""); !errors.Is(err, ErrNoRun) {
+			t.Error(err)
+		}
+	})
 }
 
 // Ranks that are not back are freed between the cells of a sequence, not after it.

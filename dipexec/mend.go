@@ -85,8 +85,12 @@ func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]
 
 // bringBackAndMend mends the groups of ranks; some of these may not be back from an earlier run.
 func (e *Executor) bringBackAndMend(ctx context.Context, procs []Process) ([]remark, error) {
-	if err := e.bringBack(ctx, procs); err != nil {
-		return nil, err
+	if still := e.bringBack(ctx, procs, procs); still != nil {
+		verb := "is"
+		if len(still) > 1 {
+			verb = "are"
+		}
+		return nil, fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", ranklist.Name(rankNumbers(still)), verb)
 	}
 	return e.mend(ctx, procs, false)
 }

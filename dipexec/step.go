@@ -2,6 +2,7 @@ package dipexec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"dipls/diagnose"
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
+	"dipls/ranks/wire"
 )
 
 // Ranks are out of step when they have not taken part in the same collectives, or when one is still inside a collective of a run
@@ -47,6 +49,7 @@ func (r *run) inStep(procs []Process) (event.Status, string) {
 				told = true
 				r.log(event.LevelInfo, "waiting for %s, not back from an earlier run", ranklist.Name(busy))
 			}
+		case areSilent(procs, now): // whoever cannot tell its counts could not run the cell either
 		case !fault:
 			return event.StatusOK, ""
 		case looks == maxStepLooks:
@@ -118,6 +121,31 @@ func (e *Executor) maybeOutOfStep(procs []Process) bool {
 	return false
 }
 
+// anyWaits tells whether a rank waits in a collective. It asks until every living rank has answered or one waits.
+func (e *Executor) anyWaits(ctx context.Context, procs []Process) bool {
+	for {
+		seen := e.look(ctx, procs, stepPatience)
+		if waits := slices.ContainsFunc(seen, diagnose.Standing.Waits); waits || !areSilent(procs, seen) {
+			return waits
+		}
+		select {
+		case <-time.After(stepPause):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// areSilent tells whether a living rank has not answered at a look.
+func areSilent(procs []Process, seen []diagnose.Standing) bool {
+	for i, p := range procs {
+		if seen[i].Groups == nil && isAlive(p) {
+			return true
+		}
+	}
+	return false
+}
+
 // look asks ranks how far they are.
 func (e *Executor) look(ctx context.Context, procs []Process, patience time.Duration) []diagnose.Standing {
 	ctx, stop := context.WithTimeout(ctx, patience)
@@ -128,6 +156,9 @@ func (e *Executor) look(ctx context.Context, procs []Process, patience time.Dura
 			return nil
 		}
 		reply, err := p.Groups(ctx)
+		if _, answered := errors.AsType[*wire.ReplyError](err); answered {
+			reply, err = &wire.GroupsReply{}, nil // it does not know of any
+		}
 		if err == nil {
 			found[i].Groups = reply
 		}

@@ -137,6 +137,24 @@ func TestRanksOutOfStep(t *testing.T) {
 	}
 }
 
+// No cell runs before a rank has told its counts that may be out of step, however slow it is.
+func TestSilentRankOutOfStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, _, pool := afterCounts(t, 7, 8)
+		pool.ranks[0].mutes(true)
+		id := mustStart(t, e, Request{Target: target(t, "remote")})
+		time.Sleep(30 * time.Second)
+		pool.ranks[0].mutes(false)
+		for _, p := range pool.ranks {
+			p.next().ok()
+			if said := p.told(); !strings.HasSuffix(said, "groups, connections, break, mend") {
+				t.Errorf("rank %d was asked: %s", p.rank, said)
+			}
+		}
+		mustWait(t, e, id)
+	})
+}
+
 // Ranks that cannot be mended refuse a cell, unless it says --anyway.
 func TestRanksThatCannotBeMended(t *testing.T) {
 	e, rec, pool := afterCounts(t, 7, 8)

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"dipls/cells"
-	"dipls/diagnose"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
 	"dipls/ranks/wire"
@@ -22,7 +20,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 		return nil, err
 	}
 	// A rank that waits in a collective of a run that was given up would never serve it.
-	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, stepPatience), diagnose.Standing.Waits) {
+	if c.e.stillOn(procs) != nil && c.e.anyWaits(c.ctx, procs) {
 		if err := c.e.freeBetween(c.ctx, all); err != nil {
 			return nil, err
 		}
@@ -100,8 +98,8 @@ func (c *command) ranks(names []string, list string) (all, procs []Process, err 
 	return all, procs, nil
 }
 
-// survivors are the ranks of a broken pool that variables come from. A rank that waits for the dead one is interrupted first, since its main thread
-// must serve the pull.
+// survivors are the ranks of a broken pool that variables come from. A rank that is busy is brought back first, since its main thread must serve the
+// pull.
 func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, error) {
 	target, err := ranksTarget(list)
 	if err != nil {
@@ -114,16 +112,8 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 	if dead := slices.DeleteFunc(slices.Clone(procs), isAlive); len(dead) > 0 {
 		return nil, broken.lost(rankNumbers(dead))
 	}
-	if c.e.stillOn(procs) != nil && slices.ContainsFunc(c.e.look(c.ctx, procs, freePatience), diagnose.Standing.Waits) {
-		c.e.breakGroups(c.ctx, broken.Ranks)
-	}
-	var deaf []int
-	for i, err := range onAll(procs, func(_ int, p Process) error { return c.e.comeBack(c.ctx, p) }) {
-		if err != nil {
-			deaf = append(deaf, rankOf(procs[i]))
-		}
-	}
-	if len(deaf) == 0 {
+	deaf := c.e.bringBack(c.ctx, broken.Ranks, procs)
+	if deaf == nil {
 		return procs, nil
 	}
 	verb := "does"
@@ -131,28 +121,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 		verb = "do"
 	}
 	return nil, fmt.Errorf("%s %s not come back from a cell, perhaps one that waits for what has died, and no interrupt gets through; nothing was pulled",
-		ranklist.Name(deaf), verb)
-}
-
-// comeBack interrupts a process that still runs a run that was given up, and waits for a while until it is idle.
-func (e *Executor) comeBack(ctx context.Context, p Process) error {
-	known, _ := e.process(p)
-	if known.running.Load() == 0 {
-		return nil
-	}
-	ctx, stop := context.WithTimeout(ctx, e.o.InterruptGrace)
-	defer stop()
-	if err := p.Interrupt(ctx, ""); err != nil {
-		return err
-	}
-	for known.running.Load() > 0 {
-		select {
-		case <-time.After(stepPause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+		ranklist.Name(rankNumbers(deaf)), verb)
 }
 
 // ranksTarget is the target that "all", a list of ranks, or nothing at all means in a command.
