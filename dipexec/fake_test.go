@@ -19,6 +19,9 @@ import (
 	"dipls/ranks/wire"
 )
 
+// testTimeout is for what should take no time at all.
+const testTimeout = 2 * time.Minute
+
 // fakeProcess is a Process whose every answer a test gives by hand.
 type fakeProcess struct {
 	who        ranklist.Who
@@ -333,7 +336,7 @@ func (p *fakeProcess) answered(t *testing.T, want string) {
 		if got != want {
 			t.Errorf("got the reply\n\t%s\nwant\n\t%s", got, want)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(testTimeout):
 		t.Fatalf("no reply; want %s", want)
 	}
 }
@@ -457,7 +460,7 @@ func record(sub *event.Subscription) *recorder {
 // await waits until an event is there for which f answers true.
 func (r *recorder) await(t *testing.T, what string, f func(event.Event) bool) {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(testTimeout)
 	for {
 		r.mu.Lock()
 		found := slices.ContainsFunc(r.events, f)
@@ -515,7 +518,7 @@ func mustStart(t *testing.T, e *Executor, req Request) string {
 
 func mustWait(t *testing.T, e *Executor, id string) event.Report {
 	t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), testTimeout)
 	defer stop()
 	r, err := e.Wait(ctx, id)
 	if err != nil {

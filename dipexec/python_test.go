@@ -201,7 +201,7 @@ if "RANK" not in os.environ:
 
 // The collective of a run that was given up is never paired with one of the next run.
 func TestPythonOutOfStep(t *testing.T) {
-	p := startTorch(t, 2, Options{InterruptGrace: 100 * time.Millisecond}) // who waits is not freed in time
+	p := startTorch(t, 2, Options{InterruptGrace: 100 * time.Millisecond, FreeAfter: time.Hour}) // who waits is not freed in time
 	e := p.e
 	givenUp := func() {
 		t.Helper()

@@ -37,7 +37,7 @@ func startNode(t *testing.T, size int, o Options) (*Executor, *recorder) {
 // startNodeOf starts a node, with a pool, and an executor on them.
 func startNodeOf(t *testing.T, spec ranks.PoolSpec, o Options, node ranks.Options) (*Executor, *recorder) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(stop)
 	var e *Executor
 	ready := make(chan struct{})

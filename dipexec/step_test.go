@@ -180,7 +180,7 @@ func TestRanksThatCannotBeMended(t *testing.T) {
 			if pulled := strings.Contains(reply, `"id":2,"status":"ok"`); refused == pulled {
 				t.Error(reply)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(testTimeout):
 			t.Fatal("no reply")
 		}
 	}

@@ -39,7 +39,7 @@ func sessions() []string {
 }
 
 // testTimeout is for what should take no time at all.
-const testTimeout = 30 * time.Second
+const testTimeout = 2 * time.Minute
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)

@@ -28,7 +28,11 @@ func TestNodeStartFails(t *testing.T) {
 		{"garbage", fakerank.Config{BadHello: true}, "start the node: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n, err := StartNode(testContext(t), Options{Command: fakerank.Command(test.config), Timeout: time.Second})
+			timeout := testTimeout
+			if test.config.StartHang {
+				timeout = time.Second
+			}
+			n, err := StartNode(testContext(t), Options{Command: fakerank.Command(test.config), Timeout: timeout})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("node %v, error %v, want %s", n, err, test.want)
 			}

@@ -316,7 +316,7 @@ func TestMakeFails(t *testing.T) {
 func TestMakeTimeout(t *testing.T) {
 	f := newFixture(t, fakerank.Config{JoinHang: []int{1}})
 	_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 2, Timeout: 0.05})
-	wantError(t, err, "rank 1 is not ready: it took longer than 50ms; -t SECONDS allows more")
+	wantError(t, err, "it took longer than 50ms; -t SECONDS allows more") // on a busy machine the node has not even answered
 }
 
 // An interrupt aborts the start, and nothing is left of it.

@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 	// A process inherits ignored signals, as from nohup, and dipls respects that. Handled ones are at their default there.
 	handled := make(chan os.Signal, 1)
 	signal.Notify(handled, os.Interrupt, syscall.SIGHUP)
-	defer signal.Stop(handled)
+	t.Cleanup(func() { signal.Stop(handled) }) // when the scripts, which run in parallel, have ended
 	python := testpython.Need(t)
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {

@@ -477,9 +477,9 @@ def test_ranks_that_do_not_come_are_named_and_the_next_time_does_it(pool):
     requests = hang(ranks[:1])
     break_all(ranks)
     ranks[0].finish(requests[0])
-    replies = mend_all(ranks[:2], timeout=0.5)
+    replies = mend_all(ranks[:2], timeout=2)
     assert [reply["status"] for reply in replies] == ["error"] * 2
-    assert "rank 2 has not come within 0.5 s" in [reply["evalue"] for reply in replies]
+    assert "rank 2 has not come within 2 s" in [reply["evalue"] for reply in replies]
     for reply in replies:  # who comes to know first tells the other
         assert reply["evalue"].startswith(("rank 2 has not come", "rank 0 failed: rank 2", "rank 1 failed: rank 2"))
     mended(ranks)
