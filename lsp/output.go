@@ -47,7 +47,6 @@ func (o *output) follow(w *workspace) {
 		o.read(w, o.fold)
 	case o.s.wants.Folded:
 		o.read(w, o.tellFolded)
-		fallthrough
 	default:
 		o.read(w, o.forward)
 	}
@@ -70,17 +69,22 @@ func (o *output) read(w *workspace, show func(*workspace, session.Subscription))
 
 // forward sends events as they are.
 func (o *output) forward(w *workspace, sub session.Subscription) {
-	var b bytes.Buffer
 	for {
 		events, err := o.next(o.s.ctx, w, sub)
 		if err != nil {
 			return
 		}
-		for _, ev := range events {
-			b.Reset()
-			if err := event.WriteJSON(&b, ev); err == nil { // an event can always be written to memory
-				o.s.client.Notify(methodEvent, protocol.LSPAny(bytes.TrimSpace(b.Bytes())))
-			}
+		o.send(events)
+	}
+}
+
+// send sends events to the client.
+func (o *output) send(events []event.Event) {
+	var b bytes.Buffer
+	for _, ev := range events {
+		b.Reset()
+		if err := event.WriteJSON(&b, ev); err == nil { // an event can always be written to memory
+			o.s.client.Notify(methodEvent, protocol.LSPAny(bytes.TrimSpace(b.Bytes())))
 		}
 	}
 }

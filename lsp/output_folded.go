@@ -57,21 +57,34 @@ type folding struct {
 	told   time.Time // when it got them
 }
 
-// tellFolded sends a workspace's folded output until the connection ends.
+// tellFolded sends a workspace's events, and before them what a person reads of them, until the connection ends: a client that leaves after
+// run_finished has read all of the run.
 func (o *output) tellFolded(w *workspace, sub session.Subscription) {
-	f := &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
+	f := o.newFolding(w)
 	due := time.Time{} // of unfinished lines
 	for {
 		events, err := o.nextUntil(f.folder, due, w, sub)
 		if err != nil {
 			return
 		}
-		for _, ev := range events {
-			f.enter(ev)
+		if !o.s.contained("folded output", func() { due = f.take(events, time.Now()) }) {
+			f, due = o.newFolding(w), time.Time{}
 		}
-		f.add(f.folder.Flush(time.Now()))
-		due = f.tell(time.Now())
+		o.send(events)
 	}
+}
+
+func (o *output) newFolding(w *workspace) *folding {
+	return &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
+}
+
+// take takes events, and sends what the client does not have yet. due is as in tell.
+func (f *folding) take(events []event.Event, now time.Time) (due time.Time) {
+	for _, ev := range events {
+		f.enter(ev)
+	}
+	f.add(f.folder.Flush(now))
+	return f.tell(now)
 }
 
 // enter takes an event.

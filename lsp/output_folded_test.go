@@ -49,6 +49,31 @@ while True: time.sleep(60)
 	}
 }
 
+// All that a person reads of a run comes before its end: a client may leave then.
+func TestFoldedBeforeTheEnd(t *testing.T) {
+	e, _ := startFaked(t, lsptest.Options{Init: lsptest.Object{"events": true, "folded": true}, Settings: quietly})
+	e.Open("a.py", strings.Repeat("# %%\nstdout hello\nraise E: no\n", 30))
+	var runs []string
+	for cell := range 30 {
+		runs = append(runs, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell + 1}))
+	}
+	for _, run := range runs {
+		e.Await("the end", lsptest.Method("dip/event"), lsptest.Has("event", "run_finished"), lsptest.Has("run", run))
+	}
+	told := map[string]bool{}
+	for _, m := range e.Messages() {
+		items, _ := m.Get("items").([]any)
+		for _, item := range items {
+			if item := item.(map[string]any); item["kind"] == "outcome" {
+				told[item["run"].(string)] = true
+			}
+		}
+		if run, _ := m.Get("run").(string); m.Get("event") == "run_finished" && !told[run] {
+			t.Errorf("run %s has finished before its outcome was told", run)
+		}
+	}
+}
+
 // find is the text of an item of a notification that is of a kind and begins with, or for failures holds, a text; "" if there is none.
 func find(m lsptest.Message, kind, text string) string {
 	items, _ := m.Get("items").([]any)
