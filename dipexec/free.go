@@ -18,14 +18,14 @@ import (
 // No interrupt reaches a rank that waits in a collective. Such ranks are freed by breaking the process groups on all ranks of the pool:
 // whatever waits in them raises. After that the groups must be mended (mend.go).
 const (
-	freePatience        = 500 * time.Millisecond // for a rank to say where it is
-	connectionsPatience = time.Second            // for a rank to say what connections it has; it may look for them for 0.3 s
-	abortPatience       = 3 * time.Second        // a rank's, with the communicators of its groups
-	breakPatience       = 4 * time.Second        // for a rank's answer to a break
-	maxFreeTries        = 3                      // of ranks that stay where they are
-	againPause          = time.Second            // between two tries to free ranks that are not back from an earlier run
-	lastPause           = 4 * time.Second        // after the last try
-	backPatience        = 10 * time.Second       // for all tries, also if ranks do not answer
+	freePatience        = 500 * time.Millisecond  // for a rank to say where it is
+	connectionsPatience = time.Second             // for a rank to say what connections it has; it may look for them for 0.3 s
+	abortPatience       = 3 * time.Second         // a rank's, with the communicators of its groups
+	breakPatience       = 4 * time.Second         // for a rank's answer to a break
+	maxFreeTries        = 3                       // of ranks that stay where they are
+	againPause          = time.Second             // between two tries to free ranks that are not back from an earlier run
+	lastPause           = 4 * time.Second         // after the last try
+	backPatience        = 9500 * time.Millisecond // for all tries, also if ranks do not answer; not when a try ends
 )
 
 // rescue frees the ranks of a run that an interrupt does not bring back. It has a goroutine of its own, so that the run can react to other things
