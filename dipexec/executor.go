@@ -144,6 +144,13 @@ func (e *Executor) start(req Request, at place, origin *origin, of *sequence, be
 	return r, nil
 }
 
+// HasRun reports whether anything was ever started.
+func (e *Executor) HasRun() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.count > 0
+}
+
 // Cancel takes a run out of the queue, or interrupts it if it runs. It does not wait; RunFinished says when it has ended. Ranks that wait in a
 // collective, which no interrupt ends, are freed a little later. Cancelling a run again interrupts it again, and frees its ranks at once.
 func (e *Executor) Cancel(id string) error {

@@ -16,6 +16,7 @@ type Request struct {
 	Title     string          `json:"title,omitempty"`     // title of the cell
 	Code      string          `json:"code"`                // rewritten for execution; line numbers as in the file
 	Line      int             `json:"line"`                // 1-based line of Path on which Code starts
+	Source    string          `json:"source,omitempty"`    // the cell's text, if it runs as a whole: by it the cell is found again
 	Directive cells.Directive `json:"directive,omitzero"`  // what the cell says
 	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that does not say where it runs is local, also under autodip
 	Target    cells.Target    `json:"target,omitzero"`     // what the command says; zero: nothing
@@ -40,7 +41,7 @@ func RequestFor(path string, cell cells.Cell) (req Request, ok bool) {
 	}
 	code, line := cell.Rewrite()
 	return Request{
-		Path: path, Cell: cell.Index(), Title: cell.Title(), Code: code, Line: line,
+		Path: path, Cell: cell.Index(), Title: cell.Title(), Code: code, Line: line, Source: cell.Text(),
 		Directive: cell.Directive(), NoAutodip: cell.LeavesAutodip(),
 	}, true
 }

@@ -101,6 +101,20 @@ type API interface {
 	// SetAutodip turns autodip off, or on with the arguments of a %%dip. It applies to runs whose turn comes later.
 	SetAutodip(ctx context.Context, on bool, arguments string) error
 
+	// FreeMemory queues that all processes give back GPU memory that torch has cached, which takes its turn like a cell, and returns its run. No variable is
+	// lost.
+	FreeMemory(ctx context.Context, by Caller) (run string, err error)
+
+	// About describes the session as a whole. How much GPU memory it holds is included if asked for, and left out when ctx ends.
+	About(ctx context.Context, memory bool) (About, error)
+	// Rename gives the session another name. The error's code is CodeInvalid if another session of its folder has it, or if the session belongs to its front.
+	Rename(ctx context.Context, name string) error
+	// KeepFor says how long the session lives with nobody attached and nothing running. The error's code is CodeInvalid if it belongs to its front.
+	KeepFor(ctx context.Context, d time.Duration) error
+	// Detach says that this front leaves: its subscriptions end, and nobody answers its questions. A session that outlives its fronts goes on; one that
+	// belongs to its front ends, as by Close.
+	Detach(ctx context.Context) error
+
 	// Last says that nothing else will be started. Then the state of the ranks after an interrupt does not matter, and they are not mended.
 	Last(ctx context.Context) error
 	// Finish makes idle processes end as Python does at the end of a script, after their threads and exit handlers. Log events say what is waited for,
@@ -171,6 +185,9 @@ type SubscribeRequest struct {
 	Kinds []event.Kind `json:"kinds,omitempty"`
 	// From is a run: the subscription begins with its events and those of later runs, as far as journals have them. "": with events from now on.
 	From string `json:"from,omitempty"`
+	// History lets the subscription begin with what is kept of earlier runs: all that says how they went, and some of what they have printed last; what is
+	// left out is said. A session that belongs to its front keeps nothing.
+	History bool `json:"history,omitempty"`
 }
 
 // Subscription is one reader's view of the events; [event.Subscription] says in which order they come.

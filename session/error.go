@@ -24,6 +24,10 @@ const (
 	CodePackages Code = "packages" // the interpreter lacks packages
 	CodePool     Code = "pool"     // there are no ranks, or they could not be made
 	CodePython   Code = "python"   // Python, or the local namespace, could not be started
+	CodeVersion  Code = "version"  // the session's process is of another dipls, which cannot be talked to
+
+	CodeNoSession Code = "no-session" // there is no such session
+	CodeAmbiguous Code = "ambiguous"  // several sessions could be meant
 )
 
 // Error is an error that a front can act on.

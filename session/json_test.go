@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"dipls/cells"
 	"dipls/internal/ranklist"
@@ -55,6 +56,7 @@ func fill(t *testing.T, v reflect.Value, name string) {
 	seed, _ := ranks.NewSeed(7)
 	for _, sample := range []any{
 		ranklist.Of(0, 2, 3), ranklist.Rank(3), cells.Target{Where: cells.Remote, Ranks: ranklist.Of(1)}, seed, json.RawMessage(`{"a":1}`),
+		time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC),
 	} {
 		if v.Type() == reflect.TypeOf(sample) {
 			v.Set(reflect.ValueOf(sample))

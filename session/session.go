@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -48,6 +50,7 @@ type Session struct {
 	o        Options
 	log      *zap.Logger
 	executor *dipexec.Executor
+	began    time.Time
 
 	mu      sync.Mutex // guards what follows; under it only locks of processes and of subscriptions are taken
 	python  *python    // nil: none was started
@@ -75,7 +78,7 @@ func New(o Options) *Session {
 	if o.WorkDir == "" {
 		o.WorkDir = o.Dir
 	}
-	s := &Session{o: o, log: o.Log, fronts: map[string]*subscription{}, questions: map[string]*question{}}
+	s := &Session{o: o, log: o.Log, began: time.Now(), fronts: map[string]*subscription{}, questions: map[string]*question{}}
 	s.executor = dipexec.New(dipexec.Options{Pool: supply{s}, Manager: supply{s}, Journal: o.Journal, Trace: o.Trace})
 	return s
 }
@@ -108,6 +111,11 @@ func (s *Session) MakePool(ctx context.Context, by Caller, p PoolRequest) (run s
 		cmd.GPUs = &p.GPUs
 	}
 	return s.queue(ctx, by, dipexec.RequestForPool(cmd))
+}
+
+// FreeMemory implements [API].
+func (s *Session) FreeMemory(context.Context, Caller) (run string, err error) {
+	return "", errorf(CodeInvalid, "memory cannot be freed yet")
 }
 
 // queue starts one run of a caller's.
@@ -244,3 +252,37 @@ func (s *Session) tellJournal() {
 func onRanks(t cells.Target) bool { return t.Where == cells.Remote || t.Where == cells.Everywhere }
 
 func inLocal(t cells.Target) bool { return t.Where == cells.Local || t.Where == cells.Everywhere }
+
+// About implements [API].
+func (s *Session) About(ctx context.Context, memory bool) (About, error) {
+	info, err := s.Info(ctx, memory)
+	if err != nil {
+		return About{}, err
+	}
+	a := About{Dir: s.o.Dir, PID: os.Getpid(), Since: s.began, Used: s.executor.HasRun(), State: info.State, Ranks: len(info.Ranks)}
+	for _, r := range info.Ranks {
+		a.Devices = append(a.Devices, r.Device)
+		if r.GPUBytes != nil {
+			a.Memory += *r.GPUBytes
+		}
+	}
+	if p := s.present(); p != nil && p.Unusable() == nil {
+		a.Python = p.o.Node.Python
+	}
+	if s.o.Journal != nil {
+		a.Journal = s.o.Journal.Dir()
+	}
+	return a, nil
+}
+
+// Rename implements [API].
+func (s *Session) Rename(context.Context, string) error { return errOwn }
+
+// KeepFor implements [API].
+func (s *Session) KeepFor(context.Context, time.Duration) error { return errOwn }
+
+// errOwn is the error of a session that its front has in its own process.
+var errOwn = &Error{Code: CodeInvalid, Text: "the session ends with its front, and has no name"}
+
+// Detach implements [API].
+func (s *Session) Detach(ctx context.Context) error { return s.Close(ctx, CloseRequest{}) }

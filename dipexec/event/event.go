@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
@@ -21,6 +22,7 @@ type Kind string
 
 // The closed set of events.
 const (
+	KindRunQueued   Kind = "run_queued"
 	KindRunStarted  Kind = "run_started"
 	KindStream      Kind = "stream"
 	KindDisplay     Kind = "display"
@@ -84,7 +86,7 @@ const (
 	LevelError   Level = "error"
 )
 
-// Event is one of *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished],
+// Event is one of *[RunQueued], *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished],
 // *[Hang], *[Log] and *[Question]. An event is never changed once it is published: subscribers share it.
 type Event interface {
 	// Head tells what the event is and whom it is about.
@@ -129,6 +131,19 @@ func CellOf(index int) *int {
 	return new(index)
 }
 
+// RunQueued says that somebody has started a run: its turn comes later, or has come at once. Only a session that outlives its fronts tells it, for
+// those that have not started the run themselves. It comes before all other events of the run, and no journal keeps it.
+type RunQueued struct {
+	Header
+	Path   wire.Path `json:"path,omitempty"`   // as in run_started
+	Line   int       `json:"line,omitempty"`   // likewise
+	Title  string    `json:"title,omitempty"`  // likewise
+	Target string    `json:"target"`           // where it would go if its turn were now
+	Source string    `json:"source,omitempty"` // the cell's text as it was when it was started, with its header; "": no cell as a whole
+	By     string    `json:"by,omitempty"`     // who has started it: "VS Code", "dipls exec"
+	Queued time.Time `json:"queued"`           // when it was started
+}
+
 // RunStarted says that a run's turn has come. Its RankState events tell which processes run it.
 type RunStarted struct {
 	Header
@@ -141,6 +156,7 @@ type RunStarted struct {
 	Autodip bool      `json:"autodip,omitempty"` // true: autodip decided where the run goes
 	Parent  string    `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
 	Journal string    `json:"journal,omitempty"` // directory of the run's journal; it exists once there is something to keep
+	Began   time.Time `json:"began,omitzero"`    // when its turn came; only a session that outlives its fronts tells it
 }
 
 // Stream is output. A character that the process wrote in two pieces is in the later event. Bytes that are not UTF-8 become
@@ -299,6 +315,8 @@ func NewLog(level Level, text string) *Log {
 func newEvent(k Kind) (Event, error) {
 	var e Event
 	switch k {
+	case KindRunQueued:
+		e = new(RunQueued)
 	case KindRunStarted:
 		e = new(RunStarted)
 	case KindStream:

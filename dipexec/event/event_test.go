@@ -14,6 +14,7 @@ import (
 )
 
 var allKinds = []Kind{
+	KindRunQueued,
 	KindRunStarted, KindStream, KindDisplay, KindResult, KindError, KindRankState, KindPoolState, KindRunFinished, KindLog,
 }
 

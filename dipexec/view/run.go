@@ -58,6 +58,9 @@ func (r *Run) Apply(ev event.Event, now time.Time) bool {
 	switch ev := ev.(type) {
 	case *event.RunStarted:
 		r.State, r.Started = Running, now
+		if !ev.Began.IsZero() {
+			r.Started = ev.Began
+		}
 		r.Parent, r.Title, r.Target, r.See, r.Quiet, r.Autodip, r.Journal = ev.Parent, ev.Title, ev.Target, ev.See, ev.Quiet, ev.Autodip, ev.Journal
 		if ev.Cell != nil {
 			r.Index = *ev.Cell

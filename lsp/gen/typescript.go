@@ -30,7 +30,7 @@ func typescriptReference(schema lsp.Schema, source source) string {
 
 // eventKinds are all kinds of events.
 var eventKinds = []event.Kind{
-	event.KindRunStarted, event.KindStream, event.KindDisplay, event.KindResult, event.KindError,
+	event.KindRunQueued, event.KindRunStarted, event.KindStream, event.KindDisplay, event.KindResult, event.KindError,
 	event.KindRankState, event.KindPoolState, event.KindRunFinished, event.KindHang, event.KindLog,
 }
 
@@ -42,6 +42,7 @@ var typescriptTypes = map[string]string{
 	"lsp.gpuList":     "string | number | number[]",
 	"json.RawMessage": "unknown", // any JSON: a value of a MIME type
 	"event.Event":     "DipEvent",
+	"time.Time":       "string", // RFC 3339
 }
 
 // typescriptFields are fields whose type says less than is true, as Type.Field in Go.

@@ -1,5 +1,31 @@
 // Made from the server's types and tables by "go generate ./lsp".
 
+export interface RunQueuedEvent {
+  event: 'run_queued';
+  /** id of the run */
+  run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
+  cell?: number;
+  /** the rank */
+  rank?: number;
+  /** true: the local namespace */
+  local?: boolean;
+  /** as in run_started */
+  path?: string;
+  /** likewise */
+  line?: number;
+  /** likewise */
+  title?: string;
+  /** where it would go if its turn were now */
+  target: string;
+  /** the cell's text as it was when it was started, with its header; "": no cell as a whole */
+  source?: string;
+  /** who has started it: "VS Code", "dipls exec" */
+  by?: string;
+  /** when it was started */
+  queued: string;
+}
+
 export interface RunStartedEvent {
   event: 'run_started';
   /** id of the run */
@@ -28,6 +54,8 @@ export interface RunStartedEvent {
   parent?: string;
   /** directory of the run's journal; it exists once there is something to keep */
   journal?: string;
+  /** when its turn came; only a session that outlives its fronts tells it */
+  began?: string;
 }
 
 export interface StreamEvent {
@@ -246,6 +274,7 @@ export interface LogEvent {
 
 /** What happens in runs and pools. */
 export type DipEvent =
+  | RunQueuedEvent
   | RunStartedEvent
   | StreamEvent
   | DisplayEvent
