@@ -105,3 +105,9 @@ type Ended struct {
 	Journal string    `json:"journal"` // the directory with the journals of its runs
 	Log     string    `json:"log"`     // the file in which it has told who did what
 }
+
+// Listed is a session that was found.
+type Listed struct {
+	About
+	Problem string `json:"problem,omitempty"` // why it cannot be asked, and what to do, a sentence; then only what its directory tells is known
+}
