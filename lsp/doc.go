@@ -1,5 +1,5 @@
 // Package lsp is the language server: it translates between LSP and the packages that know cells and run them. [Serve] serves one editor; the sessions of
-// its folders are handed in, and outlive it.
+// its folders are handed in, and outlive it: those that live in processes of their own outlive the program, too.
 //
 // Below everything here lie the connection (lsp/rpc) and the documents (lsp/docs). On them stand, from the bottom up:
 //

@@ -22,7 +22,8 @@ const lspHelp = `Serve an editor on standard input and output, by the Language S
 Editors start this themselves; it is also what dipls does when it is started without a command and its input is a pipe. Commands and settings
 are described in docs/commands.md and docs/settings.md.
 
-When the editor leaves (exit, end of input, death of its process), everything that runs ends with it.
+When the editor leaves (exit, end of input, death of its process), its server ends, and the sessions of its folders go on: see dipls sessions. If the
+setting dip.session.keep is 0, everything that runs ends with the editor.
 
 Exit codes:
     0  the editor has asked for the end
