@@ -40,7 +40,7 @@ func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	default:
 		describePool(&info, p.value, spec)
 		if memory {
-			addMemory(ctx, &info, p.value, len(spec.GPUs) > 0)
+			addMemory(ctx, &info, p.value, spec.GPUs)
 		}
 	}
 	if local != nil && local.known() && local.err == nil && !local.value.State().Final() {
@@ -67,20 +67,27 @@ func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
 	}
 }
 
-// addMemory adds the memory that ranks take.
-func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs bool) {
+// gpuUse is what a host says of its GPUs; without an answer it knows nothing.
+type gpuUse struct {
+	memory map[int]int64  // bytes, by pid
+	load   map[string]int // percent, by the GPU's id
+}
+
+// addMemory adds the memory that ranks take, and how busy their GPUs are. Ranks take the GPUs in turn.
+func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, gpus []host.GPU) {
 	var work sync.WaitGroup
 	processes := p.Ranks()
-	onHost := make(map[host.Host]*map[int]int64) // GPU memory by pid
+	onHost := make(map[host.Host]*gpuUse)
 	for _, process := range processes {
 		h := process.Host()
 		if onHost[h] != nil {
 			continue
 		}
-		byPID := new(map[int]int64)
-		onHost[h] = byPID
-		if onGPUs {
-			work.Go(func() { contain.Do(func() { *byPID, _ = h.GPUMemory(ctx) }) }) // without an answer of nvidia-smi it is unknown
+		use := new(gpuUse)
+		onHost[h] = use
+		if len(gpus) > 0 {
+			work.Go(func() { contain.Do(func() { use.memory, _ = h.GPUMemory(ctx) }) })
+			work.Go(func() { contain.Do(func() { use.load, _ = h.GPULoad(ctx) }) })
 		}
 	}
 	slots := make(chan struct{}, parallelReads)
@@ -93,8 +100,18 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, onGPUs b
 	}
 	work.Wait()
 	for rank, process := range processes {
-		if used, ok := (*onHost[process.Host()])[process.PID()]; ok && !process.State().Final() {
+		if process.State().Final() {
+			continue
+		}
+		use := onHost[process.Host()]
+		if used, ok := use.memory[process.PID()]; ok {
 			info.Ranks[rank].GPUBytes = &used
+		}
+		if len(gpus) == 0 {
+			continue
+		}
+		if load, ok := use.load[gpus[rank%len(gpus)].ID]; ok {
+			info.Ranks[rank].GPULoad = &load
 		}
 	}
 }

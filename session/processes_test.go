@@ -169,6 +169,12 @@ func TestInfo(t *testing.T) {
 	if used := info.Ranks[1].GPUBytes; used != nil {
 		t.Errorf("GPU memory of rank 1: %v", *used)
 	}
+	if load := info.Ranks[0].GPULoad; load == nil || *load != 97 {
+		t.Errorf("load of rank 0's GPU: %v", load)
+	}
+	if load := info.Ranks[1].GPULoad; load != nil {
+		t.Errorf("load of rank 1's GPU: %v", *load)
+	}
 	if info.Local == nil || info.Local.PID == 0 || info.Local.State != "ready" || info.Local.HostBytes == nil {
 		t.Errorf("local %+v", info.Local)
 	}

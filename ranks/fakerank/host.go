@@ -125,6 +125,11 @@ func (h *Host) GPUMemory(ctx context.Context) (map[int]int64, error) {
 	return host.Local{}.GPUMemory(ctx)
 }
 
+// GPULoad is that of this machine.
+func (h *Host) GPULoad(ctx context.Context) (map[string]int, error) {
+	return host.Local{}.GPULoad(ctx)
+}
+
 // Memory is the same for all.
 func (h *Host) Memory(context.Context, host.Process) (bytes int64, ok bool) { return memoryOfAll, true }
 

@@ -89,19 +89,52 @@ func queryGPUs(ctx context.Context) ([]GPU, error) {
 
 // gpuMemory asks nvidia-smi for the memory that processes hold.
 func gpuMemory(ctx context.Context) (map[int]int64, error) {
+	out, err := askGPUs(ctx, "--query-compute-apps=pid,used_memory")
+	if err != nil {
+		return nil, fmt.Errorf("ask nvidia-smi for the memory of processes: %w", err)
+	}
+	if out == nil {
+		return nil, nil
+	}
+	return parseGPUMemory(out), nil
+}
+
+// gpuLoad asks nvidia-smi how busy GPUs are.
+func gpuLoad(ctx context.Context) (map[string]int, error) {
+	out, err := askGPUs(ctx, "--query-gpu=uuid,utilization.gpu")
+	if err != nil {
+		return nil, fmt.Errorf("ask nvidia-smi how busy GPUs are: %w", err)
+	}
+	return parseGPULoad(out), nil
+}
+
+// askGPUs gives the lines with which nvidia-smi answers a query; nil without nvidia-smi.
+func askGPUs(ctx context.Context, query string) ([]byte, error) {
 	path, err := exec.LookPath("nvidia-smi")
 	if err != nil {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+	cmd := exec.CommandContext(ctx, path, query, "--format=csv,noheader,nounits")
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ask nvidia-smi for the memory of processes: %w", err)
+		return nil, err
 	}
-	return parseGPUMemory(out), nil
+	return append([]byte{}, out...), nil
+}
+
+// parseGPULoad reads the answer to gpuLoad: a line for each GPU, "[N/A]" for one that is cut into parts. Other lines are skipped.
+func parseGPULoad(out []byte) map[string]int {
+	byID := map[string]int{}
+	for line := range strings.Lines(string(out)) {
+		id, load, _ := strings.Cut(line, ",")
+		if percent, err := strconv.Atoi(strings.TrimSpace(load)); err == nil {
+			byID[strings.TrimSpace(id)] = percent
+		}
+	}
+	return byID
 }
 
 // parseGPUMemory reads the answer to gpuMemory: a line for each process and GPU. Other lines are skipped, such as the one that says that there

@@ -57,6 +57,21 @@ func TestGPUMemory(t *testing.T) {
 	}
 }
 
+func TestGPULoad(t *testing.T) {
+	fakeNvidiaSMI(t, "GPU-6a9a, 97\nGPU-6a77, 0\nGPU-cut, [N/A]\nwhat?\n", "", 0)
+	got, err := (Local{}).GPULoad(testContext(t))
+	if diff := cmp.Diff(map[string]int{"GPU-6a9a": 97, "GPU-6a77": 0}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	fakeNvidiaSMI(t, "no driver\n", "", 9)
+	_, err = (Local{}).GPULoad(testContext(t))
+	wantError(t, err, "ask nvidia-smi how busy GPUs are: exit status 9")
+	t.Setenv("PATH", t.TempDir())
+	if got, err := (Local{}).GPULoad(testContext(t)); len(got) > 0 || err != nil {
+		t.Errorf("without nvidia-smi: %v, %v", got, err)
+	}
+}
+
 func TestListGPUs(t *testing.T) {
 	h100 := GPU{0, "GPU-6a9ab2dd-1234-5678-9abc-def012345678", "NVIDIA H100 80GB HBM3", 81559, 4}
 	a6000 := GPU{1, "GPU-6a77c0de-1234-5678-9abc-def012345678", "NVIDIA RTX A6000", 49140, 1221}

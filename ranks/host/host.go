@@ -48,6 +48,8 @@ type Host interface {
 	GPUs(ctx context.Context, mask *string) ([]GPU, error)
 	// GPUMemory is how many bytes of GPU memory each process holds, by pid. Processes of which that is not known are absent.
 	GPUMemory(ctx context.Context) (map[int]int64, error)
+	// GPULoad is for how much of the last moment each GPU was busy, in percent, by [GPU.ID]. GPUs of which that is not known are absent.
+	GPULoad(ctx context.Context) (map[string]int, error)
 
 	// Memory is how many bytes of the host's memory a process takes: on Linux its proportional share, in which memory that N processes share
 	// counts as 1/N; elsewhere its resident memory.

@@ -36,6 +36,9 @@ func (Local) GPUs(ctx context.Context, mask *string) ([]GPU, error) { return vis
 // GPUMemory asks nvidia-smi. In a container nvidia-smi may know other pids than we do; then nothing is known.
 func (Local) GPUMemory(ctx context.Context) (map[int]int64, error) { return gpuMemory(ctx) }
 
+// GPULoad asks nvidia-smi.
+func (Local) GPULoad(ctx context.Context) (map[string]int, error) { return gpuLoad(ctx) }
+
 // Memory reads /proc, or asks ps.
 func (Local) Memory(_ context.Context, p Process) (bytes int64, ok bool) {
 	if p.PID <= 1 {

@@ -778,6 +778,8 @@ type RankInfo struct {
 	State     string `json:"state"`
 	HostBytes *int64 `json:"host_bytes"` // proportional share of memory; nil: unknown
 	GPUBytes  *int64 `json:"gpu_bytes"`  // nil: unknown
+	// GPULoad is for how much of the last moment its GPU was busy, in percent, whoever kept it busy; nil: unknown.
+	GPULoad *int `json:"gpu_load,omitempty"`
 }
 
 // LocalInfo describes the local namespace.

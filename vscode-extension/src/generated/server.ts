@@ -470,6 +470,8 @@ export interface RankStatus {
   host_bytes: number | null;
   /** null: unknown */
   gpu_bytes: number | null;
+  /** GPULoad is for how much of the last moment its GPU was busy, in percent, whoever kept it busy; null: unknown. */
+  gpu_load?: number;
   /** the run whose part it has begun */
   run: CurrentRun | null;
 }
