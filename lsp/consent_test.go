@@ -81,7 +81,7 @@ func TestOpeningRunsNothing(t *testing.T) {
 			server := func(ctx context.Context, stream io.ReadWriteCloser) error {
 				sessions := lsp.NewSessions(func(dir string) session.API {
 					return session.New(session.Options{Dir: dir, Log: zap.New(core), Trust: trusted(), Prefix: "dip."})
-				})
+				}, nil)
 				served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.New(core)})
 				return errors.Join(served, sessions.Close(ctx))
 			}

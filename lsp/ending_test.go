@@ -53,7 +53,7 @@ func TestEndWhileRanksHang(t *testing.T) {
 	e := holdingDeaf(t, func(ctx context.Context, stream io.ReadWriteCloser) error {
 		store := journal.Open(journal.Options{})
 		defer store.Close()
-		sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Journal: store}) })
+		sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Journal: store}) }, nil)
 		served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.NewNop(), Version: "test"})
 		return errors.Join(served, sessions.Close(context.Background()))
 	})

@@ -94,7 +94,7 @@ func inProcess(t testing.TB, change ...func(*session.Options)) lsptest.Server {
 				apply(&o)
 			}
 			return lsp.NewTelling(session.New(o))
-		})
+		}, nil)
 		served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: log, Version: "test", ParentPoll: 10 * time.Millisecond})
 		patience, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()

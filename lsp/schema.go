@@ -42,6 +42,7 @@ func NewSchema() Schema {
 		Notifications: []Message{
 			{Method: methodEvent, Params: reflect.TypeFor[event.Event]()},
 			{Method: methodFolded, Params: reflect.TypeFor[foldedParams]()},
+			{Method: methodSession, Params: reflect.TypeFor[sessionParams]()},
 			{Method: methodCellsChanged, Params: reflect.TypeFor[cellsChangedParams]()},
 		},
 	}

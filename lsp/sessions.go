@@ -12,7 +12,8 @@ import (
 
 // Sessions are the sessions of folders, one for each. They outlive a connection: several editors may share them.
 type Sessions struct {
-	make func(dir string) session.API
+	make   func(dir string) session.API
+	attach Attacher // nil: there are only sessions of our own
 
 	mu     sync.Mutex // guards what follows
 	byDir  map[string]*workspace
@@ -25,9 +26,18 @@ type workspace struct {
 	session.API
 }
 
-// NewSessions returns an empty set of sessions: make makes the one of a folder when it is first needed. Close ends them.
-func NewSessions(make func(dir string) session.API) *Sessions {
-	return &Sessions{make: make, byDir: map[string]*workspace{}}
+// Attacher finds and starts sessions that outlive the editor.
+type Attacher interface {
+	// Attach finds the session that is wanted, or starts it, and gives the way to it.
+	Attach(ctx context.Context, r session.AttachRequest) (*session.Attachment, error)
+	// List lists the user's sessions on this host.
+	List(ctx context.Context) ([]session.Listed, error)
+}
+
+// NewSessions returns an empty set of sessions. Those that outlive the editor come from attach; nil: there are none. Where they are not wanted, make makes
+// the session of a folder when it is first needed. Close leaves those that outlive the editor, and ends the others.
+func NewSessions(make func(dir string) session.API, attach Attacher) *Sessions {
+	return &Sessions{make: make, attach: attach, byDir: map[string]*workspace{}}
 }
 
 // of returns the workspace of a folder.

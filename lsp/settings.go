@@ -30,6 +30,7 @@ type Settings struct {
 	JournalLimit      int64 // as a Request has it
 	DiagnosticsOutput string
 	Failures          string
+	Keep              time.Duration // as in [session.About]
 }
 
 // What the setting dip.failures may be.
@@ -135,6 +136,16 @@ var settingsTable = []Setting{
 	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output " +
 		"(many editors block until it is answered), or in the output window only.",
 		[]string{failuresMessage, failuresAsk, failuresOff}, into(func(s *Settings) *string { return &s.Failures })},
+	{"session.keep", "string", `"4h"`, "How long the session of a folder lives with no editor attached and nothing running, such as `90m` or `4h`; `forever`: until " +
+		"it is stopped; `0`: it ends with the editor. What still runs is never ended by it.", nil,
+		func(s *Settings, raw json.RawMessage) (err error) {
+			var text string
+			if json.Unmarshal(raw, &text) != nil {
+				text = string(raw) // 0 may also be a number
+			}
+			s.Keep, err = session.ParseKeep(text)
+			return err
+		}},
 }
 
 // seconds sets a field from a number of seconds.

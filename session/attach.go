@@ -54,7 +54,7 @@ type About struct {
 	State   string        `json:"state"`             // of the pool, as in [event.PoolState]
 	Ranks   int           `json:"ranks"`             // of the pool
 	Devices []string      `json:"devices,omitempty"` // of the ranks: "cuda:0", "cpu"
-	Memory  int64         `json:"memory,omitempty"`  // bytes of GPU memory that its processes hold, if asked for
+	Memory  int64         `json:"memory,omitzero"`   // bytes of GPU memory that its processes hold, if asked for
 	Journal string        `json:"journal,omitempty"` // the directory with the journals of its runs; "": none are kept
 	Log     string        `json:"log,omitempty"`     // the file in which it tells who did what; "": it is the front's
 }
@@ -71,7 +71,7 @@ type AboutRun struct {
 	ID    string     `json:"id"`
 	Title string     `json:"title,omitempty"`
 	Path  string     `json:"path,omitempty"`  // file of the cell
-	Line  int        `json:"line,omitempty"`  // 1-based
+	Line  int        `json:"line,omitzero"`   // 1-based
 	Since *time.Time `json:"since,omitempty"` // when its turn came; nil: it waits
 	By    string     `json:"by,omitempty"`    // who has started it
 }

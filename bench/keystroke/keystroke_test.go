@@ -164,7 +164,7 @@ func connect(b *testing.B, text string) *client {
 	store := journal.Open(journal.Options{Dir: b.TempDir()})
 	sessions := lsp.NewSessions(func(dir string) session.API {
 		return session.New(session.Options{Dir: dir, Journal: store, Prefix: "dip."})
-	})
+	}, nil)
 	ended := make(chan struct{})
 	go func() {
 		_ = lsp.Serve(ctx, theirs, lsp.Deps{Sessions: sessions, Version: "bench"})

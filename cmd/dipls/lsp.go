@@ -74,7 +74,7 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	}
 	sessions := lsp.NewSessions(func(dir string) session.API {
 		return session.New(session.Options{Dir: dir, Journal: store, Trust: trusted, Trace: tracer, Log: log, Prefix: "dip."})
-	})
+	}, nil)
 	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Sessions: sessions, Log: log, Version: version + revision(), Trace: tracer})
 
 	stop() // a second signal ends the process at once; the node sees that and cleans up

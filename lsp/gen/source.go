@@ -11,7 +11,7 @@ import (
 )
 
 // sourceDirs are the packages whose types clients see.
-var sourceDirs = []string{"lsp", "dipexec", "dipexec/event", "ranks/wire"}
+var sourceDirs = []string{"lsp", "dipexec", "dipexec/event", "ranks/wire", "session"}
 
 // source is what the text of a program says and reflection does not.
 type source struct {

@@ -652,6 +652,97 @@ export interface ShowOutputArgs {
   rank?: number;
 }
 
+export type SessionsArgs = Record<string, never>;
+
+export interface Client {
+  /** "VS Code", "dipls attach" */
+  program: string;
+  pid: number;
+  since: string;
+}
+
+export interface AboutRun {
+  id: string;
+  title?: string;
+  /** file of the cell */
+  path?: string;
+  /** 1-based */
+  line?: number;
+  /** when its turn came; null: it waits */
+  since?: string;
+  /** who has started it */
+  by?: string;
+}
+
+export interface ListedSession {
+  /** "": it belongs to its front, and ends with it */
+  name?: string;
+  /** its folder */
+  dir: string;
+  /** of its process */
+  pid: number;
+  version?: string;
+  /** when it was started */
+  since: string;
+  /** the interpreter that runs; "": none does */
+  python?: string;
+  /** something has run in it; to import ahead of time does not count */
+  used: boolean;
+  /** how long it lives with nobody attached and nothing running; see KeepForever */
+  keep: number;
+  /** when it ends if nothing happens; null: somebody is attached, something runs, or it is kept for ever */
+  ends?: string;
+  /** who is attached, the earliest first */
+  clients?: Client[];
+  /** that have not ended, in the order of their starts */
+  runs?: AboutRun[];
+  /** of the pool, as in [event.PoolState] */
+  state: string;
+  /** of the pool */
+  ranks: number;
+  /** of the ranks: "cuda:0", "cpu" */
+  devices?: string[];
+  /** bytes of GPU memory that its processes hold, if asked for */
+  memory?: number;
+  /** the directory with the journals of its runs; "": none are kept */
+  journal?: string;
+  /** the file in which it tells who did what; "": it is the front's */
+  log?: string;
+  /** why it cannot be asked, and what to do, a sentence; then only what its directory tells is known */
+  problem?: string;
+  /** all of it in a line, for people */
+  text: string;
+}
+
+export interface SessionsReply {
+  sessions: ListedSession[];
+}
+
+export interface AttachSessionArgs {
+  /** of the session */
+  name: string;
+  /** the folder of the session; without it that of the workspace */
+  dir?: string;
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
+export interface RenameSessionArgs {
+  /** the new name */
+  name: string;
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
+export interface StopSessionArgs {
+  /** of the session; without it the workspace's */
+  name?: string;
+  /** the folder of the session; without it that of the workspace */
+  dir?: string;
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
 export interface ClearArgs {
   /** the document */
   uri: string;
@@ -682,6 +773,11 @@ export interface CommandArguments {
   'dip.stack': StackArgs;
   'dip.showStacks': ShowStacksArgs;
   'dip.showOutput': ShowOutputArgs;
+  'dip.sessions': SessionsArgs;
+  'dip.attachSession': AttachSessionArgs;
+  'dip.renameSession': RenameSessionArgs;
+  'dip.stopSession': StopSessionArgs;
+  'dip.freeMemory': WhereArgs;
   'dip.clear': ClearArgs;
 }
 
@@ -710,6 +806,11 @@ export interface CommandAnswers {
   'dip.stack': StackReply;
   'dip.showStacks': ShowReply;
   'dip.showOutput': ShowReply;
+  'dip.sessions': SessionsReply;
+  'dip.attachSession': TextReply;
+  'dip.renameSession': TextReply;
+  'dip.stopSession': TextReply;
+  'dip.freeMemory': RunReply;
   'dip.clear': NoReply;
 }
 
@@ -815,6 +916,26 @@ export const commands: readonly CommandRow[] = [
     title: 'Show output',
   },
   {
+    name: 'dip.sessions',
+    title: 'Sessions',
+  },
+  {
+    name: 'dip.attachSession',
+    title: 'Attach to another session',
+  },
+  {
+    name: 'dip.renameSession',
+    title: 'Rename the session',
+  },
+  {
+    name: 'dip.stopSession',
+    title: 'Stop the session',
+  },
+  {
+    name: 'dip.freeMemory',
+    title: 'Free cached GPU memory',
+  },
+  {
     name: 'dip.clear',
     title: 'Clear outcomes of cells',
   },
@@ -878,6 +999,11 @@ export interface Settings {
    * output (many editors block until it is answered), or in the output window only.
    */
   failures?: 'message' | 'ask' | 'off';
+  /**
+   * How long the session of a folder lives with no editor attached and nothing running, such as `90m` or `4h`;
+   * `forever`: until it is stopped; `0`: it ends with the editor. What still runs is never ended by it.
+   */
+  'session.keep'?: string;
 }
 
 export interface SettingRow {
@@ -1017,6 +1143,14 @@ export const settings: readonly SettingRow[] = [
       'How a client without events shows that a cell has failed: as a message, as a question whether to open the ' +
       'output (many editors block until it is answered), or in the output window only.',
   },
+  {
+    key: 'dip.session.keep',
+    type: 'string',
+    default: '4h',
+    doc:
+      'How long the session of a folder lives with no editor attached and nothing running, such as `90m` or `4h`; ' +
+      '`forever`: until it is stopped; `0`: it ends with the editor. What still runs is never ended by it.',
+  },
 ];
 
 export interface InitializationOptions extends Settings {
@@ -1086,6 +1220,34 @@ export interface FoldedParams {
   live?: string[];
 }
 
+export interface SessionParams {
+  folder: string;
+  state: 'own' | 'attached' | 'reattached' | 'gone';
+  /** empty: it belongs to the editor */
+  name: string;
+  /**
+   * how long it lives with nobody attached and nothing running, in seconds; -1: until it is stopped; 0: it ends
+   * with the editor
+   */
+  keep: number;
+  /** when it was started */
+  since: string;
+  /** the programs that are attached, this one included */
+  clients: string[];
+  /** of the pool */
+  ranks: number;
+  /** of the ranks */
+  devices: string[];
+  /** bytes of GPU memory that its processes hold; 0: none, or unknown */
+  memory: number;
+  /** all of it, sentences for the user */
+  text: string;
+  /** the directory with the journals of its runs; empty: none are kept */
+  journal: string;
+  /** the file in which it tells who did what; empty: there is none */
+  log: string;
+}
+
 export interface CellsChangedParams {
   uri: string;
 }
@@ -1104,5 +1266,6 @@ export interface ClientNotifications {
 export interface Notifications {
   'dip/event': DipEvent;
   'dip/folded': FoldedParams;
+  'dip/session': SessionParams;
   'dip/cellsChanged': CellsChangedParams;
 }
