@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/bytesize":    {},
 	"dipls/internal/clean":       {},
 	"dipls/internal/contain":     {},
+	"dipls/internal/flock":       {},
 	"dipls/internal/leaktest":    {},
 	"dipls/internal/lsptest":     {},
 	"dipls/internal/paced":       {},
@@ -71,7 +72,7 @@ var testsMayImport = map[string][]string{
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
 var tools = []string{
-	"dipls/internal/bytesize", "dipls/internal/clean", "dipls/internal/contain", "dipls/internal/paced", "dipls/internal/private",
+	"dipls/internal/bytesize", "dipls/internal/clean", "dipls/internal/contain", "dipls/internal/flock", "dipls/internal/paced", "dipls/internal/private",
 	"dipls/internal/ranklist", "dipls/internal/trace",
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,42 @@ func Dir(path string) error { return walk(path, true) }
 
 // Check is Dir without creating anything: if something is missing, the error is [fs.ErrNotExist].
 func Check(path string) error { return walk(path, false) }
+
+// Closed checks that dir is a directory, not a link, that belongs to the user and is closed to others: they may not even look into it. How one gets to
+// it does not count.
+func Closed(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory (%v)", dir, info.Mode().Type())
+	}
+	return closed(dir, info)
+}
+
+// ClosedSocket is Closed for a Unix socket.
+func ClosedSocket(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is not a socket (%v)", path, info.Mode().Type())
+	}
+	return closed(path, info)
+}
+
+func closed(path string, info os.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case ok && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to uid %d, not to uid %d", path, st.Uid, os.Geteuid())
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s is open to others (mode %#o): chmod go= %s", path, info.Mode().Perm(), path)
+	}
+	return nil
+}
 
 // walk goes from the root of the file system to path.
 func walk(path string, create bool) error {

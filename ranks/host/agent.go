@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"dipls/internal/flock"
 	"dipls/internal/private"
 	"dipls/ranks/agent"
 )
@@ -91,7 +92,7 @@ func (a *agentSource) unpack(ctx context.Context, parent string) (string, error)
 	if err := private.Dir(parent); err != nil {
 		return "", err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(parent, "lock"))
+	unlock, err := flock.File(ctx, filepath.Join(parent, "lock"))
 	if err != nil {
 		return "", err
 	}

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/flock"
 	"dipls/internal/private"
 )
 
@@ -338,7 +339,7 @@ func InstallMissing(ctx context.Context, python string, missing []string, progre
 	if err := private.Dir(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("install packages: %w", err)
 	}
-	unlock, err := lockFile(ctx, dir+".lock")
+	unlock, err := flock.File(ctx, dir+".lock")
 	if err != nil {
 		return fmt.Errorf("install packages: %w", err)
 	}

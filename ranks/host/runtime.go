@@ -9,15 +9,16 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
+	"dipls/internal/flock"
 	"dipls/internal/private"
 )
 
@@ -67,11 +68,11 @@ func (d *runtimeDir) make() error {
 		return ErrEnded
 	}
 	if d.lock != nil {
-		if sameFile(d.lock, d.path) {
+		if flock.Same(d.lock, d.path) {
 			return nil
 		}
 		d.log.Warn("something has removed the session's directory; it is made anew", zap.String("dir", d.path))
-		if err := usableRoot("", d.root); err != nil {
+		if err := (runtimePlace{root: d.root}).use(); err != nil {
 			return fmt.Errorf("make the session's directory anew: %w", err)
 		}
 	}
@@ -79,7 +80,7 @@ func (d *runtimeDir) make() error {
 		if err := os.Mkdir(d.path, 0o700); err != nil && !(again && errors.Is(err, fs.ErrExist)) {
 			return fmt.Errorf("make the session's directory: %w", err)
 		}
-		lock, err := lockDir(d.path)
+		lock, err := flock.TryDir(d.path)
 		if err != nil {
 			os.Remove(d.path)
 			return fmt.Errorf("lock the session's directory: %w", err)
@@ -94,36 +95,6 @@ func (d *runtimeDir) make() error {
 		// Before we could lock it, another dipls took it for a dead session's, and removes it.
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// lockDir locks a directory; nil if another dipls holds the lock, or has removed the directory.
-func lockDir(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil && sameFile(f, path) {
-		return f, nil
-	}
-	f.Close()
-	if err == nil || errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, nil
-	}
-	return nil, err
-}
-
-// sameFile reports whether an open file is the one at a path.
-func sameFile(f *os.File, path string) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(path)
-	return err == nil && os.SameFile(open, named)
 }
 
 // socket is the path of a process's socket.
@@ -171,63 +142,107 @@ func CheckSockets() (root string, err error) {
 	return filepath.Dir(dir.path), listener.Close()
 }
 
-// runtimeRoot finds or makes the directory for those of sessions: dipls in $XDG_RUNTIME_DIR if that is usable, else dipls-UID in $TMPDIR or /tmp.
+// runtimeRoot makes sure of the directory for those of sessions: the first of the places for it that is usable.
 func runtimeRoot(log *zap.Logger) (string, error) {
-	if xdg := os.Getenv("XDG_RUNTIME_DIR"); xdg != "" {
-		root := filepath.Join(xdg, "dipls")
-		err := usableRoot(xdg, root)
+	var passed error
+	for _, place := range runtimePlaces() {
+		err := place.use()
 		if err == nil {
-			return root, nil
+			return place.root, nil
 		}
-		// After su, or in a container, the variable often names a directory of another user, or none.
-		log.Debug("XDG_RUNTIME_DIR passed over", zap.Error(err))
+		// After su, or in a container, XDG_RUNTIME_DIR often names a directory of another user, or none.
+		log.Debug("a directory for sockets passed over", zap.Error(err))
+		passed = errors.Join(passed, err)
 	}
-	tmp := os.TempDir()
-	root := filepath.Join(tmp, "dipls-"+strconv.Itoa(os.Geteuid()))
-	if err := usableRoot("", root); err != nil {
-		return "", fmt.Errorf("no directory for sockets: %w (set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own)", err)
-	}
-	return root, nil
+	return "", fmt.Errorf("no directory for sockets: %w (set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own)", passed)
 }
 
-// usableRoot makes root and checks it. parent, if not "", must be private, too.
-func usableRoot(parent, root string) error {
-	if !filepath.IsAbs(root) {
-		return fmt.Errorf("%s is not an absolute path", root)
-	}
-	if n := len(root) + len("/12345678/") + maxSocketName; n > maxSocketPath {
-		return fmt.Errorf("sockets in %s would have paths of %d bytes, the system allows %d", root, n, maxSocketPath)
-	}
-	if parent != "" {
-		if err := checkPrivate(parent); err != nil {
-			return err
+// RuntimeRoots makes sure of the directory for those of sessions, below which the sockets of all our processes lie, as [Local.StartNode] does. It comes
+// first. Others follow that are usable and there: a session whose environment is another one, or was before, may have used them. passed says why places
+// were not taken that come before the first; nil: there are none.
+func RuntimeRoots() (roots []string, passed, err error) {
+	for _, place := range runtimePlaces() {
+		if len(roots) > 0 {
+			if private.Closed(place.root) == nil && place.checkParent() == nil {
+				roots = append(roots, place.root)
+			}
+			continue
 		}
-		if err := private.Check(parent); err != nil {
-			return err
+		if err := place.use(); err != nil {
+			passed = errors.Join(passed, err)
+			continue
 		}
+		roots = append(roots, place.root)
 	}
-	if err := os.Mkdir(root, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if len(roots) == 0 {
+		return nil, nil, fmt.Errorf("no directory for sockets: %w (set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own)", passed)
 	}
-	return checkPrivate(root)
+	return roots, passed, nil
 }
 
-// checkPrivate checks that dir is a directory, not a link, that belongs to us and is closed to others.
-func checkPrivate(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
+// runtimePlace is a place for the directory for those of sessions.
+type runtimePlace struct {
+	parent string // must be private, too; "": need not
+	root   string
+}
+
+// runtimePlaces are those places, the best first: dipls in $XDG_RUNTIME_DIR, and dipls-UID in $TMPDIR or /tmp. What logind removes when the user logs
+// out comes last: a session lives on, and could not be reached any more.
+func runtimePlaces() []runtimePlace {
+	tmp := runtimePlace{root: filepath.Join(os.TempDir(), "dipls-"+strconv.Itoa(os.Geteuid()))}
+	xdg := os.Getenv("XDG_RUNTIME_DIR")
 	switch {
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory (%v)", dir, info.Mode().Type())
-	case ok && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to uid %d, not to uid %d", dir, st.Uid, os.Geteuid())
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s is open to others (mode %#o): chmod 700 %s", dir, info.Mode().Perm(), dir)
+	case xdg == "":
+		return []runtimePlace{tmp}
+	case goesAtLogout(xdg, lingering):
+		return []runtimePlace{tmp, {xdg, filepath.Join(xdg, "dipls")}}
 	}
-	return nil
+	return []runtimePlace{{xdg, filepath.Join(xdg, "dipls")}, tmp}
+}
+
+// lingering is where logind keeps who lingers, in files that have the users' names.
+const lingering = "/var/lib/systemd/linger"
+
+// goesAtLogout reports whether a directory is the one that logind makes at a user's first login, and removes after the last logout: the user does not
+// linger.
+func goesAtLogout(dir, lingering string) bool {
+	if filepath.Clean(dir) != "/run/user/"+strconv.Itoa(os.Geteuid()) {
+		return false
+	}
+	name := os.Getenv("USER")
+	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
+		name = u.Username
+	}
+	_, err := os.Stat(filepath.Join(lingering, name))
+	return err != nil
+}
+
+// use makes the root and checks it.
+func (p runtimePlace) use() error {
+	if !filepath.IsAbs(p.root) {
+		return fmt.Errorf("%s is not an absolute path", p.root)
+	}
+	if n := len(p.root) + len("/12345678/") + maxSocketName; n > maxSocketPath {
+		return fmt.Errorf("sockets in %s would have paths of %d bytes, the system allows %d", p.root, n, maxSocketPath)
+	}
+	if err := p.checkParent(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(p.root, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return private.Closed(p.root)
+}
+
+// checkParent checks the parent, if it must be private.
+func (p runtimePlace) checkParent() error {
+	if p.parent == "" {
+		return nil
+	}
+	if err := private.Closed(p.parent); err != nil {
+		return err
+	}
+	return private.Check(p.parent)
 }
 
 // sweep removes the directories of dead sessions, and kills what still runs of them.
@@ -242,7 +257,7 @@ func sweep(root string, log *zap.Logger) {
 			continue
 		}
 		dir := filepath.Join(root, e.Name())
-		lock, err := lockDir(dir)
+		lock, err := flock.TryDir(dir)
 		if lock == nil {
 			if err != nil {
 				log.Warn("cannot tell whether a session lives", zap.Error(err))
@@ -258,38 +273,5 @@ func sweep(root string, log *zap.Logger) {
 			log.Warn("cannot remove a dead session's directory", zap.Error(err))
 		}
 		lock.Close()
-	}
-}
-
-// lockFile makes and locks a file. It waits while another process holds the lock.
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("lock %s, which another dipls holds: %w", path, context.Cause(ctx))
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), how)
-		if err != syscall.EINTR {
-			return err
-		}
 	}
 }

@@ -1,16 +1,18 @@
 package host
 
 import (
-	"context"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
+
+	"dipls/internal/private"
 )
 
 // makeRuntimeDir makes a session's directory.
@@ -33,7 +35,7 @@ func TestRuntimeDir(t *testing.T) {
 	if filepath.Dir(d.path) != filepath.Join(base, "dipls") || !sessionName.MatchString(filepath.Base(d.path)) {
 		t.Errorf("path %s", d.path)
 	}
-	if err := checkPrivate(d.path); err != nil {
+	if err := private.Closed(d.path); err != nil {
 		t.Error(err)
 	}
 	// Directories of dead sessions are swept; those of living ones, and what is not ours, stay.
@@ -130,7 +132,7 @@ func TestRuntimeDirCleanedUp(t *testing.T) {
 		if err := d.make(); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkPrivate(d.path); err != nil {
+		if err := private.Closed(d.path); err != nil {
 			t.Error(err)
 		}
 		sweep(filepath.Dir(d.path), zap.NewNop())
@@ -180,7 +182,7 @@ func TestRuntimeRoot(t *testing.T) {
 			os.Mkdir(userRoot(tmp), 0o700)
 			open(userRoot(tmp))
 			return "", tmp
-		}, "is open to others (mode 0755): chmod 700"},
+		}, "is open to others (mode 0755): chmod go="},
 		{"long", func(x, tmp string) (string, string) {
 			long := filepath.Join(tmp, strings.Repeat("x", 90))
 			os.Mkdir(long, 0o700)
@@ -203,27 +205,52 @@ func TestRuntimeRoot(t *testing.T) {
 	}
 }
 
+// What is in logind's directory is gone after the last logout, unless the user lingers.
+func TestRuntimeDirThatLogoutRemoves(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lingering := t.TempDir()
+	own := fmt.Sprint("/run/user/", os.Geteuid())
+	if !goesAtLogout(own, lingering) || goesAtLogout("/run/user/other", lingering) {
+		t.Error("of a user who does not linger, logind's directory goes at the logout, and no other one")
+	}
+	if err := os.WriteFile(filepath.Join(lingering, me.Username), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if goesAtLogout(own, lingering) {
+		t.Error("the directory of a user who lingers stays")
+	}
+}
+
+// A session that was started elsewhere is found as well: what is usable and there comes after the first.
+func TestRuntimeRoots(t *testing.T) {
+	xdg, tmp := shortTempDir(t), shortTempDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", xdg)
+	t.Setenv("TMPDIR", tmp)
+	first := filepath.Join(xdg, "dipls")
+	roots, passed, err := RuntimeRoots()
+	if err != nil || passed != nil || !slices.Equal(roots, []string{first}) {
+		t.Errorf("%q, %v, %v", roots, passed, err)
+	}
+	os.Mkdir(userRoot(tmp), 0o700)
+	if roots, _, err = RuntimeRoots(); err != nil || !slices.Equal(roots, []string{first, userRoot(tmp)}) {
+		t.Errorf("with another one: %q, %v", roots, err)
+	}
+	os.Chmod(xdg, 0o777)
+	roots, passed, err = RuntimeRoots()
+	if err != nil || !slices.Equal(roots, []string{userRoot(tmp)}) || passed == nil || !strings.Contains(passed.Error(), "is open to others (mode 0777)") {
+		t.Errorf("one that is open to others: %q, %v, %v", roots, passed, err)
+	}
+	os.Chmod(userRoot(tmp), 0o777)
+	if roots, _, err = RuntimeRoots(); err == nil || !strings.Contains(err.Error(), "is open to others") {
+		t.Errorf("both open to others: %q, %v", roots, err)
+	}
+}
+
 // userRoot is where the sessions are without XDG_RUNTIME_DIR.
 func userRoot(tmp string) string { return filepath.Join(tmp, fmt.Sprint("dipls-", os.Geteuid())) }
-
-func TestLockFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lockFile(testContext(t), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	defer cancel()
-	if _, err := lockFile(ctx, path); err == nil || !strings.Contains(err.Error(), "which another dipls holds") {
-		t.Errorf("a second lock: %v", err)
-	}
-	unlock()
-	unlock, err = lockFile(testContext(t), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unlock()
-}
 
 func TestDialOfALongPath(t *testing.T) {
 	dir := &runtimeDir{path: "/tmp/" + strings.Repeat("x", maxSocketPath)}
