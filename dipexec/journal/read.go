@@ -38,6 +38,12 @@ type Reader struct {
 	to      *Mark         // where the events end; nil: where the journal does
 	ended   bool          // the index has been read
 	gapped  bool          // the last event about output was that something was removed
+
+	follows bool   // what is there is not the end
+	half    []byte // the beginning of an index line of which the rest has not been written yet
+	again   bool   // the index was at its end, and is looked at once more: another section has begun
+	waits   bool   // there is nothing more now
+	beyond  bool   // also output that the index does not mention yet is wanted
 }
 
 // readProc is what has been read of one process.
@@ -64,12 +70,9 @@ type indexStream struct {
 // where the journal does. The error is [fs.ErrNotExist] for a run that had nothing to keep.
 func Read(dir string) (*Reader, error) {
 	r := &Reader{dir: dir, procs: map[ranklist.Who]*readProc{}}
-	b, err := os.ReadFile(filepath.Join(dir, recordName))
-	if err != nil {
+	var err error
+	if r.Record, err = ReadRecord(dir); err != nil {
 		return nil, err
-	}
-	if err := json.Unmarshal(b, &r.Record); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, recordName), err)
 	}
 	if r.index, err = os.Open(filepath.Join(dir, indexName)); err != nil {
 		return nil, err
@@ -112,13 +115,17 @@ func (p *readProc) close() {
 	}
 }
 
-// Next returns the next event and when it was published, counted from the run's start. It returns [io.EOF] at the end.
+// Next returns the next event and when it was published, counted from the run's start. It returns [io.EOF] at the end; if the reader
+// follows, at the end of what is there now.
 func (r *Reader) Next() (event.Event, time.Duration, error) {
 	for len(r.queue) == 0 {
 		var err error
 		switch {
 		case r.output.Size > 0:
 			err = r.readOutput()
+		case r.waits:
+			r.waits = false
+			return nil, 0, io.EOF
 		case !r.ended:
 			err = r.readLine()
 		default:
@@ -136,12 +143,14 @@ func (r *Reader) Next() (event.Event, time.Duration, error) {
 // readLine reads a line of the index.
 func (r *Reader) readLine() error {
 	line, err := r.lines.ReadBytes('\n')
-	if errors.Is(err, io.EOF) { // a line without an end was being written when the server died
+	if errors.Is(err, io.EOF) { // a line without an end was being written when the server died, or is being written
+		r.half = append(r.half, line...)
 		return r.nextSection()
 	}
 	if err != nil {
 		return err
 	}
+	line, r.half, r.again = append(r.half, line...), nil, false
 	var head struct {
 		Time float64    `json:"time"`
 		Kind event.Kind `json:"event"`
@@ -152,7 +161,9 @@ func (r *Reader) readLine() error {
 	r.at = time.Duration(head.Time * float64(time.Second))
 	if head.Kind == event.KindStream {
 		r.output = indexStream{}
-		return json.Unmarshal(line, &r.output)
+		err := json.Unmarshal(line, &r.output)
+		r.skipRead()
+		return err
 	}
 	e, err := event.ParseJSON(line)
 	if err != nil {
@@ -212,12 +223,17 @@ func (r *Reader) nextSection() error {
 		if err != nil {
 			return err
 		}
-		if r.to != nil && (next == 0 || next > r.to.section) {
+		switch {
+		case r.to != nil && (next == 0 || next > r.to.section):
 			r.ended = true
 			return nil
-		}
-		if next == 0 {
+		case next == 0 && r.follows:
+			return r.pause()
+		case next == 0:
 			return r.readRest()
+		case r.follows && !r.again: // its last lines may have come since
+			r.again = true
+			return nil
 		}
 		index, err := os.Open(filepath.Join(r.dir, (&section{number: next}).name(indexBase, indexExt)))
 		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
@@ -230,7 +246,7 @@ func (r *Reader) nextSection() error {
 		if next > r.section+1 {
 			r.gap()
 		}
-		r.index, r.section = index, next
+		r.index, r.section, r.half, r.again = index, next, nil, false
 		r.lines.Reset(r.upToMark())
 		return nil
 	}
@@ -264,26 +280,33 @@ func (r *Reader) gap() {
 	})
 }
 
-// readRest reads, stretch by stretch, output that the index does not mention because the server died; which of the two streams
-// it came from is not known. Then it ends the events.
+// readRest reads, stretch by stretch, output that the index does not mention because the server died. Then it ends the events.
 func (r *Reader) readRest() error {
-	files, err := OutputFiles(r.dir)
-	if err != nil {
+	if more, err := r.findRest(); more || err != nil {
 		return err
-	}
-	for _, f := range files {
-		if seen := r.proc(f.Who).seen[f.Section]; f.Size > seen {
-			r.output = indexStream{
-				Header: r.proc(f.Who).header, Name: event.Stdout, Offset: seen, Size: f.Size - seen, Section: f.Section,
-			}
-			return nil
-		}
 	}
 	r.ended = true
 	for _, who := range slices.SortedFunc(maps.Keys(r.procs), ranklist.Who.Compare) {
 		r.flush(r.procs[who])
 	}
 	return nil
+}
+
+// findRest looks for a stretch of output that the index does not mention; which of the two streams it came from is not known.
+func (r *Reader) findRest() (more bool, err error) {
+	files, err := OutputFiles(r.dir)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range files {
+		if seen := r.proc(f.Who).seen[f.Section]; f.Size > seen {
+			r.output = indexStream{
+				Header: r.proc(f.Who).header, Name: event.Stdout, Offset: seen, Size: f.Size - seen, Section: f.Section,
+			}
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (r *Reader) proc(who ranklist.Who) *readProc {

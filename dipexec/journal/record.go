@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"dipls/dipexec/event"
@@ -28,6 +31,19 @@ type Record struct {
 	ExitCode int          `json:"exit_code,omitempty"`
 	Reason   string       `json:"reason,omitempty"`
 	Parts    []PartRecord `json:"parts,omitempty"`
+}
+
+// ReadRecord reads what run.json says of the run in a directory.
+func ReadRecord(dir string) (r Record, err error) {
+	name := filepath.Join(dir, recordName)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
 }
 
 // PartRecord is how one process did.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/internal/ranklist"
@@ -35,7 +33,7 @@ func Render(ctx context.Context, dir string, who *ranklist.Who) (path string, er
 	if raw, tooLong := rawOutput(dir, who); tooLong {
 		return raw, nil
 	}
-	return WriteText(dir, name, 0o600, func(w io.Writer) error { return render(ctx, w, dir, who) })
+	return WriteText(dir, name, 0o600, func(w io.Writer) error { return Print(ctx, w, dir, PrintOptions{Who: who}) })
 }
 
 // rawOutput is the file with the bytes that a process printed, by default the process that printed most, and whether all output together is too
@@ -68,57 +66,6 @@ func writeLive(w io.Writer, lines []view.LiveLine) error {
 		}
 	}
 	return nil
-}
-
-// render writes a run's folded output, without colours.
-func render(ctx context.Context, w io.Writer, dir string, who *ranklist.Who) error {
-	r, err := Read(dir)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	folder := view.NewFolder(view.FoldOptions{Window: renderWindow})
-	write := func(items []view.Item) (err error) {
-		for _, item := range items {
-			if _, err = io.WriteString(w, clean.Text(item.String())+"\n"); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var last time.Time
-	known := who == nil
-	for ctx.Err() == nil {
-		ev, at, err := r.Next()
-		if errors.Is(err, io.EOF) && !known {
-			return fmt.Errorf("%v has no part in the run", *who)
-		}
-		if errors.Is(err, io.EOF) {
-			if err := write(folder.Flush(last.Add(time.Hour))); err != nil {
-				return err
-			}
-			return writeLive(w, folder.Live()) // of a run that goes on
-		}
-		if err != nil {
-			return err
-		}
-		last = r.Record.Started.Add(at)
-		if of, ok := ev.Head().Who(); who != nil && ok {
-			if of != *who {
-				continue
-			}
-			known = true
-		}
-		if started, ok := ev.(*event.RunStarted); ok {
-			all := *started
-			all.See, all.Quiet = "all", false
-			ev = &all
-		}
-		if err := write(folder.Add(ev, last)); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
 }
 
 // WriteText writes NAME.txt into the directory of a run, replacing an earlier one, and returns its path.

@@ -133,18 +133,21 @@ func (s *Store) Close() {
 var runID = regexp.MustCompile(`^[0-9a-f]+-[0-9]+$`)
 
 // Find is the directory of a run, of this or an earlier session; "" if there is none.
-func (s *Store) Find(run string) string {
-	if !runID.MatchString(run) || private.Check(s.dir) != nil {
+func (s *Store) Find(run string) string { return Find(s.dir, run) }
+
+// Find is the directory of a run in the directory of a journal; "" if there is none.
+func Find(dir, run string) string {
+	if !runID.MatchString(run) || private.Check(dir) != nil {
 		return ""
 	}
-	entries, _ := os.ReadDir(s.dir)
+	entries, _ := os.ReadDir(dir)
 	found := ""
 	for _, e := range entries {
 		if isRunDir(e.Name()) && e.Name()[len(runDirTime)+1:] == run {
 			if found != "" {
 				return "" // which of them is meant?
 			}
-			found = filepath.Join(s.dir, e.Name())
+			found = filepath.Join(dir, e.Name())
 		}
 	}
 	return found
