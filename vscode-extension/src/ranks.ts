@@ -68,7 +68,7 @@ export function targetWords(target: string): string {
   return name === 'everywhere' ? `local and ${ranks}` : ranks;
 }
 
-/** Writes seconds as a person would: 30 ms, 1.2 s, 12 s, 3 min 05 s. */
+/** Writes seconds as a person would: 30 ms, 1.2 s, 12 s, 3 min 05 s, 9 h 05 min, 3 d 04 h. */
 export function duration(seconds: number): string {
   if (seconds < 0.1) {
     return `${(seconds * 1000).toFixed(0)} ms`;
@@ -79,5 +79,12 @@ export function duration(seconds: number): string {
   if (seconds < 60) {
     return `${seconds.toFixed(0)} s`;
   }
-  return `${Math.floor(seconds / 60)} min ${String(Math.floor(seconds % 60)).padStart(2, '0')} s`;
+  const two = (n: number): string => String(Math.floor(n)).padStart(2, '0');
+  if (seconds < 3600) {
+    return `${Math.floor(seconds / 60)} min ${two(seconds % 60)} s`;
+  }
+  if (seconds < 48 * 3600) {
+    return `${Math.floor(seconds / 3600)} h ${two((seconds % 3600) / 60)} min`;
+  }
+  return `${Math.floor(seconds / 86400)} d ${two((seconds % 86400) / 3600)} h`;
 }
