@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// A person edits and runs cells in Neovim, set up by nvim/init.lua, and nothing of it stays.
+// A person edits and runs cells in Neovim, set up by nvim/init.lua, and leaves it while one runs. Nothing of it
+// stays.
 func TestNeovim(t *testing.T) {
 	needPython(t)
 	editors := neovims()
@@ -51,11 +52,14 @@ func neovims() (found []string) {
 }
 
 func neovimSession(t *testing.T, nvim, server string, init []byte) {
-	session, err := filepath.Abs("testdata/nvim/session.lua")
+	scripts, err := filepath.Abs("testdata/nvim")
 	if err != nil {
 		t.Fatal(err)
 	}
-	home, bin := t.TempDir(), t.TempDir()
+	home, bin := filepath.Join(t.TempDir(), "work"), t.TempDir()
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(server, filepath.Join(bin, "dipls")); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +74,11 @@ func neovimSession(t *testing.T, nvim, server string, init []byte) {
 			    foobar
 			# %% [markdown]
 			# Prose.
+			# %% Long target="remote"
+			import os, time
+			print("the long cell begins")
+			while not os.path.exists("enough"): time.sleep(0.01)
+			print("the long cell ends")
 		`),
 	} {
 		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o644); err != nil {
@@ -77,29 +86,29 @@ func neovimSession(t *testing.T, nvim, server string, init []byte) {
 		}
 	}
 
-	cmd := exec.Command(nvim, "--headless", "-n", "-i", "NONE", "-u", "init.lua", "train.py", "-c", "luafile "+session)
-	cmd.Dir = home
-	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+home, "LC_ALL=C.UTF-8",
-		"XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "VIMINIT=", "NVIM_APPNAME=")
 	// All that Neovim starts, and what that starts, holds this pipe: it ends when all have.
 	alive, held, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer alive.Close()
-	cmd.ExtraFiles = []*os.File{held}
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	for _, script := range []string{"session.lua"} {
+		cmd := exec.Command(nvim, "--headless", "-n", "-i", "NONE", "-u", "init.lua", "train.py",
+			"-c", "luafile "+filepath.Join(scripts, "person.lua"), "-c", "luafile "+filepath.Join(scripts, script))
+		cmd.Dir = home
+		cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+home, "LC_ALL=C.UTF-8",
+			"XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "VIMINIT=", "NVIM_APPNAME=")
+		cmd.ExtraFiles = []*os.File{held}
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		cmd.WaitDelay = time.Second
+		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+			log, _ := os.ReadFile(filepath.Join(os.Getenv("XDG_STATE_HOME"), "nvim", "lsp.log"))
+			_ = exec.Command(server, "stop", "--all").Run()
+			t.Fatalf("%s: %v\n%s\n%s", script, err, out.String(), log)
+		}
 	}
 	held.Close()
-	err = cmd.Wait()
-	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		log, _ := os.ReadFile(filepath.Join(os.Getenv("XDG_STATE_HOME"), "nvim", "lsp.log"))
-		t.Errorf("%v\n%s\n%s", err, out.String(), log)
-	}
 	if err := alive.SetReadDeadline(time.Now().Add(testTimeout)); err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,11 @@
 --
 --   <Space>r  run the cell under the cursor      <Space>i  interrupt
 --   <Space>l  run a lens of the cell's header    <Space>f  free ranks that wait for others
---   <Space>a  code actions
+--   <Space>a  code actions                       <Space>s  sessions: attach to one
 --
--- What cells print comes in the buffer "dip output".
+--   :DipSessions  :DipAttach NAME  :DipRename NAME  :DipStop [NAME]  :DipFreeMemory
+--
+-- What cells print comes in the buffer "dip output". A session goes on when Neovim ends, and the next one shows what was missed: docs/sessions.md.
 
 -- The buffer for output, in a window below the first time.
 local function output()
@@ -17,6 +19,49 @@ local function output()
   return buffer
 end
 
+-- Sends a request for a buffer.
+local function request(client, buffer, method, params, answered)
+  if vim.fn.has('nvim-0.11') == 1 then
+    client:request(method, params, answered, buffer)
+  else
+    client.request(method, params, answered, buffer)
+  end
+end
+
+-- Asks for the lenses of a buffer. vim.lsp.codelens.refresh would do nothing while it waits for earlier ones.
+local function refresh(client, buffer)
+  local params = { textDocument = { uri = vim.uri_from_bufnr(buffer) } }
+  request(client, buffer, 'textDocument/codeLens', params, vim.lsp.codelens.on_codelens)
+end
+
+-- Sends a command for a buffer; done, if there is one, gets the answer.
+local function execute(client, buffer, command, argument, done)
+  request(client, buffer, 'workspace/executeCommand', { command = command, arguments = { argument } }, function(err, answer)
+    if err then
+      vim.notify(err.message, vim.log.levels.ERROR)
+    elseif done then
+      done(answer)
+    end
+  end)
+end
+
+-- Lets the user choose a session to attach to.
+local function sessions(client, buffer)
+  execute(client, buffer, 'dip.sessions', { uri = vim.uri_from_bufnr(buffer) }, function(answer)
+    if #answer.sessions == 0 then
+      return vim.notify('there is no session: the first cell that runs starts one')
+    end
+    vim.ui.select(answer.sessions, {
+      prompt = 'Attach to a session:',
+      format_item = function(session) return session.text end,
+    }, function(session)
+      if session then
+        execute(client, buffer, 'dip.attachSession', { name = session.name, dir = session.dir })
+      end
+    end)
+  end)
+end
+
 local capabilities = vim.lsp.protocol.make_client_capabilities()
 capabilities.workspace.codeLens = { refreshSupport = true } -- newer ones have it themselves
 
@@ -27,8 +72,11 @@ local config = {
   init_options = { ranks = 3 }, -- any setting of docs/settings.md, without its "dip."
   capabilities = capabilities,
   handlers = {
-    ['workspace/codeLens/refresh'] = function()
-      vim.lsp.codelens.refresh()
+    ['workspace/codeLens/refresh'] = function(_, _, context)
+      local client = vim.lsp.get_client_by_id(context.client_id)
+      for _, buffer in ipairs(vim.lsp.get_buffers_by_client_id(context.client_id)) do
+        refresh(client, buffer)
+      end
       return vim.NIL -- the answer: nothing
     end,
     ['window/logMessage'] = function(_, params)
@@ -43,21 +91,26 @@ local config = {
     local function map(keys, action)
       vim.keymap.set('n', keys, action, { buffer = buffer })
     end
+    local uri = vim.uri_from_bufnr(buffer)
     -- A function that sends a command for the cell under the cursor.
     local function at_cursor(command)
       return function()
         local line = vim.api.nvim_win_get_cursor(0)[1] - 1
-        local params = {
-          command = command,
-          arguments = { { uri = vim.uri_from_bufnr(buffer), position = { line = line, character = 0 } } },
-        }
-        if vim.fn.has('nvim-0.11') == 1 then
-          client:request('workspace/executeCommand', params, nil, buffer)
-        else
-          client.request('workspace/executeCommand', params, nil, buffer)
-        end
+        execute(client, buffer, command, { uri = uri, position = { line = line, character = 0 } })
       end
     end
+    -- Makes a command of Neovim's that sends one of the server, with the name of a session.
+    local function for_session(name, command, nargs)
+      vim.api.nvim_buf_create_user_command(buffer, name, function(typed)
+        execute(client, buffer, command, { uri = uri, name = typed.args ~= '' and typed.args or nil })
+      end, { nargs = nargs })
+    end
+    for_session('DipAttach', 'dip.attachSession', 1)
+    for_session('DipRename', 'dip.renameSession', 1)
+    for_session('DipStop', 'dip.stopSession', '?')
+    for_session('DipFreeMemory', 'dip.freeMemory', 0)
+    vim.api.nvim_buf_create_user_command(buffer, 'DipSessions', function() sessions(client, buffer) end, {})
+    map('<Space>s', function() sessions(client, buffer) end)
     map('<Space>r', at_cursor('dip.runCell'))
     map('<Space>i', at_cursor('dip.interrupt'))
     map('<Space>f', at_cursor('dip.free'))
@@ -65,9 +118,9 @@ local config = {
     map('<Space>a', vim.lsp.buf.code_action)
     vim.api.nvim_create_autocmd({ 'BufEnter', 'InsertLeave', 'TextChanged' }, {
       buffer = buffer,
-      callback = function() vim.lsp.codelens.refresh() end,
+      callback = function() refresh(client, buffer) end,
     })
-    vim.lsp.codelens.refresh()
+    refresh(client, buffer)
   end,
 }
 
