@@ -34,13 +34,15 @@ local function refresh(client, buffer)
   request(client, buffer, 'textDocument/codeLens', params, vim.lsp.codelens.on_codelens)
 end
 
--- Sends a command for a buffer; done, if there is one, gets the answer.
+-- Sends a command for a buffer. Its answer is given to done, or shown if it is a sentence.
 local function execute(client, buffer, command, argument, done)
   request(client, buffer, 'workspace/executeCommand', { command = command, arguments = { argument } }, function(err, answer)
     if err then
       vim.notify(err.message, vim.log.levels.ERROR)
     elseif done then
       done(answer)
+    elseif answer.text then
+      vim.notify(answer.text)
     end
   end)
 end
