@@ -78,6 +78,8 @@ export class Run {
     /** When it began, in milliseconds of the clock. */
     readonly started: number,
     private readonly listener: Required<RunsListener>,
+    /** Who has started it, if that is known: "VS Code", "dipls exec". */
+    readonly by?: string,
   ) {
     this.timeline = new Timeline(
       {
@@ -321,6 +323,10 @@ export class Runs {
   private readonly runs: Run[] = [];
   private readonly listeners = new Set<RunsListener>();
   private readonly ends = new Set<string>(); // reasons that were told since a run or a pool began
+  private readonly queued = new Map<string, string | undefined>(); // by id: who has started a run whose turn has not come
+  private readonly left = new Set<Run>(); // go on somewhere, but nobody tells how
+  private readonly retold = new Set<string>(); // ids of runs that the past tells of, and that have ended here already
+  private remembering = false;
   private readonly all: Required<RunsListener>;
 
   constructor(
@@ -376,9 +382,20 @@ export class Runs {
     };
   }
 
+  /** Whether events tell of the past. Nobody should be notified of it. */
+  get past(): boolean {
+    return this.remembering;
+  }
+
   apply(event: DipEvent): void {
     const now = this.now();
+    if (event.run !== undefined && this.isRetold(event.run, event)) {
+      return;
+    }
     switch (event.event) {
+      case 'run_queued':
+        this.queued.set(event.run ?? '', event.by); // its cell and the status bar show that it waits
+        break;
       case 'run_started':
         this.ends.clear();
         this.begin(event, now);
@@ -397,6 +414,9 @@ export class Runs {
         if (run?.id) {
           run.apply(event, now);
         }
+        if (event.event === 'run_finished') {
+          this.queued.delete(event.run ?? '');
+        }
         if (event.event === 'rank_state' || (event.event === 'run_finished' && run)) {
           this.end(event, event.reason, now);
         }
@@ -413,11 +433,44 @@ export class Runs {
     this.bound();
   }
 
+  /** The server has ended, but not the sessions: runs go on, and the next server tells how. */
+  leave(): void {
+    for (const run of this.runs) {
+      if (run.running) {
+        this.left.add(run);
+      }
+    }
+  }
+
+  /** From now on events tell of the past: what happened while nobody was here to be told, and before that. What is known of it stays as it is. */
+  remember(): void {
+    this.remembering = true;
+  }
+
+  /** The past has been told. Runs that were left, and that it does not tell of, have ended with their session. */
+  caughtUp(): void {
+    this.settle(); // listeners ask whether it was the past
+    this.remembering = false;
+    this.retold.clear();
+    this.endAll([...this.left], 'the session has ended, and Python with it');
+    this.left.clear();
+  }
+
   /** Ends the runs in progress: the server has ended, and will send no more events. */
   lost(): void {
+    this.endAll(this.runs, 'the server has ended, and Python with it');
+  }
+
+  /** Forgets runs whose session is not shown any more. */
+  forgetWhere(of: (run: Run) => boolean): void {
+    this.runs.filter(of).forEach((run) => {
+      this.forget(run);
+    });
+  }
+
+  private endAll(runs: readonly Run[], reason: string): void {
     const now = this.now();
-    const reason = 'the server has ended, and Python with it';
-    for (const run of this.runs.filter((run) => run.running)) {
+    for (const run of runs.filter((run) => run.running)) {
       const seconds = (now - run.started) / 1000;
       for (const { rank } of [...run.parts.values()].filter((part) => part.status === undefined)) {
         const process = rank === LOCAL ? { local: true } : { rank };
@@ -434,8 +487,27 @@ export class Runs {
     }
   }
 
+  /** A run that is known begins anew: its session tells of it from the beginning. */
   private begin(event: RunStartedEvent, now: number): void {
-    this.add(new Run(event, now, this.all));
+    const known = event.run === undefined ? undefined : this.get(event.run);
+    if (known) {
+      this.forget(known);
+    }
+    const began = event.began === undefined ? NaN : Date.parse(event.began);
+    const by = this.queued.get(event.run ?? '');
+    this.queued.delete(event.run ?? '');
+    this.add(new Run(event, Number.isNaN(began) ? now : began, this.all, by));
+  }
+
+  /** Whether an event tells once more of a run that has ended here. One that died may have died here only. */
+  private isRetold(id: string, event: DipEvent): boolean {
+    if (this.remembering && event.event === 'run_started') {
+      const status = this.get(id)?.status;
+      if (status !== undefined && status !== 'died') {
+        this.retold.add(id);
+      }
+    }
+    return this.retold.has(id);
   }
 
   private add(run: Run): Run {
@@ -450,6 +522,7 @@ export class Runs {
 
   private forget(run: Run): void {
     this.runs.splice(this.runs.indexOf(run), 1);
+    this.left.delete(run);
     this.all.forgotten(run);
   }
 
@@ -462,11 +535,22 @@ export class Runs {
   }
 
   private note(event: DipEvent, notice: Notice, now: number): void {
+    if (this.remembering && event.run === undefined && this.hasNoted(notice.text)) {
+      return;
+    }
     let run = event.run === undefined ? this.runs.at(-1) : this.get(event.run);
     if (event.run === undefined && run?.id !== '' && !run?.running) {
       run = this.add(new Run({ target: '', see: 'all' }, now, this.all));
     }
     run?.note(notice, event.local ? LOCAL : event.rank, now);
+  }
+
+  /** Whether a sentence that belongs to no run is known. */
+  private hasNoted(text: string): boolean {
+    return this.runs.some(
+      ({ id, timeline }) =>
+        id === '' && timeline.entries.some(({ output }) => output.kind === 'notice' && output.text === text),
+    );
   }
 
   /** Keeps the model within its limit: first runs that ended long ago lose their output, then long ones the beginning of it. */

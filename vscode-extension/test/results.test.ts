@@ -138,6 +138,20 @@ describe('the view', () => {
     expect(view.look()).toEqual(['# a', '[0] Loss 1', '# b', '[0] a loss']);
   });
 
+  it('says who else has started a run', () => {
+    const { runs, view } = setup();
+    const path = '/home/u/train.py';
+    for (const by of ['VS Code', 'Neovim']) {
+      runs.apply({ event: 'run_queued', run: by, target: 'local', by, queued: '2026-01-02T15:04:05Z' });
+      runs.apply({ event: 'run_started', run: by, path, cell: 1, title: 'Train', target: 'local', see: 'all' });
+    }
+    view.look();
+    expect(view.mirror.runs.map(({ head }) => head.place)).toEqual([
+      'train.py · cell 1',
+      'train.py · cell 1 · by Neovim',
+    ]);
+  });
+
   it('has what it would have if it came now, whatever happens', () => {
     let seed = 7;
     const random = (n: number): number => (seed = (seed * 48271) % 0x7fffffff) % n;

@@ -354,6 +354,24 @@ describe('runs', () => {
     expect(shown()).toHaveLength(2);
   });
 
+  it('began when their session says, not when a window was told', () => {
+    const { runs, clock } = setup();
+    clock.ms = Date.parse('2026-01-02T15:30:00Z');
+    runs.apply({ event: 'run_started', run: 'r', target: 'local', see: 'all', began: '2026-01-02T15:04:05Z' });
+    expect(runs.get('r')?.started).toBe(Date.parse('2026-01-02T15:04:05Z'));
+  });
+
+  it('are of those who have started them', () => {
+    const { runs, begin } = setup();
+    const queued = '2026-01-02T15:04:05Z';
+    runs.apply({ event: 'run_queued', run: 'r', target: 'remote', by: 'Neovim', queued });
+    runs.apply({ event: 'run_queued', run: 'never', target: 'remote', by: 'Neovim', queued });
+    expect(runs.list).toEqual([]); // its turn has not come
+    begin();
+    runs.apply({ event: 'run_finished', run: 'never', status: 'skipped', seconds: 0 });
+    expect(runs.list.map(({ id, by }) => [id, by])).toEqual([['r', 'Neovim']]);
+  });
+
   it('tell of every change: a mirror that follows them is the same', () => {
     const { runs, begin, say, end } = setup(3);
     const mirror: Entry[] = [];
@@ -374,6 +392,126 @@ describe('runs', () => {
     const before = told.length;
     end();
     expect(told.length).toBe(before);
+  });
+});
+
+/** What a session tells whoever attaches: a run that has ended, and one that goes on. */
+const history: readonly DipEvent[] = [
+  { event: 'log', level: 'warning', text: 'while nobody was attached: nothing was installed' },
+  { event: 'run_queued', run: 'a', target: 'remote', by: 'VS Code', queued: '1970-01-01T00:00:01Z' },
+  { event: 'run_started', run: 'a', target: 'remote', see: 'all', began: '1970-01-01T00:00:01Z' },
+  { event: 'rank_state', run: 'a', rank: 0, state: 'busy' },
+  { event: 'stream', run: 'a', rank: 0, name: 'stdout', text: 'loaded\n' },
+  { event: 'rank_state', run: 'a', rank: 0, state: 'ready', status: 'ok', seconds: 1 },
+  { event: 'run_finished', run: 'a', status: 'ok', seconds: 1 },
+  { event: 'run_started', run: 'b', target: 'remote', see: 'all', began: '1970-01-01T00:00:02Z' },
+  { event: 'rank_state', run: 'b', rank: 0, state: 'busy' },
+  { event: 'stream', run: 'b', rank: 0, name: 'stdout', text: 'epoch 1\n' },
+  { event: 'stream', run: 'b', rank: 0, name: 'stderr', text: '\r10%' },
+];
+const live: readonly DipEvent[] = [
+  { event: 'stream', run: 'b', rank: 0, name: 'stderr', text: '\r90%\n' },
+  { event: 'stream', run: 'b', rank: 0, name: 'stdout', text: 'epoch 2\n' },
+  { event: 'rank_state', run: 'b', rank: 0, state: 'ready', status: 'ok', seconds: 5 },
+  { event: 'run_finished', run: 'b', status: 'ok', seconds: 5 },
+];
+
+describe('the history of a session', () => {
+  const remember = (runs: Runs, events: readonly DipEvent[] = history) => {
+    runs.remember();
+    events.forEach((event) => {
+      runs.apply(event);
+    });
+    runs.caughtUp();
+  };
+  const all = (runs: Runs) => runs.list.map((run) => [run.id, run.status, ...shown(run)]);
+  const notice = '[] while nobody was attached: nothing was installed';
+  const whole = [
+    ['', undefined, notice],
+    ['a', 'ok', '[0] loaded'],
+    ['b', 'ok', '[0] epoch 1', '[0] 90%', '[0] epoch 2'],
+  ];
+
+  it('looks as if one had always been there, and goes on', () => {
+    const { runs } = setup();
+    remember(runs);
+    expect(all(runs)).toEqual([whole[0], whole[1], ['b', undefined, '[0] epoch 1']]);
+    expect(
+      runs
+        .get('b')
+        ?.live()
+        .map(({ text }) => text),
+    ).toEqual(['10%']);
+    live.forEach((event) => {
+      runs.apply(event);
+    });
+    expect(all(runs)).toEqual(whole);
+  });
+
+  it('is not there twice after another server has told it, at whatever point the first one ended', () => {
+    const events = [...history, ...live];
+    for (let seen = 0; seen <= events.length; seen++) {
+      const { runs } = setup();
+      remember(runs, events.slice(0, Math.min(seen, history.length)));
+      events.slice(history.length, seen).forEach((event) => {
+        runs.apply(event);
+      });
+      runs.leave();
+      expect(runs.list.filter(({ status }) => status === 'died')).toEqual([]);
+      remember(runs, events);
+      expect(all(runs), `after ${seen} events`).toEqual(whole);
+    }
+  });
+
+  it('tells of runs that had seemed to be dead', () => {
+    const { runs } = setup();
+    remember(runs);
+    runs.lost();
+    expect(runs.get('b')?.status).toBe('died');
+    remember(runs);
+    expect(runs.get('b')?.running).toBe(true);
+  });
+
+  it('leaves more of an ended run than the session has kept', () => {
+    const { runs } = setup();
+    remember(runs);
+    remember(runs, [
+      { event: 'run_started', run: 'a', target: 'remote', see: 'all' },
+      { event: 'log', run: 'a', level: 'info', text: '7 bytes of rank 0 are in the journal only' },
+      { event: 'run_finished', run: 'a', status: 'ok', seconds: 1 },
+    ]);
+    expect(shown(runs.get('a'))).toEqual(['[0] loaded']);
+  });
+
+  it('ends runs that it does not tell of: their session is gone', () => {
+    const { runs } = setup();
+    remember(runs);
+    runs.leave();
+    remember(runs, []);
+    expect(runs.get('b')?.status).toBe('died');
+    expect(shown(runs.get('b')).at(-1)).toBe('[] the session has ended, and Python with it');
+  });
+
+  it('is told as the past, also to those who are told later of what it has put out', () => {
+    const { runs } = setup();
+    const told: boolean[] = [];
+    runs.listen({
+      spliced: () => {
+        told.push(runs.past);
+      },
+    });
+    remember(runs);
+    expect([...new Set(told)]).toEqual([true]);
+    expect(runs.past).toBe(false);
+  });
+
+  it('goes when another session is shown', () => {
+    const { runs } = setup();
+    remember(runs);
+    runs.leave();
+    runs.forgetWhere(({ id }) => id !== '');
+    runs.caughtUp();
+    expect(all(runs)).toEqual([whole[0]]);
   });
 });
 

@@ -5,6 +5,9 @@ import type { Run, Runs, RunsListener } from '../runs';
 import type { Entry } from '../timeline';
 import type { Head, RunKey, RunUpdate, Splice, WireEntry } from './messages';
 
+/** What sessions call this editor. */
+const here = 'VS Code';
+
 interface Pending {
   head: boolean;
   live: boolean;
@@ -136,10 +139,12 @@ export class Deltas implements RunsListener {
     const cell = event.cell === undefined ? '' : `cell ${event.cell}`;
     return {
       title: event.title ?? (cell ? `Cell ${event.cell ?? ''}` : run.id === '' ? 'Dip' : 'Run'),
-      place:
-        event.path === undefined
-          ? ''
-          : [path.basename(event.path), event.title ? cell : ''].filter(Boolean).join(' · '),
+      place: [
+        ...(event.path === undefined ? [] : [path.basename(event.path), event.title ? cell : '']),
+        run.by === undefined || run.by === here ? '' : `by ${run.by}`,
+      ]
+        .filter(Boolean)
+        .join(' · '),
       target: targetWords(event.target),
       see: event.see,
       quiet: event.quiet ?? false,

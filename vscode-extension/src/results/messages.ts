@@ -9,7 +9,7 @@ export type RunKey = number;
 /** What stands above a run's output. */
 export interface Head {
   readonly title: string;
-  /** Its cell's file and line, as people write them; empty if it has no cell. */
+  /** Its cell's file and line, as people write them, and who else has started it; empty if it has no cell. */
   readonly place: string;
   /** The target in words; empty if it is no run. */
   readonly target: string;

@@ -133,8 +133,11 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }, gather);
   }
 
-  /** Opens the view, without the focus, at a run's first output that calls for it. */
+  /** Opens the view, without the focus, at a run's first output that calls for it, unless that is long past. */
   private reveal(run: Run, added: readonly Entry[]): void {
+    if (this.runs.past) {
+      this.revealed.add(run);
+    }
     if (this.revealed.has(run) || this.view?.visible) {
       return;
     }
