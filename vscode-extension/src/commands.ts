@@ -16,6 +16,8 @@ import { workspaceOf } from './pool/rows';
 import { LOCAL } from './ranks';
 import type { Run } from './runs';
 import { isOurs, type Server } from './server';
+import { askSession, askSessionName, confirmStop } from './sessions/ask';
+import type { Sessions, Tie } from './sessions/sessions';
 
 /** What commands need from the rest of the extension. */
 export interface Surroundings {
@@ -23,6 +25,8 @@ export interface Surroundings {
   confirm(command: CommandName, args: object): Promise<boolean>;
   /** The runs that are known, oldest first. */
   runs(): readonly Run[];
+  /** The sessions of the window's folders. */
+  readonly sessions: Sessions;
 }
 
 /**
@@ -41,12 +45,13 @@ export function registerCommands(server: Server, around: Surroundings): vscode.D
     });
   return vscode.Disposable.from(
     ...commands.filter(({ name }) => !own.includes(name)).map((row) => register(row.name, row, {})),
+    vscode.commands.registerCommand('dip.sessions', () => vscode.commands.executeCommand('dip.attachSession')),
     ...Object.entries(targets).map(([id, target]) => register(id, { name: 'dip.runCell', title: '' }, { target })),
   );
 }
 
-/** Commands of the server that the extension implements itself, because it can show documents that cannot be edited. */
-const own: readonly CommandName[] = ['dip.showStacks'];
+/** Commands of the server that the extension implements itself, because it can show documents that cannot be edited, and lists to choose from. */
+const own: readonly CommandName[] = ['dip.showStacks', 'dip.sessions'];
 
 /** The targets of the commands that are `dip.runCell` with a target. */
 const targets: Record<TargetCommand, string> = {
@@ -154,6 +159,16 @@ async function asked(
       const run = 'run' in args ? args.run : await askRun(title, around.runs());
       return run ? { ...args, run } : undefined;
     }
+    case 'dip.attachSession': {
+      const session = 'name' in args ? {} : await askSession(server, title, tieOf(around, args));
+      return session && { ...args, ...session };
+    }
+    case 'dip.renameSession': {
+      const named = 'name' in args ? {} : { name: await askSessionName(title, tieOf(around, args)?.name ?? '') };
+      return 'name' in named && named.name === undefined ? undefined : { ...args, ...named };
+    }
+    case 'dip.stopSession':
+      return (await confirmStop(server, args, tieOf(around, args))) ? args : undefined;
     case 'dip.autodip': {
       if ('on' in args) {
         return args;
@@ -177,7 +192,15 @@ function tell<C extends CommandName>(name: C, answer: CommandAnswers[C]): void {
     vscode.window.setStatusBarMessage('Dip: nothing runs', 4000);
   } else if (name === 'dip.free' && 'freed' in answer && !answer.freed) {
     vscode.window.setStatusBarMessage('Dip: nothing runs on the ranks', 4000);
+  } else if (/^dip\.\w+Session$/.test(name) && 'text' in answer) {
+    vscode.window.setStatusBarMessage(`Dip: ${answer.text}`, 4000);
   }
+}
+
+/** The session of the folder that a command is about. */
+function tieOf({ sessions }: Surroundings, args: object): Tie | undefined {
+  const { uri } = uriOf(args);
+  return sessions.of(uri === undefined ? undefined : folderOf(vscode.Uri.parse(uri)));
 }
 
 function uriOf(args: object): { uri?: string } {

@@ -9,6 +9,8 @@ import { Pool } from './pool';
 import { ResultsView } from './results/view';
 import { Runs } from './runs';
 import { Server } from './server';
+import { followSessions } from './sessions/follow';
+import { Sessions } from './sessions/sessions';
 import { followChanges } from './trust';
 
 let server: Server | undefined;
@@ -16,9 +18,11 @@ let server: Server | undefined;
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Dip Server', { log: true });
   const interpreters = new Interpreters(log);
-  const started = new Server(context, log, interpreters.of);
+  const sessions = new Sessions();
+  const started = new Server(context, log, interpreters.of, sessions);
   const runs = new Runs();
-  const pool = new Pool(started, runs);
+  const following = followSessions(runs, sessions); // before others, who ask the runs
+  const pool = new Pool(started, runs, sessions);
   server = started;
   context.subscriptions.push(
     log,
@@ -28,14 +32,10 @@ export function activate(context: vscode.ExtensionContext): void {
     started.onEvent((event) => {
       runs.apply(event);
     }),
-    started.onState((state) => {
-      if (state === 'stopped') {
-        runs.lost();
-      }
-    }),
-    registerCommands(started, { confirm: pool.confirm, runs: () => runs.list }),
+    following,
+    registerCommands(started, { confirm: pool.confirm, runs: () => runs.list, sessions }),
     showCells(started),
-    new OutputChannels(started, runs),
+    new OutputChannels(started, runs, sessions),
     new ResultsView(context, started, runs),
     followChanges(started, interpreters),
     registerExample(context),
@@ -44,6 +44,7 @@ export function activate(context: vscode.ExtensionContext): void {
   started.start().catch(() => undefined);
 }
 
+/** Ends the server. Sessions that outlive the window go on. */
 export async function deactivate(): Promise<void> {
   await server?.stop();
 }

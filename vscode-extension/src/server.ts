@@ -22,9 +22,11 @@ import type {
   DipEvent,
   FoldedParams,
   InitializationOptions,
+  SessionParams,
 } from './generated/server';
 import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
+import type { Sessions } from './sessions/sessions';
 
 /** The documents that the server handles. Untitled ones have no file, but may have cells. */
 const documents = [
@@ -96,6 +98,7 @@ export class Server implements vscode.Disposable {
     /** The server's own log, not what runs print. */
     readonly log: vscode.LogOutputChannel,
     private readonly interpreter: Interpreter,
+    private readonly sessions: Sessions,
   ) {}
 
   get state(): ServerState {
@@ -107,13 +110,13 @@ export class Server implements vscode.Disposable {
     await this.connected();
   }
 
-  /** Ends the server, and with it all that it has started, and starts another. */
+  /** Ends the server, and starts another. Sessions that outlive it go on meanwhile. */
   async restart(): Promise<void> {
     await this.stop();
     await this.start();
   }
 
-  /** Ends the server, and waits a limited time for everything that it has started to end. */
+  /** Ends the server, and waits a limited time for everything that ends with it. */
   stop(): Promise<void> {
     const { running } = this;
     if (running) {
@@ -253,6 +256,9 @@ export class Server implements vscode.Disposable {
     client.onNotification('dip/folded', (folded: FoldedParams) => {
       this.foldedEmitter.fire(folded);
     });
+    client.onNotification('dip/session', (session: SessionParams) => {
+      this.sessions.apply(vscode.Uri.parse(session.folder).fsPath, session);
+    });
     client.onNotification('dip/cellsChanged', (changed: CellsChangedParams) => {
       this.cellsEmitter.fire(vscode.Uri.parse(changed.uri));
       this.lookAgainAtLenses(client);
@@ -281,12 +287,13 @@ export class Server implements vscode.Disposable {
       return; // it was asked to end, or never started: the caller of that reports it
     }
     this.running = undefined;
+    const { outlive } = this.sessions;
     this.become('stopped');
     const end = (process && (await ending(process, 1000))) ?? 'the connection was closed';
     const again = this.restarts.allows(Date.now());
     this.tell(
       again ? 'warning' : 'error',
-      `The Dip server has ended by itself (${end}), and with it Python and all variables. ${again ? 'It was started anew.' : 'It keeps ending.'}`,
+      `The Dip server has ended by itself (${end})${aftermath(outlive, again)}`,
       !again,
     );
     if (again) {
@@ -315,8 +322,21 @@ export class Server implements vscode.Disposable {
     if (state !== this.current) {
       this.current = state;
       this.stateEmitter.fire(state);
+      if (state === 'stopped') {
+        this.sessions.leave();
+      }
     }
   }
+}
+
+/** What has become of the rest when a server has ended by itself; `outlived` if sessions go on without it. */
+function aftermath(outlived: boolean, again: boolean): string {
+  if (outlived) {
+    return again
+      ? '. It was started anew, and attaches to the session again: nothing is lost.'
+      : '. It keeps ending. The session goes on: dipls attach shows it in a terminal.';
+  }
+  return `, and with it Python and all variables. ${again ? 'It was started anew.' : 'It keeps ending.'}`;
 }
 
 /** Whether cells of a document have lenses. */

@@ -36,6 +36,19 @@ test('lines are appended, without colours', () => {
   expect(page.line(1)).toBe('\x1b[31mb\x1b[0m');
 });
 
+test('a page that was emptied begins anew', () => {
+  const page = newPage();
+  page.add(['a', 'b']);
+  page.flush(0, true);
+  page.add(['c']);
+  page.setLive(['1/3'], 0);
+  page.empty();
+  expect(text).toBe('');
+  page.add(['a']);
+  page.flush(50, true);
+  expect([text, page.line(0), page.line(1)]).toEqual(['a\n', 'a', undefined]);
+});
+
 describe('live lines', () => {
   test('are one line that changes, for somebody who looks', () => {
     const page = newPage();

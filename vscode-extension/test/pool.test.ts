@@ -69,6 +69,10 @@ function workspace(
   };
 }
 
+function tooltip(shown: WorkspaceStatus | undefined, several = false): string {
+  return statusTooltip(shown, several, undefined, 0);
+}
+
 const local = { pid: 4700, state: 'ready', host: 'gpu7', host_bytes: null, run: null } as const;
 const four = workspace({ ranks: [0, 1, 2, 3].map((n) => rank(n)), local });
 const running = { run: 'a-1', state: 'running', done: 0, parts: 4 } as const;
@@ -112,17 +116,17 @@ describe('status bar', () => {
   });
 
   it('explains', () => {
-    const text = statusTooltip({ ...four, runs: [running, queued] }, false);
+    const text = tooltip({ ...four, runs: [running, queued] });
     expect(text).toContain('**Pool of 4 ranks** on cuda:0-3 over nccl, app torch');
     expect(text).toContain('1 run now, 1 queued');
     expect(text).not.toContain('/home/u/project');
-    expect(statusTooltip(four, true)).toContain('/home/u/project');
+    expect(tooltip(four, true)).toContain('/home/u/project');
   });
 
   it('shows what processes say of themselves as text', () => {
     const evil = '![i](http://evil/i.png) `[l](http://evil)`';
     const pool = { ranks: [rank(0, { device: evil })], backend: evil, app: evil, reason: evil, autodip: evil };
-    const text = statusTooltip(workspace(pool), false);
+    const text = tooltip(workspace(pool));
     // Outside of code spans every mark is escaped; the span of autodip is not left.
     for (const line of text.split('\n').filter((line) => line.includes('evil'))) {
       const outside = line.replace(/(?<!\\)`[^`]*(?<!\\)`/g, '');
@@ -132,9 +136,7 @@ describe('status bar', () => {
 
   it('says why a pool is dead', () => {
     const reason = 'rank 2 was killed by SIGKILL';
-    expect(statusTooltip(workspace({ state: 'dead', size: 4, reason }), false)).toContain(
-      'rank 2 was killed by SIGKILL',
-    );
+    expect(tooltip(workspace({ state: 'dead', size: 4, reason }))).toContain('rank 2 was killed by SIGKILL');
   });
 });
 
@@ -254,7 +256,7 @@ describe('ranks that wait', () => {
       mood: 'hung',
     });
     expect(statusText(hung, [{ ...hang, level: 'info' }]).mood).toBe('running');
-    expect(statusTooltip(hung, false)).toContain('ranks 0,2 wait\\_for rank 1');
+    expect(tooltip(hung)).toContain('ranks 0,2 wait\\_for rank 1');
   });
 
   it('can be freed from the menu', () => {

@@ -8,6 +8,7 @@ import { whose } from '../ranks';
 import type { Runs } from '../runs';
 import { plain } from '../screen';
 import type { Server } from '../server';
+import type { Sessions } from '../sessions/sessions';
 import { paint } from './colours';
 import { Page } from './page';
 import { heading, headline, marked, processOf, Transcript } from './transcript';
@@ -112,6 +113,7 @@ export class OutputChannels implements vscode.Disposable {
   constructor(
     server: Server,
     private readonly runs: Runs,
+    sessions: Sessions,
   ) {
     this.disposable = vscode.Disposable.from(
       server.onFolded((folded) => {
@@ -120,10 +122,17 @@ export class OutputChannels implements vscode.Disposable {
       server.onEvent((event) => {
         this.event(event);
       }),
-      server.onState((state) => {
-        if (state === 'stopped') {
-          this.ended();
-        }
+      sessions.listen({
+        past: (again) => {
+          if (again) {
+            this.empty();
+          }
+        },
+        left: (outlived) => {
+          if (!outlived) {
+            this.ended();
+          }
+        },
       }),
       vscode.window.onDidChangeVisibleTextEditors((editors) => {
         for (const editor of editors) {
@@ -194,6 +203,14 @@ export class OutputChannels implements vscode.Disposable {
       this.channels.get(nameOf(rank))?.write(transcript.end(), []);
     }
     this.channels.get(folded)?.write([marked('✗ the server has ended, and Python with it')], []);
+  }
+
+  /** A session is about to tell again what the channels have. */
+  private empty(): void {
+    this.transcripts.clear();
+    for (const channel of this.channels.values()) {
+      channel.page.empty();
+    }
   }
 
   private channel(name: string): Channel {

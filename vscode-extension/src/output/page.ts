@@ -74,6 +74,15 @@ export class Page {
     }
   }
 
+  /** Forgets everything. */
+  empty(): void {
+    this.lines = [];
+    this.pending = [];
+    this.size = this.pendingSize = 0;
+    this.live = this.drawn = [];
+    this.replace();
+  }
+
   /** Sets the lines that are not final. */
   setLive(lines: readonly string[], now: number): void {
     if (this.live.length === 0) {

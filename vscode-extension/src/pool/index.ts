@@ -1,9 +1,10 @@
 /** The pool: the status-bar item and its menu, the Ranks and the Variables view. */
 import * as vscode from 'vscode';
-import type { HangEvent, WorkspaceStatus } from '../generated/server';
+import type { DipEvent, HangEvent, WorkspaceStatus } from '../generated/server';
 import { Alarms } from '../hangs';
 import type { Runs } from '../runs';
 import type { Server } from '../server';
+import type { Sessions } from '../sessions/sessions';
 import { type Confirm, confirmLosses } from './confirm';
 import { Failures } from './failures';
 import { Focus } from './focus';
@@ -27,6 +28,7 @@ export class Pool implements vscode.Disposable {
   constructor(
     private readonly server: Server,
     private readonly runs: Runs,
+    sessions: Sessions,
   ) {
     const failures = new Failures(runs);
     const alarms = new Alarms();
@@ -36,26 +38,40 @@ export class Pool implements vscode.Disposable {
       server.state === 'running' ? server.execute('dip.status', memory ? { memory } : {}) : { workspaces: [] },
     );
     this.confirm = confirmLosses(server, this.pools, this.focus);
+    const tellAlarm = (event: DipEvent): void => {
+      const alarm = alarms.apply(event);
+      if (alarm) {
+        void this.tellHang(alarm);
+      }
+    };
     const ranks = new RanksView(this.pools, this.focus, hangs);
     const variables = new VariablesView(server, this.pools, this.focus);
-    const menu = new Menu(server, this.pools, this.focus);
+    const menu = new Menu(server, this.pools, sessions, this.focus);
     this.subscription = vscode.Disposable.from(
       this.pools,
       this.focus,
       this.stacks,
       ranks,
       variables,
-      showStatusBar(this.pools, this.focus, hangs),
+      showStatusBar(this.pools, sessions, this.focus, hangs),
       server.onEvent((event) => {
         this.pools.apply(event);
+        if (runs.past) {
+          return; // nobody is notified of what happened hours ago
+        }
         const failure = failures.apply(event);
         if (failure !== undefined) {
           void tellFailure(failure);
         }
-        const alarm = alarms.apply(event);
-        if (alarm) {
-          void this.tellHang(alarm);
-        }
+        tellAlarm(event);
+      }),
+      sessions.listen({
+        changed: () => {
+          this.pools.refresh();
+        },
+        present: () => {
+          standing(runs).forEach(tellAlarm);
+        },
       }),
       server.onState((state) => {
         if (state === 'running') {
@@ -156,6 +172,11 @@ export class Pool implements vscode.Disposable {
     void vscode.commands.executeCommand('setContext', 'dip.running', (workspace?.runs.length ?? 0) > 0);
     void vscode.commands.executeCommand('setContext', 'dip.hung', this.hangs(workspace).length > 0);
   }
+}
+
+/** The hangs that stand at the moment. */
+function standing(runs: Runs): HangEvent[] {
+  return runs.list.flatMap((run) => [...run.hangs.values()]);
 }
 
 async function tellFailure(text: string): Promise<void> {

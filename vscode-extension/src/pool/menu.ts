@@ -1,6 +1,8 @@
 /** The menu of the status-bar item: what can be done with the pool. */
 import * as vscode from 'vscode';
 import type { Server } from '../server';
+import { showFile, showJournals } from '../sessions/ask';
+import type { Sessions, Tie } from '../sessions/sessions';
 import type { Focus } from './focus';
 import { badCount, badGpus, type MenuAction, menuItems } from './menuItems';
 import type { Pools } from './pools';
@@ -15,12 +17,13 @@ export class Menu {
   constructor(
     private readonly server: Server,
     private readonly pools: Pools,
+    private readonly sessions: Sessions,
     private readonly focus: Focus,
   ) {}
 
   /** Shows the menu and does what is chosen. */
   async show(): Promise<void> {
-    const entries = menuItems(this.workspace).flatMap(({ title, items }): Entry[] => [
+    const entries = menuItems(this.workspace, this.tie).flatMap(({ title, items }): Entry[] => [
       { label: title, kind: vscode.QuickPickItemKind.Separator },
       ...items.map(({ icon, label, description, action }) => ({
         label: `$(${icon}) ${label}`,
@@ -29,7 +32,7 @@ export class Menu {
       })),
     ]);
     const picked = await vscode.window.showQuickPick(entries, {
-      placeHolder: 'Pool and local namespace',
+      placeHolder: 'Pool, local namespace and session',
       matchOnDescription: true,
     });
     if (picked?.action) {
@@ -39,6 +42,10 @@ export class Menu {
 
   private get workspace(): ReturnType<typeof workspaceOf> {
     return workspaceOf(this.pools.workspaces, this.focus.folder);
+  }
+
+  private get tie(): Tie | undefined {
+    return this.sessions.of(this.focus.folder);
   }
 
   private async act(action: MenuAction): Promise<unknown> {
@@ -73,6 +80,20 @@ export class Menu {
         return vscode.commands.executeCommand('dip.ranks.focus');
       case 'showStacks':
         return vscode.commands.executeCommand('dip.showStacks');
+      case 'freeMemory':
+        return this.command('dip.freeMemory');
+      case 'attachSession':
+        return this.command('dip.attachSession');
+      case 'renameSession':
+        return this.command('dip.renameSession');
+      case 'showSessionLog':
+        return this.tie && showFile(this.tie.log);
+      case 'showJournals':
+        return this.tie && showJournals(this.tie);
+      case 'stopSession':
+        return this.command('dip.stopSession');
+      case 'restartServer':
+        return vscode.commands.executeCommand('dip.restartServer');
     }
   }
 

@@ -1,5 +1,6 @@
 /** What the menu of the status-bar item offers in each state. */
 import type { WorkspaceStatus } from '../generated/server';
+import type { Tie } from '../sessions/sessions';
 import { hasPool } from './rows';
 import { count } from './words';
 
@@ -18,7 +19,14 @@ export type MenuAction =
   | 'showRanks'
   | 'showStacks'
   | 'restartLocal'
-  | 'restart';
+  | 'restart'
+  | 'freeMemory'
+  | 'attachSession'
+  | 'renameSession'
+  | 'showSessionLog'
+  | 'showJournals'
+  | 'stopSession'
+  | 'restartServer';
 
 export interface MenuItem {
   action: MenuAction;
@@ -33,8 +41,8 @@ export interface MenuSection {
   items: MenuItem[];
 }
 
-/** The menu of a workspace, the likeliest first. */
-export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[] {
+/** The menu of a workspace and its session, the likeliest first. */
+export function menuItems(workspace: WorkspaceStatus | undefined, tie?: Tie): MenuSection[] {
   const hung = workspace?.runs.some(({ hang }) => hang !== undefined) ?? false;
   const state = workspace?.pool.state ?? 'none';
   const size = workspace?.pool.size ?? 0;
@@ -59,6 +67,15 @@ export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[]
     { action: 'chooseRanks', icon: 'list-ordered', label: was ? 'Change number of ranks…' : 'Make pool of N ranks…' },
     { action: 'chooseGpus', icon: 'circuit-board', label: was ? 'Change GPUs…' : 'Make pool on GPUs…' },
   );
+
+  if (workspace?.pool.ranks.some(({ device }) => device.startsWith('cuda'))) {
+    pool.push({
+      action: 'freeMemory',
+      icon: 'database',
+      label: 'Free GPU memory',
+      description: 'what torch has cached; no variable is lost',
+    });
+  }
 
   const show: MenuItem[] = [
     { action: 'showOutput', icon: 'output', label: 'Show output' },
@@ -108,7 +125,52 @@ export function menuItems(workspace: WorkspaceStatus | undefined): MenuSection[]
     { title: 'Autodip', items: switches },
     { title: 'Show', items: show },
     { title: 'Python', items: python },
+    sessionItems(tie),
   ].filter((section) => section.items.length > 0);
+}
+
+/** What can be done with a session. One that ends with the editor can only be left for another. */
+function sessionItems(tie: Tie | undefined): MenuSection {
+  const { state = 'own', name = '', log = '', journal = '' } = tie ?? {};
+  const items: MenuItem[] = [];
+  if (state === 'detached') {
+    items.push({
+      action: 'restartServer',
+      icon: 'debug-restart',
+      label: 'Restart server',
+      description: 'attaches again',
+    });
+  } else {
+    items.push({ action: 'attachSession', icon: 'plug', label: 'Attach to another session…' });
+  }
+  if (state === 'attached' || state === 'reattached') {
+    items.push({ action: 'renameSession', icon: 'edit', label: 'Rename session…', description: name });
+  }
+  if (log !== '') {
+    items.push({
+      action: 'showSessionLog',
+      icon: 'list-flat',
+      label: 'Show log of session',
+      description: 'who did what',
+    });
+  }
+  if (journal !== '' && state !== 'own') {
+    items.push({
+      action: 'showJournals',
+      icon: 'history',
+      label: 'Show journals of session…',
+      description: 'its runs',
+    });
+  }
+  if (state === 'attached' || state === 'reattached') {
+    items.push({
+      action: 'stopSession',
+      icon: 'trash',
+      label: 'Stop session…',
+      description: 'Python and all variables end',
+    });
+  }
+  return { title: name === '' ? 'Session' : `Session ${name}`, items };
 }
 
 /** What is wrong with a typed number of ranks; undefined if nothing. */

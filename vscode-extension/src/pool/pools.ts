@@ -20,7 +20,7 @@ const gather = 100;
 
 /** Whether an event may have changed what `dip.status` answers. */
 function matters(event: DipEvent): boolean {
-  return ['run_started', 'rank_state', 'pool_state', 'run_finished', 'hang'].includes(event.event);
+  return ['run_queued', 'run_started', 'rank_state', 'pool_state', 'run_finished', 'hang'].includes(event.event);
 }
 
 export class Pools {

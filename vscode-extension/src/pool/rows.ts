@@ -3,6 +3,8 @@ import type { CurrentRun, HangEvent, WorkspaceStatus } from '../generated/server
 import { type Standing, standing, summary } from '../hangs';
 import { duration, LOCAL, rankList, whose } from '../ranks';
 import type { Memory } from './pools';
+import type { Tie } from '../sessions/sessions';
+import { tieDetails, tieText } from '../sessions/words';
 import { bytes, count, escaped } from './words';
 
 /** A rank or the local namespace, as one row. */
@@ -21,7 +23,7 @@ export interface Process {
   reason?: string;
 }
 
-export type Mood = 'idle' | 'starting' | 'running' | 'hung' | 'dead';
+export type Mood = 'idle' | 'starting' | 'running' | 'hung' | 'dead' | 'detached' | 'gone';
 
 export interface StatusText {
   /** Without icons: `Dip: 4 ranks · autodip on`. */
@@ -31,7 +33,11 @@ export interface StatusText {
 
 /** Whether ranks live that hold variables. */
 export function hasPool(workspace: WorkspaceStatus | undefined): boolean {
-  return workspace !== undefined && ['ready', 'busy', 'interrupting'].includes(workspace.pool.state);
+  return workspace !== undefined && isAlive(workspace.pool);
+}
+
+function isAlive({ state }: WorkspaceStatus['pool']): boolean {
+  return ['ready', 'busy', 'interrupting'].includes(state);
 }
 
 /** Whether anything of a workspace lives, is starting, or has died and was not cleared away. */
@@ -98,7 +104,13 @@ export function poolMessage({ state, size, reason }: WorkspaceStatus['pool']): s
   }
 }
 
-function mood(workspace: WorkspaceStatus, hung: boolean): Mood {
+function mood(workspace: WorkspaceStatus | undefined, hung: boolean, tie: Tie | undefined): Mood {
+  if (tie?.state === 'gone' || tie?.state === 'detached') {
+    return tie.state;
+  }
+  if (!workspace) {
+    return 'idle';
+  }
   if (workspace.pool.state === 'dead') {
     return 'dead';
   }
@@ -111,12 +123,23 @@ function mood(workspace: WorkspaceStatus, hung: boolean): Mood {
   return workspace.runs.length > 0 ? 'running' : 'idle';
 }
 
-/** The text of the status-bar item. */
-export function statusText(workspace: WorkspaceStatus | undefined, hangs: readonly HangEvent[] = []): StatusText {
-  if (!workspace) {
-    return { text: 'Dip', mood: 'idle' };
-  }
-  const { pool, runs } = workspace;
+/** The text of the status-bar item: the pool of a workspace, and how the window is tied to its session. */
+export function statusText(
+  workspace: WorkspaceStatus | undefined,
+  hangs: readonly HangEvent[] = [],
+  tie?: Tie,
+): StatusText {
+  const hung = workspace?.pool.state === 'dead' ? undefined : summary(hangs);
+  const now = mood(workspace, hung !== undefined, tie);
+  // Of a session that is gone, nothing is left that could be told.
+  const pool = workspace && now !== 'gone' ? poolParts(workspace) : [];
+  const parts = [...pool, tie ? tieText(tie) : '', hung === undefined ? '' : `hang? ${hung}`].filter(
+    (part) => part !== '',
+  );
+  return { text: parts.length > 0 ? `Dip: ${parts.join(' · ')}` : 'Dip', mood: now };
+}
+
+function poolParts({ pool, runs }: WorkspaceStatus): string[] {
   const ranks = count(pool.size, 'rank');
   const autodip = pool.autodip === '' ? 'autodip off' : 'autodip on';
   const parts: string[] = [];
@@ -124,7 +147,7 @@ export function statusText(workspace: WorkspaceStatus | undefined, hangs: readon
     parts.push(`starting ${ranks}`);
   } else if (pool.state === 'dead') {
     parts.push('pool dead');
-  } else if (hasPool(workspace)) {
+  } else if (isAlive(pool)) {
     parts.push(ranks, autodip);
   } else if (pool.autodip !== '') {
     parts.push('no pool', autodip);
@@ -132,24 +155,35 @@ export function statusText(workspace: WorkspaceStatus | undefined, hangs: readon
   if (runs.length > 1) {
     parts.push(count(runs.length, 'run'));
   }
-  const hung = pool.state === 'dead' ? undefined : summary(hangs);
-  if (hung !== undefined) {
-    parts.push(`hang? ${hung}`);
-  }
-  const text = parts.length > 0 ? `Dip: ${parts.join(' · ')}` : 'Dip';
-  return { text, mood: mood(workspace, hung !== undefined) };
+  return parts;
 }
 
-/** The tooltip of the status-bar item, in Markdown. */
-export function statusTooltip(workspace: WorkspaceStatus | undefined, several: boolean): string {
-  if (!workspace) {
-    return 'No pool yet: a cell that runs on ranks makes it.\n\nClick for what can be done.';
-  }
-  const { pool, runs } = workspace;
+/** The tooltip of the status-bar item, in Markdown, at a time in milliseconds. */
+export function statusTooltip(
+  workspace: WorkspaceStatus | undefined,
+  several: boolean,
+  tie: Tie | undefined,
+  now: number,
+): string {
+  const pool =
+    tie?.state === 'gone' || tie?.state === 'detached'
+      ? []
+      : workspace
+        ? poolDetails(workspace)
+        : ['No pool yet: a cell that runs on ranks makes it.'];
+  return [
+    ...pool,
+    ...(tie ? tieDetails(tie, now) : []),
+    ...(several && workspace ? [escaped(workspace.folder)] : []),
+    'Click for what can be done.',
+  ].join('\n\n');
+}
+
+function poolDetails({ pool, runs }: WorkspaceStatus): string[] {
   const lines: string[] = [];
   if (pool.state === 'starting') {
     lines.push(`**Pool of ${count(pool.size, 'rank')}** is starting`);
-  } else if (hasPool(workspace)) {
+  } else if (isAlive(pool)) {
     const how = [pool.backend && `over ${pool.backend}`, pool.app && `app ${pool.app}`].filter(Boolean).join(', ');
     lines.push(
       `**Pool of ${count(pool.size, 'rank')}** on ${devices(pool.ranks.map((rank) => rank.device))}${how && ` ${escaped(how)}`}`,
@@ -172,10 +206,7 @@ export function statusTooltip(workspace: WorkspaceStatus | undefined, several: b
     lines.push(`${count(runs.length - queued, 'run')} now${queued > 0 ? `, ${queued} queued` : ''}`);
   }
   lines.push(...runs.flatMap(({ hang }) => (hang === undefined ? [] : [escaped(hang)])));
-  if (several) {
-    lines.push(escaped(workspace.folder));
-  }
-  return [...lines, 'Click for what can be done.'].join('\n\n');
+  return lines;
 }
 
 /** `cuda:0-3`, `the CPU`: the devices of a pool in few words. */

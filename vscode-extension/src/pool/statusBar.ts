@@ -1,7 +1,8 @@
-/** The status-bar item: `Dip: 4 ranks · autodip on`. It opens the menu. */
+/** The status-bar item: `Dip: 4 ranks · autodip on · attached`. It opens the menu. */
 import * as vscode from 'vscode';
 import type { HangEvent, WorkspaceStatus } from '../generated/server';
 import type { Focus } from './focus';
+import type { Sessions } from '../sessions/sessions';
 import type { Pools } from './pools';
 import { isThere, type Mood, statusText, statusTooltip, workspaceOf } from './rows';
 
@@ -11,16 +12,24 @@ const icons: Record<Mood, string> = {
   running: '$(loading~spin)',
   hung: '$(warning)',
   dead: '$(error)',
+  detached: '$(debug-disconnect)',
+  gone: '$(debug-disconnect)',
 };
 
 const backgrounds: Partial<Record<Mood, string>> = {
   hung: 'statusBarItem.warningBackground',
   dead: 'statusBarItem.errorBackground',
+  detached: 'statusBarItem.warningBackground',
+  gone: 'statusBarItem.errorBackground',
 };
+
+/** How often the tooltip is made anew, in milliseconds: it says for how long a session has been there. */
+const minute = 60_000;
 
 /** The item of a status bar; `hangs` says what the ranks of a workspace wait for. */
 export function showStatusBar(
   pools: Pools,
+  sessions: Sessions,
   focus: Focus,
   hangs: (workspace: WorkspaceStatus | undefined) => readonly HangEvent[],
 ): vscode.Disposable {
@@ -29,9 +38,10 @@ export function showStatusBar(
   item.command = 'dip.menu';
   const update = (): void => {
     const workspace = workspaceOf(pools.workspaces, focus.folder);
-    const { text, mood } = statusText(workspace, hangs(workspace));
+    const tie = sessions.of(focus.folder);
+    const { text, mood } = statusText(workspace, hangs(workspace), tie);
     item.text = `${icons[mood]} ${text}`;
-    item.tooltip = new vscode.MarkdownString(statusTooltip(workspace, pools.workspaces.length > 1));
+    item.tooltip = new vscode.MarkdownString(statusTooltip(workspace, pools.workspaces.length > 1, tie, Date.now()));
     item.accessibilityInformation = { label: `${text}${mood === 'running' ? ', running' : ''}`, role: 'button' };
     const colour = backgrounds[mood];
     item.backgroundColor = colour === undefined ? undefined : new vscode.ThemeColor(colour);
@@ -42,5 +52,14 @@ export function showStatusBar(
     }
   };
   update();
-  return vscode.Disposable.from(item, focus.onChange(update), pools.onChange(update));
+  const timer = setInterval(update, minute);
+  return vscode.Disposable.from(
+    item,
+    new vscode.Disposable(() => {
+      clearInterval(timer);
+    }),
+    focus.onChange(update),
+    pools.onChange(update),
+    sessions.listen({ changed: update }),
+  );
 }

@@ -1,0 +1,135 @@
+/** Questions to the user about sessions. If the user closes one, the answer is undefined. */
+import { homedir } from 'node:os';
+import * as vscode from 'vscode';
+import type { ListedSession } from '../generated/server';
+import { problem } from '../arguments';
+import type { Server } from '../server';
+import type { Tie } from './sessions';
+import { journals } from './journals';
+import { isOf, stopQuestion } from './words';
+
+interface Row extends vscode.QuickPickItem {
+  readonly session: ListedSession;
+}
+
+const log: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('output'), tooltip: 'Show log' };
+const stop: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('trash'), tooltip: 'Stop session…' };
+
+/** One of the user's sessions on this machine; `tie` is that of the folder. A button of a session shows its log, another one stops it. */
+export async function askSession(
+  server: Server,
+  title: string,
+  tie: Tie | undefined,
+): Promise<{ name: string; dir: string } | undefined> {
+  const picker = vscode.window.createQuickPick<Row>();
+  picker.title = title;
+  picker.placeholder = 'The session to attach to';
+  picker.matchOnDescription = true;
+  picker.matchOnDetail = true;
+  const list = async (): Promise<void> => {
+    picker.busy = true;
+    const { sessions } = await server.execute('dip.sessions', {});
+    picker.items = sessions.map((session) => row(session, tie !== undefined && isOf(session, tie)));
+    picker.busy = false;
+    if (sessions.length === 0) {
+      picker.placeholder = 'There is no session that outlives its editor';
+    }
+  };
+  picker.onDidTriggerItemButton(async ({ button, item }) => {
+    try {
+      await (button === log ? showFile(item.session.log ?? '') : stopSession(server, item.session, tie));
+    } catch (error) {
+      void vscode.window.showErrorMessage(problem(error));
+    }
+  });
+  const chosen = new Promise<Row | undefined>((resolve) => {
+    picker.onDidAccept(() => {
+      resolve(picker.activeItems[0]);
+      picker.hide();
+    });
+    picker.onDidHide(() => {
+      resolve(undefined);
+    });
+  });
+  picker.show();
+  try {
+    await list();
+    const session = (await chosen)?.session;
+    return session && { name: session.name ?? '', dir: session.dir };
+  } finally {
+    picker.dispose();
+  }
+}
+
+/** The new name of a session. */
+export function askSessionName(title: string, now: string): Thenable<string | undefined> {
+  return vscode.window.showInputBox({
+    title,
+    value: now,
+    prompt: 'The name of the session, as dipls attach NAME takes it',
+    validateInput: (text) => (/^[^/\s][^/]*$/.test(text) ? undefined : 'A name without a slash'),
+  });
+}
+
+/** Whether a session may end: the user is asked if anything would be lost. `tie` is the session of the folder, which is meant if no name is given. */
+export async function confirmStop(
+  server: Server,
+  { name, dir }: { name?: string; dir?: string },
+  tie: Tie | undefined,
+): Promise<boolean> {
+  const { sessions } = await server.execute('dip.sessions', {});
+  const session = sessions.find((other) =>
+    name === undefined ? tie !== undefined && isOf(other, tie) : other.name === name && (!dir || other.dir === dir),
+  );
+  return session === undefined || confirm(session, tie);
+}
+
+/** Shows a file of a session. */
+export async function showFile(file: string): Promise<void> {
+  await vscode.window.showTextDocument(vscode.Uri.file(file), { preview: true });
+}
+
+/** Lets the user choose a run of a session's journals, and shows its output. */
+export async function showJournals({ journal, folder, since, name }: Tie): Promise<void> {
+  const found = await journals(journal, vscode.Uri.parse(folder).fsPath, Date.parse(since)).catch(() => []);
+  const items = found.map(({ run, title, started, status = 'not ended' }) => ({
+    label: title,
+    description: `${new Date(started).toLocaleString()} · ${status}`,
+    run,
+  }));
+  const title = `Journals of session ${name}`;
+  const placeHolder = items.length > 0 ? 'The run whose output is shown' : `There are none of its runs in ${journal}`;
+  const chosen = await vscode.window.showQuickPick(items, { title, placeHolder, matchOnDescription: true });
+  if (chosen) {
+    await vscode.commands.executeCommand('dip.showOutput', { run: chosen.run });
+  }
+}
+
+async function stopSession(server: Server, session: ListedSession, tie: Tie | undefined): Promise<void> {
+  if (await confirm(session, tie)) {
+    const { text } = await server.execute('dip.stopSession', { name: session.name ?? '', dir: session.dir });
+    vscode.window.setStatusBarMessage(`Dip: ${text}`, 4000);
+  }
+}
+
+async function confirm(session: ListedSession, tie: Tie | undefined): Promise<boolean> {
+  const asked = stopQuestion(session, tie !== undefined && isOf(session, tie));
+  if (!asked || !vscode.workspace.getConfiguration('dip').get<boolean>('confirmRestart', true)) {
+    return true;
+  }
+  const { text, detail } = asked;
+  const action = 'Stop session';
+  return (await vscode.window.showWarningMessage(text, { modal: true, detail }, action)) === action;
+}
+
+function row(session: ListedSession, here: boolean): Row {
+  const { name = '', dir, text, problem } = session;
+  const home = homedir();
+  return {
+    label: `$(${here ? 'check' : problem === undefined ? 'server-process' : 'warning'}) ${name}`,
+    description: dir.startsWith(`${home}/`) ? `~${dir.slice(home.length)}` : dir,
+    detail: problem ?? text,
+    buttons: [...(session.log ? [log] : []), stop],
+    session,
+  };
+}
