@@ -14,7 +14,7 @@ type follower struct {
 	script string // of the document for which something was done in the workspace last; under the server's lock
 
 	mu      sync.Mutex // guards what follows
-	entered uint64     // how many events
+	entered uint64     // up to which position of sub
 	moved   chan struct{}
 }
 
@@ -24,7 +24,7 @@ func (s *server) follow(w *workspace) (*follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{sub: sub}
+	f := &follower{sub: sub, entered: sub.Position()}
 	for _, feature := range s.features {
 		if feature.follow != nil {
 			feature.follow(w)
@@ -46,17 +46,17 @@ func (s *server) follow(w *workspace) (*follower, error) {
 					}
 				}
 			}
-			f.advance(len(events))
+			f.advance()
 		}
 	})
 	return f, nil
 }
 
-// advance counts events that have been entered.
-func (f *follower) advance(n int) {
+// advance notes that what the subscription has given has been entered.
+func (f *follower) advance() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.entered += uint64(n)
+	f.entered = f.sub.Position()
 	if f.moved != nil {
 		close(f.moved)
 		f.moved = nil
@@ -69,7 +69,7 @@ func (s *server) catchUp(ctx context.Context, w *workspace) error {
 	s.mu.Lock()
 	f := s.opened[w]
 	s.mu.Unlock()
-	told := f.sub.Queued()
+	told := f.sub.End()
 	for {
 		f.mu.Lock()
 		if f.entered >= told {

@@ -192,9 +192,17 @@ type SubscribeRequest struct {
 
 // Subscription is one reader's view of the events; [event.Subscription] says in which order they come.
 type Subscription interface {
+	// Next waits for events and returns some of them, at least one, in order. It returns [io.EOF] once the session or the subscription has ended and
+	// everything has been read, and ctx's error when that ends. Only one goroutine may call it.
 	Next(ctx context.Context) ([]event.Event, error)
+	// Progress says that the reader is still busy with what it has taken.
 	Progress()
-	Queued() uint64
+	// Position says how far Next has come. It only grows.
+	Position() uint64
+	// End is the Position at which Next will have returned all that has happened by now. What any other subscription has returned, if that is younger or
+	// its session lives in another process, is part of it. Right after Subscribe it is where the past ends that From and History ask for.
+	End() uint64
+	// Close ends the subscription.
 	Close()
 }
 

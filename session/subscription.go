@@ -27,7 +27,6 @@ type subscription struct {
 
 	mu      sync.Mutex      // guards what follows
 	earlier *dipexec.Replay // earlier events; nil: all of them have been read
-	read    uint64          // events of that so far
 }
 
 // Subscribe implements [API].
@@ -92,7 +91,6 @@ func (u *subscription) nextEarlier() (evs []event.Event) {
 			evs = append(evs, ev)
 		}
 	}
-	u.read += uint64(len(evs))
 	return evs
 }
 
@@ -104,12 +102,18 @@ func (u *subscription) endEarlier() {
 	}
 }
 
-// Queued implements [Subscription].
-func (u *subscription) Queued() uint64 {
+// Position implements [Subscription]. All earlier events together count as one step, which comes first.
+func (u *subscription) Position() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.read + u.Subscription.Queued()
+	if u.earlier != nil {
+		return 0
+	}
+	return u.Subscription.Taken() + 1
 }
+
+// End implements [Subscription].
+func (u *subscription) End() uint64 { return u.Subscription.Queued() + 1 }
 
 // Close implements [Subscription].
 func (u *subscription) Close() {

@@ -35,6 +35,7 @@ type Subscription struct {
 	mu      sync.Mutex
 	queue   []queued
 	queued  uint64              // events so far
+	read    uint64              // events that Next has returned so far
 	bytes   int                 // the sum of the queue's sizes; below the bus's QueueBytes + one event
 	taken   time.Time           // when the reader last took something or made progress, or the queue began to fill
 	told    trace.Time          // up to when the trace knows what was taken
@@ -106,6 +107,13 @@ func (s *Subscription) Queued() uint64 {
 	return s.queued
 }
 
+// Taken is how many events Next has returned so far.
+func (s *Subscription) Taken() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read
+}
+
 func (s *Subscription) take() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,6 +134,7 @@ func (s *Subscription) take() []Event {
 	}
 	s.traceTaken(oldest, evs)
 	s.queue = s.queue[n:]
+	s.read += uint64(n)
 	s.bytes -= size
 	s.taken = time.Now()
 	if s.bytes <= s.bus.o.QueueBytes/2 {
