@@ -21,7 +21,6 @@ import (
 	"dipls/internal/trust"
 	"dipls/ranks"
 	"dipls/ranks/host"
-	"dipls/ranks/wire"
 )
 
 // Options configure a [Session].
@@ -106,11 +105,7 @@ func (s *Session) Transfer(ctx context.Context, by Caller, t Transfer) (run stri
 
 // MakePool implements [API].
 func (s *Session) MakePool(ctx context.Context, by Caller, p PoolRequest) (run string, err error) {
-	cmd := wire.MakeCommand{Ranks: p.Ranks, App: p.App, Restart: p.Restart, Timeout: p.Timeout.Seconds()}
-	if p.GPUs != "" {
-		cmd.GPUs = &p.GPUs
-	}
-	return s.queue(ctx, by, dipexec.RequestForPool(cmd))
+	return s.queue(ctx, by, CellOfPool(p))
 }
 
 // FreeMemory implements [API].

@@ -42,6 +42,15 @@ func CellOf(path string, cell cells.Cell) (c Cell, ok bool) { return dipexec.Req
 // CellOfTransfer is a transfer as a member of a [Sequence]: if it fails, the cells after it do not run.
 func CellOfTransfer(t Transfer) Cell { return dipexec.RequestForTransfer(t) }
 
+// CellOfPool is the making of a pool as a member of a [Sequence].
+func CellOfPool(p PoolRequest) Cell {
+	cmd := wire.MakeCommand{Ranks: p.Ranks, App: p.App, Restart: p.Restart, Timeout: p.Timeout.Seconds()}
+	if p.GPUs != "" {
+		cmd.GPUs = &p.GPUs
+	}
+	return dipexec.RequestForPool(cmd)
+}
+
 // TargetOf is where a cell would run if its turn were now, with autodip as [API.Autodip] returns it.
 func TargetOf(c Cell, autodip string) cells.Target {
 	var auto cells.Directive

@@ -35,6 +35,11 @@ var mayImport = map[string][]string{
 		"dipls/ranks/host", "dipls/ranks/wire",
 	},
 
+	"dipls/session/history": {"dipls/dipexec/event", "dipls/session"},
+	"dipls/session/remote": {
+		"dipls/cells", "dipls/dipexec/event", "dipls/ranks/wire", "dipls/session", "dipls/session/history",
+	},
+
 	"dipls/lsp/docs": {"dipls/cells"},
 	"dipls/lsp/rpc":  {},
 	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session"},
@@ -67,7 +72,8 @@ var mayImport = map[string][]string{
 
 // testsMayImport is what tests of a package may import besides.
 var testsMayImport = map[string][]string{
-	"dipls/lsp": {"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal"}, // for servers with sessions
+	"dipls/lsp":            {"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal"}, // for servers with sessions
+	"dipls/session/remote": {"dipls/dipexec/journal"},                                                   // likewise
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
@@ -87,7 +93,7 @@ var helpers = []string{
 var onlyImporters = map[string][]string{
 	"github.com/go-zeromq/zmq4": {"dipls/ranks/link"},
 	"github.com/spf13/cobra":    {"dipls/cmd/dipls"},
-	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs"}, // docs for positions and URIs as clients write them
+	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs", "dipls/session/remote"}, // docs for positions and URIs as clients write them
 }
 
 func TestPackageBorders(t *testing.T) {

@@ -1,0 +1,235 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/ranks/wire"
+	"dipls/session"
+)
+
+// atOnce makes a call that answers at once, and that the end of ctx does not concern.
+func atOnce[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
+	err = c.explain(c.call(context.WithoutCancel(ctx), method, params, &result, false))
+	return result, err
+}
+
+// waits makes a call that is given up when ctx ends.
+func waits[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
+	if ctx.Err() != nil {
+		return result, ctx.Err()
+	}
+	var answer R
+	if err := c.explain(c.call(ctx, method, params, &answer, false)); err != nil {
+		return result, err
+	}
+	return answer, nil
+}
+
+// settles makes a call that has an answer also when ctx ends: what was done until then.
+func settles[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
+	err = c.explain(c.call(ctx, method, params, &result, true))
+	return result, err
+}
+
+// without is for calls without a result.
+func without(_ nothing, err error) error { return err }
+
+// Start implements [session.API].
+func (c *Client) Start(ctx context.Context, by session.Caller, s session.Sequence) ([]string, error) {
+	return atOnce[[]string](ctx, c, "session/start", startParams{by, s})
+}
+
+// Transfer implements [session.API].
+func (c *Client) Transfer(ctx context.Context, by session.Caller, t session.Transfer) (string, error) {
+	return atOnce[string](ctx, c, "session/transfer", transferParams{by, t})
+}
+
+// MakePool implements [session.API].
+func (c *Client) MakePool(ctx context.Context, by session.Caller, p session.PoolRequest) (string, error) {
+	return atOnce[string](ctx, c, "session/makePool", poolParams{by, p})
+}
+
+// FreeMemory implements [session.API].
+func (c *Client) FreeMemory(ctx context.Context, by session.Caller) (string, error) {
+	return atOnce[string](ctx, c, "session/freeMemory", byParams{by})
+}
+
+// Cancel implements [session.API].
+func (c *Client) Cancel(ctx context.Context, run string) (int, error) {
+	return atOnce[int](ctx, c, "session/cancel", runParams{run})
+}
+
+// Free implements [session.API].
+func (c *Client) Free(ctx context.Context, run string) error {
+	return without(atOnce[nothing](ctx, c, "session/free", runParams{run}))
+}
+
+// FreeAll implements [session.API].
+func (c *Client) FreeAll(ctx context.Context) error {
+	return without(atOnce[nothing](ctx, c, "session/freeAll", nothing{}))
+}
+
+// Wait implements [session.API].
+func (c *Client) Wait(ctx context.Context, run string) (event.Report, error) {
+	return waits[event.Report](ctx, c, "session/wait", runParams{run})
+}
+
+// Say implements [session.API].
+func (c *Client) Say(ctx context.Context, n session.Note) error {
+	return without(settles[nothing](ctx, c, "session/say", n))
+}
+
+// Output implements [session.API].
+func (c *Client) Output(ctx context.Context, r session.OutputRequest) (string, error) {
+	path, err := waits[wire.Path](ctx, c, "session/output", r)
+	return string(path), err
+}
+
+// KeepText implements [session.API].
+func (c *Client) KeepText(ctx context.Context, t session.Text) (string, error) {
+	path, err := atOnce[wire.Path](ctx, c, "session/keepText", t)
+	return string(path), err
+}
+
+// Heed implements [session.API].
+func (c *Client) Heed(ctx context.Context, by session.Caller) error {
+	return without(atOnce[nothing](ctx, c, "session/heed", byParams{by}))
+}
+
+// Answer implements [session.API].
+func (c *Client) Answer(ctx context.Context, question, choice string) error {
+	return without(atOnce[nothing](ctx, c, "session/answer", answerParams{question, choice}))
+}
+
+// RestartPool implements [session.API].
+func (c *Client) RestartPool(ctx context.Context, by session.Caller) (string, error) {
+	return settles[string](ctx, c, "session/restartPool", byParams{by})
+}
+
+// KillPool implements [session.API].
+func (c *Client) KillPool(ctx context.Context) (string, error) {
+	return settles[string](ctx, c, "session/killPool", nothing{})
+}
+
+// CancelStart implements [session.API].
+func (c *Client) CancelStart(ctx context.Context) error {
+	return without(atOnce[nothing](ctx, c, "session/cancelStart", nothing{}))
+}
+
+// RestartLocal implements [session.API].
+func (c *Client) RestartLocal(ctx context.Context, by session.Caller) error {
+	return without(settles[nothing](ctx, c, "session/restartLocal", byParams{by}))
+}
+
+// EndPython implements [session.API].
+func (c *Client) EndPython(ctx context.Context) error {
+	return without(settles[nothing](ctx, c, "session/endPython", nothing{}))
+}
+
+// Prepare implements [session.API].
+func (c *Client) Prepare(ctx context.Context, by session.Caller, p session.Preparation) error {
+	return without(settles[nothing](ctx, c, "session/prepare", prepareParams{by, p}))
+}
+
+// Info implements [session.API].
+func (c *Client) Info(ctx context.Context, memory bool) (session.PoolInfo, error) {
+	return settles[session.PoolInfo](ctx, c, "session/info", memoryParams{memory})
+}
+
+// Used implements [session.API].
+func (c *Client) Used(ctx context.Context) (session.Used, error) {
+	return atOnce[session.Used](ctx, c, "session/used", nothing{})
+}
+
+// PoolSize implements [session.API].
+func (c *Client) PoolSize(ctx context.Context, by session.Caller) (int, error) {
+	return waits[int](ctx, c, "session/poolSize", byParams{by})
+}
+
+// GPUs implements [session.API].
+func (c *Client) GPUs(ctx context.Context) ([]session.GPU, error) {
+	return waits[[]session.GPU](ctx, c, "session/gpus", nothing{})
+}
+
+// Stacks implements [session.API].
+func (c *Client) Stacks(ctx context.Context, s session.StacksRequest) (session.Stacks, error) {
+	return waits[session.Stacks](ctx, c, "session/stacks", s)
+}
+
+// Complete implements [session.API].
+func (c *Client) Complete(ctx context.Context, l session.Lookup) (session.Completion, error) {
+	return waits[session.Completion](ctx, c, "session/complete", l)
+}
+
+// Inspect implements [session.API].
+func (c *Client) Inspect(ctx context.Context, l session.Lookup) ([]session.Inspection, error) {
+	return waits[[]session.Inspection](ctx, c, "session/inspect", l)
+}
+
+// Variables implements [session.API].
+func (c *Client) Variables(ctx context.Context, target cells.Target) ([]session.Variables, error) {
+	return waits[[]session.Variables](ctx, c, "session/variables", targetParams{target})
+}
+
+// Bound implements [session.API].
+func (c *Client) Bound(ctx context.Context, names []string) ([]session.Binding, error) {
+	return settles[[]session.Binding](ctx, c, "session/bound", namesParams{names})
+}
+
+// Autodip implements [session.API].
+func (c *Client) Autodip(ctx context.Context) (string, error) {
+	return atOnce[string](ctx, c, "session/autodip", nothing{})
+}
+
+// SetAutodip implements [session.API].
+func (c *Client) SetAutodip(ctx context.Context, on bool, arguments string) error {
+	return without(atOnce[nothing](ctx, c, "session/setAutodip", autodipParams{on, arguments}))
+}
+
+// About implements [session.API].
+func (c *Client) About(ctx context.Context, memory bool) (session.About, error) {
+	return settles[session.About](ctx, c, "session/about", memoryParams{memory})
+}
+
+// Rename implements [session.API].
+func (c *Client) Rename(ctx context.Context, name string) error {
+	return without(settles[nothing](ctx, c, "session/rename", nameParams{name}))
+}
+
+// KeepFor implements [session.API].
+func (c *Client) KeepFor(ctx context.Context, d time.Duration) error {
+	return without(settles[nothing](ctx, c, "session/keepFor", keepParams{d}))
+}
+
+// Detach implements [session.API]. It closes the connection.
+func (c *Client) Detach(context.Context) error {
+	c.mu.Lock()
+	c.left = true
+	c.mu.Unlock()
+	c.close()
+	<-c.done
+	return nil
+}
+
+// Last implements [session.API]. Other fronts may start something, so nothing follows from it.
+func (c *Client) Last(ctx context.Context) error {
+	return without(atOnce[nothing](ctx, c, "session/last", nothing{}))
+}
+
+// Finish implements [session.API].
+func (c *Client) Finish(ctx context.Context, wayOut string) error {
+	return without(settles[nothing](ctx, c, "session/finish", finishParams{wayOut}))
+}
+
+// Close implements [session.API]. It ends the session for all who are attached. One that has ended can be closed again.
+func (c *Client) Close(ctx context.Context, r session.CloseRequest) error {
+	err := without(settles[nothing](ctx, c, "session/close", r))
+	if closed, ok := errors.AsType[*session.Error](err); ok && closed.Code == session.CodeClosed {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,267 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"go.lsp.dev/jsonrpc2"
+	"go.uber.org/zap"
+
+	"dipls/dipexec/event"
+	"dipls/session"
+	"dipls/session/history"
+)
+
+// endPatience is how long a client that reads may take to get the last events.
+const endPatience = 2 * time.Second
+
+// peer is a connection of a client.
+type peer struct {
+	*conn
+	s      *Server
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+	number int
+	pid    int
+
+	feed chan struct{} // closed when no more events are sent
+	sent progress      // up to which position events were sent
+
+	client   session.Client    // under the server's mu, like the rest; its program is "" before the hello
+	welcomed bool              // it has said hello, and is attached
+	fronts   map[string]*front // by the names that the client gives them
+	earlier  map[int]*earlier
+	why      error
+}
+
+func (s *Server) newPeer(c net.Conn, pid int) *peer {
+	p := &peer{s: s, pid: pid, fronts: map[string]*front{}, earlier: map[int]*earlier{}}
+	p.ctx, p.cancel = context.WithCancel(s.ctx)
+	p.conn = newConn(c, p.lost)
+	p.conn.serve, p.conn.fault = p.request, s.fault
+	return p
+}
+
+// field names the client in a log.
+func (p *peer) field() zap.Field { return zap.String("client", who(p.client)) }
+
+// lost is told why the connection has ended.
+func (p *peer) lost(err error) {
+	p.s.mu.Lock()
+	p.why = err
+	p.s.mu.Unlock()
+	p.cancel()
+}
+
+// leave gives up what belongs to a connection that has ended.
+func (p *peer) leave() {
+	p.close()
+	s := p.s
+	s.mu.Lock()
+	was := slices.Contains(s.attached, p)
+	s.attached = slices.DeleteFunc(s.attached, func(other *peer) bool { return other == p })
+	fronts, why := p.fronts, p.why
+	p.fronts = map[string]*front{}
+	for _, e := range p.earlier {
+		e.close()
+	}
+	p.earlier = nil
+	s.mu.Unlock()
+	for _, f := range fronts {
+		f.abandon()
+	}
+	p.requests.Wait()
+	switch {
+	case p.feed != nil:
+		<-p.feed
+	}
+	switch {
+	case was && (why == nil || errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed)):
+		s.log.Info("detached", p.field())
+	case was:
+		s.log.Warn("detached: the connection has ended", p.field(), zap.Error(why))
+	case why != nil && !errors.Is(why, io.EOF) && !errors.Is(why, net.ErrClosed):
+		s.log.Warn("a connection has ended", zap.Int("pid", p.pid), zap.Error(why))
+	}
+	if was {
+		s.change()
+	}
+}
+
+// end sends the rest of the events, and ends the connection for a reason.
+func (p *peer) end(reason string) {
+	after := time.AfterFunc(endPatience, p.close) // a client that does not read gets no more
+	defer after.Stop()
+	p.s.mu.Lock()
+	feed := p.feed
+	p.s.mu.Unlock()
+	if feed != nil {
+		<-feed
+	}
+	p.cancel() // calls that wait
+	p.requests.Wait()
+	_ = p.notify(methodEnded, endedParams{reason}) // an error means that it has gone
+	p.close()
+}
+
+// request serves a request.
+func (p *peer) request(ctx context.Context, name string, params jsonrpc2.RawMessage) (any, error) {
+	m, known := methods[name]
+	p.s.mu.Lock()
+	welcomed := p.welcomed
+	p.s.mu.Unlock()
+	switch {
+	case !known:
+		return nil, &session.Error{
+			Code: session.CodeVersion, Text: fmt.Sprintf("the session runs dipls %s, which does not know %q", cmp.Or(p.s.o.Build, "of another version"), name),
+			Hint: "what else there is works; to use this, end the session and start it anew with this dipls",
+		}
+	case !welcomed && !m.always:
+		return nil, &session.Error{Code: session.CodeInvalid, Text: "the first request is hello, of the same major version"}
+	}
+	if !m.lasts {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(p.ctx, cancel)()
+	}
+	result, err := m.serve(ctx, p, params)
+	if m.ordered {
+		p.flush(ctx)
+	}
+	return result, err
+}
+
+// flush waits until everything has been sent that has happened by now.
+func (p *peer) flush(ctx context.Context) {
+	p.s.filler.await(ctx)
+	if p.feed != nil {
+		p.sent.await(ctx, p.s.events.End(), p.feed)
+	}
+}
+
+// hello attaches a client.
+func (p *peer) hello(ctx context.Context, h Hello) (w Welcome, err error) {
+	s := p.s
+	w = Welcome{Major: Major, Minor: Minor, Build: s.o.Build}
+	if p.pid > 0 {
+		h.PID = p.pid
+	}
+	if h.Major == Major {
+		s.mu.Lock()
+		twice := p.welcomed
+		s.mu.Unlock()
+		if twice {
+			return w, &session.Error{Code: session.CodeInvalid, Text: "hello is said once"}
+		}
+		if s.o.Admit != nil {
+			if w.Remarks, err = s.o.Admit(h); err != nil {
+				return w, err
+			}
+		}
+		s.filler.await(ctx)
+		if w.End, err = p.attach(h); err != nil {
+			return w, err
+		}
+		s.log.Info("attached", p.field(), zap.String("build", h.Build), zap.String("cwd", h.Cwd))
+	}
+	w.About, err = s.about(ctx, false)
+	return w, err
+}
+
+// attach makes the connection that of a client, which is sent events from now on, or from the beginning.
+func (p *peer) attach(h Hello) (end uint64, err error) {
+	s := p.s
+	var cursor *history.Cursor
+	if h.History {
+		cursor = s.events.CursorAtStart()
+	} else {
+		cursor = s.events.Cursor()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing || p.welcomed || p.ctx.Err() != nil {
+		cursor.Close()
+		return 0, &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
+	}
+	p.client = session.Client{Program: h.Program, PID: h.PID, Since: time.Now()}
+	p.welcomed = true
+	p.feed = make(chan struct{})
+	s.attached = append(s.attached, p)
+	s.change()
+	s.tasks.Go(func() { p.sendEvents(cursor) })
+	return cursor.End(), nil
+}
+
+// sendEvents sends events until there are none, or the connection ends.
+func (p *peer) sendEvents(cursor *history.Cursor) {
+	defer close(p.feed)
+	defer cursor.Close()
+	for {
+		events, at, err := cursor.NextAt(p.ctx)
+		if err != nil {
+			return
+		}
+		params := eventsParams{Events: make([]json.RawMessage, 0, len(events)), At: at, End: cursor.Position()}
+		for _, ev := range events {
+			raw, err := encode(ev)
+			if err != nil {
+				p.s.log.Error("an event cannot be written", zap.Error(err))
+				raw, _ = encode(event.NewLog(event.LevelError, fmt.Sprintf("a %s event cannot be written: %v", ev.Head().Kind, err)))
+			}
+			params.Events = append(params.Events, json.RawMessage(raw))
+		}
+		if p.notify(methodEvents, params) != nil {
+			return
+		}
+		p.sent.set(params.End)
+	}
+}
+
+// progress is a number that grows.
+type progress struct {
+	mu    sync.Mutex // guards what follows
+	at    uint64
+	moved chan struct{}
+}
+
+func (g *progress) set(at uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at = at
+	if g.moved != nil {
+		close(g.moved)
+		g.moved = nil
+	}
+}
+
+// await waits until the number is at least that, or nobody will set it.
+func (g *progress) await(ctx context.Context, at uint64, ended <-chan struct{}) {
+	for {
+		g.mu.Lock()
+		if g.at >= at {
+			g.mu.Unlock()
+			return
+		}
+		if g.moved == nil {
+			g.moved = make(chan struct{})
+		}
+		moved := g.moved
+		g.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
