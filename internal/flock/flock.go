@@ -62,7 +62,8 @@ func Held(path string) (bool, error) {
 	return !free, err
 }
 
-// Dir locks a directory, which is not a link, exclusively. It waits while another process holds the lock.
+// Dir locks a directory, which is not a link, exclusively. It waits while another process holds the lock. If the directory is removed meanwhile, the error
+// is [fs.ErrNotExist].
 func Dir(ctx context.Context, path string) (unlock func(), err error) {
 	return await(ctx, path, func() (*os.File, error) { return openDir(path) })
 }
@@ -85,6 +86,10 @@ func await(ctx context.Context, path string, open func() (*os.File, error)) (unl
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if held && !Same(f, path) {
+			f.Close()
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: fs.ErrNotExist}
 		}
 		if held {
 			return func() { f.Close() }, nil

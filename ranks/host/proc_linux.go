@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,7 +31,34 @@ func nameProcess(name string) {
 // AdoptOrphans makes this process adopt its descendants when their parents die (a "child subreaper"), so that what a killed node leaves can be
 // ended and reaped. It is a property of the whole process, so only main calls it.
 func AdoptOrphans() error {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+	adoption.Lock()
+	defer adoption.Unlock()
+	err := adopt(1)
+	adopts = err == nil
+	return err
+}
+
+// WithoutOrphans runs f, and meanwhile adopts nobody: a process that loses its parent then becomes init's. It is how a process is started that is nobody's
+// child.
+func WithoutOrphans(f func() error) error {
+	adoption.Lock()
+	defer adoption.Unlock()
+	if !adopts {
+		return f()
+	}
+	if err := adopt(0); err != nil {
+		return err
+	}
+	return errors.Join(f(), adopt(1))
+}
+
+var (
+	adoption sync.Mutex // guards adopts, and is held while that must not change
+	adopts   bool
+)
+
+func adopt(yes uintptr) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, yes, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a child subreaper: %w", err)
 	}
 	return nil

@@ -24,6 +24,9 @@ func nameProcess(name string) {}
 // AdoptOrphans does nothing here: only Linux lets a process adopt its descendants. Ranks watch their parent themselves.
 func AdoptOrphans() error { return nil }
 
+// WithoutOrphans runs f. Only Linux lets a process adopt its descendants.
+func WithoutOrphans(f func() error) error { return f() }
+
 // dieWithUs does nothing here: only Linux ends a child with its parent.
 func dieWithUs(attr *syscall.SysProcAttr) {}
 

@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -146,6 +147,9 @@ func CheckSockets() (root string, err error) {
 func runtimeRoot(log *zap.Logger) (string, error) {
 	var passed error
 	for _, place := range runtimePlaces() {
+		if place.foreign {
+			continue
+		}
 		err := place.use()
 		if err == nil {
 			return place.root, nil
@@ -158,14 +162,16 @@ func runtimeRoot(log *zap.Logger) (string, error) {
 }
 
 // RuntimeRoots makes sure of the directory for those of sessions, below which the sockets of all our processes lie, as [Local.StartNode] does. It comes
-// first. Others follow that are usable and there: a session whose environment is another one, or was before, may have used them. passed says why places
-// were not taken that come before the first; nil: there are none.
+// first. Others follow that are usable and there: a session whose environment is another one may have used them. passed says why places were not
+// taken that come before the first; nil: there are none.
 func RuntimeRoots() (roots []string, passed, err error) {
 	for _, place := range runtimePlaces() {
-		if len(roots) > 0 {
-			if private.Closed(place.root) == nil && place.checkParent() == nil {
-				roots = append(roots, place.root)
-			}
+		switch {
+		case len(roots) == 0 && !place.foreign:
+		case !place.fallback && private.Closed(place.root) == nil && place.checkParent() == nil:
+			roots = append(roots, place.root)
+			continue
+		default:
 			continue
 		}
 		if err := place.use(); err != nil {
@@ -182,39 +188,46 @@ func RuntimeRoots() (roots []string, passed, err error) {
 
 // runtimePlace is a place for the directory for those of sessions.
 type runtimePlace struct {
-	parent string // must be private, too; "": need not
-	root   string
+	parent   string // must be private, too; "": need not
+	root     string
+	fallback bool // nothing is there unless those before it cannot be used
+	foreign  bool // only who has another environment uses it
 }
 
-// runtimePlaces are those places, the best first: dipls in $XDG_RUNTIME_DIR, and dipls-UID in $TMPDIR or /tmp. What logind removes when the user logs
-// out comes last: a session lives on, and could not be reached any more.
+// runtimePlaces are those places, the best first: dipls in $XDG_RUNTIME_DIR, then dipls-UID in $TMPDIR or /tmp. Who has set XDG_RUNTIME_DIR to a
+// directory of their own finds nothing elsewhere. Otherwise it is logind's, or should be: some of the user's shells and services have it set, and others
+// not. logind removes it when the user logs out, unless the user lingers; then it comes second, since a session lives on and could not be reached any more.
 func runtimePlaces() []runtimePlace {
-	tmp := runtimePlace{root: filepath.Join(os.TempDir(), "dipls-"+strconv.Itoa(os.Geteuid()))}
-	xdg := os.Getenv("XDG_RUNTIME_DIR")
-	switch {
-	case xdg == "":
-		return []runtimePlace{tmp}
-	case goesAtLogout(xdg, lingering):
-		return []runtimePlace{tmp, {xdg, filepath.Join(xdg, "dipls")}}
+	uid := strconv.Itoa(os.Geteuid())
+	tmp := runtimePlace{root: filepath.Join(os.TempDir(), "dipls-"+uid)}
+	at := func(dir string) runtimePlace { return runtimePlace{parent: dir, root: filepath.Join(dir, "dipls")} }
+	xdg, login := os.Getenv("XDG_RUNTIME_DIR"), "/run/user/"+uid
+	if xdg != "" && filepath.Clean(xdg) != login {
+		tmp.fallback = true
+		return []runtimePlace{at(xdg), tmp}
 	}
-	return []runtimePlace{{xdg, filepath.Join(xdg, "dipls")}, tmp}
+	places := []runtimePlace{tmp, at(login)}
+	places[1].foreign = xdg == ""
+	if xdg != "" && lingers(lingering) {
+		slices.Reverse(places)
+	}
+	if other := filepath.Join("/tmp", "dipls-"+uid); other != tmp.root {
+		places = append(places, runtimePlace{root: other, foreign: true})
+	}
+	return places
 }
 
 // lingering is where logind keeps who lingers, in files that have the users' names.
 const lingering = "/var/lib/systemd/linger"
 
-// goesAtLogout reports whether a directory is the one that logind makes at a user's first login, and removes after the last logout: the user does not
-// linger.
-func goesAtLogout(dir, lingering string) bool {
-	if filepath.Clean(dir) != "/run/user/"+strconv.Itoa(os.Geteuid()) {
-		return false
-	}
+// lingers reports whether logind keeps what it has made for the user after the last logout.
+func lingers(lingering string) bool {
 	name := os.Getenv("USER")
 	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
 		name = u.Username
 	}
 	_, err := os.Stat(filepath.Join(lingering, name))
-	return err != nil
+	return name != "" && err == nil
 }
 
 // use makes the root and checks it.

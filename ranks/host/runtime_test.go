@@ -207,36 +207,37 @@ func TestRuntimeRoot(t *testing.T) {
 
 // What is in logind's directory is gone after the last logout, unless the user lingers.
 func TestRuntimeDirThatLogoutRemoves(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", fmt.Sprint("/run/user/", os.Geteuid()))
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	lingering := t.TempDir()
-	own := fmt.Sprint("/run/user/", os.Geteuid())
-	if !goesAtLogout(own, lingering) || goesAtLogout("/run/user/other", lingering) {
-		t.Error("of a user who does not linger, logind's directory goes at the logout, and no other one")
+	dir := t.TempDir()
+	if lingers(dir) {
+		t.Error("nobody lingers")
 	}
-	if err := os.WriteFile(filepath.Join(lingering, me.Username), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, me.Username), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if goesAtLogout(own, lingering) {
-		t.Error("the directory of a user who lingers stays")
+	if !lingers(dir) {
+		t.Error("the user lingers")
+	}
+	tmp := shortTempDir(t)
+	t.Setenv("TMPDIR", tmp)
+	if first := runtimePlaces()[0].root; first != userRoot(tmp) && !lingers(lingering) {
+		t.Errorf("sockets are in %s, which a logout removes", first)
 	}
 }
 
-// A session that was started elsewhere is found as well: what is usable and there comes after the first.
+// A session that was started in another environment is found as well, and with a directory of one's own nothing else is.
 func TestRuntimeRoots(t *testing.T) {
 	xdg, tmp := shortTempDir(t), shortTempDir(t)
 	t.Setenv("XDG_RUNTIME_DIR", xdg)
 	t.Setenv("TMPDIR", tmp)
-	first := filepath.Join(xdg, "dipls")
-	roots, passed, err := RuntimeRoots()
-	if err != nil || passed != nil || !slices.Equal(roots, []string{first}) {
-		t.Errorf("%q, %v, %v", roots, passed, err)
-	}
 	os.Mkdir(userRoot(tmp), 0o700)
-	if roots, _, err = RuntimeRoots(); err != nil || !slices.Equal(roots, []string{first, userRoot(tmp)}) {
-		t.Errorf("with another one: %q, %v", roots, err)
+	roots, passed, err := RuntimeRoots()
+	if want := filepath.Join(xdg, "dipls"); err != nil || passed != nil || !slices.Equal(roots, []string{want}) {
+		t.Errorf("%q, %v, %v", roots, passed, err)
 	}
 	os.Chmod(xdg, 0o777)
 	roots, passed, err = RuntimeRoots()
@@ -246,6 +247,14 @@ func TestRuntimeRoots(t *testing.T) {
 	os.Chmod(userRoot(tmp), 0o777)
 	if roots, _, err = RuntimeRoots(); err == nil || !strings.Contains(err.Error(), "is open to others") {
 		t.Errorf("both open to others: %q, %v", roots, err)
+	}
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	var searched []string
+	for _, place := range runtimePlaces() {
+		searched = append(searched, place.root)
+	}
+	if want := []string{userRoot(tmp), fmt.Sprintf("/run/user/%d/dipls", os.Geteuid()), userRoot("/tmp")}; !slices.Equal(searched, want) {
+		t.Errorf("without XDG_RUNTIME_DIR %q are looked at, want %q", searched, want)
 	}
 }
 
