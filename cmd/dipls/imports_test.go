@@ -39,6 +39,9 @@ var mayImport = map[string][]string{
 	"dipls/session/remote": {
 		"dipls/cells", "dipls/dipexec/event", "dipls/ranks/wire", "dipls/session", "dipls/session/history",
 	},
+	"dipls/session/lifetime": {"dipls/session"},
+	"dipls/session/registry": {"dipls/dipexec/journal", "dipls/ranks/host", "dipls/session", "dipls/session/remote"},
+	"dipls/session/daemon":   {"dipls/session", "dipls/session/lifetime", "dipls/session/registry", "dipls/session/remote"},
 
 	"dipls/lsp/docs": {"dipls/cells"},
 	"dipls/lsp/rpc":  {},
@@ -62,8 +65,8 @@ var mayImport = map[string][]string{
 	"dipls/internal/trust":       {"dipls/internal/private"},
 
 	"dipls/cmd/dipls": {
-		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/lsp",
-		"dipls/internal/trust",
+		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/session/daemon", "dipls/session/registry",
+		"dipls/lsp", "dipls/internal/trust",
 	},
 	"dipls/bench/keystroke": {"dipls/dipexec/journal", "dipls/session", "dipls/lsp"},
 	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},

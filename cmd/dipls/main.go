@@ -88,7 +88,7 @@ in a local namespace, or everywhere.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
+	root.AddCommand(newRun(), newLSP(), newSession(), newCells(), newDoctor(), newTrust(), newVersion())
 	return root
 }
 

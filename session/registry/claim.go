@@ -1,0 +1,212 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"dipls/dipexec/journal"
+	"dipls/internal/flock"
+	"dipls/session"
+)
+
+// Claim is a session's place in the registry, held by its process.
+type Claim struct {
+	dir   string // the session's folder
+	since time.Time
+
+	mu       sync.Mutex // guards what follows
+	path     string     // the session's directory
+	lock     *os.File   // that, locked
+	listener *net.UnixListener
+	about    about
+	record   *record
+}
+
+// Claim makes a place for a session of this process, which accepts connections from then on. [ErrTaken]: the folder has a session of that name.
+func (r *Registry) Claim(ctx context.Context, dir, name string) (*Claim, error) {
+	dir, err := realDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = defaultName(dir)
+	}
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	c := &Claim{dir: dir, since: time.Now()}
+	c.about = about{ID: newID(), Dir: dir, Name: name, PID: os.Getpid(), Version: r.o.Build, Since: c.since}
+	c.about.Journal, _ = journal.DefaultDir()
+	c.record = newRecord(c.about)
+	c.about.Log = c.record.Log
+	h, err := hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	if err := free(c.about, nil); err != nil {
+		return nil, err
+	}
+	if err := c.settle(h.places[0]); err != nil {
+		return nil, err
+	}
+	c.record.Path = c.path
+	c.record.save() // without it nobody learns how the session ended
+	return c, nil
+}
+
+// free makes sure that no living session, besides one, has the folder and name of another one. The lock is held.
+func free(wanted about, besides *Claim) error {
+	all, err := living()
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Dir == wanted.Dir && e.Name == wanted.Name && e.ID != wanted.ID {
+			return ErrTaken
+		}
+	}
+	return nil
+}
+
+// settle makes the session's directory in a place whose lock is held, and shows it when its socket accepts connections.
+func (c *Claim) settle(place string) (err error) {
+	path := filepath.Join(place, hidden+c.about.ID)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(path)
+		}
+	}()
+	lock, err := flock.TryDir(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(path, socketName), Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("bind the socket of the session: %w", err)
+	}
+	listener.SetUnlinkOnClose(false) // by then it has another path
+	defer func() {
+		if err != nil {
+			listener.Close()
+		}
+	}()
+	if err := os.Chmod(filepath.Join(path, socketName), 0o600); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(path, aboutName), c.about); err != nil {
+		return err
+	}
+	seen := filepath.Join(place, c.about.ID)
+	if err := os.Rename(path, seen); err != nil {
+		return err
+	}
+	c.path, c.lock, c.listener = seen, lock, listener
+	return nil
+}
+
+// Listener is the session's socket.
+func (c *Claim) Listener() net.Listener { return c.listener }
+
+// Dir is the session's folder, without links.
+func (c *Claim) Dir() string { return c.dir }
+
+// Name is the session's name.
+func (c *Claim) Name() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.about.Name
+}
+
+// Log is the path of the session's log; "" if there is no place for it.
+func (c *Claim) Log() string { return c.record.Log }
+
+// Journal says where the journals of the session's runs are.
+func (c *Claim) Journal() string { return c.about.Journal }
+
+// Rename gives the session another name. The error's code is [session.CodeInvalid] if another session of its folder has it.
+func (c *Claim) Rename(ctx context.Context, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	h, err := hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.about
+	now.Name = name
+	if err := free(now, c); errors.Is(err, ErrTaken) {
+		return &session.Error{Code: session.CodeInvalid, Text: fmt.Sprintf("%s has a session %s already", c.dir, name)}
+	} else if err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(c.path, aboutName), now); err != nil {
+		return err
+	}
+	c.about = now
+	c.record.Name = name
+	c.record.save()
+	return nil
+}
+
+// End gives up the place. why says why the session has ended, a sentence; "": there is nothing that anybody had to know, and nobody is told. by is who has
+// ended it, and so knows: "VS Code"; "": nobody who has asked for it.
+func (c *Claim) End(why, by string) error {
+	c.record.end(why, by)
+	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+	defer cancel()
+	h, err := hold(ctx)
+	if err == nil {
+		defer h.release()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listener.Close()
+	if removed := os.RemoveAll(c.path); !errors.Is(removed, fs.ErrNotExist) {
+		err = errors.Join(err, removed)
+	}
+	return errors.Join(err, c.lock.Close())
+}
+
+// endPatience is how long a session that ends waits for those who look for others.
+const endPatience = 5 * time.Second
+
+// writeJSON writes a file for the user alone. Who reads it at the same time sees the old one, or the new one.
+func writeJSON(path string, content any) error {
+	data, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}

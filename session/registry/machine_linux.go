@@ -1,0 +1,67 @@
+package registry
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// bootID says which start of the machine this is.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // "" is unknown
+	return strings.TrimSpace(string(id))
+}
+
+// kills is how many processes the kernel has killed for lack of memory.
+type kills struct {
+	Group   string `json:"group,omitempty"` // the control group whose kills are counted; "": unknown
+	InGroup int    `json:"in_group"`        // since that was made
+	All     int    `json:"all"`             // on the machine, since its start
+}
+
+// killsNow counts them, for this process's control group, or that of another process which has counted them before.
+func killsNow(before kills) kills {
+	k := kills{}
+	if data, err := os.ReadFile("/proc/vmstat"); err == nil {
+		k.All = counter(string(data), "oom_kill")
+	}
+	files := []string{before.Group}
+	if before.Group == "" {
+		files = memoryFiles()
+	}
+	for _, file := range files {
+		if data, err := os.ReadFile(file); err == nil {
+			k.Group, k.InGroup = file, counter(string(data), "oom_kill")
+			break
+		}
+	}
+	return k
+}
+
+// memoryFiles are the files in which the kernel may count what it has killed in this process's control group.
+func memoryFiles() (files []string) {
+	groups, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(groups)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, path
+		switch {
+		case len(fields) < 3:
+		case fields[1] == "":
+			files = append(files, filepath.Join("/sys/fs/cgroup", fields[2], "memory.events"))
+		case fields[1] == "memory":
+			files = append(files, filepath.Join("/sys/fs/cgroup/memory", fields[2], "memory.oom_control"))
+		}
+	}
+	return files
+}
+
+// counter is a number in lines of "NAME NUMBER"; 0 if it is not there.
+func counter(lines, name string) int {
+	for line := range strings.Lines(lines) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			n, _ := strconv.Atoi(value)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,142 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"dipls/session"
+)
+
+// home gives the test directories of its own for sockets and last words, and a folder for sessions.
+func home(t *testing.T) (folder string) {
+	t.Helper()
+	runtime, err := os.MkdirTemp("/tmp", "dr") // short: sockets are in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(runtime) })
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	state := t.TempDir()
+	if err := os.Chmod(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_STATE_HOME", state)
+	folder, err = filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+func claim(t *testing.T, dir, name string) *Claim {
+	t.Helper()
+	c, err := Open(Options{}).Claim(t.Context(), dir, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.End("", "") })
+	return c
+}
+
+func code(err error) session.Code {
+	if known, ok := errors.AsType[*session.Error](err); ok {
+		return known.Code
+	}
+	return ""
+}
+
+// One session per folder and name; the name that was none is the folder's.
+func TestClaim(t *testing.T) {
+	dir := home(t)
+	r := Open(Options{})
+	first := claim(t, dir, "")
+	if first.Name() != filepath.Base(dir) || first.Dir() != dir {
+		t.Errorf("%s in %s", first.Name(), first.Dir())
+	}
+	if _, err := r.Claim(t.Context(), dir, ""); !errors.Is(err, ErrTaken) {
+		t.Errorf("a second one of the name: %v", err)
+	}
+	second := claim(t, dir, "other")
+	if err := second.Rename(t.Context(), first.Name()); code(err) != session.CodeInvalid {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	for _, name := range []string{"", " a", "a/b", "a\nb"} {
+		if err := second.Rename(t.Context(), name); code(err) != session.CodeInvalid {
+			t.Errorf("the name %q: %v", name, err)
+		}
+	}
+	if err := second.Rename(t.Context(), "müller 2"); err != nil {
+		t.Fatal(err)
+	}
+	all, err := living()
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%d live, %v", len(all), err)
+	}
+	for _, c := range []*Claim{first, second} {
+		if err := c.End("", ""); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "dipls", "sessions")); err == nil {
+		t.Error("the directory of sessions is left without any")
+	}
+}
+
+func TestFind(t *testing.T) {
+	at := func(dir, name string) *entry { return &entry{about: about{Dir: dir, Name: name}} }
+	all := []*entry{at("/p", "p"), at("/p", "x"), at("/p/sub", "deep"), at("/q", "q"), at("/q", "q2"), at("/r", "r"), at("/r", "x")}
+	const none = "none"
+	for _, test := range []struct {
+		dir, name string
+		start     bool
+		want      string // FOLDER/NAME, none, or a code
+	}{
+		{"/p/sub/more", "", false, "/p/sub/deep"},
+		{"/p", "", false, string(session.CodeAmbiguous)},
+		{"/p", "", true, "/p/p"},
+		{"/p/sub/more", "", true, none},
+		{"/q", "", true, "/q/q"},
+		{"/r/a/b", "", false, string(session.CodeAmbiguous)},
+		{"/elsewhere", "", false, none},
+		{"/p/sub", "x", false, "/p/x"},
+		{"/elsewhere", "q2", false, "/q/q2"},
+		{"/elsewhere", "x", false, string(session.CodeAmbiguous)},
+		{"/elsewhere", "q2", true, none},
+		{"/p/sub", "x", true, "/p/x"},
+		{"/p", "unknown", false, none},
+	} {
+		got := none
+		e, err := find(all, test.dir, test.name, test.start)
+		if err != nil {
+			got = string(code(err))
+		} else if e != nil {
+			got = e.Dir + "/" + e.Name
+		}
+		if got != test.want {
+			t.Errorf("%q from %s, start %v: %s, want %s (%v)", test.name, test.dir, test.start, got, test.want, err)
+		}
+	}
+}
+
+func TestNoSession(t *testing.T) {
+	dir := home(t)
+	r := Open(Options{})
+	if _, err := r.Attach(t.Context(), session.AttachRequest{Dir: dir}); code(err) != session.CodeNoSession {
+		t.Errorf("attach: %v", err)
+	}
+	if _, err := r.Find(t.Context(), session.AttachRequest{Dir: dir, Name: "x"}); code(err) != session.CodeNoSession {
+		t.Errorf("find: %v", err)
+	}
+	if listed, err := r.List(t.Context()); err != nil || len(listed) != 0 {
+		t.Errorf("list: %v, %v", listed, err)
+	}
+	failing := Open(Options{Start: func(context.Context, string, string, time.Duration) error { return errors.New("no room") }})
+	_, err := failing.Attach(t.Context(), session.AttachRequest{Dir: dir, Start: true})
+	if err == nil || err.Error() != "session "+filepath.Base(dir)+" cannot be started: no room" {
+		t.Errorf("a start that fails: %v", err)
+	}
+}
