@@ -17,10 +17,29 @@ import (
 
 // SubscribeFrom is Subscribe with a replay of a run and of those that were started after it, as far as journals have them. Each of their events
 // comes either in the replay or by the subscription.
-//
-// For that nothing is journaled or published while the subscription begins: both happen under the mu of the process that the event comes from, or
-// under the order of its run.
 func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *event.Subscription, error) {
+	replay, sub, err := (*Replay)(nil), (*event.Subscription)(nil), error(nil)
+	e.hold(func() {
+		if replay, err = e.replay(run); err == nil {
+			sub = e.bus.Subscribe(kinds...)
+		}
+	})
+	return replay, sub, err
+}
+
+// ReplayFor is the replay for a subscription that there is: each event of these runs comes in the replay, or is later than the first so many that the
+// subscription was given.
+func (e *Executor) ReplayFor(sub *event.Subscription, run string) (replay *Replay, given uint64, err error) {
+	e.hold(func() {
+		replay, err = e.replay(run)
+		given = sub.Queued()
+	})
+	return replay, given, err
+}
+
+// hold does something while nothing is journaled or published: both happen under the mu of the process that the event comes from, or under the order of
+// its run. The executor's mu is held, too.
+func (e *Executor) hold(do func()) {
 	procs := e.holdAll()
 	defer func() {
 		e.mu.Unlock()
@@ -28,31 +47,37 @@ func (e *Executor) SubscribeFrom(run string, kinds ...event.Kind) (*Replay, *eve
 			p.mu.Unlock()
 		}
 	}()
-	number, err := strconv.Atoi(strings.TrimPrefix(run, e.session+"-"))
-	if err != nil || !strings.HasPrefix(run, e.session+"-") || number < 1 || number > e.count {
-		return nil, nil, ErrNoRun
-	}
 	for _, r := range e.runs {
 		r.order.Lock()
 		defer r.order.Unlock()
 	}
-	replay := &Replay{}
-	if e.o.Journal != nil {
-		dirs := e.o.Journal.Dirs()
-		for ; number <= e.count; number++ {
-			var told earlier
-			dir := dirs[e.runID(number)]
-			if r := e.runs[e.runID(number)]; r != nil && r.journal != nil {
-				told.held, dir = r.journal.Settle(), r.journal.Dir()
-			}
-			if told.held == nil && dir != "" {
-				told.mark, err = journal.MarkOf(dir)
-				told.kept = err == nil // otherwise it does not exist, or not any more
-			}
-			replay.runs = append(replay.runs, told)
-		}
+	do()
+}
+
+// replay is what has been told of a run and of those after it. It is called in hold.
+func (e *Executor) replay(run string) (*Replay, error) {
+	number, err := strconv.Atoi(strings.TrimPrefix(run, e.session+"-"))
+	if err != nil || !strings.HasPrefix(run, e.session+"-") || number < 1 || number > e.count {
+		return nil, ErrNoRun
 	}
-	return replay, e.bus.Subscribe(kinds...), nil
+	replay := &Replay{}
+	if e.o.Journal == nil {
+		return replay, nil
+	}
+	dirs := e.o.Journal.Dirs()
+	for ; number <= e.count; number++ {
+		var told earlier
+		dir := dirs[e.runID(number)]
+		if r := e.runs[e.runID(number)]; r != nil && r.journal != nil {
+			told.held, dir = r.journal.Settle(), r.journal.Dir()
+		}
+		if told.held == nil && dir != "" {
+			told.mark, err = journal.MarkOf(dir)
+			told.kept = err == nil // otherwise it does not exist, or not any more
+		}
+		replay.runs = append(replay.runs, told)
+	}
+	return replay, nil
 }
 
 // runID is the id of the session's nth run.

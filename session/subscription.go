@@ -57,6 +57,30 @@ func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription
 	return sub, nil
 }
 
+// Replayer is a [Subscription] that can tell once more what was told before. A session's own subscriptions are.
+type Replayer interface {
+	// Replay returns the events of a run and of those after it, as far as journals have them. Each event of theirs is in the replay or comes by the
+	// subscription after a position, and none is both. The error's code is CodeNoRun.
+	Replay(run string) (r Replay, position uint64, err error)
+}
+
+// Replay is what was told before.
+type Replay interface {
+	// Next returns the next event, and [io.EOF] at the end.
+	Next() (event.Event, error)
+	// Close gives up what has not been read.
+	Close()
+}
+
+// Replay implements [Replayer].
+func (u *subscription) Replay(run string) (Replay, uint64, error) {
+	replay, given, err := u.s.executor.ReplayFor(u.Subscription, run)
+	if err != nil {
+		return nil, 0, noRun(run)
+	}
+	return replay, given + 1, nil // as Position counts
+}
+
 // wants reports whether events of a kind come.
 func (u *subscription) wants(k event.Kind) bool {
 	return len(u.kinds) == 0 || slices.Contains(u.kinds, k)

@@ -89,11 +89,12 @@ func New(o Options) *Log {
 // keptLoose is how many events are kept that belong to no run.
 const keptLoose = 200
 
-// Append appends events, each at the next position. It never waits for a reader. A run_started that does not say when it began begins now.
-func (l *Log) Append(events ...event.Event) {
+// Append appends events, each at the next position, and returns the position of the last one. It never waits for a reader. A run_started that does not say
+// when it began begins now.
+func (l *Log) Append(events ...event.Event) (end uint64) {
 	l.order.Lock()
 	defer l.order.Unlock()
-	l.append(events)
+	return l.append(events)
 }
 
 // AppendFirst appends what begin returns, before anything that others append meanwhile. It is for events that come before those which begin causes.
@@ -103,13 +104,14 @@ func (l *Log) AppendFirst(begin func() []event.Event) {
 	l.append(begin())
 }
 
-func (l *Log) append(events []event.Event) {
+func (l *Log) append(events []event.Event) (end uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, ev := range events {
 		l.enter(ev, l.end+1)
 	}
 	l.appended()
+	return l.end
 }
 
 // Mirror appends events of another log at their positions there, of which each is at least the one before it. Everything up to position end is there then.
@@ -302,8 +304,8 @@ func (l *Log) End() uint64 {
 	return l.end
 }
 
-// Queued are the kept run_queued events of a run and of those after it.
-func (l *Log) Queued(run string) (events []event.Event) {
+// Queued are the kept run_queued events of a run and of those after it, up to a position.
+func (l *Log) Queued(run string, end uint64) (events []event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.runs[run]
@@ -311,7 +313,7 @@ func (l *Log) Queued(run string) (events []event.Event) {
 		return nil
 	}
 	for _, e := range l.entries[l.index(r.first):] {
-		if q, ok := e.ev.(*event.RunQueued); ok {
+		if q, ok := e.ev.(*event.RunQueued); ok && e.pos <= end {
 			events = append(events, q)
 		}
 	}

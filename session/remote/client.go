@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.lsp.dev/jsonrpc2"
 
@@ -272,11 +274,16 @@ type subscription struct {
 	*history.Cursor
 	c     *Client
 	front string
+	kinds []event.Kind
+
+	earlier int // names what comes before; 0: nothing
+	number  int // of the answer that Next wants of it
+	before  atomic.Bool
 }
 
 // Subscribe implements [session.API].
 func (c *Client) Subscribe(ctx context.Context, r session.SubscribeRequest) (session.Subscription, error) {
-	sub := &subscription{c: c, front: r.Front}
+	sub := &subscription{c: c, front: r.Front, kinds: r.Kinds}
 	if r.History && r.From == "" {
 		sub.Cursor = c.mirror.CursorAtStart(r.Kinds...)
 		sub.Past(c.end)
@@ -303,8 +310,43 @@ func (c *Client) Subscribe(ctx context.Context, r session.SubscribeRequest) (ses
 	}
 	if !r.History || r.From != "" {
 		sub.Seek(begun.At)
+		sub.earlier, sub.number = begun.Earlier, 1
+		sub.before.Store(begun.Earlier != 0)
 	}
 	return sub, nil
+}
+
+// Next implements [session.Subscription]. What comes before is asked for batch by batch, as the reader takes it.
+func (u *subscription) Next(ctx context.Context) ([]event.Event, error) {
+	for u.before.Load() {
+		var answer earlierEvents
+		if err := u.c.call(ctx, "session/earlier", earlierParams{Earlier: u.earlier, Number: u.number}, &answer, false); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			answer = earlierEvents{} // what follows says why there is no more
+		}
+		u.number++
+		u.before.Store(answer.More)
+		var events []event.Event
+		for _, raw := range answer.Events {
+			if ev, err := event.ParseJSON(raw); err == nil && (len(u.kinds) == 0 || slices.Contains(u.kinds, ev.Head().Kind)) {
+				events = append(events, ev)
+			}
+		}
+		if len(events) > 0 {
+			return events, nil
+		}
+	}
+	return u.Cursor.Next(ctx)
+}
+
+// Position implements [session.Subscription].
+func (u *subscription) Position() uint64 {
+	if u.before.Load() {
+		return 0
+	}
+	return u.Cursor.Position()
 }
 
 // forget gives the front's name free.
@@ -325,6 +367,9 @@ func (u *subscription) Close() {
 	registered := u.front != "" && u.c.fronts[u.front] == u
 	u.c.mu.Unlock()
 	u.Cursor.Close()
+	if u.earlier != 0 {
+		_ = u.c.call(context.Background(), "session/earlier", earlierParams{Earlier: u.earlier, Close: true}, nil, false) // an error means that nobody is there
+	}
 	if registered {
 		_ = u.c.call(context.Background(), "session/unsubscribe", frontParams{u.front}, nil, false) // an error means that nobody is there
 		u.forget()

@@ -102,6 +102,7 @@ type (
 	}
 	earlierParams struct {
 		Earlier int  `json:"earlier"`
+		Number  int  `json:"number"`          // of the answer that is wanted, from 1; the same once more if it was not waited for
 		Close   bool `json:"close,omitempty"` // nothing more is wanted
 	}
 	earlierEvents struct {

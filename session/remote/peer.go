@@ -39,6 +39,7 @@ type peer struct {
 	welcomed bool              // it has said hello, and is attached
 	fronts   map[string]*front // by the names that the client gives them
 	earlier  map[int]*earlier
+	replays  int // how many of earlier there have been
 	why      error
 }
 
@@ -212,18 +213,23 @@ func (p *peer) sendEvents(cursor *history.Cursor) {
 		}
 		params := eventsParams{Events: make([]json.RawMessage, 0, len(events)), At: at, End: cursor.Position()}
 		for _, ev := range events {
-			raw, err := encode(ev)
-			if err != nil {
-				p.s.log.Error("an event cannot be written", zap.Error(err))
-				raw, _ = encode(event.NewLog(event.LevelError, fmt.Sprintf("a %s event cannot be written: %v", ev.Head().Kind, err)))
-			}
-			params.Events = append(params.Events, json.RawMessage(raw))
+			params.Events = append(params.Events, json.RawMessage(p.s.encode(ev)))
 		}
 		if p.notify(methodEvents, params) != nil {
 			return
 		}
 		p.sent.set(params.End)
 	}
+}
+
+// encode is an event as it is sent. One that cannot be written is replaced by a log event.
+func (s *Server) encode(ev event.Event) jsonrpc2.RawMessage {
+	raw, err := encode(ev)
+	if err != nil {
+		s.log.Error("an event cannot be written", zap.Error(err))
+		raw, _ = encode(event.NewLog(event.LevelError, fmt.Sprintf("a %s event cannot be written: %v", ev.Head().Kind, err)))
+	}
+	return raw
 }
 
 // progress is a number that grows.

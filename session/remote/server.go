@@ -201,8 +201,9 @@ func (s *Server) Close(reason string) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	s.filler.sub.Close()
+	after := time.AfterFunc(endPatience, s.filler.sub.Close) // of a session that was not closed
 	<-s.filler.ended
+	after.Stop()
 	var ends sync.WaitGroup
 	for _, p := range peers {
 		ends.Go(func() { p.end(reason) })
@@ -221,23 +222,18 @@ func (s *Server) fill() {
 		if err != nil {
 			return
 		}
-		if fault := contain.Do(func() { s.record(events) }); fault != nil {
+		if fault := contain.Do(func() { s.filler.record(s.events, events) }); fault != nil {
 			s.fault("events", fault)
 		}
-		s.filler.advance()
-	}
-}
-
-// record records events, and what they tell of runs.
-func (s *Server) record(events []event.Event) {
-	s.events.Append(events...)
-	for _, ev := range events {
-		switch ev := ev.(type) {
-		case *event.RunStarted:
-			s.runStarted(ev)
-		case *event.RunFinished:
-			s.runFinished(ev.Run)
+		for _, ev := range events {
+			switch ev := ev.(type) {
+			case *event.RunStarted:
+				s.runStarted(ev)
+			case *event.RunFinished:
+				s.runFinished(ev.Run)
+			}
 		}
+		s.filler.advance()
 	}
 }
 
@@ -299,54 +295,6 @@ func (s *Server) about(ctx context.Context, memory bool) (session.About, error) 
 		s.o.About(&a)
 	}
 	return a, nil
-}
-
-// filler is the subscription whose events are recorded.
-type filler struct {
-	sub   session.Subscription
-	ended chan struct{}
-
-	mu    sync.Mutex // guards what follows
-	at    uint64     // up to which position everything is recorded
-	moved chan struct{}
-}
-
-func newFiller(sub session.Subscription) *filler {
-	return &filler{sub: sub, ended: make(chan struct{}), at: sub.Position()}
-}
-
-func (f *filler) advance() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.at = f.sub.Position()
-	if f.moved != nil {
-		close(f.moved)
-		f.moved = nil
-	}
-}
-
-// await waits until everything is recorded that has happened by now.
-func (f *filler) await(ctx context.Context) {
-	end := f.sub.End()
-	for {
-		f.mu.Lock()
-		if f.at >= end {
-			f.mu.Unlock()
-			return
-		}
-		if f.moved == nil {
-			f.moved = make(chan struct{})
-		}
-		moved := f.moved
-		f.mu.Unlock()
-		select {
-		case <-moved:
-		case <-f.ended:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // queued appends what says that runs were started, and remembers them. start starts them.
