@@ -79,7 +79,7 @@ func (f *runFlags) hangAfterOf() time.Duration {
 }
 
 // hangTimeoutOf is how long an alarm may stand; 0: for ever, which is the default at a terminal.
-func (f *runFlags) hangTimeoutOf() time.Duration {
+func (f *frontFlags) hangTimeoutOf() time.Duration {
 	if !f.hangTimeout.said && !isTerminal(os.Stdin) && !isTerminal(os.Stderr) {
 		return unattendedHangTimeout
 	}
@@ -87,7 +87,7 @@ func (f *runFlags) hangTimeoutOf() time.Duration {
 }
 
 // wayOut is what the user can do about ranks that wait for each other.
-func (f *runFlags) wayOut() string {
+func (f *frontFlags) wayOut() string {
 	if after := f.hangTimeoutOf(); after > 0 {
 		return fmt.Sprintf("after %s they are freed and the run ends (--hang-timeout) · SIGUSR1 prints stacks", shortDuration(after))
 	}
@@ -108,7 +108,7 @@ func shortDuration(d time.Duration) string {
 
 // hangs watches the findings about runs: it shows where ranks are, runs the user's command, and ends alarms that have stood too long.
 type hangs struct {
-	r       *runner
+	f       *front
 	timeout time.Duration      // 0: none
 	ctx     context.Context    // ends when nobody waits for a run any more
 	stop    context.CancelFunc //
@@ -127,8 +127,8 @@ type alarms struct {
 	timer    *time.Timer // runs since the first one; nil: there is none, or no timeout
 }
 
-func newHangs(r *runner) *hangs {
-	h := &hangs{r: r, timeout: r.flags.hangTimeoutOf(), runs: map[string]*alarms{}}
+func newHangs(f *front) *hangs {
+	h := &hangs{f: f, timeout: f.hangTimeoutOf(), runs: map[string]*alarms{}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
@@ -181,7 +181,7 @@ func (h *hangs) found(e *event.Hang) {
 	if a.timer == nil && h.timeout > 0 {
 		a.timer = time.AfterFunc(h.timeout, func() { h.end(e.Run) })
 	}
-	if a.told[e.Hang] || h.r.endsWith() != 0 { // a user who has interrupted knows
+	if a.told[e.Hang] || h.f.endsWith() != 0 { // a user who has interrupted knows
 		return
 	}
 	a.told[e.Hang] = true
@@ -217,7 +217,7 @@ func (h *hangs) end(run string) {
 		return // it has gone just now
 	}
 	last := a.standing[slices.Max(slices.Collect(maps.Keys(a.standing)))]
-	if !h.r.end(exitHang) {
+	if !h.f.end(exitHang) {
 		return // the user was faster
 	}
 	h.begin(func() {
@@ -228,12 +228,11 @@ func (h *hangs) end(run string) {
 		h.mu.Lock()
 		h.notify(last, "freed")
 		h.mu.Unlock()
-		_ = h.r.session.FreeAll(h.ctx)
+		h.f.hold.free()
 		patience, cancel := context.WithTimeout(h.ctx, freePatience)
 		defer cancel()
-		if _, err := h.r.session.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {
-			h.r.tell("they are not free; ending everything")
-			h.r.cancel()
+		if _, err := h.f.session.Wait(patience, run); errors.Is(err, context.DeadlineExceeded) {
+			h.f.hold.giveUp("they are not free")
 		}
 	})
 }
@@ -242,19 +241,19 @@ func (h *hangs) end(run string) {
 func (h *hangs) note(run string, level event.Level, text string) {
 	ctx, stop := context.WithTimeout(context.Background(), notePatience)
 	defer stop()
-	_ = h.r.session.Say(ctx, session.Note{Run: run, Level: level, Text: text})
+	_ = h.f.session.Say(ctx, session.Note{Run: run, Level: level, Text: text})
 }
 
 // where says where the ranks are, in about so many lines. 0: where all processes are, in any number of lines, with native frames if they can be
 // read.
 func (h *hangs) where(limit int) string {
 	var of []ranklist.Who
-	if info, err := h.r.session.Info(h.ctx, false); err == nil && limit > 0 {
+	if info, err := h.f.session.Info(h.ctx, false); err == nil && limit > 0 {
 		for _, r := range info.Ranks {
 			of = append(of, ranklist.Rank(r.Rank))
 		}
 	}
-	text := describeStacks(h.r.session, of, limit)
+	text := describeStacks(h.f.session, of, limit)
 	return hangIndent + strings.ReplaceAll(text, "\n", "\n"+hangIndent)
 }
 
@@ -276,7 +275,7 @@ func describeStacks(s session.API, of []ranklist.Who, limit int) string {
 
 // notify runs the user's command for a finding. The caller holds mu.
 func (h *hangs) notify(e *event.Hang, state string) {
-	command := h.r.flags.notify
+	command := h.f.frontFlags.notify
 	if command == "" {
 		return
 	}
@@ -289,7 +288,7 @@ func (h *hangs) notify(e *event.Hang, state string) {
 		h.broken = h.broken || tell
 		h.mu.Unlock()
 		if tell {
-			h.r.say(event.LevelWarning, fmt.Sprintf("--notify: %v", err))
+			h.f.say(event.LevelWarning, fmt.Sprintf("--notify: %v", err))
 		}
 	})
 }

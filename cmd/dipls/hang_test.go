@@ -89,8 +89,9 @@ func watchRun(t *testing.T, flags *runFlags) *watchedRun {
 	}
 	told.Printed(runs[0], "on")
 	w := &watchedRun{id: runs[0], told: told}
-	w.runner = &runner{flags: flags, plan: &plan{}, session: s, errOut: &screen{w: new(bytes.Buffer)}, cancel: func() {}}
-	w.hangs = newHangs(w.runner)
+	w.runner = &runner{flags: flags, plan: &plan{}, cancel: func() {}}
+	w.front = &front{frontFlags: flags.frontFlags, name: "dipls run", session: s, hold: w.runner, errOut: &screen{w: new(bytes.Buffer)}}
+	w.hangs = newHangs(w.front)
 	t.Cleanup(w.hangs.close)
 	return w
 }
@@ -113,7 +114,7 @@ func (w *watchedRun) awaitSaid(t *testing.T, part string) *event.Log {
 
 func TestHangTimeoutEndsTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "told")
-	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Millisecond, said: true}, notify: `echo "$DIPLS_HANG_STATE" >>` + file})
+	w := watchRun(t, &runFlags{frontFlags: frontFlags{hangTimeout: orOff{d: time.Millisecond, said: true}, notify: `echo "$DIPLS_HANG_STATE" >>` + file}})
 	w.find(1, event.LevelWarning, false)
 	if n := w.awaitSaid(t, "(--hang-timeout): they are freed, and the file ends with exit code 4"); n.Level != event.LevelError || n.Run != w.id {
 		t.Errorf("told as %+v", n)
@@ -127,7 +128,7 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 	if w.endsWith() != exitHang {
 		t.Errorf("ends with %d", w.endsWith())
 	}
-	if _, err := w.start(ctx, session.Caller{}); err == nil {
+	if _, err := w.start(ctx, session.Caller{}, session.Sequence{}); err == nil {
 		t.Error("another cell was started")
 	}
 	w.hangs.close()
@@ -139,7 +140,7 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 
 // A user who has interrupted is not told that the file ends with another exit code.
 func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
-	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
+	w := watchRun(t, &runFlags{frontFlags: frontFlags{hangTimeout: orOff{d: time.Hour, said: true}}})
 	w.end(exitInterrupted)
 	e := stuck(1, event.LevelWarning, waitText)
 	e.Run = w.id
@@ -157,7 +158,7 @@ func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
 
 // An alarm that is over, or that turns out to be none, ends nothing.
 func TestHangTimeoutIsForStandingAlarms(t *testing.T) {
-	w := watchRun(t, &runFlags{hangTimeout: orOff{d: time.Hour, said: true}})
+	w := watchRun(t, &runFlags{frontFlags: frontFlags{hangTimeout: orOff{d: time.Hour, said: true}}})
 	timer := func() bool {
 		w.hangs.mu.Lock()
 		defer w.hangs.mu.Unlock()
@@ -232,10 +233,10 @@ func TestHangTimeoutFlag(t *testing.T) {
 func TestNotify(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "told ü")
-	w := watchRun(t, &runFlags{
+	w := watchRun(t, &runFlags{frontFlags: frontFlags{
 		hangTimeout: orOff{off: true, said: true},
 		notify:      fmt.Sprintf(`{ printf '%%s|%%s|' "$DIPLS_HANG_STATE" "$DIPLS_HANG"; cat; } >> '%s'; echo gone wrong >&2; exit 3`, file),
-	})
+	}})
 	w.find(1, event.LevelInfo, false)
 	w.find(2, event.LevelWarning, false)
 	w.find(2, event.LevelWarning, false)

@@ -12,7 +12,7 @@ import (
 )
 
 // question answers a question of the session, by asking at the terminal: may missing packages be installed?
-func (r *runner) question(ctx context.Context) func(event.Event) {
+func (f *front) question(ctx context.Context) func(event.Event) {
 	return func(ev event.Event) {
 		q, ok := ev.(*event.Question)
 		if !ok {
@@ -21,14 +21,14 @@ func (r *runner) question(ctx context.Context) func(event.Event) {
 		switch {
 		case q.State == event.QuestionAsked:
 			choice := q.Choices[0]
-			if r.flags.yes {
-				fmt.Fprintf(r.errOut, "%s%sy\n", q.Text, yesOrNo) // it says where
-			} else if !agrees(ctx, q.Text, os.Stdin, r.errOut) {
+			if f.yes {
+				fmt.Fprintf(f.errOut, "%s%sy\n", q.Text, yesOrNo) // it says where
+			} else if !agrees(ctx, q.Text, os.Stdin, f.errOut) {
 				choice = q.Default
 			}
-			_ = r.session.Answer(ctx, q.ID, choice) // an error means that the answer is not wanted any more
+			_ = f.session.Answer(ctx, q.ID, choice) // an error means that the answer is not wanted any more
 		case q.State == event.QuestionWorking: // how it ends is said by what waits for it
-			fmt.Fprintf(r.errOut, "dipls: %s\n", q.Note)
+			fmt.Fprintf(f.errOut, "dipls: %s\n", q.Note)
 		}
 	}
 }

@@ -1,34 +1,21 @@
 package main
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"dipls/cells"
-	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
 	"dipls/internal/clean"
-	"dipls/internal/paced"
-	"dipls/internal/trace"
 	"dipls/session"
 )
-
-// viewPatience is how long the last output may take to be shown once the user wants to leave.
-const viewPatience = time.Second
 
 // closePatience bounds the end of a session if even the shutdown ladder, which takes three seconds at most, does not help.
 const closePatience = 30 * time.Second
@@ -75,6 +62,7 @@ Exit codes:
 
 // runFlags are the flags of dipls run.
 type runFlags struct {
+	frontFlags
 	ranks         int
 	gpus          string
 	target        string
@@ -92,11 +80,6 @@ type runFlags struct {
 	startTimeout  time.Duration
 	groupTimeout  time.Duration
 	hangAfter     orOff
-	hangTimeout   orOff
-	notify        string
-	json          bool
-	quiet         bool
-	yes           bool
 	journalLimit  string
 	trace         string
 	logLevel      string
@@ -147,14 +130,9 @@ func newRun() *cobra.Command {
 	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
 	flags.DurationVar(&f.startTimeout, "start-timeout", 2*time.Minute, "how long the pool may take to start")
 	flags.Var(&f.hangAfter, "hang-after", `how long a cell runs before its ranks are looked at for some that wait for others, or "off"`)
-	flags.Var(&f.hangTimeout, "hang-timeout", "how long ranks may wait for each other before they are freed and the file ends with exit code 4, "+
-		`or "off" (default: 30m without a terminal, else off)`)
-	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other: "+
-		"the event as JSON on its standard input, the sentence in $DIPLS_HANG")
+	f.addHang(flags)
 	flags.DurationVar(&f.groupTimeout, "group-timeout", 0, "how long torch lets a collective wait (default: 24h)")
-	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/events.md)")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
-	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
+	f.addView(flags)
 	flags.StringVar(&f.journalLimit, "journal-limit", "2GiB", "how much one run's journal takes at most, such as 500MB or 4GiB, "+
 		"0 for any amount; of more, the oldest and the newest are kept")
 	flags.StringVar(&f.trace, "trace", "", traceUsage)
@@ -190,19 +168,8 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	if err := session.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
-	// A reader that has gone (dipls run … | head) must not kill dipls before it has ended the ranks.
-	// And if a file may not grow any more (ulimit -f), only that write fails.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
-	signals := make(chan os.Signal, 8)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // ignored by nohup, or in a shell's background job: the user wants that
-			signal.Notify(signals, s)
-		}
-	}
-	defer signal.Stop(signals)
-	asks := make(chan os.Signal, 1)
-	signal.Notify(asks, syscall.SIGUSR1)
-	defer signal.Stop(asks)
+	signals := notified()
+	defer signals.stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
@@ -217,36 +184,28 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	}
 	store := journal.Open(journal.Options{Limit: limit})
 	defer store.Close()
-	r := &runner{flags: f, plan: p, log: log, trace: tracer, out: out, errOut: errOut, cancel: cancel}
 	here, _ := os.Getwd() // "" is the file's folder
-	r.session = session.New(session.Options{
+	own := session.New(session.Options{
 		Dir: filepath.Dir(p.path), WorkDir: here, Journal: store, Trace: tracer, Log: log, Prefix: "--", Plain: !isTerminal(out) || !isTerminal(errOut.w),
 		Instead: "let dipls install into a directory of its own with --yes",
 	})
-	finished, watched := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		r.watchSignals(signals, asks, finished)
-	}()
-	err = r.run(ctx)
-	close(finished)
-	<-watched
-	return err
+	r := &runner{flags: f, plan: p, cancel: cancel}
+	r.front = &front{frontFlags: f.frontFlags, name: "dipls run", session: own, hold: r, log: log, out: out, errOut: errOut}
+	stop := signals.heed(r.front, r.pressed())
+	defer stop()
+	return r.run(ctx)
 }
 
-// caller is the caller of everything here; its settings are the flags.
-func (r *runner) caller() session.Caller {
-	return session.Caller{Front: front, Settings: session.Settings{
-		Python: r.flags.pythonPath(), Script: r.plan.path, Preload: r.flags.preload, Start: r.flags.start, Trust: session.TrustYes,
+// caller is the caller of everything here, under a front's name; its settings are the flags.
+func (f *runFlags) caller(name, script string) session.Caller {
+	return session.Caller{Front: name, Settings: session.Settings{
+		Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes,
 		Pool: session.Choice{
-			GPUs: r.flags.gpus, Ranks: r.flags.ranks, App: r.flags.app, Timeout: r.flags.startTimeout,
-			KeepGPUMemory: r.flags.keepGPUMemory, Seed: r.flags.seed, GroupTimeout: r.flags.groupTimeout,
+			GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
+			KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
 		},
 	}}
 }
-
-// front is the name under which questions arrive.
-const front = "dipls run"
 
 // pythonPath is --python, as seen from the working directory.
 func (f *runFlags) pythonPath() string {
@@ -277,98 +236,61 @@ func startError(err error) error {
 	return &exitError{exitPool, err}
 }
 
-// runner is one dipls run in progress.
+// runner is one dipls run in progress, which owns its session.
 type runner struct {
-	flags   *runFlags
-	plan    *plan
-	log     *zap.Logger
-	trace   *trace.Tracer // nil: none
-	session session.API
-	out     io.Writer
-	errOut  *screen
-	cancel  context.CancelFunc // for a user who has lost patience
-
-	mu        sync.Mutex
-	running   bool // cells have been started
-	finishing bool // the cells are done, and the processes end
-	ending    int  // the exit code with which the file ends before its last cell; 0: it does not
+	*front
+	flags  *runFlags
+	plan   *plan
+	cancel context.CancelFunc // for a user who has lost patience
 }
 
-// watchSignals turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees waiting ranks, the third into the end
+// caller is the caller of everything here.
+func (r *runner) caller() session.Caller { return r.flags.caller(r.name, r.plan.path) }
+
+// pressed turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees waiting ranks, the third into the end
 // of the pool, and the last into the end of this process (the node notices and cleans up). Other signals begin with the third, and so does Ctrl-C
-// while no cell runs, for example while the end waits for work in the background. SIGUSR1 asks where processes are.
-func (r *runner) watchSignals(signals, asks <-chan os.Signal, finished <-chan struct{}) {
+// while no cell runs, for example while the end waits for work in the background.
+func (r *runner) pressed() func(os.Signal) {
 	interrupts, ended := 0, false
-	var work sync.WaitGroup
-	defer work.Wait()
-	for {
-		select {
-		case <-finished:
-			return
-		case <-asks:
-			work.Go(r.showStacks)
-		case got := <-signals:
-			r.end(exitInterrupted)
-			switch running := r.isRunning() && got == os.Interrupt; {
-			case ended:
-				os.Exit(exitInterrupted)
-			case running && interrupts == 0:
-				interrupts++
+	return func(got os.Signal) {
+		r.end(exitInterrupted)
+		switch running := r.isRunning() && got == os.Interrupt; {
+		case ended:
+			os.Exit(exitInterrupted)
+		case running && interrupts == 0:
+			interrupts++
+			r.interrupt()
+			r.tell("interrupting, and ending the file; Ctrl-C again frees at once what still waits")
+		case running && interrupts == 1:
+			interrupts++
+			r.free()
+			r.tell("interrupting again, and freeing what waits; Ctrl-C again ends the pool")
+		default:
+			ended = true
+			if r.isRunning() {
 				r.interrupt()
-				r.tell("interrupting, and ending the file; Ctrl-C again frees at once what still waits")
-			case running && interrupts == 1:
-				interrupts++
-				_ = r.session.FreeAll(context.Background())
-				r.tell("interrupting again, and freeing what waits; Ctrl-C again ends the pool")
-			default:
-				ended = true
-				if r.isRunning() {
-					r.interrupt()
-				}
-				r.tell("ending everything; Ctrl-C again leaves at once")
-				r.cancel()
 			}
+			r.tell("ending everything; Ctrl-C again leaves at once")
+			r.cancel()
 		}
 	}
 }
 
-// interrupt cancels all runs.
+// interrupt implements [hold].
 func (r *runner) interrupt() { _, _ = r.session.Cancel(context.Background(), "") }
 
-// end makes the file end with an exit code; ok is false if it ends with another one already.
-func (r *runner) end(code int) (ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ending == 0 {
-		r.ending = code
-		_ = r.session.Last(context.Background())
-		return true
+// free implements [hold].
+func (r *runner) free() { _ = r.session.FreeAll(context.Background()) }
+
+// last implements [hold].
+func (r *runner) last() { _ = r.session.Last(context.Background()) }
+
+// giveUp implements [hold]: it ends everything.
+func (r *runner) giveUp(because string) {
+	if because != "" {
+		r.tell(because + "; ending everything")
 	}
-	return r.ending == code
-}
-
-// isRunning reports whether cells have been started, and are not all done.
-func (r *runner) isRunning() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.running && !r.finishing
-}
-
-// showStacks shows where all processes are.
-func (r *runner) showStacks() {
-	text := describeStacks(r.session, nil, 0)
-	if r.flags.quiet && !r.flags.json {
-		fmt.Fprintln(r.errOut, text) // the user has asked for it
-		return
-	}
-	r.tell(text)
-}
-
-// tell says something to the user, in its place among the events.
-func (r *runner) tell(text string) { r.say(event.LevelInfo, text) }
-
-func (r *runner) say(l event.Level, text string) {
-	_ = r.session.Say(context.Background(), session.Note{Level: l, Text: text})
+	r.cancel()
 }
 
 // run does everything. What fails after an interrupt counts as failed because of it.
@@ -386,20 +308,9 @@ func (r *runner) perform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	viewed := make(chan error, 1)
-	go func() {
-		viewErr := r.view(shown)
-		if viewErr != nil {
-			r.cancel() // nobody reads the output
-		}
-		viewed <- viewErr
-	}()
-	var watched sync.WaitGroup
-	hangs := newHangs(r)
-	if err := r.watch(ctx, &watched, hangs.take, event.KindHang, event.KindRunFinished); err != nil {
-		return err
-	}
-	if err := r.watch(ctx, &watched, r.question(ctx), event.KindQuestion); err != nil {
+	viewed := r.beginView(shown)
+	hangs, err := r.attend(ctx)
+	if err != nil {
 		return err
 	}
 
@@ -409,13 +320,11 @@ func (r *runner) perform(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
 	closeErr := r.session.Close(patience, session.CloseRequest{TellJournal: true})
-	watched.Wait()
+	r.watches.Wait()
 	viewErr := r.awaitView(ctx, viewed)
 	switch {
-	case errors.Is(viewErr, syscall.EPIPE):
-		return &exitError{exitInterrupted, nil} // its reader has gone, so nobody would read why
 	case viewErr != nil:
-		return fmt.Errorf("cannot write the output: %w", viewErr)
+		return viewErr
 	case outcome == nil && errors.Join(endErr, closeErr) != nil:
 		return &exitError{exitPool, errors.Join(endErr, closeErr)}
 	case endErr != nil:
@@ -426,102 +335,27 @@ func (r *runner) perform(ctx context.Context) error {
 	return outcome
 }
 
-// watch passes every event of some kinds to take, until the session is closed.
-func (r *runner) watch(ctx context.Context, watched *sync.WaitGroup, take func(event.Event), kinds ...event.Kind) error {
-	sub, err := r.session.Subscribe(ctx, session.SubscribeRequest{Front: front, Kinds: kinds})
-	if err != nil {
-		return err
-	}
-	watched.Go(func() {
-		defer sub.Close()
-		for {
-			events, err := sub.Next(context.Background())
-			if err != nil {
-				return
-			}
-			for _, ev := range events {
-				take(ev)
-			}
-		}
-	})
-	return nil
-}
-
 // cells starts Python, runs one cell after the other, and waits for them.
 func (r *runner) cells(ctx context.Context) error {
 	if err := r.checkPool(ctx); err != nil {
 		return err
 	}
-	r.tellOwn()
+	r.tellOwn(filepath.Dir(r.plan.path), r.flags.pythonPath())
 	by := r.caller()
 	ahead := session.Preparation{Ask: true, Pool: r.plan.needsRanks && !r.plan.makesPool, Local: r.plan.needsLocal}
 	if err := r.session.Prepare(ctx, by, ahead); err != nil {
 		return startError(err)
 	}
-	runs, err := r.start(ctx, by)
+	runs, err := r.start(ctx, by, session.Sequence{Cells: r.plan.requests(), GoOn: r.flags.keepGoing})
 	if err != nil {
 		return err
 	}
-	tally := exitOK
-	if r.plan.skipped {
-		tally = exitFailed
-	}
-	for _, behind := range []bool{false, true} { // what no cell waits for counts last
-		for i, run := range runs {
-			if noBlock := r.plan.cells[i].request.Directive.NoBlock == cells.Yes; noBlock != behind {
-				continue
-			}
-			if err := r.await(ctx, run, &tally); err != nil {
-				return err
-			}
-		}
-	}
-	if tally != exitOK {
-		return &exitError{tally, nil}
-	}
-	return nil
-}
-
-// start starts the cells, unless the user has asked for an end.
-func (r *runner) start(ctx context.Context, by session.Caller) (runs []string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ending != 0 {
-		return nil, &exitError{r.ending, nil}
-	}
-	r.running = true
-	return r.session.Start(ctx, by, session.Sequence{Cells: r.plan.requests(), GoOn: r.flags.keepGoing})
-}
-
-// await waits for a run and adds its outcome to the tally, which is an exit code. Its error ends the file's run.
-func (r *runner) await(ctx context.Context, run string, tally *int) error {
-	report, err := r.session.Wait(ctx, run)
-	switch code := r.endsWith(); {
-	case code != 0:
-		return &exitError{code, nil}
-	case err != nil:
-		return &exitError{exitPool, err}
-	case report.Status == event.StatusDied:
-		*tally = exitPool
-	case report.Status != event.StatusOK && report.Status != event.StatusSkipped:
-		// The first failure decides. If it was a script's own sys.exit, that says the exit code.
-		*tally = cmp.Or(*tally, report.ExitCode, exitFailed)
-	}
-	return nil
-}
-
-// endsWith is the exit code with which the file ends before its last cell; 0: it does not.
-func (r *runner) endsWith() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ending
+	return r.outcome(ctx, runs, r.plan)
 }
 
 // finish waits as Python does at the end of a script: for threads and exit handlers, however long they take. Only the user can end that.
 func (r *runner) finish(ctx context.Context) error {
-	r.mu.Lock()
-	r.finishing = true
-	r.mu.Unlock()
+	r.done()
 	if ctx.Err() != nil {
 		return nil // the user had lost patience already
 	}
@@ -530,53 +364,4 @@ func (r *runner) finish(ctx context.Context) error {
 		return &exitError{code, nil}
 	}
 	return err
-}
-
-// awaitView waits until everything has been shown. A user who wants to leave does not wait for a reader that has stopped
-// reading.
-func (r *runner) awaitView(ctx context.Context, viewed <-chan error) error {
-	select {
-	case err := <-viewed:
-		return err
-	case <-ctx.Done():
-	}
-	select {
-	case err := <-viewed:
-		return err
-	case <-time.After(viewPatience):
-		return nil
-	}
-}
-
-// view shows the events until the session is closed. Its error is that of a write: the reader has gone.
-func (r *runner) view(subscription session.Subscription) error {
-	defer subscription.Close()
-	if r.flags.json {
-		return showJSON(r.out, subscription)
-	}
-	t := newTerminal(r.out, r.errOut, r.flags.quiet)
-	t.wayOut = fmt.Sprintf("%s (kill -USR1 %d)", r.flags.wayOut(), os.Getpid())
-	return t.show(subscription)
-}
-
-// showJSON prints events, one JSON object a line.
-func showJSON(w io.Writer, subscription session.Subscription) error {
-	buffered := bufio.NewWriterSize(paced.Writer(w, subscription.Progress), 64<<10)
-	for {
-		events, err := subscription.Next(context.Background())
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for _, ev := range events {
-			if err := event.WriteJSON(buffered, ev); err != nil {
-				return err
-			}
-		}
-		if err := buffered.Flush(); err != nil {
-			return err
-		}
-	}
 }

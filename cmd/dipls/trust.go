@@ -103,10 +103,9 @@ func trustFolder(cmd *cobra.Command, store *trust.Store, folder string) error {
 	return store.Add(folder, own)
 }
 
-// tellOwn tells the user, once per folder, that the interpreter belongs to the file's folder. Running the file is the user's consent.
-func (r *runner) tellOwn() {
-	folder := filepath.Dir(r.plan.path)
-	python, err := session.FindPython("--python", r.flags.pythonPath(), folder)
+// tellOwn tells the user, once per folder, that the interpreter that --python chooses belongs to the folder. The command is the user's consent.
+func (f *front) tellOwn(folder, path string) {
+	python, err := session.FindPython("--python", path, folder)
 	if err != nil || !python.BelongsTo(folder) {
 		return // an error is reported when Python starts
 	}
@@ -118,7 +117,7 @@ func (r *runner) tellOwn() {
 		err = store.Add(folder, python.Path)
 	}
 	if err != nil {
-		r.log.Info("that the user has been told cannot be remembered", zap.Error(err))
+		f.log.Info("that the user has been told cannot be remembered", zap.Error(err))
 	}
-	r.tell(fmt.Sprintf("this runs %s, which belongs to the folder", python.Path))
+	f.tell(fmt.Sprintf("this runs %s, which belongs to the folder", python.Path))
 }

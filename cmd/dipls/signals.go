@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+)
+
+// signals are those that come to a command that shows runs.
+type signals struct {
+	presses chan os.Signal // what the user ends something by
+	asks    chan os.Signal // SIGUSR1: where are all processes?
+}
+
+// notified takes Ctrl-C, SIGTERM and SIGHUP, others that end something in the command, and SIGUSR1. Those that would kill dipls at a bad moment are
+// ignored.
+func notified(others ...os.Signal) *signals {
+	// A reader that has gone (dipls run … | head) must not kill dipls before it has ended the ranks.
+	// And if a file may not grow any more (ulimit -f), only that write fails.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
+	s := &signals{presses: make(chan os.Signal, 8), asks: make(chan os.Signal, 1)}
+	for _, one := range slices.Concat([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, others) {
+		if !signal.Ignored(one) { // ignored by nohup, or in a shell's background job: the user wants that
+			signal.Notify(s.presses, one)
+		}
+	}
+	signal.Notify(s.asks, syscall.SIGUSR1)
+	return s
+}
+
+// stop takes no more signals.
+func (s *signals) stop() {
+	signal.Stop(s.presses)
+	signal.Stop(s.asks)
+}
+
+// heed calls press for each signal but SIGUSR1, which shows stacks, until stop is called. That waits for what has begun.
+func (s *signals) heed(f *front, press func(os.Signal)) (stop func()) {
+	finished := make(chan struct{})
+	f.heeding.Go(func() {
+		for {
+			select {
+			case <-finished:
+				return
+			case <-s.asks:
+				f.heeding.Go(f.showStacks)
+			case got := <-s.presses:
+				press(got)
+			}
+		}
+	})
+	return func() {
+		close(finished)
+		f.heeding.Wait()
+	}
+}
