@@ -1,8 +1,8 @@
 // Package session is one user's work in one folder, and everything that a front needs to know of it: [API].
 //
 // A [Session] owns an executor with its journal, autodip, and the processes: a node, its local namespace and its pool. They are started when
-// they are first needed, with the settings of the call that needs them. The command line has one session for
-// each dipls run; a language server has one for each folder.
+// they are first needed, with the settings of the call that needs them. It belongs to one front, as that of dipls run does, and ends with it; or it lives
+// in a process of its own, to which fronts attach, and outlives them.
 //
 // # What is started, and when
 //
