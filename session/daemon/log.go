@@ -17,6 +17,20 @@ const maxLog = 1 << 20
 // OpenLog makes the log of a session, for the user alone. From then on this process's standard output and errors go there, too, so that it holds
 // what the runtime says of a crash. "": nothing is kept.
 func OpenLog(path string) (*zap.Logger, error) {
+	l, err := newLog(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range []int{1, 2} {
+		if err := replace(int(l.f.Fd()), fd); err != nil {
+			return nil, err
+		}
+	}
+	return newLogger(l), nil
+}
+
+// newLog makes a file that does not grow without end.
+func newLog(path string) (*logFile, error) {
 	if path == "" {
 		path = os.DevNull
 	}
@@ -24,12 +38,7 @@ func OpenLog(path string) (*zap.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, fd := range []int{1, 2} {
-		if err := unix.Dup3(int(f.Fd()), fd, 0); err != nil {
-			return nil, err
-		}
-	}
-	return newLogger(&logFile{f: f}), nil
+	return &logFile{f: f}, nil
 }
 
 // newLogger writes lines for people.

@@ -38,6 +38,9 @@ func (a Answer) err() error {
 	return nil
 }
 
+// programName is what lists of processes show, whatever the path is.
+const programName = "dipls"
+
 // StayFlag is the flag of "dipls session" for the process that is the session.
 const StayFlag = "stay"
 
@@ -57,6 +60,9 @@ func launch(ctx context.Context, dir, name string, keep time.Duration) error {
 	defer cancel()
 	argv := append(scope(ctx), self, "session", "--dir", dir, "--name", name, "--keep", session.FormatKeep(keep))
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	if argv[0] == self {
+		cmd.Args[0] = programName
+	}
 	cmd.Dir = dir
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -113,7 +119,7 @@ func Detach(args []string, w io.Writer) error {
 	defer words.Close()
 	defer last.Close()
 	cmd := exec.Command(self, append([]string{"session", "--" + StayFlag}, args...)...)
-	cmd.Args[0] = os.Args[0]
+	cmd.Args[0] = programName
 	cmd.Stdout, cmd.Stderr = last, last
 	cmd.ExtraFiles = []*os.File{answer} // answerFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package daemon
+
+import "golang.org/x/sys/unix"
+
+// replace makes a descriptor mean what another one does.
+func replace(by, fd int) error { return unix.Dup2(by, fd) }
