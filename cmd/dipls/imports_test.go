@@ -75,6 +75,7 @@ var mayImport = map[string][]string{
 
 // testsMayImport is what tests of a package may import besides.
 var testsMayImport = map[string][]string{
+	"dipls/session/daemon": {"dipls/dipexec/journal"},
 	"dipls/lsp":            {"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal"}, // for servers with sessions
 	"dipls/session/remote": {"dipls/dipexec/journal"},                                                   // likewise
 }

@@ -107,7 +107,7 @@ func TestScripts(t *testing.T) {
 
 // checkNothingLeft fails the test if a process that carries the mark in its environment still lives, or if the runtime
 // directory is not empty.
-func checkNothingLeft(t testscript.T, mark, runtime string) {
+func checkNothingLeft(t interface{ Fatal(...any) }, mark, runtime string) {
 	if left := awaitNothing(func() []string { return marked(mark) }); len(left) > 0 {
 		for _, process := range left {
 			pid, _, _ := strings.Cut(process, " ")
