@@ -67,8 +67,6 @@ func (p *peer) leave() {
 	p.close()
 	s := p.s
 	s.mu.Lock()
-	was := slices.Contains(s.attached, p)
-	s.attached = slices.DeleteFunc(s.attached, func(other *peer) bool { return other == p })
 	fronts, why := p.fronts, p.why
 	p.fronts = map[string]*front{}
 	for _, e := range p.earlier {
@@ -79,11 +77,14 @@ func (p *peer) leave() {
 	for _, f := range fronts {
 		f.abandon()
 	}
-	p.requests.Wait()
-	switch {
-	case p.feed != nil:
+	p.requests.Wait() // what it has begun for all goes on, and is its own until then
+	if p.feed != nil {
 		<-p.feed
 	}
+	s.mu.Lock()
+	was := slices.Contains(s.attached, p)
+	s.attached = slices.DeleteFunc(s.attached, func(other *peer) bool { return other == p })
+	s.mu.Unlock()
 	switch {
 	case was && (why == nil || errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed)):
 		s.log.Info("detached", p.field())
@@ -189,9 +190,9 @@ func (p *peer) attach(h Hello) (end uint64, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing || p.welcomed || p.ctx.Err() != nil {
+	if s.closing || s.retired || p.welcomed || p.ctx.Err() != nil {
 		cursor.Close()
-		return 0, &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
+		return 0, errEnding
 	}
 	p.client = session.Client{Program: h.Program, PID: h.PID, Since: time.Now()}
 	p.welcomed = true
@@ -201,6 +202,9 @@ func (p *peer) attach(h Hello) (end uint64, err error) {
 	s.tasks.Go(func() { p.sendEvents(cursor) })
 	return cursor.End(), nil
 }
+
+// errEnding refuses a client that comes too late.
+var errEnding = &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
 
 // sendEvents sends events until there are none, or the connection ends.
 func (p *peer) sendEvents(cursor *history.Cursor) {

@@ -58,6 +58,7 @@ type Server struct {
 
 	mu        sync.Mutex // guards what follows; locks of the log are not taken with it held
 	closing   bool
+	retired   bool // nobody may attach any more
 	accepted  int
 	listeners []net.Listener
 	peers     map[*peer]bool
@@ -184,6 +185,14 @@ func (s *Server) tellChanges() {
 			return
 		}
 	}
+}
+
+// Retire lets nobody attach any more, if nobody is attached and every run has ended. Otherwise it does nothing, and returns false.
+func (s *Server) Retire() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = s.retired || len(s.attached) == 0 && len(s.runs) == 0
+	return s.retired
 }
 
 // Close ends all connections, after the session was closed: clients get the rest of the events, and are told the reason, a sentence. It returns when nothing
