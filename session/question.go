@@ -124,12 +124,12 @@ func (s *Session) Heed(_ context.Context, by Caller) error {
 }
 
 // hear looks whether the settings of a call answer what is being asked. A call that starts nothing, or only something ahead, has nothing to say to other
-// fronts' questions: own.
+// fronts' questions: own. Nor has one that may start nothing.
 func (s *Session) hear(by Caller, own bool) {
 	s.mu.Lock()
 	open := make([]*question, 0, len(s.questions))
 	for _, q := range s.questions {
-		if !q.answered && (!own || q.sub.front == by.Front) {
+		if !q.answered && (!own && by.Settings.Trust != TrustNo || q.sub.front == by.Front) {
 			open = append(open, q)
 		}
 	}

@@ -863,6 +863,10 @@ func (c contract) questions(python string) {
 
 	run = start("one")
 	asked = one.Question(event.QuestionAsked)
+	untrusted := asking("")
+	untrusted.Settings.Trust = session.TrustNo // which says nothing about other fronts' users
+	_, err = c.Start(c.ctx, untrusted, session.Sequence{Cells: []session.Cell{c.cell(cells.Local, "")}})
+	c.code(err, session.CodeConsent)
 	c.no(c.Answer(c.ctx, asked.ID, asked.Default))
 	c.ends(run, "ok")
 	if over := one.Question(event.QuestionOver); over.Answer != asked.Default {

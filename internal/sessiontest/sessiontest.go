@@ -38,7 +38,7 @@ func Interpreter(t testing.TB) string {
 // New returns a session in dir over a machine of goroutines. It is closed when the test ends.
 func New(t testing.TB, machine *fakerank.Host, dir string, change ...func(*session.Options)) *session.Session {
 	t.Helper()
-	o := session.Options{Dir: dir, Prefix: "dip.", Host: machine}
+	o := session.Options{Dir: dir, Host: machine}
 	for _, apply := range change {
 		apply(&o)
 	}
