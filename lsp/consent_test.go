@@ -80,7 +80,7 @@ func TestOpeningRunsNothing(t *testing.T) {
 			core, logged := observer.New(zap.InfoLevel)
 			server := func(ctx context.Context, stream io.ReadWriteCloser) error {
 				sessions := lsp.NewSessions(func(dir string) session.API {
-					return session.New(session.Options{Dir: dir, Log: zap.New(core), Trust: trusted(), Prefix: "dip."})
+					return session.New(session.Options{Dir: dir, Log: zap.New(core), Trust: trusted()})
 				}, nil)
 				served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.New(core)})
 				return errors.Join(served, sessions.Close(ctx))

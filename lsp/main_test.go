@@ -89,7 +89,7 @@ func inProcess(t testing.TB, change ...func(*session.Options)) lsptest.Server {
 		store := journal.Open(journal.Options{})
 		defer store.Close()
 		sessions := lsp.NewSessions(func(dir string) session.API {
-			o := session.Options{Dir: dir, Log: log, Journal: store, Trust: trusted(), Prefix: "dip."}
+			o := session.Options{Dir: dir, Log: log, Journal: store, Trust: trusted()}
 			for _, apply := range change {
 				apply(&o)
 			}

@@ -16,7 +16,7 @@ import (
 
 // shared starts servers that share their sessions.
 func shared(t *testing.T, m *fakerank.Host) lsptest.Server {
-	sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Host: m, Prefix: "dip."}) }, nil)
+	sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Host: m}) }, nil)
 	t.Cleanup(func() {
 		patience, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()

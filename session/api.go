@@ -1,7 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"dipls/cells"
@@ -132,6 +134,24 @@ type Caller struct {
 	Front string `json:"front,omitempty"`
 	// Settings apply to what this call has to start, and to no other call.
 	Settings Settings `json:"settings"`
+	// Prefix begins the names of settings in sentences for the caller's user: PrefixSettings, or PrefixFlags. "" is PrefixSettings.
+	Prefix string `json:"prefix,omitempty"`
+	// Instead is what that user can do who does not want to install missing packages: the end of a sentence. "": choose another interpreter.
+	Instead string `json:"instead,omitempty"`
+}
+
+// The ways in which a front's users know settings.
+const (
+	PrefixSettings = "dip."
+	PrefixFlags    = "--"
+)
+
+// setting is a setting as the caller's user knows it.
+func (by Caller) setting(name string) string { return cmp.Or(by.Prefix, PrefixSettings) + name }
+
+// instead is what the caller's user can do who does not want to install missing packages.
+func (by Caller) instead() string {
+	return cmp.Or(by.Instead, fmt.Sprintf("choose another interpreter by %s; then run the cell again", by.setting("python")))
 }
 
 // Settings are what a user has chosen about the processes of a session. The zero value chooses nothing.

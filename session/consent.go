@@ -73,8 +73,8 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 		q.over("")
 		return &Error{
 			Code: CodeConsent, Text: fmt.Sprintf("nothing was run: %s belongs to the folder and you have not let it run", python.Path),
-			Hint: fmt.Sprintf("run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting %spython",
-				s.o.Dir, s.o.Prefix),
+			Hint: fmt.Sprintf("run the cell again to be asked again, trust the folder with 'dipls trust %s', or choose another interpreter by the setting %s",
+				s.o.Dir, by.setting("python")),
 		}
 	}
 	s.remember(python, own)
@@ -100,7 +100,7 @@ func (s *Session) settlesConsent(python host.Interpreter) func(Caller) (string, 
 
 // meansAnother reports whether a caller's settings choose another interpreter.
 func (s *Session) meansAnother(by Caller, path string) bool {
-	now, err := s.interpreter(by.Settings)
+	now, err := s.interpreter(by)
 	return err == nil && now.Path != path
 }
 

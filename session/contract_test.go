@@ -15,7 +15,7 @@ import (
 func subject(t testing.TB, dir, python string, script sessiontest.Script, o session.Options) sessiontest.Subject {
 	store := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "runs")})
 	t.Cleanup(store.Close)
-	o.Dir, o.Journal, o.Prefix = dir, store, "dip."
+	o.Dir, o.Journal = dir, store
 	return sessiontest.Subject{API: sessiontest.Closed(t, session.New(o)), Script: script, Python: python}
 }
 

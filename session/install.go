@@ -29,7 +29,7 @@ func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.Mis
 	})
 	refused := &Error{
 		Code: CodePackages, Text: fmt.Sprintf("%s lacks %s", missing.Python, names),
-		Hint: fmt.Sprintf("install with %s, or %s", missing.Remedy(), s.o.Instead),
+		Hint: fmt.Sprintf("install with %s, or %s", missing.Remedy(), by.instead()),
 	}
 	if q == nil {
 		return refused

@@ -88,10 +88,10 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	if settings.Start != "" {
 		var err error
 		if start, err = ranks.ParseStartMethod(settings.Start); err != nil {
-			return nil, errorf(CodeInvalid, "%sstart: %v", s.o.Prefix, err)
+			return nil, errorf(CodeInvalid, "%s: %v", by.setting("start"), err)
 		}
 	}
-	interpreter, err := s.interpreter(settings)
+	interpreter, err := s.interpreter(by)
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +127,13 @@ func (s *Session) takeSize(c Choice) *size {
 	return known
 }
 
-// interpreter is the one that settings choose.
-func (s *Session) interpreter(settings Settings) (host.Interpreter, error) {
-	path := settings.Python
+// interpreter is the one that a caller's settings choose.
+func (s *Session) interpreter(by Caller) (host.Interpreter, error) {
+	path := by.Settings.Python
 	if strings.Contains(path, "/") && !filepath.IsAbs(path) {
 		path = filepath.Join(s.o.Dir, path)
 	}
-	found, err := host.FindPython(s.o.Prefix+"python", path, s.o.Dir)
+	found, err := host.FindPython(by.setting("python"), path, s.o.Dir)
 	if err != nil {
 		return found, &Error{Code: CodePython, Text: err.Error()}
 	}
@@ -280,7 +280,7 @@ func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
 	if err := s.admit(by, !r.Ask); err != nil {
 		return err
 	}
-	interpreter, err := s.interpreter(by.Settings)
+	interpreter, err := s.interpreter(by)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,10 +31,6 @@ type Options struct {
 	Trace   *trace.Tracer  // nil: none
 	Log     *zap.Logger    // nil: none
 
-	// Prefix begins the names of settings in sentences for the user: "dip." or "--".
-	Prefix string
-	// Instead is what users can do who do not want to install missing packages: the end of a sentence.
-	Instead string
 	// Plain makes IPython write without colours.
 	Plain bool
 	// Host is the machine that the processes run on; nil: this one.
@@ -73,7 +68,6 @@ func New(o Options) *Session {
 	if o.Host == nil {
 		o.Host = host.Local{}
 	}
-	o.Instead = cmp.Or(o.Instead, fmt.Sprintf("choose another interpreter by %spython; then run the cell again", o.Prefix))
 	if o.WorkDir == "" {
 		o.WorkDir = o.Dir
 	}

@@ -19,7 +19,7 @@ import (
 // newSession makes a session on a fake machine that is gone when the test ends.
 func newSession(t testing.TB, c fakerank.Config, change ...func(*Options)) *Session {
 	t.Helper()
-	o := Options{Dir: t.TempDir(), Prefix: "dip.", Host: fakerank.NewHost(c)}
+	o := Options{Dir: t.TempDir(), Host: fakerank.NewHost(c)}
 	for _, apply := range change {
 		apply(&o)
 	}

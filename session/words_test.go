@@ -48,7 +48,7 @@ func TestInterpreterOfFolder(t *testing.T) {
 		if err := os.WriteFile(want, nil, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if found, err := s.interpreter(Settings{Python: value}); err != nil || found.Path != want {
+		if found, err := s.interpreter(Caller{Settings: Settings{Python: value}}); err != nil || found.Path != want {
 			t.Errorf("%q is %q, %v, want %q", value, found.Path, err, want)
 		}
 	}

@@ -163,7 +163,7 @@ func connect(b *testing.B, text string) *client {
 	ctx, cancel := context.WithCancel(context.Background())
 	store := journal.Open(journal.Options{Dir: b.TempDir()})
 	sessions := lsp.NewSessions(func(dir string) session.API {
-		return session.New(session.Options{Dir: dir, Journal: store, Prefix: "dip."})
+		return session.New(session.Options{Dir: dir, Journal: store})
 	}, nil)
 	ended := make(chan struct{})
 	go func() {

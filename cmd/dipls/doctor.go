@@ -287,8 +287,8 @@ func (d *doctor) doctorSession(python string, ranks int, o session.Options) (ses
 	if err != nil {
 		return nil, session.Caller{}, err
 	}
-	by := session.Caller{Settings: session.Settings{Python: python, Trust: session.TrustYes, Pool: session.Choice{Ranks: ranks}}}
-	o.Dir, o.Log, o.Prefix = here, log, "--"
+	by := session.Caller{Prefix: session.PrefixFlags, Settings: session.Settings{Python: python, Trust: session.TrustYes, Pool: session.Choice{Ranks: ranks}}}
+	o.Dir, o.Log = here, log
 	return session.New(o), by, nil
 }
 

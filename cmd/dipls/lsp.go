@@ -73,7 +73,7 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 		log.Warn("which folders' code may run is not remembered", zap.Error(err))
 	}
 	sessions := lsp.NewSessions(func(dir string) session.API {
-		return session.New(session.Options{Dir: dir, Journal: store, Trust: trusted, Trace: tracer, Log: log, Prefix: "dip."})
+		return session.New(session.Options{Dir: dir, Journal: store, Trust: trusted, Trace: tracer, Log: log})
 	}, nil)
 	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Sessions: sessions, Log: log, Version: version + revision(), Trace: tracer})
 

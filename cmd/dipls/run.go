@@ -186,8 +186,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	defer store.Close()
 	here, _ := os.Getwd() // "" is the file's folder
 	own := session.New(session.Options{
-		Dir: filepath.Dir(p.path), WorkDir: here, Journal: store, Trace: tracer, Log: log, Prefix: "--", Plain: !isTerminal(out) || !isTerminal(errOut.w),
-		Instead: "let dipls install into a directory of its own with --yes",
+		Dir: filepath.Dir(p.path), WorkDir: here, Journal: store, Trace: tracer, Log: log, Plain: !isTerminal(out) || !isTerminal(errOut.w),
 	})
 	r := &runner{flags: f, plan: p, cancel: cancel}
 	r.front = &front{frontFlags: f.frontFlags, name: "dipls run", session: own, hold: r, log: log, out: out, errOut: errOut}
@@ -198,13 +197,16 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 
 // caller is the caller of everything here, under a front's name; its settings are the flags.
 func (f *runFlags) caller(name, script string) session.Caller {
-	return session.Caller{Front: name, Settings: session.Settings{
-		Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes,
-		Pool: session.Choice{
-			GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
-			KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
+	return session.Caller{
+		Front: name, Prefix: session.PrefixFlags, Instead: "let dipls install into a directory of its own with --yes",
+		Settings: session.Settings{
+			Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes,
+			Pool: session.Choice{
+				GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
+				KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
+			},
 		},
-	}}
+	}
 }
 
 // pythonPath is --python, as seen from the working directory.

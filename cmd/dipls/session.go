@@ -76,7 +76,7 @@ func beSession(o daemon.Options, dir, name string) error {
 	if err != nil {
 		o.Log.Warn("which folders' code may run is not remembered", zap.Error(err))
 	}
-	o.API = session.New(session.Options{Dir: o.Claim.Dir(), Journal: store, Trust: trusted, Log: o.Log, Prefix: "dip."})
+	o.API = session.New(session.Options{Dir: o.Claim.Dir(), Journal: store, Trust: trusted, Log: o.Log})
 	registry.Reply(nil)
 	return daemon.Run(ctx, o)
 }

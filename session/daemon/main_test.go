@@ -57,7 +57,7 @@ func newHouse(t *testing.T) *house {
 		if err != nil {
 			return err
 		}
-		s := session.New(session.Options{Dir: dir, Journal: store, Host: h.machine, Prefix: "dip."})
+		s := session.New(session.Options{Dir: dir, Journal: store, Host: h.machine})
 		h.work.Go(func() {
 			defer store.Close()
 			defer log.f.Close()

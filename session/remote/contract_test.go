@@ -14,7 +14,7 @@ import (
 func TestContractOfFake(t *testing.T) {
 	sessiontest.Contract(t, func(t testing.TB, dir string) sessiontest.Subject {
 		machine := fakerank.NewHost(fakerank.Config{})
-		p := serve(t, session.New(session.Options{Dir: dir, Journal: store(t), Host: machine, Prefix: "dip."}))
+		p := serve(t, session.New(session.Options{Dir: dir, Journal: store(t), Host: machine}))
 		return sessiontest.Subject{API: p.attach(remote.Hello{Program: "test"}), Script: sessiontest.Fake{Machine: machine}, Python: sessiontest.Interpreter(t)}
 	})
 }
@@ -23,7 +23,7 @@ func TestContractOfFake(t *testing.T) {
 func TestContract(t *testing.T) {
 	python := testpython.Need(t)
 	sessiontest.Contract(t, func(t testing.TB, dir string) sessiontest.Subject {
-		p := serve(t, session.New(session.Options{Dir: dir, Journal: store(t), Prefix: "dip."}))
+		p := serve(t, session.New(session.Options{Dir: dir, Journal: store(t)}))
 		return sessiontest.Subject{API: p.attach(remote.Hello{Program: "test"}), Script: sessiontest.Python{Gates: t.TempDir()}, Python: python}
 	})
 }

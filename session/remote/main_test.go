@@ -89,7 +89,7 @@ func serve(t testing.TB, s *session.Session, change ...func(*remote.ServerOption
 func serveFake(t testing.TB, change ...func(*remote.ServerOptions)) *place {
 	t.Helper()
 	machine := fakerank.NewHost(fakerank.Config{})
-	p := serve(t, session.New(session.Options{Dir: t.TempDir(), Journal: store(t), Host: machine, Prefix: "dip."}), change...)
+	p := serve(t, session.New(session.Options{Dir: t.TempDir(), Journal: store(t), Host: machine}), change...)
 	p.machine = machine
 	return p
 }
