@@ -201,7 +201,8 @@ func fakeGPUs(t *testing.T, n int) (processes string) {
 	for i := range n {
 		fmt.Fprintf(&gpus, "%d, gpu%d, Fake, 1000, 10\n", i, i)
 	}
-	script := "#!/bin/sh\ncase \"$1\" in\n*compute-apps*) exec /bin/cat '" + processes + "' ;;\n*utilization*) printf 'gpu0, 97\ngpu1, [N/A]'; exit ;;\nesac\n/bin/cat <<'END'\n" + gpus.String() + "END\n"
+	script := "#!/bin/sh\ncase \"$1\" in\n*compute-apps*) exec /bin/cat '" + processes + "' ;;\n" +
+		"*utilization*) printf 'gpu0, 97\ngpu1, [N/A]'; exit ;;\nesac\n/bin/cat <<'END'\n" + gpus.String() + "END\n"
 	for name, text := range map[string]string{"nvidia-smi": script, "processes": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)

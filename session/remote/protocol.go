@@ -105,6 +105,7 @@ func versionError(w Welcome) *session.Error {
 	return &session.Error{
 		Code: session.CodeVersion,
 		Text: fmt.Sprintf("session %s runs dipls %s, which this dipls cannot talk to", w.About.Name, build),
-		Hint: fmt.Sprintf(`attach with that dipls, or end the session with "dipls stop %s": its variables, and what is in GPU memory, are lost then; the journals stay`, w.About.Name),
+		Hint: fmt.Sprintf(`attach with that dipls, or end the session with "dipls stop %s": its variables, and what is in GPU memory, are lost then; `+
+			`the journals stay`, w.About.Name),
 	}
 }
