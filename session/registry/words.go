@@ -151,7 +151,7 @@ func tellEnded(dir, program string) (last *session.Ended) {
 		}
 		r.close()
 		last = r.Ended // the latest wins
-		if r.By == program {
+		if r.By != "" && r.By == program {
 			last = nil
 		}
 		r.Told = true
