@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,7 @@ func newPlace(t *testing.T) *place {
 	}
 	for name, value := range map[string]string{
 		"XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": p.state, "XDG_CACHE_HOME": filepath.Join(dir, "cache"), "HOME": dir, "DIPLS_TEST_MARK": p.mark,
+		"DIPLS_RUNTIME_DIR": "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -106,7 +108,21 @@ func (p *place) gone(pid int) {
 func TestSessionIsDetached(t *testing.T) {
 	p := newPlace(t)
 	t.Setenv("OF_THE_STARTER", "yes")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	inherited, err := syscall.Dup(int(write.Fd())) // as the starter has it from a shell
+	if err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
 	a := p.attach(time.Hour)
+	syscall.Close(inherited)
+	if _, err := read.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("it keeps its starter's descriptors open: %v", err)
+	}
 	pid := a.About.PID
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

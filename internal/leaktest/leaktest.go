@@ -24,7 +24,9 @@ func Begin() *Run {
 	if err != nil {
 		panic(err)
 	}
-	for name, value := range map[string]string{"XDG_RUNTIME_DIR": dir, "XDG_CACHE_HOME": dir + "/cache", "XDG_STATE_HOME": dir + "/state"} {
+	for name, value := range map[string]string{
+		"DIPLS_RUNTIME_DIR": "", "XDG_RUNTIME_DIR": dir, "XDG_CACHE_HOME": dir + "/cache", "XDG_STATE_HOME": dir + "/state",
+	} {
 		if err := os.Setenv(name, value); err != nil {
 			panic(err)
 		}

@@ -194,10 +194,14 @@ type runtimePlace struct {
 	foreign  bool // only who has another environment uses it
 }
 
-// runtimePlaces are those places, the best first: dipls in $XDG_RUNTIME_DIR, then dipls-UID in $TMPDIR or /tmp. Who has set XDG_RUNTIME_DIR to a
-// directory of their own finds nothing elsewhere. Otherwise it is logind's, or should be: some of the user's shells and services have it set, and others
-// not. logind removes it when the user logs out, unless the user lingers; then it comes second, since a session lives on and could not be reached any more.
+// runtimePlaces are those places, the best first: $DIPLS_RUNTIME_DIR alone, if it is set; else dipls in $XDG_RUNTIME_DIR, then dipls-UID in $TMPDIR or
+// /tmp. Who has set XDG_RUNTIME_DIR to a directory of their own finds nothing elsewhere. Otherwise it is logind's, or should be: some of the user's shells
+// and services have it set, and others not. logind removes it when the user logs out. So it comes second for who does not linger: a session lives on, and
+// could not be reached any more.
 func runtimePlaces() []runtimePlace {
+	if only := os.Getenv("DIPLS_RUNTIME_DIR"); only != "" {
+		return []runtimePlace{{root: only}}
+	}
 	uid := strconv.Itoa(os.Geteuid())
 	tmp := runtimePlace{root: filepath.Join(os.TempDir(), "dipls-"+uid)}
 	at := func(dir string) runtimePlace { return runtimePlace{parent: dir, root: filepath.Join(dir, "dipls")} }

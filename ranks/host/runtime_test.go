@@ -248,6 +248,16 @@ func TestRuntimeRoots(t *testing.T) {
 	if roots, _, err = RuntimeRoots(); err == nil || !strings.Contains(err.Error(), "is open to others") {
 		t.Errorf("both open to others: %q, %v", roots, err)
 	}
+	only := filepath.Join(tmp, "only")
+	t.Setenv("DIPLS_RUNTIME_DIR", only)
+	if roots, _, err = RuntimeRoots(); err != nil || !slices.Equal(roots, []string{only}) {
+		t.Errorf("DIPLS_RUNTIME_DIR: %q, %v", roots, err)
+	}
+	os.Chmod(only, 0o777)
+	if roots, _, err = RuntimeRoots(); err == nil || !strings.Contains(err.Error(), "only is open to others") {
+		t.Errorf("DIPLS_RUNTIME_DIR that is open to others: %q, %v", roots, err)
+	}
+	t.Setenv("DIPLS_RUNTIME_DIR", "")
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	var searched []string
 	for _, place := range runtimePlaces() {

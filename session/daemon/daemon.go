@@ -43,9 +43,9 @@ type daemon struct {
 	wake    chan struct{} // cap 1: something has changed
 	stop    chan ending   // cap 1: somebody has ended it
 
-	mu     sync.Mutex // guards what follows; no other lock is taken with it held
-	life   *lifetime.Lifetime
-	ending bool // nobody is let in any more
+	mu      sync.Mutex // guards what follows; taken before the server's
+	life    *lifetime.Lifetime
+	closing bool // nobody is let in any more
 }
 
 // ending is how a session ends.
@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) error {
 		zap.Int("pid", os.Getpid()), zap.String("version", o.Build))
 	e := d.await(ctx)
 	d.mu.Lock()
-	d.ending = true
+	d.closing = true
 	d.mu.Unlock()
 	o.Log.Info("session ends", zap.String("why", e.why))
 	patience, cancel := context.WithTimeout(context.Background(), closePatience)
@@ -128,7 +128,7 @@ func (d *daemon) await(ctx context.Context) ending {
 	}
 }
 
-// judge says how the session ends now, or when to look again. Once it is over nobody is let in.
+// judge says how the session ends now, or when to look again. Once it ends nobody can attach.
 func (d *daemon) judge() (wait time.Duration, over *ending) {
 	state := d.state(d.server.State())
 	d.mu.Lock()
@@ -140,8 +140,9 @@ func (d *daemon) judge() (wait time.Duration, over *ending) {
 		return look, nil
 	case left > 0:
 		return min(left, look), nil
+	case !d.server.Retire(): // somebody has just come
+		return look, nil
 	}
-	d.ending = true
 	return 0, &ending{why: d.life.Why(), dud: !state.Used}
 }
 
@@ -167,7 +168,7 @@ func (d *daemon) admit(h remote.Hello) (remarks []string, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ending {
+	if d.closing {
 		return nil, &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
 	}
 	d.life.Come(d.o.Clock())

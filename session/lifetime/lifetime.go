@@ -14,9 +14,6 @@ import (
 // unmet is how long a session waits for its first client, which has started it and comes at once, unless it has died.
 const unmet = time.Minute
 
-// expected is how long a client that was let in may take to be among those that are attached, which takes no time.
-const expected = 5 * time.Second
-
 // State is what the end of a session depends on.
 type State struct {
 	Clients int  // that are attached
@@ -30,14 +27,13 @@ type Lifetime struct {
 	state State
 	met   bool          // somebody has come
 	idle  time.Duration // since when nobody is attached and nothing runs, if that is so
-	until time.Duration // until when somebody is expected who was let in
 }
 
 // New is the lifetime of a session that begins now and is kept for keep; see [session.KeepForever].
 func New(keep, now time.Duration) *Lifetime { return &Lifetime{keep: keep, idle: now} }
 
-// Come tells that somebody was let in, and is about to be among the clients.
-func (l *Lifetime) Come(now time.Duration) { l.met, l.idle, l.until = true, now, now+expected }
+// Come tells that somebody has come. Who leaves at once may never be seen among the clients.
+func (l *Lifetime) Come(now time.Duration) { l.met, l.idle = true, now }
 
 // Change tells what the state is from now on.
 func (l *Lifetime) Change(s State, now time.Duration) {
@@ -45,9 +41,7 @@ func (l *Lifetime) Change(s State, now time.Duration) {
 		l.idle = now
 	}
 	l.state = s
-	if s.Clients > 0 {
-		l.met, l.until = true, 0
-	}
+	l.met = l.met || s.Clients > 0
 }
 
 // KeepFor says how long the session is kept from its next idle moment on, or from this one.
@@ -66,13 +60,11 @@ func (l *Lifetime) Left(now time.Duration) (left time.Duration, ends bool) {
 	case !l.met:
 		return l.idle + unmet - now, true
 	case !l.state.Used:
-		left = 0
+		return 0, true
 	case l.keep < 0:
 		return 0, false
-	default:
-		left = l.idle + l.keep - now
 	}
-	return max(left, l.until-now), true
+	return l.idle + l.keep - now, true
 }
 
 // Why says why the session ends when nothing is left: a sentence.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
 
 	"dipls/internal/flock"
+	"dipls/ranks/host"
 	"dipls/session"
 	"dipls/session/remote"
 )
@@ -64,9 +66,9 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 		a, err := r.dial(ctx, e, q)
 		switch {
 		case err == nil:
-			a.Started = started
-			if started {
+			if a.Started = started; started {
 				a.Ended = tellEnded(dir, q.Program)
+				a.Remarks = append(a.Remarks, passedOver()...)
 			}
 			return a, nil
 		case !isGone(err) || ctx.Err() != nil:
@@ -95,6 +97,15 @@ func (r *Registry) dial(ctx context.Context, e *entry, q session.AttachRequest) 
 		return nil, err
 	}
 	return &session.Attachment{API: client, About: welcome.About, Remarks: welcome.Remarks}, nil
+}
+
+// passedOver says why the user's runtime directory was not used, if others could change what is in it: a sentence.
+func passedOver() []string {
+	roots, passed, err := host.RuntimeRoots()
+	if err != nil || passed == nil || errors.Is(passed, fs.ErrNotExist) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the sockets of sessions are in %s, since %v", roots[0], passed)}
 }
 
 // byHand says how a session ends that does not answer.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -106,6 +107,7 @@ func Detach(args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	keepDescriptors()
 	answers, answer, err := os.Pipe()
 	if err != nil {
 		return err
@@ -134,6 +136,20 @@ func Detach(args []string, w io.Writer) error {
 		a.Error = errors.Join(fmt.Errorf("its process has ended: %v", cmd.Wait()), said(text)).Error()
 	}
 	return json.NewEncoder(w).Encode(a)
+}
+
+// keepDescriptors lets no process that is started inherit what this one has inherited itself: a lock that flock has taken, or the end of a pipe, would be
+// held for hours.
+func keepDescriptors() {
+	open, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range open {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 // Reply answers whoever has started this process, which is the session, once. err is why it does not run; nil: it accepts connections.
