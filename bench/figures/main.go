@@ -4,6 +4,7 @@
 //	figures -python PYTHON pool    start, pass, lines, memory, push, pull and restart of one pool
 //	figures -python PYTHON sweep   pass on pools of several sizes
 //	figures -python PYTHON kernel  pass and lines on one rank
+//	figures -python PYTHON attached  pass in the session's process and from one that is attached, and attaching
 //	figures -python PYTHON hang    hangs: until they are told, what the looks cost, and until an interrupt has freed the ranks
 package main
 
@@ -23,13 +24,14 @@ import (
 // plan says how much is measured.
 type plan struct {
 	python  string
-	ranks   int   // of the pool
-	passes  int   // how often pass runs
-	lines   int   // that each rank prints
-	flood   int64 // bytes that the ranks print in total; 0: none
-	bytes   []int // sizes of the arrays that are pushed and pulled
-	repeats int   // how often each is
-	sizes   []int // of the pools of the sweep
+	ranks   int    // of the pool
+	passes  int    // how often pass runs
+	lines   int    // that each rank prints
+	flood   int64  // bytes that the ranks print in total; 0: none
+	bytes   []int  // sizes of the arrays that are pushed and pulled
+	repeats int    // how often each is
+	sizes   []int  // of the pools of the sweep
+	socket  string // of a session, for the process that is attached
 }
 
 func main() {
@@ -42,6 +44,7 @@ func main() {
 	flag.IntVar(&p.repeats, "repeats", 3, "how many times to push and pull an array")
 	numbers(&p.bytes, "bytes", "sizes of the arrays to push and pull, such as 1000,1000000")
 	numbers(&p.sizes, "sizes", "sizes of the sweep's pools, such as 1,2,4")
+	flag.StringVar(&p.socket, "socket", "", "for a process that this program starts itself")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -87,6 +90,12 @@ func emitFailure(figure string, err error) error {
 
 // measure measures a group of figures.
 func (p *plan) measure(ctx context.Context, group string) (err error) {
+	switch group {
+	case "attached":
+		return p.measureAttached(ctx)
+	case "attach":
+		return p.serveAttached(ctx)
+	}
 	s, err := open(ctx, p.python)
 	if err != nil {
 		return err

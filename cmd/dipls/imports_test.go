@@ -69,8 +69,10 @@ var mayImport = map[string][]string{
 		"dipls/lsp", "dipls/internal/trust",
 	},
 	"dipls/bench/keystroke": {"dipls/dipexec/journal", "dipls/session", "dipls/lsp"},
-	"dipls/bench/figures":   {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
-	"dipls/bench/fanout":    {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
+	"dipls/bench/figures": {
+		"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/session", "dipls/session/remote",
+	},
+	"dipls/bench/fanout": {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
 }
 
 // testsMayImport is what tests of a package may import besides.

@@ -354,16 +354,31 @@ func WriteJSON(w io.Writer, e Event) error {
 
 // ParseJSON is the inverse of WriteJSON. It ignores fields that it does not know.
 func ParseJSON(line []byte) (Event, error) {
-	var h Header
-	if err := json.Unmarshal(line, &h); err != nil {
+	kind, err := kindOf(line)
+	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	e, err := newEvent(h.Kind)
+	e, err := newEvent(kind)
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	if err := json.Unmarshal(bytes.TrimSpace(line), e); err != nil {
-		return nil, fmt.Errorf("event %s: %w", h.Kind, err)
+		return nil, fmt.Errorf("event %s: %w", kind, err)
 	}
 	return e, nil
+}
+
+// kindFirst is how an event begins as WriteJSON writes it.
+var kindFirst = []byte(`{"event":"`)
+
+// kindOf is what kind of event a line is. As WriteJSON writes one, that need not read all of it.
+func kindOf(line []byte) (Kind, error) {
+	if rest, ok := bytes.CutPrefix(line, kindFirst); ok {
+		if kind, _, ok := bytes.Cut(rest, []byte(`"`)); ok {
+			return Kind(kind), nil
+		}
+	}
+	var h Header
+	err := json.Unmarshal(line, &h)
+	return h.Kind, err
 }

@@ -64,6 +64,7 @@ func (l *Log) CursorAtStart(kinds ...event.Kind) *Cursor {
 func (l *Log) cursor(seq, pos uint64, kinds []event.Kind) *Cursor {
 	c := &Cursor{l: l, kinds: kinds, ready: make(chan struct{}, 1), seq: seq, pos: pos, missed: map[*run]missed{}}
 	l.cursors = append(l.cursors, c)
+	c.wake()
 	return c
 }
 
@@ -106,47 +107,58 @@ func (c *Cursor) miss(e *entry) {
 
 // Next implements [session.Subscription].
 func (c *Cursor) Next(ctx context.Context) ([]event.Event, error) {
-	events, _, err := c.NextAt(ctx)
-	return events, err
-}
-
-// NextAt is Next with the position of each event. Log events that tell what was left out are at the position of the event that follows.
-func (c *Cursor) NextAt(ctx context.Context) ([]event.Event, []uint64, error) {
 	for {
-		events, positions, open := c.take()
-		switch {
-		case len(events) > 0:
-			return events, positions, nil
-		case !open:
-			return nil, nil, io.EOF
+		items, open := c.Take()
+		if len(items) > 0 {
+			events := make([]event.Event, len(items))
+			for i, it := range items {
+				events[i] = it.Event
+			}
+			return events, nil
 		}
-		select {
-		case <-c.ready:
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+		if !open {
+			return nil, io.EOF
+		}
+		if err := c.Wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// take takes some events. open is false if none will come.
-func (c *Cursor) take() (events []event.Event, positions []uint64, open bool) {
+// Wait waits until there may be something to take, or nothing will come.
+func (c *Cursor) Wait(ctx context.Context) error {
+	select {
+	case <-c.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Item is an event in its place.
+type Item struct {
+	Event    event.Event
+	Position uint64
+	JSON     []byte // as the log was given it, if it was
+}
+
+// Take takes some of the events that are there, and does not wait. open is false once all have been taken that will ever be there. Log events that tell what
+// was left out are at the position of the event that follows.
+func (c *Cursor) Take() (items []Item, open bool) {
 	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c.ended {
-		return nil, nil, false
+		return nil, false
 	}
-	events, c.told = c.told, nil
-	c.heard += uint64(len(events))
-	for range events {
-		positions = append(positions, c.pos)
+	for _, ev := range c.told {
+		items = append(items, Item{Event: ev, Position: c.pos})
 	}
-	give := func(ev event.Event, pos uint64) {
-		events, positions = append(events, ev), append(positions, pos)
-	}
+	c.heard += uint64(len(c.told))
+	c.told = nil
 	size := 0
 	i := l.index(c.seq + 1)
-	for ; i < len(l.entries) && len(events) < batchEvents && size < batchBytes; i++ {
+	for ; i < len(l.entries) && len(items) < batchEvents && size < batchBytes; i++ {
 		e := &l.entries[i]
 		c.seq = e.seq
 		if e.ev == nil || e.pos <= c.seek {
@@ -162,39 +174,39 @@ func (c *Cursor) take() (events []event.Event, positions []uint64, open bool) {
 			continue
 		}
 		if m, ok := c.missed[e.run]; ok && m.first < e.seq {
-			c.tellMissed(e.run, e.pos, give)
+			items = c.tellMissed(items, e.run, e.pos)
 		}
 		if c.gets(e.ev) {
-			give(e.ev, e.pos)
+			items = append(items, Item{e.ev, e.pos, e.json})
 			size += e.size
 		}
 		c.pos = max(c.pos, e.pos)
 	}
 	if i == len(l.entries) {
 		for r := range c.missed {
-			c.tellMissed(r, l.end, give)
+			items = c.tellMissed(items, r, l.end)
 		}
 		c.pos = max(c.pos, l.end)
 	} else {
 		c.wake()
 	}
-	return events, positions, !l.closed || len(events) > 0 || i < len(l.entries)
+	return items, !l.closed || len(items) > 0 || i < len(l.entries)
 }
 
-// tellMissed gives a log event about what was left out of a run's output. mu is held.
-func (c *Cursor) tellMissed(r *run, pos uint64, give func(event.Event, uint64)) {
+// tellMissed adds a log event about what was left out of a run's output. mu is held.
+func (c *Cursor) tellMissed(items []Item, r *run, pos uint64) []Item {
 	m := c.missed[r]
 	delete(c.missed, r)
 	if r.forgotten || len(c.kinds) > 0 && !slices.Contains(c.kinds, event.KindLog) {
-		return
+		return items
 	}
 	text := fmt.Sprintf("%s of output of %s left out here", bytesize.Format(m.bytes), ranklist.InSentence(slices.Collect(maps.Keys(m.who))))
 	if r.journal != "" {
 		text += "; all of it is in " + r.journal
 	}
-	give(&event.Log{
+	return append(items, Item{Event: &event.Log{
 		Header: event.Header{Kind: event.KindLog, Run: r.id, Cell: r.index}, Level: event.LevelWarning, Text: text, Path: r.journal,
-	}, pos)
+	}, Position: pos})
 }
 
 // Tell gives this reader alone an event. It never waits.

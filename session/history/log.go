@@ -15,6 +15,9 @@ type Options struct {
 	Bytes int // how much output is kept; 0: 4 MiB
 	Runs  int // how many runs are kept that have ended, besides the last one of each cell; 0: 200
 	Cells int // of how many cells the last run is kept; 0: 1000
+
+	// Encode writes an event as JSON when it is appended, so that those who send it need not. Output is not written: it would take room twice. Nil: none is.
+	Encode func(event.Event) []byte
 }
 
 // Log is what a session has told. Its methods may be called at the same time.
@@ -46,6 +49,7 @@ type Log struct {
 type entry struct {
 	seq, pos uint64
 	ev       event.Event // nil: it was dropped
+	json     []byte      // of what is no output, if it was written
 	size     int         // bytes of output; 0: it is no output
 	total    uint64      // the log's total with this one
 	run      *run        // nil: it belongs to none
@@ -105,10 +109,15 @@ func (l *Log) AppendFirst(begin func() []event.Event) {
 }
 
 func (l *Log) append(events []event.Event) (end uint64) {
+	events = slices.Clone(events)
+	written := make([][]byte, len(events))
+	for i, ev := range events {
+		events[i], written[i] = l.prepare(ev)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, ev := range events {
-		l.enter(ev, l.end+1)
+	for i, ev := range events {
+		l.enter(ev, written[i], l.end+1)
 	}
 	l.appended()
 	return l.end
@@ -125,7 +134,7 @@ func (l *Log) Mirror(events []event.Event, positions []uint64, end uint64) {
 		if i < len(positions) {
 			pos = positions[i]
 		}
-		l.enter(ev, max(pos, l.end))
+		l.enter(ev, nil, max(pos, l.end))
 	}
 	l.end = max(l.end, end)
 	l.appended()
@@ -141,19 +150,27 @@ func (l *Log) appended() {
 	}
 }
 
+// prepare stamps and writes an event.
+func (l *Log) prepare(ev event.Event) (stamped event.Event, json []byte) {
+	if began, ok := ev.(*event.RunStarted); ok && began.Began.IsZero() {
+		copied := *began
+		copied.Began = time.Now()
+		ev = &copied
+	}
+	if l.o.Encode != nil && sizeOf(ev) == 0 {
+		json = l.o.Encode(ev)
+	}
+	return ev, json
+}
+
 // enter appends an event. mu is held.
-func (l *Log) enter(ev event.Event, pos uint64) {
+func (l *Log) enter(ev event.Event, json []byte, pos uint64) {
 	if l.closed {
 		return
 	}
-	if began, ok := ev.(*event.RunStarted); ok && began.Began.IsZero() {
-		stamped := *began
-		stamped.Began = time.Now()
-		ev = &stamped
-	}
 	l.seq++
 	l.end = pos
-	e := entry{seq: l.seq, pos: pos, ev: ev, size: sizeOf(ev)}
+	e := entry{seq: l.seq, pos: pos, ev: ev, json: json, size: sizeOf(ev)}
 	l.output += e.size
 	l.total += uint64(e.size)
 	e.total = l.total
@@ -278,7 +295,7 @@ func (l *Log) drop(e *entry) {
 		return
 	}
 	l.output -= e.size
-	e.ev = nil
+	e.ev, e.json = nil, nil
 	l.gone++
 }
 

@@ -2,13 +2,10 @@ package remote
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
-
-	"go.lsp.dev/jsonrpc2"
 
 	"dipls/dipexec/event"
 	"dipls/session"
@@ -30,14 +27,14 @@ type earlier struct {
 }
 
 // read is the answer of a number, which is the last one once more, for a client that has not waited for it, or the next.
-func (e *earlier) read(number int, encode func(event.Event) jsonrpc2.RawMessage) earlierEvents {
+func (e *earlier) read(number int, encode func(event.Event) []byte) earlierEvents {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if number != e.number {
 		e.number, e.answer = number, earlierEvents{}
 		events, more := e.next()
 		for _, ev := range events {
-			e.answer.Events = append(e.answer.Events, json.RawMessage(encode(ev)))
+			e.answer.Events = append(e.answer.Events, encode(ev))
 		}
 		e.answer.More = more
 	}

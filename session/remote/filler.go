@@ -64,3 +64,43 @@ func (f *filler) positionOf(ctx context.Context, given uint64) uint64 {
 	}
 	return f.recent[len(f.recent)-1].end
 }
+
+// progress is a number that grows.
+type progress struct {
+	mu    sync.Mutex // guards what follows
+	at    uint64
+	moved chan struct{}
+}
+
+func (g *progress) set(at uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at = at
+	if g.moved != nil {
+		close(g.moved)
+		g.moved = nil
+	}
+}
+
+// await waits until the number is at least that, or nobody will set it.
+func (g *progress) await(ctx context.Context, at uint64, ended <-chan struct{}) {
+	for {
+		g.mu.Lock()
+		if g.at >= at {
+			g.mu.Unlock()
+			return
+		}
+		if g.moved == nil {
+			g.moved = make(chan struct{})
+		}
+		moved := g.moved
+		g.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -55,6 +55,13 @@ func lasting[P, R any](f func(ctx context.Context, p *peer, params P) (R, error)
 	return m
 }
 
+// starting is a method that starts runs. Its answer need not wait for what they tell.
+func starting[P, R any](f func(ctx context.Context, p *peer, params P) (R, error)) method {
+	m := serving(f)
+	m.lasts = true
+	return m
+}
+
 // always is a method that needs no hello.
 func always[P, R any](f func(ctx context.Context, p *peer, params P) (R, error)) method {
 	m := serving(f)
@@ -148,18 +155,18 @@ func init() { // not as a value, since some of them need the table
 		}),
 		methodStop: always(func(_ context.Context, p *peer, m stopParams) (nothing, error) { return nothing{}, p.stop(m.By) }),
 
-		"session/start": lasting(func(ctx context.Context, p *peer, m startParams) ([]string, error) {
+		"session/start": starting(func(ctx context.Context, p *peer, m startParams) ([]string, error) {
 			return p.s.queued(p, m.By, m.Sequence.Cells, func() ([]string, error) { return p.s.o.API.Start(ctx, p.caller(m.By), m.Sequence) })
 		}),
-		"session/transfer": lasting(func(ctx context.Context, p *peer, m transferParams) (string, error) {
+		"session/transfer": starting(func(ctx context.Context, p *peer, m transferParams) (string, error) {
 			return p.queue(m.By, session.CellOfTransfer(m.Transfer), func(by session.Caller) (string, error) {
 				return p.s.o.API.Transfer(ctx, by, m.Transfer)
 			})
 		}),
-		"session/makePool": lasting(func(ctx context.Context, p *peer, m poolParams) (string, error) {
+		"session/makePool": starting(func(ctx context.Context, p *peer, m poolParams) (string, error) {
 			return p.queue(m.By, session.CellOfPool(m.Pool), func(by session.Caller) (string, error) { return p.s.o.API.MakePool(ctx, by, m.Pool) })
 		}),
-		"session/freeMemory": lasting(func(ctx context.Context, p *peer, m byParams) (string, error) {
+		"session/freeMemory": starting(func(ctx context.Context, p *peer, m byParams) (string, error) {
 			return p.queue(m.By, session.Cell{Title: "free GPU memory"}, func(by session.Caller) (string, error) { return p.s.o.API.FreeMemory(ctx, by) })
 		}),
 

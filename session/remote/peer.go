@@ -3,12 +3,12 @@ package remote
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,11 +32,12 @@ type peer struct {
 	number int
 	pid    int
 
-	feed chan struct{} // closed when no more events are sent
-	sent progress      // up to which position events were sent
+	sending sync.Mutex // held while events are taken and sent
 
 	client   session.Client    // under the server's mu, like the rest; its program is "" before the hello
 	welcomed bool              // it has said hello, and is attached
+	cursor   *history.Cursor   // of the events that are sent; nil before that
+	feed     chan struct{}     // closed when no more events are sent; nil before that
 	fronts   map[string]*front // by the names that the client gives them
 	earlier  map[int]*earlier
 	replays  int // how many of earlier there have been
@@ -142,11 +143,14 @@ func (p *peer) request(ctx context.Context, name string, params jsonrpc2.RawMess
 	return result, err
 }
 
-// flush waits until everything has been sent that has happened by now.
+// flush sends what has happened by now.
 func (p *peer) flush(ctx context.Context) {
 	p.s.filler.await(ctx)
-	if p.feed != nil {
-		p.sent.await(ctx, p.s.events.End(), p.feed)
+	p.s.mu.Lock()
+	cursor := p.cursor
+	p.s.mu.Unlock()
+	if cursor != nil {
+		p.sendNow()
 	}
 }
 
@@ -196,82 +200,82 @@ func (p *peer) attach(h Hello) (end uint64, err error) {
 	}
 	p.client = session.Client{Program: h.Program, PID: h.PID, Since: time.Now()}
 	p.welcomed = true
-	p.feed = make(chan struct{})
+	p.cursor, p.feed = cursor, make(chan struct{})
 	s.attached = append(s.attached, p)
 	s.change()
-	s.tasks.Go(func() { p.sendEvents(cursor) })
+	s.tasks.Go(p.sendEvents)
 	return cursor.End(), nil
 }
 
 // errEnding refuses a client that comes too late.
 var errEnding = &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
 
+// pace is how long events wait, after others were sent, for more that can be sent with them: each message costs the ranks' processors two wakeups.
+const pace = 2 * time.Millisecond
+
 // sendEvents sends events until there are none, or the connection ends.
-func (p *peer) sendEvents(cursor *history.Cursor) {
+func (p *peer) sendEvents() {
 	defer close(p.feed)
-	defer cursor.Close()
-	for {
-		events, at, err := cursor.NextAt(p.ctx)
-		if err != nil {
+	defer p.cursor.Close()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for open := true; open; {
+		if p.cursor.Wait(p.ctx) != nil {
 			return
 		}
-		params := eventsParams{Events: make([]json.RawMessage, 0, len(events)), At: at, End: cursor.Position()}
-		for _, ev := range events {
-			params.Events = append(params.Events, json.RawMessage(p.s.encode(ev)))
-		}
-		if p.notify(methodEvents, params) != nil {
+		select {
+		case <-pause.C:
+		case <-p.ctx.Done():
 			return
 		}
-		p.sent.set(params.End)
+		open = p.sendNow()
+		pause.Reset(pace)
 	}
 }
 
+// sendNow sends the events that are there. open is false if there will be no others, or the connection has ended.
+func (p *peer) sendNow() (open bool) {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	for {
+		items, open := p.cursor.Take()
+		if len(items) == 0 {
+			return open
+		}
+		if p.write(jsonrpc2.NewNotification(methodEvents, p.s.encodeEvents(items, p.cursor.Position()))) != nil {
+			return false
+		}
+	}
+}
+
+// encodeEvents are the parameters of a message of events: eventsParams.
+func (s *Server) encodeEvents(items []history.Item, end uint64) jsonrpc2.RawMessage {
+	b := []byte(`{"events":[`)
+	for i, it := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if it.JSON == nil {
+			it.JSON = s.encode(it.Event)
+		}
+		b = append(b, it.JSON...)
+	}
+	b = append(b, `],"at":[`...)
+	for i, it := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, it.Position, 10)
+	}
+	return append(strconv.AppendUint(append(b, `],"end":`...), end, 10), '}')
+}
+
 // encode is an event as it is sent. One that cannot be written is replaced by a log event.
-func (s *Server) encode(ev event.Event) jsonrpc2.RawMessage {
+func (s *Server) encode(ev event.Event) []byte {
 	raw, err := encode(ev)
 	if err != nil {
 		s.log.Error("an event cannot be written", zap.Error(err))
 		raw, _ = encode(event.NewLog(event.LevelError, fmt.Sprintf("a %s event cannot be written: %v", ev.Head().Kind, err)))
 	}
 	return raw
-}
-
-// progress is a number that grows.
-type progress struct {
-	mu    sync.Mutex // guards what follows
-	at    uint64
-	moved chan struct{}
-}
-
-func (g *progress) set(at uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.at = at
-	if g.moved != nil {
-		close(g.moved)
-		g.moved = nil
-	}
-}
-
-// await waits until the number is at least that, or nobody will set it.
-func (g *progress) await(ctx context.Context, at uint64, ended <-chan struct{}) {
-	for {
-		g.mu.Lock()
-		if g.at >= at {
-			g.mu.Unlock()
-			return
-		}
-		if g.moved == nil {
-			g.moved = make(chan struct{})
-		}
-		moved := g.moved
-		g.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ended:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }

@@ -80,8 +80,10 @@ func NewServer(o ServerOptions) (*Server, error) {
 		o.Log = zap.NewNop()
 	}
 	s := &Server{
-		o: o, log: o.Log, events: history.New(o.History), peers: map[*peer]bool{}, questions: map[string]asked{}, changed: make(chan struct{}, 1),
+		o: o, log: o.Log, peers: map[*peer]bool{}, questions: map[string]asked{}, changed: make(chan struct{}, 1),
 	}
+	o.History.Encode = s.encode
+	s.events = history.New(o.History)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	sub, err := o.API.Subscribe(s.ctx, session.SubscribeRequest{})
 	if err != nil {
