@@ -101,6 +101,7 @@ def scripts(p, python, bin_dir):
     yield Script("kernel", "dipls", own("kernel"), 120)
     yield Script("kernel", "dipls", peer("with_dipls", "kernel"), 120)
     yield Script("kernel", "ipykernel", peer("with_ipykernel"), 300)
+    yield Script("attached", "dipls", own("attached"), 300, rounds=1)
     yield Script("hang", "dipls", own("hang"), 600, rounds=1)
     yield Script("train", "torchrun", peer("with_torchrun"), 600)  # and dipls, at the same time
     for package in ("keystroke", "fanout"):

@@ -80,6 +80,10 @@ def figures(p, versions):
         for statistic, label in ((median, "p50"), (p99, "p99")):
             name = f"`pass` on {size} {'rank' if size == 1 else 'ranks'} without torch, {label}"
             yield Figure(name, "ms", f"pass_{size}", "ipyparallel", statistic=statistic, faster=8)
+    yield Figure(f"`pass` on {n} ranks through a session in the same process, p50", "ms", "pass_own")
+    yield Figure("the same, attached to a session in another process", "ms", "pass_attached")
+    yield Figure("the same: how much later", "ms", "pass_later", most=0.3)
+    yield Figure("attaching to a session, with its history", "ms", "attach", most=100)
     yield Figure("`pass`: slope per rank", "ms", "slope", "ipyparallel")
     yield Figure(f"`pass` on {n} ranks, p50", "ms", "pass", "nbdistributed")
     yield Figure("`pass` on one rank, p50", "ms", "kernel_pass", "ipykernel")
@@ -179,6 +183,9 @@ class Samples:
             points = [(size, median(values)) for size in p["sizes"] if (values := self.of(who, f"pass_{size}"))]
             if len(points) > 1:
                 self.rounds[who, "slope"] = [[statistics.linear_regression(*zip(*points)).slope]]
+        own, attached = (self.of("dipls", f"pass_{where}") for where in ("own", "attached"))
+        if own and attached:
+            self.rounds["dipls", "pass_later"] = [[median(attached) - median(own)]]
         small, large = (self.of("dipls", f"fake_cpu_{size}") for size in FAKE_SIZES)
         if small and large:
             self.rounds["dipls", "fake_linear"] = [[median(large) / median(small)]]

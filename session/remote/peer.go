@@ -211,7 +211,7 @@ func (p *peer) attach(h Hello) (end uint64, err error) {
 var errEnding = &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
 
 // pace is how long events wait, after others were sent, for more that can be sent with them: each message costs the ranks' processors two wakeups.
-const pace = 2 * time.Millisecond
+const pace = 500 * time.Microsecond
 
 // sendEvents sends events until there are none, or the connection ends.
 func (p *peer) sendEvents() {
