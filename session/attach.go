@@ -40,23 +40,24 @@ func FormatKeep(d time.Duration) string {
 
 // About describes a session as a whole.
 type About struct {
-	Name    string        `json:"name,omitempty"` // "": it belongs to its front, and ends with it
-	Dir     string        `json:"dir"`            // its folder
-	PID     int           `json:"pid"`            // of its process
-	Version string        `json:"version,omitempty"`
-	Since   time.Time     `json:"since"`             // when it was started
-	Python  string        `json:"python,omitempty"`  // the interpreter that runs; "": none does
-	Used    bool          `json:"used"`              // something has run in it; to import ahead of time does not count
-	Keep    time.Duration `json:"keep"`              // how long it lives with nobody attached and nothing running; see KeepForever
-	Ends    *time.Time    `json:"ends,omitempty"`    // when it ends if nothing happens; nil: somebody is attached, something runs, or it is kept for ever
-	Clients []Client      `json:"clients,omitempty"` // who is attached, the earliest first
-	Runs    []AboutRun    `json:"runs,omitempty"`    // that have not ended, in the order of their starts
-	State   string        `json:"state"`             // of the pool, as in [event.PoolState]
-	Ranks   int           `json:"ranks"`             // of the pool
-	Devices []string      `json:"devices,omitempty"` // of the ranks: "cuda:0", "cpu"
-	Memory  int64         `json:"memory,omitzero"`   // bytes of GPU memory that its processes hold, if asked for
-	Journal string        `json:"journal,omitempty"` // the directory with the journals of its runs; "": none are kept
-	Log     string        `json:"log,omitempty"`     // the file in which it tells who did what; "": it is the front's
+	Name      string        `json:"name,omitempty"` // "": it belongs to its front, and ends with it
+	Dir       string        `json:"dir"`            // its folder
+	PID       int           `json:"pid"`            // of its process
+	Version   string        `json:"version,omitempty"`
+	Since     time.Time     `json:"since"`                // when it was started
+	Python    string        `json:"python,omitempty"`     // the interpreter that runs; "": none does
+	Used      bool          `json:"used"`                 // something has run in it; to import ahead of time does not count
+	Keep      time.Duration `json:"keep"`                 // how long it lives with nobody attached and nothing running; see KeepForever
+	Ends      *time.Time    `json:"ends,omitempty"`       // when it ends if nothing happens; nil: somebody is attached, something runs, or it is kept for ever
+	Clients   []Client      `json:"clients,omitempty"`    // who is attached, the earliest first
+	Runs      []AboutRun    `json:"runs,omitempty"`       // that have not ended, in the order of their starts
+	State     string        `json:"state"`                // of the pool, as in [event.PoolState]
+	Ranks     int           `json:"ranks"`                // of the pool
+	Devices   []string      `json:"devices,omitempty"`    // of the ranks: "cuda:0", "cpu"
+	PoolSince *time.Time    `json:"pool_since,omitempty"` // since when the pool has these; nil: there are no ranks
+	Memory    int64         `json:"memory,omitzero"`      // bytes of GPU memory that its processes hold, if asked for
+	Journal   string        `json:"journal,omitempty"`    // the directory with the journals of its runs; "": none are kept
+	Log       string        `json:"log,omitempty"`        // the file in which it tells who did what; "": it is the front's
 }
 
 // Client is who is attached to a session.

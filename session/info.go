@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"time"
 
 	"dipls/internal/contain"
 	"dipls/ranks"
@@ -21,6 +22,16 @@ func (s *processes) Info(ctx context.Context) wire.PoolInfo { return s.describe(
 
 // Glance is Info without memory, which takes no time.
 func (s *processes) Glance() wire.PoolInfo { return s.describe(context.Background(), false) }
+
+// PoolSince is when the present pool was begun; nil: there is none.
+func (s *processes) PoolSince() *time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil || s.current.began.IsZero() {
+		return nil
+	}
+	return &s.current.began
+}
 
 func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	s.mu.Lock()

@@ -213,7 +213,7 @@ func (s *processes) replace(ctx context.Context, old *pool, spec ranks.PoolSpec,
 
 // succeed begins a pool that replaces another one, if there is one, and ends that. s.mu is held.
 func (s *processes) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *pool {
-	p := &pool{spec: spec, choose: choose, claimed: true, choice: s.o.Pool}
+	p := &pool{began: time.Now(), spec: spec, choose: choose, claimed: true, choice: s.o.Pool}
 	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 		var err error

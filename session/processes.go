@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"dipls/dipexec"
 	"dipls/ranks"
@@ -57,6 +58,7 @@ type processes struct {
 // pool is a pool, from the decision to start it.
 type pool struct {
 	*future[*ranks.Pool]
+	began  time.Time
 	choice Choice  // the choice when this was begun
 	choose chooser // how its ranks were chosen
 	ended  bool    // another pool was ended for it; set with the future's outcome
@@ -334,7 +336,7 @@ func (s *processes) needLocal() *future[*ranks.Process] {
 // needPool is the pool; the first call begins it. s.mu is held.
 func (s *processes) needPool() *pool {
 	if s.current == nil {
-		p := &pool{choice: s.o.Pool, choose: s.PoolSpec}
+		p := &pool{began: time.Now(), choice: s.o.Pool, choose: s.PoolSpec}
 		p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 			spec, err := s.PoolSpec(ctx)
 			if err != nil {

@@ -257,6 +257,9 @@ func (s *Session) About(ctx context.Context, memory bool) (About, error) {
 	}
 	if p := s.present(); p != nil && p.Unusable() == nil {
 		a.Python = p.o.Node.Python
+		if a.Ranks > 0 {
+			a.PoolSince = p.PoolSince()
+		}
 	}
 	if s.o.Journal != nil {
 		a.Journal = s.o.Journal.Dir()

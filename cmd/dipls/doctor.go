@@ -22,7 +22,7 @@ import (
 )
 
 const doctorHelp = `Check what dipls needs on this machine, and try it out: the interpreter and its packages, GPUs, directories,
-sockets, limits, and a pool of two ranks that runs one cell each.
+sockets, sessions and what they hold, limits, and a pool of two ranks that runs one cell each.
 
 Every line says what was found; a line that is not "ok" says how to mend it. The exit code is 0 if cells can run,
 1 if they cannot.
@@ -146,6 +146,8 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)
 	d.sockets()
+	d.sessions(ctx)
+	d.logout(ctx)
 	if notice := session.CacheNotice(); notice != "" {
 		d.warn("cache", notice, "")
 	}
@@ -219,7 +221,7 @@ func (d *doctor) gpus(ctx context.Context) {
 func (d *doctor) sockets() {
 	dir, err := session.CheckSockets()
 	if err != nil {
-		d.fail("sockets", err, "set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own, mode 700")
+		d.fail("sockets", err, "set DIPLS_RUNTIME_DIR to a short directory of your own, mode 700")
 		return
 	}
 	d.ok("sockets", "private, in "+dir)

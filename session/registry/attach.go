@@ -68,7 +68,7 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 		case err == nil:
 			if a.Started = started; started {
 				a.Ended = tellEnded(dir, q.Program)
-				a.Remarks = append(a.Remarks, passedOver()...)
+				a.Remarks = append(a.Remarks, PassedOver()...)
 			}
 			return a, nil
 		case !isGone(err) || ctx.Err() != nil:
@@ -99,8 +99,8 @@ func (r *Registry) dial(ctx context.Context, e *entry, q session.AttachRequest) 
 	return &session.Attachment{API: client, About: welcome.About, Remarks: welcome.Remarks}, nil
 }
 
-// passedOver says why the user's runtime directory was not used, if others could change what is in it: a sentence.
-func passedOver() []string {
+// PassedOver says why the user's runtime directory is not used, if others could change what is in it: a sentence, if any.
+func PassedOver() []string {
 	roots, passed, err := host.RuntimeRoots()
 	if err != nil || passed == nil || errors.Is(passed, fs.ErrNotExist) {
 		return nil

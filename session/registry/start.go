@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,7 +52,8 @@ const answerFD = 3
 // startPatience bounds the start of a session, which takes a fraction of a second.
 const startPatience = 30 * time.Second
 
-// launch starts a session's process, and waits until it accepts connections.
+// launch starts a session's process, and waits until it accepts connections. Where logind kills the user's processes at the logout, the process gets a scope
+// of its own, if that works.
 func launch(ctx context.Context, dir, name string, keep time.Duration) error {
 	self, err := program()
 	if err != nil {
@@ -59,9 +61,23 @@ func launch(ctx context.Context, dir, name string, keep time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("nothing was heard of it for %v", startPatience))
 	defer cancel()
-	argv := append(scope(ctx), self, "session", "--dir", dir, "--name", name, "--keep", session.FormatKeep(keep))
+	argv := []string{self, "session", "--dir", dir, "--name", name, "--keep", session.FormatKeep(keep)}
+	if l, _ := LookAtLogout(ctx); l.Kills {
+		if a, err := start(ctx, dir, append(slices.Clone(inScope), argv...)); err == nil {
+			return a.err()
+		}
+	}
+	a, err := start(ctx, dir, argv)
+	if err != nil {
+		return err
+	}
+	return a.err()
+}
+
+// start runs "dipls session". It is an error if that does not answer.
+func start(ctx context.Context, dir string, argv []string) (a Answer, err error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	if argv[0] == self {
+	if len(argv) > 1 && argv[1] == "session" {
 		cmd.Args[0] = programName
 	}
 	cmd.Dir = dir
@@ -69,14 +85,13 @@ func launch(ctx context.Context, dir, name string, keep time.Duration) error {
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.WaitDelay = time.Second
 	err = host.WithoutOrphans(cmd.Run)
-	var a Answer
 	if json.Unmarshal(out.Bytes(), &a) == nil {
-		return a.err()
+		return a, nil
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return errors.Join(err, said(errOut.Bytes()))
+	return a, errors.Join(err, said(errOut.Bytes()))
 }
 
 // said is what a process has said before it ended; nil: nothing.
