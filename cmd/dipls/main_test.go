@@ -24,7 +24,8 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"dipls": main,
+		"dipls":    main,
+		"intruder": intrude,
 	})
 }
 
