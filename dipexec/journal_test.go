@@ -218,6 +218,9 @@ func TestJournalHasSeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if record.Record.Server != os.Getpid() {
+		t.Errorf("the process that ran it is %d", record.Record.Server)
+	}
 	var seeds []string
 	for _, part := range record.Record.Parts {
 		b, _ := json.Marshal(part.Seed)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -315,7 +316,7 @@ func (r *run) start() {
 	if j := r.e.o.Journal; j != nil {
 		rj, err := j.Begin(journal.Record{
 			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
-			Target: ev.Target, See: see, Code: r.req.Code, Started: r.started,
+			Target: ev.Target, See: see, Code: r.req.Code, Server: os.Getpid(), Started: r.started,
 		}, r.req.JournalLimit, journal.Hooks{Failed: r.journalFailed, Full: r.journalFull})
 		if err != nil {
 			r.journalFailed(err)
