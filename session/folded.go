@@ -214,6 +214,22 @@ func isUsers(f wire.StackFrame) bool {
 	return !isNative(f) && !library
 }
 
+// Place is where the process is in the user's code: the innermost such frame of its main thread. ok is false if it is not in the user's code, or if that
+// is not known.
+func (s Stack) Place() (frame StackFrame, ok bool) {
+	for _, thread := range s.Threads {
+		if !thread.Main {
+			continue
+		}
+		for _, f := range slices.Backward(thread.Frames) {
+			if isUsers(f) {
+				return f, true
+			}
+		}
+	}
+	return StackFrame{}, false
+}
+
 // shorten cuts a text to so many characters.
 func shorten(s string, limit int) string {
 	if runes := []rune(s); len(runes) > limit {

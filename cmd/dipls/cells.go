@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -58,10 +57,7 @@ func writeCellsJSON(w io.Writer, file *cells.File) error {
 	for cell := range file.Cells() {
 		views = append(views, cell.View())
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(views)
+	return writeJSON(w, views)
 }
 
 func writeCellsTable(w io.Writer, file *cells.File) error {

@@ -88,7 +88,8 @@ in a local namespace, or everywhere.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newLSP(), newSession(), newCells(), newDoctor(), newTrust(), newVersion())
+	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
+	root.AddCommand(newSession(), newSessions(), newStatus(), newLogs(), newInterrupt(), newStop())
 	return root
 }
 
@@ -110,6 +111,16 @@ func oneFile(cmd *cobra.Command, args []string) error {
 		return usagef("%s takes one FILE, not %d", cmd.CommandPath(), len(args))
 	}
 	return nil
+}
+
+// oneAtMost refuses more than one argument.
+func oneAtMost(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usagef("%s takes one %s at most, not %d", cmd.CommandPath(), name, len(args))
+		}
+		return nil
+	}
 }
 
 // nothing refuses arguments.

@@ -235,13 +235,24 @@ func (t *terminal) wrapped(text string) string {
 	if width == 0 {
 		return text
 	}
-	var lines []string
+	return strings.Join(wrap(text, width-1, hangIndent), "\n")
+}
+
+// wrap breaks a text's lines between words, so that none is wider than width. What is broken off is indented. Width 0 breaks nothing.
+func wrap(text string, width int, indent string) (lines []string) {
 	for line := range strings.SplitSeq(text, "\n") {
-		line = strings.ReplaceAll(line, "-", noBreak) // "ranks 0-3" stays whole
-		broken := ansi.Wrap(line, max(width-1, minWrap)-len(hangIndent), "")
-		lines = append(lines, strings.ReplaceAll(strings.ReplaceAll(broken, noBreak, "-"), "\n", "\n"+hangIndent))
+		if width > 0 {
+			line = strings.ReplaceAll(line, "-", noBreak) // "ranks 0-3" stays whole
+			line = strings.ReplaceAll(ansi.Wrap(line, max(width, minWrap)-len(indent), ""), noBreak, "-")
+		}
+		for i, part := range strings.Split(line, "\n") {
+			if i > 0 {
+				part = indent + part
+			}
+			lines = append(lines, part)
+		}
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // say writes a line of dipls' own.

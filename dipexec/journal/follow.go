@@ -28,6 +28,9 @@ func Follow(dir string) (*Reader, error) {
 	return r, err
 }
 
+// Going reports whether a process may still write the journal in a directory: the run goes on, or what it has started still prints.
+func Going(dir string) bool { return locked(dir) }
+
 // Beyond makes Next return also what processes have printed and the index does not mention yet. While there is output, the index is behind by a
 // second at most, and tells in which order it came; after that it may take until there is more.
 func (r *Reader) Beyond() { r.beyond = true }

@@ -82,7 +82,7 @@ func (r *Run) Apply(ev event.Event, now time.Time) bool {
 
 // part is a process's part, a new one if need be.
 func (r *Run) part(who ranklist.Who) *Part {
-	i, found := slices.BinarySearchFunc(r.Parts, who, func(p Part, who ranklist.Who) int { return p.Who.Compare(who) })
+	i, found := r.indexOf(who)
 	if !found {
 		r.Parts = slices.Insert(r.Parts, i, Part{Who: who})
 	}
@@ -118,13 +118,21 @@ func (r *Run) Clone() Run {
 	return c
 }
 
-// Local is the part of the local namespace; nil if it has none.
-func (r *Run) Local() *Part {
-	if len(r.Parts) > 0 && r.Parts[0].Who.IsLocal() {
-		return &r.Parts[0]
+// PartOf is the part of a process; nil if it has none.
+func (r *Run) PartOf(who ranklist.Who) *Part {
+	if i, found := r.indexOf(who); found {
+		return &r.Parts[i]
 	}
 	return nil
 }
+
+// indexOf is where the part of a process is, or would be.
+func (r *Run) indexOf(who ranklist.Who) (i int, found bool) {
+	return slices.BinarySearchFunc(r.Parts, who, func(p Part, who ranklist.Who) int { return p.Who.Compare(who) })
+}
+
+// Local is the part of the local namespace; nil if it has none.
+func (r *Run) Local() *Part { return r.PartOf(ranklist.Local) }
 
 // Ranks are the parts of the ranks, in order.
 func (r *Run) Ranks() []Part {
@@ -187,6 +195,9 @@ func (rs *Runs) Run(id string) *Run {
 	}
 	return nil
 }
+
+// All are the runs in progress. Later events change them.
+func (rs *Runs) All() []*Run { return slices.Clone(rs.runs) }
 
 // Last is the run in progress that began last; nil: there is none.
 func (rs *Runs) Last() *Run {
