@@ -44,12 +44,14 @@ type front struct {
 	ending  int        // the exit code with which the command ends before its last cell; 0: it does not
 }
 
-// hold is what a front may do to what runs in its session.
+// hold is what a front has of its session: the runs that it may end, and who hears what it says.
 type hold interface {
-	interrupt()            // interrupts runs, and those that wait do not begin
-	free()                 // interrupts them again, and at once frees ranks that wait for each other
-	giveUp(because string) // is for a user who has lost patience; because is a sentence's beginning, or ""
-	last()                 // nothing else will be started
+	holds(run string) bool           // it may end that run, and acts on alarms about it
+	interrupt()                      // interrupts its runs, and those that wait do not begin
+	free()                           // interrupts them again, and at once frees ranks that wait for each other
+	giveUp(because string)           // is for a user who has lost patience; because begins the sentence that says so; "": nobody reads it
+	last()                           // nothing else will be started
+	say(level event.Level, s string) // says a sentence to the user, in its place among the events
 }
 
 // frontFlags are the flags of a command that shows runs.
@@ -170,6 +172,14 @@ func (f *front) watch(ctx context.Context, name string, take func(event.Event), 
 	return nil
 }
 
+// unwatch ends the watches.
+func (f *front) unwatch() {
+	for _, sub := range f.subs {
+		sub.Close()
+	}
+	f.watches.Wait()
+}
+
 // attend watches for ranks that wait for each other, and for questions.
 func (f *front) attend(ctx context.Context) (*hangs, error) {
 	h := newHangs(f)
@@ -179,15 +189,15 @@ func (f *front) attend(ctx context.Context) (*hangs, error) {
 	return h, f.watch(ctx, f.name, f.question(ctx), event.KindQuestion)
 }
 
-// start starts cells, unless the user has asked for an end.
-func (f *front) start(ctx context.Context, by session.Caller, s session.Sequence) (runs []string, err error) {
+// start starts something, unless the user has asked for an end.
+func (f *front) start(start func() ([]string, error)) (runs []string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ending != 0 {
 		return nil, &exitError{f.ending, nil}
 	}
 	f.running = true
-	return f.session.Start(ctx, by, s)
+	return start()
 }
 
 // outcome waits for the runs of a plan. Its error is the exit code that they make.
@@ -273,8 +283,4 @@ func (f *front) showStacks() {
 }
 
 // tell says something to the user, in its place among the events.
-func (f *front) tell(text string) { f.say(event.LevelInfo, text) }
-
-func (f *front) say(l event.Level, text string) {
-	_ = f.session.Say(context.Background(), session.Note{Level: l, Text: text})
-}
+func (f *front) tell(text string) { f.hold.say(event.LevelInfo, text) }

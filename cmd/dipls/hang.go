@@ -71,7 +71,7 @@ func (f *orOff) String() string {
 func (f *orOff) Type() string { return "duration" }
 
 // hangAfterOf is when runs are first checked, in a request's terms.
-func (f *runFlags) hangAfterOf() time.Duration {
+func (f *cellFlags) hangAfterOf() time.Duration {
 	if f.hangAfter.off {
 		return -1
 	}
@@ -137,7 +137,9 @@ func newHangs(f *front) *hangs {
 func (h *hangs) take(ev event.Event) {
 	switch e := ev.(type) {
 	case *event.Hang:
-		h.found(e)
+		if h.f.hold.holds(e.Run) {
+			h.found(e)
+		}
 	case *event.RunFinished:
 		h.over(e.Run)
 	}
@@ -288,7 +290,7 @@ func (h *hangs) notify(e *event.Hang, state string) {
 		h.broken = h.broken || tell
 		h.mu.Unlock()
 		if tell {
-			h.f.say(event.LevelWarning, fmt.Sprintf("--notify: %v", err))
+			h.f.hold.say(event.LevelWarning, fmt.Sprintf("--notify: %v", err))
 		}
 	})
 }

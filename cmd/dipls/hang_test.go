@@ -128,7 +128,7 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 	if w.endsWith() != exitHang {
 		t.Errorf("ends with %d", w.endsWith())
 	}
-	if _, err := w.start(ctx, session.Caller{}, session.Sequence{}); err == nil {
+	if _, err := w.start(func() ([]string, error) { return nil, nil }); err == nil {
 		t.Error("another cell was started")
 	}
 	w.hangs.close()
@@ -192,7 +192,7 @@ func TestHangTimeoutIsForStandingAlarms(t *testing.T) {
 }
 
 func TestHangTimeoutFlag(t *testing.T) {
-	f := &runFlags{hangAfter: orOff{d: defaultHangAfter}}
+	f := &runFlags{cellFlags: cellFlags{hangAfter: orOff{d: defaultHangAfter}}}
 	if isTerminal(os.Stdin) || isTerminal(os.Stderr) {
 		t.Log("on a terminal")
 	} else if got := f.hangTimeoutOf(); got != 30*time.Minute {

@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
 
 	"dipls/cells"
 	"dipls/internal/ranklist"
@@ -28,42 +31,72 @@ type plannedCell struct {
 	target  cells.Target // where it will run, as far as the text tells
 }
 
-// plan reads the file and checks everything that can be checked without Python. Its errors are usage errors.
-func (f *runFlags) plan(file string) (*plan, error) {
+// cellFlags are the flags of a command that runs cells.
+type cellFlags struct {
+	target    string
+	see       string
+	timeout   time.Duration
+	hangAfter orOff
+	keepGoing bool
+}
+
+// add adds the flags; where is the name of the one for the target.
+func (f *cellFlags) add(flags *pflag.FlagSet, where string) {
+	f.hangAfter.d = defaultHangAfter
+	flags.StringVar(&f.target, where, "", "where every cell runs, whatever it says itself: remote, local, everywhere or ranks:LIST")
+	flags.StringVar(&f.see, "see", "", `whose output is shown: "all" or a list such as 0,2-4 (default: what the cell says, else rank 0)`)
+}
+
+// addRunning adds the flags about cells that run.
+func (f *cellFlags) addRunning(flags *pflag.FlagSet) {
+	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed, and leave out those of which a line is wrong")
+	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
+	flags.Var(&f.hangAfter, "hang-after", `how long a cell runs before its ranks are looked at for some that wait for others, or "off"`)
+}
+
+// source is the text of cells, and where it is from.
+type source struct {
+	name string // for messages
+	path string // absolute; "": no file
+	text *cells.File
+}
+
+// readSource reads a file.
+func readSource(file string) (source, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return source{}, usagef("%w", err)
 	}
 	parsed, err := readCells(file)
-	if err != nil {
-		return nil, err
-	}
+	return source{file, path, parsed}, err
+}
+
+// plan checks everything that can be checked without Python, for cells of a source that were selected. Its errors are usage errors; where is the name of
+// the flag for the target.
+func (f *cellFlags) plan(from source, selected []cells.Cell, where string) (*plan, error) {
 	if f.timeout < 0 {
 		return nil, usagef("--timeout %s: a cell cannot take less than no time", f.timeout)
 	}
 	var target cells.Target
+	var see ranklist.List
+	var err error
 	if f.target != "" {
 		if target, err = cells.ParseTarget(f.target); err != nil {
-			return nil, usagef("--target: %w", err)
+			return nil, usagef("--%s: %w", where, err)
 		}
 	}
-	var see ranklist.List
 	if f.see != "" {
 		if see, err = ranklist.Parse(f.see); err != nil {
 			return nil, usagef("--see: %w", err)
 		}
 	}
-	selected, err := selectCells(parsed, f.cells)
-	if err != nil {
-		return nil, err
-	}
-	p := &plan{path: path}
-	selected, err = p.checkProblems(file, parsed, selected, f.keepGoing)
+	p := &plan{path: from.path}
+	selected, err = p.checkProblems(from.name, from.text, selected, f.keepGoing)
 	if err != nil {
 		return nil, err
 	}
 	for _, cell := range selected {
-		request, ok := session.CellOf(path, cell)
+		request, ok := session.CellOf(from.path, cell)
 		if !ok {
 			continue
 		}
@@ -151,11 +184,11 @@ func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.C
 	return right, nil
 }
 
-// selectCells picks the cells that --cells names, in file order; all of them if it names none.
-func selectCells(file *cells.File, wanted []string) ([]cells.Cell, error) {
+// selectCells picks the cells that a flag or argument names, in file order; all of them if it names none.
+func selectCells(file *cells.File, flag string, wanted []string) ([]cells.Cell, error) {
 	chosen := map[int]bool{}
 	for _, want := range wanted {
-		indices, err := matchCells(file, want)
+		indices, err := matchCells(file, flag, want)
 		if err != nil {
 			return nil, err
 		}
@@ -172,30 +205,30 @@ func selectCells(file *cells.File, wanted []string) ([]cells.Cell, error) {
 	return selected, nil
 }
 
-// matchCells returns the indices of the cells that one value of --cells names: a list of numbers, or a title.
-func matchCells(file *cells.File, want string) ([]int, error) {
+// matchCells returns the indices of the cells that one value of --cells, or the end of FILE:CELL, names: a list of numbers, or a title.
+func matchCells(file *cells.File, flag, want string) ([]int, error) {
 	list, err := ranklist.Parse(want)
 	switch {
 	case strings.TrimSpace(want) == "":
-		return nil, usagef("--cells: name cells by number (1,3-5) or by title")
+		return nil, usagef("%s: name cells by number (1,3-5) or by title", flag)
 	case err != nil && strings.Trim(want, "0123456789,- ") == "":
-		return nil, usagef("--cells: %w", err)
+		return nil, usagef("%s: %w", flag, err)
 	case err == nil:
 		if list.All() {
 			return list.Of(file.Len() + 1), nil
 		}
 		for index := range list.Written() {
 			if index < 1 || index > file.Len() {
-				return nil, usagef("--cells %s: there is no cell %d; the file has %s, see: dipls cells", want, index, plural(file.Len(), "cell"))
+				return nil, usagef("%s %s: there is no cell %d; the file has %s, see: dipls cells", flag, want, index, plural(file.Len(), "cell"))
 			}
 		}
 		return list.Of(file.Len() + 1), nil
 	}
-	return matchTitle(file, want)
+	return matchTitle(file, flag, want)
 }
 
 // matchTitle returns the indices of the cells with a title. The title may be cut short if it then fits one cell only.
-func matchTitle(file *cells.File, want string) ([]int, error) {
+func matchTitle(file *cells.File, flag, want string) ([]int, error) {
 	var exact, prefix []int
 	var titles []string
 	for cell := range file.Cells() {
@@ -216,9 +249,9 @@ func matchTitle(file *cells.File, want string) ([]int, error) {
 	case len(prefix) == 1:
 		return prefix, nil
 	case len(prefix) > 1:
-		return nil, usagef("--cells %q: %d titles begin so; write one out, or its number", want, len(prefix))
+		return nil, usagef("%s %q: %d titles begin so; write one out, or its number", flag, want, len(prefix))
 	case len(titles) == 0:
-		return nil, usagef("--cells %q: no cell has a title; use numbers, see: dipls cells", want)
+		return nil, usagef("%s %q: no cell has a title; use numbers, see: dipls cells", flag, want)
 	}
-	return nil, usagef("--cells %q: no such title; there are %s", want, strings.Join(titles, ", "))
+	return nil, usagef("%s %q: no such title; there are %s", flag, want, strings.Join(titles, ", "))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
 	"dipls/internal/clean"
 	"dipls/session"
@@ -63,10 +64,9 @@ Exit codes:
 // runFlags are the flags of dipls run.
 type runFlags struct {
 	frontFlags
+	cellFlags
 	ranks         int
 	gpus          string
-	target        string
-	see           string
 	cells         []string
 	python        string
 	app           string
@@ -75,18 +75,15 @@ type runFlags struct {
 	seed          session.Seed // of seedNumber
 	preload       []string
 	start         string
-	keepGoing     bool
-	timeout       time.Duration
 	startTimeout  time.Duration
 	groupTimeout  time.Duration
-	hangAfter     orOff
 	journalLimit  string
 	trace         string
 	logLevel      string
 }
 
 func newRun() *cobra.Command {
-	f := runFlags{hangAfter: orOff{d: defaultHangAfter}}
+	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "run the cells of a file",
@@ -115,8 +112,7 @@ func newRun() *cobra.Command {
 	flags.SortFlags = false
 	flags.IntVarP(&f.ranks, "ranks", "n", 0, "number of ranks")
 	flags.StringVarP(&f.gpus, "gpus", "g", "", `GPUs, one rank each, in this order: "all" or a list such as 3,1 or 0-3, numbered as torch does`)
-	flags.StringVar(&f.target, "target", "", "where every cell runs, whatever it says itself: remote, local, everywhere or ranks:LIST")
-	flags.StringVar(&f.see, "see", "", `whose output is shown: "all" or a list such as 0,2-4 (default: what the cell says, else rank 0)`)
+	f.cellFlags.add(flags, "target")
 	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
 	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group), none, fastai, accelerate, "+
@@ -126,10 +122,8 @@ func newRun() *cobra.Command {
 		"rank r with N + r, the local namespace with N (default: anywhere, each time elsewhere)")
 	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
 	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
-	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the next cell after one has failed, and leave out those of which a line is wrong")
-	flags.DurationVar(&f.timeout, "timeout", 0, "interrupt a cell that runs longer, such as 90s or 2h; it counts as failed (default: none)")
+	f.addRunning(flags)
 	flags.DurationVar(&f.startTimeout, "start-timeout", 2*time.Minute, "how long the pool may take to start")
-	flags.Var(&f.hangAfter, "hang-after", `how long a cell runs before its ranks are looked at for some that wait for others, or "off"`)
 	f.addHang(flags)
 	flags.DurationVar(&f.groupTimeout, "group-timeout", 0, "how long torch lets a collective wait (default: 24h)")
 	f.addView(flags)
@@ -147,7 +141,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	p, err := f.plan(file)
+	p, err := f.planFile(file)
 	if err != nil {
 		return err
 	}
@@ -193,6 +187,19 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 	stop := signals.heed(r.front, r.pressed())
 	defer stop()
 	return r.run(ctx)
+}
+
+// planFile is what will be run of a file.
+func (f *runFlags) planFile(file string) (*plan, error) {
+	from, err := readSource(file)
+	if err != nil {
+		return nil, err
+	}
+	selected, err := selectCells(from.text, "--cells", f.cells)
+	if err != nil {
+		return nil, err
+	}
+	return f.plan(from, selected, "target")
 }
 
 // caller is the caller of everything here, under a front's name; its settings are the flags.
@@ -278,6 +285,14 @@ func (r *runner) pressed() func(os.Signal) {
 	}
 }
 
+// holds implements [hold].
+func (r *runner) holds(string) bool { return true }
+
+// say implements [hold].
+func (r *runner) say(l event.Level, text string) {
+	_ = r.session.Say(context.Background(), session.Note{Level: l, Text: text})
+}
+
 // interrupt implements [hold].
 func (r *runner) interrupt() { _, _ = r.session.Cancel(context.Background(), "") }
 
@@ -348,7 +363,9 @@ func (r *runner) cells(ctx context.Context) error {
 	if err := r.session.Prepare(ctx, by, ahead); err != nil {
 		return startError(err)
 	}
-	runs, err := r.start(ctx, by, session.Sequence{Cells: r.plan.requests(), GoOn: r.flags.keepGoing})
+	runs, err := r.start(func() ([]string, error) {
+		return r.session.Start(ctx, by, session.Sequence{Cells: r.plan.requests(), GoOn: r.flags.keepGoing})
+	})
 	if err != nil {
 		return err
 	}

@@ -237,8 +237,11 @@ func Heading(ev *event.RunStarted) string {
 	return r.Heading()
 }
 
-// Label is "cell 3 Train", for the middle of a line.
+// Label is "cell 3 Train", for the middle of a line; of a run that is no cell, its title.
 func (r *Run) Label() string {
+	if r.Index == 0 {
+		return cmp.Or(clean.Line(r.Title), "run")
+	}
 	return strings.TrimSpace(fmt.Sprintf("cell %d %s", r.Index, clean.Line(r.Title)))
 }
 

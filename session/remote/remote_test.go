@@ -61,3 +61,14 @@ func TestTwoClients(t *testing.T) {
 		t.Errorf("%+v", events[1])
 	}
 }
+
+// A client that does not want history waits for none of it.
+func TestClientWithoutHistory(t *testing.T) {
+	p := serveFake(t)
+	one := p.attach(remote.Hello{Program: "one"})
+	p.ends(one, p.start(one, cell(cells.Local, "print a"))...)
+	late := p.attach(remote.Hello{Program: "late"})
+	front := sessiontest.Subscribe(t, late, session.SubscribeRequest{})
+	runs := p.start(late, cell(cells.Local, "print b"))
+	front.Printed(runs[0], "b")
+}

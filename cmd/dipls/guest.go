@@ -1,0 +1,266 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"dipls/dipexec/event"
+	"dipls/internal/clean"
+	"dipls/session"
+)
+
+// guestHelp tells of the signals that come to a guest.
+const guestHelp = `Ctrl-C, pressed for the
+    1st time  interrupts what this command runs, frees after a second what does not heed that, and ends with exit code 130
+    2nd time  interrupts it again, and frees at once ranks that wait for each other
+    3rd time  leaves, though the run goes on, with exit code 130
+The session itself, and what others run in it, is never touched. Ctrl-\ leaves with exit code 0 and says how to come back; the run goes on. SIGTERM and
+SIGHUP leave with exit code 130. SIGUSR1 prints where all processes are in their code.`
+
+// guest runs something in a session that is not the command's own. What it has started there is all that it may end, and it may leave while that goes on.
+type guest struct {
+	*front
+	about session.About
+	feed  *feed
+	leave context.CancelFunc
+
+	mu   sync.Mutex // guards what follows
+	runs []string   // that it has started
+	left *int       // the exit code with which the user has left; nil: they have not
+}
+
+// visit attaches to a session and begins to show what happens there. The context ends when the user leaves.
+func visit(cmd *cobra.Command, flags *frontFlags, log *zap.Logger, errOut *screen, a *session.Attachment) (g *guest, ctx context.Context, err error) {
+	ctx, leave := context.WithCancel(context.Background())
+	g = &guest{about: a.About, leave: leave}
+	g.front = &front{frontFlags: *flags, name: cmd.CommandPath(), session: a.API, hold: g, log: log, out: cmd.OutOrStdout(), errOut: errOut}
+	sub, err := a.Subscribe(ctx, session.SubscribeRequest{})
+	if err != nil {
+		leave()
+		return nil, nil, err
+	}
+	g.feed = newFeed(sub, true)
+	return g, ctx, nil
+}
+
+// attached attaches to the session that a flag means, and does something there. Its signals are taken from the beginning.
+func attached(
+	cmd *cobra.Command, which *sessionFlag, r session.AttachRequest, flags *frontFlags, logLevel string, do func(context.Context, *guest) error,
+) error {
+	errOut := newScreen(cmd.ErrOrStderr())
+	log, err := newLogger(cmp.Or(logLevel, "warn"), errOut)
+	if err != nil {
+		return err
+	}
+	signals := notified(syscall.SIGQUIT)
+	defer signals.stop()
+	r.Program = cmd.CommandPath()
+	a, err := which.open(cmd.Context(), errOut, r)
+	if err != nil {
+		return err
+	}
+	defer detach(a)
+	if e := a.Ended; e != nil {
+		fmt.Fprintf(errOut, "dipls: session %s has ended: %s\n", clean.Line(e.Name), clean.Text(e.Why))
+	}
+	g, ctx, err := visit(cmd, flags, log, errOut, a)
+	if err != nil {
+		return err
+	}
+	defer g.leave()
+	stop := signals.heed(g.front, g.pressed())
+	defer stop()
+	return g.stay(ctx, do)
+}
+
+// stay does something in the session, and shows it until its end, or until the user leaves.
+func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error) error {
+	viewed := g.beginView(g.feed)
+	hangs, err := g.attend(ctx)
+	if err == nil {
+		err = do(ctx, g)
+	}
+	hangs.close()
+	g.unwatch()
+	g.mu.Lock()
+	left := g.left
+	g.mu.Unlock()
+	if err != nil && len(g.runs) == 0 || left != nil {
+		g.feed.end()
+	}
+	viewErr := g.awaitView(ctx, viewed)
+	switch code := g.endsWith(); {
+	case left != nil:
+		fmt.Fprintln(g.errOut, "dipls: "+g.wayBack())
+		if *left == exitOK {
+			return nil
+		}
+		return &exitError{*left, nil}
+	case err != nil && code != 0:
+		return &exitError{code, nil}
+	case viewErr != nil:
+		return viewErr
+	}
+	return err
+}
+
+// settings are the caller's: those with which the session's Python was started, so that what is missing comes as whoever started it wants it, or else
+// those that are given.
+func (g *guest) caller(ctx context.Context, otherwise session.Settings) session.Caller {
+	by := session.Caller{Front: g.name, Settings: otherwise}
+	if used, err := g.session.Used(ctx); err == nil && used.Python != nil {
+		by.Settings = *used.Python
+		if used.Pool != nil {
+			by.Settings.Pool = *used.Pool
+		}
+	}
+	by.Settings.Trust = session.TrustYes
+	return by
+}
+
+// cells runs the cells of a plan. With leave, it leaves as soon as they have been started.
+func (g *guest) cells(ctx context.Context, by session.Caller, p *plan, goOn, leave bool) error {
+	if err := g.checkPool(ctx, by, p); err != nil {
+		return err
+	}
+	if g.about.Python == "" {
+		g.tellOwn(g.about.Dir, by.Settings.Python)
+	}
+	ahead := session.Preparation{Ask: true, Pool: p.needsRanks && !p.makesPool, Local: p.needsLocal}
+	if err := g.session.Prepare(ctx, by, ahead); err != nil {
+		return startError(err)
+	}
+	runs, err := g.begin(func() ([]string, error) {
+		return g.session.Start(ctx, by, session.Sequence{Cells: p.requests(), GoOn: goOn})
+	})
+	if err != nil {
+		return err
+	}
+	if leave {
+		g.away(exitOK)
+		return nil
+	}
+	return g.outcome(ctx, runs, p)
+}
+
+// checkPool is as that of a runner. A pool that is there counts.
+func (g *guest) checkPool(ctx context.Context, by session.Caller, p *plan) error {
+	if !p.needsRanks || p.makesPool {
+		return nil
+	}
+	if g.about.Ranks > 0 {
+		return p.checkRanks(g.about.Ranks)
+	}
+	size, err := g.session.PoolSize(ctx, by)
+	if err != nil {
+		return startError(err)
+	}
+	return p.checkRanks(size)
+}
+
+// begin starts runs, which are the guest's from then on.
+func (g *guest) begin(start func() ([]string, error)) (runs []string, err error) {
+	return g.feed.begin(func() ([]string, error) {
+		return g.start(func() ([]string, error) {
+			runs, err := start()
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.runs = runs
+			return runs, err
+		})
+	})
+}
+
+// pressed turns the first Ctrl-C into an interrupt of the guest's runs, the second into one that frees waiting ranks, and the third, like other signals,
+// into leaving. So does the first where nothing runs yet.
+func (g *guest) pressed() func(os.Signal) {
+	interrupts := 0
+	return func(got os.Signal) {
+		switch running := g.isRunning() && got == os.Interrupt; {
+		case got == syscall.SIGQUIT:
+			g.away(exitOK)
+		case running && interrupts == 0:
+			interrupts++
+			g.end(exitInterrupted)
+			g.interrupt()
+			g.tell(`interrupting; Ctrl-C again frees at once what still waits, Ctrl-\ leaves`)
+		case running && interrupts == 1:
+			interrupts++
+			g.free()
+			g.tell("interrupting again, and freeing what waits; Ctrl-C again leaves")
+		default:
+			g.end(exitInterrupted)
+			g.away(exitInterrupted)
+		}
+	}
+}
+
+// away leaves with an exit code.
+func (g *guest) away(code int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left == nil {
+		g.left = &code
+	}
+	g.leave()
+}
+
+// wayBack says that the user has left, and how they come back: a line to copy.
+func (g *guest) wayBack() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	back := "dipls attach " + shellQuote(g.about.Name)
+	if len(g.runs) == 0 {
+		return "left before anything was started; the session goes on: " + back
+	}
+	return fmt.Sprintf("left, and the run goes on; this comes back to it: %s --from %s", back, g.runs[0])
+}
+
+// shellQuote is a word as a shell reads it.
+func shellQuote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./:=@%+,-", r)
+	}
+	if word != "" && !strings.HasPrefix(word, "-") && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// holds implements [hold].
+func (g *guest) holds(run string) bool { return g.feed.has(run) }
+
+// interrupt implements [hold].
+func (g *guest) interrupt() {
+	g.mu.Lock()
+	runs := g.runs
+	g.mu.Unlock()
+	for i := len(runs) - 1; i >= 0; i-- { // the latest first, so that no other one begins
+		_, _ = g.session.Cancel(context.Background(), runs[i]) // one that has ended is no run any more
+	}
+}
+
+// free implements [hold]: a run that is cancelled again is freed.
+func (g *guest) free() { g.interrupt() }
+
+// last implements [hold].
+func (*guest) last() {}
+
+// giveUp implements [hold]: it leaves.
+func (g *guest) giveUp(because string) {
+	if because != "" {
+		g.tell(because + "; leaving them")
+	}
+	g.away(max(g.endsWith(), exitInterrupted))
+}
+
+// say implements [hold].
+func (g *guest) say(l event.Level, text string) { g.feed.say(l, text) }

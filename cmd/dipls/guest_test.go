@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/internal/sessiontest"
+	"dipls/ranks/fakerank"
+	"dipls/session"
+)
+
+// oneSession is where a single session is.
+type oneSession struct {
+	session.API
+	about session.About
+	asked []session.AttachRequest
+}
+
+func (o *oneSession) Attach(_ context.Context, r session.AttachRequest) (*session.Attachment, error) {
+	o.asked = append(o.asked, r)
+	return &session.Attachment{API: staying{o.API}, About: o.about}, nil
+}
+
+func (*oneSession) List(context.Context) ([]session.Listed, error) { return nil, nil }
+
+func (*oneSession) Find(context.Context, session.AttachRequest) (session.Listed, error) {
+	return session.Listed{}, nil
+}
+
+func (*oneSession) Stop(context.Context, session.Listed, string) error { return nil }
+
+// staying is a session that outlives its fronts.
+type staying struct{ session.API }
+
+func (staying) Detach(context.Context) error { return nil }
+
+// host makes a session of goroutines the one that commands find, with two ranks, and runs a first cell there.
+func host(t *testing.T) *oneSession {
+	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	s := sessiontest.New(t, fakerank.NewHost(fakerank.Config{}), t.TempDir())
+	o := &oneSession{API: s, about: session.About{Name: "tr ain", Dir: t.TempDir(), Python: "python"}}
+	before := openSessions
+	openSessions = func() sessionFinder { return o }
+	t.Cleanup(func() { openSessions = before })
+	by := session.Caller{Settings: session.Settings{Python: sessiontest.Interpreter(t), Pool: session.Choice{Ranks: 2}, Trust: session.TrustYes}}
+	runs, err := s.Start(t.Context(), by, session.Sequence{Cells: []session.Cell{{Code: "print other", Line: 1, Target: cells.Target{Where: cells.Remote}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Wait(sessiontest.Context(t), runs[0]); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// dipls runs a command in this process.
+func dipls(args ...string) (code int, out, errOut string) {
+	var stdout, stderr bytes.Buffer
+	code = run(args, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestExec(t *testing.T) {
+	host(t)
+	file := filepath.Join(t.TempDir(), "a ü:b.py")
+	if err := os.WriteFile(file, []byte("# %% A\nprint one\n# %% dé: x\nprint two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		code int
+		out  string
+		err  string
+	}{
+		{[]string{"-c", "print a\nresult 3"}, 0, "a\nOut[1]: 3\n", "── print a · local\n✓"},
+		{[]string{"-c", "rank", "--on", "remote", "--see", "all"}, 0, "[0] 0\n[1] 1\n", "✓ 2 ranks"},
+		{[]string{"-c", "rank", "--on", "ranks:1"}, 0, "1\n", ""},
+		{[]string{"-c", "rank", "--on", "ranks:2"}, 2, "", "the pool has 2 ranks"},
+		{[]string{"-c", "error ValueError bad"}, 1, "", "✗ error ValueError bad: ValueError"},
+		{[]string{file}, 0, "one\ntwo\n", "── cell 2 dé: x"},
+		{[]string{file + ":2"}, 0, "two\n", ""},
+		{[]string{file + ":dé: x"}, 0, "two\n", ""},
+		{[]string{file + ":3"}, 2, "", "there is no cell 3"},
+		{[]string{file + "x:1"}, 2, "", "cannot read the file"},
+		{[]string{file, "-c", "print a"}, 2, "", "takes one of -c CODE"},
+		{[]string{"-c", ""}, 0, "", "there is no code to run"},
+	} {
+		code, out, errOut := dipls(append([]string{"exec"}, test.args...)...)
+		if code != test.code || out != test.out || !strings.Contains(errOut, test.err) {
+			t.Errorf("%q: exit code %d\n%s%s", test.args, code, out, errOut)
+		}
+	}
+	if code, _, errOut := dipls("exec", "-c", "exit 7"); code != exitPool {
+		t.Errorf("a death: exit code %d\n%s", code, errOut)
+	}
+}
+
+// guestOf is a guest in a session, with what it has shown.
+func guestOf(t *testing.T, o *oneSession) (g *guest, ctx context.Context, text *bytes.Buffer) {
+	t.Helper()
+	cmd := newExec()
+	text = new(bytes.Buffer)
+	cmd.SetOut(text)
+	flags := frontFlags{hangTimeout: orOff{off: true, said: true}}
+	g, ctx, err := visit(cmd, &flags, nil, &screen{w: text}, &session.Attachment{API: staying{o.API}, About: o.about})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, ctx, text
+}
+
+// What the user presses interrupts the guest's own run, and no other one; or it leaves, and the run goes on.
+func TestGuestPressed(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		presses []os.Signal
+		code    int
+		ended   bool // the guest's run
+		said    string
+	}{
+		{"Ctrl-C", []os.Signal{os.Interrupt}, exitInterrupted, true, "interrupting; Ctrl-C again frees"},
+		{"three times", []os.Signal{os.Interrupt, os.Interrupt, os.Interrupt}, exitInterrupted, true, "left, and the run goes on"},
+		{"quit", []os.Signal{syscall.SIGQUIT}, exitOK, false, "this comes back to it: dipls attach 'tr ain' --from "},
+		{"term", []os.Signal{syscall.SIGTERM}, exitInterrupted, false, "dipls attach 'tr ain' --from "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := host(t)
+			other, err := o.Start(t.Context(), session.Caller{}, session.Sequence{Cells: []session.Cell{
+				{Code: "wait", Line: 1, Target: cells.Target{Where: cells.Remote}},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := sessiontest.Subscribe(t, o.API, session.SubscribeRequest{})
+			g, ctx, text := guestOf(t, o)
+			f := execFlags{code: "print on\nwait"}
+			p, err := f.plan(source{name: "-c", text: cells.Parse(f.code)}, must(selectCells(cells.Parse(f.code), "", nil)), "on")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() {
+				ended <- g.stay(ctx, func(ctx context.Context, g *guest) error {
+					return g.cells(ctx, g.caller(ctx, session.Settings{}), p, false, false)
+				})
+			}()
+			printed := seen.Await("on", func(ev event.Event) bool {
+				out, ok := ev.(*event.Stream)
+				return ok && out.Text == "on\n"
+			})
+			press := g.pressed()
+			for _, s := range test.presses {
+				press(s)
+			}
+			err = <-ended
+			if code := codeOf(err); code != test.code || !strings.Contains(text.String(), test.said) {
+				t.Errorf("exit code %d\n%s", code, text)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			if test.ended {
+				ctx = sessiontest.Context(t)
+			}
+			if _, err := o.Wait(ctx, printed.Head().Run); (err == nil) != test.ended {
+				t.Errorf("the guest's run: %v", err)
+			}
+			ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			if _, err := o.Wait(ctx, other[0]); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("another run was interrupted: %v", err)
+			}
+		})
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// codeOf is the exit code of an error.
+func codeOf(err error) int {
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit.code
+	}
+	if err != nil {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// A feed has the runs that were begun, what their cells ask for, and what belongs to no run; whatever comes before their ids are known is kept.
+func TestFeed(t *testing.T) {
+	o := host(t)
+	sub, err := o.Subscribe(t.Context(), session.SubscribeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFeed(sub, true)
+	defer f.Close()
+	by := session.Caller{}
+	other, err := o.Start(t.Context(), by, session.Sequence{Cells: []session.Cell{{Code: "print other", Line: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Wait(sessiontest.Context(t), other[0]); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := f.begin(func() ([]string, error) {
+		runs, err := o.Start(t.Context(), by, session.Sequence{Cells: []session.Cell{{Code: "print mine", Line: 1}}})
+		if err == nil {
+			_, err = o.Wait(sessiontest.Context(t), runs[0])
+		}
+		f.say(event.LevelInfo, "said")
+		return runs, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said, mine bool
+	for {
+		events, err := f.Next(sessiontest.Context(t))
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range events {
+			if run := ev.Head().Run; run != "" && run != runs[0] {
+				t.Errorf("of another run: %+v", ev)
+			}
+			log, ok := ev.(*event.Log)
+			said = said || ok && log.Text == "said"
+			out, ok := ev.(*event.Stream)
+			mine = mine || ok && out.Text == "mine\n"
+		}
+	}
+	if !said || !mine {
+		t.Errorf("said %t, printed %t", said, mine)
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for word, want := range map[string]string{"train": "train", "a b": "'a b'", "it's": `'it'\''s'`, "": "''", "-x": "'-x'", "ü": "'ü'"} {
+		if got := shellQuote(word); got != want {
+			t.Errorf("%q is %s", word, got)
+		}
+	}
+}
