@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"slices"
@@ -224,7 +223,7 @@ func (c *Client) lost(err error) {
 	case c.left:
 	case c.reason != "":
 		c.err = &session.Error{Code: session.CodeClosed, Text: "the session has ended: " + c.reason}
-	case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
+	case hasGone(err):
 		c.err = &session.Error{Code: session.CodeClosed, Text: "the session's process has ended without a word, so its ranks have, too"}
 	default:
 		c.err = &session.Error{Code: session.CodeClosed, Text: fmt.Sprintf("the connection to the session has broken: %v", err)}

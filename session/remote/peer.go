@@ -3,9 +3,7 @@ package remote
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -87,11 +85,11 @@ func (p *peer) leave() {
 	s.attached = slices.DeleteFunc(s.attached, func(other *peer) bool { return other == p })
 	s.mu.Unlock()
 	switch {
-	case was && (why == nil || errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed)):
+	case was && (why == nil || hasGone(why)):
 		s.log.Info("detached", p.field())
 	case was:
 		s.log.Warn("detached: the connection has ended", p.field(), zap.Error(why))
-	case why != nil && !errors.Is(why, io.EOF) && !errors.Is(why, net.ErrClosed):
+	case why != nil && !hasGone(why):
 		s.log.Warn("a connection has ended", zap.Int("pid", p.pid), zap.Error(why))
 	}
 	if was {

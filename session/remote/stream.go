@@ -9,17 +9,21 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.lsp.dev/jsonrpc2"
 )
 
 const (
-	maxMessage = 64 << 20    // bytes of a message; a longer one is refused
-	maxHeader  = 64          // bytes of a header
-	patience   = time.Minute // how long a peer may read nothing of what is written to it
-	writePiece = 64 << 10    // bytes that are written at a time
+	maxMessage = 64 << 20 // bytes of a message; a longer one is refused
+	maxHeader  = 64       // bytes of a header
+
+	writePiece = 64 << 10 // bytes that are written at a time
 )
+
+// patience is how long a peer may read nothing of what is written to it.
+var patience = time.Minute
 
 var errHeader = errors.New("what came is no message")
 
@@ -130,6 +134,16 @@ func (s *stream) write(m jsonrpc2.Message) error {
 		s.buf = nil
 	}
 	return nil
+}
+
+// hasGone reports whether an error means that the connection was closed, here or there, be it in the middle of something.
+func hasGone(err error) bool {
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
 }
 
 func isTimeout(err error) bool {

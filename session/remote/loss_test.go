@@ -1,0 +1,165 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/internal/sessiontest"
+	"dipls/session"
+	"dipls/session/remote"
+)
+
+// wantCode fails a test whose error has another code.
+func wantCode(t testing.TB, err error, want session.Code) *session.Error {
+	t.Helper()
+	e, ok := errors.AsType[*session.Error](err)
+	if !ok || e.Code != want {
+		t.Fatalf("error %v, want one of code %q", err, want)
+	}
+	return e
+}
+
+// pair is a connection over a socket: the server's end, and the client's.
+func pair(t testing.TB) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("unix", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(); client.Close() })
+	return server, client
+}
+
+// A client whose session's process is killed says at once that all runs and the pool are dead, and why.
+func TestLoss(t *testing.T) {
+	p := serveFake(t)
+	at, end := pair(t)
+	var served sync.WaitGroup
+	served.Go(func() { p.server.ServeConn(at) })
+	c, _, err := remote.Attach(sessiontest.Context(t), end, remote.Hello{Program: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := sessiontest.Subscribe(t, c, session.SubscribeRequest{})
+	ended := p.start(c, cell(cells.Local, "print before"))
+	p.ends(c, ended...)
+	runs := p.start(c, cell(cells.Remote, "print on\ngate loss"), cell(cells.Remote, ""))
+	front.Printed(runs[0], "on")
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := c.Wait(context.Background(), runs[0])
+		waiting <- err
+	}()
+	at.Close() // as the kernel does for a process that is killed
+	events := front.All()
+	for _, run := range runs {
+		if n := count(events, func(ev *event.RunFinished) bool {
+			return ev.Run == run && ev.Status == event.StatusDied && strings.Contains(ev.Reason, "without a word")
+		}); n != 1 {
+			t.Errorf("run %s: %d ends", run, n)
+		}
+	}
+	if n := count(events, func(ev *event.RunFinished) bool { return ev.Run == ended[0] }); n > 1 {
+		t.Errorf("%d ends of a run that had ended", n)
+	}
+	if n := count(events, func(ev *event.PoolState) bool { return ev.State == event.StateDead && ev.Reason != "" }); n != 1 {
+		t.Errorf("%d dead pools", n)
+	}
+	if last, ok := events[len(events)-1].(*event.Log); !ok || last.Level != event.LevelError {
+		t.Errorf("%+v", events[len(events)-1])
+	}
+	wantCode(t, <-waiting, session.CodeClosed)
+	_, err = c.Autodip(sessiontest.Context(t))
+	wantCode(t, err, session.CodeClosed)
+	_, err = c.Subscribe(sessiontest.Context(t), session.SubscribeRequest{})
+	wantCode(t, err, session.CodeClosed)
+	<-c.Done()
+	wantCode(t, c.Err(), session.CodeClosed)
+	p.machine.Open("loss")
+	served.Wait()
+}
+
+// count counts events of a type that are meant.
+func count[E event.Event](events []event.Event, meant func(E) bool) (n int) {
+	for _, ev := range events {
+		if ev, ok := ev.(E); ok && meant(ev) {
+			n++
+		}
+	}
+	return n
+}
+
+// A session that is stopped tells its clients so, after all that has happened.
+func TestStop(t *testing.T) {
+	p := serveFake(t)
+	c := p.attach(remote.Hello{Program: "test"})
+	front := sessiontest.Subscribe(t, c, session.SubscribeRequest{})
+	run := p.start(c, cell(cells.Local, "print on\nwait"))
+	front.Printed(run[0], "on")
+	if err := remote.Stop(sessiontest.Context(t), p.socket, "dipls stop"); err != nil {
+		t.Fatal(err)
+	}
+	events := front.All()
+	if n := count(events, func(ev *event.RunFinished) bool { return ev.Run == run[0] && !strings.Contains(ev.Reason, "session") }); n != 1 {
+		t.Errorf("%d ends", n)
+	}
+	if last, ok := events[len(events)-1].(*event.Log); !ok || last.Level != event.LevelInfo || !strings.Contains(last.Text, "stopped by dipls stop (pid ") {
+		t.Errorf("%+v", events[len(events)-1])
+	}
+	<-c.Done()
+	if e := wantCode(t, c.Err(), session.CodeClosed); !strings.HasPrefix(e.Text, "the session has ended: stopped by dipls stop") {
+		t.Error(e)
+	}
+	if _, _, err := remote.Dial(sessiontest.Context(t), p.socket, remote.Hello{}); err == nil {
+		t.Error("there is still somebody")
+	}
+}
+
+// A client that leaves hears nothing more, and what it has started goes on.
+func TestDetach(t *testing.T) {
+	p := serveFake(t)
+	c := p.attach(remote.Hello{Program: "one"})
+	front := sessiontest.Subscribe(t, c, session.SubscribeRequest{})
+	run := p.start(c, cell(cells.Local, "print on\ngate detach\nprint more"))
+	front.Printed(run[0], "on")
+	if err := c.Detach(sessiontest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(front.All(), func(*event.RunFinished) bool { return true }); n > 0 {
+		t.Error("it is told that the run has ended")
+	}
+	if c.Err() != nil {
+		t.Error(c.Err())
+	}
+	next := p.attach(remote.Hello{Program: "two", History: true})
+	front = sessiontest.Subscribe(t, next, session.SubscribeRequest{History: true})
+	about, err := next.About(sessiontest.Context(t), false)
+	if err != nil || len(about.Runs) != 1 || about.Runs[0].By != "one" || about.Runs[0].Since == nil || !about.Used ||
+		!slices.ContainsFunc(about.Clients, func(c session.Client) bool { return c.Program == "two" }) {
+		t.Errorf("%+v, %v", about, err)
+	}
+	p.machine.Open("detach")
+	var printed strings.Builder
+	for _, ev := range front.Until(run[0]) {
+		if out, ok := ev.(*event.Stream); ok {
+			printed.WriteString(out.Text)
+		}
+	}
+	if printed.String() != "on\nmore\n" {
+		t.Errorf("%q", printed.String())
+	}
+}
