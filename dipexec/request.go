@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"encoding/json"
 	"time"
 
 	"dipls/cells"
@@ -31,6 +32,31 @@ type Request struct {
 
 	// Caller is who wants the run, for the [Pool] and the [Manager]: see [CallerOf].
 	Caller any `json:"-"`
+}
+
+// plainRequest is a Request without methods.
+type plainRequest Request
+
+// requestJSON is a Request as JSON: the name of its file is bytes.
+type requestJSON struct {
+	plainRequest
+	Path wire.Path `json:"path,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r Request) MarshalJSON() ([]byte, error) {
+	return json.Marshal(requestJSON{plainRequest(r), wire.Path(r.Path)})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *Request) UnmarshalJSON(data []byte) error {
+	var read requestJSON
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*r = Request(read.plainRequest)
+	r.Path = string(read.Path)
+	return nil
 }
 
 // RequestFor is the request to run a cell of the file at path as the cell itself says; the caller adds the user's choices. ok is false if

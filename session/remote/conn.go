@@ -124,7 +124,15 @@ func (c *conn) answer(id jsonrpc2.ID, result any, err error) {
 	if err != nil {
 		raw, err = nil, wireError(err)
 	}
-	_ = c.write(jsonrpc2.NewResponse(id, raw, err))
+	if err := c.write(jsonrpc2.NewResponse(id, raw, err)); is[*tooLongError](err) {
+		_ = c.write(jsonrpc2.NewResponse(id, nil, wireError(err)))
+	}
+}
+
+// is reports whether an error is of a type.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // notify sends a notification. It waits until it is written.
@@ -154,7 +162,10 @@ func (c *conn) call(ctx context.Context, method string, params, result any, neve
 		defer c.calling.Unlock()
 		delete(c.calls, id)
 	}()
-	if err := c.write(jsonrpc2.NewCall(jsonrpc2.NewNumberID(id), method, raw)); err != nil {
+	switch err := c.write(jsonrpc2.NewCall(jsonrpc2.NewNumberID(id), method, raw)); {
+	case is[*tooLongError](err):
+		return err
+	case err != nil:
 		return errEnded
 	}
 	done := ctx.Done()

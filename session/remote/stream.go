@@ -27,6 +27,13 @@ var patience = time.Minute
 
 var errHeader = errors.New("what came is no message")
 
+// tooLongError refuses a message of so many bytes.
+type tooLongError struct{ size int }
+
+func (e *tooLongError) Error() string {
+	return fmt.Sprintf("a message of %d bytes is too long: at most %d are read", e.size, maxMessage)
+}
+
 // stream is a connection as messages.
 type stream struct {
 	conn     net.Conn
@@ -67,7 +74,7 @@ func (s *stream) read() (jsonrpc2.Message, error) {
 		return nil, err
 	}
 	if size > maxMessage {
-		return nil, fmt.Errorf("a message of %d bytes is too long: at most %d are read", size, maxMessage)
+		return nil, &tooLongError{size}
 	}
 	body, err := io.ReadAll(io.LimitReader(s.in, int64(size))) // which takes room as it comes: a length alone takes none
 	if err == nil && len(body) < size {
@@ -112,7 +119,7 @@ func (s *stream) write(m jsonrpc2.Message) error {
 		return err
 	}
 	if len(body) > maxMessage {
-		return fmt.Errorf("a message of %d bytes is too long: at most %d are read", len(body), maxMessage)
+		return &tooLongError{len(body)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
