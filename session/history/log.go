@@ -63,6 +63,7 @@ type run struct {
 	journal   string
 	first     uint64 // seq of its first entry
 	lastSeq   uint64 // seq of its last entry
+	endSeq    uint64 // seq of its end
 	hasEnded  bool
 	forgotten bool
 	missed    missed // what was dropped of its output
@@ -220,22 +221,28 @@ func (l *Log) runEnded(r *run) {
 	if r.hasEnded {
 		return
 	}
-	r.hasEnded = true
+	r.hasEnded, r.endSeq = true, l.seq
 	if r.cell == "" {
 		l.ended = append(l.ended, r)
 		return
 	}
 	if before := l.last[r.cell]; before != nil {
-		l.ended = append(l.ended, before)
+		l.wasLast(before)
 		l.cells = slices.DeleteFunc(l.cells, func(cell string) bool { return cell == r.cell })
 	}
 	l.last[r.cell] = r
 	l.cells = append(l.cells, r.cell)
 	if len(l.cells) > l.o.Cells {
-		l.ended = append(l.ended, l.last[l.cells[0]])
+		l.wasLast(l.last[l.cells[0]])
 		delete(l.last, l.cells[0])
 		l.cells = l.cells[1:]
 	}
+}
+
+// wasLast puts a run that was its cell's last among those that are forgotten after a while. mu is held.
+func (l *Log) wasLast(r *run) {
+	i, _ := slices.BinarySearchFunc(l.ended, r, func(a, b *run) int { return cmp.Compare(a.endSeq, b.endSeq) })
+	l.ended = slices.Insert(l.ended, i, r)
 }
 
 // dropOutput drops the oldest output until little enough is left. The last output stays, however much it is. mu is held.
