@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +59,7 @@ func watchStatus(ctx context.Context, m *monitor, out io.Writer, asJSON bool) er
 		case <-signals:
 			return nil
 		case <-m.ended:
-			return m.whyEnded()
+			return sessionEnded(m.session)
 		}
 	}
 }
@@ -125,7 +124,7 @@ func (w *watcher) run() error {
 			}
 		case <-w.m.ended:
 			w.leave()
-			return w.m.whyEnded()
+			return sessionEnded(w.m.session)
 		}
 	}
 }
@@ -245,7 +244,7 @@ func (w *watcher) arrange(width, height int, note string) []string {
 		shown := max(min(len(rows), room-len(head)-1), min(len(rows), 3), 0) // three rows are worth more than all of the facts
 		w.top = max(0, min(w.top, len(rows)-shown))
 		if shown < len(rows) {
-			foot = fmt.Sprintf("%d-%d of %d · arrows scroll · ", w.top+1, w.top+shown, len(rows)) + foot
+			foot += fmt.Sprintf(" · %d-%d of %d · arrows scroll", w.top+1, w.top+shown, len(rows))
 		}
 		rows = append([]string{titles}, rows[w.top:w.top+shown]...)
 	}
@@ -260,14 +259,4 @@ func (w *watcher) arrange(width, height int, note string) []string {
 		foot = "\x1b[2m" + foot + "\x1b[0m"
 	}
 	return append(lines, foot)
-}
-
-// whyEnded is why events of the session came to an end.
-func (m *monitor) whyEnded() error {
-	ctx, cancel := context.WithTimeout(context.Background(), viewPatience)
-	defer cancel()
-	if _, err := m.session.About(ctx, false); err != nil {
-		return &exitError{exitFailed, err}
-	}
-	return &exitError{exitFailed, errors.New("the session has ended")}
 }

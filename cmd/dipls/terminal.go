@@ -46,9 +46,28 @@ type terminal struct {
 	pool       string    // what the pool is doing while no cell runs; "": nothing worth showing
 	pending    bytes.Buffer
 	pendingTo  io.Writer
-	drawnAt    time.Time // when the live region was drawn
-	progress   func()    // called when the reader has taken some of what was written
-	writeError error     // the first failure to write: the reader has gone
+	drawnAt    time.Time  // when the live region was drawn
+	progress   func()     // called when the reader has taken some of what was written
+	held       *heldLines // what is held back; nil: everything is shown
+	writeError error      // the first failure to write: the reader has gone
+}
+
+// heldLines are the last lines of what was put out before somebody came.
+type heldLines struct {
+	limit int
+	items []view.Item
+	more  int // how many came before these
+}
+
+// release shows what was held back, and how the rest can be seen.
+func (t *terminal) release(command string) {
+	held := t.held
+	t.held = nil
+	if held.more > 0 {
+		t.say(t.dim(fmt.Sprintf("… %s before; all of it: %s", plural(held.more, "line"), command)))
+	}
+	t.print(held.items)
+	t.flush()
 }
 
 func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
@@ -178,6 +197,13 @@ func (t *terminal) finished(run *view.Run) {
 // print shows folded items.
 func (t *terminal) print(items []view.Item) {
 	for _, item := range items {
+		if h := t.held; h != nil {
+			if h.items = append(h.items, item); len(h.items) > h.limit {
+				h.items = h.items[1:]
+				h.more++
+			}
+			continue
+		}
 		switch e := item.Event.(type) {
 		case *event.Log:
 			if t.quiet && e.Level == event.LevelInfo {
