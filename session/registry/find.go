@@ -49,7 +49,7 @@ func ambiguous(of []*entry) error {
 	}
 	slices.Sort(lines)
 	return &session.Error{
-		Code: session.CodeAmbiguous, Text: "several sessions could be meant:\n" + strings.Join(lines, "\n"), Hint: "name one with -s NAME, or -s FOLDER/NAME",
+		Code: session.CodeAmbiguous, Text: "several sessions could be meant: name one, as NAME or FOLDER/NAME\n" + strings.Join(lines, "\n"),
 	}
 }
 

@@ -77,7 +77,8 @@ func TestQuestionsOfGoneClients(t *testing.T) {
 			core, logged := observer.New(zap.InfoLevel)
 			p := serveAsking(t, func(o *remote.ServerOptions) { o.Log = zap.New(core) })
 			holder, c := p.attach(remote.Hello{Program: "holder"}), p.attach(remote.Hello{Program: "one"})
-			held, front := sessiontest.Subscribe(t, holder, session.SubscribeRequest{Front: "editor"}), sessiontest.Subscribe(t, c, session.SubscribeRequest{Front: "editor"})
+			held := sessiontest.Subscribe(t, holder, session.SubscribeRequest{Front: "editor"})
+			front := sessiontest.Subscribe(t, c, session.SubscribeRequest{Front: "editor"})
 			var first *event.Question
 			if early { // another question has to be answered before
 				p.startAs(holder, asking("editor"), "")

@@ -197,7 +197,8 @@ func TestOtherMajor(t *testing.T) {
 	})
 	_, w, err := remote.Dial(sessiontest.Context(t), socket, remote.Hello{})
 	e := wantCode(t, err, session.CodeVersion)
-	if w.About.Name != "train" || !strings.Contains(e.Error(), "dipls 7.0") || !strings.Contains(e.Hint, `"dipls stop train"`) || !strings.Contains(e.Hint, "lost") {
+	if w.About.Name != "train" || !strings.Contains(e.Error(), "dipls 7.0") || !strings.Contains(e.Hint, `"dipls stop train"`) ||
+		!strings.Contains(e.Hint, "lost") {
 		t.Errorf("%+v, %+v", w, e)
 	}
 	if a, err := remote.About(sessiontest.Context(t), socket, false); a.PID != 7 || err != nil {
