@@ -46,8 +46,8 @@ const (
 show-session) printf 'KillUserProcesses=%s\nKillExcludeUsers=root2\nKillOnlyUsers=\n' "$KILLS";;
 show-user) printf 'Linger=%s\nName=me\n' "$LINGERS";;
 esac`
-	// As the real one does, it becomes the command.
-	runsInScope = `while [ "$1" != -- ]; do shift; done; shift; echo "$@" >> "$SCOPED"; IN_SCOPE=yes exec -a dipls "$@"` // the name by which this test binary knows what it is
+	// As the real one does, it becomes the command, which here has the name by which this test binary knows that it is dipls.
+	runsInScope = `while [ "$1" != -- ]; do shift; done; shift; IN_SCOPE=yes exec -a dipls "$@"`
 )
 
 func TestDoctorTellsOfLogout(t *testing.T) {
@@ -67,7 +67,7 @@ func TestDoctorTellsOfLogout(t *testing.T) {
 				logind = "exit 1"
 			}
 			programs(t, map[string]string{"loginctl": logind, "systemd-run": test.run})
-			for name, value := range map[string]string{"KILLS": test.kills, "LINGERS": test.lingers, "SCOPED": filepath.Join(t.TempDir(), "scoped")} {
+			for name, value := range map[string]string{"KILLS": test.kills, "LINGERS": test.lingers} {
 				t.Setenv(name, value)
 			}
 			var out bytes.Buffer
@@ -85,7 +85,7 @@ func TestSessionInAScope(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
 			programs(t, map[string]string{"loginctl": asksLogind, "systemd-run": run})
-			for name, value := range map[string]string{"KILLS": "yes", "LINGERS": "yes", "SCOPED": filepath.Join(p.dir, "scoped")} {
+			for name, value := range map[string]string{"KILLS": "yes", "LINGERS": "yes"} {
 				t.Setenv(name, value)
 			}
 			a := p.attach(time.Hour)

@@ -43,7 +43,9 @@ func newPlace(t *testing.T) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &place{t: t, Registry: openRegistry(), dir: filepath.Join(dir, "proj ü"), runtime: runtime, mark: filepath.Base(runtime), state: filepath.Join(dir, "state")}
+	p := &place{
+		t: t, Registry: openRegistry(), dir: filepath.Join(dir, "proj ü"), runtime: runtime, mark: filepath.Base(runtime), state: filepath.Join(dir, "state"),
+	}
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -32,13 +34,15 @@ type Options struct {
 // closePatience bounds the end of a session if even the shutdown ladder, which takes three seconds at most, does not help.
 const closePatience = 30 * time.Second
 
-// look is how often a session looks whether its time has come: a timer stands still while the machine is suspended, the clock does not.
+// look is how often a session looks whether its time has come: a timer stands still while the machine is suspended, the clock does not. It then looks to
+// its directory, too.
 const look = time.Minute
 
 // daemon is a session that is served.
 type daemon struct {
 	o       Options
 	server  *remote.Server
+	serving sync.WaitGroup
 	remarks remarks
 	wake    chan struct{} // cap 1: something has changed
 	stop    chan ending   // cap 1: somebody has ended it
@@ -70,12 +74,7 @@ func Run(ctx context.Context, o Options) error {
 		return errors.Join(err, o.Claim.End("it could not be served: "+err.Error(), ""))
 	}
 	d.server = server
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := server.Serve(o.Claim.Listener()); err != nil {
-			d.end(ending{why: "its socket has failed: " + err.Error()})
-		}
-	})
+	d.serve(o.Claim.Listener())
 	o.Log.Info("session begins", zap.String("name", o.Claim.Name()), zap.String("folder", o.Claim.Dir()), zap.String("keep", session.FormatKeep(o.Keep)),
 		zap.Int("pid", os.Getpid()), zap.String("version", o.Build))
 	e := d.await(ctx)
@@ -87,7 +86,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel()
 	err = o.API.Close(patience, session.CloseRequest{})
 	server.Close(e.why)
-	serving.Wait()
+	d.serving.Wait()
 	why := e.why
 	if e.dud {
 		why = ""
@@ -98,6 +97,30 @@ func Run(ctx context.Context, o Options) error {
 		o.Log.Warn("the session did not end in order", zap.Error(err))
 	}
 	return err
+}
+
+// serve accepts connections.
+func (d *daemon) serve(l net.Listener) {
+	d.serving.Go(func() {
+		if err := d.server.Serve(l); err != nil {
+			d.end(ending{why: "its socket has failed: " + err.Error()})
+		}
+	})
+}
+
+// tend sees to it that the session can be found, and takes no memory that it does not need.
+func (d *daemon) tend(ctx context.Context) {
+	l, err := d.o.Claim.Tend(ctx)
+	if err != nil {
+		d.o.Log.Warn("the session's directory is gone, and cannot be made anew", zap.Error(err))
+	}
+	if l != nil {
+		d.o.Log.Warn("something has removed the session's directory; it was made anew", zap.String("name", d.o.Claim.Name()))
+		d.serve(l)
+	}
+	if d.server.State().Runs == 0 {
+		debug.FreeOSMemory() // an idle session takes next to none
+	}
 }
 
 // end ends the session, if nobody else does.
@@ -123,6 +146,7 @@ func (d *daemon) await(ctx context.Context) ending {
 			return e
 		case <-d.wake:
 		case <-timer.C:
+			d.tend(ctx)
 		}
 		timer.Stop()
 	}

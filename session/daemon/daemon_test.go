@@ -36,7 +36,9 @@ func TestSessionOutlivesItsClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, said := range []string{"session begins", `attached	{"client": "VS Code`, `runs	{"client": "VS Code`, `attached	{"client": "Neovim`, `detached	{"client": "Neovim`} {
+	for _, said := range []string{
+		"session begins", `attached	{"client": "VS Code`, `runs	{"client": "VS Code`, `attached	{"client": "Neovim`, `detached	{"client": "Neovim`,
+	} {
 		if !strings.Contains(string(log), said) {
 			t.Errorf("the log does not say %q:\n%s", said, log)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"dipls/dipexec/journal"
 	"dipls/internal/flock"
+	"dipls/internal/private"
 	"dipls/session"
 )
 
@@ -52,7 +53,7 @@ func (r *Registry) Claim(ctx context.Context, dir, name string) (*Claim, error) 
 		return nil, err
 	}
 	defer h.release()
-	if err := free(c.about, nil); err != nil {
+	if err := free(c.about); err != nil {
 		return nil, err
 	}
 	if err := c.settle(h.places[0]); err != nil {
@@ -63,8 +64,8 @@ func (r *Registry) Claim(ctx context.Context, dir, name string) (*Claim, error) 
 	return c, nil
 }
 
-// free makes sure that no living session, besides one, has the folder and name of another one. The lock is held.
-func free(wanted about, besides *Claim) error {
+// free makes sure that no other living session has a folder and name. The lock is held.
+func free(wanted about) error {
 	all, err := living()
 	if err != nil {
 		return err
@@ -122,7 +123,11 @@ func (c *Claim) settle(place string) (err error) {
 }
 
 // Listener is the session's socket.
-func (c *Claim) Listener() net.Listener { return c.listener }
+func (c *Claim) Listener() net.Listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.listener
+}
 
 // Dir is the session's folder, without links.
 func (c *Claim) Dir() string { return c.dir }
@@ -154,7 +159,7 @@ func (c *Claim) Rename(ctx context.Context, name string) error {
 	defer c.mu.Unlock()
 	now := c.about
 	now.Name = name
-	if err := free(now, c); errors.Is(err, ErrTaken) {
+	if err := free(now); errors.Is(err, ErrTaken) {
 		return &session.Error{Code: session.CodeInvalid, Text: fmt.Sprintf("%s has a session %s already", c.dir, name)}
 	} else if err != nil {
 		return err
@@ -166,6 +171,41 @@ func (c *Claim) Rename(ctx context.Context, name string) error {
 	c.record.Name = name
 	c.record.save()
 	return nil
+}
+
+// Tend looks whether the session's place is as it was. If something has removed it, such as a program that cleans up /tmp, it is made anew, and accepts
+// connections by another listener; nil: nothing was to be done. If somebody has started a session of its name meanwhile, it gets another one.
+func (c *Claim) Tend(ctx context.Context) (net.Listener, error) {
+	c.mu.Lock()
+	lock, path := c.lock, c.path
+	c.mu.Unlock()
+	if _, err := os.Lstat(filepath.Join(path, aboutName)); err == nil && flock.Same(lock, path) && private.ClosedSocket(filepath.Join(path, socketName)) == nil {
+		return nil, nil
+	}
+	h, err := hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := free(c.about); errors.Is(err, ErrTaken) {
+		c.about.Name += "-" + c.about.ID
+	} else if err != nil {
+		return nil, err
+	}
+	old := c.listener
+	if flock.Same(lock, path) {
+		_ = os.RemoveAll(path) // what is left of it
+	}
+	if err := c.settle(h.places[0]); err != nil {
+		return nil, err
+	}
+	lock.Close()
+	old.Close()
+	c.record.Name, c.record.Path = c.about.Name, c.path
+	c.record.save()
+	return c.listener, nil
 }
 
 // End gives up the place. why says why the session has ended, a sentence; "": there is nothing that anybody had to know, and nobody is told. by is who has

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -83,6 +84,41 @@ func TestClaim(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "dipls", "sessions")); err == nil {
 		t.Error("the directory of sessions is left without any")
+	}
+}
+
+// A cleaner of /tmp takes away what it finds old: the session makes it anew, and is found again.
+func TestTend(t *testing.T) {
+	dir := home(t)
+	c := claim(t, dir, "train")
+	tend := func(done bool) {
+		t.Helper()
+		if l, err := c.Tend(t.Context()); err != nil || (l != nil) != done {
+			t.Errorf("%v, %v, want something done: %v", l, err, done)
+		}
+	}
+	tend(false)
+	runtime := os.Getenv("XDG_RUNTIME_DIR")
+	for _, gone := range []string{filepath.Join(c.path, socketName), filepath.Join(c.path, aboutName), c.path, filepath.Join(runtime, "dipls")} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+		tend(true)
+		tend(false)
+		if all, err := living(); err != nil || len(all) != 1 || all[0].Name != "train" || all[0].problem != nil {
+			t.Errorf("without %s: %+v, %v", gone, all, err)
+		}
+		if conn, err := net.Dial("unix", filepath.Join(c.path, socketName)); err != nil {
+			t.Errorf("without %s: %v", gone, err)
+		} else {
+			conn.Close()
+		}
+	}
+	os.RemoveAll(c.path)
+	other := claim(t, dir, "train")
+	tend(true)
+	if c.Name() == other.Name() {
+		t.Error("two sessions have one name")
 	}
 }
 

@@ -94,19 +94,19 @@ func (r *record) autopsy() string {
 	case crashed(r.Log):
 		return "its process crashed; the log says where"
 	case now.Group != "" && now.InGroup > r.Memory.InGroup:
-		return fmt.Sprintf("its process was killed, since memory had run out (%s of its control group were killed for that)", processes(now.InGroup-r.Memory.InGroup))
+		return fmt.Sprintf("its process was killed, since memory had run out (for that %s of its control group)", killed(now.InGroup-r.Memory.InGroup))
 	case now.All > r.Memory.All:
-		return fmt.Sprintf("its process was killed, perhaps since memory had run out (%s on this machine were killed for that meanwhile)",
-			processes(now.All-r.Memory.All))
+		return fmt.Sprintf("its process was killed, perhaps since memory had run out (for that %s on this machine meanwhile)",
+			killed(now.All-r.Memory.All))
 	}
 	return "its process was killed"
 }
 
-func processes(n int) string {
+func killed(n int) string {
 	if n == 1 {
-		return "1 process"
+		return "the kernel has killed 1 process"
 	}
-	return fmt.Sprintf("%d processes", n)
+	return fmt.Sprintf("the kernel has killed %d processes", n)
 }
 
 // crashed reports whether a log ends as that of a program that has crashed.

@@ -25,12 +25,13 @@ func TestLastWordsOfTheKilled(t *testing.T) {
 	}{
 		{"killed", func(*record) {}, "its process was killed"},
 		{"restarted", func(r *record) { r.Boot = "another" }, "the machine was restarted"},
-		{"out of memory", func(r *record) { r.Memory.All-- }, "its process was killed, perhaps since memory had run out (1 process on this machine were killed for that meanwhile)"},
+		{"out of memory", func(r *record) { r.Memory.All-- },
+			"its process was killed, perhaps since memory had run out (for that the kernel has killed 1 process on this machine meanwhile)"},
 		{"its group out of memory", func(r *record) {
 			group := filepath.Join(filepath.Dir(r.Log), "memory.events")
 			_ = os.WriteFile(group, []byte("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), 0o600)
 			r.Memory.Group = group
-		}, "its process was killed, since memory had run out (2 processes of its control group were killed for that)"},
+		}, "its process was killed, since memory had run out (for that the kernel has killed 2 processes of its control group)"},
 		{"crashed", func(r *record) {
 			_ = os.WriteFile(r.Log, []byte("2026 INFO session begins\npanic: oh\n\ngoroutine 1\n"), 0o600)
 		}, "its process crashed; the log says where"},

@@ -117,7 +117,14 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return err
 		}
+		s.mu.Lock()
+		if s.closing { // Close does not wait for tasks that begin now
+			s.mu.Unlock()
+			c.Close()
+			return nil
+		}
 		s.tasks.Go(func() { s.ServeConn(c) })
+		s.mu.Unlock()
 	}
 }
 
