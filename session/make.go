@@ -56,7 +56,19 @@ func (s *processes) MakeFor(ctx context.Context, c Choice, cmd wire.MakeCommand)
 	if cmd.Kill {
 		return s.kill(ctx)
 	}
+	for {
+		text, err := s.makeUnless(ctx, c, cmd)
+		if !errors.Is(err, errOvertaken) {
+			return text, err
+		}
+	}
+}
 
+// errOvertaken says that a pool has been begun, or claimed, while another one was thought about: a call of another front needs ranks.
+var errOvertaken = errors.New("somebody else needs ranks")
+
+// makeUnless is MakeFor, unless it is overtaken.
+func (s *processes) makeUnless(ctx context.Context, c Choice, cmd wire.MakeCommand) (text string, err error) {
 	s.mu.Lock()
 	s.choosePool(c)
 	old := s.current
@@ -73,7 +85,7 @@ func (s *processes) MakeFor(ctx context.Context, c Choice, cmd wire.MakeCommand)
 	}
 	choose := s.chooser(cmd)
 	if !living {
-		return s.replace(ctx, old, spec, choose)
+		return s.replace(ctx, old, false, false, spec, choose)
 	}
 	now := s.surroundings()
 	late := s.late(ctx, old, now)
@@ -82,7 +94,7 @@ func (s *processes) MakeFor(ctx context.Context, c Choice, cmd wire.MakeCommand)
 	s.mu.Unlock()
 	switch {
 	case same && !used && len(late) > 0:
-		return s.replace(ctx, old, spec, choose)
+		return s.replace(ctx, old, true, claimed, spec, choose)
 	case same:
 		if len(late) > 0 {
 			s.tellLate(old, late)
@@ -94,7 +106,7 @@ func (s *processes) MakeFor(ctx context.Context, c Choice, cmd wire.MakeCommand)
 	case claimed:
 		return "", choiceErrorf("there is a pool of %s; its variables would be lost: add -r to replace it", count(old.value.Size(), "rank"))
 	default:
-		return s.replace(ctx, old, spec, choose)
+		return s.replace(ctx, old, true, false, spec, choose)
 	}
 }
 
@@ -197,10 +209,15 @@ func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.Poo
 	return choice.spec(ctx, s.o.Node.Host, cpuRanks, s.gpuMask())
 }
 
-// replace ends a pool, if there is one, and starts another. Calls that need ranks meanwhile wait for the new ones.
-func (s *processes) replace(ctx context.Context, old *pool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
+// replace ends a pool, if there is one, and starts another. Calls that need ranks meanwhile wait for the new ones. The error is errOvertaken if the pool is not
+// the present one any more, or, if it is to be unused, somebody has used it or asked for it since.
+func (s *processes) replace(ctx context.Context, old *pool, unused, claimed bool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
 	begun := time.Now()
 	s.mu.Lock()
+	if s.current != old || unused && (old.used || old.claimed != claimed) {
+		s.mu.Unlock()
+		return "", errOvertaken
+	}
 	p := s.succeed(old, spec, choose)
 	s.mu.Unlock()
 

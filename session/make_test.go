@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"dipls/internal/stress"
 	"dipls/ranks"
 	"dipls/ranks/fakerank"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -522,5 +524,38 @@ func TestConcurrent(t *testing.T) {
 	work.Wait()
 	if _, err := f.Ranks(ctx); err == nil {
 		t.Error("there are ranks after Close")
+	}
+}
+
+// slowLook is a machine on which it takes until the test goes on to look for GPUs for the first time.
+type slowLook struct {
+	host.Host
+	looked        atomic.Bool
+	looking, goOn chan struct{}
+}
+
+func (h *slowLook) GPUs(ctx context.Context, mask *string) ([]host.GPU, error) {
+	if h.looked.CompareAndSwap(false, true) {
+		close(h.looking)
+		<-h.goOn
+	}
+	return h.Host.GPUs(ctx, mask)
+}
+
+// A pool that a cell needs while another front thinks about making one is that front's to keep or to replace: none is forgotten.
+func TestMakeIsOvertaken(t *testing.T) {
+	h := &slowLook{Host: fakerank.NewHost(fakerank.Config{}), looking: make(chan struct{}), goOn: make(chan struct{})}
+	f := newFixture(t, fakerank.Config{}, choose(Choice{Ranks: 2}), func(o *processOptions) { o.Node.Host = h })
+	made := make(chan error, 1)
+	go func() {
+		_, err := f.Make(testContext(t), wire.MakeCommand{Ranks: 3})
+		made <- err
+	}()
+	waitFor(t, "a look for GPUs", h.looking)
+	before := f.pids()
+	close(h.goOn)
+	wantError(t, <-made, "its variables would be lost: add -r")
+	if now := f.pids(); len(before) != 2 || !slices.Equal(now, before) {
+		t.Errorf("the ranks were %d and are %d", before, now)
 	}
 }
