@@ -138,7 +138,7 @@ func (e *Executor) start(req Request, at place, origin *origin, of *sequence, be
 	e.runs[r.id] = r
 	e.watchRuns()
 	r.traceBegin()
-	r.asks = r.operates() || e.asks(req.Code)
+	r.asks = r.commands() || e.asks(req.Code)
 	r.enter(&e.queues)
 	e.goOn(r.drive)
 	return r, nil

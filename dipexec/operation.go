@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"dipls/cells"
@@ -53,15 +54,40 @@ func RequestForPool(cmd wire.MakeCommand) Request {
 	return operation(Request{Title: title, Pool: &cmd})
 }
 
-// operation is a request without code. It takes its turn like a cell of the local namespace whose text is its title.
+// File is variables that processes write to a file, or one variable that they read from it. The end of its name says in which format.
+type File struct {
+	Path  string   `json:"path"` // absolute
+	Names []string `json:"names"`
+	Write bool     `json:"write,omitzero"` // else it is read
+}
+
+// RequestForFile is the request to write or read a file, on the processes of a target.
+func RequestForFile(f File, on cells.Target) Request {
+	title := fmt.Sprintf("%s from %s", strings.Join(f.Names, " "), filepath.Base(f.Path))
+	if f.Write {
+		title = fmt.Sprintf("%s to %s", strings.Join(f.Names, " "), filepath.Base(f.Path))
+	}
+	req := operation(Request{Title: title, File: &f})
+	req.Target = on
+	return req
+}
+
+// RequestForMemory is the request to give back GPU memory that torch has cached, on the processes of a target. Each prints how much that was.
+func RequestForMemory(on cells.Target) Request {
+	req := operation(Request{Title: "free GPU memory", FreeMemory: true})
+	req.Target, req.See = on, ranklist.All
+	return req
+}
+
+// operation is a request without code. Unless it says otherwise, it takes its turn like a cell of the local namespace whose text is its title.
 func operation(req Request) Request {
 	req.Code, req.Line = req.Title, 1 // for the journal
 	req.NoAutodip, req.Target = true, cells.Target{Where: cells.Local}
 	return req
 }
 
-// operates reports whether the run does something else than running code.
-func (r *run) operates() bool { return r.req.Transfer != nil || r.req.Pool != nil }
+// commands reports whether the run does what a magic's command does, which may need the ranks besides the process that runs it.
+func (r *run) commands() bool { return r.req.Transfer != nil || r.req.Pool != nil }
 
 // wired is the transfer as it is sent to the local namespace.
 func (t *Transfer) wired() *wire.Transfer {

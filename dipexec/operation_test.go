@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
 	"dipls/internal/ranklist"
@@ -35,6 +36,9 @@ func TestTitlesOfOperations(t *testing.T) {
 		"%makedip -g 3,1 -r":  RequestForPool(wire.MakeCommand{GPUs: &gpus, Restart: true}),
 		"%makedip -n 2 -t 90": RequestForPool(wire.MakeCommand{Ranks: 2, Timeout: 90}),
 		`%makedip -a "a b"`:   RequestForPool(wire.MakeCommand{App: "a b"}),
+		"x y to a b.npz":      RequestForFile(File{Path: "/d/a b.npz", Names: []string{"x", "y"}, Write: true}, cells.Target{}),
+		"x from w.pt":         RequestForFile(File{Path: "/d/w.pt", Names: []string{"x"}}, cells.Target{}),
+		"free GPU memory":     RequestForMemory(cells.Target{}),
 	} {
 		if req.Title != want {
 			t.Errorf("got %q, want %q", req.Title, want)

@@ -10,7 +10,7 @@ import (
 )
 
 // Request is one cell to run: an immutable snapshot of it, and where it goes. Or it is something without code that takes its turn like a
-// cell: see [RequestForTransfer] and [RequestForPool].
+// cell: see [RequestForTransfer], [RequestForPool], [RequestForFile] and [RequestForMemory].
 type Request struct {
 	Path      string          `json:"path,omitempty"`      // file of the cell; "" if it has none
 	Cell      int             `json:"cell,omitempty"`      // index of the cell
@@ -27,6 +27,9 @@ type Request struct {
 
 	Transfer *Transfer         `json:"transfer,omitempty"` // variables to be moved, in place of code
 	Pool     *wire.MakeCommand `json:"pool,omitempty"`     // a pool to be made, in place of code
+	File     *File             `json:"file,omitempty"`     // a file to be written or read, in place of code
+
+	FreeMemory bool `json:"free_memory,omitzero"` // cached GPU memory is given back, in place of code
 
 	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal may take; 0: as the Journal's options say; less: any amount
 

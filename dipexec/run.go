@@ -447,10 +447,15 @@ func list(names []string) string {
 func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
 	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
 	switch {
-	case ns == poolNamespace:
-		code.AppCommand = r.req.Directive.AppCommand
 	case r.req.Transfer != nil:
 		code = wire.ExecuteRequest{Transfer: r.req.Transfer.wired(), Run: r.id}
+	case r.req.File != nil:
+		f := *r.req.File
+		code = wire.ExecuteRequest{File: &wire.File{Path: wire.Path(f.Path), Names: f.Names, Write: f.Write}, Run: r.id}
+	case r.req.FreeMemory:
+		code = wire.ExecuteRequest{FreeMemory: true, Run: r.id}
+	case ns == poolNamespace:
+		code.AppCommand = r.req.Directive.AppCommand
 	}
 	req := ranks.Prepare(code)
 	if r.e.o.Trace.On() {

@@ -103,8 +103,21 @@ func (s *Session) MakePool(ctx context.Context, by Caller, p PoolRequest) (run s
 }
 
 // FreeMemory implements [API].
-func (s *Session) FreeMemory(context.Context, Caller) (run string, err error) {
-	return "", errorf(CodeInvalid, "memory cannot be freed yet")
+func (s *Session) FreeMemory(ctx context.Context, by Caller) (run string, err error) {
+	info, err := s.Info(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	on := cells.Target{Where: cells.Everywhere}
+	switch {
+	case len(info.Ranks) == 0 && info.Local == nil:
+		return "", errorf(CodeInvalid, "no process lives that could hold GPU memory")
+	case len(info.Ranks) == 0:
+		on.Where = cells.Local
+	case info.Local == nil:
+		on.Where = cells.Remote
+	}
+	return s.queue(ctx, by, dipexec.RequestForMemory(on))
 }
 
 // queue starts one run of a caller's.

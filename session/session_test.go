@@ -311,3 +311,45 @@ func TestErrorsNameRanks(t *testing.T) {
 		t.Errorf("%+v", err)
 	}
 }
+
+// Memory is freed on what lives, and nothing is started for it.
+func TestFreeMemory(t *testing.T) {
+	t.Parallel()
+	s, by, ctx := newSession(t, fakerank.Config{}), wants(Choice{Ranks: 2}), testContext(t)
+	if e, ok := errors.AsType[*Error](second(s.FreeMemory(ctx, by))); !ok || e.Code != CodeInvalid {
+		t.Errorf("nothing lives: %v", e)
+	}
+	for _, test := range []struct {
+		first cells.Where
+		want  string
+	}{{cells.Remote, "remote"}, {cells.Local, "everywhere"}} {
+		runs, err := s.Start(ctx, by, Sequence{Cells: []Cell{on(test.first, "print on")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Wait(ctx, runs[0]); err != nil {
+			t.Fatal(err)
+		}
+		sub, err := s.Subscribe(ctx, SubscribeRequest{Kinds: []event.Kind{event.KindRunStarted}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		run, err := s.FreeMemory(ctx, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report, err := s.Wait(ctx, run); err != nil || report.Status != event.StatusOK {
+			t.Errorf("%+v, %v", report, err)
+		}
+		events, err := sub.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := events[0].(*event.RunStarted); e.Target != test.want || e.See != "all" {
+			t.Errorf("on %s, shown of %s", e.Target, e.See)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -17,6 +17,8 @@ type (
 	Cell = dipexec.Request
 	// Transfer is variables that go from the local namespace to ranks, or from ranks to the local namespace.
 	Transfer = dipexec.Transfer
+	// File is variables that processes write to a file, or one variable that they read from it.
+	File = dipexec.File
 	// PoolInfo describes the pool and the local namespace.
 	PoolInfo = wire.PoolInfo
 	// RankInfo describes a rank.
@@ -50,6 +52,9 @@ func CellOfPool(p PoolRequest) Cell {
 	}
 	return dipexec.RequestForPool(cmd)
 }
+
+// CellOfFile is a file that is written or read by the processes of a target, as a member of a [Sequence].
+func CellOfFile(f File, on cells.Target) Cell { return dipexec.RequestForFile(f, on) }
 
 // TargetOf is where a cell would run if its turn were now, with autodip as [API.Autodip] returns it.
 func TargetOf(c Cell, autodip string) cells.Target {

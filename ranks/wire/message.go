@@ -279,7 +279,10 @@ type ExecuteRequest struct {
 	Run          string `json:"run,omitempty"`         // comes back in Frame
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
 
-	Transfer *Transfer `json:"transfer,omitempty"` // for the local namespace, in place of code
+	// One of these may be there in place of code.
+	Transfer   *Transfer `json:"transfer,omitempty"`    // for the local namespace
+	File       *File     `json:"file,omitempty"`        //
+	FreeMemory bool      `json:"free_memory,omitempty"` // give back the GPU memory that torch has cached
 }
 
 // Transfer is a push or a pull of the local namespace, as %dipush and %dipull do it.
@@ -287,6 +290,13 @@ type Transfer struct {
 	Pull  bool     `json:"pull"` // from a rank; else to ranks
 	Names []string `json:"names"`
 	Ranks string   `json:"ranks"` // "all" or a list; of a pull from one rank, its number
+}
+
+// File is variables that are written to a file, or one that is read from it. The end of its name says in which format.
+type File struct {
+	Path  Path     `json:"path"` // absolute
+	Names []string `json:"names"`
+	Write bool     `json:"write"` // else it is read
 }
 
 // TraceWanted is the metadata of an execute_request that asks for [TraceMetadata] in the reply.

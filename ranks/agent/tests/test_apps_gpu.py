@@ -13,17 +13,19 @@ def get_num_threads(): return 1
 CUDA = """
 import os
 GPUS = {gpus}
-allocated, freed, broken = 0, 0, False
+allocated, reserved, freed, broken = 0, 0, 0, False
 def device_count(): return GPUS
 def is_available(): return GPUS > 0
-def is_initialized(): return False
+def is_initialized(): return reserved > 0
 def set_device(device): pass
 def memory_allocated(device):
     assert GPUS, "a rank on the CPU asked"
     assert device == "cuda:0"
     return allocated
+def memory_reserved(device): return reserved
 def empty_cache():
-    global freed
+    global freed, reserved
+    reserved //= 4
     assert GPUS, "a rank on the CPU freed"
     if broken: raise RuntimeError("an illegal memory access was encountered")
     freed += 1
@@ -98,3 +100,16 @@ def test_a_rank_on_the_cpu_never_asks(start):
 def test_a_rank_without_torch_imports_none(local):
     code = "import sys; print([name for name in sys.modules if name.partition('.')[0] == 'torch'])"
     assert local.run(code).text() == "[]\n"
+
+
+def test_cached_memory_is_given_back_on_demand(start):
+    rank = start(1, free_gpu=False)
+    assert rank.run("import torch; torch.cuda.reserved = 4 << 30").text() == ""
+    result = rank.run("", free_memory=True)
+    assert result.text() == "freed\ngave back 3.00 GiB of GPU memory, and keeps 1.00 GiB\n"
+    assert result.status == "ok"
+
+
+def test_without_gpus_there_is_nothing_to_give_back(start):
+    rank = start(0)
+    assert rank.run("", free_memory=True).text() == "this process has no GPU memory\n"

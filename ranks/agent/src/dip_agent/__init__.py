@@ -11,6 +11,7 @@ Data path, top to bottom:
     shell     IPython, told to publish over our socket
     groups    torch's process groups: counted, read, broken and mended
     transfer  variables on their way between processes
+    files     variables in files
     magics    what the user types in the local namespace: %dipush, %%dip, ...
     lookup    completion, inspection and the table of variables
     apps      hooks around a pool's life

@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import Any
 
+GIB = 1 << 30
+
 log = logging.getLogger(__name__)
 
 
@@ -37,3 +39,19 @@ class GPUCache:
                 self._allocated = self._cuda.memory_allocated(self._device)
         except Exception:  # such as a device that an illegal access has made unusable
             log.warning("the cache of %s could not be freed", self._device, exc_info=True)
+
+
+def give_back() -> str:
+    """Free what torch has cached on all devices that this process uses. Returns a sentence that says how much that was.
+
+    This may wait for what runs on the GPUs.
+    """
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return "this process has no GPU memory"
+    devices = range(cuda.device_count())
+    before = sum(map(cuda.memory_reserved, devices))
+    gc.collect()
+    cuda.empty_cache()
+    after = sum(map(cuda.memory_reserved, devices))
+    return f"gave back {(before - after) / GIB:.2f} GiB of GPU memory, and keeps {after / GIB:.2f} GiB"

@@ -76,6 +76,10 @@ def _crashes_to(fd: int) -> None:
             faulthandler.enable(file=fd)
 
 
+# What an execute_request may have in place of code.
+OPERATIONS = {"transfer", "file", "free_memory"}
+
+
 class _Process:
     """The main thread's loop."""
 
@@ -279,8 +283,8 @@ class _Process:
         else:
             try:
                 try:
-                    if wanted := message.content.get("transfer"):
-                        reply = self._shell.transfer(wanted, self._about_to_run(moments))
+                    if message.content.keys() & OPERATIONS:
+                        reply = self._shell.operate(message.content, self._about_to_run(moments))
                     else:
                         around = self._within_command(str(message.content.get("app_command") or ""))
                         reply = self._shell.execute(message.content, self._about_to_run(moments), around)

@@ -30,7 +30,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
-from . import magics, paths, snapshots, spawned, tracebacks
+from . import files, gpu, magics, paths, snapshots, spawned, tracebacks
 from .commands import Commands
 from .interrupts import Interrupts
 from .source import Compiler, Transformations, docstring
@@ -212,8 +212,8 @@ class Shell(InteractiveShell):
             return self.report(err)
         return {"status": "ok", "execution_count": self._count}
 
-    def transfer(self, wanted: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
-        """Push or pull what an execute_request has in place of code. Returns the content of the reply.
+    def operate(self, request: dict[str, Any], about_to_run: Callable[[], None]) -> dict[str, Any]:
+        """Do what an execute_request has in place of code. Returns the content of the reply.
 
         `about_to_run` is as in `execute`.
         """
@@ -222,7 +222,12 @@ class Shell(InteractiveShell):
         self._count = self.execution_count
         try:
             about_to_run()
-            magics.transfer(self.magics_client, wanted)
+            if wanted := request.get("transfer"):
+                magics.transfer(self.magics_client, wanted)
+            elif wanted := request.get("file"):
+                files.serve(self.user_ns, wanted)
+            else:
+                print(gpu.give_back())
         except BaseException as err:
             return self.report(err)
         return {"status": "ok", "execution_count": self._count}
