@@ -106,8 +106,10 @@ func (f *feed) begin(start func() ([]string, error)) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.narrow = feedOwn
-	for _, run := range runs {
-		f.runs[run], f.open[run] = true, true
+	if err == nil {
+		for _, run := range runs {
+			f.runs[run], f.open[run] = true, true
+		}
 	}
 	f.awake()
 	return runs, err

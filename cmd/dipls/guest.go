@@ -91,9 +91,9 @@ func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error
 	hangs.close()
 	g.unwatch()
 	g.mu.Lock()
-	left := g.left
+	left, none := g.left, len(g.runs) == 0
 	g.mu.Unlock()
-	if err != nil && len(g.runs) == 0 || left != nil {
+	if none || left != nil {
 		g.feed.end()
 	}
 	viewErr := g.awaitView(ctx, viewed)
@@ -171,10 +171,13 @@ func (g *guest) begin(start func() ([]string, error)) (runs []string, err error)
 	return g.feed.begin(func() ([]string, error) {
 		return g.start(func() ([]string, error) {
 			runs, err := start()
+			if err != nil {
+				return nil, err
+			}
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.runs = runs
-			return runs, err
+			return runs, nil
 		})
 	})
 }

@@ -89,7 +89,8 @@ in a local namespace, or everywhere.`,
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
-	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newExec(), newLogs(), newInterrupt(), newStop())
+	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newLogs(), newInterrupt(), newStop())
+	root.AddCommand(newExec(), newPush(), newPull())
 	return root
 }
 

@@ -148,7 +148,11 @@ func (p *plan) checkRanks(size int) error {
 			see = request.Directive.See
 		}
 		if highest := max(planned.target.Ranks.Max(), see.Max()); highest >= size {
-			return usagef("nothing was run: cell %d names rank %d, and the pool has %s (see -n)", request.Cell, highest, plural(size, "rank"))
+			what := fmt.Sprintf("cell %d", request.Cell)
+			if request.Cell == 0 {
+				what = strconv.Quote(request.Title)
+			}
+			return usagef("nothing was run: %s names rank %d, and the pool has %s (see -n)", what, highest, plural(size, "rank"))
 		}
 	}
 	return nil

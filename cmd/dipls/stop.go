@@ -22,11 +22,13 @@ the journals of all runs stay. NAME is ` + sessionUse + `.
 If something runs there and you are at a terminal, you are asked first; --yes asks nothing, and neither does a script. It also ends a session of another
 version of dipls, which cannot be talked to otherwise. Ctrl-C while it waits leaves; the session ends all the same.
 
+With --gpu-memory nothing ends, and no variable is lost: all processes of the session give back the GPU memory that torch has cached, when its turn comes.
+
 Exit codes: 0 all that was meant has ended, also if --all finds none; 1 something could not be ended, or you have said no; 2 it is not clear which
 session is meant, or there is none`
 
 func newStop() *cobra.Command {
-	var all, yes bool
+	var all, yes, gpuMemory bool
 	cmd := &cobra.Command{
 		Use:     "stop [NAME | --all]",
 		Short:   "end a session",
@@ -34,6 +36,12 @@ func newStop() *cobra.Command {
 		Example: "  dipls stop\n  dipls stop train\n  dipls stop --all --yes",
 		Args:    oneAtMost("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if gpuMemory {
+				if all || yes {
+					return usagef("--gpu-memory ends nothing, and goes with no other flag")
+				}
+				return freeMemory(cmd, &sessionFlag{strings.Join(args, "")})
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			var of []session.Listed
@@ -67,6 +75,7 @@ func newStop() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "end all sessions of yours on this machine")
+	cmd.Flags().BoolVar(&gpuMemory, "gpu-memory", false, "end nothing; have its processes give back the GPU memory that torch has cached")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "ask nothing")
 	return cmd
 }
