@@ -60,5 +60,8 @@ func CheckLimits() error { return host.CheckLimits() }
 // AdoptOrphans makes this process inherit, and so end, what a killed node leaves behind.
 func AdoptOrphans() error { return host.AdoptOrphans() }
 
+// KeepAgent keeps what Python runs of this program from being removed by other versions, in a process that lives long.
+func KeepAgent() { host.KeepAgent() }
+
 // GPUMemory is how many bytes of GPU memory processes take, by pid.
 func GPUMemory(ctx context.Context) (map[int]int64, error) { return host.Local{}.GPUMemory(ctx) }

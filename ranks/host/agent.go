@@ -108,6 +108,22 @@ func (a *agentSource) unpack(ctx context.Context, parent string) (string, error)
 	return dir, os.Chtimes(dir, now, now) // it is in use: see removeUnused
 }
 
+// KeepAgent keeps the agent of this program from being removed while the program runs: another version would do that after keepAgents.
+func KeepAgent() {
+	a, err := embeddedAgent()
+	if err != nil {
+		return
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return
+	}
+	dir := filepath.Join(cache, "agent", a.hash)
+	if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > keepAgents/2 {
+		_ = os.Chtimes(dir, time.Now(), time.Now()) // else the next time
+	}
+}
+
 // verify compares a directory with the agent.
 func (a *agentSource) verify(dir string) error {
 	if err := private.Check(dir); err != nil {

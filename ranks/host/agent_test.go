@@ -68,6 +68,33 @@ func TestUnpack(t *testing.T) {
 }
 
 // What has not been used for a long time is removed when a new version comes. Starting a node with it counts as use.
+// The agent of a program that runs for months is not taken for one that nobody uses.
+func TestKeepAgent(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("HOME", os.Getenv("XDG_CACHE_HOME"))
+	cache, err := cacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := embeddedAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	KeepAgent() // there is none
+	dir, err := a.unpack(testContext(t), filepath.Join(cache, "agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-keepAgents)
+	if err := os.Chtimes(dir, old, old); err != nil {
+		t.Fatal(err)
+	}
+	KeepAgent()
+	if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) > time.Hour {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
 func TestUnpackRemovesUnused(t *testing.T) {
 	parent := t.TempDir()
 	age := func(dir string, by time.Duration) {

@@ -108,7 +108,7 @@ func (d *daemon) serve(l net.Listener) {
 	})
 }
 
-// tend sees to it that the session can be found, and takes no memory that it does not need.
+// tend sees to it that the session can be found, keeps its files, and takes no memory that it does not need.
 func (d *daemon) tend(ctx context.Context) {
 	l, err := d.o.Claim.Tend(ctx)
 	if err != nil {
@@ -118,6 +118,7 @@ func (d *daemon) tend(ctx context.Context) {
 		d.o.Log.Warn("something has removed the session's directory; it was made anew", zap.String("name", d.o.Claim.Name()))
 		d.serve(l)
 	}
+	session.KeepAgent()
 	if d.server.State().Runs == 0 {
 		debug.FreeOSMemory() // an idle session takes next to none
 	}
