@@ -157,3 +157,16 @@ func TestMirror(t *testing.T) {
 	late.Tell(event.NewLog(event.LevelInfo, "you"))
 	want(t, "told", rest(t, late), ":log(you)")
 }
+
+// A reader that falls behind misses one stretch of output, and not a little of each: it is told once, and then has room.
+func TestLagging(t *testing.T) {
+	l := New(Options{Bytes: 100})
+	c := l.Cursor()
+	l.Append(started("a"))
+	for range 15 {
+		l.Append(printed("a", 0, strings.Repeat("x", 20)))
+	}
+	want(t, "one that lags", rest(t, c), "a:run_started a:log(240 bytes of output of rank 0 left out here; all of it is in /runs/a) a:stream=x a:stream=x a:stream=x")
+	l.Append(printed("a", 0, "y"), finished("a"))
+	want(t, "then", rest(t, c), "a:stream=y a:run_finished")
+}
