@@ -101,7 +101,11 @@ func choiceError(errOut io.Writer, err error) error {
 	switch e.Code {
 	case session.CodeNoSession, session.CodeAmbiguous:
 		// The user has to say more, or something else; how flags are written is not the question.
-		fmt.Fprintln(errOut, "dipls: "+clean.Text(e.Error()))
+		text := e.Error()
+		if strings.Contains(e.Text, "\n") {
+			text = e.Text + "\n" + e.Hint // after a list
+		}
+		fmt.Fprintln(errOut, "dipls: "+clean.Text(text))
 		return &exitError{exitUsage, nil}
 	}
 	return err

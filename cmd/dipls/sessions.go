@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
@@ -39,7 +38,7 @@ func newSessions() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				return writeJSON(out, slices.Concat([]session.Listed{}, list)) // none is [], not null
+				return writeJSON(out, append([]session.Listed{}, list...)) // none is [], not null
 			}
 			for _, line := range sessionLines(list, newScreen(out).columns(), time.Now()) {
 				if _, err := fmt.Fprintln(out, line); err != nil {
