@@ -42,7 +42,7 @@ def read(path: str) -> Any:
         with open(path, "rb") as file:
             return reader(file)
     except OSError as err:
-        raise FileError(f"{path}: {err.strerror or err}") from err
+        raise FileError(f"{path}: {err.strerror or err}") from None  # which says all
     except FileError as err:
         raise FileError(f"{path}: {err}") from err.__cause__
 
@@ -57,7 +57,7 @@ def write(path: str, names: list[str], namespace: dict[str, Any]) -> None:
         with _whole(path) as file:
             writer(file, values)
     except OSError as err:
-        raise FileError(f"{path}: {err.strerror or err}") from err
+        raise FileError(f"{path}: {err.strerror or err}") from None  # which says all
 
 
 @contextlib.contextmanager
