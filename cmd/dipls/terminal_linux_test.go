@@ -11,8 +11,8 @@ import (
 	"dipls/dipexec/event"
 )
 
-// openTerminal is a terminal of so many columns; shown returns what was written to it, up to a text that ends it.
-func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func(until string) string) {
+// openPair is a terminal of so many columns, and the end of whoever sits at it.
+func openPair(t *testing.T, columns uint16) (end, other *os.File) {
 	t.Helper()
 	other, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -34,6 +34,13 @@ func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func(until 
 	if err := unix.IoctlSetWinsize(int(end.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
 		t.Fatal(err)
 	}
+	return end, other
+}
+
+// openTerminal is a terminal of so many columns; shown returns what was written to it, up to a text that ends it.
+func openTerminal(t *testing.T, columns uint16) (end *os.File, shown func(until string) string) {
+	t.Helper()
+	end, other := openPair(t, columns)
 	return end, func(until string) string {
 		var text string
 		for piece := make([]byte, 64<<10); !strings.HasSuffix(text, until); {
