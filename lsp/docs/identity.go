@@ -53,13 +53,16 @@ type identities struct {
 }
 
 type lostCell struct {
-	id   CellID
-	text CellText
+	id      CellID
+	text    CellText
+	index   int  // where it was, if it is located
+	located bool // it is only known from elsewhere, see [Store.Locate]
 }
 
 // carry gives the cells of a document's new version their ids: those of the old cells that they come from, or fresh ones. Cells that have changed are
-// matched by their text, then by their header, then by their order. No cell will have the forgotten ids again.
-func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, forgotten []CellID) {
+// matched by their text, then by their header, then by their order. No cell will have the forgotten ids again. In a document that has just been opened,
+// cells that were located elsewhere are looked for first.
+func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File, opened bool) (ids, forgotten []CellID) {
 	first, last := file.Shared(old.File)
 	ids = make([]CellID, file.Len())
 	copy(ids, old.ids[:first])
@@ -68,7 +71,7 @@ func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, for
 	var left []lostCell
 	for i := first; i < len(old.ids)-last; i++ {
 		c, _ := old.File.Cell(i + 1)
-		left = append(left, lostCell{old.ids[i], TextOf(c)})
+		left = append(left, lostCell{id: old.ids[i], text: TextOf(c)})
 	}
 	came := ids[first : len(ids)-last]
 	texts := make([]CellText, len(came))
@@ -77,8 +80,12 @@ func (g *identities) carry(u uri.URI, old *Snapshot, file *cells.File) (ids, for
 		texts[i] = TextOf(c)
 	}
 	left = match(came, texts, left, func(t CellText) CellText { return t })
+	g.settle(u, first, came, texts, lostCell.isText)
 	if lost := g.lost[u]; len(lost) > 0 {
 		g.lost[u] = match(came, texts, lost, func(t CellText) CellText { return t })
+	}
+	if opened {
+		g.settle(u, first, came, texts, lostCell.isHeader)
 	}
 	left = match(came, texts, left, CellText.header)
 	left = match(came, texts, left, func(CellText) struct{} { return struct{}{} })

@@ -64,5 +64,14 @@ func (d *Snapshot) Find(id CellID) (c cells.Cell, ok bool) {
 	return d.File.Cell(i + 1)
 }
 
+// IsModule reports whether the document is an ordinary module: a person sees no cells in it.
+func (d *Snapshot) IsModule() bool {
+	if d.File.Len() > 1 {
+		return false
+	}
+	c, ok := d.File.Cell(1)
+	return !ok || !c.HasHeader() && len(c.Magics()) == 0
+}
+
 // Name is the file name in the document's code objects and tracebacks: the file's path, or the document's uri if it has no file.
 func (d *Snapshot) Name() string { return cmp.Or(d.Path, string(d.URI)) }

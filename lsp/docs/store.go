@@ -41,6 +41,8 @@ const maxClosed = 64
 type Store struct {
 	// Encoding is how the client counts columns. It is set before the first document is opened.
 	Encoding cells.Encoding
+	// Renamed is told that a document which was only located by its file's name has another uri, before it is opened under that. Nil: nobody is.
+	Renamed func(from, to uri.URI)
 
 	log     *zap.Logger
 	changed func(Change)
@@ -103,8 +105,13 @@ func (s *Store) DidOpen(_ context.Context, p *protocol.DidOpenTextDocumentParams
 		URI: item.URI, Path: PathOf(item.URI), Version: item.Version, Language: string(item.LanguageID),
 		File: cells.Parse(item.Text), encoding: s.Encoding,
 	}
-	old := s.LastKnown(item.URI)
-	s.replace(old, next)
+	s.mu.Lock()
+	from := s.rename(next)
+	s.mu.Unlock()
+	if from != "" && s.Renamed != nil {
+		s.Renamed(from, item.URI)
+	}
+	s.replace(s.LastKnown(item.URI), next, true)
 	s.changed(Change{URI: item.URI, Opened: true})
 	return nil
 }
@@ -131,7 +138,7 @@ func (s *Store) DidChange(_ context.Context, p *protocol.DidChangeTextDocumentPa
 			return fmt.Errorf("a change of %s that is neither a range nor the whole text", old.URI)
 		}
 	}
-	s.replace(old, &next)
+	s.replace(old, &next, false)
 	s.changed(Change{URI: next.URI})
 	return nil
 }
@@ -144,15 +151,7 @@ func (s *Store) DidClose(_ context.Context, p *protocol.DidCloseTextDocumentPara
 		return fmt.Errorf("%s is not open", u)
 	}
 	s.mu.Lock()
-	s.closed[u] = old
-	s.order = append(slices.DeleteFunc(s.order, func(o uri.URI) bool { return o == u }), u)
-	var forgotten uri.URI
-	if len(s.order) > maxClosed {
-		forgotten = s.order[0]
-		delete(s.closed, forgotten)
-		delete(s.ids.lost, forgotten)
-		s.order = s.order[1:]
-	}
+	forgotten := s.shelve(old)
 	s.mu.Unlock()
 	if forgotten != "" {
 		s.gone(Gone{Doc: forgotten})
@@ -164,16 +163,34 @@ func (s *Store) DidClose(_ context.Context, p *protocol.DidCloseTextDocumentPara
 	return nil
 }
 
+// shelve remembers a document that is not open. To make room it forgets another one. mu is held.
+func (s *Store) shelve(d *Snapshot) (forgotten uri.URI) {
+	s.unshelve(d.URI)
+	s.closed[d.URI] = d
+	s.order = append(s.order, d.URI)
+	if len(s.order) > maxClosed {
+		forgotten = s.order[0]
+		s.unshelve(forgotten)
+		delete(s.ids.lost, forgotten)
+	}
+	return forgotten
+}
+
+// unshelve is the contrary. mu is held.
+func (s *Store) unshelve(u uri.URI) {
+	delete(s.closed, u)
+	s.order = slices.DeleteFunc(s.order, func(o uri.URI) bool { return o == u })
+}
+
 // replace makes next the current version of a document. Its cells get the identities of the cells of old that they come from.
-func (s *Store) replace(old, next *Snapshot) {
+func (s *Store) replace(old, next *Snapshot, opened bool) {
 	s.mu.Lock()
 	if old == nil {
 		old = &Snapshot{File: cells.Parse("")}
 	}
 	var forgotten []CellID
-	next.ids, forgotten = s.ids.carry(next.URI, old, next.File)
-	delete(s.closed, next.URI)
-	s.order = slices.DeleteFunc(s.order, func(o uri.URI) bool { return o == next.URI })
+	next.ids, forgotten = s.ids.carry(next.URI, old, next.File, opened)
+	s.unshelve(next.URI)
 	s.mu.Unlock()
 	if len(forgotten) > 0 {
 		s.gone(Gone{next.URI, forgotten})
