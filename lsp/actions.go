@@ -25,7 +25,8 @@ const (
 	actionVariables protocol.CodeActionKind = "dip.variables" // push and pull
 	actionInterrupt protocol.CodeActionKind = "dip.interrupt"
 	actionRestart   protocol.CodeActionKind = "dip.restart"
-	actionPool      protocol.CodeActionKind = "dip.pool" // its start and end, and autodip
+	actionPool      protocol.CodeActionKind = "dip.pool" // its start and end, its memory, and autodip
+	actionSession   protocol.CodeActionKind = "dip.session"
 )
 
 // namesPatience is how long to wait for processes that are asked for names: somebody is looking at the light bulb.
@@ -42,6 +43,7 @@ func newCodeActions(s *server) feature {
 			caps.CodeActionProvider = &protocol.CodeActionOptions{
 				CodeActionKinds: []protocol.CodeActionKind{
 					protocol.CodeActionKindQuickFix, actionRun, actionOutput, actionVariables, actionInterrupt, actionRestart, actionPool,
+					actionSession,
 				},
 			}
 		},

@@ -9,6 +9,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
@@ -173,6 +174,15 @@ func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 	if w != nil {
 		add("Restart the local namespace", actionRestart, "restartLocal", here)
 		add("Restart Python", actionRestart, "restart", here)
+	}
+	if pool == event.StateReady {
+		add("Free cached GPU memory", actionPool, "freeMemory", here)
+	}
+	if ca.s.deps.Sessions.attach != nil {
+		add("Attach to another session", actionSession, "attachSession", attachSessionArgs{whereArgs: here})
+	}
+	if w != nil && w.attachment != nil {
+		add("Stop the session", actionSession, "stopSession", stopSessionArgs{whereArgs: here})
 	}
 	if autodip {
 		add("Turn autodip off", actionPool, "autodip", autodipArgs{On: ptr(false), whereArgs: here})

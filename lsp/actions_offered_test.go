@@ -38,10 +38,10 @@ func TestOfferedActions(t *testing.T) {
 	runCell(e, 1, "ok")
 	expect(2, 5, "Show the cell's output; Start the ranks; Turn autodip on; Forget how the cells have run") // no rank to push to
 	finished(e, do(2, 5, "Start the ranks"), "ok")
-	const rest = "; End the ranks; Turn autodip on; Forget how the cells have run"
+	const rest = "; End the ranks; Free cached GPU memory; Turn autodip on; Forget how the cells have run"
 	expect(2, 5, "Push 'here' to all ranks; Show the cell's output"+rest)
 	expect(2, 10, "Show the cell's output"+rest) // size is an attribute
-	expect(7, 10, "End the ranks; Turn autodip on; Forget how the cells have run")
+	expect(7, 10, "End the ranks; Free cached GPU memory; Turn autodip on; Forget how the cells have run")
 	finished(e, do(2, 5, "Push 'here' to all ranks"), "ok")
 	runCell(e, 2, "ok")
 	expect(2, 5, "Push 'here' to all ranks; Pull 'here' from rank 0; Show the cell's output"+rest)

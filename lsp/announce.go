@@ -1,9 +1,19 @@
 package lsp
 
 import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
 	"time"
 
+	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
+
+	"dipls/dipexec/event"
+	"dipls/dipexec/view"
+	"dipls/session"
 )
 
 // methodSession is the notification that tells which session a folder has; see docs/language-server.md.
@@ -24,6 +34,7 @@ const (
 type sessionParams struct {
 	Folder  uri.URI      `json:"folder"`
 	State   sessionState `json:"state"`
+	Past    bool         `json:"past,omitzero" doc:"true: the events that follow have happened before, up to the next of these notifications"`
 	Name    string       `json:"name" doc:"empty: it belongs to the editor"`
 	Keep    float64      `json:"keep" doc:"how long it lives with nobody attached and nothing running, in seconds; -1: until it is stopped; 0: it ends with the editor"`
 	Since   time.Time    `json:"since" doc:"when it was started"`
@@ -34,4 +45,335 @@ type sessionParams struct {
 	Text    string       `json:"text" doc:"all of it, sentences for the user"`
 	Journal string       `json:"journal" doc:"the directory with the journals of its runs; empty: none are kept"`
 	Log     string       `json:"log" doc:"the file in which it tells who did what; empty: there is none"`
+}
+
+const (
+	// aboutEvery is how often it is looked who is attached: nobody tells that.
+	aboutEvery = 30 * time.Second
+	// aboutPatience is how long a session may take to describe itself.
+	aboutPatience = 3 * time.Second
+)
+
+// announcer tells the client which session each folder has, and the user what there is to know about that.
+type announcer struct {
+	s    *server
+	wake chan struct{} // capacity 1
+
+	mu    sync.Mutex // guards what follows
+	told  map[*workspace]*sessionParams
+	stale map[*workspace]bool          // may be different now; true: also the memory
+	kept  map[*workspace]time.Duration // as the settings had it last
+	asked map[*workspace][]*event.Log  // what was asked while nobody was attached, since somebody was
+}
+
+func newAnnouncer(s *server) *announcer {
+	return &announcer{
+		s: s, wake: make(chan struct{}, 1),
+		told: map[*workspace]*sessionParams{}, stale: map[*workspace]bool{}, kept: map[*workspace]time.Duration{},
+		asked: map[*workspace][]*event.Log{},
+	}
+}
+
+// attached tells of a session whose events come from now on; past says that they begin with those from before.
+func (a *announcer) attached(w *workspace, past bool) {
+	p := &sessionParams{Folder: uri.File(w.dir), State: sessionOwn, Since: time.Now(), Clients: []string{a.s.program}, Devices: []string{}, Past: past}
+	if at := w.attachment; at != nil {
+		p.State = sessionReattached
+		if at.Started {
+			p.State = sessionAttached
+		}
+		p.describe(at.About)
+	} else {
+		p.Text = "the session of this folder ends with the editor"
+	}
+	a.mu.Lock()
+	a.told[w], a.kept[w] = p, a.s.config.of(w.dir).Keep
+	a.notify(p)
+	a.mu.Unlock()
+	if w.attachment != nil {
+		a.remark(w.attachment)
+	}
+}
+
+// remark tells the user what there is to know when a session is attached to.
+func (a *announcer) remark(at *session.Attachment) {
+	for _, text := range at.Remarks {
+		a.s.client.ShowMessage(protocol.MessageTypeWarning, text)
+	}
+	if at.Ended == nil {
+		return
+	}
+	text := fmt.Sprintf("session %s of %s has ended: %s", at.Ended.Name, at.Ended.Dir, at.Ended.Why)
+	if at.Ended.Journal != "" {
+		text += "; what its cells have printed is in " + at.Ended.Journal
+	}
+	if at.Ended.Log == "" || !a.s.wants.Events {
+		a.s.client.ShowMessage(protocol.MessageTypeWarning, text)
+		return
+	}
+	a.s.goOn("a question", func() {
+		const show = "Show log"
+		if a.s.client.Ask(a.s.ctx, protocol.MessageTypeWarning, text, show) == show {
+			if _, err := a.s.showFile(a.s.ctx, "the log is", at.Ended.Log); err != nil && a.s.ctx.Err() == nil {
+				a.s.client.ShowMessage(protocol.MessageTypeError, err.Error())
+			}
+		}
+	})
+}
+
+// pastOver tells that the client has got all events from before.
+func (a *announcer) pastOver(w *workspace) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := a.told[w]; p != nil && p.Past {
+		now := *p
+		now.Past = false
+		a.told[w] = &now
+		a.notify(&now)
+	}
+}
+
+// gone tells that a session is gone, and why.
+func (a *announcer) gone(w *workspace, why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := a.told[w]; p != nil {
+		now := *p
+		now.State, now.Past, now.Clients, now.Ranks, now.Devices, now.Memory, now.Text = sessionGone, false, []string{}, 0, []string{}, 0, why
+		a.notify(&now)
+	}
+	a.forget(w)
+}
+
+// left notes that the folder has another session now.
+func (a *announcer) left(w *workspace) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget(w)
+}
+
+// forget drops what is known of a workspace. mu is held.
+func (a *announcer) forget(w *workspace) {
+	delete(a.told, w)
+	delete(a.stale, w)
+	delete(a.kept, w)
+	delete(a.asked, w)
+}
+
+// notify sends what a client that takes events has to know. mu is held, which keeps these in order.
+func (a *announcer) notify(p *sessionParams) {
+	if a.s.wants.Events {
+		a.s.client.Notify(methodSession, p)
+	}
+}
+
+// event notes events after which a session may be different.
+func (a *announcer) event(w *workspace, ev event.Event) {
+	switch ev := ev.(type) {
+	case *event.PoolState:
+		a.look(w, true)
+		if ev.State == event.StateReady && w.attachment != nil && a.s.deps.FirstTime != nil && a.s.deps.FirstTime("a session stays") {
+			a.s.client.ShowMessage(protocol.MessageTypeInfo, a.stays(w))
+		}
+	case *event.RunQueued:
+		if w.attachment != nil && ev.By != a.s.program {
+			a.look(w, false)
+		}
+	}
+}
+
+// missed notes what was asked while nobody was attached. Whoever has started something since was there, and was told.
+func (a *announcer) missed(w *workspace, ev event.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch ev := ev.(type) {
+	case *event.RunQueued:
+		delete(a.asked, w)
+	case *event.Log:
+		if ev.Run == "" && strings.HasPrefix(ev.Text, session.Unattended) {
+			a.asked[w] = append(a.asked[w], ev)
+		}
+	}
+}
+
+// tellMissed tells the user what was asked while nobody was attached.
+func (a *announcer) tellMissed(w *workspace) {
+	a.mu.Lock()
+	asked := a.asked[w]
+	delete(a.asked, w)
+	a.mu.Unlock()
+	for _, ev := range asked {
+		a.s.client.ShowMessage(protocol.MessageTypeWarning, ev.Text)
+	}
+}
+
+// stays tells how long a session stays when its windows are closed, and how to end it.
+func (a *announcer) stays(w *workspace) string {
+	about := w.attachment.About
+	until := "until it is stopped"
+	if about.Keep >= 0 {
+		until = "for " + session.FormatKeep(about.Keep)
+	}
+	return fmt.Sprintf("session %s stays %s when you close the editor, with its ranks and their memory, and what runs goes on; the command %sstopSession or "+
+		"`dipls stop` ends it, and the setting %ssession.keep says how long it stays", about.Name, until, commandPrefix, commandPrefix)
+}
+
+// look has a session asked soon how it is.
+func (a *announcer) look(w *workspace, memory bool) {
+	if !a.s.wants.Events {
+		return
+	}
+	a.mu.Lock()
+	if a.told[w] != nil {
+		a.stale[w] = a.stale[w] || memory
+	}
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run tells of sessions that are different now, until the connection ends.
+func (a *announcer) run() {
+	ticker := time.NewTicker(aboutEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-a.wake:
+		case <-ticker.C:
+			a.mu.Lock()
+			for w := range a.told {
+				if w.attachment != nil && a.s.wants.Events {
+					a.stale[w] = a.stale[w] || false
+				}
+			}
+			a.mu.Unlock()
+		case <-a.s.ctx.Done():
+			return
+		}
+		a.mu.Lock()
+		stale := a.stale
+		a.stale = map[*workspace]bool{}
+		a.mu.Unlock()
+		for w, memory := range stale {
+			a.refresh(w, memory)
+		}
+	}
+}
+
+// refresh asks a session how it is, and tells the client if that is new.
+func (a *announcer) refresh(w *workspace, memory bool) {
+	ctx, cancel := context.WithTimeout(a.s.ctx, aboutPatience)
+	defer cancel()
+	about, err := w.About(ctx, memory)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.told[w]
+	if err != nil || before == nil {
+		return // it is gone, and that is told elsewhere
+	}
+	now := *before
+	if !memory {
+		about.Memory = now.Memory
+	}
+	if w.attachment != nil {
+		now.describe(about)
+	} else {
+		now.Ranks, now.Devices, now.Memory = about.Ranks, append([]string{}, about.Devices...), about.Memory
+	}
+	if !reflect.DeepEqual(now, *before) {
+		a.told[w] = &now
+		a.notify(&now)
+	}
+}
+
+// describe enters what a session that outlives the editor says of itself.
+func (p *sessionParams) describe(about session.About) {
+	p.Name, p.Keep, p.Since = about.Name, keepSeconds(about.Keep), about.Since
+	p.Clients = []string{}
+	for _, c := range about.Clients {
+		p.Clients = append(p.Clients, c.Program)
+	}
+	p.Ranks, p.Devices, p.Memory = about.Ranks, append([]string{}, about.Devices...), about.Memory
+	p.Journal, p.Log = about.Journal, about.Log
+	p.Text = describeSession(about)
+}
+
+// keepSeconds is how long a session is kept, as clients are told: in seconds, -1 for ever.
+func keepSeconds(keep time.Duration) float64 {
+	if keep < 0 {
+		return -1
+	}
+	return keep.Seconds()
+}
+
+// describeSession is a session in a line: "train in /home/u/project: 2 ranks, Train for 12 min, VS Code and Neovim are attached".
+func describeSession(about session.About) string {
+	var parts []string
+	switch {
+	case about.Ranks == 1:
+		parts = append(parts, "1 rank")
+	case about.Ranks > 1:
+		parts = append(parts, fmt.Sprintf("%d ranks", about.Ranks))
+	default:
+		parts = append(parts, "no ranks")
+	}
+	if len(about.Runs) == 0 {
+		parts = append(parts, "idle")
+	}
+	for _, r := range about.Runs {
+		if r.Since != nil {
+			parts = append(parts, fmt.Sprintf("%s since %s", nameOfRun(r), clock(*r.Since)))
+		}
+	}
+	var programs []string
+	for _, c := range about.Clients {
+		programs = append(programs, c.Program)
+	}
+	switch {
+	case len(programs) == 1:
+		parts = append(parts, programs[0]+" is attached")
+	case len(programs) > 1:
+		parts = append(parts, strings.Join(programs[:len(programs)-1], ", ")+" and "+programs[len(programs)-1]+" are attached")
+	case about.Ends != nil:
+		parts = append(parts, "ends at "+clock(*about.Ends))
+	}
+	return fmt.Sprintf("%s in %s: %s; started %s", about.Name, about.Dir, strings.Join(parts, ", "), clock(about.Since))
+}
+
+// nameOfRun is what people call a run.
+func nameOfRun(r session.AboutRun) string {
+	run := view.Run{ID: r.ID, Title: r.Title}
+	return run.Heading()
+}
+
+// clock is a moment as people write it, with the day if it is not today's.
+func clock(t time.Time) string {
+	t = t.Local()
+	if y, m, d := time.Now().Date(); t.Year() == y && t.Month() == m && t.Day() == d {
+		return t.Format("15:04")
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+// keep tells sessions how long they live, if the settings have changed.
+func (a *announcer) keep(w *workspace) {
+	now := a.s.config.of(w.dir).Keep
+	a.mu.Lock()
+	before, known := a.kept[w]
+	if known {
+		a.kept[w] = now
+	}
+	a.mu.Unlock()
+	switch {
+	case !known || before == now:
+	case w.attachment == nil || now == session.KeepNever:
+		a.s.client.ShowMessage(protocol.MessageTypeInfo, settingsSection+".session.keep has changed: it counts when the editor is started next")
+	default:
+		if err := w.KeepFor(a.s.ctx, now); err != nil && a.s.ctx.Err() == nil {
+			a.s.client.ShowMessage(protocol.MessageTypeError, err.Error())
+		}
+		a.look(w, false)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 // Run is what is known of one run, and of the cell that it is of. Features get copies.
@@ -134,13 +135,54 @@ func (b *board) meet(w *workspace, autodip string) {
 func (b *board) event(w *workspace, ev event.Event) {
 	b.order.Lock()
 	defer b.order.Unlock()
-	if c := b.record(w, ev); !c.empty() {
+	if c := b.record(w, ev, b.meetRun(w, ev)); !c.empty() {
 		b.changed(c)
 	}
 }
 
-// record enters an event and says what has changed.
-func (b *board) record(w *workspace, ev event.Event) change {
+// meetRun makes the run that an event begins to tell of, if this client has not started it: a cell has, another client, or this window before it was closed.
+func (b *board) meetRun(w *workspace, ev event.Event) *Run {
+	switch ev := ev.(type) {
+	case *event.RunQueued:
+		return b.adoptQueued(w, ev)
+	case *event.RunStarted:
+		if _, known := b.run(ev.Run); !known {
+			return b.adopt(w, ev)
+		}
+	}
+	return nil
+}
+
+// adoptQueued makes a run of another client, or of this window's past. Its cell is found by its text.
+func (b *board) adoptQueued(w *workspace, ev *event.RunQueued) *Run {
+	r := &Run{Run: view.Run{ID: ev.Run, Title: ev.Title, Target: ev.Target}, workspace: w}
+	if ev.Cell == nil {
+		return r
+	}
+	r.Index = *ev.Cell
+	ran, ok := cells.Parse(ev.Source).Cell(1)
+	code, runs := session.CellOf(string(ev.Path), ran)
+	if !ok || !runs {
+		r.Partial = true
+		b.placeByLine(r, string(ev.Path), ev.Line)
+		return r
+	}
+	r.text = docs.TextOf(ran)
+	r.Doc, r.Cell = b.docs.Locate(string(ev.Path), r.Index, r.text, b.isAsItRan)
+	r.line, r.end, r.cellLine = ev.Line, ev.Line+countLines(code.Code)-1, ev.Line-(code.Line-ran.Line())
+	return r
+}
+
+// isAsItRan reports whether a cell's last run was of its text as it is now.
+func (b *board) isAsItRan(doc uri.URI, cell docs.CellID, now docs.CellText) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.last[cellKey{doc, cell}]
+	return r != nil && r.text.SameCode(now)
+}
+
+// record enters an event and says what has changed. met is the run that it begins to tell of; nil: it does not.
+func (b *board) record(w *workspace, ev event.Event, met *Run) change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if state, ok := ev.(*event.PoolState); ok {
@@ -148,9 +190,12 @@ func (b *board) record(w *workspace, ev event.Event) change {
 		return change{pools: map[*workspace]bool{w: true}}
 	}
 	r := b.runs[ev.Head().Run]
-	if started, ok := ev.(*event.RunStarted); ok && r == nil {
-		r = b.adopt(w, started)
+	if r == nil && met != nil {
+		r = met
 		b.enter(r)
+		if r.State == view.Queued && ev.Head().Kind == event.KindRunQueued {
+			return cellChange(r)
+		}
 	}
 	if r == nil {
 		return change{}
@@ -177,22 +222,30 @@ func (b *board) record(w *workspace, ev event.Event) change {
 // adopt makes a run that this client has not started: a cell has, or another client. Runs that a cell has started are shown at that cell.
 func (b *board) adopt(w *workspace, ev *event.RunStarted) *Run {
 	r := &Run{Run: view.Run{ID: ev.Run, Parent: ev.Parent}, workspace: w}
-	if parent := b.runs[ev.Parent]; parent != nil {
+	if parent, ok := b.kept(ev.Parent); ok {
 		r.Doc, r.Cell, r.text, r.cellLine = parent.Doc, parent.Cell, parent.text, parent.cellLine
 		r.line, r.end = parent.line, parent.end
 		return r
 	}
-	d := b.docs.View().ByName(string(ev.Path))
-	if d == nil || ev.Cell == nil {
-		return r
+	if ev.Cell != nil {
+		r.Index = *ev.Cell
+		b.placeByLine(r, string(ev.Path), ev.Line)
 	}
-	c, ok := d.File.Cell(*ev.Cell)
-	if !ok || ev.Line < c.Line() || ev.Line > c.EndLine() {
-		return r
+	return r
+}
+
+// placeByLine finds the cell of a run whose text is not known, by its place in the document as it is now.
+func (b *board) placeByLine(r *Run, path string, line int) {
+	d := b.docs.View().ByName(path)
+	if d == nil {
+		return
+	}
+	c, ok := d.File.Cell(r.Index)
+	if !ok || line < c.Line() || line > c.EndLine() {
+		return
 	}
 	r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(c), docs.TextOf(c), c.Line()
-	r.line, r.end = ev.Line, c.EndLine()
-	return r
+	r.line, r.end = line, c.EndLine()
 }
 
 // forget drops the oldest of the ended runs, now that one more has ended.
@@ -215,6 +268,67 @@ func (b *board) forgetCells(g docs.Gone) {
 	for _, id := range g.Cells {
 		delete(b.last, cellKey{g.Doc, id})
 	}
+}
+
+// rename takes what is known of a document to another uri.
+func (b *board) rename(from, to uri.URI) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, r := range maps.Clone(b.last) {
+		if key.doc == from {
+			delete(b.last, key)
+			b.last[cellKey{to, key.cell}] = r
+			r.Doc = to
+		}
+	}
+	for _, r := range b.runs {
+		if r.Doc == from {
+			r.Doc = to
+		}
+	}
+}
+
+// leave drops the runs of a workspace, since the session that its folder has now knows nothing of them, and returns them by their ids.
+func (b *board) leave(w *workspace) (dropped map[string]Run) {
+	b.order.Lock()
+	defer b.order.Unlock()
+	c := change{pools: map[*workspace]bool{w: true}}
+	dropped = map[string]Run{}
+	b.mu.Lock()
+	delete(b.pools, w)
+	for id, r := range b.runs {
+		if r.workspace == w {
+			dropped[id] = *r
+			delete(b.runs, id)
+			delete(b.hung, id)
+			c.add(cellChange(r))
+		}
+	}
+	for key, r := range b.last {
+		if r.workspace == w {
+			dropped[r.ID] = *r
+			delete(b.last, key)
+			c.add(cellChange(r))
+		}
+	}
+	b.ended = slices.DeleteFunc(b.ended, func(id string) bool { return b.runs[id] == nil })
+	b.mu.Unlock()
+	b.changed(c)
+	return dropped
+}
+
+// lost are the events that are still missing when the session of a workspace is gone: what went on in it has died.
+func (b *board) lost(w *workspace, why string) (events []event.Event) {
+	for _, r := range b.active(w) {
+		events = append(events, &event.RunFinished{
+			Header: event.Header{Kind: event.KindRunFinished, Run: r.ID}, Parent: r.Parent, Status: event.StatusDied, Reason: why,
+		})
+	}
+	switch b.pool(w).State {
+	case event.StateStarting, event.StateReady:
+		events = append(events, &event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: event.StateDead, Reason: why})
+	}
+	return events
 }
 
 func (r *Run) clone() Run {
@@ -324,6 +438,11 @@ func (b *board) ran(r Run, id string) (Run, bool) {
 	if r.ID == id {
 		return r, true
 	}
+	return b.kept(id)
+}
+
+// kept is a run by its id, also if it ended long ago and is the last one of its cell.
+func (b *board) kept(id string) (Run, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.runs[id]; r != nil {

@@ -146,7 +146,7 @@ folder, text = sys.argv[2:]
 uri = f"file://{folder}/a.py"
 import os
 send(id=1, method="initialize", params={
-    "processId": os.getpid(), "capabilities": {}, "rootUri": f"file://{folder}", "initializationOptions": {"ranks": 2, "app": "none"},
+    "processId": os.getpid(), "capabilities": {}, "rootUri": f"file://{folder}", "initializationOptions": {"ranks": 2, "app": "none", "session": {"keep": "0"}},
 })
 send(method="initialized", params={})
 send(method="textDocument/didOpen", params={"textDocument": {"uri": uri, "languageId": "python", "version": 1, "text": text}})
@@ -154,7 +154,7 @@ send(id=2, method="workspace/executeCommand", params={"command": "dip.runCell", 
 while True: time.sleep(1)
 `
 
-// An editor that is killed takes everything along.
+// An editor that is killed takes everything along, if that is not kept.
 func TestEditorIsKilled(t *testing.T) {
 	needPython(t)
 	path, err := binary()

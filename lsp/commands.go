@@ -90,6 +90,7 @@ var commands = []Command{
 		"Describes the workspaces' pools, processes and runs. `pool` is as in [the wire](wire.md#commands), `info`; "+
 			"besides, its `ranks` and `local` each have the `run` that goes on there, or null.",
 		`{"workspaces": [{"folder": "/home/u/project", `+
+			`"session": {"name": "project", "keep": 14400, "since": "2026-01-31T12:00:00Z", "clients": ["VS Code"]}, `+
 			`"pool": {"state": "busy", "reason": "", "size": 1, "backend": "gloo", "app": "torch", "method": "fork", "verbose": false, "autodip": "", `+
 			`"ranks": [{"rank": 0, "host": "gpu7", "pid": 4711, "device": "cuda:0", "state": "busy", "host_bytes": null, "gpu_bytes": null, `+
 			`"run": {"run": "3f9a2c-1", "uri": "file:///home/u/project/train.py", "cell": 3, "title": "Train", "seconds": 12.5}}], `+
@@ -121,20 +122,22 @@ var commands = []Command{
 		"Opens in the editor what a run has printed, folded (`window/showDocument`). A client that cannot do that opens `path` itself.",
 		`{"path": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1/output.txt", "shown": true}`, (*server).showOutput)),
 	waiting(define("sessions", "Sessions",
-		"Lists the user's sessions on this host that outlive their clients, with a line of `text` for each. `keep` is in nanoseconds, -1 for ever. "+
+		"Lists the user's sessions on this host that outlive their clients, with a line of `text` for each. `keep` is in seconds, -1 for ever. "+
 			"Of one with a `problem` only what its directory tells is known.",
-		`{"sessions": [{"name": "project", "dir": "/home/u/project", "pid": 4711, "since": "2026-01-31T12:00:00Z", "used": true, "keep": 14400000000000, `+
+		`{"sessions": [{"name": "project", "dir": "/home/u/project", "pid": 4711, "since": "2026-01-31T12:00:00Z", "used": true, "keep": 14400, `+
 			`"clients": [{"program": "VS Code", "pid": 4700, "since": "2026-01-31T12:00:00Z"}], "state": "ready", "ranks": 1, "devices": ["cuda:0"], `+
-			`"text": "project in /home/u/project: 1 rank, idle, VS Code is attached"}]}`,
+			`"text": "project in /home/u/project: 1 rank, idle, VS Code is attached; started 12:00", "current": true}]}`,
 		(*server).listSessions)),
 	waiting(define("attachSession", "Attach to another session",
-		"Attaches the workspace to a session that is there. The runs of that one take the place of those that are shown. The other session goes on.",
-		`{"text": "attached to session project, which was started 3 h ago"}`, (*server).attachSession)),
+		"Attaches the workspace to a session that is there. The runs of that one take the place of those that are shown. The other session goes on. "+
+			"Without a name the user is asked, and `text` is empty if the user wants none.",
+		`{"text": "attached to session train in /home/u/project: 2 ranks, idle, VS Code is attached; started 09:12"}`, (*server).attachSession)),
 	waiting(define("renameSession", "Rename the session",
 		"Gives the workspace's session another name.",
 		`{"text": "the session is called train"}`, (*server).renameSession)),
 	waiting(define("stopSession", "Stop the session",
-		"Ends a session with all that runs in it. If that would lose anything, the user is asked first (`window/showMessageRequest`), where the client can ask.",
+		"Ends a session with all that runs in it. If that would lose anything, the user is asked first (`window/showMessageRequest`), where "+
+			"the client can ask and does not take events; then `text` is empty if the user does not want that.",
 		`{"text": "session project has ended"}`, (*server).stopSession)),
 	define("freeMemory", "Free cached GPU memory",
 		"Makes all processes give back GPU memory that torch has cached, once earlier runs have ended. No variable is lost.",

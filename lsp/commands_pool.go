@@ -82,13 +82,13 @@ func (g *gpuList) UnmarshalJSON(raw []byte) error {
 // workspace returns the workspace that is meant.
 func (a whereArgs) workspace(s *server, ctx context.Context) (*workspace, error) {
 	if a.URI == "" {
-		return s.anyWorkspace()
+		return s.anyWorkspace(ctx)
 	}
 	d, err := snapshotOf(ctx, a.URI)
 	if err != nil {
 		return nil, err
 	}
-	return s.workspaceOf(d)
+	return s.workspaceOf(ctx, d)
 }
 
 // operate starts a run that has no code.

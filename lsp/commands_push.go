@@ -32,7 +32,7 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 	if err := runnable(d, c); err != nil {
 		return nil, err
 	}
-	w, err := s.workspaceOf(d)
+	w, err := s.workspaceOf(ctx, d)
 	if err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []p
 	if len(plan) == 0 {
 		return nil, errors.New("there is no code to run")
 	}
-	w, err := s.workspaceOf(d)
+	w, err := s.workspaceOf(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +286,7 @@ func selected(d *docs.Snapshot, c cells.Cell, r protocol.Range) (planned, bool) 
 	if strings.TrimSpace(code) == "" {
 		return planned{}, false
 	}
-	request.Code, request.Line = code, from
+	request.Code, request.Line, request.Source = code, from, ""
 	return planned{request, c, true}, true
 }
 

@@ -72,7 +72,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 	if !worthAsking(cell.Body(), offset-body.Start, line, invoked) {
 		return nil, nil
 	}
-	w := c.s.existing(d)
+	w := c.s.existing(ctx, d)
 	if w == nil {
 		return listOrNothing(d, cell, offset, offered), nil
 	}
@@ -187,7 +187,7 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	if !ok {
 		return item, nil
 	}
-	w := c.s.existing(d)
+	w := c.s.existing(ctx, d)
 	if w == nil {
 		return item, nil
 	}

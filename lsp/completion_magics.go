@@ -244,7 +244,7 @@ func (c *completion) valuesOf(magic string, f cells.Flag, d *docs.Snapshot) []st
 // rankLists returns some lists of ranks: all, and if the pool's size is known the first one and all of them by number.
 func (c *completion) rankLists(d *docs.Snapshot) []string {
 	lists := []string{"all"}
-	w := c.s.existing(d)
+	w := c.s.joined(c.s.folderOf(d.Path), "")
 	if w == nil {
 		return lists
 	}
@@ -261,7 +261,7 @@ func (c *completion) rankLists(d *docs.Snapshot) []string {
 
 // variableNames returns the variables of the local namespace or of rank 0, if that is idle.
 func (c *completion) variableNames(ctx context.Context, d *docs.Snapshot, onRank bool) []string {
-	w := c.s.existing(d)
+	w := c.s.existing(ctx, d)
 	if w == nil {
 		return nil
 	}

@@ -15,7 +15,7 @@
 // Problems, failures, hangs and the output of cells are features over the marks: each leaves marks of its own kind there, and the store shows them as
 // diagnostics. Code actions read the same store for what may be done about a mark.
 //
-// Lock order: those of features and marks.mu first; under them, one at a time, server.mu and those of settings, board and documents. board.order is taken
-// while none of them is held; it is held while a session starts runs. While server.mu is held, a session may be subscribed to; nothing else is asked
-// of one.
+// Lock order: those of features, the announcer's and marks.mu first; under them, one at a time, server.mu and those of settings, board and documents. The
+// documents may ask the board for what it knows of a cell. board.order is taken while none of them is held; it is held while a session starts runs. While one
+// of them is held, nothing is asked of a session.
 package lsp

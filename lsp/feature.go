@@ -45,6 +45,7 @@ var features = []func(*server) feature{
 	newHover,
 	newCompletion,
 	newProgress,
+	newAttach,
 	newPrewarm,
 	newRestart,
 	newCells,

@@ -37,7 +37,7 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if word.Len() == 0 {
 		return nil, nil
 	}
-	w := h.s.existing(d)
+	w := h.s.existing(ctx, d)
 	if w == nil {
 		return nil, nil
 	}

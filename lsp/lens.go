@@ -188,7 +188,7 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, 
 	run, ran := states[at.cell]
 	if _, faulty := c.Fault(); faulty {
 		add(lensProblem)
-	} else if runs && (ran || !isModule(d.File, c)) {
+	} else if runs && (ran || !d.IsModule()) {
 		for _, k := range kinds {
 			if k != lensAbove || above {
 				add(k)
@@ -211,11 +211,6 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, 
 			add(lensLine)
 		}
 	}
-}
-
-// isModule reports whether a cell is all of an ordinary module: a file in which a person sees no cells.
-func isModule(f *cells.File, c cells.Cell) bool {
-	return f.Len() == 1 && !c.HasHeader() && len(c.Magics()) == 0
 }
 
 // resolve answers codeLens/resolve. If a lens makes no sense any more, the client has to ask for all lenses again. It does so when the text changes, and

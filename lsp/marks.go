@@ -125,6 +125,7 @@ type anyLayer interface {
 	at(key cellKey) iter.Seq[*mark]
 	all() iter.Seq[*mark]
 	forget(gone func(cellKey) bool)
+	rename(from, to uri.URI)
 }
 
 // newLayer makes a layer for a feature. A wide one has marks that depend on more than the text of the cell where they are.
@@ -210,6 +211,37 @@ func (l *layer[T]) forget(gone func(cellKey) bool) {
 	maps.DeleteFunc(l.items, func(_ cellKey, list []T) bool { return len(list) == 0 })
 }
 
+func (l *layer[T]) rename(from, to uri.URI) {
+	items := make(map[cellKey][]T, len(l.items))
+	for key, list := range l.items {
+		for _, item := range list {
+			item.self().rename(from, to)
+		}
+		if key.doc == from {
+			key.doc = to
+		}
+		items[key] = append(items[key], list...)
+	}
+	l.items = items
+}
+
+// rename takes the mark to another uri of a document.
+func (k *mark) rename(from, to uri.URI) {
+	for _, u := range []*uri.URI{&k.uri, &k.at.doc, &k.owner.doc} {
+		if *u == from {
+			*u = to
+		}
+	}
+	for _, r := range k.related {
+		if r.uri == from {
+			r.uri = to
+		}
+		if r.at.doc == from {
+			r.at.doc = to
+		}
+	}
+}
+
 // changes are cells of documents.
 type changes map[uri.URI]map[docs.CellID]bool
 
@@ -281,7 +313,7 @@ func (m *marks) enterAll(now time.Time) {
 func (m *marks) enter(ev event.Event, now time.Time) {
 	id := ev.Head().Run
 	if _, ok := ev.(*event.RunStarted); ok {
-		if r, ok := m.s.board.run(id); ok {
+		if r, ok := m.s.board.kept(id); ok {
 			m.runs[id] = &followed{Run: r}
 		}
 	}
@@ -357,12 +389,49 @@ func (m *marks) clear(u uri.URI) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.enterAll(time.Now())
-	over := func(run string) bool { r := m.runs[run]; return r == nil || r.ended }
+	m.drop(u, func(run string) bool { r := m.runs[run]; return r == nil || r.ended })
+	m.last = time.Time{}
+	m.publishDue(time.Now())
+}
+
+// leave forgets what runs have left that the board has dropped, by their ids.
+func (m *marks) leave(gone map[string]Run) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.enterAll(time.Now())
+	docs := map[uri.URI]bool{}
+	for id, r := range gone {
+		docs[r.Doc] = true
+		if follows := m.runs[id]; follows != nil && !follows.ended {
+			m.enter(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: id}, Status: event.StatusInterrupted}, time.Now())
+		}
+	}
+	for u := range docs {
+		m.drop(u, func(run string) bool { _, ok := gone[run]; return ok })
+	}
+	m.last = time.Time{}
+	m.publishDue(time.Now())
+}
+
+// rename takes marks to another uri of their document.
+func (m *marks) rename(from, to uri.URI) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, r := range m.runs {
+		if r.Doc == from {
+			m.runs[id].Doc = to
+		}
+	}
+	for _, l := range m.layers {
+		l.rename(from, to)
+	}
+}
+
+// drop forgets what runs have left in a document; over says which of them. mu is held.
+func (m *marks) drop(u uri.URI, over func(run string) bool) {
 	for _, src := range m.sources {
 		if src.cleared != nil {
 			src.cleared(u, over)
 		}
 	}
-	m.last = time.Time{}
-	m.publishDue(time.Now())
 }

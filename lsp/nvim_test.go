@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A person edits and runs cells in Neovim, set up by nvim/init.lua, and leaves it while one runs. Nothing of it
-// stays.
+// A person edits and runs cells in Neovim, set up by nvim/init.lua, leaves it while one runs, and comes back. When the
+// session is stopped, nothing of it stays.
 func TestNeovim(t *testing.T) {
 	needPython(t)
 	editors := neovims()
@@ -92,7 +92,7 @@ func neovimSession(t *testing.T, nvim, server string, init []byte) {
 		t.Fatal(err)
 	}
 	defer alive.Close()
-	for _, script := range []string{"session.lua"} {
+	for _, script := range []string{"session.lua", "again.lua"} {
 		cmd := exec.Command(nvim, "--headless", "-n", "-i", "NONE", "-u", "init.lua", "train.py",
 			"-c", "luafile "+filepath.Join(scripts, "person.lua"), "-c", "luafile "+filepath.Join(scripts, script))
 		cmd.Dir = home
@@ -104,7 +104,9 @@ func neovimSession(t *testing.T, nvim, server string, init []byte) {
 		cmd.WaitDelay = time.Second
 		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 			log, _ := os.ReadFile(filepath.Join(os.Getenv("XDG_STATE_HOME"), "nvim", "lsp.log"))
-			_ = exec.Command(server, "stop", "--all").Run()
+			stop := exec.Command(server, "stop")
+			stop.Dir = home
+			_ = stop.Run()
 			t.Fatalf("%s: %v\n%s\n%s", script, err, out.String(), log)
 		}
 	}

@@ -52,13 +52,23 @@ func (o *output) follow(w *workspace) {
 	}
 }
 
+// reader is a subscription of which it is known where the past ends: what happened before it began, and was shown to somebody else.
+type reader struct {
+	session.Subscription
+	end uint64
+}
+
+// inPast reports whether what is read next has happened before.
+func (r *reader) inPast() bool { return r.Position() < r.end }
+
 // read lets a function read a workspace's events.
-func (o *output) read(w *workspace, show func(*workspace, session.Subscription)) {
-	sub, err := w.Subscribe(o.s.ctx, session.SubscribeRequest{})
+func (o *output) read(w *workspace, show func(*workspace, *reader)) {
+	subscription, err := w.Subscribe(o.s.ctx, session.SubscribeRequest{History: true})
 	if err != nil {
 		o.s.log.Warn("what runs print is not shown", zap.String("folder", w.dir), zap.Error(err))
 		return
 	}
+	sub := &reader{subscription, subscription.End()}
 	o.s.tasks.Go(func() {
 		defer sub.Close()
 		// After a panic it goes on: the events that caused it have been taken from the subscription.
@@ -68,8 +78,12 @@ func (o *output) read(w *workspace, show func(*workspace, session.Subscription))
 }
 
 // forward sends events as they are.
-func (o *output) forward(w *workspace, sub session.Subscription) {
+func (o *output) forward(w *workspace, sub *reader) {
+	var b bytes.Buffer
 	for {
+		if !sub.inPast() {
+			o.s.announcer.pastOver(w)
+		}
 		events, err := o.next(o.s.ctx, w, sub)
 		if err != nil {
 			return
@@ -90,7 +104,7 @@ func (o *output) send(events []event.Event) {
 }
 
 // next waits until the client has caught up, and then for events. The board has those that the client may ask about before next returns them.
-func (o *output) next(ctx context.Context, w *workspace, sub session.Subscription) ([]event.Event, error) {
+func (o *output) next(ctx context.Context, w *workspace, sub *reader) ([]event.Event, error) {
 	if err := o.s.client.AwaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
 	}
@@ -102,7 +116,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub session.Subscriptio
 }
 
 // nextUntil is next, but also returns, without events, when something in the folder is due, or at a time that is not zero.
-func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub session.Subscription) ([]event.Event, error) {
+func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub *reader) ([]event.Event, error) {
 	deadline, ok := folder.Deadline()
 	if !at.IsZero() && (!ok || at.Before(deadline)) {
 		deadline, ok = at, true
@@ -122,17 +136,18 @@ func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub 
 // isState reports whether an event is one that the board keeps.
 func isState(ev event.Event) bool {
 	switch ev.(type) {
-	case *event.RunStarted, *event.RankState, *event.Failure, *event.RunFinished, *event.PoolState, *event.Hang:
+	case *event.RunQueued, *event.RunStarted, *event.RankState, *event.Failure, *event.RunFinished, *event.PoolState, *event.Hang:
 		return true
 	}
 	return false
 }
 
 // fold sends what a person wants to see.
-func (o *output) fold(w *workspace, sub session.Subscription) {
+func (o *output) fold(w *workspace, sub *reader) {
 	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
 	folder := view.NewFolder(view.FoldOptions{})
 	for {
+		v.past = sub.inPast()
 		events, err := o.nextUntil(folder, time.Time{}, w, sub)
 		if err != nil {
 			return
@@ -155,6 +170,7 @@ type reading struct {
 	*output
 	w    *workspace
 	told map[string]map[string]bool // by run: what it has been told of already
+	past bool                       // what is shown has happened before: nothing pops up
 }
 
 // show sends items. Lines that come together go in one message.
@@ -180,7 +196,7 @@ func (v *reading) show(items []view.Item) {
 			flush()
 			t := typeOfNotice(item.Event)
 			v.s.client.LogMessage(t, text)
-			if t == protocol.MessageTypeError {
+			if t == protocol.MessageTypeError && !v.past {
 				v.s.client.ShowMessage(t, item.Text)
 			}
 			if ev, ok := item.Event.(*event.Hang); ok && t == protocol.MessageTypeWarning {
@@ -262,6 +278,9 @@ type way struct {
 
 // tell shows a message; with its ways as buttons, if the setting dip.failures asks for that.
 func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
+	if v.past {
+		return
+	}
 	if v.s.config.of(v.w.dir).Failures != failuresAsk {
 		v.s.client.ShowMessage(t, text)
 		return

@@ -6,7 +6,6 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
-	"dipls/session"
 )
 
 // methodFolded is the notification that carries what a person reads of runs; see docs/language-server.md.
@@ -57,10 +56,9 @@ type folding struct {
 	told   time.Time // when it got them
 }
 
-// tellFolded sends a workspace's events, and before them what a person reads of them, until the connection ends: a client that leaves after
-// run_finished has read all of the run.
-func (o *output) tellFolded(w *workspace, sub session.Subscription) {
-	f := o.newFolding(w)
+// tellFolded sends a workspace's folded output until the connection ends.
+func (o *output) tellFolded(w *workspace, sub *reader) {
+	f := &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
 	due := time.Time{} // of unfinished lines
 	for {
 		events, err := o.nextUntil(f.folder, due, w, sub)

@@ -53,7 +53,7 @@ func (p *prewarm) start(d *docs.Snapshot) {
 }
 
 func (p *prewarm) prepare(ctx context.Context, dir, script string) error {
-	w, err := p.s.join(dir, script)
+	w, err := p.s.join(ctx, dir, script)
 	if err != nil {
 		return err
 	}

@@ -124,6 +124,9 @@ func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 // begin shows an activity until it ends.
 func (p *progress) begin(a *activity) *activity {
 	a.begun, a.done, a.bars = time.Now(), make(chan struct{}), map[barKey]*bar{}
+	if a.run != nil {
+		a.begun = a.run.Started
+	}
 	p.s.goOn("progress", func() { p.show(a) })
 	return a
 }

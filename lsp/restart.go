@@ -14,10 +14,10 @@ import (
 
 // restart tells the user of changed settings that take effect only at the next start of Python or of the pool, and offers to restart it.
 type restart struct {
-	s    *server
-	seen map[*workspace]session.Settings // when they were last looked at; of the feed's goroutine
+	s *server
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex                      // guards what follows
+	seen map[*workspace]session.Settings // when they were last looked at
 	open map[*restartOffer]struct{}
 }
 
@@ -32,7 +32,17 @@ type restartOffer struct {
 
 func newRestart(s *server) feature {
 	r := &restart{s: s, seen: map[*workspace]session.Settings{}, open: map[*restartOffer]struct{}{}}
-	return feature{changed: r.changed}
+	return feature{changed: r.changed, follow: r.follow}
+}
+
+// follow notes the settings with which a session is attached to. What others have started with theirs is their choice.
+func (r *restart) follow(w *workspace) {
+	if w.attachment == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen[w] = r.s.settingsOf(w)
 }
 
 func (r *restart) changed(c change) {
@@ -49,18 +59,27 @@ func (r *restart) changed(c change) {
 			continue // the connection ends
 		}
 		r.withdraw(w, used)
-		if used.Python == nil {
-			delete(r.seen, w)
-			continue // nothing was started with any settings
-		}
-		before, looked := r.seen[w]
-		if !looked {
-			before = *used.Python
-		}
 		now := r.s.settingsOf(w)
-		r.seen[w] = now
-		r.tell(w, used, before, now)
+		if before, ok := r.before(w, used, now); ok {
+			r.tell(w, used, before, now)
+		}
 	}
+}
+
+// before are the settings as they were when they were last looked at; ok is false if nothing was started with any.
+func (r *restart) before(w *workspace, used session.Used, now session.Settings) (before session.Settings, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, looked := r.seen[w]
+	switch {
+	case used.Python == nil && w.attachment == nil:
+		delete(r.seen, w)
+		return before, false
+	case !looked && used.Python != nil:
+		before = *used.Python
+	}
+	r.seen[w] = now
+	return before, used.Python != nil
 }
 
 // tell tells of settings that have changed, if what they concern is running.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"dipls/cells"
+	"dipls/internal/clean"
 	"dipls/internal/contain"
 	"dipls/internal/trace"
 	"dipls/lsp/docs"
@@ -38,6 +40,8 @@ type Deps struct {
 	Version    string        // of the program
 	ParentPoll time.Duration // how often to look whether the editor's process lives; 0 is 3 s
 	Trace      *trace.Tracer // nil: none
+	// FirstTime reports whether the user is told something for the first time, in whatever window, and remembers that. Nil: nobody needs to be told.
+	FirstTime func(what string) bool
 }
 
 // Reasons for the end of a connection.
@@ -58,6 +62,7 @@ func Serve(ctx context.Context, rwc io.ReadWriteCloser, deps Deps) error {
 	s := newServer(ctx, cancel, rwc, deps)
 	s.goOn("changes", s.deliverChanges)
 	s.goOn("marks", s.marks.run)
+	s.goOn("announcer", s.announcer.run)
 	s.conn.Serve(ctx, rpc.Handler{Methods: s.allMethods(), Admit: s.admits, Enter: s.enter, Log: s.log})
 	return s.close()
 }
@@ -70,18 +75,20 @@ type server struct {
 	cancel context.CancelCauseFunc
 	tasks  sync.WaitGroup // all goroutines of the connection except those that serve its messages
 
-	conn     *rpc.Conn
-	client   *rpc.Client
-	wants    options // set by initialize, before anything reads them
-	docs     *docs.Store
-	board    *board
-	marks    *marks
-	feed     *feed
-	config   *configuration
-	features []feature
-	trusted  atomic.Value // whether the client trusts its folders; a [session.Trust]
-	front    string       // the name of this connection in sessions
-	turns    turns        // of commands
+	conn      *rpc.Conn
+	client    *rpc.Client
+	wants     options // set by initialize, before anything reads them
+	docs      *docs.Store
+	board     *board
+	marks     *marks
+	feed      *feed
+	config    *configuration
+	announcer *announcer
+	features  []feature
+	trusted   atomic.Value // whether the client trusts its folders; a [session.Trust]
+	front     string       // the name of this connection in sessions
+	program   string       // of the client, for others who are attached to read
+	turns     turns        // of commands
 
 	mu     sync.Mutex // guards what follows
 	state  lifecycle
@@ -103,8 +110,13 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
 	s.docs = docs.New(s.log, func(c docs.Change) { s.feed.tell(textChange(c)) }, func(g docs.Gone) { s.board.forgetCells(g) })
 	s.board = newBoard(s.docs, s.feed.tell)
+	s.docs.Renamed = func(from, to uri.URI) {
+		s.board.rename(from, to)
+		s.marks.rename(from, to)
+	}
 	s.marks = newMarks(s)
 	s.config = newConfiguration(s)
+	s.announcer = newAnnouncer(s)
 	for _, make := range features {
 		s.features = append(s.features, make(s))
 	}
@@ -228,6 +240,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 		s.log.Warn("initializationOptions: events, folded and cells want true or false")
 	}
 	s.wants = o
+	s.program = programOf(p.ClientInfo)
 	s.trusted.Store(trustIn(o.Trusted))
 	encoding, kind := negotiate(p.Capabilities.General)
 	s.docs.Encoding = encoding
@@ -256,6 +269,16 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 		Capabilities: caps,
 		ServerInfo:   protocol.ServerInfo{Name: "dipls", Version: protocol.NewOptional(s.deps.Version)},
 	}, nil
+}
+
+// programOf names a client for others: "VS Code", "Neovim".
+func programOf(info protocol.ClientInfo) string {
+	switch name := clean.Brief(info.Name); {
+	case strings.HasPrefix(name, "Visual Studio Code"), name == "code-server", name == "Code - OSS":
+		return "VS Code"
+	default:
+		return cmp.Or(name, "an editor")
+	}
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -404,42 +427,51 @@ func (s *server) folderOf(path string) string {
 }
 
 // workspaceOf returns the workspace that a document belongs to.
-func (s *server) workspaceOf(d *docs.Snapshot) (*workspace, error) {
-	return s.open(s.folderOf(d.Path), d.Path)
+func (s *server) workspaceOf(ctx context.Context, d *docs.Snapshot) (*workspace, error) {
+	return s.open(ctx, s.folderOf(d.Path), d.Path)
 }
 
 // existing returns the workspace that a document belongs to, if there already is one, else nil: looking something up makes none.
-func (s *server) existing(d *docs.Snapshot) *workspace {
+func (s *server) existing(ctx context.Context, d *docs.Snapshot) *workspace {
 	dir := s.folderOf(d.Path)
 	if !s.deps.Sessions.has(dir) {
 		return nil
 	}
-	w, err := s.join(dir, d.Path)
+	w, err := s.join(ctx, dir, d.Path)
 	if err != nil {
-		return nil // it is not trusted
+		return nil // it is not trusted, or gone
 	}
 	return w
 }
 
 // anyWorkspace returns the workspace of a command that names no document: the one in which something was done last, else the first folder's, else that of
 // the first document by name.
-func (s *server) anyWorkspace() (*workspace, error) {
+func (s *server) anyWorkspace(ctx context.Context) (*workspace, error) {
 	s.mu.Lock()
-	w, folders := s.recent, len(s.dirs)
+	w := s.recent
 	s.mu.Unlock()
 	if w != nil {
 		return w, nil
 	}
+	path := s.anyPath()
+	return s.open(ctx, s.folderOf(path), path)
+}
+
+// anyPath is the file of the first document by name, if there are no folders; else "".
+func (s *server) anyPath() string {
+	s.mu.Lock()
+	folders := len(s.dirs)
+	s.mu.Unlock()
 	open := s.docs.View()
-	if folders == 0 && len(open) > 0 {
-		return s.workspaceOf(open[slices.Min(slices.Collect(maps.Keys(open)))])
+	if folders > 0 || len(open) == 0 {
+		return ""
 	}
-	return s.open(s.folderOf(""), "")
+	return open[slices.Min(slices.Collect(maps.Keys(open)))].Path
 }
 
 // open returns a workspace in which something is about to be done.
-func (s *server) open(dir, script string) (*workspace, error) {
-	w, err := s.join(dir, script)
+func (s *server) open(ctx context.Context, dir, script string) (*workspace, error) {
+	w, err := s.join(ctx, dir, script)
 	if err != nil {
 		return nil, err
 	}
@@ -450,46 +482,44 @@ func (s *server) open(dir, script string) (*workspace, error) {
 }
 
 // join returns a workspace whose events come here from then on. If something starts, modules are looked for beside the file script; "" means the file of
-// the last time.
-func (s *server) join(dir, script string) (*workspace, error) {
+// the last time. It may have to wait for the client's settings, and for a session that is found or started; later messages are handled meanwhile.
+func (s *server) join(ctx context.Context, dir, script string) (*workspace, error) {
 	if s.forbidden() {
 		return nil, session.ErrUntrusted
 	}
-	w, err := s.deps.Sessions.of(dir)
+	if w := s.joined(dir, script); w != nil {
+		return w, nil
+	}
+	if s.deps.Sessions.attach != nil {
+		rpc.Release(ctx)
+		s.config.await(ctx)
+	}
+	w, err := s.deps.Sessions.of(ctx, s.attachRequest(dir))
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := s.joined(w, script)
-	if err != nil || !fresh {
-		return w, err
-	}
-	if autodip, err := w.Autodip(s.ctx); err == nil {
-		s.board.meet(w, autodip)
-	}
-	return w, nil
+	return w, s.follow(ctx, w, script)
 }
 
-// joined subscribes to the events of a workspace, and reports whether that is new.
-func (s *server) joined(w *workspace, script string) (fresh bool, err error) {
+// attachRequest says which session a folder is to have.
+func (s *server) attachRequest(dir string) session.AttachRequest {
+	settings := s.config.of(dir)
+	return session.AttachRequest{
+		Dir: dir, Start: true, Keep: settings.Keep, Program: s.program, Python: settings.ofSession(dir).Python, History: true,
+	}
+}
+
+// joined is the workspace of a folder whose events come here; nil: there is none.
+func (s *server) joined(dir, script string) *workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.opened[w]
-	if f == nil {
-		fresh = true
-		if f, err = s.follow(w); err != nil {
-			return false, err
+	for w, f := range s.opened {
+		if w.dir == dir && f.follows() {
+			f.script = cmp.Or(script, f.script)
+			return w
 		}
-		s.opened[w] = f
 	}
-	f.script = cmp.Or(script, f.script)
-	return fresh, nil
-}
-
-// workspaces returns the workspaces whose events come here, by folder.
-func (s *server) workspaces() []*workspace {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(s.opened), func(v, w *workspace) int { return cmp.Compare(v.dir, w.dir) })
+	return nil
 }
 
 // contained calls a function whose panic must not end the connection, and reports whether it returned.

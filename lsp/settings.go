@@ -136,8 +136,8 @@ var settingsTable = []Setting{
 	{"failures", "string", `"message"`, "How a client without events shows that a cell has failed: as a message, as a question whether to open the output " +
 		"(many editors block until it is answered), or in the output window only.",
 		[]string{failuresMessage, failuresAsk, failuresOff}, into(func(s *Settings) *string { return &s.Failures })},
-	{"session.keep", "string", `"4h"`, "How long the session of a folder lives with no editor attached and nothing running, such as `90m` or `4h`; `forever`: until " +
-		"it is stopped; `0`: it ends with the editor. What still runs is never ended by it.", nil,
+	{"session.keep", "string", `"4h"`, "How long the session of a folder lives with no editor attached and nothing running, such as `90m` or `4h`; " +
+		"`forever`: until it is stopped; `0`: it ends with the editor. What still runs is never ended by it.", nil,
 		func(s *Settings, raw json.RawMessage) (err error) {
 			var text string
 			if json.Unmarshal(raw, &text) != nil {

@@ -54,14 +54,16 @@ func (s *server) output(ctx context.Context, r session.OutputRequest) (path stri
 		return "", fmt.Errorf("nothing of run %s was kept: there is no journal", r.Run)
 	case known:
 		path, err = run.workspace.Output(ctx, r)
-		if hasCode(err, session.CodeNoRun) {
+		switch {
+		case hasCode(err, session.CodeNoRun):
 			return "", fmt.Errorf("run %s has put out nothing so far", r.Run)
+		case !hasCode(err, session.CodeClosed): // else its session is gone; others look in the same place
+			return path, err
 		}
-		return path, err
 	}
 	all := s.workspaces()
 	if len(all) == 0 { // their sessions look in the same place
-		w, err := s.anyWorkspace()
+		w, err := s.anyWorkspace(ctx)
 		if err != nil {
 			return "", err
 		}

@@ -21,9 +21,18 @@ type statusReply struct {
 }
 
 type workspaceStatus struct {
-	Folder string      `json:"folder"`
-	Pool   poolStatus  `json:"pool"`
-	Runs   []runStatus `json:"runs"` // the runs that have not ended
+	Folder  string         `json:"folder"`
+	Session *sessionStatus `json:"session"` // null: it belongs to the editor, and ends with it
+	Pool    poolStatus     `json:"pool"`
+	Runs    []runStatus    `json:"runs"` // the runs that have not ended
+}
+
+// sessionStatus is a session that outlives the editor.
+type sessionStatus struct {
+	Name    string    `json:"name"`
+	Keep    float64   `json:"keep"`    // as in dip/session
+	Since   time.Time `json:"since"`   // when it was started
+	Clients []string  `json:"clients"` // the programs that are attached
 }
 
 // poolStatus is the pool, with what each process runs.
@@ -91,6 +100,15 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) (works
 		return workspaceStatus{}, err
 	}
 	status := workspaceStatus{Folder: w.dir, Runs: []runStatus{}, Pool: poolStatus{PoolInfo: info, Ranks: []rankStatus{}}}
+	if w.attachment != nil {
+		about, err := w.About(ctx, false)
+		if err != nil {
+			return workspaceStatus{}, err
+		}
+		p := &sessionParams{}
+		p.describe(about)
+		status.Session = &sessionStatus{p.Name, p.Keep, p.Since, p.Clients}
+	}
 	current := map[ranklist.Who]*currentRun{}
 	for _, r := range s.board.active(w) {
 		cell := s.numberNow(&r)

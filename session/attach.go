@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,9 @@ const (
 	KeepForever time.Duration = -1 // until somebody stops it
 	KeepDefault               = 4 * time.Hour
 )
+
+// Unattended begins the text of a log event about a question that was answered by its default, since nobody was attached.
+const Unattended = "while nobody was attached: "
 
 // ParseKeep reads how long a session is kept, as users write it: "4h", "90m", "0", "forever".
 func ParseKeep(text string) (time.Duration, error) {
@@ -35,7 +39,13 @@ func FormatKeep(d time.Duration) string {
 	case d == 0:
 		return "0"
 	}
-	return d.String()
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // About describes a session as a whole.

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"dipls/dipexec/journal"
+	"dipls/internal/private"
 	"dipls/lsp"
 	"dipls/session"
 )
@@ -74,8 +78,10 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 	}
 	sessions := lsp.NewSessions(func(dir string) session.API {
 		return session.New(session.Options{Dir: dir, Journal: store, Trust: trusted, Trace: tracer, Log: log})
-	}, nil)
-	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{Sessions: sessions, Log: log, Version: version + revision(), Trace: tracer})
+	}, openRegistry())
+	served := lsp.Serve(ctx, stdio{os.Stdin, os.Stdout}, lsp.Deps{
+		Sessions: sessions, Log: log, Version: version + revision(), Trace: tracer, FirstTime: func(what string) bool { return firstTime(what, log) },
+	})
 
 	stop() // a second signal ends the process at once; the node sees that and cleans up
 	patience, cancel := context.WithTimeout(context.Background(), closePatience)
@@ -91,6 +97,25 @@ func serveLSP(cmd *cobra.Command, logLevel, traceFile string) error {
 		return &exitError{exitFailed, nil}
 	}
 	return errors.Join(served, closed)
+}
+
+// firstTime reports whether something is told to the user for the first time, and remembers that in a file beside the journals. If it cannot be remembered, it
+// is not told: nobody wants to read it in every window.
+func firstTime(what string, log *zap.Logger) bool {
+	runs, err := journal.DefaultDir()
+	if err == nil {
+		dir := filepath.Join(filepath.Dir(runs), "told")
+		if err = private.Dir(dir); err == nil {
+			var f *os.File
+			if f, err = os.OpenFile(filepath.Join(dir, strings.ReplaceAll(what, " ", "-")), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+				err = f.Close()
+			}
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		log.Warn("what the user has been told cannot be remembered", zap.Error(err))
+	}
+	return err == nil
 }
 
 // stdio is standard input and output as one stream.

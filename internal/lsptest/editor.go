@@ -51,10 +51,12 @@ type Options struct {
 	NoFolder     bool     // no folder is open: Folder is only where files are
 	Capabilities Object   // besides what the editor can do anyway
 	Init         any      // initializationOptions
+	Kept         bool     // sessions outlive the editor; without it the initializationOptions say that they do not
 	Settings     Object   // answer to workspace/configuration, section "dip"; nil: the editor cannot be asked
 	Encodings    []string // position encodings; nil: the client names none
 	ProcessID    *int     // nil: this process
 	Answers      Answers  // instead of the answers that the editor gives by itself
+	Program      string   // what the editor calls itself; "": it does not say
 	Raw          bool     // do not initialize: the test does it itself
 }
 
@@ -228,8 +230,11 @@ func (e *Editor) InitializeParams() Object {
 		pid = *e.o.ProcessID
 	}
 	params := Object{"processId": pid, "rootUri": nil, "capabilities": caps, "workspaceFolders": nil}
-	if e.o.Init != nil {
-		params["initializationOptions"] = e.o.Init
+	if e.o.Program != "" {
+		params["clientInfo"] = Object{"name": e.o.Program}
+	}
+	if init := e.initOptions(); init != nil {
+		params["initializationOptions"] = init
 	}
 	if !e.o.NoFolder {
 		params["workspaceFolders"] = []any{Object{"uri": fileURI(e.Folder), "name": "test"}}
@@ -238,6 +243,18 @@ func (e *Editor) InitializeParams() Object {
 	return params
 }
 
+// initOptions are the initializationOptions.
+func (e *Editor) initOptions() any {
+	init, ok := e.o.Init.(Object)
+	if e.o.Kept || e.o.Init != nil && !ok {
+		return e.o.Init
+	}
+	own := Object{"session": Object{"keep": "0"}}
+	merge(own, init)
+	return own
+}
+
+// merge puts what is in one object into another, and likewise what is in those within.
 func merge(into, from Object) {
 	for key, value := range from {
 		inner, nested := into[key].(Object)

@@ -50,6 +50,8 @@ const maxLost = 256
 type identities struct {
 	last CellID
 	lost map[uri.URI][]lostCell // oldest first
+	// shift is by how much the cell that was located last has moved down in a document. Those around it probably have, too.
+	shift map[uri.URI]int
 }
 
 type lostCell struct {

@@ -11,7 +11,7 @@ import (
 
 // Locate gives the identity of a cell that somebody else knows by its file's name (see [Snapshot.Name]), its index and its text as it was. In a document
 // as it is now that is the nearest cell with this text, else one with this header, whose text has changed since. An untitled cell has the same header
-// only at the same index, and if it is not taken, which the caller says of the cell as it is now: something better is known of it. A cell that is not there, or whose document is not open, gets its
+// only at the same index, apart from what was put above it, and if it is not taken, which the caller says of the cell as it is now: something better is known of it. A cell that is not there, or whose document is not open, gets its
 // identity when it comes. The uri is "" if there cannot be such a document.
 func (s *Store) Locate(name string, index int, text CellText, taken func(uri.URI, CellID, CellText) bool) (uri.URI, CellID) {
 	s.mu.Lock()
@@ -22,7 +22,7 @@ func (s *Store) Locate(name string, index int, text CellText, taken func(uri.URI
 		ok   bool
 	)
 	if d != nil {
-		if id, ok = d.locate(index, text, taken); !ok {
+		if id, ok = s.ids.find(d, index, text, taken); !ok {
 			id, lost = s.ids.locate(d.URI, index, text)
 		}
 	}
@@ -81,19 +81,21 @@ func (s *Store) rename(next *Snapshot) (from uri.URI) {
 	return d.URI
 }
 
-// locate finds a cell by its index and text when it was somewhere else.
-func (d *Snapshot) locate(index int, text CellText, taken func(uri.URI, CellID, CellText) bool) (CellID, bool) {
+// find finds a cell in a document by its index and text as they were.
+func (g *identities) find(d *Snapshot, index int, text CellText, taken func(uri.URI, CellID, CellText) bool) (CellID, bool) {
 	texts := make([]CellText, d.File.Len())
 	for c := range d.File.Cells() {
 		texts[c.Index()-1] = TextOf(c)
 	}
-	lost := lostCell{text: text, index: index}
+	lost := lostCell{text: text, index: index + g.shift[d.URI]}
 	i := nearest(texts, lost, lost.isText)
-	if i < 0 {
-		i = nearest(texts, lost, func(t CellText, at int) bool {
-			return lost.isHeader(t, at) && (t.title != "" || !taken(d.URI, d.ids[at-1], t))
-		})
+	if i >= 0 {
+		g.shift[d.URI] = i + 1 - index
+		return d.ids[i], true
 	}
+	i = nearest(texts, lost, func(t CellText, at int) bool {
+		return lost.isHeader(t, at) && (t.title != "" || !taken(d.URI, d.ids[at-1], t))
+	})
 	if i < 0 {
 		return 0, false
 	}
@@ -156,10 +158,11 @@ func (g *identities) settle(u uri.URI, first int, ids []CellID, texts []CellText
 			continue
 		}
 		here := l
-		here.index -= first
+		here.index += g.shift[u] - first
 		at := nearest(texts, here, func(t CellText, index int) bool { return ids[index-1] == 0 && same(here, t, index) })
 		if at >= 0 {
 			ids[at] = l.id
+			g.shift[u] = at + 1 + first - l.index
 			g.lost[u] = slices.Delete(g.lost[u], i, i+1)
 		}
 	}

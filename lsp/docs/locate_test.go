@@ -97,6 +97,26 @@ func TestLocateEdited(t *testing.T) {
 	}
 }
 
+// An untitled cell that was edited is found below what was put above, if one near it is known to have moved.
+func TestLocateMovedAndEdited(t *testing.T) {
+	for _, opened := range []bool{false, true} {
+		f := newFixture(t)
+		const now = "# %%\nnew\n# %%\na\n# %%\nb, edited\n"
+		var d *Snapshot
+		if opened {
+			d = f.open(testURI, now)
+		}
+		_, a := f.Locate("/a.py", 1, textOf("# %%\na\n"), taken(false))
+		_, b := f.Locate("/a.py", 2, textOf("# %%\nb\n"), taken(false))
+		if !opened {
+			d = f.open(testURI, now)
+		}
+		if ids := d.IDs(); ids[1] != a || ids[2] != b {
+			t.Errorf("opened before: %v: %v, want %d and %d below", opened, ids, a, b)
+		}
+	}
+}
+
 // What cannot be a document has no cells, and clients may write uris in their own way.
 func TestLocateNames(t *testing.T) {
 	f := newFixture(t)

@@ -57,7 +57,7 @@ type Store struct {
 
 // New makes a store without documents. changed is called after every change of a text, when the store has it; gone, when cells will never be back.
 func New(log *zap.Logger, changed func(Change), gone func(Gone)) *Store {
-	s := &Store{log: log, changed: changed, gone: gone, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}}}
+	s := &Store{log: log, changed: changed, gone: gone, closed: map[uri.URI]*Snapshot{}, ids: identities{lost: map[uri.URI][]lostCell{}, shift: map[uri.URI]int{}}}
 	s.current.Store(&View{})
 	return s
 }
@@ -172,6 +172,7 @@ func (s *Store) shelve(d *Snapshot) (forgotten uri.URI) {
 		forgotten = s.order[0]
 		s.unshelve(forgotten)
 		delete(s.ids.lost, forgotten)
+		delete(s.ids.shift, forgotten)
 	}
 	return forgotten
 }

@@ -163,7 +163,7 @@ func (f *front) answerDefault(q *event.Question) {
 
 // keep keeps what the client's user would have been told, for whoever comes next.
 func (f *front) keep(l event.Level, text string) {
-	f.p.s.events.Append(event.NewLog(l, "while nobody was attached: "+text))
+	f.p.s.events.Append(event.NewLog(l, session.Unattended+text))
 }
 
 // release says that something does not use the front any more. The server's mu is held.

@@ -448,6 +448,16 @@ export interface StatusArgs {
   memory?: boolean;
 }
 
+export interface SessionStatus {
+  name: string;
+  /** as in dip/session */
+  keep: number;
+  /** when it was started */
+  since: string;
+  /** the programs that are attached */
+  clients: string[];
+}
+
 export interface CurrentRun {
   run: string;
   uri?: string;
@@ -519,6 +529,8 @@ export interface RunStatus {
 
 export interface WorkspaceStatus {
   folder: string;
+  /** null: it belongs to the editor, and ends with it */
+  session: SessionStatus | null;
   pool: PoolStatus;
   /** the runs that have not ended */
   runs: RunStatus[];
@@ -652,7 +664,10 @@ export interface ShowOutputArgs {
   rank?: number;
 }
 
-export type SessionsArgs = Record<string, never>;
+export interface SessionsArgs {
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
 
 export interface Client {
   /** "VS Code", "dipls attach" */
@@ -688,8 +703,6 @@ export interface ListedSession {
   python?: string;
   /** something has run in it; to import ahead of time does not count */
   used: boolean;
-  /** how long it lives with nobody attached and nothing running; see KeepForever */
-  keep: number;
   /** when it ends if nothing happens; null: somebody is attached, something runs, or it is kept for ever */
   ends?: string;
   /** who is attached, the earliest first */
@@ -702,6 +715,8 @@ export interface ListedSession {
   ranks: number;
   /** of the ranks: "cuda:0", "cpu" */
   devices?: string[];
+  /** since when the pool has these; null: there are no ranks */
+  pool_since?: string;
   /** bytes of GPU memory that its processes hold, if asked for */
   memory?: number;
   /** the directory with the journals of its runs; "": none are kept */
@@ -710,8 +725,12 @@ export interface ListedSession {
   log?: string;
   /** why it cannot be asked, and what to do, a sentence; then only what its directory tells is known */
   problem?: string;
+  /** as in dip/session, in seconds */
+  keep: number;
   /** all of it in a line, for people */
   text: string;
+  /** the workspace is attached to it */
+  current: boolean;
 }
 
 export interface SessionsReply {
@@ -719,8 +738,8 @@ export interface SessionsReply {
 }
 
 export interface AttachSessionArgs {
-  /** of the session */
-  name: string;
+  /** of the session; without it the user is asked */
+  name?: string;
   /** the folder of the session; without it that of the workspace */
   dir?: string;
   /** a document of the workspace; without it, the workspace that was used last */
@@ -1223,6 +1242,8 @@ export interface FoldedParams {
 export interface SessionParams {
   folder: string;
   state: 'own' | 'attached' | 'reattached' | 'gone';
+  /** true: the events that follow have happened before, up to the next of these notifications */
+  past?: boolean;
   /** empty: it belongs to the editor */
   name: string;
   /**

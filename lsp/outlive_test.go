@@ -1,0 +1,395 @@
+package lsp_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/dipexec/journal"
+	"dipls/internal/lsptest"
+	"dipls/internal/sessiontest"
+	"dipls/lsp"
+	"dipls/ranks/fakerank"
+	"dipls/session"
+	"dipls/session/daemon"
+	"dipls/session/registry"
+)
+
+// house has sessions that outlive the editors' servers of a test. They are goroutines over a machine of goroutines; servers reach them by sockets, as always.
+type house struct {
+	*registry.Registry
+	t       *testing.T
+	machine *fakerank.Host
+	end     context.CancelCauseFunc // of all sessions, as a signal does
+	work    sync.WaitGroup
+	refuse  error // of starts
+	first   sync.Map
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, machine: fakerank.NewHost(fakerank.Config{})}
+	ctx, end := context.WithCancelCause(context.Background())
+	h.end = end
+	h.Registry = registry.Open(registry.Options{Build: "test", Start: func(_ context.Context, dir, name string, keep time.Duration) error {
+		if h.refuse != nil {
+			return h.refuse
+		}
+		c, err := h.Claim(context.Background(), dir, name)
+		if err != nil {
+			return err
+		}
+		store := journal.Open(journal.Options{})
+		s := session.New(session.Options{Dir: dir, Journal: store, Host: h.machine, Trust: trusted()})
+		h.work.Go(func() {
+			defer store.Close()
+			if err := daemon.Run(ctx, daemon.Options{Claim: c, API: s, Keep: keep, Build: "test", Log: zap.NewNop()}); err != nil {
+				t.Errorf("the session: %v", err)
+			}
+		})
+		return nil
+	}})
+	t.Cleanup(func() {
+		end(errors.New("the test is over"))
+		h.work.Wait()
+	})
+	return h
+}
+
+// server is a server whose sessions outlive it.
+func (h *house) server(ctx context.Context, stream io.ReadWriteCloser) error {
+	sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Host: h.machine}) }, h.Registry)
+	served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.NewNop(), Version: "test", ParentPoll: 10 * time.Millisecond, FirstTime: func(what string) bool {
+		_, told := h.first.LoadOrStore(what, true)
+		return !told
+	}})
+	patience, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	return errors.Join(served, sessions.Close(patience))
+}
+
+// editor starts an editor in a folder; "": a new one.
+func (h *house) editor(folder, program string, o lsptest.Options) *lsptest.Editor {
+	h.t.Helper()
+	o.Folder, o.Server = folder, h.server
+	if o.Settings == nil {
+		o.Settings = lsptest.Object{"ranks": 2, "app": "none"}
+	}
+	o.Program, o.Kept = program, true
+	return lsptest.Start(h.t, o)
+}
+
+// hint is the inlay hint at a line, from 0; "" if there is none.
+func hintAt(e *lsptest.Editor, line int) string {
+	params := inDocument(e, "a.py")
+	params["range"] = lsptest.Range{Start: lsptest.Position{Line: line}, End: lsptest.Position{Line: line + 1}}
+	var hints []struct {
+		Position lsptest.Position
+		Label    string
+	}
+	if err := e.Call("textDocument/inlayHint", params, &hints); err != nil {
+		return err.Error()
+	}
+	for _, h := range hints {
+		if h.Position.Line == line {
+			return h.Label
+		}
+	}
+	return ""
+}
+
+// containsAll reports whether a text has others in it; "" is that there is no text.
+func containsAll(text string, want ...string) bool {
+	for _, w := range want {
+		if w == "" && text != "" || !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}
+
+const (
+	past = "# %% Fails\nprint before\nfoobar\n# %%dip --see all\nprint on ranks\n# %% Waits\nprint begun\ngate go\nprint done\n"
+	// edited is past after lines were put above, and one cell was changed.
+	edited = "# %% new\nprint new\n# %% Fails\nprint before\nfoobar\n# %%dip --see all\nprint on the ranks\n# %% Waits\nprint begun\ngate go\nprint done\n"
+)
+
+// What has run in a window is shown in the next one: lenses, hints, diagnostics, events and folded output, where the text is now. A run goes on meanwhile.
+func TestNextWindow(t *testing.T) {
+	for _, leave := range []struct {
+		how string
+		do  func(*lsptest.Editor)
+	}{
+		{"shutdown", func(e *lsptest.Editor) { must(t, e.Shutdown()) }},
+		{"end of file", func(e *lsptest.Editor) { wantNoShutdown(t, e.Leave()) }},
+	} {
+		t.Run(leave.how, func(t *testing.T) {
+			h := newHouse(t)
+			e := h.editor("", "VS Code", lsptest.Options{Init: events})
+			e.Open("a.py", past)
+			e.Await("word of the session", lsptest.Method("dip/session"), lsptest.Has("state", "attached"))
+			run := func(cell int) string { return e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell}) }
+			failed := run(1)
+			finished(e, failed, "error")
+			onRanks := run(2)
+			finished(e, onRanks, "ok")
+			waits := run(3)
+			e.Await("the cell", lsptest.Has("run", waits), lsptest.Contains("text", "begun"))
+			leave.do(e)
+
+			e = h.editor(e.Folder, "Neovim", lsptest.Options{Init: lsptest.Object{"events": true, "folded": true}})
+			e.Open("a.py", edited)
+			back := e.Await("word of the session", lsptest.Method("dip/session"), lsptest.Has("state", "reattached"), lsptest.Has("past", true))
+			if back.Get("clients.0") != "Neovim" || back.Get("ranks") != 2.0 {
+				t.Errorf("%v", back)
+			}
+			e.Await("the past", lsptest.Method("dip/event"), lsptest.Has("event", "run_queued"), lsptest.Has("run", failed))
+			e.Await("the past", lsptest.Method("dip/event"), lsptest.Has("run", failed), lsptest.Has("text", "before\n"))
+			e.Await("its end", lsptest.Method("dip/event"), lsptest.Has("event", "run_finished"), lsptest.Has("run", onRanks))
+			e.Await("the present", lsptest.Method("dip/session"), lsptest.Has("past", nil))
+			e.Until("folded output", func([]lsptest.Message) bool {
+				return len(e.Messages(lsptest.Method("dip/folded"), lsptest.Contains("items.0.text", "Fails"))) > 0
+			})
+			e.Until("the diagnostic of the failure where it is now", func([]lsptest.Message) bool {
+				for _, m := range e.Messages(lsptest.Method("textDocument/publishDiagnostics")) {
+					list, _ := m.Get("diagnostics").([]any)
+					for _, d := range list {
+						if lsptest.Dig(d, "code") == "NameError" && lsptest.Dig(d, "range.start.line") == 4.0 {
+							return true
+						}
+					}
+				}
+				return false
+			})
+			for line, want := range map[int]string{0: "", 2: "NameError", 5: "stale", 7: "running"} {
+				if got := hintAt(e, line); !containsAll(got, want) {
+					t.Errorf("line %d: hint %q, want %q", line, got, want)
+				}
+			}
+			h.machine.Open("go")
+			e.Await("what is printed now", lsptest.Method("dip/event"), lsptest.Has("run", waits), lsptest.Has("text", "done\n"))
+			finished(e, waits, "ok")
+			if popped := e.Messages(lsptest.Method("window/showMessage"), lsptest.Has("type", 1)); len(popped) > 0 {
+				t.Errorf("popped up: %v", popped)
+			}
+		})
+	}
+}
+
+// A document that is opened long after the session was attached to shows what has run in it; a plain client reads the past in its log, and nothing pops up.
+func TestOpenedLater(t *testing.T) {
+	h := newHouse(t)
+	e := h.editor("", "Helix", lsptest.Options{})
+	e.Open("a.py", past)
+	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("the failure", lsptest.Method("window/showMessage"), lsptest.Contains("message", "NameError"))
+	must(t, e.Shutdown())
+
+	e = h.editor(e.Folder, "Helix", lsptest.Options{})
+	e.Open("b.py", "# %%\nprint b\n")
+	e.Await("the past", lsptest.Method("window/logMessage"), lsptest.Contains("message", "before"))
+	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("b.py"), "cell": 1})
+	e.Await("the present", lsptest.Method("window/logMessage"), lsptest.Contains("message", "b"))
+	e.Open("a.py", edited)
+	e.Await("the diagnostic", lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("uri", e.URI("a.py")), lsptest.Has("diagnostics.0.range.start.line", 4))
+	await(t, "the hint", func() bool { return containsAll(hintAt(e, 2), "NameError") })
+	if popped := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "NameError")); len(popped) > 0 {
+		t.Errorf("popped up: %v", popped)
+	}
+}
+
+// Of two windows on one folder, each sees the other's runs, also those that wait, and may interrupt them.
+func TestTwoWindows(t *testing.T) {
+	h := newHouse(t)
+	first := h.editor("", "VS Code", lsptest.Options{Init: events})
+	second := h.editor(first.Folder, "Neovim", lsptest.Options{Init: events})
+	for _, e := range []*lsptest.Editor{first, second} {
+		e.Open("a.py", "# %% Holds\nprint begun\nwait\n# %% Next\nprint next\n")
+		e.Await("the session", lsptest.Method("dip/session"))
+	}
+	holds := first.Run("dip.runCell", lsptest.Object{"uri": first.URI("a.py"), "cell": 1})
+	next := first.Run("dip.runCell", lsptest.Object{"uri": first.URI("a.py"), "cell": 2})
+	second.Await("a run that waits", lsptest.Has("event", "run_queued"), lsptest.Has("run", next), lsptest.Has("by", "VS Code"))
+	second.Await("output", lsptest.Has("run", holds), lsptest.Contains("text", "begun"))
+	if got := hintAt(second, 3); !containsAll(got, "queued") {
+		t.Errorf("hint %q", got)
+	}
+	if got := hintAt(second, 0); !containsAll(got, "running") {
+		t.Errorf("hint %q", got)
+	}
+	second.Command("dip.interrupt", lsptest.Object{"run": holds}, nil)
+	finished(first, holds, "interrupted")
+	finished(first, next, "ok")
+	finished(second, next, "ok")
+	second.Await("who is attached", lsptest.Method("dip/session"), lsptest.Has("clients", []any{"VS Code", "Neovim"}))
+	second.Settings(lsptest.Object{"ranks": 2, "app": "none", "see": "all"})
+	if asked := second.Messages(lsptest.Method("window/showMessageRequest")); len(asked) > 0 {
+		t.Errorf("asked %v", asked)
+	}
+}
+
+// When the session is gone, the user is told why, and the next command starts another one.
+func TestSessionGone(t *testing.T) {
+	h := newHouse(t)
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", fakedHold)
+	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("the cell", lsptest.Contains("text", "begun"))
+	list, err := h.List(sessiontest.Context(t))
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	must(t, h.Stop(sessiontest.Context(t), list[0], "dipls stop"))
+	e.Await("word of it", lsptest.Method("dip/session"), lsptest.Has("state", "gone"), lsptest.Contains("text", "dipls stop"))
+	e.Await("word of it", lsptest.Method("window/showMessage"), lsptest.Has("type", 1), lsptest.Contains("message", "dipls stop"))
+	if ended := e.Messages(lsptest.Has("event", "run_finished"), lsptest.Has("run", run)); len(ended) != 1 {
+		t.Errorf("the run's end: %v", ended)
+	}
+	again := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("another session", lsptest.Method("dip/session"), lsptest.Has("state", "attached"))
+	e.Command("dip.interrupt", nil, nil)
+	finished(e, again, "interrupted")
+}
+
+// A session that cannot be had is told once, with what to do; commands try again.
+func TestNoSession(t *testing.T) {
+	h := newHouse(t)
+	h.refuse = errors.New("the disk is full")
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint 1\n")
+	e.Await("word of it", lsptest.Method("window/showMessage"), lsptest.Contains("message", "the disk is full"), lsptest.Contains("message", "session.keep"))
+	run := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+	if err := e.TryCommand("dip.runCell", run, nil); err == nil || !containsAll(err.Error(), "the disk is full") {
+		t.Error(err)
+	}
+	h.refuse = nil
+	finished(e, e.Run("dip.runCell", run), "ok")
+	if told := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "the disk is full")); len(told) != 1 {
+		t.Errorf("told %v", told)
+	}
+}
+
+// A client of an untrusted workspace attaches to nothing; once it is trusted, it does. With keep 0 there is no session that stays.
+func TestAttachesToNothing(t *testing.T) {
+	h := newHouse(t)
+	none := func() {
+		t.Helper()
+		if list, err := h.List(sessiontest.Context(t)); err != nil || len(list) > 0 {
+			t.Errorf("%v %v", list, err)
+		}
+	}
+	e := h.editor("", "VS Code", lsptest.Options{Init: lsptest.Object{"events": true, "trusted": false}})
+	e.Open("a.py", "# %%\nprint 1\n")
+	for _, command := range []string{"dip.runCell", "dip.sessions", "dip.attachSession", "dip.stopSession", "dip.freeMemory"} {
+		if err := e.TryCommand(command, lsptest.Object{"uri": e.URI("a.py"), "cell": 1, "name": "x"}, nil); err == nil {
+			t.Errorf("%s answers", command)
+		}
+	}
+	none()
+	e.Notify("dip/trusted", nil)
+	e.Await("the session", lsptest.Method("dip/session"), lsptest.Has("state", "attached"))
+	must(t, e.Shutdown())
+	for len(listed(t, h)) > 0 { // nobody has used it, so it ends with its last client
+		time.Sleep(time.Millisecond)
+	}
+
+	e = h.editor("", "VS Code", lsptest.Options{Init: lsptest.Object{"events": true, "session": lsptest.Object{"keep": "0"}}})
+	e.Open("a.py", "# %%\nprint 1\n")
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	e.Await("whose session it is", lsptest.Method("dip/session"), lsptest.Has("state", "own"), lsptest.Has("keep", 0))
+	none()
+	e.Open("module.py", "print 1\n")
+}
+
+func listed(t *testing.T, h *house) []session.Listed {
+	t.Helper()
+	list, err := h.List(sessiontest.Context(t))
+	must(t, err)
+	return list
+}
+
+// The commands about sessions: to list, rename, attach to another one, free memory, stop.
+func TestSessionCommands(t *testing.T) {
+	h := newHouse(t)
+	other := h.editor("", "Neovim", lsptest.Options{Init: events})
+	other.Open("a.py", "# %% There\nprint there\n")
+	finished(other, other.Run("dip.runCell", lsptest.Object{"uri": other.URI("a.py"), "cell": 1}), "ok")
+	other.Command("dip.renameSession", lsptest.Object{"name": "train"}, nil)
+	other.Await("its name", lsptest.Method("dip/session"), lsptest.Has("name", "train"))
+
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %% Here\nprint here\n")
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	var list struct {
+		Sessions []struct {
+			Name, Dir, Text string
+			Current         bool
+		}
+	}
+	e.Command("dip.sessions", nil, &list)
+	if len(list.Sessions) != 2 {
+		t.Fatalf("%+v", list)
+	}
+	for _, s := range list.Sessions {
+		if s.Current != (s.Name != "train") || !containsAll(s.Text, s.Name+" in ") {
+			t.Errorf("%+v", s)
+		}
+	}
+	var reply struct{ Text string }
+	e.Command("dip.attachSession", lsptest.Object{"name": "train", "dir": other.Folder}, &reply)
+	e.Await("the other session", lsptest.Method("dip/session"), lsptest.Has("state", "reattached"), lsptest.Has("name", "train"))
+	if got := hintAt(e, 0); got != "" || !containsAll(reply.Text, "train") {
+		t.Errorf("hint %q, answer %q", got, reply.Text)
+	}
+	finished(e, e.Run("dip.freeMemory", nil), "ok")
+	var status struct {
+		Workspaces []struct {
+			Session struct {
+				Name    string
+				Clients []string
+			}
+		}
+	}
+	e.Command("dip.status", nil, &status)
+	if len(status.Workspaces) != 1 || status.Workspaces[0].Session.Name != "train" || len(status.Workspaces[0].Session.Clients) != 2 {
+		t.Errorf("%+v", status)
+	}
+	e.Command("dip.stopSession", nil, &reply)
+	e.Await("its end", lsptest.Method("dip/session"), lsptest.Has("state", "gone"))
+	other.Await("its end", lsptest.Method("dip/session"), lsptest.Has("state", "gone"))
+}
+
+// The first time that there are ranks, the user is told that they stay; a client that cannot show lists is asked which session, and before one ends.
+func TestSessionOfPlainClient(t *testing.T) {
+	h := newHouse(t)
+	other := h.editor("", "Kate", lsptest.Options{})
+	other.Open("a.py", "# %%\nprint there\n")
+	other.Command("dip.renameSession", lsptest.Object{"name": "train"}, nil)
+	var status struct {
+		Workspaces []struct {
+			Session struct{ Name string }
+			Runs    []any
+		}
+	}
+	e := h.editor("", "Helix", lsptest.Options{Answers: choose})
+	e.Open("a.py", "# %%dip\nprint here\n")
+	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("that ranks stay", lsptest.Method("window/showMessage"), lsptest.Contains("message", "stays for 4h when you close the editor"))
+	e.Await("its output", lsptest.Method("window/logMessage"), lsptest.Contains("message", "here"))
+	for e.Command("dip.status", nil, &status); len(status.Workspaces[0].Runs) > 0; e.Command("dip.status", nil, &status) {
+	}
+	e.Command("dip.stopSession", nil, nil)
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "variables of 2 ranks"))
+	e.Command("dip.attachSession", nil, nil)
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "which session"), lsptest.Contains("actions.0.title", "train ("))
+	e.Command("dip.status", nil, &status)
+	if len(status.Workspaces) != 1 || status.Workspaces[0].Session.Name != "train" {
+		t.Errorf("%+v", status)
+	}
+}
