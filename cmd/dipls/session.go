@@ -90,7 +90,10 @@ func prepare(o *daemon.Options, dir, name string) error {
 	if o.Claim, err = openRegistry().Claim(context.Background(), dir, name); err != nil {
 		return err
 	}
-	if o.Log, err = daemon.OpenLog(o.Claim.Log()); err != nil {
+	if err = os.Chdir(o.Claim.Dir()); err == nil {
+		o.Log, err = daemon.OpenLog(o.Claim.Log())
+	}
+	if err != nil {
 		return errors.Join(err, o.Claim.End("", ""))
 	}
 	if err := session.AdoptOrphans(); err != nil {

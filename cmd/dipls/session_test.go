@@ -201,6 +201,9 @@ func TestSessionStartsOnce(t *testing.T) {
 		if a.Started {
 			t.Errorf("round %d: none of them was found", round)
 		}
+		if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", a.About.PID)); err == nil && cwd != p.dir {
+			t.Errorf("round %d: it stands in %s", round, cwd)
+		}
 		if err := a.Detach(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -15,9 +15,12 @@ import (
 const maxLog = 1 << 20
 
 // OpenLog makes the log of a session, for the user alone. From then on this process's standard output and errors go there, too, so that it holds
-// what the runtime says of a crash. "": nothing is kept.
+// what the runtime says of a crash. "", and where no file can be made: nothing is kept, and the session works all the same.
 func OpenLog(path string) (*zap.Logger, error) {
 	l, err := newLog(path)
+	if err != nil {
+		l, err = newLog("")
+	}
 	if err != nil {
 		return nil, err
 	}

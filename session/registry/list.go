@@ -18,7 +18,9 @@ const aboutPatience = 3 * time.Second
 
 // List lists the sessions of the user on this machine, in the order of their folders and names, with the GPU memory that they hold.
 func (r *Registry) List(ctx context.Context) ([]session.Listed, error) {
-	if h, err := hold(ctx); err == nil { // removes what dead ones have left; who cannot do that lists the living all the same
+	patient, cancel := context.WithTimeout(ctx, aboutPatience)
+	defer cancel()
+	if h, err := hold(patient); err == nil { // removes what dead ones have left; who cannot do that lists the living all the same
 		h.release()
 	}
 	all, err := living()

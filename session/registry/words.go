@@ -18,6 +18,9 @@ import (
 // maxRecords is how many ended sessions of a machine are remembered, with their logs.
 const maxRecords = 20
 
+// maxUntold is how many are remembered at most if nobody was told of them, since nobody has come back to their folders.
+const maxUntold = 100
+
 const recordTime = "2006-01-02T15-04-05" // then "-" and the session's id
 
 // record is what is kept of a session beside the journals: at first that it has begun, at its end why it ended.
@@ -157,10 +160,10 @@ func tellEnded(dir, program string) (last *session.Ended) {
 		r.Told = true
 		r.save()
 	}
-	dead := slices.DeleteFunc(all, func(r *record) bool { return r.Ended == nil || !r.Told })
-	for _, r := range dead[:max(0, len(dead)-maxRecords)] {
-		_ = os.Remove(r.file)
-		if r.Log != "" {
+	ended := slices.DeleteFunc(all, func(r *record) bool { return r.Ended == nil })
+	for i, r := range ended {
+		if later := len(ended) - 1 - i; later >= maxUntold || later >= maxRecords && r.Told {
+			_ = os.Remove(r.file)
 			_ = os.Remove(r.Log)
 		}
 	}
