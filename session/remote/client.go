@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.lsp.dev/jsonrpc2"
 
@@ -30,12 +31,12 @@ type Client struct {
 
 	mu     sync.Mutex // guards what follows
 	fronts map[string]*subscription
-	runs   map[string]event.Header // that have not ended, as far as was told
-	order  []string                // their ids, in the order of their starts
-	pool   event.PoolState         // as told last
-	reason string                  // why the session has ended, as it has said; "": it has not
-	left   bool                    // Detach was called
-	err    error                   // why the connection has ended; nil: it has not, or as we want
+	runs   map[string]living // that have not ended, as far as was told
+	order  []string          // their ids, in the order of their starts
+	pool   event.PoolState   // as told last
+	reason string            // why the session has ended, as it has said; "": it has not
+	left   bool              // Detach was called
+	err    error             // why the connection has ended; nil: it has not, or as we want
 }
 
 var _ session.API = (*Client)(nil)
@@ -86,7 +87,7 @@ func Attach(ctx context.Context, nc net.Conn, h Hello) (*Client, Welcome, error)
 
 func newClient(nc net.Conn) *Client {
 	c := &Client{
-		mirror: history.New(history.Options{}), done: make(chan struct{}), fronts: map[string]*subscription{}, runs: map[string]event.Header{},
+		mirror: history.New(history.Options{}), done: make(chan struct{}), fronts: map[string]*subscription{}, runs: map[string]living{},
 		pool: event.PoolState{State: event.StateNone},
 	}
 	c.conn = newConn(nc, c.lost)
@@ -206,7 +207,11 @@ func (c *Client) note(events []event.Event) {
 			if _, known := c.runs[h.Run]; !known {
 				c.order = append(c.order, h.Run)
 			}
-			c.runs[h.Run] = *h
+			run := living{head: *h}
+			if began, ok := ev.(*event.RunStarted); ok {
+				run.began = began.Began
+			}
+			c.runs[h.Run] = run
 		case *event.RunFinished:
 			delete(c.runs, ev.Run)
 		case *event.PoolState:
@@ -237,9 +242,8 @@ func (c *Client) finish() {
 	if c.err != nil {
 		reason := c.err.Error()
 		for _, run := range c.order {
-			if h, active := c.runs[run]; active {
-				h.Kind, h.Rank, h.Local = event.KindRunFinished, nil, false
-				events = append(events, &event.RunFinished{Header: h, Status: event.StatusDied, Reason: reason})
+			if r, active := c.runs[run]; active {
+				events = append(events, r.dead())
 			}
 		}
 		if state := c.pool.State; state != event.StateNone && state != event.StateDead && state != event.StateStopped {
@@ -255,6 +259,22 @@ func (c *Client) finish() {
 	c.mu.Unlock()
 	c.mirror.Append(events...)
 	c.mirror.Close()
+}
+
+// living is a run that has not ended.
+type living struct {
+	head  event.Header // of an event of the run
+	began time.Time    // zero: its turn has not come
+}
+
+// dead is the end of a run whose session is gone. Why that is, a sentence tells that is about all of them.
+func (r living) dead() *event.RunFinished {
+	h := event.Header{Kind: event.KindRunFinished, Run: r.head.Run, Cell: r.head.Cell}
+	ev := &event.RunFinished{Header: h, Status: event.StatusDied, Reason: "the session is gone"}
+	if !r.began.IsZero() {
+		ev.Seconds = max(0, time.Since(r.began).Seconds())
+	}
+	return ev
 }
 
 // explain is the error of a call, for one that has no answer since the connection has ended.

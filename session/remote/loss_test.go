@@ -68,7 +68,7 @@ func TestLoss(t *testing.T) {
 	events := front.All()
 	for _, run := range runs {
 		if n := count(events, func(ev *event.RunFinished) bool {
-			return ev.Run == run && ev.Status == event.StatusDied && strings.Contains(ev.Reason, "without a word")
+			return ev.Run == run && ev.Status == event.StatusDied && ev.Reason == "the session is gone" && (ev.Seconds > 0) == (run == runs[0])
 		}); n != 1 {
 			t.Errorf("run %s: %d ends", run, n)
 		}
