@@ -3,7 +3,11 @@ package lsp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/dipexec/event"
 	"dipls/dipexec/journal"
 	"dipls/internal/lsptest"
 	"dipls/internal/sessiontest"
@@ -208,7 +213,7 @@ func TestOpenedLater(t *testing.T) {
 func TestTwoWindows(t *testing.T) {
 	h := newHouse(t)
 	first := h.editor("", "VS Code", lsptest.Options{Init: events})
-	second := h.editor(first.Folder, "Neovim", lsptest.Options{Init: events})
+	second := h.editor(first.Folder, "Neovim", lsptest.Options{Init: events, Settings: lsptest.Object{"ranks": 3, "app": "none"}})
 	for _, e := range []*lsptest.Editor{first, second} {
 		e.Open("a.py", "# %% Holds\nprint begun\nwait\n# %% Next\nprint next\n")
 		e.Await("the session", lsptest.Method("dip/session"))
@@ -228,7 +233,10 @@ func TestTwoWindows(t *testing.T) {
 	finished(first, next, "ok")
 	finished(second, next, "ok")
 	second.Await("who is attached", lsptest.Method("dip/session"), lsptest.Has("clients", []any{"VS Code", "Neovim"}))
-	second.Settings(lsptest.Object{"ranks": 2, "app": "none", "see": "all"})
+	// The pool is as the first window wants it; that is no reason to ask the second one, whose settings are others.
+	finished(first, first.Run("dip.makePool", nil), "ok")
+	second.Settings(lsptest.Object{"ranks": 3, "app": "none", "see": "all"})
+	second.Command("dip.status", nil, nil)
 	if asked := second.Messages(lsptest.Method("window/showMessageRequest")); len(asked) > 0 {
 		t.Errorf("asked %v", asked)
 	}
@@ -391,5 +399,77 @@ func TestSessionOfPlainClient(t *testing.T) {
 	e.Command("dip.status", nil, &status)
 	if len(status.Workspaces) != 1 || status.Workspaces[0].Session.Name != "train" {
 		t.Errorf("%+v", status)
+	}
+}
+
+// What was asked while nobody was attached is shown to who comes next, unless somebody has been there since.
+func TestAskedMeanwhile(t *testing.T) {
+	h := newHouse(t)
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint 1\n")
+	run := func() { finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok") }
+	run()
+	a, err := h.Attach(sessiontest.Context(t), session.AttachRequest{Dir: e.Folder, Program: "test"})
+	must(t, err)
+	must(t, a.Say(sessiontest.Context(t), session.Note{Level: event.LevelWarning, Text: session.Unattended + "Install zmq? The answer was no."}))
+	must(t, a.Detach(sessiontest.Context(t)))
+	must(t, e.Shutdown())
+
+	e = h.editor(e.Folder, "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint 1\n")
+	e.Await("what was asked", lsptest.Method("window/showMessage"), lsptest.Contains("message", "Install zmq?"))
+	run()
+	must(t, e.Shutdown())
+
+	e = h.editor(e.Folder, "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint 1\n")
+	run()
+	if told := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "Install zmq?")); len(told) > 0 {
+		t.Errorf("told again: %v", told)
+	}
+}
+
+// With the program that users have and Python: a cell on ranks goes on while its window is gone, and the next window has all that was printed.
+func TestProgramNextWindow(t *testing.T) {
+	needPython(t)
+	o := lsptest.Options{Server: program(t), Kept: true, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}, Program: "VS Code"}
+	e := lsptest.Start(t, o)
+	o.Folder = e.Folder
+	t.Cleanup(func() {
+		path, err := binary()
+		must(t, err)
+		stop := exec.Command(path, "stop")
+		stop.Dir = e.Folder
+		if out, err := stop.CombinedOutput(); err != nil && !strings.Contains(string(out), "has a session") {
+			t.Errorf("dipls stop: %v\n%s", err, out)
+		}
+	})
+	const text = "# %%dip --see all\nimport os, time\nprint('begun', flush=True)\nn = 0\nwhile not os.path.exists('enough'):\n" +
+		"    n += 1\n    print('line', n, flush=True)\n    time.sleep(0.01)\nprint('counted', n, flush=True)\n"
+	e.Open("a.py", text)
+	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
+	e.Await("a line", lsptest.Has("run", run), lsptest.Contains("text", "line 3\n"))
+	wantNoShutdown(t, e.Leave())
+
+	e = lsptest.Start(t, o)
+	e.Open("a.py", text)
+	e.Await("the session", lsptest.Method("dip/session"), lsptest.Has("state", "reattached"))
+	e.Await("a line of now", lsptest.Method("dip/session"), lsptest.Has("past", nil))
+	must(t, os.WriteFile(filepath.Join(e.Folder, "enough"), nil, 0o600))
+	finished(e, run, "ok")
+	for rank := range 2 {
+		var printed strings.Builder
+		for _, m := range e.Messages(lsptest.Has("event", "stream"), lsptest.Has("run", run), lsptest.Has("rank", rank)) {
+			fmt.Fprint(&printed, m.Get("text"))
+		}
+		lines := strings.Split(strings.TrimSpace(printed.String()), "\n")
+		if want := fmt.Sprintf("counted %d", len(lines)-2); lines[len(lines)-1] != want {
+			t.Errorf("rank %d printed %d lines and then %q", rank, len(lines), lines[len(lines)-1])
+		}
+	}
+	var reply struct{ Text string }
+	e.Command("dip.stopSession", nil, &reply)
+	if !containsAll(reply.Text, "has ended") {
+		t.Error(reply.Text)
 	}
 }
