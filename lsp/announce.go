@@ -3,6 +3,7 @@ package lsp
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -12,7 +13,7 @@ import (
 	"go.lsp.dev/uri"
 
 	"dipls/dipexec/event"
-	"dipls/dipexec/view"
+	"dipls/internal/clean"
 	"dipls/session"
 )
 
@@ -297,7 +298,7 @@ func (p *sessionParams) describe(about session.About) {
 	}
 	p.Ranks, p.Devices, p.Memory = about.Ranks, append([]string{}, about.Devices...), about.Memory
 	p.Journal, p.Log = about.Journal, about.Log
-	p.Text = describeSession(about)
+	p.Text = describe(about, nil) // the client knows what runs, and is not told here when it ends
 }
 
 // keepSeconds is how long a session is kept, as clients are told: in seconds, -1 for ever.
@@ -308,8 +309,22 @@ func keepSeconds(keep time.Duration) float64 {
 	return keep.Seconds()
 }
 
-// describeSession is a session in a line: "train in /home/u/project: 2 ranks, Train for 12 min, VS Code and Neovim are attached".
+// describeSession is a session in a line: "train in /home/u/project: 2 ranks, Train since 9:12, VS Code and Neovim are attached; started 8:00".
 func describeSession(about session.About) string {
+	work := []string{"idle"}
+	if len(about.Runs) > 0 {
+		work = nil
+	}
+	for _, r := range about.Runs {
+		if r.Since != nil {
+			work = append(work, fmt.Sprintf("%s since %s", nameOfRun(r), clock(*r.Since)))
+		}
+	}
+	return describe(about, work)
+}
+
+// describe is describeSession with what is said of the runs.
+func describe(about session.About, work []string) string {
 	var parts []string
 	switch {
 	case about.Ranks == 1:
@@ -319,14 +334,7 @@ func describeSession(about session.About) string {
 	default:
 		parts = append(parts, "no ranks")
 	}
-	if len(about.Runs) == 0 {
-		parts = append(parts, "idle")
-	}
-	for _, r := range about.Runs {
-		if r.Since != nil {
-			parts = append(parts, fmt.Sprintf("%s since %s", nameOfRun(r), clock(*r.Since)))
-		}
-	}
+	parts = append(parts, work...)
 	var programs []string
 	for _, c := range about.Clients {
 		programs = append(programs, c.Program)
@@ -344,8 +352,13 @@ func describeSession(about session.About) string {
 
 // nameOfRun is what people call a run.
 func nameOfRun(r session.AboutRun) string {
-	run := view.Run{ID: r.ID, Title: r.Title}
-	return run.Heading()
+	switch {
+	case r.Title != "":
+		return clean.Brief(r.Title)
+	case r.Path != "":
+		return fmt.Sprintf("%s:%d", filepath.Base(r.Path), r.Line)
+	}
+	return "a run"
 }
 
 // clock is a moment as people write it, with the day if it is not today's.

@@ -1,6 +1,8 @@
 package lsp
 
 import (
+	"sync"
+
 	"go.lsp.dev/protocol"
 
 	"dipls/lsp/docs"
@@ -8,10 +10,15 @@ import (
 
 // attach finds or starts the session of a folder as soon as a file with cells is opened there, so that what has happened is shown at once. Sessions in this
 // process are made when they are needed.
-type attach struct{ s *server }
+type attach struct {
+	s *server
+
+	mu     sync.Mutex
+	failed map[string]bool // folders that have no session, which the user has been told
+}
 
 func newAttach(s *server) feature {
-	a := &attach{s}
+	a := &attach{s: s, failed: map[string]bool{}}
 	return feature{changed: a.changed}
 }
 
@@ -41,7 +48,12 @@ func (a *attach) attach(dir string, d *docs.Snapshot) {
 	if !a.s.deps.Sessions.outlive(a.s.attachRequest(dir)) {
 		return
 	}
-	if _, err := a.s.join(a.s.ctx, dir, d.Path); err != nil && a.s.ctx.Err() == nil {
+	_, err := a.s.join(a.s.ctx, dir, d.Path)
+	a.mu.Lock()
+	told := a.failed[dir]
+	a.failed[dir] = err != nil
+	a.mu.Unlock()
+	if err != nil && !told && a.s.ctx.Err() == nil {
 		a.s.client.ShowMessage(protocol.MessageTypeError, "there is no session for "+dir+": "+err.Error()+
 			". Commands that need one try again; with the setting "+commandPrefix+"session.keep 0 it ends with the editor, and needs no process of its own")
 	}

@@ -276,6 +276,10 @@ func TestNoSession(t *testing.T) {
 	if err := e.TryCommand("dip.runCell", run, nil); err == nil || !containsAll(err.Error(), "the disk is full") {
 		t.Error(err)
 	}
+	e.Open("b.py", "# %%\nprint 2\n")
+	if err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("b.py"), "cell": 1}, nil); err == nil {
+		t.Error("it runs")
+	}
 	h.refuse = nil
 	finished(e, e.Run("dip.runCell", run), "ok")
 	if told := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "the disk is full")); len(told) != 1 {

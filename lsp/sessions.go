@@ -116,12 +116,14 @@ func (ss *Sessions) find(c *coming, r session.AttachRequest) {
 		c.err = err
 	case ss.closed:
 		c.err = errEnding
+	case ss.byDir[r.Dir] != nil: // the user has chosen another one meanwhile
+		c.w = ss.byDir[r.Dir]
 	default:
 		c.w = &workspace{dir: r.Dir, API: a.API, attachment: a}
 		ss.byDir[r.Dir] = c.w
 	}
 	ss.mu.Unlock()
-	if err == nil && c.w == nil {
+	if err == nil && (c.w == nil || c.w.attachment != a) {
 		_ = a.Detach(context.Background()) // it says goodbye only
 	}
 	close(c.done)
