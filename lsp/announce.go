@@ -37,7 +37,7 @@ type sessionParams struct {
 	State   sessionState `json:"state"`
 	Past    bool         `json:"past,omitzero" doc:"true: the events that follow have happened before, up to the next of these notifications"`
 	Name    string       `json:"name" doc:"empty: it belongs to the editor"`
-	Keep    float64      `json:"keep" doc:"how long it lives with nobody attached and nothing running, in seconds; -1: until it is stopped; 0: it ends with the editor"`
+	Keep    float64      `json:"keep" doc:"how long it lives with nobody attached and nothing running, in seconds; -1: for ever; 0: it ends with the editor"`
 	Since   time.Time    `json:"since" doc:"when it was started"`
 	Clients []string     `json:"clients" doc:"the programs that are attached, this one included"`
 	Ranks   int          `json:"ranks" doc:"of the pool"`

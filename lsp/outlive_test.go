@@ -70,10 +70,13 @@ func newHouse(t *testing.T) *house {
 // server is a server whose sessions outlive it.
 func (h *house) server(ctx context.Context, stream io.ReadWriteCloser) error {
 	sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Host: h.machine}) }, h.Registry)
-	served := lsp.Serve(ctx, stream, lsp.Deps{Sessions: sessions, Log: zap.NewNop(), Version: "test", ParentPoll: 10 * time.Millisecond, FirstTime: func(what string) bool {
+	firstTime := func(what string) bool {
 		_, told := h.first.LoadOrStore(what, true)
 		return !told
-	}})
+	}
+	served := lsp.Serve(ctx, stream, lsp.Deps{
+		Sessions: sessions, Log: zap.NewNop(), Version: "test", ParentPoll: 10 * time.Millisecond, FirstTime: firstTime,
+	})
 	patience, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	return errors.Join(served, sessions.Close(patience))
@@ -202,7 +205,8 @@ func TestOpenedLater(t *testing.T) {
 	e.Run("dip.runCell", lsptest.Object{"uri": e.URI("b.py"), "cell": 1})
 	e.Await("the present", lsptest.Method("window/logMessage"), lsptest.Contains("message", "b"))
 	e.Open("a.py", edited)
-	e.Await("the diagnostic", lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("uri", e.URI("a.py")), lsptest.Has("diagnostics.0.range.start.line", 4))
+	e.Await("the diagnostic", lsptest.Method("textDocument/publishDiagnostics"), lsptest.Has("uri", e.URI("a.py")),
+		lsptest.Has("diagnostics.0.range.start.line", 4))
 	await(t, "the hint", func() bool { return containsAll(hintAt(e, 2), "NameError") })
 	if popped := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "NameError")); len(popped) > 0 {
 		t.Errorf("popped up: %v", popped)
@@ -399,7 +403,8 @@ func TestSessionOfPlainClient(t *testing.T) {
 	e.Command("dip.stopSession", nil, nil)
 	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "variables of 2 ranks"))
 	e.Command("dip.attachSession", nil, nil)
-	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "which session"), lsptest.Contains("actions.0.title", "train ("))
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "which session"),
+		lsptest.Contains("actions.0.title", "train ("))
 	e.Command("dip.status", nil, &status)
 	if len(status.Workspaces) != 1 || status.Workspaces[0].Session.Name != "train" {
 		t.Errorf("%+v", status)

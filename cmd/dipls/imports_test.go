@@ -78,8 +78,10 @@ var mayImport = map[string][]string{
 // testsMayImport is what tests of a package may import besides.
 var testsMayImport = map[string][]string{
 	"dipls/session/daemon": {"dipls/dipexec/journal"},
-	"dipls/lsp":            {"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal", "dipls/session/daemon", "dipls/session/registry"}, // for servers with sessions
-	"dipls/session/remote": {"dipls/dipexec/journal"},                                                                                                     // likewise
+	"dipls/lsp": { // for servers with sessions
+		"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal", "dipls/session/daemon", "dipls/session/registry",
+	},
+	"dipls/session/remote": {"dipls/dipexec/journal"}, // likewise
 }
 
 // tools are what any package may import: each does one thing, and knows nothing of dipls.

@@ -11,8 +11,8 @@ import (
 
 // Locate gives the identity of a cell that somebody else knows by its file's name (see [Snapshot.Name]), its index and its text as it was. In a document
 // as it is now that is the nearest cell with this text, else one with this header, whose text has changed since. An untitled cell has the same header
-// only at the same index, apart from what was put above it, and if it is not taken, which the caller says of the cell as it is now: something better is known of it. A cell that is not there, or whose document is not open, gets its
-// identity when it comes. The uri is "" if there cannot be such a document.
+// only at the same index, apart from what was put above it, and if it is not taken, which the caller says of the cell as it is now: something better is
+// known of it. A cell that is not there, or whose document is not open, gets its identity when it comes. The uri is "" if there cannot be such a document.
 func (s *Store) Locate(name string, index int, text CellText, taken func(uri.URI, CellID, CellText) bool) (uri.URI, CellID) {
 	s.mu.Lock()
 	d, forgotten := s.known(name)

@@ -166,7 +166,8 @@ func TestLagging(t *testing.T) {
 	for range 15 {
 		l.Append(printed("a", 0, strings.Repeat("x", 20)))
 	}
-	want(t, "one that lags", rest(t, c), "a:run_started a:log(240 bytes of output of rank 0 left out here; all of it is in /runs/a) a:stream=x a:stream=x a:stream=x")
+	want(t, "one that lags", rest(t, c),
+		"a:run_started a:log(240 bytes of output of rank 0 left out here; all of it is in /runs/a) a:stream=x a:stream=x a:stream=x")
 	l.Append(printed("a", 0, "y"), finished("a"))
 	want(t, "then", rest(t, c), "a:stream=y a:run_finished")
 }

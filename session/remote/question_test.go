@@ -57,7 +57,8 @@ func (p *place) startAs(s session.API, by session.Caller, code string) string {
 func TestQuestionsArePrivate(t *testing.T) {
 	p := serveAsking(t)
 	one, other := p.attach(remote.Hello{Program: "one"}), p.attach(remote.Hello{Program: "other"})
-	hears, overhears := sessiontest.Subscribe(t, one, session.SubscribeRequest{Front: "editor"}), sessiontest.Subscribe(t, other, session.SubscribeRequest{Front: "editor"})
+	hears := sessiontest.Subscribe(t, one, session.SubscribeRequest{Front: "editor"})
+	overhears := sessiontest.Subscribe(t, other, session.SubscribeRequest{Front: "editor"})
 	run := p.startAs(one, asking("editor"), "")
 	asked := hears.Question(event.QuestionAsked)
 	wantCode(t, other.Answer(sessiontest.Context(t), asked.ID, asked.Default), session.CodeInvalid)

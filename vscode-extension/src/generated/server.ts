@@ -1247,8 +1247,8 @@ export interface SessionParams {
   /** empty: it belongs to the editor */
   name: string;
   /**
-   * how long it lives with nobody attached and nothing running, in seconds; -1: until it is stopped; 0: it ends
-   * with the editor
+   * how long it lives with nobody attached and nothing running, in seconds; -1: for ever; 0: it ends with the
+   * editor
    */
   keep: number;
   /** when it was started */
