@@ -214,6 +214,7 @@ func (c *Client) note(events []event.Event) {
 			c.runs[h.Run] = run
 		case *event.RunFinished:
 			delete(c.runs, ev.Run)
+			c.order = slices.DeleteFunc(c.order, func(run string) bool { return run == ev.Run })
 		case *event.PoolState:
 			c.pool = *ev
 		}
