@@ -160,7 +160,7 @@ async function asked(
       return run ? { ...args, run } : undefined;
     }
     case 'dip.attachSession': {
-      const session = 'name' in args ? {} : await askSession(server, title, tieOf(around, args));
+      const session = 'name' in args ? {} : await askSession(server, title, uriOf(args));
       return session && { ...args, ...session };
     }
     case 'dip.renameSession': {
@@ -168,7 +168,7 @@ async function asked(
       return 'name' in named && named.name === undefined ? undefined : { ...args, ...named };
     }
     case 'dip.stopSession':
-      return (await confirmStop(server, args, tieOf(around, args))) ? args : undefined;
+      return (await confirmStop(server, args)) ? args : undefined;
     case 'dip.autodip': {
       if ('on' in args) {
         return args;

@@ -52,6 +52,7 @@ function workspace(
   const size = pool.size ?? pool.ranks?.length ?? 0;
   return {
     folder,
+    session: null,
     runs,
     pool: {
       state: size > 0 ? 'ready' : 'none',

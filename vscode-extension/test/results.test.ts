@@ -138,6 +138,30 @@ describe('the view', () => {
     expect(view.look()).toEqual(['# a', '[0] Loss 1', '# b', '[0] a loss']);
   });
 
+  it('has the history of a session once, also while it looks, and what comes after that', () => {
+    const { runs, begin, say, view } = setup();
+    const tell = (last: string) => {
+      begin('a', [0, 1]);
+      say('a', 0, 'loaded\n');
+      say('a', 1, 'loaded\n');
+      runs.apply({ event: 'run_finished', run: 'a', status: 'ok', seconds: 1 });
+      begin('b', [0]);
+      say('b', 0, last);
+    };
+    runs.remember();
+    tell('step 1\n');
+    runs.caughtUp();
+    expect(view.look()).toEqual(['# a', '[0-1] loaded', '# b', '[0] step 1']);
+    runs.leave(); // the server is gone, the session is not
+    expect(view.look()).toEqual(['# a', '[0-1] loaded', '# b', '[0] step 1']);
+    runs.remember();
+    tell('step 1\nstep 2\n');
+    expect(view.look()).toEqual(['# a', '[0-1] loaded', '# b', '[0] step 1', '[0] step 2']);
+    runs.caughtUp();
+    say('b', 0, 'step 3\n');
+    expect(view.look()).toEqual(['# a', '[0-1] loaded', '# b', '[0] step 1', '[0] step 2', '[0] step 3']);
+  });
+
   it('says who else has started a run', () => {
     const { runs, view } = setup();
     const path = '/home/u/train.py';

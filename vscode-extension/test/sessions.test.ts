@@ -9,7 +9,7 @@ import { Runs } from '../src/runs';
 import { followSessions } from '../src/sessions/follow';
 import { journals } from '../src/sessions/journals';
 import { Sessions, type Tie } from '../src/sessions/sessions';
-import { isOf, span, stopQuestion, tieText } from '../src/sessions/words';
+import { span, stopQuestion, tieText } from '../src/sessions/words';
 
 const folder = '/home/u/project';
 const now = Date.parse('2026-01-02T18:30:00Z');
@@ -34,6 +34,7 @@ const gone = { ...train, state: 'gone', text: 'session train has ended: it was k
 
 const pool: WorkspaceStatus = {
   folder,
+  session: null,
   runs: [],
   pool: {
     state: 'ready',
@@ -250,8 +251,9 @@ describe('the question before a session ends', () => {
   const listed: ListedSession = {
     name: 'train',
     dir: folder,
+    current: true,
     pid: 4711,
-    since: '2026-01-02T10:04:05.123456789+01:00',
+    since: '2026-01-02T09:04:05Z',
     used: true,
     keep: 0,
     state: 'ready',
@@ -261,24 +263,19 @@ describe('the question before a session ends', () => {
   };
 
   it('says what is lost, and who is attached besides', () => {
-    expect(stopQuestion(listed, true)).toEqual({
+    expect(stopQuestion(listed)).toEqual({
       text: 'Stop session train?',
       detail: 'All variables of the local namespace and 2 ranks will be lost.',
     });
     const busy = { ...listed, ranks: 0, runs: [{ id: 'a-1', title: 'Train' }, { id: 'a-2' }] };
-    expect(stopQuestion(busy, false)?.detail).toBe(
+    expect(stopQuestion({ ...busy, current: false })?.detail).toBe(
       'What runs is interrupted: “Train”. All variables of the local namespace will be lost. Attached: VS Code.',
     );
   });
 
   it('is not asked where nothing is lost', () => {
-    expect(stopQuestion({ ...listed, used: false }, true)).toBeUndefined();
-    expect(stopQuestion({ ...listed, used: false, problem: 'it does not answer' }, true)).toBeDefined();
-  });
-
-  it('is about the session of the folder, whatever it is called by now', () => {
-    expect(isOf(listed, { ...train, name: 'renamed' })).toBe(true);
-    expect(isOf(listed, other)).toBe(false);
+    expect(stopQuestion({ ...listed, used: false })).toBeUndefined();
+    expect(stopQuestion({ ...listed, used: false, problem: 'it does not answer' })).toBeDefined();
   });
 });
 

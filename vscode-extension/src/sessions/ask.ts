@@ -6,7 +6,7 @@ import { problem } from '../arguments';
 import type { Server } from '../server';
 import type { Tie } from './sessions';
 import { journals } from './journals';
-import { isOf, stopQuestion } from './words';
+import { stopQuestion } from './words';
 
 interface Row extends vscode.QuickPickItem {
   readonly session: ListedSession;
@@ -15,11 +15,16 @@ interface Row extends vscode.QuickPickItem {
 const log: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('output'), tooltip: 'Show log' };
 const stop: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('trash'), tooltip: 'Stop session…' };
 
-/** One of the user's sessions on this machine; `tie` is that of the folder. A button of a session shows its log, another one stops it. */
+/** Says which folder is meant, by a document of it. */
+interface Where {
+  readonly uri?: string;
+}
+
+/** One of the user's sessions on this machine. A button of a session shows its log, another one stops it. */
 export async function askSession(
   server: Server,
   title: string,
-  tie: Tie | undefined,
+  where: Where,
 ): Promise<{ name: string; dir: string } | undefined> {
   const picker = vscode.window.createQuickPick<Row>();
   picker.title = title;
@@ -28,8 +33,8 @@ export async function askSession(
   picker.matchOnDetail = true;
   const list = async (): Promise<void> => {
     picker.busy = true;
-    const { sessions } = await server.execute('dip.sessions', {});
-    picker.items = sessions.map((session) => row(session, tie !== undefined && isOf(session, tie)));
+    const { sessions } = await server.execute('dip.sessions', where);
+    picker.items = sessions.map(row);
     picker.busy = false;
     if (sessions.length === 0) {
       picker.placeholder = 'There is no session that outlives its editor';
@@ -37,7 +42,7 @@ export async function askSession(
   };
   picker.onDidTriggerItemButton(async ({ button, item }) => {
     try {
-      await (button === log ? showFile(item.session.log ?? '') : stopSession(server, item.session, tie));
+      await (button === log ? showFile(item.session.log ?? '') : stopSession(server, item.session));
     } catch (error) {
       void vscode.window.showErrorMessage(problem(error));
     }
@@ -71,17 +76,16 @@ export function askSessionName(title: string, now: string): Thenable<string | un
   });
 }
 
-/** Whether a session may end: the user is asked if anything would be lost. `tie` is the session of the folder, which is meant if no name is given. */
+/** Whether a session, or without a name that of the folder, may end: the user is asked if anything would be lost. */
 export async function confirmStop(
   server: Server,
-  { name, dir }: { name?: string; dir?: string },
-  tie: Tie | undefined,
+  { name, dir, uri }: Where & { readonly name?: string; readonly dir?: string },
 ): Promise<boolean> {
-  const { sessions } = await server.execute('dip.sessions', {});
+  const { sessions } = await server.execute('dip.sessions', uri === undefined ? {} : { uri });
   const session = sessions.find((other) =>
-    name === undefined ? tie !== undefined && isOf(other, tie) : other.name === name && (!dir || other.dir === dir),
+    name === undefined ? other.current : other.name === name && (dir === undefined || other.dir === dir),
   );
-  return session === undefined || confirm(session, tie);
+  return session === undefined || confirm(session);
 }
 
 /** Shows a file of a session. */
@@ -105,15 +109,15 @@ export async function showJournals({ journal, folder, since, name }: Tie): Promi
   }
 }
 
-async function stopSession(server: Server, session: ListedSession, tie: Tie | undefined): Promise<void> {
-  if (await confirm(session, tie)) {
+async function stopSession(server: Server, session: ListedSession): Promise<void> {
+  if (await confirm(session)) {
     const { text } = await server.execute('dip.stopSession', { name: session.name ?? '', dir: session.dir });
     vscode.window.setStatusBarMessage(`Dip: ${text}`, 4000);
   }
 }
 
-async function confirm(session: ListedSession, tie: Tie | undefined): Promise<boolean> {
-  const asked = stopQuestion(session, tie !== undefined && isOf(session, tie));
+async function confirm(session: ListedSession): Promise<boolean> {
+  const asked = stopQuestion(session);
   if (!asked || !vscode.workspace.getConfiguration('dip').get<boolean>('confirmRestart', true)) {
     return true;
   }
@@ -122,11 +126,11 @@ async function confirm(session: ListedSession, tie: Tie | undefined): Promise<bo
   return (await vscode.window.showWarningMessage(text, { modal: true, detail }, action)) === action;
 }
 
-function row(session: ListedSession, here: boolean): Row {
-  const { name = '', dir, text, problem } = session;
+function row(session: ListedSession): Row {
+  const { name = '', dir, text, problem, current } = session;
   const home = homedir();
   return {
-    label: `$(${here ? 'check' : problem === undefined ? 'server-process' : 'warning'}) ${name}`,
+    label: `$(${current ? 'check' : problem === undefined ? 'server-process' : 'warning'}) ${name}`,
     description: dir.startsWith(`${home}/`) ? `~${dir.slice(home.length)}` : dir,
     detail: problem ?? text,
     buttons: [...(session.log ? [log] : []), stop],

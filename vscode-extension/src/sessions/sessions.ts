@@ -47,7 +47,7 @@ export class Sessions {
   }
 
   /** Takes what the server tells of a folder's session. */
-  apply(folder: string, now: Readonly<SessionParams & { past?: boolean }>): void {
+  apply(folder: string, now: Readonly<SessionParams>): void {
     const before = this.ties.get(folder);
     this.ties.set(folder, now);
     const same = before?.since === now.since; // its name may change

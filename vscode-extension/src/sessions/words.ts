@@ -16,11 +16,6 @@ export function span(milliseconds: number): string {
   return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} d${hours % 24 === 0 ? '' : ` ${hours % 24} h`}`;
 }
 
-/** Whether a session that was listed is that of a folder. Names change, and folders may have several; when it was started tells it apart. */
-export function isOf({ since }: ListedSession, tie: Tie): boolean {
-  return Date.parse(since) === Date.parse(tie.since);
-}
-
 /** What the status bar says of a session: `attached`, `reattached to train`; nothing of one that ends with the editor. */
 export function tieText({ state, name, folder }: Tie): string {
   switch (state) {
@@ -66,8 +61,8 @@ export function tieDetails(tie: Tie, now: number): string[] {
 }
 
 /** What to ask before a session ends; undefined if nothing is lost with it. */
-export function stopQuestion(session: ListedSession, here: boolean): { text: string; detail: string } | undefined {
-  const { name = '', runs = [], ranks, used, clients = [], problem } = session;
+export function stopQuestion(session: ListedSession): { text: string; detail: string } | undefined {
+  const { name = '', runs = [], ranks, used, clients = [], problem, current } = session;
   if (!used && runs.length === 0 && problem === undefined) {
     return undefined;
   }
@@ -78,7 +73,7 @@ export function stopQuestion(session: ListedSession, here: boolean): { text: str
     detail: [
       ...(runs.length === 0 ? [] : [`What runs is interrupted${titles.length > 0 ? `: ${titles.join(', ')}` : ''}.`]),
       `All variables of the local namespace${ranks > 0 ? ` and ${count(ranks, 'rank')}` : ''} will be lost.`,
-      ...(others.length > (here ? 1 : 0) ? [`Attached: ${counted(others)}.`] : []),
+      ...(others.length > (current ? 1 : 0) ? [`Attached: ${counted(others)}.`] : []),
     ].join(' '),
   };
 }
