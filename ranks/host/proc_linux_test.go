@@ -3,7 +3,11 @@ package host
 import (
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"dipls/internal/testpython"
 )
@@ -83,4 +87,53 @@ ctypes.CDLL(None).pthread_exit(None)
 		t.Fatal(err)
 	}
 	await(t, "its end", func() bool { return hasEnded(st.id()) })
+}
+
+// A process that adopts orphans does not adopt those that it starts to be nobody's child, and adopts others again afterwards.
+func TestWithoutOrphans(t *testing.T) {
+	if os.Getenv("DIPLS_TEST_ORPHANS") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestWithoutOrphans$", "-test.v")
+		cmd.Env = append(os.Environ(), "DIPLS_TEST_ORPHANS=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if err := AdoptOrphans(); err != nil {
+		t.Fatal(err)
+	}
+	// orphan starts a process that loses its parent, and says whether it is ours then.
+	orphan := func() (ours bool) {
+		out, err := exec.Command("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := statProcess(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := killProcess(st.id()); err != nil {
+			t.Error(err)
+		}
+		if ours = st.ppid == os.Getpid(); ours {
+			if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		return ours
+	}
+	if !orphan() {
+		t.Error("an orphan was not adopted")
+	}
+	var ours bool
+	if err := WithoutOrphans(func() error { ours = orphan(); return nil }); err != nil || ours {
+		t.Errorf("one that was to be nobody's child was adopted: %v, %v", ours, err)
+	}
+	if !orphan() {
+		t.Error("an orphan was not adopted any more")
+	}
 }
