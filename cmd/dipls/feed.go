@@ -10,8 +10,8 @@ import (
 	"dipls/session"
 )
 
-// feed is a front's view of a session that it shares with others: besides the session's events, sentences that only this front says to its user. It may
-// be narrowed to some runs, to the runs that their cells ask for, and to what belongs to no run; then it ends with the last of those runs.
+// feed is a guest's view of a session: the events of runs that it has begun, of those that their cells ask for, and of what belongs to no run; and sentences
+// that only this guest says to its user. It ends with the last of the runs.
 type feed struct {
 	session.Subscription
 
@@ -20,29 +20,24 @@ type feed struct {
 	told  []event.Event // by the front
 	ended bool          // nothing of the session is wanted any more
 
-	narrow feedState
-	held   []event.Event   // came while it was not known whose they are
-	runs   map[string]bool // that are wanted
-	open   map[string]bool // of those, what the front has started and has not ended
+	state feedState
+	held  []event.Event   // came while it was not known whose they are
+	runs  map[string]bool // that are wanted
+	open  map[string]bool // of those, what the front has started and has not ended
 }
 
 // feedState says which runs a feed has.
 type feedState int
 
 const (
-	feedAll  feedState = iota // all
-	feedNone                  // none so far
+	feedNone feedState = iota // none so far
 	feedHeld                  // some that are being started
 	feedOwn                   // those that are known
 )
 
-// newFeed is the feed of a subscription; own narrows it to runs that are begun with [feed.begin].
-func newFeed(sub session.Subscription, own bool) *feed {
-	f := &feed{Subscription: sub, runs: map[string]bool{}, open: map[string]bool{}}
-	if own {
-		f.narrow = feedNone
-	}
-	return f
+// newFeed is the feed of a subscription. Of runs, it has those that are begun with [feed.begin].
+func newFeed(sub session.Subscription) *feed {
+	return &feed{Subscription: sub, runs: map[string]bool{}, open: map[string]bool{}}
 }
 
 // Next implements [session.Subscription].
@@ -52,11 +47,11 @@ func (f *feed) Next(ctx context.Context) ([]event.Event, error) {
 		f.mu.Lock()
 		out := f.told
 		f.told, f.wake = nil, cancel
-		if f.narrow != feedHeld {
+		if f.state != feedHeld {
 			out = append(out, f.wanted(f.held)...)
 			f.held = nil
 		}
-		over := f.ended || f.narrow == feedOwn && len(f.open) == 0
+		over := f.ended || f.state == feedOwn && len(f.open) == 0
 		f.mu.Unlock()
 		switch {
 		case len(out) > 0:
@@ -80,9 +75,6 @@ func (f *feed) Next(ctx context.Context) ([]event.Event, error) {
 
 // wanted are the events that the feed has. The caller holds mu.
 func (f *feed) wanted(events []event.Event) []event.Event {
-	if f.narrow == feedAll {
-		return events
-	}
 	return slices.DeleteFunc(slices.Clone(events), func(ev event.Event) bool {
 		run := ev.Head().Run
 		switch e := ev.(type) {
@@ -100,12 +92,12 @@ func (f *feed) wanted(events []event.Event) []event.Event {
 // begin starts runs, and has the feed show them.
 func (f *feed) begin(start func() ([]string, error)) ([]string, error) {
 	f.mu.Lock()
-	f.narrow = feedHeld
+	f.state = feedHeld
 	f.mu.Unlock()
 	runs, err := start()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.narrow = feedOwn
+	f.state = feedOwn
 	if err == nil {
 		for _, run := range runs {
 			f.runs[run], f.open[run] = true, true
@@ -119,7 +111,7 @@ func (f *feed) begin(start func() ([]string, error)) ([]string, error) {
 func (f *feed) has(run string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.narrow == feedAll || f.runs[run]
+	return f.runs[run]
 }
 
 // say tells this front's user something.

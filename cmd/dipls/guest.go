@@ -30,6 +30,8 @@ type guest struct {
 	*front
 	about session.About
 	feed  *feed
+	back  string // the name by which the user comes back
+	fresh bool   // the session was started for this command
 	leave context.CancelFunc
 
 	mu   sync.Mutex // guards what follows
@@ -47,7 +49,7 @@ func visit(cmd *cobra.Command, flags *frontFlags, log *zap.Logger, errOut *scree
 		leave()
 		return nil, nil, err
 	}
-	g.feed = newFeed(sub, true)
+	g.feed = newFeed(sub)
 	return g, ctx, nil
 }
 
@@ -75,6 +77,7 @@ func attached(
 	if err != nil {
 		return err
 	}
+	g.fresh, g.back = a.Started, cmp.Or(which.text, g.about.Name)
 	defer g.leave()
 	stop := signals.heed(g.front, g.pressed())
 	defer stop()
@@ -112,14 +115,18 @@ func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error
 	return err
 }
 
-// settings are the caller's: those with which the session's Python was started, so that what is missing comes as whoever started it wants it, or else
-// those that are given.
+// caller is who wants runs. Its settings are those with which the session's Python was started, so that what is missing comes as whoever started that wants
+// it; if nothing was started, those that are given.
 func (g *guest) caller(ctx context.Context, otherwise session.Settings) session.Caller {
-	by := session.Caller{Front: g.name, Settings: otherwise}
+	by := session.Caller{
+		Front: g.name, Settings: otherwise, Prefix: session.PrefixFlags, Instead: "let dipls install into a directory of its own with --yes",
+	}
 	if used, err := g.session.Used(ctx); err == nil && used.Python != nil {
 		by.Settings = *used.Python
 		if used.Pool != nil {
 			by.Settings.Pool = *used.Pool
+		} else if otherwise.Pool != (session.Choice{}) {
+			by.Settings.Pool = otherwise.Pool
 		}
 	}
 	by.Settings.Trust = session.TrustYes
@@ -220,7 +227,7 @@ func (g *guest) away(code int) {
 func (g *guest) wayBack() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	back := "dipls attach " + shellQuote(g.about.Name)
+	back := "dipls attach " + shellQuote(cmp.Or(g.back, g.about.Name))
 	if len(g.runs) == 0 {
 		return "left before anything was started; the session goes on: " + back
 	}
@@ -267,3 +274,6 @@ func (g *guest) giveUp(because string) {
 
 // say implements [hold].
 func (g *guest) say(l event.Level, text string) { g.feed.say(l, text) }
+
+// warn says a warning to the user.
+func (g *guest) warn(text string) { g.say(event.LevelWarning, text) }

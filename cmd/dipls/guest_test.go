@@ -209,7 +209,7 @@ func TestFeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFeed(sub, true)
+	f := newFeed(sub)
 	defer f.Close()
 	by := session.Caller{}
 	other, err := o.Start(t.Context(), by, session.Sequence{Cells: []session.Cell{{Code: "print other", Line: 1}}})

@@ -65,6 +65,7 @@ Exit codes:
 type runFlags struct {
 	frontFlags
 	cellFlags
+	stayFlags
 	ranks         int
 	gpus          string
 	cells         []string
@@ -87,10 +88,11 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "run the cells of a file",
-		Long:  runHelp,
+		Long:  runHelp + "\n" + runSessionHelp,
 		Example: `  dipls run train.py -n 4 --see all
   dipls run train.py -g 3,1 --cells 1,3-5
-  dipls run train.py -n 2 --target remote --json`,
+  dipls run train.py -n 2 --target remote --json
+  dipls run train.py --session train --detach`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("ranks") && f.ranks < 1 {
@@ -104,6 +106,9 @@ func newRun() *cobra.Command {
 				if f.seed, err = session.NewSeed(f.seedNumber); err != nil {
 					return usagef("--%w", err)
 				}
+			}
+			if err := f.checkStay(cmd.Flags()); err != nil {
+				return err
 			}
 			return f.run(cmd, args[0])
 		},
@@ -127,6 +132,7 @@ func newRun() *cobra.Command {
 	f.addHang(flags)
 	flags.DurationVar(&f.groupTimeout, "group-timeout", 0, "how long torch lets a collective wait (default: 24h)")
 	f.addView(flags)
+	f.stayFlags.add(flags)
 	flags.StringVar(&f.journalLimit, "journal-limit", "2GiB", "how much one run's journal takes at most, such as 500MB or 4GiB, "+
 		"0 for any amount; of more, the oldest and the newest are kept")
 	flags.StringVar(&f.trace, "trace", "", traceUsage)
@@ -159,6 +165,9 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 		return nil
 	}
 
+	if cmd.Flags().Changed("session") {
+		return f.runInSession(cmd, p)
+	}
 	if err := session.AdoptOrphans(); err != nil {
 		log.Warn("what a killed node leaves behind will not be cleaned up", zap.Error(err))
 	}
