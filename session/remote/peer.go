@@ -208,26 +208,15 @@ func (p *peer) attach(h Hello) (end uint64, err error) {
 // errEnding refuses a client that comes too late.
 var errEnding = &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
 
-// pace is how long events wait, after others were sent, for more that can be sent with them: each message costs the ranks' processors two wakeups.
-const pace = 500 * time.Microsecond
-
 // sendEvents sends events until there are none, or the connection ends.
 func (p *peer) sendEvents() {
 	defer close(p.feed)
 	defer p.cursor.Close()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	for open := true; open; {
 		if p.cursor.Wait(p.ctx) != nil {
 			return
 		}
-		select {
-		case <-pause.C:
-		case <-p.ctx.Done():
-			return
-		}
-		open = p.sendNow()
-		pause.Reset(pace)
+		open = p.sendNow() // at once: what is sent while ranks run need not be read at the end of the run
 	}
 }
 
