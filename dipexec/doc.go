@@ -17,8 +17,8 @@
 // Runs that are started as a sequence have their ids and places from the start, and each also waits for the one before it. After the
 // first that fails the others are skipped, unless they are to go on.
 //
-// A request may have variables to move or a pool to make instead of code. It takes its turn, and publishes events, like a cell in the local
-// namespace with the corresponding magic.
+// A request may have something else than code: variables to move, a pool to make, a file to write or read, GPU memory to free. It takes its turn, and
+// publishes events, like a cell.
 //
 // Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it. What
 // the processes say comes on their reader goroutines and is handled there, so nothing is queued in between: a message

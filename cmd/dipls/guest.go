@@ -102,7 +102,7 @@ func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error
 	viewErr := g.awaitView(ctx, viewed)
 	switch code := g.endsWith(); {
 	case left != nil:
-		fmt.Fprintln(g.errOut, "dipls: "+g.wayBack())
+		fmt.Fprintln(g.errOut, g.wayBack())
 		if *left == exitOK {
 			return nil
 		}
@@ -223,15 +223,15 @@ func (g *guest) away(code int) {
 	g.leave()
 }
 
-// wayBack says that the user has left, and how they come back: a line to copy.
+// wayBack says that the user has left, and how they come back, by a line to copy.
 func (g *guest) wayBack() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	back := "dipls attach " + shellQuote(cmp.Or(g.back, g.about.Name))
 	if len(g.runs) == 0 {
-		return "left before anything was started; the session goes on: " + back
+		return "left before anything was started; the session goes on. This shows it:\n" + back
 	}
-	return fmt.Sprintf("left, and the run goes on; this comes back to it: %s --from %s", back, g.runs[0])
+	return fmt.Sprintf("left; the run goes on. This comes back to it:\n%s --from %s", back, g.runs[0])
 }
 
 // shellQuote is a word as a shell reads it.

@@ -130,8 +130,8 @@ func TestGuestPressed(t *testing.T) {
 		said    string
 	}{
 		{"Ctrl-C", []os.Signal{os.Interrupt}, exitInterrupted, true, "interrupting; Ctrl-C again frees"},
-		{"three times", []os.Signal{os.Interrupt, os.Interrupt, os.Interrupt}, exitInterrupted, true, "left, and the run goes on"},
-		{"quit", []os.Signal{syscall.SIGQUIT}, exitOK, false, "this comes back to it: dipls attach 'tr ain' --from "},
+		{"three times", []os.Signal{os.Interrupt, os.Interrupt, os.Interrupt}, exitInterrupted, true, "left; the run goes on"},
+		{"quit", []os.Signal{syscall.SIGQUIT}, exitOK, false, "This comes back to it:\ndipls attach 'tr ain' --from "},
 		{"term", []os.Signal{syscall.SIGTERM}, exitInterrupted, false, "dipls attach 'tr ain' --from "},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -28,7 +28,7 @@ func TestRunInSession(t *testing.T) {
 		t.Errorf("asked for %+v", got)
 	}
 	code, _, errOut = dipls("run", file, "--session", "train", "--detach")
-	if code != exitOK || !strings.Contains(errOut, "left, and the run goes on; this comes back to it: dipls attach train --from ") {
+	if code != exitOK || !strings.Contains(errOut, "left; the run goes on. This comes back to it:\ndipls attach train --from ") {
 		t.Errorf("exit code %d\n%s", code, errOut)
 	}
 	for _, test := range []struct{ args, said string }{
