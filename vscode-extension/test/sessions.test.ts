@@ -9,7 +9,7 @@ import { Runs } from '../src/runs';
 import { followSessions } from '../src/sessions/follow';
 import { journals } from '../src/sessions/journals';
 import { Sessions, type Tie } from '../src/sessions/sessions';
-import { span, stopQuestion, tieText } from '../src/sessions/words';
+import { listedText, span, stopQuestion, tieText } from '../src/sessions/words';
 
 const folder = '/home/u/project';
 const now = Date.parse('2026-01-02T18:30:00Z');
@@ -193,7 +193,7 @@ describe('the status bar', () => {
     expect(text.split('\n\n')).toEqual([
       '**Pool of 2 ranks** on cuda:0-1 over nccl, app torch',
       'Autodip off: cells that do not say where run locally',
-      '**Session train** was there before this window, 9 h ago',
+      '**Session train**, started 9 h ago, before this window',
       '2 GPUs held for 9 h by session train (12.3 GB)',
       'Attached: VS Code \\(2\\), Neovim',
       'Kept for 4 h with nobody attached and nothing running',
@@ -247,21 +247,21 @@ describe('the menu', () => {
   });
 });
 
-describe('the question before a session ends', () => {
-  const listed: ListedSession = {
-    name: 'train',
-    dir: folder,
-    current: true,
-    pid: 4711,
-    since: '2026-01-02T09:04:05Z',
-    used: true,
-    keep: 0,
-    state: 'ready',
-    ranks: 2,
-    text: '',
-    clients: [{ program: 'VS Code', pid: 1, since: '' }],
-  };
+const listed: ListedSession = {
+  name: 'train',
+  dir: folder,
+  current: true,
+  pid: 4711,
+  since: '2026-01-02T09:04:05Z',
+  used: true,
+  keep: 0,
+  state: 'ready',
+  ranks: 2,
+  text: '',
+  clients: [{ program: 'VS Code', pid: 1, since: '' }],
+};
 
+describe('the question before a session ends', () => {
   it('says what is lost, and who is attached besides', () => {
     expect(stopQuestion(listed)).toEqual({
       text: 'Stop session train?',
@@ -277,6 +277,12 @@ describe('the question before a session ends', () => {
     expect(stopQuestion({ ...listed, used: false })).toBeUndefined();
     expect(stopQuestion({ ...listed, used: false, problem: 'it does not answer' })).toBeDefined();
   });
+});
+
+it('a list says each thing of a session once', () => {
+  const text = `train in ${folder}: 2 ranks, idle`;
+  expect(listedText({ ...listed, text })).toBe('2 ranks, idle');
+  expect(listedText({ ...listed, text, problem: 'it does not answer' })).toBe('it does not answer');
 });
 
 it('journals are those of the folder, since the session was started, the newest first', async () => {

@@ -6,7 +6,7 @@ import { problem } from '../arguments';
 import type { Server } from '../server';
 import type { Tie } from './sessions';
 import { journals } from './journals';
-import { stopQuestion } from './words';
+import { listedText, stopQuestion } from './words';
 
 interface Row extends vscode.QuickPickItem {
   readonly session: ListedSession;
@@ -127,12 +127,12 @@ async function confirm(session: ListedSession): Promise<boolean> {
 }
 
 function row(session: ListedSession): Row {
-  const { name = '', dir, text, problem, current } = session;
+  const { name = '', dir, problem, current } = session;
   const home = homedir();
   return {
     label: `$(${current ? 'check' : problem === undefined ? 'server-process' : 'warning'}) ${name}`,
     description: dir.startsWith(`${home}/`) ? `~${dir.slice(home.length)}` : dir,
-    detail: problem ?? text,
+    detail: listedText(session),
     buttons: [...(session.log ? [log] : []), stop],
     session,
   };

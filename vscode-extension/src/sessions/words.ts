@@ -50,7 +50,7 @@ export function tieDetails(tie: Tie, now: number): string[] {
       return [`${title} goes on without this window: the Dip server does not run. Restart it to attach again.`];
     default:
       return [
-        `${title} was ${state === 'reattached' ? 'there before this window' : 'started for this window'}, ${age} ago`,
+        `${title}, started ${state === 'reattached' ? `${age} ago, before this window` : `for this window ${age} ago`}`,
         ...(held === '' ? [] : [held]),
         ...(clients.length > 1 ? [`Attached: ${escaped(counted(clients))}`] : []),
         keep < 0
@@ -58,6 +58,12 @@ export function tieDetails(tie: Tie, now: number): string[] {
           : `Kept for ${span(keep * 1000)} with nobody attached and nothing running`,
       ];
   }
+}
+
+/** What a list says of a session below its name and folder, which the server's line begins with. */
+export function listedText({ name = '', dir, text, problem }: ListedSession): string {
+  const both = `${name} in ${dir}: `;
+  return problem ?? (text.startsWith(both) ? text.slice(both.length) : text);
 }
 
 /** What to ask before a session ends; undefined if nothing is lost with it. */
