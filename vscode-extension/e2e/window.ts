@@ -17,6 +17,12 @@ export class Window {
     await this.page.locator('.monaco-workbench .statusbar-item').first().waitFor();
   }
 
+  /** Reloads it, and waits until it can be used. */
+  async reload(): Promise<void> {
+    await this.page.reload();
+    await this.ready();
+  }
+
   /** Runs a command of the palette, by its whole title. */
   async run(title: string): Promise<void> {
     await this.pick('F1', `>${title}`, title);
@@ -164,10 +170,12 @@ export class Window {
     return names;
   }
 
-  /** What is in view of an output channel. */
+  /** What is in view of an output channel: the end of it. */
   async channel(name: string): Promise<string> {
     await this.run('Output: Show Output Channels...');
     await this.choose(name);
+    await this.run('Output: Focus on Output View');
+    await this.page.keyboard.press('Control+End'); // it follows its end only while the cursor is there
     return this.text(this.page.locator('.part.panel .output-view'));
   }
 

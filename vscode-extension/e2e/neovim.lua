@@ -1,0 +1,18 @@
+-- A person in Neovim, while another one is in VS Code: sees the other's run, runs a cell, and sees the other's next run.
+
+Do(function()
+  Await('how the cell went that the other one has run', function()
+    return Shows(Lenses()[vim.fn.search('%% Here', 'cnw')], '✓')
+  end)
+  Await('what that has printed', function()
+    return Shows(Output(), 'this is from VS Code')
+  end)
+  vim.fn.search('%% There')
+  Press('<Space>r')
+  Await('the output of the own run', function()
+    return Shows(Output(), 'this is from Neovim')
+  end)
+  Await('the failure of the next run of the other one', function()
+    return Failure('RuntimeError')
+  end)
+end)

@@ -1,0 +1,133 @@
+/** Sessions that outlive the window. Files say how far a training may go, so that it is known what has happened while nobody was there. */
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import * as path from 'node:path';
+import { beforeAll, expect, it } from 'vitest';
+import { startVSCode } from './fixture';
+import { until } from './until';
+import type { Window } from './window';
+
+const steps = [1, 2, 3];
+const neovim = process.env.E2E_NEOVIM;
+
+const code = await startVSCode({
+  folder: path.join(import.meta.dirname, 'folder'),
+  name: 'Étude à deux',
+  settings: { 'dip.ranks': 2, 'dip.session.keep': '3m' }, // not longer: nothing else ends the session of tests that are killed
+});
+const train = path.join(code.folder, 'train.py');
+let window: Window;
+
+beforeAll(async () => {
+  window = await code.open();
+  await window.openFile('train.py');
+});
+
+/** Begins the training, and waits until it has said its first step. */
+async function beginTraining(): Promise<void> {
+  await Promise.all(steps.map((step) => rm(file(step), { force: true })));
+  await window.clickLens('Train', 'Run on all ranks');
+  await shows(1);
+}
+
+/** Lets the training go on after a step. */
+async function goOn(step: number): Promise<void> {
+  await writeFile(file(step), '');
+}
+
+function file(step: number): string {
+  return path.join(code.folder, `after-${step}`);
+}
+
+/** Waits until the output of the last training has the steps so far, each once. */
+async function shows(last: number): Promise<void> {
+  const said = steps
+    .filter((step) => step <= last)
+    .flatMap((step) => [0, 1].map((rank) => `[${rank}] step ${step} of rank ${rank}`));
+  await until(`the output has the steps up to ${last}`, async () => {
+    const lines = (await window.channel('Dip')).split('\n');
+    const training = lines.slice(lines.findLastIndex((line) => /^--- Cell \d: Train/.test(line)));
+    expect(training.filter((line) => / step \d of rank/.test(line)).toSorted()).toEqual(said.toSorted());
+    return true;
+  });
+}
+
+/** The same of all steps, with the failure below them. */
+async function showsAll(): Promise<void> {
+  await window.run('View: Toggle Maximized Panel'); // else the failure takes all of it
+  await shows(3);
+  await window.run('View: Toggle Maximized Panel');
+}
+
+it('goes on while the window is reloaded', async () => {
+  await window.clickLens('Here', 'Locally');
+  await window.outcome('Here', /^✓/);
+  await beginTraining();
+  await window.reload();
+  await window.openFile('train.py');
+  await window.outcome('Train', /^… 0\/2 done$/);
+  await window.outcome('Here', /^✓/);
+  await shows(1);
+  await goOn(1);
+  await shows(2);
+  expect(await window.statusBar()).toContain('Dip: 2 ranks · autodip off · reattached');
+});
+
+it('is there with its end when the window is opened again, also where the file is another one by now', async () => {
+  await window.close();
+  await goOn(2);
+  await goOn(3);
+  await until('the training has failed', async () => (await code.journals()).some(({ status }) => status === 'error'));
+  const text = await readFile(train, 'utf8');
+  await writeFile(train, `# A line that moves the others.\n${text.replace('is from VS', 'is also from VS')}`);
+  window = await code.open();
+  await window.openFile('train.py');
+  await window.outcome('Train', /^✗ ranks 0-1: RuntimeError$/);
+  await window.outcome('Here', /^✓.*stale$/);
+  const failed = text.split('\n').findIndex((line) => line.startsWith('raise')) + 2;
+  expect(await window.problems()).toContainEqual(
+    expect.stringMatching(new RegExp(`RuntimeError: diverged — ranks 0-1.*\\[Ln ${failed}, `)),
+  );
+  await showsAll();
+  expect(await window.notifications()).toEqual([]); // what has failed by now is no news
+});
+
+it('survives the editor that is killed', async () => {
+  await beginTraining();
+  await code.kill();
+  await window.page.close();
+  await goOn(1);
+  await code.startAgain();
+  window = await code.open();
+  await window.openFile('train.py');
+  await window.outcome('Train', /^… 0\/2 done$/);
+  await shows(2);
+  await goOn(2);
+  await goOn(3);
+  await window.outcome('Train', /^✗ ranks 0-1: RuntimeError$/);
+  await showsAll();
+});
+
+it.skipIf(!neovim)('is shared with Neovim: each sees what the other runs', async () => {
+  await window.clickLens('Here', 'Locally');
+  await window.outcome('Here', /^✓/);
+  const scripts = path.join(import.meta.dirname, '..', '..');
+  const other = code.execute(
+    neovim ?? '',
+    ...['--headless', '-n', '-i', 'NONE', '-u', path.join(scripts, 'nvim', 'init.lua'), 'train.py'],
+    ...['-c', `luafile ${path.join(scripts, 'lsp', 'testdata', 'nvim', 'person.lua')}`],
+    ...['-c', `luafile ${path.join(import.meta.dirname, 'neovim.lua')}`],
+  );
+  await Promise.race([other, window.outcome('There', /^✓/)]);
+  await (await window.results()).getByText('by Neovim').first().waitFor();
+  await window.clickLens('Train', 'Run on all ranks');
+  await other;
+});
+
+it('ends when it is stopped, and leaves nothing', async () => {
+  await window.run('Dip: Stop the session');
+  await window.confirm('Stop session');
+  await until('nothing but the language server runs', async () =>
+    (await code.extensionProcesses()).every(({ commandLine }) => / lsp /.test(commandLine)),
+  );
+  await until('the status bar says so', async () => (await window.statusBar()).includes('Dip: session gone'));
+});
