@@ -166,8 +166,8 @@ func (c *Client) Err() error {
 func (c *Client) told(method string, params jsonrpc2.RawMessage) {
 	switch method {
 	case methodEvents:
-		var p eventsParams
-		if err := json.Unmarshal(params, &p); err != nil {
+		p, err := readEvents(params)
+		if err != nil {
 			panic(err)
 		}
 		events, at := p.parsed()

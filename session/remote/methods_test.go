@@ -3,6 +3,7 @@ package remote
 import (
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,6 +19,23 @@ func TestMethods(t *testing.T) {
 		}
 		if _, known := methods[name]; !known && method.Name != "Detach" {
 			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+// Events are found by their sizes, or, where these are not known or wrong, by reading everything.
+func TestReadEvents(t *testing.T) {
+	const one, two = `{"event":"log","text":"],\"events\":["}`, `{"event":"sunrise"}`
+	for name, text := range map[string]string{
+		"sizes":        `{"at":[1,2],"end":3,"sizes":[` + strconv.Itoa(len(one)) + `,19],"events":[` + one + `,` + two + `]}`,
+		"no sizes":     `{"at":[1,2],"end":3,"events":[` + one + `,` + two + `]}`,
+		"wrong sizes":  `{"at":[1,2],"end":3,"sizes":[2,3],"events":[` + one + `,` + two + `]}`,
+		"too large":    `{"at":[1,2],"end":3,"sizes":[900,-3],"events":[` + one + `,` + two + `]}`,
+		"events first": `{"events":[` + one + `,` + two + `],"at":[1,2],"end":3,"sizes":[2,3]}`,
+	} {
+		p, err := readEvents([]byte(text))
+		if err != nil || len(p.Events) != 2 || string(p.Events[0]) != one || string(p.Events[1]) != two || len(p.At) != 2 || p.End != 3 {
+			t.Errorf("%s: %s, %v", name, p.Events, err)
 		}
 	}
 }

@@ -237,24 +237,31 @@ func (p *peer) sendNow() (open bool) {
 
 // encodeEvents are the parameters of a message of events: eventsParams.
 func (s *Server) encodeEvents(items []history.Item, end uint64) jsonrpc2.RawMessage {
-	b := []byte(`{"events":[`)
+	b := []byte(`{"at":[`)
 	for i, it := range items {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		if it.JSON == nil {
-			it.JSON = s.encode(it.Event)
-		}
-		b = append(b, it.JSON...)
+		b = strconv.AppendUint(comma(b, i), it.Position, 10)
 	}
-	b = append(b, `],"at":[`...)
+	b = strconv.AppendUint(append(b, `],"end":`...), end, 10)
+	b = append(b, `,"sizes":[`...)
+	for i := range items {
+		if items[i].JSON == nil {
+			items[i].JSON = s.encode(items[i].Event)
+		}
+		b = strconv.AppendInt(comma(b, i), int64(len(items[i].JSON)), 10)
+	}
+	b = append(b, eventsFollow...)
 	for i, it := range items {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendUint(b, it.Position, 10)
+		b = append(comma(b, i), it.JSON...)
 	}
-	return append(strconv.AppendUint(append(b, `],"end":`...), end, 10), '}')
+	return append(b, `]}`...)
+}
+
+// comma appends one before all but the first of a list.
+func comma(b []byte, i int) []byte {
+	if i > 0 {
+		b = append(b, ',')
+	}
+	return b
 }
 
 // encode is an event as it is sent. One that cannot be written is replaced by a log event.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -69,8 +70,36 @@ type stopParams struct {
 // eventsParams are those of "events".
 type eventsParams struct {
 	Events []json.RawMessage `json:"events"`
-	At     []uint64          `json:"at"`  // their positions
-	End    uint64            `json:"end"` // up to which everything was sent
+	At     []uint64          `json:"at"`              // their positions
+	End    uint64            `json:"end"`             // up to which everything was sent
+	Sizes  []int             `json:"sizes,omitempty"` // of the events, in bytes, if they come last with nothing but commas between them
+}
+
+// eventsFollow is what comes before the events if they come last.
+const eventsFollow = `],"events":[`
+
+// readEvents reads the parameters. Where the sizes are known it need not look for the ends of the events.
+func readEvents(params []byte) (p eventsParams, err error) {
+	if p, ok := readSized(params); ok {
+		return p, nil
+	}
+	err = json.Unmarshal(params, &p)
+	return p, err
+}
+
+// readSized is readEvents where the sizes are known; ok is false if they are not, or do not fit.
+func readSized(params []byte) (p eventsParams, ok bool) {
+	head, rest, found := bytes.Cut(params, []byte(eventsFollow))
+	if !found || json.Unmarshal(append(bytes.Clone(head), "]}"...), &p) != nil || len(p.Sizes) != len(p.At) {
+		return p, false
+	}
+	for i, size := range p.Sizes {
+		if size < 0 || size+1 > len(rest) || rest[size] != ',' && i+1 < len(p.Sizes) {
+			return p, false
+		}
+		p.Events, rest = append(p.Events, rest[:size]), rest[size+1:]
+	}
+	return p, true
 }
 
 // parsed are the events. One that cannot be understood, as of a newer session, is left out.
