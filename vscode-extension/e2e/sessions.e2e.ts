@@ -91,17 +91,35 @@ it('is there with its end when the window is opened again, also where the file i
   expect(await window.notifications()).toEqual([]); // what has failed by now is no news
 });
 
-it('survives the editor that is killed', async () => {
+/** The pid of the language server. */
+async function server(): Promise<number | undefined> {
+  return (await code.extensionProcesses()).find(({ commandLine }) => / lsp /.test(commandLine))?.pid;
+}
+
+it('survives the language server that is killed', async () => {
   await beginTraining();
+  const before = await server();
+  process.kill(before ?? NaN, 'SIGKILL');
+  await until('another one runs', async () => {
+    const now = await server();
+    return now !== undefined && now !== before;
+  });
+  await window.outcome('Train', /^… 0\/2 done$/);
+  await goOn(1);
+  await shows(2);
+  const told = await window.notifications();
+  expect(told).toEqual([expect.stringMatching(/SIGKILL.*attaches to the session again: nothing is lost/)]);
+});
+
+it('survives the editor that is killed', async () => {
   await code.kill();
   await window.page.close();
-  await goOn(1);
+  await goOn(2);
   await code.startAgain();
   window = await code.open();
   await window.openFile('train.py');
   await window.outcome('Train', /^… 0\/2 done$/);
-  await shows(2);
-  await goOn(2);
+  await shows(3);
   await goOn(3);
   await window.outcome('Train', /^✗ ranks 0-1: RuntimeError$/);
   await showsAll();
