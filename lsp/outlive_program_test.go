@@ -222,7 +222,7 @@ func TestStartedByTwo(t *testing.T) {
 		editors[i], _ = s.editor(outliving())
 	}
 	for _, e := range editors {
-		e.Open("a.py", "# %%\nx = globals().get('x', 0) + 1\nprint('x is', x)\n")
+		e.Open("a.py", "# %%\nx = globals().get('x', 0) + 1\nprint(f'x is {x}')\n")
 	}
 	for i, e := range editors {
 		run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
