@@ -65,7 +65,7 @@ def main() -> None:
     """Run the file that the command line names."""
     file = Path(sys.argv[1]).resolve()
     client = Client()
-    options = {"events": True, "folded": True, "ranks": 3}
+    options = {"events": True, "folded": True, "ranks": 3, "session": {"keep": "0"}}  # 0: all ends with this program
     about = {"processId": None, "rootUri": None, "capabilities": {}, "initializationOptions": options}
     client.call("initialize", about)
     client.send("initialized", {})
