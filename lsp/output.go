@@ -79,7 +79,6 @@ func (o *output) read(w *workspace, show func(*workspace, *reader)) {
 
 // forward sends events as they are.
 func (o *output) forward(w *workspace, sub *reader) {
-	var b bytes.Buffer
 	for {
 		if !sub.inPast() {
 			o.s.announcer.pastOver(w)

@@ -56,11 +56,15 @@ type folding struct {
 	told   time.Time // when it got them
 }
 
-// tellFolded sends a workspace's folded output until the connection ends.
+// tellFolded sends a workspace's events, and before them what a person reads of them, until the connection ends: a client that leaves after
+// run_finished has read all of the run.
 func (o *output) tellFolded(w *workspace, sub *reader) {
-	f := &folding{output: o, w: w, folder: view.NewFolder(view.FoldOptions{})}
+	f := o.newFolding(w)
 	due := time.Time{} // of unfinished lines
 	for {
+		if !sub.inPast() {
+			o.s.announcer.pastOver(w)
+		}
 		events, err := o.nextUntil(f.folder, due, w, sub)
 		if err != nil {
 			return
