@@ -72,9 +72,11 @@ func (s *site) dipls(args ...string) *exec.Cmd {
 // editor starts an editor with a server, which kill ends by SIGKILL.
 func (s *site) editor(settings lsptest.Object) (e *lsptest.Editor, kill func()) {
 	s.t.Helper()
-	var cancel context.CancelFunc
+	killed, cancel := context.WithCancel(s.t.Context())
 	server := func(ctx context.Context, stream io.ReadWriteCloser) error {
-		ctx, cancel = context.WithCancel(ctx)
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		context.AfterFunc(killed, stop)
 		return lsptest.Program(s.env, s.binary, "lsp")(ctx, stream)
 	}
 	e = lsptest.Start(s.t, lsptest.Options{Server: server, Folder: s.Folder, Init: events, Kept: true, Settings: settings})
