@@ -11,9 +11,15 @@ import (
 	"dipls/session"
 )
 
-// atOnce makes a call that answers at once, and that the end of ctx does not concern.
+// atOnce makes a call that answers at once, and that the end of ctx does not concern, unless the session stands still.
 func atOnce[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
-	err = c.explain(c.call(context.WithoutCancel(ctx), method, params, &result, false))
+	err = c.explain(c.call(ctx, method, params, &result, atOnceManner))
+	return result, err
+}
+
+// starts is atOnce for what starts something: the caller has to know what that is.
+func starts[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
+	err = c.explain(c.call(ctx, method, params, &result, startsManner))
 	return result, err
 }
 
@@ -23,7 +29,7 @@ func waits[R any](ctx context.Context, c *Client, method string, params any) (re
 		return result, ctx.Err()
 	}
 	var answer R
-	if err := c.explain(c.call(ctx, method, params, &answer, false)); err != nil {
+	if err := c.explain(c.call(ctx, method, params, &answer, waitsManner)); err != nil {
 		return result, err
 	}
 	return answer, nil
@@ -31,7 +37,13 @@ func waits[R any](ctx context.Context, c *Client, method string, params any) (re
 
 // settles makes a call that has an answer also when ctx ends: what was done until then.
 func settles[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
-	err = c.explain(c.call(ctx, method, params, &result, true))
+	err = c.explain(c.call(ctx, method, params, &result, settlesManner))
+	return result, err
+}
+
+// looks makes a call that has an answer also when ctx ends: what is known by then.
+func looks[R any](ctx context.Context, c *Client, method string, params any) (result R, err error) {
+	err = c.explain(c.call(ctx, method, params, &result, looksManner))
 	return result, err
 }
 
@@ -40,22 +52,22 @@ func without(_ nothing, err error) error { return err }
 
 // Start implements [session.API].
 func (c *Client) Start(ctx context.Context, by session.Caller, s session.Sequence) ([]string, error) {
-	return atOnce[[]string](ctx, c, "session/start", startParams{by, s})
+	return starts[[]string](ctx, c, "session/start", startParams{by, s})
 }
 
 // Transfer implements [session.API].
 func (c *Client) Transfer(ctx context.Context, by session.Caller, t session.Transfer) (string, error) {
-	return atOnce[string](ctx, c, "session/transfer", transferParams{by, t})
+	return starts[string](ctx, c, "session/transfer", transferParams{by, t})
 }
 
 // MakePool implements [session.API].
 func (c *Client) MakePool(ctx context.Context, by session.Caller, p session.PoolRequest) (string, error) {
-	return atOnce[string](ctx, c, "session/makePool", poolParams{by, p})
+	return starts[string](ctx, c, "session/makePool", poolParams{by, p})
 }
 
 // FreeMemory implements [session.API].
 func (c *Client) FreeMemory(ctx context.Context, by session.Caller) (string, error) {
-	return atOnce[string](ctx, c, "session/freeMemory", byParams{by})
+	return starts[string](ctx, c, "session/freeMemory", byParams{by})
 }
 
 // Cancel implements [session.API].
@@ -137,7 +149,7 @@ func (c *Client) Prepare(ctx context.Context, by session.Caller, p session.Prepa
 
 // Info implements [session.API].
 func (c *Client) Info(ctx context.Context, memory bool) (session.PoolInfo, error) {
-	return settles[session.PoolInfo](ctx, c, "session/info", memoryParams{memory})
+	return looks[session.PoolInfo](ctx, c, "session/info", memoryParams{memory})
 }
 
 // Used implements [session.API].
@@ -177,7 +189,7 @@ func (c *Client) Variables(ctx context.Context, target cells.Target) ([]session.
 
 // Bound implements [session.API].
 func (c *Client) Bound(ctx context.Context, names []string) ([]session.Binding, error) {
-	return settles[[]session.Binding](ctx, c, "session/bound", namesParams{names})
+	return looks[[]session.Binding](ctx, c, "session/bound", namesParams{names})
 }
 
 // Autodip implements [session.API].
@@ -192,7 +204,7 @@ func (c *Client) SetAutodip(ctx context.Context, on bool, arguments string) erro
 
 // About implements [session.API].
 func (c *Client) About(ctx context.Context, memory bool) (session.About, error) {
-	return settles[session.About](ctx, c, "session/about", memoryParams{memory})
+	return looks[session.About](ctx, c, "session/about", memoryParams{memory})
 }
 
 // Rename implements [session.API].

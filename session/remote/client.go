@@ -71,7 +71,7 @@ func Attach(ctx context.Context, nc net.Conn, h Hello) (*Client, Welcome, error)
 	c := newClient(nc)
 	c.history = h.History
 	var w Welcome
-	if err := c.call(ctx, methodHello, h, &w, false); err != nil {
+	if err := c.call(ctx, methodHello, h, &w, waitsManner); err != nil {
 		c.close()
 		<-c.done
 		return nil, w, c.explain(err)
@@ -128,7 +128,7 @@ func About(ctx context.Context, socket string, memory bool) (a session.About, er
 	}
 	client := newClient(c)
 	defer func() { client.close(); <-client.done }()
-	err = client.call(ctx, methodAbout, aboutParams{memory}, &a, true)
+	err = client.call(ctx, methodAbout, aboutParams{memory}, &a, looksManner)
 	return a, client.explain(err)
 }
 
@@ -141,7 +141,7 @@ func Stop(ctx context.Context, socket, by string) error {
 	}
 	client := newClient(c)
 	defer func() { client.close(); <-client.done }()
-	if err := client.call(ctx, methodStop, stopParams{by}, nil, false); err != nil {
+	if err := client.call(ctx, methodStop, stopParams{by}, nil, waitsManner); err != nil {
 		return client.explain(err)
 	}
 	select {
@@ -323,7 +323,7 @@ func (c *Client) Subscribe(ctx context.Context, r session.SubscribeRequest) (ses
 		}
 	}
 	var begun subscribed
-	if err := c.call(context.WithoutCancel(ctx), "session/subscribe", subscribeParams{r.Front, r.From}, &begun, false); err != nil {
+	if err := c.call(ctx, "session/subscribe", subscribeParams{r.Front, r.From}, &begun, atOnceManner); err != nil {
 		sub.forget()
 		sub.Cursor.Close()
 		return nil, c.explain(err)
@@ -340,7 +340,7 @@ func (c *Client) Subscribe(ctx context.Context, r session.SubscribeRequest) (ses
 func (u *subscription) Next(ctx context.Context) ([]event.Event, error) {
 	for u.before.Load() {
 		var answer earlierEvents
-		if err := u.c.call(ctx, "session/earlier", earlierParams{Earlier: u.earlier, Number: u.number}, &answer, false); err != nil {
+		if err := u.c.call(ctx, "session/earlier", earlierParams{Earlier: u.earlier, Number: u.number}, &answer, waitsManner); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -387,11 +387,13 @@ func (u *subscription) Close() {
 	registered := u.front != "" && u.c.fronts[u.front] == u
 	u.c.mu.Unlock()
 	u.Cursor.Close()
-	if u.earlier != 0 {
-		_ = u.c.call(context.Background(), "session/earlier", earlierParams{Earlier: u.earlier, Close: true}, nil, false) // an error means that nobody is there
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if u.earlier != 0 { // an error of these means that nobody is there
+		_ = u.c.call(now, "session/earlier", earlierParams{Earlier: u.earlier, Close: true}, nil, atOnceManner)
 	}
 	if registered {
-		_ = u.c.call(context.Background(), "session/unsubscribe", frontParams{u.front}, nil, false) // an error means that nobody is there
+		_ = u.c.call(now, "session/unsubscribe", frontParams{u.front}, nil, atOnceManner)
 		u.forget()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"go.lsp.dev/jsonrpc2"
 
@@ -144,9 +145,24 @@ func (c *conn) notify(method string, params any) error {
 	return c.write(jsonrpc2.NewNotification(method, raw))
 }
 
-// call sends a request and waits for the answer, which it decodes into result. When ctx ends, the peer is told so. Then the error is ctx's at once, or, if
-// the answer is wanted nevertheless, what the peer answers.
-func (c *conn) call(ctx context.Context, method string, params, result any, nevertheless bool) error {
+// manner is what a call does when its context ends.
+type manner struct {
+	tells bool          // the peer is told so
+	grace time.Duration // how long the answer is waited for nevertheless; then the error is the context's
+}
+
+// The manners. Also of a peer that does not come to an answer, since its process stands still, nobody waits for ever: the bounds are far beyond what one takes
+// that lives.
+var (
+	startsManner  = manner{false, 10 * time.Second} // what starts something, whatever becomes of the context
+	atOnceManner  = manner{false, 3 * time.Second}  // what answers at once, likewise
+	waitsManner   = manner{true, 0}                 // what is given up
+	looksManner   = manner{true, time.Second}       // what answers by what it knows by then
+	settlesManner = manner{true, 10 * time.Second}  // what answers what was done by then
+)
+
+// call sends a request and waits for the answer, which it decodes into result.
+func (c *conn) call(ctx context.Context, method string, params, result any, how manner) error {
 	raw, err := encode(params)
 	if err != nil {
 		return err
@@ -169,6 +185,7 @@ func (c *conn) call(ctx context.Context, method string, params, result any, neve
 		return errEnded
 	}
 	done := ctx.Done()
+	var over <-chan time.Time
 	for {
 		select {
 		case m := <-answer:
@@ -182,10 +199,15 @@ func (c *conn) call(ctx context.Context, method string, params, result any, neve
 			}
 		case <-done:
 			done = nil
-			_ = c.notify(methodCancel, cancelParams{id}) // an error ends the connection
-			if !nevertheless {
+			if how.tells {
+				_ = c.notify(methodCancel, cancelParams{id}) // an error ends the connection
+			}
+			if how.grace == 0 {
 				return ctx.Err()
 			}
+			over = time.After(how.grace)
+		case <-over:
+			return ctx.Err()
 		}
 	}
 }

@@ -11,3 +11,12 @@ func SetPatience(t testing.TB, d time.Duration) {
 	patience = d
 	t.Cleanup(func() { patience = before })
 }
+
+// HurryManners makes calls wait a moment only, for a test, for what a session answers when their context has ended.
+func HurryManners(t testing.TB) {
+	for _, how := range []*manner{&startsManner, &atOnceManner, &looksManner, &settlesManner} {
+		before := *how
+		how.grace = time.Millisecond
+		t.Cleanup(func() { *how = before })
+	}
+}

@@ -1,8 +1,11 @@
 package remote_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -162,4 +165,55 @@ func TestDetach(t *testing.T) {
 	if printed.String() != "on\nmore\n" {
 		t.Errorf("%q", printed.String())
 	}
+}
+
+// A session whose process stands still answers nothing: whoever has a bound does not wait for ever, whatever the call.
+func TestSessionThatStandsStill(t *testing.T) {
+	remote.HurryManners(t)
+	at, end := pair(t)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		const hello = `{"jsonrpc":"2.0","id":1,"result":{"major":1}}`
+		const subscribed = `{"jsonrpc":"2.0","id":2,"result":{}}`
+		said := bufio.NewReader(at)
+		for _, answer := range []string{hello, subscribed} {
+			var size int64
+			_, _ = fmt.Fscanf(said, "Content-Length: %d\r\n\r\n", &size)
+			_, _ = io.CopyN(io.Discard, said, size)
+			fmt.Fprintf(at, "Content-Length: %d\r\n\r\n%s", len(answer), answer)
+		}
+		_, _ = io.Copy(io.Discard, said) // the kernel takes what comes
+	}()
+	c, _, err := remote.Attach(sessiontest.Context(t), end, remote.Hello{Program: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	sub, err := c.Subscribe(sessiontest.Context(t), session.SubscribeRequest{Front: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, call := range map[string]func() error{
+		"About":    func() error { _, err := c.About(ended, true); return err },
+		"Autodip":  func() error { _, err := c.Autodip(ended); return err },
+		"Cancel":   func() error { _, err := c.Cancel(ended, ""); return err },
+		"KillPool": func() error { _, err := c.KillPool(ended); return err },
+		"Start":    func() error { _, err := c.Start(ended, session.Caller{}, session.Sequence{}); return err },
+		"Subscribe": func() error {
+			_, err := c.Subscribe(ended, session.SubscribeRequest{})
+			return err
+		},
+		"Wait": func() error { _, err := c.Wait(ended, "none"); return err },
+	} {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	sub.Close()
+	if err := c.Detach(context.Background()); err != nil {
+		t.Error(err)
+	}
+	<-read
 }
