@@ -15,14 +15,15 @@ import (
 	"dipls/session/remote"
 )
 
-const (
+var (
 	// helloPatience is how long a session may take to answer a hello.
 	helloPatience = 15 * time.Second
 	// goingPatience is how long a session may take to end, until another one can be started.
 	goingPatience = 40 * time.Second
-	// goingPause is between two looks at one that ends.
-	goingPause = 10 * time.Millisecond
 )
+
+// goingPause is between two looks at a session that ends.
+const goingPause = 10 * time.Millisecond
 
 // Attach gives a way to the session that is wanted. It starts one if there is none and the request says so; of clients that do that at the same time one
 // starts it, and the others find it. It waits for one that is ending, and starts another one then.

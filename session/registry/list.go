@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,7 +13,7 @@ import (
 )
 
 // aboutPatience is how long a session may take to describe itself. What its GPUs hold takes nvidia-smi most of a second.
-const aboutPatience = 3 * time.Second
+var aboutPatience = 3 * time.Second
 
 // List lists the sessions of the user on this machine, in the order of their folders and names, with the GPU memory that they hold.
 func (r *Registry) List(ctx context.Context) ([]session.Listed, error) {
@@ -94,8 +93,10 @@ func (r *Registry) Stop(ctx context.Context, l session.Listed, by string) error 
 	if e.problem != nil {
 		return fmt.Errorf("session %s is not to be trusted: %w", e, e.problem)
 	}
-	if err := remote.Stop(ctx, e.socket(), by); err != nil && !isGone(err) {
-		if errors.Is(err, context.DeadlineExceeded) {
+	patient, cancel := context.WithTimeout(ctx, goingPatience)
+	defer cancel()
+	if err := remote.Stop(patient, e.socket(), by); err != nil && !isGone(err) {
+		if patient.Err() != nil && ctx.Err() == nil {
 			return &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s does not answer", e), Hint: e.byHand()}
 		}
 		return err

@@ -3,9 +3,11 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,5 +176,32 @@ func TestNoSession(t *testing.T) {
 	_, err := failing.Attach(t.Context(), session.AttachRequest{Dir: dir, Start: true})
 	if err == nil || err.Error() != "session "+filepath.Base(dir)+" cannot be started: no room" {
 		t.Errorf("a start that fails: %v", err)
+	}
+}
+
+// A session whose process stands still is listed with what to do, and nobody who wants something of it waits for ever.
+func TestSessionThatStandsStill(t *testing.T) {
+	dir := home(t)
+	for _, patience := range []*time.Duration{&aboutPatience, &helloPatience, &goingPatience} {
+		before := *patience
+		*patience = 20 * time.Millisecond
+		t.Cleanup(func() { *patience = before })
+	}
+	claim(t, dir, "train") // connections wait to be accepted
+	r := Open(Options{})
+	byHand := fmt.Sprintf("kill -9 %d", os.Getpid())
+	listed, err := r.List(t.Context())
+	if err != nil || len(listed) != 1 || listed[0].Name != "train" || !strings.Contains(listed[0].Problem, byHand) {
+		t.Fatalf("%+v, %v", listed, err)
+	}
+	if found, err := r.Find(t.Context(), session.AttachRequest{Dir: dir}); err != nil || !strings.Contains(found.Problem, byHand) {
+		t.Errorf("find: %+v, %v", found, err)
+	}
+	_, err = r.Attach(t.Context(), session.AttachRequest{Dir: dir})
+	if code(err) != session.CodeBusy || !strings.Contains(err.Error(), byHand) {
+		t.Errorf("attach: %v", err)
+	}
+	if err = r.Stop(t.Context(), listed[0], "test"); code(err) != session.CodeBusy || !strings.Contains(err.Error(), byHand) {
+		t.Errorf("stop: %v", err)
 	}
 }
