@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -177,6 +178,9 @@ func (g *guest) checkPool(ctx context.Context, by session.Caller, p *plan) error
 func (g *guest) begin(start func() ([]string, error)) (runs []string, err error) {
 	return g.feed.begin(func() ([]string, error) {
 		return g.start(func() ([]string, error) {
+			if left := g.hasLeft(); left != nil {
+				return nil, &exitError{*left, nil}
+			}
 			runs, err := start()
 			if err != nil {
 				return nil, err
@@ -194,9 +198,16 @@ func (g *guest) begin(start func() ([]string, error)) (runs []string, err error)
 func (g *guest) pressed() func(os.Signal) {
 	interrupts := 0
 	return func(got os.Signal) {
-		switch running := g.isRunning() && got == os.Interrupt; {
-		case got == syscall.SIGQUIT:
+		switch got { // leaving waits for nothing: the session may stand still
+		case syscall.SIGQUIT:
 			g.away(exitOK)
+			return
+		case os.Interrupt:
+		default:
+			g.away(exitInterrupted)
+			return
+		}
+		switch running := g.isRunning(); {
 		case running && interrupts == 0:
 			interrupts++
 			g.end(exitInterrupted)
@@ -221,6 +232,13 @@ func (g *guest) away(code int) {
 		g.left = &code
 	}
 	g.leave()
+}
+
+// hasLeft is the exit code with which the user has left; nil: they have not.
+func (g *guest) hasLeft() *int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left
 }
 
 // wayBack says that the user has left, and how they come back, by a line to copy.
@@ -248,13 +266,18 @@ func shellQuote(word string) string {
 // holds implements [hold].
 func (g *guest) holds(run string) bool { return g.feed.has(run) }
 
+// cancelPatience is how long a session may take to hear that its runs are to end. One that stands still must not keep the user from leaving.
+const cancelPatience = 2 * time.Second
+
 // interrupt implements [hold].
 func (g *guest) interrupt() {
 	g.mu.Lock()
 	runs := g.runs
 	g.mu.Unlock()
-	for i := len(runs) - 1; i >= 0; i-- { // the latest first, so that no other one begins
-		_, _ = g.session.Cancel(context.Background(), runs[i]) // one that has ended is no run any more
+	ctx, cancel := context.WithTimeout(context.Background(), cancelPatience)
+	defer cancel()
+	for i := len(runs) - 1; i >= 0 && ctx.Err() == nil; i-- { // the latest first, so that no other one begins
+		_, _ = g.session.Cancel(ctx, runs[i]) // one that has ended is no run any more
 	}
 }
 

@@ -184,6 +184,44 @@ func TestGuestPressed(t *testing.T) {
 	}
 }
 
+// standsStill is a session that answers nothing any more when a run is to be started.
+type standsStill struct {
+	session.API
+	asked chan struct{}
+}
+
+func (s standsStill) Start(ctx context.Context, _ session.Caller, _ session.Sequence) ([]string, error) {
+	close(s.asked)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A session that answers nothing can be left.
+func TestGuestOfSessionThatStandsStill(t *testing.T) {
+	for signal, want := range map[os.Signal]int{syscall.SIGQUIT: exitOK, syscall.SIGTERM: exitInterrupted} {
+		o := host(t)
+		asked := make(chan struct{})
+		o.API = standsStill{o.API, asked}
+		g, ctx, text := guestOf(t, o)
+		f := execFlags{code: "print on"}
+		p, err := f.plan(source{name: "-c", text: cells.Parse(f.code)}, must(selectCells(cells.Parse(f.code), "", nil)), "on")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			ended <- g.stay(ctx, func(ctx context.Context, g *guest) error {
+				return g.cells(ctx, g.caller(ctx, session.Settings{}), p, false, false)
+			})
+		}()
+		<-asked
+		g.pressed()(signal)
+		if code := codeOf(<-ended); code != want || !strings.Contains(text.String(), "left before anything was started") {
+			t.Errorf("%v: exit code %d\n%s", signal, code, text)
+		}
+	}
+}
+
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
