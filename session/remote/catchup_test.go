@@ -153,3 +153,23 @@ func TestMissedOutput(t *testing.T) {
 		t.Errorf("%d states of ranks", n)
 	}
 }
+
+// What is too long for one message comes in several, and an event that is too long itself is told of; what follows comes.
+func TestLongEvents(t *testing.T) {
+	remote.SetMaxMessage(t, 4<<10)
+	p := serveFake(t)
+	c := p.attach(remote.Hello{Program: "test"})
+	front := sessiontest.Subscribe(t, c, session.SubscribeRequest{})
+	run := p.start(p.session, cell(cells.Local, strings.Repeat("print "+strings.Repeat("a", 999)+"\n", 9)+"print "+strings.Repeat("b", 9999)+"\nprint end"))
+	events := front.Until(run[0])
+	var printed strings.Builder
+	count(events, func(ev *event.Stream) bool { printed.WriteString(ev.Text); return true })
+	if n := count(events, func(ev *event.Log) bool {
+		return ev.Run == run[0] && strings.Contains(ev.Text, "is too long to be shown here")
+	}); n != 1 {
+		t.Errorf("%d sentences", n)
+	}
+	if want := strings.Repeat(strings.Repeat("a", 999)+"\n", 9) + "end\n"; printed.String() != want {
+		t.Errorf("%q", printed.String())
+	}
+}

@@ -20,3 +20,10 @@ func HurryManners(t testing.TB) {
 		t.Cleanup(func() { *how = before })
 	}
 }
+
+// SetMaxMessage changes, for a test, how long a message may be.
+func SetMaxMessage(t testing.TB, n int) {
+	before := maxMessage
+	maxMessage = n
+	t.Cleanup(func() { maxMessage = before })
+}

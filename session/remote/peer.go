@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/dipexec/event"
+	"dipls/internal/bytesize"
 	"dipls/session"
 	"dipls/session/history"
 )
@@ -229,10 +230,30 @@ func (p *peer) sendNow() (open bool) {
 		if len(items) == 0 {
 			return open
 		}
-		if p.write(jsonrpc2.NewNotification(methodEvents, p.s.encodeEvents(items, p.cursor.Position()))) != nil {
+		if p.send(items, p.cursor.Position()) != nil {
 			return false
 		}
 	}
+}
+
+// send sends events, up to a position. Those that are too long for one message come in several, and one that is too long itself is told of instead.
+func (p *peer) send(items []history.Item, end uint64) error {
+	err := p.write(jsonrpc2.NewNotification(methodEvents, p.s.encodeEvents(items, end)))
+	switch {
+	case !is[*tooLongError](err):
+		return err
+	case len(items) > 1:
+		half := len(items) / 2
+		if err := p.send(items[:half], min(items[half-1].Position, items[half].Position-1)); err != nil {
+			return err
+		}
+		return p.send(items[half:], end)
+	}
+	h := *items[0].Event.Head()
+	text := fmt.Sprintf("a %s event of %s is too long to be shown here; the run's journal has it", h.Kind, bytesize.Format(int64(len(items[0].JSON))))
+	h.Kind = event.KindLog
+	instead := &event.Log{Header: h, Level: event.LevelWarning, Text: text}
+	return p.send([]history.Item{{Event: instead, Position: items[0].Position}}, end)
 }
 
 // encodeEvents are the parameters of a message of events: eventsParams.

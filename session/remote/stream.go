@@ -15,9 +15,11 @@ import (
 	"go.lsp.dev/jsonrpc2"
 )
 
+// maxMessage is how many bytes a message has at most; a longer one is refused.
+var maxMessage = 64 << 20
+
 const (
-	maxMessage = 64 << 20 // bytes of a message; a longer one is refused
-	maxHeader  = 64       // bytes of a header
+	maxHeader = 64 // bytes of a header
 
 	writePiece = 64 << 10 // bytes that are written at a time
 )
