@@ -144,13 +144,23 @@ func (b *board) event(w *workspace, ev event.Event) {
 func (b *board) meetRun(w *workspace, ev event.Event) *Run {
 	switch ev := ev.(type) {
 	case *event.RunQueued:
-		return b.adoptQueued(w, ev)
+		if !b.knows(w, ev.Run) {
+			return b.adoptQueued(w, ev)
+		}
 	case *event.RunStarted:
-		if _, known := b.run(ev.Run); !known {
+		if !b.knows(w, ev.Run) {
 			return b.adopt(w, ev)
 		}
 	}
 	return nil
+}
+
+// knows reports whether a workspace's run is on the board. A workspace that was lost may have left it there as dead, though its session lives.
+func (b *board) knows(w *workspace, run string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.runs[run]
+	return r != nil && r.workspace == w
 }
 
 // adoptQueued makes a run of another client, or of this window's past. Its cell is found by its text.
@@ -190,7 +200,10 @@ func (b *board) record(w *workspace, ev event.Event, met *Run) change {
 		return change{pools: map[*workspace]bool{w: true}}
 	}
 	r := b.runs[ev.Head().Run]
-	if r == nil && met != nil {
+	if met != nil {
+		if r != nil { // it was thought dead
+			b.ended = slices.DeleteFunc(b.ended, func(id string) bool { return id == r.ID })
+		}
 		r = met
 		b.enter(r)
 		if r.State == view.Queued && ev.Head().Kind == event.KindRunQueued {

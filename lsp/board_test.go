@@ -102,6 +102,43 @@ func head(k event.Kind, run string, rank int) event.Header {
 	return event.Header{Kind: k, Run: run, Rank: &rank}
 }
 
+// The connection to a session breaks, and the session lives: what the board took for dead goes on when the folder is attached to it again.
+func TestBoardAfterLoss(t *testing.T) {
+	f := newBoardFixture(t, "x\n# %%\ny\n")
+	f.ran("r", 2)
+	cell := f.doc().IDs()[1]
+	two := 2
+	h := func(k event.Kind) event.Header { return event.Header{Kind: k, Run: "r", Cell: &two} }
+	queued := &event.RunQueued{Header: h(event.KindRunQueued), Path: "/a.py", Line: 3, Source: "# %%\ny\n"}
+	started := &event.RunStarted{Header: h(event.KindRunStarted), Path: "/a.py", Line: 3}
+	failed := &event.Failure{Header: head(event.KindError, "r", 0), EName: "NameError"}
+	f.told = change{}
+	f.events(queued)
+	if r, _ := f.run("r"); !f.told.empty() || r.number != 1 {
+		t.Errorf("it is entered twice: %+v", r)
+	}
+	f.events(started, failed)
+	f.events(f.lost(f.w, "gone")...)
+	if r, _ := f.lastRun(boardURI, cell); r.State != view.Ended || r.Status != event.StatusDied {
+		t.Errorf("%+v", r)
+	}
+	before := f.w
+	f.w = &workspace{}
+	f.events(queued, started, failed)
+	r, ok := f.lastRun(boardURI, cell)
+	if !ok || r.State != view.Running || r.Status != "" || len(r.Failures) != 1 || r.workspace != f.w || len(f.active(f.w)) != 1 || len(f.active(before)) != 0 {
+		t.Errorf("%+v", r)
+	}
+	for i := range keptRuns + 1 {
+		id := fmt.Sprint(i)
+		f.ran(id, 1)
+		f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: id}, Status: event.StatusOK})
+	}
+	if _, ok := f.run("r"); !ok {
+		t.Error("a run that goes on is forgotten")
+	}
+}
+
 // A run goes through its states, with its parts.
 func TestBoardRun(t *testing.T) {
 	f := newBoardFixture(t, "x\n# %%\ny\n")

@@ -315,6 +315,7 @@ func (m *marks) enter(ev event.Event, now time.Time) {
 	if _, ok := ev.(*event.RunStarted); ok {
 		if r, ok := m.s.board.kept(id); ok {
 			m.runs[id] = &followed{Run: r}
+			m.ended = slices.DeleteFunc(m.ended, func(other string) bool { return other == id }) // it was thought dead
 		}
 	}
 	r := m.runs[id]
