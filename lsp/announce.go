@@ -134,16 +134,26 @@ func (a *announcer) pastOver(w *workspace) {
 	}
 }
 
-// gone tells that a session is gone, and why.
+// gone tells that a session is gone, and why, unless the client has been told of the folder's next one already.
 func (a *announcer) gone(w *workspace, why string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p := a.told[w]; p != nil {
+	if p := a.told[w]; p != nil && !a.toldOfAnother(w) {
 		now := *p
 		now.State, now.Past, now.Clients, now.Ranks, now.Devices, now.Memory, now.Text = sessionGone, false, []string{}, 0, []string{}, 0, why
 		a.notify(&now)
 	}
 	a.forget(w)
+}
+
+// toldOfAnother reports whether the client has been told of another session of a workspace's folder. mu is held.
+func (a *announcer) toldOfAnother(w *workspace) bool {
+	for other := range a.told {
+		if other != w && other.dir == w.dir {
+			return true
+		}
+	}
+	return false
 }
 
 // left notes that the folder has another session now.

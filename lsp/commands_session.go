@@ -270,8 +270,8 @@ func (s *server) stop(ctx context.Context, w *workspace) (*textReply, error) {
 		s.enterEvent(w, ev)
 	}
 	s.deps.Sessions.drop(w)
+	s.forget(w) // before the client hears of it: what it wants then is for the next session
 	s.announcer.gone(w, text)
-	s.forget(w)
 	return &textReply{text}, nil
 }
 

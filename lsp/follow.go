@@ -44,6 +44,10 @@ func (s *server) follow(ctx context.Context, w *workspace, script string) error 
 	s.mu.Unlock()
 	if first {
 		if f.err = s.beginToFollow(w, f); f.err != nil {
+			if w.attachment != nil { // it is gone already, and nobody hears of it
+				s.deps.Sessions.drop(w)
+				_ = w.Detach(s.ctx)
+			}
 			s.forget(w)
 		}
 		close(f.ready)

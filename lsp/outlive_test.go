@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +34,8 @@ type house struct {
 	machine *fakerank.Host
 	end     context.CancelCauseFunc // of all sessions, as a signal does
 	work    sync.WaitGroup
-	refuse  error // of starts
+	refuse  error       // of starts
+	deaf    atomic.Bool // the next session that is attached to is gone at once
 	first   sync.Map
 }
 
@@ -67,9 +69,18 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
+// Attach implements [lsp.Attacher].
+func (h *house) Attach(ctx context.Context, r session.AttachRequest) (*session.Attachment, error) {
+	a, err := h.Registry.Attach(ctx, r)
+	if err == nil && h.deaf.CompareAndSwap(true, false) {
+		err = a.Detach(ctx)
+	}
+	return a, err
+}
+
 // server is a server whose sessions outlive it.
 func (h *house) server(ctx context.Context, stream io.ReadWriteCloser) error {
-	sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Host: h.machine}) }, h.Registry)
+	sessions := lsp.NewSessions(func(dir string) session.API { return session.New(session.Options{Dir: dir, Host: h.machine}) }, h)
 	firstTime := func(what string) bool {
 		_, told := h.first.LoadOrStore(what, true)
 		return !told
@@ -267,6 +278,16 @@ func TestSessionGone(t *testing.T) {
 	e.Await("another session", lsptest.Method("dip/session"), lsptest.Has("state", "attached"))
 	e.Command("dip.interrupt", nil, nil)
 	finished(e, again, "interrupted")
+}
+
+// A session that is gone as soon as it was attached to keeps nobody from the next one.
+func TestSessionGoneAtOnce(t *testing.T) {
+	h := newHouse(t)
+	h.deaf.Store(true)
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint 1\n")
+	e.Await("word of it", lsptest.Method("window/showMessage"), lsptest.Contains("message", "there is no session"))
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
 }
 
 // A session that cannot be had is told once, with what to do; commands try again.
