@@ -186,7 +186,7 @@ func (v *visitor) recall(ctx context.Context, t *terminal) error {
 	for _, ev := range past {
 		run := ev.Head().Run
 		_, told := ev.(*event.Log)
-		if run != "" && !ended[run] || told && strings.HasPrefix(ev.(*event.Log).Text, "while nobody was attached") {
+		if run != "" && !ended[run] || told && strings.HasPrefix(ev.(*event.Log).Text, session.Unattended) {
 			goesOn = append(goesOn, ev)
 		}
 	}

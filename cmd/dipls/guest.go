@@ -72,7 +72,11 @@ func attached(
 	}
 	defer detach(a)
 	if e := a.Ended; e != nil {
-		fmt.Fprintf(errOut, "dipls: session %s has ended: %s\n", clean.Line(e.Name), clean.Text(e.Why))
+		text := fmt.Sprintf("dipls: session %s has ended: %s", clean.Line(e.Name), clean.Text(e.Why))
+		if e.Journal != "" { // whoever is told here is told nowhere else
+			text += "; journals are in " + shortPath(e.Journal)
+		}
+		fmt.Fprintln(errOut, text)
 	}
 	g, ctx, err := visit(cmd, flags, log, errOut, a)
 	if err != nil {

@@ -23,12 +23,13 @@ import (
 type oneSession struct {
 	session.API
 	about session.About
+	ended *session.Ended // the one before
 	asked []session.AttachRequest
 }
 
 func (o *oneSession) Attach(_ context.Context, r session.AttachRequest) (*session.Attachment, error) {
 	o.asked = append(o.asked, r)
-	return &session.Attachment{API: staying{o.API}, About: o.about}, nil
+	return &session.Attachment{API: staying{o.API}, About: o.about, Ended: o.ended}, nil
 }
 
 func (*oneSession) List(context.Context) ([]session.Listed, error) { return nil, nil }
@@ -103,6 +104,16 @@ func TestExec(t *testing.T) {
 	}
 	if code, _, errOut := dipls("exec", "-c", "exit 7"); code != exitPool {
 		t.Errorf("a death: exit code %d\n%s", code, errOut)
+	}
+}
+
+// How the last session ended is told once: so with the way to what its cells have printed.
+func TestGuestAfterEnd(t *testing.T) {
+	o := host(t)
+	o.ended = &session.Ended{Name: "train", Why: "the machine was restarted", Journal: "/j/runs"}
+	code, _, errOut := dipls("exec", "-c", "print a")
+	if want := "dipls: session train has ended: the machine was restarted; journals are in /j/runs\n"; code != 0 || !strings.HasPrefix(errOut, want) {
+		t.Errorf("exit code %d\n%s", code, errOut)
 	}
 }
 
