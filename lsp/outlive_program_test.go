@@ -72,7 +72,8 @@ func (s *site) dipls(args ...string) *exec.Cmd {
 // editor starts an editor with a server, which kill ends by SIGKILL.
 func (s *site) editor(settings lsptest.Object) (e *lsptest.Editor, kill func()) {
 	s.t.Helper()
-	killed, cancel := context.WithCancel(s.t.Context())
+	killed, cancel := context.WithCancel(context.Background()) // the test's own ends before the editor has said goodbye
+	s.t.Cleanup(cancel)
 	server := func(ctx context.Context, stream io.ReadWriteCloser) error {
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
