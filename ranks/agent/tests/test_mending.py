@@ -368,6 +368,27 @@ def test_who_makes_a_group_alone_is_freed(pool):
         assert good(ranks, code + "\nprint(t.item())") == ["2.0\n", "2.0\n", "1.0\n"], number
 
 
+def test_who_waits_for_the_first_count_of_a_group_is_freed(pool):
+    """Before torch 2.2 the group's first rank tells the others in `new_group` where they begin to count."""
+    ranks = pool(2)
+    untold = "kind = dist.ProcessGroupGloo; tell = kind._set_sequence_number_for_group\n"
+    untold += "def leave(group): raise RuntimeError('left')\nkind._set_sequence_number_for_group = leave\n"
+    requests = [ranks[0].start(untold + "dist.new_group()"), ranks[1].start("dist.new_group()")]
+    if ranks[0].finish(requests[0]).status == "ok":
+        pytest.skip("this torch tells no count")
+    wait_until(lambda: any("new_group" in str(frame) for frame in innermost(ranks[1])), "the wait")
+    assert break_once(ranks) > 0
+    assert ranks[1].finish(requests[1]).status == "error"
+    good(ranks[:1], "kind._set_sequence_number_for_group = tell")
+    mended(ranks)
+    assert good(ranks, SUM) == ["2.0 kept\n"] * 2
+
+
+def innermost(rank):
+    """Return the innermost frame of a rank's main thread, if it has one."""
+    return [thread["frames"][-1] for thread in rank.ask("groups_request")["threads"] if thread["main"]][:1]
+
+
 def test_stress_who_comes_to_a_group_that_the_others_have_left_is_freed(pool):
     """It has found at the store where they listened. Chance has it which of two connects, and which waits for that."""
     ranks = pool(3)

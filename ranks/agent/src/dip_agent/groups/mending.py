@@ -66,7 +66,19 @@ def _types(c10d: ModuleType) -> list[Any]:
 
 
 _renewed: weakref.WeakKeyDictionary[Any, _Renewed] = weakref.WeakKeyDictionary()  # by group
-_FORMING = frozenset({"_new_process_group_helper", "_create_gloo_process_group", "_create_process_group_wrapper"})
+
+# Functions of torch's that wait in C++ while a group is formed. Before torch 2.2 the last three also wait at the store
+# for the count with which the group begins, and whoever tells it may have been interrupted.
+_FORMING = frozenset(
+    {
+        "_new_process_group_helper",
+        "_create_gloo_process_group",
+        "_create_process_group_wrapper",
+        "new_group",
+        "_new_group_with_tag",
+        "init_process_group",
+    }
+)
 
 _stores: set[Connection] = set()  # connections of this process to the pool's store
 _cut_off = False  # the groups' backends cannot reach the store any more
