@@ -129,7 +129,7 @@ func (s *server) moveTo(ctx context.Context, dir string, a *attachSessionArgs) (
 		}
 	}
 	r := s.attachRequest(dir)
-	r.Name, r.Dir, r.Start = a.Name, cmp.Or(a.Dir, dir), false
+	r.Name, r.Dir, r.Start, r.Only = a.Name, cmp.Or(a.Dir, dir), false, a.Dir != ""
 	found, err := s.deps.Sessions.attach.Attach(ctx, r)
 	if err != nil {
 		return nil, err
@@ -222,7 +222,7 @@ func (s *server) stopSession(ctx context.Context, a *stopSessionArgs) (*textRepl
 		return nil, errNoAttacher
 	}
 	r := s.attachRequest(dir)
-	r.Name, r.Dir, r.Start, r.History = a.Name, cmp.Or(a.Dir, dir), false, false
+	r.Name, r.Dir, r.Start, r.Only, r.History = a.Name, cmp.Or(a.Dir, dir), false, a.Dir != "", false
 	other, err := s.deps.Sessions.attach.Attach(ctx, r)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ type sessionFinder interface {
 var openSessions = func() sessionFinder { return openRegistry() }
 
 // sessionFlag says which session is meant: NAME, that session of the nearest folder upwards, or else of the only folder that has one; FOLDER, the session of
-// that folder; FOLDER/NAME; or "", the session of the nearest folder upwards.
+// that folder and of no other; FOLDER/NAME, likewise; or "", the session of the nearest folder upwards.
 type sessionFlag struct{ text string }
 
 // sessionUse says what a flag or an argument for a session takes.
@@ -59,11 +59,19 @@ func (f *sessionFlag) request(r session.AttachRequest) (session.AttachRequest, e
 	if err != nil {
 		return r, fmt.Errorf("the working directory: %w", err)
 	}
-	r.Dir = path
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		r.Dir, r.Name = filepath.Split(path)
+	r.Dir, r.Only = path, true
+	if isFolder(path) {
+		return r, nil
+	}
+	if r.Dir, r.Name = filepath.Split(path); !isFolder(r.Dir) {
+		return r, usagef("%s: there is no folder %s", clean.Line(f.text), clean.Line(filepath.Clean(r.Dir)))
 	}
 	return r, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // open attaches to the session. Its error is for the user, with the exit code; what else the user should know about the session is said on errOut.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +106,36 @@ func TestTableFits(t *testing.T) {
 		if got := strings.Join(table.lines(), "\n"); got != want {
 			t.Errorf("%d columns:\n%s\nwant\n%s", width, got, want)
 		}
+	}
+}
+
+// A session that is named by its folder is that one and no other: "dipls stop FOLDER/NAME" must not end a namesake elsewhere.
+func TestSessionFlag(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(top, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(top)
+	sub := filepath.Join(top, "sub")
+	for text, want := range map[string]session.AttachRequest{
+		"":         {Dir: top},
+		"tr ain":   {Dir: top, Name: "tr ain"},
+		".":        {Dir: top, Only: true},
+		"./sub":    {Dir: sub, Only: true},
+		"sub/x":    {Dir: sub + "/", Name: "x", Only: true},
+		sub + "/x": {Dir: sub + "/", Name: "x", Only: true},
+	} {
+		flag := sessionFlag{text}
+		if got, err := flag.request(session.AttachRequest{}); err != nil || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+	flag := sessionFlag{"nothing/x"}
+	_, err = flag.request(session.AttachRequest{})
+	if e, ok := errors.AsType[*exitError](err); !ok || e.code != exitUsage || !strings.Contains(e.Error(), "there is no folder "+filepath.Join(top, "nothing")) {
+		t.Errorf("a folder that is not there: %v", err)
 	}
 }

@@ -42,13 +42,13 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 		if err != nil {
 			return nil, err
 		}
-		e, err := find(all, dir, q.Name, q.Start)
+		e, err := find(all, dir, q.Name, q.Start, q.Only)
 		if err != nil {
 			return nil, err
 		}
 		if e == nil {
 			if !q.Start {
-				return nil, noSession(dir, q.Name)
+				return nil, noSession(q, dir)
 			}
 			if started {
 				return nil, errors.New("the session has ended as soon as it was started; its log may say why: " + lastLog(dir))

@@ -15,7 +15,18 @@ import (
 //
 // Without a name it is the nearest folder upwards that has a session. Who would start one means the folder itself, and if it has several, the one that has
 // the folder's name.
-func find(all []*entry, dir, name string, start bool) (*entry, error) {
+//
+// With only it is one of the folder itself. Without a name the folder may also be written FOLDER/NAME.
+func find(all []*entry, dir, name string, start, only bool) (*entry, error) {
+	if only {
+		named := func(dir, name string) bool {
+			return slices.ContainsFunc(all, func(e *entry) bool { return e.Dir == dir && (name == "" || e.Name == name) })
+		}
+		if base := filepath.Base(dir); name == "" && !named(dir, "") && named(filepath.Dir(dir), base) {
+			dir, name = filepath.Dir(dir), base
+		}
+		all = slices.DeleteFunc(slices.Clone(all), func(e *entry) bool { return e.Dir != dir })
+	}
 	all = slices.DeleteFunc(slices.Clone(all), func(e *entry) bool { return e.Dir == "" || name != "" && e.Name != name })
 	for at := dir; ; at = filepath.Dir(at) {
 		here := slices.DeleteFunc(slices.Clone(all), func(e *entry) bool { return e.Dir != at })
@@ -54,8 +65,17 @@ func ambiguous(of []*entry) error {
 }
 
 // noSession is the error that there is none.
-func noSession(dir, name string) error {
-	if name != "" {
+func noSession(q session.AttachRequest, dir string) error {
+	switch name := q.Name; {
+	case q.Only && name != "":
+		return &session.Error{
+			Code: session.CodeNoSession, Text: fmt.Sprintf("%s has no session %s", dir, name), Hint: `"dipls sessions" lists those that there are`,
+		}
+	case q.Only:
+		return &session.Error{
+			Code: session.CodeNoSession, Text: fmt.Sprintf("%s has no session", dir), Hint: `"dipls sessions" lists those of other folders`,
+		}
+	case name != "":
 		return &session.Error{Code: session.CodeNoSession, Text: fmt.Sprintf("there is no session %s", name), Hint: `"dipls sessions" lists those that there are`}
 	}
 	return &session.Error{

@@ -48,7 +48,7 @@ func (r *Registry) Find(ctx context.Context, q session.AttachRequest) (session.L
 	if err != nil {
 		return session.Listed{}, err
 	}
-	e, err := find(all, dir, q.Name, false)
+	e, err := find(all, dir, q.Name, false, q.Only)
 	if err != nil {
 		return session.Listed{}, err
 	}
@@ -57,7 +57,7 @@ func (r *Registry) Find(ctx context.Context, q session.AttachRequest) (session.L
 			return l, nil
 		}
 	}
-	return session.Listed{}, noSession(dir, q.Name)
+	return session.Listed{}, noSession(q, dir)
 }
 
 // list asks a session. The zero value: it has ended.

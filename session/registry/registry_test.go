@@ -131,31 +131,38 @@ func TestFind(t *testing.T) {
 	for _, test := range []struct {
 		dir, name string
 		start     bool
+		only      bool
 		want      string // FOLDER/NAME, none, or a code
 	}{
-		{"/p/sub/more", "", false, "/p/sub/deep"},
-		{"/p", "", false, string(session.CodeAmbiguous)},
-		{"/p", "", true, "/p/p"},
-		{"/p/sub/more", "", true, none},
-		{"/q", "", true, "/q/q"},
-		{"/r/a/b", "", false, string(session.CodeAmbiguous)},
-		{"/elsewhere", "", false, none},
-		{"/p/sub", "x", false, "/p/x"},
-		{"/elsewhere", "q2", false, "/q/q2"},
-		{"/elsewhere", "x", false, string(session.CodeAmbiguous)},
-		{"/elsewhere", "q2", true, none},
-		{"/p/sub", "x", true, "/p/x"},
-		{"/p", "unknown", false, none},
+		{"/p/sub/more", "", false, false, "/p/sub/deep"},
+		{"/p", "", false, false, string(session.CodeAmbiguous)},
+		{"/p", "", true, false, "/p/p"},
+		{"/p/sub/more", "", true, false, none},
+		{"/q", "", true, false, "/q/q"},
+		{"/r/a/b", "", false, false, string(session.CodeAmbiguous)},
+		{"/elsewhere", "", false, false, none},
+		{"/p/sub", "x", false, false, "/p/x"},
+		{"/elsewhere", "q2", false, false, "/q/q2"},
+		{"/elsewhere", "x", false, false, string(session.CodeAmbiguous)},
+		{"/elsewhere", "q2", true, false, none},
+		{"/p/sub", "x", true, false, "/p/x"},
+		{"/p", "unknown", false, false, none},
+		{"/p/sub", "", false, true, "/p/sub/deep"},
+		{"/p/sub/more", "", false, true, none},
+		{"/elsewhere", "q2", false, true, none},
+		{"/p/sub", "x", true, true, none},
+		{"/q", "", false, true, string(session.CodeAmbiguous)},
+		{"/p/x", "", false, true, "/p/x"},
 	} {
 		got := none
-		e, err := find(all, test.dir, test.name, test.start)
+		e, err := find(all, test.dir, test.name, test.start, test.only)
 		if err != nil {
 			got = string(code(err))
 		} else if e != nil {
 			got = e.Dir + "/" + e.Name
 		}
 		if got != test.want {
-			t.Errorf("%q from %s, start %v: %s, want %s (%v)", test.name, test.dir, test.start, got, test.want, err)
+			t.Errorf("%q from %s, start %v, only %v: %s, want %s (%v)", test.name, test.dir, test.start, test.only, got, test.want, err)
 		}
 	}
 }
