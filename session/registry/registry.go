@@ -70,6 +70,8 @@ func CheckName(name string) error {
 	switch wrong := func(r rune) bool { return r == '/' || !unicode.IsPrint(r) }; {
 	case name == "" || strings.TrimSpace(name) != name:
 		hint = "a name is not empty, and neither begins nor ends with a space"
+	case strings.HasPrefix(name, "-"):
+		hint = `a name does not begin with "-", as flags do`
 	case strings.ContainsFunc(name, wrong):
 		hint = `a name has no "/" and no control characters`
 	case len(name) > maxName:

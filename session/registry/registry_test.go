@@ -67,7 +67,7 @@ func TestClaim(t *testing.T) {
 	if err := second.Rename(t.Context(), first.Name()); code(err) != session.CodeInvalid {
 		t.Errorf("a name that is taken: %v", err)
 	}
-	for _, name := range []string{"", " a", "a/b", "a\nb"} {
+	for _, name := range []string{"", " a", "a/b", "a\nb", "-a"} {
 		if err := second.Rename(t.Context(), name); code(err) != session.CodeInvalid {
 			t.Errorf("the name %q: %v", name, err)
 		}
