@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -124,6 +125,9 @@ type monitor struct {
 	err    error // why the session could not be asked, the last time
 }
 
+// errNotAsked is until the session has answered for the first time.
+var errNotAsked = errors.New("it has not answered yet")
+
 // newMonitor begins to follow a session, and returns once it knows what runs.
 func newMonitor(ctx context.Context, s session.API) (*monitor, error) {
 	sub, err := s.Subscribe(ctx, session.SubscribeRequest{History: true, Kinds: []event.Kind{
@@ -132,7 +136,7 @@ func newMonitor(ctx context.Context, s session.API) (*monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &monitor{session: s, sub: sub, changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	m := &monitor{session: s, sub: sub, changed: make(chan struct{}, 1), ended: make(chan struct{}), err: errNotAsked}
 	for end := sub.End(); sub.Position() < end; {
 		events, err := sub.Next(ctx)
 		if err != nil {

@@ -78,6 +78,9 @@ func TestWatchFitsItsTerminal(t *testing.T) {
 	if !strings.Contains(text, ansi.SetModeAltScreenSaveCursor) {
 		t.Errorf("it has no screen of its own: %q", text)
 	}
+	if strings.Contains(text, "no ranks") { // before the session has answered
+		t.Errorf("it shows what it does not know: %q", text)
+	}
 	picture := strings.Join(lastPicture(text), "\n")
 	for _, part := range []string{"2 ranks on cpu", "\n0     ready", "\n1     ready", "q leaves"} {
 		if !strings.Contains(picture, part) {
