@@ -215,7 +215,9 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 			f.runFinished(e, now)
 		}
 	case *event.Log:
-		f.notice(e, e.Text)
+		if !f.ends[e.Text] { // else it is known already
+			f.notice(e, e.Text)
+		}
 	case *event.Hang:
 		f.hang(e)
 	case *event.PoolState:

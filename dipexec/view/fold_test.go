@@ -304,6 +304,7 @@ func TestFoldDeath(t *testing.T) {
 	eventtest.SameLines(t, f.shown(), "[1] last words", "[1] without end", "rank 1 was killed by SIGKILL")
 	f.add(&event.PoolState{State: event.StateStarting})
 	f.add(&event.PoolState{State: event.StateDead, Reason: "rank 1 was killed by SIGKILL"}) // the next pool's
+	f.add(event.NewLog(event.LevelError, "rank 1 was killed by SIGKILL"))                   // as of a session that is gone
 	eventtest.SameLines(t, f.shown(), "rank 1 was killed by SIGKILL")
 }
 
