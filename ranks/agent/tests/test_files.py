@@ -63,7 +63,8 @@ def test_there_and_back(tmp_path, suffix, values, back):
         (".npz", {"a": {1: 2}}, "a: .npz holds arrays"),
         (".pt", {"a": torch.nn.Linear(1, 1)}, "take its state_dict()"),
         (".pt", {"a": [ARRAY]}, "but no ndarray; .npy and .npz hold arrays"),
-        (".json", {"a": TENSOR}, "its .tolist() is fine"),
+        (".json", {"a": TENSOR}, "its .tolist() is fine, and .npy and .pt hold it"),
+        (".json", {"a": ARRAY}, "its .tolist() is fine, and .npy holds it"),
         (".json", {"a": {1: 2}}, "the keys of .json are text, not int"),
         (".json", {"a": float("nan")}, "no nan"),
         (".txt", {"a": 1}, "says its format: .npy, .npz, .pt, .json"),
@@ -158,3 +159,11 @@ def test_a_request_writes_and_reads_without_code(local, tmp_path):
     )
     failed = local.run("", file={"path": path, "names": ["none"], "write": True})
     assert (failed.status, failed.content["ename"]) == ("error", "NameError")
+
+
+@pytest.mark.parametrize("name", ["bad.json", "bad.pt", "bad.npz"])
+def test_what_is_wrong_with_a_file_is_one_sentence(local, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"garbage")
+    failed = local.run("", file={"path": str(path), "names": ["x"], "write": False})
+    assert failed.error["traceback"] == [f"FileError: {failed.content['evalue']}"]

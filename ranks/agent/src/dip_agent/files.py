@@ -24,6 +24,10 @@ class FileError(Exception):
 
     __module__ = "builtins"  # where it is raised means nothing to the user
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: show only the sentence. The stack is ours, and torch's own error advises to run the code."""
+        return [f"FileError: {self}"]
+
 
 def serve(namespace: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Do what `wanted`, the `file` of an execute_request, says."""
@@ -206,9 +210,11 @@ def _write_json(file: BinaryIO, values: dict[str, Any]) -> None:
             for item in value:
                 check(name, item)
         elif value is not None and not isinstance(value, (bool, int, float, str)):
-            advice = (
-                "its .tolist() is fine, and .npy and .pt hold it" if hasattr(value, "tolist") else ".pt may hold it"
-            )
+            torch = sys.modules.get("torch")
+            if torch is not None and isinstance(value, torch.Tensor):
+                advice = "its .tolist() is fine, and .npy and .pt hold it"
+            else:
+                advice = "its .tolist() is fine, and .npy holds it" if hasattr(value, "tolist") else ".pt may hold it"
             holds = "numbers, text, None, and lists and dictionaries of them"
             raise FileError(f"{name}: .json holds {holds}, but no {type(value).__name__}; {advice}")
 
