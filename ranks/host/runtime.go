@@ -105,7 +105,7 @@ func (d *runtimeDir) socket(name string) string { return filepath.Join(d.path, n
 func (d *runtimeDir) dial(ctx context.Context, name string) (net.Conn, error) {
 	path := d.socket(name)
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("socket path %s has %d bytes, the system allows %d: set XDG_RUNTIME_DIR or TMPDIR to a shorter directory",
+		return nil, fmt.Errorf("socket path %s has %d bytes, the system allows %d: set DIPLS_RUNTIME_DIR to a shorter directory",
 			path, len(path), maxSocketPath)
 	}
 	var dialer net.Dialer
@@ -158,7 +158,7 @@ func runtimeRoot(log *zap.Logger) (string, error) {
 		log.Debug("a directory for sockets passed over", zap.Error(err))
 		passed = errors.Join(passed, err)
 	}
-	return "", fmt.Errorf("no directory for sockets: %w (set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own)", passed)
+	return "", fmt.Errorf("no directory for sockets: %w (set DIPLS_RUNTIME_DIR to a short directory of your own)", passed)
 }
 
 // RuntimeRoots makes sure of the directory for those of sessions, below which the sockets of all our processes lie, as [Local.StartNode] does. It comes
@@ -181,7 +181,7 @@ func RuntimeRoots() (roots []string, passed, err error) {
 		roots = append(roots, place.root)
 	}
 	if len(roots) == 0 {
-		return nil, nil, fmt.Errorf("no directory for sockets: %w (set XDG_RUNTIME_DIR or TMPDIR to a short directory of your own)", passed)
+		return nil, nil, fmt.Errorf("no directory for sockets: %w (set DIPLS_RUNTIME_DIR to a short directory of your own)", passed)
 	}
 	return roots, passed, nil
 }

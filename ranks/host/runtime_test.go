@@ -187,7 +187,7 @@ func TestRuntimeRoot(t *testing.T) {
 			long := filepath.Join(tmp, strings.Repeat("x", 90))
 			os.Mkdir(long, 0o700)
 			return "", long
-		}, "set XDG_RUNTIME_DIR or TMPDIR to a short directory"},
+		}, "set DIPLS_RUNTIME_DIR to a short directory"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			xdg, tmp := test.prepare(shortTempDir(t), shortTempDir(t))
