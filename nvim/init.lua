@@ -67,6 +67,8 @@ end
 local capabilities = vim.lsp.protocol.make_client_capabilities()
 capabilities.workspace.codeLens = { refreshSupport = true } -- newer ones have it themselves
 
+local id -- of the client, before 0.8
+
 local config = {
   name = 'dipls',
   cmd = { 'dipls', 'lsp' },
@@ -124,9 +126,16 @@ local config = {
     })
     refresh(client, buffer)
   end,
+  on_exit = function(code, signal)
+    id = nil
+    if code ~= 0 or signal ~= 0 then
+      vim.schedule(function()
+        vim.notify('dipls has ended, and what it has run in a session goes on: :edit starts it again and shows that', vim.log.levels.ERROR)
+      end)
+    end
+  end,
 }
 
-local id
 vim.api.nvim_create_autocmd('FileType', {
   pattern = 'python',
   callback = function(event)

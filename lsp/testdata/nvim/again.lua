@@ -1,4 +1,4 @@
--- A person opens Neovim again: the long cell still runs. When it has ended, its session is stopped.
+-- A person opens Neovim again: the long cell still runs, also when the server is killed. When it has ended, its session is stopped.
 
 Do(function()
   local function lens()
@@ -10,6 +10,24 @@ Do(function()
   Await('what it has printed', function()
     return Shows(Output(), 'the long cell begins')
   end)
+
+  local killed, told = Dipls().id, nil
+  local notify = vim.notify
+  vim.notify = function(text)
+    told = Shows(text, ':edit') and text or told
+  end
+  for _, child in ipairs(vim.api.nvim_get_proc_children(vim.fn.getpid())) do
+    vim.loop.kill(child, 'sigkill')
+  end
+  Await('word of the end of the server', function()
+    return told
+  end)
+  vim.notify = notify
+  vim.cmd('edit')
+  Await('the cell that runs, in another server', function()
+    return Dipls() and Dipls().id ~= killed and Shows(lens(), '0/3 done')
+  end)
+
   vim.fn.writefile({}, 'enough')
   Await('its end', function()
     return Shows(Output(), 'the long cell ends') and Shows(lens(), '✓')
