@@ -108,8 +108,11 @@ func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error
 	switch code := g.endsWith(); {
 	case left != nil:
 		fmt.Fprintln(g.errOut, g.wayBack())
-		if *left == exitOK {
+		switch {
+		case *left == exitOK:
 			return nil
+		case viewErr != nil:
+			return viewErr // for that it has left
 		}
 		return &exitError{*left, nil}
 	case err != nil && code != 0:

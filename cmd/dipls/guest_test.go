@@ -117,6 +117,23 @@ func TestGuestAfterEnd(t *testing.T) {
 	}
 }
 
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// Who leaves a run because its output cannot be written says so.
+func TestExecWithoutRoom(t *testing.T) {
+	host(t)
+	for _, format := range [][]string{nil, {"--json"}} {
+		var errOut bytes.Buffer
+		code := run(append([]string{"exec", "-c", "print on\nwait"}, format...), fullDisk{}, &errOut)
+		if text := errOut.String(); code != exitFailed || !strings.Contains(text, "cannot write the output") || !strings.Contains(text, "left; the run goes on") {
+			t.Errorf("%q: exit code %d\n%s", format, code, text)
+		}
+	}
+}
+
 // guestOf is a guest in a session, with what it has shown.
 func guestOf(t *testing.T, o *oneSession) (g *guest, ctx context.Context, text *bytes.Buffer) {
 	t.Helper()

@@ -107,7 +107,7 @@ func choiceError(errOut io.Writer, err error) error {
 		return err
 	}
 	switch e.Code {
-	case session.CodeNoSession, session.CodeAmbiguous:
+	case session.CodeNoSession, session.CodeAmbiguous, session.CodeInvalid:
 		// The user has to say more, or something else; how flags are written is not the question.
 		text := e.Error()
 		if strings.Contains(e.Text, "\n") {
