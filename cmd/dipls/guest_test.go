@@ -124,8 +124,8 @@ func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 // Who leaves a run because its output cannot be written says so.
 func TestExecWithoutRoom(t *testing.T) {
-	host(t)
 	for _, format := range [][]string{nil, {"--json"}} {
+		host(t) // the run goes on: another one would wait for it
 		var errOut bytes.Buffer
 		code := run(append([]string{"exec", "-c", "print on\nwait"}, format...), fullDisk{}, &errOut)
 		if text := errOut.String(); code != exitFailed || !strings.Contains(text, "cannot write the output") || !strings.Contains(text, "left; the run goes on") {
