@@ -64,6 +64,8 @@ func (Local) Condition(ctx context.Context, p Process, before, now Vitals, answe
 	c := conditionOf(p.PID, before, now)
 	switch {
 	case c.State != Sound:
+	case answered && c.Still && threadRuns(p.PID): // one that gets no core has no CPU time either
+		c.Still = false
 	case answered && c.Still:
 		if waits := mainWaits(p.PID); sameProcess(p) {
 			c.Waits = waits

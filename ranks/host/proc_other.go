@@ -48,6 +48,9 @@ func memoryOf(p Process) (int64, bool) {
 // lockHeld is unknown here.
 func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
 
+// threadRuns is unknown here.
+func threadRuns(pid int) bool { return false }
+
 // mainWaits is unknown here.
 func mainWaits(pid int) string { return "" }
 

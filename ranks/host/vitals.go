@@ -45,7 +45,7 @@ type Condition struct {
 	Lock  string // with Native: what the process does meanwhile, "and computes"; otherwise ""
 	Moved bool   // its main thread, or a process that it has started, has run between the two looks
 	Works bool   // its threads together have used a noticeable share of a core between them
-	Still bool   // neither: it has certainly done next to nothing
+	Still bool   // neither, and none of its threads waits for a core: it has certainly done next to nothing
 	Waits string // with Still: what its main thread waits for, "in a lock" or "reading a socket"; "" if that is not known
 }
 
