@@ -64,14 +64,12 @@ type announcer struct {
 	told  map[*workspace]*sessionParams
 	stale map[*workspace]bool          // may be different now; true: also the memory
 	kept  map[*workspace]time.Duration // as the settings had it last
-	asked map[*workspace][]*event.Log  // what was asked while nobody was attached, since somebody was
 }
 
 func newAnnouncer(s *server) *announcer {
 	return &announcer{
 		s: s, wake: make(chan struct{}, 1),
 		told: map[*workspace]*sessionParams{}, stale: map[*workspace]bool{}, kept: map[*workspace]time.Duration{},
-		asked: map[*workspace][]*event.Log{},
 	}
 }
 
@@ -168,7 +166,6 @@ func (a *announcer) forget(w *workspace) {
 	delete(a.told, w)
 	delete(a.stale, w)
 	delete(a.kept, w)
-	delete(a.asked, w)
 }
 
 // notify sends what a client that takes events has to know. mu is held, which keeps these in order.
@@ -190,32 +187,21 @@ func (a *announcer) event(w *workspace, ev event.Event) {
 		if w.attachment != nil && ev.By != a.s.program {
 			a.look(w, false)
 		}
-	}
-}
-
-// missed notes what was asked while nobody was attached. Whoever has started something since was there, and was told.
-func (a *announcer) missed(w *workspace, ev event.Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch ev := ev.(type) {
-	case *event.RunQueued:
-		delete(a.asked, w)
 	case *event.Log:
-		if ev.Run == "" && strings.HasPrefix(ev.Text, session.Unattended) {
-			a.asked[w] = append(a.asked[w], ev)
+		if session.IsUnattended(ev) {
+			a.unattended(w, ev)
 		}
 	}
 }
 
-// tellMissed tells the user what was asked while nobody was attached.
-func (a *announcer) tellMissed(w *workspace) {
-	a.mu.Lock()
-	asked := a.asked[w]
-	delete(a.asked, w)
-	a.mu.Unlock()
-	for _, ev := range asked {
-		a.s.client.ShowMessage(protocol.MessageTypeWarning, ev.Text)
-	}
+// unattended tells the user what was asked while nobody was attached. Once the client has got that, nobody else has to be told.
+func (a *announcer) unattended(w *workspace, ev *event.Log) {
+	a.s.client.ShowMessage(typeOfLevel(ev.Level), ev.Text)
+	a.s.goOn("what was shown", func() {
+		if a.s.conn.Flush(a.s.ctx) == nil {
+			_ = w.Shown(a.s.ctx, ev.Text) // else it is told once more
+		}
+	})
 }
 
 // stays tells how long a session stays when its windows are closed, and how to end it.

@@ -22,7 +22,6 @@ type follower struct {
 	sub   session.Subscription
 	err   error
 
-	past   uint64 // position of sub up to which all has happened before
 	script string // of the document for which something was done in the workspace last; under the server's lock
 
 	mu      sync.Mutex // guards what follows
@@ -66,15 +65,15 @@ func (s *server) beginToFollow(w *workspace, f *follower) (err error) {
 	if err != nil {
 		return err
 	}
-	f.past, f.entered = f.sub.End(), f.sub.Position()
-	s.announcer.attached(w, f.entered < f.past)
+	f.entered = f.sub.Position()
+	s.announcer.attached(w, f.entered < f.sub.Past())
 	for _, feature := range s.features {
 		if feature.follow != nil {
 			feature.follow(w)
 		}
 	}
 	s.tasks.Go(func() { s.enterAll(w, f) })
-	if err := f.await(s.ctx, f.past); err != nil {
+	if err := f.await(s.ctx, f.sub.Past()); err != nil {
 		return err
 	}
 	if autodip, err := w.Autodip(s.ctx); err == nil {
@@ -87,7 +86,6 @@ func (s *server) beginToFollow(w *workspace, f *follower) (err error) {
 func (s *server) enterAll(w *workspace, f *follower) {
 	defer f.sub.Close()
 	for {
-		past := f.sub.Position() < f.past
 		events, err := f.sub.Next(s.ctx)
 		if err != nil {
 			f.end()
@@ -98,12 +96,6 @@ func (s *server) enterAll(w *workspace, f *follower) {
 		}
 		for _, ev := range events {
 			s.enterEvent(w, ev)
-			if past {
-				s.announcer.missed(w, ev)
-			}
-		}
-		if past && f.sub.Position() >= f.past {
-			s.announcer.tellMissed(w)
 		}
 		f.advance()
 	}

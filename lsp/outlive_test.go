@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -224,6 +225,24 @@ func TestOpenedLater(t *testing.T) {
 	}
 }
 
+// A failure pops up in the windows that are there when it happens, also where a part of its run had failed before.
+func TestFailedMeanwhile(t *testing.T) {
+	h := newHouse(t)
+	const text = "# %%dip\non 0 error KeyError before\non 1 gate go\non 1 error KeyError after\n"
+	first := h.editor("", "VS Code", lsptest.Options{Init: events})
+	first.Open("a.py", text)
+	run := first.Run("dip.runCell", lsptest.Object{"uri": first.URI("a.py"), "cell": 1})
+	first.Await("the first failure", lsptest.Has("event", "error"), lsptest.Has("run", run))
+	second := h.editor(first.Folder, "Helix", lsptest.Options{})
+	second.Open("a.py", text)
+	second.Await("the first failure", lsptest.Method("window/logMessage"), lsptest.Contains("message", "KeyError: before"))
+	h.machine.Open("go")
+	second.Await("the second failure", lsptest.Method("window/showMessage"), lsptest.Contains("message", "KeyError: after"))
+	if popped := second.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "before")); len(popped) > 0 {
+		t.Errorf("popped up: %v", popped)
+	}
+}
+
 // Of two windows on one folder, each sees the other's runs, also those that wait, and may interrupt them.
 func TestTwoWindows(t *testing.T) {
 	h := newHouse(t)
@@ -432,23 +451,23 @@ func TestSessionOfPlainClient(t *testing.T) {
 	}
 }
 
-// What was asked while nobody was attached is shown to who comes next, unless somebody has been there since.
+// What was asked while nobody was attached is shown once, to who comes next.
 func TestAskedMeanwhile(t *testing.T) {
 	h := newHouse(t)
 	e := h.editor("", "VS Code", lsptest.Options{Init: events})
 	e.Open("a.py", "# %%\nprint 1\n")
 	run := func() { finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok") }
 	run()
+	must(t, e.Shutdown())
 	a, err := h.Attach(sessiontest.Context(t), session.AttachRequest{Dir: e.Folder, Program: "test"})
 	must(t, err)
 	must(t, a.Say(sessiontest.Context(t), session.Note{Level: event.LevelWarning, Text: session.Unattended + "Install zmq? The answer was no."}))
 	must(t, a.Detach(sessiontest.Context(t)))
-	must(t, e.Shutdown())
 
 	e = h.editor(e.Folder, "VS Code", lsptest.Options{Init: events})
 	e.Open("a.py", "# %%\nprint 1\n")
 	e.Await("what was asked", lsptest.Method("window/showMessage"), lsptest.Contains("message", "Install zmq?"))
-	run()
+	await(t, "word that it was shown", func() bool { return !unattended(t, h, e.Folder) })
 	must(t, e.Shutdown())
 
 	e = h.editor(e.Folder, "VS Code", lsptest.Options{Init: events})
@@ -457,6 +476,23 @@ func TestAskedMeanwhile(t *testing.T) {
 	if told := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "Install zmq?")); len(told) > 0 {
 		t.Errorf("told again: %v", told)
 	}
+}
+
+// unattended reports whether a session still has something that was asked while nobody was attached.
+func unattended(t *testing.T, h *house, dir string) (found bool) {
+	t.Helper()
+	a, err := h.Attach(sessiontest.Context(t), session.AttachRequest{Dir: dir, Program: "test", History: true})
+	must(t, err)
+	defer a.Detach(sessiontest.Context(t))
+	sub, err := a.Subscribe(sessiontest.Context(t), session.SubscribeRequest{History: true})
+	must(t, err)
+	defer sub.Close()
+	for sub.Position() < sub.Past() {
+		events, err := sub.Next(sessiontest.Context(t))
+		must(t, err)
+		found = found || slices.ContainsFunc(events, session.IsUnattended)
+	}
+	return found
 }
 
 // With the program that users have and Python: a cell on ranks goes on while its window is gone, and the next window has all that was printed.

@@ -52,23 +52,16 @@ func (o *output) follow(w *workspace) {
 	}
 }
 
-// reader is a subscription of which it is known where the past ends: what happened before it began, and was shown to somebody else.
-type reader struct {
-	session.Subscription
-	end uint64
-}
-
-// inPast reports whether what is read next has happened before.
-func (r *reader) inPast() bool { return r.Position() < r.end }
+// inPast reports whether what a subscription returned last has happened before, and was shown to somebody else.
+func inPast(sub session.Subscription) bool { return sub.Position() <= sub.Past() }
 
 // read lets a function read a workspace's events.
-func (o *output) read(w *workspace, show func(*workspace, *reader)) {
-	subscription, err := w.Subscribe(o.s.ctx, session.SubscribeRequest{History: true})
+func (o *output) read(w *workspace, show func(*workspace, session.Subscription)) {
+	sub, err := w.Subscribe(o.s.ctx, session.SubscribeRequest{History: true})
 	if err != nil {
 		o.s.log.Warn("what runs print is not shown", zap.String("folder", w.dir), zap.Error(err))
 		return
 	}
-	sub := &reader{subscription, subscription.End()}
 	o.s.tasks.Go(func() {
 		defer sub.Close()
 		// After a panic it goes on: the events that caused it have been taken from the subscription.
@@ -78,11 +71,8 @@ func (o *output) read(w *workspace, show func(*workspace, *reader)) {
 }
 
 // forward sends events as they are.
-func (o *output) forward(w *workspace, sub *reader) {
+func (o *output) forward(w *workspace, sub session.Subscription) {
 	for {
-		if !sub.inPast() {
-			o.s.announcer.pastOver(w)
-		}
 		events, err := o.next(o.s.ctx, w, sub)
 		if err != nil {
 			return
@@ -102,12 +92,19 @@ func (o *output) send(events []event.Event) {
 	}
 }
 
-// next waits until the client has caught up, and then for events. The board has those that the client may ask about before next returns them.
-func (o *output) next(ctx context.Context, w *workspace, sub *reader) ([]event.Event, error) {
+// next waits until the client has caught up, and then for events. The board has those that the client may ask about before next returns them. Between what
+// happened before and what comes the client is told so.
+func (o *output) next(ctx context.Context, w *workspace, sub session.Subscription) ([]event.Event, error) {
+	if sub.Position() >= sub.Past() {
+		o.s.announcer.pastOver(w)
+	}
 	if err := o.s.client.AwaitRoom(ctx, sub.Progress); err != nil {
 		return nil, err
 	}
 	events, err := sub.Next(ctx)
+	if err == nil && !inPast(sub) {
+		o.s.announcer.pastOver(w)
+	}
 	if err == nil && slices.ContainsFunc(events, isState) {
 		_ = o.s.catchUp(o.s.ctx, w) // the events have been taken: they are shown even if ctx ends
 	}
@@ -115,7 +112,7 @@ func (o *output) next(ctx context.Context, w *workspace, sub *reader) ([]event.E
 }
 
 // nextUntil is next, but also returns, without events, when something in the folder is due, or at a time that is not zero.
-func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub *reader) ([]event.Event, error) {
+func (o *output) nextUntil(folder *view.Folder, at time.Time, w *workspace, sub session.Subscription) ([]event.Event, error) {
 	deadline, ok := folder.Deadline()
 	if !at.IsZero() && (!ok || at.Before(deadline)) {
 		deadline, ok = at, true
@@ -142,14 +139,19 @@ func isState(ev event.Event) bool {
 }
 
 // fold sends what a person wants to see.
-func (o *output) fold(w *workspace, sub *reader) {
-	v := &reading{output: o, w: w, told: map[string]map[string]bool{}}
+func (o *output) fold(w *workspace, sub session.Subscription) {
+	v := &reading{output: o, w: w, told: map[string]map[string]bool{}, past: map[event.Event]bool{}}
 	folder := view.NewFolder(view.FoldOptions{})
 	for {
-		v.past = sub.inPast()
 		events, err := o.nextUntil(folder, time.Time{}, w, sub)
 		if err != nil {
 			return
+		}
+		before := inPast(sub)
+		for _, ev := range events {
+			if _, printed := ev.(*event.Stream); before && !printed {
+				v.past[ev] = true
+			}
 		}
 		var items []view.Item
 		for _, ev := range events {
@@ -161,6 +163,9 @@ func (o *output) fold(w *workspace, sub *reader) {
 				delete(v.told, ev.Head().Run)
 			}
 		}
+		if _, waits := folder.Deadline(); !before && !waits {
+			clear(v.past) // all that was to be shown of it has been
+		}
 	}
 }
 
@@ -169,7 +174,7 @@ type reading struct {
 	*output
 	w    *workspace
 	told map[string]map[string]bool // by run: what it has been told of already
-	past bool                       // what is shown has happened before: nothing pops up
+	past map[event.Event]bool       // events that happened before, as long as something may be shown of them: nothing pops up
 }
 
 // show sends items. Lines that come together go in one message.
@@ -195,11 +200,11 @@ func (v *reading) show(items []view.Item) {
 			flush()
 			t := typeOfNotice(item.Event)
 			v.s.client.LogMessage(t, text)
-			if t == protocol.MessageTypeError && !v.past {
+			if t == protocol.MessageTypeError && !v.past[item.Event] && !session.IsUnattended(item.Event) {
 				v.s.client.ShowMessage(t, item.Text)
 			}
 			if ev, ok := item.Event.(*event.Hang); ok && t == protocol.MessageTypeWarning {
-				v.hang(ev, item.Text)
+				v.hang(item, ev)
 			}
 		default:
 			lines = append(append(lines, text...), '\n')
@@ -231,18 +236,18 @@ func (v *reading) failure(item view.Item) {
 	if !ok || how == failuresOff || !v.first(item.Run, fmt.Sprintf("%s: %s at %s:%d", f.EName, f.EValue, f.Path, f.Line)) {
 		return
 	}
-	v.tell(protocol.MessageTypeError, describeFailure(f, item, v.journal(item.Run)), way{"Show output", func(ctx context.Context) error {
+	v.tell(item, protocol.MessageTypeError, describeFailure(f, item, v.journal(item.Run)), way{"Show output", func(ctx context.Context) error {
 		_, err := v.s.showOutput(ctx, &showOutputArgs{Run: item.Run})
 		return err
 	}})
 }
 
 // hang shows, once, that ranks wait and may not go on by themselves. Corrections of that are in the output window.
-func (v *reading) hang(ev *event.Hang, text string) {
+func (v *reading) hang(item view.Item, ev *event.Hang) {
 	if v.s.config.of(v.w.dir).Failures == failuresOff || !v.first(ev.Run, fmt.Sprintf("hang %d", ev.Hang)) {
 		return
 	}
-	v.tell(protocol.MessageTypeWarning, text,
+	v.tell(item, protocol.MessageTypeWarning, item.Text,
 		way{freeTitle, func(ctx context.Context) error {
 			_, err := v.s.free(ctx, &freeArgs{Run: ev.Run})
 			return err
@@ -263,7 +268,7 @@ func (v *reading) picture(item view.Item) {
 	if item.Cell != nil {
 		text = fmt.Sprintf("cell %d shows a picture: %s", *item.Cell, path)
 	}
-	v.tell(protocol.MessageTypeInfo, text, way{"Open", func(ctx context.Context) error {
+	v.tell(item, protocol.MessageTypeInfo, text, way{"Open", func(ctx context.Context) error {
 		_, err := v.s.showFile(ctx, "the picture is", path)
 		return err
 	}})
@@ -275,9 +280,9 @@ type way struct {
 	act   func(context.Context) error
 }
 
-// tell shows a message; with its ways as buttons, if the setting dip.failures asks for that.
-func (v *reading) tell(t protocol.MessageType, text string, ways ...way) {
-	if v.past {
+// tell shows a message about an item; with its ways as buttons, if the setting dip.failures asks for that.
+func (v *reading) tell(item view.Item, t protocol.MessageType, text string, ways ...way) {
+	if v.past[item.Event] {
 		return
 	}
 	if v.s.config.of(v.w.dir).Failures != failuresAsk {

@@ -6,6 +6,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
+	"dipls/session"
 )
 
 // methodFolded is the notification that carries what a person reads of runs; see docs/language-server.md.
@@ -58,13 +59,10 @@ type folding struct {
 
 // tellFolded sends a workspace's events, and before them what a person reads of them, until the connection ends: a client that leaves after
 // run_finished has read all of the run.
-func (o *output) tellFolded(w *workspace, sub *reader) {
+func (o *output) tellFolded(w *workspace, sub session.Subscription) {
 	f := o.newFolding(w)
 	due := time.Time{} // of unfinished lines
 	for {
-		if !sub.inPast() {
-			o.s.announcer.pastOver(w)
-		}
 		events, err := o.nextUntil(f.folder, due, w, sub)
 		if err != nil {
 			return

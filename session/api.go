@@ -58,6 +58,8 @@ type API interface {
 	KeepText(ctx context.Context, t Text) (path string, err error)
 	// Heed tells what a caller's settings are now, and starts nothing. A question of that caller that they settle is withdrawn, or answered by them.
 	Heed(ctx context.Context, by Caller) error
+	// Shown says that a user has been shown the text of a log event that begins with Unattended: whoever comes next need not be. The text is the whole one.
+	Shown(ctx context.Context, text string) error
 	// Answer answers a question. "" means that the user wants none of the choices. If the answer is no choice, or the question is over, that is an
 	// error and changes nothing.
 	Answer(ctx context.Context, question, choice string) error
@@ -220,8 +222,11 @@ type Subscription interface {
 	// Position says how far Next has come. It only grows.
 	Position() uint64
 	// End is the Position at which Next will have returned all that has happened by now. What any other subscription has returned, if that is younger or
-	// its session lives in another process, is part of it. Right after Subscribe it is where the past ends that From and History ask for.
+	// its session lives in another process, is part of it.
 	End() uint64
+	// Past is the Position up to which Next returns what From and History ask for: it happened before the front came. Next never returns some of that together
+	// with what came later.
+	Past() uint64
 	// Close ends the subscription.
 	Close()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"dipls/dipexec/event"
 )
 
 // How long a session lives with nobody attached and nothing running.
@@ -13,8 +15,15 @@ const (
 	KeepDefault               = 4 * time.Hour
 )
 
-// Unattended begins the text of a log event about a question that was answered by its default, since nobody was attached.
+// Unattended begins the text of a log event about a question that was answered by its default, since nobody was attached. It is kept until a front says that
+// it was shown.
 const Unattended = "while nobody was attached: "
+
+// IsUnattended reports whether an event is such a log event.
+func IsUnattended(ev event.Event) bool {
+	l, ok := ev.(*event.Log)
+	return ok && l.Run == "" && strings.HasPrefix(l.Text, Unattended)
+}
 
 // ParseKeep reads how long a session is kept, as users write it: "4h", "90m", "0", "forever".
 func ParseKeep(text string) (time.Duration, error) {

@@ -117,6 +117,9 @@ func (s *Session) Answer(_ context.Context, id, choice string) error {
 	return nil
 }
 
+// Shown implements [API]. What a session in this process tells, its front has heard.
+func (s *Session) Shown(context.Context, string) error { return nil }
+
 // Heed implements [API].
 func (s *Session) Heed(_ context.Context, by Caller) error {
 	s.hear(by, true)

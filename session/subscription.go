@@ -24,6 +24,7 @@ type subscription struct {
 	s                   *Session
 	front               string // "": it gets no questions
 	kinds               []event.Kind
+	past                uint64
 
 	mu      sync.Mutex      // guards what follows
 	earlier *dipexec.Replay // earlier events; nil: all of them have been read
@@ -40,6 +41,7 @@ func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription
 			return nil, noRun(r.From)
 		}
 	}
+	sub.past = sub.Subscription.Taken() + 1
 	if r.Front == "" || !sub.wants(event.KindQuestion) {
 		return sub, nil
 	}
@@ -135,6 +137,9 @@ func (u *subscription) Position() uint64 {
 	}
 	return u.Subscription.Taken() + 1
 }
+
+// Past implements [Subscription].
+func (u *subscription) Past() uint64 { return u.past }
 
 // End implements [Subscription].
 func (u *subscription) End() uint64 { return u.Subscription.Queued() + 1 }

@@ -122,7 +122,7 @@ func (v *visitor) stay(ctx context.Context, t *terminal, signals *signals) error
 			}
 		}
 	})
-	viewErr := t.show(v.sub)
+	viewErr := t.show(&shownEvents{Subscription: v.sub, v: v})
 	close(finished)
 	heeding.Wait()
 	v.mu.Lock()
@@ -169,7 +169,7 @@ func withoutMe(clients []session.Client) (others []session.Client) {
 func (v *visitor) recall(ctx context.Context, t *terminal) error {
 	var past []event.Event
 	ended := map[string]bool{}
-	for end := v.sub.End(); v.sub.Position() < end; {
+	for v.sub.Position() < v.sub.Past() {
 		events, err := v.sub.Next(ctx)
 		if err != nil {
 			break // show sees it again
@@ -185,14 +185,39 @@ func (v *visitor) recall(ctx context.Context, t *terminal) error {
 	var goesOn []event.Event
 	for _, ev := range past {
 		run := ev.Head().Run
-		_, told := ev.(*event.Log)
-		if run != "" && !ended[run] || told && strings.HasPrefix(ev.(*event.Log).Text, session.Unattended) {
+		if run != "" && !ended[run] || session.IsUnattended(ev) {
 			goesOn = append(goesOn, ev)
 		}
 	}
 	t.take(goesOn)
 	t.release(v.comeBack())
+	if t.writeError == nil {
+		v.noteShown(ctx, goesOn)
+	}
 	return t.writeError
+}
+
+// noteShown says what was shown of what was asked while nobody was attached.
+func (v *visitor) noteShown(ctx context.Context, events []event.Event) {
+	for _, ev := range events {
+		if session.IsUnattended(ev) {
+			_ = v.session.Shown(ctx, ev.(*event.Log).Text) // else it is told once more
+		}
+	}
+}
+
+// shownEvents is a subscription whose reader has shown everything once it wants more.
+type shownEvents struct {
+	session.Subscription
+	v    *visitor
+	last []event.Event
+}
+
+// Next implements [session.Subscription].
+func (s *shownEvents) Next(ctx context.Context) (events []event.Event, err error) {
+	s.v.noteShown(ctx, s.last)
+	s.last, err = s.Subscription.Next(ctx)
+	return s.last, err
 }
 
 // comeBack is the command that comes back.

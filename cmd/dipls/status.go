@@ -137,7 +137,7 @@ func newMonitor(ctx context.Context, s session.API) (*monitor, error) {
 		return nil, err
 	}
 	m := &monitor{session: s, sub: sub, changed: make(chan struct{}, 1), ended: make(chan struct{}), err: errNotAsked}
-	for end := sub.End(); sub.Position() < end; {
+	for sub.Position() < sub.Past() {
 		events, err := sub.Next(ctx)
 		if err != nil {
 			break // its end is seen again

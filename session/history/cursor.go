@@ -29,7 +29,7 @@ type Cursor struct {
 	seq    uint64          // of the last entry that was taken or skipped
 	pos    uint64          // up to which position everything was taken or skipped
 	seek   uint64          // what is not after this position is skipped
-	past   uint64          // End is at least that
+	past   uint64          // up to which position all has happened before; End is at least that
 	missed map[*run]missed // what was dropped before it was taken, and has not been told
 	lags   bool            // output is skipped until the backlog is half of what the log keeps
 	told   []event.Event   // for this reader alone
@@ -75,8 +75,8 @@ func (c *Cursor) Seek(pos uint64) {
 	c.pos, c.seek, c.past = max(c.pos, pos), max(c.seek, pos), max(c.past, pos)
 }
 
-// Past says that the log will come to a position that is past for the reader, so [Cursor.End] is at least that.
-func (c *Cursor) Past(pos uint64) {
+// Begin says that for the reader the log up to a position is the past, also if it has not come to that yet.
+func (c *Cursor) Begin(pos uint64) {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	c.past = max(c.past, pos)
@@ -160,6 +160,12 @@ func (c *Cursor) Take() (items []Item, open bool) {
 	i := l.index(c.seq + 1)
 	for ; i < len(l.entries) && len(items) < batchEvents && size < batchBytes; i++ {
 		e := &l.entries[i]
+		if c.pos < c.past && e.pos > c.past {
+			c.pos = c.past
+			if len(items) > 0 {
+				break // the past is not taken together with what came later
+			}
+		}
 		c.seq = e.seq
 		if e.ev == nil || e.pos <= c.seek {
 			continue
@@ -226,6 +232,13 @@ func (c *Cursor) Position() uint64 {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	return c.pos + c.heard
+}
+
+// Past implements [session.Subscription].
+func (c *Cursor) Past() uint64 {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	return c.past
 }
 
 // End implements [session.Subscription].

@@ -296,6 +296,21 @@ func (l *Log) wasRead(seq uint64) bool {
 	return !slices.ContainsFunc(l.cursors, func(c *Cursor) bool { return c.seq < seq })
 }
 
+// Forget drops those events of no run which are meant. A reader that has not come to one never does.
+func (l *Log) Forget(meant func(event.Event) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loose = slices.DeleteFunc(l.loose, func(seq uint64) bool {
+		i := l.index(seq)
+		if i == len(l.entries) || l.entries[i].seq != seq || l.entries[i].ev == nil || !meant(l.entries[i].ev) {
+			return false
+		}
+		l.drop(&l.entries[i])
+		return true
+	})
+	l.compact()
+}
+
 // drop forgets an entry. mu is held.
 func (l *Log) drop(e *entry) {
 	if e.ev == nil {

@@ -171,3 +171,26 @@ func TestLagging(t *testing.T) {
 	l.Append(printed("a", 0, "y"), finished("a"))
 	want(t, "then", rest(t, c), "a:stream=y a:run_finished")
 }
+
+// What happened before a reader came is never returned together with what came later, though it is read late.
+func TestPast(t *testing.T) {
+	l := New(Options{})
+	l.Append(started("a"), printed("a", 0, "1"), event.NewLog(event.LevelInfo, "gone"))
+	c := l.CursorAtStart()
+	c.Begin(l.End())
+	l.Forget(func(ev event.Event) bool { return ev.Head().Kind == event.KindLog })
+	l.Append(finished("a"), started("b"))
+	for _, step := range []struct {
+		want string
+		past bool
+	}{{"a:run_started a:stream=1", true}, {"a:run_finished b:run_started", false}} {
+		events, err := c.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "one after the other", events, step.want)
+		if past := c.Position() <= c.Past(); past != step.past {
+			t.Errorf("%s at %d, and the past ends at %d", step.want, c.Position(), c.Past())
+		}
+	}
+}

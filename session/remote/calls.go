@@ -112,6 +112,12 @@ func (c *Client) Heed(ctx context.Context, by session.Caller) error {
 	return without(atOnce[nothing](ctx, c, "session/heed", byParams{by}))
 }
 
+// Shown implements [session.API].
+func (c *Client) Shown(ctx context.Context, text string) error {
+	c.mirror.Forget(kept(text))
+	return without(atOnce[nothing](ctx, c, "session/shown", shownParams{text}))
+}
+
 // Answer implements [session.API].
 func (c *Client) Answer(ctx context.Context, question, choice string) error {
 	return without(atOnce[nothing](ctx, c, "session/answer", answerParams{question, choice}))

@@ -306,7 +306,7 @@ func (c *Client) Subscribe(ctx context.Context, r session.SubscribeRequest) (ses
 	sub := &subscription{c: c, front: r.Front, kinds: r.Kinds}
 	if r.History && r.From == "" {
 		sub.Cursor = c.mirror.CursorAtStart(r.Kinds...)
-		sub.Past(c.end)
+		sub.Begin(c.end)
 	} else {
 		sub.Cursor = c.mirror.Cursor(r.Kinds...)
 	}

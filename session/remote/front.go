@@ -157,13 +157,18 @@ func (f *front) answerDefault(q *event.Question) {
 	if q.Default != "" {
 		answer = strconv.Quote(q.Default)
 	}
-	f.keep(q.Level, fmt.Sprintf("%s The answer was %s, as nobody said otherwise.", q.Text, answer))
 	s.log.Warn("a question was answered by its default", f.p.field(), zap.String("question", q.Text), zap.String("answer", q.Default))
+	f.keep(q.Level, fmt.Sprintf("%s The answer was %s, as nobody said otherwise.", q.Text, answer))
 }
 
 // keep keeps what the client's user would have been told, for whoever comes next.
 func (f *front) keep(l event.Level, text string) {
 	f.p.s.events.Append(event.NewLog(l, session.Unattended+text))
+}
+
+// kept finds what was kept of a text.
+func kept(text string) func(event.Event) bool {
+	return func(ev event.Event) bool { return session.IsUnattended(ev) && ev.(*event.Log).Text == text }
 }
 
 // release says that something does not use the front any more. The server's mu is held.

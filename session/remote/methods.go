@@ -116,6 +116,9 @@ type (
 		Events []json.RawMessage `json:"events,omitempty"`
 		More   bool              `json:"more,omitempty"`
 	}
+	shownParams struct {
+		Text string `json:"text"`
+	}
 	answerParams struct {
 		Question string `json:"question"`
 		Choice   string `json:"choice"`
@@ -206,6 +209,10 @@ func init() { // not as a value, since some of them need the table
 		}),
 		"session/heed": lasting(func(ctx context.Context, p *peer, m byParams) (nothing, error) {
 			return nothing{}, p.s.o.API.Heed(ctx, p.caller(m.By))
+		}),
+		"session/shown": asking(func(_ context.Context, p *peer, m shownParams) (nothing, error) {
+			p.s.events.Forget(kept(m.Text))
+			return nothing{}, nil
 		}),
 		"session/answer": lasting(func(ctx context.Context, p *peer, m answerParams) (nothing, error) {
 			return nothing{}, p.answerQuestion(ctx, m.Question, m.Choice)

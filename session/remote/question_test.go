@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,16 +98,36 @@ func TestQuestionsOfGoneClients(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			next := p.attach(remote.Hello{Program: "two", History: true})
-			front = sessiontest.Subscribe(t, next, session.SubscribeRequest{History: true})
-			p.ends(next, run)
-			kept := front.Await("what was asked", func(ev event.Event) bool {
-				l, ok := ev.(*event.Log)
-				return ok && strings.HasPrefix(l.Text, "while nobody was attached: ")
-			}).(*event.Log)
-			if !strings.Contains(kept.Text, "python") || !strings.Contains(kept.Text, `"Run"`) || kept.Level != event.LevelWarning {
-				t.Errorf("%+v", kept)
+			p.ends(holder, run)
+			var kept *event.Log
+			for _, program := range []string{"one that dies before it shows it", "two"} {
+				next := p.attach(remote.Hello{Program: program, History: true})
+				front = sessiontest.Subscribe(t, next, session.SubscribeRequest{History: true})
+				kept = front.Await("what was asked", session.IsUnattended).(*event.Log)
+				if !strings.Contains(kept.Text, "python") || !strings.Contains(kept.Text, `"Run"`) || kept.Level != event.LevelWarning {
+					t.Errorf("%+v", kept)
+				}
+				if program == "two" {
+					if err := next.Shown(sessiontest.Context(t), kept.Text); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := next.Detach(sessiontest.Context(t)); err != nil {
+					t.Fatal(err)
+				}
 			}
+			late := p.attach(remote.Hello{Program: "three", History: true})
+			sub, err := late.Subscribe(sessiontest.Context(t), session.SubscribeRequest{History: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for sub.Position() < sub.Past() {
+				events, err := sub.Next(sessiontest.Context(t))
+				if err != nil || slices.ContainsFunc(events, session.IsUnattended) {
+					t.Fatalf("told again: %+v, %v", events, err)
+				}
+			}
+			sub.Close()
 			if n := logged.FilterMessage("a question was answered by its default").Len(); n != 1 {
 				t.Errorf("%d lines in the log", n)
 			}
