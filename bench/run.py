@@ -38,6 +38,7 @@ PLANS = {
         "first_step": True,
         "sizes": [1, 2, 4, 8, 16, 64],
         "first_bytes": 40,
+        "windows": 20,
         "train_ranks": 2,
         "epochs": 60,
         "train_command": True,
@@ -56,6 +57,7 @@ PLANS = {
         "first_step": False,
         "sizes": [1, 2, 8],
         "first_bytes": 12,
+        "windows": 10,
         "train_ranks": 2,
         "epochs": 20,
         "train_command": False,
@@ -102,6 +104,7 @@ def scripts(p, python, bin_dir):
     yield Script("kernel", "dipls", peer("with_dipls", "kernel"), 120)
     yield Script("kernel", "ipykernel", peer("with_ipykernel"), 300)
     yield Script("attached", "dipls", own("attached"), 300, rounds=1)
+    yield Script("attached", "dipls", peer("with_dipls", "attached"), 120, rounds=1)
     yield Script("hang", "dipls", own("hang"), 600, rounds=1)
     yield Script("train", "torchrun", peer("with_torchrun"), 600)  # and dipls, at the same time
     for package in ("keystroke", "fanout"):
