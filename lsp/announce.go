@@ -1,10 +1,12 @@
 package lsp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,28 +50,30 @@ type sessionParams struct {
 	Log     string       `json:"log" doc:"the file in which it tells who did what; empty: there is none"`
 }
 
-const (
-	// aboutEvery is how often it is looked who is attached: nobody tells that.
-	aboutEvery = 30 * time.Second
-	// aboutPatience is how long a session may take to describe itself.
-	aboutPatience = 3 * time.Second
-)
+// memoryEvery is the least time between two looks at the GPU memory that a session holds: each takes nvidia-smi most of a second.
+var memoryEvery = 5 * time.Second
+
+// aboutPatience is how long a session may take to describe itself.
+const aboutPatience = 3 * time.Second
 
 // announcer tells the client which session each folder has, and the user what there is to know about that.
 type announcer struct {
 	s    *server
 	wake chan struct{} // capacity 1
 
-	mu    sync.Mutex // guards what follows
-	told  map[*workspace]*sessionParams
-	stale map[*workspace]bool          // may be different now; true: also the memory
-	kept  map[*workspace]time.Duration // as the settings had it last
+	mu     sync.Mutex // guards what follows
+	told   map[*workspace]*sessionParams
+	stale  map[*workspace]bool          // may be different now
+	grown  map[*workspace]bool          // its memory may be
+	looked map[*workspace]time.Time     // when its memory was looked at last
+	kept   map[*workspace]time.Duration // as the settings had it last
 }
 
 func newAnnouncer(s *server) *announcer {
 	return &announcer{
 		s: s, wake: make(chan struct{}, 1),
-		told: map[*workspace]*sessionParams{}, stale: map[*workspace]bool{}, kept: map[*workspace]time.Duration{},
+		told: map[*workspace]*sessionParams{}, stale: map[*workspace]bool{}, grown: map[*workspace]bool{}, looked: map[*workspace]time.Time{},
+		kept: map[*workspace]time.Duration{},
 	}
 }
 
@@ -91,6 +95,21 @@ func (a *announcer) attached(w *workspace, past bool) {
 	a.mu.Unlock()
 	if w.attachment != nil {
 		a.remark(w.attachment)
+		a.s.goOn("what is different", func() { a.follow(w) })
+	}
+}
+
+// follow looks at a session whenever it says that it is different.
+func (a *announcer) follow(w *workspace) {
+	if w.attachment.AwaitChange == nil {
+		return
+	}
+	for seen := uint64(0); ; {
+		var err error
+		if seen, err = w.attachment.AwaitChange(a.s.ctx, seen); err != nil {
+			return
+		}
+		a.look(w)
 	}
 }
 
@@ -165,6 +184,8 @@ func (a *announcer) left(w *workspace) {
 func (a *announcer) forget(w *workspace) {
 	delete(a.told, w)
 	delete(a.stale, w)
+	delete(a.grown, w)
+	delete(a.looked, w)
 	delete(a.kept, w)
 }
 
@@ -179,13 +200,13 @@ func (a *announcer) notify(p *sessionParams) {
 func (a *announcer) event(w *workspace, ev event.Event) {
 	switch ev := ev.(type) {
 	case *event.PoolState:
-		a.look(w, true)
+		a.lookAtMemory(w)
 		if ev.State == event.StateReady && w.attachment != nil && a.s.deps.FirstTime != nil && a.s.deps.FirstTime("a session stays") {
 			a.s.client.ShowMessage(protocol.MessageTypeInfo, a.stays(w))
 		}
-	case *event.RunQueued:
-		if w.attachment != nil && ev.By != a.s.program {
-			a.look(w, false)
+	case *event.RunFinished:
+		if a.holdsGPUs(w) {
+			a.lookAtMemory(w)
 		}
 	case *event.Log:
 		if session.IsUnattended(ev) {
@@ -215,14 +236,30 @@ func (a *announcer) stays(w *workspace) string {
 		"`dipls stop` ends it, and the setting %ssession.keep says how long it stays", about.Name, until, commandPrefix, commandPrefix)
 }
 
+// holdsGPUs reports whether a session has ranks on GPUs, as far as the client was told.
+func (a *announcer) holdsGPUs(w *workspace) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.told[w]
+	return p != nil && slices.ContainsFunc(p.Devices, func(device string) bool { return device != "cpu" })
+}
+
 // look has a session asked soon how it is.
-func (a *announcer) look(w *workspace, memory bool) {
+func (a *announcer) look(w *workspace) { a.want(w, a.stale) }
+
+// lookAtMemory is look, and has it asked how much GPU memory it holds, but not all the time.
+func (a *announcer) lookAtMemory(w *workspace) { a.want(w, a.stale, a.grown) }
+
+// want notes a session.
+func (a *announcer) want(w *workspace, notes ...map[*workspace]bool) {
 	if !a.s.wants.Events {
 		return
 	}
 	a.mu.Lock()
 	if a.told[w] != nil {
-		a.stale[w] = a.stale[w] || memory
+		for _, note := range notes {
+			note[w] = true
+		}
 	}
 	a.mu.Unlock()
 	select {
@@ -233,30 +270,42 @@ func (a *announcer) look(w *workspace, memory bool) {
 
 // run tells of sessions that are different now, until the connection ends.
 func (a *announcer) run() {
-	ticker := time.NewTicker(aboutEvery)
-	defer ticker.Stop()
-	for {
+	for again := (<-chan time.Time)(nil); ; {
 		select {
 		case <-a.wake:
-		case <-ticker.C:
-			a.mu.Lock()
-			for w := range a.told {
-				if w.attachment != nil && a.s.wants.Events {
-					a.stale[w] = a.stale[w] || false
-				}
-			}
-			a.mu.Unlock()
+		case <-again:
 		case <-a.s.ctx.Done():
 			return
 		}
-		a.mu.Lock()
-		stale := a.stale
-		a.stale = map[*workspace]bool{}
-		a.mu.Unlock()
-		for w, memory := range stale {
+		due, wait := a.due(time.Now())
+		for w, memory := range due {
 			a.refresh(w, memory)
 		}
+		again = nil
+		if wait > 0 {
+			again = time.After(wait)
+		}
 	}
+}
+
+// due are the sessions to be asked now; true: also for their memory. Wait is when others are; 0: there are none.
+func (a *announcer) due(now time.Time) (due map[*workspace]bool, wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	due = map[*workspace]bool{}
+	for w := range a.stale {
+		due[w] = false
+	}
+	clear(a.stale)
+	for w := range a.grown {
+		if left := memoryEvery - now.Sub(a.looked[w]); left > 0 {
+			wait = cmp.Or(min(wait, left), left)
+			continue
+		}
+		due[w], a.looked[w] = true, now
+		delete(a.grown, w)
+	}
+	return due, wait
 }
 
 // refresh asks a session how it is, and tells the client if that is new.
@@ -383,6 +432,6 @@ func (a *announcer) keep(w *workspace) {
 		if err := w.KeepFor(a.s.ctx, now); err != nil && a.s.ctx.Err() == nil {
 			a.s.client.ShowMessage(protocol.MessageTypeError, err.Error())
 		}
-		a.look(w, false)
+		a.look(w)
 	}
 }

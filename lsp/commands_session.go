@@ -202,7 +202,7 @@ func (s *server) renameSession(ctx context.Context, a *renameSessionArgs) (*text
 	if err := w.Rename(ctx, a.Name); err != nil {
 		return nil, err
 	}
-	s.announcer.look(w, false)
+	s.announcer.look(w)
 	return &textReply{"the session is called " + a.Name}, nil
 }
 
@@ -222,7 +222,7 @@ func (s *server) stopSession(ctx context.Context, a *stopSessionArgs) (*textRepl
 		return nil, errNoAttacher
 	}
 	r := s.attachRequest(dir)
-	r.Name, r.Dir, r.Start, r.Only, r.History = a.Name, cmp.Or(a.Dir, dir), false, a.Dir != "", false
+	r.Name, r.Dir, r.Start, r.Only, r.History, r.Looks = a.Name, cmp.Or(a.Dir, dir), false, a.Dir != "", false, true
 	other, err := s.deps.Sessions.attach.Attach(ctx, r)
 	if err != nil {
 		return nil, err

@@ -276,6 +276,56 @@ func TestTwoWindows(t *testing.T) {
 	}
 }
 
+// Who else is attached is told at once, and so is what the session is called; who only looks is not told of.
+func TestWhoIsAttached(t *testing.T) {
+	h := newHouse(t)
+	first := h.editor("", "VS Code", lsptest.Options{Init: events})
+	first.Open("a.py", "# %%\nprint 1\n")
+	finished(first, first.Run("dip.runCell", lsptest.Object{"uri": first.URI("a.py"), "cell": 1}), "ok")
+	look, err := h.Attach(sessiontest.Context(t), session.AttachRequest{Dir: first.Folder, Program: "dipls status", Looks: true})
+	must(t, err)
+	second, err := h.Attach(sessiontest.Context(t), session.AttachRequest{Dir: first.Folder, Program: "dipls attach"})
+	must(t, err)
+	first.Await("who has come", lsptest.Method("dip/session"), lsptest.Has("clients", []any{"VS Code", "dipls attach"}))
+	must(t, second.Rename(sessiontest.Context(t), "train"))
+	first.Await("its name", lsptest.Method("dip/session"), lsptest.Has("name", "train"))
+	first.Mark()
+	must(t, second.Detach(sessiontest.Context(t)))
+	first.Await("who has left", lsptest.Method("dip/session"), lsptest.Has("clients", []any{"VS Code"}))
+	must(t, look.Detach(sessiontest.Context(t)))
+	if told := first.Messages(lsptest.Contains("clients", "dipls status")); len(told) > 0 {
+		t.Errorf("told of who only looks: %v", told)
+	}
+}
+
+// What ranks hold of GPUs is told after runs, which change it.
+func TestGPUMemoryAfterRuns(t *testing.T) {
+	lsp.HurryMemory(t)
+	dir := t.TempDir()
+	script := "#!/bin/sh\ncase \"$1\" in\n*compute-apps*) exec /bin/cat '" + dir + "/processes' ;;\n*utilization*) exit ;;\nesac\n" +
+		"echo '0, gpu0, Fake, 1000, 10'\n"
+	must(t, os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte(script), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "processes"), nil, 0o600))
+	t.Setenv("PATH", dir)
+	t.Setenv("CUDA_VISIBLE_DEVICES", "0")
+	h := newHouse(t)
+	h.machine = fakerank.NewHost(fakerank.Config{Device: "cuda:0"})
+	e := h.editor("", "VS Code", lsptest.Options{Init: events, Settings: lsptest.Object{"gpus": "all", "app": "none"}})
+	e.Open("a.py", "# %%dip\nprint 1\n")
+	run := func() { finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok") }
+	run()
+	e.Await("the ranks", lsptest.Method("dip/session"), lsptest.Has("devices", []any{"cuda:0"}))
+	var status struct {
+		Workspaces []struct {
+			Pool struct{ Ranks []struct{ PID int } }
+		}
+	}
+	e.Command("dip.status", nil, &status)
+	must(t, os.WriteFile(filepath.Join(dir, "processes"), fmt.Appendf(nil, "%d, 512\n", status.Workspaces[0].Pool.Ranks[0].PID), 0o600))
+	run()
+	e.Await("what they hold", lsptest.Method("dip/session"), lsptest.Has("memory", float64(512<<20)))
+}
+
 // When the session is gone, the user is told why, and the next command starts another one.
 func TestSessionGone(t *testing.T) {
 	h := newHouse(t)

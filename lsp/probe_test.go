@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"go.lsp.dev/protocol"
@@ -18,6 +19,13 @@ import (
 
 // SlowEvents is how long, in nanoseconds, each event takes to be entered: a busy machine.
 var SlowEvents atomic.Int64
+
+// HurryMemory lets a session be asked for its GPU memory at any time, for a test.
+func HurryMemory(t testing.TB) {
+	before := memoryEvery
+	memoryEvery = time.Nanosecond
+	t.Cleanup(func() { memoryEvery = before })
+}
 
 // Wished gets word when test/refresh has made its wishes.
 var Wished = make(chan struct{}, 1)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -106,6 +107,7 @@ type AttachRequest struct {
 	Program string        // who wants it, for others to read: "VS Code", "dipls exec"
 	Python  string        // the interpreter that the caller's settings choose; "": the usual search
 	History bool          // subscriptions may ask for history
+	Looks   bool          // it only looks: it does not count as attached, keeps the session from nothing, and nobody is told of it
 }
 
 // Attachment is a front's way to a session.
@@ -114,7 +116,10 @@ type Attachment struct {
 	Started bool     // it was started for this request
 	About   About    // as it was when the front came
 	Remarks []string // what the user should know, sentences: that the session's environment differs, for example
-	Ended   *Ended   // how the folder's last session ended, if that was not told to anybody yet; only with Started
+	// AwaitChange waits until the session has changed more often than seen in what About says of its clients, its name and its keep, and returns how often it
+	// has. Its error means that nobody will tell. Nil: nobody does.
+	AwaitChange func(ctx context.Context, seen uint64) (now uint64, err error)
+	Ended       *Ended // how the folder's last session ended, if that was not told to anybody yet; only with Started
 }
 
 // Ended tells how a session ended.

@@ -26,7 +26,8 @@ import (
 const statusHelp = `Show a session: its ranks with what each runs, on which line of the code it is and for how long, its memory, and how busy its GPU
 is; what waits; who is attached; when the session ends.
 
---watch shows it until you leave, with q or Ctrl-C; arrows, Page Up and Page Down scroll. Without a terminal it prints one picture after the other.
+--watch shows it until you leave, with q or Ctrl-C; arrows, Page Up and Page Down scroll. Without a terminal it prints one picture after the other. Who
+watches is attached, and the session stays as long. Without --watch it only looks, which does not count.
 
 --json prints one object, with --watch one a line (docs/sessions.md). How busy a GPU is, nvidia-smi says: for how much of the last moment some
 process has used it.
@@ -44,7 +45,7 @@ func newStatus() *cobra.Command {
 		Args:    nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			a, err := chosen.open(ctx, cmd.ErrOrStderr(), session.AttachRequest{Program: "dipls status", History: true})
+			a, err := chosen.open(ctx, cmd.ErrOrStderr(), session.AttachRequest{Program: "dipls status", History: true, Looks: !watch})
 			if err != nil {
 				return err
 			}

@@ -99,7 +99,8 @@ type Config struct {
 	JoinPrint string         `json:",omitempty"` // printed by every process as it joins
 	Stubborn  []int          `json:",omitempty"` // ignore shutdown_request, SIGINT and SIGTERM
 
-	Notices map[int][]string `json:",omitempty"` // of hello_reply
+	Device  string           `json:",omitempty"` // of hello_reply; "": "cpu"
+	Notices map[int][]string `json:",omitempty"` // likewise
 
 	// At the end.
 	Deaf bool `json:",omitempty"` // ignore shutdown_request, signal_request, SIGTERM and the end of the lifeline

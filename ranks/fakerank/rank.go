@@ -2,6 +2,7 @@ package fakerank
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -213,7 +214,7 @@ func (r *rank) serve(m *wire.Message) {
 		case isIn(c.JoinHang, r.spec.Rank):
 		default:
 			r.peer.send(wire.TypeHelloReply, m.RawHeader, wire.ProcessHelloReply{
-				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.app, Backend: "gloo", Device: "cpu", Notices: notices,
+				Status: ok, PID: r.pid, Rank: r.spec.Rank, App: r.app, Backend: "gloo", Device: cmp.Or(c.Device, "cpu"), Notices: notices,
 			})
 		}
 	case wire.TypeShutdownRequest:

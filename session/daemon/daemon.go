@@ -185,7 +185,7 @@ func (d *daemon) changed(remote.State) {
 	}
 }
 
-// admit lets a client in, unless the session is ending.
+// admit lets a client in, unless the session is ending. One that only looks does not begin its time anew.
 func (d *daemon) admit(h remote.Hello) (remarks []string, err error) {
 	known, err := d.o.API.About(context.Background(), false)
 	if err != nil {
@@ -195,6 +195,9 @@ func (d *daemon) admit(h remote.Hello) (remarks []string, err error) {
 	defer d.mu.Unlock()
 	if d.closing {
 		return nil, &session.Error{Code: session.CodeClosed, Text: "the session is ending"}
+	}
+	if h.Looks {
+		return nil, nil
 	}
 	d.life.Come(d.o.Clock())
 	known.Name = d.o.Claim.Name()

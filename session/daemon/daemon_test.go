@@ -45,6 +45,33 @@ func TestSessionOutlivesItsClients(t *testing.T) {
 	}
 }
 
+// Who only looks keeps a session from nothing, is not told of, and does not end an unused one.
+func TestOnlooker(t *testing.T) {
+	h := newHouse(t)
+	first := h.attach(session.AttachRequest{Keep: time.Hour, Program: "VS Code"})
+	h.leave(h.attach(session.AttachRequest{Program: "dipls status", Looks: true}))
+	h.run(first, "print 1") // it was not used before, and lives
+	h.leave(first)
+	h.await("a session that nobody is attached to", func() bool {
+		all, err := h.List(sessiontest.Context(t))
+		return err == nil && len(all) == 1 && all[0].Ends != nil
+	})
+	look := h.attach(session.AttachRequest{Program: "dipls status", Looks: true})
+	defer h.leave(look)
+	about, err := look.API.About(sessiontest.Context(t), false)
+	if err != nil || look.Started || len(about.Clients) > 0 || about.Ends == nil || len(look.Remarks) > 0 {
+		t.Errorf("%+v, %v", about, err)
+	}
+	log, err := os.ReadFile(about.Log)
+	if err != nil || strings.Contains(string(log), "dipls status") {
+		t.Errorf("%v, %s", err, log)
+	}
+	if err := look.API.KeepFor(sessiontest.Context(t), time.Nanosecond); err != nil {
+		t.Fatal(err)
+	}
+	h.gone()
+}
+
 // How a session ended is told at the next start in its folder, once, but not to who has ended it.
 func TestHowItEnded(t *testing.T) {
 	for _, test := range []struct {

@@ -86,7 +86,7 @@ func (r *Registry) dial(ctx context.Context, e *entry, q session.AttachRequest) 
 	if e.problem != nil {
 		return nil, fmt.Errorf("session %s is not to be trusted: %w", e, e.problem)
 	}
-	hello := remote.Hello{Build: r.o.Build, Program: q.Program, Python: q.Python, Keep: q.Keep, History: q.History}
+	hello := remote.Hello{Build: r.o.Build, Program: q.Program, Python: q.Python, Keep: q.Keep, History: q.History, Looks: q.Looks}
 	hello.Cwd, _ = os.Getwd() // "" is unknown
 	patient, cancel := context.WithTimeout(ctx, helloPatience)
 	defer cancel()
@@ -97,7 +97,7 @@ func (r *Registry) dial(ctx context.Context, e *entry, q session.AttachRequest) 
 		}
 		return nil, err
 	}
-	return &session.Attachment{API: client, About: welcome.About, Remarks: welcome.Remarks}, nil
+	return &session.Attachment{API: client, About: welcome.About, Remarks: welcome.Remarks, AwaitChange: client.AwaitChange}, nil
 }
 
 // PassedOver says why the user's runtime directory is not used, if others could change what is in it: a sentence, if any.

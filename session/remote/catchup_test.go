@@ -1,7 +1,11 @@
 package remote_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +131,58 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	found := logged.FilterMessage("detached: the connection has ended").All()
 	if len(found) != 1 || !strings.Contains(fmt.Sprint(found[0].ContextMap()), "it has read nothing for 1s") {
 		t.Errorf("%+v", found)
+	}
+}
+
+// Clients are told at once who comes and goes, also where one of them reads nothing.
+func TestWhoComesAndGoes(t *testing.T) {
+	p := serveFake(t)
+	deaf := p.dialRaw()
+	deaf.send(`{"jsonrpc":"2.0","id":1,"method":"hello","params":{"major":1,"program":"deaf"}}`)
+	deaf.answer(1)
+	c := p.attach(remote.Hello{Program: "test"})
+	line := "print " + strings.Repeat("x", 100_000) + "\n"
+	p.ends(c, p.start(c, cell(cells.Local, strings.Repeat(line, 30)))...) // more than a socket holds
+	var seen uint64
+	until := func(programs ...string) {
+		t.Helper()
+		for {
+			about, err := c.About(sessiontest.Context(t), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []string
+			for _, one := range about.Clients {
+				found = append(found, one.Program)
+			}
+			if slices.Equal(found, programs) {
+				return
+			}
+			if seen, err = c.AwaitChange(sessiontest.Context(t), seen); err != nil {
+				t.Fatalf("%v are attached: %v", found, err)
+			}
+		}
+	}
+	for range 3 {
+		until("deaf", "test")
+		p.attach(remote.Hello{Program: "looks", Looks: true})
+		other := p.attach(remote.Hello{Program: "other"})
+		until("deaf", "test", "other")
+		if err := other.Detach(sessiontest.Context(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until("deaf", "test")
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := c.AwaitChange(ended, seen+1000); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := c.Detach(sessiontest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AwaitChange(sessiontest.Context(t), seen+1000); !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 }
 

@@ -1,10 +1,12 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -28,6 +30,7 @@ type Client struct {
 	history bool
 	end     uint64 // position of the last event before the client attached
 	done    chan struct{}
+	changes progress // how often the session has said that it is different
 
 	mu     sync.Mutex // guards what follows
 	fronts map[string]*subscription
@@ -162,6 +165,16 @@ func (c *Client) Err() error {
 	return c.err
 }
 
+// AwaitChange waits until the session has said more often than seen that it is different: who is attached, its name, or how long it is kept. It returns how
+// often it has; its error means that nothing more will be said, or that ctx has ended.
+func (c *Client) AwaitChange(ctx context.Context, seen uint64) (now uint64, err error) {
+	c.changes.await(ctx, seen+1, c.done)
+	if now = c.changes.now(); now <= seen {
+		return now, cmp.Or(ctx.Err(), io.EOF)
+	}
+	return now, nil
+}
+
 // told handles what the session tells.
 func (c *Client) told(method string, params jsonrpc2.RawMessage) {
 	switch method {
@@ -184,6 +197,8 @@ func (c *Client) told(method string, params jsonrpc2.RawMessage) {
 		if f != nil {
 			f.Tell(p.Question)
 		}
+	case methodChanged:
+		c.changes.step()
 	case methodEnded:
 		var p endedParams
 		_ = json.Unmarshal(params, &p) // then there is no reason

@@ -75,6 +75,25 @@ type progress struct {
 func (g *progress) set(at uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.move(at)
+}
+
+// step adds one.
+func (g *progress) step() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.move(g.at + 1)
+}
+
+// now is the number.
+func (g *progress) now() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at
+}
+
+// move sets the number. mu is held.
+func (g *progress) move(at uint64) {
 	g.at = at
 	if g.moved != nil {
 		close(g.moved)

@@ -277,6 +277,7 @@ func init() { // not as a value, since some of them need the table
 		}),
 		"session/rename": lasting(func(ctx context.Context, p *peer, m nameParams) (nothing, error) {
 			p.did(fmt.Sprintf("renames the session to %q", m.Name), "")
+			defer p.s.isDifferent()
 			if p.s.o.Rename != nil {
 				return nothing{}, p.s.o.Rename(ctx, m.Name)
 			}
@@ -284,6 +285,7 @@ func init() { // not as a value, since some of them need the table
 		}),
 		"session/keepFor": lasting(func(ctx context.Context, p *peer, m keepParams) (nothing, error) {
 			p.did("keeps the session for "+session.FormatKeep(m.Keep), "")
+			defer p.s.isDifferent()
 			if p.s.o.KeepFor != nil {
 				return nothing{}, p.s.o.KeepFor(ctx, m.Keep)
 			}

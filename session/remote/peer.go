@@ -31,10 +31,11 @@ type peer struct {
 	number int
 	pid    int
 
-	sending sync.Mutex // held while events are taken and sent
+	sending sync.Mutex    // held while events are taken and sent
+	news    chan struct{} // cap 1: "changed" is to be sent
 
 	client   session.Client    // under the server's mu, like the rest; its program is "" before the hello
-	welcomed bool              // it has said hello, and is attached
+	welcomed bool              // it has said hello
 	cursor   *history.Cursor   // of the events that are sent; nil before that
 	feed     chan struct{}     // closed when no more events are sent; nil before that
 	fronts   map[string]*front // by the names that the client gives them
@@ -44,7 +45,7 @@ type peer struct {
 }
 
 func (s *Server) newPeer(c net.Conn, pid int) *peer {
-	p := &peer{s: s, pid: pid, fronts: map[string]*front{}, earlier: map[int]*earlier{}}
+	p := &peer{s: s, pid: pid, news: make(chan struct{}, 1), fronts: map[string]*front{}, earlier: map[int]*earlier{}}
 	p.ctx, p.cancel = context.WithCancel(s.ctx)
 	p.conn = newConn(c, p.lost)
 	p.conn.serve, p.conn.fault = p.request, s.fault
@@ -84,6 +85,10 @@ func (p *peer) leave() {
 	s.mu.Lock()
 	was := slices.Contains(s.attached, p)
 	s.attached = slices.DeleteFunc(s.attached, func(other *peer) bool { return other == p })
+	if was {
+		s.change()
+		s.tellNews()
+	}
 	s.mu.Unlock()
 	switch {
 	case was && (why == nil || hasGone(why)):
@@ -92,9 +97,6 @@ func (p *peer) leave() {
 		s.log.Warn("detached: the connection has ended", p.field(), zap.Error(why))
 	case why != nil && !hasGone(why):
 		s.log.Warn("a connection has ended", zap.Int("pid", p.pid), zap.Error(why))
-	}
-	if was {
-		s.change()
 	}
 }
 
@@ -176,7 +178,9 @@ func (p *peer) hello(ctx context.Context, h Hello) (w Welcome, err error) {
 		if w.End, err = p.attach(h); err != nil {
 			return w, err
 		}
-		s.log.Info("attached", p.field(), zap.String("build", h.Build), zap.String("cwd", h.Cwd))
+		if !h.Looks {
+			s.log.Info("attached", p.field(), zap.String("build", h.Build), zap.String("cwd", h.Cwd))
+		}
 	}
 	w.About, err = s.about(ctx, false)
 	return w, err
@@ -200,9 +204,13 @@ func (p *peer) attach(h Hello) (end uint64, err error) {
 	p.client = session.Client{Program: h.Program, PID: h.PID, Since: time.Now()}
 	p.welcomed = true
 	p.cursor, p.feed = cursor, make(chan struct{})
-	s.attached = append(s.attached, p)
-	s.change()
+	if !h.Looks {
+		s.attached = append(s.attached, p)
+		s.change()
+		s.tellNews()
+	}
 	s.tasks.Go(p.sendEvents)
+	s.tasks.Go(p.sendNews)
 	return cursor.End(), nil
 }
 
@@ -218,6 +226,20 @@ func (p *peer) sendEvents() {
 			return
 		}
 		open = p.sendNow() // at once: what is sent while ranks run need not be read at the end of the run
+	}
+}
+
+// sendNews tells the client that the session is different, until the connection ends.
+func (p *peer) sendNews() {
+	for {
+		select {
+		case <-p.news:
+			if p.notify(methodChanged, nil) != nil {
+				return
+			}
+		case <-p.ctx.Done():
+			return
+		}
 	}
 }
 

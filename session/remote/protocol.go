@@ -28,6 +28,7 @@ type Hello struct {
 	Python  string            `json:"python"`        // the interpreter that the client's settings choose; "": the usual search
 	Keep    time.Duration     `json:"keep"`          // as the client's settings have it
 	History bool              `json:"history"`       // the client's subscriptions may ask for history
+	Looks   bool              `json:"looks"`         // it only looks: it does not count as attached
 }
 
 // Welcome answers it.
@@ -49,6 +50,7 @@ const (
 
 	methodEvents   = "events"
 	methodQuestion = "question"
+	methodChanged  = "changed"
 	methodEnded    = "ended"
 )
 

@@ -62,7 +62,7 @@ type Server struct {
 	accepted  int
 	listeners []net.Listener
 	peers     map[*peer]bool
-	attached  []*peer // that have said hello, the earliest first
+	attached  []*peer // that have said hello and do not only look, the earliest first
 	runs      []*activeRun
 	questions map[string]asked // by id: that are not over
 	changed   chan struct{}    // cap 1
@@ -181,6 +181,23 @@ func (s *Server) change() {
 	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// tellNews tells the clients that the session is different. It waits for none of them. mu is held.
+func (s *Server) tellNews() {
+	for p := range s.peers {
+		select {
+		case p.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// isDifferent is tellNews for who does not hold mu.
+func (s *Server) isDifferent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tellNews()
 }
 
 func (s *Server) tellChanges() {
