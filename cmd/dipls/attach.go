@@ -51,12 +51,20 @@ func newAttach() *cobra.Command {
 			signals := notified(syscall.SIGQUIT)
 			defer signals.stop()
 			chosen := sessionFlag{strings.Join(args, "")}
-			a, err := chosen.open(cmd.Context(), errOut, session.AttachRequest{Program: "dipls attach", History: true})
-			if err != nil {
-				return err
+			var a *session.Attachment
+			var sub session.Subscription
+			var err error
+			got := signals.during(cmd.Context(), func(ctx context.Context) {
+				if a, err = chosen.open(ctx, errOut, session.AttachRequest{Program: "dipls attach", History: true}); err == nil {
+					sub, err = a.Subscribe(ctx, session.SubscribeRequest{From: from, History: from == ""})
+				}
+			})
+			if a != nil {
+				defer detach(a)
 			}
-			defer detach(a)
-			sub, err := a.Subscribe(cmd.Context(), session.SubscribeRequest{From: from, History: from == ""})
+			if got != nil {
+				return leaving(got)
+			}
 			if e, ok := errors.AsType[*session.Error](err); ok && e.Code == session.CodeNoRun {
 				return unknownRun(errOut, a.About, from)
 			}
@@ -65,7 +73,7 @@ func newAttach() *cobra.Command {
 			}
 			t := newTerminal(cmd.OutOrStdout(), errOut, false)
 			t.wayOut = fmt.Sprintf("Ctrl-C frees them and ends the run · SIGUSR1 prints stacks (kill -USR1 %d)", os.Getpid())
-			v := &visitor{session: a.API, name: cmp.Or(chosen.text, a.About.Name), sub: sub, errOut: errOut, from: from, code: -1}
+			v := &visitor{session: a.API, name: cmp.Or(chosen.text, a.About.Name), sub: sub, errOut: errOut, from: from, code: -1, cut: func() { detach(a) }}
 			return v.stay(cmd.Context(), t, signals)
 		},
 	}
@@ -86,45 +94,52 @@ func unknownRun(errOut *screen, about session.About, run string) error {
 type visitor struct {
 	session session.API
 	name    string // by which the user comes back
+	from    string // the run from which everything is shown; "": from now on
 	sub     session.Subscription
 	errOut  *screen
+	left    context.CancelFunc // ends what goes on before the view
+	cut     func()             // ends the connection, and with it all calls
+	heeding sync.WaitGroup     // what goes on for signals
 
-	mu      sync.Mutex     // guards what follows
-	from    string         // the run from which the user would miss something; "": none
-	code    int            // the exit code with which the user leaves; -1: they have not
-	presses map[string]int // Ctrl-C, by what it has interrupted; "": nothing ran
+	interrupting sync.Mutex     // held for one Ctrl-C after the other
+	presses      map[string]int // Ctrl-C, by what it has interrupted; "": nothing ran; guarded by interrupting
+
+	mu      sync.Mutex    // guards what follows
+	greeted session.About // the session when the user came
+	code    int           // the exit code with which the user leaves; -1: they have not
 }
 
 // stay shows the session until the user leaves, or until it ends.
 func (v *visitor) stay(ctx context.Context, t *terminal, signals *signals) error {
 	v.presses = map[string]int{}
-	about, err := v.session.About(ctx, false)
-	if err != nil {
-		return err
-	}
-	v.greet(about)
-	if v.from == "" {
-		if err := v.recall(ctx, t); err != nil {
-			return err
-		}
-	}
+	ctx, v.left = context.WithCancel(ctx)
+	defer v.left()
 	finished := make(chan struct{})
-	var heeding sync.WaitGroup
-	heeding.Go(func() {
+	v.heeding.Go(func() {
 		for {
 			select {
 			case <-finished:
 				return
 			case <-signals.asks:
-				heeding.Go(func() { fmt.Fprintln(v.errOut, describeStacks(v.session, nil, 0)) })
+				v.heeding.Go(func() { fmt.Fprintln(v.errOut, describeStacks(v.session, nil, 0)) })
 			case got := <-signals.presses:
 				v.press(got)
 			}
 		}
 	})
-	viewErr := t.show(&shownEvents{Subscription: v.sub, v: v})
+	viewed := make(chan error, 1)
+	go func() { viewed <- v.show(ctx, t) }()
+	var viewErr error
+	select {
+	case viewErr = <-viewed:
+	case <-ctx.Done(): // who wants to leave does not wait for a reader that has stopped reading
+		select {
+		case viewErr = <-viewed:
+		case <-time.After(viewPatience):
+		}
+	}
 	close(finished)
-	heeding.Wait()
+	v.heeding.Wait()
 	v.mu.Lock()
 	code := v.code
 	v.mu.Unlock()
@@ -136,9 +151,27 @@ func (v *visitor) stay(ctx context.Context, t *terminal, signals *signals) error
 		}
 		return &exitError{code, nil}
 	case viewErr != nil:
-		return viewError(viewErr)
+		return viewErr
 	}
 	return &exitError{exitFailed, nil} // why the session has ended was its last event
+}
+
+// show says how things stand, and then what happens, until the subscription ends.
+func (v *visitor) show(ctx context.Context, t *terminal) error {
+	about, err := v.session.About(ctx, false)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.greeted = about
+	v.mu.Unlock()
+	v.greet(about)
+	if v.from == "" {
+		if err := v.recall(ctx, t); err != nil {
+			return viewError(err)
+		}
+	}
+	return viewError(t.show(&shownEvents{Subscription: v.sub, v: v}))
 }
 
 // greet says how things stand.
@@ -222,15 +255,17 @@ func (s *shownEvents) Next(ctx context.Context) (events []event.Event, err error
 
 // comeBack is the command that comes back.
 func (v *visitor) comeBack() string {
-	v.mu.Lock()
+	about, err := v.about()
+	if err != nil {
+		v.mu.Lock()
+		about = v.greeted
+		v.mu.Unlock()
+	}
 	from := v.from
-	v.mu.Unlock()
-	if about, err := v.about(); err == nil {
-		for _, r := range about.Runs {
-			if r.Since != nil {
-				from = r.ID // the earliest that goes on
-				break
-			}
+	for _, r := range about.Runs {
+		if r.Since != nil {
+			from = r.ID // the earliest that goes on
+			break
 		}
 	}
 	line := "dipls attach " + shellQuote(v.name)
@@ -259,13 +294,22 @@ func (v *visitor) press(got os.Signal) {
 		v.leave(exitOK)
 		return
 	case os.Interrupt:
+		v.heeding.Go(v.interrupt) // the session may stand still, and the user may want to leave
 	default:
 		v.leave(exitInterrupted)
-		return
 	}
+}
+
+// interrupt does what a Ctrl-C means.
+func (v *visitor) interrupt() {
+	v.interrupting.Lock()
+	defer v.interrupting.Unlock()
 	about, err := v.about()
 	if err != nil {
-		v.leave(exitInterrupted) // it does not answer: nothing can be interrupted
+		if v.leave(exitInterrupted) {
+			fmt.Fprintln(v.errOut, "the session does not answer, so nothing can be interrupted")
+		}
+		v.cut()
 		return
 	}
 	run := latestOf(about.Runs)
@@ -297,14 +341,17 @@ func latestOf(runs []session.AboutRun) (latest session.AboutRun) {
 	return latest
 }
 
-// leave ends the view.
-func (v *visitor) leave(code int) {
+// leave ends the view, unless the user has left.
+func (v *visitor) leave(code int) (leaves bool) {
 	v.mu.Lock()
-	if v.code < 0 {
+	if leaves = v.code < 0; leaves {
 		v.code = code
+		time.AfterFunc(viewPatience, v.cut)
 	}
 	v.mu.Unlock()
+	v.left()
 	v.sub.Close()
+	return leaves
 }
 
 // sessionEnded is why the events of a session came to an end.

@@ -47,7 +47,7 @@ type front struct {
 // hold is what a front has of its session: the runs that it may end, and who hears what it says.
 type hold interface {
 	holds(run string) bool           // it may end that run, and acts on alarms about it
-	interrupt()                      // interrupts its runs, and those that wait do not begin
+	interrupt()                      // interrupts its runs, and those that wait or are being started do not begin
 	free()                           // interrupts them again, and at once frees ranks that wait for each other
 	giveUp(because string)           // is for a user who has lost patience; because begins the sentence that says so; "": nobody reads it
 	last()                           // nothing else will be started
@@ -189,15 +189,15 @@ func (f *front) attend(ctx context.Context) (*hangs, error) {
 	return h, f.watch(ctx, f.name, f.question(ctx), event.KindQuestion)
 }
 
-// start starts something, unless the user has asked for an end.
-func (f *front) start(start func() ([]string, error)) (runs []string, err error) {
+// begins says that something is about to be started. It is an error if the user has asked for an end.
+func (f *front) begins() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ending != 0 {
-		return nil, &exitError{f.ending, nil}
+		return &exitError{f.ending, nil}
 	}
 	f.running = true
-	return start()
+	return nil
 }
 
 // outcome waits for the runs of a plan. Its error is the exit code that they make.

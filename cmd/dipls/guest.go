@@ -34,10 +34,17 @@ type guest struct {
 	back  string // the name by which the user comes back
 	fresh bool   // the session was started for this command
 	leave context.CancelFunc
+	cut   func() // ends the connection, and with it all calls; nil: there is none to end
 
-	mu   sync.Mutex // guards what follows
-	runs []string   // that it has started
-	left *int       // the exit code with which the user has left; nil: they have not
+	interrupting sync.Mutex // held while interrupts are sent, one after the other
+
+	mu       sync.Mutex // guards what follows
+	starting bool       // a session was asked to start something, and has not answered
+	runs     []string   // that it has started
+	left     *int       // the exit code with which the user has left; nil: they have not
+	wanted   int        // how often the user has wanted an interrupt
+	sent     int        // how many of those were sent
+	answered int        // and how many the session has answered
 }
 
 // visit attaches to a session and begins to show what happens there. The context ends when the user leaves.
@@ -66,11 +73,18 @@ func attached(
 	signals := notified(syscall.SIGQUIT)
 	defer signals.stop()
 	r.Program = cmd.CommandPath()
-	a, err := which.open(cmd.Context(), errOut, r)
-	if err != nil {
+	var a *session.Attachment
+	got := signals.during(cmd.Context(), func(ctx context.Context) { a, err = which.open(ctx, errOut, r) })
+	if a != nil {
+		defer detach(a)
+	}
+	switch {
+	case got != nil:
+		fmt.Fprintln(errOut, "left before anything was started")
+		return leaving(got)
+	case err != nil:
 		return err
 	}
-	defer detach(a)
 	if e := a.Ended; e != nil {
 		text := fmt.Sprintf("dipls: session %s has ended: %s", clean.Line(e.Name), clean.Text(e.Why))
 		if e.Journal != "" { // whoever is told here is told nowhere else
@@ -82,7 +96,7 @@ func attached(
 	if err != nil {
 		return err
 	}
-	g.fresh, g.back = a.Started, cmp.Or(which.text, g.about.Name)
+	g.fresh, g.back, g.cut = a.Started, cmp.Or(which.text, g.about.Name), func() { detach(a) }
 	defer g.leave()
 	stop := signals.heed(g.front, g.pressed())
 	defer stop()
@@ -181,22 +195,30 @@ func (g *guest) checkPool(ctx context.Context, by session.Caller, p *plan) error
 	return p.checkRanks(size)
 }
 
-// begin starts runs, which are the guest's from then on.
+// begin starts runs, which are the guest's from then on. What the user has pressed until the session answers counts for them.
 func (g *guest) begin(start func() ([]string, error)) (runs []string, err error) {
 	return g.feed.begin(func() ([]string, error) {
-		return g.start(func() ([]string, error) {
-			if left := g.hasLeft(); left != nil {
-				return nil, &exitError{*left, nil}
-			}
-			runs, err := start()
-			if err != nil {
-				return nil, err
-			}
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.runs = runs
-			return runs, nil
-		})
+		if err := g.begins(); err != nil {
+			return nil, err
+		}
+		g.mu.Lock()
+		left := g.left
+		g.starting = left == nil
+		g.mu.Unlock()
+		if left != nil {
+			return nil, &exitError{*left, nil}
+		}
+		runs, err := start()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if err != nil {
+			// If the user left meanwhile, it is not known what becomes of it.
+			g.starting = g.left != nil
+			return nil, err
+		}
+		g.starting, g.runs = false, runs
+		g.heeding.Go(g.sendInterrupts)
+		return runs, nil
 	})
 }
 
@@ -231,21 +253,17 @@ func (g *guest) pressed() func(os.Signal) {
 	}
 }
 
-// away leaves with an exit code.
+// away leaves with an exit code. Calls that end with the context have a moment to say what has become of them; then the connection ends.
 func (g *guest) away(code int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left == nil {
 		g.left = &code
+		if g.cut != nil {
+			time.AfterFunc(viewPatience, g.cut)
+		}
 	}
 	g.leave()
-}
-
-// hasLeft is the exit code with which the user has left; nil: they have not.
-func (g *guest) hasLeft() *int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.left
 }
 
 // wayBack says that the user has left, and how they come back, by a line to copy.
@@ -253,6 +271,9 @@ func (g *guest) wayBack() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	back := "dipls attach " + shellQuote(cmp.Or(g.back, g.about.Name))
+	if g.starting {
+		return "left before the session has answered: what it was asked for runs once it does. This shows it:\n" + back
+	}
 	if len(g.runs) == 0 {
 		return "left before anything was started; the session goes on. This shows it:\n" + back
 	}
@@ -273,18 +294,48 @@ func shellQuote(word string) string {
 // holds implements [hold].
 func (g *guest) holds(run string) bool { return g.feed.has(run) }
 
-// cancelPatience is how long a session may take to hear that its runs are to end. One that stands still must not keep the user from leaving.
-const cancelPatience = 2 * time.Second
-
-// interrupt implements [hold].
+// interrupt implements [hold]. It does not wait: the session may stand still, and the user may want to leave.
 func (g *guest) interrupt() {
 	g.mu.Lock()
-	runs := g.runs
+	defer g.mu.Unlock()
+	g.wanted++
+	g.heeding.Go(g.sendInterrupts)
+	time.AfterFunc(cancelPatience, g.tellSilence)
+}
+
+// cancelPatience is how long a session may take to hear that its runs are to end, until the user is told that it does not.
+var cancelPatience = 2 * time.Second
+
+// tellSilence tells a user who has wanted an interrupt that the session does not answer, if that is so.
+func (g *guest) tellSilence() {
+	g.mu.Lock()
+	silent := g.left == nil && (g.starting || len(g.runs) > 0 && g.answered < g.wanted)
 	g.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), cancelPatience)
-	defer cancel()
-	for i := len(runs) - 1; i >= 0 && ctx.Err() == nil; i-- { // the latest first, so that no other one begins
-		_, _ = g.session.Cancel(ctx, runs[i]) // one that has ended is no run any more
+	if silent {
+		g.warn(`the session does not answer; Ctrl-\ leaves, and then "dipls stop" ends one that stands still`)
+	}
+}
+
+// sendInterrupts sends the interrupts that are wanted and were not sent, once there are runs.
+func (g *guest) sendInterrupts() {
+	g.interrupting.Lock()
+	defer g.interrupting.Unlock()
+	for {
+		g.mu.Lock()
+		runs, waits := g.runs, g.wanted > g.sent
+		if waits && len(runs) > 0 {
+			g.sent++
+		}
+		g.mu.Unlock()
+		if !waits || len(runs) == 0 {
+			return
+		}
+		for i := len(runs) - 1; i >= 0; i-- { // the latest first, so that no other one begins
+			_, _ = g.session.Cancel(context.Background(), runs[i]) // one that has ended is no run any more
+		}
+		g.mu.Lock()
+		g.answered++
+		g.mu.Unlock()
 	}
 }
 

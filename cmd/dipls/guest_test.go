@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -224,9 +225,18 @@ func (s standsStill) Start(ctx context.Context, _ session.Caller, _ session.Sequ
 	return nil, ctx.Err()
 }
 
-// A session that answers nothing can be left.
+// A session that answers nothing can be left, also by a user who has first wanted an interrupt, and was told why there is none.
 func TestGuestOfSessionThatStandsStill(t *testing.T) {
-	for signal, want := range map[os.Signal]int{syscall.SIGQUIT: exitOK, syscall.SIGTERM: exitInterrupted} {
+	before := cancelPatience
+	cancelPatience = time.Millisecond
+	t.Cleanup(func() { cancelPatience = before })
+	for _, test := range []struct {
+		first  os.Signal
+		signal os.Signal
+		want   int
+	}{
+		{nil, syscall.SIGQUIT, exitOK}, {nil, syscall.SIGTERM, exitInterrupted}, {os.Interrupt, syscall.SIGQUIT, exitOK},
+	} {
 		o := host(t)
 		asked := make(chan struct{})
 		o.API = standsStill{o.API, asked}
@@ -243,9 +253,18 @@ func TestGuestOfSessionThatStandsStill(t *testing.T) {
 			})
 		}()
 		<-asked
-		g.pressed()(signal)
-		if code := codeOf(<-ended); code != want || !strings.Contains(text.String(), "left before anything was started") {
-			t.Errorf("%v: exit code %d\n%s", signal, code, text)
+		press := g.pressed()
+		if test.first != nil {
+			press(test.first)
+			for told := false; !told; runtime.Gosched() {
+				g.errOut.mu.Lock()
+				told = strings.Contains(text.String(), "the session does not answer")
+				g.errOut.mu.Unlock()
+			}
+		}
+		press(test.signal)
+		if code := codeOf(<-ended); code != test.want || !strings.Contains(text.String(), "left before the session has answered") {
+			t.Errorf("%v: exit code %d\n%s", test, code, text)
 		}
 	}
 }

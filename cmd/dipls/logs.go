@@ -54,7 +54,7 @@ func newLogs() *cobra.Command {
 		Args:    oneAtMost("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			signal.Ignore(syscall.SIGPIPE)
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 			defer stop()
 			err := f.print(ctx, cmd, strings.Join(args, ""))
 			switch {

@@ -381,6 +381,17 @@ func (r *runner) cells(ctx context.Context) error {
 	return r.outcome(ctx, runs, r.plan)
 }
 
+// start starts something, unless the user has asked for an end. That comes before it or after it: it takes no time, since the session is here.
+func (r *runner) start(start func() ([]string, error)) (runs []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ending != 0 {
+		return nil, &exitError{r.ending, nil}
+	}
+	r.running = true
+	return start()
+}
+
 // finish waits as Python does at the end of a script: for threads and exit handlers, however long they take. Only the user can end that.
 func (r *runner) finish(ctx context.Context) error {
 	r.done()

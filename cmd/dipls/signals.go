@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"slices"
@@ -33,6 +34,32 @@ func notified(others ...os.Signal) *signals {
 func (s *signals) stop() {
 	signal.Stop(s.presses)
 	signal.Stop(s.asks)
+}
+
+// during does something that ends with its context, which a signal ends. got is that signal; nil: none came.
+func (s *signals) during(ctx context.Context, do func(context.Context)) (got os.Signal) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do(ctx)
+	}()
+	select {
+	case <-done:
+	case got = <-s.presses:
+		cancel()
+		<-done
+	}
+	return got
+}
+
+// leaving is how a command ends that a signal has ended before it had anything to do with a session's runs.
+func leaving(got os.Signal) error {
+	if got == syscall.SIGQUIT {
+		return nil
+	}
+	return &exitError{exitInterrupted, nil}
 }
 
 // heed calls press for each signal but SIGUSR1, which shows stacks, until stop is called. That waits for what has begun.

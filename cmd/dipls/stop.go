@@ -42,7 +42,7 @@ func newStop() *cobra.Command {
 				}
 				return freeMemory(cmd, &sessionFlag{strings.Join(args, "")})
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 			defer stop()
 			var of []session.Listed
 			switch {
