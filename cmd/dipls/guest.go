@@ -86,7 +86,7 @@ func attached(
 		return err
 	}
 	if e := a.Ended; e != nil {
-		text := fmt.Sprintf("dipls: session %s has ended: %s", clean.Line(e.Name), clean.Text(e.Why))
+		text := fmt.Sprintf("this session is new: the one before it here, %s, has ended (%s)", clean.Line(e.Name), clean.Text(e.Why))
 		if e.Journal != "" { // whoever is told here is told nowhere else
 			text += "; journals are in " + shortPath(e.Journal)
 		}

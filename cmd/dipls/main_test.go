@@ -228,7 +228,7 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: signal SIGNAL FILE")
 	}
 	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1,
-		"QUIT": syscall.SIGQUIT}
+		"QUIT": syscall.SIGQUIT, "STOP": syscall.SIGSTOP}
 	number, ok := signals[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])

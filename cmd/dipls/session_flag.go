@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -69,6 +70,9 @@ func (f *sessionFlag) request(r session.AttachRequest) (session.AttachRequest, e
 	return r, nil
 }
 
+// openPatience is how long a session may take to answer, or to start, until the user is told.
+const openPatience = 3 * time.Second
+
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
@@ -80,6 +84,8 @@ func (f *sessionFlag) open(ctx context.Context, errOut io.Writer, r session.Atta
 	if err != nil {
 		return nil, err
 	}
+	slow := time.AfterFunc(openPatience, func() { fmt.Fprintln(errOut, "dipls: the session has not answered yet; Ctrl-C leaves") })
+	defer slow.Stop()
 	a, err := openSessions().Attach(ctx, r)
 	if err != nil {
 		return nil, choiceError(errOut, err)

@@ -45,6 +45,13 @@ func newStatus() *cobra.Command {
 		Args:    nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			l, err := chosen.find(ctx, cmd.ErrOrStderr()) // which knows of one that does not answer, too
+			if err != nil {
+				return err
+			}
+			if l.Problem != "" {
+				return tellProblem(cmd, l, asJSON)
+			}
 			a, err := chosen.open(ctx, cmd.ErrOrStderr(), session.AttachRequest{Program: "dipls status", History: true, Looks: !watch})
 			if err != nil {
 				return err
@@ -76,6 +83,17 @@ func newStatus() *cobra.Command {
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it until you leave")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an object")
 	return cmd
+}
+
+// tellProblem tells what is known of a session that cannot be asked, and why it cannot.
+func tellProblem(cmd *cobra.Command, l session.Listed, asJSON bool) error {
+	if asJSON {
+		if err := writeJSON(cmd.OutOrStdout(), l); err != nil {
+			return err
+		}
+		return &exitError{exitFailed, nil}
+	}
+	return fmt.Errorf("session %s in %s: %s", clean.Line(l.Name), shortPath(l.Dir), clean.Text(l.Problem))
 }
 
 // sessionStatus is what a session does at a moment.

@@ -20,7 +20,7 @@ const stopHelp = `End a session, in order: what runs is interrupted, and its pro
 the journals of all runs stay. NAME is ` + sessionUse + `.
 
 If something runs there and you are at a terminal, you are asked first; --yes asks nothing, and neither does a script. It also ends a session of another
-version of dipls, which cannot be talked to otherwise. Ctrl-C while it waits leaves; the session ends all the same.
+version of dipls, which cannot be talked to otherwise, and one that does not answer: after a few seconds its process is ended by SIGTERM, then by SIGKILL. Ctrl-C while it waits leaves; the session ends all the same.
 
 With --gpu-memory nothing ends, and no variable is lost: all processes of the session give back the GPU memory that torch has cached, when its turn comes.
 
@@ -115,7 +115,7 @@ func stopAll(ctx context.Context, cmd *cobra.Command, of []session.Listed) error
 			fmt.Fprintf(cmd.ErrOrStderr(), "dipls: session %s was asked to end; 'dipls sessions' tells whether it has\n", name)
 			failed = true
 		case err != nil:
-			fmt.Fprintf(cmd.ErrOrStderr(), "dipls: session %s: %s\n", name, clean.Text(err.Error()))
+			fmt.Fprintln(cmd.ErrOrStderr(), "dipls: "+clean.Text(err.Error()))
 			failed = true
 		default:
 			fmt.Fprintln(cmd.OutOrStdout(), stopped(l))

@@ -101,8 +101,8 @@ func TestHowItEnded(t *testing.T) {
 			if err := h.Stop(sessiontest.Context(h.t), all[0], "dipls stop"); err != nil {
 				h.t.Fatal(err)
 			}
-		}, "it was stopped by dipls stop (pid "},
-		{"closed by who starts the next one", func(h *house, a *session.Attachment) {
+		}, ""},
+		{"closed by an editor", func(h *house, a *session.Attachment) {
 			if err := a.Close(sessiontest.Context(h.t), session.CloseRequest{}); err != nil {
 				h.t.Fatal(err)
 			}

@@ -68,14 +68,14 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 		switch {
 		case err == nil:
 			if a.Started = started; started {
-				a.Ended = tellEnded(dir, q.Program)
+				a.Ended = tellEnded(dir)
 				a.Remarks = append(a.Remarks, PassedOver()...)
 			}
 			return a, nil
 		case !isGone(err) || ctx.Err() != nil:
 			return nil, err
 		}
-		if err := awaitEnd(ctx, e); err != nil {
+		if err := awaitEnd(ctx, e, goingPatience); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +93,7 @@ func (r *Registry) dial(ctx context.Context, e *entry, q session.AttachRequest) 
 	client, welcome, err := remote.Dial(patient, e.socket(), hello)
 	if err != nil {
 		if patient.Err() != nil && ctx.Err() == nil {
-			return nil, &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s does not answer", e), Hint: e.byHand()}
+			return nil, &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s does not answer", e), Hint: e.remedy()}
 		}
 		return nil, err
 	}
@@ -109,11 +109,6 @@ func PassedOver() []string {
 	return []string{fmt.Sprintf("the sockets of sessions are in %s, since %v", roots[0], passed)}
 }
 
-// byHand says how a session ends that does not answer.
-func (e *entry) byHand() string {
-	return fmt.Sprintf("its log is %s; to end it at once: kill -9 %d", e.Log, e.PID)
-}
-
 // isGone reports whether an error of a dial means that the session has ended, or is ending.
 func isGone(err error) bool {
 	if known, ok := errors.AsType[*session.Error](err); ok {
@@ -127,9 +122,9 @@ func isGone(err error) bool {
 	return false
 }
 
-// awaitEnd waits until a session that is ending has ended.
-func awaitEnd(ctx context.Context, e *entry) error {
-	patience, cancel := context.WithTimeout(ctx, goingPatience)
+// awaitEnd waits until a session that is ending has ended, for so long.
+func awaitEnd(ctx context.Context, e *entry, d time.Duration) error {
+	patience, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	for {
 		if held, err := flock.Held(e.path); err != nil || !held {
@@ -140,7 +135,7 @@ func awaitEnd(ctx context.Context, e *entry) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s is ending, and does not come to its end", e), Hint: e.byHand()}
+			return &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s is ending, and does not come to its end", e), Hint: e.remedy()}
 		case <-time.After(goingPause):
 		}
 	}

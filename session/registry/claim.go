@@ -208,8 +208,8 @@ func (c *Claim) Tend(ctx context.Context) (net.Listener, error) {
 	return c.listener, nil
 }
 
-// End gives up the place. why says why the session has ended, a sentence; "": there is nothing that anybody had to know, and nobody is told. by is who has
-// ended it, and so knows: "VS Code"; "": nobody who has asked for it.
+// End gives up the place. why says why the session has ended, a sentence; "": there is nothing that anybody had to know, and nobody is told. by is the
+// user's program that has ended it, so the user knows: "VS Code"; "": none has.
 func (c *Claim) End(why, by string) error {
 	c.record.end(why, by)
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)

@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -74,32 +73,7 @@ func (e *entry) list(ctx context.Context, memory bool) session.Listed {
 	case isGone(err):
 		return session.Listed{}
 	case patient.Err() != nil:
-		return session.Listed{About: e.session(), Problem: "it does not answer: " + e.byHand()}
+		return session.Listed{About: e.session(), Problem: "it does not answer; " + e.remedy()}
 	}
 	return session.Listed{About: e.session(), Problem: err.Error()}
-}
-
-// Stop ends a session that was listed, also one of another version of dipls, and returns when nothing of it is left. by is who wants it: "dipls stop".
-func (r *Registry) Stop(ctx context.Context, l session.Listed, by string) error {
-	all, err := living()
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(all, func(e *entry) bool { return e.Dir == l.Dir && e.Name == l.Name && e.PID == l.PID })
-	if i < 0 {
-		return nil // it has ended meanwhile
-	}
-	e := all[i]
-	if e.problem != nil {
-		return fmt.Errorf("session %s is not to be trusted: %w", e, e.problem)
-	}
-	patient, cancel := context.WithTimeout(ctx, goingPatience)
-	defer cancel()
-	if err := remote.Stop(patient, e.socket(), by); err != nil && !isGone(err) {
-		if patient.Err() != nil && ctx.Err() == nil {
-			return &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s does not answer", e), Hint: e.byHand()}
-		}
-		return err
-	}
-	return awaitEnd(ctx, e)
 }

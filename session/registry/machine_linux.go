@@ -65,3 +65,10 @@ func counter(lines, name string) int {
 	}
 	return 0
 }
+
+// suspended reports whether a process was stopped by a signal, and goes on by another one.
+func suspended(pid int) bool {
+	stat, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	_, state, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	return strings.HasPrefix(state, "T")
+}

@@ -14,3 +14,6 @@ type kills struct {
 
 // killsNow is unknown here.
 func killsNow(kills) kills { return kills{} }
+
+// suspended is unknown here.
+func suspended(int) bool { return false }

@@ -13,7 +13,7 @@
 //
 // Beside the journals a file tells of each session from its start on: TIME-ID.json, with its log, TIME-ID.log. A session that ends in order writes there why.
 // For one that could not, whoever finds it dead writes what can be known: that its process was killed, that memory ran out, that the host was restarted. The
-// next start in the same folder hands that out, once.
+// next start in the same folder hands that out, once, unless the user has ended the session.
 //
 // # Who may
 //

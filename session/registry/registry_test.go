@@ -1,13 +1,17 @@
 package registry
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,26 +193,82 @@ func TestNoSession(t *testing.T) {
 // A session whose process stands still is listed with what to do, and nobody who wants something of it waits for ever.
 func TestSessionThatStandsStill(t *testing.T) {
 	dir := home(t)
-	for _, patience := range []*time.Duration{&aboutPatience, &helloPatience, &goingPatience} {
+	for _, patience := range []*time.Duration{&aboutPatience, &helloPatience, &askPatience} {
 		before := *patience
 		*patience = 20 * time.Millisecond
 		t.Cleanup(func() { *patience = before })
 	}
 	claim(t, dir, "train") // connections wait to be accepted
 	r := Open(Options{})
-	byHand := fmt.Sprintf("kill -9 %d", os.Getpid())
+	const remedy = `"dipls stop train" ends it all the same`
 	listed, err := r.List(t.Context())
-	if err != nil || len(listed) != 1 || listed[0].Name != "train" || !strings.Contains(listed[0].Problem, byHand) {
+	if err != nil || len(listed) != 1 || listed[0].Name != "train" || !strings.Contains(listed[0].Problem, remedy) {
 		t.Fatalf("%+v, %v", listed, err)
 	}
-	if found, err := r.Find(t.Context(), session.AttachRequest{Dir: dir}); err != nil || !strings.Contains(found.Problem, byHand) {
+	if found, err := r.Find(t.Context(), session.AttachRequest{Dir: dir}); err != nil || !strings.Contains(found.Problem, remedy) {
 		t.Errorf("find: %+v, %v", found, err)
 	}
 	_, err = r.Attach(t.Context(), session.AttachRequest{Dir: dir})
-	if code(err) != session.CodeBusy || !strings.Contains(err.Error(), byHand) {
+	if code(err) != session.CodeBusy || !strings.Contains(err.Error(), remedy) {
 		t.Errorf("attach: %v", err)
 	}
-	if err = r.Stop(t.Context(), listed[0], "test"); code(err) != session.CodeBusy || !strings.Contains(err.Error(), byHand) {
+	if err = r.Stop(t.Context(), listed[0], "test"); code(err) != session.CodeBusy || !strings.Contains(err.Error(), fmt.Sprintf("kill -9 %d", os.Getpid())) {
 		t.Errorf("stop: %v", err)
+	}
+}
+
+// TestBeDeaf is the process of TestStopOfADeafSession: a session that neither answers nor ends when it is told to.
+func TestBeDeaf(t *testing.T) {
+	dir := os.Getenv("DIPLS_TEST_DEAF")
+	if dir == "" {
+		t.Skip("for another test")
+	}
+	signal.Ignore(syscall.SIGTERM)
+	if _, err := Open(Options{}).Claim(t.Context(), dir, "train"); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("claimed")
+	select {}
+}
+
+// A session that does not answer is ended by signals, at last by one that nothing can ignore. Who has wanted that is not told of it.
+func TestStopOfADeafSession(t *testing.T) {
+	dir := home(t)
+	for _, patience := range []*time.Duration{&aboutPatience, &askPatience, &termPatience} {
+		before := *patience
+		*patience = 20 * time.Millisecond
+		t.Cleanup(func() { *patience = before })
+	}
+	deaf := exec.Command(os.Args[0], "-test.run=^TestBeDeaf$")
+	deaf.Env = append(os.Environ(), "DIPLS_TEST_DEAF="+dir)
+	out, err := deaf.StdoutPipe()
+	if err == nil {
+		err = deaf.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = deaf.Process.Kill() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "claimed\n" {
+		t.Fatal(line, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- deaf.Wait() }()
+	r := Open(Options{})
+	found, err := r.Find(t.Context(), session.AttachRequest{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Stop(t.Context(), found, "dipls stop"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || err.Error() != "signal: killed" {
+		t.Errorf("its process: %v", err)
+	}
+	if all, err := living(); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+	if told := tellEnded(dir); told != nil {
+		t.Errorf("told %+v", told)
 	}
 }

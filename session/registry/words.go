@@ -144,17 +144,17 @@ func records() (all []*record) {
 	return all
 }
 
-// tellEnded is how the last session of a folder ended that somebody should learn of; nil: there is none, or program has ended it. What was told is not told
+// tellEnded is how the last session of a folder ended that somebody should learn of; nil: there is none, or the user has ended it. What was told is not told
 // again. Old records go.
-func tellEnded(dir, program string) (last *session.Ended) {
+func tellEnded(dir string) (last *session.Ended) {
 	all := records()
 	for _, r := range all {
 		if r.Told || r.Dir != dir || r.lives() {
 			continue
 		}
 		r.close()
-		last = r.Ended // the latest wins
-		if r.By != "" && r.By == program {
+		last = r.Ended  // the latest wins
+		if r.By != "" { // all programs are the same user's
 			last = nil
 		}
 		r.Told = true

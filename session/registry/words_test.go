@@ -43,7 +43,7 @@ func TestLastWordsOfTheKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if told := tellEnded(dir, ""); told != nil {
+			if told := tellEnded(dir); told != nil {
 				t.Fatalf("while it lives: %+v", told)
 			}
 			test.change(c.record)
@@ -55,14 +55,14 @@ func TestLastWordsOfTheKilled(t *testing.T) {
 			if _, err := os.Lstat(c.path); err == nil {
 				t.Error("its directory is left")
 			}
-			told := tellEnded(dir, "VS Code")
+			told := tellEnded(dir)
 			if told == nil || told.Why != test.want || told.Name != "train" || told.Dir != dir || told.Log != c.Log() || time.Since(told.At) > time.Minute {
 				t.Errorf("told %+v, want %q", told, test.want)
 			}
-			if again := tellEnded(dir, "VS Code"); again != nil {
+			if again := tellEnded(dir); again != nil {
 				t.Errorf("told again: %+v", again)
 			}
-			if other := tellEnded("/elsewhere", "VS Code"); other != nil {
+			if other := tellEnded("/elsewhere"); other != nil {
 				t.Errorf("in another folder: %+v", other)
 			}
 		})
@@ -79,7 +79,7 @@ func TestLastWordsWithoutADirectory(t *testing.T) {
 	kill(c)
 	os.RemoveAll(os.Getenv("XDG_RUNTIME_DIR"))
 	os.Mkdir(os.Getenv("XDG_RUNTIME_DIR"), 0o700)
-	if told := tellEnded(dir, ""); told == nil || !strings.HasPrefix(told.Why, "its process was killed") {
+	if told := tellEnded(dir); told == nil || !strings.HasPrefix(told.Why, "its process was killed") {
 		t.Errorf("told %+v", told)
 	}
 }
@@ -100,7 +100,7 @@ func TestRecordsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if told := tellEnded(dir, ""); told == nil || told.Why != "it was idle" {
+	if told := tellEnded(dir); told == nil || told.Why != "it was idle" {
 		t.Errorf("told %+v", told)
 	}
 	kept := func(pattern string) int {
@@ -112,23 +112,23 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// Nobody is told of a session that they have ended themselves.
-func TestLastWordsForOthers(t *testing.T) {
+// Nobody is told of a session that they have ended themselves, by whatever program.
+func TestLastWordsOfTheStopped(t *testing.T) {
 	dir := home(t)
-	for program, want := range map[string]string{"VS Code": "", "Neovim": "it was stopped by VS Code (pid 1)"} {
+	for by, want := range map[string]string{"VS Code": "", "": "it was idle for 4 h"} {
 		c, err := Open(Options{}).Claim(t.Context(), dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.End("it was stopped by VS Code (pid 1)", "VS Code"); err != nil {
+		if err := c.End("it was idle for 4 h", by); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
-		if told := tellEnded(dir, program); told != nil {
+		if told := tellEnded(dir); told != nil {
 			got = told.Why
 		}
 		if got != want {
-			t.Errorf("%s is told %q, want %q", program, got, want)
+			t.Errorf("ended by %q: told %q, want %q", by, got, want)
 		}
 	}
 }

@@ -135,8 +135,7 @@ func About(ctx context.Context, socket string, memory bool) (a session.About, er
 	return a, client.explain(err)
 }
 
-// Stop asks the session that listens on a socket to end, whatever its version. It returns when that has closed the connection, so nothing is left of it but
-// what its process does last. by is who asks: "dipls stop".
+// Stop asks the session that listens on a socket to end, whatever its version. It returns when that has agreed. by is who asks: "dipls stop".
 func Stop(ctx context.Context, socket, by string) error {
 	c, err := connect(ctx, socket)
 	if err != nil {
@@ -144,15 +143,18 @@ func Stop(ctx context.Context, socket, by string) error {
 	}
 	client := newClient(c)
 	defer func() { client.close(); <-client.done }()
-	if err := client.call(ctx, methodStop, stopParams{by}, nil, waitsManner); err != nil {
-		return client.explain(err)
+	return client.explain(client.call(ctx, methodStop, stopParams{by}, nil, waitsManner))
+}
+
+// Listener is the process that listens on a socket of the same user, as the kernel knows it.
+func Listener(ctx context.Context, socket string) (pid int, err error) {
+	c, err := connect(ctx, socket)
+	if err != nil {
+		return 0, err
 	}
-	select {
-	case <-client.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	defer c.Close()
+	_, pid, err = credentials(c)
+	return pid, err
 }
 
 // Done is closed when the connection has ended.
