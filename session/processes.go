@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -253,7 +254,7 @@ func (s *processes) Close(ctx context.Context) error {
 	return node.value.Close(ctx)
 }
 
-// Local returns the local namespace. One that has died is not replaced: see RestartLocal.
+// Local returns the local namespace. One that has died is not replaced, since its variables are lost, and the user should know: see RestartLocal.
 func (s *processes) Local(ctx context.Context) (dipexec.Process, error) {
 	s.mu.Lock()
 	f := s.needLocal()
@@ -261,6 +262,10 @@ func (s *processes) Local(ctx context.Context) (dipexec.Process, error) {
 	local, err := f.wait(ctx)
 	if err != nil {
 		return nil, err // not local: a nil *Process in an interface is not nil
+	}
+	if err := local.Err(); err != nil {
+		return nil, fmt.Errorf("the local namespace is dead and its variables are lost (%w); \"Restart the local namespace\" in an editor starts another, "+
+			"and so does the next run after \"dipls stop\"", err)
 	}
 	return local, nil
 }
