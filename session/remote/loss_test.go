@@ -132,6 +132,48 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// slowToClose is a session whose end takes until a test lets it go on.
+type slowToClose struct {
+	session.API
+	closing, goOn chan struct{}
+}
+
+func (s slowToClose) Close(ctx context.Context, r session.CloseRequest) error {
+	s.closing <- struct{}{}
+	<-s.goOn
+	return s.API.Close(ctx, r)
+}
+
+// A session that a client closes lets nobody in while it ends, though it can be seen; whoever looks after the client has heard of the end finds none, even
+// if its process has not got further.
+func TestClosedSessionIsNotFound(t *testing.T) {
+	slow := slowToClose{closing: make(chan struct{}), goOn: make(chan struct{})}
+	p := serveFake(t, func(o *remote.ServerOptions) {
+		slow.API = o.API
+		o.API, o.Stop = slow, nil
+	})
+	ctx := sessiontest.Context(t)
+	c := p.attach(remote.Hello{Program: "test"})
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(ctx, session.CloseRequest{}) }()
+	goOn := sync.OnceFunc(func() { close(slow.goOn) })
+	defer goOn()
+	<-slow.closing
+	if _, err := remote.About(ctx, p.socket, false); err != nil {
+		t.Error(err)
+	}
+	_, _, err := remote.Dial(ctx, p.socket, remote.Hello{})
+	wantCode(t, err, session.CodeClosed)
+	goOn()
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	_, err = remote.About(ctx, p.socket, false)
+	wantCode(t, err, session.CodeClosed)
+	_, _, err = remote.Dial(ctx, p.socket, remote.Hello{})
+	wantCode(t, err, session.CodeClosed)
+}
+
 // A client that leaves hears nothing more, and what it has started goes on.
 func TestDetach(t *testing.T) {
 	p := serveFake(t)

@@ -299,7 +299,7 @@ func init() { // not as a value, since some of them need the table
 		}),
 		"session/close": lasting(func(ctx context.Context, p *peer, m session.CloseRequest) (nothing, error) {
 			p.did("ends the session", "")
-			err := p.s.o.API.Close(ctx, m)
+			err := p.s.closeSession(ctx, m)
 			if p.s.o.Stop != nil {
 				p.s.o.Stop(who(p.client))
 			}

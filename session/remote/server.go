@@ -59,6 +59,7 @@ type Server struct {
 	mu        sync.Mutex // guards what follows; locks of the log are not taken with it held
 	closing   bool
 	retired   bool // nobody may attach any more
+	over      bool // a client has closed the session: nothing of it is left
 	accepted  int
 	listeners []net.Listener
 	peers     map[*peer]bool
@@ -221,6 +222,18 @@ func (s *Server) Retire() bool {
 	return s.retired
 }
 
+// closeSession closes the session for a client. While it ends nobody attaches to it, and then nobody finds it.
+func (s *Server) closeSession(ctx context.Context, r session.CloseRequest) error {
+	s.mu.Lock()
+	s.retired = true
+	s.mu.Unlock()
+	err := s.o.API.Close(ctx, r)
+	s.mu.Lock()
+	s.over = s.over || err == nil
+	s.mu.Unlock()
+	return err
+}
+
 // Close ends all connections, after the session was closed: clients get the rest of the events, and are told the reason, a sentence. It returns when nothing
 // of the server is left.
 func (s *Server) Close(reason string) {
@@ -321,11 +334,15 @@ func (s *Server) about(ctx context.Context, memory bool) (session.About, error) 
 		return a, err
 	}
 	s.mu.Lock()
+	over := s.over
 	a.Clients, a.Runs = s.state().Clients, nil
 	for _, r := range s.runs {
 		a.Runs = append(a.Runs, r.AboutRun)
 	}
 	s.mu.Unlock()
+	if over {
+		return session.About{}, errEnding
+	}
 	if s.o.About != nil {
 		s.o.About(&a)
 	}
