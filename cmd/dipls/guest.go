@@ -58,6 +58,7 @@ func visit(cmd *cobra.Command, flags *frontFlags, log *zap.Logger, errOut *scree
 		return nil, nil, err
 	}
 	g.feed = newFeed(sub)
+	g.feed.fills = flags.json || !isTerminal(cmd.OutOrStdout()) // a person wants to see what happens now
 	return g, ctx, nil
 }
 

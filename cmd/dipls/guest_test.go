@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"syscall"
@@ -15,6 +17,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/dipexec/journal"
 	"dipls/internal/sessiontest"
 	"dipls/ranks/fakerank"
 	"dipls/session"
@@ -335,6 +338,107 @@ func TestFeed(t *testing.T) {
 	}
 	if !said || !mine {
 		t.Errorf("said %t, printed %t", said, mine)
+	}
+}
+
+// scripted is a subscription to events that are there.
+type scripted struct {
+	session.Subscription
+	events []event.Event
+}
+
+func (s *scripted) Next(ctx context.Context) ([]event.Event, error) {
+	if len(s.events) == 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	n := min(len(s.events), 3)
+	defer func() { s.events = s.events[n:] }()
+	return s.events[:n], nil
+}
+
+func (*scripted) Close() {}
+
+// What a slow reader has missed comes from the journal, all of it and once; if the journal does not have it, the reader is told.
+func TestFeedFillsGaps(t *testing.T) {
+	store := journal.Open(journal.Options{Dir: filepath.Join(t.TempDir(), "runs")})
+	t.Cleanup(func() { store.Close() })
+	s := sessiontest.New(t, fakerank.NewHost(fakerank.Config{}), t.TempDir(), func(o *session.Options) { o.Journal = store })
+	heard := sessiontest.Subscribe(t, s, session.SubscribeRequest{})
+	by := session.Caller{Settings: session.Settings{Python: sessiontest.Interpreter(t), Pool: session.Choice{Ranks: 2}, Trust: session.TrustYes}}
+	code := strings.Repeat("print ä line\nprint another\nresult 3\n", 50) + "error ValueError bad"
+	runs, err := s.Start(t.Context(), by, session.Sequence{Cells: []session.Cell{{Code: code, Line: 1, Target: cells.Target{Where: cells.Remote}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := heard.Until(runs[0])
+	type told struct {
+		text   map[string]string // by rank
+		others map[string]int    // by rank and kind
+		end    bool
+		gaps   int
+	}
+	hear := func(events []event.Event) told {
+		h := told{text: map[string]string{}, others: map[string]int{}}
+		for _, ev := range events {
+			who, _ := ev.Head().Who()
+			switch ev := ev.(type) {
+			case *event.Stream:
+				h.text[fmt.Sprint(who, ev.Name)] += ev.Text
+			case *event.Log:
+				h.gaps++
+			case *event.RunFinished:
+				h.end = true
+			default:
+				h.others[fmt.Sprint(who, ev.Head().Kind)]++
+			}
+		}
+		return h
+	}
+	complete := hear(all)
+	gap := &event.Log{Header: event.Header{Kind: event.KindLog, Run: runs[0]}, Missing: true}
+	// lacking are the events without what is output in the middle, of which two gaps tell.
+	lacking := func() (events []event.Event) {
+		for i, ev := range all {
+			_, text := ev.(*event.Stream)
+			_, result := ev.(*event.Result)
+			if i == len(all)/4 || i == len(all)/2 {
+				events = append(events, gap)
+			}
+			if i < len(all)/4 || i > len(all)*3/4 || !text && !result {
+				events = append(events, ev)
+			}
+		}
+		return events
+	}
+	for _, removed := range []bool{false, true} {
+		if removed {
+			if err := os.RemoveAll(store.Dirs()[runs[0]]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := newFeed(&scripted{events: lacking()})
+		f.fills = true
+		if _, err := f.begin(func() ([]string, error) { return runs, nil }); err != nil {
+			t.Fatal(err)
+		}
+		var got []event.Event
+		for {
+			events, err := f.Next(sessiontest.Context(t))
+			if errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, events...)
+		}
+		f.Close()
+		switch h := hear(got); {
+		case removed && (h.gaps == 0 || !h.end):
+			t.Errorf("without a journal: %d gaps are told, end %v", h.gaps, h.end)
+		case !removed && !reflect.DeepEqual(h, complete):
+			t.Errorf("got %+v\nwant %+v", h, complete)
+		}
 	}
 }
 

@@ -304,6 +304,8 @@ type Log struct {
 	Level Level  `json:"level"`
 	Text  string `json:"text"`
 	Path  string `json:"path,omitempty"` // the file or directory that the sentence points to
+
+	Missing bool `json:"missing,omitempty"` // true: output of the run was left out here
 }
 
 // NewLog returns a log event that belongs to no run.

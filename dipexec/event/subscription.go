@@ -269,5 +269,5 @@ func (el *elision) log() *Log {
 	if el.journal != "" {
 		text += "; all of it is in " + el.journal
 	}
-	return &Log{Header: el.head, Level: LevelWarning, Text: text, Path: el.journal}
+	return &Log{Header: el.head, Level: LevelWarning, Text: text, Path: el.journal, Missing: true}
 }

@@ -275,7 +275,7 @@ func (r *Reader) gap() {
 	}
 	r.gapped = true
 	r.queue = append(r.queue, &event.Log{
-		Header: event.Header{Kind: event.KindLog, Run: r.Record.Run, Cell: event.CellOf(r.Record.Cell)}, Level: event.LevelWarning, Path: r.dir,
+		Header: event.Header{Kind: event.KindLog, Run: r.Record.Run, Cell: event.CellOf(r.Record.Cell)}, Level: event.LevelWarning, Path: r.dir, Missing: true,
 		Text: "what was put out here is not kept: the journal has reached its limit (--journal-limit, dip.journalLimit)",
 	})
 }

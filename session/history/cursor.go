@@ -211,7 +211,7 @@ func (c *Cursor) tellMissed(items []Item, r *run, pos uint64) []Item {
 		text += "; all of it is in " + r.journal
 	}
 	return append(items, Item{Event: &event.Log{
-		Header: event.Header{Kind: event.KindLog, Run: r.id, Cell: r.index}, Level: event.LevelWarning, Text: text, Path: r.journal,
+		Header: event.Header{Kind: event.KindLog, Run: r.id, Cell: r.index}, Level: event.LevelWarning, Text: text, Path: r.journal, Missing: true,
 	}, Position: pos})
 }
 

@@ -270,6 +270,8 @@ export interface LogEvent {
   text: string;
   /** the file or directory that the sentence points to */
   path?: string;
+  /** true: output of the run was left out here */
+  missing?: boolean;
 }
 
 /** What happens in runs and pools. */
