@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"dipls/internal/testdisk"
 	"dipls/session"
 )
 
@@ -125,6 +126,35 @@ func TestTend(t *testing.T) {
 	tend(true)
 	if c.Name() == other.Name() {
 		t.Error("two sessions have one name")
+	}
+}
+
+// A disk that gets full while a session lives has room for its last words.
+func TestLastWordsOnAFullDisk(t *testing.T) {
+	folder := home(t)
+	state := filepath.Join(t.TempDir(), "state")
+	unmount, err := testdisk.Mount(state, 1<<16)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() {
+		if err := unmount(); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Setenv("XDG_STATE_HOME", state)
+	c := claim(t, folder, "")
+	if err := os.WriteFile(filepath.Join(state, "filler"), make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if err := c.End("it was idle for 4 h", ""); err != nil {
+		t.Error(err)
+	}
+	if last := tellEnded(folder); last == nil || last.Why != "it was idle for 4 h" {
+		t.Errorf("told %+v", last)
+	}
+	if last := tellEnded(folder); last != nil {
+		t.Errorf("told again: %+v", last)
 	}
 }
 

@@ -60,10 +60,20 @@ func hostname() string {
 	return name
 }
 
-// save writes the record, if that is possible: a full disk ends no session.
+// save writes the record, if that is possible: a full disk ends no session. A new file has no place there, but the old one's block has room for a few words
+// more.
 func (r *record) save() {
-	if r.file != "" {
-		_ = writeJSON(r.file, r)
+	if r.file == "" || writeJSON(r.file, r) == nil {
+		return
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return
+	}
+	if f, err := os.OpenFile(r.file, os.O_WRONLY, 0); err == nil {
+		n, _ := f.Write(append(data, '\n'))
+		_ = f.Truncate(int64(n))
+		f.Close()
 	}
 }
 
