@@ -6,6 +6,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 // attach finds or starts the session of a folder as soon as a file with cells is opened there, so that what has happened is shown at once. Sessions in this
@@ -54,7 +55,10 @@ func (a *attach) attach(dir string, d *docs.Snapshot) {
 	a.failed[dir] = err != nil
 	a.mu.Unlock()
 	if err != nil && !told && a.s.ctx.Err() == nil {
-		a.s.client.ShowMessage(protocol.MessageTypeError, "there is no session for "+dir+": "+err.Error()+
-			". Commands that need one try again; with the setting "+commandPrefix+"session.keep 0 it ends with the editor, and needs no process of its own")
+		next := ". Commands that need one try again; with the setting " + commandPrefix + "session.keep 0 it ends with the editor, and needs no process of its own"
+		if hasCode(err, session.CodeAmbiguous) {
+			next = "\nThe command " + commandPrefix + "attachSession attaches to one of them"
+		}
+		a.s.client.ShowMessage(protocol.MessageTypeError, "there is no session for "+dir+": "+err.Error()+next)
 	}
 }

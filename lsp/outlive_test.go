@@ -381,6 +381,23 @@ func TestNoSession(t *testing.T) {
 	}
 }
 
+// Where a folder has several sessions, and none of its own name, the user says which is meant.
+func TestSeveralSessions(t *testing.T) {
+	h := newHouse(t)
+	folder := t.TempDir()
+	for _, name := range []string{"day", "night"} {
+		a, err := h.Attach(sessiontest.Context(t), session.AttachRequest{Dir: folder, Name: name, Start: true, Program: "test"})
+		must(t, err)
+		defer func() { must(t, a.Detach(sessiontest.Context(t))) }()
+	}
+	e := h.editor(folder, "VS Code", lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint 1\n")
+	e.Await("word of it", lsptest.Method("window/showMessage"), lsptest.Contains("message", "night in "), lsptest.Contains("message", "dip.attachSession"))
+	e.Command("dip.attachSession", lsptest.Object{"name": "night"}, nil)
+	e.Await("the session", lsptest.Method("dip/session"), lsptest.Has("name", "night"))
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+}
+
 // A client of an untrusted workspace attaches to nothing; once it is trusted, it does. With keep 0 there is no session that stays.
 func TestAttachesToNothing(t *testing.T) {
 	h := newHouse(t)
