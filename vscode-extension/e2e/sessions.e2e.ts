@@ -141,6 +141,48 @@ it.skipIf(!neovim)('is shared with Neovim: each sees what the other runs', async
   await other;
 });
 
+it('is renamed', async () => {
+  await window.run('Dip: Rename the session');
+  await window.answer('Rename the session', 'Étude du soir');
+  await says(/ reattached to Étude du soir$/);
+});
+
+/** Waits until the status bar says something of the session. */
+async function says(pattern: RegExp): Promise<void> {
+  await until(`the status bar says ${String(pattern)}`, async () => {
+    const items = await window.statusBar();
+    expect(items).toContainEqual(expect.stringMatching(pattern));
+    return true;
+  });
+}
+
+/** The pid of a session's process. */
+async function processOf(name: string): Promise<number> {
+  const sessions = JSON.parse(await code.execute('dipls', 'sessions', '--json')) as { name: string; pid: number }[];
+  return sessions.find((session) => session.name === name)?.pid ?? NaN;
+}
+
+it('is left for another one, whose process is killed, and is come back to', async () => {
+  const flags = ['--session', 'autre', '--keep', '3m', '--python', process.env.E2E_PYTHON ?? '', '--cells', '4'];
+  await code.execute('dipls', 'run', ...flags, 'train.py');
+  await window.run('Dip: Attach to another session');
+  await window.choose('autre');
+  await says(/ reattached to autre$/);
+  const went = async (cell: string): Promise<boolean> => (await window.lenses(cell)).some((lens) => /^[✓✗]/.test(lens));
+  const limit = 90_000; // lenses may be behind
+  await until(
+    'only what has run there shows how it went',
+    async () => (await went('There')) && !(await went('Here')),
+    limit,
+  );
+  process.kill(await processOf('autre'), 'SIGKILL');
+  await says(/^Dip: session gone$/);
+  expect(await window.notifications()).toContainEqual(expect.stringMatching(/process has ended without a word/));
+  await window.clickLens('Here', 'Locally');
+  await says(/ reattached to Étude du soir$/);
+  await window.outcome('Here', /^✓/);
+});
+
 it('ends when it is stopped, and leaves nothing', async () => {
   await window.run('Dip: Stop the session');
   await window.confirm('Stop session');

@@ -59,6 +59,16 @@ export class Window {
     }
   }
 
+  /** Types the answer to a question, which is known by its title. */
+  async answer(title: string, text: string): Promise<void> {
+    const asked = this.page.locator('.quick-input-widget', {
+      has: this.page.locator('.quick-input-title', { hasText: title }),
+    });
+    const input = asked.locator('input[type=text]:visible');
+    await input.fill(text);
+    await input.press('Enter');
+  }
+
   /** A line of the editor that holds a text. Only what is in view is there. */
   private line(text: string): Locator {
     return this.page.locator('.part.editor .view-line', { hasText: text });
