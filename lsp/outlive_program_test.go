@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -297,6 +299,40 @@ func TestKilledSession(t *testing.T) {
 			t.Errorf("sessions after a cell of editor %d: %+v", i, found)
 		}
 	}
+}
+
+// While the process of a session stands still, each command comes back and says what can be done; the session that goes on is used as before.
+func TestFrozenSession(t *testing.T) {
+	s := newSite(t)
+	e, _ := s.editor(outliving())
+	e.Open("a.py", "# %%\nprint('here')\n")
+	cell := lsptest.Object{"uri": e.URI("a.py"), "cell": 1}
+	finished(e, e.Run("dip.runCell", cell), "ok")
+	pid := s.sessions()[0].PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	thaw := sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	t.Cleanup(thaw)
+	with := func(more lsptest.Object) lsptest.Object {
+		args := lsptest.Object{"uri": e.URI("a.py")}
+		maps.Copy(args, more)
+		return args
+	}
+	sent := map[string]lsptest.Sent{}
+	for command, args := range map[string]lsptest.Object{
+		"dip.runCell": cell, "dip.status": {}, "dip.variables": with(nil), "dip.interrupt": {}, "dip.restartPool": {}, "dip.freeMemory": with(nil),
+		"dip.renameSession": with(lsptest.Object{"name": "other"}), "dip.stopSession": with(nil), "dip.gpus": with(nil),
+	} {
+		sent[command] = e.Send("workspace/executeCommand", lsptest.Object{"command": command, "arguments": []any{args}})
+	}
+	for command, one := range sent {
+		if err := e.Wait(one, nil); err == nil || !containsAll(err.Error(), "does not answer", "`dipls stop ") {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+	thaw()
+	finished(e, e.Run("dip.runCell", cell), "ok")
 }
 
 // With keep at 0 everything ends with the editor, also when its server is killed, and there was never a session's process.

@@ -37,6 +37,7 @@ type house struct {
 	work    sync.WaitGroup
 	refuse  error       // of starts
 	deaf    atomic.Bool // the next session that is attached to is gone at once
+	lost    sync.Map    // folders whose sessions are just being lost
 	first   sync.Map
 }
 
@@ -76,7 +77,28 @@ func (h *house) Attach(ctx context.Context, r session.AttachRequest) (*session.A
 	if err == nil && h.deaf.CompareAndSwap(true, false) {
 		err = a.Detach(ctx)
 	}
+	if err == nil {
+		a.API = &losing{a.API, h}
+	}
 	return a, err
+}
+
+// losing is the way to a session that may be just being lost.
+type losing struct {
+	session.API
+	h *house
+}
+
+// Info implements [session.API].
+func (l *losing) Info(ctx context.Context, memory bool) (session.PoolInfo, error) {
+	about, err := l.API.About(ctx, false)
+	if _, lost := l.h.lost.Load(about.Dir); err == nil && lost {
+		err = &session.Error{Code: session.CodeClosed, Text: "it is gone"}
+	}
+	if err != nil {
+		return session.PoolInfo{}, err
+	}
+	return l.API.Info(ctx, memory)
 }
 
 // server is a server whose sessions outlive it.
@@ -514,6 +536,30 @@ func TestSessionOfPlainClient(t *testing.T) {
 		lsptest.Contains("actions.0.title", "train ("))
 	e.Command("dip.status", nil, &status)
 	if len(status.Workspaces) != 1 || status.Workspaces[0].Session.Name != "train" {
+		t.Errorf("%+v", status)
+	}
+}
+
+// The status of a folder whose session is just being lost is missing, and that of the others is not.
+func TestStatusWhileOneIsLost(t *testing.T) {
+	h := newHouse(t)
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	other, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	name, err := filepath.Rel(e.Folder, filepath.Join(other, "b.py"))
+	must(t, err)
+	for _, file := range []string{"a.py", name} {
+		e.Open(file, "# %%\nprint 1\n")
+		finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI(file), "cell": 1}), "ok")
+	}
+	var status struct{ Workspaces []struct{ Folder string } }
+	e.Command("dip.status", nil, &status)
+	if len(status.Workspaces) != 2 {
+		t.Fatalf("%+v", status)
+	}
+	h.lost.Store(other, true)
+	e.Command("dip.status", nil, &status)
+	if len(status.Workspaces) != 1 || status.Workspaces[0].Folder != e.Folder {
 		t.Errorf("%+v", status)
 	}
 }

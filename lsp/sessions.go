@@ -42,6 +42,14 @@ type workspace struct {
 	left       atomic.Bool         // we have left the session, or ended it
 }
 
+// explain is the error of a call whose time has run out: the session does not answer.
+func (w *workspace) explain(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && w.attachment != nil {
+		return session.NoAnswer(w.attachment.About.Name)
+	}
+	return err
+}
+
 // coming is an attempt to attach to the session of a folder.
 type coming struct {
 	done chan struct{} // closed when one of the others is set

@@ -1,10 +1,14 @@
 package lsp
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"go.lsp.dev/uri"
+	"go.uber.org/zap"
 
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
@@ -15,7 +19,7 @@ type statusArgs struct {
 	Memory bool `json:"memory,omitempty" doc:"also the memory of the processes; takes a moment"`
 }
 
-// statusReply has the state of every workspace.
+// statusReply has the state of every workspace whose session answers.
 type statusReply struct {
 	Workspaces []workspaceStatus `json:"workspaces"`
 }
@@ -82,13 +86,29 @@ const statusPatience = 3 * time.Second
 func (s *server) status(ctx context.Context, a *statusArgs) (*statusReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
+	all := s.workspaces()
+	found, errs := make([]workspaceStatus, len(all)), make([]error, len(all))
+	var work sync.WaitGroup
+	for i, w := range all {
+		work.Go(func() {
+			errs[i] = errors.New("a fault of ours; the log tells it")
+			s.contained("status", func() { found[i], errs[i] = s.statusOf(ctx, w, a.Memory) })
+		})
+	}
+	work.Wait()
 	reply := &statusReply{Workspaces: []workspaceStatus{}}
-	for _, w := range s.workspaces() {
-		status, err := s.statusOf(ctx, w, a.Memory)
-		if err != nil {
-			return nil, err
+	var failed error
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			reply.Workspaces = append(reply.Workspaces, found[i])
+		case !hasCode(err, session.CodeClosed): // else it is just being lost, which is told
+			s.log.Warn("a folder is left out of the status", zap.String("folder", all[i].dir), zap.Error(err))
+			failed = cmp.Or(failed, err)
 		}
-		reply.Workspaces = append(reply.Workspaces, status)
+	}
+	if len(reply.Workspaces) == 0 && failed != nil {
+		return nil, failed
 	}
 	return reply, nil
 }
@@ -97,13 +117,13 @@ func (s *server) status(ctx context.Context, a *statusArgs) (*statusReply, error
 func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) (workspaceStatus, error) {
 	info, err := w.Info(ctx, memory)
 	if err != nil {
-		return workspaceStatus{}, err
+		return workspaceStatus{}, w.explain(err)
 	}
 	status := workspaceStatus{Folder: w.dir, Runs: []runStatus{}, Pool: poolStatus{PoolInfo: info, Ranks: []rankStatus{}}}
 	if w.attachment != nil {
 		about, err := w.About(ctx, false)
 		if err != nil {
-			return workspaceStatus{}, err
+			return workspaceStatus{}, w.explain(err)
 		}
 		p := &sessionParams{}
 		p.describe(about)

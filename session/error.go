@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"dipls/dipexec"
 	"dipls/internal/ranklist"
@@ -18,7 +19,7 @@ type Code string
 const (
 	CodeClosed   Code = "closed"   // the session is closed, or closing
 	CodeNoRun    Code = "no-run"   // there is no such run, or it ended long ago
-	CodeBusy     Code = "busy"     // no process can answer now
+	CodeBusy     Code = "busy"     // no process can answer now, or the session's own does not
 	CodeInvalid  Code = "invalid"  // the call's arguments contradict each other, or name something that does not exist
 	CodeConsent  Code = "consent"  // the user has not let the folder's code run
 	CodePackages Code = "packages" // the interpreter lacks packages
@@ -51,6 +52,14 @@ func errorf(code Code, format string, args ...any) *Error {
 }
 
 var errClosed = &Error{Code: CodeClosed, Text: "the session is closed"}
+
+// NoAnswer is the error about a session whose process stands still. name may be "".
+func NoAnswer(name string) *Error {
+	return &Error{
+		Code: CodeBusy, Text: strings.TrimSpace("session "+name) + " does not answer",
+		Hint: fmt.Sprintf("what was asked of it may still be done once it does; if it stays like that, `%s` ends it", strings.TrimSpace("dipls stop "+name)),
+	}
+}
 
 // noRun is the error about an unknown run.
 func noRun(run string) error { return errorf(CodeNoRun, "there is no run %s", run) }

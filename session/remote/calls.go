@@ -87,7 +87,12 @@ func (c *Client) FreeAll(ctx context.Context) error {
 
 // Wait implements [session.API].
 func (c *Client) Wait(ctx context.Context, run string) (event.Report, error) {
-	return waits[event.Report](ctx, c, "session/wait", runParams{run})
+	var report event.Report
+	if ctx.Err() != nil {
+		return report, ctx.Err()
+	}
+	err := c.explain(c.call(ctx, "session/wait", runParams{run}, &report, staysManner))
+	return report, err
 }
 
 // Say implements [session.API].

@@ -29,6 +29,7 @@ type Client struct {
 	mirror  *history.Log
 	history bool
 	end     uint64 // position of the last event before the client attached
+	name    string // of the session, as it was then; "": not known
 	done    chan struct{}
 	changes progress // how often the session has said that it is different
 
@@ -84,7 +85,7 @@ func Attach(ctx context.Context, nc net.Conn, h Hello) (*Client, Welcome, error)
 		<-c.done
 		return nil, w, versionError(w)
 	}
-	c.end = w.End
+	c.end, c.name = w.End, w.About.Name
 	return c, w, nil
 }
 
@@ -101,6 +102,7 @@ func newClient(nc net.Conn) *Client {
 		defer close(c.done)
 		c.conn.run(context.Background())
 		c.finish()
+		c.signs.Wait()
 	}()
 	return c
 }
@@ -295,8 +297,11 @@ func (r living) dead() *event.RunFinished {
 	return ev
 }
 
-// explain is the error of a call, for one that has no answer since the connection has ended.
+// explain is the error of a call, for one that has no answer since the connection has ended, or the session stands still.
 func (c *Client) explain(err error) error {
+	if errors.Is(err, errDeaf) {
+		return session.NoAnswer(c.name)
+	}
 	if !errors.Is(err, errEnded) {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.lsp.dev/jsonrpc2"
@@ -35,6 +36,8 @@ type conn struct {
 	ended  chan struct{}                             // closed when nothing more is read
 
 	requests sync.WaitGroup // that are being served
+	signs    sync.WaitGroup // requests for a sign of life that are being sent
+	owed     atomic.Int64   // since when the peer owes one, in nanoseconds since 1970; 0: it owes none
 
 	calling sync.Mutex // guards what follows
 	last    int64      // id of a call
@@ -57,6 +60,7 @@ func (c *conn) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		c.owed.Store(0)
 		switch m := m.(type) {
 		case *jsonrpc2.Response:
 			c.answered(m)
@@ -145,21 +149,56 @@ func (c *conn) notify(method string, params any) error {
 	return c.write(jsonrpc2.NewNotification(method, raw))
 }
 
-// manner is what a call does when its context ends.
+// manner is how a call waits for its answer.
 type manner struct {
-	tells bool          // the peer is told so
-	grace time.Duration // how long the answer is waited for nevertheless; then the error is the context's
+	tells   bool          // when its context ends, the peer is told so
+	grace   time.Duration // how long the answer is waited for nevertheless; then the error is the context's
+	patient bool          // also for a peer that stands still
 }
 
-// The manners. Also of a peer that does not come to an answer, since its process stands still, nobody waits for ever: the bounds are far beyond what one takes
-// that lives.
+// The manners. Of a peer that does not come to an answer, since its process stands still, nobody waits for ever, whatever the context: the bounds are far beyond
+// what one takes that lives.
 var (
-	startsManner  = manner{false, 10 * time.Second} // what starts something, whatever becomes of the context
-	atOnceManner  = manner{false, 3 * time.Second}  // what answers at once, likewise
-	waitsManner   = manner{true, 0}                 // what is given up
-	looksManner   = manner{true, time.Second}       // what answers by what it knows by then
-	settlesManner = manner{true, 10 * time.Second}  // what answers what was done by then
+	startsManner  = manner{grace: 10 * time.Second}              // what starts something, whatever becomes of the context
+	atOnceManner  = manner{grace: 3 * time.Second}               // what answers at once, likewise
+	waitsManner   = manner{tells: true}                          // what is given up
+	looksManner   = manner{tells: true, grace: time.Second}      // what answers by what it knows by then
+	settlesManner = manner{tells: true, grace: 10 * time.Second} // what answers what was done by then
+	staysManner   = manner{tells: true, patient: true}           // what waits for what takes as long as it takes, and may stand still meanwhile
 )
+
+// How long a call waits until the peer is asked for a sign of life, and how long for that.
+var (
+	suspicion    = 3 * time.Second
+	signPatience = 5 * time.Second
+)
+
+// errDeaf says that the peer gives no sign of life.
+var errDeaf = errors.New("the peer does not answer")
+
+// isDeaf reports whether the peer has given no sign of life for too long. If it owes none, it is asked for one: whatever comes then is one.
+func (c *conn) isDeaf() bool {
+	if now := time.Now().UnixNano(); !c.owed.CompareAndSwap(0, now) {
+		owed := c.owed.Load()
+		return owed != 0 && now-owed >= int64(signPatience)
+	}
+	c.calling.Lock()
+	c.last++
+	id := c.last
+	c.calling.Unlock()
+	c.signs.Go(func() {
+		_ = c.write(jsonrpc2.NewCall(jsonrpc2.NewNumberID(id), methodPing, jsonrpc2.RawMessage("null")))
+	}) // an error ends the connection
+	return false
+}
+
+// untilSuspicion is how long a call waits before it asks whether the peer is deaf: not long if that is known.
+func (c *conn) untilSuspicion() time.Duration {
+	if owed := c.owed.Load(); owed != 0 && time.Now().UnixNano()-owed >= int64(signPatience) {
+		return suspicion / 10
+	}
+	return suspicion
+}
 
 // call sends a request and waits for the answer, which it decodes into result.
 func (c *conn) call(ctx context.Context, method string, params, result any, how manner) error {
@@ -186,6 +225,8 @@ func (c *conn) call(ctx context.Context, method string, params, result any, how 
 	}
 	done := ctx.Done()
 	var over <-chan time.Time
+	doubt := time.NewTimer(c.untilSuspicion())
+	defer doubt.Stop()
 	for {
 		select {
 		case m := <-answer:
@@ -208,6 +249,11 @@ func (c *conn) call(ctx context.Context, method string, params, result any, how 
 			over = time.After(how.grace)
 		case <-over:
 			return ctx.Err()
+		case <-doubt.C:
+			if !how.patient && c.isDeaf() {
+				return errDeaf
+			}
+			doubt.Reset(signPatience)
 		}
 	}
 }

@@ -21,6 +21,13 @@ func HurryManners(t testing.TB) {
 	}
 }
 
+// HurryDoubts makes calls doubt soon, for a test, that a session lives which does not answer.
+func HurryDoubts(t testing.TB) {
+	before := [...]time.Duration{suspicion, signPatience}
+	suspicion, signPatience = 10*time.Millisecond, 100*time.Millisecond
+	t.Cleanup(func() { suspicion, signPatience = before[0], before[1] })
+}
+
 // SetMaxMessage changes, for a test, how long a message may be.
 func SetMaxMessage(t testing.TB, n int) {
 	before := maxMessage

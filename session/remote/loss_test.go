@@ -3,6 +3,7 @@ package remote_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -216,7 +217,7 @@ func TestSessionThatStandsStill(t *testing.T) {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		const hello = `{"jsonrpc":"2.0","id":1,"result":{"major":1}}`
+		const hello = `{"jsonrpc":"2.0","id":1,"result":{"major":1,"about":{"name":"still"}}}`
 		const subscribed = `{"jsonrpc":"2.0","id":2,"result":{}}`
 		said := bufio.NewReader(at)
 		for _, answer := range []string{hello, subscribed} {
@@ -253,7 +254,76 @@ func TestSessionThatStandsStill(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	remote.HurryDoubts(t)
+	for what, call := range map[string]func(context.Context) error{
+		"About":   func(ctx context.Context) error { _, err := c.About(ctx, true); return err },
+		"Autodip": func(ctx context.Context) error { _, err := c.Autodip(ctx); return err },
+		"Restart": func(ctx context.Context) error { _, err := c.RestartPool(ctx, session.Caller{}); return err },
+		"Start": func(ctx context.Context) error {
+			_, err := c.Start(ctx, session.Caller{}, session.Sequence{})
+			return err
+		},
+		"Stacks": func(ctx context.Context) error { _, err := c.Stacks(ctx, session.StacksRequest{}); return err },
+	} {
+		if e := wantCode(t, call(context.Background()), session.CodeBusy); !strings.Contains(e.Error(), "session still does not answer") ||
+			!strings.Contains(e.Error(), "`dipls stop still`") {
+			t.Errorf("%s: %v", what, e)
+		}
+	}
 	sub.Close()
+	if err := c.Detach(context.Background()); err != nil {
+		t.Error(err)
+	}
+	<-read
+}
+
+// A session that gives signs of life may take its time.
+func TestSlowSession(t *testing.T) {
+	remote.HurryDoubts(t)
+	at, end := pair(t)
+	asked, read := make(chan struct{}, 100), make(chan struct{})
+	go func() {
+		defer close(read)
+		said := bufio.NewReader(at)
+		for restart, signs := 0, 0; ; {
+			var size int
+			if _, err := fmt.Fscanf(said, "Content-Length: %d\r\n\r\n", &size); err != nil {
+				return
+			}
+			body := make([]byte, size)
+			var m struct {
+				ID     int
+				Method string
+			}
+			if _, err := io.ReadFull(said, body); err != nil || json.Unmarshal(body, &m) != nil {
+				return
+			}
+			answer := `{"major":1}`
+			switch m.Method {
+			case "ping":
+				if signs++; signs == 3 {
+					text := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":"done"}`, restart)
+					fmt.Fprintf(at, "Content-Length: %d\r\n\r\n%s", len(text), text)
+				}
+			case "session/restartPool":
+				restart = m.ID
+				asked <- struct{}{}
+				continue
+			}
+			text := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":%s}`, m.ID, answer)
+			fmt.Fprintf(at, "Content-Length: %d\r\n\r\n%s", len(text), text)
+		}
+	}()
+	c, _, err := remote.Attach(sessiontest.Context(t), end, remote.Hello{Program: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := c.RestartPool(sessiontest.Context(t), session.Caller{}); err != nil || text != "done" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if len(asked) != 1 {
+		t.Errorf("asked %d times", len(asked))
+	}
 	if err := c.Detach(context.Background()); err != nil {
 		t.Error(err)
 	}

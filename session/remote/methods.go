@@ -156,6 +156,7 @@ func init() { // not as a value, since some of them need the table
 		methodAbout: always(func(ctx context.Context, p *peer, m aboutParams) (session.About, error) {
 			return p.s.about(ctx, m.Memory)
 		}),
+		methodPing: always(func(context.Context, *peer, nothing) (nothing, error) { return nothing{}, nil }),
 		methodStop: always(func(_ context.Context, p *peer, m stopParams) (nothing, error) { return nothing{}, p.stop(m.By) }),
 
 		"session/start": starting(func(ctx context.Context, p *peer, m startParams) ([]string, error) {

@@ -46,6 +46,7 @@ const (
 	methodHello  = "hello"
 	methodAbout  = "about"
 	methodStop   = "stop"
+	methodPing   = "ping"
 	methodCancel = "$/cancelRequest"
 
 	methodEvents   = "events"
