@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,8 +87,9 @@ func (r *Registry) dial(ctx context.Context, e *entry, q session.AttachRequest) 
 	if e.problem != nil {
 		return nil, fmt.Errorf("session %s is not to be trusted: %w", e, e.problem)
 	}
-	hello := remote.Hello{Build: r.o.Build, Program: q.Program, Python: q.Python, Keep: q.Keep, History: q.History, Looks: q.Looks}
-	hello.Cwd, _ = os.Getwd() // "" is unknown
+	hello := remote.Hello{Build: r.o.Build, Program: q.Program, Keep: q.Keep, History: q.History, Looks: q.Looks}
+	hello.Python = cmp.Or(q.Python, os.Getenv("DIPLS_PYTHON")) // as where interpreters are looked for
+	hello.Cwd, _ = os.Getwd()                                  // "" is unknown
 	patient, cancel := context.WithTimeout(ctx, helloPatience)
 	defer cancel()
 	client, welcome, err := remote.Dial(patient, e.socket(), hello)

@@ -25,7 +25,7 @@ type Hello struct {
 	PID     int               `json:"pid"`           // set by Dial; the server asks the kernel
 	Cwd     string            `json:"cwd,omitempty"` // working directory
 	Env     map[string]string `json:"env,omitempty"` // those of VIRTUAL_ENV and CUDA_VISIBLE_DEVICES that are set; filled in by Dial if nil
-	Python  string            `json:"python"`        // the interpreter that the client's settings choose; "": the usual search
+	Python  string            `json:"python"`        // the interpreter that the client's settings, or DIPLS_PYTHON, choose; "": the usual search
 	Keep    time.Duration     `json:"keep"`          // as the client's settings have it
 	History bool              `json:"history"`       // the client's subscriptions may ask for history
 	Looks   bool              `json:"looks"`         // it only looks: it does not count as attached
