@@ -108,16 +108,10 @@ func (s *Session) FreeMemory(ctx context.Context, by Caller) (run string, err er
 	if err != nil {
 		return "", err
 	}
-	on := cells.Target{Where: cells.Everywhere}
-	switch {
-	case len(info.Ranks) == 0 && info.Local == nil:
+	if len(info.Ranks) == 0 && info.Local == nil {
 		return "", errorf(CodeInvalid, "no process lives that could hold GPU memory")
-	case len(info.Ranks) == 0:
-		on.Where = cells.Local
-	case info.Local == nil:
-		on.Where = cells.Remote
 	}
-	return s.queue(ctx, by, dipexec.RequestForMemory(on))
+	return s.queue(ctx, by, CellOfMemory(info))
 }
 
 // queue starts one run of a caller's.

@@ -53,6 +53,18 @@ func CellOfPool(p PoolRequest) Cell {
 	return dipexec.RequestForPool(cmd)
 }
 
+// CellOfMemory is the giving back of GPU memory that torch has cached, by all processes that live.
+func CellOfMemory(p PoolInfo) Cell {
+	on := cells.Target{Where: cells.Everywhere}
+	switch {
+	case len(p.Ranks) == 0:
+		on.Where = cells.Local
+	case p.Local == nil:
+		on.Where = cells.Remote
+	}
+	return dipexec.RequestForMemory(on)
+}
+
 // CellOfFile is a file that is written or read by the processes of a target, as a member of a [Sequence].
 func CellOfFile(f File, on cells.Target) Cell { return dipexec.RequestForFile(f, on) }
 

@@ -171,7 +171,11 @@ func init() { // not as a value, since some of them need the table
 			return p.queue(m.By, session.CellOfPool(m.Pool), func(by session.Caller) (string, error) { return p.s.o.API.MakePool(ctx, by, m.Pool) })
 		}),
 		"session/freeMemory": starting(func(ctx context.Context, p *peer, m byParams) (string, error) {
-			return p.queue(m.By, session.Cell{Title: "free GPU memory"}, func(by session.Caller) (string, error) { return p.s.o.API.FreeMemory(ctx, by) })
+			info, err := p.s.o.API.Info(ctx, false)
+			if err != nil {
+				return "", err
+			}
+			return p.queue(m.By, session.CellOfMemory(info), func(by session.Caller) (string, error) { return p.s.o.API.FreeMemory(ctx, by) })
 		}),
 
 		"session/cancel": lasting(func(ctx context.Context, p *peer, m runParams) (int, error) {

@@ -62,6 +62,23 @@ func TestTwoClients(t *testing.T) {
 	}
 }
 
+// Where GPU memory will be given back is told from the beginning.
+func TestFreeMemoryIsQueuedWhereItRuns(t *testing.T) {
+	p := serveFake(t)
+	c := p.attach(remote.Hello{Program: "test"})
+	front := sessiontest.Subscribe(t, c, session.SubscribeRequest{})
+	p.ends(c, p.start(c, cell(cells.Remote, "print a"))...)
+	run, err := c.FreeMemory(sessiontest.Context(t), by())
+	if err != nil {
+		t.Fatal(err)
+	}
+	queued := front.Await("queued", func(ev event.Event) bool { return ev.Head().Run == run }).(*event.RunQueued)
+	started := front.Await("started", func(ev event.Event) bool { return ev.Head().Run == run }).(*event.RunStarted)
+	if queued.Target != started.Target || queued.Target == "local" {
+		t.Errorf("queued as %s, runs on %s", queued.Target, started.Target)
+	}
+}
+
 // A client that does not want history waits for none of it.
 func TestClientWithoutHistory(t *testing.T) {
 	p := serveFake(t)
