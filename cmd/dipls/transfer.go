@@ -93,6 +93,9 @@ func planPush(args []string) (*plan, error) {
 		switch {
 		case !valued:
 		case isFile:
+			if err := checkFormat(file); err != nil {
+				return nil, err
+			}
 			path, err := filepath.Abs(file)
 			if err != nil {
 				return nil, usagef("%w", err)
@@ -111,6 +114,17 @@ func planPush(args []string) (*plan, error) {
 	}
 	p.cells = append(p.cells, plannedCell{session.CellOfTransfer(session.Transfer{Names: names}), local})
 	return p, nil
+}
+
+// fileFormats are the ends of the names of files that can be read and written.
+var fileFormats = []string{".npy", ".npz", ".pt", ".json"}
+
+// checkFormat refuses a file whose name does not say its format.
+func checkFormat(file string) error {
+	if slices.Contains(fileFormats, strings.ToLower(filepath.Ext(file))) {
+		return nil
+	}
+	return usagef("%s: the end of a file's name says its format: %s", file, strings.Join(fileFormats, ", "))
 }
 
 // isName reports whether a word may be a variable's name. Python has the last word.
@@ -168,6 +182,9 @@ func (f *transferFlags) planPull(cmd *cobra.Command, args []string) (*plan, erro
 		if !isName(name) {
 			return nil, usagef("%q is no name of a variable", name)
 		}
+	}
+	if err := checkFormat(f.output); err != nil {
+		return nil, err
 	}
 	path, err := filepath.Abs(f.output)
 	if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +45,21 @@ func TestPlanPush(t *testing.T) {
 	}
 }
 
+// The formats are those of the agent.
+func TestFileFormats(t *testing.T) {
+	source, err := os.ReadFile("../../ranks/agent/src/dip_agent/files.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []string
+	for _, m := range regexp.MustCompile(`(?m)^    "(\.\w+)": \(_read_`).FindAllStringSubmatch(string(source), -1) {
+		known = append(known, m[1])
+	}
+	if !slices.Equal(known, fileFormats) {
+		t.Errorf("the agent knows %q, the command line %q", known, fileFormats)
+	}
+}
+
 func TestPullUsage(t *testing.T) {
 	for _, test := range []struct{ args, said string }{
 		{"pull", "name variables"},
@@ -50,6 +67,8 @@ func TestPullUsage(t *testing.T) {
 		{"pull x -o a.npy --from rank", `only "local"`},
 		{"pull x -o a.npy --from local -r 1", "contradict"},
 		{"pull x -o a.npy -r -1", "numbered from 0"},
+		{"pull x -o a.txt", "a.txt: the end of a file's name says its format: .npy, .npz, .pt, .json"},
+		{"push x=@transfer.go", "says its format"},
 		{"pull x[0] -o a.npy", "no name of a variable"},
 		{"push", "name variables"},
 		{"stop --gpu-memory --all", "goes with no other flag"},
