@@ -54,6 +54,16 @@ def test_there_and_back(tmp_path, suffix, values, back):
     assert os.listdir(tmp_path) == [f"ü x{suffix}"]
 
 
+def test_numbers_of_pt(tmp_path):
+    path = str(tmp_path / "x.pt")
+    files.write(path, ["lr"], {"lr": 0.5})
+    if torch.__version__.startswith("1."):
+        with pytest.raises(files.FileError, match="a later torch does"):
+            files.read(path)
+    else:
+        assert files.read(path) == 0.5
+
+
 @pytest.mark.parametrize(
     ("suffix", "values", "said"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import secrets
 import stat
 import sys
@@ -126,6 +127,11 @@ def _read_pt(file: BinaryIO) -> Any:
         raise FileError("this torch cannot read weights only; 1.13 and later can") from err
     except Exception as err:  # of many kinds, by version
         # What torch says advises to run the code.
+        if f"Unsupported operand {pickle.BINFLOAT[0]}" in str(err):  # torch 1.13
+            raise FileError(
+                f"it holds a float outside of a tensor, and torch {torch.__version__} reads none from a .pt; "
+                "a later torch does, and .json and tensors hold floats"
+            ) from err
         raise FileError(f"{CODE}; or it is no .pt file, or of a torch that {torch.__version__} cannot read") from err
 
 
