@@ -225,6 +225,17 @@ func (a *announcer) unattended(w *workspace, ev *event.Log) {
 	})
 }
 
+// typeOfLevel returns the editor's type of message for a level.
+func typeOfLevel(l event.Level) protocol.MessageType {
+	switch l {
+	case event.LevelError:
+		return protocol.MessageTypeError
+	case event.LevelWarning:
+		return protocol.MessageTypeWarning
+	}
+	return protocol.MessageTypeInfo
+}
+
 // stays tells how long a session stays when its windows are closed, and how to end it.
 func (a *announcer) stays(w *workspace) string {
 	about := w.attachment.About

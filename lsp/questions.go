@@ -6,8 +6,6 @@ import (
 	"errors"
 	"sync"
 
-	"go.lsp.dev/protocol"
-
 	"dipls/dipexec/event"
 	"dipls/lsp/rpc"
 )
@@ -120,15 +118,4 @@ func (q *questions) answer(one *question, told *event.Question) {
 // send sends an answer. It may come too late; that does not matter.
 func (q *questions) send(one *question, chosen string) {
 	_ = one.w.Answer(q.s.ctx, one.id, chosen)
-}
-
-// typeOfLevel returns the editor's type of message for a level.
-func typeOfLevel(l event.Level) protocol.MessageType {
-	switch l {
-	case event.LevelError:
-		return protocol.MessageTypeError
-	case event.LevelWarning:
-		return protocol.MessageTypeWarning
-	}
-	return protocol.MessageTypeInfo
 }

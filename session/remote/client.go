@@ -75,7 +75,7 @@ func Attach(ctx context.Context, nc net.Conn, h Hello) (*Client, Welcome, error)
 	c := newClient(nc)
 	c.history = h.History
 	var w Welcome
-	if err := c.call(ctx, methodHello, h, &w, waitsManner); err != nil {
+	if err := c.call(ctx, methodHello, h, &w, staysManner); err != nil {
 		c.close()
 		<-c.done
 		return nil, w, c.explain(err)
@@ -145,7 +145,7 @@ func Stop(ctx context.Context, socket, by string) error {
 	}
 	client := newClient(c)
 	defer func() { client.close(); <-client.done }()
-	return client.explain(client.call(ctx, methodStop, stopParams{by}, nil, waitsManner))
+	return client.explain(client.call(ctx, methodStop, stopParams{by}, nil, staysManner))
 }
 
 // Listener is the process that listens on a socket of the same user, as the kernel knows it.

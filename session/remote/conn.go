@@ -164,7 +164,7 @@ var (
 	waitsManner   = manner{tells: true}                          // what is given up
 	looksManner   = manner{tells: true, grace: time.Second}      // what answers by what it knows by then
 	settlesManner = manner{tells: true, grace: 10 * time.Second} // what answers what was done by then
-	staysManner   = manner{tells: true, patient: true}           // what waits for what takes as long as it takes, and may stand still meanwhile
+	staysManner   = manner{tells: true, patient: true}           // what may take as long as it takes; who has a bound, knows it
 )
 
 // How long a call waits until the peer is asked for a sign of life, and how long for that.
