@@ -156,8 +156,8 @@ type manner struct {
 	patient bool          // also for a peer that stands still
 }
 
-// The manners. Of a peer that does not come to an answer, since its process stands still, nobody waits for ever, whatever the context: the bounds are far beyond
-// what one takes that lives.
+// The manners. Of a peer that does not come to an answer, since its process stands still, nobody waits for ever, whatever the context: the bounds are far
+// beyond what one takes that lives.
 var (
 	startsManner  = manner{grace: 10 * time.Second}              // what starts something, whatever becomes of the context
 	atOnceManner  = manner{grace: 3 * time.Second}               // what answers at once, likewise

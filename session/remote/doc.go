@@ -3,11 +3,10 @@
 // # Messages
 //
 // JSON-RPC 2.0, each message with a Content-Length header as in LSP's base protocol. A client's first request is "hello"; then each method of the API is a
-// request: "session/start" and so on. "$/cancelRequest" says that the context of a call has ended, "ping" asks for a sign of
-// life while a call waits. The server sends notifications: "events", with their
-// positions in the session's log, "question", which comes to one front, "changed", after which "about" has something new to say of the clients, the name, or how
-// long the session is kept, and "ended", with the reason, before it ends the connection. "hello", "about" and
-// "stop" keep their form for ever, so that a client can tell what it has found, and end it.
+// request: "session/start" and so on. "$/cancelRequest" says that the context of a call has ended, "ping" asks for a sign of life while a call waits. The
+// server sends notifications: "events", with their positions in the session's log, "question", which comes to one front, "changed", after which "about" has
+// something new to say of the clients, the name, or how long the session is kept, and "ended", with the reason, before it ends the connection. "hello",
+// "about" and "stop" keep their form for ever, so that a client can tell what it has found, and end it.
 //
 // # Versions
 //
