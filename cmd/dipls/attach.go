@@ -65,6 +65,10 @@ func newAttach() *cobra.Command {
 			if got != nil {
 				return leaving(got)
 			}
+			if a != nil && inside(a.About) { // it would show its own output, for ever
+				return fmt.Errorf("dipls attach was started by a cell of session %s, whose output it would show as output of that cell; "+
+					`run it in a terminal, or "dipls status" here`, clean.Line(a.About.Name))
+			}
 			if e, ok := errors.AsType[*session.Error](err); ok && e.Code == session.CodeNoRun {
 				return unknownRun(errOut, a.About, from)
 			}

@@ -16,6 +16,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/internal/clean"
 	"dipls/session"
+	"dipls/session/registry"
 )
 
 // guestHelp tells of the signals that come to a guest.
@@ -156,8 +157,26 @@ func (g *guest) caller(ctx context.Context, otherwise session.Settings) session.
 	return by
 }
 
+// checkInside refuses to wait for what the session would begin only after the cell that waits for this command.
+func (g *guest) checkInside() error {
+	if !inside(g.about) {
+		return nil
+	}
+	return fmt.Errorf("%s was started by a cell of session %s, which would wait for it, while what it asks for waits for the end of the cell; "+
+		"write the code into a cell (%%%%dip for ranks, %%dipush, %%dipull), or use \"dipls run --session %s FILE --detach\", which does not wait",
+		g.name, clean.Line(g.about.Name), shellQuote(g.about.Name))
+}
+
+// inside reports whether this program is part of something that a session runs.
+func inside(s session.About) bool { return len(s.Runs) > 0 && registry.Inside(s.PID) }
+
 // cells runs the cells of a plan. With leave, it leaves as soon as they have been started.
 func (g *guest) cells(ctx context.Context, by session.Caller, p *plan, goOn, leave bool) error {
+	if !leave {
+		if err := g.checkInside(); err != nil {
+			return err
+		}
+	}
 	if err := g.checkPool(ctx, by, p); err != nil {
 		return err
 	}

@@ -83,6 +83,9 @@ func (f *logsFlags) print(ctx context.Context, cmd *cobra.Command, run string) e
 	if err != nil {
 		return err
 	}
+	if f.follow && of != nil && inside(*of) { // it would follow its own output, for ever
+		return usagef("-f in a cell of session %s would print as output of that cell what it prints; run it in a terminal", clean.Line(of.Name))
+	}
 	dir, err := journal.DefaultDir()
 	if of != nil && of.Journal != "" {
 		dir, err = of.Journal, nil

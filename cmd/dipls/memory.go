@@ -14,6 +14,9 @@ import (
 // like a cell, and ends nothing.
 func freeMemory(cmd *cobra.Command, which *sessionFlag) error {
 	return attached(cmd, which, session.AttachRequest{}, &frontFlags{}, "", func(ctx context.Context, g *guest) error {
+		if err := g.checkInside(); err != nil {
+			return err
+		}
 		runs, err := g.begin(func() ([]string, error) {
 			run, err := g.session.FreeMemory(ctx, g.caller(ctx, session.Settings{}))
 			return []string{run}, err

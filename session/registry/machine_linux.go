@@ -68,7 +68,21 @@ func counter(lines, name string) int {
 
 // suspended reports whether a process was stopped by a signal, and goes on by another one.
 func suspended(pid int) bool {
+	return strings.HasPrefix(afterName(pid), " T")
+}
+
+// parent is the parent of a process; 0 if it has ended.
+func parent(pid int) (parent int, known bool) {
+	fields := strings.Fields(afterName(pid))
+	if len(fields) < 2 {
+		return 0, true
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return parent, true
+}
+
+// afterName is what the kernel tells of a process after its name: its state, its parent, and so on; "" if it has ended.
+func afterName(pid int) string {
 	stat, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	_, state, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
-	return strings.HasPrefix(state, "T")
+	return string(stat[strings.LastIndexByte(string(stat), ')')+1:])
 }

@@ -17,3 +17,6 @@ func killsNow(kills) kills { return kills{} }
 
 // suspended is unknown here.
 func suspended(int) bool { return false }
+
+// parent is unknown here.
+func parent(int) (parent int, known bool) { return 0, false }
