@@ -184,12 +184,12 @@ func (v *visitor) greet(a session.About) {
 	if others != "" {
 		others = "with " + others
 	}
-	fmt.Fprintln(v.errOut, view.Joined("attached to "+clean.Line(a.Name), shortPath(a.Dir), cmp.Or(poolInWords(a.Ranks, a.Devices), "no ranks"), others))
+	v.errOut.say(view.Joined("attached to "+clean.Line(a.Name), shortPath(a.Dir), cmp.Or(poolInWords(a.Ranks, a.Devices), "no ranks"), others))
 	what := "nothing runs"
 	if runs := runsInWords(a, time.Now()); runs != "" {
 		what = "runs " + runs
 	}
-	fmt.Fprintln(v.errOut, what+` · Ctrl-\ leaves, and the session goes on`)
+	v.errOut.say(what + ` · Ctrl-\ leaves, and the session goes on`)
 }
 
 // withoutMe are the clients that are not this program.
@@ -323,15 +323,15 @@ func (v *visitor) interrupt() {
 	defer cancel()
 	switch n := v.presses[run.ID]; {
 	case run.ID == "" && n == 1:
-		fmt.Fprintln(v.errOut, `nothing runs; Ctrl-C again leaves, and so does Ctrl-\`)
+		v.errOut.say(`nothing runs; Ctrl-C again leaves, and so does Ctrl-\`)
 	case run.ID == "" || n > 2:
 		v.leave(exitInterrupted)
 	case n == 1:
 		_, _ = v.session.Cancel(ctx, run.ID) // it may just have ended
-		fmt.Fprintf(v.errOut, "interrupting %s; Ctrl-C again frees at once what still waits, Ctrl-\\ leaves\n", name)
+		v.errOut.say("interrupting " + name + `; Ctrl-C again frees at once what still waits, Ctrl-\ leaves`)
 	default:
 		_, _ = v.session.Cancel(ctx, run.ID) // a run that is cancelled again is freed
-		fmt.Fprintf(v.errOut, "interrupting %s again, and freeing what waits; Ctrl-C again leaves\n", name)
+		v.errOut.say("interrupting " + name + " again, and freeing what waits; Ctrl-C again leaves")
 	}
 }
 

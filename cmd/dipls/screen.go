@@ -94,6 +94,11 @@ func eraseLines(n int) string {
 	return fmt.Sprintf("\x1b[%dA\r\x1b[J", n)
 }
 
+// say writes a text of dipls' own, broken between words before the terminal would break it inside of words.
+func (s *screen) say(text string) {
+	fmt.Fprintln(s, strings.Join(wrap(text, s.columns()-1, "  "), "\n"))
+}
+
 // width is the terminal's, in columns, or a guess.
 func (s *screen) width() int { return cmp.Or(s.columns(), 80) }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dipls/dipexec/event"
+	"dipls/session"
 )
 
 // openPair is a terminal of so many columns, and the end of whoever sits at it.
@@ -70,6 +71,25 @@ func TestTerminalHangFitsItsWidth(t *testing.T) {
 			}
 		}
 		if got := strings.Join(strings.Fields(text), " "); got != "hang? "+waitText+" "+term.wayOut {
+			t.Errorf("%d columns: lost or broke words:\n%s", columns, text)
+		}
+	}
+}
+
+// Who attaches is told in whole words how things stand.
+func TestGreetingFitsItsWidth(t *testing.T) {
+	about := session.About{Name: "proj", Dir: "/data/Étude à deux/projet", Ranks: 2, Devices: []string{"cpu", "cpu"}}
+	const want = "attached to proj · /data/Étude à deux/projet · 2 ranks on cpu nothing runs · Ctrl-\\ leaves, and the session goes on"
+	for _, columns := range []uint16{200, 60, 40} {
+		end, read := openTerminal(t, columns)
+		(&visitor{errOut: newScreen(end)}).greet(about)
+		text := read("goes on\n")
+		for _, line := range strings.Split(text, "\n") {
+			if len([]rune(line)) >= int(columns) {
+				t.Errorf("%d columns: %q", columns, line)
+			}
+		}
+		if got := strings.Join(strings.Fields(text), " "); got != want {
 			t.Errorf("%d columns: lost or broke words:\n%s", columns, text)
 		}
 	}
