@@ -152,7 +152,7 @@ func TestJournalLimit(t *testing.T) {
 	rec.await(t, "run_started", func(ev event.Event) bool {
 		started, ok := ev.(*event.RunStarted)
 		if ok {
-			dir = started.Journal
+			dir = string(started.Journal)
 		}
 		return ok
 	})

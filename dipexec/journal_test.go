@@ -329,7 +329,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 		rec.await(t, "run_started", func(ev event.Event) bool {
 			s, ok := ev.(*event.RunStarted)
 			if ok && s.Run == id {
-				dir = s.Journal
+				dir = string(s.Journal)
 			}
 			return dir != ""
 		})

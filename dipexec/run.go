@@ -321,7 +321,7 @@ func (r *run) start() {
 		if err != nil {
 			r.journalFailed(err)
 		} else {
-			r.journal, ev.Journal = rj, rj.Dir()
+			r.journal, ev.Journal = rj, wire.Path(rj.Dir())
 		}
 	}
 	r.tracePhase("journal begun")

@@ -172,7 +172,7 @@ func (f *feed) comes(run string, ev event.Event) bool {
 		return !inJournal && !missing
 	}
 	if started, ok := ev.(*event.RunStarted); ok {
-		r.journal = started.Journal
+		r.journal = string(started.Journal)
 	}
 	r.shown.add(ev)
 	return true

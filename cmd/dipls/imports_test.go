@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 		"dipls/cells", "dipls/dipexec/event", "dipls/ranks/wire", "dipls/session", "dipls/session/history",
 	},
 	"dipls/session/lifetime": {"dipls/session"},
-	"dipls/session/registry": {"dipls/dipexec/journal", "dipls/ranks/host", "dipls/session", "dipls/session/remote"},
+	"dipls/session/registry": {"dipls/dipexec/journal", "dipls/ranks/host", "dipls/ranks/wire", "dipls/session", "dipls/session/remote"},
 	"dipls/session/daemon":   {"dipls/session", "dipls/session/lifetime", "dipls/session/registry", "dipls/session/remote"},
 
 	"dipls/lsp/docs": {"dipls/cells"},

@@ -155,7 +155,7 @@ type RunStarted struct {
 	Quiet   bool      `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
 	Autodip bool      `json:"autodip,omitempty"` // true: autodip decided where the run goes
 	Parent  string    `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
-	Journal string    `json:"journal,omitempty"` // directory of the run's journal; it exists once there is something to keep
+	Journal wire.Path `json:"journal,omitempty"` // directory of the run's journal; it exists once there is something to keep
 	Began   time.Time `json:"began,omitzero"`    // when its turn came; only a session that outlives its fronts tells it
 }
 

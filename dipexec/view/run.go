@@ -61,7 +61,7 @@ func (r *Run) Apply(ev event.Event, now time.Time) bool {
 		if !ev.Began.IsZero() {
 			r.Started = ev.Began
 		}
-		r.Parent, r.Title, r.Target, r.See, r.Quiet, r.Autodip, r.Journal = ev.Parent, ev.Title, ev.Target, ev.See, ev.Quiet, ev.Autodip, ev.Journal
+		r.Parent, r.Title, r.Target, r.See, r.Quiet, r.Autodip, r.Journal = ev.Parent, ev.Title, ev.Target, ev.See, ev.Quiet, ev.Autodip, string(ev.Journal)
 		if ev.Cell != nil {
 			r.Index = *ev.Cell
 		}

@@ -209,7 +209,7 @@ func (l *Log) runOf(ev event.Event) *run {
 			r.cell = string(ev.Path) + "\x00" + ev.Source
 		}
 	case *event.RunStarted:
-		r.journal = ev.Journal
+		r.journal = string(ev.Journal)
 	case *event.RunFinished:
 		l.runEnded(r)
 	}

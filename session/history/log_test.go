@@ -19,7 +19,7 @@ func queued(run, path, source string) event.Event {
 }
 
 func started(run string) event.Event {
-	return &event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: run}, Journal: "/runs/" + run}
+	return &event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: run}, Journal: wire.Path("/runs/" + run)}
 }
 
 func printed(run string, rank int, text string) event.Event {

@@ -13,6 +13,7 @@ import (
 
 	"dipls/internal/flock"
 	"dipls/internal/private"
+	"dipls/ranks/wire"
 	"dipls/session"
 )
 
@@ -34,7 +35,7 @@ func newID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// about is what a session's directory tells.
+// about is what a session's directory tells. Names of files are bytes, which JSON cannot have: [wire.Path] says how they are written.
 type about struct {
 	ID      string    `json:"id"`
 	Dir     string    `json:"dir"`
@@ -44,6 +45,32 @@ type about struct {
 	Since   time.Time `json:"since"`
 	Journal string    `json:"journal,omitempty"`
 	Log     string    `json:"log,omitempty"`
+}
+
+type (
+	plainAbout about
+	aboutJSON  struct {
+		plainAbout
+		Dir     wire.Path `json:"dir"`
+		Journal wire.Path `json:"journal,omitempty"`
+		Log     wire.Path `json:"log,omitempty"`
+	}
+)
+
+// MarshalJSON implements [json.Marshaler].
+func (a about) MarshalJSON() ([]byte, error) {
+	return json.Marshal(aboutJSON{plainAbout(a), wire.Path(a.Dir), wire.Path(a.Journal), wire.Path(a.Log)})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (a *about) UnmarshalJSON(data []byte) error {
+	var read aboutJSON
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*a = about(read.plainAbout)
+	a.Dir, a.Journal, a.Log = string(read.Dir), string(read.Journal), string(read.Log)
+	return nil
 }
 
 // session is the same for others.

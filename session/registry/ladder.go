@@ -30,7 +30,7 @@ func (r *Registry) Stop(ctx context.Context, l session.Listed, by string) error 
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(all, func(e *entry) bool { return e.Dir == l.Dir && e.Name == l.Name && e.PID == l.PID })
+	i := slices.IndexFunc(all, func(e *entry) bool { return e.Dir == l.Dir && e.PID == l.PID })
 	if i < 0 {
 		return nil // it has ended meanwhile
 	}

@@ -302,3 +302,27 @@ func TestStopOfADeafSession(t *testing.T) {
 		t.Errorf("told %+v", told)
 	}
 }
+
+// Names of folders are bytes, which need not be text.
+func TestFolderThatIsNoText(t *testing.T) {
+	dir := filepath.Join(home(t), "m\xfcller")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Skip(err) // not on every system
+	}
+	state := filepath.Join(dir, "state")
+	t.Setenv("XDG_STATE_HOME", state)
+	c := claim(t, dir, "train")
+	all, err := living()
+	if err != nil || len(all) != 1 || all[0].Dir != dir || all[0].Log != c.Log() || !strings.HasPrefix(all[0].Journal, state+"/") {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if _, err := Open(Options{}).Claim(t.Context(), dir, "train"); !errors.Is(err, ErrTaken) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := c.End("it was idle for 4 h", ""); err != nil {
+		t.Fatal(err)
+	}
+	if told := tellEnded(dir); told == nil || told.Dir != dir || told.Journal != all[0].Journal {
+		t.Errorf("told %+v", told)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"dipls/internal/flock"
 	"dipls/internal/private"
+	"dipls/ranks/wire"
 	"dipls/session"
 )
 
@@ -53,6 +54,36 @@ func newRecord(a about) *record {
 		r.file, r.Log = base+".json", base+".log"
 	}
 	return r
+}
+
+type (
+	plainRecord record
+	recordJSON  struct {
+		plainRecord
+		Dir     wire.Path `json:"dir"`
+		Path    wire.Path `json:"path"`
+		Journal wire.Path `json:"journal,omitempty"`
+		Log     wire.Path `json:"log,omitempty"`
+	}
+)
+
+// MarshalJSON implements [json.Marshaler].
+func (r record) MarshalJSON() ([]byte, error) {
+	return json.Marshal(recordJSON{plainRecord(r), wire.Path(r.Dir), wire.Path(r.Path), wire.Path(r.Journal), wire.Path(r.Log)})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *record) UnmarshalJSON(data []byte) error {
+	read := recordJSON{plainRecord: plainRecord(*r)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*r = record(read.plainRecord)
+	r.Dir, r.Path, r.Journal, r.Log = string(read.Dir), string(read.Path), string(read.Journal), string(read.Log)
+	if r.Ended != nil { // which has the same names as text
+		r.Ended.Dir, r.Ended.Journal, r.Ended.Log = r.Dir, r.Journal, r.Log
+	}
+	return nil
 }
 
 func hostname() string {

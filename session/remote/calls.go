@@ -215,7 +215,8 @@ func (c *Client) SetAutodip(ctx context.Context, on bool, arguments string) erro
 
 // About implements [session.API].
 func (c *Client) About(ctx context.Context, memory bool) (session.About, error) {
-	return looks[session.About](ctx, c, "session/about", memoryParams{memory})
+	a, err := looks[aboutAnswer](ctx, c, "session/about", memoryParams{memory})
+	return a.About, err
 }
 
 // Rename implements [session.API].

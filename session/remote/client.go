@@ -133,8 +133,9 @@ func About(ctx context.Context, socket string, memory bool) (a session.About, er
 	}
 	client := newClient(c)
 	defer func() { client.close(); <-client.done }()
-	err = client.call(ctx, methodAbout, aboutParams{memory}, &a, looksManner)
-	return a, client.explain(err)
+	var answer aboutAnswer
+	err = client.call(ctx, methodAbout, aboutParams{memory}, &answer, looksManner)
+	return answer.About, client.explain(err)
 }
 
 // Stop asks the session that listens on a socket to end, whatever its version. It returns when that has agreed. by is who asks: "dipls stop".

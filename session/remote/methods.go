@@ -153,8 +153,9 @@ var methods map[string]method
 func init() { // not as a value, since some of them need the table
 	methods = map[string]method{
 		methodHello: always(func(ctx context.Context, p *peer, h Hello) (Welcome, error) { return p.hello(ctx, h) }),
-		methodAbout: always(func(ctx context.Context, p *peer, m aboutParams) (session.About, error) {
-			return p.s.about(ctx, m.Memory)
+		methodAbout: always(func(ctx context.Context, p *peer, m aboutParams) (aboutAnswer, error) {
+			a, err := p.s.about(ctx, m.Memory)
+			return aboutAnswer{a}, err
 		}),
 		methodPing: always(func(context.Context, *peer, nothing) (nothing, error) { return nothing{}, nil }),
 		methodStop: always(func(_ context.Context, p *peer, m stopParams) (nothing, error) { return nothing{}, p.stop(m.By) }),
@@ -277,8 +278,9 @@ func init() { // not as a value, since some of them need the table
 		"session/setAutodip": lasting(func(ctx context.Context, p *peer, m autodipParams) (nothing, error) {
 			return nothing{}, p.s.o.API.SetAutodip(ctx, m.On, m.Arguments)
 		}),
-		"session/about": asking(func(ctx context.Context, p *peer, m memoryParams) (session.About, error) {
-			return p.s.about(ctx, m.Memory)
+		"session/about": asking(func(ctx context.Context, p *peer, m memoryParams) (aboutAnswer, error) {
+			a, err := p.s.about(ctx, m.Memory)
+			return aboutAnswer{a}, err
 		}),
 		"session/rename": lasting(func(ctx context.Context, p *peer, m nameParams) (nothing, error) {
 			p.did(fmt.Sprintf("renames the session to %q", m.Name), "")
