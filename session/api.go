@@ -119,7 +119,8 @@ type API interface {
 	// belongs to its front ends, as by Close.
 	Detach(ctx context.Context) error
 
-	// Last says that nothing else will be started. Then the state of the ranks after an interrupt does not matter, and they are not mended.
+	// Last says that this front starts nothing else. If the session belongs to it, the state of the ranks after an interrupt does not matter then, and they
+	// are not mended. In a session that outlives its fronts others may start something, and nothing follows.
 	Last(ctx context.Context) error
 	// Finish makes idle processes end as Python does at the end of a script, after their threads and exit handlers. Log events say what is waited for,
 	// and, by wayOut, how the user can end that. It is given up when ctx ends; Close ends what is left.

@@ -239,10 +239,8 @@ func (c *Client) Detach(context.Context) error {
 	return nil
 }
 
-// Last implements [session.API]. Other fronts may start something, so nothing follows from it.
-func (c *Client) Last(ctx context.Context) error {
-	return without(atOnce[nothing](ctx, c, "session/last", nothing{}))
-}
+// Last implements [session.API]. Other fronts may start something, so nothing follows from it, and the session is not told.
+func (c *Client) Last(context.Context) error { return nil }
 
 // Finish implements [session.API].
 func (c *Client) Finish(ctx context.Context, wayOut string) error {

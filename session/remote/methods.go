@@ -299,8 +299,6 @@ func init() { // not as a value, since some of them need the table
 			return nothing{}, p.s.o.API.KeepFor(ctx, m.Keep)
 		}),
 
-		// Another front may start something: what one says of itself is not true of the session.
-		"session/last": asking(func(context.Context, *peer, nothing) (nothing, error) { return nothing{}, nil }),
 		"session/finish": lasting(func(ctx context.Context, p *peer, m finishParams) (nothing, error) {
 			return nothing{}, p.s.o.API.Finish(ctx, m.WayOut)
 		}),
