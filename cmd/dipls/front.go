@@ -228,6 +228,8 @@ func (f *front) await(ctx context.Context, run string, tally *int) error {
 	switch code := f.endsWith(); {
 	case code != 0:
 		return &exitError{code, nil}
+	case isClosed(err): // the session has told its subscribers why
+		return &exitError{exitPool, nil}
 	case err != nil:
 		return &exitError{exitPool, err}
 	case report.Status == event.StatusDied:
@@ -237,6 +239,12 @@ func (f *front) await(ctx context.Context, run string, tally *int) error {
 		*tally = cmp.Or(*tally, report.ExitCode, exitFailed)
 	}
 	return nil
+}
+
+// isClosed reports whether a session has ended, or cannot be reached any more.
+func isClosed(err error) bool {
+	known, ok := errors.AsType[*session.Error](err)
+	return ok && known.Code == session.CodeClosed
 }
 
 // end makes the command end with an exit code; ok is false if it ends with another one already.
