@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
 	"dipls/session"
+	"dipls/session/registry"
 )
 
 const sessionsHelp = `List your sessions on this machine: folder, ranks and their devices, the GPU memory that they hold, what runs and for how long, who is
@@ -20,7 +22,8 @@ attached, and when the session ends if nothing happens.
 A session is started by an editor that opens a folder with cells, or by 'dipls run --session NAME FILE'. It outlives the editor: it ends when nobody
 has been attached and nothing has run for as long as it is kept (setting dip.session.keep, by default 4 hours), or by 'dipls stop'.
 
-A session that cannot be asked is listed with the reason, and what to do. --json prints an array of objects, [] without sessions (docs/sessions.md).
+A session that cannot be asked is listed with the reason, and what to do. One that was started with another XDG_RUNTIME_DIR or TMPDIR, and so is looked for
+elsewhere, is told of with the way to it. --json prints an array of objects, [] without sessions (docs/sessions.md).
 
 Exit codes: 0, also without sessions; 1 if they could not be looked for.`
 
@@ -40,7 +43,15 @@ func newSessions() *cobra.Command {
 			if asJSON {
 				return writeJSON(out, append([]session.Listed{}, list...)) // none is [], not null
 			}
-			for _, line := range sessionLines(list, newScreen(out).columns(), time.Now()) {
+			width := newScreen(out).columns()
+			lines := sessionLines(list, width, time.Now())
+			if len(list) == 0 {
+				lines = append(lines, wrap("Looked in "+strings.Join(shortPaths(registry.Places()), ", ")+".", width, "  ")...)
+			}
+			for _, there := range registry.Elsewhere("") {
+				lines = append(lines, wrap(clean.Line(there), width, "  ")...)
+			}
+			for _, line := range lines {
 				if _, err := fmt.Fprintln(out, line); err != nil {
 					return err
 				}
@@ -50,6 +61,14 @@ func newSessions() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return cmd
+}
+
+// shortPaths are paths for people.
+func shortPaths(paths []string) (short []string) {
+	for _, path := range paths {
+		short = append(short, shortPath(path))
+	}
+	return short
 }
 
 // sessionLines lists sessions in so many columns of a terminal; 0: as many as it takes.

@@ -71,6 +71,7 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 			if a.Started = started; started {
 				a.Ended = tellEnded(dir)
 				a.Remarks = append(a.Remarks, PassedOver()...)
+				a.Remarks = append(a.Remarks, Elsewhere(dir)...)
 			}
 			return a, nil
 		case !isGone(err) || ctx.Err() != nil:

@@ -78,7 +78,9 @@ func noSession(q session.AttachRequest, dir string) error {
 	case name != "":
 		return &session.Error{Code: session.CodeNoSession, Text: fmt.Sprintf("there is no session %s", name), Hint: `"dipls sessions" lists those that there are`}
 	}
-	return &session.Error{
-		Code: session.CodeNoSession, Text: fmt.Sprintf("neither %s nor a folder above it has a session", dir), Hint: `"dipls sessions" lists those of other folders`,
+	hint := `"dipls sessions" lists those of other folders`
+	if there := Elsewhere(dir); len(there) > 0 {
+		hint = there[0]
 	}
+	return &session.Error{Code: session.CodeNoSession, Text: fmt.Sprintf("neither %s nor a folder above it has a session", dir), Hint: hint}
 }

@@ -326,3 +326,32 @@ func TestFolderThatIsNoText(t *testing.T) {
 		t.Errorf("told %+v", told)
 	}
 }
+
+// A session that was started with other variables is told of, with the way to it.
+func TestElsewhere(t *testing.T) {
+	dir := home(t)
+	c := claim(t, dir, "train")
+	there := filepath.Dir(filepath.Dir(c.path))
+	if told := Elsewhere(""); len(told) != 0 {
+		t.Errorf("here: %q", told)
+	}
+	here, err := os.MkdirTemp("/tmp", "dr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(here) })
+	t.Setenv("XDG_RUNTIME_DIR", here)
+	want := "DIPLS_RUNTIME_DIR=" + there + " dipls sessions"
+	if told := Elsewhere(dir); len(told) != 1 || !strings.HasSuffix(told[0], want) {
+		t.Errorf("elsewhere: %q", told)
+	}
+	if _, err := Open(Options{}).Find(t.Context(), session.AttachRequest{Dir: dir}); code(err) != session.CodeNoSession || !strings.Contains(err.Error(), want) {
+		t.Errorf("find: %v", err)
+	}
+	t.Setenv("DIPLS_RUNTIME_DIR", there)
+	if found, err := living(); err != nil || len(found) != 1 {
+		t.Errorf("by the way that is told: %v, %v", found, err)
+	}
+	t.Setenv("DIPLS_RUNTIME_DIR", "")
+	t.Setenv("XDG_RUNTIME_DIR", filepath.Dir(there))
+}
