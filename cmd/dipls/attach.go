@@ -19,7 +19,8 @@ import (
 	"dipls/session"
 )
 
-const attachHelp = `Show what happens in a session, as 'dipls run' shows it, whoever runs it: an editor, 'dipls exec'. NAME is ` + sessionUse + `.
+const attachHelp = `Show what happens in a session, as 'dipls run' shows it, whoever runs it: an editor, 'dipls exec'.
+NAME is ` + sessionUse + `.
 
 First it says how things stand: the ranks, what runs and since when, and the last lines of its output. With --from RUN it shows everything from that run on;
 what the session does not hold any more comes from the journals.

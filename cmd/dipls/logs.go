@@ -67,7 +67,7 @@ func newLogs() *cobra.Command {
 		},
 	}
 	f.session.add(cmd.Flags())
-	cmd.Flags().StringVarP(&f.rank, "rank", "r", "", `only of this rank, or "local"`)
+	cmd.Flags().StringVarP(&f.rank, "rank", "r", "", "only of this `RANK`, or \"local\"")
 	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "go on until the run has ended")
 	cmd.Flags().BoolVar(&f.list, "list", false, fmt.Sprintf("list the latest %d runs that have put something out", listedRuns))
 	return cmd
@@ -95,7 +95,9 @@ func (f *logsFlags) print(ctx context.Context, cmd *cobra.Command, run string) e
 	}
 	if f.list {
 		for _, line := range runLines(latestRuns(dir, of), newScreen(cmd.OutOrStdout()).columns(), time.Now()) {
-			fmt.Fprintln(cmd.OutOrStdout(), line)
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -241,7 +243,8 @@ func latestRuns(dir string, of *session.About) (latest []keptRun) {
 			break
 		}
 	}
-	slices.Reverse(latest)
+	// Names of directories tell the second, and then the id as text.
+	slices.SortStableFunc(latest, func(a, b keptRun) int { return a.Started.Compare(b.Started) })
 	return latest
 }
 

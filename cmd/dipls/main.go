@@ -74,7 +74,10 @@ func newRoot() *cobra.Command {
 		Use:   "dipls",
 		Short: "run the # %% cells of a .py file on a pool of ranks",
 		Long: `dipls runs the "# %%" cells of an ordinary .py file on a pool of ranks (PyTorch DDP and friends),
-in a local namespace, or everywhere.`,
+in a local namespace, or everywhere.
+
+Sessions outlive the editor: "dipls sessions" lists those that live, "dipls attach" shows one, "dipls exec" runs code in it, and
+"dipls run --session NAME FILE" starts one. Each command has --help.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          knownCommand,

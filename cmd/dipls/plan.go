@@ -152,7 +152,7 @@ func (p *plan) checkRanks(size int) error {
 			if request.Cell == 0 {
 				what = strconv.Quote(request.Title)
 			}
-			return usagef("nothing was run: %s names rank %d, and the pool has %s (see -n)", what, highest, plural(size, "rank"))
+			return usagef("nothing was run: %s names rank %d, and the pool has %s, numbered from 0", what, highest, plural(size, "rank"))
 		}
 	}
 	return nil

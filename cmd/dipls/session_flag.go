@@ -40,7 +40,7 @@ const sessionUse = "a session: its NAME, its FOLDER, or FOLDER/NAME (default: th
 
 // add adds the flag.
 func (f *sessionFlag) add(flags *pflag.FlagSet) {
-	flags.StringVarP(&f.text, "session", "s", "", sessionUse)
+	flags.StringVarP(&f.text, "session", "s", "", strings.Replace(sessionUse, "NAME", "`NAME`", 1))
 }
 
 // request is how to attach to the session. A folder that r names is the one from which names are looked for; else it is the working directory.

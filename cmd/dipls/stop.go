@@ -17,10 +17,12 @@ import (
 )
 
 const stopHelp = `End a session, in order: what runs is interrupted, and its processes end. Their variables, and what they hold in GPU memory, are lost;
-the journals of all runs stay. NAME is ` + sessionUse + `.
+the journals of all runs stay.
+NAME is ` + sessionUse + `.
 
 If something runs there and you are at a terminal, you are asked first; --yes asks nothing, and neither does a script. It also ends a session of another
-version of dipls, which cannot be talked to otherwise, and one that does not answer: after a few seconds its process is ended by SIGTERM, then by SIGKILL. Ctrl-C while it waits leaves; the session ends all the same.
+version of dipls, which cannot be talked to otherwise, and one that does not answer: after a few seconds its process is ended by SIGTERM, then
+by SIGKILL. Ctrl-C while it waits leaves; the session ends all the same.
 
 With --gpu-memory nothing ends, and no variable is lost: all processes of the session give back the GPU memory that torch has cached, when its turn comes.
 

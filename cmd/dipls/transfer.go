@@ -157,7 +157,7 @@ func newPull() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	f.session.add(flags)
-	flags.IntVarP(&f.rank, "rank", "r", 0, "the rank whose variables are written")
+	flags.IntVarP(&f.rank, "rank", "r", 0, "the `RANK` whose variables are written")
 	flags.StringVar(&f.from, "from", "", `"local": the variables of the local namespace are written`)
 	flags.StringVarP(&f.output, "output", "o", "", "the `FILE`")
 	f.addView(flags)
