@@ -65,6 +65,7 @@ type announcer struct {
 	told   map[*workspace]*sessionParams
 	stale  map[*workspace]bool          // may be different now
 	grown  map[*workspace]bool          // its memory may be
+	begun  map[*workspace]bool          // it has said that its ranks are ready, and has not been seen with them
 	looked map[*workspace]time.Time     // when its memory was looked at last
 	kept   map[*workspace]time.Duration // as the settings had it last
 }
@@ -72,8 +73,8 @@ type announcer struct {
 func newAnnouncer(s *server) *announcer {
 	return &announcer{
 		s: s, wake: make(chan struct{}, 1),
-		told: map[*workspace]*sessionParams{}, stale: map[*workspace]bool{}, grown: map[*workspace]bool{}, looked: map[*workspace]time.Time{},
-		kept: map[*workspace]time.Duration{},
+		told: map[*workspace]*sessionParams{}, stale: map[*workspace]bool{}, grown: map[*workspace]bool{}, begun: map[*workspace]bool{},
+		looked: map[*workspace]time.Time{}, kept: map[*workspace]time.Duration{},
 	}
 }
 
@@ -185,6 +186,7 @@ func (a *announcer) forget(w *workspace) {
 	delete(a.told, w)
 	delete(a.stale, w)
 	delete(a.grown, w)
+	delete(a.begun, w)
 	delete(a.looked, w)
 	delete(a.kept, w)
 }
@@ -200,12 +202,17 @@ func (a *announcer) notify(p *sessionParams) {
 func (a *announcer) event(w *workspace, ev event.Event) {
 	switch ev := ev.(type) {
 	case *event.PoolState:
+		if ev.State == event.StateReady {
+			a.mu.Lock()
+			a.begun[w] = a.told[w] != nil
+			a.mu.Unlock()
+		}
 		a.lookAtMemory(w)
 		if ev.State == event.StateReady && w.attachment != nil && a.s.deps.FirstTime != nil && a.s.deps.FirstTime("a session stays") {
 			a.s.client.ShowMessage(protocol.MessageTypeInfo, a.stays(w))
 		}
 	case *event.RunFinished:
-		if a.holdsGPUs(w) {
+		if a.changesWithRuns(w) {
 			a.lookAtMemory(w)
 		}
 	case *event.Log:
@@ -247,12 +254,13 @@ func (a *announcer) stays(w *workspace) string {
 		"`dipls stop` ends it, and the setting %ssession.keep says how long it stays", about.Name, until, commandPrefix, commandPrefix)
 }
 
-// holdsGPUs reports whether a session has ranks on GPUs, as far as the client was told.
-func (a *announcer) holdsGPUs(w *workspace) bool {
+// changesWithRuns reports whether a session may be different after a run: it has ranks on GPUs, as far as the client was told, or ranks that the client was
+// not told of. A session says a little earlier that its ranks are ready than it describes them, and describes them before a run that needs them ends.
+func (a *announcer) changesWithRuns(w *workspace) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.told[w]
-	return p != nil && slices.ContainsFunc(p.Devices, func(device string) bool { return device != "cpu" })
+	return a.begun[w] || p != nil && slices.ContainsFunc(p.Devices, func(device string) bool { return device != "cpu" })
 }
 
 // look has a session asked soon how it is.
@@ -331,6 +339,9 @@ func (a *announcer) refresh(w *workspace, memory bool) {
 		return // it is gone, and that is told elsewhere
 	}
 	now := *before
+	if about.Ranks > 0 {
+		delete(a.begun, w)
+	}
 	if !memory {
 		about.Memory = now.Memory
 	}

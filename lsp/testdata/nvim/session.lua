@@ -45,6 +45,11 @@ Do(function()
     return not Failure('NameError')
   end)
   Await('the lenses of the new text', function()
+    for _, lens in ipairs(vim.lsp.codelens.get(vim.api.nvim_get_current_buf())) do
+      if not lens.command then
+        return false -- it is new, and will be resolved; Neovim 0.7 cannot offer it before
+      end
+    end
     return Shows(Lenses()[2], 'Locally')
   end)
   vim.api.nvim_win_set_cursor(0, { 2, 0 })
