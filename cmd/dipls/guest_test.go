@@ -116,7 +116,8 @@ func TestGuestAfterEnd(t *testing.T) {
 	o := host(t)
 	o.ended = &session.Ended{Name: "train", Why: "the machine was restarted", Journal: "/j/runs"}
 	code, _, errOut := dipls("exec", "-c", "print a")
-	if want := "this session is new: the one before it here, train, has ended (the machine was restarted); journals are in /j/runs\n"; code != 0 || !strings.HasPrefix(errOut, want) {
+	const want = "this session is new: the one before it here, train, has ended (the machine was restarted); journals are in /j/runs\n"
+	if code != 0 || !strings.HasPrefix(errOut, want) {
 		t.Errorf("exit code %d\n%s", code, errOut)
 	}
 }

@@ -60,7 +60,9 @@ func (r *Registry) Stop(ctx context.Context, l session.Listed, by string) error 
 // from its start to its end: while that is held, no other process has the pid. Where the system can do it, the process is got hold of before that is
 // looked at, so the signal reaches no other one.
 func (e *entry) end(ctx context.Context, by string) error {
-	silent := &session.Error{Code: session.CodeBusy, Text: fmt.Sprintf("session %s does not answer", e), Hint: fmt.Sprintf("kill -9 %d ends it; its log is %s", e.PID, e.Log)}
+	silent := &session.Error{
+		Code: session.CodeBusy, Text: fmt.Sprintf("session %s does not answer", e), Hint: fmt.Sprintf("kill -9 %d ends it; its log is %s", e.PID, e.Log),
+	}
 	p, err := os.FindProcess(e.PID)
 	if err != nil {
 		return silent
