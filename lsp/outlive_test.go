@@ -564,6 +564,40 @@ func TestStatusWhileOneIsLost(t *testing.T) {
 	}
 }
 
+// A question whether the folder's interpreter may run goes away when somebody else at the same session, who trusts the folder, runs something. Nothing has run
+// before that.
+func TestConsentOfAnother(t *testing.T) {
+	noPythonNamed(t)
+	h := newHouse(t)
+	folder, _ := hostile(t, true)
+	closed := make(chan struct{})
+	first := h.editor(folder, "VS Code", lsptest.Options{Init: events, Answers: lsptest.Answers{
+		"window/showMessageRequest": func(lsptest.Message) any { return lsptest.Later(func() any { <-closed; return nil }) },
+	}})
+	first.Open("a.py", "# %%\nprint 1\n")
+	cell := lsptest.Object{"uri": first.URI("a.py"), "cell": 1}
+	run := first.Run("dip.runCell", cell)
+	asked := first.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", "belongs to the folder"))
+	if started := first.Messages(lsptest.Has("event", "pool_state")); len(started) > 0 || whatRan(folder) != "" {
+		t.Errorf("it runs: %v, %q", started, whatRan(folder))
+	}
+	printed := first.Messages(lsptest.Has("event", "stream"))
+	second := h.editor(folder, "Neovim", lsptest.Options{Init: lsptest.Object{"events": true, "trusted": true}})
+	second.Open("a.py", "# %%\nprint 1\n")
+	other := second.Run("dip.runCell", cell)
+	taken := first.Await("the end of the question", lsptest.Method("$/cancelRequest"))
+	close(closed)
+	if !strings.Contains(taken.String(), `"id":`+string(asked.ID)) {
+		t.Errorf("%v was asked, and %v taken back", asked, taken)
+	}
+	for _, id := range []string{run, other} {
+		finished(first, id, "ok")
+	}
+	if len(printed) > 0 {
+		t.Errorf("it was printed before anybody had let it run: %v", printed)
+	}
+}
+
 // What was asked while nobody was attached is shown once, to who comes next.
 func TestAskedMeanwhile(t *testing.T) {
 	h := newHouse(t)

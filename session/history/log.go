@@ -196,7 +196,8 @@ func (l *Log) runOf(ev event.Event) *run {
 		return nil
 	}
 	r := l.runs[h.Run]
-	if r == nil {
+	late := r == nil // of a run that was forgotten, and will not end again, unless this is its beginning
+	if late {
 		r = &run{id: h.Run, first: l.seq}
 		l.runs[h.Run] = r
 	}
@@ -212,6 +213,10 @@ func (l *Log) runOf(ev event.Event) *run {
 		r.journal = string(ev.Journal)
 	case *event.RunFinished:
 		l.runEnded(r)
+	default:
+		if late {
+			l.runEnded(r)
+		}
 	}
 	return r
 }

@@ -138,6 +138,23 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
+// Late output of runs that were forgotten is forgotten in its turn.
+func TestForgettingLatecomers(t *testing.T) {
+	l := New(Options{Runs: 2})
+	for i := range 100 {
+		l.Append(started(fmt.Sprint(i)), finished(fmt.Sprint(i)))
+	}
+	for i := range 90 {
+		l.Append(printed(fmt.Sprint(i), 0, "late"))
+	}
+	want(t, "what is kept", all(t, l), "88:stream=l 89:stream=l")
+	if len(l.runs) != 2 {
+		t.Errorf("%d runs are known", len(l.runs))
+	}
+	l.Append(started("long"), printed("long", 0, "1"), printed("88", 0, "more"), finished("100"), finished("101"), printed("long", 0, "2"))
+	want(t, "one that goes on", all(t, l, event.KindRunStarted), "long:run_started")
+}
+
 func count(events []event.Event) int { return len(events) }
 
 // A mirror has the positions of the log that it mirrors, and a reader may begin after any of them.
