@@ -132,6 +132,7 @@ func (v *visitor) stay(ctx context.Context, t *terminal, signals *signals) error
 			}
 		}
 	})
+	v.heeding.Go(func() { listen(ctx, v.session, func(text string) { fmt.Fprintln(v.errOut, text) }) })
 	viewed := make(chan error, 1)
 	go func() { viewed <- v.show(ctx, t) }()
 	var viewErr error
@@ -144,6 +145,7 @@ func (v *visitor) stay(ctx context.Context, t *terminal, signals *signals) error
 		}
 	}
 	close(finished)
+	v.left()
 	v.heeding.Wait()
 	v.mu.Lock()
 	code := v.code

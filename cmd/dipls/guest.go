@@ -108,10 +108,15 @@ func attached(
 // stay does something in the session, and shows it until its end, or until the user leaves.
 func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error) error {
 	viewed := g.beginView(g.feed)
+	listening, deaf := context.WithCancel(ctx)
+	var listeners sync.WaitGroup
+	listeners.Go(func() { listen(listening, g.session, g.warn) })
 	hangs, err := g.attend(ctx)
 	if err == nil {
 		err = do(ctx, g)
 	}
+	deaf()
+	listeners.Wait()
 	hangs.close()
 	g.unwatch()
 	g.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -270,6 +271,40 @@ func TestGuestOfSessionThatStandsStill(t *testing.T) {
 		if code := codeOf(<-ended); code != test.want || !strings.Contains(text.String(), "left before the session has answered") {
 			t.Errorf("%v: exit code %d\n%s", test, code, text)
 		}
+	}
+}
+
+// silent is a session that answers no question about itself, until it is asked often enough.
+type silent struct {
+	session.API
+	asked *atomic.Int32
+}
+
+func (s silent) About(ctx context.Context, memory bool) (session.About, error) {
+	if s.asked.Add(1) <= 2 {
+		return session.About{}, context.DeadlineExceeded
+	}
+	return s.API.About(ctx, memory)
+}
+
+// Who waits for a run is told once when the session does not answer, and when it does again.
+func TestGuestHearsSilence(t *testing.T) {
+	before := listenEvery
+	listenEvery = time.Millisecond
+	t.Cleanup(func() { listenEvery = before })
+	o := host(t)
+	o.API = silent{o.API, new(atomic.Int32)}
+	g, ctx, text := guestOf(t, o)
+	err := g.stay(ctx, func(_ context.Context, g *guest) error {
+		for told := false; !told; runtime.Gosched() {
+			g.errOut.mu.Lock()
+			told = strings.Contains(text.String(), "the session answers again")
+			g.errOut.mu.Unlock()
+		}
+		return nil
+	})
+	if n := strings.Count(text.String(), "the session does not answer"); err != nil || n != 1 {
+		t.Errorf("%v, told %d times:\n%s", err, n, text)
 	}
 }
 
