@@ -82,7 +82,7 @@ def figures(p, versions):
             yield Figure(name, "ms", f"pass_{size}", "ipyparallel", statistic=statistic, faster=8)
     yield Figure(f"`pass` on {n} ranks through a session in the same process, p50", "ms", "pass_own")
     yield Figure("the same, attached to a session in another process", "ms", "pass_attached")
-    yield Figure("the same: how much later", "ms", "pass_later", most=0.3)
+    yield Figure("the same: how much later", "ms", "attached_later", most=0.3)
     yield Figure("attaching to a session, with its history", "ms", "attach", most=100)
     yield Figure("`dipls lsp` starts → lenses, session of its own", "ms", "window_own")
     yield Figure("the same, and attached to a living session", "ms", "window_attached", most=100)
@@ -189,7 +189,7 @@ class Samples:
                 self.rounds[who, "slope"] = [[statistics.linear_regression(*zip(*points)).slope]]
         own, attached = (self.of("dipls", f"pass_{where}") for where in ("own", "attached"))
         if own and attached:
-            self.rounds["dipls", "pass_later"] = [[median(attached) - median(own)]]
+            self.rounds["dipls", "attached_later"] = [[median(attached) - median(own)]]
         small, large = (self.of("dipls", f"fake_cpu_{size}") for size in FAKE_SIZES)
         if small and large:
             self.rounds["dipls", "fake_linear"] = [[median(large) / median(small)]]
