@@ -35,7 +35,7 @@ type house struct {
 	machine *fakerank.Host
 	end     context.CancelCauseFunc // of all sessions, as a signal does
 	work    sync.WaitGroup
-	refuse  error       // of starts
+	full    atomic.Bool // the disk, so that no session starts
 	deaf    atomic.Bool // the next session that is attached to is gone at once
 	lost    sync.Map    // folders whose sessions are just being lost
 	first   sync.Map
@@ -47,8 +47,8 @@ func newHouse(t *testing.T) *house {
 	ctx, end := context.WithCancelCause(context.Background())
 	h.end = end
 	h.Registry = registry.Open(registry.Options{Build: "test", Start: func(_ context.Context, dir, name string, keep time.Duration) error {
-		if h.refuse != nil {
-			return h.refuse
+		if h.full.Load() {
+			return errors.New("the disk is full")
 		}
 		c, err := h.Claim(context.Background(), dir, name)
 		if err != nil {
@@ -384,7 +384,7 @@ func TestSessionGoneAtOnce(t *testing.T) {
 // A session that cannot be had is told once, with what to do; commands try again.
 func TestNoSession(t *testing.T) {
 	h := newHouse(t)
-	h.refuse = errors.New("the disk is full")
+	h.full.Store(true)
 	e := h.editor("", "VS Code", lsptest.Options{Init: events})
 	e.Open("a.py", "# %%\nprint 1\n")
 	e.Await("word of it", lsptest.Method("window/showMessage"), lsptest.Contains("message", "the disk is full"), lsptest.Contains("message", "session.keep"))
@@ -396,7 +396,7 @@ func TestNoSession(t *testing.T) {
 	if err := e.TryCommand("dip.runCell", lsptest.Object{"uri": e.URI("b.py"), "cell": 1}, nil); err == nil {
 		t.Error("it runs")
 	}
-	h.refuse = nil
+	h.full.Store(false)
 	finished(e, e.Run("dip.runCell", run), "ok")
 	if told := e.Messages(lsptest.Method("window/showMessage"), lsptest.Contains("message", "the disk is full")); len(told) != 1 {
 		t.Errorf("told %v", told)
