@@ -312,6 +312,15 @@ func TestFrozenSession(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	s.await("the process to stand still", func() any { // the signal comes to its threads one after the other
+		states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, path := range states {
+			if state, err := os.ReadFile(path); err == nil && !strings.Contains(string(state), ") T ") {
+				return string(state)
+			}
+		}
+		return nil
+	})
 	thaw := sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	t.Cleanup(thaw)
 	with := func(more lsptest.Object) lsptest.Object {
