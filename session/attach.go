@@ -102,6 +102,7 @@ type AttachRequest struct {
 	Dir     string        // the folder
 	Name    string        // "": the only session of the folder, or the one that has the folder's name
 	Only    bool          // that of the folder itself, and of no folder above it or elsewhere
+	Chosen  bool          // without a name: the one that the user of Program has chosen for the folder, if it lives; see registry.Registry.Choose
 	Start   bool          // start it if there is none; else the error's code is CodeNoSession
 	Keep    time.Duration // of a session that is started
 	Program string        // who wants it, for others to read: "VS Code", "dipls exec"

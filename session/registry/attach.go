@@ -38,12 +38,23 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 			return nil, err
 		}
 	}
+	var choice *choice
+	if q.Chosen && q.Name == "" && !q.Only {
+		choice = chosen(dir, q.Program)
+	}
 	for started := false; ; {
 		all, err := living()
 		if err != nil {
 			return nil, err
 		}
-		e, err := find(all, dir, q.Name, q.Start, q.Only)
+		var e *entry
+		if choice != nil {
+			e = choice.find(all)
+		}
+		isChosen := e != nil
+		if e == nil {
+			e, err = find(all, dir, q.Name, q.Start, q.Only)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -72,6 +83,9 @@ func (r *Registry) Attach(ctx context.Context, q session.AttachRequest) (*sessio
 				a.Ended = tellEnded(dir)
 				a.Remarks = append(a.Remarks, PassedOver()...)
 				a.Remarks = append(a.Remarks, Elsewhere(dir)...)
+			}
+			if choice != nil && !isChosen {
+				a.Remarks = append(a.Remarks, choice.forget()...)
 			}
 			return a, nil
 		case !isGone(err) || ctx.Err() != nil:

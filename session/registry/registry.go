@@ -15,6 +15,11 @@
 // For one that could not, whoever finds it dead writes what can be known: that its process was killed, that memory ran out, that the host was restarted. The
 // next start in the same folder hands that out, once, unless the user has ended the session.
 //
+// # Choices
+//
+// A folder may be given another session than its own. Beside the last words, chosen/ has a file for each folder and program of which that is so. It names
+// the session's id, so it neither has to follow a new name, nor means a later session.
+//
 // # Who may
 //
 // Only the user: the directories are closed to others, owner and mode of everything on the way are checked without following links, and both ends of a
