@@ -130,7 +130,8 @@ var commands = []Command{
 		(*server).listSessions)),
 	waiting(define("attachSession", "Attach to another session",
 		"Attaches the workspace to a session that is there. The runs of that one take the place of those that are shown. The other session goes on. "+
-			"Without a name the user is asked, and `text` is empty if the user wants none.",
+			"Until the chosen one ends, the workspace has it also when it is opened again in the same program. Without a name and a folder the user is asked, "+
+			"and `text` is empty if the user wants none.",
 		`{"text": "attached to session train in /home/u/project: 2 ranks, idle, VS Code is attached; started 09:12"}`, (*server).attachSession)),
 	waiting(define("renameSession", "Rename the session",
 		"Gives the workspace's session another name.",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"go.lsp.dev/jsonrpc2"
 	"go.lsp.dev/protocol"
@@ -16,8 +17,8 @@ import (
 type sessionsArgs struct{ whereArgs }
 
 type attachSessionArgs struct {
-	Name string `json:"name,omitempty" doc:"of the session; without it the user is asked"`
-	Dir  string `json:"dir,omitempty" doc:"the folder of the session; without it that of the workspace"`
+	Name string `json:"name,omitempty" doc:"of the session; without it that of the folder dir, and without both the user is asked"`
+	Dir  string `json:"dir,omitempty" doc:"the folder of the session; without it the workspace's, whose own session is started if there is no name"`
 	whereArgs
 }
 
@@ -35,6 +36,7 @@ type stopSessionArgs struct {
 // sessionsReply has the sessions that outlive their clients.
 type sessionsReply struct {
 	Sessions []listedSession `json:"sessions"`
+	Own      string          `json:"own,omitempty" doc:"the workspace's folder, if none of these is its own: dip.attachSession with it as dir starts one"`
 }
 
 type listedSession struct {
@@ -67,7 +69,17 @@ func (s *server) listSessions(ctx context.Context, a *sessionsArgs) (*sessionsRe
 	}
 	current := s.joined(dir, "")
 	reply := &sessionsReply{Sessions: []listedSession{}}
+	if s.deps.Sessions.outlive(s.attachRequest(dir)) || current != nil && current.attachment != nil {
+		reply.Own = dir
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		real = dir
+	}
 	for _, one := range found {
+		if one.Dir == real {
+			reply.Own = ""
+		}
 		text := describeSession(one.About)
 		if one.Problem != "" {
 			text = fmt.Sprintf("%s in %s: %s", one.Name, one.Dir, one.Problem)
@@ -108,7 +120,7 @@ func (s *server) attachSession(ctx context.Context, a *attachSessionArgs) (*text
 	if err != nil {
 		return nil, err
 	}
-	if a.Name == "" {
+	if a.Name == "" && a.Dir == "" {
 		chosen, err := s.chooseSession(ctx, a.whereArgs)
 		if err != nil || chosen == nil {
 			return &textReply{}, err
@@ -119,7 +131,7 @@ func (s *server) attachSession(ctx context.Context, a *attachSessionArgs) (*text
 	return s.moveTo(ctx, dir, a)
 }
 
-// moveTo attaches a folder to a session that is there, in place of the one that it has.
+// moveTo attaches a folder to a session that is there, or to its own, in place of the one that it has. That is remembered.
 func (s *server) moveTo(ctx context.Context, dir string, a *attachSessionArgs) (*textReply, error) {
 	before := s.joined(dir, "")
 	if before != nil && before.attachment == nil {
@@ -129,16 +141,28 @@ func (s *server) moveTo(ctx context.Context, dir string, a *attachSessionArgs) (
 		}
 	}
 	r := s.attachRequest(dir)
-	r.Name, r.Dir, r.Start, r.Only = a.Name, cmp.Or(a.Dir, dir), false, a.Dir != ""
-	found, err := s.deps.Sessions.attach.Attach(ctx, r)
-	if err != nil {
-		return nil, err
+	r.Chosen = false
+	own := a.Name == "" && a.Dir == dir
+	if !own {
+		r.Name, r.Dir, r.Start, r.Only = a.Name, cmp.Or(a.Dir, dir), false, a.Dir != ""
 	}
-	w := &workspace{dir: dir, API: found.API, attachment: found}
+	w, about := &workspace{dir: dir}, session.About{}
+	if own && !s.deps.Sessions.outlive(r) {
+		w.API = s.deps.Sessions.make(dir)
+	} else {
+		found, err := s.deps.Sessions.attach.Attach(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		w.API, w.attachment, about = found.API, found, found.About
+	}
 	old, err := s.deps.Sessions.put(w)
 	if err != nil {
-		_ = found.Detach(ctx)
+		_ = w.Detach(ctx)
 		return nil, err
+	}
+	if err := s.deps.Sessions.attach.Choose(dir, s.program, about); err != nil {
+		s.client.ShowMessage(protocol.MessageTypeWarning, "the next window of this folder has the folder's own session again: "+err.Error())
 	}
 	if old != nil {
 		s.leave(ctx, old)
@@ -146,7 +170,10 @@ func (s *server) moveTo(ctx context.Context, dir string, a *attachSessionArgs) (
 	if err := s.follow(ctx, w, ""); err != nil {
 		return nil, err
 	}
-	return &textReply{"attached to session " + describeSession(found.About)}, nil
+	if w.attachment == nil {
+		return &textReply{"the session of this folder ends with the editor"}, nil
+	}
+	return &textReply{"attached to session " + describeSession(about)}, nil
 }
 
 // leave leaves a session, and forgets what it has run.
@@ -171,6 +198,10 @@ func (s *server) chooseSession(ctx context.Context, where whereArgs) (*listedSes
 			others = append(others, one)
 			titles = append(titles, fmt.Sprintf("%s (%s)", one.Name, one.Dir))
 		}
+	}
+	if list.Own != "" {
+		others = append(others, listedSession{Listed: session.Listed{About: session.About{Dir: list.Own}}})
+		titles = append(titles, "the folder's own ("+list.Own+")")
 	}
 	if len(others) == 0 {
 		return nil, errors.New("there is no other session; `dipls sessions` lists all of them")

@@ -510,6 +510,63 @@ func TestSessionCommands(t *testing.T) {
 	other.Await("its end", lsptest.Method("dip/session"), lsptest.Has("state", "gone"))
 }
 
+// Which session a folder was attached to survives a reload of the window, also when that session has got another name. When it has ended, the folder has its
+// own again, and so it has when the user wants that.
+func TestChosenSession(t *testing.T) {
+	h := newHouse(t)
+	other := h.editor("", "Neovim", lsptest.Options{Init: events})
+	other.Open("a.py", "# %%\nprint there\n")
+	other.Command("dip.renameSession", lsptest.Object{"name": "train"}, nil)
+
+	e := h.editor("", "VS Code", lsptest.Options{Init: events})
+	own := filepath.Base(e.Folder)
+	opened := func(name string) {
+		t.Helper()
+		e.Open("a.py", "# %%\nprint here\n")
+		e.Await("the session", lsptest.Method("dip/session"), lsptest.Has("name", name))
+		if told := e.Messages(lsptest.Method("dip/session")); len(told) == 0 || told[0].Get("name") != name {
+			t.Errorf("another one came first: %v", told)
+		}
+	}
+	reload := func() {
+		t.Helper()
+		must(t, e.Shutdown())
+		e = h.editor(e.Folder, "VS Code", lsptest.Options{Init: events})
+	}
+	attach := func(to lsptest.Object) {
+		t.Helper()
+		e.Command("dip.attachSession", to, nil)
+	}
+	opened(own)
+	attach(lsptest.Object{"name": "train"})
+	reload()
+	opened("train")
+	other.Command("dip.renameSession", lsptest.Object{"name": "night"}, nil)
+	reload()
+	opened("night")
+
+	var list struct{ Own string }
+	await(t, "word that the folder's own is not there", func() bool { // nobody has used it, so it ends when it is left
+		e.Command("dip.sessions", nil, &list)
+		return list.Own == e.Folder
+	})
+	attach(lsptest.Object{"dir": e.Folder})
+	e.Await("its own session", lsptest.Method("dip/session"), lsptest.Has("state", "attached"), lsptest.Has("name", own))
+	reload()
+	opened(own)
+
+	attach(lsptest.Object{"name": "night"})
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}), "ok")
+	must(t, e.Shutdown())
+	for _, one := range listed(t, h) {
+		must(t, h.Stop(sessiontest.Context(t), one, "")) // as a signal does
+	}
+	e = h.editor(e.Folder, "VS Code", lsptest.Options{Init: events})
+	opened(own)
+	e.Await("word of the end", lsptest.Method("window/showMessage"), lsptest.Contains("message", "night in "),
+		lsptest.Contains("message", "was chosen for this folder"))
+}
+
 // The first time that there are ranks, the user is told that they stay; a client that cannot show lists is asked which session, and before one ends.
 func TestSessionOfPlainClient(t *testing.T) {
 	h := newHouse(t)

@@ -505,7 +505,7 @@ func (s *server) join(ctx context.Context, dir, script string) (*workspace, erro
 func (s *server) attachRequest(dir string) session.AttachRequest {
 	settings := s.config.of(dir)
 	return session.AttachRequest{
-		Dir: dir, Start: true, Keep: settings.Keep, Program: s.program, Python: settings.ofSession(dir).Python, History: true,
+		Dir: dir, Chosen: true, Start: true, Keep: settings.Keep, Program: s.program, Python: settings.ofSession(dir).Python, History: true,
 	}
 }
 

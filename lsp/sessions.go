@@ -32,6 +32,9 @@ type Attacher interface {
 	Attach(ctx context.Context, r session.AttachRequest) (*session.Attachment, error)
 	// List lists the user's sessions on this host.
 	List(ctx context.Context) ([]session.Listed, error)
+	// Choose notes that the user of a program has chosen a session for a folder, for requests that ask for the chosen one. The folder's own session, or none,
+	// ends an earlier choice.
+	Choose(dir, program string, of session.About) error
 }
 
 // workspace is a folder and its session. When the folder gets another session, that is another workspace.

@@ -737,12 +737,14 @@ export interface ListedSession {
 
 export interface SessionsReply {
   sessions: ListedSession[];
+  /** the workspace's folder, if none of these is its own: dip.attachSession with it as dir starts one */
+  own?: string;
 }
 
 export interface AttachSessionArgs {
-  /** of the session; without it the user is asked */
+  /** of the session; without it that of the folder dir, and without both the user is asked */
   name?: string;
-  /** the folder of the session; without it that of the workspace */
+  /** the folder of the session; without it the workspace's, whose own session is started if there is no name */
   dir?: string;
   /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
