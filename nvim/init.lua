@@ -50,6 +50,9 @@ end
 -- Lets the user choose a session to attach to.
 local function sessions(client, buffer)
   execute(client, buffer, 'dip.sessions', { uri = vim.uri_from_bufnr(buffer) }, function(answer)
+    if answer.own then
+      table.insert(answer.sessions, { text = 'its own session, in ' .. answer.own, dir = answer.own })
+    end
     if #answer.sessions == 0 then
       return vim.notify('there is no session: the first cell that runs starts one')
     end

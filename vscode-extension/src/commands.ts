@@ -160,7 +160,7 @@ async function asked(
       return run ? { ...args, run } : undefined;
     }
     case 'dip.attachSession': {
-      const session = 'name' in args ? {} : await askSession(server, title, uriOf(args));
+      const session = 'name' in args || 'dir' in args ? {} : await askSession(server, title, uriOf(args));
       return session && { ...args, ...session };
     }
     case 'dip.renameSession': {

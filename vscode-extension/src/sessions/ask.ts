@@ -9,7 +9,8 @@ import { journals } from './journals';
 import { listedText, stopQuestion } from './words';
 
 interface Row extends vscode.QuickPickItem {
-  readonly session: ListedSession;
+  readonly attach: { readonly name?: string; readonly dir: string };
+  readonly session?: ListedSession; // absent: the folder's own, which is not there
 }
 
 const log: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('output'), tooltip: 'Show log' };
@@ -20,12 +21,11 @@ interface Where {
   readonly uri?: string;
 }
 
-/** One of the user's sessions on this machine. A button of a session shows its log, another one stops it. */
-export async function askSession(
-  server: Server,
-  title: string,
-  where: Where,
-): Promise<{ name: string; dir: string } | undefined> {
+/**
+ * One of the user's sessions on this machine, or without a name the folder's own, which is not there. A button of a session shows its log,
+ * another one stops it.
+ */
+export async function askSession(server: Server, title: string, where: Where): Promise<Row['attach'] | undefined> {
   const picker = vscode.window.createQuickPick<Row>();
   picker.title = title;
   picker.placeholder = 'The session to attach to';
@@ -33,16 +33,18 @@ export async function askSession(
   picker.matchOnDetail = true;
   const list = async (): Promise<void> => {
     picker.busy = true;
-    const { sessions } = await server.execute('dip.sessions', where);
-    picker.items = sessions.map(row);
+    const { sessions, own } = await server.execute('dip.sessions', where);
+    picker.items = [...sessions.map(row), ...(own === undefined ? [] : [ownRow(own)])];
     picker.busy = false;
-    if (sessions.length === 0) {
+    if (picker.items.length === 0) {
       picker.placeholder = 'There is no session that outlives its editor';
     }
   };
   picker.onDidTriggerItemButton(async ({ button, item }) => {
     try {
-      await (button === log ? showFile(item.session.log ?? '') : stopSession(server, item.session));
+      if (item.session) {
+        await (button === log ? showFile(item.session.log ?? '') : stopSession(server, item.session));
+      }
     } catch (error) {
       void vscode.window.showErrorMessage(problem(error));
     }
@@ -59,8 +61,7 @@ export async function askSession(
   picker.show();
   try {
     await list();
-    const session = (await chosen)?.session;
-    return session && { name: session.name ?? '', dir: session.dir };
+    return (await chosen)?.attach;
   } finally {
     picker.dispose();
   }
@@ -128,12 +129,22 @@ async function confirm(session: ListedSession): Promise<boolean> {
 
 function row(session: ListedSession): Row {
   const { name = '', dir, problem, current } = session;
-  const home = homedir();
   return {
     label: `$(${current ? 'check' : problem === undefined ? 'server-process' : 'warning'}) ${name}`,
-    description: dir.startsWith(`${home}/`) ? `~${dir.slice(home.length)}` : dir,
+    description: inHome(dir),
     detail: listedText(session),
     buttons: [...(session.log ? [log] : []), stop],
+    attach: { name, dir },
     session,
   };
+}
+
+function ownRow(dir: string): Row {
+  return { label: "$(home) The folder's own session", description: inHome(dir), detail: 'is started', attach: { dir } };
+}
+
+/** A path as people write it. */
+function inHome(dir: string): string {
+  const home = homedir();
+  return dir.startsWith(`${home}/`) ? `~${dir.slice(home.length)}` : dir;
 }
