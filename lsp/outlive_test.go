@@ -567,6 +567,32 @@ func TestChosenSession(t *testing.T) {
 		lsptest.Contains("message", "was chosen for this folder"))
 }
 
+// Without sessions that outlive the editor, the folder's own is one that ends with the editor. A client that cannot show lists is asked with it.
+func TestChosenSessionAndNoneThatStays(t *testing.T) {
+	h := newHouse(t)
+	other := h.editor("", "Neovim", lsptest.Options{Init: events})
+	other.Open("a.py", "# %%\nprint there\n")
+	other.Command("dip.renameSession", lsptest.Object{"name": "train"}, nil)
+	last := lsptest.Answers{"window/showMessageRequest": func(m lsptest.Message) any { return m.Get("actions.1") }}
+	e := h.editor("", "Kate", lsptest.Options{Answers: last, Init: lsptest.Object{"session": lsptest.Object{"keep": "0"}}})
+	e.Open("a.py", "# %%\nprint here\n")
+	var reply struct{ Text string }
+	e.Command("dip.attachSession", lsptest.Object{"name": "train"}, &reply)
+	if !containsAll(reply.Text, "attached to session train") {
+		t.Error(reply.Text)
+	}
+	third := h.editor("", "VS Code", lsptest.Options{Init: events})
+	third.Open("a.py", "# %%\nprint third\n")
+	third.Await("its session", lsptest.Method("dip/session"))
+	e.Command("dip.attachSession", nil, &reply)
+	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Has("actions.1.title", "the folder's own ("+e.Folder+")"))
+	if !containsAll(reply.Text, "ends with the editor") {
+		t.Error(reply.Text)
+	}
+	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil)
+	e.Await("its output", lsptest.Method("window/logMessage"), lsptest.Contains("message", "here"))
+}
+
 // The first time that there are ranks, the user is told that they stay; a client that cannot show lists is asked which session, and before one ends.
 func TestSessionOfPlainClient(t *testing.T) {
 	h := newHouse(t)
