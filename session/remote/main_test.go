@@ -29,6 +29,7 @@ type place struct {
 	server  *remote.Server
 	socket  string
 	machine *fakerank.Host
+	closed  chan struct{} // closed: every connection has ended
 }
 
 // serve serves a session, until the test ends or a client closes it.
@@ -39,7 +40,7 @@ func serve(t testing.TB, s *session.Session, change ...func(*remote.ServerOption
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &place{t: t, session: s, socket: filepath.Join(dir, "s")}
+	p := &place{t: t, session: s, socket: filepath.Join(dir, "s"), closed: make(chan struct{})}
 	stop := make(chan string, 10)
 	o := remote.ServerOptions{API: s, Build: "1.2.3", Stop: func(by string) {
 		select {
@@ -57,7 +58,7 @@ func serve(t testing.TB, s *session.Session, change ...func(*remote.ServerOption
 	if err != nil {
 		t.Fatal(err)
 	}
-	served, ended := make(chan struct{}), make(chan struct{})
+	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		if err := p.server.Serve(l); err != nil {
@@ -65,7 +66,7 @@ func serve(t testing.TB, s *session.Session, change ...func(*remote.ServerOption
 		}
 	}()
 	go func() {
-		defer close(ended)
+		defer close(p.closed)
 		reason := <-stop
 		ctx, cancel := context.WithTimeout(context.Background(), sessiontest.Timeout)
 		defer cancel()
@@ -79,7 +80,7 @@ func serve(t testing.TB, s *session.Session, change ...func(*remote.ServerOption
 		case stop <- "the test is over":
 		default:
 		}
-		<-ended
+		<-p.closed
 		<-served
 	})
 	return p

@@ -159,6 +159,7 @@ func TestLog(t *testing.T) {
 	if err := remote.Stop(sessiontest.Context(t), p.socket, "dipls stop"); err != nil {
 		t.Fatal(err)
 	}
+	<-p.closed
 	client := fmt.Sprintf("VS Code (pid %d)", os.Getpid())
 	for _, what := range []string{"attached", "runs", "answers", "interrupts", "detached"} {
 		found := logged.FilterMessage(what).FilterField(zap.String("client", client)).Len()
