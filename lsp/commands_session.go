@@ -36,7 +36,7 @@ type stopSessionArgs struct {
 // sessionsReply has the sessions that outlive their clients.
 type sessionsReply struct {
 	Sessions []listedSession `json:"sessions"`
-	Own      string          `json:"own,omitempty" doc:"the workspace's folder, if none of these is its own: dip.attachSession with it as dir starts one"`
+	Own      string          `json:"own,omitempty" doc:"the workspace's folder, if only another's session is there: dip.attachSession with this dir starts its own"`
 }
 
 type listedSession struct {
@@ -69,7 +69,7 @@ func (s *server) listSessions(ctx context.Context, a *sessionsArgs) (*sessionsRe
 	}
 	current := s.joined(dir, "")
 	reply := &sessionsReply{Sessions: []listedSession{}}
-	if s.deps.Sessions.outlive(s.attachRequest(dir)) || current != nil && current.attachment != nil {
+	if current != nil && current.attachment != nil {
 		reply.Own = dir
 	}
 	real, err := filepath.EvalSymlinks(dir)

@@ -737,7 +737,7 @@ export interface ListedSession {
 
 export interface SessionsReply {
   sessions: ListedSession[];
-  /** the workspace's folder, if none of these is its own: dip.attachSession with it as dir starts one */
+  /** the workspace's folder, if only another's session is there: dip.attachSession with this dir starts its own */
   own?: string;
 }
 
