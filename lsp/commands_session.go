@@ -36,7 +36,7 @@ type stopSessionArgs struct {
 // sessionsReply has the sessions that outlive their clients.
 type sessionsReply struct {
 	Sessions []listedSession `json:"sessions"`
-	Own      string          `json:"own,omitempty" doc:"the workspace's folder, if only another's session is there: dip.attachSession with this dir starts its own"`
+	Own      string          `json:"own,omitempty" doc:"the workspace's folder, if only another's session is there: dip.attachSession with this dir starts it"`
 }
 
 type listedSession struct {

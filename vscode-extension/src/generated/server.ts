@@ -737,7 +737,7 @@ export interface ListedSession {
 
 export interface SessionsReply {
   sessions: ListedSession[];
-  /** the workspace's folder, if only another's session is there: dip.attachSession with this dir starts its own */
+  /** the workspace's folder, if only another's session is there: dip.attachSession with this dir starts it */
   own?: string;
 }
 
