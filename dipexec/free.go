@@ -273,12 +273,15 @@ const backPause = 20 * time.Millisecond // between two looks whether ranks are b
 
 // freeRanks is [Executor.Free] for whatever is on the ranks.
 func (e *Executor) freeRanks() error {
-	if h := e.queues[poolNamespace].current(); h != nil {
-		if r, ok := h.(*run); ok {
-			r.free()
-		} else {
-			h.cancel()
+	switch h := e.queues[poolNamespace].current().(type) {
+	case nil:
+	case *run:
+		if !h.over() { // one that is over leaves its turn in a moment
+			h.free()
+			return nil
 		}
+	default:
+		h.cancel()
 		return nil
 	}
 	e.mu.Lock()
