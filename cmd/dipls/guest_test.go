@@ -154,6 +154,23 @@ func guestOf(t *testing.T, o *oneSession) (g *guest, ctx context.Context, text *
 	return g, ctx, text
 }
 
+// runsCode has a guest run code on the ranks, and stay until its end, which comes.
+func runsCode(ctx context.Context, t *testing.T, g *guest, code string) (ended <-chan error) {
+	t.Helper()
+	f := execFlags{code: code}
+	p, err := f.plan(source{name: "-c", text: cells.Parse(f.code)}, must(selectCells(cells.Parse(f.code), "", nil)), "on")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := make(chan error, 1)
+	go func() {
+		end <- g.stay(ctx, func(ctx context.Context, g *guest) error {
+			return g.cells(ctx, g.caller(ctx, session.Settings{}), p, false, false)
+		})
+	}()
+	return end
+}
+
 // What the user presses interrupts the guest's own run, and no other one; or it leaves, and the run goes on.
 func TestGuestPressed(t *testing.T) {
 	for _, test := range []struct {
@@ -178,17 +195,7 @@ func TestGuestPressed(t *testing.T) {
 			}
 			seen := sessiontest.Subscribe(t, o.API, session.SubscribeRequest{})
 			g, ctx, text := guestOf(t, o)
-			f := execFlags{code: "print on\nwait"}
-			p, err := f.plan(source{name: "-c", text: cells.Parse(f.code)}, must(selectCells(cells.Parse(f.code), "", nil)), "on")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan error, 1)
-			go func() {
-				ended <- g.stay(ctx, func(ctx context.Context, g *guest) error {
-					return g.cells(ctx, g.caller(ctx, session.Settings{}), p, false, false)
-				})
-			}()
+			ended := runsCode(ctx, t, g, "print on\nwait")
 			printed := seen.Await("on", func(ev event.Event) bool {
 				out, ok := ev.(*event.Stream)
 				return ok && out.Text == "on\n"
@@ -246,17 +253,7 @@ func TestGuestOfSessionThatStandsStill(t *testing.T) {
 		asked := make(chan struct{})
 		o.API = standsStill{o.API, asked}
 		g, ctx, text := guestOf(t, o)
-		f := execFlags{code: "print on"}
-		p, err := f.plan(source{name: "-c", text: cells.Parse(f.code)}, must(selectCells(cells.Parse(f.code), "", nil)), "on")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() {
-			ended <- g.stay(ctx, func(ctx context.Context, g *guest) error {
-				return g.cells(ctx, g.caller(ctx, session.Settings{}), p, false, false)
-			})
-		}()
+		ended := runsCode(ctx, t, g, "print on")
 		<-asked
 		press := g.pressed()
 		if test.first != nil {
