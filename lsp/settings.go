@@ -31,6 +31,9 @@ type Settings struct {
 	DiagnosticsOutput string
 	Failures          string
 	Keep              time.Duration // as in [session.About]
+	Hosts             string
+	RanksPerHost      int
+	HostTerms         session.HostTerms
 }
 
 // What the setting dip.failures may be.
@@ -66,16 +69,27 @@ var settingsTable = []Setting{
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
 	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs.", nil,
-		func(s *Settings, raw json.RawMessage) error {
-			var n int
-			if err := json.Unmarshal(raw, &n); err != nil || n < 0 {
-				return fmt.Errorf("want a number of ranks, or 0")
-			}
-			s.Ranks = n
-			return nil
-		}},
+		natural(func(s *Settings) *int { return &s.Ranks })},
 	{"gpus", "string", `""`, "GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.", nil,
 		into(func(s *Settings) *string { return &s.GPUs })},
+	{"hosts", "string", `""`, "Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there); `slurm`, in an allocation " +
+		"or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or `exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.", nil,
+		into(func(s *Settings) *string { return &s.Hosts })},
+	{"ranksPerHost", "integer", `0`, "Number of ranks on each host of `dip.hosts` that does not say so itself. 0: one for each GPU, or 2 on a host without GPUs.", nil,
+		natural(func(s *Settings) *int { return &s.RanksPerHost })},
+	{"hostsLease", "number", `60`, "For how many seconds a host may be silent before its ranks count as dead.", nil,
+		seconds(func(s *Settings) *time.Duration { return &s.HostTerms.Lease })},
+	{"hostsPorts", "string", `""`, "The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port.", nil,
+		into(func(s *Settings) *string { return &s.HostTerms.Ports })},
+	{"hostsPrologue", "array of strings", `[]`, "Lines of a shell that run on each host before Python starts, such as `module load cuda`.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			var lines []string
+			if err := json.Unmarshal(raw, &lines); err != nil {
+				return fmt.Errorf("want %s", kindOf(lines))
+			}
+			s.HostTerms.Prologue = strings.Join(lines, "\n")
+			return nil
+		}},
 	{"app", "string", `""`, "The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. " +
 		"If it is empty, `torch` where that is installed.", nil,
 		into(func(s *Settings) *string { return &s.App })},
@@ -146,6 +160,18 @@ var settingsTable = []Setting{
 			s.Keep, err = session.ParseKeep(text)
 			return err
 		}},
+}
+
+// natural sets a field from a number of ranks; 0 leaves it open.
+func natural(field func(*Settings) *int) func(*Settings, json.RawMessage) error {
+	return func(s *Settings, raw json.RawMessage) error {
+		var n int
+		if err := json.Unmarshal(raw, &n); err != nil || n < 0 {
+			return fmt.Errorf("want a number of ranks, or 0")
+		}
+		*field(s) = n
+		return nil
+	}
 }
 
 // seconds sets a field from a number of seconds.

@@ -8,6 +8,7 @@ import (
 
 	"dipls/internal/ranklist"
 	"dipls/ranks"
+	"dipls/ranks/fleet"
 	"dipls/ranks/host"
 )
 
@@ -27,6 +28,10 @@ type Choice struct {
 	Seed          ranks.Seed    `json:"seed,omitzero"`            // of the ranks and of the local namespace
 	GroupTimeout  time.Duration `json:"group_timeout,omitempty"`  // of collectives; 0: 24 h
 	Check         bool          `json:"check,omitempty"`          // collectives are compared before they run
+
+	Hosts        string      `json:"hosts,omitempty"`          // where ranks run, as --hosts has it; "": on this machine
+	RanksPerHost int         `json:"ranks_per_host,omitempty"` // 0: not said
+	HostTerms    fleet.Terms `json:"host_terms,omitzero"`      // for hosts other than this machine
 }
 
 // ChoiceError says that a choice is impossible: it contradicts itself, or this machine does not have what it names.

@@ -7,6 +7,7 @@ import (
 	"dipls/dipexec"
 	"dipls/dipexec/journal"
 	"dipls/ranks"
+	"dipls/ranks/fleet"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -35,6 +36,8 @@ type (
 	GPU = host.GPU
 	// Seed is where random generators begin.
 	Seed = ranks.Seed
+	// HostTerms are what a user may say of hosts besides where they are.
+	HostTerms = fleet.Terms
 )
 
 // CellOf is a cell of the file at path, to be run as the cell itself says; the caller adds the user's choices. ok is false if there is nothing to run:

@@ -77,8 +77,8 @@ const meaningless = ['dip.failures'];
 /** Settings with another default here: the results view has what cells print, and each diagnostic would be underlined and counted. */
 const defaults: Readonly<Record<string, Property['default']>> = { 'dip.diagnostics.output': 'off' };
 
-/** The settings that name a program to run. Only a trusted workspace may set them, and none may set `dip.server.path`. */
-export const executable = ['dip.python', 'dip.preload', 'dip.app', 'dip.server.path'];
+/** The settings that say what is run. Only a trusted workspace may set them, and none may set `dip.server.path`. */
+export const executable = ['dip.python', 'dip.preload', 'dip.app', 'dip.hosts', 'dip.hostsPrologue', 'dip.server.path'];
 
 function property(row: SettingRow): Property {
   const { type, default: initial, doc } = row;

@@ -17,6 +17,7 @@ var mayImport = map[string][]string{
 	"dipls/ranks/agent":    {},
 	"dipls/ranks/host":     {"dipls/ranks/wire", "dipls/ranks/agent"},
 	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
+	"dipls/ranks/fleet":    {"dipls/ranks/host"},
 	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
@@ -32,7 +33,7 @@ var mayImport = map[string][]string{
 
 	"dipls/session": {
 		"dipls/cells", "dipls/diagnose", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/internal/trust", "dipls/ranks",
-		"dipls/ranks/host", "dipls/ranks/wire",
+		"dipls/ranks/fleet", "dipls/ranks/host", "dipls/ranks/wire",
 	},
 
 	"dipls/session/history": {"dipls/dipexec/event", "dipls/session"},

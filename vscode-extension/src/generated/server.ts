@@ -977,6 +977,23 @@ export interface Settings {
   /** GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does. */
   gpus?: string;
   /**
+   * Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there);
+   * `slurm`, in an allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or
+   * `exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.
+   */
+  hosts?: string;
+  /**
+   * Number of ranks on each host of `dip.hosts` that does not say so itself. 0: one for each GPU, or 2 on a host
+   * without GPUs.
+   */
+  ranksPerHost?: number;
+  /** For how many seconds a host may be silent before its ranks count as dead. */
+  hostsLease?: number;
+  /** The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. */
+  hostsPorts?: string;
+  /** Lines of a shell that run on each host before Python starts, such as `module load cuda`. */
+  hostsPrologue?: string[];
+  /**
    * The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. If
    * it is empty, `torch` where that is installed.
    */
@@ -1063,6 +1080,41 @@ export const settings: readonly SettingRow[] = [
     doc:
       
       'GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.',
+  },
+  {
+    key: 'dip.hosts',
+    type: 'string',
+    default: '',
+    doc:
+      'Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there); ' +
+      '`slurm`, in an allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or ' +
+      '`exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.',
+  },
+  {
+    key: 'dip.ranksPerHost',
+    type: 'integer',
+    default: 0,
+    doc:
+      'Number of ranks on each host of `dip.hosts` that does not say so itself. 0: one for each GPU, or 2 on a host ' +
+      'without GPUs.',
+  },
+  {
+    key: 'dip.hostsLease',
+    type: 'number',
+    default: 60,
+    doc: 'For how many seconds a host may be silent before its ranks count as dead.',
+  },
+  {
+    key: 'dip.hostsPorts',
+    type: 'string',
+    default: '',
+    doc: 'The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port.',
+  },
+  {
+    key: 'dip.hostsPrologue',
+    type: 'array',
+    default: [],
+    doc: 'Lines of a shell that run on each host before Python starts, such as `module load cuda`.',
   },
   {
     key: 'dip.app',
