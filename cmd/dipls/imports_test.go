@@ -16,6 +16,7 @@ var mayImport = map[string][]string{
 	"dipls/ranks/link":     {"dipls/ranks/wire"},
 	"dipls/ranks/agent":    {},
 	"dipls/ranks/host":     {"dipls/ranks/wire", "dipls/ranks/agent"},
+	"dipls/ranks/host/mux": {},
 	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
 	"dipls/ranks/fleet":    {"dipls/ranks/host"},
 	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},

@@ -2,8 +2,8 @@ package trace
 
 import "golang.org/x/sys/unix"
 
-// sharedClock is the present moment on the clock that all processes of the machine share.
-func sharedClock() (Time, error) {
+// Clock is the present moment on the clock that all processes of the machine share.
+func Clock() (Time, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(sharedClockID, &ts); err != nil {
 		return 0, err

@@ -60,7 +60,7 @@ type Tracer struct {
 // Create begins a trace in a file, which is readable by its owner only: it has the names of cells. Close ends it.
 func Create(path string) (*Tracer, error) {
 	zero := time.Now()
-	at, err := sharedClock()
+	at, err := Clock()
 	if err != nil {
 		return nil, fmt.Errorf("trace: read the clock: %w", err)
 	}

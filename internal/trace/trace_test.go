@@ -97,12 +97,12 @@ func TestFile(t *testing.T) {
 func TestClock(t *testing.T) {
 	tr, _ := create(t)
 	defer tr.Close()
-	before, err := sharedClock()
+	before, err := Clock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := tr.Now()
-	after, _ := sharedClock()
+	after, _ := Clock()
 	// Create reads two clocks, one after the other.
 	if slack := Time(time.Second); now < before-slack || now > after+slack || tr.Now() < now {
 		t.Errorf("%d is not between %d and %d", now, before, after)
