@@ -6,7 +6,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,11 @@ import (
 
 // gpuTimeout bounds nvidia-smi. It takes seconds where the driver has to be loaded for it.
 const gpuTimeout = 20 * time.Second
+
+// nvidiaSMI lists GPUs. With plainCSV it prints a line for each, and neither a header nor units.
+var nvidiaSMI = []string{"nvidia-smi"}
+
+const plainCSV = "--format=csv,noheader,nounits"
 
 // GPU is one visible GPU.
 type GPU struct {
@@ -41,15 +45,15 @@ func GPUMask(environ []string) *string {
 // ListGPUs lists the GPUs that a process on a host sees by default.
 func ListGPUs(ctx context.Context, h Host) ([]GPU, error) { return h.GPUs(ctx, GPUMask(h.Environ())) }
 
-// visibleTo lists the GPUs that nvidia-smi finds (in PCI order) and a CUDA_VISIBLE_DEVICES (nil: not set) does not hide. A machine without
-// nvidia-smi has no GPU. No CUDA library is loaded.
-func visibleTo(ctx context.Context, mask *string) ([]GPU, error) {
+// GPUs implements [Host]: it lists the GPUs that nvidia-smi finds (in PCI order) and mask does not hide. A machine without nvidia-smi has no GPU. No CUDA
+// library is loaded.
+func (o Observer) GPUs(ctx context.Context, mask *string) ([]GPU, error) {
 	if mask != nil {
 		if first, _, _ := strings.Cut(*mask, ","); slices.Contains([]string{"", "-1"}, strings.TrimSpace(first)) {
 			return nil, nil // none is visible; no need to ask nvidia-smi
 		}
 	}
-	all, err := queryGPUs(ctx)
+	all, err := o.queryGPUs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w; set CUDA_VISIBLE_DEVICES= for CPU ranks", err)
 	}
@@ -60,36 +64,32 @@ func visibleTo(ctx context.Context, mask *string) ([]GPU, error) {
 }
 
 // queryGPUs runs nvidia-smi.
-func queryGPUs(ctx context.Context) ([]GPU, error) {
-	path, err := exec.LookPath("nvidia-smi")
-	if err != nil {
-		return nil, nil
-	}
+func (o Observer) queryGPUs(ctx context.Context) ([]GPU, error) {
 	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--query-gpu=index,uuid,name,memory.total,memory.used", "--format=csv,noheader,nounits")
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	if ctx.Err() != nil {
+	printed, err := o.Run(ctx, nvidiaSMI, "--query-gpu=index,uuid,name,memory.total,memory.used", plainCSV)
+	switch {
+	case errors.Is(err, ErrNoProgram):
+		return nil, nil
+	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("nvidia-smi: no answer: %w (does it work by hand?)", ctx.Err())
+	case err != nil:
+		return nil, err
 	}
-	text := strings.TrimSpace(string(out))
+	text := strings.TrimSpace(string(printed.Out))
 	if strings.Contains(text, "No devices were found") {
 		return nil, nil // some versions exit with 0, some with 6
 	}
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			text = strings.TrimSpace(text + "\n" + string(exit.Stderr))
-		}
-		return nil, fmt.Errorf("nvidia-smi failed (%w), so no GPU can be used: %s", err, strings.Join(strings.Fields(text), " "))
+	if printed.Status != "" {
+		text = strings.Join(strings.Fields(text+"\n"+string(printed.Err)), " ")
+		return nil, fmt.Errorf("nvidia-smi failed (%s), so no GPU can be used: %s", printed.Status, text)
 	}
-	return parseGPUs(out)
+	return parseGPUs(printed.Out)
 }
 
-// gpuMemory asks nvidia-smi for the memory that processes hold.
-func gpuMemory(ctx context.Context) (map[int]int64, error) {
-	out, err := askGPUs(ctx, "--query-compute-apps=pid,used_memory")
+// GPUMemory implements [Host].
+func (o Observer) GPUMemory(ctx context.Context) (map[int]int64, error) {
+	out, err := o.askGPUs(ctx, "--query-compute-apps=pid,used_memory")
 	if err != nil {
 		return nil, fmt.Errorf("ask nvidia-smi for the memory of processes: %w", err)
 	}
@@ -99,9 +99,9 @@ func gpuMemory(ctx context.Context) (map[int]int64, error) {
 	return parseGPUMemory(out), nil
 }
 
-// gpuLoad asks nvidia-smi how busy GPUs are.
-func gpuLoad(ctx context.Context) (map[string]int, error) {
-	out, err := askGPUs(ctx, "--query-gpu=uuid,utilization.gpu")
+// GPULoad implements [Host].
+func (o Observer) GPULoad(ctx context.Context) (map[string]int, error) {
+	out, err := o.askGPUs(ctx, "--query-gpu=uuid,utilization.gpu")
 	if err != nil {
 		return nil, fmt.Errorf("ask nvidia-smi how busy GPUs are: %w", err)
 	}
@@ -109,23 +109,22 @@ func gpuLoad(ctx context.Context) (map[string]int, error) {
 }
 
 // askGPUs gives the lines with which nvidia-smi answers a query; nil without nvidia-smi.
-func askGPUs(ctx context.Context, query string) ([]byte, error) {
-	path, err := exec.LookPath("nvidia-smi")
-	if err != nil {
-		return nil, nil
-	}
+func (o Observer) askGPUs(ctx context.Context, query string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, query, "--format=csv,noheader,nounits")
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	if err != nil {
+	printed, err := o.Run(ctx, nvidiaSMI, query, plainCSV)
+	switch {
+	case errors.Is(err, ErrNoProgram):
+		return nil, nil
+	case err != nil:
 		return nil, err
+	case printed.Status != "":
+		return nil, printed.failure()
 	}
-	return append([]byte{}, out...), nil
+	return append([]byte{}, printed.Out...), nil
 }
 
-// parseGPULoad reads the answer to gpuLoad: a line for each GPU, "[N/A]" for one that is cut into parts. Other lines are skipped.
+// parseGPULoad reads the answer to GPULoad: a line for each GPU, "[N/A]" for one that is cut into parts. Other lines are skipped.
 func parseGPULoad(out []byte) map[string]int {
 	byID := map[string]int{}
 	for line := range strings.Lines(string(out)) {
@@ -137,7 +136,7 @@ func parseGPULoad(out []byte) map[string]int {
 	return byID
 }
 
-// parseGPUMemory reads the answer to gpuMemory: a line for each process and GPU. Other lines are skipped, such as the one that says that there
+// parseGPUMemory reads the answer to GPUMemory: a line for each process and GPU. Other lines are skipped, such as the one that says that there
 // is no process.
 func parseGPUMemory(out []byte) map[int]int64 {
 	byPID := make(map[int]int64)

@@ -86,7 +86,8 @@ type NodeProcess interface {
 	Session() string
 	// Renew makes the directory again if something has removed it. The error is [ErrEnded] after CleanUp.
 	Renew() error
-	// Dial connects to the socket of a process or of the node. What a process had written before its death can be read after it.
+	// Dial connects to the socket of a process or of the node. What a process had written before its death can be read after it. A connection that is a
+	// link.Certain has its end then.
 	Dial(ctx context.Context, socket string) (net.Conn, error)
 
 	// Resume continues a node that was stopped by a signal.

@@ -31,51 +31,28 @@ func (Local) Clock() time.Duration { return 0 }
 func (Local) Environ() []string { return os.Environ() }
 
 // GPUs asks nvidia-smi.
-func (Local) GPUs(ctx context.Context, mask *string) ([]GPU, error) { return visibleTo(ctx, mask) }
+func (Local) GPUs(ctx context.Context, mask *string) ([]GPU, error) { return here().GPUs(ctx, mask) }
 
 // GPUMemory asks nvidia-smi. In a container nvidia-smi may know other pids than we do; then nothing is known.
-func (Local) GPUMemory(ctx context.Context) (map[int]int64, error) { return gpuMemory(ctx) }
+func (Local) GPUMemory(ctx context.Context) (map[int]int64, error) { return here().GPUMemory(ctx) }
 
 // GPULoad asks nvidia-smi.
-func (Local) GPULoad(ctx context.Context) (map[string]int, error) { return gpuLoad(ctx) }
+func (Local) GPULoad(ctx context.Context) (map[string]int, error) { return here().GPULoad(ctx) }
 
 // Memory reads /proc, or asks ps.
-func (Local) Memory(_ context.Context, p Process) (bytes int64, ok bool) {
-	if p.PID <= 1 {
-		return 0, false
-	}
-	bytes, ok = memoryOf(p)
-	return bytes, ok && bytes > 0
-}
+func (Local) Memory(ctx context.Context, p Process) (bytes int64, ok bool) { return memoryOf(ctx, p) }
 
 // Vitals reads /proc.
-func (Local) Vitals(_ context.Context, p Process) (v Vitals, ok bool) {
-	if p.PID <= 1 {
-		return Vitals{}, false
-	}
-	return vitalsOf(p)
-}
+func (Local) Vitals(ctx context.Context, p Process) (v Vitals, ok bool) { return here().Vitals(ctx, p) }
 
 // Condition reads /proc.
 func (Local) Condition(ctx context.Context, p Process, before, now Vitals, answered bool, thread int) Condition {
-	if now.At.IsZero() {
-		return Condition{}
-	}
-	c := conditionOf(p.PID, before, now)
-	switch {
-	case c.State != Sound:
-	case answered && c.Still && threadRuns(p.PID): // one that gets no core has no CPU time either
-		c.Still = false
-	case answered && c.Still:
-		if waits := mainWaits(p.PID); sameProcess(p) {
-			c.Waits = waits
-		}
-	case !answered && ctx.Err() == nil && thread != 0:
-		if how, yes := lockHeld(p.PID, thread); yes && sameProcess(p) {
-			c.holdLock(how, before, now)
-		}
-	}
-	return c
+	return here().Condition(ctx, p, before, now, answered, thread)
+}
+
+// Spy runs py-spy.
+func (Local) Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error) {
+	return here().Spy(ctx, python, p)
 }
 
 // Ended reads /proc. On systems without it only the node knows.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ const (
 	maxReadyLine = 64 << 10
 	outputTail   = 4 << 10
 
-	// outputPause is how long a node's output must be quiet after its end before all of it counts as read: see nodeOutput.close.
+	// outputPause is how long a node's output must be quiet after its end before all of it counts as read: see printing.close.
 	outputPause = 50 * time.Millisecond
 
 	// survivorPatience is how long processes that have outlived their node may take to die.
@@ -42,7 +43,7 @@ type localNode struct {
 	ready    *os.File      // here comes the node's ready line; nil after that
 	end      *os.File      // here the guard reports: see guardEnd
 	reports  *bufio.Reader // of end
-	output   *nodeOutput
+	output   *printing
 	exit     *NodeExit // set by Wait
 	lost     bool      // the guard was killed; set by Wait
 }
@@ -119,20 +120,42 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 	case err != nil:
 		return nil, n.diedEarly(ctx, errors.Join(writeErr, err))
 	}
-	var ready wire.ReadyLine
-	if err := json.Unmarshal(line, &ready); err != nil {
-		return nil, fmt.Errorf("node's ready line %.100q: %w", line, err)
+	if n.id, err = ReadReady(line, spec.Python, &n.output.NodeOutput); err != nil {
+		return nil, err
 	}
-	if !ready.Ready {
-		if len(ready.Missing) > 0 {
-			return nil, MissingPackages(spec.Python, ready.Missing)
-		}
-		return nil, fmt.Errorf("node could not start: %s%s", ready.Error, n.output.suffix())
-	}
-	n.id = Process{ready.PID, ready.StartTime}
 	n.ready.Close()
 	n.ready = nil
 	return n, nil
+}
+
+// ReadReady reads a node's ready line: it gives the node's process, or says why the node could not start.
+func ReadReady(line []byte, python string, output *NodeOutput) (Process, error) {
+	var ready wire.ReadyLine
+	if err := json.Unmarshal(line, &ready); err != nil {
+		return Process{}, fmt.Errorf("node's ready line %.100q: %w", line, err)
+	}
+	switch {
+	case ready.Ready:
+		return Process{ready.PID, ready.StartTime}, nil
+	case len(ready.Missing) > 0:
+		return Process{}, MissingPackages(python, ready.Missing)
+	}
+	return Process{}, fmt.Errorf("node could not start: %s%s", ready.Error, output.suffix())
+}
+
+// EndedEarly says how a node has ended before it was ready. who is the node, or the guard if that was killed.
+func EndedEarly(who string, exit NodeExit, output *NodeOutput) error {
+	switch {
+	case exit.Failed != nil:
+		return fmt.Errorf("start the node: %w", exit.Failed)
+	case exit.Guard:
+		who = "the node's guard"
+	}
+	early := fmt.Errorf("%s %v", who, exit)
+	if tail := output.Tail(); tail != "" {
+		early = fmt.Errorf("%w: %s", early, tail)
+	}
+	return fmt.Errorf("node could not start: %w", early)
 }
 
 // awaitGuard waits until the guard handles signals and has started the node. Before that, a SIGTERM would just end it.
@@ -153,19 +176,7 @@ func (n *localNode) diedEarly(ctx context.Context, cause error) error {
 	defer context.AfterFunc(ctx, n.Kill)()
 	timer := time.AfterFunc(time.Second, n.Kill) // it lives, but says nothing
 	defer timer.Stop()
-	exit := n.Wait()
-	if exit.Failed != nil {
-		return fmt.Errorf("start the node: %w", exit.Failed)
-	}
-	who := n.name
-	if exit.Guard {
-		who = "the node's guard"
-	}
-	early := fmt.Errorf("%s %v", who, exit)
-	if tail := n.Output(); tail != "" {
-		early = fmt.Errorf("%w: %s", early, tail)
-	}
-	return fmt.Errorf("node could not start: %w", errors.Join(early, ignoreEOF(cause)))
+	return errors.Join(EndedEarly(n.name, n.Wait(), &n.output.NodeOutput), ignoreEOF(cause))
 }
 
 func (n *localNode) Process() Process { return n.id }
@@ -218,7 +229,7 @@ func (n *localNode) awaitEnd() NodeExit {
 	return exit
 }
 
-func (n *localNode) Output() string { return n.output.tail() }
+func (n *localNode) Output() string { return n.output.Tail() }
 
 // CleanUp has something to kill only if the guard was killed.
 func (n *localNode) CleanUp(started []Process) {
@@ -301,7 +312,7 @@ func startGuard(spec NodeSpec, argv []string, dir *runtimeDir) (_ *localNode, er
 	endW.Close()
 	return &localNode{
 		dir: dir, log: spec.Log, name: spec.Line.Name,
-		guard: cmd, lifeline: stdinW, ready: readyR, end: endR, reports: bufio.NewReader(endR), output: collectOutput(outR, spec.Log),
+		guard: cmd, lifeline: stdinW, ready: readyR, end: endR, reports: bufio.NewReader(endR), output: readOutput(outR, spec.Log),
 	}, nil
 }
 
@@ -324,60 +335,82 @@ func exitOf(ps *os.ProcessState) Exit {
 	return Exit{Code: &code}
 }
 
-// nodeOutput logs what a node prints, line by line, and keeps the last part for error messages.
-type nodeOutput struct {
-	pipe *os.File
-	log  *zap.Logger
-	done chan struct{} // the collecting goroutine has ended
+// NodeOutput takes what a node prints: it logs it, line by line, and keeps the last part for error messages.
+type NodeOutput struct {
+	Log *zap.Logger
 
 	mu   sync.Mutex
+	line []byte // that has not ended
 	last []byte // at most outputTail
 }
 
-func collectOutput(pipe *os.File, log *zap.Logger) *nodeOutput {
-	o := &nodeOutput{pipe: pipe, log: log, done: make(chan struct{})}
-	go o.collect()
-	return o
-}
-
-func (o *nodeOutput) collect() {
-	defer close(o.done)
-	r := bufio.NewReaderSize(o.pipe, outputTail)
+// Write implements [io.Writer]. It never fails.
+func (o *NodeOutput) Write(text []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = append(o.last, text...)
+	if n := len(o.last) - outputTail; n > 0 {
+		o.last = append(o.last[:0], o.last[n:]...)
+	}
+	o.line = append(o.line, text...)
 	for {
-		line, err := r.ReadSlice('\n') // a line that is too long comes in pieces
-		if len(line) > 0 {
-			o.mu.Lock()
-			o.last = append(o.last, line...)
-			if n := len(o.last) - outputTail; n > 0 {
-				o.last = append(o.last[:0], o.last[n:]...)
-			}
-			o.mu.Unlock()
-			o.log.Debug("node printed", zap.ByteString("text", line))
+		end := bytes.IndexByte(o.line, '\n') + 1
+		if end == 0 && len(o.line) > outputTail {
+			end = len(o.line) // a line that is too long comes in pieces
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return
+		if end == 0 {
+			return len(text), nil
 		}
+		o.Log.Debug("node printed", zap.ByteString("text", o.line[:end]))
+		o.line = append(o.line[:0], o.line[end:]...)
 	}
 }
 
-// close waits until everything printed has been read. It does not wait for an end of file: a descendant of the node may hold the pipe open.
-func (o *nodeOutput) close() {
-	o.pipe.SetReadDeadline(time.Now().Add(outputPause))
-	<-o.done
-	o.pipe.Close()
+// End logs what has no end of line. Nothing more is printed.
+func (o *NodeOutput) End() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.line) > 0 {
+		o.Log.Debug("node printed", zap.ByteString("text", o.line))
+		o.line = nil
+	}
 }
 
-// tail is the last part of what was printed.
-func (o *nodeOutput) tail() string {
+// Tail is the last part of what was printed.
+func (o *NodeOutput) Tail() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return strings.TrimSpace(strings.ToValidUTF8(string(o.last), "\uFFFD"))
 }
 
 // suffix is the tail for the end of an error message.
-func (o *nodeOutput) suffix() string {
-	if t := o.tail(); t != "" {
+func (o *NodeOutput) suffix() string {
+	if t := o.Tail(); t != "" {
 		return "; it printed: " + t
 	}
 	return ""
+}
+
+// printing reads what a node prints.
+type printing struct {
+	NodeOutput
+	pipe *os.File
+	done chan struct{} // the reading goroutine has ended
+}
+
+func readOutput(pipe *os.File, log *zap.Logger) *printing {
+	p := &printing{NodeOutput: NodeOutput{Log: log}, pipe: pipe, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		_, _ = io.Copy(&p.NodeOutput, pipe) // until the end, or the deadline of close
+	}()
+	return p
+}
+
+// close waits until everything printed has been read. It does not wait for an end of file: a descendant of the node may hold the pipe open.
+func (p *printing) close() {
+	p.pipe.SetReadDeadline(time.Now().Add(outputPause))
+	<-p.done
+	p.pipe.Close()
+	p.End()
 }

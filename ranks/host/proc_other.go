@@ -34,31 +34,22 @@ func dieWithUs(attr *syscall.SysProcAttr) {}
 const psTimeout = 5 * time.Second
 
 // memoryOf is the resident set of a process, in bytes: shared memory is counted for each process.
-func memoryOf(p Process) (int64, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), psTimeout)
+func memoryOf(ctx context.Context, p Process) (int64, bool) {
+	if p.PID <= 1 {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, psTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "ps", "-o", "rss=", "-p", strconv.Itoa(p.PID)).Output()
 	if err != nil {
 		return 0, false
 	}
 	kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
-	return kib << 10, err == nil
+	return kib << 10, err == nil && kib > 0
 }
 
-// lockHeld is unknown here.
-func lockHeld(pid, thread int) (how string, yes bool) { return "", false }
-
-// threadRuns is unknown here.
-func threadRuns(pid int) bool { return false }
-
-// mainWaits is unknown here.
-func mainWaits(pid int) string { return "" }
-
-// vitalsOf is unknown here.
-func vitalsOf(Process) (Vitals, bool) { return Vitals{}, false }
-
-// sameProcess is unknown here.
-func sameProcess(Process) bool { return false }
+// architecture is unknown here: what it is needed for is in /proc.
+func architecture() string { return "" }
 
 // hasEnded is unknown here: only the node can tell.
 func hasEnded(Process) bool { return false }
@@ -68,11 +59,8 @@ func killProcess(p Process) (gone bool, err error) {
 	return p.PID <= 1 || p.Start == 0, errors.ErrUnsupported
 }
 
-// procStat is a process.
-type procStat struct{ pid int }
-
 // descendants is the node alone: nothing more is certain here. The node itself ends its processes.
-func (g *guard) descendants() []procStat { return []procStat{{g.node}} }
+func (g *guard) descendants() []procStat { return []procStat{{pid: g.node}} }
 
 // kill kills the node, which is the guard's child.
 func (g *guard) kill(p procStat) error { return syscall.Kill(p.pid, syscall.SIGKILL) }

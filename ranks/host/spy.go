@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"dipls/internal/clean"
 )
@@ -33,40 +31,30 @@ type SpiedFrame struct {
 	Line   int     `json:"line"`
 }
 
-// Spy runs the py-spy beside the interpreter, or the one on the PATH.
-func (Local) Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error) {
-	program := pySpy(python)
-	if program == "" {
-		return nil, ErrNoSpy
+// Spy implements [Host]: it runs the py-spy beside the interpreter, or the one on the PATH.
+func (o Observer) Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error) {
+	const program = "py-spy"
+	programs := []string{program}
+	if python != "" {
+		programs = []string{filepath.Join(filepath.Dir(python), program), program}
 	}
-	var out, errOut bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, "dump", "--native", "--json", "--pid", fmt.Sprint(p.PID))
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errOut, time.Second
-	err := cmd.Run()
+	printed, err := o.Run(ctx, programs, "dump", "--native", "--json", "--pid", fmt.Sprint(p.PID))
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("py-spy has not answered: %w", ctx.Err())
-	case err != nil && strings.Contains(strings.ToLower(errOut.String()), "permission"):
-		return nil, errors.New("py-spy may not read them; it needs the right to trace (root, CAP_SYS_PTRACE, or 0 in /proc/sys/kernel/yama/ptrace_scope)")
+	case errors.Is(err, ErrNoProgram):
+		return nil, ErrNoSpy
 	case err != nil:
-		text, _, _ := strings.Cut(strings.TrimSpace(errOut.String()), "\n")
-		return nil, fmt.Errorf("py-spy: %s", cmp.Or(clean.Line(text), err.Error()))
+		return nil, err
+	case printed.Status != "" && bytes.Contains(bytes.ToLower(printed.Err), []byte("permission")):
+		return nil, errors.New("py-spy may not read them; it needs the right to trace (root, CAP_SYS_PTRACE, or 0 in /proc/sys/kernel/yama/ptrace_scope)")
+	case printed.Status != "":
+		text, _, _ := strings.Cut(strings.TrimSpace(string(printed.Err)), "\n")
+		return nil, fmt.Errorf("py-spy: %s", cmp.Or(clean.Line(text), printed.Status))
 	}
 	var threads []SpiedThread
-	if err := json.Unmarshal(out.Bytes(), &threads); err != nil {
+	if err := json.Unmarshal(printed.Out, &threads); err != nil {
 		return nil, fmt.Errorf("py-spy's answer cannot be read: %w", err)
 	}
 	return threads, nil
-}
-
-// pySpy is the path of py-spy; "" if there is none.
-func pySpy(python string) string {
-	if path, err := exec.LookPath(filepath.Join(filepath.Dir(python), "py-spy")); err == nil && python != "" {
-		return path
-	}
-	path, err := exec.LookPath("py-spy")
-	if err != nil {
-		return ""
-	}
-	return path
 }

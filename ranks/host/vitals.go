@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -92,6 +93,26 @@ func conditionOf(pid int, before, now Vitals) Condition {
 		if rate := float64(now.Faults-before.Faults) / passed; passed > 0 && rate >= swapsPerSecond {
 			c.State = Swapping
 			c.How = fmt.Sprintf("is swapping: %s of it are in swap, and it waits for %.0f pages a second", spellBytes(now.Swapped), rate)
+		}
+	}
+	return c
+}
+
+// Condition implements [Host].
+func (o Observer) Condition(ctx context.Context, p Process, before, now Vitals, answered bool, thread int) Condition {
+	if now.At.IsZero() {
+		return Condition{}
+	}
+	c := conditionOf(p.PID, before, now)
+	switch {
+	case c.State != Sound:
+	case answered && c.Still:
+		if waits := o.mainWaits(ctx, p.PID); o.same(ctx, p) {
+			c.Waits = waits
+		}
+	case !answered && ctx.Err() == nil && thread != 0:
+		if how, yes := o.lockHeld(ctx, p.PID, thread); yes && o.same(ctx, p) {
+			c.holdLock(how, before, now)
 		}
 	}
 	return c

@@ -142,6 +142,45 @@ func TestRecv(t *testing.T) {
 	}
 }
 
+// certainConn ends for certain. It counts the deadlines that are set.
+type certainConn struct {
+	net.Conn
+	deadlines int
+}
+
+func (*certainConn) EndsForCertain() {}
+
+func (c *certainConn) SetReadDeadline(at time.Time) error {
+	c.deadlines++
+	return c.Conn.SetReadDeadline(at)
+}
+
+// Where the end comes for certain, a quiet moment is none.
+func TestDrainWaitsForTheEnd(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go io.Copy(io.Discard, theirs)
+	go io.WriteString(theirs, goodGreeting+goodReady+"\x00\x01a")
+	nc := &certainConn{Conn: ours}
+	c, err := openConn(t.Context(), nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	before := nc.deadlines
+	c.drain()
+	if frames, err := c.recv(); err != nil || len(frames) != 1 || string(frames[0]) != "a" {
+		t.Errorf("%q, %v", frames, err)
+	}
+	theirs.Close()
+	if _, err := c.recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %v", err)
+	}
+	if nc.deadlines != before {
+		t.Errorf("%d deadlines", nc.deadlines-before)
+	}
+}
+
 // FuzzRecv: no bytes make zmq4 panic, and a message has no more bytes than came.
 func FuzzRecv(f *testing.F) {
 	f.Add([]byte("\x01\x01a\x00\x01b"))
