@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"dipls/ranks/host/mux": {},
 	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
 	"dipls/ranks/fleet":    {"dipls/ranks/host"},
+	"dipls/ranks/launch":   {"dipls/ranks/agent"},
 	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
