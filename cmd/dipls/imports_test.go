@@ -12,15 +12,16 @@ import (
 var mayImport = map[string][]string{
 	"dipls/cells": {},
 
-	"dipls/ranks/wire":     {},
-	"dipls/ranks/link":     {"dipls/ranks/wire"},
-	"dipls/ranks/agent":    {},
-	"dipls/ranks/host":     {"dipls/ranks/wire", "dipls/ranks/agent"},
-	"dipls/ranks/host/mux": {},
-	"dipls/ranks":          {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
-	"dipls/ranks/fleet":    {"dipls/ranks/host"},
-	"dipls/ranks/launch":   {"dipls/ranks/agent"},
-	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},
+	"dipls/ranks/wire":      {},
+	"dipls/ranks/link":      {"dipls/ranks/wire"},
+	"dipls/ranks/agent":     {},
+	"dipls/ranks/host":      {"dipls/ranks/wire", "dipls/ranks/agent"},
+	"dipls/ranks/host/join": {"dipls/ranks/host/mux"},
+	"dipls/ranks/host/mux":  {},
+	"dipls/ranks":           {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
+	"dipls/ranks/fleet":     {"dipls/ranks/host"},
+	"dipls/ranks/launch":    {"dipls/ranks/agent"},
+	"dipls/ranks/fakerank":  {"dipls/ranks/wire", "dipls/ranks/host"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
 
