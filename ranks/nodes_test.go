@@ -21,15 +21,20 @@ func TestPoolOverNodes(t *testing.T) {
 		}
 	})
 	second := startFake(t, fakerank.Config{})
-	p, err := StartPool(testContext(t), PoolSpec{App: "none"},
-		Share{Node: first, Ranks: 2, GPUs: []host.GPU{{ID: "GPU-a"}, {ID: "GPU-b"}}}, Share{Node: second, Ranks: 1, GPUs: []host.GPU{{ID: "GPU-c"}}})
+	p, err := StartPool(testContext(t), PoolSpec{App: "none", Address: "127.0.0.2"},
+		Share{Node: first, Ranks: 2, GPUs: []host.GPU{{ID: "GPU-a"}, {ID: "GPU-b"}}, Interface: "eth0"},
+		Share{Node: second, Ranks: 1, GPUs: []host.GPU{{ID: "GPU-c"}}, Interface: "ib0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := execute(t, p.Ranks()[0], "env MASTER_PORT").output()
-	for rank, want := range []string{"0 0 3 2 0 2 GPU-a,GPU-b", "1 1 3 2 0 2 GPU-a,GPU-b", "2 0 3 1 1 2 GPU-c"} {
+	names := []string{"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "GROUP_WORLD_SIZE", "CUDA_VISIBLE_DEVICES",
+		"MASTER_ADDR", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"}
+	for rank, want := range []string{
+		"0 0 3 2 0 0 2 GPU-a,GPU-b 127.0.0.2 eth0 eth0", "1 1 3 2 0 0 2 GPU-a,GPU-b 127.0.0.2 eth0 eth0", "2 0 3 1 1 1 2 GPU-c 127.0.0.2 ib0 ib0",
+	} {
 		var got []string
-		for _, name := range []string{"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "CUDA_VISIBLE_DEVICES"} {
+		for _, name := range names {
 			got = append(got, strings.TrimSpace(execute(t, p.Ranks()[rank], "env "+name).output()))
 		}
 		if !slices.Equal(got, strings.Fields(want)) {

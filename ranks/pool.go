@@ -1,6 +1,7 @@
 package ranks
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -36,6 +37,8 @@ type PoolSpec struct {
 
 	Seed Seed // of the ranks
 
+	Address string // of rank 0's host, where the ranks meet; "": as that host says
+
 	GroupTimeout time.Duration // how long a collective waits for other ranks before torch gives up; 0: 24 h
 	Check        bool          // torch checks that ranks call the same collectives alike, which takes time
 }
@@ -45,11 +48,14 @@ type Share struct {
 	Node  *Node
 	Ranks int        // how many
 	GPUs  []host.GPU // of the node's host, as in [PoolSpec]
+
+	Interface string // the network interface that leads to the other hosts, for gloo and NCCL; "": they choose one
 }
 
 // Pool is ranks that live and die together. A pool that is made anew has other processes and other sockets.
 type Pool struct {
 	nodes   []*Node   // in the order of their ranks
+	address string    // as in [PoolSpec]
 	events  *notifier // of the first node, so that all changes of a pool come in order
 	ranks   []*Process
 	notices []string
@@ -145,7 +151,7 @@ type poolPart struct {
 
 // newPool makes a pool; nothing of it is started yet.
 func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
-	p := &Pool{events: shares[0].Node.events, done: make(chan struct{}), left: spec.Ranks}
+	p := &Pool{events: shares[0].Node.events, address: spec.Address, done: make(chan struct{}), left: spec.Ranks}
 	p.counts[Starting] = spec.Ranks
 	var parts []*poolPart
 	var run string // names the pool among all of the user's
@@ -160,6 +166,9 @@ func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
 			rank := len(p.ranks)
 			proc := newProcess(n, p, ranklist.Rank(rank), fmt.Sprintf("r%d-%d", rank, generation))
 			proc.seed, proc.groupTimeout = spec.Seed.Of(proc.who), spec.GroupTimeout
+			if len(share.GPUs) > 0 {
+				proc.gpu = &share.GPUs[local%len(share.GPUs)]
+			}
 			p.ranks = append(p.ranks, proc)
 			part.ranks = append(part.ranks, proc)
 			part.specs = append(part.specs, wire.SpawnProcess{
@@ -202,7 +211,7 @@ func (part *poolPart) preload(ctx context.Context, app string) (err error) {
 // spawn has the nodes start the ranks, all or none. The node of rank 0 comes first, for it chooses the ports at which the ranks meet.
 func (p *Pool) spawn(ctx context.Context, parts []*poolPart) error {
 	first, others := parts[0], parts[1:]
-	meet := wire.Rendezvous{Address: first.node.host.Address(), Ranks: len(p.ranks)}
+	meet := wire.Rendezvous{Address: cmp.Or(p.address, first.node.host.Address()), Ranks: len(p.ranks)}
 	spawn := func(ctx context.Context, part *poolPart) (err error) {
 		part.spawned, err = part.node.spawn(ctx, part.ranks, part.specs, &meet)
 		return err
@@ -501,7 +510,7 @@ func (p *Pool) rankDone() {
 
 // launcherEnv are the variables that a launcher such as torchrun sets for a rank. They are never inherited.
 var launcherEnv = []string{
-	"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
+	"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "NODE_RANK",
 	"ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT",
 	"TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS",
 	"TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_SIGNALS_TO_HANDLE",
@@ -526,6 +535,7 @@ func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string
 		"LOCAL_WORLD_SIZE": strconv.Itoa(share.Ranks),
 		"GROUP_RANK":       strconv.Itoa(at.group),
 		"GROUP_WORLD_SIZE": strconv.Itoa(at.groups),
+		"NODE_RANK":        strconv.Itoa(at.group), // torchrun has it as an option, and Lightning reads it
 		"ROLE_RANK":        strconv.Itoa(at.rank),
 		"ROLE_WORLD_SIZE":  size,
 		"ROLE_NAME":        "default",
@@ -546,6 +556,11 @@ func rankEnv(spec PoolSpec, share Share, at place, run string) map[string]string
 		// model; else the first one, for which all others wait, is forgotten. 2000 take 2 MB, and 16 ms to read (a tenth with 200). Newer torch warns
 		// of the second name; the rank sets that where it is needed.
 		env["TORCH_FR_BUFFER_SIZE"] = "2000"
+	}
+	for _, name := range []string{"GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"} {
+		if share.Interface != "" && unset(name) {
+			env[name] = share.Interface
+		}
 	}
 	if spec.GroupTimeout > 0 {
 		env["DIPLS_GROUP_TIMEOUT"] = strconv.FormatFloat(spec.GroupTimeout.Seconds(), 'f', -1, 64)

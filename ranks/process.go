@@ -55,7 +55,8 @@ type Process struct {
 	name   string
 	sock   string // its name on the wire and in the runtime directory
 	key    []byte
-	seed   *int64 // of its random generators; nil: none
+	seed   *int64    // of its random generators; nil: none
+	gpu    *host.GPU // that it was given, perhaps with others; nil: none
 
 	groupTimeout time.Duration // as in [PoolSpec]
 	log          *zap.Logger
@@ -193,6 +194,14 @@ func (p *Process) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
+}
+
+// GPU is the GPU that a rank was given, perhaps with others; ok is false if it has none.
+func (p *Process) GPU() (g host.GPU, ok bool) {
+	if p.gpu == nil {
+		return g, false
+	}
+	return *p.gpu, true
 }
 
 // Device is the device that the app has chosen, "cpu" or "cuda:0"; "" if it has not.
