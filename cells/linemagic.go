@@ -21,8 +21,11 @@ var lineMagics = map[string]lineMagic{
 	"makedip": {flags: withHelp(
 		option{[]string{"-g", "--gpus"}, rankWords, (*argumentReader).checkRanks},
 		option{[]string{"-n", "--ranks"}, oneWord, (*argumentReader).checkCount},
+		option{[]string{"-H", "--hosts"}, oneWord, nil},
+		option{[]string{"--ranks-per-host"}, oneWord, (*argumentReader).checkCount},
 		option{[]string{"-a", "--app"}, oneWord, nil},
 		option{[]string{"-r", "--restart"}, nothing, nil},
+		option{[]string{"--shrink"}, nothing, nil},
 		option{[]string{"-k", "--kill"}, nothing, nil},
 		option{[]string{"-i", "--info"}, nothing, nil},
 		option{[]string{"-v", "--verbose"}, truth, (*argumentReader).checkTruth},

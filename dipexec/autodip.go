@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/ranks/wire"
 )
 
@@ -59,8 +60,21 @@ func (e *Executor) autodipDirective() cells.Directive {
 func (e *Executor) poolChanged(state string, size int, reason string) {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
-	e.pool.State, e.pool.Size, e.pool.Reason = state, size, reason
+	e.pool.State, e.pool.Size, e.pool.Reason, e.pool.Text = state, size, reason, ""
 	e.publishPool()
+}
+
+// PoolWaits tells that a pool is to be started, and what that waits for. The pool's own events follow, or PoolGivenUp.
+func (e *Executor) PoolWaits(text string) {
+	e.poolMu.Lock()
+	defer e.poolMu.Unlock()
+	e.pool.State, e.pool.Size, e.pool.Reason, e.pool.Text = event.StateStarting, 0, "", text
+	e.publishPool()
+}
+
+// PoolGivenUp tells that a pool that was waited for will not be started.
+func (e *Executor) PoolGivenUp(reason string) {
+	e.poolChanged(event.StateStopped, 0, reason)
 }
 
 // publishPool publishes the state of the pool and of autodip. The caller holds poolMu, which keeps such events in order.

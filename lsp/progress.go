@@ -50,6 +50,7 @@ type activity struct {
 	cancel func()
 	done   chan struct{} // closed when it has ended
 
+	waits   string // for what the start of a pool waits
 	outcome string
 	see     ranklist.List
 	bars    map[barKey]*bar
@@ -109,12 +110,17 @@ func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 	a := p.pools[w]
 	switch {
-	case ev.State == "starting" && a == nil:
+	case ev.State == "starting" && a != nil:
+		a.waits = ev.Text
+	case ev.State == "starting":
 		title := fmt.Sprintf("Starting %d ranks", ev.Size)
-		if ev.Size == 1 {
+		switch ev.Size {
+		case 0:
+			title = "Starting hosts"
+		case 1:
 			title = "Starting 1 rank"
 		}
-		p.pools[w] = p.begin(&activity{title: title, cancel: func() { _ = w.CancelStart(p.s.ctx) }})
+		p.pools[w] = p.begin(&activity{title: title, waits: ev.Text, cancel: func() { _ = w.CancelStart(p.s.ctx) }})
 	case ev.State != "starting" && a != nil:
 		delete(p.pools, w)
 		a.finish(cmp.Or(ev.Reason, ev.State))
@@ -182,6 +188,9 @@ func (p *progress) message(a *activity) string {
 		case len(a.run.Parts) == 0:
 			parts = append(parts, "waiting for Python")
 		}
+	}
+	if a.waits != "" {
+		parts = append(parts, a.waits)
 	}
 	parts = append(parts, lasted(time.Since(a.begun)))
 	if bar := a.bar(); bar != "" {

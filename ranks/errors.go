@@ -15,13 +15,16 @@ type ExitError struct {
 	host.Exit
 	Asked  bool       // we had told it to end
 	Node   *ExitError // how its node ended, if it ended with that
-	Lost   error      // why the connection broke, if nothing else is known
+	Lost   error      // why the connection broke, if nothing else is known; of a node: what became of its host
 	Detail string     // what else is known, such as the last lines that a node printed
 }
 
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	switch {
+	case e.Node != nil && e.Node.Lost != nil:
+		fmt.Fprintf(&b, "%s died: %v", e.Name, e.Node.Lost)
+		return b.String()
 	case e.Node != nil:
 		fmt.Fprintf(&b, "%s ended with its node: %s", e.Name, e.Node.Error())
 		return b.String()
@@ -30,6 +33,8 @@ func (e *ExitError) Error() string {
 		if e.Code != nil && !e.Asked && e.Name != nodeName {
 			b.WriteString(" (os._exit?)")
 		}
+	case e.Lost != nil && e.Name == nodeName:
+		b.WriteString(e.Lost.Error())
 	case e.Lost != nil:
 		fmt.Fprintf(&b, "lost the connection to %s (pid %d): %v", e.Name, e.PID, e.Lost)
 	default:

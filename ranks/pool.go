@@ -30,7 +30,7 @@ type PoolSpec struct {
 
 	Surroundings *wire.Surroundings // what ranks inherit of the local namespace; nil: it has changed nothing
 
-	Timeout time.Duration // for the whole start; 0 is 120 s
+	Timeout time.Duration // for the whole start; 0 is [DefaultStartTimeout]
 
 	// KeepGPUMemory leaves torch's cache of GPU memory alone. Otherwise ranks free it after each cell that has changed how much is allocated.
 	KeepGPUMemory bool
@@ -42,6 +42,9 @@ type PoolSpec struct {
 	GroupTimeout time.Duration // how long a collective waits for other ranks before torch gives up; 0: 24 h
 	Check        bool          // torch checks that ranks call the same collectives alike, which takes time
 }
+
+// DefaultStartTimeout is how long a pool may take to start.
+const DefaultStartTimeout = 120 * time.Second
 
 // Share is the part of a pool that one node runs: consecutive ranks.
 type Share struct {
@@ -97,7 +100,7 @@ func StartPool(ctx context.Context, spec PoolSpec, shares ...Share) (*Pool, erro
 	}
 	timeout := spec.Timeout
 	if timeout == 0 {
-		timeout = 120 * time.Second
+		timeout = DefaultStartTimeout
 	}
 	ctx, cancel := startContext(ctx, timeout, nodes...)
 	defer cancel()

@@ -84,8 +84,8 @@ type API interface {
 	Info(ctx context.Context, memory bool) (PoolInfo, error)
 	// Used are the settings with which the present processes were started.
 	Used(ctx context.Context) (Used, error)
-	// PoolSize is how many ranks a pool with the caller's settings would have; it starts nothing. The error's code is CodeInvalid if there cannot be such
-	// a pool.
+	// PoolSize is how many ranks a pool with the caller's settings would have; 0: that is known only when its hosts are there. It starts nothing. The
+	// error's code is CodeInvalid if there cannot be such a pool.
 	PoolSize(ctx context.Context, by Caller) (ranks int, err error)
 	// GPUs are the GPUs that a pool can be made of now.
 	GPUs(ctx context.Context) ([]GPU, error)

@@ -43,13 +43,25 @@ func choiceErrorf(format string, args ...any) error {
 	return &ChoiceError{fmt.Sprintf(format, args...)}
 }
 
+// check refuses what can be seen to be impossible without asking any machine.
+func (c Choice) check() error {
+	switch {
+	case c.Ranks < 0:
+		return choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
+	case c.RanksPerHost < 0:
+		return choiceErrorf("--ranks-per-host %d: a host has at least one rank", c.RanksPerHost)
+	case c.RanksPerHost > 0 && c.Hosts == "":
+		return choiceErrorf("--ranks-per-host %d: no hosts are named; -n counts the ranks of this machine", c.RanksPerHost)
+	}
+	return nil
+}
+
 // spec translates a choice into a pool for this machine. It looks for the GPUs that CUDA_VISIBLE_DEVICES shows; cpuRanks is how many
 // ranks there are on the CPU by default. An error that is no *[ChoiceError] means that the GPUs could not be looked for.
 func (c Choice) spec(ctx context.Context, h host.Host, cpuRanks int, gpuMask *string) (ranks.PoolSpec, error) {
-	spec := ranks.PoolSpec{Ranks: c.Ranks, App: c.App, Verbose: c.Verbose, Timeout: c.Timeout, KeepGPUMemory: c.KeepGPUMemory, Seed: c.Seed,
-		GroupTimeout: c.GroupTimeout, Check: c.Check}
-	if c.Ranks < 0 {
-		return spec, choiceErrorf("-n %d: a pool has at least one rank", c.Ranks)
+	spec := c.base()
+	if err := c.check(); err != nil {
+		return spec, err
 	}
 	var list ranklist.List
 	if c.GPUs != "" {
@@ -96,12 +108,16 @@ func pick(visible []host.GPU, list ranklist.List) ([]host.GPU, error) {
 }
 
 // sameRanks reports whether two pools have as many ranks on the same GPUs, in the same order.
-func sameRanks(a, b ranks.PoolSpec) bool {
-	return a.Ranks == b.Ranks && slices.EqualFunc(a.GPUs, b.GPUs, func(g, h host.GPU) bool { return g.ID == h.ID })
+func sameRanks(a, b poolSpec) bool {
+	return a.Ranks == b.Ranks && sameGPUs(a.GPUs, b.GPUs) && sameSeats(a, b)
+}
+
+func sameGPUs(a, b []host.GPU) bool {
+	return slices.EqualFunc(a, b, func(g, h host.GPU) bool { return g.ID == h.ID })
 }
 
 // sameKind reports whether a pool of one kind can serve as the other, apart from what can be changed while it lives.
-func sameKind(a, b ranks.PoolSpec) bool {
+func sameKind(a, b poolSpec) bool {
 	return sameRanks(a, b) && a.Seed == b.Seed && a.Check == b.Check && a.GroupTimeout == b.GroupTimeout
 }
 

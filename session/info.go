@@ -36,22 +36,26 @@ func (s *processes) PoolSince() *time.Time {
 func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	s.mu.Lock()
 	p, local := s.current, s.local
-	var spec ranks.PoolSpec
+	var spec poolSpec
 	if p != nil {
 		spec = p.spec
+	}
+	waits := ""
+	if s.away != nil && !s.away.fleet.known() {
+		waits = s.away.waits
 	}
 	s.mu.Unlock()
 	info := wire.PoolInfo{State: stateNone, Ranks: []wire.RankInfo{}}
 	switch {
 	case p == nil:
 	case !p.known():
-		info.State, info.Size, info.Verbose = ranks.Starting.String(), spec.Ranks, spec.Verbose
+		info.State, info.Size, info.Verbose, info.Text = ranks.Starting.String(), spec.Ranks, spec.Verbose, waits
 	case p.err != nil:
 		info.Reason = p.err.Error()
 	default:
 		describePool(&info, p.value, spec)
 		if memory {
-			addMemory(ctx, &info, p.value, spec.GPUs)
+			addMemory(ctx, &info, p.value)
 		}
 	}
 	if local != nil && local.known() && local.err == nil && !local.value.State().Final() {
@@ -64,7 +68,7 @@ func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 }
 
 // describePool describes a pool that has started.
-func describePool(info *wire.PoolInfo, p *ranks.Pool, spec ranks.PoolSpec) {
+func describePool(info *wire.PoolInfo, p *ranks.Pool, spec poolSpec) {
 	info.State, info.Size, info.Verbose = p.State().String(), p.Size(), spec.Verbose
 	info.Backend, info.App, info.Method = p.Backend(), p.App(), p.Method().String()
 	if err := p.Err(); err != nil {
@@ -84,8 +88,8 @@ type gpuUse struct {
 	load   map[string]int // percent, by the GPU's id
 }
 
-// addMemory adds the memory that ranks take, and how busy their GPUs are. Ranks take the GPUs in turn.
-func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, gpus []host.GPU) {
+// addMemory adds the memory that ranks take, and how busy their GPUs are.
+func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool) {
 	var work sync.WaitGroup
 	processes := p.Ranks()
 	onHost := make(map[host.Host]*gpuUse)
@@ -96,7 +100,7 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, gpus []h
 		}
 		use := new(gpuUse)
 		onHost[h] = use
-		if len(gpus) > 0 {
+		if _, ok := process.GPU(); ok {
 			work.Go(func() { contain.Do(func() { use.memory, _ = h.GPUMemory(ctx) }) })
 			work.Go(func() { contain.Do(func() { use.load, _ = h.GPULoad(ctx) }) })
 		}
@@ -118,11 +122,10 @@ func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool, gpus []h
 		if used, ok := use.memory[process.PID()]; ok {
 			info.Ranks[rank].GPUBytes = &used
 		}
-		if len(gpus) == 0 {
-			continue
-		}
-		if load, ok := use.load[gpus[rank%len(gpus)].ID]; ok {
-			info.Ranks[rank].GPULoad = &load
+		if gpu, ok := process.GPU(); ok {
+			if load, ok := use.load[gpu.ID]; ok {
+				info.Ranks[rank].GPULoad = &load
+			}
 		}
 	}
 }

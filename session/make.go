@@ -79,22 +79,34 @@ func (s *processes) makeUnless(ctx context.Context, c Choice, cmd wire.MakeComma
 			return "", err
 		}
 	}
-	spec, err := s.wanted(ctx, cmd)
+	choose := s.chooser(cmd)
+	on, err := s.wantedOn(cmd)
 	if err != nil {
 		return "", err
 	}
-	choose := s.chooser(cmd)
+	s.mu.Lock()
+	// Other hosts come only after the old pool has ended: its own may be among them. Then nobody knows yet which ranks they have room for.
+	elsewhere := !on.here() && !s.holds(on)
+	s.mu.Unlock()
+	next := prospect{choose: choose, want: func(ctx context.Context) (poolSpec, error) { return s.wanted(ctx, cmd) }}
+	if !elsewhere {
+		spec, err := s.wanted(ctx, cmd)
+		if err != nil {
+			return "", err
+		}
+		next = settled(spec, choose)
+	}
 	if !living {
-		return s.replace(ctx, old, false, false, spec, choose)
+		return s.replace(ctx, old, false, false, next)
 	}
 	now := s.surroundings()
 	late := s.late(ctx, old, now)
 	s.mu.Lock()
-	claimed, used, same := old.claimed, old.used, sameKind(old.spec, spec)
+	claimed, used, same := old.claimed, old.used, !elsewhere && sameKind(old.spec, next.spec)
 	s.mu.Unlock()
 	switch {
 	case same && !used && len(late) > 0:
-		return s.replace(ctx, old, true, claimed, spec, choose)
+		return s.replace(ctx, old, true, claimed, next)
 	case same:
 		if len(late) > 0 {
 			s.tellLate(old, late)
@@ -106,8 +118,42 @@ func (s *processes) makeUnless(ctx context.Context, c Choice, cmd wire.MakeComma
 	case claimed:
 		return "", choiceErrorf("there is a pool of %s; its variables would be lost: add -r to replace it", count(old.value.Size(), "rank"))
 	default:
-		return s.replace(ctx, old, true, false, spec, choose)
+		return s.replace(ctx, old, true, false, next)
 	}
+}
+
+// prospect is a pool to come.
+type prospect struct {
+	want   chooser  // gives the pool's spec
+	spec   poolSpec // the same; zero: that is known only when the pool before it has ended
+	choose chooser  // how its ranks are chosen
+}
+
+// settled is a pool to come whose spec is known.
+func settled(spec poolSpec, choose chooser) prospect {
+	return prospect{spec: spec, choose: choose, want: func(context.Context) (poolSpec, error) { return spec, nil }}
+}
+
+// chooses reports whether a command says which ranks it wants.
+func chooses(cmd wire.MakeCommand) bool {
+	return cmd.GPUs != nil || cmd.Ranks > 0 || cmd.Hosts != nil || cmd.RanksPerHost > 0
+}
+
+// wantedOn is where a command wants a pool. What it does not say is as for the last pool, or as the session's choice.
+func (s *processes) wantedOn(cmd wire.MakeCommand) (allocation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	on := s.o.Pool.allocation()
+	if s.last != nil {
+		on = s.last.on
+	}
+	if cmd.Hosts != nil {
+		on = Choice{Hosts: *cmd.Hosts, HostTerms: s.o.Pool.HostTerms}.allocation()
+	}
+	if cmd.Shrink && (s.last == nil || !s.holds(on)) {
+		return on, choiceErrorf("--shrink: there are no hosts that could be left out")
+	}
+	return on, nil
 }
 
 // chooser is how a command chooses the ranks: by itself, or as the pool before it.
@@ -115,8 +161,8 @@ func (s *processes) chooser(cmd wire.MakeCommand) chooser {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case cmd.GPUs != nil || cmd.Ranks > 0:
-		return func(ctx context.Context) (ranks.PoolSpec, error) { return s.chosen(ctx, cmd) }
+	case chooses(cmd):
+		return func(ctx context.Context) (poolSpec, error) { return s.chosen(ctx, cmd) }
 	case s.choose != nil:
 		return s.choose
 	default:
@@ -128,10 +174,14 @@ func (s *processes) chooser(cmd wire.MakeCommand) chooser {
 func checkMake(cmd wire.MakeCommand) error {
 	switch {
 	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil ||
-		cmd.Check || cmd.GroupTimeout != 0):
+		cmd.Check || cmd.GroupTimeout != 0 || cmd.Hosts != nil || cmd.RanksPerHost != 0 || cmd.Shrink):
 		return choiceErrorf("-k ends the pool and goes with no other flag; -r ends it and makes a new one")
 	case cmd.Ranks < 0:
 		return choiceErrorf("-n %d: a pool has at least one rank", cmd.Ranks)
+	case cmd.RanksPerHost < 0:
+		return choiceErrorf("--ranks-per-host %d: a host has at least one rank", cmd.RanksPerHost)
+	case cmd.Shrink && (chooses(cmd) || !cmd.Restart):
+		return choiceErrorf("--shrink goes with -r alone: it makes the pool anew, on the hosts that are left")
 	case cmd.GPUs != nil && strings.TrimSpace(*cmd.GPUs) == "":
 		return choiceErrorf("-g: say all, or the GPUs' numbers, such as 0 1")
 	case !(cmd.Timeout >= 0 && cmd.Timeout <= maxTimeout): // NaN is neither
@@ -152,13 +202,20 @@ func (s *processes) alive(ctx context.Context, p *pool) (bool, error) {
 }
 
 // wanted is the pool that a command asks for. What it does not say is as for the last pool, or as the session's choice.
-func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec ranks.PoolSpec, err error) {
+func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec poolSpec, err error) {
 	s.mu.Lock()
 	last, choose := s.last, s.choose
+	kept := last != nil && last.seats != nil && s.holds(last.on)
 	s.mu.Unlock()
 	switch {
-	case cmd.GPUs != nil || cmd.Ranks > 0:
+	case chooses(cmd):
 		spec, err = s.chosen(ctx, cmd)
+	case kept && cmd.Shrink:
+		spec, err = s.shrunk(ctx, *last)
+	case kept:
+		spec = *last
+	case last != nil && last.seats != nil:
+		spec, err = choose(ctx)
 	case last != nil && !slices.Contains(changedNames(last.Surroundings, s.surroundings()), host.GPUMaskName):
 		spec = *last
 	case last != nil:
@@ -196,8 +253,16 @@ func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec rank
 }
 
 // chosen is the session's choice with the ranks and GPUs of a command.
-func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.PoolSpec, error) {
+func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (poolSpec, error) {
 	choice := s.chose()
+	on, err := s.wantedOn(cmd)
+	if err != nil {
+		return poolSpec{}, err
+	}
+	choice.Hosts, choice.HostTerms = on.hosts, on.terms
+	if choice.RanksPerHost = cmd.RanksPerHost; choice.RanksPerHost == 0 && cmd.Ranks == 0 && cmd.Hosts == nil {
+		choice.RanksPerHost = s.chose().RanksPerHost
+	}
 	cpuRanks := choice.Ranks
 	if cpuRanks == 0 {
 		cpuRanks = defaultCPURanks
@@ -206,38 +271,64 @@ func (s *processes) chosen(ctx context.Context, cmd wire.MakeCommand) (ranks.Poo
 	if cmd.GPUs != nil {
 		choice.GPUs = *cmd.GPUs
 	}
-	return choice.spec(ctx, s.o.Node.Host, cpuRanks, s.gpuMask())
+	if choice.Hosts != "" {
+		return s.spread(ctx, choice, defaultCPURanks)
+	}
+	spec, err := choice.spec(ctx, s.o.Node.Host, cpuRanks, s.gpuMask())
+	return poolSpec{PoolSpec: spec}, err
+}
+
+// shrunk is a pool without the hosts that are lost.
+func (s *processes) shrunk(ctx context.Context, spec poolSpec) (poolSpec, error) {
+	_, of, err := s.hostsOf(ctx, spec.on)
+	if err != nil {
+		return spec, err
+	}
+	left := spec.without(of.Shrink())
+	if left.Ranks == 0 {
+		return spec, choiceErrorf("--shrink: no host is left; %%makedip -r starts them all anew")
+	}
+	return left, nil
 }
 
 // replace ends a pool, if there is one, and starts another. Calls that need ranks meanwhile wait for the new ones. The error is errOvertaken if the pool is not
 // the present one any more, or, if it is to be unused, somebody has used it or asked for it since.
-func (s *processes) replace(ctx context.Context, old *pool, unused, claimed bool, spec ranks.PoolSpec, choose chooser) (text string, err error) {
+func (s *processes) replace(ctx context.Context, old *pool, unused, claimed bool, next prospect) (text string, err error) {
 	begun := time.Now()
 	s.mu.Lock()
 	if s.current != old || unused && (old.used || old.claimed != claimed) {
 		s.mu.Unlock()
 		return "", errOvertaken
 	}
-	p := s.succeed(old, spec, choose)
+	p := s.succeed(old, next)
 	s.mu.Unlock()
 
 	started, err := awaitOrCancel(ctx, p.future)
 	if err != nil {
 		return "", explainStart(err, p.ended)
 	}
+	s.mu.Lock()
+	spec := p.spec
+	s.mu.Unlock()
 	return fmt.Sprintf("%s, ready in %.1f s", describe(started, spec), time.Since(begun).Seconds()), nil
 }
 
 // succeed begins a pool that replaces another one, if there is one, and ends that. s.mu is held.
-func (s *processes) succeed(old *pool, spec ranks.PoolSpec, choose chooser) *pool {
-	p := &pool{began: time.Now(), spec: spec, choose: choose, claimed: true, choice: s.o.Pool}
+func (s *processes) succeed(old *pool, next prospect) *pool {
+	p := &pool{began: time.Now(), spec: next.spec, choose: next.choose, claimed: true, choice: s.o.Pool}
 	s.forgetDeadNode()
 	p.future = begin(s, func(ctx context.Context) (*ranks.Pool, error) {
 		var err error
 		if p.ended, err = s.end(ctx, old, errReplaced); err != nil {
 			return nil, &noPoolError{err}
 		}
-		started, err := onLivingNode(ctx, s, func(ctx context.Context) (*ranks.Pool, error) { return s.startPool(ctx, p, spec) })
+		started, err := onLivingNode(ctx, s, func(ctx context.Context) (*ranks.Pool, error) {
+			spec, err := next.want(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return s.startPool(ctx, p, spec)
+		})
 		if err != nil {
 			return nil, &noPoolError{err}
 		}
@@ -292,6 +383,7 @@ func (s *processes) kill(ctx context.Context) (text string, err error) {
 	s.current = &pool{future: failed[*ranks.Pool](errKilled)}
 	s.mu.Unlock()
 	ended, err := s.end(ctx, old, errKilled)
+	err = errors.Join(err, s.leaveHosts(ctx))
 	switch {
 	case err != nil:
 		return "", err
@@ -340,7 +432,7 @@ func (s *processes) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (
 	}
 }
 
-func verbosity(spec ranks.PoolSpec) string {
+func verbosity(spec poolSpec) string {
 	if spec.Verbose {
 		return "verbose"
 	}
@@ -348,10 +440,13 @@ func verbosity(spec ranks.PoolSpec) string {
 }
 
 // describe is "pool of 3 ranks on the CPU over gloo, app torch".
-func describe(p *ranks.Pool, spec ranks.PoolSpec) string {
+func describe(p *ranks.Pool, spec poolSpec) string {
 	where := "the CPU"
 	if len(spec.GPUs) > 0 {
 		where = count(len(spec.GPUs), "GPU")
+	}
+	if spec.seats != nil {
+		where += " of " + count(len(spec.seats), "host")
 	}
 	text := fmt.Sprintf("pool of %s on %s", count(p.Size(), "rank"), where)
 	if backend := p.Backend(); backend != "" {

@@ -9,6 +9,7 @@ import (
 
 	"dipls/dipexec"
 	"dipls/ranks"
+	"dipls/ranks/fleet"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -23,6 +24,11 @@ type processOptions struct {
 	Warn func(text string)
 	// Notice gets sentences from the pool and its ranks. May be nil.
 	Notice func(text string)
+	// Fleet starts the hosts of a pool that does not run on this machine. Nil: there are no such pools.
+	Fleet fleet.Starter
+	// Waits gets a short text of what the start of hosts waits for, and GivenUp is called if they do not come. May be nil.
+	Waits   func(text string)
+	GivenUp func(reason string)
 	// Install installs missing packages, or says why not. Nil: missing packages are an error.
 	Install func(context.Context, *host.MissingPackagesError) error
 	// Consent is asked before a node starts, which runs the interpreter and what that finds. Its error says why not. Nil: it may start.
@@ -49,11 +55,12 @@ type processes struct {
 	closed  bool
 	choice  *ranks.PoolSpec // what o.Pool means on this machine; nil until asked for
 	mask    *string         // the CUDA_VISIBLE_DEVICES that choice is for
-	last    *ranks.PoolSpec // of the last pool that has started, with the changes since; nil: none has
+	last    *poolSpec       // of the last pool that has started, with the changes since; nil: none has
 	choose  chooser         // of that pool
 	node    *future[*ranks.Node]
 	local   *future[*ranks.Process]
 	current *pool
+	away    *hosts // the machines of pools that are not on this one; nil: there are none
 }
 
 // pool is a pool, from the decision to start it.
@@ -65,9 +72,9 @@ type pool struct {
 	ended  bool    // another pool was ended for it; set with the future's outcome
 
 	// Under the mu of the processes:
-	spec    ranks.PoolSpec // zero until it is known
-	claimed bool           // somebody has asked for this pool, or has its ranks
-	used    bool           // somebody has its ranks
+	spec    poolSpec // zero until it is known
+	claimed bool     // somebody has asked for this pool, or has its ranks
+	used    bool     // somebody has its ranks
 
 	seen     *wire.Surroundings // the surroundings when its ranks were last asked for
 	toldLate string             // what the user was last told about them
@@ -102,26 +109,41 @@ func newProcesses(o processOptions) *processes {
 	return s
 }
 
-// PoolSpec is the pool that the options ask for, on this machine. An error that is no *[ChoiceError] means that the GPUs could not be
-// looked for.
-func (s *processes) PoolSpec(ctx context.Context) (ranks.PoolSpec, error) {
+// PoolSpec is the pool that the options ask for. Where that names hosts, these are started. An error that is no *[ChoiceError] means that the GPUs
+// could not be looked for.
+func (s *processes) PoolSpec(ctx context.Context) (poolSpec, error) {
 	mask := s.gpuMask()
 	s.mu.Lock()
 	choice, known, of := s.o.Pool, s.choice, s.mask
 	s.mu.Unlock()
+	if choice.Hosts != "" {
+		return s.spread(ctx, choice, defaultCPURanks)
+	}
 	if known != nil && equal(of, mask) {
-		return *known, nil
+		return poolSpec{PoolSpec: *known}, nil
 	}
 	spec, err := choice.spec(ctx, s.o.Node.Host, defaultCPURanks, mask)
 	if err != nil {
-		return spec, err
+		return poolSpec{PoolSpec: spec}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.o.Pool == choice {
 		s.choice, s.mask = &spec, mask
 	}
-	return spec, nil
+	return poolSpec{PoolSpec: spec}, nil
+}
+
+// spread is the pool of a choice that names hosts, which are started if there are none yet.
+func (s *processes) spread(ctx context.Context, choice Choice, cpuRanks int) (poolSpec, error) {
+	if err := choice.check(); err != nil {
+		return poolSpec{}, err
+	}
+	_, of, err := s.hostsOf(ctx, choice.allocation())
+	if err != nil {
+		return poolSpec{}, err
+	}
+	return choice.spread(ctx, of.Members(), cpuRanks)
 }
 
 // equal reports whether two variables have the same value, or neither is set.
@@ -244,14 +266,15 @@ func (s *processes) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	s.cancel(errClosed)
 	defer s.starts.Wait()
-	if node == nil {
-		return nil
+	given := make(chan error, 1)
+	s.starts.Go(func() { given <- s.leaveHosts(ctx) })
+	var err error
+	if node != nil {
+		if <-node.done; node.value != nil { // else a failed start has cleaned up after itself
+			err = node.value.Close(ctx)
+		}
 	}
-	<-node.done
-	if node.value == nil {
-		return nil // a failed start has cleaned up after itself
-	}
-	return node.value.Close(ctx)
+	return errors.Join(err, <-given)
 }
 
 // Local returns the local namespace. One that has died is not replaced, since its variables are lost, and the user should know: see RestartLocal.
@@ -355,16 +378,16 @@ func (s *processes) needPool() *pool {
 }
 
 // startPool starts a pool and passes on its notices.
-func (s *processes) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec) (*ranks.Pool, error) {
+func (s *processes) startPool(ctx context.Context, p *pool, spec poolSpec) (*ranks.Pool, error) {
 	spec.Surroundings = s.surroundings()
 	s.mu.Lock()
 	p.spec = spec
 	s.mu.Unlock()
-	node, err := s.startedNode(ctx)
+	shares, err := s.shares(ctx, &spec)
 	if err != nil {
 		return nil, err
 	}
-	started, err := node.StartPool(ctx, spec)
+	started, err := ranks.StartPool(ctx, spec.PoolSpec, shares...)
 	if err != nil {
 		return nil, err
 	}
@@ -373,6 +396,21 @@ func (s *processes) startPool(ctx context.Context, p *pool, spec ranks.PoolSpec)
 	s.last, s.choose = &spec, p.choose
 	s.mu.Unlock()
 	return started, nil
+}
+
+// shares are the nodes that run a pool. Those of another pool's hosts are given back.
+func (s *processes) shares(ctx context.Context, spec *poolSpec) ([]ranks.Share, error) {
+	if spec.seats != nil {
+		return s.sharesOn(ctx, spec)
+	}
+	if err := s.leaveHosts(ctx); err != nil {
+		return nil, err
+	}
+	node, err := s.startedNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []ranks.Share{{Node: node, Ranks: spec.Ranks, GPUs: spec.GPUs}}, nil
 }
 
 // tell tells notices.

@@ -107,6 +107,9 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 			Node: node, Pool: settings.Pool, Size: s.takeSize(settings.Pool),
 			Notice:  func(text string) { s.say(event.LevelInfo, text, "") },
 			Warn:    s.warn,
+			Fleet:   s.o.Fleet,
+			Waits:   s.executor.PoolWaits,
+			GivenUp: s.executor.PoolGivenUp,
 			Consent: func(ctx context.Context) error { return s.obtainConsent(ctx, by, interpreter, ask) },
 			Install: func(ctx context.Context, missing *host.MissingPackagesError) error {
 				return s.offerInstall(ctx, by, missing, ask)
@@ -326,6 +329,10 @@ func (s *Session) Used(context.Context) (Used, error) {
 
 // PoolSize implements [API].
 func (s *Session) PoolSize(ctx context.Context, by Caller) (int, error) {
+	if choice := by.Settings.Pool; choice.Hosts != "" {
+		size, err := choice.sizeOnHosts()
+		return size, waited(ctx, err, CodePool)
+	}
 	here := s.o.Host
 	mask := host.GPUMask(here.Environ())
 	if p := s.present(); p != nil {

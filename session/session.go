@@ -19,6 +19,7 @@ import (
 	"dipls/internal/trace"
 	"dipls/internal/trust"
 	"dipls/ranks"
+	"dipls/ranks/fleet"
 	"dipls/ranks/host"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Plain bool
 	// Host is the machine that the processes run on; nil: this one.
 	Host host.Host
+	// Fleet starts hosts for pools that do not run there; nil: [fleet.Start].
+	Fleet fleet.Starter
 	// Ladder says how processes are ended; zero: as usual.
 	Ladder ranks.Ladder
 }

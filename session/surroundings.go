@@ -18,7 +18,7 @@ import (
 // join after the change: then the pool is made again if nobody has used it; otherwise the user is told.
 
 // chooser says which ranks a pool gets, with the GPUs that are visible now.
-type chooser func(context.Context) (ranks.PoolSpec, error)
+type chooser func(context.Context) (poolSpec, error)
 
 // surroundings are what the local namespace has changed; nil: nothing, or it does not live.
 func (s *processes) surroundings() *wire.Surroundings {
@@ -75,6 +75,9 @@ func (s *processes) late(ctx context.Context, p *pool, now *wire.Surroundings) [
 			continue
 		}
 		if name == host.GPUMaskName {
+			if spec.seats != nil {
+				continue // it numbers the GPUs of this machine
+			}
 			if again, err := choose(ctx); err == nil && sameRanks(again, spec) {
 				continue // such as on a machine without GPUs
 			}
@@ -133,14 +136,14 @@ func (s *processes) renew(ctx context.Context, p *pool, names []string) (bool, e
 	if err != nil {
 		return false, err
 	}
-	spec.Ranks, spec.GPUs = again.Ranks, again.GPUs
+	spec.Ranks, spec.GPUs, spec.seats = again.Ranks, again.GPUs, again.seats
 	if err := s.beginMaking(ctx); err != nil {
 		return false, err
 	}
 	defer s.endMaking()
 	s.mu.Lock()
 	if s.current == p {
-		s.succeed(p, spec, choose)
+		s.succeed(p, settled(spec, choose))
 	}
 	s.mu.Unlock()
 	s.o.Notice("the pool is made anew, since " + strings.Join(names, ", ") + " changed after it had begun")

@@ -136,8 +136,11 @@ func (p *plan) requests() []session.Cell {
 	return list
 }
 
-// checkRanks refuses cells that a pool of so many ranks cannot run, before the first one has had any effect.
+// checkRanks refuses cells that a pool of so many ranks (0: nobody knows yet) cannot run, before the first one has had any effect.
 func (p *plan) checkRanks(size int) error {
+	if size == 0 {
+		return nil
+	}
 	for _, planned := range p.cells {
 		request := planned.request
 		if planned.target.Where == cells.Local {

@@ -39,7 +39,8 @@ func (f *stayFlags) add(flags *pflag.FlagSet) {
 // Flags of dipls run that count for what is started only.
 var (
 	pythonFlags = []string{"python", "preload", "start"}
-	poolFlags   = []string{"ranks", "gpus", "app", "keep-gpu-memory", "seed", "start-timeout", "group-timeout"}
+	poolFlags   = []string{"ranks", "gpus", "app", "keep-gpu-memory", "seed", "start-timeout", "group-timeout",
+		"hosts", "ranks-per-host", "hosts-lease", "hosts-ports", "hosts-prologue"}
 )
 
 // changed are those flags of a list that the user has given.

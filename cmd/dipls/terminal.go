@@ -165,10 +165,24 @@ func (t *terminal) started(run *view.Run) {
 	t.say(t.dim(heading))
 }
 
+// startingPool is "starting 4 ranks", or what the hosts of a pool are waited for.
+func startingPool(e *event.PoolState) string {
+	switch {
+	case e.Text != "":
+		return "starting hosts: " + e.Text
+	case e.Size == 0:
+		return "starting hosts"
+	}
+	return "starting " + plural(e.Size, "rank")
+}
+
 func (t *terminal) poolState(e *event.PoolState) {
 	t.pool = ""
 	if e.State == "starting" {
-		t.pool = fmt.Sprintf("starting %s", plural(e.Size, "rank"))
+		t.pool = startingPool(e)
+	}
+	if e.Text != "" && !t.err.live && !t.quiet {
+		t.say(t.dim(e.Text)) // a status line would have shown it
 	}
 }
 

@@ -245,7 +245,8 @@ type PoolState struct {
 	Header
 	State   string `json:"state"`
 	Size    int    `json:"size,omitempty"`    // number of ranks
-	Reason  string `json:"reason,omitempty"`  // with dead: why
+	Reason  string `json:"reason,omitempty"`  // with dead: why; with stopped: why it could not be started
+	Text    string `json:"text,omitempty"`    // with starting: what the start waits for, such as "job 4711 waits: Resources"
 	Autodip string `json:"autodip,omitempty"` // the directive for cells that do not say where they run, such as "%%dip --see all"
 }
 

@@ -71,6 +71,7 @@ package fakerank
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"syscall"
 )
@@ -78,6 +79,9 @@ import (
 // Config says how a node behaves; the zero value behaves well.
 type Config struct {
 	Processes bool `json:",omitempty"` // ranks are processes, not goroutines
+
+	Name     string            `json:",omitempty"` // of the machine; "": fake
+	Packages map[string]string `json:",omitempty"` // of its interpreter, besides the usual ones or in their place
 
 	// At the start.
 	Missing    []string `json:",omitempty"` // import names of packages that are not there
@@ -104,6 +108,13 @@ type Config struct {
 
 	// At the end.
 	Deaf bool `json:",omitempty"` // ignore shutdown_request, signal_request, SIGTERM and the end of the lifeline
+}
+
+// packages are what the interpreter has.
+func (c Config) packages() map[string]string {
+	has := map[string]string{"ipython": "99.0", "pyzmq": "99.0", "cloudpickle": "99.0", "torch": "99.0"}
+	maps.Copy(has, c.Packages)
+	return has
 }
 
 // The first argument that makes a test binary a node or a rank.

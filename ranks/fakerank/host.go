@@ -1,6 +1,7 @@
 package fakerank
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Host struct {
 	mu    sync.Mutex
 	nodes map[*node]bool // those that live
 	gates map[string]bool
+	lost  error // nil: it is there
 }
 
 var _ host.Host = (*Host)(nil)
@@ -50,14 +52,28 @@ func (h *Host) Open(gate string) {
 	}
 }
 
+// Lose ends all nodes as if the machine were gone, for that reason.
+func (h *Host) Lose(why error) {
+	h.mu.Lock()
+	h.lost = why
+	nodes := make([]*node, 0, len(h.nodes))
+	for n := range h.nodes {
+		nodes = append(nodes, n)
+	}
+	h.mu.Unlock()
+	for _, n := range nodes {
+		n.quit(9)
+	}
+}
+
 func (h *Host) isOpen(gate string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.gates[gate]
 }
 
-// Name is "fake".
-func (h *Host) Name() string { return "fake" }
+// Name is that of the configuration.
+func (h *Host) Name() string { return cmp.Or(h.config.Name, "fake") }
 
 // Address is the loopback address.
 func (h *Host) Address() string { return "127.0.0.1" }
@@ -104,8 +120,8 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (host.NodeProc
 		l.Close()
 		h.mu.Lock()
 		delete(h.nodes, n)
+		p.code, p.lost = code, h.lost
 		h.mu.Unlock()
-		p.code = code
 		close(n.gone)
 	}
 	h.mu.Lock()
@@ -186,7 +202,8 @@ func (n *node) goroutines() (ranks []*rank) {
 // nodeProcess is a node of goroutines as its host sees it.
 type nodeProcess struct {
 	n    *node
-	code int // set before the node is gone
+	code int   // set before the node is gone
+	lost error // likewise: its machine is
 }
 
 var _ host.NodeProcess = (*nodeProcess)(nil)
@@ -211,6 +228,8 @@ func (p *nodeProcess) Dial(ctx context.Context, socket string) (net.Conn, error)
 }
 
 func (p *nodeProcess) Wait() host.NodeExit {
-	<-p.n.gone
+	if <-p.n.gone; p.lost != nil {
+		return host.NodeExit{PID: p.n.pid, Failed: p.lost}
+	}
 	return host.NodeExit{PID: p.n.pid, Exit: host.Exit{Code: &p.code}}
 }

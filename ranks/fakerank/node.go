@@ -176,7 +176,7 @@ func (n *node) serve() error {
 			}
 			reply(wire.TypeHelloReply, wire.NodeHelloReply{
 				Status: ok, Protocol: wire.ProtocolVersion, PID: n.pid, StartTime: startTime(n.pid),
-				Python: "3.99.0", Packages: map[string]string{"ipython": "99.0", "pyzmq": "99.0", "cloudpickle": "99.0", "torch": "99.0"},
+				Python: "3.99.0", Packages: c.packages(),
 			})
 		case wire.TypePreloadRequest:
 			r := wire.PreloadReply{Status: ok, ForkSafe: c.ForkUnsafe == "", Reason: c.ForkUnsafe}

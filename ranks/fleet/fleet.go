@@ -66,6 +66,7 @@ type Options struct {
 	Python string // the interpreter on the hosts
 	Dir    string // the working directory there
 	Terms
+	Timeout time.Duration // for the start, from when the hosts have been allotted; 0: two minutes
 
 	// Waits gets a short text of what the start waits for, such as "job 4711 waits: Resources", each time that it changes. May be nil.
 	Waits func(text string)

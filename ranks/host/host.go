@@ -146,5 +146,5 @@ type NodeExit struct {
 	Exit
 	PID    int
 	Guard  bool  // PID and Exit are the guard's: it was killed, and nobody knows how the node ended
-	Failed error // why the node's process could not be started; nil if it was
+	Failed error // why the node's process could not be started, or nobody knows how it ended, such as with its host; nil: neither
 }

@@ -682,11 +682,14 @@ type (
 		App          string  `json:"app"`   // "": not said
 		Restart      bool    `json:"restart"`
 		Kill         bool    `json:"kill"`
-		Timeout      float64 `json:"timeout"`       // seconds; 0: not said
-		Verbose      *bool   `json:"verbose"`       // nil: not said
-		Seed         *int64  `json:"seed"`          // nil: not said; -1: none
-		Check        bool    `json:"check"`         // have torch compare the collectives of all ranks
-		GroupTimeout float64 `json:"group_timeout"` // seconds; 0: not said
+		Timeout      float64 `json:"timeout"`        // seconds; 0: not said
+		Verbose      *bool   `json:"verbose"`        // nil: not said
+		Seed         *int64  `json:"seed"`           // nil: not said; -1: none
+		Check        bool    `json:"check"`          // have torch compare the collectives of all ranks
+		GroupTimeout float64 `json:"group_timeout"`  // seconds; 0: not said
+		Hosts        *string `json:"hosts"`          // as --hosts has it; nil: not said; "": this machine
+		RanksPerHost int     `json:"ranks_per_host"` // 0: not said
+		Shrink       bool    `json:"shrink"`         // with restart: without hosts that are lost
 	}
 	MakeCommandReply struct {
 		CommandStatus
@@ -769,6 +772,7 @@ type (
 type PoolInfo struct {
 	State   string     `json:"state"` // "none" before there is one
 	Reason  string     `json:"reason"`
+	Text    string     `json:"text,omitempty"` // with starting: what the start waits for
 	Size    int        `json:"size"`
 	Backend string     `json:"backend"`
 	App     string     `json:"app"`

@@ -59,7 +59,7 @@ def value(result: Any) -> Any:
 
 def made(**said: Any) -> dict[str, Any]:
     nothing = {"gpus": None, "ranks": 0, "app": "", "restart": False, "kill": False, "timeout": 0, "verbose": None}
-    nothing.update(seed=None, check=False, group_timeout=0)
+    nothing.update(seed=None, check=False, group_timeout=0, hosts=None, ranks_per_host=0, shrink=False)
     return {"command": "make", **nothing, **said}
 
 
@@ -242,6 +242,10 @@ def test_ranks_say_where_magics_work(node, spawn, spelling):
         ("-r --seed=none", {"restart": True, "seed": -1}),
         ("-r --check", {"restart": True, "check": True}),
         ("--group-timeout 90", {"group_timeout": 90.0}),
+        ("-H gpu1,gpu2:4 -n 8", {"hosts": "gpu1,gpu2:4", "ranks": 8}),
+        ("--hosts 'slurm -N 2' --ranks-per-host 4", {"hosts": "slurm -N 2", "ranks_per_host": 4}),
+        ("-H ''", {"hosts": ""}),
+        ("-r --shrink", {"restart": True, "shrink": True}),
     ],
 )
 def test_makedip(local, line, said):

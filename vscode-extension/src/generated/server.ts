@@ -179,8 +179,10 @@ export interface PoolStateEvent {
   state: 'none' | 'starting' | 'ready' | 'dead' | 'stopped';
   /** number of ranks */
   size?: number;
-  /** with dead: why */
+  /** with dead: why; with stopped: why it could not be started */
   reason?: string;
+  /** with starting: what the start waits for, such as "job 4711 waits: Resources" */
+  text?: string;
   /** the directive for cells that do not say where they run, such as "%%dip --see all" */
   autodip?: string;
 }
@@ -502,6 +504,8 @@ export interface PoolStatus {
   /** "none" before there is one */
   state: 'none' | 'starting' | 'ready' | 'busy' | 'interrupting' | 'dead' | 'stopped';
   reason: string;
+  /** with starting: what the start waits for */
+  text?: string;
   size: number;
   backend: string;
   app: string;

@@ -162,6 +162,7 @@ class Node:
 
     def _hello(self, content: dict[str, Any]) -> dict[str, Any]:
         versions = {name: _version(name) for name in _PACKAGES}
+        versions["nccl"] = _nccl_version()
         return {
             "protocol": PROTOCOL_VERSION,
             "pid": os.getpid(),
@@ -473,6 +474,16 @@ def _reserve_port(address: str) -> socket.socket:
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind((address, 0))
     return reserved
+
+
+def _nccl_version() -> str:
+    """Return the version of the NCCL that torch requires as a package, "" if it brings its own or has none."""
+    try:
+        required = importlib.metadata.requires("torch") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    found = next((match for text in required if (match := re.match(r"nvidia-nccl-cu\d+", text))), None)
+    return _version(found[0]) if found else ""
 
 
 def _version(distribution: str) -> str:

@@ -24,7 +24,13 @@ _MAKEDIP = Parser(
             ranks,
             ranks=True,
         ),
-        Flag(("-n", "--ranks"), "number of ranks", "N", count, 0),
+        Flag(("-n", "--ranks"), "number of ranks, of all hosts", "N", count, 0),
+        Flag(
+            ("-H", "--hosts"),
+            "hosts of the ranks: gpu1,gpu2:4 (ssh), slurm, 'slurm -N 2', 'exec[gpu1] COMMAND'; '' is this machine",
+            "HOSTS",
+        ),
+        Flag(("--ranks-per-host",), "number of ranks on each host that does not say so itself", "N", count, 0),
         Flag(
             ("-a", "--app"),
             "what frames the pool's life: torch, none, fastai, accelerate, or a Python module or file of yours",
@@ -32,6 +38,7 @@ _MAKEDIP = Parser(
             default="",
         ),
         Flag(("-r", "--restart"), "end the pool that there is and start anew", default=False),
+        Flag(("--shrink",), "with -r: without the hosts that are lost", default=False),
         Flag(("-k", "--kill"), "end the pool", default=False),
         Flag(("-i", "--info"), "show the ranks: process, device, state, memory", default=False),
         Flag(("-v", "--verbose"), "have the app tell what it does", "True|False", truth, otherwise=True),
@@ -48,7 +55,7 @@ _MAKEDIP = Parser(
     ),
     notes="Without flags: describe the pool, or make one with a rank for every GPU if there is none. Without a GPU the "
     "ranks run on the CPU. What --check has torch do costs time; a restart without it ends that.",
-    examples=("%makedip -g all", "%makedip -r -n 4 -a torch", "%makedip -i"),
+    examples=("%makedip -g all", "%makedip -r -n 4 -a torch", "%makedip -H gpu1,gpu2 -n 16", "%makedip -i"),
 )
 
 
@@ -58,6 +65,7 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
     if given.kill and (given.gpus or given.ranks):
         raise _MAKEDIP.fail("%makedip: --kill ends the pool; to make another one write --restart.")
     said = given.verbose is not None or given.seed is not None or given.check or given.group_timeout
+    said = said or given.hosts is not None or given.ranks_per_host or given.shrink
     asked = any((given.gpus, given.ranks, given.app, given.restart, given.kill, said))
     if not asked:
         info = client.info()
@@ -76,6 +84,9 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
         seed=given.seed,
         check=given.check,
         group_timeout=given.group_timeout,
+        hosts=given.hosts,
+        ranks_per_host=given.ranks_per_host,
+        shrink=given.shrink,
     )
     if reply["text"]:
         print(reply["text"])
