@@ -12,16 +12,18 @@ import (
 var mayImport = map[string][]string{
 	"dipls/cells": {},
 
-	"dipls/ranks/wire":      {},
-	"dipls/ranks/link":      {"dipls/ranks/wire"},
-	"dipls/ranks/agent":     {},
-	"dipls/ranks/host":      {"dipls/ranks/wire", "dipls/ranks/agent"},
-	"dipls/ranks/host/join": {"dipls/ranks/host/mux"},
-	"dipls/ranks/host/mux":  {},
-	"dipls/ranks":           {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
-	"dipls/ranks/fleet":     {"dipls/ranks/host"},
-	"dipls/ranks/launch":    {"dipls/ranks/agent"},
-	"dipls/ranks/fakerank":  {"dipls/ranks/wire", "dipls/ranks/host"},
+	"dipls/ranks/wire":               {},
+	"dipls/ranks/link":               {"dipls/ranks/wire"},
+	"dipls/ranks/agent":              {},
+	"dipls/ranks/host":               {"dipls/ranks/wire", "dipls/ranks/agent"},
+	"dipls/ranks/host/afar":          {"dipls/ranks/host", "dipls/ranks/host/mux", "dipls/ranks/link", "dipls/ranks/wire"},
+	"dipls/ranks/host/afar/afartest": {"dipls/ranks/host/mux"},
+	"dipls/ranks/host/join":          {"dipls/ranks/host/mux"},
+	"dipls/ranks/host/mux":           {},
+	"dipls/ranks":                    {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
+	"dipls/ranks/fleet":              {"dipls/ranks/host"},
+	"dipls/ranks/launch":             {"dipls/ranks/agent"},
+	"dipls/ranks/fakerank":           {"dipls/ranks/wire", "dipls/ranks/host"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
 
@@ -81,6 +83,7 @@ var mayImport = map[string][]string{
 
 // testsMayImport is what tests of a package may import besides.
 var testsMayImport = map[string][]string{
+	"dipls/ranks":          {"dipls/ranks/host/afar"}, // for pools over hosts
 	"dipls/session/daemon": {"dipls/dipexec/journal"},
 	"dipls/lsp": { // for servers with sessions
 		"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal", "dipls/session/daemon", "dipls/session/registry",
@@ -99,14 +102,14 @@ var tools = []string{
 var helpers = []string{
 	"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/sessiontest",
 	"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython",
-	"dipls/ranks/fakerank",
+	"dipls/ranks/fakerank", "dipls/ranks/host/afar/afartest",
 }
 
 // onlyImporters names the packages that may import a library in their shipped code, because its rules of use are kept there.
 var onlyImporters = map[string][]string{
 	"github.com/go-zeromq/zmq4": {"dipls/ranks/link"},
 	"github.com/spf13/cobra":    {"dipls/cmd/dipls"},
-	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs", "dipls/session/remote"}, // docs for positions and URIs as clients write them
+	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs", "dipls/session/remote", "dipls/ranks/host/afar"}, // docs for positions and URIs as clients write them
 }
 
 func TestPackageBorders(t *testing.T) {

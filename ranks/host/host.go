@@ -1,8 +1,8 @@
 // Package host is what one machine does for us. It starts nodes, connects to their processes, looks at processes, lists GPUs and cleans up. It
 // knows processes by pid and start time, and knows nothing of ranks and pools.
 //
-// [Host] is the interface. [Local], the machine that this program runs on, is its one implementation. The rest of the package is about this
-// machine, too: its interpreters and the packages that they lack ([FindPython], [InstallMissing]), and its limits ([CheckLimits]).
+// [Host] is the interface. [Local], the machine that this program runs on, implements it; dipls/ranks/host/afar does so for others. What both read in the
+// same way is here as well: see [Observer]. The rest of the package is about this machine: its interpreters and the packages that they lack ([FindPython], [InstallMissing]), and its limits ([CheckLimits]).
 //
 // # What guards a node
 //

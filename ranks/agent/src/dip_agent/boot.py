@@ -5,6 +5,7 @@ It imports only the standard library until it knows that the other packages are 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -18,9 +19,12 @@ _READY_FD = 3
 
 
 def main(argv: list[str], agent_dir: str) -> int:
-    """Be a node (no arguments) or a spawned process (`child`). Returns the exit status."""
+    """Be a node (no arguments), a spawned process (`child`) or a part of a host's agent. Returns the exit status."""
     if argv[1:] == ["child"]:
         return _child()
+    if argv[1:] and argv[1] in ("relay", "supervisor", "machine"):
+        part = importlib.import_module(f".hosts.{argv[1]}", __package__)
+        return int(part.main(agent_dir))
     return _node(agent_dir)
 
 

@@ -21,8 +21,6 @@ from .spec import Spec
 
 log = logging.getLogger(__name__)
 
-MARK = "DIPLS_PROCESS"  # in the environment of a process and its offspring: SESSION/NAME of the process
-
 _PIPE_SIZE = 1 << 20  # on Linux; the larger the pipe, the less often a flood of output wakes the I/O thread
 _F_SETPIPE_SZ = 1031
 _READ = 1 << 20
@@ -130,7 +128,7 @@ class Starter:
             log=self._log_fd,
             **spec,
         )
-        env = {**env, MARK: mark(self._runtime_dir, full.name)}
+        env = {**env, system.MARK: mark(self._runtime_dir, full.name)}
         try:
             pid = _fork(full, env, unset, shell, nursery) if method == "fork" else self._spawn(full, env, unset)
         except OSError:
@@ -181,7 +179,7 @@ def become(spec: Spec) -> None:
 
 
 def mark(runtime_dir: str, name: str) -> str:
-    """Return the value of MARK for a process. It is unique among all sessions of the user."""
+    """Return the value of system.MARK for a process. It is unique among all sessions of the user."""
     return f"{os.path.basename(runtime_dir)}/{name}"
 
 
@@ -210,11 +208,11 @@ def kill_offspring(child: Child | None, runtime_dir: str, known: set[int]) -> No
         for pid in orphans:
             if child is None or pid in doomed or _descends(pid, child, runtime_dir):
                 _doom(pid, doomed)
-        dying = [pid for pid in orphans if pid in doomed and not _is_janitor(pid)]
+        dying = [pid for pid in orphans if pid in doomed and not system.is_janitor(pid)]
         if not dying:
             return
         for pid, started in doomed.items():
-            if not _is_janitor(pid) and not system.kill(pid, started):
+            if not system.is_janitor(pid) and not system.kill(pid, started):
                 spared.add(pid)
         for pid in dying:
             if pid not in spared:
@@ -240,7 +238,7 @@ def _descends(pid: int, child: Child, runtime_dir: str) -> bool:
         if os.getpgid(pid) == child.pid:
             return True
     wanted = {
-        "environ": f"{MARK}={mark(runtime_dir, child.name)}\0".encode(),
+        "environ": f"{system.MARK}={mark(runtime_dir, child.name)}\0".encode(),
         "maps": f"{_memory(runtime_dir, child.name)} ".encode(),
     }
     for file, text in wanted.items():
@@ -248,18 +246,6 @@ def _descends(pid: int, child: Child, runtime_dir: str) -> bool:
             if text in _read(f"/proc/{pid}/{file}"):
                 return True
     return False
-
-
-def _is_janitor(pid: int) -> bool:
-    """Whether a process frees the shared memory of others once they have ended, and then ends by itself.
-
-    Such are Python's resource tracker, joblib's, and torch's shared memory manager.
-    """
-    try:
-        line = _read(f"/proc/{pid}/cmdline")
-    except OSError:
-        return False
-    return b"resource_tracker import main" in line or os.path.basename(line.split(b"\0")[0]) == b"torch_shm_manager"
 
 
 def _read(path: str) -> bytes:

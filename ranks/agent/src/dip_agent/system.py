@@ -17,6 +17,8 @@ LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
+MARK = "DIPLS_PROCESS"  # in the environment of a process and its offspring: SESSION/NAME of the process
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -149,6 +151,19 @@ def kill(pid: int, started: int) -> bool:
         if fd >= 0:
             os.close(fd)
     return True
+
+
+def is_janitor(pid: int) -> bool:
+    """Whether a process frees the shared memory of others once they have ended, and then ends by itself.
+
+    Such are Python's resource tracker, joblib's, and torch's shared memory manager.
+    """
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read()
+    except OSError:
+        return False
+    return b"resource_tracker import main" in line or os.path.basename(line.split(b"\0")[0]) == b"torch_shm_manager"
 
 
 def open_fds() -> set[int]:

@@ -1,0 +1,176 @@
+// Package afar is a host on which an agent of ours runs. [Host] implements [host.Host] over a conversation with that agent.
+//
+// There a launcher has started the relay (dip_agent/hosts/relay.py), the other end of the [mux.Conn]. The session opens channels, and says what it
+// wants of each:
+//
+//	{"serve": "machine"}     the process that answers what only the machine can tell (machine.py)
+//	{"serve": "supervisor"}  a new process that starts one node, and guards it as the guard does here (supervisor.py)
+//	{"socket": PATH}         the process that listens at a Unix socket there
+//
+// The first two speak JSON-RPC 2.0, a line for each message. The third is closed by the relay as soon as that process has ended and everything that it
+// wrote has come, whoever else holds the socket.
+//
+// The end of our direction of a supervisor's channel is the node's lifeline. When the conversation ends, however it does, all these channels end there, and
+// with them everything that was started.
+package afar
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/ranks/host"
+	"dipls/ranks/host/mux"
+	"dipls/ranks/wire"
+)
+
+const (
+	// lookPatience is how long a look at a process may take. Who wants to know more asks again.
+	lookPatience = 5 * time.Second
+
+	// endPatience is how long the answer to whether a process has ended may take.
+	endPatience = 500 * time.Millisecond
+)
+
+// Options say how a host appears.
+type Options struct {
+	Name   string            // no other host of the session has it; "" is the hostname
+	Notice func(text string) // gets sentences for the user; must not wait; nil: nobody does
+	Log    *zap.Logger       // nil: none
+}
+
+// Facts are what a host says of itself.
+type Facts struct {
+	Hostname  string      `json:"name"`
+	System    string      `json:"system"`  // as "uname" has it
+	Machine   string      `json:"machine"` // as "uname -m" has it
+	PageSize  int         `json:"page_size"`
+	Python    string      `json:"python"`  // path of the interpreter that runs the agent
+	Version   string      `json:"version"` // of Python
+	PID       int         `json:"pid"`     // of the agent
+	Dir       wire.Path   `json:"dir"`     // the working directory
+	Environ   []wire.Path `json:"environ"` // what processes inherit, as NAME=VALUE
+	Addresses []Address   `json:"addresses"`
+}
+
+// Address is an address of a host by which others may reach it.
+type Address struct {
+	Interface string     `json:"interface"` // its network interface, such as "eth0"
+	IP        netip.Addr `json:"ip"`
+}
+
+// Host is a host on which an agent runs.
+type Host struct {
+	host.Observer
+
+	name    string
+	conn    *mux.Conn
+	notice  func(string)
+	log     *zap.Logger
+	machine *service
+	facts   Facts
+	environ []string
+}
+
+var _ host.Host = (*Host)(nil)
+
+// New makes a host of a conversation with its agent, of which it asks the facts. ctx bounds that. The conversation stays the caller's: its end ends
+// everything there.
+func New(ctx context.Context, conn *mux.Conn, o Options) (_ *Host, err error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	h := &Host{name: o.Name, conn: conn, notice: o.Notice, log: o.Log}
+	if h.machine, err = serve(conn, "machine", nil); err != nil {
+		return nil, err
+	}
+	if err := h.machine.call(ctx, "facts", nil, &h.facts); err != nil {
+		h.machine.close()
+		return nil, fmt.Errorf("ask host %s what it is: %w", o.Name, err)
+	}
+	if h.facts.System != "Linux" {
+		h.machine.close()
+		return nil, fmt.Errorf("host %s runs %s; processes of a pool can be guarded on Linux only", o.Name, h.facts.System)
+	}
+	if h.name == "" {
+		h.name = h.facts.Hostname
+	}
+	h.Observer = host.Observer{Machine: machine{h.machine}, Architecture: h.facts.Machine, PageSize: h.facts.PageSize}
+	for _, entry := range h.facts.Environ {
+		h.environ = append(h.environ, string(entry))
+	}
+	return h, nil
+}
+
+// Facts are what the host said of itself.
+func (h *Host) Facts() Facts { return h.facts }
+
+// Conn is the conversation with the host's agent.
+func (h *Host) Conn() *mux.Conn { return h.conn }
+
+// Name is the host's name in the session.
+func (h *Host) Name() string { return h.name }
+
+// Address is the host's first address. Nobody has tried it: see [Host.Reach].
+func (h *Host) Address() string {
+	if len(h.facts.Addresses) == 0 {
+		return host.Local{}.Address()
+	}
+	return h.facts.Addresses[0].IP.String()
+}
+
+// Clock is how far the host's clock is ahead of ours, by the round trip that took least.
+func (h *Host) Clock() time.Duration {
+	ahead, _, _ := h.conn.Clock()
+	return ahead
+}
+
+// Environ is the environment of the agent, without what a launcher has set for a task of its own.
+func (h *Host) Environ() []string { return h.environ }
+
+// Ended asks the host. A process on a host that does not answer soon is not known to have ended.
+func (h *Host) Ended(p host.Process) bool {
+	if h.conn.State() != mux.Reachable {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+	defer cancel()
+	var answer struct {
+		Ended bool `json:"ended"`
+	}
+	return p.PID > 1 && p.Start != 0 && h.machine.call(ctx, "ended", identity(p), &answer) == nil && answer.Ended
+}
+
+// Kill has the host do it.
+func (h *Host) Kill(ctx context.Context, p host.Process) (gone bool) {
+	params := struct {
+		processID
+		Seconds float64 `json:"seconds"`
+	}{identity(p), secondsLeft(ctx).Seconds()}
+	var answer struct {
+		Gone bool `json:"gone"`
+	}
+	return h.machine.call(ctx, "kill", params, &answer) == nil && answer.Gone
+}
+
+// processID is a process in a request.
+type processID struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"`
+}
+
+func identity(p host.Process) processID { return processID{p.PID, p.Start} }
+
+// secondsLeft is how long the host may take for a request.
+func secondsLeft(ctx context.Context) time.Duration {
+	if due, ok := ctx.Deadline(); ok {
+		return max(0, time.Until(due))
+	}
+	return time.Minute
+}
