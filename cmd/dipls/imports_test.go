@@ -66,6 +66,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/sessiontest": {"dipls/cells", "dipls/dipexec/event", "dipls/ranks/wire", "dipls/session"},
 	"dipls/internal/stress":      {},
 	"dipls/internal/testdisk":    {},
+	"dipls/internal/testhosts":   {},
 	"dipls/internal/testpython":  {},
 	"dipls/internal/trace":       {},
 	"dipls/internal/trust":       {"dipls/internal/private"},
@@ -101,7 +102,7 @@ var tools = []string{
 // helpers are what any test may import.
 var helpers = []string{
 	"dipls/dipexec/event/eventtest", "dipls/internal/leaktest", "dipls/internal/sessiontest",
-	"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testpython",
+	"dipls/internal/stress", "dipls/internal/testdisk", "dipls/internal/testhosts", "dipls/internal/testpython",
 	"dipls/ranks/fakerank", "dipls/ranks/host/afar/afartest",
 }
 
