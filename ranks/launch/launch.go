@@ -15,6 +15,7 @@ package launch
 import (
 	"context"
 	"encoding/json"
+	"os"
 
 	"go.uber.org/zap"
 )
@@ -84,4 +85,16 @@ type Event struct {
 type Options struct {
 	Environ []string // in the form of [os.Environ]: commands of the engine run with it; nil is this program's
 	Log     *zap.Logger
+}
+
+// Launcher makes the launcher that the plan asks for.
+func (p Plan) Launcher(o Options) Launcher {
+	env, log := o.Environ, o.Log
+	if env == nil {
+		env = os.Environ()
+	}
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &ssh{p.Hosts, p.addresses, env, log}
 }

@@ -67,3 +67,20 @@ func splitWords(text string, from int) ([]word, error) {
 	}
 	return words, nil
 }
+
+// quoteForShell makes words one command line for the login shell of a user, which may be sh, csh or fish.
+func quoteForShell(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if w == "" || strings.ContainsFunc(w, func(r rune) bool { return !plain(r) }) {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+// plain reports whether a character means itself in every shell.
+func plain(r rune) bool {
+	return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_./,:+@", r))
+}

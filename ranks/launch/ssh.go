@@ -1,0 +1,327 @@
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// sshAtATime is how many connections are being made at a time. sshd drops some when too many come at once, and each costs a core 0.1 s.
+	sshAtATime = 16
+
+	// asksForward begins the line by which bootstrap.py asks for a Unix socket.
+	asksForward = "dipls-forward "
+
+	// readyAgain is what a host says when a connection that carried an agent's is there again.
+	readyAgain = "dipls-ready"
+
+	// longestControl is how long the path of a control socket may be. It may have 107 bytes, and ssh adds some while it makes it.
+	longestControl = 80
+)
+
+// The pause before a connection that carries an agent's is made again: the first one, and the longest.
+const (
+	firstPause   = time.Second
+	longestPause = 10 * time.Second
+)
+
+// sshOptions are those that a start in the background needs. All else is as the user's config says.
+var sshOptions = []string{
+	"-o", "BatchMode=yes", // it never asks
+	"-o", "ControlPersist=no",
+	"-o", "ConnectTimeout=30",
+	"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+	"-T", "-x",
+}
+
+// ssh starts agents by the user's ssh, one for each host.
+type ssh struct {
+	hosts     []Host
+	addresses []address
+	env       []string
+	log       *zap.Logger
+}
+
+// Allocate is immediate: the hosts are there, or ssh says that they are not.
+func (s *ssh) Allocate(context.Context, func(Event)) (Allocation, error) { return s, nil }
+
+func (s *ssh) Hosts() []Host { return s.hosts }
+
+func (s *ssh) OwnInput() bool { return true }
+
+// Placer is not needed: each host has a token of its own.
+func (s *ssh) Placer(hosts []int) func(json.RawMessage) (int, error) { return place(s.hosts, hosts) }
+
+func (s *ssh) Explain(context.Context, int) string { return "" }
+
+func (s *ssh) Close(context.Context) error { return nil }
+
+func (s *ssh) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
+	dir, err := controlDir()
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	j := &sshJoins{ssh: s, boot: b, dir: dir, tell: tell, ctx: ctx, stop: stop, joins: make(map[int]*sshJoin)}
+	turns := make(chan struct{}, sshAtATime)
+	for _, host := range hosts {
+		join := &sshJoin{all: j, host: host, joined: make(chan struct{}), log: s.log.With(zap.String("host", s.hosts[host].Name))}
+		j.joins[host] = join
+		j.work.Go(func() { join.run(turns) })
+	}
+	return j, nil
+}
+
+// controlDir makes a folder for control sockets, which nobody else can enter.
+func controlDir() (string, error) {
+	for _, parent := range []string{os.TempDir(), "/tmp"} {
+		if dir, err := os.MkdirTemp(parent, "dipls-ssh-"); err == nil {
+			if len(dir) < longestControl {
+				return dir, nil
+			}
+			_ = os.Remove(dir)
+		} else if parent == "/tmp" {
+			return "", fmt.Errorf("no folder for ssh's control sockets: %w", err)
+		}
+	}
+	return "", fmt.Errorf("no folder for ssh's control sockets: paths below %s are too long", os.TempDir())
+}
+
+// sshJoins are the agents of one start.
+type sshJoins struct {
+	ssh  *ssh
+	boot Bootstrap
+	dir  string // of the control sockets
+	tell func(Event)
+
+	ctx   context.Context // ends when no connection is to be made any more
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+	joins map[int]*sshJoin
+}
+
+func (j *sshJoins) Joined(host int) {
+	if join := j.joins[host]; join != nil {
+		join.once.Do(func() { close(join.joined) })
+	}
+}
+
+func (j *sshJoins) End(ctx context.Context) {
+	j.stop()
+	var ends sync.WaitGroup
+	for _, join := range j.joins {
+		ends.Go(func() { join.end(ctx) })
+	}
+	ends.Wait()
+	j.work.Wait()
+	_ = os.RemoveAll(j.dir)
+}
+
+// sshJoin is the agent of one host.
+type sshJoin struct {
+	all    *sshJoins
+	host   int
+	log    *zap.Logger
+	once   sync.Once
+	joined chan struct{} // closed: it has joined
+
+	mu      sync.Mutex
+	client  *process // the newest ssh
+	control string   // its control socket
+	count   int      // of control sockets so far
+	path    string   // of the Unix socket there that leads to the session; "": the agent needs none
+}
+
+// run starts the agent and stays until its ssh, and all that carry its connection after it, have ended.
+func (s *sshJoin) run(turns chan struct{}) {
+	select {
+	case turns <- struct{}{}:
+	case <-s.all.ctx.Done():
+		return
+	}
+	client, err := s.connect(s.all.boot.command(), s.all.boot.input(s.host, true), s.agentPrinted)
+	if err != nil {
+		<-turns
+		s.all.tell(Event{Failed, s.host, err.Error()})
+		return
+	}
+	select {
+	case <-s.joined:
+	case <-client.done:
+	}
+	<-turns
+	<-client.done
+	select {
+	case <-s.joined:
+		s.log.Debug("ssh has ended", zap.String("said", client.ended()))
+		s.carry()
+	default:
+		if s.all.ctx.Err() == nil {
+			s.all.tell(Event{Failed, s.host, s.explain(client)})
+		}
+	}
+}
+
+// explain says why an agent has not come.
+func (s *sshJoin) explain(client *process) string {
+	said := client.words()
+	switch code := client.cmd.ProcessState.ExitCode(); {
+	case said == "":
+		return fmt.Sprintf("the interpreter ended with status %d before the agent had joined, and said nothing", code)
+	case code == 127 && len(s.all.boot.Prologue) == 0:
+		return said + "\nthe interpreter must be there under the same path: say which with --python"
+	default:
+		return said
+	}
+}
+
+// connect starts an ssh that runs a command on the host.
+func (s *sshJoin) connect(remote []string, input []byte, printed func(string)) (*process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all.ctx.Err() != nil {
+		return nil, s.all.ctx.Err()
+	}
+	s.control = filepath.Join(s.all.dir, fmt.Sprintf("%d-%d", s.host, s.count)) // a dead one leaves its socket, so each has its own
+	s.count++
+	words := append([]string{"ssh", "-M", "-S", strings.ReplaceAll(s.control, "%", "%%")}, sshOptions...)
+	client, err := command{words: append(append(words, s.target()...), quoteForShell(append([]string{"exec"}, remote...))),
+		env: s.all.ssh.env, input: input, printed: printed, deadly: true}.start()
+	if err == nil {
+		s.client = client
+	}
+	return client, err
+}
+
+// target are the words for ssh that name the host.
+func (s *sshJoin) target() []string {
+	var words []string
+	a := s.all.ssh.addresses[s.host]
+	if a.user != "" {
+		words = append(words, "-l", a.user)
+	}
+	if a.port != 0 {
+		words = append(words, "-p", strconv.Itoa(a.port))
+	}
+	return append(words, "--", a.host)
+}
+
+// agentPrinted handles a line that the agent, or something before it, has printed.
+func (s *sshJoin) agentPrinted(line string) {
+	request, asks := strings.CutPrefix(line, asksForward)
+	if !asks {
+		s.all.tell(Event{Printed, s.host, line})
+		return
+	}
+	var wanted struct{ Path, Why string }
+	if err := json.Unmarshal([]byte(request), &wanted); err != nil {
+		s.all.tell(Event{Printed, s.host, line})
+		return
+	}
+	s.log.Info("host does not reach us; ssh carries its connection", zap.String("why", wanted.Why))
+	s.all.work.Go(func() {
+		answer := struct {
+			Error string `json:"error,omitempty"`
+		}{}
+		if err := s.forward(wanted.Path); err != nil {
+			answer.Error = err.Error()
+		}
+		line, err := json.Marshal(answer)
+		if err != nil {
+			panic(err) // a string can be marshalled
+		}
+		s.mu.Lock()
+		client := s.client
+		s.mu.Unlock()
+		_, _ = client.stdin.Write(append(line, '\n')) // if it has ended, its end says why
+	})
+}
+
+// forward makes a Unix socket on the host that leads to ours.
+func (s *sshJoin) forward(path string) error {
+	s.mu.Lock()
+	control := s.control
+	s.mu.Unlock()
+	words := append([]string{"ssh", "-S", strings.ReplaceAll(control, "%", "%%")}, sshOptions...)
+	words = append(words, "-O", "forward", "-R", path+":"+s.all.boot.Socket)
+	ctx, stop := context.WithTimeout(s.all.ctx, 30*time.Second)
+	defer stop()
+	if _, err := output(ctx, s.all.ssh.env, append(words, s.target()...)...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.path = path
+	s.mu.Unlock()
+	return nil
+}
+
+// carry makes the connection that carries the agent's again, each time that it has ended. The agent dials anew by itself.
+func (s *sshJoin) carry() {
+	s.mu.Lock()
+	path := s.path
+	s.mu.Unlock()
+	if path == "" {
+		return
+	}
+	pause := firstPause
+	for {
+		select {
+		case <-s.all.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestPause)
+		// sshd makes no socket where the dead connection has left one. The command ends with its standard input.
+		ready := make(chan struct{})
+		var once sync.Once
+		client, err := s.connect([]string{"sh", "-c", `rm -f "$0"; echo "$1"; exec cat`, path, readyAgain}, nil, func(line string) {
+			if line == readyAgain {
+				once.Do(func() { close(ready) })
+			}
+		})
+		if err != nil {
+			return
+		}
+		select {
+		case <-client.done:
+		case <-ready:
+			if err := s.forward(path); err != nil {
+				s.log.Warn("ssh does not carry the connection again", zap.Error(err))
+				client.stdin.Close()
+			} else {
+				pause = firstPause
+			}
+			<-client.done
+		}
+		s.log.Debug("ssh has ended", zap.String("said", client.ended()))
+	}
+}
+
+// end ends the ssh of a host. An agent that has joined is waited for until ctx ends: it is about to end by itself.
+func (s *sshJoin) end(ctx context.Context) {
+	s.mu.Lock()
+	client := s.client
+	s.mu.Unlock()
+	if client == nil {
+		return
+	}
+	select {
+	case <-s.joined:
+		client.stdin.Close() // also the end of one that only carries
+	default:
+		now, stop := context.WithCancel(ctx)
+		stop()
+		ctx = now
+	}
+	client.end(ctx, syscall.SIGTERM)
+}
