@@ -10,6 +10,7 @@ import (
 
 	"dipls/internal/ranklist"
 	"dipls/ranks"
+	"dipls/ranks/fleet"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -149,6 +150,11 @@ func (s *processes) wantedOn(cmd wire.MakeCommand) (allocation, error) {
 	}
 	if cmd.Hosts != nil {
 		on = Choice{Hosts: *cmd.Hosts, HostTerms: s.o.Pool.HostTerms}.allocation()
+	}
+	if !on.here() {
+		if _, err := fleet.Check(on.hosts); err != nil {
+			return on, choiceErrorf("%v", err)
+		}
 	}
 	if cmd.Shrink && (s.last == nil || !s.holds(on)) {
 		return on, choiceErrorf("--shrink: there are no hosts that could be left out")

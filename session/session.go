@@ -71,6 +71,9 @@ func New(o Options) *Session {
 	if o.Host == nil {
 		o.Host = host.Local{}
 	}
+	if o.Fleet == nil {
+		o.Fleet = fleet.Start
+	}
 	if o.WorkDir == "" {
 		o.WorkDir = o.Dir
 	}

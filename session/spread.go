@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -70,7 +71,18 @@ func (c Choice) sizeOnHosts() (int, error) {
 	if err := c.check(); err != nil || c.Ranks > 0 {
 		return c.Ranks, err
 	}
-	return 0, nil
+	own, err := fleet.Check(c.Hosts)
+	if err != nil {
+		return 0, choiceErrorf("%v", err)
+	}
+	size := 0
+	for _, n := range own {
+		if n = cmp.Or(n, c.RanksPerHost); n == 0 {
+			return 0, nil
+		}
+		size += n
+	}
+	return size, nil
 }
 
 // spread places the ranks of a choice on hosts. It asks each for the GPUs that the environment there shows.

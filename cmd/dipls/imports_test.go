@@ -21,9 +21,11 @@ var mayImport = map[string][]string{
 	"dipls/ranks/host/join":          {"dipls/ranks/host/mux"},
 	"dipls/ranks/host/mux":           {},
 	"dipls/ranks":                    {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
-	"dipls/ranks/fleet":              {"dipls/ranks/host"},
-	"dipls/ranks/launch":             {"dipls/ranks/agent"},
-	"dipls/ranks/fakerank":           {"dipls/ranks/wire", "dipls/ranks/host"},
+	"dipls/ranks/fleet": {
+		"dipls/ranks/agent", "dipls/ranks/host", "dipls/ranks/host/afar", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/launch",
+	},
+	"dipls/ranks/launch":   {"dipls/ranks/agent"},
+	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},
 
 	"dipls/diagnose": {"dipls/ranks/wire"},
 

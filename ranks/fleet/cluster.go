@@ -1,0 +1,154 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"dipls/internal/contain"
+	"dipls/ranks/host/afar"
+	"dipls/ranks/host/join"
+	"dipls/ranks/host/mux"
+	"dipls/ranks/launch"
+)
+
+// cluster is a fleet of real hosts.
+type cluster struct {
+	o          Options
+	allocation launch.Allocation
+	gate       *join.Gate
+	dir        string // where the gate's Unix socket is
+	socket     string
+	agent      string // SHA-256 of its zip
+
+	mu      sync.Mutex // guards what follows, and the members
+	members []*member  // by number
+	joins   []launch.Joins
+	closing bool
+	closed  chan struct{} // nil before the first Close
+}
+
+var _ Fleet = (*cluster)(nil)
+
+// member is a host of a cluster, under whose mu it is.
+type member struct {
+	*afar.Host // nil before it has joined
+	number     int
+	name       string // "" until it has joined, if the user has only said how many hosts there are
+	ranks      int
+	conn       *mux.Conn
+	joining    bool // its agent is awaited, perhaps not for the first time
+	state      State
+	reason     error
+	out        bool // it was left out by Shrink
+}
+
+// told is the member as users of the fleet see it.
+func (m *member) told() Member {
+	return Member{Host: m.Host, Ranks: m.ranks, State: m.state, Reason: m.reason}
+}
+
+// told passes on what the launcher tells.
+func (f *cluster) told(e launch.Event) {
+	switch e.Kind {
+	case launch.Waits:
+		f.o.Waits(e.Text)
+	case launch.Warns:
+		f.o.Notice(e.Text)
+	case launch.Printed, launch.Failed:
+		f.o.Log.Info("launcher", zap.Int("host", e.Host), zap.String("text", e.Text))
+	}
+}
+
+// Members implements [Fleet].
+func (f *cluster) Members() []Member {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []Member
+	for _, m := range f.members {
+		if !m.out && m.Host != nil {
+			all = append(all, m.told())
+		}
+	}
+	return all
+}
+
+// lost are the members that are lost.
+func (f *cluster) lost() (lost []*member) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.members {
+		if !m.out && m.state == Lost {
+			lost = append(lost, m)
+		}
+	}
+	return lost
+}
+
+// Restore implements [Fleet].
+func (f *cluster) Restore(ctx context.Context) error {
+	lost := f.lost()
+	if len(lost) == 0 {
+		return nil
+	}
+	if err := f.bringIn(ctx, lost); err != nil {
+		var names []string
+		for _, m := range f.lost() {
+			names = append(names, m.name)
+		}
+		return fmt.Errorf("%s cannot be brought back: %w", strings.Join(names, ", "), err)
+	}
+	return nil
+}
+
+// Shrink implements [Fleet].
+func (f *cluster) Shrink() (names []string) {
+	for _, m := range f.lost() {
+		f.mu.Lock()
+		m.out = true
+		f.mu.Unlock()
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Close implements [Fleet]. The agents end what they run by themselves; the launchers are then waited for.
+func (f *cluster) Close(ctx context.Context) error {
+	f.mu.Lock()
+	f.closing = true
+	first := f.closed == nil
+	if first {
+		f.closed = make(chan struct{})
+	}
+	closed, joins, members := f.closed, slices.Clone(f.joins), slices.Clone(f.members)
+	f.mu.Unlock()
+	if !first {
+		<-closed
+		return nil
+	}
+	defer close(closed)
+	for _, m := range members {
+		if m.conn != nil {
+			_ = m.conn.Close() // there is nothing to do about a host that is gone
+		}
+	}
+	var work sync.WaitGroup
+	for _, j := range joins {
+		work.Go(func() { contain.Do(func() { j.End(ctx) }) })
+	}
+	work.Wait()
+	err := f.allocation.Close(ctx)
+	if f.gate != nil {
+		f.gate.Close()
+	}
+	if f.dir != "" {
+		err = errors.Join(err, os.RemoveAll(f.dir))
+	}
+	return err
+}

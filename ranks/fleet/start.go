@@ -1,0 +1,310 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"dipls/internal/contain"
+	"dipls/ranks/agent"
+	"dipls/ranks/host/afar"
+	"dipls/ranks/host/join"
+	"dipls/ranks/host/mux"
+	"dipls/ranks/launch"
+)
+
+const (
+	// defaultTimeout is how long hosts may take to join.
+	defaultTimeout = 2 * time.Minute
+
+	// othersPatience is how long others that fail as well are waited for once a host has failed.
+	othersPatience = time.Second
+
+	// endPatience is how long what is left of a start that has failed may take to end in order.
+	endPatience = 3 * time.Second
+)
+
+// Start starts an agent on each of the hosts that the options name. It is the [Starter] of real hosts.
+func Start(ctx context.Context, o Options) (_ Fleet, err error) {
+	o = o.withDefaults()
+	plan, err := launch.Parse(o.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := parsePorts(o.Ports)
+	if err != nil {
+		return nil, err
+	}
+	f := &cluster{o: o}
+	allocation, err := plan.Launcher(launch.Options{Log: o.Log}).Allocate(ctx, f.told)
+	if err != nil {
+		return nil, err
+	}
+	f.allocation = allocation
+	defer func() {
+		if err != nil {
+			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), endPatience)
+			defer cancel()
+			err = errors.Join(err, f.Close(short))
+		}
+	}()
+	if f.dir, err = os.MkdirTemp("", "dipls-join-"); err != nil {
+		return nil, fmt.Errorf("no folder for the socket that hosts join by: %w", err)
+	}
+	zip, sum := agent.Zip()
+	f.agent = sum
+	f.socket = filepath.Join(f.dir, "join")
+	f.gate, err = join.New(join.Options{Listen: []string{""}, Ports: ports, Socket: f.socket, Agent: zip, Lease: o.Lease, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	for i, h := range allocation.Hosts() {
+		f.members = append(f.members, &member{number: i, name: h.Name, ranks: h.Ranks, state: Lost})
+	}
+	if err := f.bringIn(ctx, f.members); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Check reads what --hosts says, and starts nothing. It answers how many ranks each host is to have (0: it does not say); none if the hosts are known
+// only once they are there.
+func Check(hosts string) (ranks []int, err error) {
+	plan, err := launch.Parse(hosts)
+	for _, h := range plan.Hosts {
+		ranks = append(ranks, h.Ranks)
+	}
+	return ranks, err
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Waits == nil {
+		o.Waits = func(string) {}
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.Changed == nil {
+		o.Changed = func(Member) {}
+	}
+	return o
+}
+
+// parsePorts reads "7000-7010", or one port.
+func parsePorts(text string) (join.Ports, error) {
+	if text == "" {
+		return join.Ports{}, nil
+	}
+	first, last, many := strings.Cut(text, "-")
+	if !many {
+		last = first
+	}
+	a, wrong := strconv.Atoi(strings.TrimSpace(first))
+	b, wrongToo := strconv.Atoi(strings.TrimSpace(last))
+	if cmp.Or(wrong, wrongToo) != nil || a < 1 || b < a || b > 65535 {
+		return join.Ports{}, fmt.Errorf("ports %q: want a range such as 7000-7010", text)
+	}
+	return join.Ports{First: a, Last: b}, nil
+}
+
+// bringIn starts the agents of members and waits until all of them have joined, or none of them stays.
+func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
+	numbers := make([]int, len(wanted))
+	f.mu.Lock()
+	for i, m := range wanted {
+		numbers[i] = m.number
+		m.joining = true
+	}
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, f.o.Timeout, fmt.Errorf("it took longer than %v", f.o.Timeout))
+	defer cancel()
+	start, err := f.gate.Expect(join.Expected{
+		Hosts: numbers, Own: f.allocation.OwnInput(), Place: f.allocation.Placer(numbers), Name: f.nameOf, OnState: f.stateChanged,
+	})
+	if err != nil {
+		return err
+	}
+	defer start.Close()
+	tokens := start.Tokens()
+	failures := make(chan launch.Event, len(wanted)+1)
+	joins, err := f.allocation.Start(launch.Bootstrap{
+		Python: f.o.Python, Prologue: lines(f.o.Prologue), Addresses: f.gate.Addresses(), Certificate: f.gate.Certificate(), Agent: f.agent, Socket: f.socket,
+		Token: func(host int) string {
+			if i := slices.Index(numbers, host); i >= 0 && len(tokens) > 1 {
+				return tokens[i]
+			}
+			return tokens[0]
+		},
+	}, numbers, func(e launch.Event) {
+		if e.Kind == launch.Failed {
+			select {
+			case failures <- e:
+			default: // enough are known
+			}
+		}
+		f.told(e)
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.joins = append(f.joins, joins)
+	f.mu.Unlock()
+	return f.gather(ctx, wanted, start, joins, failures)
+}
+
+// gather lets in members until all are there. If one fails, others that fail at once are named, too.
+func (f *cluster) gather(ctx context.Context, wanted []*member, start *join.Start, joins launch.Joins, failures <-chan launch.Event) error {
+	type outcome struct {
+		m   *member
+		err error
+	}
+	outcomes := make(chan outcome, len(wanted))
+	waiting := slices.Clone(wanted)
+	var failed []string
+	var enough <-chan time.Time
+	fail := func(m *member, text string) {
+		if m != nil {
+			waiting = slices.DeleteFunc(waiting, func(w *member) bool { return w == m })
+			if name := f.title(m); !strings.Contains(text, name) {
+				text = name + ": " + text
+			}
+		}
+		failed = append(failed, text)
+		if enough == nil {
+			enough = time.After(othersPatience)
+		}
+	}
+	for len(waiting) > 0 {
+		select {
+		case arrival, ok := <-start.Arrivals():
+			if !ok {
+				return join.ErrClosed
+			}
+			joins.Joined(arrival.Host)
+			m := f.members[arrival.Host]
+			go func() {
+				var err error
+				defer func() { outcomes <- outcome{m, err} }()
+				defer contain.AsError(&err)
+				err = f.enter(ctx, m, arrival)
+			}()
+		case done := <-outcomes:
+			if done.err != nil {
+				fail(done.m, done.err.Error())
+			} else {
+				waiting = slices.DeleteFunc(waiting, func(w *member) bool { return w == done.m })
+			}
+		case e := <-failures:
+			if e.Host < 0 {
+				return errors.New(strings.Join(append(failed, e.Text), "\n"))
+			}
+			fail(f.members[e.Host], e.Text)
+		case <-enough:
+			return errors.New(strings.Join(failed, "\n"))
+		case <-ctx.Done():
+			var names []string
+			for _, m := range waiting {
+				names = append(names, f.title(m))
+			}
+			return fmt.Errorf("%s: no agent has joined: %w", strings.Join(names, ", "), context.Cause(ctx))
+		}
+	}
+	if len(failed) > 0 {
+		return errors.New(strings.Join(failed, "\n"))
+	}
+	return nil
+}
+
+// enter makes a host of an agent that has joined.
+func (f *cluster) enter(ctx context.Context, m *member, a join.Arrival) error {
+	far, err := afar.New(ctx, a.Conn, afar.Options{Name: f.nameOf(m.number, a.Facts), Notice: f.o.Notice, Log: f.o.Log})
+	if err != nil {
+		_ = a.Conn.Close()
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.Host, m.conn, m.joining = far, a.Conn, false
+	if m.state, m.reason = Reachable, nil; a.Conn.State() == mux.Ended {
+		m.state, m.reason = Lost, a.Conn.Err()
+	}
+	return nil
+}
+
+// title is a member's name, or its number where that is not known yet.
+func (f *cluster) title(m *member) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return cmp.Or(m.name, fmt.Sprintf("host %d", m.number))
+}
+
+// nameOf is what a host is called: as the user calls it, or as it calls itself.
+func (f *cluster) nameOf(number int, facts json.RawMessage) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[number]
+	if m.name != "" {
+		return m.name
+	}
+	var said struct {
+		Name string `json:"name"`
+	}
+	_ = json.Unmarshal(facts, &said) // a host that says nothing gets its number
+	name := cmp.Or(said.Name, "host")
+	taken := func(name string) bool {
+		return slices.ContainsFunc(f.members, func(other *member) bool { return other != m && other.name == name })
+	}
+	for i := 2; taken(name) || name == "host"; i++ {
+		name = fmt.Sprintf("%s#%d", cmp.Or(said.Name, "host"), i)
+	}
+	m.name = name
+	return name
+}
+
+// lines are those of a text, none for an empty one.
+func lines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// stateChanged hears of the states of a member's connection.
+func (f *cluster) stateChanged(number int, state mux.State, err error) {
+	f.mu.Lock()
+	m := f.members[number]
+	was := m.state
+	switch {
+	case f.closing || m.joining: // who waits for it hears of its end, too
+		f.mu.Unlock()
+		return
+	case state == mux.Reachable:
+		m.state = Reachable
+	case state == mux.Unreachable:
+		m.state = Unreachable
+	case state == mux.Ended:
+		m.state, m.reason = Lost, err
+	}
+	told := m.told()
+	f.mu.Unlock()
+	if told.State != was {
+		f.o.Changed(told)
+	}
+}
