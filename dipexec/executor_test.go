@@ -629,6 +629,7 @@ type benchProcess struct {
 
 func (p *benchProcess) Who() ranklist.Who                       { return ranklist.Rank(p.rank) }
 func (p *benchProcess) Seed() *int64                            { return nil }
+func (p *benchProcess) Host() host.Host                         { return host.Local{} }
 func (p *benchProcess) GroupTimeout() time.Duration             { return 0 }
 func (p *benchProcess) SetBackground(func(ranks.Happening))     {}
 func (p *benchProcess) Done() <-chan struct{}                   { return nil }

@@ -68,6 +68,7 @@ func newFakeProcess(who ranklist.Who) *fakeProcess {
 
 func (p *fakeProcess) Seed() *int64 { return p.seed }
 
+func (p *fakeProcess) Host() host.Host             { return host.Local{} }
 func (p *fakeProcess) GroupTimeout() time.Duration { return 0 }
 
 func (p *fakeProcess) Who() ranklist.Who { return p.who }

@@ -18,6 +18,7 @@ import (
 // Process is a process that runs code, as the executor needs it; *[ranks.Process] is one.
 type Process interface {
 	Who() ranklist.Who
+	Host() host.Host             // the machine that it runs on
 	Seed() *int64                // of its random generators; nil if none was chosen
 	GroupTimeout() time.Duration // of its collectives; 0 if none was chosen
 	ExecutePrepared(req *ranks.PreparedRequest, h ranks.Handler) (id string)

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
+	"dipls/internal/bytesize"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -28,6 +33,13 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 	req, err := ranks.PreparePush(wire.PushRequest{Names: cmd.Names, Payload: cmd.Payload})
 	if err != nil {
 		return nil, valueError(err)
+	}
+	defer req.Free()
+	moving := c.moving("push")
+	err = req.Spread(c.ctx, c.proc.p.Host(), hostsOf(procs), moving.told)
+	moving.end(err)
+	if err != nil {
+		return nil, &commandError{"RuntimeError", err.Error() + "; nothing was pushed"}
 	}
 	errs := onAll(procs, func(_ int, p Process) error { return p.Push(c.ctx, req) })
 	failed := errors.Join(errs...) != nil || c.ctx.Err() != nil
@@ -54,15 +66,28 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	reply := wire.PullCommandReply{CommandStatus: c.ok(), Payloads: make([]wire.RankPayload, len(procs))}
 	releases := make([]func(), len(procs))
 	busy := c.e.stillOn(procs)
+	moving := c.moving("pull")
 	errs := onAll(procs, func(i int, p Process) (err error) {
 		reply.Payloads[i].Rank = rankOf(p)
+		var payload wire.Payload
+		var release func()
 		if slices.Contains(busy, p) {
-			reply.Payloads[i].Payload, releases[i], err = p.PullBeside(c.ctx, cmd.Names)
+			payload, release, err = p.PullBeside(c.ctx, cmd.Names)
 		} else {
-			reply.Payloads[i].Payload, releases[i], err = p.Pull(c.ctx, cmd.Names)
+			payload, release, err = p.Pull(c.ctx, cmd.Names)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		here, free, err := ranks.Bring(c.ctx, payload, p.Host(), c.proc.p.Host(), moving.told)
+		if err != nil {
+			release()
+			return err
+		}
+		reply.Payloads[i].Payload, releases[i] = here, func() { free(); release() }
+		return nil
 	})
+	moving.end(errors.Join(errs...))
 	release := func() {
 		for i, err := range errs {
 			if err == nil {
@@ -76,6 +101,72 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	}
 	c.release = release
 	return reply, nil
+}
+
+// hostsOf are the machines of processes.
+func hostsOf(procs []Process) []host.Host {
+	hosts := make([]host.Host, len(procs))
+	for i, p := range procs {
+		hosts[i] = p.Host()
+	}
+	return hosts
+}
+
+// slowTransfer is how long variables may be on their way between hosts before the user is told how far they are, and how often.
+const slowTransfer = time.Second
+
+// moving tells how far variables are on their way between hosts.
+type moving struct {
+	c     *command
+	verb  string
+	begun time.Time
+
+	mu           sync.Mutex
+	next         time.Time // when to tell the user again
+	moved, total int64
+}
+
+func (c *command) moving(verb string) *moving {
+	now := time.Now()
+	return &moving{c: c, verb: verb, begun: now, next: now.Add(slowTransfer)}
+}
+
+// told hears how much has moved.
+func (m *moving) told(moved, total int64) {
+	m.mu.Lock()
+	m.moved, m.total = moved, total
+	now := time.Now()
+	due := !now.Before(m.next)
+	if due {
+		m.next = now.Add(slowTransfer)
+	}
+	m.mu.Unlock()
+	if due {
+		m.say(fmt.Sprintf("%s: %s of %s have crossed the network, %s/s", m.verb, bytesize.Format(moved), bytesize.Format(total), m.rate(now)))
+	}
+}
+
+// end tells of a transfer that took long.
+func (m *moving) end(err error) {
+	m.mu.Lock()
+	now := time.Now()
+	slow := m.total > 0 && now.Sub(m.begun) > slowTransfer
+	m.mu.Unlock()
+	if slow && err == nil {
+		m.say(fmt.Sprintf("%s: %s crossed the network in %.1f s, %s/s", m.verb, bytesize.Format(m.total), now.Sub(m.begun).Seconds(), m.rate(now)))
+	}
+}
+
+func (m *moving) rate(now time.Time) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytesize.Format(int64(float64(m.moved) / max(now.Sub(m.begun).Seconds(), 1e-3)))
+}
+
+func (m *moving) say(text string) {
+	if run := m.c.last; run != nil {
+		m.c.e.Note(m.c.ctx, run.id, event.LevelInfo, text)
+	}
 }
 
 // ranks are all ranks of the pool, and those that variables go to or come from.

@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"dipls/internal/contain"
+	"dipls/ranks/host"
 	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
@@ -16,26 +21,81 @@ const interruptPatience = 5 * time.Second
 
 // PreparedPush is a push_request that is encoded once for many processes.
 type PreparedPush struct {
-	content []byte
-	host    string // where the variables are
+	request wire.PushRequest
+	content map[string][]byte // by the name of the host whose processes can map the variables; "": any
+	free    []func()          // copies
 }
 
 // PreparePush encodes a push_request.
 func PreparePush(req wire.PushRequest) (*PreparedPush, error) {
-	content, err := json.Marshal(req)
+	p := &PreparedPush{request: req, content: map[string][]byte{}}
+	return p, p.encode(req.Payload)
+}
+
+func (p *PreparedPush) encode(payload wire.Payload) error {
+	content, err := json.Marshal(wire.PushRequest{Names: p.request.Names, Payload: payload})
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", wire.TypePushRequest, err)
+		return fmt.Errorf("encode %s: %w", wire.TypePushRequest, err)
 	}
-	return &PreparedPush{content, req.Payload.Host()}, nil
+	p.content[payload.Host()] = content
+	return nil
+}
+
+// Spread copies the variables from their host to those of processes, once to each where they are not yet. Free frees the copies, also after an error.
+func (p *PreparedPush) Spread(ctx context.Context, from host.Host, to []host.Host, told func(moved, total int64)) error {
+	var missing []host.Host
+	for _, h := range to {
+		if p.content[""] == nil && p.content[h.Name()] == nil && !slices.Contains(missing, h) {
+			missing = append(missing, h)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	progress := &progress{told: told}
+	copies := make([]wire.Payload, len(missing))
+	frees := make([]func(), len(missing))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, h := range missing {
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
+			copies[i], frees[i], err = carry(ctx, p.request.Payload, from, h, progress)
+			return err
+		})
+	}
+	err := g.Wait()
+	for i, free := range frees {
+		if free == nil {
+			continue
+		}
+		p.free = append(p.free, free)
+		if err == nil {
+			err = p.encode(copies[i])
+		}
+	}
+	return err
+}
+
+// Free frees the copies. Processes that have taken the variables keep them.
+func (p *PreparedPush) Free() {
+	for _, free := range p.free {
+		free()
+	}
+	p.free = nil
 }
 
 // Push has the process unpickle variables, which then wait for EndPush. After an error nothing waits. An error of the process itself is a
 // *[wire.ReplyError]. When ctx ends, the process is interrupted; if that comes too late, the error is nil. Only one push at a time is allowed.
 func (p *Process) Push(ctx context.Context, req *PreparedPush) error {
-	if here := p.node.host.Name(); req.host != "" && req.host != here {
-		return fmt.Errorf("%s is on %s, and cannot map what lies in the memory of %s", p.name, here, req.host)
+	here := p.node.host.Name()
+	content := req.content[here]
+	if content == nil {
+		content = req.content[""]
 	}
-	_, err := p.request(ctx, wire.TypePushRequest, req.content, nil)
+	if content == nil {
+		return fmt.Errorf("%s is on %s, and cannot map what lies in the memory of %s", p.name, here, req.request.Payload.Host())
+	}
+	_, err := p.request(ctx, wire.TypePushRequest, content, nil)
 	if err != nil && !refused(err) {
 		p.EndPush(false) // the process may still serve the request, and after it this
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -160,6 +161,16 @@ func (h *Host) Condition(context.Context, host.Process, host.Vitals, host.Vitals
 // Spy finds no py-spy.
 func (h *Host) Spy(context.Context, string, host.Process) ([]host.SpiedThread, error) {
 	return nil, host.ErrNoSpy
+}
+
+// Keep is as on this machine.
+func (h *Host) Keep(ctx context.Context, sizes []int64, r io.Reader) (files []host.SharedFile, free func(), err error) {
+	return host.Local{}.Keep(ctx, sizes, r)
+}
+
+// Fetch is as on this machine.
+func (h *Host) Fetch(ctx context.Context, files []host.SharedFile, w io.Writer) error {
+	return host.Local{}.Fetch(ctx, files, w)
 }
 
 // Ended looks for the goroutine.

@@ -20,6 +20,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -62,6 +63,11 @@ type Host interface {
 	// Spy asks py-spy for the threads of a process, with their native frames. The error is [ErrNoSpy] if the host has no py-spy, neither beside
 	// the interpreter python nor on its PATH.
 	Spy(ctx context.Context, python string, p Process) ([]SpiedThread, error)
+	// Keep reads bytes into memory that processes of ours on the host can map until free is called, a file for each size. After an error there is none.
+	Keep(ctx context.Context, sizes []int64, r io.Reader) (files []SharedFile, free func(), err error)
+	// Fetch writes the bytes of files that a process of ours on the host shares, one after the other.
+	Fetch(ctx context.Context, files []SharedFile, w io.Writer) error
+
 	// Ended reports whether a process is known to run no more. Its parent may not have reaped it yet.
 	Ended(p Process) bool
 	// Kill kills a process of ours (SIGKILL) and waits until it is gone or ctx ends. It is for processes whose node does not end them.
