@@ -9,7 +9,7 @@
 // The agent trusts that one certificate. Each end says one line of JSON, [Hello] and Welcome, and the host confirms:
 //
 //	host:    {"protocol": 1, "token": "…", "host": {…}}
-//	session: {"index": 3, "lease": 60, "certificate": "…", "key": "…"}     or {"refused": "why"}
+//	session: {"index": 3, "lease": 60, "certificate": "…", "key": "…"}     or {"refused": "why", "again": false}
 //	host:    {"joined": true}
 //
 // Frames of package mux follow. A token is good for the hosts of one start, once each, until the start ends. From then on a host is known by the
@@ -177,7 +177,7 @@ type Start struct {
 
 	// Under gate.mu.
 	ended bool
-	taken map[int]bool // hosts that have joined, or are about to
+	taken map[int]bool // hosts that have joined (true), or are about to
 }
 
 // Expect makes tokens for a start, and listens. The error is about the addresses and ports to listen at.
@@ -303,11 +303,14 @@ func (g *Gate) knock(nc net.Conn) {
 }
 
 // refusal is why somebody is not let in, in words for the other end.
-type refusal struct{ text string }
+type refusal struct {
+	text  string
+	again bool // in a moment it may be otherwise
+}
 
 func (r *refusal) Error() string { return r.text }
 
-func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+func refuse(format string, args ...any) error { return &refusal{text: fmt.Sprintf(format, args...)} }
 
 // admit finds out who has come, and lets it in. It calls known when that is so. If nc has not become a host's connection, it is closed.
 func (g *Gate) admit(nc net.Conn, known func()) (err error) {
@@ -317,8 +320,8 @@ func (g *Gate) admit(nc net.Conn, known func()) (err error) {
 		if !kept {
 			var refused *refusal
 			if errors.As(err, &refused) {
-				_ = tc.writeLine(welcome{Refused: refused.text}) // it may be gone
-				_ = tc.Conn.Close()                              // in order: what was written arrives
+				_ = tc.writeLine(welcome{Refused: refused.text, Again: refused.again}) // it may be gone
+				_ = tc.Conn.Close()                                                    // in order: what was written arrives
 			}
 			nc.Close()
 		}
@@ -427,8 +430,9 @@ func (g *Gate) join(tc *connection, t ticket, facts json.RawMessage, known func(
 	if s.ended {
 		g.mu.Unlock()
 		guest.conn.Fail(ErrClosed)
-		return false, refuse("the host came too late: the start of the hosts has ended")
+		return false, errors.New("the host came too late: the start of the hosts has ended") // when it resumes, it is told
 	}
+	s.taken[host] = true
 	g.hosts[id] = guest
 	g.mu.Unlock()
 	tc.SetDeadline(time.Time{})
@@ -460,16 +464,20 @@ func (s *Start) take(host int, facts json.RawMessage) (int, error) {
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
 	if host < 0 {
-		i := slices.IndexFunc(s.expected.Hosts, func(host int) bool { return !s.taken[host] })
-		if i < 0 {
-			return 0, refuse("all %d hosts have joined: the token is used up", len(s.expected.Hosts))
+		free := slices.IndexFunc(s.expected.Hosts, func(host int) bool { _, taken := s.taken[host]; return !taken })
+		if free < 0 {
+			r := &refusal{text: fmt.Sprintf("all %d hosts have joined: the token is used up", len(s.expected.Hosts))}
+			for _, joined := range s.taken {
+				r.again = r.again || !joined
+			}
+			return 0, r
 		}
-		host = s.expected.Hosts[i]
+		host = s.expected.Hosts[free]
 	}
-	if s.taken[host] {
-		return 0, refuse("host %d has joined already: its token is used up", host)
+	if joined, taken := s.taken[host]; taken {
+		return 0, &refusal{text: fmt.Sprintf("host %d has joined already: its token is used up", host), again: !joined}
 	}
-	s.taken[host] = true
+	s.taken[host] = false
 	return host, nil
 }
 

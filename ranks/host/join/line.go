@@ -30,6 +30,7 @@ type Resume struct {
 // welcome is the first line of the session.
 type welcome struct {
 	Refused     string  `json:"refused,omitempty"`
+	Again       bool    `json:"again,omitempty"` // it may ask again in a moment
 	Index       int     `json:"index"`
 	Lease       float64 `json:"lease"` // seconds
 	Certificate string  `json:"certificate,omitempty"`

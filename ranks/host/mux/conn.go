@@ -339,6 +339,9 @@ func (c *Conn) unlink(l *link, why error) {
 	if c.link != l {
 		return
 	}
+	if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) {
+		why = errors.New("it hung up")
+	}
 	c.link, c.why, c.broken = nil, why, time.Now()
 	l.nc.Close()
 	close(l.gone)

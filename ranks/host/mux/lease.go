@@ -13,7 +13,7 @@ func (c *Conn) look() {
 	if c.err == nil {
 		now := time.Now()
 		if l := c.link; l != nil && !now.Before(c.heard.Add(c.silence())) {
-			c.unlink(l, fmt.Errorf("no answer for %v", now.Sub(c.heard).Round(time.Second)))
+			c.unlink(l, fmt.Errorf("no answer for %.0f s", now.Sub(c.heard).Seconds()))
 			c.broken = c.heard // people are told now
 		}
 		if l := c.link; l != nil && !now.Before(c.next) {
@@ -26,7 +26,7 @@ func (c *Conn) look() {
 		}
 		switch {
 		case !now.Before(c.heard.Add(c.opts.Lease)):
-			c.end(fmt.Errorf("host %s lost: no answer for %v", c.opts.Name, c.opts.Lease))
+			c.end(fmt.Errorf("host %s lost: no answer for %g s", c.opts.Name, c.opts.Lease.Seconds()))
 		case c.link == nil && c.state == Reachable && !now.Before(c.broken.Add(interruptionPatience)):
 			c.become(Unreachable, fmt.Errorf("host %s is unreachable: %w", c.opts.Name, c.why))
 		}
