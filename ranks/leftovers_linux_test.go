@@ -65,16 +65,19 @@ func kill(t *testing.T, pid int) {
 	}
 }
 
-// guardOf is the parent of a session's node.
-func guardOf(t *testing.T, r serverReport) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.Node))
+// guardOf is the guard of a session's node.
+func guardOf(t *testing.T, r serverReport) int { return parentOf(t, r.Node) }
+
+// parentOf is the parent of a process.
+func parentOf(t *testing.T, pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
 	line, _, _ := strings.Cut(rest, "\n")
-	pid, bad := strconv.Atoi(line)
+	parent, bad := strconv.Atoi(line)
 	if err != nil || bad != nil {
 		t.Fatal(err, bad)
 	}
-	return pid
+	return parent
 }
 
 // round is one session that is to leave nothing.

@@ -57,10 +57,13 @@ func testLog(t testing.TB) *zap.Logger {
 	return zap.NewNop()
 }
 
+// testHost is the machine that the nodes of tests run on; nil is this one.
+var testHost host.Host
+
 // startFake starts a fake node that is gone when the test ends.
 func startFake(t testing.TB, c fakerank.Config, change ...func(*Options)) *Node {
 	t.Helper()
-	o := Options{Command: fakerank.Command(c), Log: testLog(t)}
+	o := Options{Command: fakerank.Command(c), Log: testLog(t), Host: testHost}
 	for _, f := range change {
 		f(&o)
 	}

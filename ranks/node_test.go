@@ -32,7 +32,7 @@ func TestNodeStartFails(t *testing.T) {
 			if test.config.StartHang {
 				timeout = time.Second
 			}
-			n, err := StartNode(testContext(t), Options{Command: fakerank.Command(test.config), Timeout: timeout})
+			n, err := StartNode(testContext(t), Options{Command: fakerank.Command(test.config), Timeout: timeout, Host: testHost})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("node %v, error %v, want %s", n, err, test.want)
 			}
@@ -42,18 +42,21 @@ func TestNodeStartFails(t *testing.T) {
 		})
 	}
 
-	_, err := StartNode(testContext(t), Options{Command: fakerank.Command(fakerank.Config{Missing: []string{"zmq", "IPython"}}), Python: "/usr/bin/python3"})
-	var missing *host.MissingPackagesError
-	if !errors.As(err, &missing) || !slices.Equal(missing.Missing, []string{"pyzmq", "ipython"}) || missing.Python != "/usr/bin/python3" {
-		t.Errorf("missing packages: %v", err)
-	}
-	if _, err := StartNode(testContext(t), Options{Command: []string{"/no/such/python"}}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := StartNode(testContext(t), Options{Command: []string{"/no/such/python"}, Host: testHost}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing interpreter: %v", err)
 	}
 	ctx, cancel := context.WithCancel(testContext(t))
 	cancel()
-	if _, err := StartNode(ctx, Options{Command: fakerank.Command(fakerank.Config{})}); !errors.Is(err, context.Canceled) {
+	if _, err := StartNode(ctx, Options{Command: fakerank.Command(fakerank.Config{}), Host: testHost}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestMissingPackages(t *testing.T) {
+	_, err := StartNode(testContext(t), Options{Command: fakerank.Command(fakerank.Config{Missing: []string{"zmq", "IPython"}}), Python: "/usr/bin/python3"})
+	var missing *host.MissingPackagesError
+	if !errors.As(err, &missing) || !slices.Equal(missing.Missing, []string{"pyzmq", "ipython"}) || missing.Python != "/usr/bin/python3" {
+		t.Errorf("missing packages: %v", err)
 	}
 }
 

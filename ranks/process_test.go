@@ -182,7 +182,7 @@ func TestDeath(t *testing.T) {
 		{"ZMTP command", "command\nstuck", "a ZMTP command after the handshake", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := startFake(t, fakerank.Config{})
+			n := startFake(t, fakerank.Config{Processes: test.name == "inherited socket"})
 			p := startPool(t, n, 2)
 			r := p.Ranks()[0]
 			x, queued := start(r, test.code), start(r, "print never")

@@ -20,7 +20,7 @@ import (
 
 func startPython(t testing.TB, change ...func(*Options)) *Node {
 	t.Helper()
-	o := Options{Python: testpython.Need(t), Dir: t.TempDir(), Log: testLog(t)}
+	o := Options{Python: testpython.Need(t), Dir: t.TempDir(), Log: testLog(t), Host: testHost}
 	for _, f := range change {
 		f(&o)
 	}

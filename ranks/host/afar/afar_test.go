@@ -26,7 +26,7 @@ func testContext(t testing.TB) context.Context {
 
 func newHost(t testing.TB) *afar.Host {
 	t.Helper()
-	h, err := afar.New(testContext(t), afartest.Relay(t), afar.Options{Name: "gpu2", Log: zap.NewNop()})
+	h, err := afar.New(testContext(t), afartest.Start(t, afartest.Options{Name: "gpu2"}).Conn, afar.Options{Name: "gpu2", Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,6 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (_ host.NodePr
 	defer func() {
 		if err != nil {
 			n.Kill()
-			n.HangUp()
 			n.awaitEnd(killPatience)
 			n.close()
 			err = fmt.Errorf("%s: %w", h.name, err)
@@ -166,8 +165,14 @@ func (n *node) told(method string, params []byte) {
 		var end struct {
 			Code   *int   `json:"code"`
 			Signal string `json:"signal"`
+			Why    string `json:"why"` // the host had to end
 		}
-		if err = json.Unmarshal(params, &end); err == nil {
+		err = json.Unmarshal(params, &end)
+		switch {
+		case err != nil:
+		case end.Why != "":
+			n.endWith(host.NodeExit{Failed: fmt.Errorf("host %s has ended: %s", n.host.name, end.Why)})
+		default:
 			n.endWith(host.NodeExit{Exit: host.Exit{Code: end.Code, Signal: end.Signal}})
 		}
 	}
@@ -259,7 +264,7 @@ func (conversation) EndsForCertain() {}
 
 func (n *node) Resume() { n.tell("resume") }
 
-func (n *node) HangUp() { _ = n.channel.CloseWrite() } // an error means that nobody is left
+func (n *node) HangUp() { n.tell("hangup") }
 
 // Kill has the supervisor do it. If that does not react, it is killed, and the relay does the rest.
 func (n *node) Kill() {

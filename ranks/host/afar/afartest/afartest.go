@@ -1,85 +1,113 @@
-// Package afartest has hosts for tests: agents of real Python on this machine, spoken to as those on others.
+// Package afartest has hosts for tests: agents of real Python on this machine, which join as those on other hosts do.
 package afartest
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"dipls/internal/testpython"
+	"dipls/ranks/host/join"
 	"dipls/ranks/host/mux"
 )
 
-// Relay plays the relay.
-func Relay(t testing.TB) *mux.Conn {
-	session, there := mux.New(mux.Options{Name: "far"}), mux.New(mux.Options{Name: "session", Host: true})
-	ours, theirs := net.Pipe()
-	if err := errors.Join(session.Attach(ours, 0), there.Attach(theirs, 0)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var work sync.WaitGroup
-	work.Go(func() {
-		for {
-			ch, err := there.Accept(ctx)
-			if err != nil {
-				return
-			}
-			work.Go(func() { relay(t, ch) })
-		}
-	})
-	t.Cleanup(func() {
-		session.Close()
-		there.Fail(io.EOF)
-		cancel()
-		work.Wait()
-	})
-	return session
+// patience is for what should take no time at all.
+const patience = 2 * time.Minute
+
+// Agent is the agent of a host.
+type Agent struct {
+	Conn  *mux.Conn
+	Facts json.RawMessage // as it has joined with
+	Relay *os.Process     // what a launcher would have started
+	Ended <-chan error    // how that ended
+
+	gate *join.Gate
 }
 
-func relay(t testing.TB, ch *mux.Channel) {
-	var what struct{ Serve, Socket string }
-	json.Unmarshal(ch.What(), &what)
-	var there net.Conn
-	var err error
-	if what.Socket != "" {
-		there, err = net.Dial("unix", what.Socket)
-	} else {
-		var fds [2]int
-		fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		theirs, ours := os.NewFile(uintptr(fds[0]), "theirs"), os.NewFile(uintptr(fds[1]), "ours")
-		_, file, _, _ := runtime.Caller(0)
-		cmd := exec.Command(testpython.Need(t), "-s", "-S", filepath.Join(filepath.Dir(file), "../../../agent/src"), what.Serve)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, os.Stdout, os.Stderr
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			t.Error(err)
-		}
-		theirs.Close()
-		there, _ = net.FileConn(ours)
-		ours.Close()
-		defer cmd.Wait()
-	}
+// Vanish plays the end of the session by a power cut: the agent hears nothing more, and reaches nobody.
+func (a *Agent) Vanish() {
+	a.gate.Close()
+	a.Conn.Drop()
+}
+
+// Options say how an agent is.
+type Options struct {
+	Name    string
+	Lease   time.Duration // 0: the usual one
+	Env     []string      // besides that of the test, in the form of [os.Environ]
+	OnState func(mux.State, error)
+}
+
+// Start starts the agent of a host. When the test ends, it is told to end, and must.
+func Start(t testing.TB, o Options) *Agent {
+	t.Helper()
+	gate, err := join.New(join.Options{Listen: []string{"127.0.0.1"}, Lease: o.Lease})
 	if err != nil {
-		ch.Reset(err.Error())
-		return
+		t.Fatal(err)
 	}
+	onState := func(_ int, s mux.State, err error) {
+		if o.OnState != nil {
+			o.OnState(s, err)
+		}
+	}
+	start, err := gate.Expect(join.Expected{Hosts: []int{0}, Name: func(int, json.RawMessage) string { return o.Name }, OnState: onState})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer start.Close()
+
+	startup, err := json.Marshal(map[string]any{"addresses": gate.Addresses(), "certificate": gate.Certificate(), "token": start.Tokens()[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	_, file, _, _ := runtime.Caller(0)
+	cmd := exec.Command(testpython.Need(t), "-s", "-S", filepath.Join(filepath.Dir(file), "../../../agent/src"), "relay")
+	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = read, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = write.Write(append(startup, '\n'))
+	write.Close()
+	ended := make(chan error, 1)
 	go func() {
-		io.Copy(there, ch)
-		there.(*net.UnixConn).CloseWrite()
+		ended <- cmd.Wait()
+		close(ended)
 	}()
-	io.Copy(ch, there)
-	there.Close()
-	ch.CloseWrite()
+
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	a := &Agent{Relay: cmd.Process, Ended: ended, gate: gate}
+	select {
+	case arrival := <-start.Arrivals():
+		a.Conn, a.Facts = arrival.Conn, arrival.Facts
+	case err := <-ended:
+		t.Fatalf("the agent has ended: %v", err)
+	case <-ctx.Done():
+		cmd.Process.Kill()
+		t.Fatal("the agent does not join")
+	}
+	t.Cleanup(func() {
+		a.Conn.Close()
+		gate.Close()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			cmd.Process.Kill()
+			t.Error("the agent does not end")
+		}
+	})
+	return a
 }

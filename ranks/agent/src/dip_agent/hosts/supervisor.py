@@ -56,15 +56,18 @@ class Supervisor:
         self._lifeline = self._output = self._ready = -1
         self._said = b""  # on the ready pipe
         self._starting: rpc.Message | None = None  # the request that is not answered yet
-        self._due: float | None = None  # when a node that says nothing is killed
+        self._due: float | None = None  # when the node is killed if it has not ended
         self._told = False  # to end everything at once
-        self._gone = False  # the session is
+        self._hung_up = False  # the session has, or is gone
+        self._why = ""  # it was not the session
 
     def run(self) -> None:
         """Serve until the node has ended, or must."""
-        while self._exit is None and not self._gone and not self._told:
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._stream.push() else 0)
-            self._selector.modify(self._stream.fd, events)
+        listens = True
+        while self._exit is None and not self._told:
+            if listens:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._stream.push() else 0)
+                self._selector.modify(self._stream.fd, events)
             patience = None if self._due is None else max(0.0, self._due - time.monotonic())
             ready = {key.fd: mask for key, mask in self._selector.select(patience)}
             if self._due is not None and time.monotonic() >= self._due:
@@ -74,8 +77,10 @@ class Supervisor:
                 self._pass_output()
             if self._ready in ready:
                 self._hear()
-            if ready.get(self._stream.fd, 0) & selectors.EVENT_READ:
-                self._serve()
+            if ready.get(self._stream.fd, 0) & selectors.EVENT_READ and not self._serve():
+                listens = False
+                self._selector.unregister(self._stream.fd)
+                self._hang_up()
         self._end()
 
     def _on_end(self, signum: int, frame: object) -> None:
@@ -83,15 +88,18 @@ class Supervisor:
 
     # Requests.
 
-    def _serve(self) -> None:
+    def _serve(self) -> bool:
+        """Serve what has come; return whether more may come."""
         messages = self._stream.receive()
         if messages is None:
-            self._gone = True
-            return
+            return False
         for message in messages:
             method = message["method"]
             if method == "kill":
                 self._told = True
+            elif method == "hangup":
+                self._why = (message.get("params") or {}).get("why", "")
+                self._hang_up()
             elif method == "resume":
                 self._resume()
             elif method == "renew":
@@ -100,6 +108,20 @@ class Supervisor:
                 self._start(message)
             else:
                 self._stream.refuse(message, f"unknown method {method}")
+        return True
+
+    def _hang_up(self) -> None:
+        """Let the node see that the session is gone. It then ends in order, but gets only so much time for it."""
+        if self._node is None:
+            self._told = True
+        if self._hung_up or self._told:
+            return
+        self._hung_up = True
+        # The node will end its processes, and of an ended process nobody can tell what it shared.
+        self._shared.note(self._left)
+        os.close(self._lifeline)
+        self._lifeline = -1
+        self._due = time.monotonic() + _NODE_PATIENCE
 
     def _resume(self) -> None:
         if self._node is not None and self._exit is None:
@@ -126,7 +148,7 @@ class Supervisor:
             # It is made now that somebody is there who removes it, whatever happens.
             self._directory.make()
             line = {**spec["line"], "runtime_dir": self._directory.path}
-            with contextlib.suppress(BrokenPipeError):  # its exit tells why
+            with contextlib.suppress(BrokenPipeError):  # then its exit tells why
                 os.write(self._lifeline, json.dumps(line).encode() + b"\n")
         except OSError as err:
             text = err.strerror or str(err)
@@ -168,6 +190,11 @@ class Supervisor:
                 start_new_session=True,  # it has no terminal
                 preexec_fn=lambda: system.die_with_parent(parent),
             )
+        except OSError:
+            os.close(self._output)
+            os.close(self._ready)
+            self._output = self._ready = -1
+            raise
         finally:
             _reserve(_READY_FD)
             for fd in theirs:
@@ -197,7 +224,7 @@ class Supervisor:
             self._starting = None
 
     def _pass_output(self) -> None:
-        while True:
+        while self._output >= 0:
             try:
                 text = os.read(self._output, _READ)
             except BlockingIOError:
@@ -206,7 +233,7 @@ class Supervisor:
                 self._selector.unregister(self._output)
                 os.close(self._output)
                 self._output = -1
-                return
+                continue
             self._stream.notify("printed", {"text": text.decode("utf-8", "replace")})
 
     # The end.
@@ -243,11 +270,6 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave nothing behind."""
-        if self._gone and self._exit is None and self._node is not None:
-            self._shared.note(self._left)
-            os.close(self._lifeline)
-            self._lifeline = -1
-            self._await(lambda: self._exit is not None or self._told, _NODE_PATIENCE)
 
         def doomed() -> list[Running]:
             left = leftovers.no_janitors(self._left())
@@ -258,8 +280,7 @@ class Supervisor:
         if not leftovers.kill_all(doomed, self._reap):
             print("dipls: processes of the session do not end", file=sys.stderr)
         self._await(lambda: self._node is None or self._exit is not None, KILL_PATIENCE)
-        if self._output >= 0:
-            self._pass_output()
+        self._pass_output()
         if self._directory is not None:
             self._directory.remove()
         self._report()
@@ -274,7 +295,7 @@ class Supervisor:
             code = 1 if self._exit is None else self._exit
             ended = {"signal": system.signal_name(-code)} if code < 0 else {"code": code}
             self._reply({"ended": True})
-            self._stream.notify("ended", ended)
+            self._stream.notify("ended", {**ended, "why": self._why})
         self._stream.flush(_LAST_WORDS)
 
 

@@ -1,0 +1,162 @@
+package ranks
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dipls/internal/stress"
+	"dipls/internal/testpython"
+	"dipls/ranks/host/afar"
+	"dipls/ranks/host/afar/afartest"
+)
+
+func afarHost(t testing.TB, name string) *afar.Host {
+	return hostOf(t, afartest.Start(t, afartest.Options{Name: name}), name)
+}
+
+// hostOf is the host of an agent.
+func hostOf(t testing.TB, a *afartest.Agent, name string) *afar.Host {
+	t.Helper()
+	h, err := afar.New(testContext(t), a.Conn, afar.Options{Name: name, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// Whatever holds of nodes and ranks on this machine holds of those on another.
+func TestAfar(t *testing.T) {
+	testHost = afarHost(t, "gpu2")
+	defer func() { testHost = nil }()
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"NodeStartFails", TestNodeStartFails}, {"Local", TestLocal}, {"NodeKilled", TestNodeKilled}, {"NodeStopped", TestNodeStopped},
+		{"CloseWhilePreloading", TestCloseWhilePreloading}, {"NodeHasItsOwnSession", TestNodeHasItsOwnSession}, {"CloseTwice", TestCloseTwice},
+		{"Pool", TestPool}, {"PoolStartFails", TestPoolStartFails}, {"PoolStartCancelled", TestPoolStartCancelled},
+		{"StartPoolAndClose", TestStartPoolAndClose}, {"ManyRanks", TestManyRanks},
+		{"Execute", TestExecute}, {"ExecuteInOrder", TestExecuteInOrder}, {"Interrupt", TestInterrupt}, {"States", TestStates}, {"Death", TestDeath},
+		{"Vanish", TestVanish}, {"DroppedMessages", TestDroppedMessages}, {"Flood", TestFlood}, {"SlowHandler", TestSlowHandler}, {"Mute", TestMute},
+		{"ShutdownLadder", TestShutdownLadder}, {"DeafNode", TestDeafNode}, {"Push", TestPush}, {"TransferDeath", TestTransferDeath},
+		{"PythonDeath", TestPythonDeath}, {"PythonKilled", TestPythonKilled}, {"PythonInterrupt", TestPythonInterrupt}, {"PythonFlood", TestPythonFlood},
+		{"PythonTransfer", TestPythonTransfer}, {"PythonStandstill", TestPythonStandstill}, {"PythonRefusesToDie", TestPythonRefusesToDie},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+// A pool of real ranks over two hosts computes together.
+func TestPoolAfar(t *testing.T) {
+	var shares []Share
+	for _, name := range []string{"gpu1", "gpu2"} {
+		n := startPython(t, func(o *Options) { o.Host = afarHost(t, name) })
+		shares = append(shares, Share{Node: n, Ranks: 2})
+	}
+	p, err := StartPool(testContext(t), PoolSpec{}, shares...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []*run
+	for _, r := range p.Ranks() {
+		runs = append(runs, start(r, "import torch, torch.distributed as d; x = torch.ones(1) * d.get_rank(); d.all_reduce(x); print(x.item())"))
+	}
+	for rank, r := range runs {
+		if r.wait(t); r.output() != "6.0\n" {
+			t.Errorf("rank %d printed %q, %+v, %v", rank, r.output(), r.reply, r.err)
+		}
+	}
+	if err := p.Shutdown(testContext(t), DefaultLadder); err != nil {
+		t.Error(err)
+	}
+}
+
+// afarDeaths are ways in which a session on a host ends, and what is then said of its node.
+var afarDeaths = map[string]struct {
+	act  func(t *testing.T, a *afartest.Agent, n *Node)
+	want string
+}{
+	"relay":      {func(t *testing.T, a *afartest.Agent, n *Node) { a.Relay.Kill() }, "host gpu2 lost: no answer for 3"},
+	"supervisor": {func(t *testing.T, a *afartest.Agent, n *Node) { kill(t, parentOf(t, n.PID())) }, "the node's guard was killed by SIGKILL"},
+	"node":       {func(t *testing.T, a *afartest.Agent, n *Node) { kill(t, n.PID()) }, "node was killed by SIGKILL"},
+	"relay and node": {func(t *testing.T, a *afartest.Agent, n *Node) {
+		a.Relay.Kill()
+		kill(t, n.PID())
+	}, "host gpu2 lost: no answer for 3"},
+	"supervisor and node": {func(t *testing.T, a *afartest.Agent, n *Node) {
+		supervisor := parentOf(t, n.PID())
+		syscall.Kill(n.PID(), syscall.SIGSTOP) // it cannot clean up
+		kill(t, supervisor)
+		kill(t, n.PID())
+	}, "the node's guard was killed by SIGKILL"},
+	"relay and supervisor": {func(t *testing.T, a *afartest.Agent, n *Node) {
+		supervisor := parentOf(t, n.PID())
+		a.Relay.Kill()
+		kill(t, supervisor)
+	}, "host gpu2 lost: no answer for 3"},
+	"launcher": {func(t *testing.T, a *afartest.Agent, n *Node) { a.Relay.Signal(syscall.SIGTERM) }, "it was told to end by SIGTERM"},
+	"session":  {func(t *testing.T, a *afartest.Agent, n *Node) { a.Vanish() }, "host gpu2 lost: no answer for 3"},
+	"in order": {func(t *testing.T, a *afartest.Agent, n *Node) { a.Conn.Close() }, "the conversation with the host was closed"},
+}
+
+// Whatever ends a session on a host, nothing that its processes started is left there, and the session is told.
+func TestAfarLeftovers(t *testing.T) {
+	python := testpython.Need(t)
+	choices := stress.Rand(t)
+	var kinds []string
+	for kind := range offspring {
+		if kind != "by files" { // torch takes long to import
+			kinds = append(kinds, kind)
+		}
+	}
+	for name, death := range afarDeaths {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRound(t, choices)
+			a := afartest.Start(t, afartest.Options{Name: "gpu2", Lease: 3 * time.Second, Env: []string{"DIPLS_TEST_ROUND=" + r.tag, "TMPDIR=" + r.tmp}})
+			n, err := StartNode(testContext(t), Options{Python: python, Host: hostOf(t, a, "gpu2")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			local, err := n.Local(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := execute(t, local, r.code(kinds, false))
+			if err := json.Unmarshal([]byte(x.output()), &r.shared); err != nil {
+				t.Fatalf("%q: %v", x.output(), err)
+			}
+			dir := directory(n)
+			death.act(t, a, n)
+			waitFor(t, "the end of the node", n.Done())
+			if n.Err() == nil || !strings.Contains(n.Err().Error(), death.want) {
+				t.Errorf("the node's error: %v, want %s", n.Err(), death.want)
+			}
+			a.Conn.Close()
+			waitFor(t, "the end of the agent", ended(a))
+			await(t, "nothing to be left", func() bool { return len(r.leftWithout(dir)) == 0 })
+		})
+	}
+}
+
+func ended(a *afartest.Agent) <-chan struct{} {
+	ch := make(chan struct{})
+	go func() {
+		<-a.Ended
+		close(ch)
+	}()
+	return ch
+}
+
+// leftWithout is what there still is of the round, whose session has that directory. Other tests have sessions, too.
+func (r *round) leftWithout(dir string) []string {
+	left := slices.DeleteFunc(r.left(), func(what string) bool {
+		return strings.HasPrefix(what, "session ") && what != "session "+filepath.Base(dir)
+	})
+	return left
+}
