@@ -83,23 +83,24 @@ type Executor struct {
 	journaled     atomic.Bool // a run has ended that has a journal
 	last          atomic.Bool // nothing will run after the present run
 
-	mu       sync.Mutex // guards what follows; order of locks: see the package
-	closed   bool
-	count    int                     // runs so far
-	handles  []string                // names of objects by which cells may ask for the ranks
-	places   uint64                  // numbers given to runs and commands for their places
-	runs     map[string]*run         // that have not ended
-	reports  map[string]event.Report // of those that have, the last keptReports
-	order    []string                // the keys of reports that may be forgotten, oldest first
-	onRanks  string                  // id of the latest run on the ranks; "" if there was none
-	procs    map[ranklist.Who]*process
-	given    [namespaces][]Process   // what the pool gave last, never changed
-	pools    int                     // how many pools there have been
-	commands map[commandKey]*command // that have not ended
-	watch    watch                   // its timer, looks and told
-	hang     hangWatch
-	broken   []Process // all ranks of a pool whose groups were broken and are not mended; never changed
-	rounds   int       // of mending so far
+	mu        sync.Mutex // guards what follows; order of locks: see the package
+	closed    bool
+	count     int                     // runs so far
+	handles   []string                // names of objects by which cells may ask for the ranks
+	places    uint64                  // numbers given to runs and commands for their places
+	runs      map[string]*run         // that have not ended
+	reports   map[string]event.Report // of those that have, the last keptReports
+	order     []string                // the keys of reports that may be forgotten, oldest first
+	onRanks   string                  // id of the latest run on the ranks; "" if there was none
+	procs     map[ranklist.Who]*process
+	given     [namespaces][]Process   // what the pool gave last, never changed
+	manyHosts bool                    // the ranks given last are on several
+	pools     int                     // how many pools there have been
+	commands  map[commandKey]*command // that have not ended
+	watch     watch                   // its timer, looks and told
+	hang      hangWatch
+	broken    []Process // all ranks of a pool whose groups were broken and are not mended; never changed
+	rounds    int       // of mending so far
 
 	poolMu  sync.Mutex      // guards what follows; held while pool is published. No lock of this package is taken with it held
 	pool    event.PoolState // as it was published last

@@ -351,7 +351,7 @@ func (r *run) howDead(p Process) string {
 	if death == nil {
 		return ""
 	}
-	how, is := strings.CutPrefix(death.Error(), p.Who().String()+" ")
+	how, is := p.Who().Verb(death.Error())
 	if !is {
 		return "" // another's
 	}

@@ -161,6 +161,20 @@ func (e *Executor) remember(ns namespace, procs []Process) {
 		e.pools++
 	}
 	e.given[ns] = procs
+	if ns == poolNamespace {
+		e.manyHosts = slices.ContainsFunc(procs, func(p Process) bool { return p.Host() != procs[0].Host() })
+	}
+}
+
+// hostIfMany is the name of a process's host, if it is a rank of a pool that is on several; "" otherwise.
+func (e *Executor) hostIfMany(p Process) string {
+	e.mu.Lock()
+	many := e.manyHosts && !p.Who().IsLocal()
+	e.mu.Unlock()
+	if !many {
+		return ""
+	}
+	return p.Host().Name()
 }
 
 // poolNumber is the number of the pool that gave the last ranks.

@@ -482,7 +482,7 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
 		r.parts = append(r.parts, pt)
-		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy})
+		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy, Host: r.e.hostIfMany(p)})
 	}
 	for _, pt := range fresh { // what it printed before its first run belongs to that run
 		pt.proc.adopt(pt)

@@ -29,7 +29,7 @@ func resolveSee(command, directive ranklist.List, t cells.Target) string {
 		return directive.String()
 	case t.Ranks.IsZero():
 		return "0"
-	case t.Ranks.NeedsSize():
+	case t.Ranks.NeedsPool():
 		return ranklist.All.String() // all to which it goes
 	default:
 		return strconv.Itoa(slices.Min(slices.Collect(t.Ranks.Written())))
@@ -42,7 +42,7 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 		return pool, nil
 	}
 	var err error
-	if t.Ranks, err = t.Ranks.In(len(pool)); err != nil {
+	if t.Ranks, err = t.Ranks.In(hostNames(pool)); err != nil {
 		return nil, err
 	}
 	if t.Ranks.Max() >= len(pool) {
@@ -70,4 +70,13 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 		procs[i] = pool[r]
 	}
 	return procs, nil
+}
+
+// hostNames are the names of the hosts of ranks.
+func hostNames(pool []Process) []string {
+	names := make([]string, len(pool))
+	for i, p := range pool {
+		names[i] = p.Host().Name()
+	}
+	return names
 }

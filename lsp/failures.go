@@ -208,7 +208,8 @@ func (f *failures) traced(r Run, frames []event.Frame, own int) []related {
 // died enters the death of a process.
 func (f *failures) died(r Run, ev *event.RankState) {
 	who, _ := ev.Who()
-	what := cmp.Or(strings.TrimSpace(strings.TrimPrefix(ev.Reason, who.String())), "died")
+	what, _ := who.Verb(ev.Reason)
+	what = cmp.Or(what, "died")
 	one := newFailure(headerOf(r), protocol.DiagnosticSeverityError, string(event.StatusDied), r.excerpt(what), "died "+what)
 	one.death = true
 	if !f.merge(r, one, ev) {

@@ -67,13 +67,13 @@ func TestPoolOverHosts(t *testing.T) {
 	if err := p.Ranks()[1].Push(testContext(t), req); err != nil {
 		t.Errorf("a push on the host whose memory it is: %v", err)
 	}
-	want := "rank 0 is on " + near.Host().Name() + ", and cannot map what lies in the memory of far"
+	want := "rank 0, on " + near.Host().Name() + ", cannot map what lies in the memory of far"
 	if err := p.Ranks()[0].Push(testContext(t), req); err == nil || err.Error() != want {
 		t.Errorf("a push from another host: %v, want %s", err, want)
 	}
 
 	x := execute(t, p.Ranks()[2], "print last words\nexit 3")
-	if want = "rank 2 exited with code 3 (os._exit?)"; x.output() != "last words\n" || x.err == nil || x.err.Error() != want {
+	if want = "rank 2 (far) exited with code 3 (os._exit?)"; x.output() != "last words\n" || x.err == nil || x.err.Error() != want {
 		t.Errorf("output %q, error %v, want %s", x.output(), x.err, want)
 	}
 	if err := p.Shutdown(testContext(t), DefaultLadder); err != nil {

@@ -58,6 +58,7 @@ type Share struct {
 // Pool is ranks that live and die together. A pool that is made anew has other processes and other sockets.
 type Pool struct {
 	nodes   []*Node   // in the order of their ranks
+	many    bool      // its nodes are on several hosts
 	address string    // as in [PoolSpec]
 	events  *notifier // of the first node, so that all changes of a pool come in order
 	ranks   []*Process
@@ -156,6 +157,7 @@ type poolPart struct {
 func newPool(spec PoolSpec, shares []Share) (*Pool, []*poolPart) {
 	p := &Pool{events: shares[0].Node.events, address: spec.Address, done: make(chan struct{}), left: spec.Ranks}
 	p.counts[Starting] = spec.Ranks
+	p.many = slices.ContainsFunc(shares, func(s Share) bool { return s.Node.host != shares[0].Node.host })
 	var parts []*poolPart
 	var run string // names the pool among all of the user's
 	for group, share := range shares {

@@ -105,6 +105,9 @@ type ending struct {
 
 func newProcess(n *Node, pool *Pool, who ranklist.Who, sock string) *Process {
 	name := who.String()
+	if pool != nil && pool.many {
+		name += " (" + n.host.Name() + ")"
+	}
 	events := n.events
 	if pool != nil && pool.events != n.events {
 		events = pool.events

@@ -93,7 +93,7 @@ func (p *Process) Push(ctx context.Context, req *PreparedPush) error {
 		content = req.content[""]
 	}
 	if content == nil {
-		return fmt.Errorf("%s is on %s, and cannot map what lies in the memory of %s", p.name, here, req.request.Payload.Host())
+		return fmt.Errorf("%s, on %s, cannot map what lies in the memory of %s", p.who, here, req.request.Payload.Host())
 	}
 	_, err := p.request(ctx, wire.TypePushRequest, content, nil)
 	if err != nil && !refused(err) {

@@ -89,7 +89,8 @@ func describeSilence(s Stack) string {
 	if s.Silent {
 		return "no answer: stopped, or in native code that keeps Python's lock"
 	}
-	return strings.TrimPrefix(s.Error, s.Who.String()+" ")
+	text, _ := s.Who.Verb(s.Error)
+	return text
 }
 
 // Title names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.

@@ -237,6 +237,7 @@ type RankState struct {
 	Status  Status  `json:"status,omitempty"`  // with ready and stopped, and with dead in a run: how its part ended
 	Seconds float64 `json:"seconds,omitempty"` // how long its part took
 	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL"
+	Host    string  `json:"host,omitempty"`    // with busy, of a rank of a pool that is on several hosts: which one it is on
 }
 
 // PoolState is the state of the pool as a whole, "none" (there has been none yet), "starting", "ready", "dead" or "stopped", and

@@ -136,6 +136,7 @@ type shownHang struct {
 type foldProc struct {
 	r       *foldRun
 	who     ranklist.Who
+	host    string // of a rank of a pool that is on several hosts; else ""
 	seen    bool
 	busy    bool
 	taking  bool // counted in r.taking
@@ -378,7 +379,7 @@ func (f *Folder) proc(h *event.Header) *foldProc {
 func (f *Folder) rankState(e *event.RankState, now time.Time) {
 	switch p := f.proc(&e.Header); e.State {
 	case event.StateBusy:
-		p.busy = true
+		p.busy, p.host = true, e.Host
 		p.recount()
 	case event.StateInterrupting:
 		p.r.stops = true
@@ -840,7 +841,19 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	if r.ID != "" && (r.ranks == 1 || !failure && r.seen == 1) {
 		return ""
 	}
-	return "[" + ranklist.Of(ranks...).String() + "] "
+	list := ranklist.Of(ranks...).String()
+	if host := ranklist.Together(ranks, r.hostOf); host != "" {
+		return "[" + host + ": " + list + "] "
+	}
+	return "[" + list + "] "
+}
+
+// hostOf is the host of a rank, "" if the pool is on one.
+func (r *foldRun) hostOf(rank int) string {
+	if p := r.procs[ranklist.Rank(rank)]; p != nil {
+		return p.host
+	}
+	return ""
 }
 
 // headHeap orders ranks by when their first entry came.

@@ -50,6 +50,7 @@ type Part struct {
 	Status  event.Status // "" while it runs
 	Seconds float64      // once it has ended
 	Reason  string       // with dead
+	Host    string       // of a rank of a pool that is on several hosts; else ""
 }
 
 // Apply enters an event of the run, and reports whether what is known of it has changed. Output changes nothing: those who show it take the event itself.
@@ -68,6 +69,7 @@ func (r *Run) Apply(ev event.Event, now time.Time) bool {
 	case *event.RankState:
 		part := r.part(whoOf(ev))
 		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
+		part.Host = cmp.Or(ev.Host, part.Host)
 	case *event.Failure:
 		r.Failures = append(r.Failures, ev)
 	case *event.Hang:

@@ -95,9 +95,9 @@ func (r *Run) waits() string {
 		if len(waiting) == 1 {
 			verb = " waits"
 		}
-		text := ranklist.Name(waiting) + verb
+		text := r.name(waiting) + verb
 		if len(missing) > 0 {
-			text += " for " + ranklist.Name(missing)
+			text += " for " + r.name(missing)
 		}
 		return text
 	}
@@ -120,7 +120,7 @@ func (r *Run) went() string {
 	case 0:
 		return ""
 	case 1:
-		text = ranks[0].Who.String()
+		text = r.Name([]ranklist.Who{ranks[0].Who})
 	default:
 		text = fmt.Sprintf("%d/%[1]d ranks", len(ranks))
 	}
@@ -146,7 +146,7 @@ func (r *Run) Fault() string {
 	}
 	var faults []string
 	for _, k := range kinds[:min(len(kinds), maxFaults)] {
-		faults = append(faults, ranklist.Name(k.who)+": "+k.name)
+		faults = append(faults, r.Name(k.who)+": "+k.name)
 	}
 	if len(kinds) > maxFaults {
 		faults = append(faults, "…")
@@ -179,7 +179,7 @@ func (r *Run) Summary() string {
 		}
 		on := ""
 		if ranks := slices.DeleteFunc(k.who, ranklist.Who.IsLocal); len(ranks) > 0 {
-			on = " on " + ranklist.Name(ranks)
+			on = " on " + r.Name(ranks)
 		}
 		words = append(words, strings.Replace(k.name, "%s", on, 1))
 	}
@@ -214,7 +214,37 @@ func (r *Run) dead() string {
 			dead = append(dead, p.Who)
 		}
 	}
-	return ranklist.Name(dead)
+	return r.Name(dead)
+}
+
+// Name names processes of the run for people, as [ranklist.Name] does, and the host that they are on, where ranks are on several: "rank 11 (gpu2)".
+func (r *Run) Name(who []ranklist.Who) string {
+	local, list := ranklist.Split(who)
+	text := ranklist.Name(who)
+	if local {
+		return text
+	}
+	if host := ranklist.Together(list.Of(ranklist.Max), r.hostOf); host != "" {
+		text += " (" + host + ")"
+	}
+	return text
+}
+
+// name is Name of ranks.
+func (r *Run) name(ranks []int) string {
+	who := make([]ranklist.Who, len(ranks))
+	for i, rank := range ranks {
+		who[i] = ranklist.Rank(rank)
+	}
+	return r.Name(who)
+}
+
+// hostOf is the host of a rank, "" if the pool is on one.
+func (r *Run) hostOf(rank int) string {
+	if p := r.PartOf(ranklist.Rank(rank)); p != nil {
+		return p.Host
+	}
+	return ""
 }
 
 // Heading names a run: "Cell 3: Train (all ranks)".

@@ -18,6 +18,7 @@ type List struct {
 	all   bool
 	spans []span       // as written
 	ends  []fromTheEnd // what only a pool's size makes ranks of
+	hosts []onHosts    // what only a pool's hosts make ranks of
 }
 
 // A span is the ranks from first to last, both included.
@@ -78,19 +79,28 @@ func Parse(s string) (List, error) {
 }
 
 // ParseTargets parses what Parse does and, as ipyparallel's --targets, what counts from the end of a pool: negative ranks
-// ("-1" is the last one) and slices ("::2", "1:3", ":-1"), all of it also in brackets, as Python writes lists. Its error is an *Error.
+// ("-1" is the last one) and slices ("::2", "1:3", ":-1"), all of it also in brackets, as Python writes lists; and what goes by hosts: "host:gpu2", all
+// ranks there, and "each:0", the first rank of each host. Its error is an *Error.
 func ParseTargets(s string) (List, error) {
 	s = strings.TrimSpace(s)
 	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
 		s = strings.TrimSpace(inner[:len(inner)-1])
 	}
 	var ends []fromTheEnd
+	var hosts []onHosts
 	var rest []string
 	for part := range strings.SplitSeq(s, ",") {
 		plain := []string{}
 		for _, item := range strings.Fields(part) {
 			if !strings.Contains(item, ":") && !strings.HasPrefix(item, "-") {
 				plain = append(plain, item)
+				continue
+			}
+			if on, is, err := parseOnHosts(item); is {
+				if err != nil {
+					return List{}, err
+				}
+				hosts = append(hosts, on)
 				continue
 			}
 			end, err := parseFromTheEnd(item)
@@ -103,14 +113,14 @@ func ParseTargets(s string) (List, error) {
 			rest = append(rest, strings.Join(plain, " "))
 		}
 	}
-	if len(ends) > 0 && len(rest) == 0 {
-		return List{ends: ends}, nil
+	if len(ends)+len(hosts) > 0 && len(rest) == 0 {
+		return List{ends: ends, hosts: hosts}, nil
 	}
 	l, err := Parse(strings.Join(rest, ","))
-	if err == nil && l.all && len(ends) > 0 {
+	if err == nil && l.all && len(ends)+len(hosts) > 0 {
 		return List{}, &Error{Item: "all", Reason: "stands alone", Hint: "write just all, or numbers like 0,2-4"}
 	}
-	l.ends = ends
+	l.ends, l.hosts = ends, hosts
 	return l, err
 }
 
@@ -220,14 +230,23 @@ func allDigits(s string) bool {
 }
 
 // IsZero reports whether no list was given.
-func (l List) IsZero() bool { return !l.all && l.spans == nil && l.ends == nil }
+func (l List) IsZero() bool { return !l.all && l.spans == nil && !l.NeedsPool() }
 
-// In is the list for a pool of worldSize ranks, in which nothing counts from the end any more. What is none of them is an *Error.
-func (l List) In(worldSize int) (List, error) {
-	if l.ends == nil {
+// In is the list for a pool, in which nothing counts from the end, or goes by hosts, any more. on is the name of the host of each rank. What is none of
+// them is an *Error.
+func (l List) In(on []string) (List, error) {
+	if !l.NeedsPool() {
 		return l, nil
 	}
+	worldSize := len(on)
 	in := List{spans: slices.Clone(l.spans)}
+	for _, h := range l.hosts {
+		ranks, err := h.of(on)
+		if err != nil {
+			return List{}, err
+		}
+		in.spans = append(in.spans, Of(ranks...).spans...)
+	}
 	for _, e := range l.ends {
 		ranks := e.of(worldSize)
 		if len(ranks) == 0 || ranks[0] < 0 {
@@ -238,8 +257,8 @@ func (l List) In(worldSize int) (List, error) {
 	return in, nil
 }
 
-// NeedsSize reports whether only a pool's size tells which ranks are meant: see [List.In].
-func (l List) NeedsSize() bool { return l.ends != nil }
+// NeedsPool reports whether only a pool tells which ranks are meant: see [List.In].
+func (l List) NeedsPool() bool { return l.ends != nil || l.hosts != nil }
 
 // All reports whether the list is "all".
 func (l List) All() bool { return l.all }
@@ -288,7 +307,7 @@ func (l List) Of(worldSize int) []int {
 
 // Equal reports whether both lists are the same set.
 func (l List) Equal(m List) bool {
-	return l.all == m.all && slices.Equal(l.merged(), m.merged()) && slices.Equal(l.ends, m.ends)
+	return l.all == m.all && slices.Equal(l.merged(), m.merged()) && slices.Equal(l.ends, m.ends) && slices.Equal(l.hosts, m.hosts)
 }
 
 // String is the canonical spelling of the set: "all", ascending like "0,2-4", or "" for no list.
@@ -298,11 +317,17 @@ func (l List) String() string {
 	}
 	var b strings.Builder
 	b.WriteString(spell(l.merged()))
-	for _, e := range l.ends {
+	add := func(text string) {
 		if b.Len() > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(e.text)
+		b.WriteString(text)
+	}
+	for _, e := range l.ends {
+		add(e.text)
+	}
+	for _, h := range l.hosts {
+		add(h.text)
 	}
 	return b.String()
 }
@@ -312,6 +337,8 @@ func (l List) Name() string {
 	switch ends := len(l.ends); {
 	case l.all:
 		return "all ranks"
+	case l.hosts != nil:
+		return "ranks " + l.String()
 	case ends == 0:
 		return nameSpans(l.merged())
 	case ends == 1 && l.spans == nil && l.ends[0].step == 0:

@@ -76,7 +76,7 @@ func TestParseTargets(t *testing.T) {
 		if err != nil || !again.Equal(l) {
 			t.Errorf("%q: its String %q parses to %v, %v", s, l, again, err)
 		}
-		in, err := l.In(4)
+		in, err := l.In(make([]string, 4))
 		if (err == nil) != (want.in4 != "") || err == nil && in.String() != want.in4 {
 			t.Errorf("%q in a pool of 4: %v, %v; want %s", s, in, err, want.in4)
 		}
@@ -88,6 +88,8 @@ func TestParseTargets(t *testing.T) {
 		"-x":      `"-x" is not a number, range or slice; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
 		"1:2:3:4": `"1:2:3:4" is no slice; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
 		"::-1":    `"::-1" has a step below 1; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
+		"host:":   `"host:" names no host; write host:NAME`,
+		"each:x":  `"each:x" names no rank; write each:0 for the first rank of each host`,
 		"-1,,0":   `",0" has an empty entry; write numbers like 0,2-4`,
 		"[0":      `"[0" is not a number or range; write all, or numbers like 0,2-4`,
 	} {

@@ -17,6 +17,10 @@ type examples struct {
 		Text, List, Name string
 		Of4              *string // what it is of 4 ranks; nil: none of them
 	} `json:"from_the_end"`
+	ByHost []struct {
+		Text, List, Name string
+		Of               *string // what it is on gpu1, gpu1, gpu2, gpu2, gpu3; nil: none of them
+	} `json:"by_host"`
 	NoLists   []string `json:"no_lists"`
 	Processes []struct {
 		Local      bool
@@ -50,8 +54,21 @@ func TestExamplesOfLists(t *testing.T) {
 		if err != nil || l.String() != c.List || l.Name() != c.Name {
 			t.Errorf("%q: got %q, %q, %v, want %+v", c.Text, l, l.Name(), err, c)
 		}
-		if in, err := l.In(4); (err == nil) != (c.Of4 != nil) || err == nil && in.String() != *c.Of4 {
+		if in, err := l.In(make([]string, 4)); (err == nil) != (c.Of4 != nil) || err == nil && in.String() != *c.Of4 {
 			t.Errorf("%q of 4 ranks: got %q, %v", c.Text, in, err)
+		}
+	}
+	for _, c := range e.ByHost {
+		l, err := ParseTargets(c.Text)
+		if err != nil || l.String() != c.List || l.Name() != c.Name || !l.NeedsPool() {
+			t.Errorf("%q: got %q, %q, %v, want %+v", c.Text, l, l.Name(), err, c)
+		}
+		if again, err := ParseTargets(l.String()); err != nil || !again.Equal(l) {
+			t.Errorf("%q: its String parses to %q, %v", c.Text, again, err)
+		}
+		in, err := l.In([]string{"gpu1", "gpu1", "gpu2", "gpu2", "gpu3"})
+		if (err == nil) != (c.Of != nil) || err == nil && in.String() != *c.Of {
+			t.Errorf("%q on hosts: got %q, %v", c.Text, in, err)
 		}
 	}
 	for _, text := range e.NoLists {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // A Who is one process: a rank, or the local namespace, which is the zero value. It can be a key of a map.
@@ -36,6 +37,16 @@ func (w Who) String() string {
 		return "rank " + strconv.Itoa(rank)
 	}
 	return "local"
+}
+
+// Verb is what follows the process in a sentence that begins with it: "was killed" of "rank 2 was killed", or of "rank 2 (gpu2) was killed", which also says
+// where that is. ok is false, and rest the whole sentence, if it begins otherwise.
+func (w Who) Verb(sentence string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(sentence, w.String()+" ")
+	if _, after, named := strings.Cut(rest, ") "); ok && named && strings.HasPrefix(rest, "(") && !strings.HasPrefix(rest, "(pid ") {
+		rest = after
+	}
+	return rest, ok
 }
 
 // MarshalJSON writes the rank as a number, and the local namespace as -1, as the language server's commands have it.

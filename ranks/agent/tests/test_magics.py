@@ -172,7 +172,7 @@ def test_predecessors_need_no_loading(local, name):
         ("%px --targets", "%px: --targets needs a value, RANKS."),
         (
             "%px --targets one x",
-            "%px: --targets one: write all, numbers such as 0,2-3, -1 for the last one, or a slice",
+            "%px: --targets one: write all, numbers such as 0,2-3, -1 for the last one, a slice",
         ),
         ("%px --block=1 x", "%px: --block takes no value."),
         ("%px --block", "%px: which code?"),

@@ -26,8 +26,10 @@ def test_lists(example):
             assert ranklist.name(ranks) == ranklist.name(example["ranks"]) == example["name"]
 
 
-@pytest.mark.parametrize("example", EXAMPLES["from_the_end"], ids=lambda example: repr(example["text"]))
-def test_lists_from_the_end(example):
+@pytest.mark.parametrize(
+    "example", EXAMPLES["from_the_end"] + EXAMPLES["by_host"], ids=lambda example: repr(example["text"])
+)
+def test_lists_that_only_a_pool_tells(example):
     parsed = arguments.targets(example["text"])
     assert sorted(parsed.split(",")) == sorted(example["list"].split(","))
 

@@ -164,6 +164,8 @@ export interface RankStateEvent {
   seconds?: number;
   /** with dead: "rank 2 was killed by SIGKILL" */
   reason?: string;
+  /** with busy, of a rank of a pool that is on several hosts: which one it is on */
+  host?: string;
 }
 
 export interface PoolStateEvent {

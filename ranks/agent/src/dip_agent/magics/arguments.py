@@ -18,7 +18,7 @@ _WIDTH = 100  # columns of a help text
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _RANKS = re.compile(r"all|\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
-_TARGET = re.compile(r"all|\d+(?:-\d+)?|-\d+|-?\d*:(?:-?\d*)(?::\d*)?")
+_TARGET = re.compile(r"all|\d+(?:-\d+)?|-\d+|-?\d*:(?:-?\d*)(?::\d*)?|host:[^\s,:]+|each:-?\d+")
 
 
 class Word(NamedTuple):
@@ -237,9 +237,11 @@ def targets(text: str) -> str:
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]
-    parts = [part for part in re.split(r"[\s,]+", inner.lower()) if part]
+    parts = [part if part.startswith("host:") else part.lower() for part in re.split(r"[\s,]+", inner) if part]
     if not parts or not all(map(_TARGET.fullmatch, parts)) or ("all" in parts and len(parts) > 1):
-        raise ValueError("write all, numbers such as 0,2-3, -1 for the last one, or a slice such as ::2")
+        raise ValueError(
+            "write all, numbers such as 0,2-3, -1 for the last one, a slice such as ::2, host:NAME, or each:0"
+        )
     return ",".join(parts)
 
 
