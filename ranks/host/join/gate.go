@@ -28,7 +28,6 @@ package join
 
 import (
 	"container/list"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -277,7 +276,9 @@ func (g *Gate) knock(nc net.Conn) {
 		return
 	}
 	if g.knocks.Len() >= maxKnocks {
-		g.knocks.Remove(g.knocks.Front()).(net.Conn).Close()
+		first := g.knocks.Remove(g.knocks.Front()).(net.Conn)
+		first.Close()
+		g.refusals.add(first.RemoteAddr(), errors.New("too many connections that do not say who they are"))
 	}
 	place := g.knocks.PushBack(nc)
 	g.mu.Unlock()
@@ -294,7 +295,8 @@ func (g *Gate) knock(nc net.Conn) {
 	case err == nil:
 	case errors.As(err, &refused):
 		g.refusals.add(nc.RemoteAddr(), err)
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE):
 		// It only looked whether something listens here, or its connection broke: then it comes again.
 		g.log.Debug("a connection broke before a host had joined", zap.Stringer("address", nc.RemoteAddr()), zap.Error(err))
 	default:
@@ -326,10 +328,8 @@ func (g *Gate) admit(nc net.Conn, known func()) (err error) {
 			nc.Close()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), helloPatience)
-	defer cancel()
 	nc.SetDeadline(time.Now().Add(helloPatience))
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err := tc.Handshake(); err != nil {
 		return explainHandshake(err)
 	}
 	var hello Hello

@@ -350,8 +350,8 @@ func TestPythonUnreachable(t *testing.T) {
 	wantEcho(t, echo, "hello")
 	p.set(shut)
 	p.cut()
-	for _, want := range []string{"reachable <nil>", "unreachable host h0 is unreachable: it hung up"} {
-		if got := <-states; got != want {
+	for _, want := range []string{"reachable <nil>", "unreachable host h0 is unreachable: "} {
+		if got := <-states; !strings.HasPrefix(got, want) {
 			t.Errorf("the state is %q, want %q", got, want)
 		}
 	}

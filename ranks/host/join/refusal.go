@@ -1,7 +1,6 @@
 package join
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -68,7 +67,7 @@ func explainHandshake(err error) error {
 
 // explainSilence says what is behind a timeout.
 func explainSilence(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("it did not say who it is within %v: %w", helloPatience, err)
 	}
 	return err
