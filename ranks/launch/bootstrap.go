@@ -45,8 +45,8 @@ func (b Bootstrap) python() []string {
 	return []string{python, "-I", "-c", firstStage}
 }
 
-// input is the standard input of the command. own: no other host gets it, and its launcher can make a Unix socket on the host.
-func (b Bootstrap) input(host int, own bool) []byte {
+// input is the standard input of the command. host: the one that it is for; -1: all. forward: its launcher can make a Unix socket there that leads to us.
+func (b Bootstrap) input(host int, forward bool) []byte {
 	var in bytes.Buffer
 	if len(b.Prologue) > 0 {
 		// bash has read all of this line by line before it runs a command that might read, too.
@@ -59,8 +59,9 @@ func (b Bootstrap) input(host int, own bool) []byte {
 		Certificate string   `json:"certificate"`
 		Token       string   `json:"token"`
 		Agent       string   `json:"agent"`
+		Python      string   `json:"python,omitempty"` // for hosts that join by themselves
 		Forward     bool     `json:"forward,omitempty"`
-	}{append([]string{}, b.Addresses...), b.Certificate, b.Token(host), b.Agent, own && b.Socket != ""})
+	}{append([]string{}, b.Addresses...), b.Certificate, b.Token(host), b.Agent, b.Python, forward && b.Socket != ""})
 	if err != nil {
 		panic(err) // strings can be marshalled
 	}

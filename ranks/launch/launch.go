@@ -96,5 +96,14 @@ func (p Plan) Launcher(o Options) Launcher {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &ssh{p.Hosts, p.addresses, env, log}
+	switch p.Engine {
+	case Slurm:
+		return &slurm{p.flags, env, log}
+	case Exec:
+		return &template{p.Hosts, p.template, env}
+	case Join:
+		return &invitation{p.Hosts, p.dir}
+	default:
+		return &ssh{p.Hosts, p.addresses, env, log}
+	}
 }

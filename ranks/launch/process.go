@@ -47,6 +47,8 @@ type command struct {
 	input []byte // of its standard input, which stays open
 	// printed gets each line. May be nil.
 	printed func(line string)
+	// stdout gets its standard output as it is, in place of printed. May be nil.
+	stdout io.Writer
 	// deadly is whether it gets a SIGTERM when this program ends. srun kills everything without grace at a SIGTERM, and so must not get one.
 	deadly bool
 }
@@ -78,6 +80,9 @@ func (c command) start() (*process, error) {
 		printed(line)
 	}}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if c.stdout != nil {
+		cmd.Stdout = c.stdout
+	}
 	cmd.WaitDelay = endPatience // a descendant may hold the pipes open
 	if err := cmd.Start(); err != nil {
 		stdin.Close()
@@ -123,6 +128,16 @@ func (p *process) ended() string {
 		return p.name + " has ended"
 	}
 	return fmt.Sprintf("%s: %v", p.name, p.err) // "ssh: exit status 255"
+}
+
+// running reports whether it has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // end waits until the process has ended. When ctx ends, it gets the signals, with endPatience after each, and at last a SIGKILL.

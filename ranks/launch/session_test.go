@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) { leaktest.Begin().Main(m) }
 
 // patience is how long something may take that will happen.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // fakeAgent is what the session of a test gives its hosts in place of the agent: it joins, and stays as long as its connection. Its line tells what it finds.
 const fakeAgent = `

@@ -1,0 +1,164 @@
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// template starts agents by any command: one that starts one program on each host, or with {host} one for each host.
+type template struct {
+	hosts []Host
+	words []string
+	env   []string
+}
+
+// Allocate is immediate: whoever writes such a command knows that its hosts are there.
+func (e *template) Allocate(context.Context, func(Event)) (Allocation, error) { return e, nil }
+
+func (e *template) Hosts() []Host { return e.hosts }
+
+func (e *template) OwnInput() bool {
+	return slices.ContainsFunc(e.words, func(word string) bool { return strings.Contains(word, "{host}") })
+}
+
+func (e *template) Placer(hosts []int) func(json.RawMessage) (int, error) {
+	return place(e.hosts, hosts)
+}
+
+func (e *template) Explain(context.Context, int) string { return "" }
+
+func (e *template) Close(context.Context) error { return nil }
+
+func (e *template) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
+	parts := [][]int{hosts}
+	if e.OwnInput() {
+		parts = nil
+		for _, host := range hosts {
+			parts = append(parts, []int{host})
+		}
+	}
+	var started groups
+	for _, part := range parts {
+		g, err := e.startOne(b, part, tell)
+		if err != nil {
+			now, stop := context.WithCancel(context.Background())
+			stop()
+			started.End(now)
+			return nil, err
+		}
+		started = append(started, g)
+	}
+	return started, nil
+}
+
+// startOne starts one command for some hosts. Its standard input brings the agent; for launchers that lose it, so does a file.
+func (e *template) startOne(b Bootstrap, hosts []int, tell func(Event)) (*group, error) {
+	who := -1
+	if e.OwnInput() {
+		who = hosts[0]
+	}
+	input := b.input(who, false)
+	file, err := writeStartup(e.dir(), input)
+	if err != nil {
+		return nil, err
+	}
+	env := append(slices.Clone(e.env), StartupVariable+"="+file)
+	run, err := command{words: e.expand(b.command(), file, hosts), env: env, input: input, deadly: true, printed: func(line string) {
+		tell(Event{Printed, who, line})
+	}}.start()
+	if err != nil {
+		_ = os.Remove(file)
+		return nil, err
+	}
+	g := &group{hosts: hosts, tell: tell, run: run, signals: []syscall.Signal{syscall.SIGTERM}, all: func() { _ = os.Remove(file) }}
+	g.begin()
+	g.watch.Go(func() {
+		<-run.done
+		_ = os.Remove(file)
+	})
+	return g, nil
+}
+
+// dir is where the user wants the file with the start-up: {join:DIR}.
+func (e *template) dir() string {
+	for _, word := range e.words {
+		for _, m := range placeholder.FindAllStringSubmatch(word, -1) {
+			if m[2] != "" {
+				return m[2]
+			}
+		}
+	}
+	return ""
+}
+
+// fromFile runs a command with a file as its standard input, if it is there.
+const fromFile = `[ -r "$0" ] && exec <"$0"; exec "$@"`
+
+// expand makes the command line.
+func (e *template) expand(join []string, file string, hosts []int) []string {
+	join = append([]string{"sh", "-c", fromFile, file}, join...)
+	var words []string
+	for _, word := range e.words {
+		if m := placeholder.FindStringSubmatch(word); m != nil && m[0] == word && m[1] == "join" {
+			words = append(words, join...)
+			continue
+		}
+		words = append(words, placeholder.ReplaceAllStringFunc(word, func(text string) string {
+			switch m := placeholder.FindStringSubmatch(text); {
+			case text == "{{" || text == "}}":
+				return text[:1]
+			case m[1] == "command":
+				return quoteForShell(join)
+			case m[1] == "list":
+				return namesOf(e.hosts, hosts)
+			case m[1] == "host":
+				return e.hosts[hosts[0]].Name
+			default:
+				return strconv.Itoa(len(hosts))
+			}
+		}))
+	}
+	return words
+}
+
+// writeStartup writes a start-up to a new file that only the user can read, in a folder that hosts may share; "" is one in the user's cache.
+func writeStartup(dir string, input []byte) (string, error) {
+	dir, err := startupDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("no folder for the start-up: %w", err)
+	}
+	f, err := os.CreateTemp(dir, "start-") // 0600
+	if err != nil {
+		return "", fmt.Errorf("write the start-up: %w", err)
+	}
+	_, err = f.Write(input)
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(f.Name())
+		return "", fmt.Errorf("write the start-up: %w", err)
+	}
+	return f.Name(), nil
+}
+
+func startupDir(dir string) (string, error) {
+	if rest, found := strings.CutPrefix(dir, "~/"); found || dir == "~" {
+		home, err := os.UserHomeDir()
+		return filepath.Join(home, rest), err
+	}
+	if dir != "" {
+		return filepath.Abs(dir)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(cache, "dipls", "hosts")
+	return dir, os.MkdirAll(dir, 0o700)
+}

@@ -1,0 +1,77 @@
+package launch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dipls/internal/testhosts"
+)
+
+func TestExec(t *testing.T) {
+	testhosts.On(t, 2, false, func(h *testhosts.Hosts) {
+		testhosts.Need(t, "mpirun")
+		for name, value := range map[string]string{"HOME": h.Home(), "XDG_CACHE_HOME": "", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} {
+			t.Setenv(name, value)
+		}
+		all := []int{0, 1}
+		for _, c := range []struct {
+			hosts, fails string
+			own          bool
+			prologue     []string
+		}{
+			// mpirun gives its standard input to one task only; the others read the file.
+			{"exec[h1,h2:4] mpirun -np {count} --host {list} {join}", "", false, nil},
+			{"exec[h1,h2] mpirun --stdin all -np {count} --host {list} {join:/tmp}", "", false, []string{"export FROM_PROLOGUE=yes", "echo and it prints"}},
+			{"exec[h1,h2] ssh {host} {command}", "", true, []string{"export FROM_PROLOGUE=yes"}},
+			{"exec[2] mpirun -np {count} --host h1,h2 {join:~/}", "", false, nil},
+			{"exec[h1,h2] mpirun --no-such-flag -np {count} {join}", "no-such-flag", false, nil},
+			{"exec[h1,h2] no-such-launcher {join}", "no-such-launcher", false, nil},
+		} {
+			s := newTestSession(t, testhosts.Address("h0")+":0")
+			a := plan(t, c.hosts, s.tell)
+			if a.OwnInput() != c.own {
+				t.Errorf("%s: own input: %v", c.hosts, a.OwnInput())
+			}
+			boot := s.boot()
+			boot.Prologue = c.prologue
+			joins, err := a.Start(boot, all, s.tell)
+			if c.fails != "" && err != nil && strings.Contains(err.Error(), c.fails) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.fails != "" {
+				s.await(Failed, 0, c.fails)
+				ends(t, joins)
+				continue
+			}
+			come := s.arrive(2, a.Placer(all), joins)
+			for host, name := range []string{"h1", "h2"} {
+				f := come[host].facts
+				if f.Name != name || f.Environ["HOSTNAME"] != name && f.Environ["HOSTNAME"] != "" || c.prologue != nil && f.Environ["FROM_PROLOGUE"] != "yes" {
+					t.Errorf("%s: host %d is %s (%s), prologue: %q", c.hosts, host, f.Name, f.Environ["HOSTNAME"], f.Environ["FROM_PROLOGUE"])
+				}
+			}
+			if left := startups(h); len(left) > 0 {
+				t.Errorf("%s: all have joined, and the token is still in %s", c.hosts, left)
+			}
+			leave(come)
+			ends(t, joins)
+		}
+		if left := startups(h); len(left) > 0 {
+			t.Errorf("still there: %s", left)
+		}
+	})
+}
+
+// startups are the files with start-ups in all places where the tests have them.
+func startups(h *testhosts.Hosts) (left []string) {
+	for _, dir := range []string{h.Home(), h.Home() + "/.cache/dipls/hosts", os.TempDir()} {
+		found, _ := filepath.Glob(dir + "/start-*")
+		left = append(left, found...)
+	}
+	return left
+}
