@@ -14,7 +14,8 @@ import (
 
 // Machine answers what only the machine itself can tell. An [Observer] makes sense of the answers.
 type Machine interface {
-	// Files are the contents of files below /proc, and the targets of the links to what a process has open (PID/fd/N). What cannot be read is nil.
+	// Files are the contents of files below /proc, the targets of the links to what a process has open (PID/fd/N), and the ids of a process's threads,
+	// with spaces between them (PID/task). What cannot be read is nil.
 	Files(ctx context.Context, names ...string) [][]byte
 	// Run runs the first of some programs that is there, and waits until it has ended. One without a slash in its name is looked for on the PATH. The
 	// error is [ErrNoProgram] if none is there, and ctx's if that ends first.
@@ -56,10 +57,18 @@ func (thisMachine) Files(_ context.Context, names ...string) [][]byte {
 	contents := make([][]byte, len(names))
 	for i, name := range names {
 		name = "/proc/" + name
-		if !strings.Contains(name, "/fd/") {
+		switch {
+		case strings.Contains(name, "/fd/"):
+			if target, err := os.Readlink(name); err == nil {
+				contents[i] = []byte(target)
+			}
+		case strings.HasSuffix(name, "/task"):
+			threads, _ := os.ReadDir(name)
+			for _, thread := range threads {
+				contents[i] = append(append(contents[i], thread.Name()...), ' ')
+			}
+		default:
 			contents[i], _ = os.ReadFile(name)
-		} else if target, err := os.Readlink(name); err == nil {
-			contents[i] = []byte(target)
 		}
 	}
 	return contents

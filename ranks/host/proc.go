@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,9 +134,9 @@ func cpuOf(fields [][]byte) time.Duration {
 // Python's lock wakes every few milliseconds to ask for it. On a busy machine it is then often seen waiting for a processor, so it is looked at
 // several times.
 func (o Observer) lockHeld(ctx context.Context, pid, thread int) (how string, yes bool) {
-	for i := range lockLooks {
+	for i := range looks {
 		if i > 0 {
-			time.Sleep(lockLookEvery)
+			time.Sleep(lookEvery)
 		}
 		switch where := o.waitsIn(ctx, pid, thread); {
 		case strings.Contains(where, "futex"):
@@ -160,9 +161,32 @@ func (o Observer) lockHeld(ctx context.Context, pid, thread int) (how string, ye
 	}
 }
 
+// threadRuns reports whether a thread of a process runs all the time, or would if it got a core. The thread that has just answered the one who asks
+// runs on for a moment, so it is looked at several times. While Python code runs, some thread always does: who gives Python's lock away wakes another.
+func (o Observer) threadRuns(ctx context.Context, pid int) bool {
+	dir := strconv.Itoa(pid) + "/task"
+	for i := range looks {
+		if i > 0 {
+			time.Sleep(lookEvery)
+		}
+		var names []string
+		for _, thread := range bytes.Fields(o.file(ctx, dir)) {
+			names = append(names, dir+"/"+string(thread)+"/stat")
+		}
+		if len(names) == 0 || !slices.ContainsFunc(o.Files(ctx, names...), func(stat []byte) bool { // nil: it has ended
+			fields := statFields(stat)
+			return len(fields) > 0 && Vitals{State: fields[0][0]}.runnable()
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// How often, and at what distance, threads are looked at that may only seem to run or to wait.
 const (
-	lockLooks     = 10
-	lockLookEvery = 20 * time.Millisecond
+	looks     = 10
+	lookEvery = 20 * time.Millisecond
 )
 
 // waitsIn is the kernel function in which a thread waits; "" if it does not wait, or that is not known.

@@ -106,6 +106,8 @@ func (o Observer) Condition(ctx context.Context, p Process, before, now Vitals, 
 	c := conditionOf(p.PID, before, now)
 	switch {
 	case c.State != Sound:
+	case answered && c.Still && o.threadRuns(ctx, p.PID): // one that gets no core has no CPU time either
+		c.Still = false
 	case answered && c.Still:
 		if waits := o.mainWaits(ctx, p.PID); o.same(ctx, p) {
 			c.Waits = waits

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bufio"
+	"fmt"
 	"maps"
 	"os/exec"
 	"testing"
@@ -100,27 +101,33 @@ func TestMainWaits(t *testing.T) {
 		"import time; ready(); time.sleep(600)":                                     "",
 		"ready(); input()":                                                          "",
 	} {
-		cmd := exec.Command(testpython.Need(t), "-c", "def ready(): print(flush=True)\n"+code)
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = bufio.NewReader(stdout).ReadString('\n')
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // until it sleeps
-			st, err := statProcess(cmd.Process.Pid)
-			if err == nil && st.state == 'S' && here().mainWaits(t.Context(), cmd.Process.Pid) == want || time.Now().After(deadline) {
-				break
-			}
-		}
-		if got := here().mainWaits(t.Context(), cmd.Process.Pid); got != want {
-			t.Errorf("%s: waits %q, want %q", code, got, want)
+		p := startPython(t, code)
+		await(t, fmt.Sprintf("%s to wait %q", code, want), func() bool {
+			st, err := statProcess(p.PID)
+			return err == nil && st.state == 'S' && here().mainWaits(t.Context(), p.PID) == want
+		})
+	}
+}
+
+// A thread that gets no core has used no CPU time, like one that waits; whether it could run tells them apart.
+func TestThreadWithoutCore(t *testing.T) {
+	for _, c := range []struct {
+		code string
+		want Condition
+	}{
+		{"import threading; l = threading.Lock(); l.acquire(); ready(); l.acquire()", Condition{Still: true, Waits: "in a lock"}},
+		{"import threading\ndef compute():\n while True: pass\nt = threading.Thread(target=compute, daemon=True); t.start(); ready(); t.join()", Condition{}},
+	} {
+		p := startPython(t, c.code)
+		var now Vitals
+		await(t, "a main thread that waits", func() (ok bool) {
+			now, ok = here().Vitals(t.Context(), p)
+			return ok && now.State == 'S' && here().mainWaits(t.Context(), p.PID) == "in a lock"
+		})
+		before := now
+		before.At = now.At.Add(-time.Second)
+		if got := (Local{}).Condition(t.Context(), p, before, now, true, 0); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.code, got, c.want)
 		}
 	}
 }

@@ -27,7 +27,7 @@ from .. import system
 from . import environment, leftovers, rpc
 
 _THREADS = 64
-_FILE = re.compile(r"[1-9]\d*/[a-z_]+(/\d+(/[a-z]+)?)?")  # PID/stat, PID/task/PID/stat, PID/fd/N
+_FILE = re.compile(r"[1-9]\d*/[a-z_]+(/\d+(/[a-z]+)?)?")  # PID/stat, PID/task, PID/task/PID/stat, PID/fd/N
 _REACH_PATIENCE = 2.0
 _POLL = 0.01
 _SLOWEST_READER = 3600.0  # seconds
@@ -78,6 +78,8 @@ def _file(name: str) -> str | None:
     with contextlib.suppress(OSError):
         if "/fd/" in name:
             return os.readlink(path)
+        if name.endswith("/task"):
+            return " ".join(os.listdir(path))
         with open(path, "rb") as file:
             return os.fsdecode(file.read())
     return None
