@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -17,6 +18,9 @@ import (
 	"dipls/ranks/host/mux"
 	"dipls/ranks/launch"
 )
+
+// closePatience is how long launchers may take to end after their agents were told to.
+const closePatience = 5 * time.Second
 
 // cluster is a fleet of real hosts.
 type cluster struct {
@@ -138,9 +142,12 @@ func (f *cluster) Close(ctx context.Context) error {
 			_ = m.conn.Close() // there is nothing to do about a host that is gone
 		}
 	}
+	// Agents that have heard it end within three seconds. The launcher of a host that is gone would never end.
+	inOrder, cancel := context.WithTimeout(ctx, closePatience)
+	defer cancel()
 	var work sync.WaitGroup
 	for _, j := range joins {
-		work.Go(func() { contain.Do(func() { j.End(ctx) }) })
+		work.Go(func() { contain.Do(func() { j.End(inOrder) }) })
 	}
 	work.Wait()
 	err := f.allocation.Close(ctx)

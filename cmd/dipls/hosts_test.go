@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"dipls/internal/testhosts"
+	"dipls/internal/testpython"
+)
+
+// onHosts are hosts for a run, and what their user has.
+type onHosts struct {
+	*testhosts.Hosts
+	t      *testing.T
+	python string
+}
+
+// run runs cells on hosts h1 and h2, and returns what was shown and the exit code.
+func (h *onHosts) run(cells string, flags ...string) (shown string, code int) {
+	h.t.Helper()
+	return h.attend(cells, nil, flags...)
+}
+
+// attend is run; when says a text, and what is done once that was shown.
+func (h *onHosts) attend(cells string, when map[string]func(), flags ...string) (shown string, code int) {
+	h.t.Helper()
+	file := filepath.Join(h.Home(), "train.py")
+	if err := os.WriteFile(file, []byte(cells), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "dipls", append([]string{"run", file, "--python", h.python}, flags...)...)
+	cmd.Env = append(os.Environ(), "HOME="+h.Home(), "XDG_STATE_HOME="+h.Home()+"/state")
+	cmd.Dir = h.Home()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	var text strings.Builder
+	for buffer := make([]byte, 4096); ; {
+		n, err := out.Read(buffer)
+		text.Write(buffer[:n])
+		for said, act := range when {
+			if strings.Contains(text.String(), said) {
+				delete(when, said)
+				act()
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = cmd.Wait() // its exit code says it
+	return text.String(), cmd.ProcessState.ExitCode()
+}
+
+// want fails the test if a run did not end with a code, or has not shown what expressions match.
+func (h *onHosts) want(shown string, code, wantCode int, expressions ...string) {
+	h.t.Helper()
+	if code != wantCode {
+		h.t.Errorf("exit code %d, want %d", code, wantCode)
+	}
+	for _, e := range expressions {
+		if !regexp.MustCompile("(?m)" + e).MatchString(shown) {
+			h.t.Errorf("nothing matches %q", e)
+		}
+	}
+	if h.t.Failed() {
+		h.t.Fatalf("shown:\n%s", shown)
+	}
+}
+
+// wantNothing fails the test if anything is left on hosts.
+func (h *onHosts) wantNothing(hosts ...string) {
+	h.t.Helper()
+	for _, host := range hosts {
+		if left := h.Processes(host, "dip"); len(left) > 0 {
+			h.t.Errorf("left on %s: %q", host, left)
+		}
+		if left, _ := h.Try(host, "sh", "-c", "ls -d /run/user/*/dipls/* /tmp/dipls-*/* /dev/shm/* 2>/dev/null"); strings.TrimSpace(left) != "" {
+			h.t.Errorf("left on %s: %s", host, left)
+		}
+	}
+}
+
+const trainOnHosts = `# %%dip remote --see all
+import os, socket, torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+torch.manual_seed(int(os.environ["RANK"]))
+model = DistributedDataParallel(torch.nn.Linear(4, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    model(torch.randn(8, 4)).square().mean().backward()
+    optimizer.step()
+mine = torch.cat([p.detach().flatten() for p in model.parameters()])
+low, high = mine.clone(), mine.clone()
+dist.all_reduce(low, dist.ReduceOp.MIN)
+dist.all_reduce(high, dist.ReduceOp.MAX)
+print("equal" if torch.equal(low, high) else "different", dist.get_world_size(), "ranks")
+print("on", socket.gethostname(), os.environ["MASTER_ADDR"], os.environ["GLOO_SOCKET_IFNAME"], os.environ["NODE_RANK"])
+# %%
+table = list(range(300000))
+%dipush table
+# %%dip -r each:0 --see all
+total = sum(table) + int(os.environ["RANK"])
+print("total", total)
+# %%
+%dipull -r 2 total
+print("pulled", total)
+# %%dip -r host:h2 --see all
+print("here", socket.gethostname())
+`
+
+// A file runs on the ranks of several hosts, which ssh reaches, as on those of one, and nothing is left there.
+func TestRunOnHosts(t *testing.T) {
+	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
+		h := &onHosts{outer, t, testpython.Need(t)}
+		shown, code := h.run(trainOnHosts, "--hosts", "h1,h2:2", "--ranks-per-host", "2")
+		h.want(shown, code, 0,
+			`^\[0-3\] equal 4 ranks$`,
+			`^\[h1: 0-1\] on h1 10\.77\.0\.11 eth0 0$`, `^\[h2: 2-3\] on h2 10\.77\.0\.11 eth0 1$`,
+			`^\[h1: 0\] total 44999850000$`, `^\[h2: 2\] total 44999850002$`, `^pulled 44999850002$`, `^\[h2: 2-3\] here h2$`)
+		h.wantNothing("h1", "h2")
+
+		shown, code = h.run("# %%dip remote\nprint('never')\n", "--hosts", "h1,nowhere")
+		h.want(shown, code, 3, `ssh: .* nowhere`)
+		h.wantNothing("h1")
+		shown, code = h.run("# %%dip -r host:h9\nprint('never')\n", "--hosts", "h1,h2", "-n", "2")
+		h.want(shown, code, 1, `"host:h9" is no host of the pool; it is on h1, h2`)
+		h.wantNothing("h1", "h2")
+	})
+}
+
+// A host that is switched off is told of by its name, and so are its ranks.
+func TestRunLosesHost(t *testing.T) {
+	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
+		h := &onHosts{outer, t, testpython.Need(t)}
+		cells := "# %%dip remote --see all\nimport time\nprint('begun')\nwhile True:\n    time.sleep(0.1)\n"
+		shown, code := h.attend(cells, map[string]func(){"begun": func() { h.Off("h2") }}, "--hosts", "h1,h2", "--ranks-per-host", "1", "--hosts-lease", "3s")
+		h.want(shown, code, 3, `h2 does not answer`, `rank 1 \(h2\) died: host h2 lost: no answer for 3 s`)
+		h.wantNothing("h1")
+	})
+}
