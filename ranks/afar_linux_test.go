@@ -2,6 +2,7 @@ package ranks
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -159,4 +160,40 @@ func (r *round) leftWithout(dir string) []string {
 		return strings.HasPrefix(what, "session ") && what != "session "+filepath.Base(dir)
 	})
 	return left
+}
+
+// Output survives interruptions: every line comes, once and in order, and so do the last words of a process that dies meanwhile.
+func TestStressAfarInterrupted(t *testing.T) {
+	choices := stress.Rand(t)
+	a := afartest.Start(t, afartest.Options{Name: "gpu2"})
+	n := startPython(t, func(o *Options) { o.Host = hostOf(t, a, "gpu2") })
+	local, err := n.Local(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = 30_000
+	x := start(local, fmt.Sprintf("for i in range(%d): print(i, 'x' * 100)\nimport os; os._exit(3)", lines))
+	for seen := 0; seen < stress.Rounds(5, 50); seen++ {
+		goal := len(x.output()) + choices.IntN(100_000)
+		for len(x.output()) < goal {
+			select {
+			case <-x.done:
+				goal = 0
+			case <-time.After(time.Millisecond):
+			}
+		}
+		a.Interrupt()
+	}
+	x.wait(t)
+	wantError(t, x.err, "local exited with code 3")
+	i := 0
+	for line := range strings.Lines(x.output()) {
+		if number, _, _ := strings.Cut(line, " "); number != fmt.Sprint(i) || len(line) != len(number)+len(" \n")+100 {
+			t.Fatalf("line %d is %.150q", i, line)
+		}
+		i++
+	}
+	if i != lines {
+		t.Errorf("%d lines", i)
+	}
 }

@@ -51,7 +51,7 @@ var _ host.NodeProcess = (*node)(nil)
 type started struct {
 	Session    string    `json:"session"`
 	Directory  string    `json:"directory"`
-	Notice     string    `json:"notice"` // for the user
+	Notice     wire.Path `json:"notice"` // for the user
 	Supervisor processID `json:"supervisor"`
 }
 
@@ -131,7 +131,7 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (_ host.NodePr
 		return nil, err
 	}
 	if notice := n.facts().Notice; notice != "" {
-		h.notice(h.name + ": " + notice)
+		h.notice(h.name + ": " + string(notice))
 	}
 	return n, nil
 }

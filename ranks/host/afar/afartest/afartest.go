@@ -30,6 +30,9 @@ type Agent struct {
 	gate *join.Gate
 }
 
+// Interrupt breaks the connection of the moment. The agent makes another one.
+func (a *Agent) Interrupt() { a.Conn.Drop() }
+
 // Vanish plays the end of the session by a power cut: the agent hears nothing more, and reaches nobody.
 func (a *Agent) Vanish() {
 	a.gate.Close()
