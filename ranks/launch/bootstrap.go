@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 
@@ -61,12 +62,17 @@ func (b Bootstrap) input(host int, forward bool) []byte {
 		Agent       string   `json:"agent"`
 		Python      string   `json:"python,omitempty"` // for hosts that join by themselves
 		Forward     bool     `json:"forward,omitempty"`
-	}{append([]string{}, b.Addresses...), b.Certificate, b.Token(host), b.Agent, b.Python, forward && b.Socket != ""})
+	}{b.dialled(), b.Certificate, b.Token(host), b.Agent, b.Python, forward && b.Socket != ""})
 	if err != nil {
 		panic(err) // strings can be marshalled
 	}
 	in.Write(append(start, '\n'))
 	return in.Bytes()
+}
+
+// dialled are the addresses that a host can dial: not those of sockets on our own host.
+func (b Bootstrap) dialled() []string {
+	return slices.DeleteFunc(append([]string{}, b.Addresses...), func(address string) bool { return strings.HasPrefix(address, "unix:") })
 }
 
 // secondStage is the line that brings bootstrap.py.

@@ -43,7 +43,8 @@ func (i *invitation) Close(context.Context) error { return nil }
 
 // Start writes the start-up to a file and tells where it is.
 func (i *invitation) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
-	if len(b.Addresses) == 0 {
+	addresses := b.dialled()
+	if len(addresses) == 0 {
 		return nil, errors.New("hosts that join by themselves must be able to dial, and the session listens on no port")
 	}
 	file, err := writeStartup(i.dir, b.input(-1, false))
@@ -55,7 +56,7 @@ func (i *invitation) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, e
 		who = fmt.Sprintf("%d hosts", len(hosts))
 	}
 	tell(Event{Waits, -1, fmt.Sprintf("%s to join: on each run %s=%s dipls join --env, or dipls join %s --token-file %s",
-		who, StartupVariable, file, b.Addresses[0], file)})
+		who, StartupVariable, file, addresses[0], file)})
 	return &invited{file: file, left: len(hosts), joined: make(map[int]bool)}, nil
 }
 

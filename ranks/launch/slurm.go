@@ -337,7 +337,7 @@ func (a *slurmJob) whyPending(ctx context.Context) string {
 // watchLimit tells of the job's end some time before it.
 func (a *slurmJob) watchLimit(ctx context.Context) {
 	pause := firstQuestion
-	last := time.Duration(-1)
+	last := time.Duration(-1) // how long it was the last time; -1: not known
 	for {
 		select {
 		case <-ctx.Done():
@@ -358,6 +358,9 @@ func (a *slurmJob) watchLimit(ctx context.Context) {
 			return
 		}
 		left := time.Until(end)
+		if last < 0 && a.salloc != nil {
+			last = left // whoever has asked for so little time knows it
+		}
 		for _, at := range limitWarnings {
 			if left <= at && (last < 0 || last > at) && left > 0 {
 				a.warn(-1, fmt.Sprintf("job %s reaches its time limit in %s, at %s", a.job(), inWords(left), end.Format("15:04:05")))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"dipls/internal/private"
 )
 
 const (
@@ -24,9 +25,6 @@ const (
 
 	// readyAgain is what a host says when a connection that carried an agent's is there again.
 	readyAgain = "dipls-ready"
-
-	// longestControl is how long the path of a control socket may be. It may have 107 bytes, and ssh adds some while it makes it.
-	longestControl = 80
 )
 
 // The pause before a connection that carries an agent's is made again: the first one, and the longest.
@@ -67,12 +65,12 @@ func (s *ssh) Explain(context.Context, int) string { return "" }
 func (s *ssh) Close(context.Context) error { return nil }
 
 func (s *ssh) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
-	dir, err := controlDir()
+	dir, remove, err := private.Scratch("dipls-ssh-")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("control ssh: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	j := &sshJoins{ssh: s, boot: b, dir: dir, tell: tell, ctx: ctx, stop: stop, joins: make(map[int]*sshJoin)}
+	j := &sshJoins{ssh: s, boot: b, dir: dir, remove: remove, tell: tell, ctx: ctx, stop: stop, joins: make(map[int]*sshJoin)}
 	turns := make(chan struct{}, sshAtATime)
 	for _, host := range hosts {
 		join := &sshJoin{all: j, host: host, joined: make(chan struct{}), log: s.log.With(zap.String("host", s.hosts[host].Name))}
@@ -82,27 +80,14 @@ func (s *ssh) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
 	return j, nil
 }
 
-// controlDir makes a folder for control sockets, which nobody else can enter.
-func controlDir() (string, error) {
-	for _, parent := range []string{os.TempDir(), "/tmp"} {
-		if dir, err := os.MkdirTemp(parent, "dipls-ssh-"); err == nil {
-			if len(dir) < longestControl {
-				return dir, nil
-			}
-			_ = os.Remove(dir)
-		} else if parent == "/tmp" {
-			return "", fmt.Errorf("no folder for ssh's control sockets: %w", err)
-		}
-	}
-	return "", fmt.Errorf("no folder for ssh's control sockets: paths below %s are too long", os.TempDir())
-}
-
 // sshJoins are the agents of one start.
 type sshJoins struct {
 	ssh  *ssh
 	boot Bootstrap
 	dir  string // of the control sockets
 	tell func(Event)
+
+	remove func() // removes dir
 
 	ctx   context.Context // ends when no connection is to be made any more
 	stop  context.CancelFunc
@@ -124,7 +109,7 @@ func (j *sshJoins) End(ctx context.Context) {
 	}
 	ends.Wait()
 	j.work.Wait()
-	_ = os.RemoveAll(j.dir)
+	j.remove()
 }
 
 // sshJoin is the agent of one host.

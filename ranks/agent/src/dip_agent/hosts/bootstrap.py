@@ -31,7 +31,7 @@ import threading
 import time
 import zipfile
 
-PATIENCE = 5.0  # seconds until an address counts as unreachable
+PATIENCE = 3.0  # seconds until an address counts as unreachable
 KEEP = 30 * 86400  # seconds for which the code of another version is kept unused
 
 # Line that asks the launcher for a socket. What else comes on standard output is not for it: a .bashrc may print.
