@@ -142,12 +142,21 @@ func TestRunOnHosts(t *testing.T) {
 	})
 }
 
-// A host that is switched off is told of by its name, and so are its ranks.
+// A host whose agent is killed, or that is switched off, is told of by its name, and so are its ranks.
 func TestRunLosesHost(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
 		h := &onHosts{outer, t, testpython.Need(t)}
 		cells := "# %%dip remote --see all\nimport time\nprint('begun')\nwhile True:\n    time.sleep(0.1)\n"
-		shown, code := h.attend(cells, map[string]func(){"begun": func() { h.Off("h2") }}, "--hosts", "h1,h2", "--ranks-per-host", "1", "--hosts-lease", "3s")
+		kill := func() {
+			for _, agent := range h.Processes("h2", " relay") {
+				pid, _, _ := strings.Cut(agent, " ")
+				h.Exec("h2", "kill", "-9", pid)
+			}
+		}
+		shown, code := h.attend(cells, map[string]func(){"begun": kill}, "--hosts", "h1,h2", "--ranks-per-host", "1")
+		h.want(shown, code, 3, `rank 1 \(h2\) died: host h2 lost: its agent has ended`)
+		h.wantNothing("h1", "h2")
+		shown, code = h.attend(cells, map[string]func(){"begun": func() { h.Off("h2") }}, "--hosts", "h1,h2", "--ranks-per-host", "1", "--hosts-lease", "3s")
 		h.want(shown, code, 3, `h2 does not answer`, `rank 1 \(h2\) died: host h2 lost: no answer for 3 s`)
 		h.wantNothing("h1")
 	})

@@ -50,7 +50,8 @@ type member struct {
 	joining    bool // its agent is awaited, perhaps not for the first time
 	state      State
 	reason     error
-	out        bool // it was left out by Shrink
+	ended      error // how its agent has ended, if a launcher knows that
+	out        bool  // it was left out by Shrink
 }
 
 // told is the member as users of the fleet see it.
@@ -65,8 +66,25 @@ func (f *cluster) told(e launch.Event) {
 		f.o.Waits(e.Text)
 	case launch.Warns:
 		f.o.Notice(e.Text)
+	case launch.Ended:
+		f.agentEnded(e)
 	case launch.Printed, launch.Failed:
 		f.o.Log.Info("launcher", zap.Int("host", e.Host), zap.String("text", e.Text))
+	}
+}
+
+// agentEnded hears that an agent has ended for certain. What it had sent before is still read: its connection is given up only once that has broken.
+func (f *cluster) agentEnded(e launch.Event) {
+	f.mu.Lock()
+	m := f.members[e.Host]
+	m.ended = fmt.Errorf("host %s lost: its agent has ended", m.name)
+	if e.Text != "" {
+		m.ended = fmt.Errorf("%w: %s", m.ended, e.Text)
+	}
+	fail := !f.closing && !m.joining && m.state == Unreachable
+	f.mu.Unlock()
+	if fail {
+		m.conn.Fail(m.ended)
 	}
 }
 

@@ -129,7 +129,7 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	f.mu.Lock()
 	for i, m := range wanted {
 		numbers[i] = m.number
-		m.joining = true
+		m.joining, m.ended = true, nil
 	}
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, f.o.Timeout, fmt.Errorf("it took longer than %v", f.o.Timeout))
@@ -297,6 +297,11 @@ func (f *cluster) stateChanged(number int, state mux.State, err error) {
 		return
 	case state == mux.Reachable:
 		m.state = Reachable
+	case state == mux.Unreachable && m.ended != nil:
+		why := m.ended
+		f.mu.Unlock()
+		go m.conn.Fail(why) // which tells of the end
+		return
 	case state == mux.Unreachable:
 		m.state = Unreachable
 	case state == mux.Ended:

@@ -149,12 +149,23 @@ func (s *sshJoin) run(turns chan struct{}) {
 	select {
 	case <-s.joined:
 		s.log.Debug("ssh has ended", zap.String("said", client.ended()))
+		if agentEnded(client) {
+			s.all.tell(Event{Ended, s.host, ""})
+			return
+		}
 		s.carry()
 	default:
 		if s.all.ctx.Err() == nil {
 			s.all.tell(Event{Failed, s.host, s.explain(client)})
 		}
 	}
+}
+
+// agentEnded reports whether an ssh that has ended knows that the agent has. 255 is its own failure, of which it says why, or a signal that has killed the
+// agent, of which it says nothing.
+func agentEnded(client *process) bool {
+	code := client.cmd.ProcessState.ExitCode()
+	return code >= 0 && code != 255 || code == 255 && client.words() == ""
 }
 
 // explain says why an agent has not come.
