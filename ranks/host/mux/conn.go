@@ -458,6 +458,9 @@ func (c *Conn) write(l *link) {
 			err = writeAll(l.nc, scratch)
 		}
 		clear(parts)
+		if cap(scratch) > 4*smallBlock {
+			scratch = nil // hosts are many, and most are quiet
+		}
 
 		c.mu.Lock()
 		if err != nil {
@@ -477,7 +480,7 @@ func writeAll(w io.Writer, p []byte) error {
 
 // read takes what comes until the link is over. The caller does not hold c.mu.
 func (c *Conn) read(l *link) {
-	err := c.readFrames(l, bufio.NewReaderSize(l.nc, 16<<10))
+	err := c.readFrames(l, bufio.NewReaderSize(l.nc, smallBlock))
 	c.mu.Lock()
 	c.unlink(l, err)
 	c.mu.Unlock()

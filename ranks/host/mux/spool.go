@@ -42,9 +42,7 @@ func (s *spool) room(n int) {
 		if cap(last)-len(last) >= n {
 			return
 		}
-		if s.end-s.acked > smallBlock {
-			size = largeBlock
-		}
+		size = min(max(int(s.end-s.acked), smallBlock), largeBlock)
 	}
 	s.blocks = append(s.blocks, make([]byte, 0, size))
 }

@@ -258,6 +258,7 @@ class Uplink:
         self._trouble = ""  # of the last attempt
         self._pause = 0.0
         self._attempt_at: float | None = self._heard  # None: there is a connection, or an attempt goes on
+        self._dialling: threading.Thread | None = None  # an attempt goes on
         self._outcome: Any = None
         self._bell = Bell()  # rings when an attempt has an outcome
         selector.register(self._bell.fd, selectors.EVENT_READ, self._attempted)
@@ -308,6 +309,10 @@ class Uplink:
 
     def close(self, why: str = "") -> None:
         """Take leave of the session, if it can be reached, and tell it why. `on_end` is not called."""
+        self.on_end = lambda why: None
+        if self._dialling:
+            self._dialling.join(_FAREWELL)
+            self._attempted(0)
         self._over = True
         if self._sock:
             self.mux.end(why)
@@ -316,6 +321,11 @@ class Uplink:
                 while self._out or self.mux.pending():
                     self._sock.sendall(self._out or self.mux.take())
                     self._out = b""
+                # If we closed it while something comes that nobody has read, what we have sent might be lost.
+                self._sock.shutdown(socket.SHUT_WR)
+                until = time.monotonic() + _FAREWELL
+                while self._sock.recv(1 << 16) and time.monotonic() < until:
+                    pass
         self._hang_up()
         self._selector.unregister(self._bell.fd)
         # An attempt may go on, and rings the bell, which is why its descriptors stay.
@@ -337,7 +347,8 @@ class Uplink:
             hello = {"resume": {"index": self._identity.index, "received": self.mux.received}}
         else:
             hello = self._join
-        threading.Thread(target=self._dial, args=(hello, self._identity), name="dial", daemon=True).start()
+        self._dialling = threading.Thread(target=self._dial, args=(hello, self._identity), name="dial", daemon=True)
+        self._dialling.start()
 
     def _dial(self, hello: dict[str, Any], identity: _Identity | None) -> None:
         """Run in a thread of its own: name servers and handshakes may take long."""
@@ -350,8 +361,11 @@ class Uplink:
     def _attempted(self, _: int) -> None:
         self._bell.clear()
         outcome, self._outcome = self._outcome, None
-        if outcome is None or self._over:
-            if outcome and not isinstance(outcome, Exception):
+        if outcome is None:
+            return
+        self._dialling = None
+        if self._over:
+            if not isinstance(outcome, Exception):
                 outcome[0].close()
         elif isinstance(outcome, Refused):
             self._refused(outcome)
