@@ -210,8 +210,9 @@ func (p Plan) parseTemplate(words []word, end int) (Plan, error) {
 		}
 		p.template = append(p.template, w.text)
 	}
-	if !used["join"] && !used["command"] {
-		return Plan{}, syntaxError(p.text, words[0].at, "the command has no {join}, which stands for what is to run on each host")
+	joins := slices.ContainsFunc(words, func(w word) bool { return w.text == "--env" }) // dipls join --env
+	if !used["join"] && !used["command"] && !joins {
+		return Plan{}, syntaxError(p.text, words[0].at, "the command has no {join}, which stands for what is to run on each host, and no dipls join --env")
 	}
 	return p, nil
 }

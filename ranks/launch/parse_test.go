@@ -32,6 +32,7 @@ func TestParse(t *testing.T) {
 		{`exec[pod-0] sh -c "a && {command} {{x}}"`, Exec, []Host{{"pod-0", 0}}, func(p Plan) any { return p.template },
 			[]string{"sh", "-c", "a && {command} {{x}}"}},
 		{"exec[3] flux run -N {count} {join:/scratch}", Exec, []Host{{}, {}, {}}, nil, nil},
+		{"exec[2] torchrun --no-python dipls join --env", Exec, []Host{{}, {}}, nil, nil},
 		{"join[2]", Join, []Host{{}, {}}, nil, nil},
 		{"join[gpu[1-2]:4] /scratch", Join, []Host{{"gpu1", 4}, {"gpu2", 4}}, func(p Plan) any { return p.dir }, "/scratch"},
 		{"slurmhost,executor,join1", SSH, []Host{{"slurmhost", 0}, {"executor", 0}, {"join1", 0}}, nil, nil},

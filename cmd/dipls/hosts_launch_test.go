@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"dipls/internal/testhosts"
+	"dipls/internal/testpython"
+)
+
+// equalOnHosts are cells that train a model on the ranks of h1 and h2.
+var equalOnHosts, _, _ = strings.Cut(trainOnHosts, "# %%\n")
+
+// The same cells run on hosts that anything may have started, and nothing is left of it.
+func TestRunByEachLauncher(t *testing.T) {
+	testhosts.On(t, 2, true, func(outer *testhosts.Hosts) {
+		testhosts.Need(t, "mpirun")
+		t.Setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
+		t.Setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		binary := h.everywhere("dipls")
+		// An old torch on a new Python starts nothing unless it is told what to do with the output.
+		torchrun := h.python + " -m torch.distributed.run --nnodes 2 --nproc_per_node 1 --redirects 0:1 --tee 0:2 " +
+			"--rdzv_backend c10d --rdzv_endpoint h1:29400 --rdzv_id a --no_python "
+		for _, c := range []struct {
+			name, hosts string
+			by          []string
+			batch       string // what a job runs on each host once the session waits for them
+		}{
+			{"an allocation of its own", "slurm -N 2 --gpus-per-node=2 -t 10", nil, ""},
+			{"the allocation that it runs in", "slurm", []string{"salloc", "-Q", "-N2"}, ""},
+			{"mpirun", "exec[h1,h2] mpirun -np {count} --host {list} {join}", nil, ""},
+			{"sbatch", "join[2] " + h.Home(), nil, binary + " join --env"},
+			{"torchrun", "join[2] " + h.Home(), nil, torchrun + binary + " join --env"},
+		} {
+			t.Log(c.name)
+			h.by = c.by
+			shown, code := h.attend(equalOnHosts, map[string]func(){"2 hosts to join": func() { h.submit(c.batch) }}, "--hosts", c.hosts, "--ranks-per-host", "2")
+			h.want(shown, code, 0, `^\[0-3\] equal 4 ranks$`, `^\[h1: 0-1\] on h1 10\.77\.0\.11 eth0 0$`, `^\[h2: 2-3\] on h2 10\.77\.0\.11 eth0 1$`)
+			for left := "x"; left != ""; { // a job of the user's ends with its agents
+				left = strings.TrimSpace(h.Exec("h0", "squeue", "-h", "-o", "%j %T"))
+				if strings.HasPrefix(left, "dipls") && !strings.HasSuffix(left, "COMPLETING") {
+					t.Fatalf("left of Slurm's: %s", left)
+				}
+			}
+			h.wantNothing("h1", "h2")
+			if left, _ := filepath.Glob(h.Home() + "/start-*"); len(left) > 0 {
+				t.Errorf("left in the home directory: %s", left)
+			}
+		}
+	})
+}
+
+// everywhere puts a program of the tests where all hosts find it.
+func (h *onHosts) everywhere(name string) (path string) {
+	h.t.Helper()
+	found, err := exec.LookPath(name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	program, err := os.ReadFile(found)
+	if err == nil {
+		path = filepath.Join(h.Home(), name)
+		err = os.WriteFile(path, program, 0o700)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return path
+}
+
+// submit submits a job that runs a command on two hosts, with the start-up that a session has written into the home directory.
+func (h *onHosts) submit(command string) {
+	h.t.Helper()
+	files, err := filepath.Glob(h.Home() + "/start-*")
+	if err != nil || len(files) != 1 {
+		h.t.Fatalf("start-ups %v, %v", files, err)
+	}
+	cmd := exec.Command("sbatch", "-Q", "-N2", "--ntasks-per-node=1", "-o", h.Home()+"/job.log", "--wrap", "srun "+command)
+	cmd.Env = append(os.Environ(), "DIPLS_STARTUP="+files[0])
+	if out, err := cmd.CombinedOutput(); err != nil {
+		h.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// Where the session's host lets nothing in but ssh, ssh carries all.
+func TestRunThroughFirewall(t *testing.T) {
+	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
+		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h.Firewall("h0", "")
+		shown, code := h.run(equalOnHosts, "--hosts", "h1,h2", "--ranks-per-host", "2")
+		h.want(shown, code, 0, `^\[0-3\] equal 4 ranks$`)
+		h.wantNothing("h1", "h2")
+	})
+}
+
+// While a job queues, the user sees why, and Ctrl-C cancels it.
+func TestRunQueues(t *testing.T) {
+	testhosts.On(t, 2, true, func(outer *testhosts.Hosts) {
+		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h.Exec("h0", "sbatch", "-Q", "-J", "another", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 600")
+		shown, code := h.attend("# %%dip\nprint('never')\n", map[string]func(){"waits: Resources": func() {
+			if err := h.process.Signal(syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+		}}, "--hosts", "slurm -N 2")
+		h.want(shown, code, exitInterrupted, `job \d+ waits: Resources`)
+		if left := strings.TrimSpace(h.Exec("h0", "squeue", "-h", "-o", "%j")); left != "another" {
+			t.Errorf("jobs left: %s", left)
+		}
+	})
+}
