@@ -19,6 +19,9 @@ import (
 	"dipls/ranks/launch"
 )
 
+// breakPatience is how long after the end of an agent its connection may break.
+const breakPatience = 5 * time.Second
+
 // closePatience is how long launchers may take to end after their agents were told to.
 const closePatience = 5 * time.Second
 
@@ -51,7 +54,8 @@ type member struct {
 	state      State
 	reason     error
 	ended      error // how its agent has ended, if a launcher knows that
-	out        bool  // it was left out by Shrink
+	endedAt    time.Time
+	out        bool // it was left out by Shrink
 }
 
 // told is the member as users of the fleet see it.
@@ -77,6 +81,7 @@ func (f *cluster) told(e launch.Event) {
 func (f *cluster) agentEnded(e launch.Event) {
 	f.mu.Lock()
 	m := f.members[e.Host]
+	m.endedAt = time.Now()
 	m.ended = fmt.Errorf("host %s lost: its agent has ended", m.name)
 	if e.Text != "" {
 		m.ended = fmt.Errorf("%w: %s", m.ended, e.Text)

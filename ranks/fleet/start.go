@@ -297,7 +297,7 @@ func (f *cluster) stateChanged(number int, state mux.State, err error) {
 		return
 	case state == mux.Reachable:
 		m.state = Reachable
-	case state == mux.Unreachable && m.ended != nil:
+	case state == mux.Unreachable && m.ended != nil && time.Since(m.endedAt) < breakPatience:
 		why := m.ended
 		f.mu.Unlock()
 		go m.conn.Fail(why) // which tells of the end

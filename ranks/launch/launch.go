@@ -70,7 +70,8 @@ const (
 	Failed
 	// Warns: hosts will go, or have gone. The text is a sentence for the user.
 	Warns
-	// Ended: the agent on a host, which had joined, is known to have ended. The text is what the launcher said, or "".
+	// Ended: the agent on a host, which had joined, has ended as far as its launcher knows; its connection ends then, too. The text is what the launcher
+	// said, or "".
 	Ended
 	// Printed: a line that the launcher, or something on the host before the agent, has printed. It is for the log.
 	Printed

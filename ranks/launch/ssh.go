@@ -149,11 +149,15 @@ func (s *sshJoin) run(turns chan struct{}) {
 	select {
 	case <-s.joined:
 		s.log.Debug("ssh has ended", zap.String("said", client.ended()))
-		if agentEnded(client) {
+		s.mu.Lock()
+		path := s.path
+		s.mu.Unlock()
+		switch {
+		case path != "":
+			s.carry(path)
+		case agentEnded(client):
 			s.all.tell(Event{Ended, s.host, ""})
-			return
 		}
-		s.carry()
 	default:
 		if s.all.ctx.Err() == nil {
 			s.all.tell(Event{Failed, s.host, s.explain(client)})
@@ -161,8 +165,8 @@ func (s *sshJoin) run(turns chan struct{}) {
 	}
 }
 
-// agentEnded reports whether an ssh that has ended knows that the agent has. 255 is its own failure, of which it says why, or a signal that has killed the
-// agent, of which it says nothing.
+// agentEnded reports whether an ssh that has ended seems to know that the agent has. 255 is its own failure, of which it says why, or a signal that has
+// killed the agent, of which it says nothing; nor does it if it was itself told to end.
 func agentEnded(client *process) bool {
 	code := client.cmd.ProcessState.ExitCode()
 	return code >= 0 && code != 255 || code == 255 && client.words() == ""
@@ -262,13 +266,7 @@ func (s *sshJoin) forward(path string) error {
 }
 
 // carry makes the connection that carries the agent's again, each time that it has ended. The agent dials anew by itself.
-func (s *sshJoin) carry() {
-	s.mu.Lock()
-	path := s.path
-	s.mu.Unlock()
-	if path == "" {
-		return
-	}
+func (s *sshJoin) carry(path string) {
 	pause := firstPause
 	for {
 		select {
