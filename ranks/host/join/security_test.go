@@ -86,6 +86,7 @@ func TestMoreJoinsThanHosts(t *testing.T) {
 	s := g.expect(t, Expected{Hosts: []int{4, 6}})
 	token := s.Tokens()[0]
 	g.join(t, token, nil)
+	a := arrival(t, s)
 	third, w := g.welcomed(t, token, nil)
 	if w.Index != 6 {
 		t.Errorf("the second host is %d", w.Index)
@@ -99,14 +100,14 @@ func TestMoreJoinsThanHosts(t *testing.T) {
 	}
 	third.Close()
 	g.joinSoon(t, token)
+	if b := arrival(t, s); a.Host != 4 || b.Host != 6 {
+		t.Errorf("hosts %d and %d arrived", a.Host, b.Host)
+	}
 	v = g.dial(t, nil)
 	v.say(t, joining(token, nil))
 	var never welcome
 	if v.hear(t, &never); never.Refused != "all 2 hosts have joined: the token is used up" || never.Again {
 		t.Errorf("when all have joined: %+v", never)
-	}
-	if a, b := arrival(t, s), arrival(t, s); a.Host != 4 || b.Host != 6 {
-		t.Errorf("hosts %d and %d arrived", a.Host, b.Host)
 	}
 }
 
@@ -152,10 +153,11 @@ func TestPlace(t *testing.T) {
 func TestForeignCertificates(t *testing.T) {
 	g, other := newGate(t, Options{}), newGate(t, Options{})
 	s, foreign := g.expect(t, Expected{Hosts: []int{0, 1}}), other.expect(t, Expected{Hosts: []int{0}})
-	first, second := g.join(t, s.Tokens()[0], nil), g.join(t, s.Tokens()[0], nil)
-	_, stranger := other.welcomed(t, foreign.Tokens()[0], nil)
+	first := g.join(t, s.Tokens()[0], nil)
 	a := arrival(t, s)
+	second := g.join(t, s.Tokens()[0], nil)
 	arrival(t, s)
+	_, stranger := other.welcomed(t, foreign.Tokens()[0], nil)
 	first.echo(t)
 	ch, err := a.Conn.Open(nil)
 	if err != nil {
