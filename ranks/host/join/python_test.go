@@ -29,7 +29,8 @@ type pythonHost struct {
 	ended   chan struct{}
 }
 
-func startPython(t testing.TB, startup line) *pythonHost {
+// startPython starts it, under another command if one is given.
+func startPython(t testing.TB, startup line, under ...string) *pythonHost {
 	t.Helper()
 	python := testpython.Path()
 	if _, err := os.Stat(python); err != nil {
@@ -39,7 +40,8 @@ func startPython(t testing.TB, startup line) *pythonHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &pythonHost{process: exec.Command(python, "-S", "testdata/host.py"), ended: make(chan struct{})}
+	command := append(under, python, "-S", "testdata/host.py")
+	h := &pythonHost{process: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
 	h.process.Env = append(os.Environ(), "PYTHONPATH="+src, "PYTHONDONTWRITEBYTECODE=1")
 	h.process.Stdout, h.process.Stderr = &h.stdout, &h.stdout
 	if h.stdin, err = h.process.StdinPipe(); err != nil {
@@ -168,6 +170,24 @@ func TestPython(t *testing.T) {
 	a.Conn.Close()
 	python.wantEnd(t, "the session has ended")
 	other.wantRefusal(t, "does not trust the session's certificate")
+}
+
+// The clock of a host that was booted at another time is known.
+func TestPythonClock(t *testing.T) {
+	under := []string{"unshare", "--time", "--monotonic", "100000", "--fork", "--kill-child"}
+	if out, err := exec.Command(under[0], append(under[1:], "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no clock of its own for a process here: %v: %s", err, out)
+	}
+	g := newGate(t, Options{})
+	s := g.expect(t, Expected{Hosts: []int{0}})
+	startPython(t, g.startup(s.Tokens()[0]), under...)
+	a := arrival(t, s)
+	wantEcho(t, open(t, a.Conn, line{"echo": 1}), "after the first pings")
+	ahead, trip, ok := a.Conn.Clock()
+	if off := ahead - 100_000*time.Second; !ok || off.Abs() > trip {
+		t.Errorf("the clock is %v ahead, by a round trip of %v (%v)", ahead, trip, ok)
+	}
+	a.Conn.Close()
 }
 
 // A host that ends tells the session.
@@ -369,14 +389,21 @@ func TestPythonUnreachable(t *testing.T) {
 	a.Conn.Close()
 }
 
-// A network that swallows everything, with all connections open, is noticed by both ends.
+// Heartbeats keep a quiet conversation. A network that swallows everything, with all connections open, is noticed by both ends.
 func TestPythonLease(t *testing.T) {
 	g := newGate(t, Options{Lease: 2 * time.Second})
 	s := g.expect(t, Expected{Hosts: []int{0}})
 	p := newProxy(t, g.Addresses()[0])
 	python := startPython(t, g.startup(s.Tokens()[0], p.Addr().String()))
 	a := arrival(t, s)
-	wantEcho(t, open(t, a.Conn, line{"echo": 1}), "hello")
+	echo := open(t, a.Conn, line{"echo": 1})
+	wantEcho(t, echo, "hello")
+	select {
+	case <-a.Conn.Done():
+		t.Fatal(a.Conn.Err())
+	case <-time.After(g.opts.Lease + g.opts.Lease/3):
+	}
+	wantEcho(t, echo, "after more than the lease")
 	p.set(deaf)
 	python.wantEnd(t, "no answer from the session for 2 s")
 	<-a.Conn.Done()
