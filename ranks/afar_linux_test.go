@@ -107,7 +107,6 @@ var afarDeaths = map[string]struct {
 
 // Whatever ends a session on a host, nothing that its processes started is left there, and the session is told.
 func TestAfarLeftovers(t *testing.T) {
-	python := testpython.Need(t)
 	choices := stress.Rand(t)
 	var kinds []string
 	for kind := range offspring {
@@ -115,34 +114,44 @@ func TestAfarLeftovers(t *testing.T) {
 			kinds = append(kinds, kind)
 		}
 	}
-	for name, death := range afarDeaths {
-		t.Run(name, func(t *testing.T) {
+	for death := range afarDeaths {
+		r := newRound(t, choices)
+		t.Run(death, func(t *testing.T) {
 			t.Parallel()
-			r := newRound(t, choices)
-			a := afartest.Start(t, afartest.Options{Name: "gpu2", Lease: 3 * time.Second, Env: []string{"DIPLS_TEST_ROUND=" + r.tag, "TMPDIR=" + r.tmp}})
-			n, err := StartNode(testContext(t), Options{Python: python, Host: hostOf(t, a, "gpu2")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			local, err := n.Local(testContext(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			x := execute(t, local, r.code(kinds, false))
-			if err := json.Unmarshal([]byte(x.output()), &r.shared); err != nil {
-				t.Fatalf("%q: %v", x.output(), err)
-			}
-			dir := directory(n)
-			death.act(t, a, n)
-			waitFor(t, "the end of the node", n.Done())
-			if n.Err() == nil || !strings.Contains(n.Err().Error(), death.want) {
-				t.Errorf("the node's error: %v, want %s", n.Err(), death.want)
-			}
-			a.Conn.Close()
-			waitFor(t, "the end of the agent", ended(a))
-			await(t, "nothing to be left", func() bool { return len(r.leftWithout(dir)) == 0 })
+			r.runAfar(t, kinds, death)
 		})
 	}
+	r := newRound(t, choices)
+	t.Run("without a tracker", func(t *testing.T) {
+		t.Parallel()
+		r.runAfar(t, []string{"memory", "lock", "no tracker"}, "launcher")
+	})
+}
+
+// runAfar has a session on a host leave things behind and die.
+func (r *round) runAfar(t *testing.T, kinds []string, death string) {
+	a := afartest.Start(t, afartest.Options{Name: "gpu2", Lease: 3 * time.Second, Env: []string{"DIPLS_TEST_ROUND=" + r.tag, "TMPDIR=" + r.tmp}})
+	n, err := StartNode(testContext(t), Options{Python: testpython.Need(t), Host: hostOf(t, a, "gpu2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := n.Local(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := execute(t, local, r.code(kinds, false))
+	if err := json.Unmarshal([]byte(x.output()), &r.shared); err != nil {
+		t.Fatalf("%q: %v", x.output(), err)
+	}
+	dir := directory(n)
+	afarDeaths[death].act(t, a, n)
+	waitFor(t, "the end of the node", n.Done())
+	if want := afarDeaths[death].want; n.Err() == nil || !strings.Contains(n.Err().Error(), want) {
+		t.Errorf("the node's error: %v, want %s", n.Err(), want)
+	}
+	a.Conn.Close()
+	waitFor(t, "the end of the agent", ended(a))
+	await(t, "nothing to be left", func() bool { return len(r.leftWithout(dir)) == 0 })
 }
 
 func ended(a *afartest.Agent) <-chan struct{} {
@@ -195,5 +204,15 @@ func TestStressAfarInterrupted(t *testing.T) {
 	}
 	if i != lines {
 		t.Errorf("%d lines", i)
+	}
+}
+
+// BenchmarkDispatchAfar is a cell on ranks of another host, but for the network between.
+func BenchmarkDispatchAfar(b *testing.B) {
+	for _, size := range []int{1, 8} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			n := startPython(b, func(o *Options) { o.Host = afarHost(b, "gpu2") })
+			dispatch(b, startPool(b, n, size), "pass")
+		})
 	}
 }

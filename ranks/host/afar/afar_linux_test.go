@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,16 +56,47 @@ func sleeper(t *testing.T) host.Process {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+	return processOf(t, cmd.Process.Pid)
+}
+
+func processOf(t *testing.T, pid int) host.Process {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := host.Process{PID: cmd.Process.Pid}
-	fields := strings.Fields(string(stat))
-	if _, err := fmt.Sscan(fields[21], &p.Start); err != nil {
+	p := host.Process{PID: pid}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	if _, err := fmt.Sscan(strings.Fields(rest)[19], &p.Start); err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// childOf is the child of a process that has a word on its command line.
+func childOf(t *testing.T, pid int, word string) host.Process {
+	t.Helper()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, child := range strings.Fields(string(children)) {
+		line, _ := os.ReadFile("/proc/" + child + "/cmdline")
+		if n, err := strconv.Atoi(child); err == nil && slices.Contains(strings.Split(string(line), "\x00"), word) {
+			return processOf(t, n)
+		}
+	}
+	t.Fatalf("process %d has no child %s", pid, word)
+	return host.Process{}
+}
+
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(testTimeout); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 // What a host says of itself is true of this machine, on which its agent runs.
@@ -116,6 +148,11 @@ func TestProcesses(t *testing.T) {
 	if !h.Kill(ctx, host.Process{}) {
 		t.Error("a process that never was is not gone")
 	}
+	machine := childOf(t, h.Facts().PID, "machine")
+	if !h.Kill(ctx, machine) && !local.Ended(machine) {
+		t.Error("the process that answers was not killed")
+	}
+	await(t, "another one to answer", func() bool { _, ok := h.Vitals(ctx, processOf(t, os.Getpid())); return ok })
 	for _, name := range []string{"../etc/passwd", "1/../../etc/passwd", "self/environ", "1/root/etc/passwd"} {
 		if contents := h.Files(ctx, name); contents[0] != nil {
 			t.Errorf("%s can be read", name)

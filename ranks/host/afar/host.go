@@ -18,6 +18,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -70,16 +71,18 @@ type Host struct {
 	conn    *mux.Conn
 	notice  func(string)
 	log     *zap.Logger
-	machine *service
 	facts   Facts
 	environ []string
+
+	mu      sync.Mutex
+	machine *service // see ask
 }
 
 var _ host.Host = (*Host)(nil)
 
 // New makes a host of a conversation with its agent, of which it asks the facts. ctx bounds that. The conversation stays the caller's: its end ends
 // everything there.
-func New(ctx context.Context, conn *mux.Conn, o Options) (_ *Host, err error) {
+func New(ctx context.Context, conn *mux.Conn, o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -87,25 +90,36 @@ func New(ctx context.Context, conn *mux.Conn, o Options) (_ *Host, err error) {
 		o.Notice = func(string) {}
 	}
 	h := &Host{name: o.Name, conn: conn, notice: o.Notice, log: o.Log}
-	if h.machine, err = serve(conn, "machine", nil); err != nil {
-		return nil, err
-	}
-	if err := h.machine.call(ctx, "facts", nil, &h.facts); err != nil {
-		h.machine.close()
+	if err := h.ask(ctx, "facts", nil, &h.facts); err != nil {
 		return nil, fmt.Errorf("ask host %s what it is: %w", o.Name, err)
 	}
 	if h.facts.System != "Linux" {
-		h.machine.close()
 		return nil, fmt.Errorf("host %s runs %s; processes of a pool can be guarded on Linux only", o.Name, h.facts.System)
 	}
 	if h.name == "" {
 		h.name = h.facts.Hostname
 	}
-	h.Observer = host.Observer{Machine: machine{h.machine}, Architecture: h.facts.Machine, PageSize: h.facts.PageSize}
+	h.Observer = host.Observer{Machine: machine{h}, Architecture: h.facts.Machine, PageSize: h.facts.PageSize}
 	for _, entry := range h.facts.Environ {
 		h.environ = append(h.environ, string(entry))
 	}
 	return h, nil
+}
+
+// ask asks the process that answers for the machine. Where there is none yet, or it was killed, another one is started.
+func (h *Host) ask(ctx context.Context, method string, params, result any) error {
+	h.mu.Lock()
+	if h.machine == nil || h.machine.over() {
+		m, err := serve(h.conn, "machine", nil)
+		if err != nil {
+			h.mu.Unlock()
+			return err
+		}
+		h.machine = m
+	}
+	m := h.machine
+	h.mu.Unlock()
+	return m.call(ctx, method, params, result)
 }
 
 // Facts are what the host said of itself.
@@ -144,7 +158,7 @@ func (h *Host) Ended(p host.Process) bool {
 	var answer struct {
 		Ended bool `json:"ended"`
 	}
-	return p.PID > 1 && p.Start != 0 && h.machine.call(ctx, "ended", identity(p), &answer) == nil && answer.Ended
+	return p.PID > 1 && p.Start != 0 && h.ask(ctx, "ended", identity(p), &answer) == nil && answer.Ended
 }
 
 // Kill has the host do it.
@@ -156,7 +170,7 @@ func (h *Host) Kill(ctx context.Context, p host.Process) (gone bool) {
 	var answer struct {
 		Gone bool `json:"gone"`
 	}
-	return h.machine.call(ctx, "kill", params, &answer) == nil && answer.Gone
+	return h.ask(ctx, "kill", params, &answer) == nil && answer.Gone
 }
 
 // processID is a process in a request.

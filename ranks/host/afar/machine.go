@@ -8,7 +8,7 @@ import (
 )
 
 // machine implements [host.Machine].
-type machine struct{ *service }
+type machine struct{ host *Host }
 
 // Files asks for the contents of files below /proc. A host that does not answer soon has none.
 func (m machine) Files(ctx context.Context, names ...string) [][]byte {
@@ -19,7 +19,7 @@ func (m machine) Files(ctx context.Context, names ...string) [][]byte {
 		Contents []*wire.Path `json:"contents"`
 	}
 	params := map[string][]string{"names": names}
-	if m.call(ctx, "files", params, &answer) != nil || len(answer.Contents) != len(names) {
+	if m.host.ask(ctx, "files", params, &answer) != nil || len(answer.Contents) != len(names) {
 		return contents
 	}
 	for i, text := range answer.Contents {
@@ -44,7 +44,7 @@ func (m machine) Run(ctx context.Context, programs []string, args ...string) (ho
 		Err     wire.Path `json:"err"`
 		Status  string    `json:"status"`
 	}
-	err := m.call(ctx, "run", params, &answer)
+	err := m.host.ask(ctx, "run", params, &answer)
 	switch {
 	case err != nil:
 		return host.Printed{}, err

@@ -16,12 +16,12 @@ type Offer struct {
 // Offer listens until the offer is withdrawn.
 func (h *Host) Offer(ctx context.Context) (*Offer, error) {
 	o := &Offer{host: h}
-	return o, h.machine.call(ctx, "offer", nil, o)
+	return o, h.ask(ctx, "offer", nil, o)
 }
 
 // Withdraw ends an offer. If the host is gone, it has ended already.
 func (o *Offer) Withdraw(ctx context.Context) {
-	_ = o.host.machine.call(ctx, "withdraw", map[string]string{"word": o.Word}, nil)
+	_ = o.host.ask(ctx, "withdraw", map[string]string{"word": o.Word}, nil)
 }
 
 // Route is a way from one host to another.
@@ -36,6 +36,6 @@ func (h *Host) Reach(ctx context.Context, o *Offer) ([]Route, error) {
 	var answer struct {
 		Routes []Route `json:"routes"`
 	}
-	err := h.machine.call(ctx, "reach", o, &answer)
+	err := h.ask(ctx, "reach", o, &answer)
 	return answer.Routes, err
 }

@@ -63,6 +63,16 @@ func (s *service) tell(method string) { _ = s.rpc.Notify(context.Background(), m
 // done is closed when nothing more comes.
 func (s *service) done() <-chan struct{} { return s.rpc.Done() }
 
+// over reports whether the process has ended.
+func (s *service) over() bool {
+	select {
+	case <-s.rpc.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // close ends the process there.
 func (s *service) close() {
 	s.channel.Close()

@@ -11,6 +11,7 @@ Instead of an answer there may be {"error": "…"}.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -37,10 +38,12 @@ def main(agent_dir: str) -> int:
             else:
                 _fetch(sock, request["fetch"])
         except (OSError, ValueError, MemoryError) as err:
-            _say(sock, {"error": str(err) or type(err).__name__})
-            return 1
-        while sock.recv(_STRIDE):  # until what is kept is wanted no more
-            pass
+            with contextlib.suppress(OSError):  # perhaps nobody wants it any more
+                _say(sock, {"error": str(err) or type(err).__name__})
+            return 0
+        with contextlib.suppress(OSError):
+            while sock.recv(_STRIDE):  # until what is kept is wanted no more
+                pass
     return 0
 
 

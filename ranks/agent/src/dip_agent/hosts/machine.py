@@ -58,6 +58,7 @@ def _identity() -> dict[str, Any]:
 def _facts(params: dict[str, Any]) -> dict[str, Any]:
     return {
         **_identity(),
+        "pid": os.getppid(),  # the relay's, as when it joined
         "page_size": os.sysconf("SC_PAGE_SIZE"),
         "environ": environment.of_ranks(),
         "addresses": [{"interface": name, "ip": ip} for name, ip in addresses()],

@@ -170,9 +170,11 @@ class Conversation:
 class Service(Conversation):
     """A process of the agent's, and the session's conversation with it."""
 
-    def __init__(self, selector: selectors.BaseSelector, channel: Channel, agent_dir: str, name: str):
+    def __init__(self, selector: selectors.BaseSelector, channel: Channel, agent_dir: str, name: str, scratch: str):
         self.name = name
         command = [sys.executable, "-s", "-S", agent_dir, name]
+        if name == "supervisor" and scratch:
+            command.append(scratch)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -197,7 +199,7 @@ class Relay:
 
     def __init__(self, agent_dir: str, startup: dict[str, Any]):
         self._agent_dir = agent_dir
-        self._startup = startup
+        self._scratch = startup.get("scratch", "")  # a folder that is to go with us
         self._selector = selectors.DefaultSelector()
         self._uplink = Uplink(self._selector, startup, machine.hello_facts(startup.get("launcher", {})))
         self._uplink.mux.on_open = self._opened
@@ -260,7 +262,7 @@ class Relay:
         what = channel.what if isinstance(channel.what, dict) else {}
         try:
             if what.get("serve") in _SERVICES and self._why is None:
-                service = Service(self._selector, channel, self._agent_dir, what["serve"])
+                service = Service(self._selector, channel, self._agent_dir, what["serve"], self._scratch)
                 self._services[service.process.pid] = service
             elif "socket" in what:
                 self._connect(channel, what["socket"])
@@ -407,8 +409,8 @@ class Relay:
 
         if not leftovers.kill_all(lambda: leftovers.below([os.getpid()]), pause):
             print("dipls: processes of the session do not end", file=sys.stderr)
-        if scratch := self._startup.get("scratch"):
-            shutil.rmtree(scratch, ignore_errors=True)
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def _pidfd(pid: int) -> tuple[int, bool]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,8 +34,11 @@ _LAST_WORDS = 1.0  # seconds for the relay to read how the node ended
 class Supervisor:
     """See the module. It has one thread and serves one node."""
 
-    def __init__(self, agent_dir: str):
+    def __init__(self, agent_dir: str, scratch: str = ""):
+        """`scratch` is a folder of the relay's, which removes it; "": there is none."""
         self._agent_dir = agent_dir
+        self._scratch = scratch
+        self._relay = os.getppid()
         self._stream = rpc.Stream()
         self._shared = SharedMemory()
         self._selector = selectors.DefaultSelector()
@@ -59,7 +63,7 @@ class Supervisor:
         self._due: float | None = None  # when the node is killed if it has not ended
         self._told = False  # to end everything at once
         self._hung_up = False  # the session has, or is gone
-        self._why = ""  # it was not the session
+        self._why = self._signalled = ""  # it was not the session
 
     def run(self) -> None:
         """Serve until the node has ended, or must."""
@@ -73,6 +77,9 @@ class Supervisor:
             if self._due is not None and time.monotonic() >= self._due:
                 self._told = True
             self._reap(0)
+            if self._signalled and not self._hung_up:
+                self._why = self._signalled
+                self._hang_up()
             if self._output in ready:
                 self._pass_output()
             if self._ready in ready:
@@ -84,7 +91,8 @@ class Supervisor:
         self._end()
 
     def _on_end(self, signum: int, frame: object) -> None:
-        self._told = True  # the wake-up descriptor ends the wait
+        # A launcher that ends its job may tell each process of it. The wake-up descriptor ends the wait.
+        self._signalled = f"it was told to end by {system.signal_name(signum)}"
 
     # Requests.
 
@@ -288,6 +296,8 @@ class Supervisor:
         if not self._await(lambda: not self._left(), JANITOR_PATIENCE):
             leftovers.kill_all(self._left, self._reap)
         self._shared.free()
+        if self._scratch and os.getppid() != self._relay:
+            shutil.rmtree(self._scratch, ignore_errors=True)  # it was killed before it could
 
     def _report(self) -> None:
         """Tell how the node ended."""
@@ -320,5 +330,5 @@ def _reserve(fd: int) -> None:
 def main(agent_dir: str) -> int:
     """Be the supervisor of a node. Returns the exit status."""
     _reserve(_READY_FD)
-    Supervisor(agent_dir).run()
+    Supervisor(agent_dir, *sys.argv[2:]).run()
     return 0
