@@ -1,7 +1,7 @@
 // Package join lets hosts into a session, and nobody else.
 //
 // A [Gate] listens while somebody may come: a start of hosts that has not ended ([Gate.Expect]), or a host that lives and may have to resume its
-// connection. At other times nothing listens. It takes TLS 1.3 only.
+// connection by the road that it came. At other times nothing listens. It takes TLS 1.3 only.
 //
 // # How a host comes in
 //
@@ -103,6 +103,8 @@ type guest struct {
 	conn *mux.Conn
 
 	resuming sync.Mutex // held between Drop and Attach
+
+	roads map[string]bool // the networks by which it has come: "tcp", "unix"; under Gate.mu
 }
 
 // New returns a gate that does not listen yet.
@@ -186,10 +188,8 @@ func (g *Gate) Expect(e Expected) (*Start, error) {
 	if g.closed {
 		return nil, ErrClosed
 	}
-	if len(g.listeners) == 0 {
-		if err := g.listen(); err != nil {
-			return nil, err
-		}
+	if err := g.listen(); err != nil {
+		return nil, err
 	}
 	s := &Start{gate: g, expected: e, arrivals: make(chan Arrival, len(e.Hosts)), taken: make(map[int]bool)}
 	issue := func(host int) {
@@ -247,7 +247,7 @@ func (g *Gate) Close() {
 	for s := range g.starts {
 		starts = append(starts, s)
 	}
-	g.shut()
+	g.shut(func(net.Listener) bool { return true })
 	for k := g.knocks.Front(); k != nil; k = k.Next() {
 		k.Value.(net.Conn).Close()
 	}
@@ -257,13 +257,6 @@ func (g *Gate) Close() {
 	}
 	g.wg.Wait()
 	g.refusals.flush()
-}
-
-// rest stops listening if nobody may come. The caller holds g.mu.
-func (g *Gate) rest() {
-	if len(g.starts) == 0 && len(g.hosts) == 0 {
-		g.shut()
-	}
 }
 
 // knock takes a new connection. The caller has counted it in g.wg.
@@ -413,7 +406,7 @@ func (g *Gate) join(tc *connection, t ticket, facts json.RawMessage, known func(
 	}
 	known()
 
-	guest := &guest{host: host, cert: cert}
+	guest := &guest{host: host, cert: cert, roads: map[string]bool{tc.LocalAddr().Network(): true}}
 	id := sha256.Sum256(cert)
 	guest.conn = mux.New(mux.Options{Name: s.expected.Name(host, facts), Lease: g.opts.Lease, OnState: func(state mux.State, err error) {
 		if s.expected.OnState != nil {
@@ -489,6 +482,9 @@ func (g *Gate) resume(tc *connection, r Resume, known func()) (kept bool, err er
 	}
 	g.mu.Lock()
 	guest := g.hosts[sha256.Sum256(certs[0].Raw)]
+	if guest != nil && guest.host == r.Index {
+		guest.roads[tc.LocalAddr().Network()] = true
+	}
 	g.mu.Unlock()
 	switch {
 	case guest == nil:

@@ -94,7 +94,12 @@ type visitor struct {
 // dial connects with the certificate and key that an earlier welcome has brought (nil: none).
 func (g *testGate) dial(t testing.TB, w *welcome) *visitor {
 	t.Helper()
-	network, address := "tcp", g.Addresses()[0]
+	return g.dialAt(t, g.Addresses()[0], w)
+}
+
+func (g *testGate) dialAt(t testing.TB, address string, w *welcome) *visitor {
+	t.Helper()
+	network := "tcp"
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, address = "unix", path
 	}
@@ -358,4 +363,30 @@ func TestSocket(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is left: %v", err)
 	}
+}
+
+// Where all hosts have come through the Unix socket, no port stays open.
+func TestRoads(t *testing.T) {
+	g := newGate(t, Options{Listen: []string{"127.0.0.1"}, Socket: filepath.Join(t.TempDir(), "gate")})
+	s := g.expect(t, Expected{Hosts: []int{0}})
+	at := g.Addresses()
+	if len(at) != 2 {
+		t.Fatalf("it listens at %q", at)
+	}
+	v := g.dialAt(t, at[1], nil)
+	v.say(t, joining(s.Tokens()[0], nil))
+	v.hear(t, new(welcome))
+	v.say(t, line{"joined": true})
+	a := arrival(t, s)
+	s.Close()
+	if got := g.Addresses(); len(got) != 1 || got[0] != at[1] {
+		t.Errorf("after all have come through the socket, it listens at %q", got)
+	}
+	s = g.expect(t, Expected{Hosts: []int{1}})
+	if got := g.Addresses(); len(got) != 2 || got[1] != at[1] || !strings.HasPrefix(got[0], "127.0.0.1:") {
+		t.Errorf("for another start it listens at %q", got)
+	}
+	s.Close()
+	a.Conn.Close()
+	g.awaitQuiet(t)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -37,27 +38,38 @@ func (p Ports) listen(ip string) (net.Listener, error) {
 	return nil, fmt.Errorf("no port of %d to %d is free: %w", p.First, p.Last, err)
 }
 
-// listen opens everything. The caller holds g.mu.
+// listen opens what is not open. The caller holds g.mu.
 func (g *Gate) listen() error {
-	for _, ip := range g.opts.Listen {
-		l, err := g.opts.Ports.listen(ip)
+	open := func(network string) bool {
+		return slices.ContainsFunc(g.listeners, func(l net.Listener) bool { return l.Addr().Network() == network })
+	}
+	var opened []net.Listener
+	add := func(l net.Listener, err error) error {
 		if err != nil {
-			g.shut()
+			for _, l := range opened {
+				l.Close()
+			}
 			return fmt.Errorf("listen for hosts: %w", err)
 		}
-		g.listeners = append(g.listeners, l)
+		opened = append(opened, l)
+		return nil
 	}
-	if g.opts.Socket != "" {
-		l, err := listenUnix(g.opts.Socket)
-		if err != nil {
-			g.shut()
-			return fmt.Errorf("listen for hosts: %w", err)
+	if !open("tcp") {
+		for _, ip := range g.opts.Listen {
+			if err := add(g.opts.Ports.listen(ip)); err != nil {
+				return err
+			}
 		}
-		g.listeners = append(g.listeners, l)
 	}
-	for _, l := range g.listeners {
+	if g.opts.Socket != "" && !open("unix") {
+		if err := add(listenUnix(g.opts.Socket)); err != nil {
+			return err
+		}
+	}
+	for _, l := range opened {
 		g.wg.Go(func() { g.accept(l) })
 	}
+	g.listeners = append(g.listeners, opened...)
 	return nil
 }
 
@@ -76,12 +88,30 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// shut closes everything that listens. The caller holds g.mu.
-func (g *Gate) shut() {
-	for _, l := range g.listeners {
-		l.Close()
+// rest closes what nobody may come through: while no start goes on, hosts that live come back by the roads that they have taken before. The caller
+// holds g.mu.
+func (g *Gate) rest() {
+	if len(g.starts) > 0 {
+		return
 	}
-	g.listeners = nil
+	taken := make(map[string]bool)
+	for _, h := range g.hosts {
+		for network := range h.roads {
+			taken[network] = true
+		}
+	}
+	g.shut(func(l net.Listener) bool { return !taken[l.Addr().Network()] })
+}
+
+// shut closes some listeners. The caller holds g.mu.
+func (g *Gate) shut(which func(net.Listener) bool) {
+	g.listeners = slices.DeleteFunc(g.listeners, func(l net.Listener) bool {
+		if !which(l) {
+			return false
+		}
+		l.Close()
+		return true
+	})
 }
 
 func (g *Gate) accept(l net.Listener) {
@@ -105,11 +135,11 @@ func (g *Gate) accept(l net.Listener) {
 func (g *Gate) Addresses() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var all []string
+	var all, sockets []string
 	for _, l := range g.listeners {
 		switch at := l.Addr().(type) {
 		case *net.UnixAddr:
-			all = append(all, "unix:"+at.Name)
+			sockets = append(sockets, "unix:"+at.Name)
 		case *net.TCPAddr:
 			if !at.IP.IsUnspecified() {
 				all = append(all, at.String())
@@ -120,7 +150,7 @@ func (g *Gate) Addresses() []string {
 			}
 		}
 	}
-	return all
+	return append(all, sockets...)
 }
 
 // machineAddresses are the machine's addresses that others may reach, IPv4 first.
