@@ -222,6 +222,13 @@ func TestLostHost(t *testing.T) {
 		wantError(t, err, "%makedip -r")
 	}
 	lose("h2", true)
+	var hosts []string
+	for _, h := range f.Glance().Hosts {
+		hosts = append(hosts, strings.TrimSpace(h.Host+" "+h.State+" "+h.Reason))
+	}
+	if got, want := strings.Join(hosts, ", "), "h1 reachable, h2 lost host h2 lost: no answer for 60 s, h3 reachable"; got != want {
+		t.Errorf("hosts are %s, want %s", got, want)
+	}
 	if got := printed(t, first[2], "print on"); got != "on\n" {
 		t.Errorf("a rank of another host printed %q", got)
 	}

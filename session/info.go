@@ -2,11 +2,13 @@ package session
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"dipls/internal/contain"
 	"dipls/ranks"
+	"dipls/ranks/fleet"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -40,20 +42,26 @@ func (s *processes) describe(ctx context.Context, memory bool) wire.PoolInfo {
 	if p != nil {
 		spec = p.spec
 	}
-	waits := ""
-	if s.away != nil && !s.away.fleet.known() {
-		waits = s.away.waits
+	away, waits := s.away, ""
+	if away != nil {
+		waits = away.waits
 	}
 	s.mu.Unlock()
 	info := wire.PoolInfo{State: stateNone, Ranks: []wire.RankInfo{}}
 	switch {
 	case p == nil:
 	case !p.known():
-		info.State, info.Size, info.Verbose, info.Text = ranks.Starting.String(), spec.Ranks, spec.Verbose, waits
+		info.State, info.Size, info.Verbose = ranks.Starting.String(), spec.Ranks, spec.Verbose
+		if away != nil && !away.fleet.known() {
+			info.Text = waits
+		}
 	case p.err != nil:
 		info.Reason = p.err.Error()
 	default:
 		describePool(&info, p.value, spec)
+		if spec.seats != nil && away != nil && away.fleet.known() && away.fleet.value != nil {
+			info.Hosts = describeHosts(away.fleet.value, spec)
+		}
 		if memory {
 			addMemory(ctx, &info, p.value)
 		}
@@ -80,6 +88,25 @@ func describePool(info *wire.PoolInfo, p *ranks.Pool, spec poolSpec) {
 			Rank: rank, Host: process.Host().Name(), PID: process.PID(), Device: process.Device(), State: process.State().String(),
 		}
 	}
+}
+
+// describeHosts describes the hosts of a pool.
+func describeHosts(of fleet.Fleet, spec poolSpec) []wire.HostInfo {
+	members := of.Members()
+	var infos []wire.HostInfo
+	for _, s := range spec.seats {
+		i := slices.IndexFunc(members, func(m fleet.Member) bool { return m.Name() == s.host })
+		if i < 0 {
+			continue // it was left out since
+		}
+		m := members[i]
+		info := wire.HostInfo{Host: s.host, State: m.State.String(), Clock: m.Clock().Seconds()}
+		if m.Reason != nil {
+			info.Reason = m.Reason.Error()
+		}
+		infos = append(infos, info)
+	}
+	return infos
 }
 
 // gpuUse is what a host says of its GPUs; without an answer it knows nothing.

@@ -781,6 +781,15 @@ type PoolInfo struct {
 	Autodip string     `json:"autodip"`
 	Ranks   []RankInfo `json:"ranks"`
 	Local   *LocalInfo `json:"local"`
+	Hosts   []HostInfo `json:"hosts,omitempty"` // of a pool that is not on this machine, in the order of the ranks
+}
+
+// HostInfo describes a host of a pool.
+type HostInfo struct {
+	Host   string  `json:"host"`             // its name, as ranks have it
+	State  string  `json:"state"`            // "reachable", "unreachable" or "lost"
+	Reason string  `json:"reason,omitempty"` // with lost: why
+	Clock  float64 `json:"clock"`            // how many seconds its monotonic clock is ahead of ours
 }
 
 // RankInfo describes a rank.

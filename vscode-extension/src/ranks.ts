@@ -45,14 +45,39 @@ export function listHas(list: string, rank: number): boolean {
   });
 }
 
-/** Names ranks: `rank 1`, `ranks 0,2-4`; with the local namespace `local` or `local and ranks 0-3`. */
-export function whose(processes: readonly number[]): string {
+/** The host of a rank of a pool that is on several; nothing otherwise. */
+export type HostOf = (rank: number) => string | undefined;
+
+/** The hosts of ranks, as far as some of them say theirs. */
+export function hostsOf(parts: readonly { readonly rank: number; readonly host?: string }[]): HostOf {
+  const hosts = new Map(parts.map(({ rank, host }) => [rank, host]));
+  return (rank) => hosts.get(rank);
+}
+
+/** The host that all of these ranks are on, where the pool is on several; '' otherwise. */
+function together(ranks: readonly number[], hostOf: HostOf): string {
+  const [first, ...others] = ranks.map(hostOf);
+  return first !== undefined && others.every((host) => host === first) ? first : '';
+}
+
+/** Writes ascending ranks as a list, with the host that they are on: `gpu2: 8-15`. */
+export function listOn(ranks: readonly number[], hostOf: HostOf): string {
+  const host = together(ranks, hostOf);
+  return `${host && `${host}: `}${rankList(ranks)}`;
+}
+
+/**
+ * Names ranks: `rank 1`, `ranks 0,2-4`; with the local namespace `local` or `local and ranks 0-3`. Where they are on one host of several, that is said,
+ * too: `rank 11 (gpu2)`.
+ */
+export function whose(processes: readonly number[], hostOf: HostOf = () => undefined): string {
   const ranks = [...new Set(processes)].filter((process) => process !== LOCAL).sort((a, b) => a - b);
   const names = [
     ...(processes.includes(LOCAL) ? ['local'] : []),
     ...(ranks.length > 0 ? [`${ranks.length === 1 ? 'rank' : 'ranks'} ${rankList(ranks)}`] : []),
   ];
-  return names.join(' and ');
+  const host = processes.includes(LOCAL) ? '' : together(ranks, hostOf);
+  return names.join(' and ') + (host && ` (${host})`);
 }
 
 /** Says in words what a target is: `all ranks`, `local and rank 2`. */

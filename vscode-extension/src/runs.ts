@@ -24,6 +24,8 @@ export interface Part {
   status?: Status;
   /** How long it took, in seconds; absent while it goes on. */
   seconds?: number;
+  /** Of a rank of a pool that is on several hosts. */
+  host?: string;
 }
 
 /** A line that is not finished, such as a progress bar, and its ranks. */
@@ -139,7 +141,7 @@ export class Run {
           if (event.state !== 'busy' && event.state !== 'interrupting') {
             this.finishLines(rank, now);
           }
-          this.setPart(rank, event.state, event.status, event.seconds);
+          this.setPart(rank, event.state, event.status, event.seconds, event.host);
         }
         break;
       case 'stream':
@@ -274,7 +276,7 @@ export class Run {
     this.timeline.add(rank, lines, now);
   }
 
-  private setPart(rank: number, state: Part['state'], status?: Status, seconds?: number): void {
+  private setPart(rank: number, state: Part['state'], status?: Status, seconds?: number, host?: string): void {
     let part = this.parts.get(rank);
     if (!part) {
       part = { rank, state };
@@ -287,6 +289,9 @@ export class Run {
     }
     if (seconds !== undefined) {
       part.seconds = seconds;
+    }
+    if (host !== undefined) {
+      part.host = host;
     }
     this.listener.changed(this);
   }

@@ -18,8 +18,10 @@ import { foldedPlaces, places } from '../src/pool/places';
 import { Pools } from '../src/pool/pools';
 import {
   hangsOf,
+  hosts,
   poolMessage,
   processDetails,
+  type Process,
   processIcon,
   processes,
   processText,
@@ -163,7 +165,7 @@ describe('rows of processes', () => {
     const memory = { host: 1.5e9, gpu: 4e9 };
     const all = processes(
       workspace({ local, ranks: [rank(0, { state: 'busy', run: work }), rank(1)], state: 'busy' }),
-      (pid) => (pid === 4711 ? memory : undefined),
+      ({ pid }) => (pid === 4711 ? memory : undefined),
       3,
     );
     expect(all.map(processText)).toEqual([
@@ -188,6 +190,33 @@ describe('rows of processes', () => {
       0,
     );
     expect(shown && processText(shown)).toBe('interrupting %dipush x · 0.5 s · pid 4700');
+  });
+
+  it('are below their hosts where these are other machines', () => {
+    const far = workspace({
+      local,
+      ranks: [rank(0, { host: 'gpu1' }), rank(1, { host: 'gpu2', state: 'dead' })],
+      state: 'dead',
+      reason: 'rank 1 (gpu2) died: host gpu2 lost: no answer for 60 s',
+      hosts: [
+        { host: 'gpu1', state: 'reachable', clock: 0.25 },
+        { host: 'gpu2', state: 'lost', reason: 'host gpu2 lost: no answer for 60 s', clock: -3 },
+      ],
+    });
+    const all = processes(far, () => ({ host: 2e9, gpu: null }), 0);
+    expect(all.at(-1) && processText(all.at(-1) as Process)).toBe('dead: died: host gpu2 lost: no answer for 60 s');
+    expect(hosts(far, all)).toEqual([
+      { name: 'gpu1', text: '1 rank · 2.0 GB', tooltip: 'gpu1: reachable, clock +0.3 s', icon: 'vm', ranks: [0] },
+      {
+        name: 'gpu2',
+        text: '1 rank · lost · 2.0 GB',
+        tooltip: 'gpu2: host gpu2 lost: no answer for 60 s, clock −3.0 s',
+        icon: 'vm',
+        color: 'errorForeground',
+        ranks: [1],
+      },
+    ]);
+    expect(hosts(workspace({ ranks: [rank(0)] }), all)).toEqual([]);
   });
 
   it('give the reason to the rank that it is about', () => {
@@ -376,9 +405,9 @@ describe('Pools', () => {
     });
     expect(server.asked).toEqual([true]);
     expect(told).toEqual(['memory']);
-    expect(pools.memory(4700)).toEqual({ host: 7, gpu: null });
-    expect(pools.memory(4711)).toEqual({ host: null, gpu: 9 });
-    expect(pools.memory(1)).toBeUndefined();
+    expect(pools.memory(local)).toEqual({ host: 7, gpu: null });
+    expect(pools.memory(rank(0))).toEqual({ host: null, gpu: 9 });
+    expect(pools.memory({ host: 'another', pid: 4711 })).toBeUndefined();
     vi.useRealTimers();
   });
 

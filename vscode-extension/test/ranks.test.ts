@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { listHas, LOCAL, parseRanks, rankList, targetWords, whose } from '../src/ranks';
+import { hostsOf, listHas, listOn, LOCAL, parseRanks, rankList, targetWords, whose } from '../src/ranks';
 import { holders } from '../src/pool/variables';
 
 interface Examples {
@@ -35,6 +35,20 @@ describe('ranks', () => {
 
   it.each(examples.targets)('says what the target $target is', ({ target, name }) => {
     expect(targetWords(target)).toBe(name);
+  });
+
+  it('names the host of ranks, where they are on one of several', () => {
+    const hostOf = hostsOf([
+      { rank: LOCAL },
+      ...['gpu1', 'gpu1', 'gpu2', 'gpu2'].map((host, rank) => ({ rank, host })),
+    ]);
+    expect(whose([3], hostOf)).toBe('rank 3 (gpu2)');
+    expect(whose([0, 1], hostOf)).toBe('ranks 0-1 (gpu1)');
+    expect(whose([1, 2], hostOf)).toBe('ranks 1-2');
+    expect(whose([LOCAL, 1], hostOf)).toBe('local and rank 1');
+    expect(listOn([2, 3], hostOf)).toBe('gpu2: 2-3');
+    expect(listOn([0, 1, 2, 3], hostOf)).toBe('0-3');
+    expect(listOn([0], hostsOf([{ rank: 0 }]))).toBe('0');
   });
 
   it('reads no ranks in what is no list', () => {

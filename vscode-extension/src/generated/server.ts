@@ -464,6 +464,17 @@ export interface SessionStatus {
   clients: string[];
 }
 
+export interface HostInfo {
+  /** its name, as ranks have it */
+  host: string;
+  /** "reachable", "unreachable" or "lost" */
+  state: string;
+  /** with lost: why */
+  reason?: string;
+  /** how many seconds its monotonic clock is ahead of ours */
+  clock: number;
+}
+
 export interface CurrentRun {
   run: string;
   uri?: string;
@@ -515,6 +526,8 @@ export interface PoolStatus {
   method: '' | 'fork' | 'spawn';
   verbose: boolean;
   autodip: string;
+  /** of a pool that is not on this machine, in the order of the ranks */
+  hosts?: HostInfo[];
   ranks: RankStatus[];
   local: LocalStatus | null;
 }

@@ -88,7 +88,9 @@ export class Pool implements vscode.Disposable {
       }),
       command('dip.menu', () => menu.show()),
       command('dip.showStacks', (given?: { uri?: string }) => this.showStacks(undefined, given?.uri)),
-      command('dip.ranks.interrupt', ({ rank }: RankNode) => this.interrupt(ranks.process(rank)?.work?.run)),
+      command('dip.ranks.interrupt', ({ rank }: RankNode) =>
+        this.interrupt(rank === undefined ? undefined : ranks.process(rank)?.work?.run),
+      ),
       command('dip.ranks.free', () => this.free()),
       command('dip.ranks.showOutput', ({ rank }: RankNode) => vscode.commands.executeCommand('dip.showChannel', rank)),
       command('dip.ranks.showStack', ({ rank }: RankNode) => this.showStacks(rank)),

@@ -10,6 +10,16 @@ export interface Memory {
   gpu: number | null;
 }
 
+/** A process, among those of all hosts. */
+export interface Placed {
+  host: string;
+  pid: number;
+}
+
+function placeOf({ host, pid }: Placed): string {
+  return `${pid} ${host}`;
+}
+
 /** What has changed: what the processes do, or only how much memory they take. */
 export type Change = 'status' | 'memory';
 
@@ -26,7 +36,7 @@ function matters(event: DipEvent): boolean {
 export class Pools {
   private reply: StatusReply = { workspaces: [] };
   private repliedAt = 0;
-  private readonly memoryOf = new Map<number, Memory>();
+  private readonly memoryOf = new Map<string, Memory>(); // by host and pid
   private readonly listeners = new Set<(what: Change) => void>();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private asking = false;
@@ -48,8 +58,8 @@ export class Pools {
   }
 
   /** The memory that the process had when it was last asked for. */
-  memory(pid: number): Memory | undefined {
-    return this.memoryOf.get(pid);
+  memory({ host, pid }: Placed): Memory | undefined {
+    return this.memoryOf.get(placeOf({ host, pid }));
   }
 
   /** Calls a listener after each change, until what it returns is disposed of. */
@@ -86,10 +96,10 @@ export class Pools {
     this.memoryOf.clear();
     for (const { pool } of reply.workspaces) {
       for (const rank of pool.ranks) {
-        this.memoryOf.set(rank.pid, { host: rank.host_bytes ?? null, gpu: rank.gpu_bytes ?? null });
+        this.memoryOf.set(placeOf(rank), { host: rank.host_bytes ?? null, gpu: rank.gpu_bytes ?? null });
       }
       if (pool.local) {
-        this.memoryOf.set(pool.local.pid, { host: pool.local.host_bytes ?? null, gpu: null });
+        this.memoryOf.set(placeOf(pool.local), { host: pool.local.host_bytes ?? null, gpu: null });
       }
     }
     this.tell('memory');

@@ -3,9 +3,12 @@ import * as vscode from 'vscode';
 import type { HangEvent, WorkspaceStatus } from '../generated/server';
 import type { Focus } from './focus';
 import type { Pools } from './pools';
+import { LOCAL } from '../ranks';
 import {
   type Detail,
+  type Host,
   type Process,
+  hosts,
   processDetails,
   poolMessage,
   processIcon,
@@ -18,12 +21,15 @@ import {
 /** How often the processes' memory is asked for while the view is visible, in milliseconds. */
 const memoryEvery = 5000;
 
-/** A process, identified by its rank, or a line about one. */
-export type Node = { rank: number; detail?: undefined } | { rank: number; detail: Detail };
+/** A host by its name, a process, identified by its rank, or a line about one. */
+export type Node =
+  | { host: string; rank?: undefined; detail?: undefined }
+  | { rank: number; detail?: undefined }
+  | { rank: number; detail: Detail };
 
 export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposable {
   private readonly emitter = new vscode.EventEmitter<Node | undefined>();
-  private readonly nodes = new Map<number, Node>();
+  private readonly nodes = new Map<number | string, Node>();
   private readonly view: vscode.TreeView<Node>;
   private readonly subscriptions: { dispose: () => unknown }[];
   private ticking: ReturnType<typeof setInterval> | undefined;
@@ -65,7 +71,17 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
 
   getChildren(node?: Node): Node[] {
     if (!node) {
-      return this.processes().map(({ rank }) => this.node(rank));
+      const all = this.processes();
+      const found = hosts(this.workspace, all);
+      return found.length > 0
+        ? [
+            ...all.filter(({ rank }) => rank === LOCAL).map(({ rank }) => this.node(rank)),
+            ...found.map(({ name }) => this.host(name)),
+          ]
+        : all.map(({ rank }) => this.node(rank));
+    }
+    if (node.rank === undefined) {
+      return (this.hostRow(node.host)?.ranks ?? []).map((rank) => this.node(rank));
     }
     const process = node.detail ? undefined : this.process(node.rank);
     return process ? processDetails(process).map((detail) => ({ rank: node.rank, detail })) : [];
@@ -78,6 +94,9 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
       item.tooltip = node.detail.value;
       item.contextValue = 'detail';
       return item;
+    }
+    if (node.rank === undefined) {
+      return this.hostItem(node.host);
     }
     const item = new vscode.TreeItem(processName(node.rank), vscode.TreeItemCollapsibleState.Collapsed);
     item.id = String(node.rank);
@@ -102,7 +121,14 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
   }
 
   getParent(node: Node): Node | undefined {
-    return node.detail ? this.node(node.rank) : undefined;
+    if (node.detail) {
+      return this.node(node.rank);
+    }
+    const host =
+      node.rank === undefined
+        ? undefined
+        : hosts(this.workspace, this.processes()).find(({ ranks }) => ranks.includes(node.rank));
+    return host && this.host(host.name);
   }
 
   dispose(): void {
@@ -118,7 +144,31 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
 
   private processes(): Process[] {
     const { workspace } = this;
-    return processes(workspace, (pid) => this.pools.memory(pid), this.pools.age, this.hangs(workspace));
+    return processes(workspace, (process) => this.pools.memory(process), this.pools.age, this.hangs(workspace));
+  }
+
+  private hostRow(name: string): Host | undefined {
+    return hosts(this.workspace, this.processes()).find((host) => host.name === name);
+  }
+
+  private hostItem(name: string): vscode.TreeItem {
+    const item = new vscode.TreeItem(name, vscode.TreeItemCollapsibleState.Expanded);
+    item.id = `host ${name}`;
+    item.contextValue = 'host';
+    const host = this.hostRow(name);
+    if (host) {
+      const { icon, color, text, tooltip } = host;
+      item.iconPath = new vscode.ThemeIcon(icon, color === undefined ? undefined : new vscode.ThemeColor(color));
+      item.description = text;
+      item.tooltip = tooltip;
+    }
+    return item;
+  }
+
+  private host(name: string): Node {
+    const node = this.nodes.get(name) ?? { host: name };
+    this.nodes.set(name, node);
+    return node;
   }
 
   private node(rank: number): Node {
@@ -158,7 +208,10 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
     if (message !== (this.view.message ?? '')) {
       this.view.message = message;
     }
-    const rows = JSON.stringify(all.map((process) => [processName(process.rank), processDetails(process)]));
+    const rows = JSON.stringify([
+      all.map((process) => [processName(process.rank), processDetails(process)]),
+      hosts(this.workspace, all),
+    ]);
     if (rows !== this.shown) {
       this.shown = rows;
       this.emitter.fire(undefined);

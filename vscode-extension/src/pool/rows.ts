@@ -2,7 +2,7 @@
 import type { CurrentRun, HangEvent, WorkspaceStatus } from '../generated/server';
 import { type Standing, standing, summary } from '../hangs';
 import { duration, LOCAL, rankList, whose } from '../ranks';
-import type { Memory } from './pools';
+import type { Memory, Placed } from './pools';
 import type { Tie } from '../sessions/sessions';
 import { tieDetails, tieText } from '../sessions/words';
 import { bytes, count, escaped } from './words';
@@ -11,6 +11,8 @@ import { bytes, count, escaped } from './words';
 export interface Process {
   /** Its number, or `LOCAL`. */
   rank: number;
+  /** The name of its machine. */
+  host: string;
   pid: number;
   /** '' where there is none. */
   device: string;
@@ -66,7 +68,7 @@ export function hangsOf(
 /** The local namespace and the ranks of a workspace, `age` seconds after the server's answer. */
 export function processes(
   workspace: WorkspaceStatus | undefined,
-  memory: (pid: number) => Memory | undefined,
+  memory: (process: Placed) => Memory | undefined,
   age: number,
   hangs: readonly HangEvent[] = [],
 ): Process[] {
@@ -75,11 +77,12 @@ export function processes(
   }
   const { local, ranks, reason } = workspace.pool;
   return [...(local ? [{ ...local, rank: LOCAL, device: '' }] : []), ...ranks].map(
-    ({ rank, pid, device, state, run }) => {
-      const known = memory(pid);
+    ({ rank, host, pid, device, state, run }) => {
+      const known = memory({ host, pid });
       const hang = state === 'dead' || state === 'stopped' ? undefined : standing(hangs, rank);
       return {
         rank,
+        host,
         pid,
         device,
         state,
@@ -92,11 +95,56 @@ export function processes(
   );
 }
 
+/** A host of a pool, as one row above those of its ranks. */
+export interface Host {
+  name: string;
+  /** `8 ranks · unreachable`, what is worth knowing. */
+  text: string;
+  tooltip: string;
+  icon: string;
+  color?: string;
+  /** Its ranks. */
+  ranks: number[];
+}
+
+/** The hosts of a pool that is on other machines, in the order of the ranks. */
+export function hosts(workspace: WorkspaceStatus | undefined, all: readonly Process[]): Host[] {
+  return (workspace?.pool.hosts ?? []).map(({ host, state, reason, clock }) => {
+    const there = all.filter((process) => process.rank !== LOCAL && process.host === host);
+    const memory = sum(there.map((process) => process.memory?.host));
+    const gpu = sum(there.map((process) => process.memory?.gpu));
+    const known = { host: memory, gpu };
+    return {
+      name: host,
+      text: [count(there.length, 'rank'), ...(state === 'reachable' ? [] : [state]), ...memoryText(known)].join(' · '),
+      tooltip: `${host}: ${reason ?? state}, clock ${clock < 0 ? '−' : '+'}${duration(Math.abs(clock))}`,
+      ranks: there.map(({ rank }) => rank),
+      ...hostIcon(state),
+    };
+  });
+}
+
+function sum(values: readonly (number | null | undefined)[]): number | null {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  return known.length > 0 ? known.reduce((total, value) => total + value, 0) : null;
+}
+
+function hostIcon(state: string): { icon: string; color?: string } {
+  switch (state) {
+    case 'reachable':
+      return { icon: 'vm' };
+    case 'lost':
+      return { icon: 'vm', color: 'errorForeground' };
+    default:
+      return { icon: 'vm', color: 'list.warningForeground' };
+  }
+}
+
 /** The message above the rows if something is wrong with the pool. */
-export function poolMessage({ state, size, reason }: WorkspaceStatus['pool']): string {
+export function poolMessage({ state, size, reason, text }: WorkspaceStatus['pool']): string {
   switch (state) {
     case 'starting':
-      return `Starting ${count(size, 'rank')}…`;
+      return `Starting ${size === 0 ? 'hosts' : count(size, 'rank')}…${text ? ` (${text})` : ''}`;
     case 'dead':
       return `The pool is dead${reason && `: ${reason}`}. Restart it to go on.`;
     default:
@@ -140,7 +188,7 @@ export function statusText(
 }
 
 function poolParts({ pool, runs }: WorkspaceStatus): string[] {
-  const ranks = count(pool.size, 'rank');
+  const ranks = pool.state === 'starting' && pool.size === 0 ? 'hosts' : count(pool.size, 'rank');
   const autodip = pool.autodip === '' ? 'autodip off' : 'autodip on';
   const parts: string[] = [];
   if (pool.state === 'starting') {
@@ -238,7 +286,7 @@ export function processText(process: Process): string {
   const { work, hang, memory, device, reason } = process;
   const state =
     process.state === 'dead' && reason
-      ? `dead: ${reason.replace(/^rank \d+ /, '')}`
+      ? `dead: ${reason.replace(/^rank \d+ (\((?!pid )[^)]*\) )?/, '')}`
       : work
         ? `${process.state === 'interrupting' ? 'interrupting ' : ''}${workName(work)} · ${duration(work.seconds)}`
         : process.state;

@@ -1,5 +1,5 @@
 /** The view's page: its data, what of that is shown, and its messages to the extension. */
-import { LOCAL, rankList } from '../../ranks';
+import { hostsOf, listOn, LOCAL, rankList } from '../../ranks';
 import { prompted } from '../../screen';
 import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
 import { button, h } from './dom';
@@ -328,7 +328,8 @@ function rowText(row: Row): string {
       return `── ${[title, place, target].filter(Boolean).join(' · ')}`;
     }
     case 'entry': {
-      const label = labelOf(rankList(row.entry.ranks), row.run.head.parts.length === 1, row.entry.output);
+      const list = listOn(row.entry.ranks, hostsOf(row.run.head.parts));
+      const label = labelOf(list, row.run.head.parts.length === 1, row.entry.output);
       const text = textOf(row.entry.output);
       return label.startsWith('Out') ? prompted(label, text) : text.replaceAll(/^/gm, label && `${label} `);
     }

@@ -1,5 +1,5 @@
 /** Rows as elements. */
-import { duration, LOCAL, rankList, whose } from '../../ranks';
+import { duration, hostsOf, listOn, LOCAL, rankList, whose } from '../../ranks';
 import type { Failure, Line, Notice, Output } from '../../timeline';
 import { plain } from '../../screen';
 import type { Head, RunAction, RunKey } from '../messages';
@@ -49,12 +49,12 @@ export class Renderer {
       case 'head':
         return this.head(row.run, row.collapsed);
       case 'entry':
-        return this.entry(row.entry, alone(row.run));
+        return this.entry(row.entry, row.run);
       case 'live':
         return h(
           'div',
           { class: `row live ${row.line.stream}${alone(row.run) ? ' alone' : ''}` },
-          label(row.line.ranks, alone(row.run)),
+          label(row.line.ranks, row.run),
           h('div', { class: 'text' }, ...this.text(row.line.text)),
         );
       case 'columns':
@@ -78,7 +78,7 @@ export class Renderer {
   relabel(row: Row, element: HTMLElement): void {
     if (row.kind === 'entry') {
       const before = element.querySelector('.label');
-      const after = entryLabel(row.entry, alone(row.run));
+      const after = entryLabel(row.entry, row.run);
       if (before && before.textContent !== after.textContent) {
         before.replaceWith(after);
       }
@@ -150,14 +150,14 @@ export class Renderer {
     );
   }
 
-  private entry(entry: MirrorEntry, alone: boolean): HTMLElement {
+  private entry(entry: MirrorEntry, run: MirrorRun): HTMLElement {
     const { output } = entry;
     const kind =
       output.kind === 'line' ? output.stream : output.kind === 'notice' ? `notice ${output.level}` : output.kind;
     return h(
       'div',
-      { class: `row ${kind}${alone ? ' alone' : ''}` },
-      entryLabel(entry, alone),
+      { class: `row ${kind}${alone(run) ? ' alone' : ''}` },
+      entryLabel(entry, run),
       this.body(entry, undefined),
     );
   }
@@ -242,17 +242,20 @@ function alone(run: MirrorRun): boolean {
   return run.head.parts.length === 1;
 }
 
-function label(ranks: readonly number[], alone: boolean): HTMLElement {
-  const list = alone ? '' : rankList(ranks);
-  return h('span', { class: 'label', ...(list && { title: whose(ranks) }) }, list && `[${list}]`);
+function label(ranks: readonly number[], run: MirrorRun): HTMLElement {
+  const hostOf = hostsOf(run.head.parts);
+  const list = alone(run) ? '' : listOn(ranks, hostOf);
+  return h('span', { class: 'label', ...(list && { title: whose(ranks, hostOf) }) }, list && `[${list}]`);
 }
 
-function entryLabel(entry: MirrorEntry, alone: boolean): HTMLElement {
+function entryLabel(entry: MirrorEntry, run: MirrorRun): HTMLElement {
   const local = entry.ranks[0] === LOCAL;
   const { output } = entry;
+  const hostOf = hostsOf(run.head.parts);
   const value = output.kind === 'rich' && output.count !== undefined;
-  const text = labelOf(rankList(entry.ranks), alone || (local && value), output);
-  return h('span', { class: 'label', ...(entry.ranks.length > 0 && { title: whose(entry.ranks) }) }, text);
+  const list = value ? rankList(entry.ranks) : listOn(entry.ranks, hostOf);
+  const text = labelOf(list, alone(run) || (local && value), output);
+  return h('span', { class: 'label', ...(entry.ranks.length > 0 && { title: whose(entry.ranks, hostOf) }) }, text);
 }
 
 function sourceOf(output: Line | Notice | Failure): string {
@@ -297,11 +300,13 @@ export function partsWords(head: Head): string {
   const { parts } = head;
   const busy = parts.filter((part) => part.status === undefined).map((part) => part.rank);
   if (head.running) {
-    return parts.length > 1 && busy.length > 0 && busy.length < parts.length ? `${whose(busy)} still running` : '';
+    return parts.length > 1 && busy.length > 0 && busy.length < parts.length
+      ? `${whose(busy, hostsOf(parts))} still running`
+      : '';
   }
   const bad = parts.filter((part) => part.status !== undefined && part.status !== 'ok').map((part) => part.rank);
   return bad.length > 0 && parts.length > 1
-    ? `${statusWord(head)} on ${bad.length === parts.length ? 'all' : whose(bad)}`
+    ? `${statusWord(head)} on ${bad.length === parts.length ? 'all' : whose(bad, hostsOf(parts))}`
     : '';
 }
 
