@@ -343,3 +343,18 @@ func TestPlace(t *testing.T) {
 		})
 	}
 }
+
+func TestBackendsAgree(t *testing.T) {
+	gpu := make([]host.GPU, 8)
+	for want, seats := range map[string][]seat{
+		"": {{"h1", 8, gpu}, {"h2", 4, gpu[:4]}, {"h3", 0, nil}},
+		"there are enough on h1, and too few on h2, h3. Say how many ranks each host is to have (h2:N)": {{"h1", 8, gpu}, {"h2", 8, gpu[:4]}, {"h3", 2, nil}},
+	} {
+		if err := agree(seats); err != nil || want != "" {
+			wantError(t, err, want)
+		}
+	}
+	if err := agree([]seat{{"h1", 2, nil}, {"h2", 8, gpu[:1]}}); err != nil {
+		t.Error(err)
+	}
+}

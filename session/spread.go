@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -116,7 +117,26 @@ func (c Choice) spread(ctx context.Context, members []fleet.Member, cpuRanks int
 			seats[i].gpus = s.gpus[:s.ranks]
 		}
 	}
-	return spec.sit(seats), nil
+	return spec.sit(seats), agree(seats)
+}
+
+// agree refuses hosts whose ranks would not choose the same backend: nccl where each has a GPU of its own, else gloo.
+func agree(seats []seat) error {
+	var nccl, gloo []string
+	for _, s := range seats {
+		switch {
+		case s.ranks == 0:
+		case len(s.gpus) < s.ranks:
+			gloo = append(gloo, s.host)
+		default:
+			nccl = append(nccl, s.host)
+		}
+	}
+	if len(nccl) == 0 || len(gloo) == 0 {
+		return nil
+	}
+	return choiceErrorf("ranks of one pool need a GPU each, or none of them does: there are enough on %s, and too few on %s. "+
+		"Say how many ranks each host is to have (%s:N), or leave hosts out", strings.Join(nccl, ", "), strings.Join(gloo, ", "), gloo[0])
 }
 
 // seatsOn are empty seats with the GPUs of each host.

@@ -32,6 +32,10 @@ The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv o
 
 Without -n and -g, the pool has a rank for every GPU; on a machine without GPUs it has 2 CPU ranks over gloo.
 
+With --hosts the ranks run on other machines, and the local namespace stays on this one: "gpu1,user@gpu2:4" are reached by ssh (":4" are
+ranks there), "slurm" is the allocation that this runs in, "slurm -N 4 -t 2:00:00" one of its own, and "exec[gpu1,gpu2] mpirun … {join}"
+any command that starts one program on each host. -n counts the ranks of all hosts.
+
 Ctrl-C, pressed for the
     1st time  interrupts the running cell, frees after a second what does not heed that, and ends the file with exit code 130
     2nd time  interrupts it again, and frees at once ranks that wait for each other
