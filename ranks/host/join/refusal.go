@@ -17,6 +17,16 @@ const (
 	refusalsPeriod = time.Minute
 )
 
+// refusal is why somebody is not let in, in words for the other end.
+type refusal struct {
+	text  string
+	again bool // in a moment it may be otherwise
+}
+
+func (r *refusal) Error() string { return r.text }
+
+func refuse(format string, args ...any) error { return &refusal{text: fmt.Sprintf(format, args...)} }
+
 // refusals logs who was not let in.
 type refusals struct {
 	log *zap.Logger
