@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -195,6 +196,10 @@ try:
             out["packages"][name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             pass
+    if "torch" in out["packages"]:
+        for wanted in metadata.requires("torch") or []:
+            if wanted.startswith("nvidia-nccl-cu"):
+                out["packages"]["nccl"] = metadata.version(wanted.replace(";", " ").replace("=", " ").split()[0])
 except ImportError:
     pass
 print(json.dumps(out))
@@ -203,19 +208,21 @@ print(json.dumps(out))
 // Probe asks an interpreter for its version and for the packages that matter here. extraPath is searched last. An interpreter that is too old is an
 // error. Packages that are missing or too old are not: see [PythonInfo.Missing].
 func Probe(ctx context.Context, python string, extraPath ...string) (PythonInfo, error) {
+	return here().Probe(ctx, python, extraPath...)
+}
+
+// Probe is [Probe] on a machine.
+func (o Observer) Probe(ctx context.Context, python string, extraPath ...string) (PythonInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, python, append([]string{"-c", probeScript}, extraPath...)...)
-	cmd.WaitDelay = time.Second
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	printed, err := o.Run(ctx, []string{python}, append([]string{"-c", probeScript}, extraPath...)...)
 	if ctx.Err() != nil {
 		return PythonInfo{}, fmt.Errorf("%s does not answer: %w", python, ctx.Err())
 	}
-	if err != nil {
-		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: %w: %s", python, err, lastLine(stderr.String()))
+	if err = cmp.Or(err, printed.failure()); err != nil {
+		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: %w: %s", python, err, lastLine(string(printed.Err)))
 	}
+	out := printed.Out
 	var answer struct {
 		Version  [3]int
 		Packages map[string]string

@@ -236,6 +236,16 @@ func (c *Conn) State() State {
 	return c.state
 }
 
+// Remote is where the connection of the moment comes from; nil if there is none.
+func (c *Conn) Remote() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == nil {
+		return nil
+	}
+	return c.link.nc.RemoteAddr()
+}
+
 // Clock is how far the monotonic clock of the peer's machine is ahead of ours, and how long the round trip took by which that was found: the truth is at
 // most half of it away. ok is false before the first.
 func (c *Conn) Clock() (ahead, roundTrip time.Duration, ok bool) {
