@@ -16,24 +16,11 @@ func (s *processes) compare(shares []ranks.Share) error {
 		named = append(named, ofNode{share.Node.Host().Name(), share.Node.Info()})
 		gpus = gpus || len(share.GPUs) > 0
 	}
-	must := []trait{{"Python", minor}, {"torch", packaged("torch")}}
-	if gpus {
-		must = append(must, trait{"NCCL", packaged("nccl")})
-	}
-	var wrong []string
-	for _, t := range must {
-		if text := t.differences(named); text != "" {
-			wrong = append(wrong, text)
-		}
-	}
-	if len(wrong) > 0 {
+	if wrong := differences(mustAgree(gpus), named); len(wrong) > 0 {
 		return fmt.Errorf("ranks of one pool need the same versions: %s", strings.Join(wrong, "; "))
 	}
-	should := []trait{{"Python", func(i host.PythonInfo) string { return i.Version }}, {"cloudpickle", packaged("cloudpickle")}}
-	for _, t := range should {
-		if text := t.differences(named); text != "" {
-			s.o.Notice("versions differ: " + text)
-		}
+	for _, text := range differences(shouldAgree, named) {
+		s.o.Notice("versions differ: " + text)
 	}
 	s.mu.Lock()
 	local := s.node
@@ -54,6 +41,28 @@ func (s *processes) compare(shares []ranks.Share) error {
 type ofNode struct {
 	host string
 	has  host.PythonInfo
+}
+
+// mustAgree are the traits in which hosts of one pool may not differ.
+func mustAgree(gpus bool) []trait {
+	must := []trait{{"Python", minor}, {"torch", packaged("torch")}}
+	if gpus {
+		must = append(must, trait{"NCCL", packaged("nccl")})
+	}
+	return must
+}
+
+// shouldAgree are those in which a difference is told.
+var shouldAgree = []trait{{"Python", func(i host.PythonInfo) string { return i.Version }}, {"cloudpickle", packaged("cloudpickle")}}
+
+// differences are those in some traits.
+func differences(traits []trait, nodes []ofNode) (texts []string) {
+	for _, t := range traits {
+		if text := t.differences(nodes); text != "" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 // trait is something that interpreters may differ in.

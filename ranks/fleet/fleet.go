@@ -72,6 +72,8 @@ type Options struct {
 	Waits func(text string)
 	// Notice gets sentences for the user. May be nil.
 	Notice func(text string)
+	// Lacking gets a host that does not come, and why; the start then goes on without it. nil: the start fails with any host.
+	Lacking func(host, why string)
 	// Changed is called when a member's state has changed, one call at a time. It must not wait for the fleet. May be nil.
 	Changed func(m Member)
 	Log     *zap.Logger // nil: none

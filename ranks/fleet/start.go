@@ -182,6 +182,10 @@ func (f *cluster) gather(ctx context.Context, wanted []*member, start *join.Star
 	fail := func(m *member, text string) {
 		if m != nil {
 			waiting = slices.DeleteFunc(waiting, func(w *member) bool { return w == m })
+			if f.o.Lacking != nil {
+				f.goWithout(m, text)
+				return
+			}
 			if name := f.title(m); !strings.Contains(text, name) {
 				text = name + ": " + text
 			}
@@ -219,6 +223,12 @@ func (f *cluster) gather(ctx context.Context, wanted []*member, start *join.Star
 		case <-enough:
 			return errors.New(strings.Join(failed, "\n"))
 		case <-ctx.Done():
+			if f.o.Lacking != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				for _, m := range slices.Clone(waiting) {
+					fail(m, fmt.Sprintf("no agent has joined: %v", context.Cause(ctx)))
+				}
+				continue
+			}
 			var names []string
 			for _, m := range waiting {
 				names = append(names, f.title(m))
@@ -230,6 +240,14 @@ func (f *cluster) gather(ctx context.Context, wanted []*member, start *join.Star
 		return errors.New(strings.Join(failed, "\n"))
 	}
 	return nil
+}
+
+// goWithout leaves out a host that does not come, and tells why.
+func (f *cluster) goWithout(m *member, why string) {
+	f.mu.Lock()
+	m.out = true
+	f.mu.Unlock()
+	f.o.Lacking(f.title(m), why)
 }
 
 // enter makes a host of an agent that has joined.

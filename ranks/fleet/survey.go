@@ -1,0 +1,241 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dipls/internal/contain"
+	"dipls/internal/trace"
+	"dipls/ranks/host"
+	"dipls/ranks/host/afar"
+	"dipls/ranks/wire"
+)
+
+// surveyPatience bounds what is asked of one host of a survey.
+const surveyPatience = time.Minute
+
+// Survey is what was found on the hosts of a fleet.
+type Survey struct {
+	Took    time.Duration // until the hosts were there
+	Listens []string      // where they dial us, as "10.0.0.1:7000"
+	Hosts   []Surveyed    // those that came, in order, and then those that did not
+	Meeting Meeting       // where their ranks would meet
+	Apart   error         // why their ranks cannot meet
+}
+
+// Surveyed is a host of a survey.
+type Surveyed struct {
+	Name   string
+	Absent string // why it has not come; nothing else is known then
+
+	Hostname  string
+	From      string        // the address that its connection comes from; "": ssh carries it
+	RoundTrip time.Duration // to its agent
+	Ahead     time.Duration // its clock is ahead of ours
+	User      string
+	Python    host.PythonInfo
+	GPUs      []host.GPU
+	Addresses []Address // of its network interfaces
+	Interface string    // that leads to the meeting; "": not known
+	OpenFiles int       // that a process there may have
+	Dir       Folder    // the working directory of the options
+	Home      Folder    // the home directory there
+	Faults    []error   // what could not be found out
+}
+
+// Folder is a directory on a host.
+type Folder struct {
+	Path   string `json:"path,omitempty"`
+	There  bool   `json:"there"`
+	Shared bool   `json:"shared"` // it is the one that has this path here, or is our home directory
+	Known  bool   `json:"known"`  // Shared is known; it is not where nothing can be written to the directory here
+}
+
+// Address is an address of a host by which others may reach it.
+type Address = afar.Address
+
+// TakeSurvey starts a fleet, asks its hosts what they have, and ends it. A host that does not come is no error. Nothing is left on any of them.
+func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
+	var s Survey
+	var absent []Surveyed
+	o.Lacking = func(name, why string) { absent = append(absent, Surveyed{Name: name, Absent: why}) }
+	began := time.Now()
+	started, err := Start(ctx, o)
+	if err != nil {
+		return s, err
+	}
+	f := started.(*cluster) // Start makes nothing else
+	defer func() { err = errors.Join(err, f.Close(context.WithoutCancel(ctx))) }()
+	s.Took = time.Since(began)
+	s.Listens = slices.DeleteFunc(f.gate.Addresses(), func(at string) bool { return strings.HasPrefix(at, "unix:") })
+
+	members := f.Members()
+	home, _ := os.UserHomeDir() // without one it cannot be shared
+	inDir, inHome := mark(o.Dir), mark(home)
+	defer inDir.remove()
+	defer inHome.remove()
+	q := question{Dir: wire.Path(o.Dir), InDir: inDir.name(), InHome: inHome.name()}
+	s.Hosts = make([]Surveyed, len(members))
+	among := make([]host.Host, len(members))
+	var asked sync.WaitGroup
+	for i, m := range members {
+		among[i] = m.Host
+		asked.Go(func() {
+			contain.Do(func() {
+				s.Hosts[i] = survey(ctx, m.Host.(*afar.Host), q)
+			})
+		})
+	}
+	if len(among) > 0 {
+		within, cancel := context.WithTimeout(ctx, surveyPatience)
+		defer cancel()
+		s.Meeting, s.Apart = f.Meet(within, among)
+	}
+	asked.Wait()
+	for i := range s.Meeting.Interfaces {
+		s.Hosts[i].Interface = s.Meeting.Interfaces[i]
+	}
+	s.Hosts = append(s.Hosts, absent...)
+	return s, ctx.Err()
+}
+
+// marked is the path of a file that contains its own name, by which others show that they see the same directory; "": it could not be made.
+type marked string
+
+func mark(dir string) marked {
+	if dir == "" {
+		return ""
+	}
+	file, err := os.CreateTemp(dir, ".dipls-doctor-") // 0600
+	if err != nil {
+		return ""
+	}
+	m := marked(file.Name())
+	_, err = file.WriteString(m.name())
+	if errors.Join(err, file.Close()) != nil {
+		m.remove()
+		return ""
+	}
+	return m
+}
+
+func (m marked) name() string {
+	if m == "" {
+		return ""
+	}
+	return filepath.Base(string(m))
+}
+
+func (m marked) remove() {
+	if m != "" {
+		_ = os.Remove(string(m))
+	}
+}
+
+// question is what lookScript is asked.
+type question struct {
+	Dir    wire.Path `json:"dir"`
+	InDir  string    `json:"in_dir"`  // name of the file that marks it; "": there is none
+	InHome string    `json:"in_home"` // likewise in the home directory
+}
+
+// lookScript looks around on a host.
+const lookScript = `
+import json, os, pwd, resource, sys, time
+asked = json.loads(sys.argv[1])
+def same(folder, name):
+    try:
+        with open(os.path.join(folder, name)) as file:
+            return file.read() == name
+    except OSError:
+        return False
+home = os.path.expanduser("~")
+try:
+    user = pwd.getpwuid(os.getuid()).pw_name
+except KeyError:
+    user = str(os.getuid())
+print(json.dumps({
+    "user": user, "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    "dir": os.path.isdir(asked["dir"]), "dir_shared": same(asked["dir"], asked["in_dir"]),
+    "home": home, "home_there": os.path.isdir(home), "home_shared": same(home, asked["in_home"]),
+    "clock": time.time_ns(), "monotonic": time.monotonic_ns(),
+}))
+`
+
+// survey asks one host.
+func survey(ctx context.Context, h *afar.Host, q question) Surveyed {
+	ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+	defer cancel()
+	facts := h.Facts()
+	found := Surveyed{
+		Name: h.Name(), Hostname: facts.Hostname, Addresses: facts.Addresses, Python: host.PythonInfo{Python: facts.Python, Version: facts.Version},
+		Dir: Folder{Path: string(q.Dir), Known: q.InDir != ""}, Home: Folder{Known: q.InHome != ""},
+	}
+	if from, ok := h.Conn().Remote().(*net.TCPAddr); ok {
+		found.From = from.IP.String()
+	}
+	var err error
+	if python, err := h.Probe(ctx, facts.Python); err == nil {
+		found.Python = python
+	} else {
+		found.Faults = append(found.Faults, err)
+	}
+	if found.GPUs, err = host.ListGPUs(ctx, h); err != nil {
+		found.Faults = append(found.Faults, err)
+	}
+	if err := found.lookAround(ctx, h, q); err != nil {
+		found.Faults = append(found.Faults, fmt.Errorf("look at its folders and clock: %w", err))
+	}
+	return found
+}
+
+// lookAround runs lookScript.
+func (s *Surveyed) lookAround(ctx context.Context, h *afar.Host, q question) error {
+	asked, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	printed, err := h.Run(ctx, []string{h.Facts().Python}, "-I", "-c", lookScript, string(asked))
+	switch {
+	case err != nil:
+		return err
+	case printed.Status != "":
+		return fmt.Errorf("%s: %s", printed.Status, strings.TrimSpace(string(printed.Err)))
+	}
+	var saw struct {
+		User       string    `json:"user"`
+		Files      int       `json:"files"`
+		Dir        bool      `json:"dir"`
+		DirShared  bool      `json:"dir_shared"`
+		Home       wire.Path `json:"home"`
+		HomeThere  bool      `json:"home_there"`
+		HomeShared bool      `json:"home_shared"`
+		Clock      int64     `json:"clock"`
+		Monotonic  int64     `json:"monotonic"`
+	}
+	if err := json.Unmarshal(printed.Out, &saw); err != nil {
+		return fmt.Errorf("it answered %.100q", printed.Out)
+	}
+	s.User, s.OpenFiles = saw.User, saw.Files
+	s.Dir.There, s.Dir.Shared = saw.Dir, saw.DirShared
+	s.Home.Path, s.Home.There, s.Home.Shared = string(saw.Home), saw.HomeThere, saw.HomeShared
+	ahead, roundTrip, ok := h.Conn().Clock()
+	now, err := trace.Clock()
+	if !ok || err != nil {
+		return err
+	}
+	// The clocks that never jump are compared with every heartbeat. What the other clocks showed is taken back to the moment of the look.
+	since := time.Duration(int64(now) - (saw.Monotonic - int64(ahead)))
+	s.RoundTrip = roundTrip
+	s.Ahead = time.Unix(0, saw.Clock).Sub(time.Now().Add(-since))
+	return nil
+}
