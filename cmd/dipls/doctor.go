@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,12 +34,17 @@ with gloo; runs an all_reduce; has a rank stay away from a collective, which has
 which they have to go on with their variables and modules; sees that a GPU's memory is given back; and that nothing is left at the
 end. What needs GPUs (CUDA after a fork, NCCL, memory) is tried where there are GPUs, and nowhere else.
 
+--hosts looks at other hosts in place of this machine's GPUs and pool. It starts an agent on each as a pool would, asks it, and ends it: how it is reached, its
+Python and packages, GPUs, clock, addresses, the interface by which ranks meet, whether the working directory and the home directory are shared. What
+differs is told, with what to do about it. A host that does not come is told with the words of what should have started it.
+
 --report FILE puts what a bug report needs into a zip file: all that is said here, versions, a log, and the events of the
 last runs, without what they printed, their code or any variable (--with-output adds output and code).`
 
 func newDoctor() *cobra.Command {
 	var python, reportPath string
 	var withOutput, pool, asJSON bool
+	var hosts hostsFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "check interpreter, GPUs, sockets and limits, and say how to mend what does not work",
@@ -48,15 +55,26 @@ func newDoctor() *cobra.Command {
 			if withOutput && reportPath == "" {
 				return usagef("--with-output says what goes into a report: add --report FILE")
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Minute)
-			defer cancel()
+			if err := hosts.check(cmd.Flags()); err != nil {
+				return err
+			}
+			if pool && hosts.hosts != "" {
+				return usagef("--pool tries this machine: leave out --hosts")
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM) // nothing may stay behind, on any host
+			defer stop()
 			d.report.output = withOutput
-			d.examine(ctx, python)
+			if hosts.hosts != "" {
+				d.said = cmd.ErrOrStderr()
+				d.examineHosts(ctx, python, hosts)
+			} else {
+				d.examine(ctx, python)
+			}
 			if reportPath != "" {
 				d.writeReport(reportPath)
 			}
 			if asJSON {
-				d.err = json.NewEncoder(d.w).Encode(map[string]any{"ok": !d.failed, "checks": d.checks})
+				d.err = json.NewEncoder(d.w).Encode(doctorFindings{!d.failed, d.checks, d.hosts})
 			}
 			if d.err == nil && d.failed {
 				return &exitError{exitFailed, nil}
@@ -66,6 +84,7 @@ func newDoctor() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&python, "python", "", "interpreter (default: as for dipls run)")
 	cmd.Flags().BoolVar(&pool, "pool", false, "try a pool out: collectives, a hang, interrupts, memory")
+	hosts.add(cmd.Flags(), "look at hosts that ranks are to run on")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVar(&reportPath, "report", "", "write what a bug report needs into this zip `FILE`")
 	cmd.Flags().BoolVar(&withOutput, "with-output", false, "the report also holds the runs' output and code")
@@ -83,6 +102,16 @@ type doctor struct {
 	checks []check
 	err    error // of writing
 	report report
+
+	said  io.Writer     // gets what the start of hosts waits for
+	hosts []hostFinding // as JSON
+}
+
+// doctorFindings is what --json prints.
+type doctorFindings struct {
+	OK     bool          `json:"ok"`
+	Checks []check       `json:"checks"`
+	Hosts  []hostFinding `json:"hosts,omitempty"`
 }
 
 // check is a finding as JSON.
@@ -141,7 +170,12 @@ func indentLines(s string, by int) string {
 	return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+strings.Repeat(" ", by))
 }
 
+// examination bounds what is done on this machine.
+const examination = 5 * time.Minute
+
 func (d *doctor) examine(ctx context.Context, pythonFlag string) {
+	ctx, cancel := context.WithTimeout(ctx, examination)
+	defer cancel()
 	d.ok("dipls", version+revision())
 	python, usable := d.python(ctx, pythonFlag)
 	d.gpus(ctx)

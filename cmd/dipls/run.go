@@ -82,13 +82,11 @@ type runFlags struct {
 	start         string
 	startTimeout  time.Duration
 	groupTimeout  time.Duration
-	hosts         string
-	ranksPerHost  int
-	hostTerms     session.HostTerms
-	hostsPrologue []string
-	journalLimit  string
-	trace         string
-	logLevel      string
+	hostsFlags
+	ranksPerHost int
+	journalLimit string
+	trace        string
+	logLevel     string
 }
 
 func newRun() *cobra.Command {
@@ -109,13 +107,8 @@ func newRun() *cobra.Command {
 			if cmd.Flags().Changed("ranks-per-host") && f.ranksPerHost < 1 {
 				return usagef("--ranks-per-host %d: a host has at least one rank", f.ranksPerHost)
 			}
-			for _, name := range []string{"ranks-per-host", "hosts-lease", "hosts-ports", "hosts-prologue"} {
-				if f.hosts == "" && cmd.Flags().Changed(name) {
-					return usagef("--%s is about hosts, and --hosts names none", name)
-				}
-			}
-			if f.hostTerms.Lease <= 0 {
-				return usagef("--hosts-lease %s: want how long a host may be silent", f.hostTerms.Lease)
+			if err := f.hostsFlags.check(cmd.Flags(), "ranks-per-host"); err != nil {
+				return err
 			}
 			if f.groupTimeout < 0 {
 				return usagef("--group-timeout %s: a collective cannot take less than no time", f.groupTimeout)
@@ -126,7 +119,6 @@ func newRun() *cobra.Command {
 					return usagef("--%w", err)
 				}
 			}
-			f.hostTerms.Prologue = strings.Join(f.hostsPrologue, "\n")
 			if err := f.checkStay(cmd.Flags()); err != nil {
 				return err
 			}
@@ -137,11 +129,8 @@ func newRun() *cobra.Command {
 	flags.SortFlags = false
 	flags.IntVarP(&f.ranks, "ranks", "n", 0, "number of ranks")
 	flags.StringVarP(&f.gpus, "gpus", "g", "", `GPUs, one rank each, in this order: "all" or a list such as 3,1 or 0-3, numbered as torch does`)
-	flags.StringVar(&f.hosts, "hosts", "", "hosts that the ranks run on: names for ssh (gpu1,user@gpu2:4), slurm, or exec[gpu1,gpu2] COMMAND (default: this machine)")
+	f.hostsFlags.add(flags, "hosts that the ranks run on")
 	flags.IntVar(&f.ranksPerHost, "ranks-per-host", 0, "ranks on each host that does not say so itself (default: one for each GPU)")
-	flags.DurationVar(&f.hostTerms.Lease, "hosts-lease", time.Minute, "how long a host may be silent before its ranks count as dead")
-	flags.StringVar(&f.hostTerms.Ports, "hosts-ports", "", "where hosts dial us, such as 7000-7010 (default: any port)")
-	flags.StringArrayVar(&f.hostsPrologue, "hosts-prologue", nil, `line of a shell for each host before Python starts, such as "module load cuda"; may be repeated`)
 	f.cellFlags.add(flags, "target")
 	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
