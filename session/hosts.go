@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ type hosts struct {
 	fleet *future[fleet.Fleet]
 
 	// Under the mu of the processes:
-	nodes map[host.Host]*future[*ranks.Node]
-	waits string // what the start of the fleet waits for
+	nodes    map[host.Host]*future[*ranks.Node]
+	waits    string    // what the start of the fleet waits for
+	allotted time.Time // when the hosts were allotted; zero: they are not yet
 }
 
 // gone reports whether they could not be started, or were given up.
@@ -68,7 +70,12 @@ func (s *processes) startFleet(ctx context.Context, h *hosts) (fleet.Fleet, erro
 	s.hostsWait(h, "")
 	started, err := s.o.Fleet(ctx, fleet.Options{
 		Hosts: h.on.hosts, Python: s.o.Node.Python, Dir: s.o.Node.Dir, Terms: h.on.terms, Timeout: s.chose().Timeout, Log: s.o.Node.Log,
-		Waits:   func(text string) { s.hostsWait(h, text) },
+		Waits: func(text string) { s.hostsWait(h, text) },
+		Allotted: func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			h.allotted = time.Now()
+		},
 		Notice:  s.o.Notice,
 		Changed: s.memberChanged,
 	})
@@ -179,8 +186,6 @@ func (s *processes) sharesOn(ctx context.Context, spec *poolSpec) ([]ranks.Share
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout(spec), &ranks.StartTimeoutError{After: startTimeout(spec)})
-	defer cancel()
 	members, err := seated(ctx, of, spec.seats)
 	if err != nil {
 		return nil, err
@@ -216,12 +221,16 @@ func (s *processes) sharesOn(ctx context.Context, spec *poolSpec) ([]ranks.Share
 	return shares, nil
 }
 
-// startTimeout is how long a pool may take to start.
-func startTimeout(spec *poolSpec) time.Duration {
-	if spec.Timeout > 0 {
-		return spec.Timeout
+// withStartTimeout is ctx until a pool on hosts must have started. The time counts from when the hosts were allotted, if the pool has waited for them.
+func (s *processes) withStartTimeout(ctx context.Context, p *pool, spec poolSpec) (context.Context, context.CancelFunc) {
+	from := time.Now()
+	s.mu.Lock()
+	if s.away != nil && s.away.allotted.After(p.began) {
+		from = s.away.allotted
 	}
-	return ranks.DefaultStartTimeout
+	s.mu.Unlock()
+	timeout := cmp.Or(spec.Timeout, ranks.DefaultStartTimeout)
+	return context.WithDeadlineCause(ctx, from.Add(timeout), &ranks.StartTimeoutError{After: timeout})
 }
 
 // seated are the members that seats are on. Those that are lost are started again.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"dipls/dipexec"
 	"dipls/ranks/fakerank"
@@ -281,6 +282,20 @@ func TestHostsInAQueue(t *testing.T) {
 	if err := <-failed; !errors.Is(err, errCancelled) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// What a pool may take counts from when its hosts were allotted, however long they were waited for.
+func TestStartTimeoutOnHosts(t *testing.T) {
+	fleets := &fakeFleets{configs: map[string]fakerank.Config{"h2": {StartHang: true}}, queue: func(_ context.Context, o fleet.Options) error {
+		time.Sleep(300 * time.Millisecond) // longer than the start may take
+		o.Allotted()
+		return nil
+	}}
+	f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "h1,h2", Timeout: 200 * time.Millisecond}))
+	_, err := f.Ranks(testContext(t))
+	wantError(t, err, "h2: node is not ready: it took longer than 200ms")
+	f = newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "h1", Timeout: time.Minute}))
+	f.ranks()
 }
 
 func TestHostsDiffer(t *testing.T) {

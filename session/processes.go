@@ -383,6 +383,11 @@ func (s *processes) startPool(ctx context.Context, p *pool, spec poolSpec) (*ran
 	s.mu.Lock()
 	p.spec = spec
 	s.mu.Unlock()
+	if spec.seats != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = s.withStartTimeout(ctx, p, spec)
+		defer cancel()
+	}
 	shares, err := s.shares(ctx, &spec)
 	if err != nil {
 		return nil, err

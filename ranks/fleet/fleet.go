@@ -70,6 +70,8 @@ type Options struct {
 
 	// Waits gets a short text of what the start waits for, such as "job 4711 waits: Resources", each time that it changes. May be nil.
 	Waits func(text string)
+	// Allotted is called when the hosts have been allotted, and their agents are about to be started: what is in a queue may take any time. May be nil.
+	Allotted func()
 	// Notice gets sentences for the user. May be nil.
 	Notice func(text string)
 	// Lacking gets a host that does not come, and why; the start then goes on without it. nil: the start fails with any host.

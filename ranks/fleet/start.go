@@ -51,6 +51,7 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 		return nil, err
 	}
 	f.allocation = allocation
+	o.Allotted()
 	defer func() {
 		if err != nil {
 			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), endPatience)
@@ -96,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Waits == nil {
 		o.Waits = func(string) {}
+	}
+	if o.Allotted == nil {
+		o.Allotted = func() {}
 	}
 	if o.Notice == nil {
 		o.Notice = func(string) {}
