@@ -364,7 +364,7 @@ func (n *Node) spawn(ctx context.Context, procs []*Process, specs []wire.SpawnPr
 	}
 	defer n.spawnSem.release()
 	n.rouse()
-	if err := n.proc.Renew(); err != nil {
+	if err := n.proc.Renew(ctx); err != nil {
 		discard(procs)
 		return nil, n.explain(err)
 	}

@@ -219,14 +219,14 @@ type nodeProcess struct {
 
 var _ host.NodeProcess = (*nodeProcess)(nil)
 
-func (p *nodeProcess) Process() host.Process  { return host.Process{PID: p.n.pid} }
-func (p *nodeProcess) Session() string        { return filepath.Base(p.n.start.RuntimeDir) }
-func (p *nodeProcess) Renew() error           { return nil }
-func (p *nodeProcess) Resume()                {}
-func (p *nodeProcess) HangUp()                { p.n.hangUp() }
-func (p *nodeProcess) Kill()                  { p.n.quit(9) }
-func (p *nodeProcess) Output() string         { return "" }
-func (p *nodeProcess) CleanUp([]host.Process) {}
+func (p *nodeProcess) Process() host.Process       { return host.Process{PID: p.n.pid} }
+func (p *nodeProcess) Session() string             { return filepath.Base(p.n.start.RuntimeDir) }
+func (p *nodeProcess) Renew(context.Context) error { return nil }
+func (p *nodeProcess) Resume()                     {}
+func (p *nodeProcess) HangUp()                     { p.n.hangUp() }
+func (p *nodeProcess) Kill()                       { p.n.quit(9) }
+func (p *nodeProcess) Output() string              { return "" }
+func (p *nodeProcess) CleanUp([]host.Process)      {}
 
 func (p *nodeProcess) Dial(ctx context.Context, socket string) (net.Conn, error) {
 	select {

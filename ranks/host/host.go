@@ -91,7 +91,7 @@ type NodeProcess interface {
 	// Session is the id of the directory. No other session of the user on this host has the same.
 	Session() string
 	// Renew makes the directory again if something has removed it. The error is [ErrEnded] after CleanUp.
-	Renew() error
+	Renew(ctx context.Context) error
 	// Dial connects to the socket of a process or of the node. What a process had written before its death can be read after it. A connection that is a
 	// link.Certain has its end then.
 	Dial(ctx context.Context, socket string) (net.Conn, error)

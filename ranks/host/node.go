@@ -183,7 +183,7 @@ func (n *localNode) Process() Process { return n.id }
 
 func (n *localNode) Session() string { return n.dir.session() }
 
-func (n *localNode) Renew() error { return n.dir.make() }
+func (n *localNode) Renew(context.Context) error { return n.dir.make() }
 
 func (n *localNode) Dial(ctx context.Context, socket string) (net.Conn, error) {
 	return n.dir.dial(ctx, socket)

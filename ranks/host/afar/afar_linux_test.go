@@ -243,7 +243,7 @@ func TestMissingDirectory(t *testing.T) {
 	if exit := n.Wait(); exit.Code == nil || *exit.Code != 0 || exit.PID != n.Process().PID {
 		t.Errorf("its end: %+v", exit)
 	}
-	if err := n.Renew(); !errors.Is(err, host.ErrEnded) {
+	if err := n.Renew(testContext(t)); !errors.Is(err, host.ErrEnded) {
 		t.Errorf("after its end: %v", err)
 	}
 	n.CleanUp(nil)

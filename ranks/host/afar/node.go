@@ -236,13 +236,12 @@ func (n *node) Process() host.Process { return n.id }
 func (n *node) Session() string { return n.facts().Session }
 
 // Renew has the supervisor do it.
-func (n *node) Renew() error {
-	select {
-	case <-n.ended:
+func (n *node) Renew(ctx context.Context) error {
+	err := n.call(ctx, "renew", nil, nil)
+	if err != nil && ctx.Err() == nil && n.over() {
 		return host.ErrEnded
-	default:
-		return n.call(context.Background(), "renew", nil, nil)
 	}
+	return err
 }
 
 // Dial opens a channel. If nobody listens at the socket, that is the error of the first read.
