@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"dipls/internal/leaktest"
+	"dipls/internal/testpython"
+	"dipls/ranks/host"
+	"dipls/ranks/host/afar"
+	"dipls/ranks/host/join"
+)
+
+func TestMain(m *testing.M) { leaktest.Begin().Main(m) }
+
+const patience = 2 * time.Minute
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// told collects what a fleet tells of its members.
+type told struct {
+	mu      sync.Mutex
+	members []Member
+	news    chan struct{}
+}
+
+func (l *told) changed(m Member) {
+	l.mu.Lock()
+	l.members = append(l.members, m)
+	l.mu.Unlock()
+	l.news <- struct{}{}
+}
+
+// await waits until a member was told to be in a state.
+func (l *told) await(t *testing.T, name string, s State) Member {
+	t.Helper()
+	for {
+		l.mu.Lock()
+		i := slices.IndexFunc(l.members, func(m Member) bool { return m.Name() == name && m.State == s })
+		if i >= 0 {
+			m := l.members[i]
+			l.mu.Unlock()
+			return m
+		}
+		l.mu.Unlock()
+		select {
+		case <-l.news:
+		case <-time.After(patience):
+			t.Fatalf("nothing was told of %s being %v", name, s)
+		}
+	}
+}
+
+// here are options for two "hosts" that are this machine: the command runs there what would run on another.
+func here(t *testing.T, l *told) Options {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	return Options{Hosts: "exec[a,b:3] env NAME={host} {join}", Python: testpython.Need(t), Changed: l.changed}
+}
+
+// A fleet has its hosts in order, brings back one that is lost, goes on without it if asked, and leaves nothing.
+func TestFleet(t *testing.T) {
+	l := &told{news: make(chan struct{}, 100)}
+	f, err := Start(testContext(t), here(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close(testContext(t))
+	names := func() (all []string) {
+		for _, m := range f.Members() {
+			all = append(all, m.Name()+" "+m.State.String())
+		}
+		return all
+	}
+	if got := names(); !slices.Equal(got, []string{"a reachable", "b reachable"}) || f.Members()[1].Ranks != 3 {
+		t.Fatalf("members %q", got)
+	}
+	alone, err := f.Meet(testContext(t), []host.Host{f.Members()[0].Host})
+	if err != nil || alone.Address != (host.Local{}).Address() {
+		t.Errorf("one host meets at %+v, %v", alone, err)
+	}
+
+	before := f.Members()[1].Host
+	lose := func() {
+		t.Helper()
+		far := f.Members()[1].Host.(*afar.Host)
+		if err := syscall.Kill(far.Facts().PID, syscall.SIGKILL); err != nil { // the machine's helper is asked for its facts
+			t.Fatal(err)
+		}
+		far.Conn().Fail(errors.New("host b lost: no answer"))
+		if m := l.await(t, "b", Lost); m.Reason == nil || !strings.Contains(m.Reason.Error(), "host b lost") {
+			t.Errorf("b is lost: %v", m.Reason)
+		}
+	}
+	lose()
+	if got := names(); !slices.Equal(got, []string{"a reachable", "b lost"}) {
+		t.Errorf("members %q", got)
+	}
+	if err := f.Restore(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(); !slices.Equal(got, []string{"a reachable", "b reachable"}) || f.Members()[1].Host == before {
+		t.Errorf("members %q", got)
+	}
+	lose()
+	if lost := f.Shrink(); !slices.Equal(lost, []string{"b"}) || !slices.Equal(names(), []string{"a reachable"}) {
+		t.Errorf("without %q, members are %q", lost, names())
+	}
+	if err := f.Close(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A start that fails, or is given up, says which host it was, and leaves nothing.
+func TestFleetFails(t *testing.T) {
+	l := &told{news: make(chan struct{}, 100)}
+	for _, c := range []struct {
+		hosts, want string
+		timeout     time.Duration
+	}{
+		{"exec[a,b] sh -c 'test {host} = a && exec {command}; echo no such place >&2; exit 1'", "b: no such place", 0},
+		{"exec[a,b] sh -c 'test {host} = a && exec {command}; exec sleep 600'", "b: no agent has joined: it took longer than 3s", 3 * time.Second},
+		{"a,,b", "a host is missing here", 0},
+	} {
+		o := here(t, l)
+		o.Hosts, o.Timeout = c.hosts, c.timeout
+		f, err := Start(testContext(t), o)
+		if err == nil {
+			f.Close(testContext(t))
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.hosts, err, c.want)
+		}
+	}
+}
+
+func TestParsePorts(t *testing.T) {
+	for text, want := range map[string]join.Ports{"": {}, "7000": {First: 7000, Last: 7000}, "7000-7010": {First: 7000, Last: 7010}} {
+		if got, err := parsePorts(text); got != want || err != nil {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"x", "7010-7000", "0-5", "1-70000", "1-2-3", "-"} {
+		if _, err := parsePorts(text); err == nil {
+			t.Errorf("%q is taken for ports", text)
+		}
+	}
+}
