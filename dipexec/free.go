@@ -167,11 +167,12 @@ func (e *Executor) breakGroups(ctx context.Context, procs []Process) (problems [
 	asking, stop := context.WithTimeout(ctx, connectionsPatience)
 	defer stop()
 	told := make([][]wire.Connection, len(living))
-	silent := errors.Join(onAll(living, func(i int, p Process) (err error) {
+	failed := errors.Join(onAll(living, func(i int, p Process) (err error) {
 		told[i], err = p.Connections(asking)
 		return err
 	})...) != nil
-	own := ownConnections(told, silent)
+	// A dead rank is silent, too: if its whole host is lost, nobody has closed its connections.
+	own := ownConnections(told, failed || len(living) < len(procs))
 
 	e.mu.Lock()
 	e.broken = procs
@@ -194,7 +195,7 @@ func (e *Executor) breakGroups(ctx context.Context, procs []Process) (problems [
 }
 
 // ownConnections are, for each rank, the connections with both ends at ranks of the pool; no others may be broken. If a rank is silent, for
-// example because it is stopped, its ends are not known. Then the others' reports are trusted: they list only what their groups have opened.
+// example because it is stopped or dead, its ends are not known. Then the others' reports are trusted: they list only what their groups have opened.
 func ownConnections(told [][]wire.Connection, silent bool) [][]wire.Connection {
 	ends := map[[2]string]bool{}
 	for _, list := range told {

@@ -11,6 +11,7 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
+	"dipls/ranks"
 	"dipls/ranks/wire"
 )
 
@@ -391,6 +392,30 @@ func TestOwnConnections(t *testing.T) {
 	}
 	if got := ownConnections([][]wire.Connection{here, nil}, true); len(got[0]) != 2 || got[1] == nil {
 		t.Errorf("got %v", got)
+	}
+}
+
+// Connections to a rank that is dead are broken, too: nobody closes them if the rank's host has lost its power.
+func TestBreaksConnectionsToTheDead(t *testing.T) {
+	pool := newFakePool(3)
+	e, _ := start(t, Options{Pool: pool})
+	to := wire.Connection{Local: "10.77.0.11:10", Remote: "10.77.0.13:20"}
+	var broken []wire.Connection
+	pool.ranks[0].connections = []wire.Connection{to}
+	pool.ranks[0].breaking = func(_ context.Context, req wire.BreakRequest) (*wire.BreakReply, error) {
+		broken = req.Connections
+		return &wire.BreakReply{}, nil
+	}
+	procs := pool.processes()
+	e.breakGroups(context.Background(), procs)
+	if len(broken) != 0 {
+		t.Errorf("%v was broken, which leads to no rank", broken)
+	}
+	pool.ranks[2].dead = &ranks.ExitError{Name: "rank 2"}
+	close(pool.ranks[2].ended)
+	e.breakGroups(context.Background(), procs)
+	if !slices.Contains(broken, to) {
+		t.Errorf("%v was broken, not %v", broken, to)
 	}
 }
 
