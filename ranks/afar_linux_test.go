@@ -100,9 +100,10 @@ var afarDeaths = map[string]struct {
 		a.Relay.Kill()
 		kill(t, supervisor)
 	}, "host gpu2 lost: no answer for 3"},
-	"launcher": {func(t *testing.T, a *afartest.Agent, n *Node) { a.Relay.Signal(syscall.SIGTERM) }, "it was told to end by SIGTERM"},
-	"session":  {func(t *testing.T, a *afartest.Agent, n *Node) { a.Vanish() }, "host gpu2 lost: no answer for 3"},
-	"in order": {func(t *testing.T, a *afartest.Agent, n *Node) { a.Conn.Close() }, "the conversation with the host was closed"},
+	"relay for a while": {func(t *testing.T, a *afartest.Agent, n *Node) { a.Relay.Signal(syscall.SIGSTOP) }, "host gpu2 lost: no answer for 3"},
+	"launcher":          {func(t *testing.T, a *afartest.Agent, n *Node) { a.Relay.Signal(syscall.SIGTERM) }, "it was told to end by SIGTERM"},
+	"session":           {func(t *testing.T, a *afartest.Agent, n *Node) { a.Vanish() }, "host gpu2 lost: no answer for 3"},
+	"in order":          {func(t *testing.T, a *afartest.Agent, n *Node) { a.Conn.Close() }, "the conversation with the host was closed"},
 }
 
 // Whatever ends a session on a host, nothing that its processes started is left there, and the session is told.
@@ -128,6 +129,27 @@ func TestAfarLeftovers(t *testing.T) {
 	})
 }
 
+// A supervisor that stands still ends nothing. The relay ends it, and does its work.
+func TestStressAfarSupervisorStopped(t *testing.T) {
+	if stress.Rounds(0, 1) == 0 {
+		t.Skip("takes ten seconds")
+	}
+	r := newRound(t, stress.Rand(t))
+	a := afartest.Start(t, afartest.Options{Name: "gpu2", Env: []string{"DIPLS_TEST_ROUND=" + r.tag}})
+	n, err := StartNode(testContext(t), Options{Python: testpython.Need(t), Host: hostOf(t, a, "gpu2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	startPool(t, n, 2)
+	if err := syscall.Kill(parentOf(t, n.PID()), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	a.Conn.Close()
+	waitFor(t, "the end of the node", n.Done())
+	waitFor(t, "the end of the agent", ended(a))
+	r.awaitNothing(t)
+}
+
 // runAfar has a session on a host leave things behind and die.
 func (r *round) runAfar(t *testing.T, kinds []string, death string) {
 	a := afartest.Start(t, afartest.Options{Name: "gpu2", Lease: 3 * time.Second, Env: []string{"DIPLS_TEST_ROUND=" + r.tag, "TMPDIR=" + r.tmp}})
@@ -150,6 +172,7 @@ func (r *round) runAfar(t *testing.T, kinds []string, death string) {
 		t.Errorf("the node's error: %v, want %s", n.Err(), want)
 	}
 	a.Conn.Close()
+	a.Relay.Signal(syscall.SIGCONT)
 	waitFor(t, "the end of the agent", ended(a))
 	await(t, "nothing to be left", func() bool { return len(r.leftWithout(dir)) == 0 })
 }

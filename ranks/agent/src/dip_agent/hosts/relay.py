@@ -397,11 +397,15 @@ class Relay:
         """Leave nothing behind."""
         for service in self._services.values():
             service.close()
-        due = time.monotonic() + _NODE_PATIENCE + KILL_PATIENCE + JANITOR_PATIENCE
-        while self._services and time.monotonic() < due:
-            time.sleep(_PAUSE)
-            self._reap()
-            self._bury(0)
+        # One that stands still is killed, and what it guards is ended from here.
+        for patience in (_NODE_PATIENCE + JANITOR_PATIENCE, _NODE_PATIENCE + KILL_PATIENCE + JANITOR_PATIENCE):
+            due = time.monotonic() + patience
+            while self._services and time.monotonic() < due:
+                time.sleep(_PAUSE)
+                self._reap()
+                self._bury(0)
+            for service in self._services.values():
+                service.process.kill()
 
         def pause(seconds: float) -> None:
             time.sleep(seconds)
