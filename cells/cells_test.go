@@ -338,7 +338,7 @@ func TestProblems(t *testing.T) {
 		"%dipull \\\n  -r 0 \\\r\n  →1← x": {BadName, `"1" is not the name of a variable`, ""},
 		"%makedip -g 0 2 →--nodes← 3 -r": {
 			UnknownFlag, "%makedip has no flag --nodes",
-			"known are -g --gpus -n --ranks -H --hosts --ranks-per-host -a --app -r --restart --shrink -k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help",
+			"known are -g --gpus -n --ranks -H --hosts --ranks-per-host -a --app -r --restart --shrink --sync -k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help",
 		},
 		"%makedip -n →0←":                  {BadValue, `"0" is not a number of ranks`, "write a whole number from 1 on"},
 		"%makedip -t →soon←":               {BadValue, `"soon" is not a number of seconds`, "write a number above 0"},
@@ -391,7 +391,7 @@ func TestProblems(t *testing.T) {
 	for _, fine := range []string{
 		"%makedip", "%makedip -g all -a fastai_v1 --verbose True", "%makedip -r -n4 -v -t=1.5",
 		"%makedip -k", "%makedip -i -g 0,2", "%makedip --seed 0", "%makedip -r --seed=none", "%makedip -r --check --group-timeout 90",
-		"%makedip -H gpu1,gpu2:4 -n 8", "%makedip --hosts 'slurm -N 2' --ranks-per-host 4", "%makedip -r --shrink",
+		"%makedip -H gpu1,gpu2:4 -n 8", "%makedip --hosts 'slurm -N 2' --ranks-per-host 4", "%makedip -r --shrink", "%makedip -H gpu1 --sync",
 		"%dipush a b,c größe", "%dipush -r 0-2 a # why", "%dipull -r all a", "%dipull -r 0 all", "%load_ext {name}",
 		"%dipush?", "%dipush -h", "%autodip", "%autodip on", "%autodip OFF", "%autodip on --see all -q", `%autodip on -a "--see all"`,
 		"%autodip on everywhere -a 'do it'", "%dipper d", "%dipper", "%px f('it", "%px --noblock --targets=0-1 f('it --x', -1)",

@@ -26,6 +26,7 @@ var lineMagics = map[string]lineMagic{
 		option{[]string{"-a", "--app"}, oneWord, nil},
 		option{[]string{"-r", "--restart"}, nothing, nil},
 		option{[]string{"--shrink"}, nothing, nil},
+		option{[]string{"--sync"}, nothing, nil},
 		option{[]string{"-k", "--kill"}, nothing, nil},
 		option{[]string{"-i", "--info"}, nothing, nil},
 		option{[]string{"-v", "--verbose"}, truth, (*argumentReader).checkTruth},

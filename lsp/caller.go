@@ -43,7 +43,7 @@ func (s Settings) ofSession(dir string) session.Settings {
 func (s Settings) pool() session.Choice {
 	return session.Choice{
 		GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout,
-		Hosts: s.Hosts, RanksPerHost: s.RanksPerHost, HostTerms: s.HostTerms,
+		Hosts: s.Hosts, RanksPerHost: s.RanksPerHost, HostTerms: s.HostTerms, Sync: s.HostsSync,
 	}
 }
 

@@ -71,6 +71,7 @@ var flagDocs = map[string]string{
 	"%makedip -H":               "hosts of the ranks: gpu1,gpu2:4 (ssh), slurm, 'slurm -N 2'",
 	"%makedip --ranks-per-host": "number of ranks on each host",
 	"%makedip --shrink":         "with -r: without the hosts that are lost",
+	"%makedip --sync":           "bring the project's Python files to the hosts before each run that changed them",
 	"%makedip -a":               "what frames the pool's life: torch, none, fastai, accelerate or a module",
 	"%makedip -r":               "end the pool and make it anew",
 	"%makedip -k":               "end the pool",

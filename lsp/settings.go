@@ -34,6 +34,7 @@ type Settings struct {
 	Hosts             string
 	RanksPerHost      int
 	HostTerms         session.HostTerms
+	HostsSync         bool
 }
 
 // What the setting dip.failures may be.
@@ -90,6 +91,9 @@ var settingsTable = []Setting{
 			s.HostTerms.Prologue = strings.Join(lines, "\n")
 			return nil
 		}},
+	{"hostsSync", "boolean", `false`, "Bring the project's Python files to the hosts of `dip.hosts` before each run that changed them: those that git tracks, " +
+		"or without git those below the folder. A host that shares the folder is left alone.", nil,
+		into(func(s *Settings) *bool { return &s.HostsSync })},
 	{"app", "string", `""`, "The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. " +
 		"If it is empty, `torch` where that is installed.", nil,
 		into(func(s *Settings) *string { return &s.App })},

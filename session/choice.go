@@ -32,6 +32,7 @@ type Choice struct {
 	Hosts        string      `json:"hosts,omitempty"`          // where ranks run, as --hosts has it; "": on this machine
 	RanksPerHost int         `json:"ranks_per_host,omitempty"` // 0: not said
 	HostTerms    fleet.Terms `json:"host_terms,omitzero"`      // for hosts other than this machine
+	Sync         bool        `json:"sync,omitempty"`           // these get the project's Python files before each run
 }
 
 // ChoiceError says that a choice is impossible: it contradicts itself, or this machine does not have what it names.

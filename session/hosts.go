@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,9 +28,13 @@ type hosts struct {
 
 	// Under the mu of the processes:
 	nodes    map[host.Host]*future[*ranks.Node]
-	waits    string    // what the start of the fleet waits for
-	allotted time.Time // when the hosts were allotted; zero: they are not yet
+	waits    string              // what the start of the fleet waits for
+	allotted time.Time           // when the hosts were allotted; zero: they are not yet
+	astray   map[detour][]string // hosts on which processes run elsewhere, as far as the user was not told
 }
+
+// detour is a working directory that hosts do not have, and where processes run there instead.
+type detour struct{ wanted, instead string }
 
 // gone reports whether they could not be started, or were given up.
 func (h *hosts) gone() bool { return h.fleet.known() && h.fleet.err != nil }
@@ -44,7 +50,7 @@ func (s *processes) hostsOf(ctx context.Context, on allocation) (*hosts, fleet.F
 	s.mu.Lock()
 	if !s.holds(on) {
 		old := s.away
-		h := &hosts{on: on, nodes: map[host.Host]*future[*ranks.Node]{}}
+		h := &hosts{on: on, nodes: map[host.Host]*future[*ranks.Node]{}, astray: map[detour][]string{}}
 		h.fleet = begin(s, func(ctx context.Context) (fleet.Fleet, error) {
 			if err := s.giveBack(ctx, old); err != nil {
 				return nil, err
@@ -69,7 +75,8 @@ func (s *processes) startFleet(ctx context.Context, h *hosts) (fleet.Fleet, erro
 	}
 	s.hostsWait(h, "")
 	started, err := s.o.Fleet(ctx, fleet.Options{
-		Hosts: h.on.hosts, Python: s.o.Node.Python, Dir: s.o.Node.Dir, Terms: h.on.terms, Timeout: s.chose().Timeout, Log: s.o.Node.Log,
+		Hosts: h.on.hosts, Python: s.o.Node.Python, Dir: s.o.Node.Dir, Project: s.projectFolder(), Terms: h.on.terms,
+		Timeout: s.chose().Timeout, Log: s.o.Node.Log,
 		Waits: func(text string) { s.hostsWait(h, text) },
 		Allotted: func() {
 			s.mu.Lock()
@@ -77,6 +84,7 @@ func (s *processes) startFleet(ctx context.Context, h *hosts) (fleet.Fleet, erro
 			h.allotted = time.Now()
 		},
 		Notice:  s.o.Notice,
+		Astray:  func(host, wanted, instead string) { s.wentAstray(h, host, detour{wanted, instead}) },
 		Changed: s.memberChanged,
 	})
 	if err != nil && s.o.GivenUp != nil {
@@ -93,6 +101,51 @@ func (s *processes) hostsWait(h *hosts, text string) {
 	if s.o.Waits != nil {
 		s.o.Waits(text)
 	}
+}
+
+// projectFolder is a folder of the project: the script's, if there is one.
+func (s *processes) projectFolder() string {
+	if s.o.Node.Script != "" {
+		return filepath.Dir(s.o.Node.Script)
+	}
+	return s.o.Node.Dir
+}
+
+func (s *processes) wentAstray(h *hosts, name string, d detour) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.astray[d] = append(h.astray[d], name)
+}
+
+// tellAstray tells the user on which hosts processes run elsewhere, once.
+func (s *processes) tellAstray(h *hosts, synced bool) {
+	s.mu.Lock()
+	astray := h.astray
+	h.astray = map[detour][]string{}
+	s.mu.Unlock()
+	for d, names := range astray {
+		slices.Sort(names)
+		text := fmt.Sprintf("%s: there is no folder %s; processes run in %s there", strings.Join(names, ", "), d.wanted, d.instead)
+		if !synced {
+			text += ". --sync brings the project's Python files"
+		}
+		s.o.Notice(text)
+	}
+}
+
+// syncHosts brings the project's files to the hosts of a pool, if it is to have them.
+func (s *processes) syncHosts(ctx context.Context, p *pool) error {
+	s.mu.Lock()
+	wanted, h := p.spec.sync, s.away
+	s.mu.Unlock()
+	if !wanted || h == nil || !h.fleet.known() || h.fleet.value == nil {
+		return nil
+	}
+	seen := map[host.Host]bool{}
+	for _, process := range p.value.Ranks() {
+		seen[process.Host()] = true
+	}
+	return h.fleet.value.Sync(ctx, slices.Collect(maps.Keys(seen)))
 }
 
 // memberChanged tells the user what has become of a host.
@@ -192,10 +245,17 @@ func (s *processes) sharesOn(ctx context.Context, spec *poolSpec) ([]ranks.Share
 	}
 	shares := make([]ranks.Share, len(spec.seats))
 	machines := make([]host.Host, len(spec.seats))
+	for i, m := range members {
+		machines[i] = m.Host
+	}
+	if spec.sync { // before anything needs the working directory
+		if err := of.Sync(ctx, machines); err != nil {
+			return nil, err
+		}
+	}
 	var meeting fleet.Meeting
 	g, within := errgroup.WithContext(ctx)
 	for i, m := range members {
-		machines[i] = m.Host
 		g.Go(func() (err error) {
 			defer contain.AsError(&err)
 			node, err := s.nodeOn(within, h, m.Host)
@@ -211,6 +271,7 @@ func (s *processes) sharesOn(ctx context.Context, spec *poolSpec) ([]ranks.Share
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	s.tellAstray(h, spec.sync)
 	if err := s.compare(shares); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 // fakeFleets starts fleets whose hosts are goroutines. What names them is a list such as "h1,h2:3".
 type fakeFleets struct {
 	configs map[string]fakerank.Config // of hosts that are no usual ones
+	astray  string                     // a folder that they do not have
 	queue   func(ctx context.Context, o fleet.Options) error
 
 	mu      sync.Mutex
@@ -39,6 +40,11 @@ func (f *fakeFleets) start(ctx context.Context, o fleet.Options) (fleet.Fleet, e
 		fmt.Sscan(own, &m.Ranks)
 		m.Host = made.newHost(name)
 		made.members = append(made.members, m)
+	}
+	if f.astray != "" {
+		for _, m := range made.members {
+			o.Astray(m.Name(), f.astray, "/home/me")
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,6 +72,7 @@ type fakeFleet struct {
 	mu      sync.Mutex
 	members []fleet.Member
 	gone    []string // that do not come back
+	synced  []string // the hosts of each Sync
 	closed  bool
 }
 
@@ -87,6 +94,18 @@ func (f *fakeFleet) Meet(_ context.Context, among []host.Host) (fleet.Meeting, e
 		meeting.Interfaces = append(meeting.Interfaces, "to-"+h.Name())
 	}
 	return meeting, nil
+}
+
+func (f *fakeFleet) Sync(_ context.Context, among []host.Host) error {
+	var names []string
+	for _, h := range among {
+		names = append(names, h.Name())
+	}
+	slices.Sort(names)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.synced = append(f.synced, strings.Join(names, ","))
+	return nil
 }
 
 // lose has a host be lost. It comes back if it is asked to.
@@ -198,6 +217,44 @@ func TestPoolOnHosts(t *testing.T) {
 	if len(fleets.living()) != 0 {
 		t.Errorf("after the pool was ended, fleets live: %v", fleets.living())
 	}
+}
+
+// Hosts get the project's files before they need the folder, and before each call that needs ranks; which of them lack the folder is told once.
+func TestSync(t *testing.T) {
+	fleets := &fakeFleets{astray: "/data/project"}
+	f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "h1,h2", RanksPerHost: 1}))
+	f.ranks()
+	synced := func(want ...string) {
+		t.Helper()
+		of := fleets.started[0]
+		of.mu.Lock()
+		defer of.mu.Unlock()
+		if !slices.Equal(of.synced, want) {
+			t.Errorf("brought to %q, want %q", of.synced, want)
+		}
+		of.synced = nil
+	}
+	synced()
+	told := "h1, h2: there is no folder /data/project; processes run in /home/me there. --sync brings the project's Python files"
+	if got := f.told(); strings.Count(got, "/data/project") != 1 || !strings.Contains(got, told) {
+		t.Errorf("told: %s", got)
+	}
+	if got, want := f.making(wire.MakeCommand{Sync: true}), "the hosts of the pool of 2 ranks get the project's Python files"; !strings.HasPrefix(got, want) {
+		t.Error(got)
+	}
+	f.ranks()
+	f.ranks()
+	synced("h1,h2", "h1,h2")
+	f.making(wire.MakeCommand{Restart: true})
+	synced("h1,h2")
+	f.making(wire.MakeCommand{Restart: true, Ranks: 1})
+	f.ranks()
+	synced("h1", "h1")
+	here := ""
+	_, err := f.Make(testContext(t), wire.MakeCommand{Hosts: &here, Restart: true, Sync: true})
+	wantError(t, err, "--sync: the ranks run on this machine")
+	f.making(wire.MakeCommand{Hosts: &here, Restart: true})
+	f.ranks()
 }
 
 // With a host its ranks are lost. The others can be read, no cell runs, and a restart gets the host back, or goes on without it.

@@ -180,7 +180,7 @@ func (s *processes) chooser(cmd wire.MakeCommand) chooser {
 func checkMake(cmd wire.MakeCommand) error {
 	switch {
 	case cmd.Kill && (cmd.Restart || cmd.GPUs != nil || cmd.Ranks != 0 || cmd.App != "" || cmd.Verbose != nil || cmd.Seed != nil ||
-		cmd.Check || cmd.GroupTimeout != 0 || cmd.Hosts != nil || cmd.RanksPerHost != 0 || cmd.Shrink):
+		cmd.Check || cmd.GroupTimeout != 0 || cmd.Hosts != nil || cmd.RanksPerHost != 0 || cmd.Shrink || cmd.Sync):
 		return choiceErrorf("-k ends the pool and goes with no other flag; -r ends it and makes a new one")
 	case cmd.Ranks < 0:
 		return choiceErrorf("-n %d: a pool has at least one rank", cmd.Ranks)
@@ -237,6 +237,13 @@ func (s *processes) wanted(ctx context.Context, cmd wire.MakeCommand) (spec pool
 		spec.Check = last.Check && !cmd.Restart
 	}
 	spec.Check = spec.Check || cmd.Check
+	spec.sync = spec.sync || last != nil && last.sync || cmd.Sync
+	if spec.sync && spec.on.here() {
+		spec.sync = false
+		if cmd.Sync {
+			return spec, choiceErrorf("--sync: the ranks run on this machine, where the files are; -H names hosts")
+		}
+	}
 	if cmd.App != "" {
 		spec.App = cmd.App
 	}
@@ -418,6 +425,13 @@ func (s *processes) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (
 		req.Verbose, spec.Verbose = cmd.Verbose, *cmd.Verbose
 	}
 	size := count(p.value.Size(), "rank")
+	begins := cmd.Sync && !spec.sync
+	if begins {
+		spec.sync = true
+		s.mu.Lock()
+		p.spec, s.last = spec, &spec
+		s.mu.Unlock()
+	}
 	if req != (wire.AppRequest{}) {
 		notices, err := p.value.SetApp(ctx, req)
 		if err != nil {
@@ -431,6 +445,8 @@ func (s *processes) adjust(ctx context.Context, p *pool, cmd wire.MakeCommand) (
 	switch {
 	case !claimed:
 		return describe(p.value, spec), nil
+	case begins && req == (wire.AppRequest{}):
+		return fmt.Sprintf("the hosts of the pool of %s get the project's Python files before each run that changed them", size), nil
 	case req == (wire.AppRequest{}):
 		return fmt.Sprintf("there is a pool of %s already; -r restarts it", size), nil
 	default:

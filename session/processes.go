@@ -342,6 +342,9 @@ func (s *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 			return nil, err
 		}
 		if !renewed {
+			if err := s.syncHosts(ctx, p); err != nil {
+				return nil, err
+			}
 			return dipexec.ProcessesOf(living), nil
 		}
 	}

@@ -20,6 +20,7 @@ type poolSpec struct {
 	ranks.PoolSpec            // with the ranks and GPUs of all hosts
 	on             allocation // zero: this machine
 	seats          []seat     // on each of its hosts, in the order of the ranks; nil on this machine
+	sync           bool       // the hosts get the project's Python files before each run
 }
 
 // allocation is what hosts are asked for by. Pools with the same one run on the same hosts.
@@ -88,7 +89,7 @@ func (c Choice) sizeOnHosts() (int, error) {
 
 // spread places the ranks of a choice on hosts. It asks each for the GPUs that the environment there shows.
 func (c Choice) spread(ctx context.Context, members []fleet.Member, cpuRanks int) (poolSpec, error) {
-	spec := poolSpec{PoolSpec: c.base(), on: c.allocation()}
+	spec := poolSpec{PoolSpec: c.base(), on: c.allocation(), sync: c.Sync}
 	var list ranklist.List
 	if c.GPUs != "" {
 		var err error

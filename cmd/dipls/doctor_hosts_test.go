@@ -10,7 +10,6 @@ import (
 
 	"dipls/dipexec/view"
 	"dipls/internal/testhosts"
-	"dipls/internal/testpython"
 	"dipls/session"
 )
 
@@ -46,7 +45,7 @@ func (f doctorFindings) checked(t *testing.T, name string) check {
 
 func TestDoctorHosts(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
-		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h := newOnHosts(t, outer)
 		found, code, _ := h.doctor(h.Home(), "--hosts", "h1,h2", "--hosts-ports", "7000-7010")
 		if code != 0 || !found.OK || len(found.Hosts) != 2 {
 			t.Fatalf("exit code %d: %+v", code, found)

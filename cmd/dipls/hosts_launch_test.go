@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"dipls/internal/testhosts"
-	"dipls/internal/testpython"
 )
 
 // equalOnHosts are cells that train a model on the ranks of h1 and h2.
@@ -21,7 +20,7 @@ func TestRunByEachLauncher(t *testing.T) {
 		testhosts.Need(t, "mpirun")
 		t.Setenv("OMPI_ALLOW_RUN_AS_ROOT", "1")
 		t.Setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h := newOnHosts(t, outer)
 		binary := h.everywhere("dipls")
 		// An old torch on a new Python starts nothing unless it is told what to do with the output.
 		torchrun := h.python + " -m torch.distributed.run --nnodes 2 --nproc_per_node 1 --redirects 0:1 --tee 0:2 " +
@@ -90,7 +89,7 @@ func (h *onHosts) submit(command string) {
 // Where the session's host lets nothing in but ssh, ssh carries all.
 func TestRunThroughFirewall(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
-		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h := newOnHosts(t, outer)
 		h.Firewall("h0", "")
 		shown, code := h.run(equalOnHosts, "--hosts", "h1,h2", "--ranks-per-host", "2")
 		h.want(shown, code, 0, `^\[0-3\] equal 4 ranks$`)
@@ -101,7 +100,7 @@ func TestRunThroughFirewall(t *testing.T) {
 // While a job queues, the user sees why, and Ctrl-C cancels it.
 func TestRunQueues(t *testing.T) {
 	testhosts.On(t, 2, true, func(outer *testhosts.Hosts) {
-		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h := newOnHosts(t, outer)
 		h.Exec("h0", "sbatch", "-Q", "-J", "another", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 600")
 		shown, code := h.attend("# %%dip\nprint('never')\n", map[string]func(){"waits: Resources": func() {
 			if err := h.process.Signal(syscall.SIGINT); err != nil {

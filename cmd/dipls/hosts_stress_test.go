@@ -19,7 +19,6 @@ import (
 
 	"dipls/internal/stress"
 	"dipls/internal/testhosts"
-	"dipls/internal/testpython"
 )
 
 // faultLease is the lease of hosts that faults happen to.
@@ -96,7 +95,7 @@ type faulty struct {
 }
 
 func newFaulty(t *testing.T, outer *testhosts.Hosts, hosts string) *faulty {
-	return &faulty{onHosts: &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}, rng: stress.Rand(t), hosts: hosts}
+	return &faulty{onHosts: newOnHosts(t, outer), rng: stress.Rand(t), hosts: hosts}
 }
 
 // attendant is a dipls that runs.

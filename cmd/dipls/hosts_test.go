@@ -21,6 +21,11 @@ type onHosts struct {
 	python  string
 	by      []string    // words of a command that starts dipls; none: it is started as it is
 	process *os.Process // of the run
+	dir     string      // of the file, and the working directory
+}
+
+func newOnHosts(t *testing.T, outer *testhosts.Hosts) *onHosts {
+	return &onHosts{Hosts: outer, t: t, python: testpython.Need(t), dir: outer.Home()}
 }
 
 // run runs cells on hosts h1 and h2, and returns what was shown and the exit code.
@@ -32,7 +37,10 @@ func (h *onHosts) run(cells string, flags ...string) (shown string, code int) {
 // attend is run; when says a text, and what is done once that was shown.
 func (h *onHosts) attend(cells string, when map[string]func(), flags ...string) (shown string, code int) {
 	h.t.Helper()
-	file := filepath.Join(h.Home(), "train.py")
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	file := filepath.Join(h.dir, "train.py")
 	if err := os.WriteFile(file, []byte(cells), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
@@ -41,7 +49,7 @@ func (h *onHosts) attend(cells string, when map[string]func(), flags ...string) 
 	words := slices.Concat(h.by, []string{"dipls", "run", file, "--python", h.python}, flags)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "HOME="+h.Home(), "XDG_STATE_HOME="+h.Home()+"/state")
-	cmd.Dir = h.Home()
+	cmd.Dir = h.dir
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		h.t.Fatal(err)
@@ -132,7 +140,7 @@ print("here", socket.gethostname())
 // A file runs on the ranks of several hosts, which ssh reaches, as on those of one, and nothing is left there.
 func TestRunOnHosts(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
-		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h := newOnHosts(t, outer)
 		shown, code := h.run(trainOnHosts, "--hosts", "h1,h2:2", "--ranks-per-host", "2")
 		h.want(shown, code, 0,
 			`^\[0-3\] equal 4 ranks$`,
@@ -152,7 +160,7 @@ func TestRunOnHosts(t *testing.T) {
 // A host whose agent is killed, or that is switched off, is told of by its name, and so are its ranks.
 func TestRunLosesHost(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
-		h := &onHosts{Hosts: outer, t: t, python: testpython.Need(t)}
+		h := newOnHosts(t, outer)
 		cells := "# %%dip remote --see all\nimport time\nprint('begun')\nwhile True:\n    time.sleep(0.1)\n"
 		kill := func() {
 			for _, agent := range h.Processes("h2", " relay") {

@@ -21,8 +21,9 @@ var mayImport = map[string][]string{
 	"dipls/ranks/host/join":          {"dipls/ranks/host/mux"},
 	"dipls/ranks/host/mux":           {},
 	"dipls/ranks":                    {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
+	"dipls/ranks/fleet/project":      {},
 	"dipls/ranks/fleet": {
-		"dipls/ranks/agent", "dipls/ranks/host", "dipls/ranks/host/afar", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/launch",
+		"dipls/ranks/agent", "dipls/ranks/fleet/project", "dipls/ranks/host", "dipls/ranks/host/afar", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/launch",
 	},
 	"dipls/ranks/launch":   {"dipls/ranks/agent"},
 	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},

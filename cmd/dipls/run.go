@@ -84,6 +84,7 @@ type runFlags struct {
 	groupTimeout  time.Duration
 	hostsFlags
 	ranksPerHost int
+	sync         bool
 	journalLimit string
 	trace        string
 	logLevel     string
@@ -107,7 +108,7 @@ func newRun() *cobra.Command {
 			if cmd.Flags().Changed("ranks-per-host") && f.ranksPerHost < 1 {
 				return usagef("--ranks-per-host %d: a host has at least one rank", f.ranksPerHost)
 			}
-			if err := f.hostsFlags.check(cmd.Flags(), "ranks-per-host"); err != nil {
+			if err := f.hostsFlags.check(cmd.Flags(), "ranks-per-host", "sync"); err != nil {
 				return err
 			}
 			if f.groupTimeout < 0 {
@@ -131,6 +132,8 @@ func newRun() *cobra.Command {
 	flags.StringVarP(&f.gpus, "gpus", "g", "", `GPUs, one rank each, in this order: "all" or a list such as 3,1 or 0-3, numbered as torch does`)
 	f.hostsFlags.add(flags, "hosts that the ranks run on")
 	flags.IntVar(&f.ranksPerHost, "ranks-per-host", 0, "ranks on each host that does not say so itself (default: one for each GPU)")
+	flags.BoolVar(&f.sync, "sync", false, "bring the project's Python files to hosts that do not share the folder, before each run that changed them: "+
+		"those that git tracks, or without git those below the folder")
 	f.cellFlags.add(flags, "target")
 	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
@@ -234,7 +237,7 @@ func (f *runFlags) caller(name, script string) session.Caller {
 			Pool: session.Choice{
 				GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
 				KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
-				Hosts: f.hosts, RanksPerHost: f.ranksPerHost, HostTerms: f.hostTerms,
+				Hosts: f.hosts, RanksPerHost: f.ranksPerHost, HostTerms: f.hostTerms, Sync: f.sync,
 			},
 		},
 	}

@@ -40,7 +40,7 @@ func (f *stayFlags) add(flags *pflag.FlagSet) {
 var (
 	pythonFlags = []string{"python", "preload", "start"}
 	poolFlags   = []string{"ranks", "gpus", "app", "keep-gpu-memory", "seed", "start-timeout", "group-timeout",
-		"hosts", "ranks-per-host", "hosts-lease", "hosts-ports", "hosts-prologue"}
+		"hosts", "ranks-per-host", "hosts-lease", "hosts-ports", "hosts-prologue", "sync"}
 )
 
 // changed are those flags of a list that the user has given.

@@ -33,6 +33,7 @@ type cluster struct {
 	dir        string // where the gate's Unix socket is
 	socket     string
 	agent      string // SHA-256 of its zip
+	copies     copies
 
 	mu      sync.Mutex // guards what follows, and the members
 	members []*member  // by number

@@ -22,6 +22,9 @@ type Fleet interface {
 	// Restore starts the agents of lost members again, in the same allocation. Its error names those that do not come back. A member that does has
 	// another [host.Host] than before.
 	Restore(ctx context.Context) error
+	// Sync brings the project's Python files to members that do not share our folders: those that have changed since the last call. It tells the user
+	// if that takes long.
+	Sync(ctx context.Context, among []host.Host) error
 	// Shrink leaves out lost members for good, and answers their names.
 	Shrink() []string
 	// Close ends the agents with all that they run, and the allocation if it was made for the fleet. Every call waits until all that can be reached has
@@ -62,9 +65,10 @@ type Meeting struct {
 
 // Options say how to start a fleet.
 type Options struct {
-	Hosts  string // what --hosts says
-	Python string // the interpreter on the hosts
-	Dir    string // the working directory there
+	Hosts   string // what --hosts says
+	Python  string // the interpreter on the hosts
+	Dir     string // the working directory there
+	Project string // a folder of the project whose files Sync brings
 	Terms
 	Timeout time.Duration // for the start, from when the hosts have been allotted; 0: two minutes
 
@@ -76,6 +80,8 @@ type Options struct {
 	Notice func(text string)
 	// Lacking gets a host that does not come, and why; the start then goes on without it. nil: the start fails with any host.
 	Lacking func(host, why string)
+	// Astray hears that processes on a host run in another folder, for the wanted one is not there. It must not wait. May be nil.
+	Astray func(host, wanted, instead string)
 	// Changed is called when a member's state has changed, one call at a time. It must not wait for the fleet. May be nil.
 	Changed func(m Member)
 	Log     *zap.Logger // nil: none

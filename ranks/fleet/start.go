@@ -45,7 +45,7 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &cluster{o: o}
+	f := &cluster{o: o, copies: copies{turn: make(chan struct{}, 1)}}
 	allocation, err := plan.Launcher(launch.Options{Log: o.Log}).Allocate(ctx, f.told)
 	if err != nil {
 		return nil, err
@@ -103,6 +103,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Notice == nil {
 		o.Notice = func(string) {}
+	}
+	if o.Astray == nil {
+		o.Astray = func(host, wanted, instead string) {}
 	}
 	if o.Changed == nil {
 		o.Changed = func(Member) {}
@@ -256,7 +259,10 @@ func (f *cluster) goWithout(m *member, why string) {
 
 // enter makes a host of an agent that has joined.
 func (f *cluster) enter(ctx context.Context, m *member, a join.Arrival) error {
-	far, err := afar.New(ctx, a.Conn, afar.Options{Name: f.nameOf(m.number, a.Facts), Notice: f.o.Notice, Log: f.o.Log})
+	name := f.nameOf(m.number, a.Facts)
+	far, err := afar.New(ctx, a.Conn, afar.Options{
+		Name: name, Log: f.o.Log, Astray: func(wanted, instead string) { f.o.Astray(name, wanted, instead) },
+	})
 	if err != nil {
 		_ = a.Conn.Close()
 		return err

@@ -690,6 +690,7 @@ type (
 		Hosts        *string `json:"hosts"`          // as --hosts has it; nil: not said; "": this machine
 		RanksPerHost int     `json:"ranks_per_host"` // 0: not said
 		Shrink       bool    `json:"shrink"`         // with restart: without hosts that are lost
+		Sync         bool    `json:"sync"`           // hosts get the project's Python files before each run, of the pools after this one too
 	}
 	MakeCommandReply struct {
 		CommandStatus

@@ -59,7 +59,7 @@ def value(result: Any) -> Any:
 
 def made(**said: Any) -> dict[str, Any]:
     nothing = {"gpus": None, "ranks": 0, "app": "", "restart": False, "kill": False, "timeout": 0, "verbose": None}
-    nothing.update(seed=None, check=False, group_timeout=0, hosts=None, ranks_per_host=0, shrink=False)
+    nothing.update(seed=None, check=False, group_timeout=0, hosts=None, ranks_per_host=0, shrink=False, sync=False)
     return {"command": "make", **nothing, **said}
 
 
@@ -243,6 +243,7 @@ def test_ranks_say_where_magics_work(node, spawn, spelling):
         ("-r --check", {"restart": True, "check": True}),
         ("--group-timeout 90", {"group_timeout": 90.0}),
         ("-H gpu1,gpu2:4 -n 8", {"hosts": "gpu1,gpu2:4", "ranks": 8}),
+        ("-H gpu1 --sync", {"hosts": "gpu1", "sync": True}),
         ("--hosts 'slurm -N 2' --ranks-per-host 4", {"hosts": "slurm -N 2", "ranks_per_host": 4}),
         ("-H ''", {"hosts": ""}),
         ("-r --shrink", {"restart": True, "shrink": True}),

@@ -38,9 +38,9 @@ const (
 
 // Options say how a host appears.
 type Options struct {
-	Name   string            // no other host of the session has it; "" is the hostname
-	Notice func(text string) // gets sentences for the user; must not wait; nil: nobody does
-	Log    *zap.Logger       // nil: none
+	Name   string                       // no other host of the session has it; "" is the hostname
+	Astray func(wanted, instead string) // hears that a node runs in another folder, for the wanted one is not there; must not wait; nil: nobody does
+	Log    *zap.Logger                  // nil: none
 }
 
 // Facts are what a host says of itself.
@@ -69,7 +69,7 @@ type Host struct {
 
 	name    string
 	conn    *mux.Conn
-	notice  func(string)
+	astray  func(wanted, instead string)
 	log     *zap.Logger
 	facts   Facts
 	environ []string
@@ -86,10 +86,10 @@ func New(ctx context.Context, conn *mux.Conn, o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	if o.Notice == nil {
-		o.Notice = func(string) {}
+	if o.Astray == nil {
+		o.Astray = func(string, string) {}
 	}
-	h := &Host{name: o.Name, conn: conn, notice: o.Notice, log: o.Log}
+	h := &Host{name: o.Name, conn: conn, astray: o.Astray, log: o.Log}
 	if err := h.ask(ctx, "facts", nil, &h.facts); err != nil {
 		return nil, fmt.Errorf("ask host %s what it is: %w", o.Name, err)
 	}

@@ -51,7 +51,7 @@ var _ host.NodeProcess = (*node)(nil)
 type started struct {
 	Session    string    `json:"session"`
 	Directory  string    `json:"directory"`
-	Notice     wire.Path `json:"notice"` // for the user
+	Instead    wire.Path `json:"instead"` // the working directory, if the wanted one is not there
 	Supervisor processID `json:"supervisor"`
 }
 
@@ -130,8 +130,8 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (_ host.NodePr
 	if err != nil {
 		return nil, err
 	}
-	if notice := n.facts().Notice; notice != "" {
-		h.notice(h.name + ": " + string(notice))
+	if instead := n.facts().Instead; instead != "" {
+		h.astray(spec.Dir, string(instead))
 	}
 	return n, nil
 }

@@ -1013,6 +1013,11 @@ export interface Settings {
   /** Lines of a shell that run on each host before Python starts, such as `module load cuda`. */
   hostsPrologue?: string[];
   /**
+   * Bring the project's Python files to the hosts of `dip.hosts` before each run that changed them: those that git
+   * tracks, or without git those below the folder. A host that shares the folder is left alone.
+   */
+  hostsSync?: boolean;
+  /**
    * The app, hooks around a pool's life: `torch`, `none`, `fastai`, `accelerate`, or a module or file of yours. If
    * it is empty, `torch` where that is installed.
    */
@@ -1134,6 +1139,14 @@ export const settings: readonly SettingRow[] = [
     type: 'array',
     default: [],
     doc: 'Lines of a shell that run on each host before Python starts, such as `module load cuda`.',
+  },
+  {
+    key: 'dip.hostsSync',
+    type: 'boolean',
+    default: false,
+    doc:
+      "Bring the project's Python files to the hosts of `dip.hosts` before each run that changed them: those that git " +
+      'tracks, or without git those below the folder. A host that shares the folder is left alone.',
   },
   {
     key: 'dip.app',

@@ -22,7 +22,7 @@ def main(argv: list[str], agent_dir: str) -> int:
     """Be a node (no arguments), a spawned process (`child`) or a part of a host's agent. Returns the exit status."""
     if argv[1:] == ["child"]:
         return _child()
-    if argv[1:] and argv[1] in ("relay", "supervisor", "machine", "carrier"):
+    if argv[1:] and argv[1] in ("relay", "supervisor", "machine", "carrier", "project"):
         part = importlib.import_module(f".hosts.{argv[1]}", __package__)
         return int(part.main(agent_dir))
     return _node(agent_dir)

@@ -31,7 +31,7 @@ from .joining import Uplink
 from .leftovers import JANITOR_PATIENCE, KILL_PATIENCE, Running
 from .mux import Channel
 
-_SERVICES = ("supervisor", "machine", "carrier")
+_SERVICES = ("supervisor", "machine", "carrier", "project")
 _READ = 1 << 18
 _CONNECT_PATIENCE = 1.0  # seconds; a socket takes a connection at once unless very many wait
 _NODE_PATIENCE = 2.2  # seconds for a node to end everything in order that has lost its supervisor

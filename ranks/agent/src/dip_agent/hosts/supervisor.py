@@ -151,7 +151,7 @@ class Supervisor:
         self._starting = request
         try:
             self._directory = Directory()
-            folder, notice = _folder(spec["dir"])
+            folder, instead = _folder(spec["dir"])
             self._launch(spec, folder)
             # It is made now that somebody is there who removes it, whatever happens.
             self._directory.make()
@@ -170,7 +170,7 @@ class Supervisor:
             {
                 "session": self._directory.session,
                 "directory": self._directory.path,
-                "notice": notice,
+                "instead": instead,
                 "supervisor": {"pid": own, "start": system.start_time(own)},
             },
         )
@@ -310,13 +310,13 @@ class Supervisor:
 
 
 def _folder(wanted: str) -> tuple[str, str]:
-    """Return the working directory, and what there is to say if it is not the wanted one."""
+    """Return the working directory, twice if it is not the wanted one."""
     here = os.getcwd()
     if not wanted or wanted == here or os.path.isdir(wanted):
         return wanted or here, ""
     home = os.path.expanduser("~")
     instead = home if os.path.isdir(home) else "/"
-    return instead, f"there is no directory {wanted}: processes run in {instead}"
+    return instead, instead
 
 
 def _reserve(fd: int) -> None:

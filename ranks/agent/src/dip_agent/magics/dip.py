@@ -39,6 +39,11 @@ _MAKEDIP = Parser(
         ),
         Flag(("-r", "--restart"), "end the pool that there is and start anew", default=False),
         Flag(("--shrink",), "with -r: without the hosts that are lost", default=False),
+        Flag(
+            ("--sync",),
+            "bring changed Python files of the project to the hosts before each run",
+            default=False,
+        ),
         Flag(("-k", "--kill"), "end the pool", default=False),
         Flag(("-i", "--info"), "show the ranks: process, device, state, memory", default=False),
         Flag(("-v", "--verbose"), "have the app tell what it does", "True|False", truth, otherwise=True),
@@ -65,7 +70,7 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
     if given.kill and (given.gpus or given.ranks):
         raise _MAKEDIP.fail("%makedip: --kill ends the pool; to make another one write --restart.")
     said = given.verbose is not None or given.seed is not None or given.check or given.group_timeout
-    said = said or given.hosts is not None or given.ranks_per_host or given.shrink
+    said = said or given.hosts is not None or given.ranks_per_host or given.shrink or given.sync
     asked = any((given.gpus, given.ranks, given.app, given.restart, given.kill, said))
     if not asked:
         info = client.info()
@@ -87,6 +92,7 @@ def _makedip(client: Client, given: SimpleNamespace, _: Any) -> None:
         hosts=given.hosts,
         ranks_per_host=given.ranks_per_host,
         shrink=given.shrink,
+        sync=given.sync,
     )
     if reply["text"]:
         print(reply["text"])

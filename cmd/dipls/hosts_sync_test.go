@@ -1,0 +1,92 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dipls/internal/testhosts"
+)
+
+// Hosts that do not share the project's folder get its Python files before each run, and only these; one that shares it is left alone.
+func TestRunSyncs(t *testing.T) {
+	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
+		h := newOnHosts(t, outer)
+		root := filepath.Join("/tmp", "ein Projekt äö") // each host has a /tmp of its own
+		write := func(name, text string) {
+			t.Helper()
+			path := filepath.Join(root, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("part one/größe.py", "value = 1\n")
+		write("part one/old.py", "")
+		write("secret.txt", "not code")
+		write("untracked.py", "")
+		if err := os.Symlink("part one/größe.py", filepath.Join(root, "linked.py")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/etc/hostname", filepath.Join(root, "outside.py")); err != nil {
+			t.Fatal(err)
+		}
+		git := func(args ...string) {
+			t.Helper()
+			cmd := exec.Command("git", args...)
+			cmd.Dir = root
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("git %v: %v\n%s", args, err, out)
+			}
+		}
+		git("init", "-q")
+		git("add", "part one", "linked.py", "outside.py", "secret.txt")
+		h.dir = root
+		h.Exec("h2", "mkdir", "-p", root+"/part one")
+		h.Exec("h2", "sh", "-c", "echo mine > '"+root+"/part one/größe.py'")
+
+		shown, code := h.run("# %%dip remote\nimport os\nprint(os.getcwd())\n", "--hosts", "h1,h2", "--ranks-per-host", "1")
+		h.want(shown, code, 0, `^h1: there is no folder `+root+`; processes run in /home/root there\. --sync brings`)
+
+		shown, code = h.run(`# %%dip remote --see all
+import glob, os, linked
+print(linked.value, sorted(glob.glob("**/*.*", recursive=True)))
+# %%
+import os, pathlib
+pathlib.Path("part one/größe.py").write_text("value = 22\n")
+os.remove("part one/old.py")
+# %%dip remote --see all
+import importlib
+importlib.reload(linked)
+print(linked.value, os.listdir("part one"))
+`, "--hosts", "h1,h2", "--ranks-per-host", "1", "--sync")
+		h.want(shown, code, 0,
+			`^\[0-1\] 1 \['__pycache__/linked\.cpython-\d+\.pyc', 'linked.py', 'part one/größe.py', 'part one/old.py'\]`,
+			`^\[0-1\] 22 `,
+			`links that lead out of `+root+` are not brought to the hosts: outside.py`,
+			`files that somebody had changed on hosts were replaced; what was there is in h2: `+root+`/\.dipls/before/`)
+		if got := h.Exec("h2", "sh", "-c", "cat '"+root+"'/.dipls/before/*/'part one/größe.py'"); got != "mine\n" {
+			t.Errorf("what was there: %q", got)
+		}
+		for _, host := range []string{"h1", "h2"} {
+			if got := h.Exec(host, "sh", "-c", "cd '"+root+"' && find . -name .dipls -prune -o -type f -name '*.py' -print -o -type l -print | sort"); got != "./linked.py\n./part one/größe.py\n" {
+				t.Errorf("%s has %s", host, got)
+			}
+		}
+		if left, _ := filepath.Glob(root + "/.dipls*"); len(left) > 0 {
+			t.Errorf("left here: %q", left)
+		}
+		h.wantNothing("h1", "h2")
+
+		h.dir = filepath.Join(h.Home(), "shared")
+		shown, code = h.run("# %%dip remote --see all\nimport os\nprint(os.listdir())\n", "--hosts", "h1,h2", "--ranks-per-host", "1", "--sync")
+		h.want(shown, code, 0, `^\[0-1\] \['train.py'\]$`)
+		if strings.Contains(shown, "brought") {
+			t.Error(shown)
+		}
+	})
+}
