@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import selectors
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dip_agent import system
 from dip_agent.hosts import environment, leftovers, machine, places, rpc
+from dip_agent.hosts.mux import Channel, Mux
+from dip_agent.hosts.relay import Conversation
 
 pytestmark = pytest.mark.skipif(not system.LINUX, reason="hosts run Linux")
 
@@ -195,3 +199,122 @@ class TestStream:
             theirs.close()
             stream.notify("printed", {})
             stream.flush(60)
+
+
+class Carried:
+    """A channel of a session, and what the host's end of it is joined to."""
+
+    def __init__(self) -> None:
+        self.session, host = Mux(host=False), Mux()
+        self._ends = ((self.session, host), (host, self.session))
+        self.selector = selectors.DefaultSelector()
+        self.process, ours = socket.socketpair()
+        self.process.settimeout(30)
+        host.on_open = lambda channel: setattr(self, "conversation", Conversation(self.selector, channel, ours))
+        for mux, _ in self._ends:
+            mux.restart(0)
+        self.heard, self.end = b"", None
+        self.channel: Channel = self.session.open({"socket": "x"})
+        self.channel.on_data = self._hear
+        self.channel.on_end = lambda text: setattr(self, "end", text)
+        self.conversation: Conversation
+        self.reads = True
+        self.turn()
+
+    def _hear(self, data: memoryview) -> None:
+        self.heard += data
+        if self.reads:
+            self.channel.consumed(len(data))
+
+    def turn(self) -> None:
+        """Pass on all that there is to pass on."""
+        while True:
+            for key, events in self.selector.select(0):
+                key.data(events)
+            if not any(mux.pending() for mux, _ in self._ends):
+                return
+            for sender, receiver in self._ends:
+                data = sender.take()
+                while data:
+                    room = receiver.get_buffer()
+                    room[: len(data)] = data[: len(room)]
+                    receiver.buffer_updated(min(len(data), len(room)))
+                    data = data[len(room) :]
+
+    def close(self) -> None:
+        self.process.close()
+        self.conversation.close()
+        self.selector.close()
+
+
+class TestConversation:
+    @pytest.fixture
+    def carried(self) -> Iterator[Carried]:
+        carried = Carried()
+        yield carried
+        carried.close()
+
+    def test_both_directions(self, carried: Carried) -> None:
+        carried.channel.send(b"hello")
+        carried.turn()
+        assert carried.process.recv(100) == b"hello"
+        carried.process.sendall(b"how do you do")
+        carried.turn()
+        assert carried.heard == b"how do you do"
+
+    def test_end_of_the_process(self, carried: Carried) -> None:
+        carried.process.sendall(b"last words")
+        carried.process.close()
+        carried.turn()
+        assert (carried.heard, carried.end) == (b"last words", "")
+        assert carried.conversation.ended
+
+    def test_process_that_has_ended_with_its_socket_open_elsewhere(self, carried: Carried) -> None:
+        carried.process.sendall(b"last words")
+        carried.conversation.final = True
+        carried.conversation.read()
+        carried.turn()
+        assert (carried.heard, carried.end) == (b"last words", "")
+
+    def test_session_that_reads_nothing_loses_nothing(self, carried: Carried) -> None:
+        carried.reads = False
+        carried.process.setblocking(False)
+        sent = 0
+        while True:
+            try:
+                sent += carried.process.send(b"x" * 65536)
+            except BlockingIOError:
+                before = len(carried.heard)
+                carried.turn()
+                if len(carried.heard) == before:
+                    break
+        carried.process.close()
+        carried.conversation.final = True
+        carried.conversation.read()
+        carried.turn()
+        assert len(carried.heard) < sent
+        assert carried.end is None
+        carried.reads = True
+        carried.channel.consumed(len(carried.heard))
+        carried.turn()
+        assert (len(carried.heard), carried.end) == (sent, "")
+
+    def test_process_that_reads_nothing_holds_up_the_session(self, carried: Carried) -> None:
+        sent = 0
+        while room := carried.channel.room():
+            carried.channel.send(b"x" * room)
+            sent += room
+            carried.turn()
+        carried.channel.close_write()
+        carried.turn()
+        got = 0
+        while data := carried.process.recv(1 << 20):
+            got += len(data)
+            carried.turn()
+        assert got == sent
+
+    def test_session_that_wants_no_more(self, carried: Carried) -> None:
+        carried.channel.reset("enough")
+        carried.turn()
+        assert carried.process.recv(100) == b""
+        assert carried.conversation.ended
