@@ -96,9 +96,10 @@ func (s *processes) startFleet(ctx context.Context, h *hosts) (fleet.Fleet, erro
 // hostsWait notes and tells what a start waits for.
 func (s *processes) hostsWait(h *hosts, text string) {
 	s.mu.Lock()
+	news := h.waits != text || text == ""
 	h.waits = text
 	s.mu.Unlock()
-	if s.o.Waits != nil {
+	if news && s.o.Waits != nil {
 		s.o.Waits(text)
 	}
 }

@@ -318,13 +318,19 @@ func TestLostHost(t *testing.T) {
 func TestHostsInAQueue(t *testing.T) {
 	queued, cancelled := make(chan struct{}), make(chan struct{})
 	fleets := &fakeFleets{queue: func(ctx context.Context, o fleet.Options) error {
-		o.Waits("job 4711 waits: Resources")
+		for range 3 {
+			o.Waits("job 4711 waits: Resources")
+		}
 		close(queued)
 		<-ctx.Done()
 		close(cancelled)
 		return context.Cause(ctx)
 	}}
-	f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "slurm"}))
+	told := make(chan string, 10)
+	f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "slurm"}), func(o *processOptions) {
+		o.Waits = func(text string) { told <- text }
+		o.GivenUp = func(string) { close(told) }
+	})
 	failed := make(chan error, 1)
 	go func() {
 		_, err := f.Ranks(testContext(t))
@@ -338,6 +344,13 @@ func TestHostsInAQueue(t *testing.T) {
 	waitFor(t, "the end of the job", cancelled)
 	if err := <-failed; !errors.Is(err, errCancelled) {
 		t.Errorf("error %v", err)
+	}
+	var texts []string
+	for text := range told {
+		texts = append(texts, text)
+	}
+	if !slices.Equal(texts, []string{"", "job 4711 waits: Resources"}) {
+		t.Errorf("told %q", texts)
 	}
 }
 
