@@ -96,6 +96,22 @@ func TestPull(t *testing.T) {
 	pool.told(t, "pull a b, pull x, release, release", "pull x", "pull a b, pull x, release, release")
 }
 
+// A rank dies that has done its part of a run: others may wait for it, and are interrupted.
+func TestDeathAfterItsPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, _ := start(t, Options{Pool: pool, DeathGrace: time.Millisecond})
+		id := mustStart(t, e, Request{Target: target(t, "remote")})
+		done, waits := pool.ranks[1].next(), pool.ranks[0].next()
+		pool.ranks[0].interrupt = func(string) { waits.fail("KeyboardInterrupt", "") }
+		done.ok()
+		e.processDied(pool.ranks[1], &ranks.ExitError{Name: "rank 1", Exit: host.Exit{Signal: "SIGKILL"}})
+		if r := mustWait(t, e, id); r.Status != event.StatusDied || r.Reason != "rank 1 was killed by SIGKILL" {
+			t.Errorf("the run ended %s: %s", r.Status, r.Reason)
+		}
+	})
+}
+
 // After a death the others' variables can be pulled: ranks that wait for the dead one are interrupted or freed first. Nothing else runs on them.
 func TestSurvivors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -62,10 +62,20 @@ func (pt *part) send(death *ranks.ExitError) {
 	}
 	last := pt.sent.CompareAndSwap(nil, &pt.own) && r.left.Add(-1) == 0
 	if last || death != nil {
-		select {
-		case r.change <- struct{}{}:
-		default:
-		}
+		r.wake()
+	}
+}
+
+// died tells the run of a death.
+func (r *run) died(death *ranks.ExitError) {
+	r.death.CompareAndSwap(nil, death)
+	r.wake()
+}
+
+func (r *run) wake() {
+	select {
+	case r.change <- struct{}{}:
+	default:
 	}
 }
 

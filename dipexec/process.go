@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -87,6 +88,23 @@ func (e *Executor) processDied(p Process, err error) {
 		return
 	}
 	e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, p.Who()), State: event.StateDead, Reason: err.Error()})
+	var death *ranks.ExitError
+	if known != nil && errors.As(err, &death) && !death.Asked {
+		e.tellOthers(known, death)
+	}
+}
+
+// tellOthers tells the run that a rank had a part in of the rank's death, if other ranks still run it: they may wait for what has died.
+func (e *Executor) tellOthers(died *process, death *ranks.ExitError) {
+	r := died.newest.Load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for who, p := range e.procs {
+		if r != nil && !who.IsLocal() && p.newest.Load() == r && p.running.Load() > 0 {
+			r.died(death)
+			return
+		}
+	}
 }
 
 // forgetEnded forgets ranks that have ended: the next pool may have fewer.

@@ -77,7 +77,7 @@ type run struct {
 	order sync.Mutex // held while an event that comes from no process is journaled and published: see SubscribeFrom. After the executor's mu
 
 	left  atomic.Int32                    // parts that have not ended
-	death atomic.Pointer[ranks.ExitError] // of the first process that died
+	death atomic.Pointer[ranks.ExitError] // of the first process that died, though its part may have ended before
 	why   atomic.Pointer[string]          // why the run was first interrupted; nil: it was not
 
 	awaited map[*run]struct{} // nested runs that the cell waits for; guarded by the executor's mu
