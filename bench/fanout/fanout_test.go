@@ -25,6 +25,10 @@ var sizes = []int{8, 64, 256, 1024}
 
 func TestMain(m *testing.M) {
 	fakerank.Main()
+	if len(os.Args) == 2 && os.Args[1] == clusterArg {
+		runCluster()
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

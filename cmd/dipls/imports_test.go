@@ -83,7 +83,10 @@ var mayImport = map[string][]string{
 	"dipls/bench/figures": {
 		"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/session", "dipls/session/remote",
 	},
-	"dipls/bench/fanout": {"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal"},
+	"dipls/bench/fanout": {
+		"dipls/cells", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/wire", "dipls/dipexec",
+		"dipls/dipexec/event", "dipls/dipexec/journal",
+	},
 }
 
 // testsMayImport is what tests of a package may import besides.

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -426,6 +427,10 @@ func (c *Conn) write(l *link) {
 		c.mu.Lock()
 		for c.link == l && len(l.plain) == 0 && c.spool.sent == c.spool.end {
 			l.work.Wait()
+			// Others that can run, run first. What they write goes out in the same piece.
+			c.mu.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
 		}
 		if c.link != l {
 			c.mu.Unlock()
