@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -18,6 +19,9 @@ type template struct {
 	hosts []Host
 	words []string
 	env   []string
+
+	mu  sync.Mutex
+	run map[int]*process // what has started the agent on a host the last time
 }
 
 // Allocate is immediate: whoever writes such a command knows that its hosts are there.
@@ -33,7 +37,15 @@ func (e *template) Placer(hosts []int) func(json.RawMessage) (int, error) {
 	return place(e.hosts, hosts)
 }
 
-func (e *template) Explain(context.Context, int) string { return "" }
+func (e *template) Explain(_ context.Context, host int) string {
+	e.mu.Lock()
+	run := e.run[host]
+	e.mu.Unlock()
+	if run == nil {
+		return ""
+	}
+	return run.gone()
+}
 
 func (e *template) Close(context.Context) error { return nil }
 
@@ -80,6 +92,11 @@ func (e *template) startOne(b Bootstrap, hosts []int, tell func(Event)) (*group,
 	}
 	g := &group{hosts: hosts, tell: tell, run: run, signals: []syscall.Signal{syscall.SIGTERM}, all: func() { _ = os.Remove(file) }}
 	g.begin()
+	e.mu.Lock()
+	for _, host := range hosts {
+		e.run[host] = run
+	}
+	e.mu.Unlock()
 	g.watch.Go(func() {
 		<-run.done
 		_ = os.Remove(file)

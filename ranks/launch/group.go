@@ -75,7 +75,9 @@ func (g *group) End(ctx context.Context) {
 		stop()
 		ctx = now
 	}
-	if g.stop != nil {
+	if g.stop != nil && g.run.killed() {
+		g.stop(context.WithoutCancel(ctx)) // what it has started may go on
+	} else if g.stop != nil {
 		select {
 		case <-g.run.done:
 		case <-ctx.Done():

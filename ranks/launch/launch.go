@@ -103,10 +103,10 @@ func (p Plan) Launcher(o Options) Launcher {
 	case Slurm:
 		return &slurm{p.flags, env, log}
 	case Exec:
-		return &template{p.Hosts, p.template, env}
+		return &template{hosts: p.Hosts, words: p.template, env: env, run: make(map[int]*process)}
 	case Join:
 		return &invitation{p.Hosts, p.dir}
 	default:
-		return &ssh{p.Hosts, p.addresses, env, log}
+		return &ssh{hosts: p.Hosts, addresses: p.addresses, env: env, log: log, clients: make(map[int]*process)}
 	}
 }

@@ -72,7 +72,9 @@ func (c command) start() (*process, error) {
 	}
 	stdout, stderr := &lines{tell: printed}, &lines{tell: func(line string) {
 		p.mu.Lock()
-		p.said = append(p.said, line)
+		if strings.Trim(line, "-=* ") != "" { // Open MPI frames what it says
+			p.said = append(p.said, line)
+		}
 		if len(p.said) > saidLines {
 			p.said = p.said[1:]
 		}
@@ -128,6 +130,17 @@ func (p *process) ended() string {
 		return p.name + " has ended"
 	}
 	return fmt.Sprintf("%s: %v", p.name, p.err) // "ssh: exit status 255"
+}
+
+// killed reports whether it has been ended by a signal.
+func (p *process) killed() bool { return !p.running() && !p.cmd.ProcessState.Exited() }
+
+// gone tells why an agent may be gone that this process has started: its own end. "" if it runs, or has ended well.
+func (p *process) gone() string {
+	if p.running() || p.cmd.ProcessState.Success() {
+		return ""
+	}
+	return fmt.Sprintf("%s has ended: %s", p.name, strings.ReplaceAll(p.ended(), "\n", "; "))
 }
 
 // running reports whether it has not ended.

@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) { leaktest.Begin().Main(m) }
 
 // patience is how long something may take that will happen.
-const patience = 3 * time.Minute
+const patience = 2 * time.Minute
 
 // fakeAgent is what the session of a test gives its hosts in place of the agent: it joins, and stays as long as its connection. Its line tells what it finds.
 const fakeAgent = `
@@ -249,25 +249,32 @@ func (s *testSession) await(kind Kind, host int, text string) Event {
 	}
 }
 
+// next waits for the next agent that comes.
+func (s *testSession) next() arrival {
+	s.t.Helper()
+	select {
+	case a := <-s.arrivals:
+		return a
+	case <-time.After(patience):
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.t.Fatalf("no agent has come: %+v", s.events)
+		return arrival{}
+	}
+}
+
 // arrive waits for agents, and returns them by host.
 func (s *testSession) arrive(n int, place func(json.RawMessage) (int, error), joins Joins) map[int]arrival {
 	s.t.Helper()
-	timeout := time.After(patience)
 	come := make(map[int]arrival)
 	for len(come) < n {
-		select {
-		case a := <-s.arrivals:
-			host, err := place(a.raw)
-			if err != nil {
-				s.t.Fatalf("%s: %v", a.facts.Name, err)
-			}
-			come[host] = a
-			joins.Joined(host)
-		case <-timeout:
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.t.Fatalf("%d of %d agents have come: %+v", len(come), n, s.events)
+		a := s.next()
+		host, err := place(a.raw)
+		if err != nil {
+			s.t.Fatalf("%s: %v", a.facts.Name, err)
 		}
+		come[host] = a
+		joins.Joined(host)
 	}
 	return come
 }

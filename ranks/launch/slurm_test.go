@@ -48,6 +48,12 @@ func TestSlurm(t *testing.T) {
 		s := newTestSession(t, testhosts.Address("h0")+":0")
 		h.Exec("h0", "sbatch", "-Q", "-J", "another", "-t", "10", "-o", "/dev/null", "--wrap", "sleep 600")
 
+		// What is true here is not there.
+		t.Setenv("HOSTNAME", "h0")
+		t.Setenv("XDG_RUNTIME_DIR", "/run/user/99")
+		t.Setenv("TMP", "/tmp/only-here") // slurmd would make TMPDIR
+		t.Setenv("VIRTUAL_ENV", "/only/here")
+		t.Setenv("OF_THE_USER", "yes")
 		a := plan(t, "slurm -N 2 --gpus-per-node=2 -t 10 -w h1,h2", s.tell)
 		if hosts := a.Hosts(); len(hosts) != 2 || hosts[0].Name != "h1" || hosts[1].Name != "h2" || a.OwnInput() {
 			t.Errorf("hosts %+v", hosts)
@@ -62,6 +68,11 @@ func TestSlurm(t *testing.T) {
 			f := come[host].facts
 			if f.Name != name || f.Environ["HOSTNAME"] != name || f.Environ["CUDA_VISIBLE_DEVICES"] != "0,1" || come[host].token != "token -1" {
 				t.Errorf("host %d is %s (%s) with GPUs %s and %s", host, f.Name, f.Environ["HOSTNAME"], f.Environ["CUDA_VISIBLE_DEVICES"], come[host].token)
+			}
+			for variable, want := range map[string]string{"XDG_RUNTIME_DIR": "", "TMP": "", "VIRTUAL_ENV": "", "OF_THE_USER": "yes"} {
+				if got := f.Environ[variable]; got != want {
+					t.Errorf("%s has %s=%s, want %q", name, variable, got, want)
+				}
 			}
 		}
 
@@ -80,14 +91,17 @@ func TestSlurm(t *testing.T) {
 		if out, err := output(ctx, env, "srun", "-Q", "-N2", "hostname"); err != nil || len(strings.Fields(out)) != 2 {
 			t.Errorf("srun of the user's beside ours: %q, %v", out, err)
 		}
-		more, err := within.Start(s.boot(), all[1:], s.tell)
+		prepared := s.boot()
+		prepared.Prologue = []string{"if true; then", "  export FROM_PROLOGUE='a b'", "fi", "cat", "echo and it prints"}
+		more, err := within.Start(prepared, all[1:], s.tell)
 		if err != nil {
 			t.Fatal(err)
 		}
 		second := s.arrive(1, within.Placer(all[1:]), more)
-		if second[1].facts.Name != "h2" {
-			t.Errorf("%s has come, and not h2", second[1].facts.Name)
+		if f := second[1].facts; f.Name != "h2" || f.Environ["FROM_PROLOGUE"] != "a b" {
+			t.Errorf("%s has come with %q from the prologue, and not h2", f.Name, f.Environ["FROM_PROLOGUE"])
 		}
+		s.await(Printed, 1, "and it prints")
 		leave(second)
 		ends(t, more)
 		closed(t, within)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,12 @@ const (
 	longestPause = 10 * time.Second
 )
 
+// lastTry is the pause before the last of a few tries to get into a host that turns connections away.
+const lastTry = 4 * time.Second
+
+// turnedAway is what ssh says when sshd, or a host on the way, has dropped the connection before it knew who comes: too many come at a time.
+var turnedAway = regexp.MustCompile(`(?:kex|ssh)_exchange_identification: |Connection (?:closed|reset) by [^\n]* port \d+$`)
+
 // sshOptions are those that a start in the background needs. All else is as the user's config says.
 var sshOptions = []string{
 	"-o", "BatchMode=yes", // it never asks
@@ -48,6 +55,9 @@ type ssh struct {
 	addresses []address
 	env       []string
 	log       *zap.Logger
+
+	mu      sync.Mutex
+	clients map[int]*process // the newest ssh to each host
 }
 
 // Allocate is immediate: the hosts are there, or ssh says that they are not.
@@ -60,7 +70,15 @@ func (s *ssh) OwnInput() bool { return true }
 // Placer is not needed: each host has a token of its own.
 func (s *ssh) Placer(hosts []int) func(json.RawMessage) (int, error) { return place(s.hosts, hosts) }
 
-func (s *ssh) Explain(context.Context, int) string { return "" }
+func (s *ssh) Explain(_ context.Context, host int) string {
+	s.mu.Lock()
+	client := s.clients[host]
+	s.mu.Unlock()
+	if client == nil {
+		return ""
+	}
+	return client.gone()
+}
 
 func (s *ssh) Close(context.Context) error { return nil }
 
@@ -134,15 +152,25 @@ func (s *sshJoin) run(turns chan struct{}) {
 	case <-s.all.ctx.Done():
 		return
 	}
-	client, err := s.connect(s.all.boot.command(), s.all.boot.input(s.host, true), s.agentPrinted)
-	if err != nil {
-		<-turns
-		s.all.tell(Event{Failed, s.host, err.Error()})
-		return
-	}
-	select {
-	case <-s.joined:
-	case <-client.done:
+	var client *process
+	for pause := firstPause; ; pause *= 2 {
+		var err error
+		if client, err = s.connect(s.all.boot.command(), s.all.boot.input(s.host, true), s.agentPrinted); err != nil {
+			<-turns
+			s.all.tell(Event{Failed, s.host, err.Error()})
+			return
+		}
+		select {
+		case <-s.joined:
+		case <-client.done:
+		}
+		if client.running() || pause > lastTry || !turnedAway.MatchString(client.words()) {
+			break
+		}
+		select {
+		case <-s.all.ctx.Done():
+		case <-time.After(pause):
+		}
 	}
 	<-turns
 	<-client.done
@@ -199,6 +227,9 @@ func (s *sshJoin) connect(remote []string, input []byte, printed func(string)) (
 		env: s.all.ssh.env, input: input, printed: printed, deadly: true}.start()
 	if err == nil {
 		s.client = client
+		s.all.ssh.mu.Lock()
+		s.all.ssh.clients[s.host] = client
+		s.all.ssh.mu.Unlock()
 	}
 	return client, err
 }
@@ -281,6 +312,8 @@ func (s *sshJoin) carry(path string) {
 		client, err := s.connect([]string{"sh", "-c", `rm -f "$0"; echo "$1"; exec cat`, path, readyAgain}, nil, func(line string) {
 			if line == readyAgain {
 				once.Do(func() { close(ready) })
+			} else {
+				s.all.tell(Event{Printed, s.host, line})
 			}
 		})
 		if err != nil {

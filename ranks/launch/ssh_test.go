@@ -1,6 +1,8 @@
 package launch
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +74,52 @@ func TestSSH(t *testing.T) {
 	})
 }
 
+// sshd as it comes drops connections when many are being made. Each host is tried again.
+func TestSSHTurnedAway(t *testing.T) {
+	testhosts.On(t, 1, false, func(h *testhosts.Hosts) {
+		h.Exec("h1", "sh", "-c", `pkill -o -x sshd; while pgrep -x sshd >/dev/null; do sleep 0.05; done
+			sed 's/^MaxStartups.*/MaxStartups 2:100:4/' /etc/ssh/sshd_config >/run/sshd_config
+			exec /usr/sbin/sshd -E /run/sshd.log -f /run/sshd_config`)
+		names := make([]string, 8)
+		var config strings.Builder
+		for i := range names {
+			names[i] = fmt.Sprintf("alias%d", i)
+			fmt.Fprintf(&config, "Host %s\n HostName h1\n HostKeyAlias h1\n", names[i])
+		}
+		if err := os.MkdirAll(h.Home()+"/.ssh", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(h.Home()+"/.ssh/config", []byte(config.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := newTestSession(t, testhosts.Address("h0")+":0")
+		a := plan(t, strings.Join(names, ","), s.tell)
+		all := make([]int, len(names))
+		for i := range all {
+			all[i] = i
+		}
+		joins, err := a.Start(s.boot(), all, s.tell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := func(raw json.RawMessage) (int, error) { // all are h1: the token tells which one
+			var f struct{ Start struct{ Token string } }
+			var host int
+			if err := json.Unmarshal(raw, &f); err != nil {
+				return 0, err
+			}
+			_, err := fmt.Sscanf(f.Start.Token, "token %d", &host)
+			return host, err
+		}
+		come := s.arrive(len(names), own, joins)
+		leave(come)
+		ends(t, joins)
+		if log := h.Exec("h1", "cat", "/run/sshd.log"); !strings.Contains(log, "MaxStartups") {
+			t.Error("sshd has turned nobody away")
+		}
+	})
+}
+
 // Where hosts cannot dial us, ssh carries their connections; one that is lost is made again.
 func TestSSHCarries(t *testing.T) {
 	testhosts.On(t, 2, false, func(h *testhosts.Hosts) {
@@ -92,7 +140,7 @@ func TestSSHCarries(t *testing.T) {
 			t.Errorf("the socket's folder has mode %s", got)
 		}
 		h.Exec("h0", "sh", "-c", `kill $(ps -e -o pid=,args= | awk '/[s]sh -M -S .* h1 /{print $1}')`)
-		back := <-s.arrivals
+		back := s.next()
 		if back.facts.Name != "h1" || !back.facts.Again {
 			t.Errorf("%+v has come, instead of h1 again", back.facts)
 		}

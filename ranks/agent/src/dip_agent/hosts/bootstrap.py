@@ -131,7 +131,8 @@ def reach(start: dict, context: "ssl.SSLContext | None") -> "socket.socket":
     why = "; ".join(failures) or "it listens on no port"
     if start.get("forward"):
         return forwarded(start, context, why)
-    sys.exit(f"dipls: {socket.gethostname()} does not reach the session: {why}")
+    hint = "--hosts-ports names ports that a firewall lets through, and over ssh none is needed"
+    sys.exit(f"dipls: {socket.gethostname()} does not reach the session: {why}; {hint}")
 
 
 def attempt(address: str, context: "ssl.SSLContext | None", found: queue.Queue) -> None:
