@@ -16,6 +16,7 @@ type Case struct {
 // Rank is what is known of one of them.
 type Rank struct {
 	Rank      int               `json:"rank"`
+	Host      string            `json:"host,omitempty"`   // of a pool that is on several; else ""
 	Before    *wire.GroupsReply `json:"before,omitempty"` // what it told at the first moment; nil: nothing
 	Now       *wire.GroupsReply `json:"now,omitempty"`    // and at the second
 	Condition Condition         `json:"condition"`        // at the second

@@ -160,7 +160,8 @@ type finding struct {
 	group   *group // nil: not known, or several
 	waiting []*wait
 	missing []*absence
-	unsure  bool   // some of the ranks that are missing may have been there
+	unsure  bool // some of the ranks that are missing may have been there
+	hostOf  func(rank int) string
 	tail    string // what the sentence says in place of whom they wait for
 	also    string // and besides
 }
@@ -173,6 +174,14 @@ type absence struct {
 	place   Place
 	many    string                 // the same for several ranks, where the wording differs
 	clause  func(many bool) string // what comes after "which"
+}
+
+// hostOf is the host of a rank, where the pool is on several; "" otherwise.
+func (c *Case) hostOf(rank int) string {
+	if i := slices.IndexFunc(c.Ranks, func(r Rank) bool { return r.Rank == rank }); i >= 0 {
+		return c.Ranks[i].Host
+	}
+	return ""
 }
 
 // Findings says who waits for whom; a finding that may be the cause of others comes first. There are none if any rank has made progress
@@ -198,11 +207,15 @@ func Findings(c Case) []Finding {
 	}
 	d.ofPairs()
 	d.ofUnknown()
+	for _, f := range d.found {
+		f.hostOf = c.hostOf
+	}
 	d.circles()
 	d.judge()
 	slices.SortStableFunc(d.found, func(a, b *finding) int { return cmp.Compare(d.depth(a, nil), d.depth(b, nil)) })
 	found := make([]Finding, len(d.found))
 	for i, f := range d.found {
+		f.hostOf = c.hostOf
 		found[i] = f.finish()
 	}
 	return found

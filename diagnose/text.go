@@ -96,6 +96,15 @@ func (f *finding) finish() Finding {
 	return f.Finding
 }
 
+// name names ranks, and the host that they are on, where the pool is on several.
+func (f *finding) name(ranks []int) string {
+	text := ranklist.Name(ranks)
+	if host := ranklist.Together(ranks, f.hostOf); host != "" {
+		text += " (" + host + ")"
+	}
+	return text
+}
+
 // head is "all_reduce #17 (default group, float32[1024])".
 func (f *finding) head() string {
 	text := cmp.Or(f.Operation, "a collective")
@@ -145,13 +154,13 @@ func (f *finding) slow() bool {
 func (f *finding) slowSentence() string {
 	var clauses []string
 	for _, g := range f.absences() {
-		clauses = append(clauses, ranklist.Name(g.ranks)+" "+g.clause(len(g.ranks) > 1))
+		clauses = append(clauses, f.name(g.ranks)+" "+g.clause(len(g.ranks) > 1))
 	}
 	who, it := ranksOf(f.waiting), "it"
 	if len(f.missing) > 1 {
 		it = "them"
 	}
-	text := fmt.Sprintf("%s; %s %s for %s in %s", strings.Join(clauses, ", "), ranklist.Name(who), waitVerb(who), it, f.head())
+	text := fmt.Sprintf("%s; %s %s for %s in %s", strings.Join(clauses, ", "), f.name(who), waitVerb(who), it, f.head())
 	if places := waitingPlaces(f.waiting); len(places) > 0 {
 		text += atLine(places[0])
 	}
@@ -161,7 +170,7 @@ func (f *finding) slowSentence() string {
 // clause is what a circle says of one of its operations: "rank 0 waits in all_reduce (group of ranks 0-1) at train.py:5 for rank 1".
 func (f *finding) clause() string {
 	who := ranksOf(f.waiting)
-	text := fmt.Sprintf("%s %s in %s", ranklist.Name(who), waitVerb(who), f.head())
+	text := fmt.Sprintf("%s %s in %s", f.name(who), waitVerb(who), f.head())
 	if places := waitingPlaces(f.waiting); len(places) > 0 {
 		text += atLine(places[0])
 	}
@@ -169,7 +178,7 @@ func (f *finding) clause() string {
 	for _, a := range f.missing {
 		missing = append(missing, a.rank.Rank)
 	}
-	return text + " for " + ranklist.Name(missing)
+	return text + " for " + f.name(missing)
 }
 
 // whoWaits is "ranks 0-1 wait at train.py:41 and rank 3 at train.py:44".
@@ -180,7 +189,7 @@ func (f *finding) whoWaits() string {
 	}
 	var clauses []string
 	for i, p := range places {
-		clause := ranklist.Name(p.Ranks)
+		clause := f.name(p.Ranks)
 		if i == 0 {
 			clause += " " + waitVerb(p.Ranks)
 		}
@@ -198,7 +207,7 @@ func (f *finding) whoIsMissing() string {
 		if strings.HasPrefix(clause, "on which ") {
 			which = ", "
 		}
-		who := ranklist.Name(g.ranks)
+		who := f.name(g.ranks)
 		if f.unsure && len(g.ranks) > 1 {
 			who = "some of " + who
 		}

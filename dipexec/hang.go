@@ -274,7 +274,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 			told = withSource(ctx, p, told)
 		}
 		c.Ranks[i] = diagnose.Rank{
-			Rank: rankOf(p), Before: before[i].told, Now: told,
+			Rank: rankOf(p), Host: l.r.e.hostIfMany(p), Before: before[i].told, Now: told,
 			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How},
 			Moved:     condition.Moved, Works: condition.Works, Still: condition.Still, Waits: condition.Waits,
 		}

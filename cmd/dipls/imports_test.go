@@ -23,7 +23,8 @@ var mayImport = map[string][]string{
 	"dipls/ranks":                    {"dipls/ranks/wire", "dipls/ranks/link", "dipls/ranks/host"},
 	"dipls/ranks/fleet/project":      {},
 	"dipls/ranks/fleet": {
-		"dipls/ranks/agent", "dipls/ranks/fleet/project", "dipls/ranks/host", "dipls/ranks/host/afar", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/launch",
+		"dipls/ranks/agent", "dipls/ranks/fleet/project", "dipls/ranks/host", "dipls/ranks/host/afar", "dipls/ranks/host/join", "dipls/ranks/host/mux",
+		"dipls/ranks/launch", "dipls/ranks/wire",
 	},
 	"dipls/ranks/launch":   {"dipls/ranks/agent"},
 	"dipls/ranks/fakerank": {"dipls/ranks/wire", "dipls/ranks/host"},
