@@ -200,8 +200,9 @@ func TestReach(t *testing.T) {
 		t.Errorf("routes %v of %v, %v", routes, offer.At, err)
 	}
 	for i, route := range routes {
-		if a := h.Facts().Addresses[i]; route.To.Addr() != a.IP || route.From != a.IP || route.Interface != a.Interface {
-			t.Errorf("route %+v, address %+v", route, a)
+		own := afar.Address{Interface: route.Interface, IP: route.To.Addr()}
+		if route.To != offer.At[i] || route.From != own.IP || !slices.Contains(h.Facts().Addresses, own) {
+			t.Errorf("route %+v, addresses %+v", route, h.Facts().Addresses)
 		}
 	}
 	impostor := *offer
