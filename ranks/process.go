@@ -71,6 +71,7 @@ type Process struct {
 	id       host.Process
 	hello    wire.ProcessHelloReply
 	link     *link.Link // nil until connected
+	traced   int        // what the trace calls the process
 	state    State
 	stopping bool                // we want it to end
 	forced   bool                // it has had time to end, and has not

@@ -2,10 +2,12 @@ package ranks
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"go.uber.org/zap"
 
 	"dipls/internal/trace"
+	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
 
@@ -23,8 +25,13 @@ func (p *Process) beginTrace() {
 	if rank, ok := p.who.Rank(); ok {
 		order = 1 + rank
 	}
-	t.NameProcess(p.id.PID, p.name, order)
-	t.NameTrack(trace.Track{PID: p.id.PID, TID: mainThread}, "main thread")
+	name := p.name
+	if p.traced = p.id.PID; p.node.host != (host.Local{}) {
+		p.traced = t.NewProcess()
+		name = fmt.Sprintf("%s, process %d of %s", p.name, p.id.PID, p.node.host.Name())
+	}
+	t.NameProcess(p.traced, name, order)
+	t.NameTrack(trace.Track{PID: p.traced, TID: mainThread}, "main thread")
 }
 
 // traceExecution records in the trace what the process says about an execution.
@@ -39,12 +46,14 @@ func (p *Process) traceExecution(e *execution, metadata []byte) {
 	if m == nil || !t.On() {
 		return
 	}
-	pid := p.PID()
+	p.mu.Lock()
+	pid := p.traced
+	p.mu.Unlock()
 	main := trace.Track{PID: pid, TID: mainThread}
 	run := trace.Text("run", e.run)
-	// Waits, and what the I/O thread does, are phases, for they may overlap with what the main thread does for others.
-	ahead := p.node.host.Clock().Nanoseconds()
+	ahead := p.node.host.Clock().Nanoseconds() // each machine has its own
 	moment := func(there int64) trace.Time { return trace.Time(there - ahead) }
+	// Waits, and what the I/O thread does, are phases, for they may overlap with what the main thread does for others.
 	wait := func(name string, from, to int64) {
 		if from > 0 && to > 0 {
 			t.Phase(pid, e.id, name, moment(from), moment(to), run)

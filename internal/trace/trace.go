@@ -2,7 +2,7 @@
 // (JSON array format), which chrome://tracing and https://ui.perfetto.dev show.
 //
 // A nil *Tracer is off: every method may be called on it, and costs a comparison. All processes of a machine share the clock of the times, so
-// spans that Python has measured on ranks stand beside those of this process.
+// spans that Python has measured on ranks stand beside those of this process. Times of another machine are to be moved to our clock first.
 //
 // Spans of one [Track] nest, like calls on one thread: of two that overlap, one contains the other. Things that overlap freely, such as runs
 // that wait for their turn, have an id and phases instead ([Tracer.Begin], [Tracer.Phase], [Tracer.End]).
@@ -21,7 +21,7 @@ type Time int64
 
 // Track is where spans are drawn: a thread, or what is like one.
 type Track struct {
-	PID int // the process
+	PID int // the process; one of another machine has a number that [Tracer.NewProcess] gives
 	TID int // of the process's; for people
 }
 
@@ -54,6 +54,7 @@ type Tracer struct {
 	buf    []byte
 	events bool  // there has been one, so that the next needs a comma
 	tracks int   // of this process, so far
+	others int   // processes of other machines, so far
 	err    error // of the first write that failed; nothing is written after it
 }
 
@@ -110,6 +111,20 @@ func (t *Tracer) NameTrack(track Track, name string) {
 	t.args([]Arg{Text("name", name)})
 	t.open("M", "thread_sort_index", track)
 	t.args([]Arg{Int("sort_index", int64(track.TID))})
+}
+
+// firstOther is more than any pid of ours is: on Linux they end at 2^22.
+const firstOther = 10_000_000
+
+// NewProcess is a number for a process of another machine, whose pid may be that of a process of ours.
+func (t *Tracer) NewProcess() (pid int) {
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.others++
+	return firstOther + t.others
 }
 
 // NameProcess names a process; those with a smaller order come first.

@@ -53,6 +53,9 @@ func TestFile(t *testing.T) {
 	tr.Phase(tr.PID(), "3f-1", "queue", at+3, at)
 	tr.End(tr.PID(), "3f-1", "run", at+5)
 	tr.Span(Track{4711, 1}, "of a liar", -5, -9)
+	if a, b := tr.NewProcess(), tr.NewProcess(); a == b || a <= 1<<22 {
+		t.Errorf("processes of other machines are %d and %d", a, b)
+	}
 	if err := tr.Close(); err != nil {
 		t.Fatal(err)
 	}
