@@ -16,7 +16,7 @@ import (
 // stateNone is the state when there is no pool.
 const stateNone = "none"
 
-// parallelReads is how many processes' memory is read at a time: the kernel walks a process's pages for it.
+// parallelReads is how many processes' memory is read at a time on a host: the kernel walks a process's pages for it.
 const parallelReads = 8
 
 // Info describes the pool and the local namespace as they are, and starts nothing. When ctx ends, the memory on GPUs is left out.
@@ -109,8 +109,9 @@ func describeHosts(of fleet.Fleet, spec poolSpec) []wire.HostInfo {
 	return infos
 }
 
-// gpuUse is what a host says of its GPUs; without an answer it knows nothing.
-type gpuUse struct {
+// hostUse is what a host says of its GPUs; without an answer it knows nothing.
+type hostUse struct {
+	slots  chan struct{}  // for reads of its processes
 	memory map[int]int64  // bytes, by pid
 	load   map[string]int // percent, by the GPU's id
 }
@@ -119,23 +120,23 @@ type gpuUse struct {
 func addMemory(ctx context.Context, info *wire.PoolInfo, p *ranks.Pool) {
 	var work sync.WaitGroup
 	processes := p.Ranks()
-	onHost := make(map[host.Host]*gpuUse)
+	onHost := make(map[host.Host]*hostUse)
 	for _, process := range processes {
 		h := process.Host()
 		if onHost[h] != nil {
 			continue
 		}
-		use := new(gpuUse)
+		use := &hostUse{slots: make(chan struct{}, parallelReads)}
 		onHost[h] = use
 		if _, ok := process.GPU(); ok {
 			work.Go(func() { contain.Do(func() { use.memory, _ = h.GPUMemory(ctx) }) })
 			work.Go(func() { contain.Do(func() { use.load, _ = h.GPULoad(ctx) }) })
 		}
 	}
-	slots := make(chan struct{}, parallelReads)
 	for rank, process := range processes {
-		slots <- struct{}{}
+		slots := onHost[process.Host()].slots
 		work.Go(func() {
+			slots <- struct{}{}
 			defer func() { <-slots }()
 			contain.Do(func() { info.Ranks[rank].HostBytes = hostBytes(ctx, process) })
 		})

@@ -24,6 +24,8 @@ type (
 	PoolInfo = wire.PoolInfo
 	// RankInfo describes a rank.
 	RankInfo = wire.RankInfo
+	// HostInfo describes a host of a pool.
+	HostInfo = wire.HostInfo
 	// LocalInfo describes the local namespace.
 	LocalInfo = wire.LocalInfo
 	// Object describes an object in a namespace.

@@ -99,12 +99,13 @@ func tellProblem(cmd *cobra.Command, l session.Listed, asJSON bool) error {
 // sessionStatus is what a session does at a moment.
 type sessionStatus struct {
 	session.About
-	Backend   string          `json:"backend,omitempty"` // of the process group
-	App       string          `json:"app,omitempty"`
-	Reason    string          `json:"reason,omitempty"`  // why there are no ranks, or why they are dead
-	Autodip   string          `json:"autodip,omitempty"` // the directive for cells that do not say where they run
-	Processes []processStatus `json:"processes"`         // the local namespace first
-	Hangs     []string        `json:"hangs,omitempty"`   // who waits for whom, sentences
+	Backend   string             `json:"backend,omitempty"` // of the process group
+	App       string             `json:"app,omitempty"`
+	Reason    string             `json:"reason,omitempty"`  // why there are no ranks, or why they are dead
+	Autodip   string             `json:"autodip,omitempty"` // the directive for cells that do not say where they run
+	Processes []processStatus    `json:"processes"`         // the local namespace first
+	Hosts     []session.HostInfo `json:"hosts,omitempty"`   // of a pool that is not on this machine
+	Hangs     []string           `json:"hangs,omitempty"`   // who waits for whom, sentences
 
 	now  time.Time
 	runs []view.Run // that have begun
@@ -121,6 +122,7 @@ type processStatus struct {
 	Path      string       `json:"path,omitempty"`     // where it is in the user's code: the file
 	Line      int          `json:"line,omitempty"`     // the line, 1-based
 	Function  string       `json:"function,omitempty"` // "": not in a function
+	Host      string       `json:"host"`               // the name of its machine; "" if that has none
 	PID       int          `json:"pid"`
 	Device    string       `json:"device,omitempty"`
 	HostBytes *int64       `json:"host_bytes"` // null: unknown
@@ -241,9 +243,10 @@ func (m *monitor) status(now time.Time) (*sessionStatus, error) {
 	s := &sessionStatus{
 		About: m.about, Backend: m.pool.Backend, App: m.pool.App, Reason: m.pool.Reason, Autodip: m.pool.Autodip, Processes: []processStatus{}, now: now,
 	}
+	s.Hosts = m.pool.Hosts
 	s.Ranks, s.Devices, s.Memory = len(m.pool.Ranks), nil, 0
 	if l := m.pool.Local; l != nil {
-		s.add(processStatus{Who: ranklist.Local, State: l.State, PID: l.PID, HostBytes: l.HostBytes}, m)
+		s.add(processStatus{Who: ranklist.Local, State: l.State, Host: l.Host, PID: l.PID, HostBytes: l.HostBytes}, m)
 	}
 	for _, r := range m.pool.Ranks {
 		s.Devices = append(s.Devices, r.Device)
@@ -251,7 +254,8 @@ func (m *monitor) status(now time.Time) (*sessionStatus, error) {
 			s.Memory += *r.GPUBytes
 		}
 		s.add(processStatus{
-			Who: ranklist.Rank(r.Rank), State: r.State, PID: r.PID, Device: r.Device, HostBytes: r.HostBytes, GPUBytes: r.GPUBytes, GPULoad: r.GPULoad,
+			Who: ranklist.Rank(r.Rank), State: r.State, Host: r.Host, PID: r.PID, Device: r.Device,
+			HostBytes: r.HostBytes, GPUBytes: r.GPUBytes, GPULoad: r.GPULoad,
 		}, m)
 	}
 	for _, r := range m.runs.All() {
@@ -310,6 +314,7 @@ func (s *sessionStatus) lines(width int) (head, rows []string) {
 		memory = ""
 	}
 	fact("ranks", view.Joined(stateInWords(s.About), poolInWords(s.Ranks, s.Devices), s.Backend, memory, clean.Line(s.Reason)))
+	fact("hosts", hostsInWords(s.Hosts))
 	fact("python", clean.Line(s.Python))
 	fact("attached", clientsInWords(s.Clients))
 	fact("ends", endInWords(s.About, s.now))
@@ -330,23 +335,40 @@ func (s *sessionStatus) lines(width int) (head, rows []string) {
 		return head, nil
 	}
 	t := table{columns: []column{
-		{title: "RANK"}, {title: "STATE"}, {title: "CELL", leave: 4}, {title: "LINE", leave: 1}, {title: "TIME", right: true, leave: 2},
+		{title: "RANK"}, {title: "HOST", leave: 1}, {title: "STATE"}, {title: "CELL", leave: 4}, {title: "LINE", leave: 1}, {title: "TIME", right: true, leave: 2},
 		{title: "MEMORY", right: true, leave: 7}, {title: "DEVICE", leave: 6}, {title: "GPU MEMORY", right: true, leave: 5}, {title: "GPU", right: true, leave: 3},
 	}}
 	for _, p := range s.Processes {
-		t.rows = append(t.rows, p.row())
+		t.rows = append(t.rows, p.row(len(s.Hosts) > 0))
 	}
 	t.fit(width)
 	return append(head, ""), t.lines()
 }
 
-// row is a process's row of the table.
-func (p processStatus) row() []string {
+// hostsInWords is "gpu1, gpu2, gpu3 (unreachable)".
+func hostsInWords(hosts []session.HostInfo) string {
+	texts := make([]string, len(hosts))
+	for i, h := range hosts {
+		if texts[i] = clean.Line(h.Host); h.State != hostReachable {
+			texts[i] += fmt.Sprintf(" (%s)", h.State)
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// hostReachable is the state of a host with which all is well.
+const hostReachable = "reachable"
+
+// row is a process's row of the table. away: there are several machines.
+func (p processStatus) row(away bool) []string {
 	name := p.Who.String()
 	if rank, ok := p.Who.Rank(); ok {
 		name = fmt.Sprint(rank)
 	}
-	var cell, line, took, host, gpu, load string
+	var machine, cell, line, took, host, gpu, load string
+	if away {
+		machine = clean.Line(p.Host)
+	}
 	if p.Run != "" {
 		cell = strings.TrimPrefix((&view.Run{Index: p.Cell, Title: p.Title}).Label(), "cell ")
 		cell = ansi.Truncate(cell, 24, "…")
@@ -364,5 +386,5 @@ func (p processStatus) row() []string {
 	if p.GPULoad != nil {
 		load = fmt.Sprintf("%d %%", *p.GPULoad)
 	}
-	return []string{name, p.State, cell, line, took, host, p.Device, gpu, load}
+	return []string{name, machine, p.State, cell, line, took, host, p.Device, gpu, load}
 }

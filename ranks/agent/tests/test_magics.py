@@ -41,6 +41,15 @@ POOL = {
     ],
     "local": {"pid": 4700, "host_bytes": 91750400},
 }
+AWAY = {
+    **POOL,
+    "ranks": [{**rank, "host": f"gpu{i}"} for i, rank in enumerate(POOL["ranks"])],
+    "local": {**POOL["local"], "host": "laptop"},
+    "hosts": [
+        {"host": "gpu0", "state": "reachable", "clock": 0.1},
+        {"host": "gpu1", "state": "lost", "reason": "host gpu1 lost: no answer for 60 s", "clock": 0},
+    ],
+}
 NO_POOL = {"state": "none", "reason": "", "size": 0, "ranks": [], "autodip": ""}
 
 
@@ -263,6 +272,13 @@ def test_makedip_info(local):
         "    0  4711     cpu  ready      175 MiB           -",
         "    1  4712  cuda:1   busy            ?    20.0 GiB",
         "local  4700                      88 MiB",
+    ]
+    assert run(local, "%makedip -i", info={"pool": AWAY}).text().splitlines()[1:] == [
+        " rank    host   pid  device  state  host memory  GPU memory",
+        "    0    gpu0  4711     cpu  ready      175 MiB           -",
+        "    1    gpu1  4712  cuda:1   busy            ?    20.0 GiB",
+        "local  laptop  4700                      88 MiB",
+        "gpu1 is lost: host gpu1 lost: no answer for 60 s",
     ]
     died = {**POOL, "state": "dead", "reason": "rank 1 was killed by SIGKILL"}
     text = run(local, "%makedip", info={"pool": died}).text()

@@ -106,6 +106,14 @@ func New(ctx context.Context, conn *mux.Conn, o Options) (*Host, error) {
 	return h, nil
 }
 
+// glance is ask for what nobody waits for who has other hosts to look at: one that cannot be reached gives no answer.
+func (h *Host) glance(ctx context.Context, method string, params, result any) error {
+	if h.conn.State() != mux.Reachable {
+		return fmt.Errorf("%s does not answer", h.name)
+	}
+	return h.ask(ctx, method, params, result)
+}
+
 // ask asks the process that answers for the machine. Where there is none yet, or it was killed, another one is started.
 func (h *Host) ask(ctx context.Context, method string, params, result any) error {
 	h.mu.Lock()
@@ -150,15 +158,12 @@ func (h *Host) Environ() []string { return h.environ }
 
 // Ended asks the host. A process on a host that does not answer soon is not known to have ended.
 func (h *Host) Ended(p host.Process) bool {
-	if h.conn.State() != mux.Reachable {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 	defer cancel()
 	var answer struct {
 		Ended bool `json:"ended"`
 	}
-	return p.PID > 1 && p.Start != 0 && h.ask(ctx, "ended", identity(p), &answer) == nil && answer.Ended
+	return p.PID > 1 && p.Start != 0 && h.glance(ctx, "ended", identity(p), &answer) == nil && answer.Ended
 }
 
 // Kill has the host do it.

@@ -10,7 +10,7 @@ import (
 // machine implements [host.Machine].
 type machine struct{ host *Host }
 
-// Files asks for the contents of files below /proc. A host that does not answer soon has none.
+// Files asks for the contents of files below /proc. A host that does not answer, or not soon, has none.
 func (m machine) Files(ctx context.Context, names ...string) [][]byte {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
@@ -19,7 +19,7 @@ func (m machine) Files(ctx context.Context, names ...string) [][]byte {
 		Contents []*wire.Path `json:"contents"`
 	}
 	params := map[string][]string{"names": names}
-	if m.host.ask(ctx, "files", params, &answer) != nil || len(answer.Contents) != len(names) {
+	if m.host.glance(ctx, "files", params, &answer) != nil || len(answer.Contents) != len(names) {
 		return contents
 	}
 	for i, text := range answer.Contents {
@@ -44,7 +44,7 @@ func (m machine) Run(ctx context.Context, programs []string, args ...string) (ho
 		Err     wire.Path `json:"err"`
 		Status  string    `json:"status"`
 	}
-	err := m.host.ask(ctx, "run", params, &answer)
+	err := m.host.glance(ctx, "run", params, &answer)
 	switch {
 	case err != nil:
 		return host.Printed{}, err

@@ -43,10 +43,16 @@ class Info(dict):
             return self._headline()
         if not ranks:
             return self._none()
-        rows = [("rank", "pid", "device", "state", "host memory", "GPU memory")]
+        hosts = self.get("hosts") or []
+
+        def at(host: str | None) -> tuple[str, ...]:  # a column of its own, if there are several
+            return (host or "",) if hosts else ()
+
+        rows = [("rank", *at("host"), "pid", "device", "state", "host memory", "GPU memory")]
         rows += [
             (
                 str(rank["rank"]),
+                *at(rank.get("host")),
                 str(rank["pid"]),
                 rank["device"],
                 rank["state"],
@@ -56,8 +62,15 @@ class Info(dict):
             for rank in ranks
         ]
         if local := self.get("local"):
-            rows.append(("local", str(local["pid"]), "", "", _size(local.get("host_bytes")), ""))
+            rows.append(
+                ("local", *at(local.get("host")), str(local["pid"]), "", "", _size(local.get("host_bytes")), "")
+            )
         lines = [self._headline(), *_columns(rows)]
+        lines += [
+            f"{host['host']} is {host['state']}" + (f": {host['reason']}" if host.get("reason") else "")
+            for host in hosts
+            if host["state"] != "reachable"
+        ]
         if self["state"] == "dead":
             lines.append("restart it with %makedip -r")
         return "\n".join(lines)
