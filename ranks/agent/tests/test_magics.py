@@ -294,6 +294,9 @@ def test_makedip_without_a_pool(local):
     assert result.text() == "no pool: ended; make one with %makedip\nautodip: %%dip\n"
     starting = {**NO_POOL, "state": "starting", "size": 4}
     assert run(local, "%makedip -i", info={"pool": starting}).text().startswith("pool: 4 ranks, starting, ")
+    waits = {**NO_POOL, "state": "starting", "text": "job 4711 waits: Resources"}
+    text = run(local, "%makedip -i", info={"pool": waits}).text()
+    assert text.startswith("pool: starting (job 4711 waits: Resources), ")
     result = run(local, "%makedip", info={"pool": NO_POOL}, make={"text": "1 rank."})
     assert (result.asked, result.text()) == ([{"command": "info"}, made()], "1 rank.\n")
     result = run(local, "%makedip", info={"pool": POOL})

@@ -84,8 +84,8 @@ class Info(dict):
     def _headline(self) -> str:
         size = self["size"]
         facts = [
-            f"{size} rank{'s' * (size != 1)}",
-            self["state"] + (f" ({self['reason']})" if self.get("reason") else ""),
+            f"{size} rank{'s' * (size != 1)}" if size or self["state"] != "starting" else "",
+            self["state"] + (f" ({why})" if (why := self.get("reason") or self.get("text")) else ""),
             f"app {self.get('app') or 'none'}",
             f"backend {self.get('backend') or 'none'}",
             f"started by {self['method']}" if self.get("method") else "",
