@@ -299,13 +299,17 @@ class TestConversation:
         carried.turn()
         assert (len(carried.heard), carried.end) == (sent, "")
 
-    def test_process_that_reads_nothing_holds_up_the_session(self, carried: Carried) -> None:
+    @pytest.mark.parametrize("how", ["close", "reset"])
+    def test_process_that_reads_nothing_holds_up_the_session(self, carried: Carried, how: str) -> None:
         sent = 0
         while room := carried.channel.room():
             carried.channel.send(b"x" * room)
             sent += room
             carried.turn()
-        carried.channel.close_write()
+        if how == "close":
+            carried.channel.close_write()
+        else:
+            carried.channel.reset()
         carried.turn()
         got = 0
         while data := carried.process.recv(1 << 20):

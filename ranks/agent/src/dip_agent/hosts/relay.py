@@ -52,6 +52,7 @@ class Conversation:
         self._events = 0  # that it is registered for
         self._out = bytearray()  # for the socket
         self._last = False  # nothing comes after it
+        self._deaf = False  # the session wants to hear no more
         self.final = False  # what can be read now is the last: its process has ended
         self.ended = False
         self.on_end: Callable[[], None] = self.finish  # the socket gives no more
@@ -141,7 +142,8 @@ class Conversation:
     def _write(self) -> None:
         done = 0
         try:
-            done = self._sock.send(self._out)
+            if self._out:
+                done = self._sock.send(self._out)
         except BlockingIOError:
             pass
         except OSError:  # it reads no more; what it has written is read nevertheless
@@ -150,21 +152,16 @@ class Conversation:
         self._channel.consumed(done)
         if self._last and not self._out:
             self.hang_up()
+            if self._deaf:
+                self.close()
         self._listen()
 
     def _peer_ended(self, text: str | None) -> None:
-        if text is not None:
-            self._out.clear()
-            self.hang_up()
-            self.on_reset()
-        else:
-            self._last = True
-            if not self._out:
-                self.hang_up()
-
-    def on_reset(self) -> None:
-        """The session wants to hear no more."""
-        self.close()
+        if self.ended:
+            return
+        self._last = True
+        self._deaf = text is not None
+        self._write()
 
 
 class Service(Conversation):
