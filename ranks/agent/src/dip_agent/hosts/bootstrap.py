@@ -111,7 +111,10 @@ def pinned(start: dict) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
-    context.load_verify_locations(cadata=start["certificate"])
+    try:
+        context.load_verify_locations(cadata=start["certificate"])
+    except (ssl.SSLError, ValueError) as err:
+        sys.exit(f"dipls: the certificate in the start-up is damaged: {err}")
     return context
 
 
