@@ -76,6 +76,9 @@ func newDoctor() *cobra.Command {
 			if asJSON {
 				d.err = json.NewEncoder(d.w).Encode(doctorFindings{!d.failed, d.checks, d.hosts})
 			}
+			if d.err == nil && ctx.Err() != nil {
+				return &exitError{exitInterrupted, nil}
+			}
 			if d.err == nil && d.failed {
 				return &exitError{exitFailed, nil}
 			}

@@ -27,7 +27,7 @@ const surveyPatience = time.Minute
 type Survey struct {
 	Took    time.Duration // until the hosts were there
 	Listens []string      // where they dial us, as "10.0.0.1:7000"
-	Hosts   []Surveyed    // those that came, in order, and then those that did not
+	Hosts   []Surveyed    // in order
 	Meeting Meeting       // where their ranks would meet
 	Apart   error         // why their ranks cannot meet
 }
@@ -66,8 +66,8 @@ type Address = afar.Address
 // TakeSurvey starts a fleet, asks its hosts what they have, and ends it. A host that does not come is no error. Nothing is left on any of them.
 func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
 	var s Survey
-	var absent []Surveyed
-	o.Lacking = func(name, why string) { absent = append(absent, Surveyed{Name: name, Absent: why}) }
+	absent := map[string]string{}
+	o.Lacking = func(name, why string) { absent[name] = why }
 	began := time.Now()
 	started, err := Start(ctx, o)
 	if err != nil {
@@ -84,15 +84,13 @@ func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
 	defer inDir.remove()
 	defer inHome.remove()
 	q := question{Dir: wire.Path(o.Dir), InDir: inDir.name(), InHome: inHome.name()}
-	s.Hosts = make([]Surveyed, len(members))
+	came := make([]Surveyed, len(members))
 	among := make([]host.Host, len(members))
 	var asked sync.WaitGroup
 	for i, m := range members {
 		among[i] = m.Host
 		asked.Go(func() {
-			contain.Do(func() {
-				s.Hosts[i] = survey(ctx, m.Host.(*afar.Host), q)
-			})
+			contain.Do(func() { came[i] = survey(ctx, m.Host.(*afar.Host), q) })
 		})
 	}
 	if len(among) > 0 {
@@ -101,10 +99,16 @@ func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
 		s.Meeting, s.Apart = f.Meet(within, among)
 	}
 	asked.Wait()
-	for i := range s.Meeting.Interfaces {
-		s.Hosts[i].Interface = s.Meeting.Interfaces[i]
+	for i, name := range s.Meeting.Interfaces {
+		came[i].Interface = name
 	}
-	s.Hosts = append(s.Hosts, absent...)
+	for _, m := range f.members {
+		if why, gone := absent[f.title(m)]; gone {
+			s.Hosts = append(s.Hosts, Surveyed{Name: f.title(m), Absent: why})
+		} else {
+			s.Hosts, came = append(s.Hosts, came[0]), came[1:]
+		}
+	}
 	return s, ctx.Err()
 }
 
