@@ -37,6 +37,7 @@ type failure struct {
 	what    string         // that happened: "NameError: name 'x' is not defined"
 	death   bool           // a process has died, and what says how: "was killed by SIGKILL"
 	who     []ranklist.Who // ascending; nil: of the run as a whole
+	naming  view.Run       // names them
 	apart   view.Apart
 	kind    string // the same for failures that are the same
 }
@@ -73,13 +74,13 @@ func (f *failure) message() string {
 	case f.who == nil:
 		return f.what
 	case f.death && len(f.who) > 1:
-		return ranklist.Name(f.who) + " " + strings.Replace(f.what, "was ", "were ", 1)
+		return f.naming.Name(f.who) + " " + strings.Replace(f.what, "was ", "were ", 1)
 	case f.death:
-		return ranklist.Name(f.who) + " " + f.what
+		return f.naming.Name(f.who) + " " + f.what
 	case f.target == "local":
 		return f.what
 	}
-	lines := append([]string{f.what + " — " + ranklist.Name(f.who)}, f.apart.Lines(f.who)...)
+	lines := append([]string{f.what + " — " + f.naming.Name(f.who)}, f.apart.Lines(f.who)...)
 	return strings.Join(lines, "\n")
 }
 
@@ -255,7 +256,7 @@ func (f *failures) merge(r Run, one *failure, ev event.Event) bool {
 
 // enter enters a new failure of a run.
 func (f *failures) enter(r Run, one *failure) {
-	one.run, one.partial, one.owner = r.ID, r.Partial, headerOf(r)
+	one.run, one.partial, one.owner, one.naming = r.ID, r.Partial, headerOf(r), r.Run.Clone()
 	if r.Parent == "" {
 		one.target = r.Target
 	}
