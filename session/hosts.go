@@ -31,6 +31,7 @@ type hosts struct {
 	waits    string              // what the start of the fleet waits for
 	allotted time.Time           // when the hosts were allotted; zero: they are not yet
 	astray   map[detour][]string // hosts on which processes run elsewhere, as far as the user was not told
+	stray    map[string]bool     // all of these; false: their nodes were started again, to no avail
 }
 
 // detour is a working directory that hosts do not have, and where processes run there instead.
@@ -50,7 +51,7 @@ func (s *processes) hostsOf(ctx context.Context, on allocation) (*hosts, fleet.F
 	s.mu.Lock()
 	if !s.holds(on) {
 		old := s.away
-		h := &hosts{on: on, nodes: map[host.Host]*future[*ranks.Node]{}, astray: map[detour][]string{}}
+		h := &hosts{on: on, nodes: map[host.Host]*future[*ranks.Node]{}, astray: map[detour][]string{}, stray: map[string]bool{}}
 		h.fleet = begin(s, func(ctx context.Context) (fleet.Fleet, error) {
 			if err := s.giveBack(ctx, old); err != nil {
 				return nil, err
@@ -116,6 +117,33 @@ func (s *processes) wentAstray(h *hosts, name string, d detour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.astray[d] = append(h.astray[d], name)
+	if _, before := h.stray[name]; !before {
+		h.stray[name] = true
+	}
+}
+
+// endStray ends the nodes that run elsewhere: now their hosts may have the working directory. No pool is on them.
+func (s *processes) endStray(ctx context.Context, h *hosts, members []fleet.Member) error {
+	var ended []*ranks.Node
+	s.mu.Lock()
+	for _, m := range members {
+		f := h.nodes[m.Host]
+		if !h.stray[m.Name()] || f == nil || !f.known() || f.value == nil {
+			continue
+		}
+		h.stray[m.Name()] = false
+		delete(h.nodes, m.Host)
+		ended = append(ended, f.value)
+	}
+	s.mu.Unlock()
+	var g errgroup.Group
+	for _, node := range ended {
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
+			return node.Close(ctx)
+		})
+	}
+	return g.Wait()
 }
 
 // tellAstray tells the user on which hosts processes run elsewhere, once.
@@ -250,7 +278,7 @@ func (s *processes) sharesOn(ctx context.Context, spec *poolSpec) ([]ranks.Share
 		machines[i] = m.Host
 	}
 	if spec.sync { // before anything needs the working directory
-		if err := of.Sync(ctx, machines); err != nil {
+		if err := errors.Join(of.Sync(ctx, machines), s.endStray(ctx, h, members)); err != nil {
 			return nil, err
 		}
 	}

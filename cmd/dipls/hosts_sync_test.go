@@ -49,8 +49,19 @@ func TestRunSyncs(t *testing.T) {
 		h.Exec("h2", "mkdir", "-p", root+"/part one")
 		h.Exec("h2", "sh", "-c", "echo mine > '"+root+"/part one/größe.py'")
 
-		shown, code := h.run("# %%dip remote\nimport os\nprint(os.getcwd())\n", "--hosts", "h1,h2", "--ranks-per-host", "1")
-		h.want(shown, code, 0, `^h1: there is no folder `+root+`; processes run in /home/root there\. --sync brings`)
+		shown, code := h.run(`# %%dip remote --see all
+import os
+print("in", os.getcwd())
+# %%
+%makedip -r --sync
+# %%dip remote --see all
+import os
+print("now in", os.getcwd())
+`, "--hosts", "h1,h2", "--ranks-per-host", "1")
+		h.want(shown, code, 0,
+			`^h1: there is no folder `+root+`; processes run in /home/root there\. --sync brings`,
+			`^\[h1: 0\] in /home/root$`, `^\[h2: 1\] in `+root+`$`, `^\[0-1\] now in `+root+`$`,
+			`files that somebody had changed on hosts were replaced; what was there is in h2: `+root+`/\.dipls/before/`)
 
 		shown, code = h.run(`# %%dip remote --see all
 import glob, os, linked
@@ -67,8 +78,7 @@ print(linked.value, os.listdir("part one"))
 		h.want(shown, code, 0,
 			`^\[0-1\] 1 \['__pycache__/linked\.cpython-\d+\.pyc', 'linked.py', 'part one/größe.py', 'part one/old.py'\]`,
 			`^\[0-1\] 22 `,
-			`links that lead out of `+root+` are not brought to the hosts: outside.py`,
-			`files that somebody had changed on hosts were replaced; what was there is in h2: `+root+`/\.dipls/before/`)
+			`links that lead out of `+root+` are not brought to the hosts: outside.py`)
 		if got := h.Exec("h2", "sh", "-c", "cat '"+root+"'/.dipls/before/*/'part one/größe.py'"); got != "mine\n" {
 			t.Errorf("what was there: %q", got)
 		}

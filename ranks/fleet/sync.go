@@ -227,7 +227,11 @@ func (u *update) note(h *afar.Host, err error) {
 // String is "brought 3 Python files (0.1 MB) of /home/me/project to gpu1, gpu2, and removed 1".
 func (u *update) String() string {
 	slices.Sort(u.brought)
-	text := fmt.Sprintf("brought %d Python files (%.1f MB) of %s to %s", u.sent, float64(u.bytes)/1e6, u.project.Root, strings.Join(u.brought, ", "))
+	files := "files"
+	if u.sent == 1 {
+		files = "file"
+	}
+	text := fmt.Sprintf("brought %d Python %s (%.1f MB) of %s to %s", u.sent, files, float64(u.bytes)/1e6, u.project.Root, strings.Join(u.brought, ", "))
 	if u.removed > 0 {
 		text += fmt.Sprintf(", and removed %d", u.removed)
 	}

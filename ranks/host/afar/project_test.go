@@ -121,12 +121,17 @@ func TestProjectCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.put("old/__pycache__/gone.cpython-311.pyc", "")
+	if err := os.Mkdir(filepath.Join(c.root, "__pycache__"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.put("__pycache__/link.cpython-311.pyc", "of no file")
 	c.wants(true, "a.py", "1", "link/b.py", "2")
 	done := c.update()
 	if done.Sent != 2 || done.Removed != 3 || !strings.HasPrefix(string(done.Kept), c.root+"/.dipls/before/") {
 		t.Errorf("%+v", done)
 	}
-	c.has("a.py", "1", "own.py", "of the host", "link/", "", "link/b.py", "2")
+	others := []string{"own.py", "of the host", "__pycache__/", "", "__pycache__/link.cpython-311.pyc", "of no file"}
+	c.has(append(others, "a.py", "1", "link/", "", "link/b.py", "2")...)
 	if kept, err := os.ReadFile(filepath.Join(string(done.Kept), "a.py")); string(kept) != "edited there" {
 		t.Errorf("kept %q, %v", kept, err)
 	}
@@ -136,7 +141,7 @@ func TestProjectCopy(t *testing.T) {
 	if done := c.update(); done.Sent != 1 || done.Removed != 1 {
 		t.Errorf("%+v", done)
 	}
-	c.has("a.py", "1", "own.py", "of the host", "c.py", "3")
+	c.has(append(others, "a.py", "1", "c.py", "3")...)
 	if done := c.wants(true, "a.py", "1", "c.py", "3").update(); done != (afar.ProjectOutcome{}) {
 		t.Errorf("nothing differs, and %+v", done)
 	}

@@ -272,7 +272,8 @@ class Copy:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=folder)
                         there = True
-                    self._forget_compiled(folder, name)
+                    if name.endswith(".py"):
+                        self._forget_compiled(folder, name[:-2])
                 finally:
                     os.close(folder)
                 self._prune(path)
@@ -280,13 +281,13 @@ class Copy:
         self._links.pop(path, None)
         return there
 
-    def _forget_compiled(self, folder: int, name: str) -> None:
-        """Remove what Python has made of a module: a folder with nothing else in it would be a package."""
+    def _forget_compiled(self, folder: int, module: str) -> None:
+        """Remove what Python has made of a module, "NAME.": a folder with nothing else in it would be a package."""
         with contextlib.suppress(OSError):
             cache = os.open("__pycache__", _DIRECTORY, dir_fd=folder)
             try:
                 for one in os.listdir(cache):
-                    if one.startswith(name[:-2]) and one.endswith(".pyc"):
+                    if one.startswith(module) and one.endswith(".pyc"):
                         os.unlink(one, dir_fd=cache)
             finally:
                 os.close(cache)
