@@ -140,9 +140,9 @@ func whatToDo(h session.SurveyedHost) (todo []string) {
 	switch {
 	case len(h.Faults) > 0:
 	case !h.Dir.There:
-		add("%s is not there: cells begin in the home directory; make it there, or use one that the hosts share", h.Dir.Path)
+		add("%s is not there: cells begin in the home directory; use one that the hosts share, or bring the project's files with --sync", h.Dir.Path)
 	case h.Dir.Known && !h.Dir.Shared:
-		add("%s is another directory than here: cells import what lies in that one", h.Dir.Path)
+		add("%s is another directory than here: cells import what lies there; --sync brings the project's files", h.Dir.Path)
 	}
 	if ahead := h.Ahead.Abs(); ahead > clockTolerance {
 		word := "ahead of"
