@@ -37,6 +37,9 @@ const (
 	watchPause      = time.Minute
 )
 
+// agentPatience is how long agents may take to end in order.
+const agentPatience = 2 * endPatience
+
 // limitWarnings are how long before the time limit the user is told.
 var limitWarnings = []time.Duration{10 * time.Minute, 3 * time.Minute, 30 * time.Second}
 
@@ -529,6 +532,14 @@ func (a *slurmJob) cancelStep(ctx context.Context, name string, run *process) {
 		id, of, _ := strings.Cut(strings.TrimSpace(line), "|")
 		if of != name {
 			continue
+		}
+		// Without a signal, scancel kills the tasks of a step at once, though not those of a job.
+		if _, err := output(ctx, a.env, "scancel", "-s", "TERM", id); err == nil {
+			select {
+			case <-run.done:
+				return
+			case <-time.After(agentPatience):
+			}
 		}
 		if _, err := output(ctx, a.env, "scancel", id); err != nil && run.running() {
 			a.log.Warn("cancel a step", zap.Error(err))
