@@ -39,6 +39,10 @@ type fault struct {
 	// goesOn is whether the host itself goes on, and so must end by itself what runs there.
 	goesOn bool
 	once   bool // it can happen once in a session
+	ends   bool // it ends the session
+	job    bool // it ends all hosts
+	// swept is whether it kills everything at once: what files that leaves is removed when the next session comes.
+	swept bool
 }
 
 // faults are what happens to hosts that ssh reaches.
@@ -47,13 +51,15 @@ var faults = []fault{
 	{name: "the supervisor is killed", happen: killed(" supervisor"), told: `rank \d \(HOST\) (died|ended with its node): the node's guard was killed by SIGKILL`},
 	{name: "the node is killed", happen: (*faulty).killNode, told: `rank \d \(HOST\) (died|ended with its node): node was killed by SIGKILL`},
 	{name: "a rank is killed", happen: (*faulty).killRank, told: `rank \d \(HOST\) was killed by SIGKILL`},
-	{name: "the observer is killed", happen: killed(" machine")},
+	{name: "the observer is killed", happen: (*faulty).killObserver},
 	{name: "ssh is killed", happen: (*faulty).killSSH, once: true},
 	{name: "sshd is killed", happen: (*faulty).killSSHD, once: true},
 	{name: "the host crashes", happen: onHost((*testhosts.Hosts).Crash), told: `host HOST lost: `, mend: onHost((*testhosts.Hosts).On)},
 	{name: "the power goes", happen: onHost((*testhosts.Hosts).Off), told: noAnswer, mend: onHost((*testhosts.Hosts).On)},
 	{name: "the network is cut", happen: cut, told: noAnswer, goesOn: true, mend: onHost((*testhosts.Hosts).Mend)},
 	{name: "the network is cut for a moment", happen: (*faulty).cutShortly},
+	{name: "the session is killed", happen: (*faulty).killSession, ends: true},
+	{name: "the network is cut, and the session is killed", happen: (*faulty).killSessionOfCut, ends: true, mend: onHost((*testhosts.Hosts).Mend)},
 }
 
 // noAnswer is what is told of a host that does not answer any more.
@@ -73,15 +79,42 @@ var moments = []string{"idle", "lines", "collective", "push"}
 func TestStressFaultsOfHosts(t *testing.T) {
 	testhosts.On(t, len(pooled), false, func(outer *testhosts.Hosts) {
 		s := newFaulty(t, outer, strings.Join(pooled, ","))
-		var order []int
-		for range stress.Rounds(1, 30) {
-			order = append(order, s.rng.Perm(len(faults))...)
-		}
-		for i, n := range order[:stress.Rounds(3, len(order))] {
-			s.try(i, faults[n], moments[s.rng.IntN(len(moments))])
-		}
-		s.stop()
+		s.tryAll(faults, append(slices.Clone(moments), "start"), 3)
 	})
+}
+
+// faultsOfSlurm are what else happens to hosts that Slurm has allotted, in a job that is the session's own.
+var faultsOfSlurm = []fault{
+	{name: "the relay is killed", happen: killed(" relay"), told: `host HOST lost: its agent has ended`},
+	{name: "the power goes", happen: onHost((*testhosts.Hosts).Off), told: noAnswer, mend: (*faulty).nodeOn},
+	{name: "srun is killed", happen: (*faulty).killSrun, once: true},
+	{name: "salloc is killed", happen: (*faulty).killSalloc, once: true},
+	{name: "the job is cancelled", happen: (*faulty).cancelJob, told: `job \d+ was cancelled`, job: true},
+	{name: "the step is cancelled", happen: (*faulty).cancelStep, told: `the step of job \d+ was cancelled`, job: true, swept: true},
+	{name: "the network is cut for a moment", happen: (*faulty).cutShortly},
+	{name: "the session is killed", happen: (*faulty).killSession, ends: true},
+}
+
+// The same for hosts of a job of Slurm's, which must not be left either.
+func TestStressFaultsOfSlurm(t *testing.T) {
+	testhosts.On(t, len(pooled), true, func(outer *testhosts.Hosts) {
+		s := newFaulty(t, outer, fmt.Sprintf("slurm -N %d", len(pooled)))
+		s.slurm = true
+		s.tryAll(faultsOfSlurm, moments, 2)
+	})
+}
+
+// tryAll tries faults at random moments: a few of them in make test, each thirty times in make stress.
+func (s *faulty) tryAll(faults []fault, moments []string, few int) {
+	s.t.Helper()
+	var order []int
+	for range stress.Rounds(1, 30) {
+		order = append(order, s.rng.Perm(len(faults))...)
+	}
+	for i, n := range order[:stress.Rounds(few, len(order))] {
+		s.try(i, faults[n], moments[s.rng.IntN(len(moments))])
+	}
+	s.stop()
 }
 
 // faulty is a session whose hosts have faults.
@@ -89,6 +122,7 @@ type faulty struct {
 	*onHosts
 	rng   *rand.Rand
 	hosts string // for --hosts
+	slurm bool   // they are a cluster
 	lives bool
 	what  string // the trial, for messages
 	on    []string
@@ -221,13 +255,26 @@ func (s *faulty) starting() *attendant {
 // stop ends the session, of which nothing may be left anywhere.
 func (s *faulty) stop() {
 	s.t.Helper()
-	if s.lives {
-		if shown, code := s.dipls("stop", "trial", "--yes").end(); code != 0 {
-			s.t.Errorf("%s: the session does not stop: code %d:\n%s", s.what, code, shown)
-		}
-		s.lives = false
-	}
+	s.quit()
 	s.wantNothingOn(append([]string{"h0"}, pooled...)...)
+	if s.slurm {
+		if left := awaitNothing(func() []string { return strings.Fields(s.Exec("h0", "squeue", "-h", "-o", "%i")) }); len(left) > 0 {
+			s.t.Fatalf("%s: left in the queue: %q", s.what, left)
+		}
+	}
+}
+
+// quit ends the session, if it lives.
+func (s *faulty) quit() {
+	s.t.Helper()
+	if !s.lives { // what a killed one has left in the registry goes when somebody looks there
+		s.dipls("sessions").end()
+		return
+	}
+	if shown, code := s.dipls("stop", "trial", "--yes").end(); code != 0 {
+		s.t.Errorf("%s: the session does not stop: code %d:\n%s", s.what, code, shown)
+	}
+	s.lives = false
 }
 
 // try has a fault happen to a host at a moment, and compares what follows with what must.
@@ -236,12 +283,21 @@ func (s *faulty) try(round int, f fault, moment string) {
 	victim := s.rng.IntN(len(pooled))
 	s.what = fmt.Sprintf("round %d: %s of %s (%s)", round, f.name, pooled[victim], moment)
 	began := time.Now()
+	defer func() { s.t.Logf("%s: %.1f s", s.what, time.Since(began).Seconds()) }()
+	if moment == "start" {
+		s.tryStart(f, pooled[victim])
+		return
+	}
 	s.start()
 	s.must("remote", strings.TrimPrefix(prepared, "# %%dip remote\n"))
 	host := pooled[victim]
 	ranks := len(s.on)
 	dies := f.told != ""
-	shown, code := s.during(moment, dies, func() { f.happen(s, host) })
+	shown, code := s.during(moment, dies || f.ends, func() { f.happen(s, host) })
+	if f.ends {
+		s.wantEnd(f, shown, code, host, moment)
+		return
+	}
 	if dies && code == 0 || moment == "idle" {
 		// It came between two cells, or after the last one: the next cell meets it.
 		for range 100 {
@@ -249,6 +305,10 @@ func (s *faulty) try(round int, f fault, moment string) {
 				break
 			}
 		}
+	}
+	if f.job {
+		s.wantNoHosts(f, shown, host)
+		return
 	}
 	if !dies {
 		s.wantLife(shown, code, moment, ranks)
@@ -258,7 +318,77 @@ func (s *faulty) try(round int, f fault, moment string) {
 	if f.once {
 		s.stop()
 	}
-	s.t.Logf("%s: held; %.1f s", s.what, time.Since(began).Seconds())
+}
+
+// tryStart has a fault happen to a host while the session starts.
+func (s *faulty) tryStart(f fault, host string) {
+	s.t.Helper()
+	s.stop()
+	run := s.starting()
+	time.Sleep(time.Duration(s.rng.Int64N(int64(3 * time.Second))))
+	f.happen(s, host)
+	shown, code := run.end()
+	dies := f.told != "" || f.ends
+	switch {
+	case !dies && code != 0:
+		s.t.Fatalf("%s: the session does not start: code %d:\n%s", s.what, code, shown)
+	case f.ends && code == 0:
+		s.t.Logf("%s: it had started", s.what)
+	case code != 0 && !f.ends && !strings.Contains(shown, host):
+		s.t.Fatalf("%s: code %d, and %s is not named:\n%s", s.what, code, host, shown)
+	case f.told != "" && code == 0: // it had started before
+		for range 100 {
+			if shown, code = s.exec("remote", "pass").end(); code != 0 {
+				break
+			}
+		}
+		if told := strings.ReplaceAll(f.told, "HOST", host); !regexp.MustCompile(told).MatchString(shown) {
+			s.t.Fatalf("%s: %q was not told:\n%s", s.what, told, shown)
+		}
+	}
+	if s.lives = !f.ends; dies {
+		s.endOn(f, host)
+	} else {
+		s.on = slices.Clone(pooled)
+		s.must("remote", "ones = torch.ones(1); dist.all_reduce(ones)")
+	}
+}
+
+// endOn ends the session, and mends the host.
+func (s *faulty) endOn(f fault, host string) {
+	s.t.Helper()
+	if f.swept {
+		s.quit()
+		s.start()
+	}
+	if f.mend == nil {
+		s.stop()
+		return
+	}
+	if f.goesOn || f.ends {
+		s.wantNothingOn(host)
+	}
+	f.mend(s, host)
+	s.stop()
+}
+
+// wantNoHosts fails the test unless the end of all hosts was told, and nothing of them is left.
+func (s *faulty) wantNoHosts(f fault, shown, host string) {
+	s.t.Helper()
+	if told := strings.ReplaceAll(f.told, "HOST", `h\d`); !regexp.MustCompile(told).MatchString(shown) {
+		s.t.Fatalf("%s: %q was not told:\n%s", s.what, told, shown)
+	}
+	s.endOn(f, host)
+}
+
+// wantEnd fails the test unless a session was told as ended that was killed, and nothing of it is left.
+func (s *faulty) wantEnd(f fault, shown string, code int, host, moment string) {
+	s.t.Helper()
+	if moment != "idle" && code == 0 && !strings.Contains(shown, "✓") {
+		s.t.Fatalf("%s: the cell ends with code 0:\n%s", s.what, shown)
+	}
+	s.lives = false
+	s.endOn(f, host)
 }
 
 // during has something happen while the session is at something, and returns what was shown of that.
@@ -425,7 +555,7 @@ true`
 // killed kills the processes of the agent on a host whose command line has a text at its end.
 func killed(ending string) func(s *faulty, host string) {
 	return func(s *faulty, host string) {
-		s.kill(host, func(p running) bool { return strings.HasSuffix(p.args, ending) })
+		s.kill(host, func(p, _, _ running) bool { return strings.HasSuffix(p.args, ending) })
 	}
 }
 
@@ -435,68 +565,115 @@ type running struct {
 	args        string
 }
 
-func (s *faulty) processes(host string) (all []running) {
+// processes are those of a host, by pid.
+func (s *faulty) processes(host string) map[int]running {
 	s.t.Helper()
+	all := make(map[int]running)
 	for line := range strings.Lines(s.Exec(host, "ps", "-e", "-ww", "-o", "pid=,ppid=,args=")) {
 		var p running
 		if n, _ := fmt.Sscan(line, &p.pid, &p.parent, &p.args); n == 3 {
 			p.args = strings.TrimSpace(line)
-			all = append(all, p)
+			all[p.pid] = p
 		}
 	}
 	return all
 }
 
-// kill kills processes, of which there must be some.
-func (s *faulty) kill(host string, which func(p running) bool) {
+// kill kills processes as soon as there are some. which is given a process, its parent, and the parent's parent.
+func (s *faulty) kill(host string, which func(p, parent, grandparent running) bool) {
 	s.t.Helper()
-	words := []string{host, "kill", "-9"}
-	for _, p := range s.processes(host) {
-		if which(p) {
-			words = append(words, strconv.Itoa(p.pid))
+	for due := time.Now().Add(patience); time.Now().Before(due); time.Sleep(20 * time.Millisecond) {
+		words := []string{host, "kill", "-9"}
+		all := s.processes(host)
+		for _, p := range all {
+			if which(p, all[p.parent], all[all[p.parent].parent]) {
+				words = append(words, strconv.Itoa(p.pid))
+			}
+		}
+		if len(words) > 3 {
+			_, _ = s.Try(words...) // some may end as others do
+			return
 		}
 	}
-	if len(words) == 3 {
-		s.t.Fatalf("%s: no such process on %s", s.what, host)
-	}
-	_, _ = s.Try(words...) // some may end as others do
+	s.t.Fatalf("%s: no such process on %s", s.what, host)
 }
 
-// node finds the node of a host.
-func (s *faulty) node(host string) (node running) {
+// killObserver has the agent be asked something before: only then it is certain that the process is there.
+func (s *faulty) killObserver(host string) {
 	s.t.Helper()
-	all := s.processes(host)
-	for _, p := range all {
-		if i := slices.IndexFunc(all, func(q running) bool { return q.pid == p.parent }); i >= 0 && strings.HasSuffix(all[i].args, " supervisor") {
-			return p
-		}
+	if shown, code := s.dipls("status", "-s", "trial").end(); code != 0 && s.lives {
+		s.t.Fatalf("%s: the session's state cannot be asked: code %d:\n%s", s.what, code, shown)
 	}
-	s.t.Fatalf("%s: no node on %s: %v", s.what, host, all)
-	return node
+	killed(" machine")(s, host)
 }
+
+// supervises reports whether a process is the supervisor of a node.
+func supervises(p running) bool { return strings.HasSuffix(p.args, " supervisor") }
 
 func (s *faulty) killNode(host string) {
-	node := s.node(host)
-	s.kill(host, func(p running) bool { return p.pid == node.pid })
+	s.kill(host, func(_, parent, _ running) bool { return supervises(parent) })
 }
 
 func (s *faulty) killRank(host string) {
-	node := s.node(host)
-	s.kill(host, func(p running) bool { return p.parent == node.pid })
+	s.kill(host, func(_, _, grandparent running) bool { return supervises(grandparent) })
+}
+
+func (s *faulty) killSession(string) {
+	s.kill("h0", func(p, _, _ running) bool {
+		return strings.Contains(p.args, " session ") && strings.Contains(p.args, " --name trial ")
+	})
+}
+
+func (s *faulty) killSessionOfCut(host string) {
+	s.Cut(host)
+	s.killSession(host)
 }
 
 func (s *faulty) killSSH(host string) {
-	s.kill("h0", func(p running) bool {
+	s.kill("h0", func(p, _, _ running) bool {
 		return strings.Contains(p.args, "ssh -M") && strings.Contains(p.args, "-- "+host+" ")
 	})
 }
 
 func (s *faulty) killSSHD(host string) {
-	s.kill(host, func(p running) bool { return strings.Contains(p.args, "sshd: root") })
+	s.kill(host, func(p, _, _ running) bool { return strings.Contains(p.args, "sshd: root") })
 }
 
 func (s *faulty) cutShortly(host string) {
 	s.Cut(host)
 	time.Sleep(time.Duration(s.rng.Int64N(int64(faultLease / 2))))
 	s.Mend(host)
+}
+
+func (s *faulty) killSrun(string) {
+	s.kill("h0", func(p, _, _ running) bool { return strings.Contains(p.args, " srun ") })
+}
+
+func (s *faulty) killSalloc(string) {
+	s.kill("h0", func(p, _, _ running) bool { return strings.Contains(p.args, " salloc ") })
+}
+
+func (s *faulty) cancelJob(string) { s.cancel("squeue", "-h", "-o", "%i") }
+
+func (s *faulty) cancelStep(string) { s.cancel("squeue", "-s", "-h", "-o", "%i|%j") }
+
+// cancel has Slurm cancel what a question to it names, as soon as there is something. Of steps, only that of the agents counts.
+func (s *faulty) cancel(question ...string) {
+	s.t.Helper()
+	for due := time.Now().Add(patience); time.Now().Before(due); time.Sleep(20 * time.Millisecond) {
+		for line := range strings.Lines(s.Exec(append([]string{"h0"}, question...)...)) {
+			id, name, step := strings.Cut(strings.TrimSpace(line), "|")
+			if id != "" && (!step || strings.HasPrefix(name, "dipls-")) {
+				s.Exec("h0", "scancel", id)
+				return
+			}
+		}
+	}
+	s.t.Fatalf("%s: there is nothing to cancel", s.what)
+}
+
+// nodeOn brings a host back into the cluster.
+func (s *faulty) nodeOn(host string) {
+	s.On(host)
+	s.SlurmNode(host)
 }
