@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +28,16 @@ type slurm struct {
 
 // allocated is what the command in an allocation of our own prints after its environment.
 const allocated = "dipls-allocated"
+
+// heldAllocation runs salloc as long as the standard input is open, which ends with us. Then the command in the allocation ends, and salloc gives it back. Only
+// a salloc that still waits for hosts gets a signal: one that has some would never end.
+const heldAllocation = `exec 3<&0
+"$0" "$@" <&3 & salloc=$!
+{ read -r _; sleep 1; kill "$salloc"; } <&3 >/dev/null 2>&1 & watch=$!
+exec 3<&-
+wait "$salloc"; status=$?
+kill "$watch" 2>/dev/null
+exit "$status"`
 
 // The pause between two questions to the controller for a job that waits or runs: the first one, and the longest.
 const (
@@ -74,10 +83,9 @@ func (s *slurm) allocate(ctx context.Context, tell func(Event)) (_ Allocation, e
 	env := slices.DeleteFunc(slices.Clone(s.env), func(v string) bool { return strings.HasPrefix(v, "SLURM_") && !strings.HasPrefix(v, "SLURM_CONF=") })
 	a := &slurmJob{slurm: s, env: env, queued: make(chan struct{})}
 	granted := make(chan []string, 1)
-	words := append([]string{"salloc", "-J", "dipls", "--no-kill"}, s.flags...)
-	// The command's standard input is the lifeline of the allocation.
+	words := append([]string{"sh", "-c", heldAllocation, "salloc", "-J", "dipls", "--no-kill"}, s.flags...)
 	words = append(words, "sh", "-c", `env -0; printf '%s\0' "$0"; exec cat >/dev/null`, allocated)
-	a.salloc, err = command{words: words, env: env, deadly: true, stdout: &environment{granted: granted}, printed: a.sallocSaid}.start()
+	a.salloc, err = command{words: words, env: env, stdout: &environment{granted: granted}, printed: a.sallocSaid}.start()
 	if err != nil {
 		return nil, fmt.Errorf("no allocation: %w", err)
 	}
@@ -85,7 +93,7 @@ func (s *slurm) allocate(ctx context.Context, tell func(Event)) (_ Allocation, e
 		if err != nil {
 			late, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer stop()
-			_ = a.giveBack(late, true)
+			_ = a.giveBack(late)
 		}
 	}()
 	queued, pause := a.queued, time.Duration(0)
@@ -587,11 +595,11 @@ func (a *slurmJob) Explain(ctx context.Context, host int) string {
 func (a *slurmJob) Close(ctx context.Context) error {
 	a.stop()
 	a.watch.Wait()
-	return a.giveBack(ctx, false)
+	return a.giveBack(ctx)
 }
 
-// giveBack ends an allocation of our own. queued: it may not have been made yet.
-func (a *slurmJob) giveBack(ctx context.Context, queued bool) error {
+// giveBack ends an allocation of our own, or the wait for it.
+func (a *slurmJob) giveBack(ctx context.Context) error {
 	if a.salloc == nil {
 		return nil
 	}
@@ -599,12 +607,7 @@ func (a *slurmJob) giveBack(ctx context.Context, queued bool) error {
 	a.tell = nil // that it is revoked is no news
 	a.mu.Unlock()
 	a.salloc.stdin.Close()
-	if queued {
-		now, stop := context.WithCancel(ctx)
-		stop()
-		ctx = now
-	}
-	a.salloc.end(ctx, syscall.SIGTERM)
+	a.salloc.end(ctx)
 	if a.job() == "" {
 		return nil
 	}

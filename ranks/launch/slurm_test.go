@@ -123,6 +123,9 @@ func TestSlurm(t *testing.T) {
 		ends(t, joins)
 		closed(t, a)
 		awaitJobs(t, "another RUNNING")
+		if left := h.Processes("h0", "salloc"); len(left) > 0 {
+			t.Errorf("h0 has still %s", left)
+		}
 		for _, host := range []string{"h1", "h2"} {
 			if left := h.Processes(host, "relay"); len(left) > 0 {
 				t.Errorf("%s has still %s", host, left)
@@ -157,6 +160,9 @@ func TestSlurmQueues(t *testing.T) {
 				t.Errorf("%s: %v", c.hosts, err)
 			}
 			awaitJobs(t, "another RUNNING")
+			if left := h.Processes("h0", "salloc"); len(left) > 0 {
+				t.Errorf("%s leaves %s", c.hosts, left)
+			}
 		}
 	})
 }
