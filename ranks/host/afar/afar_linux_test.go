@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"dipls/ranks/host"
 	"dipls/ranks/host/afar"
 	"dipls/ranks/host/afar/afartest"
+	"dipls/ranks/host/mux"
 	"dipls/ranks/wire"
 )
 
@@ -213,6 +215,34 @@ func TestReach(t *testing.T) {
 	offer.Withdraw(ctx)
 	if routes, err := h.Reach(ctx, &afar.Offer{At: append(offer.At, netip.MustParseAddrPort("127.0.0.1:1")), Word: offer.Word}); err != nil || len(routes) > 0 {
 		t.Errorf("routes to what was withdrawn: %v, %v", routes, err)
+	}
+}
+
+// Nobody waits for the figures of a host that cannot be reached.
+func TestFiguresOfUnreachable(t *testing.T) {
+	unreachable := make(chan struct{})
+	a := afartest.Start(t, afartest.Options{Name: "gpu2", OnState: func(s mux.State, _ error) {
+		if s == mux.Unreachable {
+			close(unreachable)
+		}
+	}})
+	ctx := testContext(t)
+	h, err := afar.New(ctx, a.Conn, afar.Options{Name: "gpu2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := sleeper(t)
+	if _, ok := h.Memory(ctx, p); !ok {
+		t.Error("the memory of a process is not known")
+	}
+	a.Vanish()
+	defer func() { _ = a.Relay.Signal(syscall.SIGTERM) }() // it hears of no end
+	<-unreachable
+	if _, err := h.GPUMemory(ctx); err == nil || !strings.Contains(err.Error(), "gpu2 does not answer") {
+		t.Errorf("GPU memory: %v", err)
+	}
+	if _, ok := h.Memory(ctx, p); ok || h.Ended(p) {
+		t.Error("what is told of a process is not from there")
 	}
 }
 

@@ -108,6 +108,9 @@ func New(ctx context.Context, conn *mux.Conn, o Options) (*Host, error) {
 
 // glance is ask for what nobody waits for who has other hosts to look at: one that cannot be reached gives no answer.
 func (h *Host) glance(ctx context.Context, method string, params, result any) error {
+	if err := h.conn.Err(); err != nil {
+		return err
+	}
 	if h.conn.State() != mux.Reachable {
 		return fmt.Errorf("%s does not answer", h.name)
 	}

@@ -3,9 +3,11 @@ package afar_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -196,4 +198,58 @@ func TestProjectShared(t *testing.T) {
 	if done := c.update(); done.Shared || done.Sent != 1 {
 		t.Errorf("%+v", done)
 	}
+}
+
+// Hosts that share a folder among themselves bring it up to date one after the other, and what a killed update has left goes.
+func TestProjectSharedByHosts(t *testing.T) {
+	c := newProjectCopy(t)
+	var files []string
+	for i := range 100 {
+		files = append(files, fmt.Sprintf("p/m%d.py", i), fmt.Sprintf("x = %d\n", i))
+	}
+	c.wants(true, "a.py", "1").update()
+	c.put(".dipls/new-0", "half")
+	all := []*projectCopy{c, {t: t, host: newHost(t), root: c.root}, {t: t, host: newHost(t), root: c.root}}
+	done := make([]afar.ProjectOutcome, len(all))
+	errs := make([]error, len(all))
+	var work sync.WaitGroup
+	for i, one := range all {
+		one.wants(true, files...)
+		work.Go(func() { done[i], errs[i] = one.try() })
+	}
+	work.Wait()
+	sent, removed := 0, 0
+	for i := range all {
+		if errs[i] != nil || done[i].Kept != "" {
+			t.Errorf("%+v, %v", done[i], errs[i])
+		}
+		sent += done[i].Sent
+		removed += done[i].Removed
+	}
+	if sent != 100 || removed != 1 {
+		t.Errorf("%d files were sent, %d removed", sent, removed)
+	}
+	c.has(append(files, "p/", "")...)
+	own, err := os.ReadDir(filepath.Join(c.root, ".dipls"))
+	if err != nil || len(own) != 2 {
+		t.Errorf("in .dipls there is %v, %v", own, err)
+	}
+}
+
+// A folder of another user is no place for code that we run.
+func TestProjectOfAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a folder to somebody")
+	}
+	c := newProjectCopy(t)
+	if err := os.MkdirAll(c.root, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(c.root, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.wants(true, "a.py", "1").try(); err == nil || !strings.Contains(err.Error(), "belongs to another user of this host") {
+		t.Errorf("error %v", err)
+	}
+	c.has()
 }
