@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"dipls/internal/testhosts"
 )
@@ -63,21 +64,32 @@ print("now in", os.getcwd())
 			`^\[h1: 0\] in /home/root$`, `^\[h2: 1\] in `+root+`$`, `^\[0-1\] now in `+root+`$`,
 			`files that somebody had changed on hosts were replaced; what was there is in h2: `+root+`/\.dipls/before/`)
 
-		shown, code = h.run(`# %%dip remote --see all
+		slow := filepath.Join(h.Home(), "slow")
+		slowly := func() {
+			h.Delay("h1", 700*time.Millisecond, 0)
+			if err := os.WriteFile(slow, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		shown, code = h.attend(`# %%dip remote --see all
 import glob, os, linked
 print(linked.value, sorted(glob.glob("**/*.*", recursive=True)))
 # %%
 import os, pathlib
 pathlib.Path("part one/größe.py").write_text("value = 22\n")
 os.remove("part one/old.py")
+import time
+print("changed")
+while not os.path.exists("/home/root/slow"):
+    time.sleep(0.05)
 # %%dip remote --see all
 import importlib
 importlib.reload(linked)
 print(linked.value, os.listdir("part one"))
-`, "--hosts", "h1,h2", "--ranks-per-host", "1", "--sync")
+`, map[string]func(){"changed": slowly}, "--hosts", "h1,h2", "--ranks-per-host", "1", "--sync")
 		h.want(shown, code, 0,
 			`^\[0-1\] 1 \['__pycache__/linked\.cpython-\d+\.pyc', 'linked.py', 'part one/größe.py', 'part one/old.py'\]`,
-			`^\[0-1\] 22 `,
+			`^\[(0-1|h1: 0)\] 22 `, `^\[(0-1|h2: 1)\] 22 `, `^brought 1 Python file \(0\.0 MB\) of `+root+` to h1, h2, and removed 1, in \d+\.\d s$`,
 			`links that lead out of `+root+` are not brought to the hosts: outside.py`)
 		if got := h.Exec("h2", "sh", "-c", "cat '"+root+"'/.dipls/before/*/'part one/größe.py'"); got != "mine\n" {
 			t.Errorf("what was there: %q", got)
@@ -90,6 +102,7 @@ print(linked.value, os.listdir("part one"))
 		if left, _ := filepath.Glob(root + "/.dipls*"); len(left) > 0 {
 			t.Errorf("left here: %q", left)
 		}
+		h.Delay("h1", 0, 0)
 		h.wantNothing("h1", "h2")
 
 		h.dir = filepath.Join(h.Home(), "shared")
