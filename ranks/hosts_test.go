@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"dipls/ranks/fakerank"
@@ -78,5 +79,15 @@ func TestPoolOverHosts(t *testing.T) {
 	}
 	if err := p.Shutdown(testContext(t), DefaultLadder); err != nil {
 		t.Error(err)
+	}
+}
+
+// A start that fails on one of several hosts says on which.
+func TestStartFailsOnHost(t *testing.T) {
+	near := startFake(t, fakerank.Config{Processes: true})
+	far := startFake(t, fakerank.Config{Processes: true, SpawnError: "no room"}, func(o *Options) { o.Host = farHost{} })
+	_, err := StartPool(testContext(t), PoolSpec{}, Share{Node: near, Ranks: 1}, Share{Node: far, Ranks: 1})
+	if err == nil || !strings.HasPrefix(err.Error(), "start 2 ranks: far: ") {
+		t.Errorf("error %v does not name the host", err)
 	}
 }

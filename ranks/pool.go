@@ -120,7 +120,8 @@ func StartPool(ctx context.Context, spec PoolSpec, shares ...Share) (*Pool, erro
 func bringUp(ctx context.Context, spec PoolSpec, shares []Share) (*Pool, error) {
 	p, parts := newPool(spec, shares)
 	p.events.post(StateChange{Pool: p, From: Starting, To: Starting})
-	if err := onAll(ctx, parts, func(ctx context.Context, part *poolPart) error { return part.preload(ctx, spec.App) }); err != nil {
+	preload := func(ctx context.Context, part *poolPart) error { return p.ofHost(part, part.preload(ctx, spec.App)) }
+	if err := onAll(ctx, parts, preload); err != nil {
 		forgo(p.ranks)
 		return nil, err
 	}
@@ -219,7 +220,7 @@ func (p *Pool) spawn(ctx context.Context, parts []*poolPart) error {
 	meet := wire.Rendezvous{Address: cmp.Or(p.address, first.node.host.Address()), Ranks: len(p.ranks)}
 	spawn := func(ctx context.Context, part *poolPart) (err error) {
 		part.spawned, err = part.node.spawn(ctx, part.ranks, part.specs, &meet)
-		return err
+		return p.ofHost(part, err)
 	}
 	if err := spawn(ctx, first); err != nil {
 		for _, part := range others {
@@ -233,6 +234,15 @@ func (p *Pool) spawn(ctx context.Context, parts []*poolPart) error {
 		discard(p.ranks)
 	}
 	return err
+}
+
+// ofHost says which host an error comes from, if the pool is on many.
+func (p *Pool) ofHost(part *poolPart, err error) error {
+	name := part.node.host.Name()
+	if err == nil || !p.many || strings.Contains(err.Error(), name) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // onAll calls do for all elements at once. The first error ends the context of the others.
