@@ -90,6 +90,7 @@ var faultsOfSlurm = []fault{
 	{name: "srun is killed", happen: (*faulty).killSrun, once: true},
 	{name: "salloc is killed", happen: (*faulty).killSalloc, once: true},
 	{name: "the job is cancelled", happen: (*faulty).cancelJob, told: `job \d+ was cancelled`, job: true},
+	{name: "the job is preempted", happen: (*faulty).preempt, told: `job \d+ was preempted`, job: true},
 	{name: "the step is cancelled", happen: (*faulty).cancelStep, told: `the step of job \d+ was cancelled`, job: true, swept: true},
 	{name: "the network is cut for a moment", happen: (*faulty).cutShortly},
 	{name: "the session is killed", happen: (*faulty).killSession, ends: true},
@@ -670,6 +671,11 @@ func (s *faulty) cancel(question ...string) {
 		}
 	}
 	s.t.Fatalf("%s: there is nothing to cancel", s.what)
+}
+
+// preempt submits a short job to a partition that comes first.
+func (s *faulty) preempt(string) {
+	s.Exec("h0", "sbatch", "-p", "urgent", "-N", strconv.Itoa(len(pooled)), "--exclusive", "-o", "/dev/null", "--wrap", "true")
 }
 
 // nodeOn brings a host back into the cluster.
