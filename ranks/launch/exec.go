@@ -90,7 +90,8 @@ func (e *template) startOne(b Bootstrap, hosts []int, tell func(Event)) (*group,
 		_ = os.Remove(file)
 		return nil, err
 	}
-	g := &group{hosts: hosts, tell: tell, run: run, signals: []syscall.Signal{syscall.SIGTERM}, all: func() { _ = os.Remove(file) }}
+	g := newGroup(hosts, tell)
+	g.run, g.signals, g.all = run, []syscall.Signal{syscall.SIGTERM}, func() { _ = os.Remove(file) }
 	g.begin()
 	e.mu.Lock()
 	for _, host := range hosts {

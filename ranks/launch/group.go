@@ -2,6 +2,7 @@ package launch
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,13 +23,33 @@ type group struct {
 	watch  sync.WaitGroup
 	mu     sync.Mutex
 	joined map[int]bool
+	over   map[int]bool // its end was told
 	ending bool
 	all    func() // called once when all have joined. May be nil
 }
 
+// newGroup makes a group before its command is started, which may tell of its hosts at once.
+func newGroup(hosts []int, tell func(Event)) *group {
+	return &group{hosts: hosts, tell: tell, joined: make(map[int]bool), over: make(map[int]bool)}
+}
+
+// hostEnded tells that the agent on a host has ended: how, and in which words of its own, which count if it had not joined.
+func (g *group) hostEnded(host int, how, words string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.ending || g.over[host] || !slices.Contains(g.hosts, host):
+		return
+	case g.joined[host]:
+		g.tell(Event{Ended, host, how})
+	default:
+		g.tell(Event{Failed, host, words})
+	}
+	g.over[host] = true
+}
+
 // begin watches the command's end.
 func (g *group) begin() {
-	g.joined = make(map[int]bool)
 	g.watch.Go(func() {
 		<-g.run.done
 		g.mu.Lock()
@@ -38,7 +59,7 @@ func (g *group) begin() {
 		}
 		said := g.run.ended()
 		for _, host := range g.hosts {
-			if g.joined[host] {
+			if g.joined[host] || g.over[host] {
 				continue
 			}
 			text := said

@@ -54,7 +54,7 @@ var limitWarnings = []time.Duration{10 * time.Minute, 3 * time.Minute, 30 * time
 
 var (
 	jobOfSalloc = regexp.MustCompile(`\b(?:job allocation|job) (\d+)\b`)
-	taskOfSrun  = regexp.MustCompile(`^srun: error: \S+: tasks? (\d+)(?:[-,][-,\d]*)?: (.*)`)
+	tasksOfSrun = regexp.MustCompile(`^srun: error: \S+: tasks? (\d[-,\d]*): (.*)`)
 	lineOfTask  = regexp.MustCompile(`^(\d+): (.*)`)
 	nodeFailed  = regexp.MustCompile(`[Nn]ode failure on ([^\s,]+)`)
 	cancelled   = regexp.MustCompile(`\*\*\* (?:STEP|JOB) \S+ ON (\S+) CANCELLED AT \S+(?: DUE TO ([A-Z ]+))?`)
@@ -426,6 +426,7 @@ func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, err
 		}
 		return -1
 	}
+	g := newGroup(hosts, tell)
 	run, err := command{words: append(words, b.command()...), env: env, input: b.input(-1, false), printed: func(line string) {
 		switch {
 		case cancelled.MatchString(line):
@@ -434,10 +435,13 @@ func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, err
 			}
 		case nodeFailed.MatchString(line):
 			a.nodeFailed(nodeFailed.FindStringSubmatch(line)[1])
-		case taskOfSrun.MatchString(line):
-			m := taskOfSrun.FindStringSubmatch(line)
-			said.end(host(m[1]), m[2])
-			tell(Event{Printed, host(m[1]), m[2]})
+		case tasksOfSrun.MatchString(line):
+			m := tasksOfSrun.FindStringSubmatch(line)
+			for _, task := range expandTasks(m[1]) {
+				said.end(host(task), m[2])
+				tell(Event{Printed, host(task), m[2]})
+				g.hostEnded(host(task), m[2], said.of(host(task)))
+			}
 		case lineOfTask.MatchString(line):
 			m := lineOfTask.FindStringSubmatch(line)
 			said.note(host(m[1]), m[2])
@@ -449,16 +453,29 @@ func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, err
 	if err != nil {
 		return nil, err
 	}
-	g := &group{
-		hosts: hosts, tell: tell, run: run,
-		explain: said.of,
-		stop: func(ctx context.Context) {
-			ending.Store(true)
-			a.cancelStep(ctx, step, run)
-		},
+	g.run, g.explain = run, said.of
+	g.stop = func(ctx context.Context) {
+		ending.Store(true)
+		a.cancelStep(ctx, step, run)
 	}
 	g.begin()
 	return g, nil
+}
+
+// expandTasks expands srun's spelling of tasks: "0-2,5".
+func expandTasks(text string) (tasks []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		low, err := strconv.Atoi(first)
+		high, err2 := strconv.Atoi(last)
+		for n := low; err == nil && err2 == nil && n <= high && n < low+maxHosts; n++ {
+			tasks = append(tasks, strconv.Itoa(n))
+		}
+	}
+	return tasks
 }
 
 // tasksSaid is what tasks have printed last.

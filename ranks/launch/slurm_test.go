@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,21 @@ func TestSlurm(t *testing.T) {
 			t.Errorf("jobs %q: the one that we only were in must stay", got)
 		}
 
-		// An agent that does not come ends what has come.
+		// An agent that is killed is told of at once, and one that does not come while others do.
+		h.Exec("h2", "kill", "-9", strconv.Itoa(come[1].facts.PID))
+		s.await(Ended, 1, "Killed")
+		missing := s.boot()
+		missing.Prologue = []string{`[ "$SLURMD_NODENAME" = h1 ] || { echo not here >&2; exit 4; }`, "true"}
+		half, err := a.Start(missing, all, s.tell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := s.arrive(1, a.Placer(all), half)
+		s.await(Failed, 1, "not here")
+		leave(one)
+		ends(t, half)
+
+		// A wrong token.
 		boot := s.boot()
 		boot.Token = func(int) string { return "wrong" }
 		bad, err := a.Start(boot, all[:1], s.tell)
