@@ -338,7 +338,8 @@ func TestProblems(t *testing.T) {
 		"%dipull \\\n  -r 0 \\\r\n  →1← x": {BadName, `"1" is not the name of a variable`, ""},
 		"%makedip -g 0 2 →--nodes← 3 -r": {
 			UnknownFlag, "%makedip has no flag --nodes",
-			"known are -g --gpus -n --ranks -H --hosts --ranks-per-host -a --app -r --restart --shrink --sync -k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help",
+			"known are -g --gpus -n --ranks -H --hosts --ranks-per-host -a --app -r --restart --shrink --sync " +
+				"-k --kill -i --info -v --verbose -t --timeout --seed --check --group-timeout -h --help",
 		},
 		"%makedip -n →0←":                  {BadValue, `"0" is not a number of ranks`, "write a whole number from 1 on"},
 		"%makedip -t →soon←":               {BadValue, `"soon" is not a number of seconds`, "write a number above 0"},

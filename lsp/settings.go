@@ -73,10 +73,12 @@ var settingsTable = []Setting{
 		natural(func(s *Settings) *int { return &s.Ranks })},
 	{"gpus", "string", `""`, "GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.", nil,
 		into(func(s *Settings) *string { return &s.GPUs })},
-	{"hosts", "string", `""`, "Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there); `slurm`, in an allocation " +
+	{"hosts", "string", `""`, "Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there); `slurm`, in an " +
+		"allocation " +
 		"or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or `exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.", nil,
 		into(func(s *Settings) *string { return &s.Hosts })},
-	{"ranksPerHost", "integer", `0`, "Number of ranks on each host of `dip.hosts` that does not say so itself. 0: one for each GPU, or 2 on a host without GPUs.", nil,
+	{"ranksPerHost", "integer", `0`, "Number of ranks on each host of `dip.hosts` that does not say so itself. 0: one for each GPU, " +
+		"or 2 on a host without GPUs.", nil,
 		natural(func(s *Settings) *int { return &s.RanksPerHost })},
 	{"hostsLease", "number", `60`, "For how many seconds a host may be silent before its ranks count as dead.", nil,
 		seconds(func(s *Settings) *time.Duration { return &s.HostTerms.Lease })},

@@ -185,7 +185,8 @@ func (s *processes) memberChanged(m fleet.Member) {
 	case fleet.Reachable:
 		s.o.Notice(m.Name() + " answers again")
 	case fleet.Lost:
-		s.o.Warn(fmt.Sprintf("%v; the ranks of other hosts keep their variables. %%makedip -r starts the pool anew, %%makedip -r --shrink without %s", m.Reason, m.Name()))
+		s.o.Warn(fmt.Sprintf("%v; the ranks of other hosts keep their variables. %%makedip -r starts the pool anew, "+
+			"%%makedip -r --shrink without %s", m.Reason, m.Name()))
 	}
 }
 

@@ -95,7 +95,8 @@ print(linked.value, os.listdir("part one"))
 			t.Errorf("what was there: %q", got)
 		}
 		for _, host := range []string{"h1", "h2"} {
-			if got := h.Exec(host, "sh", "-c", "cd '"+root+"' && find . -name .dipls -prune -o -type f -name '*.py' -print -o -type l -print | sort"); got != "./linked.py\n./part one/größe.py\n" {
+			list := "cd '" + root + "' && find . -name .dipls -prune -o -type f -name '*.py' -print -o -type l -print | sort"
+			if got := h.Exec(host, "sh", "-c", list); got != "./linked.py\n./part one/größe.py\n" {
 				t.Errorf("%s has %s", host, got)
 			}
 		}

@@ -118,7 +118,8 @@ var helpers = []string{
 var onlyImporters = map[string][]string{
 	"github.com/go-zeromq/zmq4": {"dipls/ranks/link"},
 	"github.com/spf13/cobra":    {"dipls/cmd/dipls"},
-	"go.lsp.dev/":               {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs", "dipls/session/remote", "dipls/ranks/host/afar"}, // docs for positions and URIs as clients write them
+	// docs for positions and URIs as clients write them
+	"go.lsp.dev/": {"dipls/lsp", "dipls/lsp/rpc", "dipls/lsp/docs", "dipls/session/remote", "dipls/ranks/host/afar"},
 }
 
 func TestPackageBorders(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 // longestScratch is how long the path of a scratch directory may be, so that a socket in it has room: its whole path may have 107 bytes.
 const longestScratch = 60
 
-// Scratch makes a directory for sockets and such, which nobody else can enter, among the temporary files. prefix begins its name. Directories with the same prefix
-// are removed if their programs are gone. remove removes this one.
+// Scratch makes a directory for sockets and such, which nobody else can enter, among the temporary files. prefix begins its name. Directories with the
+// same prefix are removed if their programs are gone. remove removes this one.
 func Scratch(prefix string) (dir string, remove func(), err error) {
 	parent := os.TempDir()
 	if len(parent)+1+len(prefix)+10 > longestScratch {

@@ -103,7 +103,8 @@ func TestFaults(t *testing.T) {
 
 		// A crash is seen, power off is not.
 		told := func(fail func(string)) error {
-			server := exec.Command("ssh", "h1", `exec python3 -c 'import socket,time; s=socket.create_server(("",7001)); print("up",flush=True); c=s.accept()[0]; time.sleep(600)'`)
+			const listen = `import socket,time; s=socket.create_server(("",7001)); print("up",flush=True); c=s.accept()[0]; time.sleep(600)`
+			server := exec.Command("ssh", "h1", "exec python3 -c '"+listen+"'")
 			out, err := server.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

@@ -2,7 +2,8 @@
 // knows processes by pid and start time, and knows nothing of ranks and pools.
 //
 // [Host] is the interface. [Local], the machine that this program runs on, implements it; dipls/ranks/host/afar does so for others. What both read in the
-// same way is here as well: see [Observer]. The rest of the package is about this machine: its interpreters and the packages that they lack ([FindPython], [InstallMissing]), and its limits ([CheckLimits]).
+// same way is here as well: see [Observer]. The rest of the package is about this machine: its interpreters and the packages
+// that they lack ([FindPython], [InstallMissing]), and its limits ([CheckLimits]).
 //
 // # What guards a node
 //

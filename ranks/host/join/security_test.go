@@ -212,7 +212,9 @@ func TestResumeWithNonsense(t *testing.T) {
 func TestNoise(t *testing.T) {
 	g := newGate(t, Options{})
 	g.expect(t, Expected{Hosts: []int{0}})
-	for _, noise := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "SSH-2.0-OpenSSH_9.2p1\r\n", strings.Repeat("\x00", 100), "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70000)} {
+	for _, noise := range []string{
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "SSH-2.0-OpenSSH_9.2p1\r\n", strings.Repeat("\x00", 100), "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70000),
+	} {
 		nc, err := net.Dial("tcp", g.Addresses()[0])
 		if err != nil {
 			t.Fatal(err)
