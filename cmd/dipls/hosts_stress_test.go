@@ -43,6 +43,8 @@ type fault struct {
 	job    bool // it ends all hosts
 	// swept is whether it kills everything at once: what files that leaves is removed when the next session comes.
 	swept bool
+	// gone is whether the engine takes the host away, so that the pool comes back without it.
+	gone bool
 }
 
 // faults are what happens to hosts that ssh reaches.
@@ -86,7 +88,7 @@ func TestStressFaultsOfHosts(t *testing.T) {
 // faultsOfSlurm are what else happens to hosts that Slurm has allotted, in a job that is the session's own.
 var faultsOfSlurm = []fault{
 	{name: "the relay is killed", happen: killed(" relay"), told: `host HOST lost: its agent has ended`},
-	{name: "the power goes", happen: onHost((*testhosts.Hosts).Off), told: noAnswer, mend: (*faulty).nodeOn},
+	{name: "the power goes", happen: onHost((*testhosts.Hosts).Off), told: noAnswer, mend: (*faulty).nodeOn, gone: true},
 	{name: "srun is killed", happen: (*faulty).killSrun, once: true},
 	{name: "salloc is killed", happen: (*faulty).killSalloc, once: true},
 	{name: "the job is cancelled", happen: (*faulty).cancelJob, told: `job \d+ was cancelled`, job: true},
@@ -489,12 +491,10 @@ func (s *faulty) wantDeath(f fault, shown string, code int, host string, victim 
 func (s *faulty) comeBack(f fault, host string, victim int) {
 	s.t.Helper()
 	lost := strings.Contains(f.told, "host HOST lost")
-	if lost && s.rng.IntN(3) == 0 {
+	shrinks := f.gone || lost && s.rng.IntN(3) == 0
+	if shrinks {
 		s.must("local", "%makedip -r --shrink")
 		s.on = slices.Delete(slices.Clone(s.on), victim, victim+1)
-		if f.mend != nil {
-			f.mend(s, host)
-		}
 	} else {
 		if f.mend != nil {
 			f.mend(s, host)
@@ -508,8 +508,12 @@ func (s *faulty) comeBack(f fault, host string, victim int) {
 			s.t.Fatalf("%s: the pool is not back on %v:\n%s", s.what, s.on, shown)
 		}
 	}
-	if len(s.on) < len(pooled) {
-		s.stop() // the next one has all hosts again
+	if shrinks {
+		s.quit() // the next one has all hosts again
+		if f.mend != nil {
+			f.mend(s, host)
+		}
+		s.stop()
 	}
 }
 
