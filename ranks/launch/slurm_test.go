@@ -110,7 +110,7 @@ func TestSlurm(t *testing.T) {
 			t.Errorf("jobs %q: the one that we only were in must stay", got)
 		}
 
-		// An agent that is killed is told of at once, and one that does not come while others do.
+		// An agent that is killed is told of at once, and so is one that does not come.
 		h.Exec("h2", "kill", "-9", strconv.Itoa(come[1].facts.PID))
 		s.await(Ended, 1, "Killed")
 		missing := s.boot()
@@ -119,9 +119,8 @@ func TestSlurm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		one := s.arrive(1, a.Placer(all), half)
-		s.await(Failed, 1, "not here")
-		leave(one)
+		// srun may end the other one as well, when it has input for a task that has ended.
+		s.await(Failed, 1, "")
 		ends(t, half)
 
 		// A wrong token.
