@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +73,35 @@ func TestKeepFails(t *testing.T) {
 	}
 	if _, _, err := far.Keep(testContext(t), []int64{1 << 50}, endless{}); err == nil || !strings.Contains(err.Error(), "no room for") {
 		t.Errorf("more than there is: %v", err)
+	}
+}
+
+// The end of one process of the agent does no harm to those that are just being started.
+func TestKeepWhileOthersAreKilled(t *testing.T) {
+	far, ctx := newHost(t), testContext(t)
+	for range 10 {
+		observer := 0
+		for observer == 0 && ctx.Err() == nil { // it may still be the killed one that is asked
+			if printed, err := far.Run(ctx, []string{"sh"}, "-c", "echo $PPID"); err == nil {
+				_, _ = fmt.Sscan(string(printed.Out), &observer) // 0 if it is no number
+			}
+		}
+		if observer == 0 {
+			t.Fatal(ctx.Err())
+		}
+		var work sync.WaitGroup
+		work.Go(func() { _ = syscall.Kill(observer, syscall.SIGKILL) })
+		for range 4 {
+			work.Go(func() {
+				_, free, err := far.Keep(ctx, []int64{1}, strings.NewReader("x"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				free()
+			})
+		}
+		work.Wait()
 	}
 }
 

@@ -203,6 +203,7 @@ class Relay:
         self._uplink.on_end = self._parted
         self._finish, self._uplink.mux.on_end = self._uplink.mux.on_end, self._dismissed
         self._services: dict[int, Service] = {}  # by pid
+        self._births = threading.Lock()  # held until a new process is in `_services`: it is no orphan
         self._watched: list[tuple[Conversation, int, int]] = []  # of processes without a descriptor: pid, start time
         self._look_at = 0.0  # when these are looked at
 
@@ -259,8 +260,9 @@ class Relay:
         what = channel.what if isinstance(channel.what, dict) else {}
         try:
             if what.get("serve") in _SERVICES and self._why is None:
-                service = Service(self._selector, channel, self._agent_dir, what["serve"], self._scratch)
-                self._services[service.process.pid] = service
+                with self._births:
+                    service = Service(self._selector, channel, self._agent_dir, what["serve"], self._scratch)
+                    self._services[service.process.pid] = service
             elif "socket" in what:
                 self._connect(channel, what["socket"])
             else:
@@ -363,8 +365,10 @@ class Relay:
 
     def _orphans(self) -> list[Running]:
         """Return what is below us, but below no service that lives."""
-        living = {pid for pid, service in list(self._services.items()) if service.process.returncode is None}
-        adopted = [one for one in leftovers.everybody() if one.parent == os.getpid() and one.pid not in living]
+        with self._births:
+            living = {pid for pid, service in list(self._services.items()) if service.process.returncode is None}
+            everybody = leftovers.everybody()
+        adopted = [one for one in everybody if one.parent == os.getpid() and one.pid not in living]
         return [one for one in adopted if not one.ended] + leftovers.below(one.pid for one in adopted)
 
     def _bury(self, events: int) -> None:
