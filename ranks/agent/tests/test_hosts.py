@@ -7,16 +7,19 @@ import os
 import secrets
 import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dip_agent import system
 from dip_agent.hosts import environment, leftovers, machine, places, rpc
+from dip_agent.hosts.joining import Uplink
 from dip_agent.hosts.mux import Channel, Mux
 from dip_agent.hosts.relay import Conversation
 
@@ -322,3 +325,25 @@ class TestConversation:
         carried.turn()
         assert carried.process.recv(100) == b""
         assert carried.conversation.ended
+
+
+def test_the_lease_does_not_count_while_the_agent_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("dip_agent.hosts.joining.time", SimpleNamespace(monotonic=lambda: now))
+    with selectors.DefaultSelector() as selector:
+        startup = {"addresses": [], "certificate": ssl.DER_cert_to_PEM_cert(b"none"), "token": ""}
+        uplink = Uplink(selector, startup, {})
+        ends: list[str] = []
+        uplink.on_end = ends.append
+        monkeypatch.setattr(uplink, "_attempt_at", None)  # as while it dials
+        uplink.timeout()
+        now += 3600  # it was stopped
+        uplink.tick()
+        assert not ends
+        woken = now
+        while not ends:
+            now += uplink.timeout()
+            uplink.tick()
+        assert 50 <= now - woken <= 61
+    os.close(uplink._bell.fd)  # an agent has them until it ends
+    os.close(uplink._bell._write)

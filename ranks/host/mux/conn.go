@@ -6,6 +6,7 @@
 //
 // Both ends send a heartbeat every sixth of the lease. If a host is silent for two of them and a second, the connection is given up and the host
 // is [Unreachable]: channels wait, and take what is written until the spool is full. If it is silent for the lease, the conversation has [Ended].
+// Time in which this process itself did not run does not count.
 //
 // Channels do not hold each other up. Each has a window of its own, which only its reader opens, and those that want to write a lot take turns.
 //
@@ -88,11 +89,12 @@ type Conn struct {
 	received uint64 // bytes of counted frames that have come
 	acked    uint64 // of these, the peer knows
 	heard    time.Time
-	broken   time.Time // when the connection broke; zero while there is one
-	next     time.Time // the next heartbeat is due
-	timer    *time.Timer
-	why      error // the last connection broke
-	err      error // of the end
+	broken   time.Time   // when the connection broke; zero while there is one
+	next     time.Time   // the next heartbeat is due
+	due      time.Time   // look is called then …
+	timer    *time.Timer // … by this
+	why      error       // the last connection broke
+	err      error       // of the end
 	clock    clock
 
 	channels map[uint32]*Channel
@@ -137,6 +139,7 @@ func New(opts Options) *Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(c.opts.Lease, c.look)
+	c.schedule()
 	return c
 }
 

@@ -375,6 +375,33 @@ func TestLease(t *testing.T) {
 	})
 }
 
+// The time does not count in which this process did not run: what the host has said meanwhile may wait to be read, or to be accepted.
+func TestLeaseWhileStopped(t *testing.T) {
+	for _, connected := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPair(t, 0)
+			p.host.opts.Lease, p.host.beat = time.Hour, time.Hour/6 // it says nothing unless it is asked
+			p.join(t)
+			time.Sleep(time.Minute + time.Second)
+			if !connected {
+				p.session.Drop()
+			}
+			p.session.mu.Lock()
+			p.session.timer.Stop()
+			p.session.mu.Unlock()
+			time.Sleep(2 * time.Minute)
+			p.session.look()
+			if !connected {
+				p.join(t)
+			}
+			time.Sleep(time.Minute)
+			if s := p.session.State(); s != Reachable {
+				t.Errorf("connected %v: the host is %v", connected, s)
+			}
+		})
+	}
+}
+
 // Without a connection the spool takes what is written, up to its bound.
 func TestSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,6 +12,7 @@ func (c *Conn) look() {
 	c.mu.Lock()
 	if c.err == nil {
 		now := time.Now()
+		c.pardon(now)
 		if l := c.link; l != nil && !now.Before(c.heard.Add(c.silence())) {
 			c.unlink(l, fmt.Errorf("no answer for %.0f s", now.Sub(c.heard).Seconds()))
 			c.broken = c.heard // people are told now
@@ -38,23 +39,33 @@ func (c *Conn) look() {
 	c.tell()
 }
 
+// pardon has the time not count during which this process did not run: it was stopped, or has waited for a processor. What the peer has sent
+// meanwhile may not be read yet.
+func (c *Conn) pardon(now time.Time) {
+	if late := now.Sub(c.due); late > 0 {
+		c.heard = c.heard.Add(min(late, now.Sub(c.heard)))
+	}
+}
+
 // silence is how long a connection may be silent.
 func (c *Conn) silence() time.Duration { return min(2*c.beat+time.Second, c.opts.Lease) }
 
 // schedule has look called when the next thing is due.
 func (c *Conn) schedule() {
-	at := c.heard.Add(c.opts.Lease)
+	at := time.Now().Add(c.beat) // often enough to see for how long this process did not run
 	sooner := func(t time.Time) {
 		if t.Before(at) {
 			at = t
 		}
 	}
+	sooner(c.heard.Add(c.opts.Lease))
 	if c.link != nil {
 		sooner(c.next)
 		sooner(c.heard.Add(c.silence()))
 	} else if c.state == Reachable {
 		sooner(c.broken.Add(interruptionPatience))
 	}
+	c.due = at
 	c.timer.Reset(time.Until(at))
 }
 

@@ -254,6 +254,7 @@ class Uplink:
         self._lease = _JOIN_PATIENCE
         self._heard = time.monotonic()
         self._beat = 0.0  # when the next heartbeat is due
+        self._due = self._heard  # `tick` is called then
 
         self._trouble = ""  # of the last attempt
         self._pause = 0.0
@@ -265,14 +266,17 @@ class Uplink:
 
     def timeout(self) -> float:
         """Return in how many seconds `tick` has something to do."""
+        now = time.monotonic()
+        # Often enough to see for how long this process did not run.
+        due = min(self._heard + self._lease, now + self._lease / 6)
         if self._more:
-            return 0.0
-        due = self._heard + self._lease
-        if self._sock:
+            due = now
+        elif self._sock:
             due = min(due, self._beat, self._heard + self._silence())
         elif self._attempt_at is not None:
             due = min(due, self._attempt_at)
-        return max(due - time.monotonic(), 0.0)
+        self._due = max(due, now)
+        return self._due - now
 
     def tick(self) -> None:
         """Do what is due."""
@@ -281,6 +285,8 @@ class Uplink:
             return
         if self._more:
             self._read()
+        # The time does not count during which this process did not run: it was stopped, or has waited for a processor.
+        self._heard = min(now, self._heard + max(now - self._due, 0.0))
         if now >= self._heard + self._lease:
             silent = f"no answer from the session for {self._lease:g} s"
             self._finish(silent if self._identity else self._trouble or silent)
