@@ -74,7 +74,7 @@ compat: ## the agent's tests with the oldest and newest packages, a newer torch 
 bench: bench-setup ## compare with all peers in one run; writes bench/RESULTS.md and results.json
 	.venv-bench/bin/python bench/run.py --out bench
 
-bench-quick: bench-setup ## the same in three minutes, with small sizes; writes into bin/bench-quick
+bench-quick: bench-setup ## the same in four minutes, with small sizes; writes into bin/bench-quick
 	.venv-bench/bin/python bench/run.py --plan quick --out bin/bench-quick
 
 bench-setup: setup build

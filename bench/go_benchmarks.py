@@ -12,13 +12,17 @@ from samples import emit, plan
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A benchmark's metric and the figure that it is; # stands for the number of ranks.
+# A benchmark's metric and the figure that it is; # stands for the benchmark's variant, the number of ranks.
 FANOUT = {
     ("Dispatch", "µs-cpu/rank"): "fake_cpu_#",
     ("Dispatch", "p50-ms"): "fake_dispatch_#",
     ("Dispatch", "kB/rank"): "fake_memory_#",
     ("Line", "µs-cpu/rank"): "fake_line_#",
     ("FanIn", "MB/s"): "fake_fanin_#",
+    ("Hosts", "µs-cpu/join"): "fake_hosts_join",
+    ("Hosts", "µs-cpu/rank"): "fake_hosts_cpu",
+    ("Hosts", "p50-ms"): "fake_hosts_dispatch",
+    ("Hosts", "kB/host"): "fake_hosts_memory",
 }
 
 
@@ -36,7 +40,9 @@ def benchmark(package, pattern, times, count=1):
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     sys.stderr.write(done.stdout)
     done.check_returncode()
-    for name, variant, metrics in re.findall(r"^Benchmark(\w+?)(?:/(\d+))?(?:-\d+)?\s+\d+\s+(.*)$", done.stdout, re.M):
+    for name, variant, metrics in re.findall(
+        r"^Benchmark(\w+?)(?:/([\dx]+))?(?:-\d+)?\s+\d+\s+(.*)$", done.stdout, re.M
+    ):
         for value, unit in re.findall(r"([\d.e+-]+) (\S+)", metrics):
             yield name, variant, unit, float(value)
 
@@ -49,9 +55,14 @@ def keystroke(p):
 
 
 def fanout(p):
-    samples = {}
-    for pattern, times in (("Dispatch", p["dispatches"]), ("Line", p["dispatches"] // 10), ("FanIn", p["counts"])):
-        for name, ranks, unit, value in benchmark("fanout", f"^Benchmark{pattern}$/^(256|1024)$", times, p["counts"]):
+    samples, hosts = {}, f"{p['fake_hosts']}x8"
+    for pattern, variants, times in (
+        ("Dispatch", "256|1024", p["dispatches"]),
+        ("Line", "256|1024", p["dispatches"] // 10),
+        ("FanIn", "256|1024", p["counts"]),
+        ("Hosts", hosts, p["dispatches"]),
+    ):
+        for name, ranks, unit, value in benchmark("fanout", f"^Benchmark{pattern}$/^({variants})$", times, p["counts"]):
             if figure := FANOUT.get((name, unit)):
                 samples.setdefault(figure.replace("#", ranks), []).append(value)
     for figure, values in samples.items():

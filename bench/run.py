@@ -44,7 +44,12 @@ PLANS = {
         "train_command": True,
         "keystrokes": 1000,
         "dispatches": 100,
+        "hosts": ["h1", "h2", "h3", "h4"],
+        "hosts_bytes": 256 * 10**6,
+        "networks": ["1gbit", "unlimited"],
+        "hosts_peer": True,
         "counts": 3,
+        "fake_hosts": 1000,
     },
     "quick": {
         "rounds": 1,
@@ -63,7 +68,12 @@ PLANS = {
         "train_command": False,
         "keystrokes": 200,
         "dispatches": 20,
+        "hosts": ["h1", "h2", "h3", "h4"],
+        "hosts_bytes": 64 * 10**6,
+        "networks": ["1gbit"],
+        "hosts_peer": False,
         "counts": 1,
+        "fake_hosts": 256,
     },
 }
 
@@ -78,6 +88,8 @@ class Script:
     seconds: int  # after which it is given up
     rounds: int = 0  # 0: as many as the plan has
     private: bool = False  # needs namespaces of its own
+    hosts: int = 0  # runs on a test host, from which it can reach so many others
+    network: str = "unlimited"  # what each of these sends at most, as tc says it
 
 
 def scripts(p, python, bin_dir):
@@ -88,10 +100,10 @@ def scripts(p, python, bin_dir):
     def peer(name, *args):
         return [python, str(ROOT / "bench" / "peers" / f"{name}.py"), told, *args]
 
-    def own(group):
+    def own(group, *more, **others):
         numbers = [f"-{name}={p[name]}" for name in ("ranks", "passes", "lines", "flood", "repeats")]
-        lists = [f"-{name}={','.join(map(str, p[name]))}" for name in ("bytes", "sizes")]
-        return [str(bin_dir / "figures"), f"-python={python}", *numbers, *lists, group]
+        lists = [f"-{name}={','.join(map(str, {**p, **others}[name]))}" for name in ("bytes", "sizes")]
+        return [str(bin_dir / "figures"), f"-python={python}", *numbers, *lists, *more, group]
 
     yield Script("start", "dipls", peer("with_dipls", "start"), 120)
     yield Script("start", "nbdistributed", peer("with_nbdistributed"), 300, rounds=1, private=True)
@@ -107,6 +119,14 @@ def scripts(p, python, bin_dir):
     yield Script("attached", "dipls", peer("with_dipls", "attached"), 120, rounds=1)
     yield Script("hang", "dipls", own("hang"), 600, rounds=1)
     yield Script("train", "torchrun", peer("with_torchrun"), 600)  # and dipls, at the same time
+    far, count = f"-hosts={','.join(p['hosts'])}", len(p["hosts"])
+    yield Script("hosts", "dipls", own("hosts", far), 300, hosts=count)
+    yield Script("hosts", "dipls", peer("with_dipls", "hosts"), 120, hosts=count)
+    if p["hosts_peer"]:
+        yield Script("hosts", "ipyparallel", peer("with_ipyparallel", "hosts"), 300, hosts=count)
+    for network in p["networks"]:
+        push = own("hosts_push", far, f"-network={network}", bytes=[p["hosts_bytes"]])
+        yield Script("hosts", "dipls", push, 300, hosts=count, network=network)
     for package in ("keystroke", "fanout"):
         yield Script(package, "dipls", [python, str(ROOT / "bench" / "go_benchmarks.py"), told, package], 900, rounds=1)
 
@@ -140,6 +160,8 @@ class Run:
         command, reason = script.command, None
         if script.private:
             command, reason = private(command)
+        elif script.hosts:
+            command, reason = on_hosts(script, [ROOT, self.bin_dir, Path(self.python).parent, directory])
         try:
             if reason:
                 raise processes.Failure(reason)
@@ -148,7 +170,9 @@ class Run:
                     self.take(script.who, record)
         except (OSError, processes.Failure) as e:
             said = last_line(directory / "log")
-            self.samples.fail(script.who, None, plain(f"{script.group}: {e}{said and f' ({said})'}"))
+            self.samples.fail(
+                script.who, script.group if script.hosts else None, plain(f"{script.group}: {e}{said and f' ({said})'}")
+            )
             say(f"  {script.who}: {e}: {said}")
         finally:
             shutil.rmtree(home, ignore_errors=True)
@@ -194,6 +218,31 @@ def private(command):
     if tried.returncode != 0:
         return None, f"kills by pattern, so it needs a process namespace: {tried.stderr.strip()}"
     return [*unshare, *command], None
+
+
+def on_hosts(script, shared):
+    """A script's command on a test host, with hosts that go with it, or why that cannot be; they share directories."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return None, "hosts for tests need Linux and root"
+    needed = ["sshd", "iptables", "ip", "tc", "unshare", "nsenter", "setpriv"]
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    if missing := [name for name in needed if not shutil.which(name, path=path)]:
+        return None, f"hosts for tests need {', '.join(missing)}; make setup installs it on Debian"
+    settings = {
+        "HOSTS_DIR": f"/var/lib/dipls-hosts/bench-{os.getpid()}",
+        "HOSTS_OWNER": os.getpid(),
+        "HOSTS_SHARE": ":".join(str(d) for d in shared if re.match("/(tmp|var/tmp|run|dev/shm)/", str(d))),
+        "HOSTS_RATE": "" if script.network == "unlimited" else script.network,
+    }
+    hosts = ROOT / "internal" / "testhosts" / "hosts.sh"
+    return [
+        "env",
+        *(f"{k}={v}" for k, v in settings.items()),
+        str(hosts),
+        "run",
+        str(script.hosts),
+        *script.command,
+    ], None
 
 
 def last_line(path):

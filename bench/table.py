@@ -128,6 +128,7 @@ def figures(p, versions):
         name = f"DDP training on {p['train_ranks']} ranks: {what}"
         yield Figure(name, "ms", key, "torchrun", share=share, paired=True)
     yield Figure("the same: the whole command", "s", "train_wall", "torchrun")
+    yield from figures_of_hosts(p)
     for statistic, label, most in ((median, "p50", 0), (p99, "p99", 10)):
         yield Figure(
             f"keystroke → fresh lenses and diagnostics, 10,000 cells, {label}",
@@ -143,6 +144,32 @@ def figures(p, versions):
         yield Figure(f"{size} fake ranks: a printed line, server CPU per rank", "µs", f"fake_line_{size}")
         yield Figure(f"{size} fake ranks: output fan-in", "MB/s", f"fake_fanin_{size}")
     yield Figure("server CPU per rank, 1,024 fake ranks against 256", "×", "fake_linear", most=1.25)
+    name = f"{p['fake_hosts']} fake hosts of 8 ranks"
+    yield Figure(f"{name}: server CPU per host that joins", "µs", "fake_hosts_join", most=1000)
+    yield Figure(f"{name}: server CPU per rank and dispatch", "µs", "fake_hosts_cpu")
+    yield Figure(f"{name}: dispatch, p50", "ms", "fake_hosts_dispatch")
+    yield Figure(f"{name}: memory per host", "kB", "fake_hosts_memory")
+    yield Figure("server CPU per rank, fake hosts against 1,024 fake ranks", "×", "fake_hosts_share", most=0.5)
+
+
+def figures_of_hosts(p):
+    """Pools over several hosts. They share a machine's cores, so a push is judged where the network is the slower."""
+    n, count = p["ranks"], len(p["hosts"])
+    yield Figure(f"`pass` on {n} ranks of {count} hosts, by ssh, p50", "ms", "hosts_pass", "ipyparallel")
+    yield Figure(f"the same on {n} ranks of one host, taking turns", "ms", "hosts_pass_here")
+    yield Figure("a round trip between two hosts", "ms", "hosts_trip")
+    yield Figure("`pass` on ranks of hosts: how much later, beyond the round trip", "ms", "hosts_later", most=1)
+    name = f"nothing → first cell done on {n} ranks of {count} hosts, torch imported"
+    yield Figure(name, "s", "hosts_start", "ipyparallel")
+    yield Figure(f"the import of torch alone, {count} times at once", "s", "hosts_import")
+    yield Figure("the start of hosts beyond the import", "s", "hosts_beyond", most=3)
+    for network in p["networks"]:
+        name = f"push of {size_name(p['hosts_bytes'])} to {n} ranks of {count} hosts"
+        if network == "unlimited":
+            yield Figure(name, "ms", f"hosts_push_{network}", "one connection")
+        else:
+            name += f", which send {network} each"
+            yield Figure(name, "ms", f"hosts_push_{network}", "one connection", share=1.3)
 
 
 FAKE_SIZES = (256, 1024)
@@ -190,9 +217,18 @@ class Samples:
         own, attached = (self.of("dipls", f"pass_{where}") for where in ("own", "attached"))
         if own and attached:
             self.rounds["dipls", "attached_later"] = [[median(attached) - median(own)]]
+        far, near, trip = (self.of("dipls", f"hosts_{what}") for what in ("pass", "pass_here", "trip"))
+        if far and near and trip:
+            self.rounds["dipls", "hosts_later"] = [[median(far) - median(near) - median(trip)]]
+        start, torch = (self.of("dipls", f"hosts_{what}") for what in ("start", "import"))
+        if start and torch:
+            self.rounds["dipls", "hosts_beyond"] = [[median(start) - median(torch)]]
         small, large = (self.of("dipls", f"fake_cpu_{size}") for size in FAKE_SIZES)
         if small and large:
             self.rounds["dipls", "fake_linear"] = [[median(large) / median(small)]]
+        hosts = self.of("dipls", "fake_hosts_cpu")
+        if hosts and large:
+            self.rounds["dipls", "fake_hosts_share"] = [[median(hosts) / median(large)]]
 
     def as_json(self):
         return {

@@ -12,49 +12,30 @@ import (
 	"path/filepath"
 	"time"
 
-	"dipls/cells"
-	"dipls/dipexec/journal"
 	"dipls/session"
 	"dipls/session/remote"
 )
 
-// turn is how many passes one front runs before it is the other's turn.
-const turn = 10
-
-// caller is a front whose folder is trusted.
-func (p *plan) caller() session.Caller {
-	return session.Caller{Settings: session.Settings{Python: p.python, Trust: session.TrustYes, Pool: session.Choice{Ranks: p.ranks}}}
-}
-
 // measureAttached measures pass through session.API in the session's process, and, in turn, from a process that is attached to it. It also measures how long
 // attaching takes.
 func (p *plan) measureAttached(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "attached-")
+	own, err := openSession()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	store := journal.Open(journal.Options{Dir: filepath.Join(dir, "runs")})
-	defer store.Close()
-	s := session.New(session.Options{Dir: dir, Journal: store})
-	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx), session.CloseRequest{})) }()
-	server, err := remote.NewServer(remote.ServerOptions{API: s})
+	defer func() { err = errors.Join(err, own.close(ctx)) }()
+	server, err := remote.NewServer(remote.ServerOptions{API: own.API})
 	if err != nil {
 		return err
 	}
-	socket := filepath.Join(dir, "socket")
+	socket := filepath.Join(own.dir, "socket")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
 	go server.Serve(l)
 	defer server.Close("the figures are known")
-	own, err := newFront(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer own.sub.Close()
-	if _, err := own.pass(ctx, p.caller(), firstCell); err != nil {
+	if _, err := own.remote(ctx, p.caller(), firstCell); err != nil {
 		return err
 	}
 	attached, err := startAttached(ctx, p, socket)
@@ -79,54 +60,6 @@ func (p *plan) measureAttached(ctx context.Context) (err error) {
 		return err
 	}
 	return errors.Join(emit("pass_own", here...), emit("pass_attached", there...), emit("attach", attaches...))
-}
-
-// front is a front that reads all events.
-type front struct {
-	session.API
-	sub session.Subscription
-}
-
-func newFront(ctx context.Context, s session.API) (*front, error) {
-	sub, err := s.Subscribe(ctx, session.SubscribeRequest{})
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			if _, err := sub.Next(context.Background()); err != nil {
-				return
-			}
-		}
-	}()
-	return &front{s, sub}, nil
-}
-
-// pass runs code on all ranks.
-func (f *front) pass(ctx context.Context, by session.Caller, code string) (time.Duration, error) {
-	begin := time.Now()
-	runs, err := f.Start(ctx, by, session.Sequence{Cells: []session.Cell{{Code: code, Line: 1, Target: cells.Target{Where: cells.Remote}}}})
-	if err != nil {
-		return 0, err
-	}
-	report, err := f.Wait(ctx, runs[0])
-	took := time.Since(begin)
-	if err == nil {
-		err = failure(code, report)
-	}
-	return took, err
-}
-
-// passes runs pass several times, and returns how long each took, in milliseconds.
-func (f *front) passes(ctx context.Context, by session.Caller, times int) (samples []float64, err error) {
-	for range times {
-		took, err := f.pass(ctx, by, "pass")
-		if err != nil {
-			return nil, err
-		}
-		samples = append(samples, milliseconds(took))
-	}
-	return samples, nil
 }
 
 // The two things that the attached process is asked for: so many passes, or (0) how long attaching takes.

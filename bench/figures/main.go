@@ -5,6 +5,8 @@
 //	figures -python PYTHON sweep   pass on pools of several sizes
 //	figures -python PYTHON kernel  pass and lines on one rank
 //	figures -python PYTHON attached  pass in the session's process and from one that is attached, and attaching
+//	figures -python PYTHON -hosts h1,h2 hosts       pass on ranks of several hosts, in turn with ranks of this one
+//	figures -python PYTHON -hosts h1,h2 hosts_push  push of an array to all hosts, in turn with one connection with one of them
 //	figures -python PYTHON hang    hangs: until they are told, what the looks cost, and until an interrupt has freed the ranks
 package main
 
@@ -32,6 +34,8 @@ type plan struct {
 	repeats int    // how often each is
 	sizes   []int  // of the pools of the sweep
 	socket  string // of a session, for the process that is attached
+	hosts   string // that have the ranks, as --hosts says it
+	network string // what the network between them is, for the figure's name
 }
 
 func main() {
@@ -45,6 +49,8 @@ func main() {
 	numbers(&p.bytes, "bytes", "sizes of the arrays to push and pull, such as 1000,1000000")
 	numbers(&p.sizes, "sizes", "sizes of the sweep's pools, such as 1,2,4")
 	flag.StringVar(&p.socket, "socket", "", "for a process that this program starts itself")
+	flag.StringVar(&p.hosts, "hosts", "", "hosts with ranks, such as h1,h2: this machine reaches them by ssh, and they have this program")
+	flag.StringVar(&p.network, "network", "", "what the network between hosts is, for the figure's name")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -70,11 +76,15 @@ func numbers(list *[]int, name, usage string) {
 }
 
 // emit prints samples of a figure.
-func emit(figure string, samples ...float64) error {
+func emit(figure string, samples ...float64) error { return emitFor("", figure, samples...) }
+
+// emitFor prints samples of somebody else's figure.
+func emitFor(who, figure string, samples ...float64) error {
 	return json.NewEncoder(os.Stdout).Encode(struct {
+		Who     string    `json:"who,omitempty"`
 		Figure  string    `json:"figure"`
 		Samples []float64 `json:"samples"`
-	}{figure, samples})
+	}{who, figure, samples})
 }
 
 // emitFailure prints why a figure is missing. A figure that fails does not stop the others.
@@ -95,6 +105,12 @@ func (p *plan) measure(ctx context.Context, group string) (err error) {
 		return p.measureAttached(ctx)
 	case "attach":
 		return p.serveAttached(ctx)
+	case "hosts":
+		return p.measureHosts(ctx)
+	case "hosts_push":
+		return p.measureHostsPush(ctx)
+	case "receive":
+		return receive()
 	}
 	s, err := open(ctx, p.python)
 	if err != nil {

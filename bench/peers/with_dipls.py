@@ -1,7 +1,7 @@
 """dipls as its user meets it: the binary. What is measured below that is in bench/figures.
 
-Groups: start, from nothing to the first cell; kernel, the first byte; attached, an editor over a living session.
-Training is in with_torchrun.py.
+Groups: start, from nothing to the first cell; kernel, the first byte; attached, an editor over a living session;
+hosts, the start on several hosts. Training is in with_torchrun.py.
 """
 
 import json
@@ -32,12 +32,36 @@ def script(name, code):
 
 
 def measure_start(p):
+    emit("start", [start(p)])
+
+
+def start(p, *flags):
+    """How long it takes from nothing until the first cell has imported torch, in seconds."""
     cell = script("start.py", "# %%\nimport torch\n")
     begin = time.perf_counter()
-    for event in events(p, cell, "-n", str(p["ranks"]), "--target", "remote"):
+    for event in events(p, cell, "-n", str(p["ranks"]), "--target", "remote", *flags):
         if event["event"] == "run_finished":
             assert event["status"] == "ok", event
-            emit("start", [time.perf_counter() - begin])
+            took = time.perf_counter() - begin
+    return took
+
+
+def measure_hosts(p):
+    """Hosts that have nothing yet. They share this machine's cores, so torch's import is that of as many processes."""
+    subprocess.run(
+        [sys.executable, "-c", "import torch"], check=True
+    )  # what has to be read from the disk does not count
+    emit("hosts_import", [together(len(p["hosts"]), sys.executable, "-c", "import torch")])
+    emit("hosts_start", [start(p, "--hosts", ",".join(p["hosts"]))])
+
+
+def together(count, *command):
+    """How long it takes until so many processes have ended that start at once, in seconds."""
+    begin = time.perf_counter()
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    codes = [process.wait() for process in processes]
+    assert not any(codes), f"{command[0]} ended with exit codes {codes}"
+    return time.perf_counter() - begin
 
 
 def measure_first_byte(p):
@@ -137,5 +161,10 @@ def session_memory(p):
 
 if __name__ == "__main__":
     group = sys.argv[2]
-    measure = {"start": measure_start, "kernel": measure_first_byte, "attached": measure_attached}[group]
-    attempt({"kernel": "first_byte", "attached": "window and session_memory"}.get(group, group), measure, plan())
+    measure, figures = {
+        "start": (measure_start, "start"),
+        "kernel": (measure_first_byte, "first_byte"),
+        "attached": (measure_attached, "window and session_memory"),
+        "hosts": (measure_hosts, "hosts_start"),
+    }[group]
+    attempt(figures, measure, plan())

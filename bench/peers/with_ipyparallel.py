@@ -1,6 +1,7 @@
 """ipyparallel: engines under a controller of its own, through its own client.
 
-Groups: pool, as many engines as dipls has ranks, with torch imported; sweep, pass by the number of engines.
+Groups: pool, as many engines as dipls has ranks, with torch imported; sweep, pass by the number of engines; hosts, as
+many engines on several hosts, by its launcher for ssh.
 """
 
 import os
@@ -13,6 +14,7 @@ import ipyparallel as ipp
 import numpy
 from procfs import available_memory, descendants, sum_pss
 from samples import attempt, emit, fail, plan, repeated, timed, versions
+from traitlets.config import Config
 
 HUGE = 1e9  # bytes of an array that is pushed once only
 
@@ -30,8 +32,8 @@ _optimizer.step()
 class Engines:
     """A cluster of engines and a client, as `with` gives it; the end of the block is theirs, too."""
 
-    def __init__(self, count):
-        self.cluster = ipp.Cluster(n=count, profile_dir=tempfile.mkdtemp(prefix="ipp-"), log_level=40)
+    def __init__(self, count, **options):
+        self.cluster = ipp.Cluster(n=count, profile_dir=tempfile.mkdtemp(prefix="ipp-"), log_level=40, **options)
         self.count = count
 
     def __enter__(self):
@@ -169,6 +171,21 @@ def measure_size(size, p):
         emit(f"pass_{size}", repeated(p["passes"], engines.all.execute, "pass", block=True))
 
 
+def measure_hosts(p):
+    """Engines on other hosts, which reach the controller here."""
+    launcher = Config()
+    launcher.SSHEngineSetLauncher.engines = {host: p["ranks"] // len(p["hosts"]) for host in p["hosts"]}
+    launcher.SSHLauncher.remote_python = sys.executable
+    here = {"controller_ip": "*", "controller_location": socket.gethostname()}
+    begin = time.perf_counter()
+    with Engines(p["ranks"], engines="ssh", config=launcher, **here) as engines:
+        engines.all.execute("import torch", block=True)
+        emit("hosts_start", [time.perf_counter() - begin])
+        assert sorted(set(engines.all.apply_sync(socket.gethostname))) == p["hosts"]
+        emit("hosts_pass", repeated(p["passes"], engines.all.execute, "pass", block=True))
+
+
 if __name__ == "__main__":
     versions("ipyparallel", "ipykernel", "pyzmq", "tornado")
-    {"pool": measure_pool, "sweep": measure_sweep}[sys.argv[2]](plan())
+    groups = {"pool": measure_pool, "sweep": measure_sweep, "hosts": measure_hosts}
+    groups[sys.argv[2]](plan())

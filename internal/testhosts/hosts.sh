@@ -22,7 +22,7 @@
 # HOSTS_DIR (default /var/lib/dipls-hosts/0) holds the state; several sets of hosts may live at the same time, each in a directory
 # of its own, and have the same addresses. HOSTS_OWNER=PID: all goes down when that process has ended, however it ended.
 # HOSTS_PRIVATE: more directories that each host has for itself (empty). HOSTS_SHARE: directories that all hosts and we have in common
-# although they are below a private one, such as a test's folder in /tmp. Both are lists as PATH is one.
+# although they are below a private one, such as a test's folder in /tmp. Both are lists as PATH is one. HOSTS_RATE: `rate` of each host.
 set -euo pipefail
 umask 022
 self=$(readlink -f "$0")
@@ -86,6 +86,7 @@ up() {
 	nsenter -t "$switch" -n sh -c 'ip link add br0 type bridge stp_state 0 forward_delay 0 && ip link set br0 up'
 	ssh_files "$n"
 	for i in $(seq 0 "$n"); do host_up "h$i"; done
+	if [ -n "${HOSTS_RATE:-}" ]; then for i in $(seq 0 "$n"); do HOSTS_DIR=$dir "$self" rate "h$i" "$HOSTS_RATE"; done; fi
 	if [ -n "${HOSTS_OWNER:-}" ]; then
 		HOSTS_DIR=$dir setsid bash "$self" watch "$HOSTS_OWNER" </dev/null >/dev/null 2>&1 &
 		note $! "$dir/owner.pid"
