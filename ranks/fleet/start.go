@@ -142,7 +142,10 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.o.Timeout, fmt.Errorf("it took longer than %v", f.o.Timeout))
 	defer cancel()
 	start, err := f.gate.Expect(join.Expected{
-		Hosts: numbers, Own: f.allocation.OwnInput(), Place: f.allocation.Placer(numbers), Name: f.nameOf, OnState: f.stateChanged,
+		Hosts: numbers, Own: f.allocation.OwnInput(), Name: f.nameOf, OnState: f.stateChanged,
+		Place: func(facts json.RawMessage, taken func(int) bool) (int, error) {
+			return launch.Place(f.allocation.Hosts(), numbers, facts, taken)
+		},
 	})
 	if err != nil {
 		return err
@@ -268,6 +271,11 @@ func (f *cluster) enter(ctx context.Context, m *member, a join.Arrival) error {
 		return err
 	}
 	f.mu.Lock()
+	if f.closing { // which has ended those that were in
+		f.mu.Unlock()
+		_ = a.Conn.Close()
+		return join.ErrClosed
+	}
 	defer f.mu.Unlock()
 	m.Host, m.conn, m.joining = far, a.Conn, false
 	if m.state, m.reason = Reachable, nil; a.Conn.State() == mux.Ended {

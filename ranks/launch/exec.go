@@ -2,7 +2,6 @@ package launch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -31,10 +30,6 @@ func (e *template) Hosts() []Host { return e.hosts }
 
 func (e *template) OwnInput() bool {
 	return slices.ContainsFunc(e.words, func(word string) bool { return strings.Contains(word, "{host}") })
-}
-
-func (e *template) Placer(hosts []int) func(json.RawMessage) (int, error) {
-	return place(e.hosts, hosts)
 }
 
 func (e *template) Explain(_ context.Context, host int) string {

@@ -48,7 +48,7 @@ func TestExec(t *testing.T) {
 				ends(t, joins)
 				continue
 			}
-			come := s.arrive(2, a.Placer(all), joins)
+			come := s.arrive(2, among(a, all), joins)
 			for host, name := range []string{"h1", "h2"} {
 				f := come[host].facts
 				if f.Name != name || f.Environ["HOSTNAME"] != name && f.Environ["HOSTNAME"] != "" || c.prologue != nil && f.Environ["FROM_PROLOGUE"] != "yes" {

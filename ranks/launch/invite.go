@@ -33,10 +33,6 @@ func (i *invitation) Hosts() []Host { return i.hosts }
 
 func (i *invitation) OwnInput() bool { return false }
 
-func (i *invitation) Placer(hosts []int) func(json.RawMessage) (int, error) {
-	return place(i.hosts, hosts)
-}
-
 func (i *invitation) Explain(context.Context, int) string { return "" }
 
 func (i *invitation) Close(context.Context) error { return nil }

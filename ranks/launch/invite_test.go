@@ -57,7 +57,7 @@ func TestJoinByHand(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		come := s.arrive(2, a.Placer(all), joins)
+		come := s.arrive(2, among(a, all), joins)
 		for host, name := range []string{"h1", "h2"} { // SLURM_NODEID counts before torchrun's
 			f := come[host].facts
 			if f.Name != name || f.Environ["RANK"] != "" || f.Environ["MASTER_ADDR"] != "" || f.Environ["TORCHELASTIC_USE_AGENT_STORE"] != "" {

@@ -14,7 +14,6 @@ package launch
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 
 	"go.uber.org/zap"
@@ -39,9 +38,6 @@ type Allocation interface {
 	Hosts() []Host
 	// OwnInput reports whether each host gets a standard input of its own, and so may have a token of its own.
 	OwnInput() bool
-	// Placer makes a function that tells which host a joining agent is on, from the facts that it sends. It is good for one Start on these hosts. Its
-	// error tells why the agent is none of them.
-	Placer(hosts []int) func(facts json.RawMessage) (host int, err error)
 	// Start starts an agent on each of some hosts and returns at once. tell gets what becomes of them, also after they have joined, from several
 	// goroutines.
 	Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error)

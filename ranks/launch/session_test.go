@@ -263,13 +263,23 @@ func (s *testSession) next() arrival {
 	}
 }
 
+// placer tells which host of a start an agent is on.
+type placer func(raw json.RawMessage, taken func(host int) bool) (host int, err error)
+
+// among places agents on some hosts of an allocation.
+func among(a Allocation, expected []int) placer {
+	return func(raw json.RawMessage, taken func(int) bool) (int, error) {
+		return Place(a.Hosts(), expected, raw, taken)
+	}
+}
+
 // arrive waits for agents, and returns them by host.
-func (s *testSession) arrive(n int, place func(json.RawMessage) (int, error), joins Joins) map[int]arrival {
+func (s *testSession) arrive(n int, place placer, joins Joins) map[int]arrival {
 	s.t.Helper()
 	come := make(map[int]arrival)
 	for len(come) < n {
 		a := s.next()
-		host, err := place(a.raw)
+		host, err := place(a.raw, func(host int) bool { _, taken := come[host]; return taken })
 		if err != nil {
 			s.t.Fatalf("%s: %v", a.facts.Name, err)
 		}

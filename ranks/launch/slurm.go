@@ -3,7 +3,6 @@ package launch
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -206,10 +205,6 @@ func (a *slurmJob) called(id string) {
 func (a *slurmJob) Hosts() []Host { return a.hosts }
 
 func (a *slurmJob) OwnInput() bool { return false }
-
-func (a *slurmJob) Placer(hosts []int) func(json.RawMessage) (int, error) {
-	return place(a.hosts, hosts)
-}
 
 func (a *slurmJob) findHosts(ctx context.Context) error {
 	list := valueOf(a.env, "SLURM_JOB_NODELIST")

@@ -64,7 +64,7 @@ func TestSlurm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		come := s.arrive(2, a.Placer(all), joins)
+		come := s.arrive(2, among(a, all), joins)
 		for host, name := range []string{"h1", "h2"} {
 			f := come[host].facts
 			if f.Name != name || f.Environ["HOSTNAME"] != name || f.Environ["CUDA_VISIBLE_DEVICES"] != "0,1" || come[host].token != "token -1" {
@@ -98,7 +98,7 @@ func TestSlurm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		second := s.arrive(1, within.Placer(all[1:]), more)
+		second := s.arrive(1, among(within, all[1:]), more)
 		if f := second[1].facts; f.Name != "h2" || f.Environ["FROM_PROLOGUE"] != "a b" {
 			t.Errorf("%s has come with %q from the prologue, and not h2", f.Name, f.Environ["FROM_PROLOGUE"])
 		}
@@ -205,7 +205,7 @@ func TestSlurmTakes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return job{s, a, s.arrive(n, a.Placer(all), joins), joins}
+			return job{s, a, s.arrive(n, among(a, all), joins), joins}
 		}
 		told := func(j job, host int, text string) {
 			t.Helper()

@@ -67,9 +67,6 @@ func (s *ssh) Hosts() []Host { return s.hosts }
 
 func (s *ssh) OwnInput() bool { return true }
 
-// Placer is not needed: each host has a token of its own.
-func (s *ssh) Placer(hosts []int) func(json.RawMessage) (int, error) { return place(s.hosts, hosts) }
-
 func (s *ssh) Explain(_ context.Context, host int) string {
 	s.mu.Lock()
 	client := s.clients[host]

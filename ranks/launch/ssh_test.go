@@ -38,7 +38,7 @@ func TestSSH(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		come := s.arrive(3, a.Placer(all), joins)
+		come := s.arrive(3, among(a, all), joins)
 		for host, name := range []string{"h1", "h2", "h3"} {
 			if got := come[host]; got.facts.Name != name || got.token != "token "+string(rune('0'+host)) {
 				t.Errorf("host %d is %s with %s", host, got.facts.Name, got.token)
@@ -65,7 +65,7 @@ func TestSSH(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		come = s.arrive(1, a.Placer(all[1:2]), joins)
+		come = s.arrive(1, among(a, all[1:2]), joins)
 		if come[1].facts.Name != "h2" || s.fetched != fetched {
 			t.Errorf("%s has come, and the code was fetched %d times more", come[1].facts.Name, s.fetched-fetched)
 		}
@@ -102,7 +102,7 @@ func TestSSHTurnedAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		own := func(raw json.RawMessage) (int, error) { // all are h1: the token tells which one
+		own := func(raw json.RawMessage, _ func(int) bool) (int, error) { // all are h1: the token tells which one
 			var f struct{ Start struct{ Token string } }
 			var host int
 			if err := json.Unmarshal(raw, &f); err != nil {
@@ -131,7 +131,7 @@ func TestSSHCarries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		come := s.arrive(2, a.Placer(all), joins)
+		come := s.arrive(2, among(a, all), joins)
 		start := come[0].facts.Start
 		if len(start.Addresses) != 1 || !strings.HasPrefix(start.Addresses[0], "unix:"+start.Scratch) {
 			t.Errorf("h1 comes by %q", start.Addresses)

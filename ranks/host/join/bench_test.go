@@ -79,7 +79,9 @@ func benchmarkHosts(b *testing.B, n int) {
 		hosts[i] = i
 	}
 	before, cpu := heap(), processorTime()
-	s := g.expect(b, Expected{Hosts: hosts, Place: func(facts json.RawMessage) (host int, err error) { return host, json.Unmarshal(facts, &host) }})
+	s := g.expect(b, Expected{Hosts: hosts, Place: func(facts json.RawMessage, _ func(int) bool) (host int, err error) {
+		return host, json.Unmarshal(facts, &host)
+	}})
 	all := make([]*mux.Conn, n)
 	ends := make([]*host, n)
 	var channels []net.Conn

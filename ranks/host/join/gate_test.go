@@ -284,7 +284,7 @@ func TestJoin(t *testing.T) {
 	states := make(map[int]string)
 	s := g.expect(t, Expected{
 		Hosts: []int{3, 7},
-		Place: func(facts json.RawMessage) (int, error) {
+		Place: func(facts json.RawMessage, _ func(int) bool) (int, error) {
 			var f struct{ Name int }
 			return f.Name, json.Unmarshal(facts, &f)
 		},

@@ -99,7 +99,7 @@ func TestMoreJoinsThanHosts(t *testing.T) {
 		t.Errorf("while one may not come: %+v", again)
 	}
 	third.Close()
-	g.joinSoon(t, token)
+	g.joinSoon(t, token, nil)
 	if b := arrival(t, s); a.Host != 4 || b.Host != 6 {
 		t.Errorf("hosts %d and %d arrived", a.Host, b.Host)
 	}
@@ -112,11 +112,11 @@ func TestMoreJoinsThanHosts(t *testing.T) {
 }
 
 // joinSoon joins when a place is free again.
-func (g *testGate) joinSoon(t *testing.T, token string) {
+func (g *testGate) joinSoon(t *testing.T, token string, facts any) {
 	t.Helper()
 	for {
 		v := g.dial(t, nil)
-		v.say(t, joining(token, nil))
+		v.say(t, joining(token, facts))
 		var w welcome
 		v.hear(t, &w)
 		if w.Refused == "" {
@@ -134,7 +134,7 @@ func (g *testGate) joinSoon(t *testing.T, token string) {
 // Who is nobody that was expected is told so.
 func TestPlace(t *testing.T) {
 	g := newGate(t, Options{})
-	s := g.expect(t, Expected{Hosts: []int{0}, Place: func(facts json.RawMessage) (int, error) {
+	s := g.expect(t, Expected{Hosts: []int{0}, Place: func(facts json.RawMessage, _ func(int) bool) (int, error) {
 		if string(facts) == `"mine"` {
 			return 0, nil
 		}
@@ -147,6 +147,32 @@ func TestPlace(t *testing.T) {
 	}
 	g.join(t, s.Tokens()[0], "mine")
 	arrival(t, s)
+}
+
+// An agent that breaks off before it has confirmed comes again, and is the same host.
+func TestPlaceAgain(t *testing.T) {
+	g := newGate(t, Options{})
+	s := g.expect(t, Expected{Hosts: []int{0, 1}, Place: func(facts json.RawMessage, taken func(int) bool) (host int, err error) {
+		if err = json.Unmarshal(facts, &host); err == nil && taken(host) {
+			err = errors.New("a second agent has come from it")
+		}
+		return host, err
+	}})
+	broken, _ := g.welcomed(t, s.Tokens()[0], 1)
+	v := g.dial(t, nil)
+	v.say(t, joining(s.Tokens()[0], 1))
+	var w welcome
+	if v.hear(t, &w); w.Refused != "a second agent has come from it" || !w.Again {
+		t.Errorf("while the first may still confirm: %+v", w)
+	}
+	broken.Close()
+	g.joinSoon(t, s.Tokens()[0], 1)
+	if a := arrival(t, s); a.Host != 1 {
+		t.Errorf("host %d has arrived", a.Host)
+	}
+	v = g.dial(t, nil)
+	v.say(t, joining(s.Tokens()[0], 1))
+	v.wantRefused(t, "a second agent has come from it")
 }
 
 // Only the very certificate that a host was given resumes its connection.

@@ -16,8 +16,9 @@ type Expected struct {
 	Hosts []int // their numbers
 	Own   bool  // each has a token of its own; else one token is for all, and Place tells who is who
 
-	// Place tells by what a host says of itself which of Hosts it is. An error refuses it; its text is told there. nil: they are numbered as they come.
-	Place func(facts json.RawMessage) (host int, err error)
+	// Place tells by what a host says of itself which of Hosts it is; taken knows those that have joined, or are about to. An error refuses it; its text is
+	// told there. It must not wait for the gate. nil: they are numbered as they come.
+	Place func(facts json.RawMessage, taken func(host int) bool) (host int, err error)
 
 	// Name is what to call a host in errors.
 	Name func(host int, facts json.RawMessage) string
@@ -110,25 +111,23 @@ type ticket struct {
 
 // take reserves a host of the start for somebody who has the token for it. host is -1 if it is for any.
 func (s *Start) take(host int, facts json.RawMessage) (int, error) {
-	if host < 0 && s.expected.Place != nil {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	taken := func(host int) bool { _, is := s.taken[host]; return is }
+	switch {
+	case host >= 0:
+	case s.expected.Place != nil:
 		var err error
-		if host, err = s.expected.Place(facts); err != nil {
-			return 0, refuse("%v", err)
+		if host, err = s.expected.Place(facts, taken); err != nil {
+			return 0, &refusal{text: err.Error(), again: s.mayChange()}
 		}
 		if !slices.Contains(s.expected.Hosts, host) {
 			return 0, refuse("host %d is not expected", host)
 		}
-	}
-	s.gate.mu.Lock()
-	defer s.gate.mu.Unlock()
-	if host < 0 {
-		free := slices.IndexFunc(s.expected.Hosts, func(host int) bool { _, taken := s.taken[host]; return !taken })
+	default:
+		free := slices.IndexFunc(s.expected.Hosts, func(host int) bool { return !taken(host) })
 		if free < 0 {
-			r := &refusal{text: fmt.Sprintf("all %d hosts have joined: the token is used up", len(s.expected.Hosts))}
-			for _, joined := range s.taken {
-				r.again = r.again || !joined
-			}
-			return 0, r
+			return 0, &refusal{text: fmt.Sprintf("all %d hosts have joined: the token is used up", len(s.expected.Hosts)), again: s.mayChange()}
 		}
 		host = s.expected.Hosts[free]
 	}
@@ -137,4 +136,14 @@ func (s *Start) take(host int, facts json.RawMessage) (int, error) {
 	}
 	s.taken[host] = false
 	return host, nil
+}
+
+// mayChange reports whether a host is about to join: it may not. The caller holds gate.mu.
+func (s *Start) mayChange() bool {
+	for _, joined := range s.taken {
+		if !joined {
+			return true
+		}
+	}
+	return false
 }
