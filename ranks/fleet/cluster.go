@@ -154,22 +154,27 @@ func (f *cluster) Close(ctx context.Context) error {
 	if first {
 		f.closed = make(chan struct{})
 	}
-	closed, joins, members := f.closed, slices.Clone(f.joins), slices.Clone(f.members)
+	closed, joins := f.closed, slices.Clone(f.joins)
+	var conns []*mux.Conn
+	for _, m := range f.members {
+		if m.conn != nil {
+			conns = append(conns, m.conn)
+		}
+	}
 	f.mu.Unlock()
 	if !first {
 		<-closed
 		return nil
 	}
 	defer close(closed)
-	for _, m := range members {
-		if m.conn != nil {
-			_ = m.conn.Close() // there is nothing to do about a host that is gone
-		}
+	var work sync.WaitGroup
+	for _, conn := range conns {
+		work.Go(func() { _ = conn.Close() }) // there is nothing to do about a host that is gone; it is waited for
 	}
+	work.Wait()
 	// Agents that have heard it end within three seconds. The launcher of a host that is gone would never end.
 	inOrder, cancel := context.WithTimeout(ctx, closePatience)
 	defer cancel()
-	var work sync.WaitGroup
 	for _, j := range joins {
 		work.Go(func() { contain.Do(func() { j.End(inOrder) }) })
 	}

@@ -2,7 +2,10 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +18,7 @@ import (
 	"dipls/ranks/host"
 	"dipls/ranks/host/afar"
 	"dipls/ranks/host/join"
+	"dipls/ranks/host/mux"
 )
 
 func TestMain(m *testing.M) { leaktest.Begin().Main(m) }
@@ -141,6 +145,35 @@ func TestFleetFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.hosts, err, c.want)
 		}
+	}
+}
+
+// A host that comes in while the fleet is being closed is sent away: nobody else will end its agent.
+func TestEnterLate(t *testing.T) {
+	ours, theirs := net.Pipe()
+	conn, agent := mux.New(mux.Options{}), mux.New(mux.Options{Host: true})
+	defer agent.Close()
+	if err := errors.Join(conn.Attach(ours, 0), agent.Attach(theirs, 0)); err != nil {
+		t.Fatal(err)
+	}
+	late := &member{name: "late", state: Lost}
+	f := &cluster{o: Options{}.withDefaults(), members: []*member{late}}
+	go func() { // it answers what it is after the fleet has begun to close
+		channel, err := agent.Accept(testContext(t))
+		if err != nil {
+			return
+		}
+		var request struct{ ID json.RawMessage }
+		if json.NewDecoder(channel).Decode(&request) != nil {
+			return
+		}
+		f.mu.Lock()
+		f.closing = true
+		f.mu.Unlock()
+		fmt.Fprintf(channel, `{"jsonrpc":"2.0","id":%s,"result":{"system":"Linux"}}`+"\n", request.ID)
+	}()
+	if err := f.enter(testContext(t), late, join.Arrival{Conn: conn}); err == nil || conn.Err() == nil || late.Host != nil {
+		t.Errorf("it is in: %v; its connection: %v", err, conn.Err())
 	}
 }
 
