@@ -28,6 +28,7 @@ package join
 
 import (
 	"container/list"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
@@ -78,8 +79,10 @@ type Gate struct {
 	config   *tls.Config
 	wg       sync.WaitGroup // goroutines that accept and admit
 
+	open context.Context // ends with Close
+	end  context.CancelFunc
+
 	mu        sync.Mutex
-	closed    bool
 	listeners []net.Listener
 	starts    map[*Start]bool              // that have not ended
 	tickets   map[[sha256.Size]byte]ticket // by the hash of the token, also those of starts that have ended
@@ -132,6 +135,7 @@ func New(opts Options) (*Gate, error) {
 		},
 	}
 	g.refusals.log = opts.Log
+	g.open, g.end = context.WithCancel(context.Background())
 	return g, nil
 }
 
@@ -142,15 +146,12 @@ func (g *Gate) Certificate() string { return certificatePEM(g.cert.Certificate[0
 // before.
 func (g *Gate) Close() {
 	g.mu.Lock()
-	g.closed = true
+	g.end()
 	starts := make([]*Start, 0, len(g.starts))
 	for s := range g.starts {
 		starts = append(starts, s)
 	}
 	g.shut(func(net.Listener) bool { return true })
-	for k := g.knocks.Front(); k != nil; k = k.Next() {
-		k.Value.(net.Conn).Close()
-	}
 	g.mu.Unlock()
 	for _, s := range starts {
 		s.Close()
@@ -163,7 +164,7 @@ func (g *Gate) Close() {
 func (g *Gate) knock(nc net.Conn) {
 	defer g.wg.Done()
 	g.mu.Lock()
-	if g.closed {
+	if g.open.Err() != nil {
 		g.mu.Unlock()
 		nc.Close()
 		return
@@ -181,6 +182,7 @@ func (g *Gate) knock(nc net.Conn) {
 		g.knocks.Remove(place) // nothing, if it had to go
 	})
 	defer known()
+	defer context.AfterFunc(g.open, func() { nc.Close() })()
 
 	err := g.admit(nc, known)
 	var refused *refusal

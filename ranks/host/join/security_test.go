@@ -149,6 +149,25 @@ func TestPlace(t *testing.T) {
 	arrival(t, s)
 }
 
+// The end of a gate does not wait for a host that fetches the agent and does not read it.
+func TestCloseWhileFetching(t *testing.T) {
+	g := newGate(t, Options{Agent: make([]byte, 64<<20)}) // more than any socket takes
+	s := g.expect(t, Expected{Hosts: []int{0}})
+	v := g.dial(t, nil)
+	v.say(t, line{"protocol": 1, "token": s.Tokens()[0], "fetch": "agent"})
+	v.hear(t, new(struct{ Size int }))
+	closed := make(chan struct{})
+	go func() {
+		g.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(fetchPatience / 2):
+		t.Error("it waits until the host gives up")
+	}
+}
+
 // An agent that breaks off before it has confirmed comes again, and is the same host.
 func TestPlaceAgain(t *testing.T) {
 	g := newGate(t, Options{})

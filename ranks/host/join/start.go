@@ -50,7 +50,7 @@ type Start struct {
 func (g *Gate) Expect(e Expected) (*Start, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.open.Err() != nil {
 		return nil, ErrClosed
 	}
 	if err := g.listen(); err != nil {
