@@ -112,9 +112,10 @@ func (e *template) dir() string {
 	return ""
 }
 
-// fromFile runs a command with a file as its standard input, if it is there. What was the standard input stays open: Open MPI's daemon crashes when it
-// has something for a task that has closed it.
-const fromFile = `[ -r "$0" ] && exec 9<&0 <"$0"; exec "$@"`
+// fromFile runs a command with a file as its standard input, if it is there and the user's: in a folder such as /tmp, which hosts may not share, others of
+// a host can put one under its name, and what is in it runs. What was the standard input stays open: Open MPI's daemon crashes when it has something
+// for a task that has closed it.
+const fromFile = `[ -r "$0" ] && [ -O "$0" ] && [ ! -h "$0" ] && exec 9<&0 <"$0"; exec "$@"`
 
 // expand makes the command line.
 func (e *template) expand(join []string, file string, hosts []int) []string {

@@ -1,7 +1,9 @@
 package launch
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -65,6 +67,31 @@ func TestExec(t *testing.T) {
 			t.Errorf("still there: %s", left)
 		}
 	})
+}
+
+// What lies on a host where the start-up would be is read only if it is the user's own: it is run.
+func TestFromFile(t *testing.T) {
+	file, link := filepath.Join(t.TempDir(), "start-1"), filepath.Join(t.TempDir(), "start-2")
+	if err := errors.Join(os.WriteFile(file, []byte("the file"), 0o644), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	want := func(path, text string) {
+		t.Helper()
+		cmd := exec.Command("sh", "-c", fromFile, path, "cat")
+		cmd.Stdin = strings.NewReader("standard input")
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != text {
+			t.Errorf("%s: %q, %v; want %s", path, out, err, text)
+		}
+	}
+	want(file, "the file")
+	want(link, "standard input")
+	want(file+"0", "standard input")
+	if os.Getuid() == 0 {
+		if err := os.Chown(file, 12345, -1); err != nil {
+			t.Fatal(err)
+		}
+		want(file, "standard input")
+	}
 }
 
 // startups are the files with start-ups in all places where the tests have them.
