@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from dip_agent import system
-from dip_agent.hosts import environment, leftovers, machine, places, rpc
+from dip_agent.hosts import environment, leftovers, machine, places, rpc, supervisor
 from dip_agent.hosts.joining import Uplink
 from dip_agent.hosts.mux import Channel, Mux
 from dip_agent.hosts.relay import Conversation
@@ -94,6 +94,26 @@ class TestPlaces:
         (tmp_path / "loop").symlink_to("loop")
         with pytest.raises(OSError, match="too many links"):
             places.check_private(str(tmp_path / "loop"))
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody")
+    def test_who_was_quicker_where_anybody_may_make_a_folder(self, tmp_path: Path) -> None:
+        mine = closed(tmp_path / "scratch" / "work" / "mine")
+        (tmp_path / "scratch" / "link").symlink_to(mine)
+        (tmp_path / "to").symlink_to("scratch/link")
+        paths = [str(mine), str(mine / "to come"), str(tmp_path / "scratch" / "link"), str(tmp_path / "to")]
+
+        def given(*path: str, uid: int = 12345) -> list[int]:
+            os.chown(tmp_path.joinpath("scratch", *path), uid, -1, follow_symlinks=False)
+            return [places.squatter(path) for path in paths]
+
+        assert given("work") == [-1, -1, -1, -1]
+        os.chmod(tmp_path / "scratch", 0o1777)
+        assert given("work") == [12345, 12345, 12345, 12345]
+        with pytest.raises(OSError, match="another user, uid 12345, has made it"):
+            supervisor._folder(str(mine), -1)
+        assert supervisor._folder(str(mine), 12345) == (str(mine), "")  # it is shared
+        assert given("work", uid=0) == [-1, -1, -1, -1]
+        assert given("link") == [-1, -1, 12345, 12345]
 
     def test_what_removed_the_directory_is_mended(self) -> None:
         directory = places.Directory()

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,11 +59,12 @@ type started struct {
 
 // startRequest is a [host.NodeSpec] on its way.
 type startRequest struct {
-	Command []wire.Path    `json:"command"` // null: the agent, run by python
-	Python  wire.Path      `json:"python"`  // "": the interpreter that runs the supervisor
-	Dir     wire.Path      `json:"dir"`     // "": that of the supervisor
-	Env     []wire.Path    `json:"env"`
-	Line    wire.StartLine `json:"line"`
+	Command  []wire.Path    `json:"command"`  // null: the agent, run by python
+	Python   wire.Path      `json:"python"`   // "": the interpreter that runs the supervisor
+	Dir      wire.Path      `json:"dir"`      // "": that of the supervisor
+	Squatter int            `json:"squatter"` // of this folder here
+	Env      []wire.Path    `json:"env"`
+	Line     wire.StartLine `json:"line"`
 }
 
 // startAnswer is how a start went. One field is set.
@@ -106,7 +109,9 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (_ host.NodePr
 		spec.Env = h.environ
 	}
 	spec.Line.Host = h.name
-	req := startRequest{Command: asPaths(spec.Command), Python: wire.Path(spec.Python), Dir: wire.Path(spec.Dir), Env: asPaths(spec.Env), Line: spec.Line}
+	req := startRequest{
+		Command: asPaths(spec.Command), Python: wire.Path(spec.Python), Dir: wire.Path(spec.Dir), Squatter: squatter(spec.Dir), Env: asPaths(spec.Env), Line: spec.Line,
+	}
 	var answer startAnswer
 	switch err := n.call(ctx, "start", req, &answer); {
 	case ctx.Err() != nil:
@@ -134,6 +139,33 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (_ host.NodePr
 		h.astray(spec.Dir, string(instead))
 	}
 	return n, nil
+}
+
+// squatter is the uid of who else has made a step of the path of a folder where anybody may, as in /tmp; -1: nobody has. It is as in
+// dip_agent/hosts/places.py: a host that shares the folder finds the same one, and elsewhere somebody has made it for us to use.
+func squatter(dir string) int {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return -1
+	}
+	for _, path := range []string{dir, real} {
+		anybody := false
+		for i, r := range path + "/" {
+			if r != '/' || i == 0 {
+				continue
+			}
+			info, err := os.Lstat(path[:i])
+			if err != nil {
+				return -1
+			}
+			owner, ok := info.Sys().(*syscall.Stat_t)
+			if anybody && ok && owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+				return int(owner.Uid)
+			}
+			anybody = info.IsDir() && info.Mode()&0o002 != 0
+		}
+	}
+	return -1
 }
 
 func asPaths(texts []string) []wire.Path {

@@ -3,6 +3,7 @@ package afar_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -248,8 +249,34 @@ func TestProjectOfAnother(t *testing.T) {
 	if err := os.Chown(c.root, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.wants(true, "a.py", "1").try(); err == nil || !strings.Contains(err.Error(), "belongs to another user of this host") {
-		t.Errorf("error %v", err)
+	refused := func(says string) {
+		t.Helper()
+		if _, err := c.wants(true, "a.py", "1").try(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v", err)
+		}
+		c.has()
 	}
-	c.has()
+	refused("p belongs to another user of this host")
+
+	// What was brought is known by a file, which must not name what is others', or elsewhere.
+	own := filepath.Join(c.root, ".dipls")
+	text := `{"files": {"../outside": ""}, "links": {}}`
+	if err := errors.Join(os.Chown(c.root, 0, 0), os.Mkdir(own, 0o777), os.WriteFile(filepath.Join(own, "brought.json"), []byte(text), 0o600),
+		os.Chown(own, 12345, 12345)); err != nil {
+		t.Fatal(err)
+	}
+	refused(".dipls belongs to another user of this host")
+	if err := os.Chown(own, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	refused(`'../outside' is no path in the project`)
+
+	// In a folder such as /tmp anybody may be the first to make ours.
+	scratch := t.TempDir()
+	if err := errors.Join(os.Chmod(scratch, 0o777|os.ModeSticky), os.Mkdir(filepath.Join(scratch, "me"), 0o777),
+		os.Chown(filepath.Join(scratch, "me"), 12345, 12345)); err != nil {
+		t.Fatal(err)
+	}
+	c.root = filepath.Join(scratch, "me", "project")
+	refused("lies in a folder of another user of this host")
 }

@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 
 from . import leftovers
 
@@ -144,30 +145,49 @@ def _check_closed(path: str) -> None:
 
 def check_private(path: str) -> None:
     """Raise OSError if, at a step of an absolute path, others than the user and root could put something else there."""
-    for _ in range(_MAX_LINKS):
-        target = _first_link(path)
-        if not target:
-            return
-        path = target
-    raise OSError(errno.ELOOP, "too many links", path)
-
-
-def _first_link(path: str) -> str:
-    """Check a path up to its first link; return the path with that replaced by its target, "" if there is none."""
-    trusted = (os.geteuid(), os.lstat("/").st_uid)
-    at = "/"
-    names = [name for name in path.split("/") if name]
-    for i, name in enumerate(names):
-        at = os.path.join(at, name)
-        info = os.lstat(at)
+    trusted = _trusted()
+    for at, info in _steps(path):
         if info.st_uid not in trusted:
             raise OSError(errno.EPERM, f"{at} belongs to uid {info.st_uid}", path)
-        if stat.S_ISLNK(info.st_mode):
-            target = os.path.join(os.path.dirname(at), os.readlink(at))
-            return "/".join([target, *names[i + 1 :]])
-        if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
+        if not stat.S_ISLNK(info.st_mode) and info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
             raise OSError(errno.EPERM, f"others may write to {at}", path)
-    return ""
+
+
+def squatter(path: str) -> int:
+    """Return the uid of who else has made a step of an absolute path where anybody may, as in /tmp; -1: nobody has.
+
+    The path may mean a folder of the user's on the session's machine. Here, somebody was quicker.
+    """
+    trusted = _trusted()
+    anybody = False
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        for _, info in _steps(path):
+            if anybody and info.st_uid not in trusted:
+                return info.st_uid
+            anybody = stat.S_ISDIR(info.st_mode) and bool(info.st_mode & 0o002)
+    return -1
+
+
+def _trusted() -> tuple[int, int]:
+    return (os.geteuid(), os.lstat("/").st_uid)
+
+
+def _steps(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Return the folders and links that an absolute path leads through, each from the root on."""
+    for _ in range(_MAX_LINKS):
+        at = "/"
+        names = [name for name in path.split("/") if name]
+        for i, name in enumerate(names):
+            at = os.path.join(at, name)
+            info = os.lstat(at)
+            yield at, info
+            if stat.S_ISLNK(info.st_mode):
+                target = os.path.join(os.path.dirname(at), os.readlink(at))
+                path = "/".join([target, *names[i + 1 :]])
+                break
+        else:
+            return
+    raise OSError(errno.ELOOP, "too many links", path)
 
 
 def _try_lock(path: str) -> int:

@@ -28,6 +28,8 @@ import stat
 import time
 from typing import Any, BinaryIO
 
+from . import places
+
 _OWN = ".dipls"
 _BROUGHT = "brought.json"
 _NEW = "new-"
@@ -72,14 +74,15 @@ class Copy:
     """The copy of a project, of which nobody else changes anything meanwhile."""
 
     def __init__(self, root: str, sock: socket.socket):
+        if places.squatter(root) >= 0:
+            raise ValueError(f"{root} lies in a folder of another user of this host")
         os.makedirs(root, exist_ok=True)
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        owner = os.fstat(self._root).st_uid
-        if owner not in (os.geteuid(), 0):
-            raise ValueError(f"{root} belongs to another user of this host")
+        _check_owner(self._root, root, os.geteuid(), 0)
         with contextlib.suppress(FileExistsError):
             os.mkdir(_OWN, 0o700, dir_fd=self._root)
         self._own = os.open(_OWN, _DIRECTORY, dir_fd=self._root)
+        _check_owner(self._own, f"{root}/{_OWN}", os.geteuid())  # what is in it tells what to remove
         self._lock(sock)
         self._before = f"before/{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         self.kept = ""  # where something was put that was in the way
@@ -120,9 +123,9 @@ class Copy:
         """Make the copy equal to the project. Returns the last answer."""
         files = {_checked(one["path"]): one["hash"] for one in request["files"]}
         links = {_checked(one["path"]): one["target"] for one in request["links"]}
-        gone = list(request["gone"])
+        gone = [_checked(path) for path in request["gone"]]
         if request["whole"]:
-            gone = [path for path in (*self._files, *self._links) if path not in files and path not in links]
+            gone = [_checked(path) for path in (*self._files, *self._links) if path not in files and path not in links]
         # What has become something else goes first: a link may be in the place of a folder.
         gone += [path for path in files if path in self._links] + [path for path in links if path in self._files]
         try:
@@ -303,6 +306,11 @@ class Copy:
                     os.rmdir(name, dir_fd=folder)
                 finally:
                     os.close(folder)
+
+
+def _check_owner(fd: int, path: str, *owners: int) -> None:
+    if os.fstat(fd).st_uid not in owners:
+        raise ValueError(f"{path} belongs to another user of this host")
 
 
 def _target(folder: int, name: str) -> str | None:

@@ -8,6 +8,7 @@ ended.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -19,9 +20,8 @@ import time
 from typing import Any
 
 from .. import system
-from . import leftovers, rpc
+from . import leftovers, places, rpc
 from .leftovers import JANITOR_PATIENCE, KILL_PATIENCE, Running, SharedMemory
-from .places import Directory
 
 _NODE_PATIENCE = 2.2  # seconds for a node to end everything in order when the session is gone
 _SILENCE = 1.0  # seconds for a node to end that has closed its ready pipe without a word
@@ -54,7 +54,7 @@ class Supervisor:
         self._selector.register(self._stream.fd, selectors.EVENT_READ)
         self._selector.register(self._deaths, selectors.EVENT_READ)
 
-        self._directory: Directory | None = None
+        self._directory: places.Directory | None = None
         self._node: subprocess.Popen[bytes] | None = None
         self._exit: int | None = None  # as waitstatus_to_exitcode has it
         self._lifeline = self._output = self._ready = -1
@@ -150,8 +150,8 @@ class Supervisor:
         spec = request["params"]
         self._starting = request
         try:
-            self._directory = Directory()
-            folder, instead = _folder(spec["dir"])
+            self._directory = places.Directory()
+            folder, instead = _folder(spec["dir"], spec["squatter"])
             self._launch(spec, folder)
             # It is made now that somebody is there who removes it, whatever happens.
             self._directory.make()
@@ -309,11 +309,18 @@ class Supervisor:
         self._stream.flush(_LAST_WORDS)
 
 
-def _folder(wanted: str) -> tuple[str, str]:
-    """Return the working directory, twice if it is not the wanted one."""
-    here = os.getcwd()
-    if not wanted or wanted == here or os.path.isdir(wanted):
-        return wanted or here, ""
+def _folder(wanted: str, known: int) -> tuple[str, str]:
+    """Return the working directory, twice if it is not the wanted one.
+
+    `known` is who its squatter is on the session's machine: the same one if that shares it.
+    """
+    if not wanted:
+        return os.getcwd(), ""
+    if os.path.isdir(wanted):
+        other = places.squatter(wanted)
+        if other not in (-1, known):  # its modules would be imported
+            raise OSError(errno.EPERM, f"another user, uid {other}, has made it, where anybody could", wanted)
+        return wanted, ""
     home = os.path.expanduser("~")
     instead = home if os.path.isdir(home) else "/"
     return instead, instead
