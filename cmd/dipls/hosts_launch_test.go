@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -111,5 +112,39 @@ func TestRunQueues(t *testing.T) {
 		if left := strings.TrimSpace(h.Exec("h0", "squeue", "-h", "-o", "%j")); left != "another" {
 			t.Errorf("jobs left: %s", left)
 		}
+	})
+}
+
+// What Slurm does to the job of a session is told in words, before where Slurm tells, and is the reason of the ranks' death.
+func TestRunTaken(t *testing.T) {
+	testhosts.On(t, 4, true, func(outer *testhosts.Hosts) {
+		cells := "# %%dip remote --see all\nimport time\nprint('begun')\nwhile True:\n    time.sleep(0.1)\n"
+		var runs sync.WaitGroup
+		var mu sync.Mutex
+		var checks []func()
+		try := func(name, hosts string, happen func(), told ...string) {
+			h := newOnHosts(t, outer)
+			h.dir = filepath.Join(outer.Home(), name)
+			runs.Go(func() {
+				shown, code := h.attend(cells, map[string]func(){"begun": happen}, "--hosts", hosts, "--ranks-per-host", "1", "--hosts-lease", "45s")
+				mu.Lock()
+				defer mu.Unlock()
+				checks = append(checks, func() { h.want(shown, code, 3, told...) })
+			})
+		}
+		try("limited", "slurm -N1 -w h4 -t 1", func() {},
+			`^job \d+ reaches its time limit in \d+ seconds, at `, `^rank 0 died: host h4 has ended: .*; job \d+ has reached its time limit$`)
+		preempt := func() {
+			outer.Exec("h0", "sbatch", "-p", "urgent", "-w", "h3", "--exclusive", "-o", "/dev/null", "--wrap", "true")
+		}
+		try("preempted", "slurm -N1 -w h3 --exclusive", preempt,
+			`^job \d+ was preempted$`, `^rank 0 died: host h3 has ended: .*; job \d+ was preempted$`)
+		try("failed", "slurm -N2 -w h1,h2", func() { outer.Off("h2") },
+			`^Slurm says that node h2 has failed$`, `^rank 1 \(h2\) died: host h2 lost: no answer for 45 s; Slurm says that node h2 has failed$`)
+		runs.Wait()
+		for _, check := range checks {
+			check()
+		}
+		newOnHosts(t, outer).wantNothing("h1", "h3", "h4")
 	})
 }

@@ -35,9 +35,15 @@ type cluster struct {
 	agent      string // SHA-256 of its zip
 	copies     copies
 
+	ctx    context.Context // of inquiries
+	stop   context.CancelFunc
+	work   sync.WaitGroup // of inquiries
+	asking sync.Mutex     // held by the inquiry whose turn it is
+
 	mu      sync.Mutex // guards what follows, and the members
 	members []*member  // by number
 	joins   []launch.Joins
+	starts  int // how many there were
 	closing bool
 	closed  chan struct{} // nil before the first Close
 }
@@ -51,10 +57,13 @@ type member struct {
 	name       string // "" until it has joined, if the user has only said how many hosts there are
 	ranks      int
 	conn       *mux.Conn
+	start      int  // the number of the start that its agent is of
 	joining    bool // its agent is awaited, perhaps not for the first time
 	state      State
 	reason     error
-	ended      error // how its agent has ended, if a launcher knows that
+	hungUp     bool   // it is unreachable since it has closed its connection
+	taken      string // why the engine takes it away
+	ended      error  // how its agent has ended, if a launcher knows that
 	endedAt    time.Time
 	out        bool // it was left out by Shrink
 }
@@ -71,26 +80,64 @@ func (f *cluster) told(e launch.Event) {
 		f.o.Waits(e.Text)
 	case launch.Warns:
 		f.o.Notice(e.Text)
-	case launch.Ended:
-		f.agentEnded(e)
-	case launch.Printed, launch.Failed:
+	case launch.Taken:
+		f.o.Notice(e.Text)
+		f.taken(e)
+	case launch.Printed, launch.Failed, launch.Ended:
 		f.o.Log.Info("launcher", zap.Int("host", e.Host), zap.String("text", e.Text))
 	}
 }
 
-// agentEnded hears that an agent has ended for certain. What it had sent before is still read: its connection is given up only once that has broken.
-func (f *cluster) agentEnded(e launch.Event) {
+// taken notes why the engine takes hosts away.
+func (f *cluster) taken(e launch.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.members {
+		if m.conn != nil && (e.Host < 0 || e.Host == m.number) {
+			m.taken = e.Text
+			m.conn.Explain(e.Text)
+		}
+	}
+}
+
+// inquire asks the engine why a host does not answer, as long as it does not.
+func (f *cluster) inquire(m *member, conn *mux.Conn) {
+	pause := time.NewTicker(f.o.Lease / 6)
+	defer pause.Stop()
+	for conn.State() == mux.Unreachable {
+		f.asking.Lock() // many may be unreachable at once
+		why := f.allocation.Explain(f.ctx, m.number)
+		f.asking.Unlock()
+		if why != "" && conn.State() == mux.Unreachable {
+			conn.Explain(why)
+		}
+		select {
+		case <-pause.C:
+		case <-conn.Done():
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// agentEnded hears that an agent has ended. What it had sent before is still read: its connection is given up only once it has hung up, too. A launcher
+// may have lost a host that lives.
+func (f *cluster) agentEnded(start int, e launch.Event) {
 	f.mu.Lock()
 	m := f.members[e.Host]
+	if m.start != start { // it has a new agent
+		f.mu.Unlock()
+		return
+	}
 	m.endedAt = time.Now()
 	m.ended = fmt.Errorf("host %s lost: its agent has ended", m.name)
 	if e.Text != "" {
 		m.ended = fmt.Errorf("%w: %s", m.ended, e.Text)
 	}
-	fail := !f.closing && !m.joining && m.state == Unreachable
+	fail := !f.closing && !m.joining && m.state == Unreachable && m.hungUp
 	f.mu.Unlock()
 	if fail {
-		m.conn.Fail(m.ended)
+		m.conn.Fail(m.conn.Explained(m.ended))
 	}
 }
 
@@ -172,6 +219,8 @@ func (f *cluster) Close(ctx context.Context) error {
 		work.Go(func() { _ = conn.Close() }) // there is nothing to do about a host that is gone; it is waited for
 	}
 	work.Wait()
+	f.stop()
+	f.work.Wait()
 	// Agents that have heard it end within three seconds. The launcher of a host that is gone would never end.
 	inOrder, cancel := context.WithTimeout(ctx, closePatience)
 	defer cancel()

@@ -46,6 +46,7 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 		return nil, err
 	}
 	f := &cluster{o: o, copies: copies{turn: make(chan struct{}, 1)}}
+	f.ctx, f.stop = context.WithCancel(context.Background())
 	allocation, err := plan.Launcher(launch.Options{Log: o.Log}).Allocate(ctx, f.told)
 	if err != nil {
 		return nil, err
@@ -92,9 +93,8 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	if o.Timeout == 0 {
-		o.Timeout = defaultTimeout
-	}
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.Lease = cmp.Or(o.Lease, DefaultLease)
 	if o.Waits == nil {
 		o.Waits = func(string) {}
 	}
@@ -134,9 +134,11 @@ func parsePorts(text string) (join.Ports, error) {
 func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	numbers := make([]int, len(wanted))
 	f.mu.Lock()
+	f.starts++
+	number := f.starts
 	for i, m := range wanted {
-		numbers[i] = m.number
-		m.joining, m.ended = true, nil
+		numbers[i], m.start = m.number, number
+		m.joining, m.ended, m.taken = true, nil, ""
 	}
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, f.o.Timeout, fmt.Errorf("it took longer than %v", f.o.Timeout))
@@ -162,11 +164,14 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 			return tokens[0]
 		},
 	}, numbers, func(e launch.Event) {
-		if e.Kind == launch.Failed {
+		switch e.Kind {
+		case launch.Failed:
 			select {
 			case failures <- e:
 			default: // enough are known
 			}
+		case launch.Ended:
+			f.agentEnded(number, e)
 		}
 		f.told(e)
 	})
@@ -333,13 +338,16 @@ func (f *cluster) stateChanged(number int, state mux.State, err error) {
 		return
 	case state == mux.Reachable:
 		m.state = Reachable
-	case state == mux.Unreachable && m.ended != nil && time.Since(m.endedAt) < breakPatience:
-		why := m.ended
+		m.conn.Explain(m.taken)
+	case state == mux.Unreachable && errors.Is(err, mux.ErrHungUp) && m.ended != nil && time.Since(m.endedAt) < breakPatience:
+		why := m.conn.Explained(m.ended)
 		f.mu.Unlock()
 		go m.conn.Fail(why) // which tells of the end
 		return
 	case state == mux.Unreachable:
-		m.state = Unreachable
+		m.state, m.hungUp = Unreachable, errors.Is(err, mux.ErrHungUp)
+		conn := m.conn
+		f.work.Go(func() { contain.Do(func() { f.inquire(m, conn) }) })
 	case state == mux.Ended:
 		m.state, m.reason = Lost, err
 	}

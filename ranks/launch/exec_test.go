@@ -61,6 +61,7 @@ func TestExec(t *testing.T) {
 				t.Errorf("%s: all have joined, and the token is still in %s", c.hosts, left)
 			}
 			leave(come)
+			s.await(Ended, 0, "")
 			ends(t, joins)
 		}
 		if left := startups(h); len(left) > 0 {

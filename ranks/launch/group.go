@@ -59,7 +59,15 @@ func (g *group) begin() {
 		}
 		said := g.run.ended()
 		for _, host := range g.hosts {
-			if g.joined[host] || g.over[host] {
+			if g.over[host] {
+				continue
+			}
+			if g.joined[host] {
+				text := ""
+				if !g.run.cmd.ProcessState.Success() {
+					text = oneLine(said)
+				}
+				g.tell(Event{Ended, host, text})
 				continue
 			}
 			text := said

@@ -41,7 +41,7 @@ type Allocation interface {
 	// Start starts an agent on each of some hosts and returns at once. tell gets what becomes of them, also after they have joined, from several
 	// goroutines.
 	Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error)
-	// Explain asks the engine why an agent may be gone, in the words of a sentence's end: "job 4711 was preempted". "" if it knows nothing of it.
+	// Explain asks the engine why an agent that does not answer may be gone: "job 4711 was preempted". "" if it knows nothing of it.
 	Explain(ctx context.Context, host int) string
 	// Close gives back what Allocate has taken, and nothing else: a job that was there before stays. Agents should have ended before.
 	Close(ctx context.Context) error
@@ -64,10 +64,13 @@ const (
 	Waits Kind = iota
 	// Failed: the agent on a host (-1: on all) does not come, or its launcher has ended. The text is what the launcher said.
 	Failed
-	// Warns: hosts will go, or have gone. The text is a sentence for the user.
+	// Warns: hosts will go. The text is a sentence for the user.
 	Warns
+	// Taken: the engine takes a host away, or says that it has failed. The text is a sentence for the user, and why the host goes: "job 4711 was
+	// preempted".
+	Taken
 	// Ended: the agent on a host, which had joined, has ended as far as its launcher knows; its connection ends then, too. The text is what the launcher
-	// said, or "".
+	// said, in one line, or "".
 	Ended
 	// Printed: a line that the launcher, or something on the host before the agent, has printed. It is for the log.
 	Printed

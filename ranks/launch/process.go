@@ -140,8 +140,11 @@ func (p *process) gone() string {
 	if p.running() || p.cmd.ProcessState.Success() {
 		return ""
 	}
-	return fmt.Sprintf("%s has ended: %s", p.name, strings.ReplaceAll(p.ended(), "\n", "; "))
+	return fmt.Sprintf("%s has ended: %s", p.name, oneLine(p.ended()))
 }
+
+// oneLine is a text of lines as one.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", "; ") }
 
 // running reports whether it has not ended.
 func (p *process) running() bool {

@@ -182,7 +182,13 @@ type slurmJob struct {
 	tell   func(Event)
 	starts int
 	told   map[string]bool // what was told already
-	gone   []string        // what Slurm has said of why agents went
+	gone   []reason        // why agents went
+}
+
+// reason is what Slurm has said of why the agent on a host (-1: on all) went.
+type reason struct {
+	host int
+	text string
 }
 
 // job is the id.
@@ -233,8 +239,8 @@ func (a *slurmJob) begin(tell func(Event)) {
 	a.watch.Go(func() { a.watchLimit(a.ctx) })
 }
 
-// warn tells the user something once.
-func (a *slurmJob) warn(host int, text string) {
+// say tells the user something once.
+func (a *slurmJob) say(kind Kind, host int, text string) {
 	a.mu.Lock()
 	tell := a.tell
 	known := tell == nil || a.told[text]
@@ -243,18 +249,29 @@ func (a *slurmJob) warn(host int, text string) {
 	}
 	a.mu.Unlock()
 	if !known {
-		tell(Event{Warns, host, text})
+		tell(Event{kind, host, text})
 	}
 }
 
 // why notes what Slurm says of why agents go, and tells it.
 func (a *slurmJob) why(host int, text string) {
 	a.mu.Lock()
-	if !slices.Contains(a.gone, text) {
-		a.gone = append(a.gone, text)
+	if !slices.Contains(a.gone, reason{host, text}) {
+		a.gone = append(a.gone, reason{host, text})
 	}
 	a.mu.Unlock()
-	a.warn(host, text)
+	a.say(Taken, host, text)
+}
+
+// forget forgets why agents went that are about to be started again. a.mu is held.
+func (a *slurmJob) forget(hosts []int) {
+	a.gone = slices.DeleteFunc(a.gone, func(r reason) bool {
+		again := r.host < 0 || slices.Contains(hosts, r.host)
+		if again {
+			delete(a.told, r.text)
+		}
+		return again
+	})
 }
 
 // sallocSaid handles a line of salloc's.
@@ -268,7 +285,7 @@ func (a *slurmJob) sallocSaid(line string) {
 	case nodeFailed.MatchString(line):
 		a.nodeFailed(nodeFailed.FindStringSubmatch(line)[1])
 	case strings.Contains(line, "revoked"):
-		a.warn(-1, fmt.Sprintf("Slurm has taken job %s back", a.job()))
+		a.inquire(fmt.Sprintf("Slurm has taken job %s back", a.job()))
 	}
 }
 
@@ -369,7 +386,7 @@ func (a *slurmJob) watchLimit(ctx context.Context) {
 		}
 		for _, at := range limitWarnings {
 			if left <= at && (last < 0 || last > at) && left > 0 {
-				a.warn(-1, fmt.Sprintf("job %s reaches its time limit in %s, at %s", a.job(), inWords(left), end.Format("15:04:05")))
+				a.say(Warns, -1, fmt.Sprintf("job %s reaches its time limit in %s, at %s", a.job(), inWords(left), end.Format("15:04:05")))
 				break
 			}
 		}
@@ -397,6 +414,7 @@ var notForStep = []string{"SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE
 func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
 	a.mu.Lock()
 	a.starts++
+	a.forget(hosts)
 	step := fmt.Sprintf("dipls-%d-%d", os.Getpid(), a.starts)
 	a.tell = tell
 	a.mu.Unlock()
@@ -426,7 +444,7 @@ func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, err
 		switch {
 		case cancelled.MatchString(line):
 			if !ending.Load() {
-				a.stepCancelled(a.ctx, cancelled.FindStringSubmatch(line))
+				a.stepCancelled(cancelled.FindStringSubmatch(line))
 			}
 		case nodeFailed.MatchString(line):
 			a.nodeFailed(nodeFailed.FindStringSubmatch(line)[1])
@@ -501,7 +519,7 @@ func (s *tasksSaid) of(host int) string {
 }
 
 // stepCancelled handles Slurm's word that it ends agents. It does not always give the reason.
-func (a *slurmJob) stepCancelled(ctx context.Context, m []string) {
+func (a *slurmJob) stepCancelled(m []string) {
 	switch reason := strings.TrimSpace(m[2]); {
 	case strings.HasPrefix(reason, "PREEMPTION"):
 		a.noteEnd(map[string]string{"JobState": "PREEMPTED"})
@@ -510,17 +528,27 @@ func (a *slurmJob) stepCancelled(ctx context.Context, m []string) {
 	case strings.HasPrefix(reason, "NODE FAILURE"):
 		a.nodeFailed(m[1])
 	default:
-		a.watch.Go(func() {
-			fields, err := a.ask(ctx)
-			switch {
-			case ctx.Err() != nil: // it is ours no more
-			case err != nil || fields["JobState"] == "RUNNING" && moment(fields["PreemptTime"]).IsZero():
-				a.why(-1, fmt.Sprintf("the step of job %s was cancelled", a.job()))
-			case !a.noteEnd(fields):
-				a.why(-1, fmt.Sprintf("job %s was cancelled", a.job()))
-			}
-		})
+		a.inquire(fmt.Sprintf("the step of job %s was cancelled", a.job()))
 	}
+}
+
+// inquire asks the controller why it has taken hosts, and tells that. If the job goes on, the reason is the other one.
+func (a *slurmJob) inquire(otherwise string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.tell == nil { // it is ours no more
+		return
+	}
+	a.watch.Go(func() {
+		fields, err := a.ask(a.ctx)
+		switch {
+		case a.ctx.Err() != nil:
+		case err != nil || fields["JobState"] == "RUNNING" && moment(fields["PreemptTime"]).IsZero():
+			a.why(-1, otherwise)
+		case !a.noteEnd(fields):
+			a.why(-1, fmt.Sprintf("job %s was cancelled", a.job()))
+		}
+	})
 }
 
 // noteEnd notes, and tells, why a job ends that has these fields. It reports whether that is known.
@@ -577,11 +605,13 @@ var whyGone = map[string]string{
 
 func (a *slurmJob) Explain(ctx context.Context, host int) string {
 	a.mu.Lock()
-	gone := strings.Join(a.gone, "; ")
-	a.mu.Unlock()
-	if gone != "" {
-		return gone
+	for _, r := range a.gone {
+		if r.host < 0 || r.host == host {
+			a.mu.Unlock()
+			return r.text
+		}
 	}
+	a.mu.Unlock()
 	fields, err := a.ask(ctx)
 	if err != nil {
 		return ""
@@ -605,6 +635,9 @@ func (a *slurmJob) Explain(ctx context.Context, host int) string {
 }
 
 func (a *slurmJob) Close(ctx context.Context) error {
+	a.mu.Lock()
+	a.tell = nil // that it is revoked is no news
+	a.mu.Unlock()
 	a.stop()
 	a.watch.Wait()
 	return a.giveBack(ctx)
@@ -615,9 +648,6 @@ func (a *slurmJob) giveBack(ctx context.Context) error {
 	if a.salloc == nil {
 		return nil
 	}
-	a.mu.Lock()
-	a.tell = nil // that it is revoked is no news
-	a.mu.Unlock()
 	a.salloc.stdin.Close()
 	a.salloc.end(ctx)
 	if a.job() == "" {

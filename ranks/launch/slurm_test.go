@@ -185,9 +185,9 @@ type enough struct{}
 
 func (enough) Error() string { return "it was enough" }
 
-// What Slurm does to a job is told by name: the time limit, preemption, a node's failure, scancel.
+// What Slurm does to a job is told by name: preemption, a node's failure, scancel. TestRunTaken of dipls has the time limit.
 func TestSlurmTakes(t *testing.T) {
-	testhosts.On(t, 4, true, func(h *testhosts.Hosts) {
+	testhosts.On(t, 3, true, func(h *testhosts.Hosts) {
 		type job struct {
 			*testSession
 			Allocation
@@ -209,7 +209,7 @@ func TestSlurmTakes(t *testing.T) {
 		}
 		told := func(j job, host int, text string) {
 			t.Helper()
-			j.await(Warns, host, text)
+			j.await(Taken, host, text)
 			if got := j.Explain(context.Background(), 0); !strings.Contains(got, text) {
 				t.Errorf("the reason is %q, not %q", got, text)
 			}
@@ -217,8 +217,6 @@ func TestSlurmTakes(t *testing.T) {
 			ends(t, j.joins)
 			closed(t, j)
 		}
-		limited := begin("slurm -N1 -w h4 -t 1", 1)
-
 		preempted := begin("slurm -N1 -w h3 --exclusive", 1)
 		urgent := exec.Command("salloc", "-Q", "-p", "urgent", "-N1", "-w", "h3", "--exclusive", "true")
 		if err := urgent.Start(); err != nil {
@@ -234,16 +232,13 @@ func TestSlurmTakes(t *testing.T) {
 		// The other agent of the job goes on when a node fails.
 		failed := begin("slurm -N2 -w h1,h2", 2)
 		h.Off("h2")
-		failed.await(Warns, 1, "node h2 has failed")
+		failed.await(Taken, 1, "node h2 has failed")
 		if left := h.Processes("h1", "relay"); len(left) != 1 {
 			t.Errorf("h1 has %q", left)
 		}
 		leave(failed.come)
 		ends(t, failed.joins)
 		closed(t, failed)
-
-		limited.await(Warns, -1, "reaches its time limit in")
-		told(limited, -1, "has reached its time limit")
 		awaitJobs(t, "")
 	})
 }

@@ -181,7 +181,7 @@ func (s *sshJoin) run(turns chan struct{}) {
 		case path != "":
 			s.carry(path)
 		case agentEnded(client):
-			s.all.tell(Event{Ended, s.host, ""})
+			s.all.tell(Event{Ended, s.host, oneLine(client.words())})
 		}
 	default:
 		if s.all.ctx.Err() == nil {

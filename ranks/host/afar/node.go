@@ -203,7 +203,7 @@ func (n *node) told(method string, params []byte) {
 		switch {
 		case err != nil:
 		case end.Why != "":
-			n.endWith(host.NodeExit{Failed: fmt.Errorf("host %s has ended: %s", n.host.name, end.Why)})
+			n.endWith(host.NodeExit{Failed: n.mux.Explained(fmt.Errorf("host %s has ended: %s", n.host.name, end.Why))})
 		default:
 			n.endWith(host.NodeExit{Exit: host.Exit{Code: end.Code, Signal: end.Signal}})
 		}

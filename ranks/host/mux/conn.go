@@ -25,6 +25,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"dipls/internal/trace"
@@ -50,6 +51,9 @@ const (
 
 // ErrClosed is the error of channels after [Conn.Close].
 var ErrClosed = errors.New("the conversation with the host was closed")
+
+// ErrHungUp is why a host is unreachable that has closed its connection: its end of it may have ended. Otherwise it was silent.
+var ErrHungUp = errors.New("it hung up")
 
 // State is what is known of the peer.
 type State uint8
@@ -94,6 +98,7 @@ type Conn struct {
 	due      time.Time   // look is called then …
 	timer    *time.Timer // … by this
 	why      error       // the last connection broke
+	reason   string      // for the peer to go, as others say
 	err      error       // of the end
 	clock    clock
 
@@ -285,6 +290,20 @@ func (c *Conn) Fail(err error) {
 	c.tell()
 }
 
+// Explain notes what others know of why the peer goes, or does not answer: "job 4711 was preempted". The error of its end then says that, too.
+func (c *Conn) Explain(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reason = reason
+}
+
+// Explained is an error of the peer's end with the reason that was noted for it, if there is one.
+func (c *Conn) Explained(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.explained(err)
+}
+
 // Done is closed when the conversation has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
@@ -313,6 +332,13 @@ func (c *Conn) end(err error) {
 	}
 	c.become(Ended, err)
 	close(c.done)
+}
+
+func (c *Conn) explained(err error) error {
+	if c.reason == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, c.reason)
 }
 
 func (c *Conn) nonsense(err error) error {
@@ -353,8 +379,8 @@ func (c *Conn) unlink(l *link, why error) {
 	if c.link != l {
 		return
 	}
-	if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) {
-		why = errors.New("it hung up")
+	if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) || errors.Is(why, syscall.ECONNRESET) || errors.Is(why, syscall.EPIPE) {
+		why = ErrHungUp
 	}
 	c.link, c.why, c.broken = nil, why, time.Now()
 	l.nc.Close()
@@ -573,7 +599,7 @@ func (c *Conn) arrive(l *link, h head, payload []byte) error {
 	case kindReset:
 		switch {
 		case h.channel == 0:
-			c.end(c.farewell(string(payload)))
+			c.end(c.explained(c.farewell(string(payload))))
 		case ch != nil && len(payload) == 0:
 			ch.finish(io.EOF, io.ErrClosedPipe)
 		case ch != nil:

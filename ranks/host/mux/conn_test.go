@@ -373,6 +373,16 @@ func TestLease(t *testing.T) {
 		<-p.host.Done()
 		wantError(t, p.host.Err(), "lost: no answer")
 	})
+	// Why it was lost is said as well as it is known.
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 0)
+		p.join(t)
+		p.host.Fail(errors.New("it was killed"))
+		p.session.Explain("it is out of the queue")
+		p.session.Explain("job 4711 was preempted")
+		<-p.session.Done()
+		wantError(t, p.session.Err(), "host gpu2 lost: no answer for 60 s, after it hung up; job 4711 was preempted")
+	})
 }
 
 // The time does not count in which this process did not run: what the host has said meanwhile may wait to be read, or to be accepted.

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,7 +28,7 @@ func (c *Conn) look() {
 		}
 		switch {
 		case !now.Before(c.heard.Add(c.opts.Lease)):
-			c.end(fmt.Errorf("host %s lost: no answer for %g s", c.opts.Name, c.opts.Lease.Seconds()))
+			c.end(c.explained(c.lost()))
 		case c.link == nil && c.state == Reachable && !now.Before(c.broken.Add(interruptionPatience)):
 			c.become(Unreachable, fmt.Errorf("host %s is unreachable: %w", c.opts.Name, c.why))
 		}
@@ -45,6 +46,15 @@ func (c *Conn) pardon(now time.Time) {
 	if late := now.Sub(c.due); late > 0 {
 		c.heard = c.heard.Add(min(late, now.Sub(c.heard)))
 	}
+}
+
+// lost is the error of a lease that has ended.
+func (c *Conn) lost() error {
+	err := fmt.Errorf("host %s lost: no answer for %g s", c.opts.Name, c.opts.Lease.Seconds())
+	if c.link == nil && errors.Is(c.why, ErrHungUp) {
+		return fmt.Errorf("%w, after %w", err, c.why)
+	}
+	return err
 }
 
 // silence is how long a connection may be silent.
