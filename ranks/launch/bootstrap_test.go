@@ -10,13 +10,14 @@ import (
 	"time"
 )
 
-// bootstrapped runs here what is to run on a host. done is closed at its end; what it says is to be read after that.
-func bootstrapped(t *testing.T, cache string, input []byte) (cmd *exec.Cmd, said *bytes.Buffer, done <-chan struct{}) {
+// bootstrapped runs here what is to run on a host, by some command. done is closed at its end; what it says is to be read after that.
+func bootstrapped(t *testing.T, cache string, input []byte, by ...string) (cmd *exec.Cmd, said *bytes.Buffer, done <-chan struct{}) {
 	t.Helper()
 	words := Bootstrap{}.command()
 	if _, err := exec.LookPath(words[0]); err != nil {
 		t.Skip(err)
 	}
+	words = append(by, words...)
 	cmd, said = exec.Command(words[0], words[1:]...), &bytes.Buffer{}
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), said, said
@@ -36,29 +37,32 @@ func TestBootstrapRefuses(t *testing.T) {
 	for _, c := range []struct {
 		what, says string
 		input      func(b Bootstrap) []byte
+		by         []string
 	}{
-		{"nothing", "nothing came on standard input", func(Bootstrap) []byte { return nil }},
-		{"no start-up", "standard input has ended before the start-up", func(Bootstrap) []byte { return []byte(secondStage()) }},
-		{"half of a start-up", "is damaged", func(Bootstrap) []byte { return []byte(secondStage() + "{\"addresses\": [\n") }},
+		{"nothing", "nothing came on standard input", func(Bootstrap) []byte { return nil }, nil},
+		{"no start-up", "standard input has ended before the start-up", func(Bootstrap) []byte { return []byte(secondStage()) }, nil},
+		{"half of a start-up", "is damaged", func(Bootstrap) []byte { return []byte(secondStage() + "{\"addresses\": [\n") }, nil},
 		{"another session", "another program listens there", func(b Bootstrap) []byte {
 			b.Certificate = other.pem
 			return b.input(0, false)
-		}},
+		}, nil},
 		{"nobody", "Connection refused", func(b Bootstrap) []byte {
 			b.Addresses = []string{"127.0.0.1:1"}
 			return b.input(0, false)
-		}},
+		}, nil},
 		{"a wrong token", "the session refuses", func(b Bootstrap) []byte {
 			b.Token = func(int) string { return "wrong" }
 			return b.input(0, false)
-		}},
+		}, nil},
 		{"other code", "damaged on its way", func(b Bootstrap) []byte {
 			b.Agent = strings.Repeat("0", 64)
 			return b.input(0, false)
-		}},
+		}, nil},
+		{"no file gets a byte", "has no room for the agent's code", func(b Bootstrap) []byte { return b.input(0, false) },
+			[]string{"sh", "-c", `ulimit -f 0; exec "$@"`, ""}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			cmd, said, done := bootstrapped(t, t.TempDir(), c.input(s.boot()))
+			cmd, said, done := bootstrapped(t, t.TempDir(), c.input(s.boot()), c.by...)
 			select {
 			case <-done:
 			case <-time.After(patience):
@@ -91,9 +95,15 @@ func TestBootstrapKeepsCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := filepath.Join(base, "dipls", "hosts", boot.Agent, "__main__.py")
-	damage := func() {
-		if err := os.WriteFile(kept, []byte("half"), 0o600); err != nil {
-			t.Fatal(err)
+	damage := func(do func(text []byte) []byte) func() {
+		return func() {
+			text, err := os.ReadFile(kept)
+			if err == nil {
+				err = os.WriteFile(kept, do(text), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for _, c := range []struct {
@@ -104,7 +114,8 @@ func TestBootstrapKeepsCode(t *testing.T) {
 	}{
 		{"the first time", base, func() {}, 1, false},
 		{"again", base, func() {}, 0, false},
-		{"damaged", base, damage, 1, false},
+		{"half", base, damage(func(text []byte) []byte { return text[:len(text)/2] }), 1, false},
+		{"zeros, as after a power cut", base, damage(func(text []byte) []byte { clear(text); return text }), 1, false},
 		{"mended", base, func() {}, 0, false},
 		{"a cache that others can change", open, func() {}, 1, true},
 	} {

@@ -292,7 +292,7 @@ func parseHost(text string, at int, item string) (names []string, a address, ran
 			return fail(i, "this bracket is not closed")
 		}
 		names = []string{name[1:end]}
-		if !strings.Contains(names[0], ":") || strings.ContainsFunc(names[0], func(r rune) bool { return r != ':' && !isNameRune(r) }) {
+		if !strings.Contains(names[0], ":") || names[0][0] == '-' || strings.ContainsFunc(names[0], func(r rune) bool { return r != ':' && !isNameRune(r) }) {
 			return fail(i, "brackets alone are for an IPv6 address; a range has a name before it: gpu[1-4]")
 		}
 		name, i = name[end+1:], i+end+1
@@ -380,12 +380,12 @@ func expandRange(text string, at int, spelling string) ([]string, error) {
 		if errLow != nil || errHigh != nil || low < 0 || high < low {
 			return nil, syntaxError(text, at+i, "%q is no range of numbers; a range is written gpu[1-4,7]", part)
 		}
-		if (high-low+1)*len(rest)+len(names) > maxHosts {
+		if high-low >= maxHosts || (high-low+1)*len(rest)+len(names) > maxHosts {
 			return nil, syntaxError(text, at+i, "more than %d hosts", maxHosts)
 		}
-		for n := low; n <= high; n++ {
+		for k := range high - low + 1 {
 			for _, tail := range rest {
-				names = append(names, fmt.Sprintf("%s%0*d%s", prefix, len(first), n, tail)) // gpu[01-16] keeps its zeros
+				names = append(names, fmt.Sprintf("%s%0*d%s", prefix, len(first), low+k, tail)) // gpu[01-16] keeps its zeros
 			}
 		}
 		i += len(part) + 1

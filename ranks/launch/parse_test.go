@@ -80,6 +80,8 @@ func TestParseErrors(t *testing.T) {
 		{"gpu[1-", "[1-", "not closed"},
 		{"gpu[3-1]", "3-1]", "no range"},
 		{"gpu[1-99999]", "1-99999]", "more than 4096 hosts"},
+		{"gpu[0-9223372036854775807]", "0-9223372036854775807]", "more than 4096 hosts"},
+		{"[-l:1]", "[-l:1]", "IPv6"},
 		{"a[1-9999999999999999999]", "1-9999999999999999999]", "no range"},
 		{"-oProxyCommand=x", "-oProxyCommand=x", "no name of a host"},
 		{"-a@gpu1", "-a@gpu1", "no user's name"},

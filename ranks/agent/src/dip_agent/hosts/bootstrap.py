@@ -30,9 +30,12 @@ import tempfile
 import threading
 import time
 import zipfile
+import zlib
 
 PATIENCE = 3.0  # seconds until an address counts as unreachable
 KEEP = 30 * 86400  # seconds for which the code of another version is kept unused
+
+LONGEST = 1000  # characters of why, in a line of which a launcher reads 4 KB
 
 # Line that asks the launcher for a socket. What else comes on standard output is not for it: a .bashrc may print.
 ASKS = "dipls-forward "
@@ -162,7 +165,7 @@ def forwarded(start: dict, context: "ssl.SSLContext | None", why: str) -> "socke
     path = os.path.join(folder, "session")
     try:
         # A line of its own, whatever has been printed before it.
-        sys.stdout.write("\n" + ASKS + json.dumps({"path": path, "why": why}) + "\n")
+        sys.stdout.write("\n" + ASKS + json.dumps({"path": path, "why": why[:LONGEST]}) + "\n")
         sys.stdout.flush()
         refused = json.loads(read_line()).get("error")
         if refused:
@@ -203,9 +206,14 @@ def is_whole(home: str, wanted: str) -> bool:
                 return False
             file.seek(0)
             entries = zipfile.ZipFile(file).infolist()
-        return all(os.path.getsize(os.path.join(home, entry.filename)) == entry.file_size for entry in entries)
+        return all(checksum(os.path.join(home, entry.filename)) == entry.CRC for entry in entries)
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def checksum(path: str) -> int:
+    with open(path, "rb") as file:
+        return zlib.crc32(file.read())
 
 
 def fetch(start: dict, talk: "socket.socket") -> bytes:
@@ -231,11 +239,21 @@ def install(packed: bytes, start: dict, cache: "str | None") -> str:
         with contextlib.suppress(OSError):
             unpack(packed, cache, home)
             return home
-    if "scratch" not in start:
-        start["scratch"] = tempfile.mkdtemp(prefix="dipls-")
-    home = os.path.join(start["scratch"], "agent")
-    fill(packed, home)
-    return home
+    failure = None
+    for parent in (None, "/dev/shm"):  # None: where temporary files are
+        scratch = start.get("scratch")
+        try:
+            scratch = scratch or tempfile.mkdtemp(prefix="dipls-", dir=parent)
+            home = os.path.join(scratch, "agent")
+            fill(packed, home)
+        except OSError as err:
+            failure = err
+            if scratch:
+                shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            start["scratch"] = scratch
+            return home
+    sys.exit(f"dipls: {socket.gethostname()} has no room for the agent's code, {len(packed) >> 10} KB: {failure}")
 
 
 def unpack(packed: bytes, cache: str, home: str) -> None:
