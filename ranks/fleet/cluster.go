@@ -2,9 +2,7 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -30,8 +28,8 @@ type cluster struct {
 	o          Options
 	allocation launch.Allocation
 	gate       *join.Gate
-	dir        string // where the gate's Unix socket is
-	socket     string
+	socket     string // the gate's Unix socket
+	remove     func() // removes the folder where that is
 	agent      string // SHA-256 of its zip
 	copies     copies
 
@@ -232,8 +230,8 @@ func (f *cluster) Close(ctx context.Context) error {
 	if f.gate != nil {
 		f.gate.Close()
 	}
-	if f.dir != "" {
-		err = errors.Join(err, os.RemoveAll(f.dir))
+	if f.remove != nil {
+		f.remove()
 	}
 	return err
 }

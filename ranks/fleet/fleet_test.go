@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -81,11 +82,19 @@ func here(t *testing.T, l *told) Options {
 // A fleet has its hosts in order, brings back one that is lost, goes on without it if asked, and leaves nothing.
 func TestFleet(t *testing.T) {
 	l := &told{news: make(chan struct{}, 100)}
+	t.Setenv("TMPDIR", "/tmp")
+	dead, err := os.MkdirTemp("", "dipls-join-") // as a killed session leaves it
+	if err != nil {
+		t.Fatal(err)
+	}
 	f, err := Start(testContext(t), here(t, l))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close(testContext(t))
+	if _, err := os.Lstat(dead); err == nil {
+		t.Error("the folder of a killed session stays")
+	}
 	names := func() (all []string) {
 		for _, m := range f.Members() {
 			all = append(all, m.Name()+" "+m.State.String())

@@ -25,17 +25,9 @@ type probe struct {
 	path, word string // "": the folder cannot be written to
 }
 
-// newProbe makes a probe, and removes those of killed sessions.
+// newProbe makes a probe.
 func newProbe(folder string) *probe {
-	entries, _ := os.ReadDir(folder)
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), probePrefix) {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > probeStale {
-			_ = os.Remove(filepath.Join(folder, e.Name()))
-		}
-	}
+	sweepStale(folder, probePrefix, probeStale)
 	word := rand.Text()
 	f, err := os.CreateTemp(folder, probePrefix)
 	if err != nil {
@@ -48,6 +40,19 @@ func newProbe(folder string) *probe {
 		return &probe{}
 	}
 	return p
+}
+
+// sweepStale removes files of such an age from a folder that killed programs have left there.
+func sweepStale(folder, prefix string, age time.Duration) {
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > age {
+			_ = os.Remove(filepath.Join(folder, e.Name()))
+		}
+	}
 }
 
 func (p *probe) remove() {

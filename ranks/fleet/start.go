@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/internal/contain"
+	"dipls/internal/private"
 	"dipls/ranks/agent"
 	"dipls/ranks/host/afar"
 	"dipls/ranks/host/join"
@@ -60,12 +60,14 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 			err = errors.Join(err, f.Close(short))
 		}
 	}()
-	if f.dir, err = os.MkdirTemp("", "dipls-join-"); err != nil {
-		return nil, fmt.Errorf("no folder for the socket that hosts join by: %w", err)
+	dir, remove, err := private.Scratch("dipls-join-")
+	if err != nil {
+		return nil, fmt.Errorf("let hosts join: %w", err)
 	}
+	f.remove = remove
 	zip, sum := agent.Zip()
 	f.agent = sum
-	f.socket = filepath.Join(f.dir, "join")
+	f.socket = filepath.Join(dir, "join")
 	f.gate, err = join.New(join.Options{Listen: []string{""}, Ports: ports, Socket: f.socket, Agent: zip, Lease: o.Lease, Log: o.Log})
 	if err != nil {
 		return nil, err

@@ -115,11 +115,20 @@ func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
 // marked is the path of a file that contains its own name, by which others show that they see the same directory; "": it could not be made.
 type marked string
 
+const (
+	// markPrefix begins the names of such files.
+	markPrefix = ".dipls-doctor-"
+
+	// markStale is how old a mark is whose doctor was killed. A survey waits for hosts that do not come.
+	markStale = time.Hour
+)
+
 func mark(dir string) marked {
 	if dir == "" {
 		return ""
 	}
-	file, err := os.CreateTemp(dir, ".dipls-doctor-") // 0600
+	sweepStale(dir, markPrefix, markStale)
+	file, err := os.CreateTemp(dir, markPrefix) // 0600
 	if err != nil {
 		return ""
 	}

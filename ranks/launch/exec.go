@@ -2,10 +2,6 @@ package launch
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,16 +73,16 @@ func (e *template) startOne(b Bootstrap, hosts []int, tell func(Event)) (*group,
 	if err != nil {
 		return nil, err
 	}
-	env := append(slices.Clone(e.env), StartupVariable+"="+file)
-	run, err := command{words: e.expand(b.command(), file, hosts), env: env, input: input, deadly: true, printed: func(line string) {
+	env := append(slices.Clone(e.env), StartupVariable+"="+file.path)
+	run, err := command{words: e.expand(b.command(), file.path, hosts), env: env, input: input, deadly: true, printed: func(line string) {
 		tell(Event{Printed, who, line})
 	}}.start()
 	if err != nil {
-		_ = os.Remove(file)
+		file.remove()
 		return nil, err
 	}
 	g := newGroup(hosts, tell)
-	g.run, g.signals, g.all = run, []syscall.Signal{syscall.SIGTERM}, func() { _ = os.Remove(file) }
+	g.run, g.signals, g.all = run, []syscall.Signal{syscall.SIGTERM}, file.remove
 	g.begin()
 	e.mu.Lock()
 	for _, host := range hosts {
@@ -95,7 +91,7 @@ func (e *template) startOne(b Bootstrap, hosts []int, tell func(Event)) (*group,
 	e.mu.Unlock()
 	g.watch.Go(func() {
 		<-run.done
-		_ = os.Remove(file)
+		file.remove()
 	})
 	return g, nil
 }
@@ -142,38 +138,4 @@ func (e *template) expand(join []string, file string, hosts []int) []string {
 		}))
 	}
 	return words
-}
-
-// writeStartup writes a start-up to a new file that only the user can read, in a folder that hosts may share; "" is one in the user's cache.
-func writeStartup(dir string, input []byte) (string, error) {
-	dir, err := startupDir(dir)
-	if err != nil {
-		return "", fmt.Errorf("no folder for the start-up: %w", err)
-	}
-	f, err := os.CreateTemp(dir, "start-") // 0600
-	if err != nil {
-		return "", fmt.Errorf("write the start-up: %w", err)
-	}
-	_, err = f.Write(input)
-	if err = errors.Join(err, f.Close()); err != nil {
-		_ = os.Remove(f.Name())
-		return "", fmt.Errorf("write the start-up: %w", err)
-	}
-	return f.Name(), nil
-}
-
-func startupDir(dir string) (string, error) {
-	if rest, found := strings.CutPrefix(dir, "~/"); found || dir == "~" {
-		home, err := os.UserHomeDir()
-		return filepath.Join(home, rest), err
-	}
-	if dir != "" {
-		return filepath.Abs(dir)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(cache, "dipls", "hosts")
-	return dir, os.MkdirAll(dir, 0o700)
 }

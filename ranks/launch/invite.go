@@ -52,13 +52,13 @@ func (i *invitation) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, e
 		who = fmt.Sprintf("%d hosts", len(hosts))
 	}
 	tell(Event{Waits, -1, fmt.Sprintf("%s to join: on each run %s=%s dipls join --env, or dipls join %s --token-file %s",
-		who, StartupVariable, file, addresses[0], file)})
+		who, StartupVariable, file.path, addresses[0], file.path)})
 	return &invited{file: file, left: len(hosts), joined: make(map[int]bool)}, nil
 }
 
 // invited are hosts that may come.
 type invited struct {
-	file   string
+	file   *startupFile
 	mu     sync.Mutex
 	left   int
 	joined map[int]bool
@@ -70,12 +70,12 @@ func (i *invited) Joined(host int) {
 	if !i.joined[host] {
 		i.joined[host] = true
 		if i.left--; i.left == 0 {
-			_ = os.Remove(i.file)
+			i.file.remove()
 		}
 	}
 }
 
-func (i *invited) End(context.Context) { _ = os.Remove(i.file) }
+func (i *invited) End(context.Context) { i.file.remove() }
 
 // Invited is how a host joins by itself, from a start-up that [Read] or [ReadFile] has read.
 type Invited struct {
