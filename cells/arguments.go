@@ -172,7 +172,10 @@ func (d *argumentReader) flag(w argument) {
 	default:
 		arg, d.rest = d.rest[0], d.rest[1:]
 		inBrackets := func() bool { return strings.HasPrefix(arg.text, "[") && !strings.Contains(arg.text, "]") }
-		for f.takes == rankWords && len(d.rest) > 0 && (looksLikeRanks(d.rest[0].text) || inBrackets()) {
+		goesOn := func(next string) bool {
+			return looksLikeRanks(next) || ranklist.GoesByHosts(next) || strings.HasSuffix(arg.text, ",") || inBrackets()
+		}
+		for f.takes == rankWords && len(d.rest) > 0 && goesOn(d.rest[0].text) {
 			arg.text += " " + d.rest[0].text
 			arg.at.End = d.rest[0].at.End
 			d.rest = d.rest[1:]
@@ -256,16 +259,9 @@ func isTruth(s string) bool {
 	return false
 }
 
-// list reads a rank list, and reports one that cannot be.
-func (d *argumentReader) list(w argument) (ranklist.List, bool) { return d.ranksBy(ranklist.Parse, w) }
-
-// targets reads a rank list that may count from the end of the pool, likewise.
-func (d *argumentReader) targets(w argument) (ranklist.List, bool) {
-	return d.ranksBy(ranklist.ParseTargets, w)
-}
-
-func (d *argumentReader) ranksBy(parse func(string) (ranklist.List, error), w argument) (ranklist.List, bool) {
-	l, err := parse(w.text)
+// list reads ranks of a pool, and reports what are none.
+func (d *argumentReader) list(w argument) (ranklist.List, bool) {
+	l, err := ranklist.ParseRanks(w.text)
 	if err != nil {
 		d.fail(err, w.at)
 		return ranklist.List{}, false
@@ -273,7 +269,7 @@ func (d *argumentReader) ranksBy(parse func(string) (ranklist.List, error), w ar
 	return l, true
 }
 
-// fail reports an error of ranklist.Parse or ParseTarget.
+// fail reports an error of ranklist's or of ParseTarget.
 func (d *argumentReader) fail(err error, at Range) {
 	if rank, ok := errors.AsType[*ranklist.Error](err); ok {
 		d.fault(at, BadRanks, (&ranklist.Error{Item: rank.Item, Reason: rank.Reason}).Error(), rank.Hint)

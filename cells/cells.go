@@ -449,7 +449,7 @@ type View struct {
 	Depth   int    `json:"depth"`    // percent signs beyond two
 	Title   string `json:"title"`
 	Target  string `json:"target"`            // remote, local, everywhere, ranks:LIST, everywhere:LIST; "" if the cell does not say
-	See     string `json:"see"`               // all or a list like 0,2-4; "" if the cell does not say
+	See     string `json:"see"`               // all, or ranks like 0,2-4; "" if the cell does not say
 	Autodip string `json:"autodip,omitempty"` // the directive by which autodip runs the cell, as far as the text tells; "" if it does not
 	Source  string `json:"source"`            // the body: everything below the marker's line
 }

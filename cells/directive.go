@@ -76,7 +76,7 @@ func ParseTarget(s string) (Target, error) {
 		return Target{}, err
 	}
 	if hasList {
-		ranks, err := ranklist.ParseTargets(list)
+		ranks, err := ranklist.ParseRanks(list)
 		if err != nil {
 			return Target{}, err
 		}
@@ -356,7 +356,7 @@ func (d *argumentReader) target(w argument) {
 }
 
 func (d *argumentReader) narrow(w argument) {
-	if l, ok := d.targets(w); ok {
+	if l, ok := d.list(w); ok {
 		d.ranks, d.listed = l, w.at
 	}
 }

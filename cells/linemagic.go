@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"dipls/internal/ranklist"
 )
 
 // A lineMagic says which arguments a line magic takes. Python has the last word at run time: whatever is wrong here is a
@@ -19,7 +21,7 @@ type lineMagic struct {
 
 var lineMagics = map[string]lineMagic{
 	"makedip": {flags: withHelp(
-		option{[]string{"-g", "--gpus"}, rankWords, (*argumentReader).checkRanks},
+		option{[]string{"-g", "--gpus"}, rankWords, (*argumentReader).checkGPUs},
 		option{[]string{"-n", "--ranks"}, oneWord, (*argumentReader).checkCount},
 		option{[]string{"-H", "--hosts"}, oneWord, nil},
 		option{[]string{"--ranks-per-host"}, oneWord, (*argumentReader).checkCount},
@@ -51,7 +53,7 @@ var lineMagics = map[string]lineMagic{
 	"load_ext": {word: (*argumentReader).names},
 	"dipper":   {flags: withHelp(), word: (*argumentReader).names},
 	"px": {flags: slices.Concat([]option{
-		{[]string{"--targets"}, oneWord, (*argumentReader).checkTargets},
+		{[]string{"--targets"}, oneWord, (*argumentReader).checkRanks},
 		{[]string{"--block"}, nothing, nil},
 		{[]string{"--noblock"}, nothing, nil},
 		{[]string{"--verbose"}, nothing, nil},
@@ -62,7 +64,7 @@ var lineMagics = map[string]lineMagic{
 	"autopx":   {flags: withHelp()},
 	"pxresult": {flags: withHelp(append([]option{{[]string{"-o", "--out"}, oneWord, (*argumentReader).names}}, pxArrangingFlags...)...)},
 	"pxconfig": {flags: withHelp(append([]option{
-		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).checkTargets},
+		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).checkRanks},
 		{[]string{"-a", "--noblock"}, nothing, nil},
 		{[]string{"-b", "--block"}, nothing, nil},
 		{[]string{"--verbose"}, nothing, nil},
@@ -119,7 +121,11 @@ func (d *argumentReader) help(argument) { d.helps = true }
 
 func (d *argumentReader) checkRanks(w argument) { d.list(w) }
 
-func (d *argumentReader) checkTargets(w argument) { d.targets(w) }
+func (d *argumentReader) checkGPUs(w argument) {
+	if _, err := ranklist.Parse(w.text); err != nil {
+		d.fail(err, w.at)
+	}
+}
 
 func (d *argumentReader) checkCount(w argument) {
 	if n, err := strconv.Atoi(w.text); err != nil || n < 1 {

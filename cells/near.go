@@ -233,7 +233,7 @@ func nearKey(m Metadatum) string {
 	case d <= 2 && isTargetText(m.Value), d == 1 && lower != "targets":
 		return "target"
 	}
-	if _, err := ranklist.Parse(strings.Trim(m.Value, "[]")); len(lower) > len("see")+1 || err != nil {
+	if _, err := ranklist.ParseRanks(strings.Trim(m.Value, "[]")); len(lower) > len("see")+1 || err != nil {
 		return ""
 	}
 	if lower == "see" || lettersMore(lower, "see") || lower == "se" {
@@ -268,7 +268,7 @@ func nearPair(s string) (n near, ok bool) {
 		text := strings.Trim(rest, `"'`)
 		m := Metadatum{Key: key, Value: text}
 		name := nearKey(m)
-		_, badRanks := ranklist.Parse(text)
+		_, badRanks := ranklist.ParseRanks(text)
 		switch {
 		case name != "":
 		case key == "target" && isTargetText(text):

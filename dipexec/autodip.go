@@ -57,10 +57,11 @@ func (e *Executor) autodipDirective() cells.Directive {
 }
 
 // poolChanged publishes the pool's state.
-func (e *Executor) poolChanged(state string, size int, reason string) {
+func (e *Executor) poolChanged(state string, size int, reason string, hosts []event.HostRanks) {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
 	e.pool.State, e.pool.Size, e.pool.Reason, e.pool.Text = state, size, reason, ""
+	e.pool.Hosts = hosts
 	e.publishPool()
 }
 
@@ -69,12 +70,13 @@ func (e *Executor) PoolWaits(text string) {
 	e.poolMu.Lock()
 	defer e.poolMu.Unlock()
 	e.pool.State, e.pool.Size, e.pool.Reason, e.pool.Text = event.StateStarting, 0, "", text
+	e.pool.Hosts = nil
 	e.publishPool()
 }
 
 // PoolGivenUp tells that a pool that was waited for will not be started.
 func (e *Executor) PoolGivenUp(reason string) {
-	e.poolChanged(event.StateStopped, 0, reason)
+	e.poolChanged(event.StateStopped, 0, reason, nil)
 }
 
 // publishPool publishes the state of the pool and of autodip. The caller holds poolMu, which keeps such events in order.

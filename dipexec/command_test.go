@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -398,7 +399,7 @@ func TestAutodipCommand(t *testing.T) {
 		{Header: head, State: "ready", Autodip: text},
 		{Header: head, State: "ready"},
 	}
-	if text == "" || !slices.Equal(states, want) {
+	if text == "" || !reflect.DeepEqual(states, want) {
 		t.Errorf("%q: got %+v", text, states)
 	}
 }

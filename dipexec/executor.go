@@ -293,7 +293,7 @@ func (e *Executor) StateChanged(c ranks.StateChange) {
 		default:
 			return
 		}
-		e.poolChanged(c.To.String(), c.Pool.Size(), reason)
+		e.poolChanged(c.To.String(), c.Pool.Size(), reason, event.HostsOf(hostNames(c.Pool.Ranks())))
 		return
 	}
 	if c.To == ranks.Dead && c.Err != nil {

@@ -27,6 +27,7 @@ type fakeProcess struct {
 	who        ranklist.Who
 	rank       int // its number; 0: also the local namespace
 	seed       *int64
+	on         host.Host // nil: this machine
 	executions chan *fakeExecution
 	ended      chan struct{} // closed when it has died
 	answers    chan string   // replies to its commands
@@ -68,7 +69,6 @@ func newFakeProcess(who ranklist.Who) *fakeProcess {
 
 func (p *fakeProcess) Seed() *int64 { return p.seed }
 
-func (p *fakeProcess) Host() host.Host             { return host.Local{} }
 func (p *fakeProcess) GroupTimeout() time.Duration { return 0 }
 
 func (p *fakeProcess) Who() ranklist.Who { return p.who }
@@ -535,4 +535,32 @@ func target(t *testing.T, s string) cells.Target {
 		t.Fatal(err)
 	}
 	return tg
+}
+
+// fakeHost is a machine of which only the name counts.
+type fakeHost struct {
+	host.Local
+	name string
+}
+
+func (h *fakeHost) Name() string { return h.name }
+
+func (p *fakeProcess) Host() host.Host {
+	if p.on == nil {
+		return host.Local{}
+	}
+	return p.on
+}
+
+// newFakePoolOn is a pool with a rank on each of the hosts that are named, in this order.
+func newFakePoolOn(names ...string) *fakePool {
+	pool := newFakePool(len(names))
+	hosts := map[string]host.Host{}
+	for i, name := range names {
+		if hosts[name] == nil {
+			hosts[name] = &fakeHost{name: name}
+		}
+		pool.ranks[i].on = hosts[name]
+	}
+	return pool
 }

@@ -41,7 +41,7 @@ func (c *command) run(cmd wire.RunCommand) (any, error) {
 		wait = said(cmd.Wait, !config.NoBlock)
 	}
 	if cmd.See != "" {
-		if req.See, err = ranklist.Parse(cmd.See); err != nil {
+		if req.See, err = ranklist.ParseRanks(cmd.See); err != nil {
 			return nil, valueError(err)
 		}
 	}
@@ -156,6 +156,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 	output := map[int]*tailText{}
 	result := map[int]string{}
 	var shown ranklist.List
+	seen := map[int]bool{}
 	for _, p := range parts {
 		output[p.Rank] = new(tailText)
 	}
@@ -170,7 +171,11 @@ func readResults(dir string, parts []wire.RunPart) error {
 		switch ev := ev.(type) {
 		case *event.RunStarted:
 			if !ev.Quiet {
-				shown, _ = ranklist.Parse(ev.See)
+				shown, _ = ranklist.ParseRanks(ev.See)
+			}
+		case *event.RankState:
+			if ev.Rank != nil && ev.Seen {
+				seen[*ev.Rank] = true
 			}
 		case *event.Stream:
 			if ev.Rank != nil && output[*ev.Rank] != nil {
@@ -184,7 +189,7 @@ func readResults(dir string, parts []wire.RunPart) error {
 	}
 	for i := range parts {
 		rank := parts[i].Rank
-		parts[i].Output, parts[i].Result, parts[i].Shown = output[rank].String(), result[rank], shown.Contains(rank)
+		parts[i].Output, parts[i].Result, parts[i].Shown = output[rank].String(), result[rank], shown.Contains(rank) || seen[rank]
 	}
 	return nil
 }

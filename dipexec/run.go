@@ -62,6 +62,9 @@ type run struct {
 	stop   context.CancelFunc
 	change chan struct{} // capacity 1: the last part has ended, or one has died
 
+	see  string        // whose output a view shows
+	seen ranklist.List // the same, where only the pool has told it; else zero
+
 	started     time.Time
 	interrupted time.Time // the first interrupt on the present namespace; zero: none
 	freed       []string  // which ranks had to be freed from what then, a clause each
@@ -306,17 +309,17 @@ func (r *run) start() {
 	if r.req.Directive.Px {
 		r.underPx()
 	}
-	see := resolveSee(r.req.See, r.req.Directive.See, r.target)
+	r.see = resolveSee(r.req.See, r.req.Directive.See, r.target)
 	ev := &event.RunStarted{
 		Header: r.head(event.KindRunStarted), Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
-		Target: r.target.String(), See: see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
+		Target: r.target.String(), See: r.see, Quiet: r.req.Directive.Quiet, Autodip: r.autodip, Parent: r.parent(),
 	}
 	r.order.Lock()
 	defer r.order.Unlock()
 	if j := r.e.o.Journal; j != nil {
 		rj, err := j.Begin(journal.Record{
 			Run: r.id, Parent: ev.Parent, Cell: r.req.Cell, Path: wire.Path(r.req.Path), Line: r.req.Line, Title: r.req.Title,
-			Target: ev.Target, See: see, Code: r.req.Code, Server: os.Getpid(), Started: r.started,
+			Target: ev.Target, See: r.see, Code: r.req.Code, Server: os.Getpid(), Started: r.started,
 		}, r.req.JournalLimit, journal.Hooks{Failed: r.journalFailed, Full: r.journalFull})
 		if err != nil {
 			r.journalFailed(err)
@@ -368,7 +371,10 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 	var all []Process // of the pool
 	if ns == poolNamespace {
 		all = procs
-		if procs, err = pick(r.target, procs); err != nil {
+		if procs, err = pick(r.target, procs); err == nil {
+			r.seen, err = seen(r.see, all)
+		}
+		if err != nil {
 			return event.StatusError, err.Error()
 		}
 		if r.req.Directive.Verbose == cells.Yes {
@@ -482,7 +488,9 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		pt.proc.newest.Store(r)
 		pt.proc.running.Add(1)
 		r.parts = append(r.parts, pt)
-		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy, Host: r.e.hostIfMany(p)})
+		rank, _ := pt.proc.who.Rank()
+		seen := !pt.proc.who.IsLocal() && r.seen.Contains(rank)
+		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy, Host: r.e.hostIfMany(p), Seen: seen})
 	}
 	for _, pt := range fresh { // what it printed before its first run belongs to that run
 		pt.proc.adopt(pt)

@@ -7,6 +7,7 @@ import (
 
 	"dipls/cells"
 	"dipls/internal/ranklist"
+	"dipls/ranks/host"
 )
 
 // Resolve says where a run goes: the first target that is given, of the command's own, the cell's directive and
@@ -34,6 +35,18 @@ func resolveSee(command, directive ranklist.List, t cells.Target) string {
 	default:
 		return strconv.Itoa(slices.Min(slices.Collect(t.Ranks.Written())))
 	}
+}
+
+// seen are the ranks whose output a view shows, where only the pool tells that; zero where the event of the run's start has told it.
+func seen(see string, pool []Process) (ranklist.List, error) {
+	list, err := ranklist.ParseRanks(see)
+	if err != nil || !list.NeedsPool() {
+		return ranklist.List{}, err
+	}
+	if list, err = list.In(hostNames(pool)); err != nil {
+		return list, fmt.Errorf("--see: %w", err)
+	}
+	return list, nil
 }
 
 // pick selects the processes that a target means from all ranks of a pool.
@@ -73,7 +86,7 @@ func pick(t cells.Target, pool []Process) ([]Process, error) {
 }
 
 // hostNames are the names of the hosts of ranks.
-func hostNames(pool []Process) []string {
+func hostNames[P interface{ Host() host.Host }](pool []P) []string {
 	names := make([]string, len(pool))
 	for i, p := range pool {
 		names[i] = p.Host().Name()

@@ -221,7 +221,7 @@ func ranksTarget(list string) (cells.Target, error) {
 	if list == "" {
 		return t, nil
 	}
-	ranks, err := ranklist.ParseTargets(list)
+	ranks, err := ranklist.ParseRanks(list)
 	if err != nil {
 		return t, valueError(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.lsp.dev/protocol"
@@ -334,7 +335,10 @@ func TestBoardPool(t *testing.T) {
 	if p := f.pool(f.w); p.State != "none" {
 		t.Errorf("%+v", p)
 	}
-	f.events(&event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: "ready", Size: 3})
+	f.events(&event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: "ready", Size: 3, Hosts: event.HostsOf([]string{"gpu1", "gpu2", "gpu2"})})
+	if host := ptr(f.pool(f.w)).HostOf(1); host != "gpu2" {
+		t.Errorf("rank 1 is on %q", host)
+	}
 	if p := f.pool(f.w); p.State != "ready" || p.Size != 3 || !f.told.pools[f.w] {
 		t.Errorf("%+v, told %+v", p, f.told)
 	}
@@ -472,5 +476,17 @@ func TestBoardBegins(t *testing.T) {
 	}
 	if _, err := f.begin([]*Run{{}}, func() ([]string, error) { return nil, errors.New("no") }); err == nil || len(f.active(nil)) > 0 {
 		t.Error(err)
+	}
+}
+
+// What completion offers for ranks follows from the pool, and from its hosts where it is on several.
+func TestRankLists(t *testing.T) {
+	for want, on := range map[string][]string{
+		"all": nil, "all 0": {"gpu1"}, "all 0 1 0-1": {"gpu1", "gpu1"}, "all 0 1 2 0-2 host:gpu1 host:gpu2 each:0": {"gpu1", "gpu2", "gpu2"},
+	} {
+		pool := event.PoolState{Size: len(on), Hosts: event.HostsOf(on)}
+		if got := strings.Join(rankListsOf(pool), " "); got != want {
+			t.Errorf("%v: offered are %s, want %s", on, got, want)
+		}
 	}
 }

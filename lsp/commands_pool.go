@@ -33,7 +33,7 @@ type makePoolArgs struct {
 
 type pushArgs struct {
 	Names []string `json:"names" doc:"names of the variables"`
-	Ranks string   `json:"ranks,omitempty" doc:"all, or a list such as 0,2-3; without it all"`
+	Ranks string   `json:"ranks,omitempty" doc:"all, or ranks such as 0,2-3, host:gpu2 or each:0; without it all"`
 	whereArgs
 }
 
@@ -192,7 +192,7 @@ func (s *server) push(ctx context.Context, a *pushArgs) (*runReply, error) {
 	}
 	if a.Ranks != "" {
 		var err error
-		if t.Ranks, err = ranklist.Parse(a.Ranks); err != nil {
+		if t.Ranks, err = ranklist.ParseRanks(a.Ranks); err != nil {
 			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "ranks: %v", err)
 		}
 	}

@@ -47,8 +47,8 @@ type selectionArgs struct {
 
 // howArgs say how cells run.
 type howArgs struct {
-	Target string `json:"target,omitempty" doc:"where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says"`
-	See    string `json:"see,omitempty" doc:"whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say"`
+	Target string `json:"target,omitempty" doc:"where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where the cell says"`
+	See    string `json:"see,omitempty" doc:"whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say"`
 }
 
 // runReply answers a command that runs something.
@@ -70,7 +70,7 @@ func (a howArgs) parse() (h how, err error) {
 		}
 	}
 	if a.See != "" {
-		if h.see, err = ranklist.Parse(a.See); err != nil {
+		if h.see, err = ranklist.ParseRanks(a.See); err != nil {
 			return h, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "see: %v", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 )
@@ -49,9 +50,9 @@ var magicDocs = map[string]string{
 // flagDocs say what the magics' flags do, by their first names. "%name -f" is for one magic, "-f" for all others.
 var flagDocs = map[string]string{
 	"-h": "what the magic does",
-	"-S": "whose output is shown: all, or ranks such as 0,2-4",
+	"-S": "whose output is shown: all, or ranks such as 0,2-4 or host:gpu2",
 	"-q": "show errors at once, and what is printed at the end",
-	"-r": "only these ranks",
+	"-r": "only these ranks: 0,2-4, host:gpu2, each:0",
 	"-t": "only these ranks",
 
 	"--anyway":     "also on ranks that are out of step after an earlier run",
@@ -245,20 +246,28 @@ func (c *completion) valuesOf(magic string, f cells.Flag, d *docs.Snapshot) []st
 	return nil
 }
 
-// rankLists returns some lists of ranks: all, and if the pool's size is known the first one and all of them by number.
+// rankLists returns some lists of ranks: all, and if the pool is known the first ones and all of them by number, and where it is on several hosts those
+// of each host and the first of each.
 func (c *completion) rankLists(d *docs.Snapshot) []string {
-	lists := []string{"all"}
-	w := c.s.joined(c.s.folderOf(d.Path), "")
-	if w == nil {
-		return lists
+	if w := c.s.joined(c.s.folderOf(d.Path), ""); w != nil {
+		return rankListsOf(c.s.board.pool(w))
 	}
-	if size := c.s.board.pool(w).Size; size > 0 {
-		for rank := range min(size, 16) {
-			lists = append(lists, fmt.Sprint(rank))
-		}
-		if size > 1 {
-			lists = append(lists, fmt.Sprintf("0-%d", size-1))
-		}
+	return rankListsOf(event.PoolState{})
+}
+
+func rankListsOf(pool event.PoolState) []string {
+	lists := []string{"all"}
+	for rank := range min(pool.Size, 16) {
+		lists = append(lists, fmt.Sprint(rank))
+	}
+	if pool.Size > 1 {
+		lists = append(lists, fmt.Sprintf("0-%d", pool.Size-1))
+	}
+	for _, h := range pool.Hosts {
+		lists = append(lists, "host:"+h.Host)
+	}
+	if len(pool.Hosts) > 0 {
+		lists = append(lists, "each:0")
 	}
 	return lists
 }

@@ -208,7 +208,7 @@ func (c *configuration) tell(where string, problems []string) {
 
 // see returns whose output to show where neither the cell nor the command says; a value that makes no sense counts as none.
 func (s Settings) see() ranklist.List {
-	list, err := ranklist.Parse(s.See)
+	list, err := ranklist.ParseRanks(s.See)
 	if err != nil {
 		return ranklist.List{}
 	}

@@ -102,7 +102,7 @@ func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 	}
 	run := &view.Run{ID: ev.Run}
 	run.Apply(ev, time.Now())
-	see, _ := ranklist.Parse(ev.See) // it was made by the same package
+	see, _ := ranklist.ParseRanks(ev.See) // it was made by the same package
 	a := p.begin(&activity{run: run, title: run.Heading(), see: see, cancel: func() { p.s.interruptID(w, ev.Run) }})
 	p.runs[ev.Run] = a
 }
@@ -230,7 +230,9 @@ type barKey struct {
 
 // stream enters what a process has printed.
 func (a *activity) stream(who ranklist.Who, ev *event.Stream) {
-	if rank, ok := who.Rank(); a.run.Quiet || ok && !a.see.Contains(rank) {
+	rank, ok := who.Rank()
+	part := a.run.PartOf(who)
+	if a.run.Quiet || ok && !a.see.Contains(rank) && (part == nil || !part.Seen) {
 		return
 	}
 	key := barKey{who, ev.Name}

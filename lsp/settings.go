@@ -134,7 +134,7 @@ var settingsTable = []Setting{
 		}},
 	{"prewarm", "boolean", `true`, "Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.", nil,
 		into(func(s *Settings) *bool { return &s.Prewarm })},
-	{"see", "string", `""`, "Whose output is shown if the cell does not say so: `all`, or a list such as `0,2-4`. If it is empty, rank 0.", nil,
+	{"see", "string", `""`, "Whose output is shown if the cell does not say so: `all`, or ranks such as `0,2-4`, `host:gpu2` or `each:0`. If it is empty, rank 0.", nil,
 		into(func(s *Settings) *string { return &s.See })},
 	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`,
 		"The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all.",

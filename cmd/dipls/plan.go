@@ -44,7 +44,7 @@ type cellFlags struct {
 func (f *cellFlags) add(flags *pflag.FlagSet, where string) {
 	f.hangAfter.d = defaultHangAfter
 	flags.StringVar(&f.target, where, "", "where every cell runs, whatever it says itself: remote, local, everywhere or ranks:LIST")
-	flags.StringVar(&f.see, "see", "", `whose output is shown: "all" or a list such as 0,2-4 (default: what the cell says, else rank 0)`)
+	flags.StringVar(&f.see, "see", "", `whose output is shown: "all", or ranks such as 0,2-4 or host:gpu2 (default: what the cell says, else rank 0)`)
 }
 
 // addRunning adds the flags about cells that run.
@@ -86,7 +86,7 @@ func (f *cellFlags) plan(from source, selected []cells.Cell, where string) (*pla
 		}
 	}
 	if f.see != "" {
-		if see, err = ranklist.Parse(f.see); err != nil {
+		if see, err = ranklist.ParseRanks(f.see); err != nil {
 			return nil, usagef("--see: %w", err)
 		}
 	}

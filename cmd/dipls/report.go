@@ -145,7 +145,7 @@ func (r *report) run(w io.Writer, dir string) error {
 
 // reportedFields are the fields of events that reveal nothing about the user's code, data and output.
 var reportedFields = []string{
-	"event", "run", "cell", "rank", "local", "path", "line", "target", "see", "quiet", "autodip", "parent", "journal", "name", "wait", "clear", "update",
+	"event", "run", "cell", "rank", "local", "path", "line", "target", "see", "seen", "quiet", "autodip", "parent", "journal", "name", "wait", "clear", "update",
 	"execution_count", "ename", "frames", "state", "status", "seconds", "size", "exit_code", "level", "reason",
 }
 

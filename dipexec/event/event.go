@@ -151,7 +151,7 @@ type RunStarted struct {
 	Line    int       `json:"line,omitempty"`    // 1-based line of the file on which the code starts
 	Title   string    `json:"title,omitempty"`   // title of the cell
 	Target  string    `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
-	See     string    `json:"see"`               // "all" or a rank list: whose output a view shows
+	See     string    `json:"see"`               // "all" or ranks: whose output a view shows. Of those that go by the pool, such as "host:gpu2", rank_state has seen
 	Quiet   bool      `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
 	Autodip bool      `json:"autodip,omitempty"` // true: autodip decided where the run goes
 	Parent  string    `json:"parent,omitempty"`  // id of the run whose cell has asked for this one
@@ -238,6 +238,7 @@ type RankState struct {
 	Seconds float64 `json:"seconds,omitempty"` // how long its part took
 	Reason  string  `json:"reason,omitempty"`  // with dead: "rank 2 was killed by SIGKILL"
 	Host    string  `json:"host,omitempty"`    // with busy, of a rank of a pool that is on several hosts: which one it is on
+	Seen    bool    `json:"seen,omitempty"`    // with busy, where see goes by the pool: a view shows this rank's output
 }
 
 // PoolState is the state of the pool as a whole, "none" (there has been none yet), "starting", "ready", "dead" or "stopped", and
@@ -249,6 +250,43 @@ type PoolState struct {
 	Reason  string `json:"reason,omitempty"`  // with dead: why; with stopped: why it could not be started
 	Text    string `json:"text,omitempty"`    // with starting: what the start waits for, such as "job 4711 waits: Resources"
 	Autodip string `json:"autodip,omitempty"` // the directive for cells that do not say where they run, such as "%%dip --see all"
+
+	Hosts []HostRanks `json:"hosts,omitempty"` // of a pool that is on several hosts, in the order of the ranks
+}
+
+// HostRanks is the ranks of a pool that are on one host.
+type HostRanks struct {
+	Host  string        `json:"host"`  // its name
+	Ranks ranklist.List `json:"ranks"` // a list such as "8-15"
+}
+
+// HostsOf are the hosts of a pool, by the name of the host of each rank; none if that is one only.
+func HostsOf(names []string) []HostRanks {
+	var hosts []HostRanks
+	ranks := map[string][]int{}
+	for rank, name := range names {
+		if ranks[name] == nil {
+			hosts = append(hosts, HostRanks{Host: name})
+		}
+		ranks[name] = append(ranks[name], rank)
+	}
+	if len(hosts) < 2 {
+		return nil
+	}
+	for i := range hosts {
+		hosts[i].Ranks = ranklist.Of(ranks[hosts[i].Host]...)
+	}
+	return hosts
+}
+
+// HostOf is the host of a rank, where the pool is on several; "" otherwise.
+func (e *PoolState) HostOf(rank int) string {
+	for _, h := range e.Hosts {
+		if h.Ranks.Contains(rank) {
+			return h.Host
+		}
+	}
+	return ""
 }
 
 // RunFinished is the last event of a run, and comes exactly once for every run id. Only late output of threads and children may

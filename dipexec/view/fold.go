@@ -187,7 +187,7 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 		clear(f.ends)
 		r := f.run(h)
 		r.Apply(e, now)
-		r.see, _ = ranklist.Parse(e.See)
+		r.see, _ = ranklist.ParseRanks(e.See)
 	case *event.RankState:
 		f.rankState(e, now)
 	case *event.Stream:
@@ -380,6 +380,10 @@ func (f *Folder) rankState(e *event.RankState, now time.Time) {
 	switch p := f.proc(&e.Header); e.State {
 	case event.StateBusy:
 		p.busy, p.host = true, e.Host
+		if e.Seen && !p.seen {
+			p.seen = true
+			p.r.seen++
+		}
 		p.recount()
 	case event.StateInterrupting:
 		p.r.stops = true
@@ -841,11 +845,7 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	if r.ID != "" && (r.ranks == 1 || !failure && r.seen == 1) {
 		return ""
 	}
-	list := ranklist.Of(ranks...).String()
-	if host := ranklist.Together(ranks, r.hostOf); host != "" {
-		return "[" + host + ": " + list + "] "
-	}
-	return "[" + list + "] "
+	return "[" + ranklist.ListOn(ranks, r.hostOf) + "] "
 }
 
 // hostOf is the host of a rank, "" if the pool is on one.

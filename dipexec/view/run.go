@@ -51,6 +51,7 @@ type Part struct {
 	Seconds float64      // once it has ended
 	Reason  string       // with dead
 	Host    string       // of a rank of a pool that is on several hosts; else ""
+	Seen    bool         // its output is shown, though See does not name it by its number
 }
 
 // Apply enters an event of the run, and reports whether what is known of it has changed. Output changes nothing: those who show it take the event itself.
@@ -69,7 +70,7 @@ func (r *Run) Apply(ev event.Event, now time.Time) bool {
 	case *event.RankState:
 		part := r.part(whoOf(ev))
 		part.State, part.Status, part.Seconds, part.Reason = ev.State, ev.Status, ev.Seconds, ev.Reason
-		part.Host = cmp.Or(ev.Host, part.Host)
+		part.Host, part.Seen = cmp.Or(ev.Host, part.Host), ev.Seen || part.Seen
 	case *event.Failure:
 		r.Failures = append(r.Failures, ev)
 	case *event.Hang:

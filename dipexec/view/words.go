@@ -95,9 +95,9 @@ func (r *Run) waits() string {
 		if len(waiting) == 1 {
 			verb = " waits"
 		}
-		text := r.name(waiting) + verb
+		text := ranklist.NameOn(waiting, r.HostOf) + verb
 		if len(missing) > 0 {
-			text += " for " + r.name(missing)
+			text += " for " + ranklist.NameOn(missing, r.HostOf)
 		}
 		return text
 	}
@@ -217,30 +217,11 @@ func (r *Run) dead() string {
 	return r.Name(dead)
 }
 
-// Name names processes of the run for people, as [ranklist.Name] does, and the host that they are on, where ranks are on several: "rank 11 (gpu2)".
-func (r *Run) Name(who []ranklist.Who) string {
-	local, list := ranklist.Split(who)
-	text := ranklist.Name(who)
-	if local {
-		return text
-	}
-	if host := ranklist.Together(list.Of(ranklist.Max), r.hostOf); host != "" {
-		text += " (" + host + ")"
-	}
-	return text
-}
+// Name names processes of the run for people: "rank 11 (gpu2)".
+func (r *Run) Name(who []ranklist.Who) string { return ranklist.NameOn(who, r.HostOf) }
 
-// name is Name of ranks.
-func (r *Run) name(ranks []int) string {
-	who := make([]ranklist.Who, len(ranks))
-	for i, rank := range ranks {
-		who[i] = ranklist.Rank(rank)
-	}
-	return r.Name(who)
-}
-
-// hostOf is the host of a rank, "" if the pool is on one.
-func (r *Run) hostOf(rank int) string {
+// HostOf is the host of a rank of the run, "" if the pool is on one.
+func (r *Run) HostOf(rank int) string {
 	if p := r.PartOf(ranklist.Rank(rank)); p != nil {
 		return p.Host
 	}

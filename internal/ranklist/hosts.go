@@ -1,6 +1,7 @@
 package ranklist
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,12 @@ type onHosts struct {
 	text string
 	host string // "": each
 	nth  int    // of each; negative: counted from the last
+}
+
+// GoesByHosts reports whether an item of a list names ranks by their hosts, right or wrong.
+func GoesByHosts(item string) bool {
+	_, is, _ := parseOnHosts(item)
+	return is
 }
 
 // parseOnHosts parses an item that goes by hosts; is tells whether it means to be one.
@@ -36,7 +43,7 @@ func parseOnHosts(item string) (on onHosts, is bool, err error) {
 	return onHosts{}, false, nil
 }
 
-// of are the ranks that are meant of a pool.
+// of are the ranks that are meant of a pool. on is the name of the host of each rank.
 func (h onHosts) of(on []string) (ranks []int, err error) {
 	var names []string
 	byHost := map[string][]int{}
@@ -48,7 +55,11 @@ func (h onHosts) of(on []string) (ranks []int, err error) {
 	}
 	if h.host != "" {
 		if ranks = byHost[h.host]; ranks == nil {
-			return nil, &Error{Item: h.text, Reason: "is no host of the pool", Hint: "it is on " + enumerate(names)}
+			hint := "hosts: " + enumerate(names)
+			if len(names) == 1 {
+				hint = "the pool has one host only, " + cmp.Or(names[0], "this machine")
+			}
+			return nil, &Error{Reason: "no host " + h.host, Hint: hint}
 		}
 		return ranks, nil
 	}
@@ -58,7 +69,7 @@ func (h onHosts) of(on []string) (ranks []int, err error) {
 			n += len(byHost[name])
 		}
 		if n < 0 || n >= len(byHost[name]) {
-			return nil, &Error{Item: h.text, Reason: fmt.Sprintf("is not there on %s, which has %d", name, len(byHost[name]))}
+			return nil, &Error{Item: h.text, Reason: fmt.Sprintf("is not there on %s, which has %d", cmp.Or(name, "this machine"), len(byHost[name]))}
 		}
 		ranks = append(ranks, byHost[name][n])
 	}
@@ -71,6 +82,26 @@ func enumerate(names []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxPieces], ", "), len(names)-maxPieces)
 	}
 	return strings.Join(names, ", ")
+}
+
+// NameOn is [Name], and behind ranks the host that all of them are on, where the pool has several: "rank 11 (gpu2)". of is as for [Together].
+func NameOn[P int | Who](who []P, of func(rank int) string) string {
+	text := Name(who)
+	if local, ranks := split(who); !local {
+		if host := Together(ranks.Of(Max), of); host != "" {
+			text += " (" + host + ")"
+		}
+	}
+	return text
+}
+
+// ListOn is ranks as they are written, with the host that all of them are on, where the pool has several: "gpu2: 8-15". of is as for [Together].
+func ListOn(ranks []int, of func(rank int) string) string {
+	list := Of(ranks...).String()
+	if host := Together(ranks, of); host != "" {
+		return host + ": " + list
+	}
+	return list
 }
 
 // Together is the host that all of some ranks are on, where the pool has several; "" otherwise. of is the host of a rank, "" for one of a pool on one host.

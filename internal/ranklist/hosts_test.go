@@ -3,16 +3,18 @@ package ranklist
 import "testing"
 
 func TestNoSuchHost(t *testing.T) {
-	for text, want := range map[string]string{
-		"host:gpu9": `"host:gpu9" is no host of the pool; it is on gpu1, gpu2`,
-		"each:1":    `"each:1" is not there on gpu2, which has 1`,
+	for text, want := range map[string][2]string{ // on two hosts, and on a machine without a name
+		"host:gpu9": {"no host gpu9; hosts: gpu1, gpu2", "no host gpu9; the pool has one host only, this machine"},
+		"each:1":    {`"each:1" is not there on gpu2, which has 1`, `"each:1" is not there on this machine, which has 1`},
 	} {
-		l, err := ParseTargets(text)
-		if err == nil {
-			_, err = l.In([]string{"gpu1", "gpu1", "gpu2"})
+		l, err := ParseRanks(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
 		}
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", text, err, want)
+		for i, on := range [][]string{{"gpu1", "gpu1", "gpu2"}, {""}} {
+			if _, err = l.In(on); err == nil || err.Error() != want[i] {
+				t.Errorf("%s on %q: %v, want %s", text, on, err, want[i])
+			}
 		}
 	}
 }

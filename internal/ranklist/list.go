@@ -37,7 +37,7 @@ var All = List{all: true}
 
 // An Error says which part of a rank list cannot be, why, and what may have been meant.
 type Error struct {
-	Item   string // the offending part, "" if the list is empty
+	Item   string // the offending part, "" if the list is empty or the reason names it
 	Reason string // such as "runs backwards"
 	Hint   string // such as "write 1-3"; may be empty
 }
@@ -53,7 +53,8 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Parse parses "all" or numbers and ranges between commas or spaces: "0,2-4", "3 1". Its error is an *Error.
+// Parse parses "all" or numbers and ranges between commas or spaces: "0,2-4", "3 1". It is for GPUs and cells; what a user writes for ranks goes to
+// [ParseRanks]. Its error is an *Error.
 func Parse(s string) (List, error) {
 	if strings.EqualFold(strings.TrimSpace(s), "all") {
 		return All, nil
@@ -78,10 +79,10 @@ func Parse(s string) (List, error) {
 	return l, nil
 }
 
-// ParseTargets parses what Parse does and, as ipyparallel's --targets, what counts from the end of a pool: negative ranks
+// ParseRanks parses what Parse does and, as ipyparallel's --targets, what counts from the end of a pool: negative ranks
 // ("-1" is the last one) and slices ("::2", "1:3", ":-1"), all of it also in brackets, as Python writes lists; and what goes by hosts: "host:gpu2", all
 // ranks there, and "each:0", the first rank of each host. Its error is an *Error.
-func ParseTargets(s string) (List, error) {
+func ParseRanks(s string) (List, error) {
 	s = strings.TrimSpace(s)
 	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
 		s = strings.TrimSpace(inner[:len(inner)-1])
@@ -350,11 +351,11 @@ func (l List) Name() string {
 // MarshalText writes the list as String does, for JSON, too.
 func (l List) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText. It takes all that [ParseTargets] does, and "" for no list.
+// UnmarshalText is the inverse of MarshalText. It takes all that [ParseRanks] does, and "" for no list.
 func (l *List) UnmarshalText(text []byte) (err error) {
 	*l = List{}
 	if len(text) > 0 {
-		*l, err = ParseTargets(string(text))
+		*l, err = ParseRanks(string(text))
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseTargets(t *testing.T) {
+func TestParseRanks(t *testing.T) {
 	for s, want := range map[string]struct {
 		canonical string
 		in4       string // "" if a pool of 4 has none of it
@@ -67,12 +67,12 @@ func TestParseTargets(t *testing.T) {
 		"2:1":      {"2:1", ""},
 		"-4,::3,1": {"1,-4,::3", "0-1,3"},
 	} {
-		l, err := ParseTargets(s)
+		l, err := ParseRanks(s)
 		if err != nil || l.String() != want.canonical || l.IsZero() {
 			t.Errorf("%q is %v, %v; want %s", s, l, err, want.canonical)
 			continue
 		}
-		again, err := ParseTargets(l.String())
+		again, err := ParseRanks(l.String())
 		if err != nil || !again.Equal(l) {
 			t.Errorf("%q: its String %q parses to %v, %v", s, l, again, err)
 		}
@@ -93,7 +93,7 @@ func TestParseTargets(t *testing.T) {
 		"-1,,0":   `",0" has an empty entry; write numbers like 0,2-4`,
 		"[0":      `"[0" is not a number or range; write all, or numbers like 0,2-4`,
 	} {
-		_, err := ParseTargets(s)
+		_, err := ParseRanks(s)
 		var rankErr *Error
 		if !errors.As(err, &rankErr) || err.Error() != want {
 			t.Errorf("%q: %v, want %s", s, err, want)

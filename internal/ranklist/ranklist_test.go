@@ -22,12 +22,21 @@ type examples struct {
 		Of               *string // what it is on gpu1, gpu1, gpu2, gpu2, gpu3; nil: none of them
 	} `json:"by_host"`
 	NoLists   []string `json:"no_lists"`
+	NoRanks   []string `json:"no_ranks"`
 	Processes []struct {
 		Local      bool
 		Ranks      []int
 		Name, Each string
 	}
+	OnHosts []struct { // on gpu1, gpu1, gpu2, gpu2, gpu3
+		Local      bool
+		Ranks      []int
+		Name, List string
+	} `json:"on_hosts"`
 }
+
+// hostsOfExamples are the hosts of the examples' ranks.
+var hostsOfExamples = []string{"gpu1", "gpu1", "gpu2", "gpu2", "gpu3"}
 
 func readExamples(t *testing.T) (e examples) {
 	t.Helper()
@@ -50,7 +59,7 @@ func TestExamplesOfLists(t *testing.T) {
 		}
 	}
 	for _, c := range e.FromTheEnd {
-		l, err := ParseTargets(c.Text)
+		l, err := ParseRanks(c.Text)
 		if err != nil || l.String() != c.List || l.Name() != c.Name {
 			t.Errorf("%q: got %q, %q, %v, want %+v", c.Text, l, l.Name(), err, c)
 		}
@@ -59,14 +68,14 @@ func TestExamplesOfLists(t *testing.T) {
 		}
 	}
 	for _, c := range e.ByHost {
-		l, err := ParseTargets(c.Text)
+		l, err := ParseRanks(c.Text)
 		if err != nil || l.String() != c.List || l.Name() != c.Name || !l.NeedsPool() {
 			t.Errorf("%q: got %q, %q, %v, want %+v", c.Text, l, l.Name(), err, c)
 		}
-		if again, err := ParseTargets(l.String()); err != nil || !again.Equal(l) {
+		if again, err := ParseRanks(l.String()); err != nil || !again.Equal(l) {
 			t.Errorf("%q: its String parses to %q, %v", c.Text, again, err)
 		}
-		in, err := l.In([]string{"gpu1", "gpu1", "gpu2", "gpu2", "gpu3"})
+		in, err := l.In(hostsOfExamples)
 		if (err == nil) != (c.Of != nil) || err == nil && in.String() != *c.Of {
 			t.Errorf("%q on hosts: got %q, %v", c.Text, in, err)
 		}
@@ -74,6 +83,30 @@ func TestExamplesOfLists(t *testing.T) {
 	for _, text := range e.NoLists {
 		if l, err := Parse(text); err == nil {
 			t.Errorf("%q: got %q", text, l)
+		}
+	}
+	for _, text := range e.NoRanks {
+		if l, err := ParseRanks(text); err == nil {
+			t.Errorf("%q: got %q", text, l)
+		}
+	}
+}
+
+func TestExamplesOfNamesOnHosts(t *testing.T) {
+	of := func(rank int) string { return hostsOfExamples[rank] }
+	for _, c := range readExamples(t).OnHosts {
+		var who []Who
+		if c.Local {
+			who = append(who, Local)
+		}
+		for _, n := range c.Ranks {
+			who = append(who, Rank(n))
+		}
+		if got := NameOn(who, of); got != c.Name {
+			t.Errorf("%v: got %q, want %q", who, got, c.Name)
+		}
+		if got := ListOn(c.Ranks, of); !c.Local && got != c.List {
+			t.Errorf("%v: got %q, want %q", who, got, c.List)
 		}
 	}
 }

@@ -25,24 +25,26 @@ export function rankList(ranks: readonly number[]): string {
 /** The ranks of a list such as `0,2-3`; one that makes no sense has none. */
 export function parseRanks(list: string): number[] {
   return list.split(',').flatMap((part) => {
-    const [, first, last] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
-    if (first === undefined) {
-      return [];
-    }
-    const from = Number(first);
-    return Array.from({ length: Number(last ?? first) - from + 1 }, (_, i) => from + i);
+    const [first, last] = spanOf(part);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
   });
 }
 
-/** Whether a list such as `0-2,5`, or `all`, has a rank. */
+/** The first and the last rank of a part of a list; the last is below the first if there are none. */
+function spanOf(part: string): [first: number, last: number] {
+  const [, first, last] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
+  return first === undefined ? [0, -1] : [Number(first), Number(last ?? first)];
+}
+
+/** Whether a list such as `0-2,5`, or `all`, has a rank, as far as that does not go by a pool (`-1`, `host:gpu2`). */
 export function listHas(list: string, rank: number): boolean {
-  if (list === 'all') {
-    return true;
-  }
-  return list.split(',').some((part) => {
-    const [first, last] = part.split('-');
-    return Number(first) <= rank && rank <= Number(last ?? first);
-  });
+  return (
+    list === 'all' ||
+    list.split(',').some((part) => {
+      const [first, last] = spanOf(part);
+      return first <= rank && rank <= last;
+    })
+  );
 }
 
 /** The host of a rank of a pool that is on several; nothing otherwise. */
@@ -52,6 +54,17 @@ export type HostOf = (rank: number) => string | undefined;
 export function hostsOf(parts: readonly { readonly rank: number; readonly host?: string }[]): HostOf {
   const hosts = new Map(parts.map(({ rank, host }) => [rank, host]));
   return (rank) => hosts.get(rank);
+}
+
+/** A rank of a pool, and the name of its machine. */
+export interface OnHost {
+  readonly rank: number;
+  readonly host: string;
+}
+
+/** The hosts of the ranks of a pool. On one host none needs to be told. */
+export function hostsInPool(ranks: readonly OnHost[]): HostOf {
+  return hostsOf(ranks.some(({ host }) => host !== ranks[0]?.host) ? ranks : []);
 }
 
 /** The host that all of these ranks are on, where the pool is on several; '' otherwise. */

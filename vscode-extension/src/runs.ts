@@ -26,6 +26,8 @@ export interface Part {
   seconds?: number;
   /** Of a rank of a pool that is on several hosts. */
   host?: string;
+  /** Its output is shown, though the run's `see` does not name it by its number. */
+  seen?: boolean;
 }
 
 /** A line that is not finished, such as a progress bar, and its ranks. */
@@ -110,7 +112,8 @@ export class Run {
 
   /** Whether a view should show what a process prints. For a quiet run, only once it has ended. Errors are always shown. */
   shows(rank: number): boolean {
-    return !(this.event.quiet && this.running) && (rank === LOCAL || listHas(this.event.see, rank));
+    const named = rank === LOCAL || listHas(this.event.see, rank) || (this.parts.get(rank)?.seen ?? false);
+    return named && !(this.event.quiet && this.running);
   }
 
   /** The unfinished lines; equal ones only once. */
@@ -141,7 +144,7 @@ export class Run {
           if (event.state !== 'busy' && event.state !== 'interrupting') {
             this.finishLines(rank, now);
           }
-          this.setPart(rank, event.state, event.status, event.seconds, event.host);
+          this.setPart(rank, event);
         }
         break;
       case 'stream':
@@ -202,7 +205,7 @@ export class Run {
       return;
     }
     if (!this.parts.has(rank)) {
-      this.setPart(rank, 'ready'); // late output of a process whose part is not known
+      this.setPart(rank, { state: 'ready' }); // late output of a process whose part is not known
     }
     const process = this.process(rank);
     if (process.clearing) {
@@ -276,7 +279,7 @@ export class Run {
     this.timeline.add(rank, lines, now);
   }
 
-  private setPart(rank: number, state: Part['state'], status?: Status, seconds?: number, host?: string): void {
+  private setPart(rank: number, { state, status, seconds, host, seen }: Omit<Part, 'rank'>): void {
     let part = this.parts.get(rank);
     if (!part) {
       part = { rank, state };
@@ -292,6 +295,9 @@ export class Run {
     }
     if (host !== undefined) {
       part.host = host;
+    }
+    if (seen !== undefined) {
+      part.seen = seen;
     }
     this.listener.changed(this);
   }

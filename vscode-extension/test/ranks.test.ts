@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { hostsOf, listHas, listOn, LOCAL, parseRanks, rankList, targetWords, whose } from '../src/ranks';
+import { hostsInPool, hostsOf, listHas, listOn, LOCAL, parseRanks, rankList, targetWords, whose } from '../src/ranks';
 import { holders } from '../src/pool/variables';
 
 interface Examples {
@@ -9,6 +9,8 @@ interface Examples {
   lists: { list: string; ranks: number[] | null; name: string }[];
   processes: { local: boolean; ranks: number[]; each: string }[];
   targets: { target: string; name: string }[];
+  /** The ranks are on gpu1, gpu1, gpu2, gpu2, gpu3. */
+  on_hosts: { local: boolean; ranks: number[]; name: string; list: string }[];
 }
 
 // The server and the agent are held to the same examples.
@@ -37,22 +39,23 @@ describe('ranks', () => {
     expect(targetWords(target)).toBe(name);
   });
 
-  it('names the host of ranks, where they are on one of several', () => {
-    const hostOf = hostsOf([
-      { rank: LOCAL },
-      ...['gpu1', 'gpu1', 'gpu2', 'gpu2'].map((host, rank) => ({ rank, host })),
-    ]);
-    expect(whose([3], hostOf)).toBe('rank 3 (gpu2)');
-    expect(whose([0, 1], hostOf)).toBe('ranks 0-1 (gpu1)');
-    expect(whose([1, 2], hostOf)).toBe('ranks 1-2');
-    expect(whose([LOCAL, 1], hostOf)).toBe('local and rank 1');
-    expect(listOn([2, 3], hostOf)).toBe('gpu2: 2-3');
-    expect(listOn([0, 1, 2, 3], hostOf)).toBe('0-3');
+  it.each(examples.on_hosts)('names $name on hosts', ({ local, ranks, name, list }) => {
+    const processes = local ? [LOCAL, ...ranks] : ranks;
+    const hostOf = hostsInPool(['gpu1', 'gpu1', 'gpu2', 'gpu2', 'gpu3'].map((host, rank) => ({ rank, host })));
+    expect(whose(processes, hostOf)).toBe(name);
+    expect(listOn(processes, hostOf)).toBe(list);
+  });
+
+  it('names no host where there is one only', () => {
     expect(listOn([0], hostsOf([{ rank: 0 }]))).toBe('0');
+    expect(whose([0], hostsInPool([{ rank: 0, host: 'gpu1' }]))).toBe('rank 0');
   });
 
   it('reads no ranks in what is no list', () => {
     expect(parseRanks('4-2')).toEqual([]);
     expect(parseRanks('x')).toEqual([]);
+    expect(['-1', '::2', '1:3', 'host:gpu-2', 'each:0'].filter((list) => listHas(list, 0) || listHas(list, 2))).toEqual(
+      [],
+    );
   });
 });

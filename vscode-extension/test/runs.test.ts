@@ -304,6 +304,17 @@ describe('runs', () => {
     const { runs, begin } = setup(4);
     begin('r', 4, '0,2-3');
     expect([LOCAL, 0, 1, 2, 3].filter((rank) => runs.get('r')?.shows(rank))).toEqual([LOCAL, 0, 2, 3]);
+    runs.apply({ event: 'run_started', run: 's', target: 'remote', see: 'host:gpu2' });
+    for (const rank of [0, 1]) {
+      runs.apply({
+        event: 'rank_state',
+        run: 's',
+        rank,
+        state: 'busy',
+        ...(rank === 1 && { host: 'gpu2', seen: true }),
+      });
+    }
+    expect([LOCAL, 0, 1].filter((rank) => runs.get('s')?.shows(rank))).toEqual([LOCAL, 1]);
   });
 
   it('tell of a death once, also when nothing runs', () => {

@@ -16,7 +16,7 @@ EXAMPLES: dict[str, Any] = json.loads((Path(__file__).parents[3] / "testdata" / 
 
 @pytest.mark.parametrize("example", EXAMPLES["lists"], ids=lambda example: repr(example["text"]))
 def test_lists(example):
-    for parse in (arguments.ranks, arguments.targets):
+    for parse in (arguments.gpus, arguments.ranks):
         parsed = parse(example["text"])
         if example["ranks"] is None:
             assert parsed == example["list"] == "all"
@@ -30,12 +30,18 @@ def test_lists(example):
     "example", EXAMPLES["from_the_end"] + EXAMPLES["by_host"], ids=lambda example: repr(example["text"])
 )
 def test_lists_that_only_a_pool_tells(example):
-    parsed = arguments.targets(example["text"])
+    parsed = arguments.ranks(example["text"])
     assert sorted(parsed.split(",")) == sorted(example["list"].split(","))
 
 
 @pytest.mark.parametrize("text", EXAMPLES["no_lists"])
 def test_what_is_no_list(text):
+    with pytest.raises(ValueError, match="write all"):
+        arguments.gpus(text)
+
+
+@pytest.mark.parametrize("text", EXAMPLES["no_ranks"])
+def test_what_are_no_ranks(text):
     with pytest.raises(ValueError, match="write all"):
         arguments.ranks(text)
 

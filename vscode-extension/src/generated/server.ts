@@ -44,7 +44,10 @@ export interface RunStartedEvent {
   title?: string;
   /** "local", "remote", "everywhere" or "ranks:LIST" */
   target: string;
-  /** "all" or a rank list: whose output a view shows */
+  /**
+   * "all" or ranks: whose output a view shows. Of those that go by the pool, such as "host:gpu2", rank_state has
+   * seen
+   */
   see: string;
   /** true: a view shows errors at once, everything else at the end */
   quiet?: boolean;
@@ -166,6 +169,15 @@ export interface RankStateEvent {
   reason?: string;
   /** with busy, of a rank of a pool that is on several hosts: which one it is on */
   host?: string;
+  /** with busy, where see goes by the pool: a view shows this rank's output */
+  seen?: boolean;
+}
+
+export interface HostRanks {
+  /** its name */
+  host: string;
+  /** a list such as "8-15" */
+  ranks: string;
 }
 
 export interface PoolStateEvent {
@@ -187,6 +199,8 @@ export interface PoolStateEvent {
   text?: string;
   /** the directive for cells that do not say where they run, such as "%%dip --see all" */
   autodip?: string;
+  /** of a pool that is on several hosts, in the order of the ranks */
+  hosts?: HostRanks[];
 }
 
 export interface RunFinishedEvent {
@@ -306,9 +320,12 @@ export interface CellArgs {
   position?: Position;
   /** the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number */
   id?: number;
-  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
+  /**
+   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
+   * the cell says
+   */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
+  /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -322,9 +339,12 @@ export interface RunReply {
 export interface DocumentArgs {
   /** the document */
   uri: string;
-  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
+  /**
+   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
+   * the cell says
+   */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
+  /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -338,9 +358,12 @@ export interface SelectionArgs {
   uri: string;
   /** the selection; if it is empty, its line */
   range: Range;
-  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
+  /**
+   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
+   * the cell says
+   */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
+  /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -404,7 +427,7 @@ export interface FreeReply {
 export interface PushArgs {
   /** names of the variables */
   names: string[];
-  /** all, or a list such as 0,2-3; without it all */
+  /** all, or ranks such as 0,2-3, host:gpu2 or each:0; without it all */
   ranks?: string;
   /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
@@ -421,9 +444,12 @@ export interface PushAndRunArgs {
   position?: Position;
   /** the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number */
   id?: number;
-  /** where it runs: remote, local, everywhere or ranks:LIST; without it, where the cell says */
+  /**
+   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
+   * the cell says
+   */
   target?: string;
-  /** whose output is shown: all or a list such as 0,2-4; without it, as the cell or the settings say */
+  /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
 }
 
@@ -1047,7 +1073,10 @@ export interface Settings {
    * cell runs.
    */
   prewarm?: boolean;
-  /** Whose output is shown if the cell does not say so: `all`, or a list such as `0,2-4`. If it is empty, rank 0. */
+  /**
+   * Whose output is shown if the cell does not say so: `all`, or ranks such as `0,2-4`, `host:gpu2` or `each:0`. If
+   * it is empty, rank 0.
+   */
   see?: string;
   /** The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all. */
   codeLens?: ('runRemote' | 'runEverywhere' | 'runLocal' | 'runAbove')[];
@@ -1217,7 +1246,9 @@ export const settings: readonly SettingRow[] = [
     key: 'dip.see',
     type: 'string',
     default: '',
-    doc: 'Whose output is shown if the cell does not say so: `all`, or a list such as `0,2-4`. If it is empty, rank 0.',
+    doc:
+      'Whose output is shown if the cell does not say so: `all`, or ranks such as `0,2-4`, `host:gpu2` or `each:0`. ' +
+      'If it is empty, rank 0.',
   },
   {
     key: 'dip.codeLens',

@@ -78,7 +78,8 @@ export class Mirror {
     const { entries } = run;
     let first = entries.length;
     if (update.head) {
-      if (update.head.see !== run.head.see || update.head.parts.length > 1 !== run.head.parts.length > 1) {
+      const seen = ({ see, parts }: Head): string => [see, ...parts.map((part) => part.seen ?? false)].join();
+      if (seen(update.head) !== seen(run.head) || update.head.parts.length > 1 !== run.head.parts.length > 1) {
         first = 0;
       }
       run.head = update.head;

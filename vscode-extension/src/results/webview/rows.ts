@@ -250,10 +250,15 @@ export function showsRank(head: Head, choice: Choice, rank: number): boolean {
     case 'all':
       return true;
     case 'seen':
-      return !(head.quiet && head.running) && (rank === LOCAL || listHas(head.see, rank));
+      return !(head.quiet && head.running) && (rank === LOCAL || listHas(head.see, rank) || isSeen(head, rank));
     default:
       return rank === choice;
   }
+}
+
+/** Whether a rank is one of those that only the pool has told that a run's `see` names. */
+function isSeen({ parts }: Head, rank: number): boolean {
+  return parts.some((part) => part.rank === rank && part.seen);
 }
 
 /** Whether an entry of a run is shown. Notices always are; with the run's own `see`, so are failures. */

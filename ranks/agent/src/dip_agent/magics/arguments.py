@@ -17,8 +17,9 @@ from IPython.core.error import UsageError
 _WIDTH = 100  # columns of a help text
 _WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
-_RANKS = re.compile(r"all|\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
-_TARGET = re.compile(r"all|\d+(?:-\d+)?|-\d+|-?\d*:(?:-?\d*)(?::\d*)?|host:[^\s,:]+|each:-?\d+")
+_GPUS = re.compile(r"all|\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
+_ON_HOSTS = re.compile(r"host:|each:", re.IGNORECASE)
+_RANKS = re.compile(r"all|\d+(?:-\d+)?|-\d+|-?\d*:(?:-?\d*)(?::\d*)?|host:[^\s,:]+|each:-?\d+", re.IGNORECASE)
 
 
 class Word(NamedTuple):
@@ -208,9 +209,14 @@ class Parser:
         if not rest or (rest[0].raw[0] == "-" and not rest[0].raw[1:2].isdigit()):
             raise self.fail(f"{self.spelling}: {flag.names[-1]} needs a value, {flag.value}.")
         text = rest.popleft().text
-        while flag.ranks and rest and (rest[0].text[0:1].isdigit() or rest[0].text == "," or text.endswith(",")):
+        while flag.ranks and rest and (_goes_on(rest[0].text) or text.endswith(",")):
             text += " " + rest.popleft().text
         return text
+
+
+def _goes_on(word: str) -> bool:
+    """Whether a word goes on with a list of ranks."""
+    return word[0:1].isdigit() or word == "," or _ON_HOSTS.match(word) is not None
 
 
 def _word(raw: str) -> Word:
@@ -224,25 +230,35 @@ def _first_word(line: str) -> tuple[Word, str]:
     return _word(line[:end]), line[end:]
 
 
-def ranks(text: str) -> str:
-    """Return a list of ranks (or GPUs), "all" or such as "0,2-3", without blanks. Raises ValueError."""
+def gpus(text: str) -> str:
+    """Return a list of GPUs, "all" or such as "0,2-3", without blanks. Raises ValueError."""
     joined = ",".join(part for part in re.split(r"[\s,]+", text.strip().lower()) if part)
-    if not _RANKS.fullmatch(joined):
+    if not _GPUS.fullmatch(joined):
         raise ValueError("write all, or numbers such as 0,2-3")
     return joined
 
 
-def targets(text: str) -> str:
-    """As `ranks`, but also take ipyparallel's targets: -1, 1:3, ::2, [0, -1]. Raises ValueError."""
+def ranks(text: str) -> str:
+    """Return a list of ranks, "all" or such as "0,2-3", without blanks.
+
+    It may also have ipyparallel's targets: -1, 1:3, ::2, [0, -1], and ranks by their hosts: host:NAME, each:0.
+    Raises ValueError.
+    """
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]
-    parts = [part if part.startswith("host:") else part.lower() for part in re.split(r"[\s,]+", inner) if part]
-    if not parts or not all(map(_TARGET.fullmatch, parts)) or ("all" in parts and len(parts) > 1):
+    parts = [_spelled(part) for part in re.split(r"[\s,]+", inner) if part]
+    if not parts or not all(map(_RANKS.fullmatch, parts)) or ("all" in parts and len(parts) > 1):
         raise ValueError(
             "write all, numbers such as 0,2-3, -1 for the last one, a slice such as ::2, host:NAME, or each:0"
         )
     return ",".join(parts)
+
+
+def _spelled(part: str) -> str:
+    """Return a part of a list in lower case, but for the name of a host."""
+    kind, colon, which = part.partition(":")
+    return f"{kind.lower()}{colon}{which}" if _ON_HOSTS.match(part) else part.lower()
 
 
 def name(text: str) -> str:

@@ -130,7 +130,7 @@ class Client:
         With `bind` they become variables of the local namespace. If it raises CommandError, nothing has changed.
         """
         with self.commands.holding("pull", names=names, ranks=ranks) as reply, self._unpacking:
-            return self._take(names, reply["payloads"], ranks.isdecimal(), bind)
+            return self._take(names, reply["payloads"], ranks.removeprefix("-").isdecimal(), bind)
 
     def _take(self, names: list[str], payloads: list[dict[str, Any]], single: bool, bind: bool) -> dict[str, Any]:
         incoming = []

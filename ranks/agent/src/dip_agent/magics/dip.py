@@ -7,11 +7,11 @@ from collections import ChainMap
 from types import SimpleNamespace
 from typing import Any
 
-from .arguments import Flag, Parser, count, name, names, ranks, seconds, seed, targets, truth
+from .arguments import Flag, Parser, count, gpus, name, names, ranks, seconds, seed, truth
 from .client import ALL, Client, autodip_state
 from .magic import Magic
 
-_RANKS = "all or numbers such as 0,2-3"
+_RANKS = "all, 0,2-3, host:NAME, or each:0"
 
 _MAKEDIP = Parser(
     "%makedip",
@@ -21,7 +21,7 @@ _MAKEDIP = Parser(
             ("-g", "--gpus"),
             "a rank on each of these GPUs, all or numbers such as 0,2",
             "IDS",
-            ranks,
+            gpus,
             ranks=True,
         ),
         Flag(("-n", "--ranks"), "number of ranks, of all hosts", "N", count, 0),
@@ -109,7 +109,7 @@ _DIPUSH = Parser(
     notes="The ranks get copies, under the same names: all of them get all of the variables, or, if something fails, "
     "none gets any. Functions and classes of the file can be pushed like any other value. What belongs together, such "
     "as a model and its optimizer, goes in one push: in two, each would have parameters of its own.",
-    examples=("%dipush foobar var_printer", "%dipush -r 0 table"),
+    examples=("%dipush foobar var_printer", "%dipush -r 0 table", "%dipush -r host:gpu2 table"),
 )
 
 
@@ -136,7 +136,7 @@ _DIPULL = Parser(
     (
         Flag(
             ("-r", "--ranks"),
-            "from this rank (default: 0); from all, or several such as 0,2-3, each name becomes a list by rank",
+            "from this rank (default: 0); from all, 0,2-3, host:NAME or each:0 each name becomes a list by rank",
             "RANK",
             ranks,
             "0",
@@ -146,7 +146,7 @@ _DIPULL = Parser(
     "variables, separated by blanks or commas",
     notes="The variables become variables of the local namespace under the same names: all of them, or, if something "
     "fails, none.",
-    examples=("%dipull loss", "%dipull -r 1 loss model", "%dipull -r all loss"),
+    examples=("%dipull loss", "%dipull -r 1 loss model", "%dipull -r all loss", "%dipull -r each:0 loss"),
 )
 
 
@@ -231,7 +231,7 @@ _DIP = Parser(
         ),
         Flag(("-q", "--quiet"), "show errors at once, and what is printed at the end", default=False),
         Flag(("-a", "--appcmd"), "a command for the pool's app, given before the cell", "APPCMD", default=""),
-        Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", targets, ALL, ranks=True),
+        Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", ranks, ALL, ranks=True),
         Flag(("--anyway",), "run also on ranks that are out of step after an earlier run", default=False),
     ),
     "[remote|local|everywhere]",
@@ -268,7 +268,7 @@ def _target(words: list[str]) -> tuple[str, str | None]:
         if match["where"] not in ("ranks", "everywhere"):
             raise _DIP.fail(f"%%dip: {match['where']} has no ranks; write ranks:{listed} or everywhere:{listed}.")
         try:
-            listed = targets(listed)
+            listed = ranks(listed)
         except ValueError as err:
             raise _DIP.fail(f"%%dip: {words[0]}: {err}.") from None
     return ("remote" if match["where"] == "ranks" else match["where"]), listed

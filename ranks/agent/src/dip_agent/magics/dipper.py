@@ -15,8 +15,8 @@ from .magic import Magic
 class Dipper:
     """The ranks, for code.
 
-    `ranks` in its methods is "all", a number, numbers, or a list such as "0,2-3". Methods may be called from any
-    thread.
+    `ranks` in its methods is "all", a number, numbers, or a list such as "0,2-3" or "host:gpu2". Methods may be
+    called from any thread.
     """
 
     RankError = RankError

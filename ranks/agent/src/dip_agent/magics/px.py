@@ -7,12 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import ranklist
-from .arguments import Flag, Parser, name, targets
+from .arguments import Flag, Parser, name, ranks
 from .client import ALL, Client, Run, autodip_state, describe_failure
 from .magic import Magic
 
 _TARGETS = Flag(
-    ("-t", "--targets"), "on these ranks: all, 0,2-3, -1 for the last one, ::2", "RANKS", targets, ranks=True
+    ("-t", "--targets"),
+    "on these ranks: all, 0,2-3, -1 for the last one, ::2, host:NAME, each:0",
+    "RANKS",
+    ranks,
+    ranks=True,
 )
 _BLOCK = Flag(("-b", "--block"), "wait for the end, as without it", dest="block")
 _NOBLOCK = Flag(("-a", "--noblock"), "do not wait; %pxresult does", dest="block", const=False)
