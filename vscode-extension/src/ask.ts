@@ -2,6 +2,8 @@
 import * as vscode from 'vscode';
 import { parseNames } from './arguments';
 import type { Variable, VariableValue } from './generated/server';
+import { hostsInPool, type OnHost, whose } from './ranks';
+import { ranksToChoose } from './pool/rows';
 import type { Run } from './runs';
 
 /** Names of variables, chosen from a list or typed. Those in `first` are chosen at the beginning. */
@@ -27,26 +29,23 @@ export function askNames(
 }
 
 /** A rank of a pool. */
-export async function askRank(title: string, size: number): Promise<number | undefined> {
-  if (size <= 1) {
+export async function askRank(title: string, ranks: readonly OnHost[]): Promise<number | undefined> {
+  if (ranks.length <= 1) {
     return 0;
   }
-  const items = Array.from({ length: size }, (_, rank) => ({ label: `rank ${rank}`, rank }));
+  const hostOf = hostsInPool(ranks);
+  const items = ranks.map(({ rank }) => ({ label: whose([rank], hostOf), rank }));
   return (await vscode.window.showQuickPick(items, { title, placeHolder: 'Which rank?' }))?.rank;
 }
 
-/** Ranks of a pool: all, or a list such as `0,2-3`. */
-export function askRanks(title: string, size: number): Promise<string | undefined> {
-  const all = { label: 'all ranks', ranks: 'all' };
-  const items = [all, ...Array.from({ length: size }, (_, rank) => ({ label: `rank ${rank}`, ranks: String(rank) }))];
+/** Ranks of a pool, as the server reads them: all, a list such as `0,2-3`, or those of a host. */
+export function askRanks(title: string, ranks: readonly OnHost[]): Promise<string | undefined> {
+  const items = ranksToChoose(ranks);
   const picker = vscode.window.createQuickPick<(typeof items)[number]>();
   picker.title = title;
   picker.placeholder = 'Choose, or type a list such as 0,2-3';
   picker.items = items;
-  return answer(
-    picker,
-    () => picker.activeItems[0]?.ranks ?? (/^[\d,\s-]+$/.test(picker.value) ? picker.value : undefined),
-  );
+  return answer(picker, () => picker.activeItems[0]?.ranks ?? (picker.value.trim() || undefined));
 }
 
 /** One of the runs that are known, the last one first. */

@@ -13,7 +13,7 @@ import {
 import type { TargetCommand } from './cells/names';
 import { folderOf } from './pool/focus';
 import { workspaceOf } from './pool/rows';
-import { LOCAL } from './ranks';
+import { hostsInPool, LOCAL, type OnHost, whose } from './ranks';
 import type { Run } from './runs';
 import { isOurs, type Server } from './server';
 import { askSession, askSessionName, confirmStop } from './sessions/ask';
@@ -138,21 +138,25 @@ async function asked(
       if (!names) {
         return undefined;
       }
-      const size = name === 'dip.push' ? await poolSize(server, args) : 0;
-      const ranks = size > 1 ? await askRanks(title, size) : 'all';
+      const pool = name === 'dip.push' ? await poolRanks(server, args) : [];
+      const ranks = pool.length > 1 ? await askRanks(title, pool) : 'all';
       return ranks === undefined ? undefined : { ...args, names, ...(name === 'dip.push' && { ranks }) };
     }
     case 'dip.pull': {
       if ('names' in args) {
         return args;
       }
-      const size = await poolSize(server, args);
-      const rank = await askRank(title, size);
+      const pool = await poolRanks(server, args);
+      const rank = await askRank(title, pool);
       if (rank === undefined) {
         return undefined;
       }
       const { variables } = await server.execute('dip.variables', { rank, ...uriOf(args) });
-      const names = await askNames(`Pull variables from rank ${rank}`, variables, atCursor(variables));
+      const names = await askNames(
+        `Pull variables from ${whose([rank], hostsInPool(pool))}`,
+        variables,
+        atCursor(variables),
+      );
       return names && { ...args, names, rank };
     }
     case 'dip.showOutput': {
@@ -208,11 +212,11 @@ function uriOf(args: object): { uri?: string } {
 }
 
 /** The number of ranks of the pool in question. */
-async function poolSize(server: Server, args: object): Promise<number> {
+async function poolRanks(server: Server, args: object): Promise<readonly OnHost[]> {
   const { workspaces } = await server.execute('dip.status', {});
   const { uri } = uriOf(args);
   const folder = uri === undefined ? undefined : folderOf(vscode.Uri.parse(uri));
-  return workspaceOf(workspaces, folder)?.pool.size ?? 0;
+  return workspaceOf(workspaces, folder)?.pool.ranks ?? [];
 }
 
 /** The variable at the cursor, or those that are selected. */

@@ -1,6 +1,6 @@
 /** Ranks that wait for others, in words, and what of that the user is notified of. */
 import type { DipEvent, HangEvent, Place } from './generated/server';
-import { whose } from './ranks';
+import { type HostOf, whose } from './ranks';
 
 /** What a rank has to do with a hang. */
 export interface Standing {
@@ -31,14 +31,15 @@ export function standing(hangs: readonly HangEvent[], rank: number): Standing | 
 }
 
 /** Who waits for whom, in a few words: `ranks 0-1,3 wait for rank 2`; undefined where no finding is an alarm. */
-export function summary(hangs: readonly HangEvent[]): string | undefined {
+export function summary(hangs: readonly HangEvent[], hostOf?: HostOf): string | undefined {
   const hang = hangs.find(isAlarm);
   const waiting = ranksIn(hang?.waiting);
   const missing = ranksIn(hang?.missing);
   if (!hang || waiting.length === 0) {
     return hang && 'ranks wait';
   }
-  return `${whose(waiting)} ${waiting.length === 1 ? 'waits' : 'wait'}${missing.length === 0 ? '' : ` for ${whose(missing)}`}`;
+  const others = missing.length === 0 ? '' : ` for ${whose(missing, hostOf)}`;
+  return `${whose(waiting, hostOf)} ${waiting.length === 1 ? 'waits' : 'wait'}${others}`;
 }
 
 /** Remembers what the user was notified of: each alarm once, without its corrections. */

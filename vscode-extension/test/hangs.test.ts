@@ -38,6 +38,7 @@ describe('who waits for whom', () => {
   it('is said in few words, of alarms only', () => {
     expect(summary([slow, hang()])).toBe('ranks 0-1,3 wait for rank 2');
     expect(summary([hang({ waiting: [{ ranks: [0], why: '' }], missing: [] })])).toBe('rank 0 waits');
+    expect(summary([hang()], (rank) => `gpu${rank}`)).toBe('ranks 0-1,3 wait for rank 2 (gpu2)');
     expect(summary([slow])).toBeUndefined();
     expect(summary([])).toBeUndefined();
   });

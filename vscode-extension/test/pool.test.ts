@@ -25,6 +25,7 @@ import {
   processIcon,
   processes,
   processText,
+  ranksToChoose,
   statusText,
   statusTooltip,
   workspaceOf,
@@ -217,6 +218,31 @@ describe('rows of processes', () => {
       },
     ]);
     expect(hosts(workspace({ ranks: [rank(0)] }), all)).toEqual([]);
+  });
+
+  it('are offered by their hosts, too, where there are several', () => {
+    const [gpu1, gpu2] = ['gpu1', 'gpu2'];
+    expect(
+      ranksToChoose([
+        { rank: 0, host: gpu1 },
+        { rank: 1, host: gpu2 },
+        { rank: 2, host: gpu2 },
+      ]),
+    ).toEqual([
+      { label: 'all ranks', ranks: 'all' },
+      { label: 'host gpu1', description: 'rank 0', ranks: 'host:gpu1' },
+      { label: 'host gpu2', description: 'ranks 1-2', ranks: 'host:gpu2' },
+      { label: 'first rank of each host', ranks: 'each:0' },
+      { label: 'rank 0 (gpu1)', ranks: '0' },
+      { label: 'rank 1 (gpu2)', ranks: '1' },
+      { label: 'rank 2 (gpu2)', ranks: '2' },
+    ]);
+    expect(
+      ranksToChoose([
+        { rank: 0, host: gpu1 },
+        { rank: 1, host: gpu1 },
+      ]).map(({ label }) => label),
+    ).toEqual(['all ranks', 'rank 0', 'rank 1']);
   });
 
   it('give the reason to the rank that it is about', () => {

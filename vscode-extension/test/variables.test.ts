@@ -92,7 +92,12 @@ describe('processes that are busy', () => {
   it('keep nothing of those that were there before them', () => {
     const before = merge(none, reply([int('3', { local: true, ranks: '0-1' })]), all);
     const { rows } = merge(before, reply([], 'local and ranks 0-1'), (process) => process < 0);
-    expect(rows.map(rowText)).toEqual(['int · 3 · local']);
+    expect(rows.map((row) => rowText(row))).toEqual(['int · 3 · local']);
+  });
+
+  it('name the host of their ranks, where the pool is on several', () => {
+    const [row] = merge(none, reply([int('3', { ranks: '2-3' })]), all).rows;
+    expect(row && rowText(row, (rank) => (rank < 2 ? 'gpu1' : 'gpu2'))).toBe('int · 3 · ranks 2-3 (gpu2)');
   });
 
   it('forget what is gone once they answer', () => {

@@ -1,6 +1,6 @@
 /**
  * The output channels. `Dip` has what a person wants to read, folded by the server; `Dip: local` and `Dip: rank N` have everything of one
- * process. A channel is made when it gets its first text.
+ * process. Where a pool is on several hosts, the channel of a rank says which: `Dip: rank 11 (gpu2)`. A channel is made when it gets its first text.
  */
 import * as vscode from 'vscode';
 import type { DipEvent, FoldedItem, FoldedParams } from '../generated/server';
@@ -33,7 +33,7 @@ class Channel implements vscode.Disposable {
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
-    readonly name: string,
+    private name: string,
     pointer: () => string,
   ) {
     this.channel = vscode.window.createOutputChannel(name);
@@ -85,9 +85,21 @@ class Channel implements vscode.Disposable {
 
   private wear(text: string): void {
     this.written += Buffer.byteLength(text);
-    if (this.written < wornOut) {
-      return;
+    if (this.written >= wornOut) {
+      this.renew();
     }
+  }
+
+  /** Gives the channel another name. Its text stays. */
+  rename(name: string): void {
+    if (name !== this.name) {
+      this.name = name;
+      this.renew();
+    }
+  }
+
+  /** Replaces VS Code's channel by one with what is shown now. */
+  private renew(): void {
     const visible = this.visible();
     this.channel.dispose();
     this.channel = vscode.window.createOutputChannel(this.name);
@@ -106,8 +118,9 @@ class Channel implements vscode.Disposable {
 
 /** The channels of the window. */
 export class OutputChannels implements vscode.Disposable {
-  private readonly channels = new Map<string, Channel>();
+  private readonly channels = new Map<number | undefined, Channel>(); // by rank; undefined: of all processes
   private readonly transcripts = new Map<number, Transcript>();
+  private readonly hosts = new Map<number, string | undefined>(); // of ranks, where a pool is on several
   private readonly disposable: vscode.Disposable;
 
   constructor(
@@ -160,8 +173,7 @@ export class OutputChannels implements vscode.Disposable {
 
   /** Shows the channel of a process, or that of all, without taking the focus. */
   show(rank?: number): void {
-    const name = rank === undefined ? folded : nameOf(rank);
-    (this.channels.get(name) ?? this.channel(folded)).show();
+    (this.channels.get(rank) ?? this.channel(undefined)).show();
   }
 
   dispose(): void {
@@ -170,9 +182,9 @@ export class OutputChannels implements vscode.Disposable {
 
   private folded(told: FoldedParams): void {
     const items = told.items ?? [];
-    if (this.channels.has(folded) || items.length > 0 || told.live !== undefined) {
+    if (this.channels.has(undefined) || items.length > 0 || told.live !== undefined) {
       const lines = items.flatMap(textOf);
-      this.channel(folded).write(lines, told.live ?? []);
+      this.channel(undefined).write(lines, told.live ?? []);
     }
   }
 
@@ -189,20 +201,23 @@ export class OutputChannels implements vscode.Disposable {
       });
       this.transcripts.set(rank, transcript);
     }
+    if (event.event === 'rank_state' && event.state === 'busy') {
+      this.hosts.set(rank, event.host);
+      this.channels.get(rank)?.rename(this.nameOf(rank));
+    }
     const lines = transcript.take(event);
     const live = transcript.live();
-    const name = nameOf(rank);
-    if (this.channels.has(name) || lines.length > 0 || live.length > 0) {
-      this.channel(name).write(lines, live);
+    if (this.channels.has(rank) || lines.length > 0 || live.length > 0) {
+      this.channel(rank).write(lines, live);
     }
   }
 
   /** The server has ended, and with it every process: live lines do not change any more. */
   private ended(): void {
     for (const [rank, transcript] of this.transcripts) {
-      this.channels.get(nameOf(rank))?.write(transcript.end(), []);
+      this.channels.get(rank)?.write(transcript.end(), []);
     }
-    this.channels.get(folded)?.write([marked('✗ the server has ended, and Python with it')], []);
+    this.channels.get(undefined)?.write([marked('✗ the server has ended, and Python with it')], []);
   }
 
   /** A session is about to tell again what the channels have. */
@@ -213,13 +228,17 @@ export class OutputChannels implements vscode.Disposable {
     }
   }
 
-  private channel(name: string): Channel {
-    let channel = this.channels.get(name);
+  private channel(rank: number | undefined): Channel {
+    let channel = this.channels.get(rank);
     if (!channel) {
-      channel = new Channel(name, () => this.pointer());
-      this.channels.set(name, channel);
+      channel = new Channel(this.nameOf(rank), () => this.pointer());
+      this.channels.set(rank, channel);
     }
     return channel;
+  }
+
+  private nameOf(rank: number | undefined): string {
+    return rank === undefined ? 'Dip' : `Dip: ${whose([rank], (of) => this.hosts.get(of))}`;
   }
 
   /** Where all of the output is kept. */
@@ -240,8 +259,6 @@ export class OutputChannels implements vscode.Disposable {
   }
 }
 
-const folded = 'Dip';
-
 function textOf({ kind, text }: FoldedItem): string[] {
   switch (kind) {
     case 'heading':
@@ -251,8 +268,4 @@ function textOf({ kind, text }: FoldedItem): string[] {
     default:
       return text.split('\n');
   }
-}
-
-function nameOf(rank: number): string {
-  return `Dip: ${whose([rank])}`;
 }

@@ -11,7 +11,7 @@ import { Focus } from './focus';
 import { Menu } from './menu';
 import { Pools } from './pools';
 import { type Node as RankNode, RanksView } from './ranksView';
-import { hangsOf, hasPool, processName, workspaceOf } from './rows';
+import { hangsOf, hasPool, hostsOfPool, processName, workspaceOf } from './rows';
 import { Stacks } from './stack';
 import { showStatusBar } from './statusBar';
 import { type Node as VariableNode, VariablesView } from './variablesView';
@@ -162,8 +162,9 @@ export class Pool implements vscode.Disposable {
       await this.stacks.show('all', [...known, folded].join('\n'), stacks);
       return;
     }
-    const text = stacks.map((stack) => `# ${processName(stack.rank)}\n\n${stack.text ?? stack.error ?? ''}`);
-    await this.stacks.show(processName(rank), text.join('\n\n'), stacks);
+    const hostOf = hostsOfPool(this.workspace);
+    const text = stacks.map((stack) => `# ${processName(stack.rank, hostOf)}\n\n${stack.text ?? stack.error ?? ''}`);
+    await this.stacks.show(processName(rank, hostOf), text.join('\n\n'), stacks);
   }
 
   /** The commands that menus and the text of empty views use. */

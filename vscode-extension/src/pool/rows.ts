@@ -1,7 +1,7 @@
 /** What is shown of a workspace's pool and local namespace: text and icons, without the editor that shows them. */
 import type { CurrentRun, HangEvent, WorkspaceStatus } from '../generated/server';
 import { type Standing, standing, summary } from '../hangs';
-import { duration, LOCAL, rankList, whose } from '../ranks';
+import { duration, hostsInPool, type HostOf, LOCAL, type OnHost, rankList, whose } from '../ranks';
 import type { Memory, Placed } from './pools';
 import type { Tie } from '../sessions/sessions';
 import { tieDetails, tieText } from '../sessions/words';
@@ -140,6 +140,28 @@ function hostIcon(state: string): { icon: string; color?: string } {
   }
 }
 
+/** A choice of ranks, as the server reads them. */
+export interface RanksChoice {
+  label: string;
+  description?: string;
+  ranks: string;
+}
+
+/** What a user may choose of a pool's ranks: all, those of each host where it is on several, the first of each, or one. */
+export function ranksToChoose(ranks: readonly OnHost[]): RanksChoice[] {
+  const hostOf = hostsInPool(ranks);
+  const names = [...new Set(ranks.map(({ host }) => host))];
+  const byHost = names.map((name) => {
+    const there = ranks.filter(({ host }) => host === name).map(({ rank }) => rank);
+    return { label: `host ${name}`, description: whose(there), ranks: `host:${name}` };
+  });
+  return [
+    { label: 'all ranks', ranks: 'all' },
+    ...(names.length > 1 ? [...byHost, { label: 'first rank of each host', ranks: 'each:0' }] : []),
+    ...ranks.map(({ rank }) => ({ label: whose([rank], hostOf), ranks: String(rank) })),
+  ];
+}
+
 /** The message above the rows if something is wrong with the pool. */
 export function poolMessage({ state, size, reason, text }: WorkspaceStatus['pool']): string {
   switch (state) {
@@ -177,7 +199,7 @@ export function statusText(
   hangs: readonly HangEvent[] = [],
   tie?: Tie,
 ): StatusText {
-  const hung = workspace?.pool.state === 'dead' ? undefined : summary(hangs);
+  const hung = workspace?.pool.state === 'dead' ? undefined : summary(hangs, hostsOfPool(workspace));
   const now = mood(workspace, hung !== undefined, tie);
   // Of a session that is gone, nothing is left that could be told.
   const pool = workspace && now !== 'gone' ? poolParts(workspace) : [];
@@ -272,9 +294,14 @@ export function workName({ cell, title }: CurrentRun): string {
   return cell ? `cell ${cell}${name && ` ${name}`}` : title || 'a run';
 }
 
-/** The name of a row. */
-export function processName(rank: number): string {
-  return rank === LOCAL ? 'local namespace' : whose([rank]);
+/** The name of a process. In the Ranks view the row above says the host; elsewhere `hostOf` does. */
+export function processName(rank: number, hostOf?: HostOf): string {
+  return rank === LOCAL ? 'local namespace' : whose([rank], hostOf);
+}
+
+/** The hosts of the ranks of a workspace's pool, where it is on several. */
+export function hostsOfPool(workspace: WorkspaceStatus | undefined): HostOf {
+  return hostsInPool(workspace?.pool.ranks ?? []);
 }
 
 function memoryText({ host, gpu }: Memory): string[] {

@@ -1,6 +1,6 @@
 /** The variables of all namespaces, as rows. */
 import type { VariableValue, VariablesReply } from '../generated/server';
-import { LOCAL, parseRanks, whose } from '../ranks';
+import { type HostOf, LOCAL, parseRanks, whose } from '../ranks';
 import { bytes } from './words';
 
 /** A value, and the processes that hold it. */
@@ -98,8 +98,8 @@ export function merge(before: Variables, reply: VariablesReply, stays: (process:
 }
 
 /** Who has a value: `local`, `rank 2`, `local and ranks 0-3`. */
-export function holders({ local, ranks }: Pick<Value, 'local' | 'ranks'>): string {
-  return whose(local ? [LOCAL, ...ranks] : ranks);
+export function holders({ local, ranks }: Pick<Value, 'local' | 'ranks'>, hostOf?: HostOf): string {
+  return whose(local ? [LOCAL, ...ranks] : ranks, hostOf);
 }
 
 /** `Tensor[2, 500] float32 cuda:0`: the type without its module, with shape, element type and device. */
@@ -110,35 +110,39 @@ export function typeText({ type, shape, dtype, device, length }: VariableValue):
 }
 
 /** The text after a name: the type, the value if there is only one, and who has it. */
-export function rowText(row: Row): string {
+export function rowText(row: Row, hostOf?: HostOf): string {
   const [first, second] = row.values;
   if (!first) {
     return '';
   }
   if (!second) {
-    return valueText(first, true);
+    return valueText(first, true, hostOf);
   }
   const types = new Set(row.values.map((value) => typeText(value.object)));
   const local = row.values.some((value) => value.local);
   const ranks = row.values.flatMap((value) => value.ranks).sort((a, b) => a - b);
-  return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${holders({ local, ranks })}`;
+  return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${holders({ local, ranks }, hostOf)}`;
 }
 
 /** The text of a value: with its processes, or, as one of several, with the text in which arrays differ. */
-export function valueText(value: Value, withWhose: boolean): string {
+export function valueText(value: Value, withWhose: boolean, hostOf?: HostOf): string {
   const { object } = value;
-  const parts = [typeText(object), object.shape && withWhose ? '' : object.text, withWhose ? holders(value) : ''];
+  const parts = [
+    typeText(object),
+    object.shape && withWhose ? '' : object.text,
+    withWhose ? holders(value, hostOf) : '',
+  ];
   return parts.filter((part) => part !== '').join(' · ');
 }
 
 /** Everything about a value, a line each. */
-export function valueDetails({ local, ranks, object }: Value): string[] {
+export function valueDetails({ local, ranks, object }: Value, hostOf?: HostOf): string[] {
   return [
     `${object.type}${object.shape ? ` of shape (${object.shape.join(', ')})` : ''}`,
     ...(object.dtype ? [object.dtype] : []),
     ...(object.device ? [`on ${object.device}`] : []),
     ...(object.bytes === undefined ? [] : [bytes(object.bytes)]),
-    holders({ local, ranks }),
+    holders({ local, ranks }, hostOf),
   ];
 }
 

@@ -1,9 +1,10 @@
 /** The Variables view: what the local namespace and the ranks hold, folded where they agree. */
 import * as vscode from 'vscode';
+import type { HostOf } from '../ranks';
 import type { Server } from '../server';
 import type { Focus } from './focus';
 import type { Pools } from './pools';
-import { hasPool, processes, workspaceOf } from './rows';
+import { hasPool, hostsOfPool, processes, workspaceOf } from './rows';
 import * as model from './variables';
 import { escaped } from './words';
 
@@ -78,18 +79,19 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
   getTreeItem({ row, value }: Node): vscode.TreeItem {
     const [first] = row.values;
     const one = value ?? (row.values.length === 1 ? first : undefined);
-    const name = value ? model.holders(value) : row.name;
+    const { hostOf } = this;
+    const name = value ? model.holders(value, hostOf) : row.name;
     const item = new vscode.TreeItem(
       name,
       one ? vscode.TreeItemCollapsibleState.None : vscode.TreeItemCollapsibleState.Collapsed,
     );
     item.id = value ? `${row.name} ${name}` : row.name;
-    const description = value ? model.valueText(value, false) : model.rowText(row);
+    const description = value ? model.valueText(value, false) : model.rowText(row, hostOf);
     item.description = description;
     if (first) {
       item.iconPath = new vscode.ThemeIcon(value ? 'circle-small' : one ? model.kindIcon(first.object) : 'diff');
     }
-    item.tooltip = one ? tooltip(row.name, one) : `${row.name}: ${row.values.length} different values`;
+    item.tooltip = one ? tooltip(row.name, one, hostOf) : `${row.name}: ${row.values.length} different values`;
     item.contextValue = [
       'variable',
       ...(this.canPush(row, value) ? ['push'] : []),
@@ -125,6 +127,11 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
     clearTimeout(this.timer);
     vscode.Disposable.from(...this.subscriptions).dispose();
     this.emitter.dispose();
+  }
+
+  /** The hosts of the ranks that are shown, where they are on several. */
+  private get hostOf(): HostOf {
+    return hostsOfPool(workspaceOf(this.pools.workspaces, this.focus.folder));
   }
 
   private canPush(row: model.Row, value: model.Value | undefined): boolean {
@@ -164,9 +171,9 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
   }
 }
 
-function tooltip(name: string, value: model.Value): vscode.MarkdownString {
+function tooltip(name: string, value: model.Value, hostOf: HostOf): vscode.MarkdownString {
   const text = new vscode.MarkdownString(`**${escaped(name)}**`);
-  for (const line of model.valueDetails(value)) {
+  for (const line of model.valueDetails(value, hostOf)) {
     text.appendMarkdown('\n\n').appendText(line);
   }
   return value.object.text === '' ? text : text.appendCodeblock(value.object.text, 'python');

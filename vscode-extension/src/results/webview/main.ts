@@ -1,5 +1,5 @@
 /** The view's page: its data, what of that is shown, and its messages to the extension. */
-import { hostsOf, listOn, LOCAL, rankList } from '../../ranks';
+import { hostsOf, listOn, LOCAL, whose } from '../../ranks';
 import { prompted } from '../../screen';
 import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
 import { button, h } from './dom';
@@ -210,13 +210,14 @@ class View {
       processes.add(choice);
     }
     const ranks = [...processes].filter((rank) => rank !== LOCAL).sort((a, b) => a - b);
+    const hostOf = hostsOf(runs.flatMap((run) => run.head.parts)); // of the last run of a rank
     const offered: [string, string][] = [
       ['seen', 'Seen ranks'],
       ['all', 'All ranks'],
-      ...ranks.map((rank): [string, string] => [String(rank), `Rank ${rank}`]),
+      ...ranks.map((rank): [string, string] => [String(rank), whose([rank], hostOf).replace('r', 'R')]),
       ...(processes.has(LOCAL) ? [[String(LOCAL), 'Local'] as [string, string]] : []),
     ];
-    const values = offered.map(([value]) => value).join();
+    const values = offered.flat().join();
     if (this.ranks.dataset['values'] !== values) {
       this.ranks.dataset['values'] = values;
       this.ranks.replaceChildren(...offered.map(([value, text]) => h('option', { value }, text)));
@@ -335,7 +336,10 @@ function rowText(row: Row): string {
     }
     case 'cells':
       return [...new Set(row.cells)]
-        .flatMap((entry) => (entry ? textOf(entry.output).replaceAll(/^/gm, `[${rankList(entry.ranks)}] `) : []))
+        .flatMap((entry) => {
+          const list = entry && listOn(entry.ranks, hostsOf(row.run.head.parts));
+          return entry ? textOf(entry.output).replaceAll(/^/gm, `[${list}] `) : [];
+        })
         .join('\n');
     case 'live':
       return row.line.text;

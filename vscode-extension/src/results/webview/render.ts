@@ -61,12 +61,16 @@ export class Renderer {
         return h(
           'div',
           { class: 'row cells columns' },
-          ...row.columns.map((ranks) => h('div', { class: 'cell' }, whose(ranks))),
+          ...row.columns.map((ranks) => h('div', { class: 'cell' }, whose(ranks, hostsOf(row.run.head.parts)))),
         );
       case 'cells':
-        return this.cells(row.cells);
+        return this.cells(row.cells, row.run);
       case 'hidden':
-        return this.note(`${count(row.count, 'more')} of ${whose(row.ranks)}`, 'Show all ranks', this.context.showAll);
+        return this.note(
+          `${count(row.count, 'more')} of ${whose(row.ranks, hostsOf(row.run.head.parts))}`,
+          'Show all ranks',
+          this.context.showAll,
+        );
       case 'elided':
         return this.note(`${count(row.count, 'earlier')} left out here`, 'Open output', () => {
           this.context.act('showOutput', row.run.key);
@@ -158,21 +162,25 @@ export class Renderer {
       'div',
       { class: `row ${kind}${alone(run) ? ' alone' : ''}` },
       entryLabel(entry, run),
-      this.body(entry, undefined),
+      this.body(entry, run, undefined),
     );
   }
 
-  private body(entry: MirrorEntry, differing: Range | undefined): HTMLElement {
+  private body(entry: MirrorEntry, run: MirrorRun, differing: Range | undefined): HTMLElement {
     const { output } = entry;
     if (output.kind === 'rich') {
       const text = (value: string): HTMLElement => h('div', { class: 'text' }, ...this.text(value, differing));
-      const content = richElement(output, { nonce: this.context.nonce, whose: whose(entry.ranks), text });
+      const content = richElement(output, {
+        nonce: this.context.nonce,
+        whose: whose(entry.ranks, hostsOf(run.head.parts)),
+        text,
+      });
       return content.classList.contains('text') ? content : h('div', { class: 'body' }, content);
     }
     return h('div', { class: 'text' }, ...this.text(sourceOf(output), differing));
   }
 
-  private cells(cells: readonly (MirrorEntry | undefined)[]): HTMLElement {
+  private cells(cells: readonly (MirrorEntry | undefined)[], run: MirrorRun): HTMLElement {
     const texts = cells.map((entry) => (entry ? plainOf(entry.output) : undefined));
     const known = texts.filter((text) => text !== undefined);
     const differing = known.length === texts.length ? differences(known) : [];
@@ -184,7 +192,7 @@ export class Renderer {
           return h('div', { class: 'cell missing', 'aria-label': 'nothing' });
         }
         const range = differing[i];
-        return h('div', { class: `cell differs ${entry.output.kind}` }, this.body(entry, range));
+        return h('div', { class: `cell differs ${entry.output.kind}` }, this.body(entry, run, range));
       }),
     );
   }
