@@ -459,11 +459,11 @@ func (b *board) kept(id string) (Run, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r := b.runs[id]; r != nil {
-		return *r, true
+		return r.clone(), true
 	}
 	for _, r := range b.last {
 		if r.ID == id {
-			return *r, true
+			return r.clone(), true
 		}
 	}
 	return Run{}, false
