@@ -54,6 +54,9 @@ func (c Choice) check() error {
 	case c.RanksPerHost > 0 && c.Hosts == "":
 		return choiceErrorf("--ranks-per-host %d: no hosts are named; -n counts the ranks of this machine", c.RanksPerHost)
 	}
+	if err := c.HostTerms.Check(); err != nil {
+		return choiceErrorf("%v", err)
+	}
 	return nil
 }
 

@@ -31,8 +31,11 @@ func (f *hostsFlags) check(flags *pflag.FlagSet, more ...string) error {
 			return usagef("--%s is about hosts, and --hosts names none", name)
 		}
 	}
-	if f.hostTerms.Lease <= 0 {
-		return usagef("--hosts-lease %s: want how long a host may be silent", f.hostTerms.Lease)
+	if f.hostTerms.Lease == 0 { // it would mean the default
+		return usagef("--hosts-lease 0s: want how long a host may be silent")
+	}
+	if err := f.hostTerms.Check(); err != nil {
+		return usagef("%v", err)
 	}
 	f.hostTerms.Prologue = strings.Join(f.hostsPrologue, "\n")
 	return nil

@@ -6,6 +6,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -94,8 +95,22 @@ type Terms struct {
 	Prologue string        `json:"prologue,omitempty"` // lines of a shell that run on each host before Python starts
 }
 
-// DefaultLease is how long a host may be silent before it is lost.
-const DefaultLease = 60 * time.Second
+const (
+	// DefaultLease is how long a host may be silent before it is lost.
+	DefaultLease = 60 * time.Second
+
+	// shortestLease leaves room for a heartbeat that comes late, on a machine that has other things to do.
+	shortestLease = time.Second
+)
+
+// Check refuses terms that cannot be kept.
+func (t Terms) Check() error {
+	if t.Lease != 0 && t.Lease < shortestLease {
+		return fmt.Errorf("a host that may be silent for %v is lost at once: the lease is at least %v", t.Lease, shortestLease)
+	}
+	_, err := parsePorts(t.Ports)
+	return err
+}
 
 // Starter starts a fleet. When it returns, either all hosts are there, or nothing is left of them. ctx bounds the start only; an end of ctx while a job
 // queues cancels the job.

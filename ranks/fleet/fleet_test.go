@@ -142,6 +142,8 @@ func TestFleet(t *testing.T) {
 
 // A start that fails, or is given up, says which host it was, and leaves nothing.
 func TestFleetFails(t *testing.T) {
+	newsEvery = 20 * time.Millisecond
+	defer func() { newsEvery = 5 * time.Second }()
 	l := &told{news: make(chan struct{}, 100)}
 	for _, c := range []struct {
 		hosts, want string
@@ -153,12 +155,17 @@ func TestFleetFails(t *testing.T) {
 	} {
 		o := here(t, l)
 		o.Hosts, o.Timeout = c.hosts, c.timeout
+		var said []string
+		o.Waits = func(text string) { said = append(said, text) }
 		f, err := Start(testContext(t), o)
 		if err == nil {
 			f.Close(testContext(t))
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.hosts, err, c.want)
+		}
+		if c.timeout > 0 && !slices.Contains(said, "1 of 2 hosts joined; not yet: b") {
+			t.Errorf("%s: while it waits it says %q", c.hosts, said)
 		}
 	}
 }
@@ -192,7 +199,7 @@ func TestEnterLate(t *testing.T) {
 	}
 }
 
-func TestParsePorts(t *testing.T) {
+func TestTerms(t *testing.T) {
 	for text, want := range map[string]join.Ports{"": {}, "7000": {First: 7000, Last: 7000}, "7000-7010": {First: 7000, Last: 7010}} {
 		if got, err := parsePorts(text); got != want || err != nil {
 			t.Errorf("%q: %+v, %v", text, got, err)
@@ -201,6 +208,14 @@ func TestParsePorts(t *testing.T) {
 	for _, text := range []string{"x", "7010-7000", "0-5", "1-70000", "1-2-3", "-"} {
 		if _, err := parsePorts(text); err == nil {
 			t.Errorf("%q is taken for ports", text)
+		}
+		if err := (Terms{Ports: text}).Check(); err == nil {
+			t.Errorf("%q is taken for terms", text)
+		}
+	}
+	for lease, want := range map[time.Duration]bool{0: true, time.Second: true, time.Millisecond: false, -time.Minute: false} {
+		if err := (Terms{Lease: lease}).Check(); (err == nil) != want {
+			t.Errorf("a lease of %v: %v", lease, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,15 +31,24 @@ const (
 	// othersPatience is how long others that fail as well are waited for once a host has failed.
 	othersPatience = time.Second
 
+	// mostNamed is how many hosts that have not joined yet are named.
+	mostNamed = 3
+
 	// endPatience is how long what is left of a start that has failed may take to end in order.
 	endPatience = 3 * time.Second
 )
+
+// newsEvery is how often a start tells which hosts have not joined yet. Tests are less patient.
+var newsEvery = 5 * time.Second
 
 // Start starts an agent on each of the hosts that the options name. It is the [Starter] of real hosts.
 func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 	o = o.withDefaults()
 	plan, err := launch.Parse(o.Hosts)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	ports, err := parsePorts(o.Ports)
@@ -157,6 +167,7 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	defer start.Close()
 	tokens := start.Tokens()
 	failures := make(chan launch.Event, len(wanted)+1)
+	var spoken atomic.Bool // the launcher says itself what it waits for
 	joins, err := f.allocation.Start(launch.Bootstrap{
 		Python: f.o.Python, Prologue: lines(f.o.Prologue), Addresses: f.gate.Addresses(), Certificate: f.gate.Certificate(), Agent: f.agent, Socket: f.socket,
 		Token: func(host int) string {
@@ -174,6 +185,8 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 			}
 		case launch.Ended:
 			f.agentEnded(number, e)
+		case launch.Waits:
+			spoken.Store(true)
 		}
 		f.told(e)
 	})
@@ -183,11 +196,32 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	f.mu.Lock()
 	f.joins = append(f.joins, joins)
 	f.mu.Unlock()
-	return f.gather(ctx, wanted, start, joins, failures)
+	return f.gather(ctx, wanted, start, joins, failures, func(waiting []*member) {
+		if !spoken.Load() {
+			f.o.Waits(f.missing(waiting, len(wanted)))
+		}
+	})
 }
 
-// gather lets in members until all are there. If one fails, others that fail at once are named, too.
-func (f *cluster) gather(ctx context.Context, wanted []*member, start *join.Start, joins launch.Joins, failures <-chan launch.Event) error {
+// missing is "1 of 3 hosts joined; not yet: gpu2, gpu3".
+func (f *cluster) missing(waiting []*member, of int) string {
+	var names []string
+	for _, m := range waiting[:min(len(waiting), mostNamed)] {
+		names = append(names, f.title(m))
+	}
+	text := fmt.Sprintf("%d of %d hosts joined; not yet: %s", of-len(waiting), of, strings.Join(names, ", "))
+	if more := len(waiting) - len(names); more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text
+}
+
+// gather lets in members until all are there, and now and then tells which are not. If one fails, others that fail at once are named, too.
+func (f *cluster) gather(
+	ctx context.Context, wanted []*member, start *join.Start, joins launch.Joins, failures <-chan launch.Event, tell func(waiting []*member),
+) error {
+	news := time.NewTicker(newsEvery)
+	defer news.Stop()
 	type outcome struct {
 		m   *member
 		err error
@@ -237,6 +271,8 @@ func (f *cluster) gather(ctx context.Context, wanted []*member, start *join.Star
 				return errors.New(strings.Join(append(failed, e.Text), "\n"))
 			}
 			fail(f.members[e.Host], e.Text)
+		case <-news.C:
+			tell(waiting)
 		case <-enough:
 			return errors.New(strings.Join(failed, "\n"))
 		case <-ctx.Done():
