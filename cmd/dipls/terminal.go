@@ -181,8 +181,8 @@ func (t *terminal) poolState(e *event.PoolState) {
 	if e.State == "starting" {
 		t.pool = startingPool(e)
 	}
-	if e.Text != "" && !t.err.live && !t.quiet {
-		t.say(t.dim(e.Text)) // a status line would have shown it
+	if e.Text != "" && !t.quiet && !(t.err.live && ansi.StringWidth(t.statusLine(time.Now())) < t.err.width()) {
+		t.say(t.dim(e.Text)) // the status line does not show it, or not to its end
 	}
 }
 

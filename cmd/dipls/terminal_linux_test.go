@@ -94,3 +94,22 @@ func TestGreetingFitsItsWidth(t *testing.T) {
 		}
 	}
 }
+
+// What a start waits for is shown in full, if the status line has no room for it: it may be a command to copy.
+func TestLongWaitIsShownInFull(t *testing.T) {
+	t.Setenv("NO_COLOR", "1")
+	t.Setenv("TERM", "xterm")
+	const text = "2 hosts to join: on each run DIPLS_STARTUP=/home/ada/p/start-2022805749 dipls join --env"
+	end, read := openTerminal(t, 60)
+	term := newTerminal(end, newScreen(end), false)
+	for range 2 {
+		term.take([]event.Event{&event.PoolState{State: "starting", Text: "short"}})
+		term.take([]event.Event{&event.PoolState{State: "starting", Text: text}})
+	}
+	term.say("end")
+	term.flush()
+	shown := strings.Join(strings.Fields(read("end\n")), " ")
+	if shown != text+" "+text+" end" {
+		t.Errorf("shown: %q", shown)
+	}
+}

@@ -47,18 +47,22 @@ func (i *invitation) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, e
 	if err != nil {
 		return nil, err
 	}
-	who := "one host"
-	if len(hosts) > 1 {
-		who = fmt.Sprintf("%d hosts", len(hosts))
-	}
-	tell(Event{Waits, -1, fmt.Sprintf("%s to join: on each run %s=%s dipls join --env, or dipls join %s --token-file %s",
-		who, StartupVariable, file.path, addresses[0], file.path)})
-	return &invited{file: file, left: len(hosts), joined: make(map[int]bool)}, nil
+	v := &invited{file: file, left: len(hosts), joined: make(map[int]bool), tell: func(left int) {
+		who := "one host"
+		if left > 1 {
+			who = fmt.Sprintf("%d hosts", left)
+		}
+		tell(Event{Waits, -1, fmt.Sprintf("%s to join: on each run %s=%s dipls join --env, or dipls join %s --token-file %s",
+			who, StartupVariable, file.path, addresses[0], file.path)})
+	}}
+	v.tell(v.left)
+	return v, nil
 }
 
 // invited are hosts that may come.
 type invited struct {
 	file   *startupFile
+	tell   func(left int)
 	mu     sync.Mutex
 	left   int
 	joined map[int]bool
@@ -71,6 +75,8 @@ func (i *invited) Joined(host int) {
 		i.joined[host] = true
 		if i.left--; i.left == 0 {
 			i.file.remove()
+		} else {
+			i.tell(i.left)
 		}
 	}
 }

@@ -67,6 +67,7 @@ func TestJoinByHand(t *testing.T) {
 				t.Errorf("%s has %v from its launcher, and dials %q", name, f.Launcher, f.Start.Addresses)
 			}
 		}
+		s.await(Waits, -1, "one host to join: on each run "+StartupVariable+"="+file)
 		if _, err := os.Stat(file); !os.IsNotExist(err) {
 			t.Errorf("all have joined, and %s is still there: %v", file, err)
 		}
