@@ -349,7 +349,7 @@ func expandRange(text string, at int, spelling string) ([]string, error) {
 	open := strings.IndexByte(spelling, '[')
 	if open < 0 {
 		if !isName(spelling) {
-			return nil, syntaxError(text, at+badRune(spelling), "%q is no name of a host", spelling)
+			return nil, syntaxError(text, at+badRune(spelling), "%q is no name of a host%s", spelling, meant(spelling))
 		}
 		return []string{spelling}, nil
 	}
@@ -391,6 +391,17 @@ func expandRange(text string, at int, spelling string) ([]string, error) {
 		i += len(part) + 1
 	}
 	return names, nil
+}
+
+// meant is what a text that is no name may have been meant to be.
+func meant(spelling string) string {
+	switch {
+	case spelling == "":
+		return "; an IPv6 address stands in brackets"
+	case strings.ContainsFunc(spelling, unicode.IsSpace):
+		return "; between hosts stand commas"
+	}
+	return ""
 }
 
 // expandTail expands what follows a range, which may hold another one.

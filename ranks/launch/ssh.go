@@ -202,7 +202,12 @@ func (s *sshJoin) explain(client *process) string {
 	said := client.words()
 	switch code := client.cmd.ProcessState.ExitCode(); {
 	case said == "":
-		return fmt.Sprintf("the interpreter ended with status %d before the agent had joined, and said nothing", code)
+		return fmt.Sprintf("what ssh runs there ended with status %d before the agent had joined, and said nothing: "+
+			"the interpreter, or a start-up file of the shell such as .bashrc", code)
+	case strings.Contains(said, "Permission denied ("): // (publickey,password): the ways to log in that are left
+		return said + "\nssh runs in the background here, and can ask for no password: log in with a key, which an agent holds if it has a passphrase"
+	case strings.Contains(said, "Host key verification failed"):
+		return said + "\nssh runs in the background here, and can ask nothing: connect once by hand"
 	case code == 127 && len(s.all.boot.Prologue) == 0:
 		return said + "\nthe interpreter must be there under the same path: say which with --python"
 	default:
