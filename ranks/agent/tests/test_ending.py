@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import alive, wait_until
+from harness import alive, parent, wait_until
 
 BACKGROUND = """
 import atexit, os, threading, time, weakref
@@ -182,7 +182,8 @@ def goodbye():
 """
     for name, process in (("busy", busy), ("idle", idle)):
         process.run(code.format(str(tmp_path / name)))
-    busy.start("while True: pass")
+    request = busy.start("print('runs')\nwhile True: pass")
+    busy.wait_output("runs")
     deaf.start("import ctypes, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [2]); x = 1; ctypes.CDLL(None).pause()")
     wait_until(lambda: deaf.ask("names_request", {"names": ["x"]})["names"] == ["x"], "the cell")
     if how == "server":
@@ -192,3 +193,7 @@ def goodbye():
     assert node.popen.wait(60) == 0
     assert not any(alive(process.pid) for process in (busy, idle, deaf))
     assert (tmp_path / "busy").read_text() == (tmp_path / "idle").read_text() == "bye"
+    # Nobody has asked for an interrupt, so a server that is still there hears of none.
+    while busy.poll(0.2):
+        pass
+    assert {m.type for m in busy.inbox if parent(m) == request} <= {"stream"}

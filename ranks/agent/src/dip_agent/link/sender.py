@@ -41,7 +41,7 @@ class Sender:
         self.posts: deque[_Post] = deque()
         # Under the turn.
         self.early = True  # the server has yet to say hello: until then output stays in the ring
-        self._unheard = False  # the server is gone
+        self._unheard = False  # it is the end, and no server has asked for it
         self._sent = 0  # bytes of output
         self._parent = NO_PARENT  # header of the request under which output goes
         self._moments: Moments | None = None  # of that request
@@ -80,7 +80,12 @@ class Sender:
         self._output.wake()  # what was printed so far has waited for this
 
     def give_up(self) -> None:
-        """Note that the server is gone: who prints shall not wait for it."""
+        """Send what there is, and note that the process is to end without a server.
+
+        Who prints from now on shall not wait for one. It may be there, though, when only the node has lost its guard.
+        It hears of the process's end, and not of what that has interrupted.
+        """
+        self.send_posts()
         self._unheard, self.early = True, False
         self._output.ack(self._sent)
 
@@ -91,6 +96,8 @@ class Sender:
             self._send_output(post.position)
             if not post.type:
                 self._parent, self._moments = post.parent, post.moments
+                continue
+            if self._unheard:
                 continue
             metadata = NO_METADATA
             if post.moments is not None:
