@@ -64,8 +64,8 @@ fuzz: ## fuzz the cell parser and LSP's framing for a minute each
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s
 	go test ./lsp/rpc -run '^$$' -fuzz FuzzFraming -fuzztime 60s
 
-stress: setup build ## deaths, interrupts and floods at random moments, many times: some minutes
-	DIPLS_STRESS=1 DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -count 1 -timeout 120m -run Stress ./...
+stress: setup build ## deaths, interrupts, floods and faults of hosts at random moments, many times: two hours
+	DIPLS_STRESS=1 DIPLS_TEST_PYTHON="$(CURDIR)/.venv/bin/python" go test -count 1 -timeout 300m -run Stress ./...
 	cd ranks/agent && DIPLS_STRESS=1 ../../.venv/bin/python -m pytest -q -k stress
 
 compat: ## the agent's tests with the oldest and newest packages, a newer torch and a newer Python: half an hour

@@ -7,7 +7,13 @@ here=$(dirname "$(readlink -f "$0")")
 hosts=$here/hosts.sh
 on() { "$hosts" exec "$@"; }
 names() { local d; for d in "$dir"/h[0-9]*; do basename "$d"; done | sort -V; }
-until_ok() { local what=$1; shift; for _ in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; echo "slurm.sh: $what" >&2; exit 1; }
+until_ok() {
+	local what=$1; shift
+	for _ in $(seq 600); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
+	echo "slurm.sh: $what" >&2
+	on h0 sinfo -N -o '%N %T %E' >&2
+	exit 1
+}
 
 munge_up() {
 	on "$1" sh -c "mkdir -p -m 755 /run/munge && exec /usr/sbin/munged --key-file='$dir/slurm/munge.key' --socket=/run/munge/munge.socket.2 \
@@ -76,7 +82,11 @@ END
 	# shellcheck disable=SC2016
 	until_ok "the nodes are not idle (sinfo)" on h0 sh -c 'test "$(sinfo -h -p main -t idle -o %D)" = '"$last"
 	;;
-node) munge_up "$2"; slurmd_up "$2" ;; # after `hosts.sh on`
+node) # after `hosts.sh on`
+	munge_up "$2"
+	slurmd_up "$2"
+	until_ok "$2 is not idle" on h0 sh -c 'test "$(sinfo -h -p main -n "$0" -o %T)" = idle' "$2"
+	;;
 down)
 	for h in $(names); do
 		# shellcheck disable=SC2016
