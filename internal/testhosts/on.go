@@ -34,6 +34,7 @@ func On(t *testing.T, n int, slurm bool, test func(h *Hosts)) {
 		})
 		return
 	}
+	t.Parallel() // it waits most of the time
 	h := Up(t, n)
 	if slurm {
 		h.Slurm()
