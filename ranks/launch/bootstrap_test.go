@@ -118,6 +118,7 @@ func TestBootstrapKeepsCode(t *testing.T) {
 		{"zeros, as after a power cut", base, damage(func(text []byte) []byte { clear(text); return text }), 1, false},
 		{"mended", base, func() {}, 0, false},
 		{"a cache that others can change", open, func() {}, 1, true},
+		{"a cache in the working directory, as where nobody knows the home directory", "~/.cache", func() {}, 1, true},
 	} {
 		c.before()
 		fetched := s.fetched

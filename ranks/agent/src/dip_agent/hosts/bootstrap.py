@@ -185,6 +185,8 @@ def forwarded(start: dict, context: "ssl.SSLContext | None", why: str) -> "socke
 def cache_folder() -> str:
     """Answers the folder where code is kept. Nobody else may be able to change it: what lies there is run."""
     folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dipls", "hosts")
+    if not os.path.isabs(folder):
+        raise FileNotFoundError(f"{folder} is in no home directory")  # a container's user may have none
     os.makedirs(folder, 0o700, exist_ok=True)
     folder = os.path.realpath(folder)
     at = folder
