@@ -28,6 +28,25 @@ func Source() fs.FS {
 	return src
 }
 
+// Walk calls f with each file of a source tree, in lexical order, but for what Python has left beside them. It ends at the first error.
+func Walk(src fs.FS, f func(name string, text []byte) error) error {
+	return fs.WalkDir(src, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (path.Base(name) == "__pycache__" || strings.HasSuffix(name, ".egg-info")):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		}
+		text, err := fs.ReadFile(src, name)
+		if err != nil {
+			return err
+		}
+		return f(name, text)
+	})
+}
+
 // Zip is the source tree as a zip file, without what Python has left beside it, and its SHA-256 in hexadecimal. It is the same for the same tree.
 func Zip() (data []byte, hash string) {
 	data = zipped()
@@ -38,19 +57,7 @@ func Zip() (data []byte, hash string) {
 var zipped = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	err := fs.WalkDir(Source(), ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (path.Base(name) == "__pycache__" || strings.HasSuffix(name, ".egg-info")):
-			return fs.SkipDir
-		case d.IsDir():
-			return nil
-		}
-		text, err := fs.ReadFile(Source(), name)
-		if err != nil {
-			return err
-		}
+	err := Walk(Source(), func(name string, text []byte) error {
 		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate})
 		if err == nil {
 			_, err = f.Write(text)

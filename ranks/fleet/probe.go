@@ -15,19 +15,21 @@ const (
 	// probePrefix begins the names of probes.
 	probePrefix = ".dipls-probe-"
 
-	// probeStale is how old a probe is whose session was killed.
-	probeStale = time.Minute
+	// probeStale is how old a probe is whose program was killed. Others may wait long for a host.
+	probeStale = time.Hour
 )
 
-// probe is a file in a folder, by which hosts see that the folder is the same as here. A host that is not shown one compares files, and finds them
-// equal.
+// probe is a file in a folder, by which hosts see that the folder is the same as here.
 type probe struct {
 	path, word string // "": the folder cannot be written to
 }
 
-// newProbe makes a probe.
+// newProbe makes a probe, and removes those of killed programs. Where folder is "" there is none.
 func newProbe(folder string) *probe {
-	sweepStale(folder, probePrefix, probeStale)
+	if folder == "" {
+		return &probe{}
+	}
+	sweepProbes(folder)
 	word := rand.Text()
 	f, err := os.CreateTemp(folder, probePrefix)
 	if err != nil {
@@ -42,14 +44,13 @@ func newProbe(folder string) *probe {
 	return p
 }
 
-// sweepStale removes files of such an age from a folder that killed programs have left there.
-func sweepStale(folder, prefix string, age time.Duration) {
+func sweepProbes(folder string) {
 	entries, _ := os.ReadDir(folder)
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), prefix) {
+		if !strings.HasPrefix(e.Name(), probePrefix) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > age {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > probeStale {
 			_ = os.Remove(filepath.Join(folder, e.Name()))
 		}
 	}
@@ -61,7 +62,7 @@ func (p *probe) remove() {
 	}
 }
 
-// forHost is what a host is asked for.
+// forHost is what a host is asked for. One that is shown none compares files, and finds them equal.
 func (p *probe) forHost() *afar.ProjectProbe {
 	if p == nil || p.path == "" {
 		return nil

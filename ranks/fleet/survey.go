@@ -80,10 +80,10 @@ func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
 
 	members := f.Members()
 	home, _ := os.UserHomeDir() // without one it cannot be shared
-	inDir, inHome := mark(o.Dir), mark(home)
+	inDir, inHome := newProbe(o.Dir), newProbe(home)
 	defer inDir.remove()
 	defer inHome.remove()
-	q := question{Dir: wire.Path(o.Dir), InDir: inDir.name(), InHome: inHome.name()}
+	q := question{Dir: wire.Path(o.Dir), InDir: inDir.sought(), InHome: inHome.sought()}
 	came := make([]Surveyed, len(members))
 	among := make([]host.Host, len(members))
 	var asked sync.WaitGroup
@@ -112,63 +112,34 @@ func TakeSurvey(ctx context.Context, o Options) (_ Survey, err error) {
 	return s, ctx.Err()
 }
 
-// marked is the path of a file that contains its own name, by which others show that they see the same directory; "": it could not be made.
-type marked string
-
-const (
-	// markPrefix begins the names of such files.
-	markPrefix = ".dipls-doctor-"
-
-	// markStale is how old a mark is whose doctor was killed. A survey waits for hosts that do not come.
-	markStale = time.Hour
-)
-
-func mark(dir string) marked {
-	if dir == "" {
-		return ""
-	}
-	sweepStale(dir, markPrefix, markStale)
-	file, err := os.CreateTemp(dir, markPrefix) // 0600
-	if err != nil {
-		return ""
-	}
-	m := marked(file.Name())
-	_, err = file.WriteString(m.name())
-	if errors.Join(err, file.Close()) != nil {
-		m.remove()
-		return ""
-	}
-	return m
-}
-
-func (m marked) name() string {
-	if m == "" {
-		return ""
-	}
-	return filepath.Base(string(m))
-}
-
-func (m marked) remove() {
-	if m != "" {
-		_ = os.Remove(string(m))
-	}
-}
-
 // question is what lookScript is asked.
 type question struct {
 	Dir    wire.Path `json:"dir"`
-	InDir  string    `json:"in_dir"`  // name of the file that marks it; "": there is none
-	InHome string    `json:"in_home"` // likewise in the home directory
+	InDir  sought    `json:"in_dir"`
+	InHome sought    `json:"in_home"` // in the home directory
+}
+
+// sought is a probe in a folder that has perhaps another path on the host. An empty one is found nowhere.
+type sought struct {
+	Name string `json:"name"`
+	Word string `json:"word"`
+}
+
+func (p *probe) sought() sought {
+	if p.path == "" {
+		return sought{}
+	}
+	return sought{filepath.Base(p.path), p.word}
 }
 
 // lookScript looks around on a host.
 const lookScript = `
 import json, os, pwd, resource, sys, time
 asked = json.loads(sys.argv[1])
-def same(folder, name):
+def same(folder, probe):
     try:
-        with open(os.path.join(folder, name)) as file:
-            return file.read() == name
+        with open(os.path.join(folder, probe["name"])) as file:
+            return file.read() == probe["word"]
     except OSError:
         return False
 home = os.path.expanduser("~")
@@ -191,7 +162,7 @@ func survey(ctx context.Context, h *afar.Host, q question) Surveyed {
 	facts := h.Facts()
 	found := Surveyed{
 		Name: h.Name(), Hostname: facts.Hostname, Addresses: facts.Addresses, Python: host.PythonInfo{Python: facts.Python, Version: facts.Version},
-		Dir: Folder{Path: string(q.Dir), Known: q.InDir != ""}, Home: Folder{Known: q.InHome != ""},
+		Dir: Folder{Path: string(q.Dir), Known: q.InDir.Name != ""}, Home: Folder{Known: q.InHome.Name != ""},
 	}
 	if from, ok := h.Conn().Remote().(*net.TCPAddr); ok {
 		found.From = from.IP.String()

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,21 +33,9 @@ var embeddedAgent = sync.OnceValues(func() (*agentSource, error) { return readAg
 func readAgent(src fs.FS) (*agentSource, error) {
 	a := &agentSource{files: make(map[string][]byte)}
 	sum := sha256.New()
-	err := fs.WalkDir(src, ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (path.Base(name) == "__pycache__" || strings.HasSuffix(name, ".egg-info")):
-			return fs.SkipDir
-		case d.IsDir():
-			return nil
-		}
-		data, err := fs.ReadFile(src, name)
-		if err != nil {
-			return err
-		}
+	err := agent.Walk(src, func(name string, data []byte) error {
 		a.files[name] = data
-		fmt.Fprintf(sum, "%q %d\n", name, len(data)) // WalkDir goes in lexical order
+		fmt.Fprintf(sum, "%q %d\n", name, len(data))
 		sum.Write(data)
 		return nil
 	})
